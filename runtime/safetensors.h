@@ -12,9 +12,8 @@
 
 typedef struct DhcSafetensors DhcSafetensors;
 
-/* Errors are one line that begins with the path ("w.safetensors: error: …" is
- * made by whoever prints it: the message here is "w.safetensors: tensor 'w' is
- * listed twice"). Damaged contents: DHC_E_INPUT. */
+/* Damaged contents: DHC_E_INPUT, "w.safetensors: error: tensor 'w' is listed
+ * twice" (dhc_status_file). */
 dhc_status dhc_safetensors_open(const char *path, DhcSafetensors **out) DHC_MUST_USE;
 /* The same over bytes that outlive the result; name is used in messages. */
 dhc_status dhc_safetensors_from_bytes(const char *name, const void *bytes, size_t n_bytes,
@@ -30,8 +29,8 @@ const DhcTensorView *dhc_safetensors_at(const DhcSafetensors *s, int32_t index);
 /* By name, NULL if there is none. */
 const DhcTensorView *dhc_safetensors_find(const DhcSafetensors *s, const char *name);
 /* The view of that name, which must have this shape; a dtype of -1 takes any.
- * Errors: "w.safetensors: tensor 'fc1.weight' is [10,784], the model needs
- * [784,10]"; a missing name. */
+ * Errors: "w.safetensors: error: tensor 'fc1.weight' is [10,784], the model
+ * needs [784,10]"; a missing name. */
 dhc_status dhc_safetensors_need(const DhcSafetensors *s, const char *name, int32_t dtype,
                                 int32_t rank, const int64_t *shape,
                                 const DhcTensorView **out) DHC_MUST_USE;

@@ -10,8 +10,16 @@
 
 /* Success: code DHC_OK, empty message. */
 dhc_status dhc_status_ok(void);
-/* A failure with a one-line message; a longer text is cut, never overrun. */
+/* A failure with a one-line message; a longer text is cut, never overrun, and
+ * control characters (names come from files) become '?'.
+ *
+ * Wording: a message that contains ": error: " is a complete line whose position
+ * comes first ("w.safetensors: error: tensor 'w' is listed twice"); to any other
+ * a command adds "dhcc: error: ". */
 dhc_status dhc_status_make(dhc_code code, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* DHC_E_INPUT, "<file>: error: <text>": the contents of a file are wrong. */
+dhc_status dhc_status_file(const char *file, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* DHC_E_ENVIRONMENT, "<text>: <what errno err means>", in lower case as our
  * messages are: "w.safetensors: no such file or directory". */

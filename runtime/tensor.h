@@ -50,7 +50,8 @@ int64_t dhc_tensor_first_nonfinite(const DhcTensorView *t);
  * beyond 2^53 is rounded. */
 double dhc_tensor_get(const DhcTensorView *t, int64_t index);
 /* Converts n elements between dtypes: dst[i] = (dst type)src[i]. Float to
- * integer truncates and saturates (NaN gives 0); to bf16 rounds to nearest even;
+ * integer truncates (NaN gives 0); integers out of range saturate; to bf16 and f32
+ * rounds to nearest even;
  * to bool: nonzero. The ranges may not overlap; neither needs alignment. */
 void dhc_tensor_convert(void *dst, int32_t dst_dtype, const void *src, int32_t src_dtype,
                         int64_t n);
