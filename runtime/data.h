@@ -28,9 +28,10 @@ typedef struct DhcDataset {
 } DhcDataset;
 
 typedef struct DhcDataOptions {
-  /* For sources without files of their own for validation (CIFAR-10, IDX): so
-   * many examples at the end of the training files are the val split and no
-   * part of the train split. 0: the val split is an error there. */
+  /* For sources without files of their own for validation (CIFAR-10, IDX, npy
+   * without a val folder): so many examples at the end of the training files
+   * are the val split and no part of the train split. 0: the val split is an
+   * error there. */
   int64_t n_val;
   /* Refuse data sets of more bytes than this in memory; 0: no limit. */
   int64_t max_bytes;

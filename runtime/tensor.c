@@ -61,6 +61,21 @@ bool dhc_size_tensor(int32_t dtype, int32_t rank, const int64_t *shape, int64_t 
   return true;
 }
 
+char *dhc_size_text(int64_t bytes, char *text, size_t n_text) {
+  static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  double v = (double)bytes / 1024.0;
+  int unit = 0;
+  if (bytes < 1024) {
+    snprintf(text, n_text, "%lld bytes", (long long)bytes);
+    return text;
+  }
+  for (; v >= 1024.0 && unit < 5; unit++) {
+    v /= 1024.0;
+  }
+  snprintf(text, n_text, "%.*f %s", v >= 100.0 ? 0 : v >= 10.0 ? 1 : 2, v, units[unit]);
+  return text;
+}
+
 /* ---- dtypes --------------------------------------------------------------- */
 
 typedef struct DtypeRow {

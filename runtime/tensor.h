@@ -34,6 +34,9 @@ bool dhc_size_tensor(int32_t dtype, int32_t rank, const int64_t *shape, int64_t 
 /* Rounds up to a multiple of 64, checked. */
 bool dhc_size_align64(int64_t bytes, int64_t *out);
 
+/* "784 bytes", "37.3 GiB", "3.06 TiB": three digits, into text; returns text. */
+char *dhc_size_text(int64_t bytes, char *text, size_t n_text);
+
 /* Size in bytes of one element; 0 for a number that is no dtype. */
 int32_t dhc_tensor_dtype_bytes(int32_t dtype);
 /* "f32", "i64", …; "?" for a number that is no dtype. */
