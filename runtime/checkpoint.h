@@ -23,8 +23,10 @@ typedef struct DhcCheckpointMeta {
  * nothing is written. */
 dhc_status dhc_checkpoint_write(const char *path, const DhcCheckpointMeta *meta,
                                 const DhcTensorView *tensors, int32_t n_tensors) DHC_MUST_USE;
-/* Writes FOLDER/checkpoint-<step, 9 digits>.safetensors, then removes all such
- * files but the newest n_keep (0 = 2). On failure the message ends with which
+/* Writes FOLDER/checkpoint-<step, 9 digits>.safetensors, then removes those of
+ * earlier steps but the newest n_keep - 1 (0 = 2 in all). A folder belongs to one
+ * run: later steps that lie there are left alone and are what open_latest finds.
+ * On failure the message ends with which
  * checkpoint is kept: "…: no space left on device; checkpoint of step 400
  * kept". */
 dhc_status dhc_checkpoint_save(const char *folder, const DhcCheckpointMeta *meta,
@@ -37,8 +39,8 @@ typedef struct DhcCheckpoint {
   DhcSafetensors *file;
   DhcCheckpointMeta meta; /* strings live as long as file */
 } DhcCheckpoint;
-/* Checks structure, seal and, if model_hash is not NULL, the model: "model
- * .safetensors was made for model 3f2a91c0, this model is 91bc07de". */
+/* Checks structure, seal and, if model_hash is not NULL, the model: "m.safetensors
+ * was made for model 3f2a91c0, this model is 91bc07de". */
 dhc_status dhc_checkpoint_open(const char *path, const char *model_hash,
                                DhcCheckpoint *out) DHC_MUST_USE;
 /* The newest checkpoint of a folder that is whole; damaged ones are skipped with

@@ -66,31 +66,13 @@ static void writer_free(DhcFileWriter *w) {
     close(w->dir_fd);
   }
   free(w->path);
+  free(w->name);
   free(w->temp_name);
   *w = (DhcFileWriter){.fd = -1, .dir_fd = -1};
 }
 
-/* Opens the folder that holds path; the descriptor serves every later step, so
- * a folder that is moved meanwhile cannot split them. */
-static int open_folder_of(const char *path, const char *name) {
-  if (name == path) {
-    return open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  }
-  size_t n = (size_t)(name - path);
-  char *folder = strndup(path, n);
-  if (folder == NULL) {
-    errno = ENOMEM;
-    return -1;
-  }
-  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  int err = errno;
-  free(folder);
-  errno = err;
-  return fd;
-}
-
 /* A fresh temporary, locked for as long as its writer lives. */
-static int create_temporary(DhcFileWriter *w) {
+static int create_temporary(DhcFileWriter *w, unsigned mode) {
   size_t room = strlen(w->name) + sizeof temp_mark + 40;
   w->temp_name = malloc(room);
   if (w->temp_name == NULL) {
@@ -100,7 +82,7 @@ static int create_temporary(DhcFileWriter *w) {
   for (int attempt = 0; attempt < 1000; attempt++) {
     snprintf(w->temp_name, room, ".%s%s%ld-%d", w->name, temp_mark, (long)getpid(), attempt);
     int fd = openat(w->dir_fd, w->temp_name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-                    0666);
+                    (mode_t)mode);
     if (fd >= 0) {
       /* A file system without locks loses only the sweep's protection. */
       (void)flock(fd, LOCK_EX | LOCK_NB);
@@ -114,23 +96,22 @@ static int create_temporary(DhcFileWriter *w) {
   return -1;
 }
 
-dhc_status dhc_file_begin(const char *path, DhcFileWriter *out) {
-  DhcFileWriter w = {.fd = -1, .dir_fd = -1};
+dhc_status dhc_file_begin_at(int dir_fd, const char *name, const char *path, unsigned mode,
+                             DhcFileWriter *out) {
+  /* A descriptor of its own serves every later step, so a folder that is moved
+   * meanwhile cannot split them. */
+  DhcFileWriter w = {.fd = -1, .dir_fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 0)};
   struct stat st;
-  w.path = strdup(path);
-  if (w.path == NULL) {
-    return dhc_status_memory((long long)strlen(path) + 1, "a path");
-  }
-  char *slash = strrchr(w.path, '/');
-  w.name = slash != NULL ? slash + 1 : w.path;
   dhc_status status = dhc_status_ok();
-  if (*w.name == '\0') {
-    status = dhc_status_make(DHC_E_USAGE, "'%s' names no file", path);
-  } else if ((w.dir_fd = open_folder_of(w.path, w.name)) < 0) {
+  w.path = strdup(path);
+  w.name = strdup(name);
+  if (w.path == NULL || w.name == NULL) {
+    status = dhc_status_memory((long long)strlen(path) + 1, "a path");
+  } else if (w.dir_fd < 0) {
     status = dhc_status_errno(errno, "%s", path);
-  } else if (fstatat(w.dir_fd, w.name, &st, 0) == 0 && !S_ISREG(st.st_mode)) {
+  } else if (fstatat(w.dir_fd, name, &st, 0) == 0 && !S_ISREG(st.st_mode)) {
     status = dhc_status_make(DHC_E_ENVIRONMENT, "%s: exists and is no regular file", path);
-  } else if ((w.fd = create_temporary(&w)) < 0) {
+  } else if ((w.fd = create_temporary(&w, mode)) < 0) {
     status = dhc_status_errno(errno, "%s", path);
   }
   if (status.code != DHC_OK) {
@@ -138,6 +119,26 @@ dhc_status dhc_file_begin(const char *path, DhcFileWriter *out) {
     return status;
   }
   *out = w;
+  return status;
+}
+
+dhc_status dhc_file_begin(const char *path, DhcFileWriter *out) {
+  const char *slash = strrchr(path, '/');
+  const char *name = slash != NULL ? slash + 1 : path;
+  if (*name == '\0') {
+    return dhc_status_make(DHC_E_USAGE, "'%s' names no file", path);
+  }
+  char *folder = slash != NULL ? strndup(path, (size_t)(name - path)) : strdup(".");
+  if (folder == NULL) {
+    return dhc_status_memory((long long)strlen(path) + 1, "a path");
+  }
+  int dir_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  dhc_status status = dir_fd < 0 ? dhc_status_errno(errno, "%s", path)
+                                 : dhc_file_begin_at(dir_fd, name, path, 0666, out);
+  if (dir_fd >= 0) {
+    close(dir_fd);
+  }
+  free(folder);
   return status;
 }
 
@@ -184,7 +185,8 @@ static int sync_fd(int fd) {
 }
 
 dhc_status dhc_file_commit(DhcFileWriter *w) {
-  if (sync_fd(w->fd) != 0 || renameat(w->dir_fd, w->temp_name, w->dir_fd, w->name) != 0) {
+  if ((!w->fast && sync_fd(w->fd) != 0) ||
+      renameat(w->dir_fd, w->temp_name, w->dir_fd, w->name) != 0) {
     dhc_status status = dhc_status_errno(errno, "%s", w->path);
     dhc_file_abort(w);
     return status;
@@ -192,7 +194,7 @@ dhc_status dhc_file_commit(DhcFileWriter *w) {
   /* The new file is in place; that a folder cannot be synced (some network file
    * systems) is an error only where it says that data was lost. */
   dhc_status status = dhc_status_ok();
-  if (sync_fd(w->dir_fd) != 0 && errno != EINVAL && errno != ENOTSUP) {
+  if (!w->fast && sync_fd(w->dir_fd) != 0 && errno != EINVAL && errno != ENOTSUP) {
     status = dhc_status_errno(errno, "%s", w->path);
   }
   writer_free(w);
@@ -220,8 +222,22 @@ dhc_status dhc_file_replace(const char *path, const void *bytes, size_t n_bytes)
 /* ---- folders --------------------------------------------------------------- */
 
 int dhc_file_sweep(const char *folder) {
-  DIR *dir = opendir(folder);
+  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int n = fd >= 0 ? dhc_file_sweep_at(fd) : 0;
+  if (fd >= 0) {
+    close(fd);
+  }
+  return n;
+}
+
+int dhc_file_sweep_at(int dir_fd) {
+  /* A descriptor of its own: reading a folder moves its offset. */
+  int own = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR *dir = own >= 0 ? fdopendir(own) : NULL;
   if (dir == NULL) {
+    if (own >= 0) {
+      close(own);
+    }
     return 0;
   }
   int n_removed = 0;

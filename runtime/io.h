@@ -23,14 +23,19 @@ void dhc_map_close(DhcMapping *map);
  * ".NAME.dhc-tmp-PID-N", which commit renames onto the path. */
 typedef struct DhcFileWriter {
   int fd, dir_fd;
-  char *path;       /* as given, for messages */
-  const char *name; /* last component, into path */
+  char *path; /* as given, for messages */
+  char *name; /* within the folder */
   char *temp_name;  /* within the folder */
   int64_t n_written;
+  bool fast;        /* set after begin: commit without fsync, for what can be rebuilt */
 } DhcFileWriter;
 /* On failure nothing is left to close. Overwriting something that is no regular
  * file is refused. */
 dhc_status dhc_file_begin(const char *path, DhcFileWriter *out) DHC_MUST_USE;
+/* The same for a file of an open folder; path is what messages call it, mode the
+ * new file's permissions before the umask. dir_fd stays the caller's. */
+dhc_status dhc_file_begin_at(int dir_fd, const char *name, const char *path, unsigned mode,
+                             DhcFileWriter *out) DHC_MUST_USE;
 /* Writes all bytes (short writes and EINTR are handled). After an error call
  * dhc_file_abort. */
 dhc_status dhc_file_write(DhcFileWriter *w, const void *bytes, size_t n_bytes) DHC_MUST_USE;
@@ -47,6 +52,7 @@ dhc_status dhc_file_replace(const char *path, const void *bytes, size_t n_bytes)
  * writer holds is kept (it is locked). Returns how many were removed; a folder
  * that cannot be read has none. */
 int dhc_file_sweep(const char *folder);
+int dhc_file_sweep_at(int dir_fd);
 /* Makes a folder and its missing parents (mode 0777 less the umask). */
 dhc_status dhc_file_make_folder(const char *path) DHC_MUST_USE;
 

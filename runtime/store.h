@@ -4,9 +4,11 @@
  * moved between machines and only speed changes. All functions but open and
  * close are thread-safe.
  *
- * File KEY[0..2)/KEY below the folder: magic "DHCKSTOR", u32 format version, u32
- * bytes of the needs text, u64 payload bytes, key (64 hex digits), SHA-256 of
- * everything else in the file, needs text, payload; little endian. */
+ * File FOLDER/KEY: magic "DHCKSTOR", u32 format version, u32 bytes of the needs
+ * text, u64 payload bytes, key (64 hex digits), SHA-256 of everything else in
+ * the file, needs text, payload; little endian. The checksum guards against
+ * damage; only ownership, checked on the open folder and file, guards against
+ * people. */
 #ifndef DHC_RUNTIME_STORE_H
 #define DHC_RUNTIME_STORE_H
 
