@@ -125,7 +125,7 @@ DHC_API int dhc_model_n_tensors(const dhc_model *m);
 DHC_API dhc_tensor_info dhc_model_tensor(const dhc_model *m, int i);
 DHC_API int64_t dhc_model_n_params(const dhc_model *m); /* elements of all params */
 DHC_API int dhc_model_n_entries(const dhc_model *m);
-DHC_API const char *dhc_model_entry(const dhc_model *m, int i);
+DHC_API const char *dhc_model_entry_name(const dhc_model *m, int i);
 
 /* A JSON document about the model: parameters, per layer, entries, and for `entry` (if
  * not NULL) at the given sizes FLOPs, bytes, workspace and kernels. sizes: "B=16,H=32".
