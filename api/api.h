@@ -89,6 +89,13 @@ typedef struct Memory {
 int memory_state(Memory *mem, const char *name);  /* index, made if new; -1: too many */
 double *memory_scalar(Memory *mem, const char *name); /* made (0) if new; NULL: too many */
 
+/* Reads or lists all parameters (and buffers) under prefix + name, from or in the memory at
+ * `base` (laid out like the weights). weights_views with out NULL only counts. */
+dhc_status weights_read(dhc_program *p, const DhcSafetensors *file, const char *prefix, void *base,
+                        bool partial, bool buffers) DHC_MUST_USE;
+int weights_views(dhc_program *p, const char *prefix, void *base, bool buffers, DhcArena *arena,
+                  DhcTensorView *out, int max);
+
 /* ---- compiled entries (pipeline.c) --------------------------------------------- */
 
 /* An entry under one set of decided branches. `module` is its own: the entry and what
