@@ -37,11 +37,23 @@ int memory_state(Memory *mem, const char *name) {
   for (int i = 0; i < mem->n_states; i++)
     if (!strcmp(mem->state_names[i], name)) return i;
   if (mem->n_states == API_MAX_STATES) return -1;
-  void *p = dhc_aligned_alloc((int64_t)mem->float_bytes * mem->place.n_weights);
-  if (!p) return -1;
-  mem->states[mem->n_states] = p;
+  int64_t each = memory_state_bytes(mem);
+  char *more = dhc_aligned_alloc(each * (mem->n_states + 1));
+  if (!more) return -1;
+  if (mem->n_states) memcpy(more, mem->opt, (size_t)(each * mem->n_states));
+  dhc_aligned_free(mem->opt);
+  mem->opt = more;
   mem->state_names[mem->n_states] = name;
+  if (!strcmp(name, "$ema")) memcpy(memory_state_at(mem, mem->n_states), mem->weights, (size_t)mem->place.n_weights * mem->float_bytes);
   return mem->n_states++;
+}
+
+int64_t memory_state_bytes(const Memory *mem) {
+  return ((int64_t)mem->float_bytes * mem->place.n_weights + 63) / 64 * 64;
+}
+
+void *memory_state_at(const Memory *mem, int k) {
+  return (char *)mem->opt + k * memory_state_bytes(mem);
 }
 
 double *memory_scalar(Memory *mem, const char *name) {
@@ -90,7 +102,7 @@ static dhc_status find_place(dhc_program *p, const char *name, Place *out) {
     snprintf(state, sizeof state, "$%.*s", (int)(colon - name), name);
     base = NULL;
     for (int i = 0; i < mem->n_states; i++)
-      if (!strcmp(mem->state_names[i], state)) base = mem->states[i];
+      if (!strcmp(mem->state_names[i], state)) base = memory_state_at(mem, i);
     if (!base) return dhc_status_make(DHC_E_INPUT, "no optimiser state '%.*s' here", (int)(colon - name), name);
     name = colon + 1;
   }
@@ -188,9 +200,9 @@ dhc_status dhc_program_init(dhc_program *p, uint64_t seed) {
   for (int i = 0; i < p->mem.n_states; i++) {
     size_t bytes = (size_t)p->mem.place.n_weights * p->mem.float_bytes;
     if (!strcmp(p->mem.state_names[i], "$ema"))
-      memcpy(p->mem.states[i], p->mem.weights, bytes);
+      memcpy(memory_state_at(&p->mem, i), p->mem.weights, bytes);
     else
-      memset(p->mem.states[i], 0, bytes);
+      memset(memory_state_at(&p->mem, i), 0, bytes);
   }
   return st;
 }
@@ -279,7 +291,7 @@ dhc_status dhc_program_save(dhc_program *p, const char *path, bool ema) {
     for (int i = 0; i < p->mem.n_states; i++)
       if (!strcmp(p->mem.state_names[i], "$ema")) k = i;
     if (k < 0) return dhc_status_make(DHC_E_INPUT, "no averaged weights here (the recipe has no ema)");
-    base = p->mem.states[k];
+    base = memory_state_at(&p->mem, k);
   }
   DhcArena a;
   dhc_arena_init(&a);
