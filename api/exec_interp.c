@@ -26,14 +26,15 @@ static DhcArray *from_tensor(DhcArena *a, dhc_dtype as, const dhc_tensor *t) {
 static void *place_of(dhc_program *p, const DhcFunc *f, int i, dhc_dtype *stored) {
   const DhcParamInfo *info = &f->param_info.at[i];
   Memory *mem = &p->mem;
+  void *weights = p->ema_weights ? p->ema_weights : mem->weights;
   *stored = dhc_dtype_is_float(f->params.at[i]->type.dtype) ? DHC_F64 : f->params.at[i]->type.dtype;
   if (info->role == DHC_ROLE_ARENA) {
-    if (!strcmp(info->name, "$w")) return mem->weights;
+    if (!strcmp(info->name, "$w")) return weights;
     int k = memory_state(mem, info->name);
     return k < 0 ? NULL : memory_state_at(mem, k);
   }
   const Slot *s = &mem->place.slots[info->decl];
-  if (info->role == DHC_ROLE_PARAM) return (char *)mem->weights + (size_t)s->offset * mem->float_bytes;
+  if (info->role == DHC_ROLE_PARAM) return (char *)weights + (size_t)s->offset * mem->float_bytes;
   return (char *)mem->state + s->offset;
 }
 
