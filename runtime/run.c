@@ -56,7 +56,7 @@ static void move_tasks(void *arg, int64_t t0, int64_t t1, int worker) {
   int64_t end = t1 * MOVE_CHUNK < job->item->bytes ? t1 * MOVE_CHUNK : job->item->bytes;
   if (job->item->kind == DHC_ITEM_FILL) {
     fill((char *)job->ptr[0] + begin, job->item->pattern, end - begin);
-  } else {
+  } else if (job->ptr[0] != job->ptr[1]) { /* a copy the packer made needless */
     memcpy((char *)job->ptr[1] + begin, (const char *)job->ptr[0] + begin, (size_t)(end - begin));
   }
 }
