@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "runtime/io.h"
+#include "runtime/tensor.h"
 
 enum { MAX_COLUMNS = 64, MAX_NAME = 64, LINE_BYTES = MAX_COLUMNS * (MAX_NAME + 40) };
 
@@ -164,6 +165,55 @@ dhc_status dhc_metrics_row(DhcMetrics *m, const double *values) {
     }
     add(&line, "}\n");
     DHC_TRY(write_line(m->jsonl_fd, m->jsonl_path, &line));
+  }
+  return dhc_status_ok();
+}
+
+/* Where the rows to keep end. A row begins with n_before bytes, then its step. */
+static size_t kept_bytes(const DhcMapping *map, size_t at, size_t n_before, int64_t first) {
+  while (at < map->n_bytes) {
+    const uint8_t *end = memchr(map->bytes + at, '\n', map->n_bytes - at);
+    size_t line_end = end != NULL ? (size_t)(end - map->bytes) : 0;
+    int64_t step = 0;
+    size_t p = at + n_before;
+    if (end == NULL) {
+      break;
+    }
+    for (; p < line_end && map->bytes[p] >= '0' && map->bytes[p] <= '9'; p++) {
+      if (!dhc_size_mul(step, 10, &step) || !dhc_size_add(step, map->bytes[p] - '0', &step)) {
+        step = INT64_MAX;
+        break;
+      }
+    }
+    if (step >= first) {
+      break;
+    }
+    at = line_end + 1;
+  }
+  return at;
+}
+
+static dhc_status cut_one(int fd, const char *path, size_t header, size_t n_before,
+                          int64_t first) {
+  DhcMapping map;
+  DHC_TRY(dhc_map_open(path, &map));
+  size_t n = kept_bytes(&map, header, n_before, first);
+  bool shorter = n < map.n_bytes;
+  dhc_map_close(&map);
+  if (shorter && ftruncate(fd, (off_t)n) != 0) {
+    return dhc_status_errno(errno, "%s", path);
+  }
+  return dhc_status_ok();
+}
+
+dhc_status dhc_metrics_cut(DhcMetrics *m, int64_t first) {
+  if (m->csv_fd >= 0) {
+    Line header;
+    csv_header(m, &header);
+    DHC_TRY(cut_one(m->csv_fd, m->csv_path, header.n, 0, first));
+  }
+  if (m->jsonl_fd >= 0) { /* {"step":7, */
+    DHC_TRY(cut_one(m->jsonl_fd, m->jsonl_path, 0, strlen(m->columns[0]) + 4, first));
   }
   return dhc_status_ok();
 }

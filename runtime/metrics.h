@@ -14,6 +14,10 @@ typedef struct DhcMetrics DhcMetrics;
 dhc_status dhc_metrics_open(const char *csv_path, const char *jsonl_path,
                             const char *const *columns, int32_t n_columns, bool append,
                             DhcMetrics **out) DHC_MUST_USE;
+/* For a run that goes on from a checkpoint: removes the rows, from the first whose
+ * first column (a whole number that rises, the step) is at least `first`, and a
+ * line that a killed run left unfinished. */
+dhc_status dhc_metrics_cut(DhcMetrics *m, int64_t first) DHC_MUST_USE;
 /* One row, in the order of columns. A NaN is an empty field in CSV and null in
  * JSON; an infinity likewise. Numbers are written with the "C" locale's point,
  * integers below 2^53 without one. */

@@ -1,6 +1,12 @@
 #include "runtime/sha256.h"
 
+#include <stdatomic.h>
 #include <string.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
 
 /* First 32 bits of the fractional parts of the cube roots of the first 64
  * primes (FIPS 180-4, 4.2.2). */
@@ -50,6 +56,72 @@ static void digest_block(uint32_t state[8], const uint8_t *p) {
   }
 }
 
+#if defined(__x86_64__)
+
+/* The same rounds by the processor's own instructions, about eight times as fast
+ * (Intel SDM, "SHA extensions"): one vector holds a b e f, the other c d g h, and
+ * a pair of rnds2 makes four rounds. */
+__attribute__((target("sha,sse4.1"))) static void digest_blocks_sha(uint32_t state[8],
+                                                                    const uint8_t *p,
+                                                                    size_t n_blocks) {
+  const __m128i big_endian = _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3);
+  __m128i abef = _mm_set_epi32((int)state[0], (int)state[1], (int)state[4], (int)state[5]);
+  __m128i cdgh = _mm_set_epi32((int)state[2], (int)state[3], (int)state[6], (int)state[7]);
+  for (; n_blocks > 0; n_blocks--, p += 64) {
+    __m128i w[16], old_abef = abef, old_cdgh = cdgh;
+    for (int i = 0; i < 16; i++) {
+      if (i < 4) {
+        w[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + 16 * i)),
+                                big_endian);
+      } else {
+        __m128i sum = _mm_add_epi32(_mm_sha256msg1_epu32(w[i - 4], w[i - 3]),
+                                    _mm_alignr_epi8(w[i - 1], w[i - 2], 4));
+        w[i] = _mm_sha256msg2_epu32(sum, w[i - 1]);
+      }
+      __m128i k = _mm_loadu_si128((const __m128i *)(const void *)(round_constants + 4 * i));
+      __m128i wk = _mm_add_epi32(w[i], k);
+      cdgh = _mm_sha256rnds2_epu32(cdgh, abef, wk);
+      abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(wk, 0x0e));
+    }
+    abef = _mm_add_epi32(abef, old_abef);
+    cdgh = _mm_add_epi32(cdgh, old_cdgh);
+  }
+  uint32_t out[8];
+  _mm_storeu_si128((__m128i *)(void *)out, abef);
+  _mm_storeu_si128((__m128i *)(void *)(out + 4), cdgh);
+  static const int from[8] = {3, 2, 7, 6, 1, 0, 5, 4};
+  for (int i = 0; i < 8; i++) {
+    state[i] = out[from[i]];
+  }
+}
+
+static bool has_sha(void) {
+  /* A fact about the machine, remembered because asking traps in virtual ones. */
+  static atomic_int known; /* 0 not asked, 1 no, 2 yes */
+  int answer = atomic_load_explicit(&known, memory_order_relaxed);
+  if (answer == 0) {
+    unsigned a, b, c, d;
+    bool sse41 = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_SSE4_1) != 0 && (c & bit_SSSE3) != 0;
+    answer = sse41 && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA) != 0 ? 2 : 1;
+    atomic_store_explicit(&known, answer, memory_order_relaxed);
+  }
+  return answer == 2;
+}
+
+#endif
+
+static void digest_blocks(uint32_t state[8], const uint8_t *p, size_t n_blocks) {
+#if defined(__x86_64__)
+  if (has_sha()) {
+    digest_blocks_sha(state, p, n_blocks);
+    return;
+  }
+#endif
+  for (; n_blocks > 0; n_blocks--, p += 64) {
+    digest_block(state, p);
+  }
+}
+
 void dhc_sha256_init(DhcSha256 *h) {
   static const uint32_t initial[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                       0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
@@ -69,15 +141,13 @@ void dhc_sha256_update(DhcSha256 *h, const void *bytes, size_t n_bytes) {
     if (used + take < 64) {
       return;
     }
-    digest_block(h->state, h->block);
+    digest_blocks(h->state, h->block, 1);
     p += take;
     n_bytes -= take;
   }
-  for (; n_bytes >= 64; p += 64, n_bytes -= 64) {
-    digest_block(h->state, p);
-  }
-  if (n_bytes > 0) {
-    memcpy(h->block, p, n_bytes);
+  digest_blocks(h->state, p, n_bytes / 64);
+  if (n_bytes % 64 > 0) {
+    memcpy(h->block, p + n_bytes / 64 * 64, n_bytes % 64);
   }
 }
 
@@ -94,6 +164,18 @@ void dhc_sha256_final(DhcSha256 *h, uint8_t digest[32]) {
   for (int i = 0; i < 32; i++) {
     digest[i] = (uint8_t)(h->state[i / 4] >> (24 - 8 * (i % 4)));
   }
+}
+
+void dhc_sha256_portable(const void *bytes, size_t n_bytes, uint8_t digest[32]) {
+  DhcSha256 h;
+  dhc_sha256_init(&h);
+  size_t whole = n_bytes / 64 * 64;
+  for (size_t at = 0; at < whole; at += 64) {
+    digest_block(h.state, (const uint8_t *)bytes + at);
+  }
+  h.n_bytes = whole;
+  dhc_sha256_update(&h, (const uint8_t *)bytes + whole, n_bytes - whole);
+  dhc_sha256_final(&h, digest);
 }
 
 void dhc_sha256_bytes(const void *bytes, size_t n_bytes, uint8_t digest[32]) {

@@ -17,6 +17,8 @@ void dhc_sha256_update(DhcSha256 *h, const void *bytes, size_t n_bytes);
 /* Ends the hash; h must be initialised again before it is reused. */
 void dhc_sha256_final(DhcSha256 *h, uint8_t digest[32]);
 void dhc_sha256_bytes(const void *bytes, size_t n_bytes, uint8_t digest[32]);
+/* The same without the processor's SHA instructions; tests compare the two. */
+void dhc_sha256_portable(const void *bytes, size_t n_bytes, uint8_t digest[32]);
 /* 64 lower-case digits and a NUL. */
 void dhc_sha256_hex(const uint8_t digest[32], char hex[65]);
 /* True if key is exactly 64 lower-case hex digits. */

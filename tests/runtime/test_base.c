@@ -110,6 +110,15 @@ static void sha256_vectors(void **state) {
   dhc_sha256_final(&h, digest);
   dhc_sha256_hex(digest, hex);
   assert_string_equal(hex, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  uint8_t bytes[300], plain[32];
+  for (size_t i = 0; i < sizeof bytes; i++) {
+    bytes[i] = (uint8_t)(i * 7 + 1);
+  }
+  for (size_t n = 0; n <= sizeof bytes; n++) {
+    dhc_sha256_bytes(bytes, n, digest);
+    dhc_sha256_portable(bytes, n, plain);
+    assert_memory_equal(digest, plain, sizeof digest);
+  }
   assert_true(dhc_sha256_is_hex(hex));
   hex[3] = 'G';
   assert_false(dhc_sha256_is_hex(hex));

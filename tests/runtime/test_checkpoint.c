@@ -170,6 +170,24 @@ static void metrics_rows(void **state) {
                             "{\"step\":2,\"loss\":null,\"lr\":null}\n"
                             "{\"step\":3,\"loss\":-2.5e-20,\"lr\":9007199254740991}\n");
   free(text);
+  /* Going on from step 1 after a kill in the middle of a line. */
+  FILE *f = fopen(csv, "a");
+  fputs("4,0.", f);
+  fclose(f);
+  assert_ok(dhc_metrics_open(csv, jsonl, columns, 3, true, &m));
+  assert_ok(dhc_metrics_cut(m, 4));
+  assert_ok(dhc_metrics_cut(m, 2));
+  assert_ok(dhc_metrics_row(m, (double[]){2, 0.5, 1}));
+  dhc_metrics_close(m);
+  text = (char *)support_read(csv, &n);
+  text[n] = '\0';
+  assert_string_equal(text, "step,loss,lr\n1,0.100000001,0.001\n2,0.5,1\n");
+  free(text);
+  text = (char *)support_read(jsonl, &n);
+  text[n] = '\0';
+  assert_string_equal(text, "{\"step\":1,\"loss\":0.100000001,\"lr\":0.001}\n"
+                            "{\"step\":2,\"loss\":0.5,\"lr\":1}\n");
+  free(text);
   static const char *const other[] = {"step", "acc"};
   dhc_status s = dhc_metrics_open(csv, NULL, other, 2, true, &m);
   assert_non_null(strstr(s.message, "m.csv: error: has other columns, cannot go on with it"));
