@@ -238,6 +238,29 @@ double dhc_tensor_get(const DhcTensorView *t, int64_t index) {
                                           : (double)load_int(p, t->dtype);
 }
 
+/* The pairs that batches and weight files are made of, where C's own conversion
+ * is ours too: simple loops that compilers turn into vectors. */
+static bool convert_common(void *dst, int32_t dst_dtype, const void *src, int32_t src_dtype,
+                           int64_t n) {
+#define PAIR(from_id, from_type, to_id, to_type)                    \
+  if (src_dtype == (from_id) && dst_dtype == (to_id)) {             \
+    for (int64_t i = 0; i < n; i++) {                               \
+      from_type v_;                                                 \
+      memcpy(&v_, (const char *)src + i * (int64_t)sizeof v_, sizeof v_); \
+      to_type r_ = (to_type)v_;                                     \
+      memcpy((char *)dst + i * (int64_t)sizeof r_, &r_, sizeof r_); \
+    }                                                               \
+    return true;                                                    \
+  }
+  PAIR(DHC_U8, uint8_t, DHC_F32, float)
+  PAIR(DHC_U8, uint8_t, DHC_I64, int64_t)
+  PAIR(DHC_I32, int32_t, DHC_I64, int64_t)
+  PAIR(DHC_F32, float, DHC_F64, double)
+  PAIR(DHC_F64, double, DHC_F32, float)
+#undef PAIR
+  return false;
+}
+
 void dhc_tensor_convert(void *dst, int32_t dst_dtype, const void *src, int32_t src_dtype,
                         int64_t n) {
   const unsigned char *from = src;
@@ -248,6 +271,9 @@ void dhc_tensor_convert(void *dst, int32_t dst_dtype, const void *src, int32_t s
     if (n > 0) {
       memcpy(dst, src, (size_t)(n * from_size));
     }
+    return;
+  }
+  if (convert_common(dst, dst_dtype, src, src_dtype, n)) {
     return;
   }
   bool from_float = kind_of(src_dtype) == 'F';

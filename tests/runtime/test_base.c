@@ -73,6 +73,21 @@ static void conversions(void **state) {
   assert_int_equal(u16[0], 0);
   assert_int_equal(u16[1], 65535);
   assert_int_equal(u16[2], 5);
+  uint8_t pixels[3] = {0, 7, 255};
+  float shown[3];
+  double doubled[3];
+  dhc_tensor_convert(shown, DHC_F32, pixels, DHC_U8, 3);
+  dhc_tensor_convert(doubled, DHC_F64, shown, DHC_F32, 3);
+  assert_true(doubled[0] == 0 && doubled[1] == 7 && doubled[2] == 255);
+  doubled[0] = 1e300;
+  doubled[1] = 0.1;
+  dhc_tensor_convert(shown, DHC_F32, doubled, DHC_F64, 3);
+  assert_true(isinf(shown[0]) && shown[1] == 0.1f);
+  dhc_tensor_convert(i64, DHC_I64, pixels, DHC_U8, 3);
+  assert_int_equal(i64[2], 255);
+  int32_t negative[1] = {-5};
+  dhc_tensor_convert(i64, DHC_I64, negative, DHC_I32, 1);
+  assert_int_equal(i64[0], -5);
   uint16_t bf[6];
   float back[6];
   float round[3] = {1.00390625f, 1.01171875f, NAN}; /* ties: down to even, up to even */

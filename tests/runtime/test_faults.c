@@ -355,11 +355,83 @@ static void killed(void **state) {
   support_drop(p.folder);
 }
 
+static void key_of(int which, char key[65]) {
+  uint8_t digest[32];
+  dhc_sha256_bytes(&which, sizeof which, digest);
+  dhc_sha256_hex(digest, key);
+}
+
+/* What a compiling process does: get, and put what is not there. */
+static void use_cache(const char *folder, int first, int n_uses) {
+  DhcStoreOptions options = {.dir = folder};
+  DhcStore *s;
+  for (int i = 0; i < n_uses; i++) {
+    uint8_t payload[5000];
+    char key[65];
+    int which = (first + i) % 20;
+    DhcStoreBytes b;
+    if (dhc_store_open(&options, &s).code != DHC_OK) {
+      _exit(1);
+    }
+    key_of(which, key);
+    memset(payload, which + 1, sizeof payload);
+    if (dhc_store_get(s, key, &b)) {
+      if (b.n_bytes != sizeof payload || memcmp(b.bytes, payload, sizeof payload) != 0) {
+        _exit(1);
+      }
+      dhc_store_bytes_free(&b);
+    }
+    if (!dhc_store_put(s, key, "", payload, sizeof payload)) {
+      _exit(1);
+    }
+    dhc_store_close(s);
+  }
+  _exit(0);
+}
+
+static void shared_cache(void **state) {
+  (void)state;
+  Place p;
+  make_place(&p);
+  for (int round = 0; round < 4; round++) {
+    pid_t pids[6];
+    for (int i = 0; i < 6; i++) {
+      pids[i] = fork();
+      if (pids[i] == 0) {
+        use_cache(p.cache, 3 * i, 60);
+      }
+    }
+    struct timespec nap = {.tv_nsec = 1000 * (long)dhc_rng_below(1, 5, (uint64_t)round, 0, 4000)};
+    nanosleep(&nap, NULL);
+    kill(pids[0], SIGKILL);
+    kill(pids[1], SIGKILL);
+    for (int i = 0; i < 6; i++) {
+      int status;
+      assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+      assert_true(i < 2 || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
+    }
+    DhcStoreOptions options = {.dir = p.cache};
+    DhcStore *s;
+    DhcStoreList list;
+    assert_ok(dhc_store_open(&options, &s));
+    assert_ok(dhc_store_verify(s, false, &list));
+    assert_int_equal(list.n_entries, 20);
+    for (int i = 0; i < 20; i++) {
+      assert_true(list.entries[i].ok);
+    }
+    dhc_store_list_free(&list);
+    assert_ok(dhc_store_prune(s, INT64_MAX, NULL, NULL)); /* the dead writers' leftovers */
+    dhc_store_close(s);
+    assert_int_equal(dhc_file_sweep(p.cache), 0);
+  }
+  support_drop(p.folder);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(io_errors), cmocka_unit_test(short_counts),
       cmocka_unit_test(no_memory), cmocka_unit_test(disk_full_says_what_is_kept),
-      cmocka_unit_test(killed),
+      cmocka_unit_test(killed),    cmocka_unit_test(shared_cache),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
