@@ -50,6 +50,10 @@ static bool buffer_offset(DhcBound *b, int32_t i) {
   if (buffer->alias >= 0) {
     return dhc_size_add(offset, b->buffers[buffer->alias].offset, &b->buffers[i].offset);
   }
+  if (buffer->n_below == 0) { /* a place somebody chose: exactly there */
+    b->buffers[i].offset = offset;
+    return true;
+  }
   for (int32_t k = 0; k < buffer->n_below; k++) {
     const BoundBuffer *below = &b->buffers[buffer->below[k]];
     int64_t end = below->offset + below->bytes; /* fits: checked when below was placed */
