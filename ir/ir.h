@@ -1,0 +1,340 @@
+/* The graph IR: a module of functions of pure SSA operations.
+ *
+ * A value is one result of one node; function parameters are results of `param`
+ * nodes. Nodes of a function form a list in an order in which every operand is
+ * defined before its use. Every op is a row of ir/ops.def, which gives its name,
+ * attributes, shape rule, meaning (interpreter) and cost; passes and backends add
+ * their own columns. `call`, `scan` and `checkpoint` name other functions of the
+ * module; no function may reach itself.
+ *
+ * Memory: everything lives in the module's arena and is never freed singly; a node
+ * taken out of its function is just unreachable. Ids follow creation order.
+ * Errors: shape rules report at the node's span into module->diags and the builder
+ * returns NULL; NULL operands give NULL without a second message. */
+#ifndef DHC_IR_IR_H
+#define DHC_IR_IR_H
+
+#include "dhc/abi.h"
+#include "ir/diag.h"
+#include "ir/dim.h"
+
+enum { DHC_MAX_RANK = 8, DHC_MAX_ATTRS = 8, DHC_MAX_NODES = 100000 };
+
+/* ---- types --------------------------------------------------------------- */
+
+typedef struct DhcType {
+  dhc_dtype dtype;
+  int rank;
+  const DhcDim *dim[DHC_MAX_RANK];
+} DhcType;
+
+const char *dhc_dtype_name(dhc_dtype t);
+bool dhc_dtype_parse(const char *name, dhc_dtype *out);
+int dhc_dtype_bytes(dhc_dtype t);
+bool dhc_dtype_is_float(dhc_dtype t);
+bool dhc_dtype_is_int(dhc_dtype t); /* signed or unsigned, not bool */
+
+bool dhc_type_equal(const DhcType *a, const DhcType *b);
+void dhc_type_print(const DhcType *t, DhcText *to); /* f32[B, 64]; f32[] for a scalar */
+const DhcDim *dhc_type_elements(DhcDims *cx, const DhcType *t);
+
+/* ---- ops ------------------------------------------------------------------ */
+
+typedef enum DhcOp {
+#define OP(id, ...) DHC_OP_##id,
+#include "ir/ops.def"
+  DHC_N_OPS
+} DhcOp;
+
+typedef enum DhcOpClass {
+  DHC_CLASS_ELEMENTWISE, /* all operands and the result have one shape */
+  DHC_CLASS_CREATE,
+  DHC_CLASS_VIEW, /* moves no data: reshape, transpose, broadcast, slice, reverse */
+  DHC_CLASS_MOVE,
+  DHC_CLASS_REDUCE,
+  DHC_CLASS_CONTRACT,
+  DHC_CLASS_CONV,
+  DHC_CLASS_WINDOW,
+  DHC_CLASS_SCAN,
+  DHC_CLASS_ROUTE,
+  DHC_CLASS_CALL,  /* names another function */
+  DHC_CLASS_EFFECT, /* update */
+  DHC_CLASS_META   /* param, kernel */
+} DhcOpClass;
+
+typedef enum DhcAttrKind {
+  DHC_ATTR_INT,
+  DHC_ATTR_FLOAT,
+  DHC_ATTR_BOOL,
+  DHC_ATTR_STRING,
+  DHC_ATTR_INTS,
+  DHC_ATTR_DIM,
+  DHC_ATTR_DIMS,
+  DHC_ATTR_DTYPE,
+  DHC_ATTR_FUNC,
+  DHC_ATTR_SPEC
+} DhcAttrKind;
+
+typedef struct DhcFunc DhcFunc;
+typedef struct DhcNode DhcNode;
+typedef struct DhcValue DhcValue;
+typedef struct DhcModule DhcModule;
+struct DhcSpec;
+
+typedef struct DhcAttr {
+  DhcAttrKind kind;
+  union {
+    int64_t i;
+    double f;
+    bool b;
+    const char *s;
+    struct {
+      int n;
+      const int64_t *at;
+    } ints;
+    const DhcDim *dim;
+    struct {
+      int n;
+      const DhcDim *const *at;
+    } dims;
+    dhc_dtype dtype;
+    DhcFunc *func;
+    const struct DhcSpec *spec;
+  };
+} DhcAttr;
+
+typedef struct DhcAttrDecl {
+  const char *name;
+  DhcAttrKind kind;
+} DhcAttrDecl;
+
+/* A shape rule reads op, args and attrs of `n` and fills n_results and type[]. On
+ * a wrong argument it reports with dhc_shape_error and returns false. Messages name
+ * the op and show the operand types: "add: shapes differ: f32[2, 3] and f32[4]". */
+enum { DHC_MAX_RESULTS = 512 };
+typedef struct DhcShapeCtx {
+  DhcModule *m;
+  const DhcFacts *facts;
+  const DhcNode *n;
+  int n_results;
+  DhcType *type; /* room for DHC_MAX_RESULTS */
+} DhcShapeCtx;
+bool dhc_shape_error(DhcShapeCtx *cx, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+struct DhcInterp;
+typedef struct DhcOpInfo {
+  const char *name;
+  int n_args;    /* -1: variadic */
+  int n_results; /* -1: from the shape rule */
+  DhcOpClass cls;
+  DhcAttrDecl attrs[DHC_MAX_ATTRS];
+  int n_attrs;
+  bool (*shape)(DhcShapeCtx *cx);
+  bool (*interp)(struct DhcInterp *in, const DhcNode *n); /* ir/interp.h */
+  /* Floating-point operations as a dim; NULL rule means none. */
+  const DhcDim *(*flops)(DhcModule *m, const DhcNode *n);
+} DhcOpInfo;
+const DhcOpInfo *dhc_op_info(DhcOp op);
+bool dhc_op_parse(const char *name, DhcOp *out);
+
+/* ---- values, nodes, functions ---------------------------------------------- */
+
+struct DhcValue {
+  int id; /* unique in its function */
+  DhcType type;
+  DhcNode *def;
+  int index; /* which result of def */
+};
+
+struct DhcNode {
+  DhcOp op;
+  int id;
+  int n_args, n_results;
+  DhcValue **args;
+  DhcValue **results;
+  DhcAttr attrs[DHC_MAX_ATTRS]; /* in the order of the op's declarations */
+  DhcSpan span;
+  const char *origin; /* path of the layer it was written in ("encoder.conv1"), or NULL */
+  DhcFunc *func;
+  DhcNode *prev, *next; /* in the function's order */
+};
+
+typedef enum DhcRole {
+  DHC_ROLE_PLAIN,  /* parameter of a unit or body */
+  DHC_ROLE_INPUT,  /* given at every run */
+  DHC_ROLE_PARAM,  /* trained weight */
+  DHC_ROLE_BUFFER, /* saved, not trained, assigned with <- */
+  DHC_ROLE_TABLE,  /* computed once on the host, not saved */
+  DHC_ROLE_STATE,  /* recurrent or cached inference */
+  DHC_ROLE_SCALAR, /* float hyperparameter, or "$seed", "$step", "$lr" … */
+  DHC_ROLE_ARENA   /* flat range of all parameters: weights, gradients, moments */
+} DhcRole;
+
+typedef struct DhcParamInfo {
+  const char *name; /* path for tensors, name for inputs and scalars */
+  DhcRole role;
+  int decl; /* index into module->tensors or ->scalars by role, or -1 */
+} DhcParamInfo;
+
+typedef enum DhcFuncKind {
+  DHC_FUNC_ENTRY,
+  DHC_FUNC_UNIT,      /* outlined; equal bodies are merged */
+  DHC_FUNC_BODY,      /* of a scan or checkpoint */
+  DHC_FUNC_COMPOSITE, /* has a kernel or vjp name; survives until fusion */
+  DHC_FUNC_INIT       /* initialiser of a tensor: no parameters but scalars */
+} DhcFuncKind;
+
+struct DhcFunc {
+  const char *name; /* without @; unique in the module */
+  int id;
+  DhcFuncKind kind;
+  DhcModule *module;
+  DHC_VEC(const char *) symbols; /* binders <B, L>, in order */
+  DHC_VEC(DhcValue *) params;
+  DHC_VEC(DhcParamInfo) param_info; /* parallel to params */
+  DHC_VEC(DhcValue *) results;
+  DHC_VEC(const char *) result_names; /* parallel to results */
+  DhcFacts facts;                     /* of an entry: checked when a plan is bound */
+  DHC_VEC(const char *) fact_messages; /* parallel to facts.nonneg; NULL: internal */
+  DhcNode *first, *last;
+  int n_nodes, next_node_id, next_value_id;
+  const char *kernel; /* composite: template name, or NULL */
+  DhcFunc *vjp;       /* composite: its derivative, or NULL. Signature: all parameters,
+                         all results, cotangents of float results -> cotangents of the
+                         float parameters, in order. */
+  DhcSpan span;
+};
+
+/* A tensor the model owns. */
+typedef struct DhcTensorDecl {
+  const char *path; /* state_dict name, e.g. "classifier.0.weight" */
+  const char *as;   /* name on disk with one '*' for the leading axis, or NULL */
+  DhcRole role;     /* PARAM, BUFFER, TABLE or STATE */
+  DhcType type;     /* constant dims, but for STATE which may use the entry's symbols */
+  bool no_decay;
+  DhcFunc *init; /* one result of `type` */
+  DhcSpan span;
+} DhcTensorDecl;
+
+typedef struct DhcScalarDecl {
+  const char *name;
+  double value; /* as bound at elaboration; a program may change it */
+} DhcScalarDecl;
+
+struct DhcModule {
+  DhcArena *arena;
+  DhcStrings *strings;
+  DhcDims *dims;
+  DhcDiags *diags;
+  DHC_VEC(DhcFunc *) funcs; /* callees before callers */
+  DHC_VEC(DhcTensorDecl) tensors;
+  DHC_VEC(DhcScalarDecl) scalars;
+  DHC_VEC(const struct DhcSpec *) specs; /* after fusion; equal specs once */
+  const char *model_name;                /* for reports */
+};
+
+DhcModule *dhc_module_new(DhcArena *arena, DhcStrings *strings, DhcDiags *diags);
+DhcFunc *dhc_module_func(const DhcModule *m, const char *name); /* or NULL */
+int dhc_module_tensor(const DhcModule *m, const char *path);    /* index or -1 */
+/* New empty function; a taken name gets a numeric suffix. */
+DhcFunc *dhc_func_new(DhcModule *m, const char *name, DhcFuncKind kind, DhcSpan span);
+DhcValue *dhc_func_param(DhcFunc *f, const DhcType *type, DhcParamInfo info, DhcSpan span);
+void dhc_func_result(DhcFunc *f, DhcValue *v, const char *name);
+/* Copy of f (same results) under another name. */
+DhcFunc *dhc_func_clone(DhcFunc *f, const char *name);
+/* Puts funcs into callee-before-caller order and drops what no entry reaches. */
+void dhc_module_sort(DhcModule *m);
+/* Merges units and bodies with equal canonical text; returns how many went away. */
+int dhc_module_merge_units(DhcModule *m);
+/* Canonical text of one function: names and spans stripped, callees by their own
+ * canonical hash. Equal text means equal function. */
+const char *dhc_func_canonical(DhcFunc *f, DhcArena *arena);
+
+/* ---- building ---------------------------------------------------------------- */
+
+/* Where new nodes go and what they inherit. */
+typedef struct DhcBuilder {
+  DhcFunc *f;
+  DhcNode *before; /* insert before this node; NULL: at the end */
+  DhcSpan span;
+  const char *origin;
+} DhcBuilder;
+
+/* Generic: checks arity and attributes, runs the shape rule, appends. Attributes are
+ * given in declaration order. Returns the node, or NULL after a diagnostic. */
+DhcNode *dhc_build(DhcBuilder *b, DhcOp op, DhcValue *const *args, int n_args,
+                   const DhcAttr *attrs, int n_attrs);
+/* First result of the same, or NULL. */
+DhcValue *dhc_build1(DhcBuilder *b, DhcOp op, DhcValue *const *args, int n_args,
+                     const DhcAttr *attrs, int n_attrs);
+
+DhcAttr dhc_attr_int(int64_t v);
+DhcAttr dhc_attr_float(double v);
+DhcAttr dhc_attr_bool(bool v);
+DhcAttr dhc_attr_string(const char *v);
+DhcAttr dhc_attr_ints(DhcModule *m, const int64_t *v, int n);                /* copies */
+DhcAttr dhc_attr_dim(const DhcDim *v);
+DhcAttr dhc_attr_dims(DhcModule *m, const DhcDim *const *v, int n);          /* copies */
+DhcAttr dhc_attr_dtype(dhc_dtype v);
+DhcAttr dhc_attr_func(DhcFunc *v);
+DhcAttr dhc_attr_spec(const struct DhcSpec *v);
+/* Attribute by name; a bug if the op has none of that name. */
+const DhcAttr *dhc_attr(const DhcNode *n, const char *name);
+
+/* Shorthands. Unless said otherwise operands must already agree. */
+DhcValue *dhc_b_unary(DhcBuilder *b, DhcOp op, DhcValue *x);
+/* Broadcasts both from the right (only a known 1 stretches), then applies op. */
+DhcValue *dhc_b_binary(DhcBuilder *b, DhcOp op, DhcValue *x, DhcValue *y);
+DhcValue *dhc_b_select(DhcBuilder *b, DhcValue *c, DhcValue *x, DhcValue *y); /* broadcasts */
+DhcValue *dhc_b_fill(DhcBuilder *b, const DhcType *type, double value);
+DhcValue *dhc_b_scalar(DhcBuilder *b, dhc_dtype dtype, double value);
+DhcValue *dhc_b_dim(DhcBuilder *b, const DhcDim *d); /* i64[] */
+DhcValue *dhc_b_cast(DhcBuilder *b, DhcValue *x, dhc_dtype to); /* x itself if equal */
+DhcValue *dhc_b_reshape(DhcBuilder *b, DhcValue *x, const DhcDim *const *dim, int rank);
+DhcValue *dhc_b_transpose(DhcBuilder *b, DhcValue *x, const int64_t *perm);
+DhcValue *dhc_b_broadcast(DhcBuilder *b, DhcValue *x, const DhcDim *const *dim, int rank);
+DhcValue *dhc_b_slice(DhcBuilder *b, DhcValue *x, int axis, const DhcDim *start,
+                      const DhcDim *size);
+DhcValue *dhc_b_concat(DhcBuilder *b, DhcValue *const *xs, int n, int axis);
+DhcValue *dhc_b_reduce(DhcBuilder *b, DhcOp op, DhcValue *x, const int64_t *axes, int n_axes,
+                       bool keep);
+DhcValue *dhc_b_dot(DhcBuilder *b, DhcValue *x, DhcValue *y, const int64_t *batch_x,
+                    const int64_t *batch_y, int n_batch, const int64_t *contract_x,
+                    const int64_t *contract_y, int n_contract);
+/* Binds the callee's symbols by unifying parameter types with the arguments. */
+DhcNode *dhc_b_call(DhcBuilder *b, DhcOp op, DhcFunc *callee, DhcValue *const *args, int n_args);
+
+/* ---- editing ------------------------------------------------------------------ */
+
+/* All uses of `from` in its function (operands and results) become `to`. */
+void dhc_replace_uses(DhcValue *from, DhcValue *to);
+/* Takes n out of its function; it must be unused. */
+void dhc_node_remove(DhcNode *n);
+/* Copies n's op with other operands into b's function; types are inferred anew. */
+DhcNode *dhc_node_copy(DhcBuilder *b, const DhcNode *n, DhcValue *const *args);
+/* Inlines a call; its results are replaced. */
+void dhc_inline_call(DhcNode *call);
+/* Number of uses per value id, results included; array in `scratch`. */
+int *dhc_use_counts(const DhcFunc *f, DhcArena *scratch);
+
+/* ---- text --------------------------------------------------------------------- */
+
+/* parse(print(m)) prints the same text. Floats are hexadecimal. */
+void dhc_module_print(DhcModule *m, DhcText *to);
+void dhc_func_print(DhcFunc *f, DhcText *to);
+/* NULL after diagnostics. `file` is the source's index in diags->sources. */
+DhcModule *dhc_module_parse(DhcArena *arena, DhcStrings *strings, DhcDiags *diags, uint32_t file);
+
+/* ---- verifier ------------------------------------------------------------------ */
+
+typedef enum DhcStage {
+  DHC_STAGE_GRAPH, /* as elaborated: everything but kernel */
+  DHC_STAGE_FUSED  /* kernels, views, moves, calls and scans */
+} DhcStage;
+/* Types equal what the shape rules say, operands defined before use, callees in the
+ * module and acyclic, symbols bound, results present, `update` targets a parameter
+ * of the right role, limits kept. False: diagnostics say what and where, with
+ * `after` (a pass name) in the text. */
+bool dhc_verify(DhcModule *m, DhcStage stage, const char *after);
+
+#endif
