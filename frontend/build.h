@@ -87,12 +87,12 @@ DhcAstSubscript *dhc_build_subscript(DhcParser *ps, DhcSpan at, DhcAstSubscriptK
 DhcAstPair *dhc_build_pair(DhcParser *ps, DhcSpan at, DhcAstName name, DhcAstExpr *value);
 /* Reports a second `name` among n names, `stride` bytes apart ("argument 'bias' is given twice"). */
 void dhc_check_unique(DhcParser *ps, const DhcAstName *first, int n, size_t stride, const char *what);
-/* Deepest of the statements; 0 for none. */
-int dhc_build_depth(const DhcAstStmts *body);
 /* Checks depth + 1 against the limit and stores it; false: reported. */
 bool dhc_build_set_depth(DhcParser *ps, DhcSpan at, int below, uint16_t *depth);
 
 /* build_stmt.c */
+/* Deepest of the statements, whose own depths it fills in; 0 for none. */
+int dhc_build_depth(const DhcAstStmts *body);
 const char *dhc_build_text(DhcParser *ps, const char *text);
 const char *dhc_build_joined(DhcParser *ps, const char *a, char between, const char *b);
 const char *dhc_build_decimal(DhcParser *ps, int64_t v);
@@ -130,7 +130,7 @@ DhcAstSignature *dhc_build_signature(DhcParser *ps, DhcSpan at, DhcAstName name,
                                      DhcAstParams *outputs);
 DhcAstExpr *dhc_check_choices(DhcParser *ps, DhcAstExpr *range);
 void dhc_check_signature(DhcParser *ps, const DhcAstSignature *sig, bool is_fn);
-void dhc_check_preset(DhcParser *ps, const DhcAstSettings *settings);
+void dhc_check_settings(DhcParser *ps, const DhcAstSettings *settings, bool is_recipe);
 void dhc_check_fn_tail(DhcParser *ps, const void *already, DhcSpan at);
 
 #endif

@@ -25,12 +25,6 @@ bool dhc_build_set_depth(DhcParser *ps, DhcSpan at, int below, uint16_t *depth) 
 
 static int max_int(int a, int b) { return a > b ? a : b; }
 
-int dhc_build_depth(const DhcAstStmts *body) {
-  int depth = 0;
-  for (int i = 0; i < body->n; i++) depth = max_int(depth, body->at[i]->depth);
-  return depth;
-}
-
 static int depth_of(const DhcAstExpr *e) { return e ? e->depth : 0; }
 
 /* Adds the operators of `part` to those of `e`; over the limit the parse ends. */

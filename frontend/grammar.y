@@ -210,11 +210,12 @@ block_decl:
     { $$ = dhc_build_decl(ps, DHC_DE_PRESET, @$, $2, @2);
       $$->u.settings.target = NAME_AT($4, @4);
       $$->u.settings.settings = *$5;
-      dhc_check_preset(ps, $5); }
+      dhc_check_settings(ps, $5, false); }
   | RECIPE name FOR name setting_block
     { $$ = dhc_build_decl(ps, DHC_DE_RECIPE, @$, $2, @2);
       $$->u.settings.target = NAME_AT($4, @4);
-      $$->u.settings.settings = *$5; }
+      $$->u.settings.settings = *$5;
+      dhc_check_settings(ps, $5, true); }
   | VARIANTS name FOR name LBRACE variant_list RBRACE
     { $$ = dhc_build_decl(ps, DHC_DE_VARIANTS, @$, $2, @2);
       $$->u.variants.target = NAME_AT($4, @4);
