@@ -16,6 +16,7 @@ typedef struct DhcParser {
   DhcParse *cfg;
   DhcTokens *tokens;
   int next;             /* index of the token to hand over next */
+  int current;          /* index of the token handed over last */
   int start_kind;       /* T_START_FILE or T_START_EXPR, then 0 */
   int last_recovery;    /* index where the last recovery continued, -1: none */
   DhcAstModule *module; /* receives imports and declarations */

@@ -180,7 +180,6 @@ simple_decl:
       $$->u.const_.name = $$->name;
       $$->u.const_.type = *$4;
       $$->u.const_.value = $6; }
-  | error               { $$ = NULL; RECOVER(next_decl, @1); }
   ;
 import_path:
     name                    { $$ = $1; }
@@ -220,6 +219,7 @@ block_decl:
     { $$ = dhc_build_decl(ps, DHC_DE_VARIANTS, @$, $2, @2);
       $$->u.variants.target = NAME_AT($4, @4);
       $$->u.variants.list = *$6; }
+  | error  { $$ = NULL; RECOVER(next_decl, @1); }
   ;
 fn_tail:
     %empty                { $$ = FRESH(DhcParserFnTail); }

@@ -15,12 +15,15 @@ typedef struct DhcToken {
   int32_t match;       /* of an opening bracket: its partner, -1: none */
 } DhcToken;
 
+/* After this many errors a file is not looked at any further. */
+#define DHC_MAX_SYNTAX_ERRORS 100
+
 typedef struct DhcTokens {
   uint32_t file;
   const char *text;
   DHC_VEC(DhcToken) t;
   DHC_VEC(DhcSpan) comments;
-  bool too_deep; /* reported; not to be parsed */
+  bool unusable; /* a limit was met and reported: not to be parsed */
 } DhcTokens;
 
 void dhc_tokens_read(DhcParse *p, uint32_t file, DhcTokens *out);
