@@ -63,7 +63,7 @@ typedef struct DhcSyntaxError {
   bool may[DHC_N_TOKENS]; /* by kind - DHC_TOKEN_FIRST */
   const char *name[DHC_N_TOKENS];
 } DhcSyntaxError;
-void dhc_syntax_report(DhcParser *ps, const DhcSyntaxError *e);
+void dhc_syntax_report(DhcParser *ps, DhcSyntaxError *e);
 
 /* build_expr.c */
 DhcAstExpr *dhc_build_expr(DhcParser *ps, DhcAstExprKind kind, DhcSpan at);

@@ -138,7 +138,8 @@ static bool is_postfix(const DhcAstExpr *e) {
  * depth of what stands in the brackets. */
 static DhcAstExpr *finish_postfix(DhcParser *ps, DhcAstExpr *e, const DhcAstExpr *object,
                                   int below) {
-  if (!count_ops(ps, e, object, 1, e->span)) return NULL;
+  DhcSpan postfix = {e->span.file, object->span.end, e->span.end};
+  if (!count_ops(ps, e, object, 1, postfix)) return NULL;
   below = max_int(below, is_postfix(object) ? object->depth - 1 : object->depth);
   return dhc_build_set_depth(ps, e->span, below, &e->depth) ? e : NULL;
 }

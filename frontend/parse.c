@@ -46,10 +46,21 @@ static void parse_tokens(DhcParse *p, uint32_t file, int start, DhcParser *ps,
   if (!tokens->unusable) (void)dhc_yyparse(ps);
 }
 
+/* Messages of one file in order of place: brackets are looked at before the rest. */
+static void sort_messages(DhcDiags *d, int from) {
+  for (int i = from + 1; i < d->all.n; i++) {
+    DhcDiag *m = d->all.at[i];
+    int k = i;
+    for (; k > from && d->all.at[k - 1]->at.begin > m->at.begin; k--)
+      d->all.at[k] = d->all.at[k - 1];
+    d->all.at[k] = m;
+  }
+}
+
 /* Adds the source and parses it; the module may be incomplete after errors. */
 static DhcAstModule *parse_module(DhcParse *p, const char *name, const char *path,
                                   const char *text, size_t n_bytes, bool is_root) {
-  int errors_before = p->diags->n_errors;
+  int errors_before = p->diags->n_errors, messages_before = p->diags->all.n;
   uint32_t file = dhc_sources_add(p->diags->sources, name, path, text, n_bytes);
   DhcAstModule *m = DHC_NEW(p->arena, DhcAstModule);
   m->file = file;
@@ -57,6 +68,7 @@ static DhcAstModule *parse_module(DhcParse *p, const char *name, const char *pat
   DhcTokens tokens;
   DhcParser ps = {.module = m};
   parse_tokens(p, file, T_START_FILE, &ps, &tokens);
+  sort_messages(p->diags, messages_before);
   m->comments.at = tokens.comments.at;
   m->comments.n = tokens.comments.n;
   m->comments.cap = tokens.comments.cap;

@@ -81,11 +81,13 @@ static void describe_expected(const DhcSyntaxError *e, DhcText *t) {
   bool type = may(e, T_LAYER) && may(e, T_LBRACKET);
   if (start) choice[n++] = "an expression";
   if (type) choice[n++] = "a type";
+  if (after && may(e, T_COMMA)) choice[n++] = e->name[T_COMMA - DHC_TOKEN_FIRST];
   if (!start && !type && !after && may(e, T_NAME)) choice[n++] = "a name";
   for (int kind = DHC_TOKEN_FIRST; kind < DHC_TOKEN_LAST; kind++) {
     if (!may(e, kind) || kind == T_NAME || is_soft_keyword(kind) || kind == T_NEWLINE) continue;
-    if (after && continues_expression(kind)) continue;
+    if (after && (continues_expression(kind) || (kind == T_ASSIGN && may(e, T_RPAREN)))) continue;
     if (start && starts_expression(kind)) continue;
+    if (after && kind == T_COMMA) continue;
     if (type && (kind == T_LAYER || kind == T_LBRACKET)) continue;
     choice[n++] = e->name[kind - DHC_TOKEN_FIRST];
   }
@@ -184,10 +186,17 @@ static bool already_reported(const DhcParser *ps, const DhcSyntaxError *e, int i
   return false;
 }
 
-void dhc_syntax_report(DhcParser *ps, const DhcSyntaxError *e) {
+void dhc_syntax_report(DhcParser *ps, DhcSyntaxError *e) {
   DhcDiags *diags = ps->cfg->diags;
+  const DhcToken *t = ps->tokens->t.at;
   int index = ps->current;
   if (already_reported(ps, e, index)) return;
+  if (index > 0 && e->found == T_RBRACE && t[index].starts_line && t[index - 1].kind != T_LBRACE) {
+    /* The newline before it is not in the array, but is where the eye looks. */
+    e->found = T_NEWLINE;
+    e->at.begin = t[index - 1].end;
+    e->at.end = e->at.begin + 1;
+  }
   DhcText text = {.arena = ps->cfg->arena};
   dhc_text_puts(&text, "expected ");
   describe_expected(e, &text);

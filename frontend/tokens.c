@@ -9,6 +9,7 @@ typedef struct Reader {
   DHC_VEC(DhcToken) raw;
   int open[DHC_AST_MAX_DEPTH]; /* raw indices, innermost last */
   int n_open;
+  int n_operators[DHC_AST_MAX_DEPTH + 1]; /* since the last comma or newline, by n_open */
 } Reader;
 
 static DhcSpan span_of(const Reader *r, uint32_t begin, uint32_t end) {
@@ -27,6 +28,10 @@ static DhcToken *push(Reader *r, int kind, uint32_t begin, uint32_t end) {
                 .match = -1};
   DHC_PUSH(r->p->arena, &r->raw, t);
   return &r->raw.at[r->raw.n - 1];
+}
+
+bool dhc_token_is_operator(int kind) {
+  return (kind >= T_PLUS && kind <= T_NE) || kind == T_AND || kind == T_OR;
 }
 
 bool dhc_token_starts_decl(int kind) {
@@ -52,17 +57,23 @@ static void end_at_line(Reader *r, int open) {
     if (r->raw.at[m].inside == open) r->raw.at[m].inside = r->raw.at[open].inside;
 }
 
-/* Gives up the innermost brackets until `keep` are left. Only the innermost is
- * reported: the others are likely to be its consequence. */
+static bool on_one_line(const Reader *r, int open, int other) {
+  const DhcToken *a = &r->raw.at[open], *b = &r->raw.at[other];
+  return memchr(r->out->text + a->begin, '\n', b->begin - a->begin) == NULL;
+}
+
+/* Gives up the innermost brackets until `keep` are left. Reported are the innermost one
+ * and every '(' or '[' of another line: the rest are likely to be a consequence. */
 static void abandon(Reader *r, int keep, uint32_t where) {
-  bool reported = false;
+  int reported = -1;
   while (r->n_open > keep) {
     int open = top_of(r);
     DhcToken *t = &r->raw.at[open];
-    if (!reported)
+    if (reported < 0 || (t->kind != T_LBRACE && !on_one_line(r, open, reported))) {
       dhc_diag(r->p->diags, DHC_ERROR, "E0110", span_of(r, t->begin, t->end),
                "'%c' opened here is never closed", bracket_char(r, open));
-    reported = true;
+      reported = open;
+    }
     if (t->kind == T_LBRACE) {
       push(r, T_RBRACE, where, where);
       r->raw.at[open].match = r->raw.n - 1;
@@ -83,6 +94,7 @@ static bool open_bracket(Reader *r, int kind, uint32_t begin, uint32_t end) {
   }
   push(r, kind, begin, end);
   r->open[r->n_open++] = r->raw.n - 1;
+  r->n_operators[r->n_open] = 0;
   return true;
 }
 
@@ -193,6 +205,18 @@ static bool mend(Reader *r, int kind, uint32_t begin, uint32_t end) {
 
 /* ---- Reading ------------------------------------------------------------------------ */
 
+/* Counts the operators that stand side by side, so that an endless expression is
+ * refused before it takes memory; the constructors count those in brackets too. */
+static bool within_operator_limit(Reader *r, int kind, uint32_t begin, uint32_t end) {
+  int *n = &r->n_operators[r->n_open];
+  if (kind == T_NEWLINE || kind == T_COMMA || kind == T_ASSIGN) *n = 0;
+  if (!dhc_token_is_operator(kind) || ++*n <= DHC_AST_MAX_OPERATORS) return true;
+  dhc_diag(r->p->diags, DHC_ERROR, "E0113", span_of(r, begin, end),
+           "expression has more than %d operators", DHC_AST_MAX_OPERATORS);
+  r->out->unusable = true;
+  return false;
+}
+
 static bool read_token(Reader *r, int kind, uint32_t begin, uint32_t end) {
   switch (kind) {
     case T_COMMENT:
@@ -211,33 +235,33 @@ static bool read_token(Reader *r, int kind, uint32_t begin, uint32_t end) {
   if (dhc_token_starts_decl(kind) && (begin == 0 || r->out->text[begin - 1] == '\n'))
     abandon(r, 0, begin);
   push(r, kind, begin, end);
-  return true;
+  return within_operator_limit(r, kind, begin, end);
 }
 
 /* A newline counts if it stands in a block or at the top, ends something, and what
  * follows does not continue it. */
-static bool keeps_newline(const Reader *r, const DhcTokens *out, int raw_index) {
-  const DhcToken *t = &r->raw.at[raw_index];
-  if (t->inside >= 0 && r->raw.at[t->inside].kind != T_LBRACE) return false;
+static bool keeps_newline(const DhcTokens *out, const int32_t *place, const DhcToken *t) {
+  if (t->inside >= 0 && out->t.at[place[t->inside]].kind != T_LBRACE) return false;
   if (out->t.n == 0) return false;
   int before = out->t.at[out->t.n - 1].kind;
   return before != T_NEWLINE && before != T_LBRACE && before != T_COMMA;
 }
 
-/* Copies what the grammar should see, with indices changed to the new places. */
+/* Keeps, in place, what the grammar should see, with indices changed to the new places.
+ * A partner or enclosing bracket is never dropped, and brackets open before i. */
 static void filter(Reader *r, DhcTokens *out) {
-  DhcArena *arena = r->p->arena;
-  int32_t *place = DHC_NEW_N(arena, int32_t, r->raw.n + 1);
+  int32_t *place = DHC_NEW_N(r->p->arena, int32_t, r->raw.n + 1);
+  out->t.at = r->raw.at;
   for (int i = 0; i < r->raw.n; i++) {
-    const DhcToken *t = &r->raw.at[i];
+    const DhcToken t = r->raw.at[i];
     place[i] = -1;
-    if (t->kind == T_NEWLINE && !keeps_newline(r, out, i)) continue;
+    if (t.kind == T_NEWLINE && !keeps_newline(out, place, &t)) continue;
     bool after_newline = out->t.n > 0 && out->t.at[out->t.n - 1].kind == T_NEWLINE;
-    bool joins = t->kind == T_RBRACE || t->kind == T_ARROW || t->kind == T_YYEOF ||
-                 (t->kind == T_ELSE && out->t.n > 1 && out->t.at[out->t.n - 2].kind == T_RBRACE);
+    bool joins = t.kind == T_RBRACE || t.kind == T_ARROW || t.kind == T_YYEOF ||
+                 (t.kind == T_ELSE && out->t.n > 1 && out->t.at[out->t.n - 2].kind == T_RBRACE);
     if (after_newline && joins) out->t.n--;
     place[i] = out->t.n;
-    DHC_PUSH(arena, &out->t, *t);
+    out->t.at[out->t.n++] = t;
   }
   for (int i = 0; i < out->t.n; i++) {
     DhcToken *t = &out->t.at[i];

@@ -29,6 +29,8 @@ typedef struct DhcTokens {
 void dhc_tokens_read(DhcParse *p, uint32_t file, DhcTokens *out);
 /* True for the words that start a declaration of a file. */
 bool dhc_token_starts_decl(int kind);
+/* True for binary operators and signs. */
+bool dhc_token_is_operator(int kind);
 
 /* What the scanner shares with its caller. */
 typedef struct DhcScan {
