@@ -62,8 +62,7 @@ static void put_float(DhcFmt *f, double v) {
   if (!strpbrk(buf, ".e")) dhc_text_puts(&f->out, ".0");
 }
 
-/* Words that cannot be the key of a map without quotes. */
-static bool is_plain_key(const char *s) {
+bool dhc_fmt_is_plain_name(const char *s) {
   static const char *const keywords[] = {
       "import", "layer", "model", "fn",     "preset", "variants", "recipe", "const",   "param",
       "as",     "for",   "in",    "if",     "else",   "return",   "yield",  "tap",     "require",
@@ -82,7 +81,7 @@ static bool is_plain_key(const char *s) {
 static void put_pairs(DhcFmt *f, const DhcAstPairs *pairs) {
   for (int i = 0; i < pairs->n; i++) {
     if (i) dhc_text_puts(&f->out, ", ");
-    if (is_plain_key(pairs->at[i].name.text))
+    if (dhc_fmt_is_plain_name(pairs->at[i].name.text))
       dhc_text_puts(&f->out, pairs->at[i].name.text);
     else
       dhc_fmt_string(f, pairs->at[i].name.text);

@@ -21,6 +21,8 @@ void dhc_fmt_expr(DhcFmt *f, const DhcAstExpr *e);
 void dhc_fmt_exprs(DhcFmt *f, const DhcAstExprs *list);
 void dhc_fmt_type(DhcFmt *f, const DhcAstType *t);
 void dhc_fmt_string(DhcFmt *f, const char *s);
+/* Whether this can stand for a name without quotes: no keyword, letters and digits. */
+bool dhc_fmt_is_plain_name(const char *s);
 /* `{ statements }`, on one line where it is one short simple statement and `may_fold`. */
 void dhc_fmt_block(DhcFmt *f, const DhcAstStmts *body, uint32_t end, bool may_fold);
 
