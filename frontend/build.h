@@ -103,7 +103,7 @@ DhcAstStmt *dhc_build_store(DhcParser *ps, DhcSpan at, DhcAstExpr *target, DhcAs
 DhcAstStmt *dhc_build_for(DhcParser *ps, DhcSpan at, DhcAstName var, DhcAstExpr *iter,
                           DhcAstStmts *body);
 DhcAstStmt *dhc_build_if(DhcParser *ps, DhcSpan at, DhcAstExpr *cond, DhcAstStmts *then_,
-                         DhcAstStmts *else_, DhcAstStmt *else_if);
+                         DhcSpan then_span, DhcAstStmts *else_, DhcAstStmt *else_if);
 void dhc_check_no_effect(DhcParser *ps, DhcSpan at, const DhcAstExprs *e);
 
 /* build_decl.c */
@@ -113,7 +113,7 @@ DhcAstItem *dhc_build_tensor(DhcParser *ps, DhcSpan at, DhcAstTensorRole role, D
 DhcAstItem *dhc_build_item_for(DhcParser *ps, DhcSpan at, DhcAstName var, DhcAstExpr *iter,
                                DhcAstItems *body);
 DhcAstItem *dhc_build_item_if(DhcParser *ps, DhcSpan at, DhcAstExpr *cond, DhcAstItems *then_,
-                              DhcAstItems *else_, DhcAstItem *else_if);
+                              DhcSpan then_span, DhcAstItems *else_, DhcAstItem *else_if);
 DhcAstNames *dhc_build_path(DhcParser *ps, const char *dotted, DhcSpan at);
 DhcAstDecl *dhc_build_decl(DhcParser *ps, DhcAstDeclKind kind, DhcSpan at, const char *name,
                            DhcSpan name_at);

@@ -51,10 +51,11 @@ DhcAstItem *dhc_build_item_for(DhcParser *ps, DhcSpan at, DhcAstName var, DhcAst
 }
 
 DhcAstItem *dhc_build_item_if(DhcParser *ps, DhcSpan at, DhcAstExpr *cond, DhcAstItems *then_,
-                              DhcAstItems *else_, DhcAstItem *else_if) {
+                              DhcSpan then_span, DhcAstItems *else_, DhcAstItem *else_if) {
   DhcAstItem *it = dhc_build_item(ps, DHC_IT_IF, at);
   it->u.if_.cond = cond;
   it->u.if_.then_ = *then_;
+  it->u.if_.then_span = then_span;
   it->u.if_.has_else = else_ || else_if;
   if (else_) it->u.if_.else_ = *else_;
   if (else_if) DHC_PUSH(ps->cfg->arena, &it->u.if_.else_, else_if);

@@ -116,10 +116,11 @@ DhcAstStmt *dhc_build_for(DhcParser *ps, DhcSpan at, DhcAstName var, DhcAstExpr 
 }
 
 DhcAstStmt *dhc_build_if(DhcParser *ps, DhcSpan at, DhcAstExpr *cond, DhcAstStmts *then_,
-                         DhcAstStmts *else_, DhcAstStmt *else_if) {
+                         DhcSpan then_span, DhcAstStmts *else_, DhcAstStmt *else_if) {
   DhcAstStmt *s = dhc_build_stmt(ps, DHC_ST_IF, at);
   s->u.if_.cond = cond;
   s->u.if_.then_ = *then_;
+  s->u.if_.then_span = then_span;
   s->u.if_.has_else = else_ || else_if;
   if (else_) s->u.if_.else_ = *else_;
   if (else_if) DHC_PUSH(ps->cfg->arena, &s->u.if_.else_, else_if);

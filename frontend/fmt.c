@@ -108,14 +108,8 @@ static void put_if(DhcFmt *f, const DhcAstStmt *s) {
   dhc_fmt_expr(f, s->u.if_.cond);
   put(f, " ");
   const DhcAstStmts *then_ = &s->u.if_.then_, *else_ = &s->u.if_.else_;
-  if (!s->u.if_.has_else) {
-    dhc_fmt_block(f, then_, s->span.end, false);
-    return;
-  }
-  /* Where exactly the first block ends is not in the tree: its comments are those
-   * before its last statement ends. */
-  uint32_t then_end = then_->n ? then_->at[then_->n - 1]->span.end + 1 : s->u.if_.cond->span.end;
-  dhc_fmt_block(f, then_, then_end, false);
+  dhc_fmt_block(f, then_, s->u.if_.then_span.end, false);
+  if (!s->u.if_.has_else) return;
   put(f, " else ");
   bool chain = else_->n == 1 && else_->at[0]->kind == DHC_ST_IF;
   if (chain && !has_comment_before(f, else_->at[0]->span.begin))
@@ -294,13 +288,10 @@ static void put_init(DhcFmt *f, const DhcAstItem *it) {
 
 static void put_item_if(DhcFmt *f, const DhcAstItem *it) {
   const DhcAstItems *then_ = &it->u.if_.then_, *else_ = &it->u.if_.else_;
-  uint32_t end = it->span.end;
-  if (it->u.if_.has_else)
-    end = then_->n ? then_->at[then_->n - 1]->span.end + 1 : it->u.if_.cond->span.end;
   put(f, "if ");
   dhc_fmt_expr(f, it->u.if_.cond);
   put(f, " ");
-  put_items(f, then_, end);
+  put_items(f, then_, it->u.if_.then_span.end);
   if (!it->u.if_.has_else) return;
   put(f, " else ");
   bool chain = else_->n == 1 && else_->at[0]->kind == DHC_IT_IF;

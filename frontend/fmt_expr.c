@@ -62,6 +62,14 @@ static void put_float(DhcFmt *f, double v) {
   if (!strpbrk(buf, ".e")) dhc_text_puts(&f->out, ".0");
 }
 
+/* A number as it was written, where the source is at hand. */
+static bool put_as_written(DhcFmt *f, const DhcAstExpr *e) {
+  if (!f->source || e->parenthesised) return false;
+  size_t n = e->span.end - e->span.begin;
+  dhc_text_puts(&f->out, dhc_arena_strndup(f->arena, f->source + e->span.begin, n));
+  return true;
+}
+
 bool dhc_fmt_is_plain_name(const char *s) {
   static const char *const keywords[] = {
       "import", "layer", "model", "fn",     "preset", "variants", "recipe", "const",   "param",
@@ -208,8 +216,12 @@ static void put_unary(DhcFmt *f, const DhcAstExpr *e) {
 /* Everything but chains. */
 static void put_plain(DhcFmt *f, const DhcAstExpr *e) {
   switch (e->kind) {
-    case DHC_EX_INT: dhc_text_printf(&f->out, "%lld", (long long)e->u.int_value); break;
-    case DHC_EX_FLOAT: put_float(f, e->u.float_value); break;
+    case DHC_EX_INT:
+      if (!put_as_written(f, e)) dhc_text_printf(&f->out, "%lld", (long long)e->u.int_value);
+      break;
+    case DHC_EX_FLOAT:
+      if (!put_as_written(f, e)) put_float(f, e->u.float_value);
+      break;
     case DHC_EX_BOOL: dhc_text_puts(&f->out, e->u.bool_value ? "true" : "false"); break;
     case DHC_EX_STRING: dhc_fmt_string(f, e->u.string.at); break;
     case DHC_EX_NAME: dhc_text_puts(&f->out, e->u.name); break;

@@ -408,11 +408,11 @@ block_item:
   ;
 item_if:
     IF expr item_block
-    { CHECK($$ = dhc_build_item_if(ps, @$, $2, $3, NULL, NULL)); }
+    { CHECK($$ = dhc_build_item_if(ps, @$, $2, $3, @3, NULL, NULL)); }
   | IF expr item_block ELSE item_block
-    { CHECK($$ = dhc_build_item_if(ps, @$, $2, $3, $5, NULL)); }
+    { CHECK($$ = dhc_build_item_if(ps, @$, $2, $3, @3, $5, NULL)); }
   | IF expr item_block ELSE item_if
-    { CHECK($$ = dhc_build_item_if(ps, @$, $2, $3, NULL, $5)); }
+    { CHECK($$ = dhc_build_item_if(ps, @$, $2, $3, @3, NULL, $5)); }
   ;
 
 /* ---- Statements -------------------------------------------------------------- */
@@ -454,9 +454,9 @@ block_stmt:
   | FOR name IN iter block  { CHECK($$ = dhc_build_for(ps, @$, NAME_AT($2, @2), $4, $5)); }
   ;
 if_stmt:
-    IF expr block               { CHECK($$ = dhc_build_if(ps, @$, $2, $3, NULL, NULL)); }
-  | IF expr block ELSE block    { CHECK($$ = dhc_build_if(ps, @$, $2, $3, $5, NULL)); }
-  | IF expr block ELSE if_stmt  { CHECK($$ = dhc_build_if(ps, @$, $2, $3, NULL, $5)); }
+    IF expr block               { CHECK($$ = dhc_build_if(ps, @$, $2, $3, @3, NULL, NULL)); }
+  | IF expr block ELSE block    { CHECK($$ = dhc_build_if(ps, @$, $2, $3, @3, $5, NULL)); }
+  | IF expr block ELSE if_stmt  { CHECK($$ = dhc_build_if(ps, @$, $2, $3, @3, NULL, $5)); }
   ;
 iter:
     expr

@@ -84,7 +84,8 @@ static void describe_expected(const DhcSyntaxError *e, DhcText *t) {
   if (after && may(e, T_COMMA)) choice[n++] = e->name[T_COMMA - DHC_TOKEN_FIRST];
   if (!start && !type && !after && may(e, T_NAME)) choice[n++] = "a name";
   for (int kind = DHC_TOKEN_FIRST; kind < DHC_TOKEN_LAST; kind++) {
-    if (!may(e, kind) || kind == T_NAME || is_soft_keyword(kind) || kind == T_NEWLINE) continue;
+    if (!may(e, kind) || kind == T_NAME || kind == T_NEWLINE) continue;
+    if (is_soft_keyword(kind) && may(e, T_NAME)) continue;
     if (after && (continues_expression(kind) || (kind == T_ASSIGN && may(e, T_RPAREN)))) continue;
     if (start && starts_expression(kind)) continue;
     if (after && kind == T_COMMA) continue;

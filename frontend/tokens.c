@@ -10,6 +10,7 @@ typedef struct Reader {
   int open[DHC_AST_MAX_DEPTH]; /* raw indices, innermost last */
   int n_open;
   int n_operators[DHC_AST_MAX_DEPTH + 1]; /* since the last comma or newline, by n_open */
+  int n_prefixes;                         /* signs and `not`s in a row */
 } Reader;
 
 static DhcSpan span_of(const Reader *r, uint32_t begin, uint32_t end) {
@@ -183,7 +184,10 @@ static bool mend(Reader *r, int kind, uint32_t begin, uint32_t end) {
       push(r, T_STRING, begin, end);
       return true;
     case T_BAD_QUOTE:
-      slip(r, begin, end, "strings stand in double quotes");
+      dhc_diag_hint(diags,
+                    dhc_diag(diags, DHC_ERROR, "E0109", span_of(r, begin, end),
+                             "single quotes are not part of the language"),
+                    "strings stand in double quotes");
       push(r, T_STRING, begin, end);
       return true;
     case T_BAD_AND: slip(r, begin, end, "write 'and'"); push(r, T_AND, begin, end); return true;
@@ -204,6 +208,16 @@ static bool mend(Reader *r, int kind, uint32_t begin, uint32_t end) {
 }
 
 /* ---- Reading ------------------------------------------------------------------------ */
+
+static bool within_prefix_limit(Reader *r, int kind, uint32_t begin, uint32_t end) {
+  bool prefix = kind == T_NOT || kind == T_MINUS || kind == T_PLUS;
+  r->n_prefixes = prefix ? r->n_prefixes + 1 : 0;
+  if (r->n_prefixes < DHC_AST_MAX_DEPTH) return true;
+  dhc_diag(r->p->diags, DHC_ERROR, "E0112", span_of(r, begin, end),
+           "nesting deeper than %d levels", DHC_AST_MAX_DEPTH);
+  r->out->unusable = true;
+  return false;
+}
 
 /* Counts the operators that stand side by side, so that an endless expression is
  * refused before it takes memory; the constructors count those in brackets too. */
@@ -235,7 +249,7 @@ static bool read_token(Reader *r, int kind, uint32_t begin, uint32_t end) {
   if (dhc_token_starts_decl(kind) && (begin == 0 || r->out->text[begin - 1] == '\n'))
     abandon(r, 0, begin);
   push(r, kind, begin, end);
-  return within_operator_limit(r, kind, begin, end);
+  return within_operator_limit(r, kind, begin, end) && within_prefix_limit(r, kind, begin, end);
 }
 
 /* A newline counts if it stands in a block or at the top, ends something, and what
