@@ -90,7 +90,7 @@ static void report_cycle(Loader *ld, int again, int importer, DhcSpan at) {
   const char *tail = chain;
   for (int i = importer; i != again && i >= 0; i = ld->files.at[i].parent)
     tail = dhc_arena_printf(arena, "%s -> %s", ld->files.at[i].place.name, tail);
-  dhc_diag(ld->p->diags, DHC_ERROR, "E0304", at, "import cycle: %s -> %s", chain, tail);
+  dhc_diag(ld->p->diags, DHC_ERROR, "E0224", at, "import cycle: %s -> %s", chain, tail);
 }
 
 static void report_read(Loader *ld, const DhcPlace *place, DhcReadError error, DhcSpan at,
@@ -102,17 +102,17 @@ static void report_read(Loader *ld, const DhcPlace *place, DhcReadError error, D
   switch (error) {
     case DHC_READ_OK: break;
     case DHC_READ_LINK:
-      dhc_diag(diags, DHC_ERROR, "E0303", at, "%s is a link, refused", what);
+      dhc_diag(diags, DHC_ERROR, "E0223", at, "%s is a link, refused", what);
       break;
     case DHC_READ_KIND:
-      dhc_diag(diags, DHC_ERROR, "E0306", at, "%s is not a regular file", what);
+      dhc_diag(diags, DHC_ERROR, "E0226", at, "%s is not a regular file", what);
       break;
     case DHC_READ_SIZE:
       dhc_diag(diags, DHC_ERROR, "E0114", at, "%s is larger than %u MiB", what,
                DHC_AST_MAX_SOURCE_BYTES >> 20);
       break;
     case DHC_READ_SYSTEM:
-      dhc_diag(diags, DHC_ERROR, "E0301", at, "%s: cannot be read: %s", what,
+      dhc_diag(diags, DHC_ERROR, "E0221", at, "%s: cannot be read: %s", what,
                strerrordesc_np(errno));
       break;
   }
@@ -126,7 +126,7 @@ static void load_shipped(Loader *ld, int importer, DhcAstImport *import) {
     load(ld, &place, importer, import->span, import->text, &import->module);
     return;
   }
-  DhcDiag *d = dhc_diag(p->diags, DHC_ERROR, "E0307", import->span, "no shipped module '%s'",
+  DhcDiag *d = dhc_diag(p->diags, DHC_ERROR, "E0227", import->span, "no shipped module '%s'",
                         import->text);
   dhc_diag_hint(p->diags, d, "a file beside this one is imported as \"%s.dhc\"", import->text);
 }
@@ -136,10 +136,10 @@ static void load_quoted(Loader *ld, int importer, DhcAstImport *import) {
   const DhcPlace *from = &ld->files.at[importer].place;
   DhcPlace place;
   if (!from->folder)
-    dhc_diag(p->diags, DHC_ERROR, "E0308", import->span,
+    dhc_diag(p->diags, DHC_ERROR, "E0228", import->span,
              "a text that is not a file cannot import \"%s\"", import->text);
   else if (!dhc_place_of_import(p->arena, from, import->text, &place))
-    dhc_diag(p->diags, DHC_ERROR, "E0302", import->span, "import leaves the model folder: \"%s\"",
+    dhc_diag(p->diags, DHC_ERROR, "E0222", import->span, "import leaves the model folder: \"%s\"",
              import->text);
   else
     load(ld, &place, importer, import->span, import->text, &import->module);
@@ -167,7 +167,7 @@ static bool load(Loader *ld, const DhcPlace *place, int parent, DhcSpan at, cons
   }
   int level = parent < 0 ? 0 : ld->files.at[parent].level + 1;
   if (level > DHC_AST_MAX_IMPORT_DEPTH) {
-    dhc_diag(ld->p->diags, DHC_ERROR, "E0305", at, "imports nest deeper than %d levels",
+    dhc_diag(ld->p->diags, DHC_ERROR, "E0225", at, "imports nest deeper than %d levels",
              DHC_AST_MAX_IMPORT_DEPTH);
     return false;
   }

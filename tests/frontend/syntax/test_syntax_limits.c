@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "frontend/explain.h"
 #include "frontend/fmt.h"
 #include "frontend/literal.h"
 #include "frontend/parse.h"
@@ -205,7 +206,7 @@ static void test_text_imports_nothing(void **state) {
   Session s;
   session_init(&s);
   check_text(&s, "import \"a.dhc\"\n",
-             "1:8 E0308 a text that is not a file cannot import \"a.dhc\"");
+             "1:8 E0228 a text that is not a file cannot import \"a.dhc\"");
   dhc_arena_fini(&s.arena);
 }
 
@@ -256,6 +257,20 @@ static void test_numbers(void **state) {
   dhc_arena_fini(&a);
 }
 
+/* Every code that a golden file names is explained. */
+static void test_explained(void **state) {
+  (void)state;
+  const char *code, *title, *before = "";
+  int n = 0;
+  for (; dhc_frontend_error(n, &code, &title); n++) {
+    assert_true(strcmp(before, code) < 0);
+    assert_non_null(dhc_frontend_explain(code));
+    before = code;
+  }
+  assert_true(n >= 37);
+  assert_null(dhc_frontend_explain("E9999"));
+}
+
 /* 100 KB of ordinary layers; sanitizers and a busy machine get 50 times the 10 ms. */
 static void test_speed(void **state) {
   (void)state;
@@ -283,7 +298,8 @@ int main(void) {
       cmocka_unit_test(test_long_chain),  cmocka_unit_test(test_size),
       cmocka_unit_test(test_many_errors), cmocka_unit_test(test_paths),
       cmocka_unit_test(test_text_imports_nothing), cmocka_unit_test(test_expression),
-      cmocka_unit_test(test_numbers),     cmocka_unit_test(test_speed),
+      cmocka_unit_test(test_numbers),     cmocka_unit_test(test_explained),
+      cmocka_unit_test(test_speed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
