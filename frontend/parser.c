@@ -96,7 +96,8 @@ int dhc_parser_token_at(const DhcParser *ps, uint32_t begin) {
 
 /* Continues at `index`; a second recovery at one place would not get further. */
 static bool continue_at(DhcParser *ps, int index) {
-  if (index <= ps->last_recovery || ps->cfg->diags->n_errors > DHC_MAX_SYNTAX_ERRORS) return false;
+  int n_errors = ps->cfg->diags->n_errors - ps->tokens->errors_before;
+  if (index <= ps->last_recovery || n_errors > DHC_MAX_SYNTAX_ERRORS) return false;
   ps->last_recovery = index;
   ps->next = index;
   return true;
@@ -107,9 +108,12 @@ bool dhc_parser_line_end(DhcParser *ps, DhcSpan broken) {
   int block = list->t.at[dhc_parser_token_at(ps, broken.begin)].inside;
   int end = block >= 0 ? list->t.at[block].match : -1;
   int i = ps->current;
-  while (list->t.at[i].kind != T_YYEOF && i != end &&
-         !(list->t.at[i].kind == T_NEWLINE && list->t.at[i].inside == block))
-    i++;
+  for (; list->t.at[i].kind != T_YYEOF && i != end; i++) {
+    const DhcToken *t = &list->t.at[i];
+    if (t->kind != T_NEWLINE || t->inside != block) continue;
+    if (t[1].kind != T_LBRACE || t[1].match < 0) break;
+    i = t[1].match; /* a block whose '{' went to the next line belongs to what is broken */
+  }
   return continue_at(ps, i);
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,10 +10,8 @@
 /* ---- Places ----------------------------------------------------------------------- */
 
 static const char *canonical(DhcArena *arena, const char *folder) {
-  char *real = realpath(folder, NULL);
-  const char *out = dhc_arena_strdup(arena, real ? real : folder);
-  free(real);
-  return out;
+  char real[PATH_MAX];
+  return dhc_arena_strdup(arena, realpath(folder, real) ? real : folder);
 }
 
 static const char *join(DhcArena *arena, const char *folder, const char *rel) {

@@ -286,7 +286,8 @@ static void filter(Reader *r, DhcTokens *out) {
 
 void dhc_tokens_read(DhcParse *p, uint32_t file, DhcTokens *out) {
   const DhcSource *source = dhc_sources_get(p->diags->sources, file);
-  *out = (DhcTokens){.file = file, .text = source->text};
+  *out = (DhcTokens){
+      .file = file, .text = source->text, .errors_before = p->diags->n_errors};
   Reader r = {.p = p, .out = out};
   uint32_t skip = source->n_bytes >= 3 && memcmp(source->text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
   size_t n = source->n_bytes - skip;
@@ -297,7 +298,7 @@ void dhc_tokens_read(DhcParse *p, uint32_t file, DhcTokens *out) {
   for (;;) {
     int kind = dhc_scan_token(scanner);
     if (kind == 0 || !read_token(&r, kind, scan.begin, scan.end)) break;
-    if (p->diags->n_errors > DHC_MAX_SYNTAX_ERRORS) out->unusable = true;
+    if (p->diags->n_errors - out->errors_before > DHC_MAX_SYNTAX_ERRORS) out->unusable = true;
     if (out->unusable) break;
   }
   uint32_t end = (uint32_t)source->n_bytes;

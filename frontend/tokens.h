@@ -23,7 +23,8 @@ typedef struct DhcTokens {
   const char *text;
   DHC_VEC(DhcToken) t;
   DHC_VEC(DhcSpan) comments;
-  bool unusable; /* a limit was met and reported: not to be parsed */
+  int errors_before; /* in the diagnostics when this file was begun */
+  bool unusable;     /* a limit was met and reported: not to be parsed */
 } DhcTokens;
 
 void dhc_tokens_read(DhcParse *p, uint32_t file, DhcTokens *out);
