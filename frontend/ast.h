@@ -224,7 +224,7 @@ typedef struct DhcAstSignature {
   DhcAstName name;
   DhcAstBinders binders;
   DhcAstParams inputs;
-  DhcAstParams outputs; /* no range, no default */
+  DhcAstParams outputs; /* no range, no default; without a type: whatever is returned */
   DhcSpan span;         /* from the name to the end of the outputs */
 } DhcAstSignature;
 
@@ -423,6 +423,7 @@ typedef DHC_VEC(DhcAstImport) DhcAstImports;
 /* One file. */
 typedef struct DhcAstModule {
   uint32_t file; /* in DhcSources */
+  const char *name; /* as in messages */
   DhcAstImports imports;
   DhcAstDecls decls; /* in order of writing; a name may stand twice, elaboration reports it */
   DHC_VEC(DhcSpan) comments; /* in order; for the canonical printer */

@@ -262,9 +262,7 @@ void dhc_check_signature(DhcParser *ps, const DhcAstSignature *sig, bool is_fn) 
   for (int i = 0; i < sig->outputs.n; i++) {
     const DhcAstParam *p = &sig->outputs.at[i];
     const DhcAstExpr *what = p->default_value ? p->default_value : p->range;
-    if (p->type.kind == DHC_TY_NONE)
-      dhc_diag(diags, DHC_ERROR, "E0208", p->span, "output '%s' needs a type", p->name.text);
-    else if (what)
+    if (what)
       dhc_diag(diags, DHC_ERROR, "E0214", what->span, "output '%s' cannot have a %s",
                p->name.text, p->default_value ? "default" : "range");
   }

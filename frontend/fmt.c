@@ -1,4 +1,5 @@
 #include "frontend/fmt_internal.h"
+#include "frontend/parse.h"
 
 /* ---- Lines, comments, blank lines ------------------------------------------------ */
 
@@ -448,4 +449,12 @@ const char *dhc_ast_print(DhcArena *arena, const DhcAstModule *m, const DhcSourc
   }
   if (source) flush_comments(&f, (uint32_t)source->n_bytes);
   return dhc_text_str(&f.out);
+}
+
+void dhc_ast_print_program(const DhcAstProgram *program, DhcText *to) {
+  for (int i = 0; i < program->modules.n; i++) {
+    const DhcAstModule *m = program->modules.at[i];
+    dhc_text_printf(to, "%s# %s\n", i ? "\n" : "", m->name);
+    dhc_text_puts(to, dhc_ast_print(to->arena, m, NULL));
+  }
 }

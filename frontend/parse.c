@@ -64,6 +64,7 @@ static DhcAstModule *parse_module(DhcParse *p, const char *name, const char *pat
   uint32_t file = dhc_sources_add(p->diags->sources, name, path, text, n_bytes);
   DhcAstModule *m = DHC_NEW(p->arena, DhcAstModule);
   m->file = file;
+  m->name = dhc_sources_get(p->diags->sources, file)->name;
   if (!check_text(p, file, text, n_bytes)) return m;
   DhcTokens tokens;
   DhcParser ps = {.module = m};
