@@ -1,0 +1,165 @@
+/* Kernel specs: what one kernel computes, free of names, places and sizes.
+ *
+ * A spec is a loop nest over axes, operands with affine access, and ONE scalar DAG.
+ * Node values vary over the axes of what they load; a fold (sum, max, min, argmax, dot)
+ * removes axes; whatever is stored to an output varies over exactly the axes in that
+ * output's terms. Prologue, anchor and epilogue are just the nodes before, at and after
+ * the folds, so every kind has one meaning and one interpreter.
+ *
+ *   softmax    axes i:par r:red   m = max{r} x;  e = exp(x - m);  s = sum{r} e;  out[i,r] = e / s
+ *   linear     axes i:par j:par k:red   out[i,j] = relu(dot{k}(x[i,k], w[j,k]) + bias[j])
+ *   conv+pool  axes n,o,py,px:par wy=2,wx=2:red c:red ky=3,kx=3:red
+ *              y = relu(dot{c,ky,kx}(x[n, c, 2py+wy+ky-1 guarded, …], w[o,c,ky,kx]) + b[o])
+ *              out0[n,o,py,px] = max{wy,wx} y;  out1 = argmax{wy,wx} y
+ *
+ * Extents are constants only where a template must unroll them (window, kernel taps,
+ * d_state, head size, top-k); every other extent, stride and offset is an argument, so
+ * that other sizes run the same code.
+ *
+ * Arguments (dim[] of dhc_kernel_fn), in order:
+ *   1. for every axis with extent 0, in axis order: its extent (>= 0);
+ *   2. for every operand, for every term: its stride in elements, unless `unit`; then,
+ *      if `guarded`, offset and extent;
+ *   3. n_args further integers, read by ARG nodes.
+ * Pointers (ptr[]): one per operand in order, inputs first, base offsets already added. */
+#ifndef DHC_IR_SPEC_H
+#define DHC_IR_SPEC_H
+
+#include "ir/ir.h"
+
+enum {
+  DHC_SPEC_MAX_AXES = 12,
+  DHC_SPEC_MAX_OPERANDS = 32,
+  DHC_SPEC_MAX_TERMS = 8,
+  DHC_SPEC_MAX_NODES = 256,
+  DHC_SPEC_MAX_ATTRS = 8
+};
+
+typedef enum DhcKind {
+#define KIND(id, ...) DHC_KIND_##id,
+#include "ir/kinds.def"
+  DHC_N_KINDS
+} DhcKind;
+
+typedef enum DhcAxisRole {
+  DHC_AXIS_PAR, /* independent */
+  DHC_AXIS_RED, /* folded by at least one node; may also index outputs (row maps) */
+  DHC_AXIS_SEQ  /* carried by a linear_scan node, in order */
+} DhcAxisRole;
+
+typedef struct DhcSpecAxis {
+  DhcAxisRole role;
+  int64_t extent; /* 0: an argument */
+} DhcSpecAxis;
+
+/* One logical dimension of an operand:
+ *   index   = (sum coef[i] * axis[i] + node value (if index >= 0) + offset) / div
+ *   address += stride * index
+ * offset is 0 unless guarded. A guarded term reads 0 (loads nothing) where the division
+ * leaves a remainder or index is outside [0, extent). div is 1 unless guarded. */
+typedef struct DhcTerm {
+  int n_axes;
+  int axis[4];
+  int64_t coef[4];
+  int64_t div;
+  int index; /* DAG node of an integer dtype, or -1 */
+  bool guarded;
+  bool unit; /* stride is 1 */
+} DhcTerm;
+
+typedef enum DhcTag {
+  DHC_TAG_ROW,      /* plain strided memory: the terms' strides say it all */
+  DHC_TAG_PANEL,    /* weight packed for contractions (passes/layout.c); terms give the logical
+                       index, the tag's map the address */
+  DHC_TAG_CONVPANEL /* weight packed for convolution */
+} DhcTag;
+
+typedef struct DhcOperand {
+  dhc_dtype dtype;
+  bool out;
+  DhcTag tag;
+  int n_terms;
+  DhcTerm term[DHC_SPEC_MAX_TERMS];
+  int stored; /* out: DAG node whose value is stored; in: -1 */
+} DhcOperand;
+
+typedef enum DhcSpecNodeKind {
+  DHC_SN_LOAD,  /* element of operand `operand` */
+  DHC_SN_AXIS,  /* i64 index on axis `operand` */
+  DHC_SN_ARG,   /* i64 extra argument number `operand` */
+  DHC_SN_CONST, /* `value` in dtype */
+  DHC_SN_EW,    /* op (class ELEMENTWISE, cast included) on a[] */
+  DHC_SN_FOLD,  /* op REDUCE_SUM | REDUCE_MAX | REDUCE_MIN | ARGMAX on a[0], DOT_GENERAL on a[0] * a[1],
+                   over the axes in `axes`; order as ops.def defines, axes flattened in axis order */
+  DHC_SN_SCAN,  /* op LINEAR_SCAN on a[0], a[1], a[2] = h0 along the SEQ axis; attr[0] = reverse */
+  DHC_SN_RANDOM /* u32: random_bits(a[0] seed, a[1] site, a[2] step) at flat index a[3] */
+} DhcSpecNodeKind;
+
+typedef struct DhcSpecNode {
+  DhcSpecNodeKind kind;
+  DhcOp op; /* EW, FOLD, SCAN */
+  dhc_dtype dtype;
+  int a[4]; /* operands, by node number below this one; -1 unused */
+  int operand;
+  uint32_t axes; /* FOLD: bit per axis */
+  double f;  /* CONST, float dtypes */
+  int64_t i; /* CONST, other dtypes */
+} DhcSpecNode;
+
+typedef struct DhcSpec {
+  DhcKind kind;
+  int n_axes, n_operands, n_nodes, n_args, n_attrs;
+  DhcSpecAxis axis[DHC_SPEC_MAX_AXES];
+  DhcOperand operand[DHC_SPEC_MAX_OPERANDS];
+  DhcSpecNode *node; /* n_nodes */
+  int64_t attr[DHC_SPEC_MAX_ATTRS]; /* SCAN: [0] reverse */
+} DhcSpec;
+
+/* Number of arguments dim[] has; position of an axis' extent (-1 if constant), of a
+ * term's stride (-1 if unit) and offset (-1 if unguarded; extent is the next), of extra
+ * argument k. */
+int dhc_spec_n_dims(const DhcSpec *s);
+int dhc_spec_extent_arg(const DhcSpec *s, int axis);
+int dhc_spec_stride_arg(const DhcSpec *s, int operand, int term);
+int dhc_spec_offset_arg(const DhcSpec *s, int operand, int term);
+int dhc_spec_extra_arg(const DhcSpec *s, int k);
+/* Axes (bit mask) node n's value varies over. */
+uint32_t dhc_spec_varies(const DhcSpec *s, int n);
+int dhc_spec_n_inputs(const DhcSpec *s); /* operands before the first output */
+
+/* Well-formedness; false with a message in *why (arena). Run on every new spec. */
+bool dhc_spec_verify(const DhcSpec *s, DhcArena *arena, const char **why);
+/* Canonical text: parse(print(s)) equals s; it is what keys hash. */
+void dhc_spec_print(const DhcSpec *s, DhcText *to);
+DhcSpec *dhc_spec_parse(DhcArena *arena, DhcDiags *diags, uint32_t file, uint32_t begin,
+                        uint32_t *end);
+bool dhc_spec_equal(const DhcSpec *a, const DhcSpec *b);
+
+/* Reference meaning in double/int64: ptr[i] are element arrays of operand i (double for
+ * floats, int64 for the rest), dim[] as above. */
+void dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *dim, DhcArena *scratch);
+
+/* Floating-point operations and bytes moved, as programs over dim[]. */
+dhc_dimprog dhc_spec_flops(const DhcSpec *s, DhcArena *arena);
+dhc_dimprog dhc_spec_bytes(const DhcSpec *s, DhcArena *arena);
+
+/* ---- schedules ---------------------------------------------------------------- */
+
+/* What passes may know of a target (backends fill it in). */
+typedef struct DhcTargetFacts {
+  const char *name;  /* "cpu", "cuda", "c" */
+  int vector_bytes;  /* 64, 32, 16 */
+  int n_vector_regs; /* 32, 16 */
+  bool has_fma;
+  int64_t l1_bytes, l2_bytes;
+} DhcTargetFacts;
+
+/* How a template is to lower a spec: its name and a short vector it understands
+ * (documented beside the template). A spec has 1 to 4 size classes; class i applies where
+ * its guard holds, the last one everywhere. Classes change neither operands nor bits. */
+typedef struct DhcSchedule {
+  const char *template_name;
+  int v[8];
+  dhc_dimprog guard; /* over dim[]; empty for the last class */
+} DhcSchedule;
+#endif
