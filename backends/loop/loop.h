@@ -99,7 +99,7 @@ typedef struct DhcLpVar {
 typedef struct DhcLp {
   DhcArena *arena;
   DHC_VEC(DhcLpInst *) code;
-  int n_vars;
+  DHC_VEC(const DhcLpInst *) vars; /* declarations by number */
   int n_ptrs, n_dims;     /* of the kernel */
   uint32_t noalias;       /* bit per operand, dhc_lp_noalias */
   dhc_dimprog n_tasks;    /* over dim[]; set by dhc_lp_tasks */
