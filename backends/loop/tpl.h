@@ -57,7 +57,8 @@ typedef struct DhcTplCx {
   uint32_t bound;                    /* axes bound now */
   DhcLv index[DHC_SPEC_MAX_AXES];    /* i64 scalar, first lane of the vector axis */
   DhcLv base[DHC_SPEC_MAX_OPERANDS]; /* sum of bound plain terms, in elements */
-  int vector_axis;                   /* -1: none */
+  int plan_vector;                   /* axis that fold loops and store loops take as vector, or -1 */
+  int vector_axis;                   /* bound as vector now; -1: none */
   int lanes;
   DhcLv mask;                        /* NULL: all lanes of the vector axis count */
   DhcLv value[DHC_SPEC_MAX_NODES];   /* made so far and still in scope, or NULL */
@@ -93,6 +94,8 @@ void dhc_tpl_hoist(DhcTplCx *cx, const bool *needed);
 void dhc_tpl_needed(const DhcSpec *s, int n, bool *needed);
 /* Element of operand o at the bound axes (what a LOAD node is). */
 DhcLv dhc_tpl_load(DhcTplCx *cx, int o);
+/* Builds the loops of fold n (and of the folds that can share them) here. */
+void dhc_tpl_fold(DhcTplCx *cx, int n);
 /* Stores the node of output o at the bound axes. */
 void dhc_tpl_store(DhcTplCx *cx, int o);
 /* The same for a value of the caller's. */
@@ -105,5 +108,27 @@ DhcLv dhc_tpl_base(const DhcTplCx *cx, int o);
 DhcLv dhc_tpl_step(const DhcTplCx *cx, int o, int axis);
 /* extent of an axis as a dim program, for n_tasks. */
 dhc_dimprog dhc_tpl_extent_prog(const DhcTplCx *cx, int axis);
+
+/* ---- loop nests ------------------------------------------------------------------- */
+
+/* A row number counted over some axes, first axis outermost: the digits as variables, so
+ * that walking rows needs no division. Declared where rows begin, bound in each row. */
+typedef struct DhcTplRows {
+  int n;
+  int axis[DHC_SPEC_MAX_AXES];
+  DhcLpVar digit[DHC_SPEC_MAX_AXES];
+} DhcTplRows;
+/* Axes of the mask in ascending order; first = row number to begin with. */
+DhcTplRows dhc_tpl_rows(DhcTplCx *cx, uint32_t axes, DhcLv first);
+void dhc_tpl_rows_bind(DhcTplCx *cx, const DhcTplRows *r);
+void dhc_tpl_rows_next(DhcTplCx *cx, const DhcTplRows *r);
+/* Product of the axes' extents, as value and as program. */
+DhcLv dhc_tpl_count(DhcTplCx *cx, uint32_t axes);
+dhc_dimprog dhc_tpl_count_prog(const DhcTplCx *cx, uint32_t axes);
+/* Stores every output whose axes, but for those bound, are exactly `extra`, in loops over
+ * these; plan_vector is innermost if among them. */
+void dhc_tpl_store_loops(DhcTplCx *cx, uint32_t extra);
+/* Axes in the terms of operand o, those of index nodes included. */
+uint32_t dhc_tpl_operand_axes(const DhcTplCx *cx, int o);
 
 #endif
