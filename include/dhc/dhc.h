@@ -1,0 +1,291 @@
+/* dhc.h: the public C API of dhcc.
+ *
+ *   session   settings, diagnostics, thread pool, kernel store
+ *   model     one .dhc model with its hyperparameters bound
+ *   program   one or more entries of a model, compiled for a backend, with memory
+ *
+ * Handles are opaque and owned by the caller; a parent must outlive its children.
+ * A session and what hangs off it is used by one thread at a time; separate sessions
+ * are independent. No function prints, exits or keeps a global. Functions that can
+ * fail return a dhc_status that must be looked at; errors in model files are collected
+ * in the session as diagnostics (the status then says how many). Strings and arrays
+ * returned as const stay valid as long as the handle they came from. */
+#ifndef DHC_DHC_H
+#define DHC_DHC_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "dhc/abi.h"
+#include "dhc/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DHC_API __attribute__((visibility("default")))
+
+typedef struct dhc_session dhc_session;
+typedef struct dhc_model dhc_model;
+typedef struct dhc_program dhc_program;
+
+DHC_API const char *dhc_version(void); /* "0.1.0" */
+
+/* ---- tensors --------------------------------------------------------------- */
+
+/* A dense row-major tensor; data is borrowed. */
+typedef struct dhc_tensor {
+  const char *name;
+  dhc_dtype dtype;
+  int rank;
+  int64_t dim[8];
+  void *data;
+} dhc_tensor;
+DHC_API int64_t dhc_tensor_elements(const dhc_tensor *t);
+DHC_API int64_t dhc_tensor_bytes(const dhc_tensor *t);
+DHC_API const char *dhc_dtype_text(dhc_dtype t);
+
+/* Tensor files: .safetensors (memory-mapped, validated) or one .npy (tensor "" with the
+ * file's stem as name). The array and its data live until dhc_tensor_file_close. */
+typedef struct dhc_tensor_file dhc_tensor_file;
+DHC_API dhc_status dhc_tensor_file_open(const char *path, dhc_tensor_file **out) DHC_MUST_USE;
+DHC_API void dhc_tensor_file_close(dhc_tensor_file *f);
+DHC_API int dhc_tensor_file_count(const dhc_tensor_file *f);
+DHC_API const dhc_tensor *dhc_tensor_file_get(const dhc_tensor_file *f, int i);
+/* Writes .safetensors atomically. */
+DHC_API dhc_status dhc_tensor_file_save(const char *path, const dhc_tensor *t, int n) DHC_MUST_USE;
+
+/* Closest of `names` to `word`, or NULL: for "did you mean". */
+DHC_API const char *dhc_closest(const char *word, const char *const *names, int n);
+/* What an error code of a diagnostic means, or NULL. */
+DHC_API const char *dhc_explain(const char *code);
+
+/* ---- session ----------------------------------------------------------------- */
+
+typedef struct dhc_session_options {
+  int threads;             /* 0: as many as this process may run on */
+  const char *backend;     /* "cpu" or "interp"; NULL: "cpu" where built in */
+  const char *cpu_features; /* NULL: this machine's; "-avx512f" caps */
+  const char *cache_dir;   /* NULL: $XDG_CACHE_HOME/dhcc; "" : memory only */
+  const char *model_path;  /* extra folders with shipped models, ':'-separated, or NULL */
+  int64_t max_memory;      /* bytes a model may need; 0: what the machine has */
+  const char *disable_passes; /* comma-separated, or NULL */
+  int pass_limit;          /* run only the first N pass applications; 0: all */
+  void (*warn)(void *ctx, const char *line); /* one-line warnings, or NULL */
+  void *warn_ctx;
+} dhc_session_options;
+
+DHC_API dhc_status dhc_session_open(const dhc_session_options *o, dhc_session **out) DHC_MUST_USE;
+DHC_API void dhc_session_close(dhc_session *s);
+/* Diagnostics so far, as text (file:line:col, source line, caret) or a JSON array. */
+DHC_API int dhc_session_errors(const dhc_session *s);
+DHC_API int dhc_session_warnings(const dhc_session *s);
+DHC_API void dhc_session_print_diagnostics(const dhc_session *s, FILE *to, bool color);
+DHC_API void dhc_session_print_diagnostics_json(const dhc_session *s, FILE *to);
+DHC_API int dhc_session_threads(const dhc_session *s);
+
+/* Kernels compiled and reused since the session began. */
+typedef struct dhc_compile_stats {
+  int kernels_compiled, kernels_reused, kernels_reused_disk;
+  double compile_ms;  /* everything from the graph to linked kernels */
+  double codegen_ms;  /* of it: code generation and linking */
+} dhc_compile_stats;
+DHC_API dhc_compile_stats dhc_session_stats(const dhc_session *s);
+
+/* ---- model --------------------------------------------------------------------- */
+
+typedef struct dhc_model_options {
+  const char *name;     /* a file, or the name of a shipped model, layer or function file */
+  const char *root;     /* layer or model to build; NULL: the file's only or last model */
+  const char *preset;   /* or NULL */
+  const char *recipe;   /* or NULL: "default" if the model has one */
+  const char *const *sets; /* "key=value" */
+  int n_sets;
+} dhc_model_options;
+
+/* DHC_E_INPUT if the file has errors; see the session's diagnostics. */
+DHC_API dhc_status dhc_model_open(dhc_session *s, const dhc_model_options *o,
+                                  dhc_model **out) DHC_MUST_USE;
+DHC_API void dhc_model_close(dhc_model *m);
+DHC_API const char *dhc_model_name(const dhc_model *m);
+/* Hex SHA-256 of structure and hyperparameters: what checkpoints are bound to. */
+DHC_API const char *dhc_model_hash(const dhc_model *m);
+/* Elaborates every entry and reports everything that can be known without sizes. */
+DHC_API dhc_status dhc_model_check(dhc_model *m) DHC_MUST_USE;
+
+typedef struct dhc_tensor_info {
+  const char *path;
+  const char *role; /* "param", "buffer", "table", "state" */
+  dhc_dtype dtype;
+  int rank;
+  int64_t dim[8]; /* -1: symbolic (state) */
+  bool no_decay;
+} dhc_tensor_info;
+DHC_API int dhc_model_n_tensors(const dhc_model *m);
+DHC_API dhc_tensor_info dhc_model_tensor(const dhc_model *m, int i);
+DHC_API int64_t dhc_model_n_params(const dhc_model *m); /* elements of all params */
+DHC_API int dhc_model_n_entries(const dhc_model *m);
+DHC_API const char *dhc_model_entry_name(const dhc_model *m, int i);
+
+/* A JSON document about the model: parameters, per layer, entries, and for `entry` (if
+ * not NULL) at the given sizes FLOPs, bytes, workspace and kernels. sizes: "B=16,H=32".
+ * Caller frees with free(). */
+DHC_API dhc_status dhc_model_info_json(dhc_model *m, const char *entry, const char *sizes,
+                                       char **out) DHC_MUST_USE;
+/* Text of a stage: "ast", "graph", "grad", "fused", "spec", "loop", "plan", "llvm", "asm".
+ * Caller frees. */
+DHC_API dhc_status dhc_model_print(dhc_model *m, const char *entry, const char *stage,
+                                   char **out) DHC_MUST_USE;
+
+/* ---- programs ------------------------------------------------------------------- */
+
+/* What the program is to compute from an entry. */
+typedef enum dhc_mode {
+  DHC_MODE_RUN,  /* the entry's results */
+  DHC_MODE_GRAD, /* also gradients of params and float inputs; see dhc_program_run */
+  DHC_MODE_TRAIN /* also clip, optimiser step, EMA: updates the weights */
+} dhc_mode;
+
+/* Compiles nothing yet that depends on sizes; kernels are generated for the entry's
+ * version on first use with given input shapes, and serve all others. */
+DHC_API dhc_status dhc_program_open(dhc_model *m, const char *entry, dhc_mode mode,
+                                    dhc_program **out) DHC_MUST_USE;
+/* A further entry over the same weights, optimiser state and buffers. */
+DHC_API dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode,
+                                   int *index) DHC_MUST_USE;
+DHC_API void dhc_program_close(dhc_program *p);
+
+/* Weights. init: initialisers keyed by (seed, path). load: every param and buffer must be
+ * there in the right shape, unless `partial`. save: atomically; `ema` takes the averaged
+ * weights. */
+DHC_API dhc_status dhc_program_init(dhc_program *p, uint64_t seed) DHC_MUST_USE;
+DHC_API dhc_status dhc_program_load(dhc_program *p, const char *path, bool partial) DHC_MUST_USE;
+DHC_API dhc_status dhc_program_save(dhc_program *p, const char *path, bool ema) DHC_MUST_USE;
+/* Copies one tensor in or out by path (row-major, f32 or the tensor's dtype; f64 is
+ * converted). "m:PATH", "v:PATH", "ema:PATH" name optimiser state. */
+DHC_API dhc_status dhc_program_set(dhc_program *p, const dhc_tensor *t) DHC_MUST_USE;
+DHC_API dhc_status dhc_program_get(dhc_program *p, const char *path, dhc_tensor *t) DHC_MUST_USE;
+/* Float hyperparameters and "$lr", "$clip", "$step", "$seed", "$weight_decay" …: no recompile. */
+DHC_API dhc_status dhc_program_set_scalar(dhc_program *p, const char *name, double v) DHC_MUST_USE;
+
+/* Runs entry number `index` (0: the first). inputs are matched by name; for
+ * DHC_MODE_GRAD "cotangent.NAME" gives the cotangent of float result NAME (default: 1 for
+ * a scalar result named "loss", else 0). On return results[] describes every result, its
+ * data in the program's memory until the next run: the entry's results by name, then
+ * for GRAD "grad.PATH" and "grad.INPUT", for TRAIN "grad_norm" and "finite". */
+DHC_API dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs,
+                                   int n_inputs, const dhc_tensor **results,
+                                   int *n_results) DHC_MUST_USE;
+
+typedef struct dhc_memory {
+  int64_t weights, grads, optimizer, state, work, io, scratch;
+  int64_t planned;   /* sum, as the plan states it */
+  int64_t allocated; /* what the program holds now */
+} dhc_memory;
+DHC_API dhc_memory dhc_program_memory(const dhc_program *p, int index); /* of the last run's sizes */
+DHC_API int dhc_program_n_kernels(const dhc_program *p, int index); /* distinct */
+DHC_API int dhc_program_n_calls(const dhc_program *p, int index);   /* kernel calls a run */
+
+/* ---- training --------------------------------------------------------------------- */
+
+typedef struct dhc_train_progress {
+  int64_t step, steps, epoch, epochs; /* step counts completed ones */
+  double loss, accuracy;              /* of this step; accuracy NaN where there is no metric */
+  double epoch_loss, epoch_accuracy;  /* running means of the epoch */
+  double lr, grad_norm, samples_per_s, seconds, eta_seconds;
+  double val_loss, val_accuracy; /* NaN until measured; set at the end of an epoch */
+  bool epoch_end, best;
+} dhc_train_progress;
+
+typedef struct dhc_train_options {
+  const char *data;   /* cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR */
+  const char *out;    /* folder for checkpoints and metrics, or NULL */
+  int64_t batch, epochs, steps; /* 0: the recipe's; steps > 0 ends early */
+  double lr;          /* 0: the recipe's; else a constant replaces its schedule */
+  double clip;        /* < 0: the recipe's */
+  double val_fraction; /* of the training split; 0: the recipe's or the data's own split */
+  int64_t limit;      /* use only the first N training examples; 0: all */
+  uint64_t seed;
+  bool resume, augment_off, no_csv;
+  int64_t save_every; /* steps between checkpoints; 0: each epoch */
+  bool (*progress)(void *ctx, const dhc_train_progress *p); /* false: stop as on SIGINT */
+  void *ctx;
+} dhc_train_options;
+
+typedef struct dhc_train_result {
+  int64_t steps, epochs;
+  double loss, accuracy, val_loss, val_accuracy, best_val_accuracy, seconds;
+  int64_t peak_bytes;
+} dhc_train_result;
+
+/* SIGINT and SIGTERM set a flag that compiling, loading, training and evaluation poll;
+ * a second signal ends the process at once. For programs that want it; the command does. */
+DHC_API void dhc_catch_signals(void);
+DHC_API int dhc_signal_caught(void); /* 0 or the signal's number */
+
+/* Trains with the model's recipe. Stops cleanly when a signal flag is set: writes a
+ * checkpoint, returns DHC_E_INTERRUPTED. A step that is not finite changes nothing and
+ * returns DHC_E_NUMERIC naming step, tensor and index. */
+DHC_API dhc_status dhc_train(dhc_model *m, const dhc_train_options *o,
+                             dhc_train_result *out) DHC_MUST_USE;
+
+typedef struct dhc_eval_options {
+  const char *data, *split; /* split NULL: "test" */
+  const char *weights;
+  int64_t batch, limit;
+  int n_predictions; /* report the first so many through `prediction` */
+  void (*prediction)(void *ctx, int64_t example, int64_t target, int64_t predicted, double p);
+  void *ctx;
+} dhc_eval_options;
+typedef struct dhc_eval_result {
+  int64_t n_examples;
+  double loss, accuracy, seconds;
+} dhc_eval_result;
+DHC_API dhc_status dhc_eval(dhc_model *m, const dhc_eval_options *o,
+                            dhc_eval_result *out) DHC_MUST_USE;
+
+/* ---- verification ------------------------------------------------------------------ */
+
+typedef struct dhc_verify_row {
+  const char *name;
+  double error, tolerance; /* ||a-b|| / ||b||, see docs/design.md */
+  int64_t elements;
+  bool passed;
+} dhc_verify_row;
+typedef struct dhc_verify_options {
+  const char *oracle;
+  double tolerance; /* 0: 1e-9 interp; cpu 1e-5 outputs and losses, 1e-4 gradients and weights */
+  void (*row)(void *ctx, const dhc_verify_row *r);
+  void *ctx;
+} dhc_verify_options;
+/* DHC_E_INPUT if a row fails (*n_failed says how many) or the file does not fit. */
+DHC_API dhc_status dhc_verify_oracle(dhc_model *m, const dhc_verify_options *o, int *n_rows,
+                                     int *n_failed) DHC_MUST_USE;
+
+/* ---- single parts of the compiler ----------------------------------------------------- */
+
+/* Passes (comma-separated) on IR text; result in *out (caller frees). */
+DHC_API dhc_status dhc_opt_text(dhc_session *s, const char *name, const char *text,
+                                const char *passes, char **out) DHC_MUST_USE;
+/* One kernel spec, run on the session's backend against the spec interpreter on random
+ * operands at the given arguments: *max_ulp, *max_rel. */
+DHC_API dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text,
+                                    const int64_t *dims, int n_dims, uint64_t seed,
+                                    double *max_rel, char **report) DHC_MUST_USE;
+
+/* ---- kernel store ----------------------------------------------------------------------- */
+
+typedef struct dhc_cache_info {
+  const char *path; /* NULL: memory only */
+  int64_t entries, bytes, damaged;
+} dhc_cache_info;
+DHC_API dhc_status dhc_cache_inspect(dhc_session *s, bool verify, dhc_cache_info *out) DHC_MUST_USE;
+DHC_API dhc_status dhc_cache_prune(dhc_session *s, int64_t max_bytes, int64_t *removed) DHC_MUST_USE;
+
+/* What this machine and build have, as JSON (caller frees). */
+DHC_API dhc_status dhc_doctor_json(dhc_session *s, char **out) DHC_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
