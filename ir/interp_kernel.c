@@ -2,13 +2,15 @@
 #include "ir/interp_internal.h"
 #include "ir/spec.h"
 
-/* The spec interpreter may be absent from a build of the graph IR alone. */
-#pragma weak dhc_spec_interp
-
+/* A build without the spec files runs no kernels. */
+#ifdef DHC_NO_SPEC
+bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
+  return dhc_interp_error(in, n, "kernel: this build runs no specs");
+}
+#else
 bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
   const DhcSpec *s = dhc_attr(n, "spec")->spec;
   const DhcAttr *dims = dhc_attr(n, "dims"), *offsets = dhc_attr(n, "offsets");
-  if (!dhc_spec_interp) return dhc_interp_error(in, n, "kernel: this build runs no specs");
   const DhcAttr *into = dhc_attr(n, "into");
   int n_in = dhc_spec_n_inputs(s);
   if (n_in > n->n_args || n_in + n->n_results != s->n_operands || offsets->dims.n != s->n_operands ||
@@ -22,11 +24,11 @@ bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
   void **ptr = DHC_NEW_N(in->arena, void *, s->n_operands + 1);
   for (int k = 0; k < s->n_operands; k++) {
     int r = k - n_in;
-    DhcArray *a = r < 0 ? (DhcArray *)(uintptr_t)dhc_in_arg(in, n, k) : dhc_in_result(in, n, r);
+    const DhcArray *a = r < 0 ? dhc_in_arg(in, n, k) : dhc_in_result(in, n, r);
     if (!a) return false;
     if (r >= 0 && into->ints.at[r] >= 0) { /* the result starts as a copy */
       const DhcArray *from = dhc_in_arg(in, n, (int)into->ints.at[r]);
-      for (int64_t e = 0; e < a->n; e++) dhc_in_copy(a, e, from, e);
+      for (int64_t e = 0; e < a->n; e++) dhc_in_copy(in->value[n->results[r]->id], e, from, e);
     }
     ptr[k] = a->f ? (void *)(a->f + offset[k]) : (void *)(a->i + offset[k]);
   }
@@ -37,3 +39,4 @@ bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
   dhc_arena_fini(&scratch);
   return true;
 }
+#endif

@@ -131,6 +131,13 @@ static void add_member(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
   DHC_PUSH(fu->scratch, &g->members, v);
 }
 
+/* Folding over everything leaves one task; no work beside the fold belongs there. */
+static bool folds_all(const FuGroup *g) {
+  for (int d = 0; d < g->rank; d++)
+    if (!(g->reduced >> d & 1) && !dhc_dim_is(g->dim[d], 1)) return false;
+  return g->reduced != 0;
+}
+
 /* Index of a value of type t that lies over the whole domain, or (ROW) over what is left
  * of it after folding. */
 static bool identity(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix) {
@@ -153,13 +160,6 @@ static bool identity(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix) {
     ix[at++] = red ? dhc_fu_plain(dhc_fu_const(dims(fu), NULL)) : g->full[d];
   }
   return at == t->rank;
-}
-
-/* Folding over everything leaves one task; no work beside the fold belongs there. */
-static bool folds_all(const FuGroup *g) {
-  for (int d = 0; d < g->rank; d++)
-    if (!(g->reduced >> d & 1) && !dhc_dim_is(g->dim[d], 1)) return false;
-  return g->reduced != 0;
 }
 
 static FuIndexCx index_cx(const Fu *fu, const FuGroup *g) {
