@@ -6,8 +6,8 @@
  * interned (compare by pointer). Nodes are not changed after parsing.
  * Every node has a span that covers it from its first to its last byte.
  *
- * Depth: no path from a declaration to a leaf is longer than DHC_AST_MAX_DEPTH
- * nested constructs, with one exception: chains of left-associative operators and
+ * Depth: neither a block of items, nor a statement, nor an expression nests deeper than
+ * DHC_AST_MAX_DEPTH constructs, with one exception: chains of left-associative operators and
  * of postfixes lean to the left (a + b + c = ((a + b) + c)) and one expression may
  * hold DHC_AST_MAX_OPERATORS of them. Walk the left spine in a loop, or keep the
  * frame of the recursive function small. */
@@ -57,8 +57,8 @@ typedef enum DhcAstExprKind {
   DHC_EX_MAP,        /* { M = Mamba, A = Attention(num_heads = 8) } */
   DHC_EX_RUN,        /* ...S, only as an element of DHC_EX_LIST */
   DHC_EX_RANGE,      /* a..b, only after `in`; half-open in for, closed for parameters */
-  DHC_EX_UNIT,       /* unit NAME { statements, one yield } */
-  DHC_EX_CHECKPOINT, /* checkpoint { statements, one yield } */
+  DHC_EX_UNIT,       /* unit NAME { statements } */
+  DHC_EX_CHECKPOINT, /* checkpoint { statements } */
   DHC_EX_SCAN        /* scan (h = h0) over (g = x) along 1 { statements } */
 } DhcAstExprKind;
 
@@ -224,7 +224,7 @@ typedef struct DhcAstSignature {
   DhcAstName name;
   DhcAstBinders binders;
   DhcAstParams inputs;
-  DhcAstParams outputs; /* no range, no default */
+  DhcAstParams outputs; /* no range, no default; without a type: whatever is returned */
   DhcSpan span;         /* from the name to the end of the outputs */
 } DhcAstSignature;
 
@@ -271,6 +271,7 @@ struct DhcAstStmt {
       DhcAstExpr *cond;
       DhcAstStmts then_, else_; /* `else if` is an else_ of one IF */
       bool has_else;
+      DhcSpan then_span; /* with its braces */
     } if_;
     struct {
       DhcAstName var;
@@ -337,6 +338,7 @@ struct DhcAstItem {
       DhcAstExpr *cond;
       DhcAstItems then_, else_; /* `else if` is an else_ of one IF */
       bool has_else;
+      DhcSpan then_span; /* with its braces */
     } if_;
     struct {
       DhcAstName var;
@@ -372,7 +374,7 @@ typedef struct DhcAstSetting {
   DhcAstExpr *value;
   DhcSpan span;
 } DhcAstSetting;
-typedef DHC_VEC(DhcAstSetting) DhcAstSettings;
+typedef DHC_VEC(DhcAstSetting) DhcAstSettings; /* keys differ */
 
 typedef struct DhcAstVariant {
   DhcAstName name;
@@ -421,6 +423,7 @@ typedef DHC_VEC(DhcAstImport) DhcAstImports;
 /* One file. */
 typedef struct DhcAstModule {
   uint32_t file; /* in DhcSources */
+  const char *name; /* as in messages */
   DhcAstImports imports;
   DhcAstDecls decls; /* in order of writing; a name may stand twice, elaboration reports it */
   DHC_VEC(DhcSpan) comments; /* in order; for the canonical printer */

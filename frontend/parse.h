@@ -28,8 +28,12 @@ bool dhc_parse_text(DhcParse *p, const char *name, const char *text, size_t n_by
 /* Parses one expression, as in `--set key=EXPR`; NULL after an error. */
 DhcAstExpr *dhc_parse_expr(DhcParse *p, const char *name, const char *text, size_t n_bytes);
 
-/* Adds the file of shipped model or layer library `name` ("dhc_ssm", "std/nn") to out
- * the way an import would; false if no shipped root has it (no diagnostic then). */
+/* Path of the shipped module `name` ("dhc_ssm", "std/nn"), in the arena; false if no
+ * shipped root has it (no diagnostic then). */
 bool dhc_parse_find_shipped(const DhcParse *p, const char *name, const char **path);
+
+/* Canonical text of all modules, each under a comment with its name (fmt.h prints one
+ * module, with the comments of its source). */
+void dhc_ast_print_program(const DhcAstProgram *program, DhcText *to);
 
 #endif
