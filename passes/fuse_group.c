@@ -443,8 +443,7 @@ static void add_linear_scan(Fu *fu, DhcNode *n) {
   g->anchor = n;
   set_domain(fu, g, v->type.rank, v->type.dim);
   int axis = axis_of(n, v->type.rank);
-  g->axis[axis].role = DHC_AXIS_SEQ;
-  g->full[axis] = dhc_fu_plain(dhc_fu_axis(dims(fu), axis)); /* counts even if it is 1 */
+  if (!dhc_dim_is(v->type.dim[axis], 1)) g->axis[axis].role = DHC_AXIS_SEQ;
   add_member(fu, group, v, g->full);
 }
 
