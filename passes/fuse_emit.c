@@ -132,7 +132,7 @@ static int emit_guarded(FuKernel *k, DhcValue *v, const FuIx *ix, unsigned guard
   bool before = k->lossy;
   k->lossy = false;
   int n = emit(k, v, ix);
-  DhcValue *base = dhc_fu_base(v);
+  DhcValue *base = dhc_view_base(v);
   const FuValue *b = dhc_fu_of(k->fu, base);
   bool load = b->where == FU_MEMORY || (b->where == FU_MEMBER && k->fu->groups.at[b->group] != k->g);
   n = zero_outside(k, n, ix, guards, load && !k->lossy);
