@@ -45,6 +45,21 @@ DHC_API int64_t dhc_tensor_elements(const dhc_tensor *t);
 DHC_API int64_t dhc_tensor_bytes(const dhc_tensor *t);
 DHC_API const char *dhc_dtype_text(dhc_dtype t);
 
+/* Tensor files: .safetensors (memory-mapped, validated) or one .npy (tensor "" with the
+ * file's stem as name). The array and its data live until dhc_tensor_file_close. */
+typedef struct dhc_tensor_file dhc_tensor_file;
+DHC_API dhc_status dhc_tensor_file_open(const char *path, dhc_tensor_file **out) DHC_MUST_USE;
+DHC_API void dhc_tensor_file_close(dhc_tensor_file *f);
+DHC_API int dhc_tensor_file_count(const dhc_tensor_file *f);
+DHC_API const dhc_tensor *dhc_tensor_file_get(const dhc_tensor_file *f, int i);
+/* Writes .safetensors atomically. */
+DHC_API dhc_status dhc_tensor_file_save(const char *path, const dhc_tensor *t, int n) DHC_MUST_USE;
+
+/* Closest of `names` to `word`, or NULL: for "did you mean". */
+DHC_API const char *dhc_closest(const char *word, const char *const *names, int n);
+/* What an error code of a diagnostic means, or NULL. */
+DHC_API const char *dhc_explain(const char *code);
+
 /* ---- session ----------------------------------------------------------------- */
 
 typedef struct dhc_session_options {
@@ -110,7 +125,7 @@ DHC_API int dhc_model_n_tensors(const dhc_model *m);
 DHC_API dhc_tensor_info dhc_model_tensor(const dhc_model *m, int i);
 DHC_API int64_t dhc_model_n_params(const dhc_model *m); /* elements of all params */
 DHC_API int dhc_model_n_entries(const dhc_model *m);
-DHC_API const char *dhc_model_entry(const dhc_model *m, int i);
+DHC_API const char *dhc_model_entry_name(const dhc_model *m, int i);
 
 /* A JSON document about the model: parameters, per layer, entries, and for `entry` (if
  * not NULL) at the given sizes FLOPs, bytes, workspace and kernels. sizes: "B=16,H=32".
@@ -202,6 +217,11 @@ typedef struct dhc_train_result {
   double loss, accuracy, val_loss, val_accuracy, best_val_accuracy, seconds;
   int64_t peak_bytes;
 } dhc_train_result;
+
+/* SIGINT and SIGTERM set a flag that compiling, loading, training and evaluation poll;
+ * a second signal ends the process at once. For programs that want it; the command does. */
+DHC_API void dhc_catch_signals(void);
+DHC_API int dhc_signal_caught(void); /* 0 or the signal's number */
 
 /* Trains with the model's recipe. Stops cleanly when a signal flag is set: writes a
  * checkpoint, returns DHC_E_INTERRUPTED. A step that is not finite changes nothing and

@@ -1,0 +1,158 @@
+/* dhc.h from inside: what the handles hold, and the doors between the files of api/.
+ *
+ *   session.c   handles, settings, statistics, diagnostics
+ *   model.c     binding hyperparameters, listing, hash
+ *   pipeline.c  entry -> differentiated, clean, fused, planned, compiled (one step a line)
+ *   program.c   a set of entries over one set of arenas; runs
+ *   exec_cpu.c, exec_interp.c   the two ways to run a compiled entry
+ *   weights.c   placement in arenas, initialisers, load, save
+ *   train.c, train_data.c, eval.c, verify.c, info.c, print.c, tools.c, tensor_file.c */
+#ifndef DHC_API_API_H
+#define DHC_API_API_H
+
+#include "backends/compile.h"
+#include "dhc/dhc.h"
+#include "frontend/elab.h"
+#include "ir/interp.h"
+#include "ir/ir.h"
+#include "passes/passes.h"
+#include "passes/plan.h"
+#include "runtime/runtime.h"
+
+enum { API_MAX_ROOTS = 8, API_MAX_ENTRIES = 16 };
+
+struct dhc_session {
+  DhcArena arena;
+  DhcStrings strings;
+  DhcSources sources;
+  DhcDiags diags;
+  dhc_session_options o;
+  bool interp; /* backend */
+  const char *roots[API_MAX_ROOTS]; /* folders with shipped models */
+  int n_roots;
+  DhcWarn warn;
+  DhcStore *store;
+  DhcPool *pool;
+  DhcCompiler *compiler; /* opened when first needed */
+  dhc_compile_stats stats;
+};
+
+/* Opens the compiler when it is first needed. */
+dhc_status session_compiler(dhc_session *s, DhcCompiler **out) DHC_MUST_USE;
+/* DHC_E_INPUT, "N errors" if diagnostics have been reported, else OK. */
+dhc_status session_errors(const dhc_session *s) DHC_MUST_USE;
+double session_now_ms(void);
+
+struct dhc_model {
+  dhc_session *s;
+  DhcElab *elab;
+  DhcModel *m;
+  DhcModule *module;
+  const char *name;
+  char hash[65];
+};
+
+/* ---- placement (weights.c) -------------------------------------------------- */
+
+/* One tensor of the model in the program's persistent memory. Parameters lie in the
+ * weights arena, decayed ones first, as passes/train_step.c orders them; optimiser
+ * states repeat that layout. Buffers, tables and state follow in the state arena. */
+typedef struct Slot {
+  const DhcTensorDecl *decl;
+  int64_t offset; /* elements into the weights, or bytes into the state arena */
+  int64_t n;      /* elements */
+} Slot;
+
+typedef struct Placement {
+  Slot *slots; /* parallel to module->tensors */
+  int n_slots;
+  int64_t n_weights, n_decayed; /* elements */
+  int64_t state_bytes;
+} Placement;
+Placement placement_make(DhcModule *m, DhcArena *arena);
+
+enum { API_MAX_STATES = 8, API_MAX_SCALARS = 256 };
+
+/* Persistent memory of a program, f32 (double with the interpreter). */
+typedef struct Memory {
+  Placement place;
+  size_t float_bytes; /* 4 or 8 */
+  void *weights;
+  void *opt; /* n_states ranges, each like weights: optimiser state and "$ema" */
+  const char *state_names[API_MAX_STATES];
+  int n_states;
+  void *state; /* buffers, tables */
+  const char *scalar_names[API_MAX_SCALARS];
+  double scalars[API_MAX_SCALARS];
+  int n_scalars;
+} Memory;
+int memory_state(Memory *mem, const char *name);  /* index, made (zeros) if new; -1: too many, no memory */
+int64_t memory_state_bytes(const Memory *mem);    /* of one range, a multiple of 64 */
+void *memory_state_at(const Memory *mem, int k);
+double *memory_scalar(Memory *mem, const char *name); /* made (0) if new; NULL: too many */
+
+/* Reads or lists all parameters (and buffers) under prefix + name, from or in the memory at
+ * `base` (laid out like the weights). weights_views with out NULL only counts. */
+dhc_status weights_read(dhc_program *p, const DhcSafetensors *file, const char *prefix, void *base,
+                        bool partial, bool buffers) DHC_MUST_USE;
+int weights_views(dhc_program *p, const char *prefix, void *base, bool buffers, DhcArena *arena,
+                  DhcTensorView *out, int max);
+
+/* ---- compiled entries (pipeline.c) --------------------------------------------- */
+
+/* An entry under one set of decided branches. `module` is its own: the entry and what
+ * it calls, out of the model's. */
+typedef struct Version {
+  const char *entry;
+  dhc_mode mode;
+  DhcFunc *source; /* the elaborated entry: identity of the version */
+  DhcModule *module;
+  DhcFunc *func; /* graph stage, with gradients or the training step */
+  DhcTrainStep step; /* TRAIN */
+  bool fused, placed;
+  DhcPlanned *planned; /* cpu */
+  dhc_tensor *results; /* described anew by every run */
+  dhc_kernel *kernels; /* one per spec */
+  const dhc_kernel **kernel_ptrs;
+  struct Bound *bound; /* cache of bindings, newest first (exec_cpu.c) */
+  struct Version *next;
+} Version;
+
+/* Graph stage of an entry for these input shapes, differentiated as `mode` says. NULL
+ * (and diagnostics) on error. */
+Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const DhcInputShape *in, int n_in);
+/* Each once: fused and planned; what the compiler is asked for; all of it and compiled. */
+dhc_status pipeline_fuse(dhc_model *m, Version *v) DHC_MUST_USE;
+dhc_status pipeline_requests(dhc_model *m, Version *v, DhcKernelRequest **out) DHC_MUST_USE;
+dhc_status pipeline_compile(dhc_model *m, Version *v) DHC_MUST_USE;
+
+typedef struct Entry {
+  const char *name;
+  dhc_mode mode;
+  Version *versions;
+  Version *last; /* of the last run */
+  dhc_tensor *results;
+  int n_results;
+} Entry;
+
+struct dhc_program {
+  dhc_model *m;
+  Memory mem;
+  Entry entries[API_MAX_ENTRIES];
+  int n_entries;
+  struct ExecCpu *cpu;
+  void *ema_weights; /* set: run entries on averaged weights */
+  DhcArena arena;  /* as long as the program */
+  DhcArena run;    /* results of the last interpreter run */
+};
+
+/* Version of an entry for these inputs, made if new. */
+dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) DHC_MUST_USE;
+
+/* Both ways to run: inputs in the order of the version's INPUT parameters. */
+dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in) DHC_MUST_USE;
+void exec_cpu_close(dhc_program *p);
+dhc_memory exec_cpu_memory(const dhc_program *p, const Version *v);
+dhc_status exec_interp_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in) DHC_MUST_USE;
+
+#endif

@@ -1,0 +1,49 @@
+/* What the writer (writer.c), the elementwise column (ew.c) and the maths functions
+ * (math.c) share. */
+#ifndef DHC_BACKENDS_CPU_CPU_INTERNAL_H
+#define DHC_BACKENDS_CPU_CPU_INTERNAL_H
+
+#include <llvm-c/Core.h>
+
+#include "backends/cpu/cpu.h"
+
+/* Emission of one kernel. */
+typedef struct DhcCpuW {
+  LLVMContextRef cx;
+  LLVMModuleRef module;
+  LLVMBuilderRef b;
+  const DhcCpuTarget *target;
+  const char *refused; /* an op without a CPU form, or NULL */
+} DhcCpuW;
+
+/* Register type of a dtype and lanes: bool is i1, pointers are opaque. */
+LLVMTypeRef dhc_cpu_type(DhcCpuW *w, DhcLpType t);
+LLVMTypeRef dhc_cpu_vector(LLVMTypeRef elem, int lanes);
+/* Calls llvm.<name>, overloaded on types[0..n_types). */
+LLVMValueRef dhc_cpu_intrinsic(DhcCpuW *w, const char *name, LLVMTypeRef *types, int n_types,
+                               LLVMValueRef *args, int n_args);
+/* Constant in every lane of a float or integer type. */
+LLVMValueRef dhc_cpu_float(LLVMTypeRef t, double v);
+LLVMValueRef dhc_cpu_int(LLVMTypeRef t, int64_t v);
+LLVMValueRef dhc_cpu_splat(DhcCpuW *w, LLVMValueRef scalar, int lanes);
+
+/* ---- one function per elementwise op: ir/ops.def makes the table ------------------ */
+
+/* a[]: operands, all of dtype `t` but a select's condition; result as ops.def says.
+ * NULL: no CPU form (w->refused is set). */
+typedef LLVMValueRef (*DhcCpuEw)(DhcCpuW *w, const LLVMValueRef *a, dhc_dtype t, int lanes);
+#define EW(id, ...) \
+  LLVMValueRef cpu_ew_##id(DhcCpuW *w, const LLVMValueRef *a, dhc_dtype t, int lanes);
+#include "ir/ops.def"
+LLVMValueRef dhc_cpu_ew(DhcCpuW *w, DhcOp op, const LLVMValueRef *a, dhc_dtype t, int lanes);
+/* Any dtype to any dtype, as ops.def defines; to BF16: f32 rounded to bf16. */
+LLVMValueRef dhc_cpu_cast(DhcCpuW *w, LLVMValueRef x, dhc_dtype from, dhc_dtype to, int lanes);
+/* bf16 bits (i16) of an f32, round to nearest even, and back. */
+LLVMValueRef dhc_cpu_to_bf16(DhcCpuW *w, LLVMValueRef x, int lanes);
+LLVMValueRef dhc_cpu_from_bf16(DhcCpuW *w, LLVMValueRef bits, int lanes);
+
+/* x*y + z rounded once where the target has FMA units, else twice. */
+LLVMValueRef dhc_cpu_fma(DhcCpuW *w, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z);
+LLVMValueRef dhc_cpu_refuse(DhcCpuW *w, const char *why);
+
+#endif

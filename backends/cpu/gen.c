@@ -1,0 +1,132 @@
+/* Modules, LLVM's verifier, code generation without IR passes. */
+#include <llvm-c/Analysis.h>
+#include <llvm-c/Object.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/cpu/writer.h"
+
+struct DhcCpuGen {
+  const DhcCpuTarget *target;
+  LLVMContextRef cx;
+  LLVMTargetMachineRef tm;
+  LLVMTargetDataRef layout;
+};
+
+static dhc_status error(dhc_code code, const char *what, const char *detail) {
+  dhc_status s = {.code = code};
+  snprintf(s.message, sizeof s.message, "%s%s%.300s", what, detail ? ": " : "",
+           detail ? detail : "");
+  return s;
+}
+
+dhc_status dhc_cpu_gen_open(const DhcCpuTarget *target, DhcCpuGen **out) {
+  LLVMTargetRef t;
+  char *message = NULL;
+  if (LLVMGetTargetFromTriple(target->triple, &t, &message)) {
+    dhc_status s = error(DHC_E_ENVIRONMENT, "no code generator", message);
+    LLVMDisposeMessage(message);
+    return s;
+  }
+  DhcCpuGen *g = calloc(1, sizeof *g);
+  if (!g) return error(DHC_E_ENVIRONMENT, "out of memory", NULL);
+  g->target = target;
+  g->cx = LLVMContextCreate();
+  /* Default and not Less: the scheduler of Less costs micro-kernels a tenth of their speed;
+   * None keeps every value on the stack. */
+  g->tm = LLVMCreateTargetMachine(t, target->triple, target->cpu, target->features,
+                                  LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+  if (!g->tm) {
+    dhc_cpu_gen_close(g);
+    return error(DHC_E_ENVIRONMENT, "no target machine for this CPU", target->cpu);
+  }
+  g->layout = LLVMCreateTargetDataLayout(g->tm);
+  *out = g;
+  return (dhc_status){0};
+}
+
+void dhc_cpu_gen_close(DhcCpuGen *g) {
+  if (!g) return;
+  if (g->layout) LLVMDisposeTargetData(g->layout);
+  if (g->tm) LLVMDisposeTargetMachine(g->tm);
+  LLVMContextDispose(g->cx);
+  free(g);
+}
+
+static dhc_status take_text(const char *text, size_t n, DhcCpuBytes *out) {
+  out->bytes = malloc(n ? n : 1);
+  if (!out->bytes) return error(DHC_E_ENVIRONMENT, "out of memory", NULL);
+  memcpy(out->bytes, text, n);
+  out->n_bytes = n;
+  return (dhc_status){0};
+}
+
+/* LLVM may turn an operation into a library call: the symbol table tells. */
+static dhc_status check_symbols(DhcCpuGen *g, LLVMMemoryBufferRef object) {
+  dhc_status s = {0};
+  char *message = NULL;
+  LLVMBinaryRef binary = LLVMCreateBinary(object, g->cx, &message);
+  if (!binary) {
+    s = error(DHC_E_ENVIRONMENT, "code generation", message);
+    LLVMDisposeMessage(message);
+    return s;
+  }
+  LLVMSymbolIteratorRef sym = LLVMObjectFileCopySymbolIterator(binary);
+  LLVMSectionIteratorRef section = LLVMObjectFileCopySectionIterator(binary);
+  for (; !LLVMObjectFileIsSymbolIteratorAtEnd(binary, sym); LLVMMoveToNextSymbol(sym)) {
+    const char *name = LLVMGetSymbolName(sym);
+    LLVMMoveToContainingSection(section, sym);
+    if (!*name || !LLVMObjectFileIsSectionIteratorAtEnd(binary, section)) continue;
+    if (!strcmp(name, "memcpy") || !strcmp(name, "memmove") || !strcmp(name, "memset")) continue;
+    if (!strcmp(name, "kernel")) continue; /* the file symbol lies in no section */
+    s = error(DHC_E_ENVIRONMENT, "kernel needs a library function", name);
+  }
+  LLVMDisposeSectionIterator(section);
+  LLVMDisposeSymbolIterator(sym);
+  LLVMDisposeBinary(binary);
+  return s;
+}
+
+static dhc_status emit(DhcCpuGen *g, LLVMModuleRef module, DhcCpuStage stage, DhcCpuBytes *out) {
+  if (stage == DHC_CPU_LLVM) {
+    char *text = LLVMPrintModuleToString(module);
+    dhc_status s = take_text(text, strlen(text), out);
+    LLVMDisposeMessage(text);
+    return s;
+  }
+  LLVMMemoryBufferRef buffer = NULL;
+  char *message = NULL;
+  LLVMCodeGenFileType type = stage == DHC_CPU_ASM ? LLVMAssemblyFile : LLVMObjectFile;
+  if (LLVMTargetMachineEmitToMemoryBuffer(g->tm, module, type, &message, &buffer)) {
+    dhc_status s = error(DHC_E_ENVIRONMENT, "code generation", message);
+    LLVMDisposeMessage(message);
+    return s;
+  }
+  dhc_status s = {0};
+  if (stage == DHC_CPU_OBJECT) s = check_symbols(g, buffer);
+  if (!s.code) s = take_text(LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer), out);
+  LLVMDisposeMemoryBuffer(buffer);
+  return s;
+}
+
+dhc_status dhc_cpu_gen_run(DhcCpuGen *g, const DhcLp *const *program, const char *const *names,
+                           int n, DhcCpuStage stage, DhcCpuBytes *out) {
+  DhcCpuW w = {.cx = g->cx, .target = g->target};
+  w.module = LLVMModuleCreateWithNameInContext("kernel", g->cx);
+  w.b = LLVMCreateBuilderInContext(g->cx);
+  LLVMSetTarget(w.module, g->target->triple);
+  LLVMSetModuleDataLayout(w.module, g->layout);
+  for (int i = 0; i < n && !w.refused; i++) dhc_cpu_write(&w, program[i], names[i]);
+  dhc_status s = {0};
+  char *message = NULL;
+  if (w.refused) s = error(DHC_E_INPUT, w.refused, NULL);
+  else if (LLVMVerifyModule(w.module, LLVMReturnStatusAction, &message))
+    DHC_BUG("kernel %s: %s", names[0], message);
+  else s = emit(g, w.module, stage, out);
+  LLVMDisposeMessage(message);
+  LLVMDisposeBuilder(w.b);
+  LLVMDisposeModule(w.module);
+  return s;
+}

@@ -1,0 +1,149 @@
+/* Which processor code is made for. */
+#include <llvm-c/Core.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/cpu/cpu.h"
+
+static dhc_status error(dhc_code code, const char *what, const char *detail) {
+  dhc_status s = {.code = code};
+  snprintf(s.message, sizeof s.message, "%s%s%.300s", what, detail ? ": " : "",
+           detail ? detail : "");
+  return s;
+}
+
+static pthread_once_t targets_once = PTHREAD_ONCE_INIT;
+static void init_targets(void) {
+  LLVMInitializeNativeTarget();
+  LLVMInitializeNativeAsmPrinter();
+  LLVMInitializeNativeAsmParser();
+}
+
+static int by_text(const void *a, const void *b) {
+  return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Tuning says what is fast, not what exists; it may differ between equal machines. */
+static bool is_tuning(const char *word) {
+  static const char *const prefix[] = {"fast-", "slow-", "tuning-", "prefer-", "false-deps",
+                                       "macrofusion", "branchfusion", "idivl-", "idivq-",
+                                       "no-bypass", "vzeroupper", "allow-light", "sbb-dep",
+                                       "pad-short", "lea-", "ermsb", "harden-", "lvi-",
+                                       "retpoline", "use-"};
+  for (size_t i = 0; i < sizeof prefix / sizeof *prefix; i++)
+    if (!strncmp(word, prefix[i], strlen(prefix[i]))) return true;
+  return false;
+}
+
+typedef struct Words {
+  DHC_VEC(char *) on;
+} Words;
+
+static void turn(Words *w, DhcArena *arena, const char *word, bool on) {
+  int at = -1;
+  for (int i = 0; i < w->on.n; i++)
+    if (!strcmp(w->on.at[i], word)) at = i;
+  if (on && at < 0) DHC_PUSH(arena, &w->on, dhc_arena_strdup(arena, word));
+  if (!on && at >= 0) w->on.at[at] = w->on.at[--w->on.n];
+}
+
+/* Switching avx2 off takes everything built on it along, as LLVM does. */
+static void turn_off(Words *w, DhcArena *arena, const char *word) {
+  static const struct {
+    const char *base, *above;
+  } implied[] = {{"avx512f", "avx512"}, {"avx2", "avx512"},    {"avx", "avx512"},
+                 {"avx", "avx2"},       {"avx", "fma"},        {"avx", "f16c"},
+                 {"avx", "vaes"},       {"avx", "vpclmulqdq"}, {"avx2", "avxvnni"},
+                 {"sse4.1", "avx"},     {"sse4.1", "fma"},     {"sse4.1", "sse4.2"},
+                 {"sse4.2", "avx"},     {"sse4.2", "fma"}};
+  turn(w, arena, word, false);
+  for (size_t i = 0; i < sizeof implied / sizeof *implied; i++) {
+    if (strcmp(implied[i].base, word)) continue;
+    for (int k = w->on.n - 1; k >= 0; k--)
+      if (!strncmp(w->on.at[k], implied[i].above, strlen(implied[i].above)))
+        turn(w, arena, w->on.at[k], false);
+  }
+}
+
+static void apply(Words *w, DhcArena *arena, const char *list) {
+  char *copy = dhc_arena_strdup(arena, list), *save = NULL;
+  for (char *f = strtok_r(copy, ", ", &save); f; f = strtok_r(NULL, ", ", &save)) {
+    bool on = *f != '-';
+    if (*f == '+' || *f == '-') f++;
+    if (!*f || is_tuning(f)) continue;
+    if (on) turn(w, arena, f, true);
+    else turn_off(w, arena, f);
+  }
+}
+
+static bool has(const Words *w, const char *word) {
+  for (int i = 0; i < w->on.n; i++)
+    if (!strcmp(w->on.at[i], word)) return true;
+  return false;
+}
+
+static void facts_x86(DhcCpuTarget *t, const Words *w) {
+  bool avx512 = has(w, "avx512f") && has(w, "avx512vl") && has(w, "avx512bw") && has(w, "avx512dq");
+  t->facts.vector_bytes = avx512 ? 64 : has(w, "avx2") ? 32 : 16;
+  t->facts.n_vector_regs = avx512 ? 32 : 16;
+  t->facts.has_fma = has(w, "fma") || avx512;
+  t->has_round = has(w, "sse4.1");
+  t->x86 = true;
+}
+
+static dhc_status check_cpu(const DhcCpuTarget *t) {
+  LLVMTargetRef target;
+  char *message = NULL;
+  if (LLVMGetTargetFromTriple(t->triple, &target, &message)) {
+    dhc_status s = error(DHC_E_ENVIRONMENT, "no code generator for this machine", message);
+    LLVMDisposeMessage(message);
+    return s;
+  }
+  return (dhc_status){0};
+}
+
+dhc_status dhc_cpu_target(DhcArena *arena, const char *cpu, const char *features,
+                          DhcCpuTarget *out) {
+  pthread_once(&targets_once, init_targets);
+  *out = (DhcCpuTarget){0};
+  char *triple = LLVMGetDefaultTargetTriple(), *normal = LLVMNormalizeTargetTriple(triple);
+  char *host = LLVMGetHostCPUName(), *host_features = LLVMGetHostCPUFeatures();
+  out->triple = dhc_arena_strdup(arena, normal);
+  out->cpu = dhc_arena_strdup(arena, cpu ? cpu : host);
+  Words w = {0};
+  DhcText all = {.arena = arena};
+  if (!cpu) {
+    apply(&w, arena, host_features);
+    dhc_text_puts(&all, host_features);
+  }
+  LLVMDisposeMessage(triple);
+  LLVMDisposeMessage(normal);
+  LLVMDisposeMessage(host);
+  LLVMDisposeMessage(host_features);
+  if (cpu) {
+    /* the C API cannot list a named CPU's features: these levels are fixed by the ABI */
+    if (!strcmp(cpu, "x86-64-v2")) apply(&w, arena, "sse4.1,sse4.2");
+    else if (!strcmp(cpu, "x86-64-v3")) apply(&w, arena, "sse4.1,sse4.2,avx,avx2,fma");
+    else if (!strcmp(cpu, "x86-64-v4"))
+      apply(&w, arena, "sse4.1,sse4.2,avx,avx2,fma,avx512f,avx512vl,avx512bw,avx512dq,avx512cd");
+    else if (strcmp(cpu, "x86-64") && strcmp(cpu, "generic"))
+      return error(DHC_E_USAGE, "unknown CPU (x86-64, x86-64-v2, x86-64-v3, x86-64-v4)", cpu);
+  }
+  if (features && *features) {
+    apply(&w, arena, features);
+    dhc_text_printf(&all, "%s%s", all.n ? "," : "", features);
+  }
+  out->features = dhc_text_str(&all);
+  if (w.on.n) qsort(w.on.at, (size_t)w.on.n, sizeof *w.on.at, by_text);
+  DhcText isa = {.arena = arena};
+  for (int i = 0; i < w.on.n; i++) dhc_text_printf(&isa, "%s%s", i ? "," : "", w.on.at[i]);
+  out->isa = dhc_text_str(&isa);
+  out->facts = (DhcTargetFacts){.name = "cpu", .vector_bytes = 16, .n_vector_regs = 32,
+                                .has_fma = true, .l1_bytes = 32 << 10, .l2_bytes = 1 << 20};
+  out->has_round = true;
+  if (!strncmp(out->triple, "x86_64", 6)) facts_x86(out, &w);
+  return check_cpu(out);
+}

@@ -1,0 +1,484 @@
+/* The builder of loop programs: types its operands, folds integer constants. */
+#include "backends/loop/loop.h"
+
+DhcLp *dhc_lp_new(DhcArena *arena, int n_ptrs, int n_dims) {
+  DhcLp *b = DHC_NEW(arena, DhcLp);
+  b->arena = arena;
+  b->n_ptrs = n_ptrs;
+  b->n_dims = n_dims;
+  return b;
+}
+
+void dhc_lp_refuse(DhcLp *b, const char *fmt, ...) {
+  if (b->refused) return;
+  va_list ap;
+  va_start(ap, fmt);
+  b->refused = dhc_arena_vprintf(b->arena, fmt, ap);
+  va_end(ap);
+}
+
+void dhc_lp_noalias(DhcLp *b, int operand) { b->noalias |= 1u << operand; }
+
+static DhcLpType type_of(dhc_dtype t, int lanes) {
+  return (DhcLpType){t == DHC_BF16 ? DHC_F32 : t, lanes, false};
+}
+
+static DhcLpInst *emit(DhcLp *b, DhcLpKind kind, DhcLpType type) {
+  DhcLpInst *n = DHC_NEW(b->arena, DhcLpInst);
+  n->kind = kind;
+  n->type = type;
+  n->id = b->code.n;
+  DHC_PUSH(b->arena, &b->code, n);
+  return n;
+}
+
+static bool is_i64(DhcLv x) {
+  return x->type.dtype == DHC_I64 && x->type.lanes == 1 && !x->type.ptr;
+}
+static void need_index(DhcLv x, const char *what) {
+  if (!is_i64(x)) DHC_BUG("%s: index %%%d is no i64 scalar", what, x->id);
+}
+static void need_ptr(DhcLv p, const char *what) {
+  if (!p->type.ptr) DHC_BUG("%s: %%%d is no pointer", what, p->id);
+}
+static void need_mask(DhcLv m, int lanes, const char *what) {
+  if (m && (m->type.dtype != DHC_BOOL || m->type.lanes != lanes || lanes == 1))
+    DHC_BUG("%s: mask %%%d does not fit %d lanes", what, m->id, lanes);
+}
+
+/* ---- leaves ---------------------------------------------------------------------- */
+
+DhcLv dhc_lp_int(DhcLp *b, dhc_dtype t, int64_t v) {
+  if (dhc_dtype_is_float(t)) DHC_BUG("dhc_lp_int of a float dtype");
+  DhcLpInst *n = emit(b, DHC_LP_CONST, type_of(t, 1));
+  n->i = v;
+  return n;
+}
+DhcLv dhc_lp_i64(DhcLp *b, int64_t v) { return dhc_lp_int(b, DHC_I64, v); }
+
+DhcLv dhc_lp_float(DhcLp *b, dhc_dtype t, double v) {
+  if (!dhc_dtype_is_float(t)) DHC_BUG("dhc_lp_float of %s", dhc_dtype_name(t));
+  DhcLpInst *n = emit(b, DHC_LP_CONST, type_of(t, 1));
+  n->f = v;
+  return n;
+}
+
+DhcLv dhc_lp_zero(DhcLp *b, dhc_dtype t, int lanes) {
+  return emit(b, DHC_LP_CONST, type_of(t, lanes));
+}
+
+DhcLv dhc_lp_dim(DhcLp *b, int i) {
+  if (i < 0 || i >= b->n_dims) DHC_BUG("dim %d of %d", i, b->n_dims);
+  DhcLpInst *n = emit(b, DHC_LP_DIM, type_of(DHC_I64, 1));
+  n->i = i;
+  return n;
+}
+
+static DhcLpInst *emit_ptr(DhcLp *b, DhcLpKind kind, dhc_dtype t) {
+  return emit(b, kind, (DhcLpType){t, 1, true});
+}
+
+DhcLv dhc_lp_operand(DhcLp *b, int i, dhc_dtype t) {
+  if (i < 0 || i >= b->n_ptrs) DHC_BUG("operand %d of %d", i, b->n_ptrs);
+  DhcLpInst *n = emit_ptr(b, DHC_LP_OPERAND, t);
+  n->i = i;
+  return n;
+}
+DhcLv dhc_lp_scratch(DhcLp *b, dhc_dtype t, int64_t byte_offset) {
+  DhcLpInst *n = emit_ptr(b, DHC_LP_SCRATCH, t);
+  n->i = byte_offset;
+  return n;
+}
+DhcLv dhc_lp_local(DhcLp *b, dhc_dtype t, int64_t count) {
+  DhcLpInst *n = emit_ptr(b, DHC_LP_LOCAL, t);
+  n->i = count;
+  n->align = 64;
+  return n;
+}
+DhcLv dhc_lp_at(DhcLp *b, DhcLv p, DhcLv index) {
+  need_ptr(p, "at");
+  need_index(index, "at");
+  int64_t c;
+  if (dhc_lp_is_const(index, &c) && c == 0) return p;
+  DhcLpInst *n = emit_ptr(b, DHC_LP_AT, p->type.dtype);
+  n->a[0] = p;
+  n->a[1] = index;
+  return n;
+}
+
+DhcLv dhc_lp_iota(DhcLp *b, dhc_dtype t, int lanes) {
+  return emit(b, DHC_LP_IOTA, type_of(t, lanes));
+}
+
+/* ---- elementwise ------------------------------------------------------------------ */
+
+bool dhc_lp_is_const(DhcLv x, int64_t *v) {
+  if (x->kind == DHC_LP_SPLAT) x = x->a[0];
+  if (x->kind != DHC_LP_CONST || dhc_dtype_is_float(x->type.dtype)) return false;
+  *v = x->i;
+  return true;
+}
+
+static bool is_compare(DhcOp op) {
+  return op == DHC_OP_EQ || op == DHC_OP_NE || op == DHC_OP_LT || op == DHC_OP_LE ||
+         op == DHC_OP_GT || op == DHC_OP_GE || op == DHC_OP_IS_FINITE;
+}
+
+/* i64 scalar constants and neutral elements; NULL: nothing to fold. Addresses only ever
+ * use in-range values, so wrapping here equals wrapping there. */
+static DhcLv fold_index(DhcLp *b, DhcOp op, DhcLv x, DhcLv y) {
+  int64_t p = 0, q = 0;
+  bool cx = dhc_lp_is_const(x, &p), cy = dhc_lp_is_const(y, &q);
+  if (cx && cy) {
+    uint64_t up = (uint64_t)p, uq = (uint64_t)q;
+    switch ((int)op) {
+    case DHC_OP_ADD: return dhc_lp_i64(b, (int64_t)(up + uq));
+    case DHC_OP_SUB: return dhc_lp_i64(b, (int64_t)(up - uq));
+    case DHC_OP_MUL: return dhc_lp_i64(b, (int64_t)(up * uq));
+    case DHC_OP_MIN: return dhc_lp_i64(b, p < q ? p : q);
+    case DHC_OP_MAX: return dhc_lp_i64(b, p > q ? p : q);
+    case DHC_OP_LT: return dhc_lp_int(b, DHC_BOOL, p < q);
+    case DHC_OP_LE: return dhc_lp_int(b, DHC_BOOL, p <= q);
+    case DHC_OP_GE: return dhc_lp_int(b, DHC_BOOL, p >= q);
+    case DHC_OP_GT: return dhc_lp_int(b, DHC_BOOL, p > q);
+    case DHC_OP_EQ: return dhc_lp_int(b, DHC_BOOL, p == q);
+    default: return NULL;
+    }
+  }
+  if (op == DHC_OP_ADD && cx && p == 0) return y;
+  if ((op == DHC_OP_ADD || op == DHC_OP_SUB) && cy && q == 0) return x;
+  if (op == DHC_OP_MUL && cx && p == 1) return y;
+  if (op == DHC_OP_MUL && cy && q == 1) return x;
+  if (op == DHC_OP_MUL && ((cx && p == 0) || (cy && q == 0))) return dhc_lp_i64(b, 0);
+  return NULL;
+}
+
+/* and/or of masks with a known side */
+static DhcLv fold_bool(DhcOp op, DhcLv x, DhcLv y) {
+  int64_t p = 0, q = 0;
+  bool cx = dhc_lp_is_const(x, &p), cy = dhc_lp_is_const(y, &q);
+  if (op == DHC_OP_AND && cx) return (p & 1) ? y : x;
+  if (op == DHC_OP_AND && cy) return (q & 1) ? x : y;
+  if (op == DHC_OP_OR && cx) return (p & 1) ? x : y;
+  if (op == DHC_OP_OR && cy) return (q & 1) ? y : x;
+  return NULL;
+}
+
+DhcLv dhc_lp_ew(DhcLp *b, DhcOp op, const DhcLv *arg, int n) {
+  const DhcOpInfo *info = dhc_op_info(op);
+  if (info->cls != DHC_CLASS_ELEMENTWISE || info->n_args != n || op == DHC_OP_CAST)
+    DHC_BUG("dhc_lp_ew: %s with %d operands", info->name, n);
+  DhcLv a[4] = {0};
+  int lanes = 1;
+  for (int k = 0; k < n; k++)
+    if (arg[k]->type.lanes > lanes) lanes = arg[k]->type.lanes;
+  for (int k = 0; k < n; k++) {
+    if (arg[k]->type.ptr) DHC_BUG("%s: operand %d is a pointer", info->name, k);
+    a[k] = dhc_lp_splat(b, arg[k], lanes);
+  }
+  int first = op == DHC_OP_SELECT ? 1 : 0;
+  if (first && a[0]->type.dtype != DHC_BOOL) DHC_BUG("select on %%%d, no bool", a[0]->id);
+  for (int k = first + 1; k < n; k++)
+    if (a[k]->type.dtype != a[first]->type.dtype)
+      DHC_BUG("%s: operands %%%d %s and %%%d %s", info->name, a[first]->id,
+              dhc_dtype_name(a[first]->type.dtype), a[k]->id, dhc_dtype_name(a[k]->type.dtype));
+  if (n == 2 && is_i64(a[0])) {
+    DhcLv f = fold_index(b, op, a[0], a[1]);
+    if (f) return f;
+  }
+  if (n == 2 && a[0]->type.dtype == DHC_BOOL) {
+    DhcLv f = fold_bool(op, a[0], a[1]);
+    if (f) return f;
+  }
+  dhc_dtype t = is_compare(op) ? DHC_BOOL : a[first]->type.dtype;
+  DhcLpInst *r = emit(b, DHC_LP_EW, type_of(t, lanes));
+  r->op = op;
+  memcpy(r->a, a, sizeof a);
+  return r;
+}
+
+DhcLv dhc_lp_ew1(DhcLp *b, DhcOp op, DhcLv x) { return dhc_lp_ew(b, op, &x, 1); }
+DhcLv dhc_lp_ew2(DhcLp *b, DhcOp op, DhcLv x, DhcLv y) {
+  return dhc_lp_ew(b, op, (DhcLv[]){x, y}, 2);
+}
+
+DhcLv dhc_lp_cast(DhcLp *b, DhcLv x, dhc_dtype to) {
+  if (x->type.dtype == to) return x;
+  int64_t v;
+  if (x->kind == DHC_LP_CONST && to == DHC_I64 && dhc_lp_is_const(x, &v)) return dhc_lp_i64(b, v);
+  DhcLpInst *r = emit(b, DHC_LP_EW, type_of(to, x->type.lanes));
+  r->op = DHC_OP_CAST;
+  r->a[0] = x;
+  r->i = to; /* BF16 differs from the type of the value */
+  return r;
+}
+
+DhcLv dhc_lp_bitcast(DhcLp *b, DhcLv x, dhc_dtype to) {
+  if (x->type.dtype == to) return x;
+  if (dhc_dtype_bytes(to) != dhc_dtype_bytes(x->type.dtype) || to == DHC_BOOL ||
+      x->type.dtype == DHC_BOOL)
+    DHC_BUG("bitcast %s to %s", dhc_dtype_name(x->type.dtype), dhc_dtype_name(to));
+  DhcLpInst *r = emit(b, DHC_LP_BITCAST, type_of(to, x->type.lanes));
+  r->a[0] = x;
+  return r;
+}
+
+DhcLv dhc_lp_fma(DhcLp *b, DhcLv x, DhcLv y, DhcLv z) {
+  return dhc_lp_ew(b, DHC_OP_FMA, (DhcLv[]){x, y, z}, 3);
+}
+DhcLv dhc_lp_select(DhcLp *b, DhcLv c, DhcLv x, DhcLv y) {
+  int64_t v;
+  if (x->type.lanes == 1 && y->type.lanes == 1 && dhc_lp_is_const(c, &v) && c->type.lanes == 1)
+    return (v & 1) ? x : y;
+  return dhc_lp_ew(b, DHC_OP_SELECT, (DhcLv[]){c, x, y}, 3);
+}
+DhcLv dhc_lp_add(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_ADD, x, y); }
+DhcLv dhc_lp_sub(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_SUB, x, y); }
+DhcLv dhc_lp_mul(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_MUL, x, y); }
+DhcLv dhc_lp_min(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_MIN, x, y); }
+DhcLv dhc_lp_max(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_MAX, x, y); }
+DhcLv dhc_lp_lt(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_LT, x, y); }
+DhcLv dhc_lp_le(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_LE, x, y); }
+DhcLv dhc_lp_ge(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_GE, x, y); }
+DhcLv dhc_lp_eq(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_EQ, x, y); }
+DhcLv dhc_lp_and(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_AND, x, y); }
+DhcLv dhc_lp_or(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_OR, x, y); }
+DhcLv dhc_lp_addc(DhcLp *b, DhcLv x, int64_t c) { return dhc_lp_add(b, x, dhc_lp_i64(b, c)); }
+DhcLv dhc_lp_mulc(DhcLp *b, DhcLv x, int64_t c) { return dhc_lp_mul(b, x, dhc_lp_i64(b, c)); }
+
+static DhcLv division(DhcLp *b, DhcLpKind kind, DhcLv x, DhcLv y) {
+  need_index(x, "division");
+  need_index(y, "division");
+  int64_t p, q;
+  if (dhc_lp_is_const(y, &q) && q > 0) {
+    if (dhc_lp_is_const(x, &p)) return dhc_lp_i64(b, kind == DHC_LP_UDIV ? p / q : p % q);
+    if (q == 1) return kind == DHC_LP_UDIV ? x : dhc_lp_i64(b, 0);
+  }
+  DhcLpInst *r = emit(b, kind, type_of(DHC_I64, 1));
+  r->a[0] = x;
+  r->a[1] = y;
+  return r;
+}
+DhcLv dhc_lp_udiv(DhcLp *b, DhcLv x, DhcLv y) { return division(b, DHC_LP_UDIV, x, y); }
+DhcLv dhc_lp_urem(DhcLp *b, DhcLv x, DhcLv y) { return division(b, DHC_LP_UREM, x, y); }
+DhcLv dhc_lp_ceildivc(DhcLp *b, DhcLv x, int64_t c) {
+  return dhc_lp_udiv(b, dhc_lp_addc(b, x, c - 1), dhc_lp_i64(b, c));
+}
+
+/* ---- lanes -------------------------------------------------------------------------- */
+
+DhcLv dhc_lp_splat(DhcLp *b, DhcLv x, int lanes) {
+  if (x->type.lanes == lanes) return x;
+  if (x->type.lanes != 1 || x->type.ptr)
+    DHC_BUG("splat of %%%d: %d lanes to %d", x->id, x->type.lanes, lanes);
+  DhcLpInst *r = emit(b, DHC_LP_SPLAT, type_of(x->type.dtype, lanes));
+  r->a[0] = x;
+  return r;
+}
+
+DhcLv dhc_lp_extract(DhcLp *b, DhcLv x, int lane) {
+  if (x->type.lanes == 1) return x;
+  if (lane < 0 || lane >= x->type.lanes) DHC_BUG("extract lane %d of %%%d", lane, x->id);
+  DhcLpInst *r = emit(b, DHC_LP_EXTRACT, type_of(x->type.dtype, 1));
+  r->a[0] = x;
+  r->i = lane;
+  return r;
+}
+
+DhcLv dhc_lp_insert(DhcLp *b, DhcLv x, int lane, DhcLv scalar) {
+  if (x->type.lanes == 1 || scalar->type.lanes != 1 || scalar->type.dtype != x->type.dtype ||
+      lane < 0 || lane >= x->type.lanes)
+    DHC_BUG("insert %%%d into lane %d of %%%d", scalar->id, lane, x->id);
+  DhcLpInst *r = emit(b, DHC_LP_INSERT, x->type);
+  r->a[0] = x;
+  r->a[1] = scalar;
+  r->i = lane;
+  return r;
+}
+
+DhcLv dhc_lp_shuffle(DhcLp *b, DhcLv x, DhcLv y, const int *pick, int lanes) {
+  if (x->type.lanes == 1 || x->type.lanes != y->type.lanes || x->type.dtype != y->type.dtype)
+    DHC_BUG("shuffle of %%%d and %%%d", x->id, y->id);
+  for (int l = 0; l < lanes; l++)
+    if (pick[l] >= 2 * x->type.lanes) DHC_BUG("shuffle picks lane %d", pick[l]);
+  DhcLpInst *r = emit(b, DHC_LP_SHUFFLE, type_of(x->type.dtype, lanes));
+  r->a[0] = x;
+  r->a[1] = y;
+  r->pick = dhc_arena_dup(b->arena, pick, sizeof *pick * (size_t)lanes);
+  return r;
+}
+
+DhcLv dhc_lp_fold(DhcLp *b, DhcOp op, DhcLv x) {
+  if (op != DHC_OP_ADD && op != DHC_OP_MAX && op != DHC_OP_MIN && op != DHC_OP_AND &&
+      op != DHC_OP_OR)
+    DHC_BUG("fold by %s", dhc_op_info(op)->name);
+  if (x->type.lanes == 1) return x;
+  DhcLpInst *r = emit(b, DHC_LP_FOLD, type_of(x->type.dtype, 1));
+  r->op = op;
+  r->a[0] = x;
+  return r;
+}
+
+void dhc_lp_transpose(DhcLp *b, DhcLv *v, int n) {
+  if (n < 2 || n > 64 || (n & (n - 1))) DHC_BUG("transpose of %d", n);
+  /* log2(n) rounds; each swaps bit d of the row number with bit d of the lane number */
+  for (int d = 1; d < n; d *= 2)
+    for (int r = 0; r < n; r++) {
+      if (r & d) continue;
+      int lo[64], hi[64];
+      for (int l = 0; l < n; l++) {
+        lo[l] = (l & d) ? n + (l ^ d) : l;
+        hi[l] = (l & d) ? n + l : (l ^ d);
+      }
+      DhcLv x = v[r], y = v[r | d];
+      v[r] = dhc_lp_shuffle(b, x, y, lo, n);
+      v[r | d] = dhc_lp_shuffle(b, x, y, hi, n);
+    }
+}
+
+DhcLv dhc_lp_tail(DhcLp *b, DhcLv i, DhcLv hi, int lanes) {
+  /* i32 lanes: the distance is capped first, so it cannot wrap */
+  DhcLv left = dhc_lp_min(b, dhc_lp_sub(b, hi, i), dhc_lp_i64(b, lanes));
+  left = dhc_lp_cast(b, left, DHC_I32);
+  return dhc_lp_lt(b, dhc_lp_iota(b, DHC_I32, lanes), left);
+}
+
+/* ---- memory -------------------------------------------------------------------------- */
+
+static DhcLpInst *emit_load(DhcLp *b, DhcLpKind kind, DhcLv p, DhcLv index, int lanes, DhcLv mask) {
+  need_ptr(p, "load");
+  need_mask(mask, lanes, "load");
+  int64_t all;
+  if (mask && dhc_lp_is_const(mask, &all) && (all & 1)) mask = NULL;
+  DhcLpInst *r = emit(b, kind, type_of(p->type.dtype, lanes));
+  r->a[0] = p;
+  r->a[1] = index;
+  r->a[2] = mask;
+  r->align = dhc_dtype_bytes(p->type.dtype);
+  return r;
+}
+
+DhcLv dhc_lp_load(DhcLp *b, DhcLv p, DhcLv index, int lanes, int align) {
+  need_index(index, "load");
+  DhcLpInst *r = emit_load(b, DHC_LP_LOAD, p, index, lanes, NULL);
+  if (align) r->align = align;
+  return r;
+}
+DhcLv dhc_lp_mload(DhcLp *b, DhcLv p, DhcLv index, int lanes, DhcLv mask) {
+  need_index(index, "load");
+  return emit_load(b, DHC_LP_LOAD, p, index, lanes, mask);
+}
+DhcLv dhc_lp_gather(DhcLp *b, DhcLv p, DhcLv indices, DhcLv mask) {
+  if (indices->type.dtype != DHC_I64 || indices->type.lanes == 1)
+    DHC_BUG("gather: %%%d is no i64 vector", indices->id);
+  return emit_load(b, DHC_LP_GATHER, p, indices, indices->type.lanes, mask);
+}
+
+static DhcLpInst *emit_store(DhcLp *b, DhcLpKind kind, DhcLv p, DhcLv index, DhcLv v, DhcLv mask) {
+  need_ptr(p, "store");
+  dhc_dtype want = p->type.dtype == DHC_BF16 ? DHC_F32 : p->type.dtype;
+  if (v->type.ptr || v->type.dtype != want)
+    DHC_BUG("store of %%%d %s to %s", v->id, dhc_dtype_name(v->type.dtype), dhc_dtype_name(want));
+  need_mask(mask, v->type.lanes, "store");
+  int64_t all;
+  if (mask && dhc_lp_is_const(mask, &all) && (all & 1)) mask = NULL;
+  DhcLpInst *r = emit(b, kind, v->type);
+  r->a[0] = p;
+  r->a[1] = index;
+  r->a[2] = v;
+  r->a[3] = mask;
+  r->align = dhc_dtype_bytes(p->type.dtype);
+  return r;
+}
+
+void dhc_lp_store(DhcLp *b, DhcLv p, DhcLv index, DhcLv v, int align) {
+  need_index(index, "store");
+  DhcLpInst *r = emit_store(b, DHC_LP_STORE, p, index, v, NULL);
+  if (align) r->align = align;
+}
+void dhc_lp_mstore(DhcLp *b, DhcLv p, DhcLv index, DhcLv v, DhcLv mask) {
+  need_index(index, "store");
+  emit_store(b, DHC_LP_STORE, p, index, v, mask);
+}
+void dhc_lp_scatter(DhcLp *b, DhcLv p, DhcLv indices, DhcLv v, DhcLv mask) {
+  if (indices->type.dtype != DHC_I64 || indices->type.lanes != v->type.lanes || v->type.lanes == 1)
+    DHC_BUG("scatter: %%%d does not index %%%d", indices->id, v->id);
+  emit_store(b, DHC_LP_SCATTER, p, indices, v, mask);
+}
+void dhc_lp_prefetch(DhcLp *b, DhcLv p, DhcLv index) {
+  need_ptr(p, "prefetch");
+  need_index(index, "prefetch");
+  DhcLpInst *r = emit(b, DHC_LP_PREFETCH, p->type);
+  r->a[0] = p;
+  r->a[1] = index;
+}
+
+/* ---- variables ------------------------------------------------------------------------ */
+
+DhcLpVar dhc_lp_var(DhcLp *b, DhcLv init) {
+  DhcLpInst *r = emit(b, DHC_LP_VAR, init->type);
+  r->a[0] = init;
+  r->i = b->vars.n;
+  DHC_PUSH(b->arena, &b->vars, r);
+  return (DhcLpVar){(int)r->i};
+}
+
+static const DhcLpInst *declaration(const DhcLp *b, DhcLpVar v) {
+  if (v.number < 0 || v.number >= b->vars.n) DHC_BUG("variable %d was never declared", v.number);
+  return b->vars.at[v.number];
+}
+
+DhcLv dhc_lp_get(DhcLp *b, DhcLpVar v) {
+  DhcLpInst *r = emit(b, DHC_LP_GET, declaration(b, v)->type);
+  r->i = v.number;
+  return r;
+}
+void dhc_lp_set(DhcLp *b, DhcLpVar v, DhcLv x) {
+  const DhcLpInst *d = declaration(b, v);
+  if (d->type.dtype != x->type.dtype || d->type.lanes != x->type.lanes || d->type.ptr != x->type.ptr)
+    DHC_BUG("variable %d set to %%%d of another type", v.number, x->id);
+  DhcLpInst *r = emit(b, DHC_LP_SET, x->type);
+  r->a[0] = x;
+  r->i = v.number;
+}
+
+/* ---- structure ------------------------------------------------------------------------ */
+
+DhcLv dhc_lp_tasks(DhcLp *b, dhc_dimprog n_tasks) {
+  if (b->open.n || b->n_tasks.n_code) DHC_BUG("tasks not once at top level");
+  b->n_tasks = n_tasks;
+  DhcLpInst *r = emit(b, DHC_LP_TASKS, type_of(DHC_I64, 1));
+  DHC_PUSH(b->arena, &b->open, r->id);
+  return r;
+}
+
+DhcLv dhc_lp_for(DhcLp *b, DhcLv lo, DhcLv hi, int64_t step) {
+  need_index(lo, "for");
+  need_index(hi, "for");
+  if (step < 1) DHC_BUG("for with step %lld", (long long)step);
+  DhcLpInst *r = emit(b, DHC_LP_FOR, type_of(DHC_I64, 1));
+  r->a[0] = lo;
+  r->a[1] = hi;
+  r->i = step;
+  DHC_PUSH(b->arena, &b->open, r->id);
+  return r;
+}
+
+void dhc_lp_if(DhcLp *b, DhcLv cond) {
+  if (cond->type.dtype != DHC_BOOL || cond->type.lanes != 1) DHC_BUG("if on %%%d", cond->id);
+  DhcLpInst *r = emit(b, DHC_LP_IF, cond->type);
+  r->a[0] = cond;
+  DHC_PUSH(b->arena, &b->open, r->id);
+}
+
+void dhc_lp_else(DhcLp *b) {
+  if (!b->open.n || b->code.at[b->open.at[b->open.n - 1]]->kind != DHC_LP_IF)
+    DHC_BUG("else without if");
+  b->open.at[b->open.n - 1] = emit(b, DHC_LP_ELSE, type_of(DHC_BOOL, 1))->id;
+}
+
+void dhc_lp_end(DhcLp *b) {
+  if (!b->open.n) DHC_BUG("end without a block");
+  DhcLpInst *r = emit(b, DHC_LP_END, type_of(DHC_BOOL, 1));
+  r->i = b->open.at[--b->open.n];
+}

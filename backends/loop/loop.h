@@ -1,0 +1,215 @@
+/* Loop programs: what a template builds and a writer turns into code.
+ *
+ * A program is the body of one dhc_kernel_fn: a list of structured statements over
+ * immutable values (DhcLv) and mutable variables (DhcLpVar). Templates are C functions
+ * that call the builder below; a C `for` around builder calls is how a loop is unrolled.
+ * Writers (cpu/: LLVM IR) know statements, never kinds or specs.
+ *
+ *   DhcLv n = dhc_lp_dim(b, 0), x = dhc_lp_operand(b, 0), y = dhc_lp_operand(b, 1);
+ *   DhcLv t = dhc_lp_tasks(b, n_tasks);                        // for each task
+ *     DhcLv lo = dhc_lp_mulc(b, t, 4096), hi = dhc_lp_min(b, n, dhc_lp_addc(b, lo, 4096));
+ *     DhcLv i = dhc_lp_for(b, lo, hi, 16);
+ *       DhcLv m = dhc_lp_tail(b, i, hi, 16);                   // lanes with i + lane < hi
+ *       DhcLv v = dhc_lp_mload(b, x, i, 16, m);
+ *       dhc_lp_mstore(b, y, i, dhc_lp_ew1(b, DHC_OP_EXP, v), m);
+ *     dhc_lp_end(b);
+ *   dhc_lp_end(b);
+ *
+ * Types. A value is a scalar or a vector of `lanes` elements of a dtype, or a scalar
+ * pointer to elements of a dtype. bool is one bit in a register and one byte (0, 1) in
+ * memory. bf16 exists in memory only: loads widen to f32, stores round to nearest even.
+ * Lanes may be any power of two up to 64; the target splits what it cannot hold, so
+ * templates that need 16 partial sums use 16 lanes everywhere. Indices are i64 scalars,
+ * counted in elements of the pointer's dtype.
+ *
+ * Numbers mean exactly what they say: no contraction, no reassociation; the only fused
+ * multiply-add is the op FMA. Integer constants fold while building, floats never.
+ *
+ * Errors of a template (type mismatch, unclosed loop) are bugs: the builder aborts by
+ * DHC_BUG. What a template cannot lower at all it reports by dhc_lp_refuse.
+ * Memory: everything lives in the arena given to dhc_lp_new. */
+#ifndef DHC_BACKENDS_LOOP_LOOP_H
+#define DHC_BACKENDS_LOOP_LOOP_H
+
+#include "ir/spec.h"
+
+/* ---- representation (for writers, printer and verifier) ---------------------- */
+
+typedef struct DhcLpType {
+  dhc_dtype dtype; /* never BF16 unless ptr */
+  int lanes;       /* 1: scalar */
+  bool ptr;        /* lanes is 1 */
+} DhcLpType;
+
+typedef enum DhcLpKind {
+  /* values without effects */
+  DHC_LP_CONST,   /* i or f in every lane */
+  DHC_LP_DIM,     /* i64: dim[i] */
+  DHC_LP_OPERAND, /* pointer: ptr[i] */
+  DHC_LP_SCRATCH, /* pointer: the worker's scratch + i bytes, 64-byte aligned */
+  DHC_LP_LOCAL,   /* pointer: stack array of i elements, 64-byte aligned, not cleared */
+  DHC_LP_AT,      /* pointer: a[0] displaced by a[1] elements */
+  DHC_LP_EW,      /* op on a[]; lanes of the operands; CAST: to `type` */
+  DHC_LP_UDIV,    /* a[0] / a[1], both known to be >= 0 */
+  DHC_LP_UREM,
+  DHC_LP_BITCAST, /* same bits as another dtype of the same size */
+  DHC_LP_SPLAT,   /* scalar a[0] in every lane */
+  DHC_LP_IOTA,    /* 0, 1, 2, … of an integer dtype */
+  DHC_LP_EXTRACT, /* lane i of a[0] */
+  DHC_LP_INSERT,  /* a[0] with lane i replaced by scalar a[1] */
+  DHC_LP_SHUFFLE, /* lane l is lane pick[l] of a[0] ++ a[1]; -1: any value */
+  DHC_LP_FOLD,    /* lanes of a[0] combined by op ADD, MAX, MIN, AND, OR: l with l + n/2,
+                     then l + n/4, … 1, as the sum rule demands */
+  /* memory */
+  DHC_LP_LOAD,   /* lanes from a[0] + a[1]; a[2]: mask or NULL (off lanes are 0, untouched) */
+  DHC_LP_STORE,  /* a[2] to a[0] + a[1]; a[3]: mask or NULL */
+  DHC_LP_GATHER, /* lane l from a[0] + a[1][l]; a[2]: mask or NULL (off lanes are 0) */
+  DHC_LP_SCATTER, /* lane l of a[2] to a[0] + a[1][l], lanes ascending; a[3]: mask or NULL */
+  DHC_LP_PREFETCH, /* a[0] + a[1] into all caches for reading; never faults */
+  /* variables */
+  DHC_LP_VAR, /* variable number i begins its life as a[0] */
+  DHC_LP_GET, /* its value now */
+  DHC_LP_SET, /* becomes a[0] */
+  /* structure */
+  DHC_LP_TASKS, /* for i64 in [task0, task1) */
+  DHC_LP_FOR,   /* for i64 from a[0] while < a[1], += i */
+  DHC_LP_IF,    /* scalar bool a[0] */
+  DHC_LP_ELSE,
+  DHC_LP_END /* of TASKS, FOR, IF */
+} DhcLpKind;
+
+typedef struct DhcLpInst DhcLpInst;
+typedef const DhcLpInst *DhcLv; /* a value is the statement that makes it */
+struct DhcLpInst {
+  DhcLpKind kind;
+  DhcLpType type; /* of the value; unused for statements */
+  int id;         /* position in the program; printed %id */
+  DhcOp op;       /* EW, FOLD */
+  DhcLv a[4];
+  int64_t i;
+  double f;
+  int align;       /* LOAD, STORE: bytes known; LOCAL: 64 */
+  const int *pick; /* SHUFFLE: type.lanes entries */
+};
+
+typedef struct DhcLpVar {
+  int number;
+} DhcLpVar;
+
+typedef struct DhcLp {
+  DhcArena *arena;
+  DHC_VEC(DhcLpInst *) code;
+  DHC_VEC(const DhcLpInst *) vars; /* declarations by number */
+  int n_ptrs, n_dims;     /* of the kernel */
+  uint32_t noalias;       /* bit per operand, dhc_lp_noalias */
+  dhc_dimprog n_tasks;    /* over dim[]; set by dhc_lp_tasks */
+  dhc_dimprog scratch_bytes; /* over dim[]; absent: 0 */
+  const char *refused;    /* message, or NULL */
+  DHC_VEC(int) open;      /* open TASKS, FOR, IF: their ids */
+} DhcLp;
+
+/* ---- building ------------------------------------------------------------------ */
+
+DhcLp *dhc_lp_new(DhcArena *arena, int n_ptrs, int n_dims);
+/* The template cannot lower this spec: first message wins, the program is discarded. */
+void dhc_lp_refuse(DhcLp *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Promise: memory reached through operand i overlaps no memory another operand writes
+ * (or, for an output, that another operand touches). Not for outputs that a plan may run
+ * in place: those read and write each element in one iteration, reads first. */
+void dhc_lp_noalias(DhcLp *b, int operand);
+
+/* Leaves. */
+DhcLv dhc_lp_i64(DhcLp *b, int64_t v);
+DhcLv dhc_lp_int(DhcLp *b, dhc_dtype t, int64_t v); /* any integer dtype or bool */
+DhcLv dhc_lp_float(DhcLp *b, dhc_dtype t, double v); /* F32, F64 */
+DhcLv dhc_lp_zero(DhcLp *b, dhc_dtype t, int lanes);
+DhcLv dhc_lp_dim(DhcLp *b, int i);
+DhcLv dhc_lp_operand(DhcLp *b, int i, dhc_dtype t);
+DhcLv dhc_lp_scratch(DhcLp *b, dhc_dtype t, int64_t byte_offset); /* multiple of 64 */
+DhcLv dhc_lp_local(DhcLp *b, dhc_dtype t, int64_t n);
+DhcLv dhc_lp_at(DhcLp *b, DhcLv p, DhcLv index); /* &p[index] */
+DhcLv dhc_lp_iota(DhcLp *b, dhc_dtype t, int lanes);
+
+/* Elementwise, every op of class ELEMENTWISE (ir/ops.def). A scalar beside a vector is
+ * splatted. Result dtype as ops.def says. */
+DhcLv dhc_lp_ew(DhcLp *b, DhcOp op, const DhcLv *a, int n);
+DhcLv dhc_lp_ew1(DhcLp *b, DhcOp op, DhcLv x);
+DhcLv dhc_lp_ew2(DhcLp *b, DhcOp op, DhcLv x, DhcLv y);
+DhcLv dhc_lp_cast(DhcLp *b, DhcLv x, dhc_dtype to); /* x itself if equal; BF16: f32 rounded
+                                                       to bf16 */
+DhcLv dhc_lp_bitcast(DhcLp *b, DhcLv x, dhc_dtype to);
+DhcLv dhc_lp_fma(DhcLp *b, DhcLv x, DhcLv y, DhcLv z); /* x*y + z, one rounding */
+DhcLv dhc_lp_select(DhcLp *b, DhcLv c, DhcLv x, DhcLv y);
+/* Shorthands: floats and integers alike. */
+DhcLv dhc_lp_add(DhcLp *b, DhcLv x, DhcLv y);
+DhcLv dhc_lp_sub(DhcLp *b, DhcLv x, DhcLv y);
+DhcLv dhc_lp_mul(DhcLp *b, DhcLv x, DhcLv y);
+DhcLv dhc_lp_min(DhcLp *b, DhcLv x, DhcLv y);
+DhcLv dhc_lp_max(DhcLp *b, DhcLv x, DhcLv y);
+DhcLv dhc_lp_lt(DhcLp *b, DhcLv x, DhcLv y);
+DhcLv dhc_lp_le(DhcLp *b, DhcLv x, DhcLv y);
+DhcLv dhc_lp_ge(DhcLp *b, DhcLv x, DhcLv y);
+DhcLv dhc_lp_eq(DhcLp *b, DhcLv x, DhcLv y);
+DhcLv dhc_lp_and(DhcLp *b, DhcLv x, DhcLv y);
+DhcLv dhc_lp_or(DhcLp *b, DhcLv x, DhcLv y);
+/* i64 scalars with a constant, and index division (operands known to be >= 0). */
+DhcLv dhc_lp_addc(DhcLp *b, DhcLv x, int64_t c);
+DhcLv dhc_lp_mulc(DhcLp *b, DhcLv x, int64_t c);
+DhcLv dhc_lp_udiv(DhcLp *b, DhcLv x, DhcLv y);
+DhcLv dhc_lp_urem(DhcLp *b, DhcLv x, DhcLv y);
+DhcLv dhc_lp_ceildivc(DhcLp *b, DhcLv x, int64_t c);
+/* True and *v set if x is an integer constant (any lanes). */
+bool dhc_lp_is_const(DhcLv x, int64_t *v);
+
+/* Lanes. */
+DhcLv dhc_lp_splat(DhcLp *b, DhcLv x, int lanes); /* x itself if it has `lanes` already */
+DhcLv dhc_lp_extract(DhcLp *b, DhcLv x, int lane);
+DhcLv dhc_lp_insert(DhcLp *b, DhcLv x, int lane, DhcLv scalar);
+DhcLv dhc_lp_shuffle(DhcLp *b, DhcLv x, DhcLv y, const int *pick, int lanes); /* y may be x */
+DhcLv dhc_lp_fold(DhcLp *b, DhcOp op, DhcLv x); /* to a scalar */
+/* n vectors of n lanes as a matrix, transposed in place (n a power of two). */
+void dhc_lp_transpose(DhcLp *b, DhcLv *v, int n);
+/* Mask of lanes l with i + l < hi; i <= hi. */
+DhcLv dhc_lp_tail(DhcLp *b, DhcLv i, DhcLv hi, int lanes);
+
+/* Memory: p[index], p[index + 1], … `align`: bytes known of the address, 0: the element's.
+ * Mask NULL: all lanes. Scalars take no mask. */
+DhcLv dhc_lp_load(DhcLp *b, DhcLv p, DhcLv index, int lanes, int align);
+DhcLv dhc_lp_mload(DhcLp *b, DhcLv p, DhcLv index, int lanes, DhcLv mask);
+void dhc_lp_store(DhcLp *b, DhcLv p, DhcLv index, DhcLv v, int align);
+void dhc_lp_mstore(DhcLp *b, DhcLv p, DhcLv index, DhcLv v, DhcLv mask);
+DhcLv dhc_lp_gather(DhcLp *b, DhcLv p, DhcLv indices, DhcLv mask);
+void dhc_lp_scatter(DhcLp *b, DhcLv p, DhcLv indices, DhcLv v, DhcLv mask);
+void dhc_lp_prefetch(DhcLp *b, DhcLv p, DhcLv index);
+
+/* Variables: live from dhc_lp_var to the end of the block it is called in. A loop carries
+ * those set inside it (phis); an `if` merges those set in its arms. */
+DhcLpVar dhc_lp_var(DhcLp *b, DhcLv init);
+DhcLv dhc_lp_get(DhcLp *b, DhcLpVar v);
+void dhc_lp_set(DhcLp *b, DhcLpVar v, DhcLv x);
+
+/* Structure. Values made inside a block may be used only inside it. */
+/* Once a program, at top level; n_tasks over dim[] (dhc_prog_*). */
+DhcLv dhc_lp_tasks(DhcLp *b, dhc_dimprog n_tasks);
+DhcLv dhc_lp_for(DhcLp *b, DhcLv lo, DhcLv hi, int64_t step); /* step >= 1 */
+void dhc_lp_if(DhcLp *b, DhcLv cond);
+void dhc_lp_else(DhcLp *b);
+void dhc_lp_end(DhcLp *b);
+
+/* Well-formed: types, operands defined and in scope, blocks closed. Run on every program. */
+bool dhc_lp_verify(const DhcLp *p, DhcArena *arena, const char **why);
+/* One statement a line, indented; deterministic. Not parsed back. */
+void dhc_lp_print(const DhcLp *p, DhcText *to);
+/* Text of a type: f32, f32x16, f32*. */
+void dhc_lp_type_print(DhcLpType t, DhcText *to);
+
+/* ---- dim programs, to say n_tasks and scratch_bytes ------------------------------- */
+
+dhc_dimprog dhc_prog_const(DhcArena *a, int64_t v);
+dhc_dimprog dhc_prog_dim(DhcArena *a, int i);
+/* x op y; folds constants. op: DHC_DIM_ADD … DHC_DIM_AND. */
+dhc_dimprog dhc_prog_op(DhcArena *a, int op, dhc_dimprog x, dhc_dimprog y);
+/* The same expression as an i64 value of the program. */
+DhcLv dhc_lp_prog(DhcLp *b, dhc_dimprog p);
+
+#endif

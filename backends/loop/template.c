@@ -1,0 +1,33 @@
+/* The table of templates and the one way to run them. */
+#include "backends/loop/tpl.h"
+
+static const DhcTemplate table[] = {
+#define TPL(kind, name, fn) {name, DHC_KIND_##kind, fn},
+#include "backends/loop/templates.def"
+};
+
+const DhcTemplate *dhc_template_find(const char *name, DhcKind kind) {
+  for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+    if (table[i].kind != kind) continue;
+    if (!name || !*name || !strcmp(name, table[i].name)) return &table[i];
+  }
+  return NULL;
+}
+
+DhcLp *dhc_template_build(const DhcTplInput *in, const char **why) {
+  const char *name = in->schedule ? in->schedule->template_name : NULL;
+  const DhcTemplate *t = dhc_template_find(name, in->spec->kind);
+  if (!t) {
+    *why = dhc_arena_printf(in->arena, "no template '%s'", name ? name : "");
+    return NULL;
+  }
+  DhcLp *b = dhc_lp_new(in->arena, in->spec->n_operands, dhc_spec_n_dims(in->spec));
+  t->build(in, b);
+  if (b->refused) {
+    *why = dhc_arena_printf(in->arena, "template %s: %s", t->name, b->refused);
+    return NULL;
+  }
+  const char *wrong;
+  if (!dhc_lp_verify(b, in->arena, &wrong)) DHC_BUG("template %s: %s", t->name, wrong);
+  return b;
+}

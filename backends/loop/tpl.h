@@ -1,0 +1,150 @@
+/* Templates: from a spec and a schedule to a loop program, and the pieces they share.
+ *
+ * A template is one C function per (kind, target class), a row of templates.def. It
+ * makes the loop nest; DhcTplCx puts the spec's scalar DAG into the holes: bind each
+ * axis as its loop opens, then ask for nodes, and the loads, guards, maps, folds and
+ * random bits behind them are built at that place, once. */
+#ifndef DHC_BACKENDS_LOOP_TPL_H
+#define DHC_BACKENDS_LOOP_TPL_H
+
+#include "backends/loop/loop.h"
+
+/* What a template sees; it builds into a fresh program and may dhc_lp_refuse. */
+typedef struct DhcTplInput {
+  const DhcSpec *spec;
+  const DhcSchedule *schedule; /* v[] as documented above the template */
+  const DhcTargetFacts *facts;
+  DhcArena *arena;
+} DhcTplInput;
+
+typedef void (*DhcTemplateFn)(const DhcTplInput *in, DhcLp *b);
+
+typedef struct DhcTemplate {
+  const char *name;
+  DhcKind kind;
+  DhcTemplateFn build;
+} DhcTemplate;
+/* By schedule's name; NULL or an empty name: the first row of that kind. */
+const DhcTemplate *dhc_template_find(const char *name, DhcKind kind);
+/* Builds and verifies; NULL with a message in *why (arena) if the template refused. */
+DhcLp *dhc_template_build(const DhcTplInput *in, const char **why);
+
+#define TPL(kind, name, fn) void fn(const DhcTplInput *in, DhcLp *b);
+#include "backends/loop/templates.def"
+
+enum {
+  DHC_TPL_LANES = 16,         /* partial sums of the sum rule, and vector width of templates */
+  DHC_TPL_SUM_BLOCK = 4096,   /* elements per block of the sum rule */
+  DHC_TPL_TASK_ELEMENTS = 16384 /* work below which a loop is not cut into tasks */
+};
+
+/* ---- the DAG in the holes ------------------------------------------------------ */
+
+/* Extents, strides and pointers are loaded once, by dhc_tpl_init, before any loop. At any
+ * time some axes are bound to index values; at most one is bound as the vector axis, whose
+ * lane l stands for index + l, under a mask. A node's value is a vector iff it varies over
+ * the vector axis. */
+typedef struct DhcTplCx {
+  const DhcTplInput *in;
+  const DhcSpec *s;
+  DhcLp *b;
+  DhcLv extent[DHC_SPEC_MAX_AXES];                             /* i64 */
+  DhcLv pointer[DHC_SPEC_MAX_OPERANDS];
+  DhcLv stride[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];     /* i64; constant 1 if unit */
+  DhcLv offset[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];     /* guarded terms */
+  DhcLv limit[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];
+  uint32_t varies[DHC_SPEC_MAX_NODES];
+  uint32_t bound;                    /* axes bound now */
+  DhcLv index[DHC_SPEC_MAX_AXES];    /* i64 scalar, first lane of the vector axis */
+  DhcLv base[DHC_SPEC_MAX_OPERANDS]; /* sum of bound plain terms, in elements */
+  int plan_vector;                   /* axis that fold loops and store loops take as vector, or -1 */
+  int vector_axis;                   /* bound as vector now; -1: none */
+  int lanes;
+  DhcLv mask;                        /* NULL: all lanes of the vector axis count */
+  DhcLv value[DHC_SPEC_MAX_NODES];   /* made so far and still in scope, or NULL */
+  int made_at[DHC_SPEC_MAX_NODES];   /* depth of value[] */
+  int depth;                         /* number of dhc_tpl_push without pop */
+  DhcLv carried[DHC_SPEC_MAX_NODES]; /* SCAN node over state axes: its values now, a buffer of
+                                        vectors over those axes, or NULL */
+} DhcTplCx;
+
+void dhc_tpl_init(DhcTplCx *cx, const DhcTplInput *in, DhcLp *b);
+
+/* Scope: push saves bindings and values; pop forgets what was made since (call it where
+ * the loop or if ends). */
+typedef struct DhcTplMark {
+  uint32_t bound;
+  DhcLv base[DHC_SPEC_MAX_OPERANDS];
+  int vector_axis;
+  DhcLv mask;
+} DhcTplMark;
+DhcTplMark dhc_tpl_push(DhcTplCx *cx);
+void dhc_tpl_pop(DhcTplCx *cx, const DhcTplMark *mark);
+
+void dhc_tpl_bind(DhcTplCx *cx, int axis, DhcLv index);
+void dhc_tpl_bind_vector(DhcTplCx *cx, int axis, DhcLv index, int lanes, DhcLv mask);
+/* Gives node n a value computed elsewhere (a contraction's accumulator). */
+void dhc_tpl_set(DhcTplCx *cx, int n, DhcLv value);
+
+/* Value of node n; every axis it varies over must be bound. Folds build their loops here. */
+DhcLv dhc_tpl_eval(DhcTplCx *cx, int n);
+/* Evaluates now every node that the stored nodes need, whose axes are all bound and that
+ * costs something: call it before a loop opens, so that nothing invariant stays inside.
+ * needed: bit set over nodes (dhc_tpl_needed). */
+void dhc_tpl_hoist(DhcTplCx *cx, const bool *needed);
+/* Marks node n and what it is made from. */
+void dhc_tpl_needed(const DhcSpec *s, int n, bool *needed);
+/* Element of operand o at the bound axes (what a LOAD node is). */
+DhcLv dhc_tpl_load(DhcTplCx *cx, int o);
+/* Builds the loops of fold n (and of the folds that can share them) here. */
+void dhc_tpl_fold(DhcTplCx *cx, int n);
+/* Stores the node of output o at the bound axes. */
+void dhc_tpl_store(DhcTplCx *cx, int o);
+/* The same for a value of the caller's. */
+void dhc_tpl_store_value(DhcTplCx *cx, int o, DhcLv v);
+/* Offset in elements of operand o's plain (unguarded, not indexed) terms over unbound axes
+ * left out: base for templates that load tiles themselves. */
+DhcLv dhc_tpl_base(const DhcTplCx *cx, int o);
+/* Elements by which operand o moves when axis moves by one, as an i64; NULL if it enters
+ * by a guarded, divided or indexed term. Constant 0 if it does not enter. */
+DhcLv dhc_tpl_step(const DhcTplCx *cx, int o, int axis);
+/* extent of an axis as a dim program, for n_tasks. */
+dhc_dimprog dhc_tpl_extent_prog(const DhcTplCx *cx, int axis);
+
+/* ---- loop nests ------------------------------------------------------------------- */
+
+/* A row number counted over some axes, first axis outermost: the digits as variables, so
+ * that walking rows needs no division. Declared where rows begin, bound in each row. */
+typedef struct DhcTplRows {
+  int n;
+  int axis[DHC_SPEC_MAX_AXES];
+  DhcLpVar digit[DHC_SPEC_MAX_AXES];
+} DhcTplRows;
+/* Axes of the mask in ascending order; first = row number to begin with. */
+DhcTplRows dhc_tpl_rows(DhcTplCx *cx, uint32_t axes, DhcLv first);
+void dhc_tpl_rows_bind(DhcTplCx *cx, const DhcTplRows *r);
+void dhc_tpl_rows_next(DhcTplCx *cx, const DhcTplRows *r);
+/* Product of the axes' extents, as value and as program. */
+DhcLv dhc_tpl_count(DhcTplCx *cx, uint32_t axes);
+dhc_dimprog dhc_tpl_count_prog(const DhcTplCx *cx, uint32_t axes);
+/* Stores every output whose axes, but for those bound, are exactly `extra`, in loops over
+ * these; plan_vector is innermost if among them. */
+void dhc_tpl_store_loops(DhcTplCx *cx, uint32_t extra);
+/* Nodes that the outputs are made from. */
+void dhc_tpl_needed_by_outputs(const DhcSpec *s, bool *needed);
+/* The axis among `axes` along which most operands lie side by side, or -1 if there is none:
+ * schedule v[0] - 1 if that is set. */
+int dhc_tpl_choose_vector(const DhcTplCx *cx, uint32_t axes);
+/* Tasks, rows and vectors over the axes `par`, of which plan_vector may be one; body builds
+ * what is inside, with all of them bound. `work`: axes that body loops over. The cut is made
+ * from extents alone: about v[1] (0: DHC_TPL_TASK_ELEMENTS) elements a task. */
+void dhc_tpl_nest(DhcTplCx *cx, uint32_t par, uint32_t work, const bool *needed,
+                  void (*body)(DhcTplCx *cx, void *arg), void *arg);
+/* Element of carried[n] at the bound state axes. */
+DhcLv dhc_tpl_state_index(DhcTplCx *cx, int n);
+/* Every output, each set of unbound axes in its own loops. */
+void dhc_tpl_store_all(DhcTplCx *cx);
+/* Axes in the terms of operand o, those of index nodes included. */
+uint32_t dhc_tpl_operand_axes(const DhcTplCx *cx, int o);
+
+#endif

@@ -1,0 +1,481 @@
+/* Folds of a spec's DAG as loops at a place in the nest. Folds over the same axes that do
+ * not need each other share their loops. Two forms, with the same bits:
+ *
+ *   by lanes    the innermost folded axis is the vector axis; lane l of the accumulator is
+ *               partial l of the sum rule, so vectors start at flat indices that are
+ *               multiples of 16, reaching before the row's first element if need be;
+ *   in order    elements one after the other, each a scalar, or a vector over an axis that
+ *               is not folded; the 16 partials lie in a stack buffer (or in variables where
+ *               at most 16 elements are folded).
+ *
+ * The result of a maximum or minimum gets + 0, so that its zero's sign does not depend on
+ * the order. */
+#include <math.h>
+
+#include "backends/loop/tpl.h"
+
+enum { MAX_UNROLL = 16, MAX_GROUP = 16 };
+
+typedef struct Member {
+  int node;
+  const DhcSpecNode *d;
+  dhc_dtype t; /* of what is folded */
+  bool sum16;  /* by the sum rule */
+  DhcLpVar acc, total, arg;
+  DhcLv parts;              /* in order: buffer of 16 partials */
+  DhcLv few[MAX_UNROLL];    /* in order, unrolled: the elements */
+  DhcLv result;
+} Member;
+
+typedef struct Fold {
+  DhcTplCx *cx;
+  uint32_t axes;
+  int n_axes, axis[DHC_SPEC_MAX_AXES];
+  bool by_lanes;
+  int64_t max_count; /* product of the extents, 0 if not all constant */
+  bool unrolled;
+  int lanes;         /* of the values folded */
+  int n, n_few;
+  Member m[MAX_GROUP];
+} Fold;
+
+/* ---- which folds share loops ------------------------------------------------------- */
+
+/* Does n need a fold of this level that has no value yet? */
+static bool ready(const DhcTplCx *cx, int n) {
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  dhc_tpl_needed(cx->s, n, needed);
+  for (int m = 0; m < n; m++)
+    if (needed[m] && cx->s->node[m].kind == DHC_SN_FOLD && !cx->value[m] &&
+        !(cx->varies[m] & ~cx->bound))
+      return false;
+  return true;
+}
+
+/* A scan without a value below n: the fold belongs into the scan's loop. */
+static bool waits_for_scan(const DhcTplCx *cx, int n) {
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  dhc_tpl_needed(cx->s, n, needed);
+  for (int m = 0; m < n; m++)
+    if (needed[m] && cx->s->node[m].kind == DHC_SN_SCAN && !cx->value[m] && !cx->carried[m])
+      return true;
+  return false;
+}
+
+static void add_member(Fold *f, int n) {
+  const DhcSpec *s = f->cx->s;
+  Member *m = &f->m[f->n++];
+  m->node = n;
+  m->d = &s->node[n];
+  m->t = s->node[m->d->a[0]].dtype;
+  m->sum16 = m->d->op == DHC_OP_REDUCE_SUM && dhc_dtype_is_float(m->t);
+}
+
+static int64_t constant_count(const DhcSpec *s, uint32_t axes) {
+  int64_t n = 1;
+  for (int a = 0; a < s->n_axes; a++)
+    if (axes >> a & 1) n = n && s->axis[a].extent && n <= (1 << 20) ? n * s->axis[a].extent : 0;
+  return n;
+}
+
+static void plan(Fold *f, DhcTplCx *cx, int n) {
+  const DhcSpec *s = cx->s;
+  f->cx = cx;
+  f->axes = s->node[n].axes;
+  for (int a = 0; a < s->n_axes; a++)
+    if (f->axes >> a & 1) f->axis[f->n_axes++] = a;
+  add_member(f, n);
+  for (int m = 0; m < s->n_nodes && f->n < MAX_GROUP; m++)
+    if (m != n && s->node[m].kind == DHC_SN_FOLD && s->node[m].axes == f->axes && !cx->value[m] &&
+        !(cx->varies[m] & ~cx->bound) && ready(cx, m) && !waits_for_scan(cx, m))
+      add_member(f, m);
+  int last = f->axis[f->n_axes - 1];
+  f->by_lanes = cx->plan_vector == last && cx->vector_axis < 0;
+  f->max_count = constant_count(s, f->axes);
+  f->unrolled = !f->by_lanes && f->max_count && f->max_count <= MAX_UNROLL;
+}
+
+/* lanes of what member m folds: a vector if it varies over the bound vector axis */
+static int value_lanes(const Fold *f, const Member *m) {
+  const DhcTplCx *cx = f->cx;
+  uint32_t v = cx->varies[m->d->a[0]];
+  if (m->d->a[1] >= 0) v |= cx->varies[m->d->a[1]];
+  return cx->vector_axis >= 0 && (v >> cx->vector_axis & 1) ? cx->lanes : 1;
+}
+
+/* ---- steps --------------------------------------------------------------------------- */
+
+static DhcLv lowest(DhcLp *b, dhc_dtype t, bool largest) {
+  if (dhc_dtype_is_float(t)) return dhc_lp_float(b, t, largest ? -(double)INFINITY : (double)INFINITY);
+  bool is_unsigned = t == DHC_U32 || t == DHC_U16 || t == DHC_U8 || t == DHC_BOOL;
+  int bits = 8 * dhc_dtype_bytes(t);
+  if (largest) return dhc_lp_int(b, t, is_unsigned ? 0 : (int64_t)((uint64_t)1 << (bits - 1)));
+  if (t == DHC_BOOL) return dhc_lp_int(b, t, 1);
+  return dhc_lp_int(b, t, (int64_t)(~(uint64_t)0 >> (is_unsigned ? 64 - bits : 65 - bits)));
+}
+
+static DhcLv is_nan(DhcLp *b, DhcLv x) { return dhc_lp_ew2(b, DHC_OP_NE, x, x); }
+
+/* Does (x, i) come before (y, j)? NaN counts as largest, then the lower index. */
+static DhcLv argmax_before(DhcLp *b, DhcLv x, DhcLv y, DhcLv i, DhcLv j) {
+  DhcLv above = dhc_lp_ew2(b, DHC_OP_GT, x, y), equal = dhc_lp_eq(b, x, y);
+  if (dhc_dtype_is_float(x->type.dtype)) {
+    DhcLv nx = is_nan(b, x), ny = is_nan(b, y);
+    DhcLv only = dhc_lp_and(b, nx, dhc_lp_ew1(b, DHC_OP_NOT, ny));
+    above = dhc_lp_or(b, above, only);
+    equal = dhc_lp_or(b, equal, dhc_lp_and(b, nx, ny));
+  }
+  if (!i) return above; /* x comes later: ties stay with y */
+  return dhc_lp_or(b, above, dhc_lp_and(b, equal, dhc_lp_lt(b, i, j)));
+}
+
+static DhcOp extreme_op(const Member *m) {
+  return m->d->op == DHC_OP_REDUCE_MIN ? DHC_OP_MIN : DHC_OP_MAX;
+}
+
+static DhcLv settle_zero(DhcLp *b, const Member *m, DhcLv v) {
+  return dhc_dtype_is_float(m->t) ? dhc_lp_add(b, v, dhc_lp_zero(b, m->t, v->type.lanes)) : v;
+}
+
+/* p[0..16): 8, 4, 2, 1 apart */
+static DhcLv fold16(DhcLp *b, DhcLv *p) {
+  for (int w = DHC_TPL_LANES / 2; w > 0; w /= 2)
+    for (int i = 0; i < w; i++) p[i] = dhc_lp_add(b, p[i], p[i + w]);
+  return p[0];
+}
+
+/* The first `n` of 16 partials, the others being +0; adding +0 to what is not -0 changes
+ * nothing, and 0 + x is never -0. */
+static DhcLv fold_few(DhcLp *b, DhcLv *x, int n) {
+  DhcLv p[DHC_TPL_LANES];
+  for (int i = 0; i < DHC_TPL_LANES; i++)
+    p[i] = i < n ? dhc_lp_add(b, dhc_lp_zero(b, x[i]->type.dtype, x[i]->type.lanes), x[i]) : NULL;
+  for (int w = DHC_TPL_LANES / 2; w > 0; w /= 2)
+    for (int i = 0; i < w; i++)
+      if (p[i + w]) p[i] = dhc_lp_add(b, p[i], p[i + w]);
+  return p[0];
+}
+
+/* ---- in order --------------------------------------------------------------------------- */
+
+static void begin_in_order(Fold *f) {
+  DhcLp *b = f->cx->b;
+  for (int k = 0; k < f->n; k++) {
+    Member *m = &f->m[k];
+    int lanes = value_lanes(f, m);
+    DhcLv zero = dhc_lp_zero(b, m->t, lanes);
+    DhcOp op = m->d->op;
+    if (m->sum16 && f->unrolled) continue;
+    if (m->sum16) {
+      m->parts = dhc_lp_local(b, m->t, (int64_t)DHC_TPL_LANES * lanes);
+      for (int i = 0; i < DHC_TPL_LANES; i++)
+        dhc_lp_store(b, m->parts, dhc_lp_i64(b, (int64_t)i * lanes), zero, 0);
+      m->total = dhc_lp_var(b, zero);
+    } else if (op == DHC_OP_REDUCE_MAX || op == DHC_OP_REDUCE_MIN || op == DHC_OP_ARGMAX) {
+      m->acc = dhc_lp_var(b, dhc_lp_splat(b, lowest(b, m->t, op != DHC_OP_REDUCE_MIN), lanes));
+      if (op == DHC_OP_ARGMAX) m->arg = dhc_lp_var(b, dhc_lp_zero(b, m->d->dtype, lanes));
+    } else {
+      m->acc = dhc_lp_var(b, zero);
+    }
+  }
+}
+
+static DhcLv take_parts(Fold *f, Member *m) {
+  DhcLp *b = f->cx->b;
+  DhcLv p[DHC_TPL_LANES];
+  int lanes = value_lanes(f, m);
+  for (int i = 0; i < DHC_TPL_LANES; i++)
+    p[i] = dhc_lp_load(b, m->parts, dhc_lp_i64(b, (int64_t)i * lanes), lanes, 0);
+  return dhc_lp_add(b, dhc_lp_get(b, m->total), fold16(b, p));
+}
+
+/* The block of 4,096 that ends with element `flat` is complete: into the total. */
+static void end_block(Fold *f, Member *m, DhcLv flat) {
+  DhcLp *b = f->cx->b;
+  int lanes = value_lanes(f, m);
+  if (f->max_count && f->max_count <= DHC_TPL_SUM_BLOCK) return;
+  DhcLv low = dhc_lp_and(b, flat, dhc_lp_i64(b, DHC_TPL_SUM_BLOCK - 1));
+  dhc_lp_if(b, dhc_lp_eq(b, low, dhc_lp_i64(b, DHC_TPL_SUM_BLOCK - 1)));
+  dhc_lp_set(b, m->total, take_parts(f, m));
+  for (int i = 0; i < DHC_TPL_LANES; i++)
+    dhc_lp_store(b, m->parts, dhc_lp_i64(b, (int64_t)i * lanes), dhc_lp_zero(b, m->t, lanes), 0);
+  dhc_lp_end(b);
+}
+
+static void step_in_order(Fold *f, Member *m, DhcLv flat) {
+  DhcTplCx *cx = f->cx;
+  DhcLp *b = cx->b;
+  int lanes = value_lanes(f, m);
+  DhcLv v = dhc_lp_splat(b, dhc_tpl_eval(cx, m->d->a[0]), lanes);
+  if (m->sum16 && f->unrolled) {
+    m->few[f->n_few] = v;
+    return;
+  }
+  if (m->sum16) {
+    DhcLv slot = dhc_lp_and(b, flat, dhc_lp_i64(b, DHC_TPL_LANES - 1));
+    DhcLv at = dhc_lp_mulc(b, slot, lanes);
+    dhc_lp_store(b, m->parts, at, dhc_lp_add(b, dhc_lp_load(b, m->parts, at, lanes, 0), v), 0);
+    end_block(f, m, flat);
+    return;
+  }
+  DhcLv acc = dhc_lp_get(b, m->acc);
+  switch ((int)m->d->op) {
+  case DHC_OP_DOT_GENERAL:
+    dhc_lp_set(b, m->acc, dhc_lp_fma(b, v, dhc_tpl_eval(cx, m->d->a[1]), acc));
+    break;
+  case DHC_OP_ARGMAX: {
+    DhcLv better = argmax_before(b, v, acc, NULL, NULL);
+    DhcLv i = dhc_lp_splat(b, dhc_lp_cast(b, flat, m->d->dtype), lanes);
+    dhc_lp_set(b, m->acc, dhc_lp_select(b, better, v, acc));
+    dhc_lp_set(b, m->arg, dhc_lp_select(b, better, i, dhc_lp_get(b, m->arg)));
+    break;
+  }
+  case DHC_OP_REDUCE_MAX:
+  case DHC_OP_REDUCE_MIN: dhc_lp_set(b, m->acc, dhc_lp_ew2(b, extreme_op(m), acc, v)); break;
+  default: dhc_lp_set(b, m->acc, dhc_lp_add(b, acc, v)); /* ADD; sums of integers wrap */
+  }
+}
+
+static void end_in_order(Fold *f) {
+  DhcLp *b = f->cx->b;
+  for (int k = 0; k < f->n; k++) {
+    Member *m = &f->m[k];
+    if (m->sum16 && f->unrolled) m->result = fold_few(b, m->few, f->n_few);
+    else if (m->sum16) m->result = take_parts(f, m);
+    else if (m->d->op == DHC_OP_ARGMAX) m->result = dhc_lp_get(b, m->arg);
+    else if (m->d->op == DHC_OP_REDUCE_MAX || m->d->op == DHC_OP_REDUCE_MIN)
+      m->result = settle_zero(b, m, dhc_lp_get(b, m->acc));
+    else m->result = dhc_lp_get(b, m->acc);
+  }
+}
+
+/* Hoists what the members need and the bound axes already give. */
+static void hoist(Fold *f) {
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  for (int k = 0; k < f->n; k++)
+    for (int i = 0; i < 2; i++)
+      if (f->m[k].d->a[i] >= 0) dhc_tpl_needed(f->cx->s, f->m[k].d->a[i], needed);
+  dhc_tpl_hoist(f->cx, needed);
+}
+
+static void loops_in_order(Fold *f, int level, DhcLv flat) {
+  DhcTplCx *cx = f->cx;
+  DhcLp *b = cx->b;
+  if (level == f->n_axes) {
+    for (int k = 0; k < f->n; k++) step_in_order(f, &f->m[k], flat);
+    f->n_few++;
+    return;
+  }
+  int a = f->axis[level];
+  DhcLv row = dhc_lp_mul(b, flat, cx->extent[a]);
+  if (f->unrolled) {
+    for (int64_t i = 0; i < cx->s->axis[a].extent; i++) {
+      DhcTplMark mark = dhc_tpl_push(cx);
+      dhc_tpl_bind(cx, a, dhc_lp_i64(b, i));
+      loops_in_order(f, level + 1, dhc_lp_addc(b, row, i));
+      dhc_tpl_pop(cx, &mark);
+    }
+    return;
+  }
+  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), cx->extent[a], 1);
+  DhcTplMark mark = dhc_tpl_push(cx);
+  dhc_tpl_bind(cx, a, i);
+  if (level + 1 < f->n_axes) hoist(f);
+  loops_in_order(f, level + 1, dhc_lp_add(b, row, i));
+  dhc_tpl_pop(cx, &mark);
+  dhc_lp_end(b);
+}
+
+/* ---- by lanes ------------------------------------------------------------------------------ */
+
+static void begin_by_lanes(Fold *f) {
+  DhcLp *b = f->cx->b;
+  int lanes = DHC_TPL_LANES;
+  for (int k = 0; k < f->n; k++) {
+    Member *m = &f->m[k];
+    DhcOp op = m->d->op;
+    if (op == DHC_OP_REDUCE_MAX || op == DHC_OP_REDUCE_MIN || op == DHC_OP_ARGMAX) {
+      m->acc = dhc_lp_var(b, dhc_lp_splat(b, lowest(b, m->t, op != DHC_OP_REDUCE_MIN), lanes));
+      /* off lanes lose every tie */
+      if (op == DHC_OP_ARGMAX)
+        m->arg = dhc_lp_var(b, dhc_lp_splat(b, lowest(b, m->d->dtype, false), lanes));
+    } else if (op == DHC_OP_DOT_GENERAL || op == DHC_OP_ADD) {
+      m->acc = dhc_lp_var(b, dhc_lp_zero(b, m->t, 1));
+    } else {
+      m->acc = dhc_lp_var(b, dhc_lp_zero(b, m->t, lanes));
+      m->total = dhc_lp_var(b, dhc_lp_zero(b, m->t, 1));
+    }
+  }
+}
+
+static void flush_lanes(Fold *f, Member *m) {
+  DhcLp *b = f->cx->b;
+  DhcLv block = dhc_lp_fold(b, DHC_OP_ADD, dhc_lp_get(b, m->acc));
+  dhc_lp_set(b, m->total, dhc_lp_add(b, dhc_lp_get(b, m->total), block));
+  dhc_lp_set(b, m->acc, dhc_lp_zero(b, m->t, DHC_TPL_LANES));
+}
+
+/* One lane after the other into a scalar chain; lanes that do not count change nothing. */
+static void chain_lanes(Fold *f, Member *m, DhcLv v) {
+  DhcTplCx *cx = f->cx;
+  DhcLp *b = cx->b;
+  DhcLv acc = dhc_lp_get(b, m->acc), y = NULL;
+  if (m->d->a[1] >= 0) y = dhc_lp_splat(b, dhc_tpl_eval(cx, m->d->a[1]), DHC_TPL_LANES);
+  for (int l = 0; l < DHC_TPL_LANES; l++) {
+    DhcLv x = dhc_lp_extract(b, v, l);
+    DhcLv next = y ? dhc_lp_fma(b, x, dhc_lp_extract(b, y, l), acc) : dhc_lp_add(b, acc, x);
+    acc = cx->mask ? dhc_lp_select(b, dhc_lp_extract(b, cx->mask, l), next, acc) : next;
+  }
+  dhc_lp_set(b, m->acc, acc);
+}
+
+static void step_by_lanes(Fold *f, Member *m, DhcLv flat) {
+  DhcTplCx *cx = f->cx;
+  DhcLp *b = cx->b;
+  DhcLv v = dhc_lp_splat(b, dhc_tpl_eval(cx, m->d->a[0]), DHC_TPL_LANES);
+  DhcLv on = cx->mask;
+  switch ((int)m->d->op) {
+  case DHC_OP_DOT_GENERAL:
+  case DHC_OP_ADD: chain_lanes(f, m, v); return;
+  case DHC_OP_ARGMAX: {
+    DhcLv acc = dhc_lp_get(b, m->acc), arg = dhc_lp_get(b, m->arg);
+    DhcLv i = dhc_lp_add(b, dhc_lp_iota(b, m->d->dtype, DHC_TPL_LANES),
+                         dhc_lp_cast(b, flat, m->d->dtype));
+    /* a lane's first element wins even where it is no better than the start value */
+    DhcLv better = argmax_before(b, v, acc, i, arg);
+    if (on) better = dhc_lp_and(b, better, on);
+    dhc_lp_set(b, m->acc, dhc_lp_select(b, better, v, acc));
+    dhc_lp_set(b, m->arg, dhc_lp_select(b, better, i, arg));
+    return;
+  }
+  case DHC_OP_REDUCE_MAX:
+  case DHC_OP_REDUCE_MIN: {
+    if (on) v = dhc_lp_select(b, on, v, lowest(b, m->t, m->d->op == DHC_OP_REDUCE_MAX));
+    dhc_lp_set(b, m->acc, dhc_lp_ew2(b, extreme_op(m), dhc_lp_get(b, m->acc), v));
+    return;
+  }
+  default:
+    if (on) v = dhc_lp_select(b, on, v, dhc_lp_zero(b, m->t, 1));
+    dhc_lp_set(b, m->acc, dhc_lp_add(b, dhc_lp_get(b, m->acc), v));
+  }
+}
+
+/* Lanes 16 -> 1: the better of l and l + half. */
+static DhcLv argmax_lanes(DhcLp *b, DhcLv v, DhcLv i) {
+  int pick[DHC_TPL_LANES];
+  for (int half = DHC_TPL_LANES / 2; half > 0; half /= 2) {
+    for (int l = 0; l < DHC_TPL_LANES; l++) pick[l] = (l + half) % DHC_TPL_LANES;
+    DhcLv v2 = dhc_lp_shuffle(b, v, v, pick, DHC_TPL_LANES);
+    DhcLv i2 = dhc_lp_shuffle(b, i, i, pick, DHC_TPL_LANES);
+    DhcLv better = argmax_before(b, v2, v, i2, i);
+    v = dhc_lp_select(b, better, v2, v);
+    i = dhc_lp_select(b, better, i2, i);
+  }
+  return dhc_lp_extract(b, i, 0);
+}
+
+static void end_by_lanes(Fold *f) {
+  DhcLp *b = f->cx->b;
+  for (int k = 0; k < f->n; k++) {
+    Member *m = &f->m[k];
+    DhcOp op = m->d->op;
+    if (op == DHC_OP_ARGMAX) {
+      DhcLv i = argmax_lanes(b, dhc_lp_get(b, m->acc), dhc_lp_get(b, m->arg));
+      DhcLv none = lowest(b, m->d->dtype, false); /* nothing was folded: 0 */
+      m->result = dhc_lp_select(b, dhc_lp_eq(b, i, none), dhc_lp_zero(b, m->d->dtype, 1), i);
+    } else if (op == DHC_OP_REDUCE_MAX || op == DHC_OP_REDUCE_MIN) {
+      m->result = settle_zero(b, m, dhc_lp_fold(b, extreme_op(m), dhc_lp_get(b, m->acc)));
+    } else if (op == DHC_OP_DOT_GENERAL || op == DHC_OP_ADD) {
+      m->result = dhc_lp_get(b, m->acc);
+    } else {
+      flush_lanes(f, m);
+      m->result = dhc_lp_get(b, m->total);
+    }
+  }
+}
+
+static bool any_sum(const Fold *f) {
+  for (int k = 0; k < f->n; k++)
+    if (f->m[k].sum16) return true;
+  return false;
+}
+
+static void flush_sums(Fold *f) {
+  for (int k = 0; k < f->n; k++)
+    if (f->m[k].sum16) flush_lanes(f, &f->m[k]);
+}
+
+/* Vectors of one row of the innermost axis. `phase`: flat index of its first element modulo
+ * 16 (NULL: 0), `flat`: that index (NULL: 0). */
+static void row_by_lanes(Fold *f, DhcLv flat, DhcLv phase) {
+  DhcTplCx *cx = f->cx;
+  DhcLp *b = cx->b;
+  int a = f->axis[f->n_axes - 1];
+  DhcLv n = cx->extent[a], zero = dhc_lp_i64(b, 0);
+  int64_t known;
+  bool whole = dhc_lp_is_const(n, &known) && known % DHC_TPL_LANES == 0 && !phase;
+  bool blocks = any_sum(f) && !(f->max_count && f->max_count <= DHC_TPL_SUM_BLOCK);
+  DhcLv j = dhc_lp_for(b, phase ? dhc_lp_sub(b, zero, phase) : zero, n, DHC_TPL_LANES);
+  DhcTplMark mark = dhc_tpl_push(cx);
+  DhcLv on = whole ? NULL : dhc_lp_tail(b, j, n, DHC_TPL_LANES);
+  DhcLv at = flat ? dhc_lp_add(b, flat, j) : j;
+  if (phase) {
+    DhcLv before = dhc_lp_cast(b, dhc_lp_max(b, dhc_lp_sub(b, zero, j), zero), DHC_I32);
+    on = dhc_lp_and(b, on, dhc_lp_ge(b, dhc_lp_iota(b, DHC_I32, DHC_TPL_LANES), before));
+  }
+  if (blocks) { /* this vector is the first of a block: the one before is complete */
+    DhcLv low = dhc_lp_and(b, at, dhc_lp_i64(b, DHC_TPL_SUM_BLOCK - 1));
+    DhcLv first = dhc_lp_and(b, dhc_lp_eq(b, low, zero), dhc_lp_ge(b, j, zero));
+    dhc_lp_if(b, first);
+    flush_sums(f);
+    dhc_lp_end(b);
+  }
+  dhc_tpl_bind_vector(cx, a, j, DHC_TPL_LANES, on);
+  for (int k = 0; k < f->n; k++) step_by_lanes(f, &f->m[k], at);
+  dhc_tpl_pop(cx, &mark);
+  dhc_lp_end(b);
+}
+
+static void loops_by_lanes(Fold *f, int level, DhcLv flat) {
+  DhcTplCx *cx = f->cx;
+  DhcLp *b = cx->b;
+  int a = f->axis[level];
+  DhcLv row = flat ? dhc_lp_mul(b, flat, cx->extent[a]) : NULL;
+  if (level == f->n_axes - 1) {
+    int64_t known;
+    bool aligned = !row || (dhc_lp_is_const(cx->extent[a], &known) && known % DHC_TPL_LANES == 0);
+    row_by_lanes(f, row,
+                 aligned ? NULL : dhc_lp_and(b, row, dhc_lp_i64(b, DHC_TPL_LANES - 1)));
+    return;
+  }
+  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), cx->extent[a], 1);
+  DhcTplMark mark = dhc_tpl_push(cx);
+  dhc_tpl_bind(cx, a, i);
+  hoist(f);
+  loops_by_lanes(f, level + 1, row ? dhc_lp_add(b, row, i) : i);
+  dhc_tpl_pop(cx, &mark);
+  dhc_lp_end(b);
+}
+
+/* ---- together --------------------------------------------------------------------------------- */
+
+void dhc_tpl_fold(DhcTplCx *cx, int n) {
+  Fold *f = DHC_NEW(cx->b->arena, Fold);
+  f->cx = cx;
+  add_member(f, n);
+  hoist(f); /* folds that this one needs come first */
+  *f = (Fold){0};
+  if (cx->value[n]) return; /* one of them took it along */
+  plan(f, cx, n);
+  hoist(f);
+  if (f->by_lanes) {
+    begin_by_lanes(f);
+    loops_by_lanes(f, 0, NULL);
+    end_by_lanes(f);
+  } else {
+    begin_in_order(f);
+    loops_in_order(f, 0, dhc_lp_i64(cx->b, 0));
+    end_in_order(f);
+  }
+  for (int k = 0; k < f->n; k++) dhc_tpl_set(cx, f->m[k].node, f->m[k].result);
+}

@@ -1,0 +1,204 @@
+/* run, verify: an entry on given tensors. */
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/cli.h"
+
+enum { MAX_TENSORS = 256 };
+
+typedef struct Inputs {
+  dhc_tensor_file *file[CLI_MAX_INPUTS];
+  int n_files;
+  dhc_tensor t[MAX_TENSORS];
+  int n;
+} Inputs;
+
+/* "FILE.safetensors" gives every tensor of the file (a leading "input." is dropped);
+ * "NAME=FILE.npy" gives one. */
+static int add_input(Inputs *in, const char *spec) {
+  const char *eq = strchr(spec, '=');
+  const char *path = eq ? eq + 1 : spec;
+  dhc_tensor_file *f;
+  int rc = cli_fail(dhc_tensor_file_open(path, &f));
+  if (rc) return rc;
+  in->file[in->n_files++] = f;
+  for (int i = 0; i < dhc_tensor_file_count(f); i++) {
+    if (in->n == MAX_TENSORS) {
+      cli_error("--inputs: more than %d tensors", MAX_TENSORS);
+      return 2;
+    }
+    dhc_tensor t = *dhc_tensor_file_get(f, i);
+    if (eq) {
+      char *name = strndup(spec, (size_t)(eq - spec)); /* lives as long as the process */
+      if (!name) return 3;
+      t.name = name;
+    } else if (!strncmp(t.name, "input.", 6)) {
+      t.name += 6;
+    } else if (!strncmp(t.name, "param.", 6) || !strncmp(t.name, "output.", 7) || !strncmp(t.name, "grad.", 5)) {
+      continue;
+    }
+    in->t[in->n++] = t;
+  }
+  return 0;
+}
+
+static void close_inputs(Inputs *in) {
+  for (int i = 0; i < in->n_files; i++) dhc_tensor_file_close(in->file[i]);
+}
+
+static double now_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static int by_value(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static void print_tensor(const dhc_tensor *t) {
+  printf("%s %s[", t->name, dhc_dtype_text(t->dtype));
+  for (int i = 0; i < t->rank; i++) printf("%s%lld", i ? ", " : "", (long long)t->dim[i]);
+  printf("]");
+  int64_t n = dhc_tensor_elements(t);
+  for (int64_t i = 0; i < n && i < 8; i++) {
+    if (t->dtype == DHC_F32) printf(" %.7g", (double)((const float *)t->data)[i]);
+    if (t->dtype == DHC_F64) printf(" %.15g", ((const double *)t->data)[i]);
+    if (t->dtype == DHC_I64) printf(" %lld", (long long)((const int64_t *)t->data)[i]);
+    if (t->dtype == DHC_I32) printf(" %d", ((const int32_t *)t->data)[i]);
+    if (t->dtype == DHC_BOOL) printf(" %d", ((const uint8_t *)t->data)[i]);
+  }
+  printf(n > 8 ? " ...\n" : "\n");
+}
+
+static int run_program(const Cli *c, dhc_session *s, dhc_program *p, const Inputs *in) {
+  const dhc_tensor *res;
+  int n_res;
+  int rc = cli_fail(dhc_program_run(p, 0, in->t, in->n, &res, &n_res));
+  if (rc) {
+    if (dhc_session_errors(s)) dhc_session_print_diagnostics(s, stderr, cli_color(c, stderr));
+    return rc;
+  }
+  double median = 0, *ms = NULL;
+  if (c->repeat > 0) {
+    ms = malloc(sizeof *ms * (size_t)c->repeat);
+    if (!ms) return 3;
+    for (int64_t i = 0; i < c->repeat; i++) {
+      double t0 = now_ms();
+      rc = cli_fail(dhc_program_run(p, 0, in->t, in->n, &res, &n_res));
+      if (rc) {
+        free(ms);
+        return rc;
+      }
+      ms[i] = now_ms() - t0;
+    }
+    qsort(ms, (size_t)c->repeat, sizeof *ms, by_value);
+    median = ms[c->repeat / 2];
+  }
+  if (c->outputs) rc = cli_fail(dhc_tensor_file_save(c->outputs, res, n_res));
+  if (c->json) {
+    cJSON *doc = cJSON_CreateObject();
+    cJSON *list = cJSON_AddArrayToObject(doc, "results");
+    for (int i = 0; i < n_res; i++) {
+      cJSON *r = cJSON_CreateObject();
+      cJSON_AddStringToObject(r, "name", res[i].name);
+      cJSON_AddStringToObject(r, "dtype", dhc_dtype_text(res[i].dtype));
+      cJSON *shape = cJSON_AddArrayToObject(r, "shape");
+      for (int d = 0; d < res[i].rank; d++) cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)res[i].dim[d]));
+      cJSON_AddItemToArray(list, r);
+    }
+    if (ms) {
+      cJSON_AddNumberToObject(doc, "median_ms", median);
+      cJSON_AddNumberToObject(doc, "min_ms", ms[0]);
+      cJSON_AddNumberToObject(doc, "max_ms", ms[c->repeat - 1]);
+    }
+    cJSON_AddNumberToObject(doc, "peak_bytes", (double)dhc_program_memory(p, 0).allocated);
+    cli_json_stats(doc, s);
+    cli_print_json(doc);
+  } else {
+    if (!c->outputs)
+      for (int i = 0; i < n_res; i++) print_tensor(&res[i]);
+    if (ms) cli_note(c, "median %.3f ms of %lld runs (min %.3f, max %.3f)", median, (long long)c->repeat, ms[0], ms[c->repeat - 1]);
+    cli_print_stats(c, s);
+  }
+  free(ms);
+  return rc;
+}
+
+int cmd_run(const Cli *c) {
+  dhc_session *s = NULL;
+  dhc_model *m = NULL;
+  dhc_program *p = NULL;
+  Inputs *in = calloc(1, sizeof *in);
+  if (!in) return 3;
+  int rc = cli_open_session(c, &s);
+  if (!rc) rc = cli_open_model(c, s, &m);
+  for (int i = 0; i < c->n_inputs && !rc; i++) rc = add_input(in, c->inputs[i]);
+  const char *entry = c->entry ? c->entry : c->grad ? "loss" : "forward";
+  if (!rc) rc = cli_fail(dhc_program_open(m, entry, c->grad ? DHC_MODE_GRAD : DHC_MODE_RUN, &p));
+  if (!rc) rc = cli_fail(c->weights ? dhc_program_load(p, c->weights, false) : dhc_program_init(p, (uint64_t)c->seed));
+  if (!rc && !c->weights) cli_note(c, "note: no --weights, using initial weights of seed %lld", (long long)c->seed);
+  if (!rc) rc = run_program(c, s, p, in);
+  dhc_program_close(p);
+  close_inputs(in);
+  free(in);
+  dhc_model_close(m);
+  dhc_session_close(s);
+  return rc;
+}
+
+typedef struct VerifyPrint {
+  const Cli *c;
+  cJSON *rows;
+} VerifyPrint;
+
+static void verify_row(void *ctx, const dhc_verify_row *r) {
+  VerifyPrint *v = ctx;
+  if (v->rows) {
+    cJSON *row = cJSON_CreateObject();
+    cJSON_AddStringToObject(row, "name", r->name);
+    cJSON_AddNumberToObject(row, "error", r->error);
+    cJSON_AddNumberToObject(row, "tolerance", r->tolerance);
+    cJSON_AddBoolToObject(row, "passed", r->passed);
+    cJSON_AddItemToArray(v->rows, row);
+  } else {
+    printf("%-48s %10.3e  tol %.0e  %s\n", r->name, r->error, r->tolerance, r->passed ? "ok" : "FAILED");
+  }
+}
+
+int cmd_verify(const Cli *c) {
+  if (!c->oracle) {
+    cli_error("verify: needs --oracle FILE.safetensors");
+    return 2;
+  }
+  dhc_session *s = NULL;
+  dhc_model *m = NULL;
+  int n_rows = 0, n_failed = 0;
+  VerifyPrint print = {c, NULL};
+  cJSON *doc = NULL;
+  int rc = cli_open_session(c, &s);
+  if (!rc) rc = cli_open_model(c, s, &m);
+  if (!rc) {
+    if (c->json) {
+      doc = cJSON_CreateObject();
+      print.rows = cJSON_AddArrayToObject(doc, "rows");
+    }
+    dhc_verify_options o = {c->oracle, c->tolerance, verify_row, &print};
+    rc = cli_fail(dhc_verify_oracle(m, &o, &n_rows, &n_failed));
+    if (dhc_session_errors(s)) dhc_session_print_diagnostics(s, stderr, cli_color(c, stderr));
+  }
+  if (doc) {
+    cJSON_AddNumberToObject(doc, "n_rows", n_rows);
+    cJSON_AddNumberToObject(doc, "n_failed", n_failed);
+    cli_json_stats(doc, s);
+    cli_print_json(doc);
+  } else if (n_rows) {
+    printf("%d of %d rows within tolerance\n", n_rows - n_failed, n_rows);
+  }
+  dhc_model_close(m);
+  dhc_session_close(s);
+  return rc;
+}

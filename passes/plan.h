@@ -1,0 +1,51 @@
+/* From a fused entry to a plan (dhc/abi.h): calls inlined to items, scans to loops,
+ * tensors to buffers, lifetimes to offsets. The plan names kernels by number; whoever
+ * compiles turns `specs` into a kernel table of the same order. */
+#ifndef DHC_PASSES_PLAN_H
+#define DHC_PASSES_PLAN_H
+
+#include "ir/spec.h"
+
+/* What a named buffer of the plan is. Entry parameters first, in their order, then
+ * results in theirs. */
+typedef struct DhcPlanTensor {
+  const char *name; /* as in the function: path, input or result name */
+  DhcRole role;     /* of a parameter; INPUT for plain ones. Results: DHC_ROLE_PLAIN */
+  DhcType type;     /* over the plan's symbols */
+  int buffer;       /* index into plan.buffers; -1: parameter nothing reads */
+} DhcPlanTensor;
+
+typedef struct DhcPlanned {
+  dhc_plan plan;                /* symbols are the entry's binders, in order */
+  const DhcSpec *const *specs;  /* plan.n_kernels of them, each once */
+  DhcPlanTensor *params;        /* parallel to the entry's parameters */
+  int n_params;
+  DhcPlanTensor *results;       /* parallel to the entry's results */
+  int n_results;
+  int n_calls;                  /* CALL items (a loop's body counted once) */
+} DhcPlanned;
+
+typedef struct DhcPlanOptions {
+  /* Sizes at which the packer chooses an order; by symbol name, 0 or absent: 16. */
+  const char *const *reference_symbols;
+  const int64_t *reference_values;
+  int n_reference;
+} DhcPlanOptions;
+
+/* `entry` is in stage FUSED, and so is what it calls. Buffers of persistent parameters
+ * (roles PARAM, ARENA, BUFFER, TABLE, STATE, SCALAR) are named and lie in their arena
+ * (PARAM and the arena "$w": WEIGHTS; other ARENA: OPT; BUFFER, TABLE, STATE: STATE; SCALAR:
+ * SCALARS; one buffer each, not packed by liveness), alias-free roots, so that a program
+ * can move them to its own places by overwriting `at`. Inputs and results lie in IO; a result
+ * that is `update`'s value aliases the parameter. `update` writes in place where nothing
+ * reads the old value later, else through a copy. Memory is `arena`'s. NULL after
+ * diagnostics. */
+DhcPlanned *dhc_plan_build(DhcModule *m, DhcFunc *entry, const DhcPlanOptions *o, DhcArena *arena);
+
+/* Largest sum of live work bytes over the items at the given sizes: the lower bound that
+ * packing is measured against. */
+int64_t dhc_plan_live_bytes(const DhcPlanned *p, const int64_t *symbols);
+/* Text of the plan, for `print --stage=plan`. */
+void dhc_plan_print(const DhcPlanned *p, DhcText *to);
+
+#endif
