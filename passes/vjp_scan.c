@@ -113,7 +113,7 @@ static DhcFunc *saving_body(DhcAd *ad, const Scan *s) {
     int rank = stacked_rank(&c->type, s->axis, ad->m->dims, dim);
     if (rank != c->type.rank) c = dhc_b_reshape(&b, c, dim, rank);
     if (!c) return NULL;
-    dhc_func_result(f, c, dhc_arena_printf(ad->arena, "carry.%d", i));
+    dhc_ad_add_result(f, c, "carry", i);
   }
   return f;
 }
