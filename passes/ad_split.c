@@ -104,7 +104,7 @@ static DhcFunc *build_fwd(Split *s, DhcGradPair *pair) {
   for (int i = 0; i < s->saved.n; i++) {
     int id = s->saved.at[i]->id;
     if (!s->result[id]) {
-      dhc_func_result(h, s->map[id], saved_name(s, i));
+      dhc_ad_result(h, s->map[id], saved_name(s, i));
       s->result[id] = h->results.n;
     }
     saved[i] = s->result[id] - 1;
@@ -145,7 +145,7 @@ static DhcFunc *build_bwd(Split *s, DhcGradPair *pair, DhcValue *const *cots, in
   for (int i = 0; i < f->params.n; i++) {
     if (!s->ad->wanted[i]) continue;
     const char *name = f->param_info.at[i].name ? f->param_info.at[i].name : "";
-    dhc_func_result(h, s->map[cots[k++]->id], dhc_arena_printf(s->ad->arena, "grad.%s", name));
+    dhc_ad_result(h, s->map[cots[k++]->id], dhc_arena_printf(s->ad->arena, "grad.%s", name));
   }
   if (k != n_cots) DHC_BUG("%s: %d cotangents for %d parameters", f->name, n_cots, k);
   return h;
