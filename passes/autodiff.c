@@ -140,6 +140,19 @@ DhcAttr dhc_ad_own_dims(DhcModule *m, const DhcFunc *f) {
   return dhc_attr_dims(m, d, f->symbols.n);
 }
 
+static bool has_result(const DhcFunc *f, const char *name) {
+  for (int i = 0; i < f->results.n; i++)
+    if (f->result_names.at[i] && strcmp(f->result_names.at[i], name) == 0) return true;
+  return false;
+}
+
+void dhc_ad_result(DhcFunc *f, DhcValue *v, const char *name) {
+  const char *free_name = name;
+  for (int k = 2; has_result(f, free_name); k++)
+    free_name = dhc_arena_printf(f->module->arena, "%s.%d", name, k);
+  dhc_func_result(f, v, free_name);
+}
+
 void dhc_ad_drop_func(DhcModule *m, const DhcFunc *f) {
   int k = 0;
   for (int i = 0; i < m->funcs.n; i++)
