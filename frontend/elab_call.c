@@ -359,7 +359,7 @@ DhcVal dhc_call_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, const 
                    .fn = cx->fn, .run = cx->run, .depth = cx->depth + 1, .sig = sig};
     r = dhc_v_error();
     if (dhc_bind_inputs(&inner, sig, inputs, at, what)) {
-      dhc_exec(&inner, &entry->u.entry.body);
+      dhc_run_body(&inner, &entry->u.entry.body);
       r = inner.has_result ? inner.result : (DhcVal){.kind = DHC_V_VOID};
       int now = cx->e->diags->all.n;
       if (!inner.has_result && now > before) r = dhc_v_error();
@@ -387,7 +387,7 @@ DhcVal dhc_call_fn(DhcCx *cx, const DhcAstDecl *fn, const DhcAstModule *file, co
                    .run = cx->run, .depth = cx->depth + 1, .sig = sig};
     r = dhc_v_error();
     if (dhc_bind_inputs(&inner, sig, inputs, at, what)) {
-      dhc_exec(&inner, &fn->u.fn.body);
+      dhc_run_body(&inner, &fn->u.fn.body);
       r = inner.has_result ? inner.result : (DhcVal){.kind = DHC_V_VOID};
       if (!inner.has_result && cx->e->diags->all.n > before) r = dhc_v_error();
       r = dhc_check_outputs(&inner, sig, r, result_span(&fn->u.fn.body, sig->span));

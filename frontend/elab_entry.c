@@ -165,7 +165,7 @@ static DhcFunc *elaborate(DhcModel *m, const DhcAstItem *it, DhcRun *run, const 
   cx.fn->b.span = it->span;
   bind_symbols(&cx, sig, ranks);
   if (!add_inputs(&cx, sig)) return NULL;
-  dhc_exec(&cx, &it->u.entry.body);
+  dhc_run_body(&cx, &it->u.entry.body);
   if (m->e->diags->n_errors > before) return NULL;
   DhcVal r = cx.has_result ? cx.result : (DhcVal){.kind = DHC_V_VOID};
   DhcSpan at = it->u.entry.body.n ? it->u.entry.body.at[it->u.entry.body.n - 1]->span : sig->span;
@@ -290,7 +290,7 @@ DhcFunc *dhc_model_function(DhcModel *m, const char *name) {
   int ranks[DHC_MAX_RANK] = {1, 1, 1, 1, 1, 1, 1, 1};
   bind_symbols(&cx, sig, ranks);
   if (!function_inputs(&cx, sig)) return NULL;
-  dhc_exec(&cx, &d->u.fn.body);
+  dhc_run_body(&cx, &d->u.fn.body);
   if (m->e->diags->n_errors > before) return NULL;
   DhcVal r = dhc_check_outputs(&cx, sig, cx.has_result ? cx.result : (DhcVal){.kind = DHC_V_VOID}, d->span);
   if (r.kind == DHC_V_ERROR || !add_results(&cx, sig, r)) return NULL;

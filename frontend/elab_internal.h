@@ -408,7 +408,7 @@ DhcVal dhc_call_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, const 
 DhcVal dhc_call_fn(DhcCx *cx, const DhcAstDecl *fn, const DhcAstModule *file, const DhcArg *args,
                    int n_args, DhcSpan at);
 /* Runs statements of a body in cx until return or yield. */
-void dhc_exec(DhcCx *cx, const DhcAstStmts *body);
+void dhc_run_body(DhcCx *cx, const DhcAstStmts *body);
 /* Binds inputs of `sig` to values: checks types, binds dims. `cx` is the callee's frame,
  * its scope receives inputs and binders. */
 bool dhc_bind_inputs(DhcCx *cx, const DhcAstSignature *sig, const DhcVal *inputs, DhcSpan call,

@@ -73,7 +73,7 @@ static DhcCx block_frame(DhcCx *cx, DhcScope *scope, DhcFn *fn, const char *bloc
 /* Runs the block; its yielded values, as tensors of `fn`, in *out. -1 after an error. */
 static int run_block(DhcCx *inner, const DhcAstStmts *body, DhcSpan at, bool must_yield, DhcVal **out) {
   int before = inner->e->diags->n_errors;
-  dhc_exec(inner, body);
+  dhc_run_body(inner, body);
   if (!inner->has_result && must_yield) {
     if (inner->e->diags->n_errors == before)
       dhc_err(inner, "E0318", at, "this %s yields nothing", inner->block);
@@ -348,7 +348,7 @@ static bool own_inputs(DhcCx *inner, DhcCx *outer, Outline *o, bool scalars) {
 /* Runs the body, checks outputs, adds results. Number of results or -1. */
 static int own_body(DhcCx *inner, Outline *o, const DhcAstStmts *body) {
   int before = inner->e->diags->n_errors;
-  dhc_exec(inner, body);
+  dhc_run_body(inner, body);
   if (inner->e->diags->n_errors > before) return -1;
   DhcVal r = inner->has_result ? inner->result : (DhcVal){.kind = DHC_V_VOID};
   DhcSpan at = body->n ? body->at[body->n - 1]->span : o->sig->span;

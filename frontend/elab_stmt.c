@@ -109,7 +109,7 @@ static void exec_for(DhcCx *cx, const DhcAstStmt *s) {
     for (int i = 0; i < m->table.n && !cx->done; i++) {
       if (!m->table.at[i].inst) continue;
       dhc_scope_set(cx, s->u.for_.var.text, (DhcVal){.kind = DHC_V_INST, .inst = m->table.at[i].inst});
-      dhc_exec(cx, &s->u.for_.body);
+      dhc_run_body(cx, &s->u.for_.body);
     }
     return;
   }
@@ -123,7 +123,7 @@ static void exec_for(DhcCx *cx, const DhcAstStmt *s) {
   for (int i = 0; i < over.list.n && !cx->done; i++) {
     int before = cx->e->diags->n_errors;
     dhc_scope_set(cx, s->u.for_.var.text, over.list.at[i]);
-    dhc_exec(cx, &s->u.for_.body);
+    dhc_run_body(cx, &s->u.for_.body);
     if (cx->e->diags->n_errors > before) return; /* the other iterations would say it again */
   }
 }
@@ -161,12 +161,12 @@ static void exec_one(DhcCx *cx, const DhcAstStmt *s) {
   case DHC_ST_TAP: exec_tap(cx, s); break;
   case DHC_ST_REQUIRE: exec_require(cx, &s->u.require, s->span); break;
   case DHC_ST_IF:
-    if (dhc_eval_cond(cx, s->u.if_.cond, &yes)) dhc_exec(cx, yes ? &s->u.if_.then_ : &s->u.if_.else_);
+    if (dhc_eval_cond(cx, s->u.if_.cond, &yes)) dhc_run_body(cx, yes ? &s->u.if_.then_ : &s->u.if_.else_);
     break;
   case DHC_ST_FOR: exec_for(cx, s); break;
   }
 }
 
-void dhc_exec(DhcCx *cx, const DhcAstStmts *body) {
+void dhc_run_body(DhcCx *cx, const DhcAstStmts *body) {
   for (int i = 0; i < body->n && !cx->done; i++) exec_one(cx, body->at[i]);
 }
