@@ -6,6 +6,7 @@
 
 #include "api/api.h"
 #include "dhc/version.h"
+#include "frontend/explain.h"
 
 const char *dhc_version(void) {
   return DHC_VERSION;
@@ -93,7 +94,7 @@ static dhc_status open_store(dhc_session *s) {
   o.memory_only = s->o.cache_dir && !*s->o.cache_dir;
   o.dir = o.memory_only ? NULL : s->o.cache_dir;
 #if DHC_HAVE_LLVM
-  o.features = dhc_compiler_host_features(&s->arena, s->o.cpu_features);
+  o.features = dhc_compiler_host_isa(&s->arena, "cpu", s->o.cpu_features);
 #endif
   return dhc_store_open(&o, &s->store);
 }
@@ -156,6 +157,10 @@ dhc_compile_stats dhc_session_stats(const dhc_session *s) {
 
 const char *dhc_closest(const char *word, const char *const *names, int n) {
   return dhc_suggest(word, names, n);
+}
+
+const char *dhc_explain(const char *code) {
+  return dhc_frontend_explain(code);
 }
 
 void dhc_catch_signals(void) {

@@ -119,8 +119,8 @@ DhcAstDecl *dhc_build_decl(DhcParser *ps, DhcAstDeclKind kind, DhcSpan at, const
                            DhcSpan name_at);
 DhcAstSetting *dhc_build_setting(DhcParser *ps, DhcSpan at, DhcAstName key, DhcAstNames *params,
                                  DhcAstExpr *value);
-void dhc_build_variant(DhcParser *ps, DhcAstVariantList *to, DhcSpan at, DhcAstName name,
-                       DhcAstSettings *settings);
+DhcAstVariant *dhc_build_variant(DhcParser *ps, DhcSpan at, DhcAstName name,
+                                 DhcAstSettings *settings);
 DhcAstType *dhc_build_type(DhcParser *ps, DhcSpan at, DhcAstTypeKind kind);
 DhcAstType *dhc_build_named_type(DhcParser *ps, DhcSpan at, const char *name);
 DhcAstType *dhc_build_enum_type(DhcParser *ps, DhcSpan at, const char *name, DhcSpan name_at,

@@ -114,12 +114,13 @@ static void refuse_parameters(DhcParser *ps, const DhcAstSettings *s, const char
                "'%s' with parameters belongs to a recipe, not to a %s", s->at[i].key.text, where);
 }
 
-void dhc_build_variant(DhcParser *ps, DhcAstVariantList *to, DhcSpan at, DhcAstName name,
-                       DhcAstSettings *settings) {
-  DhcAstVariant v = {name, *settings, at};
-  DHC_PUSH(ps->cfg->arena, to, v);
+DhcAstVariant *dhc_build_variant(DhcParser *ps, DhcSpan at, DhcAstName name,
+                                 DhcAstSettings *settings) {
+  DhcAstVariant *v = DHC_NEW(ps->cfg->arena, DhcAstVariant);
+  *v = (DhcAstVariant){name, *settings, at};
   refuse_parameters(ps, settings, "variant");
   check_settings_unique(ps, settings);
+  return v;
 }
 
 void dhc_check_settings(DhcParser *ps, const DhcAstSettings *settings, bool is_recipe) {

@@ -74,6 +74,7 @@ static void yyerror(DhcSpan *at, struct DhcParser *ps, const char *text);
   DhcAstSignature *sig;
   DhcAstSetting *setting;
   DhcAstSettings *settings;
+  DhcAstVariant *variant;
   DhcAstVariantList *variants;
   struct DhcParserFnTail *fn_tail;
   struct DhcParserTensor *tensor;
@@ -140,6 +141,7 @@ static void yyerror(DhcSpan *at, struct DhcParser *ps, const char *text);
 %type <settings> setting_block setting_list
 %type <setting> setting
 %type <variants> variant_list
+%type <variant> variant
 %type <fn_tail> fn_tail
 
 %%
@@ -253,14 +255,14 @@ name_list:
   | name_list COMMA name  { $$ = $1; ADD($$, NAME_AT($3, @3)); }
   ;
 variant_list:
-    name setting_block
-    { $$ = FRESH(DhcAstVariantList); dhc_build_variant(ps, $$, @$, NAME_AT($1, @1), $2); }
-  | variant_list name setting_block
-    { $$ = $1; dhc_build_variant(ps, $$, dhc_span_join(@2, @3), NAME_AT($2, @2), $3); }
-  | variant_list COMMA name setting_block
-    { $$ = $1; dhc_build_variant(ps, $$, dhc_span_join(@3, @4), NAME_AT($3, @3), $4); }
-  | variant_list NEWLINE name setting_block
-    { $$ = $1; dhc_build_variant(ps, $$, dhc_span_join(@3, @4), NAME_AT($3, @3), $4); }
+    variant                       { $$ = FRESH(DhcAstVariantList); if ($1) ADD($$, *$1); }
+  | variant_list variant          { $$ = $1; if ($2) ADD($$, *$2); }
+  | variant_list COMMA variant    { $$ = $1; if ($3) ADD($$, *$3); }
+  | variant_list NEWLINE variant  { $$ = $1; if ($3) ADD($$, *$3); }
+  ;
+variant:
+    name setting_block  { $$ = dhc_build_variant(ps, @$, NAME_AT($1, @1), $2); }
+  | error               { $$ = NULL; RECOVER(line_end, @1); }
   ;
 
 /* ---- Parameters, types, signatures ----------------------------------------- */
