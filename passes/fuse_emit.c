@@ -132,7 +132,7 @@ static int emit_guarded(FuKernel *k, DhcValue *v, const FuIx *ix, unsigned guard
   bool before = k->lossy;
   k->lossy = false;
   int n = emit(k, v, ix);
-  DhcValue *base = dhc_fu_base(v);
+  DhcValue *base = dhc_view_base(v);
   const FuValue *b = dhc_fu_of(k->fu, base);
   bool load = b->where == FU_MEMORY || (b->where == FU_MEMBER && k->fu->groups.at[b->group] != k->g);
   n = zero_outside(k, n, ix, guards, load && !k->lossy);
@@ -510,9 +510,17 @@ static int emit_scan(FuKernel *k, DhcValue *v, const FuIx *ix) {
   FuIx h0[DHC_MAX_RANK];
   for (int d = 0; d + 1 < v->type.rank; d++) h0[d] = ix[d < axis ? d : d + 1];
   int a[3] = {emit(k, n->args[0], ix), emit(k, n->args[1], ix), emit(k, n->args[2], h0)};
+  if (k->failed) return -1;
+  dhc_dtype t = v->type.dtype;
+  if (dhc_dim_is(v->type.dim[axis], 1)) { /* one step, with the flush of small states */
+    int f[3] = {a[0], a[2], a[1]}, h = dhc_fu_node(k, DHC_SN_EW, DHC_OP_FMA, t, f, 3);
+    int size = dhc_fu_node(k, DHC_SN_EW, DHC_OP_ABS, t, &h, 1);
+    int small = ew2(k, DHC_OP_LT, DHC_BOOL, size, dhc_fu_const_node(k, t, 0x1p-100, 0));
+    return select_node(k, t, small, dhc_fu_const_node(k, t, 0, 0), h);
+  }
   k->attr[0] = dhc_attr(n, "reverse")->b;
   k->n_attrs = 1;
-  return k->failed ? -1 : dhc_fu_node(k, DHC_SN_SCAN, DHC_OP_LINEAR_SCAN, v->type.dtype, a, 3);
+  return dhc_fu_node(k, DHC_SN_SCAN, DHC_OP_LINEAR_SCAN, v->type.dtype, a, 3);
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -697,11 +705,11 @@ static void write_all(FuKernel *k) {
   }
 }
 
-/* Without a fold there is nothing to reduce or contract. */
+/* Without a fold there is nothing to reduce, contract or carry. */
 static DhcKind kind_of(const FuKernel *k) {
-  if (k->kind != DHC_KIND_ROW && k->kind != DHC_KIND_DOT) return k->kind;
+  if (k->kind == DHC_KIND_MAP || k->kind == DHC_KIND_SCATTER) return k->kind;
   for (int n = 0; n < k->n_nodes; n++)
-    if (k->node[n].kind == DHC_SN_FOLD) return k->kind;
+    if (k->node[n].kind == DHC_SN_FOLD || k->node[n].kind == DHC_SN_SCAN) return k->kind;
   return DHC_KIND_MAP;
 }
 

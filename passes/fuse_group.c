@@ -43,11 +43,6 @@ bool dhc_fu_needs_memory(const DhcNode *n, int k) {
   }
 }
 
-DhcValue *dhc_fu_base(DhcValue *v) {
-  while (dhc_fu_is_view(v->def)) v = v->def->args[0];
-  return v;
-}
-
 static bool is_lazy_op(const DhcNode *n) {
   switch (n->op) {
     case DHC_OP_FILL:
@@ -65,32 +60,6 @@ static bool is_lazy_op(const DhcNode *n) {
 
 static bool is_elementwise(const DhcNode *n) {
   return dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE;
-}
-
-bool dhc_fu_is_range(Fu *fu, DhcValue *v) {
-  FuAxis axis[DHC_MAX_RANK];
-  FuIx ix[DHC_MAX_RANK], next[DHC_MAX_RANK];
-  for (int d = 0; d < v->type.rank; d++) {
-    axis[d] = (FuAxis){.extent = v->type.dim[d]};
-    bool one = dhc_dim_is(v->type.dim[d], 1);
-    ix[d] = dhc_fu_plain(one ? dhc_fu_const(dims(fu), NULL) : dhc_fu_axis(dims(fu), d));
-  }
-  FuForm want, have;
-  if (!dhc_fu_flat(dims(fu), &v->type, ix, &want)) return false;
-  bool flat_known = false;
-  for (; dhc_fu_is_view(v->def); v = v->def->args[0]) {
-    FuIndexCx cx = {.dims = dims(fu), .facts = &fu->f->facts, .axis = axis, .n_axes = DHC_MAX_RANK};
-    if (v->def->op == DHC_OP_RESHAPE && flat_known) continue;
-    if (flat_known || !dhc_fu_through(&cx, v->def, ix, next)) {
-      if (v->def->op != DHC_OP_RESHAPE || !dhc_fu_flat(dims(fu), &v->type, ix, &have)) return false;
-      flat_known = true; /* only reshapes may follow */
-      continue;
-    }
-    memcpy(ix, next, sizeof ix);
-  }
-  if (!flat_known && !dhc_fu_flat(dims(fu), &v->type, ix, &have)) return false;
-  have.c = want.c;
-  return dhc_fu_equal(&have, &want);
 }
 
 /* ---- groups ----------------------------------------------------------------------- */
@@ -443,8 +412,7 @@ static void add_linear_scan(Fu *fu, DhcNode *n) {
   g->anchor = n;
   set_domain(fu, g, v->type.rank, v->type.dim);
   int axis = axis_of(n, v->type.rank);
-  g->axis[axis].role = DHC_AXIS_SEQ;
-  g->full[axis] = dhc_fu_plain(dhc_fu_axis(dims(fu), axis)); /* counts even if it is 1 */
+  if (!dhc_dim_is(v->type.dim[axis], 1)) g->axis[axis].role = DHC_AXIS_SEQ;
   add_member(fu, group, v, g->full);
 }
 
@@ -611,7 +579,7 @@ static int op_work(const DhcNode *n) {
 
 /* Of computing v anew; counts shared parts each time. */
 static void cost(const Fu *fu, DhcValue *v, Cost *c) {
-  v = dhc_fu_base(v);
+  v = dhc_view_base(v);
   if (++c->steps > 64) {
     c->work = 1000;
     return;
@@ -691,7 +659,8 @@ static void backward(Fu *fu, DhcValue *v) {
     return;
   }
   if (x->where == FU_VIEW) {
-    bool range = x->dense && dhc_fu_is_range(fu, v);
+    const DhcDim *offset;
+    bool range = x->dense && dhc_view_range(dims(fu), &fu->f->facts, v, &offset);
     if (x->forced || (x->dense && !range)) {
       x->dense = x->memory = false;
       make_root(fu, v);

@@ -13,6 +13,7 @@
 
 #include "ir/spec.h"
 #include "passes/passes.h"
+#include "passes/views.h"
 
 enum {
   FU_MAX_AXES = 28, /* before axes are merged */
@@ -154,10 +155,6 @@ void dhc_fu_group(Fu *fu);
 void dhc_fu_needs(const Fu *fu, const FuGroup *g, bool *by_group);
 /* True where n's operand k must be in memory, whoever computes n. */
 bool dhc_fu_needs_memory(const DhcNode *n, int k);
-/* Value at the end of v's views. */
-DhcValue *dhc_fu_base(DhcValue *v);
-/* A view that is a row-major range of its base. */
-bool dhc_fu_is_range(Fu *fu, DhcValue *v);
 static inline FuValue *dhc_fu_of(const Fu *fu, const DhcValue *v) {
   return &fu->value[v->id];
 }
