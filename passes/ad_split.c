@@ -87,19 +87,6 @@ static const char *saved_name(Split *s, int i) {
   return dhc_arena_printf(s->ad->arena, "saved.%d", i);
 }
 
-static bool has_result(const DhcFunc *f, const char *name) {
-  for (int i = 0; i < f->result_names.n; i++)
-    if (f->result_names.at[i] && strcmp(f->result_names.at[i], name) == 0) return true;
-  return false;
-}
-
-void dhc_ad_add_result(DhcFunc *f, DhcValue *v, const char *word, int i) {
-  DhcArena *arena = f->module->arena;
-  const char *name = dhc_arena_printf(arena, "%s.%d", word, i);
-  while (has_result(f, name)) name = dhc_arena_printf(arena, "%s.%s", word, name);
-  dhc_func_result(f, v, name);
-}
-
 /* Forward nodes, then the saved values that are not results already behind the results. */
 static DhcFunc *build_fwd(Split *s, DhcGradPair *pair) {
   const DhcFunc *f = s->ad->src, *j = s->ad->f;
@@ -117,7 +104,7 @@ static DhcFunc *build_fwd(Split *s, DhcGradPair *pair) {
   for (int i = 0; i < s->saved.n; i++) {
     int id = s->saved.at[i]->id;
     if (!s->result[id]) {
-      dhc_ad_add_result(h, s->map[id], "saved", i);
+      dhc_ad_result(h, s->map[id], saved_name(s, i));
       s->result[id] = h->results.n;
     }
     saved[i] = s->result[id] - 1;
@@ -158,7 +145,7 @@ static DhcFunc *build_bwd(Split *s, DhcGradPair *pair, DhcValue *const *cots, in
   for (int i = 0; i < f->params.n; i++) {
     if (!s->ad->wanted[i]) continue;
     const char *name = f->param_info.at[i].name ? f->param_info.at[i].name : "";
-    dhc_func_result(h, s->map[cots[k++]->id], dhc_arena_printf(s->ad->arena, "grad.%s", name));
+    dhc_ad_result(h, s->map[cots[k++]->id], dhc_arena_printf(s->ad->arena, "grad.%s", name));
   }
   if (k != n_cots) DHC_BUG("%s: %d cotangents for %d parameters", f->name, n_cots, k);
   return h;

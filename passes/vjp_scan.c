@@ -113,7 +113,7 @@ static DhcFunc *saving_body(DhcAd *ad, const Scan *s) {
     int rank = stacked_rank(&c->type, s->axis, ad->m->dims, dim);
     if (rank != c->type.rank) c = dhc_b_reshape(&b, c, dim, rank);
     if (!c) return NULL;
-    dhc_ad_add_result(f, c, "carry", i);
+    dhc_ad_result(f, c, dhc_arena_printf(ad->arena, "carry.%d", i));
   }
   return f;
 }
@@ -235,18 +235,18 @@ static bool back_results(Back *k, DhcValue **grad, DhcValue **sums) {
   const Scan *s = &k->s;
   int x0 = s->n_carry, c0 = s->n_carry + s->n_xs;
   for (int i = 0; i < s->n_carry; i++)
-    if (k->target[i] >= 0) dhc_func_result(k->f, grad[i], label(k, "cotangent", i));
+    if (k->target[i] >= 0) dhc_ad_result(k->f, grad[i], label(k, "cotangent", i));
   for (int i = c0; i < s->body->params.n; i++) {
     if (!sums[i]) continue;
     DhcValue *sum = dhc_b_binary(&k->b, DHC_OP_ADD, sums[i], grad[i]);
     if (!sum) return false;
-    dhc_func_result(k->f, sum, label(k, "sum", i));
+    dhc_ad_result(k->f, sum, label(k, "sum", i));
   }
   int next = k->n_carry;
   for (int i = x0; i < c0; i++) {
     if (!grad[i] || !dhc_ad_wants(k->ad, k->n, i)) continue;
     k->target[i] = next++;
-    dhc_func_result(k->f, grad[i], label(k, "grad", i));
+    dhc_ad_result(k->f, grad[i], label(k, "grad", i));
   }
   return true;
 }
