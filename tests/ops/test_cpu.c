@@ -4,6 +4,7 @@
  *
  *   test_ops_cpu [features] [op]      e.g.  test_ops_cpu -avx512f conv
  */
+#include <math.h>
 #include <stdlib.h>
 
 #include "backends/compile.h"
@@ -163,12 +164,93 @@ static void check_case(void *ctx, const DhcOpCase *c) {
   }
 }
 
+/* ---- its gradient ------------------------------------------------------------------- */
+
+/* ||got - want|| / ||want||; want 0: ||got||. */
+static double distance(const DhcArray *want, const DhcArray *got) {
+  double d = 0, n = 0;
+  for (int64_t e = 0; e < want->n; e++) {
+    double w = want->f ? want->f[e] : (double)want->i[e], g = got->f ? got->f[e] : (double)got->i[e];
+    d += (g - w) * (g - w);
+    n += w * w;
+  }
+  return n > 0 ? sqrt(d / n) : sqrt(d);
+}
+
+/* Compiled f32 gradient against the interpreter's float64: at most 1e-4 relative. */
+static void check_gradient(void *ctx, const DhcOpCase *c) {
+  Cpu *cpu = ctx;
+  Check *k = &cpu->check;
+  uint64_t state = 9;
+  if (!dhc_case_differentiable(c)) return;
+  for (int p = 0; p < c->f->params.n; p++)
+    if (c->f->params.at[p]->type.dtype == DHC_F64) return;
+  DhcArena scratch;
+  dhc_arena_init(&scratch);
+  DhcPassCtx px;
+  dhc_pass_ctx_init(&px, c->m, &scratch);
+  DhcGradRequest rq = {.name = "gradient", .roles = 1u << DHC_ROLE_INPUT, .cotangents = true};
+  DhcFunc *g = dhc_grad_entry(&px, c->f, &rq);
+  DhcArray *y[DHC_MAX_RESULTS];
+  DhcArray **want, **got;
+  const DhcArray **args;
+  if (!g || !dhc_case_run(c, y)) {
+    check_fail(k, c, "no gradient");
+    goto done;
+  }
+  args = DHC_NEW_N(c->arena, const DhcArray *, g->params.n + 1);
+  want = DHC_NEW_N(c->arena, DhcArray *, g->results.n + 1);
+  got = DHC_NEW_N(c->arena, DhcArray *, g->results.n + 1);
+  for (int p = 0, r = 0; p < g->params.n; p++) {
+    if (p < c->f->params.n) {
+      args[p] = c->args[p];
+      continue;
+    }
+    while (!y[r]->f) r++;
+    DhcArray *cot = dhc_array_copy(c->arena, y[r++]);
+    for (int64_t e = 0; e < cot->n; e++)
+      cot->f[e] = dhc_case_representable(cot->dtype, dhc_case_uniform(&state, -1, 1));
+    args[p] = cot;
+  }
+  if (!dhc_interp_run(c->arena, c->diags, g, args, want, NULL)) {
+    check_fail(k, c, "the gradient does not run");
+    goto done;
+  }
+  bool fused = dhc_passes_clean(c->m, &px) && dhc_passes_run(c->m, &px, "fuse");
+  if (is_interpreted(c)) {
+    cpu->interpreted++;
+    goto done;
+  }
+  k->cases++;
+  DhcKernelRunner runner = {.run = run_kernel, .ctx = cpu};
+  cpu->why = "";
+  if (!fused || !dhc_interp_run_kernels(c->arena, c->diags, g, &runner, args, got, NULL)) {
+    check_fail(k, c, "the fused gradient does not run: %s", cpu->why);
+    goto done;
+  }
+  for (int r = 0; r < g->results.n; r++) {
+    double d = distance(want[r], got[r]), tol = want[r]->dtype == DHC_BF16 ? 1e-2 : 1e-4;
+    if (!(d <= tol)) check_fail(k, c, "gradient result %d (%s) is off by %.3g", r, g->result_names.at[r], d);
+  }
+done:
+  dhc_arena_fini(&scratch);
+}
+
+static void check_op(Cpu *cpu, DhcOp op, const char *what, DhcCaseFn fn, const DhcCaseOptions *o) {
+  int failed = cpu->check.failed, cases = cpu->check.cases;
+  cpu->check.what = what;
+  dhc_op_cases(op, o, fn, cpu);
+  if (cpu->check.failed == failed) return;
+  printf("  %s: %s: %d of %d failed\n", what, dhc_op_info(op)->name, cpu->check.failed - failed,
+         cpu->check.cases - cases);
+}
+
 int main(int argc, char **argv) {
   static const DhcCaseOptions options = {.seed = 6, .float_dtype = DHC_F32};
   const char *features = argc > 1 && *argv[1] ? argv[1] : NULL;
   DhcArena arena;
   dhc_arena_init(&arena);
-  Cpu cpu = {.check = {.what = "cpu"}, .arena = &arena};
+  Cpu cpu = {.arena = &arena};
   DhcStore *store;
   DhcStoreOptions memory = {.memory_only = true};
   DhcCompileOptions o = {.backend = "cpu", .features = features, .workers = 1};
@@ -181,11 +263,8 @@ int main(int argc, char **argv) {
   }
   for (int op = 0; op < DHC_N_OPS; op++) {
     if (argc > 2 && strcmp(argv[2], dhc_op_info((DhcOp)op)->name) != 0) continue;
-    int before = cpu.check.failed, cases = cpu.check.cases;
-    dhc_op_cases((DhcOp)op, &options, check_case, &cpu);
-    if (cpu.check.failed > before)
-      printf("  %s: %d of %d failed\n", dhc_op_info((DhcOp)op)->name, cpu.check.failed - before,
-             cpu.check.cases - cases);
+    check_op(&cpu, (DhcOp)op, "cpu", check_case, &options);
+    check_op(&cpu, (DhcOp)op, "cpu gradient", check_gradient, &options);
   }
   printf("cpu: %d cases, %d failed, %d more only interpreted; %d kernels compiled, %d reused\n", cpu.check.cases, cpu.check.failed,
          cpu.interpreted, cpu.stats.compiled, cpu.stats.reused_memory);
