@@ -78,7 +78,7 @@ static void verify_tensor(DhcVerifier *v, int i) {
                       dhc_dim_text(v->m, t->type.dim[k]));
   if (t->as && (strchr(t->as, '*') == NULL || strchr(t->as, '*') != strrchr(t->as, '*')))
     dhc_verify_fail(v, NULL, t->span, "%s: its name on disk needs exactly one '*'", what);
-  if (!t->init) return;
+  if (!t->init || t->init->module != v->m) return; /* an extracted module leaves it behind */
   if (!dhc_verify_in_module(v, t->init))
     dhc_verify_fail(v, NULL, t->span, "%s: its initialiser is not in the module", what);
   else if (t->init->kind != DHC_FUNC_INIT)

@@ -14,7 +14,7 @@ static void collect(Fu *fu) {
   fu->n_use = DHC_NEW_N(fu->scratch, int, n_values);
   fu->is_result = DHC_NEW_N(fu->scratch, bool, n_values);
   fu->place_of = DHC_NEW_N(fu->scratch, int, f->next_node_id + 1);
-  for (int v = 0; v < n_values; v++) fu->value[v].group = fu->value[v].level = -1;
+  for (int v = 0; v < n_values; v++) fu->value[v].group = fu->value[v].level = fu->value[v].copy = -1;
   for (DhcNode *n = f->first; n; n = n->next) {
     fu->place_of[n->id] = fu->nodes.n;
     DHC_PUSH(fu->scratch, &fu->nodes, n);
@@ -54,7 +54,21 @@ static int *group_order(Fu *fu) {
       for (int h = 0; h < n && ready; h++) ready = !needs[g][h] || done[h] || h == g;
       if (ready && (best < 0 || fu->groups.at[g]->place < fu->groups.at[best]->place)) best = g;
     }
-    if (best < 0) DHC_BUG("fuse @%s: kernels wait for each other", fu->f->name);
+    if (best < 0) {
+      DhcText text = {.arena = fu->scratch};
+      for (int g = 0; g < n; g++) {
+        if (done[g]) continue;
+        dhc_text_printf(&text, "\n%d:", g);
+        for (int i = 0; i < fu->groups.at[g]->members.n; i++)
+          dhc_text_printf(&text, " %%%d", fu->groups.at[g]->members.at[i]->id);
+        dhc_text_puts(&text, " needs");
+        for (int h = 0; h < n; h++)
+          if (needs[g][h] && !done[h]) dhc_text_printf(&text, " %d", h);
+      }
+      dhc_text_puts(&text, "\n");
+      dhc_func_print(fu->f, &text);
+      DHC_BUG("fuse @%s: kernels wait for each other%s", fu->f->name, dhc_text_str(&text));
+    }
     done[best] = true;
     order[at] = best;
   }
@@ -139,7 +153,7 @@ static bool build_kernel(Rebuild *r, FuGroup *g, const FuSpec *w) {
   DhcValue *arg[2 * DHC_SPEC_MAX_OPERANDS];
   int64_t into[DHC_SPEC_MAX_OPERANDS], rank[DHC_SPEC_MAX_OPERANDS];
   const DhcDim *shape[DHC_SPEC_MAX_OPERANDS * DHC_MAX_RANK];
-  const DhcNode *first = g->copy_to ? g->copy_to : g->anchor ? g->anchor : g->members.at[0]->def;
+  const DhcNode *first = g->copy_to ? g->copy_to : g->copy_view ? g->copy_view->def : g->anchor ? g->anchor : g->members.at[0]->def;
   r->b.span = first->span;
   r->b.origin = first->origin;
   for (int i = 0; i < n_in; i++) arg[i] = get(r, w->value[i]);
@@ -227,7 +241,7 @@ static bool supported(Fu *fu) {
 static DhcValue *write_all(Fu *fu, const int *order, FuSpec *spec) {
   for (int i = fu->groups.n; i-- > 0;) {
     FuGroup *g = fu->groups.at[order[i]];
-    if (g->dead || g->fixed || (!g->copy_to && !has_stored(fu, g))) continue;
+    if (g->dead || g->fixed || (!g->copy_to && !g->copy_view && !has_stored(fu, g))) continue;
     DhcValue *force = NULL;
     if (dhc_fu_write(fu, g, &spec[order[i]], &force)) continue;
     if (!force) DHC_BUG("fuse @%s: no kernel for op %s", fu->f->name,

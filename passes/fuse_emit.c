@@ -157,7 +157,7 @@ static int emit_view(FuKernel *k, DhcValue *v, const FuIx *ix) {
     if (b->where == FU_MEMBER) dhc_fu_of(k->fu, x)->stored = true;
     return dhc_fu_load_flat(k, x, &flat);
   }
-  if (cx.miss.axis >= 0 && k->n_splits < 12) {
+  if (cx.miss.axis >= 0 && k->n_splits < 12 && k->axis[cx.miss.axis].role != DHC_AXIS_SEQ) {
     k->miss = cx.miss;
     return dhc_fu_fail(k, NULL);
   }
@@ -380,6 +380,16 @@ static FuForm channel(const FuKernel *k, int64_t groups, const DhcDim *per, cons
   return dhc_fu_add(dims(k), &g, within);
 }
 
+/* Operand of a convolution: a load that its guards reach, or it goes to memory first. */
+static int emit_padded(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  bool before = k->lossy;
+  k->lossy = false;
+  int n = emit(k, v, ix);
+  if (k->lossy) return dhc_fu_fail(k, v);
+  k->lossy = before;
+  return n;
+}
+
 /* Indices [n, channel, *spatial] into x or dy, [o, c, *k] into w. */
 static int emit_conv(FuKernel *k, DhcValue *v, const FuIx *ix) {
   const DhcNode *n = v->def;
@@ -396,7 +406,7 @@ static int emit_conv(FuKernel *k, DhcValue *v, const FuIx *ix) {
     x[2 + s] = conv_index(k, n, s, &ix[2 + s].f, &t, n->args[0]->type.dim[2 + s]);
     w[2 + s] = dhc_fu_plain(t);
   }
-  int a = emit(k, n->args[0], x), b = emit(k, n->args[1], w);
+  int a = emit_padded(k, n->args[0], x), b = emit(k, n->args[1], w);
   return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, 1 + n_s));
 }
 
@@ -420,7 +430,7 @@ static int emit_conv_dx(FuKernel *k, DhcValue *v, const FuIx *ix) {
     dy[2 + s] = conv_back(k, n, s, &ix[2 + s].f, &t, n->args[0]->type.dim[2 + s]);
     w[2 + s] = dhc_fu_plain(t);
   }
-  int a = emit(k, n->args[0], dy), b = emit(k, n->args[1], w);
+  int a = emit_padded(k, n->args[0], dy), b = emit(k, n->args[1], w);
   return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, 1 + n_s));
 }
 
@@ -442,7 +452,7 @@ static int emit_conv_dw(FuKernel *k, DhcValue *v, const FuIx *ix) {
     x[2 + s] = conv_index(k, n, s, &p, &ix[2 + s].f, n->args[0]->type.dim[2 + s]);
     dy[2 + s] = dhc_fu_plain(p);
   }
-  int a = emit(k, n->args[0], x), b = emit(k, n->args[1], dy);
+  int a = emit_padded(k, n->args[0], x), b = emit(k, n->args[1], dy);
   return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, 1 + n_s));
 }
 
@@ -694,6 +704,13 @@ static void write_all(FuKernel *k) {
     return;
   }
   if (write_into(k)) return;
+  if (k->g->copy_view) {
+    FuIx ix[DHC_MAX_RANK];
+    split_index(k, k->g->full, k->g->rank, ix);
+    int node = emit_view(k, k->g->copy_view, ix);
+    if (!k->failed && !dhc_fu_store(k, k->g->copy_view, &k->g->copy_view->type, ix, node)) dhc_fu_fail(k, NULL);
+    return;
+  }
   for (int i = 0; i < k->g->members.n && !k->failed; i++) {
     DhcValue *v = k->g->members.at[i];
     FuValue *x = dhc_fu_of(k->fu, v);

@@ -136,6 +136,33 @@ static FuIndexCx index_cx(const Fu *fu, const FuGroup *g) {
   return cx;
 }
 
+/* Index of n's result found by walking an operand's reshapes and transposes backwards from
+ * a member. */
+static bool index_from_member(Fu *fu, int group, DhcValue *v, FuIx *ix) {
+  DhcValue *chain[16];
+  int n = 0;
+  while (dhc_fu_is_view(v->def) && n < 16) chain[n++] = v, v = v->def->args[0];
+  const FuValue *x = dhc_fu_of(fu, v);
+  if (x->where != FU_MEMBER || x->group != group || x->forced) return false;
+  memcpy(ix, x->ix, sizeof *ix * (size_t)v->type.rank);
+  while (n-- > 0) {
+    FuIx next[DHC_MAX_RANK];
+    FuIndexCx cx = index_cx(fu, fu->groups.at[group]);
+    if (dhc_fu_of(fu, chain[n])->forced || !dhc_fu_back(&cx, chain[n]->def, ix, next)) return false;
+    memcpy(ix, next, sizeof next);
+  }
+  return true;
+}
+
+/* ix runs over all of v, as a member's index must. */
+static bool covers(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
+  FuIx own[DHC_MAX_RANK + 1];
+  if (identity(fu, fu->groups.at[group], &v->type, own) && dhc_fu_ix_equal(own, ix, v->type.rank)) return true;
+  for (int i = 0; i < v->def->n_args; i++)
+    if (index_from_member(fu, group, v->def->args[i], own) && dhc_fu_ix_equal(own, ix, v->type.rank)) return true;
+  return false;
+}
+
 /* v at index ix reads members of the group only where they are computed. */
 static bool reaches(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
   const FuValue *x = dhc_fu_of(fu, v);
@@ -151,7 +178,7 @@ static bool reaches(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
       return dhc_fu_through(&cx, v->def, ix, in) && reaches(fu, group, v->def->args[0], in);
     }
     case FU_LAZY:
-      if (!is_elementwise(v->def)) return false;
+      if (!is_elementwise(v->def) || !covers(fu, group, v, ix)) return false;
       for (int i = 0; i < v->def->n_args; i++)
         if (!reaches(fu, group, v->def->args[i], ix)) return false;
       return true;
@@ -175,24 +202,6 @@ static void adopt(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
   add_member(fu, group, v, in);
 }
 
-/* Index of n's result found by walking an operand's reshapes and transposes backwards from
- * a member. */
-static bool index_from_member(Fu *fu, int group, DhcValue *v, FuIx *ix) {
-  DhcValue *chain[16];
-  int n = 0;
-  while (dhc_fu_is_view(v->def) && n < 16) chain[n++] = v, v = v->def->args[0];
-  const FuValue *x = dhc_fu_of(fu, v);
-  if (x->where != FU_MEMBER || x->group != group || x->forced) return false;
-  memcpy(ix, x->ix, sizeof *ix * (size_t)v->type.rank);
-  while (n-- > 0) {
-    FuIx next[DHC_MAX_RANK];
-    FuIndexCx cx = index_cx(fu, fu->groups.at[group]);
-    if (dhc_fu_of(fu, chain[n])->forced || !dhc_fu_back(&cx, chain[n]->def, ix, next)) return false;
-    memcpy(ix, next, sizeof next);
-  }
-  return true;
-}
-
 static int operands_level(const Fu *fu, const DhcNode *n) {
   int level = -1;
   for (int i = 0; i < n->n_args; i++) {
@@ -207,7 +216,7 @@ static int operands_level(const Fu *fu, const DhcNode *n) {
 static bool join_elementwise(Fu *fu, DhcNode *n, int level) {
   if (level < 0) return false;
   const FuGroup *g = fu->groups.at[level];
-  if (g->fixed || g->copy_to || (g->anchor && dhc_op_info(g->anchor->op)->cls == DHC_CLASS_MOVE)) return false;
+  if (g->fixed || g->copy_to || g->copy_view || (g->anchor && dhc_op_info(g->anchor->op)->cls == DHC_CLASS_MOVE)) return false;
   if (g->anchor && g->anchor->op == DHC_OP_WINDOW_SCATTER) return false;
   DhcValue *v = n->results[0];
   FuIx ix[DHC_MAX_RANK + 1];
@@ -661,10 +670,17 @@ static void backward(Fu *fu, DhcValue *v) {
   if (x->where == FU_VIEW) {
     const DhcDim *offset;
     bool range = x->dense && dhc_view_range(dims(fu), &fu->f->facts, v, &offset);
-    if (x->forced || (x->dense && !range)) {
+    if (x->forced) {
       x->dense = x->memory = false;
       make_root(fu, v);
       x->stored = true;
+    } else if (x->dense && !range) { /* kernels still look through it */
+      FuGroup *g = new_group(fu, DHC_KIND_MAP, &x->copy);
+      g->copy_view = v;
+      g->place = fu->place_of[v->def->id];
+      set_domain(fu, g, v->type.rank, v->type.dim);
+      x->dense = false;
+      add_sink(x, x->copy);
     }
     return;
   }
@@ -704,6 +720,7 @@ static void needs_of(const Fu *fu, const FuGroup *g, DhcValue *v, bool *seen, bo
 static void needs(const Fu *fu, const FuGroup *g, bool *by_group, bool *loads) {
   bool *seen = DHC_NEW_N(fu->scratch, bool, fu->f->next_value_id + 1);
   if (g->copy_to) needs_of(fu, g, g->copy_to->args[g->piece], seen, by_group, loads);
+  if (g->copy_view) needs_of(fu, g, g->copy_view, seen, by_group, loads);
   if (g->fixed && g->fixed->op == DHC_OP_CONCAT) {
     for (int i = 0; i < fu->groups.n; i++)
       if (fu->groups.at[i]->copy_to == g->fixed) by_group[i] = true;
@@ -714,7 +731,11 @@ static void needs(const Fu *fu, const FuGroup *g, bool *by_group, bool *loads) {
       if (x->where == FU_MEMBER && x->piece_of == g->fixed) by_group[x->group] = true;
     }
   } else if (g->fixed) {
-    for (int i = 0; i < g->fixed->n_args; i++) needs_of(fu, g, g->fixed->args[i], seen, by_group, loads);
+    for (int i = 0; i < g->fixed->n_args; i++) {
+      const FuValue *x = dhc_fu_of(fu, g->fixed->args[i]);
+      if (x->where == FU_VIEW && x->copy >= 0) by_group[x->copy] = true;
+      else needs_of(fu, g, g->fixed->args[i], seen, by_group, loads);
+    }
   }
   for (int m = 0; m < g->members.n; m++) {
     seen[g->members.at[m]->id] = false;
@@ -748,7 +769,7 @@ static bool same_domain(const FuGroup *a, const FuGroup *b) {
 }
 
 static bool plain_map(const FuGroup *g) {
-  return g->kind == DHC_KIND_MAP && !g->anchor && !g->fixed && !g->copy_to && !g->dead;
+  return g->kind == DHC_KIND_MAP && !g->anchor && !g->fixed && !g->copy_to && !g->copy_view && !g->dead;
 }
 
 static void merge_groups(Fu *fu, int into, int from) {
