@@ -665,6 +665,11 @@ static void backward(Fu *fu, DhcValue *v) {
       if (n->args[k] == v) demand(fu, n, k, x);
   }
   if (x->where == FU_MEMBER) {
+    for (int u = 0; u < fu->n_use[v->id]; u++) { /* what another anchor reads is in memory */
+      const DhcNode *n = fu->use[v->id][u];
+      const FuValue *r = n->n_results ? dhc_fu_of(fu, n->results[0]) : NULL;
+      if (r && r->where == FU_MEMBER && r->group != x->group && !is_elementwise(n)) x->stored = true;
+    }
     if (x->dense || x->memory) x->stored = true;
     return;
   }
