@@ -55,6 +55,8 @@ bool dhc_dim_unify(const DhcDim *pattern, int64_t extent, int n, const char *con
 
 /* "2*B*L + H//2 - 1"; parse accepts what print writes. */
 void dhc_dim_print(const DhcDim *d, DhcText *to);
+/* "H >= W + 2" for the fact H - W - 2 >= 0. */
+void dhc_dim_print_fact(DhcDims *cx, const DhcDim *nonneg, DhcText *to);
 const DhcDim *dhc_dim_parse(DhcDims *cx, const char *text, const char **end); /* NULL: not a dim */
 /* Code over `names` as environment. */
 dhc_dimprog dhc_dim_program(const DhcDim *d, int n, const char *const *names, DhcArena *arena);

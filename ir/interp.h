@@ -1,7 +1,16 @@
 /* The reference interpreter: what every op means, in float64, slow and plain. It
  * shares no code with code generation and is the oracle for passes and backends.
- * All float dtypes are computed in double; integers in int64, wrapped to their
- * width; bool is 0 or 1. Sums follow the order that ops.def defines. */
+ *
+ * A float dtype names how a value is stored, never how it is computed: f64, f32 and
+ * bf16 are all double here, nothing is rounded between ops, and a cast between floats
+ * changes nothing. Integers are int64, wrapped to their width after every op; bool is
+ * 0 or 1. Sums follow the order that ops.def defines.
+ *
+ * Where ops.def leaves a case open, this is the answer: x // 0 and x % 0 are 0; a shift
+ * by a negative amount or by the width or more shifts everything out (0, or -1 for a
+ * negative x shifted right); a tap that lies in padding reads 0 (and is multiplied);
+ * sums start from +0; the maximum of nothing is -inf or the least integer; a route
+ * choice outside 0..num-1 is sorted behind all bins, into no range. */
 #ifndef DHC_IR_INTERP_H
 #define DHC_IR_INTERP_H
 
@@ -17,9 +26,11 @@ typedef struct DhcArray {
   int64_t *i; /* integers and bool */
 } DhcArray;
 
-DhcArray *dhc_array_new(DhcArena *arena, dhc_dtype dtype, int rank, const int64_t *dim); /* zeros */
+/* Zeros. Extents are >= 0 and their product has been checked by the caller. */
+DhcArray *dhc_array_new(DhcArena *arena, dhc_dtype dtype, int rank, const int64_t *dim);
 DhcArray *dhc_array_copy(DhcArena *arena, const DhcArray *a);
-/* From and to memory of the dtype's own element format (bf16 rounds to nearest even). */
+/* From and to memory of the dtype's own element format (bf16 rounds to nearest even;
+ * integers wrap). Host byte order; bytes need no alignment. */
 DhcArray *dhc_array_from_bytes(DhcArena *arena, dhc_dtype dtype, int rank, const int64_t *dim,
                                const void *bytes);
 void dhc_array_to_bytes(const DhcArray *a, void *bytes);
@@ -38,19 +49,44 @@ typedef struct DhcInterp {
 } DhcInterp;
 
 /* Runs f on args (one per parameter). Symbols are found by unifying parameter types
- * with the arguments; `extra` may bind the rest by name. results has room for
- * f->results.n; updated, if not NULL, for f->params.n. False after a diagnostic: a
- * shape that does not fit, a fact that fails. */
+ * with the arguments. results has room for f->results.n; updated, if not NULL, for
+ * f->params.n. Results may share memory with args. False after a diagnostic: a shape
+ * that does not fit, a symbol no argument binds, a fact that fails. */
 bool dhc_interp_run(DhcArena *arena, DhcDiags *diags, const DhcFunc *f,
                     const DhcArray *const *args, DhcArray **results, DhcArray **updated);
+/* The same, with n symbols bound beforehand by name (those no parameter type gives). */
+bool dhc_interp_run_bound(DhcArena *arena, DhcDiags *diags, const DhcFunc *f, int n,
+                          const char *const *names, const int64_t *extents,
+                          const DhcArray *const *args, DhcArray **results, DhcArray **updated);
 
-/* Scalar meaning of an elementwise op (spec interpreter, constant folding). Family 'F' or
- * 'I' by operand dtype. */
+/* ---- for op kernels and whoever runs nodes one by one ---------------------- */
+
+/* Dims under the running function's symbols; false after a diagnostic at n (unbound
+ * symbol, overflow). */
+bool dhc_interp_eval_dim(DhcInterp *in, const DhcNode *n, const DhcDim *d, int64_t *out);
+/* Attribute of kind DIMS; out has room for its length. */
+bool dhc_interp_attr_dims(DhcInterp *in, const DhcNode *n, const char *attr, int64_t *out);
+/* Extents of a type; also refuses negative ones and more than 2^40 elements. */
+bool dhc_interp_extents(DhcInterp *in, const DhcNode *n, const DhcType *t, int64_t *out);
+/* Diagnostic at n. */
+bool dhc_interp_error(DhcInterp *in, const DhcNode *n, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- scalar meaning (spec interpreter, constant folding) -------------------- */
+
 typedef union DhcScalar {
   double f;
   int64_t i;
 } DhcScalar;
+/* `operand` is the dtype of the last operand (of select: of its branches) and decides
+ * the family; float operands are in .f, others (and select's condition) in .i. The result
+ * is in .i for bool results, else as the operand. A bug if op is not elementwise or not
+ * defined for the family. */
 DhcScalar dhc_eval_ew(DhcOp op, dhc_dtype operand, const DhcScalar *args);
 DhcScalar dhc_eval_cast(dhc_dtype from, dhc_dtype to, DhcScalar v);
+/* Word 0 of the Philox4x32-10 block that random_bits defines. */
+uint32_t dhc_eval_random(int64_t seed, int64_t site, int64_t step, int64_t flat);
+/* v reduced to the width of an integer dtype; bool keeps the lowest bit. */
+int64_t dhc_eval_wrap(dhc_dtype t, int64_t v);
 
 #endif

@@ -2,15 +2,29 @@
  *
  * A spec is a loop nest over axes, operands with affine access, and ONE scalar DAG.
  * Node values vary over the axes of what they load; a fold (sum, max, min, argmax, dot)
- * removes axes; whatever is stored to an output varies over exactly the axes in that
- * output's terms. Prologue, anchor and epilogue are just the nodes before, at and after
- * the folds, so every kind has one meaning and one interpreter.
+ * removes axes; what is stored to an output varies over a subset of the axes in that
+ * output's terms, and these include every PAR and SEQ axis. Prologue, anchor and epilogue
+ * are just the nodes before, at and after the folds, so every kind has one meaning and one
+ * interpreter.
  *
  *   softmax    axes i:par r:red   m = max{r} x;  e = exp(x - m);  s = sum{r} e;  out[i,r] = e / s
  *   linear     axes i:par j:par k:red   out[i,j] = relu(dot{k}(x[i,k], w[j,k]) + bias[j])
  *   conv+pool  axes n,o,py,px:par wy=2,wx=2:red c:red ky=3,kx=3:red
  *              y = relu(dot{c,ky,kx}(x[n, c, 2py+wy+ky-1 guarded, …], w[o,c,ky,kx]) + b[o])
  *              out0[n,o,py,px] = max{wy,wx} y;  out1 = argmax{wy,wx} y
+ *
+ * What templates may rely on (passes/fuse.c makes it so, dhc_spec_verify checks):
+ *   - axis order: PAR (outer to inner as output 0 lies in memory), SEQ, RED (in the
+ *     order in which a fold counts its elements);
+ *   - no axis of constant extent 1; neighbouring axes that every operand walks as one
+ *     are one axis, so an elementwise kernel over dense tensors has a single axis;
+ *   - a term without guard and index is one axis times its stride: n_axes 1, coef 1.
+ *     At most one such term per axis and operand. A stride may be 0 or negative at run time;
+ *   - the spatial terms of a convolution are guarded, whatever its padding;
+ *   - outputs that overlap an input do so element by element (in-place updates): a MAP
+ *     reads no element of such an input but the one it stores;
+ *   - a kernel writes only what its outputs' terms reach. A SCATTER adds to what the
+ *     output holds already.
  *
  * Extents are constants only where a template must unroll them (window, kernel taps,
  * d_state, head size, top-k); every other extent, stride and offset is an argument, so
@@ -90,7 +104,9 @@ typedef enum DhcSpecNodeKind {
   DHC_SN_CONST, /* `value` in dtype */
   DHC_SN_EW,    /* op (class ELEMENTWISE, cast included) on a[] */
   DHC_SN_FOLD,  /* op REDUCE_SUM | REDUCE_MAX | REDUCE_MIN | ARGMAX on a[0], DOT_GENERAL on a[0] * a[1],
-                   over the axes in `axes`; order as ops.def defines, axes flattened in axis order */
+                   over the axes in `axes`; order as ops.def defines, axes flattened in axis order;
+                   op ADD on a[0]: ((0 + x0) + x1) + … in order (adds up a split reduce_sum's blocks).
+                   ARGMAX gives the flat index in its own dtype */
   DHC_SN_SCAN,  /* op LINEAR_SCAN on a[0], a[1], a[2] = h0 along the SEQ axis; attr[0] = reverse */
   DHC_SN_RANDOM /* u32: random_bits(a[0] seed, a[1] site, a[2] step) at flat index a[3] */
 } DhcSpecNodeKind;

@@ -1,0 +1,200 @@
+/* Regions: a list of blocks, the newest first; a request is served from the newest
+ * block or opens another. Growing text and arrays live on top of them. */
+#include "ir/arena.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A stress build makes every second allocation open a block, so that a pointer
+ * kept too long is seen at once by the sanitizers. */
+#ifdef DHC_STRESS
+enum { FIRST_BLOCK = 64, LARGEST_BLOCK = 64 };
+#else
+enum { FIRST_BLOCK = 16 << 10, LARGEST_BLOCK = 1 << 20 };
+#endif
+enum { ALIGN = 16 };
+
+struct DhcArenaBlock {
+  struct DhcArenaBlock *older;
+  size_t used, size; /* of data[]; bytes from `used` on are zero */
+  _Alignas(ALIGN) unsigned char data[];
+};
+
+static void *out_of_memory(DhcArena *a) {
+  if (a->oom) longjmp(*a->oom, 1);
+  fputs("dhcc: error: out of memory\n", stderr);
+  abort();
+}
+
+void dhc_arena_init(DhcArena *a) { *a = (DhcArena){0}; }
+
+void dhc_arena_fini(DhcArena *a) {
+  for (struct DhcArenaBlock *b = a->head, *older; b; b = older) {
+    older = b->older;
+    free(b);
+  }
+  a->head = NULL;
+  a->used_bytes = 0;
+}
+
+void dhc_arena_reset(DhcArena *a) {
+  struct DhcArenaBlock *keep = a->head;
+  if (!keep) return;
+  for (struct DhcArenaBlock *b = keep->older, *older; b; b = older) {
+    older = b->older;
+    free(b);
+  }
+  keep->older = NULL;
+  memset(keep->data, 0, keep->used);
+  keep->used = 0;
+  a->used_bytes = 0;
+}
+
+static struct DhcArenaBlock *open_block(DhcArena *a, size_t bytes) {
+  size_t size = FIRST_BLOCK;
+  if (a->head && a->head->size < LARGEST_BLOCK) size = a->head->size * 2;
+  if (a->head && a->head->size >= LARGEST_BLOCK) size = LARGEST_BLOCK;
+  if (size > LARGEST_BLOCK) size = LARGEST_BLOCK;
+  if (size < bytes) size = bytes;
+  struct DhcArenaBlock *b = calloc(1, sizeof *b + size);
+  if (!b) return NULL;
+  b->size = size;
+  b->older = a->head;
+  a->head = b;
+  return b;
+}
+
+void *dhc_arena_alloc(DhcArena *a, size_t bytes) {
+  if (bytes > SIZE_MAX / 4) return out_of_memory(a);
+  bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
+  if (bytes == 0) bytes = ALIGN;
+  struct DhcArenaBlock *b = a->head;
+  if (!b || b->size - b->used < bytes) b = open_block(a, bytes);
+  if (!b) return out_of_memory(a);
+  void *p = b->data + b->used;
+  b->used += bytes;
+  a->used_bytes += bytes;
+  return p;
+}
+
+void *dhc_arena_dup(DhcArena *a, const void *p, size_t bytes) {
+  void *q = dhc_arena_alloc(a, bytes);
+  if (bytes) memcpy(q, p, bytes);
+  return q;
+}
+
+char *dhc_arena_strndup(DhcArena *a, const char *s, size_t n) {
+  char *q = dhc_arena_alloc(a, n + 1);
+  if (n) memcpy(q, s, n);
+  return q;
+}
+
+char *dhc_arena_strdup(DhcArena *a, const char *s) { return dhc_arena_strndup(a, s, strlen(s)); }
+
+char *dhc_arena_vprintf(DhcArena *a, const char *fmt, va_list ap) {
+  va_list again;
+  va_copy(again, ap);
+  int n = vsnprintf(NULL, 0, fmt, ap);
+  char *q = dhc_arena_alloc(a, n < 0 ? 1 : (size_t)n + 1);
+  if (n > 0) vsnprintf(q, (size_t)n + 1, fmt, again);
+  va_end(again);
+  return q;
+}
+
+char *dhc_arena_printf(DhcArena *a, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  char *q = dhc_arena_vprintf(a, fmt, ap);
+  va_end(ap);
+  return q;
+}
+
+/* ---- growing ------------------------------------------------------------------ */
+
+void *dhc_vec_grow(DhcArena *a, void *at, int n, int *cap, size_t elem_bytes) {
+#ifdef DHC_STRESS
+  int more = 1;
+#else
+  int more = *cap < 8 ? 8 - *cap : *cap;
+#endif
+  if (*cap > INT_MAX - more) return out_of_memory(a);
+  *cap += more;
+  void *q = dhc_arena_alloc(a, elem_bytes * (size_t)*cap);
+  if (n) memcpy(q, at, elem_bytes * (size_t)n);
+  return q;
+}
+
+/* Room for `more` bytes and the terminator. */
+static void text_reserve(DhcText *t, size_t more) {
+  size_t need = (size_t)t->n + more + 1;
+  if (need > INT_MAX / 2) {
+    out_of_memory(t->arena);
+    return;
+  }
+  if (need <= (size_t)t->cap) return;
+  size_t cap = t->cap ? (size_t)t->cap * 2 : 64;
+  while (cap < need) cap *= 2;
+  char *q = dhc_arena_alloc(t->arena, cap);
+  if (t->n) memcpy(q, t->at, (size_t)t->n);
+  t->at = q;
+  t->cap = (int)cap;
+}
+
+void dhc_text_printf(DhcText *t, const char *fmt, ...) {
+  va_list ap, again;
+  va_start(ap, fmt);
+  va_copy(again, ap);
+  int n = vsnprintf(NULL, 0, fmt, ap);
+  va_end(ap);
+  if (n >= 0) {
+    text_reserve(t, (size_t)n);
+    vsnprintf(t->at + t->n, (size_t)n + 1, fmt, again);
+    t->n += n;
+  }
+  va_end(again);
+}
+
+void dhc_text_puts(DhcText *t, const char *s) {
+  size_t n = strlen(s);
+  text_reserve(t, n);
+  memcpy(t->at + t->n, s, n + 1);
+  t->n += (int)n;
+}
+
+const char *dhc_text_str(DhcText *t) { return t->at ? t->at : ""; }
+
+/* ---- interned strings ---------------------------------------------------------- */
+
+static size_t hash_bytes(const char *s, size_t n) {
+  uint64_t h = 14695981039346656037u; /* FNV-1a */
+  for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)s[i]) * 1099511628211u;
+  return (size_t)(h ^ h >> 32);
+}
+
+static void strings_rehash(DhcStrings *s) {
+  const char **old = s->slot;
+  int n_old = s->cap;
+  s->cap = n_old ? n_old * 2 : 64;
+  s->slot = DHC_NEW_N(s->arena, const char *, s->cap);
+  for (int i = 0; i < n_old; i++) {
+    if (!old[i]) continue;
+    size_t mask = (size_t)s->cap - 1, k = hash_bytes(old[i], strlen(old[i])) & mask;
+    while (s->slot[k]) k = (k + 1) & mask;
+    s->slot[k] = old[i];
+  }
+}
+
+const char *dhc_intern_n(DhcStrings *s, const char *text, size_t n) {
+  n = strnlen(text, n); /* a string ends at its first NUL */
+  if (s->n * 2 >= s->cap) strings_rehash(s);
+  size_t mask = (size_t)s->cap - 1, k = hash_bytes(text, n) & mask;
+  for (; s->slot[k]; k = (k + 1) & mask)
+    if (strncmp(s->slot[k], text, n) == 0 && s->slot[k][n] == '\0') return s->slot[k];
+  s->n++;
+  return s->slot[k] = dhc_arena_strndup(s->arena, text, n);
+}
+
+const char *dhc_intern(DhcStrings *s, const char *text) {
+  return dhc_intern_n(s, text, strlen(text));
+}

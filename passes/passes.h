@@ -1,0 +1,188 @@
+/* Passes over modules: the manager, the clean-up passes, reverse-mode autodiff, and the
+ * train-step builder. A pass is `bool dhc_pass_<name>(DhcModule *, DhcPassCtx *)`, one row
+ * of passes/passes.def, one file. false: diagnostics were emitted and the module is to be
+ * discarded. Passes do no I/O, know no backend, never look across a call, and keep what
+ * they find out in arrays by node or value id in px->scratch, which the manager empties
+ * after every pass. Results never depend on pointer values.
+ *
+ * Memory: what stays goes into module->arena. A context belongs to one module and must
+ * live as long as derivatives are taken of it (it remembers which functions have them). */
+#ifndef DHC_PASSES_PASSES_H
+#define DHC_PASSES_PASSES_H
+
+#include <stdio.h>
+
+#include "ir/ir.h"
+
+/* ---- manager (manager.c) ------------------------------------------------- */
+
+enum {
+#define PROP(name, doc) DHC_PROP_BIT_##name,
+#include "passes/passes.def"
+  DHC_N_PROPS
+};
+typedef enum DhcProp {
+#define PROP(name, doc) DHC_PROP_##name = 1 << DHC_PROP_BIT_##name,
+#include "passes/passes.def"
+} DhcProp;
+
+/* One run of one pass. */
+typedef struct DhcPassStat {
+  const char *pass;
+  int64_t changes;
+  double ms, verify_ms;
+  int nodes_before, nodes_after; /* of all functions */
+} DhcPassStat;
+
+typedef struct DhcPassCtx {
+  DhcModule *module;
+  DhcDiags *diags;     /* the module's */
+  DhcArena *scratch;   /* of the pass that runs; emptied after it */
+  unsigned props;      /* DhcProp set that holds now */
+  const char *pass;    /* the one that runs, or "" */
+  int64_t changes;     /* of the pass that runs */
+  int64_t all_changes; /* of all passes so far */
+  int64_t limit;       /* changes allowed in all (bisecting); < 0: no limit */
+  const char *disabled; /* names of passes switched off, separated by commas, or NULL */
+  DHC_VEC(DhcPassStat) stats; /* in the module's arena */
+  DHC_VEC(struct DhcGradPair *) pairs; /* derivatives made so far (autodiff) */
+} DhcPassCtx;
+
+typedef struct DhcPassInfo {
+  const char *name;
+  bool (*run)(DhcModule *m, DhcPassCtx *px);
+  unsigned requires, establishes, breaks; /* DhcProp sets */
+  bool optional;
+  const char *doc;
+} DhcPassInfo;
+
+/* Rows of passes.def. NULL: no such pass. */
+const DhcPassInfo *dhc_pass_info(const char *name);
+int dhc_pass_count(void);
+const DhcPassInfo *dhc_pass_at(int i);
+
+/* `scratch` is borrowed and reset by the manager: nothing else may live in it. */
+void dhc_pass_ctx_init(DhcPassCtx *px, DhcModule *m, DhcArena *scratch);
+/* Asks for leave to make one more change and counts it. False: the limit of a bisecting
+ * run is reached, the rewrite must not be made. Passes whose work is not optional only
+ * count (dhc_pass_count_change). */
+bool dhc_pass_may_change(DhcPassCtx *px);
+void dhc_pass_count_change(DhcPassCtx *px);
+/* Runs the passes of `list` ("simplify,cse,dce") in order with the verifier after each.
+ * False after diagnostics, also for an unknown name or a requirement that does not hold. */
+bool dhc_passes_run(DhcModule *m, DhcPassCtx *px, const char *list);
+/* The standard clean-up, run before and after autodiff. */
+bool dhc_passes_clean(DhcModule *m, DhcPassCtx *px);
+/* One line a run: name, changes, nodes, milliseconds. */
+void dhc_passes_report(const DhcPassCtx *px, FILE *to);
+
+/* Rows of passes.def. */
+#define PASS(name, ...) bool dhc_pass_##name(DhcModule *m, DhcPassCtx *px);
+#include "passes/passes.def"
+
+/* `dhcc opt` (opt_driver.c): IR text in, IR text out. The text is cut at lines "// -----";
+ * every piece is a module of its own, and pieces are printed in order with that line
+ * between. Diagnostics go to `err`. Returns the exit status: 0, 1 (diagnostics), 2 (a
+ * pass name is unknown). */
+typedef struct DhcOptRequest {
+  const char *file_name; /* as shown in messages */
+  const char *text;
+  size_t n_bytes;
+  const char *passes;   /* list, "" for none: parse, verify, print */
+  const char *disabled; /* or NULL */
+  int64_t limit;        /* < 0: none */
+  bool stats;           /* report to err */
+} DhcOptRequest;
+int dhc_opt_run(const DhcOptRequest *rq, FILE *out, FILE *err);
+
+/* ---- simplify ------------------------------------------------------------- */
+
+/* The rules by name, for the property test over special values and the docs. */
+typedef struct DhcRuleInfo {
+  const char *name;
+  const char *condition; /* why every bit stays, or the documented difference */
+} DhcRuleInfo;
+int dhc_simplify_rules(const DhcRuleInfo **rules);
+
+/* ---- autodiff (autodiff.c, ad_split.c, vjp_*.c) ---------------------------- */
+
+/* Reverse mode of one function. With p the parameters of f, r its results:
+ *   fwd(p...)                     -> r..., saved...
+ *   bwd(p[input]..., saved..., cotangents of the float results of r)
+ *                                 -> cotangents of the float parameters of p
+ * in order; both have f's symbols and facts, in f's order. Integer parameters and
+ * results have no cotangents. */
+typedef struct DhcGradPair {
+  DhcFunc *f, *fwd, *bwd;
+  int n_input;
+  const int *input; /* indices of f's parameters that bwd reads */
+  int n_saved;
+} DhcGradPair;
+
+/* The pair of f, made when first asked for, callees first. Saved are results of
+ * contractions, convolutions, scans, windows, reductions, routes and calls as far as bwd
+ * needs them; everything else bwd computes anew from those and the inputs. NULL after
+ * diagnostics. */
+const DhcGradPair *dhc_autodiff(DhcPassCtx *px, DhcFunc *f);
+
+typedef struct DhcGradRequest {
+  const char *name; /* of the new entry */
+  /* What to differentiate by: float parameters whose role is in `roles` (bits
+   * 1 << DhcRole) or whose name is listed. */
+  unsigned roles;
+  const char *const *wrt;
+  int n_wrt;
+  /* What to differentiate: with cotangents = false the float scalar result called `of`
+   * (NULL: the first result); with cotangents = true every float result (n_results = 0)
+   * or those listed, each with an input "cotangent.<result>" of its type. */
+  bool cotangents;
+  const char *of;
+  const char *const *results;
+  int n_results;
+} DhcGradRequest;
+
+/* New entry: parameters of `entry` (then the cotangent inputs), results of `entry`, then
+ * one "grad.<parameter>" for each parameter asked for, in parameter order, zeros where
+ * the result does not depend on it ("grad." is put in front again while the name is
+ * taken). Its output can be differentiated again. NULL after diagnostics. */
+DhcFunc *dhc_grad_entry(DhcPassCtx *px, DhcFunc *entry, const DhcGradRequest *rq);
+
+/* ---- train step (train_step.c) ----------------------------------------------- */
+
+typedef struct DhcArenaSlot {
+  int tensor;             /* index into module->tensors */
+  const char *path;
+  int64_t offset, n;      /* elements of the flat arena */
+} DhcArenaSlot;
+
+typedef struct DhcTrainStep {
+  DhcFunc *entry;
+  int64_t n, n_decayed;   /* elements in all; slots below n_decayed get weight decay */
+  int n_slots;
+  const DhcArenaSlot *slots; /* in arena order: decayed first, then no_decay, each in
+                                module order */
+  int n_states;
+  const char *const *states; /* arena parameter names of the optimiser's state: "$m", … */
+  int n_scalars;
+  const char *const *scalars; /* scalar parameters the step adds: "$clip", "lr", … */
+} DhcTrainStep;
+
+typedef struct DhcTrainRequest {
+  const char *name; /* of the new entry; "train_step" if NULL */
+  const char *of;   /* the loss among the entry's results; NULL: the first */
+  /* (w, g, state..., scalars...) -> (w, state...), all flat over one symbol but scalars; a
+   * parameter with the name of a result is state; others are scalars by name. */
+  DhcFunc *optimizer;
+  bool ema; /* adds arena "$ema" and scalar "$ema_decay": e <- d*e + (1-d)*w_new */
+} DhcTrainRequest;
+
+/* Builds the step as a plain entry: the loss entry's parameters, but weights as slices of
+ * the arena "$w"; state arenas; scalars. Optimiser scalars keep their names with "$" in
+ * front ("$lr"); "weight_decay" is read from "$weight_decay" for the decayed range and is
+ * 0 for the rest; "step" is "$opt_step" (f32, counts from 1). "$clip" is the largest
+ * gradient norm, 0 or infinity: no clipping. Results: the entry's, then "grad_norm" (f32)
+ * and "finite" (bool): where false, every update writes back the old value. False after
+ * diagnostics. */
+bool dhc_train_step(DhcPassCtx *px, DhcFunc *loss, const DhcTrainRequest *rq, DhcTrainStep *out);
+
+#endif
