@@ -53,6 +53,11 @@ bool dhc_dim_eval(const DhcDim *d, int n, const char *const *names, const int64_
 bool dhc_dim_unify(const DhcDim *pattern, int64_t extent, int n, const char *const *names,
                    int64_t *values, bool *bound, bool *unbound);
 
+/* The dim that symbol `name` must be for pattern to equal value, if pattern is linear in it
+ * and the division is exact; else NULL. */
+const DhcDim *dhc_dim_solve(DhcDims *cx, const DhcDim *pattern, const char *name,
+                            const DhcDim *value);
+
 /* "2*B*L + H//2 - 1"; parse accepts what print writes. */
 void dhc_dim_print(const DhcDim *d, DhcText *to);
 /* "H >= W + 2" for the fact H - W - 2 >= 0. */

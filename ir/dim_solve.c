@@ -135,3 +135,26 @@ bool dhc_dim_unify(const DhcDim *pattern, int64_t extent, int n, const char *con
   bound[s] = true;
   return true;
 }
+
+const DhcDim *dhc_dim_solve(DhcDims *cx, const DhcDim *pattern, const char *name,
+                            const DhcDim *value) {
+  const DhcDim *slope = dhc_dim_const(cx, 0), *rest = slope;
+  for (int i = 0; i < pattern->n; i++) {
+    const DhcDimTerm *t = &pattern->term[i];
+    const DhcDim *m = dhc_dim_const(cx, t->coef);
+    int times = 0;
+    for (int k = 0; k < t->n; k++) {
+      const char *inner[64];
+      int n = t->atom[k]->name ? 0 : dhc_dim_symbols(t->atom[k]->p, inner, 64);
+      if (find_name(name, n, inner) >= 0) return NULL;
+      if (t->atom[k]->name && strcmp(t->atom[k]->name, name) == 0)
+        times++;
+      else
+        m = dhc_dim_mul(cx, m, dhc_dim_monomial(cx, 1, 1, &t->atom[k]));
+    }
+    if (times > 1) return NULL;
+    const DhcDim **into = times ? &slope : &rest;
+    *into = dhc_dim_add(cx, *into, m);
+  }
+  return dhc_dim_divide(cx, dhc_dim_sub(cx, value, rest), slope);
+}

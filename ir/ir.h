@@ -116,6 +116,7 @@ typedef struct DhcShapeCtx {
   DhcModule *m;
   const DhcFacts *facts;
   const DhcNode *n;
+  const char *prefix; /* before every message, or NULL */
   int n_results;
   DhcType *type; /* room for DHC_MAX_RESULTS */
 } DhcShapeCtx;
@@ -135,6 +136,8 @@ typedef struct DhcOpInfo {
   const DhcDim *(*flops)(DhcModule *m, const DhcNode *n);
 } DhcOpInfo;
 const DhcOpInfo *dhc_op_info(DhcOp op);
+/* Floating-point operations of all nodes of f, callees included, over f's symbols. */
+const DhcDim *dhc_func_flops(struct DhcFunc *f);
 bool dhc_op_parse(const char *name, DhcOp *out);
 
 /* ---- values, nodes, functions ---------------------------------------------- */
@@ -231,6 +234,7 @@ struct DhcModule {
   DHC_VEC(DhcScalarDecl) scalars;
   DHC_VEC(const struct DhcSpec *) specs; /* after fusion; equal specs once */
   const char *model_name;                /* for reports */
+  int next_func_id;
 };
 
 DhcModule *dhc_module_new(DhcArena *arena, DhcStrings *strings, DhcDiags *diags);
@@ -242,7 +246,8 @@ DhcValue *dhc_func_param(DhcFunc *f, const DhcType *type, DhcParamInfo info, Dhc
 void dhc_func_result(DhcFunc *f, DhcValue *v, const char *name);
 /* Copy of f (same results) under another name. */
 DhcFunc *dhc_func_clone(DhcFunc *f, const char *name);
-/* Puts funcs into callee-before-caller order and drops what no entry reaches. */
+/* Puts funcs into callee-before-caller order and drops what no entry, initialiser of a tensor
+ * or kept composite's derivative reaches. A module without entries keeps all. */
 void dhc_module_sort(DhcModule *m);
 /* Merges units and bodies with equal canonical text; returns how many went away. */
 int dhc_module_merge_units(DhcModule *m);
@@ -310,7 +315,8 @@ DhcNode *dhc_b_call(DhcBuilder *b, DhcOp op, DhcFunc *callee, DhcValue *const *a
 void dhc_replace_uses(DhcValue *from, DhcValue *to);
 /* Takes n out of its function; it must be unused. */
 void dhc_node_remove(DhcNode *n);
-/* Copies n's op with other operands into b's function; types are inferred anew. */
+/* Copies n's op with other operands into b's function; types are inferred anew. Span and
+ * origin are n's. */
 DhcNode *dhc_node_copy(DhcBuilder *b, const DhcNode *n, DhcValue *const *args);
 /* Inlines a call; its results are replaced. */
 void dhc_inline_call(DhcNode *call);
