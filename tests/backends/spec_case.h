@@ -1,0 +1,39 @@
+/* Small specs by hand, and one way to run them: template -> object -> call, against the
+ * spec interpreter, in one piece and cut into single tasks in falling order. */
+#ifndef DHC_TESTS_BACKENDS_SPEC_CASE_H
+#define DHC_TESTS_BACKENDS_SPEC_CASE_H
+
+#include "backends/cpu/cpu.h"
+#include "backends/loop/tpl.h"
+
+typedef struct SpecCase {
+  DhcArena arena;
+  DhcSpec *s;
+  int64_t extent[DHC_SPEC_MAX_AXES];
+  int64_t stride[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];
+  int64_t offset[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];
+  int64_t limit[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];
+  int64_t arg[8];
+  int64_t size[DHC_SPEC_MAX_OPERANDS]; /* elements; 0: from the terms */
+  double lo, hi;                       /* floats are drawn from here */
+  int64_t int_hi;                      /* integers from [0, int_hi] */
+} SpecCase;
+
+void case_init(SpecCase *c, DhcKind kind);
+void case_free(SpecCase *c);
+/* constant: the extent is part of the spec */
+int case_axis(SpecCase *c, DhcAxisRole role, int64_t extent, bool constant);
+/* Dense operand over the axes, last innermost and unit; -1 as stored for an input. */
+int case_operand(SpecCase *c, dhc_dtype t, int stored, int n_axes, const int *axes);
+int case_term(SpecCase *c, int operand, DhcTerm term, int64_t stride, int64_t offset, int64_t limit);
+int case_node(SpecCase *c, DhcSpecNode n);
+int case_load(SpecCase *c, int operand);
+int case_ew(SpecCase *c, DhcOp op, int a, int b, int d);
+int case_fold(SpecCase *c, DhcOp op, dhc_dtype t, uint32_t axes, int a, int b);
+int case_const(SpecCase *c, double v);
+
+/* Runs; fails the test where an output differs from the interpreter by more than
+ * tol * (1 + |want|), or bits differ between ways to cut the tasks. v: schedule. */
+void case_check(SpecCase *c, const char *features, const int *v, double tol);
+
+#endif
