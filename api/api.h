@@ -78,7 +78,7 @@ typedef struct Memory {
   Placement place;
   size_t float_bytes; /* 4 or 8 */
   void *weights;
-  void *states[API_MAX_STATES]; /* optimiser state and "$ema", each like weights */
+  void *opt; /* n_states ranges, each like weights: optimiser state and "$ema" */
   const char *state_names[API_MAX_STATES];
   int n_states;
   void *state; /* buffers, tables */
@@ -86,8 +86,17 @@ typedef struct Memory {
   double scalars[API_MAX_SCALARS];
   int n_scalars;
 } Memory;
-int memory_state(Memory *mem, const char *name);  /* index, made if new; -1: too many */
+int memory_state(Memory *mem, const char *name);  /* index, made (zeros) if new; -1: too many, no memory */
+int64_t memory_state_bytes(const Memory *mem);    /* of one range, a multiple of 64 */
+void *memory_state_at(const Memory *mem, int k);
 double *memory_scalar(Memory *mem, const char *name); /* made (0) if new; NULL: too many */
+
+/* Reads or lists all parameters (and buffers) under prefix + name, from or in the memory at
+ * `base` (laid out like the weights). weights_views with out NULL only counts. */
+dhc_status weights_read(dhc_program *p, const DhcSafetensors *file, const char *prefix, void *base,
+                        bool partial, bool buffers) DHC_MUST_USE;
+int weights_views(dhc_program *p, const char *prefix, void *base, bool buffers, DhcArena *arena,
+                  DhcTensorView *out, int max);
 
 /* ---- compiled entries (pipeline.c) --------------------------------------------- */
 
@@ -100,8 +109,9 @@ typedef struct Version {
   DhcModule *module;
   DhcFunc *func; /* graph stage, with gradients or the training step */
   DhcTrainStep step; /* TRAIN */
-  bool fused;
+  bool fused, placed;
   DhcPlanned *planned; /* cpu */
+  dhc_tensor *results; /* described anew by every run */
   dhc_kernel *kernels; /* one per spec */
   const dhc_kernel **kernel_ptrs;
   struct Bound *bound; /* cache of bindings, newest first (exec_cpu.c) */
@@ -111,7 +121,9 @@ typedef struct Version {
 /* Graph stage of an entry for these input shapes, differentiated as `mode` says. NULL
  * (and diagnostics) on error. */
 Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const DhcInputShape *in, int n_in);
-/* Fuses, plans and compiles it (once). */
+/* Each once: fused and planned; what the compiler is asked for; all of it and compiled. */
+dhc_status pipeline_fuse(dhc_model *m, Version *v) DHC_MUST_USE;
+dhc_status pipeline_requests(dhc_model *m, Version *v, DhcKernelRequest **out) DHC_MUST_USE;
 dhc_status pipeline_compile(dhc_model *m, Version *v) DHC_MUST_USE;
 
 typedef struct Entry {
@@ -129,6 +141,7 @@ struct dhc_program {
   Entry entries[API_MAX_ENTRIES];
   int n_entries;
   struct ExecCpu *cpu;
+  void *ema_weights; /* set: run entries on averaged weights */
   DhcArena arena;  /* as long as the program */
   DhcArena run;    /* results of the last interpreter run */
 };

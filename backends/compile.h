@@ -24,6 +24,11 @@ typedef struct DhcCompileStats {
   double ms;         /* wall time of the call */
 } DhcCompileStats;
 
+/* Resolved instruction set of a backend on this machine, words separated by commas, for the
+ * store's check that an entry may run here. `features` caps as in DhcCompileOptions. NULL if
+ * there is none. */
+const char *dhc_compiler_host_isa(DhcArena *arena, const char *backend, const char *features);
+
 dhc_status dhc_compiler_open(DhcArena *arena, const DhcCompileOptions *o, DhcCompiler **out) DHC_MUST_USE;
 void dhc_compiler_close(DhcCompiler *c); /* unloads every kernel */
 const DhcTargetFacts *dhc_compiler_target(const DhcCompiler *c);

@@ -2,25 +2,34 @@
 #include "ir/interp_internal.h"
 #include "ir/spec.h"
 
-/* The spec interpreter may be absent from a build of the graph IR alone. */
-#pragma weak dhc_spec_interp
-
+/* A build without the spec files runs no kernels. */
+#ifdef DHC_NO_SPEC
+bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
+  return dhc_interp_error(in, n, "kernel: this build runs no specs");
+}
+#else
 bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
   const DhcSpec *s = dhc_attr(n, "spec")->spec;
   const DhcAttr *dims = dhc_attr(n, "dims"), *offsets = dhc_attr(n, "offsets");
-  if (!dhc_spec_interp) return dhc_interp_error(in, n, "kernel: this build runs no specs");
-  if (n->n_args + n->n_results != s->n_operands || offsets->dims.n != s->n_operands)
-    return dhc_interp_error(in, n, "kernel: %d operands for a spec of %d",
-                            n->n_args + n->n_results, s->n_operands);
+  const DhcAttr *into = dhc_attr(n, "into");
+  int n_in = dhc_spec_n_inputs(s);
+  if (n_in > n->n_args || n_in + n->n_results != s->n_operands || offsets->dims.n != s->n_operands ||
+      into->ints.n != n->n_results)
+    return dhc_interp_error(in, n, "kernel: %d arguments and %d results for a spec of %d operands", n->n_args,
+                            n->n_results, s->n_operands);
   int64_t *dim = DHC_NEW_N(in->arena, int64_t, dims->dims.n + 1);
   int64_t *offset = DHC_NEW_N(in->arena, int64_t, offsets->dims.n + 1);
   if (!dhc_interp_attr_dims(in, n, "dims", dim) || !dhc_interp_attr_dims(in, n, "offsets", offset))
     return false;
   void **ptr = DHC_NEW_N(in->arena, void *, s->n_operands + 1);
   for (int k = 0; k < s->n_operands; k++) {
-    bool is_input = k < n->n_args;
-    const DhcArray *a = is_input ? dhc_in_arg(in, n, k) : dhc_in_result(in, n, k - n->n_args);
+    int r = k - n_in;
+    const DhcArray *a = r < 0 ? dhc_in_arg(in, n, k) : dhc_in_result(in, n, r);
     if (!a) return false;
+    if (r >= 0 && into->ints.at[r] >= 0) { /* the result starts as a copy */
+      const DhcArray *from = dhc_in_arg(in, n, (int)into->ints.at[r]);
+      for (int64_t e = 0; e < a->n; e++) dhc_in_copy(in->value[n->results[r]->id], e, from, e);
+    }
     ptr[k] = a->f ? (void *)(a->f + offset[k]) : (void *)(a->i + offset[k]);
   }
   DhcArena scratch;
@@ -30,3 +39,4 @@ bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
   dhc_arena_fini(&scratch);
   return true;
 }
+#endif

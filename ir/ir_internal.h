@@ -67,6 +67,23 @@ void dhc_print_double(double v, DhcText *to);
 /* Hexadecimal or decimal; NULL if text does not begin with a number. */
 const char *dhc_read_double(const char *text, double *out);
 void dhc_print_string(const char *s, DhcText *to); /* quoted, escaped */
+
+/* Printing of one function's parts. Values are numbered in list order, so that the text
+ * does not depend on the function's history. */
+typedef struct DhcPrinter {
+  DhcModule *m;
+  DhcText *to;
+  int *number;            /* by value id */
+  const DhcSubst *rename; /* of symbols, or NULL */
+  /* Text that stands for a callee; NULL: @name. */
+  const char *(*callee)(struct DhcPrinter *p, DhcFunc *f);
+  void *ctx; /* callee's own */
+} DhcPrinter;
+DhcPrinter dhc_printer_make(DhcFunc *f, DhcText *to, DhcArena *scratch);
+void dhc_print_node(DhcPrinter *p, const DhcNode *n);
+void dhc_print_type(DhcPrinter *p, const DhcType *t);
+void dhc_print_func_name(const char *name, DhcText *to); /* @name, quoted where needed */
+
 const char *dhc_role_name(DhcRole r); /* names.c; "?" if it is none */
 const char *dhc_func_kind_name(DhcFuncKind k);
 bool dhc_role_parse(const char *name, DhcRole *out);

@@ -189,8 +189,17 @@ bool dhc_shape_kernel(DhcShapeCtx *cx) {
   int n_in = 0;
   while (n_in < s->n_operands && !s->operand[n_in].out) n_in++;
   int n_out = s->n_operands - n_in, at = 0;
-  if (n->n_args != n_in)
-    return dhc_shape_error(cx, "the spec has %d inputs, got %d operands", n_in, n->n_args);
+  const DhcAttr *into = dhc_attr(n, "into");
+  if (into->ints.n != n_out)
+    return dhc_shape_error(cx, "the spec has %d outputs, 'into' has %d entries", n_out, into->ints.n);
+  int n_into = 0; /* results that start as a further argument's contents, in order */
+  for (int i = 0; i < n_out; i++) {
+    if (into->ints.at[i] < 0) continue;
+    if (into->ints.at[i] != n_in + n_into++) return dhc_shape_error(cx, "'into' does not count the arguments after the inputs");
+  }
+  if (n->n_args != n_in + n_into)
+    return dhc_shape_error(cx, "the spec has %d inputs and %d results start as arguments, got %d operands", n_in,
+                           n_into, n->n_args);
   for (int i = 0; i < n_in; i++)
     if (dhc_arg_type(cx, i)->dtype != s->operand[i].dtype)
       return dhc_shape_error(cx, "input %d of the spec is %s, got %s", i,
@@ -210,6 +219,8 @@ bool dhc_shape_kernel(DhcShapeCtx *cx) {
     if (rank < 0 || rank > shapes->dims.n - at)
       return dhc_shape_error(cx, "'ranks' and 'shapes' do not fit together");
     if (!dhc_result_of(cx, s->operand[n_in + i].dtype, (int)rank, shapes->dims.at + at)) return false;
+    if (into->ints.at[i] >= 0 && !dhc_type_equal(dhc_arg_type(cx, (int)into->ints.at[i]), &cx->type[i]))
+      return dhc_shape_error(cx, "result %d starts as an argument of another type", i);
     at += (int)rank;
   }
   if (at != shapes->dims.n) return dhc_shape_error(cx, "'ranks' and 'shapes' do not fit together");

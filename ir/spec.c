@@ -192,7 +192,7 @@ static bool check_ew(Check *c, int n) {
   if (d->op >= DHC_N_OPS || ew_rule[d->op].rule == T_NONE)
     return fail(c, "node %d: not an elementwise op", n);
   int k = ew_rule[d->op].n;
-  dhc_dtype t[3] = {DHC_F32, DHC_F32, DHC_F32};
+  dhc_dtype t[4] = {DHC_F32, DHC_F32, DHC_F32, DHC_F32};
   for (int i = 0; i < 4; i++) {
     if ((i < k) != (d->a[i] >= 0)) return fail(c, "node %d: wrong number of operands", n);
     if (i < k) t[i] = c->s->node[d->a[i]].dtype;

@@ -100,9 +100,11 @@ int dhc_opt_run(const DhcOptRequest *rq, FILE *out, FILE *err);
 /* The rules by name, for the property test over special values and the docs. */
 typedef struct DhcRuleInfo {
   const char *name;
+  DhcOp op;              /* of the node it replaces; a name may stand at several ops */
   const char *condition; /* why every bit stays, or the documented difference */
 } DhcRuleInfo;
-int dhc_simplify_rules(const DhcRuleInfo **rules);
+int dhc_simplify_rule_count(void);
+DhcRuleInfo dhc_simplify_rule_at(int i);
 
 /* ---- autodiff (autodiff.c, ad_split.c, vjp_*.c) ---------------------------- */
 

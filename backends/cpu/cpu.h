@@ -24,6 +24,8 @@ typedef struct DhcCpuTarget {
 dhc_status dhc_cpu_target(DhcArena *arena, const char *cpu, const char *features,
                           DhcCpuTarget *out) DHC_MUST_USE;
 
+const char *dhc_cpu_llvm_version(DhcArena *arena);
+
 /* ---- gen.c ------------------------------------------------------------------------ */
 
 /* One worker's code generator: an LLVM context and a target machine. */
@@ -51,5 +53,14 @@ void dhc_cpu_jit_close(DhcCpuJit *j); /* unloads everything */
 /* bytes are copied. fn[i] = address of names[i]. Not thread-safe. */
 dhc_status dhc_cpu_jit_add(DhcCpuJit *j, const char *bytes, size_t n_bytes,
                            const char *const *names, int n, dhc_kernel_fn *fn) DHC_MUST_USE;
+
+/* ---- math.c ------------------------------------------------------------------------ */
+
+/* Maximum error against double-precision libm over all f32 exponents and both signs,
+ * 200 points a binade, in units of the last place (tests/backends/test_math.c measures and
+ * bounds them). Denormal results, NaN, infinities and signed zeros are exact. */
+#define DHC_CPU_ULP(X) \
+  X(EXP, 1.0) X(EXPM1, 1.5) X(LOG, 1.0) X(LOG1P, 2.0) X(TANH, 2.5) X(SIGMOID, 2.0) \
+  X(SOFTPLUS, 2.0) X(ERF, 1.5) X(SQRT, 0.51) X(RSQRT, 1.51)
 
 #endif

@@ -46,11 +46,4 @@ LLVMValueRef dhc_cpu_from_bf16(DhcCpuW *w, LLVMValueRef bits, int lanes);
 LLVMValueRef dhc_cpu_fma(DhcCpuW *w, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z);
 LLVMValueRef dhc_cpu_refuse(DhcCpuW *w, const char *why);
 
-/* Maximum error against double-precision libm over all f32 exponents and both signs,
- * 200 points a binade, in units of the last place (tests/backends/test_math.c measures and
- * bounds them). Denormal results, NaN, infinities and signed zeros are exact. */
-#define DHC_CPU_ULP(X) \
-  X(EXP, 1.5) X(EXPM1, 2.5) X(LOG, 1.5) X(LOG1P, 2.5) X(TANH, 3.0) X(SIGMOID, 3.0) \
-  X(SOFTPLUS, 2.5) X(ERF, 2.5) X(SQRT, 0.51) X(RSQRT, 1.01)
-
 #endif

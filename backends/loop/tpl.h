@@ -26,7 +26,8 @@ typedef struct DhcTemplate {
 } DhcTemplate;
 /* By schedule's name; NULL or an empty name: the first row of that kind. */
 const DhcTemplate *dhc_template_find(const char *name, DhcKind kind);
-/* Builds and verifies; NULL with a message in *why (arena) if the template refused. */
+/* Builds and verifies. What the template refuses goes to the kind's "…_plain" row, if there
+ * is one; NULL with a message in *why (arena) if that refuses too. */
 DhcLp *dhc_template_build(const DhcTplInput *in, const char **why);
 
 #define TPL(kind, name, fn) void fn(const DhcTplInput *in, DhcLp *b);
@@ -64,6 +65,8 @@ typedef struct DhcTplCx {
   DhcLv value[DHC_SPEC_MAX_NODES];   /* made so far and still in scope, or NULL */
   int made_at[DHC_SPEC_MAX_NODES];   /* depth of value[] */
   int depth;                         /* number of dhc_tpl_push without pop */
+  DhcLv carried[DHC_SPEC_MAX_NODES]; /* SCAN node over state axes: its values now, a buffer of
+                                        vectors over those axes, or NULL */
 } DhcTplCx;
 
 void dhc_tpl_init(DhcTplCx *cx, const DhcTplInput *in, DhcLp *b);
@@ -128,6 +131,20 @@ dhc_dimprog dhc_tpl_count_prog(const DhcTplCx *cx, uint32_t axes);
 /* Stores every output whose axes, but for those bound, are exactly `extra`, in loops over
  * these; plan_vector is innermost if among them. */
 void dhc_tpl_store_loops(DhcTplCx *cx, uint32_t extra);
+/* Nodes that the outputs are made from. */
+void dhc_tpl_needed_by_outputs(const DhcSpec *s, bool *needed);
+/* The axis among `axes` along which most operands lie side by side, or -1 if there is none:
+ * schedule v[0] - 1 if that is set. */
+int dhc_tpl_choose_vector(const DhcTplCx *cx, uint32_t axes);
+/* Tasks, rows and vectors over the axes `par`, of which plan_vector may be one; body builds
+ * what is inside, with all of them bound. `work`: axes that body loops over. The cut is made
+ * from extents alone: about v[1] (0: DHC_TPL_TASK_ELEMENTS) elements a task. */
+void dhc_tpl_nest(DhcTplCx *cx, uint32_t par, uint32_t work, const bool *needed,
+                  void (*body)(DhcTplCx *cx, void *arg), void *arg);
+/* Element of carried[n] at the bound state axes. */
+DhcLv dhc_tpl_state_index(DhcTplCx *cx, int n);
+/* Every output, each set of unbound axes in its own loops. */
+void dhc_tpl_store_all(DhcTplCx *cx);
 /* Axes in the terms of operand o, those of index nodes included. */
 uint32_t dhc_tpl_operand_axes(const DhcTplCx *cx, int o);
 

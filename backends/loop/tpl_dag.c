@@ -318,6 +318,21 @@ static DhcLv elementwise(DhcTplCx *cx, const DhcSpecNode *d) {
   return d->dtype == DHC_BF16 && d->op != DHC_OP_SELECT ? dhc_lp_cast(cx->b, v, DHC_BF16) : v;
 }
 
+static DhcLv carried_state(DhcTplCx *cx, int n) {
+  bool vector = cx->vector_axis >= 0 && (cx->varies[n] >> cx->vector_axis & 1);
+  return dhc_lp_load(cx->b, cx->carried[n], dhc_tpl_state_index(cx, n), vector ? cx->lanes : 1, 0);
+}
+
+DhcLv dhc_tpl_state_index(DhcTplCx *cx, int n) {
+  DhcLp *b = cx->b;
+  DhcLv at = dhc_lp_i64(b, 0);
+  for (int a = 0; a < cx->s->n_axes; a++)
+    if (cx->s->axis[a].role == DHC_AXIS_RED && (cx->varies[n] >> a & 1))
+      at = dhc_lp_add(b, dhc_lp_mul(b, at, cx->extent[a]), cx->index[a]);
+  bool vector = cx->vector_axis >= 0 && (cx->varies[n] >> cx->vector_axis & 1);
+  return vector ? dhc_lp_mulc(b, at, cx->lanes) : at;
+}
+
 static DhcLv make(DhcTplCx *cx, int n) {
   DhcLp *b = cx->b;
   const DhcSpecNode *d = &cx->s->node[n];
@@ -335,7 +350,10 @@ static DhcLv make(DhcTplCx *cx, int n) {
   case DHC_SN_RANDOM:
     return random_bits(cx, dhc_tpl_eval(cx, d->a[0]), dhc_tpl_eval(cx, d->a[1]),
                        dhc_tpl_eval(cx, d->a[2]), dhc_tpl_eval(cx, d->a[3]));
-  case DHC_SN_SCAN: dhc_lp_refuse(b, "node %d: a scan in a template for other kinds", n); break;
+  case DHC_SN_SCAN:
+    if (cx->carried[n]) return carried_state(cx, n);
+    dhc_lp_refuse(b, "node %d: a scan in a template for other kinds", n);
+    break;
   case DHC_SN_FOLD: break;
   }
   return dhc_lp_zero(b, d->dtype, 1);
@@ -368,7 +386,7 @@ void dhc_tpl_hoist(DhcTplCx *cx, const bool *needed) {
   bool waits[DHC_SPEC_MAX_NODES] = {false}; /* for a scan whose value is not set yet */
   for (int n = 0; n < cx->s->n_nodes; n++) {
     const DhcSpecNode *d = &cx->s->node[n];
-    waits[n] = d->kind == DHC_SN_SCAN && !cx->value[n];
+    waits[n] = d->kind == DHC_SN_SCAN && !cx->value[n] && !cx->carried[n];
     for (int k = 0; k < 4; k++)
       if (d->a[k] >= 0 && waits[d->a[k]] && !cx->value[n]) waits[n] = true;
     if (!needed[n] || waits[n] || (cx->varies[n] & ~cx->bound)) continue;

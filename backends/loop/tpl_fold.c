@@ -57,7 +57,8 @@ static bool waits_for_scan(const DhcTplCx *cx, int n) {
   bool needed[DHC_SPEC_MAX_NODES] = {false};
   dhc_tpl_needed(cx->s, n, needed);
   for (int m = 0; m < n; m++)
-    if (needed[m] && cx->s->node[m].kind == DHC_SN_SCAN && !cx->value[m]) return true;
+    if (needed[m] && cx->s->node[m].kind == DHC_SN_SCAN && !cx->value[m] && !cx->carried[m])
+      return true;
   return false;
 }
 

@@ -113,7 +113,7 @@ void dhc_tpl_store_loops(DhcTplCx *cx, uint32_t extra) {
 }
 
 /* Outputs over parallel axes only first, then each set of reduced axes once. */
-static void store_all(DhcTplCx *cx) {
+void dhc_tpl_store_all(DhcTplCx *cx) {
   DHC_VEC(uint32_t) done = {0};
   for (int o = dhc_spec_n_inputs(cx->s); o < cx->s->n_operands; o++) {
     uint32_t extra = dhc_tpl_operand_axes(cx, o) & ~cx->bound;
@@ -122,6 +122,14 @@ static void store_all(DhcTplCx *cx) {
     if (seen) continue;
     DHC_PUSH(cx->b->arena, &done, extra);
     dhc_tpl_store_loops(cx, extra);
+  }
+}
+
+void dhc_tpl_needed_by_outputs(const DhcSpec *s, bool *needed) {
+  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) {
+    dhc_tpl_needed(s, s->operand[o].stored, needed);
+    for (int t = 0; t < s->operand[o].n_terms; t++)
+      if (s->operand[o].term[t].index >= 0) dhc_tpl_needed(s, s->operand[o].term[t].index, needed);
   }
 }
 
@@ -151,11 +159,12 @@ static int operand_score(const DhcTplCx *cx, int o, int axis) {
   return 0;
 }
 
-static int choose_vector_axis(const DhcTplCx *cx) {
+int dhc_tpl_choose_vector(const DhcTplCx *cx, uint32_t axes) {
   const DhcSpec *s = cx->s;
+  if (cx->in->schedule && cx->in->schedule->v[0] > 0) return cx->in->schedule->v[0] - 1;
   int best = -1, best_score = -1000000;
   for (int a = 0; a < s->n_axes; a++) {
-    if (!may_be_lanes(s, a)) continue;
+    if (!(axes >> a & 1) || !may_be_lanes(s, a)) continue;
     int score = 0;
     for (int o = 0; o < s->n_operands; o++) score += operand_score(cx, o, a);
     for (int n = 0; n < s->n_nodes; n++)
@@ -203,15 +212,65 @@ static Cut cut(DhcTplCx *cx, uint32_t rows, uint32_t red, int vector) {
   return c;
 }
 
-static void vector_block(DhcTplCx *cx, int axis, DhcLv lo, DhcLv hi, const bool *needed) {
+typedef struct Nest {
+  const bool *needed;
+  void (*body)(DhcTplCx *cx, void *arg);
+  void *arg;
+} Nest;
+
+static void vector_block(DhcTplCx *cx, DhcLv lo, DhcLv hi, const Nest *nest) {
   DhcLp *b = cx->b;
   DhcLv i = dhc_lp_for(b, lo, hi, DHC_TPL_LANES);
   DhcTplMark mark = dhc_tpl_push(cx);
-  dhc_tpl_bind_vector(cx, axis, i, DHC_TPL_LANES, dhc_lp_tail(b, i, hi, DHC_TPL_LANES));
-  dhc_tpl_hoist(cx, needed);
-  store_all(cx);
+  DhcLv on = dhc_lp_tail(b, i, hi, DHC_TPL_LANES);
+  dhc_tpl_bind_vector(cx, cx->plan_vector, i, DHC_TPL_LANES, on);
+  dhc_tpl_hoist(cx, nest->needed);
+  nest->body(cx, nest->arg);
   dhc_tpl_pop(cx, &mark);
   dhc_lp_end(b);
+}
+
+void dhc_tpl_nest(DhcTplCx *cx, uint32_t par, uint32_t work, const bool *needed,
+                  void (*body)(DhcTplCx *cx, void *arg), void *arg) {
+  DhcLp *b = cx->b;
+  Nest nest = {needed, body, arg};
+  int vector = cx->plan_vector >= 0 && (par >> cx->plan_vector & 1) ? cx->plan_vector : -1;
+  uint32_t rows = vector >= 0 ? par & ~(1u << vector) : par;
+  Cut c = cut(cx, rows, work, vector);
+  DhcLv n_blocks = dhc_lp_prog(b, c.n_blocks), block = dhc_lp_prog(b, c.block);
+  DhcLv n_rows = dhc_lp_prog(b, c.rows), per_task = dhc_lp_prog(b, c.rows_per_task);
+  DhcLv task = dhc_lp_tasks(b, c.n_tasks);
+  DhcTplMark in_task = dhc_tpl_push(cx);
+  dhc_tpl_hoist(cx, needed); /* scalars; a fold of everything is here */
+  DhcLv first = dhc_lp_mul(b, dhc_lp_udiv(b, task, n_blocks), per_task);
+  DhcLv last = dhc_lp_min(b, n_rows, dhc_lp_add(b, first, per_task));
+  DhcLv lo = dhc_lp_mul(b, dhc_lp_urem(b, task, n_blocks), block), hi = NULL;
+  if (vector >= 0) hi = dhc_lp_min(b, cx->extent[vector], dhc_lp_add(b, lo, block));
+  DhcTplRows r = {0};
+  DhcTplMark in_row = {0};
+  if (rows) {
+    r = dhc_tpl_rows(cx, rows, first);
+    dhc_lp_for(b, first, last, 1);
+    in_row = dhc_tpl_push(cx);
+    dhc_tpl_rows_bind(cx, &r);
+    dhc_tpl_hoist(cx, needed);
+  }
+  if (vector >= 0) vector_block(cx, lo, hi, &nest);
+  else body(cx, arg);
+  if (rows) {
+    dhc_tpl_pop(cx, &in_row);
+    dhc_tpl_rows_next(cx, &r);
+    dhc_lp_end(b);
+  }
+  dhc_tpl_pop(cx, &in_task);
+  dhc_lp_end(b);
+}
+
+/* ---- map and row ------------------------------------------------------------------------------ */
+
+static void store_body(DhcTplCx *cx, void *arg) {
+  (void)arg;
+  dhc_tpl_store_all(cx);
 }
 
 void dhc_tpl_row(const DhcTplInput *in, DhcLp *b) {
@@ -224,43 +283,10 @@ void dhc_tpl_row(const DhcTplInput *in, DhcLp *b) {
     else dhc_lp_refuse(b, "sequential axis in a template for maps and rows");
   }
   if (b->refused) return;
-  int forced = in->schedule ? in->schedule->v[0] - 1 : -1;
-  cx.plan_vector = forced >= 0 ? forced : choose_vector_axis(&cx);
-  int vector = cx.plan_vector >= 0 && (par >> cx.plan_vector & 1) ? cx.plan_vector : -1;
-  uint32_t rows = vector >= 0 ? par & ~(1u << vector) : par;
-
+  cx.plan_vector = dhc_tpl_choose_vector(&cx, par | red);
   bool needed[DHC_SPEC_MAX_NODES] = {false};
-  for (int o = dhc_spec_n_inputs(cx.s); o < cx.s->n_operands; o++)
-    dhc_tpl_needed(cx.s, cx.s->operand[o].stored, needed);
-
-  Cut c = cut(&cx, rows, red, vector);
-  DhcLv n_blocks = dhc_lp_prog(b, c.n_blocks), block = dhc_lp_prog(b, c.block);
-  DhcLv n_rows = dhc_lp_prog(b, c.rows), per_task = dhc_lp_prog(b, c.rows_per_task);
-  DhcLv task = dhc_lp_tasks(b, c.n_tasks);
-  DhcTplMark in_task = dhc_tpl_push(&cx);
-  dhc_tpl_hoist(&cx, needed); /* scalars; a fold of everything is here */
-  DhcLv first = dhc_lp_mul(b, dhc_lp_udiv(b, task, n_blocks), per_task);
-  DhcLv last = dhc_lp_min(b, n_rows, dhc_lp_add(b, first, per_task));
-  DhcLv lo = dhc_lp_mul(b, dhc_lp_urem(b, task, n_blocks), block), hi = NULL;
-  if (vector >= 0) hi = dhc_lp_min(b, cx.extent[vector], dhc_lp_add(b, lo, block));
-  DhcTplRows r = {0};
-  DhcTplMark in_row = {0};
-  if (rows) {
-    r = dhc_tpl_rows(&cx, rows, first);
-    dhc_lp_for(b, first, last, 1);
-    in_row = dhc_tpl_push(&cx);
-    dhc_tpl_rows_bind(&cx, &r);
-    dhc_tpl_hoist(&cx, needed);
-  }
-  if (vector >= 0) vector_block(&cx, vector, lo, hi, needed);
-  else store_all(&cx);
-  if (rows) {
-    dhc_tpl_pop(&cx, &in_row);
-    dhc_tpl_rows_next(&cx, &r);
-    dhc_lp_end(b);
-  }
-  dhc_tpl_pop(&cx, &in_task);
-  dhc_lp_end(b);
+  dhc_tpl_needed_by_outputs(in->spec, needed);
+  dhc_tpl_nest(&cx, par, red, needed, store_body, NULL);
 }
 
 void dhc_tpl_map(const DhcTplInput *in, DhcLp *b) { dhc_tpl_row(in, b); }

@@ -97,8 +97,9 @@ typedef enum dhc_arena_kind {
 } dhc_arena_kind;
 
 /* A buffer's byte offset at bind time is, in table order,
- *   alias >= 0:  offset(alias) + at
- *   otherwise:   max(at, end(below[0]), end(below[1]), …) rounded up to 64,
+ *   alias >= 0:    offset(alias) + at
+ *   n_below == 0:  at
+ *   otherwise:     max(at, end(below[0]), end(below[1]), …) rounded up to 64,
  * where end(b) = offset(b) + bytes(b). */
 typedef struct dhc_buffer {
   int32_t arena; /* dhc_arena_kind */

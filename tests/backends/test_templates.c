@@ -85,9 +85,210 @@ static void row_columns(void **st) {
     }
 }
 
+/* one sum over everything, several axes, more than one block of 4,096 */
+static void row_all(void **st) {
+  (void)st;
+  static const int64_t shape[][2] = {{3, 5}, {17, 16}, {1, 40000}, {129, 65}, {4097, 3}, {7, 4111}};
+  for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+    for (int form = 0; form < 2; form++) {
+      SpecCase c;
+      case_init(&c, DHC_KIND_ROW);
+      int r[2] = {case_axis(&c, DHC_AXIS_RED, shape[i][0], false),
+                  case_axis(&c, DHC_AXIS_RED, shape[i][1], false)};
+      int x = case_load(&c, case_operand(&c, DHC_F32, -1, 2, r));
+      int sq = case_ew(&c, DHC_OP_MUL, x, x, -1);
+      case_operand(&c, DHC_F32, case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, 3, sq, -1), 0, NULL);
+      case_operand(&c, DHC_F32, case_fold(&c, DHC_OP_REDUCE_MAX, DHC_F32, 3, x, -1), 0, NULL);
+      case_operand(&c, DHC_I32, case_fold(&c, DHC_OP_ARGMAX, DHC_I32, 3, x, -1), 0, NULL);
+      case_check(&c, NULL, form ? (int[8]){1} : NULL, 1e-5);
+      case_free(&c);
+    }
+}
+
+/* the same sum by lanes and in order has the same bits: rows [i, r] -> [i] against columns */
+static void row_mean_var(void **st) {
+  (void)st;
+  for (int i = 0; i < N_ODD; i++) {
+    SpecCase c;
+    case_init(&c, DHC_KIND_ROW);
+    int ir[2] = {case_axis(&c, DHC_AXIS_PAR, 19, false), case_axis(&c, DHC_AXIS_RED, odd[i], false)};
+    int x = case_load(&c, case_operand(&c, DHC_F32, -1, 2, ir));
+    int g = case_load(&c, case_operand(&c, DHC_F32, -1, 1, &ir[1]));
+    int n = case_const(&c, 1 / (double)odd[i]);
+    int m = case_ew(&c, DHC_OP_MUL, case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, 2, x, -1), n, -1);
+    int d = case_ew(&c, DHC_OP_SUB, x, m, -1);
+    int v = case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, 2, case_ew(&c, DHC_OP_MUL, d, d, -1), -1);
+    v = case_ew(&c, DHC_OP_ADD, case_ew(&c, DHC_OP_MUL, v, n, -1), case_const(&c, 1e-5), -1);
+    int y = case_ew(&c, DHC_OP_MUL, d, case_ew(&c, DHC_OP_RSQRT, v, -1, -1), -1);
+    case_operand(&c, DHC_F32, case_ew(&c, DHC_OP_MUL, y, g, -1), 2, ir);
+    case_check(&c, NULL, (int[8]){0, 300}, odd[i] > 1 ? 1e-5 : 1e-3);
+    case_free(&c);
+  }
+}
+
+/* 2x2 window maximum with its index, a guarded shift, a gather, integers */
+static void map_access(void **st) {
+  (void)st;
+  for (int64_t w = 2; w < 40; w += 5) {
+    SpecCase c;
+    case_init(&c, DHC_KIND_MAP);
+    int i = case_axis(&c, DHC_AXIS_PAR, 5, false), j = case_axis(&c, DHC_AXIS_PAR, w, false);
+    int ij[2] = {i, j};
+    int idx = case_operand(&c, DHC_I32, -1, 2, ij);
+    int x = case_operand(&c, DHC_F32, -1, 0, NULL);
+    case_term(&c, x, (DhcTerm){.n_axes = 1, .axis = {i}, .coef = {1}, .div = 1, .index = -1}, w, 0, 0);
+    case_term(&c, x, (DhcTerm){.n_axes = 1, .axis = {j}, .coef = {1}, .div = 1, .index = -1,
+                               .guarded = true, .unit = true}, 1, -3, w);
+    int table = case_operand(&c, DHC_F32, -1, 1, &i);
+    int li = case_load(&c, idx);
+    case_term(&c, table, (DhcTerm){.div = 1, .index = li, .guarded = true}, 5, 0, 7);
+    int half = case_operand(&c, DHC_F32, -1, 0, NULL);
+    case_term(&c, half, (DhcTerm){.n_axes = 1, .axis = {j}, .coef = {1}, .div = 2, .index = -1,
+                                  .guarded = true, .unit = true}, 1, -1, w / 2);
+    int third = case_operand(&c, DHC_F32, -1, 0, NULL);
+    case_term(&c, third, (DhcTerm){.n_axes = 2, .axis = {i, j}, .coef = {2, -1}, .div = 3, .index = -1,
+                                   .guarded = true, .unit = true}, 1, 6, 4);
+    c.s->operand[table].term[0].unit = false; /* dense over i: stride 1, then rows of 5 */
+    int n = case_ew(&c, DHC_OP_ADD, case_load(&c, x), case_load(&c, table), -1);
+    n = case_ew(&c, DHC_OP_ADD, n, case_load(&c, half), -1);
+    n = case_ew(&c, DHC_OP_SUB, n, case_load(&c, third), -1);
+    case_operand(&c, DHC_F32, n, 2, ij);
+    int seven = case_node(&c, (DhcSpecNode){.kind = DHC_SN_CONST, .dtype = DHC_I32, .a = {-1, -1, -1, -1}, .i = -3});
+    case_operand(&c, DHC_I32, case_ew(&c, DHC_OP_FLOORDIV, li, seven, -1), 2, ij);
+    case_operand(&c, DHC_I32, case_ew(&c, DHC_OP_REM, li, seven, -1), 2, ij);
+    case_operand(&c, DHC_BOOL, case_ew(&c, DHC_OP_LT, li, case_ew(&c, DHC_OP_ABS, seven, -1, -1), -1), 2, ij);
+    for (int v = 0; v < 3; v++) case_check(&c, NULL, (int[8]){v, 16}, 1e-6);
+    case_free(&c);
+  }
+}
+
+static void row_window(void **st) {
+  (void)st;
+  for (int64_t w = 1; w < 40; w += 6) {
+    SpecCase c;
+    case_init(&c, DHC_KIND_ROW);
+    int y = case_axis(&c, DHC_AXIS_PAR, 3, false), x = case_axis(&c, DHC_AXIS_PAR, w, false);
+    int wy = case_axis(&c, DHC_AXIS_RED, 2, true), wx = case_axis(&c, DHC_AXIS_RED, 2, true);
+    int in = case_operand(&c, DHC_F32, -1, 0, NULL);
+    int64_t row = 2 * w + 1;
+    case_term(&c, in, (DhcTerm){.n_axes = 2, .axis = {y, wy}, .coef = {2, 1}, .div = 1, .index = -1,
+                                .guarded = true}, row, 0, 7);
+    case_term(&c, in, (DhcTerm){.n_axes = 2, .axis = {x, wx}, .coef = {2, 1}, .div = 1, .index = -1,
+                                .guarded = true, .unit = true}, 1, 0, row);
+    int v = case_load(&c, in), yx[2] = {y, x};
+    uint32_t axes = 1u << wy | 1u << wx;
+    case_operand(&c, DHC_F32, case_fold(&c, DHC_OP_REDUCE_MAX, DHC_F32, axes, v, -1), 2, yx);
+    case_operand(&c, DHC_I32, case_fold(&c, DHC_OP_ARGMAX, DHC_I32, axes, v, -1), 2, yx);
+    case_operand(&c, DHC_F32, case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, axes, v, -1), 2, yx);
+    case_check(&c, NULL, NULL, 1e-6);
+    case_free(&c);
+  }
+}
+
+/* relu(x w^T + b), any order of axes */
+static void dot_plain(void **st) {
+  (void)st;
+  for (int k = 1; k < 60; k += 19)
+    for (int v = 0; v < 4; v++) {
+      SpecCase c;
+      case_init(&c, DHC_KIND_DOT);
+      int i = case_axis(&c, DHC_AXIS_PAR, 7, false), j = case_axis(&c, DHC_AXIS_PAR, 18, false);
+      int r = case_axis(&c, DHC_AXIS_RED, k, false);
+      int x = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){i, r}));
+      int w = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){j, r}));
+      int b = case_load(&c, case_operand(&c, DHC_F32, -1, 1, &j));
+      int n = case_ew(&c, DHC_OP_ADD, case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 4, x, w), b, -1);
+      case_operand(&c, DHC_F32, case_ew(&c, DHC_OP_MAX, n, case_const(&c, 0), -1), 2, (int[]){i, j});
+      case_check(&c, NULL, (int[8]){v, 32}, 1e-5);
+      case_free(&c);
+    }
+}
+
+/* h over (b, t, d) both ways; y[b,t,d] = sum over n of h[b,t,d,n] c[b,t,n] */
+static void scans(void **st) {
+  (void)st;
+  for (int64_t d = 1; d < 40; d += 13)
+    for (int reverse = 0; reverse < 2; reverse++)
+      for (int states = 0; states < 3; states++) {
+        SpecCase c;
+        case_init(&c, DHC_KIND_SCAN);
+        c.lo = -0.9, c.hi = 0.9;
+        c.s->n_attrs = 1, c.s->attr[0] = reverse;
+        int b = case_axis(&c, DHC_AXIS_PAR, 3, false), j = case_axis(&c, DHC_AXIS_PAR, d, false);
+        int t = case_axis(&c, DHC_AXIS_SEQ, 9, false);
+        int btj[3] = {b, t, j};
+        int x = case_load(&c, case_operand(&c, DHC_F32, -1, 3, btj));
+        int y;
+        if (!states) {
+          int a = case_load(&c, case_operand(&c, DHC_F32, -1, 3, btj));
+          int h0 = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){b, j}));
+          y = case_node(&c, (DhcSpecNode){.kind = DHC_SN_SCAN, .op = DHC_OP_LINEAR_SCAN, .dtype = DHC_F32, .a = {a, x, h0, -1}});
+        } else {
+          int n = case_axis(&c, DHC_AXIS_RED, 5, states == 1);
+          int a = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){j, n}));
+          int w = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){b, t, n}));
+          int h0 = case_const(&c, 0);
+          int h = case_node(&c, (DhcSpecNode){.kind = DHC_SN_SCAN, .op = DHC_OP_LINEAR_SCAN, .dtype = DHC_F32,
+                                              .a = {case_ew(&c, DHC_OP_EXP, case_ew(&c, DHC_OP_MUL, a, x, -1), -1, -1), case_ew(&c, DHC_OP_MUL, x, w, -1), h0, -1}});
+          y = case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, 1u << n, case_ew(&c, DHC_OP_MUL, h, w, -1), -1);
+        }
+        case_operand(&c, DHC_F32, y, 3, btj);
+        for (int v = 0; v < 3; v++) case_check(&c, NULL, (int[8]){v, 16}, 1e-5);
+        case_free(&c);
+      }
+}
+
+/* table[index[i], j] += u[i, j], both orders of importance; indices outside are dropped */
+static void scatters(void **st) {
+  (void)st;
+  for (int64_t n = 1; n < 60; n += 19)
+    for (int v = 0; v < 3; v += 2) {
+      SpecCase c;
+      case_init(&c, DHC_KIND_SCATTER);
+      int i = case_axis(&c, DHC_AXIS_PAR, 23, false), j = case_axis(&c, DHC_AXIS_PAR, n, false);
+      int ix = case_load(&c, case_operand(&c, DHC_I32, -1, 1, &i));
+      int u = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){i, j}));
+      int out = case_operand(&c, DHC_F32, u, 1, &j);
+      case_term(&c, out, (DhcTerm){.div = 1, .index = ix, .guarded = true}, n, -1, 6);
+      case_check(&c, NULL, (int[8]){v, 16}, 1e-6);
+      case_free(&c);
+    }
+}
+
+/* random bits are exact, casts of every pair of dtypes */
+static void random_and_casts(void **st) {
+  (void)st;
+  SpecCase c;
+  case_init(&c, DHC_KIND_MAP);
+  int a = case_axis(&c, DHC_AXIS_PAR, 37, false);
+  c.s->n_args = 3;
+  c.arg[0] = 0x123456789a, c.arg[1] = 7, c.arg[2] = 0x100000005;
+  int k[4];
+  for (int i = 0; i < 3; i++)
+    k[i] = case_node(&c, (DhcSpecNode){.kind = DHC_SN_ARG, .dtype = DHC_I64, .a = {-1, -1, -1, -1}, .operand = i});
+  k[3] = case_node(&c, (DhcSpecNode){.kind = DHC_SN_AXIS, .dtype = DHC_I64, .a = {-1, -1, -1, -1}, .operand = a});
+  int r = case_node(&c, (DhcSpecNode){.kind = DHC_SN_RANDOM, .dtype = DHC_U32, .a = {k[0], k[1], k[2], k[3]}});
+  case_operand(&c, DHC_U32, r, 1, &a);
+  case_check(&c, NULL, NULL, 0);
+  case_free(&c);
+  static const dhc_dtype all[] = {DHC_F64, DHC_F32, DHC_I64, DHC_I32, DHC_I16, DHC_I8, DHC_U32, DHC_U16, DHC_U8, DHC_BOOL};
+  for (int from = 0; from < 10; from++) {
+    case_init(&c, DHC_KIND_MAP);
+    a = case_axis(&c, DHC_AXIS_PAR, 67, false);
+    c.lo = -70000, c.hi = 70000, c.int_hi = from == 2 ? 1000000 : 127;
+    int x = case_load(&c, case_operand(&c, all[from], -1, 1, &a));
+    for (int to = 0; to < 10; to++)
+      case_operand(&c, all[to], to == from ? x : case_node(&c, (DhcSpecNode){.kind = DHC_SN_EW, .op = DHC_OP_CAST, .dtype = all[to], .a = {x, -1, -1, -1}}), 1, &a);
+    case_check(&c, NULL, NULL, 1e-6);
+    case_free(&c);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(map_flat), cmocka_unit_test(map_broadcast), cmocka_unit_test(row_softmax),
-      cmocka_unit_test(row_columns)};
+      cmocka_unit_test(row_columns), cmocka_unit_test(row_all), cmocka_unit_test(row_mean_var),
+      cmocka_unit_test(map_access), cmocka_unit_test(row_window), cmocka_unit_test(dot_plain),
+      cmocka_unit_test(scans), cmocka_unit_test(scatters), cmocka_unit_test(random_and_casts)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,272 @@
+/* Running a compiled entry: bind its plan to sizes (cached), put inputs and scalars in
+ * place, run the items, say where the results lie. */
+#include <stdlib.h>
+
+#include "api/api.h"
+
+enum { MAX_BOUND = 8 };
+
+typedef struct Bound {
+  int64_t *symbols;
+  DhcBound *bound;
+  struct Bound *next;
+} Bound;
+
+/* Growable memory that all versions of a program share. */
+typedef struct ExecCpu {
+  void *work, *io, *scratch, *scalars, *grads;
+  int64_t work_bytes, io_bytes, scratch_bytes, grads_bytes;
+} ExecCpu;
+
+enum { SCALAR_BYTES = 8 };
+
+static dhc_status need(void **at, int64_t *have, int64_t bytes, const char *what) {
+  if (bytes <= *have && *at) return dhc_status_ok();
+  dhc_aligned_free(*at);
+  *have = 0;
+  *at = dhc_aligned_alloc(bytes ? bytes : 64);
+  if (!*at) return dhc_status_memory((long long)bytes, what);
+  *have = bytes;
+  return dhc_status_ok();
+}
+
+static dhc_status cpu_state(dhc_program *p, ExecCpu **out) {
+  if (!p->cpu) {
+    p->cpu = calloc(1, sizeof *p->cpu);
+    if (!p->cpu) return dhc_status_memory((long long)sizeof *p->cpu, "a program");
+    p->cpu->scalars = dhc_aligned_alloc(SCALAR_BYTES * API_MAX_SCALARS);
+    if (!p->cpu->scalars) return dhc_status_memory(SCALAR_BYTES * API_MAX_SCALARS, "scalars");
+  }
+  *out = p->cpu;
+  return dhc_status_ok();
+}
+
+static dhc_dimprog constant(DhcArena *a, int64_t v) {
+  int64_t *code = DHC_NEW_N(a, int64_t, 2);
+  code[0] = DHC_DIM_CONST;
+  code[1] = v;
+  return (dhc_dimprog){code, 2};
+}
+
+/* Byte offset of a persistent parameter in its arena of this program; -1: not persistent. */
+static int64_t place_in_arena(dhc_program *p, const DhcFunc *f, int i) {
+  const DhcParamInfo *info = &f->param_info.at[i];
+  Memory *mem = &p->mem;
+  switch (info->role) {
+    case DHC_ROLE_PARAM: return mem->place.slots[info->decl].offset * (int64_t)mem->float_bytes;
+    case DHC_ROLE_BUFFER:
+    case DHC_ROLE_TABLE:
+    case DHC_ROLE_STATE: return mem->place.slots[info->decl].offset;
+    case DHC_ROLE_ARENA: {
+      if (!strcmp(info->name, "$w")) return 0;
+      int k = memory_state(mem, info->name);
+      return k < 0 ? -1 : k * memory_state_bytes(mem);
+    }
+    case DHC_ROLE_SCALAR: {
+      const double *s = memory_scalar(mem, info->name);
+      return s ? (s - mem->scalars) * SCALAR_BYTES : -1;
+    }
+    default: return -1;
+  }
+}
+
+/* Moves the plan's persistent buffers to this program's places. */
+static dhc_status place_buffers(dhc_program *p, Version *v) {
+  if (v->placed) return dhc_status_ok();
+  DhcArena *a = &p->m->s->arena;
+  dhc_plan *plan = &v->planned->plan;
+  dhc_buffer *b = dhc_arena_dup(a, plan->buffers, sizeof *b * (size_t)plan->n_buffers);
+  for (int i = 0; i < v->func->params.n; i++) {
+    int k = v->planned->params[i].buffer;
+    if (k < 0 || v->func->param_info.at[i].role == DHC_ROLE_INPUT) continue;
+    int64_t at = place_in_arena(p, v->func, i);
+    if (at < 0) return dhc_status_make(DHC_E_ENVIRONMENT, "no place for '%s'", v->func->param_info.at[i].name);
+    b[k].alias = -1;
+    b[k].n_below = 0;
+    b[k].at = constant(a, at);
+  }
+  plan->buffers = b;
+  v->placed = true;
+  return dhc_status_ok();
+}
+
+static dhc_status symbol_values(const Version *v, const dhc_tensor *const *in, int64_t *values) {
+  const DhcFunc *f = v->func;
+  bool bound[32] = {false};
+  if (f->symbols.n > 32) return dhc_status_make(DHC_E_INPUT, "entry '%s' has more than 32 symbols", v->entry);
+  for (int round = 0; round < 2; round++)
+    for (int i = 0; i < f->params.n; i++)
+      for (int d = 0; in[i] && d < in[i]->rank; d++) {
+        bool unbound = false;
+        const DhcDim *dim = f->params.at[i]->type.dim[d];
+        if (in[i]->rank != f->params.at[i]->type.rank || !dhc_dim_unify(dim, in[i]->dim[d], f->symbols.n, f->symbols.at, values, bound, &unbound)) {
+          char got[128];
+          DhcText t = {.arena = f->module->arena};
+          dhc_type_print(&f->params.at[i]->type, &t);
+          return dhc_status_make(DHC_E_INPUT, "input '%s' is %s, entry '%s' needs %s", in[i]->name,
+                                 dhc_tensor_shape_text(in[i]->rank, in[i]->dim, got, sizeof got), v->entry, dhc_text_str(&t));
+        }
+      }
+  for (int i = 0; i < f->symbols.n; i++)
+    if (!bound[i]) values[i] = 1;
+  return dhc_status_ok();
+}
+
+static dhc_status bind(dhc_program *p, Version *v, const int64_t *values, Bound **out) {
+  int n = v->func->symbols.n;
+  Bound **link = &v->bound;
+  int depth = 0;
+  for (; *link; link = &(*link)->next, depth++) {
+    Bound *b = *link;
+    if (memcmp(b->symbols, values, sizeof *values * (size_t)n)) continue;
+    *link = b->next; /* newest first */
+    b->next = v->bound;
+    *out = v->bound = b;
+    return dhc_status_ok();
+  }
+  Bound *b = calloc(1, sizeof *b);
+  int64_t *copy = calloc((size_t)n + 1, sizeof *copy);
+  if (!b || !copy) {
+    free(b);
+    free(copy);
+    return dhc_status_memory((long long)sizeof *b, "a binding");
+  }
+  memcpy(copy, values, sizeof *values * (size_t)n);
+  b->symbols = copy;
+  dhc_status st = dhc_plan_bind(&v->planned->plan, v->kernel_ptrs, values, dhc_pool_threads(p->m->s->pool), &b->bound);
+  if (st.code != DHC_OK) {
+    free(copy);
+    free(b);
+    return st;
+  }
+  b->next = v->bound;
+  *out = v->bound = b;
+  for (link = &v->bound, depth = 0; *link; depth++) { /* forget the oldest */
+    Bound *old = *link;
+    if (depth < MAX_BOUND) {
+      link = &old->next;
+      continue;
+    }
+    *link = old->next;
+    dhc_bound_free(old->bound);
+    free(old->symbols);
+    free(old);
+  }
+  return dhc_status_ok();
+}
+
+static void *buffer_at(void *const *base, const Version *v, const DhcBound *b, int buffer) {
+  return (char *)base[v->planned->plan.buffers[buffer].arena] + dhc_bound_buffer_offset(b, buffer);
+}
+
+static void fill_ones(void *at, dhc_dtype t, int64_t n) {
+  double one = 1;
+  for (int64_t i = 0; i < n; i++) dhc_tensor_convert((char *)at + i * dhc_dtype_bytes(t), (int32_t)t, &one, DHC_F64, 1);
+}
+
+static void put_inputs(dhc_program *p, Version *v, const dhc_tensor *const *in, void *const *base, const DhcBound *b) {
+  const DhcFunc *f = v->func;
+  for (int i = 0; i < f->params.n; i++) {
+    int k = v->planned->params[i].buffer;
+    if (k < 0) continue;
+    const DhcParamInfo *info = &f->param_info.at[i];
+    dhc_dtype t = f->params.at[i]->type.dtype;
+    void *at = buffer_at(base, v, b, k);
+    if (info->role == DHC_ROLE_SCALAR) {
+      dhc_tensor_convert(at, (int32_t)t, memory_scalar(&p->mem, info->name), DHC_F64, 1);
+    } else if (info->role == DHC_ROLE_INPUT && in[i]) {
+      int64_t n = dhc_tensor_elements(in[i]);
+      if (in[i]->dtype == t)
+        memcpy(at, in[i]->data, (size_t)(n * dhc_dtype_bytes(t)));
+      else
+        dhc_tensor_convert(at, (int32_t)t, in[i]->data, (int32_t)in[i]->dtype, n);
+    } else if (info->role == DHC_ROLE_INPUT) { /* a cotangent nobody gave */
+      int64_t bytes = dhc_bound_buffer_bytes(b, k);
+      memset(at, 0, (size_t)bytes);
+      if (f->params.at[i]->type.rank == 0 && !strcmp(info->name, "cotangent.loss")) fill_ones(at, t, 1);
+    }
+  }
+}
+
+static dhc_status describe_results(dhc_program *p, Entry *e, Version *v, void *const *base, const DhcBound *b) {
+  const DhcFunc *f = v->func;
+  if (!v->results) v->results = DHC_NEW_N(&p->arena, dhc_tensor, f->results.n + 1);
+  e->results = v->results;
+  e->n_results = f->results.n;
+  for (int i = 0; i < f->results.n; i++) {
+    const DhcPlanTensor *r = &v->planned->results[i];
+    dhc_tensor *t = &e->results[i];
+    *t = (dhc_tensor){.name = f->result_names.at[i], .dtype = r->type.dtype, .rank = r->type.rank};
+    for (int d = 0; d < t->rank; d++)
+      if (!dhc_dim_eval(r->type.dim[d], f->symbols.n, f->symbols.at, v->bound->symbols, &t->dim[d]))
+        return dhc_status_make(DHC_E_INPUT, "result '%s' has no size", t->name);
+    t->data = buffer_at(base, v, b, r->buffer);
+  }
+  return dhc_status_ok();
+}
+
+dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in) {
+  dhc_session *s = p->m->s;
+  ExecCpu *x = NULL;
+  double t0 = session_now_ms();
+  bool first = !v->kernels;
+  DHC_TRY(cpu_state(p, &x));
+  DHC_TRY(pipeline_compile(p->m, v));
+  DHC_TRY(place_buffers(p, v));
+  if (first) s->stats.compile_ms += session_now_ms() - t0;
+  int64_t values[32] = {0};
+  Bound *b = NULL;
+  DHC_TRY(symbol_values(v, in, values));
+  DHC_TRY(bind(p, v, values, &b));
+  DHC_TRY(need(&x->work, &x->work_bytes, dhc_bound_arena_bytes(b->bound, DHC_ARENA_WORK), "workspace"));
+  DHC_TRY(need(&x->io, &x->io_bytes, dhc_bound_arena_bytes(b->bound, DHC_ARENA_IO), "inputs and outputs"));
+  DHC_TRY(need(&x->grads, &x->grads_bytes, dhc_bound_arena_bytes(b->bound, DHC_ARENA_GRADS), "gradients"));
+  DHC_TRY(need(&x->scratch, &x->scratch_bytes, dhc_bound_scratch_bytes(b->bound), "scratch"));
+  void *base[DHC_N_ARENAS] = {0};
+  base[DHC_ARENA_WEIGHTS] = p->ema_weights ? p->ema_weights : p->mem.weights;
+  base[DHC_ARENA_GRADS] = x->grads;
+  base[DHC_ARENA_OPT] = p->mem.opt;
+  base[DHC_ARENA_STATE] = p->mem.state;
+  base[DHC_ARENA_WORK] = x->work;
+  base[DHC_ARENA_IO] = x->io;
+  base[DHC_ARENA_SCALARS] = x->scalars;
+  put_inputs(p, v, in, base, b->bound);
+  dhc_bound_run(b->bound, base, x->scratch, dhc_pool_exec(s->pool), NULL);
+  return describe_results(p, e, v, base, b->bound);
+}
+
+void exec_cpu_close(dhc_program *p) {
+  for (int i = 0; i < p->n_entries; i++)
+    for (Version *v = p->entries[i].versions; v; v = v->next)
+      while (v->bound) {
+        Bound *b = v->bound;
+        v->bound = b->next;
+        dhc_bound_free(b->bound);
+        free(b->symbols);
+        free(b);
+      }
+  if (!p->cpu) return;
+  dhc_aligned_free(p->cpu->work);
+  dhc_aligned_free(p->cpu->io);
+  dhc_aligned_free(p->cpu->grads);
+  dhc_aligned_free(p->cpu->scratch);
+  dhc_aligned_free(p->cpu->scalars);
+  free(p->cpu);
+}
+
+dhc_memory exec_cpu_memory(const dhc_program *p, const Version *v) {
+  dhc_memory m = {0};
+  if (!v->bound || !p->cpu) return m;
+  const DhcBound *b = v->bound->bound;
+  const ExecCpu *x = p->cpu;
+  m.weights = (int64_t)p->mem.float_bytes * p->mem.place.n_weights;
+  m.grads = dhc_bound_arena_bytes(b, DHC_ARENA_GRADS);
+  m.optimizer = memory_state_bytes(&p->mem) * p->mem.n_states;
+  m.state = p->mem.place.state_bytes;
+  m.work = dhc_bound_arena_bytes(b, DHC_ARENA_WORK);
+  m.io = dhc_bound_arena_bytes(b, DHC_ARENA_IO);
+  m.scratch = dhc_bound_scratch_bytes(b);
+  m.planned = m.weights + m.grads + m.optimizer + m.state + m.work + m.io + m.scratch + SCALAR_BYTES * API_MAX_SCALARS;
+  m.allocated = m.weights + x->grads_bytes + m.optimizer + m.state + x->work_bytes + x->io_bytes + x->scratch_bytes + SCALAR_BYTES * API_MAX_SCALARS;
+  return m;
+}

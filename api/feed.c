@@ -1,0 +1,207 @@
+/* From data sets to entry inputs, and means over whole data sets. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "api/train.h"
+
+static bool entry_info(dhc_program *p, const char *name, DhcEntryInfo *out) {
+  DhcEntryInfos all = dhc_model_entries(p->m->m);
+  for (int i = 0; i < all.n; i++)
+    if (!strcmp(all.at[i].name, name)) {
+      *out = all.at[i];
+      return true;
+    }
+  return false;
+}
+
+static int index_of(const char *const *names, int n, const char *name) {
+  for (int i = 0; i < n; i++)
+    if (!strcmp(names[i], name)) return i;
+  return -1;
+}
+
+static dhc_status add_prepare(dhc_program *p, const char *name, int *entry, DhcEntryInfo *info) {
+  *entry = -1;
+  if (!entry_info(p, name, info)) return dhc_status_ok();
+  return dhc_program_add(p, name, DHC_MODE_RUN, entry);
+}
+
+dhc_status feed_open(dhc_program *p, const DhcDataset *d, int64_t batch, bool augment, Feed *f) {
+  *f = (Feed){.p = p, .d = d, .normalize = -1, .augment = -1, .batch = batch};
+  if (!entry_info(p, "loss", &f->loss)) return dhc_status_make(DHC_E_INPUT, "model %s has no entry 'loss'", p->m->name);
+  if (d->n_fields > FEED_MAX || f->loss.n_inputs > FEED_MAX) return dhc_status_make(DHC_E_INPUT, "more than %d inputs", FEED_MAX);
+  for (int i = 0; i < f->loss.n_inputs; i++)
+    if (!dhc_dataset_field(d, f->loss.inputs[i]))
+      return dhc_status_make(DHC_E_INPUT, "the data has no '%s', which entry 'loss' of %s needs", f->loss.inputs[i], p->m->name);
+  DHC_TRY(add_prepare(p, "normalize", &f->normalize, &f->norm_info));
+  if (augment) DHC_TRY(add_prepare(p, "augment", &f->augment, &f->aug_info));
+  for (int i = 0; i < d->n_fields; i++) {
+    f->field[i] = dhc_aligned_alloc(batch * d->fields[i].example_bytes);
+    if (!f->field[i]) return dhc_status_memory((long long)(batch * d->fields[i].example_bytes), "a batch");
+  }
+  return dhc_status_ok();
+}
+
+void feed_close(Feed *f) {
+  for (int i = 0; i < FEED_MAX; i++) {
+    dhc_aligned_free(f->field[i]);
+    dhc_aligned_free(f->stage[i]);
+    f->field[i] = f->stage[i] = NULL;
+  }
+}
+
+/* Keeps a copy of t as loss input i: entries share their input and output memory. */
+static dhc_status keep(Feed *f, int i, const dhc_tensor *t) {
+  int64_t bytes = dhc_tensor_bytes(t);
+  if (bytes > f->stage_bytes[i]) {
+    dhc_aligned_free(f->stage[i]);
+    f->stage_bytes[i] = 0;
+    f->stage[i] = dhc_aligned_alloc(bytes);
+    if (!f->stage[i]) return dhc_status_memory((long long)bytes, "a batch");
+    f->stage_bytes[i] = bytes;
+  }
+  memcpy(f->stage[i], t->data, (size_t)bytes);
+  f->in[i] = *t;
+  f->in[i].name = f->loss.inputs[i];
+  f->in[i].data = f->stage[i];
+  return dhc_status_ok();
+}
+
+static dhc_status normalize(Feed *f) {
+  for (int i = 0; i < f->n_in; i++) {
+    if (f->in[i].dtype != DHC_U8 || index_of(f->norm_info.outputs, f->norm_info.n_outputs, f->in[i].name) < 0) continue;
+    dhc_tensor in = f->in[i];
+    in.name = f->norm_info.inputs[0];
+    const dhc_tensor *res;
+    int n;
+    DHC_TRY(dhc_program_run(f->p, f->normalize, &in, 1, &res, &n));
+    DHC_TRY(keep(f, i, &res[0]));
+  }
+  return dhc_status_ok();
+}
+
+static dhc_status augment(Feed *f) {
+  const dhc_tensor *res;
+  int n;
+  DHC_TRY(dhc_program_run(f->p, f->augment, f->in, f->n_in, &res, &n));
+  for (int k = 0; k < n; k++) {
+    int i = index_of(f->loss.inputs, f->loss.n_inputs, res[k].name);
+    if (i >= 0) DHC_TRY(keep(f, i, &res[k]));
+  }
+  return dhc_status_ok();
+}
+
+dhc_status feed_next(Feed *f, DhcBatcher *b, bool with_augment, int64_t *n) {
+  *n = dhc_batcher_next(b, f->field);
+  if (!*n) return dhc_status_ok();
+  f->n_in = f->loss.n_inputs;
+  for (int i = 0; i < f->n_in; i++) {
+    const DhcField *field = dhc_dataset_field(f->d, f->loss.inputs[i]);
+    dhc_tensor *t = &f->in[i];
+    *t = (dhc_tensor){.name = f->loss.inputs[i], .dtype = (dhc_dtype)field->dtype, .rank = field->rank + 1, .dim = {*n}};
+    for (int k = 0; k < field->rank; k++) t->dim[k + 1] = field->shape[k];
+    t->data = f->field[field - f->d->fields];
+  }
+  if (f->normalize >= 0) DHC_TRY(normalize(f));
+  if (with_augment && f->augment >= 0) DHC_TRY(augment(f));
+  return dhc_status_ok();
+}
+
+const dhc_tensor *result_named(const dhc_tensor *t, int n, const char *name) {
+  for (int i = 0; i < n; i++)
+    if (!strcmp(t[i].name, name)) return &t[i];
+  return NULL;
+}
+
+double scalar_result(const dhc_tensor *t, int n, const char *name) {
+  const dhc_tensor *r = result_named(t, n, name);
+  double v = NAN;
+  if (r) dhc_tensor_convert(&v, DHC_F64, r->data, (int32_t)r->dtype, 1);
+  return v;
+}
+
+dhc_status metric_open(dhc_program *p, Metric *out) {
+  *out = (Metric){.entry = -1};
+  DhcEntryInfos all = dhc_model_entries(p->m->m);
+  for (int i = 0; i < all.n; i++) {
+    if (!all.at[i].is_metric) continue;
+    out->info = all.at[i];
+    return dhc_program_add(p, all.at[i].name, DHC_MODE_RUN, &out->entry);
+  }
+  return dhc_status_ok();
+}
+
+dhc_status metric_value(dhc_program *p, const Metric *m, const Feed *f, const dhc_tensor *results, int n_results, double *out) {
+  *out = NAN;
+  if (m->entry < 0) return dhc_status_ok();
+  dhc_tensor in[FEED_MAX];
+  void *copy[FEED_MAX] = {0};
+  int n = 0;
+  dhc_status st = dhc_status_ok();
+  for (int i = 0; i < m->info.n_inputs && i < FEED_MAX; i++) {
+    const dhc_tensor *t = result_named(results, n_results, m->info.inputs[i]);
+    if (!t) t = result_named(f->in, f->n_in, m->info.inputs[i]);
+    if (!t) return dhc_status_make(DHC_E_INPUT, "metric '%s' needs '%s', which 'loss' neither takes nor gives", m->info.name, m->info.inputs[i]);
+    in[n] = *t;
+    copy[n] = dhc_aligned_alloc(dhc_tensor_bytes(t)); /* results lie where inputs go */
+    if (!copy[n]) st = dhc_status_memory((long long)dhc_tensor_bytes(t), "a metric");
+    if (st.code != DHC_OK) break;
+    memcpy(copy[n], t->data, (size_t)dhc_tensor_bytes(t));
+    in[n].data = copy[n];
+    n++;
+  }
+  const dhc_tensor *res;
+  int n_res;
+  if (st.code == DHC_OK) st = dhc_program_run(p, m->entry, in, n, &res, &n_res);
+  if (st.code == DHC_OK) dhc_tensor_convert(out, DHC_F64, res[0].data, (int32_t)res[0].dtype, 1);
+  for (int i = 0; i < FEED_MAX; i++) dhc_aligned_free(copy[i]);
+  return st;
+}
+
+dhc_status evaluate(dhc_program *p, int loss_entry, Feed *f, const Metric *m, const DhcDataset *d, int64_t batch,
+                    void (*seen)(void *ctx, const Feed *f, const dhc_tensor *results, int n_results, int64_t first, int64_t n), void *ctx,
+                    EvalSums *out) {
+  *out = (EvalSums){0};
+  DhcBatcher *b;
+  DHC_TRY(dhc_batcher_new(d, &(DhcBatchOptions){.batch = batch}, &b));
+  const DhcDataset *was = f->d;
+  f->d = d;
+  dhc_status st = dhc_status_ok();
+  for (;;) {
+    int64_t n;
+    st = feed_next(f, b, false, &n);
+    if (st.code != DHC_OK || !n) break;
+    if (dhc_stop_signal()) {
+      st = dhc_status_make(DHC_E_INTERRUPTED, "stopped during evaluation");
+      break;
+    }
+    const dhc_tensor *res;
+    int n_res;
+    st = dhc_program_run(p, loss_entry, f->in, f->n_in, &res, &n_res);
+    if (st.code != DHC_OK) break;
+    double loss = scalar_result(res, n_res, "loss"), metric;
+    if (seen) seen(ctx, f, res, n_res, out->n, n);
+    st = metric_value(p, m, f, res, n_res, &metric);
+    if (st.code != DHC_OK) break;
+    out->loss += loss * (double)n;
+    out->metric += metric * (double)n;
+    out->n += n;
+  }
+  f->d = was;
+  dhc_batcher_free(b);
+  if (out->n) {
+    out->loss /= (double)out->n;
+    out->metric /= (double)out->n;
+  }
+  return st;
+}
+
+DhcDataset dataset_part(const DhcDataset *d, int64_t first, int64_t n, DhcArena *arena) {
+  DhcDataset part = *d;
+  DhcField *fields = dhc_arena_dup(arena, d->fields, sizeof *fields * (size_t)d->n_fields);
+  for (int i = 0; i < d->n_fields; i++)
+    if (fields[i].data) fields[i].data += first * fields[i].example_bytes;
+  part.fields = fields;
+  part.n_examples = n;
+  return part;
+}

@@ -1,0 +1,145 @@
+/* Reports about a model: counts, layers, and what an entry costs at given sizes. */
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+
+#include "api/api.h"
+
+/* "B=16,H=32" -> value of one name; 0 if it is not there. */
+static int64_t size_named(const char *sizes, const char *name) {
+  size_t n = strlen(name);
+  for (const char *at = sizes; at && *at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+    if (!strncmp(at, name, n) && at[n] == '=') return strtoll(at + n + 1, NULL, 10);
+  return 0;
+}
+
+static int64_t default_size(const char *name) {
+  if (!strcmp(name, "B") || !strcmp(name, "N")) return 1;
+  if (!strcmp(name, "H") || !strcmp(name, "W")) return 32;
+  return 16;
+}
+
+/* Zero tensors for every input of an entry at the given sizes. */
+static dhc_status zero_inputs(dhc_model *m, const char *entry, const char *sizes, DhcArena *a, dhc_tensor *in, int max, int *n_in) {
+  DhcEntryRequest rq = {.name = entry};
+  DhcFunc *f = dhc_model_entry(m->m, &rq);
+  if (!f) return session_errors(m->s);
+  int64_t *values = DHC_NEW_N(a, int64_t, f->symbols.n + 1);
+  for (int i = 0; i < f->symbols.n; i++) {
+    values[i] = size_named(sizes, f->symbols.at[i]);
+    if (values[i] < 1) values[i] = default_size(f->symbols.at[i]);
+  }
+  *n_in = 0;
+  for (int i = 0; i < f->params.n; i++) {
+    if (f->param_info.at[i].role != DHC_ROLE_INPUT) continue;
+    if (*n_in == max) return dhc_status_make(DHC_E_INPUT, "more than %d inputs", max);
+    const DhcType *t = &f->params.at[i]->type;
+    dhc_tensor *x = &in[(*n_in)++];
+    *x = (dhc_tensor){.name = f->param_info.at[i].name, .dtype = t->dtype, .rank = t->rank};
+    for (int d = 0; d < t->rank; d++)
+      if (!dhc_dim_eval(t->dim[d], f->symbols.n, f->symbols.at, values, &x->dim[d]) || x->dim[d] < 1)
+        return dhc_status_make(DHC_E_INPUT, "input '%s' has no size here", x->name);
+    x->data = dhc_arena_alloc(a, (size_t)dhc_tensor_bytes(x) + 64);
+  }
+  return dhc_status_ok();
+}
+
+/* Sum of the ops' flops at the sizes that the inputs have; -1 where one has no value. */
+static double entry_flops(const Version *v, const dhc_tensor *in, int n_in) {
+  const DhcFunc *f = v->func;
+  int64_t values[32] = {0};
+  bool bound[32] = {false}, unbound;
+  for (int i = 0; i < f->params.n; i++)
+    for (int k = 0; k < n_in; k++)
+      for (int d = 0; !strcmp(f->param_info.at[i].name, in[k].name) && d < in[k].rank; d++)
+        dhc_dim_unify(f->params.at[i]->type.dim[d], in[k].dim[d], f->symbols.n, f->symbols.at, values, bound, &unbound);
+  double sum = 0;
+  for (const DhcNode *n = f->first; n; n = n->next) {
+    const DhcOpInfo *info = dhc_op_info(n->op);
+    int64_t x;
+    if (!info->flops) continue;
+    if (!dhc_dim_eval(info->flops(f->module, n), f->symbols.n, f->symbols.at, values, &x)) return -1;
+    sum += (double)x;
+  }
+  return sum;
+}
+
+static dhc_status add_entry(dhc_model *m, const char *entry, const char *sizes, cJSON *doc) {
+  DhcArena a;
+  dhc_arena_init(&a);
+  dhc_tensor in[32];
+  int n_in = 0;
+  dhc_program *p = NULL;
+  dhc_status st = zero_inputs(m, entry, sizes, &a, in, 32, &n_in);
+  if (st.code == DHC_OK) st = dhc_program_open(m, entry, DHC_MODE_RUN, &p);
+  Version *v = NULL;
+  if (st.code == DHC_OK) st = program_version(p, &p->entries[0], in, n_in, &v);
+  cJSON *e = cJSON_CreateObject();
+  cJSON_AddStringToObject(e, "name", entry);
+  if (st.code == DHC_OK) {
+    cJSON_AddNumberToObject(e, "flops", entry_flops(v, in, n_in));
+    cJSON *guards = cJSON_AddArrayToObject(e, "guards");
+    for (int i = 0; i < v->func->facts.nonneg.n; i++) {
+      DhcText t = {.arena = &a};
+      dhc_dim_print(v->func->facts.nonneg.at[i], &t);
+      dhc_text_puts(&t, " >= 0");
+      cJSON_AddItemToArray(guards, cJSON_CreateString(dhc_text_str(&t)));
+    }
+    if (!m->s->interp) {
+      st = dhc_program_run(p, 0, in, n_in, NULL, NULL);
+      dhc_memory mem = dhc_program_memory(p, 0);
+      cJSON_AddNumberToObject(e, "workspace_bytes", (double)(mem.work + mem.scratch));
+      cJSON_AddNumberToObject(e, "planned_bytes", (double)mem.planned);
+      cJSON_AddNumberToObject(e, "allocated_bytes", (double)mem.allocated);
+      cJSON_AddNumberToObject(e, "kernels", dhc_program_n_kernels(p, 0));
+      cJSON_AddNumberToObject(e, "calls", dhc_program_n_calls(p, 0));
+    }
+  }
+  cJSON_AddItemToObject(doc, "entry", e);
+  dhc_program_close(p);
+  dhc_arena_fini(&a);
+  return st;
+}
+
+dhc_status dhc_model_info_json(dhc_model *m, const char *entry, const char *sizes, char **out) {
+  *out = NULL;
+  cJSON *doc = cJSON_CreateObject();
+  cJSON_AddStringToObject(doc, "model", m->name);
+  cJSON_AddStringToObject(doc, "hash", m->hash);
+  int64_t n = dhc_model_n_params(m), buffers = 0;
+  for (int i = 0; i < m->module->tensors.n; i++) {
+    const DhcTensorDecl *d = &m->module->tensors.at[i];
+    int64_t k;
+    if (d->role == DHC_ROLE_BUFFER && dhc_dim_is_const(dhc_type_elements(m->module->dims, &d->type), &k)) buffers += k;
+  }
+  cJSON_AddNumberToObject(doc, "parameters", (double)n);
+  cJSON_AddNumberToObject(doc, "buffers", (double)buffers);
+  cJSON_AddNumberToObject(doc, "weight_bytes", (double)(4 * n));
+  cJSON *hypers = cJSON_AddArrayToObject(doc, "hyperparameters");
+  DhcHyperInfos h = dhc_model_hypers(m->m);
+  for (int i = 0; i < h.n; i++) {
+    cJSON *row = cJSON_CreateObject();
+    cJSON_AddStringToObject(row, "name", h.at[i].name);
+    cJSON_AddStringToObject(row, "type", h.at[i].type);
+    cJSON_AddStringToObject(row, "value", h.at[i].value);
+    cJSON_AddStringToObject(row, "source", h.at[i].source);
+    cJSON_AddBoolToObject(row, "run_time", h.at[i].scalar >= 0);
+    cJSON_AddItemToArray(hypers, row);
+  }
+  cJSON *layers = cJSON_AddArrayToObject(doc, "layers");
+  DhcLayerInfos l = dhc_model_layers(m->m);
+  for (int i = 0; i < l.n; i++) {
+    cJSON *row = cJSON_CreateObject();
+    cJSON_AddStringToObject(row, "path", l.at[i].path);
+    cJSON_AddStringToObject(row, "layer", l.at[i].layer);
+    cJSON_AddNumberToObject(row, "parameters", (double)l.at[i].n_params);
+    cJSON_AddItemToArray(layers, row);
+  }
+  cJSON *entries = cJSON_AddArrayToObject(doc, "entries");
+  DhcEntryInfos e = dhc_model_entries(m->m);
+  for (int i = 0; i < e.n; i++) cJSON_AddItemToArray(entries, cJSON_CreateString(e.at[i].name));
+  dhc_status st = dhc_status_ok();
+  if (entry || sizes) st = add_entry(m, entry ? entry : "forward", sizes, doc);
+  *out = st.code == DHC_OK ? cJSON_PrintUnformatted(doc) : NULL;
+  cJSON_Delete(doc);
+  return st;
+}

@@ -1,0 +1,119 @@
+/* Models: a file, its root, and every hyperparameter bound. */
+#include <stdlib.h>
+
+#include "api/api.h"
+
+static bool split_setting(dhc_session *s, const char *text, DhcSetting *out) {
+  const char *eq = strchr(text, '=');
+  if (!eq || eq == text) return false;
+  out->key = dhc_intern_n(&s->strings, text, (size_t)(eq - text));
+  out->value = eq + 1;
+  return true;
+}
+
+static void hash_text(DhcSha256 *h, const char *text) {
+  dhc_sha256_update(h, text, strlen(text) + 1);
+}
+
+/* Structure and what shapes it: paths, types, non-scalar hyperparameters. Two models of
+ * one hash can read each other's checkpoints. */
+static void model_hash(dhc_model *m) {
+  DhcSha256 h;
+  dhc_sha256_init(&h);
+  hash_text(&h, m->name);
+  DhcText t = {.arena = &m->s->arena};
+  for (int i = 0; i < m->module->tensors.n; i++) {
+    const DhcTensorDecl *d = &m->module->tensors.at[i];
+    if (d->role != DHC_ROLE_PARAM && d->role != DHC_ROLE_BUFFER) continue;
+    dhc_text_puts(&t, d->path);
+    dhc_type_print(&d->type, &t);
+    dhc_text_puts(&t, "\n");
+  }
+  DhcHyperInfos hypers = dhc_model_hypers(m->m);
+  for (int i = 0; i < hypers.n; i++)
+    if (hypers.at[i].scalar < 0) dhc_text_printf(&t, "%s=%s\n", hypers.at[i].name, hypers.at[i].value);
+  hash_text(&h, dhc_text_str(&t));
+  uint8_t digest[32];
+  dhc_sha256_final(&h, digest);
+  dhc_sha256_hex(digest, m->hash);
+}
+
+dhc_status dhc_model_open(dhc_session *s, const dhc_model_options *o, dhc_model **out) {
+  *out = NULL;
+  DhcSetting sets[256];
+  if (o->n_sets > 256) return dhc_status_make(DHC_E_USAGE, "more than 256 settings");
+  for (int i = 0; i < o->n_sets; i++)
+    if (!split_setting(s, o->sets[i], &sets[i]))
+      return dhc_status_make(DHC_E_USAGE, "--set: needs KEY=VALUE, got \"%s\"", o->sets[i]);
+  DhcElabConfig config = {.shipped_roots = s->roots, .n_shipped_roots = s->n_roots,
+                          .max_memory_bytes = s->o.max_memory};
+  DhcElab *elab = dhc_elab_open(&s->arena, &s->strings, &s->diags, &config, o->name);
+  if (!elab) return session_errors(s);
+  DhcModelRequest rq = {.root = o->root, .preset = o->preset, .recipe = o->recipe, .sets = sets, .n_sets = o->n_sets};
+  DhcModel *dm = dhc_elab_model(elab, &rq);
+  if (!dm || s->diags.n_errors) return session_errors(s);
+  dhc_model *m = calloc(1, sizeof *m);
+  if (!m) return dhc_status_memory((long long)sizeof *m, "a model");
+  *m = (dhc_model){.s = s, .elab = elab, .m = dm, .module = dhc_model_module(dm)};
+  m->name = m->module->model_name ? m->module->model_name : o->name;
+  model_hash(m);
+  *out = m;
+  return dhc_status_ok();
+}
+
+void dhc_model_close(dhc_model *m) {
+  free(m);
+}
+
+const char *dhc_model_name(const dhc_model *m) {
+  return m->name;
+}
+
+const char *dhc_model_hash(const dhc_model *m) {
+  return m->hash;
+}
+
+dhc_status dhc_model_check(dhc_model *m) {
+  dhc_elab_check(m->elab);
+  return session_errors(m->s);
+}
+
+int dhc_model_n_tensors(const dhc_model *m) {
+  return m->module->tensors.n;
+}
+
+static const char *role_name(DhcRole r) {
+  switch (r) {
+    case DHC_ROLE_PARAM: return "param";
+    case DHC_ROLE_BUFFER: return "buffer";
+    case DHC_ROLE_TABLE: return "table";
+    default: return "state";
+  }
+}
+
+dhc_tensor_info dhc_model_tensor(const dhc_model *m, int i) {
+  const DhcTensorDecl *d = &m->module->tensors.at[i];
+  dhc_tensor_info info = {.path = d->path, .role = role_name(d->role), .dtype = d->type.dtype,
+                          .rank = d->type.rank, .no_decay = d->no_decay};
+  for (int k = 0; k < d->type.rank; k++)
+    if (!dhc_dim_is_const(d->type.dim[k], &info.dim[k])) info.dim[k] = -1;
+  return info;
+}
+
+int64_t dhc_model_n_params(const dhc_model *m) {
+  int64_t n = 0;
+  for (int i = 0; i < m->module->tensors.n; i++) {
+    const DhcTensorDecl *d = &m->module->tensors.at[i];
+    int64_t k;
+    if (d->role == DHC_ROLE_PARAM && dhc_dim_is_const(dhc_type_elements(m->module->dims, &d->type), &k)) n += k;
+  }
+  return n;
+}
+
+int dhc_model_n_entries(const dhc_model *m) {
+  return dhc_model_entries(m->m).n;
+}
+
+const char *dhc_model_entry_name(const dhc_model *m, int i) {
+  return dhc_model_entries(m->m).at[i].name;
+}

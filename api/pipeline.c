@@ -1,0 +1,109 @@
+/* The way of one entry through the compiler, one named step a line. */
+#include <stdlib.h>
+
+#include "api/api.h"
+#include "passes/schedule.h"
+
+static DhcFunc *differentiate(DhcPassCtx *px, DhcFunc *f) {
+  DhcGradRequest rq = {.name = dhc_arena_printf(px->module->arena, "%s.grad", f->name),
+                       .roles = 1u << DHC_ROLE_PARAM | 1u << DHC_ROLE_INPUT};
+  /* A scalar loss is differentiated by itself; anything else against given cotangents. */
+  rq.cotangents = !(f->results.n && f->results.at[0]->type.rank == 0 && !strcmp(f->result_names.at[0], "loss"));
+  return dhc_grad_entry(px, f, &rq);
+}
+
+static bool training_step(DhcPassCtx *px, DhcFunc *loss, DhcFunc *optimizer, const DhcRecipe *recipe, Version *v) {
+  DhcTrainRequest rq = {.optimizer = optimizer, .ema = recipe->ema > 0};
+  if (!dhc_train_step(px, loss, &rq, &v->step)) return false;
+  v->func = v->step.entry;
+  return true;
+}
+
+Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const DhcInputShape *in, int n_in) {
+  dhc_session *s = m->s;
+  DhcEntryRequest rq = {.name = entry, .training = mode == DHC_MODE_TRAIN || !strcmp(entry, "augment"), .inputs = in, .n_inputs = n_in};
+  DhcFunc *f = dhc_model_entry(m->m, &rq);
+  if (!f || s->diags.n_errors) return NULL;
+  const DhcRecipe *recipe = dhc_model_recipe(m->m);
+  DhcFunc *roots[2] = {f, NULL}, *copy[2];
+  if (mode == DHC_MODE_TRAIN) {
+    roots[1] = dhc_model_function(m->m, recipe->optimizer);
+    if (!roots[1]) return NULL;
+  }
+  Version *v = DHC_NEW(&s->arena, Version);
+  *v = (Version){.entry = entry, .mode = mode, .source = f};
+  v->module = dhc_module_extract(m->module, roots, roots[1] ? 2 : 1, copy);
+  v->func = copy[0];
+  DhcArena scratch;
+  dhc_arena_init(&scratch);
+  DhcPassCtx px;
+  dhc_pass_ctx_init(&px, v->module, &scratch);
+  px.disabled = s->o.disable_passes;
+  px.limit = s->o.pass_limit > 0 ? s->o.pass_limit : -1;
+  bool ok = dhc_passes_clean(v->module, &px);
+  if (ok && mode == DHC_MODE_GRAD) ok = (v->func = differentiate(&px, v->func)) != NULL;
+  if (ok && mode == DHC_MODE_TRAIN) ok = training_step(&px, v->func, copy[1], recipe, v);
+  if (ok) {
+    DhcFunc *last;
+    v->module = dhc_module_extract(v->module, &v->func, 1, &last); /* drops what is no longer called */
+    v->func = last;
+    px.module = v->module;
+    px.props = DHC_PROP_UNFUSED;
+    ok = dhc_passes_clean(v->module, &px);
+  }
+  dhc_arena_fini(&scratch);
+  return ok ? v : NULL;
+}
+
+static bool fuse(dhc_session *s, Version *v) {
+  DhcArena scratch;
+  dhc_arena_init(&scratch);
+  DhcPassCtx px;
+  dhc_pass_ctx_init(&px, v->module, &scratch);
+  px.disabled = s->o.disable_passes;
+  bool ok = dhc_passes_run(v->module, &px, "fuse,layout");
+  dhc_arena_fini(&scratch);
+  v->fused = ok;
+  return ok;
+}
+
+dhc_status pipeline_fuse(dhc_model *m, Version *v) {
+  if (v->fused) return dhc_status_ok();
+  if (!fuse(m->s, v)) return session_errors(m->s);
+  DhcPlanOptions o = {0};
+  v->planned = dhc_plan_build(v->module, v->func, &o, &m->s->arena);
+  return v->planned ? dhc_status_ok() : session_errors(m->s);
+}
+
+dhc_status pipeline_requests(dhc_model *m, Version *v, DhcKernelRequest **out) {
+  DhcCompiler *c;
+  DHC_TRY(session_compiler(m->s, &c));
+  int n = v->planned->plan.n_kernels;
+  DhcKernelRequest *rq = DHC_NEW_N(&m->s->arena, DhcKernelRequest, n + 1);
+  for (int i = 0; i < n; i++) {
+    rq[i].spec = v->planned->specs[i];
+    rq[i].n_classes = dhc_schedule_choose(rq[i].spec, dhc_compiler_target(c), &m->s->arena, rq[i].classes);
+  }
+  *out = rq;
+  return dhc_status_ok();
+}
+
+dhc_status pipeline_compile(dhc_model *m, Version *v) {
+  if (v->kernels) return dhc_status_ok();
+  dhc_session *s = m->s;
+  DHC_TRY(pipeline_fuse(m, v));
+  DhcKernelRequest *rq;
+  DHC_TRY(pipeline_requests(m, v, &rq));
+  int n = v->planned->plan.n_kernels;
+  dhc_kernel *kernels = DHC_NEW_N(&s->arena, dhc_kernel, n + 1);
+  DhcCompileStats st = {0};
+  DHC_TRY(dhc_compile(s->compiler, rq, n, kernels, &st));
+  s->stats.kernels_compiled += st.compiled;
+  s->stats.kernels_reused += st.reused_memory + st.reused_disk;
+  s->stats.kernels_reused_disk += st.reused_disk;
+  s->stats.codegen_ms += st.ms;
+  v->kernel_ptrs = DHC_NEW_N(&s->arena, const dhc_kernel *, n + 1);
+  for (int i = 0; i < n; i++) v->kernel_ptrs[i] = &kernels[i];
+  v->kernels = kernels;
+  return dhc_status_ok();
+}

@@ -1,0 +1,84 @@
+/* Text of every stage on the way from the model file to machine code. */
+#include <stdlib.h>
+
+#include "api/api.h"
+#include "dhc/version.h"
+#include "frontend/parse.h"
+
+typedef enum Stage { ST_AST, ST_GRAPH, ST_FUSED, ST_SPEC, ST_PLAN, ST_KERNEL, ST_UNKNOWN } Stage;
+
+static const struct {
+  const char *name;
+  Stage stage;
+} stages[] = {{"ast", ST_AST}, {"graph", ST_GRAPH}, {"fused", ST_FUSED}, {"spec", ST_SPEC}, {"plan", ST_PLAN},
+              {"loop", ST_KERNEL}, {"llvm", ST_KERNEL}, {"asm", ST_KERNEL}};
+
+/* "fused", "grad.plan", "train.graph"; "grad" alone is grad.graph. */
+static Stage parse_stage(const char *text, dhc_mode *mode, const char **kernel_stage) {
+  *mode = DHC_MODE_RUN;
+  if (!strncmp(text, "grad", 4) && (!text[4] || text[4] == '.')) *mode = DHC_MODE_GRAD, text += text[4] ? 5 : 4;
+  if (!strncmp(text, "train", 5) && (!text[5] || text[5] == '.')) *mode = DHC_MODE_TRAIN, text += text[5] ? 6 : 5;
+  if (!*text) return ST_GRAPH;
+  for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++)
+    if (!strcmp(stages[i].name, text)) {
+      *kernel_stage = stages[i].name;
+      return stages[i].stage;
+    }
+  return ST_UNKNOWN;
+}
+
+static const char *default_entry(dhc_model *m, dhc_mode mode) {
+  DhcEntryInfos e = dhc_model_entries(m->m);
+  const char *want = mode == DHC_MODE_RUN ? "forward" : "loss";
+  for (int i = 0; i < e.n; i++)
+    if (!strcmp(e.at[i].name, want)) return want;
+  return e.n ? e.at[0].name : want;
+}
+
+static dhc_status print_kernels(dhc_model *m, Version *v, const char *stage, DhcText *t) {
+  DhcKernelRequest *rq = NULL;
+  DHC_TRY(pipeline_requests(m, v, &rq));
+#if DHC_HAVE_LLVM
+  for (int i = 0; i < v->planned->plan.n_kernels; i++) {
+    dhc_text_printf(t, "; kernel %d\n", i);
+    DHC_TRY(dhc_compiler_print(m->s->compiler, &rq[i], stage, t));
+  }
+#else
+  (void)stage, (void)t;
+#endif
+  return dhc_status_ok();
+}
+
+static dhc_status print_version(dhc_model *m, Version *v, Stage stage, const char *kernel_stage, DhcText *t) {
+  if (stage == ST_GRAPH) {
+    dhc_module_print(v->module, t);
+    return dhc_status_ok();
+  }
+  DHC_TRY(pipeline_fuse(m, v));
+  if (stage == ST_FUSED) dhc_module_print(v->module, t);
+  if (stage == ST_PLAN) dhc_plan_print(v->planned, t);
+  for (int i = 0; stage == ST_SPEC && i < v->planned->plan.n_kernels; i++) {
+    dhc_spec_print(v->planned->specs[i], t);
+    dhc_text_puts(t, "\n");
+  }
+  return stage == ST_KERNEL ? print_kernels(m, v, kernel_stage, t) : dhc_status_ok();
+}
+
+dhc_status dhc_model_print(dhc_model *m, const char *entry, const char *stage, char **out) {
+  *out = NULL;
+  dhc_mode mode;
+  const char *kernel_stage = NULL;
+  Stage st = parse_stage(stage, &mode, &kernel_stage);
+  if (st == ST_UNKNOWN)
+    return dhc_status_make(DHC_E_USAGE, "--stage: needs ast, graph, grad, train, fused, spec, plan, loop, llvm or asm (also grad.STAGE, train.STAGE), got \"%s\"", stage);
+  DhcText t = {.arena = &m->s->arena};
+  if (st == ST_AST) {
+    dhc_ast_print_program(dhc_elab_program(m->elab), &t);
+  } else {
+    Version *v = pipeline_graph(m, entry ? entry : default_entry(m, mode), mode, NULL, 0);
+    if (!v) return session_errors(m->s);
+    DHC_TRY(print_version(m, v, st, kernel_stage, &t));
+  }
+  *out = strdup(dhc_text_str(&t));
+  return *out ? dhc_status_ok() : dhc_status_memory(t.n, "text");
+}

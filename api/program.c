@@ -1,0 +1,193 @@
+/* Programs: entries over one set of persistent tensors. Which version of an entry runs is
+ * decided by the inputs' shapes; everything else is the same for all. */
+#include <stdlib.h>
+
+#include "api/api.h"
+
+static void default_scalars(dhc_program *p) {
+  DhcModule *m = p->m->module;
+  const DhcRecipe *r = dhc_model_recipe(p->m->m);
+  for (int i = 0; i < m->scalars.n; i++) *memory_scalar(&p->mem, m->scalars.at[i].name) = m->scalars.at[i].value;
+  *memory_scalar(&p->mem, "$seed") = 0;
+  *memory_scalar(&p->mem, "$step") = 0;
+  *memory_scalar(&p->mem, "$opt_step") = 1;
+  *memory_scalar(&p->mem, "$lr") = dhc_recipe_lr(r, 0, 1);
+  *memory_scalar(&p->mem, "$clip") = r->clip;
+  *memory_scalar(&p->mem, "$ema_decay") = r->ema;
+  for (int i = 0; i < r->optimizer_args.n; i++) {
+    char name[128];
+    snprintf(name, sizeof name, "$%s", r->optimizer_args.at[i].name);
+    *memory_scalar(&p->mem, dhc_intern(&p->m->s->strings, name)) = r->optimizer_args.at[i].value;
+  }
+}
+
+dhc_status dhc_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_program **out) {
+  *out = NULL;
+  dhc_program *p = calloc(1, sizeof *p);
+  if (!p) return dhc_status_memory((long long)sizeof *p, "a program");
+  p->m = m;
+  dhc_arena_init(&p->arena);
+  dhc_arena_init(&p->run);
+  p->mem.place = placement_make(m->module, &p->arena);
+  p->mem.float_bytes = m->s->interp ? 8 : 4;
+  p->mem.weights = dhc_aligned_alloc((int64_t)p->mem.float_bytes * p->mem.place.n_weights);
+  p->mem.state = dhc_aligned_alloc(p->mem.place.state_bytes);
+  dhc_status st = dhc_status_ok();
+  if (!p->mem.weights || !p->mem.state)
+    st = dhc_status_memory((long long)p->mem.float_bytes * p->mem.place.n_weights, "weights");
+  if (st.code == DHC_OK && m->module->scalars.n > API_MAX_SCALARS / 2)
+    st = dhc_status_make(DHC_E_INPUT, "the model has %d float hyperparameters; %d are allowed", m->module->scalars.n, API_MAX_SCALARS / 2);
+  if (st.code == DHC_OK) default_scalars(p);
+  if (st.code == DHC_OK) st = dhc_program_add(p, entry, mode, NULL);
+  if (st.code != DHC_OK) {
+    dhc_program_close(p);
+    return st;
+  }
+  *out = p;
+  return st;
+}
+
+dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode, int *index) {
+  DhcEntryInfos all = dhc_model_entries(p->m->m);
+  const char *names[64];
+  int n = 0;
+  bool found = false;
+  for (int i = 0; i < all.n; i++) {
+    if (n < 64) names[n++] = all.at[i].name;
+    found |= !strcmp(all.at[i].name, entry);
+  }
+  if (!found) {
+    const char *near = dhc_suggest(entry, names, n);
+    return dhc_status_make(DHC_E_INPUT, "model %s has no entry '%s'%s%s%s", p->m->name, entry, near ? " (did you mean '" : "",
+                           near ? near : "", near ? "'?)" : "");
+  }
+  if (p->n_entries == API_MAX_ENTRIES) return dhc_status_make(DHC_E_USAGE, "a program has at most %d entries", API_MAX_ENTRIES);
+  p->entries[p->n_entries] = (Entry){.name = dhc_intern(&p->m->s->strings, entry), .mode = mode};
+  if (index) *index = p->n_entries;
+  p->n_entries++;
+  return dhc_status_ok();
+}
+
+void dhc_program_close(dhc_program *p) {
+  if (!p) return;
+  exec_cpu_close(p);
+  dhc_aligned_free(p->mem.weights);
+  dhc_aligned_free(p->mem.state);
+  dhc_aligned_free(p->mem.opt);
+  dhc_arena_fini(&p->arena);
+  dhc_arena_fini(&p->run);
+  free(p);
+}
+
+/* ---- versions -------------------------------------------------------------------- */
+
+/* Symbol values from the inputs' shapes; false if they do not fit the parameter types. */
+static bool shapes_fit(const Version *v, const dhc_tensor *in, int n_in) {
+  const DhcFunc *f = v->func;
+  int64_t values[32] = {0};
+  bool bound[32] = {false};
+  int n = f->symbols.n;
+  if (n > 32) return false;
+  for (int round = 0; round < 2; round++) {
+    for (int i = 0; i < f->params.n; i++) {
+      if (f->param_info.at[i].role != DHC_ROLE_INPUT) continue;
+      const DhcType *t = &f->params.at[i]->type;
+      for (int k = 0; k < n_in; k++) {
+        if (strcmp(in[k].name, f->param_info.at[i].name)) continue;
+        if (in[k].rank != t->rank) return false;
+        for (int d = 0; d < t->rank; d++) {
+          bool unbound = false;
+          if (!dhc_dim_unify(t->dim[d], in[k].dim[d], n, f->symbols.at, values, bound, &unbound)) return false;
+        }
+      }
+    }
+  }
+  for (int i = 0; i < f->facts.nonneg.n; i++) {
+    int64_t x;
+    if (dhc_dim_eval(f->facts.nonneg.at[i], n, f->symbols.at, values, &x) && x < 0) return false;
+  }
+  return true;
+}
+
+dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) {
+  for (Version *v = e->versions; v; v = v->next) {
+    if (!shapes_fit(v, in, n_in)) continue;
+    *out = v;
+    return dhc_status_ok();
+  }
+  double t0 = session_now_ms();
+  DhcInputShape *shape = DHC_NEW_N(&p->arena, DhcInputShape, n_in + 1);
+  for (int i = 0; i < n_in; i++) {
+    int64_t *dim = DHC_NEW_N(&p->arena, int64_t, 8);
+    memcpy(dim, in[i].dim, sizeof in[i].dim);
+    shape[i] = (DhcInputShape){in[i].name, in[i].rank, dim};
+  }
+  Version *v = pipeline_graph(p->m, e->name, e->mode, shape, n_in);
+  if (!v) {
+    dhc_status st = session_errors(p->m->s);
+    return st.code == DHC_OK ? dhc_status_make(DHC_E_INPUT, "entry '%s' could not be built", e->name) : st;
+  }
+  v->next = e->versions;
+  e->versions = v;
+  p->m->s->stats.compile_ms += session_now_ms() - t0;
+  *out = v;
+  return dhc_status_ok();
+}
+
+/* ---- running ------------------------------------------------------------------------- */
+
+static dhc_status match_inputs(dhc_program *p, const Version *v, const dhc_tensor *in, int n_in, const dhc_tensor **by_param) {
+  const DhcFunc *f = v->func;
+  for (int i = 0; i < f->params.n; i++) {
+    by_param[i] = NULL;
+    if (f->param_info.at[i].role != DHC_ROLE_INPUT) continue;
+    for (int k = 0; k < n_in; k++)
+      if (!strcmp(in[k].name, f->param_info.at[i].name)) by_param[i] = &in[k];
+    const char *name = f->param_info.at[i].name;
+    if (!by_param[i] && strncmp(name, "cotangent.", 10)) {
+      const char *names[64];
+      int n = n_in < 64 ? n_in : 64;
+      for (int k = 0; k < n; k++) names[k] = in[k].name;
+      const char *near = dhc_suggest(name, names, n);
+      return dhc_status_make(DHC_E_INPUT, "entry '%s' needs input '%s'%s%s%s", v->entry, name, near ? ", got '" : "", near ? near : "", near ? "'" : "");
+    }
+    if (!by_param[i]) continue;
+    dhc_dtype need = f->params.at[i]->type.dtype, got = by_param[i]->dtype;
+    if (dhc_dtype_is_float(need) != dhc_dtype_is_float(got))
+      return dhc_status_make(DHC_E_INPUT, "input '%s' is %s, entry '%s' needs %s", name, dhc_dtype_name(got), v->entry, dhc_dtype_name(need));
+  }
+  (void)p;
+  return dhc_status_ok();
+}
+
+dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs, const dhc_tensor **results,
+                           int *n_results) {
+  if (index < 0 || index >= p->n_entries) return dhc_status_make(DHC_E_USAGE, "program has no entry number %d", index);
+  Entry *e = &p->entries[index];
+  Version *v;
+  DHC_TRY(program_version(p, e, inputs, n_inputs, &v));
+  const dhc_tensor *by_param[4096];
+  if (v->func->params.n > 4096) return dhc_status_make(DHC_E_INPUT, "entry '%s' has more than 4096 parameters", e->name);
+  DHC_TRY(match_inputs(p, v, inputs, n_inputs, by_param));
+  e->last = v;
+  DHC_TRY(p->m->s->interp ? exec_interp_run(p, e, v, by_param) : exec_cpu_run(p, e, v, by_param));
+  if (results) *results = e->results;
+  if (n_results) *n_results = e->n_results;
+  return dhc_status_ok();
+}
+
+dhc_memory dhc_program_memory(const dhc_program *p, int index) {
+  const Version *v = p->entries[index].last;
+  if (!v || p->m->s->interp) return (dhc_memory){0};
+  return exec_cpu_memory(p, v);
+}
+
+int dhc_program_n_kernels(const dhc_program *p, int index) {
+  const Version *v = p->entries[index].last;
+  return v && v->planned ? v->planned->plan.n_kernels : 0;
+}
+
+int dhc_program_n_calls(const dhc_program *p, int index) {
+  const Version *v = p->entries[index].last;
+  return v && v->planned ? v->planned->n_calls : 0;
+}

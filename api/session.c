@@ -1,0 +1,195 @@
+/* Sessions: settings, diagnostics, pool, kernel store, compiler. */
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "dhc/version.h"
+#include "frontend/explain.h"
+
+const char *dhc_version(void) {
+  return DHC_VERSION;
+}
+
+double session_now_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static void emit_warning(void *ctx, DhcWarnLevel level, const char *line) {
+  dhc_session *s = ctx;
+  if (!s->o.warn) return;
+  char text[600];
+  snprintf(text, sizeof text, "%s: %s", level == DHC_WARN_NOTE ? "note" : "warning", line);
+  s->o.warn(s->o.warn_ctx, text);
+}
+
+static void add_root(dhc_session *s, const char *dir, size_t n) {
+  if (!n || s->n_roots == API_MAX_ROOTS) return;
+  const char *path = dhc_arena_strndup(&s->arena, dir, n);
+  struct stat st;
+  if (!stat(path, &st) && S_ISDIR(st.st_mode)) s->roots[s->n_roots++] = path;
+}
+
+static void add_roots(dhc_session *s, const char *list) {
+  while (list && *list) {
+    size_t n = strcspn(list, ":");
+    add_root(s, list, n);
+    list += n + (list[n] == ':');
+  }
+}
+
+/* Shipped models: what the caller says, $DHC_MODEL_PATH, the installed folder, and, for a
+ * build that was never installed, the source tree's. */
+static void find_roots(dhc_session *s) {
+  add_roots(s, s->o.model_path);
+  add_roots(s, getenv("DHC_MODEL_PATH"));
+  if (!s->n_roots) add_roots(s, DHC_INSTALLED_MODELS);
+  if (!s->n_roots) add_roots(s, DHC_SOURCE_MODELS);
+}
+
+static dhc_status choose_backend(dhc_session *s) {
+  const char *b = s->o.backend;
+  if (!b) b = DHC_HAVE_LLVM ? "cpu" : "interp";
+  if (!strcmp(b, "interp")) {
+    s->interp = true;
+    return dhc_status_ok();
+  }
+  if (!strcmp(b, "cpu")) {
+    if (DHC_HAVE_LLVM) return dhc_status_ok();
+    return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cpu: this build has no LLVM; use --backend interp");
+  }
+  if (!strncmp(b, "cuda", 4))
+    return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: not in this build; use --backend cpu");
+  return dhc_status_make(DHC_E_USAGE, "--backend: needs interp or cpu, got \"%s\"", b);
+}
+
+dhc_status dhc_session_open(const dhc_session_options *o, dhc_session **out) {
+  *out = NULL;
+  dhc_session *s = calloc(1, sizeof *s);
+  if (!s) return dhc_status_memory((long long)sizeof *s, "a session");
+  if (o) s->o = *o;
+  dhc_arena_init(&s->arena);
+  s->strings.arena = &s->arena;
+  s->sources.arena = &s->arena;
+  s->diags.arena = &s->arena;
+  s->diags.sources = &s->sources;
+  s->warn = (DhcWarn){s, emit_warning};
+  find_roots(s);
+  dhc_status st = choose_backend(s);
+  if (st.code == DHC_OK) st = dhc_pool_new(s->o.threads, &s->pool);
+  if (st.code != DHC_OK) {
+    dhc_session_close(s);
+    return st;
+  }
+  *out = s;
+  return st;
+}
+
+static dhc_status open_store(dhc_session *s) {
+  if (s->store) return dhc_status_ok();
+  DhcStoreOptions o = {.warn = s->warn};
+  o.memory_only = s->o.cache_dir && !*s->o.cache_dir;
+  o.dir = o.memory_only ? NULL : s->o.cache_dir;
+#if DHC_HAVE_LLVM
+  o.features = dhc_compiler_host_isa(&s->arena, "cpu", s->o.cpu_features);
+#endif
+  return dhc_store_open(&o, &s->store);
+}
+
+dhc_status session_compiler(dhc_session *s, DhcCompiler **out) {
+  *out = s->compiler;
+  if (s->compiler) return dhc_status_ok();
+#if DHC_HAVE_LLVM
+  DHC_TRY(open_store(s));
+  DhcCompileOptions o = {.backend = "cpu", .features = s->o.cpu_features, .store = s->store,
+                         .workers = dhc_pool_threads(s->pool)};
+  DHC_TRY(dhc_compiler_open(&s->arena, &o, &s->compiler));
+  *out = s->compiler;
+  return dhc_status_ok();
+#else
+  return dhc_status_make(DHC_E_ENVIRONMENT, "this build has no LLVM; use --backend interp");
+#endif
+}
+
+void dhc_session_close(dhc_session *s) {
+  if (!s) return;
+#if DHC_HAVE_LLVM
+  if (s->compiler) dhc_compiler_close(s->compiler);
+#endif
+  if (s->store) dhc_store_close(s->store);
+  if (s->pool) dhc_pool_free(s->pool);
+  dhc_arena_fini(&s->arena);
+  free(s);
+}
+
+dhc_status session_errors(const dhc_session *s) {
+  int n = s->diags.n_errors;
+  if (!n) return dhc_status_ok();
+  return dhc_status_make(DHC_E_INPUT, "%d error%s", n, n == 1 ? "" : "s");
+}
+
+int dhc_session_errors(const dhc_session *s) {
+  return s->diags.n_errors;
+}
+
+int dhc_session_warnings(const dhc_session *s) {
+  return s->diags.n_warnings;
+}
+
+void dhc_session_print_diagnostics(const dhc_session *s, FILE *to, bool color) {
+  dhc_diags_print(&s->diags, to, color);
+}
+
+void dhc_session_print_diagnostics_json(const dhc_session *s, FILE *to) {
+  dhc_diags_print_json(&s->diags, to);
+}
+
+int dhc_session_threads(const dhc_session *s) {
+  return dhc_pool_threads(s->pool);
+}
+
+dhc_compile_stats dhc_session_stats(const dhc_session *s) {
+  return s->stats;
+}
+
+const char *dhc_closest(const char *word, const char *const *names, int n) {
+  return dhc_suggest(word, names, n);
+}
+
+const char *dhc_explain(const char *code) {
+  return dhc_frontend_explain(code);
+}
+
+void dhc_catch_signals(void) {
+  dhc_status st = dhc_stop_install();
+  (void)st; /* without handlers signals act as they always do */
+}
+
+int dhc_signal_caught(void) {
+  return dhc_stop_signal();
+}
+
+/* ---- the kernel store ---- */
+
+dhc_status dhc_cache_inspect(dhc_session *s, bool verify, dhc_cache_info *out) {
+  *out = (dhc_cache_info){0};
+  DHC_TRY(open_store(s));
+  out->path = dhc_store_path(s->store);
+  if (!out->path) return dhc_status_ok();
+  DhcStoreList list;
+  DHC_TRY(verify ? dhc_store_verify(s->store, false, &list) : dhc_store_list(s->store, &list));
+  out->entries = list.n_entries;
+  out->bytes = list.total_bytes;
+  for (int64_t i = 0; verify && i < list.n_entries; i++) out->damaged += !list.entries[i].ok;
+  dhc_store_list_free(&list);
+  return dhc_status_ok();
+}
+
+dhc_status dhc_cache_prune(dhc_session *s, int64_t max_bytes, int64_t *removed) {
+  DHC_TRY(open_store(s));
+  int64_t bytes;
+  return dhc_store_prune(s->store, max_bytes, removed, &bytes);
+}

@@ -1,0 +1,56 @@
+/* Shared by training and evaluation: batches on their way into an entry. */
+#ifndef DHC_API_TRAIN_H
+#define DHC_API_TRAIN_H
+
+#include "api/api.h"
+
+enum { FEED_MAX = 16 };
+
+/* Takes batches of a data set to the inputs of the loss entry: fields by name; u8 pixels
+ * through the model's `normalize` entry (one input, one result named like a loss input);
+ * with augmentation also through its `augment` entry. */
+typedef struct Feed {
+  dhc_program *p;
+  const DhcDataset *d;
+  DhcEntryInfo loss;
+  int normalize, augment; /* entry numbers, or -1 */
+  DhcEntryInfo norm_info, aug_info;
+  int64_t batch;
+  void *field[FEED_MAX];  /* gathered examples */
+  void *stage[FEED_MAX];  /* by loss input: what a preparing entry made of it */
+  int64_t stage_bytes[FEED_MAX];
+  dhc_tensor in[FEED_MAX]; /* loss inputs of the batch at hand */
+  int n_in;
+} Feed;
+
+/* `batch`: the largest batch. The data set and program must outlive it. */
+dhc_status feed_open(dhc_program *p, const DhcDataset *d, int64_t batch, bool augment, Feed *out) DHC_MUST_USE;
+void feed_close(Feed *f);
+/* Next batch into f->in; *n examples, 0 at the end of an epoch. */
+dhc_status feed_next(Feed *f, DhcBatcher *b, bool augment, int64_t *n) DHC_MUST_USE;
+
+/* Metric entry of the model (the first one written), fed by name from loss inputs and results. */
+typedef struct Metric {
+  int entry; /* -1: none */
+  DhcEntryInfo info;
+} Metric;
+dhc_status metric_open(dhc_program *p, Metric *out) DHC_MUST_USE;
+/* NaN if there is none. */
+dhc_status metric_value(dhc_program *p, const Metric *m, const Feed *f, const dhc_tensor *results, int n_results, double *out) DHC_MUST_USE;
+
+/* Mean loss and metric over a data set, weighted by examples. */
+typedef struct EvalSums {
+  double loss, metric;
+  int64_t n;
+} EvalSums;
+dhc_status evaluate(dhc_program *p, int loss_entry, Feed *f, const Metric *m, const DhcDataset *d, int64_t batch,
+                    void (*seen)(void *ctx, const Feed *f, const dhc_tensor *results, int n_results, int64_t first, int64_t n), void *ctx,
+                    EvalSums *out) DHC_MUST_USE;
+
+const dhc_tensor *result_named(const dhc_tensor *t, int n, const char *name);
+double scalar_result(const dhc_tensor *t, int n, const char *name); /* NaN if absent */
+
+/* Examples [first, first + n) of d as a data set of their own; borrows d. */
+DhcDataset dataset_part(const DhcDataset *d, int64_t first, int64_t n, DhcArena *arena);
+
+#endif

@@ -1,0 +1,305 @@
+/* Where a program's persistent tensors lie, and how they get their values:
+ * initialisers, files, callers. */
+#include <stdlib.h>
+
+#include "api/api.h"
+
+/* ---- placement ---------------------------------------------------------------- */
+
+static int64_t decl_elements(DhcModule *m, const DhcTensorDecl *d) {
+  int64_t n = 0;
+  if (!dhc_dim_is_const(dhc_type_elements(m->dims, &d->type), &n)) return 0; /* state with symbols */
+  return n;
+}
+
+Placement placement_make(DhcModule *m, DhcArena *arena) {
+  Placement p = {.n_slots = m->tensors.n};
+  p.slots = DHC_NEW_N(arena, Slot, p.n_slots + 1);
+  for (int pass = 0; pass < 2; pass++) {
+    for (int i = 0; i < p.n_slots; i++) {
+      const DhcTensorDecl *d = &m->tensors.at[i];
+      if (d->role != DHC_ROLE_PARAM || d->no_decay != (pass == 1)) continue;
+      p.slots[i] = (Slot){d, p.n_weights, decl_elements(m, d)};
+      p.n_weights += p.slots[i].n;
+    }
+    if (pass == 0) p.n_decayed = p.n_weights;
+  }
+  for (int i = 0; i < p.n_slots; i++) {
+    const DhcTensorDecl *d = &m->tensors.at[i];
+    if (d->role == DHC_ROLE_PARAM) continue;
+    p.slots[i] = (Slot){d, p.state_bytes, decl_elements(m, d)};
+    p.state_bytes += (p.slots[i].n * 8 + 63) / 64 * 64;
+  }
+  return p;
+}
+
+int memory_state(Memory *mem, const char *name) {
+  for (int i = 0; i < mem->n_states; i++)
+    if (!strcmp(mem->state_names[i], name)) return i;
+  if (mem->n_states == API_MAX_STATES) return -1;
+  int64_t each = memory_state_bytes(mem);
+  char *more = dhc_aligned_alloc(each * (mem->n_states + 1));
+  if (!more) return -1;
+  if (mem->n_states) memcpy(more, mem->opt, (size_t)(each * mem->n_states));
+  dhc_aligned_free(mem->opt);
+  mem->opt = more;
+  mem->state_names[mem->n_states] = name;
+  if (!strcmp(name, "$ema")) memcpy(memory_state_at(mem, mem->n_states), mem->weights, (size_t)mem->place.n_weights * mem->float_bytes);
+  return mem->n_states++;
+}
+
+int64_t memory_state_bytes(const Memory *mem) {
+  return ((int64_t)mem->float_bytes * mem->place.n_weights + 63) / 64 * 64;
+}
+
+void *memory_state_at(const Memory *mem, int k) {
+  return (char *)mem->opt + k * memory_state_bytes(mem);
+}
+
+double *memory_scalar(Memory *mem, const char *name) {
+  for (int i = 0; i < mem->n_scalars; i++)
+    if (!strcmp(mem->scalar_names[i], name)) return &mem->scalars[i];
+  if (mem->n_scalars == API_MAX_SCALARS) return NULL;
+  mem->scalar_names[mem->n_scalars] = name;
+  return &mem->scalars[mem->n_scalars++];
+}
+
+/* ---- one tensor ------------------------------------------------------------------ */
+
+typedef struct Place {
+  void *at;
+  dhc_dtype dtype; /* of the memory */
+  const Slot *slot;
+} Place;
+
+static const Slot *find_slot(const Placement *p, const char *path) {
+  for (int i = 0; i < p->n_slots; i++)
+    if (!strcmp(p->slots[i].decl->path, path)) return &p->slots[i];
+  return NULL;
+}
+
+static dhc_dtype stored_dtype(const Memory *mem, const DhcTensorDecl *d) {
+  if (dhc_dtype_is_float(d->type.dtype)) return mem->float_bytes == 8 ? DHC_F64 : DHC_F32;
+  return d->type.dtype;
+}
+
+static Place slot_place(Memory *mem, const Slot *s, void *base) {
+  Place p = {NULL, stored_dtype(mem, s->decl), s};
+  if (s->decl->role == DHC_ROLE_PARAM)
+    p.at = (char *)base + (size_t)s->offset * mem->float_bytes;
+  else
+    p.at = (char *)mem->state + s->offset;
+  return p;
+}
+
+/* "PATH", or "STATE:PATH" with STATE an optimiser state or "ema". */
+static dhc_status find_place(dhc_program *p, const char *name, Place *out) {
+  Memory *mem = &p->mem;
+  const char *colon = strchr(name, ':');
+  void *base = mem->weights;
+  if (colon) {
+    char state[64];
+    snprintf(state, sizeof state, "$%.*s", (int)(colon - name), name);
+    base = NULL;
+    for (int i = 0; i < mem->n_states; i++)
+      if (!strcmp(mem->state_names[i], state)) base = memory_state_at(mem, i);
+    if (!base) return dhc_status_make(DHC_E_INPUT, "no optimiser state '%.*s' here", (int)(colon - name), name);
+    name = colon + 1;
+  }
+  const Slot *s = find_slot(&mem->place, name);
+  if (!s || (colon && s->decl->role != DHC_ROLE_PARAM)) return dhc_status_make(DHC_E_INPUT, "the model has no tensor '%s'", name);
+  *out = slot_place(mem, s, base);
+  return dhc_status_ok();
+}
+
+static void shape_of(const DhcTensorDecl *d, dhc_tensor *t) {
+  t->rank = d->type.rank;
+  for (int i = 0; i < t->rank; i++)
+    if (!dhc_dim_is_const(d->type.dim[i], &t->dim[i])) t->dim[i] = 0;
+}
+
+static dhc_status check_shape(const dhc_tensor *t, const DhcTensorDecl *d) {
+  dhc_tensor want = {0};
+  shape_of(d, &want);
+  bool same = t->rank == want.rank;
+  for (int i = 0; same && i < want.rank; i++) same = t->dim[i] == want.dim[i];
+  if (same) return dhc_status_ok();
+  char got[128], need[128];
+  return dhc_status_make(DHC_E_INPUT, "tensor '%s' is %s, the model needs %s", t->name,
+                         dhc_tensor_shape_text(t->rank, t->dim, got, sizeof got),
+                         dhc_tensor_shape_text(want.rank, want.dim, need, sizeof need));
+}
+
+dhc_status dhc_program_set(dhc_program *p, const dhc_tensor *t) {
+  Place at;
+  DHC_TRY(find_place(p, t->name, &at));
+  DHC_TRY(check_shape(t, at.slot->decl));
+  dhc_tensor_convert(at.at, (int32_t)at.dtype, t->data, (int32_t)t->dtype, at.slot->n);
+  return dhc_status_ok();
+}
+
+dhc_status dhc_program_get(dhc_program *p, const char *path, dhc_tensor *t) {
+  Place at;
+  DHC_TRY(find_place(p, path, &at));
+  t->name = path;
+  t->dtype = at.dtype;
+  shape_of(at.slot->decl, t);
+  t->data = at.at;
+  return dhc_status_ok();
+}
+
+dhc_status dhc_program_set_scalar(dhc_program *p, const char *name, double v) {
+  double *s = memory_scalar(&p->mem, dhc_intern(&p->m->s->strings, name));
+  if (!s) return dhc_status_make(DHC_E_USAGE, "more than %d scalars", API_MAX_SCALARS);
+  *s = v;
+  return dhc_status_ok();
+}
+
+/* ---- initialisers ------------------------------------------------------------------- */
+
+/* Runs one initialiser in float64. Its parameters are scalars of the module, "$seed" and
+ * "$step" (0); values depend on (seed, path) alone, so equal names start equal. */
+static dhc_status init_slot(dhc_program *p, const Slot *s, DhcArena *scratch) {
+  DhcFunc *f = s->decl->init;
+  dhc_session *se = p->m->s;
+  const DhcArray *args[64];
+  if (!f) return dhc_status_make(DHC_E_INPUT, "tensor '%s' has no initialiser", s->decl->path);
+  if (f->params.n > 64) return dhc_status_make(DHC_E_INPUT, "initialiser of '%s' reads more than 64 scalars", s->decl->path);
+  for (int i = 0; i < f->params.n; i++) {
+    dhc_dtype t = f->params.at[i]->type.dtype;
+    DhcArray *a = dhc_array_new(scratch, t, 0, NULL);
+    const double *v = memory_scalar(&p->mem, f->param_info.at[i].name);
+    if (!v) return dhc_status_make(DHC_E_USAGE, "more than %d scalars", API_MAX_SCALARS);
+    if (a->f)
+      a->f[0] = *v;
+    else
+      a->i[0] = (int64_t)*v;
+    args[i] = a;
+  }
+  DhcArray *result;
+  if (!dhc_interp_run(scratch, &se->diags, f, args, &result, NULL)) return session_errors(se);
+  Place at = slot_place(&p->mem, s, p->mem.weights);
+  if (result->f)
+    dhc_tensor_convert(at.at, (int32_t)at.dtype, result->f, DHC_F64, s->n);
+  else
+    dhc_tensor_convert(at.at, (int32_t)at.dtype, result->i, DHC_I64, s->n);
+  return dhc_status_ok();
+}
+
+dhc_status dhc_program_init(dhc_program *p, uint64_t seed) {
+  DHC_TRY(dhc_program_set_scalar(p, "$seed", (double)seed));
+  DhcArena scratch;
+  dhc_arena_init(&scratch);
+  dhc_status st = dhc_status_ok();
+  for (int i = 0; i < p->mem.place.n_slots && st.code == DHC_OK; i++) {
+    if (!p->mem.place.slots[i].n) continue;
+    st = init_slot(p, &p->mem.place.slots[i], &scratch);
+    dhc_arena_reset(&scratch);
+  }
+  dhc_arena_fini(&scratch);
+  for (int i = 0; i < p->mem.n_states; i++) {
+    size_t bytes = (size_t)p->mem.place.n_weights * p->mem.float_bytes;
+    if (!strcmp(p->mem.state_names[i], "$ema"))
+      memcpy(memory_state_at(&p->mem, i), p->mem.weights, bytes);
+    else
+      memset(memory_state_at(&p->mem, i), 0, bytes);
+  }
+  return st;
+}
+
+/* ---- files ---------------------------------------------------------------------------- */
+
+/* A tensor stored as one file entry per index of its leading axis ("experts.*.fc1"). */
+static const char *piece_name(const DhcTensorDecl *d, int64_t i, char *to, size_t n) {
+  const char *star = strchr(d->as, '*');
+  snprintf(to, n, "%.*s%lld%s", (int)(star - d->as), d->as, (long long)i, star + 1);
+  return to;
+}
+
+static int64_t n_pieces(const DhcTensorDecl *d) {
+  int64_t n = 1;
+  if (d->as && strchr(d->as, '*') && d->type.rank > 0 && !dhc_dim_is_const(d->type.dim[0], &n)) n = 1;
+  return n;
+}
+
+static bool stacked(const DhcTensorDecl *d) {
+  return d->as && strchr(d->as, '*') && d->type.rank > 0;
+}
+
+dhc_status weights_read(dhc_program *p, const DhcSafetensors *file, const char *prefix, void *base, bool partial, bool buffers) {
+  for (int i = 0; i < p->mem.place.n_slots; i++) {
+    const Slot *s = &p->mem.place.slots[i];
+    const DhcTensorDecl *d = s->decl;
+    if (d->role != DHC_ROLE_PARAM && !(buffers && d->role == DHC_ROLE_BUFFER)) continue;
+    dhc_tensor t = {0};
+    shape_of(d, &t);
+    Place at = slot_place(&p->mem, s, base);
+    int64_t pieces = n_pieces(d), each = pieces ? s->n / pieces : 0;
+    int skip = stacked(d) ? 1 : 0;
+    for (int64_t k = 0; k < pieces; k++) {
+      char name[512], piece[400];
+      snprintf(name, sizeof name, "%s%s", prefix, skip ? piece_name(d, k, piece, sizeof piece) : d->as ? d->as : d->path);
+      if (partial && !dhc_safetensors_find(file, name)) continue;
+      const DhcTensorView *v;
+      DHC_TRY(dhc_safetensors_need(file, name, -1, t.rank - skip, t.dim + skip, &v));
+      char *to = (char *)at.at + (size_t)(k * each) * (size_t)dhc_dtype_bytes(at.dtype);
+      dhc_tensor_convert(to, (int32_t)at.dtype, v->data, v->dtype, each);
+    }
+  }
+  return dhc_status_ok();
+}
+
+int weights_views(dhc_program *p, const char *prefix, void *base, bool buffers, DhcArena *arena, DhcTensorView *out, int max) {
+  int n = 0;
+  for (int i = 0; i < p->mem.place.n_slots; i++) {
+    const Slot *s = &p->mem.place.slots[i];
+    const DhcTensorDecl *d = s->decl;
+    if (d->role != DHC_ROLE_PARAM && !(buffers && d->role == DHC_ROLE_BUFFER)) continue;
+    dhc_tensor t = {0};
+    shape_of(d, &t);
+    Place at = slot_place(&p->mem, s, base);
+    int64_t pieces = n_pieces(d), each = pieces ? s->n / pieces : 0;
+    int skip = stacked(d) ? 1 : 0;
+    for (int64_t k = 0; k < pieces; k++) {
+      if (out && n < max) {
+        char piece[400];
+        DhcTensorView v = {.dtype = (int32_t)at.dtype, .rank = t.rank - skip,
+                           .bytes = each * dhc_dtype_bytes(at.dtype)};
+        v.name = dhc_arena_printf(arena, "%s%s", prefix, skip ? piece_name(d, k, piece, sizeof piece) : d->as ? d->as : d->path);
+        for (int a = 0; a < v.rank; a++) v.shape[a] = t.dim[a + skip];
+        v.data = (char *)at.at + k * v.bytes;
+        out[n] = v;
+      }
+      n++;
+    }
+  }
+  return n;
+}
+
+dhc_status dhc_program_load(dhc_program *p, const char *path, bool partial) {
+  DhcSafetensors *file;
+  DHC_TRY(dhc_safetensors_open(path, &file));
+  dhc_status st = weights_read(p, file, "", p->mem.weights, partial, true);
+  dhc_safetensors_close(file);
+  return st;
+}
+
+dhc_status dhc_program_save(dhc_program *p, const char *path, bool ema) {
+  void *base = p->mem.weights;
+  if (ema) {
+    int k = -1;
+    for (int i = 0; i < p->mem.n_states; i++)
+      if (!strcmp(p->mem.state_names[i], "$ema")) k = i;
+    if (k < 0) return dhc_status_make(DHC_E_INPUT, "no averaged weights here (the recipe has no ema)");
+    base = memory_state_at(&p->mem, k);
+  }
+  DhcArena a;
+  dhc_arena_init(&a);
+  int n = weights_views(p, "", base, true, &a, NULL, 0);
+  DhcTensorView *v = DHC_NEW_N(&a, DhcTensorView, n + 1);
+  weights_views(p, "", base, true, &a, v, n);
+  DhcMetaPair meta[] = {{"format", "dhcc"}, {"model", p->m->name}, {"model_hash", p->m->hash}};
+  dhc_status st = dhc_safetensors_write(path, v, n, meta, 3);
+  dhc_arena_fini(&a);
+  return st;
+}

@@ -1,0 +1,69 @@
+/* Template "scatter": outputs += values at indexed places, in index order.
+ *
+ * Axes that every output reaches by a plain term lead to places of their own: over them run
+ * tasks and vectors. All other axes are loops in axis order inside, so each place sees its
+ * summands in the order of the definition, whatever the cut.
+ *
+ * Schedule: as "map", v[0] an axis with places of its own. */
+#include "backends/loop/tpl.h"
+
+typedef struct Scatter {
+  uint32_t ordered;
+  const bool *needed;
+} Scatter;
+
+static uint32_t own_places(const DhcTplCx *cx) {
+  uint32_t own = ~0u;
+  for (int o = dhc_spec_n_inputs(cx->s); o < cx->s->n_operands; o++) {
+    const DhcOperand *p = &cx->s->operand[o];
+    uint32_t plain = 0, other = 0;
+    for (int t = 0; t < p->n_terms; t++) {
+      const DhcTerm *e = &p->term[t];
+      bool is_plain = !e->guarded && e->index < 0;
+      for (int i = 0; i < e->n_axes; i++) *(is_plain ? &plain : &other) |= 1u << e->axis[i];
+      if (e->index >= 0) other |= cx->varies[e->index];
+    }
+    own &= plain & ~other;
+  }
+  return own;
+}
+
+static void add_loops(DhcTplCx *cx, const Scatter *sc, uint32_t left) {
+  DhcLp *b = cx->b;
+  if (!left) {
+    for (int o = dhc_spec_n_inputs(cx->s); o < cx->s->n_operands; o++) {
+      DhcLv v = dhc_tpl_eval(cx, cx->s->operand[o].stored);
+      dhc_tpl_store_value(cx, o, dhc_lp_add(b, dhc_tpl_load(cx, o), v));
+    }
+    return;
+  }
+  int a = 0;
+  while (!(left >> a & 1)) a++;
+  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), cx->extent[a], 1);
+  DhcTplMark mark = dhc_tpl_push(cx);
+  dhc_tpl_bind(cx, a, i);
+  dhc_tpl_hoist(cx, sc->needed);
+  add_loops(cx, sc, left & ~(1u << a));
+  dhc_tpl_pop(cx, &mark);
+  dhc_lp_end(b);
+}
+
+static void body(DhcTplCx *cx, void *arg) {
+  const Scatter *sc = arg;
+  add_loops(cx, sc, sc->ordered);
+}
+
+void dhc_tpl_scatter(const DhcTplInput *in, DhcLp *b) {
+  DhcTplCx cx;
+  dhc_tpl_init(&cx, in, b);
+  uint32_t own = own_places(&cx), all = 0;
+  for (int o = dhc_spec_n_inputs(cx.s); o < cx.s->n_operands; o++)
+    all |= dhc_tpl_operand_axes(&cx, o) | cx.varies[cx.s->operand[o].stored];
+  if (b->refused) return;
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  dhc_tpl_needed_by_outputs(in->spec, needed);
+  Scatter sc = {all & ~own, needed};
+  own &= all;
+  cx.plan_vector = dhc_tpl_choose_vector(&cx, own);
+  dhc_tpl_nest(&cx, own, sc.ordered, needed, body, &sc);
+}

@@ -1,0 +1,176 @@
+/* Elaboration: from syntax trees to a module of functions (ir/ir.h).
+ *
+ *   DhcElab   one main file with all it imports, and the shipped std functions
+ *   DhcModel  one layer or model of it with every hyperparameter bound: the tensors
+ *             it owns (DhcModule.tensors, .scalars) and the tree of its layers
+ *   DhcFunc   an entry of the model, elaborated for given inputs when first asked for
+ *
+ * What shapes a program is fixed when the DhcModel is made; float hyperparameters are
+ * scalars of the module (DHC_ROLE_SCALAR) and may be changed at any time.
+ *
+ * An `if` on dims that the facts do not decide makes versions of an entry: the extents
+ * of the request pick the branch, and the condition becomes a fact (a run-time guard)
+ * of the function. dhc_model_entry returns an existing version if its facts hold for
+ * the request's extents, else elaborates one more (16 at most).
+ *
+ * Everything lives in the arena given to dhc_elab_open. What is wrong with the user's
+ * text goes to `diags`; functions then return NULL (false). */
+#ifndef DHC_FRONTEND_ELAB_H
+#define DHC_FRONTEND_ELAB_H
+
+#include "frontend/ast.h"
+#include "ir/ir.h"
+
+enum { DHC_MAX_VERSIONS = 16 };
+
+typedef struct DhcElab DhcElab;
+typedef struct DhcModel DhcModel;
+
+/* ---- the file (elab_open.c) ------------------------------------------------------ */
+
+typedef struct DhcElabConfig {
+  const char *const *shipped_roots; /* folders that hold std/nn.dhc, layers/, models */
+  int n_shipped_roots;
+  int64_t max_memory_bytes; /* parameters and buffers may not need more; 0: no limit */
+} DhcElabConfig;
+
+/* `file`: a path, or the name of something shipped ("dhc_ssm", "layers/norm"); a name
+ * without '/' and ".dhc" that is no file is looked up as shipped. NULL after errors. */
+DhcElab *dhc_elab_open(DhcArena *arena, DhcStrings *strings, DhcDiags *diags,
+                       const DhcElabConfig *config, const char *file);
+DhcElab *dhc_elab_open_text(DhcArena *arena, DhcStrings *strings, DhcDiags *diags,
+                            const DhcElabConfig *config, const char *name, const char *text,
+                            size_t n_bytes);
+const DhcAstProgram *dhc_elab_program(const DhcElab *e);
+
+typedef struct DhcDeclName {
+  const char *name;
+  const char *target; /* model a preset, recipe or variant is for; else NULL */
+  const char *group;  /* of a variant: the name of its `variants` block */
+  DhcSpan span;
+} DhcDeclName;
+typedef DHC_VEC(DhcDeclName) DhcDeclNames;
+typedef enum DhcListKind {
+  DHC_LIST_MODELS, /* of the main file */
+  DHC_LIST_LAYERS, /* usable as a root: of the main file and its imports */
+  DHC_LIST_PRESETS,
+  DHC_LIST_VARIANTS,
+  DHC_LIST_RECIPES
+} DhcListKind;
+/* In order of writing. `target` keeps those for one model; NULL: all. */
+DhcDeclNames dhc_elab_list(DhcElab *e, DhcListKind kind, const char *target);
+/* Elaborates every model of the file with its defaults and every entry of it in both
+ * modes: what `check` does. */
+bool dhc_elab_check(DhcElab *e);
+
+/* ---- the model (elab_model.c, elab_bind.c) --------------------------------------- */
+
+typedef struct DhcSetting {
+  const char *key;   /* hyperparameter; "mixer.num_heads" reaches into a layer value */
+  const char *value; /* text of an expression; enum and string values also unquoted */
+} DhcSetting;
+
+typedef struct DhcModelRequest {
+  const char *root;    /* layer or model; NULL: the model of the main file */
+  const char *preset;  /* or NULL */
+  const char *variant; /* or NULL: "r3" or "ratio.r3" */
+  const char *recipe;  /* or NULL */
+  const DhcSetting *sets;
+  int n_sets; /* later ones win */
+} DhcModelRequest;
+
+/* Bound in the order default < preset < variant < recipe < sets. Settings that name a
+ * key of the recipe go there. NULL after errors. */
+DhcModel *dhc_elab_model(DhcElab *e, const DhcModelRequest *request);
+/* Tensors, scalars, initialisers, and every function elaborated so far. */
+DhcModule *dhc_model_module(const DhcModel *m);
+
+typedef struct DhcHyperInfo {
+  const char *name;
+  const char *type;   /* "int", "float", "enum(pooled, grid)" … */
+  const char *value;  /* as text of the language */
+  const char *source; /* "default", "preset small", "recipe r", "--set" … */
+  int scalar;         /* index into module->scalars of a float, or -1 */
+} DhcHyperInfo;
+typedef struct DhcLayerInfo {
+  const char *path;  /* "" for the root */
+  const char *layer; /* its declaration's name */
+  int depth;
+  int64_t n_params; /* elements of its own and its submodules' parameters */
+} DhcLayerInfo;
+typedef DHC_VEC(DhcHyperInfo) DhcHyperInfos;
+typedef DHC_VEC(DhcLayerInfo) DhcLayerInfos;
+DhcHyperInfos dhc_model_hypers(const DhcModel *m);
+DhcLayerInfos dhc_model_layers(const DhcModel *m); /* depth first, in order of writing */
+
+/* ---- entries (elab_entry.c) -------------------------------------------------------- */
+
+typedef struct DhcEntryInfo {
+  const char *name;
+  bool is_metric;
+  int n_inputs, n_outputs;
+  const char *const *inputs; /* names */
+  const char *const *outputs;
+} DhcEntryInfo;
+typedef DHC_VEC(DhcEntryInfo) DhcEntryInfos;
+DhcEntryInfos dhc_model_entries(const DhcModel *m);
+/* Entry whose inputs are exactly these names (in any order), or NULL: how `verify` finds
+ * what an oracle file is about. If several: the first written. */
+const char *dhc_model_entry_for(const DhcModel *m, const char *const *inputs, int n);
+
+/* Shape of one input as it will be given. */
+typedef struct DhcInputShape {
+  const char *name;
+  int rank;
+  const int64_t *dim;
+} DhcInputShape;
+
+typedef struct DhcEntryRequest {
+  const char *name; /* "forward", "loss", … */
+  bool training;    /* what `training` means in it; buffers are assigned only then */
+  bool streaming;   /* not supported yet: one located error */
+  /* Actual inputs, any subset. They fix the ranks of `...S` runs (2 if unknown) and
+   * decide dims' `if`s (taken as true if unknown); extents stay symbolic. */
+  const DhcInputShape *inputs;
+  int n_inputs;
+} DhcEntryRequest;
+
+/* Function of kind DHC_FUNC_ENTRY: inputs first (names as declared), then tensors by
+ * path, scalars by name, "$seed" and "$step" (i64[], role SCALAR, decl -1) as they are
+ * needed; results named as declared; buffers written by `update`. Units are merged.
+ * NULL after errors. */
+DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *request);
+
+/* A function `fn` of the file or of std as a function of the module, for example an
+ * optimiser: polymorphic in its binders, compile-time parameters at their defaults
+ * (run `...S` of rank 1), tensor and float parameters as parameters named as written
+ * (floats as f32[]). NULL after errors. */
+DhcFunc *dhc_model_function(DhcModel *m, const char *name);
+
+/* ---- recipes (elab_recipe.c) ------------------------------------------------------- */
+
+typedef struct DhcRecipeArg {
+  const char *name;
+  double value;
+} DhcRecipeArg;
+
+typedef struct DhcRecipe {
+  const char *name;      /* "default" if none was asked for and the file has none */
+  const char *optimizer; /* function of std/optim: "adamw" */
+  DHC_VEC(DhcRecipeArg) optimizer_args; /* weight_decay = 0.05, …; the rest by default */
+  int64_t batch, epochs;
+  int64_t steps;       /* stop after so many; 0: by epochs */
+  double clip;         /* global norm; 0: off */
+  double ema;          /* decay; 0: off */
+  double label_smoothing; /* also bound to the hyperparameter of that name, if there is one */
+  double lr_constant;     /* where lr has no parameters */
+  const struct DhcLr *lr; /* see dhc_recipe_lr; NULL: lr_constant */
+  DhcSpan span;
+} DhcRecipe;
+/* Never NULL: without a recipe adam, lr 1e-3, batch 64, 10 epochs, clip 1.0. */
+const DhcRecipe *dhc_model_recipe(const DhcModel *m);
+/* Learning rate of step 0 … steps-1. Plain arithmetic on doubles, cos, exp, min, max,
+ * if-else; NaN if the expression fails (dhc_elab_model has tried it at both ends). */
+double dhc_recipe_lr(const DhcRecipe *recipe, int64_t step, int64_t steps);
+
+#endif

@@ -1,0 +1,39 @@
+/* From files to syntax trees: reading, scanning, parsing, following imports.
+ * What is wrong is said through `diags`; every function returns true only if it
+ * added no error there. After an error the tree holds what could be understood
+ * (DHC_EX_ERROR where it could not), so that elaboration may report more. */
+#ifndef DHC_FRONTEND_PARSE_H
+#define DHC_FRONTEND_PARSE_H
+
+#include "frontend/ast.h"
+
+typedef struct DhcParse {
+  DhcArena *arena;     /* session: trees, texts */
+  DhcStrings *strings; /* session: names */
+  DhcDiags *diags;     /* its `sources` receives the files read */
+  /* Folders searched in order for `import std/nn` (FOLDER/std/nn.dhc). */
+  const char *const *shipped_roots;
+  int n_shipped_roots;
+} DhcParse;
+
+/* Reads `path` and all it imports. Quoted imports stay inside the folder of `path`;
+ * links, hard-linked files, FIFOs and devices are refused. */
+bool dhc_parse_file(DhcParse *p, const char *path, DhcAstProgram *out);
+
+/* Parses `text` as a file called `name`. Shipped imports are followed, quoted ones
+ * are an error (there is no folder they could be in). */
+bool dhc_parse_text(DhcParse *p, const char *name, const char *text, size_t n_bytes,
+                    DhcAstProgram *out);
+
+/* Parses one expression, as in `--set key=EXPR`; NULL after an error. */
+DhcAstExpr *dhc_parse_expr(DhcParse *p, const char *name, const char *text, size_t n_bytes);
+
+/* Path of the shipped module `name` ("dhc_ssm", "std/nn"), in the arena; false if no
+ * shipped root has it (no diagnostic then). */
+bool dhc_parse_find_shipped(const DhcParse *p, const char *name, const char **path);
+
+/* Canonical text of all modules, each under a comment with its name (fmt.h prints one
+ * module, with the comments of its source). */
+void dhc_ast_print_program(const DhcAstProgram *program, DhcText *to);
+
+#endif

@@ -1,0 +1,140 @@
+/* Canonical text of functions, and merging of functions with equal text. */
+#include "ir/ir_internal.h"
+
+/* 128 bits of a text, as 32 hexadecimal digits: two independent multiplicative hashes. */
+static const char *digest(const char *s, DhcArena *arena) {
+  uint64_t a = 0x243F6A8885A308D3u, b = 0x13198A2E03707344u;
+  for (; *s; s++) {
+    a = (a ^ (unsigned char)*s) * 0x100000001B3u;
+    a ^= a >> 31;
+    b = (b + (unsigned char)*s) * 0x9E3779B97F4A7C15u;
+    b ^= b >> 29;
+  }
+  return dhc_arena_printf(arena, "%016llx%016llx", (unsigned long long)a, (unsigned long long)b);
+}
+
+/* Texts that stand for callees. In a merge they are known by their number, since equal
+ * callees are already one; otherwise by the digest of their own canonical text. */
+typedef struct Names {
+  DhcArena *arena;
+  bool merging;
+  DHC_VEC(DhcFunc *) func;
+  DHC_VEC(const char *) text;
+} Names;
+
+static const char *canonical(DhcFunc *f, Names *names);
+
+static const char *callee_name(Names *names, DhcFunc *f) {
+  if (names->merging) return dhc_arena_printf(names->arena, "@%d", f->id);
+  for (int i = 0; i < names->func.n; i++)
+    if (names->func.at[i] == f) return names->text.at[i];
+  int at = names->func.n;
+  DHC_PUSH(names->arena, &names->func, f);
+  DHC_PUSH(names->arena, &names->text, "@itself"); /* only a derivative can come back here */
+  const char *text = dhc_arena_printf(names->arena, "@%s", digest(canonical(f, names), names->arena));
+  return names->text.at[at] = text;
+}
+
+static const char *print_callee(DhcPrinter *p, DhcFunc *f) { return callee_name(p->ctx, f); }
+
+/* Symbols become s0, s1, … in binder order. */
+static DhcSubst plain_symbols(DhcFunc *f, DhcArena *arena) {
+  const DhcDim **to = DHC_NEW_N(arena, const DhcDim *, f->symbols.n);
+  for (int i = 0; i < f->symbols.n; i++)
+    to[i] = dhc_dim_symbol(f->module->dims, dhc_arena_printf(arena, "s%d", i));
+  return (DhcSubst){f->symbols.n, f->symbols.at, to};
+}
+
+static void print_signature(DhcPrinter *p, DhcFunc *f, Names *names) {
+  dhc_text_printf(p->to, "%s %d (", dhc_func_kind_name(f->kind), f->symbols.n);
+  for (int i = 0; i < f->params.n; i++) {
+    dhc_text_printf(p->to, "%%%d: ", p->number[f->params.at[i]->id]);
+    dhc_print_type(p, &f->params.at[i]->type);
+    dhc_text_printf(p->to, " %s ", dhc_role_name(f->param_info.at[i].role));
+    if (f->param_info.at[i].decl >= 0) dhc_text_printf(p->to, "#%d ", f->param_info.at[i].decl);
+  }
+  dhc_text_puts(p->to, ") -> (");
+  for (int i = 0; i < f->results.n; i++)
+    dhc_text_printf(p->to, "%%%d ", p->number[f->results.at[i]->id]);
+  dhc_text_puts(p->to, ")");
+  if (f->kernel) dhc_print_string(f->kernel, p->to);
+  if (f->vjp) dhc_text_puts(p->to, callee_name(names, f->vjp));
+  for (int i = 0; i < f->facts.nonneg.n; i++) {
+    dhc_text_puts(p->to, " require ");
+    const DhcSubst *s = p->rename;
+    dhc_dim_print(dhc_dim_subst(p->m->dims, f->facts.nonneg.at[i], s->n, s->from, s->to), p->to);
+  }
+  dhc_text_puts(p->to, "\n");
+}
+
+static const char *canonical(DhcFunc *f, Names *names) {
+  DhcText text = {.arena = names->arena};
+  DhcSubst rename = plain_symbols(f, names->arena);
+  DhcPrinter p = dhc_printer_make(f, &text, names->arena);
+  p.rename = &rename;
+  p.callee = print_callee;
+  p.ctx = names;
+  print_signature(&p, f, names);
+  for (const DhcNode *n = f->first; n; n = n->next)
+    if (n->op != DHC_OP_PARAM) dhc_print_node(&p, n);
+  return dhc_text_str(&text);
+}
+
+const char *dhc_func_canonical(DhcFunc *f, DhcArena *arena) {
+  Names names = {.arena = arena};
+  DHC_PUSH(arena, &names.func, f);
+  DHC_PUSH(arena, &names.text, "@itself");
+  return canonical(f, &names);
+}
+
+/* ---- merging ----------------------------------------------------------------------------- */
+
+static bool mergeable(const DhcFunc *f) {
+  return f->kind == DHC_FUNC_UNIT || f->kind == DHC_FUNC_BODY || f->kind == DHC_FUNC_COMPOSITE;
+}
+
+static void redirect(DhcFunc *f, DhcFunc *const *stands_for) {
+  for (DhcNode *n = f->first; n; n = n->next)
+    for (int i = 0; i < dhc_op_info(n->op)->n_attrs; i++)
+      if (n->attrs[i].kind == DHC_ATTR_FUNC) n->attrs[i].func = stands_for[n->attrs[i].func->id];
+  if (f->vjp) f->vjp = stands_for[f->vjp->id];
+}
+
+/* One round in callee-before-caller order; further rounds merge what differed only by a
+ * derivative that stands later. */
+static int merge_round(DhcModule *m, DhcArena *scratch) {
+  Names names = {.arena = scratch, .merging = true};
+  DhcFunc **stands_for = DHC_NEW_N(scratch, DhcFunc *, m->next_func_id + 1);
+  DHC_VEC(const char *) seen = {0};
+  DhcStrings texts = {.arena = scratch};
+  int n_before = m->funcs.n, kept = 0;
+  for (int i = 0; i < n_before; i++) stands_for[m->funcs.at[i]->id] = m->funcs.at[i];
+  for (int i = 0; i < n_before; i++) {
+    DhcFunc *f = m->funcs.at[i];
+    redirect(f, stands_for);
+    const char *text = mergeable(f) ? dhc_intern(&texts, canonical(f, &names)) : NULL;
+    int same = 0;
+    while (same < kept && (!text || seen.at[same] != text)) same++;
+    if (same < kept) {
+      stands_for[f->id] = m->funcs.at[same];
+      continue;
+    }
+    m->funcs.at[kept++] = f;
+    DHC_PUSH(scratch, &seen, text);
+  }
+  m->funcs.n = kept;
+  for (int i = 0; i < kept; i++) redirect(m->funcs.at[i], stands_for);
+  for (int i = 0; i < m->tensors.n; i++)
+    if (m->tensors.at[i].init) m->tensors.at[i].init = stands_for[m->tensors.at[i].init->id];
+  return n_before - kept;
+}
+
+int dhc_module_merge_units(DhcModule *m) {
+  DhcArena scratch;
+  dhc_arena_init(&scratch);
+  scratch.oom = m->arena->oom;
+  int total = 0, n;
+  while ((n = merge_round(m, &scratch)) > 0) total += n;
+  dhc_arena_fini(&scratch);
+  return total;
+}

@@ -1,0 +1,737 @@
+/* Writes the kernel of a group: from each stored member down through members, lazy values
+ * and views to loads, with indices carried along. Where a view needs an axis cut in two,
+ * the axis is split and writing starts over. */
+#include <string.h>
+
+#include "passes/fuse_internal.h"
+
+static int emit(FuKernel *k, DhcValue *v, const FuIx *ix);
+
+static DhcDims *dims(const FuKernel *k) {
+  return k->fu->m->dims;
+}
+
+static FuIndexCx index_cx(const FuKernel *k) {
+  FuIndexCx cx = {.dims = dims(k), .facts = &k->fu->f->facts, .axis = k->axis, .n_axes = k->n_axes};
+  cx.miss.axis = -1;
+  return cx;
+}
+
+/* ---- axes ------------------------------------------------------------------------ */
+
+/* Domain axis a of the group as kernel axes; one of extent 1 is always 0. */
+static FuForm axis_form(const FuKernel *k, int a) {
+  FuForm f = dhc_dim_is(k->g->axis[a].extent, 1) ? dhc_fu_const(dims(k), NULL) : dhc_fu_axis(dims(k), a);
+  for (int s = 0; s < k->n_splits; s++) {
+    FuForm outer = dhc_fu_axis(dims(k), k->split[s].axis), inner = dhc_fu_axis(dims(k), k->g->n_axes + s);
+    outer = dhc_fu_scale(dims(k), &outer, k->split[s].inner);
+    outer = dhc_fu_add(dims(k), &outer, &inner);
+    f = dhc_fu_subst(dims(k), &f, k->split[s].axis, &outer);
+  }
+  return f;
+}
+
+static uint32_t axis_bits(const FuKernel *k, int a) {
+  FuForm f = axis_form(k, a);
+  uint32_t m = 0;
+  for (int i = 0; i < f.n; i++) m |= 1u << f.axis[i];
+  return m;
+}
+
+/* A member's index after splits. */
+static void split_index(const FuKernel *k, const FuIx *ix, int rank, FuIx *out) {
+  for (int d = 0; d < rank; d++) {
+    out[d] = ix[d];
+    FuForm f = dhc_fu_const(dims(k), ix[d].f.c);
+    for (int i = 0; i < ix[d].f.n; i++) {
+      FuForm part = axis_form(k, ix[d].f.axis[i]);
+      part = dhc_fu_scale(dims(k), &part, ix[d].f.coef[i]);
+      f = dhc_fu_add(dims(k), &f, &part);
+    }
+    out[d].f = f;
+  }
+}
+
+static void start(FuKernel *k, Fu *fu, FuGroup *g) {
+  k->fu = fu;
+  k->g = g;
+  k->kind = g->kind;
+  memcpy(k->axis, g->axis, sizeof k->axis);
+  k->n_axes = g->n_axes;
+  for (int a = 0; a < k->n_axes; a++) {
+    k->key[a] = (int64_t)g->axis[a].place * (1 << 20);
+    k->gap[a] = 1 << 20;
+    k->axis_gone[a] = false;
+  }
+  for (int s = 0; s < k->n_splits; s++) {
+    int a = k->split[s].axis, b = k->n_axes++;
+    k->axis[b] = k->axis[a];
+    k->axis[b].extent = k->split[s].inner;
+    k->axis[a].extent = dhc_dim_divide(dims(k), k->axis[a].extent, k->split[s].inner);
+    k->gap[a] /= 2;
+    k->gap[b] = k->gap[a];
+    k->key[b] = k->key[a] + k->gap[a];
+    k->axis_gone[b] = false;
+  }
+  k->n_nodes = k->n_operands = k->n_args = k->n_attrs = 0;
+  k->memo.n = 0;
+  k->failed = k->lossy = false;
+  k->force = NULL;
+  k->miss.axis = -1;
+}
+
+/* ---- small nodes ------------------------------------------------------------------ */
+
+static int ew2(FuKernel *k, DhcOp op, dhc_dtype t, int x, int y) {
+  int a[2] = {x, y};
+  return dhc_fu_node(k, DHC_SN_EW, op, t, a, 2);
+}
+
+static int select_node(FuKernel *k, dhc_dtype t, int c, int x, int y) {
+  int a[3] = {c, x, y};
+  return dhc_fu_node(k, DHC_SN_EW, DHC_OP_SELECT, t, a, 3);
+}
+
+static int cast_node(FuKernel *k, dhc_dtype to, int x) {
+  if (x < 0 || k->node[x].dtype == to) return x;
+  return dhc_fu_node(k, DHC_SN_EW, DHC_OP_CAST, to, &x, 1);
+}
+
+static int i64_const(FuKernel *k, int64_t v) {
+  return dhc_fu_const_node(k, DHC_I64, 0, v);
+}
+
+/* bool: index form lies in [0, extent) and is a multiple of div, quotient counted. */
+static int in_bounds(FuKernel *k, const FuIx *ix) {
+  int x = dhc_fu_lin_node(k, &ix->f), ok = ew2(k, DHC_OP_GE, DHC_BOOL, x, i64_const(k, 0));
+  if (ix->div != 1) {
+    int div = i64_const(k, ix->div);
+    int exact = ew2(k, DHC_OP_EQ, DHC_BOOL, ew2(k, DHC_OP_REM, DHC_I64, x, div), i64_const(k, 0));
+    ok = ew2(k, DHC_OP_AND, DHC_BOOL, ok, exact);
+    x = ew2(k, DHC_OP_FLOORDIV, DHC_I64, x, div);
+  }
+  return ew2(k, DHC_OP_AND, DHC_BOOL, ok, ew2(k, DHC_OP_LT, DHC_BOOL, x, dhc_fu_arg_node(k, ix->extent)));
+}
+
+/* x under guards that were put on at `ix` dims with bit set in `dims_set`: zero outside. If
+ * x is a load whose guards all arrived there, it is zero already. */
+static int zero_outside(FuKernel *k, int node, const FuIx *ix, unsigned dims_set, bool exact) {
+  if (exact || node < 0) return node;
+  dhc_dtype t = k->node[node].dtype;
+  int ok = -1;
+  for (int d = 0; d < DHC_MAX_RANK; d++) {
+    if (!(dims_set >> d & 1)) continue;
+    int c = in_bounds(k, &ix[d]);
+    ok = ok < 0 ? c : ew2(k, DHC_OP_AND, DHC_BOOL, ok, c);
+  }
+  return ok < 0 ? node : select_node(k, t, ok, node, dhc_fu_const_node(k, t, 0, 0));
+}
+
+/* Emits v under new guards. */
+static int emit_guarded(FuKernel *k, DhcValue *v, const FuIx *ix, unsigned guards) {
+  bool before = k->lossy;
+  k->lossy = false;
+  int n = emit(k, v, ix);
+  DhcValue *base = dhc_fu_base(v);
+  const FuValue *b = dhc_fu_of(k->fu, base);
+  bool load = b->where == FU_MEMORY || (b->where == FU_MEMBER && k->fu->groups.at[b->group] != k->g);
+  n = zero_outside(k, n, ix, guards, load && !k->lossy);
+  k->lossy = before;
+  return n;
+}
+
+/* ---- views -------------------------------------------------------------------------- */
+
+static int emit_view(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  FuIx in[DHC_MAX_RANK];
+  FuIndexCx cx = index_cx(k);
+  DhcValue *x = v->def->args[0];
+  if (dhc_fu_through(&cx, v->def, ix, in)) {
+    k->lossy = k->lossy || cx.lossy;
+    return emit(k, x, in);
+  }
+  const FuValue *b = dhc_fu_of(k->fu, x);
+  bool in_memory = b->where == FU_MEMORY || (b->where == FU_MEMBER && k->fu->groups.at[b->group] != k->g);
+  FuForm flat;
+  if (v->def->op == DHC_OP_RESHAPE && in_memory && dhc_fu_flat(dims(k), &v->type, ix, &flat)) {
+    if (b->where == FU_MEMBER) dhc_fu_of(k->fu, x)->stored = true;
+    return dhc_fu_load_flat(k, x, &flat);
+  }
+  if (cx.miss.axis >= 0 && k->n_splits < 12) {
+    k->miss = cx.miss;
+    return dhc_fu_fail(k, NULL);
+  }
+  return dhc_fu_fail(k, in_memory ? v : x);
+}
+
+/* ---- moves --------------------------------------------------------------------------- */
+
+static int emit_pad(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  const DhcNode *n = v->def;
+  const DhcAttr *low = dhc_attr(n, "low"), *high = dhc_attr(n, "high"), *step = dhc_attr(n, "step");
+  FuIx in[DHC_MAX_RANK];
+  unsigned guards = 0;
+  for (int d = 0; d < v->type.rank; d++) {
+    in[d] = ix[d];
+    if (dhc_dim_is(low->dims.at[d], 0) && dhc_dim_is(high->dims.at[d], 0) && step->ints.at[d] == 1) continue;
+    if ((ix[d].guarded && ix[d].div != 1) || (ix[d].f.node >= 0 && step->ints.at[d] != 1))
+      return dhc_fu_fail(k, v);
+    const DhcDim *minus = dhc_dim_mulc(dims(k), low->dims.at[d], -1);
+    in[d] = (FuIx){.f = dhc_fu_addc(dims(k), &ix[d].f, minus), .guarded = true, .div = step->ints.at[d],
+                   .extent = n->args[0]->type.dim[d]};
+    guards |= 1u << d;
+  }
+  return emit_guarded(k, n->args[0], in, guards);
+}
+
+/* i64 node min(max(start, 0), n - size). */
+static int clamped(FuKernel *k, DhcValue *at, const DhcDim *n, const DhcDim *size) {
+  int s = cast_node(k, DHC_I64, emit(k, at, NULL));
+  s = ew2(k, DHC_OP_MAX, DHC_I64, s, i64_const(k, 0));
+  return ew2(k, DHC_OP_MIN, DHC_I64, s, dhc_fu_arg_node(k, dhc_dim_sub(dims(k), n, size)));
+}
+
+static int emit_dynamic_slice(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  const DhcNode *n = v->def;
+  int axis = (int)dhc_attr(n, "axis")->i;
+  if (axis < 0) axis += v->type.rank;
+  FuIx in[DHC_MAX_RANK];
+  memcpy(in, ix, sizeof *in * (size_t)v->type.rank);
+  if (ix[axis].f.node >= 0 || (ix[axis].guarded && ix[axis].div != 1)) return dhc_fu_fail(k, v);
+  const DhcDim *extent = n->args[0]->type.dim[axis];
+  in[axis].f.node = clamped(k, n->args[1], extent, dhc_attr(n, "size")->dim);
+  if (ix[axis].guarded) {
+    in[axis].extent = extent;
+    k->lossy = true;
+  }
+  return k->failed ? -1 : emit(k, n->args[0], in);
+}
+
+static FuIx node_index(FuKernel *k, int node, const DhcDim *extent) {
+  FuIx ix = {.f = dhc_fu_const(dims(k), NULL), .guarded = true, .div = 1, .extent = extent};
+  ix.f.node = node;
+  return ix;
+}
+
+static int emit_gather(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  const DhcNode *n = v->def;
+  const DhcType *x = &n->args[0]->type;
+  bool along = n->op == DHC_OP_TAKE_ALONG;
+  int axis = (int)dhc_attr(n, "axis")->i, r = along ? 1 : n->args[1]->type.rank;
+  if (axis < 0) axis += x->rank;
+  int node = cast_node(k, DHC_I64, emit(k, n->args[1], along ? ix : ix + axis));
+  if (k->failed) return -1;
+  FuIx in[DHC_MAX_RANK];
+  for (int d = 0; d < x->rank; d++) in[d] = d < axis ? ix[d] : ix[d + r - 1 < 0 ? 0 : d + r - 1];
+  in[axis] = node_index(k, node, x->dim[axis]);
+  return emit_guarded(k, n->args[0], in, 1u << axis);
+}
+
+/* Coordinates of a tap number inside a window, row-major. */
+static void tap_nodes(FuKernel *k, int tap, const DhcAttr *window, int *out) {
+  for (int s = window->ints.n - 1; s >= 0; s--) {
+    int w = i64_const(k, window->ints.at[s]);
+    out[s] = s == 0 ? tap : ew2(k, DHC_OP_REM, DHC_I64, tap, w);
+    if (s > 0) tap = ew2(k, DHC_OP_FLOORDIV, DHC_I64, tap, w);
+  }
+}
+
+static int emit_window_gather(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  const DhcNode *n = v->def;
+  const DhcAttr *window = dhc_attr(n, "window"), *stride = dhc_attr(n, "stride");
+  int tap = cast_node(k, DHC_I64, emit(k, n->args[1], ix)), at[DHC_MAX_RANK];
+  if (k->failed) return -1;
+  tap_nodes(k, tap, window, at);
+  FuIx in[DHC_MAX_RANK];
+  unsigned guards = 0;
+  int lead = v->type.rank - window->ints.n;
+  for (int d = 0; d < v->type.rank; d++) {
+    in[d] = ix[d];
+    if (d < lead) continue;
+    if (ix[d].guarded || ix[d].f.node >= 0) return dhc_fu_fail(k, v);
+    in[d].f = dhc_fu_scale(dims(k), &ix[d].f, dhc_dim_const(dims(k), stride->ints.at[d - lead]));
+    in[d].f.node = at[d - lead];
+    in[d].guarded = true;
+    in[d].extent = n->args[0]->type.dim[d];
+    guards |= 1u << d;
+  }
+  return k->failed ? -1 : emit_guarded(k, n->args[0], in, guards);
+}
+
+/* ---- creation -------------------------------------------------------------------------- */
+
+static int emit_iota(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  const DhcNode *n = v->def;
+  int axis = (int)dhc_attr(n, "axis")->i;
+  if (axis < 0) axis += v->type.rank;
+  if (ix[axis].guarded && ix[axis].div != 1) return dhc_fu_fail(k, v);
+  return cast_node(k, v->type.dtype, dhc_fu_lin_node(k, &ix[axis].f));
+}
+
+static int emit_random(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  const DhcNode *n = v->def;
+  FuIx plain[DHC_MAX_RANK];
+  FuForm flat;
+  for (int d = 0; d < v->type.rank; d++) {
+    if (ix[d].guarded && ix[d].div != 1) return dhc_fu_fail(k, v);
+    plain[d] = dhc_fu_plain(ix[d].f);
+  }
+  if (!dhc_fu_flat(dims(k), &v->type, plain, &flat)) return dhc_fu_fail(k, v);
+  int a[4];
+  for (int i = 0; i < 3; i++) a[i] = emit(k, n->args[i], NULL);
+  a[3] = dhc_fu_lin_node(k, &flat);
+  return k->failed ? -1 : dhc_fu_node(k, DHC_SN_RANDOM, (DhcOp)0, DHC_U32, a, 4);
+}
+
+/* ---- anchors ------------------------------------------------------------------------------ */
+
+static int emit_fold(FuKernel *k, DhcOp op, dhc_dtype t, int x, int y, uint32_t axes) {
+  int a[2] = {x, y}, n = y >= 0 ? 2 : 1;
+  if (x < 0 || k->failed) return -1;
+  if (axes) return dhc_fu_fold_node(k, op, t, a, n, axes);
+  /* everything folded has extent 1 */
+  if (op == DHC_OP_ARGMAX) return dhc_fu_const_node(k, t, 0, 0);
+  if (op == DHC_OP_DOT_GENERAL) {
+    int f[3] = {x, y, dhc_fu_const_node(k, t, 0, 0)};
+    return dhc_fu_node(k, DHC_SN_EW, DHC_OP_FMA, t, f, 3);
+  }
+  if (op == DHC_OP_REDUCE_SUM || op == DHC_OP_ADD) /* sums start from +0 */
+    return ew2(k, DHC_OP_ADD, t, dhc_fu_const_node(k, t, 0, 0), x);
+  return x;
+}
+
+static int emit_reduce(FuKernel *k, DhcValue *v) {
+  FuGroup *g = k->g;
+  FuIx in[DHC_MAX_RANK];
+  split_index(k, g->full, g->rank, in);
+  uint32_t axes = 0;
+  for (int d = 0; d < g->rank; d++)
+    if (g->reduced >> d & 1) axes |= axis_bits(k, d);
+  return emit_fold(k, v->def->op, v->type.dtype, emit(k, v->def->args[0], in), -1, axes);
+}
+
+/* Axes of contraction number i of the group. */
+static FuForm red_form(const FuKernel *k, int i) {
+  return axis_form(k, k->g->red0 + i);
+}
+
+static uint32_t red_bits(const FuKernel *k, int from, int to) {
+  uint32_t m = 0;
+  for (int i = from; i < to; i++) m |= axis_bits(k, k->g->red0 + i);
+  return m;
+}
+
+static bool contains(const DhcAttr *list, int d, int *at) {
+  for (int i = 0; i < list->ints.n; i++)
+    if (list->ints.at[i] == d) {
+      *at = i;
+      return true;
+    }
+  return false;
+}
+
+static int emit_dot(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  const DhcNode *n = v->def;
+  const DhcAttr *batch[2] = {dhc_attr(n, "batch_a"), dhc_attr(n, "batch_b")};
+  const DhcAttr *contract[2] = {dhc_attr(n, "contract_a"), dhc_attr(n, "contract_b")};
+  int node[2], out = batch[0]->ints.n, at;
+  for (int s = 0; s < 2; s++) {
+    FuIx in[DHC_MAX_RANK];
+    for (int d = 0; d < n->args[s]->type.rank; d++) {
+      if (contains(batch[s], d, &at)) in[d] = ix[at];
+      else if (contains(contract[s], d, &at)) in[d] = dhc_fu_plain(red_form(k, at));
+      else in[d] = ix[out++];
+    }
+    node[s] = emit(k, n->args[s], in);
+  }
+  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, node[0], node[1], red_bits(k, 0, contract[0]->ints.n));
+}
+
+/* Spatial index into x (or back into y) for output place p and tap t. */
+static FuIx conv_index(FuKernel *k, const DhcNode *n, int s, const FuForm *p, const FuForm *t, const DhcDim *extent) {
+  int64_t stride = dhc_attr(n, "stride")->ints.at[s], dil = dhc_attr(n, "dilation")->ints.at[s];
+  int64_t pad = dhc_attr(n, "pad_low")->ints.at[s];
+  FuForm a = dhc_fu_scale(dims(k), p, dhc_dim_const(dims(k), stride));
+  FuForm b = dhc_fu_scale(dims(k), t, dhc_dim_const(dims(k), dil));
+  FuIx ix = {.f = dhc_fu_add(dims(k), &a, &b), .guarded = true, .div = 1, .extent = extent};
+  ix.f = dhc_fu_addc(dims(k), &ix.f, dhc_dim_const(dims(k), -pad));
+  return ix;
+}
+
+/* y = (x + pad - dil*t) / stride, where exact */
+static FuIx conv_back(FuKernel *k, const DhcNode *n, int s, const FuForm *x, const FuForm *t, const DhcDim *extent) {
+  int64_t stride = dhc_attr(n, "stride")->ints.at[s], dil = dhc_attr(n, "dilation")->ints.at[s];
+  int64_t pad = dhc_attr(n, "pad_low")->ints.at[s];
+  FuForm b = dhc_fu_scale(dims(k), t, dhc_dim_const(dims(k), -dil));
+  FuIx ix = {.f = dhc_fu_add(dims(k), x, &b), .guarded = true, .div = stride, .extent = extent};
+  ix.f = dhc_fu_addc(dims(k), &ix.f, dhc_dim_const(dims(k), pad));
+  return ix;
+}
+
+/* A channel index is per * group + within; these take it apart again. Domain axis 1 counts
+ * groups, then `within` axes follow (fuse_group.c: conv_axes). */
+static FuForm group_form(const FuKernel *k, int64_t groups) {
+  return groups == 1 ? dhc_fu_const(dims(k), NULL) : axis_form(k, 1);
+}
+
+static FuForm channel(const FuKernel *k, int64_t groups, const DhcDim *per, const FuForm *within) {
+  FuForm g = group_form(k, groups);
+  g = dhc_fu_scale(dims(k), &g, per);
+  return dhc_fu_add(dims(k), &g, within);
+}
+
+/* Indices [n, channel, *spatial] into x or dy, [o, c, *k] into w. */
+static int emit_conv(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  const DhcNode *n = v->def;
+  int64_t groups = dhc_attr(n, "groups")->i;
+  int n_s = v->type.rank - 2;
+  FuIx x[DHC_MAX_RANK], w[DHC_MAX_RANK];
+  FuForm c = red_form(k, 0);
+  x[0] = ix[0];
+  x[1] = dhc_fu_plain(channel(k, groups, n->args[1]->type.dim[1], &c));
+  w[0] = ix[1];
+  w[1] = dhc_fu_plain(c);
+  for (int s = 0; s < n_s; s++) {
+    FuForm t = red_form(k, 1 + s);
+    x[2 + s] = conv_index(k, n, s, &ix[2 + s].f, &t, n->args[0]->type.dim[2 + s]);
+    w[2 + s] = dhc_fu_plain(t);
+  }
+  int a = emit(k, n->args[0], x), b = emit(k, n->args[1], w);
+  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, 1 + n_s));
+}
+
+static int emit_conv_dx(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  const DhcNode *n = v->def;
+  int64_t groups = dhc_attr(n, "groups")->i;
+  int n_s = v->type.rank - 2;
+  const DhcType *wt = &n->args[1]->type;
+  int64_t o_all = 0;
+  const DhcDim *per_o = dhc_dim_is_const(wt->dim[0], &o_all) ? dhc_dim_const(dims(k), o_all / groups) : wt->dim[0];
+  FuIx dy[DHC_MAX_RANK], w[DHC_MAX_RANK];
+  FuForm o = red_form(k, 0), g = group_form(k, groups);
+  dy[0] = ix[0];
+  dy[1] = dhc_fu_plain(channel(k, groups, per_o, &o));
+  w[0] = dy[1];
+  /* channel within its group: ix[1] minus per * group */
+  FuForm lead = dhc_fu_scale(dims(k), &g, dhc_dim_mulc(dims(k), wt->dim[1], -1));
+  w[1] = dhc_fu_plain(dhc_fu_add(dims(k), &ix[1].f, &lead));
+  for (int s = 0; s < n_s; s++) {
+    FuForm t = red_form(k, 1 + s);
+    dy[2 + s] = conv_back(k, n, s, &ix[2 + s].f, &t, n->args[0]->type.dim[2 + s]);
+    w[2 + s] = dhc_fu_plain(t);
+  }
+  int a = emit(k, n->args[0], dy), b = emit(k, n->args[1], w);
+  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, 1 + n_s));
+}
+
+static int emit_conv_dw(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  const DhcNode *n = v->def;
+  int64_t groups = dhc_attr(n, "groups")->i;
+  int n_s = v->type.rank - 2;
+  FuIx x[DHC_MAX_RANK], dy[DHC_MAX_RANK];
+  FuForm g = axis_form(k, 0), c = ix[1].f;
+  FuForm batch = red_form(k, 0);
+  if (groups == 1) g = dhc_fu_const(dims(k), NULL);
+  g = dhc_fu_scale(dims(k), &g, v->type.dim[1]);
+  x[0] = dhc_fu_plain(batch);
+  x[1] = dhc_fu_plain(dhc_fu_add(dims(k), &g, &c));
+  dy[0] = x[0];
+  dy[1] = ix[0];
+  for (int s = 0; s < n_s; s++) {
+    FuForm p = red_form(k, 1 + s);
+    x[2 + s] = conv_index(k, n, s, &p, &ix[2 + s].f, n->args[0]->type.dim[2 + s]);
+    dy[2 + s] = dhc_fu_plain(p);
+  }
+  int a = emit(k, n->args[0], x), b = emit(k, n->args[1], dy);
+  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, 1 + n_s));
+}
+
+/* First of the group's window axes: after a convolution's contraction axes. */
+static int window0(const FuGroup *g, int n_w) {
+  return g->n_red - n_w;
+}
+
+static int emit_window_max(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  const DhcNode *n = v->def;
+  const DhcAttr *window = dhc_attr(n, "window"), *stride = dhc_attr(n, "stride");
+  int n_w = window->ints.n, lead = v->type.rank - n_w, w0 = window0(k->g, n_w);
+  FuIx in[DHC_MAX_RANK];
+  for (int d = 0; d < v->type.rank; d++) {
+    in[d] = ix[d];
+    if (d < lead) continue;
+    FuForm w = red_form(k, w0 + d - lead);
+    FuForm p = dhc_fu_scale(dims(k), &ix[d].f, dhc_dim_const(dims(k), stride->ints.at[d - lead]));
+    in[d] = dhc_fu_plain(dhc_fu_add(dims(k), &p, &w));
+  }
+  DhcOp op = v->index == 0 ? DHC_OP_REDUCE_MAX : DHC_OP_ARGMAX;
+  return emit_fold(k, op, v->type.dtype, emit(k, n->args[0], in), -1, red_bits(k, w0, w0 + n_w));
+}
+
+/* Windows that do not overlap: each place of a window gets dy or 0. Else: an ordered sum
+ * over the windows that reach a place; window axis u counts taps backwards, so that the
+ * sum runs over windows in their order. */
+static int emit_window_scatter(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  const DhcNode *n = v->def;
+  const DhcAttr *window = dhc_attr(n, "window"), *stride = dhc_attr(n, "stride");
+  int n_w = window->ints.n, lead = v->type.rank - n_w;
+  bool apart = k->g->axis[k->g->red0].role == DHC_AXIS_PAR;
+  FuIx in[DHC_MAX_RANK];
+  int tap = -1;
+  for (int d = 0; d < v->type.rank; d++) {
+    in[d] = ix[d];
+    if (d < lead) continue;
+    int64_t size = window->ints.at[d - lead];
+    FuForm u = red_form(k, d - lead);
+    if (apart) {
+      in[d] = dhc_fu_plain(axis_form(k, d));
+    } else {
+      FuForm w = dhc_fu_scale(dims(k), &u, dhc_dim_const(dims(k), -1));
+      w = dhc_fu_addc(dims(k), &w, dhc_dim_const(dims(k), size - 1));
+      FuForm minus = dhc_fu_scale(dims(k), &w, dhc_dim_const(dims(k), -1));
+      in[d] = (FuIx){.f = dhc_fu_add(dims(k), &ix[d].f, &minus), .guarded = true,
+                     .div = stride->ints.at[d - lead], .extent = n->args[0]->type.dim[d]};
+    }
+    int at = dhc_fu_lin_node(k, &u);
+    if (!apart) at = ew2(k, DHC_OP_SUB, DHC_I64, i64_const(k, size - 1), at);
+    tap = tap < 0 ? at : ew2(k, DHC_OP_ADD, DHC_I64, ew2(k, DHC_OP_MUL, DHC_I64, tap, i64_const(k, size)), at);
+  }
+  int dy = emit(k, n->args[0], in), index = cast_node(k, DHC_I64, emit(k, n->args[1], in));
+  if (k->failed) return -1;
+  dhc_dtype t = v->type.dtype;
+  int hit = ew2(k, DHC_OP_EQ, DHC_BOOL, index, tap);
+  int x = select_node(k, t, hit, dy, dhc_fu_const_node(k, t, 0, 0));
+  return apart ? x : emit_fold(k, DHC_OP_ADD, t, x, -1, red_bits(k, 0, n_w));
+}
+
+static int emit_scan(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  const DhcNode *n = v->def;
+  int axis = (int)dhc_attr(n, "axis")->i;
+  if (axis < 0) axis += v->type.rank;
+  FuIx h0[DHC_MAX_RANK];
+  for (int d = 0; d + 1 < v->type.rank; d++) h0[d] = ix[d < axis ? d : d + 1];
+  int a[3] = {emit(k, n->args[0], ix), emit(k, n->args[1], ix), emit(k, n->args[2], h0)};
+  k->attr[0] = dhc_attr(n, "reverse")->b;
+  k->n_attrs = 1;
+  return k->failed ? -1 : dhc_fu_node(k, DHC_SN_SCAN, DHC_OP_LINEAR_SCAN, v->type.dtype, a, 3);
+}
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+static int emit_elementwise(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  const DhcNode *n = v->def;
+  if (n->op == DHC_OP_STOP_GRADIENT) return emit(k, n->args[0], ix);
+  int a[3];
+  for (int i = 0; i < n->n_args; i++) a[i] = emit(k, n->args[i], ix);
+  if (k->failed) return -1;
+  if (n->op == DHC_OP_CAST) return cast_node(k, v->type.dtype, a[0]);
+  return dhc_fu_node(k, DHC_SN_EW, n->op, v->type.dtype, a, n->n_args);
+}
+
+static int emit_op(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  const DhcNode *n = v->def;
+  if (dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE) return emit_elementwise(k, v, ix);
+  if (dhc_fu_is_view(n)) return emit_view(k, v, ix);
+  switch (n->op) {
+    case DHC_OP_FILL: {
+      double f = dhc_attr(n, "value")->f;
+      return dhc_fu_const_node(k, v->type.dtype, f, (int64_t)f);
+    }
+    case DHC_OP_IOTA: return emit_iota(k, v, ix);
+    case DHC_OP_DIM: return dhc_fu_arg_node(k, dhc_attr(n, "dim")->dim);
+    case DHC_OP_RANDOM_BITS: return emit_random(k, v, ix);
+    case DHC_OP_PAD: return emit_pad(k, v, ix);
+    case DHC_OP_DYNAMIC_SLICE: return emit_dynamic_slice(k, v, ix);
+    case DHC_OP_GATHER:
+    case DHC_OP_TAKE_ALONG: return emit_gather(k, v, ix);
+    case DHC_OP_WINDOW_GATHER: return emit_window_gather(k, v, ix);
+    case DHC_OP_REDUCE_SUM:
+    case DHC_OP_REDUCE_MAX:
+    case DHC_OP_REDUCE_MIN:
+    case DHC_OP_ARGMAX: return emit_reduce(k, v);
+    case DHC_OP_DOT_GENERAL: return emit_dot(k, v, ix);
+    case DHC_OP_CONV: return emit_conv(k, v, ix);
+    case DHC_OP_CONV_DX: return emit_conv_dx(k, v, ix);
+    case DHC_OP_CONV_DW: return emit_conv_dw(k, v, ix);
+    case DHC_OP_WINDOW_MAX: return emit_window_max(k, v, ix);
+    case DHC_OP_WINDOW_SCATTER: return emit_window_scatter(k, v, ix);
+    case DHC_OP_LINEAR_SCAN: return emit_scan(k, v, ix);
+    default: DHC_BUG("fuse: op %s inside a kernel", dhc_op_info(n->op)->name);
+  }
+}
+
+static int find_memo(const FuKernel *k, const DhcValue *v, const FuIx *ix) {
+  for (int i = 0; i < k->memo.n; i++) {
+    const FuMemo *m = &k->memo.at[i];
+    if (m->v == v && dhc_fu_ix_equal(m->ix, ix, v->type.rank)) return m->node;
+  }
+  return -1;
+}
+
+static int emit_once(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  int node = find_memo(k, v, ix);
+  if (node >= 0) return node;
+  bool before = k->lossy;
+  k->lossy = false;
+  node = emit_op(k, v, ix);
+  if (node < 0 && !k->force && k->miss.axis < 0 && dhc_op_info(v->def->op)->cls != DHC_CLASS_ELEMENTWISE)
+    k->force = v; /* its operands cannot be reached from here, but can from its own axes */
+  bool lossy = k->lossy;
+  k->lossy = before || lossy;
+  if (node < 0) return -1;
+  if (lossy) return node; /* the flag would be missed the second time */
+  FuMemo m = {v, dhc_arena_dup(k->fu->scratch, ix, sizeof *ix * (size_t)(v->type.rank + 1)), node};
+  DHC_PUSH(k->fu->scratch, &k->memo, m);
+  return node;
+}
+
+static int emit(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  if (k->failed) return -1;
+  FuIx none[DHC_MAX_RANK + 1];
+  if (!ix) ix = none;
+  FuValue *x = dhc_fu_of(k->fu, v);
+  switch (x->where) {
+    case FU_VIEW: return emit_view(k, v, ix);
+    case FU_MEMORY: return dhc_fu_load_node(k, v, ix);
+    case FU_LAZY: return emit_once(k, v, ix);
+    case FU_MEMBER: break;
+  }
+  if (k->fu->groups.at[x->group] != k->g) {
+    x->stored = true;
+    return dhc_fu_load_node(k, v, ix);
+  }
+  FuIx own[DHC_MAX_RANK + 1];
+  split_index(k, x->ix, v->type.rank, own);
+  if (!dhc_fu_ix_equal(own, ix, v->type.rank)) return dhc_fu_fail(k, v);
+  return emit_once(k, v, own);
+}
+
+/* ---- stores ------------------------------------------------------------------------------------ */
+
+/* Index into v's place in the concat it is a piece of. */
+static bool piece_index(FuKernel *k, DhcValue *v, const DhcNode *concat, int piece, const FuIx *ix, FuIx *out) {
+  DhcValue *chain[32], *w = concat->args[piece];
+  int n = 0;
+  for (; w != v && n < 32; w = w->def->args[0]) chain[n++] = w;
+  FuIx at[DHC_MAX_RANK];
+  memcpy(out, ix, sizeof *ix * (size_t)v->type.rank);
+  while (n-- > 0) {
+    FuIndexCx cx = index_cx(k);
+    memcpy(at, out, sizeof at);
+    if (!dhc_fu_back(&cx, chain[n]->def, at, out)) {
+      k->miss = cx.miss;
+      return false;
+    }
+  }
+  int axis = (int)dhc_attr(concat, "axis")->i;
+  if (axis < 0) axis += concat->results[0]->type.rank;
+  const DhcDim *from = dhc_dim_const(dims(k), 0);
+  for (int i = 0; i < piece; i++) from = dhc_dim_add(dims(k), from, concat->args[i]->type.dim[axis]);
+  out[axis].f = dhc_fu_addc(dims(k), &out[axis].f, from);
+  return true;
+}
+
+static void store(FuKernel *k, DhcValue *v, int node, const FuIx *ix) {
+  const FuValue *x = dhc_fu_of(k->fu, v);
+  if (!x->piece_of) {
+    if (!dhc_fu_store(k, v, &v->type, ix, node)) dhc_fu_fail(k, NULL);
+    return;
+  }
+  FuIx at[DHC_MAX_RANK];
+  if (!piece_index(k, v, x->piece_of, x->piece, ix, at) ||
+      !dhc_fu_store(k, v, &x->piece_of->results[0]->type, at, node))
+    dhc_fu_fail(k, v);
+}
+
+/* Update, scatters: what goes where is the anchor's own business. */
+static bool write_into(FuKernel *k) {
+  const DhcNode *n = k->g->anchor;
+  if (!n || (n->op != DHC_OP_DYNAMIC_UPDATE && n->op != DHC_OP_SCATTER_ADD && n->op != DHC_OP_PUT_ALONG)) return false;
+  DhcValue *out = n->results[0];
+  FuIx ix[DHC_MAX_RANK], to[DHC_MAX_RANK];
+  split_index(k, k->g->full, k->g->rank, ix);
+  int axis = (int)dhc_attr(n, "axis")->i;
+  if (axis < 0) axis += out->type.rank;
+  const DhcDim *extent = out->type.dim[axis];
+  int value;
+  if (n->op == DHC_OP_DYNAMIC_UPDATE) {
+    value = emit(k, n->args[1], ix);
+    memcpy(to, ix, sizeof to);
+    to[axis].f.node = clamped(k, n->args[2], extent, n->args[1]->type.dim[axis]);
+  } else {
+    bool add = n->op == DHC_OP_SCATTER_ADD;
+    int r = add ? n->args[1]->type.rank : 1;
+    value = emit(k, add ? n->args[2] : n->args[0], ix);
+    int node = cast_node(k, DHC_I64, emit(k, n->args[1], add ? ix + axis : ix));
+    for (int d = 0; d < out->type.rank; d++) to[d] = ix[d < axis || d + r - 1 < 0 ? d : d + r - 1];
+    to[axis] = node_index(k, node, extent);
+  }
+  if (!k->failed && !dhc_fu_store(k, out, &out->type, to, value)) dhc_fu_fail(k, NULL);
+  return true;
+}
+
+static void write_copy(FuKernel *k) {
+  const DhcNode *c = k->g->copy_to;
+  DhcValue *v = c->args[k->g->piece];
+  FuIx ix[DHC_MAX_RANK], at[DHC_MAX_RANK];
+  split_index(k, k->g->full, k->g->rank, ix);
+  int node = emit(k, v, ix);
+  if (k->failed) return;
+  if (!piece_index(k, v, c, k->g->piece, ix, at) || !dhc_fu_store(k, c->results[0], &c->results[0]->type, at, node))
+    dhc_fu_fail(k, NULL);
+}
+
+static void write_all(FuKernel *k) {
+  if (k->g->copy_to) {
+    write_copy(k);
+    return;
+  }
+  if (write_into(k)) return;
+  for (int i = 0; i < k->g->members.n && !k->failed; i++) {
+    DhcValue *v = k->g->members.at[i];
+    FuValue *x = dhc_fu_of(k->fu, v);
+    if (!x->stored) continue;
+    FuIx ix[DHC_MAX_RANK + 1];
+    split_index(k, x->ix, v->type.rank, ix);
+    int node = emit_once(k, v, ix);
+    if (!k->failed) store(k, v, node, ix);
+  }
+}
+
+/* Without a fold there is nothing to reduce or contract. */
+static DhcKind kind_of(const FuKernel *k) {
+  if (k->kind != DHC_KIND_ROW && k->kind != DHC_KIND_DOT) return k->kind;
+  for (int n = 0; n < k->n_nodes; n++)
+    if (k->node[n].kind == DHC_SN_FOLD) return k->kind;
+  return DHC_KIND_MAP;
+}
+
+/* Too large: a value in the middle of what was computed goes to memory. */
+static DhcValue *choose_force(const FuKernel *k) {
+  const DhcValue *best = NULL;
+  for (int i = k->memo.n / 2; i < k->memo.n && !best; i++)
+    if (!dhc_fu_of(k->fu, k->memo.at[i].v)->forced && dhc_op_info(k->memo.at[i].v->def->op)->cls != DHC_CLASS_CREATE)
+      best = k->memo.at[i].v;
+  for (int i = k->memo.n / 2; i-- > 0 && !best;)
+    if (!dhc_fu_of(k->fu, k->memo.at[i].v)->forced && dhc_op_info(k->memo.at[i].v->def->op)->cls != DHC_CLASS_CREATE)
+      best = k->memo.at[i].v;
+  return (DhcValue *)(uintptr_t)best;
+}
+
+bool dhc_fu_write(Fu *fu, FuGroup *g, FuSpec *out, DhcValue **force) {
+  FuKernel *k = DHC_NEW(fu->scratch, FuKernel);
+  for (;;) {
+    start(k, fu, g);
+    write_all(k);
+    if (!k->failed) {
+      k->kind = kind_of(k);
+      if (dhc_fu_finish(k, out)) return true;
+      *force = choose_force(k);
+      return false;
+    }
+    if (k->force || k->miss.axis < 0 || k->n_splits == 12 || k->n_axes == FU_MAX_AXES) break;
+    k->split[k->n_splits].axis = k->miss.axis;
+    k->split[k->n_splits++].inner = k->miss.inner;
+  }
+  *force = k->force ? k->force : choose_force(k);
+  return false;
+}

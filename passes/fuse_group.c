@@ -1,0 +1,840 @@
+/* Which op goes into which kernel.
+ *
+ * Forward: a contraction, convolution, window, recurrence or reduction opens a group; an
+ * elementwise op joins the group that computes its last operand, if it reads members
+ * only where they are computed; a reduction over the axes that its group reduces already
+ * joins, too. A group's number grows with what it depends on, and an op joins a group only
+ * if that is the highest number among its operands: so no two kernels wait for each other.
+ * Backward: of what is left, each value is computed where it is needed, or, if it is
+ * needed in several places and costs something, in a map kernel of its own; map kernels
+ * over one domain that share operands become one. */
+#include <string.h>
+
+#include "passes/fuse_internal.h"
+
+enum {
+  CHEAP = 6,        /* work up to which a value is computed again for each consumer */
+  CHEAP_LOADS = 2,  /* and memory operands */
+  COSTLY = 8,       /* work that is not repeated under a broadcast */
+  CHEAP_SCALAR = 32 /* work of a single element */
+};
+
+static DhcDims *dims(const Fu *fu) {
+  return fu->m->dims;
+}
+
+static int axis_of(const DhcNode *n, int rank) {
+  int a = (int)dhc_attr(n, "axis")->i;
+  return a < 0 ? a + rank : a;
+}
+
+/* ---- what ops are -------------------------------------------------------------- */
+
+bool dhc_fu_needs_memory(const DhcNode *n, int k) {
+  switch (n->op) {
+    case DHC_OP_CONV:
+    case DHC_OP_CONV_DX:
+    case DHC_OP_CONV_DW:
+    case DHC_OP_DOT_GENERAL: return true; /* operands are packed as they are */
+    case DHC_OP_GATHER:
+    case DHC_OP_TAKE_ALONG:
+    case DHC_OP_WINDOW_GATHER: return k == 0;
+    default: return false;
+  }
+}
+
+DhcValue *dhc_fu_base(DhcValue *v) {
+  while (dhc_fu_is_view(v->def)) v = v->def->args[0];
+  return v;
+}
+
+static bool is_lazy_op(const DhcNode *n) {
+  switch (n->op) {
+    case DHC_OP_FILL:
+    case DHC_OP_IOTA:
+    case DHC_OP_DIM:
+    case DHC_OP_RANDOM_BITS:
+    case DHC_OP_PAD:
+    case DHC_OP_DYNAMIC_SLICE:
+    case DHC_OP_GATHER:
+    case DHC_OP_TAKE_ALONG:
+    case DHC_OP_WINDOW_GATHER: return true;
+    default: return dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE;
+  }
+}
+
+static bool is_elementwise(const DhcNode *n) {
+  return dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE;
+}
+
+bool dhc_fu_is_range(Fu *fu, DhcValue *v) {
+  FuAxis axis[DHC_MAX_RANK];
+  FuIx ix[DHC_MAX_RANK], next[DHC_MAX_RANK];
+  for (int d = 0; d < v->type.rank; d++) {
+    axis[d] = (FuAxis){.extent = v->type.dim[d]};
+    bool one = dhc_dim_is(v->type.dim[d], 1);
+    ix[d] = dhc_fu_plain(one ? dhc_fu_const(dims(fu), NULL) : dhc_fu_axis(dims(fu), d));
+  }
+  FuForm want, have;
+  if (!dhc_fu_flat(dims(fu), &v->type, ix, &want)) return false;
+  bool flat_known = false;
+  for (; dhc_fu_is_view(v->def); v = v->def->args[0]) {
+    FuIndexCx cx = {.dims = dims(fu), .facts = &fu->f->facts, .axis = axis, .n_axes = DHC_MAX_RANK};
+    if (v->def->op == DHC_OP_RESHAPE && flat_known) continue;
+    if (flat_known || !dhc_fu_through(&cx, v->def, ix, next)) {
+      if (v->def->op != DHC_OP_RESHAPE || !dhc_fu_flat(dims(fu), &v->type, ix, &have)) return false;
+      flat_known = true; /* only reshapes may follow */
+      continue;
+    }
+    memcpy(ix, next, sizeof ix);
+  }
+  if (!flat_known && !dhc_fu_flat(dims(fu), &v->type, ix, &have)) return false;
+  have.c = want.c;
+  return dhc_fu_equal(&have, &want);
+}
+
+/* ---- groups ----------------------------------------------------------------------- */
+
+static FuGroup *new_group(Fu *fu, DhcKind kind, int *number) {
+  FuGroup *g = DHC_NEW(fu->scratch, FuGroup);
+  g->kind = kind;
+  *number = fu->groups.n;
+  DHC_PUSH(fu->scratch, &fu->groups, g);
+  return g;
+}
+
+static int add_axis(FuGroup *g, DhcAxisRole role, const DhcDim *extent, bool unrolled) {
+  if (g->n_axes == FU_MAX_AXES) DHC_BUG("fuse: too many axes");
+  g->axis[g->n_axes] = (FuAxis){role, extent, unrolled, g->n_axes};
+  return g->n_axes++;
+}
+
+/* One axis a dim; those of extent 1 count nothing. */
+static void set_domain(Fu *fu, FuGroup *g, int rank, const DhcDim *const *dim) {
+  g->rank = rank;
+  for (int d = 0; d < rank; d++) {
+    g->dim[d] = dim[d];
+    int a = add_axis(g, DHC_AXIS_PAR, dim[d], false);
+    bool one = dhc_dim_is(dim[d], 1);
+    g->full[d] = dhc_fu_plain(one ? dhc_fu_const(dims(fu), NULL) : dhc_fu_axis(dims(fu), a));
+  }
+}
+
+static void add_member(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
+  FuGroup *g = fu->groups.at[group];
+  FuValue *x = dhc_fu_of(fu, v);
+  x->where = FU_MEMBER;
+  x->group = group;
+  x->level = group;
+  x->ix = dhc_arena_dup(fu->scratch, ix, sizeof *ix * (size_t)(v->type.rank + 1));
+  g->place = fu->place_of[v->def->id];
+  DHC_PUSH(fu->scratch, &g->members, v);
+}
+
+/* Folding over everything leaves one task; no work beside the fold belongs there. */
+static bool folds_all(const FuGroup *g) {
+  for (int d = 0; d < g->rank; d++)
+    if (!(g->reduced >> d & 1) && !dhc_dim_is(g->dim[d], 1)) return false;
+  return g->reduced != 0;
+}
+
+/* Index of a value of type t that lies over the whole domain, or (ROW) over what is left
+ * of it after folding. */
+static bool identity(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix) {
+  if (t->rank == g->rank) {
+    bool same = true;
+    for (int d = 0; d < t->rank; d++) same = same && t->dim[d] == g->dim[d];
+    if (same && !(folds_all(g) && t->rank > 0)) {
+      memcpy(ix, g->full, sizeof *ix * DHC_MAX_RANK);
+      return true;
+    }
+  }
+  if (!g->reduced) return false;
+  bool keep = t->rank == g->rank;
+  int at = 0;
+  for (int d = 0; d < g->rank; d++) {
+    bool red = g->reduced >> d & 1;
+    if (red && !keep) continue;
+    if (at == t->rank) return false;
+    if (red ? !dhc_dim_is(t->dim[at], 1) : t->dim[at] != g->dim[d]) return false;
+    ix[at++] = red ? dhc_fu_plain(dhc_fu_const(dims(fu), NULL)) : g->full[d];
+  }
+  return at == t->rank;
+}
+
+static FuIndexCx index_cx(const Fu *fu, const FuGroup *g) {
+  FuIndexCx cx = {.dims = dims(fu), .facts = &fu->f->facts, .axis = g->axis, .n_axes = g->n_axes};
+  return cx;
+}
+
+/* v at index ix reads members of the group only where they are computed. */
+static bool reaches(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
+  const FuValue *x = dhc_fu_of(fu, v);
+  const FuGroup *g = fu->groups.at[group];
+  if (x->level < group) return true;
+  if (x->level > group || x->forced) return false;
+  FuIx in[DHC_MAX_RANK];
+  switch (x->where) {
+    case FU_MEMORY: return false;
+    case FU_MEMBER: return dhc_fu_ix_equal(x->ix, ix, v->type.rank);
+    case FU_VIEW: {
+      FuIndexCx cx = index_cx(fu, g);
+      return dhc_fu_through(&cx, v->def, ix, in) && reaches(fu, group, v->def->args[0], in);
+    }
+    case FU_LAZY:
+      if (!is_elementwise(v->def)) return false;
+      for (int i = 0; i < v->def->n_args; i++)
+        if (!reaches(fu, group, v->def->args[i], ix)) return false;
+      return true;
+  }
+  return false;
+}
+
+/* Lazy values between v and members become members, too: were they computed in a kernel of
+ * their own, that and this group would wait for each other. */
+static void adopt(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
+  const FuValue *x = dhc_fu_of(fu, v);
+  if (x->level < group || x->where == FU_MEMBER) return;
+  FuIx in[DHC_MAX_RANK + 1] = {{.div = 1}};
+  if (x->where == FU_VIEW) {
+    FuIndexCx cx = index_cx(fu, fu->groups.at[group]);
+    if (dhc_fu_through(&cx, v->def, ix, in)) adopt(fu, group, v->def->args[0], in);
+    return;
+  }
+  for (int i = 0; i < v->def->n_args; i++) adopt(fu, group, v->def->args[i], ix);
+  memcpy(in, ix, sizeof *ix * (size_t)v->type.rank);
+  add_member(fu, group, v, in);
+}
+
+/* Index of n's result found by walking an operand's reshapes and transposes backwards from
+ * a member. */
+static bool index_from_member(Fu *fu, int group, DhcValue *v, FuIx *ix) {
+  DhcValue *chain[16];
+  int n = 0;
+  while (dhc_fu_is_view(v->def) && n < 16) chain[n++] = v, v = v->def->args[0];
+  const FuValue *x = dhc_fu_of(fu, v);
+  if (x->where != FU_MEMBER || x->group != group || x->forced) return false;
+  memcpy(ix, x->ix, sizeof *ix * (size_t)v->type.rank);
+  while (n-- > 0) {
+    FuIx next[DHC_MAX_RANK];
+    FuIndexCx cx = index_cx(fu, fu->groups.at[group]);
+    if (dhc_fu_of(fu, chain[n])->forced || !dhc_fu_back(&cx, chain[n]->def, ix, next)) return false;
+    memcpy(ix, next, sizeof next);
+  }
+  return true;
+}
+
+static int operands_level(const Fu *fu, const DhcNode *n) {
+  int level = -1;
+  for (int i = 0; i < n->n_args; i++) {
+    int l = dhc_fu_of(fu, n->args[i])->level;
+    if (l > level) level = l;
+  }
+  return level;
+}
+
+/* ---- joining ------------------------------------------------------------------------- */
+
+static bool join_elementwise(Fu *fu, DhcNode *n, int level) {
+  if (level < 0) return false;
+  const FuGroup *g = fu->groups.at[level];
+  if (g->fixed || g->copy_to || (g->anchor && dhc_op_info(g->anchor->op)->cls == DHC_CLASS_MOVE)) return false;
+  if (g->anchor && g->anchor->op == DHC_OP_WINDOW_SCATTER) return false;
+  DhcValue *v = n->results[0];
+  FuIx ix[DHC_MAX_RANK + 1];
+  bool found = identity(fu, g, &v->type, ix);
+  if (found)
+    for (int i = 0; i < n->n_args && found; i++) found = reaches(fu, level, n->args[i], ix);
+  for (int k = n->n_args; k-- > 0 && !found;) {
+    found = index_from_member(fu, level, n->args[k], ix);
+    for (int i = 0; i < n->n_args && found; i++) found = reaches(fu, level, n->args[i], ix);
+  }
+  if (!found) return false;
+  for (int i = 0; i < n->n_args; i++) adopt(fu, level, n->args[i], ix);
+  add_member(fu, level, v, ix);
+  return true;
+}
+
+static unsigned reduced_dims(const DhcNode *n) {
+  if (n->op == DHC_OP_ARGMAX) return 1u << axis_of(n, n->args[0]->type.rank);
+  const DhcAttr *axes = dhc_attr(n, "axes");
+  unsigned m = 0;
+  for (int i = 0; i < axes->ints.n; i++) {
+    int64_t a = axes->ints.at[i];
+    m |= 1u << (a < 0 ? a + n->args[0]->type.rank : a);
+  }
+  return m;
+}
+
+static void kept_index(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix) {
+  bool keep = t->rank == g->rank;
+  int at = 0;
+  for (int d = 0; d < g->rank; d++) {
+    if (!(g->reduced >> d & 1)) ix[at++] = g->full[d];
+    else if (keep) ix[at++] = dhc_fu_plain(dhc_fu_const(dims(fu), NULL));
+  }
+}
+
+static void add_reduce(Fu *fu, DhcNode *n, int level) {
+  DhcValue *x = n->args[0], *v = n->results[0];
+  unsigned reduced = reduced_dims(n);
+  FuIx ix[DHC_MAX_RANK + 1];
+  int group = level;
+  const FuGroup *g = level >= 0 ? fu->groups.at[level] : NULL;
+  bool join = g && !g->fixed && g->kind == DHC_KIND_ROW && g->reduced == reduced && g->rank == x->type.rank &&
+              reaches(fu, level, x, g->full);
+  for (int d = 0; join && d < x->type.rank; d++) join = g->dim[d] == x->type.dim[d];
+  if (join) {
+    adopt(fu, level, x, g->full);
+  } else {
+    FuGroup *fresh = new_group(fu, DHC_KIND_ROW, &group);
+    fresh->anchor = n;
+    set_domain(fu, fresh, x->type.rank, x->type.dim);
+    fresh->reduced = reduced;
+    for (int d = 0; d < fresh->rank; d++)
+      if (reduced >> d & 1) fresh->axis[d].role = DHC_AXIS_RED;
+  }
+  kept_index(fu, fu->groups.at[group], &v->type, ix);
+  add_member(fu, group, v, ix);
+}
+
+static void add_dot(Fu *fu, DhcNode *n) {
+  int group;
+  FuGroup *g = new_group(fu, DHC_KIND_DOT, &group);
+  const DhcAttr *contract = dhc_attr(n, "contract_a");
+  g->anchor = n;
+  set_domain(fu, g, n->results[0]->type.rank, n->results[0]->type.dim);
+  g->red0 = g->n_axes;
+  g->n_red = contract->ints.n;
+  for (int i = 0; i < g->n_red; i++)
+    add_axis(g, DHC_AXIS_RED, n->args[0]->type.dim[contract->ints.at[i]], false);
+  add_member(fu, group, n->results[0], g->full);
+}
+
+/* Cuts the channel dim d of a domain into groups and channels within one. */
+static void cut_channels(Fu *fu, FuGroup *g, int d, int64_t groups) {
+  int64_t all = 0;
+  if (groups == 1 || !dhc_dim_is_const(g->dim[d], &all)) return;
+  g->axis[d].extent = dhc_dim_const(dims(fu), groups);
+  FuForm f = dhc_fu_axis(dims(fu), d);
+  f = dhc_fu_scale(dims(fu), &f, dhc_dim_const(dims(fu), all / groups));
+  if (all > groups) {
+    int a = add_axis(g, DHC_AXIS_PAR, dhc_dim_const(dims(fu), all / groups), false);
+    for (int i = 0; i < a; i++) g->axis[i].place *= 2;
+    g->axis[a].place = g->axis[d].place + 1;
+    FuForm in = dhc_fu_axis(dims(fu), a);
+    f = dhc_fu_add(dims(fu), &f, &in);
+  }
+  g->full[d] = dhc_fu_plain(f);
+}
+
+static void add_conv(Fu *fu, DhcNode *n) {
+  int group;
+  bool dw = n->op == DHC_OP_CONV_DW;
+  FuGroup *g = new_group(fu, dw ? DHC_KIND_CONV_DW : DHC_KIND_CONV, &group);
+  const DhcType *y = &n->results[0]->type, *a = &n->args[0]->type, *b = &n->args[1]->type;
+  int64_t groups = dhc_attr(n, "groups")->i, o_all = 0;
+  g->anchor = n;
+  set_domain(fu, g, y->rank, y->dim);
+  cut_channels(fu, g, dw ? 0 : 1, groups);
+  if (dw)
+    for (int d = 2; d < y->rank; d++) g->axis[d].unrolled = true;
+  g->red0 = g->n_axes;
+  g->n_red = 1 + y->rank - 2;
+  const DhcDim *first = dw ? a->dim[0] : b->dim[1];
+  if (n->op == DHC_OP_CONV_DX)
+    first = dhc_dim_is_const(b->dim[0], &o_all) ? dhc_dim_const(dims(fu), o_all / groups) : b->dim[0];
+  add_axis(g, DHC_AXIS_RED, first, false);
+  for (int d = 2; d < y->rank; d++) add_axis(g, DHC_AXIS_RED, b->dim[d], !dw);
+  for (int i = 0; i < g->n_red; i++) g->axis[g->red0 + i].place += 1000;
+  add_member(fu, group, n->results[0], g->full);
+}
+
+/* All uses of the group's members lie in the group or are n. */
+static bool closed(const Fu *fu, int group, const DhcNode *n) {
+  const FuGroup *g = fu->groups.at[group];
+  for (int i = 0; i < g->members.n; i++) {
+    const DhcValue *v = g->members.at[i];
+    if (fu->is_result[v->id]) return false;
+    for (int u = 0; u < fu->n_use[v->id]; u++) {
+      const DhcNode *c = fu->use[v->id][u];
+      if (c != n && (c->n_results != 1 || dhc_fu_of(fu, c->results[0])->group != group)) return false;
+    }
+  }
+  return true;
+}
+
+/* A maximum over windows that cut a convolution's plane joins it: nobody else sees the
+ * plane. Its axes become (window, place in it). */
+static bool join_window(Fu *fu, DhcNode *n) {
+  const DhcAttr *window = dhc_attr(n, "window"), *stride = dhc_attr(n, "stride");
+  const FuValue *x = dhc_fu_of(fu, n->args[0]);
+  if (x->where != FU_MEMBER || x->forced) return false;
+  FuGroup *g = fu->groups.at[x->group];
+  int n_w = window->ints.n, rank = n->args[0]->type.rank;
+  if (g->kind != DHC_KIND_CONV || g->pooled || rank != g->rank) return false;
+  if (!dhc_fu_ix_equal(x->ix, g->full, rank) || !closed(fu, x->group, n)) return false;
+  for (int s = 0; s < n_w; s++)
+    if (window->ints.at[s] != stride->ints.at[s] || rank - n_w < 2) return false;
+  for (int s = 0; s < n_w; s++) {
+    int d = rank - n_w + s, w = add_axis(g, DHC_AXIS_RED, dhc_dim_const(dims(fu), window->ints.at[s]), true);
+    g->axis[w].place = 500 + s; /* before the contraction */
+    FuForm p = dhc_fu_axis(dims(fu), d), in = dhc_fu_axis(dims(fu), w);
+    p = dhc_fu_scale(dims(fu), &p, dhc_dim_const(dims(fu), window->ints.at[s]));
+    p = dhc_fu_add(dims(fu), &p, &in);
+    for (int i = 0; i < g->members.n; i++) {
+      FuIx *ix = dhc_fu_of(fu, g->members.at[i])->ix;
+      for (int e = 0; e < g->members.at[i]->type.rank; e++) ix[e].f = dhc_fu_subst(dims(fu), &ix[e].f, d, &p);
+    }
+    g->dim[d] = g->axis[d].extent = n->results[0]->type.dim[d];
+    bool one = dhc_dim_is(g->dim[d], 1);
+    g->full[d] = dhc_fu_plain(one ? dhc_fu_const(dims(fu), NULL) : dhc_fu_axis(dims(fu), d));
+  }
+  g->n_red += n_w;
+  g->pooled = true;
+  for (int r = 0; r < 2; r++) add_member(fu, x->group, n->results[r], g->full);
+  return true;
+}
+
+static void add_window(Fu *fu, DhcNode *n) {
+  if (join_window(fu, n)) return;
+  const DhcAttr *window = dhc_attr(n, "window");
+  int group;
+  FuGroup *g = new_group(fu, DHC_KIND_ROW, &group);
+  g->anchor = n;
+  set_domain(fu, g, n->results[0]->type.rank, n->results[0]->type.dim);
+  g->red0 = g->n_axes;
+  g->n_red = window->ints.n;
+  for (int s = 0; s < g->n_red; s++) add_axis(g, DHC_AXIS_RED, dhc_dim_const(dims(fu), window->ints.at[s]), true);
+  for (int r = 0; r < 2; r++) add_member(fu, group, n->results[r], g->full);
+}
+
+static void add_window_scatter(Fu *fu, DhcNode *n) {
+  const DhcAttr *window = dhc_attr(n, "window"), *stride = dhc_attr(n, "stride");
+  DhcValue *v = n->results[0];
+  int n_w = window->ints.n, rank = v->type.rank, group;
+  bool apart = true;
+  for (int s = 0; s < n_w; s++) apart = apart && stride->ints.at[s] == window->ints.at[s];
+  FuGroup *g = new_group(fu, apart ? DHC_KIND_MAP : DHC_KIND_ROW, &group);
+  g->anchor = n;
+  set_domain(fu, g, rank, apart ? n->args[0]->type.dim : v->type.dim);
+  g->red0 = g->n_axes;
+  g->n_red = n_w;
+  FuIx ix[DHC_MAX_RANK + 1];
+  memcpy(ix, g->full, sizeof g->full);
+  for (int s = 0; s < n_w; s++) {
+    int d = rank - n_w + s;
+    int w = add_axis(g, apart ? DHC_AXIS_PAR : DHC_AXIS_RED, dhc_dim_const(dims(fu), window->ints.at[s]), true);
+    if (!apart) continue;
+    FuForm in = dhc_fu_axis(dims(fu), w);
+    if (window->ints.at[s] == 1) in = dhc_fu_const(dims(fu), NULL);
+    ix[d].f = dhc_fu_scale(dims(fu), &g->full[d].f, dhc_dim_const(dims(fu), window->ints.at[s]));
+    ix[d].f = dhc_fu_add(dims(fu), &ix[d].f, &in);
+    /* a row of the result is walked window by window, place by place */
+    for (int a = 0; a < g->n_axes; a++) g->axis[a].place = a == w ? 2 * d + 1 : a < rank ? 2 * a : g->axis[a].place;
+  }
+  add_member(fu, group, v, ix);
+}
+
+static void add_linear_scan(Fu *fu, DhcNode *n) {
+  int group;
+  DhcValue *v = n->results[0];
+  FuGroup *g = new_group(fu, DHC_KIND_SCAN, &group);
+  g->anchor = n;
+  set_domain(fu, g, v->type.rank, v->type.dim);
+  int axis = axis_of(n, v->type.rank);
+  g->axis[axis].role = DHC_AXIS_SEQ;
+  g->full[axis] = dhc_fu_plain(dhc_fu_axis(dims(fu), axis)); /* counts even if it is 1 */
+  add_member(fu, group, v, g->full);
+}
+
+/* dynamic_update, scatter_add, put_along: the domain is what is written. */
+static void add_write(Fu *fu, DhcNode *n) {
+  int group;
+  DhcValue *u = n->args[n->op == DHC_OP_SCATTER_ADD ? 2 : n->op == DHC_OP_PUT_ALONG ? 0 : 1];
+  FuGroup *g = new_group(fu, n->op == DHC_OP_DYNAMIC_UPDATE ? DHC_KIND_MAP : DHC_KIND_SCATTER, &group);
+  g->anchor = n;
+  set_domain(fu, g, u->type.rank, u->type.dim);
+  if (g->kind == DHC_KIND_SCATTER) {
+    int axis = axis_of(n, n->results[0]->type.rank);
+    int r = n->op == DHC_OP_SCATTER_ADD ? n->args[1]->type.rank : 1;
+    for (int d = axis; d < axis + r; d++) g->axis[d].role = DHC_AXIS_RED;
+  }
+  FuIx none[DHC_MAX_RANK + 1] = {{.div = 1}};
+  for (int d = 0; d < n->results[0]->type.rank; d++) none[d] = dhc_fu_plain(dhc_fu_const(dims(fu), NULL));
+  add_member(fu, group, n->results[0], none);
+  dhc_fu_of(fu, n->results[0])->forced = true; /* nothing joins a partial write */
+}
+
+/* ---- concat ---------------------------------------------------------------------------- */
+
+/* The member that is operand k of concat n and nothing else, behind reshapes and
+ * transposes that can be undone. */
+static DhcValue *direct_piece(Fu *fu, const DhcNode *n, int k) {
+  DhcValue *v = n->args[k];
+  FuIx ix[DHC_MAX_RANK], next[DHC_MAX_RANK];
+  DhcValue *chain[32];
+  int m = 0;
+  for (;; v = v->def->args[0]) {
+    if (fu->n_use[v->id] != 1 || fu->is_result[v->id] || m == 32) return NULL;
+    if (v->def->op != DHC_OP_RESHAPE && v->def->op != DHC_OP_TRANSPOSE) break;
+    chain[m++] = v;
+  }
+  FuValue *x = dhc_fu_of(fu, v);
+  if (x->where != FU_MEMBER || x->piece_of) return NULL;
+  const FuGroup *g = fu->groups.at[x->group];
+  if (g->anchor && dhc_op_info(g->anchor->op)->cls == DHC_CLASS_MOVE) return NULL;
+  if (g->anchor && g->anchor->op == DHC_OP_WINDOW_SCATTER) return NULL; /* leaves gaps */
+  for (int i = 0; i < g->members.n; i++) /* one kernel writes one piece of a concat */
+    if (dhc_fu_of(fu, g->members.at[i])->piece_of == n) return NULL;
+  memcpy(ix, x->ix, sizeof *ix * (size_t)v->type.rank);
+  while (m-- > 0) {
+    FuIndexCx cx = index_cx(fu, g);
+    if (!dhc_fu_back(&cx, chain[m]->def, ix, next)) {
+      if (cx.miss.axis < 0) return NULL;
+      break; /* the axis will be split */
+    }
+    memcpy(ix, next, sizeof ix);
+  }
+  return v;
+}
+
+static void add_concat(Fu *fu, DhcNode *n) {
+  for (int k = 0; k < n->n_args; k++) {
+    DhcValue *v = direct_piece(fu, n, k);
+    if (v && !dhc_fu_of(fu, v)->forced) {
+      dhc_fu_of(fu, v)->piece_of = n;
+      dhc_fu_of(fu, v)->piece = k;
+      dhc_fu_of(fu, v)->stored = true;
+      continue;
+    }
+    int group;
+    FuGroup *g = new_group(fu, DHC_KIND_MAP, &group);
+    g->copy_to = n;
+    g->piece = k;
+    set_domain(fu, g, n->args[k]->type.rank, n->args[k]->type.dim);
+    g->place = fu->place_of[n->id];
+  }
+  int group;
+  FuGroup *g = new_group(fu, DHC_KIND_MAP, &group);
+  g->fixed = n;
+  g->place = fu->place_of[n->id];
+  FuValue *x = dhc_fu_of(fu, n->results[0]);
+  x->where = FU_MEMORY;
+  x->group = x->level = group;
+}
+
+/* ---- forward ----------------------------------------------------------------------------- */
+
+static void add_fixed(Fu *fu, DhcNode *n) {
+  int group;
+  FuGroup *g = new_group(fu, DHC_KIND_MAP, &group);
+  g->fixed = n;
+  g->place = fu->place_of[n->id];
+  for (int r = 0; r < n->n_results; r++) {
+    FuValue *x = dhc_fu_of(fu, n->results[r]);
+    x->where = FU_MEMORY;
+    x->group = x->level = group;
+  }
+}
+
+static void forward(Fu *fu, DhcNode *n) {
+  FuValue *x = n->n_results ? dhc_fu_of(fu, n->results[0]) : NULL;
+  int level = operands_level(fu, n);
+  if (n->op == DHC_OP_PARAM) {
+    x->where = FU_MEMORY;
+    return;
+  }
+  if (dhc_fu_is_view(n)) {
+    x->where = FU_VIEW;
+    x->level = level;
+    return;
+  }
+  switch (n->op) {
+    case DHC_OP_REDUCE_SUM:
+    case DHC_OP_REDUCE_MAX:
+    case DHC_OP_REDUCE_MIN:
+    case DHC_OP_ARGMAX: add_reduce(fu, n, level); return;
+    case DHC_OP_DOT_GENERAL: add_dot(fu, n); return;
+    case DHC_OP_CONV:
+    case DHC_OP_CONV_DX:
+    case DHC_OP_CONV_DW: add_conv(fu, n); return;
+    case DHC_OP_WINDOW_MAX: add_window(fu, n); return;
+    case DHC_OP_WINDOW_SCATTER: add_window_scatter(fu, n); return;
+    case DHC_OP_LINEAR_SCAN: add_linear_scan(fu, n); return;
+    case DHC_OP_DYNAMIC_UPDATE:
+    case DHC_OP_SCATTER_ADD:
+    case DHC_OP_PUT_ALONG: add_write(fu, n); return;
+    case DHC_OP_CONCAT: add_concat(fu, n); return;
+    default: break;
+  }
+  if (!is_lazy_op(n)) {
+    add_fixed(fu, n);
+    return;
+  }
+  x->level = level;
+  if (is_elementwise(n)) join_elementwise(fu, n, level);
+}
+
+/* ---- backward ------------------------------------------------------------------------------ */
+
+typedef struct Cost {
+  int work, loads, steps;
+} Cost;
+
+static int op_work(const DhcNode *n) {
+  switch (n->op) {
+    case DHC_OP_EXP:
+    case DHC_OP_EXPM1:
+    case DHC_OP_LOG:
+    case DHC_OP_LOG1P:
+    case DHC_OP_TANH:
+    case DHC_OP_SIGMOID:
+    case DHC_OP_SOFTPLUS:
+    case DHC_OP_ERF:
+    case DHC_OP_POW:
+    case DHC_OP_SIN:
+    case DHC_OP_COS: return 10;
+    case DHC_OP_DIV:
+    case DHC_OP_SQRT:
+    case DHC_OP_RSQRT: return 4;
+    case DHC_OP_RANDOM_BITS: return 12;
+    case DHC_OP_GATHER:
+    case DHC_OP_TAKE_ALONG:
+    case DHC_OP_WINDOW_GATHER: return 8;
+    case DHC_OP_FILL:
+    case DHC_OP_IOTA:
+    case DHC_OP_DIM: return 0;
+    default: return 1;
+  }
+}
+
+/* Of computing v anew; counts shared parts each time. */
+static void cost(const Fu *fu, DhcValue *v, Cost *c) {
+  v = dhc_fu_base(v);
+  if (++c->steps > 64) {
+    c->work = 1000;
+    return;
+  }
+  if (dhc_fu_of(fu, v)->where != FU_LAZY) {
+    c->loads += v->type.rank > 0;
+    return;
+  }
+  c->work += op_work(v->def);
+  for (int i = 0; i < v->def->n_args; i++) cost(fu, v->def->args[i], c);
+}
+
+static void add_sink(FuValue *x, int group) {
+  for (int i = 0; i < x->n_sinks && i < FU_MAX_SINKS; i++)
+    if (x->sink[i] == group) return;
+  if (x->n_sinks < FU_MAX_SINKS) x->sink[x->n_sinks] = group;
+  x->n_sinks++;
+}
+
+static void add_sinks(FuValue *x, const FuValue *from) {
+  for (int i = 0; i < from->n_sinks && i < FU_MAX_SINKS; i++) add_sink(x, from->sink[i]);
+  if (from->n_sinks > FU_MAX_SINKS) x->n_sinks = FU_MAX_SINKS + 1;
+}
+
+/* Node n wants its operand k, in `x`. */
+static void demand(Fu *fu, const DhcNode *n, int k, FuValue *x) {
+  const FuValue *r = n->n_results ? dhc_fu_of(fu, n->results[0]) : NULL;
+  if (dhc_fu_needs_memory(n, k)) x->memory = true;
+  if ((n->op == DHC_OP_DYNAMIC_UPDATE || n->op == DHC_OP_SCATTER_ADD) && k == 0) {
+    x->dense = true;
+    return;
+  }
+  if (n->op == DHC_OP_CONCAT) {
+    for (int g = 0; g < fu->groups.n; g++)
+      if (fu->groups.at[g]->copy_to == n && fu->groups.at[g]->piece == k) add_sink(x, g);
+    return;
+  }
+  if (!r || (r->where == FU_MEMORY && fu->groups.at[r->group]->fixed)) {
+    if (n->op != DHC_OP_UPDATE || k != 0) x->dense = true;
+    return;
+  }
+  switch (r->where) {
+    case FU_MEMBER: add_sink(x, r->group); return;
+    case FU_LAZY: add_sinks(x, r); x->stretched = x->stretched || r->stretched; return;
+    case FU_VIEW:
+      add_sinks(x, r);
+      x->memory = x->memory || r->memory || r->dense;
+      x->dense = x->dense || r->dense;
+      x->stretched = x->stretched || r->stretched || n->op == DHC_OP_BROADCAST;
+      return;
+    case FU_MEMORY: return;
+  }
+}
+
+static void make_root(Fu *fu, DhcValue *v) {
+  int group;
+  FuValue *x = dhc_fu_of(fu, v);
+  FuGroup *g = new_group(fu, DHC_KIND_MAP, &group);
+  set_domain(fu, g, v->type.rank, v->type.dim);
+  int level = x->level;
+  add_member(fu, group, v, g->full);
+  x->level = level; /* map groups have no place in the numbering */
+  x->n_sinks = 0;
+  add_sink(x, group);
+}
+
+static void backward(Fu *fu, DhcValue *v) {
+  FuValue *x = dhc_fu_of(fu, v);
+  if (fu->is_result[v->id]) x->dense = true;
+  for (int u = 0; u < fu->n_use[v->id]; u++) {
+    const DhcNode *n = fu->use[v->id][u];
+    for (int k = 0; k < n->n_args; k++)
+      if (n->args[k] == v) demand(fu, n, k, x);
+  }
+  if (x->where == FU_MEMBER) {
+    if (x->dense) x->stored = true;
+    return;
+  }
+  if (x->where == FU_VIEW) {
+    bool range = x->dense && dhc_fu_is_range(fu, v);
+    if (x->forced || (x->dense && !range)) {
+      x->dense = x->memory = false;
+      make_root(fu, v);
+      x->stored = true;
+    }
+    return;
+  }
+  if (x->where != FU_LAZY || (x->n_sinks == 0 && !x->dense && !x->memory)) return;
+  bool root = x->forced || x->dense || x->memory;
+  if (!root && (x->n_sinks > 1 || x->stretched)) {
+    Cost c = {0};
+    cost(fu, v, &c);
+    if (v->type.rank == 0) root = c.work > CHEAP_SCALAR;
+    else if (x->n_sinks > 1) root = c.loads > CHEAP_LOADS || c.work > (c.loads ? CHEAP : 2 * CHEAP_SCALAR);
+    if (v->type.rank > 0 && x->stretched && c.work >= COSTLY) root = true;
+  }
+  if (!root) return;
+  make_root(fu, v);
+  x->stored = true;
+}
+
+/* ---- needs, merging --------------------------------------------------------------------------- */
+
+static void needs_of(const Fu *fu, const FuGroup *g, DhcValue *v, bool *seen, bool *by_group, bool *loads) {
+  const FuValue *x = dhc_fu_of(fu, v);
+  if (seen[v->id]) return;
+  seen[v->id] = true;
+  if (x->where == FU_MEMORY) {
+    if (x->group >= 0) by_group[x->group] = true;
+    if (loads) loads[v->id] = true;
+    return;
+  }
+  if (x->where == FU_MEMBER && fu->groups.at[x->group] != g) {
+    by_group[x->group] = true;
+    if (loads) loads[v->id] = true;
+    return;
+  }
+  for (int i = 0; i < v->def->n_args; i++) needs_of(fu, g, v->def->args[i], seen, by_group, loads);
+}
+
+static void needs(const Fu *fu, const FuGroup *g, bool *by_group, bool *loads) {
+  bool *seen = DHC_NEW_N(fu->scratch, bool, fu->f->next_value_id + 1);
+  if (g->copy_to) needs_of(fu, g, g->copy_to->args[g->piece], seen, by_group, loads);
+  if (g->fixed && g->fixed->op == DHC_OP_CONCAT) {
+    for (int i = 0; i < fu->groups.n; i++)
+      if (fu->groups.at[i]->copy_to == g->fixed) by_group[i] = true;
+    for (int i = 0; i < g->fixed->n_args; i++) {
+      DhcValue *v = g->fixed->args[i];
+      while (v->def->op == DHC_OP_RESHAPE || v->def->op == DHC_OP_TRANSPOSE) v = v->def->args[0];
+      const FuValue *x = dhc_fu_of(fu, v);
+      if (x->where == FU_MEMBER && x->piece_of == g->fixed) by_group[x->group] = true;
+    }
+  } else if (g->fixed) {
+    for (int i = 0; i < g->fixed->n_args; i++) needs_of(fu, g, g->fixed->args[i], seen, by_group, loads);
+  }
+  for (int m = 0; m < g->members.n; m++) {
+    seen[g->members.at[m]->id] = false;
+    needs_of(fu, g, g->members.at[m], seen, by_group, loads);
+  }
+}
+
+void dhc_fu_needs(const Fu *fu, const FuGroup *g, bool *by_group) {
+  needs(fu, g, by_group, NULL);
+}
+
+/* g waits for `target`, not counting what it reads of it directly. */
+static bool waits_through(const Fu *fu, int g, int target, bool *seen) {
+  bool *by = DHC_NEW_N(fu->scratch, bool, fu->groups.n);
+  needs(fu, fu->groups.at[g], by, NULL);
+  for (int i = 0; i < fu->groups.n; i++) {
+    if (!by[i] || i == target || i == g || seen[i]) continue;
+    seen[i] = true;
+    bool *direct = DHC_NEW_N(fu->scratch, bool, fu->groups.n);
+    needs(fu, fu->groups.at[i], direct, NULL);
+    if (direct[target] || waits_through(fu, i, target, seen)) return true;
+  }
+  return false;
+}
+
+static bool same_domain(const FuGroup *a, const FuGroup *b) {
+  if (a->rank != b->rank) return false;
+  for (int d = 0; d < a->rank; d++)
+    if (a->dim[d] != b->dim[d]) return false;
+  return true;
+}
+
+static bool plain_map(const FuGroup *g) {
+  return g->kind == DHC_KIND_MAP && !g->anchor && !g->fixed && !g->copy_to && !g->dead;
+}
+
+static void merge_groups(Fu *fu, int into, int from) {
+  FuGroup *a = fu->groups.at[into], *b = fu->groups.at[from];
+  /* members in the function's order */
+  for (int i = 0; i < b->members.n; i++) {
+    DHC_PUSH(fu->scratch, &a->members, b->members.at[i]);
+    dhc_fu_of(fu, b->members.at[i])->group = into;
+    for (int j = a->members.n - 1; j > 0; j--) {
+      DhcValue *p = a->members.at[j - 1], *q = a->members.at[j];
+      if (fu->place_of[p->def->id] <= fu->place_of[q->def->id]) break;
+      a->members.at[j - 1] = q;
+      a->members.at[j] = p;
+    }
+  }
+  if (b->place > a->place) a->place = b->place;
+  b->members.n = 0;
+  b->dead = true;
+}
+
+static bool try_merge(Fu *fu, int i, int j) {
+  FuGroup *a = fu->groups.at[i], *b = fu->groups.at[j];
+  if (!plain_map(a) || !plain_map(b) || !same_domain(a, b) || a->rank == 0) return false;
+  if (a->members.n + b->members.n > 8) return false;
+  int n = fu->f->next_value_id + 1;
+  bool *la = DHC_NEW_N(fu->scratch, bool, n), *lb = DHC_NEW_N(fu->scratch, bool, n);
+  bool *ga = DHC_NEW_N(fu->scratch, bool, fu->groups.n), *gb = DHC_NEW_N(fu->scratch, bool, fu->groups.n);
+  needs(fu, a, ga, la);
+  needs(fu, b, gb, lb);
+  bool share = ga[j] || gb[i];
+  for (int v = 0; v < n && !share; v++) share = la[v] && lb[v];
+  if (!share) return false;
+  /* what one reads of the other must be read where it is computed: left to writing, which
+     forces the value otherwise; and no third kernel may lie between */
+  bool *seen = DHC_NEW_N(fu->scratch, bool, fu->groups.n), *seen2 = DHC_NEW_N(fu->scratch, bool, fu->groups.n);
+  if (waits_through(fu, i, j, seen) || waits_through(fu, j, i, seen2)) return false;
+  for (int k = 0; k < 2; k++) {
+    FuGroup *from = k ? a : b;
+    for (int m = 0; m < from->members.n; m++)
+      if (dhc_fu_of(fu, from->members.at[m])->forced) return false;
+  }
+  merge_groups(fu, i, j);
+  return true;
+}
+
+static void merge_maps(Fu *fu) {
+  for (int i = 0; i < fu->groups.n; i++)
+    for (int j = i + 1; j < fu->groups.n; j++) try_merge(fu, i, j);
+}
+
+void dhc_fu_group(Fu *fu) {
+  for (int i = 0; i < fu->nodes.n; i++) forward(fu, fu->nodes.at[i]);
+  for (int i = fu->nodes.n; i-- > 0;) {
+    const DhcNode *n = fu->nodes.at[i];
+    for (int r = n->n_results; r-- > 0;) backward(fu, n->results[r]);
+  }
+  merge_maps(fu);
+}

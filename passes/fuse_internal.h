@@ -1,0 +1,249 @@
+/* Shared by the files of fusion.
+ *
+ * Fusion puts the ops of a function into groups (fuse_group.c), each of which becomes one
+ * kernel node. A group has axes, its domain; a member value has an index per logical dim,
+ * linear over those axes with dims as coefficients. What is in no group and in no memory is
+ * lazy: each kernel that needs it computes it anew. Writing a kernel (fuse_emit.c) walks
+ * from a stored member down through members, lazies and views to loads, carrying indices
+ * along; views only change indices (fuse_index.c). The result is tidied into a spec
+ * (fuse_kernel.c). What cannot be written makes a value `forced`: kept in memory, with a
+ * boundary behind it; grouping then starts over. */
+#ifndef DHC_PASSES_FUSE_INTERNAL_H
+#define DHC_PASSES_FUSE_INTERNAL_H
+
+#include "ir/spec.h"
+#include "passes/passes.h"
+
+enum {
+  FU_MAX_AXES = 28, /* before axes are merged */
+  FU_MAX_RED = 8
+};
+
+/* ---- indices (fuse_index.c) ---- */
+
+/* sum coef[i] * axis[i] + c, plus the value of kernel node `node` (-1: none). Axes ascend,
+ * coefficients are not 0. */
+typedef struct FuForm {
+  int n;
+  int axis[FU_MAX_AXES];
+  const DhcDim *coef[FU_MAX_AXES];
+  const DhcDim *c;
+  int node;
+} FuForm;
+
+/* Index of one logical dim: form, or form / div where guarded: then it counts only where the
+ * division is exact and the quotient lies in [0, extent). */
+typedef struct FuIx {
+  FuForm f;
+  bool guarded;
+  int64_t div;
+  const DhcDim *extent;
+} FuIx;
+
+/* Domain axis of a group. */
+typedef struct FuAxis {
+  DhcAxisRole role;
+  const DhcDim *extent;
+  bool unrolled; /* the extent is part of the spec: a window, kernel taps */
+  int place;     /* order among axes of its role */
+} FuAxis;
+
+FuForm dhc_fu_const(DhcDims *cx, const DhcDim *c);
+FuForm dhc_fu_axis(DhcDims *cx, int axis);
+FuForm dhc_fu_add(DhcDims *cx, const FuForm *a, const FuForm *b); /* at most one has a node */
+FuForm dhc_fu_scale(DhcDims *cx, const FuForm *a, const DhcDim *by);
+FuForm dhc_fu_addc(DhcDims *cx, const FuForm *a, const DhcDim *c);
+bool dhc_fu_equal(const FuForm *a, const FuForm *b);
+bool dhc_fu_ix_equal(const FuIx *a, const FuIx *b, int rank);
+FuIx dhc_fu_plain(FuForm f);
+/* Replaces axis `axis` by a form. */
+FuForm dhc_fu_subst(DhcDims *cx, const FuForm *a, int axis, const FuForm *by);
+/* Row-major position of a dense tensor's element; false if an index is guarded. */
+bool dhc_fu_flat(DhcDims *cx, const DhcType *t, const FuIx *ix, FuForm *out);
+
+/* Why an index could not be carried through a view. */
+typedef struct FuMiss {
+  int axis;            /* splitting this axis would help, or -1 */
+  const DhcDim *inner; /* into (extent / inner, inner) */
+} FuMiss;
+typedef struct FuIndexCx {
+  DhcDims *dims;
+  const DhcFacts *facts;
+  const FuAxis *axis; /* the domain */
+  int n_axes;
+  FuMiss miss;
+  bool lossy; /* set where a guard went on but lost exactness: values need a select */
+} FuIndexCx;
+/* Index into the operand of view node n, from the index into its result. */
+bool dhc_fu_through(FuIndexCx *cx, const DhcNode *n, const FuIx *ix, FuIx *out);
+/* The other way round, for reshape and transpose: index into the result from the index
+ * into the operand (no guards). */
+bool dhc_fu_back(FuIndexCx *cx, const DhcNode *n, const FuIx *ix, FuIx *out);
+bool dhc_fu_reshape(FuIndexCx *cx, const DhcType *from, const DhcType *to, const FuIx *ix, FuIx *out);
+
+static inline bool dhc_fu_is_view(const DhcNode *n) {
+  return dhc_op_info(n->op)->cls == DHC_CLASS_VIEW;
+}
+
+/* ---- groups (fuse_group.c) ---- */
+
+typedef enum FuWhere {
+  FU_LAZY,   /* nowhere: computed where it is needed */
+  FU_VIEW,   /* index arithmetic */
+  FU_MEMBER, /* computed by a group; in memory if `stored` */
+  FU_MEMORY  /* parameter or result of a node that stays, or an assembled concat */
+} FuWhere;
+
+enum { FU_MAX_SINKS = 4 };
+
+typedef struct FuValue {
+  FuWhere where;
+  int group;  /* of a member, or of the node that stays; else -1 */
+  int level;  /* last group needed to have it; -1: none */
+  FuIx *ix;   /* of a member: over the group's axes */
+  bool stored;
+  bool forced;
+  DhcNode *piece_of; /* concat this member is written into, or NULL */
+  int piece;         /* which operand of it */
+  /* who needs it (lazy values and views) */
+  int n_sinks, sink[FU_MAX_SINKS]; /* groups; n_sinks counts on past the room */
+  bool memory;    /* must be reachable in memory, through views */
+  bool dense;     /* must be row-major in memory itself */
+  bool stretched; /* needed under a broadcast */
+} FuValue;
+
+typedef struct FuGroup {
+  DhcKind kind;
+  DhcNode *anchor; /* NULL: elementwise only */
+  DhcNode *fixed;  /* a node that stays (call, scan, update) or a concat; else NULL */
+  DhcNode *copy_to; /* concat whose operand `piece` this group copies into place */
+  int piece;
+  FuAxis axis[FU_MAX_AXES];
+  int n_axes;
+  int red0, n_red; /* contraction or window axes */
+  int rank;        /* of the domain: values of shape dim[] have index full[] */
+  const DhcDim *dim[DHC_MAX_RANK];
+  FuIx full[DHC_MAX_RANK];
+  unsigned reduced; /* ROW: bit per domain dim */
+  bool pooled;      /* a convolution cut into windows */
+  bool dead;        /* merged into another */
+  int place;        /* of its last member in the function */
+  DHC_VEC(DhcValue *) members;
+  int state;        /* of the walk in fuse.c */
+} FuGroup;
+
+typedef struct FuKernel FuKernel;
+
+typedef struct Fu {
+  DhcModule *m;
+  DhcPassCtx *px;
+  DhcFunc *f;
+  DhcArena *scratch;
+  FuValue *value; /* by value id */
+  DHC_VEC(FuGroup *) groups;
+  DHC_VEC(DhcNode *) nodes; /* the function's, in order */
+  int *place_of;            /* node id -> place in nodes */
+  DhcNode ***use;           /* by value id: nodes that use it, once per use, in order */
+  int *n_use;
+  bool *is_result;
+} Fu;
+
+/* Fills value[] and groups. */
+void dhc_fu_group(Fu *fu);
+/* Groups whose stored values g loads, as bits. */
+void dhc_fu_needs(const Fu *fu, const FuGroup *g, bool *by_group);
+/* True where n's operand k must be in memory, whoever computes n. */
+bool dhc_fu_needs_memory(const DhcNode *n, int k);
+/* Value at the end of v's views. */
+DhcValue *dhc_fu_base(DhcValue *v);
+/* A view that is a row-major range of its base. */
+bool dhc_fu_is_range(Fu *fu, DhcValue *v);
+static inline FuValue *dhc_fu_of(const Fu *fu, const DhcValue *v) {
+  return &fu->value[v->id];
+}
+
+/* ---- kernels (fuse_kernel.c) ---- */
+
+typedef struct FuTerm { /* guarded or indexed */
+  FuForm f;             /* constant coefficients; c is the guard's offset */
+  int64_t div;
+  bool guarded;
+  const DhcDim *extent;
+  const DhcDim *stride;
+} FuTerm;
+
+typedef struct FuOperand {
+  DhcValue *value; /* in: what is loaded; out: what is stored */
+  dhc_dtype dtype;
+  bool out;
+  FuForm plain; /* address in elements; c is the base offset */
+  int n_terms;
+  FuTerm term[DHC_SPEC_MAX_TERMS];
+  int stored;
+} FuOperand;
+
+struct FuKernel {
+  Fu *fu;
+  FuGroup *g;
+  DhcKind kind;
+  FuAxis axis[FU_MAX_AXES];
+  int n_axes;
+  int64_t key[FU_MAX_AXES], gap[FU_MAX_AXES]; /* order of axes, kept through splits */
+  bool axis_gone[FU_MAX_AXES];
+  DhcSpecNode node[DHC_SPEC_MAX_NODES];
+  FuForm *lin[DHC_SPEC_MAX_NODES]; /* AXIS nodes: a linear form until the end */
+  int n_nodes;
+  FuOperand operand[DHC_SPEC_MAX_OPERANDS];
+  int n_operands;
+  const DhcDim *arg[64];
+  int n_args;
+  int64_t attr[DHC_SPEC_MAX_ATTRS];
+  int n_attrs;
+  DHC_VEC(struct FuMemo) memo;
+  FuMiss miss;
+  DhcValue *force; /* what to keep in memory after a failure */
+  bool failed;
+  bool lossy; /* a guard went on but is no longer exact */
+  FuIx **member_ix; /* by place in members: after splits */
+  struct {
+    int axis;
+    const DhcDim *inner;
+  } split[12];
+  int n_splits;
+};
+
+typedef struct FuMemo {
+  DhcValue *v;
+  const FuIx *ix;
+  int node;
+} FuMemo;
+
+int dhc_fu_node(FuKernel *k, DhcSpecNodeKind kind, DhcOp op, dhc_dtype t, const int *a, int n);
+/* Fold over a set of kernel axes (bits). */
+int dhc_fu_fold_node(FuKernel *k, DhcOp op, dhc_dtype t, const int *a, int n, uint32_t axes);
+int dhc_fu_const_node(FuKernel *k, dhc_dtype t, double f, int64_t i);
+int dhc_fu_arg_node(FuKernel *k, const DhcDim *d);
+int dhc_fu_lin_node(FuKernel *k, const FuForm *f);
+int dhc_fu_load_node(FuKernel *k, DhcValue *v, const FuIx *ix);
+/* Element of v at a row-major flat index without guards. */
+int dhc_fu_load_flat(FuKernel *k, DhcValue *v, const FuForm *flat);
+/* Stores `node` as v, into memory laid out as a row-major `type`. */
+bool dhc_fu_store(FuKernel *k, DhcValue *v, const DhcType *type, const FuIx *ix, int node);
+int dhc_fu_fail(FuKernel *k, DhcValue *force); /* -1 */
+
+typedef struct FuSpec {
+  DhcSpec *spec;
+  const DhcDim **dims;
+  int n_dims;
+  const DhcDim **offsets;  /* by operand */
+  DhcValue **value;        /* by operand */
+} FuSpec;
+/* Drops unused nodes, merges axes, orders, lowers forms; false: too large. */
+bool dhc_fu_finish(FuKernel *k, FuSpec *out);
+
+/* ---- writing (fuse_emit.c) ---- */
+
+/* Kernel of a group: all stored members. False: *force is to be kept in memory. */
+bool dhc_fu_write(Fu *fu, FuGroup *g, FuSpec *out, DhcValue **force);
+
+#endif

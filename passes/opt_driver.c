@@ -1,0 +1,88 @@
+/* `dhcc opt`: passes on IR text. Every piece between lines "// -----" is a module of its
+ * own with its own memory, so a failing piece does not touch the others. */
+#include <string.h>
+
+#include "passes/passes.h"
+
+static const char cut[] = "// -----";
+
+/* Length of the piece at `text`; *next is where the following one starts, or NULL. */
+static size_t piece(const char *text, const char *end, const char **next) {
+  const char *at = text;
+  while (at < end) {
+    const char *line_end = memchr(at, '\n', (size_t)(end - at));
+    size_t n = (size_t)((line_end ? line_end : end) - at);
+    if (n >= sizeof cut - 1 && memcmp(at, cut, sizeof cut - 1) == 0) {
+      *next = line_end ? line_end + 1 : end;
+      return (size_t)(at - text);
+    }
+    at = line_end ? line_end + 1 : end;
+  }
+  *next = NULL;
+  return (size_t)(end - text);
+}
+
+/* One piece, with its line numbers as in the whole file: `lines_before` newlines stand in
+ * front of it. */
+static bool run_piece(const DhcOptRequest *rq, const char *text, size_t n, int lines_before,
+                      FILE *out, FILE *err) {
+  DhcArena arena, scratch;
+  dhc_arena_init(&arena);
+  dhc_arena_init(&scratch);
+  char *padded = dhc_arena_alloc(&arena, n + (size_t)lines_before + 1);
+  memset(padded, '\n', (size_t)lines_before);
+  memcpy(padded + lines_before, text, n);
+  DhcSources sources = {.arena = &arena};
+  DhcStrings strings = {.arena = &arena};
+  DhcDiags diags = {.arena = &arena, .sources = &sources};
+  uint32_t file = dhc_sources_add(&sources, rq->file_name, rq->file_name, padded,
+                                  n + (size_t)lines_before);
+  DhcModule *m = dhc_module_parse(&arena, &strings, &diags, file);
+  bool ok = m && dhc_verify(m, DHC_STAGE_GRAPH, "parse");
+  DhcPassCtx px;
+  if (ok) {
+    dhc_pass_ctx_init(&px, m, &scratch);
+    px.limit = rq->limit;
+    px.disabled = rq->disabled;
+    ok = dhc_passes_run(m, &px, rq->passes);
+    if (rq->stats) dhc_passes_report(&px, err);
+  }
+  if (ok) {
+    DhcText to = {.arena = &arena};
+    dhc_module_print(m, &to);
+    fputs(dhc_text_str(&to), out);
+  }
+  dhc_diags_print(&diags, err, false);
+  dhc_arena_fini(&scratch);
+  dhc_arena_fini(&arena);
+  return ok;
+}
+
+static bool names_exist(const char *list, FILE *err) {
+  char name[64];
+  while (list && *list) {
+    size_t k = strcspn(list, ",");
+    snprintf(name, sizeof name, "%.*s", (int)(k < sizeof name ? k : sizeof name - 1), list);
+    if (k && !dhc_pass_info(name)) {
+      fprintf(err, "dhcc: error: there is no pass '%s'\n", name);
+      return false;
+    }
+    list += k + (list[k] == ',');
+  }
+  return true;
+}
+
+int dhc_opt_run(const DhcOptRequest *rq, FILE *out, FILE *err) {
+  if (!names_exist(rq->passes, err) || !names_exist(rq->disabled, err)) return 2;
+  const char *at = rq->text, *end = rq->text + rq->n_bytes, *next;
+  int line = 0;
+  bool ok = true;
+  for (; at; at = next) {
+    size_t n = piece(at, end, &next);
+    ok &= run_piece(rq, at, n, line, out, err);
+    const char *until = next ? next : end;
+    for (const char *c = at; c < until; c++) line += *c == '\n';
+    if (next) fprintf(out, "%s\n", cut);
+  }
+  return ok ? 0 : 1;
+}

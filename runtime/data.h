@@ -1,0 +1,94 @@
+/* Data sets in host memory, and the order in which training sees them. */
+#ifndef DHC_RUNTIME_DATA_H
+#define DHC_RUNTIME_DATA_H
+
+#include "runtime/status.h"
+#include "runtime/tensor.h"
+
+typedef enum DhcSplit { DHC_SPLIT_TRAIN, DHC_SPLIT_VAL, DHC_SPLIT_TEST } DhcSplit;
+/* "train", "val", "test". */
+const char *dhc_split_name(DhcSplit split);
+
+/* One column: example i is example_bytes bytes at data + i * example_bytes. */
+typedef struct DhcField {
+  const char *name;
+  int32_t dtype;
+  int32_t rank;                       /* of one example */
+  int64_t shape[DHC_TENSOR_MAX_RANK]; /* of one example */
+  int64_t example_bytes;
+  const uint8_t *data;
+} DhcField;
+
+typedef struct DhcDataset {
+  int64_t n_examples;
+  int32_t n_fields;
+  const DhcField *fields; /* in name order */
+  int64_t n_classes;      /* labels are in 0..n_classes-1; 0 where unknown */
+  struct DhcDataOwner *owner;
+} DhcDataset;
+
+typedef struct DhcDataOptions {
+  /* For sources without files of their own for validation (CIFAR-10, IDX, npy
+   * without a val folder): so many examples at the end of the training files
+   * are the val split and no part of the train split. 0: the val split is an
+   * error there. */
+  int64_t n_val;
+  /* Refuse data sets of more bytes than this in memory; 0: no limit. */
+  int64_t max_bytes;
+} DhcDataOptions;
+
+/* spec:
+ *   cifar10:DIR   data_batch_1..5.bin or test_batch.bin (CIFAR-10 binary
+ *                 version); cifar10:FILE.bin for one file, whatever the split
+ *   idx:DIR, mnist:DIR   {train,t10k}-{images-idx3,labels-idx1}-ubyte, each
+ *                 plain or with .gz
+ *   npy:DIR       DIR/{train,val,test}/NAME.npy, one field each, first dimension
+ *                 = examples
+ * Images are u8 [C,H,W] in field "image", labels i64 [] in field "target".
+ * options may be NULL. Errors: DHC_E_INPUT, one line beginning with the file. */
+dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptions *options,
+                            DhcDataset **out) DHC_MUST_USE;
+void dhc_dataset_free(DhcDataset *d);
+/* NULL if there is none. */
+const DhcField *dhc_dataset_field(const DhcDataset *d, const char *name);
+
+/* ---- the order ---------------------------------------------------------- */
+
+/* A permutation of 0..n-1: Fisher-Yates from the end, the swap partner of place
+ * i drawn below i + 1 by Philox with key (seed, DHC_SITE_SHUFFLE), index i, step
+ * epoch. Equal for equal arguments on every machine. */
+enum { DHC_SITE_SHUFFLE = 0x53485546 };
+void dhc_data_permute(uint32_t seed, int64_t epoch, int64_t n, int64_t *order);
+
+/* Where training stands in its data: enough to go on exactly. */
+typedef struct DhcDataPosition {
+  uint32_t seed;
+  int64_t epoch; /* from 0 */
+  int64_t next;  /* examples of this epoch already handed out */
+} DhcDataPosition;
+
+typedef struct DhcBatcher DhcBatcher;
+typedef struct DhcBatchOptions {
+  int64_t batch;  /* examples a batch, at least 1 */
+  bool shuffle;   /* else in file order */
+  bool drop_last; /* no short batch at the end of an epoch */
+  uint32_t seed;
+} DhcBatchOptions;
+/* The data set must outlive the batcher. */
+dhc_status dhc_batcher_new(const DhcDataset *d, const DhcBatchOptions *options,
+                           DhcBatcher **out) DHC_MUST_USE;
+void dhc_batcher_free(DhcBatcher *b);
+/* Gathers the next batch: dst[f] receives field f's examples one after the other
+ * (NULL: not wanted). Returns how many examples; 0 at the end of an epoch, once,
+ * after which the next epoch begins. */
+int64_t dhc_batcher_next(DhcBatcher *b, void *const *dst);
+/* Indices into the data set of the batch handed out last. */
+const int64_t *dhc_batcher_indices(const DhcBatcher *b);
+/* Batches an epoch has. */
+int64_t dhc_batcher_count(const DhcBatcher *b);
+DhcDataPosition dhc_batcher_position(const DhcBatcher *b);
+/* Goes on at a saved position (its seed replaces the batcher's). DHC_E_INPUT if
+ * it does not fit this data set. */
+dhc_status dhc_batcher_seek(DhcBatcher *b, DhcDataPosition at) DHC_MUST_USE;
+
+#endif

@@ -1,0 +1,234 @@
+#include "runtime/metrics.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "runtime/io.h"
+#include "runtime/tensor.h"
+
+enum { MAX_COLUMNS = 64, MAX_NAME = 64, LINE_BYTES = MAX_COLUMNS * (MAX_NAME + 40) };
+
+struct DhcMetrics {
+  int csv_fd, jsonl_fd; /* -1: not written */
+  char *csv_path, *jsonl_path;
+  int32_t n_columns;
+  char columns[MAX_COLUMNS][MAX_NAME];
+};
+
+/* A line that grows in place; callers' bounds make it fit. */
+typedef struct Line {
+  char text[LINE_BYTES];
+  size_t n;
+} Line;
+
+static void add(Line *line, const char *text) {
+  size_t n = strlen(text);
+  if (n < sizeof line->text - line->n) {
+    memcpy(line->text + line->n, text, n + 1);
+    line->n += n;
+  }
+}
+
+/* Nine digits bring every f32 back; the locale's decimal point becomes '.'. */
+static void add_number(Line *line, double v, const char *not_finite) {
+  char raw[48], text[48];
+  size_t n = 0;
+  if (!isfinite(v)) {
+    add(line, not_finite);
+    return;
+  }
+  snprintf(raw, sizeof raw, v == floor(v) && fabs(v) < 9007199254740992.0 ? "%.0f" : "%.9g", v);
+  for (const char *p = raw; *p != '\0'; p++) {
+    bool plain = (*p >= '0' && *p <= '9') || *p == '-' || *p == '+' || *p == 'e';
+    if (plain) {
+      text[n++] = *p;
+    } else if (n == 0 || text[n - 1] != '.') {
+      text[n++] = '.'; /* the point may be several bytes */
+    }
+  }
+  text[n] = '\0';
+  add(line, text);
+}
+
+static dhc_status write_line(int fd, const char *path, const Line *line) {
+  for (size_t at = 0; at < line->n;) {
+    ssize_t n = write(fd, line->text + at, line->n - at);
+    if (n < 0 && errno == EINTR) {
+      continue;
+    }
+    if (n <= 0) {
+      return dhc_status_errno(n < 0 ? errno : EIO, "%s", path);
+    }
+    at += (size_t)n;
+  }
+  return dhc_status_ok();
+}
+
+static void csv_header(const DhcMetrics *m, Line *line) {
+  line->n = 0;
+  for (int32_t i = 0; i < m->n_columns; i++) {
+    add(line, i > 0 ? "," : "");
+    add(line, m->columns[i]);
+  }
+  add(line, "\n");
+}
+
+static dhc_status open_one(const char *path, bool append, char **path_copy, int *fd) {
+  *path_copy = strdup(path);
+  if (*path_copy == NULL) {
+    return dhc_status_memory((long long)strlen(path), "a path");
+  }
+  *fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (append ? 0 : O_TRUNC), 0666);
+  return *fd >= 0 ? dhc_status_ok() : dhc_status_errno(errno, "%s", path);
+}
+
+/* Writes the header into an empty file, checks it in any other. */
+static dhc_status begin_csv(const DhcMetrics *m) {
+  Line line;
+  csv_header(m, &line);
+  if (lseek(m->csv_fd, 0, SEEK_END) == 0) {
+    return write_line(m->csv_fd, m->csv_path, &line);
+  }
+  DhcMapping map;
+  DHC_TRY(dhc_map_open(m->csv_path, &map));
+  bool same = map.n_bytes >= line.n && memcmp(map.bytes, line.text, line.n) == 0;
+  dhc_map_close(&map);
+  return same ? dhc_status_ok()
+              : dhc_status_file(m->csv_path, "has other columns, cannot go on with it");
+}
+
+static dhc_status set_columns(DhcMetrics *m, const char *const *columns, int32_t n) {
+  if (n < 1 || n > MAX_COLUMNS) {
+    return dhc_status_make(DHC_E_USAGE, "metrics: needs 1 to %d columns, got %d", MAX_COLUMNS,
+                           (int)n);
+  }
+  m->n_columns = n;
+  for (int32_t i = 0; i < n; i++) {
+    size_t length = strlen(columns[i]);
+    if (length == 0 || length >= MAX_NAME || strpbrk(columns[i], "\",\\\r\n\t") != NULL) {
+      return dhc_status_make(DHC_E_USAGE, "metrics: column name '%s' is not allowed", columns[i]);
+    }
+    memcpy(m->columns[i], columns[i], length + 1);
+  }
+  return dhc_status_ok();
+}
+
+dhc_status dhc_metrics_open(const char *csv_path, const char *jsonl_path,
+                            const char *const *columns, int32_t n_columns, bool append,
+                            DhcMetrics **out) {
+  DhcMetrics *m = calloc(1, sizeof *m);
+  if (m == NULL) {
+    return dhc_status_memory((long long)sizeof *m, "metrics");
+  }
+  m->csv_fd = m->jsonl_fd = -1;
+  dhc_status status = set_columns(m, columns, n_columns);
+  if (status.code == DHC_OK && csv_path != NULL) {
+    status = open_one(csv_path, append, &m->csv_path, &m->csv_fd);
+    if (status.code == DHC_OK) {
+      status = begin_csv(m);
+    }
+  }
+  if (status.code == DHC_OK && jsonl_path != NULL) {
+    status = open_one(jsonl_path, append, &m->jsonl_path, &m->jsonl_fd);
+  }
+  if (status.code != DHC_OK) {
+    dhc_metrics_close(m);
+    return status;
+  }
+  *out = m;
+  return status;
+}
+
+dhc_status dhc_metrics_row(DhcMetrics *m, const double *values) {
+  Line line;
+  if (m->csv_fd >= 0) {
+    line.n = 0;
+    for (int32_t i = 0; i < m->n_columns; i++) {
+      add(&line, i > 0 ? "," : "");
+      add_number(&line, values[i], "");
+    }
+    add(&line, "\n");
+    DHC_TRY(write_line(m->csv_fd, m->csv_path, &line));
+  }
+  if (m->jsonl_fd >= 0) {
+    line.n = 0;
+    for (int32_t i = 0; i < m->n_columns; i++) {
+      add(&line, i > 0 ? ",\"" : "{\"");
+      add(&line, m->columns[i]);
+      add(&line, "\":");
+      add_number(&line, values[i], "null");
+    }
+    add(&line, "}\n");
+    DHC_TRY(write_line(m->jsonl_fd, m->jsonl_path, &line));
+  }
+  return dhc_status_ok();
+}
+
+/* Where the rows to keep end. A row begins with n_before bytes, then its step. */
+static size_t kept_bytes(const DhcMapping *map, size_t at, size_t n_before, int64_t first) {
+  while (at < map->n_bytes) {
+    const uint8_t *end = memchr(map->bytes + at, '\n', map->n_bytes - at);
+    size_t line_end = end != NULL ? (size_t)(end - map->bytes) : 0;
+    int64_t step = 0;
+    size_t p = at + n_before;
+    if (end == NULL) {
+      break;
+    }
+    for (; p < line_end && map->bytes[p] >= '0' && map->bytes[p] <= '9'; p++) {
+      if (!dhc_size_mul(step, 10, &step) || !dhc_size_add(step, map->bytes[p] - '0', &step)) {
+        step = INT64_MAX;
+        break;
+      }
+    }
+    if (step >= first) {
+      break;
+    }
+    at = line_end + 1;
+  }
+  return at;
+}
+
+static dhc_status cut_one(int fd, const char *path, size_t header, size_t n_before,
+                          int64_t first) {
+  DhcMapping map;
+  DHC_TRY(dhc_map_open(path, &map));
+  size_t n = kept_bytes(&map, header, n_before, first);
+  bool shorter = n < map.n_bytes;
+  dhc_map_close(&map);
+  if (shorter && ftruncate(fd, (off_t)n) != 0) {
+    return dhc_status_errno(errno, "%s", path);
+  }
+  return dhc_status_ok();
+}
+
+dhc_status dhc_metrics_cut(DhcMetrics *m, int64_t first) {
+  if (m->csv_fd >= 0) {
+    Line header;
+    csv_header(m, &header);
+    DHC_TRY(cut_one(m->csv_fd, m->csv_path, header.n, 0, first));
+  }
+  if (m->jsonl_fd >= 0) { /* {"step":7, */
+    DHC_TRY(cut_one(m->jsonl_fd, m->jsonl_path, 0, strlen(m->columns[0]) + 4, first));
+  }
+  return dhc_status_ok();
+}
+
+void dhc_metrics_close(DhcMetrics *m) {
+  if (m == NULL) {
+    return;
+  }
+  if (m->csv_fd >= 0) {
+    close(m->csv_fd);
+  }
+  if (m->jsonl_fd >= 0) {
+    close(m->jsonl_fd);
+  }
+  free(m->csv_path);
+  free(m->jsonl_path);
+  free(m);
+}

@@ -1,0 +1,71 @@
+/* Dim programs and plans (dhc/abi.h) at run time. Binding a plan to symbol
+ * values checks its guards and evaluates everything once: buffer offsets, arena
+ * sizes, operands, kernel arguments, size classes, task counts. Running a bound
+ * plan is then a loop over calls that allocates nothing and cannot fail. */
+#ifndef DHC_RUNTIME_PLAN_H
+#define DHC_RUNTIME_PLAN_H
+
+#include <stdint.h>
+
+#include "dhc/abi.h"
+#include "runtime/status.h"
+
+/* Evaluates prog over env[0..n_env). An absent program gives `absent`. False on
+ * overflow of int64, division by zero, a bad code word or a stack deeper than
+ * 64: then *out is untouched. */
+bool dhc_dimprog_eval(dhc_dimprog prog, const int64_t *env, int32_t n_env, int64_t absent,
+                      int64_t *out);
+
+typedef struct DhcBound DhcBound;
+
+/* kernels[i] is what items call kernel i, plan->n_kernels of them, linked (fn of
+ * the class that is selected must not be NULL). symbols[i] is the value of
+ * plan->symbols[i], at least 1. workers >= 1: the largest number of workers an
+ * executor given to dhc_bound_run may have. The bound plan keeps pointers to
+ * plan and kernels; symbols are copied.
+ * Errors: DHC_E_INPUT with the guard's message if a guard fails or sizes do not
+ * fit in 63 bits; DHC_E_USAGE if the plan is malformed (a bug of its maker),
+ * naming the item; DHC_E_ENVIRONMENT out of memory. */
+dhc_status dhc_plan_bind(const dhc_plan *plan, const dhc_kernel *const *kernels,
+                         const int64_t *symbols, int workers, DhcBound **out) DHC_MUST_USE;
+void dhc_bound_free(DhcBound *bound);
+
+/* Bytes an arena needs for this binding, a multiple of 64, or 0. */
+int64_t dhc_bound_arena_bytes(const DhcBound *bound, int arena);
+/* Bytes of scratch for all workers together, a multiple of 64, or 0. */
+int64_t dhc_bound_scratch_bytes(const DhcBound *bound);
+const dhc_plan *dhc_bound_plan(const DhcBound *bound);
+int64_t dhc_bound_symbol(const DhcBound *bound, int32_t symbol);
+
+/* Index of the buffer with that name, or -1. Linear. */
+int32_t dhc_plan_find_buffer(const dhc_plan *plan, const char *name);
+/* Where a buffer lies: byte offset in its arena (plan->buffers[i].arena), and
+ * its size. */
+int64_t dhc_bound_buffer_offset(const DhcBound *bound, int32_t buffer);
+int64_t dhc_bound_buffer_bytes(const DhcBound *bound, int32_t buffer);
+/* What an item came to (for profiles and tests). CALL: tasks and the index of
+ * the selected size class; other kinds give 0 and -1. */
+int64_t dhc_bound_item_tasks(const DhcBound *bound, int32_t item);
+int32_t dhc_bound_item_class(const DhcBound *bound, int32_t item);
+/* How many times an item runs in one run of the plan. */
+int64_t dhc_bound_item_runs(const DhcBound *bound, int32_t item);
+/* The item's dims as evaluated, n_dims of them; NULL where it has none. */
+const intptr_t *dhc_bound_item_dims(const DhcBound *bound, int32_t item);
+
+/* Called after every item that ran (not for LOOP itself), in the calling thread.
+ * begin_ns and end_ns are CLOCK_MONOTONIC. */
+typedef struct DhcItemHook {
+  void *ctx;
+  void (*item)(void *ctx, int32_t item, int64_t begin_ns, int64_t end_ns);
+} DhcItemHook;
+
+/* Runs all items once. arena_base[a] is 64-byte aligned and has at least
+ * dhc_bound_arena_bytes(bound, a) bytes (may be NULL where that is 0); scratch
+ * likewise. exec: NULL = serial; exec->workers may not exceed the workers bound
+ * for. Items of one task run in the calling thread as worker 0. Reentrant: runs
+ * of one bound plan over disjoint arenas and scratch may overlap in time.
+ * hook may be NULL. */
+void dhc_bound_run(const DhcBound *bound, void *const arena_base[DHC_N_ARENAS], void *scratch,
+                   const dhc_exec *exec, const DhcItemHook *hook);
+
+#endif

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# check: shipped models are clean; mistakes are located and hinted at; 50 ms.
+. "$(dirname "$0")/common.sh"
+for m in dhc_ssm mlp lstm; do expect 0 'no errors' "$dhcc" check "$m"; done
+cat > "$work/typo.dhc" <<'M'
+import std/nn
+import layers/linear
+model M(d: int = 4) {
+  fc = Linear(d, 3)
+  forward<B>(x: [B, d]) -> (y: [B, 3]) { return fd(x) }
+}
+M
+expect 1 "typo.dhc:5:" "$dhcc" check "$work/typo.dhc"
+expect 1 "did you mean" "$dhcc" check "$work/typo.dhc"
+printf '' > "$work/empty.dhc"
+expect 1 'empty.dhc:1:1: error' "$dhcc" check "$work/empty.dhc"
+expect 1 'hiden_dim' "$dhcc" info dhc_ssm --set hiden_dim=3
+expect 1 "hidden_dim" "$dhcc" info dhc_ssm --set hiden_dim=3
+expect 1 'out of range' "$dhcc" info dhc_ssm --set hidden_dim=0
+finish

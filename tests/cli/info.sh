@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# info: exact parameter counts, one JSON document on stdout.
+. "$(dirname "$0")/common.sh"
+n=$("$dhcc" info dhc_ssm --json | number parameters)
+[ "$n" = 507402 ] || fail "dhc_ssm has $n parameters, want 507402"
+"$dhcc" info dhc_ssm --json --sizes B=16,H=32,W=32 > "$work/info.json" || fail "info with sizes"
+python3 - "$work/info.json" <<'P' || fail "entry figures"
+import json, sys
+e = json.load(open(sys.argv[1]))["entry"]
+assert e["flops"] > 1e9 and e["kernels"] > 0, e
+assert e["planned_bytes"] == e["allocated_bytes"], e
+P
+finish

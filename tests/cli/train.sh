@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# train and eval: metrics, checkpoints, NaN stop, same bits at every thread count.
+. "$(dirname "$0")/common.sh"
+python3 "$(dirname "$0")/data.py" "$work/data"
+model=(dhc_ssm --set input_channels=1 --set hidden_dim=8)
+train() { "$dhcc" train "${model[@]}" --data "npy:$work/data" --batch 16 --quiet "$@"; }
+
+train --epochs 2 --out "$work/a" || fail "train"
+for f in best.safetensors last.safetensors metrics.csv metrics.jsonl config.json; do
+  [ -s "$work/a/$f" ] || fail "no $f"
+done
+head -1 "$work/a/metrics.csv" | grep -q '^step,epoch,loss' || fail "columns of metrics.csv"
+expect 0 'accuracy' "$dhcc" eval "${model[@]}" --data "npy:$work/data" --weights "$work/a/best.safetensors" --predictions 3
+
+for t in 1 2 3; do
+  train --epochs 2 --threads $t --out "$work/t$t" || fail "train with $t threads"
+  cmp -s "$work/a/last.safetensors" "$work/t$t/last.safetensors" || fail "other bits with $t threads"
+done
+
+expect 1 'is [' "$dhcc" eval dhc_ssm --set input_channels=1 --set hidden_dim=16 --data "npy:$work/data" --weights "$work/a/best.safetensors"
+before=$(cat "$work/a"/checkpoint-* | sha256sum)
+expect 4 'nothing was changed' train --epochs 3 --lr 1e30 --out "$work/nan"
+after=$(cat "$work/a"/checkpoint-* | sha256sum)
+[ "$before" = "$after" ] || fail "checkpoints changed"
+finish

@@ -1,0 +1,68 @@
+/* Fuzz target: any bytes to a syntax tree; what parses must print and parse again to
+ * the same text. Built with clang as a libFuzzer target (DHC_FUZZ), else as a program
+ * that replays the files named on its command line. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "frontend/fmt.h"
+#include "frontend/parse.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+typedef struct Run {
+  DhcDiags diags;
+  DhcStrings strings;
+  DhcParse parse;
+  DhcAstProgram program;
+} Run;
+
+static bool parse(DhcArena *arena, DhcSources *sources, Run *r, const char *text, size_t n) {
+  memset(r, 0, sizeof *r);
+  r->diags.arena = arena;
+  r->diags.sources = sources;
+  r->strings.arena = arena;
+  r->parse = (DhcParse){arena, &r->strings, &r->diags, NULL, 0};
+  return dhc_parse_text(&r->parse, "fuzz", text, n, &r->program);
+}
+
+static void check(DhcArena *arena, const DhcAstModule *m, DhcSources *sources, bool with_source) {
+  Run again;
+  const char *once = dhc_ast_print(arena, m, with_source ? sources : NULL);
+  bool ok = parse(arena, sources, &again, once, strlen(once));
+  const char *twice = dhc_ast_print(arena, again.program.root, with_source ? sources : NULL);
+  if (ok && strcmp(once, twice) == 0) return;
+  fprintf(stderr, "---- once\n%s---- twice\n%s----\n", once, twice);
+  dhc_diags_print(&again.diags, stderr, false);
+  abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
+  DhcArena arena;
+  dhc_arena_init(&arena);
+  DhcSources sources = {.arena = &arena};
+  Run r;
+  if (parse(&arena, &sources, &r, (const char *)data, n)) {
+    check(&arena, r.program.root, &sources, false);
+    check(&arena, r.program.root, &sources, true);
+  } else if (r.diags.n_errors == 0) {
+    abort();
+  }
+  dhc_arena_fini(&arena);
+  return 0;
+}
+
+#ifndef DHC_FUZZ
+int main(int argc, char **argv) {
+  for (int i = 1; i < argc; i++) {
+    FILE *f = fopen(argv[i], "rb");
+    if (!f) return 2;
+    static uint8_t data[1 << 20];
+    size_t n = fread(data, 1, sizeof data, f);
+    fclose(f);
+    LLVMFuzzerTestOneInput(data, n);
+  }
+  printf("%d inputs\n", argc - 1);
+  return 0;
+}
+#endif

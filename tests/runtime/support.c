@@ -1,0 +1,94 @@
+#include "support.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void support_folder(char path[256]) {
+  const char *root = getenv("TMPDIR");
+  snprintf(path, 256, "%s/dhc-runtime-XXXXXX", root != NULL ? root : "/tmp");
+  assert_non_null(mkdtemp(path));
+}
+
+void support_drop(const char *path) {
+  struct stat st;
+  if (lstat(path, &st) != 0) {
+    return;
+  }
+  if (!S_ISDIR(st.st_mode)) {
+    unlink(path);
+    return;
+  }
+  chmod(path, 0700);
+  DIR *dir = opendir(path);
+  for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
+    char inner[512];
+    if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
+      support_drop(support_join(inner, path, e->d_name));
+    }
+  }
+  if (dir != NULL) {
+    closedir(dir);
+  }
+  rmdir(path);
+}
+
+char *support_join(char path[512], const char *folder, const char *name) {
+  int n = snprintf(path, 512, "%s/%s", folder, name);
+  assert_true(n > 0 && n < 512);
+  return path;
+}
+
+void support_write(const char *path, const void *bytes, size_t n) {
+  FILE *f = fopen(path, "wb");
+  assert_non_null(f);
+  assert_int_equal(fwrite(bytes, 1, n, f), n);
+  assert_int_equal(fclose(f), 0);
+}
+
+uint8_t *support_read(const char *path, size_t *n) {
+  FILE *f = fopen(path, "rb");
+  assert_non_null(f);
+  fseek(f, 0, SEEK_END);
+  *n = (size_t)ftell(f);
+  rewind(f);
+  uint8_t *bytes = malloc(*n + 1);
+  assert_non_null(bytes);
+  assert_int_equal(fread(bytes, 1, *n, f), *n);
+  fclose(f);
+  return bytes;
+}
+
+static long try_copy(const uint8_t *bytes, size_t n, size_t at, uint8_t value, SupportTry try,
+                     void *ctx) {
+  uint8_t *copy = malloc(n > 0 ? n : 1);
+  assert_non_null(copy);
+  if (n > 0) {
+    memcpy(copy, bytes, n);
+  }
+  if (at < n) {
+    copy[at] = value;
+  }
+  int accepted = try(ctx, copy, n);
+  free(copy);
+  return accepted != 0;
+}
+
+long support_damage(const uint8_t *bytes, size_t n, SupportTry try, void *ctx) {
+  long n_accepted = 0;
+  for (size_t k = 0; k < n; k++) {
+    n_accepted += try_copy(bytes, k, n, 0, try, ctx);
+  }
+  for (size_t i = 0; i < n; i++) {
+    const uint8_t values[4] = {(uint8_t)(bytes[i] ^ 1), (uint8_t)(bytes[i] ^ 0x80), 0, 0xff};
+    for (int v = 0; v < 4; v++) {
+      if (values[v] != bytes[i]) {
+        n_accepted += try_copy(bytes, n, i, values[v], try, ctx);
+      }
+    }
+  }
+  return n_accepted;
+}
