@@ -207,7 +207,7 @@ static dhc_status describe_results(dhc_program *p, Entry *e, Version *v, void *c
 
 dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in) {
   dhc_session *s = p->m->s;
-  ExecCpu *x;
+  ExecCpu *x = NULL;
   double t0 = session_now_ms();
   bool first = !v->kernels;
   DHC_TRY(cpu_state(p, &x));
@@ -215,7 +215,7 @@ dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *
   DHC_TRY(place_buffers(p, v));
   if (first) s->stats.compile_ms += session_now_ms() - t0;
   int64_t values[32] = {0};
-  Bound *b;
+  Bound *b = NULL;
   DHC_TRY(symbol_values(v, in, values));
   DHC_TRY(bind(p, v, values, &b));
   DHC_TRY(need(&x->work, &x->work_bytes, dhc_bound_arena_bytes(b->bound, DHC_ARENA_WORK), "workspace"));

@@ -6,6 +6,7 @@
 
 #include "api/api.h"
 #include "dhc/version.h"
+#include "frontend/explain.h"
 
 const char *dhc_version(void) {
   return DHC_VERSION;
@@ -156,6 +157,10 @@ dhc_compile_stats dhc_session_stats(const dhc_session *s) {
 
 const char *dhc_closest(const char *word, const char *const *names, int n) {
   return dhc_suggest(word, names, n);
+}
+
+const char *dhc_explain(const char *code) {
+  return dhc_frontend_explain(code);
 }
 
 void dhc_catch_signals(void) {

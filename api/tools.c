@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 
 #include "api/api.h"
+#include "dhc/version.h"
 #include "passes/schedule.h"
 
 dhc_status dhc_opt_text(dhc_session *s, const char *name, const char *text, const char *passes, char **out) {

@@ -24,6 +24,10 @@ typedef struct DhcCompileStats {
   double ms;         /* wall time of the call */
 } DhcCompileStats;
 
+/* What this machine has, capped by `cap` ("-avx512f" or NULL), as words for
+ * DhcStoreOptions.features: entries that need more are misses. */
+const char *dhc_compiler_host_features(DhcArena *arena, const char *cap);
+
 dhc_status dhc_compiler_open(DhcArena *arena, const DhcCompileOptions *o, DhcCompiler **out) DHC_MUST_USE;
 void dhc_compiler_close(DhcCompiler *c); /* unloads every kernel */
 const DhcTargetFacts *dhc_compiler_target(const DhcCompiler *c);

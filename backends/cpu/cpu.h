@@ -24,6 +24,8 @@ typedef struct DhcCpuTarget {
 dhc_status dhc_cpu_target(DhcArena *arena, const char *cpu, const char *features,
                           DhcCpuTarget *out) DHC_MUST_USE;
 
+const char *dhc_cpu_llvm_version(DhcArena *arena);
+
 /* ---- gen.c ------------------------------------------------------------------------ */
 
 /* One worker's code generator: an LLVM context and a target machine. */

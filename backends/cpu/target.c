@@ -147,3 +147,9 @@ dhc_status dhc_cpu_target(DhcArena *arena, const char *cpu, const char *features
   if (!strncmp(out->triple, "x86_64", 6)) facts_x86(out, &w);
   return check_cpu(out);
 }
+
+const char *dhc_cpu_llvm_version(DhcArena *arena) {
+  unsigned major, minor, patch;
+  LLVMGetVersion(&major, &minor, &patch);
+  return dhc_arena_printf(arena, "llvm-%u.%u.%u", major, minor, patch);
+}

@@ -139,6 +139,27 @@ static void first_input(RandomGen *r) {
   random_put(r, random_input(r, &t, dim, -2, 2));
 }
 
+/* Sum of (s v)^2 + s v over all results v, with s so that s v is about 1 at most. */
+static void add_loss(RandomGen *r) {
+  DhcFunc *f = r->g->f;
+  DhcValue *total = NULL;
+  enter_step(r, -3);
+  for (int k = 0; k < r->pool.n; k++) {
+    RandomValue *x = &r->pool.at[k];
+    int64_t axes[DHC_MAX_RANK];
+    bool is_result = false;
+    for (int i = 0; i < f->results.n; i++) is_result = is_result || f->results.at[i] == x->v;
+    if (!is_result) continue;
+    double scale = 1 / (1 + fmax(fabs(x->lo), fabs(x->hi)));
+    DhcValue *s = dhc_b_binary(&r->b, DHC_OP_MUL, x->v, dhc_b_scalar(&r->b, DHC_F32, scale));
+    DhcValue *t = dhc_b_binary(&r->b, DHC_OP_ADD, dhc_b_binary(&r->b, DHC_OP_MUL, s, s), s);
+    for (int d = 0; d < x->v->type.rank; d++) axes[d] = d;
+    t = dhc_b_reduce(&r->b, DHC_OP_REDUCE_SUM, t, axes, x->v->type.rank, false);
+    total = total ? dhc_b_binary(&r->b, DHC_OP_ADD, total, t) : t;
+  }
+  dhc_func_result(f, total, "loss");
+}
+
 static void finish(RandomGen *r) {
   DhcFunc *f = r->g->f;
   int n = 0;
@@ -151,6 +172,8 @@ static void finish(RandomGen *r) {
     dhc_func_result(f, x->v, dhc_arena_printf(r->g->arena, "r%d", n++));
   }
   if (n == 0) dhc_func_result(f, r->pool.at[0].v, "r0");
+  if (r->o->loss) add_loss(r);
+  dhc_module_sort(r->g->m);
 }
 
 bool dhc_random_graph(const DhcRandomOptions *o, DhcArena *arena, DhcRandomGraph *g) {
@@ -232,17 +255,17 @@ static bool all_finite(DhcArray *const *r, int n) {
   return true;
 }
 
-static bool equal(double a, double b, double rtol) {
+static bool equal(double a, double b, double rtol, bool zeros) {
   if (isnan(a) || isnan(b)) return isnan(a) && isnan(b);
-  if (a == b) return rtol > 0 || signbit(a) == signbit(b);
+  if (a == b) return rtol > 0 || zeros || signbit(a) == signbit(b);
   return rtol > 0 && fabs(a - b) <= rtol * (1 + fabs(a));
 }
 
-static Outcome compare(DhcArray *const *want, DhcArray *const *got, int n, double rtol, FILE *report) {
+static Outcome compare(DhcArray *const *want, DhcArray *const *got, int n, const DhcRandomHook *h, FILE *report) {
   for (int k = 0; k < n; k++) {
     if (want[k]->n != got[k]->n || want[k]->dtype != got[k]->dtype) return DIFFERENT;
     for (int64_t e = 0; e < want[k]->n; e++) {
-      if (want[k]->f ? equal(want[k]->f[e], got[k]->f[e], rtol) : want[k]->i[e] == got[k]->i[e]) continue;
+      if (want[k]->f ? equal(want[k]->f[e], got[k]->f[e], h->rtol, h->zeros) : want[k]->i[e] == got[k]->i[e]) continue;
       if (report && want[k]->f)
         fprintf(report, "result %d [%lld]: want %.17g, got %.17g\n", k, (long long)e, want[k]->f[e], got[k]->f[e]);
       return DIFFERENT;
@@ -263,6 +286,10 @@ static Outcome try_hook(const DhcRandomOptions *o, const DhcRandomHook *hook, FI
   Outcome out = INVALID;
   dhc_arena_init(&arena);
   bool ok = dhc_random_graph(o, &arena, &a) && dhc_random_graph(o, &arena, &b);
+  if (ok && hook->prepare) {
+    ok = hook->prepare(hook->ctx, a.m, &a.f) && hook->prepare(hook->ctx, b.m, &b.f);
+    if (!ok) out = BROKEN;
+  }
   DhcArray **want = DHC_NEW_N(&arena, DhcArray *, ok ? a.f->results.n + 1 : 1);
   ok = ok && dhc_interp_run(&arena, &a.diags, a.f, a.args, want, NULL);
   if (!ok && report) dhc_diags_print(&a.diags, report, false);
@@ -275,7 +302,7 @@ static Outcome try_hook(const DhcRandomOptions *o, const DhcRandomHook *hook, FI
     if (!applied || f->results.n != a.f->results.n || !dhc_interp_run(&arena, &b.diags, f, b.args, got, NULL)) {
       out = BROKEN;
     } else {
-      out = compare(want, got, f->results.n, hook->rtol, report);
+      out = compare(want, got, f->results.n, hook, report);
       if (out == SAME && !finite) out = NON_FINITE;
     }
     if (report) {

@@ -18,6 +18,7 @@ typedef struct DhcRandomOptions {
   int64_t max_elements;      /* of any value; 0: 65,536 */
   bool smooth;               /* only differentiable steps, away from kinks as far as can be */
   bool no_calls;             /* no call, no scan */
+  bool loss;                 /* one more result, "loss": f32[], depends on all float results */
   uint32_t removed;          /* bit k: leave step k out (reducer) */
 } DhcRandomOptions;
 
@@ -49,9 +50,12 @@ int dhc_random_reduce(DhcRandomOptions *o, DhcRandomFails fails, void *ctx);
 /* Changes a module in place (a pass, a pipeline); may replace *f. False after diagnostics. */
 typedef struct DhcRandomHook {
   const char *name;
+  /* Done to both copies beforehand (taking the gradient), or NULL. */
+  bool (*prepare)(void *ctx, DhcModule *m, DhcFunc **f);
   bool (*apply)(void *ctx, DhcModule *m, DhcFunc **f);
   void *ctx;
   double rtol; /* 0: identical bits */
+  bool zeros;  /* but +0 and -0 count as equal */
 } DhcRandomHook;
 
 typedef struct DhcRandomTally {

@@ -1,0 +1,308 @@
+/* Key -> memory -> store -> templates and a backend's generators in parallel -> linked. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "backends/backend.h"
+#include "backends/payload.h"
+#include "runtime/sha256.h"
+#include "runtime/status.h"
+
+enum { MAX_WORKERS = 64, MAX_CLASSES = 4 };
+
+typedef struct Entry {
+  char key[65];
+  dhc_kernel kernel;
+} Entry;
+
+struct DhcCompiler {
+  DhcArena *arena;
+  const DhcBackend *backend;
+  void *self; /* the backend's */
+  DhcTargetFacts facts;
+  const char *key_text, *needs;
+  DhcStore *store;
+  int workers;
+  void *worker[MAX_WORKERS]; /* generators, opened when first needed */
+  DHC_VEC(Entry *) entries;
+};
+
+static const DhcBackend *const backends[] = {
+#define BACKEND(id, name) &dhc_backend_##id,
+#include "backends/backends.def"
+};
+
+dhc_status dhc_compiler_open(DhcArena *arena, const DhcCompileOptions *o, DhcCompiler **out) {
+  DhcCompiler *c = DHC_NEW(arena, DhcCompiler);
+  for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
+    if (!strcmp(backends[i]->name, o->backend ? o->backend : "cpu")) c->backend = backends[i];
+  if (!c->backend)
+    return dhc_status_make(DHC_E_USAGE, "--backend %s: this build has no such backend", o->backend);
+  c->arena = arena;
+  c->store = o->store;
+  c->workers = o->workers < 1 ? 1 : o->workers > MAX_WORKERS ? MAX_WORKERS : o->workers;
+  dhc_status s = c->backend->open(arena, o, &c->self, &c->facts, &c->key_text, &c->needs);
+  if (!s.code) *out = c;
+  return s;
+}
+
+void dhc_compiler_close(DhcCompiler *c) {
+  if (!c) return;
+  for (int i = 0; i < MAX_WORKERS; i++)
+    if (c->worker[i]) c->backend->worker_close(c->worker[i]);
+  c->backend->close(c->self);
+}
+
+const DhcTargetFacts *dhc_compiler_target(const DhcCompiler *c) { return &c->facts; }
+
+/* ---- keys ------------------------------------------------------------------------ */
+
+static void schedule_text(DhcText *to, const DhcSchedule *s) {
+  dhc_text_printf(to, "schedule %s", s->template_name ? s->template_name : "");
+  for (int i = 0; i < 8; i++) dhc_text_printf(to, " %d", s->v[i]);
+  for (int i = 0; i < s->guard.n_code; i++) dhc_text_printf(to, " %lld", (long long)s->guard.code[i]);
+  dhc_text_puts(to, "\n");
+}
+
+void dhc_kernel_key(const DhcCompiler *c, const DhcKernelRequest *r, char hex[65]) {
+  DhcArena scratch;
+  dhc_arena_init(&scratch);
+  DhcText text = {.arena = &scratch};
+  dhc_text_printf(&text, "generator %s\ntarget %s\n", DHC_GENERATOR_ID, c->key_text);
+  for (int i = 0; i < r->n_classes; i++) schedule_text(&text, &r->classes[i]);
+  dhc_spec_print(r->spec, &text);
+  uint8_t digest[32];
+  dhc_sha256_bytes(text.at, (size_t)text.n, digest);
+  dhc_sha256_hex(digest, hex);
+  dhc_arena_fini(&scratch);
+}
+
+static Entry *find(const DhcCompiler *c, const char *key) {
+  for (int i = 0; i < c->entries.n; i++)
+    if (!strcmp(c->entries.at[i]->key, key)) return c->entries.at[i];
+  return NULL;
+}
+
+/* ---- one kernel ---------------------------------------------------------------------- */
+
+typedef struct Job {
+  const DhcKernelRequest *r;
+  char key[65];
+  DhcArena arena; /* programs, payload; of this job alone, for its thread */
+  dhc_kernel_class classes[MAX_CLASSES];
+  const DhcLp *program[MAX_CLASSES];
+  const char *name[MAX_CLASSES];
+  DhcBytes object;
+  dhc_status status;
+} Job;
+
+static void symbol_names(DhcArena *arena, const char *key, int n, const char **name) {
+  for (int i = 0; i < n; i++) name[i] = dhc_arena_printf(arena, "dhc_%.32s_%d", key, i);
+}
+
+static const char *kind_name(DhcKind k) {
+  static const char *const name[] = {
+#define KIND(id, text, ...) [DHC_KIND_##id] = text,
+#include "ir/kinds.def"
+  };
+  return name[k];
+}
+
+/* Templates: programs and class programs. */
+static dhc_status build(const DhcCompiler *c, Job *j) {
+  for (int i = 0; i < j->r->n_classes; i++) {
+    DhcTplInput in = {j->r->spec, &j->r->classes[i], &c->facts, &j->arena};
+    const char *why = NULL;
+    DhcLp *p = dhc_template_build(&in, &why);
+    if (!p) return dhc_status_make(DHC_E_INPUT, "%s kernel: %s", kind_name(j->r->spec->kind), why);
+    j->program[i] = p;
+    j->classes[i] = (dhc_kernel_class){.guard = j->r->classes[i].guard, .n_tasks = p->n_tasks,
+                                       .scratch_bytes = p->scratch_bytes};
+  }
+  symbol_names(&j->arena, j->key, j->r->n_classes, j->name);
+  return dhc_status_ok();
+}
+
+static dhc_status generate(const DhcCompiler *c, void *worker, Job *j) {
+  DHC_TRY(build(c, j));
+  return c->backend->generate(worker, j->program, j->name, j->r->n_classes, DHC_TEXT_NONE, &j->object);
+}
+
+static dhc_dimprog keep(DhcArena *arena, dhc_dimprog p) {
+  if (p.n_code) p.code = dhc_arena_dup(arena, p.code, sizeof *p.code * (size_t)p.n_code);
+  return p;
+}
+
+/* Links an object and enters the kernel under its key. */
+static dhc_status add_entry(DhcCompiler *c, const char *key, const DhcKernelRequest *r,
+                            const dhc_kernel_class *classes, int n, const char *object,
+                            size_t n_object, Entry **out) {
+  const char *name[MAX_CLASSES];
+  dhc_kernel_fn fn[MAX_CLASSES];
+  symbol_names(c->arena, key, n, name);
+  DHC_TRY(c->backend->link(c->self, object, n_object, name, n, fn));
+  Entry *e = DHC_NEW(c->arena, Entry);
+  memcpy(e->key, key, sizeof e->key);
+  e->kernel.name = dhc_arena_printf(c->arena, "%s_%.8s", kind_name(r->spec->kind), key);
+  e->kernel.n_ptrs = r->spec->n_operands;
+  e->kernel.n_dims = dhc_spec_n_dims(r->spec);
+  e->kernel.n_classes = n;
+  for (int i = 0; i < n; i++) {
+    e->kernel.classes[i] = (dhc_kernel_class){
+        .guard = keep(c->arena, classes[i].guard), .n_tasks = keep(c->arena, classes[i].n_tasks),
+        .scratch_bytes = keep(c->arena, classes[i].scratch_bytes), .fn = fn[i]};
+  }
+  DHC_PUSH(c->arena, &c->entries, e);
+  *out = e;
+  return dhc_status_ok();
+}
+
+/* NULL: not in the store, or nothing that can be linked. */
+static Entry *from_store(DhcCompiler *c, const char *key, const DhcKernelRequest *r) {
+  DhcStoreBytes b;
+  if (!c->store || !dhc_store_get(c->store, key, &b)) return NULL;
+  dhc_kernel_class classes[MAX_CLASSES];
+  const char *object;
+  size_t n_object;
+  int n;
+  Entry *e = NULL;
+  if (dhc_payload_read(c->arena, b.bytes, b.n_bytes, classes, &n, &object, &n_object) &&
+      n == r->n_classes) {
+    dhc_status s = add_entry(c, key, r, classes, n, object, n_object, &e);
+    if (s.code) e = NULL; /* made anew instead */
+  }
+  dhc_store_bytes_free(&b);
+  return e;
+}
+
+/* ---- many in parallel ------------------------------------------------------------------- */
+
+typedef struct Work {
+  const DhcCompiler *c;
+  Job **job;
+  int n;
+  atomic_int next;
+} Work;
+
+typedef struct Lane {
+  Work *work;
+  void *generator;
+  pthread_t thread;
+} Lane;
+
+static void *work_lane(void *arg) {
+  Lane *l = arg;
+  for (;;) {
+    int i = atomic_fetch_add(&l->work->next, 1);
+    if (i >= l->work->n) return NULL;
+    l->work->job[i]->status = generate(l->work->c, l->generator, l->work->job[i]);
+  }
+}
+
+static dhc_status run_jobs(DhcCompiler *c, Job **job, int n) {
+  Work work = {.c = c, .job = job, .n = n};
+  Lane lane[MAX_WORKERS];
+  int want = c->workers < n ? c->workers : n, have = 0;
+  for (int i = 0; i < want; i++) {
+    if (!c->worker[i]) DHC_TRY(c->backend->worker_open(c->self, &c->worker[i]));
+    lane[i] = (Lane){.work = &work, .generator = c->worker[i]};
+  }
+  for (int i = 1; i < want; i++, have++)
+    if (pthread_create(&lane[i].thread, NULL, work_lane, &lane[i])) break; /* fewer will do */
+  work_lane(&lane[0]);
+  for (int i = 1; i <= have; i++) pthread_join(lane[i].thread, NULL);
+  for (int i = 0; i < n; i++)
+    if (job[i]->status.code) return job[i]->status; /* the first in request order */
+  return dhc_status_ok();
+}
+
+static dhc_status finish(DhcCompiler *c, Job *j) {
+  Entry *e;
+  DHC_TRY(add_entry(c, j->key, j->r, j->classes, j->r->n_classes, j->object.bytes,
+                    j->object.n_bytes, &e));
+  if (!c->store) return dhc_status_ok();
+  size_t n_bytes;
+  uint8_t *bytes = dhc_payload_write(&j->arena, j->classes, j->r->n_classes, j->object.bytes,
+                                     j->object.n_bytes, &n_bytes);
+  dhc_store_put(c->store, j->key, c->needs, bytes, n_bytes); /* a failed put is only slow */
+  return dhc_status_ok();
+}
+
+static double now_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static bool pending(Job *const *job, int n, const char *key) {
+  for (int i = 0; i < n; i++)
+    if (!strcmp(job[i]->key, key)) return true;
+  return false;
+}
+
+dhc_status dhc_compile(DhcCompiler *c, const DhcKernelRequest *req, int n, dhc_kernel *out,
+                       DhcCompileStats *stats) {
+  double start = now_ms();
+  DhcArena scratch;
+  dhc_arena_init(&scratch);
+  char(*key)[65] = dhc_arena_alloc(&scratch, sizeof *key * (size_t)(n + 1));
+  Job **job = DHC_NEW_N(&scratch, Job *, n + 1);
+  int n_jobs = 0;
+  for (int i = 0; i < n; i++) {
+    dhc_kernel_key(c, &req[i], key[i]);
+    if (find(c, key[i]) || pending(job, n_jobs, key[i])) {
+      stats->reused_memory++;
+    } else if (from_store(c, key[i], &req[i])) {
+      stats->reused_disk++;
+    } else {
+      Job *j = job[n_jobs++] = DHC_NEW(&scratch, Job);
+      j->r = &req[i];
+      memcpy(j->key, key[i], sizeof j->key);
+      dhc_arena_init(&j->arena);
+    }
+  }
+  dhc_status s = n_jobs ? run_jobs(c, job, n_jobs) : dhc_status_ok();
+  for (int i = 0; i < n_jobs; i++) {
+    if (!s.code) s = finish(c, job[i]);
+    free(job[i]->object.bytes);
+    dhc_arena_fini(&job[i]->arena);
+  }
+  for (int i = 0; i < n && !s.code; i++) out[i] = find(c, key[i])->kernel;
+  if (!s.code) stats->compiled += n_jobs;
+  dhc_arena_fini(&scratch);
+  stats->ms += now_ms() - start;
+  return s;
+}
+
+/* ---- printing --------------------------------------------------------------------------- */
+
+static dhc_status print_code(DhcCompiler *c, Job *j, DhcStageText stage, DhcText *to) {
+  void *worker;
+  DHC_TRY(c->backend->worker_open(c->self, &worker));
+  DhcBytes text = {0};
+  dhc_status s = c->backend->generate(worker, j->program, j->name, j->r->n_classes, stage, &text);
+  if (!s.code) dhc_text_printf(to, "%.*s", (int)text.n_bytes, text.bytes);
+  free(text.bytes);
+  c->backend->worker_close(worker);
+  return s;
+}
+
+dhc_status dhc_compiler_print(DhcCompiler *c, const DhcKernelRequest *r, const char *stage,
+                              DhcText *to) {
+  Job j = {.r = r};
+  dhc_arena_init(&j.arena);
+  dhc_kernel_key(c, r, j.key);
+  dhc_status s = build(c, &j);
+  if (!s.code && !strcmp(stage, "loop")) {
+    for (int i = 0; i < r->n_classes; i++) dhc_lp_print(j.program[i], to);
+  } else if (!s.code && !strcmp(stage, "llvm")) {
+    s = print_code(c, &j, DHC_TEXT_IR, to);
+  } else if (!s.code && !strcmp(stage, "asm")) {
+    s = print_code(c, &j, DHC_TEXT_ASM, to);
+  } else if (!s.code) {
+    s = dhc_status_make(DHC_E_USAGE, "no stage '%s' of a kernel (loop, llvm, asm)", stage);
+  }
+  dhc_arena_fini(&j.arena);
+  return s;
+}

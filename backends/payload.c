@@ -1,0 +1,76 @@
+#include "backends/payload.h"
+
+enum { MAGIC = 0x31504b44, MAX_CLASSES = 4, MAX_CODE = 1 << 16 };
+
+static void put_word(uint8_t **at, uint64_t v) {
+  for (int i = 0; i < 8; i++) *(*at)++ = (uint8_t)(v >> 8 * i);
+}
+
+static void put_prog(uint8_t **at, dhc_dimprog p) {
+  put_word(at, (uint64_t)p.n_code);
+  for (int i = 0; i < p.n_code; i++) put_word(at, (uint64_t)p.code[i]);
+}
+
+static size_t prog_bytes(dhc_dimprog p) { return 8 * (size_t)(1 + p.n_code); }
+
+uint8_t *dhc_payload_write(DhcArena *arena, const dhc_kernel_class *classes, int n,
+                           const char *object, size_t n_object, size_t *n_bytes) {
+  size_t size = 8 + n_object;
+  for (int i = 0; i < n; i++)
+    size += prog_bytes(classes[i].guard) + prog_bytes(classes[i].n_tasks) +
+            prog_bytes(classes[i].scratch_bytes);
+  uint8_t *bytes = dhc_arena_alloc(arena, size), *at = bytes;
+  put_word(&at, (uint64_t)MAGIC | (uint64_t)n << 32);
+  for (int i = 0; i < n; i++) {
+    put_prog(&at, classes[i].guard);
+    put_prog(&at, classes[i].n_tasks);
+    put_prog(&at, classes[i].scratch_bytes);
+  }
+  memcpy(at, object, n_object);
+  *n_bytes = size;
+  return bytes;
+}
+
+typedef struct Reader {
+  const uint8_t *at, *end;
+  bool bad;
+} Reader;
+
+static uint64_t get_word(Reader *r) {
+  if (r->end - r->at < 8) {
+    r->bad = true;
+    return 0;
+  }
+  uint64_t v = 0;
+  for (int i = 0; i < 8; i++) v |= (uint64_t)*r->at++ << 8 * i;
+  return v;
+}
+
+static dhc_dimprog get_prog(Reader *r, DhcArena *arena) {
+  uint64_t n = get_word(r);
+  if (r->bad || n > MAX_CODE || (uint64_t)(r->end - r->at) / 8 < n) {
+    r->bad = true;
+    return (dhc_dimprog){0};
+  }
+  int64_t *code = DHC_NEW_N(arena, int64_t, n + 1);
+  for (uint64_t i = 0; i < n; i++) code[i] = (int64_t)get_word(r);
+  return (dhc_dimprog){n ? code : NULL, (int32_t)n};
+}
+
+bool dhc_payload_read(DhcArena *arena, const uint8_t *bytes, size_t n_bytes,
+                      dhc_kernel_class *classes, int *n, const char **object, size_t *n_object) {
+  Reader r = {bytes, bytes + n_bytes, false};
+  uint64_t head = get_word(&r);
+  if (r.bad || (uint32_t)head != MAGIC || head >> 32 < 1 || head >> 32 > MAX_CLASSES) return false;
+  *n = (int)(head >> 32);
+  for (int i = 0; i < *n; i++) {
+    classes[i] = (dhc_kernel_class){0};
+    classes[i].guard = get_prog(&r, arena);
+    classes[i].n_tasks = get_prog(&r, arena);
+    classes[i].scratch_bytes = get_prog(&r, arena);
+  }
+  if (r.bad || r.at == r.end) return false;
+  *object = (const char *)r.at;
+  *n_object = (size_t)(r.end - r.at);
+  return true;
+}

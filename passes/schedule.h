@@ -1,0 +1,12 @@
+/* Which size classes a spec gets on a target, and the tile vector of each. Pure: the same
+ * spec and target give the same schedules, which are part of the kernel's key. */
+#ifndef DHC_PASSES_SCHEDULE_H
+#define DHC_PASSES_SCHEDULE_H
+
+#include "ir/spec.h"
+
+/* Writes 1 to 4 classes to out and returns how many; class i applies where its guard (over
+ * dim[]) holds, the last one everywhere. Memory for guards is arena's. */
+int dhc_schedule_choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[4]);
+
+#endif
