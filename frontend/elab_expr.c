@@ -111,6 +111,13 @@ static bool enum_literal(const DhcVal *a, const DhcAstExpr *e, DhcVal *out) {
   return false;
 }
 
+/* x @ w.T contracts w itself; the view made for `w.T` has no other reader. */
+static void drop_transpose(const DhcAstExpr *rhs, const DhcVal *w, DhcValue *product) {
+  if (rhs->kind != DHC_EX_MEMBER || w->kind != DHC_V_TENSOR || w->t->def->op != DHC_OP_TRANSPOSE) return;
+  if (w->t->def->func == product->def->func && product->def->prev == w->t->def && product->def->args[1] != w->t)
+    dhc_node_remove(w->t->def);
+}
+
 /* Operator chains lean left and may be long: the spine is walked in a loop. */
 static DhcVal eval_binary_spine(DhcCx *cx, const DhcAstExpr *e) {
   DHC_VEC(const DhcAstExpr *) spine = {0};
@@ -129,6 +136,7 @@ static DhcVal eval_binary_spine(DhcCx *cx, const DhcAstExpr *e) {
     if (!((op == DHC_BI_EQ || op == DHC_BI_NE) && enum_literal(&a, x->u.binary.rhs, &b)))
       b = dhc_eval(cx, x->u.binary.rhs);
     a = dhc_eval_binary(cx, op, a, b, x->span);
+    if (op == DHC_BI_MATMUL && a.kind == DHC_V_TENSOR) drop_transpose(x->u.binary.rhs, &b, a.t);
     cx->in_require = saved;
   }
   return a;

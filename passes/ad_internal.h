@@ -70,6 +70,8 @@ DhcGradPair *dhc_ad_split(DhcAd *ad, DhcValue *const *cots, int n_cots,
 void dhc_ad_copy_binders(DhcFunc *to, const DhcFunc *from);
 /* f's own symbols as dims: the `dims` attribute of a call from a function with the same. */
 DhcAttr dhc_ad_own_dims(DhcModule *m, const DhcFunc *f);
+/* dhc_func_result under `name`, with a number behind it if that is taken. */
+void dhc_ad_result(DhcFunc *f, DhcValue *v, const char *name);
 void dhc_ad_drop_func(DhcModule *m, const DhcFunc *f);
 void dhc_ad_move_last(DhcModule *m, DhcFunc *f);
 

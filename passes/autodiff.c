@@ -45,6 +45,43 @@ bool dhc_ad_wants(const DhcAd *ad, const DhcNode *n, int i) {
   return dhc_ad_is_float(n->args[i]) && ad->carries[n->args[i]->id];
 }
 
+/* v is a pad of one axis, without gaps: that axis, else -1. */
+static int padded_axis(const DhcValue *v) {
+  const DhcNode *d = v->def;
+  if (d->op != DHC_OP_PAD) return -1;
+  int axis = -1;
+  for (int i = 0; i < v->type.rank; i++) {
+    if (dhc_attr(d, "step")->ints.at[i] != 1) return -1;
+    if (v->type.dim[i] == d->args[0]->type.dim[i]) continue;
+    if (axis >= 0) return -1;
+    axis = i;
+  }
+  return axis;
+}
+
+/* The parts of a split come back as pads of neighbouring ranges: their sum is the pad of a
+ * concat (of nothing, in the end), not a sum of tensors full of zeros. NULL if x and y are
+ * no such pair, in this order. */
+static DhcValue *join_pads(DhcAd *ad, const DhcValue *x, const DhcValue *y) {
+  DhcDims *cx = ad->m->dims;
+  int axis = padded_axis(x);
+  if (axis < 0 || padded_axis(y) != axis) return NULL;
+  const DhcAttr *low = dhc_attr(x->def, "low"), *high = dhc_attr(y->def, "high");
+  const DhcDim *end = dhc_dim_add(cx, low->dims.at[axis], x->def->args[0]->type.dim[axis]);
+  if (end != dhc_attr(y->def, "low")->dims.at[axis]) return NULL;
+  DhcValue *parts[2] = {x->def->args[0], y->def->args[0]};
+  DhcValue *whole = dhc_b_concat(&ad->b, parts, 2, axis);
+  if (!whole || dhc_type_equal(&whole->type, &x->type)) return whole;
+  DhcAttr attrs[3] = {*low, *high, *dhc_attr(x->def, "step")};
+  return dhc_build1(&ad->b, DHC_OP_PAD, &whole, 1, attrs, 3);
+}
+
+static DhcValue *sum_of(DhcAd *ad, DhcValue *x, DhcValue *y) {
+  DhcValue *joined = join_pads(ad, x, y);
+  if (!joined) joined = join_pads(ad, y, x);
+  return joined ? joined : dhc_b_binary(&ad->b, DHC_OP_ADD, x, y);
+}
+
 bool dhc_ad_add(DhcAd *ad, const DhcNode *n, int i, DhcValue *cot) {
   if (!cot) return false;
   if (!dhc_ad_wants(ad, n, i)) return true;
@@ -52,7 +89,7 @@ bool dhc_ad_add(DhcAd *ad, const DhcNode *n, int i, DhcValue *cot) {
   if (!dhc_type_equal(&to->type, &cot->type))
     DHC_BUG("%s: cotangent of operand %d has another type", dhc_op_info(n->op)->name, i);
   DhcValue **sum = &ad->cot[to->id];
-  *sum = *sum ? dhc_b_binary(&ad->b, DHC_OP_ADD, *sum, cot) : cot;
+  *sum = *sum ? sum_of(ad, *sum, cot) : cot;
   return *sum != NULL;
 }
 
@@ -101,6 +138,19 @@ DhcAttr dhc_ad_own_dims(DhcModule *m, const DhcFunc *f) {
   const DhcDim **d = DHC_NEW_N(m->arena, const DhcDim *, f->symbols.n + 1);
   for (int i = 0; i < f->symbols.n; i++) d[i] = dhc_dim_symbol(m->dims, f->symbols.at[i]);
   return dhc_attr_dims(m, d, f->symbols.n);
+}
+
+static bool has_result(const DhcFunc *f, const char *name) {
+  for (int i = 0; i < f->results.n; i++)
+    if (f->result_names.at[i] && strcmp(f->result_names.at[i], name) == 0) return true;
+  return false;
+}
+
+void dhc_ad_result(DhcFunc *f, DhcValue *v, const char *name) {
+  const char *free_name = name;
+  for (int k = 2; has_result(f, free_name); k++)
+    free_name = dhc_arena_printf(f->module->arena, "%s.%d", name, k);
+  dhc_func_result(f, v, free_name);
 }
 
 void dhc_ad_drop_func(DhcModule *m, const DhcFunc *f) {
@@ -181,7 +231,7 @@ bool dhc_ad_seed(DhcAd *ad, int r, DhcValue *cot) {
   DhcValue *to = ad->map[ad->src->results.at[r]->id];
   if (!cot) return false;
   DhcValue **sum = &ad->cot[to->id];
-  *sum = *sum ? dhc_b_binary(&ad->b, DHC_OP_ADD, *sum, cot) : cot;
+  *sum = *sum ? sum_of(ad, *sum, cot) : cot;
   return *sum != NULL;
 }
 

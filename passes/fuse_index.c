@@ -159,6 +159,7 @@ bool dhc_fu_reshape(FuIndexCx *cx, const DhcType *from, const DhcType *to, const
   int i = 0, j = 0;
   while (i < from->rank || j < to->rank) {
     if (i < from->rank && dhc_dim_is(from->dim[i], 1)) {
+      cx->lossy = cx->lossy || ix[i].guarded;
       i++;
       continue;
     }

@@ -113,7 +113,7 @@ static DhcFunc *saving_body(DhcAd *ad, const Scan *s) {
     int rank = stacked_rank(&c->type, s->axis, ad->m->dims, dim);
     if (rank != c->type.rank) c = dhc_b_reshape(&b, c, dim, rank);
     if (!c) return NULL;
-    dhc_func_result(f, c, dhc_arena_printf(ad->arena, "carry.%d", i));
+    dhc_ad_result(f, c, dhc_arena_printf(ad->arena, "carry.%d", i));
   }
   return f;
 }
@@ -214,7 +214,7 @@ static bool back_step(Back *k, const DhcGradPair *pair, DhcValue **grad) {
                               pair->n_input + pair->n_saved + body->results.n + 1);
   int n = 0;
   for (int i = 0; i < pair->n_input; i++) args[n++] = k->primal[pair->input[i]];
-  for (int i = 0; i < pair->n_saved; i++) args[n++] = fwd->results[body->results.n + i];
+  for (int i = 0; i < pair->n_saved; i++) args[n++] = fwd->results[pair->saved[i]];
   for (int i = 0; i < body->results.n; i++) {
     if (!dhc_ad_is_float(body->results.at[i])) continue;
     if (!k->cot[i]) k->cot[i] = dhc_b_fill(&k->b, &body->results.at[i]->type, 0);
@@ -235,18 +235,18 @@ static bool back_results(Back *k, DhcValue **grad, DhcValue **sums) {
   const Scan *s = &k->s;
   int x0 = s->n_carry, c0 = s->n_carry + s->n_xs;
   for (int i = 0; i < s->n_carry; i++)
-    if (k->target[i] >= 0) dhc_func_result(k->f, grad[i], label(k, "cotangent", i));
+    if (k->target[i] >= 0) dhc_ad_result(k->f, grad[i], label(k, "cotangent", i));
   for (int i = c0; i < s->body->params.n; i++) {
     if (!sums[i]) continue;
     DhcValue *sum = dhc_b_binary(&k->b, DHC_OP_ADD, sums[i], grad[i]);
     if (!sum) return false;
-    dhc_func_result(k->f, sum, label(k, "sum", i));
+    dhc_ad_result(k->f, sum, label(k, "sum", i));
   }
   int next = k->n_carry;
   for (int i = x0; i < c0; i++) {
     if (!grad[i] || !dhc_ad_wants(k->ad, k->n, i)) continue;
     k->target[i] = next++;
-    dhc_func_result(k->f, grad[i], label(k, "grad", i));
+    dhc_ad_result(k->f, grad[i], label(k, "grad", i));
   }
   return true;
 }

@@ -14,13 +14,14 @@ const DhcTemplate *dhc_template_find(const char *name, DhcKind kind) {
   return NULL;
 }
 
-DhcLp *dhc_template_build(const DhcTplInput *in, const char **why) {
-  const char *name = in->schedule ? in->schedule->template_name : NULL;
-  const DhcTemplate *t = dhc_template_find(name, in->spec->kind);
-  if (!t) {
-    *why = dhc_arena_printf(in->arena, "no template '%s'", name ? name : "");
-    return NULL;
-  }
+/* The row of a kind that lowers whatever others refuse. */
+static const DhcTemplate *plain_of(DhcKind kind) {
+  for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+    if (table[i].kind == kind && strstr(table[i].name, "_plain")) return &table[i];
+  return NULL;
+}
+
+static DhcLp *run(const DhcTemplate *t, const DhcTplInput *in, const char **why) {
   DhcLp *b = dhc_lp_new(in->arena, in->spec->n_operands, dhc_spec_n_dims(in->spec));
   t->build(in, b);
   if (b->refused) {
@@ -30,4 +31,19 @@ DhcLp *dhc_template_build(const DhcTplInput *in, const char **why) {
   const char *wrong;
   if (!dhc_lp_verify(b, in->arena, &wrong)) DHC_BUG("template %s: %s", t->name, wrong);
   return b;
+}
+
+DhcLp *dhc_template_build(const DhcTplInput *in, const char **why) {
+  const char *name = in->schedule ? in->schedule->template_name : NULL;
+  const DhcTemplate *t = dhc_template_find(name, in->spec->kind), *plain = plain_of(in->spec->kind);
+  if (t) {
+    DhcLp *b = run(t, in, why);
+    if (b || !plain || plain == t) return b;
+  } else {
+    *why = dhc_arena_printf(in->arena, "no template '%s'", name ? name : "");
+    if (!plain) return NULL;
+  }
+  DhcTplInput again = *in;
+  again.schedule = NULL; /* its vector is meant for the other template */
+  return run(plain, &again, why);
 }

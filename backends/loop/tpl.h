@@ -26,7 +26,8 @@ typedef struct DhcTemplate {
 } DhcTemplate;
 /* By schedule's name; NULL or an empty name: the first row of that kind. */
 const DhcTemplate *dhc_template_find(const char *name, DhcKind kind);
-/* Builds and verifies; NULL with a message in *why (arena) if the template refused. */
+/* Builds and verifies. What the template refuses goes to the kind's "…_plain" row, if there
+ * is one; NULL with a message in *why (arena) if that refuses too. */
 DhcLp *dhc_template_build(const DhcTplInput *in, const char **why);
 
 #define TPL(kind, name, fn) void fn(const DhcTplInput *in, DhcLp *b);

@@ -241,7 +241,7 @@ typedef struct dhc_eval_result {
   int64_t n_examples;
   double loss, accuracy, seconds;
 } dhc_eval_result;
-DHC_API dhc_status dhc_eval(dhc_model *m, const dhc_eval_options *o,
+DHC_API dhc_status dhc_evaluate(dhc_model *m, const dhc_eval_options *o,
                             dhc_eval_result *out) DHC_MUST_USE;
 
 /* ---- verification ------------------------------------------------------------------ */

@@ -2,7 +2,9 @@
  * the generator's own promises (same graph from the same seed, valid, finite, a reducer
  * that finds a planted bug in few steps).
  *
- *   test_random [graphs] [first seed]
+ *   test_random [graphs] [first seed] [fused]
+ *
+ * With `fused` also through fusion, compared by running the kernel specs.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -184,6 +186,19 @@ static int test_reducer(void) {
   return found < 5 || worst > 5;
 }
 
+#ifdef DHC_TEST_PASSES
+static int test_fused(int graphs, uint64_t seed) {
+  int bad = 0;
+  static const char full[] = "inline,simplify,cse,dce,fuse";
+  DhcRandomHook fused = {.name = "full", .apply = run_passes, .ctx = (void *)(uintptr_t)full, .zeros = true};
+  bad += run(&fused, graphs, seed);
+  fused.name = "grad+full";
+  fused.prepare = gradient;
+  bad += run(&fused, graphs, seed);
+  return bad;
+}
+#endif
+
 int main(int argc, char **argv) {
   int graphs = argc > 1 ? atoi(argv[1]) : 300, bad = 0;
   uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
@@ -197,6 +212,7 @@ int main(int argc, char **argv) {
   DhcRandomHook grad = {.name = "grad+clean", .prepare = gradient, .apply = run_passes, .zeros = true};
   bad += run(&grad, graphs, seed);
   bad += test_gradients(graphs, seed);
+  if (argc > 3) bad += test_fused(graphs, seed);
   static const char *const alone[] = {"simplify", "cse", "dce", "inline"};
   for (size_t k = 0; k < sizeof alone / sizeof *alone; k++) {
     if (!dhc_pass_info(alone[k])) continue;
