@@ -3,8 +3,8 @@
  * scan: the forward scan also stacks the carries that enter each step. The backward scan
  * runs the other way; its body computes the step anew from that carry (f.fwd) and takes it
  * back (f.bwd), both inlined. It carries the cotangents of the carries and the sums of the
- * cotangents of the constants; dots that only feed such a sum leave the loop later, in
- * pass hoist. The flush of tiny states counts as the identity. */
+ * cotangents of the constants as far as these cannot follow the loop (vjp_scan_sums.c). The
+ * flush of tiny states counts as the identity. */
 #include "passes/ad_internal.h"
 
 /* ---- linear_scan ------------------------------------------------------------- */
@@ -141,6 +141,7 @@ typedef struct Back {
   DhcValue **cot;     /* by result of the body: its cotangent in f, NULL for integers */
   int *target;        /* by parameter of the body: result index of the scan, or -1 */
   DhcNode *step[2];   /* calls of the body's fwd and bwd, inlined at the end */
+  DhcScanSum **outside; /* by parameter of the body: its sum over steps, or NULL */
 } Back;
 
 static DhcValue *back_param(Back *k, const DhcType *t, const char *name, DhcValue *arg) {
@@ -276,6 +277,16 @@ static DhcFunc *back_body(Back *k, const DhcGradPair *pair) {
   return k->f;
 }
 
+/* Takes sums over steps out of the loop where that pays. */
+static void plan_sums(Back *k) {
+  DhcScanShape shape = {k->n_carry, k->n_xs, k->s.axis};
+  for (int i = k->s.n_carry + k->s.n_xs; i < k->s.body->params.n; i++) {
+    if (k->target[i] < 0) continue;
+    const DhcNode *add = k->f->results.at[k->target[i]]->def;
+    k->outside[i] = dhc_ad_sum_plan(k->f, add->args[1], &shape);
+  }
+}
+
 /* (c', y) = scan f (c, x, w): c̄, x̄, w̄ by a scan of f's derivative the other way */
 bool vjp_scan(DhcAd *ad, DhcNode *n) {
   DhcArena *a = ad->arena;
@@ -292,12 +303,19 @@ bool vjp_scan(DhcAd *ad, DhcNode *n) {
   k.cot = DHC_NEW_N(a, DhcValue *, nr + 1);
   k.target = DHC_NEW_N(a, int, np + 1);
   for (int i = 0; i < np; i++) k.target[i] = -1;
+  k.outside = DHC_NEW_N(a, DhcScanSum *, np + 1);
   if (!back_body(&k, pair)) return false;
+  plan_sums(&k);
   for (int i = 0; i < k.n_args; i++)
     if (!k.args[i]) return false;
   DhcNode *r = build_scan(ad, n, k.f, k.args, k.n_args, k.n_carry, k.n_xs, !k.s.reverse);
   if (!r) return false;
-  for (int i = 0; i < np; i++)
-    if (k.target[i] >= 0 && !dhc_ad_add(ad, n, i, r->results[k.target[i]])) return false;
+  for (int i = 0; i < np; i++) {
+    if (k.target[i] < 0) continue;
+    DhcValue *g = k.outside[i] ? dhc_ad_sum_build(&ad->b, k.outside[i], r, &n->args[i]->type,
+                                                  k.s.axis)
+                               : r->results[k.target[i]];
+    if (!dhc_ad_add(ad, n, i, g)) return false;
+  }
   return true;
 }
