@@ -11,6 +11,16 @@ bool dhc_same_dim(DhcCx *cx, const DhcDim *a, const DhcDim *b) {
          dhc_fn_truth(cx, cx->fn, dhc_dim_sub(dims, b, a)) == DHC_TRUE;
 }
 
+DhcValue *dhc_align(DhcCx *cx, DhcValue *v, const DhcDim *const *dim, int rank) {
+  int more = rank - (v ? v->type.rank : 0);
+  for (int i = 0; v && i < v->type.rank; i++) {
+    const DhcDim *want = i + more >= 0 ? dim[i + more] : v->type.dim[i];
+    if (v->type.dim[i] == want || dhc_dim_is(v->type.dim[i], 1) || !dhc_same_dim(cx, v->type.dim[i], want)) continue;
+    v = dhc_b_slice(&cx->fn->b, v, i, dhc_dim_const(dhc_cx_dims(cx), 0), want);
+  }
+  return v;
+}
+
 /* Value of d under the request's extents; false where they do not say. */
 static bool hinted(DhcCx *cx, const DhcDim *d, int64_t *out) {
   if (!cx->run) return false;
@@ -159,7 +169,7 @@ bool dhc_broadcast_shape(DhcCx *cx, const char *op, const DhcVal *args, int n, D
       if (!d || (dhc_dim_is(d, 1) && !dhc_dim_is(x, 1))) {
         d = x;
         from = i;
-      } else if (d != x && !dhc_dim_is(x, 1)) {
+      } else if (d != x && !dhc_dim_is(x, 1) && !dhc_same_dim(cx, d, x)) {
         const DhcType *u = &args[from].t->type;
         const char *oi = dhc_say_origin(cx, &args[from]), *oj = dhc_say_origin(cx, &args[i]);
         DhcDiag *g = dhc_err(cx, "E0308", at, "%s: shapes differ: %s%s%s%s and %s%s%s%s", op,
@@ -167,8 +177,9 @@ bool dhc_broadcast_shape(DhcCx *cx, const char *op, const DhcVal *args, int n, D
                              *oj ? " (" : "", oj, *oj ? ")" : "");
         dhc_note_operand(cx, g, &args[from]);
         dhc_note_operand(cx, g, &args[i]);
-        dhc_err_hint(cx, g, "%s and %s are not known to be equal, and only an extent known to be 1 stretches",
-                     dhc_say_dim(cx, d), dhc_say_dim(cx, x));
+        const char *dd = dhc_say_dim(cx, d), *dx = dhc_say_dim(cx, x);
+        if (!dhc_dim_is_const(d, NULL) || !dhc_dim_is_const(x, NULL))
+          dhc_err_hint(cx, g, "%s and %s are not known to be equal: say so with `require %s == %s`; only an extent known to be 1 stretches", dd, dx, dd, dx);
         return false;
       }
     }
@@ -323,7 +334,10 @@ DhcVal dhc_elementwise(DhcCx *cx, DhcOp op, const DhcVal *args, int n, DhcSpan a
   if (!dhc_broadcast_shape(cx, dhc_op_info(op)->name, t, n, at, &rank, dim)) return dhc_v_error();
   DhcValue *v[3] = {NULL, NULL, NULL};
   DhcBuilder *b = dhc_at(cx, at);
-  for (int i = 0; i < n; i++) v[i] = dhc_b_broadcast(b, t[i].t, dim, rank);
+  for (int i = 0; i < n; i++) {
+    v[i] = dhc_align(cx, t[i].t, dim, rank);
+    v[i] = v[i] ? dhc_b_broadcast(b, v[i], dim, rank) : NULL;
+  }
   return dhc_v_tensor(dhc_build1(b, op, v, n, NULL, 0));
 }
 

@@ -208,8 +208,14 @@ static bool bind_one(DhcCx *cx, DhcInst *inst, DhcBounds *args, const int *owner
   DhcScope scope = {0};
   DhcCx own = {.e = cx->e, .m = cx->m, .self = inst, .owner = inst, .file = inst->file, .scope = &scope};
   bool given = false;
+  int last = -1;
   for (int i = 0; i < args->n; i++) /* later ones win */
     if (owner[i] == k) {
+      if (given && !args->at[i].source && last >= 0 && !args->at[last].name && args->at[i].name) {
+        dhc_err(cx, "E0306", args->at[i].span, "%s: hyperparameter '%s' is given twice", inst->decl->name.text, p->name.text);
+        return false;
+      }
+      last = i;
       h.value = args->at[i].value;
       h.source = args->at[i].source ? args->at[i].source : "written in the model";
       if (args->at[i].span.file) where = args->at[i].span;

@@ -103,18 +103,30 @@ static bool infer_extent(DhcCx *cx, DhcBuiltinCall *c, const DhcValue *x, int ra
   return false;
 }
 
-/* Equal numbers of elements: known, or a fact that the facts or a require give. An
- * equation between dims becomes a guard of the entry. */
-static bool same_elements(DhcCx *cx, DhcBuiltinCall *c, const DhcValue *x, int rank, const DhcDim *const *dim) {
-  const DhcDim *a = dhc_dim_product(dims_of(cx), x->type.dim, x->type.rank), *b = dhc_dim_product(dims_of(cx), dim, rank);
-  if (dhc_same_dim(cx, a, b)) return true;
+/* Takes out of both what they have in common, symbol by symbol. */
+static const DhcDim *cancel(DhcDims *ds, const DhcDim **a, const DhcDim **b) {
+  const DhcDim *common = dhc_dim_const(ds, 1);
+  const char *names[32];
+  int n = dhc_dim_symbols(*a, names, 32);
+  for (int i = 0; i < n; i++)
+    for (;;) {
+      const DhcDim *s = dhc_dim_symbol(ds, names[i]), *p = dhc_dim_divide(ds, *a, s), *q = dhc_dim_divide(ds, *b, s);
+      if (!p || !q) break;
+      *a = p;
+      *b = q;
+      common = dhc_dim_mul(ds, common, s);
+    }
+  return common;
+}
+
+static DhcVal elements_differ(DhcCx *cx, DhcBuiltinCall *c, const DhcValue *x, const DhcDim *a, const DhcDim *b) {
   DhcDiag *d = dhc_err(cx, "E0308", c->at, "reshape: %s has %s elements, the new shape %s", dhc_say_type(cx, &x->type),
                        dhc_say_dim(cx, a), dhc_say_dim(cx, b));
   dhc_note_operand(cx, d, &c->arg[0]);
-  int64_t u, v;
-  if (!dhc_dim_is_const(a, &u) || !dhc_dim_is_const(b, &v))
+  cancel(dims_of(cx), &a, &b);
+  if (!dhc_dim_is_const(a, NULL) || !dhc_dim_is_const(b, NULL))
     dhc_err_hint(cx, d, "these are not known to be equal; say so with `require %s == %s`", dhc_say_dim(cx, a), dhc_say_dim(cx, b));
-  return false;
+  return dhc_v_error();
 }
 
 DhcVal dhc_bi_reshape(DhcCx *cx, DhcBuiltinCall *c) {
@@ -122,8 +134,18 @@ DhcVal dhc_bi_reshape(DhcCx *cx, DhcBuiltinCall *c) {
   const DhcDim *dim[DHC_MAX_RANK];
   DhcValue *x = dhc_bi_tensor(cx, c, 0, -1);
   if (!x || !dhc_want_shape(cx, &c->arg[1], c->span[1], dhc_bi_what(cx, c, 1), &rank, dim)) return dhc_v_error();
-  if (!infer_extent(cx, c, x, rank, dim) || !same_elements(cx, c, x, rank, dim)) return dhc_v_error();
-  return dhc_v_tensor(dhc_b_reshape(dhc_at(cx, c->at), x, dim, rank));
+  if (!infer_extent(cx, c, x, rank, dim)) return dhc_v_error();
+  const DhcDim *all = dhc_dim_product(dims_of(cx), x->type.dim, x->type.rank), *a = all;
+  const DhcDim *want = dhc_dim_product(dims_of(cx), dim, rank), *b = want;
+  DhcBuilder *bd = dhc_at(cx, c->at);
+  if (a == b) return dhc_v_tensor(dhc_b_reshape(bd, x, dim, rank));
+  const DhcDim *two[2] = {cancel(dims_of(cx), &a, &b), NULL};
+  if (!dhc_same_dim(cx, a, b)) return elements_differ(cx, c, x, all, want);
+  two[1] = a; /* equal by a require: the whole of [.., a] read as [.., b] */
+  x = dhc_b_reshape(bd, x, two, 2);
+  two[1] = b;
+  x = dhc_align(cx, x, two, 2);
+  return dhc_v_tensor(x ? dhc_b_reshape(bd, x, dim, rank) : NULL);
 }
 
 DhcVal dhc_bi_flatten(DhcCx *cx, DhcBuiltinCall *c) {

@@ -11,6 +11,10 @@ static const DhcAstParam *param_for(const DhcAstParams *params, const DhcAstArg 
   return NULL;
 }
 
+static bool is_known(DhcCx *cx, const char *name) {
+  return dhc_scope_get(cx->scope, name) || (cx->self && (dhc_inst_hyper(cx->self, name) || dhc_inst_member(cx->self, name)));
+}
+
 DhcArg *dhc_eval_args(DhcCx *cx, const DhcAstArgs *args, const DhcAstParams *params, bool *ok) {
   DhcArg *out = DHC_NEW_N(dhc_cx_arena(cx), DhcArg, args->n + 1);
   *ok = true;
@@ -26,6 +30,10 @@ DhcArg *dhc_eval_args(DhcCx *cx, const DhcAstArgs *args, const DhcAstParams *par
           out[i].value = dhc_v_string(cx, a->value->u.name, (int)strlen(a->value->u.name));
           is_value = true;
         }
+    if (!is_value && p && p->type.kind == DHC_TY_ENUM && a->value->kind == DHC_EX_NAME && !is_known(cx, a->value->u.name)) {
+      out[i].value = dhc_v_string(cx, a->value->u.name, (int)strlen(a->value->u.name)); /* refused with a hint later */
+      is_value = true;
+    }
     if (!is_value) out[i].value = dhc_eval(cx, a->value);
     if (out[i].value.kind == DHC_V_ERROR) *ok = false;
   }
@@ -155,7 +163,8 @@ static DhcDiag *shape_mismatch(DhcCx *cx, const Unify *u, const char *why) {
 }
 
 /* Position of shape element i in the tensor's dims; the run, if any, takes what is left. */
-static bool bind_shape(DhcCx *cx, const Unify *u, bool check) {
+static bool bind_shape(DhcCx *cx, Unify *u, DhcVal *v, bool check) {
+  u->v = v;
   const DhcAstExprs *list = &u->p->type.shape->u.list;
   const DhcType *t = &u->v->t->type;
   DhcArena *a = dhc_cx_arena(cx);
@@ -174,13 +183,13 @@ static bool bind_shape(DhcCx *cx, const Unify *u, bool check) {
     if (x->kind == DHC_EX_RUN) {
       DhcVal dims[DHC_MAX_RANK];
       for (int j = 0; j < n_run; j++) dims[j] = dhc_v_dim(t->dim[k + j]);
-      DhcVal v = dhc_v_list(cx, DHC_V_LIST, dims, n_run);
+      DhcVal list_v = dhc_v_list(cx, DHC_V_LIST, dims, n_run);
       if (!bound_here(cx, x->u.name) && is_binder(u->sig, x->u.name, true)) {
-        dhc_scope_set(cx, x->u.name, v);
+        dhc_scope_set(cx, x->u.name, list_v);
       } else if (check) {
         DhcVal *old = dhc_scope_get(cx->scope, x->u.name);
-        if (old && !dhc_val_equal(old, &v)) {
-          shape_mismatch(cx, u, dhc_arena_printf(a, "...%s is %s, got %s", x->u.name, dhc_say_val(cx, old), dhc_say_val(cx, &v)));
+        if (old && !dhc_val_equal(old, &list_v)) {
+          shape_mismatch(cx, u, dhc_arena_printf(a, "...%s is %s, got %s", x->u.name, dhc_say_val(cx, old), dhc_say_val(cx, &list_v)));
           return false;
         }
       }
@@ -196,6 +205,11 @@ static bool bind_shape(DhcCx *cx, const Unify *u, bool check) {
       if (!dhc_same_dim(cx, d, t->dim[k])) {
         shape_mismatch(cx, u, dhc_arena_printf(a, "dimension %d is %s, needs %s", k, dhc_say_dim(cx, t->dim[k]), dhc_say_dim(cx, d)));
         return false;
+      }
+      if (d != t->dim[k]) {
+        v->t = dhc_b_slice(dhc_at(cx, u->call), v->t, k, dhc_dim_const(dhc_cx_dims(cx), 0), d);
+        if (!v->t) return false;
+        t = &v->t->type;
       }
     }
     k++;
@@ -250,8 +264,7 @@ bool dhc_bind_inputs(DhcCx *cx, const DhcAstSignature *sig, const DhcVal *given,
     for (int i = 0; i < n; i++) {
       u.p = &sig->inputs.at[i];
       if (u.p->type.kind != DHC_TY_TENSOR) continue;
-      u.v = &v[i];
-      ok = bind_shape(cx, &u, pass == 1) && ok;
+      ok = bind_shape(cx, &u, &v[i], pass == 1) && ok;
     }
   if (!ok) return false;
   for (int i = 0; i < sig->binders.n; i++)
@@ -286,7 +299,11 @@ static bool check_output(DhcCx *cx, const DhcAstParam *p, DhcVal *v, DhcSpan at)
   v->t = t;
   bool same = t->type.rank == want.rank && (any || t->type.dtype == want.dtype);
   for (int i = 0; same && i < want.rank; i++) same = dhc_same_dim(cx, t->type.dim[i], want.dim[i]);
-  if (same) return true;
+  if (same) {
+    dhc_at(cx, at);
+    v->t = dhc_align(cx, t, want.dim, want.rank);
+    return v->t != NULL;
+  }
   DhcDiag *d = dhc_err(cx, "E0308", at, "output '%s' is declared %s, got %s", p->name.text, dhc_say_type(cx, &want),
                        dhc_say_type(cx, &t->type));
   dhc_err_note(cx, d, p->span, "declared here");

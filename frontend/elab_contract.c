@@ -39,12 +39,13 @@ static bool batch_dims(DhcCx *cx, const DhcVal *a, const DhcVal *b, DhcSpan at, 
   return dhc_broadcast_shape(cx, "matmul", two, 2, at, n, dim);
 }
 
-static DhcValue *to_batch(DhcBuilder *bd, DhcValue *v, const DhcDim *const *batch, int n) {
+static DhcValue *to_batch(DhcCx *cx, DhcBuilder *bd, DhcValue *v, const DhcDim *const *batch, int n) {
   const DhcDim *dim[DHC_MAX_RANK];
   for (int i = 0; i < n; i++) dim[i] = batch[i];
   dim[n] = v->type.dim[v->type.rank - 2];
   dim[n + 1] = v->type.dim[v->type.rank - 1];
-  return dhc_b_broadcast(bd, v, dim, n + 2);
+  v = dhc_align(cx, v, dim, n + 2);
+  return v ? dhc_b_broadcast(bd, v, dim, n + 2) : NULL;
 }
 
 /* A matrix that was just transposed is contracted along its other axis instead. */
@@ -68,7 +69,15 @@ DhcVal dhc_matmul(DhcCx *cx, const DhcVal *a, const DhcVal *b, DhcSpan at) {
     return dhc_v_error();
   }
   const DhcDim *ka = x.t->type.dim[ra - 1], *kb = y.t->type.dim[rb == 1 ? 0 : rb - 2];
-  if (ka != kb) return inner_error(cx, a, b, ka, kb, at);
+  if (!dhc_same_dim(cx, ka, kb)) return inner_error(cx, a, b, ka, kb, at);
+  if (ka != kb) {
+    const DhcDim *dim[DHC_MAX_RANK];
+    for (int i = 0; i < rb; i++) dim[i] = y.t->type.dim[i];
+    dim[rb == 1 ? 0 : rb - 2] = ka;
+    dhc_at(cx, at);
+    y.t = dhc_align(cx, y.t, dim, rb);
+    if (!y.t) return dhc_v_error();
+  }
   DhcBuilder *bd = dhc_at(cx, at);
   int64_t cx1 = ra - 1, cy = rb == 1 ? 0 : rb - 2;
   if (rb <= 2) {
@@ -84,7 +93,7 @@ DhcVal dhc_matmul(DhcCx *cx, const DhcVal *a, const DhcVal *b, DhcSpan at) {
   int n = 0;
   const DhcDim *batch[DHC_MAX_RANK];
   if (!batch_dims(cx, &x, &y, at, &n, batch)) return dhc_v_error();
-  DhcValue *p = to_batch(bd, x.t, batch, n), *q = to_batch(bd, y.t, batch, n);
+  DhcValue *p = to_batch(cx, bd, x.t, batch, n), *q = to_batch(cx, bd, y.t, batch, n);
   if (!p || !q) return dhc_v_error();
   int64_t axes[DHC_MAX_RANK];
   for (int i = 0; i < n; i++) axes[i] = i;

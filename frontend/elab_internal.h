@@ -384,6 +384,9 @@ bool dhc_broadcast_shape(DhcCx *cx, const char *op, const DhcVal *args, int n, D
                          const DhcDim **dim);
 /* True only if known equal under the facts of cx->fn. */
 bool dhc_same_dim(DhcCx *cx, const DhcDim *a, const DhcDim *b);
+/* v with every dim written as in dim[] where facts say they are equal: after
+ * `require L == R` a [R] becomes a [L]. As a slice of the whole, which facts prove legal. */
+DhcValue *dhc_align(DhcCx *cx, DhcValue *v, const DhcDim *const *dim, int rank);
 /* Operand of an op on tensors: v as a value of dtype *want (-1: any; numbers then get the
  * language's float, or i64 for ints). NULL after an error. */
 DhcValue *dhc_as_tensor(DhcCx *cx, const DhcVal *v, int want, DhcSpan at);
