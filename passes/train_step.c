@@ -76,6 +76,19 @@ static bool place_all(Step *s) {
   return false;
 }
 
+/* Every weight the loss takes must be a tensor of the module. */
+static bool all_placed(Step *s) {
+  for (int i = 0; i < s->loss->params.n; i++) {
+    const DhcParamInfo *info = &s->loss->param_info.at[i];
+    if (info->role != DHC_ROLE_PARAM || info->decl >= 0) continue;
+    dhc_diag(s->px->diags, DHC_ERROR, "E0723", s->loss->span,
+             "parameter '%s' of '%s' belongs to no tensor of the module", info->name,
+             s->loss->name);
+    return false;
+  }
+  return true;
+}
+
 /* ---- the optimiser's signature ------------------------------------------------------ */
 
 static int result_named(const DhcFunc *f, const char *name) {
@@ -343,7 +356,7 @@ bool dhc_train_step(DhcPassCtx *px, DhcFunc *loss, const DhcTrainRequest *rq, Dh
   DhcModule *m = px->module;
   Step s = {.px = px, .m = m, .arena = m->arena, .rq = rq, .out = out, .loss = loss};
   *out = (DhcTrainStep){0};
-  if (!place_all(&s) || !read_optimizer(&s)) return false;
+  if (!place_all(&s) || !all_placed(&s) || !read_optimizer(&s)) return false;
   s.loss_result = rq->of ? result_named(loss, rq->of) : 0;
   DhcGradRequest grad = {.name = dhc_arena_printf(m->arena, "%s.grad", loss->name),
                          .roles = 1u << DHC_ROLE_PARAM,

@@ -325,7 +325,7 @@ static void decided_order(void **state) {
   };
   for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
     DhcTruth t = dhc_dim_le(b.m->dims, &facts, bench_dim(&b, row[i].a), bench_dim(&b, row[i].b));
-    if (t != row[i].le) fail_msg("%s <= %s: %d", row[i].a, row[i].b, (int)t);
+    if (t != row[i].le) fail_msg("order %s <= %s: %d", row[i].a, row[i].b, (int)t);
   }
   DhcDims *cx = b.m->dims;
   assert_int_equal(dhc_dim_eq(cx, &facts, bench_dim(&b, "B"), bench_dim(&b, "B")), DHC_TRUE);
