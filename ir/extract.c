@@ -91,6 +91,9 @@ DhcModule *dhc_module_extract(DhcModule *m, DhcFunc *const *roots, int n, DhcFun
   *to = *m;
   memset(&to->funcs, 0, sizeof to->funcs);
   memset(&to->specs, 0, sizeof to->specs);
+  to->tensors.at = dhc_arena_dup(m->arena, m->tensors.at, sizeof *m->tensors.at * (size_t)m->tensors.n);
+  to->tensors.cap = to->tensors.n;
+  for (int i = 0; i < to->tensors.n; i++) to->tensors.at[i].init = NULL; /* they stay behind */
   int max_id = 0;
   for (int i = 0; i < m->funcs.n; i++)
     if (m->funcs.at[i]->id > max_id) max_id = m->funcs.at[i]->id;

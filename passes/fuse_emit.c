@@ -602,6 +602,37 @@ static int emit_once(FuKernel *k, DhcValue *v, const FuIx *ix) {
   return node;
 }
 
+/* Another kernel's member that costs less to compute again, from what is in memory
+ * anyway, than to store and load. */
+static bool cheap_again(const Fu *fu, DhcValue *v, int *work, int *loads) {
+  v = dhc_view_base(v);
+  const FuValue *x = dhc_fu_of(fu, v);
+  if (x->where == FU_MEMORY || (x->where == FU_MEMBER && x->stored)) return ++*loads <= 2;
+  const DhcNode *n = v->def;
+  if (n->op == DHC_OP_FILL) return true;
+  if (dhc_op_info(n->op)->cls != DHC_CLASS_ELEMENTWISE || x->forced || ++*work > 3) return false;
+  switch (n->op) {
+    case DHC_OP_ADD:
+    case DHC_OP_SUB:
+    case DHC_OP_MUL:
+    case DHC_OP_NEG:
+    case DHC_OP_MAX:
+    case DHC_OP_MIN:
+    case DHC_OP_SELECT:
+    case DHC_OP_STOP_GRADIENT:
+    case DHC_OP_EQ:
+    case DHC_OP_NE:
+    case DHC_OP_LT:
+    case DHC_OP_LE:
+    case DHC_OP_GT:
+    case DHC_OP_GE: break;
+    default: return false;
+  }
+  for (int i = 0; i < n->n_args; i++)
+    if (!cheap_again(fu, n->args[i], work, loads)) return false;
+  return true;
+}
+
 static int emit(FuKernel *k, DhcValue *v, const FuIx *ix) {
   if (k->failed) return -1;
   FuIx none[DHC_MAX_RANK + 1];
@@ -614,6 +645,8 @@ static int emit(FuKernel *k, DhcValue *v, const FuIx *ix) {
     case FU_MEMBER: break;
   }
   if (k->fu->groups.at[x->group] != k->g) {
+    int work = 0, loads = 0;
+    if (!x->stored && cheap_again(k->fu, v, &work, &loads)) return emit_once(k, v, ix);
     x->stored = true;
     return dhc_fu_load_node(k, v, ix);
   }
@@ -687,20 +720,22 @@ static bool write_into(FuKernel *k) {
   return true;
 }
 
-static void write_copy(FuKernel *k) {
-  const DhcNode *c = k->g->copy_to;
-  DhcValue *v = c->args[k->g->piece];
+static void write_copies(FuKernel *k) {
   FuIx ix[DHC_MAX_RANK], at[DHC_MAX_RANK];
   split_index(k, k->g->full, k->g->rank, ix);
-  int node = emit(k, v, ix);
-  if (k->failed) return;
-  if (!piece_index(k, v, c, k->g->piece, ix, at) || !dhc_fu_store(k, c->results[0], &c->results[0]->type, at, node))
-    dhc_fu_fail(k, NULL);
+  for (int c = 0; c < k->g->copies.n && !k->failed; c++) {
+    const DhcNode *to = k->g->copies.at[c].concat;
+    DhcValue *v = to->args[k->g->copies.at[c].piece], *whole = to->results[0];
+    int node = emit(k, v, ix);
+    if (k->failed) return;
+    if (!piece_index(k, v, to, k->g->copies.at[c].piece, ix, at) || !dhc_fu_store(k, whole, &whole->type, at, node))
+      dhc_fu_fail(k, NULL);
+  }
 }
 
 static void write_all(FuKernel *k) {
-  if (k->g->copy_to) {
-    write_copy(k);
+  if (k->g->copies.n) {
+    write_copies(k);
     return;
   }
   if (write_into(k)) return;

@@ -216,7 +216,7 @@ static int operands_level(const Fu *fu, const DhcNode *n) {
 static bool join_elementwise(Fu *fu, DhcNode *n, int level) {
   if (level < 0) return false;
   const FuGroup *g = fu->groups.at[level];
-  if (g->fixed || g->copy_to || g->copy_view || (g->anchor && dhc_op_info(g->anchor->op)->cls == DHC_CLASS_MOVE)) return false;
+  if (g->fixed || g->copies.n || g->copy_view || (g->anchor && dhc_op_info(g->anchor->op)->cls == DHC_CLASS_MOVE)) return false;
   if (g->anchor && g->anchor->op == DHC_OP_WINDOW_SCATTER) return false;
   DhcValue *v = n->results[0];
   FuIx ix[DHC_MAX_RANK + 1];
@@ -487,8 +487,8 @@ static void add_concat(Fu *fu, DhcNode *n) {
     }
     int group;
     FuGroup *g = new_group(fu, DHC_KIND_MAP, &group);
-    g->copy_to = n;
-    g->piece = k;
+    FuCopy copy = {n, k};
+    DHC_PUSH(fu->scratch, &g->copies, copy);
     set_domain(fu, g, n->args[k]->type.rank, n->args[k]->type.dim);
     g->place = fu->place_of[n->id];
   }
@@ -623,7 +623,8 @@ static void demand(Fu *fu, const DhcNode *n, int k, FuValue *x) {
   }
   if (n->op == DHC_OP_CONCAT) {
     for (int g = 0; g < fu->groups.n; g++)
-      if (fu->groups.at[g]->copy_to == n && fu->groups.at[g]->piece == k) add_sink(x, g);
+      for (int c = 0; c < fu->groups.at[g]->copies.n; c++)
+        if (fu->groups.at[g]->copies.at[c].concat == n && fu->groups.at[g]->copies.at[c].piece == k) add_sink(x, g);
     return;
   }
   if (!r || (r->where == FU_MEMORY && fu->groups.at[r->group]->fixed)) {
@@ -664,7 +665,12 @@ static void backward(Fu *fu, DhcValue *v) {
       if (n->args[k] == v) demand(fu, n, k, x);
   }
   if (x->where == FU_MEMBER) {
-    if (x->dense) x->stored = true;
+    for (int u = 0; u < fu->n_use[v->id]; u++) { /* what another anchor reads is in memory */
+      const DhcNode *n = fu->use[v->id][u];
+      const FuValue *r = n->n_results ? dhc_fu_of(fu, n->results[0]) : NULL;
+      if (r && r->where == FU_MEMBER && r->group != x->group && !is_elementwise(n)) x->stored = true;
+    }
+    if (x->dense || x->memory) x->stored = true;
     return;
   }
   if (x->where == FU_VIEW) {
@@ -719,11 +725,13 @@ static void needs_of(const Fu *fu, const FuGroup *g, DhcValue *v, bool *seen, bo
 
 static void needs(const Fu *fu, const FuGroup *g, bool *by_group, bool *loads) {
   bool *seen = DHC_NEW_N(fu->scratch, bool, fu->f->next_value_id + 1);
-  if (g->copy_to) needs_of(fu, g, g->copy_to->args[g->piece], seen, by_group, loads);
+  for (int i = 0; i < g->copies.n; i++)
+    needs_of(fu, g, g->copies.at[i].concat->args[g->copies.at[i].piece], seen, by_group, loads);
   if (g->copy_view) needs_of(fu, g, g->copy_view, seen, by_group, loads);
   if (g->fixed && g->fixed->op == DHC_OP_CONCAT) {
     for (int i = 0; i < fu->groups.n; i++)
-      if (fu->groups.at[i]->copy_to == g->fixed) by_group[i] = true;
+      for (int c = 0; c < fu->groups.at[i]->copies.n; c++)
+        if (fu->groups.at[i]->copies.at[c].concat == g->fixed) by_group[i] = true;
     for (int i = 0; i < g->fixed->n_args; i++) {
       DhcValue *v = g->fixed->args[i];
       while (v->def->op == DHC_OP_RESHAPE || v->def->op == DHC_OP_TRANSPOSE) v = v->def->args[0];
@@ -769,7 +777,7 @@ static bool same_domain(const FuGroup *a, const FuGroup *b) {
 }
 
 static bool plain_map(const FuGroup *g) {
-  return g->kind == DHC_KIND_MAP && !g->anchor && !g->fixed && !g->copy_to && !g->copy_view && !g->dead;
+  return g->kind == DHC_KIND_MAP && !g->anchor && !g->fixed && !g->copies.n && !g->copy_view && !g->dead;
 }
 
 static void merge_groups(Fu *fu, int into, int from) {
@@ -820,8 +828,43 @@ static void merge_maps(Fu *fu) {
     for (int j = i + 1; j < fu->groups.n; j++) try_merge(fu, i, j);
 }
 
+/* ---- pieces of several concats ------------------------------------------------------------------ */
+
+/* Values of some size that computing v reads or passes. */
+static void touch(const Fu *fu, DhcValue *v, bool *seen) {
+  if (seen[v->id]) return;
+  const FuValue *x = dhc_fu_of(fu, v);
+  if (x->where != FU_VIEW && v->type.rank > 0 && dhc_op_info(v->def->op)->cls != DHC_CLASS_CREATE) seen[v->id] = true;
+  if (x->where == FU_MEMORY || x->where == FU_MEMBER) return;
+  for (int i = 0; i < v->def->n_args; i++) touch(fu, v->def->args[i], seen);
+}
+
+/* Pieces of different concats over one domain that have work in common (the new weights
+ * and moments of one range) are written by one kernel. */
+static bool merge_copies(Fu *fu, int i, int j) {
+  FuGroup *a = fu->groups.at[i], *b = fu->groups.at[j];
+  if (!a->copies.n || !b->copies.n || a->copies.n + b->copies.n > 8 || !same_domain(a, b)) return false;
+  for (int c = 0; c < a->copies.n; c++)
+    for (int d = 0; d < b->copies.n; d++)
+      if (a->copies.at[c].concat == b->copies.at[d].concat) return false;
+  int n = fu->f->next_value_id + 1;
+  bool *ta = DHC_NEW_N(fu->scratch, bool, n), *tb = DHC_NEW_N(fu->scratch, bool, n), share = false;
+  for (int c = 0; c < a->copies.n; c++) touch(fu, a->copies.at[c].concat->args[a->copies.at[c].piece], ta);
+  for (int c = 0; c < b->copies.n; c++) touch(fu, b->copies.at[c].concat->args[b->copies.at[c].piece], tb);
+  for (int v = 0; v < n && !share; v++) share = ta[v] && tb[v];
+  bool *seen = DHC_NEW_N(fu->scratch, bool, fu->groups.n), *seen2 = DHC_NEW_N(fu->scratch, bool, fu->groups.n);
+  if (!share || waits_through(fu, i, j, seen) || waits_through(fu, j, i, seen2)) return false;
+  for (int d = 0; d < b->copies.n; d++) DHC_PUSH(fu->scratch, &a->copies, b->copies.at[d]);
+  if (b->place > a->place) a->place = b->place;
+  b->copies.n = 0;
+  b->dead = true;
+  return true;
+}
+
 void dhc_fu_group(Fu *fu) {
   for (int i = 0; i < fu->nodes.n; i++) forward(fu, fu->nodes.at[i]);
+  for (int i = 0; i < fu->groups.n; i++)
+    for (int j = i + 1; j < fu->groups.n; j++) merge_copies(fu, i, j);
   for (int i = fu->nodes.n; i-- > 0;) {
     const DhcNode *n = fu->nodes.at[i];
     for (int r = n->n_results; r-- > 0;) backward(fu, n->results[r]);

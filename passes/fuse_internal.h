@@ -114,12 +114,16 @@ typedef struct FuValue {
   bool stretched; /* needed under a broadcast */
 } FuValue;
 
+typedef struct FuCopy {
+  DhcNode *concat;
+  int piece;
+} FuCopy;
+
 typedef struct FuGroup {
   DhcKind kind;
   DhcNode *anchor; /* NULL: elementwise only */
   DhcNode *fixed;  /* a node that stays (call, scan, update) or a concat; else NULL */
-  DhcNode *copy_to; /* concat whose operand `piece` this group copies into place */
-  int piece;
+  DHC_VEC(FuCopy) copies; /* operands of concats that this group writes into place */
   DhcValue *copy_view; /* a view that this group copies into memory of its own */
   FuAxis axis[FU_MAX_AXES];
   int n_axes;

@@ -17,6 +17,7 @@ typedef struct SpecCase {
   int64_t size[DHC_SPEC_MAX_OPERANDS]; /* elements; 0: from the terms */
   double lo, hi;                       /* floats are drawn from here */
   int64_t int_hi;                      /* integers from [0, int_hi] */
+  const char *plain; /* another template of the kind that must give the same bits, or NULL */
 } SpecCase;
 
 void case_init(SpecCase *c, DhcKind kind);
