@@ -1,0 +1,385 @@
+/* Template "dot": register-tiled contraction, after Goto and van de Geijn, "Anatomy of
+ * high-performance matrix multiplication" (ACM TOMS 34, 2008), without blocking of k, so
+ * that every output stays one chain of fused multiply-adds, k ascending.
+ *
+ * Roles. One DOT fold over A and B. The column axis n is the one along which output 0 lies
+ * side by side; the operand that varies over it is B. The row axis m is a parallel axis of
+ * A alone. Every other parallel axis is walked outside. A tile is `rows` rows times
+ * `vectors` vectors of columns, all accumulators in registers.
+ *
+ *   task: outer index, block of columns, chunk of rows
+ *     B's columns to scratch as [k][columns], unless they lie side by side already
+ *     for each tile of rows (row numbers clamped, so that the last tile needs no code)
+ *       A's rows to scratch as [k][rows], unless a scalar load can fetch them
+ *       for k: accumulators += A[m, k] * B[k, n..]
+ *       accumulators to a local tile; for each row: the epilogue, stores
+ *
+ * Schedule: v[0] rows of a tile, v[1] vectors, v[2] lanes of a vector, v[3] row tiles per
+ * task; 0: the target's (14x2 of 16 lanes, 6x2 of 8, 4x2 of 4; 8 tiles). */
+#include "backends/loop/tpl.h"
+
+enum { MAX_ROWS = 16, MAX_VECTORS = 6 };
+
+typedef struct Dot {
+  DhcTplCx cx;
+  DhcLp *b;
+  const DhcSpec *s;
+  int node;          /* the DOT fold */
+  int na, nb;        /* nodes of A (rows) and B (columns) */
+  int m, n;          /* axes; m is -1 where A has no row axis of its own */
+  uint32_t outer, red;
+  int rows, vectors, lanes, tiles;
+  bool direct_a, direct_b;
+  int oa, ob;        /* operands of plain loads, where direct */
+  DhcLv K, M, N;     /* extents; K of all reduced axes together */
+  int64_t panel_offset_bytes; /* unused scratch before the panels */
+} Dot;
+
+/* ---- roles ----------------------------------------------------------------------------- */
+
+static int only_dot(const DhcSpec *s) {
+  int found = -1;
+  for (int n = 0; n < s->n_nodes; n++) {
+    if (s->node[n].kind != DHC_SN_FOLD) continue;
+    if (found >= 0 || s->node[n].op != DHC_OP_DOT_GENERAL) return -1;
+    found = n;
+  }
+  return found;
+}
+
+/* Axis along which an operand's elements lie side by side, or -1. */
+static int unit_axis(const DhcOperand *p) {
+  for (int t = 0; t < p->n_terms; t++) {
+    const DhcTerm *e = &p->term[t];
+    if (e->unit && !e->guarded && e->index < 0 && e->n_axes == 1) return e->axis[0];
+  }
+  return -1;
+}
+
+static int single_axis_of(uint32_t mask, int prefer) {
+  if (prefer >= 0 && (mask >> prefer & 1)) return prefer;
+  for (int a = DHC_SPEC_MAX_AXES - 1; a >= 0; a--)
+    if (mask >> a & 1) return a;
+  return -1;
+}
+
+/* A plain load: unguarded, not indexed, so that addresses are strides. */
+static int plain_load(const DhcSpec *s, int node) {
+  const DhcSpecNode *d = &s->node[node];
+  if (d->kind != DHC_SN_LOAD || d->dtype != DHC_F32) return -1;
+  const DhcOperand *p = &s->operand[d->operand];
+  for (int t = 0; t < p->n_terms; t++)
+    if (p->term[t].guarded || p->term[t].index >= 0) return -1;
+  return d->operand;
+}
+
+static bool find_roles(Dot *d) {
+  const DhcSpec *s = d->s;
+  d->node = only_dot(s);
+  if (d->node < 0 || s->node[d->node].dtype != DHC_F32) return false;
+  const DhcSpecNode *f = &s->node[d->node];
+  d->red = f->axes;
+  uint32_t va = d->cx.varies[f->a[0]] & ~d->red, vb = d->cx.varies[f->a[1]] & ~d->red, par = 0;
+  for (int a = 0; a < s->n_axes; a++) {
+    if (s->axis[a].role == DHC_AXIS_PAR)
+      par |= 1u << a;
+    else if (!(d->red >> a & 1))
+      return false;
+  }
+  d->na = f->a[0];
+  d->nb = f->a[1];
+  int out = dhc_spec_n_inputs(s), side = unit_axis(&s->operand[out]);
+  if (side >= 0 && (va & ~vb) >> side & 1) { /* the columns are A's: swap */
+    uint32_t v = va;
+    va = vb;
+    vb = v;
+    d->na = f->a[1];
+    d->nb = f->a[0];
+  }
+  d->n = single_axis_of(vb & ~va, side);
+  if (d->n < 0) return false;
+  d->m = single_axis_of(va & ~vb, -1);
+  d->outer = par & ~(1u << d->n);
+  if (d->m >= 0) d->outer &= ~(1u << d->m);
+  return true;
+}
+
+static void choose_tile(Dot *d) {
+  const int *v = d->cx.in->schedule ? d->cx.in->schedule->v : (const int[8]){0};
+  const DhcTargetFacts *t = d->cx.in->facts;
+  int bytes = t ? t->vector_bytes : 16;
+  d->lanes = v[2] > 0 ? v[2] : bytes >= 64 ? 16 : bytes >= 32 ? 8 : 4;
+  d->rows = v[0] > 0 ? v[0] : bytes >= 64 ? 14 : bytes >= 32 ? 6 : 4;
+  d->vectors = v[1] > 0 ? v[1] : 2;
+  d->tiles = v[3] > 0 ? v[3] : 8;
+  if (d->m < 0) d->rows = 1;
+  if (d->rows > MAX_ROWS) d->rows = MAX_ROWS;
+  if (d->vectors > MAX_VECTORS) d->vectors = MAX_VECTORS;
+}
+
+static bool one_axis(uint32_t mask) {
+  return (mask & (mask - 1)) == 0;
+}
+
+static void choose_access(Dot *d) {
+  d->oa = plain_load(d->s, d->na);
+  d->ob = plain_load(d->s, d->nb);
+  d->direct_a = d->oa >= 0 && one_axis(d->red);
+  d->direct_b = d->ob >= 0 && one_axis(d->red) && unit_axis(&d->s->operand[d->ob]) == d->n;
+}
+
+/* ---- packing ------------------------------------------------------------------------------ */
+
+static int red_axis(const Dot *d) {
+  return single_axis_of(d->red, -1);
+}
+
+static bool has_unit_along(const Dot *d, int node, int axis) {
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  dhc_tpl_needed(d->s, node, needed);
+  for (int n = 0; n < d->s->n_nodes; n++)
+    if (needed[n] && d->s->node[n].kind == DHC_SN_LOAD && unit_axis(&d->s->operand[d->s->node[n].operand]) == axis)
+      return true;
+  return false;
+}
+
+/* to[k * width + i] = value of `node` at (along = first + i, k), i < width, along clamped to
+ * its extent. Vectors run along `along` where its loads lie so, else along the innermost
+ * reduced axis with a transposition. width is a multiple of the lanes or below them. */
+static void pack_along(Dot *d, int node, int along, DhcLv first, DhcLv extent, int width, DhcLv to) {
+  DhcLp *b = d->b;
+  DhcTplRows k = dhc_tpl_rows(&d->cx, d->red, dhc_lp_i64(b, 0));
+  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), d->K, 1);
+  for (int v = 0; v < width; v += d->lanes) {
+    DhcTplMark mark = dhc_tpl_push(&d->cx);
+    dhc_tpl_rows_bind(&d->cx, &k);
+    DhcLv at = dhc_lp_addc(b, first, v);
+    DhcLv low = dhc_lp_min(b, at, extent); /* a mask wants index <= limit */
+    dhc_tpl_bind_vector(&d->cx, along, low, d->lanes, dhc_lp_tail(b, low, extent, d->lanes));
+    DhcLv x = dhc_lp_splat(b, dhc_tpl_eval(&d->cx, node), d->lanes);
+    dhc_lp_store(b, to, dhc_lp_addc(b, dhc_lp_mulc(b, i, width), v), x, 0);
+    dhc_tpl_pop(&d->cx, &mark);
+  }
+  dhc_tpl_rows_next(&d->cx, &k);
+  dhc_lp_end(b);
+}
+
+static void pack_transposed(Dot *d, int node, int along, DhcLv first, DhcLv extent, int width, int pitch, DhcLv to) {
+  DhcLp *b = d->b;
+  int inner = red_axis(d), lanes = d->lanes;
+  uint32_t others = d->red & ~(1u << inner);
+  DhcLv n_inner = d->cx.extent[inner], zero = dhc_lp_i64(b, 0);
+  DhcLv last = dhc_lp_addc(b, extent, -1);
+  DhcTplRows k = dhc_tpl_rows(&d->cx, others, zero);
+  DhcLv o = dhc_lp_for(b, zero, dhc_tpl_count(&d->cx, others), 1);
+  DhcLv base = dhc_lp_mul(b, o, n_inner);
+  DhcLv j = dhc_lp_for(b, zero, n_inner, lanes);
+  DhcLv mask = dhc_lp_tail(b, j, n_inner, lanes);
+  for (int v = 0; v < width; v += lanes) {
+    DhcLv row[64];
+    for (int r = 0; r < lanes; r++) {
+      int clamped = v + r < width ? v + r : width - 1;
+      DhcTplMark mark = dhc_tpl_push(&d->cx);
+      dhc_tpl_rows_bind(&d->cx, &k);
+      dhc_tpl_bind(&d->cx, along, dhc_lp_min(b, dhc_lp_addc(b, first, clamped), last));
+      dhc_tpl_bind_vector(&d->cx, inner, j, lanes, mask);
+      row[r] = v + r < width ? dhc_lp_splat(b, dhc_tpl_eval(&d->cx, node), lanes) : row[clamped - v];
+      dhc_tpl_pop(&d->cx, &mark);
+    }
+    dhc_lp_transpose(b, row, lanes);
+    for (int r = 0; r < lanes; r++) /* the panel has room for whole blocks of k */
+      dhc_lp_store(b, to, dhc_lp_addc(b, dhc_lp_mulc(b, dhc_lp_addc(b, dhc_lp_add(b, base, j), r), pitch), v), row[r], 0);
+  }
+  dhc_lp_end(b);
+  dhc_tpl_rows_next(&d->cx, &k);
+  dhc_lp_end(b);
+}
+
+/* ---- the tile ------------------------------------------------------------------------------- */
+
+typedef struct Tile {
+  DhcLv row0;                      /* first row */
+  DhcLv a_ptr[MAX_ROWS], a_step;   /* direct: a_ptr[r][k * a_step] */
+  DhcLv a_panel;                   /* packed: [k * 16 + r] */
+  DhcLv b_ptr[MAX_VECTORS], b_step; /* b_ptr[v][k * b_step] */
+  DhcLv b_mask[MAX_VECTORS];       /* NULL: whole */
+  DhcLpVar acc[MAX_ROWS][MAX_VECTORS];
+} Tile;
+
+enum { A_PITCH = 16 };
+
+static void k_step(Dot *d, Tile *t, DhcLv k, int ahead) {
+  DhcLp *b = d->b;
+  DhcLv vec[MAX_VECTORS];
+  DhcLv at_b = dhc_lp_mul(b, dhc_lp_addc(b, k, ahead), t->b_step);
+  for (int v = 0; v < d->vectors; v++) vec[v] = dhc_lp_mload(b, t->b_ptr[v], at_b, d->lanes, t->b_mask[v]);
+  DhcLv at_a = t->a_panel ? dhc_lp_mulc(b, dhc_lp_addc(b, k, ahead), A_PITCH) : dhc_lp_mul(b, dhc_lp_addc(b, k, ahead), t->a_step);
+  for (int r = 0; r < d->rows; r++) {
+    DhcLv x = t->a_panel ? dhc_lp_load(b, t->a_panel, dhc_lp_addc(b, at_a, r), 1, 0) : dhc_lp_load(b, t->a_ptr[r], at_a, 1, 0);
+    x = dhc_lp_splat(b, x, d->lanes);
+    for (int v = 0; v < d->vectors; v++)
+      dhc_lp_set(b, t->acc[r][v], dhc_lp_fma(b, x, vec[v], dhc_lp_get(b, t->acc[r][v])));
+  }
+}
+
+static void k_loop(Dot *d, Tile *t) {
+  DhcLp *b = d->b;
+  int64_t step;
+  bool by_four = !t->a_panel && dhc_lp_is_const(t->a_step, &step) && d->rows > 8;
+  DhcLv zero = dhc_lp_i64(b, 0), k;
+  if (by_four) { /* row pointers outnumber registers: use each four times */
+    DhcLv whole = dhc_lp_mulc(b, dhc_lp_udiv(b, d->K, dhc_lp_i64(b, 4)), 4);
+    k = dhc_lp_for(b, zero, whole, 4);
+    for (int u = 0; u < 4; u++) k_step(d, t, k, u);
+    dhc_lp_end(b);
+    zero = whole;
+  }
+  k = dhc_lp_for(b, zero, d->K, 1);
+  k_step(d, t, k, 0);
+  dhc_lp_end(b);
+}
+
+static void epilogue(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
+  DhcLp *b = d->b;
+  int width = d->vectors * d->lanes;
+  DhcLv tile = dhc_lp_local(b, DHC_F32, d->rows * width);
+  for (int r = 0; r < d->rows; r++)
+    for (int v = 0; v < d->vectors; v++)
+      dhc_lp_store(b, tile, dhc_lp_i64(b, r * width + v * d->lanes), dhc_lp_get(b, t->acc[r][v]), 0);
+  DhcLv end = dhc_lp_min(b, dhc_lp_addc(b, t->row0, d->rows), row_end);
+  DhcLv i = d->m < 0 ? t->row0 : dhc_lp_for(b, t->row0, end, 1);
+  DhcTplMark in_row = dhc_tpl_push(&d->cx);
+  if (d->m >= 0) dhc_tpl_bind(&d->cx, d->m, i);
+  DhcLv from = dhc_lp_mulc(b, dhc_lp_sub(b, i, t->row0), width);
+  DhcLv col_end = dhc_lp_min(b, dhc_lp_addc(b, col0, width), d->N);
+  DhcLv j = dhc_lp_for(b, col0, col_end, d->lanes);
+  DhcTplMark mark = dhc_tpl_push(&d->cx);
+  dhc_tpl_bind_vector(&d->cx, d->n, j, d->lanes, dhc_lp_tail(b, j, col_end, d->lanes));
+  dhc_tpl_set(&d->cx, d->node, dhc_lp_load(b, tile, dhc_lp_add(b, from, dhc_lp_sub(b, j, col0)), d->lanes, 0));
+  int first = dhc_spec_n_inputs(d->s);
+  for (int o = first; o < d->s->n_operands; o++) dhc_tpl_eval(&d->cx, d->s->operand[o].stored);
+  for (int o = first; o < d->s->n_operands; o++) dhc_tpl_store(&d->cx, o);
+  dhc_tpl_pop(&d->cx, &mark);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&d->cx, &in_row);
+  if (d->m >= 0) dhc_lp_end(b);
+}
+
+static void row_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
+  DhcLp *b = d->b;
+  if (d->direct_a) {
+    int k = red_axis(d);
+    t->a_step = dhc_tpl_step(&d->cx, d->oa, k);
+    DhcLv row_step = d->m >= 0 ? dhc_tpl_step(&d->cx, d->oa, d->m) : dhc_lp_i64(b, 0);
+    DhcLv last = d->m >= 0 ? dhc_lp_addc(b, d->M, -1) : dhc_lp_i64(b, 0);
+    DhcLv base = dhc_lp_at(b, d->cx.pointer[d->oa], dhc_tpl_base(&d->cx, d->oa));
+    for (int r = 0; r < d->rows; r++) {
+      DhcLv row = dhc_lp_min(b, dhc_lp_addc(b, t->row0, r), last);
+      t->a_ptr[r] = dhc_lp_at(b, base, dhc_lp_mul(b, row, row_step));
+    }
+  } else {
+    DhcLv zero = dhc_lp_i64(b, 0), one = dhc_lp_i64(b, 1);
+    if (d->m < 0) { /* a single row: one value a step, kept at its place of a panel */
+      DhcTplRows k = dhc_tpl_rows(&d->cx, d->red, zero);
+      DhcLv i = dhc_lp_for(b, zero, d->K, 1);
+      DhcTplMark mark = dhc_tpl_push(&d->cx);
+      dhc_tpl_rows_bind(&d->cx, &k);
+      dhc_lp_store(b, t->a_panel, dhc_lp_mulc(b, i, A_PITCH), dhc_tpl_eval(&d->cx, d->na), 0);
+      dhc_tpl_pop(&d->cx, &mark);
+      dhc_tpl_rows_next(&d->cx, &k);
+      dhc_lp_end(b);
+    } else if (has_unit_along(d, d->na, d->m) || A_PITCH % d->lanes) {
+      pack_along(d, d->na, d->m, t->row0, d->M, A_PITCH, t->a_panel);
+    } else {
+      pack_transposed(d, d->na, d->m, t->row0, d->M, (d->rows + d->lanes - 1) / d->lanes * d->lanes, A_PITCH, t->a_panel);
+    }
+    (void)one;
+  }
+  for (int r = 0; r < d->rows; r++)
+    for (int v = 0; v < d->vectors; v++) t->acc[r][v] = dhc_lp_var(b, dhc_lp_zero(b, DHC_F32, d->lanes));
+  k_loop(d, t);
+  epilogue(d, t, col0, row_end);
+}
+
+/* ---- the kernel ------------------------------------------------------------------------------ */
+
+static dhc_dimprog k_prog(const Dot *d) {
+  return dhc_tpl_count_prog(&d->cx, d->red);
+}
+
+/* Bytes of one panel of `width` columns, with room for whole blocks of k. */
+static dhc_dimprog panel_bytes(const Dot *d, int width) {
+  DhcArena *a = d->b->arena;
+  dhc_dimprog k = dhc_prog_op(a, DHC_DIM_ADD, k_prog(d), dhc_prog_const(a, d->lanes));
+  return dhc_prog_op(a, DHC_DIM_MUL, k, dhc_prog_const(a, width * 4));
+}
+
+static void column_block(Dot *d, Tile *t, DhcLv col0) {
+  DhcLp *b = d->b;
+  int width = d->vectors * d->lanes;
+  if (d->direct_b) {
+    DhcLv base = dhc_lp_at(b, d->cx.pointer[d->ob], dhc_tpl_base(&d->cx, d->ob));
+    t->b_step = dhc_tpl_step(&d->cx, d->ob, red_axis(d));
+    for (int v = 0; v < d->vectors; v++) {
+      DhcLv at = dhc_lp_min(b, dhc_lp_addc(b, col0, v * d->lanes), d->N);
+      t->b_ptr[v] = dhc_lp_at(b, base, at);
+      t->b_mask[v] = dhc_lp_tail(b, at, d->N, d->lanes);
+    }
+    return;
+  }
+  DhcLv panel = dhc_lp_scratch(b, DHC_F32, 0);
+  if (has_unit_along(d, d->nb, d->n))
+    pack_along(d, d->nb, d->n, col0, d->N, width, panel);
+  else
+    pack_transposed(d, d->nb, d->n, col0, d->N, width, width, panel);
+  t->b_step = dhc_lp_i64(b, width);
+  for (int v = 0; v < d->vectors; v++) {
+    t->b_ptr[v] = dhc_lp_at(b, panel, dhc_lp_i64(b, v * d->lanes));
+    t->b_mask[v] = NULL;
+  }
+}
+
+void dhc_tpl_dot(const DhcTplInput *in, DhcLp *b) {
+  Dot d = {.b = b, .s = in->spec};
+  dhc_tpl_init(&d.cx, in, b);
+  if (b->refused) return;
+  if (!find_roles(&d)) {
+    dhc_tpl_row(in, b); /* no columns to tile: loops over the definition */
+    return;
+  }
+  choose_tile(&d);
+  choose_access(&d);
+  DhcArena *a = b->arena;
+  int width = d.vectors * d.lanes;
+  d.N = d.cx.extent[d.n];
+  d.M = d.m >= 0 ? d.cx.extent[d.m] : dhc_lp_i64(b, 1);
+  d.K = dhc_tpl_count(&d.cx, d.red);
+  dhc_dimprog m_prog = d.m >= 0 ? dhc_tpl_extent_prog(&d.cx, d.m) : dhc_prog_const(a, 1);
+  dhc_dimprog blocks = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(&d.cx, d.n), dhc_prog_const(a, width));
+  dhc_dimprog chunks = dhc_prog_op(a, DHC_DIM_CEILDIV, m_prog, dhc_prog_const(a, d.rows * d.tiles));
+  dhc_dimprog per_outer = dhc_prog_op(a, DHC_DIM_MUL, blocks, chunks);
+  dhc_dimprog n_tasks = dhc_prog_op(a, DHC_DIM_MUL, dhc_tpl_count_prog(&d.cx, d.outer), per_outer);
+  dhc_dimprog b_bytes = d.direct_b ? dhc_prog_const(a, 0) : panel_bytes(&d, width);
+  dhc_dimprog a_bytes = d.direct_a ? dhc_prog_const(a, 0) : panel_bytes(&d, A_PITCH);
+  b->scratch_bytes = dhc_prog_op(a, DHC_DIM_ADD, b_bytes, a_bytes);
+
+  DhcLv n_blocks = dhc_lp_prog(b, blocks), n_chunks = dhc_lp_prog(b, chunks), n_per = dhc_lp_prog(b, per_outer);
+  DhcLv b_elements = d.direct_b ? dhc_lp_i64(b, 0) : dhc_lp_mulc(b, dhc_lp_addc(b, d.K, d.lanes), width);
+  DhcLv task = dhc_lp_tasks(b, n_tasks);
+  DhcLv within = dhc_lp_urem(b, task, n_per);
+  DhcLv col0 = dhc_lp_mulc(b, dhc_lp_udiv(b, within, n_chunks), width);
+  DhcLv row_first = dhc_lp_mulc(b, dhc_lp_urem(b, within, n_chunks), d.rows * d.tiles);
+  DhcLv row_end = dhc_lp_min(b, d.M, dhc_lp_addc(b, row_first, d.rows * d.tiles));
+  (void)n_blocks;
+  DhcTplMark mark = dhc_tpl_push(&d.cx);
+  DhcTplRows outer = dhc_tpl_rows(&d.cx, d.outer, dhc_lp_udiv(b, task, n_per));
+  dhc_tpl_rows_bind(&d.cx, &outer);
+  Tile t = {0};
+  column_block(&d, &t, col0);
+  if (!d.direct_a) t.a_panel = dhc_lp_at(b, dhc_lp_scratch(b, DHC_F32, 0), b_elements);
+  t.row0 = dhc_lp_for(b, row_first, row_end, d.rows);
+  row_tile(&d, &t, col0, row_end);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&d.cx, &mark);
+  dhc_lp_end(b);
+}

@@ -1,0 +1,195 @@
+/* Spatial dimensions of convolutions and their planes in scratch. */
+#include "backends/loop/tpl_space.h"
+
+int dhc_space_terms(const DhcOperand *p, int *term) {
+  int n = 0;
+  for (int t = 0; t < p->n_terms; t++) {
+    if (p->term[t].index >= 0) return -1;
+    if (!p->term[t].guarded) continue;
+    if (n == 2) return -1;
+    term[n++] = t;
+  }
+  return n;
+}
+
+bool dhc_space_read(const DhcTplCx *cx, int o, int t, uint32_t contracted, bool taps_out,
+                    DhcSpace *d) {
+  const DhcSpec *s = cx->s;
+  *d = (DhcSpace){.term = t, .out = -1, .window = -1, .tap = -1, .per_out = 1, .n_window = 1,
+                  .stride = 1, .div = 1, .n_taps = 1};
+  if (t < 0) return true;
+  const DhcTerm *e = &s->operand[o].term[t];
+  d->div = e->div;
+  int64_t out_coef = 0, window_coef = 0;
+  for (int i = 0; i < e->n_axes; i++) {
+    int a = e->axis[i];
+    bool red = contracted >> a & 1, par = s->axis[a].role == DHC_AXIS_PAR;
+    if (taps_out ? par : red) { /* a tap */
+      if (d->tap >= 0 || s->axis[a].extent < 1) return false;
+      d->tap = a;
+      d->dilation = e->coef[i];
+      d->n_taps = s->axis[a].extent;
+    } else if (par || red) {
+      if (d->out >= 0) return false;
+      d->out = a;
+      out_coef = e->coef[i];
+    } else {
+      if (d->window >= 0 || s->axis[a].extent < 1) return false;
+      d->window = a;
+      window_coef = e->coef[i];
+      d->n_window = s->axis[a].extent;
+    }
+  }
+  d->stride = d->window >= 0 ? window_coef : d->out >= 0 ? out_coef : 1;
+  if (d->stride < 1) return false;
+  if (d->out >= 0) {
+    if (out_coef < 1 || out_coef % d->stride) return false;
+    d->per_out = out_coef / d->stride;
+  }
+  int64_t reach = d->dilation * (d->n_taps - 1);
+  d->lo = reach < 0 ? reach : 0;
+  d->hi = reach > 0 ? reach : 0;
+  return true;
+}
+
+DhcLv dhc_space_outs(DhcTplCx *cx, const DhcSpace *d) {
+  return d->out >= 0 ? cx->extent[d->out] : dhc_lp_i64(cx->b, 1);
+}
+
+dhc_dimprog dhc_space_outs_prog(const DhcTplCx *cx, const DhcSpace *d) {
+  return d->out >= 0 ? dhc_tpl_extent_prog(cx, d->out) : dhc_prog_const(cx->b->arena, 1);
+}
+
+DhcLv dhc_space_places(DhcTplCx *cx, const DhcSpace *d, DhcLv outs) {
+  DhcLv n = dhc_lp_mulc(cx->b, dhc_lp_addc(cx->b, outs, -1), d->per_out);
+  return dhc_lp_addc(cx->b, n, d->n_window);
+}
+
+dhc_dimprog dhc_space_places_prog(const DhcTplCx *cx, const DhcSpace *d, dhc_dimprog outs) {
+  DhcArena *a = cx->b->arena;
+  dhc_dimprog n = dhc_prog_op(a, DHC_DIM_ADD, outs, dhc_prog_const(a, -1));
+  n = dhc_prog_op(a, DHC_DIM_MUL, n, dhc_prog_const(a, d->per_out));
+  return dhc_prog_op(a, DHC_DIM_ADD, n, dhc_prog_const(a, d->n_window));
+}
+
+/* ---- copying ------------------------------------------------------------------------- */
+
+/* x / div for values of which only multiples of div count; *ok says which do. */
+static DhcLv divide(DhcLp *b, DhcLv x, int64_t div, DhcLv *ok) {
+  DhcLv zero = dhc_lp_i64(b, 0), d = dhc_lp_i64(b, div);
+  *ok = dhc_lp_ge(b, x, zero);
+  if (div == 1) return x;
+  DhcLv rest;
+  if ((div & (div - 1)) == 0) {
+    int shift = 0;
+    while (1 << shift < div) shift++;
+    rest = dhc_lp_and(b, x, dhc_lp_i64(b, div - 1));
+    x = dhc_lp_ew2(b, DHC_OP_SHR, x, dhc_lp_i64(b, shift));
+  } else {
+    rest = dhc_lp_ew2(b, DHC_OP_REM, x, d);
+    x = dhc_lp_ew2(b, DHC_OP_FLOORDIV, x, d);
+  }
+  *ok = dhc_lp_and(b, *ok, dhc_lp_eq(b, rest, zero));
+  return x;
+}
+
+/* lanes l with 0 <= x + l < limit */
+static DhcLv lanes_inside(DhcLp *b, DhcLv x, DhcLv limit, int lanes) {
+  DhcLv zero = dhc_lp_i64(b, 0), top = dhc_lp_i64(b, lanes);
+  DhcLv lo = dhc_lp_min(b, dhc_lp_max(b, dhc_lp_sub(b, zero, x), zero), top);
+  DhcLv hi = dhc_lp_max(b, dhc_lp_min(b, dhc_lp_sub(b, limit, x), top), zero);
+  DhcLv l = dhc_lp_iota(b, DHC_I32, lanes);
+  return dhc_lp_and(b, dhc_lp_ge(b, l, dhc_lp_cast(b, lo, DHC_I32)),
+                    dhc_lp_lt(b, l, dhc_lp_cast(b, hi, DHC_I32)));
+}
+
+static bool by_rows(const DhcFill *f) { return f->y_step == 1 && f->y->div == 1; }
+
+static bool side_by_side(const DhcFill *f) {
+  return f->x_step == 1 && f->x->div == 1 &&
+         f->cx->s->operand[f->operand].term[f->x->term].unit;
+}
+
+static void plane_lanes(DhcFill *f, int k) {
+  DhcLp *b = f->cx->b;
+  int o = f->operand, t = f->x->term;
+  DhcLv start = dhc_lp_add(b, dhc_lp_mulc(b, f->column, f->x_step), f->cx->offset[o][t]);
+  start = dhc_lp_addc(b, start, f->x_shift[k]);
+  if (side_by_side(f)) {
+    f->index[k] = start;
+    f->mask[k] = dhc_lp_and(b, f->store_mask, lanes_inside(b, start, f->cx->limit[o][t], f->lanes));
+    return;
+  }
+  DhcLv ok, lane = dhc_lp_mul(b, dhc_lp_iota(b, DHC_I64, f->lanes), dhc_lp_i64(b, f->x_step));
+  DhcLv x = divide(b, dhc_lp_add(b, lane, start), f->x->div, &ok);
+  ok = dhc_lp_and(b, ok, dhc_lp_lt(b, x, f->cx->limit[o][t]));
+  f->mask[k] = dhc_lp_and(b, f->store_mask, ok);
+  f->index[k] = dhc_lp_mul(b, x, f->cx->stride[o][t]);
+}
+
+void dhc_fill_begin(DhcFill *f) {
+  DhcLp *b = f->cx->b;
+  DhcLv zero = dhc_lp_i64(b, 0);
+  if (f->y->term < 0) {
+    f->first = zero;
+    f->last = f->rows;
+  } else if (by_rows(f)) {
+    DhcLv top = dhc_lp_sub(b, zero, dhc_lp_addc(b, f->y_offset, f->y_shift));
+    DhcLv end = dhc_lp_add(b, top, f->cx->limit[f->operand][f->y->term]);
+    f->first = dhc_lp_min(b, dhc_lp_max(b, top, zero), f->rows);
+    f->last = dhc_lp_max(b, dhc_lp_min(b, end, f->rows), f->first);
+  }
+  f->column = dhc_lp_for(b, zero, f->columns, f->lanes);
+  f->store_mask = dhc_lp_tail(b, f->column, f->columns, f->lanes);
+  for (int k = 0; k < f->n_planes; k++) plane_lanes(f, k);
+}
+
+void dhc_fill_end(DhcFill *f) { dhc_lp_end(f->cx->b); }
+
+/* from: where the row's x index 0 lies, in elements; NULL: a row of zeros */
+static void copy_row(DhcFill *f, DhcLv to, DhcLv row, DhcLv from, DhcLv ok) {
+  DhcLp *b = f->cx->b;
+  DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, row, f->columns), f->column);
+  for (int k = 0; k < f->n_planes; k++) {
+    DhcLv v = dhc_lp_zero(b, DHC_F32, f->lanes), ptr = f->cx->pointer[f->operand];
+    if (from) {
+      DhcLv mask = ok ? dhc_lp_and(b, f->mask[k], dhc_lp_splat(b, ok, f->lanes)) : f->mask[k];
+      v = side_by_side(f) ? dhc_lp_mload(b, ptr, dhc_lp_add(b, from, f->index[k]), f->lanes, mask)
+                          : dhc_lp_gather(b, dhc_lp_at(b, ptr, from), f->index[k], mask);
+    }
+    DhcLv plane = dhc_lp_mul(b, f->pitch, dhc_lp_i64(b, k));
+    dhc_lp_mstore(b, to, dhc_lp_add(b, at, plane), v, f->store_mask);
+  }
+}
+
+static void zero_rows(DhcFill *f, DhcLv to, DhcLv first, DhcLv last) {
+  DhcLv r = dhc_lp_for(f->cx->b, first, last, 1);
+  copy_row(f, to, r, NULL, NULL);
+  dhc_lp_end(f->cx->b);
+}
+
+void dhc_fill_rows(DhcFill *f, DhcLv to) {
+  DhcLp *b = f->cx->b;
+  int o = f->operand, t = f->y->term;
+  DhcLv base = dhc_tpl_base(f->cx, o), zero = dhc_lp_i64(b, 0);
+  if (t < 0) {
+    DhcLv r = dhc_lp_for(b, zero, f->rows, 1);
+    copy_row(f, to, r, base, NULL);
+    dhc_lp_end(b);
+    return;
+  }
+  DhcLv shift = dhc_lp_addc(b, f->y_offset, f->y_shift), stride = f->cx->stride[o][t];
+  if (by_rows(f)) {
+    zero_rows(f, to, zero, f->first);
+    DhcLv r = dhc_lp_for(b, f->first, f->last, 1);
+    copy_row(f, to, r, dhc_lp_add(b, base, dhc_lp_mul(b, dhc_lp_add(b, r, shift), stride)), NULL);
+    dhc_lp_end(b);
+    zero_rows(f, to, f->last, f->rows);
+    return;
+  }
+  DhcLv r = dhc_lp_for(b, zero, f->rows, 1), ok;
+  DhcLv y = divide(b, dhc_lp_add(b, dhc_lp_mulc(b, r, f->y_step), shift), f->y->div, &ok);
+  ok = dhc_lp_and(b, ok, dhc_lp_lt(b, y, f->cx->limit[o][t]));
+  copy_row(f, to, r, dhc_lp_add(b, base, dhc_lp_mul(b, y, stride)), ok);
+  dhc_lp_end(b);
+}

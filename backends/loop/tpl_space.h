@@ -1,0 +1,60 @@
+/* Spatial dimensions of a convolution operand: the guarded terms of its address, and
+ * copying what they reach into planes in scratch, zeros where the guard says so, so that
+ * the loops over taps need no guards. Shared by the convolution templates. */
+#ifndef DHC_BACKENDS_LOOP_TPL_SPACE_H
+#define DHC_BACKENDS_LOOP_TPL_SPACE_H
+
+#include "backends/loop/tpl.h"
+
+/* One guarded term:  index = (stride * place + dilation * tap + offset) / div,
+ *                    place = per_out * out + window. */
+typedef struct DhcSpace {
+  int term;               /* -1: no such dimension; then one place, one tap, index 0 */
+  int out, window, tap;   /* axes, or -1 */
+  int64_t per_out, n_window;
+  int64_t stride, dilation, div;
+  int64_t n_taps;
+  int64_t lo, hi;         /* least and greatest dilation * tap */
+} DhcSpace;
+
+/* Reads term t of operand o (t -1: the absent dimension). Axes of `contracted` are taps (or,
+ * if `taps_out`, the constant parallel axes are, and contracted ones places). False: a form
+ * that has no such reading. */
+bool dhc_space_read(const DhcTplCx *cx, int o, int t, uint32_t contracted, bool taps_out,
+                    DhcSpace *out);
+/* Guarded terms of o that are not indexed, in order; -1 if there are others or over two. */
+int dhc_space_terms(const DhcOperand *p, int *term);
+
+/* Number of places for `outs` steps of the out axis, as value and as program. */
+DhcLv dhc_space_places(DhcTplCx *cx, const DhcSpace *d, DhcLv outs);
+dhc_dimprog dhc_space_places_prog(const DhcTplCx *cx, const DhcSpace *d, dhc_dimprog outs);
+/* Extent of the out axis (1 if absent). */
+DhcLv dhc_space_outs(DhcTplCx *cx, const DhcSpace *d);
+dhc_dimprog dhc_space_outs_prog(const DhcTplCx *cx, const DhcSpace *d);
+
+enum { DHC_SPACE_MAX_PLANES = 16 };
+
+/* Copying rows. Row r, column i of plane k is the operand's element at
+ *   y index (y_step * r + y_shift + y_offset) / div,  x index (x_step * i + x_shift[k] + offset) / div
+ * or 0 outside. Plane k begins k * pitch elements after the destination, rows are `columns`
+ * apart. All but `y_offset` (the term's offset plus whatever the caller adds) is set before
+ * begin. */
+typedef struct DhcFill {
+  DhcTplCx *cx;
+  int operand;
+  const DhcSpace *y, *x;
+  int lanes, n_planes;
+  int64_t y_step, x_step, y_shift, x_shift[DHC_SPACE_MAX_PLANES];
+  DhcLv y_offset, rows, columns, pitch;
+  /* set by begin */
+  DhcLv column, store_mask, mask[DHC_SPACE_MAX_PLANES], index[DHC_SPACE_MAX_PLANES];
+  DhcLv first, last; /* rows inside the guard, where y_step and div are 1 */
+} DhcFill;
+
+/* Opens a loop over vectors of columns; then any loops of the caller's with dhc_fill_rows
+ * inside (axes of the plain terms bound); then end. */
+void dhc_fill_begin(DhcFill *f);
+void dhc_fill_rows(DhcFill *f, DhcLv to);
+void dhc_fill_end(DhcFill *f);
+
+#endif
