@@ -124,7 +124,7 @@ static void run_call(Exec *x, int item) {
   dhc_arena_init(&arena);
   dhc_arena_init(&scratch);
   for (int d = 0; d < it->n_dims; d++) dims[d] = dhc_bound_item_dims(x->bound, item)[d];
-  double *f[DHC_SPEC_MAX_OPERANDS];
+  double *f[DHC_SPEC_MAX_OPERANDS], *before[DHC_SPEC_MAX_OPERANDS];
   for (int o = 0; o < s->n_operands; o++) {
     int64_t size = dhc_dtype_bytes(s->operand[o].dtype), at = place_of(x, &it->refs[o]);
     n[o] = dhc_bound_buffer_bytes(x->bound, it->refs[o].buffer) / size;
@@ -138,6 +138,7 @@ static void run_call(Exec *x, int item) {
       else
         in[e] = c[e * size].i;
     }
+    before[o] = dhc_arena_dup(&arena, f[o], sizeof(double) * (size_t)(n[o] + 1));
     ptr[o] = f[o] + at / size;
   }
   dhc_spec_interp(s, ptr, dims, &scratch);
@@ -147,10 +148,9 @@ static void run_call(Exec *x, int item) {
     Cell *c = buffer_cells(x, it->refs[o].buffer);
     bool is_float = dhc_dtype_is_float(s->operand[o].dtype);
     const int64_t *out = (const int64_t *)f[o];
-    for (int64_t e = 0; e < n[o]; e++) {
-      Cell now = {is_float ? f[o][e] : 0, is_float ? 0 : out[e]}, *was = &c[e * size];
-      if (is_float ? memcmp(&now.f, &was->f, sizeof now.f) != 0 : now.i != was->i) put(was, size, now);
-    }
+    for (int64_t e = 0; e < n[o]; e++)
+      if (memcmp(&f[o][e], &before[o][e], sizeof(double)) != 0)
+        put(&c[e * size], size, (Cell){is_float ? f[o][e] : 0, is_float ? 0 : out[e]});
   }
   dhc_arena_fini(&scratch);
   dhc_arena_fini(&arena);

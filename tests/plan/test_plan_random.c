@@ -57,6 +57,8 @@ static bool compare(const DhcPlanned *p, const DhcFunc *f, const DhcRandomGraph 
   for (int r = 0; r < f->results.n; r++) {
     if (dhc_test_same(want[r], got[r])) continue;
     fprintf(stderr, "result %d differs\n", r);
+    for (int64_t e = 0; e < want[r]->n && e < 64 && want[r]->f; e++)
+      if (want[r]->f[e] != got[r]->f[e]) fprintf(stderr, "  at %lld: want %g, got %g\n", (long long)e, want[r]->f[e], got[r]->f[e]);
     ok = false;
   }
   for (int i = 0; i < f->params.n; i++) {
