@@ -493,8 +493,9 @@ static DhcFunc *composite_vjp(DhcCx *cx, const DhcAstDecl *fn, const DhcAstModul
   inner.sig = sig;
   inner.done = inner.has_result = false;
   inner.block = NULL;
-  inner.fn = dhc_fn_begin(cx, d->name.text, DHC_FUNC_COMPOSITE, NULL, true);
+  inner.fn = dhc_fn_begin(cx, d->name.text, d->u.fn.kernel ? DHC_FUNC_COMPOSITE : DHC_FUNC_UNIT, NULL, true);
   DhcFunc *v = inner.fn->f;
+  v->kernel = d->u.fn.kernel;
   for (int i = 0; i < f->symbols.n; i++) {
     DHC_PUSH(v->module->arena, &v->symbols, f->symbols.at[i]);
     DHC_PUSH(v->module->arena, &inner.fn->symbols, f->symbols.at[i]);
