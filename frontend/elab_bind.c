@@ -189,14 +189,9 @@ static void apply_dotted(DhcCx *cx, DhcBounds *args, const DhcAstParam *p, DhcVa
       dhc_err(cx, "E0303", b->span, "'%s' is no layer: '%s' reaches into nothing", p->name.text, b->name);
       continue;
     }
-    DhcClosure *c = DHC_NEW(dhc_cx_arena(cx), DhcClosure);
-    c->decl = v->layer->decl;
-    c->file = v->layer->file;
-    for (int k = 0; k < v->layer->args.n; k++) DHC_PUSH(dhc_cx_arena(cx), &c->args, v->layer->args.at[k]);
     DhcBound inner = *b;
     inner.name = dhc_intern(cx->e->strings, b->name + n + 1);
-    DHC_PUSH(dhc_cx_arena(cx), &c->args, inner);
-    v->layer = c;
+    v->layer = dhc_closure_with(dhc_cx_arena(cx), v->layer, &inner, 1);
   }
 }
 

@@ -421,15 +421,9 @@ static DhcVal apply_layer(DhcCx *cx, const DhcClosure *c, const DhcAstArgs *args
   bool ok;
   DhcArg *a = dhc_eval_args(cx, args, &c->decl->u.layer.params, &ok);
   if (!ok) return dhc_v_error();
-  DhcClosure *n = DHC_NEW(dhc_cx_arena(cx), DhcClosure);
-  n->decl = c->decl;
-  n->file = c->file;
-  for (int i = 0; i < c->args.n; i++) DHC_PUSH(dhc_cx_arena(cx), &n->args, c->args.at[i]);
-  for (int i = 0; i < args->n; i++) {
-    DhcBound b = {.name = a[i].name, .value = a[i].value, .span = a[i].span};
-    DHC_PUSH(dhc_cx_arena(cx), &n->args, b);
-  }
-  return (DhcVal){.kind = DHC_V_LAYER, .layer = n};
+  DhcBound *more = DHC_NEW_N(dhc_cx_arena(cx), DhcBound, args->n + 1);
+  for (int i = 0; i < args->n; i++) more[i] = (DhcBound){.name = a[i].name, .value = a[i].value, .span = a[i].span};
+  return (DhcVal){.kind = DHC_V_LAYER, .layer = dhc_closure_with(dhc_cx_arena(cx), c, more, args->n)};
 }
 
 static DhcVal apply(DhcCx *cx, DhcVal callee, const DhcAstExpr *e) {

@@ -201,6 +201,12 @@ static DhcFunc *find_version(DhcModel *m, const DhcEntryRequest *r, const DhcRun
   return NULL;
 }
 
+bool dhc_model_seal(DhcModel *m) {
+  dhc_module_merge_units(m->module);
+  dhc_module_sort(m->module);
+  return dhc_verify(m->module, DHC_STAGE_GRAPH, "elaboration");
+}
+
 DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *r) {
   DhcScope scope = {0};
   DhcRun run = {.request = r, .training = r->training, .streaming = r->streaming};
@@ -235,9 +241,7 @@ DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *r) {
     m->module->funcs.n = n_funcs; /* nothing half-made stays */
     return NULL;
   }
-  dhc_module_merge_units(m->module);
-  dhc_module_sort(m->module);
-  if (!dhc_verify(m->module, DHC_STAGE_GRAPH, "elaboration")) return NULL;
+  if (!m->batch && !dhc_model_seal(m)) return NULL;
   DhcVersion v = {.entry = it->u.entry.sig.name.text, .training = r->training, .func = f, .n_runs = n_runs};
   memcpy(v.run_rank, ranks, sizeof v.run_rank);
   DHC_PUSH(m->e->arena, &m->versions, v);

@@ -199,6 +199,7 @@ struct DhcModel {
   const DhcAstDecl *recipe_decl;
   int64_t param_bytes;
   DHC_VEC(DhcPendingInit) pending;
+  bool batch; /* many entries follow: merging and verifying wait for dhc_model_seal */
 };
 
 /* ---- functions under construction (elab_fn.c) -------------------------------------------- */
@@ -369,6 +370,8 @@ const DhcAstItem *dhc_inst_entry(const DhcInst *inst, const char *name);
 DhcVal dhc_eval_name(DhcCx *cx, const char *name, DhcSpan at);
 DhcVal dhc_eval_member_of(DhcCx *cx, DhcInst *inst, const char *name, DhcSpan at, bool report);
 DhcVal dhc_member_value(DhcCx *cx, DhcInst *inst, DhcMember *m, DhcSpan at);
+/* A copy of c with one more argument; a named one replaces its namesake. */
+DhcClosure *dhc_closure_with(DhcArena *a, const DhcClosure *c, const DhcBound *more, int n);
 void dhc_report_unknown(DhcCx *cx, const char *what, const char *name, DhcSpan at);
 
 /* ---- expressions (elab_expr.c, elab_arith.c) --------------------------------------------------------- */
@@ -455,6 +458,8 @@ int dhc_builtin_names(const char **out, int max);
 DhcInst *dhc_instantiate(DhcCx *cx, DhcClosure *c, const char *path, const char *name,
                          const char *index, DhcInst *parent, DhcSpan at);
 bool dhc_run_initialisers(DhcModel *m);
+/* Equal units merged, callees first, verified. */
+bool dhc_model_seal(DhcModel *m);
 bool dhc_bind_hypers(DhcCx *cx, DhcInst *inst, DhcBounds *args, DhcSpan at);
 /* Bounds of a preset, variant or recipe, or of --set, for the parameters of `root`. */
 bool dhc_setting_value(DhcCx *cx, const DhcAstParams *params, const char *key, const DhcAstExpr *value,

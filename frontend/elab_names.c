@@ -185,6 +185,19 @@ static DhcVal file_const(DhcCx *cx, const DhcAstDecl *d, const DhcAstModule *fil
   return v;
 }
 
+DhcClosure *dhc_closure_with(DhcArena *a, const DhcClosure *c, const DhcBound *more, int n) {
+  DhcClosure *r = DHC_NEW(a, DhcClosure);
+  r->decl = c->decl;
+  r->file = c->file;
+  for (int i = 0; i < c->args.n; i++) {
+    bool replaced = false;
+    for (int k = 0; k < n; k++) replaced = replaced || (more[k].name && more[k].name == c->args.at[i].name);
+    if (!replaced) DHC_PUSH(a, &r->args, c->args.at[i]);
+  }
+  for (int k = 0; k < n; k++) DHC_PUSH(a, &r->args, more[k]);
+  return r;
+}
+
 static DhcVal layer_value(DhcCx *cx, const DhcAstDecl *d, const DhcAstModule *file) {
   DhcClosure *c = DHC_NEW(dhc_cx_arena(cx), DhcClosure);
   c->decl = d;

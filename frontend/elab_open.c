@@ -139,11 +139,13 @@ bool dhc_elab_check(DhcElab *e) {
       roots++;
       DhcModelRequest r = {.root = d->name.text};
       DhcModel *model = dhc_elab_model(e, &r);
+      if (model) model->batch = true;
       for (int k = 0; model && k < model->root->entries.n; k++)
         for (int training = 0; training < 2; training++) {
           DhcEntryRequest q = {.name = model->root->entries.at[k]->u.entry.sig.name.text, .training = training};
           if (!dhc_model_entry(model, &q)) break;
         }
+      if (model) dhc_model_seal(model);
     }
   return e->diags->n_errors == before;
 }
