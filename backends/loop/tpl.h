@@ -67,6 +67,10 @@ typedef struct DhcTplCx {
   int depth;                         /* number of dhc_tpl_push without pop */
   DhcLv carried[DHC_SPEC_MAX_NODES]; /* SCAN node over state axes: its values now, a buffer of
                                         vectors over those axes, or NULL */
+  /* Asked for a fold's value at the bound axes before its loops are built; NULL from it: not
+   * one of its own. */
+  DhcLv (*provide)(struct DhcTplCx *cx, int n, void *arg);
+  void *provide_arg;
 } DhcTplCx;
 
 void dhc_tpl_init(DhcTplCx *cx, const DhcTplInput *in, DhcLp *b);

@@ -372,7 +372,9 @@ DhcLv dhc_tpl_eval(DhcTplCx *cx, int n) {
   if (cx->value[n]) return cx->value[n];
   if (cx->varies[n] & ~cx->bound) DHC_BUG("node %d varies over an axis that is not bound", n);
   if (cx->s->node[n].kind == DHC_SN_FOLD) {
-    dhc_tpl_fold(cx, n);
+    DhcLv own = cx->provide ? cx->provide(cx, n, cx->provide_arg) : NULL;
+    if (own) dhc_tpl_set(cx, n, own);
+    else dhc_tpl_fold(cx, n);
     return cx->value[n];
   }
   dhc_tpl_set(cx, n, make(cx, n));

@@ -61,8 +61,201 @@ static void dot_narrow(void **st) {
   }
 }
 
+/* ---- convolutions ------------------------------------------------------------------------ */
+
+typedef struct ConvShape {
+  int64_t n, c, o, h, w; /* images, channels, input plane */
+  int kh, kw, pad, stride, dilation, pool;
+  int groups;
+  bool back;      /* the input gradient */
+  bool flat;      /* one spatial dimension: w only */
+  bool no_n, no_o; /* axes of extent 1 left out, as fusion does */
+} ConvShape;
+
+static DhcTerm guarded(int n, const int *axis, const int64_t *coef, int64_t div, bool unit) {
+  DhcTerm t = {.div = div, .index = -1, .guarded = true, .unit = unit};
+  for (int i = 0; i < n; i++) { /* axes ascend */
+    if (axis[i] < 0) continue;
+    int at = t.n_axes++;
+    for (; at > 0 && t.axis[at - 1] > axis[i]; at--)
+      t.axis[at] = t.axis[at - 1], t.coef[at] = t.coef[at - 1];
+    t.axis[at] = axis[i];
+    t.coef[at] = coef[i];
+  }
+  return t;
+}
+static DhcTerm plain(int axis, bool unit) {
+  return (DhcTerm){.n_axes = 1, .axis = {axis}, .coef = {1}, .div = 1, .index = -1, .unit = unit};
+}
+
+static int64_t conv_out(int64_t n, int k, const ConvShape *f) {
+  int64_t out = (n + 2 * f->pad - (int64_t)f->dilation * (k - 1) - 1) / f->stride + 1;
+  return out / (f->pool > 1 ? f->pool : 1);
+}
+
+/* y = relu(conv(x, w) + bias), y2 = y + residual; or the window maxima of y with argmax;
+ * or, back, dx of the convolution from [n, c, h, w] planes of x. */
+static void one_conv(ConvShape f, const char *features, const int *v) {
+  SpecCase c;
+  case_init(&c, DHC_KIND_CONV);
+  c.plain = "conv_plain";
+  if (f.groups < 1) f.groups = 1;
+  int64_t in_h = f.h, in_w = f.w; /* of the loaded planes */
+  int64_t out_h = conv_out(f.h, f.kh, &f), out_w = conv_out(f.w, f.kw, &f);
+  if (f.back) in_h = out_h, in_w = out_w, out_h = f.h, out_w = f.w;
+  int g = f.groups > 1 ? case_axis(&c, DHC_AXIS_PAR, f.groups, false) : -1;
+  int n = f.no_n ? -1 : case_axis(&c, DHC_AXIS_PAR, f.n, false);
+  int o = f.no_o ? -1 : case_axis(&c, DHC_AXIS_PAR, f.o, false);
+  int y = f.flat ? -1 : case_axis(&c, DHC_AXIS_PAR, out_h, false), x = case_axis(&c, DHC_AXIS_PAR, out_w, false);
+  int wy = f.pool > 1 && !f.flat ? case_axis(&c, DHC_AXIS_RED, f.pool, true) : -1;
+  int wx = f.pool > 1 ? case_axis(&c, DHC_AXIS_RED, f.pool, true) : -1;
+  int ci = f.c > 1 ? case_axis(&c, DHC_AXIS_RED, f.c, false) : -1;
+  int ky = f.kh > 1 && !f.flat ? case_axis(&c, DHC_AXIS_RED, f.kh, true) : -1;
+  int kx = f.kw > 1 ? case_axis(&c, DHC_AXIS_RED, f.kw, true) : -1;
+  int64_t N = f.no_n ? 1 : f.n, O = f.no_o ? 1 : f.o;
+
+  int ox = case_operand(&c, DHC_F32, -1, 0, NULL);
+  int64_t plane = in_h * in_w;
+  if (f.flat) plane = in_w;
+  if (g >= 0) case_term(&c, ox, plain(g, false), f.c * plane, 0, 0);
+  if (n >= 0) case_term(&c, ox, plain(n, false), f.groups * f.c * plane, 0, 0);
+  if (ci >= 0) case_term(&c, ox, plain(ci, false), plane, 0, 0);
+  int64_t p = f.back ? 1 : (int64_t)f.stride * (f.pool > 1 ? f.pool : 1);
+  int64_t coef[3] = {p, f.back ? 1 : f.stride, f.back ? -f.dilation : f.dilation};
+  int64_t div = f.back ? f.stride : 1, offset = f.back ? f.pad : -f.pad;
+  if (!f.flat)
+    case_term(&c, ox, guarded(3, (int[]){y, wy, ky}, coef, div, false), in_w, offset, in_h);
+  case_term(&c, ox, guarded(3, (int[]){x, wx, kx}, coef, div, true), 1, offset, in_w);
+  c.size[ox] = N * f.groups * f.c * plane;
+
+  int ow = case_operand(&c, DHC_F32, -1, 0, NULL);
+  int64_t taps = f.kh * f.kw;
+  if (f.flat) taps = f.kw;
+  if (g >= 0) case_term(&c, ow, plain(g, false), O * f.c * taps, 0, 0);
+  if (o >= 0) case_term(&c, ow, plain(o, false), f.back ? taps : f.c * taps, 0, 0);
+  if (ci >= 0) case_term(&c, ow, plain(ci, false), f.back ? O * taps : taps, 0, 0);
+  if (ky >= 0) case_term(&c, ow, plain(ky, false), f.kw, 0, 0);
+  if (kx >= 0) case_term(&c, ow, plain(kx, true), 1, 0, 0);
+  c.size[ow] = f.groups * O * f.c * taps;
+
+  uint32_t red = 0, window = 0;
+  if (ci >= 0) red |= 1u << ci;
+  if (ky >= 0) red |= 1u << ky;
+  if (kx >= 0) red |= 1u << kx;
+  if (wy >= 0) window |= 1u << wy;
+  if (wx >= 0) window |= 1u << wx;
+  int d = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, red, case_load(&c, ox), case_load(&c, ow));
+  int out_axis[5], n_out = 0;
+  if (n >= 0) out_axis[n_out++] = n;
+  if (g >= 0) out_axis[n_out++] = g;
+  if (o >= 0) out_axis[n_out++] = o;
+  if (y >= 0) out_axis[n_out++] = y;
+  out_axis[n_out++] = x;
+  int bias = -1, rest = -1;
+  if (o >= 0) bias = case_operand(&c, DHC_F32, -1, 1, &o);
+  if (!window) rest = case_operand(&c, DHC_F32, -1, n_out, out_axis);
+  if (bias >= 0) d = case_ew(&c, DHC_OP_ADD, d, case_load(&c, bias), -1);
+  d = case_ew(&c, DHC_OP_MAX, d, case_const(&c, 0), -1);
+  if (window) {
+    int m = case_fold(&c, DHC_OP_REDUCE_MAX, DHC_F32, window, d, -1);
+    int arg = case_fold(&c, DHC_OP_ARGMAX, DHC_I32, window, d, -1);
+    case_operand(&c, DHC_F32, m, n_out, out_axis);
+    case_operand(&c, DHC_I32, arg, n_out, out_axis);
+  } else {
+    case_operand(&c, DHC_F32, d, n_out, out_axis);
+    case_operand(&c, DHC_F32, case_ew(&c, DHC_OP_ADD, d, case_load(&c, rest), -1), n_out, out_axis);
+  }
+  case_check(&c, features, v, 1e-4);
+  case_free(&c);
+}
+
+/* dw of the same convolution */
+static void one_dw(ConvShape f, const char *features, const int *v) {
+  SpecCase c;
+  case_init(&c, DHC_KIND_CONV_DW);
+  c.plain = "conv_dw_plain";
+  if (f.groups < 1) f.groups = 1;
+  int64_t out_h = f.flat ? 1 : conv_out(f.h, f.kh, &f), out_w = conv_out(f.w, f.kw, &f), in_h = f.flat ? 1 : f.h;
+  int kh = f.flat ? 1 : f.kh;
+  int g = f.groups > 1 ? case_axis(&c, DHC_AXIS_PAR, f.groups, false) : -1;
+  int o = f.no_o ? -1 : case_axis(&c, DHC_AXIS_PAR, f.o, false);
+  int ci = f.c > 1 ? case_axis(&c, DHC_AXIS_PAR, f.c, false) : -1;
+  int ky = kh > 1 ? case_axis(&c, DHC_AXIS_PAR, kh, true) : -1;
+  int kx = f.kw > 1 ? case_axis(&c, DHC_AXIS_PAR, f.kw, true) : -1;
+  int n = f.no_n ? -1 : case_axis(&c, DHC_AXIS_RED, f.n, false);
+  int y = f.flat ? -1 : case_axis(&c, DHC_AXIS_RED, out_h, false), x = case_axis(&c, DHC_AXIS_RED, out_w, false);
+  int64_t N = f.no_n ? 1 : f.n, O = f.no_o ? 1 : f.o, plane = in_h * f.w, out_plane = out_h * out_w;
+
+  int ox = case_operand(&c, DHC_F32, -1, 0, NULL);
+  if (g >= 0) case_term(&c, ox, plain(g, false), f.c * plane, 0, 0);
+  if (ci >= 0) case_term(&c, ox, plain(ci, false), plane, 0, 0);
+  if (n >= 0) case_term(&c, ox, plain(n, false), f.groups * f.c * plane, 0, 0);
+  if (!f.flat)
+    case_term(&c, ox, guarded(2, (int[]){ky, y}, (int64_t[]){f.dilation, f.stride}, 1, false), f.w, -f.pad, in_h);
+  case_term(&c, ox, guarded(2, (int[]){kx, x}, (int64_t[]){f.dilation, f.stride}, 1, true), 1, -f.pad, f.w);
+  c.size[ox] = N * f.groups * f.c * plane;
+
+  int oy = case_operand(&c, DHC_F32, -1, 0, NULL);
+  if (g >= 0) case_term(&c, oy, plain(g, false), O * out_plane, 0, 0);
+  if (o >= 0) case_term(&c, oy, plain(o, false), out_plane, 0, 0);
+  if (n >= 0) case_term(&c, oy, plain(n, false), f.groups * O * out_plane, 0, 0);
+  if (y >= 0) case_term(&c, oy, plain(y, false), out_w, 0, 0);
+  case_term(&c, oy, plain(x, true), 1, 0, 0);
+  c.size[oy] = N * f.groups * O * out_plane;
+
+  uint32_t red = 1u << x;
+  if (n >= 0) red |= 1u << n;
+  if (y >= 0) red |= 1u << y;
+  int d = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, red, case_load(&c, ox), case_load(&c, oy));
+  int out_axis[5], n_out = 0, all[] = {g, o, ci, ky, kx};
+  for (int i = 0; i < 5; i++)
+    if (all[i] >= 0) out_axis[n_out++] = all[i];
+  case_operand(&c, DHC_F32, d, n_out, out_axis);
+  case_check(&c, features, v, 2e-3); /* a chain of thousands; the bits are checked, too */
+  case_free(&c);
+}
+
+static void conv_shapes(void **st) {
+  (void)st;
+  static const ConvShape shapes[] = {
+      {.n = 2, .c = 3, .o = 16, .h = 28, .w = 28, .kh = 3, .kw = 3, .pad = 1},
+      {.n = 1, .c = 1, .o = 9, .h = 28, .w = 28, .kh = 3, .kw = 3, .pad = 1},
+      {.n = 1, .c = 5, .o = 33, .h = 1, .w = 1, .kh = 3, .kw = 3, .pad = 1},
+      {.n = 70, .c = 2, .o = 3, .h = 1, .w = 1, .kh = 3, .kw = 3, .pad = 1},
+      {.n = 3, .c = 33, .o = 2, .h = 3, .w = 5, .kh = 3, .kw = 3, .pad = 1},
+      {.n = 5, .c = 6, .o = 17, .h = 7, .w = 7, .kh = 3, .kw = 3, .pad = 1},
+      {.n = 5, .c = 6, .o = 8, .h = 7, .w = 7, .kh = 3, .kw = 3, .pad = 0},
+      {.n = 5, .c = 6, .o = 8, .h = 4, .w = 4, .kh = 3, .kw = 3, .pad = 3},
+      {.n = 2, .c = 4, .o = 8, .h = 9, .w = 17, .kh = 5, .kw = 5, .pad = 2},
+      {.n = 2, .c = 4, .o = 8, .h = 9, .w = 17, .kh = 3, .kw = 3, .pad = 2, .dilation = 2},
+      {.n = 2, .c = 4, .o = 8, .h = 9, .w = 17, .kh = 3, .kw = 3, .pad = 1, .stride = 2},
+      {.n = 2, .c = 4, .o = 8, .h = 9, .w = 17, .kh = 1, .kw = 1, .pad = 0},
+      {.n = 2, .c = 1, .o = 8, .h = 9, .w = 17, .kh = 1, .kw = 3, .pad = 1},
+      {.n = 2, .c = 4, .o = 8, .h = 9, .w = 17, .kh = 3, .kw = 1, .pad = 1},
+      {.n = 3, .c = 4, .o = 1, .h = 6, .w = 6, .kh = 3, .kw = 3, .pad = 1, .no_n = true, .no_o = true},
+      {.n = 3, .c = 1, .h = 8, .w = 20, .kh = 3, .kw = 3, .pad = 1, .no_o = true, .groups = 5, .o = 1},
+      {.n = 3, .c = 2, .h = 8, .w = 20, .kh = 3, .kw = 3, .pad = 1, .groups = 3, .o = 4},
+      {.n = 3, .c = 4, .o = 9, .h = 1, .w = 50, .kh = 1, .kw = 4, .pad = 3, .flat = true},
+      {.n = 3, .c = 40, .o = 9, .h = 64, .w = 64, .kh = 3, .kw = 3, .pad = 1}};
+  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+    for (int form = 0; form < 4; form++) {
+      ConvShape f = shapes[i];
+      if (!f.stride) f.stride = 1;
+      if (!f.dilation) f.dilation = 1;
+      f.back = form == 1;
+      f.pool = form == 2 ? 2 : form == 3 ? 3 : 1;
+      if (f.h * f.w * f.c > 100000 && form > 1) continue;
+      if (conv_out(f.w, f.kw, &f) < 1 || (!f.flat && conv_out(f.h, f.kh, &f) < 1)) continue;
+      if (getenv("CASE_NAMES")) print_message("shape %zu form %d\n", i, form);
+      if (form == 0) one_dw(f, NULL, NULL);
+      if (form == 0 && i % 4 == 1) one_dw(f, "-avx512f", NULL);
+      one_conv(f, NULL, NULL);
+      if (i % 4 == 1) one_conv(f, "-avx512f", NULL);
+    }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(dot_shapes), cmocka_unit_test(dot_large),
-                                     cmocka_unit_test(dot_narrow)};
+                                     cmocka_unit_test(dot_narrow), cmocka_unit_test(conv_shapes)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

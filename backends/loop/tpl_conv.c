@@ -1,0 +1,500 @@
+/* Template "conv": convolution and its input gradient, by planes.
+ *
+ * One DOT fold over x (a load with one or two guarded, spatial terms) and w (a plain load),
+ * contracted over channels, then the taps of the first, then of the last dimension. For a
+ * block of output rows of some images, a task copies x to scratch as
+ *
+ *   plane[channel][tap of the last dimension][row][place]      zeros where guarded off
+ *
+ * so that the pixels of all rows and images lie in one run p, and the tap (ky, kx) of pixel
+ * p is plane[c][kx][p + ky * row]: vectors over p meet neither edges nor masks. Images of a
+ * group lie below one another and share the zero rows between them. Where a row's input
+ * is no shift of the row before (a stride or a division), each (ky, kx) has its own plane.
+ * A tile is `rows` output channels times `vectors` vectors of pixels in registers;
+ *
+ *   task: outer index, group of images, block of rows, chunk of channels
+ *     fill the planes
+ *     for each tile of channels (numbers clamped to the last):
+ *       for each tile of pixels, for c, ky, kx:  acc += w[m, c, ky, kx] * plane[c][kx][p + ...]
+ *       tile to scratch; for each channel, image, row, vector: the epilogue, stores
+ *
+ * Folds over window axes (pooling) are epilogue: their elements come from the tile.
+ *
+ * Schedule: v[0] rows of a tile, v[1] vectors, v[2] lanes, v[3] tasks that a kernel should
+ * at least be cut into (by channels); 0: 8x3 of 16 lanes, 4x3 of 8, 4x2 of 4; 16 tasks. */
+#include "backends/loop/tpl_space.h"
+
+enum {
+  MAX_ROWS = 16,
+  MAX_VECTORS = 6,
+  MAX_UNROLLED_TAPS = 9,
+  FEW_PIXELS = 64,          /* images are grouped up to so many */
+  PLANE_ELEMENTS = 196608,  /* planes of a task, if a few rows allow */
+  LEAST_ROWS = 4
+};
+
+typedef struct Conv {
+  DhcTplCx cx;
+  DhcLp *b;
+  const DhcSpec *s;
+  int node;           /* the DOT fold */
+  int ox, ow;         /* operands */
+  DhcSpace y, x;
+  int c, m, image;    /* axes or -1: contracted channels, channels of the tile, images */
+  uint32_t outer;
+  bool shared;        /* rows of y serve several taps */
+  int rows, vectors, lanes, n_planes;
+  bool *needed;
+  /* sizes */
+  dhc_dimprog group, block, plane, result; /* images, out rows, elements of a plane, of a row of results */
+  DhcLv W, C, M;
+  DhcLv Plane, Result;
+  /* of a task */
+  DhcLv image0, n_images, y0, y1, H, pitch; /* pitch: rows from image to image */
+  DhcLv n_pixels, planes, results;
+  DhcLv tile_row;                           /* channel within the tile */
+  DhcLv shift[DHC_SPACE_MAX_PLANES * 8];    /* of each tap in the planes of a channel */
+} Conv;
+
+/* ---- roles --------------------------------------------------------------------------- */
+
+static int load_operand(const DhcSpec *s, int node) {
+  const DhcSpecNode *d = &s->node[node];
+  return d->kind == DHC_SN_LOAD && d->dtype == DHC_F32 && s->operand[d->operand].tag == DHC_TAG_ROW
+             ? d->operand
+             : -1;
+}
+
+/* The DOT fold; every other fold is over axes in `window` only. */
+static bool find_folds(Conv *v) {
+  const DhcSpec *s = v->s;
+  v->node = -1;
+  for (int n = 0; n < s->n_nodes; n++)
+    if (s->node[n].kind == DHC_SN_FOLD && s->node[n].op == DHC_OP_DOT_GENERAL) {
+      if (v->node >= 0 || s->node[n].dtype != DHC_F32) return false;
+      v->node = n;
+    }
+  return v->node >= 0;
+}
+
+static bool find_spaces(Conv *v) {
+  const DhcSpecNode *f = &v->s->node[v->node];
+  int term[2], n = 0;
+  for (int side = 0; side < 2; side++) {
+    v->ox = load_operand(v->s, f->a[side]);
+    v->ow = load_operand(v->s, f->a[1 - side]);
+    if (v->ox < 0 || v->ow < 0) return false;
+    n = dhc_space_terms(&v->s->operand[v->ox], term);
+    if (n > 0) break;
+  }
+  int other[2];
+  if (n < 1 || dhc_space_terms(&v->s->operand[v->ow], other) != 0) return false;
+  return dhc_space_read(&v->cx, v->ox, n == 2 ? term[0] : -1, f->axes, false, &v->y) &&
+         dhc_space_read(&v->cx, v->ox, term[n - 1], f->axes, false, &v->x) && v->x.out >= 0;
+}
+
+static uint32_t bit(int axis) { return axis < 0 ? 0 : 1u << axis; }
+
+/* The last axis of a mask, or -1. */
+static int last_axis(uint32_t mask) {
+  int a = -1;
+  for (int i = 0; i < DHC_SPEC_MAX_AXES; i++)
+    if (mask >> i & 1) a = i;
+  return a;
+}
+
+static bool find_roles(Conv *v) {
+  const DhcSpec *s = v->s;
+  if (!find_folds(v) || !find_spaces(v)) return false;
+  uint32_t taps = bit(v->y.tap) | bit(v->x.tap), red = s->node[v->node].axes & ~taps;
+  uint32_t windows = bit(v->y.window) | bit(v->x.window), par = 0;
+  v->c = last_axis(red);
+  if (red & (red - 1)) return false;
+  /* one chain: channels, then taps of y, then taps of x */
+  if (v->c > (v->y.tap >= 0 ? v->y.tap : v->x.tap >= 0 ? v->x.tap : v->c)) return false;
+  if (v->y.tap >= 0 && v->x.tap >= 0 && v->y.tap > v->x.tap) return false;
+  for (int a = 0; a < s->n_axes; a++) {
+    if (s->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
+    else if (!((s->node[v->node].axes | windows) >> a & 1)) return false;
+  }
+  for (int n = 0; n < s->n_nodes; n++)
+    if (s->node[n].kind == DHC_SN_FOLD && n != v->node && (s->node[n].axes & ~windows)) return false;
+  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++)
+    if (dhc_tpl_operand_axes(&v->cx, o) & ~par) return false;
+  uint32_t in_x = dhc_tpl_operand_axes(&v->cx, v->ox), in_w = dhc_tpl_operand_axes(&v->cx, v->ow);
+  uint32_t space = bit(v->y.out) | bit(v->x.out);
+  if (space & in_w) return false;
+  for (int t = 0; t < s->operand[v->ox].n_terms; t++) {
+    const DhcTerm *e = &s->operand[v->ox].term[t];
+    if (!e->guarded && ((space | taps | windows) >> e->axis[0] & 1)) return false;
+  }
+  v->m = last_axis(par & in_w & ~in_x);
+  v->image = last_axis(par & in_x & ~in_w & ~space);
+  v->outer = par & ~(bit(v->m) | bit(v->image) | space);
+  v->shared = v->y.stride == 1 && v->y.div == 1;
+  int64_t planes = v->x.n_taps * (v->shared ? 1 : v->y.n_taps);
+  v->n_planes = (int)planes;
+  return planes <= DHC_SPACE_MAX_PLANES && v->y.n_taps <= 8 && v->x.n_taps <= DHC_SPACE_MAX_PLANES;
+}
+
+static void choose_tile(Conv *v) {
+  const int *k = v->cx.in->schedule ? v->cx.in->schedule->v : (const int[8]){0};
+  int bytes = v->cx.in->facts ? v->cx.in->facts->vector_bytes : 16;
+  v->lanes = k[2] > 0 ? k[2] : bytes >= 64 ? 16 : bytes >= 32 ? 8 : 4;
+  v->rows = k[0] > 0 ? k[0] : bytes >= 64 ? 8 : 4;
+  v->vectors = k[1] > 0 ? k[1] : bytes >= 32 ? 3 : 2;
+  if (v->rows > MAX_ROWS) v->rows = MAX_ROWS;
+  if (v->vectors > MAX_VECTORS) v->vectors = MAX_VECTORS;
+  if (v->m < 0) v->rows = 1;
+}
+
+/* ---- sizes ----------------------------------------------------------------------------- */
+
+typedef struct Progs {
+  DhcArena *a;
+} Progs;
+static dhc_dimprog pc(Progs *p, int64_t v) { return dhc_prog_const(p->a, v); }
+static dhc_dimprog op(Progs *p, int o, dhc_dimprog x, dhc_dimprog y) { return dhc_prog_op(p->a, o, x, y); }
+static dhc_dimprog at_least(Progs *p, dhc_dimprog x, int64_t v) { return op(p, DHC_DIM_MAX, x, pc(p, v)); }
+
+static dhc_dimprog axis_prog(const Conv *v, int axis) {
+  return axis < 0 ? dhc_prog_const(v->b->arena, 1) : dhc_tpl_extent_prog(&v->cx, axis);
+}
+
+/* Images per task, out rows per task, sizes of planes. */
+static void size_blocks(Conv *v) {
+  Progs p = {v->b->arena};
+  int64_t reach = v->shared ? v->y.hi - v->y.lo : 0;
+  dhc_dimprog outs = dhc_space_outs_prog(&v->cx, &v->y);
+  dhc_dimprog H = dhc_space_places_prog(&v->cx, &v->y, outs);
+  dhc_dimprog W = dhc_space_places_prog(&v->cx, &v->x, dhc_space_outs_prog(&v->cx, &v->x));
+  W = at_least(&p, W, 1);
+  dhc_dimprog pixels = at_least(&p, op(&p, DHC_DIM_MUL, H, W), 1);
+  dhc_dimprog fit = op(&p, DHC_DIM_CEILDIV, pc(&p, FEW_PIXELS), pixels);
+  v->group = at_least(&p, op(&p, DHC_DIM_MIN, fit, axis_prog(v, v->image)), 1);
+  /* rows that fit, then blocks of equal height */
+  dhc_dimprog row = op(&p, DHC_DIM_MUL, op(&p, DHC_DIM_MUL, W, axis_prog(v, v->c)), pc(&p, v->n_planes));
+  dhc_dimprog rows = op(&p, DHC_DIM_FLOORDIV, pc(&p, PLANE_ELEMENTS), at_least(&p, row, 1));
+  rows = at_least(&p, rows, LEAST_ROWS + reach);
+  rows = op(&p, DHC_DIM_ADD, rows, pc(&p, -reach));
+  dhc_dimprog step = at_least(&p, op(&p, DHC_DIM_FLOORDIV, rows, pc(&p, v->y.per_out)), 1);
+  dhc_dimprog some = at_least(&p, outs, 1);
+  dhc_dimprog n = op(&p, DHC_DIM_CEILDIV, some, step);
+  v->block = op(&p, DHC_DIM_CEILDIV, some, n);
+  dhc_dimprog height = dhc_space_places_prog(&v->cx, &v->y, v->block);
+  dhc_dimprog pitch = op(&p, DHC_DIM_ADD, height, pc(&p, reach));
+  dhc_dimprog all = op(&p, DHC_DIM_MUL, op(&p, DHC_DIM_MUL, v->group, pitch), W);
+  /* whole vectors of the last pixels, displaced by the greatest tap */
+  all = op(&p, DHC_DIM_CEILDIV, op(&p, DHC_DIM_ADD, all, pc(&p, v->lanes)), pc(&p, v->lanes));
+  v->plane = op(&p, DHC_DIM_MUL, all, pc(&p, v->lanes));
+  v->result = v->plane;
+}
+
+static dhc_dimprog scratch_bytes(const Conv *v) {
+  Progs p = {v->b->arena};
+  dhc_dimprog n = op(&p, DHC_DIM_MUL, axis_prog(v, v->c), pc(&p, v->n_planes));
+  n = op(&p, DHC_DIM_ADD, n, pc(&p, v->rows));
+  n = op(&p, DHC_DIM_MUL, n, v->plane);
+  n = op(&p, DHC_DIM_ADD, n, pc(&p, v->lanes * (v->x.per_out + 2)));
+  return op(&p, DHC_DIM_MUL, n, pc(&p, 4));
+}
+
+/* ---- planes ------------------------------------------------------------------------------ */
+
+/* Rows between images that are zeros for both. */
+static DhcLv shared_rows(Conv *v, const DhcFill *f) {
+  DhcLp *b = v->b;
+  DhcLv zero = dhc_lp_i64(b, 0);
+  if (!v->shared || v->y.term < 0 || v->image < 0) return zero;
+  DhcLv top = dhc_lp_sub(b, zero, dhc_lp_addc(b, f->y_offset, f->y_shift));
+  DhcLv end = dhc_lp_add(b, top, v->cx.limit[v->ox][v->y.term]);
+  DhcLv bottom = dhc_lp_sub(b, f->rows, end);
+  DhcLv n = dhc_lp_min(b, dhc_lp_min(b, top, bottom), dhc_lp_i64(b, v->y.hi - v->y.lo));
+  return dhc_lp_max(b, n, zero);
+}
+
+static void fill_planes(Conv *v) {
+  DhcLp *b = v->b;
+  DhcLv zero = dhc_lp_i64(b, 0);
+  int64_t reach = v->shared ? v->y.hi - v->y.lo : 0;
+  DhcFill f = {.cx = &v->cx, .operand = v->ox, .y = &v->y, .x = &v->x, .lanes = v->lanes,
+               .n_planes = (int)v->x.n_taps, .y_step = v->y.stride, .x_step = v->x.stride,
+               .rows = dhc_lp_addc(b, v->H, reach), .columns = v->W, .pitch = v->Plane};
+  for (int k = 0; k < f.n_planes; k++) f.x_shift[k] = v->x.dilation * k;
+  f.y_offset = zero;
+  if (v->y.term >= 0) {
+    DhcLv place0 = dhc_lp_mulc(b, v->y0, v->y.per_out * v->y.stride);
+    f.y_offset = dhc_lp_add(b, v->cx.offset[v->ox][v->y.term], place0);
+  }
+  f.y_shift = v->shared ? v->y.lo : 0;
+  v->pitch = dhc_lp_sub(b, f.rows, shared_rows(v, &f));
+  DhcLv all = dhc_lp_mul(b, dhc_lp_addc(b, v->n_images, -1), v->pitch);
+  v->n_pixels = dhc_lp_mul(b, dhc_lp_add(b, all, v->H), v->W);
+
+  int64_t n_ky = v->shared ? 1 : v->y.n_taps;
+  DhcLv channel_size = dhc_lp_mulc(b, v->Plane, v->n_planes);
+  for (int64_t ky = 0; ky < n_ky; ky++) {
+    if (!v->shared) f.y_shift = v->y.dilation * ky;
+    DhcLv first = dhc_lp_mulc(b, v->Plane, ky * v->x.n_taps);
+    dhc_fill_begin(&f);
+    DhcLv c = dhc_lp_for(b, zero, v->C, 1);
+    DhcTplMark in_c = dhc_tpl_push(&v->cx);
+    if (v->c >= 0) dhc_tpl_bind(&v->cx, v->c, c);
+    DhcLv i = dhc_lp_for(b, zero, v->n_images, 1);
+    DhcTplMark in_image = dhc_tpl_push(&v->cx);
+    if (v->image >= 0) dhc_tpl_bind(&v->cx, v->image, dhc_lp_add(b, v->image0, i));
+    DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, c, channel_size), first);
+    at = dhc_lp_add(b, at, dhc_lp_mul(b, dhc_lp_mul(b, i, v->pitch), v->W));
+    dhc_fill_rows(&f, dhc_lp_at(b, v->planes, at));
+    dhc_tpl_pop(&v->cx, &in_image);
+    dhc_lp_end(b);
+    dhc_tpl_pop(&v->cx, &in_c);
+    dhc_lp_end(b);
+    dhc_fill_end(&f);
+  }
+}
+
+/* ---- the tile ------------------------------------------------------------------------------ */
+
+typedef struct Tile {
+  DhcLv w[MAX_ROWS];              /* row r of w, c and taps 0 */
+  DhcLv w_c, w_ky, w_kx;          /* steps */
+  DhcLv from;                     /* planes at the tile's first pixel */
+  DhcLpVar acc[MAX_ROWS][MAX_VECTORS];
+  int vectors;
+} Tile;
+
+/* One tap: w_at and x_at are displacements within a channel's weights and planes. */
+static void tap(Conv *v, Tile *t, DhcLv channel, DhcLv w_at, DhcLv x_at) {
+  DhcLp *b = v->b;
+  DhcLv vec[MAX_VECTORS], p = dhc_lp_at(b, channel, x_at);
+  for (int i = 0; i < t->vectors; i++)
+    vec[i] = dhc_lp_load(b, p, dhc_lp_i64(b, (int64_t)i * v->lanes), v->lanes, 0);
+  for (int r = 0; r < v->rows; r++) {
+    DhcLv w = dhc_lp_splat(b, dhc_lp_load(b, t->w[r], w_at, 1, 0), v->lanes);
+    for (int i = 0; i < t->vectors; i++)
+      dhc_lp_set(b, t->acc[r][i], dhc_lp_fma(b, w, vec[i], dhc_lp_get(b, t->acc[r][i])));
+  }
+}
+
+static void taps_of_row(Conv *v, Tile *t, DhcLv channel, DhcLv w_at, DhcLv x_at) {
+  DhcLp *b = v->b;
+  for (int64_t kx = 0; kx < v->x.n_taps; kx++)
+    tap(v, t, channel, dhc_lp_add(b, w_at, dhc_lp_mulc(b, t->w_kx, kx)),
+        dhc_lp_add(b, x_at, dhc_lp_mulc(b, v->Plane, kx)));
+}
+
+/* Displacement of the planes for tap ky of the first dimension. */
+static DhcLv row_shift(Conv *v, DhcLv ky) {
+  DhcLp *b = v->b;
+  if (!v->shared) return dhc_lp_mul(b, ky, dhc_lp_mulc(b, v->Plane, v->x.n_taps));
+  return dhc_lp_mul(b, dhc_lp_addc(b, dhc_lp_mulc(b, ky, v->y.dilation), -v->y.lo), v->W);
+}
+
+static void pixel_tile(Conv *v, Tile *t, DhcLv p, int vectors) {
+  DhcLp *b = v->b;
+  t->vectors = vectors;
+  for (int r = 0; r < v->rows; r++)
+    for (int i = 0; i < vectors; i++) t->acc[r][i] = dhc_lp_var(b, dhc_lp_zero(b, DHC_F32, v->lanes));
+  DhcLv zero = dhc_lp_i64(b, 0), size = dhc_lp_mulc(b, v->Plane, v->n_planes);
+  DhcLv start = dhc_lp_at(b, v->planes, p);
+  DhcLv c = dhc_lp_for(b, zero, v->C, 1);
+  DhcLv channel = dhc_lp_at(b, start, dhc_lp_mul(b, c, size)), w_at = dhc_lp_mul(b, c, t->w_c);
+  if (v->y.n_taps * v->x.n_taps <= MAX_UNROLLED_TAPS) {
+    for (int64_t ky = 0; ky < v->y.n_taps; ky++)
+      taps_of_row(v, t, channel, dhc_lp_add(b, w_at, dhc_lp_mulc(b, t->w_ky, ky)), v->shift[ky]);
+  } else {
+    DhcLv ky = dhc_lp_for(b, zero, dhc_lp_i64(b, v->y.n_taps), 1);
+    taps_of_row(v, t, channel, dhc_lp_add(b, w_at, dhc_lp_mul(b, t->w_ky, ky)), row_shift(v, ky));
+    dhc_lp_end(b);
+  }
+  dhc_lp_end(b);
+  for (int r = 0; r < v->rows; r++)
+    for (int i = 0; i < vectors; i++) {
+      DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, v->Result, r), dhc_lp_addc(b, p, (int64_t)i * v->lanes));
+      dhc_lp_store(b, v->results, at, dhc_lp_get(b, t->acc[r][i]), 0);
+    }
+}
+
+static DhcLv step_or_zero(Conv *v, int o, int axis) {
+  return axis < 0 ? dhc_lp_i64(v->b, 0) : dhc_tpl_step(&v->cx, o, axis);
+}
+
+static void channel_tile(Conv *v, DhcLv m0) {
+  DhcLp *b = v->b;
+  Tile t = {.w_c = step_or_zero(v, v->ow, v->c), .w_ky = step_or_zero(v, v->ow, v->y.tap),
+            .w_kx = step_or_zero(v, v->ow, v->x.tap)};
+  DhcLv base = dhc_lp_at(b, v->cx.pointer[v->ow], dhc_tpl_base(&v->cx, v->ow));
+  DhcLv step = step_or_zero(v, v->ow, v->m), last = dhc_lp_addc(b, v->M, -1);
+  for (int r = 0; r < v->rows; r++) {
+    DhcLv m = dhc_lp_min(b, dhc_lp_addc(b, m0, r), last);
+    t.w[r] = dhc_lp_at(b, base, dhc_lp_mul(b, m, step));
+  }
+  int64_t wide = (int64_t)v->vectors * v->lanes;
+  DhcLv zero = dhc_lp_i64(b, 0);
+  DhcLv whole = dhc_lp_ceildivc(b, v->n_pixels, v->lanes);
+  whole = dhc_lp_mulc(b, dhc_lp_udiv(b, whole, dhc_lp_i64(b, v->vectors)), wide);
+  pixel_tile(v, &t, dhc_lp_for(b, zero, whole, wide), v->vectors);
+  dhc_lp_end(b);
+  pixel_tile(v, &t, dhc_lp_for(b, whole, v->n_pixels, v->lanes), 1);
+  dhc_lp_end(b);
+}
+
+/* ---- epilogue --------------------------------------------------------------------------------- */
+
+/* Index of a place: out and window axes as bound. */
+static DhcLv place_of(Conv *v, const DhcSpace *d, DhcLv out0) {
+  DhcLp *b = v->b;
+  DhcLv p = dhc_lp_i64(b, 0);
+  if (d->out >= 0) p = dhc_lp_mulc(b, dhc_lp_sub(b, v->cx.index[d->out], out0), d->per_out);
+  if (d->window >= 0) p = dhc_lp_add(b, p, v->cx.index[d->window]);
+  return p;
+}
+
+/* The DOT node at the bound axes: from the tile's results, a vector over the last dimension. */
+static DhcLv result_vector(DhcTplCx *cx, int n, void *arg) {
+  Conv *v = arg;
+  DhcLp *b = cx->b;
+  if (n != v->node) return NULL;
+  DhcLv row = place_of(v, &v->y, v->y0), image = dhc_lp_i64(b, 0);
+  if (v->image >= 0) image = dhc_lp_mul(b, dhc_lp_sub(b, cx->index[v->image], v->image0), v->pitch);
+  DhcLv at = dhc_lp_mul(b, dhc_lp_add(b, row, image), v->W);
+  at = dhc_lp_add(b, at, place_of(v, &v->x, dhc_lp_i64(b, 0)));
+  at = dhc_lp_add(b, at, dhc_lp_mul(b, v->tile_row, v->Result));
+  int lanes = v->lanes;
+  if (v->x.per_out == 1) return dhc_lp_load(b, v->results, at, lanes, 0);
+  if (v->x.per_out == 2) {
+    int even[64];
+    for (int l = 0; l < lanes; l++) even[l] = 2 * l;
+    DhcLv lo = dhc_lp_load(b, v->results, at, lanes, 0);
+    DhcLv hi = dhc_lp_load(b, v->results, dhc_lp_addc(b, at, lanes), lanes, 0);
+    return dhc_lp_shuffle(b, lo, hi, even, lanes);
+  }
+  DhcLv lane = dhc_lp_mul(b, dhc_lp_iota(b, DHC_I64, lanes), dhc_lp_i64(b, v->x.per_out));
+  return dhc_lp_gather(b, v->results, dhc_lp_add(b, lane, at), NULL);
+}
+
+static void store_row(Conv *v) {
+  DhcLp *b = v->b;
+  DhcLv n = v->cx.extent[v->x.out], zero = dhc_lp_i64(b, 0);
+  DhcLv i = dhc_lp_for(b, zero, n, v->lanes);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  dhc_tpl_bind_vector(&v->cx, v->x.out, i, v->lanes, dhc_lp_tail(b, i, n, v->lanes));
+  int first = dhc_spec_n_inputs(v->s);
+  for (int o = first; o < v->s->n_operands; o++) dhc_tpl_eval(&v->cx, v->s->operand[o].stored);
+  for (int o = first; o < v->s->n_operands; o++) dhc_tpl_store(&v->cx, o);
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
+}
+
+/* A loop over an axis, bound inside, or one round if there is none. */
+static DhcTplMark open_axis(Conv *v, int axis, DhcLv lo, DhcLv hi) {
+  DhcLv i = dhc_lp_for(v->b, lo, hi, 1);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  if (axis >= 0) dhc_tpl_bind(&v->cx, axis, i);
+  dhc_tpl_hoist(&v->cx, v->needed);
+  return mark;
+}
+
+static void close_axis(Conv *v, const DhcTplMark *mark) {
+  dhc_tpl_pop(&v->cx, mark);
+  dhc_lp_end(v->b);
+}
+
+static void epilogue(Conv *v, DhcLv m0, DhcLv m_end) {
+  DhcLp *b = v->b;
+  DhcLv end = dhc_lp_min(b, dhc_lp_addc(b, m0, v->rows), m_end);
+  DhcLv m = dhc_lp_for(b, m0, end, 1);
+  DhcTplMark in_m = dhc_tpl_push(&v->cx);
+  if (v->m >= 0) dhc_tpl_bind(&v->cx, v->m, m);
+  v->tile_row = dhc_lp_sub(b, m, m0);
+  dhc_tpl_hoist(&v->cx, v->needed);
+  DhcTplMark in_image = open_axis(v, v->image, v->image0, dhc_lp_add(b, v->image0, v->n_images));
+  DhcTplMark in_y = open_axis(v, v->y.out, v->y0, v->y1);
+  store_row(v);
+  close_axis(v, &in_y);
+  close_axis(v, &in_image);
+  close_axis(v, &in_m);
+}
+
+/* ---- the kernel --------------------------------------------------------------------------------- */
+
+static void task_body(Conv *v, DhcLv m_first, DhcLv m_end) {
+  DhcLp *b = v->b;
+  v->planes = dhc_lp_scratch(b, DHC_F32, 0);
+  v->results = dhc_lp_at(b, v->planes, dhc_lp_mul(b, v->C, dhc_lp_mulc(b, v->Plane, v->n_planes)));
+  fill_planes(v);
+  for (int64_t ky = 0; ky < v->y.n_taps; ky++) v->shift[ky] = row_shift(v, dhc_lp_i64(b, ky));
+  DhcLv m0 = dhc_lp_for(b, m_first, m_end, v->rows);
+  channel_tile(v, m0);
+  epilogue(v, m0, m_end);
+  dhc_lp_end(b);
+}
+
+static DhcLv extent_or_1(Conv *v, int axis) {
+  return axis < 0 ? dhc_lp_i64(v->b, 1) : v->cx.extent[axis];
+}
+
+static void kernel(Conv *v) {
+  DhcLp *b = v->b;
+  Progs p = {b->arena};
+  const int *k = v->cx.in->schedule ? v->cx.in->schedule->v : (const int[8]){0};
+  size_blocks(v);
+  b->scratch_bytes = scratch_bytes(v);
+  dhc_dimprog images = axis_prog(v, v->image), outs = dhc_space_outs_prog(&v->cx, &v->y);
+  dhc_dimprog groups = op(&p, DHC_DIM_CEILDIV, images, v->group);
+  dhc_dimprog blocks = op(&p, DHC_DIM_CEILDIV, outs, v->block);
+  dhc_dimprog pieces = op(&p, DHC_DIM_MUL, groups, blocks);
+  dhc_dimprog tiles = op(&p, DHC_DIM_CEILDIV, axis_prog(v, v->m), pc(&p, v->rows));
+  /* chunks of channels until there are tasks enough, but never of less than 4 tiles */
+  dhc_dimprog want = op(&p, DHC_DIM_CEILDIV, pc(&p, k[3] > 0 ? k[3] : 16), at_least(&p, pieces, 1));
+  want = op(&p, DHC_DIM_MIN, want, op(&p, DHC_DIM_CEILDIV, tiles, pc(&p, 4)));
+  dhc_dimprog per_chunk = at_least(&p, op(&p, DHC_DIM_CEILDIV, tiles, at_least(&p, want, 1)), 1);
+  dhc_dimprog chunks = op(&p, DHC_DIM_CEILDIV, tiles, per_chunk);
+  dhc_dimprog per_outer = op(&p, DHC_DIM_MUL, pieces, chunks);
+  dhc_dimprog n_tasks = op(&p, DHC_DIM_MUL, dhc_tpl_count_prog(&v->cx, v->outer), per_outer);
+
+  v->C = extent_or_1(v, v->c);
+  v->M = extent_or_1(v, v->m);
+  v->W = dhc_space_places(&v->cx, &v->x, dhc_space_outs(&v->cx, &v->x));
+  v->Plane = dhc_lp_prog(b, v->plane);
+  v->Result = dhc_lp_prog(b, v->result);
+  DhcLv n_outer = dhc_lp_prog(b, per_outer), n_chunks = dhc_lp_prog(b, chunks);
+  DhcLv n_blocks = dhc_lp_prog(b, blocks), group = dhc_lp_prog(b, v->group);
+  DhcLv block = dhc_lp_prog(b, v->block), rows_per = dhc_lp_mulc(b, dhc_lp_prog(b, per_chunk), v->rows);
+  DhcLv task = dhc_lp_tasks(b, n_tasks);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  DhcTplRows outer = dhc_tpl_rows(&v->cx, v->outer, dhc_lp_udiv(b, task, n_outer));
+  dhc_tpl_rows_bind(&v->cx, &outer);
+  DhcLv t = dhc_lp_urem(b, task, n_outer);
+  DhcLv m_first = dhc_lp_mul(b, dhc_lp_urem(b, t, n_chunks), rows_per);
+  DhcLv m_end = dhc_lp_min(b, v->M, dhc_lp_add(b, m_first, rows_per));
+  t = dhc_lp_udiv(b, t, n_chunks);
+  v->y0 = dhc_lp_mul(b, dhc_lp_urem(b, t, n_blocks), block);
+  v->y1 = dhc_lp_min(b, dhc_space_outs(&v->cx, &v->y), dhc_lp_add(b, v->y0, block));
+  v->H = dhc_space_places(&v->cx, &v->y, dhc_lp_sub(b, v->y1, v->y0));
+  v->image0 = dhc_lp_mul(b, dhc_lp_udiv(b, t, n_blocks), group);
+  v->n_images = dhc_lp_min(b, group, dhc_lp_sub(b, extent_or_1(v, v->image), v->image0));
+  task_body(v, m_first, m_end);
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
+}
+
+void dhc_tpl_conv(const DhcTplInput *in, DhcLp *b) {
+  Conv *v = DHC_NEW(b->arena, Conv);
+  v->b = b;
+  v->s = in->spec;
+  dhc_tpl_init(&v->cx, in, b);
+  if (b->refused) return;
+  if (!find_roles(v)) {
+    dhc_tpl_row(in, b);
+    return;
+  }
+  choose_tile(v);
+  v->cx.provide = result_vector;
+  v->cx.provide_arg = v;
+  v->needed = DHC_NEW_N(b->arena, bool, DHC_SPEC_MAX_NODES);
+  for (int o = dhc_spec_n_inputs(v->s); o < v->s->n_operands; o++)
+    dhc_tpl_needed(v->s, v->s->operand[o].stored, v->needed);
+  kernel(v);
+}
