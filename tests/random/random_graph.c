@@ -246,7 +246,7 @@ int dhc_random_reduce(DhcRandomOptions *o, DhcRandomFails fails, void *ctx) {
 
 /* ---- comparing -------------------------------------------------------------------------- */
 
-typedef enum Outcome { SAME, INVALID, NON_FINITE, DIFFERENT, BROKEN } Outcome;
+typedef enum Outcome { SAME, INVALID, NON_FINITE, DIFFERENT, BROKEN, UNSUPPORTED } Outcome;
 
 static bool all_finite(DhcArray *const *r, int n) {
   for (int k = 0; k < n; k++)
@@ -280,6 +280,12 @@ static void print_func(DhcModule *m, DhcArena *arena, FILE *report) {
   fputs(dhc_text_str(&t), report);
 }
 
+static bool has_code(const DhcDiags *d, const char *code) {
+  for (int k = 0; code && k < d->all.n; k++)
+    if (d->all.at[k]->code && strcmp(d->all.at[k]->code, code) == 0) return true;
+  return false;
+}
+
 static Outcome try_hook(const DhcRandomOptions *o, const DhcRandomHook *hook, FILE *report) {
   DhcArena arena;
   DhcRandomGraph a, b;
@@ -299,8 +305,9 @@ static Outcome try_hook(const DhcRandomOptions *o, const DhcRandomHook *hook, FI
     if (report) print_func(a.m, &arena, report);
     bool applied = hook->apply(hook->ctx, b.m, &f);
     DhcArray **got = DHC_NEW_N(&arena, DhcArray *, f->results.n + 1);
-    if (!applied || f->results.n != a.f->results.n || !dhc_interp_run(&arena, &b.diags, f, b.args, got, NULL)) {
-      out = BROKEN;
+    if (!applied || f->results.n != a.f->results.n || 
+        !dhc_interp_run_kernels(&arena, &b.diags, f, hook->runner, b.args, got, NULL)) {
+      out = has_code(&b.diags, hook->unsupported) ? UNSUPPORTED : BROKEN;
     } else {
       out = compare(want, got, f->results.n, hook, report);
       if (out == SAME && !finite) out = NON_FINITE;
@@ -325,6 +332,7 @@ void dhc_random_check(const DhcRandomOptions *o, const DhcRandomHook *hook, DhcR
   tally->graphs++;
   tally->invalid += out == INVALID;
   tally->non_finite += out == NON_FINITE;
+  tally->unsupported += out == UNSUPPORTED;
   if (out == INVALID && report) {
     fprintf(report, "%s: seed %llu is invalid\n", hook->name, (unsigned long long)o->seed);
     try_hook(o, hook, report);

@@ -54,12 +54,14 @@ typedef struct DhcRandomHook {
   bool (*prepare)(void *ctx, DhcModule *m, DhcFunc **f);
   bool (*apply)(void *ctx, DhcModule *m, DhcFunc **f);
   void *ctx;
+  const DhcKernelRunner *runner; /* runs the kernels of the second copy, or NULL */
   double rtol; /* 0: identical bits */
+  const char *unsupported; /* code of the diagnostic that says: not done yet, no fault; or NULL */
   bool zeros;  /* but +0 and -0 count as equal */
 } DhcRandomHook;
 
 typedef struct DhcRandomTally {
-  int graphs, invalid, non_finite, mismatches;
+  int graphs, invalid, non_finite, mismatches, unsupported;
 } DhcRandomTally;
 
 /* Interprets the graph as made and after the hook (on a second copy) and compares all
