@@ -57,10 +57,15 @@ bool vjp_log1p(DhcAd *ad, DhcNode *n) {
   return dhc_ad_add(ad, n, 0, bin(ad, DHC_OP_DIV, g_of(ad, n), d));
 }
 
-/* y = tanh x: x̄ = ȳ (1 - y²) */
+/* y = tanh x: x̄ = ȳ / cosh² x = ȳ 4 e / (1 + e)², e = e^(-2|x|). Needs x: 1 - y² has lost all
+ * its digits where y rounds to 1, and an optimiser that divides by the gradient's size
+ * makes full steps of such noise. */
 bool vjp_tanh(DhcAd *ad, DhcNode *n) {
-  DhcValue *y = n->results[0];
-  return dhc_ad_add(ad, n, 0, mul(ad, g_of(ad, n), one_minus(ad, mul(ad, y, y))));
+  DhcValue *x = n->args[0];
+  DhcValue *e = un(ad, DHC_OP_EXP, mul(ad, like(ad, x, -2), un(ad, DHC_OP_ABS, x)));
+  DhcValue *d = bin(ad, DHC_OP_ADD, like(ad, x, 1), e);
+  DhcValue *slope = bin(ad, DHC_OP_DIV, mul(ad, like(ad, x, 4), e), mul(ad, d, d));
+  return dhc_ad_add(ad, n, 0, mul(ad, g_of(ad, n), slope));
 }
 
 /* y = 1 / (1 + e^-x): x̄ = ȳ y (1 - y) */
