@@ -1,3 +1,5 @@
+#include <stdlib.h>
+
 #include "tests/plan/plan_exec.h"
 
 #include <math.h>
@@ -182,6 +184,7 @@ static void run_items(Exec *x, int begin, int end, int depth) {
       case DHC_ITEM_FILL: run_fill(x, it); break;
       default: {
         int64_t count = value_of(x, it->count);
+        if (depth >= DHC_MAX_LOOP_DEPTH) abort();
         for (x->trip[depth] = 0; x->trip[depth] < count; x->trip[depth]++)
           run_items(x, i + 1, i + 1 + it->n_body, depth + 1);
         x->trip[depth] = 0;
