@@ -54,18 +54,18 @@ bool vjp_log1p(DhcAd *ad, DhcNode *n) {
   return dhc_ad_add(ad, n, 0, bin(ad, DHC_OP_DIV, g_of(ad, n), d));
 }
 
-/* y = tanh x: x̄ = ȳ (1 - y²), as 4 sigmoid(2x) sigmoid(-2x): in f32 the first form is zero where
- * y rounds to 1 and wrong in all digits near there, and Adam amplifies small gradients. */
+/* y = tanh x: x̄ = ȳ 4 s(2x) s(-2x), s the sigmoid. Not ȳ (1 - y²), which has no correct
+ * digit left where y is near 1, and an optimiser scales small gradients up. Needs x. */
 bool vjp_tanh(DhcAd *ad, DhcNode *n) {
-  DhcValue *x2 = mul(ad, like(ad, n->args[0], 2), n->args[0]);
-  DhcValue *s = mul(ad, un(ad, DHC_OP_SIGMOID, x2), un(ad, DHC_OP_SIGMOID, neg(ad, x2)));
-  return dhc_ad_add(ad, n, 0, mul(ad, g_of(ad, n), mul(ad, like(ad, s, 4), s)));
+  DhcValue *x2 = bin(ad, DHC_OP_ADD, n->args[0], n->args[0]);
+  DhcValue *d = mul(ad, un(ad, DHC_OP_SIGMOID, x2), un(ad, DHC_OP_SIGMOID, neg(ad, x2)));
+  return dhc_ad_add(ad, n, 0, mul(ad, g_of(ad, n), mul(ad, like(ad, d, 4), d)));
 }
 
-/* y = sigmoid x: x̄ = ȳ y (1 - y), with 1 - y as sigmoid(-x) for the same reason */
+/* y = 1 / (1 + e^-x): x̄ = ȳ y s(-x), s the sigmoid; 1 - y would cancel. Needs x. */
 bool vjp_sigmoid(DhcAd *ad, DhcNode *n) {
-  DhcValue *other = un(ad, DHC_OP_SIGMOID, neg(ad, n->args[0]));
-  return dhc_ad_add(ad, n, 0, mul(ad, g_of(ad, n), mul(ad, n->results[0], other)));
+  DhcValue *d = mul(ad, n->results[0], un(ad, DHC_OP_SIGMOID, neg(ad, n->args[0])));
+  return dhc_ad_add(ad, n, 0, mul(ad, g_of(ad, n), d));
 }
 
 /* y = ln(1 + e^x): x̄ = ȳ sigmoid(x) */
