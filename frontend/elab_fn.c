@@ -28,15 +28,36 @@ DhcBuilder *dhc_at(DhcCx *cx, DhcSpan at) {
   return &cx->fn->b;
 }
 
-/* Dims of an outer type in the symbols of a renaming fn: constants stay, a dim that one
- * of its symbols is bound to becomes that symbol, any other gets a new symbol. */
-static const DhcDim *rename_dim(DhcFn *fn, const DhcDim *d) {
-  if (!fn->renamed || dhc_dim_is_const(d, NULL)) return d;
-  DhcModule *m = fn->f->module;
+/* d over the symbols of a renaming fn, or NULL: a dim that a symbol is bound to becomes
+ * that symbol, also as a factor; what is left must be symbols bound one to one. */
+static const DhcDim *express(DhcFn *fn, const DhcDim *d) {
+  DhcDims *dims = fn->f->module->dims;
+  if (dhc_dim_is_const(d, NULL)) return d;
   for (int i = 0; i < fn->bound.n; i++)
-    if (fn->bound.at[i] == d) return dhc_dim_symbol(m->dims, fn->symbols.at[i]);
-  const char *name =
-      dhc_intern(m->strings, dhc_arena_printf(m->arena, "n%d", fn->symbols.n));
+    if (fn->bound.at[i] == d) return dhc_dim_symbol(dims, fn->symbols.at[i]);
+  for (int i = 0; i < fn->bound.n; i++) {
+    const DhcDim *q = dhc_dim_symbol_name(fn->bound.at[i]) ? NULL : dhc_dim_divide(dims, d, fn->bound.at[i]);
+    if (q && (q = express(fn, q))) return dhc_dim_mul(dims, q, dhc_dim_symbol(dims, fn->symbols.at[i]));
+  }
+  const char *names[32];
+  const DhcDim *to[32];
+  int n = dhc_dim_symbols(d, names, 32);
+  for (int k = 0; k < n; k++) {
+    to[k] = NULL;
+    for (int i = 0; i < fn->bound.n && !to[k]; i++)
+      if (dhc_dim_symbol_name(fn->bound.at[i]) == names[k]) to[k] = dhc_dim_symbol(dims, fn->symbols.at[i]);
+    if (!to[k]) return NULL;
+  }
+  return dhc_dim_subst(dims, d, n, names, to);
+}
+
+/* Dims of an outer type in the symbols of a renaming fn; what they cannot express gets a
+ * new symbol. */
+const DhcDim *dhc_fn_rename(DhcFn *fn, const DhcDim *d) {
+  const DhcDim *e = fn->renamed ? express(fn, d) : d;
+  if (e) return e;
+  DhcModule *m = fn->f->module;
+  const char *name = dhc_intern(m->strings, dhc_arena_printf(m->arena, "n%d", fn->symbols.n));
   DHC_PUSH(m->arena, &fn->symbols, name);
   DHC_PUSH(m->arena, &fn->bound, d);
   return dhc_dim_symbol(m->dims, name);
@@ -49,7 +70,7 @@ DhcValue *dhc_fn_import(DhcFn *fn, DhcValue *v) {
   for (int i = 0; i < fn->captures.n; i++)
     if (fn->captures.at[i].outer == outer) return fn->captures.at[i].inner;
   DhcType type = outer->type;
-  for (int i = 0; i < type.rank; i++) type.dim[i] = rename_dim(fn, type.dim[i]);
+  for (int i = 0; i < type.rank; i++) type.dim[i] = dhc_fn_rename(fn, type.dim[i]);
   DhcParamInfo info = {.name = NULL, .role = DHC_ROLE_PLAIN, .decl = -1};
   DhcCapture c = {.outer = outer, .inner = dhc_func_param(fn->f, &type, info, fn->b.span)};
   DHC_PUSH(fn->f->module->arena, &fn->captures, c);

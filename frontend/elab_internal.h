@@ -238,6 +238,8 @@ struct DhcFn {
 
 DhcFn *dhc_fn_begin(DhcCx *cx, const char *name, DhcFuncKind kind, DhcFn *outer, bool renamed);
 DhcFn *dhc_fn_root(DhcFn *fn);
+/* A dim of the outer function in fn's symbols. */
+const DhcDim *dhc_fn_rename(DhcFn *fn, const DhcDim *d);
 /* v as seen in fn: itself, or a (new) parameter. */
 DhcValue *dhc_fn_import(DhcFn *fn, DhcValue *v);
 DhcValue *dhc_fn_tensor(DhcCx *cx, int tensor);   /* parameter, buffer or table, seen in cx->fn */

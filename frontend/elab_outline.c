@@ -58,6 +58,20 @@ static bool stmts_have_unit(const DhcAstStmts *body, int depth) {
 
 bool dhc_body_has_unit(const DhcAstStmts *body) { return stmts_have_unit(body, 0); }
 
+/* ---- symbols of a function's own ------------------------------------------------------------ */
+
+static const DhcDim *own_symbol(DhcCx *cx, DhcFn *fn, const char *name, const DhcDim *bound) {
+  if (dhc_dim_is_const(bound, NULL)) return bound;
+  for (bool taken = true; taken;) {
+    taken = false;
+    for (int i = 0; i < fn->symbols.n; i++) taken = taken || fn->symbols.at[i] == name;
+    if (taken) name = dhc_intern(cx->e->strings, dhc_arena_printf(dhc_cx_arena(cx), "%s_", name));
+  }
+  DHC_PUSH(dhc_cx_arena(cx), &fn->symbols, name);
+  DHC_PUSH(dhc_cx_arena(cx), &fn->bound, bound);
+  return dhc_dim_symbol(dhc_cx_dims(cx), name);
+}
+
 /* ---- blocks --------------------------------------------------------------------------------- */
 
 static DhcCx block_frame(DhcCx *cx, DhcScope *scope, DhcFn *fn, const char *block) {
@@ -100,22 +114,98 @@ static DhcVal results_of(DhcCx *cx, DhcNode *call, int n) {
   return n == 1 ? v[0] : dhc_v_list(cx, DHC_V_TUPLE, v, n);
 }
 
-static DhcVal eval_block(DhcCx *cx, const DhcAstExpr *e, const DhcAstStmts *body, const char *block, const char *name,
-                         DhcFuncKind kind, DhcOp op) {
-  if (!cx->fn || cx->init_shape) {
-    dhc_err(cx, "E0318", e->span, "a %s stands only in entries and functions", block);
-    return dhc_v_error();
+/* ---- units polymorphic in the binders around them ---------------------------------------------- */
+
+/* The frame's own scope, where its binders stand. */
+static DhcScope *frame_scope(DhcCx *cx) {
+  DhcScope *s = cx->scope;
+  while (s->parent) s = s->parent;
+  return s;
+}
+
+/* Symbols already? Then the unit shares them as they are. */
+static bool binders_are_symbols(DhcCx *cx) {
+  for (int i = 0; cx->sig && i < cx->sig->binders.n; i++) {
+    const DhcVal *v = dhc_scope_get(frame_scope(cx), cx->sig->binders.at[i].name.text);
+    if (v && v->kind == DHC_V_DIM && !dhc_dim_symbol_name(v->dim)) return false;
+    for (int k = 0; v && v->kind == DHC_V_LIST && k < v->list.n; k++)
+      if (v->list.at[k].kind == DHC_V_DIM && !dhc_dim_symbol_name(v->list.at[k].dim)) return false;
   }
+  return true;
+}
+
+static DhcVal renamed_value(DhcCx *inner, DhcVal v) {
+  if (v.kind == DHC_V_DIM) {
+    DhcVal d = dhc_v_dim(dhc_fn_rename(inner->fn, v.dim));
+    d.name = v.name;
+    d.def = v.def;
+    return d;
+  }
+  if (v.kind != DHC_V_LIST && v.kind != DHC_V_TUPLE) return v;
+  DhcVal *at = DHC_NEW_N(dhc_cx_arena(inner), DhcVal, v.list.n + 1);
+  for (int i = 0; i < v.list.n; i++) at[i] = renamed_value(inner, v.list.at[i]);
+  v.list.at = at;
+  return v;
+}
+
+/* Every visible name, with dims in fn's symbols: binders first, so that others can be
+ * expressed by them. */
+static void rename_scope(DhcCx *inner, DhcCx *cx) {
+  for (int i = 0; cx->sig && i < cx->sig->binders.n; i++) {
+    const char *name = cx->sig->binders.at[i].name.text;
+    const DhcVal *v = dhc_scope_get(frame_scope(cx), name);
+    if (v && v->kind == DHC_V_DIM) own_symbol(inner, inner->fn, name, v->dim);
+    for (int k = 0; v && v->kind == DHC_V_LIST && k < v->list.n; k++)
+      if (v->list.at[k].kind == DHC_V_DIM)
+        own_symbol(inner, inner->fn, dhc_intern(inner->e->strings, dhc_arena_printf(dhc_cx_arena(inner), "%s%d", name, k)),
+                   v->list.at[k].dim);
+  }
+  DHC_VEC(DhcScope *) chain = {0};
+  for (DhcScope *s = cx->scope; s; s = s->parent) DHC_PUSH(dhc_cx_arena(inner), &chain, s);
+  for (int i = chain.n - 1; i >= 0; i--)
+    for (int k = 0; k < chain.at[i]->vars.n; k++)
+      dhc_scope_set(inner, chain.at[i]->vars.at[k].name, renamed_value(inner, chain.at[i]->vars.at[k].value));
+}
+
+static DhcVal block_call(DhcCx *cx, const DhcAstExpr *e, const DhcAstStmts *body, const char *block, const char *name,
+                         DhcFuncKind kind, DhcOp op, bool renamed) {
   dhc_at(cx, e->span);
-  DhcFn *fn = dhc_fn_begin(cx, name, kind, cx->fn, false);
+  DhcFn *fn = dhc_fn_begin(cx, name, kind, cx->fn, renamed);
   DhcScope scope = {0};
   DhcCx inner = block_frame(cx, &scope, fn, block);
+  if (renamed) {
+    scope.parent = NULL;
+    rename_scope(&inner, cx);
+  }
   DhcVal *out = NULL;
   int n = run_block(&inner, body, e->span, true, &out);
   if (n < 0) return dhc_v_error();
   for (int i = 0; i < n; i++) dhc_func_result(fn->f, out[i].t, NULL);
   dhc_at(cx, e->span);
   return results_of(cx, dhc_fn_call(cx, fn, op, NULL, 0), n);
+}
+
+static DhcVal eval_block(DhcCx *cx, const DhcAstExpr *e, const DhcAstStmts *body, const char *block, const char *name,
+                         DhcFuncKind kind, DhcOp op) {
+  if (!cx->fn || cx->init_shape) {
+    dhc_err(cx, "E0318", e->span, "a %s stands only in entries and functions", block);
+    return dhc_v_error();
+  }
+  if (!binders_are_symbols(cx)) {
+    /* In symbols of its own a unit is the same whatever surrounds it. Where the body needs
+     * to know how dims outside hang together, that fails: then it shares the outer symbols. */
+    DhcDiags *d = cx->e->diags;
+    int n_all = d->all.n, n_errors = d->n_errors, n_warnings = d->n_warnings, n_sites = cx->run->site_count.n;
+    int *sites = dhc_arena_dup(dhc_cx_arena(cx), cx->run->site_count.at, sizeof *sites * (size_t)n_sites);
+    DhcVal v = block_call(cx, e, body, block, name, kind, op, true);
+    if (v.kind != DHC_V_ERROR) return v;
+    d->all.n = n_all;
+    d->n_errors = n_errors;
+    d->n_warnings = n_warnings;
+    cx->run->site_count.n = cx->run->site_path.n = n_sites;
+    for (int i = 0; i < n_sites; i++) cx->run->site_count.at[i] = sites[i];
+  }
+  return block_call(cx, e, body, block, name, kind, op, false);
 }
 
 static const char *block_name(DhcCx *cx, const char *name) {
@@ -262,18 +352,6 @@ typedef struct Outline {
   DHC_VEC(DhcValue *) args; /* in the outer function, one per parameter so far */
 } Outline;
 
-static const DhcDim *own_symbol(DhcCx *cx, DhcFn *fn, const char *name, const DhcDim *bound) {
-  if (dhc_dim_is_const(bound, NULL)) return bound;
-  for (bool taken = true; taken;) {
-    taken = false;
-    for (int i = 0; i < fn->symbols.n; i++) taken = taken || fn->symbols.at[i] == name;
-    if (taken) name = dhc_intern(cx->e->strings, dhc_arena_printf(dhc_cx_arena(cx), "%s_", name));
-  }
-  DHC_PUSH(dhc_cx_arena(cx), &fn->symbols, name);
-  DHC_PUSH(dhc_cx_arena(cx), &fn->bound, bound);
-  return dhc_dim_symbol(dhc_cx_dims(cx), name);
-}
-
 /* Binders of the callee, found in `outer` as outer dims, become symbols of fn. */
 static void own_binders(DhcCx *inner, const DhcCx *outer, Outline *o) {
   for (int i = 0; i < o->sig->binders.n; i++) {
@@ -415,8 +493,9 @@ static DhcFunc *composite_vjp(DhcCx *cx, const DhcAstDecl *fn, const DhcAstModul
   inner.sig = sig;
   inner.done = inner.has_result = false;
   inner.block = NULL;
-  inner.fn = dhc_fn_begin(cx, d->name.text, DHC_FUNC_COMPOSITE, NULL, true);
+  inner.fn = dhc_fn_begin(cx, d->name.text, d->u.fn.kernel ? DHC_FUNC_COMPOSITE : DHC_FUNC_UNIT, NULL, true);
   DhcFunc *v = inner.fn->f;
+  v->kernel = d->u.fn.kernel;
   for (int i = 0; i < f->symbols.n; i++) {
     DHC_PUSH(v->module->arena, &v->symbols, f->symbols.at[i]);
     DHC_PUSH(v->module->arena, &inner.fn->symbols, f->symbols.at[i]);
