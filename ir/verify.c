@@ -285,7 +285,7 @@ bool dhc_verify(DhcModule *m, DhcStage stage, const char *after) {
   dhc_arena_init(&v.scratch);
   v.scratch.oom = m->arena->oom;
   if (place_functions(&v)) {
-    for (int i = 0; i < m->tensors.n; i++) verify_tensor(&v, i);
+    for (int i = 0; i < m->tensors.n && v.ok; i++) verify_tensor(&v, i);
     for (int i = 0; i < m->scalars.n; i++) verify_scalar(&v, i);
     /* A caller is looked at only if its callees are sound. */
     for (int i = 0; i < m->funcs.n && v.ok; i++) verify_func(&v, m->funcs.at[i]);

@@ -194,9 +194,10 @@ static bool verify_node(DhcVerifier *v, const DhcNode *n, DhcValue **defined, bo
       return dhc_verify_fail(v, f, n->span, "node %d: a param node has one result and no operands", n->id);
     if (n->prev && n->prev->op != DHC_OP_PARAM)
       return dhc_verify_fail(v, f, n->span, "node %d: a param node stands behind other nodes", n->id);
+    if (!verify_values(v, n, defined)) return false;
     if (dhc_param_index(f, n->results[0]) < 0)
       return dhc_verify_fail(v, f, n->span, "node %d: a param node is not among the parameters", n->id);
-    return verify_values(v, n, defined);
+    return true;
   }
   bool good = verify_operands(v, n, defined) && verify_attrs(v, n) && verify_stage(v, n) &&
               verify_types(v, n) && verify_update(v, n, updated);

@@ -66,6 +66,18 @@ bool dhc_ad_reverse(DhcAd *ad);
 DhcGradPair *dhc_ad_split(DhcAd *ad, DhcValue *const *cots, int n_cots,
                           DhcValue *const *cot_params, int n_cot_params);
 
+/* The backward scan's constants (vjp_scan_sums.c). plan: whether a step's share of a
+ * constant's cotangent can be taken out of the loop; if so, body gets results for what must
+ * be stacked, else NULL. build: the sum over all steps, of the constant's type, behind the
+ * scan. */
+typedef struct DhcScanShape {
+  int n_carry, n_xs, axis;
+} DhcScanShape;
+typedef struct DhcScanSum DhcScanSum;
+DhcScanSum *dhc_ad_sum_plan(DhcFunc *body, const DhcValue *share, const DhcScanShape *s);
+DhcValue *dhc_ad_sum_build(DhcBuilder *b, const DhcScanSum *s, const DhcNode *scan,
+                           const DhcType *type, int axis);
+
 /* Symbols and facts of `from` for the new function `to`. */
 void dhc_ad_copy_binders(DhcFunc *to, const DhcFunc *from);
 /* f's own symbols as dims: the `dims` attribute of a call from a function with the same. */

@@ -156,7 +156,8 @@ DhcGradPair *dhc_ad_split(DhcAd *ad, DhcValue *const *cots, int n_cots,
   Split s = {.ad = ad};
   s.need = DHC_NEW_N(ad->arena, bool, ad->f->next_value_id + 1);
   s.result = DHC_NEW_N(ad->arena, int, ad->f->next_value_id + 1);
-  for (int i = ad->src->results.n - 1; i >= 0; i--)
+  /* The last of equal results: of a scan's body that is a y, which is stacked, not a carry. */
+  for (int i = 0; i < ad->src->results.n; i++)
     s.result[ad->map[ad->src->results.at[i]->id]->id] = i + 1;
   mark(&s, cots, n_cots);
   DhcGradPair *pair = DHC_NEW(ad->arena, DhcGradPair);

@@ -216,59 +216,87 @@ static void compare(SpecCase *c, int o, const char *got, const void *ref, double
     if (pad[i] != 0x5a) fail_msg("operand %d: written past its end", o);
 }
 
+/* A template's kernel, linked into j. */
+typedef struct Linked {
+  dhc_kernel_fn fn;
+  DhcLp *p;
+} Linked;
+
+static Linked link_kernel(SpecCase *c, const DhcCpuTarget *target, DhcCpuGen *g, DhcCpuJit *j,
+                          const char *name, const DhcSchedule *schedule) {
+  const char *why = NULL;
+  DhcTplInput in = {c->s, schedule, &target->facts, &c->arena};
+  Linked r = {.p = dhc_template_build(&in, &why)};
+  if (!r.p) fail_msg("%s", why);
+  if (getenv("CASE_LOOP")) {
+    DhcText text = {.arena = &c->arena};
+    dhc_lp_print(r.p, &text);
+    puts(dhc_text_str(&text));
+  }
+  DhcCpuBytes object;
+  dhc_status s = dhc_cpu_gen_run(g, (const DhcLp *const *)&r.p, &name, 1, DHC_CPU_OBJECT, &object);
+  if (s.code) fail_msg("%s", s.message);
+  if (getenv("CASE_ASM")) {
+    DhcCpuBytes text;
+    s = dhc_cpu_gen_run(g, (const DhcLp *const *)&r.p, &name, 1, DHC_CPU_ASM, &text);
+    fwrite(text.bytes, 1, text.n_bytes, stdout);
+    free(text.bytes);
+  }
+  s = dhc_cpu_jit_add(j, object.bytes, object.n_bytes, &name, 1, &r.fn);
+  if (s.code) fail_msg("%s", s.message);
+  free(object.bytes);
+  return r;
+}
+
+static void *scratch_for(const DhcLp *p, const int64_t *dim) {
+  size_t bytes = (size_t)(case_prog(p->scratch_bytes, dim) + 127) / 64 * 64;
+  void *scratch = aligned_alloc(64, bytes);
+  memset(scratch, 0xff, bytes); /* NaN: what is read before it is written shows */
+  return scratch;
+}
+
+static void same_bits(SpecCase *c, void *const *x, void *const *y, const char *what) {
+  for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++) {
+    size_t bytes = (size_t)(size_of(c, o) * dhc_dtype_bytes(c->s->operand[o].dtype)) + PAD;
+    if (memcmp(x[o], y[o], bytes)) fail_msg("operand %d: bits depend on %s", o, what);
+  }
+}
+
 void case_check(SpecCase *c, const char *features, const int *v, double tol) {
   DhcArena *a = &c->arena;
   const char *why = NULL;
   if (!dhc_spec_verify(c->s, a, &why)) fail_msg("spec: %s", why);
   DhcCpuTarget target;
-  dhc_status s = dhc_cpu_target(a, NULL, features, &target);
-  if (s.code) fail_msg("%s", s.message);
-  DhcSchedule schedule = {.template_name = ""};
-  if (v) memcpy(schedule.v, v, sizeof schedule.v);
-  DhcTplInput in = {c->s, &schedule, &target.facts, a};
-  DhcLp *p = dhc_template_build(&in, &why);
-  if (!p) fail_msg("%s", why);
-  if (getenv("CASE_LOOP")) {
-    DhcText text = {.arena = a};
-    dhc_lp_print(p, &text);
-    puts(dhc_text_str(&text));
-  }
   DhcCpuGen *g;
-  s = dhc_cpu_gen_open(&target, &g);
-  if (s.code) fail_msg("%s", s.message);
-  const char *name = "k";
-  DhcCpuBytes object;
-  s = dhc_cpu_gen_run(g, (const DhcLp *const *)&p, &name, 1, DHC_CPU_OBJECT, &object);
-  if (s.code) fail_msg("%s", s.message);
-  if (getenv("CASE_ASM")) {
-    DhcCpuBytes text;
-    s = dhc_cpu_gen_run(g, (const DhcLp *const *)&p, &name, 1, DHC_CPU_ASM, &text);
-    fwrite(text.bytes, 1, text.n_bytes, stdout);
-    free(text.bytes);
-  }
   DhcCpuJit *j;
-  s = dhc_cpu_jit_open(&target, &j);
+  dhc_status s = dhc_cpu_target(a, NULL, features, &target);
+  if (!s.code) s = dhc_cpu_gen_open(&target, &g);
+  if (!s.code) s = dhc_cpu_jit_open(&target, &j);
   if (s.code) fail_msg("%s", s.message);
-  dhc_kernel_fn fn;
-  s = dhc_cpu_jit_add(j, object.bytes, object.n_bytes, &name, 1, &fn);
-  if (s.code) fail_msg("%s", s.message);
+  DhcSchedule schedule = {.template_name = ""}, plain = {.template_name = c->plain};
+  if (v) memcpy(schedule.v, v, sizeof schedule.v);
+  Linked k = link_kernel(c, &target, g, j, "k", &schedule);
 
   void *mem[DHC_SPEC_MAX_OPERANDS], *ref[DHC_SPEC_MAX_OPERANDS], *again[DHC_SPEC_MAX_OPERANDS];
   alloc_operands(c, mem, ref, again);
   int64_t *dim = dims_of(c);
-  int64_t n_tasks = case_prog(p->n_tasks, dim);
-  void *scratch = aligned_alloc(64, (size_t)(case_prog(p->scratch_bytes, dim) + 127) / 64 * 64);
+  int64_t n_tasks = case_prog(k.p->n_tasks, dim);
+  void *scratch = scratch_for(k.p, dim);
   dhc_spec_interp(c->s, ref, dim, a);
-  fn(mem, (const intptr_t *)dim, 0, n_tasks, scratch);
-  for (int64_t t = n_tasks - 1; t >= 0; t--) fn(again, (const intptr_t *)dim, t, t + 1, scratch);
-  for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++) {
+  k.fn(mem, (const intptr_t *)dim, 0, n_tasks, scratch);
+  for (int64_t t = n_tasks - 1; t >= 0; t--) k.fn(again, (const intptr_t *)dim, t, t + 1, scratch);
+  for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++)
     compare(c, o, mem[o], ref[o], tol);
-    size_t bytes = (size_t)(size_of(c, o) * dhc_dtype_bytes(c->s->operand[o].dtype)) + PAD;
-    if (memcmp(mem[o], again[o], bytes)) fail_msg("operand %d: bits depend on the cut", o);
+  same_bits(c, mem, again, "the cut");
+  free(scratch);
+  if (c->plain) {
+    Linked slow = link_kernel(c, &target, g, j, "plain", &plain);
+    scratch = scratch_for(slow.p, dim);
+    slow.fn(again, (const intptr_t *)dim, 0, case_prog(slow.p->n_tasks, dim), scratch);
+    same_bits(c, mem, again, "the template");
+    free(scratch);
   }
   for (int o = 0; o < c->s->n_operands; o++) free(mem[o]), free(again[o]);
-  free(scratch);
-  free(object.bytes);
   dhc_cpu_jit_close(j);
   dhc_cpu_gen_close(g);
 }

@@ -2,6 +2,7 @@
  * in double, in the order that ops.def defines, so results must be equal bit for bit. */
 #include <string.h>
 
+#include "ir/spec.h"
 #include "passes/passes.h"
 #include "tests/ops/check.h"
 
@@ -16,6 +17,18 @@ static bool same(const DhcArray *a, const DhcArray *b, int64_t *at) {
 }
 
 static int n_fused, n_skipped;
+
+/* parse(print(spec)) equals spec and prints the same. */
+static bool round_trip(const DhcOpCase *c, const DhcSpec *s) {
+  DhcText t = {.arena = c->arena}, again = {.arena = c->arena};
+  dhc_spec_print(s, &t);
+  const char *text = dhc_text_str(&t);
+  uint32_t file = dhc_sources_add(c->diags->sources, "spec", "spec", text, strlen(text)), end = 0;
+  DhcSpec *p = dhc_spec_parse(c->arena, c->diags, file, 0, &end);
+  if (!p || !dhc_spec_equal(p, s)) return false;
+  dhc_spec_print(p, &again);
+  return strcmp(text, dhc_text_str(&again)) == 0;
+}
 
 static void check(void *ctx, const DhcOpCase *c) {
   Check *k = ctx;
@@ -48,6 +61,8 @@ static void check(void *ctx, const DhcOpCase *c) {
     if (!stays) check_fail(k, c, "%s is left", dhc_op_info(n->op)->name);
   }
   n_fused++;
+  for (int i = 0; i < c->m->specs.n; i++)
+    if (!round_trip(c, c->m->specs.at[i])) check_fail(k, c, "a spec's text does not come back");
   if (!dhc_case_run(c, got)) {
     check_fail(k, c, "the fused function does not run");
     return;
