@@ -15,7 +15,8 @@ DhcValue *dhc_align(DhcCx *cx, DhcValue *v, const DhcDim *const *dim, int rank) 
   int more = rank - (v ? v->type.rank : 0);
   for (int i = 0; v && i < v->type.rank; i++) {
     const DhcDim *want = i + more >= 0 ? dim[i + more] : v->type.dim[i];
-    if (v->type.dim[i] == want || dhc_dim_is(v->type.dim[i], 1) || !dhc_same_dim(cx, v->type.dim[i], want)) continue;
+    if (v->type.dim[i] == want || dhc_dim_is(v->type.dim[i], 1) || !dhc_same_dim(cx, v->type.dim[i], want))
+      continue;
     v = dhc_b_slice(&cx->fn->b, v, i, dhc_dim_const(dhc_cx_dims(cx), 0), want);
   }
   return v;
@@ -131,24 +132,25 @@ DhcValue *dhc_as_tensor(DhcCx *cx, const DhcVal *v, int want, DhcSpan at) {
     return NULL;
   }
   switch (v->kind) {
-  case DHC_V_TENSOR:
-    if (want >= 0 && (int)v->t->type.dtype != want) {
-      DhcDiag *d = dhc_err(cx, "E0310", at, "expected %s, got %s", dhc_dtype_name((dhc_dtype)want),
-                           dhc_say_type(cx, &v->t->type));
-      dhc_note_operand(cx, d, v);
-      dhc_err_hint(cx, d, "nothing is converted silently; use cast(x, %s)", dhc_dtype_name((dhc_dtype)want));
-      return NULL;
+    case DHC_V_TENSOR:
+      if (want >= 0 && (int)v->t->type.dtype != want) {
+        DhcDiag *d = dhc_err(cx, "E0310", at, "expected %s, got %s", dhc_dtype_name((dhc_dtype)want),
+                             dhc_say_type(cx, &v->t->type));
+        dhc_note_operand(cx, d, v);
+        dhc_err_hint(cx, d, "nothing is converted silently; use cast(x, %s)",
+                     dhc_dtype_name((dhc_dtype)want));
+        return NULL;
+      }
+      return dhc_fn_import(cx->fn, v->t);
+    case DHC_V_INT:
+    case DHC_V_DIM:
+    case DHC_V_FLOAT: return number_tensor(cx, v, want, at);
+    case DHC_V_BOOL: {
+      if (want >= 0 && want != DHC_BOOL) break;
+      return dhc_b_scalar(dhc_at(cx, at), DHC_BOOL, v->b);
     }
-    return dhc_fn_import(cx->fn, v->t);
-  case DHC_V_INT:
-  case DHC_V_DIM:
-  case DHC_V_FLOAT: return number_tensor(cx, v, want, at);
-  case DHC_V_BOOL: {
-    if (want >= 0 && want != DHC_BOOL) break;
-    return dhc_b_scalar(dhc_at(cx, at), DHC_BOOL, v->b);
-  }
-  case DHC_V_LIST: return list_tensor(cx, v, want, at);
-  default: break;
+    case DHC_V_LIST: return list_tensor(cx, v, want, at);
+    default: break;
   }
   dhc_err(cx, "E0303", at, "expected a tensor, got %s", dhc_say_kind(cx, v));
   return NULL;
@@ -179,7 +181,10 @@ bool dhc_broadcast_shape(DhcCx *cx, const char *op, const DhcVal *args, int n, D
         dhc_note_operand(cx, g, &args[i]);
         const char *dd = dhc_say_dim(cx, d), *dx = dhc_say_dim(cx, x);
         if (!dhc_dim_is_const(d, NULL) || !dhc_dim_is_const(x, NULL))
-          dhc_err_hint(cx, g, "%s and %s are not known to be equal: say so with `require %s == %s`; only an extent known to be 1 stretches", dd, dx, dd, dx);
+          dhc_err_hint(cx, g,
+                       "%s and %s are not known to be equal: say so with `require %s == %s`; only an extent "
+                       "known to be 1 stretches",
+                       dd, dx, dd, dx);
         return false;
       }
     }
@@ -195,15 +200,18 @@ static DhcVal int_op(DhcCx *cx, DhcOp op, const DhcVal *args, DhcSpan at, bool *
   bool overflow = false;
   *done = true;
   switch (op) {
-  case DHC_OP_NEG: overflow = __builtin_sub_overflow((int64_t)0, a, &r); break;
-  case DHC_OP_ABS: overflow = a < 0 && __builtin_sub_overflow((int64_t)0, a, &r); r = a < 0 ? r : a; break;
-  case DHC_OP_SIGN: r = (a > 0) - (a < 0); break;
-  case DHC_OP_ADD: overflow = __builtin_add_overflow(a, b, &r); break;
-  case DHC_OP_SUB: overflow = __builtin_sub_overflow(a, b, &r); break;
-  case DHC_OP_MUL: overflow = __builtin_mul_overflow(a, b, &r); break;
-  case DHC_OP_MAX: r = a > b ? a : b; break;
-  case DHC_OP_MIN: r = a < b ? a : b; break;
-  default: *done = false; return dhc_v_error();
+    case DHC_OP_NEG: overflow = __builtin_sub_overflow((int64_t)0, a, &r); break;
+    case DHC_OP_ABS:
+      overflow = a < 0 && __builtin_sub_overflow((int64_t)0, a, &r);
+      r = a < 0 ? r : a;
+      break;
+    case DHC_OP_SIGN: r = (a > 0) - (a < 0); break;
+    case DHC_OP_ADD: overflow = __builtin_add_overflow(a, b, &r); break;
+    case DHC_OP_SUB: overflow = __builtin_sub_overflow(a, b, &r); break;
+    case DHC_OP_MUL: overflow = __builtin_mul_overflow(a, b, &r); break;
+    case DHC_OP_MAX: r = a > b ? a : b; break;
+    case DHC_OP_MIN: r = a < b ? a : b; break;
+    default: *done = false; return dhc_v_error();
   }
   if (overflow) {
     dhc_err(cx, "E0304", at, "integer out of range (max 9223372036854775807)");
@@ -255,23 +263,23 @@ static DhcVal number_op(DhcCx *cx, DhcOp op, const DhcVal *args, int n, DhcSpan 
 
 static bool fx_foldable(DhcOp op) {
   switch (op) {
-  case DHC_OP_SELECT:
-  case DHC_OP_NOT:
-  case DHC_OP_AND:
-  case DHC_OP_OR:
-  case DHC_OP_XOR:
-  case DHC_OP_SHL:
-  case DHC_OP_SHR:
-  case DHC_OP_FLOORDIV:
-  case DHC_OP_REM:
-  case DHC_OP_EQ:
-  case DHC_OP_NE:
-  case DHC_OP_LT:
-  case DHC_OP_LE:
-  case DHC_OP_GT:
-  case DHC_OP_GE:
-  case DHC_OP_IS_FINITE: return false;
-  default: return true;
+    case DHC_OP_SELECT:
+    case DHC_OP_NOT:
+    case DHC_OP_AND:
+    case DHC_OP_OR:
+    case DHC_OP_XOR:
+    case DHC_OP_SHL:
+    case DHC_OP_SHR:
+    case DHC_OP_FLOORDIV:
+    case DHC_OP_REM:
+    case DHC_OP_EQ:
+    case DHC_OP_NE:
+    case DHC_OP_LT:
+    case DHC_OP_LE:
+    case DHC_OP_GT:
+    case DHC_OP_GE:
+    case DHC_OP_IS_FINITE: return false;
+    default: return true;
   }
 }
 
@@ -279,7 +287,8 @@ static DhcVal float_only_error(DhcCx *cx, DhcOp op, const DhcVal *v, DhcSpan at)
   DhcDiag *d = dhc_err(cx, "E0310", at, "%s: needs float operands, got %s", dhc_op_info(op)->name,
                        dhc_say_type(cx, &v->t->type));
   dhc_note_operand(cx, d, v);
-  dhc_err_hint(cx, d, op == DHC_OP_DIV ? "use // for whole numbers, or float(...)" : "convert with float(...)");
+  dhc_err_hint(cx, d,
+               op == DHC_OP_DIV ? "use // for whole numbers, or float(...)" : "convert with float(...)");
   return dhc_v_error();
 }
 
@@ -327,7 +336,8 @@ DhcVal dhc_elementwise(DhcCx *cx, DhcOp op, const DhcVal *args, int n, DhcSpan a
     t[i] = args[i];
     t[i].kind = DHC_V_TENSOR;
     t[i].t = v;
-    if (takes_only_float(op) && !dhc_dtype_is_float(v->type.dtype)) return float_only_error(cx, op, &t[i], at);
+    if (takes_only_float(op) && !dhc_dtype_is_float(v->type.dtype))
+      return float_only_error(cx, op, &t[i], at);
   }
   int rank = 0;
   const DhcDim *dim[DHC_MAX_RANK];
@@ -364,9 +374,11 @@ static DhcVal divide_ints(DhcCx *cx, DhcAstBinary op, DhcVal a, DhcVal b, DhcSpa
   DhcDims *dims = dhc_cx_dims(cx);
   const DhcDim *x = a.kind == DHC_V_INT ? dhc_dim_const(dims, a.i) : a.dim;
   const DhcDim *y = b.kind == DHC_V_INT ? dhc_dim_const(dims, b.i) : b.dim;
-  const DhcDim *q = b.kind == DHC_V_INT && b.i > 0 ? dhc_dim_floordiv(dims, x, b.i) : dhc_dim_divide(dims, x, y);
+  const DhcDim *q =
+      b.kind == DHC_V_INT && b.i > 0 ? dhc_dim_floordiv(dims, x, b.i) : dhc_dim_divide(dims, x, y);
   if (!q) {
-    dhc_err(cx, "E0309", at, "%s %s %s: a dim is divided only by a positive constant, or where it divides exactly",
+    dhc_err(cx, "E0309", at,
+            "%s %s %s: a dim is divided only by a positive constant, or where it divides exactly",
             dhc_say_dim(cx, x), dhc_ast_binary_text(op), dhc_say_dim(cx, y));
     return dhc_v_error();
   }
@@ -414,7 +426,8 @@ static DhcVal power(DhcCx *cx, DhcVal a, DhcVal b, DhcSpan at) {
 }
 
 static DhcVal compare(DhcCx *cx, DhcAstBinary op, const DhcVal *a, const DhcVal *b, DhcSpan at) {
-  bool dims = (a->kind == DHC_V_INT || a->kind == DHC_V_DIM) && (b->kind == DHC_V_INT || b->kind == DHC_V_DIM);
+  bool dims =
+      (a->kind == DHC_V_INT || a->kind == DHC_V_DIM) && (b->kind == DHC_V_INT || b->kind == DHC_V_DIM);
   if (a->kind == DHC_V_INT && b->kind == DHC_V_INT) {
     int64_t x = a->i, y = b->i;
     return dhc_v_bool(op == DHC_BI_LT   ? x < y
@@ -429,12 +442,12 @@ static DhcVal compare(DhcCx *cx, DhcAstBinary op, const DhcVal *a, const DhcVal 
     const DhcDim *x = a->kind == DHC_V_INT ? dhc_dim_const(ds, a->i) : a->dim;
     const DhcDim *y = b->kind == DHC_V_INT ? dhc_dim_const(ds, b->i) : b->dim;
     switch (op) {
-    case DHC_BI_GE: return dhc_v_bool(dhc_decide_ge(cx, x, y));
-    case DHC_BI_LE: return dhc_v_bool(dhc_decide_ge(cx, y, x));
-    case DHC_BI_GT: return dhc_v_bool(dhc_decide_ge(cx, x, dhc_dim_addc(ds, y, 1)));
-    case DHC_BI_LT: return dhc_v_bool(dhc_decide_ge(cx, y, dhc_dim_addc(ds, x, 1)));
-    case DHC_BI_EQ: return dhc_v_bool(dhc_decide_eq(cx, x, y));
-    default: return dhc_v_bool(!dhc_decide_eq(cx, x, y));
+      case DHC_BI_GE: return dhc_v_bool(dhc_decide_ge(cx, x, y));
+      case DHC_BI_LE: return dhc_v_bool(dhc_decide_ge(cx, y, x));
+      case DHC_BI_GT: return dhc_v_bool(dhc_decide_ge(cx, x, dhc_dim_addc(ds, y, 1)));
+      case DHC_BI_LT: return dhc_v_bool(dhc_decide_ge(cx, y, dhc_dim_addc(ds, x, 1)));
+      case DHC_BI_EQ: return dhc_v_bool(dhc_decide_eq(cx, x, y));
+      default: return dhc_v_bool(!dhc_decide_eq(cx, x, y));
     }
   }
   if (a->kind == DHC_V_TENSOR || b->kind == DHC_V_TENSOR || a->kind == DHC_V_DIM || b->kind == DHC_V_DIM) {
@@ -446,13 +459,15 @@ static DhcVal compare(DhcCx *cx, DhcAstBinary op, const DhcVal *a, const DhcVal 
   if (op == DHC_BI_EQ || op == DHC_BI_NE) {
     if ((a->kind == DHC_V_FLOAT && !a->fx->constant) || (b->kind == DHC_V_FLOAT && !b->fx->constant)) {
       double unused;
-      dhc_want_double(cx, a->kind == DHC_V_FLOAT && !a->fx->constant ? a : b, at, "a compared value", &unused);
+      dhc_want_double(cx, a->kind == DHC_V_FLOAT && !a->fx->constant ? a : b, at, "a compared value",
+                      &unused);
       return dhc_v_error();
     }
     return dhc_v_bool(dhc_val_equal(a, b) == (op == DHC_BI_EQ));
   }
   double x, y;
-  if (!dhc_want_double(cx, a, at, "a compared value", &x) || !dhc_want_double(cx, b, at, "a compared value", &y))
+  if (!dhc_want_double(cx, a, at, "a compared value", &x) ||
+      !dhc_want_double(cx, b, at, "a compared value", &y))
     return dhc_v_error();
   return dhc_v_bool(op == DHC_BI_LT ? x < y : op == DHC_BI_LE ? x <= y : op == DHC_BI_GT ? x > y : x >= y);
 }
@@ -508,7 +523,8 @@ static DhcVal logic(DhcCx *cx, DhcAstBinary op, const DhcVal *a, const DhcVal *b
 DhcVal dhc_eval_binary(DhcCx *cx, DhcAstBinary op, DhcVal a, DhcVal b, DhcSpan at) {
   if (a.kind == DHC_V_ERROR || b.kind == DHC_V_ERROR) return dhc_v_error();
   bool whole = (a.kind == DHC_V_INT || a.kind == DHC_V_DIM) && (b.kind == DHC_V_INT || b.kind == DHC_V_DIM);
-  bool numeric = (dhc_val_is_number(&a) || a.kind == DHC_V_TENSOR) && (dhc_val_is_number(&b) || b.kind == DHC_V_TENSOR);
+  bool numeric =
+      (dhc_val_is_number(&a) || a.kind == DHC_V_TENSOR) && (dhc_val_is_number(&b) || b.kind == DHC_V_TENSOR);
   bool lists = (a.kind == DHC_V_STRING || a.kind == DHC_V_LIST) && a.kind == b.kind;
   DhcVal two[2] = {a, b};
   if (op == DHC_BI_AND || op == DHC_BI_OR) return logic(cx, op, &a, &b, at);
@@ -517,23 +533,24 @@ DhcVal dhc_eval_binary(DhcCx *cx, DhcAstBinary op, DhcVal a, DhcVal b, DhcSpan a
   if (op == DHC_BI_ADD && lists) return joined(cx, &a, &b, at);
   if (op == DHC_BI_MUL && (a.kind == DHC_V_STRING || a.kind == DHC_V_LIST) && b.kind == DHC_V_INT)
     return repeated(cx, &a, b.i, at);
-  if (!numeric && !(a.kind == DHC_V_TENSOR && b.kind == DHC_V_LIST) && !(b.kind == DHC_V_TENSOR && a.kind == DHC_V_LIST)) {
+  if (!numeric && !(a.kind == DHC_V_TENSOR && b.kind == DHC_V_LIST) &&
+      !(b.kind == DHC_V_TENSOR && a.kind == DHC_V_LIST)) {
     dhc_err(cx, "E0303", at, "'%s' takes numbers or tensors, got %s and %s", dhc_ast_binary_text(op),
             dhc_say_kind(cx, &a), dhc_say_kind(cx, &b));
     return dhc_v_error();
   }
   switch (op) {
-  case DHC_BI_ADD: return dhc_elementwise(cx, DHC_OP_ADD, two, 2, at);
-  case DHC_BI_SUB: return dhc_elementwise(cx, DHC_OP_SUB, two, 2, at);
-  case DHC_BI_MUL: return dhc_elementwise(cx, DHC_OP_MUL, two, 2, at);
-  case DHC_BI_DIV:
-    if (a.kind == DHC_V_INT && b.kind == DHC_V_INT) two[0] = dhc_v_float(cx, (double)a.i);
-    return dhc_elementwise(cx, DHC_OP_DIV, two, 2, at);
-  case DHC_BI_FLOORDIV:
-  case DHC_BI_MOD:
-    if (whole) return divide_ints(cx, op, a, b, at);
-    return dhc_elementwise(cx, op == DHC_BI_FLOORDIV ? DHC_OP_FLOORDIV : DHC_OP_REM, two, 2, at);
-  default: return power(cx, a, b, at);
+    case DHC_BI_ADD: return dhc_elementwise(cx, DHC_OP_ADD, two, 2, at);
+    case DHC_BI_SUB: return dhc_elementwise(cx, DHC_OP_SUB, two, 2, at);
+    case DHC_BI_MUL: return dhc_elementwise(cx, DHC_OP_MUL, two, 2, at);
+    case DHC_BI_DIV:
+      if (a.kind == DHC_V_INT && b.kind == DHC_V_INT) two[0] = dhc_v_float(cx, (double)a.i);
+      return dhc_elementwise(cx, DHC_OP_DIV, two, 2, at);
+    case DHC_BI_FLOORDIV:
+    case DHC_BI_MOD:
+      if (whole) return divide_ints(cx, op, a, b, at);
+      return dhc_elementwise(cx, op == DHC_BI_FLOORDIV ? DHC_OP_FLOORDIV : DHC_OP_REM, two, 2, at);
+    default: return power(cx, a, b, at);
   }
 }
 
@@ -546,7 +563,8 @@ DhcVal dhc_eval_unary(DhcCx *cx, DhcAstUnary op, DhcVal a, DhcSpan at) {
     return t ? dhc_elementwise(cx, DHC_OP_NOT, &v, 1, at) : v;
   }
   if (!dhc_val_is_number(&a) && a.kind != DHC_V_TENSOR) {
-    dhc_err(cx, "E0303", at, "'%s' takes a number or a tensor, got %s", dhc_ast_unary_text(op), dhc_say_kind(cx, &a));
+    dhc_err(cx, "E0303", at, "'%s' takes a number or a tensor, got %s", dhc_ast_unary_text(op),
+            dhc_say_kind(cx, &a));
     return dhc_v_error();
   }
   return op == DHC_UN_PLUS ? a : dhc_elementwise(cx, DHC_OP_NEG, &a, 1, at);

@@ -7,20 +7,20 @@
 
 static const char *type_text(DhcCx *cx, const DhcAstType *t) {
   switch (t->kind) {
-  case DHC_TY_INT: return "an int";
-  case DHC_TY_FLOAT: return "a float";
-  case DHC_TY_BOOL: return "a bool";
-  case DHC_TY_STRING: return "a string";
-  case DHC_TY_LAYER: return "a layer";
-  case DHC_TY_LIST: return "a list";
-  case DHC_TY_MAP: return "a map";
-  case DHC_TY_ENUM: {
-    DhcText s = {.arena = dhc_cx_arena(cx)};
-    dhc_text_puts(&s, "one of ");
-    for (int i = 0; i < t->values.n; i++) dhc_text_printf(&s, "%s%s", i ? ", " : "", t->values.at[i].text);
-    return dhc_text_str(&s);
-  }
-  default: return "a tensor";
+    case DHC_TY_INT: return "an int";
+    case DHC_TY_FLOAT: return "a float";
+    case DHC_TY_BOOL: return "a bool";
+    case DHC_TY_STRING: return "a string";
+    case DHC_TY_LAYER: return "a layer";
+    case DHC_TY_LIST: return "a list";
+    case DHC_TY_MAP: return "a map";
+    case DHC_TY_ENUM: {
+      DhcText s = {.arena = dhc_cx_arena(cx)};
+      dhc_text_puts(&s, "one of ");
+      for (int i = 0; i < t->values.n; i++) dhc_text_printf(&s, "%s%s", i ? ", " : "", t->values.at[i].text);
+      return dhc_text_str(&s);
+    }
+    default: return "a tensor";
   }
 }
 
@@ -39,53 +39,53 @@ static bool kind_error(DhcCx *cx, const DhcAstType *t, const char *what, const D
 
 static bool coerce_kind(DhcCx *cx, const DhcAstType *t, const char *what, DhcVal *v, DhcSpan at) {
   switch (t->kind) {
-  case DHC_TY_NONE:
-  case DHC_TY_ERROR: return true;
-  case DHC_TY_INT:
-    if (v->kind == DHC_V_INT || (v->kind == DHC_V_DIM && cx->fn)) return true;
-    break;
-  case DHC_TY_FLOAT:
-    if (v->kind == DHC_V_INT) {
-      DhcVal f = dhc_v_float(cx, (double)v->i);
-      f.name = v->name;
-      f.def = v->def;
-      *v = f;
-    }
-    if (v->kind == DHC_V_FLOAT) {
-      if (isfinite(v->fx->value)) return true;
-      dhc_err(cx, "E0304", at, "%s must be finite, got %s", what, dhc_say_val(cx, v));
-      return false;
-    }
-    if (v->kind == DHC_V_DIM && cx->fn) {
-      *v = dhc_v_tensor(dhc_as_tensor(cx, v, DHC_F32, at));
-      return v->kind != DHC_V_ERROR;
-    }
-    break;
-  case DHC_TY_BOOL:
-    if (v->kind == DHC_V_BOOL) return true;
-    break;
-  case DHC_TY_STRING:
-    if (v->kind == DHC_V_STRING) return true;
-    break;
-  case DHC_TY_ENUM:
-    for (int i = 0; v->kind == DHC_V_STRING && i < t->values.n; i++)
-      if (!strcmp(t->values.at[i].text, v->s.at)) {
-        v->s.names = &t->values;
-        return true;
+    case DHC_TY_NONE:
+    case DHC_TY_ERROR: return true;
+    case DHC_TY_INT:
+      if (v->kind == DHC_V_INT || (v->kind == DHC_V_DIM && cx->fn)) return true;
+      break;
+    case DHC_TY_FLOAT:
+      if (v->kind == DHC_V_INT) {
+        DhcVal f = dhc_v_float(cx, (double)v->i);
+        f.name = v->name;
+        f.def = v->def;
+        *v = f;
       }
-    break;
-  case DHC_TY_LAYER:
-    if (v->kind == DHC_V_LAYER) return true;
-    break;
-  case DHC_TY_LIST:
-    if (v->kind == DHC_V_LIST) return true;
-    break;
-  case DHC_TY_MAP:
-    if (v->kind == DHC_V_MAP) return true;
-    break;
-  case DHC_TY_TENSOR:
-    if (v->kind == DHC_V_TENSOR) return true;
-    break;
+      if (v->kind == DHC_V_FLOAT) {
+        if (isfinite(v->fx->value)) return true;
+        dhc_err(cx, "E0304", at, "%s must be finite, got %s", what, dhc_say_val(cx, v));
+        return false;
+      }
+      if (v->kind == DHC_V_DIM && cx->fn) {
+        *v = dhc_v_tensor(dhc_as_tensor(cx, v, DHC_F32, at));
+        return v->kind != DHC_V_ERROR;
+      }
+      break;
+    case DHC_TY_BOOL:
+      if (v->kind == DHC_V_BOOL) return true;
+      break;
+    case DHC_TY_STRING:
+      if (v->kind == DHC_V_STRING) return true;
+      break;
+    case DHC_TY_ENUM:
+      for (int i = 0; v->kind == DHC_V_STRING && i < t->values.n; i++)
+        if (!strcmp(t->values.at[i].text, v->s.at)) {
+          v->s.names = &t->values;
+          return true;
+        }
+      break;
+    case DHC_TY_LAYER:
+      if (v->kind == DHC_V_LAYER) return true;
+      break;
+    case DHC_TY_LIST:
+      if (v->kind == DHC_V_LIST) return true;
+      break;
+    case DHC_TY_MAP:
+      if (v->kind == DHC_V_MAP) return true;
+      break;
+    case DHC_TY_TENSOR:
+      if (v->kind == DHC_V_TENSOR) return true;
+      break;
   }
   return kind_error(cx, t, what, v, at);
 }
@@ -96,7 +96,8 @@ static bool in_range(DhcCx *cx, const DhcAstExpr *range, const char *what, const
     if (list.kind != DHC_V_LIST) return false;
     for (int i = 0; i < list.list.n; i++)
       if (dhc_val_equal(&list.list.at[i], v)) return true;
-    DhcDiag *d = dhc_err(cx, "E0304", at, "%s is %s, must be one of %s", what, dhc_say_val(cx, v), dhc_say_val(cx, &list));
+    DhcDiag *d = dhc_err(cx, "E0304", at, "%s is %s, must be one of %s", what, dhc_say_val(cx, v),
+                         dhc_say_val(cx, &list));
     dhc_err_note(cx, d, range->span, "declared here");
     return false;
   }
@@ -115,13 +116,14 @@ static bool in_range(DhcCx *cx, const DhcAstExpr *range, const char *what, const
                     ? v->i >= lo.i && (!b || v->i <= hi.i)
                     : fx->value >= a->value && (!b || fx->value <= b->value);
   if (inside) return true;
-  DhcDiag *d = dhc_err(cx, "E0304", at, "%s is %s, must be in %s..%s", what, dhc_say_val(cx, v), dhc_say_val(cx, &lo),
-                       b ? dhc_say_val(cx, &hi) : "");
+  DhcDiag *d = dhc_err(cx, "E0304", at, "%s is %s, must be in %s..%s", what, dhc_say_val(cx, v),
+                       dhc_say_val(cx, &lo), b ? dhc_say_val(cx, &hi) : "");
   dhc_err_note(cx, d, range->span, "declared here");
   return false;
 }
 
-bool dhc_coerce(DhcCx *cx, const DhcAstType *type, const DhcAstExpr *range, const char *what, DhcVal *v, DhcSpan at) {
+bool dhc_coerce(DhcCx *cx, const DhcAstType *type, const DhcAstExpr *range, const char *what, DhcVal *v,
+                DhcSpan at) {
   if (v->kind == DHC_V_ERROR) return false;
   if (!coerce_kind(cx, type, what, v, at)) return false;
   return !range || in_range(cx, range, what, v, at);
@@ -135,7 +137,8 @@ static const DhcAstParam *find_param(const DhcAstParams *params, const char *nam
   return NULL;
 }
 
-bool dhc_setting_value(DhcCx *cx, const DhcAstParams *params, const char *key, const DhcAstExpr *value, DhcVal *out) {
+bool dhc_setting_value(DhcCx *cx, const DhcAstParams *params, const char *key, const DhcAstExpr *value,
+                       DhcVal *out) {
   const DhcAstParam *p = find_param(params, key);
   if (p && value->kind == DHC_EX_NAME && (p->type.kind == DHC_TY_ENUM || p->type.kind == DHC_TY_STRING)) {
     *out = dhc_v_string(cx, value->u.name, (int)strlen(value->u.name));
@@ -158,8 +161,9 @@ static bool place_positional(DhcCx *cx, DhcInst *inst, DhcBounds *args, int *own
       continue;
     }
     if (next >= params->n) {
-      DhcDiag *d = dhc_err(cx, "E0306", args->at[i].span.file ? args->at[i].span : at, "%s takes %d hyperparameter%s",
-                           inst->decl->name.text, params->n, params->n == 1 ? "" : "s");
+      DhcDiag *d =
+          dhc_err(cx, "E0306", args->at[i].span.file ? args->at[i].span : at, "%s takes %d hyperparameter%s",
+                  inst->decl->name.text, params->n, params->n == 1 ? "" : "s");
       dhc_err_note(cx, d, inst->decl->name.span, "declared here");
       return false;
     }
@@ -189,14 +193,9 @@ static void apply_dotted(DhcCx *cx, DhcBounds *args, const DhcAstParam *p, DhcVa
       dhc_err(cx, "E0303", b->span, "'%s' is no layer: '%s' reaches into nothing", p->name.text, b->name);
       continue;
     }
-    DhcClosure *c = DHC_NEW(dhc_cx_arena(cx), DhcClosure);
-    c->decl = v->layer->decl;
-    c->file = v->layer->file;
-    for (int k = 0; k < v->layer->args.n; k++) DHC_PUSH(dhc_cx_arena(cx), &c->args, v->layer->args.at[k]);
     DhcBound inner = *b;
     inner.name = dhc_intern(cx->e->strings, b->name + n + 1);
-    DHC_PUSH(dhc_cx_arena(cx), &c->args, inner);
-    v->layer = c;
+    v->layer = dhc_closure_with(dhc_cx_arena(cx), v->layer, &inner, 1);
   }
 }
 
@@ -212,7 +211,8 @@ static bool bind_one(DhcCx *cx, DhcInst *inst, DhcBounds *args, const int *owner
   for (int i = 0; i < args->n; i++) /* later ones win */
     if (owner[i] == k) {
       if (given && !args->at[i].source && last >= 0 && !args->at[last].name && args->at[i].name) {
-        dhc_err(cx, "E0306", args->at[i].span, "%s: hyperparameter '%s' is given twice", inst->decl->name.text, p->name.text);
+        dhc_err(cx, "E0306", args->at[i].span, "%s: hyperparameter '%s' is given twice",
+                inst->decl->name.text, p->name.text);
         return false;
       }
       last = i;
@@ -223,7 +223,8 @@ static bool bind_one(DhcCx *cx, DhcInst *inst, DhcBounds *args, const int *owner
     }
   if (!given) {
     if (!p->default_value) {
-      DhcDiag *d = dhc_err(cx, "E0306", at, "%s: hyperparameter '%s' is missing", inst->decl->name.text, p->name.text);
+      DhcDiag *d =
+          dhc_err(cx, "E0306", at, "%s: hyperparameter '%s' is missing", inst->decl->name.text, p->name.text);
       dhc_err_note(cx, d, p->span, "declared here");
       return false;
     }

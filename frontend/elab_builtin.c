@@ -19,11 +19,14 @@ int dhc_builtin_names(const char **out, int max) {
   int n = 0;
   for (int i = 0; i < N_BUILTINS && n < max; i++) out[n++] = builtins[i].name;
   for (int op = 0; op < DHC_N_OPS && n < max; op++)
-    if (dhc_op_info((DhcOp)op)->cls == DHC_CLASS_ELEMENTWISE && op != DHC_OP_CAST) out[n++] = dhc_op_info((DhcOp)op)->name;
+    if (dhc_op_info((DhcOp)op)->cls == DHC_CLASS_ELEMENTWISE && op != DHC_OP_CAST)
+      out[n++] = dhc_op_info((DhcOp)op)->name;
   return n;
 }
 
-bool dhc_bi_given(const DhcBuiltinCall *c, int i) { return i < c->n_args && c->arg[i].kind != DHC_V_VOID; }
+bool dhc_bi_given(const DhcBuiltinCall *c, int i) {
+  return i < c->n_args && c->arg[i].kind != DHC_V_VOID;
+}
 
 /* The i-th word of a table row's arguments. */
 static const char *word(const char *text, int i, int *n) {
@@ -52,11 +55,12 @@ DhcValue *dhc_bi_tensor(DhcCx *cx, DhcBuiltinCall *c, int i, int dtype) {
 
 bool dhc_bi_axis(DhcCx *cx, DhcBuiltinCall *c, int i, int rank, int64_t or_else, int64_t *out) {
   *out = or_else;
-  if (dhc_bi_given(c, i) && !dhc_want_int(cx, &c->arg[i], c->span[i], dhc_bi_what(cx, c, i), out)) return false;
+  if (dhc_bi_given(c, i) && !dhc_want_int(cx, &c->arg[i], c->span[i], dhc_bi_what(cx, c, i), out))
+    return false;
   int64_t axis = *out < 0 ? *out + rank : *out;
   if (axis < 0 || axis >= rank) {
-    DhcDiag *d = dhc_err(cx, "E0308", dhc_bi_given(c, i) ? c->span[i] : c->at, "%s: axis %lld is outside a rank of %d",
-                         c->name, (long long)*out, rank);
+    DhcDiag *d = dhc_err(cx, "E0308", dhc_bi_given(c, i) ? c->span[i] : c->at,
+                         "%s: axis %lld is outside a rank of %d", c->name, (long long)*out, rank);
     dhc_note_operand(cx, d, &c->arg[0]);
     return false;
   }
@@ -92,8 +96,10 @@ static bool match(DhcCx *cx, const Builtin *b, const DhcArg *args, int n_args, D
       if ((int)strlen(args[i].name) == len && !strncmp(w, args[i].name, (size_t)len)) at = k;
     }
     if (at < 0 || at >= c->n_args) {
-      DhcDiag *d = args[i].name ? dhc_err(cx, "E0306", args[i].span, "%s has no argument '%s'", b->name, args[i].name)
-                                : dhc_err(cx, "E0306", args[i].span, "%s takes at most %d arguments, got %d", b->name, n, n_args);
+      DhcDiag *d = args[i].name
+                       ? dhc_err(cx, "E0306", args[i].span, "%s has no argument '%s'", b->name, args[i].name)
+                       : dhc_err(cx, "E0306", args[i].span, "%s takes at most %d arguments, got %d", b->name,
+                                 n, n_args);
       dhc_err_hint(cx, d, "its arguments are: %s", b->args);
       return false;
     }
@@ -125,7 +131,8 @@ static DhcVal call_op(DhcCx *cx, DhcOp op, const DhcArg *args, int n_args, DhcSp
     v[i] = args[i].value;
   }
   if (n_args != info->n_args) {
-    dhc_err(cx, "E0306", at, "%s takes %d operand%s, got %d", info->name, info->n_args, info->n_args == 1 ? "" : "s", n_args);
+    dhc_err(cx, "E0306", at, "%s takes %d operand%s, got %d", info->name, info->n_args,
+            info->n_args == 1 ? "" : "s", n_args);
     return dhc_v_error();
   }
   if (op == DHC_OP_SELECT && v[0].kind == DHC_V_BOOL) return v[0].b ? v[1] : v[2];
@@ -141,7 +148,8 @@ bool dhc_call_builtin(DhcCx *cx, const char *name, const DhcArg *args, int n_arg
     return true;
   }
   DhcOp op;
-  if (!dhc_op_parse(name, &op) || dhc_op_info(op)->cls != DHC_CLASS_ELEMENTWISE || op == DHC_OP_CAST) return false;
+  if (!dhc_op_parse(name, &op) || dhc_op_info(op)->cls != DHC_CLASS_ELEMENTWISE || op == DHC_OP_CAST)
+    return false;
   if (args) *out = call_op(cx, op, args, n_args, at);
   return true;
 }
@@ -151,15 +159,15 @@ bool dhc_call_builtin(DhcCx *cx, const char *name, const DhcArg *args, int n_arg
 DhcVal dhc_bi_len(DhcCx *cx, DhcBuiltinCall *c) {
   const DhcVal *v = &c->arg[0];
   switch (v->kind) {
-  case DHC_V_STRING: return dhc_v_int(v->s.n);
-  case DHC_V_LIST:
-  case DHC_V_TUPLE: return dhc_v_int(v->list.n);
-  case DHC_V_MAP: return dhc_v_int(v->map.n);
-  case DHC_V_TABLE: return dhc_v_int(v->table.member->table.n);
-  case DHC_V_TENSOR:
-    if (v->t->type.rank) return dhc_v_dim(v->t->type.dim[0]);
-    break;
-  default: break;
+    case DHC_V_STRING: return dhc_v_int(v->s.n);
+    case DHC_V_LIST:
+    case DHC_V_TUPLE: return dhc_v_int(v->list.n);
+    case DHC_V_MAP: return dhc_v_int(v->map.n);
+    case DHC_V_TABLE: return dhc_v_int(v->table.member->table.n);
+    case DHC_V_TENSOR:
+      if (v->t->type.rank) return dhc_v_dim(v->t->type.dim[0]);
+      break;
+    default: break;
   }
   dhc_err(cx, "E0303", c->span[0], "%s has no length", dhc_say_kind(cx, v));
   return dhc_v_error();
@@ -167,7 +175,8 @@ DhcVal dhc_bi_len(DhcCx *cx, DhcBuiltinCall *c) {
 
 DhcVal dhc_bi_ceil_div(DhcCx *cx, DhcBuiltinCall *c) {
   DhcVal one = dhc_v_int(1);
-  DhcVal up = dhc_eval_binary(cx, DHC_BI_SUB, dhc_eval_binary(cx, DHC_BI_ADD, c->arg[0], c->arg[1], c->at), one, c->at);
+  DhcVal up = dhc_eval_binary(cx, DHC_BI_SUB, dhc_eval_binary(cx, DHC_BI_ADD, c->arg[0], c->arg[1], c->at),
+                              one, c->at);
   return dhc_eval_binary(cx, DHC_BI_FLOORDIV, up, c->arg[1], c->at);
 }
 
@@ -201,7 +210,8 @@ DhcVal dhc_bi_product(DhcCx *cx, DhcBuiltinCall *c) {
     dhc_err(cx, "E0303", c->span[0], "product takes a list, got %s", dhc_say_kind(cx, &c->arg[0]));
     return dhc_v_error();
   }
-  for (int i = 0; i < c->arg[0].list.n; i++) r = dhc_eval_binary(cx, DHC_BI_MUL, r, c->arg[0].list.at[i], c->at);
+  for (int i = 0; i < c->arg[0].list.n; i++)
+    r = dhc_eval_binary(cx, DHC_BI_MUL, r, c->arg[0].list.at[i], c->at);
   return r;
 }
 
@@ -237,8 +247,12 @@ static DhcVal fan(DhcCx *cx, DhcBuiltinCall *c, int which) {
   return dhc_v_dim(r);
 }
 
-DhcVal dhc_bi_fan_in(DhcCx *cx, DhcBuiltinCall *c) { return fan(cx, c, 1); }
-DhcVal dhc_bi_fan_out(DhcCx *cx, DhcBuiltinCall *c) { return fan(cx, c, 0); }
+DhcVal dhc_bi_fan_in(DhcCx *cx, DhcBuiltinCall *c) {
+  return fan(cx, c, 1);
+}
+DhcVal dhc_bi_fan_out(DhcCx *cx, DhcBuiltinCall *c) {
+  return fan(cx, c, 0);
+}
 
 /* ---- taps -------------------------------------------------------------------------------------- */
 
@@ -265,7 +279,8 @@ static bool glob(const char *p, const char *s) {
 /* In the order in which they were set. */
 DhcVal dhc_bi_taps(DhcCx *cx, DhcBuiltinCall *c) {
   const char *pattern;
-  if (!cx->fn || !dhc_want_string(cx, &c->arg[0], c->span[0], dhc_bi_what(cx, c, 0), &pattern)) return dhc_v_error();
+  if (!cx->fn || !dhc_want_string(cx, &c->arg[0], c->span[0], dhc_bi_what(cx, c, 0), &pattern))
+    return dhc_v_error();
   DHC_VEC(DhcVal) all = {0};
   for (int i = 0; i < cx->fn->taps.n; i++) {
     const char *path = cx->fn->taps.at[i].path;

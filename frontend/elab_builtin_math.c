@@ -26,8 +26,9 @@ static bool axes_of(DhcCx *cx, DhcBuiltinCall *c, int i, int rank, int64_t *axes
     if (!dhc_want_int(cx, list ? &v->list.at[k] : v, c->span[i], dhc_bi_what(cx, c, i), &a)) return false;
     int64_t at = a < 0 ? a + rank : a;
     if (at < 0 || at >= rank || on[at]) {
-      DhcDiag *d = dhc_err(cx, "E0308", c->span[i], at >= 0 && at < rank ? "%s: axis %lld is given twice, rank %d"
-                                                                         : "%s: axis %lld is outside a rank of %d",
+      DhcDiag *d = dhc_err(cx, "E0308", c->span[i],
+                           at >= 0 && at < rank ? "%s: axis %lld is given twice, rank %d"
+                                                : "%s: axis %lld is outside a rank of %d",
                            c->name, (long long)a, rank);
       dhc_note_operand(cx, d, &c->arg[0]);
       return false;
@@ -44,7 +45,8 @@ static DhcVal reduce(DhcCx *cx, DhcBuiltinCall *c, DhcOp op, int axis_arg, const
   int64_t axes[DHC_MAX_RANK];
   int n;
   bool keep;
-  if (!x || !axes_of(cx, c, axis_arg, x->type.rank, axes, &n) || !dhc_bi_bool(cx, c, axis_arg + 1, false, &keep))
+  if (!x || !axes_of(cx, c, axis_arg, x->type.rank, axes, &n) ||
+      !dhc_bi_bool(cx, c, axis_arg + 1, false, &keep))
     return dhc_v_error();
   if (count) {
     *count = dhc_dim_const(dhc_cx_dims(cx), 1);
@@ -100,8 +102,12 @@ static DhcVal extreme(DhcCx *cx, DhcBuiltinCall *c, DhcOp ew, DhcOp red) {
   return reduce(cx, c, red, 2, NULL);
 }
 
-DhcVal dhc_bi_max(DhcCx *cx, DhcBuiltinCall *c) { return extreme(cx, c, DHC_OP_MAX, DHC_OP_REDUCE_MAX); }
-DhcVal dhc_bi_min(DhcCx *cx, DhcBuiltinCall *c) { return extreme(cx, c, DHC_OP_MIN, DHC_OP_REDUCE_MIN); }
+DhcVal dhc_bi_max(DhcCx *cx, DhcBuiltinCall *c) {
+  return extreme(cx, c, DHC_OP_MAX, DHC_OP_REDUCE_MAX);
+}
+DhcVal dhc_bi_min(DhcCx *cx, DhcBuiltinCall *c) {
+  return extreme(cx, c, DHC_OP_MIN, DHC_OP_REDUCE_MIN);
+}
 
 DhcVal dhc_bi_argmax(DhcCx *cx, DhcBuiltinCall *c) {
   DhcValue *x = dhc_bi_tensor(cx, c, 0, -1);
@@ -114,7 +120,9 @@ DhcVal dhc_bi_argmax(DhcCx *cx, DhcBuiltinCall *c) {
 
 /* ---- contractions ------------------------------------------------------------------------------- */
 
-DhcVal dhc_bi_matmul(DhcCx *cx, DhcBuiltinCall *c) { return dhc_matmul(cx, &c->arg[0], &c->arg[1], c->at); }
+DhcVal dhc_bi_matmul(DhcCx *cx, DhcBuiltinCall *c) {
+  return dhc_matmul(cx, &c->arg[0], &c->arg[1], c->at);
+}
 
 DhcVal dhc_bi_einsum(DhcCx *cx, DhcBuiltinCall *c) {
   const char *spec;
@@ -133,10 +141,11 @@ static bool per_axis(DhcCx *cx, DhcBuiltinCall *c, int i, int n, int64_t or_else
     return false;
   }
   for (int k = 0; k < n; k++) {
-    if (!dhc_want_int(cx, list ? &v->list.at[k] : v, c->span[i], dhc_bi_what(cx, c, i), &out[k])) return false;
+    if (!dhc_want_int(cx, list ? &v->list.at[k] : v, c->span[i], dhc_bi_what(cx, c, i), &out[k]))
+      return false;
     if (out[k] < min) {
-      dhc_err(cx, "E0304", c->span[i], "%s must be at least %lld, got %lld", dhc_bi_what(cx, c, i), (long long)min,
-              (long long)out[k]);
+      dhc_err(cx, "E0304", c->span[i], "%s must be at least %lld, got %lld", dhc_bi_what(cx, c, i),
+              (long long)min, (long long)out[k]);
       return false;
     }
   }
@@ -148,15 +157,17 @@ DhcVal dhc_bi_conv(DhcCx *cx, DhcBuiltinCall *c) {
   if (!args[0] || !args[1]) return dhc_v_error();
   int n = args[1]->type.rank - 2;
   if (n < 1 || args[0]->type.rank != n + 2) {
-    DhcDiag *d = dhc_err(cx, "E0308", c->at, "conv: needs x [N, C, ...] and w [O, C/groups, ...] of one rank, got %s and %s",
+    DhcDiag *d = dhc_err(cx, "E0308", c->at,
+                         "conv: needs x [N, C, ...] and w [O, C/groups, ...] of one rank, got %s and %s",
                          dhc_say_type(cx, &args[0]->type), dhc_say_type(cx, &args[1]->type));
     dhc_note_operand(cx, d, &c->arg[0]);
     dhc_note_operand(cx, d, &c->arg[1]);
     return dhc_v_error();
   }
   int64_t stride[DHC_MAX_RANK], low[DHC_MAX_RANK], high[DHC_MAX_RANK], dilation[DHC_MAX_RANK], groups = 1;
-  if (!per_axis(cx, c, 2, n, 1, 1, stride) || !per_axis(cx, c, 3, n, 0, 0, low) || !per_axis(cx, c, 3, n, 0, 0, high) ||
-      !per_axis(cx, c, 4, n, 1, 1, dilation) || !per_axis(cx, c, 5, 1, 1, 1, &groups))
+  if (!per_axis(cx, c, 2, n, 1, 1, stride) || !per_axis(cx, c, 3, n, 0, 0, low) ||
+      !per_axis(cx, c, 3, n, 0, 0, high) || !per_axis(cx, c, 4, n, 1, 1, dilation) ||
+      !per_axis(cx, c, 5, 1, 1, 1, &groups))
     return dhc_v_error();
   if (dhc_bi_given(c, 6) && !per_axis(cx, c, 6, n, 0, 0, low)) return dhc_v_error();
   if (dhc_bi_given(c, 7) && !per_axis(cx, c, 7, n, 0, 0, high)) return dhc_v_error();
@@ -171,7 +182,8 @@ DhcVal dhc_bi_window_max(DhcCx *cx, DhcBuiltinCall *c) {
   if (!x) return dhc_v_error();
   int n = c->arg[1].kind == DHC_V_LIST ? c->arg[1].list.n : 2;
   if (n < 1 || n > x->type.rank) {
-    dhc_err(cx, "E0308", c->at, "window_max: a window over %d axes does not fit %s", n, dhc_say_type(cx, &x->type));
+    dhc_err(cx, "E0308", c->at, "window_max: a window over %d axes does not fit %s", n,
+            dhc_say_type(cx, &x->type));
     return dhc_v_error();
   }
   int64_t window[DHC_MAX_RANK], stride[DHC_MAX_RANK];
@@ -189,7 +201,8 @@ DhcVal dhc_bi_linear_scan(DhcCx *cx, DhcBuiltinCall *c) {
   DhcValue *args[3] = {dhc_bi_tensor(cx, c, 0, -1), dhc_bi_tensor(cx, c, 1, -1), NULL};
   int64_t axis;
   bool rev;
-  if (!args[0] || !args[1] || !dhc_bi_axis(cx, c, 3, args[0]->type.rank, 1, &axis) || !dhc_bi_bool(cx, c, 4, false, &rev))
+  if (!args[0] || !args[1] || !dhc_bi_axis(cx, c, 3, args[0]->type.rank, 1, &axis) ||
+      !dhc_bi_bool(cx, c, 4, false, &rev))
     return dhc_v_error();
   DhcType t = args[0]->type;
   for (int k = (int)axis; k + 1 < t.rank; k++) t.dim[k] = t.dim[k + 1];
@@ -219,7 +232,8 @@ DhcVal dhc_bi_route(DhcCx *cx, DhcBuiltinCall *c) {
 }
 
 DhcVal dhc_bi_ragged_dot(DhcCx *cx, DhcBuiltinCall *c) {
-  DhcValue *args[3] = {dhc_bi_tensor(cx, c, 0, -1), dhc_bi_tensor(cx, c, 1, -1), dhc_bi_tensor(cx, c, 2, DHC_I32)};
+  DhcValue *args[3] = {dhc_bi_tensor(cx, c, 0, -1), dhc_bi_tensor(cx, c, 1, -1),
+                       dhc_bi_tensor(cx, c, 2, DHC_I32)};
   if (!args[0] || !args[1] || !args[2]) return dhc_v_error();
   return dhc_v_tensor(dhc_build1(dhc_at(cx, c->at), DHC_OP_RAGGED_DOT, args, 3, NULL, 0));
 }

@@ -1,9 +1,12 @@
 /* Builtins that create, view and move tensors. */
 #include "frontend/elab_builtin.h"
 
-static DhcDims *dims_of(DhcCx *cx) { return cx->m->module->dims; }
+static DhcDims *dims_of(DhcCx *cx) {
+  return cx->m->module->dims;
+}
 
-static DhcVal build(DhcCx *cx, DhcBuiltinCall *c, DhcOp op, DhcValue *const *args, int n, const DhcAttr *attrs, int n_attrs) {
+static DhcVal build(DhcCx *cx, DhcBuiltinCall *c, DhcOp op, DhcValue *const *args, int n,
+                    const DhcAttr *attrs, int n_attrs) {
   for (int i = 0; i < n; i++)
     if (!args[i]) return dhc_v_error();
   return dhc_v_tensor(dhc_build1(dhc_at(cx, c->at), op, args, n, attrs, n_attrs));
@@ -22,25 +25,33 @@ DhcVal dhc_bi_fill(DhcCx *cx, DhcBuiltinCall *c) {
   const DhcDim *dim[DHC_MAX_RANK];
   dhc_dtype dtype = DHC_F32;
   bool typed = dhc_bi_given(c, 2);
-  if (!running(cx, c) || !dhc_want_shape(cx, &c->arg[0], c->span[0], dhc_bi_what(cx, c, 0), &rank, dim)) return dhc_v_error();
-  if (typed && !dhc_want_dtype(cx, &c->arg[2], c->span[2], dhc_bi_what(cx, c, 2), &dtype)) return dhc_v_error();
+  if (!running(cx, c) || !dhc_want_shape(cx, &c->arg[0], c->span[0], dhc_bi_what(cx, c, 0), &rank, dim))
+    return dhc_v_error();
+  if (typed && !dhc_want_dtype(cx, &c->arg[2], c->span[2], dhc_bi_what(cx, c, 2), &dtype))
+    return dhc_v_error();
   DhcVal *v = &c->arg[1];
   bool constant = (v->kind == DHC_V_FLOAT && v->fx->constant && dhc_dtype_is_float(dtype)) ||
                   (v->kind == DHC_V_INT && dtype != DHC_BOOL && v->i > -(1LL << 53) && v->i < (1LL << 53));
   if (constant) {
     DhcType t = {.dtype = dtype, .rank = rank};
     memcpy(t.dim, dim, sizeof dim);
-    return dhc_v_tensor(dhc_b_fill(dhc_at(cx, c->at), &t, v->kind == DHC_V_INT ? (double)v->i : v->fx->value));
+    return dhc_v_tensor(
+        dhc_b_fill(dhc_at(cx, c->at), &t, v->kind == DHC_V_INT ? (double)v->i : v->fx->value));
   }
-  DhcValue *t = dhc_bi_tensor(cx, c, 1, v->kind == DHC_V_TENSOR && !typed ? -1 : v->kind == DHC_V_BOOL ? DHC_BOOL : (int)dtype);
+  DhcValue *t = dhc_bi_tensor(cx, c, 1,
+                              v->kind == DHC_V_TENSOR && !typed ? -1
+                              : v->kind == DHC_V_BOOL           ? DHC_BOOL
+                                                                : (int)dtype);
   return dhc_v_tensor(t ? dhc_b_broadcast(dhc_at(cx, c->at), t, dim, rank) : NULL);
 }
 
 DhcVal dhc_bi_iota(DhcCx *cx, DhcBuiltinCall *c) {
   const DhcDim *n;
   dhc_dtype dtype = DHC_F32;
-  if (!running(cx, c) || !dhc_want_dim(cx, &c->arg[0], c->span[0], dhc_bi_what(cx, c, 0), &n)) return dhc_v_error();
-  if (dhc_bi_given(c, 1) && !dhc_want_dtype(cx, &c->arg[1], c->span[1], dhc_bi_what(cx, c, 1), &dtype)) return dhc_v_error();
+  if (!running(cx, c) || !dhc_want_dim(cx, &c->arg[0], c->span[0], dhc_bi_what(cx, c, 0), &n))
+    return dhc_v_error();
+  if (dhc_bi_given(c, 1) && !dhc_want_dtype(cx, &c->arg[1], c->span[1], dhc_bi_what(cx, c, 1), &dtype))
+    return dhc_v_error();
   DhcAttr attrs[3] = {dhc_attr_int(0), dhc_attr_dtype(dtype), dhc_attr_dims(cx->m->module, &n, 1)};
   return build(cx, c, DHC_OP_IOTA, NULL, 0, attrs, 3);
 }
@@ -50,7 +61,8 @@ DhcVal dhc_bi_iota(DhcCx *cx, DhcBuiltinCall *c) {
 DhcVal dhc_bi_random_bits(DhcCx *cx, DhcBuiltinCall *c) {
   int rank, k = -1;
   const DhcDim *dim[DHC_MAX_RANK];
-  if (!running(cx, c) || !dhc_want_shape(cx, &c->arg[0], c->span[0], dhc_bi_what(cx, c, 0), &rank, dim)) return dhc_v_error();
+  if (!running(cx, c) || !dhc_want_shape(cx, &c->arg[0], c->span[0], dhc_bi_what(cx, c, 0), &rank, dim))
+    return dhc_v_error();
   DhcRun *run = cx->run;
   const char *path = run->init_path ? run->init_path : cx->owner ? cx->owner->path : "";
   for (int i = 0; i < run->site_path.n; i++)
@@ -97,8 +109,8 @@ static bool infer_extent(DhcCx *cx, DhcBuiltinCall *c, const DhcValue *x, int ra
   const DhcDim *all = dhc_dim_product(ds, x->type.dim, x->type.rank);
   dim[hole] = dhc_dim_divide(ds, all, rest);
   if (dim[hole]) return true;
-  DhcDiag *d = dhc_err(cx, "E0308", c->at, "reshape: %s elements of %s are no multiple of %s", dhc_say_dim(cx, all),
-                       dhc_say_type(cx, &x->type), dhc_say_dim(cx, rest));
+  DhcDiag *d = dhc_err(cx, "E0308", c->at, "reshape: %s elements of %s are no multiple of %s",
+                       dhc_say_dim(cx, all), dhc_say_type(cx, &x->type), dhc_say_dim(cx, rest));
   dhc_note_operand(cx, d, &c->arg[0]);
   return false;
 }
@@ -110,7 +122,8 @@ static const DhcDim *cancel(DhcDims *ds, const DhcDim **a, const DhcDim **b) {
   int n = dhc_dim_symbols(*a, names, 32);
   for (int i = 0; i < n; i++)
     for (;;) {
-      const DhcDim *s = dhc_dim_symbol(ds, names[i]), *p = dhc_dim_divide(ds, *a, s), *q = dhc_dim_divide(ds, *b, s);
+      const DhcDim *s = dhc_dim_symbol(ds, names[i]), *p = dhc_dim_divide(ds, *a, s),
+                   *q = dhc_dim_divide(ds, *b, s);
       if (!p || !q) break;
       *a = p;
       *b = q;
@@ -119,13 +132,15 @@ static const DhcDim *cancel(DhcDims *ds, const DhcDim **a, const DhcDim **b) {
   return common;
 }
 
-static DhcVal elements_differ(DhcCx *cx, DhcBuiltinCall *c, const DhcValue *x, const DhcDim *a, const DhcDim *b) {
-  DhcDiag *d = dhc_err(cx, "E0308", c->at, "reshape: %s has %s elements, the new shape %s", dhc_say_type(cx, &x->type),
-                       dhc_say_dim(cx, a), dhc_say_dim(cx, b));
+static DhcVal elements_differ(DhcCx *cx, DhcBuiltinCall *c, const DhcValue *x, const DhcDim *a,
+                              const DhcDim *b) {
+  DhcDiag *d = dhc_err(cx, "E0308", c->at, "reshape: %s has %s elements, the new shape %s",
+                       dhc_say_type(cx, &x->type), dhc_say_dim(cx, a), dhc_say_dim(cx, b));
   dhc_note_operand(cx, d, &c->arg[0]);
   cancel(dims_of(cx), &a, &b);
   if (!dhc_dim_is_const(a, NULL) || !dhc_dim_is_const(b, NULL))
-    dhc_err_hint(cx, d, "these are not known to be equal; say so with `require %s == %s`", dhc_say_dim(cx, a), dhc_say_dim(cx, b));
+    dhc_err_hint(cx, d, "these are not known to be equal; say so with `require %s == %s`", dhc_say_dim(cx, a),
+                 dhc_say_dim(cx, b));
   return dhc_v_error();
 }
 
@@ -133,7 +148,8 @@ DhcVal dhc_bi_reshape(DhcCx *cx, DhcBuiltinCall *c) {
   int rank;
   const DhcDim *dim[DHC_MAX_RANK];
   DhcValue *x = dhc_bi_tensor(cx, c, 0, -1);
-  if (!x || !dhc_want_shape(cx, &c->arg[1], c->span[1], dhc_bi_what(cx, c, 1), &rank, dim)) return dhc_v_error();
+  if (!x || !dhc_want_shape(cx, &c->arg[1], c->span[1], dhc_bi_what(cx, c, 1), &rank, dim))
+    return dhc_v_error();
   if (!infer_extent(cx, c, x, rank, dim)) return dhc_v_error();
   const DhcDim *all = dhc_dim_product(dims_of(cx), x->type.dim, x->type.rank), *a = all;
   const DhcDim *want = dhc_dim_product(dims_of(cx), dim, rank), *b = want;
@@ -177,8 +193,9 @@ DhcVal dhc_bi_transpose(DhcCx *cx, DhcBuiltinCall *c) {
   if (!x) return dhc_v_error();
   int rank = x->type.rank;
   if (p->kind != DHC_V_LIST || p->list.n != rank) {
-    DhcDiag *d = dhc_err(cx, "E0308", c->span[1], "transpose: needs a permutation of the %d dims of %s, got %s", rank,
-                         dhc_say_type(cx, &x->type), dhc_say_val(cx, p));
+    DhcDiag *d =
+        dhc_err(cx, "E0308", c->span[1], "transpose: needs a permutation of the %d dims of %s, got %s", rank,
+                dhc_say_type(cx, &x->type), dhc_say_val(cx, p));
     dhc_note_operand(cx, d, &c->arg[0]);
     return dhc_v_error();
   }
@@ -188,7 +205,8 @@ DhcVal dhc_bi_transpose(DhcCx *cx, DhcBuiltinCall *c) {
     if (!dhc_want_int(cx, &p->list.at[i], c->span[1], dhc_bi_what(cx, c, 1), &perm[i])) return dhc_v_error();
     if (perm[i] < 0) perm[i] += rank;
     if (perm[i] < 0 || perm[i] >= rank || seen[perm[i]]) {
-      dhc_err(cx, "E0308", c->span[1], "transpose: %s is no permutation of %d dims", dhc_say_val(cx, p), rank);
+      dhc_err(cx, "E0308", c->span[1], "transpose: %s is no permutation of %d dims", dhc_say_val(cx, p),
+              rank);
       return dhc_v_error();
     }
     seen[perm[i]] = true;
@@ -202,7 +220,8 @@ DhcVal dhc_bi_broadcast(DhcCx *cx, DhcBuiltinCall *c) {
   DhcVal *v = &c->arg[0];
   if (!running(cx, c)) return dhc_v_error();
   DhcValue *x = dhc_bi_tensor(cx, c, 0, v->kind == DHC_V_INT || v->kind == DHC_V_DIM ? DHC_F32 : -1);
-  if (!x || !dhc_want_shape(cx, &c->arg[1], c->span[1], dhc_bi_what(cx, c, 1), &rank, dim)) return dhc_v_error();
+  if (!x || !dhc_want_shape(cx, &c->arg[1], c->span[1], dhc_bi_what(cx, c, 1), &rank, dim))
+    return dhc_v_error();
   return dhc_v_tensor(dhc_b_broadcast(dhc_at(cx, c->at), x, dim, rank));
 }
 
@@ -236,7 +255,8 @@ DhcVal dhc_bi_concat(DhcCx *cx, DhcBuiltinCall *c) {
   DhcValue **xs;
   int n;
   int64_t axis;
-  if (!list_of_tensors(cx, c, &xs, &n) || !dhc_bi_axis(cx, c, 1, xs[0]->type.rank, 0, &axis)) return dhc_v_error();
+  if (!list_of_tensors(cx, c, &xs, &n) || !dhc_bi_axis(cx, c, 1, xs[0]->type.rank, 0, &axis))
+    return dhc_v_error();
   return dhc_v_tensor(dhc_b_concat(dhc_at(cx, c->at), xs, n, (int)axis));
 }
 
@@ -244,12 +264,14 @@ DhcVal dhc_bi_stack(DhcCx *cx, DhcBuiltinCall *c) {
   DhcValue **xs;
   int n;
   int64_t axis;
-  if (!list_of_tensors(cx, c, &xs, &n) || !dhc_bi_axis(cx, c, 1, xs[0]->type.rank + 1, 0, &axis)) return dhc_v_error();
+  if (!list_of_tensors(cx, c, &xs, &n) || !dhc_bi_axis(cx, c, 1, xs[0]->type.rank + 1, 0, &axis))
+    return dhc_v_error();
   for (int i = 0; i < n; i++) {
     const DhcDim *dim[DHC_MAX_RANK + 1];
     int rank = xs[i]->type.rank;
     if (rank >= DHC_MAX_RANK || axis > rank) {
-      dhc_err(cx, "E0308", c->at, "stack: %s does not take axis %lld", dhc_say_type(cx, &xs[i]->type), (long long)axis);
+      dhc_err(cx, "E0308", c->at, "stack: %s does not take axis %lld", dhc_say_type(cx, &xs[i]->type),
+              (long long)axis);
       return dhc_v_error();
     }
     for (int k = 0; k < axis; k++) dim[k] = xs[i]->type.dim[k];
@@ -272,15 +294,17 @@ static bool split_sizes(DhcCx *cx, DhcBuiltinCall *c, const DhcDim *whole, const
       sum = dhc_dim_add(ds, sum, size[i]);
     }
     if (*n > 0 && *n <= DHC_MAX_RESULTS && dhc_same_dim(cx, sum, whole)) return true;
-    dhc_err(cx, "E0308", c->at, "split: parts %s add up to %s, the axis has %s", dhc_say_val(cx, p), dhc_say_dim(cx, sum),
-            dhc_say_dim(cx, whole));
+    dhc_err(cx, "E0308", c->at, "split: parts %s add up to %s, the axis has %s", dhc_say_val(cx, p),
+            dhc_say_dim(cx, sum), dhc_say_dim(cx, whole));
     return false;
   }
   int64_t k;
   if (!dhc_want_int(cx, p, c->span[1], dhc_bi_what(cx, c, 1), &k)) return false;
-  const DhcDim *each = k >= 1 && k <= DHC_MAX_RESULTS ? dhc_dim_divide(ds, whole, dhc_dim_const(ds, k)) : NULL;
+  const DhcDim *each =
+      k >= 1 && k <= DHC_MAX_RESULTS ? dhc_dim_divide(ds, whole, dhc_dim_const(ds, k)) : NULL;
   if (!each) {
-    DhcDiag *d = dhc_err(cx, "E0308", c->at, "split: %s cannot be cut into %lld equal parts", dhc_say_dim(cx, whole), (long long)k);
+    DhcDiag *d = dhc_err(cx, "E0308", c->at, "split: %s cannot be cut into %lld equal parts",
+                         dhc_say_dim(cx, whole), (long long)k);
     dhc_note_operand(cx, d, &c->arg[0]);
     return false;
   }
@@ -315,14 +339,18 @@ DhcVal dhc_bi_pad(DhcCx *cx, DhcBuiltinCall *c) {
     low[i] = high[i] = zero;
     step[i] = 1;
   }
-  if (dhc_bi_given(c, 2) && !dhc_want_dim(cx, &c->arg[2], c->span[2], dhc_bi_what(cx, c, 2), &low[axis])) return dhc_v_error();
-  if (dhc_bi_given(c, 3) && !dhc_want_dim(cx, &c->arg[3], c->span[3], dhc_bi_what(cx, c, 3), &high[axis])) return dhc_v_error();
+  if (dhc_bi_given(c, 2) && !dhc_want_dim(cx, &c->arg[2], c->span[2], dhc_bi_what(cx, c, 2), &low[axis]))
+    return dhc_v_error();
+  if (dhc_bi_given(c, 3) && !dhc_want_dim(cx, &c->arg[3], c->span[3], dhc_bi_what(cx, c, 3), &high[axis]))
+    return dhc_v_error();
   DhcModule *m = cx->m->module;
-  DhcAttr attrs[3] = {dhc_attr_dims(m, low, x->type.rank), dhc_attr_dims(m, high, x->type.rank), dhc_attr_ints(m, step, x->type.rank)};
+  DhcAttr attrs[3] = {dhc_attr_dims(m, low, x->type.rank), dhc_attr_dims(m, high, x->type.rank),
+                      dhc_attr_ints(m, step, x->type.rank)};
   return build(cx, c, DHC_OP_PAD, &x, 1, attrs, 3);
 }
 
-/* ---- moves by index ---------------------------------------------------------------------------------------- */
+/* ---- moves by index
+ * ---------------------------------------------------------------------------------------- */
 
 DhcVal dhc_bi_gather(DhcCx *cx, DhcBuiltinCall *c) {
   DhcValue *args[2] = {dhc_bi_tensor(cx, c, 0, -1), dhc_bi_tensor(cx, c, 1, -1)};
@@ -371,7 +399,8 @@ DhcVal dhc_bi_dynamic_slice(DhcCx *cx, DhcBuiltinCall *c) {
 }
 
 DhcVal dhc_bi_dynamic_update(DhcCx *cx, DhcBuiltinCall *c) {
-  DhcValue *args[3] = {dhc_bi_tensor(cx, c, 0, -1), dhc_bi_tensor(cx, c, 1, -1), dhc_bi_tensor(cx, c, 2, DHC_I64)};
+  DhcValue *args[3] = {dhc_bi_tensor(cx, c, 0, -1), dhc_bi_tensor(cx, c, 1, -1),
+                       dhc_bi_tensor(cx, c, 2, DHC_I64)};
   int64_t axis;
   if (!args[0] || !dhc_bi_axis(cx, c, 3, args[0]->type.rank, 0, &axis)) return dhc_v_error();
   DhcAttr attr = dhc_attr_int(axis);

@@ -12,7 +12,8 @@ static const DhcAstParam *param_for(const DhcAstParams *params, const DhcAstArg 
 }
 
 static bool is_known(DhcCx *cx, const char *name) {
-  return dhc_scope_get(cx->scope, name) || (cx->self && (dhc_inst_hyper(cx->self, name) || dhc_inst_member(cx->self, name)));
+  return dhc_scope_get(cx->scope, name) ||
+         (cx->self && (dhc_inst_hyper(cx->self, name) || dhc_inst_member(cx->self, name)));
 }
 
 DhcArg *dhc_eval_args(DhcCx *cx, const DhcAstArgs *args, const DhcAstParams *params, bool *ok) {
@@ -30,8 +31,10 @@ DhcArg *dhc_eval_args(DhcCx *cx, const DhcAstArgs *args, const DhcAstParams *par
           out[i].value = dhc_v_string(cx, a->value->u.name, (int)strlen(a->value->u.name));
           is_value = true;
         }
-    if (!is_value && p && p->type.kind == DHC_TY_ENUM && a->value->kind == DHC_EX_NAME && !is_known(cx, a->value->u.name)) {
-      out[i].value = dhc_v_string(cx, a->value->u.name, (int)strlen(a->value->u.name)); /* refused with a hint later */
+    if (!is_value && p && p->type.kind == DHC_TY_ENUM && a->value->kind == DHC_EX_NAME &&
+        !is_known(cx, a->value->u.name)) {
+      out[i].value =
+          dhc_v_string(cx, a->value->u.name, (int)strlen(a->value->u.name)); /* refused with a hint later */
       is_value = true;
     }
     if (!is_value) out[i].value = dhc_eval(cx, a->value);
@@ -108,7 +111,8 @@ bool dhc_eval_type(DhcCx *cx, const DhcAstType *t, DhcType *out, const char *wha
   out->dtype = DHC_F32;
   if (t->kind != DHC_TY_TENSOR || !t->shape) return false;
   if (t->has_dtype && !dhc_dtype_parse(t->dtype.text, &out->dtype)) {
-    if (strcmp(t->dtype.text, "any")) dhc_err(cx, "E0310", t->dtype.span, "unknown dtype '%s'", t->dtype.text);
+    if (strcmp(t->dtype.text, "any"))
+      dhc_err(cx, "E0310", t->dtype.span, "unknown dtype '%s'", t->dtype.text);
     return false;
   }
   DhcVal list = dhc_eval(cx, t->shape);
@@ -121,8 +125,8 @@ bool dhc_eval_type(DhcCx *cx, const DhcAstType *t, DhcType *out, const char *wha
   bool same = list.list.n == t->shape->u.list.n; /* no runs: spans belong to dims */
   for (int i = 0; i < list.list.n; i++) {
     DhcSpan at = same ? t->shape->u.list.at[i]->span : t->span;
-    if (!dhc_want_dim(cx, &list.list.at[i], at, dhc_arena_printf(dhc_cx_arena(cx), "%s: dimension %d", what, i),
-                      &out->dim[i]))
+    if (!dhc_want_dim(cx, &list.list.at[i], at,
+                      dhc_arena_printf(dhc_cx_arena(cx), "%s: dimension %d", what, i), &out->dim[i]))
       return false;
     int64_t v;
     if (dhc_dim_is_const(out->dim[i], &v) && v < 1) {
@@ -174,7 +178,9 @@ static bool bind_shape(DhcCx *cx, Unify *u, DhcVal *v, bool check) {
   int fixed = list->n - (run >= 0);
   if (run < 0 ? t->rank != fixed : t->rank < fixed) {
     if (!check)
-      shape_mismatch(cx, u, dhc_arena_printf(a, "needs %s%d dim%s", run >= 0 ? "at least " : "", fixed, fixed == 1 ? "" : "s"));
+      shape_mismatch(
+          cx, u,
+          dhc_arena_printf(a, "needs %s%d dim%s", run >= 0 ? "at least " : "", fixed, fixed == 1 ? "" : "s"));
     return false;
   }
   int n_run = t->rank - fixed;
@@ -189,7 +195,9 @@ static bool bind_shape(DhcCx *cx, Unify *u, DhcVal *v, bool check) {
       } else if (check) {
         DhcVal *old = dhc_scope_get(cx->scope, x->u.name);
         if (old && !dhc_val_equal(old, &list_v)) {
-          shape_mismatch(cx, u, dhc_arena_printf(a, "...%s is %s, got %s", x->u.name, dhc_say_val(cx, old), dhc_say_val(cx, &list_v)));
+          shape_mismatch(cx, u,
+                         dhc_arena_printf(a, "...%s is %s, got %s", x->u.name, dhc_say_val(cx, old),
+                                          dhc_say_val(cx, &list_v)));
           return false;
         }
       }
@@ -203,7 +211,9 @@ static bool bind_shape(DhcCx *cx, Unify *u, DhcVal *v, bool check) {
       const DhcDim *d;
       if (!dhc_want_dim(cx, &want, x->span, "a dim", &d)) return false;
       if (!dhc_same_dim(cx, d, t->dim[k])) {
-        shape_mismatch(cx, u, dhc_arena_printf(a, "dimension %d is %s, needs %s", k, dhc_say_dim(cx, t->dim[k]), dhc_say_dim(cx, d)));
+        shape_mismatch(cx, u,
+                       dhc_arena_printf(a, "dimension %d is %s, needs %s", k, dhc_say_dim(cx, t->dim[k]),
+                                        dhc_say_dim(cx, d)));
         return false;
       }
       if (d != t->dim[k]) {
@@ -235,8 +245,10 @@ static bool bind_tensor(DhcCx *cx, Unify *u, DhcVal *v) {
   if (t->has_dtype) want = dhc_dtype_parse(t->dtype.text, &named) ? (int)named : -1;
   if (v->kind == DHC_V_TENSOR && want >= 0 && (int)v->t->type.dtype != want) {
     u->v = v;
-    DhcDiag *d = shape_mismatch(cx, u, dhc_arena_printf(dhc_cx_arena(cx), "needs %s", dhc_dtype_name((dhc_dtype)want)));
-    dhc_err_hint(cx, d, "nothing is converted silently; use %s", want == DHC_F32 ? "float(x)" : "cast(x, dtype)");
+    DhcDiag *d = shape_mismatch(
+        cx, u, dhc_arena_printf(dhc_cx_arena(cx), "needs %s", dhc_dtype_name((dhc_dtype)want)));
+    dhc_err_hint(cx, d, "nothing is converted silently; use %s",
+                 want == DHC_F32 ? "float(x)" : "cast(x, dtype)");
     return false;
   }
   DhcValue *x = dhc_as_tensor(cx, v, want, u->call);
@@ -246,7 +258,8 @@ static bool bind_tensor(DhcCx *cx, Unify *u, DhcVal *v) {
   return true;
 }
 
-bool dhc_bind_inputs(DhcCx *cx, const DhcAstSignature *sig, const DhcVal *given, DhcSpan call, const char *what) {
+bool dhc_bind_inputs(DhcCx *cx, const DhcAstSignature *sig, const DhcVal *given, DhcSpan call,
+                     const char *what) {
   int n = sig->inputs.n;
   bool ok = true;
   DhcVal *v = DHC_NEW_N(dhc_cx_arena(cx), DhcVal, n + 1);
@@ -269,8 +282,9 @@ bool dhc_bind_inputs(DhcCx *cx, const DhcAstSignature *sig, const DhcVal *given,
   if (!ok) return false;
   for (int i = 0; i < sig->binders.n; i++)
     if (!bound_here(cx, sig->binders.at[i].name.text)) {
-      dhc_err(cx, "E0309", sig->binders.at[i].name.span, "%s: '%s' stands alone in no input's shape, so nothing binds it",
-              what, sig->binders.at[i].name.text);
+      dhc_err(cx, "E0309", sig->binders.at[i].name.span,
+              "%s: '%s' stands alone in no input's shape, so nothing binds it", what,
+              sig->binders.at[i].name.text);
       return false;
     }
   for (int i = 0; i < n; i++) {
@@ -304,8 +318,8 @@ static bool check_output(DhcCx *cx, const DhcAstParam *p, DhcVal *v, DhcSpan at)
     v->t = dhc_align(cx, t, want.dim, want.rank);
     return v->t != NULL;
   }
-  DhcDiag *d = dhc_err(cx, "E0308", at, "output '%s' is declared %s, got %s", p->name.text, dhc_say_type(cx, &want),
-                       dhc_say_type(cx, &t->type));
+  DhcDiag *d = dhc_err(cx, "E0308", at, "output '%s' is declared %s, got %s", p->name.text,
+                       dhc_say_type(cx, &want), dhc_say_type(cx, &t->type));
   dhc_err_note(cx, d, p->span, "declared here");
   dhc_note_operand(cx, d, v);
   return false;
@@ -317,8 +331,9 @@ DhcVal dhc_check_outputs(DhcCx *cx, const DhcAstSignature *sig, DhcVal r, DhcSpa
   int got = r.kind == DHC_V_VOID ? 0 : r.kind == DHC_V_TUPLE ? r.list.n : 1;
   if (n == 0) return r;
   if (got != n) {
-    DhcDiag *d = dhc_err(cx, "E0306", at, "%s declares %d output%s, %s", sig->name.text, n, n == 1 ? "" : "s",
-                         got ? dhc_arena_printf(dhc_cx_arena(cx), "but returns %d", got) : "but nothing is returned");
+    DhcDiag *d =
+        dhc_err(cx, "E0306", at, "%s declares %d output%s, %s", sig->name.text, n, n == 1 ? "" : "s",
+                got ? dhc_arena_printf(dhc_cx_arena(cx), "but returns %d", got) : "but nothing is returned");
     dhc_err_note(cx, d, sig->span, "declared here");
     return dhc_v_error();
   }
@@ -352,11 +367,13 @@ static void note_call(DhcCx *cx, int before, DhcSpan at, const char *what) {
   DhcDiags *d = cx->e->diags;
   for (int i = before; i < d->all.n; i++)
     if (d->all.at[i]->severity == DHC_ERROR && d->all.at[i]->notes.n < 6 &&
-        (d->all.at[i]->at.file != at.file || d->all.at[i]->at.begin < at.begin || d->all.at[i]->at.end > at.end))
+        (d->all.at[i]->at.file != at.file || d->all.at[i]->at.begin < at.begin ||
+         d->all.at[i]->at.end > at.end))
       dhc_diag_note(d, d->all.at[i], at, "in this call of %s", what);
 }
 
-DhcVal dhc_call_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, const DhcArg *args, int n_args, DhcSpan at) {
+DhcVal dhc_call_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, const DhcArg *args, int n_args,
+                       DhcSpan at) {
   const DhcAstSignature *sig = &entry->u.entry.sig;
   const char *what = dhc_arena_printf(dhc_cx_arena(cx), "%s.%s", inst->decl->name.text, sig->name.text);
   if (too_deep(cx, at, what)) return dhc_v_error();
@@ -372,8 +389,16 @@ DhcVal dhc_call_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, const 
     r = dhc_outline_method(cx, inst, entry, inputs, at);
   } else {
     DhcScope scope = {0};
-    DhcCx inner = {.e = cx->e, .m = cx->m, .self = inst, .owner = inst, .file = inst->file, .scope = &scope,
-                   .fn = cx->fn, .run = cx->run, .depth = cx->depth + 1, .sig = sig};
+    DhcCx inner = {.e = cx->e,
+                   .m = cx->m,
+                   .self = inst,
+                   .owner = inst,
+                   .file = inst->file,
+                   .scope = &scope,
+                   .fn = cx->fn,
+                   .run = cx->run,
+                   .depth = cx->depth + 1,
+                   .sig = sig};
     r = dhc_v_error();
     if (dhc_bind_inputs(&inner, sig, inputs, at, what)) {
       dhc_run_body(&inner, &entry->u.entry.body);
@@ -400,8 +425,15 @@ DhcVal dhc_call_fn(DhcCx *cx, const DhcAstDecl *fn, const DhcAstModule *file, co
     r = dhc_outline_composite(cx, fn, file, inputs, at);
   } else {
     DhcScope scope = {0};
-    DhcCx inner = {.e = cx->e, .m = cx->m, .owner = cx->owner, .file = file, .scope = &scope, .fn = cx->fn,
-                   .run = cx->run, .depth = cx->depth + 1, .sig = sig};
+    DhcCx inner = {.e = cx->e,
+                   .m = cx->m,
+                   .owner = cx->owner,
+                   .file = file,
+                   .scope = &scope,
+                   .fn = cx->fn,
+                   .run = cx->run,
+                   .depth = cx->depth + 1,
+                   .sig = sig};
     r = dhc_v_error();
     if (dhc_bind_inputs(&inner, sig, inputs, at, what)) {
       dhc_run_body(&inner, &fn->u.fn.body);
@@ -421,15 +453,10 @@ static DhcVal apply_layer(DhcCx *cx, const DhcClosure *c, const DhcAstArgs *args
   bool ok;
   DhcArg *a = dhc_eval_args(cx, args, &c->decl->u.layer.params, &ok);
   if (!ok) return dhc_v_error();
-  DhcClosure *n = DHC_NEW(dhc_cx_arena(cx), DhcClosure);
-  n->decl = c->decl;
-  n->file = c->file;
-  for (int i = 0; i < c->args.n; i++) DHC_PUSH(dhc_cx_arena(cx), &n->args, c->args.at[i]);
-  for (int i = 0; i < args->n; i++) {
-    DhcBound b = {.name = a[i].name, .value = a[i].value, .span = a[i].span};
-    DHC_PUSH(dhc_cx_arena(cx), &n->args, b);
-  }
-  return (DhcVal){.kind = DHC_V_LAYER, .layer = n};
+  DhcBound *more = DHC_NEW_N(dhc_cx_arena(cx), DhcBound, args->n + 1);
+  for (int i = 0; i < args->n; i++)
+    more[i] = (DhcBound){.name = a[i].name, .value = a[i].value, .span = a[i].span};
+  return (DhcVal){.kind = DHC_V_LAYER, .layer = dhc_closure_with(dhc_cx_arena(cx), c, more, args->n)};
 }
 
 static DhcVal apply(DhcCx *cx, DhcVal callee, const DhcAstExpr *e) {
@@ -437,24 +464,24 @@ static DhcVal apply(DhcCx *cx, DhcVal callee, const DhcAstExpr *e) {
   DhcInst *inst = NULL;
   const DhcAstItem *entry = NULL;
   switch (callee.kind) {
-  case DHC_V_ERROR: return callee;
-  case DHC_V_LAYER: return apply_layer(cx, callee.layer, &e->u.call.args);
-  case DHC_V_INST:
-    inst = callee.inst;
-    entry = dhc_inst_entry(inst, "forward");
-    if (!entry) {
-      DhcDiag *d = dhc_err(cx, "E0301", e->span, "%s has no entry 'forward'", inst->decl->name.text);
-      dhc_err_note(cx, d, inst->decl->name.span, "declared here");
+    case DHC_V_ERROR: return callee;
+    case DHC_V_LAYER: return apply_layer(cx, callee.layer, &e->u.call.args);
+    case DHC_V_INST:
+      inst = callee.inst;
+      entry = dhc_inst_entry(inst, "forward");
+      if (!entry) {
+        DhcDiag *d = dhc_err(cx, "E0301", e->span, "%s has no entry 'forward'", inst->decl->name.text);
+        dhc_err_note(cx, d, inst->decl->name.span, "declared here");
+        return dhc_v_error();
+      }
+      break;
+    case DHC_V_METHOD:
+      inst = callee.method.inst;
+      entry = callee.method.entry;
+      break;
+    default:
+      dhc_err(cx, "E0303", e->span, "%s cannot be called", dhc_say_kind(cx, &callee));
       return dhc_v_error();
-    }
-    break;
-  case DHC_V_METHOD:
-    inst = callee.method.inst;
-    entry = callee.method.entry;
-    break;
-  default:
-    dhc_err(cx, "E0303", e->span, "%s cannot be called", dhc_say_kind(cx, &callee));
-    return dhc_v_error();
   }
   DhcArg *args = dhc_eval_args(cx, &e->u.call.args, &entry->u.entry.sig.inputs, &ok);
   if (!ok) return dhc_v_error();

@@ -5,7 +5,8 @@ DhcVal dhc_transpose_last(DhcCx *cx, const DhcVal *x, DhcSpan at) {
   DhcValue *v = dhc_fn_import(cx->fn, x->t);
   int rank = v->type.rank;
   if (rank < 2) {
-    DhcDiag *d = dhc_err(cx, "E0308", at, ".T swaps the last two dims, %s has %d", dhc_say_type(cx, &v->type), rank);
+    DhcDiag *d =
+        dhc_err(cx, "E0308", at, ".T swaps the last two dims, %s has %d", dhc_say_type(cx, &v->type), rank);
     dhc_note_operand(cx, d, x);
     return dhc_v_error();
   }
@@ -19,10 +20,12 @@ DhcVal dhc_transpose_last(DhcCx *cx, const DhcVal *x, DhcSpan at) {
   return r;
 }
 
-static DhcVal inner_error(DhcCx *cx, const DhcVal *a, const DhcVal *b, const DhcDim *ka, const DhcDim *kb, DhcSpan at) {
+static DhcVal inner_error(DhcCx *cx, const DhcVal *a, const DhcVal *b, const DhcDim *ka, const DhcDim *kb,
+                          DhcSpan at) {
   const char *oa = dhc_say_origin(cx, a), *ob = dhc_say_origin(cx, b);
-  DhcDiag *d = dhc_err(cx, "E0308", at, "matmul: inner sizes differ: %s%s%s%s, %s%s%s%s", dhc_say_dim(cx, ka),
-                       *oa ? " (" : "", oa, *oa ? ")" : "", dhc_say_dim(cx, kb), *ob ? " (" : "", ob, *ob ? ")" : "");
+  DhcDiag *d =
+      dhc_err(cx, "E0308", at, "matmul: inner sizes differ: %s%s%s%s, %s%s%s%s", dhc_say_dim(cx, ka),
+              *oa ? " (" : "", oa, *oa ? ")" : "", dhc_say_dim(cx, kb), *ob ? " (" : "", ob, *ob ? ")" : "");
   dhc_note_operand(cx, d, a);
   dhc_note_operand(cx, d, b);
   return dhc_v_error();
@@ -62,8 +65,8 @@ DhcVal dhc_matmul(DhcCx *cx, const DhcVal *a, const DhcVal *b, DhcSpan at) {
   int ra = x.t->type.rank, rb = y.t->type.rank;
   if (!ra || !rb || x.t->type.dtype != y.t->type.dtype) {
     DhcDiag *d = dhc_err(cx, ra && rb ? "E0310" : "E0308", at, "matmul: %s: %s and %s",
-                         ra && rb ? "dtypes differ" : "a scalar has no inner dim", dhc_say_type(cx, &x.t->type),
-                         dhc_say_type(cx, &y.t->type));
+                         ra && rb ? "dtypes differ" : "a scalar has no inner dim",
+                         dhc_say_type(cx, &x.t->type), dhc_say_type(cx, &y.t->type));
     dhc_note_operand(cx, d, a);
     dhc_note_operand(cx, d, b);
     return dhc_v_error();
@@ -173,14 +176,15 @@ static bool parse_term(DhcCx *cx, Term *t, const DhcVal *v, const char *text, in
   t->v = dhc_as_tensor(cx, v, -1, at);
   if (!t->v) return false;
   if (n != t->v->type.rank) {
-    DhcDiag *d = dhc_err(cx, "E0308", at, "einsum: \"%.*s\" names %d dims, operand %d is %s", n, text, n, index + 1,
-                         dhc_say_type(cx, &t->v->type));
+    DhcDiag *d = dhc_err(cx, "E0308", at, "einsum: \"%.*s\" names %d dims, operand %d is %s", n, text, n,
+                         index + 1, dhc_say_type(cx, &t->v->type));
     dhc_note_operand(cx, d, v);
     return false;
   }
   for (int i = 0; i < n; i++) {
     if (label_at(t, text[i]) >= 0 && label_at(t, text[i]) < i) {
-      dhc_err(cx, "E0308", at, "einsum: '%c' stands twice in \"%.*s\": diagonals are not supported", text[i], n, text);
+      dhc_err(cx, "E0308", at, "einsum: '%c' stands twice in \"%.*s\": diagonals are not supported", text[i],
+              n, text);
       return false;
     }
     t->label[i] = text[i];
@@ -227,7 +231,10 @@ DhcVal dhc_einsum(DhcCx *cx, const char *spec, const DhcVal *args, int n, DhcSpa
     bool found = false;
     for (int i = 0; i < n; i++) found = found || label_at(&t[i], *c) >= 0;
     if (!found || strchr(c + 1, *c)) {
-      dhc_err(cx, "E0306", at, found ? "einsum: '%c' stands twice in the result" : "einsum: '%c' of the result is in no operand", *c);
+      dhc_err(
+          cx, "E0306", at,
+          found ? "einsum: '%c' stands twice in the result" : "einsum: '%c' of the result is in no operand",
+          *c);
       return dhc_v_error();
     }
   }

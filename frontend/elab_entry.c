@@ -7,7 +7,10 @@ DhcEntryInfos dhc_model_entries(const DhcModel *m) {
   for (int i = 0; i < m->root->entries.n; i++) {
     const DhcAstItem *it = m->root->entries.at[i];
     const DhcAstSignature *sig = &it->u.entry.sig;
-    DhcEntryInfo e = {.name = sig->name.text, .is_metric = it->u.entry.is_metric, .n_inputs = sig->inputs.n, .n_outputs = sig->outputs.n};
+    DhcEntryInfo e = {.name = sig->name.text,
+                      .is_metric = it->u.entry.is_metric,
+                      .n_inputs = sig->inputs.n,
+                      .n_outputs = sig->outputs.n};
     const char **names = DHC_NEW_N(a, const char *, sig->inputs.n + sig->outputs.n + 1);
     for (int k = 0; k < sig->inputs.n; k++) names[k] = sig->inputs.at[k].name.text;
     for (int k = 0; k < sig->outputs.n; k++) names[sig->inputs.n + k] = sig->outputs.at[k].name.text;
@@ -57,7 +60,8 @@ static const char *run_symbol(DhcModel *m, const DhcAstSignature *sig, const cha
 }
 
 /* Rank of run `name` by the request (2 if it does not say) and hints for lone symbols. */
-static bool read_hints(DhcCx *cx, DhcRun *run, const DhcAstSignature *sig, const DhcEntryRequest *r, int *ranks) {
+static bool read_hints(DhcCx *cx, DhcRun *run, const DhcAstSignature *sig, const DhcEntryRequest *r,
+                       int *ranks) {
   int n_runs = 0;
   for (int i = 0; i < sig->binders.n; i++)
     if (sig->binders.at[i].is_run && n_runs < DHC_MAX_RANK) ranks[n_runs++] = 2;
@@ -88,7 +92,8 @@ static bool read_hints(DhcCx *cx, DhcRun *run, const DhcAstSignature *sig, const
           ranks[which] = x->rank - fixed;
         which += sig->binders.at[b].is_run;
       }
-      for (int j = 0; j < x->rank - fixed; j++) hint(run, run_symbol(cx->m, sig, e->u.name, j), x->dim[d + j]);
+      for (int j = 0; j < x->rank - fixed; j++)
+        hint(run, run_symbol(cx->m, sig, e->u.name, j), x->dim[d + j]);
       d += x->rank - fixed;
     }
   }
@@ -144,7 +149,8 @@ static bool add_results(DhcCx *cx, const DhcAstSignature *sig, DhcVal r) {
     DhcVal v = r.kind == DHC_V_TUPLE ? r.list.at[i] : r;
     DhcValue *t = dhc_as_tensor(cx, &v, -1, sig->span);
     if (!t) return false;
-    const char *name = i < sig->outputs.n ? sig->outputs.at[i].name.text : dhc_arena_printf(dhc_cx_arena(cx), "result%d", i);
+    const char *name =
+        i < sig->outputs.n ? sig->outputs.at[i].name.text : dhc_arena_printf(dhc_cx_arena(cx), "result%d", i);
     dhc_func_result(cx->fn->f, t, name);
   }
   for (int i = 0; i < cx->fn->stores.n; i++) {
@@ -158,7 +164,14 @@ static bool add_results(DhcCx *cx, const DhcAstSignature *sig, DhcVal r) {
 static DhcFunc *elaborate(DhcModel *m, const DhcAstItem *it, DhcRun *run, const int *ranks) {
   const DhcAstSignature *sig = &it->u.entry.sig;
   DhcScope scope = {0};
-  DhcCx cx = {.e = m->e, .m = m, .self = m->root, .owner = m->root, .file = m->root->file, .scope = &scope, .run = run, .sig = sig};
+  DhcCx cx = {.e = m->e,
+              .m = m,
+              .self = m->root,
+              .owner = m->root,
+              .file = m->root->file,
+              .scope = &scope,
+              .run = run,
+              .sig = sig};
   int before = m->e->diags->n_errors;
   cx.fn = dhc_fn_begin(&cx, sig->name.text, DHC_FUNC_ENTRY, NULL, false);
   cx.fn->f->span = it->span;
@@ -174,7 +187,8 @@ static DhcFunc *elaborate(DhcModel *m, const DhcAstItem *it, DhcRun *run, const 
   return m->e->diags->n_errors > before ? NULL : cx.fn->f;
 }
 
-/* ---- versions --------------------------------------------------------------------------------------------- */
+/* ---- versions ---------------------------------------------------------------------------------------------
+ */
 
 static bool facts_hold(const DhcFunc *f, const DhcRun *run) {
   for (int i = 0; i < f->facts.nonneg.n; i++) {
@@ -189,7 +203,8 @@ static bool facts_hold(const DhcFunc *f, const DhcRun *run) {
 }
 
 /* A function for the entry that the request's extents satisfy, if there is one already. */
-static DhcFunc *find_version(DhcModel *m, const DhcEntryRequest *r, const DhcRun *run, const int *ranks, int n_runs, int *n) {
+static DhcFunc *find_version(DhcModel *m, const DhcEntryRequest *r, const DhcRun *run, const int *ranks,
+                             int n_runs, int *n) {
   *n = 0;
   for (int i = 0; i < m->versions.n; i++) {
     const DhcVersion *v = &m->versions.at[i];
@@ -201,6 +216,12 @@ static DhcFunc *find_version(DhcModel *m, const DhcEntryRequest *r, const DhcRun
   return NULL;
 }
 
+bool dhc_model_seal(DhcModel *m) {
+  dhc_module_merge_units(m->module);
+  dhc_module_sort(m->module);
+  return dhc_verify(m->module, DHC_STAGE_GRAPH, "elaboration");
+}
+
 DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *r) {
   DhcScope scope = {0};
   DhcRun run = {.request = r, .training = r->training, .streaming = r->streaming};
@@ -208,8 +229,10 @@ DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *r) {
   const DhcAstItem *it = dhc_inst_entry(m->root, r->name);
   if (!it) {
     DHC_VEC(const char *) names = {0};
-    for (int i = 0; i < m->root->entries.n; i++) DHC_PUSH(m->e->arena, &names, m->root->entries.at[i]->u.entry.sig.name.text);
-    DhcDiag *d = dhc_err(&cx, "E0301", m->root->decl->name.span, "%s has no entry '%s'", m->root->decl->name.text, r->name);
+    for (int i = 0; i < m->root->entries.n; i++)
+      DHC_PUSH(m->e->arena, &names, m->root->entries.at[i]->u.entry.sig.name.text);
+    DhcDiag *d = dhc_err(&cx, "E0301", m->root->decl->name.span, "%s has no entry '%s'",
+                         m->root->decl->name.text, r->name);
     const char *close = dhc_suggest(r->name, names.at, names.n);
     if (close) dhc_err_hint(&cx, d, "did you mean '%s'?", close);
     return NULL;
@@ -225,7 +248,8 @@ DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *r) {
   DhcFunc *f = find_version(m, r, &run, ranks, n_runs, &n_versions);
   if (f) return f;
   if (n_versions >= DHC_MAX_VERSIONS) {
-    DhcDiag *d = dhc_err(&cx, "E0317", it->u.entry.sig.name.span, "entry '%s' has more than %d versions", r->name, DHC_MAX_VERSIONS);
+    DhcDiag *d = dhc_err(&cx, "E0317", it->u.entry.sig.name.span, "entry '%s' has more than %d versions",
+                         r->name, DHC_MAX_VERSIONS);
     dhc_err_hint(&cx, d, "each `if` on dims that nothing decides doubles them; state facts with require");
     return NULL;
   }
@@ -235,16 +259,15 @@ DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *r) {
     m->module->funcs.n = n_funcs; /* nothing half-made stays */
     return NULL;
   }
-  dhc_module_merge_units(m->module);
-  dhc_module_sort(m->module);
-  if (!dhc_verify(m->module, DHC_STAGE_GRAPH, "elaboration")) return NULL;
+  if (!m->batch && !dhc_model_seal(m)) return NULL;
   DhcVersion v = {.entry = it->u.entry.sig.name.text, .training = r->training, .func = f, .n_runs = n_runs};
   memcpy(v.run_rank, ranks, sizeof v.run_rank);
   DHC_PUSH(m->e->arena, &m->versions, v);
   return f;
 }
 
-/* ---- functions ----------------------------------------------------------------------------------------------- */
+/* ---- functions
+ * ----------------------------------------------------------------------------------------------- */
 
 static bool function_inputs(DhcCx *cx, const DhcAstSignature *sig) {
   for (int i = 0; i < sig->inputs.n; i++) {

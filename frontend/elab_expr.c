@@ -114,7 +114,8 @@ static bool enum_literal(const DhcVal *a, const DhcAstExpr *e, DhcVal *out) {
 /* x @ w.T contracts w itself; the view made for `w.T` has no other reader. */
 static void drop_transpose(const DhcAstExpr *rhs, const DhcVal *w, DhcValue *product) {
   if (rhs->kind != DHC_EX_MEMBER || w->kind != DHC_V_TENSOR || w->t->def->op != DHC_OP_TRANSPOSE) return;
-  if (w->t->def->func == product->def->func && product->def->prev == w->t->def && product->def->args[1] != w->t)
+  if (w->t->def->func == product->def->func && product->def->prev == w->t->def &&
+      product->def->args[1] != w->t)
     dhc_node_remove(w->t->def);
 }
 
@@ -150,36 +151,37 @@ static DhcVal eval_cond_expr(DhcCx *cx, const DhcAstExpr *e) {
 
 static DhcVal eval_kind(DhcCx *cx, const DhcAstExpr *e) {
   switch (e->kind) {
-  case DHC_EX_ERROR: return dhc_v_error();
-  case DHC_EX_INT: return dhc_v_int(e->u.int_value);
-  case DHC_EX_FLOAT: return dhc_v_float(cx, e->u.float_value);
-  case DHC_EX_BOOL: return dhc_v_bool(e->u.bool_value);
-  case DHC_EX_STRING: return dhc_v_string(cx, e->u.string.at, e->u.string.n);
-  case DHC_EX_NAME: return dhc_eval_name(cx, e->u.name, e->span);
-  case DHC_EX_SELF:
-    dhc_err(cx, "E0303", e->span, "'self' stands only before a member: self.x");
-    return dhc_v_error();
-  case DHC_EX_MEMBER: return eval_member(cx, e);
-  case DHC_EX_INDEX: return dhc_eval_index(cx, dhc_eval(cx, e->u.index.object), &e->u.index.subscripts, e->span);
-  case DHC_EX_CALL: return dhc_eval_call(cx, e);
-  case DHC_EX_UNARY: {
-    bool saved = cx->in_require;
-    cx->in_require = false;
-    DhcVal v = dhc_eval_unary(cx, e->u.unary.op, dhc_eval(cx, e->u.unary.operand), e->span);
-    cx->in_require = saved;
-    return v;
-  }
-  case DHC_EX_BINARY: return eval_binary_spine(cx, e);
-  case DHC_EX_COND: return eval_cond_expr(cx, e);
-  case DHC_EX_LIST: return eval_list(cx, e);
-  case DHC_EX_MAP: return eval_map(cx, e);
-  case DHC_EX_RUN:
-    dhc_err(cx, "E0303", e->span, "'...%s' stands only in a list of dims", e->u.name);
-    return dhc_v_error();
-  case DHC_EX_RANGE: return eval_range(cx, e);
-  case DHC_EX_UNIT: return dhc_eval_unit(cx, e);
-  case DHC_EX_CHECKPOINT: return dhc_eval_checkpoint(cx, e);
-  case DHC_EX_SCAN: return dhc_eval_scan(cx, e);
+    case DHC_EX_ERROR: return dhc_v_error();
+    case DHC_EX_INT: return dhc_v_int(e->u.int_value);
+    case DHC_EX_FLOAT: return dhc_v_float(cx, e->u.float_value);
+    case DHC_EX_BOOL: return dhc_v_bool(e->u.bool_value);
+    case DHC_EX_STRING: return dhc_v_string(cx, e->u.string.at, e->u.string.n);
+    case DHC_EX_NAME: return dhc_eval_name(cx, e->u.name, e->span);
+    case DHC_EX_SELF:
+      dhc_err(cx, "E0303", e->span, "'self' stands only before a member: self.x");
+      return dhc_v_error();
+    case DHC_EX_MEMBER: return eval_member(cx, e);
+    case DHC_EX_INDEX:
+      return dhc_eval_index(cx, dhc_eval(cx, e->u.index.object), &e->u.index.subscripts, e->span);
+    case DHC_EX_CALL: return dhc_eval_call(cx, e);
+    case DHC_EX_UNARY: {
+      bool saved = cx->in_require;
+      cx->in_require = false;
+      DhcVal v = dhc_eval_unary(cx, e->u.unary.op, dhc_eval(cx, e->u.unary.operand), e->span);
+      cx->in_require = saved;
+      return v;
+    }
+    case DHC_EX_BINARY: return eval_binary_spine(cx, e);
+    case DHC_EX_COND: return eval_cond_expr(cx, e);
+    case DHC_EX_LIST: return eval_list(cx, e);
+    case DHC_EX_MAP: return eval_map(cx, e);
+    case DHC_EX_RUN:
+      dhc_err(cx, "E0303", e->span, "'...%s' stands only in a list of dims", e->u.name);
+      return dhc_v_error();
+    case DHC_EX_RANGE: return eval_range(cx, e);
+    case DHC_EX_UNIT: return dhc_eval_unit(cx, e);
+    case DHC_EX_CHECKPOINT: return dhc_eval_checkpoint(cx, e);
+    case DHC_EX_SCAN: return dhc_eval_scan(cx, e);
   }
   return dhc_v_error();
 }
@@ -222,8 +224,8 @@ static DhcVal index_list(DhcCx *cx, const DhcVal *o, const DhcAstSubscript *s) {
     if (k < 2 && *to[k] < 0) *to[k] += n;
   }
   if (step < 1 || lo < 0 || hi > n || lo > hi) {
-    dhc_err(cx, "E0304", s->span, "slice %lld:%lld:%lld does not fit a length of %lld", (long long)lo, (long long)hi,
-            (long long)step, (long long)n);
+    dhc_err(cx, "E0304", s->span, "slice %lld:%lld:%lld does not fit a length of %lld", (long long)lo,
+            (long long)hi, (long long)step, (long long)n);
     return dhc_v_error();
   }
   if (text && step == 1) return dhc_v_string(cx, o->s.at + lo, (int)(hi - lo));
@@ -261,7 +263,8 @@ static DhcVal index_table(DhcCx *cx, DhcVal o, const DhcAstSubscript *s) {
   bool longer = false;
   for (int k = 0; k < m->table.n; k++) {
     const DhcIndexed *x = &m->table.at[k];
-    if (x->n_index < o.table.n_prefix || memcmp(x->index, o.table.prefix, sizeof(int64_t) * (size_t)o.table.n_prefix))
+    if (x->n_index < o.table.n_prefix ||
+        memcmp(x->index, o.table.prefix, sizeof(int64_t) * (size_t)o.table.n_prefix))
       continue;
     if (x->n_index == o.table.n_prefix)
       return x->inst ? (DhcVal){.kind = DHC_V_INST, .inst = x->inst} : dhc_v_error();
@@ -324,7 +327,8 @@ static bool cut_slice(DhcCx *cx, const DhcVal *x, Cut *c, int k, const DhcAstSub
     DhcVal v = dhc_eval(cx, s->step);
     if (!dhc_want_int(cx, &v, s->span, "the step of a slice", &step)) return false;
     if (step < 1) {
-      DhcDiag *d = dhc_err(cx, "E0304", s->span, "the step of a slice must be at least 1, got %lld", (long long)step);
+      DhcDiag *d =
+          dhc_err(cx, "E0304", s->span, "the step of a slice must be at least 1, got %lld", (long long)step);
       dhc_err_hint(cx, d, "reverse(x, axis) turns an axis around");
       return false;
     }
@@ -379,7 +383,8 @@ static DhcVal index_tensor(DhcCx *cx, const DhcVal *x, const DhcAstSubscripts *s
   }
   for (int i = 0; i < subs->n; i++) given += subs->at[i].kind != DHC_SUB_ELLIPSIS;
   if (given > rank) {
-    DhcDiag *d = dhc_err(cx, "E0308", at, "%d indices into %s of rank %d", given, dhc_say_type(cx, &v->type), rank);
+    DhcDiag *d =
+        dhc_err(cx, "E0308", at, "%d indices into %s of rank %d", given, dhc_say_type(cx, &v->type), rank);
     dhc_note_operand(cx, d, x);
     return dhc_v_error();
   }
@@ -389,7 +394,8 @@ static DhcVal index_tensor(DhcCx *cx, const DhcVal *x, const DhcAstSubscripts *s
       axis += rank - given;
       continue;
     }
-    bool ok = s->kind == DHC_SUB_INDEX ? cut_index(cx, &here, &c, axis, s) : cut_slice(cx, &here, &c, axis, s);
+    bool ok =
+        s->kind == DHC_SUB_INDEX ? cut_index(cx, &here, &c, axis, s) : cut_slice(cx, &here, &c, axis, s);
     if (!ok) return dhc_v_error();
     axis++;
   }
@@ -401,15 +407,13 @@ DhcVal dhc_eval_index(DhcCx *cx, DhcVal o, const DhcAstSubscripts *subs, DhcSpan
   for (int i = 0; i < subs->n; i++) {
     const DhcAstSubscript *s = &subs->at[i];
     switch (o.kind) {
-    case DHC_V_ERROR: return o;
-    case DHC_V_LIST:
-    case DHC_V_TUPLE:
-    case DHC_V_STRING: o = index_list(cx, &o, s); break;
-    case DHC_V_MAP: o = index_map(cx, &o, s); break;
-    case DHC_V_TABLE: o = index_table(cx, o, s); break;
-    default:
-      dhc_err(cx, "E0303", at, "%s cannot be indexed", dhc_say_kind(cx, &o));
-      return dhc_v_error();
+      case DHC_V_ERROR: return o;
+      case DHC_V_LIST:
+      case DHC_V_TUPLE:
+      case DHC_V_STRING: o = index_list(cx, &o, s); break;
+      case DHC_V_MAP: o = index_map(cx, &o, s); break;
+      case DHC_V_TABLE: o = index_table(cx, o, s); break;
+      default: dhc_err(cx, "E0303", at, "%s cannot be indexed", dhc_say_kind(cx, &o)); return dhc_v_error();
     }
   }
   return o;

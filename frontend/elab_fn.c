@@ -8,7 +8,8 @@ DhcFn *dhc_fn_begin(DhcCx *cx, const char *name, DhcFuncKind kind, DhcFn *outer,
   fn->f = dhc_func_new(m, name, kind, span);
   fn->outer = outer;
   fn->renamed = renamed;
-  fn->b = (DhcBuilder){.f = fn->f, .span = span, .origin = cx->owner && cx->owner->path[0] ? cx->owner->path : NULL};
+  fn->b = (DhcBuilder){
+      .f = fn->f, .span = span, .origin = cx->owner && cx->owner->path[0] ? cx->owner->path : NULL};
   if (outer && !renamed)
     for (int i = 0; i < outer->f->facts.nonneg.n; i++) {
       DHC_PUSH(m->arena, &fn->f->facts.nonneg, outer->f->facts.nonneg.at[i]);
@@ -266,8 +267,7 @@ int dhc_fn_close(DhcCx *cx, DhcFn *fn, const DhcDim *const **dims) {
 
 void dhc_fn_extra_results(DhcCx *cx, DhcFn *fn) {
   (void)cx;
-  for (int i = 0; i < fn->taps.n; i++)
-    dhc_func_result(fn->f, dhc_fn_import(fn, fn->taps.at[i].value), NULL);
+  for (int i = 0; i < fn->taps.n; i++) dhc_func_result(fn->f, dhc_fn_import(fn, fn->taps.at[i].value), NULL);
   for (int i = 0; i < fn->stores.n; i++)
     dhc_func_result(fn->f, dhc_fn_import(fn, fn->stores.at[i].value), NULL);
 }

@@ -12,7 +12,8 @@ int64_t dhc_site_of(const char *path) {
 /* Path components of a tensor from the inside out: name, then for every instance up to
  * (not including) the one that overrides: its index, its member name. A component that
  * ends an instance also answers to its layer's name. */
-static bool override_matches(const DhcOverride *o, const DhcInst *top, const DhcInst *inst, const char *tensor) {
+static bool override_matches(const DhcOverride *o, const DhcInst *top, const DhcInst *inst,
+                             const char *tensor) {
   const DhcAstNames *p = &o->item->u.init.path;
   int k = p->n - 1;
   if (k < 0 || (strcmp(p->at[k].text, tensor) && strcmp(p->at[k].text, "*"))) return false;
@@ -48,7 +49,8 @@ static const DhcOverride *find_override(DhcInst *inst, const char *tensor, DhcIn
   return found;
 }
 
-DhcFunc *dhc_init_function(DhcCx *cx, const DhcAstExpr *init, DhcSpan at, const char *path, const DhcType *type) {
+DhcFunc *dhc_init_function(DhcCx *cx, const DhcAstExpr *init, DhcSpan at, const char *path,
+                           const DhcType *type) {
   DhcRun run = {.init_path = path};
   DhcVal dims[DHC_MAX_RANK];
   for (int i = 0; i < type->rank; i++) dims[i] = dhc_v_dim(type->dim[i]);
@@ -67,8 +69,8 @@ DhcFunc *dhc_init_function(DhcCx *cx, const DhcAstExpr *init, DhcSpan at, const 
     fits = d == type->dim[type->rank - i] || dhc_dim_is(d, 1);
   }
   if (!fits) {
-    DhcDiag *d = dhc_err(cx, "E0308", init->span, "'%s' is %s, its initialiser gives %s", path, dhc_say_type(cx, type),
-                         dhc_say_type(cx, &t->type));
+    DhcDiag *d = dhc_err(cx, "E0308", init->span, "'%s' is %s, its initialiser gives %s", path,
+                         dhc_say_type(cx, type), dhc_say_type(cx, &t->type));
     dhc_err_note(cx, d, at, "declared here");
     return NULL;
   }

@@ -13,12 +13,7 @@ typedef struct DhcVal DhcVal;
 typedef struct DhcClosure DhcClosure;
 typedef struct DhcCx DhcCx;
 
-enum {
-  DHC_MAX_CALL_DEPTH = 64,
-  DHC_MAX_UNROLL = 10000,
-  DHC_MAX_LIST = 100000,
-  DHC_MAX_STRING = 1 << 16
-};
+enum { DHC_MAX_CALL_DEPTH = 64, DHC_MAX_UNROLL = 10000, DHC_MAX_LIST = 100000, DHC_MAX_STRING = 1 << 16 };
 
 /* ---- values ------------------------------------------------------------------------ */
 
@@ -130,10 +125,10 @@ typedef struct DhcMember {
   DhcMemberKind kind;
   const char *name;
   DhcSpan span;
-  DhcVal value;  /* CONST */
-  int tensor;    /* TENSOR: index into module->tensors */
+  DhcVal value; /* CONST */
+  int tensor;   /* TENSOR: index into module->tensors */
   const DhcAstItem *item;
-  DhcInst *sub;  /* SUB */
+  DhcInst *sub; /* SUB */
   DHC_VEC(DhcIndexed) table;
 } DhcMember;
 
@@ -144,7 +139,7 @@ typedef struct DhcOverride {
 } DhcOverride;
 
 struct DhcInst {
-  const char *path; /* "" for the root */
+  const char *path;  /* "" for the root */
   const char *name;  /* member it is of its parent, "" for the root */
   const char *index; /* "3" of an element, else NULL */
   const DhcAstDecl *decl;
@@ -178,7 +173,7 @@ typedef struct DhcVersion {
   const char *entry;
   bool training;
   DhcFunc *func;
-  int n_runs;               /* ranks of the runs of its inputs, in order */
+  int n_runs; /* ranks of the runs of its inputs, in order */
   int run_rank[DHC_MAX_RANK];
 } DhcVersion;
 
@@ -199,6 +194,7 @@ struct DhcModel {
   const DhcAstDecl *recipe_decl;
   int64_t param_bytes;
   DHC_VEC(DhcPendingInit) pending;
+  bool batch; /* many entries follow: merging and verifying wait for dhc_model_seal */
 };
 
 /* ---- functions under construction (elab_fn.c) -------------------------------------------- */
@@ -242,9 +238,9 @@ DhcFn *dhc_fn_root(DhcFn *fn);
 const DhcDim *dhc_fn_rename(DhcFn *fn, const DhcDim *d);
 /* v as seen in fn: itself, or a (new) parameter. */
 DhcValue *dhc_fn_import(DhcFn *fn, DhcValue *v);
-DhcValue *dhc_fn_tensor(DhcCx *cx, int tensor);   /* parameter, buffer or table, seen in cx->fn */
-DhcValue *dhc_fn_fx(DhcCx *cx, DhcFx *fx);        /* f32[] seen in cx->fn */
-DhcValue *dhc_fn_i64(DhcCx *cx, int64_t v);       /* constant made at the root, so that it is an operand */
+DhcValue *dhc_fn_tensor(DhcCx *cx, int tensor); /* parameter, buffer or table, seen in cx->fn */
+DhcValue *dhc_fn_fx(DhcCx *cx, DhcFx *fx);      /* f32[] seen in cx->fn */
+DhcValue *dhc_fn_i64(DhcCx *cx, int64_t v);     /* constant made at the root, so that it is an operand */
 DhcValue *dhc_fn_seed(DhcCx *cx);
 DhcValue *dhc_fn_step(DhcCx *cx);
 /* Fixes symbols and facts of a finished inner function; *dims: what they are bound to. */
@@ -282,22 +278,22 @@ typedef struct DhcRun {
   const char *hint_name[64];
   int64_t hint_value[64];
   int n_decisions;
-  const char *init_path; /* of the tensor whose initialiser this is, or NULL */
+  const char *init_path;           /* of the tensor whose initialiser this is, or NULL */
   DHC_VEC(const char *) site_path; /* random sites by instance path … */
   DHC_VEC(int) site_count;         /* … and how many it drew */
 } DhcRun;
 
 struct DhcCx {
   DhcElab *e;
-  DhcModel *m; /* NULL while file-level consts are evaluated */
+  DhcModel *m;    /* NULL while file-level consts are evaluated */
   DhcInst *self;  /* whose members names mean; NULL in functions */
   DhcInst *owner; /* in whose name nodes, taps and random sites are made */
   const DhcAstModule *file;
   DhcScope *scope;
   DhcFn *fn; /* NULL: only compile-time values exist */
   DhcRun *run;
-  int depth;      /* of calls */
-  int eval_depth; /* of expressions */
+  int depth;           /* of calls */
+  int eval_depth;      /* of expressions */
   const char *require; /* inside `require` on dims: its message; comparisons become facts */
   bool in_require;
   const DhcVal *init_shape; /* inside an initialiser: the declared shape */
@@ -315,13 +311,12 @@ DhcDiag *dhc_err(DhcCx *cx, const char *code, DhcSpan at, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 void dhc_err_note(DhcCx *cx, DhcDiag *d, DhcSpan at, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-void dhc_err_hint(DhcCx *cx, DhcDiag *d, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+void dhc_err_hint(DhcCx *cx, DhcDiag *d, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* "784 ('x', line 3)": a dim and where the tensor came from. */
 const char *dhc_say_dim(DhcCx *cx, const DhcDim *d);
 const char *dhc_say_type(DhcCx *cx, const DhcType *t);
-const char *dhc_say_val(DhcCx *cx, const DhcVal *v);  /* as text of the language, short */
-const char *dhc_say_kind(DhcCx *cx, const DhcVal *v); /* "an int", "a tensor f32[B, 3]" */
+const char *dhc_say_val(DhcCx *cx, const DhcVal *v);    /* as text of the language, short */
+const char *dhc_say_kind(DhcCx *cx, const DhcVal *v);   /* "an int", "a tensor f32[B, 3]" */
 const char *dhc_say_origin(DhcCx *cx, const DhcVal *v); /* "'x', line 3" or "" */
 void dhc_note_operand(DhcCx *cx, DhcDiag *d, const DhcVal *v);
 
@@ -346,10 +341,9 @@ bool dhc_want_double(DhcCx *cx, const DhcVal *v, DhcSpan at, const char *what, d
 bool dhc_want_string(DhcCx *cx, const DhcVal *v, DhcSpan at, const char *what, const char **out);
 bool dhc_want_dtype(DhcCx *cx, const DhcVal *v, DhcSpan at, const char *what, dhc_dtype *out);
 /* A list of dims, flattened. */
-bool dhc_want_shape(DhcCx *cx, const DhcVal *v, DhcSpan at, const char *what, int *rank,
-                    const DhcDim **dim);
+bool dhc_want_shape(DhcCx *cx, const DhcVal *v, DhcSpan at, const char *what, int *rank, const DhcDim **dim);
 bool dhc_val_equal(const DhcVal *a, const DhcVal *b);
-bool dhc_val_is_number(const DhcVal *v); /* INT, DIM, FLOAT */
+bool dhc_val_is_number(const DhcVal *v);       /* INT, DIM, FLOAT */
 DhcFx *dhc_val_fx(DhcCx *cx, const DhcVal *v); /* INT or FLOAT as Fx; NULL otherwise */
 DhcFx *dhc_fx_const(DhcCx *cx, double v);
 DhcFx *dhc_fx_op(DhcCx *cx, DhcOp op, DhcFx *const *arg, int n);
@@ -360,8 +354,8 @@ DhcFx *dhc_fx_scalar(DhcCx *cx, const char *name, double value); /* new scalar o
 void dhc_scope_set(DhcCx *cx, const char *name, DhcVal v);
 DhcVal *dhc_scope_get(DhcScope *s, const char *name);
 /* A declaration visible from `file`: its own, its imports', std's. */
-const DhcAstDecl *dhc_find_decl(DhcElab *e, const DhcAstModule *file, const char *name,
-                                unsigned kinds, const DhcAstModule **in);
+const DhcAstDecl *dhc_find_decl(DhcElab *e, const DhcAstModule *file, const char *name, unsigned kinds,
+                                const DhcAstModule **in);
 #define DHC_DECL_BIT(kind) (1u << (kind))
 DhcMember *dhc_inst_member(DhcInst *inst, const char *name);
 DhcHyper *dhc_inst_hyper(DhcInst *inst, const char *name);
@@ -369,6 +363,8 @@ const DhcAstItem *dhc_inst_entry(const DhcInst *inst, const char *name);
 DhcVal dhc_eval_name(DhcCx *cx, const char *name, DhcSpan at);
 DhcVal dhc_eval_member_of(DhcCx *cx, DhcInst *inst, const char *name, DhcSpan at, bool report);
 DhcVal dhc_member_value(DhcCx *cx, DhcInst *inst, DhcMember *m, DhcSpan at);
+/* A copy of c with one more argument; a named one replaces its namesake. */
+DhcClosure *dhc_closure_with(DhcArena *a, const DhcClosure *c, const DhcBound *more, int n);
 void dhc_report_unknown(DhcCx *cx, const char *what, const char *name, DhcSpan at);
 
 /* ---- expressions (elab_expr.c, elab_arith.c) --------------------------------------------------------- */
@@ -408,10 +404,10 @@ typedef struct DhcArg {
   DhcSpan span;
 } DhcArg;
 DhcVal dhc_eval_call(DhcCx *cx, const DhcAstExpr *e);
-DhcVal dhc_call_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, const DhcArg *args,
-                       int n_args, DhcSpan at);
-DhcVal dhc_call_fn(DhcCx *cx, const DhcAstDecl *fn, const DhcAstModule *file, const DhcArg *args,
-                   int n_args, DhcSpan at);
+DhcVal dhc_call_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, const DhcArg *args, int n_args,
+                       DhcSpan at);
+DhcVal dhc_call_fn(DhcCx *cx, const DhcAstDecl *fn, const DhcAstModule *file, const DhcArg *args, int n_args,
+                   DhcSpan at);
 /* Runs statements of a body in cx until return or yield. */
 void dhc_run_body(DhcCx *cx, const DhcAstStmts *body);
 /* Binds inputs of `sig` to values: checks types, binds dims. `cx` is the callee's frame,
@@ -432,41 +428,45 @@ DhcVal dhc_eval_checkpoint(DhcCx *cx, const DhcAstExpr *e);
 DhcVal dhc_eval_scan(DhcCx *cx, const DhcAstExpr *e);
 DhcVal dhc_outline_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, const DhcVal *inputs,
                           DhcSpan at);
-DhcVal dhc_outline_composite(DhcCx *cx, const DhcAstDecl *fn, const DhcAstModule *file,
-                             const DhcVal *inputs, DhcSpan at);
+DhcVal dhc_outline_composite(DhcCx *cx, const DhcAstDecl *fn, const DhcAstModule *file, const DhcVal *inputs,
+                             DhcSpan at);
 bool dhc_body_has_unit(const DhcAstStmts *body);
 
-/* ---- builtins (elab_builtin.c and others, builtins.def) --------------------------------------------------- */
+/* ---- builtins (elab_builtin.c and others, builtins.def) ---------------------------------------------------
+ */
 
 typedef struct DhcBuiltinCall {
   const char *name;
   DhcSpan at;
-  DhcVal *arg;      /* in declaration order; kind VOID where not given */
-  DhcSpan *span;    /* of each */
-  int n_args;       /* declared ones */
+  DhcVal *arg;   /* in declaration order; kind VOID where not given */
+  DhcSpan *span; /* of each */
+  int n_args;    /* declared ones */
 } DhcBuiltinCall;
 /* False if `name` is no builtin. */
-bool dhc_call_builtin(DhcCx *cx, const char *name, const DhcArg *args, int n_args, DhcSpan at,
-                      DhcVal *out);
+bool dhc_call_builtin(DhcCx *cx, const char *name, const DhcArg *args, int n_args, DhcSpan at, DhcVal *out);
 int dhc_builtin_names(const char **out, int max);
 
-/* ---- models (elab_bind.c, elab_model.c, elab_init.c) --------------------------------------------------------- */
+/* ---- models (elab_bind.c, elab_model.c, elab_init.c)
+ * --------------------------------------------------------- */
 
-DhcInst *dhc_instantiate(DhcCx *cx, DhcClosure *c, const char *path, const char *name,
-                         const char *index, DhcInst *parent, DhcSpan at);
+DhcInst *dhc_instantiate(DhcCx *cx, DhcClosure *c, const char *path, const char *name, const char *index,
+                         DhcInst *parent, DhcSpan at);
 bool dhc_run_initialisers(DhcModel *m);
+/* Equal units merged, callees first, verified. */
+bool dhc_model_seal(DhcModel *m);
 bool dhc_bind_hypers(DhcCx *cx, DhcInst *inst, DhcBounds *args, DhcSpan at);
 /* Bounds of a preset, variant or recipe, or of --set, for the parameters of `root`. */
 bool dhc_setting_value(DhcCx *cx, const DhcAstParams *params, const char *key, const DhcAstExpr *value,
                        DhcVal *out);
 /* Coerces v to the declared type and checks its range; reports at `at`. */
-bool dhc_coerce(DhcCx *cx, const DhcAstType *type, const DhcAstExpr *range, const char *what,
-                DhcVal *v, DhcSpan at);
+bool dhc_coerce(DhcCx *cx, const DhcAstType *type, const DhcAstExpr *range, const char *what, DhcVal *v,
+                DhcSpan at);
 DhcFunc *dhc_init_function(DhcCx *cx, const DhcAstExpr *init, DhcSpan at, const char *path,
                            const DhcType *type);
 int64_t dhc_site_of(const char *path); /* stable number of a random site */
 
-/* ---- recipes (elab_recipe.c) ------------------------------------------------------------------------------ */
+/* ---- recipes (elab_recipe.c) ------------------------------------------------------------------------------
+ */
 
 bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *request);
 bool dhc_recipe_has_key(const char *key);

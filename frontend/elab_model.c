@@ -23,12 +23,14 @@ static const DhcAstDecl *only_root(DhcElab *e, const DhcAstModule **in) {
   const DhcAstDecl *found = NULL;
   const DhcAstModule *m = e->program.root;
   for (int i = 0; i < m->decls.n; i++)
-    if (m->decls.at[i]->kind == DHC_DE_MODEL && m->decls.at[i]->name.text) found = m->decls.at[i]; /* the last */
+    if (m->decls.at[i]->kind == DHC_DE_MODEL && m->decls.at[i]->name.text)
+      found = m->decls.at[i]; /* the last */
   *in = m;
   if (found) return found;
   const DhcSource *src = dhc_sources_get(e->diags->sources, m->file);
   DhcSpan at = {.file = m->file};
-  DhcDiag *d = dhc_diag(e->diags, DHC_ERROR, "E0316", at, "no model here%s", src && !src->n_bytes ? " (file is empty)" : "");
+  DhcDiag *d = dhc_diag(e->diags, DHC_ERROR, "E0316", at, "no model here%s",
+                        src && !src->n_bytes ? " (file is empty)" : "");
   DhcDeclNames layers = dhc_elab_list(e, DHC_LIST_LAYERS, NULL);
   if (layers.n) dhc_diag_hint(e->diags, d, "a layer is a root too: --root %s", layers.at[layers.n - 1].name);
   return NULL;
@@ -62,7 +64,8 @@ static void add_setting(Settings *s, const DhcAstName *key, const DhcAstExpr *va
   DHC_PUSH(s->cx->e->arena, s->to, b);
 }
 
-static const DhcAstDecl *find_settings(DhcElab *e, DhcAstDeclKind kind, const char *name, const char *target) {
+static const DhcAstDecl *find_settings(DhcElab *e, DhcAstDeclKind kind, const char *name,
+                                       const char *target) {
   for (int i = e->program.modules.n - 1; i >= 0; i--) {
     const DhcAstModule *m = e->program.modules.at[i];
     for (int k = 0; k < m->decls.n; k++) {
@@ -80,7 +83,8 @@ static void not_found(Settings *s, const char *what, const char *name, DhcListKi
   DhcDeclNames list = dhc_elab_list(e, kind, s->root->name.text);
   DHC_VEC(const char *) names = {0};
   for (int i = 0; i < list.n; i++) DHC_PUSH(e->arena, &names, list.at[i].name);
-  DhcDiag *d = dhc_err(s->cx, "E0301", s->root->name.span, "%s has no %s '%s'", s->root->name.text, what, name);
+  DhcDiag *d =
+      dhc_err(s->cx, "E0301", s->root->name.span, "%s has no %s '%s'", s->root->name.text, what, name);
   const char *close = dhc_suggest(name, names.at, names.n);
   if (close) dhc_err_hint(s->cx, d, "did you mean '%s'?", close);
   s->ok = false;
@@ -105,12 +109,15 @@ static void add_variant(Settings *s, const char *name) {
     for (int k = 0; k < e->program.modules.at[i]->decls.n; k++) {
       const DhcAstDecl *d = e->program.modules.at[i]->decls.at[k];
       if (d->kind != DHC_DE_VARIANTS || strcmp(d->u.variants.target.text, s->root->name.text)) continue;
-      if (dot && (strlen(d->name.text) != (size_t)(dot - name) || strncmp(d->name.text, name, (size_t)(dot - name)))) continue;
+      if (dot &&
+          (strlen(d->name.text) != (size_t)(dot - name) || strncmp(d->name.text, name, (size_t)(dot - name))))
+        continue;
       for (int v = 0; v < d->u.variants.list.n; v++) {
         const DhcAstVariant *one = &d->u.variants.list.at[v];
         if (strcmp(one->name.text, dot ? dot + 1 : name)) continue;
         const char *source = dhc_arena_printf(e->arena, "variant %s.%s", d->name.text, one->name.text);
-        for (int j = 0; j < one->settings.n; j++) add_setting(s, &one->settings.at[j].key, one->settings.at[j].value, source);
+        for (int j = 0; j < one->settings.n; j++)
+          add_setting(s, &one->settings.at[j].key, one->settings.at[j].value, source);
         return;
       }
     }
@@ -146,8 +153,10 @@ static void add_set(Settings *s, const DhcSetting *set) {
   DhcAstName key = {.text = dhc_intern(e->strings, set->key), .span = value->span};
   if (!is_hyper(s->root, key.text)) {
     DHC_VEC(const char *) names = {0};
-    for (int i = 0; i < s->root->u.layer.params.n; i++) DHC_PUSH(e->arena, &names, s->root->u.layer.params.at[i].name.text);
-    DhcDiag *d = dhc_err(s->cx, "E0301", value->span, "%s has no hyperparameter '%s'", s->root->name.text, set->key);
+    for (int i = 0; i < s->root->u.layer.params.n; i++)
+      DHC_PUSH(e->arena, &names, s->root->u.layer.params.at[i].name.text);
+    DhcDiag *d =
+        dhc_err(s->cx, "E0301", value->span, "%s has no hyperparameter '%s'", s->root->name.text, set->key);
     const char *close = dhc_suggest(set->key, names.at, names.n);
     if (close) dhc_err_hint(s->cx, d, "did you mean '%s'?", close);
     s->ok = false;
@@ -188,15 +197,18 @@ DhcModel *dhc_elab_model(DhcElab *e, const DhcModelRequest *r) {
   return e->diags->n_errors > before ? NULL : m;
 }
 
-DhcModule *dhc_model_module(const DhcModel *m) { return m->module; }
+DhcModule *dhc_model_module(const DhcModel *m) {
+  return m->module;
+}
 
-/* ---- reports ---------------------------------------------------------------------------------------------- */
+/* ---- reports ----------------------------------------------------------------------------------------------
+ */
 
 static const char *type_name(DhcModel *m, const DhcAstType *t) {
-  static const char *const names[] = {[DHC_TY_NONE] = "any",   [DHC_TY_INT] = "int",       [DHC_TY_FLOAT] = "float",
-                                      [DHC_TY_BOOL] = "bool",  [DHC_TY_STRING] = "string", [DHC_TY_LAYER] = "layer",
-                                      [DHC_TY_LIST] = "list",  [DHC_TY_MAP] = "map",       [DHC_TY_TENSOR] = "tensor",
-                                      [DHC_TY_ERROR] = "error"};
+  static const char *const names[] = {
+      [DHC_TY_NONE] = "any",      [DHC_TY_INT] = "int",     [DHC_TY_FLOAT] = "float", [DHC_TY_BOOL] = "bool",
+      [DHC_TY_STRING] = "string", [DHC_TY_LAYER] = "layer", [DHC_TY_LIST] = "list",   [DHC_TY_MAP] = "map",
+      [DHC_TY_TENSOR] = "tensor", [DHC_TY_ERROR] = "error"};
   if (t->kind != DHC_TY_ENUM) return names[t->kind];
   DhcText s = {.arena = m->e->arena};
   for (int i = 0; i < t->values.n; i++) dhc_text_printf(&s, "%s%s", i ? ", " : "enum(", t->values.at[i].text);
@@ -210,8 +222,11 @@ DhcHyperInfos dhc_model_hypers(const DhcModel *model) {
   DhcCx cx = {.e = m->e, .m = m};
   for (int i = 0; i < m->root->hypers.n; i++) {
     const DhcHyper *h = &m->root->hypers.at[i];
-    DhcHyperInfo x = {.name = h->name, .type = type_name(m, &h->decl->type), .value = dhc_say_val(&cx, &h->value),
-                      .source = h->source, .scalar = -1};
+    DhcHyperInfo x = {.name = h->name,
+                      .type = type_name(m, &h->decl->type),
+                      .value = dhc_say_val(&cx, &h->value),
+                      .source = h->source,
+                      .scalar = -1};
     if (h->value.kind == DHC_V_FLOAT && h->value.fx->kind == DHC_FX_SCALAR) x.scalar = h->value.fx->scalar;
     DHC_PUSH(m->e->arena, &out, x);
   }

@@ -59,8 +59,8 @@ static const DhcAstDecl *find_from(const DhcAstProgram *p, const DhcAstModule *f
   return d;
 }
 
-const DhcAstDecl *dhc_find_decl(DhcElab *e, const DhcAstModule *file, const char *name,
-                                unsigned kinds, const DhcAstModule **in) {
+const DhcAstDecl *dhc_find_decl(DhcElab *e, const DhcAstModule *file, const char *name, unsigned kinds,
+                                const DhcAstModule **in) {
   const DhcAstDecl *d = find_from(program_of(e, file), file, name, kinds, in, 0);
   for (int i = 0; i < e->prelude.n && !d; i++)
     if (e->prelude.at[i].root) d = find_from(&e->prelude.at[i], e->prelude.at[i].root, name, kinds, in, 0);
@@ -110,30 +110,30 @@ static DhcVal initial_state(DhcCx *cx, DhcMember *m, DhcSpan at) {
 DhcVal dhc_member_value(DhcCx *cx, DhcInst *inst, DhcMember *m, DhcSpan at) {
   DhcVal v = dhc_v_error();
   switch (m->kind) {
-  case DHC_M_CONST: v = m->value; break;
-  case DHC_M_SUB:
-    if (m->sub) v = (DhcVal){.kind = DHC_V_INST, .inst = m->sub};
-    break;
-  case DHC_M_TABLE:
-    v = (DhcVal){.kind = DHC_V_TABLE};
-    v.table.inst = inst;
-    v.table.member = m;
-    break;
-  case DHC_M_TENSOR:
-    if (m->tensor < 0) return v; /* its declaration was wrong */
-    if (!cx->fn || cx->init_shape) {
-      dhc_err(cx, "E0307", at, "'%s' is a tensor: its value is not known here", m->name);
-      return v;
-    }
-    v = dhc_v_tensor(dhc_fn_tensor(cx, m->tensor));
-    break;
-  case DHC_M_STATE:
-    if (!cx->fn || cx->init_shape) {
-      dhc_err(cx, "E0307", at, "'%s' is state: its value is not known here", m->name);
-      return v;
-    }
-    v = initial_state(cx, m, at);
-    break;
+    case DHC_M_CONST: v = m->value; break;
+    case DHC_M_SUB:
+      if (m->sub) v = (DhcVal){.kind = DHC_V_INST, .inst = m->sub};
+      break;
+    case DHC_M_TABLE:
+      v = (DhcVal){.kind = DHC_V_TABLE};
+      v.table.inst = inst;
+      v.table.member = m;
+      break;
+    case DHC_M_TENSOR:
+      if (m->tensor < 0) return v; /* its declaration was wrong */
+      if (!cx->fn || cx->init_shape) {
+        dhc_err(cx, "E0307", at, "'%s' is a tensor: its value is not known here", m->name);
+        return v;
+      }
+      v = dhc_v_tensor(dhc_fn_tensor(cx, m->tensor));
+      break;
+    case DHC_M_STATE:
+      if (!cx->fn || cx->init_shape) {
+        dhc_err(cx, "E0307", at, "'%s' is state: its value is not known here", m->name);
+        return v;
+      }
+      v = initial_state(cx, m, at);
+      break;
   }
   v.name = m->name;
   v.def = m->span;
@@ -158,8 +158,7 @@ DhcVal dhc_eval_member_of(DhcCx *cx, DhcInst *inst, const char *name, DhcSpan at
   DhcArena *a = dhc_cx_arena(cx);
   for (int i = 0; i < inst->members.n; i++) DHC_PUSH(a, &names, inst->members.at[i]->name);
   for (int i = 0; i < inst->hypers.n; i++) DHC_PUSH(a, &names, inst->hypers.at[i].name);
-  for (int i = 0; i < inst->entries.n; i++)
-    DHC_PUSH(a, &names, inst->entries.at[i]->u.entry.sig.name.text);
+  for (int i = 0; i < inst->entries.n; i++) DHC_PUSH(a, &names, inst->entries.at[i]->u.entry.sig.name.text);
   DhcDiag *d = dhc_err(cx, "E0301", at, "%s has no member '%s'", inst->decl->name.text, name);
   const char *close = dhc_suggest(name, names.at, names.n);
   if (close) dhc_err_hint(cx, d, "did you mean '%s'?", close);
@@ -179,10 +178,23 @@ static DhcVal file_const(DhcCx *cx, const DhcAstDecl *d, const DhcAstModule *fil
   DhcCx inner = {.e = e, .m = cx->m, .file = file, .scope = &scope, .depth = cx->depth + 1};
   DhcVal v = dhc_eval(&inner, d->u.const_.value);
   if (d->u.const_.type.kind != DHC_TY_NONE)
-    dhc_coerce(&inner, &d->u.const_.type, NULL, dhc_arena_printf(e->arena, "const '%s'", d->name.text),
-               &v, d->u.const_.value->span);
+    dhc_coerce(&inner, &d->u.const_.type, NULL, dhc_arena_printf(e->arena, "const '%s'", d->name.text), &v,
+               d->u.const_.value->span);
   e->file_consts.at[slot] = v;
   return v;
+}
+
+DhcClosure *dhc_closure_with(DhcArena *a, const DhcClosure *c, const DhcBound *more, int n) {
+  DhcClosure *r = DHC_NEW(a, DhcClosure);
+  r->decl = c->decl;
+  r->file = c->file;
+  for (int i = 0; i < c->args.n; i++) {
+    bool replaced = false;
+    for (int k = 0; k < n; k++) replaced = replaced || (more[k].name && more[k].name == c->args.at[i].name);
+    if (!replaced) DHC_PUSH(a, &r->args, c->args.at[i]);
+  }
+  for (int k = 0; k < n; k++) DHC_PUSH(a, &r->args, more[k]);
+  return r;
 }
 
 static DhcVal layer_value(DhcCx *cx, const DhcAstDecl *d, const DhcAstModule *file) {
@@ -258,9 +270,9 @@ DhcVal dhc_eval_name(DhcCx *cx, const char *name, DhcSpan at) {
     if (m) return dhc_member_value(cx, cx->self, m, at);
   }
   const DhcAstModule *in = NULL;
-  const DhcAstDecl *d =
-      dhc_find_decl(cx->e, cx->file, name,
-                    DHC_DECL_BIT(DHC_DE_CONST) | DHC_DECL_BIT(DHC_DE_LAYER) | DHC_DECL_BIT(DHC_DE_MODEL), &in);
+  const DhcAstDecl *d = dhc_find_decl(
+      cx->e, cx->file, name,
+      DHC_DECL_BIT(DHC_DE_CONST) | DHC_DECL_BIT(DHC_DE_LAYER) | DHC_DECL_BIT(DHC_DE_MODEL), &in);
   if (d) return d->kind == DHC_DE_CONST ? file_const(cx, d, in) : layer_value(cx, d, in);
   DhcVal v;
   if (predefined(cx, name, at, &v)) return v;

@@ -22,11 +22,11 @@ static bool load_prelude(DhcElab *e) {
 static bool same_space(const DhcAstDecl *a, const DhcAstDecl *b) {
   if (a->name.text != b->name.text) return false;
   switch (a->kind) {
-  case DHC_DE_PRESET:
-  case DHC_DE_RECIPE: return a->kind == b->kind && a->u.settings.target.text == b->u.settings.target.text;
-  case DHC_DE_VARIANTS: return a->kind == b->kind && a->u.variants.target.text == b->u.variants.target.text;
-  case DHC_DE_FN: return b->kind == DHC_DE_FN;
-  default: return b->kind == DHC_DE_LAYER || b->kind == DHC_DE_MODEL || b->kind == DHC_DE_CONST;
+    case DHC_DE_PRESET:
+    case DHC_DE_RECIPE: return a->kind == b->kind && a->u.settings.target.text == b->u.settings.target.text;
+    case DHC_DE_VARIANTS: return a->kind == b->kind && a->u.variants.target.text == b->u.variants.target.text;
+    case DHC_DE_FN: return b->kind == DHC_DE_FN;
+    default: return b->kind == DHC_DE_LAYER || b->kind == DHC_DE_MODEL || b->kind == DHC_DE_CONST;
   }
 }
 
@@ -36,7 +36,8 @@ static bool check_twice(DhcElab *e, const DhcAstModule *m) {
     for (int j = 0; j < i; j++) {
       const DhcAstDecl *a = m->decls.at[i], *b = m->decls.at[j];
       if (!a->name.text || !same_space(a, b)) continue;
-      DhcDiag *d = dhc_diag(e->diags, DHC_ERROR, "E0302", a->name.span, "'%s' is declared twice", a->name.text);
+      DhcDiag *d =
+          dhc_diag(e->diags, DHC_ERROR, "E0302", a->name.span, "'%s' is declared twice", a->name.text);
       dhc_diag_note(e->diags, d, b->name.span, "first here");
       ok = false;
       break;
@@ -50,7 +51,10 @@ static DhcElab *elab_new(DhcArena *arena, DhcStrings *strings, DhcDiags *diags, 
   e->strings = strings;
   e->diags = diags;
   e->config = *config;
-  e->parse = (DhcParse){.arena = arena, .strings = strings, .diags = diags, .shipped_roots = config->shipped_roots,
+  e->parse = (DhcParse){.arena = arena,
+                        .strings = strings,
+                        .diags = diags,
+                        .shipped_roots = config->shipped_roots,
                         .n_shipped_roots = config->n_shipped_roots};
   return e;
 }
@@ -73,39 +77,45 @@ DhcElab *dhc_elab_open(DhcArena *arena, DhcStrings *strings, DhcDiags *diags, co
   return elab_finish(e);
 }
 
-DhcElab *dhc_elab_open_text(DhcArena *arena, DhcStrings *strings, DhcDiags *diags, const DhcElabConfig *config,
-                            const char *name, const char *text, size_t n_bytes) {
+DhcElab *dhc_elab_open_text(DhcArena *arena, DhcStrings *strings, DhcDiags *diags,
+                            const DhcElabConfig *config, const char *name, const char *text, size_t n_bytes) {
   DhcElab *e = elab_new(arena, strings, diags, config);
   if (!dhc_parse_text(&e->parse, name, text, n_bytes, &e->program)) return NULL;
   return elab_finish(e);
 }
 
-const DhcAstProgram *dhc_elab_program(const DhcElab *e) { return &e->program; }
+const DhcAstProgram *dhc_elab_program(const DhcElab *e) {
+  return &e->program;
+}
 
 /* ---- lists -------------------------------------------------------------------------------- */
 
-static void list_decl(DhcElab *e, const DhcAstDecl *d, DhcListKind kind, const char *target, DhcDeclNames *out) {
+static void list_decl(DhcElab *e, const DhcAstDecl *d, DhcListKind kind, const char *target,
+                      DhcDeclNames *out) {
   DhcDeclName n = {.name = d->name.text, .span = d->name.span};
   switch (kind) {
-  case DHC_LIST_MODELS:
-    if (d->kind != DHC_DE_MODEL) return;
-    break;
-  case DHC_LIST_LAYERS:
-    if (d->kind != DHC_DE_LAYER) return;
-    break;
-  case DHC_LIST_PRESETS:
-  case DHC_LIST_RECIPES:
-    if (d->kind != (kind == DHC_LIST_PRESETS ? DHC_DE_PRESET : DHC_DE_RECIPE)) return;
-    n.target = d->u.settings.target.text;
-    break;
-  case DHC_LIST_VARIANTS:
-    if (d->kind != DHC_DE_VARIANTS || (target && strcmp(target, d->u.variants.target.text))) return;
-    for (int i = 0; i < d->u.variants.list.n; i++) {
-      const DhcAstVariant *v = &d->u.variants.list.at[i];
-      DhcDeclName one = {.name = v->name.text, .target = d->u.variants.target.text, .group = d->name.text, .span = v->span};
-      DHC_PUSH(e->arena, out, one);
-    }
-    return;
+    case DHC_LIST_MODELS:
+      if (d->kind != DHC_DE_MODEL) return;
+      break;
+    case DHC_LIST_LAYERS:
+      if (d->kind != DHC_DE_LAYER) return;
+      break;
+    case DHC_LIST_PRESETS:
+    case DHC_LIST_RECIPES:
+      if (d->kind != (kind == DHC_LIST_PRESETS ? DHC_DE_PRESET : DHC_DE_RECIPE)) return;
+      n.target = d->u.settings.target.text;
+      break;
+    case DHC_LIST_VARIANTS:
+      if (d->kind != DHC_DE_VARIANTS || (target && strcmp(target, d->u.variants.target.text))) return;
+      for (int i = 0; i < d->u.variants.list.n; i++) {
+        const DhcAstVariant *v = &d->u.variants.list.at[i];
+        DhcDeclName one = {.name = v->name.text,
+                           .target = d->u.variants.target.text,
+                           .group = d->name.text,
+                           .span = v->span};
+        DHC_PUSH(e->arena, out, one);
+      }
+      return;
   }
   if (!n.name || (target && n.target && strcmp(target, n.target))) return;
   DHC_PUSH(e->arena, out, n);
@@ -135,15 +145,19 @@ bool dhc_elab_check(DhcElab *e) {
   for (int pass = 0; pass < 2 && !roots; pass++) /* layers only where there is no model */
     for (int i = 0; i < m->decls.n; i++) {
       const DhcAstDecl *d = m->decls.at[i];
-      if (d->kind != (pass ? DHC_DE_LAYER : DHC_DE_MODEL) || !d->name.text || (pass && !all_default(d))) continue;
+      if (d->kind != (pass ? DHC_DE_LAYER : DHC_DE_MODEL) || !d->name.text || (pass && !all_default(d)))
+        continue;
       roots++;
       DhcModelRequest r = {.root = d->name.text};
       DhcModel *model = dhc_elab_model(e, &r);
+      if (model) model->batch = true;
       for (int k = 0; model && k < model->root->entries.n; k++)
         for (int training = 0; training < 2; training++) {
-          DhcEntryRequest q = {.name = model->root->entries.at[k]->u.entry.sig.name.text, .training = training};
+          DhcEntryRequest q = {.name = model->root->entries.at[k]->u.entry.sig.name.text,
+                               .training = training};
           if (!dhc_model_entry(model, &q)) break;
         }
+      if (model) dhc_model_seal(model);
     }
   return e->diags->n_errors == before;
 }

@@ -14,22 +14,23 @@ static bool expr_has_unit(const DhcAstExpr *e, int depth) {
   }
   if (!e) return false;
   switch (e->kind) {
-  case DHC_EX_UNIT: return true;
-  case DHC_EX_CHECKPOINT: return stmts_have_unit(&e->u.checkpoint, depth + 1);
-  case DHC_EX_SCAN: return stmts_have_unit(&e->u.scan.body, depth + 1);
-  case DHC_EX_CALL:
-    for (int i = 0; i < e->u.call.args.n; i++)
-      if (expr_has_unit(e->u.call.args.at[i].value, depth + 1)) return true;
-    return false;
-  case DHC_EX_LIST:
-    for (int i = 0; i < e->u.list.n; i++)
-      if (expr_has_unit(e->u.list.at[i], depth + 1)) return true;
-    return false;
-  case DHC_EX_UNARY: return expr_has_unit(e->u.unary.operand, depth + 1);
-  case DHC_EX_COND: return expr_has_unit(e->u.cond.then_, depth + 1) || expr_has_unit(e->u.cond.else_, depth + 1);
-  case DHC_EX_INDEX: return expr_has_unit(e->u.index.object, depth + 1);
-  case DHC_EX_MEMBER: return expr_has_unit(e->u.member.object, depth + 1);
-  default: return false;
+    case DHC_EX_UNIT: return true;
+    case DHC_EX_CHECKPOINT: return stmts_have_unit(&e->u.checkpoint, depth + 1);
+    case DHC_EX_SCAN: return stmts_have_unit(&e->u.scan.body, depth + 1);
+    case DHC_EX_CALL:
+      for (int i = 0; i < e->u.call.args.n; i++)
+        if (expr_has_unit(e->u.call.args.at[i].value, depth + 1)) return true;
+      return false;
+    case DHC_EX_LIST:
+      for (int i = 0; i < e->u.list.n; i++)
+        if (expr_has_unit(e->u.list.at[i], depth + 1)) return true;
+      return false;
+    case DHC_EX_UNARY: return expr_has_unit(e->u.unary.operand, depth + 1);
+    case DHC_EX_COND:
+      return expr_has_unit(e->u.cond.then_, depth + 1) || expr_has_unit(e->u.cond.else_, depth + 1);
+    case DHC_EX_INDEX: return expr_has_unit(e->u.index.object, depth + 1);
+    case DHC_EX_MEMBER: return expr_has_unit(e->u.member.object, depth + 1);
+    default: return false;
   }
 }
 
@@ -38,25 +39,30 @@ static bool stmts_have_unit(const DhcAstStmts *body, int depth) {
     const DhcAstStmt *s = body->at[i];
     bool has = false;
     switch (s->kind) {
-    case DHC_ST_ASSIGN:
-      for (int k = 0; k < s->u.assign.values.n; k++) has = has || expr_has_unit(s->u.assign.values.at[k], depth);
-      break;
-    case DHC_ST_RETURN:
-    case DHC_ST_YIELD:
-      for (int k = 0; k < s->u.values.n; k++) has = has || expr_has_unit(s->u.values.at[k], depth);
-      break;
-    case DHC_ST_TAP: has = expr_has_unit(s->u.tap.value, depth); break;
-    case DHC_ST_STORE: has = expr_has_unit(s->u.store.value, depth); break;
-    case DHC_ST_IF: has = stmts_have_unit(&s->u.if_.then_, depth + 1) || stmts_have_unit(&s->u.if_.else_, depth + 1); break;
-    case DHC_ST_FOR: has = stmts_have_unit(&s->u.for_.body, depth + 1); break;
-    case DHC_ST_REQUIRE: break;
+      case DHC_ST_ASSIGN:
+        for (int k = 0; k < s->u.assign.values.n; k++)
+          has = has || expr_has_unit(s->u.assign.values.at[k], depth);
+        break;
+      case DHC_ST_RETURN:
+      case DHC_ST_YIELD:
+        for (int k = 0; k < s->u.values.n; k++) has = has || expr_has_unit(s->u.values.at[k], depth);
+        break;
+      case DHC_ST_TAP: has = expr_has_unit(s->u.tap.value, depth); break;
+      case DHC_ST_STORE: has = expr_has_unit(s->u.store.value, depth); break;
+      case DHC_ST_IF:
+        has = stmts_have_unit(&s->u.if_.then_, depth + 1) || stmts_have_unit(&s->u.if_.else_, depth + 1);
+        break;
+      case DHC_ST_FOR: has = stmts_have_unit(&s->u.for_.body, depth + 1); break;
+      case DHC_ST_REQUIRE: break;
     }
     if (has) return true;
   }
   return false;
 }
 
-bool dhc_body_has_unit(const DhcAstStmts *body) { return stmts_have_unit(body, 0); }
+bool dhc_body_has_unit(const DhcAstStmts *body) {
+  return stmts_have_unit(body, 0);
+}
 
 /* ---- symbols of a function's own ------------------------------------------------------------ */
 
@@ -93,7 +99,8 @@ static int run_block(DhcCx *inner, const DhcAstStmts *body, DhcSpan at, bool mus
       dhc_err(inner, "E0318", at, "this %s yields nothing", inner->block);
     return -1;
   }
-  if (!inner->has_result || inner->result.kind == DHC_V_VOID) return inner->e->diags->n_errors == before ? 0 : -1;
+  if (!inner->has_result || inner->result.kind == DHC_V_VOID)
+    return inner->e->diags->n_errors == before ? 0 : -1;
   DhcVal *r = &inner->result;
   int n = r->kind == DHC_V_TUPLE ? r->list.n : 1;
   *out = DHC_NEW_N(dhc_cx_arena(inner), DhcVal, n);
@@ -157,7 +164,8 @@ static void rename_scope(DhcCx *inner, DhcCx *cx) {
     if (v && v->kind == DHC_V_DIM) own_symbol(inner, inner->fn, name, v->dim);
     for (int k = 0; v && v->kind == DHC_V_LIST && k < v->list.n; k++)
       if (v->list.at[k].kind == DHC_V_DIM)
-        own_symbol(inner, inner->fn, dhc_intern(inner->e->strings, dhc_arena_printf(dhc_cx_arena(inner), "%s%d", name, k)),
+        own_symbol(inner, inner->fn,
+                   dhc_intern(inner->e->strings, dhc_arena_printf(dhc_cx_arena(inner), "%s%d", name, k)),
                    v->list.at[k].dim);
   }
   DHC_VEC(DhcScope *) chain = {0};
@@ -167,8 +175,8 @@ static void rename_scope(DhcCx *inner, DhcCx *cx) {
       dhc_scope_set(inner, chain.at[i]->vars.at[k].name, renamed_value(inner, chain.at[i]->vars.at[k].value));
 }
 
-static DhcVal block_call(DhcCx *cx, const DhcAstExpr *e, const DhcAstStmts *body, const char *block, const char *name,
-                         DhcFuncKind kind, DhcOp op, bool renamed) {
+static DhcVal block_call(DhcCx *cx, const DhcAstExpr *e, const DhcAstStmts *body, const char *block,
+                         const char *name, DhcFuncKind kind, DhcOp op, bool renamed) {
   dhc_at(cx, e->span);
   DhcFn *fn = dhc_fn_begin(cx, name, kind, cx->fn, renamed);
   DhcScope scope = {0};
@@ -185,8 +193,8 @@ static DhcVal block_call(DhcCx *cx, const DhcAstExpr *e, const DhcAstStmts *body
   return results_of(cx, dhc_fn_call(cx, fn, op, NULL, 0), n);
 }
 
-static DhcVal eval_block(DhcCx *cx, const DhcAstExpr *e, const DhcAstStmts *body, const char *block, const char *name,
-                         DhcFuncKind kind, DhcOp op) {
+static DhcVal eval_block(DhcCx *cx, const DhcAstExpr *e, const DhcAstStmts *body, const char *block,
+                         const char *name, DhcFuncKind kind, DhcOp op) {
   if (!cx->fn || cx->init_shape) {
     dhc_err(cx, "E0318", e->span, "a %s stands only in entries and functions", block);
     return dhc_v_error();
@@ -286,12 +294,13 @@ static bool scan_carry(DhcCx *inner, Scan *s, int i) {
   const DhcType *want = &s->args[i]->type;
   DhcValue *t = dhc_as_tensor(inner, v, (int)want->dtype, p->span);
   if (!t) return false;
-  if (t->type.rank < want->rank || dhc_val_is_number(v)) t = dhc_b_broadcast(&inner->fn->b, t, want->dim, want->rank);
+  if (t->type.rank < want->rank || dhc_val_is_number(v))
+    t = dhc_b_broadcast(&inner->fn->b, t, want->dim, want->rank);
   if (!t) return false;
   if (!dhc_type_equal(&t->type, want)) {
     DhcDiag *d = dhc_err(inner, "E0308", v->def.file ? v->def : p->span,
-                         "scan: '%s' starts as %s, the body makes it %s", p->name.text, dhc_say_type(inner, want),
-                         dhc_say_type(inner, &t->type));
+                         "scan: '%s' starts as %s, the body makes it %s", p->name.text,
+                         dhc_say_type(inner, want), dhc_say_type(inner, &t->type));
     dhc_err_note(inner, d, p->span, "started here");
     return false;
   }
@@ -310,10 +319,15 @@ static DhcVal scan_build(DhcCx *cx, Scan *s, int n_ys) {
   DHC_VEC(DhcValue *) all = {0};
   for (int i = 0; i < s->n_carry + s->n_xs; i++) DHC_PUSH(m->arena, &all, s->args[i]);
   for (int i = 0; i < s->fn->captures.n; i++) DHC_PUSH(m->arena, &all, s->fn->captures.at[i].outer);
-  DhcAttr attrs[7] = {dhc_attr_func(s->fn->f), dhc_attr_dims(m, dims, n_dims), dhc_attr_int(s->n_carry),
-                      dhc_attr_int(s->n_xs),   dhc_attr_int(s->axis),          dhc_attr_dim(s->length),
+  DhcAttr attrs[7] = {dhc_attr_func(s->fn->f),
+                      dhc_attr_dims(m, dims, n_dims),
+                      dhc_attr_int(s->n_carry),
+                      dhc_attr_int(s->n_xs),
+                      dhc_attr_int(s->axis),
+                      dhc_attr_dim(s->length),
                       dhc_attr_bool(s->e->u.scan.reverse)};
-  return results_of(cx, dhc_build(dhc_at(cx, s->e->span), DHC_OP_SCAN, all.at, all.n, attrs, 7), s->n_carry + n_ys);
+  return results_of(cx, dhc_build(dhc_at(cx, s->e->span), DHC_OP_SCAN, all.at, all.n, attrs, 7),
+                    s->n_carry + n_ys);
 }
 
 DhcVal dhc_eval_scan(DhcCx *cx, const DhcAstExpr *e) {
@@ -365,7 +379,8 @@ static void own_binders(DhcCx *inner, const DhcCx *outer, Outline *o) {
     }
     DhcVal dims[DHC_MAX_RANK];
     for (int k = 0; k < v->list.n; k++) {
-      const char *name = dhc_intern(inner->e->strings, dhc_arena_printf(dhc_cx_arena(inner), "%s%d", b->name.text, k));
+      const char *name =
+          dhc_intern(inner->e->strings, dhc_arena_printf(dhc_cx_arena(inner), "%s%d", b->name.text, k));
       if (dhc_want_dim(inner, &v->list.at[k], b->name.span, "a binder", &d))
         dims[k] = dhc_v_dim(own_symbol(inner, o->fn, name, d));
     }
@@ -442,14 +457,24 @@ static int own_body(DhcCx *inner, Outline *o, const DhcAstStmts *body) {
   return n;
 }
 
-DhcVal dhc_outline_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, const DhcVal *inputs, DhcSpan at) {
+DhcVal dhc_outline_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, const DhcVal *inputs,
+                          DhcSpan at) {
   const DhcAstSignature *sig = &entry->u.entry.sig;
   DhcArena *a = dhc_cx_arena(cx);
   DhcScope outer_scope = {0}, scope = {0};
-  DhcCx outer = {.e = cx->e, .m = cx->m, .self = inst, .owner = inst, .file = inst->file, .scope = &outer_scope,
-                 .fn = cx->fn, .run = cx->run, .depth = cx->depth + 1, .sig = sig};
+  DhcCx outer = {.e = cx->e,
+                 .m = cx->m,
+                 .self = inst,
+                 .owner = inst,
+                 .file = inst->file,
+                 .scope = &outer_scope,
+                 .fn = cx->fn,
+                 .run = cx->run,
+                 .depth = cx->depth + 1,
+                 .sig = sig};
   bool forward = !strcmp(sig->name.text, "forward");
-  const char *name = dhc_arena_printf(a, "%s%s%s", inst->decl->name.text, forward ? "" : ".", forward ? "" : sig->name.text);
+  const char *name =
+      dhc_arena_printf(a, "%s%s%s", inst->decl->name.text, forward ? "" : ".", forward ? "" : sig->name.text);
   const char *what = dhc_arena_printf(a, "%s.%s", inst->decl->name.text, sig->name.text);
   dhc_at(cx, at);
   if (!dhc_bind_inputs(&outer, sig, inputs, at, what)) return dhc_v_error();
@@ -469,8 +494,11 @@ DhcVal dhc_outline_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, con
 
 static bool type_matches(DhcCx *cx, const DhcAstSignature *sig, int n, DhcSpan at) {
   if (sig->inputs.n == n) return true;
-  DhcDiag *d = dhc_err(cx, "E0306", at, "vjp %s takes %d inputs, its function needs %d", sig->name.text, sig->inputs.n, n);
-  dhc_err_hint(cx, d, "all inputs, all results, a cotangent of every float result; it returns a cotangent of every float input");
+  DhcDiag *d = dhc_err(cx, "E0306", at, "vjp %s takes %d inputs, its function needs %d", sig->name.text,
+                       sig->inputs.n, n);
+  dhc_err_hint(cx, d,
+               "all inputs, all results, a cotangent of every float result; it returns a cotangent of every "
+               "float input");
   return false;
 }
 
@@ -519,18 +547,26 @@ static DhcFunc *composite_vjp(DhcCx *cx, const DhcAstDecl *fn, const DhcAstModul
     if (dhc_dtype_is_float(f->results.at[i]->type.dtype))
       DHC_PUSH(a, &args, dhc_v_tensor(dhc_func_param(v, &f->results.at[i]->type, info, d->span)));
   Outline o = {.fn = inner.fn, .sig = sig};
-  if (!type_matches(cx, sig, args.n, fn->u.fn.vjp.span) || !dhc_bind_inputs(&inner, sig, args.at, d->span, d->name.text) ||
+  if (!type_matches(cx, sig, args.n, fn->u.fn.vjp.span) ||
+      !dhc_bind_inputs(&inner, sig, args.at, d->span, d->name.text) ||
       own_body(&inner, &o, &d->u.fn.body) < 0)
     return NULL;
   return v;
 }
 
-DhcVal dhc_outline_composite(DhcCx *cx, const DhcAstDecl *decl, const DhcAstModule *file, const DhcVal *inputs,
-                             DhcSpan at) {
+DhcVal dhc_outline_composite(DhcCx *cx, const DhcAstDecl *decl, const DhcAstModule *file,
+                             const DhcVal *inputs, DhcSpan at) {
   const DhcAstSignature *sig = &decl->u.fn.sig;
   DhcScope outer_scope = {0}, scope = {0};
-  DhcCx outer = {.e = cx->e, .m = cx->m, .owner = cx->owner, .file = file, .scope = &outer_scope, .fn = cx->fn,
-                 .run = cx->run, .depth = cx->depth + 1, .sig = sig};
+  DhcCx outer = {.e = cx->e,
+                 .m = cx->m,
+                 .owner = cx->owner,
+                 .file = file,
+                 .scope = &outer_scope,
+                 .fn = cx->fn,
+                 .run = cx->run,
+                 .depth = cx->depth + 1,
+                 .sig = sig};
   dhc_at(cx, at);
   if (!dhc_bind_inputs(&outer, sig, inputs, at, decl->name.text)) return dhc_v_error();
   Outline o = {.sig = sig};
@@ -546,7 +582,8 @@ DhcVal dhc_outline_composite(DhcCx *cx, const DhcAstDecl *decl, const DhcAstModu
   DhcNode *call = dhc_fn_call(cx, o.fn, DHC_OP_CALL, o.args.at, o.args.n);
   if (call && decl->u.fn.vjp.text) {
     DhcVal *fixed = DHC_NEW_N(dhc_cx_arena(cx), DhcVal, sig->inputs.n + 1);
-    for (int i = 0; i < sig->inputs.n; i++) fixed[i] = *dhc_scope_get(&outer_scope, sig->inputs.at[i].name.text);
+    for (int i = 0; i < sig->inputs.n; i++)
+      fixed[i] = *dhc_scope_get(&outer_scope, sig->inputs.at[i].name.text);
     o.fn->f->vjp = composite_vjp(cx, decl, file, o.fn->f, fixed);
     if (!o.fn->f->vjp) return dhc_v_error();
   }

@@ -12,8 +12,19 @@ struct DhcLr {
   const DhcAstExpr *value;
 };
 
-typedef enum Key { KEY_OPTIMIZER, KEY_LR, KEY_BATCH, KEY_EPOCHS, KEY_STEPS, KEY_CLIP, KEY_EMA, KEY_LABEL_SMOOTHING, N_KEYS } Key;
-static const char *const keys[N_KEYS] = {"optimizer", "lr", "batch", "epochs", "steps", "clip", "ema", "label_smoothing"};
+typedef enum Key {
+  KEY_OPTIMIZER,
+  KEY_LR,
+  KEY_BATCH,
+  KEY_EPOCHS,
+  KEY_STEPS,
+  KEY_CLIP,
+  KEY_EMA,
+  KEY_LABEL_SMOOTHING,
+  N_KEYS
+} Key;
+static const char *const keys[N_KEYS] = {"optimizer", "lr",   "batch", "epochs",
+                                         "steps",     "clip", "ema",   "label_smoothing"};
 
 static int key_of(const char *name) {
   for (int i = 0; i < N_KEYS; i++)
@@ -21,7 +32,9 @@ static int key_of(const char *name) {
   return -1;
 }
 
-bool dhc_recipe_has_key(const char *key) { return key_of(key) >= 0; }
+bool dhc_recipe_has_key(const char *key) {
+  return key_of(key) >= 0;
+}
 
 /* ---- the learning rate ---------------------------------------------------------------------- */
 
@@ -58,7 +71,8 @@ static double lr_name(LrEnv *env, const char *name) {
 static double lr_function(LrEnv *env, const DhcAstDecl *d, const DhcAstArgs *args) {
   const DhcAstSignature *sig = &d->u.fn.sig;
   const DhcAstStmts *body = &d->u.fn.body;
-  if (env->depth >= 16 || body->n != 1 || body->at[0]->kind != DHC_ST_RETURN || body->at[0]->u.values.n != 1 || sig->inputs.n > 16)
+  if (env->depth >= 16 || body->n != 1 || body->at[0]->kind != DHC_ST_RETURN ||
+      body->at[0]->u.values.n != 1 || sig->inputs.n > 16)
     return NAN;
   LrEnv inner = {.lr = env->lr, .depth = env->depth + 1};
   for (int i = 0; i < sig->inputs.n; i++) {
@@ -91,7 +105,8 @@ static double lr_call(LrEnv *env, const DhcAstExpr *e) {
   static const struct {
     const char *name;
     double (*fn)(double);
-  } table[] = {{"cos", cos}, {"sin", sin}, {"exp", exp}, {"log", log}, {"sqrt", sqrt}, {"abs", fabs}, {"floor", floor}, {"tanh", tanh}};
+  } table[] = {{"cos", cos},   {"sin", sin},  {"exp", exp},     {"log", log},
+               {"sqrt", sqrt}, {"abs", fabs}, {"floor", floor}, {"tanh", tanh}};
   for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
     if (!strcmp(f, table[i].name)) return table[i].fn(v[0]);
   return !strcmp(f, "float") ? v[0] : NAN;
@@ -100,22 +115,22 @@ static double lr_call(LrEnv *env, const DhcAstExpr *e) {
 static double lr_binary(LrEnv *env, const DhcAstExpr *e) {
   double a = lr_eval(env, e->u.binary.lhs), b = lr_eval(env, e->u.binary.rhs);
   switch (e->u.binary.op) {
-  case DHC_BI_ADD: return a + b;
-  case DHC_BI_SUB: return a - b;
-  case DHC_BI_MUL: return a * b;
-  case DHC_BI_DIV: return a / b;
-  case DHC_BI_FLOORDIV: return floor(a / b);
-  case DHC_BI_MOD: return a - b * floor(a / b);
-  case DHC_BI_POW: return pow(a, b);
-  case DHC_BI_LT: return a < b;
-  case DHC_BI_LE: return a <= b;
-  case DHC_BI_GT: return a > b;
-  case DHC_BI_GE: return a >= b;
-  case DHC_BI_EQ: return a == b;
-  case DHC_BI_NE: return a != b;
-  case DHC_BI_AND: return a != 0 && b != 0;
-  case DHC_BI_OR: return a != 0 || b != 0;
-  case DHC_BI_MATMUL: break;
+    case DHC_BI_ADD: return a + b;
+    case DHC_BI_SUB: return a - b;
+    case DHC_BI_MUL: return a * b;
+    case DHC_BI_DIV: return a / b;
+    case DHC_BI_FLOORDIV: return floor(a / b);
+    case DHC_BI_MOD: return a - b * floor(a / b);
+    case DHC_BI_POW: return pow(a, b);
+    case DHC_BI_LT: return a < b;
+    case DHC_BI_LE: return a <= b;
+    case DHC_BI_GT: return a > b;
+    case DHC_BI_GE: return a >= b;
+    case DHC_BI_EQ: return a == b;
+    case DHC_BI_NE: return a != b;
+    case DHC_BI_AND: return a != 0 && b != 0;
+    case DHC_BI_OR: return a != 0 || b != 0;
+    case DHC_BI_MATMUL: break;
   }
   return NAN;
 }
@@ -123,18 +138,19 @@ static double lr_binary(LrEnv *env, const DhcAstExpr *e) {
 static double lr_eval(LrEnv *env, const DhcAstExpr *e) {
   if (env->depth > 64 || e->n_ops > 1000) return NAN;
   switch (e->kind) {
-  case DHC_EX_INT: return (double)e->u.int_value;
-  case DHC_EX_FLOAT: return e->u.float_value;
-  case DHC_EX_BOOL: return e->u.bool_value;
-  case DHC_EX_NAME: return lr_name(env, e->u.name);
-  case DHC_EX_UNARY: {
-    double v = lr_eval(env, e->u.unary.operand);
-    return e->u.unary.op == DHC_UN_NEG ? -v : e->u.unary.op == DHC_UN_NOT ? v == 0 : v;
-  }
-  case DHC_EX_BINARY: return lr_binary(env, e);
-  case DHC_EX_COND: return lr_eval(env, lr_eval(env, e->u.cond.cond) != 0 ? e->u.cond.then_ : e->u.cond.else_);
-  case DHC_EX_CALL: return lr_call(env, e);
-  default: return NAN;
+    case DHC_EX_INT: return (double)e->u.int_value;
+    case DHC_EX_FLOAT: return e->u.float_value;
+    case DHC_EX_BOOL: return e->u.bool_value;
+    case DHC_EX_NAME: return lr_name(env, e->u.name);
+    case DHC_EX_UNARY: {
+      double v = lr_eval(env, e->u.unary.operand);
+      return e->u.unary.op == DHC_UN_NEG ? -v : e->u.unary.op == DHC_UN_NOT ? v == 0 : v;
+    }
+    case DHC_EX_BINARY: return lr_binary(env, e);
+    case DHC_EX_COND:
+      return lr_eval(env, lr_eval(env, e->u.cond.cond) != 0 ? e->u.cond.then_ : e->u.cond.else_);
+    case DHC_EX_CALL: return lr_call(env, e);
+    default: return NAN;
   }
 }
 
@@ -164,7 +180,8 @@ static void bind_int(Binder *b, const DhcAstExpr *e, const char *what, int64_t m
   if (!dhc_want_int(b->cx, &v, e->span, what, out)) {
     b->ok = false;
   } else if (*out < min || *out > 1048576 * 1024LL) {
-    dhc_err(b->cx, "E0304", e->span, "%s must be at least %lld, got %lld", what, (long long)min, (long long)*out);
+    dhc_err(b->cx, "E0304", e->span, "%s must be at least %lld, got %lld", what, (long long)min,
+            (long long)*out);
     b->ok = false;
   }
 }
@@ -219,14 +236,16 @@ static void bind_optimizer(Binder *b, const char *name, const DhcAstArgs *args, 
     double v = 0;
     for (int k = 0; a->name.text && k < p->n; k++) known = known || !strcmp(p->at[k].name.text, a->name.text);
     if (!known) {
-      DhcDiag *g = dhc_err(b->cx, "E0306", a->span, a->name.text ? "%s has no argument '%s'" : "%s takes its arguments by name", name,
+      DhcDiag *g = dhc_err(b->cx, "E0306", a->span,
+                           a->name.text ? "%s has no argument '%s'" : "%s takes its arguments by name", name,
                            a->name.text ? a->name.text : "");
       const char *close = a->name.text ? dhc_suggest(a->name.text, names.at, names.n) : NULL;
       if (close) dhc_err_hint(b->cx, g, "did you mean '%s'?", close);
       b->ok = false;
       continue;
     }
-    bind_float(b, a->value, dhc_arena_printf(b->m->e->arena, "argument '%s' of %s", a->name.text, name), -INFINITY, INFINITY, &v);
+    bind_float(b, a->value, dhc_arena_printf(b->m->e->arena, "argument '%s' of %s", a->name.text, name),
+               -INFINITY, INFINITY, &v);
     set_arg(b, a->name.text, v);
   }
 }
@@ -243,24 +262,24 @@ static void bind_lr(Binder *b, const DhcAstNames *params, const DhcAstExpr *valu
 
 static void bind_key(Binder *b, const char *key, const DhcAstNames *params, const DhcAstExpr *e) {
   switch (key_of(key)) {
-  case KEY_OPTIMIZER:
-    if (e->kind == DHC_EX_CALL && e->u.call.callee->kind == DHC_EX_NAME) {
-      bind_optimizer(b, e->u.call.callee->u.name, &e->u.call.args, e->span);
-    } else if (e->kind == DHC_EX_NAME) {
-      bind_optimizer(b, e->u.name, NULL, e->span);
-    } else {
-      dhc_err(b->cx, "E0303", e->span, "optimizer must be a call such as adamw(weight_decay = 0.05)");
-      b->ok = false;
-    }
-    break;
-  case KEY_LR: bind_lr(b, params, e); break;
-  case KEY_BATCH: bind_int(b, e, "batch", 1, &b->r->batch); break;
-  case KEY_EPOCHS: bind_int(b, e, "epochs", 1, &b->r->epochs); break;
-  case KEY_STEPS: bind_int(b, e, "steps", 0, &b->r->steps); break;
-  case KEY_CLIP: bind_float(b, e, "clip", 0, 1e30, &b->r->clip); break;
-  case KEY_EMA: bind_float(b, e, "ema", 0, 1, &b->r->ema); break;
-  case KEY_LABEL_SMOOTHING: bind_float(b, e, "label_smoothing", 0, 1, &b->r->label_smoothing); break;
-  default: break;
+    case KEY_OPTIMIZER:
+      if (e->kind == DHC_EX_CALL && e->u.call.callee->kind == DHC_EX_NAME) {
+        bind_optimizer(b, e->u.call.callee->u.name, &e->u.call.args, e->span);
+      } else if (e->kind == DHC_EX_NAME) {
+        bind_optimizer(b, e->u.name, NULL, e->span);
+      } else {
+        dhc_err(b->cx, "E0303", e->span, "optimizer must be a call such as adamw(weight_decay = 0.05)");
+        b->ok = false;
+      }
+      break;
+    case KEY_LR: bind_lr(b, params, e); break;
+    case KEY_BATCH: bind_int(b, e, "batch", 1, &b->r->batch); break;
+    case KEY_EPOCHS: bind_int(b, e, "epochs", 1, &b->r->epochs); break;
+    case KEY_STEPS: bind_int(b, e, "steps", 0, &b->r->steps); break;
+    case KEY_CLIP: bind_float(b, e, "clip", 0, 1e30, &b->r->clip); break;
+    case KEY_EMA: bind_float(b, e, "ema", 0, 1, &b->r->ema); break;
+    case KEY_LABEL_SMOOTHING: bind_float(b, e, "label_smoothing", 0, 1, &b->r->label_smoothing); break;
+    default: break;
   }
 }
 
@@ -269,9 +288,11 @@ static void try_lr(Binder *b) {
   for (int i = 0; i < 3 && b->r->lr; i++) {
     double v = dhc_recipe_lr(b->r, at[i], 1000);
     if (isfinite(v) && v >= 0) continue;
-    DhcDiag *d = dhc_err(b->cx, "E0304", b->r->lr->value->span, "the learning rate of step %lld of 1000 is %g", (long long)at[i], v);
-    dhc_err_hint(b->cx, d, "it may use %s, %s, numbers, hyperparameters, min, max, cos, exp, sqrt and if-else", b->r->lr->step,
-                 b->r->lr->steps ? b->r->lr->steps : "numbers");
+    DhcDiag *d = dhc_err(b->cx, "E0304", b->r->lr->value->span,
+                         "the learning rate of step %lld of 1000 is %g", (long long)at[i], v);
+    dhc_err_hint(b->cx, d,
+                 "it may use %s, %s, numbers, hyperparameters, min, max, cos, exp, sqrt and if-else",
+                 b->r->lr->step, b->r->lr->steps ? b->r->lr->steps : "numbers");
     b->ok = false;
     return;
   }
@@ -293,7 +314,8 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
       const DhcAstSetting *s = &d->u.settings.settings.at[i];
       has_optimizer = has_optimizer || !strcmp(s->key.text, "optimizer");
       if (s->has_params && strcmp(s->key.text, "lr")) {
-        dhc_err(&cx, "E0306", s->key.span, "'%s' takes no parameters; only lr(step, steps) does", s->key.text);
+        dhc_err(&cx, "E0306", s->key.span, "'%s' takes no parameters; only lr(step, steps) does",
+                s->key.text);
         b.ok = false;
         continue;
       }
@@ -309,7 +331,8 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
     has_optimizer = has_optimizer || !strcmp(q->sets[i].key, "optimizer");
     bind_key(&b, q->sets[i].key, NULL, x);
   }
-  if (!has_optimizer && dhc_find_decl(e, cx.file, "adam", DHC_DECL_BIT(DHC_DE_FN), NULL)) bind_optimizer(&b, "adam", NULL, r->span);
+  if (!has_optimizer && dhc_find_decl(e, cx.file, "adam", DHC_DECL_BIT(DHC_DE_FN), NULL))
+    bind_optimizer(&b, "adam", NULL, r->span);
   if (!r->optimizer) r->optimizer = "adam";
   DhcHyper *h = dhc_inst_hyper(m->root, "label_smoothing");
   if (h && h->value.kind == DHC_V_FLOAT) r->label_smoothing = h->value.fx->value;
@@ -317,4 +340,6 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
   return b.ok;
 }
 
-const DhcRecipe *dhc_model_recipe(const DhcModel *m) { return &m->recipe; }
+const DhcRecipe *dhc_model_recipe(const DhcModel *m) {
+  return &m->recipe;
+}

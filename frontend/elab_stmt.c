@@ -83,8 +83,9 @@ static void exec_tap(DhcCx *cx, const DhcAstStmt *s) {
   DhcValue *t = dhc_as_tensor(cx, &v, -1, s->u.tap.value->span);
   if (!t) return;
   const char *base = cx->owner ? cx->owner->path : "";
-  DhcTap tap = {.path = dhc_arena_printf(dhc_cx_arena(cx), "%s%s%s", base, *base ? "." : "", s->u.tap.name.text),
-                .value = t};
+  DhcTap tap = {
+      .path = dhc_arena_printf(dhc_cx_arena(cx), "%s%s%s", base, *base ? "." : "", s->u.tap.name.text),
+      .value = t};
   DHC_PUSH(dhc_cx_arena(cx), &cx->fn->taps, tap);
   v.name = s->u.tap.name.text;
   v.def = s->u.tap.name.span;
@@ -117,7 +118,8 @@ static void exec_for(DhcCx *cx, const DhcAstStmt *s) {
     if (over.kind == DHC_V_ERROR) return;
     DhcDiag *d = dhc_err(cx, "E0303", s->u.for_.iter->span, "a loop runs over a range or a list, got %s",
                          dhc_say_kind(cx, &over));
-    if (over.kind == DHC_V_TENSOR) dhc_err_hint(cx, d, "scan (…) over (x = xs) along axis { … } runs along a tensor's axis");
+    if (over.kind == DHC_V_TENSOR)
+      dhc_err_hint(cx, d, "scan (…) over (x = xs) along axis { … } runs along a tensor's axis");
     return;
   }
   for (int i = 0; i < over.list.n && !cx->done; i++) {
@@ -140,30 +142,30 @@ static void finish(DhcCx *cx, const DhcAstExprs *values) {
 static void exec_one(DhcCx *cx, const DhcAstStmt *s) {
   bool yes;
   switch (s->kind) {
-  case DHC_ST_ASSIGN: exec_assign(cx, s); break;
-  case DHC_ST_STORE: exec_store(cx, s); break;
-  case DHC_ST_RETURN:
-    if (cx->block) {
-      dhc_err(cx, "E0318", s->span, "a %s ends with yield, not return", cx->block);
-      cx->done = true;
+    case DHC_ST_ASSIGN: exec_assign(cx, s); break;
+    case DHC_ST_STORE: exec_store(cx, s); break;
+    case DHC_ST_RETURN:
+      if (cx->block) {
+        dhc_err(cx, "E0318", s->span, "a %s ends with yield, not return", cx->block);
+        cx->done = true;
+        break;
+      }
+      finish(cx, &s->u.values);
       break;
-    }
-    finish(cx, &s->u.values);
-    break;
-  case DHC_ST_YIELD:
-    if (!cx->block) {
-      dhc_err(cx, "E0318", s->span, "yield stands only in unit, scan and checkpoint blocks");
-      cx->done = true;
+    case DHC_ST_YIELD:
+      if (!cx->block) {
+        dhc_err(cx, "E0318", s->span, "yield stands only in unit, scan and checkpoint blocks");
+        cx->done = true;
+        break;
+      }
+      finish(cx, &s->u.values);
       break;
-    }
-    finish(cx, &s->u.values);
-    break;
-  case DHC_ST_TAP: exec_tap(cx, s); break;
-  case DHC_ST_REQUIRE: exec_require(cx, &s->u.require, s->span); break;
-  case DHC_ST_IF:
-    if (dhc_eval_cond(cx, s->u.if_.cond, &yes)) dhc_run_body(cx, yes ? &s->u.if_.then_ : &s->u.if_.else_);
-    break;
-  case DHC_ST_FOR: exec_for(cx, s); break;
+    case DHC_ST_TAP: exec_tap(cx, s); break;
+    case DHC_ST_REQUIRE: exec_require(cx, &s->u.require, s->span); break;
+    case DHC_ST_IF:
+      if (dhc_eval_cond(cx, s->u.if_.cond, &yes)) dhc_run_body(cx, yes ? &s->u.if_.then_ : &s->u.if_.else_);
+      break;
+    case DHC_ST_FOR: exec_for(cx, s); break;
   }
 }
 

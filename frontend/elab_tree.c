@@ -13,7 +13,8 @@ static bool new_member(DhcCx *cx, const char *name, DhcSpan at, DhcMemberKind ki
   }
   DhcHyper *h = dhc_inst_hyper(inst, name);
   if (h && kind == DHC_M_CONST) {
-    DhcDiag *d = dhc_err(cx, "E0302", at, "'%s' is a hyperparameter of %s already", name, inst->decl->name.text);
+    DhcDiag *d =
+        dhc_err(cx, "E0302", at, "'%s' is a hyperparameter of %s already", name, inst->decl->name.text);
     dhc_err_note(cx, d, h->decl->span, "declared here");
     return false;
   }
@@ -74,19 +75,22 @@ static bool count_bytes(DhcCx *cx, const DhcAstItem *it, const DhcType *type, in
   for (int i = 0; i < type->rank; i++) {
     int64_t d = 1;
     if (!dhc_dim_is_const(type->dim[i], &d)) {
-      dhc_err(cx, "E0307", it->u.tensor.type.span, "tensor '%s': dimension %d must be known at compile time, it is %s",
-              it->u.tensor.name.text, i, dhc_say_dim(cx, type->dim[i]));
+      dhc_err(cx, "E0307", it->u.tensor.type.span,
+              "tensor '%s': dimension %d must be known at compile time, it is %s", it->u.tensor.name.text, i,
+              dhc_say_dim(cx, type->dim[i]));
       return false;
     }
     if (__builtin_mul_overflow(*n, d, n)) {
-      dhc_err(cx, "E0313", it->span, "tensor '%s': number of elements does not fit in 63 bits", it->u.tensor.name.text);
+      dhc_err(cx, "E0313", it->span, "tensor '%s': number of elements does not fit in 63 bits",
+              it->u.tensor.name.text);
       return false;
     }
   }
   int64_t bytes, total;
   if (__builtin_mul_overflow(*n, (int64_t)dhc_dtype_bytes(type->dtype), &bytes) ||
       __builtin_add_overflow(cx->m->param_bytes, bytes, &total)) {
-    dhc_err(cx, "E0313", it->span, "tensor '%s': number of bytes does not fit in 63 bits", it->u.tensor.name.text);
+    dhc_err(cx, "E0313", it->span, "tensor '%s': number of bytes does not fit in 63 bits",
+            it->u.tensor.name.text);
     return false;
   }
   int64_t limit = cx->e->config.max_memory_bytes;
@@ -98,8 +102,10 @@ static bool count_bytes(DhcCx *cx, const DhcAstItem *it, const DhcType *type, in
 }
 
 static void run_tensor(DhcCx *cx, const DhcAstItem *it) {
-  static const DhcRole roles[] = {[DHC_TENSOR_PARAM] = DHC_ROLE_PARAM, [DHC_TENSOR_BUFFER] = DHC_ROLE_BUFFER,
-                                  [DHC_TENSOR_TABLE] = DHC_ROLE_TABLE, [DHC_TENSOR_STATE] = DHC_ROLE_STATE};
+  static const DhcRole roles[] = {[DHC_TENSOR_PARAM] = DHC_ROLE_PARAM,
+                                  [DHC_TENSOR_BUFFER] = DHC_ROLE_BUFFER,
+                                  [DHC_TENSOR_TABLE] = DHC_ROLE_TABLE,
+                                  [DHC_TENSOR_STATE] = DHC_ROLE_STATE};
   const char *name = it->u.tensor.name.text;
   bool state = it->u.tensor.role == DHC_TENSOR_STATE;
   DhcMember *m;
@@ -109,11 +115,14 @@ static void run_tensor(DhcCx *cx, const DhcAstItem *it) {
   DhcTensorDecl d = {.role = roles[it->u.tensor.role], .no_decay = it->u.tensor.no_decay, .span = it->span};
   d.path = joined(cx, cx->self->path, name);
   if (it->u.tensor.path) d.as = joined(cx, cx->self->path, it->u.tensor.path);
-  if (!dhc_eval_type(cx, &it->u.tensor.type, &d.type, dhc_arena_printf(dhc_cx_arena(cx), "tensor '%s'", name))) return;
+  if (!dhc_eval_type(cx, &it->u.tensor.type, &d.type,
+                     dhc_arena_printf(dhc_cx_arena(cx), "tensor '%s'", name)))
+    return;
   int64_t n;
   if (!count_bytes(cx, it, &d.type, &n)) return;
   if (d.role == DHC_ROLE_PARAM && !dhc_dtype_is_float(d.type.dtype)) {
-    DhcDiag *g = dhc_err(cx, "E0310", it->span, "param '%s' is %s: only floats are trained", name, dhc_dtype_name(d.type.dtype));
+    DhcDiag *g = dhc_err(cx, "E0310", it->span, "param '%s' is %s: only floats are trained", name,
+                         dhc_dtype_name(d.type.dtype));
     dhc_err_hint(cx, g, "a buffer may have any dtype");
     return;
   }
@@ -149,7 +158,8 @@ static bool eval_indices(DhcCx *cx, const DhcAstItem *it, DhcIndexed *x, const c
     DhcVal v = dhc_eval(cx, e);
     if (!dhc_want_int(cx, &v, e->span, "the index of a submodule", &x->index[i])) return false;
     if (x->index[i] < 0) {
-      dhc_err(cx, "E0304", e->span, "the index of a submodule must be at least 0, got %lld", (long long)x->index[i]);
+      dhc_err(cx, "E0304", e->span, "the index of a submodule must be at least 0, got %lld",
+              (long long)x->index[i]);
       return false;
     }
     dhc_text_printf(&t, "%s%lld", i ? "." : "", (long long)x->index[i]);
@@ -178,8 +188,8 @@ static void run_submodule(DhcCx *cx, const DhcAstItem *it) {
       return;
     }
   if (v.kind != DHC_V_ERROR && v.kind != DHC_V_LAYER) {
-    DhcDiag *d = dhc_err(cx, "E0303", it->u.submodule.value->span, "submodule '%s' must be a layer, got %s", m->name,
-                         dhc_say_kind(cx, &v));
+    DhcDiag *d = dhc_err(cx, "E0303", it->u.submodule.value->span, "submodule '%s' must be a layer, got %s",
+                         m->name, dhc_say_kind(cx, &v));
     dhc_err_hint(cx, d, "write `const %s = …` for a value", m->name);
     v = dhc_v_error();
   }
@@ -205,14 +215,16 @@ static void run_require(DhcCx *cx, const DhcAstItem *it) {
   const DhcAstExpr *c = it->u.require.cond;
   while (c->kind == DHC_EX_BINARY && (c->u.binary.op == DHC_BI_AND)) c = c->u.binary.lhs;
   for (int i = 0; i < cx->self->hypers.n && i < 6; i++)
-    dhc_err_note(cx, d, (DhcSpan){0}, "%s = %s", cx->self->hypers.at[i].name, dhc_say_val(cx, &cx->self->hypers.at[i].value));
+    dhc_err_note(cx, d, (DhcSpan){0}, "%s = %s", cx->self->hypers.at[i].name,
+                 dhc_say_val(cx, &cx->self->hypers.at[i].value));
 }
 
 static void run_for(DhcCx *cx, const DhcAstItem *it) {
   DhcVal over = dhc_eval(cx, it->u.for_.iter);
   if (over.kind != DHC_V_LIST) {
     if (over.kind != DHC_V_ERROR)
-      dhc_err(cx, "E0303", it->u.for_.iter->span, "a loop runs over a range or a list, got %s", dhc_say_kind(cx, &over));
+      dhc_err(cx, "E0303", it->u.for_.iter->span, "a loop runs over a range or a list, got %s",
+              dhc_say_kind(cx, &over));
     return;
   }
   DhcScope *outer = cx->scope;
@@ -232,7 +244,8 @@ static void run_entry(DhcCx *cx, const DhcAstItem *it) {
   const DhcAstItem *old = dhc_inst_entry(cx->self, name->text);
   DhcMember *m = dhc_inst_member(cx->self, name->text);
   if (old || m) {
-    DhcDiag *d = dhc_err(cx, "E0302", name->span, "'%s' is declared twice in %s", name->text, cx->self->decl->name.text);
+    DhcDiag *d = dhc_err(cx, "E0302", name->span, "'%s' is declared twice in %s", name->text,
+                         cx->self->decl->name.text);
     dhc_err_note(cx, d, old ? old->u.entry.sig.name.span : m->span, "first here");
     return;
   }
@@ -242,20 +255,20 @@ static void run_entry(DhcCx *cx, const DhcAstItem *it) {
 static void run_item(DhcCx *cx, const DhcAstItem *it) {
   bool yes;
   switch (it->kind) {
-  case DHC_IT_CONST: run_const(cx, it); break;
-  case DHC_IT_TENSOR: run_tensor(cx, it); break;
-  case DHC_IT_SUBMODULE: run_submodule(cx, it); break;
-  case DHC_IT_INIT: {
-    DhcOverride o = {.item = it, .scope = snapshot(cx)};
-    DHC_PUSH(dhc_cx_arena(cx), &cx->self->overrides, o);
-    break;
-  }
-  case DHC_IT_REQUIRE: run_require(cx, it); break;
-  case DHC_IT_IF:
-    if (dhc_eval_cond(cx, it->u.if_.cond, &yes)) run_items(cx, yes ? &it->u.if_.then_ : &it->u.if_.else_);
-    break;
-  case DHC_IT_FOR: run_for(cx, it); break;
-  case DHC_IT_ENTRY: run_entry(cx, it); break;
+    case DHC_IT_CONST: run_const(cx, it); break;
+    case DHC_IT_TENSOR: run_tensor(cx, it); break;
+    case DHC_IT_SUBMODULE: run_submodule(cx, it); break;
+    case DHC_IT_INIT: {
+      DhcOverride o = {.item = it, .scope = snapshot(cx)};
+      DHC_PUSH(dhc_cx_arena(cx), &cx->self->overrides, o);
+      break;
+    }
+    case DHC_IT_REQUIRE: run_require(cx, it); break;
+    case DHC_IT_IF:
+      if (dhc_eval_cond(cx, it->u.if_.cond, &yes)) run_items(cx, yes ? &it->u.if_.then_ : &it->u.if_.else_);
+      break;
+    case DHC_IT_FOR: run_for(cx, it); break;
+    case DHC_IT_ENTRY: run_entry(cx, it); break;
   }
 }
 
@@ -267,7 +280,8 @@ DhcInst *dhc_instantiate(DhcCx *cx, DhcClosure *c, const char *path, const char 
                          DhcInst *parent, DhcSpan at) {
   DhcArena *a = dhc_cx_arena(cx);
   if (parent && parent->depth >= DHC_MAX_CALL_DEPTH) {
-    DhcDiag *d = dhc_err(cx, "E0315", at, "layers nested deeper than %d levels at '%s'", DHC_MAX_CALL_DEPTH, path);
+    DhcDiag *d =
+        dhc_err(cx, "E0315", at, "layers nested deeper than %d levels at '%s'", DHC_MAX_CALL_DEPTH, path);
     dhc_err_hint(cx, d, "a layer may not contain itself");
     return NULL;
   }
@@ -287,7 +301,13 @@ DhcInst *dhc_instantiate(DhcCx *cx, DhcClosure *c, const char *path, const char 
   for (int i = 0; i < c->args.n; i++) c->args.at[i].used = args.at[i].used;
   if (!ok) return NULL;
   DhcScope scope = {0};
-  DhcCx own = {.e = cx->e, .m = cx->m, .self = inst, .owner = inst, .file = c->file, .scope = &scope, .depth = cx->depth};
+  DhcCx own = {.e = cx->e,
+               .m = cx->m,
+               .self = inst,
+               .owner = inst,
+               .file = c->file,
+               .scope = &scope,
+               .depth = cx->depth};
   run_items(&own, &c->decl->u.layer.items);
   if (parent) {
     DHC_PUSH(a, &parent->children, inst);

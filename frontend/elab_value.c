@@ -3,9 +3,13 @@
 
 #include "frontend/elab_internal.h"
 
-DhcArena *dhc_cx_arena(DhcCx *cx) { return cx->e->arena; }
+DhcArena *dhc_cx_arena(DhcCx *cx) {
+  return cx->e->arena;
+}
 
-DhcDims *dhc_cx_dims(DhcCx *cx) { return cx->m->module->dims; }
+DhcDims *dhc_cx_dims(DhcCx *cx) {
+  return cx->m->module->dims;
+}
 
 /* ---- diagnostics ------------------------------------------------------------------- */
 
@@ -83,34 +87,32 @@ static void say_closure(DhcCx *cx, DhcText *to, const DhcClosure *c) {
 const char *dhc_say_val(DhcCx *cx, const DhcVal *v) {
   DhcText t = {.arena = dhc_cx_arena(cx)};
   switch (v->kind) {
-  case DHC_V_ERROR: return "?";
-  case DHC_V_VOID: return "nothing";
-  case DHC_V_INT: dhc_text_printf(&t, "%lld", (long long)v->i); break;
-  case DHC_V_DIM: return dhc_say_dim(cx, v->dim);
-  case DHC_V_FLOAT: say_double(&t, v->fx->value); break;
-  case DHC_V_BOOL: return v->b ? "true" : "false";
-  case DHC_V_STRING:
-    dhc_text_printf(&t, v->s.names ? "%s" : "\"%s\"", v->s.at);
-    break;
-  case DHC_V_DTYPE: return dhc_dtype_name(v->dtype);
-  case DHC_V_LIST:
-  case DHC_V_TUPLE:
-    dhc_text_puts(&t, v->kind == DHC_V_LIST ? "[" : "(");
-    say_list(cx, &t, v->list.at, v->list.n);
-    dhc_text_puts(&t, v->kind == DHC_V_LIST ? "]" : ")");
-    break;
-  case DHC_V_MAP:
-    dhc_text_puts(&t, "{ ");
-    for (int i = 0; i < v->map.n; i++)
-      dhc_text_printf(&t, "%s%s = %s", i ? ", " : "", v->map.at[i].key,
-                      dhc_say_val(cx, v->map.at[i].value));
-    dhc_text_puts(&t, " }");
-    break;
-  case DHC_V_LAYER: say_closure(cx, &t, v->layer); break;
-  case DHC_V_INST: return v->inst->path;
-  case DHC_V_TABLE: return v->table.member->name;
-  case DHC_V_METHOD: return v->method.entry->u.entry.sig.name.text;
-  case DHC_V_TENSOR: return dhc_say_type(cx, &v->t->type);
+    case DHC_V_ERROR: return "?";
+    case DHC_V_VOID: return "nothing";
+    case DHC_V_INT: dhc_text_printf(&t, "%lld", (long long)v->i); break;
+    case DHC_V_DIM: return dhc_say_dim(cx, v->dim);
+    case DHC_V_FLOAT: say_double(&t, v->fx->value); break;
+    case DHC_V_BOOL: return v->b ? "true" : "false";
+    case DHC_V_STRING: dhc_text_printf(&t, v->s.names ? "%s" : "\"%s\"", v->s.at); break;
+    case DHC_V_DTYPE: return dhc_dtype_name(v->dtype);
+    case DHC_V_LIST:
+    case DHC_V_TUPLE:
+      dhc_text_puts(&t, v->kind == DHC_V_LIST ? "[" : "(");
+      say_list(cx, &t, v->list.at, v->list.n);
+      dhc_text_puts(&t, v->kind == DHC_V_LIST ? "]" : ")");
+      break;
+    case DHC_V_MAP:
+      dhc_text_puts(&t, "{ ");
+      for (int i = 0; i < v->map.n; i++)
+        dhc_text_printf(&t, "%s%s = %s", i ? ", " : "", v->map.at[i].key,
+                        dhc_say_val(cx, v->map.at[i].value));
+      dhc_text_puts(&t, " }");
+      break;
+    case DHC_V_LAYER: say_closure(cx, &t, v->layer); break;
+    case DHC_V_INST: return v->inst->path;
+    case DHC_V_TABLE: return v->table.member->name;
+    case DHC_V_METHOD: return v->method.entry->u.entry.sig.name.text;
+    case DHC_V_TENSOR: return dhc_say_type(cx, &v->t->type);
   }
   return dhc_text_str(&t);
 }
@@ -118,26 +120,25 @@ const char *dhc_say_val(DhcCx *cx, const DhcVal *v) {
 const char *dhc_say_kind(DhcCx *cx, const DhcVal *v) {
   DhcArena *a = dhc_cx_arena(cx);
   switch (v->kind) {
-  case DHC_V_ERROR: return "an error";
-  case DHC_V_VOID: return "nothing";
-  case DHC_V_INT: return dhc_arena_printf(a, "the int %lld", (long long)v->i);
-  case DHC_V_DIM: return dhc_arena_printf(a, "the dim %s", dhc_say_dim(cx, v->dim));
-  case DHC_V_FLOAT:
-    return v->fx->constant ? dhc_arena_printf(a, "the float %s", dhc_say_val(cx, v))
-                           : "a float known only at run time";
-  case DHC_V_BOOL: return v->b ? "the bool true" : "the bool false";
-  case DHC_V_STRING: return dhc_arena_printf(a, "the string %s", dhc_say_val(cx, v));
-  case DHC_V_DTYPE: return dhc_arena_printf(a, "the dtype %s", dhc_dtype_name(v->dtype));
-  case DHC_V_LIST: return dhc_arena_printf(a, "a list of %d", v->list.n);
-  case DHC_V_TUPLE: return dhc_arena_printf(a, "%d values", v->list.n);
-  case DHC_V_MAP: return "a map";
-  case DHC_V_LAYER: return dhc_arena_printf(a, "the layer %s", v->layer->decl->name.text);
-  case DHC_V_INST:
-    return dhc_arena_printf(a, "the submodule %s", v->inst->path[0] ? v->inst->path : "self");
-  case DHC_V_TABLE: return dhc_arena_printf(a, "the submodules %s", v->table.member->name);
-  case DHC_V_METHOD:
-    return dhc_arena_printf(a, "the entry %s", v->method.entry->u.entry.sig.name.text);
-  case DHC_V_TENSOR: return dhc_arena_printf(a, "a tensor %s", dhc_say_type(cx, &v->t->type));
+    case DHC_V_ERROR: return "an error";
+    case DHC_V_VOID: return "nothing";
+    case DHC_V_INT: return dhc_arena_printf(a, "the int %lld", (long long)v->i);
+    case DHC_V_DIM: return dhc_arena_printf(a, "the dim %s", dhc_say_dim(cx, v->dim));
+    case DHC_V_FLOAT:
+      return v->fx->constant ? dhc_arena_printf(a, "the float %s", dhc_say_val(cx, v))
+                             : "a float known only at run time";
+    case DHC_V_BOOL: return v->b ? "the bool true" : "the bool false";
+    case DHC_V_STRING: return dhc_arena_printf(a, "the string %s", dhc_say_val(cx, v));
+    case DHC_V_DTYPE: return dhc_arena_printf(a, "the dtype %s", dhc_dtype_name(v->dtype));
+    case DHC_V_LIST: return dhc_arena_printf(a, "a list of %d", v->list.n);
+    case DHC_V_TUPLE: return dhc_arena_printf(a, "%d values", v->list.n);
+    case DHC_V_MAP: return "a map";
+    case DHC_V_LAYER: return dhc_arena_printf(a, "the layer %s", v->layer->decl->name.text);
+    case DHC_V_INST:
+      return dhc_arena_printf(a, "the submodule %s", v->inst->path[0] ? v->inst->path : "self");
+    case DHC_V_TABLE: return dhc_arena_printf(a, "the submodules %s", v->table.member->name);
+    case DHC_V_METHOD: return dhc_arena_printf(a, "the entry %s", v->method.entry->u.entry.sig.name.text);
+    case DHC_V_TENSOR: return dhc_arena_printf(a, "a tensor %s", dhc_say_type(cx, &v->t->type));
   }
   return "a value";
 }
@@ -157,15 +158,24 @@ void dhc_note_operand(DhcCx *cx, DhcDiag *d, const DhcVal *v) {
 
 /* ---- making ------------------------------------------------------------------------- */
 
-DhcVal dhc_v_error(void) { return (DhcVal){.kind = DHC_V_ERROR}; }
-DhcVal dhc_v_int(int64_t i) { return (DhcVal){.kind = DHC_V_INT, .i = i}; }
-DhcVal dhc_v_bool(bool b) { return (DhcVal){.kind = DHC_V_BOOL, .b = b}; }
-DhcVal dhc_v_fx(DhcFx *fx) { return (DhcVal){.kind = DHC_V_FLOAT, .fx = fx}; }
-DhcVal dhc_v_float(DhcCx *cx, double v) { return dhc_v_fx(dhc_fx_const(cx, v)); }
+DhcVal dhc_v_error(void) {
+  return (DhcVal){.kind = DHC_V_ERROR};
+}
+DhcVal dhc_v_int(int64_t i) {
+  return (DhcVal){.kind = DHC_V_INT, .i = i};
+}
+DhcVal dhc_v_bool(bool b) {
+  return (DhcVal){.kind = DHC_V_BOOL, .b = b};
+}
+DhcVal dhc_v_fx(DhcFx *fx) {
+  return (DhcVal){.kind = DHC_V_FLOAT, .fx = fx};
+}
+DhcVal dhc_v_float(DhcCx *cx, double v) {
+  return dhc_v_fx(dhc_fx_const(cx, v));
+}
 
 DhcVal dhc_v_string(DhcCx *cx, const char *s, int n) {
-  return (DhcVal){.kind = DHC_V_STRING,
-                  .s = {.at = dhc_intern_n(cx->e->strings, s, (size_t)n), .n = n}};
+  return (DhcVal){.kind = DHC_V_STRING, .s = {.at = dhc_intern_n(cx->e->strings, s, (size_t)n), .n = n}};
 }
 
 DhcVal dhc_v_dim(const DhcDim *d) {
@@ -209,33 +219,33 @@ DhcFx *dhc_fx_scalar(DhcCx *cx, const char *name, double value) {
 
 static double fx_apply(DhcOp op, double a, double b, double c) {
   switch (op) {
-  case DHC_OP_NEG: return -a;
-  case DHC_OP_ABS: return fabs(a);
-  case DHC_OP_SIGN: return (double)((a > 0) - (a < 0));
-  case DHC_OP_EXP: return exp(a);
-  case DHC_OP_EXPM1: return expm1(a);
-  case DHC_OP_LOG: return log(a);
-  case DHC_OP_LOG1P: return log1p(a);
-  case DHC_OP_TANH: return tanh(a);
-  case DHC_OP_SIGMOID: return 1 / (1 + exp(-a));
-  case DHC_OP_SOFTPLUS: return a > 0 ? a + log1p(exp(-a)) : log1p(exp(a));
-  case DHC_OP_ERF: return erf(a);
-  case DHC_OP_SQRT: return sqrt(a);
-  case DHC_OP_RSQRT: return 1 / sqrt(a);
-  case DHC_OP_SIN: return sin(a);
-  case DHC_OP_COS: return cos(a);
-  case DHC_OP_FLOOR: return floor(a);
-  case DHC_OP_ROUND: return rint(a);
-  case DHC_OP_ADD: return a + b;
-  case DHC_OP_SUB: return a - b;
-  case DHC_OP_MUL: return a * b;
-  case DHC_OP_DIV: return a / b;
-  case DHC_OP_POW: return pow(a, b);
-  case DHC_OP_MAX: return a > b || a != a ? a : b;
-  case DHC_OP_MIN: return a < b || a != a ? a : b;
-  case DHC_OP_FMA: return fma(a, b, c);
-  case DHC_OP_STOP_GRADIENT: return a;
-  default: return NAN;
+    case DHC_OP_NEG: return -a;
+    case DHC_OP_ABS: return fabs(a);
+    case DHC_OP_SIGN: return (double)((a > 0) - (a < 0));
+    case DHC_OP_EXP: return exp(a);
+    case DHC_OP_EXPM1: return expm1(a);
+    case DHC_OP_LOG: return log(a);
+    case DHC_OP_LOG1P: return log1p(a);
+    case DHC_OP_TANH: return tanh(a);
+    case DHC_OP_SIGMOID: return 1 / (1 + exp(-a));
+    case DHC_OP_SOFTPLUS: return a > 0 ? a + log1p(exp(-a)) : log1p(exp(a));
+    case DHC_OP_ERF: return erf(a);
+    case DHC_OP_SQRT: return sqrt(a);
+    case DHC_OP_RSQRT: return 1 / sqrt(a);
+    case DHC_OP_SIN: return sin(a);
+    case DHC_OP_COS: return cos(a);
+    case DHC_OP_FLOOR: return floor(a);
+    case DHC_OP_ROUND: return rint(a);
+    case DHC_OP_ADD: return a + b;
+    case DHC_OP_SUB: return a - b;
+    case DHC_OP_MUL: return a * b;
+    case DHC_OP_DIV: return a / b;
+    case DHC_OP_POW: return pow(a, b);
+    case DHC_OP_MAX: return a > b || a != a ? a : b;
+    case DHC_OP_MIN: return a < b || a != a ? a : b;
+    case DHC_OP_FMA: return fma(a, b, c);
+    case DHC_OP_STOP_GRADIENT: return a;
+    default: return NAN;
   }
 }
 
@@ -274,22 +284,22 @@ bool dhc_val_equal(const DhcVal *a, const DhcVal *b) {
   if (a->kind == DHC_V_FLOAT && b->kind == DHC_V_INT) return (double)b->i == a->fx->value;
   if (a->kind != b->kind) return false;
   switch (a->kind) {
-  case DHC_V_INT: return a->i == b->i;
-  case DHC_V_DIM: return a->dim == b->dim;
-  case DHC_V_FLOAT: return a->fx == b->fx || a->fx->value == b->fx->value;
-  case DHC_V_BOOL: return a->b == b->b;
-  case DHC_V_STRING: return a->s.n == b->s.n && !memcmp(a->s.at, b->s.at, (size_t)a->s.n);
-  case DHC_V_DTYPE: return a->dtype == b->dtype;
-  case DHC_V_LIST:
-  case DHC_V_TUPLE:
-    if (a->list.n != b->list.n) return false;
-    for (int i = 0; i < a->list.n; i++)
-      if (!dhc_val_equal(&a->list.at[i], &b->list.at[i])) return false;
-    return true;
-  case DHC_V_LAYER: return a->layer->decl == b->layer->decl;
-  case DHC_V_INST: return a->inst == b->inst;
-  case DHC_V_TENSOR: return a->t == b->t;
-  default: return false;
+    case DHC_V_INT: return a->i == b->i;
+    case DHC_V_DIM: return a->dim == b->dim;
+    case DHC_V_FLOAT: return a->fx == b->fx || a->fx->value == b->fx->value;
+    case DHC_V_BOOL: return a->b == b->b;
+    case DHC_V_STRING: return a->s.n == b->s.n && !memcmp(a->s.at, b->s.at, (size_t)a->s.n);
+    case DHC_V_DTYPE: return a->dtype == b->dtype;
+    case DHC_V_LIST:
+    case DHC_V_TUPLE:
+      if (a->list.n != b->list.n) return false;
+      for (int i = 0; i < a->list.n; i++)
+        if (!dhc_val_equal(&a->list.at[i], &b->list.at[i])) return false;
+      return true;
+    case DHC_V_LAYER: return a->layer->decl == b->layer->decl;
+    case DHC_V_INST: return a->inst == b->inst;
+    case DHC_V_TENSOR: return a->t == b->t;
+    default: return false;
   }
 }
 
@@ -298,8 +308,9 @@ static bool want_error(DhcCx *cx, const DhcVal *v, DhcSpan at, const char *what,
   DhcDiag *d = dhc_err(cx, "E0303", at, "%s must be %s, got %s", what, kind, dhc_say_kind(cx, v));
   dhc_note_operand(cx, d, v);
   if (v->kind == DHC_V_FLOAT && !v->fx->constant)
-    dhc_err_hint(cx, d, "float hyperparameters are run-time scalars; what shapes the program must be "
-                        "int, bool, enum, string or layer");
+    dhc_err_hint(cx, d,
+                 "float hyperparameters are run-time scalars; what shapes the program must be "
+                 "int, bool, enum, string or layer");
   return false;
 }
 
@@ -348,8 +359,7 @@ bool dhc_want_dtype(DhcCx *cx, const DhcVal *v, DhcSpan at, const char *what, dh
   return true;
 }
 
-bool dhc_want_shape(DhcCx *cx, const DhcVal *v, DhcSpan at, const char *what, int *rank,
-                    const DhcDim **dim) {
+bool dhc_want_shape(DhcCx *cx, const DhcVal *v, DhcSpan at, const char *what, int *rank, const DhcDim **dim) {
   if (v->kind == DHC_V_INT || v->kind == DHC_V_DIM) {
     *rank = 1;
     return dhc_want_dim(cx, v, at, what, &dim[0]);

@@ -173,7 +173,7 @@ static bool prove_by_facts(Prover *pr, const DhcDim *p, int depth) {
     for (int i = 0; i < p->n; i++)
       for (int k = 0; k < fact->n; k++) {
         const DhcDimTerm *t = &p->term[i], *u = &fact->term[k];
-        if (t->coef > 0 || u->coef > 0) continue;
+        if (t->coef > 0 || u->coef > 0 || (u->n == 0 && depth < DEEPEST)) continue;
         const DhcDim *q = mono_quotient(pr->cx, t, u);
         if (!q) continue;
         const DhcDim *less = dhc_dim_mulc(pr->cx, dhc_dim_mul(pr->cx, fact, q), -t->coef);

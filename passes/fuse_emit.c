@@ -486,6 +486,7 @@ static int emit_window_scatter(FuKernel *k, DhcValue *v, const FuIx *ix) {
   int n_w = window->ints.n, lead = v->type.rank - n_w;
   bool apart = k->g->axis[k->g->red0].role == DHC_AXIS_PAR;
   FuIx in[DHC_MAX_RANK];
+  unsigned guards = 0;
   int tap = -1;
   for (int d = 0; d < v->type.rank; d++) {
     in[d] = ix[d];
@@ -500,12 +501,13 @@ static int emit_window_scatter(FuKernel *k, DhcValue *v, const FuIx *ix) {
       FuForm minus = dhc_fu_scale(dims(k), &w, dhc_dim_const(dims(k), -1));
       in[d] = (FuIx){.f = dhc_fu_add(dims(k), &ix[d].f, &minus), .guarded = true,
                      .div = stride->ints.at[d - lead], .extent = n->args[0]->type.dim[d]};
+      guards |= 1u << d;
     }
     int at = dhc_fu_lin_node(k, &u);
     if (!apart) at = ew2(k, DHC_OP_SUB, DHC_I64, i64_const(k, size - 1), at);
     tap = tap < 0 ? at : ew2(k, DHC_OP_ADD, DHC_I64, ew2(k, DHC_OP_MUL, DHC_I64, tap, i64_const(k, size)), at);
   }
-  int dy = emit(k, n->args[0], in), index = cast_node(k, DHC_I64, emit(k, n->args[1], in));
+  int dy = emit_guarded(k, n->args[0], in, guards), index = cast_node(k, DHC_I64, emit(k, n->args[1], in));
   if (k->failed) return -1;
   dhc_dtype t = v->type.dtype;
   int hit = ew2(k, DHC_OP_EQ, DHC_BOOL, index, tap);

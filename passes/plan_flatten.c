@@ -41,7 +41,19 @@ static bool fail(Frame *fr, const DhcNode *n, const char *what) {
   return false;
 }
 
+/* The value in memory row by row; a copy made for it serves later uses, too. */
+static PlVal dense(Frame *fr, const DhcValue *v) {
+  PlVal *x = val(fr, v);
+  return *x = dhc_pl_dense(fr->p, x);
+}
+
 /* ---- kernels, fills, views, concats ------------------------------------------------------- */
+
+static void fill_all(Pl *p, const PlVal *v, double value) {
+  dhc_pl_fill(p, v, value);
+  p->bufs.at[v->buf].constant = true;
+  p->bufs.at[v->buf].value = value;
+}
 
 static void do_kernel(Frame *fr, const DhcNode *n) {
   Pl *p = fr->p;
@@ -49,24 +61,30 @@ static void do_kernel(Frame *fr, const DhcNode *n) {
   const DhcAttr *into = dhc_attr(n, "into");
   int n_in = dhc_spec_n_inputs(s);
   PlVal operand[DHC_SPEC_MAX_OPERANDS];
-  for (int i = 0; i < n_in; i++) operand[i] = dhc_pl_dense(p, val(fr, n->args[i]));
+  const DhcDim *const *dims = dims_attr(fr, n, "dims");
+  double value;
+  for (int i = 0; i < n_in; i++) operand[i] = dense(fr, n->args[i]);
   for (int o = 0; o < n->n_results; o++) {
     DhcType t = type_of(fr, &n->results[o]->type);
     operand[n_in + o] = *val(fr, n->results[o]) = dhc_pl_new(p, &t);
     if (into->ints.at[o] >= 0) dhc_pl_move(p, &operand[n_in + o], val(fr, n->args[into->ints.at[o]]), false);
   }
-  dhc_pl_call(p, s, dims_attr(fr, n, "dims"), operand, dims_attr(fr, n, "offsets"));
+  if (into->ints.at[0] < 0 && dhc_pl_constant(p, s, dims, operand, &value))
+    fill_all(p, operand, value);
+  else
+    dhc_pl_call(p, s, dims, operand, dims_attr(fr, n, "offsets"));
 }
 
 static void do_fill(Frame *fr, const DhcNode *n) {
   DhcType t = type_of(fr, &n->results[0]->type);
   PlVal v = dhc_pl_new(fr->p, &t);
-  dhc_pl_fill(fr->p, &v, dhc_attr(n, "value")->f);
+  fill_all(fr->p, &v, dhc_attr(n, "value")->f);
   *val(fr, n->results[0]) = v;
 }
 
 static void do_view(Frame *fr, const DhcNode *n) {
   DhcType t = type_of(fr, &n->results[0]->type);
+  if (n->op == DHC_OP_RESHAPE) dense(fr, n->args[0]);
   *val(fr, n->results[0]) = dhc_pl_view(fr->p, n, &t, val(fr, n->args[0]), dims_attr, fr);
 }
 
@@ -135,7 +153,7 @@ static void begin_scan(Frame *up, const DhcNode *n, Scan *s, Frame *fr) {
     *val(fr, fr->f->params.at[k]) = s->carry[k];
   }
   for (int k = s->n_carry + s->n_xs; k < n->n_args; k++)
-    *val(fr, fr->f->params.at[k]) = dhc_pl_dense(p, val(up, n->args[k]));
+    *val(fr, fr->f->params.at[k]) = dense(up, n->args[k]);
   for (int k = s->n_carry; k < n->n_results; k++) {
     DhcType t = type_of(up, &n->results[k]->type);
     s->out[k] = dhc_pl_new(p, &t);
@@ -162,6 +180,17 @@ static void next_carries(Frame *fr, const Scan *s) {
       dhc_pl_move(p, &s->carry[k], &next[k], true);
 }
 
+/* Slots of the stacked results. What comes in from outside is stacked at once, before the
+ * carries change in place. */
+static void stack_results(Frame *fr, const Scan *s, int depth, bool from_outside) {
+  for (int k = s->n_carry; k < fr->f->results.n; k++) {
+    const DhcValue *v = fr->f->results.at[k];
+    if ((v->def->op == DHC_OP_PARAM) != from_outside) continue;
+    PlVal slot = slice_of_trip(fr->p, s, &s->out[k], depth);
+    dhc_pl_move(fr->p, &slot, val(fr, v), false);
+  }
+}
+
 static bool do_scan(Frame *up, const DhcNode *n) {
   Pl *p = up->p;
   Frame fr = frame_of(up, n, dhc_attr(n, "body")->func);
@@ -176,11 +205,9 @@ static bool do_scan(Frame *up, const DhcNode *n) {
   p->loop = loop;
   for (int k = s.n_carry; k < s.n_carry + s.n_xs; k++)
     *val(&fr, fr.f->params.at[k]) = slice_of_trip(p, &s, val(up, n->args[k]), depth);
+  stack_results(&fr, &s, depth, true);
   bool ok = run(&fr);
-  for (int k = s.n_carry; ok && k < n->n_results; k++) {
-    PlVal slot = slice_of_trip(p, &s, &s.out[k], depth);
-    dhc_pl_move(p, &slot, val(&fr, fr.f->results.at[k]), false);
-  }
+  if (ok) stack_results(&fr, &s, depth, false);
   if (ok) next_carries(&fr, &s);
   p->items.at[loop].end = p->items.n;
   p->loop = outer;
@@ -195,7 +222,7 @@ static bool do_update(Frame *fr, const DhcNode *n) {
   Pl *p = fr->p;
   if (p->depth || fr->f != p->entry) return fail(fr, n, "only an entry may assign to what outlives it");
   PlVal *v = val(fr, n->results[0]);
-  *v = dhc_pl_dense(p, val(fr, n->args[1]));
+  *v = dense(fr, n->args[1]);
   PlUpdate u = {.target = val(fr, n->args[0])->buf, .value = *v, .node = n};
   DHC_PUSH(p->arena, &p->updates, u);
   return true;

@@ -7,6 +7,7 @@
  *      results that start as an argument) does so by a copy item.
  *   2. plan_merge.c makes source and destination of a copy one buffer where no read can
  *      tell the difference; the copy is then gone. All writing in place comes from there.
+ *      plan_fold.c lets the flush of a carried state join the kernel that computes it.
  *   3. plan_emit.c turns what is left into a dhc_plan.
  *   4. memory.c finds lifetimes and places of the work buffers.
  *
@@ -40,6 +41,7 @@ typedef struct PlItem {
   int end;             /* LOOP: first item after the body */
   int loop;            /* item of the innermost loop around, or -1 */
   int depth;           /* number of loops around */
+  bool flushes;        /* a move that flushes small magnitudes */
   bool moves;          /* element i of refs[0], all of it, goes to element i of refs[1]: a COPY, or
                           a CALL that maps on the way */
   bool gone;
@@ -57,6 +59,8 @@ typedef struct PlBuf {
   const DhcDim *bytes;
   const char *name; /* of a parameter or result */
   bool fixed;       /* parameter or result: lies where it is, may not become part of another */
+  bool constant;    /* all of it is `value`, nobody else writes it */
+  double value;
   /* After merging: this buffer is bytes [at, at + bytes) of buffer `parent`, plus steps. */
   int parent; /* -1: a root */
   const DhcDim *at;
@@ -107,6 +111,8 @@ PlRef dhc_pl_ref(Pl *p, const PlVal *v, bool write);
  * zeros. */
 void dhc_pl_call(Pl *p, const DhcSpec *s, const DhcDim *const *dims, const PlVal *operand,
                  const DhcDim *const *offset);
+/* True if the call sets all of dense v to one value. */
+bool dhc_pl_constant(Pl *p, const DhcSpec *s, const DhcDim *const *dims, const PlVal *v, double *value);
 /* dst <- src, element by element; shapes are equal. `flush`: floats below 2^-100 become 0. */
 void dhc_pl_move(Pl *p, const PlVal *dst, const PlVal *src, bool flush);
 /* All elements of dense v become `value`. */
@@ -114,6 +120,11 @@ void dhc_pl_fill(Pl *p, const PlVal *v, double value);
 /* True if input `in` and output `out` of a CALL touch the same elements in the same
  * iterations, relative to their references. */
 bool dhc_pl_same_walk(const PlItem *it, int in, int out);
+
+/* s, or the equal spec that the module has. */
+const DhcSpec *dhc_pl_intern(Pl *p, const DhcSpec *s);
+/* Five nodes behind the others: x, or 0 where it is below 2^-100 in magnitude. */
+int dhc_pl_add_flush(DhcSpec *s, dhc_dtype t, int x);
 
 /* ---- values (plan_views.c) ---- */
 
@@ -137,8 +148,14 @@ bool dhc_pl_same(const PlVal *a, const PlVal *b);
 /* ---- the steps ---- */
 
 bool dhc_pl_flatten(Pl *p);                        /* plan_flatten.c */
+void dhc_pl_drop_unread(Pl *p);                    /* plan_fold.c: items whose results nobody reads */
 void dhc_pl_merge(Pl *p);                          /* plan_merge.c */
+void dhc_pl_fold_flushes(Pl *p);                   /* plan_fold.c: flushes join the kernels before */
 bool dhc_pl_emit(Pl *p, DhcPlanned *out);          /* plan_emit.c */
+/* True if [lo1, hi1) and [lo2, hi2) are known to have nothing in common. */
+bool dhc_pl_apart(const Pl *p, const DhcDim *lo1, const DhcDim *hi1, const DhcDim *lo2, const DhcDim *hi2);
+/* Where a reference lies in its root, in any iteration: *lo to *hi. Returns the root. */
+int dhc_pl_extent(const Pl *p, const PlRef *r, const DhcDim **lo, const DhcDim **hi);
 /* Offset and steps of a reference in its root; returns the root. */
 int dhc_pl_resolve(const Pl *p, const PlRef *r, const DhcDim **offset,
                    const DhcDim *step[DHC_MAX_LOOP_DEPTH]);

@@ -79,8 +79,49 @@ static void find_range(Pl *p, const PlItem *it, int operand, PlRef *r) {
   r->hi = dhc_dim_add(p->cx, r->offset, dhc_dim_mulc(p->cx, dhc_dim_addc(p->cx, high, 1), size));
 }
 
+/* One axis that every operand walks as it lies in memory, or none: *count elements. */
+static bool is_linear(Pl *p, const DhcSpec *s, const DhcDim *const *dims, const DhcDim **count) {
+  if (s->kind != DHC_KIND_MAP || s->n_axes > 1 || s->n_nodes != 1 || s->n_args) return false;
+  *count = dhc_dim_const(p->cx, 1);
+  if (s->n_axes) *count = s->axis[0].extent ? dhc_dim_const(p->cx, s->axis[0].extent) : dims[0];
+  for (int o = 0; o < s->n_operands; o++) {
+    const DhcTerm *t = &s->operand[o].term[0];
+    if (s->operand[o].n_terms != s->n_axes) return false;
+    if (s->n_axes && (t->guarded || t->index >= 0 || !t->unit || t->n_axes != 1 || t->coef[0] != 1)) return false;
+  }
+  return true;
+}
+
+static PlRef shifted(Pl *p, const PlVal *v, bool write, const DhcDim *offset, const DhcDim *count) {
+  PlVal part = *v;
+  part.type.rank = 1;
+  part.type.dim[0] = count;
+  if (offset) part.offset = dhc_dim_add(p->cx, part.offset, offset);
+  return dhc_pl_ref(p, &part, write);
+}
+
+/* A kernel that only copies is a copy: merging may then make it nothing. */
+static bool call_as_copy(Pl *p, const DhcSpec *s, const DhcDim *const *dims, const PlVal *operand,
+                         const DhcDim *const *offset) {
+  const DhcDim *count;
+  if (s->n_operands != 2 || !is_linear(p, s, dims, &count) || s->node[0].kind != DHC_SN_LOAD) return false;
+  PlItem *it = dhc_pl_item(p, DHC_ITEM_COPY, 2);
+  for (int o = 0; o < 2; o++) it->refs[o] = shifted(p, &operand[o], o == 1, offset ? offset[o] : NULL, count);
+  it->bytes = dhc_dim_mulc(p->cx, count, dhc_dtype_bytes(s->operand[0].dtype));
+  it->moves = true;
+  return true;
+}
+
+bool dhc_pl_constant(Pl *p, const DhcSpec *s, const DhcDim *const *dims, const PlVal *v, double *value) {
+  const DhcDim *count;
+  if (s->n_operands != 1 || !is_linear(p, s, dims, &count) || s->node[0].kind != DHC_SN_CONST) return false;
+  *value = dhc_dtype_is_float(s->node[0].dtype) ? s->node[0].f : (double)s->node[0].i;
+  return count == dhc_type_elements(p->cx, &v->type);
+}
+
 void dhc_pl_call(Pl *p, const DhcSpec *s, const DhcDim *const *dims, const PlVal *operand,
                  const DhcDim *const *offset) {
+  if (call_as_copy(p, s, dims, operand, offset)) return;
   PlItem *it = dhc_pl_item(p, DHC_ITEM_CALL, s->n_operands);
   it->spec = s;
   it->dims = dims;
@@ -111,7 +152,7 @@ bool dhc_pl_same_walk(const PlItem *it, int in, int out) {
 
 /* ---- kernels of our own ---------------------------------------------------------------- */
 
-static const DhcSpec *intern_spec(Pl *p, const DhcSpec *s) {
+const DhcSpec *dhc_pl_intern(Pl *p, const DhcSpec *s) {
   for (int i = 0; i < p->m->specs.n; i++)
     if (dhc_spec_equal(p->m->specs.at[i], s)) return p->m->specs.at[i];
   const char *why = "";
@@ -178,7 +219,7 @@ static DhcSpec *new_map(Pl *p, int max_nodes) {
   return s;
 }
 
-static int add_flush(DhcSpec *s, dhc_dtype t, int x) {
+int dhc_pl_add_flush(DhcSpec *s, dhc_dtype t, int x) {
   int size = add_node(s, DHC_SN_EW, DHC_OP_ABS, t, x, -1, -1);
   int least = add_node(s, DHC_SN_CONST, 0, t, -1, -1, -1);
   s->node[least].f = 0x1p-100;
@@ -190,6 +231,10 @@ static int add_flush(DhcSpec *s, dhc_dtype t, int x) {
 void dhc_pl_move(Pl *p, const PlVal *dst, const PlVal *src, bool flush) {
   dhc_dtype t = dst->type.dtype;
   Walk w = walk_of(p, dst, src);
+  if (p->bufs.at[src->buf].constant && dhc_pl_is_dense(p, dst)) {
+    dhc_pl_fill(p, dst, p->bufs.at[src->buf].value);
+    return;
+  }
   bool linear = w.rank == 0 || (w.rank == 1 && dhc_dim_is(w.stride[0][0], 1) && dhc_dim_is(w.stride[1][0], 1));
   flush = flush && dhc_dtype_is_float(t);
   if (linear && !flush) {
@@ -205,13 +250,14 @@ void dhc_pl_move(Pl *p, const PlVal *dst, const PlVal *src, bool flush) {
   int n_dims = 0;
   walk_axes(s, &w, dims, &n_dims);
   int x = add_node(s, DHC_SN_LOAD, 0, t, -1, -1, -1);
-  if (flush) x = add_flush(s, t, x);
+  if (flush) x = dhc_pl_add_flush(s, t, x);
   walk_operand(s, &w, 1, t, -1, dims, &n_dims);
   walk_operand(s, &w, 0, t, x, dims, &n_dims);
   PlVal operand[2] = {*src, *dst};
-  dhc_pl_call(p, intern_spec(p, s), dims, operand, NULL);
+  dhc_pl_call(p, dhc_pl_intern(p, s), dims, operand, NULL);
   PlItem *it = &p->items.at[p->items.n - 1];
   it->moves = linear;
+  it->flushes = flush && linear;
   it->bytes = dhc_pl_bytes(p, &dst->type);
 }
 
@@ -250,5 +296,5 @@ void dhc_pl_fill(Pl *p, const PlVal *v, double value) {
   else
     s->node[x].i = t == DHC_BOOL ? value != 0 : (int64_t)value;
   walk_operand(s, &w, 0, t, x, dims, &n_dims);
-  dhc_pl_call(p, intern_spec(p, s), dims, v, NULL);
+  dhc_pl_call(p, dhc_pl_intern(p, s), dims, v, NULL);
 }

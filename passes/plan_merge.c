@@ -40,10 +40,20 @@ typedef struct Use {
   const DhcDim *step[DHC_MAX_LOOP_DEPTH];
 } Use;
 
-static bool is_stepped(const Use *u) {
+static bool has_steps(const DhcDim *const *step) {
   for (int d = 0; d < DHC_MAX_LOOP_DEPTH; d++)
-    if (u->step[d]) return true;
+    if (step[d]) return true;
   return false;
+}
+
+int dhc_pl_extent(const Pl *p, const PlRef *r, const DhcDim **lo, const DhcDim **hi) {
+  const DhcDim *offset, *step[DHC_MAX_LOOP_DEPTH];
+  int root = dhc_pl_resolve(p, r, &offset, step);
+  const DhcDim *shift = dhc_dim_sub(p->cx, offset, r->offset);
+  bool stepped = has_steps(step);
+  *lo = stepped ? dhc_dim_const(p->cx, 0) : dhc_dim_add(p->cx, r->lo, shift);
+  *hi = stepped ? p->bufs.at[root].bytes : dhc_dim_add(p->cx, r->hi, shift);
+  return root;
 }
 
 /* False if the use is not inside loop `loop`. */
@@ -51,14 +61,8 @@ static bool see_use(const Pl *p, PlUse at, int loop, Use *u) {
   const PlItem *it = &p->items.at[at.item];
   const PlRef *r = &it->refs[at.ref];
   *u = (Use){.item = at.item, .ref = at.ref, .write = r->write, .first = at.item, .last = at.item};
-  int root = dhc_pl_resolve(p, r, &u->offset, u->step);
-  const DhcDim *shift = dhc_dim_sub(p->cx, u->offset, r->offset);
-  u->lo = dhc_dim_add(p->cx, r->lo, shift);
-  u->hi = dhc_dim_add(p->cx, r->hi, shift);
-  if (is_stepped(u)) {
-    u->lo = dhc_dim_const(p->cx, 0);
-    u->hi = p->bufs.at[root].bytes;
-  }
+  dhc_pl_resolve(p, r, &u->offset, u->step);
+  dhc_pl_extent(p, r, &u->lo, &u->hi);
   for (int l = it->loop; l != loop; l = p->items.at[l].loop) {
     if (l < 0) return false;
     u->first = l;
@@ -68,7 +72,7 @@ static bool see_use(const Pl *p, PlUse at, int loop, Use *u) {
   return true;
 }
 
-static bool apart(const Pl *p, const DhcDim *lo1, const DhcDim *hi1, const DhcDim *lo2, const DhcDim *hi2) {
+bool dhc_pl_apart(const Pl *p, const DhcDim *lo1, const DhcDim *hi1, const DhcDim *lo2, const DhcDim *hi2) {
   return dhc_dim_le(p->cx, p->facts, hi1, lo2) == DHC_TRUE || dhc_dim_le(p->cx, p->facts, hi2, lo1) == DHC_TRUE;
 }
 
@@ -133,7 +137,7 @@ static bool read_sees_old(const Merge *m, const Use *x) {
     const Use *w = &m->use[i];
     if (!w->write || w->first > x->last) continue;
     const DhcDim *lo = dhc_dim_add(m->p->cx, w->lo, m->at), *hi = dhc_dim_add(m->p->cx, w->hi, m->at);
-    if (!apart(m->p, lo, hi, x->lo, x->hi) && !one_element(m, x, w, false)) return false;
+    if (!dhc_pl_apart(m->p, lo, hi, x->lo, x->hi) && !one_element(m, x, w, false)) return false;
   }
   return true;
 }
@@ -145,7 +149,7 @@ static bool write_spares_source(const Merge *m, const Use *x) {
     const Use *r = &m->use[i];
     if (r->last < x->first || r->item == m->item) continue;
     const DhcDim *lo = dhc_dim_add(m->p->cx, r->lo, m->at), *hi = dhc_dim_add(m->p->cx, r->hi, m->at);
-    if (!apart(m->p, lo, hi, x->lo, x->hi) && !one_element(m, r, x, true)) return false;
+    if (!dhc_pl_apart(m->p, lo, hi, x->lo, x->hi) && !one_element(m, r, x, true)) return false;
   }
   return true;
 }
@@ -162,7 +166,7 @@ static bool may_merge(Merge *m) {
     if (d->uses.at[i].item == m->item || !see_use(p, d->uses.at[i], p->items.at[m->item].loop, &x)) continue;
     if (x.last < m->begin || x.first > (x.write ? m->end : m->item)) continue;
     if (stepped) return false;
-    if (apart(p, m->at, end, x.lo, x.hi)) continue;
+    if (dhc_pl_apart(p, m->at, end, x.lo, x.hi)) continue;
     if (!(x.write ? write_spares_source(m, &x) : read_sees_old(m, &x))) return false;
   }
   return true;

@@ -169,6 +169,52 @@ static void one_conv(ConvShape f, const char *features, const int *v) {
   case_free(&c);
 }
 
+/* dw of the same convolution */
+static void one_dw(ConvShape f, const char *features, const int *v) {
+  SpecCase c;
+  case_init(&c, DHC_KIND_CONV_DW);
+  c.plain = "conv_dw_plain";
+  if (f.groups < 1) f.groups = 1;
+  int64_t out_h = f.flat ? 1 : conv_out(f.h, f.kh, &f), out_w = conv_out(f.w, f.kw, &f), in_h = f.flat ? 1 : f.h;
+  int kh = f.flat ? 1 : f.kh;
+  int g = f.groups > 1 ? case_axis(&c, DHC_AXIS_PAR, f.groups, false) : -1;
+  int o = f.no_o ? -1 : case_axis(&c, DHC_AXIS_PAR, f.o, false);
+  int ci = f.c > 1 ? case_axis(&c, DHC_AXIS_PAR, f.c, false) : -1;
+  int ky = kh > 1 ? case_axis(&c, DHC_AXIS_PAR, kh, true) : -1;
+  int kx = f.kw > 1 ? case_axis(&c, DHC_AXIS_PAR, f.kw, true) : -1;
+  int n = f.no_n ? -1 : case_axis(&c, DHC_AXIS_RED, f.n, false);
+  int y = f.flat ? -1 : case_axis(&c, DHC_AXIS_RED, out_h, false), x = case_axis(&c, DHC_AXIS_RED, out_w, false);
+  int64_t N = f.no_n ? 1 : f.n, O = f.no_o ? 1 : f.o, plane = in_h * f.w, out_plane = out_h * out_w;
+
+  int ox = case_operand(&c, DHC_F32, -1, 0, NULL);
+  if (g >= 0) case_term(&c, ox, plain(g, false), f.c * plane, 0, 0);
+  if (ci >= 0) case_term(&c, ox, plain(ci, false), plane, 0, 0);
+  if (n >= 0) case_term(&c, ox, plain(n, false), f.groups * f.c * plane, 0, 0);
+  if (!f.flat)
+    case_term(&c, ox, guarded(2, (int[]){ky, y}, (int64_t[]){f.dilation, f.stride}, 1, false), f.w, -f.pad, in_h);
+  case_term(&c, ox, guarded(2, (int[]){kx, x}, (int64_t[]){f.dilation, f.stride}, 1, true), 1, -f.pad, f.w);
+  c.size[ox] = N * f.groups * f.c * plane;
+
+  int oy = case_operand(&c, DHC_F32, -1, 0, NULL);
+  if (g >= 0) case_term(&c, oy, plain(g, false), O * out_plane, 0, 0);
+  if (o >= 0) case_term(&c, oy, plain(o, false), out_plane, 0, 0);
+  if (n >= 0) case_term(&c, oy, plain(n, false), f.groups * O * out_plane, 0, 0);
+  if (y >= 0) case_term(&c, oy, plain(y, false), out_w, 0, 0);
+  case_term(&c, oy, plain(x, true), 1, 0, 0);
+  c.size[oy] = N * f.groups * O * out_plane;
+
+  uint32_t red = 1u << x;
+  if (n >= 0) red |= 1u << n;
+  if (y >= 0) red |= 1u << y;
+  int d = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, red, case_load(&c, ox), case_load(&c, oy));
+  int out_axis[5], n_out = 0, all[] = {g, o, ci, ky, kx};
+  for (int i = 0; i < 5; i++)
+    if (all[i] >= 0) out_axis[n_out++] = all[i];
+  case_operand(&c, DHC_F32, d, n_out, out_axis);
+  case_check(&c, features, v, 2e-3); /* a chain of thousands; the bits are checked, too */
+  case_free(&c);
+}
+
 static void conv_shapes(void **st) {
   (void)st;
   static const ConvShape shapes[] = {
@@ -200,7 +246,9 @@ static void conv_shapes(void **st) {
       f.pool = form == 2 ? 2 : form == 3 ? 3 : 1;
       if (f.h * f.w * f.c > 100000 && form > 1) continue;
       if (conv_out(f.w, f.kw, &f) < 1 || (!f.flat && conv_out(f.h, f.kh, &f) < 1)) continue;
-      print_message("shape %zu form %d\n", i, form);
+      if (getenv("CASE_NAMES")) print_message("shape %zu form %d\n", i, form);
+      if (form == 0) one_dw(f, NULL, NULL);
+      if (form == 0 && i % 4 == 1) one_dw(f, "-avx512f", NULL);
       one_conv(f, NULL, NULL);
       if (i % 4 == 1) one_conv(f, "-avx512f", NULL);
     }

@@ -42,10 +42,19 @@ static const Golden golden[] = {
      "1 2 3 4 5 6 | 2 0 1 1", "3 1 5 5"},
     {"put_along", "f32[2, 2], i32[2, 2]", "%2 = put_along(%0, %1) {axis = 1, size = 3} : f32[2, 3]", "%2",
      "1 2 3 4 | 2 0 1 1", "2 0 1 0 7 0"},
+    {"put_along outside", "f32[2, 1], i32[2, 1]", "%2 = put_along(%0, %1) {axis = 1, size = 2} : f32[2, 2]", "%2",
+     "5 6 | 2 -1", "0 0 0 0"},
+    {"take_along outside", "f32[2, 2], i32[2, 1]", "%2 = take_along(%0, %1) {axis = 1} : f32[2, 1]", "%2",
+     "1 2 3 4 | 2 -1", "0 0"},
+    {"scatter_add outside", "f32[2, 1], i32[1], f32[2, 1]", "%3 = scatter_add(%0, %1, %2) {axis = 1} : f32[2, 1]", "%3",
+     "1 2 | 1 | 7 8", "1 2"},
     {"reduce_sum", "f32[2, 3]", "%1 = reduce_sum(%0) {axes = [0], keep = false} : f32[3]", "%1", "1 2 3 4 5 6", "5 7 9"},
     {"reduce_max NaN", "f32[2, 2]", "%1 = reduce_max(%0) {axes = [1], keep = true} : f32[2, 1]", "%1", "1 nan -3 -4",
      "nan -3"},
     {"reduce_min", "i32[2, 2]", "%1 = reduce_min(%0) {axes = [0, 1], keep = false} : i32[]", "%1", "1 7 -3 4", "-3"},
+    {"reduce_max below all", "i32[2]", "%1 = reduce_max(%0) {axes = [0], keep = false} : i32[]", "%1",
+     "-2147483648 -2147483648", "-2147483648"},
+    {"reduce_min above all", "u8[1]", "%1 = reduce_min(%0) {axes = [0], keep = false} : u8[]", "%1", "255", "255"},
     {"argmax", "f32[3, 4]", "%1 = argmax(%0) {axis = 1} : i32[3]", "%1", "1 5 2 5 0 0 0 0 1 nan 9 nan", "1 0 1"},
     {"argmax axis 0", "f32[3, 2]", "%1 = argmax(%0) {axis = 0} : i32[2]", "%1", "1 5 2 5 7 0", "2 0"},
     {"dot batch", "f32[2, 2, 3], f32[2, 3, 2]",
@@ -59,6 +68,8 @@ static const Golden golden[] = {
      "-2 1 -3 0 3 -1 | -1 1 -2 0", "2 -2 3 -3 -3 3 -2 0 0 0 2 0"},
     {"ragged_dot", "f32[4, 1], f32[2, 1, 2], i32[3]", "%3 = ragged_dot(%0, %1, %2) : f32[4, 2]", "%3",
      "1 2 3 4 | 10 20 30 40 | 0 1 3", "10 20 60 80 90 120 0 0"},
+    {"ragged_dot inner", "f32[2, 2], f32[2, 2, 1], i32[3]", "%3 = ragged_dot(%0, %1, %2) : f32[2, 1]", "%3",
+     "1 2 3 4 | 10 20 30 40 | 0 1 2", "50 250"},
     {"ragged_dot_dw", "f32[3, 1], f32[3, 2], i32[3]", "%3 = ragged_dot_dw(%0, %1, %2) : f32[2, 1, 2]", "%3",
      "1 2 3 | 1 2 3 4 5 6 | 0 1 3", "1 2 21 26"},
     {"conv 1d", "f32[1, 2, 6], f32[2, 2, 3]",
@@ -87,6 +98,11 @@ static const Golden golden[] = {
      "%2, %3", "1 | 1 2 3", "7 | 7 6 4"},
     {"scan flush", "f32[], f32[1]", "%2, %3 = scan(%0, %1) " SCAN_ATTRS "0, length = 1, reverse = false} : f32[], f32[1]",
      "%2, %3", "0 | 0x1p-101", "0 | 0x1p-101"},
+    {"scan of rows", "f32[2], f32[2, 2], i64[]",
+     "%3, %4, %5 = scan(%0, %2, %1) {body = @rows, dims = [], n_carry = 2, n_xs = 1, axis = 1, length = 2, "
+     "reverse = false} : f32[2], i64[], f32[2, 2]",
+     "%3, %4, %5", "1 2 | 10 20 30 40 | 5", "31 72 | 7 | 11 31 32 72"},
+    {"shr", "i32[3], i32[3]", "%2 = shr(%0, %1) : i32[3]", "%2", "0 -1 8 | 64 -1 2", "0 -1 2"},
     {"top_k", "f32[2, 5]", "%1, %2 = top_k(%0) {k = 3} : f32[2, 3], i32[2, 3]", "%1, %2",
      "1 3 3 0 2 -1 nan 5 nan 5", "3 3 2 nan nan 5 | 1 2 4 1 3 2"},
     {"route", "i32[3, 2]", "%1, %2, %3 = route(%0) {num = 3} : i32[6], i32[3, 2], i32[4]", "%1, %2, %3", "2 0 0 2 2 1",
@@ -104,10 +120,19 @@ static const char body[] =
     "func @body(%0: f32[] plain \"h\", %1: f32[] plain \"x\") -> (%2 \"h\", %2 \"y\") body {\n"
     "  %2 = add(%0, %1) : f32[]\n}\n";
 
+/* @rows: h' = h + x, n' = n + 1, y = h' */
+static const char rows[] =
+    "func @rows(%0: f32[2] plain \"h\", %1: i64[] plain \"n\", %2: f32[2] plain \"x\") -> (%3 \"h\", %5 \"n\", %3 "
+    "\"y\") body {\n"
+    "  %3 = add(%0, %2) : f32[2]\n"
+    "  %4 = fill() {value = 0x1p+0, dtype = i64, shape = []} : i64[]\n"
+    "  %5 = add(%1, %4) : i64[]\n}\n";
+
 static const char *text_of(const Golden *g, DhcArena *arena) {
   DhcText t = {.arena = arena};
   int n = 0, depth = 0;
   if (strstr(g->node, "@body")) dhc_text_puts(&t, body);
+  if (strstr(g->node, "@rows")) dhc_text_puts(&t, rows);
   dhc_text_puts(&t, "func @case(");
   for (const char *p = g->params; *p;) { /* cut at commas outside brackets */
     const char *end = p;

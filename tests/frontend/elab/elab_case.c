@@ -26,7 +26,9 @@ typedef struct Case {
   FILE *out;
 } Case;
 
-static void print_text(Case *c, DhcText *t) { fputs(dhc_text_str(t), c->out); }
+static void print_text(Case *c, DhcText *t) {
+  fputs(dhc_text_str(t), c->out);
+}
 
 static bool make_model(Case *c) {
   if (!c->m && c->e) c->m = dhc_elab_model(c->e, &c->request);
@@ -34,29 +36,38 @@ static bool make_model(Case *c) {
 }
 
 static void run_entry(Case *c, const char *name) {
-  DhcEntryRequest r = {.name = name, .training = c->training, .streaming = c->streaming, .inputs = c->shapes, .n_inputs = c->n_shapes};
+  DhcEntryRequest r = {.name = name,
+                       .training = c->training,
+                       .streaming = c->streaming,
+                       .inputs = c->shapes,
+                       .n_inputs = c->n_shapes};
   if (!make_model(c)) return;
   DhcFunc *f = dhc_model_entry(c->m, &r);
   if (!f) return;
   DhcModule *m = dhc_model_module(c->m);
   for (int i = 0; i < m->funcs.n; i++) {
     DhcText t = {.arena = &c->arena};
-    if ((m->funcs.at[i]->kind == DHC_FUNC_INIT && !c->init) || (m->funcs.at[i]->kind == DHC_FUNC_ENTRY && m->funcs.at[i] != f)) continue;
+    if ((m->funcs.at[i]->kind == DHC_FUNC_INIT && !c->init) ||
+        (m->funcs.at[i]->kind == DHC_FUNC_ENTRY && m->funcs.at[i] != f))
+      continue;
     dhc_func_print(m->funcs.at[i], &t);
     print_text(c, &t);
   }
 }
 
 static void print_tensors(Case *c) {
-  static const char *const roles[] = {[DHC_ROLE_PARAM] = "param", [DHC_ROLE_BUFFER] = "buffer", [DHC_ROLE_TABLE] = "table"};
+  static const char *const roles[] = {
+      [DHC_ROLE_PARAM] = "param", [DHC_ROLE_BUFFER] = "buffer", [DHC_ROLE_TABLE] = "table"};
   DhcModule *m = dhc_model_module(c->m);
   for (int i = 0; i < m->tensors.n; i++) {
     DhcText t = {.arena = &c->arena};
     dhc_type_print(&m->tensors.at[i].type, &t);
-    fprintf(c->out, "%s %s: %s%s%s%s\n", roles[m->tensors.at[i].role], m->tensors.at[i].path, dhc_text_str(&t),
-            m->tensors.at[i].no_decay ? " no_decay" : "", m->tensors.at[i].as ? " as " : "", m->tensors.at[i].as ? m->tensors.at[i].as : "");
+    fprintf(c->out, "%s %s: %s%s%s%s\n", roles[m->tensors.at[i].role], m->tensors.at[i].path,
+            dhc_text_str(&t), m->tensors.at[i].no_decay ? " no_decay" : "", m->tensors.at[i].as ? " as " : "",
+            m->tensors.at[i].as ? m->tensors.at[i].as : "");
   }
-  for (int i = 0; i < m->scalars.n; i++) fprintf(c->out, "scalar %s = %.17g\n", m->scalars.at[i].name, m->scalars.at[i].value);
+  for (int i = 0; i < m->scalars.n; i++)
+    fprintf(c->out, "scalar %s = %.17g\n", m->scalars.at[i].name, m->scalars.at[i].value);
 }
 
 static void print_init(Case *c) {
@@ -74,18 +85,24 @@ static void print_what(Case *c, const char *what) {
   if (!strcmp(what, "init")) print_init(c);
   if (!strcmp(what, "recipe")) {
     const DhcRecipe *r = dhc_model_recipe(c->m);
-    fprintf(c->out, "recipe %s: %s batch %lld epochs %lld clip %g ema %g label_smoothing %g\n", r->name, r->optimizer,
-            (long long)r->batch, (long long)r->epochs, r->clip, r->ema, r->label_smoothing);
-    for (int i = 0; i < r->optimizer_args.n; i++) fprintf(c->out, "  %s = %g\n", r->optimizer_args.at[i].name, r->optimizer_args.at[i].value);
-    for (int i = 0; i <= 100; i += 25) fprintf(c->out, "  lr(%d, 100) = %.10g\n", i, dhc_recipe_lr(r, i, 100));
+    fprintf(c->out, "recipe %s: %s batch %lld epochs %lld clip %g ema %g label_smoothing %g\n", r->name,
+            r->optimizer, (long long)r->batch, (long long)r->epochs, r->clip, r->ema, r->label_smoothing);
+    for (int i = 0; i < r->optimizer_args.n; i++)
+      fprintf(c->out, "  %s = %g\n", r->optimizer_args.at[i].name, r->optimizer_args.at[i].value);
+    for (int i = 0; i <= 100; i += 25)
+      fprintf(c->out, "  lr(%d, 100) = %.10g\n", i, dhc_recipe_lr(r, i, 100));
   }
   if (!strcmp(what, "hypers")) {
     DhcHyperInfos h = dhc_model_hypers(c->m);
-    for (int i = 0; i < h.n; i++) fprintf(c->out, "%s: %s = %s (%s) %d\n", h.at[i].name, h.at[i].type, h.at[i].value, h.at[i].source, h.at[i].scalar);
+    for (int i = 0; i < h.n; i++)
+      fprintf(c->out, "%s: %s = %s (%s) %d\n", h.at[i].name, h.at[i].type, h.at[i].value, h.at[i].source,
+              h.at[i].scalar);
   }
   if (!strcmp(what, "layers")) {
     DhcLayerInfos l = dhc_model_layers(c->m);
-    for (int i = 0; i < l.n; i++) fprintf(c->out, "%*s%s: %s, %lld parameters\n", 2 * l.at[i].depth, "", l.at[i].path, l.at[i].layer, (long long)l.at[i].n_params);
+    for (int i = 0; i < l.n; i++)
+      fprintf(c->out, "%*s%s: %s, %lld parameters\n", 2 * l.at[i].depth, "", l.at[i].path, l.at[i].layer,
+              (long long)l.at[i].n_params);
   }
 }
 
@@ -104,22 +121,33 @@ static void shape(Case *c, const char *name, const char *text) {
 static void directive(Case *c, char *word) {
   char *eq = strchr(word, '=');
   if (eq) *eq++ = 0;
-  if (!strcmp(word, "root")) c->request.root = eq;
-  else if (!strcmp(word, "preset")) c->request.preset = eq;
-  else if (!strcmp(word, "variant")) c->request.variant = eq;
-  else if (!strcmp(word, "recipe")) c->request.recipe = eq;
-  else if (!strncmp(word, "set:", 4) && c->request.n_sets < MAX) c->sets[c->request.n_sets++] = (DhcSetting){word + 4, eq};
-  else if (!strcmp(word, "training")) c->training = true;
-  else if (!strcmp(word, "streaming")) c->streaming = true;
-  else if (!strcmp(word, "entry")) run_entry(c, eq);
+  if (!strcmp(word, "root"))
+    c->request.root = eq;
+  else if (!strcmp(word, "preset"))
+    c->request.preset = eq;
+  else if (!strcmp(word, "variant"))
+    c->request.variant = eq;
+  else if (!strcmp(word, "recipe"))
+    c->request.recipe = eq;
+  else if (!strncmp(word, "set:", 4) && c->request.n_sets < MAX)
+    c->sets[c->request.n_sets++] = (DhcSetting){word + 4, eq};
+  else if (!strcmp(word, "training"))
+    c->training = true;
+  else if (!strcmp(word, "streaming"))
+    c->streaming = true;
+  else if (!strcmp(word, "entry"))
+    run_entry(c, eq);
   else if (!strcmp(word, "function") && make_model(c)) {
     DhcFunc *f = dhc_model_function(c->m, eq);
     DhcText t = {.arena = &c->arena};
     if (f) dhc_func_print(f, &t);
     print_text(c, &t);
-  } else if (!strcmp(word, "check") && c->e) fprintf(c->out, "%s\n", dhc_elab_check(c->e) ? "ok" : "not ok");
-  else if (!strcmp(word, "print")) print_what(c, eq);
-  else if (eq) shape(c, word, eq);
+  } else if (!strcmp(word, "check") && c->e)
+    fprintf(c->out, "%s\n", dhc_elab_check(c->e) ? "ok" : "not ok");
+  else if (!strcmp(word, "print"))
+    print_what(c, eq);
+  else if (eq)
+    shape(c, word, eq);
 }
 
 static char *read_all(DhcArena *a, const char *path, size_t *n) {

@@ -47,8 +47,10 @@ static DhcModel *model(World *w, const char *text) {
 
 static DhcArray *scalar(World *w, dhc_dtype t, double v) {
   DhcArray *a = dhc_array_new(&w->arena, t, 0, NULL);
-  if (a->f) a->f[0] = v;
-  else a->i[0] = (int64_t)v;
+  if (a->f)
+    a->f[0] = v;
+  else
+    a->i[0] = (int64_t)v;
   return a;
 }
 
@@ -64,7 +66,8 @@ static DhcArray **run(World *w, DhcModule *m, DhcFunc *f, DhcArray *const *input
     if (p.role == DHC_ROLE_INPUT || p.role == DHC_ROLE_PLAIN)
       args[i] = inputs[k++];
     else if (p.role == DHC_ROLE_SCALAR)
-      args[i] = p.decl >= 0 ? scalar(w, DHC_F32, m->scalars.at[p.decl].value) : scalar(w, DHC_I64, p.name[2] == 'e' ? 1 : 3);
+      args[i] = p.decl >= 0 ? scalar(w, DHC_F32, m->scalars.at[p.decl].value)
+                            : scalar(w, DHC_I64, p.name[2] == 'e' ? 1 : 3);
     else
       args[i] = init_of(w, m, p.decl, 1);
   }
@@ -105,10 +108,13 @@ static void near(double got, double want) {
 static void test_cross_entropy(void **state) {
   (void)state;
   World *w = world();
-  DhcModel *m = model(w, "model M(s: float = 0.1) {\n"
-                         "  loss<B>(x: [B, 4], t: i64[B]) -> (a: [], b: []) {\n"
-                         "    return cross_entropy(x, t, s), cross_entropy(x, t, 0.0, ignore_index = 2)\n  }\n}\n");
-  DhcArray *x = filled(w, 2, (int64_t[]){3, 4}, -1, 0.3), *t = dhc_array_new(&w->arena, DHC_I64, 1, (int64_t[]){3});
+  DhcModel *m =
+      model(w,
+            "model M(s: float = 0.1) {\n"
+            "  loss<B>(x: [B, 4], t: i64[B]) -> (a: [], b: []) {\n"
+            "    return cross_entropy(x, t, s), cross_entropy(x, t, 0.0, ignore_index = 2)\n  }\n}\n");
+  DhcArray *x = filled(w, 2, (int64_t[]){3, 4}, -1, 0.3),
+           *t = dhc_array_new(&w->arena, DHC_I64, 1, (int64_t[]){3});
   t->i[0] = 1;
   t->i[1] = 2;
   t->i[2] = 3;
@@ -130,8 +136,11 @@ static void test_cross_entropy(void **state) {
 static void test_functions(void **state) {
   (void)state;
   World *w = world();
-  DhcModel *m = model(w, "model M() {\n  forward<B, L>(x: [B, L]) -> (a: [B, L], b: [B], c: [B, L], d: [B], e: [B, L], f: [L], g: [B, 3]) {\n    require L >= 5\n"
-                         "    return softmax(x), logsumexp(x), cumsum(x), var(x), gelu(x), einsum(\"bl,bl->l\", x, x), x[:, ::2][:, -3:]\n  }\n}\n");
+  DhcModel *m = model(w,
+                      "model M() {\n  forward<B, L>(x: [B, L]) -> (a: [B, L], b: [B], c: [B, L], d: [B], e: "
+                      "[B, L], f: [L], g: [B, 3]) {\n    require L >= 5\n"
+                      "    return softmax(x), logsumexp(x), cumsum(x), var(x), gelu(x), einsum(\"bl,bl->l\", "
+                      "x, x), x[:, ::2][:, -3:]\n  }\n}\n");
   DhcArray *x = filled(w, 2, (int64_t[]){2, 5}, -1, 0.3);
   DhcArray **r = run(w, dhc_model_module(m), entry(w, m, "forward", false), &x);
   for (int i = 0; i < 2; i++) {
@@ -157,9 +166,11 @@ static void test_functions(void **state) {
 static void test_dropout(void **state) {
   (void)state;
   World *w = world();
-  DhcModel *m = model(w, "layer D(p: float) { forward<...S>(x: [...S]) -> (y: [...S]) { return dropout(x, p) } }\n"
-                         "model M(p: float = 0.25) { d[0] = D(p)\n  d[1] = D(p)\n"
-                         "  forward<B>(x: [B]) -> (y: [B], z: [B]) { return d[0](x), d[1](x) } }\n");
+  DhcModel *m =
+      model(w,
+            "layer D(p: float) { forward<...S>(x: [...S]) -> (y: [...S]) { return dropout(x, p) } }\n"
+            "model M(p: float = 0.25) { d[0] = D(p)\n  d[1] = D(p)\n"
+            "  forward<B>(x: [B]) -> (y: [B], z: [B]) { return d[0](x), d[1](x) } }\n");
   DhcArray *x = filled(w, 1, (int64_t[]){20000}, 1, 0);
   DhcArray **r = run(w, dhc_model_module(m), entry(w, m, "forward", true), &x);
   int kept[2] = {0, 0}, differ = 0;
@@ -209,12 +220,15 @@ static void check_moments(World *w, DhcModel *m, const char *path, double mean, 
 static void test_initialisers(void **state) {
   (void)state;
   World *w = world();
-  DhcModel *m = model(w, "layer L() {\n  param a: [200, 300] = kaiming_uniform(a = sqrt(5.0))\n  param b: [200, 300] = xavier_normal(gain = 2.0)\n"
-                         "  param c: [20, 30, 5, 5] = xavier_uniform()\n  param d: [200, 300] = normal(1.0, 0.5)\n"
-                         "  param e: [200, 300] = kaiming_normal(mode = fan_out)\n  param f: [100000] = uniform(-1, 3)\n"
-                         "  param g: [12, 4, 2] = orthogonal(2.0)\n  param h: [3, 20] = orthogonal()\n"
-                         "  param i: [40, 3] = log(iota(3) + 1)\n  param j: [20000] = zeros()\n}\n"
-                         "model M() { x = L()\n  y = L()\n  init L.j = normal(0.0, 1.0)\n  init y.j = normal(0.0, 2.0) }\n");
+  DhcModel *m = model(
+      w,
+      "layer L() {\n  param a: [200, 300] = kaiming_uniform(a = sqrt(5.0))\n  param b: [200, 300] = "
+      "xavier_normal(gain = 2.0)\n"
+      "  param c: [20, 30, 5, 5] = xavier_uniform()\n  param d: [200, 300] = normal(1.0, 0.5)\n"
+      "  param e: [200, 300] = kaiming_normal(mode = fan_out)\n  param f: [100000] = uniform(-1, 3)\n"
+      "  param g: [12, 4, 2] = orthogonal(2.0)\n  param h: [3, 20] = orthogonal()\n"
+      "  param i: [40, 3] = log(iota(3) + 1)\n  param j: [20000] = zeros()\n}\n"
+      "model M() { x = L()\n  y = L()\n  init L.j = normal(0.0, 1.0)\n  init y.j = normal(0.0, 2.0) }\n");
   check_moments(w, m, "x.a", 0, 1 / sqrt(900), 1 / sqrt(300));
   check_moments(w, m, "x.b", 0, 2 * sqrt(2.0 / 500), 0);
   check_moments(w, m, "x.c", 0, sqrt(6.0 / (50 * 25)) / sqrt(3), sqrt(6.0 / (50 * 25)));
@@ -224,7 +238,8 @@ static void test_initialisers(void **state) {
   check_moments(w, m, "x.j", 0, 1, 0);
   check_moments(w, m, "y.j", 0, 2, 0);
   DhcModule *mod = dhc_model_module(m);
-  const DhcArray *g = init_of(w, mod, dhc_module_tensor(mod, "x.g"), 1), *h = init_of(w, mod, dhc_module_tensor(mod, "x.h"), 1);
+  const DhcArray *g = init_of(w, mod, dhc_module_tensor(mod, "x.g"), 1),
+                 *h = init_of(w, mod, dhc_module_tensor(mod, "x.h"), 1);
   for (int i = 0; i < 8; i++)
     for (int j = 0; j < 8; j++) {
       double s = 0;
@@ -257,10 +272,20 @@ static void test_optimisers(void **state) {
     assert_non_null(f);
     assert_int_equal(f->params.n, 10);
     assert_string_equal(f->param_info.at[9].name, "weight_decay");
-    DhcArray *args[] = {p, g, mm, v, lr, step, scalar(w, DHC_F32, 0.9), scalar(w, DHC_F32, 0.999), scalar(w, DHC_F32, 1e-8), scalar(w, DHC_F32, 0.1)};
+    DhcArray *args[] = {p,
+                        g,
+                        mm,
+                        v,
+                        lr,
+                        step,
+                        scalar(w, DHC_F32, 0.9),
+                        scalar(w, DHC_F32, 0.999),
+                        scalar(w, DHC_F32, 1e-8),
+                        scalar(w, DHC_F32, 0.1)};
     DhcArray **r = run(w, mod, f, args);
     for (int i = 0; i < 4; i++) {
-      double d = g->f[i] + (decoupled ? 0 : 0.1 * p->f[i]), m1 = 0.9 * mm->f[i] + 0.1 * d, v1 = 0.999 * v->f[i] + 0.001 * d * d;
+      double d = g->f[i] + (decoupled ? 0 : 0.1 * p->f[i]), m1 = 0.9 * mm->f[i] + 0.1 * d,
+             v1 = 0.999 * v->f[i] + 0.001 * d * d;
       double base = decoupled ? p->f[i] * (1 - 0.01 * 0.1) : p->f[i];
       near(r[0]->f[i], base - 0.01 / (1 - pow(0.9, 3)) * m1 / (sqrt(v1) / sqrt(1 - pow(0.999, 3)) + 1e-8));
       near(r[1]->f[i], m1);
@@ -268,7 +293,8 @@ static void test_optimisers(void **state) {
     }
   }
   DhcFunc *f = dhc_model_function(m, "sgd");
-  DhcArray *args[] = {p, g, mm, lr, step, scalar(w, DHC_F32, 0.9), scalar(w, DHC_F32, 1), scalar(w, DHC_F32, 0.1)};
+  DhcArray *args[] = {
+      p, g, mm, lr, step, scalar(w, DHC_F32, 0.9), scalar(w, DHC_F32, 1), scalar(w, DHC_F32, 0.1)};
   DhcArray **r = run(w, mod, f, args);
   for (int i = 0; i < 4; i++) {
     double d = g->f[i] + 0.1 * p->f[i], m1 = 0.9 * mm->f[i] + d;
@@ -283,7 +309,9 @@ static void test_optimisers(void **state) {
 static void test_versions(void **state) {
   (void)state;
   World *w = world();
-  DhcModel *m = model(w, "model M() {\n  forward<B, H>(x: [B, H]) -> (y) {\n    if H >= 4 { x = x + 1 }\n    if H % 2 == 0 { x = x * 2 }\n    return x\n  }\n}\n");
+  DhcModel *m = model(w,
+                      "model M() {\n  forward<B, H>(x: [B, H]) -> (y) {\n    if H >= 4 { x = x + 1 }\n    if "
+                      "H % 2 == 0 { x = x * 2 }\n    return x\n  }\n}\n");
   DhcFunc *seen[4] = {0};
   int n = 0;
   for (int64_t h = 1; h < 12; h++) {
@@ -308,8 +336,9 @@ static void test_versions(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_functions),  cmocka_unit_test(test_dropout),
-      cmocka_unit_test(test_initialisers),  cmocka_unit_test(test_optimisers), cmocka_unit_test(test_versions),
+      cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_functions),
+      cmocka_unit_test(test_dropout),       cmocka_unit_test(test_initialisers),
+      cmocka_unit_test(test_optimisers),    cmocka_unit_test(test_versions),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,437 @@
+/* Template "conv_dw": the weight gradient of a convolution,
+ *
+ *   dw[o, c, ky, kx] = sum over images n, places y, x of
+ *                      x[n, c, stride * y + dilation * ky + offset, ...] * dy[n, o, y, x]
+ *
+ * as one chain an element, n, y, x ascending. Vectors run over output channels o, so dy is
+ * transposed to scratch as [place][o] and x copied into planes with zeros where its guards
+ * say so; each place then costs one scalar of x for each tap and one vector row of dy.
+ *
+ *   task: outer index, chunk of output channels, chunk of input channels
+ *     sums[o block][c][tap][o] = 0
+ *     for each group of images:
+ *       dy of the chunk, transposed
+ *       for each c: its planes; for each block of o: sums += over images, rows, places
+ *     epilogue, stores
+ *
+ * Schedule: v[0] vectors, v[2] lanes, v[3] tasks wanted; 0: 2 vectors (4 for up to 3 taps, 1
+ * where registers are few) of the target's lanes, 8 tasks. */
+#include "backends/loop/tpl_space.h"
+
+enum {
+  MAX_TAPS = 14,       /* taps of one pass */
+  MAX_VECTORS = 6,
+  MANY_PLACES = 196,   /* images are grouped up to so many */
+  CHANNELS = 32,       /* input channels of a task at most */
+  BLOCKS = 4           /* blocks of output channels of a task at most */
+};
+
+typedef struct ConvDw {
+  DhcTplCx cx;
+  DhcLp *b;
+  const DhcSpec *s;
+  int node, ox, oy;    /* the DOT fold; operands x and dy */
+  DhcSpace y, x;
+  int o, c, image;     /* axes; c and image may be -1 */
+  uint32_t outer;
+  int vectors, lanes, width; /* width: output channels of a block */
+  int n_taps;
+  dhc_dimprog group, places, plane; /* images; places of a group; elements of one image's plane */
+  dhc_dimprog blocks, channels;     /* of a task */
+  DhcLv H, W, Rows, Columns; /* places; rows and columns of a plane */
+  DhcLv Dy;                  /* elements of one block of transposed dy */
+  DhcLv Plane, Sums;         /* elements: one image's plane; sums of one block */
+  DhcLv dy, planes, sums;    /* scratch */
+  DhcLv image0, n_images, o0, n_blocks, c0, n_channels; /* of a task */
+} ConvDw;
+
+/* ---- roles --------------------------------------------------------------------------- */
+
+static uint32_t bit(int axis) { return axis < 0 ? 0 : 1u << axis; }
+
+static int last_axis(uint32_t mask) {
+  int a = -1;
+  for (int i = 0; i < DHC_SPEC_MAX_AXES; i++)
+    if (mask >> i & 1) a = i;
+  return a;
+}
+
+static int load_operand(const DhcSpec *s, int node) {
+  const DhcSpecNode *d = &s->node[node];
+  return d->kind == DHC_SN_LOAD && d->dtype == DHC_F32 && s->operand[d->operand].tag == DHC_TAG_ROW
+             ? d->operand
+             : -1;
+}
+
+static bool find_operands(ConvDw *v) {
+  const DhcSpec *s = v->s;
+  v->node = -1;
+  for (int n = 0; n < s->n_nodes; n++) {
+    if (s->node[n].kind != DHC_SN_FOLD) continue;
+    if (v->node >= 0 || s->node[n].op != DHC_OP_DOT_GENERAL || s->node[n].dtype != DHC_F32)
+      return false;
+    v->node = n;
+  }
+  if (v->node < 0) return false;
+  const DhcSpecNode *f = &s->node[v->node];
+  int term[2], other[2], n = 0;
+  for (int side = 0; side < 2 && n < 1; side++) {
+    v->ox = load_operand(s, f->a[side]);
+    v->oy = load_operand(s, f->a[1 - side]);
+    if (v->ox < 0 || v->oy < 0) return false;
+    n = dhc_space_terms(&s->operand[v->ox], term);
+  }
+  if (n < 1 || dhc_space_terms(&s->operand[v->oy], other) != 0) return false;
+  return dhc_space_read(&v->cx, v->ox, n == 2 ? term[0] : -1, f->axes, true, &v->y) &&
+         dhc_space_read(&v->cx, v->ox, term[n - 1], f->axes, true, &v->x);
+}
+
+static bool find_roles(ConvDw *v) {
+  const DhcSpec *s = v->s;
+  if (!find_operands(v)) return false;
+  if (v->y.window >= 0 || v->x.window >= 0 || v->y.div != 1 || v->x.div != 1) return false;
+  uint32_t red = s->node[v->node].axes, par = 0, space = bit(v->y.out) | bit(v->x.out);
+  uint32_t taps = bit(v->y.tap) | bit(v->x.tap);
+  for (int a = 0; a < s->n_axes; a++) {
+    if (s->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
+    else if (!(red >> a & 1)) return false;
+  }
+  v->image = last_axis(red & ~space);
+  if (red & ~space & ~bit(v->image)) return false;
+  /* one chain: images, then places of y, then of x */
+  if (v->y.out >= 0 && v->x.out >= 0 && v->y.out > v->x.out) return false;
+  if (v->image >= 0 && space && (bit(v->image) & ~((space & (0u - space)) - 1))) return false;
+  for (int t = 0; t < s->operand[v->ox].n_terms; t++) {
+    const DhcTerm *e = &s->operand[v->ox].term[t];
+    if (!e->guarded && ((space | taps) >> e->axis[0] & 1)) return false;
+  }
+  uint32_t in_x = dhc_tpl_operand_axes(&v->cx, v->ox), in_y = dhc_tpl_operand_axes(&v->cx, v->oy);
+  v->o = last_axis(par & in_y & ~in_x);
+  v->c = last_axis(par & in_x & ~in_y & ~taps);
+  if (v->o < 0 || (in_y & taps)) return false;
+  v->outer = par & ~(bit(v->o) | bit(v->c) | taps);
+  v->n_taps = (int)(v->y.n_taps * v->x.n_taps);
+  return v->x.n_taps <= MAX_TAPS && v->y.n_taps <= 64;
+}
+
+static void choose_tile(ConvDw *v) {
+  const int *k = v->cx.in->schedule ? v->cx.in->schedule->v : (const int[8]){0};
+  int bytes = v->cx.in->facts ? v->cx.in->facts->vector_bytes : 16;
+  v->lanes = k[2] > 0 ? k[2] : bytes >= 64 ? 16 : bytes >= 32 ? 8 : 4;
+  v->vectors = k[0] > 0 ? k[0] : v->n_taps <= 3 ? 4 : bytes >= 64 ? 2 : 1;
+  if (v->vectors > MAX_VECTORS) v->vectors = MAX_VECTORS;
+  v->width = v->vectors * v->lanes;
+}
+
+/* ---- sizes ------------------------------------------------------------------------------ */
+
+static dhc_dimprog pc(const ConvDw *v, int64_t x) { return dhc_prog_const(v->b->arena, x); }
+static dhc_dimprog op(const ConvDw *v, int o, dhc_dimprog x, dhc_dimprog y) {
+  return dhc_prog_op(v->b->arena, o, x, y);
+}
+static dhc_dimprog at_least(const ConvDw *v, dhc_dimprog x, int64_t n) {
+  return op(v, DHC_DIM_MAX, x, pc(v, n));
+}
+static dhc_dimprog axis_prog(const ConvDw *v, int axis) {
+  return axis < 0 ? pc(v, 1) : dhc_tpl_extent_prog(&v->cx, axis);
+}
+
+/* Input rows (or columns) that `n` places reach. */
+static dhc_dimprog reach_prog(const ConvDw *v, const DhcSpace *d, dhc_dimprog n) {
+  dhc_dimprog last = op(v, DHC_DIM_ADD, n, pc(v, -1));
+  return op(v, DHC_DIM_ADD, op(v, DHC_DIM_MUL, last, pc(v, d->stride)), pc(v, 1 + d->hi - d->lo));
+}
+
+static void size_blocks(ConvDw *v) {
+  dhc_dimprog H = at_least(v, axis_prog(v, v->y.out), 1), W = at_least(v, axis_prog(v, v->x.out), 1);
+  dhc_dimprog pixels = op(v, DHC_DIM_MUL, H, W);
+  dhc_dimprog fit = op(v, DHC_DIM_CEILDIV, pc(v, MANY_PLACES), pixels);
+  v->group = at_least(v, op(v, DHC_DIM_MIN, fit, axis_prog(v, v->image)), 1);
+  /* a transposition writes whole blocks of places */
+  v->places = op(v, DHC_DIM_ADD, op(v, DHC_DIM_MUL, v->group, pixels), pc(v, v->lanes));
+  v->plane = op(v, DHC_DIM_MUL, reach_prog(v, &v->y, H), reach_prog(v, &v->x, W));
+}
+
+/* Tasks: chunks of input channels; of output channels as many as make enough of them. */
+static dhc_dimprog size_tasks(ConvDw *v, dhc_dimprog *o_chunks, dhc_dimprog *c_chunks) {
+  const int *k = v->cx.in->schedule ? v->cx.in->schedule->v : (const int[8]){0};
+  dhc_dimprog c = axis_prog(v, v->c);
+  *c_chunks = op(v, DHC_DIM_CEILDIV, c, pc(v, CHANNELS));
+  v->channels = op(v, DHC_DIM_CEILDIV, c, at_least(v, *c_chunks, 1));
+  dhc_dimprog all = op(v, DHC_DIM_CEILDIV, axis_prog(v, v->o), pc(v, v->width));
+  dhc_dimprog want = op(v, DHC_DIM_CEILDIV, pc(v, k[3] > 0 ? k[3] : 8), at_least(v, *c_chunks, 1));
+  want = op(v, DHC_DIM_MAX, want, op(v, DHC_DIM_CEILDIV, all, pc(v, BLOCKS)));
+  want = at_least(v, op(v, DHC_DIM_MIN, want, all), 1);
+  v->blocks = op(v, DHC_DIM_CEILDIV, all, want);
+  *o_chunks = op(v, DHC_DIM_CEILDIV, all, at_least(v, v->blocks, 1));
+  dhc_dimprog n = op(v, DHC_DIM_MUL, *o_chunks, *c_chunks);
+  return op(v, DHC_DIM_MUL, dhc_tpl_count_prog(&v->cx, v->outer), n);
+}
+
+static dhc_dimprog sums_prog(const ConvDw *v) {
+  return op(v, DHC_DIM_MUL, v->channels, pc(v, (int64_t)v->n_taps * v->width));
+}
+
+static dhc_dimprog scratch_bytes(const ConvDw *v) {
+  dhc_dimprog dy = op(v, DHC_DIM_MUL, v->places, pc(v, v->width));
+  dhc_dimprog n = op(v, DHC_DIM_MUL, v->blocks, op(v, DHC_DIM_ADD, dy, sums_prog(v)));
+  n = op(v, DHC_DIM_ADD, n, op(v, DHC_DIM_MUL, v->group, v->plane));
+  return op(v, DHC_DIM_MUL, n, pc(v, 4));
+}
+
+/* ---- operands to scratch ------------------------------------------------------------------ */
+
+static DhcLv step_of(ConvDw *v, int o, int axis) {
+  return axis < 0 ? dhc_lp_i64(v->b, 0) : dhc_tpl_step(&v->cx, o, axis);
+}
+static DhcLv extent_of(ConvDw *v, int axis) {
+  return axis < 0 ? dhc_lp_i64(v->b, 1) : v->cx.extent[axis];
+}
+
+/* Rows and columns of dy: one row of all places if the rows follow one another. */
+typedef struct DyRows {
+  DhcLv rows, columns, row_step;
+} DyRows;
+
+static DyRows dy_rows(ConvDw *v) {
+  DhcLp *b = v->b;
+  DhcLv one = dhc_lp_i64(b, 1), step = step_of(v, v->oy, v->y.out);
+  DhcLv run = dhc_lp_mul(b, v->W, step_of(v, v->oy, v->x.out)), flat = dhc_lp_eq(b, run, step);
+  return (DyRows){dhc_lp_select(b, flat, one, v->H),
+                  dhc_lp_select(b, flat, dhc_lp_mul(b, v->H, v->W), v->W), step};
+}
+
+/* lanes places of one output channel from `at` on */
+static DhcLv dy_vector(ConvDw *v, DhcLv at, DhcLv mask) {
+  DhcLp *b = v->b;
+  DhcLv step = step_of(v, v->oy, v->x.out), ptr = v->cx.pointer[v->oy];
+  int64_t known;
+  if (dhc_lp_is_const(step, &known) && known == 1) return dhc_lp_mload(b, ptr, at, v->lanes, mask);
+  DhcLv lane = dhc_lp_mul(b, dhc_lp_iota(b, DHC_I64, v->lanes), step);
+  return dhc_lp_gather(b, ptr, dhc_lp_add(b, lane, at), mask);
+}
+
+/* to[place * width + l] = dy[o_first + l, place] of one image, l < lanes; channels beyond
+ * the last are copies of it. */
+static void transpose_image(ConvDw *v, const DyRows *d, DhcLv base, DhcLv o_first, DhcLv to) {
+  DhcLp *b = v->b;
+  DhcLv zero = dhc_lp_i64(b, 0), last = dhc_lp_addc(b, extent_of(v, v->o), -1);
+  DhcLv x_step = step_of(v, v->oy, v->x.out), o_step = step_of(v, v->oy, v->o), row_of[64], x[64];
+  for (int l = 0; l < v->lanes; l++) {
+    DhcLv o = dhc_lp_min(b, dhc_lp_addc(b, o_first, l), last);
+    row_of[l] = dhc_lp_add(b, base, dhc_lp_mul(b, o, o_step));
+  }
+  DhcLv r = dhc_lp_for(b, zero, d->rows, 1), in_row = dhc_lp_mul(b, r, d->row_step);
+  DhcLv i = dhc_lp_for(b, zero, d->columns, v->lanes), mask = dhc_lp_tail(b, i, d->columns, v->lanes);
+  DhcLv from = dhc_lp_add(b, in_row, dhc_lp_mul(b, i, x_step));
+  for (int l = 0; l < v->lanes; l++) x[l] = dy_vector(v, dhc_lp_add(b, row_of[l], from), mask);
+  dhc_lp_transpose(b, x, v->lanes);
+  DhcLv place = dhc_lp_add(b, dhc_lp_mul(b, r, d->columns), i);
+  for (int l = 0; l < v->lanes; l++)
+    dhc_lp_store(b, to, dhc_lp_mulc(b, dhc_lp_addc(b, place, l), v->width), x[l], 0);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+}
+
+static void transpose_dy(ConvDw *v) {
+  DhcLp *b = v->b;
+  DhcLv zero = dhc_lp_i64(b, 0);
+  DyRows d = dy_rows(v);
+  DhcLv i = dhc_lp_for(b, zero, v->n_images, 1); /* in order: an image's last block reaches into the next */
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  if (v->image >= 0) dhc_tpl_bind(&v->cx, v->image, dhc_lp_add(b, v->image0, i));
+  DhcLv at = dhc_lp_mulc(b, dhc_lp_mul(b, i, dhc_lp_mul(b, v->H, v->W)), v->width);
+  DhcLv k = dhc_lp_for(b, zero, v->n_blocks, 1);
+  DhcLv block = dhc_lp_add(b, at, dhc_lp_mul(b, k, v->Dy));
+  DhcLv o = dhc_lp_add(b, v->o0, dhc_lp_mulc(b, k, v->width));
+  DhcLv part = dhc_lp_for(b, zero, dhc_lp_i64(b, v->width), v->lanes);
+  transpose_image(v, &d, dhc_tpl_base(&v->cx, v->oy), dhc_lp_add(b, o, part),
+                  dhc_lp_at(b, v->dy, dhc_lp_add(b, block, part)));
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
+}
+
+static void fill_planes(ConvDw *v) {
+  DhcLp *b = v->b;
+  DhcLv zero = dhc_lp_i64(b, 0);
+  DhcFill f = {.cx = &v->cx, .operand = v->ox, .y = &v->y, .x = &v->x, .lanes = v->lanes,
+               .n_planes = 1, .y_step = 1, .x_step = 1, .y_shift = v->y.lo, .x_shift = {v->x.lo},
+               .rows = v->Rows, .columns = v->Columns, .pitch = zero};
+  f.y_offset = v->y.term >= 0 ? v->cx.offset[v->ox][v->y.term] : zero;
+  dhc_fill_begin(&f);
+  DhcLv i = dhc_lp_for(b, zero, v->n_images, 1);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  if (v->image >= 0) dhc_tpl_bind(&v->cx, v->image, dhc_lp_add(b, v->image0, i));
+  dhc_fill_rows(&f, dhc_lp_at(b, v->planes, dhc_lp_mul(b, i, v->Plane)));
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
+  dhc_fill_end(&f);
+}
+
+/* ---- sums ------------------------------------------------------------------------------------ */
+
+/* Taps [tap0, tap0 + n) of one channel and block: sums[tap][width] += over the group. */
+static void add_places(ConvDw *v, int tap0, int n, DhcLv dy, DhcLv sums) {
+  DhcLp *b = v->b;
+  DhcLpVar acc[MAX_TAPS][MAX_VECTORS];
+  DhcLv zero = dhc_lp_i64(b, 0), shift[MAX_TAPS];
+  for (int t = 0; t < n; t++) {
+    int64_t ky = (tap0 + t) / v->x.n_taps, kx = (tap0 + t) % v->x.n_taps;
+    shift[t] = dhc_lp_mulc(b, v->Columns, v->y.dilation * ky - v->y.lo);
+    shift[t] = dhc_lp_addc(b, shift[t], v->x.dilation * kx - v->x.lo);
+    for (int i = 0; i < v->vectors; i++)
+      acc[t][i] = dhc_lp_var(b, dhc_lp_load(b, sums, dhc_lp_i64(b, (int64_t)(tap0 + t) * v->width + i * v->lanes),
+                                            v->lanes, 0));
+  }
+  DhcLv image = dhc_lp_for(b, zero, v->n_images, 1);
+  DhcLv y = dhc_lp_for(b, zero, v->H, 1);
+  DhcLv row = dhc_lp_mul(b, dhc_lp_mulc(b, y, v->y.stride), v->Columns);
+  DhcLv from = dhc_lp_at(b, v->planes, dhc_lp_add(b, dhc_lp_mul(b, image, v->Plane), row));
+  DhcLv place = dhc_lp_mul(b, dhc_lp_add(b, dhc_lp_mul(b, image, v->H), y), v->W);
+  DhcLv dy_row = dhc_lp_at(b, dy, dhc_lp_mulc(b, place, v->width)), tap_row[MAX_TAPS];
+  for (int t = 0; t < n; t++) tap_row[t] = dhc_lp_at(b, from, shift[t]);
+  DhcLv x = dhc_lp_for(b, zero, v->W, 1), x_at = dhc_lp_mulc(b, x, v->x.stride), vec[MAX_VECTORS];
+  for (int i = 0; i < v->vectors; i++)
+    vec[i] = dhc_lp_load(b, dy_row, dhc_lp_addc(b, dhc_lp_mulc(b, x, v->width), i * v->lanes), v->lanes, 0);
+  for (int t = 0; t < n; t++) {
+    DhcLv p = dhc_lp_splat(b, dhc_lp_load(b, tap_row[t], x_at, 1, 0), v->lanes);
+    for (int i = 0; i < v->vectors; i++)
+      dhc_lp_set(b, acc[t][i], dhc_lp_fma(b, p, vec[i], dhc_lp_get(b, acc[t][i])));
+  }
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+  for (int t = 0; t < n; t++)
+    for (int i = 0; i < v->vectors; i++)
+      dhc_lp_store(b, sums, dhc_lp_i64(b, (int64_t)(tap0 + t) * v->width + i * v->lanes), dhc_lp_get(b, acc[t][i]), 0);
+}
+
+static void add_group(ConvDw *v) {
+  DhcLp *b = v->b;
+  DhcLv zero = dhc_lp_i64(b, 0);
+  transpose_dy(v);
+  DhcLv c = dhc_lp_for(b, zero, v->n_channels, 1);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  if (v->c >= 0) dhc_tpl_bind(&v->cx, v->c, dhc_lp_add(b, v->c0, c));
+  fill_planes(v);
+  DhcLv k = dhc_lp_for(b, zero, v->n_blocks, 1);
+  DhcLv sums = dhc_lp_add(b, dhc_lp_mul(b, k, v->Sums), dhc_lp_mulc(b, c, (int64_t)v->n_taps * v->width));
+  sums = dhc_lp_at(b, v->sums, sums);
+  DhcLv dy = dhc_lp_at(b, v->dy, dhc_lp_mul(b, k, v->Dy));
+  int per_pass = v->n_taps <= MAX_TAPS && v->n_taps * v->vectors <= 28 ? v->n_taps : (int)v->x.n_taps;
+  for (int t = 0; t < v->n_taps; t += per_pass) add_places(v, t, per_pass, dy, sums);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
+}
+
+/* ---- epilogue ----------------------------------------------------------------------------------- */
+
+static void store_tap(ConvDw *v, int tap, DhcLv sums, DhcLv o_first, DhcLv o_end) {
+  DhcLp *b = v->b;
+  DhcTplMark in_tap = dhc_tpl_push(&v->cx);
+  if (v->y.tap >= 0) dhc_tpl_bind(&v->cx, v->y.tap, dhc_lp_i64(b, tap / v->x.n_taps));
+  if (v->x.tap >= 0) dhc_tpl_bind(&v->cx, v->x.tap, dhc_lp_i64(b, tap % v->x.n_taps));
+  DhcLv i = dhc_lp_for(b, o_first, o_end, v->lanes);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  dhc_tpl_bind_vector(&v->cx, v->o, i, v->lanes, dhc_lp_tail(b, i, o_end, v->lanes));
+  DhcLv at = dhc_lp_addc(b, dhc_lp_sub(b, i, o_first), (int64_t)tap * v->width);
+  dhc_tpl_set(&v->cx, v->node, dhc_lp_load(b, sums, at, v->lanes, 0));
+  int first = dhc_spec_n_inputs(v->s);
+  for (int o = first; o < v->s->n_operands; o++) dhc_tpl_eval(&v->cx, v->s->operand[o].stored);
+  for (int o = first; o < v->s->n_operands; o++) dhc_tpl_store(&v->cx, o);
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&v->cx, &in_tap);
+}
+
+static void epilogue(ConvDw *v) {
+  DhcLp *b = v->b;
+  DhcLv zero = dhc_lp_i64(b, 0), O = extent_of(v, v->o);
+  DhcLv k = dhc_lp_for(b, zero, v->n_blocks, 1);
+  DhcLv o_first = dhc_lp_add(b, v->o0, dhc_lp_mulc(b, k, v->width));
+  DhcLv o_end = dhc_lp_min(b, O, dhc_lp_addc(b, o_first, v->width));
+  DhcLv c = dhc_lp_for(b, zero, v->n_channels, 1);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  if (v->c >= 0) dhc_tpl_bind(&v->cx, v->c, dhc_lp_add(b, v->c0, c));
+  DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, k, v->Sums), dhc_lp_mulc(b, c, (int64_t)v->n_taps * v->width));
+  DhcLv sums = dhc_lp_at(b, v->sums, at);
+  for (int t = 0; t < v->n_taps; t++) store_tap(v, t, sums, o_first, o_end);
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+}
+
+/* ---- the kernel ----------------------------------------------------------------------------------- */
+
+static void task_body(ConvDw *v) {
+  DhcLp *b = v->b;
+  DhcLv zero = dhc_lp_i64(b, 0), none = dhc_lp_zero(b, DHC_F32, v->lanes);
+  DhcLv all = dhc_lp_mul(b, v->n_blocks, v->Sums);
+  DhcLv i = dhc_lp_for(b, zero, all, v->lanes);
+  dhc_lp_store(b, v->sums, i, none, 0);
+  dhc_lp_end(b);
+  DhcLv images = extent_of(v, v->image), group = dhc_lp_prog(b, v->group);
+  DhcLv g = dhc_lp_for(b, zero, dhc_lp_udiv(b, dhc_lp_add(b, images, dhc_lp_addc(b, group, -1)), group), 1);
+  v->image0 = dhc_lp_mul(b, g, group);
+  v->n_images = dhc_lp_min(b, group, dhc_lp_sub(b, images, v->image0));
+  add_group(v);
+  dhc_lp_end(b);
+  epilogue(v);
+}
+
+static DhcLv reach(ConvDw *v, const DhcSpace *d) {
+  DhcLv n = dhc_lp_mulc(v->b, dhc_lp_addc(v->b, extent_of(v, d->out), -1), d->stride);
+  return dhc_lp_addc(v->b, n, 1 + d->hi - d->lo);
+}
+
+static void kernel(ConvDw *v) {
+  DhcLp *b = v->b;
+  dhc_dimprog o_chunks, c_chunks;
+  size_blocks(v);
+  dhc_dimprog n_tasks = size_tasks(v, &o_chunks, &c_chunks);
+  b->scratch_bytes = scratch_bytes(v);
+  v->H = extent_of(v, v->y.out);
+  v->W = extent_of(v, v->x.out);
+  v->Rows = reach(v, &v->y);
+  v->Columns = reach(v, &v->x);
+  v->Plane = dhc_lp_mul(b, v->Rows, v->Columns);
+  v->Dy = dhc_lp_mulc(b, dhc_lp_prog(b, v->places), v->width);
+  v->Sums = dhc_lp_prog(b, sums_prog(v));
+  DhcLv blocks = dhc_lp_prog(b, v->blocks), channels = dhc_lp_prog(b, v->channels);
+  v->dy = dhc_lp_scratch(b, DHC_F32, 0);
+  v->sums = dhc_lp_at(b, v->dy, dhc_lp_mul(b, blocks, v->Dy));
+  v->planes = dhc_lp_at(b, v->sums, dhc_lp_mul(b, blocks, v->Sums));
+  DhcLv n_o = dhc_lp_prog(b, o_chunks), n_c = dhc_lp_prog(b, c_chunks), per_outer = dhc_lp_mul(b, n_o, n_c);
+  DhcLv all_blocks = dhc_lp_ceildivc(b, extent_of(v, v->o), v->width);
+
+  DhcLv task = dhc_lp_tasks(b, n_tasks);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  DhcTplRows outer = dhc_tpl_rows(&v->cx, v->outer, dhc_lp_udiv(b, task, per_outer));
+  dhc_tpl_rows_bind(&v->cx, &outer);
+  DhcLv t = dhc_lp_urem(b, task, per_outer);
+  DhcLv block0 = dhc_lp_mul(b, dhc_lp_udiv(b, t, n_c), blocks);
+  v->o0 = dhc_lp_mulc(b, block0, v->width);
+  v->n_blocks = dhc_lp_min(b, blocks, dhc_lp_sub(b, all_blocks, block0));
+  v->c0 = dhc_lp_mul(b, dhc_lp_urem(b, t, n_c), channels);
+  v->n_channels = dhc_lp_min(b, channels, dhc_lp_sub(b, extent_of(v, v->c), v->c0));
+  task_body(v);
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
+}
+
+void dhc_tpl_conv_dw(const DhcTplInput *in, DhcLp *b) {
+  ConvDw *v = DHC_NEW(b->arena, ConvDw);
+  v->b = b;
+  v->s = in->spec;
+  dhc_tpl_init(&v->cx, in, b);
+  if (b->refused) return;
+  if (!find_roles(v)) {
+    dhc_tpl_row(in, b);
+    return;
+  }
+  choose_tile(v);
+  kernel(v);
+}
