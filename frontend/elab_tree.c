@@ -28,6 +28,20 @@ static bool new_member(DhcCx *cx, const char *name, DhcSpan at, DhcMemberKind ki
   return true;
 }
 
+/* A const in the body of a `for` belongs to the iteration: other iterations declare it anew. */
+static void loop_const(DhcCx *cx, const DhcAstName *name, DhcVal v) {
+  const DhcVal *old = dhc_scope_get(cx->scope, name->text);
+  const DhcMember *m = dhc_inst_member(cx->self, name->text);
+  const DhcHyper *h = dhc_inst_hyper(cx->self, name->text);
+  if (!old && !m && !h) {
+    dhc_scope_set(cx, name->text, v);
+    return;
+  }
+  DhcDiag *d = dhc_err(cx, "E0302", name->span, "'%s' is declared twice in %s", name->text, cx->self->decl->name.text);
+  if (old && old->name) dhc_err_note(cx, d, old->def, "first here");
+  if (!old) dhc_err_note(cx, d, m ? m->span : h->decl->span, "first here");
+}
+
 static void run_const(DhcCx *cx, const DhcAstItem *it) {
   const DhcAstConst *c = &it->u.const_;
   DhcVal v = dhc_eval(cx, c->value);
@@ -35,6 +49,10 @@ static void run_const(DhcCx *cx, const DhcAstItem *it) {
   if (!dhc_coerce(cx, &c->type, NULL, what, &v, c->value->span)) v = dhc_v_error();
   v.name = c->name.text;
   v.def = c->name.span;
+  if (cx->scope->parent) {
+    loop_const(cx, &c->name, v);
+    return;
+  }
   DhcMember *m;
   if (new_member(cx, c->name.text, c->name.span, DHC_M_CONST, &m)) m->value = v;
 }
