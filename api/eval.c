@@ -56,7 +56,7 @@ static dhc_status run(dhc_model *m, const dhc_eval_options *o, const DhcDataset 
   return dhc_status_ok();
 }
 
-dhc_status dhc_eval(dhc_model *m, const dhc_eval_options *o, dhc_eval_result *out) {
+dhc_status dhc_evaluate(dhc_model *m, const dhc_eval_options *o, dhc_eval_result *out) {
   *out = (dhc_eval_result){0};
   DhcSplit split = DHC_SPLIT_TEST;
   if (o->split && !parse_split(o->split, &split))

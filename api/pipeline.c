@@ -61,7 +61,7 @@ static bool fuse(dhc_session *s, Version *v) {
   DhcPassCtx px;
   dhc_pass_ctx_init(&px, v->module, &scratch);
   px.disabled = s->o.disable_passes;
-  bool ok = dhc_passes_run(v->module, &px, "fuse,layout");
+  bool ok = dhc_passes_run(v->module, &px, "fuse");
   dhc_arena_fini(&scratch);
   v->fused = ok;
   return ok;

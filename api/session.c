@@ -94,7 +94,7 @@ static dhc_status open_store(dhc_session *s) {
   o.memory_only = s->o.cache_dir && !*s->o.cache_dir;
   o.dir = o.memory_only ? NULL : s->o.cache_dir;
 #if DHC_HAVE_LLVM
-  o.features = dhc_compiler_host_isa(&s->arena, "cpu", s->o.cpu_features);
+  o.features = dhc_compiler_host_features(&s->arena, s->o.cpu_features);
 #endif
   return dhc_store_open(&o, &s->store);
 }

@@ -171,7 +171,7 @@ dhc_status dhc_doctor_json(dhc_session *s, char **out) {
     const DhcTargetFacts *f = dhc_compiler_target(c);
     cJSON_AddNumberToObject(doc, "vector bytes", f->vector_bytes);
     cJSON_AddBoolToObject(doc, "fma", f->has_fma);
-    cJSON_AddStringToObject(doc, "features", dhc_compiler_host_isa(&s->arena, "cpu", s->o.cpu_features));
+    cJSON_AddStringToObject(doc, "features", dhc_compiler_host_features(&s->arena, s->o.cpu_features));
     const char *path = dhc_store_path(s->store);
     cJSON_AddStringToObject(doc, "kernel store", path ? path : "memory only");
   }

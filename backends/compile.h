@@ -24,10 +24,9 @@ typedef struct DhcCompileStats {
   double ms;         /* wall time of the call */
 } DhcCompileStats;
 
-/* Resolved instruction set of a backend on this machine, words separated by commas, for the
- * store's check that an entry may run here. `features` caps as in DhcCompileOptions. NULL if
- * there is none. */
-const char *dhc_compiler_host_isa(DhcArena *arena, const char *backend, const char *features);
+/* What this machine has, capped by `cap` ("-avx512f" or NULL), as words for
+ * DhcStoreOptions.features: entries that need more are misses. */
+const char *dhc_compiler_host_features(DhcArena *arena, const char *cap);
 
 dhc_status dhc_compiler_open(DhcArena *arena, const DhcCompileOptions *o, DhcCompiler **out) DHC_MUST_USE;
 void dhc_compiler_close(DhcCompiler *c); /* unloads every kernel */

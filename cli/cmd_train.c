@@ -127,7 +127,7 @@ int cmd_eval(const Cli *c) {
     dhc_eval_options o = {.data = c->data, .split = c->split, .weights = c->weights, .batch = c->batch, .limit = c->limit,
                           .n_predictions = (int)c->predictions, .prediction = show_prediction, .ctx = list};
     dhc_eval_result r = {0};
-    rc = cli_fail(dhc_eval(m, &o, &r));
+    rc = cli_fail(dhc_evaluate(m, &o, &r));
     if (dhc_session_errors(s)) dhc_session_print_diagnostics(s, stderr, cli_color(c, stderr));
     if (!rc && doc) {
       cJSON_AddNumberToObject(doc, "n_examples", (double)r.n_examples);

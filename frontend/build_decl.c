@@ -250,7 +250,7 @@ void dhc_check_signature(DhcParser *ps, const DhcAstSignature *sig, bool is_fn) 
   DhcDiags *diags = ps->cfg->diags;
   for (int i = 0; i < sig->inputs.n; i++) {
     const DhcAstParam *p = &sig->inputs.at[i];
-    if (p->type.kind == DHC_TY_NONE && !p->default_value) {
+    if (!is_fn && p->type.kind == DHC_TY_NONE && !p->default_value) {
       DhcDiag *d = dhc_diag(diags, DHC_ERROR, "E0208", p->span, "input '%s' needs a type",
                             p->name.text);
       dhc_diag_hint(diags, d, "write %s: [B, L]", p->name.text);

@@ -36,11 +36,10 @@ typedef struct DhcElabConfig {
 
 /* `file`: a path, or the name of something shipped ("dhc_ssm", "layers/norm"); a name
  * without '/' and ".dhc" that is no file is looked up as shipped. NULL after errors. */
-DhcElab *dhc_elab_open(DhcArena *arena, DhcStrings *strings, DhcDiags *diags,
-                       const DhcElabConfig *config, const char *file);
+DhcElab *dhc_elab_open(DhcArena *arena, DhcStrings *strings, DhcDiags *diags, const DhcElabConfig *config,
+                       const char *file);
 DhcElab *dhc_elab_open_text(DhcArena *arena, DhcStrings *strings, DhcDiags *diags,
-                            const DhcElabConfig *config, const char *name, const char *text,
-                            size_t n_bytes);
+                            const DhcElabConfig *config, const char *name, const char *text, size_t n_bytes);
 const DhcAstProgram *dhc_elab_program(const DhcElab *e);
 
 typedef struct DhcDeclName {
@@ -155,13 +154,13 @@ typedef struct DhcRecipeArg {
 } DhcRecipeArg;
 
 typedef struct DhcRecipe {
-  const char *name;      /* "default" if none was asked for and the file has none */
-  const char *optimizer; /* function of std/optim: "adamw" */
+  const char *name;                     /* "default" if none was asked for and the file has none */
+  const char *optimizer;                /* function of std/optim: "adamw" */
   DHC_VEC(DhcRecipeArg) optimizer_args; /* weight_decay = 0.05, …; the rest by default */
   int64_t batch, epochs;
-  int64_t steps;       /* stop after so many; 0: by epochs */
-  double clip;         /* global norm; 0: off */
-  double ema;          /* decay; 0: off */
+  int64_t steps;          /* stop after so many; 0: by epochs */
+  double clip;            /* global norm; 0: off */
+  double ema;             /* decay; 0: off */
   double label_smoothing; /* also bound to the hyperparameter of that name, if there is one */
   double lr_constant;     /* where lr has no parameters */
   const struct DhcLr *lr; /* see dhc_recipe_lr; NULL: lr_constant */

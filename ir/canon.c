@@ -124,8 +124,10 @@ static int merge_round(DhcModule *m, DhcArena *scratch) {
   }
   m->funcs.n = kept;
   for (int i = 0; i < kept; i++) redirect(m->funcs.at[i], stands_for);
-  for (int i = 0; i < m->tensors.n; i++)
-    if (m->tensors.at[i].init) m->tensors.at[i].init = stands_for[m->tensors.at[i].init->id];
+  for (int i = 0; i < m->tensors.n; i++) {
+    DhcFunc **init = &m->tensors.at[i].init;
+    if (*init && (*init)->module == m) *init = stands_for[(*init)->id];
+  }
   return n_before - kept;
 }
 

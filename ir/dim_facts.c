@@ -4,7 +4,8 @@
  * In turn: bounds of every symbol are drawn from the facts; p is bounded term by
  * term; every atom is shifted to its lower bound, after which only non-negative
  * coefficients are enough; a floordiv t = floor(r / k) is replaced by its real bounds
- * (r - k + 1) / k <= t <= r / k; a multiple of a fact is taken away. */
+ * (r - k + 1) / k <= t <= r / k; a multiple of a fact is taken away. That p is an integer
+ * is used wherever it is scaled. */
 #include "ir/dim_internal.h"
 
 enum { MAX_SYMBOLS = 32, DEEPEST = 4, BUDGET = 400 };
@@ -131,11 +132,11 @@ static bool shifted_positive(const Prover *pr, const DhcDim *p) {
   return true;
 }
 
-/* k*p with the floordiv `a` replaced by whichever of its bounds makes p smaller; NULL if
- * some term has it twice. */
+/* k*p + k - 1 with the floordiv `a` replaced by whichever of its bounds makes p smaller:
+ * p is an integer, so k p > -k is enough. NULL if some term has `a` twice. */
 static const DhcDim *without_floordiv(const Prover *pr, const DhcDim *p, const DhcAtom *a) {
   DhcDims *cx = pr->cx;
-  const DhcDim *sum = dhc_dim_const(cx, 0);
+  const DhcDim *sum = dhc_dim_const(cx, a->k - 1);
   for (int i = 0; i < p->n; i++) {
     const DhcDimTerm *t = &p->term[i];
     const DhcDim *m = dhc_dim_const(cx, t->coef);
@@ -165,19 +166,19 @@ static const DhcDim *mono_quotient(DhcDims *cx, const DhcDimTerm *t, const DhcDi
 static bool prove(Prover *pr, const DhcDim *p, int depth);
 
 /* Cancels a negative term of p against a negative term of a fact f:
- * p >= 0 follows from |cf| p - |cp| u f >= 0, with u the quotient of the monomials. */
+ * p >= 0 follows from |cf| p - |cp| u f > -|cf|, with u the quotient of the monomials. */
 static bool prove_by_facts(Prover *pr, const DhcDim *p, int depth) {
   for (int f = 0; pr->facts && f < pr->facts->nonneg.n; f++) {
     const DhcDim *fact = pr->facts->nonneg.at[f];
     for (int i = 0; i < p->n; i++)
       for (int k = 0; k < fact->n; k++) {
         const DhcDimTerm *t = &p->term[i], *u = &fact->term[k];
-        if (t->coef > 0 || u->coef > 0 || u->n == 0) continue;
+        if (t->coef > 0 || u->coef > 0 || (u->n == 0 && depth < DEEPEST)) continue;
         const DhcDim *q = mono_quotient(pr->cx, t, u);
         if (!q) continue;
         const DhcDim *less = dhc_dim_mulc(pr->cx, dhc_dim_mul(pr->cx, fact, q), -t->coef);
         const DhcDim *rest = dhc_dim_sub(pr->cx, dhc_dim_mulc(pr->cx, p, -u->coef), less);
-        if (prove(pr, rest, depth - 1)) return true;
+        if (prove(pr, dhc_dim_addc(pr->cx, rest, -u->coef - 1), depth - 1)) return true;
       }
   }
   return false;

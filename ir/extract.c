@@ -41,7 +41,6 @@ static DhcNode *copy_node(Extract *x, DhcFunc *f, const DhcNode *n, DhcValue **v
 static DhcFunc *copy_func(Extract *x, DhcFunc *f) {
   if (x->copy[f->id]) return x->copy[f->id];
   DhcArena *a = x->to->arena;
-  DhcFunc *vjp = f->vjp ? copy_func(x, f->vjp) : NULL;
   for (DhcNode *n = f->first; n; n = n->next) { /* callees come first in the module */
     const DhcOpInfo *info = dhc_op_info(n->op);
     for (int i = 0; i < info->n_attrs; i++)
@@ -52,7 +51,7 @@ static DhcFunc *copy_func(Extract *x, DhcFunc *f) {
   *c = *f;
   c->id = id;
   c->module = x->to;
-  c->vjp = vjp;
+  c->vjp = NULL;
   c->first = c->last = NULL;
   c->symbols.at = dhc_arena_dup(a, f->symbols.at, sizeof *f->symbols.at * (size_t)f->symbols.n);
   c->symbols.cap = f->symbols.n;
@@ -83,6 +82,7 @@ static DhcFunc *copy_func(Extract *x, DhcFunc *f) {
   }
   for (int i = 0; i < f->results.n; i++) c->results.at[i] = value[f->results.at[i]->id];
   x->copy[f->id] = c;
+  if (f->vjp) c->vjp = copy_func(x, f->vjp); /* which may call f: so after it */
   return c;
 }
 
@@ -91,6 +91,9 @@ DhcModule *dhc_module_extract(DhcModule *m, DhcFunc *const *roots, int n, DhcFun
   *to = *m;
   memset(&to->funcs, 0, sizeof to->funcs);
   memset(&to->specs, 0, sizeof to->specs);
+  to->tensors.at = dhc_arena_dup(m->arena, m->tensors.at, sizeof *m->tensors.at * (size_t)m->tensors.n);
+  to->tensors.cap = to->tensors.n;
+  for (int i = 0; i < to->tensors.n; i++) to->tensors.at[i].init = NULL; /* they stay behind */
   int max_id = 0;
   for (int i = 0; i < m->funcs.n; i++)
     if (m->funcs.at[i]->id > max_id) max_id = m->funcs.at[i]->id;

@@ -157,9 +157,10 @@ static bool bind_symbols(DhcInterp *in, const DhcFunc *f, const DhcArray *const 
   return true;
 }
 
-bool dhc_interp_run_bound(DhcArena *arena, DhcDiags *diags, const DhcFunc *f, int n,
-                          const char *const *names, const int64_t *extents,
-                          const DhcArray *const *args, DhcArray **results, DhcArray **updated) {
+static bool run_func(DhcArena *arena, DhcDiags *diags, const DhcFunc *f, int n,
+                     const char *const *names, const int64_t *extents,
+                     const DhcKernelRunner *runner, const DhcArray *const *args,
+                     DhcArray **results, DhcArray **updated) {
   int64_t *value = DHC_NEW_N(arena, int64_t, f->symbols.n + 1);
   bool *bound = DHC_NEW_N(arena, bool, f->symbols.n + 1);
   for (int s = 0; s < f->symbols.n; s++) {
@@ -175,15 +176,28 @@ bool dhc_interp_run_bound(DhcArena *arena, DhcDiags *diags, const DhcFunc *f, in
                   .n_symbols = f->symbols.n,
                   .symbols = f->symbols.at,
                   .extents = value,
-                  .updated = DHC_NEW_N(arena, DhcArray *, f->params.n + 1)};
+                  .updated = DHC_NEW_N(arena, DhcArray *, f->params.n + 1),
+                  .runner = runner};
   if (!bind_symbols(&in, f, args, value, bound) || !run_nodes(&in, args, results)) return false;
   if (updated) memcpy(updated, in.updated, sizeof *updated * (size_t)f->params.n);
   return true;
 }
 
+bool dhc_interp_run_bound(DhcArena *arena, DhcDiags *diags, const DhcFunc *f, int n,
+                          const char *const *names, const int64_t *extents,
+                          const DhcArray *const *args, DhcArray **results, DhcArray **updated) {
+  return run_func(arena, diags, f, n, names, extents, NULL, args, results, updated);
+}
+
+bool dhc_interp_run_kernels(DhcArena *arena, DhcDiags *diags, const DhcFunc *f,
+                            const DhcKernelRunner *runner, const DhcArray *const *args,
+                            DhcArray **results, DhcArray **updated) {
+  return run_func(arena, diags, f, 0, NULL, NULL, runner, args, results, updated);
+}
+
 bool dhc_interp_run(DhcArena *arena, DhcDiags *diags, const DhcFunc *f,
                     const DhcArray *const *args, DhcArray **results, DhcArray **updated) {
-  return dhc_interp_run_bound(arena, diags, f, 0, NULL, NULL, args, results, updated);
+  return run_func(arena, diags, f, 0, NULL, NULL, NULL, args, results, updated);
 }
 
 /* ---- functions called by functions ---------------------------------------------- */
@@ -200,7 +214,8 @@ bool dhc_in_call(DhcInterp *in, const DhcNode *n, const DhcFunc *f, const int64_
                       .symbols = f->symbols.at,
                       .extents = extents,
                       .depth = in->depth + 1,
-                      .updated = updated};
+                      .updated = updated,
+                      .runner = in->runner};
   return run_nodes(&callee, args, results);
 }
 

@@ -35,6 +35,16 @@ DhcArray *dhc_array_from_bytes(DhcArena *arena, dhc_dtype dtype, int rank, const
                                const void *bytes);
 void dhc_array_to_bytes(const DhcArray *a, void *bytes);
 
+/* Another way to run kernel nodes than the spec interpreter (a backend under test). a[k] is
+ * the array that holds operand k of the spec, from element offset[k] on; fresh outputs come
+ * full of NaN or 0x55. dim[] as in ir/spec.h. False: stop (say why yourself). */
+struct DhcSpec;
+typedef struct DhcKernelRunner {
+  bool (*run)(void *ctx, const struct DhcSpec *s, DhcArray *const *a, const int64_t *offset,
+              const int64_t *dim);
+  void *ctx;
+} DhcKernelRunner;
+
 typedef struct DhcInterp {
   DhcArena *arena; /* where values live */
   DhcDiags *diags;
@@ -46,6 +56,7 @@ typedef struct DhcInterp {
   const int64_t *extents;
   int depth;
   DhcArray **updated; /* by parameter index: what `update` left there, or NULL */
+  const DhcKernelRunner *runner; /* NULL: the spec interpreter */
 } DhcInterp;
 
 /* Runs f on args (one per parameter). Symbols are found by unifying parameter types
@@ -58,6 +69,11 @@ bool dhc_interp_run(DhcArena *arena, DhcDiags *diags, const DhcFunc *f,
 bool dhc_interp_run_bound(DhcArena *arena, DhcDiags *diags, const DhcFunc *f, int n,
                           const char *const *names, const int64_t *extents,
                           const DhcArray *const *args, DhcArray **results, DhcArray **updated);
+
+/* As dhc_interp_run, with kernel nodes run by `runner`. */
+bool dhc_interp_run_kernels(DhcArena *arena, DhcDiags *diags, const DhcFunc *f,
+                            const DhcKernelRunner *runner, const DhcArray *const *args,
+                            DhcArray **results, DhcArray **updated);
 
 /* ---- for op kernels and whoever runs nodes one by one ---------------------- */
 

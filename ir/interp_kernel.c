@@ -1,4 +1,6 @@
 /* Meaning of a fused kernel: that of its spec, on element arrays. */
+#include <math.h>
+
 #include "ir/interp_internal.h"
 #include "ir/spec.h"
 
@@ -8,6 +10,16 @@ bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
   return dhc_interp_error(in, n, "kernel: this build runs no specs");
 }
 #else
+/* What a kernel finds in fresh memory. */
+static void garbage(DhcArray *a) {
+  for (int64_t e = 0; e < a->n; e++) {
+    if (a->f)
+      a->f[e] = NAN;
+    else
+      a->i[e] = a->dtype == DHC_BOOL ? 1 : 0x55;
+  }
+}
+
 bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
   const DhcSpec *s = dhc_attr(n, "spec")->spec;
   const DhcAttr *dims = dhc_attr(n, "dims"), *offsets = dhc_attr(n, "offsets");
@@ -22,16 +34,21 @@ bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
   if (!dhc_interp_attr_dims(in, n, "dims", dim) || !dhc_interp_attr_dims(in, n, "offsets", offset))
     return false;
   void **ptr = DHC_NEW_N(in->arena, void *, s->n_operands + 1);
+  DhcArray **array = DHC_NEW_N(in->arena, DhcArray *, s->n_operands + 1);
   for (int k = 0; k < s->n_operands; k++) {
     int r = k - n_in;
-    const DhcArray *a = r < 0 ? dhc_in_arg(in, n, k) : dhc_in_result(in, n, r);
+    DhcArray *a = r < 0 ? in->value[n->args[k]->id] : dhc_in_result(in, n, r);
     if (!a) return false;
+    array[k] = a;
     if (r >= 0 && into->ints.at[r] >= 0) { /* the result starts as a copy */
       const DhcArray *from = dhc_in_arg(in, n, (int)into->ints.at[r]);
-      for (int64_t e = 0; e < a->n; e++) dhc_in_copy(in->value[n->results[r]->id], e, from, e);
+      for (int64_t e = 0; e < a->n; e++) dhc_in_copy(a, e, from, e);
+    } else if (r >= 0 && in->runner) {
+      garbage(a);
     }
     ptr[k] = a->f ? (void *)(a->f + offset[k]) : (void *)(a->i + offset[k]);
   }
+  if (in->runner) return in->runner->run(in->runner->ctx, s, array, offset, dim);
   DhcArena scratch;
   dhc_arena_init(&scratch);
   scratch.oom = in->arena->oom;

@@ -248,7 +248,7 @@ void dhc_func_result(DhcFunc *f, DhcValue *v, const char *name);
 DhcFunc *dhc_func_clone(DhcFunc *f, const char *name);
 /* A module of its own with copies of roots[0..n) and all they call, so that passes may
  * rewrite it while m stays as it is. Dims, strings, arena and diagnostics are shared; tensors
- * and scalars are the same tables. out[i] is the copy of roots[i]. */
+ * and scalars are the same tables, whose initialisers stay functions of m. out[i] is the copy of roots[i]. */
 DhcModule *dhc_module_extract(DhcModule *m, DhcFunc *const *roots, int n, DhcFunc **out);
 /* Puts funcs into callee-before-caller order and drops what no entry, initialiser of a tensor
  * or kept composite's derivative reaches. A module without entries keeps all. */

@@ -150,7 +150,8 @@ void dhc_module_sort(DhcModule *m) {
   bool any_entry = false;
   for (int i = 0; i < m->funcs.n; i++) any_entry |= m->funcs.at[i]->kind == DHC_FUNC_ENTRY;
   for (int i = 0; i < m->tensors.n; i++)
-    if (m->tensors.at[i].init) visit(&s, m->tensors.at[i].init);
+    if (m->tensors.at[i].init && m->tensors.at[i].init->module == m)
+      visit(&s, m->tensors.at[i].init);
   for (int i = 0; i < m->funcs.n; i++)
     if (!any_entry || m->funcs.at[i]->kind == DHC_FUNC_ENTRY) visit(&s, m->funcs.at[i]);
   visit_derivatives(&s);

@@ -2,12 +2,6 @@
 #include "ir/ir_internal.h"
 #include "ir/ops_rules.h"
 
-#ifdef DHC_NO_INTERP
-#define INTERP(rule) NULL
-#else
-#define INTERP(rule) rule
-#endif
-
 /* Attribute lists end with a comma, so that an empty one is a list, too. */
 #define N_ATTRS(...) \
   ((int)(sizeof((const DhcAttrDecl[]){__VA_ARGS__{NULL, DHC_ATTR_INT}}) / sizeof(DhcAttrDecl)) - 1)
@@ -21,7 +15,7 @@ static const DhcOpInfo table[DHC_N_OPS] = {
                    .attrs = {attr_list{NULL, DHC_ATTR_INT}},                               \
                    .n_attrs = N_ATTRS(attr_list),                                          \
                    .shape = shape_rule,                                                    \
-                   .interp = INTERP(interp_rule),                                          \
+                   .interp = interp_rule,                                                  \
                    .flops = flops_rule},
 #include "ir/ops.def"
 };

@@ -504,9 +504,6 @@ static bool parse_scalar(Parser *p) {
 }
 
 static bool parse_spec(Parser *p, const char *begin) {
-#ifdef DHC_NO_SPEC
-  return fail_at(p, span_from(p, begin), "kernel specs are not built in");
-#else
   uint32_t end = 0;
   const DhcSpec *s = dhc_spec_parse(p->m->arena, p->diags, p->file, (uint32_t)(begin - p->text), &end);
   if (!s) {
@@ -516,7 +513,6 @@ static bool parse_spec(Parser *p, const char *begin) {
   p->at = p->text + end;
   DHC_PUSH(p->m->arena, &p->m->specs, s);
   return true;
-#endif
 }
 
 static bool resolve(Parser *p, const LaterList *later) {

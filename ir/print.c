@@ -213,14 +213,10 @@ static void print_tensor(const DhcTensorDecl *t, DhcText *to) {
 }
 
 static void print_specs(DhcModule *m, DhcText *to) {
-#ifdef DHC_NO_SPEC
-  (void)m, (void)to;
-#else
   for (int i = 0; i < m->specs.n; i++) {
     dhc_spec_print(m->specs.at[i], to);
     if (to->n && to->at[to->n - 1] != '\n') dhc_text_puts(to, "\n");
   }
-#endif
 }
 
 void dhc_module_print(DhcModule *m, DhcText *to) {

@@ -209,11 +209,9 @@ bool dhc_shape_kernel(DhcShapeCtx *cx) {
   if (dhc_attr(n, "offsets")->dims.n != s->n_operands)
     return dhc_shape_error(cx, "the spec has %d operands, 'offsets' has %d entries", s->n_operands,
                            dhc_attr(n, "offsets")->dims.n);
-#ifndef DHC_NO_SPEC
   if (dhc_attr(n, "dims")->dims.n != dhc_spec_n_dims(s))
     return dhc_shape_error(cx, "the spec has %d arguments, 'dims' has %d", dhc_spec_n_dims(s),
                            dhc_attr(n, "dims")->dims.n);
-#endif
   for (int i = 0; i < n_out; i++) {
     int64_t rank = ranks->ints.at[i];
     if (rank < 0 || rank > shapes->dims.n - at)

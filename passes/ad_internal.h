@@ -8,6 +8,7 @@
 #ifndef DHC_PASSES_AD_INTERNAL_H
 #define DHC_PASSES_AD_INTERNAL_H
 
+#include "passes/edit.h"
 #include "passes/passes.h"
 
 typedef struct DhcAd {
@@ -66,12 +67,22 @@ bool dhc_ad_reverse(DhcAd *ad);
 DhcGradPair *dhc_ad_split(DhcAd *ad, DhcValue *const *cots, int n_cots,
                           DhcValue *const *cot_params, int n_cot_params);
 
-/* Symbols and facts of `from` for the new function `to`. */
-void dhc_ad_copy_binders(DhcFunc *to, const DhcFunc *from);
+/* The backward scan's constants (vjp_scan_sums.c). plan: whether a step's share of a
+ * constant's cotangent can be taken out of the loop; if so, body gets results for what must
+ * be stacked, else NULL. build: the sum over all steps, of the constant's type, behind the
+ * scan. */
+typedef struct DhcScanShape {
+  int n_carry, n_xs, axis;
+} DhcScanShape;
+typedef struct DhcScanSum DhcScanSum;
+DhcScanSum *dhc_ad_sum_plan(DhcFunc *body, const DhcValue *share, const DhcScanShape *s);
+DhcValue *dhc_ad_sum_build(DhcBuilder *b, const DhcScanSum *s, const DhcNode *scan,
+                           const DhcType *type, int axis);
+
 /* f's own symbols as dims: the `dims` attribute of a call from a function with the same. */
 DhcAttr dhc_ad_own_dims(DhcModule *m, const DhcFunc *f);
-void dhc_ad_drop_func(DhcModule *m, const DhcFunc *f);
-void dhc_ad_move_last(DhcModule *m, DhcFunc *f);
+/* dhc_func_result under `name`, with a number behind it if that is taken. */
+void dhc_ad_result(DhcFunc *f, DhcValue *v, const char *name);
 
 static inline bool dhc_ad_is_float(const DhcValue *v) {
   return dhc_dtype_is_float(v->type.dtype);

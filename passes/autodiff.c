@@ -45,6 +45,43 @@ bool dhc_ad_wants(const DhcAd *ad, const DhcNode *n, int i) {
   return dhc_ad_is_float(n->args[i]) && ad->carries[n->args[i]->id];
 }
 
+/* v is a pad of one axis, without gaps: that axis, else -1. */
+static int padded_axis(const DhcValue *v) {
+  const DhcNode *d = v->def;
+  if (d->op != DHC_OP_PAD) return -1;
+  int axis = -1;
+  for (int i = 0; i < v->type.rank; i++) {
+    if (dhc_attr(d, "step")->ints.at[i] != 1) return -1;
+    if (v->type.dim[i] == d->args[0]->type.dim[i]) continue;
+    if (axis >= 0) return -1;
+    axis = i;
+  }
+  return axis;
+}
+
+/* The parts of a split come back as pads of neighbouring ranges: their sum is the pad of a
+ * concat (of nothing, in the end), not a sum of tensors full of zeros. NULL if x and y are
+ * no such pair, in this order. */
+static DhcValue *join_pads(DhcAd *ad, const DhcValue *x, const DhcValue *y) {
+  DhcDims *cx = ad->m->dims;
+  int axis = padded_axis(x);
+  if (axis < 0 || padded_axis(y) != axis) return NULL;
+  const DhcAttr *low = dhc_attr(x->def, "low"), *high = dhc_attr(y->def, "high");
+  const DhcDim *end = dhc_dim_add(cx, low->dims.at[axis], x->def->args[0]->type.dim[axis]);
+  if (end != dhc_attr(y->def, "low")->dims.at[axis]) return NULL;
+  DhcValue *parts[2] = {x->def->args[0], y->def->args[0]};
+  DhcValue *whole = dhc_b_concat(&ad->b, parts, 2, axis);
+  if (!whole || dhc_type_equal(&whole->type, &x->type)) return whole;
+  DhcAttr attrs[3] = {*low, *high, *dhc_attr(x->def, "step")};
+  return dhc_build1(&ad->b, DHC_OP_PAD, &whole, 1, attrs, 3);
+}
+
+static DhcValue *sum_of(DhcAd *ad, DhcValue *x, DhcValue *y) {
+  DhcValue *joined = join_pads(ad, x, y);
+  if (!joined) joined = join_pads(ad, y, x);
+  return joined ? joined : dhc_b_binary(&ad->b, DHC_OP_ADD, x, y);
+}
+
 bool dhc_ad_add(DhcAd *ad, const DhcNode *n, int i, DhcValue *cot) {
   if (!cot) return false;
   if (!dhc_ad_wants(ad, n, i)) return true;
@@ -52,7 +89,7 @@ bool dhc_ad_add(DhcAd *ad, const DhcNode *n, int i, DhcValue *cot) {
   if (!dhc_type_equal(&to->type, &cot->type))
     DHC_BUG("%s: cotangent of operand %d has another type", dhc_op_info(n->op)->name, i);
   DhcValue **sum = &ad->cot[to->id];
-  *sum = *sum ? dhc_b_binary(&ad->b, DHC_OP_ADD, *sum, cot) : cot;
+  *sum = *sum ? sum_of(ad, *sum, cot) : cot;
   return *sum != NULL;
 }
 
@@ -88,31 +125,23 @@ static void find_useful(DhcAd *ad, const bool *target) {
 
 /* ---- forward copy -------------------------------------------------------------- */
 
-void dhc_ad_copy_binders(DhcFunc *to, const DhcFunc *from) {
-  DhcArena *a = to->module->arena;
-  for (int i = 0; i < from->symbols.n; i++) DHC_PUSH(a, &to->symbols, from->symbols.at[i]);
-  for (int i = 0; i < from->facts.nonneg.n; i++)
-    DHC_PUSH(a, &to->facts.nonneg, from->facts.nonneg.at[i]);
-  for (int i = 0; i < from->fact_messages.n; i++)
-    DHC_PUSH(a, &to->fact_messages, from->fact_messages.at[i]);
-}
-
 DhcAttr dhc_ad_own_dims(DhcModule *m, const DhcFunc *f) {
   const DhcDim **d = DHC_NEW_N(m->arena, const DhcDim *, f->symbols.n + 1);
   for (int i = 0; i < f->symbols.n; i++) d[i] = dhc_dim_symbol(m->dims, f->symbols.at[i]);
   return dhc_attr_dims(m, d, f->symbols.n);
 }
 
-void dhc_ad_drop_func(DhcModule *m, const DhcFunc *f) {
-  int k = 0;
-  for (int i = 0; i < m->funcs.n; i++)
-    if (m->funcs.at[i] != f) m->funcs.at[k++] = m->funcs.at[i];
-  m->funcs.n = k;
+static bool has_result(const DhcFunc *f, const char *name) {
+  for (int i = 0; i < f->results.n; i++)
+    if (f->result_names.at[i] && strcmp(f->result_names.at[i], name) == 0) return true;
+  return false;
 }
 
-void dhc_ad_move_last(DhcModule *m, DhcFunc *f) {
-  dhc_ad_drop_func(m, f);
-  m->funcs.at[m->funcs.n++] = f;
+void dhc_ad_result(DhcFunc *f, DhcValue *v, const char *name) {
+  const char *free_name = name;
+  for (int k = 2; has_result(f, free_name); k++)
+    free_name = dhc_arena_printf(f->module->arena, "%s.%d", name, k);
+  dhc_func_result(f, v, free_name);
 }
 
 static DhcNode *copy_node(DhcAd *ad, const DhcNode *n) {
@@ -141,7 +170,7 @@ bool dhc_ad_forward(DhcAd *ad, const char *name, DhcFuncKind kind, const bool *t
   find_useful(ad, target);
   ad->f = dhc_func_new(ad->m, name, kind, s->span);
   ad->b = (DhcBuilder){.f = ad->f};
-  dhc_ad_copy_binders(ad->f, s);
+  dhc_edit_copy_binders(ad->f, s);
   for (int i = 0; i < s->params.n; i++) {
     const DhcValue *p = s->params.at[i];
     ad->map[p->id] = dhc_func_param(ad->f, &p->type, s->param_info.at[i], p->def->span);
@@ -181,7 +210,7 @@ bool dhc_ad_seed(DhcAd *ad, int r, DhcValue *cot) {
   DhcValue *to = ad->map[ad->src->results.at[r]->id];
   if (!cot) return false;
   DhcValue **sum = &ad->cot[to->id];
-  *sum = *sum ? dhc_b_binary(&ad->b, DHC_OP_ADD, *sum, cot) : cot;
+  *sum = *sum ? sum_of(ad, *sum, cot) : cot;
   return *sum != NULL;
 }
 
@@ -276,7 +305,7 @@ static DhcGradPair *make_pair(DhcPassCtx *px, DhcFunc *f) {
     ok = out[n_out++] != NULL;
   }
   DhcGradPair *pair = ok ? dhc_ad_split(&ad, out, n_out, in, n_in) : NULL;
-  dhc_ad_drop_func(px->module, ad.f);
+  dhc_edit_drop(px->module, ad.f);
   return pair;
 }
 

@@ -14,7 +14,7 @@ static void collect(Fu *fu) {
   fu->n_use = DHC_NEW_N(fu->scratch, int, n_values);
   fu->is_result = DHC_NEW_N(fu->scratch, bool, n_values);
   fu->place_of = DHC_NEW_N(fu->scratch, int, f->next_node_id + 1);
-  for (int v = 0; v < n_values; v++) fu->value[v].group = fu->value[v].level = -1;
+  for (int v = 0; v < n_values; v++) fu->value[v].group = fu->value[v].level = fu->value[v].copy = -1;
   for (DhcNode *n = f->first; n; n = n->next) {
     fu->place_of[n->id] = fu->nodes.n;
     DHC_PUSH(fu->scratch, &fu->nodes, n);
@@ -54,7 +54,21 @@ static int *group_order(Fu *fu) {
       for (int h = 0; h < n && ready; h++) ready = !needs[g][h] || done[h] || h == g;
       if (ready && (best < 0 || fu->groups.at[g]->place < fu->groups.at[best]->place)) best = g;
     }
-    if (best < 0) DHC_BUG("fuse @%s: kernels wait for each other", fu->f->name);
+    if (best < 0) {
+      DhcText text = {.arena = fu->scratch};
+      for (int g = 0; g < n; g++) {
+        if (done[g]) continue;
+        dhc_text_printf(&text, "\n%d:", g);
+        for (int i = 0; i < fu->groups.at[g]->members.n; i++)
+          dhc_text_printf(&text, " %%%d", fu->groups.at[g]->members.at[i]->id);
+        dhc_text_puts(&text, " needs");
+        for (int h = 0; h < n; h++)
+          if (needs[g][h] && !done[h]) dhc_text_printf(&text, " %d", h);
+      }
+      dhc_text_puts(&text, "\n");
+      dhc_func_print(fu->f, &text);
+      DHC_BUG("fuse @%s: kernels wait for each other%s", fu->f->name, dhc_text_str(&text));
+    }
     done[best] = true;
     order[at] = best;
   }
@@ -111,7 +125,7 @@ static const DhcType *stored_type(const Fu *fu, const DhcValue *v) {
 static DhcValue *starts_as(Rebuild *r, const FuGroup *g, DhcValue *v) {
   const FuValue *x = dhc_fu_of(r->fu, v);
   if (x->piece_of) return r->to[x->piece_of->results[0]->id];
-  if (g->copy_to) return r->to[v->id];
+  if (g->copies.n) return r->to[v->id];
   const DhcNode *n = g->anchor;
   if (!n || n->results[0] != v) return NULL;
   switch (n->op) {
@@ -139,7 +153,7 @@ static bool build_kernel(Rebuild *r, FuGroup *g, const FuSpec *w) {
   DhcValue *arg[2 * DHC_SPEC_MAX_OPERANDS];
   int64_t into[DHC_SPEC_MAX_OPERANDS], rank[DHC_SPEC_MAX_OPERANDS];
   const DhcDim *shape[DHC_SPEC_MAX_OPERANDS * DHC_MAX_RANK];
-  const DhcNode *first = g->copy_to ? g->copy_to : g->anchor ? g->anchor : g->members.at[0]->def;
+  const DhcNode *first = g->copies.n ? g->copies.at[0].concat : g->copy_view ? g->copy_view->def : g->anchor ? g->anchor : g->members.at[0]->def;
   r->b.span = first->span;
   r->b.origin = first->origin;
   for (int i = 0; i < n_in; i++) arg[i] = get(r, w->value[i]);
@@ -201,6 +215,58 @@ static bool rebuild(Fu *fu, const int *order, const FuSpec *spec) {
   return true;
 }
 
+/* ---- scans ----------------------------------------------------------------------------- */
+
+static DhcValue *move_axis(DhcBuilder *b, DhcValue *x, int from, int to) {
+  int64_t perm[DHC_MAX_RANK];
+  int n = x->type.rank, at = 0;
+  for (int d = 0; d < n; d++) {
+    if (d == to) {
+      perm[d] = from;
+      continue;
+    }
+    if (at == from) at++;
+    perm[d] = at++;
+  }
+  return dhc_b_transpose(b, x, perm);
+}
+
+/* A scan walks over its xs and ys step by step in memory: its axis becomes the first. */
+static bool scan_first_axis(DhcNode *n) {
+  int axis = (int)dhc_attr(n, "axis")->i, n_carry = (int)dhc_attr(n, "n_carry")->i, n_xs = (int)dhc_attr(n, "n_xs")->i;
+  if (axis == 0) return true;
+  DhcBuilder b = {.f = n->func, .before = n, .span = n->span, .origin = n->origin};
+  DhcValue **arg = DHC_NEW_N(n->func->module->arena, DhcValue *, n->n_args + 1);
+  for (int i = 0; i < n->n_args; i++) {
+    bool x = i >= n_carry && i < n_carry + n_xs;
+    int from = axis < 0 ? axis + n->args[i]->type.rank : axis;
+    arg[i] = x ? move_axis(&b, n->args[i], from, 0) : n->args[i];
+    if (!arg[i]) return false;
+  }
+  const DhcOpInfo *info = dhc_op_info(n->op);
+  DhcAttr attr[DHC_MAX_ATTRS];
+  for (int i = 0; i < info->n_attrs; i++)
+    attr[i] = strcmp(info->attrs[i].name, "axis") == 0 ? dhc_attr_int(0) : n->attrs[i];
+  DhcNode *scan = dhc_build(&b, n->op, arg, n->n_args, attr, info->n_attrs);
+  if (!scan) return false;
+  for (int i = 0; i < n->n_results; i++) {
+    int to = axis < 0 ? axis + n->results[i]->type.rank : axis;
+    DhcValue *v = i < n_carry ? scan->results[i] : move_axis(&b, scan->results[i], 0, to);
+    if (!v) return false;
+    dhc_replace_uses(n->results[i], v);
+  }
+  dhc_node_remove(n);
+  return true;
+}
+
+static bool normalise_scans(DhcFunc *f) {
+  for (DhcNode *n = f->first, *next; n; n = next) {
+    next = n->next;
+    if (n->op == DHC_OP_SCAN && !scan_first_axis(n)) return false;
+  }
+  return true;
+}
+
 /* ---- driver -------------------------------------------------------------------------------- */
 
 static bool supported(Fu *fu) {
@@ -227,7 +293,7 @@ static bool supported(Fu *fu) {
 static DhcValue *write_all(Fu *fu, const int *order, FuSpec *spec) {
   for (int i = fu->groups.n; i-- > 0;) {
     FuGroup *g = fu->groups.at[order[i]];
-    if (g->dead || g->fixed || (!g->copy_to && !has_stored(fu, g))) continue;
+    if (g->dead || g->fixed || (!g->copies.n && !g->copy_view && !has_stored(fu, g))) continue;
     DhcValue *force = NULL;
     if (dhc_fu_write(fu, g, &spec[order[i]], &force)) continue;
     if (!force) DHC_BUG("fuse @%s: no kernel for op %s", fu->f->name,
@@ -238,6 +304,7 @@ static DhcValue *write_all(Fu *fu, const int *order, FuSpec *spec) {
 }
 
 static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
+  if (!normalise_scans(f)) return false;
   int n_values = f->next_value_id + 1;
   bool *forced = DHC_NEW_N(px->scratch, bool, n_values);
   for (;;) {

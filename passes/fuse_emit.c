@@ -132,7 +132,7 @@ static int emit_guarded(FuKernel *k, DhcValue *v, const FuIx *ix, unsigned guard
   bool before = k->lossy;
   k->lossy = false;
   int n = emit(k, v, ix);
-  DhcValue *base = dhc_fu_base(v);
+  DhcValue *base = dhc_view_base(v);
   const FuValue *b = dhc_fu_of(k->fu, base);
   bool load = b->where == FU_MEMORY || (b->where == FU_MEMBER && k->fu->groups.at[b->group] != k->g);
   n = zero_outside(k, n, ix, guards, load && !k->lossy);
@@ -157,7 +157,7 @@ static int emit_view(FuKernel *k, DhcValue *v, const FuIx *ix) {
     if (b->where == FU_MEMBER) dhc_fu_of(k->fu, x)->stored = true;
     return dhc_fu_load_flat(k, x, &flat);
   }
-  if (cx.miss.axis >= 0 && k->n_splits < 12) {
+  if (cx.miss.axis >= 0 && k->n_splits < 12 && k->axis[cx.miss.axis].role != DHC_AXIS_SEQ) {
     k->miss = cx.miss;
     return dhc_fu_fail(k, NULL);
   }
@@ -380,6 +380,16 @@ static FuForm channel(const FuKernel *k, int64_t groups, const DhcDim *per, cons
   return dhc_fu_add(dims(k), &g, within);
 }
 
+/* Operand of a convolution: a load that its guards reach, or it goes to memory first. */
+static int emit_padded(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  bool before = k->lossy;
+  k->lossy = false;
+  int n = emit(k, v, ix);
+  if (k->lossy) return dhc_fu_fail(k, v);
+  k->lossy = before;
+  return n;
+}
+
 /* Indices [n, channel, *spatial] into x or dy, [o, c, *k] into w. */
 static int emit_conv(FuKernel *k, DhcValue *v, const FuIx *ix) {
   const DhcNode *n = v->def;
@@ -396,7 +406,7 @@ static int emit_conv(FuKernel *k, DhcValue *v, const FuIx *ix) {
     x[2 + s] = conv_index(k, n, s, &ix[2 + s].f, &t, n->args[0]->type.dim[2 + s]);
     w[2 + s] = dhc_fu_plain(t);
   }
-  int a = emit(k, n->args[0], x), b = emit(k, n->args[1], w);
+  int a = emit_padded(k, n->args[0], x), b = emit(k, n->args[1], w);
   return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, 1 + n_s));
 }
 
@@ -420,7 +430,7 @@ static int emit_conv_dx(FuKernel *k, DhcValue *v, const FuIx *ix) {
     dy[2 + s] = conv_back(k, n, s, &ix[2 + s].f, &t, n->args[0]->type.dim[2 + s]);
     w[2 + s] = dhc_fu_plain(t);
   }
-  int a = emit(k, n->args[0], dy), b = emit(k, n->args[1], w);
+  int a = emit_padded(k, n->args[0], dy), b = emit(k, n->args[1], w);
   return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, 1 + n_s));
 }
 
@@ -442,7 +452,7 @@ static int emit_conv_dw(FuKernel *k, DhcValue *v, const FuIx *ix) {
     x[2 + s] = conv_index(k, n, s, &p, &ix[2 + s].f, n->args[0]->type.dim[2 + s]);
     dy[2 + s] = dhc_fu_plain(p);
   }
-  int a = emit(k, n->args[0], x), b = emit(k, n->args[1], dy);
+  int a = emit_padded(k, n->args[0], x), b = emit(k, n->args[1], dy);
   return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, 1 + n_s));
 }
 
@@ -476,6 +486,7 @@ static int emit_window_scatter(FuKernel *k, DhcValue *v, const FuIx *ix) {
   int n_w = window->ints.n, lead = v->type.rank - n_w;
   bool apart = k->g->axis[k->g->red0].role == DHC_AXIS_PAR;
   FuIx in[DHC_MAX_RANK];
+  unsigned guards = 0;
   int tap = -1;
   for (int d = 0; d < v->type.rank; d++) {
     in[d] = ix[d];
@@ -490,12 +501,13 @@ static int emit_window_scatter(FuKernel *k, DhcValue *v, const FuIx *ix) {
       FuForm minus = dhc_fu_scale(dims(k), &w, dhc_dim_const(dims(k), -1));
       in[d] = (FuIx){.f = dhc_fu_add(dims(k), &ix[d].f, &minus), .guarded = true,
                      .div = stride->ints.at[d - lead], .extent = n->args[0]->type.dim[d]};
+      guards |= 1u << d;
     }
     int at = dhc_fu_lin_node(k, &u);
     if (!apart) at = ew2(k, DHC_OP_SUB, DHC_I64, i64_const(k, size - 1), at);
     tap = tap < 0 ? at : ew2(k, DHC_OP_ADD, DHC_I64, ew2(k, DHC_OP_MUL, DHC_I64, tap, i64_const(k, size)), at);
   }
-  int dy = emit(k, n->args[0], in), index = cast_node(k, DHC_I64, emit(k, n->args[1], in));
+  int dy = emit_guarded(k, n->args[0], in, guards), index = cast_node(k, DHC_I64, emit(k, n->args[1], in));
   if (k->failed) return -1;
   dhc_dtype t = v->type.dtype;
   int hit = ew2(k, DHC_OP_EQ, DHC_BOOL, index, tap);
@@ -510,9 +522,17 @@ static int emit_scan(FuKernel *k, DhcValue *v, const FuIx *ix) {
   FuIx h0[DHC_MAX_RANK];
   for (int d = 0; d + 1 < v->type.rank; d++) h0[d] = ix[d < axis ? d : d + 1];
   int a[3] = {emit(k, n->args[0], ix), emit(k, n->args[1], ix), emit(k, n->args[2], h0)};
+  if (k->failed) return -1;
+  dhc_dtype t = v->type.dtype;
+  if (dhc_dim_is(v->type.dim[axis], 1)) { /* one step, with the flush of small states */
+    int f[3] = {a[0], a[2], a[1]}, h = dhc_fu_node(k, DHC_SN_EW, DHC_OP_FMA, t, f, 3);
+    int size = dhc_fu_node(k, DHC_SN_EW, DHC_OP_ABS, t, &h, 1);
+    int small = ew2(k, DHC_OP_LT, DHC_BOOL, size, dhc_fu_const_node(k, t, 0x1p-100, 0));
+    return select_node(k, t, small, dhc_fu_const_node(k, t, 0, 0), h);
+  }
   k->attr[0] = dhc_attr(n, "reverse")->b;
   k->n_attrs = 1;
-  return k->failed ? -1 : dhc_fu_node(k, DHC_SN_SCAN, DHC_OP_LINEAR_SCAN, v->type.dtype, a, 3);
+  return dhc_fu_node(k, DHC_SN_SCAN, DHC_OP_LINEAR_SCAN, v->type.dtype, a, 3);
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -584,6 +604,37 @@ static int emit_once(FuKernel *k, DhcValue *v, const FuIx *ix) {
   return node;
 }
 
+/* Another kernel's member that costs less to compute again, from what is in memory
+ * anyway, than to store and load. */
+static bool cheap_again(const Fu *fu, DhcValue *v, int *work, int *loads) {
+  v = dhc_view_base(v);
+  const FuValue *x = dhc_fu_of(fu, v);
+  if (x->where == FU_MEMORY || (x->where == FU_MEMBER && x->stored)) return ++*loads <= 2;
+  const DhcNode *n = v->def;
+  if (n->op == DHC_OP_FILL) return true;
+  if (dhc_op_info(n->op)->cls != DHC_CLASS_ELEMENTWISE || x->forced || ++*work > 3) return false;
+  switch (n->op) {
+    case DHC_OP_ADD:
+    case DHC_OP_SUB:
+    case DHC_OP_MUL:
+    case DHC_OP_NEG:
+    case DHC_OP_MAX:
+    case DHC_OP_MIN:
+    case DHC_OP_SELECT:
+    case DHC_OP_STOP_GRADIENT:
+    case DHC_OP_EQ:
+    case DHC_OP_NE:
+    case DHC_OP_LT:
+    case DHC_OP_LE:
+    case DHC_OP_GT:
+    case DHC_OP_GE: break;
+    default: return false;
+  }
+  for (int i = 0; i < n->n_args; i++)
+    if (!cheap_again(fu, n->args[i], work, loads)) return false;
+  return true;
+}
+
 static int emit(FuKernel *k, DhcValue *v, const FuIx *ix) {
   if (k->failed) return -1;
   FuIx none[DHC_MAX_RANK + 1];
@@ -596,6 +647,8 @@ static int emit(FuKernel *k, DhcValue *v, const FuIx *ix) {
     case FU_MEMBER: break;
   }
   if (k->fu->groups.at[x->group] != k->g) {
+    int work = 0, loads = 0;
+    if (!x->stored && cheap_again(k->fu, v, &work, &loads)) return emit_once(k, v, ix);
     x->stored = true;
     return dhc_fu_load_node(k, v, ix);
   }
@@ -669,23 +722,32 @@ static bool write_into(FuKernel *k) {
   return true;
 }
 
-static void write_copy(FuKernel *k) {
-  const DhcNode *c = k->g->copy_to;
-  DhcValue *v = c->args[k->g->piece];
+static void write_copies(FuKernel *k) {
   FuIx ix[DHC_MAX_RANK], at[DHC_MAX_RANK];
   split_index(k, k->g->full, k->g->rank, ix);
-  int node = emit(k, v, ix);
-  if (k->failed) return;
-  if (!piece_index(k, v, c, k->g->piece, ix, at) || !dhc_fu_store(k, c->results[0], &c->results[0]->type, at, node))
-    dhc_fu_fail(k, NULL);
+  for (int c = 0; c < k->g->copies.n && !k->failed; c++) {
+    const DhcNode *to = k->g->copies.at[c].concat;
+    DhcValue *v = to->args[k->g->copies.at[c].piece], *whole = to->results[0];
+    int node = emit(k, v, ix);
+    if (k->failed) return;
+    if (!piece_index(k, v, to, k->g->copies.at[c].piece, ix, at) || !dhc_fu_store(k, whole, &whole->type, at, node))
+      dhc_fu_fail(k, NULL);
+  }
 }
 
 static void write_all(FuKernel *k) {
-  if (k->g->copy_to) {
-    write_copy(k);
+  if (k->g->copies.n) {
+    write_copies(k);
     return;
   }
   if (write_into(k)) return;
+  if (k->g->copy_view) {
+    FuIx ix[DHC_MAX_RANK];
+    split_index(k, k->g->full, k->g->rank, ix);
+    int node = emit_view(k, k->g->copy_view, ix);
+    if (!k->failed && !dhc_fu_store(k, k->g->copy_view, &k->g->copy_view->type, ix, node)) dhc_fu_fail(k, NULL);
+    return;
+  }
   for (int i = 0; i < k->g->members.n && !k->failed; i++) {
     DhcValue *v = k->g->members.at[i];
     FuValue *x = dhc_fu_of(k->fu, v);
@@ -697,11 +759,11 @@ static void write_all(FuKernel *k) {
   }
 }
 
-/* Without a fold there is nothing to reduce or contract. */
+/* Without a fold there is nothing to reduce, contract or carry. */
 static DhcKind kind_of(const FuKernel *k) {
-  if (k->kind != DHC_KIND_ROW && k->kind != DHC_KIND_DOT) return k->kind;
+  if (k->kind == DHC_KIND_MAP || k->kind == DHC_KIND_SCATTER) return k->kind;
   for (int n = 0; n < k->n_nodes; n++)
-    if (k->node[n].kind == DHC_SN_FOLD) return k->kind;
+    if (k->node[n].kind == DHC_SN_FOLD || k->node[n].kind == DHC_SN_SCAN) return k->kind;
   return DHC_KIND_MAP;
 }
 

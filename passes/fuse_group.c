@@ -43,11 +43,6 @@ bool dhc_fu_needs_memory(const DhcNode *n, int k) {
   }
 }
 
-DhcValue *dhc_fu_base(DhcValue *v) {
-  while (dhc_fu_is_view(v->def)) v = v->def->args[0];
-  return v;
-}
-
 static bool is_lazy_op(const DhcNode *n) {
   switch (n->op) {
     case DHC_OP_FILL:
@@ -65,32 +60,6 @@ static bool is_lazy_op(const DhcNode *n) {
 
 static bool is_elementwise(const DhcNode *n) {
   return dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE;
-}
-
-bool dhc_fu_is_range(Fu *fu, DhcValue *v) {
-  FuAxis axis[DHC_MAX_RANK];
-  FuIx ix[DHC_MAX_RANK], next[DHC_MAX_RANK];
-  for (int d = 0; d < v->type.rank; d++) {
-    axis[d] = (FuAxis){.extent = v->type.dim[d]};
-    bool one = dhc_dim_is(v->type.dim[d], 1);
-    ix[d] = dhc_fu_plain(one ? dhc_fu_const(dims(fu), NULL) : dhc_fu_axis(dims(fu), d));
-  }
-  FuForm want, have;
-  if (!dhc_fu_flat(dims(fu), &v->type, ix, &want)) return false;
-  bool flat_known = false;
-  for (; dhc_fu_is_view(v->def); v = v->def->args[0]) {
-    FuIndexCx cx = {.dims = dims(fu), .facts = &fu->f->facts, .axis = axis, .n_axes = DHC_MAX_RANK};
-    if (v->def->op == DHC_OP_RESHAPE && flat_known) continue;
-    if (flat_known || !dhc_fu_through(&cx, v->def, ix, next)) {
-      if (v->def->op != DHC_OP_RESHAPE || !dhc_fu_flat(dims(fu), &v->type, ix, &have)) return false;
-      flat_known = true; /* only reshapes may follow */
-      continue;
-    }
-    memcpy(ix, next, sizeof ix);
-  }
-  if (!flat_known && !dhc_fu_flat(dims(fu), &v->type, ix, &have)) return false;
-  have.c = want.c;
-  return dhc_fu_equal(&have, &want);
 }
 
 /* ---- groups ----------------------------------------------------------------------- */
@@ -167,6 +136,33 @@ static FuIndexCx index_cx(const Fu *fu, const FuGroup *g) {
   return cx;
 }
 
+/* Index of n's result found by walking an operand's reshapes and transposes backwards from
+ * a member. */
+static bool index_from_member(Fu *fu, int group, DhcValue *v, FuIx *ix) {
+  DhcValue *chain[16];
+  int n = 0;
+  while (dhc_fu_is_view(v->def) && n < 16) chain[n++] = v, v = v->def->args[0];
+  const FuValue *x = dhc_fu_of(fu, v);
+  if (x->where != FU_MEMBER || x->group != group || x->forced) return false;
+  memcpy(ix, x->ix, sizeof *ix * (size_t)v->type.rank);
+  while (n-- > 0) {
+    FuIx next[DHC_MAX_RANK];
+    FuIndexCx cx = index_cx(fu, fu->groups.at[group]);
+    if (dhc_fu_of(fu, chain[n])->forced || !dhc_fu_back(&cx, chain[n]->def, ix, next)) return false;
+    memcpy(ix, next, sizeof next);
+  }
+  return true;
+}
+
+/* ix runs over all of v, as a member's index must. */
+static bool covers(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
+  FuIx own[DHC_MAX_RANK + 1];
+  if (identity(fu, fu->groups.at[group], &v->type, own) && dhc_fu_ix_equal(own, ix, v->type.rank)) return true;
+  for (int i = 0; i < v->def->n_args; i++)
+    if (index_from_member(fu, group, v->def->args[i], own) && dhc_fu_ix_equal(own, ix, v->type.rank)) return true;
+  return false;
+}
+
 /* v at index ix reads members of the group only where they are computed. */
 static bool reaches(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
   const FuValue *x = dhc_fu_of(fu, v);
@@ -182,7 +178,7 @@ static bool reaches(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
       return dhc_fu_through(&cx, v->def, ix, in) && reaches(fu, group, v->def->args[0], in);
     }
     case FU_LAZY:
-      if (!is_elementwise(v->def)) return false;
+      if (!is_elementwise(v->def) || !covers(fu, group, v, ix)) return false;
       for (int i = 0; i < v->def->n_args; i++)
         if (!reaches(fu, group, v->def->args[i], ix)) return false;
       return true;
@@ -206,24 +202,6 @@ static void adopt(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
   add_member(fu, group, v, in);
 }
 
-/* Index of n's result found by walking an operand's reshapes and transposes backwards from
- * a member. */
-static bool index_from_member(Fu *fu, int group, DhcValue *v, FuIx *ix) {
-  DhcValue *chain[16];
-  int n = 0;
-  while (dhc_fu_is_view(v->def) && n < 16) chain[n++] = v, v = v->def->args[0];
-  const FuValue *x = dhc_fu_of(fu, v);
-  if (x->where != FU_MEMBER || x->group != group || x->forced) return false;
-  memcpy(ix, x->ix, sizeof *ix * (size_t)v->type.rank);
-  while (n-- > 0) {
-    FuIx next[DHC_MAX_RANK];
-    FuIndexCx cx = index_cx(fu, fu->groups.at[group]);
-    if (dhc_fu_of(fu, chain[n])->forced || !dhc_fu_back(&cx, chain[n]->def, ix, next)) return false;
-    memcpy(ix, next, sizeof next);
-  }
-  return true;
-}
-
 static int operands_level(const Fu *fu, const DhcNode *n) {
   int level = -1;
   for (int i = 0; i < n->n_args; i++) {
@@ -238,7 +216,7 @@ static int operands_level(const Fu *fu, const DhcNode *n) {
 static bool join_elementwise(Fu *fu, DhcNode *n, int level) {
   if (level < 0) return false;
   const FuGroup *g = fu->groups.at[level];
-  if (g->fixed || g->copy_to || (g->anchor && dhc_op_info(g->anchor->op)->cls == DHC_CLASS_MOVE)) return false;
+  if (g->fixed || g->copies.n || g->copy_view || (g->anchor && dhc_op_info(g->anchor->op)->cls == DHC_CLASS_MOVE)) return false;
   if (g->anchor && g->anchor->op == DHC_OP_WINDOW_SCATTER) return false;
   DhcValue *v = n->results[0];
   FuIx ix[DHC_MAX_RANK + 1];
@@ -443,8 +421,7 @@ static void add_linear_scan(Fu *fu, DhcNode *n) {
   g->anchor = n;
   set_domain(fu, g, v->type.rank, v->type.dim);
   int axis = axis_of(n, v->type.rank);
-  g->axis[axis].role = DHC_AXIS_SEQ;
-  g->full[axis] = dhc_fu_plain(dhc_fu_axis(dims(fu), axis)); /* counts even if it is 1 */
+  if (!dhc_dim_is(v->type.dim[axis], 1)) g->axis[axis].role = DHC_AXIS_SEQ;
   add_member(fu, group, v, g->full);
 }
 
@@ -510,8 +487,8 @@ static void add_concat(Fu *fu, DhcNode *n) {
     }
     int group;
     FuGroup *g = new_group(fu, DHC_KIND_MAP, &group);
-    g->copy_to = n;
-    g->piece = k;
+    FuCopy copy = {n, k};
+    DHC_PUSH(fu->scratch, &g->copies, copy);
     set_domain(fu, g, n->args[k]->type.rank, n->args[k]->type.dim);
     g->place = fu->place_of[n->id];
   }
@@ -611,7 +588,7 @@ static int op_work(const DhcNode *n) {
 
 /* Of computing v anew; counts shared parts each time. */
 static void cost(const Fu *fu, DhcValue *v, Cost *c) {
-  v = dhc_fu_base(v);
+  v = dhc_view_base(v);
   if (++c->steps > 64) {
     c->work = 1000;
     return;
@@ -646,7 +623,8 @@ static void demand(Fu *fu, const DhcNode *n, int k, FuValue *x) {
   }
   if (n->op == DHC_OP_CONCAT) {
     for (int g = 0; g < fu->groups.n; g++)
-      if (fu->groups.at[g]->copy_to == n && fu->groups.at[g]->piece == k) add_sink(x, g);
+      for (int c = 0; c < fu->groups.at[g]->copies.n; c++)
+        if (fu->groups.at[g]->copies.at[c].concat == n && fu->groups.at[g]->copies.at[c].piece == k) add_sink(x, g);
     return;
   }
   if (!r || (r->where == FU_MEMORY && fu->groups.at[r->group]->fixed)) {
@@ -687,15 +665,28 @@ static void backward(Fu *fu, DhcValue *v) {
       if (n->args[k] == v) demand(fu, n, k, x);
   }
   if (x->where == FU_MEMBER) {
-    if (x->dense) x->stored = true;
+    for (int u = 0; u < fu->n_use[v->id]; u++) { /* what another anchor reads is in memory */
+      const DhcNode *n = fu->use[v->id][u];
+      const FuValue *r = n->n_results ? dhc_fu_of(fu, n->results[0]) : NULL;
+      if (r && r->where == FU_MEMBER && r->group != x->group && !is_elementwise(n)) x->stored = true;
+    }
+    if (x->dense || x->memory) x->stored = true;
     return;
   }
   if (x->where == FU_VIEW) {
-    bool range = x->dense && dhc_fu_is_range(fu, v);
-    if (x->forced || (x->dense && !range)) {
+    const DhcDim *offset;
+    bool range = x->dense && dhc_view_range(dims(fu), &fu->f->facts, v, &offset);
+    if (x->forced) {
       x->dense = x->memory = false;
       make_root(fu, v);
       x->stored = true;
+    } else if (x->dense && !range) { /* kernels still look through it */
+      FuGroup *g = new_group(fu, DHC_KIND_MAP, &x->copy);
+      g->copy_view = v;
+      g->place = fu->place_of[v->def->id];
+      set_domain(fu, g, v->type.rank, v->type.dim);
+      x->dense = false;
+      add_sink(x, x->copy);
     }
     return;
   }
@@ -734,10 +725,13 @@ static void needs_of(const Fu *fu, const FuGroup *g, DhcValue *v, bool *seen, bo
 
 static void needs(const Fu *fu, const FuGroup *g, bool *by_group, bool *loads) {
   bool *seen = DHC_NEW_N(fu->scratch, bool, fu->f->next_value_id + 1);
-  if (g->copy_to) needs_of(fu, g, g->copy_to->args[g->piece], seen, by_group, loads);
+  for (int i = 0; i < g->copies.n; i++)
+    needs_of(fu, g, g->copies.at[i].concat->args[g->copies.at[i].piece], seen, by_group, loads);
+  if (g->copy_view) needs_of(fu, g, g->copy_view, seen, by_group, loads);
   if (g->fixed && g->fixed->op == DHC_OP_CONCAT) {
     for (int i = 0; i < fu->groups.n; i++)
-      if (fu->groups.at[i]->copy_to == g->fixed) by_group[i] = true;
+      for (int c = 0; c < fu->groups.at[i]->copies.n; c++)
+        if (fu->groups.at[i]->copies.at[c].concat == g->fixed) by_group[i] = true;
     for (int i = 0; i < g->fixed->n_args; i++) {
       DhcValue *v = g->fixed->args[i];
       while (v->def->op == DHC_OP_RESHAPE || v->def->op == DHC_OP_TRANSPOSE) v = v->def->args[0];
@@ -745,7 +739,11 @@ static void needs(const Fu *fu, const FuGroup *g, bool *by_group, bool *loads) {
       if (x->where == FU_MEMBER && x->piece_of == g->fixed) by_group[x->group] = true;
     }
   } else if (g->fixed) {
-    for (int i = 0; i < g->fixed->n_args; i++) needs_of(fu, g, g->fixed->args[i], seen, by_group, loads);
+    for (int i = 0; i < g->fixed->n_args; i++) {
+      const FuValue *x = dhc_fu_of(fu, g->fixed->args[i]);
+      if (x->where == FU_VIEW && x->copy >= 0) by_group[x->copy] = true;
+      else needs_of(fu, g, g->fixed->args[i], seen, by_group, loads);
+    }
   }
   for (int m = 0; m < g->members.n; m++) {
     seen[g->members.at[m]->id] = false;
@@ -779,7 +777,7 @@ static bool same_domain(const FuGroup *a, const FuGroup *b) {
 }
 
 static bool plain_map(const FuGroup *g) {
-  return g->kind == DHC_KIND_MAP && !g->anchor && !g->fixed && !g->copy_to && !g->dead;
+  return g->kind == DHC_KIND_MAP && !g->anchor && !g->fixed && !g->copies.n && !g->copy_view && !g->dead;
 }
 
 static void merge_groups(Fu *fu, int into, int from) {
@@ -830,8 +828,43 @@ static void merge_maps(Fu *fu) {
     for (int j = i + 1; j < fu->groups.n; j++) try_merge(fu, i, j);
 }
 
+/* ---- pieces of several concats ------------------------------------------------------------------ */
+
+/* Values of some size that computing v reads or passes. */
+static void touch(const Fu *fu, DhcValue *v, bool *seen) {
+  if (seen[v->id]) return;
+  const FuValue *x = dhc_fu_of(fu, v);
+  if (x->where != FU_VIEW && v->type.rank > 0 && dhc_op_info(v->def->op)->cls != DHC_CLASS_CREATE) seen[v->id] = true;
+  if (x->where == FU_MEMORY || x->where == FU_MEMBER) return;
+  for (int i = 0; i < v->def->n_args; i++) touch(fu, v->def->args[i], seen);
+}
+
+/* Pieces of different concats over one domain that have work in common (the new weights
+ * and moments of one range) are written by one kernel. */
+static bool merge_copies(Fu *fu, int i, int j) {
+  FuGroup *a = fu->groups.at[i], *b = fu->groups.at[j];
+  if (!a->copies.n || !b->copies.n || a->copies.n + b->copies.n > 8 || !same_domain(a, b)) return false;
+  for (int c = 0; c < a->copies.n; c++)
+    for (int d = 0; d < b->copies.n; d++)
+      if (a->copies.at[c].concat == b->copies.at[d].concat) return false;
+  int n = fu->f->next_value_id + 1;
+  bool *ta = DHC_NEW_N(fu->scratch, bool, n), *tb = DHC_NEW_N(fu->scratch, bool, n), share = false;
+  for (int c = 0; c < a->copies.n; c++) touch(fu, a->copies.at[c].concat->args[a->copies.at[c].piece], ta);
+  for (int c = 0; c < b->copies.n; c++) touch(fu, b->copies.at[c].concat->args[b->copies.at[c].piece], tb);
+  for (int v = 0; v < n && !share; v++) share = ta[v] && tb[v];
+  bool *seen = DHC_NEW_N(fu->scratch, bool, fu->groups.n), *seen2 = DHC_NEW_N(fu->scratch, bool, fu->groups.n);
+  if (!share || waits_through(fu, i, j, seen) || waits_through(fu, j, i, seen2)) return false;
+  for (int d = 0; d < b->copies.n; d++) DHC_PUSH(fu->scratch, &a->copies, b->copies.at[d]);
+  if (b->place > a->place) a->place = b->place;
+  b->copies.n = 0;
+  b->dead = true;
+  return true;
+}
+
 void dhc_fu_group(Fu *fu) {
   for (int i = 0; i < fu->nodes.n; i++) forward(fu, fu->nodes.at[i]);
+  for (int i = 0; i < fu->groups.n; i++)
+    for (int j = i + 1; j < fu->groups.n; j++) merge_copies(fu, i, j);
   for (int i = fu->nodes.n; i-- > 0;) {
     const DhcNode *n = fu->nodes.at[i];
     for (int r = n->n_results; r-- > 0;) backward(fu, n->results[r]);

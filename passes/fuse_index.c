@@ -1,4 +1,6 @@
 /* Index arithmetic of fusion: linear forms over kernel axes, carried through views. */
+#include <string.h>
+
 #include "passes/fuse_internal.h"
 
 /* ---- forms ------------------------------------------------------------------- */
@@ -157,6 +159,7 @@ bool dhc_fu_reshape(FuIndexCx *cx, const DhcType *from, const DhcType *to, const
   int i = 0, j = 0;
   while (i < from->rank || j < to->rank) {
     if (i < from->rank && dhc_dim_is(from->dim[i], 1)) {
+      cx->lossy = cx->lossy || ix[i].guarded;
       i++;
       continue;
     }
@@ -267,4 +270,39 @@ bool dhc_fu_back(FuIndexCx *cx, const DhcNode *n, const FuIx *ix, FuIx *out) {
   const DhcAttr *perm = dhc_attr(n, "perm");
   for (int d = 0; d < perm->ints.n; d++) out[d] = ix[perm->ints.at[d]];
   return true;
+}
+
+/* ---- ranges -------------------------------------------------------------------- */
+
+DhcValue *dhc_view_base(DhcValue *v) {
+  while (dhc_fu_is_view(v->def)) v = v->def->args[0];
+  return v;
+}
+
+bool dhc_view_range(DhcDims *dims, const DhcFacts *facts, DhcValue *v, const DhcDim **offset) {
+  FuAxis axis[DHC_MAX_RANK];
+  FuIx ix[DHC_MAX_RANK + 1], next[DHC_MAX_RANK + 1];
+  for (int d = 0; d < v->type.rank; d++) {
+    axis[d] = (FuAxis){.extent = v->type.dim[d]};
+    bool one = dhc_dim_is(v->type.dim[d], 1);
+    ix[d] = dhc_fu_plain(one ? dhc_fu_const(dims, NULL) : dhc_fu_axis(dims, d));
+  }
+  FuForm want, have;
+  if (!dhc_fu_flat(dims, &v->type, ix, &want)) return false;
+  bool flat = false; /* `have` is the index into v, whatever its shape */
+  for (; dhc_fu_is_view(v->def); v = v->def->args[0]) {
+    FuIndexCx cx = {.dims = dims, .facts = facts, .axis = axis, .n_axes = DHC_MAX_RANK};
+    if (flat && v->def->op == DHC_OP_RESHAPE) continue;
+    if (flat) return false;
+    if (dhc_fu_through(&cx, v->def, ix, next)) {
+      memcpy(ix, next, sizeof ix);
+      continue;
+    }
+    if (v->def->op != DHC_OP_RESHAPE || !dhc_fu_flat(dims, &v->type, ix, &have)) return false;
+    flat = true;
+  }
+  if (!flat && !dhc_fu_flat(dims, &v->type, ix, &have)) return false;
+  *offset = have.c;
+  have.c = want.c;
+  return dhc_fu_equal(&have, &want);
 }

@@ -13,6 +13,7 @@
 
 #include "ir/spec.h"
 #include "passes/passes.h"
+#include "passes/views.h"
 
 enum {
   FU_MAX_AXES = 28, /* before axes are merged */
@@ -103,6 +104,7 @@ typedef struct FuValue {
   FuIx *ix;   /* of a member: over the group's axes */
   bool stored;
   bool forced;
+  int copy;          /* of a view: group that copies it for nodes that stay; -1 */
   DhcNode *piece_of; /* concat this member is written into, or NULL */
   int piece;         /* which operand of it */
   /* who needs it (lazy values and views) */
@@ -112,12 +114,17 @@ typedef struct FuValue {
   bool stretched; /* needed under a broadcast */
 } FuValue;
 
+typedef struct FuCopy {
+  DhcNode *concat;
+  int piece;
+} FuCopy;
+
 typedef struct FuGroup {
   DhcKind kind;
   DhcNode *anchor; /* NULL: elementwise only */
   DhcNode *fixed;  /* a node that stays (call, scan, update) or a concat; else NULL */
-  DhcNode *copy_to; /* concat whose operand `piece` this group copies into place */
-  int piece;
+  DHC_VEC(FuCopy) copies; /* operands of concats that this group writes into place */
+  DhcValue *copy_view; /* a view that this group copies into memory of its own */
   FuAxis axis[FU_MAX_AXES];
   int n_axes;
   int red0, n_red; /* contraction or window axes */
@@ -154,10 +161,6 @@ void dhc_fu_group(Fu *fu);
 void dhc_fu_needs(const Fu *fu, const FuGroup *g, bool *by_group);
 /* True where n's operand k must be in memory, whoever computes n. */
 bool dhc_fu_needs_memory(const DhcNode *n, int k);
-/* Value at the end of v's views. */
-DhcValue *dhc_fu_base(DhcValue *v);
-/* A view that is a row-major range of its base. */
-bool dhc_fu_is_range(Fu *fu, DhcValue *v);
 static inline FuValue *dhc_fu_of(const Fu *fu, const DhcValue *v) {
   return &fu->value[v->id];
 }

@@ -131,9 +131,10 @@ bool dhc_passes_run(DhcModule *m, DhcPassCtx *px, const char *list) {
 }
 
 bool dhc_passes_clean(DhcModule *m, DhcPassCtx *px) {
-  /* Simplify first, so that cse sees one form of each value; the second simplify takes
-   * what became equal operands (select(c, x, x)); dce last, for both leave dead nodes. */
-  return dhc_passes_run(m, px, "inline,simplify,cse,simplify,dce");
+  /* Simplify first, so that cse sees one form of each value; dce before hoist, which would
+   * move dead work; then once more for what hoist built and for operands that became equal
+   * (select(c, x, x)); dce last, for all leave dead nodes. */
+  return dhc_passes_run(m, px, "inline,simplify,cse,dce,hoist,simplify,cse,dce");
 }
 
 void dhc_passes_report(const DhcPassCtx *px, FILE *to) {

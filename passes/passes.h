@@ -92,6 +92,7 @@ typedef struct DhcOptRequest {
   const char *disabled; /* or NULL */
   int64_t limit;        /* < 0: none */
   bool stats;           /* report to err */
+  bool plan;            /* print the plans of the entries instead of the module */
 } DhcOptRequest;
 int dhc_opt_run(const DhcOptRequest *rq, FILE *out, FILE *err);
 
@@ -109,8 +110,8 @@ DhcRuleInfo dhc_simplify_rule_at(int i);
 /* ---- autodiff (autodiff.c, ad_split.c, vjp_*.c) ---------------------------- */
 
 /* Reverse mode of one function. With p the parameters of f, r its results:
- *   fwd(p...)                     -> r..., saved...
- *   bwd(p[input]..., saved..., cotangents of the float results of r)
+ *   fwd(p...)                     -> s... (begins with r..., then what else bwd needs)
+ *   bwd(p[input]..., s[saved]..., cotangents of the float results of r)
  *                                 -> cotangents of the float parameters of p
  * in order; both have f's symbols and facts, in f's order. Integer parameters and
  * results have no cotangents. */
@@ -119,12 +120,13 @@ typedef struct DhcGradPair {
   int n_input;
   const int *input; /* indices of f's parameters that bwd reads */
   int n_saved;
+  const int *saved; /* indices of fwd's results that bwd reads: of r, or behind them */
 } DhcGradPair;
 
 /* The pair of f, made when first asked for, callees first. Saved are results of
  * contractions, convolutions, scans, windows, reductions, routes and calls as far as bwd
- * needs them; everything else bwd computes anew from those and the inputs. NULL after
- * diagnostics. */
+ * needs them, and f's own results, which are in memory anyway; everything else bwd computes
+ * anew from those and the inputs. NULL after diagnostics. */
 const DhcGradPair *dhc_autodiff(DhcPassCtx *px, DhcFunc *f);
 
 typedef struct DhcGradRequest {

@@ -38,14 +38,14 @@ DhcNode *dhc_ad_forward_call(DhcAd *ad, const DhcNode *n, DhcValue *const *args)
   return c;
 }
 
-/* (r, s) = f.fwd(p): p̄ += f.bwd(p[input], s, r̄) */
-static bool call_pair(DhcAd *ad, DhcNode *n, const DhcGradPair *pair, DhcValue *const *saved) {
+/* s = f.fwd(p): p̄ += f.bwd(p[input], s[saved], r̄) */
+static bool call_pair(DhcAd *ad, DhcNode *n, const DhcGradPair *pair, const DhcNode *fwd) {
   const DhcFunc *f = pair->f;
   DhcValue **args = DHC_NEW_N(ad->arena, DhcValue *,
                               pair->n_input + pair->n_saved + f->results.n + 1);
   int k = 0;
   for (int i = 0; i < pair->n_input; i++) args[k++] = n->args[pair->input[i]];
-  for (int i = 0; i < pair->n_saved; i++) args[k++] = saved[i];
+  for (int i = 0; i < pair->n_saved; i++) args[k++] = fwd->results[pair->saved[i]];
   k = push_cotangents(ad, n, f, args, k);
   DhcNode *back = build_call(ad, pair->bwd, dhc_attr(n, "dims"), args, k);
   return back && add_results(ad, n, f, back);
@@ -53,7 +53,7 @@ static bool call_pair(DhcAd *ad, DhcNode *n, const DhcGradPair *pair, DhcValue *
 
 bool vjp_call(DhcAd *ad, DhcNode *n) {
   const DhcGradPair *pair = ad->aux[n->id];
-  if (pair) return call_pair(ad, n, pair, n->results + pair->f->results.n);
+  if (pair) return call_pair(ad, n, pair, n);
   /* f.vjp(p, r, r̄) */
   const DhcFunc *f = dhc_attr(n, "callee")->func;
   DhcValue **args = DHC_NEW_N(ad->arena, DhcValue *, n->n_args + 2 * n->n_results + 1);
@@ -71,5 +71,5 @@ bool vjp_checkpoint(DhcAd *ad, DhcNode *n) {
   const DhcGradPair *pair = dhc_autodiff(ad->px, dhc_attr(n, "callee")->func);
   if (!pair) return false;
   DhcNode *again = build_call(ad, pair->fwd, dhc_attr(n, "dims"), n->args, n->n_args);
-  return again && call_pair(ad, n, pair, again->results + pair->f->results.n);
+  return again && call_pair(ad, n, pair, again);
 }

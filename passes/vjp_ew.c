@@ -57,10 +57,15 @@ bool vjp_log1p(DhcAd *ad, DhcNode *n) {
   return dhc_ad_add(ad, n, 0, bin(ad, DHC_OP_DIV, g_of(ad, n), d));
 }
 
-/* y = tanh x: x̄ = ȳ (1 - y²) */
+/* y = tanh x: x̄ = ȳ / cosh² x = ȳ 4 e / (1 + e)², e = e^(-2|x|). Needs x: 1 - y² has lost all
+ * its digits where y rounds to 1, and an optimiser that divides by the gradient's size
+ * makes full steps of such noise. */
 bool vjp_tanh(DhcAd *ad, DhcNode *n) {
-  DhcValue *y = n->results[0];
-  return dhc_ad_add(ad, n, 0, mul(ad, g_of(ad, n), one_minus(ad, mul(ad, y, y))));
+  DhcValue *x = n->args[0];
+  DhcValue *e = un(ad, DHC_OP_EXP, mul(ad, like(ad, x, -2), un(ad, DHC_OP_ABS, x)));
+  DhcValue *d = bin(ad, DHC_OP_ADD, like(ad, x, 1), e);
+  DhcValue *slope = bin(ad, DHC_OP_DIV, mul(ad, like(ad, x, 4), e), mul(ad, d, d));
+  return dhc_ad_add(ad, n, 0, mul(ad, g_of(ad, n), slope));
 }
 
 /* y = 1 / (1 + e^-x): x̄ = ȳ y (1 - y) */
@@ -145,11 +150,32 @@ bool vjp_pow(DhcAd *ad, DhcNode *n) {
   return dhc_ad_add(ad, n, 1, mul(ad, g, mul(ad, n->results[0], un(ad, DHC_OP_LOG, safe))));
 }
 
+/* y = max(a, c) with a constant c, and all of ȳ comes back from a window_max over y as
+ * window_scatter(d, i): the mask y > c may be applied to d instead, where it is m > c with m
+ * the window's maximum. So y itself is not needed. NULL if ȳ is not of that form. */
+static DhcValue *masked_window(DhcAd *ad, const DhcNode *n, DhcOp ahead, DhcValue *g) {
+  DhcNode *s = g->def;
+  if (s->op != DHC_OP_WINDOW_SCATTER || s->args[1]->def->op != DHC_OP_WINDOW_MAX) return NULL;
+  const DhcNode *w = s->args[1]->def;
+  if (w->args[0] != n->results[0] || s->args[1] != w->results[1]) return NULL;
+  DhcValue *m = w->results[0];
+  DhcValue *c = like(ad, m, dhc_attr(n->args[1]->def, "value")->f);
+  DhcValue *d = dhc_b_select(&ad->b, bin(ad, ahead, m, c), s->args[0], like(ad, m, 0));
+  DhcValue *args[2] = {d, s->args[1]};
+  return d ? dhc_build1(&ad->b, DHC_OP_WINDOW_SCATTER, args, 2, s->attrs, 3) : NULL;
+}
+
 /* y = max(a, b), min(a, b): the operand that is strictly ahead gets ȳ; at a tie (or a NaN)
- * the second does, so max(x, 0) has derivative 0 at 0. */
+ * the second does, so max(x, 0) has derivative 0 at 0. Against a constant, y > c says the
+ * same as a > c and is more likely to be at hand. */
 static bool extreme(DhcAd *ad, DhcNode *n, DhcOp ahead) {
   DhcValue *g = g_of(ad, n), *zero = like(ad, g, 0);
-  DhcValue *first = bin(ad, ahead, n->args[0], n->args[1]);
+  bool bounded = n->args[1]->def->op == DHC_OP_FILL;
+  if (bounded && dhc_ad_wants(ad, n, 0)) {
+    DhcValue *masked = masked_window(ad, n, ahead, g);
+    if (masked) return dhc_ad_add(ad, n, 0, masked);
+  }
+  DhcValue *first = bin(ad, ahead, bounded ? n->results[0] : n->args[0], n->args[1]);
   if (dhc_ad_wants(ad, n, 0) && !dhc_ad_add(ad, n, 0, dhc_b_select(&ad->b, first, g, zero)))
     return false;
   return !dhc_ad_wants(ad, n, 1) ||

@@ -1,10 +1,10 @@
 /* Derivatives of recurrences.
  *
  * scan: the forward scan also stacks the carries that enter each step. The backward scan
- * runs the other way; its body computes the step anew from that carry (f.fwd) and takes it
- * back (f.bwd), both inlined. It carries the cotangents of the carries and the sums of the
- * cotangents of the constants; dots that only feed such a sum leave the loop later, in
- * pass hoist. The flush of tiny states counts as the identity. */
+ * runs the other way; its body computes anew from that carry what the ys do not hold (f.fwd)
+ * and takes the step back (f.bwd), both inlined. It carries the cotangents of the carries and the sums of the
+ * cotangents of the constants as far as these cannot follow the loop (vjp_scan_sums.c). The
+ * flush of tiny states counts as the identity. */
 #include "passes/ad_internal.h"
 
 /* ---- linear_scan ------------------------------------------------------------- */
@@ -113,7 +113,7 @@ static DhcFunc *saving_body(DhcAd *ad, const Scan *s) {
     int rank = stacked_rank(&c->type, s->axis, ad->m->dims, dim);
     if (rank != c->type.rank) c = dhc_b_reshape(&b, c, dim, rank);
     if (!c) return NULL;
-    dhc_func_result(f, c, dhc_arena_printf(ad->arena, "carry.%d", i));
+    dhc_ad_result(f, c, dhc_arena_printf(ad->arena, "carry.%d", i));
   }
   return f;
 }
@@ -139,8 +139,10 @@ typedef struct Back {
   int n_args, n_carry, n_xs;
   DhcValue **primal;  /* by parameter of the body: its value in f */
   DhcValue **cot;     /* by result of the body: its cotangent in f, NULL for integers */
+  DhcValue **y;       /* by result of the body: the value itself, where bwd needs a y */
   int *target;        /* by parameter of the body: result index of the scan, or -1 */
   DhcNode *step[2];   /* calls of the body's fwd and bwd, inlined at the end */
+  DhcScanSum **outside; /* by parameter of the body: its sum over steps, or NULL */
 } Back;
 
 static DhcValue *back_param(Back *k, const DhcType *t, const char *name, DhcValue *arg) {
@@ -171,8 +173,9 @@ static void back_carries(Back *k, DhcValue **sums) {
   }
 }
 
-/* xs: the carries that entered, the xs, the cotangents of the ys that have one. */
-static void back_xs(Back *k, DhcValue **entered) {
+/* xs: the carries that entered, the xs, the ys that bwd needs, the cotangents of the ys that
+ * have one. */
+static void back_xs(Back *k, const DhcGradPair *pair, DhcValue **entered) {
   const Scan *s = &k->s;
   for (int i = 0; i < s->n_carry; i++) {
     const DhcDim *dim[DHC_MAX_RANK];
@@ -185,6 +188,12 @@ static void back_xs(Back *k, DhcValue **entered) {
   }
   for (int i = s->n_carry; i < s->n_carry + s->n_xs; i++) {
     k->primal[i] = back_param(k, &s->body->params.at[i]->type, label(k, "x", i), k->n->args[i]);
+    k->n_xs++;
+  }
+  for (int j = 0; j < pair->n_saved; j++) {
+    int i = pair->saved[j];
+    if (i < s->n_carry || i >= s->body->results.n) continue;
+    k->y[i] = back_param(k, &s->body->results.at[i]->type, label(k, "y", i), k->n->results[i]);
     k->n_xs++;
   }
   for (int i = s->n_carry; i < s->body->results.n; i++) {
@@ -214,7 +223,11 @@ static bool back_step(Back *k, const DhcGradPair *pair, DhcValue **grad) {
                               pair->n_input + pair->n_saved + body->results.n + 1);
   int n = 0;
   for (int i = 0; i < pair->n_input; i++) args[n++] = k->primal[pair->input[i]];
-  for (int i = 0; i < pair->n_saved; i++) args[n++] = fwd->results[body->results.n + i];
+  for (int i = 0; i < pair->n_saved; i++) {
+    int r = pair->saved[i];
+    bool have = r < body->results.n && k->y[r];
+    args[n++] = have ? k->y[r] : fwd->results[r];
+  }
   for (int i = 0; i < body->results.n; i++) {
     if (!dhc_ad_is_float(body->results.at[i])) continue;
     if (!k->cot[i]) k->cot[i] = dhc_b_fill(&k->b, &body->results.at[i]->type, 0);
@@ -235,18 +248,18 @@ static bool back_results(Back *k, DhcValue **grad, DhcValue **sums) {
   const Scan *s = &k->s;
   int x0 = s->n_carry, c0 = s->n_carry + s->n_xs;
   for (int i = 0; i < s->n_carry; i++)
-    if (k->target[i] >= 0) dhc_func_result(k->f, grad[i], label(k, "cotangent", i));
+    if (k->target[i] >= 0) dhc_ad_result(k->f, grad[i], label(k, "cotangent", i));
   for (int i = c0; i < s->body->params.n; i++) {
     if (!sums[i]) continue;
     DhcValue *sum = dhc_b_binary(&k->b, DHC_OP_ADD, sums[i], grad[i]);
     if (!sum) return false;
-    dhc_func_result(k->f, sum, label(k, "sum", i));
+    dhc_ad_result(k->f, sum, label(k, "sum", i));
   }
   int next = k->n_carry;
   for (int i = x0; i < c0; i++) {
     if (!grad[i] || !dhc_ad_wants(k->ad, k->n, i)) continue;
     k->target[i] = next++;
-    dhc_func_result(k->f, grad[i], label(k, "grad", i));
+    dhc_ad_result(k->f, grad[i], label(k, "grad", i));
   }
   return true;
 }
@@ -259,10 +272,10 @@ static DhcFunc *back_body(Back *k, const DhcGradPair *pair) {
   DhcValue **grad = DHC_NEW_N(a, DhcValue *, n);
   k->f = dhc_func_new(k->ad->m, dhc_arena_printf(a, "%s.back", body->name), DHC_FUNC_BODY,
                       body->span);
-  dhc_ad_copy_binders(k->f, body);
+  dhc_edit_copy_binders(k->f, body);
   k->b = (DhcBuilder){.f = k->f, .span = body->span};
   back_carries(k, sums);
-  back_xs(k, entered);
+  back_xs(k, pair, entered);
   back_consts(k);
   for (int i = 0; i < k->s.n_carry; i++) {
     const DhcType *t = &body->params.at[i]->type;
@@ -276,6 +289,16 @@ static DhcFunc *back_body(Back *k, const DhcGradPair *pair) {
   return k->f;
 }
 
+/* Takes sums over steps out of the loop where that pays. */
+static void plan_sums(Back *k) {
+  DhcScanShape shape = {k->n_carry, k->n_xs, k->s.axis};
+  for (int i = k->s.n_carry + k->s.n_xs; i < k->s.body->params.n; i++) {
+    if (k->target[i] < 0) continue;
+    const DhcNode *add = k->f->results.at[k->target[i]]->def;
+    k->outside[i] = dhc_ad_sum_plan(k->f, add->args[1], &shape);
+  }
+}
+
 /* (c', y) = scan f (c, x, w): c̄, x̄, w̄ by a scan of f's derivative the other way */
 bool vjp_scan(DhcAd *ad, DhcNode *n) {
   DhcArena *a = ad->arena;
@@ -287,17 +310,25 @@ bool vjp_scan(DhcAd *ad, DhcNode *n) {
   const DhcGradPair *pair = dhc_autodiff(ad->px, k.s.body);
   if (!pair) return false;
   int np = k.s.body->params.n, nr = saving->results.n;
-  k.args = DHC_NEW_N(a, DhcValue *, 2 * (np + nr) + 1);
+  k.args = DHC_NEW_N(a, DhcValue *, 2 * np + 3 * nr + 1);
   k.primal = DHC_NEW_N(a, DhcValue *, np + 1);
   k.cot = DHC_NEW_N(a, DhcValue *, nr + 1);
+  k.y = DHC_NEW_N(a, DhcValue *, nr + 1);
   k.target = DHC_NEW_N(a, int, np + 1);
   for (int i = 0; i < np; i++) k.target[i] = -1;
+  k.outside = DHC_NEW_N(a, DhcScanSum *, np + 1);
   if (!back_body(&k, pair)) return false;
+  plan_sums(&k);
   for (int i = 0; i < k.n_args; i++)
     if (!k.args[i]) return false;
   DhcNode *r = build_scan(ad, n, k.f, k.args, k.n_args, k.n_carry, k.n_xs, !k.s.reverse);
   if (!r) return false;
-  for (int i = 0; i < np; i++)
-    if (k.target[i] >= 0 && !dhc_ad_add(ad, n, i, r->results[k.target[i]])) return false;
+  for (int i = 0; i < np; i++) {
+    if (k.target[i] < 0) continue;
+    DhcValue *g = k.outside[i] ? dhc_ad_sum_build(&ad->b, k.outside[i], r, &n->args[i]->type,
+                                                  k.s.axis)
+                               : r->results[k.target[i]];
+    if (!dhc_ad_add(ad, n, i, g)) return false;
+  }
   return true;
 }

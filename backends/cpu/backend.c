@@ -57,3 +57,8 @@ static dhc_status cpu_link(void *self, const char *bytes, size_t n_bytes, const 
 const DhcBackend dhc_backend_cpu = {"cpu",           cpu_open,         cpu_close,
                                     cpu_worker_open, cpu_worker_close, cpu_generate,
                                     cpu_link};
+
+const char *dhc_compiler_host_features(DhcArena *arena, const char *cap) {
+  DhcCpuTarget t;
+  return dhc_cpu_target(arena, NULL, cap, &t).code ? "" : t.isa;
+}

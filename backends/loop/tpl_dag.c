@@ -155,51 +155,39 @@ static DhcLv exact_division(DhcTplCx *cx, DhcLv x, int64_t div, DhcLv *ok) {
   return x;
 }
 
-static void place_term(DhcTplCx *cx, int o, int t, Place *p) {
+/* The term's index in every lane is one scalar. */
+static void place_scalar(DhcTplCx *cx, int o, int t, DhcLv x, Place *p) {
   DhcLp *b = cx->b;
   const DhcTerm *e = &cx->s->operand[o].term[t];
-  DhcLv x = e->guarded ? cx->offset[o][t] : dhc_lp_i64(b, 0);
-  int64_t per_lane = 0; /* by which the index grows from lane to lane */
-  for (int i = 0; i < e->n_axes; i++) {
-    x = dhc_lp_add(b, x, dhc_lp_mulc(b, cx->index[e->axis[i]], e->coef[i]));
-    if (e->axis[i] == cx->vector_axis) per_lane = e->coef[i];
-  }
-  DhcLv index = e->index >= 0 ? dhc_lp_cast(b, dhc_tpl_eval(cx, e->index), DHC_I64) : NULL;
-  if (index && index->type.lanes == 1) {
-    x = dhc_lp_add(b, x, index);
-    index = NULL;
-  }
-  bool vector = per_lane != 0 || index;
-  if (!vector || (!index && e->div == 1)) {
-    if (vector) {
-      p->step = dhc_lp_add(b, p->step ? p->step : dhc_lp_i64(b, 0),
-                           dhc_lp_mulc(b, cx->stride[o][t], per_lane));
-      if (e->guarded && per_lane == 1)
-        p->lanes_ok = both(cx, p->lanes_ok, lanes_in_range(cx, x, cx->limit[o][t]));
+  if (e->guarded) {
+    DhcLv ok = NULL;
+    if (e->div > 1) { /* the quotient's range says nothing of a negative dividend */
+      p->one_ok = both(cx, p->one_ok, dhc_lp_ge(b, x, dhc_lp_i64(b, 0)));
+      x = exact_division(cx, x, e->div, &ok);
     }
-    if (e->guarded && !vector) {
-      DhcLv ok = NULL;
-      /* the quotient's range says nothing of a negative dividend's: test before */
-      if (e->div > 1) {
-        p->one_ok = both(cx, p->one_ok, dhc_lp_ge(b, x, dhc_lp_i64(b, 0)));
-        x = exact_division(cx, x, e->div, &ok);
-      }
-      p->one_ok = both(cx, both(cx, p->one_ok, ok), in_range(cx, x, cx->limit[o][t]));
-    }
-    if (!(e->guarded && vector && per_lane != 1)) {
-      p->at = dhc_lp_add(b, p->at, dhc_lp_mul(b, x, cx->stride[o][t]));
-      return;
-    }
-    p->at = dhc_lp_add(b, p->at, dhc_lp_mul(b, x, cx->stride[o][t]));
-    DhcLv v = dhc_lp_add(b, x, dhc_lp_mul(b, dhc_lp_iota(b, DHC_I64, cx->lanes),
-                                          dhc_lp_i64(b, per_lane)));
-    p->lanes_ok = both(cx, p->lanes_ok, in_range(cx, v, cx->limit[o][t]));
-    return;
+    p->one_ok = both(cx, both(cx, p->one_ok, ok), in_range(cx, x, cx->limit[o][t]));
   }
-  DhcLv v = dhc_lp_splat(b, x, cx->lanes);
-  if (per_lane)
-    v = dhc_lp_add(b, v, dhc_lp_mul(b, dhc_lp_iota(b, DHC_I64, cx->lanes), dhc_lp_i64(b, per_lane)));
-  if (index) v = dhc_lp_add(b, v, index);
+  p->at = dhc_lp_add(b, p->at, dhc_lp_mul(b, x, cx->stride[o][t]));
+}
+
+/* It is x + lane * per_lane, undivided: the operand still walks with a constant step. */
+static void place_steady(DhcTplCx *cx, int o, int t, DhcLv x, int64_t per_lane, Place *p) {
+  DhcLp *b = cx->b;
+  if (cx->s->operand[o].term[t].guarded && per_lane == 1) {
+    p->lanes_ok = both(cx, p->lanes_ok, lanes_in_range(cx, x, cx->limit[o][t]));
+  } else if (cx->s->operand[o].term[t].guarded) {
+    DhcLv grow = dhc_lp_mul(b, dhc_lp_iota(b, DHC_I64, cx->lanes), dhc_lp_i64(b, per_lane));
+    p->lanes_ok = both(cx, p->lanes_ok, in_range(cx, dhc_lp_add(b, x, grow), cx->limit[o][t]));
+  }
+  DhcLv step = dhc_lp_mulc(b, cx->stride[o][t], per_lane);
+  p->step = p->step ? dhc_lp_add(b, p->step, step) : step;
+  p->at = dhc_lp_add(b, p->at, dhc_lp_mul(b, x, cx->stride[o][t]));
+}
+
+/* It is v, lane by lane. */
+static void place_lanes(DhcTplCx *cx, int o, int t, DhcLv v, Place *p) {
+  DhcLp *b = cx->b;
+  const DhcTerm *e = &cx->s->operand[o].term[t];
   if (e->guarded) {
     DhcLv ok = NULL;
     if (e->div > 1) {
@@ -210,6 +198,27 @@ static void place_term(DhcTplCx *cx, int o, int t, Place *p) {
   }
   v = dhc_lp_mul(b, v, cx->stride[o][t]);
   p->lanes = p->lanes ? dhc_lp_add(b, p->lanes, v) : v;
+}
+
+static void place_term(DhcTplCx *cx, int o, int t, Place *p) {
+  DhcLp *b = cx->b;
+  const DhcTerm *e = &cx->s->operand[o].term[t];
+  DhcLv x = e->guarded ? cx->offset[o][t] : dhc_lp_i64(b, 0);
+  int64_t per_lane = 0; /* by which the index grows from lane to lane */
+  for (int i = 0; i < e->n_axes; i++) {
+    x = dhc_lp_add(b, x, dhc_lp_mulc(b, cx->index[e->axis[i]], e->coef[i]));
+    if (e->axis[i] == cx->vector_axis) per_lane = e->coef[i];
+  }
+  if (e->index >= 0) x = dhc_lp_add(b, x, dhc_lp_cast(b, dhc_tpl_eval(cx, e->index), DHC_I64));
+  bool vector = x->type.lanes > 1;
+  if (!vector && !per_lane) {
+    place_scalar(cx, o, t, x, p);
+  } else if (!vector && e->div == 1) {
+    place_steady(cx, o, t, x, per_lane, p);
+  } else {
+    DhcLv grow = dhc_lp_mul(b, dhc_lp_iota(b, DHC_I64, cx->lanes), dhc_lp_i64(b, per_lane));
+    place_lanes(cx, o, t, per_lane ? dhc_lp_add(b, x, grow) : x, p);
+  }
 }
 
 static Place place(DhcTplCx *cx, int o) {

@@ -268,10 +268,38 @@ void dhc_tpl_nest(DhcTplCx *cx, uint32_t par, uint32_t work, const bool *needed,
 
 /* ---- map and row ------------------------------------------------------------------------------ */
 
-static void store_body(DhcTplCx *cx, void *arg) {
-  (void)arg;
-  dhc_tpl_store_all(cx);
+/* Parallel axes of a small constant extent (the places of a window) are unrolled inside the
+ * vector loop, so that what does not depend on them is loaded once. */
+enum { MAX_UNROLL = 8 };
+
+static uint32_t unrolled_axes(const DhcTplCx *cx, uint32_t par) {
+  uint32_t m = 0;
+  int64_t n = 1;
+  for (int a = cx->s->n_axes - 1; a >= 0; a--) {
+    int64_t extent = cx->s->axis[a].extent;
+    if (!(par >> a & 1) || a == cx->plan_vector || !extent || n * extent > MAX_UNROLL) continue;
+    m |= 1u << a;
+    n *= extent;
+  }
+  return m;
 }
+
+static void store_unrolled(DhcTplCx *cx, uint32_t left) {
+  if (!left) {
+    dhc_tpl_store_all(cx);
+    return;
+  }
+  int a = 0;
+  while (!(left >> a & 1)) a++;
+  for (int64_t i = 0; i < cx->s->axis[a].extent; i++) {
+    DhcTplMark mark = dhc_tpl_push(cx);
+    dhc_tpl_bind(cx, a, dhc_lp_i64(cx->b, i));
+    store_unrolled(cx, left & ~(1u << a));
+    dhc_tpl_pop(cx, &mark);
+  }
+}
+
+static void store_body(DhcTplCx *cx, void *arg) { store_unrolled(cx, *(const uint32_t *)arg); }
 
 void dhc_tpl_row(const DhcTplInput *in, DhcLp *b) {
   DhcTplCx cx;
@@ -286,7 +314,8 @@ void dhc_tpl_row(const DhcTplInput *in, DhcLp *b) {
   cx.plan_vector = dhc_tpl_choose_vector(&cx, par | red);
   bool needed[DHC_SPEC_MAX_NODES] = {false};
   dhc_tpl_needed_by_outputs(in->spec, needed);
-  dhc_tpl_nest(&cx, par, red, needed, store_body, NULL);
+  uint32_t unrolled = in->spec->kind == DHC_KIND_MAP ? unrolled_axes(&cx, par) : 0;
+  dhc_tpl_nest(&cx, par & ~unrolled, red | unrolled, needed, store_body, &unrolled);
 }
 
 void dhc_tpl_map(const DhcTplInput *in, DhcLp *b) { dhc_tpl_row(in, b); }

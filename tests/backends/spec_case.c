@@ -105,7 +105,7 @@ static double uniform(void) {
   return (double)(state >> 11) * 0x1p-53;
 }
 
-static void put(dhc_dtype t, char *at, int64_t i, double *f, int64_t *n) {
+void case_put(dhc_dtype t, char *at, int64_t i, double *f, int64_t *n) {
   switch (t) {
   case DHC_F32: ((float *)(void *)at)[i] = (float)f[i]; f[i] = (double)((float *)(void *)at)[i]; break;
   case DHC_F64: ((double *)(void *)at)[i] = f[i]; break;
@@ -131,7 +131,7 @@ static void put(dhc_dtype t, char *at, int64_t i, double *f, int64_t *n) {
   }
 }
 
-static double take(dhc_dtype t, const char *at, int64_t i) {
+double case_take(dhc_dtype t, const char *at, int64_t i) {
   switch (t) {
   case DHC_F32: return (double)((const float *)(const void *)at)[i];
   case DHC_F64: return ((const double *)(const void *)at)[i];
@@ -151,7 +151,7 @@ static double take(dhc_dtype t, const char *at, int64_t i) {
   }
 }
 
-static int64_t run_prog(dhc_dimprog p, const int64_t *dim) {
+int64_t case_prog(dhc_dimprog p, const int64_t *dim) {
   int64_t st[64];
   int n = 0;
   for (int i = 0; i < p.n_code; i++) {
@@ -193,7 +193,7 @@ static void alloc_operands(SpecCase *c, void **mem, void **ref, void **again) {
     for (int64_t i = 0; i < n; i++) {
       if (dhc_dtype_is_float(t)) f[i] = out ? -77 : c->lo + (c->hi - c->lo) * uniform();
       else ((int64_t *)(void *)f)[i] = out ? 0 : (int64_t)(uniform() * (double)(c->int_hi + 1));
-      put(t, mem[o], i, f, (int64_t *)(void *)f);
+      case_put(t, mem[o], i, f, (int64_t *)(void *)f);
     }
     memcpy(again[o], mem[o], bytes);
   }
@@ -204,7 +204,7 @@ static void compare(SpecCase *c, int o, const char *got, const void *ref, double
   int64_t n = size_of(c, o);
   for (int64_t i = 0; i < n; i++) {
     double want = dhc_dtype_is_float(t) ? ((const double *)ref)[i] : (double)((const int64_t *)ref)[i];
-    double g = take(t, got, i);
+    double g = case_take(t, got, i);
     if (isnan(want) && isnan(g)) continue;
     if (isinf(want) && g == want) continue;
     double allowed = dhc_dtype_is_float(t) ? tol * (1 + fabs(want)) : 0;
@@ -249,7 +249,7 @@ static Linked link_kernel(SpecCase *c, const DhcCpuTarget *target, DhcCpuGen *g,
 }
 
 static void *scratch_for(const DhcLp *p, const int64_t *dim) {
-  size_t bytes = (size_t)(run_prog(p->scratch_bytes, dim) + 127) / 64 * 64;
+  size_t bytes = (size_t)(case_prog(p->scratch_bytes, dim) + 127) / 64 * 64;
   void *scratch = aligned_alloc(64, bytes);
   memset(scratch, 0xff, bytes); /* NaN: what is read before it is written shows */
   return scratch;
@@ -273,14 +273,14 @@ void case_check(SpecCase *c, const char *features, const int *v, double tol) {
   if (!s.code) s = dhc_cpu_gen_open(&target, &g);
   if (!s.code) s = dhc_cpu_jit_open(&target, &j);
   if (s.code) fail_msg("%s", s.message);
-  DhcSchedule schedule = {.template_name = ""}, plain = {.template_name = c->plain};
+  DhcSchedule schedule = {.template_name = ""}, plain = {.template_name = c->plain, .v = {c->plain_v0}};
   if (v) memcpy(schedule.v, v, sizeof schedule.v);
   Linked k = link_kernel(c, &target, g, j, "k", &schedule);
 
   void *mem[DHC_SPEC_MAX_OPERANDS], *ref[DHC_SPEC_MAX_OPERANDS], *again[DHC_SPEC_MAX_OPERANDS];
   alloc_operands(c, mem, ref, again);
   int64_t *dim = dims_of(c);
-  int64_t n_tasks = run_prog(k.p->n_tasks, dim);
+  int64_t n_tasks = case_prog(k.p->n_tasks, dim);
   void *scratch = scratch_for(k.p, dim);
   dhc_spec_interp(c->s, ref, dim, a);
   k.fn(mem, (const intptr_t *)dim, 0, n_tasks, scratch);
@@ -292,7 +292,7 @@ void case_check(SpecCase *c, const char *features, const int *v, double tol) {
   if (c->plain) {
     Linked slow = link_kernel(c, &target, g, j, "plain", &plain);
     scratch = scratch_for(slow.p, dim);
-    slow.fn(again, (const intptr_t *)dim, 0, run_prog(slow.p->n_tasks, dim), scratch);
+    slow.fn(again, (const intptr_t *)dim, 0, case_prog(slow.p->n_tasks, dim), scratch);
     same_bits(c, mem, again, "the template");
     free(scratch);
   }

@@ -18,6 +18,7 @@ typedef struct SpecCase {
   double lo, hi;                       /* floats are drawn from here */
   int64_t int_hi;                      /* integers from [0, int_hi] */
   const char *plain; /* another template of the kind that must give the same bits, or NULL */
+  int plain_v0;      /* and its first schedule number */
 } SpecCase;
 
 void case_init(SpecCase *c, DhcKind kind);
@@ -32,6 +33,11 @@ int case_load(SpecCase *c, int operand);
 int case_ew(SpecCase *c, DhcOp op, int a, int b, int d);
 int case_fold(SpecCase *c, DhcOp op, dhc_dtype t, uint32_t axes, int a, int b);
 int case_const(SpecCase *c, double v);
+
+/* Element i of dtype t from f[i] or n[i] (which become what was stored), and back. */
+void case_put(dhc_dtype t, char *at, int64_t i, double *f, int64_t *n);
+double case_take(dhc_dtype t, const char *at, int64_t i);
+int64_t case_prog(dhc_dimprog p, const int64_t *dim);
 
 /* Runs; fails the test where an output differs from the interpreter by more than
  * tol * (1 + |want|), or bits differ between ways to cut the tasks. v: schedule. */

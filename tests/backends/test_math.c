@@ -78,10 +78,10 @@ static void run(DhcOp op, const char *features, const float *x, float *y, int n)
   DhcArena a;
   dhc_arena_init(&a);
   DhcCpuTarget t;
-  DhcCpuGen *g;
-  DhcCpuJit *j;
+  DhcCpuGen *g = NULL;
+  DhcCpuJit *j = NULL;
   DhcCpuBytes object;
-  dhc_kernel_fn fn;
+  dhc_kernel_fn fn = NULL;
   const DhcLp *p = unary_program(&a, op);
   const char *name = "f";
   if (dhc_cpu_target(&a, NULL, features, &t).code || dhc_cpu_gen_open(&t, &g).code) fail();

@@ -99,6 +99,7 @@ void case_end_node(Gen *g, DhcNode *n) {
   if (n) {
     for (int r = 0; r < n->n_results; r++)
       dhc_func_result(g->f, n->results[r], dhc_arena_printf(&g->arena, "r%d", r));
+    dhc_module_sort(g->m);
   }
   g->c.args = g->wrong ? NULL : g->array;
   if (!(g->o.small && g->too_big)) {
@@ -181,7 +182,8 @@ DhcArray *arg(Gen *g, dhc_dtype t, Shape s) {
 DhcArray *arg_distinct(Gen *g, dhc_dtype t, Shape s) {
   DhcCaseDomain d = domain(g);
   DhcArray *a = new_arg(g, t, s);
-  /* a shuffled grid; operand k of up to two lies k/2 of a step beside the others */
+  /* a shuffled grid; the second of two operands lies beside the first by a part of a step that
+   * is no fraction, as the steps may differ */
   int64_t *rank = DHC_NEW_N(&g->arena, int64_t, a->n + 1);
   for (int64_t e = 0; e < a->n; e++) rank[e] = e;
   for (int64_t e = a->n - 1; e > 0; e--) {
@@ -189,7 +191,7 @@ DhcArray *arg_distinct(Gen *g, dhc_dtype t, Shape s) {
     rank[e] = rank[j];
     rank[j] = keep;
   }
-  double part = 0.25 + 0.5 * ((g->n_args - 1) % 2);
+  double part = g->n_args % 2 ? 0.25 : 0.70711;
   for (int64_t e = 0; e < a->n; e++) {
     double v = d.lo + (d.hi - d.lo) * ((double)rank[e] + part) / (double)a->n;
     a->f[e] = dhc_case_representable(t, v);

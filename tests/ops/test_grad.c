@@ -11,7 +11,7 @@
 #include "passes/passes.h"
 #include "tests/ops/check.h"
 
-static const DhcCaseOptions options = {.seed = 4, .float_dtype = DHC_F64, .small = true};
+static const DhcCaseOptions options = {.seed = 4, .float_dtype = DHC_F64};
 static const double eps = 1e-6, rtol = 1e-3, atol = 1e-5;
 enum { DIRECTIONS = 3, FULL = 10000 };
 
@@ -225,6 +225,28 @@ static void check_case(void *ctx, const DhcOpCase *c) {
   dhc_arena_fini(&scratch);
 }
 
+static void count(void *ctx, const DhcOpCase *c) {
+  *(int *)ctx += dhc_case_differentiable(c);
+}
+
+/* Every rule of the table is met. */
+static int test_coverage(void) {
+  int bad = 0;
+  for (int op = 0; op < DHC_N_OPS; op++) {
+    const char *rule = dhc_case_vjp((DhcOp)op);
+    int n = 0;
+    if (strcmp(rule, "vjp_none") == 0 || strcmp(rule, "vjp_zero") == 0) continue;
+    dhc_op_cases((DhcOp)op, &options, count, &n);
+    if (n >= 5) continue;
+    fprintf(stderr, "%s: only %d cases for %s\n", dhc_op_info((DhcOp)op)->name, n, rule);
+    bad++;
+  }
+  printf("coverage: %d rules lack cases\n", bad);
+  return bad > 0;
+}
+
 int main(void) {
-  return check_all("gradients", &options, check_case, false);
+  int bad = test_coverage();
+  bad += check_all("gradients", &options, check_case, false);
+  return bad ? 1 : 0;
 }

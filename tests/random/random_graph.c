@@ -139,6 +139,27 @@ static void first_input(RandomGen *r) {
   random_put(r, random_input(r, &t, dim, -2, 2));
 }
 
+/* Sum of (s v)^2 + s v over all results v, with s so that s v is about 1 at most. */
+static void add_loss(RandomGen *r) {
+  DhcFunc *f = r->g->f;
+  DhcValue *total = NULL;
+  enter_step(r, -3);
+  for (int k = 0; k < r->pool.n; k++) {
+    RandomValue *x = &r->pool.at[k];
+    int64_t axes[DHC_MAX_RANK];
+    bool is_result = false;
+    for (int i = 0; i < f->results.n; i++) is_result = is_result || f->results.at[i] == x->v;
+    if (!is_result) continue;
+    double scale = 1 / (1 + fmax(fabs(x->lo), fabs(x->hi)));
+    DhcValue *s = dhc_b_binary(&r->b, DHC_OP_MUL, x->v, dhc_b_scalar(&r->b, DHC_F32, scale));
+    DhcValue *t = dhc_b_binary(&r->b, DHC_OP_ADD, dhc_b_binary(&r->b, DHC_OP_MUL, s, s), s);
+    for (int d = 0; d < x->v->type.rank; d++) axes[d] = d;
+    t = dhc_b_reduce(&r->b, DHC_OP_REDUCE_SUM, t, axes, x->v->type.rank, false);
+    total = total ? dhc_b_binary(&r->b, DHC_OP_ADD, total, t) : t;
+  }
+  dhc_func_result(f, total, "loss");
+}
+
 static void finish(RandomGen *r) {
   DhcFunc *f = r->g->f;
   int n = 0;
@@ -151,6 +172,8 @@ static void finish(RandomGen *r) {
     dhc_func_result(f, x->v, dhc_arena_printf(r->g->arena, "r%d", n++));
   }
   if (n == 0) dhc_func_result(f, r->pool.at[0].v, "r0");
+  if (r->o->loss) add_loss(r);
+  dhc_module_sort(r->g->m);
 }
 
 bool dhc_random_graph(const DhcRandomOptions *o, DhcArena *arena, DhcRandomGraph *g) {
@@ -223,7 +246,7 @@ int dhc_random_reduce(DhcRandomOptions *o, DhcRandomFails fails, void *ctx) {
 
 /* ---- comparing -------------------------------------------------------------------------- */
 
-typedef enum Outcome { SAME, INVALID, NON_FINITE, DIFFERENT, BROKEN } Outcome;
+typedef enum Outcome { SAME, INVALID, NON_FINITE, DIFFERENT, BROKEN, UNSUPPORTED } Outcome;
 
 static bool all_finite(DhcArray *const *r, int n) {
   for (int k = 0; k < n; k++)
@@ -232,17 +255,17 @@ static bool all_finite(DhcArray *const *r, int n) {
   return true;
 }
 
-static bool equal(double a, double b, double rtol) {
+static bool equal(double a, double b, double rtol, bool zeros) {
   if (isnan(a) || isnan(b)) return isnan(a) && isnan(b);
-  if (a == b) return rtol > 0 || signbit(a) == signbit(b);
+  if (a == b) return rtol > 0 || zeros || signbit(a) == signbit(b);
   return rtol > 0 && fabs(a - b) <= rtol * (1 + fabs(a));
 }
 
-static Outcome compare(DhcArray *const *want, DhcArray *const *got, int n, double rtol, FILE *report) {
+static Outcome compare(DhcArray *const *want, DhcArray *const *got, int n, const DhcRandomHook *h, FILE *report) {
   for (int k = 0; k < n; k++) {
     if (want[k]->n != got[k]->n || want[k]->dtype != got[k]->dtype) return DIFFERENT;
     for (int64_t e = 0; e < want[k]->n; e++) {
-      if (want[k]->f ? equal(want[k]->f[e], got[k]->f[e], rtol) : want[k]->i[e] == got[k]->i[e]) continue;
+      if (want[k]->f ? equal(want[k]->f[e], got[k]->f[e], h->rtol, h->zeros) : want[k]->i[e] == got[k]->i[e]) continue;
       if (report && want[k]->f)
         fprintf(report, "result %d [%lld]: want %.17g, got %.17g\n", k, (long long)e, want[k]->f[e], got[k]->f[e]);
       return DIFFERENT;
@@ -257,12 +280,22 @@ static void print_func(DhcModule *m, DhcArena *arena, FILE *report) {
   fputs(dhc_text_str(&t), report);
 }
 
+static bool has_code(const DhcDiags *d, const char *code) {
+  for (int k = 0; code && k < d->all.n; k++)
+    if (d->all.at[k]->code && strcmp(d->all.at[k]->code, code) == 0) return true;
+  return false;
+}
+
 static Outcome try_hook(const DhcRandomOptions *o, const DhcRandomHook *hook, FILE *report) {
   DhcArena arena;
   DhcRandomGraph a, b;
   Outcome out = INVALID;
   dhc_arena_init(&arena);
   bool ok = dhc_random_graph(o, &arena, &a) && dhc_random_graph(o, &arena, &b);
+  if (ok && hook->prepare) {
+    ok = hook->prepare(hook->ctx, a.m, &a.f) && hook->prepare(hook->ctx, b.m, &b.f);
+    if (!ok) out = BROKEN;
+  }
   DhcArray **want = DHC_NEW_N(&arena, DhcArray *, ok ? a.f->results.n + 1 : 1);
   ok = ok && dhc_interp_run(&arena, &a.diags, a.f, a.args, want, NULL);
   if (!ok && report) dhc_diags_print(&a.diags, report, false);
@@ -272,10 +305,11 @@ static Outcome try_hook(const DhcRandomOptions *o, const DhcRandomHook *hook, FI
     if (report) print_func(a.m, &arena, report);
     bool applied = hook->apply(hook->ctx, b.m, &f);
     DhcArray **got = DHC_NEW_N(&arena, DhcArray *, f->results.n + 1);
-    if (!applied || f->results.n != a.f->results.n || !dhc_interp_run(&arena, &b.diags, f, b.args, got, NULL)) {
-      out = BROKEN;
+    if (!applied || f->results.n != a.f->results.n || 
+        !dhc_interp_run_kernels(&arena, &b.diags, f, hook->runner, b.args, got, NULL)) {
+      out = has_code(&b.diags, hook->unsupported) ? UNSUPPORTED : BROKEN;
     } else {
-      out = compare(want, got, f->results.n, hook->rtol, report);
+      out = compare(want, got, f->results.n, hook, report);
       if (out == SAME && !finite) out = NON_FINITE;
     }
     if (report) {
@@ -298,6 +332,7 @@ void dhc_random_check(const DhcRandomOptions *o, const DhcRandomHook *hook, DhcR
   tally->graphs++;
   tally->invalid += out == INVALID;
   tally->non_finite += out == NON_FINITE;
+  tally->unsupported += out == UNSUPPORTED;
   if (out == INVALID && report) {
     fprintf(report, "%s: seed %llu is invalid\n", hook->name, (unsigned long long)o->seed);
     try_hook(o, hook, report);

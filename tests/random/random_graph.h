@@ -18,6 +18,7 @@ typedef struct DhcRandomOptions {
   int64_t max_elements;      /* of any value; 0: 65,536 */
   bool smooth;               /* only differentiable steps, away from kinks as far as can be */
   bool no_calls;             /* no call, no scan */
+  bool loss;                 /* one more result, "loss": f32[], depends on all float results */
   uint32_t removed;          /* bit k: leave step k out (reducer) */
 } DhcRandomOptions;
 
@@ -49,13 +50,18 @@ int dhc_random_reduce(DhcRandomOptions *o, DhcRandomFails fails, void *ctx);
 /* Changes a module in place (a pass, a pipeline); may replace *f. False after diagnostics. */
 typedef struct DhcRandomHook {
   const char *name;
+  /* Done to both copies beforehand (taking the gradient), or NULL. */
+  bool (*prepare)(void *ctx, DhcModule *m, DhcFunc **f);
   bool (*apply)(void *ctx, DhcModule *m, DhcFunc **f);
   void *ctx;
+  const DhcKernelRunner *runner; /* runs the kernels of the second copy, or NULL */
   double rtol; /* 0: identical bits */
+  const char *unsupported; /* code of the diagnostic that says: not done yet, no fault; or NULL */
+  bool zeros;  /* but +0 and -0 count as equal */
 } DhcRandomHook;
 
 typedef struct DhcRandomTally {
-  int graphs, invalid, non_finite, mismatches;
+  int graphs, invalid, non_finite, mismatches, unsupported;
 } DhcRandomTally;
 
 /* Interprets the graph as made and after the hook (on a second copy) and compares all

@@ -2,13 +2,21 @@
  * the generator's own promises (same graph from the same seed, valid, finite, a reducer
  * that finds a planted bug in few steps).
  *
- *   test_random [graphs] [first seed]
+ *   test_random [graphs] [first seed] [fused | cpu]
+ *
+ * With `fused` also through fusion, compared by running the kernel specs; with `cpu` the
+ * kernels run as compiled code.
  */
+#include <math.h>
 #include <stdlib.h>
 
+#include "tests/ops/op_cases.h"
 #include "tests/random/random_graph.h"
 #ifdef DHC_TEST_PASSES
 #include "passes/passes.h"
+#endif
+#ifdef DHC_TEST_CPU
+#include "tests/ops/cpu_runner.h"
 #endif
 
 static bool nothing(void *ctx, DhcModule *m, DhcFunc **f) {
@@ -57,16 +65,98 @@ static bool run_passes(void *ctx, DhcModule *m, DhcFunc **f) {
   *f = dhc_module_func(m, name);
   return ok && *f;
 }
+
+/* The entry becomes its own gradient with respect to all float inputs. */
+static bool gradient(void *ctx, DhcModule *m, DhcFunc **f) {
+  (void)ctx;
+  DhcArena scratch;
+  DhcPassCtx px;
+  dhc_arena_init(&scratch);
+  dhc_pass_ctx_init(&px, m, &scratch);
+  DhcGradRequest rq = {.name = "gradient", .roles = 1u << DHC_ROLE_INPUT, .of = "loss"};
+  *f = dhc_grad_entry(&px, *f, &rq);
+  dhc_arena_fini(&scratch);
+  return *f && dhc_verify(m, DHC_STAGE_GRAPH, "autodiff");
+}
+
+/* Slope of the loss along a random direction by central difference, and as the gradient
+ * says. False: something did not run. */
+static bool slopes(const DhcRandomOptions *o, double *want, double *got, double *scale) {
+  DhcArena arena;
+  DhcRandomGraph g;
+  uint64_t state = o->seed;
+  dhc_arena_init(&arena);
+  bool ok = dhc_random_graph(o, &arena, &g);
+  DhcFunc *f = g.f, *grad = g.f;
+  int n = f->params.n, n_r = f->results.n;
+  double loss[2] = {0};
+  const DhcArray **moved[2] = {DHC_NEW_N(&arena, const DhcArray *, n), DHC_NEW_N(&arena, const DhcArray *, n)};
+  DhcArray **dir = DHC_NEW_N(&arena, DhcArray *, n), **r = DHC_NEW_N(&arena, DhcArray *, n_r + n);
+  for (int p = 0; p < n; p++) {
+    DhcArray *up = dhc_array_copy(&arena, g.args[p]), *down = dhc_array_copy(&arena, g.args[p]);
+    dir[p] = dhc_array_copy(&arena, g.args[p]);
+    for (int64_t e = 0; up->f && e < up->n; e++) {
+      dir[p]->f[e] = dhc_case_uniform(&state, -1, 1);
+      up->f[e] += 1e-6 * dir[p]->f[e];
+      down->f[e] -= 1e-6 * dir[p]->f[e];
+    }
+    moved[0][p] = up;
+    moved[1][p] = down;
+  }
+  for (int k = 0; ok && k < 2; k++) {
+    ok = dhc_interp_run(&arena, &g.diags, f, moved[k], r, NULL);
+    if (ok) loss[k] = r[n_r - 1]->f[0];
+  }
+  ok = ok && gradient(NULL, g.m, &grad) && dhc_interp_run(&arena, &g.diags, grad, g.args, r, NULL);
+  *want = (loss[0] - loss[1]) / 2e-6;
+  *got = *scale = 0;
+  for (int p = 0, k = n_r; ok && p < n; p++) {
+    if (!dir[p]->f) continue;
+    for (int64_t e = 0; e < dir[p]->n; e++) {
+      *got += r[k]->f[e] * dir[p]->f[e];
+      *scale += fabs(r[k]->f[e] * dir[p]->f[e]);
+    }
+    k++;
+  }
+  if (!ok) dhc_diags_print(&g.diags, stderr, false);
+  dhc_arena_fini(&arena);
+  return ok;
+}
+
+static bool wrong_slope(void *ctx, const DhcRandomOptions *o) {
+  double want, got, scale;
+  (void)ctx;
+  return !slopes(o, &want, &got, &scale) || !(fabs(want - got) <= 1e-5 * (1 + scale) + 1e-3 * fabs(want));
+}
+
+static int test_gradients(int graphs, uint64_t seed) {
+  int bad = 0;
+  for (int k = 0; k < graphs; k++) {
+    DhcRandomOptions o = {.seed = seed + (uint64_t)k, .max_elements = 1024, .smooth = true, .loss = true};
+    if (!wrong_slope(NULL, &o)) continue;
+    double want = 0, got = 0, scale = 0;
+    bad++;
+    int left = dhc_random_reduce(&o, wrong_slope, NULL);
+    slopes(&o, &want, &got, &scale);
+    fprintf(stderr, "gradient: seed %llu removed 0x%x (%d steps): want %g, got %g\n", (unsigned long long)o.seed,
+            (unsigned)o.removed, left, want, got);
+  }
+  printf("%-12s %d graphs, %d wrong\n", "gradient", graphs, bad);
+  return bad > 0;
+}
 #endif
 
 static int run(const DhcRandomHook *hook, int graphs, uint64_t seed) {
   DhcRandomTally t = {0};
   for (int k = 0; k < graphs; k++) {
-    DhcRandomOptions o = {.seed = seed + (uint64_t)k, .max_elements = 4096};
+    DhcRandomOptions o = {.seed = seed + (uint64_t)k, .max_elements = 4096, .loss = hook->prepare != NULL,
+                          .smooth = hook->runner != NULL};
     dhc_random_check(&o, hook, &t, t.mismatches + t.invalid < 3 ? stderr : NULL);
   }
-  printf("%-12s %d graphs, %d mismatches, %d invalid, %d not finite\n", hook->name, t.graphs, t.mismatches,
+  printf("%-12s %d graphs, %d mismatches, %d invalid, %d not finite", hook->name, t.graphs, t.mismatches,
          t.invalid, t.non_finite);
+  if (hook->unsupported) printf(", %d unsupported", t.unsupported);
+  putchar('\n');
   return t.mismatches > 0 || t.invalid * 20 > t.graphs || t.non_finite * 50 > t.graphs;
 }
 
@@ -103,6 +193,23 @@ static int test_reducer(void) {
   return found < 5 || worst > 5;
 }
 
+#ifdef DHC_TEST_PASSES
+static int test_fused(int graphs, uint64_t seed, const DhcKernelRunner *runner) {
+  int bad = 0;
+  static const char full[] = "inline,simplify,cse,dce,fuse";
+  DhcRandomHook fused = {.name = "full", .apply = run_passes, .ctx = (void *)(uintptr_t)full, .zeros = true};
+  fused.runner = runner;
+  fused.unsupported = "E0911";
+  /* compiled code computes in f32; steps at which that decides anything are left out */
+  if (runner) fused.rtol = 1e-3;
+  bad += run(&fused, graphs, seed);
+  fused.name = "grad+full";
+  fused.prepare = gradient;
+  bad += run(&fused, graphs, seed);
+  return bad;
+}
+#endif
+
 int main(int argc, char **argv) {
   int graphs = argc > 1 ? atoi(argv[1]) : 300, bad = 0;
   uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
@@ -110,12 +217,26 @@ int main(int argc, char **argv) {
   static const DhcRandomHook hooks[] = {{.name = "again", .apply = nothing}, {.name = "text", .apply = through_text}};
   for (size_t k = 0; k < sizeof hooks / sizeof *hooks; k++) bad += run(&hooks[k], graphs, seed);
 #ifdef DHC_TEST_PASSES
-  DhcRandomHook clean = {.name = "clean", .apply = run_passes};
+  /* simplify's rule for the sum of one term may give -0 for +0, and says so */
+  DhcRandomHook clean = {.name = "clean", .apply = run_passes, .zeros = true};
   bad += run(&clean, graphs, seed);
-  static const char *const alone[] = {"simplify", "cse", "dce", "inline"};
+  DhcRandomHook grad = {.name = "grad+clean", .prepare = gradient, .apply = run_passes, .zeros = true};
+  bad += run(&grad, graphs, seed);
+  bad += test_gradients(graphs, seed);
+  if (argc > 3 && strcmp(argv[3], "fused") == 0) bad += test_fused(graphs, seed, NULL);
+#ifdef DHC_TEST_CPU
+  CpuRunner cpu;
+  if (argc > 3 && strcmp(argv[3], "cpu") == 0 && cpu_runner_open(&cpu, NULL)) {
+    bad += test_fused(graphs, seed, &cpu.runner);
+    printf("%d kernels compiled, %d reused\n", cpu.stats.compiled, cpu.stats.reused_memory);
+    cpu_runner_close(&cpu);
+  }
+#endif
+  static const char *const alone[] = {"simplify", "cse", "dce", "inline", "hoist"};
   for (size_t k = 0; k < sizeof alone / sizeof *alone; k++) {
     if (!dhc_pass_info(alone[k])) continue;
     DhcRandomHook one = {.name = alone[k], .apply = run_passes, .ctx = (void *)(uintptr_t)alone[k]};
+    one.zeros = k == 0;
     bad += run(&one, graphs, seed);
   }
 #endif

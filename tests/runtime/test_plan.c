@@ -84,7 +84,7 @@ static const dhc_kernel adder = {
 /* in [N], a and b [N] in WORK (b above a), c shares a's memory at N*4 (beyond
  * it), grid [4, 3] in STATE, counter [1]. */
 static const char *const symbol_names[] = {"N"};
-static const int32_t below_b[] = {1};
+static const int32_t below_b[] = {1}, below_y[] = {0};
 static const dhc_buffer buffers[] = {
     {.arena = DHC_ARENA_IO, .dtype = DHC_F32, .alias = -1, .bytes = SYM_TIMES(0, 4), .name = "x"},
     {.arena = DHC_ARENA_WORK, .dtype = DHC_F32, .alias = -1, .bytes = SYM_TIMES(0, 4)},
@@ -92,8 +92,8 @@ static const dhc_buffer buffers[] = {
      .below = below_b, .n_below = 1},
     {.arena = DHC_ARENA_WORK, .dtype = DHC_F32, .alias = 1, .at = NUM(4), .bytes = NUM(4)},
     {.arena = DHC_ARENA_STATE, .dtype = DHC_F32, .alias = -1, .bytes = NUM(48), .name = "grid"},
-    {.arena = DHC_ARENA_IO, .dtype = DHC_F32, .alias = -1, .at = SYM_TIMES(0, 4),
-     .bytes = SYM_TIMES(0, 4), .name = "y"},
+    {.arena = DHC_ARENA_IO, .dtype = DHC_F32, .alias = -1, .bytes = SYM_TIMES(0, 4),
+     .below = below_y, .n_below = 1, .name = "y"},
 };
 static const dhc_ref x_to_a[] = {{.buffer = 0}, {.buffer = 1}};
 static const dhc_ref a_to_b[] = {{.buffer = 1}, {.buffer = 2}};

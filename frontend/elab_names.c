@@ -1,0 +1,281 @@
+/* What a name stands for: declarations across files, members of an instance, locals. */
+#include <math.h>
+
+#include "frontend/elab_internal.h"
+
+/* ---- scopes ------------------------------------------------------------------------- */
+
+void dhc_scope_set(DhcCx *cx, const char *name, DhcVal v) {
+  if (!strcmp(name, "_")) return;
+  for (int i = 0; i < cx->scope->vars.n; i++)
+    if (cx->scope->vars.at[i].name == name) {
+      cx->scope->vars.at[i].value = v;
+      return;
+    }
+  DhcVar var = {.name = name, .value = v};
+  DHC_PUSH(dhc_cx_arena(cx), &cx->scope->vars, var);
+}
+
+DhcVal *dhc_scope_get(DhcScope *s, const char *name) {
+  for (; s; s = s->parent)
+    for (int i = 0; i < s->vars.n; i++)
+      if (s->vars.at[i].name == name) return &s->vars.at[i].value;
+  return NULL;
+}
+
+/* ---- declarations ---------------------------------------------------------------------- */
+
+static const DhcAstDecl *find_in(const DhcAstModule *file, const char *name, unsigned kinds) {
+  for (int i = 0; i < file->decls.n; i++) {
+    const DhcAstDecl *d = file->decls.at[i];
+    if (d->name.text && (kinds & DHC_DECL_BIT(d->kind)) && !strcmp(d->name.text, name)) return d;
+  }
+  return NULL;
+}
+
+static const DhcAstProgram *program_of(DhcElab *e, const DhcAstModule *file) {
+  for (int i = 0; i < e->program.modules.n; i++)
+    if (e->program.modules.at[i] == file) return &e->program;
+  for (int p = 0; p < e->prelude.n; p++)
+    for (int i = 0; i < e->prelude.at[p].modules.n; i++)
+      if (e->prelude.at[p].modules.at[i] == file) return &e->prelude.at[p];
+  return NULL;
+}
+
+/* Own declarations first, then those of imports in their order, depth first. */
+static const DhcAstDecl *find_from(const DhcAstProgram *p, const DhcAstModule *file, const char *name,
+                                   unsigned kinds, const DhcAstModule **in, int depth) {
+  const DhcAstDecl *d = find_in(file, name, kinds);
+  if (d) {
+    if (in) *in = file;
+    return d;
+  }
+  if (!p || depth > DHC_AST_MAX_IMPORT_DEPTH) return NULL;
+  for (int i = 0; i < file->imports.n && !d; i++) {
+    int m = file->imports.at[i].module;
+    if (m >= 0 && m < p->modules.n && p->modules.at[m] != file)
+      d = find_from(p, p->modules.at[m], name, kinds, in, depth + 1);
+  }
+  return d;
+}
+
+const DhcAstDecl *dhc_find_decl(DhcElab *e, const DhcAstModule *file, const char *name, unsigned kinds,
+                                const DhcAstModule **in) {
+  const DhcAstDecl *d = find_from(program_of(e, file), file, name, kinds, in, 0);
+  for (int i = 0; i < e->prelude.n && !d; i++)
+    if (e->prelude.at[i].root) d = find_from(&e->prelude.at[i], e->prelude.at[i].root, name, kinds, in, 0);
+  return d;
+}
+
+/* ---- members ------------------------------------------------------------------------------ */
+
+DhcMember *dhc_inst_member(DhcInst *inst, const char *name) {
+  for (int i = 0; i < inst->members.n; i++)
+    if (!strcmp(inst->members.at[i]->name, name)) return inst->members.at[i];
+  return NULL;
+}
+
+DhcHyper *dhc_inst_hyper(DhcInst *inst, const char *name) {
+  for (int i = 0; i < inst->hypers.n; i++)
+    if (!strcmp(inst->hypers.at[i].name, name)) return &inst->hypers.at[i];
+  return NULL;
+}
+
+const DhcAstItem *dhc_inst_entry(const DhcInst *inst, const char *name) {
+  for (int i = 0; i < inst->entries.n; i++)
+    if (!strcmp(inst->entries.at[i]->u.entry.sig.name.text, name)) return inst->entries.at[i];
+  return NULL;
+}
+
+/* The stateless form: state starts from its initialiser in every run. */
+static DhcVal initial_state(DhcCx *cx, DhcMember *m, DhcSpan at) {
+  const DhcAstItem *item = m->item;
+  DhcType type;
+  if (!dhc_eval_type(cx, &item->u.tensor.type, &type,
+                     dhc_arena_printf(dhc_cx_arena(cx), "state '%s'", m->name)))
+    return dhc_v_error();
+  if (!item->u.tensor.init) return dhc_v_tensor(dhc_b_fill(dhc_at(cx, at), &type, 0));
+  DhcVal dims[DHC_MAX_RANK];
+  for (int i = 0; i < type.rank; i++) dims[i] = dhc_v_dim(type.dim[i]);
+  DhcVal shape = dhc_v_list(cx, DHC_V_LIST, dims, type.rank);
+  const DhcVal *saved = cx->init_shape;
+  cx->init_shape = &shape;
+  DhcVal v = dhc_eval(cx, item->u.tensor.init);
+  cx->init_shape = saved;
+  DhcValue *t = dhc_as_tensor(cx, &v, (int)type.dtype, item->u.tensor.init->span);
+  if (!t) return dhc_v_error();
+  return dhc_v_tensor(dhc_b_broadcast(dhc_at(cx, at), t, type.dim, type.rank));
+}
+
+DhcVal dhc_member_value(DhcCx *cx, DhcInst *inst, DhcMember *m, DhcSpan at) {
+  DhcVal v = dhc_v_error();
+  switch (m->kind) {
+    case DHC_M_CONST: v = m->value; break;
+    case DHC_M_SUB:
+      if (m->sub) v = (DhcVal){.kind = DHC_V_INST, .inst = m->sub};
+      break;
+    case DHC_M_TABLE:
+      v = (DhcVal){.kind = DHC_V_TABLE};
+      v.table.inst = inst;
+      v.table.member = m;
+      break;
+    case DHC_M_TENSOR:
+      if (m->tensor < 0) return v; /* its declaration was wrong */
+      if (!cx->fn || cx->init_shape) {
+        dhc_err(cx, "E0307", at, "'%s' is a tensor: its value is not known here", m->name);
+        return v;
+      }
+      v = dhc_v_tensor(dhc_fn_tensor(cx, m->tensor));
+      break;
+    case DHC_M_STATE:
+      if (!cx->fn || cx->init_shape) {
+        dhc_err(cx, "E0307", at, "'%s' is state: its value is not known here", m->name);
+        return v;
+      }
+      v = initial_state(cx, m, at);
+      break;
+  }
+  v.name = m->name;
+  v.def = m->span;
+  return v;
+}
+
+/* inst.name: members first, then hyperparameters, then entries. */
+DhcVal dhc_eval_member_of(DhcCx *cx, DhcInst *inst, const char *name, DhcSpan at, bool report) {
+  DhcMember *m = dhc_inst_member(inst, name);
+  if (m) return dhc_member_value(cx, inst, m, at);
+  DhcHyper *h = dhc_inst_hyper(inst, name);
+  if (h) return h->value;
+  const DhcAstItem *entry = dhc_inst_entry(inst, name);
+  if (entry) {
+    DhcVal v = {.kind = DHC_V_METHOD};
+    v.method.inst = inst;
+    v.method.entry = entry;
+    return v;
+  }
+  if (!report) return (DhcVal){.kind = DHC_V_VOID};
+  DHC_VEC(const char *) names = {0};
+  DhcArena *a = dhc_cx_arena(cx);
+  for (int i = 0; i < inst->members.n; i++) DHC_PUSH(a, &names, inst->members.at[i]->name);
+  for (int i = 0; i < inst->hypers.n; i++) DHC_PUSH(a, &names, inst->hypers.at[i].name);
+  for (int i = 0; i < inst->entries.n; i++) DHC_PUSH(a, &names, inst->entries.at[i]->u.entry.sig.name.text);
+  DhcDiag *d = dhc_err(cx, "E0301", at, "%s has no member '%s'", inst->decl->name.text, name);
+  const char *close = dhc_suggest(name, names.at, names.n);
+  if (close) dhc_err_hint(cx, d, "did you mean '%s'?", close);
+  return dhc_v_error();
+}
+
+/* ---- names ---------------------------------------------------------------------------------- */
+
+static DhcVal file_const(DhcCx *cx, const DhcAstDecl *d, const DhcAstModule *file) {
+  DhcElab *e = cx->e;
+  for (int i = 0; i < e->file_const_decls.n; i++)
+    if (e->file_const_decls.at[i] == d) return e->file_consts.at[i];
+  DHC_PUSH(e->arena, &e->file_const_decls, d); /* first: a const that reads itself is an error */
+  DHC_PUSH(e->arena, &e->file_consts, dhc_v_error());
+  int slot = e->file_consts.n - 1;
+  DhcScope scope = {0};
+  DhcCx inner = {.e = e, .m = cx->m, .file = file, .scope = &scope, .depth = cx->depth + 1};
+  DhcVal v = dhc_eval(&inner, d->u.const_.value);
+  if (d->u.const_.type.kind != DHC_TY_NONE)
+    dhc_coerce(&inner, &d->u.const_.type, NULL, dhc_arena_printf(e->arena, "const '%s'", d->name.text), &v,
+               d->u.const_.value->span);
+  e->file_consts.at[slot] = v;
+  return v;
+}
+
+DhcClosure *dhc_closure_with(DhcArena *a, const DhcClosure *c, const DhcBound *more, int n) {
+  DhcClosure *r = DHC_NEW(a, DhcClosure);
+  r->decl = c->decl;
+  r->file = c->file;
+  for (int i = 0; i < c->args.n; i++) {
+    bool replaced = false;
+    for (int k = 0; k < n; k++) replaced = replaced || (more[k].name && more[k].name == c->args.at[i].name);
+    if (!replaced) DHC_PUSH(a, &r->args, c->args.at[i]);
+  }
+  for (int k = 0; k < n; k++) DHC_PUSH(a, &r->args, more[k]);
+  return r;
+}
+
+static DhcVal layer_value(DhcCx *cx, const DhcAstDecl *d, const DhcAstModule *file) {
+  DhcClosure *c = DHC_NEW(dhc_cx_arena(cx), DhcClosure);
+  c->decl = d;
+  c->file = file;
+  return (DhcVal){.kind = DHC_V_LAYER, .layer = c};
+}
+
+/* Names every frame knows. */
+static bool predefined(DhcCx *cx, const char *name, DhcSpan at, DhcVal *out) {
+  dhc_dtype t;
+  if (!strcmp(name, "training") || !strcmp(name, "streaming")) {
+    if (!cx->run) {
+      dhc_err(cx, "E0307", at, "'%s' is known only inside entries and functions", name);
+      *out = dhc_v_error();
+    } else {
+      *out = dhc_v_bool(name[0] == 't' ? cx->run->training : cx->run->streaming);
+    }
+    return true;
+  }
+  if (!strcmp(name, "pi")) {
+    *out = dhc_v_float(cx, 3.14159265358979323846);
+    return true;
+  }
+  if (!strcmp(name, "inf")) {
+    *out = dhc_v_float(cx, (double)INFINITY);
+    return true;
+  }
+  if (dhc_dtype_parse(name, &t)) {
+    *out = (DhcVal){.kind = DHC_V_DTYPE, .dtype = t};
+    return true;
+  }
+  return false;
+}
+
+void dhc_report_unknown(DhcCx *cx, const char *what, const char *name, DhcSpan at) {
+  DhcArena *a = dhc_cx_arena(cx);
+  DHC_VEC(const char *) names = {0};
+  for (DhcScope *s = cx->scope; s; s = s->parent)
+    for (int i = 0; i < s->vars.n; i++) DHC_PUSH(a, &names, s->vars.at[i].name);
+  if (cx->self) {
+    for (int i = 0; i < cx->self->hypers.n; i++) DHC_PUSH(a, &names, cx->self->hypers.at[i].name);
+    for (int i = 0; i < cx->self->members.n; i++) DHC_PUSH(a, &names, cx->self->members.at[i]->name);
+    for (int i = 0; i < cx->self->entries.n; i++)
+      DHC_PUSH(a, &names, cx->self->entries.at[i]->u.entry.sig.name.text);
+  }
+  if (cx->file) {
+    const DhcAstProgram *p = program_of(cx->e, cx->file);
+    for (int k = -1; k < cx->e->prelude.n; k++) {
+      const DhcAstProgram *q = k < 0 ? p : &cx->e->prelude.at[k];
+      for (int i = 0; q && i < q->modules.n; i++)
+        for (int j = 0; j < q->modules.at[i]->decls.n; j++)
+          if (q->modules.at[i]->decls.at[j]->name.text)
+            DHC_PUSH(a, &names, q->modules.at[i]->decls.at[j]->name.text);
+    }
+  }
+  const char *builtin[256];
+  int n = dhc_builtin_names(builtin, 256);
+  for (int i = 0; i < n; i++) DHC_PUSH(a, &names, builtin[i]);
+  DhcDiag *d = dhc_err(cx, "E0301", at, "unknown %s '%s'", what, name);
+  const char *close = dhc_suggest(name, names.at, names.n);
+  if (close) dhc_err_hint(cx, d, "did you mean '%s'?", close);
+}
+
+DhcVal dhc_eval_name(DhcCx *cx, const char *name, DhcSpan at) {
+  DhcVal *local = dhc_scope_get(cx->scope, name);
+  if (local) return *local;
+  if (cx->self) {
+    DhcHyper *h = dhc_inst_hyper(cx->self, name);
+    if (h) return h->value;
+    DhcMember *m = dhc_inst_member(cx->self, name);
+    if (m) return dhc_member_value(cx, cx->self, m, at);
+  }
+  const DhcAstModule *in = NULL;
+  const DhcAstDecl *d = dhc_find_decl(
+      cx->e, cx->file, name,
+      DHC_DECL_BIT(DHC_DE_CONST) | DHC_DECL_BIT(DHC_DE_LAYER) | DHC_DECL_BIT(DHC_DE_MODEL), &in);
+  if (d) return d->kind == DHC_DE_CONST ? file_const(cx, d, in) : layer_value(cx, d, in);
+  DhcVal v;
+  if (predefined(cx, name, at, &v)) return v;
+  dhc_report_unknown(cx, "name", name, at);
+  return dhc_v_error();
+}

@@ -1,0 +1,163 @@
+/* A main file with its imports and std: opening, listing, checking. */
+#include <sys/stat.h>
+
+#include "frontend/elab_internal.h"
+
+/* std functions known without an import. */
+static const char *const prelude_names[] = {"std/nn", "std/init", "std/optim"};
+
+static bool load_prelude(DhcElab *e) {
+  for (size_t i = 0; i < sizeof prelude_names / sizeof prelude_names[0]; i++) {
+    const char *path = NULL;
+    DhcAstProgram p;
+    memset(&p, 0, sizeof p);
+    if (!dhc_parse_find_shipped(&e->parse, prelude_names[i], &path)) continue;
+    if (!dhc_parse_file(&e->parse, path, &p)) return false;
+    DHC_PUSH(e->arena, &e->prelude, p);
+  }
+  return true;
+}
+
+/* Presets and recipes of different models may share a name; everything else may not. */
+static bool same_space(const DhcAstDecl *a, const DhcAstDecl *b) {
+  if (a->name.text != b->name.text) return false;
+  switch (a->kind) {
+    case DHC_DE_PRESET:
+    case DHC_DE_RECIPE: return a->kind == b->kind && a->u.settings.target.text == b->u.settings.target.text;
+    case DHC_DE_VARIANTS: return a->kind == b->kind && a->u.variants.target.text == b->u.variants.target.text;
+    case DHC_DE_FN: return b->kind == DHC_DE_FN;
+    default: return b->kind == DHC_DE_LAYER || b->kind == DHC_DE_MODEL || b->kind == DHC_DE_CONST;
+  }
+}
+
+static bool check_twice(DhcElab *e, const DhcAstModule *m) {
+  bool ok = true;
+  for (int i = 0; i < m->decls.n; i++)
+    for (int j = 0; j < i; j++) {
+      const DhcAstDecl *a = m->decls.at[i], *b = m->decls.at[j];
+      if (!a->name.text || !same_space(a, b)) continue;
+      DhcDiag *d =
+          dhc_diag(e->diags, DHC_ERROR, "E0302", a->name.span, "'%s' is declared twice", a->name.text);
+      dhc_diag_note(e->diags, d, b->name.span, "first here");
+      ok = false;
+      break;
+    }
+  return ok;
+}
+
+static DhcElab *elab_new(DhcArena *arena, DhcStrings *strings, DhcDiags *diags, const DhcElabConfig *config) {
+  DhcElab *e = DHC_NEW(arena, DhcElab);
+  e->arena = arena;
+  e->strings = strings;
+  e->diags = diags;
+  e->config = *config;
+  e->parse = (DhcParse){.arena = arena,
+                        .strings = strings,
+                        .diags = diags,
+                        .shipped_roots = config->shipped_roots,
+                        .n_shipped_roots = config->n_shipped_roots};
+  return e;
+}
+
+static DhcElab *elab_finish(DhcElab *e) {
+  bool ok = e->program.root != NULL;
+  for (int i = 0; i < e->program.modules.n; i++) ok = check_twice(e, e->program.modules.at[i]) && ok;
+  return ok && load_prelude(e) ? e : NULL;
+}
+
+DhcElab *dhc_elab_open(DhcArena *arena, DhcStrings *strings, DhcDiags *diags, const DhcElabConfig *config,
+                       const char *file) {
+  DhcElab *e = elab_new(arena, strings, diags, config);
+  struct stat st;
+  size_t n = strlen(file);
+  bool plain = n < 5 || strcmp(file + n - 4, ".dhc");
+  const char *path = file;
+  if (plain && stat(file, &st) != 0) dhc_parse_find_shipped(&e->parse, file, &path);
+  if (!dhc_parse_file(&e->parse, path, &e->program)) return NULL;
+  return elab_finish(e);
+}
+
+DhcElab *dhc_elab_open_text(DhcArena *arena, DhcStrings *strings, DhcDiags *diags,
+                            const DhcElabConfig *config, const char *name, const char *text, size_t n_bytes) {
+  DhcElab *e = elab_new(arena, strings, diags, config);
+  if (!dhc_parse_text(&e->parse, name, text, n_bytes, &e->program)) return NULL;
+  return elab_finish(e);
+}
+
+const DhcAstProgram *dhc_elab_program(const DhcElab *e) {
+  return &e->program;
+}
+
+/* ---- lists -------------------------------------------------------------------------------- */
+
+static void list_decl(DhcElab *e, const DhcAstDecl *d, DhcListKind kind, const char *target,
+                      DhcDeclNames *out) {
+  DhcDeclName n = {.name = d->name.text, .span = d->name.span};
+  switch (kind) {
+    case DHC_LIST_MODELS:
+      if (d->kind != DHC_DE_MODEL) return;
+      break;
+    case DHC_LIST_LAYERS:
+      if (d->kind != DHC_DE_LAYER) return;
+      break;
+    case DHC_LIST_PRESETS:
+    case DHC_LIST_RECIPES:
+      if (d->kind != (kind == DHC_LIST_PRESETS ? DHC_DE_PRESET : DHC_DE_RECIPE)) return;
+      n.target = d->u.settings.target.text;
+      break;
+    case DHC_LIST_VARIANTS:
+      if (d->kind != DHC_DE_VARIANTS || (target && strcmp(target, d->u.variants.target.text))) return;
+      for (int i = 0; i < d->u.variants.list.n; i++) {
+        const DhcAstVariant *v = &d->u.variants.list.at[i];
+        DhcDeclName one = {.name = v->name.text,
+                           .target = d->u.variants.target.text,
+                           .group = d->name.text,
+                           .span = v->span};
+        DHC_PUSH(e->arena, out, one);
+      }
+      return;
+  }
+  if (!n.name || (target && n.target && strcmp(target, n.target))) return;
+  DHC_PUSH(e->arena, out, n);
+}
+
+DhcDeclNames dhc_elab_list(DhcElab *e, DhcListKind kind, const char *target) {
+  DhcDeclNames out = {0};
+  for (int i = 0; i < e->program.modules.n; i++) {
+    const DhcAstModule *m = e->program.modules.at[i];
+    if (kind == DHC_LIST_MODELS && m != e->program.root) continue;
+    for (int k = 0; k < m->decls.n; k++) list_decl(e, m->decls.at[k], kind, target, &out);
+  }
+  return out;
+}
+
+/* ---- check ----------------------------------------------------------------------------------- */
+
+static bool all_default(const DhcAstDecl *d) {
+  for (int i = 0; i < d->u.layer.params.n; i++)
+    if (!d->u.layer.params.at[i].default_value) return false;
+  return true;
+}
+
+bool dhc_elab_check(DhcElab *e) {
+  int before = e->diags->n_errors, roots = 0;
+  const DhcAstModule *m = e->program.root;
+  for (int pass = 0; pass < 2 && !roots; pass++) /* layers only where there is no model */
+    for (int i = 0; i < m->decls.n; i++) {
+      const DhcAstDecl *d = m->decls.at[i];
+      if (d->kind != (pass ? DHC_DE_LAYER : DHC_DE_MODEL) || !d->name.text || (pass && !all_default(d)))
+        continue;
+      roots++;
+      DhcModelRequest r = {.root = d->name.text};
+      DhcModel *model = dhc_elab_model(e, &r);
+      if (model) model->batch = true;
+      for (int k = 0; model && k < model->root->entries.n; k++)
+        for (int training = 0; training < 2; training++) {
+          DhcEntryRequest q = {.name = model->root->entries.at[k]->u.entry.sig.name.text,
+                               .training = training};
+          if (!dhc_model_entry(model, &q)) break;
+        }
+      if (model) dhc_model_seal(model);
+    }
+  return e->diags->n_errors == before;
+}

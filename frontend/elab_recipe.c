@@ -1,0 +1,345 @@
+/* Recipes: how a model is trained. The learning rate is an expression that the host
+ * evaluates at every step, in doubles. */
+#include <math.h>
+
+#include "frontend/elab_internal.h"
+
+/* lr(step, steps) = EXPR, with what its names mean. */
+struct DhcLr {
+  DhcModel *m;
+  const DhcAstModule *file;
+  const char *step, *steps; /* parameter names; steps may be NULL */
+  const DhcAstExpr *value;
+};
+
+typedef enum Key {
+  KEY_OPTIMIZER,
+  KEY_LR,
+  KEY_BATCH,
+  KEY_EPOCHS,
+  KEY_STEPS,
+  KEY_CLIP,
+  KEY_EMA,
+  KEY_LABEL_SMOOTHING,
+  N_KEYS
+} Key;
+static const char *const keys[N_KEYS] = {"optimizer", "lr",   "batch", "epochs",
+                                         "steps",     "clip", "ema",   "label_smoothing"};
+
+static int key_of(const char *name) {
+  for (int i = 0; i < N_KEYS; i++)
+    if (!strcmp(keys[i], name)) return i;
+  return -1;
+}
+
+bool dhc_recipe_has_key(const char *key) {
+  return key_of(key) >= 0;
+}
+
+/* ---- the learning rate ---------------------------------------------------------------------- */
+
+typedef struct LrEnv {
+  const struct DhcLr *lr;
+  const char *name[16];
+  double value[16];
+  int n, depth;
+} LrEnv;
+
+static double lr_eval(LrEnv *env, const DhcAstExpr *e);
+
+static double lr_name(LrEnv *env, const char *name) {
+  for (int i = env->n - 1; i >= 0; i--)
+    if (!strcmp(env->name[i], name)) return env->value[i];
+  const DhcModel *m = env->lr->m;
+  DhcHyper *h = dhc_inst_hyper(m->root, name);
+  if (h && h->value.kind == DHC_V_INT) return (double)h->value.i;
+  if (h && h->value.kind == DHC_V_FLOAT) return h->value.fx->value;
+  if (!strcmp(name, "batch")) return (double)m->recipe.batch;
+  if (!strcmp(name, "epochs")) return (double)m->recipe.epochs;
+  if (!strcmp(name, "pi")) return 3.14159265358979323846;
+  const DhcAstDecl *d = dhc_find_decl(m->e, env->lr->file, name, DHC_DECL_BIT(DHC_DE_CONST), NULL);
+  if (d && env->depth < 16) {
+    env->depth++;
+    double v = lr_eval(env, d->u.const_.value);
+    env->depth--;
+    return v;
+  }
+  return NAN;
+}
+
+/* A function whose body is one return. */
+static double lr_function(LrEnv *env, const DhcAstDecl *d, const DhcAstArgs *args) {
+  const DhcAstSignature *sig = &d->u.fn.sig;
+  const DhcAstStmts *body = &d->u.fn.body;
+  if (env->depth >= 16 || body->n != 1 || body->at[0]->kind != DHC_ST_RETURN ||
+      body->at[0]->u.values.n != 1 || sig->inputs.n > 16)
+    return NAN;
+  LrEnv inner = {.lr = env->lr, .depth = env->depth + 1};
+  for (int i = 0; i < sig->inputs.n; i++) {
+    const DhcAstParam *p = &sig->inputs.at[i];
+    const DhcAstExpr *value = p->default_value;
+    for (int k = 0; k < args->n; k++)
+      if (args->at[k].name.text ? args->at[k].name.text == p->name.text : k == i) value = args->at[k].value;
+    double v = value ? lr_eval(env, value) : NAN;
+    inner.name[inner.n] = p->name.text;
+    inner.value[inner.n++] = v;
+  }
+  return lr_eval(&inner, body->at[0]->u.values.at[0]);
+}
+
+static double lr_call(LrEnv *env, const DhcAstExpr *e) {
+  const DhcAstArgs *args = &e->u.call.args;
+  if (e->u.call.callee->kind != DHC_EX_NAME) return NAN;
+  const char *f = e->u.call.callee->u.name;
+  const DhcAstDecl *d = dhc_find_decl(env->lr->m->e, env->lr->file, f, DHC_DECL_BIT(DHC_DE_FN), NULL);
+  if (d) return lr_function(env, d, args);
+  double v[3] = {NAN, NAN, NAN};
+  if (args->n < 1 || args->n > 3) return NAN;
+  for (int i = 0; i < args->n; i++) v[i] = lr_eval(env, args->at[i].value);
+  if (args->n == 2) {
+    if (!strcmp(f, "min")) return v[0] < v[1] ? v[0] : v[1];
+    if (!strcmp(f, "max")) return v[0] > v[1] ? v[0] : v[1];
+    if (!strcmp(f, "pow")) return pow(v[0], v[1]);
+  }
+  if (args->n != 1) return NAN;
+  static const struct {
+    const char *name;
+    double (*fn)(double);
+  } table[] = {{"cos", cos},   {"sin", sin},  {"exp", exp},     {"log", log},
+               {"sqrt", sqrt}, {"abs", fabs}, {"floor", floor}, {"tanh", tanh}};
+  for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+    if (!strcmp(f, table[i].name)) return table[i].fn(v[0]);
+  return !strcmp(f, "float") ? v[0] : NAN;
+}
+
+static double lr_binary(LrEnv *env, const DhcAstExpr *e) {
+  double a = lr_eval(env, e->u.binary.lhs), b = lr_eval(env, e->u.binary.rhs);
+  switch (e->u.binary.op) {
+    case DHC_BI_ADD: return a + b;
+    case DHC_BI_SUB: return a - b;
+    case DHC_BI_MUL: return a * b;
+    case DHC_BI_DIV: return a / b;
+    case DHC_BI_FLOORDIV: return floor(a / b);
+    case DHC_BI_MOD: return a - b * floor(a / b);
+    case DHC_BI_POW: return pow(a, b);
+    case DHC_BI_LT: return a < b;
+    case DHC_BI_LE: return a <= b;
+    case DHC_BI_GT: return a > b;
+    case DHC_BI_GE: return a >= b;
+    case DHC_BI_EQ: return a == b;
+    case DHC_BI_NE: return a != b;
+    case DHC_BI_AND: return a != 0 && b != 0;
+    case DHC_BI_OR: return a != 0 || b != 0;
+    case DHC_BI_MATMUL: break;
+  }
+  return NAN;
+}
+
+static double lr_eval(LrEnv *env, const DhcAstExpr *e) {
+  if (env->depth > 64 || e->n_ops > 1000) return NAN;
+  switch (e->kind) {
+    case DHC_EX_INT: return (double)e->u.int_value;
+    case DHC_EX_FLOAT: return e->u.float_value;
+    case DHC_EX_BOOL: return e->u.bool_value;
+    case DHC_EX_NAME: return lr_name(env, e->u.name);
+    case DHC_EX_UNARY: {
+      double v = lr_eval(env, e->u.unary.operand);
+      return e->u.unary.op == DHC_UN_NEG ? -v : e->u.unary.op == DHC_UN_NOT ? v == 0 : v;
+    }
+    case DHC_EX_BINARY: return lr_binary(env, e);
+    case DHC_EX_COND:
+      return lr_eval(env, lr_eval(env, e->u.cond.cond) != 0 ? e->u.cond.then_ : e->u.cond.else_);
+    case DHC_EX_CALL: return lr_call(env, e);
+    default: return NAN;
+  }
+}
+
+double dhc_recipe_lr(const DhcRecipe *r, int64_t step, int64_t steps) {
+  if (!r->lr) return r->lr_constant;
+  LrEnv env = {.lr = r->lr};
+  env.name[env.n] = r->lr->step;
+  env.value[env.n++] = (double)step;
+  if (r->lr->steps) {
+    env.name[env.n] = r->lr->steps;
+    env.value[env.n++] = (double)steps;
+  }
+  return lr_eval(&env, r->lr->value);
+}
+
+/* ---- binding ----------------------------------------------------------------------------------- */
+
+typedef struct Binder {
+  DhcModel *m;
+  DhcCx *cx;
+  DhcRecipe *r;
+  bool ok;
+} Binder;
+
+static void bind_int(Binder *b, const DhcAstExpr *e, const char *what, int64_t min, int64_t *out) {
+  DhcVal v = dhc_eval(b->cx, e);
+  if (!dhc_want_int(b->cx, &v, e->span, what, out)) {
+    b->ok = false;
+  } else if (*out < min || *out > 1048576 * 1024LL) {
+    dhc_err(b->cx, "E0304", e->span, "%s must be at least %lld, got %lld", what, (long long)min,
+            (long long)*out);
+    b->ok = false;
+  }
+}
+
+static void bind_float(Binder *b, const DhcAstExpr *e, const char *what, double lo, double hi, double *out) {
+  DhcVal v = dhc_eval(b->cx, e);
+  DhcFx *fx = dhc_val_fx(b->cx, &v);
+  if (!fx) {
+    dhc_want_double(b->cx, &v, e->span, what, out);
+    b->ok = false;
+    return;
+  }
+  *out = fx->value;
+  if (*out >= lo && *out <= hi) return;
+  dhc_err(b->cx, "E0304", e->span, "%s must be in %g..%g, got %s", what, lo, hi, dhc_say_val(b->cx, &v));
+  b->ok = false;
+}
+
+static void set_arg(Binder *b, const char *name, double value) {
+  for (int i = 0; i < b->r->optimizer_args.n; i++)
+    if (!strcmp(b->r->optimizer_args.at[i].name, name)) {
+      b->r->optimizer_args.at[i].value = value;
+      return;
+    }
+  DhcRecipeArg a = {.name = name, .value = value};
+  DHC_PUSH(b->m->e->arena, &b->r->optimizer_args, a);
+}
+
+/* Every scalar of the optimiser with a default, then what the recipe says. */
+static void bind_optimizer(Binder *b, const char *name, const DhcAstArgs *args, DhcSpan at) {
+  const DhcAstModule *in = NULL;
+  const DhcAstDecl *d = dhc_find_decl(b->m->e, b->cx->file, name, DHC_DECL_BIT(DHC_DE_FN), &in);
+  b->r->optimizer = name;
+  b->r->optimizer_args.n = 0;
+  if (!d) {
+    dhc_report_unknown(b->cx, "optimizer", name, at);
+    b->ok = false;
+    return;
+  }
+  const DhcAstParams *p = &d->u.fn.sig.inputs;
+  DHC_VEC(const char *) names = {0};
+  for (int i = 0; i < p->n; i++) {
+    DHC_PUSH(b->m->e->arena, &names, p->at[i].name.text);
+    double v;
+    if (!p->at[i].default_value) continue;
+    bind_float(b, p->at[i].default_value, p->at[i].name.text, -INFINITY, INFINITY, &v);
+    set_arg(b, p->at[i].name.text, v);
+  }
+  for (int i = 0; args && i < args->n; i++) {
+    const DhcAstArg *a = &args->at[i];
+    bool known = false;
+    double v = 0;
+    for (int k = 0; a->name.text && k < p->n; k++) known = known || !strcmp(p->at[k].name.text, a->name.text);
+    if (!known) {
+      DhcDiag *g = dhc_err(b->cx, "E0306", a->span,
+                           a->name.text ? "%s has no argument '%s'" : "%s takes its arguments by name", name,
+                           a->name.text ? a->name.text : "");
+      const char *close = a->name.text ? dhc_suggest(a->name.text, names.at, names.n) : NULL;
+      if (close) dhc_err_hint(b->cx, g, "did you mean '%s'?", close);
+      b->ok = false;
+      continue;
+    }
+    bind_float(b, a->value, dhc_arena_printf(b->m->e->arena, "argument '%s' of %s", a->name.text, name),
+               -INFINITY, INFINITY, &v);
+    set_arg(b, a->name.text, v);
+  }
+}
+
+static void bind_lr(Binder *b, const DhcAstNames *params, const DhcAstExpr *value) {
+  struct DhcLr *lr = DHC_NEW(b->m->e->arena, struct DhcLr);
+  lr->m = b->m;
+  lr->file = b->cx->file;
+  lr->step = params && params->n > 0 ? params->at[0].text : "step";
+  lr->steps = params ? (params->n > 1 ? params->at[1].text : NULL) : "steps";
+  lr->value = value;
+  b->r->lr = lr;
+}
+
+static void bind_key(Binder *b, const char *key, const DhcAstNames *params, const DhcAstExpr *e) {
+  switch (key_of(key)) {
+    case KEY_OPTIMIZER:
+      if (e->kind == DHC_EX_CALL && e->u.call.callee->kind == DHC_EX_NAME) {
+        bind_optimizer(b, e->u.call.callee->u.name, &e->u.call.args, e->span);
+      } else if (e->kind == DHC_EX_NAME) {
+        bind_optimizer(b, e->u.name, NULL, e->span);
+      } else {
+        dhc_err(b->cx, "E0303", e->span, "optimizer must be a call such as adamw(weight_decay = 0.05)");
+        b->ok = false;
+      }
+      break;
+    case KEY_LR: bind_lr(b, params, e); break;
+    case KEY_BATCH: bind_int(b, e, "batch", 1, &b->r->batch); break;
+    case KEY_EPOCHS: bind_int(b, e, "epochs", 1, &b->r->epochs); break;
+    case KEY_STEPS: bind_int(b, e, "steps", 0, &b->r->steps); break;
+    case KEY_CLIP: bind_float(b, e, "clip", 0, 1e30, &b->r->clip); break;
+    case KEY_EMA: bind_float(b, e, "ema", 0, 1, &b->r->ema); break;
+    case KEY_LABEL_SMOOTHING: bind_float(b, e, "label_smoothing", 0, 1, &b->r->label_smoothing); break;
+    default: break;
+  }
+}
+
+static void try_lr(Binder *b) {
+  const int64_t at[3] = {0, 499, 999};
+  for (int i = 0; i < 3 && b->r->lr; i++) {
+    double v = dhc_recipe_lr(b->r, at[i], 1000);
+    if (isfinite(v) && v >= 0) continue;
+    DhcDiag *d = dhc_err(b->cx, "E0304", b->r->lr->value->span,
+                         "the learning rate of step %lld of 1000 is %g", (long long)at[i], v);
+    dhc_err_hint(b->cx, d,
+                 "it may use %s, %s, numbers, hyperparameters, min, max, cos, exp, sqrt and if-else",
+                 b->r->lr->step, b->r->lr->steps ? b->r->lr->steps : "numbers");
+    b->ok = false;
+    return;
+  }
+}
+
+bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
+  DhcElab *e = m->e;
+  DhcScope scope = {0};
+  DhcCx cx = {.e = e, .m = m, .self = m->root, .owner = m->root, .file = m->root->file, .scope = &scope};
+  Binder b = {.m = m, .cx = &cx, .r = &m->recipe, .ok = true};
+  DhcRecipe *r = &m->recipe;
+  *r = (DhcRecipe){.name = "default", .batch = 64, .epochs = 10, .clip = 1.0, .lr_constant = 1e-3};
+  const DhcAstDecl *d = m->recipe_decl;
+  bool has_optimizer = false;
+  if (d) {
+    r->name = d->name.text;
+    r->span = d->span;
+    for (int i = 0; i < d->u.settings.settings.n; i++) {
+      const DhcAstSetting *s = &d->u.settings.settings.at[i];
+      has_optimizer = has_optimizer || !strcmp(s->key.text, "optimizer");
+      if (s->has_params && strcmp(s->key.text, "lr")) {
+        dhc_err(&cx, "E0306", s->key.span, "'%s' takes no parameters; only lr(step, steps) does",
+                s->key.text);
+        b.ok = false;
+        continue;
+      }
+      bind_key(&b, s->key.text, s->has_params ? &s->params : NULL, s->value);
+    }
+  }
+  for (int i = 0; i < q->n_sets; i++) {
+    if (!dhc_recipe_has_key(q->sets[i].key)) continue;
+    const char *name = dhc_arena_printf(e->arena, "--set %s", q->sets[i].key);
+    int before = e->diags->n_errors;
+    DhcAstExpr *x = dhc_parse_expr(&e->parse, name, q->sets[i].value, strlen(q->sets[i].value));
+    if (!x || e->diags->n_errors > before) return false;
+    has_optimizer = has_optimizer || !strcmp(q->sets[i].key, "optimizer");
+    bind_key(&b, q->sets[i].key, NULL, x);
+  }
+  if (!has_optimizer && dhc_find_decl(e, cx.file, "adam", DHC_DECL_BIT(DHC_DE_FN), NULL))
+    bind_optimizer(&b, "adam", NULL, r->span);
+  if (!r->optimizer) r->optimizer = "adam";
+  DhcHyper *h = dhc_inst_hyper(m->root, "label_smoothing");
+  if (h && h->value.kind == DHC_V_FLOAT) r->label_smoothing = h->value.fx->value;
+  if (b.ok) try_lr(&b);
+  return b.ok;
+}
+
+const DhcRecipe *dhc_model_recipe(const DhcModel *m) {
+  return &m->recipe;
+}

@@ -1,0 +1,220 @@
+/* Shipped models through fusion: forward, gradients and training step are interpreted
+ * before and after, results and updated parameters must have equal bits; widths, batch and
+ * image size must not change a spec.
+ *
+ *   test_fuse_models MODELS_FOLDER [-p MODEL ENTRY fwd|grad|train [key=value]…]   (-p: print fused) */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "frontend/elab.h"
+#include "ir/interp.h"
+#include "ir/spec.h"
+#include "passes/passes.h"
+#include "tests/ops/op_cases.h"
+
+typedef struct Made {
+  DhcArena arena;
+  DhcStrings strings;
+  DhcSources sources;
+  DhcDiags diags;
+  DhcModule *m;
+  DhcFunc *f;
+} Made;
+
+static bool passes(Made *x, const char *list) {
+  DhcArena scratch;
+  DhcPassCtx px;
+  const char *name = x->f->name;
+  dhc_arena_init(&scratch);
+  dhc_pass_ctx_init(&px, x->m, &scratch);
+  bool ok = list ? dhc_passes_run(x->m, &px, list) : dhc_passes_clean(x->m, &px);
+  dhc_arena_fini(&scratch);
+  x->f = dhc_module_func(x->m, name);
+  return ok && x->f;
+}
+
+static bool derive(Made *x, DhcFunc *optimizer, const char *mode) {
+  DhcArena scratch;
+  DhcPassCtx px;
+  dhc_arena_init(&scratch);
+  dhc_pass_ctx_init(&px, x->m, &scratch);
+  bool ok = dhc_passes_clean(x->m, &px);
+  if (ok && strcmp(mode, "grad") == 0) {
+    DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_PARAM | 1u << DHC_ROLE_INPUT};
+    ok = (x->f = dhc_grad_entry(&px, x->f, &rq)) != NULL;
+  }
+  if (ok && strcmp(mode, "train") == 0) {
+    DhcTrainRequest rq = {.optimizer = optimizer, .ema = true};
+    DhcTrainStep step;
+    ok = dhc_train_step(&px, x->f, &rq, &step);
+    x->f = ok ? step.entry : NULL;
+  }
+  if (ok) {
+    x->m = dhc_module_extract(x->m, &x->f, 1, &x->f);
+    px.module = x->m;
+    px.props = DHC_PROP_UNFUSED;
+    const char *name = x->f->name;
+    ok = dhc_passes_clean(x->m, &px);
+    x->f = dhc_module_func(x->m, name);
+  }
+  dhc_arena_fini(&scratch);
+  return ok;
+}
+
+/* The entry of a shipped model, derived and cleaned. */
+static bool make(Made *x, const char *root, const char *model, const char *entry, const char *mode,
+                 const DhcSetting *sets, int n_sets) {
+  memset(x, 0, sizeof *x);
+  dhc_arena_init(&x->arena);
+  x->strings.arena = x->sources.arena = x->diags.arena = &x->arena;
+  x->diags.sources = &x->sources;
+  DhcElabConfig config = {.shipped_roots = &root, .n_shipped_roots = 1};
+  DhcElab *e = dhc_elab_open(&x->arena, &x->strings, &x->diags, &config, model);
+  DhcModelRequest rq = {.sets = sets, .n_sets = n_sets};
+  DhcModel *m = e ? dhc_elab_model(e, &rq) : NULL;
+  DhcEntryRequest er = {.name = entry, .training = strcmp(mode, "train") == 0};
+  DhcFunc *root_f[2] = {m ? dhc_model_entry(m, &er) : NULL}, *copy[2] = {NULL, NULL};
+  if (!root_f[0]) return false;
+  bool train = strcmp(mode, "train") == 0;
+  if (train && !(root_f[1] = dhc_model_function(m, "adamw"))) return false;
+  x->m = dhc_module_extract(dhc_model_module(m), root_f, train ? 2 : 1, copy);
+  x->f = copy[0];
+  return x->f && derive(x, copy[1], mode);
+}
+
+/* ---- running -------------------------------------------------------------------- */
+
+static DhcArray *draw(Made *x, int i, uint64_t *state, int n_symbols, const char *const *names, const int64_t *extents) {
+  const DhcType *t = &x->f->params.at[i]->type;
+  const DhcParamInfo *info = &x->f->param_info.at[i];
+  int64_t dim[DHC_MAX_RANK];
+  for (int d = 0; d < t->rank; d++)
+    if (!dhc_dim_eval(t->dim[d], n_symbols, names, extents, &dim[d])) return NULL;
+  DhcArray *a = dhc_array_new(&x->arena, t->dtype, t->rank, dim);
+  for (int64_t e = 0; e < a->n; e++) {
+    if (a->f) a->f[e] = info->role == DHC_ROLE_SCALAR ? 0.25 : dhc_case_uniform(state, -0.5, 0.5);
+    else a->i[e] = t->rank ? (int64_t)(dhc_case_bits(state) % 10) : 3;
+    if (a->f && info->role == DHC_ROLE_ARENA && strncmp(info->name, "$v", 2) == 0) a->f[e] += 1;
+  }
+  return a;
+}
+
+static bool same(const DhcArray *a, const DhcArray *b) {
+  if (!a || !b) return a == b;
+  if (a->n != b->n) return false;
+  for (int64_t i = 0; i < a->n; i++)
+    if (a->f ? !(a->f[i] == b->f[i] || (a->f[i] != a->f[i] && b->f[i] != b->f[i])) : a->i[i] != b->i[i]) return false;
+  return true;
+}
+
+static int compare(Made *x, const char *what, const int64_t *extents) {
+  int n = x->f->params.n, bad = 0, n_symbols = x->f->symbols.n;
+  uint64_t state = 42;
+  const DhcArray **args = DHC_NEW_N(&x->arena, const DhcArray *, n);
+  DhcArray **want = DHC_NEW_N(&x->arena, DhcArray *, x->f->results.n), **got = DHC_NEW_N(&x->arena, DhcArray *, x->f->results.n);
+  DhcArray **want_up = DHC_NEW_N(&x->arena, DhcArray *, n), **got_up = DHC_NEW_N(&x->arena, DhcArray *, n);
+  for (int i = 0; i < n; i++)
+    if (!(args[i] = draw(x, i, &state, n_symbols, x->f->symbols.at, extents))) return 1;
+  if (!dhc_interp_run(&x->arena, &x->diags, x->f, args, want, want_up)) return 1;
+  if (!passes(x, "fuse")) return 1;
+  if (!dhc_interp_run(&x->arena, &x->diags, x->f, args, got, got_up)) return 1;
+  for (int r = 0; r < x->f->results.n; r++) {
+    if (same(want[r], got[r])) continue;
+    printf("%s: result %s differs\n", what, x->f->result_names.at[r]);
+    bad++;
+  }
+  for (int i = 0; i < n; i++) {
+    if (same(want_up[i], got_up[i])) continue;
+    printf("%s: updated %s differs\n", what, x->f->param_info.at[i].name);
+    bad++;
+  }
+  return bad;
+}
+
+static int count_kernels(const Made *x) {
+  int n = 0;
+  for (int i = 0; i < x->m->funcs.n; i++)
+    for (const DhcNode *d = x->m->funcs.at[i]->first; d; d = d->next) n += d->op == DHC_OP_KERNEL;
+  return n;
+}
+
+static int check(const char *root, const char *model, const char *entry, const char *mode, const DhcSetting *sets,
+                 int n_sets, const int64_t *extents) {
+  Made x;
+  char what[128];
+  snprintf(what, sizeof what, "%s %s %s", model, entry, mode);
+  int bad = !make(&x, root, model, entry, mode, sets, n_sets) || compare(&x, what, extents);
+  if (x.diags.all.n) dhc_diags_print(&x.diags, stdout, false);
+  printf("%s: %s, %d kernels, %d specs\n", what, bad ? "FAILED" : "equal", bad ? 0 : count_kernels(&x), bad ? 0 : x.m->specs.n);
+  dhc_arena_fini(&x.arena);
+  return bad != 0;
+}
+
+/* ---- width-free specs --------------------------------------------------------------- */
+
+static int width_free(const char *root, const char *model, const char *entry, const char *mode, const char *key) {
+  static const char *const widths[] = {"16", "24", "64"};
+  Made x[3];
+  int bad = 0;
+  for (int w = 0; w < 3; w++) {
+    DhcSetting set = {key, widths[w]};
+    if (!make(&x[w], root, model, entry, mode, &set, 1) || !passes(&x[w], "fuse")) {
+      dhc_diags_print(&x[w].diags, stdout, false);
+      return 1;
+    }
+  }
+  for (int w = 1; w < 3; w++)
+    for (int s = 0; s < x[w].m->specs.n; s++) {
+      bool found = false;
+      for (int t = 0; t < x[0].m->specs.n; t++) found = found || dhc_spec_equal(x[w].m->specs.at[s], x[0].m->specs.at[t]);
+      if (found) continue;
+      DhcText text = {.arena = &x[w].arena};
+      dhc_spec_print(x[w].m->specs.at[s], &text);
+      printf("%s %s %s=%s has a kernel that 16 has not:\n%s", model, mode, key, widths[w], dhc_text_str(&text));
+      bad = 1;
+    }
+  for (int w = 0; w < 3; w++) dhc_arena_fini(&x[w].arena);
+  return bad;
+}
+
+static int print_fused(int argc, char **argv) {
+  Made x;
+  DhcSetting sets[16];
+  int n = 0;
+  for (int i = 6; i < argc && n < 16; i++) {
+    char *eq = strchr(argv[i], '=');
+    if (!eq) continue;
+    *eq = 0;
+    sets[n++] = (DhcSetting){argv[i], eq + 1};
+  }
+  bool ok = make(&x, argv[1], argv[3], argv[4], argv[5], sets, n);
+  DhcText text = {.arena = &x.arena};
+  if (ok) dhc_func_print(x.f, &text);
+  ok = ok && passes(&x, "fuse");
+  dhc_diags_print(&x.diags, stderr, false);
+  if (!ok) return 1;
+  dhc_text_puts(&text, "\n---- fused ----\n");
+  dhc_module_print(x.m, &text);
+  fputs(dhc_text_str(&text), stdout);
+  dhc_arena_fini(&x.arena);
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  if (argc > 5 && strcmp(argv[2], "-p") == 0) return print_fused(argc, argv);
+  if (argc < 2) return 2;
+  static const DhcSetting small[] = {{"hidden_dim", "2"}, {"state_dim", "3"}};
+  static const DhcSetting grid[] = {{"hidden_dim", "2"}, {"state_dim", "3"}, {"tokens", "grid"}};
+  static const int64_t image[] = {3, 8, 9}, line[] = {3, 5, 4};
+  int bad = 0;
+  static const char *const modes[] = {"fwd", "grad", "train"};
+  for (int k = 0; k < 3; k++) {
+    const char *entry = k ? "loss" : "forward";
+    bad += check(argv[1], "dhc_ssm", entry, modes[k], small, 2, image);
+    bad += check(argv[1], "dhc_ssm", entry, modes[k], grid, 3, image);
+    bad += check(argv[1], "mlp", entry, modes[k], NULL, 0, line);
+    bad += check(argv[1], "lstm", entry, modes[k], NULL, 0, line);
+    bad += width_free(argv[1], "dhc_ssm", entry, modes[k], "hidden_dim");
+  }
+  return bad > 0;
+}

@@ -1,0 +1,42 @@
+/* Random graphs, interpreted as made and after fusion (alone, and after the clean-up): equal
+ * bits.
+ *
+ *   test_fuse_random [graphs] [first seed] */
+#include <stdlib.h>
+
+#include "passes/passes.h"
+#include "tests/random/random_graph.h"
+
+/* ctx: passes before fusion. Graphs with an op that has no kernel stay as they are. */
+static bool fuse(void *ctx, DhcModule *m, DhcFunc **f) {
+  const char *name = (*f)->name;
+  for (int i = 0; i < m->funcs.n; i++)
+    for (const DhcNode *n = m->funcs.at[i]->first; n; n = n->next)
+      if (n->op == DHC_OP_TOP_K || n->op == DHC_OP_ROUTE || n->op == DHC_OP_RAGGED_DOT || n->op == DHC_OP_RAGGED_DOT_DW)
+        return true;
+  DhcArena scratch;
+  DhcPassCtx px;
+  dhc_arena_init(&scratch);
+  dhc_pass_ctx_init(&px, m, &scratch);
+  bool ok = (!ctx || dhc_passes_clean(m, &px)) && dhc_passes_run(m, &px, "fuse");
+  dhc_arena_fini(&scratch);
+  *f = dhc_module_func(m, name);
+  return ok && *f;
+}
+
+int main(int argc, char **argv) {
+  int graphs = argc > 1 ? atoi(argv[1]) : 300, bad = 0;
+  uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+  static char clean[] = "clean";
+  DhcRandomHook hooks[] = {{.name = "fuse", .apply = fuse}, {.name = "clean,fuse", .apply = fuse, .ctx = clean}};
+  for (int h = 0; h < 2; h++) {
+    DhcRandomTally t = {0};
+    for (int k = 0; k < graphs; k++) {
+      DhcRandomOptions o = {.seed = seed + (uint64_t)k, .max_elements = 2048};
+      dhc_random_check(&o, &hooks[h], &t, t.mismatches + t.invalid < 3 ? stderr : NULL);
+    }
+    printf("%s: %d graphs, %d mismatches, %d invalid\n", hooks[h].name, t.graphs, t.mismatches, t.invalid);
+    bad += t.mismatches > 0 || t.invalid * 20 > t.graphs;
+  }
+  return bad > 0;
+}

@@ -1,0 +1,179 @@
+/* Kernel specs: each rule of the verifier has its message, text comes back, positions of
+ * arguments, meaning of the sum order, guards and divisions. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "ir/spec.h"
+
+typedef struct Wrong {
+  const char *text, *message;
+} Wrong;
+
+#define MAP(body) "spec map args 0 {\n" body "}\n"
+
+static const Wrong wrong[] = {
+    {MAP("axis par 1 in f32 row [] %0 = load 0 : f32 out f32 row [] = %0"), "axis 0: constant extent 1"},
+    {MAP("axis red axis par in f32 row [1(a0)] %0 = load 0 : f32 out f32 row [1(a0)] = %0"),
+     "axis 1: axes must be parallel, sequential, reduced in this order"},
+    {MAP("axis seq axis seq in f32 row [1(a0)] %0 = load 0 : f32 out f32 row [1(a0)] = %0"), "2 sequential axes"},
+    {MAP("axis par in f32 row [1(2*a0)] %0 = load 0 : f32 out f32 row [1(a0)] = %0"),
+     "operand 0 term 0: a plain term is one axis times its stride"},
+    {MAP("axis par in f32 row [1(a3)] %0 = load 0 : f32 out f32 row [1(a0)] = %0"), "operand 0 term 0: no axis 3"},
+    {MAP("axis par in f32 row [1(a0)/2] %0 = load 0 : f32 out f32 row [1(a0)] = %0"),
+     "operand 0 term 0: division needs a guard"},
+    {MAP("axis par in f32 row [1(a0), s(a0)] %0 = load 0 : f32 out f32 row [1(a0)] = %0"),
+     "operand 0: two plain terms of axis 0"},
+    {MAP("axis par in f32 row [1(a0)] %0 = load 0 : f32 out f64 row [1(a0)] = %0"),
+     "operand 1: stores a value of another dtype"},
+    {MAP("axis par in f32 row [1(a0)] %0 = load 0 : f32 out f32 row [] = %0"),
+     "operand 1: stored value varies over more axes"},
+    {MAP("axis par in f32 row [] %0 = load 0 : f32 out f32 row [] = %0"), "operand 1: does not index every parallel axis"},
+    {MAP("axis par in f32 row [1(a0)] %0 = load 1 : f32 out f32 row [1(a0)] = %0"), "node 0: loads no input"},
+    {MAP("axis par in f32 row [1(a0)] %0 = load 0 : i32 out i32 row [1(a0)] = %0"), "node 0: load of another dtype"},
+    {MAP("axis par in f32 row [1(a0)] %0 = load 0 : f32 %1 = add(%0) : f32 out f32 row [1(a0)] = %1"),
+     "node 1: wrong number of operands"},
+    {MAP("axis par in f32 row [1(a0)] %0 = load 0 : f32 %1 = and(%0, %0) : f32 out f32 row [1(a0)] = %1"),
+     "node 1: operand types do not fit"},
+    {MAP("axis par in f32 row [1(a0)] %0 = load 0 : f32 %1 = lt(%0, %0) : f32 out f32 row [1(a0)] = %1"),
+     "node 1: operand types do not fit"},
+    {MAP("axis par in f32 row [1(a0)] %0 = load 0 : f32 %1 = neg(%2) : f32 out f32 row [1(a0)] = %1"),
+     "node 1: uses node 2 before it is computed"},
+    {MAP("axis par in f32 row [1(a0)] %0 = load 0 : f32 %1 = reduce_sum(%0) : f32 out f32 row [1(a0)] = %1"),
+     "node 1: not an elementwise op"},
+    {MAP("axis par in f32 row [1(a0)] %0 = load 0 : f32 %1 = fold reduce_sum(%0) a0 : f32 out f32 row [1(a0)] = %1"),
+     "node 1: folds axes that are not reduced"},
+    {MAP("axis par axis red in f32 row [s(a0), 1(a1)] %0 = load 0 : f32 %1 = fold exp(%0) a1 : f32 out f32 row [1(a0)] = %1"),
+     "node 1: not a fold"},
+    {MAP("axis par in f32 row [1(a0)] %0 = load 0 : f32 %1 = scan(%0, %0, %0) : f32 out f32 row [1(a0)] = %1"),
+     "node 1: not a scan"},
+    {MAP("axis par in f32 row [1(a0)] %0 = load 0 : f32 %1 = arg 0 : i64 out f32 row [1(a0)] = %0"),
+     "node 1: not an i64 argument"},
+    {MAP("axis par in f32 row [1(a0)] %0 = axis 4 : i64 out i64 row [1(a0)] = %0"), "node 0: not an i64 axis index"},
+    {MAP("axis par in f32 row [1(a0)] in f32 row [s(%0)] %0 = load 0 : f32 %1 = load 1 : f32 out f32 row [1(a0)] = %1"),
+     "operand 1 term 0: index node 0 is not an integer"},
+    {MAP("axis par in i32 row [s(%1)] in i32 row [1(a0)] %0 = load 0 : i32 %1 = load 1 : i32 out i32 row [1(a0)] = %0"),
+     "node 0: its index is computed later"},
+    {MAP("axis par in f32 row [1(a0)] %0 = load 0 : f32"), "no output"},
+};
+
+typedef struct Fix {
+  DhcArena arena;
+  DhcSources sources;
+  DhcDiags diags;
+} Fix;
+
+static void begin(Fix *x) {
+  memset(x, 0, sizeof *x);
+  dhc_arena_init(&x->arena);
+  x->sources.arena = x->diags.arena = &x->arena;
+  x->diags.sources = &x->sources;
+}
+
+static DhcSpec *parse(Fix *x, const char *text) {
+  uint32_t end, file = dhc_sources_add(&x->sources, "t", "t", text, strlen(text));
+  return dhc_spec_parse(&x->arena, &x->diags, file, 0, &end);
+}
+
+static void test_wrong(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    Fix x;
+    begin(&x);
+    assert_null(parse(&x, wrong[i].text));
+    assert_int_equal(x.diags.n_errors, 1);
+    const char *want = dhc_arena_printf(&x.arena, "kernel spec: %s", wrong[i].message);
+    assert_string_equal(x.diags.all.at[0]->text, want);
+    dhc_arena_fini(&x.arena);
+  }
+}
+
+/* Every way to write a term, a constant and a node. */
+static const char full[] =
+    "spec conv args 2 attrs 0, -3 {\n"
+    "  axis par\n"
+    "  axis par 4\n"
+    "  axis red\n"
+    "  axis red 3\n"
+    "  in f32 row [s(a0), s(a2 + -2*a3)/2?]\n"
+    "  in i64 row [1(a0)]\n"
+    "  in f32 panel [s(a1), 1(%1)?]\n"
+    "  %0 = load 0 : f32\n"
+    "  %1 = load 1 : i64\n"
+    "  %2 = load 2 : f32\n"
+    "  %3 = fold dot_general(%0, %2) a2 a3 : f32\n"
+    "  %4 = const -0x1.999999999999ap-4 : f32\n"
+    "  %5 = const inf : f32\n"
+    "  %6 = const 0x0p+0 : f32\n"
+    "  %7 = const -0x0.0000000000001p-1022 : f32\n"
+    "  %8 = const -9223372036854775808 : i64\n"
+    "  %9 = axis 0 : i64\n"
+    "  %10 = arg 1 : i64\n"
+    "  %11 = random(%8, %9, %10, %10) : u32\n"
+    "  %12 = cast(%11) : f32\n"
+    "  %13 = max(%3, %4) : f32\n"
+    "  %14 = add(%13, %12) : f32\n"
+    "  out f32 row [s(a0), 1(a1)] = %14\n"
+    "  out i64 row [s(a0), s(a1)] = %10\n"
+    "}\n";
+
+static void test_text(void **state) {
+  (void)state;
+  Fix x;
+  begin(&x);
+  DhcSpec *s = parse(&x, full);
+  if (!s) dhc_diags_print(&x.diags, stderr, false);
+  assert_non_null(s);
+  DhcText t = {.arena = &x.arena};
+  dhc_spec_print(s, &t);
+  assert_string_equal(dhc_text_str(&t), full);
+  dhc_arena_fini(&x.arena);
+}
+
+/* Extents, then per operand strides, offsets and extents, then extra arguments. */
+static void test_arguments(void **state) {
+  (void)state;
+  Fix x;
+  begin(&x);
+  DhcSpec *s = parse(&x, full);
+  assert_int_equal(dhc_spec_extent_arg(s, 0), 0);
+  assert_int_equal(dhc_spec_extent_arg(s, 1), -1);
+  assert_int_equal(dhc_spec_extent_arg(s, 2), 1);
+  assert_int_equal(dhc_spec_stride_arg(s, 0, 0), 2);
+  assert_int_equal(dhc_spec_stride_arg(s, 0, 1), 3);
+  assert_int_equal(dhc_spec_offset_arg(s, 0, 1), 4);
+  assert_int_equal(dhc_spec_stride_arg(s, 1, 0), -1);
+  assert_int_equal(dhc_spec_offset_arg(s, 2, 1), 7);
+  assert_int_equal(dhc_spec_extra_arg(s, 0), 12);
+  assert_int_equal(dhc_spec_n_dims(s), 14);
+  dhc_arena_fini(&x.arena);
+}
+
+/* Rows of 5 values around a guarded window of 3 with stride 2. */
+static void test_meaning(void **state) {
+  (void)state;
+  Fix x;
+  begin(&x);
+  DhcSpec *s = parse(&x,
+                     "spec row args 0 { axis par axis red 3 in f32 row [1(2*a0 + a1)?] in f32 row [1(a1)]"
+                     " %0 = load 0 : f32 %1 = load 1 : f32 %2 = fold dot_general(%0, %1) a1 : f32"
+                     " %3 = fold argmax(%0) a1 : i32 out f32 row [1(a0)] = %2 out i32 row [1(a0)] = %3 }");
+  assert_non_null(s);
+  double in[] = {1, -2, 3, 5, 4}, w[] = {1, 10, 100}, y[3];
+  int64_t arg[3], dim[] = {3, -1, 5};
+  void *ptr[] = {in, w, y, arg};
+  dhc_spec_interp(s, ptr, dim, &x.arena);
+  /* windows (0,1,-2), (-2,3,5), (5,4,0) */
+  assert_true(y[0] == -190 && y[1] == 528 && y[2] == 45);
+  assert_true(arg[0] == 1 && arg[1] == 2 && arg[2] == 0);
+  dhc_arena_fini(&x.arena);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_wrong), cmocka_unit_test(test_text),
+                                     cmocka_unit_test(test_arguments), cmocka_unit_test(test_meaning)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
