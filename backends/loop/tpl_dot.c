@@ -187,21 +187,10 @@ static void pack_transposed(Dot *d, int node, int along, DhcLv first, DhcLv exte
   DhcLv v = dhc_lp_for(b, zero, dhc_lp_i64(b, width), lanes);
   DhcLv column = dhc_lp_add(b, first, v);
   DhcLv j = dhc_lp_for(b, zero, n_inner, lanes);
-<<<<<<< HEAD
-  DhcLv mask = dhc_lp_tail(b, j, n_inner, lanes);
-  /* a loop, not unrolled: transpositions are most of what the code generator has to do */
-  DhcLv v = dhc_lp_for(b, zero, dhc_lp_i64(b, width), lanes);
-  DhcLv row[64], from = dhc_lp_add(b, first, v);
-  for (int r = 0; r < lanes; r++) {
-    DhcTplMark mark = dhc_tpl_push(&d->cx);
-    dhc_tpl_rows_bind(&d->cx, &k);
-    dhc_tpl_bind(&d->cx, along, dhc_lp_min(b, dhc_lp_addc(b, from, r), last));
-=======
   DhcLv mask = dhc_lp_tail(b, j, n_inner, lanes), row[64];
   for (int r = 0; r < lanes; r++) {
     DhcTplMark mark = dhc_tpl_push(&d->cx);
     dhc_tpl_bind(&d->cx, along, dhc_lp_min(b, dhc_lp_addc(b, column, r), last));
->>>>>>> refs/heads/dot
     dhc_tpl_bind_vector(&d->cx, inner, j, lanes, mask);
     row[r] = dhc_lp_splat(b, dhc_tpl_eval(&d->cx, node), lanes);
     dhc_tpl_pop(&d->cx, &mark);
@@ -210,10 +199,6 @@ static void pack_transposed(Dot *d, int node, int along, DhcLv first, DhcLv exte
   DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, dhc_lp_add(b, base, j), pitch), v);
   for (int r = 0; r < lanes; r++) /* the panel has room for whole blocks of k */
     dhc_lp_store(b, to, dhc_lp_addc(b, at, (int64_t)r * pitch), row[r], 0);
-<<<<<<< HEAD
-  dhc_lp_end(b);
-=======
->>>>>>> refs/heads/dot
   dhc_lp_end(b);
   dhc_lp_end(b);
   dhc_tpl_pop(&d->cx, &in_o);
