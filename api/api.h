@@ -141,6 +141,9 @@ struct dhc_program {
   Entry entries[API_MAX_ENTRIES];
   int n_entries;
   struct ExecCpu *cpu;
+  dhc_profile_row *profile; /* one row an item of the last entry run; NULL: off */
+  int n_profile;
+  bool profiling;
   void *ema_weights; /* set: run entries on averaged weights */
   DhcArena arena;  /* as long as the program */
   DhcArena run;    /* results of the last interpreter run */

@@ -205,6 +205,42 @@ static dhc_status describe_results(dhc_program *p, Entry *e, Version *v, void *c
   return dhc_status_ok();
 }
 
+/* ---- profile ---------------------------------------------------------------- */
+
+static void add_time(void *ctx, int32_t item, int64_t begin_ns, int64_t end_ns) {
+  dhc_program *p = ctx;
+  if (item >= p->n_profile) return;
+  p->profile[item].ms += (double)(end_ns - begin_ns) * 1e-6;
+  p->profile[item].runs++;
+}
+
+/* Rows for the plan's items, made when an entry runs for the first time while it is on. */
+static void name_rows(dhc_program *p, const Version *v) {
+  const dhc_plan *plan = &v->planned->plan;
+  if (p->n_profile == plan->n_items) return;
+  p->n_profile = plan->n_items;
+  p->profile = DHC_NEW_N(&p->arena, dhc_profile_row, plan->n_items + 1);
+  for (int i = 0; i < plan->n_items; i++) {
+    const dhc_item *it = &plan->items[i];
+    static const char *const names[] = {[DHC_ITEM_CALL] = "", [DHC_ITEM_COPY] = "copy", [DHC_ITEM_FILL] = "fill", [DHC_ITEM_LOOP] = "loop"};
+    p->profile[i] = (dhc_profile_row){.kernel = it->kind == DHC_ITEM_CALL ? v->kernels[it->kernel].name : names[it->kind],
+                                      .label = it->label ? it->label : ""};
+  }
+}
+
+void dhc_program_profile(dhc_program *p, bool on) {
+  p->profiling = on;
+  if (on) p->n_profile = 0;
+}
+
+int dhc_program_profile_rows(const dhc_program *p) {
+  return p->n_profile;
+}
+
+dhc_profile_row dhc_program_profile_row(const dhc_program *p, int i) {
+  return p->profile[i];
+}
+
 dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in) {
   dhc_session *s = p->m->s;
   ExecCpu *x = NULL;
@@ -231,7 +267,9 @@ dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *
   base[DHC_ARENA_IO] = x->io;
   base[DHC_ARENA_SCALARS] = x->scalars;
   put_inputs(p, v, in, base, b->bound);
-  dhc_bound_run(b->bound, base, x->scratch, dhc_pool_exec(s->pool), NULL);
+  if (p->profiling) name_rows(p, v);
+  const DhcItemHook hook = {p, add_time};
+  dhc_bound_run(b->bound, base, x->scratch, dhc_pool_exec(s->pool), p->profiling ? &hook : NULL);
   return describe_results(p, e, v, base, b->bound);
 }
 

@@ -47,6 +47,21 @@ dhc_status dhc_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_
   return st;
 }
 
+/* Ranges for the state of the recipe's optimiser, which are there before the first step is
+ * compiled: a checkpoint may be read into them. */
+static dhc_status add_states(dhc_program *p) {
+  const DhcRecipe *r = dhc_model_recipe(p->m->m);
+  DhcFunc *f = dhc_model_function(p->m->m, r->optimizer);
+  if (!f) return session_errors(p->m->s);
+  for (int i = 1; i < f->results.n; i++) { /* result 0 is the weights */
+    char name[128];
+    snprintf(name, sizeof name, "$%s", f->result_names.at[i]);
+    if (memory_state(&p->mem, dhc_intern(&p->m->s->strings, name)) < 0) return dhc_status_memory(memory_state_bytes(&p->mem), name);
+  }
+  if (r->ema > 0 && memory_state(&p->mem, "$ema") < 0) return dhc_status_memory(memory_state_bytes(&p->mem), "$ema");
+  return dhc_status_ok();
+}
+
 dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode, int *index) {
   DhcEntryInfos all = dhc_model_entries(p->m->m);
   const char *names[64];
@@ -65,7 +80,7 @@ dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode, int
   p->entries[p->n_entries] = (Entry){.name = dhc_intern(&p->m->s->strings, entry), .mode = mode};
   if (index) *index = p->n_entries;
   p->n_entries++;
-  return dhc_status_ok();
+  return mode == DHC_MODE_TRAIN ? add_states(p) : dhc_status_ok();
 }
 
 void dhc_program_close(dhc_program *p) {

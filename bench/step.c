@@ -3,7 +3,7 @@
  *
  *   bench_step MODEL run|train BATCH REPEAT THREADS [KEY=VALUE…]
  *
- * Inputs are 3x32x32 images unless input_channels is set; labels 0..9. */
+ * With DHC_BENCH_PROFILE=1 also the time of every item of the plan. Inputs are 3x32x32 images unless input_channels is set; labels 0..9. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +14,13 @@
 static double now_ms(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+/* Processor time of all threads: steadier than wall time on a shared machine. */
+static double cpu_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
   return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
@@ -61,17 +68,27 @@ int main(int argc, char **argv) {
   must(dhc_program_run(p, 0, in, n_in, NULL, NULL), s);
   double first = now_ms() - t0 - init;
   for (int i = 0; i < 5; i++) must(dhc_program_run(p, 0, in, n_in, NULL, NULL), s);
+  double cpu = cpu_ms();
   for (int i = 0; i < repeat; i++) {
     double t = now_ms();
     must(dhc_program_run(p, 0, in, n_in, NULL, NULL), s);
     ms[i] = now_ms() - t;
   }
+  cpu = (cpu_ms() - cpu) / repeat;
+  if (getenv("DHC_BENCH_PROFILE")) {
+    dhc_program_profile(p, true);
+    for (int i = 0; i < repeat; i++) must(dhc_program_run(p, 0, in, n_in, NULL, NULL), s);
+    for (int i = 0; i < dhc_program_profile_rows(p); i++) {
+      dhc_profile_row r = dhc_program_profile_row(p, i);
+      if (r.runs) printf("%9.4f ms  %-24s %s\n", r.ms / repeat, r.kernel, r.label);
+    }
+  }
   qsort(ms, (size_t)repeat, sizeof *ms, by_value);
   dhc_compile_stats st = dhc_session_stats(s);
   dhc_memory mem = dhc_program_memory(p, 0);
-  printf("{\"median_ms\": %.3f, \"min_ms\": %.3f, \"max_ms\": %.3f, \"to_first_result_ms\": %.1f, \"compile_ms\": %.1f, "
+  printf("{\"median_ms\": %.3f, \"min_ms\": %.3f, \"max_ms\": %.3f, \"cpu_ms\": %.3f, \"to_first_result_ms\": %.1f, \"compile_ms\": %.1f, "
          "\"kernels_compiled\": %d, \"kernels_reused\": %d, \"planned_bytes\": %lld, \"allocated_bytes\": %lld}\n",
-         ms[repeat / 2], ms[0], ms[repeat - 1], first, st.compile_ms, st.kernels_compiled, st.kernels_reused,
+         ms[repeat / 2], ms[0], ms[repeat - 1], cpu, first, st.compile_ms, st.kernels_compiled, st.kernels_reused,
          (long long)mem.planned, (long long)mem.allocated);
   free(image);
   free(target);

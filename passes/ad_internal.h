@@ -8,6 +8,7 @@
 #ifndef DHC_PASSES_AD_INTERNAL_H
 #define DHC_PASSES_AD_INTERNAL_H
 
+#include "passes/edit.h"
 #include "passes/passes.h"
 
 typedef struct DhcAd {
@@ -78,14 +79,10 @@ DhcScanSum *dhc_ad_sum_plan(DhcFunc *body, const DhcValue *share, const DhcScanS
 DhcValue *dhc_ad_sum_build(DhcBuilder *b, const DhcScanSum *s, const DhcNode *scan,
                            const DhcType *type, int axis);
 
-/* Symbols and facts of `from` for the new function `to`. */
-void dhc_ad_copy_binders(DhcFunc *to, const DhcFunc *from);
 /* f's own symbols as dims: the `dims` attribute of a call from a function with the same. */
 DhcAttr dhc_ad_own_dims(DhcModule *m, const DhcFunc *f);
 /* dhc_func_result under `name`, with a number behind it if that is taken. */
 void dhc_ad_result(DhcFunc *f, DhcValue *v, const char *name);
-void dhc_ad_drop_func(DhcModule *m, const DhcFunc *f);
-void dhc_ad_move_last(DhcModule *m, DhcFunc *f);
 
 static inline bool dhc_ad_is_float(const DhcValue *v) {
   return dhc_dtype_is_float(v->type.dtype);

@@ -78,7 +78,7 @@ static DhcFunc *new_half(Split *s, const char *suffix) {
   const DhcFunc *f = s->ad->src;
   DhcFunc *h = dhc_func_new(s->ad->m, dhc_arena_printf(s->ad->arena, "%s.%s", f->name, suffix),
                             DHC_FUNC_UNIT, f->span);
-  dhc_ad_copy_binders(h, f);
+  dhc_edit_copy_binders(h, f);
   s->map = DHC_NEW_N(s->ad->arena, DhcValue *, s->ad->f->next_value_id + 1);
   return h;
 }

@@ -125,15 +125,6 @@ static void find_useful(DhcAd *ad, const bool *target) {
 
 /* ---- forward copy -------------------------------------------------------------- */
 
-void dhc_ad_copy_binders(DhcFunc *to, const DhcFunc *from) {
-  DhcArena *a = to->module->arena;
-  for (int i = 0; i < from->symbols.n; i++) DHC_PUSH(a, &to->symbols, from->symbols.at[i]);
-  for (int i = 0; i < from->facts.nonneg.n; i++)
-    DHC_PUSH(a, &to->facts.nonneg, from->facts.nonneg.at[i]);
-  for (int i = 0; i < from->fact_messages.n; i++)
-    DHC_PUSH(a, &to->fact_messages, from->fact_messages.at[i]);
-}
-
 DhcAttr dhc_ad_own_dims(DhcModule *m, const DhcFunc *f) {
   const DhcDim **d = DHC_NEW_N(m->arena, const DhcDim *, f->symbols.n + 1);
   for (int i = 0; i < f->symbols.n; i++) d[i] = dhc_dim_symbol(m->dims, f->symbols.at[i]);
@@ -151,18 +142,6 @@ void dhc_ad_result(DhcFunc *f, DhcValue *v, const char *name) {
   for (int k = 2; has_result(f, free_name); k++)
     free_name = dhc_arena_printf(f->module->arena, "%s.%d", name, k);
   dhc_func_result(f, v, free_name);
-}
-
-void dhc_ad_drop_func(DhcModule *m, const DhcFunc *f) {
-  int k = 0;
-  for (int i = 0; i < m->funcs.n; i++)
-    if (m->funcs.at[i] != f) m->funcs.at[k++] = m->funcs.at[i];
-  m->funcs.n = k;
-}
-
-void dhc_ad_move_last(DhcModule *m, DhcFunc *f) {
-  dhc_ad_drop_func(m, f);
-  m->funcs.at[m->funcs.n++] = f;
 }
 
 static DhcNode *copy_node(DhcAd *ad, const DhcNode *n) {
@@ -191,7 +170,7 @@ bool dhc_ad_forward(DhcAd *ad, const char *name, DhcFuncKind kind, const bool *t
   find_useful(ad, target);
   ad->f = dhc_func_new(ad->m, name, kind, s->span);
   ad->b = (DhcBuilder){.f = ad->f};
-  dhc_ad_copy_binders(ad->f, s);
+  dhc_edit_copy_binders(ad->f, s);
   for (int i = 0; i < s->params.n; i++) {
     const DhcValue *p = s->params.at[i];
     ad->map[p->id] = dhc_func_param(ad->f, &p->type, s->param_info.at[i], p->def->span);
@@ -326,7 +305,7 @@ static DhcGradPair *make_pair(DhcPassCtx *px, DhcFunc *f) {
     ok = out[n_out++] != NULL;
   }
   DhcGradPair *pair = ok ? dhc_ad_split(&ad, out, n_out, in, n_in) : NULL;
-  dhc_ad_drop_func(px->module, ad.f);
+  dhc_edit_drop(px->module, ad.f);
   return pair;
 }
 

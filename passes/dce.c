@@ -4,6 +4,7 @@
  * carries that feed only themselves. */
 #include <string.h>
 
+#include "passes/edit.h"
 #include "passes/passes.h"
 
 typedef struct Trim {
@@ -101,11 +102,7 @@ static DhcFunc *trimmed_body(Trim *t) {
   DhcModule *m = t->body->module;
   DhcFunc *b = t->body;
   DhcFunc *f = dhc_func_new(m, b->name, DHC_FUNC_BODY, b->span);
-  for (int i = 0; i < b->symbols.n; i++) DHC_PUSH(m->arena, &f->symbols, b->symbols.at[i]);
-  for (int i = 0; i < b->facts.nonneg.n; i++)
-    DHC_PUSH(m->arena, &f->facts.nonneg, b->facts.nonneg.at[i]);
-  for (int i = 0; i < b->fact_messages.n; i++)
-    DHC_PUSH(m->arena, &f->fact_messages, b->fact_messages.at[i]);
+  dhc_edit_copy_binders(f, b);
   DhcValue **map = DHC_NEW_N(t->px->scratch, DhcValue *, b->next_value_id + 1);
   bool *need = body_needs(t);
   for (int i = 0; i < b->params.n; i++) {
@@ -130,21 +127,11 @@ static DhcFunc *trimmed_body(Trim *t) {
   return f;
 }
 
-/* Puts the new body before the function that holds the scan: callees before callers. */
-static void place_before(DhcModule *m, DhcFunc *f, const DhcFunc *user) {
-  int at = 0, k = 0;
-  for (int i = 0; i < m->funcs.n; i++)
-    if (m->funcs.at[i] != f) m->funcs.at[k++] = m->funcs.at[i];
-  while (at < k && m->funcs.at[at] != user) at++;
-  for (int i = k; i > at; i--) m->funcs.at[i] = m->funcs.at[i - 1];
-  m->funcs.at[at] = f;
-}
-
 static bool trim_scan(Trim *t) {
   DhcModule *m = t->body->module;
   DhcFunc *body = trimmed_body(t);
   if (!body) return false;
-  place_before(m, body, t->f);
+  dhc_edit_place_before(m, body, t->f);
   DhcNode *n = t->n;
   DhcValue **args = DHC_NEW_N(t->px->scratch, DhcValue *, n->n_args + 1);
   int k = 0, n_carry = 0, n_xs = 0;
@@ -163,6 +150,7 @@ static bool trim_scan(Trim *t) {
   for (int i = 0, j = 0; i < n->n_results; i++)
     if (t->keep_result[i]) dhc_replace_uses(n->results[i], r->results[j++]);
   dhc_node_remove(n);
+  dhc_edit_replaced_body(m, t->body, body);
   return true;
 }
 
@@ -184,6 +172,12 @@ static bool trim_scans(DhcFunc *f, DhcPassCtx *px, const Effects *effect, bool *
   return true;
 }
 
+static int position(const DhcModule *m, const DhcFunc *f) {
+  int i = 0;
+  while (m->funcs.at[i] != f) i++;
+  return i;
+}
+
 /* requires: graph stage. establishes: no dead nodes. breaks: -. */
 bool dhc_pass_dce(DhcModule *m, DhcPassCtx *px) {
   Effects effect = find_effects(m, px->scratch);
@@ -197,8 +191,7 @@ bool dhc_pass_dce(DhcModule *m, DhcPassCtx *px) {
       sweep(f, px, &effect);
       if (!trim_scans(f, px, &effect, &changed)) return false;
     }
-    /* New bodies moved f up the list. */
-    while (m->funcs.at[i] != f) i++;
+    i = position(m, f); /* bodies before it came and went */
   }
   return true;
 }

@@ -90,7 +90,7 @@ DhcFunc *dhc_grad_entry(DhcPassCtx *px, DhcFunc *entry, const DhcGradRequest *rq
   for (int i = 0; i < entry->results.n; i++)
     dhc_func_result(ad.f, ad.map[entry->results.at[i]->id], entry->result_names.at[i]);
   if (!add_gradients(&ad)) return NULL;
-  dhc_ad_move_last(px->module, ad.f);
+  dhc_edit_move_last(px->module, ad.f);
   return ad.f;
 }
 

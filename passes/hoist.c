@@ -2,6 +2,7 @@
  * that depends on xs but on no carry is computed for all steps at once, which is one large
  * dot in place of many small ones. Elementwise work on xs stays: it is free beside the step
  * it feeds. The body gets constants and xs for what moved; dead code takes the rest. */
+#include "passes/edit.h"
 #include "passes/hoist_internal.h"
 
 /* What moves: values of the body, in its order. */
@@ -74,12 +75,8 @@ static void new_params(DhcHoist *h, DhcFunc *f, const ValueList *list, DhcValue 
 /* The body with moved values as parameters. */
 static DhcFunc *smaller_body(DhcHoist *h, const ValueList *xs, const ValueList *consts) {
   DhcFunc *b = h->body;
-  DhcArena *a = h->m->arena;
   DhcFunc *f = dhc_func_new(h->m, b->name, DHC_FUNC_BODY, b->span);
-  for (int i = 0; i < b->symbols.n; i++) DHC_PUSH(a, &f->symbols, b->symbols.at[i]);
-  for (int i = 0; i < b->facts.nonneg.n; i++) DHC_PUSH(a, &f->facts.nonneg, b->facts.nonneg.at[i]);
-  for (int i = 0; i < b->fact_messages.n; i++)
-    DHC_PUSH(a, &f->fact_messages, b->fact_messages.at[i]);
+  dhc_edit_copy_binders(f, b);
   DhcValue **map = DHC_NEW_N(h->px->scratch, DhcValue *, b->next_value_id + 1);
   for (int i = 0; i < b->params.n; i++) {
     DhcValue *p = b->params.at[i];
@@ -104,16 +101,6 @@ static DhcFunc *smaller_body(DhcHoist *h, const ValueList *xs, const ValueList *
   return f;
 }
 
-/* Puts f before its user: callees before callers. */
-static void place_before(DhcModule *m, DhcFunc *f, const DhcFunc *user) {
-  int at = 0, k = 0;
-  for (int i = 0; i < m->funcs.n; i++)
-    if (m->funcs.at[i] != f) m->funcs.at[k++] = m->funcs.at[i];
-  while (at < k && m->funcs.at[at] != user) at++;
-  for (int i = k; i > at; i--) m->funcs.at[i] = m->funcs.at[i - 1];
-  m->funcs.at[at] = f;
-}
-
 static bool rebuild(DhcHoist *h, DhcFunc *f, const ValueList *xs, const ValueList *consts) {
   DhcNode *n = h->n;
   DhcValue **args = DHC_NEW_N(h->px->scratch, DhcValue *, n->n_args + xs->n + consts->n + 1);
@@ -126,7 +113,7 @@ static bool rebuild(DhcHoist *h, DhcFunc *f, const ValueList *xs, const ValueLis
     if (!args[i]) return false;
   DhcFunc *body = smaller_body(h, xs, consts);
   if (!body) return false;
-  place_before(h->m, body, f);
+  dhc_edit_place_before(h->m, body, f);
   DhcAttr attrs[7] = {dhc_attr_func(body),
                       *dhc_attr(n, "dims"),
                       *dhc_attr(n, "n_carry"),
@@ -139,6 +126,7 @@ static bool rebuild(DhcHoist *h, DhcFunc *f, const ValueList *xs, const ValueLis
   if (!r) return false;
   for (int i = 0; i < n->n_results; i++) dhc_replace_uses(n->results[i], r->results[i]);
   dhc_node_remove(n);
+  dhc_edit_replaced_body(h->m, h->body, body);
   return true;
 }
 
@@ -174,7 +162,7 @@ bool dhc_pass_hoist(DhcModule *m, DhcPassCtx *px) {
       next = n->next;
       if (n->op == DHC_OP_SCAN && !hoist_scan(f, n, px)) return false;
     }
-    while (m->funcs.at[i] != f) i++; /* new bodies moved f up the list */
+    for (i = 0; m->funcs.at[i] != f;) i++; /* bodies before it came and went */
   }
   return true;
 }

@@ -1,16 +1,20 @@
 /* Lifetimes of a plan's work buffers and places for them.
  *
- * The packer works at reference sizes: it places buffers one by one, each at the lowest
- * gap between those already placed that live at the same time, in several orders of which
- * the tightest is kept. What it hands on is not the offsets but who lies below whom: two
- * buffers that live at the same time are always in that relation, so the offsets that
- * binding computes from it (dhc/abi.h) keep them apart at any sizes. Relations that others
- * imply are left out: a below b and b below c put a below c. */
+ * The packer works at sample sizes: at each it places buffers one by one, each at the lowest
+ * gap between those already placed that live at the same time, in several orders. What it
+ * hands on is not the offsets but who lies below whom: two buffers that live at the same
+ * time are always in that relation, so the offsets that binding computes from it
+ * (dhc/abi.h) keep them apart at any sizes. Of all arrangements the one is kept that does
+ * best at the sample where it does worst. Relations that others imply are left out: a below
+ * b and b below c put a below c. */
 #include <stdlib.h>
 
 #include "passes/plan_internal.h"
 
-enum { ALIGN = 64 };
+enum {
+  ALIGN = 64,
+  MANY = 500 /* buffers beyond which one sample must do: packing is quadratic */
+};
 
 /* ---- sizes ---------------------------------------------------------------------------- */
 
@@ -175,14 +179,30 @@ static void place(Block *blocks, int k, int *sorted) {
   sorted[i] = k;
 }
 
-static int64_t pack_in_order(Block *blocks, int n, int *sorted) {
+/* Peak at other sizes, size[] by row, of blocks sorted by place: where binding puts them. */
+static double peak_of(const Block *blocks, int n, const int64_t *size, int64_t *end) {
   int64_t peak = 0;
-  qsort(blocks, (size_t)n, sizeof *blocks, heavier);
   for (int k = 0; k < n; k++) {
-    place(blocks, k, sorted);
-    if (blocks[k].at + blocks[k].size > peak) peak = blocks[k].at + blocks[k].size;
+    int64_t at = 0;
+    for (int i = 0; i < k; i++)
+      if (end[i] > at && meet(&blocks[i], &blocks[k])) at = end[i];
+    end[k] = at + size[blocks[k].row];
+    if (end[k] > peak) peak = end[k];
   }
-  return peak;
+  return (double)peak;
+}
+
+/* Most bytes that live at once, at the sizes that blocks have. */
+static double bound_of(const Block *blocks, int n, int n_items, DhcArena *arena) {
+  int64_t *change = DHC_NEW_N(arena, int64_t, n_items + 2), live = 0, most = 1;
+  for (int i = 0; i < n; i++) {
+    if (blocks[i].life.last < blocks[i].life.first) continue;
+    change[blocks[i].life.first] += blocks[i].size;
+    change[blocks[i].life.last + 1] -= blocks[i].size;
+  }
+  for (int i = 0; i <= n_items; i++)
+    if ((live += change[i]) > most) most = live;
+  return (double)most;
 }
 
 enum { N_ORDERS = 4 };
@@ -205,19 +225,39 @@ static void weigh(Block *blocks, int n, int order) {
   }
 }
 
-static Block *best_packing(const Block *blocks, int n, DhcArena *arena) {
-  Block *best = NULL;
-  int64_t least = 0;
-  int *sorted = DHC_NEW_N(arena, int, n + 1);
-  for (int order = 0; order < N_ORDERS; order++) {
-    Block *copy = dhc_arena_dup(arena, blocks, sizeof *copy * (size_t)(n + 1));
-    weigh(copy, n, order);
-    int64_t peak = pack_in_order(copy, n, sorted);
-    if (best && peak >= least) continue;
-    best = copy;
-    least = peak;
+typedef struct Sample {
+  Block *blocks;
+  int64_t *size; /* by row */
+  double bound;
+} Sample;
+
+/* Largest peak over bound of an arrangement at the samples. */
+static double worst_of(const Block *blocks, int n, const Sample *sample, int n_samples, int64_t *end) {
+  double worst = 0;
+  for (int s = 0; s < n_samples; s++) {
+    double ratio = peak_of(blocks, n, sample[s].size, end) / sample[s].bound;
+    if (ratio > worst) worst = ratio;
   }
-  qsort(best, (size_t)n, sizeof *best, lower);
+  return worst;
+}
+
+static Block *best_packing(const Sample *sample, int n_samples, int n, DhcArena *arena) {
+  Block *best = NULL;
+  double least = 0;
+  int *sorted = DHC_NEW_N(arena, int, n + 1);
+  int64_t *end = DHC_NEW_N(arena, int64_t, n + 1);
+  for (int s = 0; s < n_samples; s++)
+    for (int order = 0; order < N_ORDERS; order++) {
+      Block *blocks = dhc_arena_dup(arena, sample[s].blocks, sizeof *blocks * (size_t)(n + 1));
+      weigh(blocks, n, order);
+      qsort(blocks, (size_t)n, sizeof *blocks, heavier);
+      for (int k = 0; k < n; k++) place(blocks, k, sorted);
+      qsort(blocks, (size_t)n, sizeof *blocks, lower);
+      double worst = worst_of(blocks, n, sample, n_samples, end);
+      if (best && worst >= least) continue;
+      best = blocks;
+      least = worst;
+    }
   return best;
 }
 
@@ -240,16 +280,20 @@ static void set_below(dhc_buffer *rows, const Block *blocks, int k, int first_ro
   rows[first_row + k].n_below = below.n;
 }
 
-/* Blocks of the work buffers; -1 if a size does not fit. */
-static int make_blocks(const dhc_plan *plan, const DhcSpanOfItems *life, const int64_t *symbols, Block *blocks) {
+/* The work buffers at one choice of sizes; -1 if a size does not fit, else how many. */
+static int make_sample(const dhc_plan *plan, const DhcSpanOfItems *life, const int64_t *symbols, Sample *s, DhcArena *arena) {
   int n = 0;
+  s->blocks = DHC_NEW_N(arena, Block, plan->n_buffers + 1);
+  s->size = DHC_NEW_N(arena, int64_t, plan->n_buffers + 1);
   for (int b = 0; b < plan->n_buffers; b++) {
     if (plan->buffers[b].arena != DHC_ARENA_WORK || plan->buffers[b].alias >= 0) continue;
     int64_t bytes;
     if (!eval(plan->buffers[b].bytes, symbols, &bytes)) return -1;
     /* an empty buffer counts, too: at other sizes it may not be empty */
-    blocks[n++] = (Block){.row = b, .size = align(bytes ? bytes : 1), .life = life[b]};
+    s->size[b] = align(bytes ? bytes : 1);
+    s->blocks[n++] = (Block){.row = b, .size = s->size[b], .life = life[b]};
   }
+  s->bound = bound_of(s->blocks, n, plan->n_items, arena);
   return n;
 }
 
@@ -285,15 +329,19 @@ static void reorder(dhc_plan *plan, const Block *blocks, int n_blocks, DhcArena 
   plan->items = items;
 }
 
-bool dhc_memory_pack(dhc_plan *plan, const DhcSpec *const *specs, const int64_t *symbols, DhcArena *arena, int *from) {
+bool dhc_memory_pack(dhc_plan *plan, const DhcSpec *const *specs, const int64_t *const *symbols, int n_samples,
+                     DhcArena *arena, int *from) {
   DhcArena scratch;
   dhc_arena_init(&scratch);
   scratch.oom = arena->oom;
   DhcSpanOfItems *life = dhc_memory_lives(plan, specs, &scratch);
-  Block *blocks = DHC_NEW_N(&scratch, Block, plan->n_buffers + 1);
-  int n = make_blocks(plan, life, symbols, blocks), first_row;
+  Sample *sample = DHC_NEW_N(&scratch, Sample, n_samples);
+  int n = make_sample(plan, life, symbols[0], &sample[0], &scratch), first_row, n_usable = 1;
+  if (n <= MANY)
+    while (n >= 0 && n_usable < n_samples && make_sample(plan, life, symbols[n_usable], &sample[n_usable], &scratch) >= 0)
+      n_usable++;
   if (n >= 0) {
-    Block *packed = best_packing(blocks, n, &scratch);
+    Block *packed = best_packing(sample, n_usable, n, &scratch);
     reorder(plan, packed, n, arena, from, &first_row);
     dhc_buffer *rows = dhc_arena_dup(arena, plan->buffers, sizeof *rows * (size_t)(plan->n_buffers + 1));
     uint64_t **under = DHC_NEW_N(&scratch, uint64_t *, n + 1);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "passes/passes.h"
+#include "passes/plan.h"
 
 static const char cut[] = "// -----";
 
@@ -20,6 +21,16 @@ static size_t piece(const char *text, const char *end, const char **next) {
   }
   *next = NULL;
   return (size_t)(end - text);
+}
+
+static bool print_plans(DhcModule *m, DhcText *to) {
+  for (int i = 0; i < m->funcs.n; i++) {
+    if (m->funcs.at[i]->kind != DHC_FUNC_ENTRY) continue;
+    DhcPlanned *p = dhc_plan_build(m, m->funcs.at[i], NULL, m->arena);
+    if (!p) return false;
+    dhc_plan_print(p, to);
+  }
+  return true;
 }
 
 /* One piece, with its line numbers as in the whole file: `lines_before` newlines stand in
@@ -49,7 +60,10 @@ static bool run_piece(const DhcOptRequest *rq, const char *text, size_t n, int l
   }
   if (ok) {
     DhcText to = {.arena = &arena};
-    dhc_module_print(m, &to);
+    if (rq->plan)
+      ok = print_plans(m, &to);
+    else
+      dhc_module_print(m, &to);
     fputs(dhc_text_str(&to), out);
   }
   dhc_diags_print(&diags, err, false);

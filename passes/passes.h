@@ -92,6 +92,7 @@ typedef struct DhcOptRequest {
   const char *disabled; /* or NULL */
   int64_t limit;        /* < 0: none */
   bool stats;           /* report to err */
+  bool plan;            /* print the plans of the entries instead of the module */
 } DhcOptRequest;
 int dhc_opt_run(const DhcOptRequest *rq, FILE *out, FILE *err);
 

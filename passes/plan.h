@@ -26,7 +26,8 @@ typedef struct DhcPlanned {
 } DhcPlanned;
 
 typedef struct DhcPlanOptions {
-  /* Sizes at which the packer chooses an order; by symbol name, 0 or absent: 16. */
+  /* Sizes at which the packer chooses an order; by symbol name, 0 or absent: 16. None at all:
+   * several sizes, with the first symbol as the batch. */
   const char *const *reference_symbols;
   const int64_t *reference_values;
   int n_reference;

@@ -364,12 +364,12 @@ bool dhc_train_step(DhcPassCtx *px, DhcFunc *loss, const DhcTrainRequest *rq, Dh
   s.grad = dhc_grad_entry(px, loss, &grad);
   if (!s.grad) return false;
   s.f = dhc_func_new(m, rq->name ? rq->name : "train_step", DHC_FUNC_ENTRY, loss->span);
-  dhc_ad_copy_binders(s.f, loss);
+  dhc_edit_copy_binders(s.f, loss);
   s.b = (DhcBuilder){.f = s.f, .span = loss->span};
   s.map = DHC_NEW_N(m->arena, DhcValue *, s.grad->next_value_id + 1);
   add_params(&s);
   bool ok = build(&s);
-  dhc_ad_drop_func(m, s.grad);
+  dhc_edit_drop(m, s.grad);
   out->entry = s.f;
   return ok;
 }

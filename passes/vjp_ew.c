@@ -19,6 +19,9 @@ static DhcValue *neg(DhcAd *ad, DhcValue *x) {
 static DhcValue *like(DhcAd *ad, const DhcValue *x, double c) {
   return dhc_b_fill(&ad->b, &x->type, c);
 }
+static DhcValue *one_minus(DhcAd *ad, DhcValue *x) {
+  return bin(ad, DHC_OP_SUB, like(ad, x, 1), x);
+}
 static DhcValue *g_of(const DhcAd *ad, const DhcNode *n) {
   return dhc_ad_cot(ad, n, 0);
 }
@@ -54,18 +57,21 @@ bool vjp_log1p(DhcAd *ad, DhcNode *n) {
   return dhc_ad_add(ad, n, 0, bin(ad, DHC_OP_DIV, g_of(ad, n), d));
 }
 
-/* y = tanh x: x̄ = ȳ (1 - y²), as 4 sigmoid(2x) sigmoid(-2x): in f32 the first form is zero where
- * y rounds to 1 and wrong in all digits near there, and Adam amplifies small gradients. */
+/* y = tanh x: x̄ = ȳ / cosh² x = ȳ 4 e / (1 + e)², e = e^(-2|x|). Needs x: 1 - y² has lost all
+ * its digits where y rounds to 1, and an optimiser that divides by the gradient's size
+ * makes full steps of such noise. */
 bool vjp_tanh(DhcAd *ad, DhcNode *n) {
-  DhcValue *x2 = mul(ad, like(ad, n->args[0], 2), n->args[0]);
-  DhcValue *s = mul(ad, un(ad, DHC_OP_SIGMOID, x2), un(ad, DHC_OP_SIGMOID, neg(ad, x2)));
-  return dhc_ad_add(ad, n, 0, mul(ad, g_of(ad, n), mul(ad, like(ad, s, 4), s)));
+  DhcValue *x = n->args[0];
+  DhcValue *e = un(ad, DHC_OP_EXP, mul(ad, like(ad, x, -2), un(ad, DHC_OP_ABS, x)));
+  DhcValue *d = bin(ad, DHC_OP_ADD, like(ad, x, 1), e);
+  DhcValue *slope = bin(ad, DHC_OP_DIV, mul(ad, like(ad, x, 4), e), mul(ad, d, d));
+  return dhc_ad_add(ad, n, 0, mul(ad, g_of(ad, n), slope));
 }
 
-/* y = sigmoid x: x̄ = ȳ y (1 - y), with 1 - y as sigmoid(-x) for the same reason */
+/* y = 1 / (1 + e^-x): x̄ = ȳ y (1 - y) */
 bool vjp_sigmoid(DhcAd *ad, DhcNode *n) {
-  DhcValue *other = un(ad, DHC_OP_SIGMOID, neg(ad, n->args[0]));
-  return dhc_ad_add(ad, n, 0, mul(ad, g_of(ad, n), mul(ad, n->results[0], other)));
+  DhcValue *y = n->results[0];
+  return dhc_ad_add(ad, n, 0, mul(ad, g_of(ad, n), mul(ad, y, one_minus(ad, y))));
 }
 
 /* y = ln(1 + e^x): x̄ = ȳ sigmoid(x) */

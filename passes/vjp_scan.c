@@ -272,7 +272,7 @@ static DhcFunc *back_body(Back *k, const DhcGradPair *pair) {
   DhcValue **grad = DHC_NEW_N(a, DhcValue *, n);
   k->f = dhc_func_new(k->ad->m, dhc_arena_printf(a, "%s.back", body->name), DHC_FUNC_BODY,
                       body->span);
-  dhc_ad_copy_binders(k->f, body);
+  dhc_edit_copy_binders(k->f, body);
   k->b = (DhcBuilder){.f = k->f, .span = body->span};
   back_carries(k, sums);
   back_xs(k, pair, entered);

@@ -319,8 +319,50 @@ DhcLv dhc_lp_fold(DhcLp *b, DhcOp op, DhcLv x) {
   return r;
 }
 
+/* One round: rows r and r + distance become the even and the odd halves of both, in units of
+ * `unit` lanes within groups of `group` lanes (interleaved), or lane groups picked apart. */
+static void transpose_pair(DhcLp *b, DhcLv *x, DhcLv *y, int n, const int *lo, const int *hi) {
+  DhcLv u = *x, v = *y;
+  *x = dhc_lp_shuffle(b, u, v, lo, n);
+  *y = dhc_lp_shuffle(b, u, v, hi, n);
+}
+
+/* Interleaves units of 1, then 2 lanes within groups of four (vectors of 16 bytes), which
+ * every machine has as single instructions; then whole groups, picked by parity. */
+static void transpose_grouped(DhcLp *b, DhcLv *v, int n) {
+  int lo[64], hi[64], groups = n / 4;
+  for (int unit = 1; unit < 4; unit *= 2) {
+    for (int l = 0; l < n; l++) {
+      int in = l % 4, base = l - in, source = (in / unit) % 2 ? n : 0, at = in / (2 * unit) * unit + in % unit;
+      lo[l] = source + base + at;
+      hi[l] = source + base + at + 2;
+    }
+    for (int r = 0; r < n; r++)
+      if (!(r & unit)) transpose_pair(b, &v[r], &v[r + unit], n, lo, hi);
+  }
+  /* v[4i + rev(j)] holds, in group g, column 4g + j of rows 4i..4i+3 (rev swaps 1 and 2) */
+  for (int i = 0; i < n; i += 4) {
+    DhcLv t = v[i + 1];
+    v[i + 1] = v[i + 2];
+    v[i + 2] = t;
+  }
+  for (int d = 1; d < groups; d *= 2) {
+    for (int l = 0; l < n; l++) {
+      int g = l / 4, half = g >= groups / 2 ? n : 0, from = g % (groups / 2) * 2;
+      lo[l] = half + from * 4 + l % 4;
+      hi[l] = half + from * 4 + 4 + l % 4;
+    }
+    for (int r = 0; r < n; r++)
+      if (!(r / 4 & d)) transpose_pair(b, &v[r], &v[r + 4 * d], n, lo, hi);
+  }
+}
+
 void dhc_lp_transpose(DhcLp *b, DhcLv *v, int n) {
   if (n < 2 || n > 64 || (n & (n - 1))) DHC_BUG("transpose of %d", n);
+  if (n >= 4 && n <= 16) {
+    transpose_grouped(b, v, n);
+    return;
+  }
   /* log2(n) rounds; each swaps bit d of the row number with bit d of the lane number */
   for (int d = 1; d < n; d *= 2)
     for (int r = 0; r < n; r++) {
@@ -330,9 +372,7 @@ void dhc_lp_transpose(DhcLp *b, DhcLv *v, int n) {
         lo[l] = (l & d) ? n + (l ^ d) : l;
         hi[l] = (l & d) ? n + l : (l ^ d);
       }
-      DhcLv x = v[r], y = v[r | d];
-      v[r] = dhc_lp_shuffle(b, x, y, lo, n);
-      v[r | d] = dhc_lp_shuffle(b, x, y, hi, n);
+      transpose_pair(b, &v[r], &v[r | d], n, lo, hi);
     }
 }
 

@@ -27,7 +27,6 @@
 enum {
   MAX_ROWS = 16,
   MAX_VECTORS = 6,
-  MAX_UNROLLED_TAPS = 9,
   FEW_PIXELS = 64,          /* images are grouped up to so many */
   PLANE_ELEMENTS = 196608,  /* planes of a task, if a few rows allow */
   LEAST_ROWS = 4
@@ -51,9 +50,10 @@ typedef struct Conv {
   DhcLv Plane, Result;
   /* of a task */
   DhcLv image0, n_images, y0, y1, H, pitch; /* pitch: rows from image to image */
-  DhcLv n_pixels, planes, results;
+  DhcLv n_pixels, planes, results;           /* scratch, but for the number */
   DhcLv tile_row;                           /* channel within the tile */
-  DhcLv shift[DHC_SPACE_MAX_PLANES * 8];    /* of each tap in the planes of a channel */
+  DhcLv taps;                               /* scratch: for each (c, ky, kx) its place in planes and w */
+  DhcLv n_taps;                             /* C * taps */
 } Conv;
 
 /* ---- roles --------------------------------------------------------------------------- */
@@ -190,12 +190,20 @@ static void size_blocks(Conv *v) {
   v->result = v->plane;
 }
 
+/* Floats that the list of taps takes, a multiple of 16. */
+static dhc_dimprog taps_prog(const Conv *v) {
+  Progs p = {v->b->arena};
+  dhc_dimprog n = op(&p, DHC_DIM_MUL, axis_prog(v, v->c), pc(&p, v->y.n_taps * v->x.n_taps * 4));
+  return op(&p, DHC_DIM_MUL, op(&p, DHC_DIM_CEILDIV, n, pc(&p, 16)), pc(&p, 16));
+}
+
 static dhc_dimprog scratch_bytes(const Conv *v) {
   Progs p = {v->b->arena};
   dhc_dimprog n = op(&p, DHC_DIM_MUL, axis_prog(v, v->c), pc(&p, v->n_planes));
   n = op(&p, DHC_DIM_ADD, n, pc(&p, v->rows));
   n = op(&p, DHC_DIM_MUL, n, v->plane);
   n = op(&p, DHC_DIM_ADD, n, pc(&p, v->lanes * (v->x.per_out + 2)));
+  n = op(&p, DHC_DIM_ADD, n, taps_prog(v));
   return op(&p, DHC_DIM_MUL, n, pc(&p, 4));
 }
 
@@ -211,6 +219,17 @@ static DhcLv shared_rows(Conv *v, const DhcFill *f) {
   DhcLv bottom = dhc_lp_sub(b, f->rows, end);
   DhcLv n = dhc_lp_min(b, dhc_lp_min(b, top, bottom), dhc_lp_i64(b, v->y.hi - v->y.lo));
   return dhc_lp_max(b, n, zero);
+}
+
+/* Zeros behind the last row: the last vectors of pixels take part in arithmetic, and what
+ * memory held before could be slow there (denormals). */
+static void end_planes(Conv *v, const DhcFill *f, DhcLv channel) {
+  DhcLp *b = v->b;
+  DhcLv rows = dhc_lp_add(b, dhc_lp_mul(b, dhc_lp_addc(b, v->n_images, -1), v->pitch), f->rows);
+  DhcLv at = dhc_lp_add(b, channel, dhc_lp_mul(b, rows, v->W));
+  for (int k = 0; k < f->n_planes; k++)
+    dhc_lp_store(b, v->planes, dhc_lp_add(b, at, dhc_lp_mulc(b, v->Plane, k)),
+                 dhc_lp_zero(b, DHC_F32, v->lanes), 0);
 }
 
 static void fill_planes(Conv *v) {
@@ -248,6 +267,7 @@ static void fill_planes(Conv *v) {
     dhc_fill_rows(&f, dhc_lp_at(b, v->planes, at));
     dhc_tpl_pop(&v->cx, &in_image);
     dhc_lp_end(b);
+    end_planes(v, &f, dhc_lp_add(b, dhc_lp_mul(b, c, channel_size), first));
     dhc_tpl_pop(&v->cx, &in_c);
     dhc_lp_end(b);
     dhc_fill_end(&f);
@@ -258,31 +278,8 @@ static void fill_planes(Conv *v) {
 
 typedef struct Tile {
   DhcLv w[MAX_ROWS];              /* row r of w, c and taps 0 */
-  DhcLv w_c, w_ky, w_kx;          /* steps */
-  DhcLv from;                     /* planes at the tile's first pixel */
   DhcLpVar acc[MAX_ROWS][MAX_VECTORS];
-  int vectors;
 } Tile;
-
-/* One tap: w_at and x_at are displacements within a channel's weights and planes. */
-static void tap(Conv *v, Tile *t, DhcLv channel, DhcLv w_at, DhcLv x_at) {
-  DhcLp *b = v->b;
-  DhcLv vec[MAX_VECTORS], p = dhc_lp_at(b, channel, x_at);
-  for (int i = 0; i < t->vectors; i++)
-    vec[i] = dhc_lp_load(b, p, dhc_lp_i64(b, (int64_t)i * v->lanes), v->lanes, 0);
-  for (int r = 0; r < v->rows; r++) {
-    DhcLv w = dhc_lp_splat(b, dhc_lp_load(b, t->w[r], w_at, 1, 0), v->lanes);
-    for (int i = 0; i < t->vectors; i++)
-      dhc_lp_set(b, t->acc[r][i], dhc_lp_fma(b, w, vec[i], dhc_lp_get(b, t->acc[r][i])));
-  }
-}
-
-static void taps_of_row(Conv *v, Tile *t, DhcLv channel, DhcLv w_at, DhcLv x_at) {
-  DhcLp *b = v->b;
-  for (int64_t kx = 0; kx < v->x.n_taps; kx++)
-    tap(v, t, channel, dhc_lp_add(b, w_at, dhc_lp_mulc(b, t->w_kx, kx)),
-        dhc_lp_add(b, x_at, dhc_lp_mulc(b, v->Plane, kx)));
-}
 
 /* Displacement of the planes for tap ky of the first dimension. */
 static DhcLv row_shift(Conv *v, DhcLv ky) {
@@ -291,22 +288,47 @@ static DhcLv row_shift(Conv *v, DhcLv ky) {
   return dhc_lp_mul(b, dhc_lp_addc(b, dhc_lp_mulc(b, ky, v->y.dilation), -v->y.lo), v->W);
 }
 
+static DhcLv step_or_zero(Conv *v, int o, int axis) {
+  return axis < 0 ? dhc_lp_i64(v->b, 0) : dhc_tpl_step(&v->cx, o, axis);
+}
+
+/* taps[2k], taps[2k + 1]: displacement in planes and in a row of w of the k-th step of the
+ * chain, so that the tile's loop is one block, whatever the taps. */
+static void list_taps(Conv *v) {
+  DhcLp *b = v->b;
+  DhcLv zero = dhc_lp_i64(b, 0);
+  DhcLv w_c = step_or_zero(v, v->ow, v->c), w_ky = step_or_zero(v, v->ow, v->y.tap);
+  DhcLv w_kx = step_or_zero(v, v->ow, v->x.tap);
+  int64_t n_ky = v->y.n_taps, n_kx = v->x.n_taps;
+  DhcLv c = dhc_lp_for(b, zero, v->C, 1);
+  DhcLv x_c = dhc_lp_mul(b, c, dhc_lp_mulc(b, v->Plane, v->n_planes));
+  DhcLv ky = dhc_lp_for(b, zero, dhc_lp_i64(b, n_ky), 1);
+  DhcLv x_at = dhc_lp_add(b, x_c, row_shift(v, ky));
+  DhcLv w_at = dhc_lp_add(b, dhc_lp_mul(b, c, w_c), dhc_lp_mul(b, ky, w_ky));
+  DhcLv row = dhc_lp_mulc(b, dhc_lp_add(b, dhc_lp_mulc(b, c, n_ky), ky), n_kx);
+  DhcLv kx = dhc_lp_for(b, zero, dhc_lp_i64(b, n_kx), 1);
+  DhcLv at = dhc_lp_mulc(b, dhc_lp_add(b, row, kx), 2);
+  dhc_lp_store(b, v->taps, at, dhc_lp_add(b, x_at, dhc_lp_mul(b, v->Plane, kx)), 0);
+  dhc_lp_store(b, v->taps, dhc_lp_addc(b, at, 1), dhc_lp_add(b, w_at, dhc_lp_mul(b, kx, w_kx)), 0);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+}
+
 static void pixel_tile(Conv *v, Tile *t, DhcLv p, int vectors) {
   DhcLp *b = v->b;
-  t->vectors = vectors;
   for (int r = 0; r < v->rows; r++)
     for (int i = 0; i < vectors; i++) t->acc[r][i] = dhc_lp_var(b, dhc_lp_zero(b, DHC_F32, v->lanes));
-  DhcLv zero = dhc_lp_i64(b, 0), size = dhc_lp_mulc(b, v->Plane, v->n_planes);
-  DhcLv start = dhc_lp_at(b, v->planes, p);
-  DhcLv c = dhc_lp_for(b, zero, v->C, 1);
-  DhcLv channel = dhc_lp_at(b, start, dhc_lp_mul(b, c, size)), w_at = dhc_lp_mul(b, c, t->w_c);
-  if (v->y.n_taps * v->x.n_taps <= MAX_UNROLLED_TAPS) {
-    for (int64_t ky = 0; ky < v->y.n_taps; ky++)
-      taps_of_row(v, t, channel, dhc_lp_add(b, w_at, dhc_lp_mulc(b, t->w_ky, ky)), v->shift[ky]);
-  } else {
-    DhcLv ky = dhc_lp_for(b, zero, dhc_lp_i64(b, v->y.n_taps), 1);
-    taps_of_row(v, t, channel, dhc_lp_add(b, w_at, dhc_lp_mul(b, t->w_ky, ky)), row_shift(v, ky));
-    dhc_lp_end(b);
+  DhcLv start = dhc_lp_at(b, v->planes, p), vec[MAX_VECTORS];
+  DhcLv k = dhc_lp_for(b, dhc_lp_i64(b, 0), v->n_taps, 2);
+  DhcLv x_at = dhc_lp_load(b, v->taps, k, 1, 0);
+  DhcLv w_at = dhc_lp_load(b, v->taps, dhc_lp_addc(b, k, 1), 1, 0);
+  for (int i = 0; i < vectors; i++)
+    vec[i] = dhc_lp_load(b, start, dhc_lp_addc(b, x_at, (int64_t)i * v->lanes), v->lanes, 0);
+  for (int r = 0; r < v->rows; r++) {
+    DhcLv w = dhc_lp_splat(b, dhc_lp_load(b, t->w[r], w_at, 1, 0), v->lanes);
+    for (int i = 0; i < vectors; i++)
+      dhc_lp_set(b, t->acc[r][i], dhc_lp_fma(b, w, vec[i], dhc_lp_get(b, t->acc[r][i])));
   }
   dhc_lp_end(b);
   for (int r = 0; r < v->rows; r++)
@@ -316,14 +338,9 @@ static void pixel_tile(Conv *v, Tile *t, DhcLv p, int vectors) {
     }
 }
 
-static DhcLv step_or_zero(Conv *v, int o, int axis) {
-  return axis < 0 ? dhc_lp_i64(v->b, 0) : dhc_tpl_step(&v->cx, o, axis);
-}
-
 static void channel_tile(Conv *v, DhcLv m0) {
   DhcLp *b = v->b;
-  Tile t = {.w_c = step_or_zero(v, v->ow, v->c), .w_ky = step_or_zero(v, v->ow, v->y.tap),
-            .w_kx = step_or_zero(v, v->ow, v->x.tap)};
+  Tile t;
   DhcLv base = dhc_lp_at(b, v->cx.pointer[v->ow], dhc_tpl_base(&v->cx, v->ow));
   DhcLv step = step_or_zero(v, v->ow, v->m), last = dhc_lp_addc(b, v->M, -1);
   for (int r = 0; r < v->rows; r++) {
@@ -421,10 +438,12 @@ static void epilogue(Conv *v, DhcLv m0, DhcLv m_end) {
 
 static void task_body(Conv *v, DhcLv m_first, DhcLv m_end) {
   DhcLp *b = v->b;
-  v->planes = dhc_lp_scratch(b, DHC_F32, 0);
+  v->taps = dhc_lp_scratch(b, DHC_I64, 0);
+  v->n_taps = dhc_lp_mulc(b, v->C, v->y.n_taps * v->x.n_taps * 2);
+  v->planes = dhc_lp_at(b, dhc_lp_scratch(b, DHC_F32, 0), dhc_lp_prog(b, taps_prog(v)));
   v->results = dhc_lp_at(b, v->planes, dhc_lp_mul(b, v->C, dhc_lp_mulc(b, v->Plane, v->n_planes)));
   fill_planes(v);
-  for (int64_t ky = 0; ky < v->y.n_taps; ky++) v->shift[ky] = row_shift(v, dhc_lp_i64(b, ky));
+  list_taps(v);
   DhcLv m0 = dhc_lp_for(b, m_first, m_end, v->rows);
   channel_tile(v, m0);
   epilogue(v, m0, m_end);

@@ -8,17 +8,22 @@
  * `vectors` vectors of columns, all accumulators in registers.
  *
  *   task: outer index, block of columns, chunk of rows
- *     B's columns to scratch as [k][columns], unless they lie side by side already
+ *     B's columns to scratch as [k][columns], unless they lie side by side already and few
+ *       rows want them
  *     for each tile of rows (row numbers clamped, so that the last tile needs no code)
  *       A's rows to scratch as [k][rows], unless a scalar load can fetch them
  *       for k: accumulators += A[m, k] * B[k, n..]
  *       accumulators to a local tile; for each row: the epilogue, stores
  *
- * Schedule: v[0] rows of a tile, v[1] vectors, v[2] lanes of a vector, v[3] row tiles per
- * task; 0: the target's (14x2 of 16 lanes, 6x2 of 8, 4x2 of 4; 8 tiles). */
+ * Tiles are wide rather than tall: row pointers and all fit into general registers then, and
+ * the loop over k is one short block.
+ *
+ * Schedule: v[0] rows of a tile, v[1] vectors, v[2] lanes of a vector, v[3] tasks that a
+ * kernel should at least be cut into; 0: the target's (6x4 of 16 lanes, 4x3 of 8, 4x2 of 4;
+ * 16 tasks). */
 #include "backends/loop/tpl.h"
 
-enum { MAX_ROWS = 16, MAX_VECTORS = 6 };
+enum { MAX_ROWS = 16, MAX_VECTORS = 6, LEAST_TILES = 8 /* row tiles of a task, if there are as many */ };
 
 typedef struct Dot {
   DhcTplCx cx;
@@ -28,11 +33,11 @@ typedef struct Dot {
   int na, nb;        /* nodes of A (rows) and B (columns) */
   int m, n;          /* axes; m is -1 where A has no row axis of its own */
   uint32_t outer, red;
-  int rows, vectors, lanes, tiles;
-  bool direct_a, direct_b;
+  int rows, vectors, lanes, tasks;
+  bool direct_a, direct_b; /* B: where few rows are asked for */
   int oa, ob;        /* operands of plain loads, where direct */
   DhcLv K, M, N;     /* extents; K of all reduced axes together */
-  int64_t panel_offset_bytes; /* unused scratch before the panels */
+  DhcLv few_rows;    /* condition: one tile of rows or less */
 } Dot;
 
 /* ---- roles ----------------------------------------------------------------------------- */
@@ -109,9 +114,9 @@ static void choose_tile(Dot *d) {
   const DhcTargetFacts *t = d->cx.in->facts;
   int bytes = t ? t->vector_bytes : 16;
   d->lanes = v[2] > 0 ? v[2] : bytes >= 64 ? 16 : bytes >= 32 ? 8 : 4;
-  d->rows = v[0] > 0 ? v[0] : bytes >= 64 ? 14 : bytes >= 32 ? 6 : 4;
-  d->vectors = v[1] > 0 ? v[1] : 2;
-  d->tiles = v[3] > 0 ? v[3] : 8;
+  d->rows = v[0] > 0 ? v[0] : bytes >= 64 ? 6 : 4;
+  d->vectors = v[1] > 0 ? v[1] : bytes >= 64 ? 4 : bytes >= 32 ? 3 : 2;
+  d->tasks = v[3] > 0 ? v[3] : 16;
   if (d->m < 0) d->rows = 1;
   if (d->rows > MAX_ROWS) d->rows = MAX_ROWS;
   if (d->vectors > MAX_VECTORS) d->vectors = MAX_VECTORS;
@@ -125,7 +130,9 @@ static void choose_access(Dot *d) {
   d->oa = plain_load(d->s, d->na);
   d->ob = plain_load(d->s, d->nb);
   d->direct_a = d->oa >= 0 && one_axis(d->red);
-  d->direct_b = d->ob >= 0 && one_axis(d->red) && unit_axis(&d->s->operand[d->ob]) == d->n;
+  /* masked loads in the inner loop cost nothing only where masks have their own registers */
+  bool masks = d->cx.in->facts && d->cx.in->facts->vector_bytes >= 64;
+  d->direct_b = masks && d->ob >= 0 && one_axis(d->red) && unit_axis(&d->s->operand[d->ob]) == d->n;
 }
 
 /* ---- packing ------------------------------------------------------------------------------ */
@@ -150,20 +157,22 @@ static void pack_along(Dot *d, int node, int along, DhcLv first, DhcLv extent, i
   DhcLp *b = d->b;
   DhcTplRows k = dhc_tpl_rows(&d->cx, d->red, dhc_lp_i64(b, 0));
   DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), d->K, 1);
-  for (int v = 0; v < width; v += d->lanes) {
-    DhcTplMark mark = dhc_tpl_push(&d->cx);
-    dhc_tpl_rows_bind(&d->cx, &k);
-    DhcLv at = dhc_lp_addc(b, first, v);
-    DhcLv low = dhc_lp_min(b, at, extent); /* a mask wants index <= limit */
-    dhc_tpl_bind_vector(&d->cx, along, low, d->lanes, dhc_lp_tail(b, low, extent, d->lanes));
-    DhcLv x = dhc_lp_splat(b, dhc_tpl_eval(&d->cx, node), d->lanes);
-    dhc_lp_store(b, to, dhc_lp_addc(b, dhc_lp_mulc(b, i, width), v), x, 0);
-    dhc_tpl_pop(&d->cx, &mark);
-  }
+  DhcTplMark in_k = dhc_tpl_push(&d->cx);
+  dhc_tpl_rows_bind(&d->cx, &k);
+  DhcLv v = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, width), d->lanes);
+  DhcTplMark mark = dhc_tpl_push(&d->cx);
+  DhcLv low = dhc_lp_min(b, dhc_lp_add(b, first, v), extent); /* a mask wants index <= limit */
+  dhc_tpl_bind_vector(&d->cx, along, low, d->lanes, dhc_lp_tail(b, low, extent, d->lanes));
+  DhcLv x = dhc_lp_splat(b, dhc_tpl_eval(&d->cx, node), d->lanes);
+  dhc_lp_store(b, to, dhc_lp_add(b, dhc_lp_mulc(b, i, width), v), x, 0);
+  dhc_tpl_pop(&d->cx, &mark);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&d->cx, &in_k);
   dhc_tpl_rows_next(&d->cx, &k);
   dhc_lp_end(b);
 }
 
+/* The same by blocks of lanes x lanes. `pitch`: of the panel; width <= pitch. */
 static void pack_transposed(Dot *d, int node, int along, DhcLv first, DhcLv extent, int width, int pitch, DhcLv to) {
   DhcLp *b = d->b;
   int inner = red_axis(d), lanes = d->lanes;
@@ -172,25 +181,27 @@ static void pack_transposed(Dot *d, int node, int along, DhcLv first, DhcLv exte
   DhcLv last = dhc_lp_addc(b, extent, -1);
   DhcTplRows k = dhc_tpl_rows(&d->cx, others, zero);
   DhcLv o = dhc_lp_for(b, zero, dhc_tpl_count(&d->cx, others), 1);
+  DhcTplMark in_o = dhc_tpl_push(&d->cx);
+  dhc_tpl_rows_bind(&d->cx, &k);
   DhcLv base = dhc_lp_mul(b, o, n_inner);
+  DhcLv v = dhc_lp_for(b, zero, dhc_lp_i64(b, width), lanes);
+  DhcLv column = dhc_lp_add(b, first, v);
   DhcLv j = dhc_lp_for(b, zero, n_inner, lanes);
-  DhcLv mask = dhc_lp_tail(b, j, n_inner, lanes);
-  for (int v = 0; v < width; v += lanes) {
-    DhcLv row[64];
-    for (int r = 0; r < lanes; r++) {
-      int clamped = v + r < width ? v + r : width - 1;
-      DhcTplMark mark = dhc_tpl_push(&d->cx);
-      dhc_tpl_rows_bind(&d->cx, &k);
-      dhc_tpl_bind(&d->cx, along, dhc_lp_min(b, dhc_lp_addc(b, first, clamped), last));
-      dhc_tpl_bind_vector(&d->cx, inner, j, lanes, mask);
-      row[r] = v + r < width ? dhc_lp_splat(b, dhc_tpl_eval(&d->cx, node), lanes) : row[clamped - v];
-      dhc_tpl_pop(&d->cx, &mark);
-    }
-    dhc_lp_transpose(b, row, lanes);
-    for (int r = 0; r < lanes; r++) /* the panel has room for whole blocks of k */
-      dhc_lp_store(b, to, dhc_lp_addc(b, dhc_lp_mulc(b, dhc_lp_addc(b, dhc_lp_add(b, base, j), r), pitch), v), row[r], 0);
+  DhcLv mask = dhc_lp_tail(b, j, n_inner, lanes), row[64];
+  for (int r = 0; r < lanes; r++) {
+    DhcTplMark mark = dhc_tpl_push(&d->cx);
+    dhc_tpl_bind(&d->cx, along, dhc_lp_min(b, dhc_lp_addc(b, column, r), last));
+    dhc_tpl_bind_vector(&d->cx, inner, j, lanes, mask);
+    row[r] = dhc_lp_splat(b, dhc_tpl_eval(&d->cx, node), lanes);
+    dhc_tpl_pop(&d->cx, &mark);
   }
+  dhc_lp_transpose(b, row, lanes);
+  DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, dhc_lp_add(b, base, j), pitch), v);
+  for (int r = 0; r < lanes; r++) /* the panel has room for whole blocks of k */
+    dhc_lp_store(b, to, dhc_lp_addc(b, at, (int64_t)r * pitch), row[r], 0);
   dhc_lp_end(b);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&d->cx, &in_o);
   dhc_tpl_rows_next(&d->cx, &k);
   dhc_lp_end(b);
 }
@@ -201,41 +212,26 @@ typedef struct Tile {
   DhcLv row0;                      /* first row */
   DhcLv a_ptr[MAX_ROWS], a_step;   /* direct: a_ptr[r][k * a_step] */
   DhcLv a_panel;                   /* packed: [k * 16 + r] */
-  DhcLv b_ptr[MAX_VECTORS], b_step; /* b_ptr[v][k * b_step] */
+  DhcLv b_ptr, b_step;             /* b_ptr[k * b_step + column] */
   DhcLv b_mask[MAX_VECTORS];       /* NULL: whole */
   DhcLpVar acc[MAX_ROWS][MAX_VECTORS];
 } Tile;
 
 enum { A_PITCH = 16 };
 
-static void k_step(Dot *d, Tile *t, DhcLv k, int ahead) {
+static void k_loop(Dot *d, Tile *t) {
   DhcLp *b = d->b;
   DhcLv vec[MAX_VECTORS];
-  DhcLv at_b = dhc_lp_mul(b, dhc_lp_addc(b, k, ahead), t->b_step);
-  for (int v = 0; v < d->vectors; v++) vec[v] = dhc_lp_mload(b, t->b_ptr[v], at_b, d->lanes, t->b_mask[v]);
-  DhcLv at_a = t->a_panel ? dhc_lp_mulc(b, dhc_lp_addc(b, k, ahead), A_PITCH) : dhc_lp_mul(b, dhc_lp_addc(b, k, ahead), t->a_step);
+  DhcLv k = dhc_lp_for(b, dhc_lp_i64(b, 0), d->K, 1), at_b = dhc_lp_mul(b, k, t->b_step);
+  for (int v = 0; v < d->vectors; v++)
+    vec[v] = dhc_lp_mload(b, t->b_ptr, dhc_lp_addc(b, at_b, (int64_t)v * d->lanes), d->lanes, t->b_mask[v]);
+  DhcLv at_a = t->a_panel ? dhc_lp_mulc(b, k, A_PITCH) : dhc_lp_mul(b, k, t->a_step);
   for (int r = 0; r < d->rows; r++) {
     DhcLv x = t->a_panel ? dhc_lp_load(b, t->a_panel, dhc_lp_addc(b, at_a, r), 1, 0) : dhc_lp_load(b, t->a_ptr[r], at_a, 1, 0);
     x = dhc_lp_splat(b, x, d->lanes);
     for (int v = 0; v < d->vectors; v++)
       dhc_lp_set(b, t->acc[r][v], dhc_lp_fma(b, x, vec[v], dhc_lp_get(b, t->acc[r][v])));
   }
-}
-
-static void k_loop(Dot *d, Tile *t) {
-  DhcLp *b = d->b;
-  int64_t step;
-  bool by_four = !t->a_panel && dhc_lp_is_const(t->a_step, &step) && d->rows > 8;
-  DhcLv zero = dhc_lp_i64(b, 0), k;
-  if (by_four) { /* row pointers outnumber registers: use each four times */
-    DhcLv whole = dhc_lp_mulc(b, dhc_lp_udiv(b, d->K, dhc_lp_i64(b, 4)), 4);
-    k = dhc_lp_for(b, zero, whole, 4);
-    for (int u = 0; u < 4; u++) k_step(d, t, k, u);
-    dhc_lp_end(b);
-    zero = whole;
-  }
-  k = dhc_lp_for(b, zero, d->K, 1);
-  k_step(d, t, k, 0);
   dhc_lp_end(b);
 }
 
@@ -278,7 +274,7 @@ static void row_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
       t->a_ptr[r] = dhc_lp_at(b, base, dhc_lp_mul(b, row, row_step));
     }
   } else {
-    DhcLv zero = dhc_lp_i64(b, 0), one = dhc_lp_i64(b, 1);
+    DhcLv zero = dhc_lp_i64(b, 0);
     if (d->m < 0) { /* a single row: one value a step, kept at its place of a panel */
       DhcTplRows k = dhc_tpl_rows(&d->cx, d->red, zero);
       DhcLv i = dhc_lp_for(b, zero, d->K, 1);
@@ -293,7 +289,6 @@ static void row_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
     } else {
       pack_transposed(d, d->na, d->m, t->row0, d->M, (d->rows + d->lanes - 1) / d->lanes * d->lanes, A_PITCH, t->a_panel);
     }
-    (void)one;
   }
   for (int r = 0; r < d->rows; r++)
     for (int v = 0; v < d->vectors; v++) t->acc[r][v] = dhc_lp_var(b, dhc_lp_zero(b, DHC_F32, d->lanes));
@@ -314,29 +309,36 @@ static dhc_dimprog panel_bytes(const Dot *d, int width) {
   return dhc_prog_op(a, DHC_DIM_MUL, k, dhc_prog_const(a, width * 4));
 }
 
+static void pack_columns(Dot *d, DhcLv col0, DhcLv panel) {
+  int width = d->vectors * d->lanes;
+  if (has_unit_along(d, d->nb, d->n)) pack_along(d, d->nb, d->n, col0, d->N, width, panel);
+  else pack_transposed(d, d->nb, d->n, col0, d->N, width, width, panel);
+}
+
+/* The columns [col0, col0 + width) of B: packed, or, for few rows, where they lie. */
 static void column_block(Dot *d, Tile *t, DhcLv col0) {
   DhcLp *b = d->b;
   int width = d->vectors * d->lanes;
-  if (d->direct_b) {
-    DhcLv base = dhc_lp_at(b, d->cx.pointer[d->ob], dhc_tpl_base(&d->cx, d->ob));
-    t->b_step = dhc_tpl_step(&d->cx, d->ob, red_axis(d));
-    for (int v = 0; v < d->vectors; v++) {
-      DhcLv at = dhc_lp_min(b, dhc_lp_addc(b, col0, v * d->lanes), d->N);
-      t->b_ptr[v] = dhc_lp_at(b, base, at);
-      t->b_mask[v] = dhc_lp_tail(b, at, d->N, d->lanes);
-    }
+  DhcLv panel = dhc_lp_scratch(b, DHC_F32, 0), packed_step = dhc_lp_i64(b, width);
+  if (!d->direct_b) {
+    pack_columns(d, col0, panel);
+    t->b_ptr = panel;
+    t->b_step = packed_step;
     return;
   }
-  DhcLv panel = dhc_lp_scratch(b, DHC_F32, 0);
-  if (has_unit_along(d, d->nb, d->n))
-    pack_along(d, d->nb, d->n, col0, d->N, width, panel);
-  else
-    pack_transposed(d, d->nb, d->n, col0, d->N, width, width, panel);
-  t->b_step = dhc_lp_i64(b, width);
   for (int v = 0; v < d->vectors; v++) {
-    t->b_ptr[v] = dhc_lp_at(b, panel, dhc_lp_i64(b, v * d->lanes));
-    t->b_mask[v] = NULL;
+    DhcLv at = dhc_lp_min(b, dhc_lp_addc(b, col0, (int64_t)v * d->lanes), d->N);
+    t->b_mask[v] = dhc_lp_tail(b, at, d->N, d->lanes);
   }
+  DhcLv there = dhc_lp_at(b, d->cx.pointer[d->ob], dhc_lp_add(b, dhc_tpl_base(&d->cx, d->ob), col0));
+  DhcLpVar from = dhc_lp_var(b, panel);
+  dhc_lp_if(b, d->few_rows);
+  dhc_lp_set(b, from, there);
+  dhc_lp_else(b);
+  pack_columns(d, col0, panel);
+  dhc_lp_end(b);
+  t->b_ptr = dhc_lp_get(b, from);
+  t->b_step = dhc_lp_select(b, d->few_rows, dhc_tpl_step(&d->cx, d->ob, red_axis(d)), packed_step);
 }
 
 void dhc_tpl_dot(const DhcTplInput *in, DhcLp *b) {
@@ -356,21 +358,30 @@ void dhc_tpl_dot(const DhcTplInput *in, DhcLp *b) {
   d.K = dhc_tpl_count(&d.cx, d.red);
   dhc_dimprog m_prog = d.m >= 0 ? dhc_tpl_extent_prog(&d.cx, d.m) : dhc_prog_const(a, 1);
   dhc_dimprog blocks = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(&d.cx, d.n), dhc_prog_const(a, width));
-  dhc_dimprog chunks = dhc_prog_op(a, DHC_DIM_CEILDIV, m_prog, dhc_prog_const(a, d.rows * d.tiles));
+  /* chunks of rows until there are tasks enough: each packs its columns anew */
+  dhc_dimprog n_outer = dhc_tpl_count_prog(&d.cx, d.outer), one = dhc_prog_const(a, 1);
+  dhc_dimprog pieces = dhc_prog_op(a, DHC_DIM_MAX, dhc_prog_op(a, DHC_DIM_MUL, n_outer, blocks), one);
+  dhc_dimprog tiles = dhc_prog_op(a, DHC_DIM_CEILDIV, m_prog, dhc_prog_const(a, d.rows));
+  dhc_dimprog want = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_prog_const(a, d.tasks), pieces);
+  want = dhc_prog_op(a, DHC_DIM_MIN, want, dhc_prog_op(a, DHC_DIM_CEILDIV, tiles, dhc_prog_const(a, LEAST_TILES)));
+  dhc_dimprog per_chunk = dhc_prog_op(a, DHC_DIM_CEILDIV, tiles, dhc_prog_op(a, DHC_DIM_MAX, want, one));
+  per_chunk = dhc_prog_op(a, DHC_DIM_MAX, per_chunk, one);
+  dhc_dimprog chunks = dhc_prog_op(a, DHC_DIM_CEILDIV, tiles, per_chunk);
   dhc_dimprog per_outer = dhc_prog_op(a, DHC_DIM_MUL, blocks, chunks);
-  dhc_dimprog n_tasks = dhc_prog_op(a, DHC_DIM_MUL, dhc_tpl_count_prog(&d.cx, d.outer), per_outer);
-  dhc_dimprog b_bytes = d.direct_b ? dhc_prog_const(a, 0) : panel_bytes(&d, width);
+  dhc_dimprog n_tasks = dhc_prog_op(a, DHC_DIM_MUL, n_outer, per_outer);
+  dhc_dimprog b_bytes = panel_bytes(&d, width);
   dhc_dimprog a_bytes = d.direct_a ? dhc_prog_const(a, 0) : panel_bytes(&d, A_PITCH);
   b->scratch_bytes = dhc_prog_op(a, DHC_DIM_ADD, b_bytes, a_bytes);
 
-  DhcLv n_blocks = dhc_lp_prog(b, blocks), n_chunks = dhc_lp_prog(b, chunks), n_per = dhc_lp_prog(b, per_outer);
-  DhcLv b_elements = d.direct_b ? dhc_lp_i64(b, 0) : dhc_lp_mulc(b, dhc_lp_addc(b, d.K, d.lanes), width);
+  DhcLv n_chunks = dhc_lp_prog(b, chunks), n_per = dhc_lp_prog(b, per_outer);
+  DhcLv rows_per = dhc_lp_mulc(b, dhc_lp_prog(b, per_chunk), d.rows);
+  d.few_rows = dhc_lp_le(b, d.M, dhc_lp_i64(b, d.rows));
+  DhcLv b_elements = dhc_lp_mulc(b, dhc_lp_addc(b, d.K, d.lanes), width);
   DhcLv task = dhc_lp_tasks(b, n_tasks);
   DhcLv within = dhc_lp_urem(b, task, n_per);
   DhcLv col0 = dhc_lp_mulc(b, dhc_lp_udiv(b, within, n_chunks), width);
-  DhcLv row_first = dhc_lp_mulc(b, dhc_lp_urem(b, within, n_chunks), d.rows * d.tiles);
-  DhcLv row_end = dhc_lp_min(b, d.M, dhc_lp_addc(b, row_first, d.rows * d.tiles));
-  (void)n_blocks;
+  DhcLv row_first = dhc_lp_mul(b, dhc_lp_urem(b, within, n_chunks), rows_per);
+  DhcLv row_end = dhc_lp_min(b, d.M, dhc_lp_add(b, row_first, rows_per));
   DhcTplMark mark = dhc_tpl_push(&d.cx);
   DhcTplRows outer = dhc_tpl_rows(&d.cx, d.outer, dhc_lp_udiv(b, task, n_per));
   dhc_tpl_rows_bind(&d.cx, &outer);

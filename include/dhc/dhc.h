@@ -183,6 +183,16 @@ typedef struct dhc_memory {
   int64_t allocated; /* what the program holds now */
 } dhc_memory;
 DHC_API dhc_memory dhc_program_memory(const dhc_program *p, int index); /* of the last run's sizes */
+/* Time of every item of an entry's plan, summed over the runs made with it on. */
+typedef struct dhc_profile_row {
+  const char *kernel; /* kind and key prefix, "copy" or "fill" */
+  const char *label;  /* layer it was written in, or "" */
+  int64_t runs;
+  double ms;
+} dhc_profile_row;
+DHC_API void dhc_program_profile(dhc_program *p, bool on); /* on: sums begin at zero */
+DHC_API int dhc_program_profile_rows(const dhc_program *p);
+DHC_API dhc_profile_row dhc_program_profile_row(const dhc_program *p, int i);
 DHC_API int dhc_program_n_kernels(const dhc_program *p, int index); /* distinct */
 DHC_API int dhc_program_n_calls(const dhc_program *p, int index);   /* kernel calls a run */
 

@@ -41,9 +41,9 @@ static double value(const dhc_tensor *t, int64_t i) {
 }
 
 static bool open_model(const char *backend, dhc_session **s, dhc_model **m) {
-  const char *sets[] = {"inputs=784", "hidden=33", "depth=2"};
+  const char *sets[] = {"hidden=33", "depth=2"};
   if (!good(dhc_session_open(&(dhc_session_options){.backend = backend, .threads = 2}, s), "session")) return false;
-  dhc_model_options o = {.name = "mlp", .sets = sets, .n_sets = 3};
+  dhc_model_options o = {.name = "mlp", .sets = sets, .n_sets = 2};
   if (good(dhc_model_open(*s, &o, m), "model")) return true;
   dhc_session_print_diagnostics(*s, stdout, false);
   return false;

@@ -273,7 +273,7 @@ void case_check(SpecCase *c, const char *features, const int *v, double tol) {
   if (!s.code) s = dhc_cpu_gen_open(&target, &g);
   if (!s.code) s = dhc_cpu_jit_open(&target, &j);
   if (s.code) fail_msg("%s", s.message);
-  DhcSchedule schedule = {.template_name = ""}, plain = {.template_name = c->plain};
+  DhcSchedule schedule = {.template_name = ""}, plain = {.template_name = c->plain, .v = {c->plain_v0}};
   if (v) memcpy(schedule.v, v, sizeof schedule.v);
   Linked k = link_kernel(c, &target, g, j, "k", &schedule);
 

@@ -18,6 +18,7 @@ typedef struct SpecCase {
   double lo, hi;                       /* floats are drawn from here */
   int64_t int_hi;                      /* integers from [0, int_hi] */
   const char *plain; /* another template of the kind that must give the same bits, or NULL */
+  int plain_v0;      /* and its first schedule number */
 } SpecCase;
 
 void case_init(SpecCase *c, DhcKind kind);

@@ -173,8 +173,43 @@ static void stages_and_errors(void **state) {
   dhc_arena_fini(&a);
 }
 
+/* Code for an older CPU holds nothing above it. */
+static void instruction_set(void **state) {
+  (void)state;
+#ifdef __x86_64__
+  static const struct {
+    const char *cpu, *never[4];
+  } level[] = {{"x86-64", {"%ymm", "%zmm", "vmul", "roundps"}},
+               {"x86-64-v2", {"%ymm", "%zmm", "vmul", NULL}},
+               {"x86-64-v3", {"%zmm", "%k1", NULL, NULL}}};
+  for (size_t i = 0; i < sizeof level / sizeof *level; i++) {
+    DhcArena a;
+    dhc_arena_init(&a);
+    DhcCompiler *c;
+    DhcCompileOptions o = {.backend = "cpu", .cpu = level[i].cpu, .workers = 1};
+    assert_int_equal(dhc_compiler_open(&a, &o, &c).code, 0);
+    static const DhcOp op[] = {DHC_OP_SOFTPLUS, DHC_OP_ROUND, DHC_OP_FLOOR};
+    for (int k = 0; k < 3; k++) {
+      SpecCase e;
+      unary_spec(&e, op[k]);
+      DhcKernelRequest r = {.spec = e.s, .n_classes = 1};
+      DhcText t = {.arena = &a};
+      assert_int_equal(dhc_compiler_print(c, &r, "asm", &t).code, 0);
+      assert_null(strstr(dhc_text_str(&t), "call"));
+      for (int n = 0; n < 4 && level[i].never[n]; n++)
+        if (strstr(dhc_text_str(&t), level[i].never[n]))
+          fail_msg("%s code has %s", level[i].cpu, level[i].never[n]);
+      case_free(&e);
+    }
+    dhc_compiler_close(c);
+    dhc_arena_fini(&a);
+  }
+#endif
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(reuse), cmocka_unit_test(deterministic),
-                                     cmocka_unit_test(keys), cmocka_unit_test(stages_and_errors)};
+                                     cmocka_unit_test(keys), cmocka_unit_test(stages_and_errors),
+                                     cmocka_unit_test(instruction_set)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

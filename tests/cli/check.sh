@@ -16,5 +16,5 @@ printf '' > "$work/empty.dhc"
 expect 1 'empty.dhc:1:1: error' "$dhcc" check "$work/empty.dhc"
 expect 1 'hiden_dim' "$dhcc" info dhc_ssm --set hiden_dim=3
 expect 1 "hidden_dim" "$dhcc" info dhc_ssm --set hiden_dim=3
-expect 1 'out of range' "$dhcc" info dhc_ssm --set hidden_dim=0
+expect 1 'must be in 1..16384' "$dhcc" info dhc_ssm --set hidden_dim=0
 finish

@@ -182,6 +182,15 @@ static int print_plan(int argc, char **argv) {
   dhc_plan_print(p, &text);
   fputs(dhc_text_str(&text), stdout);
   check_memory(&x, p, "plan");
+  static const int64_t usual[][3] = {{128, 32, 32}, {1, 32, 32}, {64, 28, 28}, {16, 224, 224}, {256, 8, 8}};
+  for (int k = 0; k < 5; k++) {
+    DhcBound *b;
+    if (p->plan.n_symbols > 3 || !dhc_test_bind(p, usual[k], &x.arena, &b, stdout)) continue;
+    int64_t live = dhc_plan_live_bytes(p, usual[k]), packed = dhc_bound_arena_bytes(b, DHC_ARENA_WORK);
+    printf("at %lld, %lld, %lld: work %lld, bound %lld, ratio %.4f\n", (long long)usual[k][0], (long long)usual[k][1],
+           (long long)usual[k][2], (long long)packed, (long long)live, (double)packed / (double)(live ? live : 1));
+    dhc_bound_free(b);
+  }
   dhc_arena_fini(&x.arena);
   return 0;
 }

@@ -232,7 +232,7 @@ int main(int argc, char **argv) {
     cpu_runner_close(&cpu);
   }
 #endif
-  static const char *const alone[] = {"simplify", "cse", "dce", "inline"};
+  static const char *const alone[] = {"simplify", "cse", "dce", "inline", "hoist"};
   for (size_t k = 0; k < sizeof alone / sizeof *alone; k++) {
     if (!dhc_pass_info(alone[k])) continue;
     DhcRandomHook one = {.name = alone[k], .apply = run_passes, .ctx = (void *)(uintptr_t)alone[k]};

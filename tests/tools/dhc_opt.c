@@ -1,5 +1,5 @@
 /* dhc-opt: passes on IR text, for FileCheck tests that need nothing but ir/ and passes/.
- *   dhc-opt [--pass=a,b] [--pass-limit=N] [--disable=a,b] [--stats] FILE.gir  (- for stdin) */
+ *   dhc-opt [--pass=a,b] [--pass-limit=N] [--disable=a,b] [--stats] [--plan] FILE.gir  (- for stdin) */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +29,8 @@ int main(int argc, char **argv) {
       rq.limit = strtoll(argv[i] + 13, NULL, 10);
     else if (!strncmp(argv[i], "--disable=", 10))
       rq.disabled = argv[i] + 10;
+    else if (!strcmp(argv[i], "--plan"))
+      rq.plan = true;
     else if (!strcmp(argv[i], "--stats"))
       rq.stats = true;
     else

@@ -35,6 +35,21 @@ static bool make_model(Case *c) {
   return c->m != NULL;
 }
 
+/* What elaboration makes survives the text form. */
+static void round_trip(Case *c, DhcModule *m) {
+  DhcText a = {.arena = &c->arena}, b = {.arena = &c->arena};
+  dhc_module_print(m, &a);
+  const char *text = dhc_text_str(&a);
+  DhcDiags diags = {.arena = &c->arena, .sources = m->diags->sources};
+  uint32_t file = dhc_sources_add(m->diags->sources, "round trip", "round trip", text, strlen(text));
+  DhcModule *again = dhc_module_parse(&c->arena, m->strings, &diags, file);
+  if (again) dhc_module_print(again, &b);
+  if (!again || strcmp(text, dhc_text_str(&b))) {
+    fprintf(c->out, "does not survive its text form\n");
+    dhc_diags_print(&diags, c->out, false);
+  }
+}
+
 static void run_entry(Case *c, const char *name) {
   DhcEntryRequest r = {.name = name,
                        .training = c->training,
@@ -53,6 +68,7 @@ static void run_entry(Case *c, const char *name) {
     dhc_func_print(m->funcs.at[i], &t);
     print_text(c, &t);
   }
+  round_trip(c, m);
 }
 
 static void print_tensors(Case *c) {

@@ -1,0 +1,18 @@
+/* Small edits of a module that several passes make. */
+#ifndef DHC_PASSES_EDIT_H
+#define DHC_PASSES_EDIT_H
+
+#include "ir/ir.h"
+
+/* Symbols and facts of `from` for the new function `to`. */
+void dhc_edit_copy_binders(DhcFunc *to, const DhcFunc *from);
+/* Takes f out of the module's list; nothing may refer to it. */
+void dhc_edit_drop(DhcModule *m, const DhcFunc *f);
+/* Makes f the last of the list: it may then call all others. */
+void dhc_edit_move_last(DhcModule *m, DhcFunc *f);
+/* Puts f right before its user: callees before callers. */
+void dhc_edit_place_before(DhcModule *m, DhcFunc *f, const DhcFunc *user);
+/* A scan got another body: the old one goes if no other scan runs it, and leaves its name. */
+void dhc_edit_replaced_body(DhcModule *m, const DhcFunc *old, DhcFunc *now);
+
+#endif
