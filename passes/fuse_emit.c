@@ -278,7 +278,11 @@ static int emit_random(FuKernel *k, DhcValue *v, const FuIx *ix) {
   }
   if (!dhc_fu_flat(dims(k), &v->type, plain, &flat)) return dhc_fu_fail(k, v);
   int a[4];
-  for (int i = 0; i < 3; i++) a[i] = emit(k, n->args[i], NULL);
+  for (int i = 0; i < 3; i++) { /* a known site is an argument: layers share the kernel */
+    const DhcNode *c = dhc_view_base(n->args[i])->def;
+    if (c->op == DHC_OP_FILL) a[i] = dhc_fu_arg_node(k, dhc_dim_const(dims(k), (int64_t)dhc_attr(c, "value")->f));
+    else a[i] = emit(k, n->args[i], NULL);
+  }
   a[3] = dhc_fu_lin_node(k, &flat);
   return k->failed ? -1 : dhc_fu_node(k, DHC_SN_RANDOM, (DhcOp)0, DHC_U32, a, 4);
 }
@@ -345,6 +349,29 @@ static int emit_dot(FuKernel *k, DhcValue *v, const FuIx *ix) {
     node[s] = emit(k, n->args[s], in);
   }
   return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, node[0], node[1], red_bits(k, 0, contract[0]->ints.n));
+}
+
+/* a where row lies in the range that `offsets` gives to number e, else 0. */
+static int in_range(FuKernel *k, int a, DhcValue *offsets, const FuForm *e, const FuForm *row) {
+  FuIx lo = dhc_fu_plain(*e), hi = dhc_fu_plain(dhc_fu_addc(dims(k), e, dhc_dim_const(dims(k), 1)));
+  int at = dhc_fu_lin_node(k, row);
+  int from = cast_node(k, DHC_I64, emit(k, offsets, &lo)), to = cast_node(k, DHC_I64, emit(k, offsets, &hi));
+  if (a < 0 || k->failed) return -1;
+  int inside = ew2(k, DHC_OP_AND, DHC_BOOL, ew2(k, DHC_OP_LE, DHC_BOOL, from, at), ew2(k, DHC_OP_LT, DHC_BOOL, at, to));
+  return select_node(k, k->node[a].dtype, inside, a, dhc_fu_const_node(k, k->node[a].dtype, 0, 0));
+}
+
+/* y[t, j] = sum over ranges e and over c of (t in range e ? a[t, c] : 0) * w[e, c, j];
+ * dw[e, c, j] = sum over rows t of (t in range e ? a[t, c] : 0) * d[t, j]. Templates skip
+ * what is zero. */
+static int emit_ragged(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  const DhcNode *n = v->def;
+  bool dw = n->op == DHC_OP_RAGGED_DOT_DW;
+  FuForm e = dw ? ix[0].f : red_form(k, 0), c = dw ? ix[1].f : red_form(k, 1), row = dw ? red_form(k, 0) : ix[0].f;
+  FuIx at_a[] = {dhc_fu_plain(row), dhc_fu_plain(c)};
+  FuIx at_w[] = {dhc_fu_plain(dw ? row : e), dw ? ix[2] : dhc_fu_plain(c), ix[1]};
+  int a = in_range(k, emit(k, n->args[0], at_a), n->args[2], &e, &row);
+  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, emit(k, n->args[1], at_w), red_bits(k, 0, k->g->n_red));
 }
 
 /* Spatial index into x (or back into y) for output place p and tap t. */
@@ -569,6 +596,8 @@ static int emit_op(FuKernel *k, DhcValue *v, const FuIx *ix) {
     case DHC_OP_REDUCE_MIN:
     case DHC_OP_ARGMAX: return emit_reduce(k, v);
     case DHC_OP_DOT_GENERAL: return emit_dot(k, v, ix);
+    case DHC_OP_RAGGED_DOT:
+    case DHC_OP_RAGGED_DOT_DW: return emit_ragged(k, v, ix);
     case DHC_OP_CONV: return emit_conv(k, v, ix);
     case DHC_OP_CONV_DX: return emit_conv_dx(k, v, ix);
     case DHC_OP_CONV_DW: return emit_conv_dw(k, v, ix);

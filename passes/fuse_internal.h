@@ -155,6 +155,8 @@ typedef struct Fu {
   bool *is_result;
 } Fu;
 
+/* top_k and route in terms of other ops (fuse_route.c). */
+bool dhc_fu_lower_routes(DhcFunc *f);
 /* Fills value[] and groups. */
 void dhc_fu_group(Fu *fu);
 /* Groups whose stored values g loads, as bits. */
