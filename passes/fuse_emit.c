@@ -278,7 +278,11 @@ static int emit_random(FuKernel *k, DhcValue *v, const FuIx *ix) {
   }
   if (!dhc_fu_flat(dims(k), &v->type, plain, &flat)) return dhc_fu_fail(k, v);
   int a[4];
-  for (int i = 0; i < 3; i++) a[i] = emit(k, n->args[i], NULL);
+  for (int i = 0; i < 3; i++) { /* a known site is an argument: layers share the kernel */
+    const DhcNode *c = dhc_view_base(n->args[i])->def;
+    if (c->op == DHC_OP_FILL) a[i] = dhc_fu_arg_node(k, dhc_dim_const(dims(k), (int64_t)dhc_attr(c, "value")->f));
+    else a[i] = emit(k, n->args[i], NULL);
+  }
   a[3] = dhc_fu_lin_node(k, &flat);
   return k->failed ? -1 : dhc_fu_node(k, DHC_SN_RANDOM, (DhcOp)0, DHC_U32, a, 4);
 }

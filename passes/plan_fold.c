@@ -21,6 +21,7 @@ void dhc_pl_drop_unread(Pl *p) {
       PlItem *it = &p->items.at[i];
       if (it->gone || is_wanted(p, it, n_reads)) continue;
       for (int r = 0; r < it->n_refs; r++) n_reads[it->refs[r].buf] -= !it->refs[r].write;
+      for (int r = 0; r < it->n_refs; r++) dhc_pl_drop_uses(p, it->refs[r].buf, i);
       it->gone = more = true;
     }
   }

@@ -148,6 +148,8 @@ bool dhc_pl_same(const PlVal *a, const PlVal *b);
 /* ---- the steps ---- */
 
 bool dhc_pl_flatten(Pl *p);                        /* plan_flatten.c */
+void dhc_pl_collect_uses(Pl *p);                   /* plan_merge.c */
+void dhc_pl_drop_uses(Pl *p, int root, int item);  /* the item no longer uses the buffer */
 void dhc_pl_drop_unread(Pl *p);                    /* plan_fold.c: items whose results nobody reads */
 void dhc_pl_merge(Pl *p);                          /* plan_merge.c */
 void dhc_pl_fold_flushes(Pl *p);                   /* plan_fold.c: flushes join the kernels before */

@@ -179,7 +179,7 @@ static void add_uses(Pl *p, int to, int from) {
   for (int i = 0; i < s->uses.n; i++) DHC_PUSH(p->arena, &d->uses, s->uses.at[i]);
 }
 
-static void drop_uses(Pl *p, int root, int item) {
+void dhc_pl_drop_uses(Pl *p, int root, int item) {
   PlBuf *b = &p->bufs.at[root];
   int n = 0;
   for (int i = 0; i < b->uses.n; i++)
@@ -198,7 +198,7 @@ static bool try_merge(Pl *p, int c) {
   if (m.from == m.to) {
     if (it->kind != DHC_ITEM_COPY || from_at != m.at || !same_steps(from_step, m.step)) return false;
     it->gone = true;
-    drop_uses(p, m.to, c);
+    dhc_pl_drop_uses(p, m.to, c);
     return true;
   }
   PlBuf *s = &p->bufs.at[m.from];
@@ -211,16 +211,19 @@ static bool try_merge(Pl *p, int c) {
   add_uses(p, m.to, m.from);
   if (it->kind != DHC_ITEM_COPY) return true;
   it->gone = true;
-  drop_uses(p, m.to, c);
+  dhc_pl_drop_uses(p, m.to, c);
   return true;
 }
 
-void dhc_pl_merge(Pl *p) {
+void dhc_pl_collect_uses(Pl *p) {
   for (int i = 0; i < p->items.n; i++)
     for (int r = 0; r < p->items.at[i].n_refs; r++) {
       PlUse u = {i, r};
       DHC_PUSH(p->arena, &p->bufs.at[p->items.at[i].refs[r].buf].uses, u);
     }
+}
+
+void dhc_pl_merge(Pl *p) {
   /* In order: a buffer assembled through a chain of results that start as the one before is
    * one buffer, its writers known piece by piece, when its own copy comes. */
   for (bool more = true; more;) {

@@ -131,7 +131,7 @@ void __wrap_dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *d
   dhc_kernel k;
   dhc_status st = dhc_compile(compiler, &r, 1, &k, &stats);
   if (st.code == DHC_E_INPUT && (strstr(st.message, "is not compiled") || strstr(st.message, "for f32 only"))) {
-    n_refused++; /* sin, cos, pow; f64 maths: by design */
+    n_refused++; /* sin, cos; f64 maths: by design */
     __real_dhc_spec_interp(s, ptr, dim, scratch);
     return;
   }
