@@ -75,7 +75,7 @@ static void start(FuKernel *k, Fu *fu, FuGroup *g) {
   }
   k->n_nodes = k->n_operands = k->n_args = k->n_attrs = 0;
   k->memo.n = 0;
-  k->failed = k->lossy = false;
+  k->failed = k->full = k->lossy = false;
   k->force = NULL;
   k->miss.axis = -1;
 }
@@ -622,7 +622,7 @@ static int emit_once(FuKernel *k, DhcValue *v, const FuIx *ix) {
   bool before = k->lossy;
   k->lossy = false;
   node = emit_op(k, v, ix);
-  if (node < 0 && !k->force && k->miss.axis < 0 && dhc_op_info(v->def->op)->cls != DHC_CLASS_ELEMENTWISE)
+  if (node < 0 && !k->full && !k->force && k->miss.axis < 0 && dhc_op_info(v->def->op)->cls != DHC_CLASS_ELEMENTWISE)
     k->force = v; /* its operands cannot be reached from here, but can from its own axes */
   bool lossy = k->lossy;
   k->lossy = before || lossy;

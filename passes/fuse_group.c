@@ -16,7 +16,8 @@ enum {
   CHEAP = 6,        /* work up to which a value is computed again for each consumer */
   CHEAP_LOADS = 2,  /* and memory operands */
   COSTLY = 8,       /* work that is not repeated under a broadcast */
-  CHEAP_SCALAR = 32 /* work of a single element */
+  CHEAP_SCALAR = 32, /* work of a single element */
+  MAX_DEPTH = 96     /* nodes on a way through a kernel: bounds recursion and spec size */
 };
 
 static DhcDims *dims(const Fu *fu) {
@@ -69,6 +70,7 @@ static bool is_elementwise(const DhcNode *n) {
 static FuGroup *new_group(Fu *fu, DhcKind kind, int *number) {
   FuGroup *g = DHC_NEW(fu->scratch, FuGroup);
   g->kind = kind;
+  g->merged_into = -1;
   *number = fu->groups.n;
   DHC_PUSH(fu->scratch, &fu->groups, g);
   return g;
@@ -470,7 +472,7 @@ static DhcValue *direct_piece(Fu *fu, const DhcNode *n, int k) {
   DhcValue *chain[32];
   int m = 0;
   for (;; v = v->def->args[0]) {
-    if (fu->n_use[v->id] != 1 || fu->is_result[v->id] || m == 32) return NULL;
+    if (fu->n_use[v->id] != 1 || fu->is_result[v->id] || dhc_fu_of(fu, v)->forced || m == 32) return NULL;
     if (v->def->op != DHC_OP_RESHAPE && v->def->op != DHC_OP_TRANSPOSE) break;
     chain[m++] = v;
   }
@@ -494,12 +496,14 @@ static DhcValue *direct_piece(Fu *fu, const DhcNode *n, int k) {
 }
 
 static void add_concat(Fu *fu, DhcNode *n) {
+  FuGroup *whole = DHC_NEW(fu->scratch, FuGroup);
   for (int k = 0; k < n->n_args; k++) {
     DhcValue *v = direct_piece(fu, n, k);
-    if (v && !dhc_fu_of(fu, v)->forced) {
+    if (v) {
       dhc_fu_of(fu, v)->piece_of = n;
       dhc_fu_of(fu, v)->piece = k;
       dhc_fu_of(fu, v)->stored = true;
+      DHC_PUSH(fu->scratch, &whole->writers, dhc_fu_of(fu, v)->group);
       continue;
     }
     int group;
@@ -508,11 +512,14 @@ static void add_concat(Fu *fu, DhcNode *n) {
     DHC_PUSH(fu->scratch, &g->copies, copy);
     set_domain(fu, g, n->args[k]->type.rank, n->args[k]->type.dim);
     g->place = fu->place_of[n->id];
+    DHC_PUSH(fu->scratch, &whole->writers, group);
   }
-  int group;
-  FuGroup *g = new_group(fu, DHC_KIND_MAP, &group);
-  g->fixed = n;
-  g->place = fu->place_of[n->id];
+  int group = fu->groups.n;
+  DHC_PUSH(fu->scratch, &fu->groups, whole);
+  whole->kind = DHC_KIND_MAP;
+  whole->merged_into = -1;
+  whole->fixed = n;
+  whole->place = fu->place_of[n->id];
   FuValue *x = dhc_fu_of(fu, n->results[0]);
   x->where = FU_MEMORY;
   x->group = x->level = group;
@@ -529,6 +536,21 @@ static void add_fixed(Fu *fu, DhcNode *n) {
     FuValue *x = dhc_fu_of(fu, n->results[r]);
     x->where = FU_MEMORY;
     x->group = x->level = group;
+  }
+}
+
+/* A long chain is cut: the value at its end goes to memory. */
+static void count_depth(Fu *fu, const DhcNode *n) {
+  int depth = 0;
+  for (int i = 0; i < n->n_args; i++) {
+    const FuValue *x = dhc_fu_of(fu, n->args[i]);
+    bool in_memory = x->forced || x->where == FU_MEMORY || dhc_fu_needs_memory(n, i);
+    if (!in_memory && x->depth > depth) depth = x->depth;
+  }
+  for (int r = 0; r < n->n_results; r++) {
+    FuValue *x = dhc_fu_of(fu, n->results[r]);
+    x->depth = depth + 1;
+    if (x->depth >= MAX_DEPTH) x->forced = true;
   }
 }
 
@@ -641,9 +663,12 @@ static void demand(Fu *fu, const DhcNode *n, int k, FuValue *x) {
     return;
   }
   if (n->op == DHC_OP_CONCAT) {
-    for (int g = 0; g < fu->groups.n; g++)
+    const FuGroup *whole = fu->groups.at[r->group];
+    for (int w = 0; w < whole->writers.n; w++) {
+      int g = dhc_fu_merged(fu, whole->writers.at[w]);
       for (int c = 0; c < fu->groups.at[g]->copies.n; c++)
         if (fu->groups.at[g]->copies.at[c].concat == n && fu->groups.at[g]->copies.at[c].piece == k) add_sink(x, g);
+    }
     return;
   }
   if (!r || (r->where == FU_MEMORY && fu->groups.at[r->group]->fixed)) {
@@ -723,170 +748,15 @@ static void backward(Fu *fu, DhcValue *v) {
   x->stored = true;
 }
 
-/* ---- needs, merging --------------------------------------------------------------------------- */
-
-static void needs_of(const Fu *fu, const FuGroup *g, DhcValue *v, bool *seen, bool *by_group, bool *loads) {
-  const FuValue *x = dhc_fu_of(fu, v);
-  if (seen[v->id]) return;
-  seen[v->id] = true;
-  if (x->where == FU_MEMORY) {
-    if (x->group >= 0) by_group[x->group] = true;
-    if (loads) loads[v->id] = true;
-    return;
-  }
-  if (x->where == FU_MEMBER && fu->groups.at[x->group] != g) {
-    by_group[x->group] = true;
-    if (loads) loads[v->id] = true;
-    return;
-  }
-  for (int i = 0; i < v->def->n_args; i++) needs_of(fu, g, v->def->args[i], seen, by_group, loads);
-}
-
-static void needs(const Fu *fu, const FuGroup *g, bool *by_group, bool *loads) {
-  bool *seen = DHC_NEW_N(fu->scratch, bool, fu->f->next_value_id + 1);
-  for (int i = 0; i < g->copies.n; i++)
-    needs_of(fu, g, g->copies.at[i].concat->args[g->copies.at[i].piece], seen, by_group, loads);
-  if (g->copy_view) needs_of(fu, g, g->copy_view, seen, by_group, loads);
-  if (g->fixed && g->fixed->op == DHC_OP_CONCAT) {
-    for (int i = 0; i < fu->groups.n; i++)
-      for (int c = 0; c < fu->groups.at[i]->copies.n; c++)
-        if (fu->groups.at[i]->copies.at[c].concat == g->fixed) by_group[i] = true;
-    for (int i = 0; i < g->fixed->n_args; i++) {
-      DhcValue *v = g->fixed->args[i];
-      while (v->def->op == DHC_OP_RESHAPE || v->def->op == DHC_OP_TRANSPOSE) v = v->def->args[0];
-      const FuValue *x = dhc_fu_of(fu, v);
-      if (x->where == FU_MEMBER && x->piece_of == g->fixed) by_group[x->group] = true;
-    }
-  } else if (g->fixed) {
-    for (int i = 0; i < g->fixed->n_args; i++) {
-      const FuValue *x = dhc_fu_of(fu, g->fixed->args[i]);
-      if (x->where == FU_VIEW && x->copy >= 0) by_group[x->copy] = true;
-      else needs_of(fu, g, g->fixed->args[i], seen, by_group, loads);
-    }
-  }
-  for (int m = 0; m < g->members.n; m++) {
-    seen[g->members.at[m]->id] = false;
-    needs_of(fu, g, g->members.at[m], seen, by_group, loads);
-  }
-}
-
-void dhc_fu_needs(const Fu *fu, const FuGroup *g, bool *by_group) {
-  needs(fu, g, by_group, NULL);
-}
-
-/* g waits for `target`, not counting what it reads of it directly. */
-static bool waits_through(const Fu *fu, int g, int target, bool *seen) {
-  bool *by = DHC_NEW_N(fu->scratch, bool, fu->groups.n);
-  needs(fu, fu->groups.at[g], by, NULL);
-  for (int i = 0; i < fu->groups.n; i++) {
-    if (!by[i] || i == target || i == g || seen[i]) continue;
-    seen[i] = true;
-    bool *direct = DHC_NEW_N(fu->scratch, bool, fu->groups.n);
-    needs(fu, fu->groups.at[i], direct, NULL);
-    if (direct[target] || waits_through(fu, i, target, seen)) return true;
-  }
-  return false;
-}
-
-static bool same_domain(const FuGroup *a, const FuGroup *b) {
-  if (a->rank != b->rank) return false;
-  for (int d = 0; d < a->rank; d++)
-    if (a->dim[d] != b->dim[d]) return false;
-  return true;
-}
-
-static bool plain_map(const FuGroup *g) {
-  return g->kind == DHC_KIND_MAP && !g->anchor && !g->fixed && !g->copies.n && !g->copy_view && !g->dead;
-}
-
-static void merge_groups(Fu *fu, int into, int from) {
-  FuGroup *a = fu->groups.at[into], *b = fu->groups.at[from];
-  /* members in the function's order */
-  for (int i = 0; i < b->members.n; i++) {
-    DHC_PUSH(fu->scratch, &a->members, b->members.at[i]);
-    dhc_fu_of(fu, b->members.at[i])->group = into;
-    for (int j = a->members.n - 1; j > 0; j--) {
-      DhcValue *p = a->members.at[j - 1], *q = a->members.at[j];
-      if (fu->place_of[p->def->id] <= fu->place_of[q->def->id]) break;
-      a->members.at[j - 1] = q;
-      a->members.at[j] = p;
-    }
-  }
-  if (b->place > a->place) a->place = b->place;
-  b->members.n = 0;
-  b->dead = true;
-}
-
-static bool try_merge(Fu *fu, int i, int j) {
-  FuGroup *a = fu->groups.at[i], *b = fu->groups.at[j];
-  if (!plain_map(a) || !plain_map(b) || !same_domain(a, b) || a->rank == 0) return false;
-  if (a->members.n + b->members.n > 8) return false;
-  int n = fu->f->next_value_id + 1;
-  bool *la = DHC_NEW_N(fu->scratch, bool, n), *lb = DHC_NEW_N(fu->scratch, bool, n);
-  bool *ga = DHC_NEW_N(fu->scratch, bool, fu->groups.n), *gb = DHC_NEW_N(fu->scratch, bool, fu->groups.n);
-  needs(fu, a, ga, la);
-  needs(fu, b, gb, lb);
-  bool share = ga[j] || gb[i];
-  for (int v = 0; v < n && !share; v++) share = la[v] && lb[v];
-  if (!share) return false;
-  /* what one reads of the other must be read where it is computed: left to writing, which
-     forces the value otherwise; and no third kernel may lie between */
-  bool *seen = DHC_NEW_N(fu->scratch, bool, fu->groups.n), *seen2 = DHC_NEW_N(fu->scratch, bool, fu->groups.n);
-  if (waits_through(fu, i, j, seen) || waits_through(fu, j, i, seen2)) return false;
-  for (int k = 0; k < 2; k++) {
-    FuGroup *from = k ? a : b;
-    for (int m = 0; m < from->members.n; m++)
-      if (dhc_fu_of(fu, from->members.at[m])->forced) return false;
-  }
-  merge_groups(fu, i, j);
-  return true;
-}
-
-static void merge_maps(Fu *fu) {
-  for (int i = 0; i < fu->groups.n; i++)
-    for (int j = i + 1; j < fu->groups.n; j++) try_merge(fu, i, j);
-}
-
-/* ---- pieces of several concats ------------------------------------------------------------------ */
-
-/* Values of some size that computing v reads or passes. */
-static void touch(const Fu *fu, DhcValue *v, bool *seen) {
-  if (seen[v->id]) return;
-  const FuValue *x = dhc_fu_of(fu, v);
-  if (x->where != FU_VIEW && v->type.rank > 0 && dhc_op_info(v->def->op)->cls != DHC_CLASS_CREATE) seen[v->id] = true;
-  if (x->where == FU_MEMORY || x->where == FU_MEMBER) return;
-  for (int i = 0; i < v->def->n_args; i++) touch(fu, v->def->args[i], seen);
-}
-
-/* Pieces of different concats over one domain that have work in common (the new weights
- * and moments of one range) are written by one kernel. */
-static bool merge_copies(Fu *fu, int i, int j) {
-  FuGroup *a = fu->groups.at[i], *b = fu->groups.at[j];
-  if (!a->copies.n || !b->copies.n || a->copies.n + b->copies.n > 8 || !same_domain(a, b)) return false;
-  for (int c = 0; c < a->copies.n; c++)
-    for (int d = 0; d < b->copies.n; d++)
-      if (a->copies.at[c].concat == b->copies.at[d].concat) return false;
-  int n = fu->f->next_value_id + 1;
-  bool *ta = DHC_NEW_N(fu->scratch, bool, n), *tb = DHC_NEW_N(fu->scratch, bool, n), share = false;
-  for (int c = 0; c < a->copies.n; c++) touch(fu, a->copies.at[c].concat->args[a->copies.at[c].piece], ta);
-  for (int c = 0; c < b->copies.n; c++) touch(fu, b->copies.at[c].concat->args[b->copies.at[c].piece], tb);
-  for (int v = 0; v < n && !share; v++) share = ta[v] && tb[v];
-  bool *seen = DHC_NEW_N(fu->scratch, bool, fu->groups.n), *seen2 = DHC_NEW_N(fu->scratch, bool, fu->groups.n);
-  if (!share || waits_through(fu, i, j, seen) || waits_through(fu, j, i, seen2)) return false;
-  for (int d = 0; d < b->copies.n; d++) DHC_PUSH(fu->scratch, &a->copies, b->copies.at[d]);
-  if (b->place > a->place) a->place = b->place;
-  b->copies.n = 0;
-  b->dead = true;
-  return true;
-}
-
 void dhc_fu_group(Fu *fu) {
-  for (int i = 0; i < fu->nodes.n; i++) forward(fu, fu->nodes.at[i]);
-  for (int i = 0; i < fu->groups.n; i++)
-    for (int j = i + 1; j < fu->groups.n; j++) merge_copies(fu, i, j);
+  for (int i = 0; i < fu->nodes.n; i++) {
+    count_depth(fu, fu->nodes.at[i]);
+    forward(fu, fu->nodes.at[i]);
+  }
+  dhc_fu_merge_copies(fu);
   for (int i = fu->nodes.n; i-- > 0;) {
     const DhcNode *n = fu->nodes.at[i];
     for (int r = n->n_results; r-- > 0;) backward(fu, n->results[r]);
   }
-  merge_maps(fu);
+  dhc_fu_merge_maps(fu);
 }

@@ -112,6 +112,7 @@ typedef struct FuValue {
   bool memory;    /* must be reachable in memory, through views */
   bool dense;     /* must be row-major in memory itself */
   bool stretched; /* needed under a broadcast */
+  int depth;      /* of the chain of nodes that kernels would walk through to compute it */
 } FuValue;
 
 typedef struct FuCopy {
@@ -133,10 +134,11 @@ typedef struct FuGroup {
   FuIx full[DHC_MAX_RANK];
   unsigned reduced; /* ROW: bit per domain dim */
   bool pooled;      /* a convolution cut into windows */
-  bool dead;        /* merged into another */
+  bool dead;        /* merged into another: */
+  int merged_into;  /* or -1 */
+  DHC_VEC(int) writers; /* of a concat: groups that write its pieces */
   int place;        /* of its last member in the function */
   DHC_VEC(DhcValue *) members;
-  int state;        /* of the walk in fuse.c */
 } FuGroup;
 
 typedef struct FuKernel FuKernel;
@@ -159,8 +161,19 @@ typedef struct Fu {
 bool dhc_fu_lower_routes(DhcFunc *f);
 /* Fills value[] and groups. */
 void dhc_fu_group(Fu *fu);
-/* Groups whose stored values g loads, as bits. */
-void dhc_fu_needs(const Fu *fu, const FuGroup *g, bool *by_group);
+
+/* ---- merging (fuse_merge.c) ---- */
+
+/* Groups that one waits for, and values (ids) it loads; each once until groups merge. */
+typedef struct FuNeeds {
+  DHC_VEC(int) groups;
+  DHC_VEC(int) loads;
+} FuNeeds;
+FuNeeds *dhc_fu_needs(Fu *fu); /* by group */
+/* The group that `group` has become part of. */
+int dhc_fu_merged(const Fu *fu, int group);
+void dhc_fu_merge_copies(Fu *fu);
+void dhc_fu_merge_maps(Fu *fu);
 /* True where n's operand k must be in memory, whoever computes n. */
 bool dhc_fu_needs_memory(const DhcNode *n, int k);
 static inline FuValue *dhc_fu_of(const Fu *fu, const DhcValue *v) {
@@ -208,6 +221,7 @@ struct FuKernel {
   FuMiss miss;
   DhcValue *force; /* what to keep in memory after a failure */
   bool failed;
+  bool full;  /* why it failed: too many nodes, operands or arguments */
   bool lossy; /* a guard went on but is no longer exact */
   FuIx **member_ix; /* by place in members: after splits */
   struct {
@@ -235,6 +249,7 @@ int dhc_fu_load_flat(FuKernel *k, DhcValue *v, const FuForm *flat);
 /* Stores `node` as v, into memory laid out as a row-major `type`. */
 bool dhc_fu_store(FuKernel *k, DhcValue *v, const DhcType *type, const FuIx *ix, int node);
 int dhc_fu_fail(FuKernel *k, DhcValue *force); /* -1 */
+int dhc_fu_full(FuKernel *k);                  /* -1 */
 
 typedef struct FuSpec {
   DhcSpec *spec;
