@@ -269,25 +269,6 @@ static bool normalise_scans(DhcFunc *f) {
 
 /* ---- driver -------------------------------------------------------------------------------- */
 
-static bool supported(Fu *fu) {
-  bool ok = true;
-  for (int i = 0; i < fu->nodes.n; i++) {
-    const DhcNode *n = fu->nodes.at[i];
-    switch (n->op) {
-      case DHC_OP_RAGGED_DOT:
-      case DHC_OP_RAGGED_DOT_DW:
-      case DHC_OP_TOP_K:
-      case DHC_OP_ROUTE:
-        dhc_diag(fu->m->diags, DHC_ERROR, "E0911", n->span,
-                 "%s: only the interpreter runs this so far, no kernel does", dhc_op_info(n->op)->name);
-        ok = false;
-        break;
-      default: break;
-    }
-  }
-  return ok;
-}
-
 /* Kernels from last to first, so that all that is read of one is known when it is written.
  * NULL: done; else the value to keep in memory. */
 static DhcValue *write_all(Fu *fu, const int *order, FuSpec *spec) {
@@ -304,7 +285,7 @@ static DhcValue *write_all(Fu *fu, const int *order, FuSpec *spec) {
 }
 
 static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
-  if (!normalise_scans(f)) return false;
+  if (!normalise_scans(f) || !dhc_fu_lower_routes(f)) return false;
   int n_values = f->next_value_id + 1;
   bool *forced = DHC_NEW_N(px->scratch, bool, n_values);
   for (;;) {
@@ -314,7 +295,6 @@ static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
     fu->f = f;
     fu->scratch = px->scratch;
     collect(fu);
-    if (!supported(fu)) return false;
     for (int v = 0; v < n_values; v++) fu->value[v].forced = forced[v];
     dhc_fu_group(fu);
     int *order = group_order(fu);

@@ -70,6 +70,33 @@ int dhc_fu_emit_dot(FuKernel *k, DhcValue *v, const FuIx *ix) {
   return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, node[0], node[1], red_bits(k, 0, contract[0]->ints.n));
 }
 
+/* a where row lies in the range that `offsets` gives to number e, else 0. */
+static int in_range(FuKernel *k, int a, DhcValue *offsets, const FuForm *e, const FuForm *row) {
+  FuIx lo = dhc_fu_plain(*e), hi = dhc_fu_plain(dhc_fu_addc(dims(k), e, dhc_dim_const(dims(k), 1)));
+  int at = dhc_fu_lin_node(k, row);
+  int from = dhc_fu_cast_node(k, DHC_I64, dhc_fu_emit(k, offsets, &lo));
+  int to = dhc_fu_cast_node(k, DHC_I64, dhc_fu_emit(k, offsets, &hi));
+  if (a < 0 || k->failed) return -1;
+  int inside = dhc_fu_ew2(k, DHC_OP_AND, DHC_BOOL, dhc_fu_ew2(k, DHC_OP_LE, DHC_BOOL, from, at),
+                          dhc_fu_ew2(k, DHC_OP_LT, DHC_BOOL, at, to));
+  dhc_dtype t = k->node[a].dtype;
+  return dhc_fu_select_node(k, t, inside, a, dhc_fu_const_node(k, t, 0, 0));
+}
+
+/* y[t, j] = sum over ranges e and over c of (t in range e ? a[t, c] : 0) * w[e, c, j];
+ * dw[e, c, j] = sum over rows t of (t in range e ? a[t, c] : 0) * d[t, j]. Templates skip
+ * what is zero. */
+int dhc_fu_emit_ragged(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  const DhcNode *n = v->def;
+  bool dw = n->op == DHC_OP_RAGGED_DOT_DW;
+  FuForm e = dw ? ix[0].f : red_form(k, 0), c = dw ? ix[1].f : red_form(k, 1), row = dw ? red_form(k, 0) : ix[0].f;
+  FuIx at_a[] = {dhc_fu_plain(row), dhc_fu_plain(c)};
+  FuIx at_w[] = {dhc_fu_plain(dw ? row : e), dw ? ix[2] : dhc_fu_plain(c), ix[1]};
+  int a = in_range(k, dhc_fu_emit(k, n->args[0], at_a), n->args[2], &e, &row);
+  int w = dhc_fu_emit(k, n->args[1], at_w);
+  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, w, red_bits(k, 0, k->g->n_red));
+}
+
 /* Spatial index into x (or back into y) for output place p and tap t. */
 static FuIx conv_index(FuKernel *k, const DhcNode *n, int s, const FuForm *p, const FuForm *t, const DhcDim *extent) {
   int64_t stride = dhc_attr(n, "stride")->ints.at[s], dil = dhc_attr(n, "dilation")->ints.at[s];

@@ -319,6 +319,8 @@ static int emit_op(FuKernel *k, DhcValue *v, const FuIx *ix) {
     case DHC_OP_REDUCE_MIN:
     case DHC_OP_ARGMAX: return dhc_fu_emit_reduce(k, v);
     case DHC_OP_DOT_GENERAL: return dhc_fu_emit_dot(k, v, ix);
+    case DHC_OP_RAGGED_DOT:
+    case DHC_OP_RAGGED_DOT_DW: return dhc_fu_emit_ragged(k, v, ix);
     case DHC_OP_CONV: return dhc_fu_emit_conv(k, v, ix);
     case DHC_OP_CONV_DX: return dhc_fu_emit_conv_dx(k, v, ix);
     case DHC_OP_CONV_DW: return dhc_fu_emit_conv_dw(k, v, ix);

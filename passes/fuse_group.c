@@ -30,6 +30,8 @@ bool dhc_fu_needs_memory(const DhcNode *n, int k) {
     case DHC_OP_CONV:
     case DHC_OP_CONV_DX:
     case DHC_OP_CONV_DW:
+    case DHC_OP_RAGGED_DOT:
+    case DHC_OP_RAGGED_DOT_DW:
     case DHC_OP_DOT_GENERAL: return true; /* operands are packed as they are */
     case DHC_OP_GATHER:
     case DHC_OP_TAKE_ALONG:
@@ -286,6 +288,21 @@ static void add_dot(Fu *fu, DhcNode *n) {
   g->n_red = contract->ints.n;
   for (int i = 0; i < g->n_red; i++)
     add_axis(g, DHC_AXIS_RED, n->args[0]->type.dim[contract->ints.at[i]], false);
+  dhc_fu_add_member(fu, group, n->results[0], g->full);
+}
+
+/* Reduced: (range, contracted) or, for the weights' gradient, rows. */
+static void add_ragged(Fu *fu, DhcNode *n) {
+  int group;
+  FuGroup *g = new_group(fu, DHC_KIND_RAGGED, &group);
+  const DhcType *a = &n->args[0]->type, *w = &n->args[1]->type;
+  bool dw = n->op == DHC_OP_RAGGED_DOT_DW;
+  g->anchor = n;
+  dhc_fu_set_domain(fu, g, n->results[0]->type.rank, n->results[0]->type.dim);
+  g->red0 = g->n_axes;
+  g->n_red = dw ? 1 : 2;
+  add_axis(g, DHC_AXIS_RED, dw ? a->dim[0] : w->dim[0], false);
+  if (!dw) add_axis(g, DHC_AXIS_RED, w->dim[1], false);
   dhc_fu_add_member(fu, group, n->results[0], g->full);
 }
 
@@ -553,6 +570,8 @@ static void forward(Fu *fu, DhcNode *n) {
     case DHC_OP_REDUCE_MIN:
     case DHC_OP_ARGMAX: add_reduce(fu, n, level); return;
     case DHC_OP_DOT_GENERAL: add_dot(fu, n); return;
+    case DHC_OP_RAGGED_DOT:
+    case DHC_OP_RAGGED_DOT_DW: add_ragged(fu, n); return;
     case DHC_OP_CONV:
     case DHC_OP_CONV_DX:
     case DHC_OP_CONV_DW: add_conv(fu, n); return;

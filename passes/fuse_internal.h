@@ -157,6 +157,8 @@ typedef struct Fu {
   bool *is_result;
 } Fu;
 
+/* top_k and route in terms of other ops (fuse_route.c). */
+bool dhc_fu_lower_routes(DhcFunc *f);
 /* Fills value[] and groups. */
 void dhc_fu_group(Fu *fu);
 int dhc_fu_new_group(Fu *fu, DhcKind kind);
@@ -283,6 +285,7 @@ int dhc_fu_i64(FuKernel *k, int64_t v);
 
 int dhc_fu_emit_reduce(FuKernel *k, DhcValue *v);
 int dhc_fu_emit_dot(FuKernel *k, DhcValue *v, const FuIx *ix);
+int dhc_fu_emit_ragged(FuKernel *k, DhcValue *v, const FuIx *ix);
 int dhc_fu_emit_conv(FuKernel *k, DhcValue *v, const FuIx *ix);
 int dhc_fu_emit_conv_dx(FuKernel *k, DhcValue *v, const FuIx *ix);
 int dhc_fu_emit_conv_dw(FuKernel *k, DhcValue *v, const FuIx *ix);

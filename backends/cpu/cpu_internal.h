@@ -44,6 +44,8 @@ LLVMValueRef dhc_cpu_from_bf16(DhcCpuW *w, LLVMValueRef bits, int lanes);
 
 /* x*y + z rounded once where the target has FMA units, else twice. */
 LLVMValueRef dhc_cpu_fma(DhcCpuW *w, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z);
+/* Nearest integer, halves to even. */
+LLVMValueRef dhc_cpu_round(DhcCpuW *w, LLVMValueRef x, dhc_dtype t);
 LLVMValueRef dhc_cpu_refuse(DhcCpuW *w, const char *why);
 
 #endif

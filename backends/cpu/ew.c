@@ -125,8 +125,9 @@ CPU_EW(STOP_GRADIENT) {
 
 /* ---- rounding ----------------------------------------------------------------------- */
 
-/* nearest even by the trick of adding 2^23 (2^52); exact, keeps the sign of zero */
-static LLVMValueRef round_even(DhcCpuW *w, LLVMValueRef x, dhc_dtype t) {
+/* By the trick of adding 2^23 (2^52) where it is no instruction; exact, keeps the sign of
+ * zero. */
+LLVMValueRef dhc_cpu_round(DhcCpuW *w, LLVMValueRef x, dhc_dtype t) {
   if (w->target->has_round) return unary(w, "llvm.rint", x);
   LLVMTypeRef ty = LLVMTypeOf(x);
   LLVMValueRef big = dhc_cpu_float(ty, t == DHC_F64 ? 0x1p52 : 0x1p23);
@@ -138,12 +139,12 @@ static LLVMValueRef round_even(DhcCpuW *w, LLVMValueRef x, dhc_dtype t) {
 }
 CPU_EW(ROUND) {
   UNUSED;
-  return round_even(w, a[0], t);
+  return dhc_cpu_round(w, a[0], t);
 }
 CPU_EW(FLOOR) {
   UNUSED;
   if (w->target->has_round) return unary(w, "llvm.floor", a[0]);
-  LLVMValueRef r = round_even(w, a[0], t);
+  LLVMValueRef r = dhc_cpu_round(w, a[0], t);
   LLVMValueRef less = LLVMBuildFSub(w->b, r, dhc_cpu_float(LLVMTypeOf(r), 1), "");
   return select_value(w, LLVMBuildFCmp(w->b, LLVMRealOGT, r, a[0], ""), less, r);
 }

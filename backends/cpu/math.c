@@ -240,7 +240,3 @@ CPU_EW(COS) {
   UNUSED;
   return dhc_cpu_refuse(w, "cos is not compiled: use it in a table, or --backend interp");
 }
-CPU_EW(POW) {
-  UNUSED;
-  return dhc_cpu_refuse(w, "pow is not compiled: use exp(y * log(x)), or --backend interp");
-}

@@ -21,7 +21,7 @@
  * Folds over window axes (pooling) are epilogue: their elements come from the tile.
  *
  * Schedule: v[0] rows of a tile, v[1] vectors, v[2] lanes, v[3] tasks that a kernel should
- * at least be cut into (by channels); 0: 8x3 of 16 lanes, 4x3 of 8, 4x2 of 4; 16 tasks. */
+ * at least be cut into (by channels); 0: 8x3 of 16 lanes, 4x3 of 8, 4x2 of 4; 8 tasks. */
 #include "backends/loop/tpl_space.h"
 
 enum {
@@ -184,8 +184,8 @@ static void size_blocks(Conv *v) {
   dhc_dimprog height = dhc_space_places_prog(&v->cx, &v->y, v->block);
   dhc_dimprog pitch = op(&p, DHC_DIM_ADD, height, pc(&p, reach));
   dhc_dimprog all = op(&p, DHC_DIM_MUL, op(&p, DHC_DIM_MUL, v->group, pitch), W);
-  /* whole vectors of the last pixels, displaced by the greatest tap */
-  all = op(&p, DHC_DIM_CEILDIV, op(&p, DHC_DIM_ADD, all, pc(&p, v->lanes)), pc(&p, v->lanes));
+  /* whole tiles of the last pixels, displaced by the greatest tap */
+  all = op(&p, DHC_DIM_CEILDIV, op(&p, DHC_DIM_ADD, all, pc(&p, 2 * v->lanes)), pc(&p, v->lanes));
   v->plane = op(&p, DHC_DIM_MUL, all, pc(&p, v->lanes));
   v->result = v->plane;
 }
@@ -228,8 +228,9 @@ static void end_planes(Conv *v, const DhcFill *f, DhcLv channel) {
   DhcLv rows = dhc_lp_add(b, dhc_lp_mul(b, dhc_lp_addc(b, v->n_images, -1), v->pitch), f->rows);
   DhcLv at = dhc_lp_add(b, channel, dhc_lp_mul(b, rows, v->W));
   for (int k = 0; k < f->n_planes; k++)
-    dhc_lp_store(b, v->planes, dhc_lp_add(b, at, dhc_lp_mulc(b, v->Plane, k)),
-                 dhc_lp_zero(b, DHC_F32, v->lanes), 0);
+    for (int i = 0; i < 2; i++)
+      dhc_lp_store(b, v->planes, dhc_lp_addc(b, dhc_lp_add(b, at, dhc_lp_mulc(b, v->Plane, k)), i * v->lanes),
+                   dhc_lp_zero(b, DHC_F32, v->lanes), 0);
 }
 
 static void fill_planes(Conv *v) {
@@ -347,13 +348,16 @@ static void channel_tile(Conv *v, DhcLv m0) {
     DhcLv m = dhc_lp_min(b, dhc_lp_addc(b, m0, r), last);
     t.w[r] = dhc_lp_at(b, base, dhc_lp_mul(b, m, step));
   }
-  int64_t wide = (int64_t)v->vectors * v->lanes;
-  DhcLv zero = dhc_lp_i64(b, 0);
-  DhcLv whole = dhc_lp_ceildivc(b, v->n_pixels, v->lanes);
-  whole = dhc_lp_mulc(b, dhc_lp_udiv(b, whole, dhc_lp_i64(b, v->vectors)), wide);
-  pixel_tile(v, &t, dhc_lp_for(b, zero, whole, wide), v->vectors);
+  /* the rest in tiles of 2 vectors where 3 are wide (a single one waits for its own sums):
+   * as many as make what is left a multiple of 3 */
+  int64_t wide = v->vectors, narrow = wide == 3 ? 2 : 1;
+  DhcLv zero = dhc_lp_i64(b, 0), n = dhc_lp_ceildivc(b, v->n_pixels, v->lanes);
+  DhcLv left = dhc_lp_urem(b, n, dhc_lp_i64(b, wide));
+  if (narrow == 2) left = dhc_lp_urem(b, dhc_lp_mulc(b, left, 4), dhc_lp_i64(b, 6));
+  DhcLv whole = dhc_lp_mulc(b, dhc_lp_max(b, dhc_lp_sub(b, n, left), zero), v->lanes);
+  pixel_tile(v, &t, dhc_lp_for(b, zero, whole, wide * v->lanes), v->vectors);
   dhc_lp_end(b);
-  pixel_tile(v, &t, dhc_lp_for(b, whole, v->n_pixels, v->lanes), 1);
+  pixel_tile(v, &t, dhc_lp_for(b, whole, v->n_pixels, narrow * v->lanes), (int)narrow);
   dhc_lp_end(b);
 }
 
@@ -391,9 +395,33 @@ static DhcLv result_vector(DhcTplCx *cx, int n, void *arg) {
   return dhc_lp_gather(b, v->results, dhc_lp_add(b, lane, at), NULL);
 }
 
-static void store_row(Conv *v) {
+/* May rows that follow one another in memory be stored as one? Not if the indices
+ * themselves matter, or an operand has one of the two dimensions only. *cond: whether they do
+ * follow one another, in every operand. */
+static bool may_join_rows(Conv *v, DhcLv *cond) {
   DhcLp *b = v->b;
-  DhcLv n = v->cx.extent[v->x.out], zero = dhc_lp_i64(b, 0);
+  const DhcSpec *s = v->s;
+  *cond = NULL;
+  if (v->y.out < 0 || v->y.window >= 0 || v->x.window >= 0) return false;
+  for (int n = 0; n < s->n_nodes; n++)
+    if (v->needed[n] && s->node[n].kind == DHC_SN_AXIS && (s->node[n].operand == v->y.out || s->node[n].operand == v->x.out))
+      return false;
+  uint32_t both = bit(v->y.out) | bit(v->x.out);
+  for (int o = 0; o < s->n_operands; o++) {
+    uint32_t has = dhc_tpl_operand_axes(&v->cx, o) & both;
+    if (o == v->ox || o == v->ow || !has) continue;
+    DhcLv y = dhc_tpl_step(&v->cx, o, v->y.out), x = dhc_tpl_step(&v->cx, o, v->x.out);
+    if (has != both || !y || !x) return false;
+    DhcLv follows = dhc_lp_eq(b, y, dhc_lp_mul(b, x, v->W));
+    *cond = *cond ? dhc_lp_and(b, *cond, follows) : follows;
+  }
+  return *cond != NULL;
+}
+
+/* Columns [0, n) of the bound row. */
+static void store_row(Conv *v, DhcLv n) {
+  DhcLp *b = v->b;
+  DhcLv zero = dhc_lp_i64(b, 0);
   DhcLv i = dhc_lp_for(b, zero, n, v->lanes);
   DhcTplMark mark = dhc_tpl_push(&v->cx);
   dhc_tpl_bind_vector(&v->cx, v->x.out, i, v->lanes, dhc_lp_tail(b, i, n, v->lanes));
@@ -427,8 +455,13 @@ static void epilogue(Conv *v, DhcLv m0, DhcLv m_end) {
   v->tile_row = dhc_lp_sub(b, m, m0);
   dhc_tpl_hoist(&v->cx, v->needed);
   DhcTplMark in_image = open_axis(v, v->image, v->image0, dhc_lp_add(b, v->image0, v->n_images));
-  DhcTplMark in_y = open_axis(v, v->y.out, v->y0, v->y1);
-  store_row(v);
+  DhcLv join, y1 = v->y1, columns = v->cx.extent[v->x.out];
+  if (may_join_rows(v, &join)) {
+    columns = dhc_lp_select(b, join, dhc_lp_mul(b, columns, dhc_lp_sub(b, y1, v->y0)), columns);
+    y1 = dhc_lp_select(b, join, dhc_lp_min(b, y1, dhc_lp_addc(b, v->y0, 1)), y1);
+  }
+  DhcTplMark in_y = open_axis(v, v->y.out, v->y0, y1);
+  store_row(v, columns);
   close_axis(v, &in_y);
   close_axis(v, &in_image);
   close_axis(v, &in_m);
@@ -466,7 +499,7 @@ static void kernel(Conv *v) {
   dhc_dimprog pieces = op(&p, DHC_DIM_MUL, groups, blocks);
   dhc_dimprog tiles = op(&p, DHC_DIM_CEILDIV, axis_prog(v, v->m), pc(&p, v->rows));
   /* chunks of channels until there are tasks enough, but never of less than 4 tiles */
-  dhc_dimprog want = op(&p, DHC_DIM_CEILDIV, pc(&p, k[3] > 0 ? k[3] : 16), at_least(&p, pieces, 1));
+  dhc_dimprog want = op(&p, DHC_DIM_CEILDIV, pc(&p, k[3] > 0 ? k[3] : 8), at_least(&p, pieces, 1));
   want = op(&p, DHC_DIM_MIN, want, op(&p, DHC_DIM_CEILDIV, tiles, pc(&p, 4)));
   dhc_dimprog per_chunk = at_least(&p, op(&p, DHC_DIM_CEILDIV, tiles, at_least(&p, want, 1)), 1);
   dhc_dimprog chunks = op(&p, DHC_DIM_CEILDIV, tiles, per_chunk);

@@ -37,7 +37,6 @@ typedef struct Dot {
   bool direct_a, direct_b; /* B: where few rows are asked for */
   int oa, ob;        /* operands of plain loads, where direct */
   DhcLv K, M, N;     /* extents; K of all reduced axes together */
-  DhcLv few_rows;    /* condition: one tile of rows or less */
 } Dot;
 
 /* ---- roles ----------------------------------------------------------------------------- */
@@ -130,9 +129,7 @@ static void choose_access(Dot *d) {
   d->oa = plain_load(d->s, d->na);
   d->ob = plain_load(d->s, d->nb);
   d->direct_a = d->oa >= 0 && one_axis(d->red);
-  /* masked loads in the inner loop cost nothing only where masks have their own registers */
-  bool masks = d->cx.in->facts && d->cx.in->facts->vector_bytes >= 64;
-  d->direct_b = masks && d->ob >= 0 && one_axis(d->red) && unit_axis(&d->s->operand[d->ob]) == d->n;
+  d->direct_b = d->ob >= 0 && one_axis(d->red) && unit_axis(&d->s->operand[d->ob]) == d->n;
 }
 
 /* ---- packing ------------------------------------------------------------------------------ */
@@ -213,7 +210,6 @@ typedef struct Tile {
   DhcLv a_ptr[MAX_ROWS], a_step;   /* direct: a_ptr[r][k * a_step] */
   DhcLv a_panel;                   /* packed: [k * 16 + r] */
   DhcLv b_ptr, b_step;             /* b_ptr[k * b_step + column] */
-  DhcLv b_mask[MAX_VECTORS];       /* NULL: whole */
   DhcLpVar acc[MAX_ROWS][MAX_VECTORS];
 } Tile;
 
@@ -224,7 +220,7 @@ static void k_loop(Dot *d, Tile *t) {
   DhcLv vec[MAX_VECTORS];
   DhcLv k = dhc_lp_for(b, dhc_lp_i64(b, 0), d->K, 1), at_b = dhc_lp_mul(b, k, t->b_step);
   for (int v = 0; v < d->vectors; v++)
-    vec[v] = dhc_lp_mload(b, t->b_ptr, dhc_lp_addc(b, at_b, (int64_t)v * d->lanes), d->lanes, t->b_mask[v]);
+    vec[v] = dhc_lp_load(b, t->b_ptr, dhc_lp_addc(b, at_b, (int64_t)v * d->lanes), d->lanes, 0);
   DhcLv at_a = t->a_panel ? dhc_lp_mulc(b, k, A_PITCH) : dhc_lp_mul(b, k, t->a_step);
   for (int r = 0; r < d->rows; r++) {
     DhcLv x = t->a_panel ? dhc_lp_load(b, t->a_panel, dhc_lp_addc(b, at_a, r), 1, 0) : dhc_lp_load(b, t->a_ptr[r], at_a, 1, 0);
@@ -315,7 +311,8 @@ static void pack_columns(Dot *d, DhcLv col0, DhcLv panel) {
   else pack_transposed(d, d->nb, d->n, col0, d->N, width, width, panel);
 }
 
-/* The columns [col0, col0 + width) of B: packed, or, for few rows, where they lie. */
+/* The columns [col0, col0 + width) of B: packed, or, for few rows, where they lie. Never
+ * under a mask: masked loads take turns with the arithmetic. */
 static void column_block(Dot *d, Tile *t, DhcLv col0) {
   DhcLp *b = d->b;
   int width = d->vectors * d->lanes;
@@ -326,19 +323,17 @@ static void column_block(Dot *d, Tile *t, DhcLv col0) {
     t->b_step = packed_step;
     return;
   }
-  for (int v = 0; v < d->vectors; v++) {
-    DhcLv at = dhc_lp_min(b, dhc_lp_addc(b, col0, (int64_t)v * d->lanes), d->N);
-    t->b_mask[v] = dhc_lp_tail(b, at, d->N, d->lanes);
-  }
+  DhcLv whole = dhc_lp_le(b, dhc_lp_addc(b, col0, width), d->N);
+  DhcLv in_place = dhc_lp_and(b, whole, dhc_lp_le(b, d->M, dhc_lp_i64(b, d->rows)));
   DhcLv there = dhc_lp_at(b, d->cx.pointer[d->ob], dhc_lp_add(b, dhc_tpl_base(&d->cx, d->ob), col0));
   DhcLpVar from = dhc_lp_var(b, panel);
-  dhc_lp_if(b, d->few_rows);
+  dhc_lp_if(b, in_place);
   dhc_lp_set(b, from, there);
   dhc_lp_else(b);
   pack_columns(d, col0, panel);
   dhc_lp_end(b);
   t->b_ptr = dhc_lp_get(b, from);
-  t->b_step = dhc_lp_select(b, d->few_rows, dhc_tpl_step(&d->cx, d->ob, red_axis(d)), packed_step);
+  t->b_step = dhc_lp_select(b, in_place, dhc_tpl_step(&d->cx, d->ob, red_axis(d)), packed_step);
 }
 
 void dhc_tpl_dot(const DhcTplInput *in, DhcLp *b) {
@@ -375,7 +370,6 @@ void dhc_tpl_dot(const DhcTplInput *in, DhcLp *b) {
 
   DhcLv n_chunks = dhc_lp_prog(b, chunks), n_per = dhc_lp_prog(b, per_outer);
   DhcLv rows_per = dhc_lp_mulc(b, dhc_lp_prog(b, per_chunk), d.rows);
-  d.few_rows = dhc_lp_le(b, d.M, dhc_lp_i64(b, d.rows));
   DhcLv b_elements = dhc_lp_mulc(b, dhc_lp_addc(b, d.K, d.lanes), width);
   DhcLv task = dhc_lp_tasks(b, n_tasks);
   DhcLv within = dhc_lp_urem(b, task, n_per);

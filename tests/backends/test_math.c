@@ -60,13 +60,17 @@ static int fill(float *x) {
   return n;
 }
 
-static DhcLp *unary_program(DhcArena *a, DhcOp op) {
-  DhcLp *b = dhc_lp_new(a, 2, 1);
-  DhcLv n = dhc_lp_dim(b, 0), x = dhc_lp_operand(b, 0, DHC_F32), y = dhc_lp_operand(b, 1, DHC_F32);
+/* result = op(x) or op(x, second) */
+static DhcLp *program(DhcArena *a, DhcOp op) {
+  DhcLp *b = dhc_lp_new(a, 3, 1);
+  DhcLv n = dhc_lp_dim(b, 0), x = dhc_lp_operand(b, 0, DHC_F32), y = dhc_lp_operand(b, 2, DHC_F32);
   dhc_lp_tasks(b, dhc_prog_const(a, 1));
   DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), n, 16);
   DhcLv m = dhc_lp_tail(b, i, n, 16);
-  dhc_lp_mstore(b, y, i, dhc_lp_ew1(b, op, dhc_lp_mload(b, x, i, 16, m)), m);
+  DhcLv v[2] = {dhc_lp_mload(b, x, i, 16, m), NULL};
+  int n_args = dhc_op_info(op)->n_args;
+  if (n_args == 2) v[1] = dhc_lp_mload(b, dhc_lp_operand(b, 1, DHC_F32), i, 16, m);
+  dhc_lp_mstore(b, y, i, dhc_lp_ew(b, op, v, n_args), m);
   dhc_lp_end(b);
   dhc_lp_end(b);
   const char *why;
@@ -74,7 +78,7 @@ static DhcLp *unary_program(DhcArena *a, DhcOp op) {
   return b;
 }
 
-static void run(DhcOp op, const char *features, const float *x, float *y, int n) {
+static void run2(DhcOp op, const char *features, float *x, float *second, float *y, int n) {
   DhcArena a;
   dhc_arena_init(&a);
   DhcCpuTarget t;
@@ -82,18 +86,14 @@ static void run(DhcOp op, const char *features, const float *x, float *y, int n)
   DhcCpuJit *j = NULL;
   DhcCpuBytes object;
   dhc_kernel_fn fn = NULL;
-  const DhcLp *p = unary_program(&a, op);
+  const DhcLp *p = program(&a, op);
   const char *name = "f";
   if (dhc_cpu_target(&a, NULL, features, &t).code || dhc_cpu_gen_open(&t, &g).code) fail();
   dhc_status s = dhc_cpu_gen_run(g, &p, &name, 1, DHC_CPU_OBJECT, &object);
   if (s.code) fail_msg("%s", s.message);
   if (dhc_cpu_jit_open(&t, &j).code || dhc_cpu_jit_add(j, object.bytes, object.n_bytes, &name, 1, &fn).code)
     fail();
-  union {
-    const float *in;
-    void *out;
-  } in = {x};
-  void *ptr[2] = {in.out, y};
+  void *ptr[3] = {x, second, y};
   intptr_t dim = n;
   fn(ptr, &dim, 0, 1, NULL);
   free(object.bytes);
@@ -102,10 +102,32 @@ static void run(DhcOp op, const char *features, const float *x, float *y, int n)
   dhc_arena_fini(&a);
 }
 
+/* Pairs: a grid of ordinary and special values, both ways round. */
+static void power(void **st) {
+  (void)st;
+  static const float v[] = {0.0f, -0.0f, 1.0f, -1.0f, 2.0f, -2.0f, 3.0f, -3.0f, 0.5f, -0.5f, 1.5f,
+                            -2.5f, 0.3f, 7.25f, 100.0f, -41.0f, 1e-20f, 1e20f, -1e20f, 0x1p-149f,
+                            0x1p-126f, 0x1.fffffep127f, 0.9999999f, 1.0000001f, 16777217.0f,
+                            INFINITY, -INFINITY, NAN, 127.3f, -127.9f, 0.1f, -0.1f};
+  enum { M = sizeof v / sizeof *v };
+  static float x[M * M], y[M * M], z[M * M];
+  for (int i = 0; i < M * M; i++) x[i] = v[i / M], y[i] = v[i % M];
+  static const char *const features[] = {NULL, "-avx,-fma"};
+  for (int f = 0; f < 2; f++) {
+    run2(DHC_OP_POW, features[f], x, y, z, M * M);
+    for (int i = 0; i < M * M; i++) {
+      double want = pow((double)x[i], (double)y[i]);
+      bool sign = (float)want == 0 && z[i] == 0 && signbit((float)want) != signbit(z[i]);
+      if (!(ulps(want, z[i]) <= 0.51) || sign)
+        fail_msg("pow(%a, %a): want %a, got %a", (double)x[i], (double)y[i], want, (double)z[i]);
+    }
+  }
+}
+
 static void check(DhcOp op, const char *features, double bound) {
   static float x[N], y[N];
   int n = fill(x);
-  run(op, features, x, y, n);
+  run2(op, features, x, NULL, y, n);
   double worst = 0;
   int at = 0;
   for (int i = 0; i < n; i++) {
@@ -133,6 +155,7 @@ static void without_fma(void **st) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(with_fma), cmocka_unit_test(without_fma)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(with_fma), cmocka_unit_test(without_fma),
+                                     cmocka_unit_test(power)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -201,6 +201,8 @@ int main(int argc, char **argv) {
   static const DhcSetting small[] = {{"hidden_dim", "2"}, {"state_dim", "3"}};
   static const DhcSetting grid[] = {{"hidden_dim", "2"}, {"state_dim", "3"}, {"tokens", "grid"}};
   static const int64_t image[] = {3, 8, 9}, line[] = {3, 5, 4};
+  static const DhcSetting jamba[] = {{"hidden_dim", "2"}, {"num_layers", "2"}, {"num_heads", "2"}, {"num_experts", "3"},
+                                     {"d_state", "3"},    {"mamba_ratio", "1"}, {"tokens", "grid"}, {"num_experts_per_token", "2"}};
   static const char *const modes[] = {"fwd", "grad", "train"};
   int bad = 0;
   for (int k = 0; k < 3; k++) {
@@ -209,6 +211,7 @@ int main(int argc, char **argv) {
     bad += check(argv[1], "dhc_ssm", entry, modes[k], grid, 3, image);
     bad += check(argv[1], "mlp", entry, modes[k], NULL, 0, line);
     bad += check(argv[1], "lstm", entry, modes[k], NULL, 0, line);
+    bad += check(argv[1], "dhc_jamba", entry, modes[k], jamba, 8, image);
   }
   return bad > 0;
 }
