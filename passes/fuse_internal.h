@@ -161,6 +161,12 @@ typedef struct Fu {
 bool dhc_fu_lower_routes(DhcFunc *f);
 /* Fills value[] and groups. */
 void dhc_fu_group(Fu *fu);
+int dhc_fu_new_group(Fu *fu, DhcKind kind);
+/* The domain is a shape, its axes parallel; dims of extent 1 count nothing. */
+void dhc_fu_set_domain(Fu *fu, FuGroup *g, int rank, const DhcDim *const *dim);
+void dhc_fu_add_member(Fu *fu, int group, DhcValue *v, const FuIx *ix);
+/* Decides about v from its users, which have been decided about (fuse_lazy.c). */
+void dhc_fu_place(Fu *fu, DhcValue *v);
 
 /* ---- merging (fuse_merge.c) ---- */
 
@@ -261,7 +267,31 @@ typedef struct FuSpec {
 /* Drops unused nodes, merges axes, orders, lowers forms; false: too large. */
 bool dhc_fu_finish(FuKernel *k, FuSpec *out);
 
-/* ---- writing (fuse_emit.c) ---- */
+/* ---- writing (fuse_emit.c, fuse_anchor.c): nodes, or -1 when the kernel has failed ---- */
+
+/* v at index ix (NULL: a scalar). */
+int dhc_fu_emit(FuKernel *k, DhcValue *v, const FuIx *ix);
+/* The same under new guards on the dims in the set: 0 where they fail. */
+int dhc_fu_emit_guarded(FuKernel *k, DhcValue *v, const FuIx *ix, unsigned guards);
+/* Domain axis of the group as kernel axes, after splits; as bits. */
+FuForm dhc_fu_axis_form(const FuKernel *k, int axis);
+uint32_t dhc_fu_axis_bits(const FuKernel *k, int axis);
+/* Index over the domain as one over kernel axes. */
+void dhc_fu_split_index(const FuKernel *k, const FuIx *ix, int rank, FuIx *out);
+int dhc_fu_ew2(FuKernel *k, DhcOp op, dhc_dtype t, int x, int y);
+int dhc_fu_select_node(FuKernel *k, dhc_dtype t, int c, int x, int y);
+int dhc_fu_cast_node(FuKernel *k, dhc_dtype to, int x);
+int dhc_fu_i64(FuKernel *k, int64_t v);
+
+int dhc_fu_emit_reduce(FuKernel *k, DhcValue *v);
+int dhc_fu_emit_dot(FuKernel *k, DhcValue *v, const FuIx *ix);
+int dhc_fu_emit_ragged(FuKernel *k, DhcValue *v, const FuIx *ix);
+int dhc_fu_emit_conv(FuKernel *k, DhcValue *v, const FuIx *ix);
+int dhc_fu_emit_conv_dx(FuKernel *k, DhcValue *v, const FuIx *ix);
+int dhc_fu_emit_conv_dw(FuKernel *k, DhcValue *v, const FuIx *ix);
+int dhc_fu_emit_window_max(FuKernel *k, DhcValue *v, const FuIx *ix);
+int dhc_fu_emit_window_scatter(FuKernel *k, DhcValue *v, const FuIx *ix);
+int dhc_fu_emit_scan(FuKernel *k, DhcValue *v, const FuIx *ix);
 
 /* Kernel of a group: all stored members. False: *force is to be kept in memory. */
 bool dhc_fu_write(Fu *fu, FuGroup *g, FuSpec *out, DhcValue **force);
