@@ -78,6 +78,12 @@ weights turned "turned.safetensors: error: tensor 'w' is [1,4], the model needs 
 weights missing "missing.safetensors: error: tensor 'b' is missing"
 weights absent 'dhcc: error: absent.safetensors: no such file or directory'
 
+# a disk that takes no more
+said=$( (ulimit -f 0; exec "$dhcc" run weights.dhc --backend interp --weights good.safetensors --inputs x=x.npy --outputs full.safetensors --quiet) 2>&1)
+[ $? = 3 ] || fail "a full disk: exit"
+[ "$said" = 'dhcc: error: full.safetensors: file too large' ] || fail "a full disk: $said"
+[ -z "$(find . -name '*full.safetensors*')" ] || fail "a full disk: left a file"
+
 # data
 data mnist:gzip_cut 'gzip_cut/train-images-idx3-ubyte.gz: error: gzip data ends too early'
 "$dhcc" train mlp --backend interp --data mnist:gzip_named --out gz --steps 1 --quiet || fail "gzip data are read as they are"
