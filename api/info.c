@@ -100,6 +100,30 @@ static dhc_status add_entry(dhc_model *m, const char *entry, const char *sizes, 
   return st;
 }
 
+/* "M4 A0", and what a reader of a comparison of ratios should know about it. */
+static void add_mixers(dhc_model *m, const DhcHyperInfos *hypers, cJSON *doc) {
+  DhcKindInfos k = dhc_model_kinds(m->m);
+  if (!k.n) return;
+  cJSON *notes = cJSON_AddArrayToObject(doc, "notes");
+  char text[256];
+  size_t at = 0;
+  int total = 0;
+  text[0] = 0;
+  for (int i = 0; i < k.n; i++) {
+    total += k.at[i].count;
+    if (at < sizeof text) at += (size_t)snprintf(text + at, sizeof text - at, "%s%s%d", i ? " " : "", k.at[i].letter, k.at[i].count);
+  }
+  cJSON_AddStringToObject(doc, "mixers", text);
+  for (int i = 0; i < k.n; i++) {
+    if (k.at[i].count) continue;
+    snprintf(text, sizeof text, "no %s among the %d mixers: pattern, ratio and depth leave kind %s out", k.at[i].layer, total, k.at[i].letter);
+    cJSON_AddItemToArray(notes, cJSON_CreateString(text));
+  }
+  for (int i = 0; i < hypers->n; i++)
+    if (!strcmp(hypers->at[i].name, "tokens") && strstr(hypers->at[i].value, "pooled"))
+      cJSON_AddItemToArray(notes, cJSON_CreateString("tokens = pooled gives the mixers a single token: they have nothing to mix"));
+}
+
 dhc_status dhc_model_info_json(dhc_model *m, const char *entry, const char *sizes, char **out) {
   *out = NULL;
   cJSON *doc = cJSON_CreateObject();
@@ -125,6 +149,7 @@ dhc_status dhc_model_info_json(dhc_model *m, const char *entry, const char *size
     cJSON_AddBoolToObject(row, "run_time", h.at[i].scalar >= 0);
     cJSON_AddItemToArray(hypers, row);
   }
+  add_mixers(m, &h, doc);
   cJSON *layers = cJSON_AddArrayToObject(doc, "layers");
   DhcLayerInfos l = dhc_model_layers(m->m);
   for (int i = 0; i < l.n; i++) {

@@ -186,17 +186,24 @@ static dhc_status init_slot(dhc_program *p, const Slot *s, DhcArena *scratch) {
   return dhc_status_ok();
 }
 
-dhc_status dhc_program_init(dhc_program *p, uint64_t seed) {
-  DHC_TRY(dhc_program_set_scalar(p, "$seed", (double)seed));
+/* Every tensor, or the tables alone: no file holds those. */
+static dhc_status init_slots(dhc_program *p, bool tables_only) {
   DhcArena scratch;
   dhc_arena_init(&scratch);
   dhc_status st = dhc_status_ok();
   for (int i = 0; i < p->mem.place.n_slots && st.code == DHC_OK; i++) {
     if (!p->mem.place.slots[i].n) continue;
+    if (tables_only && p->mem.place.slots[i].decl->role != DHC_ROLE_TABLE) continue;
     st = init_slot(p, &p->mem.place.slots[i], &scratch);
     dhc_arena_reset(&scratch);
   }
   dhc_arena_fini(&scratch);
+  return st;
+}
+
+dhc_status dhc_program_init(dhc_program *p, uint64_t seed) {
+  DHC_TRY(dhc_program_set_scalar(p, "$seed", (double)seed));
+  dhc_status st = init_slots(p, false);
   for (int i = 0; i < p->mem.n_states; i++) {
     size_t bytes = (size_t)p->mem.place.n_weights * p->mem.float_bytes;
     if (!strcmp(p->mem.state_names[i], "$ema"))
@@ -281,7 +288,7 @@ dhc_status dhc_program_load(dhc_program *p, const char *path, bool partial) {
   DHC_TRY(dhc_safetensors_open(path, &file));
   dhc_status st = weights_read(p, file, "", p->mem.weights, partial, true);
   dhc_safetensors_close(file);
-  return st;
+  return st.code == DHC_OK ? init_slots(p, true) : st;
 }
 
 dhc_status dhc_program_save(dhc_program *p, const char *path, bool ema) {

@@ -61,6 +61,8 @@ static void print_info(const cJSON *doc) {
     print_count("  distinct kernels", entry, "kernels", "");
     print_count("  kernel calls", entry, "calls", "");
   }
+  const char *mixers = cJSON_GetStringValue(cJSON_GetObjectItem(doc, "mixers"));
+  if (mixers) printf("%-22s %s\n", "mixers", mixers);
   const cJSON *layer;
   printf("layers\n");
   cJSON_ArrayForEach(layer, cJSON_GetObjectItem(doc, "layers")) {

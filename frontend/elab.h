@@ -102,6 +102,16 @@ typedef DHC_VEC(DhcLayerInfo) DhcLayerInfos;
 DhcHyperInfos dhc_model_hypers(const DhcModel *m);
 DhcLayerInfos dhc_model_layers(const DhcModel *m); /* depth first, in order of writing */
 
+/* The letters of the first map of layers among the hyperparameters (of the model, else of
+ * what is below it, depth first) in the map's order, with how many instances of each layer
+ * the model has. */
+typedef struct DhcKindInfo {
+  const char *letter, *layer;
+  int count;
+} DhcKindInfo;
+typedef DHC_VEC(DhcKindInfo) DhcKindInfos;
+DhcKindInfos dhc_model_kinds(const DhcModel *m);
+
 /* ---- entries (elab_entry.c) -------------------------------------------------------- */
 
 typedef struct DhcEntryInfo {

@@ -188,12 +188,26 @@ DhcVal dhc_bi_float(DhcCx *cx, DhcBuiltinCall *c) {
   return dhc_v_tensor(t ? dhc_b_cast(dhc_at(cx, c->at), t, DHC_F32) : NULL);
 }
 
+/* "12" as 12. */
+static DhcVal digits(DhcCx *cx, const DhcBuiltinCall *c, const DhcVal *v) {
+  int64_t n = 0;
+  bool ok = v->s.n > 0 && v->s.n <= 18;
+  for (int i = 0; i < v->s.n && ok; i++) {
+    ok = v->s.at[i] >= '0' && v->s.at[i] <= '9';
+    n = 10 * n + (v->s.at[i] - '0');
+  }
+  if (ok) return dhc_v_int(n);
+  dhc_err(cx, "E0303", c->span[0], "int of a text needs 1 to 18 digits, got %s", dhc_say_val(cx, v));
+  return dhc_v_error();
+}
+
 DhcVal dhc_bi_int(DhcCx *cx, DhcBuiltinCall *c) {
   DhcVal v = c->arg[0];
   if (v.kind == DHC_V_INT || v.kind == DHC_V_DIM) return v;
   if (v.kind == DHC_V_FLOAT && v.fx->constant && v.fx->value > -9e18 && v.fx->value < 9e18)
     return dhc_v_int((int64_t)v.fx->value);
   if (v.kind == DHC_V_BOOL) return dhc_v_int(v.b);
+  if (v.kind == DHC_V_STRING) return digits(cx, c, &v);
   DhcValue *t = dhc_bi_tensor(cx, c, 0, -1);
   return dhc_v_tensor(t ? dhc_b_cast(dhc_at(cx, c->at), t, DHC_I64) : NULL);
 }

@@ -76,6 +76,11 @@ DhcVal dhc_bi_mean(DhcCx *cx, DhcBuiltinCall *c) {
     n = dhc_dim_const(dhc_cx_dims(cx), c->arg[0].list.n);
   } else {
     s = reduce(cx, c, DHC_OP_REDUCE_SUM, 1, &n);
+    if (s.kind == DHC_V_TENSOR) { /* a size, not a literal: models of other widths share the kernel */
+      DhcBuilder *b = dhc_at(cx, c->at);
+      DhcVal size = dhc_v_tensor(dhc_b_cast(b, dhc_b_dim(b, n), s.t->type.dtype));
+      return dhc_eval_binary(cx, DHC_BI_DIV, s, size, c->at);
+    }
   }
   if (s.kind == DHC_V_ERROR) return s;
   return dhc_eval_binary(cx, DHC_BI_DIV, s, dhc_v_dim(n), c->at);

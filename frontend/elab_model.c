@@ -140,12 +140,23 @@ static void add_recipe(Settings *s, const DhcAstDecl *d) {
   }
 }
 
+/* A string hyperparameter takes its text without quotes, whatever it looks like. */
+static const char *set_text(Settings *s, const DhcSetting *set) {
+  for (int i = 0; i < s->root->u.layer.params.n; i++) {
+    const DhcAstParam *p = &s->root->u.layer.params.at[i];
+    if (!strcmp(p->name.text, set->key) && p->type.kind == DHC_TY_STRING && !strpbrk(set->value, "\"\\\n"))
+      return dhc_arena_printf(s->cx->e->arena, "\"%s\"", set->value);
+  }
+  return set->value;
+}
+
 static void add_set(Settings *s, const DhcSetting *set) {
   DhcElab *e = s->cx->e;
   const char *name = dhc_arena_printf(e->arena, "--set %s", set->key);
   if (!is_hyper(s->root, set->key) && dhc_recipe_has_key(set->key)) return;
   int before = e->diags->n_errors;
-  DhcAstExpr *value = dhc_parse_expr(&e->parse, name, set->value, strlen(set->value));
+  const char *text = set_text(s, set);
+  DhcAstExpr *value = dhc_parse_expr(&e->parse, name, text, strlen(text));
   if (!value || e->diags->n_errors > before) {
     s->ok = false;
     return;
@@ -247,5 +258,34 @@ DhcLayerInfos dhc_model_layers(const DhcModel *model) {
   DhcModel *m = (DhcModel *)(uintptr_t)model;
   DhcLayerInfos out = {0};
   list_layers(m, m->root, &out);
+  return out;
+}
+
+static const DhcVal *map_of_layers(const DhcInst *inst) {
+  for (int i = 0; i < inst->hypers.n; i++) {
+    const DhcVal *v = &inst->hypers.at[i].value;
+    bool layers = v->kind == DHC_V_MAP && v->map.n > 0;
+    for (int k = 0; layers && k < v->map.n; k++) layers = v->map.at[k].value->kind == DHC_V_LAYER;
+    if (layers) return v;
+  }
+  const DhcVal *below = NULL;
+  for (int i = 0; i < inst->children.n && !below; i++) below = map_of_layers(inst->children.at[i]);
+  return below;
+}
+
+static int count_layers(const DhcInst *inst, const DhcAstDecl *decl) {
+  int n = inst->decl == decl;
+  for (int i = 0; i < inst->children.n; i++) n += count_layers(inst->children.at[i], decl);
+  return n;
+}
+
+DhcKindInfos dhc_model_kinds(const DhcModel *m) {
+  DhcKindInfos out = {0};
+  const DhcVal *map = map_of_layers(m->root);
+  for (int i = 0; map && i < map->map.n; i++) {
+    const DhcAstDecl *decl = map->map.at[i].value->layer->decl;
+    DhcKindInfo x = {.letter = map->map.at[i].key, .layer = decl->name.text, .count = count_layers(m->root, decl)};
+    DHC_PUSH(m->e->arena, &out, x);
+  }
   return out;
 }

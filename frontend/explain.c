@@ -10,9 +10,7 @@ typedef struct Row {
 static const Row rows[] = {
 #define DHC_ERROR(code, title, text) {code, title, text},
 #include "frontend/syntax_errors.def"
-#if __has_include("frontend/elab_errors.def")
 #include "frontend/elab_errors.def"
-#endif
 #undef DHC_ERROR
 };
 enum { N_ROWS = sizeof rows / sizeof *rows };

@@ -36,41 +36,41 @@ static void collect(Fu *fu) {
 
 /* ---- order --------------------------------------------------------------------------- */
 
+static void order_failed(const Fu *fu, const FuNeeds *needs, const int *waits) {
+  DhcText text = {.arena = fu->scratch};
+  for (int g = 0; g < fu->groups.n; g++) {
+    if (waits[g] <= 0) continue;
+    dhc_text_printf(&text, "\n%d:", g);
+    for (int i = 0; i < fu->groups.at[g]->members.n; i++) dhc_text_printf(&text, " %%%d", fu->groups.at[g]->members.at[i]->id);
+    dhc_text_puts(&text, " needs");
+    for (int i = 0; i < needs[g].groups.n; i++) dhc_text_printf(&text, " %d", needs[g].groups.at[i]);
+  }
+  dhc_text_puts(&text, "\n");
+  dhc_func_print(fu->f, &text);
+  DHC_BUG("fuse @%s: kernels wait for each other%s", fu->f->name, dhc_text_str(&text));
+}
+
 /* Groups so that each comes after what it needs; of those that may come next, the one
  * whose last op comes first in the function. */
 static int *group_order(Fu *fu) {
-  int n = fu->groups.n;
-  bool **needs = DHC_NEW_N(fu->scratch, bool *, n + 1);
-  bool *done = DHC_NEW_N(fu->scratch, bool, n + 1);
-  int *order = DHC_NEW_N(fu->scratch, int, n + 1);
+  int n = fu->groups.n, n_order = 0;
+  FuNeeds *needs = dhc_fu_needs(fu);
+  int *order = DHC_NEW_N(fu->scratch, int, n + 1), *waits = DHC_NEW_N(fu->scratch, int, n + 1);
+  struct List {
+    DHC_VEC(int) at;
+  } *waiters = DHC_NEW_N(fu->scratch, struct List, n + 1);
   for (int g = 0; g < n; g++) {
-    needs[g] = DHC_NEW_N(fu->scratch, bool, n);
-    dhc_fu_needs(fu, fu->groups.at[g], needs[g]);
+    waits[g] = needs[g].groups.n;
+    for (int i = 0; i < needs[g].groups.n; i++) DHC_PUSH(fu->scratch, &waiters[needs[g].groups.at[i]].at, g);
   }
-  for (int at = 0; at < n; at++) {
+  for (; n_order < n; n_order++) {
     int best = -1;
-    for (int g = 0; g < n; g++) {
-      bool ready = !done[g];
-      for (int h = 0; h < n && ready; h++) ready = !needs[g][h] || done[h] || h == g;
-      if (ready && (best < 0 || fu->groups.at[g]->place < fu->groups.at[best]->place)) best = g;
-    }
-    if (best < 0) {
-      DhcText text = {.arena = fu->scratch};
-      for (int g = 0; g < n; g++) {
-        if (done[g]) continue;
-        dhc_text_printf(&text, "\n%d:", g);
-        for (int i = 0; i < fu->groups.at[g]->members.n; i++)
-          dhc_text_printf(&text, " %%%d", fu->groups.at[g]->members.at[i]->id);
-        dhc_text_puts(&text, " needs");
-        for (int h = 0; h < n; h++)
-          if (needs[g][h] && !done[h]) dhc_text_printf(&text, " %d", h);
-      }
-      dhc_text_puts(&text, "\n");
-      dhc_func_print(fu->f, &text);
-      DHC_BUG("fuse @%s: kernels wait for each other%s", fu->f->name, dhc_text_str(&text));
-    }
-    done[best] = true;
-    order[at] = best;
+    for (int g = 0; g < n; g++)
+      if (waits[g] == 0 && (best < 0 || fu->groups.at[g]->place < fu->groups.at[best]->place)) best = g;
+    if (best < 0) order_failed(fu, needs, waits);
+    waits[best] = -1;
+    order[n_order] = best;
+    for (int i = 0; i < waiters[best].at.n; i++) waits[waiters[best].at.at[i]]--;
   }
   return order;
 }
@@ -269,25 +269,6 @@ static bool normalise_scans(DhcFunc *f) {
 
 /* ---- driver -------------------------------------------------------------------------------- */
 
-static bool supported(Fu *fu) {
-  bool ok = true;
-  for (int i = 0; i < fu->nodes.n; i++) {
-    const DhcNode *n = fu->nodes.at[i];
-    switch (n->op) {
-      case DHC_OP_RAGGED_DOT:
-      case DHC_OP_RAGGED_DOT_DW:
-      case DHC_OP_TOP_K:
-      case DHC_OP_ROUTE:
-        dhc_diag(fu->m->diags, DHC_ERROR, "E0911", n->span,
-                 "%s: only the interpreter runs this so far, no kernel does", dhc_op_info(n->op)->name);
-        ok = false;
-        break;
-      default: break;
-    }
-  }
-  return ok;
-}
-
 /* Kernels from last to first, so that all that is read of one is known when it is written.
  * NULL: done; else the value to keep in memory. */
 static DhcValue *write_all(Fu *fu, const int *order, FuSpec *spec) {
@@ -304,7 +285,7 @@ static DhcValue *write_all(Fu *fu, const int *order, FuSpec *spec) {
 }
 
 static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
-  if (!normalise_scans(f)) return false;
+  if (!normalise_scans(f) || !dhc_fu_lower_routes(f)) return false;
   int n_values = f->next_value_id + 1;
   bool *forced = DHC_NEW_N(px->scratch, bool, n_values);
   for (;;) {
@@ -314,7 +295,6 @@ static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
     fu->f = f;
     fu->scratch = px->scratch;
     collect(fu);
-    if (!supported(fu)) return false;
     for (int v = 0; v < n_values; v++) fu->value[v].forced = forced[v];
     dhc_fu_group(fu);
     int *order = group_order(fu);

@@ -43,8 +43,11 @@ DhcPlanned *dhc_plan_build(DhcModule *m, DhcFunc *entry, const DhcPlanOptions *o
   Pl p = {.m = m, .cx = m->dims, .entry = entry, .facts = &entry->facts, .arena = arena, .loop = -1};
   DhcPlanned *out = DHC_NEW(arena, DhcPlanned);
   if (!dhc_pl_flatten(&p)) return NULL;
-  dhc_pl_drop_unread(&p);
-  dhc_pl_merge(&p);
-  dhc_pl_fold_flushes(&p);
+  dhc_pl_collect_uses(&p);
+  if (!o || !o->plain) {
+    dhc_pl_drop_unread(&p);
+    dhc_pl_merge(&p);
+    dhc_pl_fold_flushes(&p);
+  }
   return dhc_pl_emit(&p, out) && pack(&p, o, out) ? out : NULL;
 }

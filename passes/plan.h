@@ -31,6 +31,9 @@ typedef struct DhcPlanOptions {
   const char *const *reference_symbols;
   const int64_t *reference_values;
   int n_reference;
+  /* Every value in a buffer of its own, nothing in place: what other plans must agree with, bit
+   * for bit. For tests and for finding faults. */
+  bool plain;
 } DhcPlanOptions;
 
 /* `entry` is in stage FUSED, and so is what it calls. Buffers of persistent parameters

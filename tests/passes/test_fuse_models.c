@@ -41,6 +41,7 @@ static bool derive(Made *x, DhcFunc *optimizer, const char *mode) {
   bool ok = dhc_passes_clean(x->m, &px);
   if (ok && strcmp(mode, "grad") == 0) {
     DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_PARAM | 1u << DHC_ROLE_INPUT};
+    rq.cotangents = x->f->results.at[0]->type.rank > 0;
     ok = (x->f = dhc_grad_entry(&px, x->f, &rq)) != NULL;
   }
   if (ok && strcmp(mode, "train") == 0) {
@@ -69,8 +70,10 @@ static bool make(Made *x, const char *root, const char *model, const char *entry
   x->strings.arena = x->sources.arena = x->diags.arena = &x->arena;
   x->diags.sources = &x->sources;
   DhcElabConfig config = {.shipped_roots = &root, .n_shipped_roots = 1};
-  DhcElab *e = dhc_elab_open(&x->arena, &x->strings, &x->diags, &config, model);
-  DhcModelRequest rq = {.sets = sets, .n_sets = n_sets};
+  const char *layer = strchr(model, ':'); /* FILE or FILE:LAYER */
+  const char *file = layer ? dhc_arena_strndup(&x->arena, model, (size_t)(layer - model)) : model;
+  DhcElab *e = dhc_elab_open(&x->arena, &x->strings, &x->diags, &config, file);
+  DhcModelRequest rq = {.root = layer ? layer + 1 : NULL, .sets = sets, .n_sets = n_sets};
   DhcModel *m = e ? dhc_elab_model(e, &rq) : NULL;
   DhcEntryRequest er = {.name = entry, .training = strcmp(mode, "train") == 0};
   DhcFunc *root_f[2] = {m ? dhc_model_entry(m, &er) : NULL}, *copy[2] = {NULL, NULL};
@@ -157,8 +160,9 @@ static int width_free(const char *root, const char *model, const char *entry, co
   Made x[3];
   int bad = 0;
   for (int w = 0; w < 3; w++) {
-    DhcSetting set = {key, widths[w]};
-    if (!make(&x[w], root, model, entry, mode, &set, 1) || !passes(&x[w], "fuse")) {
+    DhcSetting set[2] = {{key, widths[w]}, {"in_features", "32"}};
+    int n_sets = strcmp(key, "out_features") == 0 ? 2 : 1;
+    if (!make(&x[w], root, model, entry, mode, set, n_sets) || !passes(&x[w], "fuse")) {
       dhc_diags_print(&x[w].diags, stdout, false);
       return 1;
     }
@@ -208,6 +212,10 @@ int main(int argc, char **argv) {
   static const int64_t image[] = {3, 8, 9}, line[] = {3, 5, 4};
   int bad = 0;
   static const char *const modes[] = {"fwd", "grad", "train"};
+  bad += check(argv[1], "dhc_ssm", "augment", "fwd", small, 2, image);
+  bad += check(argv[1], "dhc_ssm", "classify", "fwd", small, 2, image);
+  bad += check(argv[1], "dhc_ssm", "normalize", "fwd", small, 2, image);
+  bad += check(argv[1], "dhc_ssm", "accuracy", "fwd", small, 2, image);
   for (int k = 0; k < 3; k++) {
     const char *entry = k ? "loss" : "forward";
     bad += check(argv[1], "dhc_ssm", entry, modes[k], small, 2, image);
@@ -216,5 +224,9 @@ int main(int argc, char **argv) {
     bad += check(argv[1], "lstm", entry, modes[k], NULL, 0, line);
     bad += width_free(argv[1], "dhc_ssm", entry, modes[k], "hidden_dim");
   }
+  bad += width_free(argv[1], "layers/norm:RMSNorm", "forward", "grad", "d");
+  bad += width_free(argv[1], "layers/norm:LayerNorm", "forward", "grad", "d");
+  bad += width_free(argv[1], "layers/ffn:SwiGLU", "forward", "grad", "d_model");
+  bad += width_free(argv[1], "layers/linear:Linear", "forward", "grad", "out_features");
   return bad > 0;
 }

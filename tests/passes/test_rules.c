@@ -76,7 +76,7 @@ static const Case cases[] = {
     {"dim_arith", "i32", "  %3 = dim() {dim = 3} : i64[]\n  %4 = add(%3, %3) : i64[]\n"
                          "  %5 = cast(%4) {dtype = i32} : i32[]\n"
                          "  %6 = broadcast(%5) {shape = [1728]} : @\n  %9 = add(%0, %6) : @\n"},
-    {"dim_const", "i32", "  %3 = dim() {dim = 3} : i64[]\n"
+    {"dim_const", "i32", "  %3 = dim() {dim = 1} : i64[]\n"
                          "  %5 = cast(%3) {dtype = i32} : i32[]\n"
                          "  %6 = broadcast(%5) {shape = [1728]} : @\n  %9 = add(%0, %6) : @\n"},
 };

@@ -1,0 +1,177 @@
+/* Random graphs and training steps of shipped models on the CPU backend, planned twice:
+ * plainly, every value in its own buffer, and as usual, merged, in place, packed. Equal bytes,
+ * at one and at two threads.
+ *
+ *   test_plan_cpu MODELS_FOLDER [graphs] [first seed] */
+#include <stdlib.h>
+
+#include "passes/passes.h"
+#include "passes/schedule.h"
+#include "runtime/pool.h"
+#include "runtime/tensor.h"
+#include "tests/ops/cpu_runner.h"
+#include "tests/plan/plan_exec.h"
+#include "tests/plan/plan_models.h"
+#include "tests/random/random_graph.h"
+
+typedef struct Image {
+  unsigned char *io, *all[DHC_N_ARENAS];
+  DhcBound *bound;
+} Image;
+
+static bool compile(CpuRunner *cpu, const DhcPlanned *p, DhcArena *arena, const dhc_kernel ***out) {
+  int n = p->plan.n_kernels;
+  DhcKernelRequest *rq = DHC_NEW_N(arena, DhcKernelRequest, n + 1);
+  dhc_kernel *kernels = DHC_NEW_N(arena, dhc_kernel, n + 1);
+  *out = DHC_NEW_N(arena, const dhc_kernel *, n + 1);
+  for (int k = 0; k < n; k++) {
+    rq[k].spec = p->specs[k];
+    rq[k].n_classes = dhc_schedule_choose(rq[k].spec, dhc_compiler_target(cpu->compiler), arena, rq[k].classes);
+    (*out)[k] = &kernels[k];
+  }
+  dhc_status st = dhc_compile(cpu->compiler, rq, n, kernels, &cpu->stats);
+  if (st.code != DHC_OK) fprintf(stderr, "compile: %s\n", st.message);
+  return st.code == DHC_OK;
+}
+
+/* Memory is garbage at first, NaN as floats. */
+static bool run(CpuRunner *cpu, const DhcPlanned *p, const DhcArray *const *args, const int64_t *symbols, DhcPool *pool,
+                DhcArena *arena, Image *m) {
+  const dhc_kernel **kernels;
+  if (!compile(cpu, p, arena, &kernels)) return false;
+  dhc_status st = dhc_plan_bind(&p->plan, kernels, symbols, dhc_pool_threads(pool), &m->bound);
+  if (st.code != DHC_OK) {
+    fprintf(stderr, "bind: %s\n", st.message);
+    return false;
+  }
+  void *base[DHC_N_ARENAS];
+  for (int a = 0; a < DHC_N_ARENAS; a++) {
+    int64_t bytes = dhc_bound_arena_bytes(m->bound, a);
+    base[a] = m->all[a] = dhc_aligned_alloc(bytes + 64);
+    memset(base[a], 0xff, (size_t)bytes);
+  }
+  for (int i = 0; i < p->n_params; i++)
+    if (p->params[i].buffer >= 0)
+      dhc_array_to_bytes(args[i], m->all[p->plan.buffers[p->params[i].buffer].arena] +
+                                         dhc_bound_buffer_offset(m->bound, p->params[i].buffer));
+  void *scratch = dhc_aligned_alloc(dhc_bound_scratch_bytes(m->bound));
+  dhc_bound_run(m->bound, base, scratch, dhc_pool_exec(pool), NULL);
+  dhc_aligned_free(scratch);
+  return true;
+}
+
+static void forget(Image *m) {
+  for (int a = 0; a < DHC_N_ARENAS; a++) dhc_aligned_free(m->all[a]);
+  dhc_bound_free(m->bound);
+}
+
+static bool same_bytes(const DhcPlanned *p, const Image *m, int buffer, const DhcPlanned *q, const Image *n, int other) {
+  if (buffer < 0 || other < 0) return buffer == other;
+  const unsigned char *a = m->all[p->plan.buffers[buffer].arena] + dhc_bound_buffer_offset(m->bound, buffer);
+  const unsigned char *b = n->all[q->plan.buffers[other].arena] + dhc_bound_buffer_offset(n->bound, other);
+  int64_t bytes = dhc_bound_buffer_bytes(m->bound, buffer);
+  return bytes == dhc_bound_buffer_bytes(n->bound, other) && memcmp(a, b, (size_t)bytes) == 0;
+}
+
+static bool compare(CpuRunner *cpu, DhcModule *module, DhcFunc *f, const DhcArray *const *args, DhcPool *pool,
+                    DhcArena *arena) {
+  int64_t symbols[64];
+  DhcPlanOptions plain = {.plain = true};
+  DhcPlanned *p = dhc_plan_build(module, f, &plain, arena), *q = dhc_plan_build(module, f, NULL, arena);
+  Image m = {0}, n = {0};
+  bool ok = p && q && dhc_test_symbols(f, args, symbols) && run(cpu, p, args, symbols, pool, arena, &m) &&
+            run(cpu, q, args, symbols, pool, arena, &n);
+  for (int i = 0; ok && i < p->n_params; i++)
+    if (q->params[i].buffer >= 0 && !same_bytes(p, &m, p->params[i].buffer, q, &n, q->params[i].buffer)) {
+      fprintf(stderr, "parameter %d differs\n", i);
+      ok = false;
+    }
+  for (int r = 0; ok && r < p->n_results; r++)
+    if (!same_bytes(p, &m, p->results[r].buffer, q, &n, q->results[r].buffer)) {
+      fprintf(stderr, "result %d differs\n", r);
+      ok = false;
+    }
+  forget(&m);
+  forget(&n);
+  return ok;
+}
+
+/* sin, cos, pow and f64 are not on this backend. */
+static bool has_kernels(const DhcModule *m) {
+  for (int i = 0; i < m->funcs.n; i++)
+    for (const DhcNode *n = m->funcs.at[i]->first; n; n = n->next)
+      switch (n->op) {
+        case DHC_OP_SIN:
+        case DHC_OP_COS:
+        case DHC_OP_POW: return false;
+        default:
+          for (int r = 0; r < n->n_results; r++)
+            if (n->results[r]->type.dtype == DHC_F64) return false;
+      }
+  return true;
+}
+
+static bool fuse(DhcModule *m, DhcFunc **f) {
+  DhcArena scratch;
+  DhcPassCtx px;
+  const char *name = (*f)->name;
+  dhc_arena_init(&scratch);
+  dhc_pass_ctx_init(&px, m, &scratch);
+  bool ok = dhc_passes_clean(m, &px) && dhc_passes_run(m, &px, "fuse");
+  dhc_arena_fini(&scratch);
+  *f = dhc_module_func(m, name);
+  return ok && *f;
+}
+
+static int check_step(CpuRunner *cpu, const char *root, const char *model, const DhcSetting *sets, int n_sets,
+                      const int64_t *extents, DhcPool *pool) {
+  Made x;
+  uint64_t state = 3;
+  bool ok = dhc_test_model(&x, root, model, "loss", "train", sets, n_sets);
+  const DhcArray **args = DHC_NEW_N(&x.arena, const DhcArray *, ok ? x.f->params.n + 1 : 1);
+  for (int i = 0; ok && i < x.f->params.n; i++) ok = (args[i] = dhc_test_draw(&x, i, &state, extents)) != NULL;
+  ok = ok && dhc_test_passes(&x, "fuse") && compare(cpu, x.m, x.f, args, pool, &x.arena);
+  dhc_diags_print(&x.diags, stderr, false);
+  if (!ok) fprintf(stderr, "the training step of %s is wrong\n", model);
+  dhc_arena_fini(&x.arena);
+  return !ok;
+}
+
+static int check_steps(CpuRunner *cpu, const char *root, DhcPool *pool) {
+  static const DhcSetting small[] = {{"hidden_dim", "4"}, {"tokens", "grid"}};
+  static const DhcSetting jamba[] = {{"hidden_dim", "4"}, {"num_layers", "2"}, {"num_heads", "2"}, {"num_experts", "3"},
+                                     {"mamba_ratio", "1"}, {"tokens", "grid"}};
+  static const int64_t image[] = {3, 16, 24}, line[] = {5, 7, 7};
+  return check_step(cpu, root, "dhc_ssm", small, 2, image, pool) + check_step(cpu, root, "dhc_jamba", jamba, 6, image, pool) +
+         check_step(cpu, root, "lstm", NULL, 0, line, pool) + check_step(cpu, root, "mlp", NULL, 0, line, pool);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2) return 2;
+  int graphs = argc > 2 ? atoi(argv[2]) : 40, bad = 0, skipped = 0;
+  uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
+  CpuRunner cpu;
+  DhcPool *pool[2];
+  if (!cpu_runner_open(&cpu, NULL)) return 1;
+  for (int k = 0; k < 2; k++)
+    if (dhc_pool_new(k + 1, &pool[k]).code != DHC_OK) return 1;
+  for (int k = 0; k < graphs; k++) {
+    DhcArena arena;
+    dhc_arena_init(&arena);
+    DhcRandomGraph *g = DHC_NEW(&arena, DhcRandomGraph);
+    DhcRandomOptions o = {.seed = seed + (uint64_t)k, .max_elements = 4096};
+    DhcFunc *f = dhc_random_graph(&o, &arena, g) && has_kernels(g->m) ? g->f : NULL;
+    skipped += !f;
+    if (f && !(fuse(g->m, &f) && compare(&cpu, g->m, f, g->args, pool[k % 2], &arena))) {
+      fprintf(stderr, "seed %llu is wrong\n", (unsigned long long)o.seed);
+      dhc_diags_print(&g->diags, stderr, false);
+      bad++;
+    }
+    dhc_arena_fini(&arena);
+  }
+  bad += check_steps(&cpu, argv[1], pool[1]);
+  printf("%d graphs, %d wrong, %d skipped; %d kernels compiled\n", graphs, bad, skipped, cpu.stats.compiled);
+  for (int k = 0; k < 2; k++) dhc_pool_free(pool[k]);
+  cpu_runner_close(&cpu);
+  return bad > 0;
+}
