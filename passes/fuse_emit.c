@@ -351,7 +351,7 @@ static int emit_once(FuKernel *k, DhcValue *v, const FuIx *ix) {
   k->lossy = before || lossy;
   if (node < 0) return -1;
   if (lossy) return node; /* the flag would be missed the second time */
-  FuMemo m = {v, dhc_arena_dup(k->fu->scratch, ix, sizeof *ix * (size_t)(v->type.rank + 1)), node};
+  FuMemo m = {v, dhc_arena_dup(k->fu->scratch, ix, sizeof *ix * (size_t)(v->type.rank ? v->type.rank : 1)), node};
   DHC_PUSH(k->fu->scratch, &k->memo, m);
   return node;
 }

@@ -97,7 +97,7 @@ void dhc_fu_add_member(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
   x->where = FU_MEMBER;
   x->group = group;
   x->level = group;
-  x->ix = dhc_arena_dup(fu->scratch, ix, sizeof *ix * (size_t)(v->type.rank + 1));
+  x->ix = dhc_arena_dup(fu->scratch, ix, sizeof *ix * (size_t)(v->type.rank ? v->type.rank : 1));
   g->place = fu->place_of[v->def->id];
   DHC_PUSH(fu->scratch, &g->members, v);
 }

@@ -7,13 +7,9 @@
 #include "passes/passes.h"
 #include "tests/random/random_graph.h"
 
-/* ctx: passes before fusion. Graphs with an op that has no kernel stay as they are. */
+/* ctx: passes before fusion. */
 static bool fuse(void *ctx, DhcModule *m, DhcFunc **f) {
   const char *name = (*f)->name;
-  for (int i = 0; i < m->funcs.n; i++)
-    for (const DhcNode *n = m->funcs.at[i]->first; n; n = n->next)
-      if (n->op == DHC_OP_TOP_K || n->op == DHC_OP_ROUTE || n->op == DHC_OP_RAGGED_DOT || n->op == DHC_OP_RAGGED_DOT_DW)
-        return true;
   DhcArena scratch;
   DhcPassCtx px;
   dhc_arena_init(&scratch);
