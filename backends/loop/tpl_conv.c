@@ -44,6 +44,8 @@ typedef struct Conv {
   uint32_t outer;
   bool shared;        /* rows of y serve several taps */
   int rows, vectors, lanes, n_planes;
+  int half;           /* rows that have pointers; the others lie at one distance from them */
+  int listed;         /* numbers per tap in the list */
   bool *needed;
   /* sizes */
   dhc_dimprog group, block, plane, result; /* images, out rows, elements of a plane, of a row of results */
@@ -147,6 +149,8 @@ static void choose_tile(Conv *v) {
   if (v->rows > MAX_ROWS) v->rows = MAX_ROWS;
   if (v->vectors > MAX_VECTORS) v->vectors = MAX_VECTORS;
   if (v->m < 0) v->rows = 1;
+  v->half = v->rows % 2 ? v->rows : v->rows / 2;
+  v->listed = v->y.dilation < 0 || v->x.dilation < 0 ? 3 : 2;
 }
 
 /* ---- sizes ----------------------------------------------------------------------------- */
@@ -197,7 +201,7 @@ static void size_blocks(Conv *v) {
 /* Floats that the list of taps takes, a multiple of 16. */
 static dhc_dimprog taps_prog(const Conv *v) {
   Progs p = {v->b->arena};
-  dhc_dimprog n = op(&p, DHC_DIM_MUL, axis_prog(v, v->c), pc(&p, v->y.n_taps * v->x.n_taps * 4));
+  dhc_dimprog n = op(&p, DHC_DIM_MUL, axis_prog(v, v->c), pc(&p, v->y.n_taps * v->x.n_taps * v->listed * 2));
   return op(&p, DHC_DIM_MUL, op(&p, DHC_DIM_CEILDIV, n, pc(&p, 16)), pc(&p, 16));
 }
 
@@ -282,7 +286,8 @@ static void fill_planes(Conv *v) {
 /* ---- the tile ------------------------------------------------------------------------------ */
 
 typedef struct Tile {
-  DhcLv w[MAX_ROWS];              /* row r of w, c and taps 0 */
+  DhcLv w[MAX_ROWS];              /* row r of w, c and taps 0, r < half */
+  DhcLv second, second_rows;      /* elements and rows from row r to the r-th of the second half */
   DhcLpVar acc[MAX_ROWS][MAX_VECTORS];
 } Tile;
 
@@ -297,8 +302,10 @@ static DhcLv step_or_zero(Conv *v, int o, int axis) {
   return axis < 0 ? dhc_lp_i64(v->b, 0) : dhc_tpl_step(&v->cx, o, axis);
 }
 
-/* taps[2k], taps[2k + 1]: displacement in planes and in a row of w of the k-th step of the
- * chain, so that the tile's loop is one block, whatever the taps. */
+/* taps[v->listed * k ..]: displacements in planes and in a row of w of the k-th step of the chain, so
+ * that the tile's loop is one block, whatever the taps; and, for the input gradient, whose w
+ * lies scattered, what to prefetch then, in w from the tile's first row on: the t-th step of a
+ * channel fetches row t of the next channel. */
 static void list_taps(Conv *v) {
   DhcLp *b = v->b;
   DhcLv zero = dhc_lp_i64(b, 0);
@@ -312,7 +319,10 @@ static void list_taps(Conv *v) {
   DhcLv w_at = dhc_lp_add(b, dhc_lp_mul(b, c, w_c), dhc_lp_mul(b, ky, w_ky));
   DhcLv row = dhc_lp_mulc(b, dhc_lp_add(b, dhc_lp_mulc(b, c, n_ky), ky), n_kx);
   DhcLv kx = dhc_lp_for(b, zero, dhc_lp_i64(b, n_kx), 1);
-  DhcLv at = dhc_lp_mulc(b, dhc_lp_add(b, row, kx), 2);
+  DhcLv at = dhc_lp_mulc(b, dhc_lp_add(b, row, kx), v->listed);
+  DhcLv t = dhc_lp_add(b, dhc_lp_mulc(b, ky, n_kx), kx);
+  DhcLv ahead = dhc_lp_add(b, dhc_lp_mul(b, dhc_lp_addc(b, c, 1), w_c), dhc_lp_mul(b, t, step_or_zero(v, v->ow, v->m)));
+  if (v->listed == 3) dhc_lp_store(b, v->taps, dhc_lp_addc(b, at, 2), ahead, 0);
   dhc_lp_store(b, v->taps, at, dhc_lp_add(b, x_at, dhc_lp_mul(b, v->Plane, kx)), 0);
   dhc_lp_store(b, v->taps, dhc_lp_addc(b, at, 1), dhc_lp_add(b, w_at, dhc_lp_mul(b, kx, w_kx)), 0);
   dhc_lp_end(b);
@@ -325,20 +335,24 @@ static void pixel_tile(Conv *v, Tile *t, DhcLv p, int vectors) {
   for (int r = 0; r < v->rows; r++)
     for (int i = 0; i < vectors; i++) t->acc[r][i] = dhc_lp_var(b, dhc_lp_zero(b, DHC_F32, v->lanes));
   DhcLv start = dhc_lp_at(b, v->planes, p), vec[MAX_VECTORS];
-  DhcLv k = dhc_lp_for(b, dhc_lp_i64(b, 0), v->n_taps, 2);
+  DhcLv k = dhc_lp_for(b, dhc_lp_i64(b, 0), v->n_taps, v->listed);
   DhcLv x_at = dhc_lp_load(b, v->taps, k, 1, 0);
   DhcLv w_at = dhc_lp_load(b, v->taps, dhc_lp_addc(b, k, 1), 1, 0);
+  if (v->listed == 3) dhc_lp_prefetch(b, t->w[0], dhc_lp_load(b, v->taps, dhc_lp_addc(b, k, 2), 1, 0));
   for (int i = 0; i < vectors; i++)
     vec[i] = dhc_lp_load(b, start, dhc_lp_addc(b, x_at, (int64_t)i * v->lanes), v->lanes, 0);
   for (int r = 0; r < v->rows; r++) {
-    DhcLv w = dhc_lp_splat(b, dhc_lp_load(b, t->w[r], w_at, 1, 0), v->lanes);
+    DhcLv from = r < v->half ? w_at : dhc_lp_add(b, w_at, t->second);
+    DhcLv w = dhc_lp_splat(b, dhc_lp_load(b, t->w[r % v->half], from, 1, 0), v->lanes);
     for (int i = 0; i < vectors; i++)
       dhc_lp_set(b, t->acc[r][i], dhc_lp_fma(b, w, vec[i], dhc_lp_get(b, t->acc[r][i])));
   }
   dhc_lp_end(b);
   for (int r = 0; r < v->rows; r++)
     for (int i = 0; i < vectors; i++) {
-      DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, v->Result, r), dhc_lp_addc(b, p, (int64_t)i * v->lanes));
+      DhcLv row = dhc_lp_i64(b, r % v->half);
+      if (r >= v->half) row = dhc_lp_add(b, row, t->second_rows);
+      DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, v->Result, row), dhc_lp_addc(b, p, (int64_t)i * v->lanes));
       dhc_lp_store(b, v->results, at, dhc_lp_get(b, t->acc[r][i]), 0);
     }
 }
@@ -348,14 +362,20 @@ static void channel_tile(Conv *v, DhcLv m0) {
   Tile t;
   DhcLv base = dhc_lp_at(b, v->cx.pointer[v->ow], dhc_tpl_base(&v->cx, v->ow));
   DhcLv step = step_or_zero(v, v->ow, v->m), last = dhc_lp_addc(b, v->M, -1);
-  for (int r = 0; r < v->rows; r++) {
+  for (int r = 0; r < v->half; r++) {
     DhcLv m = dhc_lp_min(b, dhc_lp_addc(b, m0, r), last);
     t.w[r] = dhc_lp_at(b, base, dhc_lp_mul(b, m, step));
   }
+  /* the second half ends with the last channel, overlapping the first where few are left:
+   * half as many pointers leave registers for everything in the loop */
+  DhcLv zero = dhc_lp_i64(b, 0), half = dhc_lp_i64(b, v->half);
+  DhcLv rest = dhc_lp_sub(b, dhc_lp_sub(b, v->M, m0), half);
+  t.second_rows = dhc_lp_max(b, dhc_lp_min(b, rest, half), zero);
+  t.second = dhc_lp_mul(b, t.second_rows, step);
   /* the rest in tiles of 2 vectors where 3 are wide (a single one waits for its own sums):
    * as many as make what is left a multiple of 3 */
   int64_t wide = v->vectors, narrow = wide == 3 ? 2 : 1;
-  DhcLv zero = dhc_lp_i64(b, 0), n = dhc_lp_ceildivc(b, v->n_pixels, v->lanes);
+  DhcLv n = dhc_lp_ceildivc(b, v->n_pixels, v->lanes);
   DhcLv left = dhc_lp_urem(b, n, dhc_lp_i64(b, wide));
   if (narrow == 2) left = dhc_lp_urem(b, dhc_lp_mulc(b, left, 4), dhc_lp_i64(b, 6));
   DhcLv whole = dhc_lp_mulc(b, dhc_lp_max(b, dhc_lp_sub(b, n, left), zero), v->lanes);
@@ -476,7 +496,7 @@ static void epilogue(Conv *v, DhcLv m0, DhcLv m_end) {
 static void task_body(Conv *v, DhcLv m_first, DhcLv m_end) {
   DhcLp *b = v->b;
   v->taps = dhc_lp_scratch(b, DHC_I64, 0);
-  v->n_taps = dhc_lp_mulc(b, v->C, v->y.n_taps * v->x.n_taps * 2);
+  v->n_taps = dhc_lp_mulc(b, v->C, v->y.n_taps * v->x.n_taps * v->listed);
   v->planes = dhc_lp_at(b, dhc_lp_scratch(b, DHC_F32, 0), dhc_lp_prog(b, taps_prog(v)));
   v->results = dhc_lp_at(b, v->planes, dhc_lp_mul(b, v->C, dhc_lp_mulc(b, v->Plane, v->n_planes)));
   fill_planes(v);

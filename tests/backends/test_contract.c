@@ -254,8 +254,25 @@ static void conv_shapes(void **st) {
     }
 }
 
-int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(dot_shapes), cmocka_unit_test(dot_large),
-                                     cmocka_unit_test(dot_narrow), cmocka_unit_test(conv_shapes)};
+/* A few of each for a memory checker: test_backends_contract edges */
+static void edges(void **st) {
+  (void)st;
+  one_dot(0, 3, 5, 7, NULL, NULL);
+  one_dot(2, 3, 33, 7, NULL, NULL);
+  one_dot(11, 9, 18, 3, NULL, NULL);
+  ConvShape f = {.n = 3, .c = 2, .o = 5, .h = 3, .w = 5, .kh = 3, .kw = 3, .pad = 1, .stride = 1, .dilation = 1};
+  one_conv(f, NULL, NULL);
+  one_dw(f, NULL, NULL);
+  f.back = true;
+  one_conv(f, NULL, NULL);
+  f = (ConvShape){.n = 2, .c = 3, .o = 9, .h = 6, .w = 6, .kh = 3, .kw = 3, .pad = 1, .stride = 1, .dilation = 1, .pool = 2};
+  one_conv(f, NULL, NULL);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(edges), cmocka_unit_test(dot_shapes),
+                                     cmocka_unit_test(dot_large), cmocka_unit_test(dot_narrow),
+                                     cmocka_unit_test(conv_shapes)};
+  if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
