@@ -1,4 +1,5 @@
 /* Sessions: settings, diagnostics, pool, kernel store, compiler. */
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -41,12 +42,23 @@ static void add_roots(dhc_session *s, const char *list) {
   }
 }
 
+/* The models installed with this library, found from where the library lies. */
+static void add_installed(dhc_session *s) {
+  static const char anchor;
+  Dl_info lib;
+  if (!dladdr(&anchor, &lib) || !lib.dli_fname) return;
+  const char *slash = strrchr(lib.dli_fname, '/');
+  int n = slash ? (int)(slash - lib.dli_fname) : 0;
+  const char *dir = dhc_arena_printf(&s->arena, "%.*s/" DHC_MODELS_FROM_LIB, n, lib.dli_fname);
+  if (slash) add_root(s, dir, strlen(dir));
+}
+
 /* Shipped models: what the caller says, $DHC_MODEL_PATH, the installed folder, and, for a
  * build that was never installed, the source tree's. */
 static void find_roots(dhc_session *s) {
   add_roots(s, s->o.model_path);
   add_roots(s, getenv("DHC_MODEL_PATH"));
-  if (!s->n_roots) add_roots(s, DHC_INSTALLED_MODELS);
+  if (!s->n_roots) add_installed(s);
   if (!s->n_roots) add_roots(s, DHC_SOURCE_MODELS);
 }
 

@@ -36,6 +36,7 @@ dhc_status dhc_opt_text(dhc_session *s, const char *name, const char *text, cons
 
 /* ---- one kernel -------------------------------------------------------------------- */
 
+#if DHC_HAVE_LLVM
 /* Elements an operand reaches at these arguments: one past its largest address. */
 static int64_t operand_elements(const DhcSpec *s, int o, const int64_t *dims) {
   int64_t last = 0;
@@ -111,7 +112,6 @@ static double worst_error(const KernelRun *k, DhcText *t) {
 dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text, const int64_t *dims, int n_dims, uint64_t seed,
                             double *max_rel, char **report) {
   *report = NULL;
-#if DHC_HAVE_LLVM
   uint32_t file = dhc_sources_add(&s->sources, name, name, text, strlen(text)), end;
   DhcSpec *spec = dhc_spec_parse(&s->arena, &s->diags, file, 0, &end);
   if (!spec) return session_errors(s);
@@ -148,11 +148,15 @@ dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text, 
   }
   dhc_arena_fini(&a);
   return status;
-#else
-  (void)name, (void)text, (void)dims, (void)n_dims, (void)seed, (void)max_rel;
-  return dhc_status_make(DHC_E_ENVIRONMENT, "kernel: this build has no LLVM (%s)", s->o.backend ? s->o.backend : "interp");
-#endif
 }
+#else
+dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text, const int64_t *dims, int n_dims, uint64_t seed,
+                            double *max_rel, char **report) {
+  (void)text, (void)dims, (void)n_dims, (void)seed, (void)max_rel, (void)s;
+  *report = NULL;
+  return dhc_status_make(DHC_E_ENVIRONMENT, "%s: this build has no LLVM, so there is no kernel to run", name);
+}
+#endif
 
 /* ---- doctor ------------------------------------------------------------------------- */
 

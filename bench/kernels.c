@@ -200,7 +200,8 @@ static int64_t run_prog(dhc_dimprog p, const int64_t *dim) {
     int64_t y = st[--n], x = st[n - 1];
     st[n - 1] = o == DHC_DIM_ADD ? x + y : o == DHC_DIM_SUB ? x - y : o == DHC_DIM_MUL ? x * y
                 : o == DHC_DIM_FLOORDIV ? x / y : o == DHC_DIM_CEILDIV ? (x + y - 1) / y
-                : o == DHC_DIM_MIN ? (x < y ? x : y) : (x > y ? x : y);
+                : o == DHC_DIM_MIN ? (x < y ? x : y) : o == DHC_DIM_MAX ? (x > y ? x : y)
+                : o == DHC_DIM_LE ? x <= y : x && y;
   }
   return n ? st[0] : 0;
 }

@@ -13,6 +13,8 @@ typedef struct Inputs {
   int n_files;
   dhc_tensor t[MAX_TENSORS];
   int n;
+  char *name[MAX_TENSORS]; /* of those given as NAME=FILE */
+  int n_names;
 } Inputs;
 
 /* "FILE.safetensors" gives every tensor of the file (a leading "input." is dropped);
@@ -31,9 +33,9 @@ static int add_input(Inputs *in, const char *spec) {
     }
     dhc_tensor t = *dhc_tensor_file_get(f, i);
     if (eq) {
-      char *name = strndup(spec, (size_t)(eq - spec)); /* lives as long as the process */
-      if (!name) return 3;
-      t.name = name;
+      in->name[in->n_names] = strndup(spec, (size_t)(eq - spec));
+      if (!in->name[in->n_names]) return 3;
+      t.name = in->name[in->n_names++];
     } else if (!strncmp(t.name, "input.", 6)) {
       t.name += 6;
     } else if (!strncmp(t.name, "param.", 6) || !strncmp(t.name, "output.", 7) || !strncmp(t.name, "grad.", 5)) {
@@ -46,6 +48,7 @@ static int add_input(Inputs *in, const char *spec) {
 
 static void close_inputs(Inputs *in) {
   for (int i = 0; i < in->n_files; i++) dhc_tensor_file_close(in->file[i]);
+  for (int i = 0; i < in->n_names; i++) free(in->name[i]);
 }
 
 static double now_ms(void) {

@@ -27,7 +27,10 @@ void cli_note(const Cli *c, const char *fmt, ...) {
 
 int cli_fail(dhc_status st) {
   if (st.code == DHC_OK) return 0;
-  if (st.message[0] && st.code != DHC_E_INTERRUPTED) cli_error("%s", st.message);
+  if (strstr(st.message, ": error: ")) /* a whole line, position first */
+    fprintf(stderr, "%s\n", st.message);
+  else if (st.message[0] && st.code != DHC_E_INTERRUPTED)
+    cli_error("%s", st.message);
   if (st.code == DHC_E_INTERRUPTED) {
     if (st.message[0]) fprintf(stderr, "dhcc: %s\n", st.message);
     int sig = dhc_signal_caught();

@@ -214,7 +214,8 @@ bool dhc_ad_seed(DhcAd *ad, int r, DhcValue *cot) {
   return *sum != NULL;
 }
 
-/* Name of the first parameter, among those we differentiate by, that n depends on. */
+/* Name of the first trained parameter, or else operand, among those we differentiate by,
+ * that n depends on. */
 static const char *parameter_behind(const DhcAd *ad, const DhcNode *n) {
   const DhcFunc *f = ad->src;
   bool *behind = DHC_NEW_N(ad->arena, bool, f->next_value_id + 1);
@@ -225,10 +226,13 @@ static const char *parameter_behind(const DhcAd *ad, const DhcNode *n) {
     if (!any || stops(k)) continue;
     for (int i = 0; i < k->n_args; i++) behind[k->args[i]->id] = true;
   }
-  for (int i = 0; i < f->params.n; i++)
-    if (ad->wanted[i] && behind[f->params.at[i]->id] && f->param_info.at[i].name)
-      return f->param_info.at[i].name;
-  return "?";
+  const char *name = NULL;
+  for (int i = 0; i < f->params.n; i++) {
+    if (!ad->wanted[i] || !behind[f->params.at[i]->id] || !f->param_info.at[i].name) continue;
+    if (!name) name = f->param_info.at[i].name;
+    if (f->param_info.at[i].role == DHC_ROLE_PARAM) return f->param_info.at[i].name;
+  }
+  return name ? name : "?";
 }
 
 /* An integer value that a cotangent reached hands the mark to its integer operands. */

@@ -36,41 +36,41 @@ static void collect(Fu *fu) {
 
 /* ---- order --------------------------------------------------------------------------- */
 
+static void order_failed(const Fu *fu, const FuNeeds *needs, const int *waits) {
+  DhcText text = {.arena = fu->scratch};
+  for (int g = 0; g < fu->groups.n; g++) {
+    if (waits[g] <= 0) continue;
+    dhc_text_printf(&text, "\n%d:", g);
+    for (int i = 0; i < fu->groups.at[g]->members.n; i++) dhc_text_printf(&text, " %%%d", fu->groups.at[g]->members.at[i]->id);
+    dhc_text_puts(&text, " needs");
+    for (int i = 0; i < needs[g].groups.n; i++) dhc_text_printf(&text, " %d", needs[g].groups.at[i]);
+  }
+  dhc_text_puts(&text, "\n");
+  dhc_func_print(fu->f, &text);
+  DHC_BUG("fuse @%s: kernels wait for each other%s", fu->f->name, dhc_text_str(&text));
+}
+
 /* Groups so that each comes after what it needs; of those that may come next, the one
  * whose last op comes first in the function. */
 static int *group_order(Fu *fu) {
-  int n = fu->groups.n;
-  bool **needs = DHC_NEW_N(fu->scratch, bool *, n + 1);
-  bool *done = DHC_NEW_N(fu->scratch, bool, n + 1);
-  int *order = DHC_NEW_N(fu->scratch, int, n + 1);
+  int n = fu->groups.n, n_order = 0;
+  FuNeeds *needs = dhc_fu_needs(fu);
+  int *order = DHC_NEW_N(fu->scratch, int, n + 1), *waits = DHC_NEW_N(fu->scratch, int, n + 1);
+  struct List {
+    DHC_VEC(int) at;
+  } *waiters = DHC_NEW_N(fu->scratch, struct List, n + 1);
   for (int g = 0; g < n; g++) {
-    needs[g] = DHC_NEW_N(fu->scratch, bool, n);
-    dhc_fu_needs(fu, fu->groups.at[g], needs[g]);
+    waits[g] = needs[g].groups.n;
+    for (int i = 0; i < needs[g].groups.n; i++) DHC_PUSH(fu->scratch, &waiters[needs[g].groups.at[i]].at, g);
   }
-  for (int at = 0; at < n; at++) {
+  for (; n_order < n; n_order++) {
     int best = -1;
-    for (int g = 0; g < n; g++) {
-      bool ready = !done[g];
-      for (int h = 0; h < n && ready; h++) ready = !needs[g][h] || done[h] || h == g;
-      if (ready && (best < 0 || fu->groups.at[g]->place < fu->groups.at[best]->place)) best = g;
-    }
-    if (best < 0) {
-      DhcText text = {.arena = fu->scratch};
-      for (int g = 0; g < n; g++) {
-        if (done[g]) continue;
-        dhc_text_printf(&text, "\n%d:", g);
-        for (int i = 0; i < fu->groups.at[g]->members.n; i++)
-          dhc_text_printf(&text, " %%%d", fu->groups.at[g]->members.at[i]->id);
-        dhc_text_puts(&text, " needs");
-        for (int h = 0; h < n; h++)
-          if (needs[g][h] && !done[h]) dhc_text_printf(&text, " %d", h);
-      }
-      dhc_text_puts(&text, "\n");
-      dhc_func_print(fu->f, &text);
-      DHC_BUG("fuse @%s: kernels wait for each other%s", fu->f->name, dhc_text_str(&text));
-    }
-    done[best] = true;
-    order[at] = best;
+    for (int g = 0; g < n; g++)
+      if (waits[g] == 0 && (best < 0 || fu->groups.at[g]->place < fu->groups.at[best]->place)) best = g;
+    if (best < 0) order_failed(fu, needs, waits);
+    waits[best] = -1;
+    order[n_order] = best;
+    for (int i = 0; i < waiters[best].at.n; i++) waits[waiters[best].at.at[i]]--;
   }
   return order;
 }

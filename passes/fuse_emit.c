@@ -5,8 +5,6 @@
 
 #include "passes/fuse_internal.h"
 
-static int emit(FuKernel *k, DhcValue *v, const FuIx *ix);
-
 static DhcDims *dims(const FuKernel *k) {
   return k->fu->m->dims;
 }
@@ -20,7 +18,7 @@ static FuIndexCx index_cx(const FuKernel *k) {
 /* ---- axes ------------------------------------------------------------------------ */
 
 /* Domain axis a of the group as kernel axes; one of extent 1 is always 0. */
-static FuForm axis_form(const FuKernel *k, int a) {
+FuForm dhc_fu_axis_form(const FuKernel *k, int a) {
   FuForm f = dhc_dim_is(k->g->axis[a].extent, 1) ? dhc_fu_const(dims(k), NULL) : dhc_fu_axis(dims(k), a);
   for (int s = 0; s < k->n_splits; s++) {
     FuForm outer = dhc_fu_axis(dims(k), k->split[s].axis), inner = dhc_fu_axis(dims(k), k->g->n_axes + s);
@@ -31,20 +29,20 @@ static FuForm axis_form(const FuKernel *k, int a) {
   return f;
 }
 
-static uint32_t axis_bits(const FuKernel *k, int a) {
-  FuForm f = axis_form(k, a);
+uint32_t dhc_fu_axis_bits(const FuKernel *k, int a) {
+  FuForm f = dhc_fu_axis_form(k, a);
   uint32_t m = 0;
   for (int i = 0; i < f.n; i++) m |= 1u << f.axis[i];
   return m;
 }
 
 /* A member's index after splits. */
-static void split_index(const FuKernel *k, const FuIx *ix, int rank, FuIx *out) {
+void dhc_fu_split_index(const FuKernel *k, const FuIx *ix, int rank, FuIx *out) {
   for (int d = 0; d < rank; d++) {
     out[d] = ix[d];
     FuForm f = dhc_fu_const(dims(k), ix[d].f.c);
     for (int i = 0; i < ix[d].f.n; i++) {
-      FuForm part = axis_form(k, ix[d].f.axis[i]);
+      FuForm part = dhc_fu_axis_form(k, ix[d].f.axis[i]);
       part = dhc_fu_scale(dims(k), &part, ix[d].f.coef[i]);
       f = dhc_fu_add(dims(k), &f, &part);
     }
@@ -75,42 +73,42 @@ static void start(FuKernel *k, Fu *fu, FuGroup *g) {
   }
   k->n_nodes = k->n_operands = k->n_args = k->n_attrs = 0;
   k->memo.n = 0;
-  k->failed = k->lossy = false;
+  k->failed = k->full = k->lossy = false;
   k->force = NULL;
   k->miss.axis = -1;
 }
 
 /* ---- small nodes ------------------------------------------------------------------ */
 
-static int ew2(FuKernel *k, DhcOp op, dhc_dtype t, int x, int y) {
+int dhc_fu_ew2(FuKernel *k, DhcOp op, dhc_dtype t, int x, int y) {
   int a[2] = {x, y};
   return dhc_fu_node(k, DHC_SN_EW, op, t, a, 2);
 }
 
-static int select_node(FuKernel *k, dhc_dtype t, int c, int x, int y) {
+int dhc_fu_select_node(FuKernel *k, dhc_dtype t, int c, int x, int y) {
   int a[3] = {c, x, y};
   return dhc_fu_node(k, DHC_SN_EW, DHC_OP_SELECT, t, a, 3);
 }
 
-static int cast_node(FuKernel *k, dhc_dtype to, int x) {
+int dhc_fu_cast_node(FuKernel *k, dhc_dtype to, int x) {
   if (x < 0 || k->node[x].dtype == to) return x;
   return dhc_fu_node(k, DHC_SN_EW, DHC_OP_CAST, to, &x, 1);
 }
 
-static int i64_const(FuKernel *k, int64_t v) {
+int dhc_fu_i64(FuKernel *k, int64_t v) {
   return dhc_fu_const_node(k, DHC_I64, 0, v);
 }
 
 /* bool: index form lies in [0, extent) and is a multiple of div, quotient counted. */
 static int in_bounds(FuKernel *k, const FuIx *ix) {
-  int x = dhc_fu_lin_node(k, &ix->f), ok = ew2(k, DHC_OP_GE, DHC_BOOL, x, i64_const(k, 0));
+  int x = dhc_fu_lin_node(k, &ix->f), ok = dhc_fu_ew2(k, DHC_OP_GE, DHC_BOOL, x, dhc_fu_i64(k, 0));
   if (ix->div != 1) {
-    int div = i64_const(k, ix->div);
-    int exact = ew2(k, DHC_OP_EQ, DHC_BOOL, ew2(k, DHC_OP_REM, DHC_I64, x, div), i64_const(k, 0));
-    ok = ew2(k, DHC_OP_AND, DHC_BOOL, ok, exact);
-    x = ew2(k, DHC_OP_FLOORDIV, DHC_I64, x, div);
+    int div = dhc_fu_i64(k, ix->div);
+    int exact = dhc_fu_ew2(k, DHC_OP_EQ, DHC_BOOL, dhc_fu_ew2(k, DHC_OP_REM, DHC_I64, x, div), dhc_fu_i64(k, 0));
+    ok = dhc_fu_ew2(k, DHC_OP_AND, DHC_BOOL, ok, exact);
+    x = dhc_fu_ew2(k, DHC_OP_FLOORDIV, DHC_I64, x, div);
   }
-  return ew2(k, DHC_OP_AND, DHC_BOOL, ok, ew2(k, DHC_OP_LT, DHC_BOOL, x, dhc_fu_arg_node(k, ix->extent)));
+  return dhc_fu_ew2(k, DHC_OP_AND, DHC_BOOL, ok, dhc_fu_ew2(k, DHC_OP_LT, DHC_BOOL, x, dhc_fu_arg_node(k, ix->extent)));
 }
 
 /* x under guards that were put on at `ix` dims with bit set in `dims_set`: zero outside. If
@@ -122,16 +120,16 @@ static int zero_outside(FuKernel *k, int node, const FuIx *ix, unsigned dims_set
   for (int d = 0; d < DHC_MAX_RANK; d++) {
     if (!(dims_set >> d & 1)) continue;
     int c = in_bounds(k, &ix[d]);
-    ok = ok < 0 ? c : ew2(k, DHC_OP_AND, DHC_BOOL, ok, c);
+    ok = ok < 0 ? c : dhc_fu_ew2(k, DHC_OP_AND, DHC_BOOL, ok, c);
   }
-  return ok < 0 ? node : select_node(k, t, ok, node, dhc_fu_const_node(k, t, 0, 0));
+  return ok < 0 ? node : dhc_fu_select_node(k, t, ok, node, dhc_fu_const_node(k, t, 0, 0));
 }
 
 /* Emits v under new guards. */
-static int emit_guarded(FuKernel *k, DhcValue *v, const FuIx *ix, unsigned guards) {
+int dhc_fu_emit_guarded(FuKernel *k, DhcValue *v, const FuIx *ix, unsigned guards) {
   bool before = k->lossy;
   k->lossy = false;
-  int n = emit(k, v, ix);
+  int n = dhc_fu_emit(k, v, ix);
   DhcValue *base = dhc_view_base(v);
   const FuValue *b = dhc_fu_of(k->fu, base);
   bool load = b->where == FU_MEMORY || (b->where == FU_MEMBER && k->fu->groups.at[b->group] != k->g);
@@ -148,7 +146,7 @@ static int emit_view(FuKernel *k, DhcValue *v, const FuIx *ix) {
   DhcValue *x = v->def->args[0];
   if (dhc_fu_through(&cx, v->def, ix, in)) {
     k->lossy = k->lossy || cx.lossy;
-    return emit(k, x, in);
+    return dhc_fu_emit(k, x, in);
   }
   const FuValue *b = dhc_fu_of(k->fu, x);
   bool in_memory = b->where == FU_MEMORY || (b->where == FU_MEMBER && k->fu->groups.at[b->group] != k->g);
@@ -181,14 +179,14 @@ static int emit_pad(FuKernel *k, DhcValue *v, const FuIx *ix) {
                    .extent = n->args[0]->type.dim[d]};
     guards |= 1u << d;
   }
-  return emit_guarded(k, n->args[0], in, guards);
+  return dhc_fu_emit_guarded(k, n->args[0], in, guards);
 }
 
 /* i64 node min(max(start, 0), n - size). */
 static int clamped(FuKernel *k, DhcValue *at, const DhcDim *n, const DhcDim *size) {
-  int s = cast_node(k, DHC_I64, emit(k, at, NULL));
-  s = ew2(k, DHC_OP_MAX, DHC_I64, s, i64_const(k, 0));
-  return ew2(k, DHC_OP_MIN, DHC_I64, s, dhc_fu_arg_node(k, dhc_dim_sub(dims(k), n, size)));
+  int s = dhc_fu_cast_node(k, DHC_I64, dhc_fu_emit(k, at, NULL));
+  s = dhc_fu_ew2(k, DHC_OP_MAX, DHC_I64, s, dhc_fu_i64(k, 0));
+  return dhc_fu_ew2(k, DHC_OP_MIN, DHC_I64, s, dhc_fu_arg_node(k, dhc_dim_sub(dims(k), n, size)));
 }
 
 static int emit_dynamic_slice(FuKernel *k, DhcValue *v, const FuIx *ix) {
@@ -204,7 +202,7 @@ static int emit_dynamic_slice(FuKernel *k, DhcValue *v, const FuIx *ix) {
     in[axis].extent = extent;
     k->lossy = true;
   }
-  return k->failed ? -1 : emit(k, n->args[0], in);
+  return k->failed ? -1 : dhc_fu_emit(k, n->args[0], in);
 }
 
 static FuIx node_index(FuKernel *k, int node, const DhcDim *extent) {
@@ -219,27 +217,27 @@ static int emit_gather(FuKernel *k, DhcValue *v, const FuIx *ix) {
   bool along = n->op == DHC_OP_TAKE_ALONG;
   int axis = (int)dhc_attr(n, "axis")->i, r = along ? 1 : n->args[1]->type.rank;
   if (axis < 0) axis += x->rank;
-  int node = cast_node(k, DHC_I64, emit(k, n->args[1], along ? ix : ix + axis));
+  int node = dhc_fu_cast_node(k, DHC_I64, dhc_fu_emit(k, n->args[1], along ? ix : ix + axis));
   if (k->failed) return -1;
   FuIx in[DHC_MAX_RANK];
   for (int d = 0; d < x->rank; d++) in[d] = d < axis ? ix[d] : ix[d + r - 1 < 0 ? 0 : d + r - 1];
   in[axis] = node_index(k, node, x->dim[axis]);
-  return emit_guarded(k, n->args[0], in, 1u << axis);
+  return dhc_fu_emit_guarded(k, n->args[0], in, 1u << axis);
 }
 
 /* Coordinates of a tap number inside a window, row-major. */
 static void tap_nodes(FuKernel *k, int tap, const DhcAttr *window, int *out) {
   for (int s = window->ints.n - 1; s >= 0; s--) {
-    int w = i64_const(k, window->ints.at[s]);
-    out[s] = s == 0 ? tap : ew2(k, DHC_OP_REM, DHC_I64, tap, w);
-    if (s > 0) tap = ew2(k, DHC_OP_FLOORDIV, DHC_I64, tap, w);
+    int w = dhc_fu_i64(k, window->ints.at[s]);
+    out[s] = s == 0 ? tap : dhc_fu_ew2(k, DHC_OP_REM, DHC_I64, tap, w);
+    if (s > 0) tap = dhc_fu_ew2(k, DHC_OP_FLOORDIV, DHC_I64, tap, w);
   }
 }
 
 static int emit_window_gather(FuKernel *k, DhcValue *v, const FuIx *ix) {
   const DhcNode *n = v->def;
   const DhcAttr *window = dhc_attr(n, "window"), *stride = dhc_attr(n, "stride");
-  int tap = cast_node(k, DHC_I64, emit(k, n->args[1], ix)), at[DHC_MAX_RANK];
+  int tap = dhc_fu_cast_node(k, DHC_I64, dhc_fu_emit(k, n->args[1], ix)), at[DHC_MAX_RANK];
   if (k->failed) return -1;
   tap_nodes(k, tap, window, at);
   FuIx in[DHC_MAX_RANK];
@@ -255,7 +253,7 @@ static int emit_window_gather(FuKernel *k, DhcValue *v, const FuIx *ix) {
     in[d].extent = n->args[0]->type.dim[d];
     guards |= 1u << d;
   }
-  return k->failed ? -1 : emit_guarded(k, n->args[0], in, guards);
+  return k->failed ? -1 : dhc_fu_emit_guarded(k, n->args[0], in, guards);
 }
 
 /* ---- creation -------------------------------------------------------------------------- */
@@ -265,7 +263,7 @@ static int emit_iota(FuKernel *k, DhcValue *v, const FuIx *ix) {
   int axis = (int)dhc_attr(n, "axis")->i;
   if (axis < 0) axis += v->type.rank;
   if (ix[axis].guarded && ix[axis].div != 1) return dhc_fu_fail(k, v);
-  return cast_node(k, v->type.dtype, dhc_fu_lin_node(k, &ix[axis].f));
+  return dhc_fu_cast_node(k, v->type.dtype, dhc_fu_lin_node(k, &ix[axis].f));
 }
 
 static int emit_random(FuKernel *k, DhcValue *v, const FuIx *ix) {
@@ -281,296 +279,21 @@ static int emit_random(FuKernel *k, DhcValue *v, const FuIx *ix) {
   for (int i = 0; i < 3; i++) { /* a known site is an argument: layers share the kernel */
     const DhcNode *c = dhc_view_base(n->args[i])->def;
     if (c->op == DHC_OP_FILL) a[i] = dhc_fu_arg_node(k, dhc_dim_const(dims(k), (int64_t)dhc_attr(c, "value")->f));
-    else a[i] = emit(k, n->args[i], NULL);
+    else a[i] = dhc_fu_emit(k, n->args[i], NULL);
   }
   a[3] = dhc_fu_lin_node(k, &flat);
   return k->failed ? -1 : dhc_fu_node(k, DHC_SN_RANDOM, (DhcOp)0, DHC_U32, a, 4);
-}
-
-/* ---- anchors ------------------------------------------------------------------------------ */
-
-static int emit_fold(FuKernel *k, DhcOp op, dhc_dtype t, int x, int y, uint32_t axes) {
-  int a[2] = {x, y}, n = y >= 0 ? 2 : 1;
-  if (x < 0 || k->failed) return -1;
-  if (axes) return dhc_fu_fold_node(k, op, t, a, n, axes);
-  /* everything folded has extent 1 */
-  if (op == DHC_OP_ARGMAX) return dhc_fu_const_node(k, t, 0, 0);
-  if (op == DHC_OP_DOT_GENERAL) {
-    int f[3] = {x, y, dhc_fu_const_node(k, t, 0, 0)};
-    return dhc_fu_node(k, DHC_SN_EW, DHC_OP_FMA, t, f, 3);
-  }
-  if (op == DHC_OP_REDUCE_SUM || op == DHC_OP_ADD) /* sums start from +0 */
-    return ew2(k, DHC_OP_ADD, t, dhc_fu_const_node(k, t, 0, 0), x);
-  return x;
-}
-
-static int emit_reduce(FuKernel *k, DhcValue *v) {
-  FuGroup *g = k->g;
-  FuIx in[DHC_MAX_RANK];
-  split_index(k, g->full, g->rank, in);
-  uint32_t axes = 0;
-  for (int d = 0; d < g->rank; d++)
-    if (g->reduced >> d & 1) axes |= axis_bits(k, d);
-  return emit_fold(k, v->def->op, v->type.dtype, emit(k, v->def->args[0], in), -1, axes);
-}
-
-/* Axes of contraction number i of the group. */
-static FuForm red_form(const FuKernel *k, int i) {
-  return axis_form(k, k->g->red0 + i);
-}
-
-static uint32_t red_bits(const FuKernel *k, int from, int to) {
-  uint32_t m = 0;
-  for (int i = from; i < to; i++) m |= axis_bits(k, k->g->red0 + i);
-  return m;
-}
-
-static bool contains(const DhcAttr *list, int d, int *at) {
-  for (int i = 0; i < list->ints.n; i++)
-    if (list->ints.at[i] == d) {
-      *at = i;
-      return true;
-    }
-  return false;
-}
-
-static int emit_dot(FuKernel *k, DhcValue *v, const FuIx *ix) {
-  const DhcNode *n = v->def;
-  const DhcAttr *batch[2] = {dhc_attr(n, "batch_a"), dhc_attr(n, "batch_b")};
-  const DhcAttr *contract[2] = {dhc_attr(n, "contract_a"), dhc_attr(n, "contract_b")};
-  int node[2], out = batch[0]->ints.n, at;
-  for (int s = 0; s < 2; s++) {
-    FuIx in[DHC_MAX_RANK];
-    for (int d = 0; d < n->args[s]->type.rank; d++) {
-      if (contains(batch[s], d, &at)) in[d] = ix[at];
-      else if (contains(contract[s], d, &at)) in[d] = dhc_fu_plain(red_form(k, at));
-      else in[d] = ix[out++];
-    }
-    node[s] = emit(k, n->args[s], in);
-  }
-  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, node[0], node[1], red_bits(k, 0, contract[0]->ints.n));
-}
-
-/* a where row lies in the range that `offsets` gives to number e, else 0. */
-static int in_range(FuKernel *k, int a, DhcValue *offsets, const FuForm *e, const FuForm *row) {
-  FuIx lo = dhc_fu_plain(*e), hi = dhc_fu_plain(dhc_fu_addc(dims(k), e, dhc_dim_const(dims(k), 1)));
-  int at = dhc_fu_lin_node(k, row);
-  int from = cast_node(k, DHC_I64, emit(k, offsets, &lo)), to = cast_node(k, DHC_I64, emit(k, offsets, &hi));
-  if (a < 0 || k->failed) return -1;
-  int inside = ew2(k, DHC_OP_AND, DHC_BOOL, ew2(k, DHC_OP_LE, DHC_BOOL, from, at), ew2(k, DHC_OP_LT, DHC_BOOL, at, to));
-  return select_node(k, k->node[a].dtype, inside, a, dhc_fu_const_node(k, k->node[a].dtype, 0, 0));
-}
-
-/* y[t, j] = sum over ranges e and over c of (t in range e ? a[t, c] : 0) * w[e, c, j];
- * dw[e, c, j] = sum over rows t of (t in range e ? a[t, c] : 0) * d[t, j]. Templates skip
- * what is zero. */
-static int emit_ragged(FuKernel *k, DhcValue *v, const FuIx *ix) {
-  const DhcNode *n = v->def;
-  bool dw = n->op == DHC_OP_RAGGED_DOT_DW;
-  FuForm e = dw ? ix[0].f : red_form(k, 0), c = dw ? ix[1].f : red_form(k, 1), row = dw ? red_form(k, 0) : ix[0].f;
-  FuIx at_a[] = {dhc_fu_plain(row), dhc_fu_plain(c)};
-  FuIx at_w[] = {dhc_fu_plain(dw ? row : e), dw ? ix[2] : dhc_fu_plain(c), ix[1]};
-  int a = in_range(k, emit(k, n->args[0], at_a), n->args[2], &e, &row);
-  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, emit(k, n->args[1], at_w), red_bits(k, 0, k->g->n_red));
-}
-
-/* Spatial index into x (or back into y) for output place p and tap t. */
-static FuIx conv_index(FuKernel *k, const DhcNode *n, int s, const FuForm *p, const FuForm *t, const DhcDim *extent) {
-  int64_t stride = dhc_attr(n, "stride")->ints.at[s], dil = dhc_attr(n, "dilation")->ints.at[s];
-  int64_t pad = dhc_attr(n, "pad_low")->ints.at[s];
-  FuForm a = dhc_fu_scale(dims(k), p, dhc_dim_const(dims(k), stride));
-  FuForm b = dhc_fu_scale(dims(k), t, dhc_dim_const(dims(k), dil));
-  FuIx ix = {.f = dhc_fu_add(dims(k), &a, &b), .guarded = true, .div = 1, .extent = extent};
-  ix.f = dhc_fu_addc(dims(k), &ix.f, dhc_dim_const(dims(k), -pad));
-  return ix;
-}
-
-/* y = (x + pad - dil*t) / stride, where exact */
-static FuIx conv_back(FuKernel *k, const DhcNode *n, int s, const FuForm *x, const FuForm *t, const DhcDim *extent) {
-  int64_t stride = dhc_attr(n, "stride")->ints.at[s], dil = dhc_attr(n, "dilation")->ints.at[s];
-  int64_t pad = dhc_attr(n, "pad_low")->ints.at[s];
-  FuForm b = dhc_fu_scale(dims(k), t, dhc_dim_const(dims(k), -dil));
-  FuIx ix = {.f = dhc_fu_add(dims(k), x, &b), .guarded = true, .div = stride, .extent = extent};
-  ix.f = dhc_fu_addc(dims(k), &ix.f, dhc_dim_const(dims(k), pad));
-  return ix;
-}
-
-/* A channel index is per * group + within; these take it apart again. Domain axis 1 counts
- * groups, then `within` axes follow (fuse_group.c: conv_axes). */
-static FuForm group_form(const FuKernel *k, int64_t groups) {
-  return groups == 1 ? dhc_fu_const(dims(k), NULL) : axis_form(k, 1);
-}
-
-static FuForm channel(const FuKernel *k, int64_t groups, const DhcDim *per, const FuForm *within) {
-  FuForm g = group_form(k, groups);
-  g = dhc_fu_scale(dims(k), &g, per);
-  return dhc_fu_add(dims(k), &g, within);
-}
-
-/* Operand of a convolution: a load that its guards reach, or it goes to memory first. */
-static int emit_padded(FuKernel *k, DhcValue *v, const FuIx *ix) {
-  bool before = k->lossy;
-  k->lossy = false;
-  int n = emit(k, v, ix);
-  if (k->lossy) return dhc_fu_fail(k, v);
-  k->lossy = before;
-  return n;
-}
-
-/* Indices [n, channel, *spatial] into x or dy, [o, c, *k] into w. */
-static int emit_conv(FuKernel *k, DhcValue *v, const FuIx *ix) {
-  const DhcNode *n = v->def;
-  int64_t groups = dhc_attr(n, "groups")->i;
-  int n_s = v->type.rank - 2;
-  FuIx x[DHC_MAX_RANK], w[DHC_MAX_RANK];
-  FuForm c = red_form(k, 0);
-  x[0] = ix[0];
-  x[1] = dhc_fu_plain(channel(k, groups, n->args[1]->type.dim[1], &c));
-  w[0] = ix[1];
-  w[1] = dhc_fu_plain(c);
-  for (int s = 0; s < n_s; s++) {
-    FuForm t = red_form(k, 1 + s);
-    x[2 + s] = conv_index(k, n, s, &ix[2 + s].f, &t, n->args[0]->type.dim[2 + s]);
-    w[2 + s] = dhc_fu_plain(t);
-  }
-  int a = emit_padded(k, n->args[0], x), b = emit(k, n->args[1], w);
-  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, 1 + n_s));
-}
-
-static int emit_conv_dx(FuKernel *k, DhcValue *v, const FuIx *ix) {
-  const DhcNode *n = v->def;
-  int64_t groups = dhc_attr(n, "groups")->i;
-  int n_s = v->type.rank - 2;
-  const DhcType *wt = &n->args[1]->type;
-  int64_t o_all = 0;
-  const DhcDim *per_o = dhc_dim_is_const(wt->dim[0], &o_all) ? dhc_dim_const(dims(k), o_all / groups) : wt->dim[0];
-  FuIx dy[DHC_MAX_RANK], w[DHC_MAX_RANK];
-  FuForm o = red_form(k, 0), g = group_form(k, groups);
-  dy[0] = ix[0];
-  dy[1] = dhc_fu_plain(channel(k, groups, per_o, &o));
-  w[0] = dy[1];
-  /* channel within its group: ix[1] minus per * group */
-  FuForm lead = dhc_fu_scale(dims(k), &g, dhc_dim_mulc(dims(k), wt->dim[1], -1));
-  w[1] = dhc_fu_plain(dhc_fu_add(dims(k), &ix[1].f, &lead));
-  for (int s = 0; s < n_s; s++) {
-    FuForm t = red_form(k, 1 + s);
-    dy[2 + s] = conv_back(k, n, s, &ix[2 + s].f, &t, n->args[0]->type.dim[2 + s]);
-    w[2 + s] = dhc_fu_plain(t);
-  }
-  int a = emit_padded(k, n->args[0], dy), b = emit(k, n->args[1], w);
-  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, 1 + n_s));
-}
-
-static int emit_conv_dw(FuKernel *k, DhcValue *v, const FuIx *ix) {
-  const DhcNode *n = v->def;
-  int64_t groups = dhc_attr(n, "groups")->i;
-  int n_s = v->type.rank - 2;
-  FuIx x[DHC_MAX_RANK], dy[DHC_MAX_RANK];
-  FuForm g = axis_form(k, 0), c = ix[1].f;
-  FuForm batch = red_form(k, 0);
-  if (groups == 1) g = dhc_fu_const(dims(k), NULL);
-  g = dhc_fu_scale(dims(k), &g, v->type.dim[1]);
-  x[0] = dhc_fu_plain(batch);
-  x[1] = dhc_fu_plain(dhc_fu_add(dims(k), &g, &c));
-  dy[0] = x[0];
-  dy[1] = ix[0];
-  for (int s = 0; s < n_s; s++) {
-    FuForm p = red_form(k, 1 + s);
-    x[2 + s] = conv_index(k, n, s, &p, &ix[2 + s].f, n->args[0]->type.dim[2 + s]);
-    dy[2 + s] = dhc_fu_plain(p);
-  }
-  int a = emit_padded(k, n->args[0], x), b = emit(k, n->args[1], dy);
-  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, 1 + n_s));
-}
-
-/* First of the group's window axes: after a convolution's contraction axes. */
-static int window0(const FuGroup *g, int n_w) {
-  return g->n_red - n_w;
-}
-
-static int emit_window_max(FuKernel *k, DhcValue *v, const FuIx *ix) {
-  const DhcNode *n = v->def;
-  const DhcAttr *window = dhc_attr(n, "window"), *stride = dhc_attr(n, "stride");
-  int n_w = window->ints.n, lead = v->type.rank - n_w, w0 = window0(k->g, n_w);
-  FuIx in[DHC_MAX_RANK];
-  for (int d = 0; d < v->type.rank; d++) {
-    in[d] = ix[d];
-    if (d < lead) continue;
-    FuForm w = red_form(k, w0 + d - lead);
-    FuForm p = dhc_fu_scale(dims(k), &ix[d].f, dhc_dim_const(dims(k), stride->ints.at[d - lead]));
-    in[d] = dhc_fu_plain(dhc_fu_add(dims(k), &p, &w));
-  }
-  DhcOp op = v->index == 0 ? DHC_OP_REDUCE_MAX : DHC_OP_ARGMAX;
-  return emit_fold(k, op, v->type.dtype, emit(k, n->args[0], in), -1, red_bits(k, w0, w0 + n_w));
-}
-
-/* Windows that do not overlap: each place of a window gets dy or 0. Else: an ordered sum
- * over the windows that reach a place; window axis u counts taps backwards, so that the
- * sum runs over windows in their order. */
-static int emit_window_scatter(FuKernel *k, DhcValue *v, const FuIx *ix) {
-  const DhcNode *n = v->def;
-  const DhcAttr *window = dhc_attr(n, "window"), *stride = dhc_attr(n, "stride");
-  int n_w = window->ints.n, lead = v->type.rank - n_w;
-  bool apart = k->g->axis[k->g->red0].role == DHC_AXIS_PAR;
-  FuIx in[DHC_MAX_RANK];
-  unsigned guards = 0;
-  int tap = -1;
-  for (int d = 0; d < v->type.rank; d++) {
-    in[d] = ix[d];
-    if (d < lead) continue;
-    int64_t size = window->ints.at[d - lead];
-    FuForm u = red_form(k, d - lead);
-    if (apart) {
-      in[d] = dhc_fu_plain(axis_form(k, d));
-    } else {
-      FuForm w = dhc_fu_scale(dims(k), &u, dhc_dim_const(dims(k), -1));
-      w = dhc_fu_addc(dims(k), &w, dhc_dim_const(dims(k), size - 1));
-      FuForm minus = dhc_fu_scale(dims(k), &w, dhc_dim_const(dims(k), -1));
-      in[d] = (FuIx){.f = dhc_fu_add(dims(k), &ix[d].f, &minus), .guarded = true,
-                     .div = stride->ints.at[d - lead], .extent = n->args[0]->type.dim[d]};
-      guards |= 1u << d;
-    }
-    int at = dhc_fu_lin_node(k, &u);
-    if (!apart) at = ew2(k, DHC_OP_SUB, DHC_I64, i64_const(k, size - 1), at);
-    tap = tap < 0 ? at : ew2(k, DHC_OP_ADD, DHC_I64, ew2(k, DHC_OP_MUL, DHC_I64, tap, i64_const(k, size)), at);
-  }
-  int dy = emit_guarded(k, n->args[0], in, guards), index = cast_node(k, DHC_I64, emit(k, n->args[1], in));
-  if (k->failed) return -1;
-  dhc_dtype t = v->type.dtype;
-  int hit = ew2(k, DHC_OP_EQ, DHC_BOOL, index, tap);
-  int x = select_node(k, t, hit, dy, dhc_fu_const_node(k, t, 0, 0));
-  return apart ? x : emit_fold(k, DHC_OP_ADD, t, x, -1, red_bits(k, 0, n_w));
-}
-
-static int emit_scan(FuKernel *k, DhcValue *v, const FuIx *ix) {
-  const DhcNode *n = v->def;
-  int axis = (int)dhc_attr(n, "axis")->i;
-  if (axis < 0) axis += v->type.rank;
-  FuIx h0[DHC_MAX_RANK];
-  for (int d = 0; d + 1 < v->type.rank; d++) h0[d] = ix[d < axis ? d : d + 1];
-  int a[3] = {emit(k, n->args[0], ix), emit(k, n->args[1], ix), emit(k, n->args[2], h0)};
-  if (k->failed) return -1;
-  dhc_dtype t = v->type.dtype;
-  if (dhc_dim_is(v->type.dim[axis], 1)) { /* one step, with the flush of small states */
-    int f[3] = {a[0], a[2], a[1]}, h = dhc_fu_node(k, DHC_SN_EW, DHC_OP_FMA, t, f, 3);
-    int size = dhc_fu_node(k, DHC_SN_EW, DHC_OP_ABS, t, &h, 1);
-    int small = ew2(k, DHC_OP_LT, DHC_BOOL, size, dhc_fu_const_node(k, t, 0x1p-100, 0));
-    return select_node(k, t, small, dhc_fu_const_node(k, t, 0, 0), h);
-  }
-  k->attr[0] = dhc_attr(n, "reverse")->b;
-  k->n_attrs = 1;
-  return dhc_fu_node(k, DHC_SN_SCAN, DHC_OP_LINEAR_SCAN, v->type.dtype, a, 3);
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
 static int emit_elementwise(FuKernel *k, DhcValue *v, const FuIx *ix) {
   const DhcNode *n = v->def;
-  if (n->op == DHC_OP_STOP_GRADIENT) return emit(k, n->args[0], ix);
+  if (n->op == DHC_OP_STOP_GRADIENT) return dhc_fu_emit(k, n->args[0], ix);
   int a[3];
-  for (int i = 0; i < n->n_args; i++) a[i] = emit(k, n->args[i], ix);
+  for (int i = 0; i < n->n_args; i++) a[i] = dhc_fu_emit(k, n->args[i], ix);
   if (k->failed) return -1;
-  if (n->op == DHC_OP_CAST) return cast_node(k, v->type.dtype, a[0]);
+  if (n->op == DHC_OP_CAST) return dhc_fu_cast_node(k, v->type.dtype, a[0]);
   return dhc_fu_node(k, DHC_SN_EW, n->op, v->type.dtype, a, n->n_args);
 }
 
@@ -594,16 +317,16 @@ static int emit_op(FuKernel *k, DhcValue *v, const FuIx *ix) {
     case DHC_OP_REDUCE_SUM:
     case DHC_OP_REDUCE_MAX:
     case DHC_OP_REDUCE_MIN:
-    case DHC_OP_ARGMAX: return emit_reduce(k, v);
-    case DHC_OP_DOT_GENERAL: return emit_dot(k, v, ix);
+    case DHC_OP_ARGMAX: return dhc_fu_emit_reduce(k, v);
+    case DHC_OP_DOT_GENERAL: return dhc_fu_emit_dot(k, v, ix);
     case DHC_OP_RAGGED_DOT:
-    case DHC_OP_RAGGED_DOT_DW: return emit_ragged(k, v, ix);
-    case DHC_OP_CONV: return emit_conv(k, v, ix);
-    case DHC_OP_CONV_DX: return emit_conv_dx(k, v, ix);
-    case DHC_OP_CONV_DW: return emit_conv_dw(k, v, ix);
-    case DHC_OP_WINDOW_MAX: return emit_window_max(k, v, ix);
-    case DHC_OP_WINDOW_SCATTER: return emit_window_scatter(k, v, ix);
-    case DHC_OP_LINEAR_SCAN: return emit_scan(k, v, ix);
+    case DHC_OP_RAGGED_DOT_DW: return dhc_fu_emit_ragged(k, v, ix);
+    case DHC_OP_CONV: return dhc_fu_emit_conv(k, v, ix);
+    case DHC_OP_CONV_DX: return dhc_fu_emit_conv_dx(k, v, ix);
+    case DHC_OP_CONV_DW: return dhc_fu_emit_conv_dw(k, v, ix);
+    case DHC_OP_WINDOW_MAX: return dhc_fu_emit_window_max(k, v, ix);
+    case DHC_OP_WINDOW_SCATTER: return dhc_fu_emit_window_scatter(k, v, ix);
+    case DHC_OP_LINEAR_SCAN: return dhc_fu_emit_scan(k, v, ix);
     default: DHC_BUG("fuse: op %s inside a kernel", dhc_op_info(n->op)->name);
   }
 }
@@ -622,7 +345,7 @@ static int emit_once(FuKernel *k, DhcValue *v, const FuIx *ix) {
   bool before = k->lossy;
   k->lossy = false;
   node = emit_op(k, v, ix);
-  if (node < 0 && !k->force && k->miss.axis < 0 && dhc_op_info(v->def->op)->cls != DHC_CLASS_ELEMENTWISE)
+  if (node < 0 && !k->full && !k->force && k->miss.axis < 0 && dhc_op_info(v->def->op)->cls != DHC_CLASS_ELEMENTWISE)
     k->force = v; /* its operands cannot be reached from here, but can from its own axes */
   bool lossy = k->lossy;
   k->lossy = before || lossy;
@@ -664,7 +387,7 @@ static bool cheap_again(const Fu *fu, DhcValue *v, int *work, int *loads) {
   return true;
 }
 
-static int emit(FuKernel *k, DhcValue *v, const FuIx *ix) {
+int dhc_fu_emit(FuKernel *k, DhcValue *v, const FuIx *ix) {
   if (k->failed) return -1;
   FuIx none[DHC_MAX_RANK + 1];
   if (!ix) ix = none;
@@ -682,7 +405,7 @@ static int emit(FuKernel *k, DhcValue *v, const FuIx *ix) {
     return dhc_fu_load_node(k, v, ix);
   }
   FuIx own[DHC_MAX_RANK + 1];
-  split_index(k, x->ix, v->type.rank, own);
+  dhc_fu_split_index(k, x->ix, v->type.rank, own);
   if (!dhc_fu_ix_equal(own, ix, v->type.rank)) return dhc_fu_fail(k, v);
   return emit_once(k, v, own);
 }
@@ -730,20 +453,20 @@ static bool write_into(FuKernel *k) {
   if (!n || (n->op != DHC_OP_DYNAMIC_UPDATE && n->op != DHC_OP_SCATTER_ADD && n->op != DHC_OP_PUT_ALONG)) return false;
   DhcValue *out = n->results[0];
   FuIx ix[DHC_MAX_RANK], to[DHC_MAX_RANK];
-  split_index(k, k->g->full, k->g->rank, ix);
+  dhc_fu_split_index(k, k->g->full, k->g->rank, ix);
   int axis = (int)dhc_attr(n, "axis")->i;
   if (axis < 0) axis += out->type.rank;
   const DhcDim *extent = out->type.dim[axis];
   int value;
   if (n->op == DHC_OP_DYNAMIC_UPDATE) {
-    value = emit(k, n->args[1], ix);
+    value = dhc_fu_emit(k, n->args[1], ix);
     memcpy(to, ix, sizeof to);
     to[axis].f.node = clamped(k, n->args[2], extent, n->args[1]->type.dim[axis]);
   } else {
     bool add = n->op == DHC_OP_SCATTER_ADD;
     int r = add ? n->args[1]->type.rank : 1;
-    value = emit(k, add ? n->args[2] : n->args[0], ix);
-    int node = cast_node(k, DHC_I64, emit(k, n->args[1], add ? ix + axis : ix));
+    value = dhc_fu_emit(k, add ? n->args[2] : n->args[0], ix);
+    int node = dhc_fu_cast_node(k, DHC_I64, dhc_fu_emit(k, n->args[1], add ? ix + axis : ix));
     for (int d = 0; d < out->type.rank; d++) to[d] = ix[d < axis || d + r - 1 < 0 ? d : d + r - 1];
     to[axis] = node_index(k, node, extent);
   }
@@ -753,11 +476,11 @@ static bool write_into(FuKernel *k) {
 
 static void write_copies(FuKernel *k) {
   FuIx ix[DHC_MAX_RANK], at[DHC_MAX_RANK];
-  split_index(k, k->g->full, k->g->rank, ix);
+  dhc_fu_split_index(k, k->g->full, k->g->rank, ix);
   for (int c = 0; c < k->g->copies.n && !k->failed; c++) {
     const DhcNode *to = k->g->copies.at[c].concat;
     DhcValue *v = to->args[k->g->copies.at[c].piece], *whole = to->results[0];
-    int node = emit(k, v, ix);
+    int node = dhc_fu_emit(k, v, ix);
     if (k->failed) return;
     if (!piece_index(k, v, to, k->g->copies.at[c].piece, ix, at) || !dhc_fu_store(k, whole, &whole->type, at, node))
       dhc_fu_fail(k, NULL);
@@ -772,7 +495,7 @@ static void write_all(FuKernel *k) {
   if (write_into(k)) return;
   if (k->g->copy_view) {
     FuIx ix[DHC_MAX_RANK];
-    split_index(k, k->g->full, k->g->rank, ix);
+    dhc_fu_split_index(k, k->g->full, k->g->rank, ix);
     int node = emit_view(k, k->g->copy_view, ix);
     if (!k->failed && !dhc_fu_store(k, k->g->copy_view, &k->g->copy_view->type, ix, node)) dhc_fu_fail(k, NULL);
     return;
@@ -782,7 +505,7 @@ static void write_all(FuKernel *k) {
     FuValue *x = dhc_fu_of(k->fu, v);
     if (!x->stored) continue;
     FuIx ix[DHC_MAX_RANK + 1];
-    split_index(k, x->ix, v->type.rank, ix);
+    dhc_fu_split_index(k, x->ix, v->type.rank, ix);
     int node = emit_once(k, v, ix);
     if (!k->failed) store(k, v, node, ix);
   }

@@ -12,12 +12,7 @@
 
 #include "passes/fuse_internal.h"
 
-enum {
-  CHEAP = 6,        /* work up to which a value is computed again for each consumer */
-  CHEAP_LOADS = 2,  /* and memory operands */
-  COSTLY = 8,       /* work that is not repeated under a broadcast */
-  CHEAP_SCALAR = 32 /* work of a single element */
-};
+enum { MAX_DEPTH = 96 /* nodes on a way through a kernel: bounds recursion and spec size */ };
 
 static DhcDims *dims(const Fu *fu) {
   return fu->m->dims;
@@ -66,12 +61,17 @@ static bool is_elementwise(const DhcNode *n) {
 
 /* ---- groups ----------------------------------------------------------------------- */
 
-static FuGroup *new_group(Fu *fu, DhcKind kind, int *number) {
+int dhc_fu_new_group(Fu *fu, DhcKind kind) {
   FuGroup *g = DHC_NEW(fu->scratch, FuGroup);
   g->kind = kind;
-  *number = fu->groups.n;
+  g->merged_into = -1;
   DHC_PUSH(fu->scratch, &fu->groups, g);
-  return g;
+  return fu->groups.n - 1;
+}
+
+static FuGroup *new_group(Fu *fu, DhcKind kind, int *number) {
+  *number = dhc_fu_new_group(fu, kind);
+  return fu->groups.at[*number];
 }
 
 static int add_axis(FuGroup *g, DhcAxisRole role, const DhcDim *extent, bool unrolled) {
@@ -81,7 +81,7 @@ static int add_axis(FuGroup *g, DhcAxisRole role, const DhcDim *extent, bool unr
 }
 
 /* One axis a dim; those of extent 1 count nothing. */
-static void set_domain(Fu *fu, FuGroup *g, int rank, const DhcDim *const *dim) {
+void dhc_fu_set_domain(Fu *fu, FuGroup *g, int rank, const DhcDim *const *dim) {
   g->rank = rank;
   for (int d = 0; d < rank; d++) {
     g->dim[d] = dim[d];
@@ -91,7 +91,7 @@ static void set_domain(Fu *fu, FuGroup *g, int rank, const DhcDim *const *dim) {
   }
 }
 
-static void add_member(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
+void dhc_fu_add_member(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
   FuGroup *g = fu->groups.at[group];
   FuValue *x = dhc_fu_of(fu, v);
   x->where = FU_MEMBER;
@@ -201,7 +201,7 @@ static void adopt(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
   }
   for (int i = 0; i < v->def->n_args; i++) adopt(fu, group, v->def->args[i], ix);
   memcpy(in, ix, sizeof *ix * (size_t)v->type.rank);
-  add_member(fu, group, v, in);
+  dhc_fu_add_member(fu, group, v, in);
 }
 
 static int operands_level(const Fu *fu, const DhcNode *n) {
@@ -231,7 +231,7 @@ static bool join_elementwise(Fu *fu, DhcNode *n, int level) {
   }
   if (!found) return false;
   for (int i = 0; i < n->n_args; i++) adopt(fu, level, n->args[i], ix);
-  add_member(fu, level, v, ix);
+  dhc_fu_add_member(fu, level, v, ix);
   return true;
 }
 
@@ -269,13 +269,13 @@ static void add_reduce(Fu *fu, DhcNode *n, int level) {
   } else {
     FuGroup *fresh = new_group(fu, DHC_KIND_ROW, &group);
     fresh->anchor = n;
-    set_domain(fu, fresh, x->type.rank, x->type.dim);
+    dhc_fu_set_domain(fu, fresh, x->type.rank, x->type.dim);
     fresh->reduced = reduced;
     for (int d = 0; d < fresh->rank; d++)
       if (reduced >> d & 1) fresh->axis[d].role = DHC_AXIS_RED;
   }
   kept_index(fu, fu->groups.at[group], &v->type, ix);
-  add_member(fu, group, v, ix);
+  dhc_fu_add_member(fu, group, v, ix);
 }
 
 static void add_dot(Fu *fu, DhcNode *n) {
@@ -283,12 +283,12 @@ static void add_dot(Fu *fu, DhcNode *n) {
   FuGroup *g = new_group(fu, DHC_KIND_DOT, &group);
   const DhcAttr *contract = dhc_attr(n, "contract_a");
   g->anchor = n;
-  set_domain(fu, g, n->results[0]->type.rank, n->results[0]->type.dim);
+  dhc_fu_set_domain(fu, g, n->results[0]->type.rank, n->results[0]->type.dim);
   g->red0 = g->n_axes;
   g->n_red = contract->ints.n;
   for (int i = 0; i < g->n_red; i++)
     add_axis(g, DHC_AXIS_RED, n->args[0]->type.dim[contract->ints.at[i]], false);
-  add_member(fu, group, n->results[0], g->full);
+  dhc_fu_add_member(fu, group, n->results[0], g->full);
 }
 
 /* Reduced: (range, contracted) or, for the weights' gradient, rows. */
@@ -298,12 +298,12 @@ static void add_ragged(Fu *fu, DhcNode *n) {
   const DhcType *a = &n->args[0]->type, *w = &n->args[1]->type;
   bool dw = n->op == DHC_OP_RAGGED_DOT_DW;
   g->anchor = n;
-  set_domain(fu, g, n->results[0]->type.rank, n->results[0]->type.dim);
+  dhc_fu_set_domain(fu, g, n->results[0]->type.rank, n->results[0]->type.dim);
   g->red0 = g->n_axes;
   g->n_red = dw ? 1 : 2;
   add_axis(g, DHC_AXIS_RED, dw ? a->dim[0] : w->dim[0], false);
   if (!dw) add_axis(g, DHC_AXIS_RED, w->dim[1], false);
-  add_member(fu, group, n->results[0], g->full);
+  dhc_fu_add_member(fu, group, n->results[0], g->full);
 }
 
 /* Cuts the channel dim d of a domain into groups and channels within one. */
@@ -330,7 +330,7 @@ static void add_conv(Fu *fu, DhcNode *n) {
   const DhcType *y = &n->results[0]->type, *a = &n->args[0]->type, *b = &n->args[1]->type;
   int64_t groups = dhc_attr(n, "groups")->i, o_all = 0;
   g->anchor = n;
-  set_domain(fu, g, y->rank, y->dim);
+  dhc_fu_set_domain(fu, g, y->rank, y->dim);
   cut_channels(fu, g, dw ? 0 : 1, groups);
   if (dw)
     for (int d = 2; d < y->rank; d++) g->axis[d].unrolled = true;
@@ -342,7 +342,7 @@ static void add_conv(Fu *fu, DhcNode *n) {
   add_axis(g, DHC_AXIS_RED, first, false);
   for (int d = 2; d < y->rank; d++) add_axis(g, DHC_AXIS_RED, b->dim[d], !dw);
   for (int i = 0; i < g->n_red; i++) g->axis[g->red0 + i].place += 1000;
-  add_member(fu, group, n->results[0], g->full);
+  dhc_fu_add_member(fu, group, n->results[0], g->full);
 }
 
 /* All uses of the group's members lie in the group or are n. */
@@ -387,7 +387,7 @@ static bool join_window(Fu *fu, DhcNode *n) {
   }
   g->n_red += n_w;
   g->pooled = true;
-  for (int r = 0; r < 2; r++) add_member(fu, x->group, n->results[r], g->full);
+  for (int r = 0; r < 2; r++) dhc_fu_add_member(fu, x->group, n->results[r], g->full);
   return true;
 }
 
@@ -397,11 +397,11 @@ static void add_window(Fu *fu, DhcNode *n) {
   int group;
   FuGroup *g = new_group(fu, DHC_KIND_ROW, &group);
   g->anchor = n;
-  set_domain(fu, g, n->results[0]->type.rank, n->results[0]->type.dim);
+  dhc_fu_set_domain(fu, g, n->results[0]->type.rank, n->results[0]->type.dim);
   g->red0 = g->n_axes;
   g->n_red = window->ints.n;
   for (int s = 0; s < g->n_red; s++) add_axis(g, DHC_AXIS_RED, dhc_dim_const(dims(fu), window->ints.at[s]), true);
-  for (int r = 0; r < 2; r++) add_member(fu, group, n->results[r], g->full);
+  for (int r = 0; r < 2; r++) dhc_fu_add_member(fu, group, n->results[r], g->full);
 }
 
 static void add_window_scatter(Fu *fu, DhcNode *n) {
@@ -412,7 +412,7 @@ static void add_window_scatter(Fu *fu, DhcNode *n) {
   for (int s = 0; s < n_w; s++) apart = apart && stride->ints.at[s] == window->ints.at[s];
   FuGroup *g = new_group(fu, apart ? DHC_KIND_MAP : DHC_KIND_ROW, &group);
   g->anchor = n;
-  set_domain(fu, g, rank, apart ? n->args[0]->type.dim : v->type.dim);
+  dhc_fu_set_domain(fu, g, rank, apart ? n->args[0]->type.dim : v->type.dim);
   g->red0 = g->n_axes;
   g->n_red = n_w;
   FuIx ix[DHC_MAX_RANK + 1];
@@ -428,7 +428,7 @@ static void add_window_scatter(Fu *fu, DhcNode *n) {
     /* a row of the result is walked window by window, place by place */
     for (int a = 0; a < g->n_axes; a++) g->axis[a].place = a == w ? 2 * d + 1 : a < rank ? 2 * a : g->axis[a].place;
   }
-  add_member(fu, group, v, ix);
+  dhc_fu_add_member(fu, group, v, ix);
 }
 
 static void add_linear_scan(Fu *fu, DhcNode *n) {
@@ -436,10 +436,10 @@ static void add_linear_scan(Fu *fu, DhcNode *n) {
   DhcValue *v = n->results[0];
   FuGroup *g = new_group(fu, DHC_KIND_SCAN, &group);
   g->anchor = n;
-  set_domain(fu, g, v->type.rank, v->type.dim);
+  dhc_fu_set_domain(fu, g, v->type.rank, v->type.dim);
   int axis = axis_of(n, v->type.rank);
   if (!dhc_dim_is(v->type.dim[axis], 1)) g->axis[axis].role = DHC_AXIS_SEQ;
-  add_member(fu, group, v, g->full);
+  dhc_fu_add_member(fu, group, v, g->full);
 }
 
 /* dynamic_update, scatter_add, put_along: the domain is what is written. */
@@ -448,7 +448,7 @@ static void add_write(Fu *fu, DhcNode *n) {
   DhcValue *u = n->args[n->op == DHC_OP_SCATTER_ADD ? 2 : n->op == DHC_OP_PUT_ALONG ? 0 : 1];
   FuGroup *g = new_group(fu, n->op == DHC_OP_DYNAMIC_UPDATE ? DHC_KIND_MAP : DHC_KIND_SCATTER, &group);
   g->anchor = n;
-  set_domain(fu, g, u->type.rank, u->type.dim);
+  dhc_fu_set_domain(fu, g, u->type.rank, u->type.dim);
   if (g->kind == DHC_KIND_SCATTER) {
     int axis = axis_of(n, n->results[0]->type.rank);
     int r = n->op == DHC_OP_SCATTER_ADD ? n->args[1]->type.rank : 1;
@@ -456,7 +456,7 @@ static void add_write(Fu *fu, DhcNode *n) {
   }
   FuIx none[DHC_MAX_RANK + 1] = {{.div = 1}};
   for (int d = 0; d < n->results[0]->type.rank; d++) none[d] = dhc_fu_plain(dhc_fu_const(dims(fu), NULL));
-  add_member(fu, group, n->results[0], none);
+  dhc_fu_add_member(fu, group, n->results[0], none);
   dhc_fu_of(fu, n->results[0])->forced = true; /* nothing joins a partial write */
 }
 
@@ -470,7 +470,7 @@ static DhcValue *direct_piece(Fu *fu, const DhcNode *n, int k) {
   DhcValue *chain[32];
   int m = 0;
   for (;; v = v->def->args[0]) {
-    if (fu->n_use[v->id] != 1 || fu->is_result[v->id] || m == 32) return NULL;
+    if (fu->n_use[v->id] != 1 || fu->is_result[v->id] || dhc_fu_of(fu, v)->forced || m == 32) return NULL;
     if (v->def->op != DHC_OP_RESHAPE && v->def->op != DHC_OP_TRANSPOSE) break;
     chain[m++] = v;
   }
@@ -494,25 +494,30 @@ static DhcValue *direct_piece(Fu *fu, const DhcNode *n, int k) {
 }
 
 static void add_concat(Fu *fu, DhcNode *n) {
+  FuGroup *whole = DHC_NEW(fu->scratch, FuGroup);
   for (int k = 0; k < n->n_args; k++) {
     DhcValue *v = direct_piece(fu, n, k);
-    if (v && !dhc_fu_of(fu, v)->forced) {
+    if (v) {
       dhc_fu_of(fu, v)->piece_of = n;
       dhc_fu_of(fu, v)->piece = k;
       dhc_fu_of(fu, v)->stored = true;
+      DHC_PUSH(fu->scratch, &whole->writers, dhc_fu_of(fu, v)->group);
       continue;
     }
     int group;
     FuGroup *g = new_group(fu, DHC_KIND_MAP, &group);
     FuCopy copy = {n, k};
     DHC_PUSH(fu->scratch, &g->copies, copy);
-    set_domain(fu, g, n->args[k]->type.rank, n->args[k]->type.dim);
+    dhc_fu_set_domain(fu, g, n->args[k]->type.rank, n->args[k]->type.dim);
     g->place = fu->place_of[n->id];
+    DHC_PUSH(fu->scratch, &whole->writers, group);
   }
-  int group;
-  FuGroup *g = new_group(fu, DHC_KIND_MAP, &group);
-  g->fixed = n;
-  g->place = fu->place_of[n->id];
+  int group = fu->groups.n;
+  DHC_PUSH(fu->scratch, &fu->groups, whole);
+  whole->kind = DHC_KIND_MAP;
+  whole->merged_into = -1;
+  whole->fixed = n;
+  whole->place = fu->place_of[n->id];
   FuValue *x = dhc_fu_of(fu, n->results[0]);
   x->where = FU_MEMORY;
   x->group = x->level = group;
@@ -529,6 +534,21 @@ static void add_fixed(Fu *fu, DhcNode *n) {
     FuValue *x = dhc_fu_of(fu, n->results[r]);
     x->where = FU_MEMORY;
     x->group = x->level = group;
+  }
+}
+
+/* A long chain is cut: the value at its end goes to memory. */
+static void count_depth(Fu *fu, const DhcNode *n) {
+  int depth = 0;
+  for (int i = 0; i < n->n_args; i++) {
+    const FuValue *x = dhc_fu_of(fu, n->args[i]);
+    bool in_memory = x->forced || x->where == FU_MEMORY || dhc_fu_needs_memory(n, i);
+    if (!in_memory && x->depth > depth) depth = x->depth;
+  }
+  for (int r = 0; r < n->n_results; r++) {
+    FuValue *x = dhc_fu_of(fu, n->results[r]);
+    x->depth = depth + 1;
+    if (x->depth >= MAX_DEPTH) x->forced = true;
   }
 }
 
@@ -572,321 +592,15 @@ static void forward(Fu *fu, DhcNode *n) {
   if (is_elementwise(n)) join_elementwise(fu, n, level);
 }
 
-/* ---- backward ------------------------------------------------------------------------------ */
-
-typedef struct Cost {
-  int work, loads, steps;
-} Cost;
-
-static int op_work(const DhcNode *n) {
-  switch (n->op) {
-    case DHC_OP_EXP:
-    case DHC_OP_EXPM1:
-    case DHC_OP_LOG:
-    case DHC_OP_LOG1P:
-    case DHC_OP_TANH:
-    case DHC_OP_SIGMOID:
-    case DHC_OP_SOFTPLUS:
-    case DHC_OP_ERF:
-    case DHC_OP_POW:
-    case DHC_OP_SIN:
-    case DHC_OP_COS: return 10;
-    case DHC_OP_DIV:
-    case DHC_OP_SQRT:
-    case DHC_OP_RSQRT: return 4;
-    case DHC_OP_RANDOM_BITS: return 12;
-    case DHC_OP_GATHER:
-    case DHC_OP_TAKE_ALONG:
-    case DHC_OP_WINDOW_GATHER: return 8;
-    case DHC_OP_FILL:
-    case DHC_OP_IOTA:
-    case DHC_OP_DIM: return 0;
-    default: return 1;
-  }
-}
-
-/* Of computing v anew; counts shared parts each time. */
-static void cost(const Fu *fu, DhcValue *v, Cost *c) {
-  v = dhc_view_base(v);
-  if (++c->steps > 64) {
-    c->work = 1000;
-    return;
-  }
-  if (dhc_fu_of(fu, v)->where != FU_LAZY) {
-    c->loads += v->type.rank > 0;
-    return;
-  }
-  c->work += op_work(v->def);
-  for (int i = 0; i < v->def->n_args; i++) cost(fu, v->def->args[i], c);
-}
-
-static void add_sink(FuValue *x, int group) {
-  for (int i = 0; i < x->n_sinks && i < FU_MAX_SINKS; i++)
-    if (x->sink[i] == group) return;
-  if (x->n_sinks < FU_MAX_SINKS) x->sink[x->n_sinks] = group;
-  x->n_sinks++;
-}
-
-static void add_sinks(FuValue *x, const FuValue *from) {
-  for (int i = 0; i < from->n_sinks && i < FU_MAX_SINKS; i++) add_sink(x, from->sink[i]);
-  if (from->n_sinks > FU_MAX_SINKS) x->n_sinks = FU_MAX_SINKS + 1;
-}
-
-/* Node n wants its operand k, in `x`. */
-static void demand(Fu *fu, const DhcNode *n, int k, FuValue *x) {
-  const FuValue *r = n->n_results ? dhc_fu_of(fu, n->results[0]) : NULL;
-  if (dhc_fu_needs_memory(n, k)) x->memory = true;
-  if ((n->op == DHC_OP_DYNAMIC_UPDATE || n->op == DHC_OP_SCATTER_ADD) && k == 0) {
-    x->dense = true;
-    return;
-  }
-  if (n->op == DHC_OP_CONCAT) {
-    for (int g = 0; g < fu->groups.n; g++)
-      for (int c = 0; c < fu->groups.at[g]->copies.n; c++)
-        if (fu->groups.at[g]->copies.at[c].concat == n && fu->groups.at[g]->copies.at[c].piece == k) add_sink(x, g);
-    return;
-  }
-  if (!r || (r->where == FU_MEMORY && fu->groups.at[r->group]->fixed)) {
-    if (n->op != DHC_OP_UPDATE || k != 0) x->dense = true;
-    return;
-  }
-  switch (r->where) {
-    case FU_MEMBER: add_sink(x, r->group); return;
-    case FU_LAZY: add_sinks(x, r); x->stretched = x->stretched || r->stretched; return;
-    case FU_VIEW:
-      add_sinks(x, r);
-      x->memory = x->memory || r->memory || r->dense;
-      x->dense = x->dense || r->dense;
-      x->stretched = x->stretched || r->stretched || n->op == DHC_OP_BROADCAST;
-      return;
-    case FU_MEMORY: return;
-  }
-}
-
-static void make_root(Fu *fu, DhcValue *v) {
-  int group;
-  FuValue *x = dhc_fu_of(fu, v);
-  FuGroup *g = new_group(fu, DHC_KIND_MAP, &group);
-  set_domain(fu, g, v->type.rank, v->type.dim);
-  int level = x->level;
-  add_member(fu, group, v, g->full);
-  x->level = level; /* map groups have no place in the numbering */
-  x->n_sinks = 0;
-  add_sink(x, group);
-}
-
-static void backward(Fu *fu, DhcValue *v) {
-  FuValue *x = dhc_fu_of(fu, v);
-  if (fu->is_result[v->id]) x->dense = true;
-  for (int u = 0; u < fu->n_use[v->id]; u++) {
-    const DhcNode *n = fu->use[v->id][u];
-    for (int k = 0; k < n->n_args; k++)
-      if (n->args[k] == v) demand(fu, n, k, x);
-  }
-  if (x->where == FU_MEMBER) {
-    for (int u = 0; u < fu->n_use[v->id]; u++) { /* what another anchor reads is in memory */
-      const DhcNode *n = fu->use[v->id][u];
-      const FuValue *r = n->n_results ? dhc_fu_of(fu, n->results[0]) : NULL;
-      if (r && r->where == FU_MEMBER && r->group != x->group && !is_elementwise(n)) x->stored = true;
-    }
-    if (x->dense || x->memory) x->stored = true;
-    return;
-  }
-  if (x->where == FU_VIEW) {
-    const DhcDim *offset;
-    bool range = x->dense && dhc_view_range(dims(fu), &fu->f->facts, v, &offset);
-    if (x->forced) {
-      x->dense = x->memory = false;
-      make_root(fu, v);
-      x->stored = true;
-    } else if (x->dense && !range) { /* kernels still look through it */
-      FuGroup *g = new_group(fu, DHC_KIND_MAP, &x->copy);
-      g->copy_view = v;
-      g->place = fu->place_of[v->def->id];
-      set_domain(fu, g, v->type.rank, v->type.dim);
-      x->dense = false;
-      add_sink(x, x->copy);
-    }
-    return;
-  }
-  if (x->where != FU_LAZY || (x->n_sinks == 0 && !x->dense && !x->memory)) return;
-  bool root = x->forced || x->dense || x->memory;
-  if (!root && (x->n_sinks > 1 || x->stretched)) {
-    Cost c = {0};
-    cost(fu, v, &c);
-    if (v->type.rank == 0) root = c.work > CHEAP_SCALAR;
-    else if (x->n_sinks > 1) root = c.loads > CHEAP_LOADS || c.work > (c.loads ? CHEAP : 2 * CHEAP_SCALAR);
-    if (v->type.rank > 0 && x->stretched && c.work >= COSTLY) root = true;
-  }
-  if (!root) return;
-  make_root(fu, v);
-  x->stored = true;
-}
-
-/* ---- needs, merging --------------------------------------------------------------------------- */
-
-static void needs_of(const Fu *fu, const FuGroup *g, DhcValue *v, bool *seen, bool *by_group, bool *loads) {
-  const FuValue *x = dhc_fu_of(fu, v);
-  if (seen[v->id]) return;
-  seen[v->id] = true;
-  if (x->where == FU_MEMORY) {
-    if (x->group >= 0) by_group[x->group] = true;
-    if (loads) loads[v->id] = true;
-    return;
-  }
-  if (x->where == FU_MEMBER && fu->groups.at[x->group] != g) {
-    by_group[x->group] = true;
-    if (loads) loads[v->id] = true;
-    return;
-  }
-  for (int i = 0; i < v->def->n_args; i++) needs_of(fu, g, v->def->args[i], seen, by_group, loads);
-}
-
-static void needs(const Fu *fu, const FuGroup *g, bool *by_group, bool *loads) {
-  bool *seen = DHC_NEW_N(fu->scratch, bool, fu->f->next_value_id + 1);
-  for (int i = 0; i < g->copies.n; i++)
-    needs_of(fu, g, g->copies.at[i].concat->args[g->copies.at[i].piece], seen, by_group, loads);
-  if (g->copy_view) needs_of(fu, g, g->copy_view, seen, by_group, loads);
-  if (g->fixed && g->fixed->op == DHC_OP_CONCAT) {
-    for (int i = 0; i < fu->groups.n; i++)
-      for (int c = 0; c < fu->groups.at[i]->copies.n; c++)
-        if (fu->groups.at[i]->copies.at[c].concat == g->fixed) by_group[i] = true;
-    for (int i = 0; i < g->fixed->n_args; i++) {
-      DhcValue *v = g->fixed->args[i];
-      while (v->def->op == DHC_OP_RESHAPE || v->def->op == DHC_OP_TRANSPOSE) v = v->def->args[0];
-      const FuValue *x = dhc_fu_of(fu, v);
-      if (x->where == FU_MEMBER && x->piece_of == g->fixed) by_group[x->group] = true;
-    }
-  } else if (g->fixed) {
-    for (int i = 0; i < g->fixed->n_args; i++) {
-      const FuValue *x = dhc_fu_of(fu, g->fixed->args[i]);
-      if (x->where == FU_VIEW && x->copy >= 0) by_group[x->copy] = true;
-      else needs_of(fu, g, g->fixed->args[i], seen, by_group, loads);
-    }
-  }
-  for (int m = 0; m < g->members.n; m++) {
-    seen[g->members.at[m]->id] = false;
-    needs_of(fu, g, g->members.at[m], seen, by_group, loads);
-  }
-}
-
-void dhc_fu_needs(const Fu *fu, const FuGroup *g, bool *by_group) {
-  needs(fu, g, by_group, NULL);
-}
-
-/* g waits for `target`, not counting what it reads of it directly. */
-static bool waits_through(const Fu *fu, int g, int target, bool *seen) {
-  bool *by = DHC_NEW_N(fu->scratch, bool, fu->groups.n);
-  needs(fu, fu->groups.at[g], by, NULL);
-  for (int i = 0; i < fu->groups.n; i++) {
-    if (!by[i] || i == target || i == g || seen[i]) continue;
-    seen[i] = true;
-    bool *direct = DHC_NEW_N(fu->scratch, bool, fu->groups.n);
-    needs(fu, fu->groups.at[i], direct, NULL);
-    if (direct[target] || waits_through(fu, i, target, seen)) return true;
-  }
-  return false;
-}
-
-static bool same_domain(const FuGroup *a, const FuGroup *b) {
-  if (a->rank != b->rank) return false;
-  for (int d = 0; d < a->rank; d++)
-    if (a->dim[d] != b->dim[d]) return false;
-  return true;
-}
-
-static bool plain_map(const FuGroup *g) {
-  return g->kind == DHC_KIND_MAP && !g->anchor && !g->fixed && !g->copies.n && !g->copy_view && !g->dead;
-}
-
-static void merge_groups(Fu *fu, int into, int from) {
-  FuGroup *a = fu->groups.at[into], *b = fu->groups.at[from];
-  /* members in the function's order */
-  for (int i = 0; i < b->members.n; i++) {
-    DHC_PUSH(fu->scratch, &a->members, b->members.at[i]);
-    dhc_fu_of(fu, b->members.at[i])->group = into;
-    for (int j = a->members.n - 1; j > 0; j--) {
-      DhcValue *p = a->members.at[j - 1], *q = a->members.at[j];
-      if (fu->place_of[p->def->id] <= fu->place_of[q->def->id]) break;
-      a->members.at[j - 1] = q;
-      a->members.at[j] = p;
-    }
-  }
-  if (b->place > a->place) a->place = b->place;
-  b->members.n = 0;
-  b->dead = true;
-}
-
-static bool try_merge(Fu *fu, int i, int j) {
-  FuGroup *a = fu->groups.at[i], *b = fu->groups.at[j];
-  if (!plain_map(a) || !plain_map(b) || !same_domain(a, b) || a->rank == 0) return false;
-  if (a->members.n + b->members.n > 8) return false;
-  int n = fu->f->next_value_id + 1;
-  bool *la = DHC_NEW_N(fu->scratch, bool, n), *lb = DHC_NEW_N(fu->scratch, bool, n);
-  bool *ga = DHC_NEW_N(fu->scratch, bool, fu->groups.n), *gb = DHC_NEW_N(fu->scratch, bool, fu->groups.n);
-  needs(fu, a, ga, la);
-  needs(fu, b, gb, lb);
-  bool share = ga[j] || gb[i];
-  for (int v = 0; v < n && !share; v++) share = la[v] && lb[v];
-  if (!share) return false;
-  /* what one reads of the other must be read where it is computed: left to writing, which
-     forces the value otherwise; and no third kernel may lie between */
-  bool *seen = DHC_NEW_N(fu->scratch, bool, fu->groups.n), *seen2 = DHC_NEW_N(fu->scratch, bool, fu->groups.n);
-  if (waits_through(fu, i, j, seen) || waits_through(fu, j, i, seen2)) return false;
-  for (int k = 0; k < 2; k++) {
-    FuGroup *from = k ? a : b;
-    for (int m = 0; m < from->members.n; m++)
-      if (dhc_fu_of(fu, from->members.at[m])->forced) return false;
-  }
-  merge_groups(fu, i, j);
-  return true;
-}
-
-static void merge_maps(Fu *fu) {
-  for (int i = 0; i < fu->groups.n; i++)
-    for (int j = i + 1; j < fu->groups.n; j++) try_merge(fu, i, j);
-}
-
-/* ---- pieces of several concats ------------------------------------------------------------------ */
-
-/* Values of some size that computing v reads or passes. */
-static void touch(const Fu *fu, DhcValue *v, bool *seen) {
-  if (seen[v->id]) return;
-  const FuValue *x = dhc_fu_of(fu, v);
-  if (x->where != FU_VIEW && v->type.rank > 0 && dhc_op_info(v->def->op)->cls != DHC_CLASS_CREATE) seen[v->id] = true;
-  if (x->where == FU_MEMORY || x->where == FU_MEMBER) return;
-  for (int i = 0; i < v->def->n_args; i++) touch(fu, v->def->args[i], seen);
-}
-
-/* Pieces of different concats over one domain that have work in common (the new weights
- * and moments of one range) are written by one kernel. */
-static bool merge_copies(Fu *fu, int i, int j) {
-  FuGroup *a = fu->groups.at[i], *b = fu->groups.at[j];
-  if (!a->copies.n || !b->copies.n || a->copies.n + b->copies.n > 8 || !same_domain(a, b)) return false;
-  for (int c = 0; c < a->copies.n; c++)
-    for (int d = 0; d < b->copies.n; d++)
-      if (a->copies.at[c].concat == b->copies.at[d].concat) return false;
-  int n = fu->f->next_value_id + 1;
-  bool *ta = DHC_NEW_N(fu->scratch, bool, n), *tb = DHC_NEW_N(fu->scratch, bool, n), share = false;
-  for (int c = 0; c < a->copies.n; c++) touch(fu, a->copies.at[c].concat->args[a->copies.at[c].piece], ta);
-  for (int c = 0; c < b->copies.n; c++) touch(fu, b->copies.at[c].concat->args[b->copies.at[c].piece], tb);
-  for (int v = 0; v < n && !share; v++) share = ta[v] && tb[v];
-  bool *seen = DHC_NEW_N(fu->scratch, bool, fu->groups.n), *seen2 = DHC_NEW_N(fu->scratch, bool, fu->groups.n);
-  if (!share || waits_through(fu, i, j, seen) || waits_through(fu, j, i, seen2)) return false;
-  for (int d = 0; d < b->copies.n; d++) DHC_PUSH(fu->scratch, &a->copies, b->copies.at[d]);
-  if (b->place > a->place) a->place = b->place;
-  b->copies.n = 0;
-  b->dead = true;
-  return true;
-}
-
 void dhc_fu_group(Fu *fu) {
-  for (int i = 0; i < fu->nodes.n; i++) forward(fu, fu->nodes.at[i]);
-  for (int i = 0; i < fu->groups.n; i++)
-    for (int j = i + 1; j < fu->groups.n; j++) merge_copies(fu, i, j);
+  for (int i = 0; i < fu->nodes.n; i++) {
+    count_depth(fu, fu->nodes.at[i]);
+    forward(fu, fu->nodes.at[i]);
+  }
+  dhc_fu_merge_copies(fu);
   for (int i = fu->nodes.n; i-- > 0;) {
     const DhcNode *n = fu->nodes.at[i];
-    for (int r = n->n_results; r-- > 0;) backward(fu, n->results[r]);
+    for (int r = n->n_results; r-- > 0;) dhc_fu_place(fu, n->results[r]);
   }
-  merge_maps(fu);
+  dhc_fu_merge_maps(fu);
 }

@@ -112,6 +112,7 @@ typedef struct FuValue {
   bool memory;    /* must be reachable in memory, through views */
   bool dense;     /* must be row-major in memory itself */
   bool stretched; /* needed under a broadcast */
+  int depth;      /* of the chain of nodes that kernels would walk through to compute it */
 } FuValue;
 
 typedef struct FuCopy {
@@ -133,10 +134,11 @@ typedef struct FuGroup {
   FuIx full[DHC_MAX_RANK];
   unsigned reduced; /* ROW: bit per domain dim */
   bool pooled;      /* a convolution cut into windows */
-  bool dead;        /* merged into another */
+  bool dead;        /* merged into another: */
+  int merged_into;  /* or -1 */
+  DHC_VEC(int) writers; /* of a concat: groups that write its pieces */
   int place;        /* of its last member in the function */
   DHC_VEC(DhcValue *) members;
-  int state;        /* of the walk in fuse.c */
 } FuGroup;
 
 typedef struct FuKernel FuKernel;
@@ -159,8 +161,25 @@ typedef struct Fu {
 bool dhc_fu_lower_routes(DhcFunc *f);
 /* Fills value[] and groups. */
 void dhc_fu_group(Fu *fu);
-/* Groups whose stored values g loads, as bits. */
-void dhc_fu_needs(const Fu *fu, const FuGroup *g, bool *by_group);
+int dhc_fu_new_group(Fu *fu, DhcKind kind);
+/* The domain is a shape, its axes parallel; dims of extent 1 count nothing. */
+void dhc_fu_set_domain(Fu *fu, FuGroup *g, int rank, const DhcDim *const *dim);
+void dhc_fu_add_member(Fu *fu, int group, DhcValue *v, const FuIx *ix);
+/* Decides about v from its users, which have been decided about (fuse_lazy.c). */
+void dhc_fu_place(Fu *fu, DhcValue *v);
+
+/* ---- merging (fuse_merge.c) ---- */
+
+/* Groups that one waits for, and values (ids) it loads; each once until groups merge. */
+typedef struct FuNeeds {
+  DHC_VEC(int) groups;
+  DHC_VEC(int) loads;
+} FuNeeds;
+FuNeeds *dhc_fu_needs(Fu *fu); /* by group */
+/* The group that `group` has become part of. */
+int dhc_fu_merged(const Fu *fu, int group);
+void dhc_fu_merge_copies(Fu *fu);
+void dhc_fu_merge_maps(Fu *fu);
 /* True where n's operand k must be in memory, whoever computes n. */
 bool dhc_fu_needs_memory(const DhcNode *n, int k);
 static inline FuValue *dhc_fu_of(const Fu *fu, const DhcValue *v) {
@@ -208,6 +227,7 @@ struct FuKernel {
   FuMiss miss;
   DhcValue *force; /* what to keep in memory after a failure */
   bool failed;
+  bool full;  /* why it failed: too many nodes, operands or arguments */
   bool lossy; /* a guard went on but is no longer exact */
   FuIx **member_ix; /* by place in members: after splits */
   struct {
@@ -235,6 +255,7 @@ int dhc_fu_load_flat(FuKernel *k, DhcValue *v, const FuForm *flat);
 /* Stores `node` as v, into memory laid out as a row-major `type`. */
 bool dhc_fu_store(FuKernel *k, DhcValue *v, const DhcType *type, const FuIx *ix, int node);
 int dhc_fu_fail(FuKernel *k, DhcValue *force); /* -1 */
+int dhc_fu_full(FuKernel *k);                  /* -1 */
 
 typedef struct FuSpec {
   DhcSpec *spec;
@@ -246,7 +267,31 @@ typedef struct FuSpec {
 /* Drops unused nodes, merges axes, orders, lowers forms; false: too large. */
 bool dhc_fu_finish(FuKernel *k, FuSpec *out);
 
-/* ---- writing (fuse_emit.c) ---- */
+/* ---- writing (fuse_emit.c, fuse_anchor.c): nodes, or -1 when the kernel has failed ---- */
+
+/* v at index ix (NULL: a scalar). */
+int dhc_fu_emit(FuKernel *k, DhcValue *v, const FuIx *ix);
+/* The same under new guards on the dims in the set: 0 where they fail. */
+int dhc_fu_emit_guarded(FuKernel *k, DhcValue *v, const FuIx *ix, unsigned guards);
+/* Domain axis of the group as kernel axes, after splits; as bits. */
+FuForm dhc_fu_axis_form(const FuKernel *k, int axis);
+uint32_t dhc_fu_axis_bits(const FuKernel *k, int axis);
+/* Index over the domain as one over kernel axes. */
+void dhc_fu_split_index(const FuKernel *k, const FuIx *ix, int rank, FuIx *out);
+int dhc_fu_ew2(FuKernel *k, DhcOp op, dhc_dtype t, int x, int y);
+int dhc_fu_select_node(FuKernel *k, dhc_dtype t, int c, int x, int y);
+int dhc_fu_cast_node(FuKernel *k, dhc_dtype to, int x);
+int dhc_fu_i64(FuKernel *k, int64_t v);
+
+int dhc_fu_emit_reduce(FuKernel *k, DhcValue *v);
+int dhc_fu_emit_dot(FuKernel *k, DhcValue *v, const FuIx *ix);
+int dhc_fu_emit_ragged(FuKernel *k, DhcValue *v, const FuIx *ix);
+int dhc_fu_emit_conv(FuKernel *k, DhcValue *v, const FuIx *ix);
+int dhc_fu_emit_conv_dx(FuKernel *k, DhcValue *v, const FuIx *ix);
+int dhc_fu_emit_conv_dw(FuKernel *k, DhcValue *v, const FuIx *ix);
+int dhc_fu_emit_window_max(FuKernel *k, DhcValue *v, const FuIx *ix);
+int dhc_fu_emit_window_scatter(FuKernel *k, DhcValue *v, const FuIx *ix);
+int dhc_fu_emit_scan(FuKernel *k, DhcValue *v, const FuIx *ix);
 
 /* Kernel of a group: all stored members. False: *force is to be kept in memory. */
 bool dhc_fu_write(Fu *fu, FuGroup *g, FuSpec *out, DhcValue **force);

@@ -14,10 +14,15 @@ int dhc_fu_fail(FuKernel *k, DhcValue *force) {
   return -1;
 }
 
+int dhc_fu_full(FuKernel *k) {
+  k->full = true;
+  return dhc_fu_fail(k, NULL);
+}
+
 /* ---- nodes ------------------------------------------------------------------- */
 
 static int push_node(FuKernel *k, const DhcSpecNode *d) {
-  if (k->n_nodes == DHC_SPEC_MAX_NODES) return dhc_fu_fail(k, NULL);
+  if (k->n_nodes == DHC_SPEC_MAX_NODES) return dhc_fu_full(k);
   k->node[k->n_nodes] = *d;
   k->lin[k->n_nodes] = NULL;
   return k->n_nodes++;
@@ -62,7 +67,7 @@ int dhc_fu_const_node(FuKernel *k, dhc_dtype t, double f, int64_t i) {
 int dhc_fu_arg_node(FuKernel *k, const DhcDim *d) {
   int i = 0;
   while (i < k->n_args && k->arg[i] != d) i++;
-  if (i == (int)(sizeof k->arg / sizeof *k->arg)) return dhc_fu_fail(k, NULL);
+  if (i == (int)(sizeof k->arg / sizeof *k->arg)) return dhc_fu_full(k);
   if (i == k->n_args) k->arg[k->n_args++] = d;
   DhcSpecNode n = {.kind = DHC_SN_ARG, .dtype = DHC_I64, .a = {-1, -1, -1, -1}, .operand = i};
   return intern_node(k, &n);
@@ -132,7 +137,7 @@ static bool operand_equal(const FuOperand *a, const FuOperand *b) {
 static int load_operand(FuKernel *k, const FuOperand *o) {
   int i = 0;
   while (i < k->n_operands && !operand_equal(&k->operand[i], o)) i++;
-  if (i == DHC_SPEC_MAX_OPERANDS) return dhc_fu_fail(k, NULL);
+  if (i == DHC_SPEC_MAX_OPERANDS) return dhc_fu_full(k);
   if (i == k->n_operands) k->operand[k->n_operands++] = *o;
   DhcSpecNode d = {.kind = DHC_SN_LOAD, .dtype = o->dtype, .a = {-1, -1, -1, -1}, .operand = i};
   return intern_node(k, &d);
@@ -157,7 +162,7 @@ bool dhc_fu_store(FuKernel *k, DhcValue *v, const DhcType *type, const FuIx *ix,
   FuOperand o = {.value = v, .dtype = v->type.dtype, .out = true, .stored = node};
   if (node < 0 || !address(k, &o, type, ix)) return false;
   if (k->n_operands == DHC_SPEC_MAX_OPERANDS) {
-    dhc_fu_fail(k, NULL);
+    dhc_fu_full(k);
     return false;
   }
   k->operand[k->n_operands++] = o;

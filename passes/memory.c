@@ -13,7 +13,7 @@
 
 enum {
   ALIGN = 64,
-  MANY = 500 /* buffers beyond which one sample must do: packing is quadratic */
+  MANY = 1000 /* buffers beyond which one sample must do: packing is quadratic */
 };
 
 /* ---- sizes ---------------------------------------------------------------------------- */

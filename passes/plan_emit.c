@@ -103,7 +103,7 @@ static dhc_dimprog at_least_zero(const Emit *e, dhc_dimprog x) {
 }
 
 static dhc_ref make_ref(const Emit *e, const PlRef *r) {
-  const Pl *p = e->p;
+  Pl *p = e->p;
   const DhcDim *offset, *step[DHC_MAX_LOOP_DEPTH];
   dhc_ref out = {.buffer = p->bufs.at[dhc_pl_resolve(p, r, &offset, step)].row};
   out.offset = program(e, offset);

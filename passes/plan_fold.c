@@ -35,7 +35,7 @@ typedef struct Place {
   const DhcDim *offset, *step[DHC_MAX_LOOP_DEPTH], *lo, *hi;
 } Place;
 
-static Place place_of(const Pl *p, const PlRef *r) {
+static Place place_of(Pl *p, const PlRef *r) {
   Place x;
   dhc_pl_resolve(p, r, &x.offset, x.step);
   x.root = dhc_pl_extent(p, r, &x.lo, &x.hi);
@@ -48,7 +48,7 @@ static bool same_place(const Place *a, const Place *b) {
   return a->root == b->root && a->offset == b->offset && a->lo == b->lo && a->hi == b->hi;
 }
 
-static bool touches(const Pl *p, const PlRef *r, const Place *x) {
+static bool touches(Pl *p, const PlRef *r, const Place *x) {
   const DhcDim *lo, *hi;
   return dhc_pl_extent(p, r, &lo, &hi) == x->root && !dhc_pl_apart(p, lo, hi, x->lo, x->hi);
 }

@@ -157,9 +157,9 @@ bool dhc_pl_emit(Pl *p, DhcPlanned *out);          /* plan_emit.c */
 /* True if [lo1, hi1) and [lo2, hi2) are known to have nothing in common. */
 bool dhc_pl_apart(const Pl *p, const DhcDim *lo1, const DhcDim *hi1, const DhcDim *lo2, const DhcDim *hi2);
 /* Where a reference lies in its root, in any iteration: *lo to *hi. Returns the root. */
-int dhc_pl_extent(const Pl *p, const PlRef *r, const DhcDim **lo, const DhcDim **hi);
+int dhc_pl_extent(Pl *p, const PlRef *r, const DhcDim **lo, const DhcDim **hi);
 /* Offset and steps of a reference in its root; returns the root. */
-int dhc_pl_resolve(const Pl *p, const PlRef *r, const DhcDim **offset,
+int dhc_pl_resolve(Pl *p, const PlRef *r, const DhcDim **offset,
                    const DhcDim *step[DHC_MAX_LOOP_DEPTH]);
 
 /* ---- lifetimes and packing (memory.c) ---- */

@@ -15,17 +15,33 @@
  * range, stacked results of scans, carries, results that start as an argument. */
 #include "passes/plan_internal.h"
 
-int dhc_pl_resolve(const Pl *p, const PlRef *r, const DhcDim **offset, const DhcDim *step[DHC_MAX_LOOP_DEPTH]) {
-  int b = r->buf;
+static void add_steps(const Pl *p, const DhcDim **to, const DhcDim *const *from) {
+  for (int d = 0; d < DHC_MAX_LOOP_DEPTH; d++)
+    if (from[d]) to[d] = to[d] ? dhc_dim_add(p->cx, to[d], from[d]) : from[d];
+}
+
+/* Root of b; b then lies in it directly, so that chains of buffers stay short. */
+static int find_root(Pl *p, int b) {
+  PlBuf *s = &p->bufs.at[b];
+  if (s->parent < 0) return b;
+  int root = find_root(p, s->parent);
+  if (root != s->parent) {
+    const PlBuf *up = &p->bufs.at[s->parent];
+    s->at = dhc_dim_add(p->cx, s->at, up->at);
+    add_steps(p, s->step, up->step);
+    s->parent = root;
+  }
+  return root;
+}
+
+int dhc_pl_resolve(Pl *p, const PlRef *r, const DhcDim **offset, const DhcDim *step[DHC_MAX_LOOP_DEPTH]) {
+  int root = find_root(p, r->buf);
   *offset = r->offset;
   for (int d = 0; d < DHC_MAX_LOOP_DEPTH; d++) step[d] = r->step[d];
-  for (; p->bufs.at[b].parent >= 0; b = p->bufs.at[b].parent) {
-    const PlBuf *s = &p->bufs.at[b];
-    *offset = dhc_dim_add(p->cx, *offset, s->at);
-    for (int d = 0; d < DHC_MAX_LOOP_DEPTH; d++)
-      if (s->step[d]) step[d] = step[d] ? dhc_dim_add(p->cx, step[d], s->step[d]) : s->step[d];
-  }
-  return b;
+  if (root == r->buf) return root;
+  *offset = dhc_dim_add(p->cx, *offset, p->bufs.at[r->buf].at);
+  add_steps(p, step, p->bufs.at[r->buf].step);
+  return root;
 }
 
 /* ---- uses -------------------------------------------------------------------------- */
@@ -46,7 +62,7 @@ static bool has_steps(const DhcDim *const *step) {
   return false;
 }
 
-int dhc_pl_extent(const Pl *p, const PlRef *r, const DhcDim **lo, const DhcDim **hi) {
+int dhc_pl_extent(Pl *p, const PlRef *r, const DhcDim **lo, const DhcDim **hi) {
   const DhcDim *offset, *step[DHC_MAX_LOOP_DEPTH];
   int root = dhc_pl_resolve(p, r, &offset, step);
   const DhcDim *shift = dhc_dim_sub(p->cx, offset, r->offset);
@@ -57,7 +73,7 @@ int dhc_pl_extent(const Pl *p, const PlRef *r, const DhcDim **lo, const DhcDim *
 }
 
 /* False if the use is not inside loop `loop`. */
-static bool see_use(const Pl *p, PlUse at, int loop, Use *u) {
+static bool see_use(Pl *p, PlUse at, int loop, Use *u) {
   const PlItem *it = &p->items.at[at.item];
   const PlRef *r = &it->refs[at.ref];
   *u = (Use){.item = at.item, .ref = at.ref, .write = r->write, .first = at.item, .last = at.item};

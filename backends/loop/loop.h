@@ -196,6 +196,8 @@ void dhc_lp_if(DhcLp *b, DhcLv cond);
 void dhc_lp_else(DhcLp *b);
 void dhc_lp_end(DhcLp *b);
 
+/* Makes equal pure values one, within what is in scope; renumbers. Once, on a complete program. */
+void dhc_lp_cse(DhcLp *p);
 /* Well-formed: types, operands defined and in scope, blocks closed. Run on every program. */
 bool dhc_lp_verify(const DhcLp *p, DhcArena *arena, const char **why);
 /* One statement a line, indented; deterministic. Not parsed back. */

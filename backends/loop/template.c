@@ -28,6 +28,7 @@ static DhcLp *run(const DhcTemplate *t, const DhcTplInput *in, const char **why)
     *why = dhc_arena_printf(in->arena, "template %s: %s", t->name, b->refused);
     return NULL;
   }
+  dhc_lp_cse(b);
   const char *wrong;
   if (!dhc_lp_verify(b, in->arena, &wrong)) DHC_BUG("template %s: %s", t->name, wrong);
   return b;

@@ -27,7 +27,8 @@
 enum {
   MAX_ROWS = 16,
   MAX_VECTORS = 6,
-  FEW_PIXELS = 64,          /* images are grouped up to so many */
+  FEW_PIXELS = 63,          /* images up to this size are grouped, */
+  MANY_PIXELS = 96,         /* up to so many pixels */
   PLANE_ELEMENTS = 196608,  /* planes of a task, if a few rows allow */
   LEAST_ROWS = 4
 };
@@ -170,7 +171,10 @@ static void size_blocks(Conv *v) {
   dhc_dimprog W = dhc_space_places_prog(&v->cx, &v->x, dhc_space_outs_prog(&v->cx, &v->x));
   W = at_least(&p, W, 1);
   dhc_dimprog pixels = at_least(&p, op(&p, DHC_DIM_MUL, H, W), 1);
-  dhc_dimprog fit = op(&p, DHC_DIM_CEILDIV, pc(&p, FEW_PIXELS), pixels);
+  /* vectors fill up better over several small images; one of 64 pixels does as it is */
+  dhc_dimprog fit = op(&p, DHC_DIM_CEILDIV, pc(&p, MANY_PIXELS), pixels);
+  dhc_dimprog small = op(&p, DHC_DIM_LE, pixels, pc(&p, FEW_PIXELS));
+  fit = op(&p, DHC_DIM_MUL, fit, small);
   v->group = at_least(&p, op(&p, DHC_DIM_MIN, fit, axis_prog(v, v->image)), 1);
   /* rows that fit, then blocks of equal height */
   dhc_dimprog row = op(&p, DHC_DIM_MUL, op(&p, DHC_DIM_MUL, W, axis_prog(v, v->c)), pc(&p, v->n_planes));

@@ -329,22 +329,35 @@ static void add_group(ConvDw *v) {
 
 /* ---- epilogue ----------------------------------------------------------------------------------- */
 
-static void store_tap(ConvDw *v, int tap, DhcLv sums, DhcLv o_first, DhcLv o_end) {
+/* A loop over the taps of one dimension, bound; *at += per_tap * its number. */
+static DhcTplMark open_taps(ConvDw *v, const DhcSpace *d, DhcLv *at, int64_t per_tap) {
   DhcLp *b = v->b;
-  DhcTplMark in_tap = dhc_tpl_push(&v->cx);
-  if (v->y.tap >= 0) dhc_tpl_bind(&v->cx, v->y.tap, dhc_lp_i64(b, tap / v->x.n_taps));
-  if (v->x.tap >= 0) dhc_tpl_bind(&v->cx, v->x.tap, dhc_lp_i64(b, tap % v->x.n_taps));
+  DhcLv t = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->n_taps), 1);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  if (d->tap >= 0) dhc_tpl_bind(&v->cx, d->tap, t);
+  *at = dhc_lp_add(b, *at, dhc_lp_mulc(b, t, per_tap));
+  return mark;
+}
+
+static void store_taps(ConvDw *v, DhcLv sums, DhcLv o_first, DhcLv o_end) {
+  DhcLp *b = v->b;
+  DhcLv at = dhc_lp_i64(b, 0);
+  DhcTplMark in_y = open_taps(v, &v->y, &at, v->x.n_taps * v->width);
+  DhcTplMark in_x = open_taps(v, &v->x, &at, v->width);
   DhcLv i = dhc_lp_for(b, o_first, o_end, v->lanes);
   DhcTplMark mark = dhc_tpl_push(&v->cx);
   dhc_tpl_bind_vector(&v->cx, v->o, i, v->lanes, dhc_lp_tail(b, i, o_end, v->lanes));
-  DhcLv at = dhc_lp_addc(b, dhc_lp_sub(b, i, o_first), (int64_t)tap * v->width);
+  at = dhc_lp_add(b, at, dhc_lp_sub(b, i, o_first));
   dhc_tpl_set(&v->cx, v->node, dhc_lp_load(b, sums, at, v->lanes, 0));
   int first = dhc_spec_n_inputs(v->s);
   for (int o = first; o < v->s->n_operands; o++) dhc_tpl_eval(&v->cx, v->s->operand[o].stored);
   for (int o = first; o < v->s->n_operands; o++) dhc_tpl_store(&v->cx, o);
   dhc_tpl_pop(&v->cx, &mark);
   dhc_lp_end(b);
-  dhc_tpl_pop(&v->cx, &in_tap);
+  dhc_tpl_pop(&v->cx, &in_x);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&v->cx, &in_y);
+  dhc_lp_end(b);
 }
 
 static void epilogue(ConvDw *v) {
@@ -358,7 +371,7 @@ static void epilogue(ConvDw *v) {
   if (v->c >= 0) dhc_tpl_bind(&v->cx, v->c, dhc_lp_add(b, v->c0, c));
   DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, k, v->Sums), dhc_lp_mulc(b, c, (int64_t)v->n_taps * v->width));
   DhcLv sums = dhc_lp_at(b, v->sums, at);
-  for (int t = 0; t < v->n_taps; t++) store_tap(v, t, sums, o_first, o_end);
+  store_taps(v, sums, o_first, o_end);
   dhc_tpl_pop(&v->cx, &mark);
   dhc_lp_end(b);
   dhc_lp_end(b);

@@ -137,12 +137,10 @@ void __wrap_dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *d
   }
   if (st.code) DHC_BUG("%s", st.message);
   Copy c[DHC_SPEC_MAX_OPERANDS];
+  Range range[DHC_SPEC_MAX_OPERANDS];
   bool known = true;
-  for (int o = 0; o < s->n_operands && known; o++) {
-    Range range;
-    known = range_of(s, o, dim, &range);
-    if (known) c[o] = copy_operand(s, o, ptr[o], range, scratch);
-  }
+  for (int o = 0; o < s->n_operands; o++) known = known && range_of(s, o, dim, &range[o]);
+  for (int o = 0; known && o < s->n_operands; o++) c[o] = copy_operand(s, o, ptr[o], range[o], scratch);
   __real_dhc_spec_interp(s, ptr, dim, scratch);
   if (!known) {
     n_skipped++;

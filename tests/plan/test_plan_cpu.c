@@ -1,7 +1,8 @@
-/* Random graphs on the CPU backend, planned twice: plainly, every value in its own buffer, and
- * as usual, merged, in place, packed. Equal bytes, at one and at two threads.
+/* Random graphs and training steps of shipped models on the CPU backend, planned twice:
+ * plainly, every value in its own buffer, and as usual, merged, in place, packed. Equal bytes,
+ * at one and at two threads.
  *
- *   test_plan_cpu [graphs] [first seed] */
+ *   test_plan_cpu MODELS_FOLDER [graphs] [first seed] */
 #include <stdlib.h>
 
 #include "passes/passes.h"
@@ -10,6 +11,7 @@
 #include "runtime/tensor.h"
 #include "tests/ops/cpu_runner.h"
 #include "tests/plan/plan_exec.h"
+#include "tests/plan/plan_models.h"
 #include "tests/random/random_graph.h"
 
 typedef struct Image {
@@ -33,7 +35,7 @@ static bool compile(CpuRunner *cpu, const DhcPlanned *p, DhcArena *arena, const 
 }
 
 /* Memory is garbage at first, NaN as floats. */
-static bool run(CpuRunner *cpu, const DhcPlanned *p, const DhcRandomGraph *g, const int64_t *symbols, DhcPool *pool,
+static bool run(CpuRunner *cpu, const DhcPlanned *p, const DhcArray *const *args, const int64_t *symbols, DhcPool *pool,
                 DhcArena *arena, Image *m) {
   const dhc_kernel **kernels;
   if (!compile(cpu, p, arena, &kernels)) return false;
@@ -50,7 +52,7 @@ static bool run(CpuRunner *cpu, const DhcPlanned *p, const DhcRandomGraph *g, co
   }
   for (int i = 0; i < p->n_params; i++)
     if (p->params[i].buffer >= 0)
-      dhc_array_to_bytes(g->args[i], m->all[p->plan.buffers[p->params[i].buffer].arena] +
+      dhc_array_to_bytes(args[i], m->all[p->plan.buffers[p->params[i].buffer].arena] +
                                          dhc_bound_buffer_offset(m->bound, p->params[i].buffer));
   void *scratch = dhc_aligned_alloc(dhc_bound_scratch_bytes(m->bound));
   dhc_bound_run(m->bound, base, scratch, dhc_pool_exec(pool), NULL);
@@ -71,13 +73,14 @@ static bool same_bytes(const DhcPlanned *p, const Image *m, int buffer, const Dh
   return bytes == dhc_bound_buffer_bytes(n->bound, other) && memcmp(a, b, (size_t)bytes) == 0;
 }
 
-static bool compare(CpuRunner *cpu, DhcRandomGraph *g, DhcFunc *f, DhcPool *pool, DhcArena *arena) {
+static bool compare(CpuRunner *cpu, DhcModule *module, DhcFunc *f, const DhcArray *const *args, DhcPool *pool,
+                    DhcArena *arena) {
   int64_t symbols[64];
   DhcPlanOptions plain = {.plain = true};
-  DhcPlanned *p = dhc_plan_build(g->m, f, &plain, arena), *q = dhc_plan_build(g->m, f, NULL, arena);
+  DhcPlanned *p = dhc_plan_build(module, f, &plain, arena), *q = dhc_plan_build(module, f, NULL, arena);
   Image m = {0}, n = {0};
-  bool ok = p && q && dhc_test_symbols(f, g->args, symbols) && run(cpu, p, g, symbols, pool, arena, &m) &&
-            run(cpu, q, g, symbols, pool, arena, &n);
+  bool ok = p && q && dhc_test_symbols(f, args, symbols) && run(cpu, p, args, symbols, pool, arena, &m) &&
+            run(cpu, q, args, symbols, pool, arena, &n);
   for (int i = 0; ok && i < p->n_params; i++)
     if (q->params[i].buffer >= 0 && !same_bytes(p, &m, p->params[i].buffer, q, &n, q->params[i].buffer)) {
       fprintf(stderr, "parameter %d differs\n", i);
@@ -93,15 +96,11 @@ static bool compare(CpuRunner *cpu, DhcRandomGraph *g, DhcFunc *f, DhcPool *pool
   return ok;
 }
 
-/* Ops that only the interpreter has: not on this backend. */
+/* sin, cos, pow and f64 are not on this backend. */
 static bool has_kernels(const DhcModule *m) {
   for (int i = 0; i < m->funcs.n; i++)
     for (const DhcNode *n = m->funcs.at[i]->first; n; n = n->next)
       switch (n->op) {
-        case DHC_OP_TOP_K:
-        case DHC_OP_ROUTE:
-        case DHC_OP_RAGGED_DOT:
-        case DHC_OP_RAGGED_DOT_DW:
         case DHC_OP_SIN:
         case DHC_OP_COS:
         case DHC_OP_POW: return false;
@@ -124,9 +123,33 @@ static bool fuse(DhcModule *m, DhcFunc **f) {
   return ok && *f;
 }
 
+static int check_step(CpuRunner *cpu, const char *root, const char *model, const DhcSetting *sets, int n_sets,
+                      const int64_t *extents, DhcPool *pool) {
+  Made x;
+  uint64_t state = 3;
+  bool ok = dhc_test_model(&x, root, model, "loss", "train", sets, n_sets);
+  const DhcArray **args = DHC_NEW_N(&x.arena, const DhcArray *, ok ? x.f->params.n + 1 : 1);
+  for (int i = 0; ok && i < x.f->params.n; i++) ok = (args[i] = dhc_test_draw(&x, i, &state, extents)) != NULL;
+  ok = ok && dhc_test_passes(&x, "fuse") && compare(cpu, x.m, x.f, args, pool, &x.arena);
+  dhc_diags_print(&x.diags, stderr, false);
+  if (!ok) fprintf(stderr, "the training step of %s is wrong\n", model);
+  dhc_arena_fini(&x.arena);
+  return !ok;
+}
+
+static int check_steps(CpuRunner *cpu, const char *root, DhcPool *pool) {
+  static const DhcSetting small[] = {{"hidden_dim", "4"}, {"tokens", "grid"}};
+  static const DhcSetting jamba[] = {{"hidden_dim", "4"}, {"num_layers", "2"}, {"num_heads", "2"}, {"num_experts", "3"},
+                                     {"mamba_ratio", "1"}, {"tokens", "grid"}};
+  static const int64_t image[] = {3, 16, 24}, line[] = {5, 7, 7};
+  return check_step(cpu, root, "dhc_ssm", small, 2, image, pool) + check_step(cpu, root, "dhc_jamba", jamba, 6, image, pool) +
+         check_step(cpu, root, "lstm", NULL, 0, line, pool) + check_step(cpu, root, "mlp", NULL, 0, line, pool);
+}
+
 int main(int argc, char **argv) {
-  int graphs = argc > 1 ? atoi(argv[1]) : 60, bad = 0, skipped = 0;
-  uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+  if (argc < 2) return 2;
+  int graphs = argc > 2 ? atoi(argv[2]) : 40, bad = 0, skipped = 0;
+  uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
   CpuRunner cpu;
   DhcPool *pool[2];
   if (!cpu_runner_open(&cpu, NULL)) return 1;
@@ -139,13 +162,14 @@ int main(int argc, char **argv) {
     DhcRandomOptions o = {.seed = seed + (uint64_t)k, .max_elements = 4096};
     DhcFunc *f = dhc_random_graph(&o, &arena, g) && has_kernels(g->m) ? g->f : NULL;
     skipped += !f;
-    if (f && !(fuse(g->m, &f) && compare(&cpu, g, f, pool[k % 2], &arena))) {
+    if (f && !(fuse(g->m, &f) && compare(&cpu, g->m, f, g->args, pool[k % 2], &arena))) {
       fprintf(stderr, "seed %llu is wrong\n", (unsigned long long)o.seed);
       dhc_diags_print(&g->diags, stderr, false);
       bad++;
     }
     dhc_arena_fini(&arena);
   }
+  bad += check_steps(&cpu, argv[1], pool[1]);
   printf("%d graphs, %d wrong, %d skipped; %d kernels compiled\n", graphs, bad, skipped, cpu.stats.compiled);
   for (int k = 0; k < 2; k++) dhc_pool_free(pool[k]);
   cpu_runner_close(&cpu);

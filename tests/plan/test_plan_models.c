@@ -6,91 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "frontend/elab.h"
-#include "passes/passes.h"
 #include "tests/ops/op_cases.h"
 #include "tests/plan/plan_exec.h"
-
-typedef struct Made {
-  DhcArena arena;
-  DhcStrings strings;
-  DhcSources sources;
-  DhcDiags diags;
-  DhcModule *m;
-  DhcFunc *f;
-} Made;
-
-static bool passes(Made *x, const char *list) {
-  DhcArena scratch;
-  DhcPassCtx px;
-  const char *name = x->f->name;
-  dhc_arena_init(&scratch);
-  dhc_pass_ctx_init(&px, x->m, &scratch);
-  bool ok = list ? dhc_passes_run(x->m, &px, list) : dhc_passes_clean(x->m, &px);
-  dhc_arena_fini(&scratch);
-  x->f = dhc_module_func(x->m, name);
-  return ok && x->f;
-}
-
-static bool derive(Made *x, DhcFunc *optimizer, const char *mode) {
-  DhcArena scratch;
-  DhcPassCtx px;
-  dhc_arena_init(&scratch);
-  dhc_pass_ctx_init(&px, x->m, &scratch);
-  bool ok = dhc_passes_clean(x->m, &px);
-  if (ok && strcmp(mode, "grad") == 0) {
-    DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_PARAM | 1u << DHC_ROLE_INPUT};
-    ok = (x->f = dhc_grad_entry(&px, x->f, &rq)) != NULL;
-  }
-  if (ok && strcmp(mode, "train") == 0) {
-    DhcTrainRequest rq = {.optimizer = optimizer, .ema = true};
-    DhcTrainStep step;
-    ok = dhc_train_step(&px, x->f, &rq, &step);
-    x->f = ok ? step.entry : NULL;
-  }
-  if (ok) x->m = dhc_module_extract(x->m, &x->f, 1, &x->f);
-  dhc_arena_fini(&scratch);
-  return ok && passes(x, NULL);
-}
-
-static bool make(Made *x, const char *root, const char *model, const char *entry, const char *mode,
-                 const DhcSetting *sets, int n_sets) {
-  memset(x, 0, sizeof *x);
-  dhc_arena_init(&x->arena);
-  x->strings.arena = x->sources.arena = x->diags.arena = &x->arena;
-  x->diags.sources = &x->sources;
-  DhcElabConfig config = {.shipped_roots = &root, .n_shipped_roots = 1};
-  DhcElab *e = dhc_elab_open(&x->arena, &x->strings, &x->diags, &config, model);
-  DhcModelRequest rq = {.sets = sets, .n_sets = n_sets};
-  DhcModel *m = e ? dhc_elab_model(e, &rq) : NULL;
-  bool train = strcmp(mode, "train") == 0;
-  DhcEntryRequest er = {.name = entry, .training = train};
-  DhcFunc *root_f[2] = {m ? dhc_model_entry(m, &er) : NULL}, *copy[2] = {NULL, NULL};
-  if (!root_f[0]) return false;
-  if (train && !(root_f[1] = dhc_model_function(m, "adamw"))) return false;
-  x->m = dhc_module_extract(dhc_model_module(m), root_f, train ? 2 : 1, copy);
-  x->f = copy[0];
-  return x->f && derive(x, copy[1], mode);
-}
+#include "tests/plan/plan_models.h"
 
 /* ---- running ------------------------------------------------------------------------- */
-
-static DhcArray *draw(Made *x, int i, uint64_t *state, const int64_t *extents) {
-  const DhcType *t = &x->f->params.at[i]->type;
-  const DhcParamInfo *info = &x->f->param_info.at[i];
-  int64_t dim[DHC_MAX_RANK];
-  for (int d = 0; d < t->rank; d++)
-    if (!dhc_dim_eval(t->dim[d], x->f->symbols.n, x->f->symbols.at, extents, &dim[d])) return NULL;
-  DhcArray *a = dhc_array_new(&x->arena, t->dtype, t->rank, dim);
-  for (int64_t e = 0; e < a->n; e++) {
-    if (a->f)
-      a->f[e] = info->role == DHC_ROLE_SCALAR ? 0.25 : dhc_case_uniform(state, -0.5, 0.5);
-    else
-      a->i[e] = t->rank ? (int64_t)(dhc_case_bits(state) % 10) : 3;
-    if (a->f && info->role == DHC_ROLE_ARENA && strncmp(info->name, "$v", 2) == 0) a->f[e] += 1;
-  }
-  return a;
-}
 
 static int count(const DhcPlanned *p, dhc_item_kind kind) {
   int n = 0;
@@ -105,8 +25,8 @@ static int compare(Made *x, const char *what, const int64_t *extents, DhcPlanned
   DhcArray *want[DHC_MAX_RESULTS], *got[DHC_MAX_RESULTS];
   DhcArray **want_up = DHC_NEW_N(&x->arena, DhcArray *, n + 1), **after = DHC_NEW_N(&x->arena, DhcArray *, n + 1);
   for (int i = 0; i < n; i++)
-    if (!(args[i] = draw(x, i, &state, extents))) return 1;
-  if (!dhc_interp_run(&x->arena, &x->diags, x->f, args, want, want_up) || !passes(x, "fuse")) return 1;
+    if (!(args[i] = dhc_test_draw(x, i, &state, extents))) return 1;
+  if (!dhc_interp_run(&x->arena, &x->diags, x->f, args, want, want_up) || !dhc_test_passes(x, "fuse")) return 1;
   DhcPlanned *p = *planned = dhc_plan_build(x->m, x->f, NULL, &x->arena);
   if (!p || !dhc_test_run_plan(p, x->f, args, &x->arena, got, after, stdout)) return 1;
   for (int r = 0; r < x->f->results.n; r++) {
@@ -151,7 +71,7 @@ static int check(const char *root, const char *model, const char *entry, const c
   char what[128];
   snprintf(what, sizeof what, "%s %s %s", model, entry, mode);
   DhcPlanned *p = NULL;
-  int bad = !make(&x, root, model, entry, mode, sets, n_sets) || compare(&x, what, extents, &p) || check_memory(&x, p, what);
+  int bad = !dhc_test_model(&x, root, model, entry, mode, sets, n_sets) || compare(&x, what, extents, &p) || check_memory(&x, p, what);
   for (int i = 0; !bad && i < p->plan.n_items; i++) {
     const dhc_item *it = &p->plan.items[i];
     if (it->kind != DHC_ITEM_COPY || p->plan.buffers[it->refs[1].buffer].arena == DHC_ARENA_WORK) continue;
@@ -174,7 +94,7 @@ static int print_plan(int argc, char **argv) {
     *eq = 0;
     sets[n++] = (DhcSetting){argv[i], eq + 1};
   }
-  bool ok = make(&x, argv[1], argv[3], argv[4], argv[5], sets, n) && passes(&x, "fuse");
+  bool ok = dhc_test_model(&x, argv[1], argv[3], argv[4], argv[5], sets, n) && dhc_test_passes(&x, "fuse");
   DhcPlanned *p = ok ? dhc_plan_build(x.m, x.f, NULL, &x.arena) : NULL;
   dhc_diags_print(&x.diags, stderr, false);
   if (!p) return 1;
@@ -201,6 +121,8 @@ int main(int argc, char **argv) {
   static const DhcSetting small[] = {{"hidden_dim", "2"}, {"state_dim", "3"}};
   static const DhcSetting grid[] = {{"hidden_dim", "2"}, {"state_dim", "3"}, {"tokens", "grid"}};
   static const int64_t image[] = {3, 8, 9}, line[] = {3, 5, 4};
+  static const DhcSetting jamba[] = {{"hidden_dim", "2"}, {"num_layers", "2"}, {"num_heads", "2"}, {"num_experts", "3"},
+                                     {"d_state", "3"},    {"mamba_ratio", "1"}, {"tokens", "grid"}, {"num_experts_per_token", "2"}};
   static const char *const modes[] = {"fwd", "grad", "train"};
   int bad = 0;
   for (int k = 0; k < 3; k++) {
@@ -209,6 +131,7 @@ int main(int argc, char **argv) {
     bad += check(argv[1], "dhc_ssm", entry, modes[k], grid, 3, image);
     bad += check(argv[1], "mlp", entry, modes[k], NULL, 0, line);
     bad += check(argv[1], "lstm", entry, modes[k], NULL, 0, line);
+    bad += check(argv[1], "dhc_jamba", entry, modes[k], jamba, 8, image);
   }
   return bad > 0;
 }

@@ -1,0 +1,74 @@
+#include "tests/plan/plan_models.h"
+
+#include "passes/passes.h"
+#include "tests/ops/op_cases.h"
+
+bool dhc_test_passes(Made *x, const char *list) {
+  DhcArena scratch;
+  DhcPassCtx px;
+  const char *name = x->f->name;
+  dhc_arena_init(&scratch);
+  dhc_pass_ctx_init(&px, x->m, &scratch);
+  bool ok = list ? dhc_passes_run(x->m, &px, list) : dhc_passes_clean(x->m, &px);
+  dhc_arena_fini(&scratch);
+  x->f = dhc_module_func(x->m, name);
+  return ok && x->f;
+}
+
+static bool derive(Made *x, DhcFunc *optimizer, const char *mode) {
+  DhcArena scratch;
+  DhcPassCtx px;
+  dhc_arena_init(&scratch);
+  dhc_pass_ctx_init(&px, x->m, &scratch);
+  bool ok = dhc_passes_clean(x->m, &px);
+  if (ok && strcmp(mode, "grad") == 0) {
+    DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_PARAM | 1u << DHC_ROLE_INPUT};
+    ok = (x->f = dhc_grad_entry(&px, x->f, &rq)) != NULL;
+  }
+  if (ok && strcmp(mode, "train") == 0) {
+    DhcTrainRequest rq = {.optimizer = optimizer, .ema = true};
+    DhcTrainStep step;
+    ok = dhc_train_step(&px, x->f, &rq, &step);
+    x->f = ok ? step.entry : NULL;
+  }
+  if (ok) x->m = dhc_module_extract(x->m, &x->f, 1, &x->f);
+  dhc_arena_fini(&scratch);
+  return ok && dhc_test_passes(x, NULL);
+}
+
+bool dhc_test_model(Made *x, const char *root, const char *model, const char *entry, const char *mode,
+                    const DhcSetting *sets, int n_sets) {
+  memset(x, 0, sizeof *x);
+  dhc_arena_init(&x->arena);
+  x->strings.arena = x->sources.arena = x->diags.arena = &x->arena;
+  x->diags.sources = &x->sources;
+  DhcElabConfig config = {.shipped_roots = &root, .n_shipped_roots = 1};
+  DhcElab *e = dhc_elab_open(&x->arena, &x->strings, &x->diags, &config, model);
+  DhcModelRequest rq = {.sets = sets, .n_sets = n_sets};
+  DhcModel *m = e ? dhc_elab_model(e, &rq) : NULL;
+  bool train = strcmp(mode, "train") == 0;
+  DhcEntryRequest er = {.name = entry, .training = train};
+  DhcFunc *root_f[2] = {m ? dhc_model_entry(m, &er) : NULL}, *copy[2] = {NULL, NULL};
+  if (!root_f[0]) return false;
+  if (train && !(root_f[1] = dhc_model_function(m, "adamw"))) return false;
+  x->m = dhc_module_extract(dhc_model_module(m), root_f, train ? 2 : 1, copy);
+  x->f = copy[0];
+  return x->f && derive(x, copy[1], mode);
+}
+
+DhcArray *dhc_test_draw(Made *x, int i, uint64_t *state, const int64_t *extents) {
+  const DhcType *t = &x->f->params.at[i]->type;
+  const DhcParamInfo *info = &x->f->param_info.at[i];
+  int64_t dim[DHC_MAX_RANK];
+  for (int d = 0; d < t->rank; d++)
+    if (!dhc_dim_eval(t->dim[d], x->f->symbols.n, x->f->symbols.at, extents, &dim[d])) return NULL;
+  DhcArray *a = dhc_array_new(&x->arena, t->dtype, t->rank, dim);
+  for (int64_t e = 0; e < a->n; e++) {
+    if (a->f)
+      a->f[e] = info->role == DHC_ROLE_SCALAR ? 0.25 : dhc_case_uniform(state, -0.5, 0.5);
+    else
+      a->i[e] = t->rank ? (int64_t)(dhc_case_bits(state) % 10) : 3;
+    if (a->f && info->role == DHC_ROLE_ARENA && strncmp(info->name, "$v", 2) == 0) a->f[e] += 1;
+  }
+  return a;
+}

@@ -1,0 +1,27 @@
+/* Shipped models for plan tests: elaborated, differentiated or made into a training step, and
+ * cleaned, ready for fusion. */
+#ifndef DHC_TESTS_PLAN_MODELS_H
+#define DHC_TESTS_PLAN_MODELS_H
+
+#include "frontend/elab.h"
+#include "ir/interp.h"
+
+typedef struct Made {
+  DhcArena arena;
+  DhcStrings strings;
+  DhcSources sources;
+  DhcDiags diags;
+  DhcModule *m;
+  DhcFunc *f;
+} Made;
+
+/* mode: "fwd", "grad" or "train" (with adamw and averaging). x->arena is to be ended either
+ * way; false: see x->diags. */
+bool dhc_test_model(Made *x, const char *root, const char *model, const char *entry, const char *mode,
+                    const DhcSetting *sets, int n_sets);
+/* Passes on the module; NULL: the clean-up. */
+bool dhc_test_passes(Made *x, const char *list);
+/* Values for parameter i; NULL if its type does not fit the sizes. */
+DhcArray *dhc_test_draw(Made *x, int i, uint64_t *state, const int64_t *extents);
+
+#endif
