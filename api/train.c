@@ -302,6 +302,7 @@ static dhc_status loop(Trainer *t) {
       DHC_TRY(end_epoch(t));
       continue;
     }
+    DHC_TRY(feed_check_labels(&t->feed, 0));
     DHC_TRY(one_step(t, n));
     DHC_TRY(report(t, false));
     if (t->o->save_every && t->step % t->o->save_every == 0) DHC_TRY(save(t));

@@ -18,6 +18,7 @@ for t in 1 2 3; do
 done
 
 expect 1 'is [' "$dhcc" eval dhc_ssm --set input_channels=1 --set hidden_dim=16 --data "npy:$work/data" --weights "$work/a/best.safetensors"
+expect 1 'label 3 of the data is outside 0..2' "$dhcc" train dhc_ssm --set input_channels=1 --set hidden_dim=8 --set output_dim=3 --data "npy:$work/data" --batch 200 --quiet
 before=$(cat "$work/a"/checkpoint-* | sha256sum)
 expect 4 'nothing was changed' train --epochs 3 --lr 1e6 --out "$work/nan"
 after=$(cat "$work/a"/checkpoint-* | sha256sum)
