@@ -102,6 +102,12 @@ static dhc_status resume(Trainer *t) {
     snprintf(prefix, sizeof prefix, "opt.%s.", p->mem.state_names[i] + 1);
     st = weights_read(p, ck.file, prefix, memory_state_at(&p->mem, i), false, false);
   }
+  DhcTensorView begun;
+  if (st.code == DHC_OK && weights_begun(p, &begun)) {
+    const DhcTensorView *v;
+    st = dhc_safetensors_need(ck.file, begun.name, -1, 1, begun.shape, &v);
+    if (st.code == DHC_OK) dhc_tensor_convert(p->mem.opt, begun.dtype, v->data, v->dtype, begun.shape[0]);
+  }
   if (st.code == DHC_OK) st = dhc_batcher_seek(t->batcher, ck.meta.data);
   t->step = ck.meta.step;
   t->seed = ck.meta.rng_seed;
@@ -145,13 +151,14 @@ static dhc_status save(Trainer *t) {
   dhc_arena_init(&a);
   int n = weights_views(p, "", p->mem.weights, true, &a, NULL, 0);
   int each = weights_views(p, "", p->mem.weights, false, &a, NULL, 0);
-  int max = n + each * p->mem.n_states, k = n;
+  int max = n + each * p->mem.n_states + 1, k = n;
   DhcTensorView *v = DHC_NEW_N(&a, DhcTensorView, max + 1);
   weights_views(p, "", p->mem.weights, true, &a, v, n);
   for (int i = 0; i < p->mem.n_states; i++) {
     const char *prefix = dhc_arena_printf(&a, "opt.%s.", p->mem.state_names[i] + 1);
     k += weights_views(p, prefix, memory_state_at(&p->mem, i), false, &a, v + k, max - k);
   }
+  k += weights_begun(p, &v[k]);
   cJSON *doc = cJSON_CreateObject();
   if (isfinite(t->best)) cJSON_AddNumberToObject(doc, "best", t->best);
   cJSON_AddNumberToObject(doc, "epoch_loss", t->epoch_loss);
