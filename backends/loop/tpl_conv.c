@@ -27,9 +27,9 @@
 enum {
   MAX_ROWS = 16,
   MAX_VECTORS = 6,
-  FEW_PIXELS = 63,          /* images up to this size are grouped, */
-  MANY_PIXELS = 96,         /* up to so many pixels */
-  PLANE_ELEMENTS = 196608,  /* planes of a task, if a few rows allow */
+  FEW_PIXELS = 63,         /* images up to this size are grouped, */
+  MANY_PIXELS = 96,        /* up to so many pixels */
+  PLANE_ELEMENTS = 196608, /* planes of a task, if a few rows allow */
   LEAST_ROWS = 4
 };
 
@@ -37,15 +37,15 @@ typedef struct Conv {
   DhcTplCx cx;
   DhcLp *b;
   const DhcSpec *s;
-  int node;           /* the DOT fold */
-  int ox, ow;         /* operands */
+  int node;   /* the DOT fold */
+  int ox, ow; /* operands */
   DhcSpace y, x;
-  int c, m, image;    /* axes or -1: contracted channels, channels of the tile, images */
+  int c, m, image; /* axes or -1: contracted channels, channels of the tile, images */
   uint32_t outer;
-  bool shared;        /* rows of y serve several taps */
+  bool shared; /* rows of y serve several taps */
   int rows, vectors, lanes, n_planes;
-  int half;           /* rows that have pointers; the others lie at one distance from them */
-  int listed;         /* numbers per tap in the list */
+  int half;   /* rows that have pointers; the others lie at one distance from them */
+  int listed; /* numbers per tap in the list */
   bool *needed;
   /* sizes */
   dhc_dimprog group, block, plane, result; /* images, out rows, elements of a plane, of a row of results */
@@ -53,7 +53,7 @@ typedef struct Conv {
   DhcLv Plane, Result;
   /* of a task */
   DhcLv image0, n_images, y0, y1, H, pitch; /* pitch: rows from image to image */
-  DhcLv n_pixels, planes, results;           /* scratch, but for the number */
+  DhcLv n_pixels, planes, results;          /* scratch, but for the number */
   DhcLv tile_row;                           /* channel within the tile */
   DhcLv taps;                               /* scratch: for each (c, ky, kx) its place in planes and w */
   DhcLv n_taps;                             /* C * taps */
@@ -96,7 +96,9 @@ static bool find_spaces(Conv *v) {
          dhc_space_read(&v->cx, v->ox, term[n - 1], f->axes, false, &v->x) && v->x.out >= 0;
 }
 
-static uint32_t bit(int axis) { return axis < 0 ? 0 : 1u << axis; }
+static uint32_t bit(int axis) {
+  return axis < 0 ? 0 : 1u << axis;
+}
 
 /* The last axis of a mask, or -1. */
 static int last_axis(uint32_t mask) {
@@ -117,8 +119,10 @@ static bool find_roles(Conv *v) {
   if (v->c > (v->y.tap >= 0 ? v->y.tap : v->x.tap >= 0 ? v->x.tap : v->c)) return false;
   if (v->y.tap >= 0 && v->x.tap >= 0 && v->y.tap > v->x.tap) return false;
   for (int a = 0; a < s->n_axes; a++) {
-    if (s->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
-    else if (!((s->node[v->node].axes | windows) >> a & 1)) return false;
+    if (s->axis[a].role == DHC_AXIS_PAR)
+      par |= 1u << a;
+    else if (!((s->node[v->node].axes | windows) >> a & 1))
+      return false;
   }
   for (int n = 0; n < s->n_nodes; n++)
     if (s->node[n].kind == DHC_SN_FOLD && n != v->node && (s->node[n].axes & ~windows)) return false;
@@ -158,9 +162,15 @@ static void choose_tile(Conv *v) {
 typedef struct Progs {
   DhcArena *a;
 } Progs;
-static dhc_dimprog pc(Progs *p, int64_t v) { return dhc_prog_const(p->a, v); }
-static dhc_dimprog op(Progs *p, int o, dhc_dimprog x, dhc_dimprog y) { return dhc_prog_op(p->a, o, x, y); }
-static dhc_dimprog at_least(Progs *p, dhc_dimprog x, int64_t v) { return op(p, DHC_DIM_MAX, x, pc(p, v)); }
+static dhc_dimprog pc(Progs *p, int64_t v) {
+  return dhc_prog_const(p->a, v);
+}
+static dhc_dimprog op(Progs *p, int o, dhc_dimprog x, dhc_dimprog y) {
+  return dhc_prog_op(p->a, o, x, y);
+}
+static dhc_dimprog at_least(Progs *p, dhc_dimprog x, int64_t v) {
+  return op(p, DHC_DIM_MAX, x, pc(p, v));
+}
 
 static dhc_dimprog axis_prog(const Conv *v, int axis) {
   return axis < 0 ? dhc_prog_const(v->b->arena, 1) : dhc_tpl_extent_prog(&v->cx, axis);
@@ -245,9 +255,17 @@ static void fill_planes(Conv *v) {
   DhcLp *b = v->b;
   DhcLv zero = dhc_lp_i64(b, 0);
   int64_t reach = v->shared ? v->y.hi - v->y.lo : 0;
-  DhcFill f = {.cx = &v->cx, .operand = v->ox, .y = &v->y, .x = &v->x, .lanes = v->lanes,
-               .n_planes = (int)v->x.n_taps, .y_step = v->y.stride, .x_step = v->x.stride,
-               .rows = dhc_lp_addc(b, v->H, reach), .columns = v->W, .pitch = v->Plane};
+  DhcFill f = {.cx = &v->cx,
+               .operand = v->ox,
+               .y = &v->y,
+               .x = &v->x,
+               .lanes = v->lanes,
+               .n_planes = (int)v->x.n_taps,
+               .y_step = v->y.stride,
+               .x_step = v->x.stride,
+               .rows = dhc_lp_addc(b, v->H, reach),
+               .columns = v->W,
+               .pitch = v->Plane};
   for (int k = 0; k < f.n_planes; k++) f.x_shift[k] = v->x.dilation * k;
   f.y_offset = zero;
   if (v->y.term >= 0) {
@@ -286,8 +304,8 @@ static void fill_planes(Conv *v) {
 /* ---- the tile ------------------------------------------------------------------------------ */
 
 typedef struct Tile {
-  DhcLv w[MAX_ROWS];              /* row r of w, c and taps 0, r < half */
-  DhcLv second, second_rows;      /* elements and rows from row r to the r-th of the second half */
+  DhcLv w[MAX_ROWS];         /* row r of w, c and taps 0, r < half */
+  DhcLv second, second_rows; /* elements and rows from row r to the r-th of the second half */
   DhcLpVar acc[MAX_ROWS][MAX_VECTORS];
 } Tile;
 
@@ -321,7 +339,8 @@ static void list_taps(Conv *v) {
   DhcLv kx = dhc_lp_for(b, zero, dhc_lp_i64(b, n_kx), 1);
   DhcLv at = dhc_lp_mulc(b, dhc_lp_add(b, row, kx), v->listed);
   DhcLv t = dhc_lp_add(b, dhc_lp_mulc(b, ky, n_kx), kx);
-  DhcLv ahead = dhc_lp_add(b, dhc_lp_mul(b, dhc_lp_addc(b, c, 1), w_c), dhc_lp_mul(b, t, step_or_zero(v, v->ow, v->m)));
+  DhcLv ahead =
+      dhc_lp_add(b, dhc_lp_mul(b, dhc_lp_addc(b, c, 1), w_c), dhc_lp_mul(b, t, step_or_zero(v, v->ow, v->m)));
   if (v->listed == 3) dhc_lp_store(b, v->taps, dhc_lp_addc(b, at, 2), ahead, 0);
   dhc_lp_store(b, v->taps, at, dhc_lp_add(b, x_at, dhc_lp_mul(b, v->Plane, kx)), 0);
   dhc_lp_store(b, v->taps, dhc_lp_addc(b, at, 1), dhc_lp_add(b, w_at, dhc_lp_mul(b, kx, w_kx)), 0);
@@ -428,7 +447,8 @@ static bool may_join_rows(Conv *v, DhcLv *cond) {
   *cond = NULL;
   if (v->y.out < 0 || v->y.window >= 0 || v->x.window >= 0) return false;
   for (int n = 0; n < s->n_nodes; n++)
-    if (v->needed[n] && s->node[n].kind == DHC_SN_AXIS && (s->node[n].operand == v->y.out || s->node[n].operand == v->x.out))
+    if (v->needed[n] && s->node[n].kind == DHC_SN_AXIS &&
+        (s->node[n].operand == v->y.out || s->node[n].operand == v->x.out))
       return false;
   uint32_t both = bit(v->y.out) | bit(v->x.out);
   for (int o = 0; o < s->n_operands; o++) {
