@@ -67,6 +67,7 @@ typedef struct Placement {
   Slot *slots; /* parallel to module->tensors */
   int n_slots;
   int64_t n_weights, n_decayed; /* elements */
+  int64_t n_begun;            /* elements of "$begun" (passes/train_step.c) */
   int64_t state_bytes;
 } Placement;
 Placement placement_make(DhcModule *m, DhcArena *arena);
@@ -78,7 +79,7 @@ typedef struct Memory {
   Placement place;
   size_t float_bytes; /* 4 or 8 */
   void *weights;
-  void *opt; /* n_states ranges, each like weights: optimiser state and "$ema" */
+  void *opt; /* "$begun", then n_states ranges, each like weights: optimiser state and "$ema" */
   const char *state_names[API_MAX_STATES];
   int n_states;
   void *state; /* buffers, tables */
@@ -88,13 +89,19 @@ typedef struct Memory {
 } Memory;
 int memory_state(Memory *mem, const char *name);  /* index, made (zeros) if new; -1: too many, no memory */
 int64_t memory_state_bytes(const Memory *mem);    /* of one range, a multiple of 64 */
+int64_t memory_begun_bytes(const Memory *mem);    /* of "$begun", a multiple of 64 */
 void *memory_state_at(const Memory *mem, int k);
+/* Byte offset of an arena parameter ("$w", "$begun", a state) from its base: weights for "$w",
+ * opt for the others; -1: no room. */
+int64_t memory_arena_offset(Memory *mem, const char *name);
 double *memory_scalar(Memory *mem, const char *name); /* made (0) if new; NULL: too many */
 
 /* Reads or lists all parameters (and buffers) under prefix + name, from or in the memory at
  * `base` (laid out like the weights). weights_views with out NULL only counts. */
 dhc_status weights_read(dhc_program *p, const DhcSafetensors *file, const char *prefix, void *base,
                         bool partial, bool buffers) DHC_MUST_USE;
+/* "$begun" as a tensor of a checkpoint; false: the program has none. */
+bool weights_begun(dhc_program *p, DhcTensorView *out);
 int weights_views(dhc_program *p, const char *prefix, void *base, bool buffers, DhcArena *arena,
                   DhcTensorView *out, int max);
 

@@ -58,9 +58,7 @@ static int64_t place_in_arena(dhc_program *p, const DhcFunc *f, int i) {
     case DHC_ROLE_TABLE:
     case DHC_ROLE_STATE: return mem->place.slots[info->decl].offset;
     case DHC_ROLE_ARENA: {
-      if (!strcmp(info->name, "$w")) return 0;
-      int k = memory_state(mem, info->name);
-      return k < 0 ? -1 : k * memory_state_bytes(mem);
+      return memory_arena_offset(mem, info->name);
     }
     case DHC_ROLE_SCALAR: {
       const double *s = memory_scalar(mem, info->name);
@@ -299,7 +297,7 @@ dhc_memory exec_cpu_memory(const dhc_program *p, const Version *v) {
   const ExecCpu *x = p->cpu;
   m.weights = (int64_t)p->mem.float_bytes * p->mem.place.n_weights;
   m.grads = dhc_bound_arena_bytes(b, DHC_ARENA_GRADS);
-  m.optimizer = memory_state_bytes(&p->mem) * p->mem.n_states;
+  m.optimizer = p->mem.n_states ? memory_begun_bytes(&p->mem) + memory_state_bytes(&p->mem) * p->mem.n_states : 0;
   m.state = p->mem.place.state_bytes;
   m.work = dhc_bound_arena_bytes(b, DHC_ARENA_WORK);
   m.io = dhc_bound_arena_bytes(b, DHC_ARENA_IO);

@@ -30,8 +30,8 @@ static void *place_of(dhc_program *p, const DhcFunc *f, int i, dhc_dtype *stored
   *stored = dhc_dtype_is_float(f->params.at[i]->type.dtype) ? DHC_F64 : f->params.at[i]->type.dtype;
   if (info->role == DHC_ROLE_ARENA) {
     if (!strcmp(info->name, "$w")) return weights;
-    int k = memory_state(mem, info->name);
-    return k < 0 ? NULL : memory_state_at(mem, k);
+    int64_t at = memory_arena_offset(mem, info->name);
+    return at < 0 ? NULL : (char *)mem->opt + at;
   }
   const Slot *s = &mem->place.slots[info->decl];
   if (info->role == DHC_ROLE_PARAM) return (char *)weights + (size_t)s->offset * mem->float_bytes;

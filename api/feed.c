@@ -107,6 +107,40 @@ dhc_status feed_next(Feed *f, DhcBatcher *b, bool with_augment, int64_t *n) {
   return dhc_status_ok();
 }
 
+static bool ignores_labels(const dhc_model *m) {
+  DhcHyperInfos h = dhc_model_hypers(m->m);
+  for (int i = 0; i < h.n; i++)
+    if (!strcmp(h.at[i].name, "ignore_index")) return true;
+  return false;
+}
+
+static dhc_status count_classes(Feed *f, int entry) {
+  Version *v;
+  f->n_classes = -1;
+  if (ignores_labels(f->p->m)) return dhc_status_ok();
+  DHC_TRY(program_version(f->p, &f->p->entries[entry], f->in, f->n_in, &v));
+  for (int i = 0; i < v->func->results.n; i++) {
+    const DhcType *t = &v->func->results.at[i]->type;
+    if (!strcmp(v->func->result_names.at[i], "logits") && t->rank > 0 && !dhc_dim_is_const(t->dim[t->rank - 1], &f->n_classes))
+      f->n_classes = -1;
+  }
+  return dhc_status_ok();
+}
+
+dhc_status feed_check_labels(Feed *f, int entry) {
+  if (!f->n_classes) DHC_TRY(count_classes(f, entry));
+  for (int i = 0; f->n_classes > 0 && i < f->n_in; i++) {
+    const dhc_tensor *t = &f->in[i];
+    if (strcmp(t->name, "target") || t->dtype != DHC_I64) continue;
+    const int64_t *label = t->data;
+    for (int64_t k = 0; k < dhc_tensor_elements(t); k++)
+      if (label[k] < 0 || label[k] >= f->n_classes)
+        return dhc_status_make(DHC_E_INPUT, "label %lld of the data is outside 0..%lld, the classes of %s", (long long)label[k],
+                               (long long)f->n_classes - 1, f->p->m->name);
+  }
+  return dhc_status_ok();
+}
+
 const dhc_tensor *result_named(const dhc_tensor *t, int n, const char *name) {
   for (int i = 0; i < n; i++)
     if (!strcmp(t[i].name, name)) return &t[i];
@@ -175,6 +209,8 @@ dhc_status evaluate(dhc_program *p, int loss_entry, Feed *f, const Metric *m, co
       st = dhc_status_make(DHC_E_INTERRUPTED, "stopped during evaluation");
       break;
     }
+    st = feed_check_labels(f, loss_entry);
+    if (st.code != DHC_OK) break;
     const dhc_tensor *res;
     int n_res;
     st = dhc_program_run(p, loss_entry, f->in, f->n_in, &res, &n_res);

@@ -21,6 +21,7 @@ typedef struct Feed {
   int64_t stage_bytes[FEED_MAX];
   dhc_tensor in[FEED_MAX]; /* loss inputs of the batch at hand */
   int n_in;
+  int64_t n_classes; /* of "logits"; 0: not asked yet, -1: the entry has none */
 } Feed;
 
 /* `batch`: the largest batch. The data set and program must outlive it. */
@@ -28,6 +29,11 @@ dhc_status feed_open(dhc_program *p, const DhcDataset *d, int64_t batch, bool au
 void feed_close(Feed *f);
 /* Next batch into f->in; *n examples, 0 at the end of an epoch. */
 dhc_status feed_next(Feed *f, DhcBatcher *b, bool augment, int64_t *n) DHC_MUST_USE;
+
+/* Labels of the batch at hand must be below the number of classes of result "logits" of the
+ * entry (and not negative, unless the model has an ignore_index): DHC_E_INPUT names example
+ * and label. Compiles nothing. */
+dhc_status feed_check_labels(Feed *f, int entry) DHC_MUST_USE;
 
 /* Metric entry of the model (the first one written), fed by name from loss inputs and results. */
 typedef struct Metric {

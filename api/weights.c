@@ -21,6 +21,7 @@ Placement placement_make(DhcModule *m, DhcArena *arena) {
       if (d->role != DHC_ROLE_PARAM || d->no_decay != (pass == 1)) continue;
       p.slots[i] = (Slot){d, p.n_weights, decl_elements(m, d)};
       p.n_weights += p.slots[i].n;
+      p.n_begun += p.slots[i].n ? dhc_decl_pieces(d) : 0;
     }
     if (pass == 0) p.n_decayed = p.n_weights;
   }
@@ -37,10 +38,10 @@ int memory_state(Memory *mem, const char *name) {
   for (int i = 0; i < mem->n_states; i++)
     if (!strcmp(mem->state_names[i], name)) return i;
   if (mem->n_states == API_MAX_STATES) return -1;
-  int64_t each = memory_state_bytes(mem);
-  char *more = dhc_aligned_alloc(each * (mem->n_states + 1));
+  int64_t each = memory_state_bytes(mem), begun = memory_begun_bytes(mem);
+  char *more = dhc_aligned_alloc(begun + each * (mem->n_states + 1));
   if (!more) return -1;
-  if (mem->n_states) memcpy(more, mem->opt, (size_t)(each * mem->n_states));
+  if (mem->n_states) memcpy(more, mem->opt, (size_t)(begun + each * mem->n_states));
   dhc_aligned_free(mem->opt);
   mem->opt = more;
   mem->state_names[mem->n_states] = name;
@@ -53,7 +54,27 @@ int64_t memory_state_bytes(const Memory *mem) {
 }
 
 void *memory_state_at(const Memory *mem, int k) {
-  return (char *)mem->opt + k * memory_state_bytes(mem);
+  return (char *)mem->opt + memory_begun_bytes(mem) + k * memory_state_bytes(mem);
+}
+
+int64_t memory_begun_bytes(const Memory *mem) {
+  return ((int64_t)mem->float_bytes * mem->place.n_begun + 63) / 64 * 64;
+}
+
+int64_t memory_arena_offset(Memory *mem, const char *name) {
+  if (!strcmp(name, "$w")) return 0;
+  if (!strcmp(name, "$begun")) return mem->n_states ? 0 : -1;
+  int k = memory_state(mem, name);
+  return k < 0 ? -1 : memory_begun_bytes(mem) + k * memory_state_bytes(mem);
+}
+
+bool weights_begun(dhc_program *p, DhcTensorView *out) {
+  const Memory *mem = &p->mem;
+  if (!mem->place.n_begun || !mem->n_states) return false;
+  *out = (DhcTensorView){.name = "opt.$begun", .dtype = mem->float_bytes == 8 ? DHC_F64 : DHC_F32, .rank = 1,
+                         .shape = {mem->place.n_begun}, .data = mem->opt,
+                         .bytes = mem->place.n_begun * (int64_t)mem->float_bytes};
+  return true;
 }
 
 double *memory_scalar(Memory *mem, const char *name) {
@@ -204,6 +225,7 @@ static dhc_status init_slots(dhc_program *p, bool tables_only) {
 dhc_status dhc_program_init(dhc_program *p, uint64_t seed) {
   DHC_TRY(dhc_program_set_scalar(p, "$seed", (double)seed));
   dhc_status st = init_slots(p, false);
+  if (p->mem.n_states) memset(p->mem.opt, 0, (size_t)memory_begun_bytes(&p->mem));
   for (int i = 0; i < p->mem.n_states; i++) {
     size_t bytes = (size_t)p->mem.place.n_weights * p->mem.float_bytes;
     if (!strcmp(p->mem.state_names[i], "$ema"))
@@ -224,9 +246,8 @@ static const char *piece_name(const DhcTensorDecl *d, int64_t i, char *to, size_
 }
 
 static int64_t n_pieces(const DhcTensorDecl *d) {
-  int64_t n = 1;
-  if (d->as && strchr(d->as, '*') && d->type.rank > 0 && !dhc_dim_is_const(d->type.dim[0], &n)) n = 1;
-  return n;
+  int64_t n = dhc_decl_pieces(d);
+  return n ? n : 1;
 }
 
 static bool stacked(const DhcTensorDecl *d) {

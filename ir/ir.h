@@ -239,6 +239,9 @@ struct DhcModule {
 
 DhcModule *dhc_module_new(DhcArena *arena, DhcStrings *strings, DhcDiags *diags);
 DhcFunc *dhc_module_func(const DhcModule *m, const char *name); /* or NULL */
+/* How many file entries a tensor in pieces has, one per index of its leading axis; 0: it is
+ * one entry. */
+int64_t dhc_decl_pieces(const DhcTensorDecl *d);
 int dhc_module_tensor(const DhcModule *m, const char *path);    /* index or -1 */
 /* New empty function; a taken name gets a numeric suffix. */
 DhcFunc *dhc_func_new(DhcModule *m, const char *name, DhcFuncKind kind, DhcSpan span);

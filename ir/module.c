@@ -17,6 +17,11 @@ DhcFunc *dhc_module_func(const DhcModule *m, const char *name) {
   return NULL;
 }
 
+int64_t dhc_decl_pieces(const DhcTensorDecl *d) {
+  int64_t n;
+  return d->as && strchr(d->as, '*') && d->type.rank > 0 && dhc_dim_is_const(d->type.dim[0], &n) ? n : 0;
+}
+
 int dhc_module_tensor(const DhcModule *m, const char *path) {
   for (int i = 0; i < m->tensors.n; i++)
     if (strcmp(m->tensors.at[i].path, path) == 0) return i;

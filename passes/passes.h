@@ -167,6 +167,9 @@ typedef struct DhcTrainStep {
                                 module order */
   int n_states;
   const char *const *states; /* arena parameter names of the optimiser's state: "$m", … */
+  int64_t n_begun; /* elements of the arena "$begun" (with n_states > 0): how many steps ago each
+                      piece of the tensors that files hold in pieces first had a gradient, in
+                      arena order */
   int n_scalars;
   const char *const *scalars; /* scalar parameters the step adds: "$clip", "lr", … */
 } DhcTrainStep;

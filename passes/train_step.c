@@ -6,9 +6,12 @@
  * its call: its elementwise work then joins the clipping before and the gate behind it. */
 #include "passes/ad_internal.h"
 
+/* `pieces` > 0: a tensor kept as one file entry per index of its leading axis ("experts.*"),
+ * whose ages begin at `age`. */
 typedef struct Range {
   int64_t begin, n;
   bool decays;
+  int64_t pieces, age;
 } Range;
 
 typedef struct Step {
@@ -32,9 +35,25 @@ typedef struct Step {
   DhcValue **optimizer_arg; /* by parameter: the scalar, or NULL for flat operands */
   DhcValue *clip, *decay;   /* decay: of "$ema" */
   DhcValue *finite;
+  DhcValue *begun; /* "$begun": steps since a piece first had a gradient; NULL: no pieces */
+  DHC_VEC(Range) ranges; /* the whole arena, in order */
 } Step;
 
 /* ---- layout ---------------------------------------------------------------------- */
+
+/* Neighbours that decay alike are one range, but for tensors in pieces. */
+static void add_range(Step *s, const DhcTensorDecl *t, int64_t begin, int64_t n) {
+  Range *last = s->ranges.n ? &s->ranges.at[s->ranges.n - 1] : NULL;
+  Range r = {.begin = begin, .n = n, .decays = !t->no_decay, .pieces = dhc_decl_pieces(t)};
+  if (!n) return;
+  if (!r.pieces && last && !last->pieces && last->decays == r.decays) {
+    last->n += n;
+    return;
+  }
+  r.age = s->out->n_begun;
+  s->out->n_begun += r.pieces;
+  DHC_PUSH(s->arena, &s->ranges, r);
+}
 
 static bool place_tensor(Step *s, int index, int64_t *at) {
   const DhcTensorDecl *t = &s->m->tensors.at[index];
@@ -50,6 +69,7 @@ static bool place_tensor(Step *s, int index, int64_t *at) {
   }
   s->slot_of[index] = s->out->n_slots;
   s->slots[s->out->n_slots++] = (DhcArenaSlot){index, t->path, *at, n};
+  add_range(s, t, *at, n);
   *at += n; /* elaboration has bounded the sum of all tensors */
   return true;
 }
@@ -177,6 +197,10 @@ static void add_params(Step *s) {
   s->out->n_states = s->n_states;
   s->out->states = states;
   if (s->rq->ema) s->arenas[1 + s->n_states] = add_arena(s, "$ema");
+  if (s->out->n_begun && s->n_states) {
+    DhcType t = flat(s, s->out->n_begun);
+    s->begun = dhc_func_param(s->f, &t, (DhcParamInfo){"$begun", DHC_ROLE_ARENA, -1}, s->loss->span);
+  }
   s->out->scalars = DHC_NEW_N(s->arena, const char *, o->params.n + 3);
   s->clip = add_scalar(s, "$clip");
   s->optimizer_arg = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
@@ -204,7 +228,7 @@ static bool copy_gradients(Step *s) {
     if (g->param_info.at[i].role != DHC_ROLE_PARAM) continue;
     DhcValue *p = g->params.at[i];
     const DhcArenaSlot *slot = &s->slots[s->slot_of[g->param_info.at[i].decl]];
-    Range r = {slot->offset, slot->n, true};
+    Range r = {.begin = slot->offset, .n = slot->n};
     DhcValue *v = range_of(s, s->arenas[0], &r);
     s->map[p->id] = v ? dhc_b_reshape(&s->b, v, p->type.dim, p->type.rank) : NULL;
     if (!s->map[p->id]) return false;
@@ -264,15 +288,15 @@ static DhcValue *gate(Step *s, DhcValue *now, DhcValue *old) {
   return dhc_b_select(&s->b, s->finite, now, old);
 }
 
-/* One range through the optimiser; part[k] gets the gated new value of arena k. */
-static bool step_range(Step *s, const Range *r, DhcValue *g, DhcValue **part) {
-  DhcFunc *o = s->rq->optimizer;
-  DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
-  DhcValue **old = DHC_NEW_N(s->arena, DhcValue *, s->n_states + 2);
-  for (int k = 0; k <= s->n_states + (s->rq->ema ? 1 : 0); k++)
-    old[k] = range_of(s, s->arenas[k], r);
+static int n_arenas(const Step *s) {
+  return 1 + s->n_states + (s->rq->ema ? 1 : 0);
+}
+
+/* What the optimiser takes for a range: operands as they lie there, scalars. */
+static bool optimizer_args(Step *s, const Range *r, DhcValue *const *old, DhcValue *g, DhcValue **args) {
+  const DhcFunc *o = s->rq->optimizer;
   args[0] = old[0];
-  args[1] = range_of(s, g, r);
+  args[1] = g;
   for (int i = 0; i < s->n_states; i++) args[s->state_param[i]] = old[1 + i];
   for (int i = 2; i < o->params.n; i++) {
     if (!s->optimizer_arg[i]) continue;
@@ -281,21 +305,94 @@ static bool step_range(Step *s, const Range *r, DhcValue *g, DhcValue **part) {
   }
   for (int i = 0; i < o->params.n; i++)
     if (!args[i]) return false;
+  return true;
+}
+
+/* now[k], the optimiser's new value of arena k, becomes part[k]: gated, and averaged for
+ * "$ema". */
+static void finish_range(Step *s, DhcValue *const *old, DhcValue *const *now, DhcValue **part) {
+  for (int k = 0; k <= s->n_states; k++) part[k] = gate(s, now[k], old[k]);
+  if (!s->rq->ema) return;
+  int k = 1 + s->n_states;
+  DhcValue *rest = bin(s, DHC_OP_SUB, dhc_b_scalar(&s->b, DHC_F32, 1), s->decay);
+  DhcValue *mean = bin(s, DHC_OP_ADD, bin(s, DHC_OP_MUL, s->decay, old[k]), bin(s, DHC_OP_MUL, rest, now[0]));
+  part[k] = gate(s, mean, old[k]);
+}
+
+/* Result of the optimiser that is arena k's new value. */
+static int result_of(const Step *s, int k) {
+  int w = result_named(s->rq->optimizer, s->rq->optimizer->param_info.at[0].name);
+  return k ? s->state_result[k - 1] : w < 0 ? 0 : w;
+}
+
+/* One flat range through the optimiser; part[k] gets the new value of arena k. */
+static bool step_range(Step *s, const Range *r, DhcValue *g, DhcValue **part) {
+  DhcFunc *o = s->rq->optimizer;
+  DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
+  DhcValue *old[DHC_MAX_RESULTS], *now[DHC_MAX_RESULTS];
+  for (int k = 0; k < n_arenas(s); k++) old[k] = range_of(s, s->arenas[k], r);
+  if (!optimizer_args(s, r, old, range_of(s, g, r), args)) return false;
   DhcNode *call = dhc_b_call(&s->b, DHC_OP_CALL, o, args, o->params.n);
   if (!call) return false;
-  int w = result_named(o, o->param_info.at[0].name);
-  DhcValue *w_new = call->results[w < 0 ? 0 : w];
-  part[0] = gate(s, w_new, old[0]);
-  for (int i = 0; i < s->n_states; i++)
-    part[1 + i] = gate(s, call->results[s->state_result[i]], old[1 + i]);
-  if (s->rq->ema) {
-    int k = 1 + s->n_states;
-    DhcValue *rest = bin(s, DHC_OP_SUB, dhc_b_scalar(&s->b, DHC_F32, 1), s->decay);
-    DhcValue *mean = bin(s, DHC_OP_ADD, bin(s, DHC_OP_MUL, s->decay, old[k]),
-                         bin(s, DHC_OP_MUL, rest, w_new));
-    part[k] = gate(s, mean, old[k]);
-  }
+  for (int k = 0; k <= s->n_states; k++) now[k] = call->results[result_of(s, k)];
+  finish_range(s, old, now, part);
   dhc_inline_call(call);
+  return true;
+}
+
+/* ---- tensors in pieces ---------------------------------------------------------------------- */
+
+/* The optimiser's body on operands of other shapes: its ops again, stretching as needed. */
+static bool lift(Step *s, DhcValue *const *args, DhcValue **now) {
+  const DhcFunc *o = s->rq->optimizer;
+  DhcValue **to = DHC_NEW_N(s->arena, DhcValue *, o->next_value_id + 1);
+  for (int i = 0; i < o->params.n; i++) to[o->params.at[i]->id] = args[i];
+  for (const DhcNode *n = o->first; n; n = n->next) {
+    DhcValue *x[3] = {NULL, NULL, NULL}, **y = n->n_results ? &to[n->results[0]->id] : NULL;
+    for (int i = 0; i < n->n_args && i < 3; i++) x[i] = to[n->args[i]->id];
+    if (n->op == DHC_OP_PARAM) continue;
+    bool elementwise = dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE;
+    if (n->op == DHC_OP_FILL) *y = dhc_b_scalar(&s->b, n->results[0]->type.dtype, dhc_attr(n, "value")->f);
+    else if (n->op == DHC_OP_BROADCAST) *y = x[0];
+    else if (elementwise && n->n_args == 1) *y = dhc_node_copy(&s->b, n, x)->results[0];
+    else if (elementwise && n->n_args == 2) *y = bin(s, n->op, x[0], x[1]);
+    else if (n->op == DHC_OP_SELECT) *y = dhc_b_select(&s->b, x[0], x[1], x[2]);
+    else return bad_optimizer(s, "for tensors in pieces it must be elementwise, unlike", dhc_op_info(n->op)->name);
+    if (!*y) return false;
+  }
+  for (int k = 0; k <= s->n_states; k++) now[k] = to[o->results.at[result_of(s, k)]->id];
+  return true;
+}
+
+/* A piece that no gradient has reached yet stays as it is, and the optimiser counts its
+ * steps from the first that does, as where every piece is a parameter of its own. raw: the
+ * gradients before clipping. */
+static bool step_pieces(Step *s, const Range *r, DhcValue *raw, DhcValue *g, DhcValue **part, DhcValue **age) {
+  const DhcFunc *o = s->rq->optimizer;
+  DhcDims *dims = s->m->dims;
+  const DhcDim *shape[] = {dhc_dim_const(dims, r->pieces), dhc_dim_const(dims, r->n / r->pieces)};
+  const DhcDim *column[] = {shape[0], dhc_dim_const(dims, 1)}, *line[] = {dhc_dim_const(dims, r->n)};
+  DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
+  DhcValue *old[DHC_MAX_RESULTS], *now[DHC_MAX_RESULTS];
+  static const int64_t axis = 1;
+  DhcValue *zero = dhc_b_scalar(&s->b, DHC_F32, 0), *one = dhc_b_scalar(&s->b, DHC_F32, 1);
+  for (int k = 0; k < n_arenas(s); k++) old[k] = dhc_b_reshape(&s->b, range_of(s, s->arenas[k], r), shape, 2);
+  DhcValue *size = dhc_b_unary(&s->b, DHC_OP_ABS, dhc_b_reshape(&s->b, range_of(s, raw, r), shape, 2));
+  DhcValue *reached = bin(s, DHC_OP_GT, dhc_b_reduce(&s->b, DHC_OP_REDUCE_MAX, size, &axis, 1, false), zero);
+  DhcValue *before = dhc_b_slice(&s->b, s->begun, 0, dhc_dim_const(dims, r->age), shape[0]);
+  DhcValue *begun = bin(s, DHC_OP_OR, reached, bin(s, DHC_OP_GT, before, zero));
+  DhcValue *after = dhc_b_select(&s->b, begun, bin(s, DHC_OP_ADD, before, one), zero);
+  if (!after || !optimizer_args(s, r, old, dhc_b_reshape(&s->b, range_of(s, g, r), shape, 2), args)) return false;
+  *age = gate(s, after, before);
+  for (int i = 2; i < o->params.n; i++)
+    if (!strcmp(o->param_info.at[i].name, "step"))
+      args[i] = dhc_b_reshape(&s->b, bin(s, DHC_OP_MAX, after, one), column, 2);
+  if (!lift(s, args, now)) return false;
+  begun = dhc_b_reshape(&s->b, begun, column, 2);
+  for (int k = 0; k <= s->n_states; k++) now[k] = dhc_b_select(&s->b, begun, now[k], old[k]);
+  finish_range(s, old, now, part);
+  for (int k = 0; k < n_arenas(s); k++)
+    if (!(part[k] = dhc_b_reshape(&s->b, part[k], line, 1))) return false;
   return true;
 }
 
@@ -304,20 +401,27 @@ static bool update(Step *s, DhcValue *to, DhcValue *value) {
   return value && dhc_build(&s->b, DHC_OP_UPDATE, args, 2, NULL, 0);
 }
 
-static bool step_arenas(Step *s, DhcValue *g) {
-  Range range[2] = {{0, s->out->n_decayed, true},
-                    {s->out->n_decayed, s->out->n - s->out->n_decayed, false}};
-  DhcValue *part[2][DHC_MAX_RESULTS];
-  int n_parts = 0, n_arenas = 1 + s->n_states + (s->rq->ema ? 1 : 0);
-  for (int i = 0; i < 2; i++)
-    if (range[i].n && !step_range(s, &range[i], g, part[n_parts++])) return false;
-  for (int k = 0; k < n_arenas; k++) {
-    DhcValue *both[2] = {part[0][k], n_parts == 2 ? part[1][k] : NULL};
-    DhcValue *now = n_parts == 2 ? (both[0] && both[1] ? dhc_b_concat(&s->b, both, 2, 0) : NULL)
-                                 : both[0];
-    if (!update(s, s->arenas[k], now)) return false;
+/* Pieces side by side; NULL after a diagnostic. */
+static DhcValue *joined(Step *s, DhcValue *const *part, int n) {
+  for (int i = 0; i < n; i++)
+    if (!part[i]) return NULL;
+  return n == 1 ? part[0] : dhc_b_concat(&s->b, part, n, 0);
+}
+
+static bool step_arenas(Step *s, DhcValue *raw, DhcValue *g) {
+  int n = s->ranges.n, n_ages = 0;
+  DhcValue **column = DHC_NEW_N(s->arena, DhcValue *, n + 1), **ages = DHC_NEW_N(s->arena, DhcValue *, n + 1);
+  DhcValue *(*part)[DHC_MAX_RESULTS] = (DhcValue * (*)[DHC_MAX_RESULTS]) DHC_NEW_N(s->arena, DhcValue *, n * DHC_MAX_RESULTS);
+  for (int i = 0; i < n; i++) {
+    const Range *r = &s->ranges.at[i];
+    bool pieces = r->pieces && s->begun;
+    if (pieces ? !step_pieces(s, r, raw, g, part[i], &ages[n_ages++]) : !step_range(s, r, g, part[i])) return false;
   }
-  return true;
+  for (int k = 0; k < n_arenas(s); k++) {
+    for (int i = 0; i < n; i++) column[i] = part[i][k];
+    if (!update(s, s->arenas[k], joined(s, column, n))) return false;
+  }
+  return !s->begun || update(s, s->begun, joined(s, ages, n_ages));
 }
 
 /* Buffers that the loss entry assigns. */
@@ -344,7 +448,7 @@ static bool build(Step *s) {
   s->finite = bin(s, DHC_OP_AND, dhc_b_unary(&s->b, DHC_OP_IS_FINITE, norm),
                   dhc_b_unary(&s->b, DHC_OP_IS_FINITE, loss));
   DhcValue *scaled = bin(s, DHC_OP_MUL, g, clip_scale(s, norm));
-  if (!scaled || !s->finite || !step_arenas(s, scaled) || !step_buffers(s)) return false;
+  if (!scaled || !s->finite || !step_arenas(s, g, scaled) || !step_buffers(s)) return false;
   for (int i = 0; i < s->loss->results.n; i++)
     dhc_func_result(s->f, s->map[s->grad->results.at[i]->id], s->loss->result_names.at[i]);
   dhc_func_result(s->f, norm, "grad_norm");

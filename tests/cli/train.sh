@@ -27,6 +27,7 @@ expect 3 'file too large; checkpoint of step 8 kept' full
 [ -z "$(find "$work/full" -name '.*')" ] || fail "a temporary file stayed"
 expect 0 '' train --steps 16 --save-every 4 --out "$work/full" --resume
 
+expect 1 'label 3 of the data is outside 0..2' "$dhcc" train dhc_ssm --set input_channels=1 --set hidden_dim=8 --set output_dim=3 --data "npy:$work/data" --batch 200 --quiet
 before=$(cat "$work/a"/checkpoint-* | sha256sum)
 expect 4 'nothing was changed' train --epochs 3 --lr 1e6 --out "$work/nan"
 after=$(cat "$work/a"/checkpoint-* | sha256sum)
