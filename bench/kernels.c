@@ -258,7 +258,7 @@ static void link_peak(Machine *m, DhcArena *arena) {
   double ms;
   size_t bytes;
   m->peak_fn = link_program(m, arena, b, &ms, &bytes);
-  m->peak_flops = 2.0 * chains * lanes * PEAK_STEPS;
+  m->peak_flops = 2.0 * chains * lanes * (double)PEAK_STEPS;
 }
 
 /* GFLOP/s now: the clock of a shared machine comes and goes, so each row has its own. */
