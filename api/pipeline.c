@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "api/api.h"
+#include "dhc/version.h"
 #include "passes/schedule.h"
 
 static DhcFunc *differentiate(DhcPassCtx *px, DhcFunc *f) {
@@ -75,6 +76,7 @@ dhc_status pipeline_fuse(dhc_model *m, Version *v) {
   return v->planned ? dhc_status_ok() : session_errors(m->s);
 }
 
+#if DHC_HAVE_LLVM
 dhc_status pipeline_requests(dhc_model *m, Version *v, DhcKernelRequest **out) {
   DhcCompiler *c;
   DHC_TRY(session_compiler(m->s, &c));
@@ -107,3 +109,17 @@ dhc_status pipeline_compile(dhc_model *m, Version *v) {
   v->kernels = kernels;
   return dhc_status_ok();
 }
+#else
+/* Always the same refusal: without a backend there is no compiler to ask. */
+dhc_status pipeline_requests(dhc_model *m, Version *v, DhcKernelRequest **out) {
+  DhcCompiler *c;
+  (void)v;
+  *out = NULL;
+  return session_compiler(m->s, &c);
+}
+
+dhc_status pipeline_compile(dhc_model *m, Version *v) {
+  DhcKernelRequest *rq;
+  return pipeline_requests(m, v, &rq);
+}
+#endif

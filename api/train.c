@@ -23,7 +23,7 @@ typedef struct Trainer {
   DhcArena arena;
   int64_t batch, epochs, steps, steps_per_epoch, step;
   uint64_t seed;
-  double epoch_loss, epoch_metric, best;
+  double epoch_loss, epoch_metric, best, val_loss, val_accuracy; /* of the last validation */
   int64_t epoch_n;
   double t0, train_seconds;
   int64_t samples;
@@ -246,8 +246,8 @@ static dhc_status validate(Trainer *t) {
   dhc_status st = evaluate(t->p, t->eval_entry, &t->feed, &t->metric, &t->val, t->batch, NULL, NULL, &sums);
   t->p->ema_weights = NULL;
   if (st.code != DHC_OK) return st;
-  t->pr.val_loss = sums.loss;
-  t->pr.val_accuracy = t->metric.entry >= 0 ? sums.metric : NAN;
+  t->pr.val_loss = t->val_loss = sums.loss;
+  t->pr.val_accuracy = t->val_accuracy = t->metric.entry >= 0 ? sums.metric : NAN;
   double score = t->metric.entry >= 0 ? sums.metric : -sums.loss;
   if (score > t->best) {
     t->best = score;
@@ -322,17 +322,12 @@ static void tear_down(Trainer *t) {
 
 dhc_status dhc_train(dhc_model *m, const dhc_train_options *o, dhc_train_result *out) {
   Trainer t = {.m = m, .o = o, .recipe = dhc_model_recipe(m->m)};
-  t.pr.val_loss = t.pr.val_accuracy = t.pr.accuracy = t.pr.loss = NAN;
+  t.pr.val_loss = t.pr.val_accuracy = t.pr.accuracy = t.pr.loss = t.val_loss = t.val_accuracy = NAN;
   dhc_arena_init(&t.arena);
   dhc_status st = set_up(&t);
   if (st.code == DHC_OK && o->resume) st = resume(&t);
   t.t0 = session_now_ms();
-  double last_val_loss = NAN, last_val_accuracy = NAN;
-  if (st.code == DHC_OK) {
-    st = loop(&t);
-    last_val_loss = t.pr.val_loss;
-    last_val_accuracy = t.pr.val_accuracy;
-  }
+  if (st.code == DHC_OK) st = loop(&t);
   if (st.code == DHC_OK || st.code == DHC_E_INTERRUPTED) {
     dhc_status kept = t.p ? save(&t) : dhc_status_ok();
     if (kept.code == DHC_OK && t.p) kept = save_weights(&t, "last.safetensors");
@@ -340,8 +335,8 @@ dhc_status dhc_train(dhc_model *m, const dhc_train_options *o, dhc_train_result 
     else if (st.code == DHC_E_INTERRUPTED && o->out)
       st = dhc_status_make(DHC_E_INTERRUPTED, "stopped at step %lld, checkpoint in %s; go on with --resume", (long long)t.step, o->out);
   }
-  *out = (dhc_train_result){.steps = t.step, .epochs = t.pr.epoch + 1, .loss = t.pr.loss, .accuracy = t.pr.accuracy, .val_loss = last_val_loss,
-                            .val_accuracy = last_val_accuracy, .best_val_accuracy = t.best, .seconds = t.t0 > 0 ? (session_now_ms() - t.t0) / 1e3 : 0};
+  *out = (dhc_train_result){.steps = t.step, .epochs = t.pr.epoch + 1, .loss = t.pr.loss, .accuracy = t.pr.accuracy, .val_loss = t.val_loss,
+                            .val_accuracy = t.val_accuracy, .best_val_accuracy = t.best, .seconds = t.t0 > 0 ? (session_now_ms() - t.t0) / 1e3 : 0};
   if (t.p && t.p->n_entries) out->peak_bytes = dhc_program_memory(t.p, 0).allocated;
   tear_down(&t);
   return st;

@@ -89,7 +89,7 @@ static bool find_piece(Verify *v, const char *prefix, const char *name, const dh
       continue;
     }
     dhc_tensor whole;
-    if (strcmp(name, d->path) && !find_piece(v, prefix, d->path, res, n_res, &whole)) return false;
+    if (!strcmp(name, d->path) || !find_piece(v, prefix, d->path, res, n_res, &whole)) return false; /* looked for above */
     *out = whole;
     if (star) {
       int64_t each = dhc_tensor_elements(&whole) / whole.dim[0];

@@ -61,12 +61,14 @@ static int operand(Bench *c, int stored) {
 static void plain(Bench *c, int o, int a, int64_t stride) {
   DhcOperand *p = &c->s.operand[o];
   c->stride[o][p->n_terms] = stride;
-  p->term[p->n_terms++] = (DhcTerm){.n_axes = 1, .axis = {a}, .coef = {1}, .div = 1, .index = -1, .unit = stride == 1};
+  p->term[p->n_terms++] =
+      (DhcTerm){.n_axes = 1, .axis = {a}, .coef = {1}, .div = 1, .index = -1, .unit = stride == 1};
   c->size[o] += (c->extent[a] - 1) * stride;
 }
 
 /* index = cx * a + ct * b + offset, in [0, limit) */
-static void guarded(Bench *c, int o, int n, const int *a, const int64_t *coef, int64_t stride, int64_t offset, int64_t limit) {
+static void guarded(Bench *c, int o, int n, const int *a, const int64_t *coef, int64_t stride, int64_t offset,
+                    int64_t limit) {
   DhcOperand *p = &c->s.operand[o];
   int t = p->n_terms++;
   p->term[t] = (DhcTerm){.n_axes = n, .div = 1, .index = -1, .guarded = true, .unit = stride == 1};
@@ -100,7 +102,8 @@ static void start(Bench *c, DhcKind kind) {
 /* form: bit 0 A is [k, m], bit 1 B is [k, n] (else [n, k], as a linear layer's weight) */
 static void dot(Bench *c, int form, int64_t m, int64_t n, int64_t k) {
   start(c, DHC_KIND_DOT);
-  int i = axis(c, DHC_AXIS_PAR, m, false), j = axis(c, DHC_AXIS_PAR, n, false), r = axis(c, DHC_AXIS_RED, k, false);
+  int i = axis(c, DHC_AXIS_PAR, m, false), j = axis(c, DHC_AXIS_PAR, n, false),
+      r = axis(c, DHC_AXIS_RED, k, false);
   int a = operand(c, -1), b = operand(c, -1);
   plain(c, a, i, form & 1 ? 1 : k);
   plain(c, a, r, form & 1 ? m : 1);
@@ -113,13 +116,15 @@ static void dot(Bench *c, int form, int64_t m, int64_t n, int64_t k) {
 }
 
 /* 3x3, pad 1; pool: 2x2 maxima with argmax */
-static void conv(Bench *c, bool back, bool pool, int64_t n_images, int64_t channels, int64_t outs, int64_t h) {
+static void conv(Bench *c, bool back, bool pool, int64_t n_images, int64_t channels, int64_t outs,
+                 int64_t h) {
   start(c, DHC_KIND_CONV);
   int64_t step = pool ? 2 : 1, out = h / step;
   int n = axis(c, DHC_AXIS_PAR, n_images, false), o = axis(c, DHC_AXIS_PAR, outs, false);
   int y = axis(c, DHC_AXIS_PAR, out, false), x = axis(c, DHC_AXIS_PAR, out, false);
   int wy = pool ? axis(c, DHC_AXIS_RED, 2, true) : -1, wx = pool ? axis(c, DHC_AXIS_RED, 2, true) : -1;
-  int ci = axis(c, DHC_AXIS_RED, channels, false), ky = axis(c, DHC_AXIS_RED, 3, true), kx = axis(c, DHC_AXIS_RED, 3, true);
+  int ci = axis(c, DHC_AXIS_RED, channels, false), ky = axis(c, DHC_AXIS_RED, 3, true),
+      kx = axis(c, DHC_AXIS_RED, 3, true);
   int ox = operand(c, -1), ow = operand(c, -1);
   plain(c, ox, n, channels * h * h);
   plain(c, ox, ci, h * h);
@@ -157,7 +162,8 @@ static void conv_dw(Bench *c, int64_t n_images, int64_t channels, int64_t outs, 
   start(c, DHC_KIND_CONV_DW);
   int o = axis(c, DHC_AXIS_PAR, outs, false), ci = axis(c, DHC_AXIS_PAR, channels, false);
   int ky = axis(c, DHC_AXIS_PAR, 3, true), kx = axis(c, DHC_AXIS_PAR, 3, true);
-  int n = axis(c, DHC_AXIS_RED, n_images, false), y = axis(c, DHC_AXIS_RED, h, false), x = axis(c, DHC_AXIS_RED, h, false);
+  int n = axis(c, DHC_AXIS_RED, n_images, false), y = axis(c, DHC_AXIS_RED, h, false),
+      x = axis(c, DHC_AXIS_RED, h, false);
   int ox = operand(c, -1), oy = operand(c, -1);
   plain(c, ox, ci, h * h);
   plain(c, ox, n, channels * h * h);
@@ -198,10 +204,15 @@ static int64_t run_prog(dhc_dimprog p, const int64_t *dim) {
       continue;
     }
     int64_t y = st[--n], x = st[n - 1];
-    st[n - 1] = o == DHC_DIM_ADD ? x + y : o == DHC_DIM_SUB ? x - y : o == DHC_DIM_MUL ? x * y
-                : o == DHC_DIM_FLOORDIV ? x / y : o == DHC_DIM_CEILDIV ? (x + y - 1) / y
-                : o == DHC_DIM_MIN ? (x < y ? x : y) : o == DHC_DIM_MAX ? (x > y ? x : y)
-                : o == DHC_DIM_LE ? x <= y : x && y;
+    st[n - 1] = o == DHC_DIM_ADD        ? x + y
+                : o == DHC_DIM_SUB      ? x - y
+                : o == DHC_DIM_MUL      ? x * y
+                : o == DHC_DIM_FLOORDIV ? x / y
+                : o == DHC_DIM_CEILDIV  ? (x + y - 1) / y
+                : o == DHC_DIM_MIN      ? (x < y ? x : y)
+                : o == DHC_DIM_MAX      ? (x > y ? x : y)
+                : o == DHC_DIM_LE       ? x <= y
+                                        : x && y;
   }
   return n ? st[0] : 0;
 }
@@ -218,7 +229,8 @@ static dhc_kernel_fn link_program(Machine *m, DhcArena *arena, const DhcLp *p, d
   const char *print = getenv("BENCH_PRINT"); /* asm or llvm */
   if (print) {
     DhcCpuBytes text;
-    s = dhc_cpu_gen_run(m->gen, (const DhcLp *const *)&p, &name, 1, *print == 'a' ? DHC_CPU_ASM : DHC_CPU_LLVM, &text);
+    s = dhc_cpu_gen_run(m->gen, (const DhcLp *const *)&p, &name, 1,
+                        *print == 'a' ? DHC_CPU_ASM : DHC_CPU_LLVM, &text);
     if (s.code) die(s.message);
     fwrite(text.bytes, 1, text.n_bytes, stdout);
     free(text.bytes);
@@ -246,7 +258,7 @@ static void link_peak(Machine *m, DhcArena *arena) {
   double ms;
   size_t bytes;
   m->peak_fn = link_program(m, arena, b, &ms, &bytes);
-  m->peak_flops = 2.0 * chains * lanes * PEAK_STEPS;
+  m->peak_flops = 2.0 * chains * lanes * (double)PEAK_STEPS;
 }
 
 /* GFLOP/s now: the clock of a shared machine comes and goes, so each row has its own. */
@@ -300,6 +312,8 @@ static void bench(Machine *m, Bench *c, const char *name, const int *v) {
   }
   int64_t n_tasks = run_prog(p->n_tasks, dim), n_scratch = run_prog(p->scratch_bytes, dim);
   void *scratch = aligned_alloc(64, (size_t)(n_scratch + 127) / 64 * 64);
+  if (getenv("BENCH_JUNK")) /* denormals where nothing was written: must not be read */
+    for (int64_t i = 0; i < n_scratch / 4; i++) ((uint32_t *)scratch)[i] = 0x100;
   double t[MAX_RUNS], peak = measure_peak(m);
   int runs = 0;
   for (double begin = now(); runs < MAX_RUNS && (runs < 5 || now() - begin < 0.25); runs++) {
@@ -310,9 +324,11 @@ static void bench(Machine *m, Bench *c, const char *name, const int *v) {
   peak = (peak + measure_peak(m)) / 2;
   qsort(t, (size_t)runs, sizeof *t, by_value);
   double best = c->flops / t[0] * 1e-9, median = c->flops / t[runs / 2] * 1e-9;
-  printf("%-26s %8.3f ms %6.1f GF/s of %5.1f: %5.1f %% (best %5.1f)  tasks %4lld scratch %5.0f KB code %4.1f KB in %5.1f ms\n",
-         name, t[runs / 2] * 1e3, median, peak, 100 * median / peak, best, (long long)n_tasks,
-         (double)n_scratch / 1024, (double)bytes / 1024, build_ms + gen_ms);
+  printf(
+      "%-26s %8.3f ms %6.1f GF/s of %5.1f: %5.1f %% (best %5.1f)  tasks %4lld scratch %5.0f KB code %4.1f KB "
+      "in %5.1f ms\n",
+      name, t[runs / 2] * 1e3, median, peak, 100 * median / peak, best, (long long)n_tasks,
+      (double)n_scratch / 1024, (double)bytes / 1024, build_ms + gen_ms);
   for (int o = 0; o < c->s.n_operands; o++) free(ptr[o]);
   free(scratch);
   dhc_arena_fini(&c->arena);
@@ -320,31 +336,30 @@ static void bench(Machine *m, Bench *c, const char *name, const int *v) {
 
 typedef struct Row {
   const char *name;
-  int kind; /* 0 dot, 1 conv, 2 conv_dx, 3 conv + pool, 4 conv_dw */
+  int kind;           /* 0 dot, 1 conv, 2 conv_dx, 3 conv + pool, 4 conv_dw */
   int64_t a, b, c, d; /* dot: form, m, n, k; else images, channels, outs, height */
 } Row;
 
 static const Row rows[] = {
-    {"dot nt 16 64 128", 0, 0, 16, 64, 128},      {"dot nt 16 128 256", 0, 0, 16, 128, 256},
-    {"dot nt 1 1024 1024", 0, 0, 1, 1024, 1024},  {"dot nt 6 1024 1024", 0, 0, 6, 1024, 1024},
+    {"dot nt 16 64 128", 0, 0, 16, 64, 128},       {"dot nt 16 128 256", 0, 0, 16, 128, 256},
+    {"dot nt 1 1024 1024", 0, 0, 1, 1024, 1024},   {"dot nt 6 1024 1024", 0, 0, 6, 1024, 1024},
     {"dot nt 16 1024 1024", 0, 0, 16, 1024, 1024}, {"dot nt 64 64 64", 0, 0, 64, 64, 64},
-    {"dot nt 128 128 128", 0, 0, 128, 128, 128},  {"dot nt 256 256 256", 0, 0, 256, 256, 256},
-    {"dot nt 512 512 512", 0, 0, 512, 512, 512},  {"dot nt 1000 1000 1000", 0, 0, 1000, 1000, 1000},
-    {"dot nn 16 128 256", 0, 2, 16, 128, 256},    {"dot nn 128 128 128", 0, 2, 128, 128, 128},
-    {"dot nn 256 256 256", 0, 2, 256, 256, 256},  {"dot nn 512 512 512", 0, 2, 512, 512, 512},
-    {"dot tn 64 128 16", 0, 3, 64, 128, 16},      {"dot tn 128 128 128", 0, 3, 128, 128, 128},
-    {"dot tn 256 256 256", 0, 3, 256, 256, 256},  {"dot tn 512 512 512", 0, 3, 512, 512, 512},
-    {"conv+pool 1>64 28", 3, BATCH, 1, 64, 28},   {"conv+pool 64>128 14", 3, BATCH, 64, 128, 14},
-    {"conv 128>256 7", 1, BATCH, 128, 256, 7},    {"conv 3>64 32", 1, BATCH, 3, 64, 32},
-    {"conv 64>128 16", 1, BATCH, 64, 128, 16},    {"conv 128>256 8", 1, BATCH, 128, 256, 8},
-    {"conv 16>16 28", 1, BATCH, 16, 16, 28},      {"conv 32>32 32", 1, BATCH, 32, 32, 32},
-    {"conv 64>64 64", 1, 4, 64, 64, 64},          {"conv 64>128 14 batch 1", 1, 1, 64, 128, 14},
-    {"conv 128>256 7 batch 1", 1, 1, 128, 256, 7},
-    {"dx 64<128 14", 2, BATCH, 128, 64, 14},      {"dx 128<256 7", 2, BATCH, 256, 128, 7},
-    {"dw 1>64 28", 4, BATCH, 1, 64, 28},          {"dw 64>128 14", 4, BATCH, 64, 128, 14},
-    {"dw 128>256 7", 4, BATCH, 128, 256, 7},      {"dw 16>16 28", 4, BATCH, 16, 16, 28},
-    {"dw 3>64 32", 4, BATCH, 3, 64, 32},          {"dw 64>128 16", 4, BATCH, 64, 128, 16},
-    {"dw 128>256 8", 4, BATCH, 128, 256, 8}};
+    {"dot nt 128 128 128", 0, 0, 128, 128, 128},   {"dot nt 256 256 256", 0, 0, 256, 256, 256},
+    {"dot nt 512 512 512", 0, 0, 512, 512, 512},   {"dot nt 1000 1000 1000", 0, 0, 1000, 1000, 1000},
+    {"dot nn 16 128 256", 0, 2, 16, 128, 256},     {"dot nn 128 128 128", 0, 2, 128, 128, 128},
+    {"dot nn 256 256 256", 0, 2, 256, 256, 256},   {"dot nn 512 512 512", 0, 2, 512, 512, 512},
+    {"dot tn 64 128 16", 0, 3, 64, 128, 16},       {"dot tn 128 128 128", 0, 3, 128, 128, 128},
+    {"dot tn 256 256 256", 0, 3, 256, 256, 256},   {"dot tn 512 512 512", 0, 3, 512, 512, 512},
+    {"conv+pool 1>64 28", 3, BATCH, 1, 64, 28},    {"conv+pool 64>128 14", 3, BATCH, 64, 128, 14},
+    {"conv 128>256 7", 1, BATCH, 128, 256, 7},     {"conv 3>64 32", 1, BATCH, 3, 64, 32},
+    {"conv 64>128 16", 1, BATCH, 64, 128, 16},     {"conv 128>256 8", 1, BATCH, 128, 256, 8},
+    {"conv 16>16 28", 1, BATCH, 16, 16, 28},       {"conv 32>32 32", 1, BATCH, 32, 32, 32},
+    {"conv 64>64 64", 1, 4, 64, 64, 64},           {"conv 64>128 14 batch 1", 1, 1, 64, 128, 14},
+    {"conv 128>256 7 batch 1", 1, 1, 128, 256, 7}, {"dx 64<128 14", 2, BATCH, 128, 64, 14},
+    {"dx 128<256 7", 2, BATCH, 256, 128, 7},       {"dw 1>64 28", 4, BATCH, 1, 64, 28},
+    {"dw 64>128 14", 4, BATCH, 64, 128, 14},       {"dw 128>256 7", 4, BATCH, 128, 256, 7},
+    {"dw 16>16 28", 4, BATCH, 16, 16, 28},         {"dw 3>64 32", 4, BATCH, 3, 64, 32},
+    {"dw 64>128 16", 4, BATCH, 64, 128, 16},       {"dw 128>256 8", 4, BATCH, 128, 256, 8}};
 
 static int numbers(char *at, int *out, int max) {
   int n = 0;
@@ -358,9 +373,12 @@ static int numbers(char *at, int *out, int max) {
 static void bench_row(Machine *m, const Row *r, const int *v) {
   Bench *c = malloc(sizeof *c);
   if (!c) die("out of memory");
-  if (r->kind == 0) dot(c, (int)r->a, r->b, r->c, r->d);
-  else if (r->kind == 4) conv_dw(c, r->a, r->b, r->c, r->d);
-  else conv(c, r->kind == 2, r->kind == 3, r->a, r->b, r->c, r->d);
+  if (r->kind == 0)
+    dot(c, (int)r->a, r->b, r->c, r->d);
+  else if (r->kind == 4)
+    conv_dw(c, r->a, r->b, r->c, r->d);
+  else
+    conv(c, r->kind == 2, r->kind == 3, r->a, r->b, r->c, r->d);
   bench(m, c, r->name, v);
   free(c);
 }
@@ -369,9 +387,12 @@ int main(int argc, char **argv) {
   int v[8] = {0}, own[5] = {0}, n_own = 0;
   const char *only = NULL;
   for (int i = 1; i < argc; i++) {
-    if (!strcmp(argv[i], "-v") && i + 1 < argc) numbers(argv[++i], v, 8);
-    else if (!strcmp(argv[i], "-s") && i + 1 < argc) n_own = numbers(argv[++i], own, 5);
-    else only = argv[i];
+    if (!strcmp(argv[i], "-v") && i + 1 < argc)
+      numbers(argv[++i], v, 8);
+    else if (!strcmp(argv[i], "-s") && i + 1 < argc)
+      n_own = numbers(argv[++i], own, 5);
+    else
+      only = argv[i];
   }
   DhcArena arena;
   dhc_arena_init(&arena);

@@ -1,4 +1,5 @@
 /* dhcc: dispatch. */
+#include <signal.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -37,6 +38,7 @@ static int unknown_command(const char *name) {
 
 int main(int argc, char **argv) {
   Cli c;
+  (void)signal(SIGXFSZ, SIG_IGN); /* a file that grows past its limit is a failed write */
   if (!cli_parse(&c, argc, argv)) return 2;
   if (c.version) {
     printf("dhcc %s\n", dhc_version());

@@ -185,7 +185,6 @@ static bool build_kernel(Rebuild *r, FuGroup *g, const FuSpec *w) {
 }
 
 static bool build_fixed(Rebuild *r, const DhcNode *n) {
-  if (n->op == DHC_OP_CONCAT) return true; /* its pieces have been written */
   DhcValue **arg = DHC_NEW_N(r->fu->scratch, DhcValue *, n->n_args + 1);
   for (int i = 0; i < n->n_args; i++)
     if (!(arg[i] = get(r, n->args[i]))) return false;
@@ -203,7 +202,7 @@ static bool rebuild(Fu *fu, const int *order, const FuSpec *spec) {
   for (int i = 0; i < f->params.n; i++) r.to[f->params.at[i]->id] = f->params.at[i];
   for (int i = 0; i < fu->groups.n; i++) {
     FuGroup *g = fu->groups.at[order[i]];
-    if (g->fixed && !build_fixed(&r, g->fixed)) return false;
+    if (g->fixed && !g->writers.n && !build_fixed(&r, g->fixed)) return false; /* else: written piece by piece */
     if (!g->fixed && spec[order[i]].spec && !build_kernel(&r, g, &spec[order[i]])) return false;
   }
   for (int i = 0; i < f->results.n; i++) {

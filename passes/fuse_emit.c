@@ -72,7 +72,7 @@ static void start(FuKernel *k, Fu *fu, FuGroup *g) {
     k->axis_gone[b] = false;
   }
   k->n_nodes = k->n_operands = k->n_args = k->n_attrs = 0;
-  k->memo.n = 0;
+  k->memo.n = k->views.n = 0;
   k->failed = k->full = k->lossy = false;
   k->force = NULL;
   k->miss.axis = -1;
@@ -144,6 +144,7 @@ static int emit_view(FuKernel *k, DhcValue *v, const FuIx *ix) {
   FuIx in[DHC_MAX_RANK];
   FuIndexCx cx = index_cx(k);
   DhcValue *x = v->def->args[0];
+  DHC_PUSH(k->fu->scratch, &k->views, v);
   if (dhc_fu_through(&cx, v->def, ix, in)) {
     k->lossy = k->lossy || cx.lossy;
     return dhc_fu_emit(k, x, in);
@@ -351,7 +352,7 @@ static int emit_once(FuKernel *k, DhcValue *v, const FuIx *ix) {
   k->lossy = before || lossy;
   if (node < 0) return -1;
   if (lossy) return node; /* the flag would be missed the second time */
-  FuMemo m = {v, dhc_arena_dup(k->fu->scratch, ix, sizeof *ix * (size_t)(v->type.rank + 1)), node};
+  FuMemo m = {v, dhc_arena_dup(k->fu->scratch, ix, sizeof *ix * (size_t)(v->type.rank ? v->type.rank : 1)), node};
   DHC_PUSH(k->fu->scratch, &k->memo, m);
   return node;
 }
@@ -519,16 +520,23 @@ static DhcKind kind_of(const FuKernel *k) {
   return DHC_KIND_MAP;
 }
 
-/* Too large: a value in the middle of what was computed goes to memory. */
+static bool may_force(const FuKernel *k, const DhcValue *v) {
+  return !dhc_fu_of(k->fu, v)->forced && dhc_op_info(v->def->op)->cls != DHC_CLASS_CREATE;
+}
+
+/* Too large: of what was computed, a value in the middle goes to memory; where a single
+ * op is too much, its operands' views do. */
 static DhcValue *choose_force(const FuKernel *k) {
-  const DhcValue *best = NULL;
-  for (int i = k->memo.n / 2; i < k->memo.n && !best; i++)
-    if (!dhc_fu_of(k->fu, k->memo.at[i].v)->forced && dhc_op_info(k->memo.at[i].v->def->op)->cls != DHC_CLASS_CREATE)
-      best = k->memo.at[i].v;
-  for (int i = k->memo.n / 2; i-- > 0 && !best;)
-    if (!dhc_fu_of(k->fu, k->memo.at[i].v)->forced && dhc_op_info(k->memo.at[i].v->def->op)->cls != DHC_CLASS_CREATE)
-      best = k->memo.at[i].v;
-  return (DhcValue *)(uintptr_t)best;
+  int n = k->memo.n;
+  for (int i = 0; i < n && n > 2; i++) {
+    DhcValue *v = k->memo.at[(n / 2 + i) % n].v;
+    if (may_force(k, v)) return v;
+  }
+  for (int i = 0; i < k->views.n; i++)
+    if (may_force(k, k->views.at[i]) && dhc_fu_of(k->fu, k->views.at[i])->where == FU_VIEW) return k->views.at[i];
+  for (int i = 0; i < n; i++)
+    if (may_force(k, k->memo.at[i].v)) return k->memo.at[i].v;
+  return NULL;
 }
 
 bool dhc_fu_write(Fu *fu, FuGroup *g, FuSpec *out, DhcValue **force) {

@@ -97,7 +97,7 @@ void dhc_fu_add_member(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
   x->where = FU_MEMBER;
   x->group = group;
   x->level = group;
-  x->ix = dhc_arena_dup(fu->scratch, ix, sizeof *ix * (size_t)(v->type.rank + 1));
+  x->ix = dhc_arena_dup(fu->scratch, ix, sizeof *ix * (size_t)(v->type.rank ? v->type.rank : 1));
   g->place = fu->place_of[v->def->id];
   DHC_PUSH(fu->scratch, &g->members, v);
 }
@@ -460,6 +460,18 @@ static void add_write(Fu *fu, DhcNode *n) {
   dhc_fu_of(fu, n->results[0])->forced = true; /* nothing joins a partial write */
 }
 
+static void add_fixed(Fu *fu, DhcNode *n) {
+  int group;
+  FuGroup *g = new_group(fu, DHC_KIND_MAP, &group);
+  g->fixed = n;
+  g->place = fu->place_of[n->id];
+  for (int r = 0; r < n->n_results; r++) {
+    FuValue *x = dhc_fu_of(fu, n->results[r]);
+    x->where = FU_MEMORY;
+    x->group = x->level = group;
+  }
+}
+
 /* ---- concat ---------------------------------------------------------------------------- */
 
 /* The member that is operand k of concat n and nothing else, behind reshapes and
@@ -493,7 +505,43 @@ static DhcValue *direct_piece(Fu *fu, const DhcNode *n, int k) {
   return v;
 }
 
+/* Marks (to) or looks for (from) what computing v reads and passes, of more than one element. */
+static bool touches(Fu *fu, DhcValue *v, bool *seen, bool marking, int depth) {
+  const FuValue *x = dhc_fu_of(fu, v);
+  bool counts = x->where != FU_VIEW && v->type.rank > 0 && dhc_op_info(v->def->op)->cls != DHC_CLASS_CREATE;
+  if (counts && seen[v->id]) return true;
+  if (counts && marking) seen[v->id] = true;
+  bool stop = x->where == FU_MEMORY || (x->where == FU_MEMBER && !is_elementwise(v->def)) || depth > 32;
+  for (int i = 0; i < v->def->n_args && !stop; i++)
+    if (touches(fu, v->def->args[i], seen, marking, depth + 1) && !marking) return true;
+  return false;
+}
+
+/* Two operands of one shape are elementwise and have work in common (the gradients of
+ * gates): one kernel should compute both. A kernel writes one piece of a concat only, so
+ * they become results of their own, and the plan puts them into place. */
+static bool pieces_share(Fu *fu, const DhcNode *n) {
+  if (n->n_args > 8) return false;
+  for (int i = 0; i < n->n_args; i++) {
+    DhcValue *a = dhc_view_base(n->args[i]);
+    if (!is_elementwise(a->def) || dhc_fu_of(fu, a)->where == FU_MEMORY) continue;
+    bool *seen = DHC_NEW_N(fu->scratch, bool, fu->f->next_value_id + 1);
+    touches(fu, a, seen, true, 0);
+    for (int j = i + 1; j < n->n_args; j++) {
+      DhcValue *b = dhc_view_base(n->args[j]);
+      bool same = a->type.rank == b->type.rank && is_elementwise(b->def) && dhc_fu_of(fu, b)->where != FU_MEMORY;
+      for (int d = 0; same && d < a->type.rank; d++) same = a->type.dim[d] == b->type.dim[d];
+      if (same && touches(fu, b, seen, false, 0)) return true;
+    }
+  }
+  return false;
+}
+
 static void add_concat(Fu *fu, DhcNode *n) {
+  if (pieces_share(fu, n)) {
+    add_fixed(fu, n);
+    return;
+  }
   FuGroup *whole = DHC_NEW(fu->scratch, FuGroup);
   for (int k = 0; k < n->n_args; k++) {
     DhcValue *v = direct_piece(fu, n, k);
@@ -524,18 +572,6 @@ static void add_concat(Fu *fu, DhcNode *n) {
 }
 
 /* ---- forward ----------------------------------------------------------------------------- */
-
-static void add_fixed(Fu *fu, DhcNode *n) {
-  int group;
-  FuGroup *g = new_group(fu, DHC_KIND_MAP, &group);
-  g->fixed = n;
-  g->place = fu->place_of[n->id];
-  for (int r = 0; r < n->n_results; r++) {
-    FuValue *x = dhc_fu_of(fu, n->results[r]);
-    x->where = FU_MEMORY;
-    x->group = x->level = group;
-  }
-}
 
 /* A long chain is cut: the value at its end goes to memory. */
 static void count_depth(Fu *fu, const DhcNode *n) {

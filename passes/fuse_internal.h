@@ -227,6 +227,7 @@ struct FuKernel {
   FuMiss miss;
   DhcValue *force; /* what to keep in memory after a failure */
   bool failed;
+  DHC_VEC(DhcValue *) views; /* walked through */
   bool full;  /* why it failed: too many nodes, operands or arguments */
   bool lossy; /* a guard went on but is no longer exact */
   FuIx **member_ix; /* by place in members: after splits */

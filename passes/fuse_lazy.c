@@ -75,7 +75,7 @@ static void demand(Fu *fu, const DhcNode *n, int k, FuValue *x) {
     x->dense = true;
     return;
   }
-  if (n->op == DHC_OP_CONCAT) {
+  if (n->op == DHC_OP_CONCAT && fu->groups.at[r->group]->writers.n) {
     const FuGroup *whole = fu->groups.at[r->group];
     for (int w = 0; w < whole->writers.n; w++) {
       int g = dhc_fu_merged(fu, whole->writers.at[w]);

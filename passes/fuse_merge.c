@@ -54,7 +54,7 @@ static void walk_group(Walk *w, int group) {
   for (int i = 0; i < g->copies.n; i++) need_value(w, g->copies.at[i].concat->args[g->copies.at[i].piece]);
   if (g->copy_view) need_value(w, g->copy_view);
   for (int i = 0; i < g->writers.n; i++) need_group(w, g->writers.at[i]);
-  if (g->fixed && g->fixed->op != DHC_OP_CONCAT) {
+  if (g->fixed && !g->writers.n) {
     for (int i = 0; i < g->fixed->n_args; i++) {
       const FuValue *x = dhc_fu_of(w->fu, g->fixed->args[i]);
       if (x->where == FU_VIEW && x->copy >= 0) need_group(w, x->copy);

@@ -2,9 +2,13 @@
  * arithmetic again and again; without this, a third of the code that LLVM gets is copies. */
 #include "backends/loop/loop.h"
 
-static bool is_pure(DhcLpKind k) { return k <= DHC_LP_FOLD && k != DHC_LP_LOCAL; }
+static bool is_pure(DhcLpKind k) {
+  return k <= DHC_LP_FOLD && k != DHC_LP_LOCAL;
+}
 
-static int n_picks(const DhcLpInst *x) { return x->pick ? x->type.lanes : 0; }
+static int n_picks(const DhcLpInst *x) {
+  return x->pick ? x->type.lanes : 0;
+}
 
 static uint64_t mix(uint64_t h, uint64_t v) {
   h ^= v;
@@ -37,9 +41,9 @@ typedef struct Entry {
 typedef struct Cse {
   DhcLp *p;
   Entry *table;
-  size_t size; /* power of two */
+  size_t size;      /* power of two */
   DhcLpInst **same; /* by id: the value that stands for it */
-  bool *open;  /* by block number */
+  bool *open;       /* by block number */
 } Cse;
 
 /* The visible value equal to x, or x itself, entered. */

@@ -27,9 +27,9 @@
 enum {
   MAX_ROWS = 16,
   MAX_VECTORS = 6,
-  FEW_PIXELS = 63,          /* images up to this size are grouped, */
-  MANY_PIXELS = 96,         /* up to so many pixels */
-  PLANE_ELEMENTS = 196608,  /* planes of a task, if a few rows allow */
+  FEW_PIXELS = 63,         /* images up to this size are grouped, */
+  MANY_PIXELS = 96,        /* up to so many pixels */
+  PLANE_ELEMENTS = 196608, /* planes of a task, if a few rows allow */
   LEAST_ROWS = 4
 };
 
@@ -37,13 +37,15 @@ typedef struct Conv {
   DhcTplCx cx;
   DhcLp *b;
   const DhcSpec *s;
-  int node;           /* the DOT fold */
-  int ox, ow;         /* operands */
+  int node;   /* the DOT fold */
+  int ox, ow; /* operands */
   DhcSpace y, x;
-  int c, m, image;    /* axes or -1: contracted channels, channels of the tile, images */
+  int c, m, image; /* axes or -1: contracted channels, channels of the tile, images */
   uint32_t outer;
-  bool shared;        /* rows of y serve several taps */
+  bool shared; /* rows of y serve several taps */
   int rows, vectors, lanes, n_planes;
+  int half;   /* rows that have pointers; the others lie at one distance from them */
+  int listed; /* numbers per tap in the list */
   bool *needed;
   /* sizes */
   dhc_dimprog group, block, plane, result; /* images, out rows, elements of a plane, of a row of results */
@@ -51,7 +53,7 @@ typedef struct Conv {
   DhcLv Plane, Result;
   /* of a task */
   DhcLv image0, n_images, y0, y1, H, pitch; /* pitch: rows from image to image */
-  DhcLv n_pixels, planes, results;           /* scratch, but for the number */
+  DhcLv n_pixels, planes, results;          /* scratch, but for the number */
   DhcLv tile_row;                           /* channel within the tile */
   DhcLv taps;                               /* scratch: for each (c, ky, kx) its place in planes and w */
   DhcLv n_taps;                             /* C * taps */
@@ -94,7 +96,9 @@ static bool find_spaces(Conv *v) {
          dhc_space_read(&v->cx, v->ox, term[n - 1], f->axes, false, &v->x) && v->x.out >= 0;
 }
 
-static uint32_t bit(int axis) { return axis < 0 ? 0 : 1u << axis; }
+static uint32_t bit(int axis) {
+  return axis < 0 ? 0 : 1u << axis;
+}
 
 /* The last axis of a mask, or -1. */
 static int last_axis(uint32_t mask) {
@@ -115,8 +119,10 @@ static bool find_roles(Conv *v) {
   if (v->c > (v->y.tap >= 0 ? v->y.tap : v->x.tap >= 0 ? v->x.tap : v->c)) return false;
   if (v->y.tap >= 0 && v->x.tap >= 0 && v->y.tap > v->x.tap) return false;
   for (int a = 0; a < s->n_axes; a++) {
-    if (s->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
-    else if (!((s->node[v->node].axes | windows) >> a & 1)) return false;
+    if (s->axis[a].role == DHC_AXIS_PAR)
+      par |= 1u << a;
+    else if (!((s->node[v->node].axes | windows) >> a & 1))
+      return false;
   }
   for (int n = 0; n < s->n_nodes; n++)
     if (s->node[n].kind == DHC_SN_FOLD && n != v->node && (s->node[n].axes & ~windows)) return false;
@@ -147,6 +153,8 @@ static void choose_tile(Conv *v) {
   if (v->rows > MAX_ROWS) v->rows = MAX_ROWS;
   if (v->vectors > MAX_VECTORS) v->vectors = MAX_VECTORS;
   if (v->m < 0) v->rows = 1;
+  v->half = v->rows % 2 ? v->rows : v->rows / 2;
+  v->listed = v->y.dilation < 0 || v->x.dilation < 0 ? 3 : 2;
 }
 
 /* ---- sizes ----------------------------------------------------------------------------- */
@@ -154,9 +162,15 @@ static void choose_tile(Conv *v) {
 typedef struct Progs {
   DhcArena *a;
 } Progs;
-static dhc_dimprog pc(Progs *p, int64_t v) { return dhc_prog_const(p->a, v); }
-static dhc_dimprog op(Progs *p, int o, dhc_dimprog x, dhc_dimprog y) { return dhc_prog_op(p->a, o, x, y); }
-static dhc_dimprog at_least(Progs *p, dhc_dimprog x, int64_t v) { return op(p, DHC_DIM_MAX, x, pc(p, v)); }
+static dhc_dimprog pc(Progs *p, int64_t v) {
+  return dhc_prog_const(p->a, v);
+}
+static dhc_dimprog op(Progs *p, int o, dhc_dimprog x, dhc_dimprog y) {
+  return dhc_prog_op(p->a, o, x, y);
+}
+static dhc_dimprog at_least(Progs *p, dhc_dimprog x, int64_t v) {
+  return op(p, DHC_DIM_MAX, x, pc(p, v));
+}
 
 static dhc_dimprog axis_prog(const Conv *v, int axis) {
   return axis < 0 ? dhc_prog_const(v->b->arena, 1) : dhc_tpl_extent_prog(&v->cx, axis);
@@ -197,7 +211,7 @@ static void size_blocks(Conv *v) {
 /* Floats that the list of taps takes, a multiple of 16. */
 static dhc_dimprog taps_prog(const Conv *v) {
   Progs p = {v->b->arena};
-  dhc_dimprog n = op(&p, DHC_DIM_MUL, axis_prog(v, v->c), pc(&p, v->y.n_taps * v->x.n_taps * 4));
+  dhc_dimprog n = op(&p, DHC_DIM_MUL, axis_prog(v, v->c), pc(&p, v->y.n_taps * v->x.n_taps * v->listed * 2));
   return op(&p, DHC_DIM_MUL, op(&p, DHC_DIM_CEILDIV, n, pc(&p, 16)), pc(&p, 16));
 }
 
@@ -241,9 +255,17 @@ static void fill_planes(Conv *v) {
   DhcLp *b = v->b;
   DhcLv zero = dhc_lp_i64(b, 0);
   int64_t reach = v->shared ? v->y.hi - v->y.lo : 0;
-  DhcFill f = {.cx = &v->cx, .operand = v->ox, .y = &v->y, .x = &v->x, .lanes = v->lanes,
-               .n_planes = (int)v->x.n_taps, .y_step = v->y.stride, .x_step = v->x.stride,
-               .rows = dhc_lp_addc(b, v->H, reach), .columns = v->W, .pitch = v->Plane};
+  DhcFill f = {.cx = &v->cx,
+               .operand = v->ox,
+               .y = &v->y,
+               .x = &v->x,
+               .lanes = v->lanes,
+               .n_planes = (int)v->x.n_taps,
+               .y_step = v->y.stride,
+               .x_step = v->x.stride,
+               .rows = dhc_lp_addc(b, v->H, reach),
+               .columns = v->W,
+               .pitch = v->Plane};
   for (int k = 0; k < f.n_planes; k++) f.x_shift[k] = v->x.dilation * k;
   f.y_offset = zero;
   if (v->y.term >= 0) {
@@ -282,7 +304,8 @@ static void fill_planes(Conv *v) {
 /* ---- the tile ------------------------------------------------------------------------------ */
 
 typedef struct Tile {
-  DhcLv w[MAX_ROWS];              /* row r of w, c and taps 0 */
+  DhcLv w[MAX_ROWS];         /* row r of w, c and taps 0, r < half */
+  DhcLv second, second_rows; /* elements and rows from row r to the r-th of the second half */
   DhcLpVar acc[MAX_ROWS][MAX_VECTORS];
 } Tile;
 
@@ -297,8 +320,10 @@ static DhcLv step_or_zero(Conv *v, int o, int axis) {
   return axis < 0 ? dhc_lp_i64(v->b, 0) : dhc_tpl_step(&v->cx, o, axis);
 }
 
-/* taps[2k], taps[2k + 1]: displacement in planes and in a row of w of the k-th step of the
- * chain, so that the tile's loop is one block, whatever the taps. */
+/* taps[v->listed * k ..]: displacements in planes and in a row of w of the k-th step of the chain, so
+ * that the tile's loop is one block, whatever the taps; and, for the input gradient, whose w
+ * lies scattered, what to prefetch then, in w from the tile's first row on: the t-th step of a
+ * channel fetches row t of the next channel. */
 static void list_taps(Conv *v) {
   DhcLp *b = v->b;
   DhcLv zero = dhc_lp_i64(b, 0);
@@ -312,7 +337,11 @@ static void list_taps(Conv *v) {
   DhcLv w_at = dhc_lp_add(b, dhc_lp_mul(b, c, w_c), dhc_lp_mul(b, ky, w_ky));
   DhcLv row = dhc_lp_mulc(b, dhc_lp_add(b, dhc_lp_mulc(b, c, n_ky), ky), n_kx);
   DhcLv kx = dhc_lp_for(b, zero, dhc_lp_i64(b, n_kx), 1);
-  DhcLv at = dhc_lp_mulc(b, dhc_lp_add(b, row, kx), 2);
+  DhcLv at = dhc_lp_mulc(b, dhc_lp_add(b, row, kx), v->listed);
+  DhcLv t = dhc_lp_add(b, dhc_lp_mulc(b, ky, n_kx), kx);
+  DhcLv ahead =
+      dhc_lp_add(b, dhc_lp_mul(b, dhc_lp_addc(b, c, 1), w_c), dhc_lp_mul(b, t, step_or_zero(v, v->ow, v->m)));
+  if (v->listed == 3) dhc_lp_store(b, v->taps, dhc_lp_addc(b, at, 2), ahead, 0);
   dhc_lp_store(b, v->taps, at, dhc_lp_add(b, x_at, dhc_lp_mul(b, v->Plane, kx)), 0);
   dhc_lp_store(b, v->taps, dhc_lp_addc(b, at, 1), dhc_lp_add(b, w_at, dhc_lp_mul(b, kx, w_kx)), 0);
   dhc_lp_end(b);
@@ -325,20 +354,24 @@ static void pixel_tile(Conv *v, Tile *t, DhcLv p, int vectors) {
   for (int r = 0; r < v->rows; r++)
     for (int i = 0; i < vectors; i++) t->acc[r][i] = dhc_lp_var(b, dhc_lp_zero(b, DHC_F32, v->lanes));
   DhcLv start = dhc_lp_at(b, v->planes, p), vec[MAX_VECTORS];
-  DhcLv k = dhc_lp_for(b, dhc_lp_i64(b, 0), v->n_taps, 2);
+  DhcLv k = dhc_lp_for(b, dhc_lp_i64(b, 0), v->n_taps, v->listed);
   DhcLv x_at = dhc_lp_load(b, v->taps, k, 1, 0);
   DhcLv w_at = dhc_lp_load(b, v->taps, dhc_lp_addc(b, k, 1), 1, 0);
+  if (v->listed == 3) dhc_lp_prefetch(b, t->w[0], dhc_lp_load(b, v->taps, dhc_lp_addc(b, k, 2), 1, 0));
   for (int i = 0; i < vectors; i++)
     vec[i] = dhc_lp_load(b, start, dhc_lp_addc(b, x_at, (int64_t)i * v->lanes), v->lanes, 0);
   for (int r = 0; r < v->rows; r++) {
-    DhcLv w = dhc_lp_splat(b, dhc_lp_load(b, t->w[r], w_at, 1, 0), v->lanes);
+    DhcLv from = r < v->half ? w_at : dhc_lp_add(b, w_at, t->second);
+    DhcLv w = dhc_lp_splat(b, dhc_lp_load(b, t->w[r % v->half], from, 1, 0), v->lanes);
     for (int i = 0; i < vectors; i++)
       dhc_lp_set(b, t->acc[r][i], dhc_lp_fma(b, w, vec[i], dhc_lp_get(b, t->acc[r][i])));
   }
   dhc_lp_end(b);
   for (int r = 0; r < v->rows; r++)
     for (int i = 0; i < vectors; i++) {
-      DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, v->Result, r), dhc_lp_addc(b, p, (int64_t)i * v->lanes));
+      DhcLv row = dhc_lp_i64(b, r % v->half);
+      if (r >= v->half) row = dhc_lp_add(b, row, t->second_rows);
+      DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, v->Result, row), dhc_lp_addc(b, p, (int64_t)i * v->lanes));
       dhc_lp_store(b, v->results, at, dhc_lp_get(b, t->acc[r][i]), 0);
     }
 }
@@ -348,14 +381,20 @@ static void channel_tile(Conv *v, DhcLv m0) {
   Tile t;
   DhcLv base = dhc_lp_at(b, v->cx.pointer[v->ow], dhc_tpl_base(&v->cx, v->ow));
   DhcLv step = step_or_zero(v, v->ow, v->m), last = dhc_lp_addc(b, v->M, -1);
-  for (int r = 0; r < v->rows; r++) {
+  for (int r = 0; r < v->half; r++) {
     DhcLv m = dhc_lp_min(b, dhc_lp_addc(b, m0, r), last);
     t.w[r] = dhc_lp_at(b, base, dhc_lp_mul(b, m, step));
   }
+  /* the second half ends with the last channel, overlapping the first where few are left:
+   * half as many pointers leave registers for everything in the loop */
+  DhcLv zero = dhc_lp_i64(b, 0), half = dhc_lp_i64(b, v->half);
+  DhcLv rest = dhc_lp_sub(b, dhc_lp_sub(b, v->M, m0), half);
+  t.second_rows = dhc_lp_max(b, dhc_lp_min(b, rest, half), zero);
+  t.second = dhc_lp_mul(b, t.second_rows, step);
   /* the rest in tiles of 2 vectors where 3 are wide (a single one waits for its own sums):
    * as many as make what is left a multiple of 3 */
   int64_t wide = v->vectors, narrow = wide == 3 ? 2 : 1;
-  DhcLv zero = dhc_lp_i64(b, 0), n = dhc_lp_ceildivc(b, v->n_pixels, v->lanes);
+  DhcLv n = dhc_lp_ceildivc(b, v->n_pixels, v->lanes);
   DhcLv left = dhc_lp_urem(b, n, dhc_lp_i64(b, wide));
   if (narrow == 2) left = dhc_lp_urem(b, dhc_lp_mulc(b, left, 4), dhc_lp_i64(b, 6));
   DhcLv whole = dhc_lp_mulc(b, dhc_lp_max(b, dhc_lp_sub(b, n, left), zero), v->lanes);
@@ -408,7 +447,8 @@ static bool may_join_rows(Conv *v, DhcLv *cond) {
   *cond = NULL;
   if (v->y.out < 0 || v->y.window >= 0 || v->x.window >= 0) return false;
   for (int n = 0; n < s->n_nodes; n++)
-    if (v->needed[n] && s->node[n].kind == DHC_SN_AXIS && (s->node[n].operand == v->y.out || s->node[n].operand == v->x.out))
+    if (v->needed[n] && s->node[n].kind == DHC_SN_AXIS &&
+        (s->node[n].operand == v->y.out || s->node[n].operand == v->x.out))
       return false;
   uint32_t both = bit(v->y.out) | bit(v->x.out);
   for (int o = 0; o < s->n_operands; o++) {
@@ -476,7 +516,7 @@ static void epilogue(Conv *v, DhcLv m0, DhcLv m_end) {
 static void task_body(Conv *v, DhcLv m_first, DhcLv m_end) {
   DhcLp *b = v->b;
   v->taps = dhc_lp_scratch(b, DHC_I64, 0);
-  v->n_taps = dhc_lp_mulc(b, v->C, v->y.n_taps * v->x.n_taps * 2);
+  v->n_taps = dhc_lp_mulc(b, v->C, v->y.n_taps * v->x.n_taps * v->listed);
   v->planes = dhc_lp_at(b, dhc_lp_scratch(b, DHC_F32, 0), dhc_lp_prog(b, taps_prog(v)));
   v->results = dhc_lp_at(b, v->planes, dhc_lp_mul(b, v->C, dhc_lp_mulc(b, v->Plane, v->n_planes)));
   fill_planes(v);

@@ -19,35 +19,37 @@
 #include "backends/loop/tpl_space.h"
 
 enum {
-  MAX_TAPS = 14,       /* taps of one pass */
+  MAX_TAPS = 14, /* taps of one pass */
   MAX_VECTORS = 6,
-  MANY_PLACES = 196,   /* images are grouped up to so many */
-  CHANNELS = 32,       /* input channels of a task at most */
-  BLOCKS = 4           /* blocks of output channels of a task at most */
+  MANY_PLACES = 196, /* images are grouped up to so many */
+  CHANNELS = 32,     /* input channels of a task at most */
+  BLOCKS = 4         /* blocks of output channels of a task at most */
 };
 
 typedef struct ConvDw {
   DhcTplCx cx;
   DhcLp *b;
   const DhcSpec *s;
-  int node, ox, oy;    /* the DOT fold; operands x and dy */
+  int node, ox, oy; /* the DOT fold; operands x and dy */
   DhcSpace y, x;
-  int o, c, image;     /* axes; c and image may be -1 */
+  int o, c, image; /* axes; c and image may be -1 */
   uint32_t outer;
   int vectors, lanes, width; /* width: output channels of a block */
   int n_taps;
   dhc_dimprog group, places, plane; /* images; places of a group; elements of one image's plane */
   dhc_dimprog blocks, channels;     /* of a task */
-  DhcLv H, W, Rows, Columns; /* places; rows and columns of a plane */
-  DhcLv Dy;                  /* elements of one block of transposed dy */
-  DhcLv Plane, Sums;         /* elements: one image's plane; sums of one block */
-  DhcLv dy, planes, sums;    /* scratch */
+  DhcLv H, W, Rows, Columns;        /* places; rows and columns of a plane */
+  DhcLv Dy;                         /* elements of one block of transposed dy */
+  DhcLv Plane, Sums;                /* elements: one image's plane; sums of one block */
+  DhcLv dy, planes, sums;           /* scratch */
   DhcLv image0, n_images, o0, n_blocks, c0, n_channels; /* of a task */
 } ConvDw;
 
 /* ---- roles --------------------------------------------------------------------------- */
 
-static uint32_t bit(int axis) { return axis < 0 ? 0 : 1u << axis; }
+static uint32_t bit(int axis) {
+  return axis < 0 ? 0 : 1u << axis;
+}
 
 static int last_axis(uint32_t mask) {
   int a = -1;
@@ -68,8 +70,7 @@ static bool find_operands(ConvDw *v) {
   v->node = -1;
   for (int n = 0; n < s->n_nodes; n++) {
     if (s->node[n].kind != DHC_SN_FOLD) continue;
-    if (v->node >= 0 || s->node[n].op != DHC_OP_DOT_GENERAL || s->node[n].dtype != DHC_F32)
-      return false;
+    if (v->node >= 0 || s->node[n].op != DHC_OP_DOT_GENERAL || s->node[n].dtype != DHC_F32) return false;
     v->node = n;
   }
   if (v->node < 0) return false;
@@ -93,8 +94,10 @@ static bool find_roles(ConvDw *v) {
   uint32_t red = s->node[v->node].axes, par = 0, space = bit(v->y.out) | bit(v->x.out);
   uint32_t taps = bit(v->y.tap) | bit(v->x.tap);
   for (int a = 0; a < s->n_axes; a++) {
-    if (s->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
-    else if (!(red >> a & 1)) return false;
+    if (s->axis[a].role == DHC_AXIS_PAR)
+      par |= 1u << a;
+    else if (!(red >> a & 1))
+      return false;
   }
   v->image = last_axis(red & ~space);
   if (red & ~space & ~bit(v->image)) return false;
@@ -125,7 +128,9 @@ static void choose_tile(ConvDw *v) {
 
 /* ---- sizes ------------------------------------------------------------------------------ */
 
-static dhc_dimprog pc(const ConvDw *v, int64_t x) { return dhc_prog_const(v->b->arena, x); }
+static dhc_dimprog pc(const ConvDw *v, int64_t x) {
+  return dhc_prog_const(v->b->arena, x);
+}
 static dhc_dimprog op(const ConvDw *v, int o, dhc_dimprog x, dhc_dimprog y) {
   return dhc_prog_op(v->b->arena, o, x, y);
 }
@@ -197,8 +202,8 @@ static DyRows dy_rows(ConvDw *v) {
   DhcLp *b = v->b;
   DhcLv one = dhc_lp_i64(b, 1), step = step_of(v, v->oy, v->y.out);
   DhcLv run = dhc_lp_mul(b, v->W, step_of(v, v->oy, v->x.out)), flat = dhc_lp_eq(b, run, step);
-  return (DyRows){dhc_lp_select(b, flat, one, v->H),
-                  dhc_lp_select(b, flat, dhc_lp_mul(b, v->H, v->W), v->W), step};
+  return (DyRows){dhc_lp_select(b, flat, one, v->H), dhc_lp_select(b, flat, dhc_lp_mul(b, v->H, v->W), v->W),
+                  step};
 }
 
 /* lanes places of one output channel from `at` on */
@@ -256,9 +261,19 @@ static void transpose_dy(ConvDw *v) {
 static void fill_planes(ConvDw *v) {
   DhcLp *b = v->b;
   DhcLv zero = dhc_lp_i64(b, 0);
-  DhcFill f = {.cx = &v->cx, .operand = v->ox, .y = &v->y, .x = &v->x, .lanes = v->lanes,
-               .n_planes = 1, .y_step = 1, .x_step = 1, .y_shift = v->y.lo, .x_shift = {v->x.lo},
-               .rows = v->Rows, .columns = v->Columns, .pitch = zero};
+  DhcFill f = {.cx = &v->cx,
+               .operand = v->ox,
+               .y = &v->y,
+               .x = &v->x,
+               .lanes = v->lanes,
+               .n_planes = 1,
+               .y_step = 1,
+               .x_step = 1,
+               .y_shift = v->y.lo,
+               .x_shift = {v->x.lo},
+               .rows = v->Rows,
+               .columns = v->Columns,
+               .pitch = zero};
   f.y_offset = v->y.term >= 0 ? v->cx.offset[v->ox][v->y.term] : zero;
   dhc_fill_begin(&f);
   DhcLv i = dhc_lp_for(b, zero, v->n_images, 1);
@@ -282,8 +297,8 @@ static void add_places(ConvDw *v, int tap0, int n, DhcLv dy, DhcLv sums) {
     shift[t] = dhc_lp_mulc(b, v->Columns, v->y.dilation * ky - v->y.lo);
     shift[t] = dhc_lp_addc(b, shift[t], v->x.dilation * kx - v->x.lo);
     for (int i = 0; i < v->vectors; i++)
-      acc[t][i] = dhc_lp_var(b, dhc_lp_load(b, sums, dhc_lp_i64(b, (int64_t)(tap0 + t) * v->width + i * v->lanes),
-                                            v->lanes, 0));
+      acc[t][i] = dhc_lp_var(
+          b, dhc_lp_load(b, sums, dhc_lp_i64(b, (int64_t)(tap0 + t) * v->width + i * v->lanes), v->lanes, 0));
   }
   DhcLv image = dhc_lp_for(b, zero, v->n_images, 1);
   DhcLv y = dhc_lp_for(b, zero, v->H, 1);
@@ -305,7 +320,8 @@ static void add_places(ConvDw *v, int tap0, int n, DhcLv dy, DhcLv sums) {
   dhc_lp_end(b);
   for (int t = 0; t < n; t++)
     for (int i = 0; i < v->vectors; i++)
-      dhc_lp_store(b, sums, dhc_lp_i64(b, (int64_t)(tap0 + t) * v->width + i * v->lanes), dhc_lp_get(b, acc[t][i]), 0);
+      dhc_lp_store(b, sums, dhc_lp_i64(b, (int64_t)(tap0 + t) * v->width + i * v->lanes),
+                   dhc_lp_get(b, acc[t][i]), 0);
 }
 
 static void add_group(ConvDw *v) {

@@ -33,17 +33,17 @@ typedef struct Dot {
   DhcTplCx cx;
   DhcLp *b;
   const DhcSpec *s;
-  int node;          /* the DOT fold */
-  int na, nb;        /* nodes of A (rows) and B (columns) */
-  int m, n;          /* axes; m is -1 where A has no row axis of its own */
+  int node;   /* the DOT fold */
+  int na, nb; /* nodes of A (rows) and B (columns) */
+  int m, n;   /* axes; m is -1 where A has no row axis of its own */
   uint32_t outer, red;
   int rows, vectors, lanes, tasks;
   bool direct_a, direct_b; /* B: where few rows are asked for */
-  int oa, ob;        /* operands of plain loads, where direct */
-  DhcLv K, M, N;     /* extents; K of all reduced axes together */
-  DhcLv k_from, k_to; /* steps that count */
-  DhcLv n_rows;      /* how many rows B's columns are wanted for */
-  int e, lo, hi;     /* RAGGED: axis of the ranges, nodes of their bounds; e is -1 otherwise */
+  int oa, ob;              /* operands of plain loads, where direct */
+  DhcLv K, M, N;           /* extents; K of all reduced axes together */
+  DhcLv k_from, k_to;      /* steps that count */
+  DhcLv n_rows;            /* how many rows B's columns are wanted for */
+  int e, lo, hi;           /* RAGGED: axis of the ranges, nodes of their bounds; e is -1 otherwise */
 } Dot;
 
 /* ---- roles ----------------------------------------------------------------------------- */
@@ -193,7 +193,8 @@ static bool has_unit_along(const Dot *d, int node, int axis) {
   bool needed[DHC_SPEC_MAX_NODES] = {false};
   dhc_tpl_needed(d->s, node, needed);
   for (int n = 0; n < d->s->n_nodes; n++)
-    if (needed[n] && d->s->node[n].kind == DHC_SN_LOAD && unit_axis(&d->s->operand[d->s->node[n].operand]) == axis)
+    if (needed[n] && d->s->node[n].kind == DHC_SN_LOAD &&
+        unit_axis(&d->s->operand[d->s->node[n].operand]) == axis)
       return true;
   return false;
 }
@@ -221,7 +222,8 @@ static void pack_along(Dot *d, int node, int along, DhcLv first, DhcLv extent, i
 }
 
 /* The same by blocks of lanes x lanes. `pitch`: of the panel; width <= pitch. */
-static void pack_transposed(Dot *d, int node, int along, DhcLv first, DhcLv extent, int width, int pitch, DhcLv to) {
+static void pack_transposed(Dot *d, int node, int along, DhcLv first, DhcLv extent, int width, int pitch,
+                            DhcLv to) {
   DhcLp *b = d->b;
   int inner = red_axis(d), lanes = d->lanes;
   uint32_t others = d->red & ~(1u << inner);
@@ -257,10 +259,10 @@ static void pack_transposed(Dot *d, int node, int along, DhcLv first, DhcLv exte
 /* ---- the tile ------------------------------------------------------------------------------- */
 
 typedef struct Tile {
-  DhcLv row0;                      /* first row */
-  DhcLv a_ptr[MAX_ROWS], a_step;   /* direct: a_ptr[r][k * a_step] */
-  DhcLv a_panel;                   /* packed: [k * 16 + r] */
-  DhcLv b_ptr, b_step;             /* b_ptr[k * b_step + column] */
+  DhcLv row0;                    /* first row */
+  DhcLv a_ptr[MAX_ROWS], a_step; /* direct: a_ptr[r][k * a_step] */
+  DhcLv a_panel;                 /* packed: [k * 16 + r] */
+  DhcLv b_ptr, b_step;           /* b_ptr[k * b_step + column] */
   DhcLpVar acc[MAX_ROWS][MAX_VECTORS];
 } Tile;
 
@@ -274,7 +276,8 @@ static void k_loop(Dot *d, Tile *t) {
     vec[v] = dhc_lp_load(b, t->b_ptr, dhc_lp_addc(b, at_b, (int64_t)v * d->lanes), d->lanes, 0);
   DhcLv at_a = t->a_panel ? dhc_lp_mulc(b, k, A_PITCH) : dhc_lp_mul(b, k, t->a_step);
   for (int r = 0; r < d->rows; r++) {
-    DhcLv x = t->a_panel ? dhc_lp_load(b, t->a_panel, dhc_lp_addc(b, at_a, r), 1, 0) : dhc_lp_load(b, t->a_ptr[r], at_a, 1, 0);
+    DhcLv x = t->a_panel ? dhc_lp_load(b, t->a_panel, dhc_lp_addc(b, at_a, r), 1, 0)
+                         : dhc_lp_load(b, t->a_ptr[r], at_a, 1, 0);
     x = dhc_lp_splat(b, x, d->lanes);
     for (int v = 0; v < d->vectors; v++)
       dhc_lp_set(b, t->acc[r][v], dhc_lp_fma(b, x, vec[v], dhc_lp_get(b, t->acc[r][v])));
@@ -298,7 +301,8 @@ static void epilogue(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   DhcLv j = dhc_lp_for(b, col0, col_end, d->lanes);
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   dhc_tpl_bind_vector(&d->cx, d->n, j, d->lanes, dhc_lp_tail(b, j, col_end, d->lanes));
-  dhc_tpl_set(&d->cx, d->node, dhc_lp_load(b, tile, dhc_lp_add(b, from, dhc_lp_sub(b, j, col0)), d->lanes, 0));
+  dhc_tpl_set(&d->cx, d->node,
+              dhc_lp_load(b, tile, dhc_lp_add(b, from, dhc_lp_sub(b, j, col0)), d->lanes, 0));
   int first = dhc_spec_n_inputs(d->s);
   for (int o = first; o < d->s->n_operands; o++) dhc_tpl_eval(&d->cx, d->s->operand[o].stored);
   for (int o = first; o < d->s->n_operands; o++) dhc_tpl_store(&d->cx, o);
@@ -339,7 +343,8 @@ static void row_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
     } else if (has_unit_along(d, d->na, d->m) || A_PITCH % d->lanes) {
       pack_along(d, d->na, d->m, t->row0, d->M, A_PITCH, t->a_panel);
     } else {
-      pack_transposed(d, d->na, d->m, t->row0, d->M, (d->rows + d->lanes - 1) / d->lanes * d->lanes, A_PITCH, t->a_panel);
+      pack_transposed(d, d->na, d->m, t->row0, d->M, (d->rows + d->lanes - 1) / d->lanes * d->lanes, A_PITCH,
+                      t->a_panel);
     }
   }
   clear(d, t);
@@ -362,8 +367,10 @@ static dhc_dimprog panel_bytes(const Dot *d, int width) {
 
 static void pack_columns(Dot *d, DhcLv col0, DhcLv panel) {
   int width = d->vectors * d->lanes;
-  if (has_unit_along(d, d->nb, d->n)) pack_along(d, d->nb, d->n, col0, d->N, width, panel);
-  else pack_transposed(d, d->nb, d->n, col0, d->N, width, width, panel);
+  if (has_unit_along(d, d->nb, d->n))
+    pack_along(d, d->nb, d->n, col0, d->N, width, panel);
+  else
+    pack_transposed(d, d->nb, d->n, col0, d->N, width, width, panel);
 }
 
 /* The columns [col0, col0 + width) of B: packed, or, for few rows, where they lie. Never
@@ -438,63 +445,80 @@ static void rows_by_range(Dot *d, DhcLv col0, DhcLv from, DhcLv to, DhcLv a_pane
   dhc_lp_end(b);
 }
 
-void dhc_tpl_dot(const DhcTplInput *in, DhcLp *b) {
-  Dot d = {.b = b, .s = in->spec, .e = -1};
-  dhc_tpl_init(&d.cx, in, b);
-  if (b->refused) return;
-  bool ragged = find_ragged(&d);
-  if (!ragged) d.e = -1;
-  if (!ragged && !find_roles(&d)) {
-    dhc_tpl_row(in, b); /* no columns to tile: loops over the definition */
-    return;
-  }
-  choose_tile(&d);
-  choose_access(&d);
-  DhcArena *a = b->arena;
-  int width = d.vectors * d.lanes;
-  d.N = d.cx.extent[d.n];
-  d.M = d.m >= 0 ? d.cx.extent[d.m] : dhc_lp_i64(b, 1);
-  d.K = d.k_to = dhc_tpl_count(&d.cx, d.red);
-  d.k_from = dhc_lp_i64(b, 0);
-  d.n_rows = d.M;
-  dhc_dimprog m_prog = d.m >= 0 ? dhc_tpl_extent_prog(&d.cx, d.m) : dhc_prog_const(a, 1);
-  dhc_dimprog blocks = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(&d.cx, d.n), dhc_prog_const(a, width));
-  /* chunks of rows until there are tasks enough: each packs its columns anew */
-  dhc_dimprog n_outer = dhc_tpl_count_prog(&d.cx, d.outer), one = dhc_prog_const(a, 1);
-  dhc_dimprog pieces = dhc_prog_op(a, DHC_DIM_MAX, dhc_prog_op(a, DHC_DIM_MUL, n_outer, blocks), one);
-  dhc_dimprog tiles = dhc_prog_op(a, DHC_DIM_CEILDIV, m_prog, dhc_prog_const(a, d.rows));
-  dhc_dimprog want = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_prog_const(a, d.tasks), pieces);
-  want = dhc_prog_op(a, DHC_DIM_MIN, want, dhc_prog_op(a, DHC_DIM_CEILDIV, tiles, dhc_prog_const(a, LEAST_TILES)));
-  dhc_dimprog per_chunk = dhc_prog_op(a, DHC_DIM_CEILDIV, tiles, dhc_prog_op(a, DHC_DIM_MAX, want, one));
-  per_chunk = dhc_prog_op(a, DHC_DIM_MAX, per_chunk, one);
-  dhc_dimprog chunks = dhc_prog_op(a, DHC_DIM_CEILDIV, tiles, per_chunk);
-  dhc_dimprog per_outer = dhc_prog_op(a, DHC_DIM_MUL, blocks, chunks);
-  dhc_dimprog n_tasks = dhc_prog_op(a, DHC_DIM_MUL, n_outer, per_outer);
-  dhc_dimprog b_bytes = panel_bytes(&d, width);
-  dhc_dimprog a_bytes = d.direct_a ? dhc_prog_const(a, 0) : panel_bytes(&d, A_PITCH);
-  b->scratch_bytes = dhc_prog_op(a, DHC_DIM_ADD, b_bytes, a_bytes);
+/* How the work is cut: all from extents. */
+typedef struct Cut {
+  dhc_dimprog n_tasks, per_outer, chunks, per_chunk;
+} Cut;
 
-  DhcLv n_chunks = dhc_lp_prog(b, chunks), n_per = dhc_lp_prog(b, per_outer);
-  DhcLv rows_per = dhc_lp_mulc(b, dhc_lp_prog(b, per_chunk), d.rows);
-  DhcLv b_elements = dhc_lp_mulc(b, dhc_lp_addc(b, d.K, d.lanes), width);
-  DhcLv task = dhc_lp_tasks(b, n_tasks);
+static Cut cut(const Dot *d) {
+  DhcArena *a = d->b->arena;
+  dhc_dimprog one = dhc_prog_const(a, 1);
+#define OP(o, x, y) dhc_prog_op(a, DHC_DIM_##o, x, y)
+  dhc_dimprog width = dhc_prog_const(a, d->vectors * d->lanes);
+  dhc_dimprog blocks = OP(CEILDIV, dhc_tpl_extent_prog(&d->cx, d->n), width);
+  dhc_dimprog rows = d->m >= 0 ? dhc_tpl_extent_prog(&d->cx, d->m) : one;
+  /* chunks of rows until there are tasks enough: each packs its columns anew */
+  dhc_dimprog outer = dhc_tpl_count_prog(&d->cx, d->outer);
+  dhc_dimprog pieces = OP(MAX, OP(MUL, outer, blocks), one);
+  dhc_dimprog tiles = OP(CEILDIV, rows, dhc_prog_const(a, d->rows));
+  dhc_dimprog want = OP(CEILDIV, dhc_prog_const(a, d->tasks), pieces);
+  want = OP(MIN, want, OP(CEILDIV, tiles, dhc_prog_const(a, LEAST_TILES)));
+  Cut c = {.per_chunk = OP(MAX, OP(CEILDIV, tiles, OP(MAX, want, one)), one)};
+  c.chunks = OP(CEILDIV, tiles, c.per_chunk);
+  c.per_outer = OP(MUL, blocks, c.chunks);
+  c.n_tasks = OP(MUL, outer, c.per_outer);
+#undef OP
+  return c;
+}
+
+static void kernel(Dot *d) {
+  DhcLp *b = d->b;
+  int width = d->vectors * d->lanes;
+  Cut c = cut(d);
+  dhc_dimprog a_bytes = d->direct_a ? dhc_prog_const(b->arena, 0) : panel_bytes(d, A_PITCH);
+  b->scratch_bytes = dhc_prog_op(b->arena, DHC_DIM_ADD, panel_bytes(d, width), a_bytes);
+  DhcLv n_chunks = dhc_lp_prog(b, c.chunks), n_per = dhc_lp_prog(b, c.per_outer);
+  DhcLv rows_per = dhc_lp_mulc(b, dhc_lp_prog(b, c.per_chunk), d->rows);
+  DhcLv b_elements = dhc_lp_mulc(b, dhc_lp_addc(b, d->K, d->lanes), width);
+
+  DhcLv task = dhc_lp_tasks(b, c.n_tasks);
   DhcLv within = dhc_lp_urem(b, task, n_per);
   DhcLv col0 = dhc_lp_mulc(b, dhc_lp_udiv(b, within, n_chunks), width);
   DhcLv row_first = dhc_lp_mul(b, dhc_lp_urem(b, within, n_chunks), rows_per);
-  DhcLv row_end = dhc_lp_min(b, d.M, dhc_lp_add(b, row_first, rows_per));
-  DhcTplMark mark = dhc_tpl_push(&d.cx);
-  DhcTplRows outer = dhc_tpl_rows(&d.cx, d.outer, dhc_lp_udiv(b, task, n_per));
-  dhc_tpl_rows_bind(&d.cx, &outer);
-  DhcLv a_panel = d.direct_a ? NULL : dhc_lp_at(b, dhc_lp_scratch(b, DHC_F32, 0), b_elements);
-  if (ragged && !(d.cx.bound >> d.e & 1)) {
-    rows_by_range(&d, col0, row_first, row_end, a_panel);
-  } else {
-    if (ragged) {
-      d.k_from = dhc_lp_max(b, dhc_tpl_eval(&d.cx, d.lo), dhc_lp_i64(b, 0));
-      d.k_to = dhc_lp_min(b, dhc_tpl_eval(&d.cx, d.hi), d.K);
-    }
-    rows_of(&d, col0, row_first, row_end, a_panel);
+  DhcLv row_end = dhc_lp_min(b, d->M, dhc_lp_add(b, row_first, rows_per));
+  DhcTplMark mark = dhc_tpl_push(&d->cx);
+  DhcTplRows outer = dhc_tpl_rows(&d->cx, d->outer, dhc_lp_udiv(b, task, n_per));
+  dhc_tpl_rows_bind(&d->cx, &outer);
+  DhcLv a_panel = d->direct_a ? NULL : dhc_lp_at(b, dhc_lp_scratch(b, DHC_F32, 0), b_elements);
+  bool ragged = d->e >= 0, steps = ragged && d->cx.bound >> d->e & 1;
+  if (steps) {
+    d->k_from = dhc_lp_max(b, dhc_tpl_eval(&d->cx, d->lo), dhc_lp_i64(b, 0));
+    d->k_to = dhc_lp_min(b, dhc_tpl_eval(&d->cx, d->hi), d->K);
   }
-  dhc_tpl_pop(&d.cx, &mark);
+  if (ragged && !steps) rows_by_range(d, col0, row_first, row_end, a_panel);
+  else rows_of(d, col0, row_first, row_end, a_panel);
+  dhc_tpl_pop(&d->cx, &mark);
   dhc_lp_end(b);
+}
+
+void dhc_tpl_dot(const DhcTplInput *in, DhcLp *b) {
+  Dot *d = DHC_NEW(b->arena, Dot);
+  d->b = b;
+  d->s = in->spec;
+  dhc_tpl_init(&d->cx, in, b);
+  if (b->refused) return;
+  bool ragged = find_ragged(d);
+  if (!ragged) d->e = -1;
+  if (!ragged && !find_roles(d)) {
+    dhc_tpl_row(in, b); /* no columns to tile: loops over the definition */
+    return;
+  }
+  choose_tile(d);
+  choose_access(d);
+  d->N = d->cx.extent[d->n];
+  d->M = d->m >= 0 ? d->cx.extent[d->m] : dhc_lp_i64(b, 1);
+  d->K = d->k_to = dhc_tpl_count(&d->cx, d->red);
+  d->k_from = dhc_lp_i64(b, 0);
+  d->n_rows = d->M;
+  kernel(d);
 }

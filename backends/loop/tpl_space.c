@@ -12,11 +12,17 @@ int dhc_space_terms(const DhcOperand *p, int *term) {
   return n;
 }
 
-bool dhc_space_read(const DhcTplCx *cx, int o, int t, uint32_t contracted, bool taps_out,
-                    DhcSpace *d) {
+bool dhc_space_read(const DhcTplCx *cx, int o, int t, uint32_t contracted, bool taps_out, DhcSpace *d) {
   const DhcSpec *s = cx->s;
-  *d = (DhcSpace){.term = t, .out = -1, .window = -1, .tap = -1, .per_out = 1, .n_window = 1,
-                  .stride = 1, .div = 1, .n_taps = 1};
+  *d = (DhcSpace){.term = t,
+                  .out = -1,
+                  .window = -1,
+                  .tap = -1,
+                  .per_out = 1,
+                  .n_window = 1,
+                  .stride = 1,
+                  .div = 1,
+                  .n_taps = 1};
   if (t < 0) return true;
   const DhcTerm *e = &s->operand[o].term[t];
   d->div = e->div;
@@ -103,11 +109,12 @@ static DhcLv lanes_inside(DhcLp *b, DhcLv x, DhcLv limit, int lanes) {
                     dhc_lp_lt(b, l, dhc_lp_cast(b, hi, DHC_I32)));
 }
 
-static bool by_rows(const DhcFill *f) { return f->y_step == 1 && f->y->div == 1; }
+static bool by_rows(const DhcFill *f) {
+  return f->y_step == 1 && f->y->div == 1;
+}
 
 static bool side_by_side(const DhcFill *f) {
-  return f->x_step == 1 && f->x->div == 1 &&
-         f->cx->s->operand[f->operand].term[f->x->term].unit;
+  return f->x_step == 1 && f->x->div == 1 && f->cx->s->operand[f->operand].term[f->x->term].unit;
 }
 
 static void plane_lanes(DhcFill *f, int k) {
@@ -144,7 +151,9 @@ void dhc_fill_begin(DhcFill *f) {
   for (int k = 0; k < f->n_planes; k++) plane_lanes(f, k);
 }
 
-void dhc_fill_end(DhcFill *f) { dhc_lp_end(f->cx->b); }
+void dhc_fill_end(DhcFill *f) {
+  dhc_lp_end(f->cx->b);
+}
 
 /* from: where the row's x index 0 lies, in elements; NULL: a row of zeros */
 static void copy_row(DhcFill *f, DhcLv to, DhcLv row, DhcLv from, DhcLv ok) {

@@ -9,19 +9,18 @@
 /* One guarded term:  index = (stride * place + dilation * tap + offset) / div,
  *                    place = per_out * out + window. */
 typedef struct DhcSpace {
-  int term;               /* -1: no such dimension; then one place, one tap, index 0 */
-  int out, window, tap;   /* axes, or -1 */
+  int term;             /* -1: no such dimension; then one place, one tap, index 0 */
+  int out, window, tap; /* axes, or -1 */
   int64_t per_out, n_window;
   int64_t stride, dilation, div;
   int64_t n_taps;
-  int64_t lo, hi;         /* least and greatest dilation * tap */
+  int64_t lo, hi; /* least and greatest dilation * tap */
 } DhcSpace;
 
 /* Reads term t of operand o (t -1: the absent dimension). Axes of `contracted` are taps (or,
  * if `taps_out`, the constant parallel axes are, and contracted ones places). False: a form
  * that has no such reading. */
-bool dhc_space_read(const DhcTplCx *cx, int o, int t, uint32_t contracted, bool taps_out,
-                    DhcSpace *out);
+bool dhc_space_read(const DhcTplCx *cx, int o, int t, uint32_t contracted, bool taps_out, DhcSpace *out);
 /* Guarded terms of o that are not indexed, in order; -1 if there are others or over two. */
 int dhc_space_terms(const DhcOperand *p, int *term);
 

@@ -267,8 +267,8 @@ void case_check(SpecCase *c, const char *features, const int *v, double tol) {
   const char *why = NULL;
   if (!dhc_spec_verify(c->s, a, &why)) fail_msg("spec: %s", why);
   DhcCpuTarget target;
-  DhcCpuGen *g;
-  DhcCpuJit *j;
+  DhcCpuGen *g = NULL;
+  DhcCpuJit *j = NULL;
   dhc_status s = dhc_cpu_target(a, NULL, features, &target);
   if (!s.code) s = dhc_cpu_gen_open(&target, &g);
   if (!s.code) s = dhc_cpu_jit_open(&target, &j);

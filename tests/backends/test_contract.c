@@ -67,8 +67,8 @@ typedef struct ConvShape {
   int64_t n, c, o, h, w; /* images, channels, input plane */
   int kh, kw, pad, stride, dilation, pool;
   int groups;
-  bool back;      /* the input gradient */
-  bool flat;      /* one spatial dimension: w only */
+  bool back;       /* the input gradient */
+  bool flat;       /* one spatial dimension: w only */
   bool no_n, no_o; /* axes of extent 1 left out, as fusion does */
 } ConvShape;
 
@@ -77,8 +77,7 @@ static DhcTerm guarded(int n, const int *axis, const int64_t *coef, int64_t div,
   for (int i = 0; i < n; i++) { /* axes ascend */
     if (axis[i] < 0) continue;
     int at = t.n_axes++;
-    for (; at > 0 && t.axis[at - 1] > axis[i]; at--)
-      t.axis[at] = t.axis[at - 1], t.coef[at] = t.coef[at - 1];
+    for (; at > 0 && t.axis[at - 1] > axis[i]; at--) t.axis[at] = t.axis[at - 1], t.coef[at] = t.coef[at - 1];
     t.axis[at] = axis[i];
     t.coef[at] = coef[i];
   }
@@ -106,7 +105,8 @@ static void one_conv(ConvShape f, const char *features, const int *v) {
   int g = f.groups > 1 ? case_axis(&c, DHC_AXIS_PAR, f.groups, false) : -1;
   int n = f.no_n ? -1 : case_axis(&c, DHC_AXIS_PAR, f.n, false);
   int o = f.no_o ? -1 : case_axis(&c, DHC_AXIS_PAR, f.o, false);
-  int y = f.flat ? -1 : case_axis(&c, DHC_AXIS_PAR, out_h, false), x = case_axis(&c, DHC_AXIS_PAR, out_w, false);
+  int y = f.flat ? -1 : case_axis(&c, DHC_AXIS_PAR, out_h, false),
+      x = case_axis(&c, DHC_AXIS_PAR, out_w, false);
   int wy = f.pool > 1 && !f.flat ? case_axis(&c, DHC_AXIS_RED, f.pool, true) : -1;
   int wx = f.pool > 1 ? case_axis(&c, DHC_AXIS_RED, f.pool, true) : -1;
   int ci = f.c > 1 ? case_axis(&c, DHC_AXIS_RED, f.c, false) : -1;
@@ -123,8 +123,7 @@ static void one_conv(ConvShape f, const char *features, const int *v) {
   int64_t p = f.back ? 1 : (int64_t)f.stride * (f.pool > 1 ? f.pool : 1);
   int64_t coef[3] = {p, f.back ? 1 : f.stride, f.back ? -f.dilation : f.dilation};
   int64_t div = f.back ? f.stride : 1, offset = f.back ? f.pad : -f.pad;
-  if (!f.flat)
-    case_term(&c, ox, guarded(3, (int[]){y, wy, ky}, coef, div, false), in_w, offset, in_h);
+  if (!f.flat) case_term(&c, ox, guarded(3, (int[]){y, wy, ky}, coef, div, false), in_w, offset, in_h);
   case_term(&c, ox, guarded(3, (int[]){x, wx, kx}, coef, div, true), 1, offset, in_w);
   c.size[ox] = N * f.groups * f.c * plane;
 
@@ -175,7 +174,8 @@ static void one_dw(ConvShape f, const char *features, const int *v) {
   case_init(&c, DHC_KIND_CONV_DW);
   c.plain = "conv_dw_plain";
   if (f.groups < 1) f.groups = 1;
-  int64_t out_h = f.flat ? 1 : conv_out(f.h, f.kh, &f), out_w = conv_out(f.w, f.kw, &f), in_h = f.flat ? 1 : f.h;
+  int64_t out_h = f.flat ? 1 : conv_out(f.h, f.kh, &f), out_w = conv_out(f.w, f.kw, &f),
+          in_h = f.flat ? 1 : f.h;
   int kh = f.flat ? 1 : f.kh;
   int g = f.groups > 1 ? case_axis(&c, DHC_AXIS_PAR, f.groups, false) : -1;
   int o = f.no_o ? -1 : case_axis(&c, DHC_AXIS_PAR, f.o, false);
@@ -183,7 +183,8 @@ static void one_dw(ConvShape f, const char *features, const int *v) {
   int ky = kh > 1 ? case_axis(&c, DHC_AXIS_PAR, kh, true) : -1;
   int kx = f.kw > 1 ? case_axis(&c, DHC_AXIS_PAR, f.kw, true) : -1;
   int n = f.no_n ? -1 : case_axis(&c, DHC_AXIS_RED, f.n, false);
-  int y = f.flat ? -1 : case_axis(&c, DHC_AXIS_RED, out_h, false), x = case_axis(&c, DHC_AXIS_RED, out_w, false);
+  int y = f.flat ? -1 : case_axis(&c, DHC_AXIS_RED, out_h, false),
+      x = case_axis(&c, DHC_AXIS_RED, out_w, false);
   int64_t N = f.no_n ? 1 : f.n, O = f.no_o ? 1 : f.o, plane = in_h * f.w, out_plane = out_h * out_w;
 
   int ox = case_operand(&c, DHC_F32, -1, 0, NULL);
@@ -191,7 +192,8 @@ static void one_dw(ConvShape f, const char *features, const int *v) {
   if (ci >= 0) case_term(&c, ox, plain(ci, false), plane, 0, 0);
   if (n >= 0) case_term(&c, ox, plain(n, false), f.groups * f.c * plane, 0, 0);
   if (!f.flat)
-    case_term(&c, ox, guarded(2, (int[]){ky, y}, (int64_t[]){f.dilation, f.stride}, 1, false), f.w, -f.pad, in_h);
+    case_term(&c, ox, guarded(2, (int[]){ky, y}, (int64_t[]){f.dilation, f.stride}, 1, false), f.w, -f.pad,
+              in_h);
   case_term(&c, ox, guarded(2, (int[]){kx, x}, (int64_t[]){f.dilation, f.stride}, 1, true), 1, -f.pad, f.w);
   c.size[ox] = N * f.groups * f.c * plane;
 
@@ -254,8 +256,36 @@ static void conv_shapes(void **st) {
     }
 }
 
-int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(dot_shapes), cmocka_unit_test(dot_large),
-                                     cmocka_unit_test(dot_narrow), cmocka_unit_test(conv_shapes)};
+/* A few of each for a memory checker: test_backends_contract edges */
+static void edges(void **st) {
+  (void)st;
+  one_dot(0, 3, 5, 7, NULL, NULL);
+  one_dot(2, 3, 33, 7, NULL, NULL);
+  one_dot(11, 9, 18, 3, NULL, NULL);
+  ConvShape f = {
+      .n = 3, .c = 2, .o = 5, .h = 3, .w = 5, .kh = 3, .kw = 3, .pad = 1, .stride = 1, .dilation = 1};
+  one_conv(f, NULL, NULL);
+  one_dw(f, NULL, NULL);
+  f.back = true;
+  one_conv(f, NULL, NULL);
+  f = (ConvShape){.n = 2,
+                  .c = 3,
+                  .o = 9,
+                  .h = 6,
+                  .w = 6,
+                  .kh = 3,
+                  .kw = 3,
+                  .pad = 1,
+                  .stride = 1,
+                  .dilation = 1,
+                  .pool = 2};
+  one_conv(f, NULL, NULL);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(edges), cmocka_unit_test(dot_shapes),
+                                     cmocka_unit_test(dot_large), cmocka_unit_test(dot_narrow),
+                                     cmocka_unit_test(conv_shapes)};
+  if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

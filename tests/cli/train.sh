@@ -18,6 +18,15 @@ for t in 1 2 3; do
 done
 
 expect 1 'is [' "$dhcc" eval dhc_ssm --set input_channels=1 --set hidden_dim=16 --data "npy:$work/data" --weights "$work/a/best.safetensors"
+# the disk takes no more: the last checkpoint stays, nothing half written, the run goes on from it
+train --steps 8 --save-every 4 --out "$work/full" || fail "train 8 steps"
+before=$(cat "$work/full"/checkpoint-* | sha256sum)
+full() { (ulimit -f 40; train --steps 16 --save-every 4 --out "$work/full" --resume); }
+expect 3 'file too large; checkpoint of step 8 kept' full
+[ "$before" = "$(cat "$work/full"/checkpoint-* | sha256sum)" ] || fail "checkpoints changed on a full disk"
+[ -z "$(find "$work/full" -name '.*')" ] || fail "a temporary file stayed"
+expect 0 '' train --steps 16 --save-every 4 --out "$work/full" --resume
+
 expect 1 'label 3 of the data is outside 0..2' "$dhcc" train dhc_ssm --set input_channels=1 --set hidden_dim=8 --set output_dim=3 --data "npy:$work/data" --batch 200 --quiet
 before=$(cat "$work/a"/checkpoint-* | sha256sum)
 expect 4 'nothing was changed' train --epochs 3 --lr 1e6 --out "$work/nan"
