@@ -39,16 +39,11 @@ typedef struct Dot {
   uint32_t outer, red;
   int rows, vectors, lanes, tasks;
   bool direct_a, direct_b; /* B: where few rows are asked for */
-<<<<<<< HEAD
-  int oa, ob;        /* operands of plain loads, where direct */
-  DhcLv K, M, N;     /* extents; K of all reduced axes together */
-  DhcLv k_from, k_to; /* steps that count */
-  DhcLv n_rows;      /* how many rows B's columns are wanted for */
-  int e, lo, hi;     /* RAGGED: axis of the ranges, nodes of their bounds; e is -1 otherwise */
-=======
   int oa, ob;              /* operands of plain loads, where direct */
   DhcLv K, M, N;           /* extents; K of all reduced axes together */
->>>>>>> main
+  DhcLv k_from, k_to;      /* steps that count */
+  DhcLv n_rows;            /* how many rows B's columns are wanted for */
+  int e, lo, hi;           /* RAGGED: axis of the ranges, nodes of their bounds; e is -1 otherwise */
 } Dot;
 
 /* ---- roles ----------------------------------------------------------------------------- */
@@ -403,7 +398,6 @@ static void column_block(Dot *d, Tile *t, DhcLv col0) {
   t->b_step = dhc_lp_select(b, in_place, dhc_tpl_step(&d->cx, d->ob, red_axis(d)), packed_step);
 }
 
-<<<<<<< HEAD
 /* Rows [from, to) of the columns from col0. */
 static void rows_of(Dot *d, DhcLv col0, DhcLv from, DhcLv to, DhcLv a_panel) {
   DhcLp *b = d->b;
@@ -451,47 +445,10 @@ static void rows_by_range(Dot *d, DhcLv col0, DhcLv from, DhcLv to, DhcLv a_pane
   dhc_lp_end(b);
 }
 
-void dhc_tpl_dot(const DhcTplInput *in, DhcLp *b) {
-  Dot d = {.b = b, .s = in->spec, .e = -1};
-  dhc_tpl_init(&d.cx, in, b);
-  if (b->refused) return;
-  bool ragged = find_ragged(&d);
-  if (!ragged) d.e = -1;
-  if (!ragged && !find_roles(&d)) {
-    dhc_tpl_row(in, b); /* no columns to tile: loops over the definition */
-    return;
-  }
-  choose_tile(&d);
-  choose_access(&d);
-  DhcArena *a = b->arena;
-  int width = d.vectors * d.lanes;
-  d.N = d.cx.extent[d.n];
-  d.M = d.m >= 0 ? d.cx.extent[d.m] : dhc_lp_i64(b, 1);
-  d.K = d.k_to = dhc_tpl_count(&d.cx, d.red);
-  d.k_from = dhc_lp_i64(b, 0);
-  d.n_rows = d.M;
-  dhc_dimprog m_prog = d.m >= 0 ? dhc_tpl_extent_prog(&d.cx, d.m) : dhc_prog_const(a, 1);
-  dhc_dimprog blocks = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(&d.cx, d.n), dhc_prog_const(a, width));
-  /* chunks of rows until there are tasks enough: each packs its columns anew */
-  dhc_dimprog n_outer = dhc_tpl_count_prog(&d.cx, d.outer), one = dhc_prog_const(a, 1);
-  dhc_dimprog pieces = dhc_prog_op(a, DHC_DIM_MAX, dhc_prog_op(a, DHC_DIM_MUL, n_outer, blocks), one);
-  dhc_dimprog tiles = dhc_prog_op(a, DHC_DIM_CEILDIV, m_prog, dhc_prog_const(a, d.rows));
-  dhc_dimprog want = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_prog_const(a, d.tasks), pieces);
-  want = dhc_prog_op(a, DHC_DIM_MIN, want, dhc_prog_op(a, DHC_DIM_CEILDIV, tiles, dhc_prog_const(a, LEAST_TILES)));
-  dhc_dimprog per_chunk = dhc_prog_op(a, DHC_DIM_CEILDIV, tiles, dhc_prog_op(a, DHC_DIM_MAX, want, one));
-  per_chunk = dhc_prog_op(a, DHC_DIM_MAX, per_chunk, one);
-  dhc_dimprog chunks = dhc_prog_op(a, DHC_DIM_CEILDIV, tiles, per_chunk);
-  dhc_dimprog per_outer = dhc_prog_op(a, DHC_DIM_MUL, blocks, chunks);
-  dhc_dimprog n_tasks = dhc_prog_op(a, DHC_DIM_MUL, n_outer, per_outer);
-  dhc_dimprog b_bytes = panel_bytes(&d, width);
-  dhc_dimprog a_bytes = d.direct_a ? dhc_prog_const(a, 0) : panel_bytes(&d, A_PITCH);
-  b->scratch_bytes = dhc_prog_op(a, DHC_DIM_ADD, b_bytes, a_bytes);
-=======
 /* How the work is cut: all from extents. */
 typedef struct Cut {
   dhc_dimprog n_tasks, per_outer, chunks, per_chunk;
 } Cut;
->>>>>>> main
 
 static Cut cut(const Dot *d) {
   DhcArena *a = d->b->arena;
@@ -528,35 +485,19 @@ static void kernel(Dot *d) {
   DhcLv within = dhc_lp_urem(b, task, n_per);
   DhcLv col0 = dhc_lp_mulc(b, dhc_lp_udiv(b, within, n_chunks), width);
   DhcLv row_first = dhc_lp_mul(b, dhc_lp_urem(b, within, n_chunks), rows_per);
-<<<<<<< HEAD
-  DhcLv row_end = dhc_lp_min(b, d.M, dhc_lp_add(b, row_first, rows_per));
-  DhcTplMark mark = dhc_tpl_push(&d.cx);
-  DhcTplRows outer = dhc_tpl_rows(&d.cx, d.outer, dhc_lp_udiv(b, task, n_per));
-  dhc_tpl_rows_bind(&d.cx, &outer);
-  DhcLv a_panel = d.direct_a ? NULL : dhc_lp_at(b, dhc_lp_scratch(b, DHC_F32, 0), b_elements);
-  if (ragged && !(d.cx.bound >> d.e & 1)) {
-    rows_by_range(&d, col0, row_first, row_end, a_panel);
-  } else {
-    if (ragged) {
-      d.k_from = dhc_lp_max(b, dhc_tpl_eval(&d.cx, d.lo), dhc_lp_i64(b, 0));
-      d.k_to = dhc_lp_min(b, dhc_tpl_eval(&d.cx, d.hi), d.K);
-    }
-    rows_of(&d, col0, row_first, row_end, a_panel);
-  }
-  dhc_tpl_pop(&d.cx, &mark);
-=======
   DhcLv row_end = dhc_lp_min(b, d->M, dhc_lp_add(b, row_first, rows_per));
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   DhcTplRows outer = dhc_tpl_rows(&d->cx, d->outer, dhc_lp_udiv(b, task, n_per));
   dhc_tpl_rows_bind(&d->cx, &outer);
-  Tile t = {0};
-  column_block(d, &t, col0);
-  if (!d->direct_a) t.a_panel = dhc_lp_at(b, dhc_lp_scratch(b, DHC_F32, 0), b_elements);
-  t.row0 = dhc_lp_for(b, row_first, row_end, d->rows);
-  row_tile(d, &t, col0, row_end);
-  dhc_lp_end(b);
+  DhcLv a_panel = d->direct_a ? NULL : dhc_lp_at(b, dhc_lp_scratch(b, DHC_F32, 0), b_elements);
+  bool ragged = d->e >= 0, steps = ragged && d->cx.bound >> d->e & 1;
+  if (steps) {
+    d->k_from = dhc_lp_max(b, dhc_tpl_eval(&d->cx, d->lo), dhc_lp_i64(b, 0));
+    d->k_to = dhc_lp_min(b, dhc_tpl_eval(&d->cx, d->hi), d->K);
+  }
+  if (ragged && !steps) rows_by_range(d, col0, row_first, row_end, a_panel);
+  else rows_of(d, col0, row_first, row_end, a_panel);
   dhc_tpl_pop(&d->cx, &mark);
->>>>>>> main
   dhc_lp_end(b);
 }
 
@@ -566,7 +507,9 @@ void dhc_tpl_dot(const DhcTplInput *in, DhcLp *b) {
   d->s = in->spec;
   dhc_tpl_init(&d->cx, in, b);
   if (b->refused) return;
-  if (!find_roles(d)) {
+  bool ragged = find_ragged(d);
+  if (!ragged) d->e = -1;
+  if (!ragged && !find_roles(d)) {
     dhc_tpl_row(in, b); /* no columns to tile: loops over the definition */
     return;
   }
@@ -574,6 +517,8 @@ void dhc_tpl_dot(const DhcTplInput *in, DhcLp *b) {
   choose_access(d);
   d->N = d->cx.extent[d->n];
   d->M = d->m >= 0 ? d->cx.extent[d->m] : dhc_lp_i64(b, 1);
-  d->K = dhc_tpl_count(&d->cx, d->red);
+  d->K = d->k_to = dhc_tpl_count(&d->cx, d->red);
+  d->k_from = dhc_lp_i64(b, 0);
+  d->n_rows = d->M;
   kernel(d);
 }
