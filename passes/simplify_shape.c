@@ -64,6 +64,15 @@ RULE(transpose_transpose) {
   return becomes(out, dhc_b_transpose(&s->b, d->args[0], perm));
 }
 
+/* Per range (a^T d)^T = d^T a: the same products, added in the same order. */
+RULE(transpose_ragged_dw) {
+  DhcNode *d = n->args[0]->def;
+  const DhcAttr *perm = dhc_attr(n, "perm");
+  if (d->op != DHC_OP_RAGGED_DOT_DW || perm->ints.at[0] != 0 || perm->ints.at[1] != 2) return false;
+  DhcValue *args[] = {d->args[1], d->args[0], d->args[2]};
+  return becomes(out, dhc_build1(&s->b, DHC_OP_RAGGED_DOT_DW, args, 3, NULL, 0));
+}
+
 RULE(broadcast_broadcast) {
   DhcNode *d = n->args[0]->def;
   const DhcType *t = &n->results[0]->type;
@@ -313,6 +322,7 @@ const DhcRule dhc_rules_shape[] = {
     {"transpose_identity", DHC_OP_TRANSPOSE, transpose_identity, "same order of axes"},
     {"transpose_ones", DHC_OP_TRANSPOSE, transpose_ones, "axes of a known 1 hold no order"},
     {"transpose_transpose", DHC_OP_TRANSPOSE, transpose_transpose, "permutations compose"},
+    {"transpose_ragged_dw", DHC_OP_TRANSPOSE, transpose_ragged_dw, "swaps the two outer axes of each range's product"},
     {"broadcast_broadcast", DHC_OP_BROADCAST, broadcast_broadcast, "both stretch from the right"},
     {"broadcast_lead", DHC_OP_BROADCAST, broadcast_lead, "broadcast adds the ones itself"},
     {"reverse_ones", DHC_OP_REVERSE, reverse_ones, "one element has no order"},

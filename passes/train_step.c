@@ -364,31 +364,43 @@ static bool lift(Step *s, DhcValue *const *args, DhcValue **now) {
   return true;
 }
 
-/* A piece that no gradient has reached yet stays as it is, and the optimiser counts its
- * steps from the first that does, as where every piece is a parameter of its own. raw: the
+/* A range's view as [pieces, elements of each]. */
+static void piece_shape(Step *s, const Range *r, const DhcDim *shape[2]) {
+  shape[0] = dhc_dim_const(s->m->dims, r->pieces);
+  shape[1] = dhc_dim_const(s->m->dims, r->n / r->pieces);
+}
+
+/* New ages of a range's pieces: 0 until a gradient reaches one, then counting on. raw: the
  * gradients before clipping. */
-static bool step_pieces(Step *s, const Range *r, DhcValue *raw, DhcValue *g, DhcValue **part, DhcValue **age) {
+static DhcValue *new_ages(Step *s, const Range *r, DhcValue *raw) {
+  const DhcDim *shape[2];
+  static const int64_t axis = 1;
+  piece_shape(s, r, shape);
+  DhcValue *zero = dhc_b_scalar(&s->b, DHC_F32, 0), *one = dhc_b_scalar(&s->b, DHC_F32, 1);
+  DhcValue *size = dhc_b_unary(&s->b, DHC_OP_ABS, dhc_b_reshape(&s->b, range_of(s, raw, r), shape, 2));
+  DhcValue *reached = bin(s, DHC_OP_GT, dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, size, &axis, 1, false), zero);
+  DhcValue *before = dhc_b_slice(&s->b, s->begun, 0, dhc_dim_const(s->m->dims, r->age), shape[0]);
+  DhcValue *begun = bin(s, DHC_OP_OR, reached, bin(s, DHC_OP_GT, before, zero));
+  return gate(s, dhc_b_select(&s->b, begun, bin(s, DHC_OP_ADD, before, one), zero), before);
+}
+
+/* A piece that no gradient has reached yet stays as it is, and the optimiser counts its
+ * steps from the first that does, as where every piece is a parameter of its own. */
+static bool step_pieces(Step *s, const Range *r, DhcValue *g, DhcValue *ages, DhcValue **part) {
   const DhcFunc *o = s->rq->optimizer;
-  DhcDims *dims = s->m->dims;
-  const DhcDim *shape[] = {dhc_dim_const(dims, r->pieces), dhc_dim_const(dims, r->n / r->pieces)};
-  const DhcDim *column[] = {shape[0], dhc_dim_const(dims, 1)}, *line[] = {dhc_dim_const(dims, r->n)};
+  const DhcDim *shape[2];
+  piece_shape(s, r, shape);
+  const DhcDim *column[] = {shape[0], dhc_dim_const(s->m->dims, 1)}, *line[] = {dhc_dim_const(s->m->dims, r->n)};
   DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
   DhcValue *old[DHC_MAX_RESULTS], *now[DHC_MAX_RESULTS];
-  static const int64_t axis = 1;
-  DhcValue *zero = dhc_b_scalar(&s->b, DHC_F32, 0), *one = dhc_b_scalar(&s->b, DHC_F32, 1);
   for (int k = 0; k < n_arenas(s); k++) old[k] = dhc_b_reshape(&s->b, range_of(s, s->arenas[k], r), shape, 2);
-  DhcValue *size = dhc_b_unary(&s->b, DHC_OP_ABS, dhc_b_reshape(&s->b, range_of(s, raw, r), shape, 2));
-  DhcValue *reached = bin(s, DHC_OP_GT, dhc_b_reduce(&s->b, DHC_OP_REDUCE_MAX, size, &axis, 1, false), zero);
-  DhcValue *before = dhc_b_slice(&s->b, s->begun, 0, dhc_dim_const(dims, r->age), shape[0]);
-  DhcValue *begun = bin(s, DHC_OP_OR, reached, bin(s, DHC_OP_GT, before, zero));
-  DhcValue *after = dhc_b_select(&s->b, begun, bin(s, DHC_OP_ADD, before, one), zero);
-  if (!after || !optimizer_args(s, r, old, dhc_b_reshape(&s->b, range_of(s, g, r), shape, 2), args)) return false;
-  *age = gate(s, after, before);
+  DhcValue *age = dhc_b_slice(&s->b, ages, 0, dhc_dim_const(s->m->dims, r->age), shape[0]);
+  age = dhc_b_reshape(&s->b, age, column, 2);
+  if (!age || !optimizer_args(s, r, old, dhc_b_reshape(&s->b, range_of(s, g, r), shape, 2), args)) return false;
   for (int i = 2; i < o->params.n; i++)
-    if (!strcmp(o->param_info.at[i].name, "step"))
-      args[i] = dhc_b_reshape(&s->b, bin(s, DHC_OP_MAX, after, one), column, 2);
+    if (!strcmp(o->param_info.at[i].name, "step")) args[i] = bin(s, DHC_OP_MAX, age, dhc_b_scalar(&s->b, DHC_F32, 1));
   if (!lift(s, args, now)) return false;
-  begun = dhc_b_reshape(&s->b, begun, column, 2);
+  DhcValue *begun = bin(s, DHC_OP_GT, age, dhc_b_scalar(&s->b, DHC_F32, 0));
   for (int k = 0; k <= s->n_states; k++) now[k] = dhc_b_select(&s->b, begun, now[k], old[k]);
   finish_range(s, old, now, part);
   for (int k = 0; k < n_arenas(s); k++)
@@ -408,20 +420,32 @@ static DhcValue *joined(Step *s, DhcValue *const *part, int n) {
   return n == 1 ? part[0] : dhc_b_concat(&s->b, part, n, 0);
 }
 
+/* The ages are in memory before the ranges read them: what sums up gradients is a kernel of
+ * its own, and the ranges' stay in place. */
+static DhcValue *step_ages(Step *s, DhcValue *raw) {
+  DhcValue **ages = DHC_NEW_N(s->arena, DhcValue *, s->ranges.n + 1);
+  int n = 0;
+  for (int i = 0; i < s->ranges.n; i++)
+    if (s->ranges.at[i].pieces) ages[n++] = new_ages(s, &s->ranges.at[i], raw);
+  DhcValue *args[2] = {s->begun, joined(s, ages, n)};
+  return args[1] ? dhc_build1(&s->b, DHC_OP_UPDATE, args, 2, NULL, 0) : NULL;
+}
+
 static bool step_arenas(Step *s, DhcValue *raw, DhcValue *g) {
-  int n = s->ranges.n, n_ages = 0;
-  DhcValue **column = DHC_NEW_N(s->arena, DhcValue *, n + 1), **ages = DHC_NEW_N(s->arena, DhcValue *, n + 1);
+  int n = s->ranges.n;
+  DhcValue *ages = s->begun ? step_ages(s, raw) : NULL;
+  DhcValue **column = DHC_NEW_N(s->arena, DhcValue *, n + 1);
   DhcValue *(*part)[DHC_MAX_RESULTS] = (DhcValue * (*)[DHC_MAX_RESULTS]) DHC_NEW_N(s->arena, DhcValue *, n * DHC_MAX_RESULTS);
+  if (s->begun && !ages) return false;
   for (int i = 0; i < n; i++) {
     const Range *r = &s->ranges.at[i];
-    bool pieces = r->pieces && s->begun;
-    if (pieces ? !step_pieces(s, r, raw, g, part[i], &ages[n_ages++]) : !step_range(s, r, g, part[i])) return false;
+    if (r->pieces && ages ? !step_pieces(s, r, g, ages, part[i]) : !step_range(s, r, g, part[i])) return false;
   }
   for (int k = 0; k < n_arenas(s); k++) {
     for (int i = 0; i < n; i++) column[i] = part[i][k];
     if (!update(s, s->arenas[k], joined(s, column, n))) return false;
   }
-  return !s->begun || update(s, s->begun, joined(s, ages, n_ages));
+  return true;
 }
 
 /* Buffers that the loss entry assigns. */

@@ -15,6 +15,10 @@
  *       for k: accumulators += A[m, k] * B[k, n..]
  *       accumulators to a local tile; for each row: the epilogue, stores
  *
+ * Ragged contractions (kind RAGGED: A counts only where its row lies in the range [lo, hi) of
+ * some axis e) walk e outside and cut the rows, or, where rows are what is summed over, the
+ * steps, to that range: other rows cost nothing. What they add to a sum is a zero.
+ *
  * Tiles are wide rather than tall: row pointers and all fit into general registers then, and
  * the loop over k is one short block.
  *
@@ -37,6 +41,9 @@ typedef struct Dot {
   bool direct_a, direct_b; /* B: where few rows are asked for */
   int oa, ob;              /* operands of plain loads, where direct */
   DhcLv K, M, N;           /* extents; K of all reduced axes together */
+  DhcLv k_from, k_to;      /* steps that count */
+  DhcLv n_rows;            /* how many rows B's columns are wanted for */
+  int e, lo, hi;           /* RAGGED: axis of the ranges, nodes of their bounds; e is -1 otherwise */
 } Dot;
 
 /* ---- roles ----------------------------------------------------------------------------- */
@@ -65,6 +72,10 @@ static int single_axis_of(uint32_t mask, int prefer) {
   for (int a = DHC_SPEC_MAX_AXES - 1; a >= 0; a--)
     if (mask >> a & 1) return a;
   return -1;
+}
+
+static bool one_axis(uint32_t mask) {
+  return (mask & (mask - 1)) == 0;
 }
 
 /* A plain load: unguarded, not indexed, so that addresses are strides. */
@@ -108,6 +119,50 @@ static bool find_roles(Dot *d) {
   return true;
 }
 
+/* select(lo <= row and row < hi, x, 0) with lo and hi over a single axis e: x, or -1. */
+static int range_of(Dot *d, int node) {
+  const DhcSpecNode *all = d->s->node, *s = &all[node];
+  if (s->kind != DHC_SN_EW || s->op != DHC_OP_SELECT || all[s->a[2]].kind != DHC_SN_CONST || all[s->a[2]].f != 0) return -1;
+  const DhcSpecNode *both = &all[s->a[0]];
+  if (both->kind != DHC_SN_EW || both->op != DHC_OP_AND) return -1;
+  const DhcSpecNode *le = &all[both->a[0]], *lt = &all[both->a[1]];
+  if (le->kind != DHC_SN_EW || le->op != DHC_OP_LE || lt->kind != DHC_SN_EW || lt->op != DHC_OP_LT) return -1;
+  const DhcSpecNode *row = &all[le->a[1]];
+  uint32_t e = d->cx.varies[le->a[0]];
+  if (le->a[1] != lt->a[0] || row->kind != DHC_SN_AXIS || !e || (e & (e - 1)) || d->cx.varies[lt->a[1]] != e) return -1;
+  d->lo = le->a[0];
+  d->hi = lt->a[1];
+  d->e = single_axis_of(e, -1);
+  d->m = row->operand; /* for the caller */
+  return s->a[1];
+}
+
+/* Roles of a ragged contraction, forward (rows in ranges) or of weights (steps in ranges). */
+static bool find_ragged(Dot *d) {
+  const DhcSpec *s = d->s;
+  if (s->kind != DHC_KIND_RAGGED) return false;
+  d->node = only_dot(s);
+  if (d->node < 0 || s->node[d->node].dtype != DHC_F32) return false;
+  const DhcSpecNode *f = &s->node[d->node];
+  d->na = range_of(d, f->a[0]);
+  d->nb = f->a[1];
+  if (d->na < 0) return false;
+  uint32_t e = 1u << d->e, row = 1u << d->m, par = 0;
+  d->red = f->axes & ~e;
+  for (int a = 0; a < s->n_axes; a++)
+    if (s->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
+  bool forward = f->axes & e;
+  if (!d->red || !one_axis(d->red) || (forward ? !(par & row) : row != d->red || !(par & e))) return false;
+  uint32_t va = d->cx.varies[d->na] & ~d->red, vb = d->cx.varies[d->nb] & ~d->red & ~e;
+  int side = unit_axis(&s->operand[dhc_spec_n_inputs(s)]);
+  if (side >= 0 && !(vb >> side & 1)) return false;
+  d->n = single_axis_of(vb & ~va, side);
+  d->m = single_axis_of(va & ~vb, -1);
+  if (d->n < 0 || d->m < 0 || (forward && row != 1u << d->m)) return false;
+  d->outer = par & ~(1u << d->n) & ~(1u << d->m);
+  return true;
+}
+
 static void choose_tile(Dot *d) {
   const int *v = d->cx.in->schedule ? d->cx.in->schedule->v : (const int[8]){0};
   const DhcTargetFacts *t = d->cx.in->facts;
@@ -119,10 +174,6 @@ static void choose_tile(Dot *d) {
   if (d->m < 0) d->rows = 1;
   if (d->rows > MAX_ROWS) d->rows = MAX_ROWS;
   if (d->vectors > MAX_VECTORS) d->vectors = MAX_VECTORS;
-}
-
-static bool one_axis(uint32_t mask) {
-  return (mask & (mask - 1)) == 0;
 }
 
 static void choose_access(Dot *d) {
@@ -153,8 +204,8 @@ static bool has_unit_along(const Dot *d, int node, int axis) {
  * reduced axis with a transposition. width is a multiple of the lanes or below them. */
 static void pack_along(Dot *d, int node, int along, DhcLv first, DhcLv extent, int width, DhcLv to) {
   DhcLp *b = d->b;
-  DhcTplRows k = dhc_tpl_rows(&d->cx, d->red, dhc_lp_i64(b, 0));
-  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), d->K, 1);
+  DhcTplRows k = dhc_tpl_rows(&d->cx, d->red, d->k_from);
+  DhcLv i = dhc_lp_for(b, d->k_from, d->k_to, 1);
   DhcTplMark in_k = dhc_tpl_push(&d->cx);
   dhc_tpl_rows_bind(&d->cx, &k);
   DhcLv v = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, width), d->lanes);
@@ -220,7 +271,7 @@ enum { A_PITCH = 16 };
 static void k_loop(Dot *d, Tile *t) {
   DhcLp *b = d->b;
   DhcLv vec[MAX_VECTORS];
-  DhcLv k = dhc_lp_for(b, dhc_lp_i64(b, 0), d->K, 1), at_b = dhc_lp_mul(b, k, t->b_step);
+  DhcLv k = dhc_lp_for(b, d->k_from, d->k_to, 1), at_b = dhc_lp_mul(b, k, t->b_step);
   for (int v = 0; v < d->vectors; v++)
     vec[v] = dhc_lp_load(b, t->b_ptr, dhc_lp_addc(b, at_b, (int64_t)v * d->lanes), d->lanes, 0);
   DhcLv at_a = t->a_panel ? dhc_lp_mulc(b, k, A_PITCH) : dhc_lp_mul(b, k, t->a_step);
@@ -261,6 +312,11 @@ static void epilogue(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   if (d->m >= 0) dhc_lp_end(b);
 }
 
+static void clear(Dot *d, Tile *t) {
+  for (int r = 0; r < d->rows; r++)
+    for (int v = 0; v < d->vectors; v++) t->acc[r][v] = dhc_lp_var(d->b, dhc_lp_zero(d->b, DHC_F32, d->lanes));
+}
+
 static void row_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   DhcLp *b = d->b;
   if (d->direct_a) {
@@ -291,8 +347,7 @@ static void row_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
                       t->a_panel);
     }
   }
-  for (int r = 0; r < d->rows; r++)
-    for (int v = 0; v < d->vectors; v++) t->acc[r][v] = dhc_lp_var(b, dhc_lp_zero(b, DHC_F32, d->lanes));
+  clear(d, t);
   k_loop(d, t);
   epilogue(d, t, col0, row_end);
 }
@@ -331,7 +386,7 @@ static void column_block(Dot *d, Tile *t, DhcLv col0) {
     return;
   }
   DhcLv whole = dhc_lp_le(b, dhc_lp_addc(b, col0, width), d->N);
-  DhcLv in_place = dhc_lp_and(b, whole, dhc_lp_le(b, d->M, dhc_lp_i64(b, d->rows)));
+  DhcLv in_place = dhc_lp_and(b, whole, dhc_lp_le(b, d->n_rows, dhc_lp_i64(b, d->rows)));
   DhcLv there = dhc_lp_at(b, d->cx.pointer[d->ob], dhc_lp_add(b, dhc_tpl_base(&d->cx, d->ob), col0));
   DhcLpVar from = dhc_lp_var(b, panel);
   dhc_lp_if(b, in_place);
@@ -341,6 +396,53 @@ static void column_block(Dot *d, Tile *t, DhcLv col0) {
   dhc_lp_end(b);
   t->b_ptr = dhc_lp_get(b, from);
   t->b_step = dhc_lp_select(b, in_place, dhc_tpl_step(&d->cx, d->ob, red_axis(d)), packed_step);
+}
+
+/* Rows [from, to) of the columns from col0. */
+static void rows_of(Dot *d, DhcLv col0, DhcLv from, DhcLv to, DhcLv a_panel) {
+  DhcLp *b = d->b;
+  Tile t = {.a_panel = a_panel};
+  column_block(d, &t, col0);
+  t.row0 = dhc_lp_for(b, from, to, d->rows);
+  row_tile(d, &t, col0, to);
+  dhc_lp_end(b);
+}
+
+/* Bound of the range number e. */
+static DhcLv bound_at(Dot *d, int node, DhcLv e) {
+  DhcTplMark mark = dhc_tpl_push(&d->cx);
+  dhc_tpl_bind(&d->cx, d->e, e);
+  DhcLv v = dhc_tpl_eval(&d->cx, node);
+  dhc_tpl_pop(&d->cx, &mark);
+  return v;
+}
+
+/* Rows [from, to) by ranges; those before the first and behind the last have sum 0. */
+static void rows_by_range(Dot *d, DhcLv col0, DhcLv from, DhcLv to, DhcLv a_panel) {
+  DhcLp *b = d->b;
+  DhcLv zero = dhc_lp_i64(b, 0), n = d->cx.extent[d->e];
+  DhcLv first = bound_at(d, d->lo, zero), last = bound_at(d, d->hi, dhc_lp_addc(b, n, -1));
+  DhcLv side = dhc_lp_for(b, zero, dhc_lp_i64(b, 2), 1), before = dhc_lp_eq(b, side, zero);
+  DhcLv start = dhc_lp_select(b, before, from, dhc_lp_max(b, last, from));
+  DhcLv end = dhc_lp_select(b, before, dhc_lp_min(b, first, to), to);
+  Tile t = {.row0 = dhc_lp_for(b, start, end, d->rows)};
+  clear(d, &t);
+  epilogue(d, &t, col0, end);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+  DhcLv e = dhc_lp_for(b, zero, n, 1);
+  DhcTplMark mark = dhc_tpl_push(&d->cx);
+  dhc_tpl_bind(&d->cx, d->e, e);
+  start = dhc_lp_max(b, dhc_tpl_eval(&d->cx, d->lo), from);
+  end = dhc_lp_min(b, dhc_tpl_eval(&d->cx, d->hi), to);
+  d->n_rows = dhc_lp_sub(b, end, start);
+  dhc_lp_if(b, dhc_lp_lt(b, start, end));
+  DhcTplMark inside = dhc_tpl_push(&d->cx);
+  rows_of(d, col0, start, end, a_panel);
+  dhc_tpl_pop(&d->cx, &inside);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&d->cx, &mark);
+  dhc_lp_end(b);
 }
 
 /* How the work is cut: all from extents. */
@@ -387,12 +489,14 @@ static void kernel(Dot *d) {
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   DhcTplRows outer = dhc_tpl_rows(&d->cx, d->outer, dhc_lp_udiv(b, task, n_per));
   dhc_tpl_rows_bind(&d->cx, &outer);
-  Tile t = {0};
-  column_block(d, &t, col0);
-  if (!d->direct_a) t.a_panel = dhc_lp_at(b, dhc_lp_scratch(b, DHC_F32, 0), b_elements);
-  t.row0 = dhc_lp_for(b, row_first, row_end, d->rows);
-  row_tile(d, &t, col0, row_end);
-  dhc_lp_end(b);
+  DhcLv a_panel = d->direct_a ? NULL : dhc_lp_at(b, dhc_lp_scratch(b, DHC_F32, 0), b_elements);
+  bool ragged = d->e >= 0, steps = ragged && d->cx.bound >> d->e & 1;
+  if (steps) {
+    d->k_from = dhc_lp_max(b, dhc_tpl_eval(&d->cx, d->lo), dhc_lp_i64(b, 0));
+    d->k_to = dhc_lp_min(b, dhc_tpl_eval(&d->cx, d->hi), d->K);
+  }
+  if (ragged && !steps) rows_by_range(d, col0, row_first, row_end, a_panel);
+  else rows_of(d, col0, row_first, row_end, a_panel);
   dhc_tpl_pop(&d->cx, &mark);
   dhc_lp_end(b);
 }
@@ -403,7 +507,9 @@ void dhc_tpl_dot(const DhcTplInput *in, DhcLp *b) {
   d->s = in->spec;
   dhc_tpl_init(&d->cx, in, b);
   if (b->refused) return;
-  if (!find_roles(d)) {
+  bool ragged = find_ragged(d);
+  if (!ragged) d->e = -1;
+  if (!ragged && !find_roles(d)) {
     dhc_tpl_row(in, b); /* no columns to tile: loops over the definition */
     return;
   }
@@ -411,6 +517,8 @@ void dhc_tpl_dot(const DhcTplInput *in, DhcLp *b) {
   choose_access(d);
   d->N = d->cx.extent[d->n];
   d->M = d->m >= 0 ? d->cx.extent[d->m] : dhc_lp_i64(b, 1);
-  d->K = dhc_tpl_count(&d->cx, d->red);
+  d->K = d->k_to = dhc_tpl_count(&d->cx, d->red);
+  d->k_from = dhc_lp_i64(b, 0);
+  d->n_rows = d->M;
   kernel(d);
 }
