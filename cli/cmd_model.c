@@ -16,6 +16,7 @@ int cmd_check(const Cli *c) {
       cli_print_diagnostics(c, s);
       rc = 1;
     } else {
+      if (dhc_session_warnings(s)) cli_print_diagnostics(c, s);
       rc = cli_fail(st);
     }
   }
