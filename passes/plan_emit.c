@@ -180,7 +180,8 @@ static void emit_guards(Emit *e) {
       dhc_dim_print_fact(p->cx, fact, &text);
       message = dhc_arena_printf(p->arena, "needs %s", dhc_text_str(&text));
     }
-    message = dhc_arena_printf(p->arena, "entry '%s': %s", f->name, message);
+    int name = (int)strcspn(f->name, "."); /* a version's number is not the user's business */
+    message = dhc_arena_printf(p->arena, "entry '%.*s': %s", name, f->name, message);
     guards[n++] = (dhc_guard){{code, x.n_code + 3}, message};
   }
   e->out->plan.guards = guards;
