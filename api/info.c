@@ -18,11 +18,28 @@ static int64_t default_size(const char *name) {
   return 16;
 }
 
+/* Every part of "B=16,H=32" names a symbol of the entry and gives it a whole number from 1. */
+static dhc_status check_sizes(const char *entry, const char *sizes, const DhcFunc *f) {
+  for (const char *at = sizes; at && *at; at += strcspn(at, ","), at += *at == ',') {
+    int length = (int)strcspn(at, ","), name = (int)strcspn(at, "=,");
+    char *end = NULL;
+    long long value = at[name] == '=' && at[name + 1] >= '0' && at[name + 1] <= '9' ? strtoll(at + name + 1, &end, 10) : 0;
+    if (end != at + length || value < 1 || value > INT32_MAX)
+      return dhc_status_make(DHC_E_USAGE, "--sizes: needs NAME=N with N from 1 to %d, got \"%.*s\"", INT32_MAX, length, at);
+    bool known = false;
+    for (int i = 0; i < f->symbols.n; i++)
+      known |= strlen(f->symbols.at[i]) == (size_t)name && !strncmp(f->symbols.at[i], at, (size_t)name);
+    if (!known) return dhc_status_make(DHC_E_USAGE, "--sizes: entry '%s' has no size '%.*s'", entry, name, at);
+  }
+  return dhc_status_ok();
+}
+
 /* Zero tensors for every input of an entry at the given sizes. */
 static dhc_status zero_inputs(dhc_model *m, const char *entry, const char *sizes, DhcArena *a, dhc_tensor *in, int max, int *n_in) {
   DhcEntryRequest rq = {.name = entry};
   DhcFunc *f = dhc_model_entry(m->m, &rq);
   if (!f) return session_errors(m->s);
+  DHC_TRY(check_sizes(entry, sizes, f));
   int64_t *values = DHC_NEW_N(a, int64_t, f->symbols.n + 1);
   for (int i = 0; i < f->symbols.n; i++) {
     values[i] = size_named(sizes, f->symbols.at[i]);

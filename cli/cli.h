@@ -56,6 +56,9 @@ bool cli_color(const Cli *c, FILE *to);
 /* Session and model as the options say. Prints diagnostics; returns 0 or an exit status. */
 int cli_open_session(const Cli *c, dhc_session **out);
 int cli_open_model(const Cli *c, dhc_session *s, dhc_model **out);
+/* The session's errors and warnings: JSON on stdout under --json if there are errors, else
+ * text on stderr. */
+void cli_print_diagnostics(const Cli *c, dhc_session *s);
 /* "kernels_compiled": … fields every JSON document carries. */
 struct cJSON;
 void cli_json_stats(struct cJSON *doc, const dhc_session *s);

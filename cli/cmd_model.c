@@ -13,9 +13,10 @@ int cmd_check(const Cli *c) {
   if (!rc) {
     dhc_status st = dhc_model_check(m);
     if (dhc_session_errors(s)) {
-      dhc_session_print_diagnostics(s, stderr, cli_color(c, stderr));
+      cli_print_diagnostics(c, s);
       rc = 1;
     } else {
+      if (dhc_session_warnings(s)) cli_print_diagnostics(c, s);
       rc = cli_fail(st);
     }
   }
@@ -66,7 +67,8 @@ static void print_info(const cJSON *doc) {
   const cJSON *layer;
   printf("layers\n");
   cJSON_ArrayForEach(layer, cJSON_GetObjectItem(doc, "layers")) {
-    printf("  %-40s %12.0f\n", cJSON_GetStringValue(cJSON_GetObjectItem(layer, "path")),
+    const char *path = cJSON_GetStringValue(cJSON_GetObjectItem(layer, "path"));
+    printf("  %-40s %12.0f\n", path && *path ? path : "(all)",
            cJSON_GetNumberValue(cJSON_GetObjectItem(layer, "parameters")));
   }
   const cJSON *note;

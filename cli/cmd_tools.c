@@ -30,6 +30,11 @@ static char *read_text(const char *path) {
     if (!more) free(text);
     text = more;
   }
+  if (text && ferror(f)) { /* a folder opens, but does not read */
+    cli_error("%s: %s", path, strerror(errno));
+    free(text);
+    text = NULL;
+  }
   if (f != stdin) fclose(f);
   if (text) text[n] = 0;
   return text;

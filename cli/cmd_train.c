@@ -32,11 +32,12 @@ static bool show_progress(void *ctx, const dhc_train_progress *p) {
   double every = pr->terminal ? 0.1 : 5.0;
   if (!p->epoch_end && p->seconds - pr->last < every && p->step != 1) return true;
   pr->last = p->seconds;
-  char eta[24], acc[32] = "", val[64] = "";
+  char eta[24], acc[32] = "", val_acc[32] = "", val[80] = "";
   clock_text(p->eta_seconds, eta, sizeof eta);
   if (!isnan(p->epoch_accuracy)) snprintf(acc, sizeof acc, "  acc %.2f%%", 100 * p->epoch_accuracy);
+  if (!isnan(p->val_accuracy)) snprintf(val_acc, sizeof val_acc, " acc %.2f%%", 100 * p->val_accuracy);
   if (p->epoch_end && !isnan(p->val_loss))
-    snprintf(val, sizeof val, "  val loss %.4f acc %.2f%%%s", p->val_loss, 100 * p->val_accuracy, p->best ? " (best)" : "");
+    snprintf(val, sizeof val, "  val loss %.4f%s%s", p->val_loss, val_acc, p->best ? " (best)" : "");
   if (pr->terminal) fputs("\r\033[K", stderr);
   fprintf(stderr, "epoch %lld/%lld  step %lld/%lld  loss %.4f%s  lr %.2e  %.0f samples/s  eta %s%s", (long long)p->epoch + 1,
           (long long)p->epochs, (long long)p->step, (long long)p->steps, p->epoch_loss, acc, p->lr, p->samples_per_s, eta, val);
@@ -86,7 +87,9 @@ int cmd_train(const Cli *c) {
       cli_json_stats(doc, s);
       cli_print_json(doc);
     } else {
-      cli_note(c, "%lld steps in %.1f s, last loss %.4f%s%s", (long long)r.steps, r.seconds, r.loss,
+      char loss[40] = ", no step left to do";
+      if (!isnan(r.loss)) snprintf(loss, sizeof loss, ", last loss %.4f", r.loss);
+      cli_note(c, "%lld steps in %.1f s%s%s%s", (long long)r.steps, r.seconds, loss,
                c->out ? ", weights in " : "", c->out ? c->out : "");
       cli_print_stats(c, s);
     }
@@ -136,8 +139,10 @@ int cmd_eval(const Cli *c) {
       cJSON_AddNumberToObject(doc, "seconds", r.seconds);
       cli_json_stats(doc, s);
     } else if (!rc) {
-      printf("%s: %lld examples, loss %.4f, accuracy %.2f%%, %.0f samples/s\n", c->split ? c->split : "test",
-             (long long)r.n_examples, r.loss, 100 * r.accuracy, (double)r.n_examples / r.seconds);
+      char acc[40] = "";
+      if (!isnan(r.accuracy)) snprintf(acc, sizeof acc, ", accuracy %.2f%%", 100 * r.accuracy);
+      printf("%s: %lld examples, loss %.4f%s, %.0f samples/s\n", c->split ? c->split : "test", (long long)r.n_examples,
+             r.loss, acc, (double)r.n_examples / r.seconds);
     }
     if (!rc && doc)
       cli_print_json(doc);

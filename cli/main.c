@@ -25,6 +25,12 @@ const CliCommand *cli_commands(int *n) {
   return commands;
 }
 
+static bool is_command(const char *name) {
+  for (int i = 0; i < N_COMMANDS; i++)
+    if (!strcmp(commands[i].name, name)) return true;
+  return false;
+}
+
 static int unknown_command(const char *name) {
   const char *names[N_COMMANDS];
   for (int i = 0; i < N_COMMANDS; i++) names[i] = commands[i].name;
@@ -48,6 +54,7 @@ int main(int argc, char **argv) {
     c.command = c.n_args ? c.args[0] : NULL;
     c.help = true;
   }
+  if (c.command && !is_command(c.command)) return unknown_command(c.command);
   if (c.help || !c.command) {
     cli_print_help(c.command, c.help ? stdout : stderr);
     return c.help ? 0 : 2;
@@ -66,5 +73,5 @@ int main(int argc, char **argv) {
     }
     return rc;
   }
-  return unknown_command(c.command);
+  return 2; /* not reached: the command is one of the table */
 }

@@ -158,6 +158,10 @@ bool cli_parse(Cli *c, int argc, char **argv) {
     }
     if (!set_option(c, r, value)) return false;
   }
+  if (c->color && strcmp(c->color, "auto") && strcmp(c->color, "always") && strcmp(c->color, "never")) {
+    cli_error("--color: needs auto, always or never, got \"%s\"", c->color);
+    return false;
+  }
   return true;
 }
 
@@ -179,5 +183,5 @@ void cli_print_help(const char *command, FILE *to) {
     snprintf(left, sizeof left, "--%s %s", rows[i].name, rows[i].argument ? rows[i].argument : "");
     fprintf(to, "  %-24s %s\n", left, rows[i].help);
   }
-  fprintf(to, "\nMODEL is a .dhc file or the name of a shipped model (dhc_ssm, mlp, lstm, …).\n");
+  fprintf(to, "\n-h, -V, -q and -o stand for --help, --version, --quiet and --outputs.\nMODEL is a .dhc file or the name of a shipped model (dhc_ssm, mlp, lstm, …).\n");
 }

@@ -24,6 +24,13 @@ int cli_open_session(const Cli *c, dhc_session **out) {
   return cli_fail(dhc_session_open(&o, out));
 }
 
+void cli_print_diagnostics(const Cli *c, dhc_session *s) {
+  if (c->json && dhc_session_errors(s))
+    dhc_session_print_diagnostics_json(s, stdout);
+  else if (dhc_session_errors(s) || dhc_session_warnings(s))
+    dhc_session_print_diagnostics(s, stderr, cli_color(c, stderr));
+}
+
 int cli_open_model(const Cli *c, dhc_session *s, dhc_model **out) {
   if (c->n_args < 1) {
     cli_error("%s: needs a MODEL (a .dhc file or a shipped model's name)", c->command);
@@ -32,12 +39,7 @@ int cli_open_model(const Cli *c, dhc_session *s, dhc_model **out) {
   dhc_model_options o = {.name = c->args[0], .root = c->root, .preset = c->preset, .recipe = c->recipe,
                          .sets = c->sets, .n_sets = c->n_sets};
   dhc_status st = dhc_model_open(s, &o, out);
-  if (dhc_session_errors(s) || dhc_session_warnings(s)) {
-    if (c->json && dhc_session_errors(s))
-      dhc_session_print_diagnostics_json(s, stdout);
-    else
-      dhc_session_print_diagnostics(s, stderr, cli_color(c, stderr));
-  }
+  cli_print_diagnostics(c, s);
   if (st.code == DHC_E_INPUT && dhc_session_errors(s)) return 1; /* said already */
   return cli_fail(st);
 }

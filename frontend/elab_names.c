@@ -257,7 +257,13 @@ void dhc_report_unknown(DhcCx *cx, const char *what, const char *name, DhcSpan a
   for (int i = 0; i < n; i++) DHC_PUSH(a, &names, builtin[i]);
   DhcDiag *d = dhc_err(cx, "E0301", at, "unknown %s '%s'", what, name);
   const char *close = dhc_suggest(name, names.at, names.n);
-  if (close) dhc_err_hint(cx, d, "did you mean '%s'?", close);
+  const char *home = dhc_parse_find_layer(&cx->e->parse, name);
+  if (home)
+    dhc_err_hint(cx, d, "add 'import %s'", home);
+  else if (close)
+    dhc_err_hint(cx, d, "did you mean '%s'?", close);
+  else if (!strcmp(what, "name") && name[0] >= 'A' && name[0] <= 'Z' && strlen(name) <= 2)
+    dhc_err_hint(cx, d, "an entry binds its dims: forward<%s>(...)", name);
 }
 
 DhcVal dhc_eval_name(DhcCx *cx, const char *name, DhcSpan at) {

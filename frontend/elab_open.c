@@ -139,6 +139,31 @@ static bool all_default(const DhcAstDecl *d) {
   return true;
 }
 
+static size_t owner_length(const char *path) {
+  const char *point = strrchr(path, '.');
+  return point ? (size_t)(point - path) : 0;
+}
+
+/* Every entry of the model stands: parameters that none of them reads are most likely
+ * mistakes. A layer of which other tensors are read has its reasons (a recurrence over a
+ * single position leaves its transition out), so only what is left out whole is told. */
+static void warn_unused(DhcElab *e, const DhcModule *m) {
+  bool *used = DHC_NEW_N(e->arena, bool, m->tensors.n + 1);
+  for (int i = 0; i < m->funcs.n; i++)
+    for (int k = 0; k < m->funcs.at[i]->param_info.n; k++) {
+      const DhcParamInfo *info = &m->funcs.at[i]->param_info.at[k];
+      if (info->role == DHC_ROLE_PARAM && info->decl >= 0) used[info->decl] = true;
+    }
+  for (int i = 0; i < m->tensors.n; i++) {
+    const DhcTensorDecl *d = &m->tensors.at[i];
+    size_t n = owner_length(d->path);
+    bool in_use = d->role != DHC_ROLE_PARAM || used[i];
+    for (int k = 0; n && k < m->tensors.n && !in_use; k++)
+      in_use = used[k] && owner_length(m->tensors.at[k].path) == n && !strncmp(d->path, m->tensors.at[k].path, n);
+    if (!in_use) dhc_diag(e->diags, DHC_WARNING, "E0320", d->span, "parameter '%s' is used by no entry", d->path);
+  }
+}
+
 bool dhc_elab_check(DhcElab *e) {
   int before = e->diags->n_errors, roots = 0;
   const DhcAstModule *m = e->program.root;
@@ -158,6 +183,7 @@ bool dhc_elab_check(DhcElab *e) {
           if (!dhc_model_entry(model, &q)) break;
         }
       if (model) dhc_model_seal(model);
+      if (model && e->diags->n_errors == before && model->root->entries.n) warn_unused(e, dhc_model_module(model));
     }
   return e->diags->n_errors == before;
 }

@@ -1,6 +1,8 @@
 #include "frontend/parse.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <stdlib.h>
 
 #include "frontend/build.h"
 #include "frontend/literal.h"
@@ -94,6 +96,57 @@ static void report_cycle(Loader *ld, int again, int importer, DhcSpan at) {
   dhc_diag(ld->p->diags, DHC_ERROR, "E0224", at, "import cycle: %s -> %s", chain, tail);
 }
 
+typedef DHC_VEC(const char *) Names;
+
+static int by_text(const void *a, const void *b) {
+  return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Names of the shipped modules of a folder ("", "layers/"), without ".dhc", sorted. */
+static Names shipped_names(const DhcParse *p, const char *folder) {
+  Names names = {0};
+  for (int i = 0; i < p->n_shipped_roots; i++) {
+    DIR *d = opendir(dhc_arena_printf(p->arena, "%s/%s", p->shipped_roots[i], folder));
+    for (const struct dirent *e; d && (e = readdir(d));) {
+      size_t n = strlen(e->d_name);
+      if (n > 4 && !strcmp(e->d_name + n - 4, ".dhc"))
+        DHC_PUSH(p->arena, &names, dhc_arena_printf(p->arena, "%s%.*s", folder, (int)n - 4, e->d_name));
+    }
+    if (d) closedir(d);
+  }
+  if (names.n) qsort(names.at, (size_t)names.n, sizeof *names.at, by_text);
+  return names;
+}
+
+const char *dhc_parse_find_layer(const DhcParse *p, const char *name) {
+  Names names = shipped_names(p, "layers/");
+  const char *head = dhc_arena_printf(p->arena, "\nlayer %s(", name);
+  for (int i = 0; i < names.n; i++)
+    for (int r = 0; r < p->n_shipped_roots; r++) {
+      DhcPlace place = dhc_place_of_shipped(p->arena, p->shipped_roots[r], names.at[i]);
+      const char *text;
+      size_t n_bytes;
+      if (dhc_place_read(p->arena, &place, false, &text, &n_bytes) == DHC_READ_OK && strstr(text, head))
+        return names.at[i];
+    }
+  return NULL;
+}
+
+/* A model that is not there: what was meant may be a shipped one. name: NULL for imports. */
+static void hint_shipped(Loader *ld, DhcDiag *d, const char *name) {
+  if (!name || strchr(name, '/') || strchr(name, '.')) return;
+  Names names = shipped_names(ld->p, "");
+  const char *close = dhc_suggest(name, names.at, names.n);
+  if (close) {
+    dhc_diag_hint(ld->p->diags, d, "did you mean '%s'?", close);
+    return;
+  }
+  const char *all = "";
+  for (int i = 0; i < names.n; i++)
+    all = dhc_arena_printf(ld->p->arena, "%s%s%s", all, i ? ", " : "", names.at[i]);
+  if (names.n) dhc_diag_hint(ld->p->diags, d, "a model is a .dhc file or one of %s", all);
+}
+
 static void report_read(Loader *ld, const DhcPlace *place, DhcReadError error, DhcSpan at,
                         const char *as_written) {
   DhcDiags *diags = ld->p->diags;
@@ -113,8 +166,10 @@ static void report_read(Loader *ld, const DhcPlace *place, DhcReadError error, D
                DHC_AST_MAX_SOURCE_BYTES >> 20);
       break;
     case DHC_READ_SYSTEM:
-      dhc_diag(diags, DHC_ERROR, "E0221", at, "%s: cannot be read: %s", what,
-               strerrordesc_np(errno));
+      hint_shipped(ld,
+                   dhc_diag(diags, DHC_ERROR, "E0221", at, "%s: cannot be read: %s", what,
+                            strerrordesc_np(errno)),
+                   is_root ? place->name : NULL);
       break;
   }
 }

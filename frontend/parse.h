@@ -32,6 +32,10 @@ DhcAstExpr *dhc_parse_expr(DhcParse *p, const char *name, const char *text, size
  * shipped root has it (no diagnostic then). */
 bool dhc_parse_find_shipped(const DhcParse *p, const char *name, const char **path);
 
+/* The shipped module that declares the layer `name` ("layers/linear" for Linear), in the
+ * arena; NULL if none does. Reads them all: for the hint of an error. */
+const char *dhc_parse_find_layer(const DhcParse *p, const char *name);
+
 /* Canonical text of all modules, each under a comment with its name (fmt.h prints one
  * module, with the comments of its source). */
 void dhc_ast_print_program(const DhcAstProgram *program, DhcText *to);

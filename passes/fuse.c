@@ -34,6 +34,24 @@ static void collect(Fu *fu) {
   for (int i = 0; i < f->results.n; i++) fu->is_result[f->results.at[i]->id] = true;
 }
 
+/* What an `update` takes is computed by map kernels: they may run in place. That goes back
+ * through elementwise ops and the one concat that makes an arena of its ranges. */
+static void mark_updates(Fu *fu) {
+  fu->to_update = DHC_NEW_N(fu->scratch, char, fu->f->next_value_id + 1);
+  for (int i = fu->nodes.n; i-- > 0;) {
+    const DhcNode *n = fu->nodes.at[i];
+    if (n->op == DHC_OP_UPDATE) fu->to_update[n->args[1]->id] = 2;
+    char mark = n->n_results == 1 ? fu->to_update[n->results[0]->id] : 0;
+    bool view = dhc_fu_is_view(n), concat = n->op == DHC_OP_CONCAT && mark == 2;
+    if (!mark || !(view || concat || dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE)) continue;
+    for (int k = 0; k < n->n_args; k++) {
+      char *to = &fu->to_update[n->args[k]->id];
+      char next = view ? mark : 1;
+      if (*to < next) *to = next;
+    }
+  }
+}
+
 /* ---- order --------------------------------------------------------------------------- */
 
 static void order_failed(const Fu *fu, const FuNeeds *needs, const int *waits) {
@@ -294,6 +312,7 @@ static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
     fu->f = f;
     fu->scratch = px->scratch;
     collect(fu);
+    mark_updates(fu);
     for (int v = 0; v < n_values; v++) fu->value[v].forced = forced[v];
     dhc_fu_group(fu);
     int *order = group_order(fu);

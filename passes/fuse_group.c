@@ -225,6 +225,7 @@ static bool join_elementwise(Fu *fu, DhcNode *n, int level) {
   if (g->anchor && g->anchor->op == DHC_OP_WINDOW_SCATTER) return false;
   DhcValue *v = n->results[0];
   FuIx ix[DHC_MAX_RANK + 1];
+  if (fu->to_update[v->id] && v->type.rank > 0) return false;
   bool found = identity(fu, g, &v->type, ix);
   if (found)
     for (int i = 0; i < n->n_args && found; i++) found = reaches(fu, level, n->args[i], ix);
@@ -525,43 +526,7 @@ static DhcValue *direct_piece(Fu *fu, const DhcNode *n, int k) {
   return v;
 }
 
-/* Marks (to) or looks for (from) what computing v reads and passes, of more than one element. */
-static bool touches(Fu *fu, DhcValue *v, bool *seen, bool marking, int depth) {
-  const FuValue *x = dhc_fu_of(fu, v);
-  bool counts = x->where != FU_VIEW && v->type.rank > 0 && dhc_op_info(v->def->op)->cls != DHC_CLASS_CREATE;
-  if (counts && seen[v->id]) return true;
-  if (counts && marking) seen[v->id] = true;
-  bool stop = x->where == FU_MEMORY || (x->where == FU_MEMBER && !is_elementwise(v->def)) || depth > 32;
-  for (int i = 0; i < v->def->n_args && !stop; i++)
-    if (touches(fu, v->def->args[i], seen, marking, depth + 1) && !marking) return true;
-  return false;
-}
-
-/* Two operands of one shape are elementwise and have work in common (the gradients of
- * gates): one kernel should compute both. A kernel writes one piece of a concat only, so
- * they become results of their own, and the plan puts them into place. */
-static bool pieces_share(Fu *fu, const DhcNode *n) {
-  if (n->n_args > 8) return false;
-  for (int i = 0; i < n->n_args; i++) {
-    DhcValue *a = dhc_view_base(n->args[i]);
-    if (!is_elementwise(a->def) || dhc_fu_of(fu, a)->where == FU_MEMORY) continue;
-    bool *seen = DHC_NEW_N(fu->scratch, bool, fu->f->next_value_id + 1);
-    touches(fu, a, seen, true, 0);
-    for (int j = i + 1; j < n->n_args; j++) {
-      DhcValue *b = dhc_view_base(n->args[j]);
-      bool same = a->type.rank == b->type.rank && is_elementwise(b->def) && dhc_fu_of(fu, b)->where != FU_MEMORY;
-      for (int d = 0; same && d < a->type.rank; d++) same = a->type.dim[d] == b->type.dim[d];
-      if (same && touches(fu, b, seen, false, 0)) return true;
-    }
-  }
-  return false;
-}
-
 static void add_concat(Fu *fu, DhcNode *n) {
-  if (pieces_share(fu, n)) {
-    add_fixed(fu, n);
-    return;
-  }
   FuGroup *whole = DHC_NEW(fu->scratch, FuGroup);
   for (int k = 0; k < n->n_args; k++) {
     DhcValue *v = direct_piece(fu, n, k);

@@ -155,6 +155,7 @@ typedef struct Fu {
   DhcNode ***use;           /* by value id: nodes that use it, once per use, in order */
   int *n_use;
   bool *is_result;
+  char *to_update; /* by value id: on the way into an `update`; 2: and a concat may still come */
 } Fu;
 
 /* top_k and route in terms of other ops (fuse_route.c). */

@@ -204,13 +204,15 @@ void dhc_fu_merge_maps(Fu *fu) {
 
 /* ---- pieces of several concats ------------------------------------------------------------------ */
 
-/* Values of some size that computing v reads or passes: marks them, or says if one is marked. */
+/* Values of some size that computing v reads or passes: marks them, or says if one is marked.
+ * A slice stands for itself: two ranges of one arena have nothing in common. */
 static bool touch(Merge *m, DhcValue *v, bool marking) {
   const FuValue *x = dhc_fu_of(m->fu, v);
-  bool counts = x->where != FU_VIEW && v->type.rank > 0 && dhc_op_info(v->def->op)->cls != DHC_CLASS_CREATE;
+  bool slice = v->def->op == DHC_OP_SLICE;
+  bool counts = (x->where != FU_VIEW || slice) && v->type.rank > 0 && dhc_op_info(v->def->op)->cls != DHC_CLASS_CREATE;
   if (counts && m->value_stamp[v->id] == m->value_mark) return true;
   if (counts && marking) m->value_stamp[v->id] = m->value_mark;
-  if (x->where == FU_MEMORY || x->where == FU_MEMBER || x->depth > 64) return false;
+  if (x->where == FU_MEMORY || x->where == FU_MEMBER || x->depth > 64 || slice) return false;
   bool found = false;
   for (int i = 0; i < v->def->n_args; i++) found = touch(m, v->def->args[i], marking) || found;
   return found;

@@ -178,8 +178,10 @@ static void emit_guards(Emit *e) {
     if (!message) {
       DhcText text = {.arena = p->arena};
       dhc_dim_print_fact(p->cx, fact, &text);
-      message = dhc_arena_printf(p->arena, "'%s' needs %s", f->name, dhc_text_str(&text));
+      message = dhc_arena_printf(p->arena, "needs %s", dhc_text_str(&text));
     }
+    int name = (int)strcspn(f->name, "."); /* a version's number is not the user's business */
+    message = dhc_arena_printf(p->arena, "entry '%.*s': %s", name, f->name, message);
     guards[n++] = (dhc_guard){{code, x.n_code + 3}, message};
   }
   e->out->plan.guards = guards;

@@ -12,6 +12,17 @@ model M(d: int = 4) {
 M
 expect 1 "typo.dhc:5:" "$dhcc" check "$work/typo.dhc"
 expect 1 "did you mean" "$dhcc" check "$work/typo.dhc"
+sed '/^import layers/d' "$work/typo.dhc" > "$work/bare.dhc"
+expect 1 "hint: add 'import layers/linear'" "$dhcc" check "$work/bare.dhc"
+sed 's/x: \[B, d\]/x: [B, L, d]/; s/fd(x)/fc(x)/' "$work/typo.dhc" > "$work/dim.dhc"
+expect 1 "hint: an entry binds its dims: forward<L>(...)" "$dhcc" check "$work/dim.dhc"
+sed 's/fd(x)/fc(fc(x))/' "$work/typo.dhc" > "$work/shape.dhc"
+"$dhcc" check --json "$work/shape.dhc" | python3 -c 'import json,sys; assert json.load(sys.stdin)[0]["line"] == 5' || fail "errors as JSON"
+awk '/^```/ { n++; next } n == 1' "$(dirname "$0")/../../docs/language.md" > "$work/doc.dhc"
+expect 0 'Stack: no errors, 0 warnings' "$dhcc" check "$work/doc.dhc"
+sed 's/fd(x)/x @ ones([3, d]).T/' "$work/typo.dhc" > "$work/unused.dhc"
+expect 0 "warning[E0320]: parameter 'fc.weight' is used by no entry" "$dhcc" check "$work/unused.dhc"
+expect 0 'RMSNorm: no errors' "$dhcc" check "$(dirname "$0")/../../models/layers/norm.dhc" --root RMSNorm --set d=8
 printf '' > "$work/empty.dhc"
 expect 1 'empty.dhc:1:1: error' "$dhcc" check "$work/empty.dhc"
 expect 1 'hiden_dim' "$dhcc" info dhc_ssm --set hiden_dim=3

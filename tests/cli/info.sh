@@ -10,4 +10,14 @@ e = json.load(open(sys.argv[1]))["entry"]
 assert e["flops"] > 1e9 and e["kernels"] > 0, e
 assert e["planned_bytes"] == e["allocated_bytes"], e
 P
+cat > "$work/least.dhc" <<'M'
+model Least() {
+  forward<B>(x: [B]) -> (y: [B]) {
+    require B >= 4, "at least four"
+    return x + 1.0
+  }
+}
+M
+expect 1 "error: entry 'forward': at least four" "$dhcc" info "$work/least.dhc" --sizes B=3
+expect 0 '(all)' "$dhcc" info mlp
 finish

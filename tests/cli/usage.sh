@@ -16,4 +16,12 @@ expect 0 'dhcc ' "$dhcc" --version
 expect 0 'usage: dhcc train MODEL' "$dhcc" train --help
 expect 0 'commands:' "$dhcc" --help
 expect 1 'no such' "$dhcc" run mlp --inputs "$work/absent.npy"
+expect 2 'unknown command nosuch' "$dhcc" help nosuch
+expect 2 '--color: needs auto, always or never, got "purple"' "$dhcc" check mlp --color=purple
+expect 2 '--sizes: needs NAME=N' "$dhcc" info mlp --sizes B=0
+expect 2 '--sizes: needs NAME=N' "$dhcc" info mlp --sizes B
+expect 2 "--sizes: entry 'forward' has no size 'Q'" "$dhcc" info mlp --sizes B=2,Q=3
+expect 1 'Is a directory' "$dhcc" opt "$work"
+expect 1 "did you mean 'dhc_ssm'?" "$dhcc" check dhc_smm
+expect 1 'one of dhc_jamba' "$dhcc" check nothing_like_it
 finish

@@ -3,6 +3,7 @@
  * arenas in place; memory lies near its bound.
  *
  *   test_plan_models MODELS_FOLDER [-p MODEL ENTRY fwd|grad|train [key=value]…]   (-p: print the plan) */
+#include <string.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -75,6 +76,8 @@ static int check(const char *root, const char *model, const char *entry, const c
   for (int i = 0; !bad && i < p->plan.n_items; i++) {
     const dhc_item *it = &p->plan.items[i];
     if (it->kind != DHC_ITEM_COPY || p->plan.buffers[it->refs[1].buffer].arena == DHC_ARENA_WORK) continue;
+    const char *name = p->plan.buffers[it->refs[1].buffer].name;
+    if (name && !strcmp(name, "$begun")) continue; /* one number an expert, read in between */
     printf("%s: item %d copies into what outlives the run\n", what, i);
     bad = 1;
   }
