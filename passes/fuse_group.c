@@ -12,7 +12,10 @@
 
 #include "passes/fuse_internal.h"
 
-enum { MAX_DEPTH = 96 /* nodes on a way through a kernel: bounds recursion and spec size */ };
+enum {
+  MAX_DEPTH = 96, /* nodes on a way through a kernel: bounds recursion and spec size */
+  MAX_STATES = 256 /* of a recurrence, contracted within it */
+};
 
 static DhcDims *dims(const Fu *fu) {
   return fu->m->dims;
@@ -256,17 +259,34 @@ static void kept_index(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix) {
   }
 }
 
+/* A recurrence takes in the sum over its last axis, few and known in number (the states of a
+ * channel), which it then contracts step by step. */
+static bool contracts_states(const FuGroup *g, const DhcNode *n, unsigned reduced) {
+  int64_t states;
+  int last = g->rank - 1;
+  return g->kind == DHC_KIND_SCAN && g->anchor && n->op == DHC_OP_REDUCE_SUM && last >= 0 && reduced == 1u << last &&
+         (g->reduced == 0 || g->reduced == reduced) && g->axis[last].role != DHC_AXIS_SEQ &&
+         dhc_dim_is_const(g->dim[last], &states) && states > 1 && states <= MAX_STATES;
+}
+
 static void add_reduce(Fu *fu, DhcNode *n, int level) {
   DhcValue *x = n->args[0], *v = n->results[0];
   unsigned reduced = reduced_dims(n);
   FuIx ix[DHC_MAX_RANK + 1];
   int group = level;
   const FuGroup *g = level >= 0 ? fu->groups.at[level] : NULL;
-  bool join = g && !g->fixed && g->kind == DHC_KIND_ROW && g->reduced == reduced && g->rank == x->type.rank &&
+  bool states = g && !g->fixed && contracts_states(g, n, reduced);
+  bool join = g && !g->fixed && ((g->kind == DHC_KIND_ROW && g->reduced == reduced) || states) && g->rank == x->type.rank &&
               reaches(fu, level, x, g->full);
   for (int d = 0; join && d < x->type.rank; d++) join = g->dim[d] == x->type.dim[d];
   if (join) {
     adopt(fu, level, x, g->full);
+    if (states) {
+      FuGroup *scan = fu->groups.at[group];
+      scan->reduced = reduced;
+      scan->axis[g->rank - 1].role = DHC_AXIS_RED;
+      scan->axis[g->rank - 1].unrolled = true;
+    }
   } else {
     FuGroup *fresh = new_group(fu, DHC_KIND_ROW, &group);
     fresh->anchor = n;

@@ -370,18 +370,13 @@ static void piece_shape(Step *s, const Range *r, const DhcDim *shape[2]) {
   shape[1] = dhc_dim_const(s->m->dims, r->n / r->pieces);
 }
 
-/* New ages of a range's pieces: 0 until a gradient reaches one, then counting on. raw: the
- * gradients before clipping. */
-static DhcValue *new_ages(Step *s, const Range *r, DhcValue *raw) {
+/* Sum of magnitudes of each piece's gradient: 0 only where there is none. */
+static DhcValue *piece_sizes(Step *s, const Range *r, DhcValue *g) {
   const DhcDim *shape[2];
   static const int64_t axis = 1;
   piece_shape(s, r, shape);
-  DhcValue *zero = dhc_b_scalar(&s->b, DHC_F32, 0), *one = dhc_b_scalar(&s->b, DHC_F32, 1);
-  DhcValue *size = dhc_b_unary(&s->b, DHC_OP_ABS, dhc_b_reshape(&s->b, range_of(s, raw, r), shape, 2));
-  DhcValue *reached = bin(s, DHC_OP_GT, dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, size, &axis, 1, false), zero);
-  DhcValue *before = dhc_b_slice(&s->b, s->begun, 0, dhc_dim_const(s->m->dims, r->age), shape[0]);
-  DhcValue *begun = bin(s, DHC_OP_OR, reached, bin(s, DHC_OP_GT, before, zero));
-  return gate(s, dhc_b_select(&s->b, begun, bin(s, DHC_OP_ADD, before, one), zero), before);
+  DhcValue *size = dhc_b_unary(&s->b, DHC_OP_ABS, dhc_b_reshape(&s->b, range_of(s, g, r), shape, 2));
+  return dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, size, &axis, 1, false);
 }
 
 /* A piece that no gradient has reached yet stays as it is, and the optimiser counts its
@@ -420,14 +415,20 @@ static DhcValue *joined(Step *s, DhcValue *const *part, int n) {
   return n == 1 ? part[0] : dhc_b_concat(&s->b, part, n, 0);
 }
 
-/* The ages are in memory before the ranges read them: what sums up gradients is a kernel of
- * its own, and the ranges' stay in place. */
+/* New ages: 0 until a gradient reaches a piece, then counting on. raw: the gradients before
+ * clipping. They are in memory before the ranges read them, so that what sums up gradients is
+ * no kernel of the ranges', which stay in place. */
 static DhcValue *step_ages(Step *s, DhcValue *raw) {
-  DhcValue **ages = DHC_NEW_N(s->arena, DhcValue *, s->ranges.n + 1);
+  DhcValue **size = DHC_NEW_N(s->arena, DhcValue *, s->ranges.n + 1);
+  DhcValue *zero = dhc_b_scalar(&s->b, DHC_F32, 0), *one = dhc_b_scalar(&s->b, DHC_F32, 1);
   int n = 0;
   for (int i = 0; i < s->ranges.n; i++)
-    if (s->ranges.at[i].pieces) ages[n++] = new_ages(s, &s->ranges.at[i], raw);
-  DhcValue *args[2] = {s->begun, joined(s, ages, n)};
+    if (s->ranges.at[i].pieces) size[n++] = piece_sizes(s, &s->ranges.at[i], raw);
+  DhcValue *all = joined(s, size, n);
+  if (!all) return NULL;
+  DhcValue *begun = bin(s, DHC_OP_OR, bin(s, DHC_OP_GT, all, zero), bin(s, DHC_OP_GT, s->begun, zero));
+  DhcValue *ages = dhc_b_select(&s->b, begun, bin(s, DHC_OP_ADD, s->begun, one), zero);
+  DhcValue *args[2] = {s->begun, gate(s, ages, s->begun)};
   return args[1] ? dhc_build1(&s->b, DHC_OP_UPDATE, args, 2, NULL, 0) : NULL;
 }
 

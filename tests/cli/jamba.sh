@@ -29,6 +29,12 @@ expect 0 'M6 A2' "$dhcc" info dhc_jamba --set ratio=1:3
 expect 0 'M4 A4' "$dhcc" info dhc_jamba --set pattern=MA
 expect 1 'ratio names no block' "$dhcc" info dhc_jamba --set ratio=0:0
 
+# The forward pass of Mamba keeps nothing of [length, channels, states]: 16 states would be
+# 32 MiB here.
+bytes=$("$dhcc" info layers/mamba --root Mamba --set d_model=64 --sizes B=1,L=4096 --json |
+  python3 -c 'import json,sys; print(json.load(sys.stdin)["entry"]["workspace_bytes"])')
+[ "$bytes" -le 16000000 ] || fail "mamba at length 4096 works in $bytes bytes"
+
 # agree INPUTS model arguments
 agree() {
   python3 "$(dirname "$0")/same_run.py" "$dhcc" "$@" > "$work/log" 2>&1 || fail "$* :: $(cat "$work/log")"
