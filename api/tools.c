@@ -41,6 +41,11 @@ dhc_status dhc_opt_text(dhc_session *s, const char *name, const char *text, cons
 static int64_t operand_elements(const DhcSpec *s, int o, const int64_t *dims) {
   int64_t last = 0;
   const DhcOperand *op = &s->operand[o];
+  if (op->tag != DHC_TAG_ROW) {
+    int64_t rows, cols;
+    dhc_tag_shape(s, o, dims, &rows, &cols);
+    return dhc_tag_elements(op->tag, op->width, rows, cols);
+  }
   for (int t = 0; t < op->n_terms; t++) {
     const DhcTerm *term = &op->term[t];
     int stride_arg = dhc_spec_stride_arg(s, o, t), offset_arg = dhc_spec_offset_arg(s, o, t);

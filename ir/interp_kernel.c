@@ -20,6 +20,18 @@ static void garbage(DhcArray *a) {
   }
 }
 
+/* A packed copy of operand k, a dense matrix. */
+static double *packed(DhcInterp *in, const DhcSpec *s, int k, const int64_t *dim, const double *from) {
+  int64_t rows, cols;
+  const DhcOperand *p = &s->operand[k];
+  dhc_tag_shape(s, k, dim, &rows, &cols);
+  double *to = DHC_NEW_N(in->arena, double, dhc_tag_elements(p->tag, p->width, rows, cols) + 1);
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < cols; c++)
+      to[dhc_tag_index(p->tag, p->width, rows, cols, r, c)] = from[r * cols + c];
+  return to;
+}
+
 bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
   const DhcSpec *s = dhc_attr(n, "spec")->spec;
   const DhcAttr *dims = dhc_attr(n, "dims"), *offsets = dhc_attr(n, "offsets");
@@ -47,6 +59,7 @@ bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
       garbage(a);
     }
     ptr[k] = a->f ? (void *)(a->f + offset[k]) : (void *)(a->i + offset[k]);
+    if (s->operand[k].tag != DHC_TAG_ROW) ptr[k] = packed(in, s, k, dim, ptr[k]);
   }
   if (in->runner) return in->runner->run(in->runner->ctx, s, array, offset, dim);
   DhcArena scratch;

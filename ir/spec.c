@@ -168,6 +168,8 @@ static bool check_operand(Check *c, int o) {
     if (plain & bit) return fail(c, "operand %d: two plain terms of axis %d", o, p->term[t].axis[0]);
     plain |= bit;
   }
+  if (p->tag == DHC_TAG_PANEL ? p->width < 1 || !dhc_tag_fits(s, o) : p->tag != DHC_TAG_ROW || p->width)
+    return fail(c, "operand %d: cannot be stored so", o);
   if (o > 0 && s->operand[o - 1].out && !p->out) return fail(c, "operand %d: input after output", o);
   if (p->out != (p->stored >= 0)) return fail(c, "operand %d: only outputs store a node", o);
   if (p->stored >= s->n_nodes) return fail(c, "operand %d: no node %d", o, p->stored);
@@ -304,7 +306,7 @@ static bool term_equal(const DhcTerm *a, const DhcTerm *b) {
 }
 
 static bool operand_equal(const DhcOperand *a, const DhcOperand *b) {
-  if (a->dtype != b->dtype || a->out != b->out || a->tag != b->tag || a->n_terms != b->n_terms ||
+  if (a->dtype != b->dtype || a->out != b->out || a->tag != b->tag || a->width != b->width || a->n_terms != b->n_terms ||
       a->stored != b->stored)
     return false;
   for (int t = 0; t < a->n_terms; t++)

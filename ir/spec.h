@@ -92,6 +92,7 @@ typedef struct DhcOperand {
   dhc_dtype dtype;
   bool out;
   DhcTag tag;
+  int width; /* PANEL: columns of the contraction side by side; else 0 */
   int n_terms;
   DhcTerm term[DHC_SPEC_MAX_TERMS];
   int stored; /* out: DAG node whose value is stored; in: -1 */
@@ -154,6 +155,22 @@ bool dhc_spec_equal(const DhcSpec *a, const DhcSpec *b);
 /* Reference meaning in double/int64: ptr[i] are element arrays of operand i (double for
  * floats, int64 for the rest), dim[] as above. */
 void dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *dim, DhcArena *scratch);
+
+/* ---- storage tags (spec_tag.c) --------------------------------------------------- */
+
+/* A packed operand is a matrix of `rows` (along the contraction's columns) by `cols` (along
+ * the contracted axis). PANEL: rows in panels of `width`, within a panel all rows of one
+ * column side by side, the last panel filled up with zeros. */
+int64_t dhc_tag_elements(DhcTag tag, int width, int64_t rows, int64_t cols);
+/* Position of element (r, c), r < rows, c < cols. */
+int64_t dhc_tag_index(DhcTag tag, int width, int64_t rows, int64_t cols, int64_t r, int64_t c);
+/* Packs a row-major f32 matrix; `to` has room for dhc_tag_elements, padding becomes 0. */
+void dhc_tag_pack(DhcTag tag, int width, int64_t rows, int64_t cols, const float *from, float *to);
+/* rows and cols of an operand for which dhc_tag_fits holds. */
+void dhc_tag_shape(const DhcSpec *s, int operand, const int64_t *dim, int64_t *rows, int64_t *cols);
+/* True if the operand may be a panel: an f32 matrix of a DOT, parallel axis by unit-stride
+ * reduced axis, both walked plainly. */
+bool dhc_tag_fits(const DhcSpec *s, int operand);
 
 /* Floating-point operations and bytes moved, as programs over dim[]. */
 dhc_dimprog dhc_spec_flops(const DhcSpec *s, DhcArena *arena);

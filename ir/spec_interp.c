@@ -87,6 +87,12 @@ static DhcScalar value_at(const Run *r, int n, const int64_t *idx) {
 static bool address(const Run *r, int o, const int64_t *idx, int64_t *out) {
   const DhcOperand *p = &r->s->operand[o];
   int64_t at = 0;
+  if (p->tag == DHC_TAG_PANEL) {
+    int64_t rows, cols;
+    dhc_tag_shape(r->s, o, r->dim, &rows, &cols);
+    *out = dhc_tag_index(p->tag, p->width, rows, cols, idx[p->term[0].axis[0]], idx[p->term[1].axis[0]]);
+    return true;
+  }
   for (int t = 0; t < p->n_terms; t++) {
     const DhcTerm *e = &p->term[t];
     int64_t x = 0;

@@ -65,7 +65,9 @@ static void print_term(DhcText *to, const DhcTerm *t) {
 }
 
 static void print_operand(DhcText *to, const DhcOperand *o) {
-  dhc_text_printf(to, "  %s %s %s [", o->out ? "out" : "in", dhc_dtype_name(o->dtype), tag_name[o->tag]);
+  dhc_text_printf(to, "  %s %s %s", o->out ? "out" : "in", dhc_dtype_name(o->dtype), tag_name[o->tag]);
+  if (o->width) dhc_text_printf(to, "(%d)", o->width);
+  dhc_text_puts(to, " [");
   for (int t = 0; t < o->n_terms; t++) {
     if (t) dhc_text_puts(to, ", ");
     print_term(to, &o->term[t]);
@@ -298,6 +300,10 @@ static void take_operand(Parse *p, DhcSpec *s, bool out) {
   o->out = out;
   o->dtype = take_dtype(p);
   o->tag = (DhcTag)take_name(p, tag_name, N_TAGS, "a storage tag");
+  if (take(p, "(")) {
+    o->width = take_small(p);
+    expect(p, ")");
+  }
   expect(p, "[");
   if (!take(p, "]")) {
     do {

@@ -39,6 +39,7 @@ typedef struct Dot {
   uint32_t outer, red;
   int rows, vectors, lanes, tasks;
   bool direct_a, direct_b; /* B: where few rows are asked for */
+  bool panels; /* B is packed already, in panels of a tile's width (ir/spec_tag.c) */
   int oa, ob;              /* operands of plain loads, where direct */
   DhcLv K, M, N;           /* extents; K of all reduced axes together */
   DhcLv k_from, k_to;      /* steps that count */
@@ -180,7 +181,25 @@ static void choose_access(Dot *d) {
   d->oa = plain_load(d->s, d->na);
   d->ob = plain_load(d->s, d->nb);
   d->direct_a = d->oa >= 0 && one_axis(d->red);
-  d->direct_b = d->ob >= 0 && one_axis(d->red) && unit_axis(&d->s->operand[d->ob]) == d->n;
+  d->panels = d->ob >= 0 && d->s->operand[d->ob].tag == DHC_TAG_PANEL;
+  if (d->panels) d->vectors = d->s->operand[d->ob].width / d->lanes;
+  d->direct_b = !d->panels && d->ob >= 0 && one_axis(d->red) && unit_axis(&d->s->operand[d->ob]) == d->n;
+}
+
+static bool any_panel(const DhcSpec *s) {
+  for (int o = 0; o < s->n_operands; o++)
+    if (s->operand[o].tag == DHC_TAG_PANEL) return true;
+  return false;
+}
+
+/* True if B is the only packed operand, walked as panels are, and a tile is as wide as one. */
+static bool panels_fit(const Dot *d) {
+  for (int o = 0; o < d->s->n_operands; o++)
+    if (d->s->operand[o].tag == DHC_TAG_PANEL && !(d->panels && o == d->ob)) return false;
+  if (!d->panels) return true;
+  const DhcOperand *p = &d->s->operand[d->ob];
+  return dhc_tag_fits(d->s, d->ob) && one_axis(d->red) && p->term[0].axis[0] == d->n && p->width % d->lanes == 0 &&
+         d->vectors >= 1 && d->vectors <= MAX_VECTORS;
 }
 
 /* ---- packing ------------------------------------------------------------------------------ */
@@ -379,6 +398,11 @@ static void column_block(Dot *d, Tile *t, DhcLv col0) {
   DhcLp *b = d->b;
   int width = d->vectors * d->lanes;
   DhcLv panel = dhc_lp_scratch(b, DHC_F32, 0), packed_step = dhc_lp_i64(b, width);
+  if (d->panels) { /* whole panels, so no masks: the padding is zeros */
+    t->b_ptr = dhc_lp_at(b, d->cx.pointer[d->ob], dhc_lp_mul(b, col0, d->K));
+    t->b_step = packed_step;
+    return;
+  }
   if (!d->direct_b) {
     pack_columns(d, col0, panel);
     t->b_ptr = panel;
@@ -476,10 +500,11 @@ static void kernel(Dot *d) {
   int width = d->vectors * d->lanes;
   Cut c = cut(d);
   dhc_dimprog a_bytes = d->direct_a ? dhc_prog_const(b->arena, 0) : panel_bytes(d, A_PITCH);
-  b->scratch_bytes = dhc_prog_op(b->arena, DHC_DIM_ADD, panel_bytes(d, width), a_bytes);
+  b->scratch_bytes =
+      d->panels ? a_bytes : dhc_prog_op(b->arena, DHC_DIM_ADD, panel_bytes(d, width), a_bytes);
   DhcLv n_chunks = dhc_lp_prog(b, c.chunks), n_per = dhc_lp_prog(b, c.per_outer);
   DhcLv rows_per = dhc_lp_mulc(b, dhc_lp_prog(b, c.per_chunk), d->rows);
-  DhcLv b_elements = dhc_lp_mulc(b, dhc_lp_addc(b, d->K, d->lanes), width);
+  DhcLv b_elements = d->panels ? dhc_lp_i64(b, 0) : dhc_lp_mulc(b, dhc_lp_addc(b, d->K, d->lanes), width);
 
   DhcLv task = dhc_lp_tasks(b, c.n_tasks);
   DhcLv within = dhc_lp_urem(b, task, n_per);
@@ -510,11 +535,16 @@ void dhc_tpl_dot(const DhcTplInput *in, DhcLp *b) {
   bool ragged = find_ragged(d);
   if (!ragged) d->e = -1;
   if (!ragged && !find_roles(d)) {
+    if (any_panel(d->s)) dhc_lp_refuse(b, "packed storage without columns to tile");
     dhc_tpl_row(in, b); /* no columns to tile: loops over the definition */
     return;
   }
   choose_tile(d);
   choose_access(d);
+  if (!panels_fit(d)) {
+    dhc_lp_refuse(b, "packed storage that no tile fits");
+    return;
+  }
   d->N = d->cx.extent[d->n];
   d->M = d->m >= 0 ? d->cx.extent[d->m] : dhc_lp_i64(b, 1);
   d->K = d->k_to = dhc_tpl_count(&d->cx, d->red);

@@ -15,7 +15,16 @@ typedef struct Wrong {
 
 #define MAP(body) "spec map args 0 {\n" body "}\n"
 
+#define DOT(w) \
+  "spec dot args 0 { axis par axis par axis red in f32 row [s(a0), 1(a2)] in f32 " w \
+  " %0 = load 0 : f32 %1 = load 1 : f32 %2 = fold dot_general(%0, %1) a2 : f32 out f32 row [s(a0), 1(a1)] = %2 }"
+
 static const Wrong wrong[] = {
+    {DOT("panel [s(a1), 1(a2)]"), "operand 1: cannot be stored so"},
+    {DOT("panel(16) [1(a1), s(a2)]"), "operand 1: cannot be stored so"},
+    {DOT("row(16) [s(a1), 1(a2)]"), "operand 1: cannot be stored so"},
+    {DOT("convpanel(16) [s(a1), 1(a2)]"), "operand 1: cannot be stored so"},
+    {MAP("axis par in f32 panel(16) [1(a0)] %0 = load 0 : f32 out f32 row [1(a0)] = %0"), "operand 0: cannot be stored so"},
     {MAP("axis par 1 in f32 row [] %0 = load 0 : f32 out f32 row [] = %0"), "axis 0: constant extent 1"},
     {MAP("axis red axis par in f32 row [1(a0)] %0 = load 0 : f32 out f32 row [1(a0)] = %0"),
      "axis 1: axes must be parallel, sequential, reduced in this order"},
@@ -100,7 +109,7 @@ static const char full[] =
     "  axis red 3\n"
     "  in f32 row [s(a0), s(a2 + -2*a3)/2?]\n"
     "  in i64 row [1(a0)]\n"
-    "  in f32 panel [s(a1), 1(%1)?]\n"
+    "  in f32 row [s(a1), 1(%1)?]\n"
     "  %0 = load 0 : f32\n"
     "  %1 = load 1 : i64\n"
     "  %2 = load 2 : f32\n"
@@ -172,8 +181,59 @@ static void test_meaning(void **state) {
   dhc_arena_fini(&x.arena);
 }
 
+/* Every element has a place of its own, in panels of every width; the rest is padding. */
+static void test_tag_map(void **state) {
+  (void)state;
+  enum { ROWS = 13, COLS = 5 };
+  for (int width = 1; width <= 32; width++)
+    for (int tag = DHC_TAG_ROW; tag <= DHC_TAG_PANEL; tag++) {
+      int seen[64 * COLS] = {0};
+      float from[ROWS * COLS], to[64 * COLS], sum = 0;
+      int64_t n = dhc_tag_elements((DhcTag)tag, width, ROWS, COLS);
+      for (int i = 0; i < ROWS * COLS; i++) from[i] = (float)(i + 1);
+      dhc_tag_pack((DhcTag)tag, width, ROWS, COLS, from, to);
+      for (int64_t i = 0; i < n; i++) sum += to[i];
+      assert_true(sum == ROWS * COLS * (ROWS * COLS + 1) / 2.0f); /* padding is 0 */
+      assert_true(n >= ROWS * COLS && n <= (ROWS + width - 1) * COLS);
+      for (int64_t r = 0; r < ROWS; r++)
+        for (int64_t c = 0; c < COLS; c++) {
+          int64_t at = dhc_tag_index((DhcTag)tag, width, ROWS, COLS, r, c);
+          assert_true(at >= 0 && at < n && !seen[at]++);
+          assert_true(to[at] == from[r * COLS + c]);
+          if (tag == DHC_TAG_PANEL) /* back again */
+            assert_true(at / width / COLS * width + at % width == r && at / width % COLS == c);
+        }
+    }
+}
+
+/* A packed contraction means what the plain one does; its text comes back. */
+static void test_panel_meaning(void **state) {
+  (void)state;
+  Fix x;
+  begin(&x);
+  enum { M = 2, N = 5, K = 3, W = 4 };
+  const DhcSpec *row = parse(&x, DOT("row [s(a1), 1(a2)]")), *panel = parse(&x, DOT("panel(4) [s(a1), 1(a2)]"));
+  assert_true(row && panel && !dhc_spec_equal(row, panel));
+  DhcText t = {.arena = &x.arena};
+  dhc_spec_print(panel, &t);
+  const DhcSpec *again = parse(&x, dhc_text_str(&t));
+  assert_true(again && dhc_spec_equal(panel, again));
+  double a[M * K], w[N * K], p[2 * W * K] = {0}, y[M * N], z[M * N];
+  for (int i = 0; i < M * K; i++) a[i] = i - 2;
+  for (int i = 0; i < N * K; i++) w[i] = i * i;
+  for (int r = 0; r < N; r++)
+    for (int c = 0; c < K; c++) p[dhc_tag_index(DHC_TAG_PANEL, W, N, K, r, c)] = w[r * K + c];
+  int64_t dim[] = {M, N, K, K, K, N};
+  assert_int_equal(dhc_spec_n_dims(panel), 6);
+  dhc_spec_interp(row, (void *[]){a, w, y}, dim, &x.arena);
+  dhc_spec_interp(panel, (void *[]){a, p, z}, dim, &x.arena);
+  assert_memory_equal(y, z, sizeof y);
+  dhc_arena_fini(&x.arena);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_wrong), cmocka_unit_test(test_text),
-                                     cmocka_unit_test(test_arguments), cmocka_unit_test(test_meaning)};
+                                     cmocka_unit_test(test_arguments), cmocka_unit_test(test_meaning),
+                                     cmocka_unit_test(test_tag_map), cmocka_unit_test(test_panel_meaning)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

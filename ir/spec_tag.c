@@ -1,0 +1,50 @@
+/* Storage tags: where an element of a packed weight lies. The one map that packing, the
+ * reference interpreter and templates go by. */
+#include <string.h>
+
+#include "ir/spec.h"
+
+int64_t dhc_tag_elements(DhcTag tag, int width, int64_t rows, int64_t cols) {
+  if (tag == DHC_TAG_PANEL) return (rows + width - 1) / width * width * cols;
+  return rows * cols;
+}
+
+int64_t dhc_tag_index(DhcTag tag, int width, int64_t rows, int64_t cols, int64_t r, int64_t c) {
+  (void)rows;
+  if (tag == DHC_TAG_PANEL) return (r / width * cols + c) * width + r % width;
+  return r * cols + c;
+}
+
+/* One panel after the other, in the order of `to`: writes are sequential, reads come from
+ * `width` rows at a time. */
+void dhc_tag_pack(DhcTag tag, int width, int64_t rows, int64_t cols, const float *from, float *to) {
+  if (tag != DHC_TAG_PANEL) {
+    memcpy(to, from, sizeof *to * (size_t)(rows * cols));
+    return;
+  }
+  for (int64_t r = 0; r < rows; r += width) {
+    int64_t n = rows - r < width ? rows - r : width;
+    for (int64_t c = 0; c < cols; c++, to += width) {
+      for (int64_t i = 0; i < n; i++) to[i] = from[(r + i) * cols + c];
+      for (int64_t i = n; i < width; i++) to[i] = 0;
+    }
+  }
+}
+
+void dhc_tag_shape(const DhcSpec *s, int operand, const int64_t *dim, int64_t *rows, int64_t *cols) {
+  int64_t *to[2] = {rows, cols};
+  for (int t = 0; t < 2; t++) {
+    int axis = s->operand[operand].term[t].axis[0], arg = dhc_spec_extent_arg(s, axis);
+    *to[t] = arg < 0 ? s->axis[axis].extent : dim[arg];
+  }
+}
+
+bool dhc_tag_fits(const DhcSpec *s, int operand) {
+  const DhcOperand *p = &s->operand[operand];
+  if (s->kind != DHC_KIND_DOT || p->out || p->dtype != DHC_F32 || p->n_terms != 2) return false;
+  for (int t = 0; t < 2; t++) {
+    const DhcTerm *e = &p->term[t];
+    if (e->guarded || e->index >= 0 || e->n_axes != 1 || e->coef[0] != 1 || e->unit != (t == 1)) return false;
+  }
+  return s->axis[p->term[0].axis[0]].role == DHC_AXIS_PAR && s->axis[p->term[1].axis[0]].role == DHC_AXIS_RED;
+}
