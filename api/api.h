@@ -120,6 +120,9 @@ typedef struct Version {
   DhcPlanned *planned; /* cpu */
   dhc_tensor *results; /* described anew by every run */
   dhc_kernel *kernels; /* one per spec */
+  void *panels; /* packed parameters, of weights_version `packed` and these weights */
+  const void *packed_from;
+  int64_t packed;
   const dhc_kernel **kernel_ptrs;
   struct Bound *bound; /* cache of bindings, newest first (exec_cpu.c) */
   struct Version *next;
@@ -151,6 +154,7 @@ struct dhc_program {
   dhc_profile_row *profile; /* one row an item of the last entry run; NULL: off */
   int n_profile;
   bool profiling;
+  int64_t weights_version; /* goes up whenever weights may have changed; panels go by it */
   void *ema_weights; /* set: run entries on averaged weights */
   DhcArena arena;  /* as long as the program */
   DhcArena run;    /* results of the last interpreter run */

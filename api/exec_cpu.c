@@ -239,6 +239,31 @@ dhc_profile_row dhc_program_profile_row(const dhc_program *p, int i) {
   return p->profile[i];
 }
 
+/* ---- packed weights ------------------------------------------------------------ */
+
+/* Packs the entry's weights anew if they may have changed since the last run. */
+static dhc_status prepare(dhc_program *p, Version *v, const DhcBound *b, void **base) {
+  const DhcPlanned *pl = v->planned;
+  if (!pl->n_panels) return dhc_status_ok();
+  if (!v->panels) {
+    int64_t bytes = dhc_bound_arena_bytes(b, DHC_ARENA_PANELS);
+    v->panels = dhc_aligned_alloc(bytes);
+    if (!v->panels) return dhc_status_memory((long long)bytes, "packed weights");
+    v->packed_from = NULL;
+  }
+  base[DHC_ARENA_PANELS] = v->panels;
+  if (v->packed_from == base[DHC_ARENA_WEIGHTS] && v->packed == p->weights_version) return dhc_status_ok();
+  for (int i = 0; i < pl->n_panels; i++) {
+    const DhcPlanPanel *x = &pl->panels[i];
+    const char *from = (const char *)base[DHC_ARENA_WEIGHTS] + place_in_arena(p, v->func, x->param);
+    dhc_tag_pack(x->tag, x->width, x->rows, x->cols, (const float *)(const void *)from,
+                 buffer_at(base, v, b, x->buffer));
+  }
+  v->packed_from = base[DHC_ARENA_WEIGHTS];
+  v->packed = p->weights_version;
+  return dhc_status_ok();
+}
+
 dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in) {
   dhc_session *s = p->m->s;
   ExecCpu *x = NULL;
@@ -264,7 +289,9 @@ dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *
   base[DHC_ARENA_WORK] = x->work;
   base[DHC_ARENA_IO] = x->io;
   base[DHC_ARENA_SCALARS] = x->scalars;
+  DHC_TRY(prepare(p, v, b->bound, base));
   put_inputs(p, v, in, base, b->bound);
+  if (v->mode == DHC_MODE_TRAIN) p->weights_version++;
   if (p->profiling) name_rows(p, v);
   const DhcItemHook hook = {p, add_time};
   dhc_bound_run(b->bound, base, x->scratch, dhc_pool_exec(s->pool), p->profiling ? &hook : NULL);
@@ -273,7 +300,9 @@ dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *
 
 void exec_cpu_close(dhc_program *p) {
   for (int i = 0; i < p->n_entries; i++)
-    for (Version *v = p->entries[i].versions; v; v = v->next)
+    for (Version *v = p->entries[i].versions; v; v = v->next) {
+      dhc_aligned_free(v->panels);
+      v->panels = NULL;
       while (v->bound) {
         Bound *b = v->bound;
         v->bound = b->next;
@@ -281,6 +310,7 @@ void exec_cpu_close(dhc_program *p) {
         free(b->symbols);
         free(b);
       }
+    }
   if (!p->cpu) return;
   dhc_aligned_free(p->cpu->work);
   dhc_aligned_free(p->cpu->io);
@@ -296,6 +326,7 @@ dhc_memory exec_cpu_memory(const dhc_program *p, const Version *v) {
   const DhcBound *b = v->bound->bound;
   const ExecCpu *x = p->cpu;
   m.weights = (int64_t)p->mem.float_bytes * p->mem.place.n_weights;
+  m.weights += dhc_bound_arena_bytes(b, DHC_ARENA_PANELS);
   m.grads = dhc_bound_arena_bytes(b, DHC_ARENA_GRADS);
   m.optimizer = p->mem.n_states ? memory_begun_bytes(&p->mem) + memory_state_bytes(&p->mem) * p->mem.n_states : 0;
   m.state = p->mem.place.state_bytes;

@@ -56,6 +56,17 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   return ok ? v : NULL;
 }
 
+/* Columns of a contraction's tile on this session's target; 0: no compiler, nothing is packed. */
+static int panel_width(dhc_session *s) {
+#if DHC_HAVE_LLVM
+  DhcCompiler *c;
+  if (!s->interp && session_compiler(s, &c).code == DHC_OK) return dhc_schedule_panel_width(dhc_compiler_target(c));
+#else
+  (void)s;
+#endif
+  return 0;
+}
+
 static bool fuse(dhc_session *s, Version *v) {
   DhcArena scratch;
   dhc_arena_init(&scratch);
@@ -63,6 +74,10 @@ static bool fuse(dhc_session *s, Version *v) {
   dhc_pass_ctx_init(&px, v->module, &scratch);
   px.disabled = s->o.disable_passes;
   bool ok = dhc_passes_run(v->module, &px, "fuse");
+  if (ok && v->mode == DHC_MODE_RUN) {
+    px.panel_width = panel_width(s);
+    ok = dhc_passes_run(v->module, &px, "layout");
+  }
   dhc_arena_fini(&scratch);
   v->fused = ok;
   return ok;

@@ -155,6 +155,7 @@ dhc_status dhc_program_set(dhc_program *p, const dhc_tensor *t) {
   Place at;
   DHC_TRY(find_place(p, t->name, &at));
   DHC_TRY(check_shape(t, at.slot->decl));
+  p->weights_version++;
   dhc_tensor_convert(at.at, (int32_t)at.dtype, t->data, (int32_t)t->dtype, at.slot->n);
   return dhc_status_ok();
 }
@@ -166,6 +167,7 @@ dhc_status dhc_program_get(dhc_program *p, const char *path, dhc_tensor *t) {
   t->dtype = at.dtype;
   shape_of(at.slot->decl, t);
   t->data = at.at;
+  p->weights_version++; /* the caller may write there */
   return dhc_status_ok();
 }
 
@@ -212,6 +214,7 @@ static dhc_status init_slots(dhc_program *p, bool tables_only) {
   DhcArena scratch;
   dhc_arena_init(&scratch);
   dhc_status st = dhc_status_ok();
+  p->weights_version++;
   for (int i = 0; i < p->mem.place.n_slots && st.code == DHC_OK; i++) {
     if (!p->mem.place.slots[i].n) continue;
     if (tables_only && p->mem.place.slots[i].decl->role != DHC_ROLE_TABLE) continue;
@@ -255,6 +258,7 @@ static bool stacked(const DhcTensorDecl *d) {
 }
 
 dhc_status weights_read(dhc_program *p, const DhcSafetensors *file, const char *prefix, void *base, bool partial, bool buffers) {
+  p->weights_version++;
   for (int i = 0; i < p->mem.place.n_slots; i++) {
     const Slot *s = &p->mem.place.slots[i];
     const DhcTensorDecl *d = s->decl;

@@ -5,6 +5,8 @@
 #include "passes/passes.h"
 #include "passes/plan.h"
 
+enum { OPT_PANEL_WIDTH = 64 }; /* as of a target with vectors of 64 bytes */
+
 static const char cut[] = "// -----";
 
 /* Length of the piece at `text`; *next is where the following one starts, or NULL. */
@@ -55,6 +57,7 @@ static bool run_piece(const DhcOptRequest *rq, const char *text, size_t n, int l
     dhc_pass_ctx_init(&px, m, &scratch);
     px.limit = rq->limit;
     px.disabled = rq->disabled;
+    px.panel_width = OPT_PANEL_WIDTH;
     ok = dhc_passes_run(m, &px, rq->passes);
     if (rq->stats) dhc_passes_report(&px, err);
   }

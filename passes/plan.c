@@ -35,6 +35,10 @@ static bool pack(Pl *p, const DhcPlanOptions *o, DhcPlanned *out) {
   for (int i = 0; i < n; i++) to[from[i]] = i;
   for (int i = 0; i < out->n_params; i++)
     if (out->params[i].buffer >= 0) out->params[i].buffer = to[out->params[i].buffer];
+  DhcPlanPanel *panels = dhc_arena_dup(p->arena, p->panels.at, sizeof *panels * (size_t)p->panels.n);
+  for (int i = 0; i < p->panels.n; i++) panels[i].buffer = to[p->bufs.at[panels[i].buffer].row];
+  out->panels = panels;
+  out->n_panels = p->panels.n;
   for (int i = 0; i < out->n_results; i++) out->results[i].buffer = to[out->results[i].buffer];
   return true;
 }
@@ -42,7 +46,7 @@ static bool pack(Pl *p, const DhcPlanOptions *o, DhcPlanned *out) {
 DhcPlanned *dhc_plan_build(DhcModule *m, DhcFunc *entry, const DhcPlanOptions *o, DhcArena *arena) {
   Pl p = {.m = m, .cx = m->dims, .entry = entry, .facts = &entry->facts, .arena = arena, .loop = -1};
   DhcPlanned *out = DHC_NEW(arena, DhcPlanned);
-  if (!dhc_pl_flatten(&p)) return NULL;
+  if (!dhc_pl_flatten(&p) || !dhc_pl_panels(&p)) return NULL;
   dhc_pl_collect_uses(&p);
   if (!o || !o->plain) {
     dhc_pl_drop_unread(&p);

@@ -15,6 +15,15 @@ typedef struct DhcPlanTensor {
   int buffer;       /* index into plan.buffers; -1: parameter nothing reads */
 } DhcPlanTensor;
 
+/* A buffer that holds entry parameter `param`, packed (ir/spec_tag.c), before the first item
+ * runs: rows x cols elements, f32. */
+typedef struct DhcPlanPanel {
+  int param, buffer;
+  DhcTag tag;
+  int width;
+  int64_t rows, cols;
+} DhcPlanPanel;
+
 typedef struct DhcPlanned {
   dhc_plan plan;                /* symbols are the entry's binders, in order */
   const DhcSpec *const *specs;  /* plan.n_kernels of them, each once */
@@ -22,6 +31,8 @@ typedef struct DhcPlanned {
   int n_params;
   DhcPlanTensor *results;       /* parallel to the entry's results */
   int n_results;
+  const DhcPlanPanel *panels; /* n_panels; their buffers make up DHC_ARENA_PANELS */
+  int n_panels;
   int n_calls;                  /* CALL items (a loop's body counted once) */
 } DhcPlanned;
 

@@ -12,6 +12,10 @@ static int dot_classes(DhcSchedule out[4]) {
   return 1;
 }
 
+int dhc_schedule_panel_width(const DhcTargetFacts *t) {
+  return t->vector_bytes >= 64 ? 64 : t->vector_bytes >= 32 ? 24 : 8;
+}
+
 /* ---- all kinds ---------------------------------------------------------------------- */
 
 int dhc_schedule_choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[4]) {
