@@ -23,9 +23,10 @@ static bool training_step(DhcPassCtx *px, DhcFunc *loss, DhcFunc *optimizer, con
 Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const DhcInputShape *in, int n_in) {
   dhc_session *s = m->s;
   DhcEntryRequest rq = {.name = entry, .training = mode == DHC_MODE_TRAIN || !strcmp(entry, "augment"), .inputs = in, .n_inputs = n_in};
+  const DhcRecipe *recipe = dhc_model_recipe(m->m);
+  if (mode == DHC_MODE_TRAIN) rq.report = recipe->report;
   DhcFunc *f = dhc_model_entry(m->m, &rq);
   if (!f || s->diags.n_errors) return NULL;
-  const DhcRecipe *recipe = dhc_model_recipe(m->m);
   DhcFunc *roots[2] = {f, NULL}, *copy[2];
   if (mode == DHC_MODE_TRAIN) {
     roots[1] = dhc_model_function(m->m, recipe->optimizer);
