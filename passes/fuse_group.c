@@ -218,11 +218,46 @@ static int operands_level(const Fu *fu, const DhcNode *n) {
 
 /* ---- joining ------------------------------------------------------------------------- */
 
+static unsigned reduced_dims(const DhcNode *n) {
+  if (n->op == DHC_OP_ARGMAX) return 1u << axis_of(n, n->args[0]->type.rank);
+  const DhcAttr *axes = dhc_attr(n, "axes");
+  unsigned m = 0;
+  for (int i = 0; i < axes->ints.n; i++) {
+    int64_t a = axes->ints.at[i];
+    m |= 1u << (a < 0 ? a + n->args[0]->type.rank : a);
+  }
+  return m;
+}
+
+/* A recurrence takes in the sum over its last axis, few and known in number (the states of a
+ * channel), which it then contracts step by step. */
+static bool contracts_states(const FuGroup *g, const DhcNode *n, unsigned reduced) {
+  int64_t states;
+  int last = g->rank - 1;
+  return g->kind == DHC_KIND_SCAN && g->anchor && n->op == DHC_OP_REDUCE_SUM && last >= 0 && reduced == 1u << last &&
+         (g->reduced == 0 || g->reduced == reduced) && g->axis[last].role != DHC_AXIS_SEQ &&
+         dhc_dim_is_const(g->dim[last], &states) && states > 1 && states <= MAX_STATES;
+}
+
+/* Whether only kernels of other folds read n, whose operands include states: they load those and
+ * compute n by themselves, and n is not stored beside the states. */
+static bool left_to_folds(const Fu *fu, const FuGroup *g, const DhcNode *n) {
+  const DhcValue *v = n->results[0];
+  if (g->kind != DHC_KIND_SCAN || !g->anchor || fu->is_result[v->id] || !fu->n_use[v->id]) return false;
+  for (int u = 0; u < fu->n_use[v->id]; u++) {
+    const DhcNode *use = fu->use[v->id][u];
+    bool fold = use->op == DHC_OP_REDUCE_SUM || use->op == DHC_OP_REDUCE_MAX || use->op == DHC_OP_REDUCE_MIN;
+    if (!fold || contracts_states(g, use, reduced_dims(use))) return false;
+  }
+  return true;
+}
+
 static bool join_elementwise(Fu *fu, DhcNode *n, int level) {
   if (level < 0) return false;
   const FuGroup *g = fu->groups.at[level];
   if (g->fixed || g->copies.n || g->copy_view || (g->anchor && dhc_op_info(g->anchor->op)->cls == DHC_CLASS_MOVE)) return false;
   if (g->anchor && g->anchor->op == DHC_OP_WINDOW_SCATTER) return false;
+  if (left_to_folds(fu, g, n)) return false;
   DhcValue *v = n->results[0];
   FuIx ix[DHC_MAX_RANK + 1];
   if (fu->to_update[v->id] && v->type.rank > 0) return false;
@@ -239,17 +274,6 @@ static bool join_elementwise(Fu *fu, DhcNode *n, int level) {
   return true;
 }
 
-static unsigned reduced_dims(const DhcNode *n) {
-  if (n->op == DHC_OP_ARGMAX) return 1u << axis_of(n, n->args[0]->type.rank);
-  const DhcAttr *axes = dhc_attr(n, "axes");
-  unsigned m = 0;
-  for (int i = 0; i < axes->ints.n; i++) {
-    int64_t a = axes->ints.at[i];
-    m |= 1u << (a < 0 ? a + n->args[0]->type.rank : a);
-  }
-  return m;
-}
-
 static void kept_index(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix) {
   bool keep = t->rank == g->rank;
   int at = 0;
@@ -257,16 +281,6 @@ static void kept_index(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix) {
     if (!(g->reduced >> d & 1)) ix[at++] = g->full[d];
     else if (keep) ix[at++] = dhc_fu_plain(dhc_fu_const(dims(fu), NULL));
   }
-}
-
-/* A recurrence takes in the sum over its last axis, few and known in number (the states of a
- * channel), which it then contracts step by step. */
-static bool contracts_states(const FuGroup *g, const DhcNode *n, unsigned reduced) {
-  int64_t states;
-  int last = g->rank - 1;
-  return g->kind == DHC_KIND_SCAN && g->anchor && n->op == DHC_OP_REDUCE_SUM && last >= 0 && reduced == 1u << last &&
-         (g->reduced == 0 || g->reduced == reduced) && g->axis[last].role != DHC_AXIS_SEQ &&
-         dhc_dim_is_const(g->dim[last], &states) && states > 1 && states <= MAX_STATES;
 }
 
 static void add_reduce(Fu *fu, DhcNode *n, int level) {

@@ -10,6 +10,7 @@ bool dhc_test_passes(Made *x, const char *list) {
   dhc_arena_init(&scratch);
   dhc_pass_ctx_init(&px, x->m, &scratch);
   bool ok = list ? dhc_passes_run(x->m, &px, list) : dhc_passes_clean(x->m, &px);
+  if (ok && (strcmp(mode, "grad") == 0 || strcmp(mode, "train") == 0)) ok = dhc_passes_run(x->m, &px, "chunk");
   dhc_arena_fini(&scratch);
   x->f = dhc_module_func(x->m, name);
   return ok && x->f;
