@@ -28,7 +28,6 @@ static bool passes(Made *x, const char *list) {
   dhc_arena_init(&scratch);
   dhc_pass_ctx_init(&px, x->m, &scratch);
   bool ok = list ? dhc_passes_run(x->m, &px, list) : dhc_passes_clean(x->m, &px);
-  if (ok && (strcmp(mode, "grad") == 0 || strcmp(mode, "train") == 0)) ok = dhc_passes_run(x->m, &px, "chunk");
   dhc_arena_fini(&scratch);
   x->f = dhc_module_func(x->m, name);
   return ok && x->f;
@@ -40,6 +39,7 @@ static bool derive(Made *x, DhcFunc *optimizer, const char *mode) {
   dhc_arena_init(&scratch);
   dhc_pass_ctx_init(&px, x->m, &scratch);
   bool ok = dhc_passes_clean(x->m, &px);
+  if (ok && (strcmp(mode, "grad") == 0 || strcmp(mode, "train") == 0)) ok = dhc_passes_run(x->m, &px, "chunk");
   if (ok && strcmp(mode, "grad") == 0) {
     DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_PARAM | 1u << DHC_ROLE_INPUT};
     rq.cotangents = x->f->results.at[0]->type.rank > 0;
