@@ -143,7 +143,7 @@ typedef struct FuGroup {
   int rank;        /* of the domain: values of shape dim[] have index full[] */
   const DhcDim *dim[DHC_MAX_RANK];
   FuIx full[DHC_MAX_RANK];
-  unsigned reduced; /* ROW: bit per domain dim */
+  unsigned reduced; /* ROW, SCAN: bit per domain dim */
   bool pooled;      /* a convolution cut into windows */
   const FuChain *chain; /* CHAIN: axes of inner contractions from inner0 on, in order */
   int inner0;
@@ -183,6 +183,22 @@ void dhc_fu_add_member(Fu *fu, int group, DhcValue *v, const FuIx *ix);
 /* Decides about v from its users, which have been decided about (fuse_lazy.c). */
 void dhc_fu_place(Fu *fu, DhcValue *v);
 
+/* ---- states of recurrences (fuse_states.c) ---- */
+
+/* Dims that a reduction folds, as bits. */
+unsigned dhc_fu_reduced_dims(const DhcNode *n);
+/* Whether the recurrence g may fold its states over `reduced` (one dim) step by step: over the
+ * last one where folds over it are to come, else over any; and makes it so. */
+bool dhc_fu_takes_states(const FuGroup *g, unsigned reduced);
+void dhc_fu_take_states(FuGroup *g, unsigned reduced);
+/* The same for n, a reduction. */
+bool dhc_fu_contracts_states(const FuGroup *g, const DhcNode *n, unsigned reduced);
+/* Whether only kernels of other folds read n, whose operands include states of g: they load those
+ * and compute n by themselves, and n is not stored beside the states. */
+bool dhc_fu_left_to_folds(const Fu *fu, const FuGroup *g, const DhcNode *n);
+/* What the states of recurrences meet moves in front of these. */
+void dhc_fu_order_scans(DhcFunc *f, DhcArena *scratch);
+
 /* Index of what a fold leaves of the group's domain, for a value of type t. */
 void dhc_fu_kept_index(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix);
 /* Fills nodes, uses and the empty tables (fuse.c). */
@@ -211,7 +227,7 @@ int dhc_fu_merged(const Fu *fu, int group);
 void dhc_fu_merge_copies(Fu *fu);
 void dhc_fu_merge_maps(Fu *fu);
 /* True where n's operand k must be in memory, whoever computes n. */
-bool dhc_fu_needs_memory(const DhcNode *n, int k);
+bool dhc_fu_needs_memory(const Fu *fu, const DhcNode *n, int k);
 static inline FuValue *dhc_fu_of(const Fu *fu, const DhcValue *v) {
   return &fu->value[v->id];
 }

@@ -44,6 +44,36 @@ RULE(linear_scan_one) {
   return becomes(out, flush(s, dhc_build1(&s->b, DHC_OP_FMA, args, 3, NULL, 0)));
 }
 
+/* Operand k of a dot without contraction, laid out as the result: its batch axes, its free axes
+ * and ones for the other's. */
+static DhcValue *spread(DhcSimplify *s, const DhcNode *n, int k) {
+  const DhcType *r = &n->results[0]->type;
+  const DhcAttr *batch = dhc_attr(n, k ? "batch_b" : "batch_a");
+  int64_t perm[DHC_MAX_RANK];
+  const DhcDim *dim[DHC_MAX_RANK];
+  int rank = n->args[k]->type.rank, n_batch = batch->ints.n, at = n_batch;
+  bool used[DHC_MAX_RANK] = {false};
+  for (int i = 0; i < n_batch; i++) used[perm[i] = batch->ints.at[i]] = true;
+  for (int i = 0; i < rank; i++)
+    if (!used[i]) perm[at++] = i;
+  int skip = k ? r->rank - rank : 0; /* a's free axes come before b's */
+  for (int i = 0; i < r->rank; i++) {
+    bool own = i < n_batch || (i >= n_batch + skip && i < rank + skip);
+    dim[i] = own ? r->dim[i] : dhc_dim_const(s->m->dims, 1);
+  }
+  DhcValue *v = dhc_b_transpose(&s->b, n->args[k], perm);
+  if (v) v = dhc_b_reshape(&s->b, v, dim, r->rank);
+  return v ? dhc_b_broadcast(&s->b, v, r->dim, r->rank) : NULL;
+}
+
+/* An outer product: one step of the chain, elementwise. */
+RULE(dot_outer) {
+  const DhcType *r = &n->results[0]->type;
+  if (dhc_attr(n, "contract_a")->ints.n || (r->dtype != DHC_F32 && r->dtype != DHC_F64)) return false;
+  DhcValue *args[3] = {spread(s, n, 0), spread(s, n, 1), dhc_b_fill(&s->b, r, 0)};
+  return args[0] && args[1] && args[2] && becomes(out, dhc_build1(&s->b, DHC_OP_FMA, args, 3, NULL, 0));
+}
+
 /* One step: the body in place of the loop, carries flushed. */
 RULE(scan_one) {
   if (!dhc_dim_is(dhc_attr(n, "length")->dim, 1)) return false;
@@ -85,6 +115,7 @@ const DhcRule dhc_rules_length[] = {
     {"reduce_ones", DHC_OP_REDUCE_MIN, reduce_ones, "the extreme of one element"},
     {"extreme_fill", DHC_OP_REDUCE_MAX, extreme_fill, "all elements are equal"},
     {"extreme_fill", DHC_OP_REDUCE_MIN, extreme_fill, "all elements are equal"},
+    {"dot_outer", DHC_OP_DOT_GENERAL, dot_outer, "fma(a, b, +0), as the chain begins"},
     {"linear_scan_one", DHC_OP_LINEAR_SCAN, linear_scan_one, "one step by definition: fma, flush"},
     {"scan_one", DHC_OP_SCAN, scan_one, "one step by definition: body, flush"},
 };
