@@ -305,6 +305,7 @@ DhcVal dhc_bi_taps(DhcCx *cx, DhcBuiltinCall *c) {
   DHC_VEC(DhcVal) all = {0};
   for (int i = 0; i < cx->fn->taps.n; i++) {
     const char *path = cx->fn->taps.at[i].path;
+    if (cx->fn->taps.at[i].require) continue;
     bool top = !strncmp(pattern, "*.", 2) && glob(pattern + 2, path); /* "*.x" also finds the root's x */
     if (glob(pattern, path) || top) DHC_PUSH(dhc_cx_arena(cx), &all, dhc_v_tensor(cx->fn->taps.at[i].value));
   }
