@@ -70,11 +70,14 @@ dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode, int
   Entry e = {.name = dhc_intern(&p->m->s->strings, entry), .mode = mode};
   dhc_model_form(p->m->m, e.name, &e.plain, &e.form);
   for (int i = 0; i < all.n; i++) {
-    if (n < 64) names[n++] = all.at[i].name;
+    if (n < 61) names[n++] = all.at[i].name;
+    for (int f = DHC_FORM_STREAM; f <= DHC_FORM_STEP && n < 61 && strchr(entry, '.'); f++)
+      names[n++] = dhc_arena_printf(&p->arena, "%s.%s", all.at[i].name, dhc_form_names[f]);
     if (strcmp(all.at[i].name, e.plain)) continue;
     found = true;
     e.info = all.at[i];
   }
+  for (int f = DHC_FORM_STREAM; f <= DHC_FORM_RESET; f++) names[n++] = dhc_form_names[f];
   if (!found) {
     const char *near = dhc_suggest(e.plain, names, n);
     return dhc_status_make(DHC_E_INPUT, "model %s has no entry '%s'%s%s%s", p->m->name, e.plain, near ? " (did you mean '" : "",

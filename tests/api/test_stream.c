@@ -280,6 +280,62 @@ static void one_case(const Case *c, const char *backend) {
   close_all(&p);
 }
 
+/* ---- what is refused ---- */
+
+static void refused(dhc_status st, const char *text) {
+  if (st.code != DHC_OK && strstr(st.message, text)) return;
+  printf("FAILED: %s: want a refusal with \"%s\", got %d \"%s\"\n", now, text, (int)st.code, st.message);
+  fails++;
+}
+
+static dhc_status run_raw(dhc_program *p, int entry, int n, int len, int features) {
+  static float x[MAX_B * L * MAX_F];
+  const dhc_tensor in = {.name = "x", .dtype = DHC_F32, .rank = 3, .dim = {n, len, features}, .data = x};
+  return dhc_program_run(p, entry, &in, 1, NULL, NULL);
+}
+
+static void refusals(const char *backend) {
+  static const Case short_cache = {"refusals", ATTENTION, {"d_model=8", "num_heads=2", "causal=true", "max_len=8"}, "forward", "x", 8, true, true};
+  static const Case other = {"refusals", ATTENTION, {"d_model=8", "num_heads=2", "causal=true", "max_len=9"}, "forward", "x", 8, true, true};
+  static const Case both_ways = {"refusals", ATTENTION, {"d_model=8", "num_heads=2"}, "forward", "x", 8, true, true};
+  Programs p, q;
+  dhc_tensor t = {0};
+  char path[64];
+  snprintf(path, sizeof path, "refused.%d.safetensors", (int)getpid());
+  now = "refusals";
+  if (!open_all(&short_cache, backend, &p)) return;
+  refused(dhc_program_save_state(p.stream, path), "no state to save");
+  refused(dhc_program_get(p.stream, "keys", &t), "holds nothing before the first run");
+  refused(dhc_program_load_state(p.stream, "no such file"), "no such file");
+  good(run_raw(p.stream, 0, 2, 5, 8), "five of eight");
+  refused(run_raw(p.stream, 1, 2, 2, 8), "forward.step");
+  refused(run_raw(p.stream, 0, 3, 1, 8), "reset before the batch size changes");
+  good(dhc_program_get(p.stream, "keys", &t), "get");
+  check(t.rank == 4 && t.dim[0] == 2 && t.dim[2] == 8, "shape of a state");
+  t.dim[2] = 7;
+  refused(dhc_program_set(p.stream, &t), "the model needs");
+  t.dim[2] = 8;
+  good(dhc_program_set(p.stream, &t), "set");
+  good(dhc_program_save_state(p.stream, path), "save");
+  good(run_raw(p.stream, 0, 2, 3, 8), "eight of eight");
+  refused(run_raw(p.stream, 1, 2, 1, 8), "the stream is longer than max_len");
+  good(run_raw(p.stream, 1, 2, 1, 8), "anew after that");
+  refused(dhc_program_add(p.stream, "forward.strem", DHC_MODE_RUN, NULL), "did you mean");
+  refused(dhc_program_add(p.stream, "reset", DHC_MODE_RUN, NULL), "dhc_program_reset");
+  refused(dhc_program_add(p.stream, "step", DHC_MODE_GRAD, NULL), "runs only");
+  dhc_program_reset(p.stream);
+  good(run_raw(p.stream, 0, 3, 1, 8), "another batch size after a reset");
+  if (open_all(&other, backend, &q)) refused(dhc_program_load_state(q.stream, path), "state of another model");
+  close_all(&q);
+  if (open_all(&both_ways, backend, &q)) refused(run_raw(q.stream, 0, 2, 3, 8), "1 error");
+  close_all(&q);
+  remove(path);
+  dhc_memory m = dhc_program_memory(p.stream, 0);
+  check(backend || m.state >= 4 * 2 * 3 * 8 * 8, "memory of states");
+  refused(run_raw(p.stream, 0, 3, 9, 8), backend ? "1 error" : "longer than max_len");
+  close_all(&p);
+}
+
 int main(int argc, char **argv) {
   bool cpu = argc < 2 || strcmp(argv[1], "interp");
   for (int i = 0; i < N_CASES; i++) {
@@ -287,6 +343,8 @@ int main(int argc, char **argv) {
     one_case(&cases[i], "interp");
     if (cpu) one_case(&cases[i], NULL);
   }
+  refusals("interp");
+  if (cpu) refusals(NULL);
   if (!fails) printf("ok\n");
   return fails != 0;
 }
