@@ -27,4 +27,26 @@ expect 1 "did you mean 'step'" "$dhcc" run "${model[@]}" --backend interp --entr
 expect 0 'f32[B, 6]' "$dhcc" info "${model[@]}"
 expect 0 'recurrent f32 [24*B bytes] "h"' "$dhcc" print "${model[@]}" --entry step --stage plan
 expect 0 'func @forward.reset<B>' "$dhcc" print "${model[@]}" --entry reset --stage graph
+# an optional input of the loss: the data need not have it
+cat > weighed.dhc <<'M'
+import std/optim
+import layers/linear
+model Weighed() {
+  head = Linear(64, 10)
+  forward<B>(image: [B, 1, 8, 8]) -> (logits: [B, 10]) { return head(reshape(image, [B, 64])) }
+  loss<B>(image: [B, 1, 8, 8], target: i64[B], weight: [B] = ones()) -> (loss: [], logits: [B, 10]) {
+    logits = forward(image)
+    loss = cross_entropy(logits, target)
+    if present(weight) { loss = loss * mean(weight) }
+    return loss, logits
+  }
+  normalize<B>(pixels: u8[B, 1, 8, 8]) -> (image: [B, 1, 8, 8]) { return float(pixels) * (1.0 / 255.0) }
+}
+M
+case "${BACKENDS:-cpu}" in
+  *cpu*)
+    python3 "$here/data.py" data
+    "$dhcc" train weighed.dhc --data npy:data --batch 16 --steps 4 --quiet || fail "train without the optional input"
+    ;;
+esac
 finish
