@@ -73,7 +73,7 @@ static bool fuse(dhc_session *s, Version *v) {
   DhcPassCtx px;
   dhc_pass_ctx_init(&px, v->module, &scratch);
   px.disabled = s->o.disable_passes;
-  bool ok = dhc_passes_run(v->module, &px, "fuse");
+  bool ok = dhc_passes_run(v->module, &px, "chain,fuse");
   if (ok && v->mode == DHC_MODE_RUN) {
     px.panel_width = panel_width(s);
     ok = dhc_passes_run(v->module, &px, "layout");
