@@ -41,6 +41,7 @@ typedef struct Dot {
   bool direct_a, direct_b; /* B: where few rows are asked for */
   bool panels; /* B is packed already, in panels of a tile's width (ir/spec_tag.c) */
   int oa, ob;              /* operands of plain loads, where direct */
+  bool bare;   /* the sums are the output, side by side along n: no epilogue */
   DhcLv K, M, N;           /* extents; K of all reduced axes together */
   DhcLv k_from, k_to;      /* steps that count */
   DhcLv n_rows;            /* how many rows B's columns are wanted for */
@@ -186,6 +187,16 @@ static void choose_access(Dot *d) {
   d->direct_b = !d->panels && d->ob >= 0 && one_axis(d->red) && unit_axis(&d->s->operand[d->ob]) == d->n;
 }
 
+/* The only output is the fold itself, in plain f32, and moves along every axis by a stride. */
+static bool is_bare(const Dot *d) {
+  const DhcSpec *s = d->s;
+  const DhcOperand *p = &s->operand[s->n_operands - 1];
+  if (dhc_spec_n_inputs(s) != s->n_operands - 1 || p->stored != d->node || p->dtype != DHC_F32) return false;
+  for (int t = 0; t < p->n_terms; t++)
+    if (p->term[t].guarded || p->term[t].index >= 0) return false;
+  return unit_axis(p) == d->n;
+}
+
 static bool any_panel(const DhcSpec *s) {
   for (int o = 0; o < s->n_operands; o++)
     if (s->operand[o].tag == DHC_TAG_PANEL) return true;
@@ -304,6 +315,37 @@ static void k_loop(Dot *d, Tile *t) {
   dhc_lp_end(b);
 }
 
+/* Sums to the output as they are. Rows beyond the last are written to its place, before it is:
+ * no branch for a tile that is not full. */
+static void store_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
+  DhcLp *b = d->b;
+  int o = d->s->n_operands - 1;
+  DhcLv to = dhc_lp_at(b, d->cx.pointer[o], dhc_lp_add(b, dhc_tpl_base(&d->cx, o), col0));
+  DhcLv step = d->m >= 0 ? dhc_tpl_step(&d->cx, o, d->m) : dhc_lp_i64(b, 0), last = dhc_lp_addc(b, row_end, -1);
+  for (int r = d->rows; r-- > 0;) {
+    DhcLv at = dhc_lp_mul(b, dhc_lp_min(b, dhc_lp_addc(b, t->row0, r), last), step);
+    for (int v = 0; v < d->vectors; v++)
+      dhc_lp_store(b, to, dhc_lp_addc(b, at, v * d->lanes), dhc_lp_get(b, t->acc[r][v]), 0);
+  }
+}
+
+static void epilogue(Dot *d, Tile *t, DhcLv col0, DhcLv row_end);
+
+/* What a tile ends with. */
+static void finish_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
+  DhcLp *b = d->b;
+  if (!d->bare) {
+    epilogue(d, t, col0, row_end);
+    return;
+  }
+  dhc_lp_if(b, dhc_lp_le(b, dhc_lp_addc(b, col0, d->vectors * d->lanes), d->N));
+  store_tile(d, t, col0, row_end);
+  dhc_lp_else(b);
+  epilogue(d, t, col0, row_end);
+  dhc_lp_end(b);
+}
+
+/* By way of a local tile: the scalar DAG behind the sums, row by row, under masks. */
 static void epilogue(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   DhcLp *b = d->b;
   int width = d->vectors * d->lanes;
@@ -368,7 +410,7 @@ static void row_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   }
   clear(d, t);
   k_loop(d, t);
-  epilogue(d, t, col0, row_end);
+  finish_tile(d, t, col0, row_end);
 }
 
 /* ---- the kernel ------------------------------------------------------------------------------ */
@@ -541,6 +583,7 @@ void dhc_tpl_dot(const DhcTplInput *in, DhcLp *b) {
   }
   choose_tile(d);
   choose_access(d);
+  d->bare = is_bare(d);
   if (!panels_fit(d)) {
     dhc_lp_refuse(b, "packed storage that no tile fits");
     return;
