@@ -1,8 +1,7 @@
-/* Rules where an extent is known to be 1: reductions and recurrences of one step; and
- * convolutions of each channel by itself. */
+/* Rules where an extent is known to be 1: reductions, recurrences of one step, depthwise
+ * convolutions over one place. */
+#include "passes/depthwise.h"
 #include "passes/simplify_internal.h"
-
-enum { MAX_TAPS = 9 }; /* of a convolution written out */
 
 #define RULE(name) static bool name(DhcSimplify *s, DhcNode *n, DhcValue **out)
 
@@ -54,28 +53,6 @@ RULE(linear_scan_rest) {
   return becomes(out, flush(s, n->args[1]));
 }
 
-/* Each channel is convolved by itself. */
-static bool is_depthwise(const DhcNode *n) {
-  const DhcType *t = &n->results[0]->type;
-  return n->args[0]->type.dim[1] == t->dim[1] && dhc_dim_is(t->dim[1], dhc_attr(n, "groups")->i) &&
-         (t->dtype == DHC_F32 || t->dtype == DHC_F64);
-}
-
-/* Weights of one tap, for every place of the result. */
-static DhcValue *tap_weight(DhcSimplify *s, const DhcNode *n, const int64_t *tap) {
-  const DhcType *t = &n->results[0]->type;
-  const DhcDim *one = dhc_dim_const(s->m->dims, 1), *dim[DHC_MAX_RANK] = {t->dim[1]};
-  DhcValue *w = n->args[1];
-  for (int i = 0; i < t->rank - 2; i++) w = dhc_b_slice(&s->b, w, 2 + i, dhc_dim_const(s->m->dims, tap[i]), one);
-  for (int i = 1; i < t->rank - 1; i++) dim[i] = one;
-  return dhc_b_broadcast(&s->b, dhc_b_reshape(&s->b, w, dim, t->rank - 1), t->dim, t->rank);
-}
-
-static DhcValue *add_tap(DhcSimplify *s, const DhcNode *n, const int64_t *tap, DhcValue *x, DhcValue *sum) {
-  DhcValue *args[3] = {x, tap_weight(s, n, tap), sum};
-  return dhc_build1(&s->b, DHC_OP_FMA, args, 3, NULL, 0);
-}
-
 /* Tap that the one place of the input meets in spatial dimension i, where input and output
  * have one place each; -1: none, or more is known of neither. */
 static int64_t only_tap(const DhcNode *n, int i) {
@@ -85,63 +62,15 @@ static int64_t only_tap(const DhcNode *n, int i) {
   return low / step;
 }
 
-/* One place: y = fma(x, w[tap], 0), the only step of the chain that counts. */
+/* Each channel by itself over one place: y = fma(x, w[tap], 0), the only step of the chain
+ * that counts. */
 RULE(conv_one) {
   const DhcType *t = &n->results[0]->type;
   int64_t tap[DHC_MAX_RANK];
-  if (!is_depthwise(n)) return false;
+  if (!dhc_depthwise_is(n)) return false;
   for (int i = 0; i < t->rank - 2; i++)
     if ((tap[i] = only_tap(n, i)) < 0) return false;
-  return becomes(out, add_tap(s, n, tap, n->args[0], dhc_b_fill(&s->b, t, 0)));
-}
-
-static DhcValue *pad_spatial(DhcSimplify *s, const DhcNode *n) {
-  DhcValue *x = n->args[0];
-  const DhcDim *low[DHC_MAX_RANK], *high[DHC_MAX_RANK];
-  int64_t step[DHC_MAX_RANK];
-  for (int i = 0; i < x->type.rank; i++) {
-    low[i] = dhc_dim_const(s->m->dims, i < 2 ? 0 : dhc_attr(n, "pad_low")->ints.at[i - 2]);
-    high[i] = dhc_dim_const(s->m->dims, i < 2 ? 0 : dhc_attr(n, "pad_high")->ints.at[i - 2]);
-    step[i] = 1;
-  }
-  DhcAttr attrs[3] = {dhc_attr_dims(s->m, low, x->type.rank), dhc_attr_dims(s->m, high, x->type.rank),
-                      dhc_attr_ints(s->m, step, x->type.rank)};
-  return dhc_build1(&s->b, DHC_OP_PAD, &x, 1, attrs, 3);
-}
-
-/* What tap number `tap` meets at every place of the result. */
-static DhcValue *seen_by(DhcSimplify *s, const DhcNode *n, DhcValue *padded, const int64_t *tap) {
-  const DhcType *t = &n->results[0]->type;
-  const DhcDim *start[DHC_MAX_RANK];
-  int64_t step[DHC_MAX_RANK];
-  for (int i = 0; i < t->rank; i++) {
-    start[i] = dhc_dim_const(s->m->dims, i < 2 ? 0 : tap[i - 2] * dhc_attr(n, "dilation")->ints.at[i - 2]);
-    step[i] = i < 2 ? 1 : dhc_attr(n, "stride")->ints.at[i - 2];
-  }
-  DhcAttr attrs[3] = {dhc_attr_dims(s->m, start, t->rank), dhc_attr_dims(s->m, t->dim, t->rank),
-                      dhc_attr_ints(s->m, step, t->rank)};
-  return dhc_build1(&s->b, DHC_OP_SLICE, &padded, 1, attrs, 3);
-}
-
-/* Few taps: the chain itself over shifted inputs. There is nothing to contract, so as
- * elementwise ops it needs no packing and goes along with what stands around it, in the
- * layout that has. */
-RULE(conv_taps) {
-  const DhcType *t = &n->results[0]->type;
-  int64_t size[DHC_MAX_RANK], tap[DHC_MAX_RANK] = {0}, taps = 1;
-  if (!is_depthwise(n)) return false;
-  for (int i = 0; i < t->rank - 2; i++) {
-    if (!dhc_dim_is_const(n->args[1]->type.dim[2 + i], &size[i]) || size[i] > MAX_TAPS) return false;
-    taps *= size[i];
-  }
-  if (taps > MAX_TAPS) return false;
-  DhcValue *padded = pad_spatial(s, n), *sum = dhc_b_fill(&s->b, t, 0);
-  for (int64_t k = 0; k < taps && padded && sum; k++) {
-    int64_t rest = k;
-    for (int i = t->rank - 2; i-- > 0; rest /= size[i]) tap[i] = rest % size[i];
-    sum = add_tap(s, n, tap, seen_by(s, n, padded, tap), sum);
-  }
-  return becomes(out, sum);
+  return becomes(out, dhc_depthwise_step(&s->b, n, tap, n->args[0], dhc_b_fill(&s->b, t, 0)));
 }
 
 /* One step: the body in place of the loop, carries flushed. */
@@ -194,7 +123,6 @@ const DhcRule dhc_rules_length[] = {
     {"linear_scan_rest", DHC_OP_LINEAR_SCAN, linear_scan_rest, at_rest},
     {"linear_scan_one", DHC_OP_LINEAR_SCAN, linear_scan_one, "one step by definition: fma, flush"},
     {"conv_one", DHC_OP_CONV, conv_one, in_padding},
-    {"conv_taps", DHC_OP_CONV, conv_taps, "the chain by definition: zeros around x, taps ascending"},
     {"scan_one", DHC_OP_SCAN, scan_one, "one step by definition: body, flush"},
 };
 const int dhc_n_rules_length = (int)(sizeof dhc_rules_length / sizeof *dhc_rules_length);
