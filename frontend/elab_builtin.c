@@ -173,6 +173,13 @@ DhcVal dhc_bi_len(DhcCx *cx, DhcBuiltinCall *c) {
   return dhc_v_error();
 }
 
+/* False for an input that was left out. */
+DhcVal dhc_bi_present(DhcCx *cx, DhcBuiltinCall *c) {
+  if (c->arg[0].kind == DHC_V_TENSOR) return dhc_v_bool(!c->arg[0].absent);
+  dhc_err(cx, "E0303", c->span[0], "present takes an input of the entry, got %s", dhc_say_kind(cx, &c->arg[0]));
+  return dhc_v_error();
+}
+
 DhcVal dhc_bi_ceil_div(DhcCx *cx, DhcBuiltinCall *c) {
   DhcVal one = dhc_v_int(1);
   DhcVal up = dhc_eval_binary(cx, DHC_BI_SUB, dhc_eval_binary(cx, DHC_BI_ADD, c->arg[0], c->arg[1], c->at),
@@ -290,6 +297,10 @@ static bool glob(const char *p, const char *s) {
   return !*p;
 }
 
+bool dhc_tap_matches(const char *pattern, const char *path) {
+  return glob(pattern, path) || (!strncmp(pattern, "*.", 2) && glob(pattern + 2, path)); /* "*.x" also finds the root's x */
+}
+
 /* In the order in which they were set. */
 DhcVal dhc_bi_taps(DhcCx *cx, DhcBuiltinCall *c) {
   const char *pattern;
@@ -297,9 +308,7 @@ DhcVal dhc_bi_taps(DhcCx *cx, DhcBuiltinCall *c) {
     return dhc_v_error();
   DHC_VEC(DhcVal) all = {0};
   for (int i = 0; i < cx->fn->taps.n; i++) {
-    const char *path = cx->fn->taps.at[i].path;
-    bool top = !strncmp(pattern, "*.", 2) && glob(pattern + 2, path); /* "*.x" also finds the root's x */
-    if (glob(pattern, path) || top) DHC_PUSH(dhc_cx_arena(cx), &all, dhc_v_tensor(cx->fn->taps.at[i].value));
+    if (dhc_tap_matches(pattern, cx->fn->taps.at[i].path)) DHC_PUSH(dhc_cx_arena(cx), &all, dhc_v_tensor(cx->fn->taps.at[i].value));
   }
   return dhc_v_list(cx, DHC_V_LIST, all.at, all.n);
 }
