@@ -9,6 +9,9 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 MIN_FILES = 400
+# Codes of errors that other errors forestall: members of a layer have different names already
+# (E0319), and so have paths.
+NO_WAY_TO = {"E0319"}
 missing = []
 
 
@@ -88,7 +91,7 @@ def expectations():
     """Everything tests expect as messages, in one text."""
     texts = []
     for path in sorted((ROOT / "tests/frontend").rglob("*")):
-        if path.suffix in (".err", ".out"):
+        if path.suffix in (".err", ".out", ".c"):
             texts.append(path.read_text(errors="replace"))
     for path in sorted(HERE.rglob("*")):
         if path.suffix in (".dhc", ".gir", ".spec"):
@@ -102,7 +105,7 @@ def error_codes(expected):
     for path in sorted((ROOT / "frontend").glob("*errors.def")):
         codes += re.findall(r'^DHC_ERROR\("(E\d+)"', path.read_text(), re.M)
     for code in codes:
-        if f"[{code}]" not in expected:
+        if code not in NO_WAY_TO and not re.search(rf"\b{code}\b", expected):
             missing.append(f"tests/golden/errors/*.dhc: no file expects a message [{code}]")
     return f"{len(codes)} error codes"
 
