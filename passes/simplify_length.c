@@ -31,8 +31,8 @@ RULE(extreme_fill) {
 /* Magnitudes below 2^-100 become zero, as where a state is stored; NaN stays. */
 static DhcValue *flush(DhcSimplify *s, DhcValue *h) {
   if (!h || !dhc_dtype_is_float(h->type.dtype)) return h;
-  DhcValue *tiny = dhc_b_binary(&s->b, DHC_OP_LT, dhc_b_unary(&s->b, DHC_OP_ABS, h),
-                                dhc_b_fill(&s->b, &h->type, 0x1p-100));
+  DhcValue *size = dhc_b_unary(&s->b, DHC_OP_ABS, h); /* before the limit, whatever the compiler */
+  DhcValue *tiny = dhc_b_binary(&s->b, DHC_OP_LT, size, dhc_b_fill(&s->b, &h->type, 0x1p-100));
   return dhc_b_select(&s->b, tiny, dhc_b_fill(&s->b, &h->type, 0), h);
 }
 
