@@ -77,6 +77,14 @@ static void print_entry(const cJSON *entry) {
     printf("%-22s %s\n", "  compiled for", cJSON_GetStringValue(guard));
 }
 
+static void print_states(const cJSON *states) {
+  const cJSON *state;
+  if (states) printf("\nstate\n");
+  cJSON_ArrayForEach(state, states)
+    printf("  %-40s %s\n", cJSON_GetStringValue(cJSON_GetObjectItem(state, "path")),
+           cJSON_GetStringValue(cJSON_GetObjectItem(state, "type")));
+}
+
 static void print_info(const cJSON *doc) {
   print_text("model", doc, "model");
   print_count("parameters", doc, "parameters", "");
@@ -85,6 +93,7 @@ static void print_info(const cJSON *doc) {
   print_text("mixers", doc, "mixers");
   const cJSON *entry = cJSON_GetObjectItem(doc, "entry"), *note;
   if (entry) print_entry(entry);
+  print_states(cJSON_GetObjectItem(doc, "state"));
   print_layers(cJSON_GetObjectItem(doc, "layers"));
   cJSON_ArrayForEach(note, cJSON_GetObjectItem(doc, "notes")) printf("note: %s\n", cJSON_GetStringValue(note));
 }

@@ -144,12 +144,12 @@ int cmd_doctor(const Cli *c) {
 
 /* ---- explain ------------------------------------------------------------------------ */
 
-static void add_code(const Cli *c, const dhc_error_info *e) {
-  cJSON_AddStringToObject(cli_doc(c), "code", e->code);
-  cJSON_AddStringToObject(cli_doc(c), "title", e->title);
-  cJSON_AddStringToObject(cli_doc(c), "text", e->text);
-  cJSON_AddStringToObject(cli_doc(c), "example_command", e->command);
-  cJSON_AddStringToObject(cli_doc(c), "example", e->example);
+static void add_code(cJSON *to, const dhc_error_info *e) {
+  cJSON_AddStringToObject(to, "code", e->code);
+  cJSON_AddStringToObject(to, "title", e->title);
+  cJSON_AddStringToObject(to, "text", e->text);
+  cJSON_AddStringToObject(to, "example_command", e->command);
+  cJSON_AddStringToObject(to, "example", e->example);
 }
 
 /* Words broken before column 80. */
@@ -179,14 +179,16 @@ static void print_code(const dhc_error_info *e) {
 int cmd_explain(const Cli *c) {
   const char *codes[256], *code = c->n_args ? c->args[0] : NULL;
   dhc_error_info e;
-  cJSON *list = !code && cli_doc(c) ? cJSON_AddObjectToObject(cli_doc(c), "codes") : NULL;
+  cJSON *list = !code && cli_doc(c) ? cJSON_AddArrayToObject(cli_doc(c), "codes") : NULL;
   int n = 0;
   for (; n < 256 && dhc_explain(n, &e); n++) {
     codes[n] = e.code;
-    if (list) cJSON_AddStringToObject(list, e.code, e.title);
+    cJSON *row = list ? cJSON_CreateObject() : NULL;
+    if (row) add_code(row, &e);
+    if (row) cJSON_AddItemToArray(list, row);
     else if (!code) printf("%s  %s\n", e.code, e.title);
     if (!code || strcmp(e.code, code)) continue;
-    if (cli_doc(c)) add_code(c, &e);
+    if (cli_doc(c)) add_code(cli_doc(c), &e);
     else print_code(&e);
     return 0;
   }
