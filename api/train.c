@@ -37,11 +37,22 @@ static dhc_status open_batches(Trainer *t) {
   return dhc_status_ok();
 }
 
+/* Columns for the reported taps are known once the step is elaborated, for the first batch. */
 static dhc_status open_log(Trainer *t) {
+  Version *v;
+  if (t->taps.open) return dhc_status_ok();
+  DHC_TRY(program_version(t->p, &t->p->entries[0], t->feed.in, t->feed.n_in, &v));
+  taps_open(&t->taps, v->func, &t->arena);
+  if (t->set.recipe->report_asked && !t->taps.n)
+    dhc_warn(&t->m->s->warn, DHC_WARN_WARNING, "report: no tap of 'loss' matches");
   if (!t->o->out || t->o->no_csv) return dhc_status_ok();
+  const char **columns = DHC_NEW_N(&t->arena, const char *, N_LOG_COLUMNS + t->taps.n);
+  memcpy(columns, log_columns, sizeof log_columns);
+  for (int i = 0; i < t->taps.n; i++) columns[N_LOG_COLUMNS + i] = t->taps.tap[i].path;
   const char *csv = dhc_arena_printf(&t->arena, "%s/metrics.csv", t->o->out);
   const char *jsonl = dhc_arena_printf(&t->arena, "%s/metrics.jsonl", t->o->out);
-  return dhc_metrics_open(csv, jsonl, log_columns, N_LOG_COLUMNS, t->o->resume, &t->log);
+  DHC_TRY(dhc_metrics_open(csv, jsonl, columns, N_LOG_COLUMNS + t->taps.n, t->taps.n, t->o->resume, &t->log));
+  return t->o->resume ? dhc_metrics_cut(t->log, t->step + 1) : dhc_status_ok(); /* rows of steps to be done again */
 }
 
 static dhc_status set_up(Trainer *t) {
@@ -58,7 +69,6 @@ static dhc_status set_up(Trainer *t) {
   DHC_TRY(feed_open(t->p, &t->train, t->set.batch, !o->augment_off, &t->feed));
   DHC_TRY(dhc_program_init(t->p, t->seed));
   DHC_TRY(dhc_program_set_scalar(t->p, "$clip", t->set.clip));
-  DHC_TRY(open_log(t));
   return trainer_write_config(t);
 }
 
@@ -79,10 +89,12 @@ static dhc_status report(Trainer *t, bool epoch_end) {
   p->samples_per_s = samples_per_s(t);
   p->eta_seconds = p->samples_per_s > 0 ? (double)(t->steps - t->step) * (double)t->set.batch / p->samples_per_s : NAN;
   p->epoch_end = epoch_end;
+  p->taps = t->taps.tap;
+  p->n_taps = t->taps.n;
   if (t->log) {
     double row[N_LOG_COLUMNS] = {(double)t->step, (double)p->epoch + 1, p->loss, p->accuracy, p->lr, p->grad_norm,
                                  p->samples_per_s, p->seconds, p->val_loss, p->val_accuracy};
-    DHC_TRY(dhc_metrics_row(t->log, row));
+    DHC_TRY(dhc_metrics_row(t->log, row, t->taps.list));
   }
   if (t->o->progress && !t->o->progress(t->o->ctx, p))
     return dhc_status_make(DHC_E_INTERRUPTED, "stopped at step %lld", (long long)t->step);
@@ -112,6 +124,7 @@ static dhc_status validate(Trainer *t) {
 }
 
 static dhc_status end_epoch(Trainer *t) {
+  DHC_TRY(open_log(t)); /* a resumed run may have no batch left */
   DHC_TRY(validate(t));
   dhc_status st = report(t, true);
   t->epoch_loss = t->epoch_metric = 0;
@@ -134,6 +147,7 @@ static dhc_status one_step(Trainer *t, int64_t n) {
   t->pr.grad_norm = scalar_result(res, n_res, "grad_norm");
   bool finite = scalar_result(res, n_res, "finite") != 0;
   if (!finite) return trainer_blame(t, t->pr.loss);
+  taps_read(&t->taps, res, n_res);
   DHC_TRY(metric_value(t->p, &t->metric, &t->feed, res, n_res, &t->pr.accuracy));
   t->step++;
   t->epoch_loss += t->pr.loss * (double)n;
@@ -161,6 +175,7 @@ static dhc_status loop(Trainer *t) {
       continue;
     }
     DHC_TRY(feed_check_labels(&t->feed, 0));
+    DHC_TRY(open_log(t));
     DHC_TRY(one_step(t, n));
     t->train_ms += working_ms(t) - begin;
     DHC_TRY(report(t, false));

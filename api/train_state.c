@@ -90,6 +90,5 @@ dhc_status trainer_resume(Trainer *t) {
   if ((v = cJSON_GetObjectItem(doc, "epoch_n")) && cJSON_IsNumber(v)) t->epoch_n = (int64_t)v->valuedouble;
   cJSON_Delete(doc);
   dhc_checkpoint_close(&ck);
-  if (st.code == DHC_OK && t->log) st = dhc_metrics_cut(t->log, t->step + 1); /* rows of steps to be done again */
   return st;
 }

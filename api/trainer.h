@@ -35,6 +35,7 @@ typedef struct Trainer {
   DhcDataset train, val;
   DhcBatcher *batcher;
   DhcMetrics *log;
+  Taps taps;
   DhcArena arena;
   int64_t steps, epochs, step; /* of the run: steps in all, epochs they take; done so far */
   uint64_t seed;

@@ -26,15 +26,49 @@ static void clock_text(double seconds, char *to, size_t n) {
     snprintf(to, n, "%d:%02d", t / 60, t % 60);
 }
 
+static const char *last_name(const char *path) {
+  const char *dot = strrchr(path, '.');
+  return dot ? dot + 1 : path;
+}
+
+/* Of each name among the taps: of numbers their mean, of lists how uneven the worst one is. */
+static void tap_text(const dhc_train_progress *p, char *to, size_t n) {
+  size_t at = 0;
+  *to = '\0';
+  for (int i = 0; i < p->n_taps; i++) {
+    const char *name = last_name(p->taps[i].path);
+    double sum = 0, worst = 0;
+    int numbers = 0;
+    bool seen = false, lists = false;
+    for (int k = 0; k < i; k++) seen = seen || !strcmp(last_name(p->taps[k].path), name);
+    for (int k = i; !seen && k < p->n_taps; k++) {
+      const dhc_tap *t = &p->taps[k];
+      double total = 0, top = -INFINITY;
+      if (strcmp(last_name(t->path), name) || !t->n) continue;
+      for (int64_t j = 0; j < t->n; j++) total += t->values[j], top = fmax(top, t->values[j]);
+      sum += total, numbers++, lists = lists || t->n > 1;
+      worst = fmax(worst, top / (total / (double)t->n));
+    }
+    if (!numbers) continue;
+    int k = snprintf(to + at, n - at, lists ? "  %s max/mean %.2f" : "  %s %.4g", name, lists ? worst : sum / numbers);
+    if (k < 0 || (size_t)k >= n - at) break; /* what does not fit is in the metrics files */
+    at += (size_t)k;
+  }
+  to[at] = '\0';
+}
+
 static void metrics_text(const dhc_train_progress *p, char *to, size_t size) {
-  char eta[24], acc[32] = "", val_acc[32] = "", val[80] = "";
+  char taps[160], eta[24], acc[32] = "", val_acc[32] = "", val[80] = "";
   clock_text(p->eta_seconds, eta, sizeof eta);
+  tap_text(p, taps, sizeof taps);
   if (!isnan(p->epoch_accuracy)) snprintf(acc, sizeof acc, "  acc %.2f%%", 100 * p->epoch_accuracy);
   if (!isnan(p->val_accuracy)) snprintf(val_acc, sizeof val_acc, " acc %.2f%%", 100 * p->val_accuracy);
   if (p->epoch_end && !isnan(p->val_loss))
     snprintf(val, sizeof val, "  val loss %.4f%s%s", p->val_loss, val_acc, p->best ? " (best)" : "");
-  snprintf(to, size, "epoch %lld/%lld  step %lld/%lld  loss %.4f%s  lr %.2e  %.0f samples/s  eta %s%s", (long long)p->epoch + 1,
-           (long long)p->epochs, (long long)p->step, (long long)p->steps, p->epoch_loss, acc, p->lr, p->samples_per_s, eta, val);
+  snprintf(to, size, "epoch %lld/%lld  step %lld/%lld  loss %.4f%s  lr %.2e  %.0f samples/s  eta %s%s%s",
+           (long long)p->epoch + 1,
+           (long long)p->epochs, (long long)p->step, (long long)p->steps, p->epoch_loss, acc, p->lr, p->samples_per_s, eta,
+           taps, val);
 }
 
 static bool show_progress(void *ctx, const dhc_train_progress *p) {
@@ -43,7 +77,7 @@ static bool show_progress(void *ctx, const dhc_train_progress *p) {
   double every = pr->terminal ? 0.1 : 5.0;
   if (!p->epoch_end && p->seconds - pr->last < every && p->step != 1) return true;
   pr->last = p->seconds;
-  char text[300];
+  char text[480];
   metrics_text(p, text, sizeof text);
   /* A line that wraps cannot be taken back: on a narrow terminal only its beginning shows. */
   int columns = pr->terminal ? cli_columns(stderr) : 0;

@@ -173,7 +173,7 @@ struct DhcElab {
 
 typedef struct DhcVersion {
   const char *entry;
-  bool training;
+  bool training, reported;
   DhcForm form;
   uint64_t given; /* by input: the request had it */
   DhcFunc *func;
@@ -262,6 +262,8 @@ int dhc_fn_close(DhcCx *cx, DhcFn *fn, const DhcDim *const **dims);
 /* Taps and stores of a closed inner function become values of its outer one; `first` is
  * the number of the first of their results in `call`. */
 void dhc_fn_move_out(DhcCx *cx, DhcFn *fn, DhcNode *call, int first);
+/* Whether taps(pattern) finds a tap of this path. */
+bool dhc_tap_matches(const char *pattern, const char *path);
 /* Appends the results that taps and stores need. */
 void dhc_fn_extra_results(DhcCx *cx, DhcFn *fn);
 /* Closes fn (results are in place) and calls it from its outer function with `args`

@@ -333,6 +333,12 @@ void dhc_node_remove(DhcNode *n);
 DhcNode *dhc_node_copy(DhcBuilder *b, const DhcNode *n, DhcValue *const *args);
 /* Inlines a call; its results are replaced. */
 void dhc_inline_call(DhcNode *call);
+/* A composite that has a derivative but no kernel: once derivatives are taken, its body. */
+static inline bool dhc_is_plain_composite(const DhcFunc *f) {
+  return f->kind == DHC_FUNC_COMPOSITE && !f->kernel;
+}
+/* The same; results[i], if wanted, is what stands for the call's result i now. */
+void dhc_inline_call_to(DhcNode *call, DhcValue **results);
 /* Number of uses per value id, results included; array in `scratch`. */
 int *dhc_use_counts(const DhcFunc *f, DhcArena *scratch);
 

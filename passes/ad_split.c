@@ -15,7 +15,13 @@ typedef struct Split {
   DHC_VEC(DhcValue *) saved;
 } Split;
 
+/* A call of a composite without a kernel is its body. */
 static bool costs(const DhcNode *n) {
+  if (n->op == DHC_OP_CALL && dhc_is_plain_composite(dhc_attr(n, "callee")->func)) {
+    for (const DhcNode *k = dhc_attr(n, "callee")->func->first; k; k = k->next)
+      if (k->op != DHC_OP_PARAM && costs(k)) return true;
+    return false;
+  }
   switch (dhc_op_info(n->op)->cls) {
     case DHC_CLASS_REDUCE:
     case DHC_CLASS_CONTRACT:

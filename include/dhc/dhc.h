@@ -226,6 +226,13 @@ DHC_API int dhc_program_n_calls(const dhc_program *p, int index);   /* kernel ca
 
 /* ---- training --------------------------------------------------------------------- */
 
+/* A value that a layer taps and the recipe's `report` names, in the step just done. */
+typedef struct dhc_tap {
+  const char *path; /* "layers.1.ffn.tokens_per_expert" */
+  const double *values;
+  int64_t n;
+} dhc_tap;
+
 typedef struct dhc_train_progress {
   int64_t step, steps, epoch, epochs; /* step counts completed ones */
   double loss, accuracy;              /* of this step; accuracy NaN where there is no metric */
@@ -233,6 +240,8 @@ typedef struct dhc_train_progress {
   double lr, grad_norm, samples_per_s, seconds, eta_seconds;
   double val_loss, val_accuracy; /* NaN until measured; set at the end of an epoch */
   bool epoch_end, best;
+  const dhc_tap *taps; /* n_taps of them, valid during the call */
+  int n_taps;
 } dhc_train_progress;
 
 typedef struct dhc_train_options {
