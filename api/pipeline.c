@@ -34,6 +34,7 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   }
   Version *v = DHC_NEW(&s->arena, Version);
   *v = (Version){.entry = entry, .mode = mode, .source = f};
+  v->index_checks = index_checks(f, &s->arena, &v->n_index_checks);
   v->module = dhc_module_extract(m->module, roots, roots[1] ? 2 : 1, copy);
   v->func = copy[0];
   DhcArena scratch;
