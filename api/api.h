@@ -6,6 +6,7 @@
  *   program.c   a set of entries over one set of arenas; runs
  *   exec_cpu.c, exec_interp.c   the two ways to run a compiled entry
  *   weights.c   placement in arenas, initialisers, load, save
+ *   state.c     what streaming entries keep from run to run
  *   train.c, train_data.c, eval.c, verify.c, info.c, print.c, tools.c, tensor_file.c */
 #ifndef DHC_API_API_H
 #define DHC_API_API_H
@@ -59,8 +60,10 @@ struct dhc_model {
  * states repeat that layout. Buffers, tables and state follow in the state arena. */
 typedef struct Slot {
   const DhcTensorDecl *decl;
-  int64_t offset; /* elements into the weights, or bytes into the state arena */
+  int64_t offset; /* elements into the weights, bytes into the state arena or (states) Memory.recurrent */
   int64_t n;      /* elements */
+  bool live;      /* states: `dim` and the contents are valid; else it begins at the next run */
+  int64_t dim[DHC_MAX_RANK];
 } Slot;
 
 typedef struct Placement {
@@ -83,6 +86,10 @@ typedef struct Memory {
   const char *state_names[API_MAX_STATES];
   int n_states;
   void *state; /* buffers, tables */
+  void *recurrent; /* states, one after the other in the order of their declarations (state.c) */
+  int64_t recurrent_bytes;
+  int64_t layout; /* goes up whenever a state's place has changed */
+  bool from_file; /* the states were loaded: none begins anew by itself */
   const char *scalar_names[API_MAX_SCALARS];
   double scalars[API_MAX_SCALARS];
   int n_scalars;
@@ -131,6 +138,8 @@ dhc_status index_check(const IndexCheck *c, const dhc_tensor *t, int n_symbols, 
 typedef struct Version {
   const char *entry;
   dhc_mode mode;
+  DhcForm form;
+  DhcFunc *reset;  /* streaming: initial values of the states it uses, in a module of its own */
   DhcFunc *source; /* the elaborated entry: identity of the version */
   const IndexCheck *index_checks; /* n_index_checks, by source's parameters */
   int n_index_checks;
@@ -138,6 +147,8 @@ typedef struct Version {
   DhcFunc *func; /* graph stage, with gradients or the training step */
   DhcTrainStep step; /* TRAIN */
   bool fused, placed;
+  dhc_buffer *places; /* placed: the plan's buffers, in this program's places */
+  int64_t layout; /* of the states, when their buffers were placed */
   DhcPlanned *planned; /* cpu */
   dhc_tensor *results; /* described anew by every run */
   dhc_kernel *kernels; /* one per spec */
@@ -149,7 +160,7 @@ typedef struct Version {
   struct Version *next;
 } Version;
 
-/* Graph stage of an entry for these input shapes, differentiated as `mode` says. NULL
+/* Graph stage of an entry ("forward", "forward.step") for these input shapes, differentiated as `mode` says. NULL
  * (and diagnostics) on error. */
 Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const DhcInputShape *in, int n_in);
 /* Each once: fused and planned; what the compiler is asked for; all of it and compiled. */
@@ -158,7 +169,10 @@ dhc_status pipeline_requests(dhc_model *m, Version *v, DhcKernelRequest **out) D
 dhc_status pipeline_compile(dhc_model *m, Version *v) DHC_MUST_USE;
 
 typedef struct Entry {
-  const char *name;
+  const char *name;  /* as asked for: "forward.step" */
+  const char *plain; /* "forward" */
+  DhcForm form;
+  DhcEntryInfo info; /* of the plain one */
   dhc_mode mode;
   Version *versions;
   Version *last; /* of the last run */
@@ -180,6 +194,18 @@ struct dhc_program {
   DhcArena arena;  /* as long as the program */
   DhcArena run;    /* results of the last interpreter run */
 };
+
+/* state.c: the states that version v uses are there in the sizes that its symbols have; those
+ * that begin get their initial values. */
+dhc_status state_prepare(dhc_program *p, const Version *v, const int64_t *symbols) DHC_MUST_USE;
+dhc_dtype state_dtype(const Memory *mem, const DhcTensorDecl *d); /* as stored */
+/* A state as a tensor; DHC_E_INPUT if it holds nothing yet. set: makes it hold a copy of t. */
+dhc_status state_get(dhc_program *p, Slot *s, dhc_tensor *t) DHC_MUST_USE;
+dhc_status state_set(dhc_program *p, Slot *s, const dhc_tensor *t) DHC_MUST_USE;
+
+/* Values of f's symbols by the shapes of its inputs (by parameter, NULL: none), 1 where nothing
+ * gives one. */
+dhc_status symbol_values(const Version *v, const dhc_tensor *const *in, int64_t *values) DHC_MUST_USE;
 
 /* Version of an entry for these inputs, made if new. */
 dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) DHC_MUST_USE;

@@ -68,27 +68,41 @@ static int64_t place_in_arena(dhc_program *p, const DhcFunc *f, int i) {
   }
 }
 
-/* Moves the plan's persistent buffers to this program's places. */
+static void forget_bounds(Version *v) {
+  while (v->bound) {
+    Bound *b = v->bound;
+    v->bound = b->next;
+    dhc_bound_free(b->bound);
+    free(b->symbols);
+    free(b);
+  }
+}
+
+/* Moves the plan's persistent buffers to this program's places; states anew whenever they have
+ * moved, which no earlier binding knows. */
 static dhc_status place_buffers(dhc_program *p, Version *v) {
-  if (v->placed) return dhc_status_ok();
+  if (v->placed && v->layout == p->mem.layout) return dhc_status_ok();
   DhcArena *a = &p->m->s->arena;
   dhc_plan *plan = &v->planned->plan;
-  dhc_buffer *b = dhc_arena_dup(a, plan->buffers, sizeof *b * (size_t)plan->n_buffers);
+  dhc_buffer *b = v->placed ? v->places : dhc_arena_dup(a, plan->buffers, sizeof *b * (size_t)plan->n_buffers);
   for (int i = 0; i < v->func->params.n; i++) {
     int k = v->planned->params[i].buffer;
-    if (k < 0 || v->func->param_info.at[i].role == DHC_ROLE_INPUT) continue;
+    DhcRole role = v->func->param_info.at[i].role;
+    if (k < 0 || role == DHC_ROLE_INPUT || (v->placed && role != DHC_ROLE_STATE)) continue;
     int64_t at = place_in_arena(p, v->func, i);
     if (at < 0) return dhc_status_make(DHC_E_ENVIRONMENT, "no place for '%s'", v->func->param_info.at[i].name);
     b[k].alias = -1;
     b[k].n_below = 0;
     b[k].at = constant(a, at);
   }
-  plan->buffers = b;
+  if (v->placed) forget_bounds(v);
+  plan->buffers = v->places = b;
   v->placed = true;
+  v->layout = p->mem.layout;
   return dhc_status_ok();
 }
 
-static dhc_status symbol_values(const Version *v, const dhc_tensor *const *in, int64_t *values) {
+dhc_status symbol_values(const Version *v, const dhc_tensor *const *in, int64_t *values) {
   const DhcFunc *f = v->func;
   bool bound[32] = {false};
   if (f->symbols.n > 32) return dhc_status_make(DHC_E_INPUT, "entry '%s' has more than 32 symbols", v->entry);
@@ -271,11 +285,12 @@ dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *
   bool first = !v->kernels;
   DHC_TRY(cpu_state(p, &x));
   DHC_TRY(pipeline_compile(p->m, v));
-  DHC_TRY(place_buffers(p, v));
   if (first) s->stats.compile_ms += session_now_ms() - t0;
   int64_t values[32] = {0};
   Bound *b = NULL;
   DHC_TRY(symbol_values(v, in, values));
+  if (v->reset) DHC_TRY(state_prepare(p, v, values));
+  DHC_TRY(place_buffers(p, v));
   DHC_TRY(bind(p, v, values, &b));
   DHC_TRY(need(&x->work, &x->work_bytes, dhc_bound_arena_bytes(b->bound, DHC_ARENA_WORK), "workspace"));
   DHC_TRY(need(&x->io, &x->io_bytes, dhc_bound_arena_bytes(b->bound, DHC_ARENA_IO), "inputs and outputs"));
@@ -286,6 +301,7 @@ dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *
   base[DHC_ARENA_GRADS] = x->grads;
   base[DHC_ARENA_OPT] = p->mem.opt;
   base[DHC_ARENA_STATE] = p->mem.state;
+  base[DHC_ARENA_RECURRENT] = p->mem.recurrent;
   base[DHC_ARENA_WORK] = x->work;
   base[DHC_ARENA_IO] = x->io;
   base[DHC_ARENA_SCALARS] = x->scalars;
@@ -303,13 +319,7 @@ void exec_cpu_close(dhc_program *p) {
     for (Version *v = p->entries[i].versions; v; v = v->next) {
       dhc_aligned_free(v->panels);
       v->panels = NULL;
-      while (v->bound) {
-        Bound *b = v->bound;
-        v->bound = b->next;
-        dhc_bound_free(b->bound);
-        free(b->symbols);
-        free(b);
-      }
+      forget_bounds(v);
     }
   if (!p->cpu) return;
   dhc_aligned_free(p->cpu->work);
@@ -329,7 +339,7 @@ dhc_memory exec_cpu_memory(const dhc_program *p, const Version *v) {
   m.weights += dhc_bound_arena_bytes(b, DHC_ARENA_PANELS);
   m.grads = dhc_bound_arena_bytes(b, DHC_ARENA_GRADS);
   m.optimizer = p->mem.n_states ? memory_begun_bytes(&p->mem) + memory_state_bytes(&p->mem) * p->mem.n_states : 0;
-  m.state = p->mem.place.state_bytes;
+  m.state = p->mem.place.state_bytes + p->mem.recurrent_bytes;
   m.work = dhc_bound_arena_bytes(b, DHC_ARENA_WORK);
   m.io = dhc_bound_arena_bytes(b, DHC_ARENA_IO);
   m.scratch = dhc_bound_scratch_bytes(b);

@@ -1,10 +1,14 @@
 /* Running an entry with the reference interpreter, in float64. */
 #include "api/api.h"
 
-static DhcArray *from_memory(DhcArena *a, dhc_dtype stored, const DhcType *type, const void *at) {
+/* `dim`: of a state, NULL: those of the type. */
+static DhcArray *from_memory(DhcArena *a, dhc_dtype stored, const DhcType *type, const int64_t *dims, const void *at) {
   int64_t dim[DHC_MAX_RANK];
   for (int i = 0; i < type->rank; i++)
-    if (!dhc_dim_is_const(type->dim[i], &dim[i])) return NULL;
+    if (dims)
+      dim[i] = dims[i];
+    else if (!dhc_dim_is_const(type->dim[i], &dim[i]))
+      return NULL;
   DhcArray *v = dhc_array_new(a, type->dtype, type->rank, dim);
   if (v->f)
     dhc_tensor_convert(v->f, DHC_F64, at, (int32_t)stored, v->n);
@@ -35,7 +39,7 @@ static void *place_of(dhc_program *p, const DhcFunc *f, int i, dhc_dtype *stored
   }
   const Slot *s = &mem->place.slots[info->decl];
   if (info->role == DHC_ROLE_PARAM) return (char *)weights + (size_t)s->offset * mem->float_bytes;
-  return (char *)mem->state + s->offset;
+  return (char *)(info->role == DHC_ROLE_STATE ? mem->recurrent : mem->state) + s->offset;
 }
 
 /* The cotangent of a result when none is given: 1 for a scalar loss, else 0. */
@@ -78,7 +82,8 @@ static dhc_status make_args(dhc_program *p, const DhcFunc *f, const dhc_tensor *
     dhc_dtype stored;
     void *at = place_of(p, f, i, &stored);
     if (!at) return dhc_status_memory(0, info->name);
-    args[i] = from_memory(&p->run, stored, t, at);
+    const int64_t *dims = info->role == DHC_ROLE_STATE ? p->mem.place.slots[info->decl].dim : NULL;
+    args[i] = from_memory(&p->run, stored, t, dims, at);
     if (!args[i]) return dhc_status_make(DHC_E_INPUT, "'%s' has no fixed size", info->name);
   }
   for (int i = 0; i < f->params.n; i++)
@@ -115,6 +120,11 @@ dhc_status exec_interp_run(dhc_program *p, Entry *e, Version *v, const dhc_tenso
   const DhcFunc *f = v->func;
   dhc_arena_reset(&p->run);
   const DhcArray **args = DHC_NEW_N(&p->run, const DhcArray *, f->params.n + 1);
+  if (v->reset) {
+    int64_t values[32] = {0};
+    DHC_TRY(symbol_values(v, in, values));
+    DHC_TRY(state_prepare(p, v, values));
+  }
   DHC_TRY(make_args(p, f, in, args));
   DhcArray **results = DHC_NEW_N(&p->run, DhcArray *, f->results.n + 1);
   DhcArray **updated = DHC_NEW_N(&p->run, DhcArray *, f->params.n + 1);

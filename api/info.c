@@ -36,7 +36,8 @@ static dhc_status check_sizes(const char *entry, const char *sizes, const DhcFun
 
 /* Zero tensors for every input of an entry at the given sizes. */
 static dhc_status zero_inputs(dhc_model *m, const char *entry, const char *sizes, DhcArena *a, dhc_tensor *in, int max, int *n_in) {
-  DhcEntryRequest rq = {.name = entry};
+  DhcEntryRequest rq = {0};
+  dhc_model_form(m->m, entry, &rq.name, &rq.form);
   DhcFunc *f = dhc_model_entry(m->m, &rq);
   if (!f) return session_errors(m->s);
   DHC_TRY(check_sizes(entry, sizes, f));
@@ -141,6 +142,25 @@ static void add_mixers(dhc_model *m, const DhcHyperInfos *hypers, cJSON *doc) {
       cJSON_AddItemToArray(notes, cJSON_CreateString("tokens = pooled gives the mixers a single token: they have nothing to mix"));
 }
 
+/* What streaming entries carry on; shapes in the symbols of the layers that declare them. */
+static void add_states(const dhc_model *m, cJSON *doc) {
+  cJSON *list = NULL;
+  DhcArena a;
+  dhc_arena_init(&a);
+  for (int i = 0; i < m->module->tensors.n; i++) {
+    const DhcTensorDecl *d = &m->module->tensors.at[i];
+    if (d->role != DHC_ROLE_STATE) continue;
+    if (!list) list = cJSON_AddArrayToObject(doc, "state");
+    DhcText t = {.arena = &a};
+    dhc_type_print(&d->type, &t);
+    cJSON *row = cJSON_CreateObject();
+    cJSON_AddStringToObject(row, "path", d->path);
+    cJSON_AddStringToObject(row, "type", dhc_text_str(&t));
+    cJSON_AddItemToArray(list, row);
+  }
+  dhc_arena_fini(&a);
+}
+
 dhc_status dhc_model_info_json(dhc_model *m, const char *entry, const char *sizes, char **out) {
   *out = NULL;
   cJSON *doc = cJSON_CreateObject();
@@ -176,6 +196,7 @@ dhc_status dhc_model_info_json(dhc_model *m, const char *entry, const char *size
     cJSON_AddNumberToObject(row, "parameters", (double)l.at[i].n_params);
     cJSON_AddItemToArray(layers, row);
   }
+  add_states(m, doc);
   cJSON *entries = cJSON_AddArrayToObject(doc, "entries");
   DhcEntryInfos e = dhc_model_entries(m->m);
   for (int i = 0; i < e.n; i++) cJSON_AddItemToArray(entries, cJSON_CreateString(e.at[i].name));

@@ -20,9 +20,25 @@ static bool training_step(DhcPassCtx *px, DhcFunc *loss, DhcFunc *optimizer, con
   return true;
 }
 
+/* The reset form of the same entry, clean. */
+static DhcFunc *reset_of(dhc_model *m, DhcEntryRequest rq) {
+  rq.form = DHC_FORM_RESET;
+  DhcFunc *f = dhc_model_entry(m->m, &rq), *copy;
+  if (!f) return NULL;
+  DhcModule *own = dhc_module_extract(m->module, &f, 1, &copy);
+  DhcArena scratch;
+  DhcPassCtx px;
+  dhc_arena_init(&scratch);
+  dhc_pass_ctx_init(&px, own, &scratch);
+  bool ok = dhc_passes_clean(own, &px);
+  dhc_arena_fini(&scratch);
+  return ok ? copy : NULL;
+}
+
 Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const DhcInputShape *in, int n_in) {
   dhc_session *s = m->s;
-  DhcEntryRequest rq = {.name = entry, .training = mode == DHC_MODE_TRAIN || !strcmp(entry, "augment"), .inputs = in, .n_inputs = n_in};
+  DhcEntryRequest rq = {.training = mode == DHC_MODE_TRAIN || !strcmp(entry, "augment"), .inputs = in, .n_inputs = n_in};
+  dhc_model_form(m->m, entry, &rq.name, &rq.form);
   const DhcRecipe *recipe = dhc_model_recipe(m->m);
   if (mode == DHC_MODE_TRAIN) rq.report = recipe->report;
   DhcFunc *f = dhc_model_entry(m->m, &rq);
@@ -33,7 +49,8 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
     if (!roots[1]) return NULL;
   }
   Version *v = DHC_NEW(&s->arena, Version);
-  *v = (Version){.entry = entry, .mode = mode, .source = f};
+  *v = (Version){.entry = entry, .form = rq.form, .mode = mode, .source = f};
+  if ((rq.form == DHC_FORM_STREAM || rq.form == DHC_FORM_STEP) && !(v->reset = reset_of(m, rq))) return NULL;
   v->index_checks = index_checks(f, &s->arena, &v->n_index_checks);
   v->module = dhc_module_extract(m->module, roots, roots[1] ? 2 : 1, copy);
   v->func = copy[0];
@@ -75,7 +92,7 @@ static bool fuse(dhc_session *s, Version *v) {
   DhcPassCtx px;
   dhc_pass_ctx_init(&px, v->module, &scratch);
   px.disabled = s->o.disable_passes;
-  bool ok = dhc_passes_run(v->module, &px, "fuse");
+  bool ok = dhc_passes_run(v->module, &px, "chain,fuse");
   if (ok && v->mode == DHC_MODE_RUN) {
     px.panel_width = panel_width(s);
     ok = dhc_passes_run(v->module, &px, "layout");

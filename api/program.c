@@ -67,17 +67,24 @@ dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode, int
   const char *names[64];
   int n = 0;
   bool found = false;
+  Entry e = {.name = dhc_intern(&p->m->s->strings, entry), .mode = mode};
+  dhc_model_form(p->m->m, e.name, &e.plain, &e.form);
   for (int i = 0; i < all.n; i++) {
     if (n < 64) names[n++] = all.at[i].name;
-    found |= !strcmp(all.at[i].name, entry);
+    if (strcmp(all.at[i].name, e.plain)) continue;
+    found = true;
+    e.info = all.at[i];
   }
   if (!found) {
-    const char *near = dhc_suggest(entry, names, n);
-    return dhc_status_make(DHC_E_INPUT, "model %s has no entry '%s'%s%s%s", p->m->name, entry, near ? " (did you mean '" : "",
+    const char *near = dhc_suggest(e.plain, names, n);
+    return dhc_status_make(DHC_E_INPUT, "model %s has no entry '%s'%s%s%s", p->m->name, e.plain, near ? " (did you mean '" : "",
                            near ? near : "", near ? "'?)" : "");
   }
+  if (e.form == DHC_FORM_RESET) return dhc_status_make(DHC_E_USAGE, "'%s' is no entry to run: dhc_program_reset does it", entry);
+  if (e.form != DHC_FORM_WHOLE && mode != DHC_MODE_RUN)
+    return dhc_status_make(DHC_E_USAGE, "'%s' runs only: gradients and training are of '%s'", entry, e.plain);
   if (p->n_entries == API_MAX_ENTRIES) return dhc_status_make(DHC_E_USAGE, "a program has at most %d entries", API_MAX_ENTRIES);
-  p->entries[p->n_entries] = (Entry){.name = dhc_intern(&p->m->s->strings, entry), .mode = mode};
+  p->entries[p->n_entries] = e;
   if (index) *index = p->n_entries;
   p->n_entries++;
   return mode == DHC_MODE_TRAIN ? add_states(p) : dhc_status_ok();
@@ -89,12 +96,31 @@ void dhc_program_close(dhc_program *p) {
   dhc_aligned_free(p->mem.weights);
   dhc_aligned_free(p->mem.state);
   dhc_aligned_free(p->mem.opt);
+  dhc_aligned_free(p->mem.recurrent);
   dhc_arena_fini(&p->arena);
   dhc_arena_fini(&p->run);
   free(p);
 }
 
 /* ---- versions -------------------------------------------------------------------- */
+
+static bool is_given(const dhc_tensor *in, int n_in, const char *name) {
+  for (int k = 0; k < n_in; k++)
+    if (!strcmp(in[k].name, name)) return true;
+  return false;
+}
+
+/* An entry with and one without an optional input are different versions. */
+static bool same_inputs(const Version *v, const DhcEntryInfo *e, const dhc_tensor *in, int n_in) {
+  for (int k = 0; k < e->n_inputs; k++) {
+    if (!e->optional[k]) continue;
+    bool has = false;
+    for (int i = 0; i < v->func->params.n; i++)
+      has = has || (v->func->param_info.at[i].role == DHC_ROLE_INPUT && !strcmp(v->func->param_info.at[i].name, e->inputs[k]));
+    if (has != is_given(in, n_in, e->inputs[k])) return false;
+  }
+  return true;
+}
 
 /* Symbol values from the inputs' shapes; false if they do not fit the parameter types. */
 static bool symbols_fit(const DhcFunc *f, const dhc_tensor *in, int n_in, int64_t values[32]) {
@@ -132,7 +158,7 @@ static bool shapes_fit(const Version *v, const dhc_tensor *in, int n_in) {
 
 dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) {
   for (Version *v = e->versions; v; v = v->next) {
-    if (!shapes_fit(v, in, n_in)) continue;
+    if (!same_inputs(v, &e->info, in, n_in) || !shapes_fit(v, in, n_in)) continue;
     *out = v;
     return dhc_status_ok();
   }

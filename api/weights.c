@@ -8,7 +8,7 @@
 
 static int64_t decl_elements(DhcModule *m, const DhcTensorDecl *d) {
   int64_t n = 0;
-  if (!dhc_dim_is_const(dhc_type_elements(m->dims, &d->type), &n)) return 0; /* state with symbols */
+  if (!dhc_dim_is_const(dhc_type_elements(m->dims, &d->type), &n)) return 0;
   return n;
 }
 
@@ -19,7 +19,7 @@ Placement placement_make(DhcModule *m, DhcArena *arena) {
     for (int i = 0; i < p.n_slots; i++) {
       const DhcTensorDecl *d = &m->tensors.at[i];
       if (d->role != DHC_ROLE_PARAM || d->no_decay != (pass == 1)) continue;
-      p.slots[i] = (Slot){d, p.n_weights, decl_elements(m, d)};
+      p.slots[i] = (Slot){.decl = d, .offset = p.n_weights, .n = decl_elements(m, d)};
       p.n_weights += p.slots[i].n;
       p.n_begun += p.slots[i].n ? dhc_decl_pieces(d) : 0;
     }
@@ -28,7 +28,9 @@ Placement placement_make(DhcModule *m, DhcArena *arena) {
   for (int i = 0; i < p.n_slots; i++) {
     const DhcTensorDecl *d = &m->tensors.at[i];
     if (d->role == DHC_ROLE_PARAM) continue;
-    p.slots[i] = (Slot){d, p.state_bytes, decl_elements(m, d)};
+    p.slots[i] = (Slot){.decl = d, .offset = p.state_bytes};
+    if (d->role == DHC_ROLE_STATE) continue; /* sizes and places come with the first run */
+    p.slots[i].n = decl_elements(m, d);
     p.state_bytes += (p.slots[i].n * 8 + 63) / 64 * 64;
   }
   return p;
@@ -151,7 +153,14 @@ static dhc_status check_shape(const dhc_tensor *t, const DhcTensorDecl *d) {
                          dhc_tensor_shape_text(want.rank, want.dim, need, sizeof need));
 }
 
+static Slot *state_slot(dhc_program *p, const char *path) {
+  Slot *s = (Slot *)(uintptr_t)find_slot(&p->mem.place, path);
+  return s && s->decl->role == DHC_ROLE_STATE ? s : NULL;
+}
+
 dhc_status dhc_program_set(dhc_program *p, const dhc_tensor *t) {
+  Slot *s = state_slot(p, t->name);
+  if (s) return state_set(p, s, t);
   Place at;
   DHC_TRY(find_place(p, t->name, &at));
   DHC_TRY(check_shape(t, at.slot->decl));
@@ -161,6 +170,8 @@ dhc_status dhc_program_set(dhc_program *p, const dhc_tensor *t) {
 }
 
 dhc_status dhc_program_get(dhc_program *p, const char *path, dhc_tensor *t) {
+  Slot *s = state_slot(p, path);
+  if (s) return state_get(p, s, t);
   Place at;
   DHC_TRY(find_place(p, path, &at));
   t->name = path;
@@ -228,6 +239,7 @@ static dhc_status init_slots(dhc_program *p, bool tables_only) {
 dhc_status dhc_program_init(dhc_program *p, uint64_t seed) {
   DHC_TRY(dhc_program_set_scalar(p, "$seed", (double)seed));
   dhc_status st = init_slots(p, false);
+  dhc_program_reset(p);
   if (p->mem.n_states) memset(p->mem.opt, 0, (size_t)memory_begun_bytes(&p->mem));
   for (int i = 0; i < p->mem.n_states; i++) {
     size_t bytes = (size_t)p->mem.place.n_weights * p->mem.float_bytes;

@@ -21,7 +21,7 @@ typedef struct Cli {
   const char *inputs[CLI_MAX_INPUTS];
   int n_inputs;
   const char *root, *preset, *recipe, *backend, *cpu_features, *stage, *entry, *sizes, *pass;
-  const char *weights, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims;
+  const char *weights, *state, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims;
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
   int64_t max_memory, max_bytes, repeat;
   double lr, clip, tolerance, val_fraction;

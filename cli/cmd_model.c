@@ -71,6 +71,11 @@ static void print_info(const cJSON *doc) {
     printf("  %-40s %12.0f\n", path && *path ? path : "(all)",
            cJSON_GetNumberValue(cJSON_GetObjectItem(layer, "parameters")));
   }
+  const cJSON *state;
+  if (cJSON_GetObjectItem(doc, "state")) printf("state\n");
+  cJSON_ArrayForEach(state, cJSON_GetObjectItem(doc, "state"))
+    printf("  %-40s %s\n", cJSON_GetStringValue(cJSON_GetObjectItem(state, "path")),
+           cJSON_GetStringValue(cJSON_GetObjectItem(state, "type")));
   const cJSON *note;
   cJSON_ArrayForEach(note, cJSON_GetObjectItem(doc, "notes")) printf("note: %s\n", cJSON_GetStringValue(note));
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 
@@ -131,6 +132,20 @@ static int run_program(const Cli *c, dhc_session *s, dhc_program *p, const Input
   return rc;
 }
 
+/* The state the last run left in the file, if there is one. */
+static int load_state(const Cli *c, dhc_program *p) {
+  if (!c->state) return 0;
+  if (c->repeat > 0) {
+    cli_error("--state and --repeat: every run would carry the state on");
+    return 2;
+  }
+  if (access(c->state, F_OK)) {
+    cli_note(c, "note: no %s yet, the states begin anew", c->state);
+    return 0;
+  }
+  return cli_fail(dhc_program_load_state(p, c->state));
+}
+
 int cmd_run(const Cli *c) {
   dhc_session *s = NULL;
   dhc_model *m = NULL;
@@ -144,7 +159,9 @@ int cmd_run(const Cli *c) {
   if (!rc) rc = cli_fail(dhc_program_open(m, entry, c->grad ? DHC_MODE_GRAD : DHC_MODE_RUN, &p));
   if (!rc) rc = cli_fail(c->weights ? dhc_program_load(p, c->weights, false) : dhc_program_init(p, (uint64_t)c->seed));
   if (!rc && !c->weights) cli_note(c, "note: no --weights, using initial weights of seed %lld", (long long)c->seed);
+  if (!rc) rc = load_state(c, p);
   if (!rc) rc = run_program(c, s, p, in);
+  if (!rc && c->state) rc = cli_fail(dhc_program_save_state(p, c->state));
   dhc_program_close(p);
   close_inputs(in);
   free(in);

@@ -80,7 +80,7 @@ static bool show_progress(void *ctx, const dhc_train_progress *p) {
 
 int cmd_train(const Cli *c) {
   if (!c->data) {
-    cli_error("train: needs --data SPEC (cifar10:DIR, idx:DIR, mnist:DIR or npy:DIR)");
+    cli_error("train: needs --data SPEC (cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR or text:FILE)");
     return 2;
   }
   if (c->resume && !c->out) {

@@ -254,7 +254,7 @@ void dhc_check_signature(DhcParser *ps, const DhcAstSignature *sig, bool is_fn) 
       DhcDiag *d = dhc_diag(diags, DHC_ERROR, "E0208", p->span, "input '%s' needs a type",
                             p->name.text);
       dhc_diag_hint(diags, d, "write %s: [B, L]", p->name.text);
-    } else if (!is_fn && (p->default_value || p->range)) {
+    } else if (!is_fn && (p->range || (p->default_value && p->type.kind != DHC_TY_TENSOR))) {
       const DhcAstExpr *what = p->default_value ? p->default_value : p->range;
       dhc_diag(diags, DHC_ERROR, "E0214", what->span, "input '%s' of an entry cannot have a %s",
                p->name.text, p->default_value ? "default" : "range");

@@ -112,6 +112,19 @@ typedef struct DhcKindInfo {
 typedef DHC_VEC(DhcKindInfo) DhcKindInfos;
 DhcKindInfos dhc_model_kinds(const DhcModel *m);
 
+/* ---- forms of an entry (elab_state.c) ------------------------------------------------ */
+
+typedef enum DhcForm {
+  DHC_FORM_WHOLE,  /* "forward": states begin with their initialisers, nothing is kept */
+  DHC_FORM_STREAM, /* "forward.stream": states are read at the start and written back */
+  DHC_FORM_STEP,   /* "forward.step": streaming where the binder L, if any, is 1 */
+  DHC_FORM_RESET   /* "forward.reset": no inputs; the states that .stream uses begin anew */
+} DhcForm;
+/* Splits "forward.step" into entry and form; "stream", "step" and "reset" alone are forms of
+ * `forward` unless the model has an entry of that name. Other names are entries, whole. */
+void dhc_model_form(const DhcModel *m, const char *name, const char **entry, DhcForm *form);
+extern const char *const dhc_form_names[4]; /* "whole", "stream", … */
+
 /* ---- entries (elab_entry.c) -------------------------------------------------------- */
 
 typedef struct DhcEntryInfo {
@@ -119,12 +132,13 @@ typedef struct DhcEntryInfo {
   bool is_metric;
   int n_inputs, n_outputs;
   const char *const *inputs; /* names */
+  const bool *optional;      /* by input: has a default and may be left out */
   const char *const *outputs;
 } DhcEntryInfo;
 typedef DHC_VEC(DhcEntryInfo) DhcEntryInfos;
 DhcEntryInfos dhc_model_entries(const DhcModel *m);
-/* Entry whose inputs are exactly these names (in any order), or NULL: how `verify` finds
- * what an oracle file is about. If several: the first written. */
+/* Entry whose inputs are exactly these names (in any order; optional ones may be missing), or
+ * NULL: how `verify` finds what an oracle file is about. If several: the first written. */
 const char *dhc_model_entry_for(const DhcModel *m, const char *const *inputs, int n);
 
 /* Shape of one input as it will be given. */
@@ -137,19 +151,21 @@ typedef struct DhcInputShape {
 typedef struct DhcEntryRequest {
   const char *name; /* "forward", "loss", … */
   bool training;    /* what `training` means in it; buffers are assigned only then */
-  bool streaming;   /* not supported yet: one located error */
+  DhcForm form;
   /* Actual inputs, any subset. They fix the ranks of `...S` runs (2 if unknown) and
-   * decide dims' `if`s (taken as true if unknown); extents stay symbolic. */
+   * decide dims' `if`s (taken as true if unknown); extents stay symbolic. An optional input
+   * that is not among them is left out. */
   const DhcInputShape *inputs;
   int n_inputs;
   /* Patterns of taps, NULL at the end, or NULL: each that matches becomes one more result,
    * "tap." and its path (and ".2", … where a path is tapped again). */
   const char *const *report;
+  bool all_inputs; /* optional ones are given even if they are not among `inputs` */
 } DhcEntryRequest;
 
 /* Function of kind DHC_FUNC_ENTRY: inputs first (names as declared), then tensors by
  * path, scalars by name, "$seed" and "$step" (i64[], role SCALAR, decl -1) as they are
- * needed; results named as declared; buffers written by `update`. Units are merged.
+ * needed; results named as declared; buffers and states written by `update`. Units are merged.
  * NULL after errors. */
 DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *request);
 

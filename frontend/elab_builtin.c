@@ -173,6 +173,13 @@ DhcVal dhc_bi_len(DhcCx *cx, DhcBuiltinCall *c) {
   return dhc_v_error();
 }
 
+/* False for an input that was left out. */
+DhcVal dhc_bi_present(DhcCx *cx, DhcBuiltinCall *c) {
+  if (c->arg[0].kind == DHC_V_TENSOR) return dhc_v_bool(!c->arg[0].absent);
+  dhc_err(cx, "E0303", c->span[0], "present takes an input of the entry, got %s", dhc_say_kind(cx, &c->arg[0]));
+  return dhc_v_error();
+}
+
 DhcVal dhc_bi_ceil_div(DhcCx *cx, DhcBuiltinCall *c) {
   DhcVal one = dhc_v_int(1);
   DhcVal up = dhc_eval_binary(cx, DHC_BI_SUB, dhc_eval_binary(cx, DHC_BI_ADD, c->arg[0], c->arg[1], c->at),

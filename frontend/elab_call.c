@@ -81,6 +81,8 @@ bool dhc_match_inputs(DhcCx *cx, const DhcAstSignature *sig, const DhcAstModule 
     }
     given[k] = true;
     inputs[k] = args[i].value;
+    if (inputs[k].absent && params->at[k].default_value && params->at[k].type.kind == DHC_TY_TENSOR)
+      inputs[k] = (DhcVal){.kind = DHC_V_VOID, .absent = true}; /* left out there, left out here */
   }
   DhcScope scope = {0};
   DhcCx inner = *cx;
@@ -95,6 +97,10 @@ bool dhc_match_inputs(DhcCx *cx, const DhcAstSignature *sig, const DhcAstModule 
       DhcDiag *d = dhc_err(cx, "E0306", at, "%s: argument '%s' is missing", what, params->at[k].name.text);
       dhc_err_note(cx, d, params->at[k].span, "declared here");
       ok = false;
+      continue;
+    }
+    if (params->at[k].type.kind == DHC_TY_TENSOR) { /* its shape is known when the others are bound */
+      inputs[k] = (DhcVal){.kind = DHC_V_VOID, .absent = true};
       continue;
     }
     inputs[k] = dhc_eval(&inner, params->at[k].default_value);
@@ -135,6 +141,18 @@ bool dhc_eval_type(DhcCx *cx, const DhcAstType *t, DhcType *out, const char *wha
     }
   }
   return true;
+}
+
+DhcVal dhc_absent_input(DhcCx *cx, const DhcAstParam *p) {
+  DhcType t;
+  const char *what = dhc_arena_printf(dhc_cx_arena(cx), "input '%s'", p->name.text);
+  if (!dhc_eval_type(cx, &p->type, &t, what)) return dhc_v_error();
+  DhcValue *x = dhc_default_tensor(cx, p->default_value, &t, what, p->span);
+  DhcVal v = dhc_v_tensor(x);
+  v.absent = v.local = true;
+  v.name = p->name.text;
+  v.def = p->span;
+  return v;
 }
 
 static bool is_binder(const DhcAstSignature *sig, const char *name, bool run) {
@@ -268,6 +286,7 @@ bool dhc_bind_inputs(DhcCx *cx, const DhcAstSignature *sig, const DhcVal *given,
     v[i] = given[i];
     u.p = &sig->inputs.at[i];
     if (v[i].kind == DHC_V_ERROR) return false;
+    if (v[i].kind == DHC_V_VOID && v[i].absent) continue;
     if (u.p->type.kind == DHC_TY_TENSOR)
       ok = bind_tensor(cx, &u, &v[i]) && ok;
     else
@@ -276,7 +295,7 @@ bool dhc_bind_inputs(DhcCx *cx, const DhcAstSignature *sig, const DhcVal *given,
   for (int pass = 0; pass < 2 && ok; pass++) /* lone binders first, then all other dims */
     for (int i = 0; i < n; i++) {
       u.p = &sig->inputs.at[i];
-      if (u.p->type.kind != DHC_TY_TENSOR) continue;
+      if (u.p->type.kind != DHC_TY_TENSOR || v[i].kind == DHC_V_VOID) continue;
       ok = bind_shape(cx, &u, &v[i], pass == 1) && ok;
     }
   if (!ok) return false;
@@ -290,8 +309,13 @@ bool dhc_bind_inputs(DhcCx *cx, const DhcAstSignature *sig, const DhcVal *given,
   for (int i = 0; i < n; i++) {
     const DhcAstParam *p = &sig->inputs.at[i];
     if (p->type.kind != DHC_TY_TENSOR) continue;
+    if (v[i].kind == DHC_V_VOID) {
+      v[i] = dhc_absent_input(cx, p);
+      if (v[i].kind == DHC_V_ERROR) return false;
+    }
     v[i].name = p->name.text;
     v[i].def = p->span;
+    v[i].local = true;
     dhc_scope_set(cx, p->name.text, v[i]);
   }
   return true;

@@ -14,7 +14,10 @@ DhcEntryInfos dhc_model_entries(const DhcModel *m) {
     const char **names = DHC_NEW_N(a, const char *, sig->inputs.n + sig->outputs.n + 1);
     for (int k = 0; k < sig->inputs.n; k++) names[k] = sig->inputs.at[k].name.text;
     for (int k = 0; k < sig->outputs.n; k++) names[sig->inputs.n + k] = sig->outputs.at[k].name.text;
+    bool *optional = DHC_NEW_N(a, bool, sig->inputs.n + 1);
+    for (int k = 0; k < sig->inputs.n; k++) optional[k] = sig->inputs.at[k].default_value != NULL;
     e.inputs = names;
+    e.optional = optional;
     e.outputs = names + sig->inputs.n;
     DHC_PUSH(a, &out, e);
   }
@@ -24,13 +27,15 @@ DhcEntryInfos dhc_model_entries(const DhcModel *m) {
 const char *dhc_model_entry_for(const DhcModel *m, const char *const *inputs, int n) {
   for (int i = 0; i < m->root->entries.n; i++) {
     const DhcAstSignature *sig = &m->root->entries.at[i]->u.entry.sig;
-    bool all = sig->inputs.n == n;
-    for (int k = 0; all && k < n; k++) {
+    int n_found = 0;
+    bool all = true;
+    for (int k = 0; all && k < sig->inputs.n; k++) {
       bool found = false;
       for (int j = 0; j < n; j++) found = found || !strcmp(sig->inputs.at[k].name.text, inputs[j]);
-      all = found;
+      n_found += found;
+      all = found || sig->inputs.at[k].default_value;
     }
-    if (all) return sig->name.text;
+    if (all && n_found == n) return sig->name.text;
   }
   return NULL;
 }
@@ -107,6 +112,10 @@ static void bind_symbols(DhcCx *cx, const DhcAstSignature *sig, const int *ranks
   DhcDims *dims = dhc_cx_dims(cx);
   for (int i = 0, run = 0; i < sig->binders.n; i++) {
     const DhcAstBinder *b = &sig->binders.at[i];
+    if (cx->run->form == DHC_FORM_STEP && !b->is_run && !strcmp(b->name.text, "L")) {
+      dhc_scope_set(cx, b->name.text, dhc_v_int(1)); /* static: length-1 rewrites apply */
+      continue;
+    }
     if (!b->is_run) {
       DHC_PUSH(dhc_cx_arena(cx), &f->symbols, b->name.text);
       dhc_scope_set(cx, b->name.text, dhc_v_dim(dhc_dim_symbol(dims, b->name.text)));
@@ -124,10 +133,20 @@ static void bind_symbols(DhcCx *cx, const DhcAstSignature *sig, const int *ranks
   }
 }
 
+static bool is_given(const DhcEntryRequest *r, const DhcAstParam *p) {
+  return !p->default_value || r->all_inputs || given(r, p->name.text);
+}
+
 static bool add_inputs(DhcCx *cx, const DhcAstSignature *sig) {
   for (int i = 0; i < sig->inputs.n; i++) {
     const DhcAstParam *p = &sig->inputs.at[i];
     DhcType t;
+    if (!is_given(cx->run->request, p)) {
+      DhcVal v = dhc_absent_input(cx, p);
+      if (v.kind == DHC_V_ERROR) return false;
+      dhc_scope_set(cx, p->name.text, v);
+      continue;
+    }
     int before = cx->e->diags->n_errors;
     if (!dhc_eval_type(cx, &p->type, &t, dhc_arena_printf(dhc_cx_arena(cx), "tensor '%s'", p->name.text))) {
       if (cx->e->diags->n_errors == before)
@@ -138,6 +157,7 @@ static bool add_inputs(DhcCx *cx, const DhcAstSignature *sig) {
     DhcVal v = dhc_v_tensor(dhc_func_param(cx->fn->f, &t, info, p->span));
     v.name = p->name.text;
     v.def = p->span;
+    v.local = true;
     dhc_scope_set(cx, p->name.text, v);
   }
   return true;
@@ -181,6 +201,21 @@ static void add_reported(DhcCx *cx, const char *const *pattern) {
   }
 }
 
+/* "forward", "forward.step" */
+static const char *form_name(DhcCx *cx, const DhcAstSignature *sig) {
+  if (cx->run->form == DHC_FORM_WHOLE) return sig->name.text;
+  const char *form = cx->run->form == DHC_FORM_STEP ? "step" : "stream"; /* .reset comes of the latter */
+  return dhc_arena_printf(dhc_cx_arena(cx), "%s.%s", sig->name.text, form);
+}
+
+static bool keeps_state(DhcCx *cx, const DhcAstSignature *sig) {
+  if (cx->run->form == DHC_FORM_WHOLE || cx->fn->states.n) return true;
+  DhcDiag *d = dhc_err(cx, "E0321", sig->name.span, "entry '%s' uses no state here: it has no %s form", sig->name.text,
+                       dhc_form_names[cx->run->form]);
+  dhc_err_hint(cx, d, "each run of '%s' stands by itself; a state is declared as `state h: [B, d] = zeros()`", sig->name.text);
+  return false;
+}
+
 static DhcFunc *elaborate(DhcModel *m, const DhcAstItem *it, DhcRun *run, const int *ranks) {
   const DhcAstSignature *sig = &it->u.entry.sig;
   DhcScope scope = {0};
@@ -193,7 +228,7 @@ static DhcFunc *elaborate(DhcModel *m, const DhcAstItem *it, DhcRun *run, const 
               .run = run,
               .sig = sig};
   int before = m->e->diags->n_errors;
-  cx.fn = dhc_fn_begin(&cx, sig->name.text, DHC_FUNC_ENTRY, NULL, false);
+  cx.fn = dhc_fn_begin(&cx, form_name(&cx, sig), DHC_FUNC_ENTRY, NULL, false);
   cx.fn->f->span = it->span;
   cx.fn->b.span = it->span;
   bind_symbols(&cx, sig, ranks);
@@ -203,9 +238,10 @@ static DhcFunc *elaborate(DhcModel *m, const DhcAstItem *it, DhcRun *run, const 
   DhcVal r = cx.has_result ? cx.result : (DhcVal){.kind = DHC_V_VOID};
   DhcSpan at = it->u.entry.body.n ? it->u.entry.body.at[it->u.entry.body.n - 1]->span : sig->span;
   r = dhc_check_outputs(&cx, sig, r, at);
-  if (r.kind == DHC_V_ERROR || !add_results(&cx, sig, r)) return NULL;
+  if (r.kind == DHC_V_ERROR || !add_results(&cx, sig, r) || !keeps_state(&cx, sig)) return NULL;
+  if (m->e->diags->n_errors > before) return NULL;
   add_reported(&cx, run->request->report);
-  return m->e->diags->n_errors > before ? NULL : cx.fn->f;
+  return run->form == DHC_FORM_RESET ? dhc_state_reset(&cx, sig->name.text) : cx.fn->f;
 }
 
 /* ---- versions ---------------------------------------------------------------------------------------------
@@ -224,12 +260,13 @@ static bool facts_hold(const DhcFunc *f, const DhcRun *run) {
 }
 
 /* A function for the entry that the request's extents satisfy, if there is one already. */
-static DhcFunc *find_version(DhcModel *m, const DhcEntryRequest *r, const DhcRun *run, const int *ranks,
-                             int n_runs, int *n) {
+static DhcFunc *find_version(DhcModel *m, const DhcEntryRequest *r, uint64_t given_inputs, const DhcRun *run,
+                             const int *ranks, int n_runs, int *n) {
   *n = 0;
   for (int i = 0; i < m->versions.n; i++) {
     const DhcVersion *v = &m->versions.at[i];
     if (strcmp(v->entry, r->name) || v->training != r->training || v->reported != !!r->report) continue;
+    if (v->form != r->form || v->given != given_inputs) continue;
     ++*n;
     if (v->n_runs != n_runs || memcmp(v->run_rank, ranks, sizeof(int) * (size_t)n_runs)) continue;
     if (facts_hold(v->func, run)) return v->func;
@@ -245,7 +282,7 @@ bool dhc_model_seal(DhcModel *m) {
 
 DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *r) {
   DhcScope scope = {0};
-  DhcRun run = {.request = r, .training = r->training, .streaming = r->streaming};
+  DhcRun run = {.request = r, .training = r->training, .streaming = r->form != DHC_FORM_WHOLE, .form = r->form};
   DhcCx cx = {.e = m->e, .m = m, .self = m->root, .owner = m->root, .file = m->root->file, .scope = &scope};
   const DhcAstItem *it = dhc_inst_entry(m->root, r->name);
   if (!it) {
@@ -258,15 +295,14 @@ DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *r) {
     if (close) dhc_err_hint(&cx, d, "did you mean '%s'?", close);
     return NULL;
   }
-  if (r->streaming) {
-    dhc_err(&cx, "E0311", it->u.entry.sig.name.span, "streaming form: not supported yet");
-    return NULL;
-  }
   int ranks[DHC_MAX_RANK] = {0}, n_runs = 0, n_versions;
   if (!read_hints(&cx, &run, &it->u.entry.sig, r, ranks)) return NULL;
   for (int i = 0; i < it->u.entry.sig.binders.n; i++) n_runs += it->u.entry.sig.binders.at[i].is_run;
   if (n_runs > DHC_MAX_RANK) n_runs = DHC_MAX_RANK;
-  DhcFunc *f = find_version(m, r, &run, ranks, n_runs, &n_versions);
+  uint64_t given_inputs = 0;
+  for (int i = 0; i < it->u.entry.sig.inputs.n && i < 64; i++)
+    given_inputs |= (uint64_t)is_given(r, &it->u.entry.sig.inputs.at[i]) << i;
+  DhcFunc *f = find_version(m, r, given_inputs, &run, ranks, n_runs, &n_versions);
   if (f) return f;
   if (n_versions >= DHC_MAX_VERSIONS) {
     DhcDiag *d = dhc_err(&cx, "E0317", it->u.entry.sig.name.span, "entry '%s' has more than %d versions",
@@ -281,7 +317,8 @@ DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *r) {
     return NULL;
   }
   if (!m->batch && !dhc_model_seal(m)) return NULL;
-  DhcVersion v = {.entry = it->u.entry.sig.name.text, .training = r->training, .reported = !!r->report, .func = f, .n_runs = n_runs};
+  DhcVersion v = {.entry = it->u.entry.sig.name.text, .training = r->training, .reported = !!r->report, .form = r->form,
+                  .given = given_inputs, .func = f, .n_runs = n_runs};
   memcpy(v.run_rank, ranks, sizeof v.run_rank);
   DHC_PUSH(m->e->arena, &m->versions, v);
   return f;

@@ -281,7 +281,10 @@ void dhc_fn_move_out(DhcCx *cx, DhcFn *fn, DhcNode *call, int first) {
   for (int i = 0; i < fn->stores.n; i++) {
     DhcStore s = fn->stores.at[i];
     s.value = call->results[first++];
-    DHC_PUSH(a, &fn->outer->stores, s);
+    bool again = false; /* a tensor is stored once: the last value stands */
+    for (int k = 0; k < fn->outer->stores.n && !again; k++)
+      if ((again = fn->outer->stores.at[k].tensor == s.tensor)) fn->outer->stores.at[k] = s;
+    if (!again) DHC_PUSH(a, &fn->outer->stores, s);
   }
 }
 

@@ -1,4 +1,6 @@
 /* Initialisers: which one a tensor gets, and its function. */
+#include <math.h>
+
 #include "frontend/elab_internal.h"
 
 /* FNV-1a, folded to 31 bits: random_bits takes the low word. Equal paths, equal sites,
@@ -49,19 +51,29 @@ static const DhcOverride *find_override(DhcInst *inst, const char *tensor, DhcIn
   return found;
 }
 
-DhcFunc *dhc_init_function(DhcCx *cx, const DhcAstExpr *init, DhcSpan at, const char *path,
-                           const DhcType *type) {
-  DhcRun run = {.init_path = path};
+/* One number everywhere adapts to the declared dtype as a literal does, if that holds it:
+ * zeros() of a bool or an i64. */
+static void refill(DhcCx *cx, DhcVal *v, dhc_dtype want, DhcSpan at) {
+  if (v->kind != DHC_V_TENSOR || v->t->def->op != DHC_OP_FILL || v->t->type.dtype == want) return;
+  double x = dhc_attr(v->t->def, "value")->f;
+  bool holds = dhc_dtype_is_float(want) || (want == DHC_BOOL ? x == 0 || x == 1 : x == floor(x) && fabs(x) <= 127);
+  if (!holds || (x < 0 && (want == DHC_U8 || want == DHC_U16 || want == DHC_U32))) return;
+  DhcType t = v->t->type;
+  t.dtype = want;
+  v->t = dhc_b_fill(dhc_at(cx, at), &t, x);
+}
+
+DhcValue *dhc_default_tensor(DhcCx *cx, const DhcAstExpr *init, const DhcType *type, const char *what, DhcSpan at) {
+  if (!init) return dhc_b_fill(dhc_at(cx, at), type, 0);
   DhcVal dims[DHC_MAX_RANK];
   for (int i = 0; i < type->rank; i++) dims[i] = dhc_v_dim(type->dim[i]);
   DhcVal shape = dhc_v_list(cx, DHC_V_LIST, dims, type->rank);
-  cx->run = &run;
+  const DhcVal *saved = cx->init_shape;
   cx->init_shape = &shape;
-  cx->fn = dhc_fn_begin(cx, dhc_arena_printf(dhc_cx_arena(cx), "init.%s", path), DHC_FUNC_INIT, NULL, false);
-  cx->fn->b.span = at;
   DhcVal v = dhc_eval(cx, init);
+  cx->init_shape = saved;
+  refill(cx, &v, type->dtype, init->span);
   DhcValue *t = dhc_as_tensor(cx, &v, (int)type->dtype, init->span);
-  DhcFunc *f = cx->fn->f;
   if (!t) return NULL;
   bool fits = t->type.rank <= type->rank;
   for (int i = 1; fits && i <= t->type.rank; i++) {
@@ -69,15 +81,24 @@ DhcFunc *dhc_init_function(DhcCx *cx, const DhcAstExpr *init, DhcSpan at, const 
     fits = d == type->dim[type->rank - i] || dhc_dim_is(d, 1);
   }
   if (!fits) {
-    DhcDiag *d = dhc_err(cx, "E0308", init->span, "'%s' is %s, its initialiser gives %s", path,
+    DhcDiag *d = dhc_err(cx, "E0308", init->span, "%s is %s, its initialiser gives %s", what,
                          dhc_say_type(cx, type), dhc_say_type(cx, &t->type));
     dhc_err_note(cx, d, at, "declared here");
     return NULL;
   }
-  t = dhc_b_broadcast(dhc_at(cx, init->span), t, type->dim, type->rank);
+  return dhc_b_broadcast(dhc_at(cx, init->span), t, type->dim, type->rank);
+}
+
+DhcFunc *dhc_init_function(DhcCx *cx, const DhcAstExpr *init, DhcSpan at, const char *path,
+                           const DhcType *type) {
+  DhcRun run = {.init_path = path};
+  cx->run = &run;
+  cx->fn = dhc_fn_begin(cx, dhc_arena_printf(dhc_cx_arena(cx), "init.%s", path), DHC_FUNC_INIT, NULL, false);
+  cx->fn->b.span = at;
+  DhcValue *t = dhc_default_tensor(cx, init, type, dhc_arena_printf(dhc_cx_arena(cx), "'%s'", path), at);
   if (!t) return NULL;
-  dhc_func_result(f, t, NULL);
-  return f;
+  dhc_func_result(cx->fn->f, t, NULL);
+  return cx->fn->f;
 }
 
 bool dhc_run_initialisers(DhcModel *m) {

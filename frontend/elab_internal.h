@@ -78,6 +78,8 @@ struct DhcVal {
   };
   const char *name; /* where it was bound, for messages; may be NULL */
   DhcSpan def;
+  bool absent; /* TENSOR: an input left out, as its default; VOID: to be one */
+  bool local;  /* an input, a binder, a carry: its name means no state here */
 };
 
 /* A float known up to run-time scalars: constant, scalar, or an op over such. `value` is
@@ -172,6 +174,8 @@ struct DhcElab {
 typedef struct DhcVersion {
   const char *entry;
   bool training, reported;
+  DhcForm form;
+  uint64_t given; /* by input: the request had it */
   DhcFunc *func;
   int n_runs; /* ranks of the runs of its inputs, in order */
   int run_rank[DHC_MAX_RANK];
@@ -212,6 +216,14 @@ typedef struct DhcStore {
   DhcSpan span;
 } DhcStore;
 
+/* A state that an entry under construction reads or writes (elab_state.c). */
+typedef struct DhcStateUse {
+  DhcInst *inst;
+  struct DhcMember *member;
+  struct DhcScope *binders; /* of the frame that came first, over the root's symbols */
+  DhcType type;             /* over the root's symbols */
+} DhcStateUse;
+
 /* A DhcFunc being filled. Values of enclosing functions enter as parameters the first
  * time they are used (captures, in that order). A function either shares its outer
  * function's symbols (renamed == false) or has its own, bound to outer dims. */
@@ -225,7 +237,9 @@ struct DhcFn {
   DHC_VEC(DhcCapture) captures;
   DHC_VEC(DhcTap) taps;
   DHC_VEC(DhcStore) stores;
+  bool in_scan; /* the body of a scan */
   /* root function only: */
+  DHC_VEC(DhcStateUse) states;
   DHC_VEC(DhcValue *) tensor_value; /* by tensor index; NULL: not used yet */
   DHC_VEC(DhcFx *) fx_key;
   DHC_VEC(DhcValue *) fx_value;
@@ -276,6 +290,7 @@ typedef struct DhcScope {
 typedef struct DhcRun {
   const DhcEntryRequest *request; /* NULL in initialisers */
   bool training, streaming;
+  DhcForm form;
   int n_hints; /* symbol -> extent, from the request */
   const char *hint_name[64];
   int64_t hint_value[64];
@@ -433,6 +448,28 @@ DhcVal dhc_outline_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, con
 DhcVal dhc_outline_composite(DhcCx *cx, const DhcAstDecl *fn, const DhcAstModule *file, const DhcVal *inputs,
                              DhcSpan at);
 bool dhc_body_has_unit(const DhcAstStmts *body);
+
+/* `init` (NULL: zeros) as a tensor of `type`, told the shape as initialisers are; `what` and
+ * `at` are of the declaration. NULL after an error. */
+DhcValue *dhc_default_tensor(DhcCx *cx, const DhcAstExpr *init, const DhcType *type, const char *what, DhcSpan at);
+/* An input that was left out: its default, in the declared type. ERROR after a message. */
+DhcVal dhc_absent_input(DhcCx *cx, const DhcAstParam *p);
+
+/* ---- state (elab_state.c) ------------------------------------------------------------------------------ */
+
+/* Declares the states of inst and all below it in the module. */
+void dhc_state_declare(DhcModel *m, DhcInst *inst);
+/* What a state holds here: its initialiser, or in the streaming form what was carried in or
+ * assigned since. */
+DhcVal dhc_state_read(DhcCx *cx, DhcInst *inst, DhcMember *m, DhcSpan at);
+/* The state that an assignment to `name` in this frame means, or NULL: a local value. */
+DhcMember *dhc_state_target(DhcCx *cx, const char *name);
+/* Checks *v against the state's type, makes it a tensor of it, and in the streaming form
+ * keeps it for the next run. *v becomes ERROR after a message. */
+void dhc_state_write(DhcCx *cx, DhcMember *m, DhcVal *v, DhcSpan at);
+/* The entry NAME.reset of a finished streaming entry: every state it uses gets its initial
+ * value. `cx` is the entry's frame. NULL after an error. */
+DhcFunc *dhc_state_reset(DhcCx *cx, const char *name);
 
 /* ---- builtins (elab_builtin.c and others, builtins.def) ---------------------------------------------------
  */

@@ -87,26 +87,6 @@ const DhcAstItem *dhc_inst_entry(const DhcInst *inst, const char *name) {
   return NULL;
 }
 
-/* The stateless form: state starts from its initialiser in every run. */
-static DhcVal initial_state(DhcCx *cx, DhcMember *m, DhcSpan at) {
-  const DhcAstItem *item = m->item;
-  DhcType type;
-  if (!dhc_eval_type(cx, &item->u.tensor.type, &type,
-                     dhc_arena_printf(dhc_cx_arena(cx), "state '%s'", m->name)))
-    return dhc_v_error();
-  if (!item->u.tensor.init) return dhc_v_tensor(dhc_b_fill(dhc_at(cx, at), &type, 0));
-  DhcVal dims[DHC_MAX_RANK];
-  for (int i = 0; i < type.rank; i++) dims[i] = dhc_v_dim(type.dim[i]);
-  DhcVal shape = dhc_v_list(cx, DHC_V_LIST, dims, type.rank);
-  const DhcVal *saved = cx->init_shape;
-  cx->init_shape = &shape;
-  DhcVal v = dhc_eval(cx, item->u.tensor.init);
-  cx->init_shape = saved;
-  DhcValue *t = dhc_as_tensor(cx, &v, (int)type.dtype, item->u.tensor.init->span);
-  if (!t) return dhc_v_error();
-  return dhc_v_tensor(dhc_b_broadcast(dhc_at(cx, at), t, type.dim, type.rank));
-}
-
 DhcVal dhc_member_value(DhcCx *cx, DhcInst *inst, DhcMember *m, DhcSpan at) {
   DhcVal v = dhc_v_error();
   switch (m->kind) {
@@ -132,7 +112,7 @@ DhcVal dhc_member_value(DhcCx *cx, DhcInst *inst, DhcMember *m, DhcSpan at) {
         dhc_err(cx, "E0307", at, "'%s' is state: its value is not known here", m->name);
         return v;
       }
-      v = initial_state(cx, m, at);
+      v = dhc_state_read(cx, inst, m, at);
       break;
   }
   v.name = m->name;

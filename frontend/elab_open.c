@@ -181,6 +181,8 @@ bool dhc_elab_check(DhcElab *e) {
           DhcEntryRequest q = {.name = model->root->entries.at[k]->u.entry.sig.name.text,
                                .training = training};
           if (!dhc_model_entry(model, &q)) break;
+          q.all_inputs = true;
+          if (!dhc_model_entry(model, &q)) break;
         }
       if (model) dhc_model_seal(model);
       if (model && e->diags->n_errors == before && model->root->entries.n) warn_unused(e, dhc_model_module(model));

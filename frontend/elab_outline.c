@@ -284,6 +284,7 @@ static void bind_scan_param(DhcCx *inner, Scan *s, const DhcAstPair *p, const Dh
   DhcVal v = dhc_v_tensor(dhc_func_param(s->fn->f, t, info, p->span));
   v.name = p->name.text;
   v.def = p->name.span;
+  v.local = true;
   dhc_scope_set(inner, p->name.text, v);
 }
 
@@ -339,6 +340,7 @@ DhcVal dhc_eval_scan(DhcCx *cx, const DhcAstExpr *e) {
   if (!scan_inputs(cx, &s)) return dhc_v_error();
   dhc_at(cx, e->span);
   s.fn = dhc_fn_begin(cx, block_name(cx, "scan"), DHC_FUNC_BODY, cx->fn, false);
+  s.fn->in_scan = true;
   DhcScope scope = {0};
   DhcCx inner = block_frame(cx, &scope, s.fn, "scan");
   for (int i = 0; i < s.n_carry; i++) bind_scan_param(&inner, &s, &e->u.scan.carries.at[i], &s.args[i]->type);
@@ -393,6 +395,7 @@ static DhcVal new_param(DhcCx *inner, Outline *o, const DhcAstParam *p, const Dh
   DhcVal v = dhc_v_tensor(dhc_func_param(o->fn->f, t, info, p->span));
   v.name = p->name.text;
   v.def = p->span;
+  v.local = true;
   DHC_PUSH(dhc_cx_arena(inner), &o->args, outer);
   dhc_scope_set(inner, p->name.text, v);
   return v;
@@ -403,7 +406,11 @@ static bool own_inputs(DhcCx *inner, DhcCx *outer, Outline *o, bool scalars) {
   for (int i = 0; i < o->sig->inputs.n; i++) {
     const DhcAstParam *p = &o->sig->inputs.at[i];
     DhcVal v = *dhc_scope_get(outer->scope, p->name.text);
-    if (v.kind == DHC_V_FLOAT && scalars) {
+    if (v.absent && !scalars) { /* left out: a constant of the body, no parameter */
+      v = dhc_absent_input(inner, p);
+      if (v.kind == DHC_V_ERROR) return false;
+      dhc_scope_set(inner, p->name.text, v);
+    } else if (v.kind == DHC_V_FLOAT && scalars) {
       DhcType t = {.dtype = DHC_F32, .rank = 0};
       new_param(inner, o, p, &t, dhc_fn_fx(outer, v.fx));
     } else if (v.kind == DHC_V_TENSOR) {

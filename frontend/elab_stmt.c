@@ -26,6 +26,11 @@ static void exec_assign(DhcCx *cx, const DhcAstStmt *s) {
   for (int i = 0; i < to->n; i++) {
     v[i].name = to->at[i].text;
     v[i].def = to->at[i].span;
+    const DhcVal *old = dhc_scope_get(cx->scope, to->at[i].text);
+    v[i].local = old && old->local;
+    v[i].absent = false;
+    DhcMember *state = dhc_state_target(cx, to->at[i].text);
+    if (state) dhc_state_write(cx, state, &v[i], to->at[i].span);
     dhc_scope_set(cx, to->at[i].text, v[i]);
   }
 }
@@ -38,7 +43,10 @@ static void exec_store(DhcCx *cx, const DhcAstStmt *s) {
     return;
   }
   DhcVal v = dhc_eval(cx, s->u.store.value);
-  if (m->kind == DHC_M_STATE) { /* stateless form: good for the rest of this run */
+  if (m->kind == DHC_M_STATE) {
+    dhc_state_write(cx, m, &v, s->span);
+    v.name = name;
+    v.def = s->u.store.target.span;
     dhc_scope_set(cx, name, v);
     return;
   }

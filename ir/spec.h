@@ -57,7 +57,8 @@ typedef enum DhcKind {
 
 typedef enum DhcAxisRole {
   DHC_AXIS_PAR, /* independent */
-  DHC_AXIS_RED, /* folded by at least one node; may also index outputs (row maps) */
+  DHC_AXIS_RED, /* folded by at least one node; may also index outputs (row maps). CHAIN: or not
+                   folded, but in some outputs only */
   DHC_AXIS_SEQ  /* carried by a linear_scan node, in order */
 } DhcAxisRole;
 

@@ -6,7 +6,7 @@
 
 /* ---- tables ------------------------------------------------------------------------ */
 
-static void collect(Fu *fu) {
+void dhc_fu_collect(Fu *fu) {
   DhcFunc *f = fu->f;
   int n_values = f->next_value_id + 1;
   fu->value = DHC_NEW_N(fu->scratch, FuValue, n_values);
@@ -14,6 +14,7 @@ static void collect(Fu *fu) {
   fu->n_use = DHC_NEW_N(fu->scratch, int, n_values);
   fu->is_result = DHC_NEW_N(fu->scratch, bool, n_values);
   fu->place_of = DHC_NEW_N(fu->scratch, int, f->next_node_id + 1);
+  fu->chain_of = DHC_NEW_N(fu->scratch, FuChain *, f->next_node_id + 1);
   for (int v = 0; v < n_values; v++) fu->value[v].group = fu->value[v].level = fu->value[v].copy = -1;
   for (DhcNode *n = f->first; n; n = n->next) {
     fu->place_of[n->id] = fu->nodes.n;
@@ -311,9 +312,10 @@ static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
     fu->px = px;
     fu->f = f;
     fu->scratch = px->scratch;
-    collect(fu);
+    dhc_fu_collect(fu);
     mark_updates(fu);
     for (int v = 0; v < n_values; v++) fu->value[v].forced = forced[v];
+    if (px->props & DHC_PROP_CHAINED) dhc_fu_find_chains(fu);
     dhc_fu_group(fu);
     int *order = group_order(fu);
     FuSpec *spec = DHC_NEW_N(px->scratch, FuSpec, fu->groups.n + 1);

@@ -55,6 +55,7 @@ static bool contains(const DhcAttr *list, int d, int *at) {
 
 int dhc_fu_emit_dot(FuKernel *k, DhcValue *v, const FuIx *ix) {
   const DhcNode *n = v->def;
+  bool chain = k->g->kind == DHC_KIND_CHAIN;
   const DhcAttr *batch[2] = {dhc_attr(n, "batch_a"), dhc_attr(n, "batch_b")};
   const DhcAttr *contract[2] = {dhc_attr(n, "contract_a"), dhc_attr(n, "contract_b")};
   int node[2], out = batch[0]->ints.n, at;
@@ -62,12 +63,13 @@ int dhc_fu_emit_dot(FuKernel *k, DhcValue *v, const FuIx *ix) {
     FuIx in[DHC_MAX_RANK];
     for (int d = 0; d < n->args[s]->type.rank; d++) {
       if (contains(batch[s], d, &at)) in[d] = ix[at];
-      else if (contains(contract[s], d, &at)) in[d] = dhc_fu_plain(red_form(k, at));
+      else if (contains(contract[s], d, &at)) in[d] = dhc_fu_plain(chain ? dhc_fu_chain_axis(k, n, at) : red_form(k, at));
       else in[d] = ix[out++];
     }
     node[s] = dhc_fu_emit(k, n->args[s], in);
   }
-  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, node[0], node[1], red_bits(k, 0, contract[0]->ints.n));
+  uint32_t axes = chain ? dhc_fu_chain_bits(k, n) : red_bits(k, 0, contract[0]->ints.n);
+  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, node[0], node[1], axes);
 }
 
 /* a where row lies in the range that `offsets` gives to number e, else 0. */

@@ -250,7 +250,7 @@ static unsigned reduced_dims(const DhcNode *n) {
   return m;
 }
 
-static void kept_index(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix) {
+void dhc_fu_kept_index(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix) {
   bool keep = t->rank == g->rank;
   int at = 0;
   for (int d = 0; d < g->rank; d++) {
@@ -295,7 +295,7 @@ static void add_reduce(Fu *fu, DhcNode *n, int level) {
     for (int d = 0; d < fresh->rank; d++)
       if (reduced >> d & 1) fresh->axis[d].role = DHC_AXIS_RED;
   }
-  kept_index(fu, fu->groups.at[group], &v->type, ix);
+  dhc_fu_kept_index(fu, fu->groups.at[group], &v->type, ix);
   dhc_fu_add_member(fu, group, v, ix);
 }
 
@@ -563,13 +563,13 @@ static void count_depth(Fu *fu, const DhcNode *n) {
   int depth = 0;
   for (int i = 0; i < n->n_args; i++) {
     const FuValue *x = dhc_fu_of(fu, n->args[i]);
-    bool in_memory = x->forced || x->where == FU_MEMORY || dhc_fu_needs_memory(n, i);
+    bool in_memory = x->forced || x->where == FU_MEMORY || (!x->wide && dhc_fu_needs_memory(n, i));
     if (!in_memory && x->depth > depth) depth = x->depth;
   }
   for (int r = 0; r < n->n_results; r++) {
     FuValue *x = dhc_fu_of(fu, n->results[r]);
     x->depth = depth + 1;
-    if (x->depth >= MAX_DEPTH) x->forced = true;
+    if (x->depth >= MAX_DEPTH && !x->wide) x->forced = true;
   }
 }
 
@@ -583,6 +583,15 @@ static void forward(Fu *fu, DhcNode *n) {
   if (dhc_fu_is_view(n)) {
     x->where = FU_VIEW;
     x->level = level;
+    return;
+  }
+  if (fu->chain_of[n->id]) {
+    dhc_fu_add_chain(fu, n, level);
+    return;
+  }
+  if (x && x->wide) { /* joins nobody but its own chain */
+    x->level = level;
+    if (is_elementwise(n) && level >= 0 && fu->groups.at[level]->chain == x->wide) join_elementwise(fu, n, level);
     return;
   }
   switch (n->op) {

@@ -97,6 +97,16 @@ typedef enum FuWhere {
 
 enum { FU_MAX_SINKS = 4 };
 
+/* Contractions of what contractions give (fuse_chain.c says more). */
+typedef struct FuChain {
+  int rank; /* dims of the wide values */
+  const DhcDim *dim[DHC_MAX_RANK];
+  DHC_VEC(DhcNode *) inner; /* contractions that give wide values */
+  DHC_VEC(DhcNode *) outer; /* contractions of wide values */
+  DHC_VEC(DhcNode *) folds; /* of wide values, all over the same dims */
+  DHC_VEC(DhcValue *) wide;
+} FuChain;
+
 typedef struct FuValue {
   FuWhere where;
   int group;  /* of a member, or of the node that stays; else -1 */
@@ -113,6 +123,7 @@ typedef struct FuValue {
   bool dense;     /* must be row-major in memory itself */
   bool stretched; /* needed under a broadcast */
   int depth;      /* of the chain of nodes that kernels would walk through to compute it */
+  FuChain *wide;  /* never in memory: chain kernels compute it again; or NULL */
 } FuValue;
 
 typedef struct FuCopy {
@@ -134,6 +145,8 @@ typedef struct FuGroup {
   FuIx full[DHC_MAX_RANK];
   unsigned reduced; /* ROW: bit per domain dim */
   bool pooled;      /* a convolution cut into windows */
+  const FuChain *chain; /* CHAIN: axes of inner contractions from inner0 on, in order */
+  int inner0;
   bool dead;        /* merged into another: */
   int merged_into;  /* or -1 */
   DHC_VEC(int) writers; /* of a concat: groups that write its pieces */
@@ -155,6 +168,7 @@ typedef struct Fu {
   DhcNode ***use;           /* by value id: nodes that use it, once per use, in order */
   int *n_use;
   bool *is_result;
+  FuChain **chain_of; /* by node id: of folds and outer contractions; else NULL */
   char *to_update; /* by value id: on the way into an `update`; 2: and a concat may still come */
 } Fu;
 
@@ -168,6 +182,21 @@ void dhc_fu_set_domain(Fu *fu, FuGroup *g, int rank, const DhcDim *const *dim);
 void dhc_fu_add_member(Fu *fu, int group, DhcValue *v, const FuIx *ix);
 /* Decides about v from its users, which have been decided about (fuse_lazy.c). */
 void dhc_fu_place(Fu *fu, DhcValue *v);
+
+/* Index of what a fold leaves of the group's domain, for a value of type t. */
+void dhc_fu_kept_index(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix);
+/* Fills nodes, uses and the empty tables (fuse.c). */
+void dhc_fu_collect(Fu *fu);
+
+/* ---- chains (fuse_chain.c) ---- */
+
+/* Fills wide and chain_of. */
+void dhc_fu_find_chains(Fu *fu);
+/* Fold or outer contraction n of a chain, operands at `level`: into its kernel. */
+void dhc_fu_add_chain(Fu *fu, DhcNode *n, int level);
+/* Contracted axis number i of a contraction in a CHAIN kernel. */
+FuForm dhc_fu_chain_axis(const FuKernel *k, const DhcNode *dot, int i);
+uint32_t dhc_fu_chain_bits(const FuKernel *k, const DhcNode *dot);
 
 /* ---- merging (fuse_merge.c) ---- */
 

@@ -49,8 +49,8 @@ typedef struct DhcPlanOptions {
 
 /* `entry` is in stage FUSED, and so is what it calls. Buffers of persistent parameters
  * (roles PARAM, ARENA, BUFFER, TABLE, STATE, SCALAR) are named and lie in their arena
- * (PARAM and the arena "$w": WEIGHTS; other ARENA: OPT; BUFFER, TABLE, STATE: STATE; SCALAR:
- * SCALARS; one buffer each, not packed by liveness), alias-free roots, so that a program
+ * (PARAM and the arena "$w": WEIGHTS; other ARENA: OPT; BUFFER, TABLE: STATE; STATE: RECURRENT,
+ * whose sizes may depend on the symbols; SCALAR: SCALARS; one buffer each, not packed by liveness), alias-free roots, so that a program
  * can move them to its own places by overwriting `at`. Inputs and results lie in IO; a result
  * that is `update`'s value aliases the parameter. `update` writes in place where nothing
  * reads the old value later, else through a copy. Memory is `arena`'s. NULL after

@@ -263,8 +263,8 @@ static dhc_arena_kind arena_of(const DhcParamInfo *info) {
     case DHC_ROLE_PARAM: return DHC_ARENA_WEIGHTS;
     case DHC_ROLE_ARENA: return strcmp(info->name, "$w") == 0 ? DHC_ARENA_WEIGHTS : DHC_ARENA_OPT;
     case DHC_ROLE_BUFFER:
-    case DHC_ROLE_TABLE:
-    case DHC_ROLE_STATE: return DHC_ARENA_STATE;
+    case DHC_ROLE_TABLE: return DHC_ARENA_STATE;
+    case DHC_ROLE_STATE: return DHC_ARENA_RECURRENT;
     case DHC_ROLE_SCALAR: return DHC_ARENA_SCALARS;
     case DHC_ROLE_INPUT:
     case DHC_ROLE_PLAIN: return DHC_ARENA_IO;

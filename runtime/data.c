@@ -110,7 +110,8 @@ static const struct {
 } sources[] = {{"cifar10:", dhc_data_open_cifar10},
                {"idx:", dhc_data_open_idx},
                {"mnist:", dhc_data_open_idx},
-               {"npy:", dhc_data_open_npy}};
+               {"npy:", dhc_data_open_npy},
+               {"text:", dhc_data_open_text}};
 
 dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptions *options,
                             DhcDataset **out) {
@@ -121,7 +122,7 @@ dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptio
   }
   if (k == n_sources) {
     return dhc_status_make(DHC_E_USAGE,
-                           "data '%s': needs cifar10:DIR, idx:DIR, mnist:DIR or npy:DIR", spec);
+                           "data '%s': needs cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR or text:FILE", spec);
   }
   DhcDataOwner *o = owner_new(MAX_FIELDS);
   DhcDataset *d = calloc(1, sizeof *d);

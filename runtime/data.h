@@ -44,6 +44,9 @@ typedef struct DhcDataOptions {
  *                 plain or with .gz
  *   npy:DIR       DIR/{train,val,test}/NAME.npy, one field each, first dimension
  *                 = examples
+ *   text:FILE, text:FILE@LENGTH   bytes of a file, plain or gzip, for next-token
+ *                 prediction: example i is bytes i*LENGTH ... in field "tokens" and
+ *                 the bytes one further in "target", both i64 [LENGTH] (256)
  * Images are u8 [C,H,W] in field "image", labels i64 [] in field "target".
  * options may be NULL. Errors: DHC_E_INPUT, one line beginning with the file. */
 dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptions *options,

@@ -4,91 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "runtime/data_internal.h"
-
-/* Deflate stores at most 1032 bytes per byte (zlib's technical notes). */
-enum { MAX_RATIO = 1032 };
-
-/* A file read from front to back, inflated on the way if it is gzip. */
-typedef struct Source {
-  const char *path;
-  DhcMapping map;
-  bool gzip;
-  z_stream z;
-  size_t at; /* plain: next byte; gzip: bytes given to zlib */
-} Source;
-
-static void source_close(Source *s) {
-  if (s->gzip) {
-    inflateEnd(&s->z);
-  }
-  dhc_map_close(&s->map);
-  s->gzip = false;
-}
-
-static dhc_status source_open(Source *s, const char *path) {
-  *s = (Source){.path = path};
-  DHC_TRY(dhc_map_open(path, &s->map));
-  if (s->map.n_bytes >= 2 && s->map.bytes[0] == 0x1f && s->map.bytes[1] == 0x8b) {
-    if (inflateInit2(&s->z, 16 + MAX_WBITS) != Z_OK) {
-      dhc_map_close(&s->map);
-      return dhc_status_memory(1 << 16, "inflating");
-    }
-    s->gzip = true;
-  }
-  return dhc_status_ok();
-}
-
-/* Hands zlib the next piece of the mapping (its counters are 32-bit). */
-static void feed(Source *s) {
-  size_t left = s->map.n_bytes - s->at;
-  size_t piece = left < ((size_t)1 << 30) ? left : (size_t)1 << 30;
-  s->z.next_in = (Bytef *)(uintptr_t)(s->map.bytes + s->at);
-  s->z.avail_in = (uInt)piece;
-  s->at += piece;
-}
-
-/* Up to n bytes; *got < n only at the end of the data. */
-static dhc_status source_read(Source *s, uint8_t *to, size_t n, size_t *got) {
-  *got = 0;
-  if (!s->gzip) {
-    size_t left = s->map.n_bytes - s->at;
-    *got = left < n ? left : n;
-    if (*got > 0) {
-      memcpy(to, s->map.bytes + s->at, *got);
-    }
-    s->at += *got;
-    return dhc_status_ok();
-  }
-  while (*got < n) {
-    size_t piece = n - *got < ((size_t)1 << 30) ? n - *got : (size_t)1 << 30;
-    if (s->z.avail_in == 0 && s->at < s->map.n_bytes) {
-      feed(s);
-    }
-    s->z.next_out = to + *got;
-    s->z.avail_out = (uInt)piece;
-    int r = inflate(&s->z, Z_NO_FLUSH);
-    *got += piece - s->z.avail_out;
-    if (r == Z_STREAM_END) {
-      if (s->z.avail_in == 0 && s->at == s->map.n_bytes) {
-        return dhc_status_ok();
-      }
-      r = inflateReset(&s->z); /* another member follows */
-    }
-    if (r == Z_MEM_ERROR) {
-      return dhc_status_memory(1 << 16, "inflating");
-    }
-    if (r != Z_OK && r != Z_BUF_ERROR) {
-      return dhc_status_file(s->path, "gzip data is damaged");
-    }
-    if (r == Z_BUF_ERROR && s->z.avail_in == 0 && s->at == s->map.n_bytes) {
-      return dhc_status_file(s->path, "gzip data ends too early");
-    }
-  }
-  return dhc_status_ok();
-}
 
 /* A file's promise, checked against what the file can hold. */
 typedef struct Idx {
@@ -97,12 +14,12 @@ typedef struct Idx {
   int64_t bytes;
 } Idx;
 
-static dhc_status read_header(Source *s, const char *what, int32_t min_rank, int32_t max_rank,
+static dhc_status read_header(DhcSource *s, const char *what, int32_t min_rank, int32_t max_rank,
                               Idx *out) {
   uint8_t head[4], sizes[16];
   size_t got;
   *out = (Idx){0};
-  DHC_TRY(source_read(s, head, sizeof head, &got));
+  DHC_TRY(dhc_source_read(s, head, sizeof head, &got));
   if (got < sizeof head || head[0] != 0 || head[1] != 0) {
     return dhc_status_file(s->path, "is no IDX file");
   }
@@ -114,7 +31,7 @@ static dhc_status read_header(Source *s, const char *what, int32_t min_rank, int
     return dhc_status_file(s->path, "has %d dimensions, %s need %d", head[3], what, min_rank);
   }
   out->rank = head[3];
-  DHC_TRY(source_read(s, sizes, (size_t)out->rank * 4, &got));
+  DHC_TRY(dhc_source_read(s, sizes, (size_t)out->rank * 4, &got));
   if (got < (size_t)out->rank * 4) {
     return dhc_status_file(s->path, "ends inside its header");
   }
@@ -126,7 +43,7 @@ static dhc_status read_header(Source *s, const char *what, int32_t min_rank, int
     return dhc_status_file(s->path, "shape is too large");
   }
   size_t head_bytes = 4 + 4 * (size_t)out->rank;
-  uint64_t most = s->gzip ? (uint64_t)s->map.n_bytes * MAX_RATIO
+  uint64_t most = s->gzip ? (uint64_t)s->map.n_bytes * DHC_SOURCE_MAX_RATIO
                           : (uint64_t)(s->map.n_bytes - head_bytes);
   if ((uint64_t)out->bytes > most) {
     char promised[32];
@@ -137,10 +54,10 @@ static dhc_status read_header(Source *s, const char *what, int32_t min_rank, int
   return dhc_status_ok();
 }
 
-static dhc_status read_exactly(Source *s, const Idx *idx, const char *what, uint8_t *to,
+static dhc_status read_exactly(DhcSource *s, const Idx *idx, const char *what, uint8_t *to,
                                int64_t n) {
   size_t got;
-  DHC_TRY(source_read(s, to, (size_t)n, &got));
+  DHC_TRY(dhc_source_read(s, to, (size_t)n, &got));
   if ((int64_t)got < n) {
     char promised[32];
     return dhc_status_file(s->path, "header promises %s of %s, the data ends before",
@@ -149,7 +66,7 @@ static dhc_status read_exactly(Source *s, const Idx *idx, const char *what, uint
   return dhc_status_ok();
 }
 
-static dhc_status skip(Source *s, const Idx *idx, const char *what, int64_t n) {
+static dhc_status skip(DhcSource *s, const Idx *idx, const char *what, int64_t n) {
   uint8_t waste[1 << 14];
   while (n > 0) {
     int64_t piece = n < (int64_t)sizeof waste ? n : (int64_t)sizeof waste;
@@ -160,7 +77,7 @@ static dhc_status skip(Source *s, const Idx *idx, const char *what, int64_t n) {
 }
 
 /* The range's examples into `to`, and a look that the file ends where it should. */
-static dhc_status read_range(Source *s, const Idx *idx, const char *what, DataRange range,
+static dhc_status read_range(DhcSource *s, const Idx *idx, const char *what, DataRange range,
                              uint8_t *to) {
   int64_t example = idx->shape[0] > 0 ? idx->bytes / idx->shape[0] : 0;
   uint8_t more;
@@ -168,7 +85,7 @@ static dhc_status read_range(Source *s, const Idx *idx, const char *what, DataRa
   DHC_TRY(skip(s, idx, what, range.begin * example));
   DHC_TRY(read_exactly(s, idx, what, to, (range.end - range.begin) * example));
   DHC_TRY(skip(s, idx, what, (idx->shape[0] - range.end) * example));
-  DHC_TRY(source_read(s, &more, 1, &got));
+  DHC_TRY(dhc_source_read(s, &more, 1, &got));
   return got == 0 ? dhc_status_ok()
                   : dhc_status_file(s->path, "has more bytes than its header promises");
 }
@@ -190,7 +107,7 @@ static char *find_file(const char *folder, const char *stem) {
 }
 
 /* Both headers, the range, both bodies. images and labels are allocated here. */
-static dhc_status read_both(Source *pixels, Source *classes, const char *spec, DhcSplit split,
+static dhc_status read_both(DhcSource *pixels, DhcSource *classes, const char *spec, DhcSplit split,
                             const DhcDataOptions *options, Idx *image, DataRange *range,
                             void **images, void **bytes) {
   Idx label;
@@ -216,17 +133,17 @@ dhc_status dhc_data_open_idx(DhcDataOwner *o, const char *spec, const char *path
   char *image_path = find_file(path, stem);
   snprintf(stem, sizeof stem, "%s-labels-idx1-ubyte", prefix);
   char *label_path = find_file(path, stem);
-  Source pixels = {0}, classes = {0};
+  DhcSource pixels = {0}, classes = {0};
   Idx image = {0};
   DataRange range = {0, 0};
   void *images = NULL, *bytes = NULL, *labels = NULL;
   dhc_status status = image_path == NULL || label_path == NULL ? dhc_status_memory(64, "a path")
                                                                : dhc_status_ok();
   if (status.code == DHC_OK) {
-    status = source_open(&pixels, image_path);
+    status = dhc_source_open(&pixels, image_path);
   }
   if (status.code == DHC_OK) {
-    status = source_open(&classes, label_path);
+    status = dhc_source_open(&classes, label_path);
   }
   if (status.code == DHC_OK) {
     status = read_both(&pixels, &classes, spec, split, options, &image, &range, &images, &bytes);
@@ -253,8 +170,8 @@ dhc_status dhc_data_open_idx(DhcDataOwner *o, const char *spec, const char *path
     free(labels);
   }
   free(bytes);
-  source_close(&pixels);
-  source_close(&classes);
+  dhc_source_close(&pixels);
+  dhc_source_close(&classes);
   free(image_path);
   free(label_path);
   return status;

@@ -2,7 +2,10 @@
 #ifndef DHC_RUNTIME_DATA_INTERNAL_H
 #define DHC_RUNTIME_DATA_INTERNAL_H
 
+#include <zlib.h>
+
 #include "runtime/data.h"
+#include "runtime/io.h"
 #include "runtime/npy.h"
 
 /* Everything a data set owns. */
@@ -31,11 +34,32 @@ dhc_status dhc_data_block(const char *spec, const DhcDataOptions *options, int64
 void dhc_data_add(DhcDataOwner *o, const char *static_name, int32_t dtype, int32_t rank,
                   const int64_t *shape, void *block);
 
+/* ---- files, plain or gzip (data_source.c) ---- */
+
+typedef struct DhcSource {
+  const char *path;
+  DhcMapping map;
+  bool gzip;
+  z_stream z;
+  size_t at; /* plain: next byte; gzip: bytes given to zlib */
+} DhcSource;
+/* Deflate stores at most this many bytes a byte (zlib's technical notes). */
+enum { DHC_SOURCE_MAX_RATIO = 1032 };
+/* path is borrowed. */
+dhc_status dhc_source_open(DhcSource *s, const char *path) DHC_MUST_USE;
+void dhc_source_close(DhcSource *s);
+/* Up to n bytes; *got < n only at the end of the data. */
+dhc_status dhc_source_read(DhcSource *s, uint8_t *to, size_t n, size_t *got) DHC_MUST_USE;
+
+/* ---- readers ---- */
+
 dhc_status dhc_data_open_cifar10(DhcDataOwner *o, const char *spec, const char *path,
                                  DhcSplit split, const DhcDataOptions *options) DHC_MUST_USE;
 dhc_status dhc_data_open_idx(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
                              const DhcDataOptions *options) DHC_MUST_USE;
 dhc_status dhc_data_open_npy(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
                              const DhcDataOptions *options) DHC_MUST_USE;
+dhc_status dhc_data_open_text(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
+                              const DhcDataOptions *options) DHC_MUST_USE;
 
 #endif

@@ -89,7 +89,8 @@ typedef enum dhc_arena_kind {
   DHC_ARENA_WEIGHTS, /* parameters, in the plan's layout order */
   DHC_ARENA_GRADS,   /* same offsets as weights */
   DHC_ARENA_OPT,     /* optimiser state, EMA: k ranges of the weights' size */
-  DHC_ARENA_STATE,   /* buffers, tables and recurrent state */
+  DHC_ARENA_STATE,   /* buffers and tables */
+  DHC_ARENA_RECURRENT, /* state: what a streaming entry keeps from run to run */
   DHC_ARENA_WORK,    /* saved for backward + scratch; packed by liveness */
   DHC_ARENA_IO,      /* inputs and outputs */
   DHC_ARENA_PANELS,  /* packed copies of parameters (passes/layout.c) */

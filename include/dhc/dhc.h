@@ -177,6 +177,26 @@ DHC_API dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *
                                    int n_inputs, const dhc_tensor **results,
                                    int *n_results) DHC_MUST_USE;
 
+/* State: what an entry's `state` tensors carry from run to run. An entry is opened (or added)
+ * in one of three forms, by name:
+ *   "forward"         whole: every run begins with the initialisers and keeps nothing
+ *   "forward.stream"  reads the states at its start and writes them at its end, so that a
+ *                     sequence may come in pieces of any length
+ *   "forward.step"    the same for one position: where the entry binds L, inputs have L = 1.
+ *                     "stream" and "step" alone are forms of "forward"
+ * All entries of a program share its states: a prompt may go through "forward.stream" and what
+ * follows through "forward.step". States begin with their initialisers at the first run, which
+ * also fixes their sizes; a run of another batch size is DHC_E_INPUT until the next reset.
+ * Only DHC_MODE_RUN has forms. */
+/* Every state begins anew in the next run, whose batch size may differ. dhc_program_init does
+ * that too; loading weights does not. */
+DHC_API void dhc_program_reset(dhc_program *p);
+/* All states as .safetensors, by their paths, bit for bit. save: DHC_E_INPUT before the first
+ * run. load: replaces all states; the file must be of a model of this hash and hold every
+ * state that the next run uses. dhc_program_get and _set reach a single one. */
+DHC_API dhc_status dhc_program_save_state(dhc_program *p, const char *path) DHC_MUST_USE;
+DHC_API dhc_status dhc_program_load_state(dhc_program *p, const char *path) DHC_MUST_USE;
+
 typedef struct dhc_memory {
   int64_t weights, grads, optimizer, state, work, io, scratch;
   int64_t planned;   /* sum, as the plan states it */
@@ -217,7 +237,7 @@ typedef struct dhc_train_progress {
 } dhc_train_progress;
 
 typedef struct dhc_train_options {
-  const char *data;   /* cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR */
+  const char *data;   /* cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE[@LENGTH] */
   const char *out;    /* folder for checkpoints and metrics, or NULL */
   int64_t batch, epochs, steps; /* 0: the recipe's; steps > 0 ends early */
   double lr;          /* 0: the recipe's; else a constant replaces its schedule */

@@ -419,11 +419,73 @@ static void shuffle_is_fixed(void **state) {
   assert_memory_not_equal(order, other, sizeof order);
 }
 
+/* ---- text -------------------------------------------------------------------------- */
+
+static void check_text(const char *spec, int64_t n_val, DhcSplit split, const char *text, int64_t first,
+                       int64_t n, int64_t length) {
+  DhcDataset *d;
+  DhcDataOptions options = {.n_val = n_val};
+  assert_ok(dhc_dataset_open(spec, split, &options, &d));
+  assert_int_equal(d->n_examples, n);
+  assert_int_equal(d->n_classes, 256);
+  static const char *const names[2] = {"target", "tokens"};
+  for (int f = 0; f < 2; f++) {
+    const DhcField *field = dhc_dataset_field(d, names[f]);
+    assert_non_null(field);
+    assert_int_equal(field->dtype, DHC_I64);
+    assert_int_equal(field->rank, 1);
+    assert_int_equal(field->shape[0], length);
+    const int64_t *v = (const int64_t *)field->data;
+    for (int64_t i = 0; i < n * length; i++) {
+      assert_int_equal(v[i], (unsigned char)text[first * length + i + (f == 0)]);
+    }
+  }
+  dhc_dataset_free(d);
+}
+
+static void text_files(void **state) {
+  (void)state;
+  char folder[256], path[512], spec[600];
+  static const char text[] = "na\xc3\xafve: to be, or not to be";
+  DhcDataset *d;
+  support_folder(folder);
+  support_join(path, folder, "a@b.txt");
+  snprintf(spec, sizeof spec, "text:%s@4", path);
+  FAILS_IN(folder, dhc_dataset_open(spec, DHC_SPLIT_TRAIN, NULL, &d), "a@b.txt: no such file or directory");
+  support_write(path, text, 25);
+  check_text(spec, 0, DHC_SPLIT_TRAIN, text, 0, 6, 4);
+  check_text(spec, 2, DHC_SPLIT_TRAIN, text, 0, 4, 4);
+  check_text(spec, 2, DHC_SPLIT_VAL, text, 4, 2, 4);
+  check_text(spec, 0, DHC_SPLIT_TEST, text, 0, 6, 4);
+  support_write(path, text, 24); /* the last byte is only a target: one window fewer */
+  check_text(spec, 0, DHC_SPLIT_TRAIN, text, 0, 5, 4);
+  write_gzip(path, text, 25);
+  check_text(spec, 0, DHC_SPLIT_TRAIN, text, 0, 6, 4);
+  DhcDataOptions tight = {.max_bytes = 100};
+  dhc_status s = dhc_dataset_open(spec, DHC_SPLIT_TRAIN, &tight, &d);
+  assert_non_null(strstr(s.message, "data needs 192 bytes, limit is 100 bytes (--max-memory)"));
+  support_write(path, text, 4);
+  FAILS_IN(folder, dhc_dataset_open(spec, DHC_SPLIT_TRAIN, NULL, &d),
+           "a@b.txt: error: 4 bytes are too few for a window of 4 and the byte after it");
+  snprintf(spec, sizeof spec, "text:%s", path); /* "@b.txt" is no length: part of the name */
+  FAILS_IN(folder, dhc_dataset_open(spec, DHC_SPLIT_TRAIN, NULL, &d),
+           "a@b.txt: error: 4 bytes are too few for a window of 256 and the byte after it");
+  support_write(path, text, 0);
+  FAILS_IN(folder, dhc_dataset_open(spec, DHC_SPLIT_TRAIN, NULL, &d), "a@b.txt: error: is empty");
+  static const char *const lengths[3] = {"0", "1048577", "99999999999999999999"};
+  for (int i = 0; i < 3; i++) {
+    snprintf(spec, sizeof spec, "text:%s@%s", path, lengths[i]);
+    assert_int_equal(dhc_dataset_open(spec, DHC_SPLIT_TRAIN, NULL, &d).code, DHC_E_USAGE);
+  }
+  support_drop(folder);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(npy_round_trip), cmocka_unit_test(npy_headers),
       cmocka_unit_test(npy_damaged),    cmocka_unit_test(idx_files),
       cmocka_unit_test(idx_damaged),    cmocka_unit_test(cifar10_files),
+      cmocka_unit_test(text_files),
       cmocka_unit_test(batches),        cmocka_unit_test(shuffle_is_fixed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

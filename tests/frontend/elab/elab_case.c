@@ -3,7 +3,7 @@
  *
  * Directives stand in comments that begin with "#:" and are separated by blanks:
  *   root=L preset=P variant=V recipe=R set:KEY=VALUE   the model
- *   entry=NAME NAME=2x3x4 training streaming           an entry; shapes of inputs
+ *   entry=NAME NAME=2x3x4 training                     an entry ("forward.step"); shapes of inputs
  *   check                                              what `dhcc check` does
  *   print=init|tensors|recipe|hypers|layers|none       besides the entry's functions
  *   limit=BYTES                                        max_memory_bytes
@@ -22,7 +22,7 @@ typedef struct Case {
   DhcSetting sets[MAX];
   DhcInputShape shapes[MAX];
   int n_shapes, n_funcs;
-  bool training, streaming, init;
+  bool training, init;
   FILE *out;
 } Case;
 
@@ -51,12 +51,9 @@ static void round_trip(Case *c, DhcModule *m) {
 }
 
 static void run_entry(Case *c, const char *name) {
-  DhcEntryRequest r = {.name = name,
-                       .training = c->training,
-                       .streaming = c->streaming,
-                       .inputs = c->shapes,
-                       .n_inputs = c->n_shapes};
+  DhcEntryRequest r = {.training = c->training, .inputs = c->shapes, .n_inputs = c->n_shapes};
   if (!make_model(c)) return;
+  dhc_model_form(c->m, name, &r.name, &r.form);
   DhcFunc *f = dhc_model_entry(c->m, &r);
   if (!f) return;
   DhcModule *m = dhc_model_module(c->m);
@@ -73,7 +70,7 @@ static void run_entry(Case *c, const char *name) {
 
 static void print_tensors(Case *c) {
   static const char *const roles[] = {
-      [DHC_ROLE_PARAM] = "param", [DHC_ROLE_BUFFER] = "buffer", [DHC_ROLE_TABLE] = "table"};
+      [DHC_ROLE_PARAM] = "param", [DHC_ROLE_BUFFER] = "buffer", [DHC_ROLE_TABLE] = "table", [DHC_ROLE_STATE] = "state"};
   DhcModule *m = dhc_model_module(c->m);
   for (int i = 0; i < m->tensors.n; i++) {
     DhcText t = {.arena = &c->arena};
@@ -90,6 +87,7 @@ static void print_init(Case *c) {
   DhcModule *m = dhc_model_module(c->m);
   for (int i = 0; i < m->tensors.n; i++) {
     DhcText t = {.arena = &c->arena};
+    if (!m->tensors.at[i].init) continue; /* a state: see its entry's reset form */
     dhc_func_print(m->tensors.at[i].init, &t);
     print_text(c, &t);
   }
@@ -149,8 +147,6 @@ static void directive(Case *c, char *word) {
     c->sets[c->request.n_sets++] = (DhcSetting){word + 4, eq};
   else if (!strcmp(word, "training"))
     c->training = true;
-  else if (!strcmp(word, "streaming"))
-    c->streaming = true;
   else if (!strcmp(word, "entry"))
     run_entry(c, eq);
   else if (!strcmp(word, "function") && make_model(c)) {

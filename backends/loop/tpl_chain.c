@@ -1,0 +1,707 @@
+/* Template "chain": rows of inner contractions' results, folded and mapped, then contracted
+ * again; the rows lie in scratch, never in memory. Tiled as the dot template's contractions
+ * are; every sum runs in the order of its definition, so no cut of the work can show.
+ *
+ * Roles. R: the axes that row folds and outer contractions reduce, the innermost is `step`.
+ * The lane axis is a parallel axis: its elements are the rows, side by side in vectors. Of an
+ * inner contraction A varies over R and is read where it lies, element by element; B varies
+ * over the lane axis and is packed once a task as [k][lane]. Of an outer contraction V varies
+ * over R and an axis of columns, side by side.
+ *
+ *   task: outer index, block of lanes
+ *     pack every B
+ *     for steps of R (all of them if there are row folds, else some at a time):
+ *       inner tiles: panel[step][lane] = dot(A[step, k], B[k, lane])
+ *       passes over the panel, one a level of row folds; the last one puts in place what is
+ *         contracted next
+ *       outer tiles: acc[lane][column] += panel[step][lane] * V[step, column], steps ascending
+ *     outputs, from acc and the row folds
+ *
+ * Schedule: v[0] steps of an inner tile, v[1] vectors of a block of lanes, v[2] lanes of a
+ * vector, v[3] steps at a time where nothing is folded; 0: the target's (6x4 of 16 lanes, 4x3
+ * of 8, 4x2 of 4; 64). */
+#include <math.h>
+
+#include "backends/loop/tpl.h"
+
+enum { MAX_INNER = 4, MAX_OUTER = 4, MAX_FOLDS = 8, MAX_STEPS = 8, MAX_VECTORS = 4, MAX_LANE_ROWS = 16 };
+
+typedef struct Inner {
+  int node, na, nb;
+  int oa, k;     /* operand of A, contracted axis */
+  DhcLv packed;  /* [k][lane] */
+} Inner;
+
+typedef struct Outer {
+  int node, ne, nv;
+  int ov, col;   /* operand of V, axis of columns */
+  int panel;     /* where ne's values are put */
+  int lane_rows, vectors; /* tile */
+  DhcLv acc, pitch; /* [lane][pitch] */
+} Outer;
+
+typedef struct Fold {
+  int node, level; /* level 1: folds of what needs no fold */
+  bool sum;
+  DhcLv kept; /* [lane] */
+  DhcLpVar acc;
+  DhcLv parts;
+} Fold;
+
+typedef struct Chain {
+  DhcTplCx cx;
+  DhcLp *b;
+  const DhcSpec *s;
+  Inner in[MAX_INNER];
+  Outer out[MAX_OUTER];
+  Fold fold[MAX_FOLDS];
+  int n_in, n_out, n_fold, last; /* last: pass that puts the outer contractions' values */
+  int lane, step;
+  uint32_t red, others, outer; /* R; R without step; parallel axes without lane */
+  int steps, vectors, lanes, width, chunk;
+  int n_panels;
+  DhcLv panel[MAX_INNER + MAX_OUTER];
+  DhcLv lane0, n_lanes, n_steps; /* extent of step */
+} Chain;
+
+/* ---- roles -------------------------------------------------------------------------------- */
+
+static bool is_dot(const DhcSpecNode *d) {
+  return d->kind == DHC_SN_FOLD && d->op == DHC_OP_DOT_GENERAL;
+}
+
+static int only_axis(uint32_t m) {
+  if (!m || (m & (m - 1))) return -1;
+  int a = 0;
+  while (!(m >> a & 1)) a++;
+  return a;
+}
+
+static int last_axis(uint32_t m) {
+  int a = -1;
+  for (int i = 0; i < DHC_SPEC_MAX_AXES; i++)
+    if (m >> i & 1) a = i;
+  return a;
+}
+
+static bool needs_dot(const DhcSpec *s, int n) {
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  dhc_tpl_needed(s, n, needed);
+  for (int i = 0; i <= n; i++)
+    if (needed[i] && is_dot(&s->node[i])) return true;
+  return false;
+}
+
+/* A load whose address is strides alone, of f32. */
+static int plain_operand(const DhcSpec *s, int node) {
+  const DhcSpecNode *d = &s->node[node];
+  if (d->kind != DHC_SN_LOAD || d->dtype != DHC_F32) return -1;
+  const DhcOperand *p = &s->operand[d->operand];
+  for (int t = 0; t < p->n_terms; t++)
+    if (p->term[t].guarded || p->term[t].index >= 0) return -1;
+  return d->operand;
+}
+
+static bool side_by_side(const DhcOperand *p, int axis) {
+  for (int t = 0; t < p->n_terms; t++)
+    if (p->term[t].unit && p->term[t].n_axes == 1 && p->term[t].axis[0] == axis) return true;
+  return false;
+}
+
+/* Dots into inner and outer ones, other folds into folds. */
+static bool sort_folds(Chain *c) {
+  const DhcSpec *s = c->s;
+  for (int n = 0; n < s->n_nodes; n++) {
+    const DhcSpecNode *d = &s->node[n];
+    if (d->kind != DHC_SN_FOLD) continue;
+    if (d->dtype != DHC_F32) return false;
+    if (!is_dot(d)) {
+      bool known = d->op == DHC_OP_REDUCE_SUM || d->op == DHC_OP_REDUCE_MAX || d->op == DHC_OP_REDUCE_MIN;
+      if (!known || c->n_fold == MAX_FOLDS) return false;
+      c->fold[c->n_fold++] = (Fold){.node = n, .sum = d->op == DHC_OP_REDUCE_SUM};
+      continue;
+    }
+    bool wide0 = needs_dot(s, d->a[0]), wide1 = needs_dot(s, d->a[1]);
+    if (wide0 && wide1) return false;
+    if (!wide0 && !wide1) {
+      if (c->n_in == MAX_INNER || only_axis(d->axes) < 0) return false;
+      c->in[c->n_in++] = (Inner){.node = n, .na = d->a[0], .nb = d->a[1], .k = only_axis(d->axes)};
+    } else {
+      if (c->n_out == MAX_OUTER || (c->n_out && d->axes != c->red)) return false;
+      c->red = d->axes;
+      c->out[c->n_out++] = (Outer){.node = n, .ne = d->a[wide0 ? 0 : 1], .nv = d->a[wide0 ? 1 : 0]};
+    }
+  }
+  for (int f = 0; f < c->n_fold; f++)
+    if (s->node[c->fold[f].node].axes != c->red) return false;
+  return c->n_in && c->n_out;
+}
+
+/* The lane axis suits if one side of every inner contraction has it and the other has R. */
+static bool lane_suits(Chain *c, int lane) {
+  const uint32_t *varies = c->cx.varies;
+  uint32_t bit = 1u << lane;
+  for (int j = 0; j < c->n_out; j++)
+    if (varies[c->out[j].nv] & bit) return false;
+  for (int i = 0; i < c->n_in; i++) {
+    Inner *in = &c->in[i];
+    if (varies[in->na] & bit) {
+      int a = in->na;
+      in->na = in->nb;
+      in->nb = a;
+    }
+    if ((varies[in->na] & bit) || !(varies[in->nb] & bit) || (varies[in->nb] & c->red)) return false;
+  }
+  return true;
+}
+
+/* Number of the last level of folds below n. */
+static int level_below(const Chain *c, int n) {
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  dhc_tpl_needed(c->s, n, needed);
+  int level = 0;
+  for (int f = 0; f < c->n_fold; f++)
+    if (needed[c->fold[f].node] && c->fold[f].level > level) level = c->fold[f].level;
+  return level;
+}
+
+static bool find_columns(Chain *c) {
+  const DhcSpec *s = c->s;
+  for (int j = 0; j < c->n_out; j++) {
+    Outer *o = &c->out[j];
+    o->ov = plain_operand(s, o->nv);
+    o->col = only_axis(c->cx.varies[o->nv] & ~c->red & ~c->outer);
+    if (o->ov < 0 || o->col < 0 || !side_by_side(&s->operand[o->ov], o->col)) return false;
+    o->panel = -1;
+    for (int i = 0; i < j; i++)
+      if (c->out[i].ne == o->ne) o->panel = c->out[i].panel;
+    if (o->panel < 0) o->panel = c->n_panels++;
+  }
+  if (c->n_panels < c->n_in) c->n_panels = c->n_in;
+  return true;
+}
+
+/* An output has rows, and the columns of the contractions it needs, or none. */
+static bool output_suits(const Chain *c, int o) {
+  uint32_t par = c->outer | 1u << c->lane, more = dhc_tpl_operand_axes(&c->cx, o) & ~par;
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  dhc_tpl_needed(c->s, c->s->operand[o].stored, needed);
+  if (more && only_axis(more) < 0) return false;
+  for (int i = 0; i < c->n_in; i++)
+    if (needed[c->in[i].node] && (c->cx.varies[c->s->operand[o].stored] & c->red)) return false;
+  bool found = !more;
+  for (int j = 0; j < c->n_out; j++) {
+    if (c->out[j].col == only_axis(more)) found = true;
+    else if (needed[c->out[j].node]) return false;
+  }
+  return found;
+}
+
+static bool find_roles(Chain *c) {
+  const DhcSpec *s = c->s;
+  if (!sort_folds(c)) return false;
+  uint32_t par = 0;
+  for (int a = 0; a < s->n_axes; a++) {
+    if (s->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
+    if (s->axis[a].role == DHC_AXIS_SEQ) return false;
+  }
+  c->lane = -1;
+  for (int a = s->n_axes - 1; a >= 0 && c->lane < 0; a--)
+    if ((par >> a & 1) && lane_suits(c, a)) c->lane = a;
+  if (c->lane < 0) return false;
+  c->outer = par & ~(1u << c->lane);
+  c->step = last_axis(c->red);
+  c->others = c->red & ~(1u << c->step);
+  for (int i = 0; i < c->n_in; i++) {
+    c->in[i].oa = plain_operand(s, c->in[i].na);
+    if (c->in[i].oa < 0) return false;
+  }
+  for (int f = 0; f < c->n_fold; f++) {
+    c->fold[f].level = 0;
+    c->fold[f].level = 1 + level_below(c, s->node[c->fold[f].node].a[0]);
+    if (c->fold[f].level > c->last) c->last = c->fold[f].level;
+  }
+  for (int j = 0; j < c->n_out; j++)
+    if (level_below(c, c->out[j].ne) >= c->last) c->last = level_below(c, c->out[j].ne) + 1;
+  if (!find_columns(c)) return false;
+  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++)
+    if (!output_suits(c, o)) return false;
+  return true;
+}
+
+static void choose_tile(Chain *c) {
+  const int *v = c->cx.in->schedule ? c->cx.in->schedule->v : (const int[8]){0};
+  const DhcTargetFacts *t = c->cx.in->facts;
+  int bytes = t ? t->vector_bytes : 16;
+  c->lanes = v[2] > 0 ? v[2] : bytes >= 64 ? 16 : bytes >= 32 ? 8 : 4;
+  c->steps = v[0] > 0 ? v[0] : bytes >= 64 ? 6 : 4;
+  c->vectors = v[1] > 0 ? v[1] : bytes >= 64 ? 4 : bytes >= 32 ? 3 : 2;
+  if (c->steps > MAX_STEPS) c->steps = MAX_STEPS;
+  if (c->vectors > MAX_VECTORS) c->vectors = MAX_VECTORS;
+  c->width = c->lanes * c->vectors;
+  c->chunk = v[3] > 0 ? v[3] : 64;
+  for (int j = 0; j < c->n_out; j++) {
+    int64_t columns = c->s->axis[c->out[j].col].extent;
+    c->out[j].vectors = columns && columns <= c->lanes ? 1 : 2;
+    c->out[j].lane_rows = c->lanes == 16 ? 16 / c->out[j].vectors : 4;
+  }
+}
+
+/* ---- packing ------------------------------------------------------------------------------ */
+
+/* packed[k * width + i] = B at (lane0 + i, k), lanes beyond the last repeat it or are 0. */
+static void pack_by_lanes(Chain *c, const Inner *in) {
+  DhcLp *b = c->b;
+  DhcLv zero = dhc_lp_i64(b, 0), n = c->cx.extent[c->lane];
+  DhcLv k = dhc_lp_for(b, zero, c->cx.extent[in->k], 1);
+  DhcTplMark in_k = dhc_tpl_push(&c->cx);
+  dhc_tpl_bind(&c->cx, in->k, k);
+  DhcLv v = dhc_lp_for(b, zero, dhc_lp_i64(b, c->width), c->lanes);
+  DhcTplMark mark = dhc_tpl_push(&c->cx);
+  DhcLv low = dhc_lp_min(b, dhc_lp_add(b, c->lane0, v), n);
+  dhc_tpl_bind_vector(&c->cx, c->lane, low, c->lanes, dhc_lp_tail(b, low, n, c->lanes));
+  DhcLv x = dhc_lp_splat(b, dhc_tpl_eval(&c->cx, in->nb), c->lanes);
+  dhc_lp_store(b, in->packed, dhc_lp_add(b, dhc_lp_mulc(b, k, c->width), v), x, 0);
+  dhc_tpl_pop(&c->cx, &mark);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&c->cx, &in_k);
+  dhc_lp_end(b);
+}
+
+/* The same where k lies side by side: blocks of lanes by lanes, transposed. */
+static void pack_transposed(Chain *c, const Inner *in) {
+  DhcLp *b = c->b;
+  DhcLv zero = dhc_lp_i64(b, 0), n_k = c->cx.extent[in->k], last = dhc_lp_addc(b, c->cx.extent[c->lane], -1), row[64];
+  DhcLv v = dhc_lp_for(b, zero, dhc_lp_i64(b, c->width), c->lanes);
+  DhcLv k = dhc_lp_for(b, zero, n_k, c->lanes), mask = dhc_lp_tail(b, k, n_k, c->lanes);
+  for (int r = 0; r < c->lanes; r++) {
+    DhcTplMark mark = dhc_tpl_push(&c->cx);
+    DhcLv lane = dhc_lp_add(b, c->lane0, dhc_lp_addc(b, v, r));
+    dhc_tpl_bind(&c->cx, c->lane, dhc_lp_min(b, lane, last));
+    dhc_tpl_bind_vector(&c->cx, in->k, k, c->lanes, mask);
+    row[r] = dhc_lp_splat(b, dhc_tpl_eval(&c->cx, in->nb), c->lanes);
+    dhc_tpl_pop(&c->cx, &mark);
+  }
+  dhc_lp_transpose(b, row, c->lanes);
+  DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, k, c->width), v);
+  for (int r = 0; r < c->lanes; r++) /* there is room for whole blocks of k */
+    dhc_lp_store(b, in->packed, dhc_lp_addc(b, at, (int64_t)r * c->width), row[r], 0);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+}
+
+static void pack(Chain *c, const Inner *in) {
+  int o = plain_operand(c->s, in->nb);
+  if (o >= 0 && side_by_side(&c->s->operand[o], in->k)) pack_transposed(c, in);
+  else pack_by_lanes(c, in);
+}
+
+/* ---- inner tiles ---------------------------------------------------------------------------- */
+
+/* panel rows row0 … of steps [from, to). */
+static void inner_tiles(Chain *c, int i, DhcLv from, DhcLv to, DhcLv row0) {
+  DhcLp *b = c->b;
+  const Inner *in = &c->in[i];
+  DhcLv base = dhc_lp_at(b, c->cx.pointer[in->oa], dhc_tpl_base(&c->cx, in->oa));
+  DhcLv by_step = dhc_tpl_step(&c->cx, in->oa, c->step), by_k = dhc_tpl_step(&c->cx, in->oa, in->k);
+  DhcLv last = dhc_lp_addc(b, to, -1), a[MAX_STEPS], vec[MAX_VECTORS];
+  DhcLpVar acc[MAX_STEPS][MAX_VECTORS];
+  DhcLv s = dhc_lp_for(b, from, to, c->steps);
+  for (int r = 0; r < c->steps; r++)
+    a[r] = dhc_lp_at(b, base, dhc_lp_mul(b, dhc_lp_min(b, dhc_lp_addc(b, s, r), last), by_step));
+  for (int r = 0; r < c->steps; r++)
+    for (int v = 0; v < c->vectors; v++) acc[r][v] = dhc_lp_var(b, dhc_lp_zero(b, DHC_F32, c->lanes));
+  DhcLv k = dhc_lp_for(b, dhc_lp_i64(b, 0), c->cx.extent[in->k], 1);
+  DhcLv at = dhc_lp_mulc(b, k, c->width), at_a = dhc_lp_mul(b, k, by_k);
+  for (int v = 0; v < c->vectors; v++)
+    vec[v] = dhc_lp_load(b, in->packed, dhc_lp_addc(b, at, (int64_t)v * c->lanes), c->lanes, 0);
+  for (int r = 0; r < c->steps; r++) {
+    DhcLv x = dhc_lp_splat(b, dhc_lp_load(b, a[r], at_a, 1, 0), c->lanes);
+    for (int v = 0; v < c->vectors; v++)
+      dhc_lp_set(b, acc[r][v], dhc_lp_fma(b, x, vec[v], dhc_lp_get(b, acc[r][v])));
+  }
+  dhc_lp_end(b);
+  DhcLv to_row = dhc_lp_mulc(b, dhc_lp_add(b, row0, dhc_lp_sub(b, s, from)), c->width);
+  for (int r = 0; r < c->steps; r++) /* rows behind the last are there and nobody's */
+    for (int v = 0; v < c->vectors; v++)
+      dhc_lp_store(b, c->panel[i], dhc_lp_addc(b, to_row, (int64_t)r * c->width + v * c->lanes), dhc_lp_get(b, acc[r][v]), 0);
+  dhc_lp_end(b);
+}
+
+/* ---- passes ---------------------------------------------------------------------------------- */
+
+/* No fold without a value below n. */
+static bool has_folds(const Chain *c, int n) {
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  const DhcSpecNode *d = &c->s->node[n];
+  if (c->cx.value[n]) return true;
+  if (d->kind == DHC_SN_FOLD) return false;
+  dhc_tpl_needed(c->s, n, needed);
+  for (int m = 0; m < n; m++)
+    if (needed[m] && c->s->node[m].kind == DHC_SN_FOLD && !c->cx.value[m]) return false;
+  return true;
+}
+
+/* Evaluates what is needed and known before a loop opens. */
+static void hoist(Chain *c, const bool *needed) {
+  for (int n = 0; n < c->s->n_nodes; n++) {
+    const DhcSpecNode *d = &c->s->node[n];
+    if (!needed[n] || (c->cx.varies[n] & ~c->cx.bound) || d->kind == DHC_SN_CONST || d->kind == DHC_SN_AXIS ||
+        d->kind == DHC_SN_ARG || !has_folds(c, n))
+      continue;
+    dhc_tpl_eval(&c->cx, n);
+  }
+}
+
+static void fold_begin(Chain *c, Fold *f) {
+  DhcLp *b = c->b;
+  DhcLv zero = dhc_lp_zero(b, DHC_F32, c->lanes);
+  if (!f->sum) {
+    double least = c->s->node[f->node].op == DHC_OP_REDUCE_MAX ? -(double)INFINITY : (double)INFINITY;
+    f->acc = dhc_lp_var(b, dhc_lp_splat(b, dhc_lp_float(b, DHC_F32, least), c->lanes));
+    return;
+  }
+  f->acc = dhc_lp_var(b, zero);
+  for (int i = 0; i < DHC_TPL_LANES; i++) dhc_lp_store(b, f->parts, dhc_lp_i64(b, (int64_t)i * c->lanes), zero, 0);
+}
+
+/* The partials, 8, 4, 2, 1 apart, added to the blocks before. */
+static DhcLv sum_parts(Chain *c, Fold *f) {
+  DhcLp *b = c->b;
+  DhcLv p[DHC_TPL_LANES];
+  for (int i = 0; i < DHC_TPL_LANES; i++) p[i] = dhc_lp_load(b, f->parts, dhc_lp_i64(b, (int64_t)i * c->lanes), c->lanes, 0);
+  for (int w = DHC_TPL_LANES / 2; w > 0; w /= 2)
+    for (int i = 0; i < w; i++) p[i] = dhc_lp_add(b, p[i], p[i + w]);
+  return dhc_lp_add(b, dhc_lp_get(b, f->acc), p[0]);
+}
+
+static void fold_step(Chain *c, Fold *f, DhcLv flat) {
+  DhcLp *b = c->b;
+  const DhcSpecNode *d = &c->s->node[f->node];
+  DhcLv x = dhc_lp_splat(b, dhc_tpl_eval(&c->cx, d->a[0]), c->lanes);
+  if (!f->sum) {
+    DhcLv y = dhc_lp_get(b, f->acc);
+    dhc_lp_set(b, f->acc, d->op == DHC_OP_REDUCE_MAX ? dhc_lp_max(b, y, x) : dhc_lp_min(b, y, x));
+    return;
+  }
+  DhcLv at = dhc_lp_mulc(b, dhc_lp_and(b, flat, dhc_lp_i64(b, DHC_TPL_LANES - 1)), c->lanes);
+  dhc_lp_store(b, f->parts, at, dhc_lp_add(b, dhc_lp_load(b, f->parts, at, c->lanes, 0), x), 0);
+  DhcLv low = dhc_lp_and(b, flat, dhc_lp_i64(b, DHC_TPL_SUM_BLOCK - 1));
+  dhc_lp_if(b, dhc_lp_eq(b, low, dhc_lp_i64(b, DHC_TPL_SUM_BLOCK - 1)));
+  dhc_lp_set(b, f->acc, sum_parts(c, f));
+  for (int i = 0; i < DHC_TPL_LANES; i++)
+    dhc_lp_store(b, f->parts, dhc_lp_i64(b, (int64_t)i * c->lanes), dhc_lp_zero(b, DHC_F32, c->lanes), 0);
+  dhc_lp_end(b);
+}
+
+static void fold_end(Chain *c, Fold *f, DhcLv v) {
+  DhcLp *b = c->b;
+  DhcLv x = f->sum ? sum_parts(c, f) : dhc_lp_add(b, dhc_lp_get(b, f->acc), dhc_lp_zero(b, DHC_F32, c->lanes));
+  dhc_lp_store(b, f->kept, v, x, 0);
+  dhc_tpl_set(&c->cx, f->node, x);
+}
+
+/* One step of pass `level` over the lanes bound as vector. */
+static void pass_step(Chain *c, int level, DhcLv row, DhcLv flat, DhcLv v) {
+  DhcLp *b = c->b;
+  DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, row, c->width), v);
+  for (int i = 0; i < c->n_in; i++) dhc_tpl_set(&c->cx, c->in[i].node, dhc_lp_load(b, c->panel[i], at, c->lanes, 0));
+  for (int f = 0; f < c->n_fold; f++)
+    if (c->fold[f].level == level) fold_step(c, &c->fold[f], flat);
+  if (level < c->last) return;
+  for (int j = 0; j < c->n_out; j++) dhc_tpl_eval(&c->cx, c->out[j].ne);
+  for (int j = 0; j < c->n_out; j++)
+    dhc_lp_store(b, c->panel[c->out[j].panel], at, dhc_lp_splat(b, dhc_tpl_eval(&c->cx, c->out[j].ne), c->lanes), 0);
+}
+
+static void needed_in_pass(const Chain *c, int level, bool *needed) {
+  for (int f = 0; f < c->n_fold; f++)
+    if (c->fold[f].level == level) dhc_tpl_needed(c->s, c->s->node[c->fold[f].node].a[0], needed);
+  for (int j = 0; j < c->n_out && level == c->last; j++) dhc_tpl_needed(c->s, c->out[j].ne, needed);
+}
+
+/* Steps [from, to) in panel rows from row0; flat0: number of step `from` in R. */
+static void pass_steps(Chain *c, int level, const bool *needed, DhcLv from, DhcLv to, DhcLv row0, DhcLv flat0, DhcLv v) {
+  DhcLp *b = c->b;
+  hoist(c, needed);
+  DhcLv s = dhc_lp_for(b, from, to, 1), i = dhc_lp_sub(b, s, from);
+  DhcTplMark mark = dhc_tpl_push(&c->cx);
+  dhc_tpl_bind(&c->cx, c->step, s);
+  pass_step(c, level, dhc_lp_add(b, row0, i), dhc_lp_add(b, flat0, i), v);
+  dhc_tpl_pop(&c->cx, &mark);
+  dhc_lp_end(b);
+}
+
+static DhcTplMark lanes_begin(Chain *c, DhcLv *v) {
+  DhcLp *b = c->b;
+  *v = dhc_lp_for(b, dhc_lp_i64(b, 0), c->n_lanes, c->lanes);
+  DhcTplMark mark = dhc_tpl_push(&c->cx);
+  DhcLv lane = dhc_lp_add(b, c->lane0, *v);
+  dhc_tpl_bind_vector(&c->cx, c->lane, lane, c->lanes, dhc_lp_tail(b, lane, c->cx.extent[c->lane], c->lanes));
+  return mark;
+}
+
+static void lanes_end(Chain *c, const DhcTplMark *mark) {
+  dhc_tpl_pop(&c->cx, mark);
+  dhc_lp_end(c->b);
+}
+
+/* All passes over all of R. */
+static void passes_folded(Chain *c) {
+  DhcLp *b = c->b;
+  DhcLv v, zero = dhc_lp_i64(b, 0);
+  DhcTplMark lanes = lanes_begin(c, &v);
+  for (int level = 1; level <= c->last; level++) {
+    bool needed[DHC_SPEC_MAX_NODES] = {false};
+    needed_in_pass(c, level, needed);
+    hoist(c, needed);
+    for (int f = 0; f < c->n_fold; f++)
+      if (c->fold[f].level == level) fold_begin(c, &c->fold[f]);
+    DhcTplRows rows = dhc_tpl_rows(&c->cx, c->others, zero);
+    DhcLv o = dhc_lp_for(b, zero, dhc_tpl_count(&c->cx, c->others), 1), row0 = dhc_lp_mul(b, o, c->n_steps);
+    DhcTplMark mark = dhc_tpl_push(&c->cx);
+    dhc_tpl_rows_bind(&c->cx, &rows);
+    pass_steps(c, level, needed, zero, c->n_steps, row0, row0, v);
+    dhc_tpl_pop(&c->cx, &mark);
+    dhc_tpl_rows_next(&c->cx, &rows);
+    dhc_lp_end(b);
+    for (int f = 0; f < c->n_fold; f++)
+      if (c->fold[f].level == level) fold_end(c, &c->fold[f], v);
+  }
+  lanes_end(c, &lanes);
+}
+
+/* ---- outer tiles -------------------------------------------------------------------------------- */
+
+/* The loop over steps of one tile; masked: the last columns are not all there. */
+static void outer_steps(Chain *c, const Outer *o, DhcLv from, DhcLv to, DhcLv row0, DhcLv i, DhcLv col, bool masked,
+                        DhcLpVar acc[MAX_LANE_ROWS][2]) {
+  DhcLp *b = c->b;
+  DhcLv there = dhc_lp_at(b, c->cx.pointer[o->ov], dhc_lp_add(b, dhc_tpl_base(&c->cx, o->ov), col));
+  DhcLv by_step = dhc_tpl_step(&c->cx, o->ov, c->step), n = c->cx.extent[o->col], mask[2] = {NULL, NULL};
+  for (int v = 0; v < o->vectors && masked; v++) {
+    DhcLv first = dhc_lp_min(b, dhc_lp_addc(b, col, (int64_t)v * c->lanes), n);
+    mask[v] = dhc_lp_tail(b, first, n, c->lanes);
+  }
+  DhcLv e = dhc_lp_at(b, c->panel[o->panel], i);
+  DhcLv s = dhc_lp_for(b, from, to, 1), vec[2];
+  DhcLv at = dhc_lp_mul(b, s, by_step), row = dhc_lp_mulc(b, dhc_lp_add(b, row0, dhc_lp_sub(b, s, from)), c->width);
+  for (int v = 0; v < o->vectors; v++) {
+    DhcLv x = dhc_lp_addc(b, at, (int64_t)v * c->lanes);
+    vec[v] = masked ? dhc_lp_mload(b, there, x, c->lanes, mask[v]) : dhc_lp_load(b, there, x, c->lanes, 0);
+  }
+  for (int r = 0; r < o->lane_rows; r++) {
+    DhcLv x = dhc_lp_splat(b, dhc_lp_load(b, e, dhc_lp_addc(b, row, r), 1, 0), c->lanes);
+    for (int v = 0; v < o->vectors; v++)
+      dhc_lp_set(b, acc[r][v], dhc_lp_fma(b, x, vec[v], dhc_lp_get(b, acc[r][v])));
+  }
+  dhc_lp_end(b);
+}
+
+static void outer_tiles(Chain *c, const Outer *o, DhcLv from, DhcLv to, DhcLv row0) {
+  DhcLp *b = c->b;
+  int width = o->vectors * c->lanes;
+  DhcLv zero = dhc_lp_i64(b, 0), n = c->cx.extent[o->col];
+  DhcLpVar acc[MAX_LANE_ROWS][2];
+  DhcLv col = dhc_lp_for(b, zero, n, width), i = dhc_lp_for(b, zero, c->n_lanes, o->lane_rows);
+  for (int r = 0; r < o->lane_rows; r++)
+    for (int v = 0; v < o->vectors; v++) {
+      DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, dhc_lp_addc(b, i, r), o->pitch), dhc_lp_addc(b, col, (int64_t)v * c->lanes));
+      acc[r][v] = dhc_lp_var(b, dhc_lp_load(b, o->acc, at, c->lanes, 0));
+    }
+  int64_t known;
+  if (dhc_lp_is_const(n, &known) && known % width == 0) {
+    outer_steps(c, o, from, to, row0, i, col, false, acc);
+  } else {
+    dhc_lp_if(b, dhc_lp_le(b, dhc_lp_addc(b, col, width), n));
+    outer_steps(c, o, from, to, row0, i, col, false, acc);
+    dhc_lp_else(b);
+    outer_steps(c, o, from, to, row0, i, col, true, acc);
+    dhc_lp_end(b);
+  }
+  for (int r = 0; r < o->lane_rows; r++)
+    for (int v = 0; v < o->vectors; v++) {
+      DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, dhc_lp_addc(b, i, r), o->pitch), dhc_lp_addc(b, col, (int64_t)v * c->lanes));
+      dhc_lp_store(b, o->acc, at, dhc_lp_get(b, acc[r][v]), 0);
+    }
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+}
+
+/* ---- outputs ------------------------------------------------------------------------------------ */
+
+static bool any_output(const Chain *c, int col, bool *needed) {
+  bool any = false;
+  for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++) {
+    uint32_t more = dhc_tpl_operand_axes(&c->cx, o) & ~(c->outer | 1u << c->lane);
+    if (only_axis(more) != col) continue;
+    any = true;
+    dhc_tpl_needed(c->s, c->s->operand[o].stored, needed);
+  }
+  return any;
+}
+
+static void store_outputs(Chain *c, int col) {
+  for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++) {
+    uint32_t more = (dhc_tpl_operand_axes(&c->cx, o)) & ~(c->outer | 1u << c->lane);
+    if (only_axis(more) == col) dhc_tpl_store(&c->cx, o);
+  }
+}
+
+/* Outputs without columns, a vector of lanes at a time. */
+static void row_outputs(Chain *c) {
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  if (!any_output(c, -1, needed)) return;
+  DhcLv v;
+  DhcTplMark lanes = lanes_begin(c, &v);
+  for (int f = 0; f < c->n_fold; f++) dhc_tpl_set(&c->cx, c->fold[f].node, dhc_lp_load(c->b, c->fold[f].kept, v, c->lanes, 0));
+  store_outputs(c, -1);
+  lanes_end(c, &lanes);
+}
+
+/* Outputs with the columns of contraction j: a row at a time. */
+static void column_outputs(Chain *c, int j) {
+  DhcLp *b = c->b;
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  int col = c->out[j].col;
+  if (!any_output(c, col, needed)) return;
+  DhcLv zero = dhc_lp_i64(b, 0), n = c->cx.extent[col], i = dhc_lp_for(b, zero, c->n_lanes, 1);
+  DhcTplMark row = dhc_tpl_push(&c->cx);
+  dhc_tpl_bind(&c->cx, c->lane, dhc_lp_add(b, c->lane0, i));
+  for (int f = 0; f < c->n_fold; f++) dhc_tpl_set(&c->cx, c->fold[f].node, dhc_lp_load(b, c->fold[f].kept, i, 1, 0));
+  hoist(c, needed);
+  DhcLv x = dhc_lp_for(b, zero, n, c->lanes);
+  DhcTplMark mark = dhc_tpl_push(&c->cx);
+  dhc_tpl_bind_vector(&c->cx, col, x, c->lanes, dhc_lp_tail(b, x, n, c->lanes));
+  for (int k = j; k < c->n_out; k++)
+    if (c->out[k].col == col) {
+      DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, i, c->out[k].pitch), x);
+      dhc_tpl_set(&c->cx, c->out[k].node, dhc_lp_load(b, c->out[k].acc, at, c->lanes, 0));
+    }
+  store_outputs(c, col);
+  dhc_tpl_pop(&c->cx, &mark);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&c->cx, &row);
+  dhc_lp_end(b);
+}
+
+/* ---- the kernel ------------------------------------------------------------------------------------ */
+
+typedef struct Room {
+  DhcLv scratch, at;
+  dhc_dimprog floats;
+  DhcLp *b;
+} Room;
+
+static DhcLv take(Room *r, dhc_dimprog floats) {
+  DhcLv p = dhc_lp_at(r->b, r->scratch, r->at);
+  r->at = dhc_lp_add(r->b, r->at, dhc_lp_prog(r->b, floats));
+  r->floats = dhc_prog_op(r->b->arena, DHC_DIM_ADD, r->floats, floats);
+  return p;
+}
+
+/* Places in scratch: sizes are whole rows of the block of lanes. */
+static void lay_out(Chain *c) {
+  DhcLp *b = c->b;
+  DhcArena *a = b->arena;
+  dhc_dimprog width = dhc_prog_const(a, c->width);
+#define OP(o, x, y) dhc_prog_op(a, DHC_DIM_##o, x, y)
+  Room r = {.scratch = dhc_lp_scratch(b, DHC_F32, 0), .at = dhc_lp_i64(b, 0), .floats = dhc_prog_const(a, 0), .b = b};
+  dhc_dimprog rows = c->n_fold ? dhc_tpl_count_prog(&c->cx, c->red) : dhc_prog_const(a, c->chunk);
+  rows = OP(ADD, rows, dhc_prog_const(a, c->steps));
+  for (int p = 0; p < c->n_panels; p++) c->panel[p] = take(&r, OP(MUL, rows, width));
+  for (int i = 0; i < c->n_in; i++)
+    c->in[i].packed = take(&r, OP(MUL, OP(ADD, dhc_tpl_extent_prog(&c->cx, c->in[i].k), dhc_prog_const(a, c->lanes)), width));
+  for (int j = 0; j < c->n_out; j++) {
+    dhc_dimprog tile = dhc_prog_const(a, c->out[j].vectors * c->lanes);
+    dhc_dimprog pitch = OP(MUL, OP(CEILDIV, dhc_tpl_extent_prog(&c->cx, c->out[j].col), tile), tile);
+    c->out[j].pitch = dhc_lp_prog(b, pitch);
+    c->out[j].acc = take(&r, OP(MUL, pitch, width));
+  }
+  b->scratch_bytes = OP(MUL, r.floats, dhc_prog_const(a, 4));
+#undef OP
+  for (int f = 0; f < c->n_fold; f++) {
+    c->fold[f].kept = dhc_lp_local(b, DHC_F32, c->width);
+    if (c->fold[f].sum) c->fold[f].parts = dhc_lp_local(b, DHC_F32, (int64_t)DHC_TPL_LANES * c->lanes);
+  }
+}
+
+static void clear_sums(Chain *c) {
+  DhcLp *b = c->b;
+  for (int j = 0; j < c->n_out; j++) {
+    DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_mulc(b, c->out[j].pitch, c->width), c->lanes);
+    dhc_lp_store(b, c->out[j].acc, i, dhc_lp_zero(b, DHC_F32, c->lanes), 0);
+    dhc_lp_end(b);
+  }
+}
+
+/* Steps by chunks, under every index of the other axes of R; `part` says what of it. */
+static void by_chunks(Chain *c, bool inner, bool outer) {
+  DhcLp *b = c->b;
+  DhcLv zero = dhc_lp_i64(b, 0), v;
+  DhcTplRows rows = dhc_tpl_rows(&c->cx, c->others, zero);
+  DhcLv o = dhc_lp_for(b, zero, dhc_tpl_count(&c->cx, c->others), 1), flat = dhc_lp_mul(b, o, c->n_steps);
+  DhcTplMark mark = dhc_tpl_push(&c->cx);
+  dhc_tpl_rows_bind(&c->cx, &rows);
+  DhcLv from = dhc_lp_for(b, zero, c->n_steps, c->chunk), to = dhc_lp_min(b, c->n_steps, dhc_lp_addc(b, from, c->chunk));
+  DhcLv row0 = c->n_fold ? dhc_lp_add(b, flat, from) : zero;
+  for (int i = 0; i < c->n_in && inner; i++) inner_tiles(c, i, from, to, row0);
+  if (inner && outer) {
+    bool needed[DHC_SPEC_MAX_NODES] = {false};
+    needed_in_pass(c, c->last, needed);
+    DhcTplMark lanes = lanes_begin(c, &v);
+    pass_steps(c, c->last, needed, from, to, row0, row0, v);
+    lanes_end(c, &lanes);
+  }
+  for (int j = 0; j < c->n_out && outer; j++) outer_tiles(c, &c->out[j], from, to, row0);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&c->cx, &mark);
+  dhc_tpl_rows_next(&c->cx, &rows);
+  dhc_lp_end(b);
+}
+
+static void kernel(Chain *c) {
+  DhcLp *b = c->b;
+  DhcArena *a = b->arena;
+  dhc_dimprog blocks = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(&c->cx, c->lane), dhc_prog_const(a, c->width));
+  DhcLv n_blocks = dhc_lp_prog(b, blocks);
+  c->n_steps = c->cx.extent[c->step];
+  DhcLv task = dhc_lp_tasks(b, dhc_prog_op(a, DHC_DIM_MUL, dhc_tpl_count_prog(&c->cx, c->outer), blocks));
+  DhcTplMark mark = dhc_tpl_push(&c->cx);
+  lay_out(c);
+  DhcTplRows outer = dhc_tpl_rows(&c->cx, c->outer, dhc_lp_udiv(b, task, n_blocks));
+  dhc_tpl_rows_bind(&c->cx, &outer);
+  c->lane0 = dhc_lp_mulc(b, dhc_lp_urem(b, task, n_blocks), c->width);
+  c->n_lanes = dhc_lp_min(b, dhc_lp_i64(b, c->width), dhc_lp_sub(b, c->cx.extent[c->lane], c->lane0));
+  for (int i = 0; i < c->n_in; i++) pack(c, &c->in[i]);
+  clear_sums(c);
+  if (c->n_fold) {
+    by_chunks(c, true, false);
+    passes_folded(c);
+    by_chunks(c, false, true);
+  } else {
+    by_chunks(c, true, true);
+  }
+  row_outputs(c);
+  for (int j = 0; j < c->n_out; j++) {
+    bool before = false;
+    for (int i = 0; i < j; i++) before = before || c->out[i].col == c->out[j].col;
+    if (!before) column_outputs(c, j);
+  }
+  dhc_tpl_pop(&c->cx, &mark);
+  dhc_lp_end(b);
+}
+
+void dhc_tpl_chain(const DhcTplInput *in, DhcLp *b) {
+  Chain *c = DHC_NEW(b->arena, Chain);
+  c->b = b;
+  c->s = in->spec;
+  dhc_tpl_init(&c->cx, in, b);
+  if (b->refused) return;
+  if (!find_roles(c)) {
+    dhc_lp_refuse(b, "no rows of contractions to tile");
+    return;
+  }
+  choose_tile(c);
+  kernel(c);
+}
