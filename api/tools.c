@@ -65,7 +65,7 @@ static int64_t operand_elements(const DhcSpec *s, int o, const int64_t *dims) {
 typedef struct KernelRun {
   const DhcSpec *spec;
   int64_t n[DHC_SPEC_MAX_OPERANDS];
-  void *machine[DHC_SPEC_MAX_OPERANDS]; /* in the operand's dtype */
+  void *machine[DHC_SPEC_MAX_OPERANDS + 1]; /* in the operand's dtype; behind the last: shared memory */
   void *reference[DHC_SPEC_MAX_OPERANDS]; /* double or int64 */
 } KernelRun;
 
@@ -137,13 +137,16 @@ dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text, 
     intptr_t arg[256];
     for (int i = 0; i < n_dims && i < 256; i++) arg[i] = (intptr_t)dims[i];
     int cls = 0;
-    int64_t guard, tasks = 1, scratch = 0;
+    int64_t guard, tasks = 1, scratch = 0, shared = 0;
     while (cls < kernel.n_classes - 1 && dhc_dimprog_eval(kernel.classes[cls].guard, dims, n_dims, 1, &guard) && !guard) cls++;
     dhc_dimprog_eval(kernel.classes[cls].n_tasks, dims, n_dims, 1, &tasks);
     dhc_dimprog_eval(kernel.classes[cls].scratch_bytes, dims, n_dims, 0, &scratch);
-    void *mem = dhc_aligned_alloc(scratch + 64);
-    if (mem) kernel.classes[cls].fn((void *const *)k.machine, arg, 0, (intptr_t)tasks, mem);
+    dhc_dimprog_eval(kernel.classes[cls].shared_bytes, dims, n_dims, 0, &shared);
+    void *mem = dhc_aligned_alloc(scratch + 64), *all = dhc_aligned_alloc(shared + 64);
+    k.machine[spec->n_operands] = all;
+    if (mem && all) kernel.classes[cls].fn((void *const *)k.machine, arg, 0, (intptr_t)tasks, mem);
     dhc_aligned_free(mem);
+    dhc_aligned_free(all);
     dhc_spec_interp(spec, k.reference, dims, &a);
     DhcText t = {.arena = &a};
     dhc_text_printf(&t, "%s: size class %d of %d, %lld tasks, %lld bytes of scratch\n", kernel.name, cls + 1, kernel.n_classes, (long long)tasks, (long long)scratch);

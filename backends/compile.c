@@ -118,7 +118,9 @@ static dhc_status build(const DhcCompiler *c, Job *j) {
     if (!p) return dhc_status_make(DHC_E_INPUT, "%s kernel: %s", kind_name(j->r->spec->kind), why);
     j->program[i] = p;
     j->classes[i] = (dhc_kernel_class){.guard = j->r->classes[i].guard, .n_tasks = p->n_tasks,
-                                       .scratch_bytes = p->scratch_bytes};
+                                       .first_tasks = p->first_tasks,
+                                       .scratch_bytes = p->scratch_bytes,
+                                       .shared_bytes = p->shared_bytes};
   }
   symbol_names(&j->arena, j->key, j->r->n_classes, j->name);
   return dhc_status_ok();
@@ -151,7 +153,9 @@ static dhc_status add_entry(DhcCompiler *c, const char *key, const DhcKernelRequ
   for (int i = 0; i < n; i++) {
     e->kernel.classes[i] = (dhc_kernel_class){
         .guard = keep(c->arena, classes[i].guard), .n_tasks = keep(c->arena, classes[i].n_tasks),
-        .scratch_bytes = keep(c->arena, classes[i].scratch_bytes), .fn = fn[i]};
+        .first_tasks = keep(c->arena, classes[i].first_tasks),
+        .scratch_bytes = keep(c->arena, classes[i].scratch_bytes),
+        .shared_bytes = keep(c->arena, classes[i].shared_bytes), .fn = fn[i]};
   }
   DHC_PUSH(c->arena, &c->entries, e);
   *out = e;

@@ -1,6 +1,15 @@
 #include "backends/payload.h"
 
-enum { MAGIC = 0x31504b44, MAX_CLASSES = 4, MAX_CODE = 1 << 16 };
+enum { MAGIC = 0x32504b44, MAX_CLASSES = 4, MAX_CODE = 1 << 16, N_PROGS = 5 };
+
+/* The programs of a class in the order in which they are written. */
+static void programs_of(dhc_kernel_class *c, dhc_dimprog *prog[N_PROGS]) {
+  prog[0] = &c->guard;
+  prog[1] = &c->n_tasks;
+  prog[2] = &c->first_tasks;
+  prog[3] = &c->scratch_bytes;
+  prog[4] = &c->shared_bytes;
+}
 
 static void put_word(uint8_t **at, uint64_t v) {
   for (int i = 0; i < 8; i++) *(*at)++ = (uint8_t)(v >> 8 * i);
@@ -16,15 +25,18 @@ static size_t prog_bytes(dhc_dimprog p) { return 8 * (size_t)(1 + p.n_code); }
 uint8_t *dhc_payload_write(DhcArena *arena, const dhc_kernel_class *classes, int n,
                            const char *object, size_t n_object, size_t *n_bytes) {
   size_t size = 8 + n_object;
-  for (int i = 0; i < n; i++)
-    size += prog_bytes(classes[i].guard) + prog_bytes(classes[i].n_tasks) +
-            prog_bytes(classes[i].scratch_bytes);
+  dhc_dimprog *prog[N_PROGS];
+  for (int i = 0; i < n; i++) {
+    dhc_kernel_class c = classes[i];
+    programs_of(&c, prog);
+    for (int k = 0; k < N_PROGS; k++) size += prog_bytes(*prog[k]);
+  }
   uint8_t *bytes = dhc_arena_alloc(arena, size), *at = bytes;
   put_word(&at, (uint64_t)MAGIC | (uint64_t)n << 32);
   for (int i = 0; i < n; i++) {
-    put_prog(&at, classes[i].guard);
-    put_prog(&at, classes[i].n_tasks);
-    put_prog(&at, classes[i].scratch_bytes);
+    dhc_kernel_class c = classes[i];
+    programs_of(&c, prog);
+    for (int k = 0; k < N_PROGS; k++) put_prog(&at, *prog[k]);
   }
   memcpy(at, object, n_object);
   *n_bytes = size;
@@ -65,9 +77,9 @@ bool dhc_payload_read(DhcArena *arena, const uint8_t *bytes, size_t n_bytes,
   *n = (int)(head >> 32);
   for (int i = 0; i < *n; i++) {
     classes[i] = (dhc_kernel_class){0};
-    classes[i].guard = get_prog(&r, arena);
-    classes[i].n_tasks = get_prog(&r, arena);
-    classes[i].scratch_bytes = get_prog(&r, arena);
+    dhc_dimprog *prog[N_PROGS];
+    programs_of(&classes[i], prog);
+    for (int k = 0; k < N_PROGS; k++) *prog[k] = get_prog(&r, arena);
   }
   if (r.bad || r.at == r.end) return false;
   *object = (const char *)r.at;

@@ -5,8 +5,8 @@
 #include "dhc/abi.h"
 #include "ir/arena.h"
 
-/* Layout, little endian: u32 magic, u32 number of classes; per class the words of guard,
- * n_tasks and scratch_bytes, each as i64 count and i64 words; then the object. fn is not
+/* Layout, little endian: u32 magic, u32 number of classes; per class the words of
+ * its programs, each as i64 count and i64 words; then the object. fn is not
  * part of it. Returns the bytes in the arena. */
 uint8_t *dhc_payload_write(DhcArena *arena, const dhc_kernel_class *classes, int n,
                            const char *object, size_t n_object, size_t *n_bytes);

@@ -157,10 +157,10 @@ typedef struct DhcEntryRequest {
    * that is not among them is left out. */
   const DhcInputShape *inputs;
   int n_inputs;
+  bool all_inputs; /* optional ones are given even if they are not among `inputs` */
   /* Patterns of taps, NULL at the end, or NULL: each that matches becomes one more result,
    * "tap." and its path (and ".2", … where a path is tapped again). */
   const char *const *report;
-  bool all_inputs; /* optional ones are given even if they are not among `inputs` */
 } DhcEntryRequest;
 
 /* Function of kind DHC_FUNC_ENTRY: inputs first (names as declared), then tensors by

@@ -181,6 +181,21 @@ static bool add_results(DhcCx *cx, const DhcAstSignature *sig, DhcVal r) {
   return true;
 }
 
+/* "forward", "forward.step" */
+static const char *form_name(DhcCx *cx, const DhcAstSignature *sig) {
+  if (cx->run->form == DHC_FORM_WHOLE) return sig->name.text;
+  const char *form = cx->run->form == DHC_FORM_STEP ? "step" : "stream"; /* .reset comes of the latter */
+  return dhc_arena_printf(dhc_cx_arena(cx), "%s.%s", sig->name.text, form);
+}
+
+static bool keeps_state(DhcCx *cx, const DhcAstSignature *sig) {
+  if (cx->run->form == DHC_FORM_WHOLE || cx->fn->states.n) return true;
+  DhcDiag *d = dhc_err(cx, "E0321", sig->name.span, "entry '%s' uses no state here: it has no %s form", sig->name.text,
+                       dhc_form_names[cx->run->form]);
+  dhc_err_hint(cx, d, "each run of '%s' stands by itself; a state is declared as `state h: [B, d] = zeros()`", sig->name.text);
+  return false;
+}
+
 static bool has_result(const DhcFunc *f, const char *name) {
   for (int i = 0; i < f->results.n; i++)
     if (f->result_names.at[i] && !strcmp(f->result_names.at[i], name)) return true;
@@ -199,21 +214,6 @@ static void add_reported(DhcCx *cx, const char *const *pattern) {
     for (int k = 2; has_result(fn->f, name); k++) name = dhc_arena_printf(dhc_cx_arena(cx), "tap.%s.%d", path, k);
     dhc_func_result(fn->f, fn->taps.at[i].value, name);
   }
-}
-
-/* "forward", "forward.step" */
-static const char *form_name(DhcCx *cx, const DhcAstSignature *sig) {
-  if (cx->run->form == DHC_FORM_WHOLE) return sig->name.text;
-  const char *form = cx->run->form == DHC_FORM_STEP ? "step" : "stream"; /* .reset comes of the latter */
-  return dhc_arena_printf(dhc_cx_arena(cx), "%s.%s", sig->name.text, form);
-}
-
-static bool keeps_state(DhcCx *cx, const DhcAstSignature *sig) {
-  if (cx->run->form == DHC_FORM_WHOLE || cx->fn->states.n) return true;
-  DhcDiag *d = dhc_err(cx, "E0321", sig->name.span, "entry '%s' uses no state here: it has no %s form", sig->name.text,
-                       dhc_form_names[cx->run->form]);
-  dhc_err_hint(cx, d, "each run of '%s' stands by itself; a state is declared as `state h: [B, d] = zeros()`", sig->name.text);
-  return false;
 }
 
 static DhcFunc *elaborate(DhcModel *m, const DhcAstItem *it, DhcRun *run, const int *ranks) {
@@ -239,8 +239,8 @@ static DhcFunc *elaborate(DhcModel *m, const DhcAstItem *it, DhcRun *run, const 
   DhcSpan at = it->u.entry.body.n ? it->u.entry.body.at[it->u.entry.body.n - 1]->span : sig->span;
   r = dhc_check_outputs(&cx, sig, r, at);
   if (r.kind == DHC_V_ERROR || !add_results(&cx, sig, r) || !keeps_state(&cx, sig)) return NULL;
-  if (m->e->diags->n_errors > before) return NULL;
   add_reported(&cx, run->request->report);
+  if (m->e->diags->n_errors > before) return NULL;
   return run->form == DHC_FORM_RESET ? dhc_state_reset(&cx, sig->name.text) : cx.fn->f;
 }
 
@@ -265,8 +265,7 @@ static DhcFunc *find_version(DhcModel *m, const DhcEntryRequest *r, uint64_t giv
   *n = 0;
   for (int i = 0; i < m->versions.n; i++) {
     const DhcVersion *v = &m->versions.at[i];
-    if (strcmp(v->entry, r->name) || v->training != r->training || v->reported != !!r->report) continue;
-    if (v->form != r->form || v->given != given_inputs) continue;
+    if (strcmp(v->entry, r->name) || v->training != r->training || v->reported != !!r->report || v->form != r->form || v->given != given_inputs) continue;
     ++*n;
     if (v->n_runs != n_runs || memcmp(v->run_rank, ranks, sizeof(int) * (size_t)n_runs)) continue;
     if (facts_hold(v->func, run)) return v->func;

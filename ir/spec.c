@@ -100,6 +100,30 @@ uint32_t dhc_spec_varies(const DhcSpec *s, int n) {
   return varies[n];
 }
 
+bool dhc_spec_may_split(const DhcSpec *s) {
+  uint32_t red = role_mask(s, DHC_AXIS_RED), varies[DHC_SPEC_MAX_NODES];
+  bool folded[DHC_SPEC_MAX_NODES] = {false}, any = false; /* made from a fold */
+  if (s->kind != DHC_KIND_ROW || !red || role_mask(s, DHC_AXIS_SEQ)) return false;
+  all_varies(s, varies, s->n_nodes);
+  for (int n = 0; n < s->n_nodes; n++) {
+    const DhcSpecNode *d = &s->node[n];
+    for (int k = 0; k < 4; k++) folded[n] = folded[n] || (d->a[k] >= 0 && folded[d->a[k]]);
+    if (d->kind == DHC_SN_LOAD)
+      for (int t = 0; t < s->operand[d->operand].n_terms; t++) {
+        int index = s->operand[d->operand].term[t].index;
+        folded[n] = folded[n] || (index >= 0 && folded[index]);
+      }
+    if (d->kind != DHC_SN_FOLD) continue;
+    bool joins = d->op == DHC_OP_REDUCE_SUM || d->op == DHC_OP_REDUCE_MAX || d->op == DHC_OP_REDUCE_MIN ||
+                 d->op == DHC_OP_ARGMAX;
+    if (!joins || folded[n] || d->axes != red) return false;
+    folded[n] = any = true;
+  }
+  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++)
+    if (operand_axes(&s->operand[o], varies) & red) return false;
+  return any;
+}
+
 /* ---- verifier -------------------------------------------------------------- */
 
 typedef struct Check {

@@ -144,6 +144,10 @@ int dhc_spec_extra_arg(const DhcSpec *s, int k);
 /* Axes (bit mask) node n's value varies over. */
 uint32_t dhc_spec_varies(const DhcSpec *s, int n);
 int dhc_spec_n_inputs(const DhcSpec *s); /* operands before the first output */
+/* True for a ROW whose folds are all over the same axes, none made from another, each of an op
+ * by which results over parts of the elements join to the result over all (sum by its
+ * blocks, maximum, minimum, argmax), and whose outputs have none of these axes. */
+bool dhc_spec_may_split(const DhcSpec *s);
 
 /* Well-formedness; false with a message in *why (arena). Run on every new spec. */
 bool dhc_spec_verify(const DhcSpec *s, DhcArena *arena, const char **why);

@@ -156,7 +156,7 @@ static dhc_status bind_call(DhcBound *b, int32_t index, BoundItem *out, int64_t 
   out->dims = dims;
   for (int32_t c = 0; c < kernel->n_classes && c < 4; c++) {
     const dhc_kernel_class *class = &kernel->classes[c];
-    int64_t taken, scratch;
+    int64_t taken, scratch, shared;
     if (!dhc_dimprog_eval(class->guard, dims64, item->n_dims, 1, &taken)) {
       return too_large(b, "class guard of item", index);
     }
@@ -164,14 +164,18 @@ static dhc_status bind_call(DhcBound *b, int32_t index, BoundItem *out, int64_t 
       continue;
     }
     if (!dhc_dimprog_eval(class->n_tasks, dims64, item->n_dims, 1, &out->n_tasks) ||
+        !dhc_dimprog_eval(class->first_tasks, dims64, item->n_dims, 0, &out->first_tasks) ||
         !dhc_dimprog_eval(class->scratch_bytes, dims64, item->n_dims, 0, &scratch) ||
-        out->n_tasks < 0 || !dhc_size_align64(scratch, &scratch)) {
+        !dhc_dimprog_eval(class->shared_bytes, dims64, item->n_dims, 0, &shared) ||
+        out->n_tasks < 0 || out->first_tasks < 0 || out->first_tasks > out->n_tasks ||
+        !dhc_size_align64(scratch, &scratch) || !dhc_size_align64(shared, &shared)) {
       return too_large(b, "work of item", index);
     }
     if (class->fn == NULL) {
       return malformed(b, index, "its kernel is not linked");
     }
     b->worker_scratch = scratch > b->worker_scratch ? scratch : b->worker_scratch;
+    b->shared = shared > b->shared ? shared : b->shared;
     out->fn = class->fn;
     out->size_class = c;
     return dhc_status_ok();
@@ -302,7 +306,8 @@ dhc_status dhc_plan_bind(const dhc_plan *plan, const dhc_kernel *const *kernels,
     status = bind_items(b);
   }
   int64_t scratch;
-  if (status.code == DHC_OK && !dhc_size_mul(b->worker_scratch, workers, &scratch)) {
+  if (status.code == DHC_OK && (!dhc_size_mul(b->worker_scratch, workers, &scratch) ||
+                                !dhc_size_add(b->shared, scratch, &scratch))) {
     status = too_large(b, "scratch of workers", workers);
   }
   if (status.code != DHC_OK) {
@@ -330,7 +335,7 @@ int64_t dhc_bound_arena_bytes(const DhcBound *b, int arena) {
 }
 
 int64_t dhc_bound_scratch_bytes(const DhcBound *b) {
-  return b->worker_scratch * b->workers;
+  return b->worker_scratch * b->workers + b->shared;
 }
 
 const dhc_plan *dhc_bound_plan(const DhcBound *b) {

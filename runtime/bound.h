@@ -22,7 +22,7 @@ typedef struct BoundItem {
   const BoundRef *refs;
   const intptr_t *dims;
   dhc_kernel_fn fn;
-  int64_t n_tasks; /* CALL */
+  int64_t n_tasks, first_tasks; /* CALL */
   int64_t bytes;   /* COPY, FILL */
   int64_t count;   /* LOOP */
   int64_t runs;    /* product of the counts around it */
@@ -37,6 +37,7 @@ struct DhcBound {
   const dhc_kernel *const *kernels;
   int workers;
   int64_t worker_scratch; /* bytes a worker, multiple of 64 */
+  int64_t shared;         /* bytes behind the workers' scratch, for tasks of one call to share */
   int64_t arena_bytes[DHC_N_ARENAS];
   int64_t *symbols;
   BoundBuffer *buffers;

@@ -32,7 +32,8 @@ void dhc_bound_free(DhcBound *bound);
 
 /* Bytes an arena needs for this binding, a multiple of 64, or 0. */
 int64_t dhc_bound_arena_bytes(const DhcBound *bound, int arena);
-/* Bytes of scratch for all workers together, a multiple of 64, or 0. */
+/* Bytes of scratch for all workers together and of the memory that tasks of a call share, a
+ * multiple of 64, or 0. */
 int64_t dhc_bound_scratch_bytes(const DhcBound *bound);
 const dhc_plan *dhc_bound_plan(const DhcBound *bound);
 int64_t dhc_bound_symbol(const DhcBound *bound, int32_t symbol);

@@ -23,6 +23,7 @@ typedef struct Job {
   const DhcBound *bound;
   char *scratch;
   void *const *ptr;
+  int64_t task0; /* number of the phase's first task */
 } Job;
 
 static int64_t now_ns(void) {
@@ -36,7 +37,8 @@ static void call_tasks(void *arg, int64_t t0, int64_t t1, int worker) {
   char *scratch = job->bound->worker_scratch > 0
                       ? job->scratch + worker * job->bound->worker_scratch
                       : NULL;
-  job->item->fn(job->ptr, job->item->dims, (intptr_t)t0, (intptr_t)t1, scratch);
+  job->item->fn(job->ptr, job->item->dims, (intptr_t)(job->task0 + t0),
+                (intptr_t)(job->task0 + t1), scratch);
 }
 
 static void fill(char *to, uint32_t pattern, int64_t bytes) {
@@ -61,8 +63,18 @@ static void move_tasks(void *arg, int64_t t0, int64_t t1, int worker) {
   }
 }
 
+/* All of n tasks, in as many threads as there are. */
+static void run_tasks(const Run *run, int64_t n, void (*tasks)(void *, int64_t, int64_t, int),
+                      Job *job) {
+  if (n == 1 || (n > 0 && run->exec == NULL)) {
+    tasks(job, 0, n, 0);
+  } else if (n > 0) {
+    run->exec->parallel_for(run->exec->ctx, n, tasks, job);
+  }
+}
+
 static void run_item(const Run *run, const BoundItem *item) {
-  void *ptr[DHC_MAX_ITEM_REFS];
+  void *ptr[DHC_MAX_ITEM_REFS + 1];
   for (int32_t r = 0; r < item->n_refs; r++) {
     const BoundRef *ref = &item->refs[r];
     int64_t offset = ref->offset;
@@ -74,17 +86,16 @@ static void run_item(const Run *run, const BoundItem *item) {
     char *base = run->base[ref->arena];
     ptr[r] = base != NULL ? base + offset : NULL;
   }
-  Job job = {.item = item, .bound = run->bound, .scratch = run->scratch, .ptr = ptr};
-  bool call = item->kind == DHC_ITEM_CALL;
-  int64_t n = call ? item->n_tasks : item->bytes / MOVE_CHUNK + (item->bytes % MOVE_CHUNK != 0);
-  void (*tasks)(void *, int64_t, int64_t, int) = call ? call_tasks : move_tasks;
-  if (n <= 0) {
-    return;
-  }
-  if (n == 1 || run->exec == NULL) {
-    tasks(&job, 0, n, 0);
+  const DhcBound *b = run->bound;
+  ptr[item->n_refs] = b->shared > 0 ? run->scratch + b->worker_scratch * b->workers : NULL;
+  Job job = {.item = item, .bound = b, .scratch = run->scratch, .ptr = ptr};
+  if (item->kind == DHC_ITEM_CALL) {
+    run_tasks(run, item->first_tasks, call_tasks, &job);
+    job.task0 = item->first_tasks;
+    run_tasks(run, item->n_tasks - item->first_tasks, call_tasks, &job);
   } else {
-    run->exec->parallel_for(run->exec->ctx, n, tasks, &job);
+    int64_t chunks = item->bytes / MOVE_CHUNK + (item->bytes % MOVE_CHUNK != 0);
+    run_tasks(run, chunks, move_tasks, &job);
   }
 }
 

@@ -422,6 +422,7 @@ static LLVMValueRef load_at(DhcCpuW *w, LLVMTypeRef t, LLVMValueRef base, int i)
 static void write_body(Writer *x, const char *name) {
   DhcCpuW *w = x->w;
   const DhcLp *p = x->p;
+  int n_ptrs = p->n_ptrs + (p->shared_bytes.n_code > 0);
   LLVMTypeRef ptr = LLVMPointerTypeInContext(w->cx, 0), i64 = int_type(w, 64);
   LLVMTypeRef outer_args[] = {ptr, ptr, i64, i64, ptr};
   LLVMTypeRef outer_type = LLVMFunctionType(LLVMVoidTypeInContext(w->cx), outer_args, 5, false);
@@ -433,15 +434,15 @@ static void write_body(Writer *x, const char *name) {
   x->task0 = LLVMGetParam(outer, 2);
   x->task1 = LLVMGetParam(outer, 3);
   x->scratch = LLVMGetParam(outer, 4);
-  for (int i = 0; i < p->n_ptrs; i++) x->operand[i] = load_at(w, ptr, LLVMGetParam(outer, 0), i);
+  for (int i = 0; i < n_ptrs; i++) x->operand[i] = load_at(w, ptr, LLVMGetParam(outer, 0), i);
   for (int i = 0; i < p->n_dims; i++) x->dim[i] = load_at(w, i64, LLVMGetParam(outer, 1), i);
   if (!p->noalias) return;
 
-  int n = p->n_ptrs + p->n_dims + 3;
+  int n = n_ptrs + p->n_dims + 3;
   LLVMTypeRef *types = DHC_NEW_N(p->arena, LLVMTypeRef, n);
   LLVMValueRef *args = DHC_NEW_N(p->arena, LLVMValueRef, n);
-  for (int i = 0; i < p->n_ptrs; i++) args[i] = x->operand[i];
-  for (int i = 0; i < p->n_dims; i++) args[p->n_ptrs + i] = x->dim[i];
+  for (int i = 0; i < n_ptrs; i++) args[i] = x->operand[i];
+  for (int i = 0; i < p->n_dims; i++) args[n_ptrs + i] = x->dim[i];
   args[n - 3] = x->task0;
   args[n - 2] = x->task1;
   args[n - 1] = x->scratch;
@@ -454,11 +455,11 @@ static void write_body(Writer *x, const char *name) {
   LLVMBuildRetVoid(w->b);
   x->entry = LLVMAppendBasicBlockInContext(w->cx, x->fn, "entry");
   LLVMPositionBuilderAtEnd(w->b, x->entry);
-  for (int i = 0; i < p->n_ptrs; i++) {
+  for (int i = 0; i < n_ptrs; i++) {
     x->operand[i] = LLVMGetParam(x->fn, (unsigned)i);
-    if (p->noalias >> i & 1) add_attribute(w, x->fn, (unsigned)i + 1, "noalias");
+    if (i == p->n_ptrs || (p->noalias >> i & 1)) add_attribute(w, x->fn, (unsigned)i + 1, "noalias");
   }
-  for (int i = 0; i < p->n_dims; i++) x->dim[i] = LLVMGetParam(x->fn, (unsigned)(p->n_ptrs + i));
+  for (int i = 0; i < p->n_dims; i++) x->dim[i] = LLVMGetParam(x->fn, (unsigned)(n_ptrs + i));
   x->task0 = LLVMGetParam(x->fn, (unsigned)n - 3);
   x->task1 = LLVMGetParam(x->fn, (unsigned)n - 2);
   x->scratch = LLVMGetParam(x->fn, (unsigned)n - 1);

@@ -95,6 +95,16 @@ DhcLv dhc_lp_local(DhcLp *b, dhc_dtype t, int64_t count) {
   n->align = 64;
   return n;
 }
+void dhc_lp_share(DhcLp *b, dhc_dimprog bytes) {
+  if (b->shared_bytes.n_code) DHC_BUG("shared memory asked for twice");
+  b->shared_bytes = bytes;
+}
+DhcLv dhc_lp_shared(DhcLp *b, dhc_dtype t) {
+  if (!b->shared_bytes.n_code) DHC_BUG("shared memory of unknown size");
+  DhcLpInst *n = emit_ptr(b, DHC_LP_OPERAND, t);
+  n->i = b->n_ptrs;
+  return n;
+}
 DhcLv dhc_lp_at(DhcLp *b, DhcLv p, DhcLv index) {
   need_ptr(p, "at");
   need_index(index, "at");
@@ -490,6 +500,11 @@ DhcLv dhc_lp_tasks(DhcLp *b, dhc_dimprog n_tasks) {
   DhcLpInst *r = emit(b, DHC_LP_TASKS, type_of(DHC_I64, 1));
   DHC_PUSH(b->arena, &b->open, r->id);
   return r;
+}
+
+DhcLv dhc_lp_phases(DhcLp *b, dhc_dimprog first, dhc_dimprog second) {
+  b->first_tasks = first;
+  return dhc_lp_tasks(b, dhc_prog_op(b->arena, DHC_DIM_ADD, first, second));
 }
 
 DhcLv dhc_lp_for(DhcLp *b, DhcLv lo, DhcLv hi, int64_t step) {

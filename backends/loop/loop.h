@@ -45,7 +45,7 @@ typedef enum DhcLpKind {
   /* values without effects */
   DHC_LP_CONST,   /* i or f in every lane */
   DHC_LP_DIM,     /* i64: dim[i] */
-  DHC_LP_OPERAND, /* pointer: ptr[i] */
+  DHC_LP_OPERAND, /* pointer: ptr[i]; behind the last operand: the shared memory */
   DHC_LP_SCRATCH, /* pointer: the worker's scratch + i bytes, 64-byte aligned */
   DHC_LP_LOCAL,   /* pointer: stack array of i elements, 64-byte aligned, not cleared */
   DHC_LP_AT,      /* pointer: a[0] displaced by a[1] elements */
@@ -103,7 +103,9 @@ typedef struct DhcLp {
   int n_ptrs, n_dims;     /* of the kernel */
   uint32_t noalias;       /* bit per operand, dhc_lp_noalias */
   dhc_dimprog n_tasks;    /* over dim[]; set by dhc_lp_tasks */
+  dhc_dimprog first_tasks; /* over dim[]; tasks below are done before others begin; absent: 0 */
   dhc_dimprog scratch_bytes; /* over dim[]; absent: 0 */
+  dhc_dimprog shared_bytes;  /* over dim[]; set by dhc_lp_share */
   const char *refused;    /* message, or NULL */
   DHC_VEC(int) open;      /* open TASKS, FOR, IF: their ids */
 } DhcLp;
@@ -127,6 +129,10 @@ DhcLv dhc_lp_dim(DhcLp *b, int i);
 DhcLv dhc_lp_operand(DhcLp *b, int i, dhc_dtype t);
 DhcLv dhc_lp_scratch(DhcLp *b, dhc_dtype t, int64_t byte_offset); /* multiple of 64 */
 DhcLv dhc_lp_local(DhcLp *b, dhc_dtype t, int64_t n);
+/* Memory that all tasks of a call share, for what a first phase leaves to the second: once
+ * how much, then its pointers. */
+void dhc_lp_share(DhcLp *b, dhc_dimprog bytes);
+DhcLv dhc_lp_shared(DhcLp *b, dhc_dtype t);
 DhcLv dhc_lp_at(DhcLp *b, DhcLv p, DhcLv index); /* &p[index] */
 DhcLv dhc_lp_iota(DhcLp *b, dhc_dtype t, int lanes);
 
@@ -191,6 +197,8 @@ void dhc_lp_set(DhcLp *b, DhcLpVar v, DhcLv x);
 /* Structure. Values made inside a block may be used only inside it. */
 /* Once a program, at top level; n_tasks over dim[] (dhc_prog_*). */
 DhcLv dhc_lp_tasks(DhcLp *b, dhc_dimprog n_tasks);
+/* The same in two phases: tasks [0, first), then [first, first + second). */
+DhcLv dhc_lp_phases(DhcLp *b, dhc_dimprog first, dhc_dimprog second);
 DhcLv dhc_lp_for(DhcLp *b, DhcLv lo, DhcLv hi, int64_t step); /* step >= 1 */
 void dhc_lp_if(DhcLp *b, DhcLv cond);
 void dhc_lp_else(DhcLp *b);

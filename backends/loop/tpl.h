@@ -103,6 +103,23 @@ void dhc_tpl_needed(const DhcSpec *s, int n, bool *needed);
 DhcLv dhc_tpl_load(DhcTplCx *cx, int o);
 /* Builds the loops of fold n (and of the folds that can share them) here. */
 void dhc_tpl_fold(DhcTplCx *cx, int n);
+/* The result of a fold over some of its elements. */
+typedef struct DhcTplPart {
+  DhcLv value; /* the sum, the extreme element */
+  DhcLv index; /* ARGMAX: its flat index */
+} DhcTplPart;
+/* The loops of fold n, and of folds over the same axes, over the elements with flat indices in
+ * [lo, hi), which are not empty and lie in one block of the sum rule, lo at its beginning.
+ * Sets part[] of these folds; those set before are done. For specs that may be split
+ * (dhc_spec_may_split). */
+void dhc_tpl_fold_part(DhcTplCx *cx, int n, DhcLv lo, DhcLv hi, DhcTplPart *part);
+/* Parts of fold n, joined in the order of their elements: the value of the whole fold. */
+typedef struct DhcTplJoin {
+  DhcLpVar value, index;
+} DhcTplJoin;
+DhcTplJoin dhc_tpl_join_begin(DhcTplCx *cx, int n, int lanes);
+void dhc_tpl_join_add(DhcTplCx *cx, int n, const DhcTplJoin *j, const DhcTplPart *part);
+DhcLv dhc_tpl_join_end(DhcTplCx *cx, int n, const DhcTplJoin *j);
 /* Stores the node of output o at the bound axes. */
 void dhc_tpl_store(DhcTplCx *cx, int o);
 /* The same for a value of the caller's. */

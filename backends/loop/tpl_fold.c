@@ -8,6 +8,9 @@
  *               is not folded; the 16 partials lie in a stack buffer (or in variables where
  *               at most 16 elements are folded).
  *
+ * Either may go over one block of the sum rule only (dhc_tpl_fold_part); the parts are then
+ * joined in order, which gives the same bits again.
+ *
  * The result of a maximum or minimum gets + 0, so that its zero's sign does not depend on
  * the order. */
 #include <math.h>
@@ -25,6 +28,7 @@ typedef struct Member {
   DhcLv parts;              /* in order: buffer of 16 partials */
   DhcLv few[MAX_UNROLL];    /* in order, unrolled: the elements */
   DhcLv result;
+  DhcLv best; /* ARGMAX: the element at `result` */
 } Member;
 
 typedef struct Fold {
@@ -36,6 +40,8 @@ typedef struct Fold {
   bool unrolled;
   int lanes;         /* of the values folded */
   int n, n_few;
+  DhcLv lo, hi;       /* of a part: its flat indices */
+  const DhcTplPart *done; /* of a part: by node, what has been folded already */
   Member m[MAX_GROUP];
 } Fold;
 
@@ -87,11 +93,12 @@ static void plan(Fold *f, DhcTplCx *cx, int n) {
   add_member(f, n);
   for (int m = 0; m < s->n_nodes && f->n < MAX_GROUP; m++)
     if (m != n && s->node[m].kind == DHC_SN_FOLD && s->node[m].axes == f->axes && !cx->value[m] &&
-        !(cx->varies[m] & ~cx->bound) && ready(cx, m) && !waits_for_scan(cx, m))
+        !(f->done && f->done[m].value) && !(cx->varies[m] & ~cx->bound) && ready(cx, m) && !waits_for_scan(cx, m))
       add_member(f, m);
   int last = f->axis[f->n_axes - 1];
   f->by_lanes = cx->plan_vector == last && cx->vector_axis < 0;
   f->max_count = constant_count(s, f->axes);
+  if (f->done) f->max_count = DHC_TPL_SUM_BLOCK;
   f->unrolled = !f->by_lanes && f->max_count && f->max_count <= MAX_UNROLL;
 }
 
@@ -242,7 +249,7 @@ static void end_in_order(Fold *f) {
     Member *m = &f->m[k];
     if (m->sum16 && f->unrolled) m->result = fold_few(b, m->few, f->n_few);
     else if (m->sum16) m->result = take_parts(f, m);
-    else if (m->d->op == DHC_OP_ARGMAX) m->result = dhc_lp_get(b, m->arg);
+    else if (m->d->op == DHC_OP_ARGMAX) m->result = dhc_lp_get(b, m->arg), m->best = dhc_lp_get(b, m->acc);
     else if (m->d->op == DHC_OP_REDUCE_MAX || m->d->op == DHC_OP_REDUCE_MIN)
       m->result = settle_zero(b, m, dhc_lp_get(b, m->acc));
     else m->result = dhc_lp_get(b, m->acc);
@@ -360,8 +367,8 @@ static void step_by_lanes(Fold *f, Member *m, DhcLv flat) {
   }
 }
 
-/* Lanes 16 -> 1: the better of l and l + half. */
-static DhcLv argmax_lanes(DhcLp *b, DhcLv v, DhcLv i) {
+/* Lanes 16 -> 1: the better of l and l + half; *best: the element. */
+static DhcLv argmax_lanes(DhcLp *b, DhcLv v, DhcLv i, DhcLv *best) {
   int pick[DHC_TPL_LANES];
   for (int half = DHC_TPL_LANES / 2; half > 0; half /= 2) {
     for (int l = 0; l < DHC_TPL_LANES; l++) pick[l] = (l + half) % DHC_TPL_LANES;
@@ -371,6 +378,7 @@ static DhcLv argmax_lanes(DhcLp *b, DhcLv v, DhcLv i) {
     v = dhc_lp_select(b, better, v2, v);
     i = dhc_lp_select(b, better, i2, i);
   }
+  *best = dhc_lp_extract(b, v, 0);
   return dhc_lp_extract(b, i, 0);
 }
 
@@ -380,7 +388,7 @@ static void end_by_lanes(Fold *f) {
     Member *m = &f->m[k];
     DhcOp op = m->d->op;
     if (op == DHC_OP_ARGMAX) {
-      DhcLv i = argmax_lanes(b, dhc_lp_get(b, m->acc), dhc_lp_get(b, m->arg));
+      DhcLv i = argmax_lanes(b, dhc_lp_get(b, m->acc), dhc_lp_get(b, m->arg), &m->best);
       DhcLv none = lowest(b, m->d->dtype, false); /* nothing was folded: 0 */
       m->result = dhc_lp_select(b, dhc_lp_eq(b, i, none), dhc_lp_zero(b, m->d->dtype, 1), i);
     } else if (op == DHC_OP_REDUCE_MAX || op == DHC_OP_REDUCE_MIN) {
@@ -455,6 +463,120 @@ static void loops_by_lanes(Fold *f, int level, DhcLv flat) {
   loops_by_lanes(f, level + 1, row ? dhc_lp_add(b, row, i) : i);
   dhc_tpl_pop(cx, &mark);
   dhc_lp_end(b);
+}
+
+/* ---- parts --------------------------------------------------------------------------------- */
+
+/* Columns [j0, j1) of the row whose first element has flat index `flat` (NULL: 0, and j0 is a
+ * multiple of 16). */
+static void part_row(Fold *f, DhcLv flat, DhcLv j0, DhcLv j1) {
+  DhcTplCx *cx = f->cx;
+  DhcLp *b = cx->b;
+  int a = f->axis[f->n_axes - 1];
+  DhcLv start = j0;
+  if (f->by_lanes && flat)
+    start = dhc_lp_sub(b, j0, dhc_lp_and(b, dhc_lp_add(b, flat, j0), dhc_lp_i64(b, DHC_TPL_LANES - 1)));
+  DhcLv j = dhc_lp_for(b, start, j1, f->by_lanes ? DHC_TPL_LANES : 1);
+  DhcLv at = flat ? dhc_lp_add(b, flat, j) : j;
+  DhcTplMark mark = dhc_tpl_push(cx);
+  if (f->by_lanes) {
+    DhcLv on = dhc_lp_tail(b, j, j1, DHC_TPL_LANES);
+    if (flat) {
+      DhcLv before = dhc_lp_cast(b, dhc_lp_max(b, dhc_lp_sub(b, j0, j), dhc_lp_i64(b, 0)), DHC_I32);
+      on = dhc_lp_and(b, on, dhc_lp_ge(b, dhc_lp_iota(b, DHC_I32, DHC_TPL_LANES), before));
+    }
+    dhc_tpl_bind_vector(cx, a, j, DHC_TPL_LANES, on);
+    for (int k = 0; k < f->n; k++) step_by_lanes(f, &f->m[k], at);
+  } else {
+    dhc_tpl_bind(cx, a, j);
+    for (int k = 0; k < f->n; k++) step_in_order(f, &f->m[k], at);
+  }
+  dhc_tpl_pop(cx, &mark);
+  dhc_lp_end(b);
+}
+
+/* The rows of the innermost axis that [lo, hi) touches. */
+static void part_rows(Fold *f) {
+  DhcTplCx *cx = f->cx;
+  DhcLp *b = cx->b;
+  int a = f->axis[f->n_axes - 1];
+  if (f->n_axes == 1) {
+    part_row(f, NULL, f->lo, f->hi);
+    return;
+  }
+  DhcLv n = cx->extent[a], first = dhc_lp_udiv(b, f->lo, n);
+  DhcLv last = dhc_lp_addc(b, dhc_lp_udiv(b, dhc_lp_addc(b, f->hi, -1), n), 1);
+  DhcTplRows rows = dhc_tpl_rows(cx, f->axes & ~(1u << a), first);
+  DhcLv flat = dhc_lp_mul(b, dhc_lp_for(b, first, last, 1), n);
+  DhcTplMark mark = dhc_tpl_push(cx);
+  dhc_tpl_rows_bind(cx, &rows);
+  hoist(f);
+  part_row(f, flat, dhc_lp_max(b, dhc_lp_sub(b, f->lo, flat), dhc_lp_i64(b, 0)),
+           dhc_lp_min(b, dhc_lp_sub(b, f->hi, flat), n));
+  dhc_tpl_pop(cx, &mark);
+  dhc_tpl_rows_next(cx, &rows);
+  dhc_lp_end(b);
+}
+
+void dhc_tpl_fold_part(DhcTplCx *cx, int n, DhcLv lo, DhcLv hi, DhcTplPart *part) {
+  Fold *f = DHC_NEW(cx->b->arena, Fold);
+  f->lo = lo;
+  f->hi = hi;
+  f->done = part;
+  plan(f, cx, n);
+  hoist(f);
+  if (f->by_lanes) begin_by_lanes(f);
+  else begin_in_order(f);
+  part_rows(f);
+  if (f->by_lanes) end_by_lanes(f);
+  else end_in_order(f);
+  for (int k = 0; k < f->n; k++) {
+    bool arg = f->m[k].d->op == DHC_OP_ARGMAX;
+    part[f->m[k].node] = arg ? (DhcTplPart){f->m[k].best, f->m[k].result} : (DhcTplPart){f->m[k].result, NULL};
+  }
+}
+
+/* A member by itself, to ask about its op and dtype. */
+static Member member_of(DhcTplCx *cx, int n) {
+  Fold f = {.cx = cx};
+  add_member(&f, n);
+  return f.m[0];
+}
+
+DhcTplJoin dhc_tpl_join_begin(DhcTplCx *cx, int n, int lanes) {
+  DhcLp *b = cx->b;
+  Member m = member_of(cx, n);
+  DhcOp op = m.d->op;
+  DhcTplJoin j = {0};
+  bool extreme = op == DHC_OP_REDUCE_MAX || op == DHC_OP_REDUCE_MIN || op == DHC_OP_ARGMAX;
+  j.value = dhc_lp_var(b, extreme ? dhc_lp_splat(b, lowest(b, m.t, op != DHC_OP_REDUCE_MIN), lanes)
+                                  : dhc_lp_zero(b, m.t, lanes));
+  if (op == DHC_OP_ARGMAX) j.index = dhc_lp_var(b, dhc_lp_zero(b, m.d->dtype, lanes));
+  return j;
+}
+
+void dhc_tpl_join_add(DhcTplCx *cx, int n, const DhcTplJoin *j, const DhcTplPart *part) {
+  DhcLp *b = cx->b;
+  Member m = member_of(cx, n);
+  DhcLv acc = dhc_lp_get(b, j->value), v = part->value;
+  switch ((int)m.d->op) {
+  case DHC_OP_ARGMAX: {
+    DhcLv better = argmax_before(b, v, acc, NULL, NULL);
+    dhc_lp_set(b, j->value, dhc_lp_select(b, better, v, acc));
+    dhc_lp_set(b, j->index, dhc_lp_select(b, better, part->index, dhc_lp_get(b, j->index)));
+    break;
+  }
+  case DHC_OP_REDUCE_MAX:
+  case DHC_OP_REDUCE_MIN: dhc_lp_set(b, j->value, dhc_lp_ew2(b, extreme_op(&m), acc, v)); break;
+  default: dhc_lp_set(b, j->value, dhc_lp_add(b, acc, v));
+  }
+}
+
+DhcLv dhc_tpl_join_end(DhcTplCx *cx, int n, const DhcTplJoin *j) {
+  Member m = member_of(cx, n);
+  if (m.d->op == DHC_OP_ARGMAX) return dhc_lp_get(cx->b, j->index);
+  DhcLv v = dhc_lp_get(cx->b, j->value);
+  return m.d->op == DHC_OP_REDUCE_SUM ? v : settle_zero(cx->b, &m, v);
 }
 
 /* ---- together --------------------------------------------------------------------------------- */

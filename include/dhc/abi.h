@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-enum { DHC_ABI_VERSION = 1 };
+enum { DHC_ABI_VERSION = 2 };
 
 /* ---- dtypes ------------------------------------------------------------ */
 
@@ -28,9 +28,11 @@ typedef enum dhc_dtype {
 /* One compiled kernel. ptr[i] is operand i of its spec (inputs first, outputs
  * after, byte offsets already added), dim[] the spec's arguments in the order
  * that ir/spec.h fixes. Runs tasks [task0, task1); any partition of the tasks
- * over calls and threads gives the same bits. scratch is private to the calling
- * worker, 64-byte aligned, at least as large as the kernel's scratch program
- * says. Never allocates, never fails. */
+ * over calls and threads gives the same bits, as long as the class's first
+ * phase is complete before another task begins. scratch is private to the
+ * calling worker, 64-byte aligned, at least as large as the class's scratch
+ * program says. A class with shared memory finds it behind its operands, as
+ * ptr[n_ptrs], 64-byte aligned, holding anything. Never allocates, never fails. */
 typedef void (*dhc_kernel_fn)(void *const *ptr, const intptr_t *dim, intptr_t task0,
                               intptr_t task1, void *scratch);
 
@@ -72,7 +74,9 @@ typedef struct dhc_dimprog {
 typedef struct dhc_kernel_class {
   dhc_dimprog guard;         /* taken if nonzero; the last class has none */
   dhc_dimprog n_tasks;       /* how many tasks the class cuts the work into */
+  dhc_dimprog first_tasks;   /* the first phase: tasks below this number; absent: one phase */
   dhc_dimprog scratch_bytes; /* per worker */
+  dhc_dimprog shared_bytes;  /* memory that the tasks of one call share */
   dhc_kernel_fn fn;          /* NULL until linked */
 } dhc_kernel_class;
 

@@ -1,5 +1,7 @@
 #include "tests/backends/spec_case.h"
 
+#include "passes/schedule.h"
+
 #include <math.h>
 #include <setjmp.h>
 #include <stdlib.h>
@@ -179,23 +181,33 @@ int64_t case_prog(dhc_dimprog p, const int64_t *dim) {
 
 enum { PAD = 64 }; /* bytes behind every operand that must stay as they are */
 
-static void alloc_operands(SpecCase *c, void **mem, void **ref, void **again) {
+typedef struct Memory {
+  void *at[DHC_SPEC_MAX_OPERANDS + 1], *again[DHC_SPEC_MAX_OPERANDS + 1]; /* native */
+  void *before[DHC_SPEC_MAX_OPERANDS];                                    /* as they begin */
+  void *ref[DHC_SPEC_MAX_OPERANDS];                                       /* of the interpreter */
+} Memory;
+
+static size_t bytes_of(SpecCase *c, int o) {
+  return (size_t)(size_of(c, o) * dhc_dtype_bytes(c->s->operand[o].dtype)) + PAD;
+}
+
+static void alloc_operands(SpecCase *c, Memory *m) {
   for (int o = 0; o < c->s->n_operands; o++) {
     dhc_dtype t = c->s->operand[o].dtype;
     int64_t n = size_of(c, o);
-    size_t bytes = (size_t)(n * dhc_dtype_bytes(t)) + PAD;
-    mem[o] = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    again[o] = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    memset(mem[o], 0x5a, bytes);
+    size_t bytes = bytes_of(c, o);
+    m->at[o] = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    m->again[o] = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    memset(m->at[o], 0x5a, bytes);
     double *f = DHC_NEW_N(&c->arena, double, n + 1);
-    ref[o] = f;
+    m->ref[o] = f;
     bool out = c->s->operand[o].out && c->s->kind != DHC_KIND_SCATTER;
     for (int64_t i = 0; i < n; i++) {
       if (dhc_dtype_is_float(t)) f[i] = out ? -77 : c->lo + (c->hi - c->lo) * uniform();
       else ((int64_t *)(void *)f)[i] = out ? 0 : (int64_t)(uniform() * (double)(c->int_hi + 1));
-      case_put(t, mem[o], i, f, (int64_t *)(void *)f);
+      case_put(t, m->at[o], i, f, (int64_t *)(void *)f);
     }
-    memcpy(again[o], mem[o], bytes);
+    m->before[o] = dhc_arena_dup(&c->arena, m->at[o], bytes);
   }
 }
 
@@ -248,18 +260,40 @@ static Linked link_kernel(SpecCase *c, const DhcCpuTarget *target, DhcCpuGen *g,
   return r;
 }
 
-static void *scratch_for(const DhcLp *p, const int64_t *dim) {
-  size_t bytes = (size_t)(case_prog(p->scratch_bytes, dim) + 127) / 64 * 64;
-  void *scratch = aligned_alloc(64, bytes);
-  memset(scratch, 0xff, bytes); /* NaN: what is read before it is written shows */
-  return scratch;
+static void *junk(int64_t bytes) {
+  size_t n = (size_t)(bytes + 127) / 64 * 64;
+  void *p = aligned_alloc(64, n);
+  memset(p, 0xff, n); /* NaN: what is read before it is written shows */
+  return p;
 }
 
-static void same_bits(SpecCase *c, void *const *x, void *const *y, const char *what) {
-  for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++) {
-    size_t bytes = (size_t)(size_of(c, o) * dhc_dtype_bytes(c->s->operand[o].dtype)) + PAD;
-    if (memcmp(x[o], y[o], bytes)) fail_msg("operand %d: bits depend on %s", o, what);
+void case_run_class(const dhc_kernel_class *k, void **ptr, int n_ptrs, const int64_t *dim, bool backwards) {
+  int64_t cut[3] = {0, case_prog(k->first_tasks, dim), case_prog(k->n_tasks, dim)};
+  void *scratch = junk(case_prog(k->scratch_bytes, dim)), *shared = junk(case_prog(k->shared_bytes, dim));
+  ptr[n_ptrs] = shared;
+  for (int phase = 0; phase < 2; phase++) {
+    intptr_t lo = (intptr_t)cut[phase], hi = (intptr_t)cut[phase + 1];
+    if (!backwards && hi > lo) k->fn(ptr, (const intptr_t *)dim, lo, hi, scratch);
+    for (intptr_t t = hi - 1; backwards && t >= lo; t--) k->fn(ptr, (const intptr_t *)dim, t, t + 1, scratch);
   }
+  free(scratch);
+  free(shared);
+}
+
+static dhc_kernel_class class_of(const Linked *k) {
+  return (dhc_kernel_class){.n_tasks = k->p->n_tasks, .first_tasks = k->p->first_tasks,
+                            .scratch_bytes = k->p->scratch_bytes, .shared_bytes = k->p->shared_bytes,
+                            .fn = k->fn};
+}
+
+/* Runs another kernel of the case on fresh operands: the same bits. */
+static void run_again(SpecCase *c, Memory *m, const Linked *k, const int64_t *dim, bool backwards,
+                      const char *what) {
+  dhc_kernel_class cls = class_of(k);
+  for (int o = 0; o < c->s->n_operands; o++) memcpy(m->again[o], m->before[o], bytes_of(c, o));
+  case_run_class(&cls, m->again, c->s->n_operands, dim, backwards);
+  for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++)
+    if (memcmp(m->at[o], m->again[o], bytes_of(c, o))) fail_msg("operand %d: bits depend on %s", o, what);
 }
 
 void case_check(SpecCase *c, const char *features, const int *v, double tol) {
@@ -277,26 +311,26 @@ void case_check(SpecCase *c, const char *features, const int *v, double tol) {
   if (v) memcpy(schedule.v, v, sizeof schedule.v);
   Linked k = link_kernel(c, &target, g, j, "k", &schedule);
 
-  void *mem[DHC_SPEC_MAX_OPERANDS], *ref[DHC_SPEC_MAX_OPERANDS], *again[DHC_SPEC_MAX_OPERANDS];
-  alloc_operands(c, mem, ref, again);
+  Memory m;
+  alloc_operands(c, &m);
   int64_t *dim = dims_of(c);
-  int64_t n_tasks = case_prog(k.p->n_tasks, dim);
-  void *scratch = scratch_for(k.p, dim);
-  dhc_spec_interp(c->s, ref, dim, a);
-  k.fn(mem, (const intptr_t *)dim, 0, n_tasks, scratch);
-  for (int64_t t = n_tasks - 1; t >= 0; t--) k.fn(again, (const intptr_t *)dim, t, t + 1, scratch);
-  for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++)
-    compare(c, o, mem[o], ref[o], tol);
-  same_bits(c, mem, again, "the cut");
-  free(scratch);
+  dhc_spec_interp(c->s, m.ref, dim, a);
+  dhc_kernel_class cls = class_of(&k);
+  case_run_class(&cls, m.at, c->s->n_operands, dim, false);
+  for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++) compare(c, o, m.at[o], m.ref[o], tol);
+  run_again(c, &m, &k, dim, true, "the cut");
   if (c->plain) {
     Linked slow = link_kernel(c, &target, g, j, "plain", &plain);
-    scratch = scratch_for(slow.p, dim);
-    slow.fn(again, (const intptr_t *)dim, 0, case_prog(slow.p->n_tasks, dim), scratch);
-    same_bits(c, mem, again, "the template");
-    free(scratch);
+    run_again(c, &m, &slow, dim, false, "the template");
   }
-  for (int o = 0; o < c->s->n_operands; o++) free(mem[o]), free(again[o]);
+  DhcSchedule classes[4];
+  int n = dhc_schedule_choose(c->s, &target.facts, a, classes);
+  for (int i = 0; i < n; i++) {
+    const char *name = dhc_arena_printf(a, "class%d", i);
+    Linked forced = link_kernel(c, &target, g, j, name, &classes[i]);
+    run_again(c, &m, &forced, dim, i % 2 == 0, dhc_arena_printf(a, "size class %d of %d", i, n));
+  }
+  for (int o = 0; o < c->s->n_operands; o++) free(m.at[o]), free(m.again[o]);
   dhc_cpu_jit_close(j);
   dhc_cpu_gen_close(g);
 }

@@ -1,5 +1,6 @@
 /* Small specs by hand, and one way to run them: template -> object -> call, against the
- * spec interpreter, in one piece and cut into single tasks in falling order. */
+ * spec interpreter, in one piece and cut into single tasks in falling order, in every size
+ * class that the schedule gives the spec. */
 #ifndef DHC_TESTS_BACKENDS_SPEC_CASE_H
 #define DHC_TESTS_BACKENDS_SPEC_CASE_H
 
@@ -39,8 +40,13 @@ void case_put(dhc_dtype t, char *at, int64_t i, double *f, int64_t *n);
 double case_take(dhc_dtype t, const char *at, int64_t i);
 int64_t case_prog(dhc_dimprog p, const int64_t *dim);
 
+/* All tasks of a class, phase by phase; backwards: one by one, the last first. Scratch and shared
+ * memory hold NaN before. ptr: n_ptrs operands and room for one more. */
+void case_run_class(const dhc_kernel_class *k, void **ptr, int n_ptrs, const int64_t *dim, bool backwards);
+
 /* Runs; fails the test where an output differs from the interpreter by more than
- * tol * (1 + |want|), or bits differ between ways to cut the tasks. v: schedule. */
+ * tol * (1 + |want|), or bits differ between ways to cut the tasks or between size classes, each
+ * forced whatever its guard says. v: schedule. */
 void case_check(SpecCase *c, const char *features, const int *v, double tol);
 
 #endif

@@ -106,6 +106,52 @@ static void row_all(void **st) {
   }
 }
 
+/* folds that may be split, beside parallel axes: down columns [r, j], and as a bias gradient
+ * [n, j, p]; several blocks of 4,096, rows that begin inside one, an axis that a fold lacks */
+static void row_split(void **st) {
+  (void)st;
+  static const int64_t shape[][3] = {{9001, 3, 1}, {4096, 17, 1}, {8193, 40, 1}, {3, 2, 5000}, {130, 3, 49}, {2, 33, 4096}};
+  for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
+    SpecCase c;
+    case_init(&c, DHC_KIND_ROW);
+    bool columns = shape[i][2] == 1;
+    int j = case_axis(&c, DHC_AXIS_PAR, shape[i][1], false), axes[3] = {0, j, 0}, n = columns ? 2 : 3;
+    axes[0] = case_axis(&c, DHC_AXIS_RED, shape[i][0], false);
+    if (!columns) axes[2] = case_axis(&c, DHC_AXIS_RED, shape[i][2], false);
+    uint32_t red = columns ? 2 : 6;
+    int x = case_load(&c, case_operand(&c, DHC_F32, -1, n, axes));
+    int k = case_load(&c, case_operand(&c, DHC_I32, -1, n, axes));
+    int w = case_load(&c, case_operand(&c, DHC_F32, -1, 1, axes)); /* the same in every column */
+    int sum = case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, red, case_ew(&c, DHC_OP_MUL, x, x, -1), -1);
+    case_operand(&c, DHC_F32, case_ew(&c, DHC_OP_SQRT, sum, -1, -1), 1, &j);
+    case_operand(&c, DHC_F32, case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, red, w, -1), 1, &j);
+    case_operand(&c, DHC_F32, case_fold(&c, DHC_OP_REDUCE_MIN, DHC_F32, red, x, -1), 1, &j);
+    case_operand(&c, DHC_I64, case_fold(&c, DHC_OP_ARGMAX, DHC_I64, red, x, -1), 1, &j);
+    case_operand(&c, DHC_I32, case_fold(&c, DHC_OP_REDUCE_SUM, DHC_I32, red, k, -1), 1, &j);
+    case_operand(&c, DHC_I32, case_fold(&c, DHC_OP_ARGMAX, DHC_I32, red, k, -1), 1, &j); /* ties */
+    assert_true(dhc_spec_may_split(c.s));
+    for (int v = 0; v < 2 + !columns; v++) case_check(&c, NULL, (int[8]){v}, 1e-5);
+    case_free(&c);
+  }
+}
+
+/* what may not be split: a fold made from another, an output over folded axes, a chain */
+static void row_whole(void **st) {
+  (void)st;
+  for (int form = 0; form < 4; form++) {
+    SpecCase c;
+    case_init(&c, DHC_KIND_ROW);
+    int i = case_axis(&c, DHC_AXIS_PAR, 2, false), r = case_axis(&c, DHC_AXIS_RED, 50, false), ir[2] = {i, r};
+    int x = case_load(&c, case_operand(&c, DHC_F32, -1, 2, ir));
+    int m = case_fold(&c, form == 1 ? DHC_OP_ADD : DHC_OP_REDUCE_SUM, DHC_F32, 2, x, -1);
+    if (form == 2) m = case_fold(&c, DHC_OP_REDUCE_MAX, DHC_F32, 2, case_ew(&c, DHC_OP_SUB, x, m, -1), -1);
+    if (form == 3) case_operand(&c, DHC_F32, case_ew(&c, DHC_OP_SUB, x, m, -1), 2, ir);
+    else case_operand(&c, DHC_F32, m, 1, &i);
+    assert_int_equal(dhc_spec_may_split(c.s), form == 0);
+    case_free(&c);
+  }
+}
+
 /* layer norm; sums by lanes and in order have the same bits */
 static void row_mean_var(void **st) {
   (void)st;
@@ -290,6 +336,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(map_flat), cmocka_unit_test(map_broadcast), cmocka_unit_test(row_softmax),
       cmocka_unit_test(row_columns), cmocka_unit_test(row_all), cmocka_unit_test(row_mean_var),
+      cmocka_unit_test(row_split), cmocka_unit_test(row_whole),
       cmocka_unit_test(map_access), cmocka_unit_test(row_window), cmocka_unit_test(dot_plain),
       cmocka_unit_test(scans), cmocka_unit_test(scatters), cmocka_unit_test(random_and_casts)};
   return cmocka_run_group_tests(tests, NULL, NULL);

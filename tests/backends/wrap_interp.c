@@ -1,7 +1,7 @@
 /* Linked into tests that interpret fused modules (-Wl,--wrap=dhc_spec_interp): whatever
  * kernel they run is also compiled for this CPU and run on the same operands. Aborts where
  * the results differ by more than 1e-4 of the output's largest magnitude, or where bits
- * depend on how tasks are cut. Operands indexed without a guard have no known size; such
+ * depend on how tasks are cut or on the size class. Operands indexed without a guard have no known size; such
  * kernels are only compiled. */
 #include <math.h>
 #include <stdio.h>
@@ -63,7 +63,7 @@ static bool range_of(const DhcSpec *s, int o, const int64_t *dim, Range *r) {
 
 typedef struct Copy {
   Range r;
-  char *bytes, *again;
+  char *bytes, *again, *before;
   double *f; /* reference values as they were before, rounded to the dtype */
 } Copy;
 
@@ -75,22 +75,18 @@ static Copy copy_operand(const DhcSpec *s, int o, const void *from, Range r, Dhc
   c.again = aligned_alloc(64, (bytes + 63) / 64 * 64);
   c.f = dhc_arena_dup(a, (const double *)from + r.lo, n * sizeof(double));
   for (int64_t i = 0; i < (int64_t)n; i++) case_put(t, c.bytes, i, c.f, (int64_t *)(void *)c.f);
-  memcpy(c.again, c.bytes, n * (size_t)dhc_dtype_bytes(t));
+  c.before = dhc_arena_dup(a, c.bytes, n * (size_t)dhc_dtype_bytes(t));
   return c;
 }
 
-static void run(const dhc_kernel *k, const DhcSpec *s, Copy *c, const int64_t *dim, bool again) {
-  void *ptr[DHC_SPEC_MAX_OPERANDS];
-  for (int o = 0; o < s->n_operands; o++)
-    ptr[o] = (again ? c[o].again : c[o].bytes) - c[o].r.lo * dhc_dtype_bytes(s->operand[o].dtype);
-  int cls = 0;
-  while (cls < k->n_classes - 1 && !case_prog(k->classes[cls].guard, dim)) cls++;
-  const dhc_kernel_class *kc = &k->classes[cls];
-  int64_t n = case_prog(kc->n_tasks, dim);
-  void *scratch = aligned_alloc(64, (size_t)(case_prog(kc->scratch_bytes, dim) + 127) / 64 * 64);
-  if (!again) kc->fn(ptr, (const intptr_t *)dim, 0, n, scratch);
-  for (int64_t t = n - 1; again && t >= 0; t--) kc->fn(ptr, (const intptr_t *)dim, t, t + 1, scratch);
-  free(scratch);
+static void run(const dhc_kernel_class *k, const DhcSpec *s, Copy *c, const int64_t *dim, bool again) {
+  void *ptr[DHC_SPEC_MAX_OPERANDS + 1];
+  for (int o = 0; o < s->n_operands; o++) {
+    int64_t size = dhc_dtype_bytes(s->operand[o].dtype);
+    if (again) memcpy(c[o].again, c[o].before, (size_t)((c[o].r.hi - c[o].r.lo) * size));
+    ptr[o] = (again ? c[o].again : c[o].bytes) - c[o].r.lo * size;
+  }
+  case_run_class(k, ptr, s->n_operands, dim, again);
 }
 
 static void complain(const DhcSpec *s, int o, int64_t i, double want, double got) {
@@ -113,7 +109,6 @@ static void compare(const DhcSpec *s, int o, const Copy *c, const void *ref) {
     double want = ((const double *)ref)[c->r.lo + i];
     if (dhc_dtype_is_float(t) && isfinite(want) && fabs(want) > largest) largest = fabs(want);
   }
-  if (memcmp(c->bytes, c->again, (size_t)(n * dhc_dtype_bytes(t)))) complain(s, o, -1, 0, 0);
   for (int64_t i = 0; i < n; i++) {
     double got = case_take(t, c->bytes, i);
     double want = dhc_dtype_is_float(t) ? ((const double *)ref)[c->r.lo + i]
@@ -147,8 +142,15 @@ void __wrap_dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *d
     return;
   }
   n_run++;
-  run(&k, s, c, dim, false);
-  run(&k, s, c, dim, true);
-  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) compare(s, o, &c[o], ptr[o]);
+  int n_in = dhc_spec_n_inputs(s);
+  run(&k.classes[k.n_classes - 1], s, c, dim, false);
+  for (int o = n_in; o < s->n_operands; o++) compare(s, o, &c[o], ptr[o]);
+  for (int i = 0; i < k.n_classes; i++) {
+    run(&k.classes[i], s, c, dim, true);
+    for (int o = n_in; o < s->n_operands; o++) {
+      size_t bytes = (size_t)((c[o].r.hi - c[o].r.lo) * dhc_dtype_bytes(s->operand[o].dtype));
+      if (memcmp(c[o].bytes, c[o].again, bytes)) complain(s, o, -1 - i, 0, 0);
+    }
+  }
   for (int o = 0; o < s->n_operands; o++) free(c[o].bytes), free(c[o].again);
 }

@@ -51,16 +51,18 @@ static bool run_kernel(void *ctx, const DhcSpec *s, DhcArray *const *a, const in
     return false;
   }
   const dhc_kernel_class *c = class_for(&kernel, dim);
-  int64_t tasks = 0, scratch_bytes = 0;
+  int64_t tasks = 0, first = 0, scratch_bytes = 0, shared_bytes = 0;
   if (!c || !dhc_dimprog_eval(c->n_tasks, dim, kernel.n_dims, 1, &tasks) ||
-      !dhc_dimprog_eval(c->scratch_bytes, dim, kernel.n_dims, 0, &scratch_bytes)) {
+      !dhc_dimprog_eval(c->first_tasks, dim, kernel.n_dims, 0, &first) ||
+      !dhc_dimprog_eval(c->scratch_bytes, dim, kernel.n_dims, 0, &scratch_bytes) ||
+      !dhc_dimprog_eval(c->shared_bytes, dim, kernel.n_dims, 0, &shared_bytes)) {
     cpu->why = "a dim program of the kernel has no value";
     return false;
   }
   DhcArena arena;
   dhc_arena_init(&arena);
   Buffer b[DHC_SPEC_MAX_OPERANDS];
-  void *ptr[DHC_SPEC_MAX_OPERANDS];
+  void *ptr[DHC_SPEC_MAX_OPERANDS + 1];
   intptr_t *native = DHC_NEW_N(&arena, intptr_t, kernel.n_dims + 1);
   for (int k = 0; k < kernel.n_dims; k++) native[k] = (intptr_t)dim[k];
   for (int k = 0; k < s->n_operands; k++) {
@@ -69,9 +71,12 @@ static bool run_kernel(void *ctx, const DhcSpec *s, DhcArray *const *a, const in
   }
   unsigned char *scratch = dhc_arena_alloc(&arena, (size_t)scratch_bytes + 64);
   scratch += (64 - (uintptr_t)scratch % 64) % 64;
+  unsigned char *shared = dhc_arena_alloc(&arena, (size_t)shared_bytes + 64);
+  ptr[s->n_operands] = shared + (64 - (uintptr_t)shared % 64) % 64;
+  if (first > 0) c->fn(ptr, native, 0, first, scratch);
   /* the last task first, the others in one piece: any cut gives the same */
-  if (tasks > 0) c->fn(ptr, native, tasks - 1, tasks, scratch);
-  if (tasks > 1) c->fn(ptr, native, 0, tasks - 1, scratch);
+  if (tasks > first) c->fn(ptr, native, tasks - 1, tasks, scratch);
+  if (tasks > first + 1) c->fn(ptr, native, first, tasks - 1, scratch);
   bool ok = true;
   for (int k = 0; k < s->n_operands; k++) {
     if (!guards_hold(&b[k])) {

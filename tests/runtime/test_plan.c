@@ -81,6 +81,39 @@ static const dhc_kernel adder = {
                  .scratch_bytes = NUM(PER_TASK * 4),
                  .fn = add_one}}};
 
+/* Two phases: sums of PER_TASK elements to the shared memory, then y[i] = all of them added. */
+static void add_sums(void *const *ptr, const intptr_t *dim, intptr_t t0, intptr_t t1, void *scratch) {
+  (void)scratch;
+  intptr_t n = dim[0], first = (n + PER_TASK - 1) / PER_TASK;
+  double *sums = ptr[2];
+  for (intptr_t t = t0; t < t1; t++) {
+    double sum = 0;
+    for (intptr_t i = t * PER_TASK; t < first && i < (t + 1) * PER_TASK && i < n; i++) {
+      sum += (double)((const float *)ptr[0])[i];
+    }
+    if (t < first) {
+      sums[t] = sum;
+      continue;
+    }
+    for (intptr_t k = 0; k < first; k++) {
+      sum += sums[k];
+    }
+    ((float *)ptr[1])[t - first] = (float)sum;
+  }
+}
+
+#define N_SUMS DHC_DIM_SYM, 0, DHC_DIM_CONST, PER_TASK, DHC_DIM_CEILDIV
+static const dhc_kernel summer = {
+    .name = "summer",
+    .n_ptrs = 2,
+    .n_dims = 1,
+    .n_classes = 1,
+    .classes = {{.n_tasks = CODE(N_SUMS, DHC_DIM_SYM, 0, DHC_DIM_ADD),
+                 .first_tasks = CODE(N_SUMS),
+                 .scratch_bytes = NUM(8),
+                 .shared_bytes = CODE(N_SUMS, DHC_DIM_CONST, 8, DHC_DIM_MUL),
+                 .fn = add_sums}}};
+
 /* in [N], a and b [N] in WORK (b above a), c shares a's memory at N*4 (beyond
  * it), grid [4, 3] in STATE, counter [1]. */
 static const char *const symbol_names[] = {"N"};
@@ -183,6 +216,44 @@ static void bind_and_run(void **state) {
   }
 }
 
+static void phases(void **state) {
+  (void)state;
+  static const dhc_ref x_to_y[] = {{.buffer = 0}, {.buffer = 5}};
+  static const dhc_item sum_items[] = {
+      {.kind = DHC_ITEM_CALL, .kernel = 0, .n_refs = 2, .refs = x_to_y, .n_dims = 1, .dims = n_dim}};
+  const dhc_kernel *const sums[] = {&summer};
+  dhc_plan p = plan;
+  p.items = sum_items;
+  p.n_items = 1;
+  for (int threads = 1; threads <= 8; threads++) {
+    DhcPool *pool;
+    DhcBound *b;
+    int64_t n = 3001, n_sums = (n + PER_TASK - 1) / PER_TASK;
+    assert_ok(dhc_pool_new(threads, &pool));
+    assert_ok(dhc_plan_bind(&p, sums, &n, threads, &b));
+    assert_int_equal(dhc_bound_item_tasks(b, 0), n_sums + n);
+    assert_int_equal(dhc_bound_scratch_bytes(b), 64 * threads + (n_sums * 8 + 63) / 64 * 64);
+    void *base[DHC_N_ARENAS] = {0}, *scratch = dhc_aligned_alloc(dhc_bound_scratch_bytes(b));
+    float *x = base[DHC_ARENA_IO] = dhc_aligned_alloc(dhc_bound_arena_bytes(b, DHC_ARENA_IO));
+    const float *y = (const float *)(void *)((char *)x + dhc_bound_buffer_offset(b, 5));
+    for (int64_t i = 0; i < n; i++) {
+      x[i] = (float)(i % 10);
+    }
+    for (int round = 0; round < 20; round++) {
+      memset((char *)x + dhc_bound_buffer_offset(b, 5), 0, (size_t)n * 4);
+      memset(scratch, 0xff, (size_t)dhc_bound_scratch_bytes(b));
+      dhc_bound_run(b, base, scratch, threads > 1 ? dhc_pool_exec(pool) : NULL, NULL);
+      for (int64_t i = 0; i < n; i++) {
+        assert_true(y[i] == 13500.0f);
+      }
+    }
+    dhc_aligned_free(x);
+    dhc_aligned_free(scratch);
+    dhc_bound_free(b);
+    dhc_pool_free(pool);
+  }
+}
+
 static void size_classes(void **state) {
   (void)state;
   DhcBound *b;
@@ -255,6 +326,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(dim_programs),
       cmocka_unit_test(bind_and_run),
+      cmocka_unit_test(phases),
       cmocka_unit_test(size_classes),
       cmocka_unit_test(refusals),
   };
