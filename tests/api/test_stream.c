@@ -369,7 +369,7 @@ static void refusals(const char *backend) {
   refused(dhc_program_load_state(p.stream, "no such file"), "no such file");
   good(run_raw(p.stream, 0, 2, 5, 8), "five of eight");
   refused(run_raw(p.stream, 1, 2, 2, 8), "forward.step");
-  refused(run_raw(p.stream, 0, 3, 1, 8), "reset before the batch size changes");
+  refused(run_raw(p.stream, 0, 3, 1, 8), "reset before sizes change");
   good(dhc_program_get(p.stream, "keys", &t), "get");
   check(t.rank == 4 && t.dim[0] == 2 && t.dim[2] == 8, "shape of a state");
   t.dim[2] = 7;
