@@ -275,7 +275,7 @@ DhcNode *dhc_fn_call(DhcCx *cx, DhcFn *fn, DhcOp op, DhcValue *const *args, int 
 DhcTruth dhc_fn_truth(DhcCx *cx, DhcFn *fn, const DhcDim *d);
 /* d in the symbols of the root function. */
 const DhcDim *dhc_fn_to_root(DhcFn *fn, const DhcDim *d);
-void dhc_fn_assume(DhcCx *cx, DhcFn *fn, const DhcDim *d, const char *message);
+void dhc_fn_assume(DhcCx *cx, DhcFn *fn, const DhcDim *d, DhcFactMessage message);
 
 /* ---- the evaluator's frame ------------------------------------------------------------------ */
 
@@ -314,6 +314,7 @@ struct DhcCx {
   int depth;           /* of calls */
   int eval_depth;      /* of expressions */
   const char *require; /* inside `require` on dims: its message; comparisons become facts */
+  DhcSpan require_at; /* of the statement, while in_require */
   bool in_require;
   const DhcVal *init_shape; /* inside an initialiser: the declared shape */
   /* control flow of the running body */
