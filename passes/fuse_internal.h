@@ -175,6 +175,8 @@ typedef struct Fu {
 
 /* top_k and route in terms of other ops (fuse_route.c). */
 bool dhc_fu_lower_routes(DhcFunc *f);
+/* Depthwise convolutions of few taps likewise (fuse_conv.c). */
+bool dhc_fu_lower_convs(DhcFunc *f);
 /* Fills value[] and groups. */
 void dhc_fu_group(Fu *fu);
 int dhc_fu_new_group(Fu *fu, DhcKind kind);
