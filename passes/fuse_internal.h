@@ -123,6 +123,7 @@ typedef struct FuValue {
   bool dense;     /* must be row-major in memory itself */
   bool stretched; /* needed under a broadcast */
   int depth;      /* of the chain of nodes that kernels would walk through to compute it */
+  bool swapped;   /* in memory with its last two axes exchanged: only kernels read it there */
   FuChain *wide;  /* never in memory: chain kernels compute it again; or NULL */
 } FuValue;
 
@@ -200,6 +201,8 @@ bool dhc_fu_contracts_states(const FuGroup *g, const DhcNode *n, unsigned reduce
 /* Whether only kernels of other folds read n, whose operands include states of g: they load those
  * and compute n by themselves, and n is not stored beside the states. */
 bool dhc_fu_left_to_folds(const Fu *fu, const FuGroup *g, const DhcNode *n);
+/* Decides which values are `swapped`, once all else is decided. */
+void dhc_fu_swap_states(Fu *fu);
 /* What the states of recurrences meet moves in front of these. */
 void dhc_fu_order_scans(DhcFunc *f, DhcArena *scratch);
 
