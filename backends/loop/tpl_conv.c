@@ -27,7 +27,7 @@
 enum {
   MAX_ROWS = 16,
   MAX_VECTORS = 6,
-  FEW_PIXELS = 63,         /* images up to this size are grouped, */
+  FEW_PIXELS = 64,         /* images up to this size are grouped, */
   MANY_PIXELS = 96,        /* up to so many pixels */
   PLANE_ELEMENTS = 196608, /* planes of a task, if a few rows allow */
   LEAST_ROWS = 4
@@ -136,7 +136,7 @@ static void size_blocks(Conv *v) {
   dhc_dimprog W = dhc_space_places_prog(&v->cx, &v->x, dhc_space_outs_prog(&v->cx, &v->x));
   W = at_least(&p, W, 1);
   dhc_dimprog pixels = at_least(&p, op(&p, DHC_DIM_MUL, H, W), 1);
-  /* vectors fill up better over several small images; one of 64 pixels does as it is */
+  /* vectors fill up better over several small images, and weights are read for all of them */
   dhc_dimprog fit = op(&p, DHC_DIM_CEILDIV, pc(&p, MANY_PIXELS), pixels);
   dhc_dimprog small = op(&p, DHC_DIM_LE, pixels, pc(&p, FEW_PIXELS));
   fit = op(&p, DHC_DIM_MUL, fit, small);
