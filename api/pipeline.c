@@ -39,9 +39,10 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   dhc_session *s = m->s;
   DhcEntryRequest rq = {.training = mode == DHC_MODE_TRAIN || !strcmp(entry, "augment"), .inputs = in, .n_inputs = n_in};
   dhc_model_form(m->m, entry, &rq.name, &rq.form);
+  const DhcRecipe *recipe = dhc_model_recipe(m->m);
+  if (mode == DHC_MODE_TRAIN) rq.report = recipe->report;
   DhcFunc *f = dhc_model_entry(m->m, &rq);
   if (!f || s->diags.n_errors) return NULL;
-  const DhcRecipe *recipe = dhc_model_recipe(m->m);
   DhcFunc *roots[2] = {f, NULL}, *copy[2];
   if (mode == DHC_MODE_TRAIN) {
     roots[1] = dhc_model_function(m->m, recipe->optimizer);
@@ -59,6 +60,7 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   px.disabled = s->o.disable_passes;
   px.limit = s->o.pass_limit > 0 ? s->o.pass_limit : -1;
   bool ok = dhc_passes_clean(v->module, &px);
+  if (ok && mode != DHC_MODE_RUN) ok = dhc_passes_run(v->module, &px, "chunk");
   if (ok && mode == DHC_MODE_GRAD) ok = (v->func = differentiate(&px, v->func)) != NULL;
   if (ok && mode == DHC_MODE_TRAIN) ok = training_step(&px, v->func, copy[1], recipe, v);
   if (ok) {

@@ -53,6 +53,21 @@ dhc_status evaluate(dhc_program *p, int loss_entry, Feed *f, const Metric *m, co
                     void (*seen)(void *ctx, const Feed *f, const dhc_tensor *results, int n_results, int64_t first, int64_t n), void *ctx,
                     EvalSums *out) DHC_MUST_USE;
 
+/* Reported taps of a training step (taps.c). */
+typedef struct Taps {
+  bool open;
+  int n;
+  dhc_tap *tap;        /* n, of the last step read */
+  DhcMetricList *list; /* the same numbers */
+  double **at;
+  int64_t *room; /* elements at[i] has */
+  DhcArena *arena;
+} Taps;
+/* Which taps there are, from the step's results. */
+void taps_open(Taps *t, const DhcFunc *step, DhcArena *arena);
+/* Their values, from the results of a run. */
+void taps_read(Taps *t, const dhc_tensor *results, int n_results);
+
 const dhc_tensor *result_named(const dhc_tensor *t, int n, const char *name);
 double scalar_result(const dhc_tensor *t, int n, const char *name); /* NaN if absent */
 

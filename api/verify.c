@@ -1,6 +1,7 @@
 /* Comparing a model with a reference file: param.*, input.*, cotangent.* go in, output.* and
  * grad.* are compared; a file with output.param.* holds training steps to be replayed.
- * Dropout is off. A row's error is ||a - b|| / ||b||; where ||b|| = 0 it is ||a|| divided by
+ * Dropout is off, and so are the losses beside the main one unless the file's metadata has
+ * their coefficients. A row's error is ||a - b|| / ||b||; where ||b|| = 0 it is ||a|| divided by
  * the largest gradient norm of the file. */
 #include <math.h>
 #include <stdlib.h>
@@ -135,11 +136,17 @@ static int gather_inputs(Verify *v, bool replay, int64_t step, dhc_tensor *in, c
   return n;
 }
 
-static void dropout_off(dhc_program *p) {
-  for (int i = 0; i < p->mem.n_scalars; i++) {
-    const char *name = p->mem.scalar_names[i];
-    size_t n = strlen(name);
-    if (n >= 7 && !strcmp(name + n - 7, "dropout")) p->mem.scalars[i] = 0;
+/* Scalars that a reference has only where its metadata says so. */
+static void regularisers_off(Verify *v) {
+  static const char *const off[] = {"dropout", "load_balance", "router_z"};
+  for (int i = 0; i < v->p->mem.n_scalars; i++) {
+    const char *name = v->p->mem.scalar_names[i];
+    for (size_t k = 0; k < sizeof off / sizeof off[0]; k++) {
+      size_t n = strlen(name), m = strlen(off[k]);
+      if (n < m || strcmp(name + n - m, off[k])) continue;
+      const char *text = k ? dhc_safetensors_meta(v->file, off[k]) : NULL;
+      v->p->mem.scalars[i] = text ? strtod(text, NULL) : 0;
+    }
   }
 }
 
@@ -155,7 +162,7 @@ static dhc_status open_program(Verify *v, bool replay) {
   DHC_TRY(dhc_program_open(v->m, entry, replay ? DHC_MODE_TRAIN : grads ? DHC_MODE_GRAD : DHC_MODE_RUN, &v->p));
   DHC_TRY(dhc_program_init(v->p, 0));
   DHC_TRY(weights_read(v->p, v->file, "param.", v->p->mem.weights, false, false));
-  dropout_off(v->p);
+  regularisers_off(v);
   return dhc_status_ok();
 }
 

@@ -158,12 +158,16 @@ typedef struct DhcEntryRequest {
   const DhcInputShape *inputs;
   int n_inputs;
   bool all_inputs; /* optional ones are given even if they are not among `inputs` */
+  /* Patterns of taps, NULL at the end, or NULL: each that matches becomes one more result,
+   * "tap." and its path (and ".2", … where a path is tapped again). */
+  const char *const *report;
 } DhcEntryRequest;
 
 /* Function of kind DHC_FUNC_ENTRY: inputs first (names as declared), then tensors by
  * path, scalars by name, "$seed" and "$step" (i64[], role SCALAR, decl -1) as they are
  * needed; results named as declared; buffers and states written by `update`. Units are merged.
- * NULL after errors. */
+ * A `require` on values (streaming forms only) is a further result, bool[], named
+ * "$require: MESSAGE". NULL after errors. */
 DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *request);
 
 /* A function `fn` of the file or of std as a function of the module, for example an
@@ -188,6 +192,8 @@ typedef struct DhcRecipe {
   double clip;            /* global norm; 0: off */
   double ema;             /* decay; 0: off */
   double label_smoothing; /* also bound to the hyperparameter of that name, if there is one */
+  const char *const *report; /* patterns of taps that training reports, NULL at the end; or NULL */
+  bool report_asked;         /* by a setting, not by the model file's recipe */
   double lr_constant;     /* where lr has no parameters */
   const struct DhcLr *lr; /* see dhc_recipe_lr; NULL: lr_constant */
   DhcSpan span;

@@ -297,6 +297,10 @@ static bool glob(const char *p, const char *s) {
   return !*p;
 }
 
+bool dhc_tap_matches(const char *pattern, const char *path) {
+  return glob(pattern, path) || (!strncmp(pattern, "*.", 2) && glob(pattern + 2, path)); /* "*.x" also finds the root's x */
+}
+
 /* In the order in which they were set. */
 DhcVal dhc_bi_taps(DhcCx *cx, DhcBuiltinCall *c) {
   const char *pattern;
@@ -304,9 +308,8 @@ DhcVal dhc_bi_taps(DhcCx *cx, DhcBuiltinCall *c) {
     return dhc_v_error();
   DHC_VEC(DhcVal) all = {0};
   for (int i = 0; i < cx->fn->taps.n; i++) {
-    const char *path = cx->fn->taps.at[i].path;
-    bool top = !strncmp(pattern, "*.", 2) && glob(pattern + 2, path); /* "*.x" also finds the root's x */
-    if (glob(pattern, path) || top) DHC_PUSH(dhc_cx_arena(cx), &all, dhc_v_tensor(cx->fn->taps.at[i].value));
+    const DhcTap *t = &cx->fn->taps.at[i];
+    if (!t->require && dhc_tap_matches(pattern, t->path)) DHC_PUSH(dhc_cx_arena(cx), &all, dhc_v_tensor(t->value));
   }
   return dhc_v_list(cx, DHC_V_LIST, all.at, all.n);
 }

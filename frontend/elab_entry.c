@@ -173,6 +173,8 @@ static bool add_results(DhcCx *cx, const DhcAstSignature *sig, DhcVal r) {
         i < sig->outputs.n ? sig->outputs.at[i].name.text : dhc_arena_printf(dhc_cx_arena(cx), "result%d", i);
     dhc_func_result(cx->fn->f, t, name);
   }
+  for (int i = 0; i < cx->fn->taps.n; i++)
+    if (cx->fn->taps.at[i].require) dhc_func_result(cx->fn->f, cx->fn->taps.at[i].value, cx->fn->taps.at[i].path);
   for (int i = 0; i < cx->fn->stores.n; i++) {
     const DhcStore *s = &cx->fn->stores.at[i];
     DhcValue *args[2] = {dhc_fn_tensor(cx, s->tensor), s->value};
@@ -194,6 +196,27 @@ static bool keeps_state(DhcCx *cx, const DhcAstSignature *sig) {
                        dhc_form_names[cx->run->form]);
   dhc_err_hint(cx, d, "each run of '%s' stands by itself; a state is declared as `state h: [B, d] = zeros()`", sig->name.text);
   return false;
+}
+
+static bool has_result(const DhcFunc *f, const char *name) {
+  for (int i = 0; i < f->results.n; i++)
+    if (f->result_names.at[i] && !strcmp(f->result_names.at[i], name)) return true;
+  return false;
+}
+
+/* Taps that the request asks for, behind all other results. */
+static void add_reported(DhcCx *cx, const char *const *pattern) {
+  DhcFn *fn = cx->fn;
+  for (int i = 0; pattern && i < fn->taps.n; i++) {
+    const char *path = fn->taps.at[i].path;
+    bool wanted = false;
+    if (fn->taps.at[i].require) continue;
+    for (int k = 0; pattern[k]; k++) wanted = wanted || dhc_tap_matches(pattern[k], path);
+    if (!wanted) continue;
+    const char *name = dhc_arena_printf(dhc_cx_arena(cx), "tap.%s", path);
+    for (int k = 2; has_result(fn->f, name); k++) name = dhc_arena_printf(dhc_cx_arena(cx), "tap.%s.%d", path, k);
+    dhc_func_result(fn->f, fn->taps.at[i].value, name);
+  }
 }
 
 static DhcFunc *elaborate(DhcModel *m, const DhcAstItem *it, DhcRun *run, const int *ranks) {
@@ -219,6 +242,7 @@ static DhcFunc *elaborate(DhcModel *m, const DhcAstItem *it, DhcRun *run, const 
   DhcSpan at = it->u.entry.body.n ? it->u.entry.body.at[it->u.entry.body.n - 1]->span : sig->span;
   r = dhc_check_outputs(&cx, sig, r, at);
   if (r.kind == DHC_V_ERROR || !add_results(&cx, sig, r) || !keeps_state(&cx, sig)) return NULL;
+  add_reported(&cx, run->request->report);
   if (m->e->diags->n_errors > before) return NULL;
   return run->form == DHC_FORM_RESET ? dhc_state_reset(&cx, sig->name.text) : cx.fn->f;
 }
@@ -244,7 +268,7 @@ static DhcFunc *find_version(DhcModel *m, const DhcEntryRequest *r, uint64_t giv
   *n = 0;
   for (int i = 0; i < m->versions.n; i++) {
     const DhcVersion *v = &m->versions.at[i];
-    if (strcmp(v->entry, r->name) || v->training != r->training || v->form != r->form || v->given != given_inputs) continue;
+    if (strcmp(v->entry, r->name) || v->training != r->training || v->reported != !!r->report || v->form != r->form || v->given != given_inputs) continue;
     ++*n;
     if (v->n_runs != n_runs || memcmp(v->run_rank, ranks, sizeof(int) * (size_t)n_runs)) continue;
     if (facts_hold(v->func, run)) return v->func;
@@ -295,7 +319,7 @@ DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *r) {
     return NULL;
   }
   if (!m->batch && !dhc_model_seal(m)) return NULL;
-  DhcVersion v = {.entry = it->u.entry.sig.name.text, .training = r->training, .form = r->form,
+  DhcVersion v = {.entry = it->u.entry.sig.name.text, .training = r->training, .reported = !!r->report, .form = r->form,
                   .given = given_inputs, .func = f, .n_runs = n_runs};
   memcpy(v.run_rank, ranks, sizeof v.run_rank);
   DHC_PUSH(m->e->arena, &m->versions, v);

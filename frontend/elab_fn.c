@@ -13,7 +13,7 @@ DhcFn *dhc_fn_begin(DhcCx *cx, const char *name, DhcFuncKind kind, DhcFn *outer,
   if (outer && !renamed)
     for (int i = 0; i < outer->f->facts.nonneg.n; i++) {
       DHC_PUSH(m->arena, &fn->f->facts.nonneg, outer->f->facts.nonneg.at[i]);
-      DHC_PUSH(m->arena, &fn->f->fact_messages, NULL);
+      DHC_PUSH(m->arena, &fn->f->fact_messages, (DhcFactMessage){0});
     }
   return fn;
 }
@@ -159,7 +159,7 @@ const DhcDim *dhc_fn_to_root(DhcFn *fn, const DhcDim *d) {
   return d;
 }
 
-static void add_fact(DhcFn *fn, const DhcDim *d, const char *message) {
+static void add_fact(DhcFn *fn, const DhcDim *d, DhcFactMessage message) {
   if (dhc_dim_is_const(d, NULL)) return;
   for (int i = 0; i < fn->f->facts.nonneg.n; i++)
     if (fn->f->facts.nonneg.at[i] == d) return;
@@ -172,14 +172,14 @@ DhcTruth dhc_fn_truth(DhcCx *cx, DhcFn *fn, const DhcDim *d) {
   DhcTruth t = dhc_dim_le(dims, &fn->f->facts, dhc_dim_const(dims, 0), d);
   if (t != DHC_UNKNOWN || !fn->outer) return t;
   t = dhc_fn_truth(cx, fn->outer, to_outer(fn, d));
-  if (t == DHC_TRUE) add_fact(fn, d, NULL);
-  if (t == DHC_FALSE) add_fact(fn, dhc_dim_addc(dims, dhc_dim_mulc(dims, d, -1), -1), NULL);
+  if (t == DHC_TRUE) add_fact(fn, d, (DhcFactMessage){0});
+  if (t == DHC_FALSE) add_fact(fn, dhc_dim_addc(dims, dhc_dim_mulc(dims, d, -1), -1), (DhcFactMessage){0});
   return t;
 }
 
-void dhc_fn_assume(DhcCx *cx, DhcFn *fn, const DhcDim *d, const char *message) {
+void dhc_fn_assume(DhcCx *cx, DhcFn *fn, const DhcDim *d, DhcFactMessage message) {
   for (; fn; fn = fn->outer) {
-    add_fact(fn, d, fn->outer ? NULL : message);
+    add_fact(fn, d, fn->outer ? (DhcFactMessage){0} : message);
     d = to_outer(fn, d);
   }
   (void)cx;
@@ -275,7 +275,8 @@ void dhc_fn_extra_results(DhcCx *cx, DhcFn *fn) {
 void dhc_fn_move_out(DhcCx *cx, DhcFn *fn, DhcNode *call, int first) {
   DhcArena *a = cx->m->module->arena;
   for (int i = 0; i < fn->taps.n; i++) {
-    DhcTap t = {.path = fn->taps.at[i].path, .value = call->results[first++]};
+    DhcTap t = fn->taps.at[i];
+    t.value = call->results[first++];
     DHC_PUSH(a, &fn->outer->taps, t);
   }
   for (int i = 0; i < fn->stores.n; i++) {

@@ -173,7 +173,7 @@ struct DhcElab {
 
 typedef struct DhcVersion {
   const char *entry;
-  bool training;
+  bool training, reported;
   DhcForm form;
   uint64_t given; /* by input: the request had it */
   DhcFunc *func;
@@ -207,9 +207,11 @@ typedef struct DhcCapture {
   DhcValue *outer, *inner;
 } DhcCapture;
 typedef struct DhcTap {
-  const char *path; /* "layers.3.ffn.load_balance" */
+  const char *path; /* "layers.3.ffn.load_balance"; of a require on values the result's name */
   DhcValue *value;
+  bool require; /* bool[] that must hold; becomes a result of the entry */
 } DhcTap;
+#define DHC_REQUIRE_RESULT "$require: " /* followed by the message */
 typedef struct DhcStore {
   int tensor;
   DhcValue *value;
@@ -262,6 +264,8 @@ int dhc_fn_close(DhcCx *cx, DhcFn *fn, const DhcDim *const **dims);
 /* Taps and stores of a closed inner function become values of its outer one; `first` is
  * the number of the first of their results in `call`. */
 void dhc_fn_move_out(DhcCx *cx, DhcFn *fn, DhcNode *call, int first);
+/* Whether taps(pattern) finds a tap of this path. */
+bool dhc_tap_matches(const char *pattern, const char *path);
 /* Appends the results that taps and stores need. */
 void dhc_fn_extra_results(DhcCx *cx, DhcFn *fn);
 /* Closes fn (results are in place) and calls it from its outer function with `args`
@@ -271,7 +275,7 @@ DhcNode *dhc_fn_call(DhcCx *cx, DhcFn *fn, DhcOp op, DhcValue *const *args, int 
 DhcTruth dhc_fn_truth(DhcCx *cx, DhcFn *fn, const DhcDim *d);
 /* d in the symbols of the root function. */
 const DhcDim *dhc_fn_to_root(DhcFn *fn, const DhcDim *d);
-void dhc_fn_assume(DhcCx *cx, DhcFn *fn, const DhcDim *d, const char *message);
+void dhc_fn_assume(DhcCx *cx, DhcFn *fn, const DhcDim *d, DhcFactMessage message);
 
 /* ---- the evaluator's frame ------------------------------------------------------------------ */
 
@@ -310,6 +314,7 @@ struct DhcCx {
   int depth;           /* of calls */
   int eval_depth;      /* of expressions */
   const char *require; /* inside `require` on dims: its message; comparisons become facts */
+  DhcSpan require_at; /* of the statement, while in_require */
   bool in_require;
   const DhcVal *init_shape; /* inside an initialiser: the declared shape */
   /* control flow of the running body */

@@ -21,10 +21,11 @@ typedef enum Key {
   KEY_CLIP,
   KEY_EMA,
   KEY_LABEL_SMOOTHING,
+  KEY_REPORT,
   N_KEYS
 } Key;
 static const char *const keys[N_KEYS] = {"optimizer", "lr",   "batch", "epochs",
-                                         "steps",     "clip", "ema",   "label_smoothing"};
+                                         "steps",     "clip", "ema",   "label_smoothing", "report"};
 
 static int key_of(const char *name) {
   for (int i = 0; i < N_KEYS; i++)
@@ -260,6 +261,16 @@ static void bind_lr(Binder *b, const DhcAstNames *params, const DhcAstExpr *valu
   b->r->lr = lr;
 }
 
+/* One pattern, or a list of them. */
+static void bind_report(Binder *b, const DhcAstExpr *e) {
+  DhcVal v = dhc_eval(b->cx, e);
+  int n = v.kind == DHC_V_LIST ? v.list.n : 1;
+  const char **at = DHC_NEW_N(b->m->e->arena, const char *, n + 1);
+  for (int i = 0; i < n; i++)
+    if (!dhc_want_string(b->cx, v.kind == DHC_V_LIST ? &v.list.at[i] : &v, e->span, "report", &at[i])) b->ok = false;
+  b->r->report = b->ok && n ? at : NULL;
+}
+
 static void bind_key(Binder *b, const char *key, const DhcAstNames *params, const DhcAstExpr *e) {
   switch (key_of(key)) {
     case KEY_OPTIMIZER:
@@ -279,6 +290,7 @@ static void bind_key(Binder *b, const char *key, const DhcAstNames *params, cons
     case KEY_CLIP: bind_float(b, e, "clip", 0, 1e30, &b->r->clip); break;
     case KEY_EMA: bind_float(b, e, "ema", 0, 1, &b->r->ema); break;
     case KEY_LABEL_SMOOTHING: bind_float(b, e, "label_smoothing", 0, 1, &b->r->label_smoothing); break;
+    case KEY_REPORT: bind_report(b, e); break;
     default: break;
   }
 }
@@ -329,6 +341,7 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
     DhcAstExpr *x = dhc_parse_expr(&e->parse, name, q->sets[i].value, strlen(q->sets[i].value));
     if (!x || e->diags->n_errors > before) return false;
     has_optimizer = has_optimizer || !strcmp(q->sets[i].key, "optimizer");
+    r->report_asked = r->report_asked || key_of(q->sets[i].key) == KEY_REPORT;
     bind_key(&b, q->sets[i].key, NULL, x);
   }
   if (!has_optimizer && dhc_find_decl(e, cx.file, "adam", DHC_DECL_BIT(DHC_DE_FN), NULL))

@@ -136,11 +136,15 @@ static void carry_facts(DhcFunc *to, const DhcFunc *from, const DhcSubst *s) {
     for (int k = 0; k < to->facts.nonneg.n && !known; k++) known = to->facts.nonneg.at[k] == d;
     if (known) continue;
     DHC_PUSH(m->arena, &to->facts.nonneg, d);
-    DHC_PUSH(m->arena, &to->fact_messages, NULL);
+    DHC_PUSH(m->arena, &to->fact_messages, (DhcFactMessage){0});
   }
 }
 
 void dhc_inline_call(DhcNode *call) {
+  dhc_inline_call_to(call, NULL);
+}
+
+void dhc_inline_call_to(DhcNode *call, DhcValue **results) {
   DhcModule *m = call->func->module;
   if (call->op != DHC_OP_CALL && call->op != DHC_OP_CHECKPOINT)
     DHC_BUG("inlining a node of op %s", dhc_op_info(call->op)->name);
@@ -164,7 +168,9 @@ void dhc_inline_call(DhcNode *call) {
     }
     for (int i = 0; i < n->n_results; i++) map[n->results[i]->id] = c->results[i];
   }
-  for (int i = 0; i < call->n_results; i++)
+  for (int i = 0; i < call->n_results; i++) {
+    if (results) results[i] = map[f->results.at[i]->id];
     dhc_replace_uses(call->results[i], map[f->results.at[i]->id]);
+  }
   dhc_node_remove(call);
 }

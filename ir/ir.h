@@ -187,6 +187,12 @@ typedef enum DhcFuncKind {
   DHC_FUNC_INIT       /* initialiser of a tensor: no parameters but scalars */
 } DhcFuncKind;
 
+/* What a fact says to the user where a call does not meet it. */
+typedef struct DhcFactMessage {
+  const char *text; /* NULL: none of the user's making */
+  DhcSpan at;       /* the `require` or condition it comes from; may be unknown */
+} DhcFactMessage;
+
 struct DhcFunc {
   const char *name; /* without @; unique in the module */
   int id;
@@ -198,7 +204,7 @@ struct DhcFunc {
   DHC_VEC(DhcValue *) results;
   DHC_VEC(const char *) result_names; /* parallel to results */
   DhcFacts facts;                     /* of an entry: checked when a plan is bound */
-  DHC_VEC(const char *) fact_messages; /* parallel to facts.nonneg; NULL: internal */
+  DHC_VEC(DhcFactMessage) fact_messages; /* parallel to facts.nonneg */
   DhcNode *first, *last;
   int n_nodes, next_node_id, next_value_id;
   const char *kernel; /* composite: template name, or NULL */
@@ -327,6 +333,12 @@ void dhc_node_remove(DhcNode *n);
 DhcNode *dhc_node_copy(DhcBuilder *b, const DhcNode *n, DhcValue *const *args);
 /* Inlines a call; its results are replaced. */
 void dhc_inline_call(DhcNode *call);
+/* A composite that has a derivative but no kernel: once derivatives are taken, its body. */
+static inline bool dhc_is_plain_composite(const DhcFunc *f) {
+  return f->kind == DHC_FUNC_COMPOSITE && !f->kernel;
+}
+/* The same; results[i], if wanted, is what stands for the call's result i now. */
+void dhc_inline_call_to(DhcNode *call, DhcValue **results);
 /* Number of uses per value id, results included; array in `scratch`. */
 int *dhc_use_counts(const DhcFunc *f, DhcArena *scratch);
 

@@ -3,9 +3,12 @@
  * What bwd needs of the forward part is either saved or computed anew. Saved are results
  * of ops that cost a pass over memory or more arithmetic than a load (contractions,
  * convolutions, scans, windows, reductions, routing, scatters, calls); elementwise ops,
- * views and creation are computed anew, from saved values and inputs, unless they are
- * results of the unit, which are in memory anyway. This is a rule, not a search: what is kept never depends on sizes or on what stands around the unit. */
+ * depthwise convolutions of few taps, views and creation are computed anew, from saved values
+ * and inputs, unless they are results of the unit, which are in memory anyway. This is a rule,
+ * not a search: what is kept never depends on sizes or on what stands around the unit. */
 #include "passes/ad_internal.h"
+
+#include "passes/depthwise.h"
 
 typedef struct Split {
   DhcAd *ad;
@@ -15,7 +18,13 @@ typedef struct Split {
   DHC_VEC(DhcValue *) saved;
 } Split;
 
+/* A call of a composite without a kernel is its body. */
 static bool costs(const DhcNode *n) {
+  if (n->op == DHC_OP_CALL && dhc_is_plain_composite(dhc_attr(n, "callee")->func)) {
+    for (const DhcNode *k = dhc_attr(n, "callee")->func->first; k; k = k->next)
+      if (k->op != DHC_OP_PARAM && costs(k)) return true;
+    return false;
+  }
   switch (dhc_op_info(n->op)->cls) {
     case DHC_CLASS_REDUCE:
     case DHC_CLASS_CONTRACT:
@@ -45,7 +54,7 @@ static bool needed(const Split *s, const DhcNode *n) {
 static bool is_saved(const Split *s, const DhcNode *n) {
   if (!is_forward(s, n)) return false;
   if (dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE) return s->result[n->results[0]->id] > 0;
-  return costs(n);
+  return costs(n) && !(n->op == DHC_OP_CONV && dhc_depthwise_few(n) && !s->result[n->results[0]->id]);
 }
 
 /* Marks what the cotangents need; stops at saved values and parameters. */

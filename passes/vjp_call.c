@@ -1,5 +1,6 @@
 /* Derivatives of calls. call @f becomes call @f.fwd, whose saved values feed call @f.bwd; a
- * composite with a `vjp` stays a call of itself and its derivative is a call of that. */
+ * composite with a `vjp` stays a call of itself and its derivative is a call of that, or, where
+ * that has no kernel, its body. */
 #include "passes/ad_internal.h"
 
 static DhcNode *build_call(DhcAd *ad, DhcFunc *callee, const DhcAttr *dims,
@@ -12,10 +13,10 @@ static DhcNode *build_call(DhcAd *ad, DhcFunc *callee, const DhcAttr *dims,
 
 /* Adds the results of a backward call to the cotangents of n's operands: one for each float
  * parameter of f, in order. */
-static bool add_results(DhcAd *ad, const DhcNode *n, const DhcFunc *f, const DhcNode *back) {
+static bool add_results(DhcAd *ad, const DhcNode *n, const DhcFunc *f, DhcValue *const *back) {
   int k = 0;
   for (int i = 0; i < f->params.n; i++)
-    if (dhc_ad_is_float(f->params.at[i]) && !dhc_ad_add(ad, n, i, back->results[k++]))
+    if (dhc_ad_is_float(f->params.at[i]) && !dhc_ad_add(ad, n, i, back[k++]))
       return false;
   return true;
 }
@@ -48,7 +49,7 @@ static bool call_pair(DhcAd *ad, DhcNode *n, const DhcGradPair *pair, const DhcN
   for (int i = 0; i < pair->n_saved; i++) args[k++] = fwd->results[pair->saved[i]];
   k = push_cotangents(ad, n, f, args, k);
   DhcNode *back = build_call(ad, pair->bwd, dhc_attr(n, "dims"), args, k);
-  return back && add_results(ad, n, f, back);
+  return back && add_results(ad, n, f, back->results);
 }
 
 bool vjp_call(DhcAd *ad, DhcNode *n) {
@@ -62,7 +63,11 @@ bool vjp_call(DhcAd *ad, DhcNode *n) {
   for (int i = 0; i < n->n_results; i++) args[k++] = n->results[i];
   k = push_cotangents(ad, n, f, args, k);
   DhcNode *back = build_call(ad, f->vjp, dhc_attr(n, "dims"), args, k);
-  return back && add_results(ad, n, f, back);
+  if (!back || f->vjp->kernel) return back && add_results(ad, n, f, back->results);
+  /* No kernel of its own: as its body it needs only what it reads, and joins what follows. */
+  DhcValue **now = DHC_NEW_N(ad->arena, DhcValue *, back->n_results + 1);
+  dhc_inline_call_to(back, now);
+  return add_results(ad, n, f, now);
 }
 
 /* r = checkpoint f(p): p̄ as of a call, but f.fwd runs again, in the backward part, so that

@@ -11,27 +11,37 @@
 #include "runtime/io.h"
 #include "runtime/tensor.h"
 
-enum { MAX_COLUMNS = 64, MAX_NAME = 64, LINE_BYTES = MAX_COLUMNS * (MAX_NAME + 40) };
+enum { MAX_COLUMNS = 4096, MAX_NAME = 256 };
+
+/* A line that grows; `full`: memory ran out, the line is not whole. */
+typedef struct Line {
+  char *text;
+  size_t n, room;
+  bool full;
+} Line;
 
 struct DhcMetrics {
   int csv_fd, jsonl_fd; /* -1: not written */
   char *csv_path, *jsonl_path;
-  int32_t n_columns;
-  char columns[MAX_COLUMNS][MAX_NAME];
+  int32_t n_columns, n_lists;
+  char **columns;
+  Line line; /* the one being written, kept for its memory */
 };
-
-/* A line that grows in place; callers' bounds make it fit. */
-typedef struct Line {
-  char text[LINE_BYTES];
-  size_t n;
-} Line;
 
 static void add(Line *line, const char *text) {
   size_t n = strlen(text);
-  if (n < sizeof line->text - line->n) {
-    memcpy(line->text + line->n, text, n + 1);
-    line->n += n;
+  if (n >= line->room - line->n) {
+    size_t room = 2 * line->room + n + 256;
+    char *more = realloc(line->text, room);
+    if (more == NULL) {
+      line->full = true;
+      return;
+    }
+    line->text = more;
+    line->room = room;
   }
+  memcpy(line->text + line->n, text, n + 1);
+  line->n += n;
 }
 
 /* Nine digits bring every f32 back; the locale's decimal point becomes '.'. */
@@ -56,6 +66,9 @@ static void add_number(Line *line, double v, const char *not_finite) {
 }
 
 static dhc_status write_line(int fd, const char *path, const Line *line) {
+  if (line->full) {
+    return dhc_status_memory((long long)line->room, path);
+  }
   for (size_t at = 0; at < line->n;) {
     ssize_t n = write(fd, line->text + at, line->n - at);
     if (n < 0 && errno == EINTR) {
@@ -71,6 +84,7 @@ static dhc_status write_line(int fd, const char *path, const Line *line) {
 
 static void csv_header(const DhcMetrics *m, Line *line) {
   line->n = 0;
+  line->full = false;
   for (int32_t i = 0; i < m->n_columns; i++) {
     add(line, i > 0 ? "," : "");
     add(line, m->columns[i]);
@@ -88,45 +102,55 @@ static dhc_status open_one(const char *path, bool append, char **path_copy, int 
 }
 
 /* Writes the header into an empty file, checks it in any other. */
-static dhc_status begin_csv(const DhcMetrics *m) {
-  Line line;
-  csv_header(m, &line);
+static dhc_status begin_csv(DhcMetrics *m) {
+  csv_header(m, &m->line);
+  if (m->line.full) {
+    return dhc_status_memory((long long)m->line.room, m->csv_path);
+  }
   if (lseek(m->csv_fd, 0, SEEK_END) == 0) {
-    return write_line(m->csv_fd, m->csv_path, &line);
+    return write_line(m->csv_fd, m->csv_path, &m->line);
   }
   DhcMapping map;
   DHC_TRY(dhc_map_open(m->csv_path, &map));
-  bool same = map.n_bytes >= line.n && memcmp(map.bytes, line.text, line.n) == 0;
+  bool same = map.n_bytes >= m->line.n && memcmp(map.bytes, m->line.text, m->line.n) == 0;
   dhc_map_close(&map);
   return same ? dhc_status_ok()
               : dhc_status_file(m->csv_path, "has other columns, cannot go on with it");
 }
 
-static dhc_status set_columns(DhcMetrics *m, const char *const *columns, int32_t n) {
+static dhc_status set_columns(DhcMetrics *m, const char *const *columns, int32_t n, int32_t n_lists) {
   if (n < 1 || n > MAX_COLUMNS) {
     return dhc_status_make(DHC_E_USAGE, "metrics: needs 1 to %d columns, got %d", MAX_COLUMNS,
                            (int)n);
   }
+  m->columns = calloc((size_t)n, sizeof *m->columns);
+  if (m->columns == NULL) {
+    return dhc_status_memory((long long)n * (long long)sizeof *m->columns, "metrics");
+  }
   m->n_columns = n;
+  m->n_lists = n_lists;
   for (int32_t i = 0; i < n; i++) {
     size_t length = strlen(columns[i]);
     if (length == 0 || length >= MAX_NAME || strpbrk(columns[i], "\",\\\r\n\t") != NULL) {
       return dhc_status_make(DHC_E_USAGE, "metrics: column name '%s' is not allowed", columns[i]);
     }
-    memcpy(m->columns[i], columns[i], length + 1);
+    m->columns[i] = strdup(columns[i]);
+    if (m->columns[i] == NULL) {
+      return dhc_status_memory((long long)length, "metrics");
+    }
   }
   return dhc_status_ok();
 }
 
 dhc_status dhc_metrics_open(const char *csv_path, const char *jsonl_path,
-                            const char *const *columns, int32_t n_columns, bool append,
-                            DhcMetrics **out) {
+                            const char *const *columns, int32_t n_columns, int32_t n_lists,
+                            bool append, DhcMetrics **out) {
   DhcMetrics *m = calloc(1, sizeof *m);
   if (m == NULL) {
     return dhc_status_memory((long long)sizeof *m, "metrics");
   }
   m->csv_fd = m->jsonl_fd = -1;
-  dhc_status status = set_columns(m, columns, n_columns);
+  dhc_status status = set_columns(m, columns, n_columns, n_lists);
   if (status.code == DHC_OK && csv_path != NULL) {
     status = open_one(csv_path, append, &m->csv_path, &m->csv_fd);
     if (status.code == DHC_OK) {
@@ -144,27 +168,47 @@ dhc_status dhc_metrics_open(const char *csv_path, const char *jsonl_path,
   return status;
 }
 
-dhc_status dhc_metrics_row(DhcMetrics *m, const double *values) {
-  Line line;
+/* Column i of a row: a number or a list. */
+static void add_field(const DhcMetrics *m, Line *line, int32_t i, const double *values,
+                      const DhcMetricList *lists, bool json) {
+  int32_t first = m->n_columns - m->n_lists;
+  const char *not_finite = json ? "null" : "";
+  if (i < first) {
+    add_number(line, values[i], not_finite);
+    return;
+  }
+  const DhcMetricList *list = &lists[i - first];
+  add(line, json ? "[" : "");
+  for (int64_t k = 0; k < list->n; k++) {
+    add(line, k == 0 ? "" : json ? "," : " ");
+    add_number(line, list->at[k], json ? "null" : "nan"); /* an empty word would be no word */
+  }
+  add(line, json ? "]" : "");
+}
+
+dhc_status dhc_metrics_row(DhcMetrics *m, const double *values, const DhcMetricList *lists) {
+  Line *line = &m->line;
   if (m->csv_fd >= 0) {
-    line.n = 0;
+    line->n = 0;
+    line->full = false;
     for (int32_t i = 0; i < m->n_columns; i++) {
-      add(&line, i > 0 ? "," : "");
-      add_number(&line, values[i], "");
+      add(line, i > 0 ? "," : "");
+      add_field(m, line, i, values, lists, false);
     }
-    add(&line, "\n");
-    DHC_TRY(write_line(m->csv_fd, m->csv_path, &line));
+    add(line, "\n");
+    DHC_TRY(write_line(m->csv_fd, m->csv_path, line));
   }
   if (m->jsonl_fd >= 0) {
-    line.n = 0;
+    line->n = 0;
+    line->full = false;
     for (int32_t i = 0; i < m->n_columns; i++) {
-      add(&line, i > 0 ? ",\"" : "{\"");
-      add(&line, m->columns[i]);
-      add(&line, "\":");
-      add_number(&line, values[i], "null");
+      add(line, i > 0 ? ",\"" : "{\"");
+      add(line, m->columns[i]);
+      add(line, "\":");
+      add_field(m, line, i, values, lists, true);
     }
-    add(&line, "}\n");
-    DHC_TRY(write_line(m->jsonl_fd, m->jsonl_path, &line));
+    add(line, "}\n");
+    DHC_TRY(write_line(m->jsonl_fd, m->jsonl_path, line));
   }
   return dhc_status_ok();
 }
@@ -208,9 +252,11 @@ static dhc_status cut_one(int fd, const char *path, size_t header, size_t n_befo
 
 dhc_status dhc_metrics_cut(DhcMetrics *m, int64_t first) {
   if (m->csv_fd >= 0) {
-    Line header;
-    csv_header(m, &header);
-    DHC_TRY(cut_one(m->csv_fd, m->csv_path, header.n, 0, first));
+    csv_header(m, &m->line);
+    if (m->line.full) {
+      return dhc_status_memory((long long)m->line.room, m->csv_path);
+    }
+    DHC_TRY(cut_one(m->csv_fd, m->csv_path, m->line.n, 0, first));
   }
   if (m->jsonl_fd >= 0) { /* {"step":7, */
     DHC_TRY(cut_one(m->jsonl_fd, m->jsonl_path, 0, strlen(m->columns[0]) + 4, first));
@@ -228,6 +274,11 @@ void dhc_metrics_close(DhcMetrics *m) {
   if (m->jsonl_fd >= 0) {
     close(m->jsonl_fd);
   }
+  for (int32_t i = 0; m->columns != NULL && i < m->n_columns; i++) {
+    free(m->columns[i]);
+  }
+  free(m->columns);
+  free(m->line.text);
   free(m->csv_path);
   free(m->jsonl_path);
   free(m);

@@ -127,31 +127,80 @@ static void checkpoint(void **state) {
   bench_free(b);
 }
 
-/* A composite with a vjp stays a call; its derivative is a call of that. */
+/* A composite with a vjp stays a call. Its derivative is a call of that where it has a kernel of
+ * its own, and its body where not: `how` is what stands behind the derivative's results. */
+static Bench *composite_bench(const char *how) {
+  char text[1024];
+  snprintf(text, sizeof text,
+           "func @cube.vjp<N>(%%0: f32[N] plain \"x\", %%1: f32[N] plain \"y\", %%2: f32[N] plain \"g\") -> (%%4 \"grad\") %s {\n"
+           "  %%3 = mul(%%0, %%0) : f32[N]\n"
+           "  %%4 = mul(%%3, %%2) : f32[N]\n"
+           "}\n"
+           "func @cube<N>(%%0: f32[N] plain \"x\") -> (%%2 \"y\") composite vjp @cube.vjp {\n"
+           "  %%1 = mul(%%0, %%0) : f32[N]\n"
+           "  %%2 = mul(%%1, %%0) : f32[N]\n"
+           "}\n"
+           "func @main(%%0: f32[4] param \"w\") -> (%%2 \"loss\") entry {\n"
+           "  %%1 = call(%%0) {callee = @cube, dims = [4]} : f32[4]\n"
+           "  %%2 = reduce_sum(%%1) {axes = [0], keep = false} : f32[]\n"
+           "}\n",
+           how);
+  return bench_new(text);
+}
+
+static const DhcNode *last_call(const DhcFunc *f) {
+  const DhcNode *last = NULL;
+  for (const DhcNode *n = f->first; n; n = n->next)
+    if (n->op == DHC_OP_CALL) last = n;
+  return last;
+}
+
 static void composite(void **state) {
   (void)state;
-  Bench *b = bench_new(
-      "func @cube.vjp<N>(%0: f32[N] plain \"x\", %1: f32[N] plain \"y\", %2: f32[N] plain \"g\") -> (%4 \"grad\") unit {\n"
-      "  %3 = mul(%0, %0) : f32[N]\n"
-      "  %4 = mul(%3, %2) : f32[N]\n"
-      "}\n"
-      "func @cube<N>(%0: f32[N] plain \"x\") -> (%2 \"y\") composite vjp @cube.vjp {\n"
-      "  %1 = mul(%0, %0) : f32[N]\n"
-      "  %2 = mul(%1, %0) : f32[N]\n"
-      "}\n"
-      "func @main(%0: f32[4] param \"w\") -> (%2 \"loss\") entry {\n"
-      "  %1 = call(%0) {callee = @cube, dims = [4]} : f32[4]\n"
-      "  %2 = reduce_sum(%1) {axes = [0], keep = false} : f32[]\n"
-      "}\n");
   DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_PARAM};
+  Bench *b = composite_bench("composite kernel \"cube_back\"");
   DhcFunc *g = dhc_grad_entry(&b->px, dhc_module_func(b->m, "main"), &rq);
   assert_non_null(g);
   assert_int_equal(b->px.pairs.n, 0);
-  const DhcNode *last = NULL;
-  for (const DhcNode *n = g->first; n; n = n->next)
-    if (n->op == DHC_OP_CALL) last = n;
-  assert_string_equal(dhc_attr(last, "callee")->func->name, "cube.vjp");
+  assert_string_equal(dhc_attr(last_call(g), "callee")->func->name, "cube.vjp");
   bench_free(b);
+  b = composite_bench("unit");
+  g = dhc_grad_entry(&b->px, dhc_module_func(b->m, "main"), &rq);
+  assert_non_null(g);
+  assert_int_equal(count(g, DHC_OP_CALL), 1);
+  assert_string_equal(dhc_attr(last_call(g), "callee")->func->name, "cube");
+  assert_int_equal(count(g, DHC_OP_MUL), 2); /* not the true derivative, but the one that was given */
+  bench_free(b);
+}
+
+/* What a composite without kernel computes in passing is computed anew in the backward part;
+ * what costs is kept. */
+static void composite_kept(void **state) {
+  (void)state;
+  static const char *const body[2] = {"mul(%1, %0) : f32[N]", "reduce_sum(%1) {axes = [0], keep = false} : f32[]"};
+  for (int costs = 0; costs < 2; costs++) {
+    char text[1400];
+    snprintf(text, sizeof text,
+             "func @f.vjp<N>(%%0: f32[N] plain, %%1: f32[N] plain, %%2: f32[N] plain) -> (%%3 \"grad\") unit {\n"
+             "  %%3 = mul(%%0, %%2) : f32[N]\n"
+             "}\n"
+             "func @f<N>(%%0: f32[N] plain \"x\") -> (%%3 \"y\") composite vjp @f.vjp {\n"
+             "  %%1 = mul(%%0, %%0) : f32[N]\n"
+             "  %%2 = %s\n"
+             "  %%3 = broadcast(%%2) {shape = [N]} : f32[N]\n"
+             "}\n"
+             "func @unit<N>(%%0: f32[N] plain \"x\") -> (%%3 \"y\") unit {\n"
+             "  %%1 = call(%%0) {callee = @f, dims = [N]} : f32[N]\n"
+             "  %%2 = exp(%%1) : f32[N]\n"
+             "  %%3 = exp(%%2) : f32[N]\n"
+             "}\n",
+             body[costs]);
+    Bench *b = bench_new(text);
+    const DhcGradPair *p = dhc_autodiff(&b->px, dhc_module_func(b->m, "unit"));
+    assert_non_null(p);
+    assert_int_equal(count(p->bwd, DHC_OP_CALL), costs ? 0 : 1);
+    bench_free(b);
+  }
 }
 
 /* ---- errors ------------------------------------------------------------------------ */
@@ -260,13 +309,14 @@ static void wrong_order(void **state) {
   assert_non_null(strstr(b->diags.all.at[0]->text, "pass 'simplify' cannot run here"));
   assert_false(dhc_passes_run(b->m, &b->px, "simplfy"));
   assert_string_equal(b->diags.all.at[1]->text, "there is no pass 'simplfy'");
+  assert_string_equal(b->diags.all.at[1]->code, "E0702");
   bench_free(b);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(pairs),           cmocka_unit_test(shared),
-      cmocka_unit_test(checkpoint),      cmocka_unit_test(composite),
+      cmocka_unit_test(checkpoint),      cmocka_unit_test(composite), cmocka_unit_test(composite_kept),
       cmocka_unit_test(no_gradient),     cmocka_unit_test(gradient_beside),
       cmocka_unit_test(comparison_is_zero), cmocka_unit_test(not_a_loss),
       cmocka_unit_test(limit),           cmocka_unit_test(disabled),

@@ -144,6 +144,36 @@ static void damaged(void **state) {
 
 /* ---- metrics -------------------------------------------------------------------------- */
 
+/* Lists of any length beside numbers; many columns with long names. */
+static void metrics_lists(void **state) {
+  (void)state;
+  char folder[256], csv[512], jsonl[512];
+  support_folder(folder);
+  support_join(csv, folder, "m.csv");
+  support_join(jsonl, folder, "m.jsonl");
+  static const char *const columns[] = {"step", "a.count", "b.count"};
+  DhcMetrics *m;
+  assert_ok(dhc_metrics_open(csv, jsonl, columns, 3, 2, false, &m));
+  double counts[] = {12, 0, 2.5, NAN};
+  assert_ok(dhc_metrics_row(m, (double[]){1}, (DhcMetricList[]){{counts, 4}, {counts, 1}}));
+  assert_ok(dhc_metrics_row(m, (double[]){2}, (DhcMetricList[]){{NULL, 0}, {counts + 1, 1}}));
+  assert_ok(dhc_metrics_cut(m, 2));
+  static double many[3000];
+  assert_ok(dhc_metrics_row(m, (double[]){2}, (DhcMetricList[]){{many, 3000}, {counts, 2}}));
+  dhc_metrics_close(m);
+  DhcMapping map;
+  assert_ok(dhc_map_open(csv, &map));
+  static const char want[] = "step,a.count,b.count\n1,12 0 2.5 nan,12\n2,0 0 0";
+  assert_memory_equal(map.bytes, want, sizeof want - 1);
+  assert_int_equal(map.n_bytes, strlen("step,a.count,b.count\n1,12 0 2.5 nan,12\n2,") + 2 * 3000 - 1 + strlen(",12 0\n"));
+  dhc_map_close(&map);
+  assert_ok(dhc_map_open(jsonl, &map));
+  static const char json[] = "{\"step\":1,\"a.count\":[12,0,2.5,null],\"b.count\":[12]}\n{\"step\":2,\"a.count\":[0,";
+  assert_memory_equal(map.bytes, json, sizeof json - 1);
+  dhc_map_close(&map);
+  support_drop(folder);
+}
+
 static void metrics_rows(void **state) {
   (void)state;
   static const char *const columns[] = {"step", "loss", "lr"};
@@ -152,12 +182,12 @@ static void metrics_rows(void **state) {
   support_folder(folder);
   support_join(csv, folder, "m.csv");
   support_join(jsonl, folder, "m.jsonl");
-  assert_ok(dhc_metrics_open(csv, jsonl, columns, 3, false, &m));
-  assert_ok(dhc_metrics_row(m, (double[]){1, 0.1f, 1e-3}));
-  assert_ok(dhc_metrics_row(m, (double[]){2, NAN, INFINITY}));
+  assert_ok(dhc_metrics_open(csv, jsonl, columns, 3, 0, false, &m));
+  assert_ok(dhc_metrics_row(m, (double[]){1, 0.1f, 1e-3}, NULL));
+  assert_ok(dhc_metrics_row(m, (double[]){2, NAN, INFINITY}, NULL));
   dhc_metrics_close(m);
-  assert_ok(dhc_metrics_open(csv, jsonl, columns, 3, true, &m));
-  assert_ok(dhc_metrics_row(m, (double[]){3, -2.5e-20, 9007199254740991.0}));
+  assert_ok(dhc_metrics_open(csv, jsonl, columns, 3, 0, true, &m));
+  assert_ok(dhc_metrics_row(m, (double[]){3, -2.5e-20, 9007199254740991.0}, NULL));
   dhc_metrics_close(m);
   size_t n;
   char *text = (char *)support_read(csv, &n);
@@ -174,10 +204,10 @@ static void metrics_rows(void **state) {
   FILE *f = fopen(csv, "a");
   fputs("4,0.", f);
   fclose(f);
-  assert_ok(dhc_metrics_open(csv, jsonl, columns, 3, true, &m));
+  assert_ok(dhc_metrics_open(csv, jsonl, columns, 3, 0, true, &m));
   assert_ok(dhc_metrics_cut(m, 4));
   assert_ok(dhc_metrics_cut(m, 2));
-  assert_ok(dhc_metrics_row(m, (double[]){2, 0.5, 1}));
+  assert_ok(dhc_metrics_row(m, (double[]){2, 0.5, 1}, NULL));
   dhc_metrics_close(m);
   text = (char *)support_read(csv, &n);
   text[n] = '\0';
@@ -189,12 +219,12 @@ static void metrics_rows(void **state) {
                             "{\"step\":2,\"loss\":0.5,\"lr\":1}\n");
   free(text);
   static const char *const other[] = {"step", "acc"};
-  dhc_status s = dhc_metrics_open(csv, NULL, other, 2, true, &m);
+  dhc_status s = dhc_metrics_open(csv, NULL, other, 2, 0, true, &m);
   assert_non_null(strstr(s.message, "m.csv: error: has other columns, cannot go on with it"));
   static const char *const bad[] = {"a,b"};
-  assert_int_equal(dhc_metrics_open(csv, NULL, bad, 1, false, &m).code, DHC_E_USAGE);
-  assert_ok(dhc_metrics_open(NULL, NULL, columns, 3, false, &m));
-  assert_ok(dhc_metrics_row(m, (double[]){1, 2, 3}));
+  assert_int_equal(dhc_metrics_open(csv, NULL, bad, 1, 0, false, &m).code, DHC_E_USAGE);
+  assert_ok(dhc_metrics_open(NULL, NULL, columns, 3, 0, false, &m));
+  assert_ok(dhc_metrics_row(m, (double[]){1, 2, 3}, NULL));
   dhc_metrics_close(m);
   support_drop(folder);
 }
@@ -228,7 +258,7 @@ static void stop_flag(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(round_trip),   cmocka_unit_test(rotation),  cmocka_unit_test(damaged),
-      cmocka_unit_test(metrics_rows), cmocka_unit_test(stop_flag),
+      cmocka_unit_test(metrics_rows), cmocka_unit_test(metrics_lists), cmocka_unit_test(stop_flag),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -186,8 +186,8 @@ static dhc_status tables(Place *p) {
   static const char *const columns[] = {"step", "loss"};
   DhcMetrics *m;
   DHC_TRY(dhc_npy_write(p->npy, &tensor));
-  DHC_TRY(dhc_metrics_open(p->csv, NULL, columns, 2, true, &m));
-  dhc_status status = dhc_metrics_row(m, (double[]){1, 2});
+  DHC_TRY(dhc_metrics_open(p->csv, NULL, columns, 2, 0, true, &m));
+  dhc_status status = dhc_metrics_row(m, (double[]){1, 2}, NULL);
   dhc_metrics_close(m);
   return status;
 }

@@ -1,0 +1,40 @@
+/* Taps that a recipe's `report` names, on their way from a training step's results to the
+ * progress callback and the metrics files. They are results like any other, so that showing
+ * them changes nothing of the step. */
+#include "api/train.h"
+
+static const char *path_of(const char *result) {
+  return result && !strncmp(result, "tap.", 4) ? result + 4 : NULL;
+}
+
+void taps_open(Taps *t, const DhcFunc *step, DhcArena *arena) {
+  *t = (Taps){.arena = arena, .open = true};
+  t->tap = DHC_NEW_N(arena, dhc_tap, step->results.n + 1);
+  t->list = DHC_NEW_N(arena, DhcMetricList, step->results.n + 1);
+  t->room = DHC_NEW_N(arena, int64_t, step->results.n + 1);
+  t->at = DHC_NEW_N(arena, double *, step->results.n + 1);
+  for (int i = 0; i < step->results.n; i++) {
+    const char *path = path_of(step->result_names.at[i]);
+    if (path) t->tap[t->n++].path = path;
+  }
+}
+
+void taps_read(Taps *t, const dhc_tensor *results, int n_results) {
+  for (int i = 0; i < t->n; i++) {
+    dhc_tap *tap = &t->tap[i];
+    const dhc_tensor *r = NULL;
+    for (int k = 0; k < n_results && !r; k++) {
+      const char *path = path_of(results[k].name);
+      if (path && !strcmp(path, tap->path)) r = &results[k];
+    }
+    int64_t n = r ? dhc_tensor_elements(r) : 0; /* another version of the entry may lack it */
+    if (n > t->room[i]) {
+      t->at[i] = DHC_NEW_N(t->arena, double, n);
+      t->room[i] = n;
+    }
+    if (n) dhc_tensor_convert(t->at[i], DHC_F64, r->data, (int32_t)r->dtype, n);
+    tap->values = t->at[i];
+    tap->n = n;
+    t->list[i] = (DhcMetricList){t->at[i], n};
+  }
+}
