@@ -45,6 +45,7 @@ typedef struct Dot {
   DhcLv k_from, k_to;      /* steps that count */
   DhcLv n_rows;            /* how many rows B's columns are wanted for */
   int e, lo, hi;           /* RAGGED: axis of the ranges, nodes of their bounds; e is -1 otherwise */
+  DhcLv range;             /* the one at hand, where ranges cut the rows */
 } Dot;
 
 /* ---- roles ----------------------------------------------------------------------------- */
@@ -197,9 +198,10 @@ static bool panels_fit(const Dot *d) {
   for (int o = 0; o < d->s->n_operands; o++)
     if (d->s->operand[o].tag == DHC_TAG_PANEL && !(d->panels && o == d->ob)) return false;
   if (!d->panels) return true;
-  const DhcOperand *p = &d->s->operand[d->ob];
-  return dhc_tag_fits(d->s, d->ob) && one_axis(d->red) && p->term[0].axis[0] == d->n && p->width % d->lanes == 0 &&
-         d->vectors >= 1 && d->vectors <= MAX_VECTORS;
+  if (!dhc_tag_fits(d->s, d->ob)) return false;
+  int axis[3], width = d->s->operand[d->ob].width;
+  dhc_tag_axes(d->s, d->ob, axis);
+  return one_axis(d->red) && axis[1] == d->n && axis[0] == d->e && width % d->lanes == 0 && d->vectors >= 1 && d->vectors <= MAX_VECTORS;
 }
 
 /* ---- packing ------------------------------------------------------------------------------ */
@@ -399,7 +401,13 @@ static void column_block(Dot *d, Tile *t, DhcLv col0) {
   int width = d->vectors * d->lanes;
   DhcLv panel = dhc_lp_scratch(b, DHC_F32, 0), packed_step = dhc_lp_i64(b, width);
   if (d->panels) { /* whole panels, so no masks: the padding is zeros */
-    t->b_ptr = dhc_lp_at(b, d->cx.pointer[d->ob], dhc_lp_mul(b, col0, d->K));
+    DhcLv from = dhc_lp_mul(b, col0, d->K);
+    if (d->range) {
+      DhcLv panels = dhc_lp_udiv(b, dhc_lp_addc(b, d->N, width - 1), dhc_lp_i64(b, width));
+      DhcLv each = dhc_lp_mul(b, dhc_lp_mulc(b, panels, width), d->K);
+      from = dhc_lp_add(b, dhc_lp_mul(b, d->range, each), from);
+    }
+    t->b_ptr = dhc_lp_at(b, d->cx.pointer[d->ob], from);
     t->b_step = packed_step;
     return;
   }
@@ -457,6 +465,7 @@ static void rows_by_range(Dot *d, DhcLv col0, DhcLv from, DhcLv to, DhcLv a_pane
   DhcLv e = dhc_lp_for(b, zero, n, 1);
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   dhc_tpl_bind(&d->cx, d->e, e);
+  d->range = e;
   start = dhc_lp_max(b, dhc_tpl_eval(&d->cx, d->lo), from);
   end = dhc_lp_min(b, dhc_tpl_eval(&d->cx, d->hi), to);
   d->n_rows = dhc_lp_sub(b, end, start);
