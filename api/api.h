@@ -20,7 +20,7 @@
 #include "passes/plan.h"
 #include "runtime/runtime.h"
 
-enum { API_MAX_ROOTS = 8, API_MAX_ENTRIES = 16 };
+enum { API_MAX_ROOTS = 8, API_MAX_ENTRIES = 16, API_MAX_SYMBOLS = 32 };
 
 struct dhc_session {
   DhcArena arena;
@@ -203,15 +203,12 @@ dhc_dtype state_dtype(const Memory *mem, const DhcTensorDecl *d); /* as stored *
 dhc_status state_get(dhc_program *p, Slot *s, dhc_tensor *t) DHC_MUST_USE;
 dhc_status state_set(dhc_program *p, Slot *s, const dhc_tensor *t) DHC_MUST_USE;
 
-/* Values of f's symbols by the shapes of its inputs (by parameter, NULL: none), 1 where nothing
- * gives one. */
-dhc_status symbol_values(const Version *v, const dhc_tensor *const *in, int64_t *values) DHC_MUST_USE;
-
 /* Version of an entry for these inputs, made if new. */
 dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) DHC_MUST_USE;
 
-/* Both ways to run: inputs in the order of the version's INPUT parameters. */
-dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in) DHC_MUST_USE;
+/* Both ways to run: inputs in the order of the version's INPUT parameters, and what they make
+ * its symbols. */
+dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in, const int64_t *values) DHC_MUST_USE;
 void exec_cpu_close(dhc_program *p);
 dhc_memory exec_cpu_memory(const dhc_program *p, const Version *v);
 dhc_status exec_interp_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in) DHC_MUST_USE;

@@ -18,8 +18,8 @@ static bool compile(CpuRunner *cpu, const DhcPlanned *p, DhcArena *arena, const 
   return st.code == DHC_OK;
 }
 
-bool dhc_test_run_cpu(CpuRunner *cpu, const DhcPlanned *p, const DhcArray *const *args, const int64_t *symbols, DhcPool *pool,
-                      DhcArena *arena, PlanImage *m) {
+bool plan_cpu_run(CpuRunner *cpu, const DhcPlanned *p, const DhcArray *const *args, const int64_t *symbols, DhcPool *pool,
+                DhcArena *arena, PlanImage *m) {
   const dhc_kernel **kernels;
   if (!compile(cpu, p, arena, &kernels)) return false;
   dhc_status st = dhc_plan_bind(&p->plan, kernels, symbols, dhc_pool_threads(pool), &m->bound);
@@ -43,7 +43,18 @@ bool dhc_test_run_cpu(CpuRunner *cpu, const DhcPlanned *p, const DhcArray *const
   return true;
 }
 
-void dhc_test_forget(PlanImage *m) {
+void plan_cpu_forget(PlanImage *m) {
   for (int a = 0; a < DHC_N_ARENAS; a++) dhc_aligned_free(m->all[a]);
   dhc_bound_free(m->bound);
+}
+
+const unsigned char *plan_cpu_at(const DhcPlanned *p, const PlanImage *m, int buffer) {
+  return m->all[p->plan.buffers[buffer].arena] + dhc_bound_buffer_offset(m->bound, buffer);
+}
+
+bool plan_cpu_same(const DhcPlanned *p, const PlanImage *m, int buffer, const DhcPlanned *q, const PlanImage *n, int other) {
+  if (buffer < 0 || other < 0) return buffer == other;
+  int64_t bytes = dhc_bound_buffer_bytes(m->bound, buffer);
+  return bytes == dhc_bound_buffer_bytes(n->bound, other) &&
+         memcmp(plan_cpu_at(p, m, buffer), plan_cpu_at(q, n, other), (size_t)bytes) == 0;
 }

@@ -79,14 +79,14 @@ static unsigned char **run(Made *x, CpuRunner *cpu, DhcArray *const *args, DhcPo
   PlanImage m = {0};
   const DhcArray *const *in = (const DhcArray *const *)args;
   DhcPlanned *p = dhc_plan_build(x->m, x->f, NULL, &x->arena);
-  bool ok = p && dhc_test_symbols(x->f, in, symbols) && dhc_test_run_cpu(cpu, p, in, symbols, pool, &x->arena, &m);
+  bool ok = p && dhc_test_symbols(x->f, in, symbols) && plan_cpu_run(cpu, p, in, symbols, pool, &x->arena, &m);
   unsigned char **out = DHC_NEW_N(&x->arena, unsigned char *, x->f->results.n + 1);
   for (int r = 0; ok && r < x->f->results.n; r++) {
     int k = p->results[r].buffer;
     bytes[r] = dhc_bound_buffer_bytes(m.bound, k);
     out[r] = dhc_arena_dup(&x->arena, m.all[p->plan.buffers[k].arena] + dhc_bound_buffer_offset(m.bound, k), (size_t)bytes[r]);
   }
-  dhc_test_forget(&m);
+  plan_cpu_forget(&m);
   return ok ? out : NULL;
 }
 
