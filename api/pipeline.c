@@ -60,6 +60,7 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   px.disabled = s->o.disable_passes;
   px.limit = s->o.pass_limit > 0 ? s->o.pass_limit : -1;
   bool ok = dhc_passes_clean(v->module, &px);
+  if (ok && mode != DHC_MODE_RUN) ok = dhc_passes_run(v->module, &px, "chunk");
   if (ok && mode == DHC_MODE_GRAD) ok = (v->func = differentiate(&px, v->func)) != NULL;
   if (ok && mode == DHC_MODE_TRAIN) ok = training_step(&px, v->func, copy[1], recipe, v);
   if (ok) {

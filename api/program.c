@@ -72,11 +72,14 @@ dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode, int
   Entry e = {.name = dhc_intern(&p->m->s->strings, entry), .mode = mode};
   dhc_model_form(p->m->m, e.name, &e.plain, &e.form);
   for (int i = 0; i < all.n; i++) {
-    if (n < 64) names[n++] = all.at[i].name;
+    if (n < 61) names[n++] = all.at[i].name;
+    for (int f = DHC_FORM_STREAM; f <= DHC_FORM_STEP && n < 61 && strchr(entry, '.'); f++)
+      names[n++] = dhc_arena_printf(&p->arena, "%s.%s", all.at[i].name, dhc_form_names[f]);
     if (strcmp(all.at[i].name, e.plain)) continue;
     found = true;
     e.info = all.at[i];
   }
+  for (int f = DHC_FORM_STREAM; f <= DHC_FORM_RESET; f++) names[n++] = dhc_form_names[f];
   if (!found) {
     const char *near = dhc_suggest(e.plain, names, n);
     return dhc_status_make(DHC_E_INPUT, "model %s has no entry '%s'%s%s%s", p->m->name, e.plain, near ? " (did you mean '" : "",
@@ -204,6 +207,19 @@ static dhc_status match_inputs(dhc_program *p, const Version *v, const dhc_tenso
   return dhc_status_ok();
 }
 
+/* What the entry required of values: bool results behind the others. Where one is false, what
+ * was written to the states means nothing. */
+static dhc_status check_required(dhc_program *p, Entry *e) {
+  static const char mark[] = "$require: ";
+  dhc_status st = dhc_status_ok();
+  while (e->n_results && !strncmp(e->results[e->n_results - 1].name, mark, sizeof mark - 1)) {
+    const dhc_tensor *t = &e->results[--e->n_results];
+    if (!*(const uint8_t *)t->data) st = dhc_status_make(DHC_E_INPUT, "entry '%s': %s", e->name, t->name + sizeof mark - 1);
+  }
+  if (st.code != DHC_OK) dhc_program_reset(p);
+  return st;
+}
+
 /* Symbol values from the inputs as they are matched; a line where one does not fit its type. */
 static dhc_status symbol_values(const Version *v, const dhc_tensor *const *in, int64_t *values) {
   const DhcFunc *f = v->func;
@@ -265,6 +281,7 @@ dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs, 
     DHC_TRY(step_run(p, e, v, by_param, values));
   else
     DHC_TRY(p->m->s->interp ? exec_interp_run(p, e, v, by_param) : exec_cpu_run(p, e, v, by_param, values));
+  DHC_TRY(check_required(p, e));
   if (results) *results = e->results;
   if (n_results) *n_results = e->n_results;
   return dhc_status_ok();

@@ -275,7 +275,8 @@ void dhc_fn_extra_results(DhcCx *cx, DhcFn *fn) {
 void dhc_fn_move_out(DhcCx *cx, DhcFn *fn, DhcNode *call, int first) {
   DhcArena *a = cx->m->module->arena;
   for (int i = 0; i < fn->taps.n; i++) {
-    DhcTap t = {.path = fn->taps.at[i].path, .value = call->results[first++]};
+    DhcTap t = fn->taps.at[i];
+    t.value = call->results[first++];
     DHC_PUSH(a, &fn->outer->taps, t);
   }
   for (int i = 0; i < fn->stores.n; i++) {

@@ -207,9 +207,11 @@ typedef struct DhcCapture {
   DhcValue *outer, *inner;
 } DhcCapture;
 typedef struct DhcTap {
-  const char *path; /* "layers.3.ffn.load_balance" */
+  const char *path; /* "layers.3.ffn.load_balance"; of a require on values the result's name */
   DhcValue *value;
+  bool require; /* bool[] that must hold; becomes a result of the entry */
 } DhcTap;
+#define DHC_REQUIRE_RESULT "$require: " /* followed by the message */
 typedef struct DhcStore {
   int tensor;
   DhcValue *value;

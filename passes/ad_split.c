@@ -3,9 +3,12 @@
  * What bwd needs of the forward part is either saved or computed anew. Saved are results
  * of ops that cost a pass over memory or more arithmetic than a load (contractions,
  * convolutions, scans, windows, reductions, routing, scatters, calls); elementwise ops,
- * views and creation are computed anew, from saved values and inputs, unless they are
- * results of the unit, which are in memory anyway. This is a rule, not a search: what is kept never depends on sizes or on what stands around the unit. */
+ * depthwise convolutions of few taps, views and creation are computed anew, from saved values
+ * and inputs, unless they are results of the unit, which are in memory anyway. This is a rule,
+ * not a search: what is kept never depends on sizes or on what stands around the unit. */
 #include "passes/ad_internal.h"
+
+#include "passes/depthwise.h"
 
 typedef struct Split {
   DhcAd *ad;
@@ -51,7 +54,7 @@ static bool needed(const Split *s, const DhcNode *n) {
 static bool is_saved(const Split *s, const DhcNode *n) {
   if (!is_forward(s, n)) return false;
   if (dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE) return s->result[n->results[0]->id] > 0;
-  return costs(n);
+  return costs(n) && !(n->op == DHC_OP_CONV && dhc_depthwise_few(n) && !s->result[n->results[0]->id]);
 }
 
 /* Marks what the cotangents need; stops at saved values and parameters. */

@@ -1,7 +1,9 @@
 /* Algebraic rewrites that keep every bit. Rules are rows of three tables (elementwise,
  * views and moves, length 1), each with the reason why it is exact; a rewrite that changes
  * rounding, a NaN, an infinity or a signed zero has no place here. NaNs count as one value:
- * their payload and sign mean nothing in this language.
+ * their payload and sign mean nothing in this language. Only where an extent is 1 may a zero
+ * that the model never wrote (a state at rest, padding) hide an infinity it would have met;
+ * the rule's condition says so.
  *
  * Nodes are visited in order, so operands are in their final form; what a rule builds is
  * visited too. Every rule replaces a node by fewer or cheaper ones, so this ends. */

@@ -13,31 +13,39 @@ static const DhcDim *dim_const(DhcAd *ad, int64_t v) {
   return dhc_dim_const(ad->m->dims, v);
 }
 
+/* x between `low` and `high` zeros along axis. */
+static DhcValue *between_zeros(DhcAd *ad, DhcValue *x, int axis, const DhcDim *low, const DhcDim *high) {
+  const DhcDim *l[DHC_MAX_RANK], *h[DHC_MAX_RANK];
+  int64_t step[DHC_MAX_RANK];
+  int rank = x->type.rank;
+  for (int i = 0; i < rank; i++) {
+    l[i] = i == axis ? low : dim_const(ad, 0);
+    h[i] = i == axis ? high : dim_const(ad, 0);
+    step[i] = 1;
+  }
+  DhcAttr attrs[3] = {dhc_attr_dims(ad->m, l, rank), dhc_attr_dims(ad->m, h, rank), dhc_attr_ints(ad->m, step, rank)};
+  return dhc_build1(&ad->b, DHC_OP_PAD, &x, 1, attrs, 3);
+}
+
+static bool is_zeros(const DhcValue *v) {
+  return v->def->op == DHC_OP_FILL && dhc_attr(v->def, "value")->f == 0;
+}
+
 /* x moved by one place along axis: from the right (left = true: r[t] = x[t+1], 0 at the
- * end) or from the left (r[t] = x[t-1]) with `first`, which lacks the axis, at the front.
- * Written as pad or concat and slice, so that an extent of 1 needs no empty tensor. */
+ * end) or from the left (r[t] = x[t-1]); where nothing comes in stands `first`, which lacks the
+ * axis (NULL: zeros). Written with pads and a slice, which kernels see through, and so that an
+ * extent of 1 needs no empty tensor. */
 static DhcValue *shift(DhcAd *ad, DhcValue *x, int axis, bool left, DhcValue *first) {
   const DhcType *t = &x->type;
-  const DhcDim *size = t->dim[axis], *zero = dim_const(ad, 0), *one = dim_const(ad, 1);
-  if (!first) {
-    const DhcDim *low[DHC_MAX_RANK], *high[DHC_MAX_RANK];
-    int64_t step[DHC_MAX_RANK];
-    for (int i = 0; i < t->rank; i++) {
-      low[i] = i == axis && !left ? one : zero;
-      high[i] = i == axis && left ? one : zero;
-      step[i] = 1;
-    }
-    DhcAttr attrs[3] = {dhc_attr_dims(ad->m, low, t->rank), dhc_attr_dims(ad->m, high, t->rank),
-                        dhc_attr_ints(ad->m, step, t->rank)};
-    x = dhc_build1(&ad->b, DHC_OP_PAD, &x, 1, attrs, 3);
-  } else {
-    const DhcDim *dim[DHC_MAX_RANK];
-    for (int i = 0; i < t->rank; i++) dim[i] = i == axis ? one : t->dim[i];
-    first = dhc_b_reshape(&ad->b, first, dim, t->rank);
-    DhcValue *parts[2] = {left ? x : first, left ? first : x};
-    x = first ? dhc_b_concat(&ad->b, parts, 2, axis) : NULL;
-  }
-  return x ? dhc_b_slice(&ad->b, x, axis, left ? one : zero, size) : NULL;
+  const DhcDim *size = t->dim[axis], *zero = dim_const(ad, 0), *one = dim_const(ad, 1), *dim[DHC_MAX_RANK];
+  DhcValue *r = between_zeros(ad, x, axis, left ? zero : one, left ? one : zero);
+  if (r) r = dhc_b_slice(&ad->b, r, axis, left ? one : zero, size);
+  if (!r || !first || is_zeros(first)) return r;
+  const DhcDim *rest = dhc_dim_sub(ad->m->dims, size, one);
+  for (int i = 0; i < t->rank; i++) dim[i] = i == axis ? one : t->dim[i];
+  first = dhc_b_reshape(&ad->b, first, dim, t->rank);
+  if (first) first = between_zeros(ad, first, axis, left ? rest : zero, left ? zero : rest);
+  return first ? dhc_b_binary(&ad->b, DHC_OP_ADD, r, first) : NULL;
 }
 
 /* h[t] = a[t] h[t-1] + b[t], h[-1] = h0. With g[t] the whole cotangent of h[t],
@@ -60,9 +68,9 @@ bool vjp_linear_scan(DhcAd *ad, DhcNode *n) {
       return false;
   }
   if (!dhc_ad_wants(ad, n, 2)) return true;
-  DhcValue *ga = dhc_b_binary(&ad->b, DHC_OP_MUL, a, g);
   const DhcDim *at = reverse ? dhc_dim_sub(ad->m->dims, size, one) : zero;
-  if (ga) ga = dhc_b_slice(&ad->b, ga, axis, at, one);
+  DhcValue *a0 = dhc_b_slice(&ad->b, a, axis, at, one), *g0 = dhc_b_slice(&ad->b, g, axis, at, one);
+  DhcValue *ga = a0 && g0 ? dhc_b_binary(&ad->b, DHC_OP_MUL, a0, g0) : NULL;
   return ga && dhc_ad_add(ad, n, 2, dhc_b_reshape(&ad->b, ga, h0->type.dim, h0->type.rank));
 }
 

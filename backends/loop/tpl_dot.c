@@ -11,7 +11,8 @@
  *     B's columns to scratch as [k][columns], unless they lie side by side already and few
  *       rows want them
  *     for each tile of rows (row numbers clamped, so that the last tile needs no code)
- *       A's rows to scratch as [k][rows], unless a scalar load can fetch them
+ *       A's rows to scratch as [k][rows], unless a scalar load can fetch them; where they lie
+ *         side by side along m and steps are many, several tiles' rows at once
  *       for k: accumulators += A[m, k] * B[k, n..]
  *       accumulators to a local tile; for each row: the epilogue, stores
  *
@@ -27,7 +28,15 @@
  * 16 tasks). */
 #include "backends/loop/tpl.h"
 
-enum { MAX_ROWS = 16, MAX_VECTORS = 6, LEAST_TILES = 8 /* row tiles of a task, if there are as many */ };
+enum {
+  MAX_ROWS = 16,
+  MAX_VECTORS = 6,
+  LEAST_TILES = 8, /* row tiles of a task, if there are as many */
+  A_GROUP = 48,    /* rows packed at once where A is walked across: whole vectors, whole tiles */
+  A_PITCH = 16,    /* of a packed tile of A */
+  FAR_STEPS = 32,  /* up to so many steps, or with jumps shorter than FAR_JUMP elements, A stays in */
+  FAR_JUMP = 1024  /* place: its lines find room in the caches. Measured at 64 to 512 steps */
+};
 
 typedef struct Dot {
   DhcTplCx cx;
@@ -39,8 +48,10 @@ typedef struct Dot {
   uint32_t outer, red;
   int rows, vectors, lanes, tasks;
   bool direct_a, direct_b; /* B: where few rows are asked for */
+  bool across; /* direct A lies side by side along m: each step is a jump through memory */
   bool panels; /* B is packed already, in panels of a tile's width (ir/spec_tag.c) */
   int oa, ob;              /* operands of plain loads, where direct */
+  bool bare;   /* the sums are the output, side by side along n: no epilogue */
   DhcLv K, M, N;           /* extents; K of all reduced axes together */
   DhcLv k_from, k_to;      /* steps that count */
   DhcLv n_rows;            /* how many rows B's columns are wanted for */
@@ -181,9 +192,21 @@ static void choose_access(Dot *d) {
   d->oa = plain_load(d->s, d->na);
   d->ob = plain_load(d->s, d->nb);
   d->direct_a = d->oa >= 0 && one_axis(d->red);
+  d->across = d->direct_a && d->m >= 0 && unit_axis(&d->s->operand[d->oa]) == d->m && d->rows <= d->lanes &&
+              A_GROUP % d->rows == 0;
   d->panels = d->ob >= 0 && d->s->operand[d->ob].tag == DHC_TAG_PANEL;
   if (d->panels) d->vectors = d->s->operand[d->ob].width / d->lanes;
   d->direct_b = !d->panels && d->ob >= 0 && one_axis(d->red) && unit_axis(&d->s->operand[d->ob]) == d->n;
+}
+
+/* The only output is the fold itself, in plain f32, and moves along every axis by a stride. */
+static bool is_bare(const Dot *d) {
+  const DhcSpec *s = d->s;
+  const DhcOperand *p = &s->operand[s->n_operands - 1];
+  if (dhc_spec_n_inputs(s) != s->n_operands - 1 || p->stored != d->node || p->dtype != DHC_F32) return false;
+  for (int t = 0; t < p->n_terms; t++)
+    if (p->term[t].guarded || p->term[t].index >= 0) return false;
+  return unit_axis(p) == d->n;
 }
 
 static bool any_panel(const DhcSpec *s) {
@@ -280,12 +303,13 @@ static void pack_transposed(Dot *d, int node, int along, DhcLv first, DhcLv exte
 typedef struct Tile {
   DhcLv row0;                    /* first row */
   DhcLv a_ptr[MAX_ROWS], a_step; /* direct: a_ptr[r][k * a_step] */
-  DhcLv a_panel;                 /* packed: [k * 16 + r] */
+  DhcLv a_panel;                 /* packed: [k * 16 + r]; across: room for a group */
+  DhcLv first;                   /* row the tiles are counted from */
   DhcLv b_ptr, b_step;           /* b_ptr[k * b_step + column] */
   DhcLpVar acc[MAX_ROWS][MAX_VECTORS];
 } Tile;
 
-enum { A_PITCH = 16 };
+
 
 static void k_loop(Dot *d, Tile *t) {
   DhcLp *b = d->b;
@@ -293,9 +317,9 @@ static void k_loop(Dot *d, Tile *t) {
   DhcLv k = dhc_lp_for(b, d->k_from, d->k_to, 1), at_b = dhc_lp_mul(b, k, t->b_step);
   for (int v = 0; v < d->vectors; v++)
     vec[v] = dhc_lp_load(b, t->b_ptr, dhc_lp_addc(b, at_b, (int64_t)v * d->lanes), d->lanes, 0);
-  DhcLv at_a = t->a_panel ? dhc_lp_mulc(b, k, A_PITCH) : dhc_lp_mul(b, k, t->a_step);
+  DhcLv at_a = !d->direct_a ? dhc_lp_mulc(b, k, A_PITCH) : dhc_lp_mul(b, k, t->a_step);
   for (int r = 0; r < d->rows; r++) {
-    DhcLv x = t->a_panel ? dhc_lp_load(b, t->a_panel, dhc_lp_addc(b, at_a, r), 1, 0)
+    DhcLv x = !d->direct_a ? dhc_lp_load(b, t->a_panel, dhc_lp_addc(b, at_a, r), 1, 0)
                          : dhc_lp_load(b, t->a_ptr[r], at_a, 1, 0);
     x = dhc_lp_splat(b, x, d->lanes);
     for (int v = 0; v < d->vectors; v++)
@@ -304,6 +328,37 @@ static void k_loop(Dot *d, Tile *t) {
   dhc_lp_end(b);
 }
 
+/* Sums to the output as they are. Rows beyond the last are written to its place, before it is:
+ * no branch for a tile that is not full. */
+static void store_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
+  DhcLp *b = d->b;
+  int o = d->s->n_operands - 1;
+  DhcLv to = dhc_lp_at(b, d->cx.pointer[o], dhc_lp_add(b, dhc_tpl_base(&d->cx, o), col0));
+  DhcLv step = d->m >= 0 ? dhc_tpl_step(&d->cx, o, d->m) : dhc_lp_i64(b, 0), last = dhc_lp_addc(b, row_end, -1);
+  for (int r = d->rows; r-- > 0;) {
+    DhcLv at = dhc_lp_mul(b, dhc_lp_min(b, dhc_lp_addc(b, t->row0, r), last), step);
+    for (int v = 0; v < d->vectors; v++)
+      dhc_lp_store(b, to, dhc_lp_addc(b, at, v * d->lanes), dhc_lp_get(b, t->acc[r][v]), 0);
+  }
+}
+
+static void epilogue(Dot *d, Tile *t, DhcLv col0, DhcLv row_end);
+
+/* What a tile ends with. */
+static void finish_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
+  DhcLp *b = d->b;
+  if (!d->bare) {
+    epilogue(d, t, col0, row_end);
+    return;
+  }
+  dhc_lp_if(b, dhc_lp_le(b, dhc_lp_addc(b, col0, d->vectors * d->lanes), d->N));
+  store_tile(d, t, col0, row_end);
+  dhc_lp_else(b);
+  epilogue(d, t, col0, row_end);
+  dhc_lp_end(b);
+}
+
+/* By way of a local tile: the scalar DAG behind the sums, row by row, under masks. */
 static void epilogue(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   DhcLp *b = d->b;
   int width = d->vectors * d->lanes;
@@ -336,18 +391,63 @@ static void clear(Dot *d, Tile *t) {
     for (int v = 0; v < d->vectors; v++) t->acc[r][v] = dhc_lp_var(d->b, dhc_lp_zero(d->b, DHC_F32, d->lanes));
 }
 
+/* The tiles of A_GROUP rows, each as [k][rows] with room for `lanes` more steps: whole vectors
+ * are stored, the next step or that room takes what is too much. */
+static void pack_tiles(Dot *d, Tile *t) {
+  DhcLp *b = d->b;
+  DhcLv pitch = dhc_lp_mulc(b, dhc_lp_addc(b, d->K, d->lanes), d->rows);
+  DhcTplRows k = dhc_tpl_rows(&d->cx, d->red, d->k_from);
+  DhcLv i = dhc_lp_for(b, d->k_from, d->k_to, 1), to = dhc_lp_mulc(b, i, d->rows);
+  DhcTplMark in_k = dhc_tpl_push(&d->cx);
+  dhc_tpl_rows_bind(&d->cx, &k);
+  for (int tile = 0; tile < A_GROUP / d->rows; tile++) {
+    DhcTplMark mark = dhc_tpl_push(&d->cx);
+    DhcLv low = dhc_lp_min(b, dhc_lp_addc(b, t->row0, tile * d->rows), d->M);
+    dhc_tpl_bind_vector(&d->cx, d->m, low, d->lanes, dhc_lp_tail(b, low, d->M, d->lanes));
+    DhcLv x = dhc_lp_splat(b, dhc_tpl_eval(&d->cx, d->na), d->lanes);
+    dhc_lp_store(b, t->a_panel, dhc_lp_add(b, to, dhc_lp_mulc(b, pitch, tile)), x, 0);
+    dhc_tpl_pop(&d->cx, &mark);
+  }
+  dhc_tpl_pop(&d->cx, &in_k);
+  dhc_tpl_rows_next(&d->cx, &k);
+  dhc_lp_end(b);
+}
+
+/* Where A's rows are read. Across and with many steps a tile would fetch a line for each of its
+ * steps, far apart: the rows of A_GROUP / rows tiles are packed when the first of them comes. */
+static void a_rows(Dot *d, Tile *t) {
+  DhcLp *b = d->b;
+  int k = red_axis(d);
+  DhcLv zero = dhc_lp_i64(b, 0);
+  DhcLv row_step = d->m >= 0 ? dhc_tpl_step(&d->cx, d->oa, d->m) : zero;
+  DhcLv last = d->m >= 0 ? dhc_lp_addc(b, d->M, -1) : zero;
+  DhcLv base = dhc_lp_at(b, d->cx.pointer[d->oa], dhc_tpl_base(&d->cx, d->oa)), far = NULL, within = NULL;
+  t->a_step = dhc_tpl_step(&d->cx, d->oa, k);
+  if (d->across) {
+    far = dhc_lp_and(b, dhc_lp_lt(b, dhc_lp_i64(b, FAR_STEPS), dhc_lp_sub(b, d->k_to, d->k_from)),
+                     dhc_lp_le(b, dhc_lp_i64(b, FAR_JUMP), t->a_step));
+    within = dhc_lp_urem(b, dhc_lp_sub(b, t->row0, t->first), dhc_lp_i64(b, A_GROUP));
+    DhcLpVar from = dhc_lp_var(b, base);
+    dhc_lp_if(b, far);
+    dhc_lp_if(b, dhc_lp_eq(b, within, zero));
+    pack_tiles(d, t);
+    dhc_lp_end(b);
+    dhc_lp_set(b, from, t->a_panel);
+    dhc_lp_end(b);
+    base = dhc_lp_get(b, from);
+    t->a_step = dhc_lp_select(b, far, dhc_lp_i64(b, d->rows), t->a_step);
+    within = dhc_lp_mul(b, within, dhc_lp_addc(b, d->K, d->lanes));
+  }
+  for (int r = 0; r < d->rows; r++) {
+    DhcLv at = dhc_lp_mul(b, dhc_lp_min(b, dhc_lp_addc(b, t->row0, r), last), row_step);
+    t->a_ptr[r] = dhc_lp_at(b, base, far ? dhc_lp_select(b, far, dhc_lp_addc(b, within, r), at) : at);
+  }
+}
+
 static void row_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   DhcLp *b = d->b;
   if (d->direct_a) {
-    int k = red_axis(d);
-    t->a_step = dhc_tpl_step(&d->cx, d->oa, k);
-    DhcLv row_step = d->m >= 0 ? dhc_tpl_step(&d->cx, d->oa, d->m) : dhc_lp_i64(b, 0);
-    DhcLv last = d->m >= 0 ? dhc_lp_addc(b, d->M, -1) : dhc_lp_i64(b, 0);
-    DhcLv base = dhc_lp_at(b, d->cx.pointer[d->oa], dhc_tpl_base(&d->cx, d->oa));
-    for (int r = 0; r < d->rows; r++) {
-      DhcLv row = dhc_lp_min(b, dhc_lp_addc(b, t->row0, r), last);
-      t->a_ptr[r] = dhc_lp_at(b, base, dhc_lp_mul(b, row, row_step));
-    }
+    a_rows(d, t);
   } else {
     DhcLv zero = dhc_lp_i64(b, 0);
     if (d->m < 0) { /* a single row: one value a step, kept at its place of a panel */
@@ -368,7 +468,7 @@ static void row_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   }
   clear(d, t);
   k_loop(d, t);
-  epilogue(d, t, col0, row_end);
+  finish_tile(d, t, col0, row_end);
 }
 
 /* ---- the kernel ------------------------------------------------------------------------------ */
@@ -427,6 +527,7 @@ static void rows_of(Dot *d, DhcLv col0, DhcLv from, DhcLv to, DhcLv a_panel) {
   DhcLp *b = d->b;
   Tile t = {.a_panel = a_panel};
   column_block(d, &t, col0);
+  t.first = from;
   t.row0 = dhc_lp_for(b, from, to, d->rows);
   row_tile(d, &t, col0, to);
   dhc_lp_end(b);
@@ -499,7 +600,8 @@ static void kernel(Dot *d) {
   DhcLp *b = d->b;
   int width = d->vectors * d->lanes;
   Cut c = cut(d);
-  dhc_dimprog a_bytes = d->direct_a ? dhc_prog_const(b->arena, 0) : panel_bytes(d, A_PITCH);
+  bool packs_a = !d->direct_a || d->across;
+  dhc_dimprog a_bytes = packs_a ? panel_bytes(d, d->across ? A_GROUP : A_PITCH) : dhc_prog_const(b->arena, 0);
   b->scratch_bytes =
       d->panels ? a_bytes : dhc_prog_op(b->arena, DHC_DIM_ADD, panel_bytes(d, width), a_bytes);
   DhcLv n_chunks = dhc_lp_prog(b, c.chunks), n_per = dhc_lp_prog(b, c.per_outer);
@@ -514,7 +616,7 @@ static void kernel(Dot *d) {
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   DhcTplRows outer = dhc_tpl_rows(&d->cx, d->outer, dhc_lp_udiv(b, task, n_per));
   dhc_tpl_rows_bind(&d->cx, &outer);
-  DhcLv a_panel = d->direct_a ? NULL : dhc_lp_at(b, dhc_lp_scratch(b, DHC_F32, 0), b_elements);
+  DhcLv a_panel = !packs_a ? NULL : dhc_lp_at(b, dhc_lp_scratch(b, DHC_F32, 0), b_elements);
   bool ragged = d->e >= 0, steps = ragged && d->cx.bound >> d->e & 1;
   if (steps) {
     d->k_from = dhc_lp_max(b, dhc_tpl_eval(&d->cx, d->lo), dhc_lp_i64(b, 0));
@@ -541,6 +643,7 @@ void dhc_tpl_dot(const DhcTplInput *in, DhcLp *b) {
   }
   choose_tile(d);
   choose_access(d);
+  d->bare = is_bare(d);
   if (!panels_fit(d)) {
     dhc_lp_refuse(b, "packed storage that no tile fits");
     return;

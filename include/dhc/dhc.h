@@ -298,6 +298,29 @@ typedef struct dhc_eval_result {
 DHC_API dhc_status dhc_evaluate(dhc_model *m, const dhc_eval_options *o,
                             dhc_eval_result *out) DHC_MUST_USE;
 
+/* ---- generation -------------------------------------------------------------------- */
+
+typedef struct dhc_generate_options {
+  const char *weights;    /* NULL: initial weights of `seed` */
+  const int64_t *prompt;  /* at least one token */
+  int64_t n_prompt, n_tokens;
+  double temperature;     /* logits are divided by it; 0: always the likeliest token */
+  int64_t top_k;          /* draw among the k likeliest; 0: among all */
+  uint64_t seed;          /* of the draws: equal seeds give equal tokens */
+  bool (*token)(void *ctx, int64_t token); /* called for each new one; false: enough */
+  void *ctx;
+} dhc_generate_options;
+typedef struct dhc_generate_result {
+  int64_t n_tokens;       /* new ones */
+  double prompt_seconds, seconds; /* the prompt's run; the steps' */
+} dhc_generate_result;
+/* Goes on from a prompt: it runs through `forward.stream`, every further token through
+ * `forward.step`. The model's `forward` takes one i64 [B, L] of tokens and gives logits
+ * [B, L, vocabulary]. DHC_E_INPUT where it does not, or a prompt's token is outside the
+ * vocabulary; DHC_E_NUMERIC where logits are not finite; DHC_E_INTERRUPTED after a signal. */
+DHC_API dhc_status dhc_generate(dhc_model *m, const dhc_generate_options *o,
+                                dhc_generate_result *out) DHC_MUST_USE;
+
 /* ---- verification ------------------------------------------------------------------ */
 
 typedef struct dhc_verify_row {

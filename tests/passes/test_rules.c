@@ -1,5 +1,6 @@
-/* Every elementwise rewrite rule over all triples of special values: it fires, and every bit
- * stays (NaNs are one value). Rules on views and lengths have cases in simplify.gir. */
+/* Every elementwise rewrite rule, and what computes anew where an extent is 1, over all
+ * triples of special values: it fires, and every bit stays (NaNs are one value). Rules on views
+ * have cases in simplify.gir. */
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
@@ -79,6 +80,25 @@ static const Case cases[] = {
     {"dim_const", "i32", "  %3 = dim() {dim = 1} : i64[]\n"
                          "  %5 = cast(%3) {dtype = i32} : i32[]\n"
                          "  %6 = broadcast(%5) {shape = [1728]} : @\n  %9 = add(%0, %6) : @\n"},
+    {"linear_scan_one", "f64", "  %3 = reshape(%0) {shape = [1728, 1]} : f64[1728, 1]\n"
+                               "  %4 = reshape(%1) {shape = [1728, 1]} : f64[1728, 1]\n"
+                               "  %5 = linear_scan(%3, %4, %2) {axis = 1, reverse = false} : f64[1728, 1]\n"
+                               "  %9 = reshape(%5) {shape = [1728]} : @\n"},
+    /* a is 0 or -1, as a infinite or NaN is the documented difference */
+    {"linear_scan_rest", "f64", F(3, "0x0p+0") "  %4 = lt(%0, %2) : ?\n  %5 = cast(%4) {dtype = f64} : @\n"
+                                "  %6 = neg(%5) : @\n"
+                                "  %7 = reshape(%6) {shape = [1728, 1]} : f64[1728, 1]\n"
+                                "  %8 = reshape(%1) {shape = [1728, 1]} : f64[1728, 1]\n"
+                                "  %10 = linear_scan(%7, %8, %3) {axis = 1, reverse = true} : f64[1728, 1]\n"
+                                "  %9 = reshape(%10) {shape = [1728]} : @\n"},
+    /* the other taps are 1.5: infinite ones are the documented difference */
+    {"conv_one", "f64", "  %3 = reshape(%0) {shape = [1, 1728, 1]} : f64[1, 1728, 1]\n"
+                        "  %4 = reshape(%1) {shape = [1728, 1, 1]} : f64[1728, 1, 1]\n"
+                        "  %5 = fill() {value = 0x1.8p+0, dtype = f64, shape = [1728, 1, 2]} : f64[1728, 1, 2]\n"
+                        "  %6 = concat(%5, %4) {axis = 2} : f64[1728, 1, 3]\n"
+                        "  %7 = conv(%3, %6) {stride = [1], pad_low = [2], pad_high = [0], dilation = [1], "
+                        "groups = 1728} : f64[1, 1728, 1]\n"
+                        "  %9 = reshape(%7) {shape = [1728]} : @\n"},
 };
 
 static const char *case_text(DhcArena *a, const Case *c) {

@@ -21,6 +21,7 @@ static bool derive(Made *x, DhcFunc *optimizer, const char *mode) {
   dhc_arena_init(&scratch);
   dhc_pass_ctx_init(&px, x->m, &scratch);
   bool ok = dhc_passes_clean(x->m, &px);
+  if (ok && (strcmp(mode, "grad") == 0 || strcmp(mode, "train") == 0)) ok = dhc_passes_run(x->m, &px, "chunk");
   if (ok && strcmp(mode, "grad") == 0) {
     DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_PARAM | 1u << DHC_ROLE_INPUT};
     ok = (x->f = dhc_grad_entry(&px, x->f, &rq)) != NULL;
