@@ -2,6 +2,7 @@
 # Stop signals in every phase: the process ends soon with 130 or 143, a checkpoint that is there
 # is whole, and the run goes on from it. A closed stdout ends a command without a word.
 . "$(dirname "$0")/common.sh"
+set -m # or jobs in the background ignore SIGINT until they ask for it
 python3 "$(dirname "$0")/data.py" "$work/data"
 model=(dhc_ssm --set input_channels=1 --set hidden_dim=8)
 train=(train "${model[@]}" --data "npy:$work/data" --batch 1 --epochs 500 --quiet)
