@@ -117,6 +117,7 @@ static void require_value(DhcCx *cx, const DhcAstRequire *r, const DhcVal *v) {
 static void exec_require(DhcCx *cx, const DhcAstRequire *r, DhcSpan at) {
   cx->in_require = true;
   cx->require = r->message;
+  cx->require_at = at;
   DhcVal v = dhc_eval(cx, r->cond);
   cx->in_require = false;
   cx->require = NULL;

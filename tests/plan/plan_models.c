@@ -40,15 +40,23 @@ static bool derive(Made *x, DhcFunc *optimizer, const char *mode) {
 
 bool dhc_test_model(Made *x, const char *root, const char *model, const char *entry, const char *mode,
                     const DhcSetting *sets, int n_sets) {
+  return dhc_test_layer(x, root, model, NULL, entry, mode, sets, n_sets);
+}
+
+bool dhc_test_layer(Made *x, const char *root, const char *model, const char *layer, const char *entry, const char *mode,
+                    const DhcSetting *sets, int n_sets) {
   memset(x, 0, sizeof *x);
   dhc_arena_init(&x->arena);
   x->strings.arena = x->sources.arena = x->diags.arena = &x->arena;
   x->diags.sources = &x->sources;
   DhcElabConfig config = {.shipped_roots = &root, .n_shipped_roots = 1};
-  const char *layer = strchr(model, ':');
-  const char *file = layer ? dhc_arena_strndup(&x->arena, model, (size_t)(layer - model)) : model;
-  DhcElab *e = dhc_elab_open(&x->arena, &x->strings, &x->diags, &config, file);
-  DhcModelRequest rq = {.root = layer ? layer + 1 : NULL, .sets = sets, .n_sets = n_sets};
+  const char *colon = layer ? NULL : strchr(model, ':');
+  if (colon) {
+    layer = colon + 1;
+    model = dhc_arena_strndup(&x->arena, model, (size_t)(colon - model));
+  }
+  DhcElab *e = dhc_elab_open(&x->arena, &x->strings, &x->diags, &config, model);
+  DhcModelRequest rq = {.root = layer, .sets = sets, .n_sets = n_sets};
   DhcModel *m = e ? dhc_elab_model(e, &rq) : NULL;
   bool train = strcmp(mode, "train") == 0;
   DhcEntryRequest er = {.name = entry, .training = train};
