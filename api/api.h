@@ -115,6 +115,25 @@ int weights_views(dhc_program *p, const char *prefix, void *base, bool buffers, 
 
 /* ---- compiled entries (pipeline.c) --------------------------------------------- */
 
+/* An input whose elements (all, or those of a part) are indices below `extent`. */
+typedef struct IndexPart {
+  const DhcDim *start[8], *size[8];
+  int64_t step[8];
+} IndexPart;
+typedef struct IndexCheck {
+  int param;            /* of the entry */
+  const DhcDim *extent; /* in the entry's symbols */
+  const IndexPart *part; /* NULL: all */
+  bool exempt;          /* `exempted` is allowed: it never arrives */
+  int64_t exempted;
+  const char *into; /* name of the tensor it looks into, or NULL */
+} IndexCheck;
+/* What an elaborated entry (its units still calls) does with its inputs (index_check.c). */
+const IndexCheck *index_checks(const DhcFunc *entry, DhcArena *arena, int *n);
+/* DHC_E_INPUT names tensor, place, value and range. */
+dhc_status index_check(const IndexCheck *c, const dhc_tensor *t, int n_symbols, const char *const *symbol,
+                       const int64_t *value) DHC_MUST_USE;
+
 /* An entry under one set of decided branches. `module` is its own: the entry and what
  * it calls, out of the model's. */
 typedef struct Version {
@@ -123,6 +142,8 @@ typedef struct Version {
   DhcForm form;
   DhcFunc *reset;  /* streaming: initial values of the states it uses, in a module of its own */
   DhcFunc *source; /* the elaborated entry: identity of the version */
+  const IndexCheck *index_checks; /* n_index_checks, by source's parameters */
+  int n_index_checks;
   DhcModule *module;
   DhcFunc *func; /* graph stage, with gradients or the training step */
   DhcTrainStep step; /* TRAIN */

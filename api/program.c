@@ -129,9 +129,7 @@ static bool same_inputs(const Version *v, const DhcEntryInfo *e, const dhc_tenso
 }
 
 /* Symbol values from the inputs' shapes; false if they do not fit the parameter types. */
-static bool shapes_fit(const Version *v, const dhc_tensor *in, int n_in) {
-  const DhcFunc *f = v->func;
-  int64_t values[32] = {0};
+static bool symbols_fit(const DhcFunc *f, const dhc_tensor *in, int n_in, int64_t values[32]) {
   bool bound[32] = {false};
   int n = f->symbols.n;
   if (n > 32) return false;
@@ -149,6 +147,14 @@ static bool shapes_fit(const Version *v, const dhc_tensor *in, int n_in) {
       }
     }
   }
+  return true;
+}
+
+static bool shapes_fit(const Version *v, const dhc_tensor *in, int n_in) {
+  const DhcFunc *f = v->func;
+  int64_t values[32] = {0};
+  int n = f->symbols.n;
+  if (!symbols_fit(f, in, n_in, values)) return false;
   for (int i = 0; i < f->facts.nonneg.n; i++) {
     int64_t x;
     if (dhc_dim_eval(f->facts.nonneg.at[i], n, f->symbols.at, values, &x) && x < 0) return false;
@@ -263,6 +269,18 @@ static dhc_status check_facts(dhc_session *s, const Version *v, const int64_t *v
   return dhc_status_ok();
 }
 
+/* Integers that the entry takes as indices are in range. */
+static dhc_status check_indices(const Version *v, const dhc_tensor *in, int n_in) {
+  const DhcFunc *f = v->source;
+  int64_t values[32] = {0};
+  if (!v->n_index_checks || !symbols_fit(f, in, n_in, values)) return dhc_status_ok();
+  for (int i = 0; i < v->n_index_checks; i++)
+    for (int k = 0; k < n_in; k++)
+      if (!strcmp(in[k].name, f->param_info.at[v->index_checks[i].param].name))
+        DHC_TRY(index_check(&v->index_checks[i], &in[k], f->symbols.n, f->symbols.at, values));
+  return dhc_status_ok();
+}
+
 dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs, const dhc_tensor **results,
                            int *n_results) {
   if (index < 0 || index >= p->n_entries) return dhc_status_make(DHC_E_USAGE, "program has no entry number %d", index);
@@ -276,6 +294,7 @@ dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs, 
   DHC_TRY(symbol_values(v, by_param, values));
   DHC_TRY(check_facts(p->m->s, v, values));
   if (v->reset) DHC_TRY(state_prepare(p, v, values));
+  DHC_TRY(check_indices(v, inputs, n_inputs));
   e->last = v;
   if (e->mode == DHC_MODE_TRAIN)
     DHC_TRY(step_run(p, e, v, by_param, values));

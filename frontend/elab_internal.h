@@ -239,7 +239,12 @@ struct DhcFn {
   DHC_VEC(DhcCapture) captures;
   DHC_VEC(DhcTap) taps;
   DHC_VEC(DhcStore) stores;
-  bool in_scan; /* the body of a scan */
+  bool in_scan; /* the body of a scan; then also: */
+  int scan_inputs;             /* carries and xs, its first parameters */
+  int scan_axis;
+  const DhcDim *scan_length;   /* in own symbols */
+  DhcValue *trip, *drawn;      /* number of the step, over all scans around; what draws take for "$step";
+                                  NULL until something is drawn, then a further x is there */
   /* root function only: */
   DHC_VEC(DhcStateUse) states;
   DHC_VEC(DhcValue *) tensor_value; /* by tensor index; NULL: not used yet */

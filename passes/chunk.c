@@ -27,6 +27,7 @@ typedef struct Build {
   DhcFunc *body;
   DhcBuilder in;       /* in the body */
   DhcValue **map;      /* by value id: its value in the body */
+  DhcValue **state;    /* by recurrence: what it starts from, in the body */
   DhcValue **args;
   int n_args;
   DhcValue *in_mask;
@@ -139,13 +140,38 @@ static DhcValue *param(Build *k, const char *what, const DhcType *t, DhcValue *a
   return arg ? dhc_func_param(k->body, t, info, k->b.span) : NULL;
 }
 
+/* Whether v, outside, has the states' last two axes as its own: kernels work on many channels at
+ * once, and fold the last axis. */
+static bool is_wide(const DhcChunk *c, const DhcType *t) {
+  const DhcType *h = &c->scans.at[0]->results[0]->type;
+  int64_t channels;
+  if (t->rank < 2 || h->rank < 3 || !c->folds_last || c->at[c->scans.at[0]->results[0]->id].axis >= h->rank - 2) return false;
+  if (dhc_dim_is_const(h->dim[h->rank - 2], &channels) && channels < 16) return false;
+  return t->dim[t->rank - 1] == h->dim[h->rank - 1] && t->dim[t->rank - 2] == h->dim[h->rank - 2];
+}
+
+static DhcValue *swap_last(DhcBuilder *b, DhcValue *v) {
+  int64_t perm[DHC_MAX_RANK];
+  int rank = v->type.rank;
+  for (int i = 0; i < rank; i++) perm[i] = i;
+  perm[rank - 1] = rank - 2;
+  perm[rank - 2] = rank - 1;
+  return dhc_b_transpose(b, v, perm);
+}
+
+/* A parameter for v as it is outside; handed over with the channels side by side. */
+static DhcValue *wide_param(Build *k, const char *what, DhcValue *v) {
+  if (!is_wide(k->c, &v->type)) return param(k, what, &v->type, v);
+  DhcValue *arg = swap_last(&k->b, v), *p = arg ? param(k, what, &arg->type, arg) : NULL;
+  return p ? swap_last(&k->in, p) : NULL;
+}
+
 /* Carries, then the mask and the leaves, then the constants. */
 static bool build_params(Build *k, int *n_xs) {
   DhcChunk *c = k->c;
   bool ok = true;
   for (int i = 0; i < c->scans.n; i++) {
-    DhcValue *h0 = c->scans.at[i]->args[2];
-    param(k, "state", &h0->type, h0);
+    ok &= (k->state[i] = wide_param(k, "state", c->scans.at[i]->args[2])) != NULL;
   }
   if (k->mask) {
     DhcType t = {.dtype = DHC_BOOL, .rank = 1, .dim = {k->steps}};
@@ -162,7 +188,7 @@ static bool build_params(Build *k, int *n_xs) {
   *n_xs = k->n_args - c->scans.n;
   for (int i = 0; i < c->consts.n; i++) {
     DhcValue *v = c->consts.at[i];
-    k->map[v->id] = param(k, "const", &v->type, v);
+    ok &= (k->map[v->id] = wide_param(k, "const", v)) != NULL;
   }
   return ok;
 }
@@ -203,7 +229,7 @@ static bool copy_inside(Build *k, const DhcNode *n) {
     while (c->scans.at[s] != n) s++;
     args[0] = masked(k, args[0], axis, 1);
     args[1] = masked(k, args[1], axis, 0);
-    args[2] = k->body->params.at[s];
+    args[2] = k->state[s];
   }
   for (int i = 0; i < n->n_args; i++)
     if (!args[i]) return false;
@@ -223,6 +249,7 @@ static bool build_results(Build *k) {
     const DhcDim *one = dhc_dim_const(cx, 1), *at = dhc_dim_addc(cx, k->steps, -1);
     DhcValue *last = dhc_b_slice(&k->in, h, c->at[n->results[0]->id].axis, c->reverse ? dhc_dim_const(cx, 0) : at, one);
     if (last) last = dhc_b_reshape(&k->in, last, n->args[2]->type.dim, n->args[2]->type.rank);
+    if (last && is_wide(c, &last->type)) last = swap_last(&k->in, last);
     if (!last) return false;
     dhc_func_result(k->body, last, dhc_arena_printf(a, "state.%d", i));
   }
@@ -242,6 +269,7 @@ static bool build_body(Build *k, int *n_xs) {
   k->in = (DhcBuilder){.f = k->body};
   k->map = DHC_NEW_N(c->px->scratch, DhcValue *, c->f->next_value_id + 1);
   k->args = DHC_NEW_N(c->px->scratch, DhcValue *, c->scans.n + c->leaves.n + c->consts.n + 2);
+  k->state = DHC_NEW_N(c->px->scratch, DhcValue *, c->scans.n + 1);
   if (!build_params(k, n_xs)) return false;
   for (const DhcNode *n = c->f->first; n; n = n->next)
     if (is_inside(c, n) && !copy_inside(k, n)) return false;
@@ -312,7 +340,9 @@ static bool rewrite(DhcChunk *c) {
     DhcValue *to = c->lasts.at[i]->results[0];
     int s = 0;
     while (c->scans.at[s] != c->lasts.at[i]->args[0]->def) s++;
-    DhcValue *last = dhc_b_reshape(&k.b, r->results[s], to->type.dim, to->type.rank);
+    DhcValue *last = r->results[s];
+    if (is_wide(c, &c->scans.at[s]->args[2]->type)) last = swap_last(&k.b, last);
+    if (last) last = dhc_b_reshape(&k.b, last, to->type.dim, to->type.rank);
     if (!last) return false;
     dhc_replace_uses(to, last);
   }

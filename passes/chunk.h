@@ -27,7 +27,7 @@ typedef struct DhcChunk {
   DhcChunkValue *at; /* by value id, for the n_values that the function had */
   int n_values;
   const DhcDim *length, *states; /* steps; elements of the first recurrence's states */
-  bool reverse;
+  bool reverse, folds_last; /* states are contracted over their last axis */
   bool ok;
   int depth;
   DHC_VEC(DhcNode *) scans;

@@ -205,6 +205,9 @@ static void follow_use(DhcChunk *c, DhcNode *n, DhcValue *v) {
     if (c->ok) add_scan(c, n, axis);
   } else if (w->place == DHC_CHUNK_OUTSIDE && (axis = result_axis(c, n, k, axis)) >= 0) {
     *w = (DhcChunkValue){DHC_CHUNK_INSIDE, axis, is_small(c, r)};
+    int last = v->type.rank - 1;
+    if (n->op == DHC_OP_REDUCE_SUM) c->folds_last |= lists(dhc_attr(n, "axes"), last);
+    if (n->op == DHC_OP_DOT_GENERAL) c->folds_last |= lists(dhc_attr(n, k ? "contract_b" : "contract_a"), last);
     if (w->output) DHC_PUSH(c->px->scratch, &c->outputs, r);
     else follow(c, r);
     c->ok = c->ok && r->type.rank < DHC_MAX_RANK;

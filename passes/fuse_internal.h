@@ -123,6 +123,7 @@ typedef struct FuValue {
   bool dense;     /* must be row-major in memory itself */
   bool stretched; /* needed under a broadcast */
   int depth;      /* of the chain of nodes that kernels would walk through to compute it */
+  bool swapped;   /* in memory with its last two axes exchanged: only kernels read it there */
   FuChain *wide;  /* never in memory: chain kernels compute it again; or NULL */
 } FuValue;
 
@@ -172,6 +173,8 @@ typedef struct Fu {
   char *to_update; /* by value id: on the way into an `update`; 2: and a concat may still come */
 } Fu;
 
+/* Composites without a kernel kept their shape for autodiff alone: calls become their bodies. */
+void dhc_fu_dissolve(DhcModule *m);
 /* top_k and route in terms of other ops (fuse_route.c). */
 bool dhc_fu_lower_routes(DhcFunc *f);
 /* Depthwise convolutions of few taps likewise (fuse_conv.c). */
@@ -198,6 +201,8 @@ bool dhc_fu_contracts_states(const FuGroup *g, const DhcNode *n, unsigned reduce
 /* Whether only kernels of other folds read n, whose operands include states of g: they load those
  * and compute n by themselves, and n is not stored beside the states. */
 bool dhc_fu_left_to_folds(const Fu *fu, const FuGroup *g, const DhcNode *n);
+/* Decides which values are `swapped`, once all else is decided. */
+void dhc_fu_swap_states(Fu *fu);
 /* What the states of recurrences meet moves in front of these. */
 void dhc_fu_order_scans(DhcFunc *f, DhcArena *scratch);
 

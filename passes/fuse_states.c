@@ -80,6 +80,41 @@ bool dhc_fu_left_to_folds(const Fu *fu, const FuGroup *g, const DhcNode *n) {
   return true;
 }
 
+/* ---- in memory ------------------------------------------------------------------------ */
+
+/* A recurrence folds its last axis step by step and works on many channels, the axis before, at
+ * once: what it stores and loads for other kernels lies with the channels side by side. */
+static bool swaps(const FuGroup *g) {
+  int64_t channels;
+  int last = g->rank - 1;
+  if (g->kind != DHC_KIND_SCAN || !g->anchor || g->fixed || last < 2 || g->reduced != 1u << last) return false;
+  return g->axis[last - 1].role == DHC_AXIS_PAR && (!dhc_dim_is_const(g->dim[last - 1], &channels) || channels >= 16);
+}
+
+static bool has_domain(const FuGroup *g, const DhcType *t) {
+  bool same = t->rank == g->rank;
+  for (int d = 0; same && d < t->rank; d++) same = t->dim[d] == g->dim[d];
+  return same;
+}
+
+void dhc_fu_swap_states(Fu *fu) {
+  for (int i = 0; i < fu->groups.n; i++) {
+    const FuGroup *g = fu->groups.at[i];
+    if (!swaps(g)) continue;
+    for (int k = 0; k < fu->groups.n; k++) {
+      const FuGroup *other = fu->groups.at[k];
+      if (other->kind != DHC_KIND_SCAN && (other->kind != DHC_KIND_MAP || other->anchor)) continue;
+      if (other->fixed || other->copies.n || other->copy_view || other->dead) continue;
+      for (int j = 0; j < other->members.n; j++) {
+        const DhcValue *v = other->members.at[j];
+        FuValue *x = dhc_fu_of(fu, v);
+        bool free = !x->dense && !x->memory && !x->forced && !x->piece_of && !fu->is_result[v->id];
+        if (free && has_domain(g, &v->type)) x->swapped = true;
+      }
+    }
+  }
+}
+
 /* ---- order ---------------------------------------------------------------------------- */
 
 /* What the states of recurrence n meet until they are folded: marks, behind n, what depends on

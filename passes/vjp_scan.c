@@ -48,16 +48,39 @@ static DhcValue *shift(DhcAd *ad, DhcValue *x, int axis, bool left, DhcValue *fi
   return first ? dhc_b_binary(&ad->b, DHC_OP_ADD, r, first) : NULL;
 }
 
+/* cot without what was added to it at the last step alone (of a use of the last state), which
+ * becomes *last, shaped as `t`; where there is no such part, *last is NULL. */
+static DhcValue *without_last(DhcAd *ad, DhcValue *cot, int axis, bool reverse, const DhcType *t, DhcValue **last) {
+  const DhcDim *zero = dim_const(ad, 0), *one = dim_const(ad, 1);
+  const DhcDim *rest = dhc_dim_sub(ad->m->dims, cot->type.dim[axis], one);
+  *last = NULL;
+  for (int k = 0; k < 2 && cot->def->op == DHC_OP_ADD; k++) {
+    DhcNode *p = cot->def->args[k]->def;
+    if (p->op != DHC_OP_PAD || p->args[0]->type.dim[axis] != one) continue;
+    bool only = true;
+    for (int i = 0; i < cot->type.rank; i++) {
+      const DhcDim *low = dhc_attr(p, "low")->dims.at[i], *high = dhc_attr(p, "high")->dims.at[i];
+      only = only && dhc_attr(p, "step")->ints.at[i] == 1;
+      only = only && (i == axis ? low == (reverse ? zero : rest) && high == (reverse ? rest : zero) : low == zero && high == zero);
+    }
+    if (!only || !(*last = dhc_b_reshape(&ad->b, p->args[0], t->dim, t->rank))) continue;
+    return cot->def->args[1 - k];
+  }
+  return cot;
+}
+
 /* h[t] = a[t] h[t-1] + b[t], h[-1] = h0. With g[t] the whole cotangent of h[t],
  * g[t] = h̄[t] + a[t+1] g[t+1]: a linear_scan the other way over a moved by one. Then
- * b̄ = g, ā[t] = g[t] h[t-1], h̄0 = a[0] g[0]. `reverse` mirrors all of it. */
+ * b̄ = g, ā[t] = g[t] h[t-1], h̄0 = a[0] g[0]. `reverse` mirrors all of it. A cotangent of the last
+ * state alone is where g begins, with a = 1. */
 bool vjp_linear_scan(DhcAd *ad, DhcNode *n) {
   DhcValue *a = n->args[0], *h0 = n->args[2], *h = n->results[0];
   int axis = (int)dhc_attr(n, "axis")->i;
   bool reverse = dhc_attr(n, "reverse")->b;
   const DhcDim *size = a->type.dim[axis], *zero = dim_const(ad, 0), *one = dim_const(ad, 1);
-  DhcValue *args[3] = {shift(ad, a, axis, !reverse, NULL), dhc_ad_cot(ad, n, 0),
-                       dhc_ad_zeros(ad, h0)};
+  DhcValue *last, *ones = NULL, *cot = without_last(ad, dhc_ad_cot(ad, n, 0), axis, reverse, &h0->type, &last);
+  if (last) ones = dhc_b_fill(&ad->b, &h0->type, 1);
+  DhcValue *args[3] = {shift(ad, a, axis, !reverse, ones), cot, last ? last : dhc_ad_zeros(ad, h0)};
   DhcAttr attrs[2] = {dhc_attr_int(axis), dhc_attr_bool(!reverse)};
   if (!args[0]) return false;
   DhcValue *g = dhc_build1(&ad->b, DHC_OP_LINEAR_SCAN, args, 3, attrs, 2);

@@ -385,6 +385,55 @@ static void check_silence(const Layer *l, const char *backend, const char *off) 
   program_close(&p);
 }
 
+/* ---- draws ---------------------------------------------------------------------------------------------- */
+
+/* Steps of a scan, and of a scan within it, draw different masks, both backends the same ones, and the
+ * derivative those of the forward pass. */
+static void check_draws(const Layer *l) {
+  enum { STEPS = 40, D = 8, INNER = 4 };
+  Program p[2];
+  Set in = {0}, out[2] = {{0}};
+  bool ok = program_open(&p[0], l, "cpu", 2, NULL);
+  ok = program_open(&p[1], l, "interp", 1, NULL) && ok;
+  draw_inputs(l, 2, STEPS, &in);
+  for (int64_t e = 0; e < in.a[0].n; e++) in.a[0].v[e] = 1;
+  ok = ok && program_run(&p[0], &in, &out[0]);
+  for (int i = 0; ok && i < out[0].n; i++) {
+    char name[64];
+    if (is_gradient(out[0].a[i].name)) continue;
+    snprintf(name, sizeof name, "cotangent.%.40s", out[0].a[i].name);
+    Array *a = set_add(&in, name, out[0].a[i].rank, out[0].a[i].dim);
+    for (int64_t e = 0; e < a->n; e++) a->v[e] = 1;
+  }
+  set_free(&out[0]);
+  for (int i = 0; i < 2; i++) ok = ok && program_run(&p[i], &in, &out[i]);
+  if (ok) compare("draws", l, STEPS, &out[0], &out[1], -1, 1e-7);
+  Array *y = ok ? set_find(&out[0], "y") : NULL, *z = ok ? set_find(&out[0], "z") : NULL, *g = ok ? set_find(&out[0], "grad.x") : NULL;
+  int equal = 0, kept = 0, wrong = 0;
+  for (int64_t e = 0; ok && e < y->n; e++) {
+    double sum = y->v[e];
+    for (int64_t k = 0; k < INNER; k++) sum += z->v[(e / D * INNER + k) * D + e % D];
+    wrong += g->v[e] != sum;
+    kept += y->v[e] != 0;
+  }
+  /* 2 rows of D bits, or of INNER * D: 16 and 64 bits a step */
+  for (int64_t a = 0; ok && a < STEPS; a++)
+    for (int64_t b = 0; b < a; b++) {
+      bool same = true, same_z = true;
+      for (int64_t r = 0; r < 2; r++) {
+        same = same && !memcmp(y->v + (r * STEPS + a) * D, y->v + (r * STEPS + b) * D, D * sizeof(double));
+        same_z = same_z && !memcmp(z->v + (r * STEPS + a) * INNER * D, z->v + (r * STEPS + b) * INNER * D, INNER * D * sizeof(double));
+      }
+      equal += same_z + (same && b + 1 == a);
+    }
+  if (ok && (equal || wrong || kept < 200 || kept > 440)) {
+    printf("FAILED: draws in scans: %d equal masks, %d gradients of other masks, %d of 640 kept\n", equal, wrong, kept);
+    fails++;
+  }
+  set_free(&in);
+  for (int i = 0; i < 2; i++) set_free(&out[i]), program_close(&p[i]);
+}
+
 int main(int argc, char **argv) {
   if (argc < 2) return 2;
   model_file = argv[1];
@@ -402,6 +451,8 @@ int main(int argc, char **argv) {
   for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) check_layer(&layers[i]);
   check_steps(&layers[5], 65);
   check_steps(&layers[6], 3);
+  static const Layer draws = {.name = "Draws", .root = "Draws", .in = {{"x", {-1, -2, 8}}}};
+  check_draws(&draws);
   const char *const off[] = {NULL, "chunk"};
   for (int i = 0; i < 2; i++) {
     check_silence(&layers[6], "cpu", off[i]);
