@@ -112,6 +112,24 @@ static double worst_error(const KernelRun *k, DhcText *t) {
   return worst;
 }
 
+/* "a0, a1, stride of operand 0, …": the spec's arguments in their order. */
+static const char *argument_names(const DhcSpec *s, DhcArena *a) {
+  int n = dhc_spec_n_dims(s);
+  const char **of = DHC_NEW_N(a, const char *, n + 1);
+  DhcText t = {.arena = a};
+  for (int i = 0; i < s->n_axes; i++) {
+    int at = dhc_spec_extent_arg(s, i);
+    if (at >= 0 && at < n) of[at] = dhc_arena_printf(a, "extent of a%d", i);
+  }
+  for (int o = 0; o < s->n_operands; o++)
+    for (int k = 0; k < s->operand[o].n_terms; k++) {
+      int at = dhc_spec_stride_arg(s, o, k);
+      if (at >= 0 && at < n) of[at] = dhc_arena_printf(a, "stride %d of operand %d", k, o);
+    }
+  for (int i = 0; i < n; i++) dhc_text_printf(&t, "%s%s", i ? ", " : "", of[i] ? of[i] : "offset or its bound");
+  return dhc_text_str(&t);
+}
+
 dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text, const int64_t *dims, int n_dims, uint64_t seed,
                             double *max_rel, char **report) {
   *report = NULL;
@@ -119,7 +137,8 @@ dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text, 
   DhcSpec *spec = dhc_spec_parse(&s->arena, &s->diags, file, 0, &end);
   if (!spec) return session_errors(s);
   if (n_dims != dhc_spec_n_dims(spec))
-    return dhc_status_make(DHC_E_USAGE, "--dims: this spec has %d arguments, got %d", dhc_spec_n_dims(spec), n_dims);
+    return dhc_status_make(DHC_E_USAGE, "--dims: this spec has %d arguments, got %d; in order: %s", dhc_spec_n_dims(spec), n_dims,
+                           argument_names(spec, &s->arena));
   DhcCompiler *c;
   DHC_TRY(session_compiler(s, &c));
   DhcKernelRequest rq = {.spec = spec};

@@ -27,5 +27,7 @@ expect 0 'H//2 >= 4' "$dhcc" info dhc_ssm --sizes B=2,H=16,W=16
 expect 0 'M7 A1' "$dhcc" info dhc_jamba
 expect 0 'note: tokens = pooled gives the mixers a single token' "$dhcc" info dhc_jamba
 expect 0 'note: no ' "$dhcc" info dhc_jamba --set num_layers=4
+"$dhcc" print mlp --stage=spec --entry forward | awk 'BEGIN { RS = "" } NR == 1' > "$work/k.spec"
+expect 2 'arguments, got 1; in order: extent of a0' "$dhcc" kernel "$work/k.spec" --dims 1
 expect 1 "has no preset 'nothing_like_it'" "$dhcc" check dhc_ssm --preset nothing_like_it
 finish
