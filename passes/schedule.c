@@ -138,6 +138,10 @@ static int dot_classes(DhcSchedule out[4]) {
   return 1;
 }
 
+/* Ragged contractions, too, have one class. Masked-dense, every expert on every row, was measured
+ * at 1 to 256 tokens (bench_moe): 2 to 14 times slower, as it reads the weights of experts without
+ * rows and multiplies rows with experts that are not theirs. */
+
 int dhc_schedule_panel_width(const DhcTargetFacts *t) {
   return t->vector_bytes >= 64 ? 64 : t->vector_bytes >= 32 ? 24 : 8;
 }
