@@ -161,6 +161,64 @@ static int check_case(Run *r, const Case *c, const char *mode, int chains) {
   return !ok;
 }
 
+static double value_of(Made *x, DhcFunc *f, const DhcArray *const *args, int result, const DhcArray *weight) {
+  DhcArray *out[64];
+  double sum = 0;
+  if (f->results.n > 64 || !dhc_interp_run(&x->arena, &x->diags, f, args, out, NULL)) return NAN;
+  for (int64_t i = 0; i < weight->n; i++) sum += out[result]->f[i] * weight->f[i];
+  return sum;
+}
+
+static int named(const DhcFunc *f, const char *name) {
+  for (int i = 0; i < f->results.n; i++)
+    if (!strcmp(f->result_names.at[i], name)) return i;
+  return -1;
+}
+
+static DhcArray *copy_of(Made *x, const DhcArray *a) {
+  DhcArray *c = dhc_array_new(&x->arena, a->dtype, a->rank, a->dim);
+  memcpy(c->f, a->f, sizeof *a->f * (size_t)a->n);
+  return c;
+}
+
+/* The derivative of a gradient, by k along a random direction: what autodiff makes of the
+ * composite's own derivative, against a difference quotient in float64. */
+static int check_second(Run *r) {
+  static const Case c = {"second", {"2", "2", "4", "4", "false", "true"}};
+  static const Shape s = {2, 5, 7, USUAL};
+  static const char *const of[] = {"grad.q"};
+  Made x;
+  DhcArena scratch;
+  DhcPassCtx px;
+  dhc_arena_init(&scratch);
+  bool ok = make(r, &c, "grad", NULL, &x);
+  if (ok) dhc_pass_ctx_init(&px, x.m, &scratch);
+  DhcGradRequest rq = {.name = "second", .roles = 1u << DHC_ROLE_INPUT, .cotangents = true, .results = of, .n_results = 1};
+  DhcFunc *first = x.f, *second = ok ? dhc_grad_entry(&px, first, &rq) : NULL;
+  x.f = second;
+  const DhcArray **args = second ? draw(&x, &s, 5) : NULL;
+  int out = second ? named(first, "grad.q") : -1, dk = second ? named(second, "grad.grad.k") : -1;
+  double slope = NAN, want = NAN;
+  if (args && out >= 0) {
+    const DhcArray *weight = args[second->params.n - 1], *k = args[1];
+    DhcArray *direction = copy_of(&x, k), *moved = copy_of(&x, k);
+    uint64_t state = 11;
+    for (int64_t i = 0; i < k->n; i++) direction->f[i] = dhc_case_uniform(&state, -1, 1);
+    if (dk >= 0) slope = value_of(&x, second, args, dk, direction);
+    for (int side = -1; side <= 1; side += 2) {
+      for (int64_t i = 0; i < k->n; i++) moved->f[i] = k->f[i] + side * 1e-6 * direction->f[i];
+      args[1] = moved;
+      double v = value_of(&x, first, args, out, weight);
+      want = side < 0 ? -v : (want + v) / 2e-6;
+    }
+  }
+  if (x.diags.all.n) dhc_diags_print(&x.diags, stderr, false);
+  dhc_arena_fini(&scratch);
+  dhc_arena_fini(&x.arena);
+  printf("second derivative: %g, difference quotient %g\n", slope, want);
+  return !(fabs(slope - want) <= 1e-6 * fabs(want) + 1e-8);
+}
+
 static int is_linear(Made *x, const char *what, bool want) {
   DhcPlanned *p = dhc_plan_build(x->m, x->f, NULL, &x->arena);
   int64_t bytes[2] = {0, 0}, largest = 0;
@@ -215,7 +273,7 @@ int main(int argc, char **argv) {
     if (dhc_pool_new(t + 1, &r.pool[t]).code != DHC_OK) return 1;
   for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
     bad += check_case(&r, &cases[k], "fwd", 1) + check_case(&r, &cases[k], "grad", 3);
-  bad += check_memory(&r);
+  bad += check_memory(&r) + check_second(&r);
   printf("%d wrong; %d kernels compiled\n", bad, cpu.stats.compiled);
   for (int t = 0; t < MAX_THREADS; t++) dhc_pool_free(r.pool[t]);
   cpu_runner_close(&cpu);
