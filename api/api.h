@@ -5,6 +5,7 @@
  *   pipeline.c  entry -> differentiated, clean, fused, planned, compiled (one step a line)
  *   program.c   a set of entries over one set of arenas; runs
  *   exec_cpu.c, exec_interp.c   the two ways to run a compiled entry
+ *   step_guard.c                training steps whose update overflows
  *   weights.c   placement in arenas, initialisers, load, save
  *   state.c     what streaming entries keep from run to run
  *   train.c, train_data.c, eval.c, verify.c, info.c, print.c, tools.c, tensor_file.c */
@@ -114,6 +115,25 @@ int weights_views(dhc_program *p, const char *prefix, void *base, bool buffers, 
 
 /* ---- compiled entries (pipeline.c) --------------------------------------------- */
 
+/* An input whose elements (all, or those of a part) are indices below `extent`. */
+typedef struct IndexPart {
+  const DhcDim *start[8], *size[8];
+  int64_t step[8];
+} IndexPart;
+typedef struct IndexCheck {
+  int param;            /* of the entry */
+  const DhcDim *extent; /* in the entry's symbols */
+  const IndexPart *part; /* NULL: all */
+  bool exempt;          /* `exempted` is allowed: it never arrives */
+  int64_t exempted;
+  const char *into; /* name of the tensor it looks into, or NULL */
+} IndexCheck;
+/* What an elaborated entry (its units still calls) does with its inputs (index_check.c). */
+const IndexCheck *index_checks(const DhcFunc *entry, DhcArena *arena, int *n);
+/* DHC_E_INPUT names tensor, place, value and range. */
+dhc_status index_check(const IndexCheck *c, const dhc_tensor *t, int n_symbols, const char *const *symbol,
+                       const int64_t *value) DHC_MUST_USE;
+
 /* An entry under one set of decided branches. `module` is its own: the entry and what
  * it calls, out of the model's. */
 typedef struct Version {
@@ -122,6 +142,8 @@ typedef struct Version {
   DhcForm form;
   DhcFunc *reset;  /* streaming: initial values of the states it uses, in a module of its own */
   DhcFunc *source; /* the elaborated entry: identity of the version */
+  const IndexCheck *index_checks; /* n_index_checks, by source's parameters */
+  int n_index_checks;
   DhcModule *module;
   DhcFunc *func; /* graph stage, with gradients or the training step */
   DhcTrainStep step; /* TRAIN */
@@ -168,6 +190,7 @@ struct dhc_program {
   dhc_profile_row *profile; /* one row an item of the last entry run; NULL: off */
   int n_profile;
   bool profiling;
+  struct StepGuard *guard; /* of training steps (step_guard.c); NULL: none has run */
   int64_t weights_version; /* goes up whenever weights may have changed; panels go by it */
   void *ema_weights; /* set: run entries on averaged weights */
   DhcArena arena;  /* as long as the program */
@@ -190,6 +213,11 @@ dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n
 dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in, const int64_t *values) DHC_MUST_USE;
 void exec_cpu_close(dhc_program *p);
 dhc_memory exec_cpu_memory(const dhc_program *p, const Version *v);
+/* A training step that changes nothing unless all it writes is finite (step_guard.c). */
+dhc_status step_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in, const int64_t *values) DHC_MUST_USE;
+/* What the update of the last step would have made not finite; "": nothing. */
+const char *step_blame(const dhc_program *p);
+void step_close(dhc_program *p);
 dhc_status exec_interp_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in) DHC_MUST_USE;
 
 #endif

@@ -1,5 +1,6 @@
 /* Programs: entries over one set of persistent tensors. Which version of an entry runs is
  * decided by the inputs' shapes; everything else is the same for all. */
+#include <float.h>
 #include <stdlib.h>
 
 #include "api/api.h"
@@ -13,6 +14,7 @@ static void default_scalars(dhc_program *p) {
   *memory_scalar(&p->mem, "$opt_step") = 1;
   *memory_scalar(&p->mem, "$lr") = dhc_recipe_lr(r, 0, 1);
   *memory_scalar(&p->mem, "$clip") = r->clip;
+  *memory_scalar(&p->mem, "$limit") = (double)FLT_MAX;
   *memory_scalar(&p->mem, "$ema_decay") = r->ema;
   for (int i = 0; i < r->optimizer_args.n; i++) {
     char name[128];
@@ -96,6 +98,7 @@ dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode, int
 void dhc_program_close(dhc_program *p) {
   if (!p) return;
   exec_cpu_close(p);
+  step_close(p);
   dhc_aligned_free(p->mem.weights);
   dhc_aligned_free(p->mem.state);
   dhc_aligned_free(p->mem.opt);
@@ -126,9 +129,7 @@ static bool same_inputs(const Version *v, const DhcEntryInfo *e, const dhc_tenso
 }
 
 /* Symbol values from the inputs' shapes; false if they do not fit the parameter types. */
-static bool shapes_fit(const Version *v, const dhc_tensor *in, int n_in) {
-  const DhcFunc *f = v->func;
-  int64_t values[32] = {0};
+static bool symbols_fit(const DhcFunc *f, const dhc_tensor *in, int n_in, int64_t values[32]) {
   bool bound[32] = {false};
   int n = f->symbols.n;
   if (n > 32) return false;
@@ -146,6 +147,14 @@ static bool shapes_fit(const Version *v, const dhc_tensor *in, int n_in) {
       }
     }
   }
+  return true;
+}
+
+static bool shapes_fit(const Version *v, const dhc_tensor *in, int n_in) {
+  const DhcFunc *f = v->func;
+  int64_t values[32] = {0};
+  int n = f->symbols.n;
+  if (!symbols_fit(f, in, n_in, values)) return false;
   for (int i = 0; i < f->facts.nonneg.n; i++) {
     int64_t x;
     if (dhc_dim_eval(f->facts.nonneg.at[i], n, f->symbols.at, values, &x) && x < 0) return false;
@@ -260,6 +269,18 @@ static dhc_status check_facts(dhc_session *s, const Version *v, const int64_t *v
   return dhc_status_ok();
 }
 
+/* Integers that the entry takes as indices are in range. */
+static dhc_status check_indices(const Version *v, const dhc_tensor *in, int n_in) {
+  const DhcFunc *f = v->source;
+  int64_t values[32] = {0};
+  if (!v->n_index_checks || !symbols_fit(f, in, n_in, values)) return dhc_status_ok();
+  for (int i = 0; i < v->n_index_checks; i++)
+    for (int k = 0; k < n_in; k++)
+      if (!strcmp(in[k].name, f->param_info.at[v->index_checks[i].param].name))
+        DHC_TRY(index_check(&v->index_checks[i], &in[k], f->symbols.n, f->symbols.at, values));
+  return dhc_status_ok();
+}
+
 dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs, const dhc_tensor **results,
                            int *n_results) {
   if (index < 0 || index >= p->n_entries) return dhc_status_make(DHC_E_USAGE, "program has no entry number %d", index);
@@ -273,8 +294,12 @@ dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs, 
   DHC_TRY(symbol_values(v, by_param, values));
   DHC_TRY(check_facts(p->m->s, v, values));
   if (v->reset) DHC_TRY(state_prepare(p, v, values));
+  DHC_TRY(check_indices(v, inputs, n_inputs));
   e->last = v;
-  DHC_TRY(p->m->s->interp ? exec_interp_run(p, e, v, by_param) : exec_cpu_run(p, e, v, by_param, values));
+  if (e->mode == DHC_MODE_TRAIN)
+    DHC_TRY(step_run(p, e, v, by_param, values));
+  else
+    DHC_TRY(p->m->s->interp ? exec_interp_run(p, e, v, by_param) : exec_cpu_run(p, e, v, by_param, values));
   DHC_TRY(check_required(p, e));
   if (results) *results = e->results;
   if (n_results) *n_results = e->n_results;

@@ -151,7 +151,7 @@ static dhc_status begin(dhc_program *p, const Version *v, const bool *begins) {
 static dhc_status wrong_size(const Slot *s, const int64_t *need) {
   char has[128], wants[128];
   int rank = s->decl->type.rank;
-  return dhc_status_make(DHC_E_INPUT, "state '%s' is %s, these inputs need %s: reset before the batch size changes", s->decl->path,
+  return dhc_status_make(DHC_E_INPUT, "state '%s' is %s, these inputs need %s: reset before sizes change", s->decl->path,
                          dhc_tensor_shape_text(rank, s->dim, has, sizeof has), dhc_tensor_shape_text(rank, need, wants, sizeof wants));
 }
 
@@ -255,7 +255,7 @@ dhc_status dhc_program_save_state(dhc_program *p, const char *path) {
     const Slot *s = &p->mem.place.slots[i];
     if (!is_state(s) || !s->live) continue;
     dhc_dtype t = state_dtype(&p->mem, s->decl);
-    v[n] = (DhcTensorView){.name = s->decl->path, .dtype = t, .rank = s->decl->type.rank, .data = place_of(&p->mem, s)};
+    v[n] = (DhcTensorView){.name = s->decl->path, .dtype = (int32_t)t, .rank = s->decl->type.rank, .data = place_of(&p->mem, s)};
     v[n].bytes = elements(s) * dhc_dtype_bytes(t);
     memcpy(v[n++].shape, s->dim, sizeof(int64_t) * (size_t)s->decl->type.rank);
   }

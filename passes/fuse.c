@@ -327,9 +327,8 @@ static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
   }
 }
 
-/* Composites without a kernel kept their shape for autodiff alone. Callees come before callers,
- * so what is put in place holds no such calls. */
-static void dissolve_composites(DhcModule *m) {
+/* Callees come before callers, so what is put in place holds no such calls. */
+void dhc_fu_dissolve(DhcModule *m) {
   for (int i = 0; i < m->funcs.n; i++)
     for (DhcNode *n = m->funcs.at[i]->first, *next; n; n = next) {
       next = n->next;
@@ -340,7 +339,7 @@ static void dissolve_composites(DhcModule *m) {
 /* requires: UNFUSED. establishes: FUSED. breaks: UNFUSED, UNIQUE. */
 bool dhc_pass_fuse(DhcModule *m, DhcPassCtx *px) {
   bool ok = true;
-  dissolve_composites(m);
+  dhc_fu_dissolve(m);
   for (int i = 0; i < m->funcs.n; i++) {
     DhcFunc *f = m->funcs.at[i];
     if (f->kind == DHC_FUNC_INIT) continue; /* the interpreter runs these */

@@ -173,6 +173,8 @@ typedef struct Fu {
   char *to_update; /* by value id: on the way into an `update`; 2: and a concat may still come */
 } Fu;
 
+/* Composites without a kernel kept their shape for autodiff alone: calls become their bodies. */
+void dhc_fu_dissolve(DhcModule *m);
 /* top_k and route in terms of other ops (fuse_route.c). */
 bool dhc_fu_lower_routes(DhcFunc *f);
 /* Depthwise convolutions of few taps likewise (fuse_conv.c). */

@@ -1,6 +1,6 @@
 /* Pass "layout": storage of weights that contractions read.
  *
- * A kernel of kind DOT packs its column operand into panels as wide as a tile before it
+ * A kernel of kind DOT or RAGGED packs its column operand into panels as wide as a tile before it
  * multiplies. Where that operand is a model parameter, used whole and as it lies in memory,
  * every run packs the same bytes again. Such an operand gets the tag PANEL: the plan
  * (plan_panels.c) lets the kernel read a packed copy, made once when the weights change.
@@ -85,8 +85,10 @@ static int column_operand(const DhcSpec *s) {
     const DhcSpecNode *x = &s->node[f->a[k]];
     uint32_t other = dhc_spec_varies(s, f->a[1 - k]);
     if (x->kind != DHC_SN_LOAD || (other >> side & 1) || !dhc_tag_fits(s, x->operand)) continue;
-    const DhcTerm *t = s->operand[x->operand].term;
-    if (t[0].axis[0] == side && f->axes == 1u << t[1].axis[0]) return x->operand;
+    int axis[3];
+    dhc_tag_axes(s, x->operand, axis);
+    uint32_t reduced = 1u << axis[2] | (axis[0] < 0 ? 0 : 1u << axis[0]);
+    if (axis[1] == side && f->axes == reduced) return x->operand;
   }
   return -1;
 }
@@ -101,13 +103,17 @@ static bool loaded_once(const DhcSpec *s, int operand) {
 static bool is_whole(const DhcModule *m, const DhcNode *n, const DhcSpec *s, int o) {
   const DhcType *t = &n->args[o]->type;
   const DhcAttr *dims = dhc_attr(n, "dims"), *offsets = dhc_attr(n, "offsets");
-  if (t->rank != 2 || !dhc_dim_is(offsets->dims.at[o], 0)) return false;
-  for (int k = 0; k < 2; k++) {
-    int axis = s->operand[o].term[k].axis[0], at = dhc_spec_extent_arg(s, axis);
-    const DhcDim *extent = at < 0 ? dhc_dim_const(m->dims, s->axis[axis].extent) : dims->dims.at[at];
-    if (extent != t->dim[k]) return false;
+  int axis[3], first = s->operand[o].n_terms == 3 ? 0 : 1;
+  dhc_tag_axes(s, o, axis);
+  if (t->rank != 3 - first || !dhc_dim_is(offsets->dims.at[o], 0)) return false;
+  for (int k = first; k < 3; k++) {
+    int at = dhc_spec_extent_arg(s, axis[k]);
+    const DhcDim *extent = at < 0 ? dhc_dim_const(m->dims, s->axis[axis[k]].extent) : dims->dims.at[at];
+    if (extent != t->dim[k - first]) return false;
   }
-  return dims->dims.at[dhc_spec_stride_arg(s, o, 0)] == t->dim[1];
+  const DhcDim *cols = t->dim[2 - first];
+  if (dims->dims.at[dhc_spec_stride_arg(s, o, 0)] != cols) return false;
+  return first || dims->dims.at[dhc_spec_stride_arg(s, o, 1)] == dhc_dim_mul(m->dims, t->dim[1], cols);
 }
 
 static const DhcSpec *with_panels(DhcModule *m, const DhcSpec *s, int operand, int width) {
@@ -125,7 +131,7 @@ bool dhc_pass_layout(DhcModule *m, DhcPassCtx *px) {
     for (DhcNode *n = m->funcs.at[i]->first; n; n = n->next) {
       if (n->op != DHC_OP_KERNEL) continue;
       DhcAttr *a = &n->attrs[dhc_attr(n, "spec") - n->attrs];
-      if (a->spec->kind != DHC_KIND_DOT) continue;
+      if (a->spec->kind != DHC_KIND_DOT && a->spec->kind != DHC_KIND_RAGGED) continue;
       int o = column_operand(a->spec);
       if (o < 0 || a->spec->operand[o].tag != DHC_TAG_ROW || !loaded_once(a->spec, o)) continue;
       if (!is_whole(m, n, a->spec, o) || !is_weight(m, m->funcs.at[i], n->args[o], 0)) continue;

@@ -2,7 +2,8 @@
  * high-performance matrix multiplication" (ACM TOMS 34, 2008), without blocking of k, so
  * that every output stays one chain of fused multiply-adds, k ascending.
  *
- * Roles. One DOT fold over A and B. The column axis n is the one along which output 0 lies
+ * Roles. One DOT fold over A and B, or two over one A and a B each (a projection and its gate),
+ * whose sums meet in the epilogue. The column axis n is the one along which output 0 lies
  * side by side; the operand that varies over it is B. The row axis m is a parallel axis of
  * A alone. Every other parallel axis is walked outside. A tile is `rows` rows times
  * `vectors` vectors of columns, all accumulators in registers.
@@ -23,14 +24,12 @@
  * Tiles are wide rather than tall: row pointers and all fit into general registers then, and
  * the loop over k is one short block.
  *
- * Schedule: v[0] rows of a tile, v[1] vectors, v[2] lanes of a vector, v[3] tasks that a
+ * Schedule: v[0] rows of a tile, v[1] vectors (of both folds), v[2] lanes of a vector, v[3] tasks that a
  * kernel should at least be cut into; 0: the target's (6x4 of 16 lanes, 4x3 of 8, 4x2 of 4;
  * 16 tasks). */
-#include "backends/loop/tpl.h"
+#include "backends/loop/tpl_dot.h"
 
 enum {
-  MAX_ROWS = 16,
-  MAX_VECTORS = 6,
   LEAST_TILES = 8, /* row tiles of a task, if there are as many */
   A_GROUP = 48,    /* rows packed at once where A is walked across: whole vectors, whole tiles */
   A_PITCH = 16,    /* of a packed tile of A */
@@ -38,52 +37,30 @@ enum {
   FAR_JUMP = 1024  /* place: its lines find room in the caches. Measured at 64 to 512 steps */
 };
 
-typedef struct Dot {
-  DhcTplCx cx;
-  DhcLp *b;
-  const DhcSpec *s;
-  int node;   /* the DOT fold */
-  int na, nb; /* nodes of A (rows) and B (columns) */
-  int m, n;   /* axes; m is -1 where A has no row axis of its own */
-  uint32_t outer, red;
-  int rows, vectors, lanes, tasks;
-  bool direct_a, direct_b; /* B: where few rows are asked for */
-  bool across; /* direct A lies side by side along m: each step is a jump through memory */
-  bool panels; /* B is packed already, in panels of a tile's width (ir/spec_tag.c) */
-  int oa, ob;              /* operands of plain loads, where direct */
-  bool bare;   /* the sums are the output, side by side along n: no epilogue */
-  DhcLv K, M, N;           /* extents; K of all reduced axes together */
-  DhcLv k_from, k_to;      /* steps that count */
-  DhcLv n_rows;            /* how many rows B's columns are wanted for */
-  int e, lo, hi;           /* RAGGED: axis of the ranges, nodes of their bounds; e is -1 otherwise */
-} Dot;
+typedef DhcDot Dot;
 
 /* ---- roles ----------------------------------------------------------------------------- */
 
-static int only_dot(const DhcSpec *s) {
-  int found = -1;
-  for (int n = 0; n < s->n_nodes; n++) {
-    if (s->node[n].kind != DHC_SN_FOLD) continue;
-    if (found >= 0 || s->node[n].op != DHC_OP_DOT_GENERAL) return -1;
-    found = n;
+/* The folds: contractions over the same axes. */
+static bool find_folds(Dot *d) {
+  d->n_folds = 0;
+  for (int n = 0; n < d->s->n_nodes; n++) {
+    const DhcSpecNode *f = &d->s->node[n];
+    if (f->kind != DHC_SN_FOLD) continue;
+    if (f->op != DHC_OP_DOT_GENERAL || f->dtype != DHC_F32 || d->n_folds == DHC_DOT_MAX_FOLDS) return false;
+    if (d->n_folds && f->axes != d->s->node[d->node[0]].axes) return false;
+    d->node[d->n_folds++] = n;
   }
-  return found;
+  return d->n_folds > 0;
 }
 
-/* Axis along which an operand's elements lie side by side, or -1. */
-static int unit_axis(const DhcOperand *p) {
-  for (int t = 0; t < p->n_terms; t++) {
-    const DhcTerm *e = &p->term[t];
-    if (e->unit && !e->guarded && e->index < 0 && e->n_axes == 1) return e->axis[0];
-  }
-  return -1;
-}
-
-static int single_axis_of(uint32_t mask, int prefer) {
-  if (prefer >= 0 && (mask >> prefer & 1)) return prefer;
-  for (int a = DHC_SPEC_MAX_AXES - 1; a >= 0; a--)
-    if (mask >> a & 1) return a;
-  return -1;
+/* A second fold has node `a` for A as well, and its B runs over the axes that the first's does. */
+static bool find_second(Dot *d, int a) {
+  if (d->n_folds < 2) return true;
+  const DhcSpecNode *f = &d->s->node[d->node[1]];
+  if (f->a[0] != a && f->a[1] != a) return false;
+  d->nb[1] = f->a[0] == a ? f->a[1] : f->a[0];
+  return d->cx.varies[d->nb[1]] == d->cx.varies[d->nb[0]];
 }
 
 static bool one_axis(uint32_t mask) {
@@ -102,9 +79,8 @@ static int plain_load(const DhcSpec *s, int node) {
 
 static bool find_roles(Dot *d) {
   const DhcSpec *s = d->s;
-  d->node = only_dot(s);
-  if (d->node < 0 || s->node[d->node].dtype != DHC_F32) return false;
-  const DhcSpecNode *f = &s->node[d->node];
+  if (!find_folds(d)) return false;
+  const DhcSpecNode *f = &s->node[d->node[0]];
   d->red = f->axes;
   uint32_t va = d->cx.varies[f->a[0]] & ~d->red, vb = d->cx.varies[f->a[1]] & ~d->red, par = 0;
   for (int a = 0; a < s->n_axes; a++) {
@@ -114,18 +90,19 @@ static bool find_roles(Dot *d) {
       return false;
   }
   d->na = f->a[0];
-  d->nb = f->a[1];
-  int out = dhc_spec_n_inputs(s), side = unit_axis(&s->operand[out]);
+  d->nb[0] = f->a[1];
+  int out = dhc_spec_n_inputs(s), side = dhc_dot_unit_axis(&s->operand[out]);
   if (side >= 0 && (va & ~vb) >> side & 1) { /* the columns are A's: swap */
     uint32_t v = va;
     va = vb;
     vb = v;
     d->na = f->a[1];
-    d->nb = f->a[0];
+    d->nb[0] = f->a[0];
   }
-  d->n = single_axis_of(vb & ~va, side);
+  if (!find_second(d, d->na)) return false;
+  d->n = dhc_dot_single_axis(vb & ~va, side);
   if (d->n < 0) return false;
-  d->m = single_axis_of(va & ~vb, -1);
+  d->m = dhc_dot_single_axis(va & ~vb, -1);
   d->outer = par & ~(1u << d->n);
   if (d->m >= 0) d->outer &= ~(1u << d->m);
   return true;
@@ -144,7 +121,7 @@ static int range_of(Dot *d, int node) {
   if (le->a[1] != lt->a[0] || row->kind != DHC_SN_AXIS || !e || (e & (e - 1)) || d->cx.varies[lt->a[1]] != e) return -1;
   d->lo = le->a[0];
   d->hi = lt->a[1];
-  d->e = single_axis_of(e, -1);
+  d->e = dhc_dot_single_axis(e, -1);
   d->m = row->operand; /* for the caller */
   return s->a[1];
 }
@@ -153,23 +130,22 @@ static int range_of(Dot *d, int node) {
 static bool find_ragged(Dot *d) {
   const DhcSpec *s = d->s;
   if (s->kind != DHC_KIND_RAGGED) return false;
-  d->node = only_dot(s);
-  if (d->node < 0 || s->node[d->node].dtype != DHC_F32) return false;
-  const DhcSpecNode *f = &s->node[d->node];
+  if (!find_folds(d)) return false;
+  const DhcSpecNode *f = &s->node[d->node[0]];
   d->na = range_of(d, f->a[0]);
-  d->nb = f->a[1];
-  if (d->na < 0) return false;
+  d->nb[0] = f->a[1];
+  if (d->na < 0 || !find_second(d, f->a[0])) return false;
   uint32_t e = 1u << d->e, row = 1u << d->m, par = 0;
   d->red = f->axes & ~e;
   for (int a = 0; a < s->n_axes; a++)
     if (s->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
   bool forward = f->axes & e;
   if (!d->red || !one_axis(d->red) || (forward ? !(par & row) : row != d->red || !(par & e))) return false;
-  uint32_t va = d->cx.varies[d->na] & ~d->red, vb = d->cx.varies[d->nb] & ~d->red & ~e;
-  int side = unit_axis(&s->operand[dhc_spec_n_inputs(s)]);
+  uint32_t va = d->cx.varies[d->na] & ~d->red, vb = d->cx.varies[d->nb[0]] & ~d->red & ~e;
+  int side = dhc_dot_unit_axis(&s->operand[dhc_spec_n_inputs(s)]);
   if (side >= 0 && !(vb >> side & 1)) return false;
-  d->n = single_axis_of(vb & ~va, side);
-  d->m = single_axis_of(va & ~vb, -1);
+  d->n = dhc_dot_single_axis(vb & ~va, side);
+  d->m = dhc_dot_single_axis(va & ~vb, -1);
   if (d->n < 0 || d->m < 0 || (forward && row != 1u << d->m)) return false;
   d->outer = par & ~(1u << d->n) & ~(1u << d->m);
   return true;
@@ -184,29 +160,35 @@ static void choose_tile(Dot *d) {
   d->vectors = v[1] > 0 ? v[1] : bytes >= 64 ? 4 : bytes >= 32 ? 3 : 2;
   d->tasks = v[3] > 0 ? v[3] : 16;
   if (d->m < 0) d->rows = 1;
-  if (d->rows > MAX_ROWS) d->rows = MAX_ROWS;
-  if (d->vectors > MAX_VECTORS) d->vectors = MAX_VECTORS;
+  if (d->rows > DHC_DOT_MAX_ROWS) d->rows = DHC_DOT_MAX_ROWS;
+  if (d->vectors > DHC_DOT_MAX_VECTORS) d->vectors = DHC_DOT_MAX_VECTORS;
+  d->vectors = d->vectors > d->n_folds ? d->vectors / d->n_folds : 1;
 }
 
 static void choose_access(Dot *d) {
   d->oa = plain_load(d->s, d->na);
-  d->ob = plain_load(d->s, d->nb);
   d->direct_a = d->oa >= 0 && one_axis(d->red);
-  d->across = d->direct_a && d->m >= 0 && unit_axis(&d->s->operand[d->oa]) == d->m && d->rows <= d->lanes &&
+  d->across = d->direct_a && d->m >= 0 && dhc_dot_unit_axis(&d->s->operand[d->oa]) == d->m && d->rows <= d->lanes &&
               A_GROUP % d->rows == 0;
-  d->panels = d->ob >= 0 && d->s->operand[d->ob].tag == DHC_TAG_PANEL;
-  if (d->panels) d->vectors = d->s->operand[d->ob].width / d->lanes;
-  d->direct_b = !d->panels && d->ob >= 0 && one_axis(d->red) && unit_axis(&d->s->operand[d->ob]) == d->n;
+  d->panels = true;
+  d->direct_b = one_axis(d->red);
+  for (int f = 0; f < d->n_folds; f++) {
+    d->ob[f] = plain_load(d->s, d->nb[f]);
+    const DhcOperand *p = d->ob[f] >= 0 ? &d->s->operand[d->ob[f]] : NULL;
+    d->panels = d->panels && p && p->tag == DHC_TAG_PANEL && p->width == d->s->operand[d->ob[0]].width;
+    d->direct_b = d->direct_b && p && p->tag == DHC_TAG_ROW && dhc_dot_unit_axis(p) == d->n;
+  }
+  if (d->panels) d->vectors = d->s->operand[d->ob[0]].width / d->lanes;
 }
 
 /* The only output is the fold itself, in plain f32, and moves along every axis by a stride. */
 static bool is_bare(const Dot *d) {
   const DhcSpec *s = d->s;
   const DhcOperand *p = &s->operand[s->n_operands - 1];
-  if (dhc_spec_n_inputs(s) != s->n_operands - 1 || p->stored != d->node || p->dtype != DHC_F32) return false;
+  if (d->n_folds > 1 || dhc_spec_n_inputs(s) != s->n_operands - 1 || p->stored != d->node[0] || p->dtype != DHC_F32) return false;
   for (int t = 0; t < p->n_terms; t++)
     if (p->term[t].guarded || p->term[t].index >= 0) return false;
-  return unit_axis(p) == d->n;
+  return dhc_dot_unit_axis(p) == d->n;
 }
 
 static bool any_panel(const DhcSpec *s) {
@@ -215,114 +197,54 @@ static bool any_panel(const DhcSpec *s) {
   return false;
 }
 
-/* True if B is the only packed operand, walked as panels are, and a tile is as wide as one. */
+static bool is_b(const Dot *d, int o) {
+  return o == d->ob[0] || (d->n_folds > 1 && o == d->ob[1]);
+}
+
+/* True if only B is packed, walked as panels are, and a tile is as wide as one. */
 static bool panels_fit(const Dot *d) {
-  for (int o = 0; o < d->s->n_operands; o++)
-    if (d->s->operand[o].tag == DHC_TAG_PANEL && !(d->panels && o == d->ob)) return false;
-  if (!d->panels) return true;
-  const DhcOperand *p = &d->s->operand[d->ob];
-  return dhc_tag_fits(d->s, d->ob) && one_axis(d->red) && p->term[0].axis[0] == d->n && p->width % d->lanes == 0 &&
-         d->vectors >= 1 && d->vectors <= MAX_VECTORS;
-}
-
-/* ---- packing ------------------------------------------------------------------------------ */
-
-static int red_axis(const Dot *d) {
-  return single_axis_of(d->red, -1);
-}
-
-static bool has_unit_along(const Dot *d, int node, int axis) {
-  bool needed[DHC_SPEC_MAX_NODES] = {false};
-  dhc_tpl_needed(d->s, node, needed);
-  for (int n = 0; n < d->s->n_nodes; n++)
-    if (needed[n] && d->s->node[n].kind == DHC_SN_LOAD &&
-        unit_axis(&d->s->operand[d->s->node[n].operand]) == axis)
-      return true;
-  return false;
-}
-
-/* to[k * width + i] = value of `node` at (along = first + i, k), i < width, along clamped to
- * its extent. Vectors run along `along` where its loads lie so, else along the innermost
- * reduced axis with a transposition. width is a multiple of the lanes or below them. */
-static void pack_along(Dot *d, int node, int along, DhcLv first, DhcLv extent, int width, DhcLv to) {
-  DhcLp *b = d->b;
-  DhcTplRows k = dhc_tpl_rows(&d->cx, d->red, d->k_from);
-  DhcLv i = dhc_lp_for(b, d->k_from, d->k_to, 1);
-  DhcTplMark in_k = dhc_tpl_push(&d->cx);
-  dhc_tpl_rows_bind(&d->cx, &k);
-  DhcLv v = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, width), d->lanes);
-  DhcTplMark mark = dhc_tpl_push(&d->cx);
-  DhcLv low = dhc_lp_min(b, dhc_lp_add(b, first, v), extent); /* a mask wants index <= limit */
-  dhc_tpl_bind_vector(&d->cx, along, low, d->lanes, dhc_lp_tail(b, low, extent, d->lanes));
-  DhcLv x = dhc_lp_splat(b, dhc_tpl_eval(&d->cx, node), d->lanes);
-  dhc_lp_store(b, to, dhc_lp_add(b, dhc_lp_mulc(b, i, width), v), x, 0);
-  dhc_tpl_pop(&d->cx, &mark);
-  dhc_lp_end(b);
-  dhc_tpl_pop(&d->cx, &in_k);
-  dhc_tpl_rows_next(&d->cx, &k);
-  dhc_lp_end(b);
-}
-
-/* The same by blocks of lanes x lanes. `pitch`: of the panel; width <= pitch. */
-static void pack_transposed(Dot *d, int node, int along, DhcLv first, DhcLv extent, int width, int pitch,
-                            DhcLv to) {
-  DhcLp *b = d->b;
-  int inner = red_axis(d), lanes = d->lanes;
-  uint32_t others = d->red & ~(1u << inner);
-  DhcLv n_inner = d->cx.extent[inner], zero = dhc_lp_i64(b, 0);
-  DhcLv last = dhc_lp_addc(b, extent, -1);
-  DhcTplRows k = dhc_tpl_rows(&d->cx, others, zero);
-  DhcLv o = dhc_lp_for(b, zero, dhc_tpl_count(&d->cx, others), 1);
-  DhcTplMark in_o = dhc_tpl_push(&d->cx);
-  dhc_tpl_rows_bind(&d->cx, &k);
-  DhcLv base = dhc_lp_mul(b, o, n_inner);
-  DhcLv v = dhc_lp_for(b, zero, dhc_lp_i64(b, width), lanes);
-  DhcLv column = dhc_lp_add(b, first, v);
-  DhcLv j = dhc_lp_for(b, zero, n_inner, lanes);
-  DhcLv mask = dhc_lp_tail(b, j, n_inner, lanes), row[64];
-  for (int r = 0; r < lanes; r++) {
-    DhcTplMark mark = dhc_tpl_push(&d->cx);
-    dhc_tpl_bind(&d->cx, along, dhc_lp_min(b, dhc_lp_addc(b, column, r), last));
-    dhc_tpl_bind_vector(&d->cx, inner, j, lanes, mask);
-    row[r] = dhc_lp_splat(b, dhc_tpl_eval(&d->cx, node), lanes);
-    dhc_tpl_pop(&d->cx, &mark);
+  for (int o = 0; o < d->s->n_operands; o++) {
+    const DhcOperand *p = &d->s->operand[o];
+    if (p->tag != DHC_TAG_PANEL) continue;
+    if (!d->panels || !is_b(d, o) || !dhc_tag_fits(d->s, o)) return false;
+    int axis[3];
+    dhc_tag_axes(d->s, o, axis);
+    if (axis[1] != d->n || axis[0] != d->e) return false;
   }
-  dhc_lp_transpose(b, row, lanes);
-  DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, dhc_lp_add(b, base, j), pitch), v);
-  for (int r = 0; r < lanes; r++) /* the panel has room for whole blocks of k */
-    dhc_lp_store(b, to, dhc_lp_addc(b, at, (int64_t)r * pitch), row[r], 0);
-  dhc_lp_end(b);
-  dhc_lp_end(b);
-  dhc_tpl_pop(&d->cx, &in_o);
-  dhc_tpl_rows_next(&d->cx, &k);
-  dhc_lp_end(b);
+  return !d->panels || (one_axis(d->red) && d->s->operand[d->ob[0]].width % d->lanes == 0 && d->vectors >= 1 &&
+                        d->vectors * d->n_folds <= DHC_DOT_MAX_VECTORS);
 }
 
 /* ---- the tile ------------------------------------------------------------------------------- */
 
 typedef struct Tile {
   DhcLv row0;                    /* first row */
-  DhcLv a_ptr[MAX_ROWS], a_step; /* direct: a_ptr[r][k * a_step] */
+  DhcLv a_ptr[DHC_DOT_MAX_ROWS], a_step; /* direct: a_ptr[r][k * a_step] */
   DhcLv a_panel;                 /* packed: [k * 16 + r]; across: room for a group */
   DhcLv first;                   /* row the tiles are counted from */
-  DhcLv b_ptr, b_step;           /* b_ptr[k * b_step + column] */
-  DhcLpVar acc[MAX_ROWS][MAX_VECTORS];
+  DhcLv b_ptr[DHC_DOT_MAX_FOLDS], b_step[DHC_DOT_MAX_FOLDS]; /* b_ptr[f][k * b_step[f] + column] */
+  DhcLpVar acc[DHC_DOT_MAX_ROWS][DHC_DOT_MAX_VECTORS];       /* the folds' vectors after one another */
 } Tile;
 
-
+static int all_vectors(const Dot *d) {
+  return d->n_folds * d->vectors;
+}
 
 static void k_loop(Dot *d, Tile *t) {
   DhcLp *b = d->b;
-  DhcLv vec[MAX_VECTORS];
-  DhcLv k = dhc_lp_for(b, d->k_from, d->k_to, 1), at_b = dhc_lp_mul(b, k, t->b_step);
-  for (int v = 0; v < d->vectors; v++)
-    vec[v] = dhc_lp_load(b, t->b_ptr, dhc_lp_addc(b, at_b, (int64_t)v * d->lanes), d->lanes, 0);
+  DhcLv vec[DHC_DOT_MAX_VECTORS];
+  DhcLv k = dhc_lp_for(b, d->k_from, d->k_to, 1);
+  for (int f = 0; f < d->n_folds; f++) {
+    DhcLv at_b = dhc_lp_mul(b, k, t->b_step[f]);
+    for (int v = 0; v < d->vectors; v++)
+      vec[f * d->vectors + v] = dhc_lp_load(b, t->b_ptr[f], dhc_lp_addc(b, at_b, (int64_t)v * d->lanes), d->lanes, 0);
+  }
   DhcLv at_a = !d->direct_a ? dhc_lp_mulc(b, k, A_PITCH) : dhc_lp_mul(b, k, t->a_step);
   for (int r = 0; r < d->rows; r++) {
     DhcLv x = !d->direct_a ? dhc_lp_load(b, t->a_panel, dhc_lp_addc(b, at_a, r), 1, 0)
                          : dhc_lp_load(b, t->a_ptr[r], at_a, 1, 0);
     x = dhc_lp_splat(b, x, d->lanes);
-    for (int v = 0; v < d->vectors; v++)
+    for (int v = 0; v < all_vectors(d); v++)
       dhc_lp_set(b, t->acc[r][v], dhc_lp_fma(b, x, vec[v], dhc_lp_get(b, t->acc[r][v])));
   }
   dhc_lp_end(b);
@@ -361,22 +283,24 @@ static void finish_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
 /* By way of a local tile: the scalar DAG behind the sums, row by row, under masks. */
 static void epilogue(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   DhcLp *b = d->b;
-  int width = d->vectors * d->lanes;
-  DhcLv tile = dhc_lp_local(b, DHC_F32, d->rows * width);
+  int width = d->vectors * d->lanes, pitch = all_vectors(d) * d->lanes;
+  DhcLv tile = dhc_lp_local(b, DHC_F32, d->rows * pitch);
   for (int r = 0; r < d->rows; r++)
-    for (int v = 0; v < d->vectors; v++)
-      dhc_lp_store(b, tile, dhc_lp_i64(b, r * width + v * d->lanes), dhc_lp_get(b, t->acc[r][v]), 0);
+    for (int v = 0; v < all_vectors(d); v++)
+      dhc_lp_store(b, tile, dhc_lp_i64(b, r * pitch + v * d->lanes), dhc_lp_get(b, t->acc[r][v]), 0);
   DhcLv end = dhc_lp_min(b, dhc_lp_addc(b, t->row0, d->rows), row_end);
   DhcLv i = d->m < 0 ? t->row0 : dhc_lp_for(b, t->row0, end, 1);
   DhcTplMark in_row = dhc_tpl_push(&d->cx);
   if (d->m >= 0) dhc_tpl_bind(&d->cx, d->m, i);
-  DhcLv from = dhc_lp_mulc(b, dhc_lp_sub(b, i, t->row0), width);
+  DhcLv from = dhc_lp_mulc(b, dhc_lp_sub(b, i, t->row0), pitch);
   DhcLv col_end = dhc_lp_min(b, dhc_lp_addc(b, col0, width), d->N);
   DhcLv j = dhc_lp_for(b, col0, col_end, d->lanes);
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   dhc_tpl_bind_vector(&d->cx, d->n, j, d->lanes, dhc_lp_tail(b, j, col_end, d->lanes));
-  dhc_tpl_set(&d->cx, d->node,
-              dhc_lp_load(b, tile, dhc_lp_add(b, from, dhc_lp_sub(b, j, col0)), d->lanes, 0));
+  for (int f = 0; f < d->n_folds; f++) {
+    DhcLv at = dhc_lp_addc(b, dhc_lp_add(b, from, dhc_lp_sub(b, j, col0)), (int64_t)f * width);
+    dhc_tpl_set(&d->cx, d->node[f], dhc_lp_load(b, tile, at, d->lanes, 0));
+  }
   int first = dhc_spec_n_inputs(d->s);
   for (int o = first; o < d->s->n_operands; o++) dhc_tpl_eval(&d->cx, d->s->operand[o].stored);
   for (int o = first; o < d->s->n_operands; o++) dhc_tpl_store(&d->cx, o);
@@ -388,7 +312,7 @@ static void epilogue(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
 
 static void clear(Dot *d, Tile *t) {
   for (int r = 0; r < d->rows; r++)
-    for (int v = 0; v < d->vectors; v++) t->acc[r][v] = dhc_lp_var(d->b, dhc_lp_zero(d->b, DHC_F32, d->lanes));
+    for (int v = 0; v < all_vectors(d); v++) t->acc[r][v] = dhc_lp_var(d->b, dhc_lp_zero(d->b, DHC_F32, d->lanes));
 }
 
 /* The tiles of A_GROUP rows, each as [k][rows] with room for `lanes` more steps: whole vectors
@@ -417,7 +341,7 @@ static void pack_tiles(Dot *d, Tile *t) {
  * steps, far apart: the rows of A_GROUP / rows tiles are packed when the first of them comes. */
 static void a_rows(Dot *d, Tile *t) {
   DhcLp *b = d->b;
-  int k = red_axis(d);
+  int k = dhc_dot_red_axis(d);
   DhcLv zero = dhc_lp_i64(b, 0);
   DhcLv row_step = d->m >= 0 ? dhc_tpl_step(&d->cx, d->oa, d->m) : zero;
   DhcLv last = d->m >= 0 ? dhc_lp_addc(b, d->M, -1) : zero;
@@ -459,10 +383,10 @@ static void row_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
       dhc_tpl_pop(&d->cx, &mark);
       dhc_tpl_rows_next(&d->cx, &k);
       dhc_lp_end(b);
-    } else if (has_unit_along(d, d->na, d->m) || A_PITCH % d->lanes) {
-      pack_along(d, d->na, d->m, t->row0, d->M, A_PITCH, t->a_panel);
+    } else if (dhc_dot_unit_along(d, d->na, d->m) || A_PITCH % d->lanes) {
+      dhc_dot_pack_along(d, d->na, d->m, t->row0, d->M, A_PITCH, t->a_panel);
     } else {
-      pack_transposed(d, d->na, d->m, t->row0, d->M, (d->rows + d->lanes - 1) / d->lanes * d->lanes, A_PITCH,
+      dhc_dot_pack_transposed(d, d->na, d->m, t->row0, d->M, (d->rows + d->lanes - 1) / d->lanes * d->lanes, A_PITCH,
                       t->a_panel);
     }
   }
@@ -484,49 +408,60 @@ static dhc_dimprog panel_bytes(const Dot *d, int width) {
   return dhc_prog_op(a, DHC_DIM_MUL, k, dhc_prog_const(a, width * 4));
 }
 
-static void pack_columns(Dot *d, DhcLv col0, DhcLv panel) {
-  int width = d->vectors * d->lanes;
-  if (has_unit_along(d, d->nb, d->n))
-    pack_along(d, d->nb, d->n, col0, d->N, width, panel);
-  else
-    pack_transposed(d, d->nb, d->n, col0, d->N, width, width, panel);
+/* Elements of one fold's packed columns. */
+static DhcLv b_room(Dot *d) {
+  return dhc_lp_mulc(d->b, dhc_lp_addc(d->b, d->K, d->lanes), d->vectors * d->lanes);
 }
 
-/* The columns [col0, col0 + width) of B: packed, or, for few rows, where they lie. Never
- * under a mask: masked loads take turns with the arithmetic. */
-static void column_block(Dot *d, Tile *t, DhcLv col0) {
-  DhcLp *b = d->b;
+static void pack_columns(Dot *d, int f, DhcLv col0, DhcLv panel) {
   int width = d->vectors * d->lanes;
-  DhcLv panel = dhc_lp_scratch(b, DHC_F32, 0), packed_step = dhc_lp_i64(b, width);
+  if (dhc_dot_unit_along(d, d->nb[f], d->n))
+    dhc_dot_pack_along(d, d->nb[f], d->n, col0, d->N, width, panel);
+  else
+    dhc_dot_pack_transposed(d, d->nb[f], d->n, col0, d->N, width, width, panel);
+}
+
+/* The columns [col0, col0 + width) of fold f's B: packed, or, for few rows, where they lie.
+ * Never under a mask: masked loads take turns with the arithmetic. */
+static void column_block(Dot *d, Tile *t, int f, DhcLv col0) {
+  DhcLp *b = d->b;
+  int width = d->vectors * d->lanes, o = d->ob[f];
+  DhcLv panel = dhc_lp_at(b, dhc_lp_scratch(b, DHC_F32, 0), dhc_lp_mulc(b, b_room(d), f));
+  DhcLv packed_step = dhc_lp_i64(b, width);
+  t->b_step[f] = packed_step;
   if (d->panels) { /* whole panels, so no masks: the padding is zeros */
-    t->b_ptr = dhc_lp_at(b, d->cx.pointer[d->ob], dhc_lp_mul(b, col0, d->K));
-    t->b_step = packed_step;
+    DhcLv from = dhc_lp_mul(b, col0, d->K);
+    if (d->range) {
+      DhcLv panels = dhc_lp_udiv(b, dhc_lp_addc(b, d->N, width - 1), dhc_lp_i64(b, width));
+      DhcLv each = dhc_lp_mul(b, dhc_lp_mulc(b, panels, width), d->K);
+      from = dhc_lp_add(b, dhc_lp_mul(b, d->range, each), from);
+    }
+    t->b_ptr[f] = dhc_lp_at(b, d->cx.pointer[o], from);
     return;
   }
   if (!d->direct_b) {
-    pack_columns(d, col0, panel);
-    t->b_ptr = panel;
-    t->b_step = packed_step;
+    pack_columns(d, f, col0, panel);
+    t->b_ptr[f] = panel;
     return;
   }
   DhcLv whole = dhc_lp_le(b, dhc_lp_addc(b, col0, width), d->N);
   DhcLv in_place = dhc_lp_and(b, whole, dhc_lp_le(b, d->n_rows, dhc_lp_i64(b, d->rows)));
-  DhcLv there = dhc_lp_at(b, d->cx.pointer[d->ob], dhc_lp_add(b, dhc_tpl_base(&d->cx, d->ob), col0));
+  DhcLv there = dhc_lp_at(b, d->cx.pointer[o], dhc_lp_add(b, dhc_tpl_base(&d->cx, o), col0));
   DhcLpVar from = dhc_lp_var(b, panel);
   dhc_lp_if(b, in_place);
   dhc_lp_set(b, from, there);
   dhc_lp_else(b);
-  pack_columns(d, col0, panel);
+  pack_columns(d, f, col0, panel);
   dhc_lp_end(b);
-  t->b_ptr = dhc_lp_get(b, from);
-  t->b_step = dhc_lp_select(b, in_place, dhc_tpl_step(&d->cx, d->ob, red_axis(d)), packed_step);
+  t->b_ptr[f] = dhc_lp_get(b, from);
+  t->b_step[f] = dhc_lp_select(b, in_place, dhc_tpl_step(&d->cx, o, dhc_dot_red_axis(d)), packed_step);
 }
 
 /* Rows [from, to) of the columns from col0. */
 static void rows_of(Dot *d, DhcLv col0, DhcLv from, DhcLv to, DhcLv a_panel) {
   DhcLp *b = d->b;
   Tile t = {.a_panel = a_panel};
-  column_block(d, &t, col0);
+  for (int f = 0; f < d->n_folds; f++) column_block(d, &t, f, col0);
   t.first = from;
   t.row0 = dhc_lp_for(b, from, to, d->rows);
   row_tile(d, &t, col0, to);
@@ -558,6 +493,7 @@ static void rows_by_range(Dot *d, DhcLv col0, DhcLv from, DhcLv to, DhcLv a_pane
   DhcLv e = dhc_lp_for(b, zero, n, 1);
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   dhc_tpl_bind(&d->cx, d->e, e);
+  d->range = e;
   start = dhc_lp_max(b, dhc_tpl_eval(&d->cx, d->lo), from);
   end = dhc_lp_min(b, dhc_tpl_eval(&d->cx, d->hi), to);
   d->n_rows = dhc_lp_sub(b, end, start);
@@ -603,10 +539,10 @@ static void kernel(Dot *d) {
   bool packs_a = !d->direct_a || d->across;
   dhc_dimprog a_bytes = packs_a ? panel_bytes(d, d->across ? A_GROUP : A_PITCH) : dhc_prog_const(b->arena, 0);
   b->scratch_bytes =
-      d->panels ? a_bytes : dhc_prog_op(b->arena, DHC_DIM_ADD, panel_bytes(d, width), a_bytes);
+      d->panels ? a_bytes : dhc_prog_op(b->arena, DHC_DIM_ADD, panel_bytes(d, width * d->n_folds), a_bytes);
   DhcLv n_chunks = dhc_lp_prog(b, c.chunks), n_per = dhc_lp_prog(b, c.per_outer);
   DhcLv rows_per = dhc_lp_mulc(b, dhc_lp_prog(b, c.per_chunk), d->rows);
-  DhcLv b_elements = d->panels ? dhc_lp_i64(b, 0) : dhc_lp_mulc(b, dhc_lp_addc(b, d->K, d->lanes), width);
+  DhcLv b_elements = d->panels ? dhc_lp_i64(b, 0) : dhc_lp_mulc(b, b_room(d), d->n_folds);
 
   DhcLv task = dhc_lp_tasks(b, c.n_tasks);
   DhcLv within = dhc_lp_urem(b, task, n_per);

@@ -14,7 +14,7 @@ for backend in ${BACKENDS:-interp cpu}; do
   "$dhcc" "${run[@]}" --entry stream --state state.safetensors --inputs b.safetensors -o yb.safetensors || fail "$backend: second piece"
   "$dhcc" "${run[@]}" --entry step --state state.safetensors --inputs c.safetensors -o yc.safetensors || fail "$backend: step"
   python3 "$here/pieces.py" same whole.safetensors ya.safetensors yb.safetensors yc.safetensors || fail "$backend: the pieces differ from the whole"
-  expect 1 "reset before the batch size changes" "$dhcc" "${run[@]}" --entry step --state state.safetensors --inputs one.safetensors
+  expect 1 "reset before sizes change" "$dhcc" "${run[@]}" --entry step --state state.safetensors --inputs one.safetensors
   expect 1 "another model" "$dhcc" run lstm --root LSTM --set d_in=4 --set d=7 --backend "$backend" --quiet --entry step --state state.safetensors --inputs c.safetensors
   expect 1 "needs f32[B, 1, 4]" "$dhcc" "${run[@]}" --entry step --inputs a.safetensors
 done

@@ -1,0 +1,48 @@
+/* The contraction template's state (tpl_dot.c) and how it packs operands (tpl_dot_pack.c). */
+#ifndef DHC_BACKENDS_LOOP_TPL_DOT_H
+#define DHC_BACKENDS_LOOP_TPL_DOT_H
+
+#include "backends/loop/tpl.h"
+
+enum { DHC_DOT_MAX_ROWS = 16, DHC_DOT_MAX_VECTORS = 6, DHC_DOT_MAX_FOLDS = 2 };
+
+typedef struct DhcDot {
+  DhcTplCx cx;
+  DhcLp *b;
+  const DhcSpec *s;
+  int n_folds;
+  int node[DHC_DOT_MAX_FOLDS]; /* the DOT folds */
+  int na;                      /* node of A (rows), which folds share */
+  int nb[DHC_DOT_MAX_FOLDS];   /* nodes of B (columns) */
+  int m, n;                    /* axes; m is -1 where A has no row axis of its own */
+  uint32_t outer, red;
+  int rows, vectors, lanes, tasks; /* vectors: of columns, for each fold */
+  bool direct_a, direct_b; /* B: where few rows are asked for */
+  bool across; /* direct A lies side by side along m: each step is a jump through memory */
+  bool panels; /* B is packed already, in panels of a tile's width (ir/spec_tag.c) */
+  int oa, ob[DHC_DOT_MAX_FOLDS]; /* operands of plain loads, where direct */
+  bool bare;   /* the sums are the output, side by side along n: no epilogue */
+  DhcLv K, M, N;           /* extents; K of all reduced axes together */
+  DhcLv k_from, k_to;      /* steps that count */
+  DhcLv n_rows;            /* how many rows B's columns are wanted for */
+  int e, lo, hi;           /* RAGGED: axis of the ranges, nodes of their bounds; e is -1 otherwise */
+  DhcLv range;             /* the one at hand, where ranges cut the rows */
+} DhcDot;
+
+/* Axis along which an operand's elements lie side by side, or -1. */
+int dhc_dot_unit_axis(const DhcOperand *p);
+/* `prefer` if it is in the mask, else its highest axis; -1: empty. */
+int dhc_dot_single_axis(uint32_t mask, int prefer);
+/* Innermost reduced axis. */
+int dhc_dot_red_axis(const DhcDot *d);
+/* True if something that node is made from lies side by side along axis. */
+bool dhc_dot_unit_along(const DhcDot *d, int node, int axis);
+/* to[k * width + i] = value of `node` at (along = first + i, k), i < width, along clamped to
+ * its extent, k_from <= k < k_to. Vectors run along `along`; width is a multiple of the
+ * lanes or below them. */
+void dhc_dot_pack_along(DhcDot *d, int node, int along, DhcLv first, DhcLv extent, int width, DhcLv to);
+/* The same for all k, with vectors along the innermost reduced axis, by blocks of lanes x
+ * lanes. `pitch`: of the panel, which has room for whole blocks of k; width <= pitch. */
+void dhc_dot_pack_transposed(DhcDot *d, int node, int along, DhcLv first, DhcLv extent, int width, int pitch,
+                             DhcLv to);
+#endif
