@@ -291,6 +291,8 @@ static bool check_store(Check *c, int o, uint32_t must) {
   const DhcOperand *p = &c->s->operand[o];
   uint32_t has = operand_axes(p, c->varies);
   if (c->s->kind == DHC_KIND_SCATTER) return true; /* what is not indexed is summed */
+  uint32_t seq = role_mask(c->s, DHC_AXIS_SEQ);
+  if (c->s->kind == DHC_KIND_SCAN && c->s->node[p->stored].kind == DHC_SN_SCAN) has |= seq; /* else: the last one */
   if (c->varies[p->stored] & ~has) return fail(c, "operand %d: stored value varies over more axes", o);
   if (must & ~has) return fail(c, "operand %d: does not index every parallel axis", o);
   return true;

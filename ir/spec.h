@@ -3,7 +3,8 @@
  * A spec is a loop nest over axes, operands with affine access, and ONE scalar DAG.
  * Node values vary over the axes of what they load; a fold (sum, max, min, argmax, dot)
  * removes axes; what is stored to an output varies over a subset of the axes in that
- * output's terms, and these include every PAR and SEQ axis. Prologue, anchor and epilogue
+ * output's terms, and these include every PAR and SEQ axis; but an output of a SCAN node's value
+ * may lack SEQ, and holds the one after the last step. Prologue, anchor and epilogue
  * are just the nodes before, at and after the folds, so every kind has one meaning and one
  * interpreter.
  *

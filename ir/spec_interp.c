@@ -294,11 +294,15 @@ static void run_store(Run *r, int o) {
   uint32_t axes = out_axes(r, p);
   if (add) axes |= r->varies[p->stored];
   Walk w;
+  int64_t last = 0, st[DHC_SPEC_MAX_AXES]; /* of a recurrence without its steps: the last one */
+  node_strides(r, p->stored, st);
+  for (int a = 0; a < r->s->n_axes; a++)
+    if (r->s->axis[a].role == DHC_AXIS_SEQ && !(axes >> a & 1) && !r->s->attr[0]) last = (r->extent[a] - 1) * st[a];
   if (!walk_start(&w, r, axes, &p->stored, 1)) return;
   do {
     int64_t at;
     if (!address(r, o, w.idx, &at)) continue;
-    DhcScalar v = store_round(p->dtype, r->value[p->stored][w.at[0]]);
+    DhcScalar v = store_round(p->dtype, r->value[p->stored][w.at[0] + last]);
     if (is_float) {
       double *to = (double *)r->ptr[o] + at;
       *to = add ? *to + v.f : v.f;

@@ -488,6 +488,12 @@ static void write_copies(FuKernel *k) {
   }
 }
 
+static int emit_last(FuKernel *k, DhcValue *states) {
+  FuIx ix[DHC_MAX_RANK + 1];
+  dhc_fu_split_index(k, dhc_fu_of(k->fu, states)->ix, states->type.rank, ix);
+  return emit_once(k, states, ix);
+}
+
 static void write_all(FuKernel *k) {
   if (k->g->copies.n) {
     write_copies(k);
@@ -507,7 +513,9 @@ static void write_all(FuKernel *k) {
     if (!x->stored) continue;
     FuIx ix[DHC_MAX_RANK + 1];
     dhc_fu_split_index(k, x->ix, v->type.rank, ix);
-    int node = emit_once(k, v, ix);
+    /* of a recurrence only the last state is a view */
+    bool last = dhc_fu_is_view(v->def) && k->g->kind == DHC_KIND_SCAN && v->def->args[0] == k->g->anchor->results[0];
+    int node = last ? emit_last(k, v->def->args[0]) : emit_once(k, v, ix);
     if (!k->failed) store(k, v, node, ix);
   }
 }

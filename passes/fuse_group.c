@@ -582,6 +582,20 @@ static void count_depth(Fu *fu, const DhcNode *n) {
   }
 }
 
+/* The slice of a recurrence's last state is written by its kernel, behind the steps. */
+static bool join_last(Fu *fu, DhcNode *n) {
+  if (n->op != DHC_OP_SLICE || n->args[0]->def->op != DHC_OP_LINEAR_SCAN) return false;
+  DhcValue *h = n->args[0], *v = n->results[0];
+  const FuValue *x = dhc_fu_of(fu, h);
+  if (x->where != FU_MEMBER || x->forced || dhc_fu_of(fu, v)->forced || !dhc_fu_is_last(n)) return false;
+  FuIx ix[DHC_MAX_RANK + 1];
+  memcpy(ix, x->ix, sizeof *ix * (size_t)h->type.rank);
+  ix[axis_of(h->def, h->type.rank)] = dhc_fu_plain(dhc_fu_const(dims(fu), NULL));
+  dhc_fu_add_member(fu, x->group, v, ix);
+  dhc_fu_of(fu, v)->forced = true; /* nothing joins what is there after the last step only */
+  return true;
+}
+
 static void forward(Fu *fu, DhcNode *n) {
   FuValue *x = n->n_results ? dhc_fu_of(fu, n->results[0]) : NULL;
   int level = operands_level(fu, n);
@@ -589,6 +603,7 @@ static void forward(Fu *fu, DhcNode *n) {
     x->where = FU_MEMORY;
     return;
   }
+  if (join_last(fu, n)) return;
   if (dhc_fu_is_view(n)) {
     x->where = FU_VIEW;
     x->level = level;

@@ -201,6 +201,8 @@ bool dhc_fu_contracts_states(const FuGroup *g, const DhcNode *n, unsigned reduce
 /* Whether only kernels of other folds read n, whose operands include states of g: they load those
  * and compute n by themselves, and n is not stored beside the states. */
 bool dhc_fu_left_to_folds(const Fu *fu, const FuGroup *g, const DhcNode *n);
+/* Whether n, a slice of a recurrence's states, is the last state. */
+bool dhc_fu_is_last(const DhcNode *n);
 /* Decides which values are `swapped`, once all else is decided. */
 void dhc_fu_swap_states(Fu *fu);
 /* What the states of recurrences meet moves in front of these. */

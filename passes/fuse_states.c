@@ -80,6 +80,22 @@ bool dhc_fu_left_to_folds(const Fu *fu, const FuGroup *g, const DhcNode *n) {
   return true;
 }
 
+bool dhc_fu_is_last(const DhcNode *n) {
+  const DhcNode *scan = n->args[0]->def;
+  DhcDims *cx = n->func->module->dims;
+  const DhcType *t = &n->args[0]->type;
+  int axis = (int)dhc_attr(scan, "axis")->i;
+  if (axis < 0) axis += t->rank;
+  const DhcDim *zero = dhc_dim_const(cx, 0), *last = dhc_attr(scan, "reverse")->b ? zero : dhc_dim_addc(cx, t->dim[axis], -1);
+  if (dhc_dim_is(t->dim[axis], 1)) return false; /* no steps: a view like any other */
+  for (int d = 0; d < t->rank; d++) {
+    if (dhc_attr(n, "step")->ints.at[d] != 1) return false;
+    if (dhc_attr(n, "start")->dims.at[d] != (d == axis ? last : zero)) return false;
+    if (dhc_attr(n, "size")->dims.at[d] != (d == axis ? dhc_dim_const(cx, 1) : t->dim[d])) return false;
+  }
+  return true;
+}
+
 /* ---- in memory ------------------------------------------------------------------------ */
 
 /* A recurrence folds its last axis step by step and works on many channels, the axis before, at

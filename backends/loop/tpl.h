@@ -55,6 +55,7 @@ typedef struct DhcTplCx {
   DhcLv offset[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];     /* guarded terms */
   DhcLv limit[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];
   uint32_t varies[DHC_SPEC_MAX_NODES];
+  uint32_t late;                     /* outputs, as bits, that the template stores behind its loops itself */
   uint32_t bound;                    /* axes bound now */
   DhcLv index[DHC_SPEC_MAX_AXES];    /* i64 scalar, first lane of the vector axis */
   DhcLv base[DHC_SPEC_MAX_OPERANDS]; /* sum of bound plain terms, in elements */

@@ -62,7 +62,7 @@ dhc_dimprog dhc_tpl_count_prog(const DhcTplCx *cx, uint32_t axes) {
 
 static void needed_by_stores(const DhcTplCx *cx, uint32_t extra, bool *needed, bool *any) {
   for (int o = dhc_spec_n_inputs(cx->s); o < cx->s->n_operands; o++) {
-    if ((dhc_tpl_operand_axes(cx, o) & ~cx->bound) != extra) continue;
+    if ((dhc_tpl_operand_axes(cx, o) & ~cx->bound) != extra || (cx->late >> o & 1)) continue;
     *any = true;
     dhc_tpl_needed(cx->s, cx->s->operand[o].stored, needed);
     for (int t = 0; t < cx->s->operand[o].n_terms; t++)
@@ -77,9 +77,9 @@ static void store_at(DhcTplCx *cx, uint32_t extra, uint32_t left, const bool *ne
   if (!left) { /* all values before all stores: an output may lie where an input does */
     int first = dhc_spec_n_inputs(cx->s);
     for (int o = first; o < cx->s->n_operands; o++)
-      if (axes[o] == extra) dhc_tpl_eval(cx, cx->s->operand[o].stored);
+      if (axes[o] == extra && !(cx->late >> o & 1)) dhc_tpl_eval(cx, cx->s->operand[o].stored);
     for (int o = first; o < cx->s->n_operands; o++)
-      if (axes[o] == extra) dhc_tpl_store(cx, o);
+      if (axes[o] == extra && !(cx->late >> o & 1)) dhc_tpl_store(cx, o);
     return;
   }
   int a = 0;
@@ -117,7 +117,7 @@ void dhc_tpl_store_all(DhcTplCx *cx) {
   DHC_VEC(uint32_t) done = {0};
   for (int o = dhc_spec_n_inputs(cx->s); o < cx->s->n_operands; o++) {
     uint32_t extra = dhc_tpl_operand_axes(cx, o) & ~cx->bound;
-    bool seen = false;
+    bool seen = cx->late >> o & 1;
     for (int i = 0; i < done.n; i++) seen = seen || done.at[i] == extra;
     if (seen) continue;
     DHC_PUSH(cx->b->arena, &done, extra);

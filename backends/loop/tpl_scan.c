@@ -1,7 +1,8 @@
 /* Template "scan": h[t] = fma(a[t], h[t-1], b[t]) along the sequential axis, one step after
  * the other; vectors and tasks run over the parallel axes. What comes before and after is
  * evaluated in the same step, so nothing of the recurrence is in memory but what outputs
- * store. Where a scan also varies over reduced axes (states that a fold contracts in each
+ * store; an output without the sequential axis is the state after the last step, stored behind
+ * the loop. Where a scan also varies over reduced axes (states that a fold contracts in each
  * step), h is a buffer over them on the stack, or in scratch if an extent is an argument.
  *
  * Schedule: as "map", v[0] a parallel axis. */
@@ -101,6 +102,26 @@ static void place_states(DhcTplCx *cx, const bool *needed) {
   b->scratch_bytes = bytes;
 }
 
+/* Output o is the last state, one for every place of `left`. */
+static void store_late(DhcTplCx *cx, const Scan *sc, int o, uint32_t left) {
+  DhcLp *b = cx->b;
+  int n = cx->s->operand[o].stored, a = 0;
+  if (!left) {
+    bool states = state_axes(cx, n) != 0;
+    DhcLv h = states ? dhc_lp_load(b, cx->carried[n], dhc_tpl_state_index(cx, n), value_lanes(cx, n), 0)
+                     : dhc_lp_get(b, sc->h[n]);
+    dhc_tpl_store_value(cx, o, h);
+    return;
+  }
+  while (!(left >> a & 1)) a++;
+  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), cx->extent[a], 1);
+  DhcTplMark mark = dhc_tpl_push(cx);
+  dhc_tpl_bind(cx, a, i);
+  store_late(cx, sc, o, left & ~(1u << a));
+  dhc_tpl_pop(cx, &mark);
+  dhc_lp_end(b);
+}
+
 static void body(DhcTplCx *cx, void *arg) {
   Scan *sc = arg;
   DhcLp *b = cx->b;
@@ -124,6 +145,8 @@ static void body(DhcTplCx *cx, void *arg) {
   dhc_tpl_store_all(cx);
   dhc_tpl_pop(cx, &mark);
   dhc_lp_end(b);
+  for (int o = dhc_spec_n_inputs(cx->s); o < cx->s->n_operands; o++)
+    if (cx->late >> o & 1) store_late(cx, sc, o, state_axes(cx, cx->s->operand[o].stored));
 }
 
 void dhc_tpl_scan(const DhcTplInput *in, DhcLp *b) {
@@ -141,6 +164,8 @@ void dhc_tpl_scan(const DhcTplInput *in, DhcLp *b) {
   bool needed[DHC_SPEC_MAX_NODES] = {false};
   dhc_tpl_needed_by_outputs(in->spec, needed);
   sc.needed = needed;
+  for (int o = dhc_spec_n_inputs(in->spec); o < in->spec->n_operands; o++)
+    if (!(dhc_tpl_operand_axes(&cx, o) >> sc.seq & 1)) cx.late |= 1u << o;
   cx.plan_vector = dhc_tpl_choose_vector(&cx, par);
   place_states(&cx, needed);
   dhc_tpl_nest(&cx, par, work, needed, body, &sc);
