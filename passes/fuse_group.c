@@ -299,6 +299,18 @@ static void add_reduce(Fu *fu, DhcNode *n, int level) {
   dhc_fu_add_member(fu, group, v, ix);
 }
 
+/* A contraction joins the one it meets. */
+static bool join_pair(Fu *fu, DhcNode *n, int level) {
+  for (int group = fu->groups.n; group-- > 0 && group > level;) {
+    FuGroup *g = fu->groups.at[group];
+    if (!g->anchor || g->fixed || g->paired || !dhc_fu_are_pair(fu, g->anchor, n)) continue;
+    g->paired = true;
+    dhc_fu_add_member(fu, group, n->results[0], g->full);
+    return true;
+  }
+  return false;
+}
+
 static void add_dot(Fu *fu, DhcNode *n) {
   int group;
   FuGroup *g = new_group(fu, DHC_KIND_DOT, &group);
@@ -599,8 +611,12 @@ static void forward(Fu *fu, DhcNode *n) {
     case DHC_OP_REDUCE_MAX:
     case DHC_OP_REDUCE_MIN:
     case DHC_OP_ARGMAX: add_reduce(fu, n, level); return;
-    case DHC_OP_DOT_GENERAL: add_dot(fu, n); return;
+    case DHC_OP_DOT_GENERAL:
+      if (!join_pair(fu, n, level)) add_dot(fu, n);
+      return;
     case DHC_OP_RAGGED_DOT:
+      if (!join_pair(fu, n, level)) add_ragged(fu, n);
+      return;
     case DHC_OP_RAGGED_DOT_DW: add_ragged(fu, n); return;
     case DHC_OP_CONV:
     case DHC_OP_CONV_DX:

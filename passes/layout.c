@@ -1,8 +1,8 @@
 /* Pass "layout": storage of weights that contractions read.
  *
  * A kernel of kind DOT packs its column operand into panels as wide as a tile before it
- * multiplies. Where that operand is a model parameter, used whole and as it lies in memory,
- * every run packs the same bytes again. Such an operand gets the tag PANEL: the plan
+ * multiplies. Where that operand is a model parameter, or whole panels of one, used as it lies in
+ * memory, every run packs the same bytes again. Such an operand gets the tag PANEL: the plan
  * (plan_panels.c) lets the kernel read a packed copy, made once when the weights change.
  *
  * A function's parameter counts as a model parameter only if every call passes one, so all
@@ -12,7 +12,7 @@
 
 #include "ir/spec.h"
 
-enum { MAX_DEPTH = 64 }; /* of calls */
+enum { MAX_DEPTH = 64, /* of calls */ MAX_FOLDS = 2 /* of a tile */ };
 
 static int param_number(const DhcFunc *f, const DhcValue *v) {
   for (int i = 0; i < f->params.n; i++)
@@ -71,24 +71,27 @@ static int side_axis(const DhcSpec *s) {
   return -1;
 }
 
-/* The operand that a tile's columns come from by a plain load, walked as panels are; -1: none. */
-static int column_operand(const DhcSpec *s) {
-  int fold = -1, side = side_axis(s);
+/* The operands that a tile's columns come from, one for each contraction, by plain loads that
+ * are walked as panels are. How many; 0: none, or not all. */
+static int column_operands(const DhcSpec *s, int *out) {
+  int n_out = 0, side = side_axis(s);
+  if (side < 0) return 0;
   for (int n = 0; n < s->n_nodes; n++) {
-    if (s->node[n].kind != DHC_SN_FOLD) continue;
-    if (fold >= 0 || s->node[n].op != DHC_OP_DOT_GENERAL) return -1;
-    fold = n;
+    const DhcSpecNode *f = &s->node[n];
+    if (f->kind != DHC_SN_FOLD) continue;
+    if (f->op != DHC_OP_DOT_GENERAL || f->dtype != DHC_F32 || n_out == MAX_FOLDS) return 0;
+    int found = -1;
+    for (int k = 0; k < 2 && found < 0; k++) {
+      const DhcSpecNode *x = &s->node[f->a[k]];
+      uint32_t other = dhc_spec_varies(s, f->a[1 - k]);
+      if (x->kind != DHC_SN_LOAD || (other >> side & 1) || !dhc_tag_fits(s, x->operand)) continue;
+      const DhcTerm *t = s->operand[x->operand].term;
+      if (t[0].axis[0] == side && f->axes == 1u << t[1].axis[0]) found = x->operand;
+    }
+    if (found < 0 || (n_out && out[0] == found)) return 0;
+    out[n_out++] = found;
   }
-  if (side < 0 || fold < 0 || s->node[fold].dtype != DHC_F32) return -1;
-  const DhcSpecNode *f = &s->node[fold];
-  for (int k = 0; k < 2; k++) {
-    const DhcSpecNode *x = &s->node[f->a[k]];
-    uint32_t other = dhc_spec_varies(s, f->a[1 - k]);
-    if (x->kind != DHC_SN_LOAD || (other >> side & 1) || !dhc_tag_fits(s, x->operand)) continue;
-    const DhcTerm *t = s->operand[x->operand].term;
-    if (t[0].axis[0] == side && f->axes == 1u << t[1].axis[0]) return x->operand;
-  }
-  return -1;
+  return n_out;
 }
 
 static bool loaded_once(const DhcSpec *s, int operand) {
@@ -97,23 +100,29 @@ static bool loaded_once(const DhcSpec *s, int operand) {
   return loads == 1;
 }
 
-/* True if operand o of the kernel is all of argument o, row by row. */
-static bool is_whole(const DhcModule *m, const DhcNode *n, const DhcSpec *s, int o) {
+/* True if operand o of the kernel is argument o row by row: all of it, or whole panels. */
+static bool is_whole(const DhcModule *m, const DhcNode *n, const DhcSpec *s, int o, int width) {
   const DhcType *t = &n->args[o]->type;
   const DhcAttr *dims = dhc_attr(n, "dims"), *offsets = dhc_attr(n, "offsets");
-  if (t->rank != 2 || !dhc_dim_is(offsets->dims.at[o], 0)) return false;
+  const DhcDim *extent[2];
+  int64_t rows, cols, offset;
+  if (t->rank != 2) return false;
   for (int k = 0; k < 2; k++) {
     int axis = s->operand[o].term[k].axis[0], at = dhc_spec_extent_arg(s, axis);
-    const DhcDim *extent = at < 0 ? dhc_dim_const(m->dims, s->axis[axis].extent) : dims->dims.at[at];
-    if (extent != t->dim[k]) return false;
+    extent[k] = at < 0 ? dhc_dim_const(m->dims, s->axis[axis].extent) : dims->dims.at[at];
   }
-  return dims->dims.at[dhc_spec_stride_arg(s, o, 0)] == t->dim[1];
+  if (extent[1] != t->dim[1] || dims->dims.at[dhc_spec_stride_arg(s, o, 0)] != t->dim[1]) return false;
+  if (extent[0] == t->dim[0]) return dhc_dim_is(offsets->dims.at[o], 0);
+  return dhc_dim_is_const(extent[0], &rows) && dhc_dim_is_const(extent[1], &cols) &&
+         dhc_dim_is_const(offsets->dims.at[o], &offset) && rows % width == 0 && offset % (width * cols) == 0;
 }
 
-static const DhcSpec *with_panels(DhcModule *m, const DhcSpec *s, int operand, int width) {
+static const DhcSpec *with_panels(DhcModule *m, const DhcSpec *s, const int *operand, int n, int width) {
   DhcSpec *r = dhc_arena_dup(m->arena, s, sizeof *s);
-  r->operand[operand].tag = DHC_TAG_PANEL;
-  r->operand[operand].width = width;
+  for (int i = 0; i < n; i++) {
+    r->operand[operand[i]].tag = DHC_TAG_PANEL;
+    r->operand[operand[i]].width = width;
+  }
   for (int i = 0; i < m->specs.n; i++)
     if (dhc_spec_equal(m->specs.at[i], r)) return m->specs.at[i];
   DHC_PUSH(m->arena, &m->specs, r);
@@ -126,10 +135,13 @@ bool dhc_pass_layout(DhcModule *m, DhcPassCtx *px) {
       if (n->op != DHC_OP_KERNEL) continue;
       DhcAttr *a = &n->attrs[dhc_attr(n, "spec") - n->attrs];
       if (a->spec->kind != DHC_KIND_DOT) continue;
-      int o = column_operand(a->spec);
-      if (o < 0 || a->spec->operand[o].tag != DHC_TAG_ROW || !loaded_once(a->spec, o)) continue;
-      if (!is_whole(m, n, a->spec, o) || !is_weight(m, m->funcs.at[i], n->args[o], 0)) continue;
-      if (dhc_pass_may_change(px)) a->spec = with_panels(m, a->spec, o, px->panel_width);
+      int o[MAX_FOLDS], n_o = column_operands(a->spec, o);
+      int width = n_o > 1 ? px->panel_width_pair : px->panel_width;
+      bool fits = n_o > 0 && width > 0;
+      for (int k = 0; k < n_o && fits; k++)
+        fits = a->spec->operand[o[k]].tag == DHC_TAG_ROW && loaded_once(a->spec, o[k]) &&
+               is_whole(m, n, a->spec, o[k], width) && is_weight(m, m->funcs.at[i], n->args[o[k]], 0);
+      if (fits && dhc_pass_may_change(px)) a->spec = with_panels(m, a->spec, o, n_o, width);
     }
   return true;
 }

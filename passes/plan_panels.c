@@ -29,18 +29,27 @@ static int panel_for(Pl *p, const DhcPlanPanel *want) {
   return x.buffer;
 }
 
+/* Whole panels of a packed matrix lie where the rows they hold lie in the matrix: the offset
+ * stays. */
 static bool redirect(Pl *p, PlItem *it, int o) {
   PlRef *r = &it->refs[o];
   const DhcOperand *s = &it->spec->operand[o];
   DhcPlanPanel want = {.param = r->buf, .tag = s->tag, .width = s->width};
-  if (r->buf >= p->entry->params.n || p->entry->param_info.at[r->buf].role != DHC_ROLE_PARAM || !dhc_dim_is(r->offset, 0) ||
-      !dhc_tag_fits(it->spec, o) || !dhc_dim_is_const(extent_of(it, s->term[0].axis[0], p), &want.rows) ||
-      !dhc_dim_is_const(extent_of(it, s->term[1].axis[0], p), &want.cols))
+  int64_t rows, cols, offset;
+  if (r->buf >= p->entry->params.n || p->entry->param_info.at[r->buf].role != DHC_ROLE_PARAM || !dhc_dim_is_const(r->offset, &offset) ||
+      !dhc_tag_fits(it->spec, o) || !dhc_dim_is_const(extent_of(it, s->term[0].axis[0], p), &rows) ||
+      !dhc_dim_is_const(extent_of(it, s->term[1].axis[0], p), &cols))
     return wrong(p, it);
+  const DhcType *t = &p->entry->params.at[r->buf]->type;
+  if (t->rank != 2 || !dhc_dim_is_const(t->dim[0], &want.rows) || !dhc_dim_is_const(t->dim[1], &want.cols) || cols != want.cols)
+    return wrong(p, it);
+  int64_t panel = want.width * cols * dhc_dtype_bytes(DHC_F32);
+  if (rows != want.rows && (rows % want.width || offset % panel)) return wrong(p, it);
+  if (rows == want.rows && offset) return wrong(p, it);
   for (int i = 0; i < p->updates.n; i++)
     if (p->updates.at[i].target == r->buf) return wrong(p, it);
   int b = panel_for(p, &want);
-  *r = (PlRef){.buf = b, .offset = dhc_dim_const(p->cx, 0), .lo = dhc_dim_const(p->cx, 0), .hi = p->bufs.at[b].bytes};
+  *r = (PlRef){.buf = b, .offset = dhc_dim_const(p->cx, offset), .lo = dhc_dim_const(p->cx, 0), .hi = p->bufs.at[b].bytes};
   return true;
 }
 
