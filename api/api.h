@@ -20,7 +20,7 @@
 #include "passes/plan.h"
 #include "runtime/runtime.h"
 
-enum { API_MAX_ROOTS = 8, API_MAX_ENTRIES = 16 };
+enum { API_MAX_ROOTS = 8, API_MAX_ENTRIES = 16, API_MAX_SYMBOLS = 32 };
 
 struct dhc_session {
   DhcArena arena;
@@ -114,6 +114,25 @@ int weights_views(dhc_program *p, const char *prefix, void *base, bool buffers, 
 
 /* ---- compiled entries (pipeline.c) --------------------------------------------- */
 
+/* An input whose elements (all, or those of a part) are indices below `extent`. */
+typedef struct IndexPart {
+  const DhcDim *start[8], *size[8];
+  int64_t step[8];
+} IndexPart;
+typedef struct IndexCheck {
+  int param;            /* of the entry */
+  const DhcDim *extent; /* in the entry's symbols */
+  const IndexPart *part; /* NULL: all */
+  bool exempt;          /* `exempted` is allowed: it never arrives */
+  int64_t exempted;
+  const char *into; /* name of the tensor it looks into, or NULL */
+} IndexCheck;
+/* What an elaborated entry (its units still calls) does with its inputs (index_check.c). */
+const IndexCheck *index_checks(const DhcFunc *entry, DhcArena *arena, int *n);
+/* DHC_E_INPUT names tensor, place, value and range. */
+dhc_status index_check(const IndexCheck *c, const dhc_tensor *t, int n_symbols, const char *const *symbol,
+                       const int64_t *value) DHC_MUST_USE;
+
 /* An entry under one set of decided branches. `module` is its own: the entry and what
  * it calls, out of the model's. */
 typedef struct Version {
@@ -122,6 +141,8 @@ typedef struct Version {
   DhcForm form;
   DhcFunc *reset;  /* streaming: initial values of the states it uses, in a module of its own */
   DhcFunc *source; /* the elaborated entry: identity of the version */
+  const IndexCheck *index_checks; /* n_index_checks, by source's parameters */
+  int n_index_checks;
   DhcModule *module;
   DhcFunc *func; /* graph stage, with gradients or the training step */
   DhcTrainStep step; /* TRAIN */
@@ -182,15 +203,12 @@ dhc_dtype state_dtype(const Memory *mem, const DhcTensorDecl *d); /* as stored *
 dhc_status state_get(dhc_program *p, Slot *s, dhc_tensor *t) DHC_MUST_USE;
 dhc_status state_set(dhc_program *p, Slot *s, const dhc_tensor *t) DHC_MUST_USE;
 
-/* Values of f's symbols by the shapes of its inputs (by parameter, NULL: none), 1 where nothing
- * gives one. */
-dhc_status symbol_values(const Version *v, const dhc_tensor *const *in, int64_t *values) DHC_MUST_USE;
-
 /* Version of an entry for these inputs, made if new. */
 dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) DHC_MUST_USE;
 
-/* Both ways to run: inputs in the order of the version's INPUT parameters. */
-dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in) DHC_MUST_USE;
+/* Both ways to run: inputs in the order of the version's INPUT parameters, and what they make
+ * its symbols. */
+dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in, const int64_t *values) DHC_MUST_USE;
 void exec_cpu_close(dhc_program *p);
 dhc_memory exec_cpu_memory(const dhc_program *p, const Version *v);
 dhc_status exec_interp_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in) DHC_MUST_USE;

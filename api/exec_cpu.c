@@ -102,28 +102,6 @@ static dhc_status place_buffers(dhc_program *p, Version *v) {
   return dhc_status_ok();
 }
 
-dhc_status symbol_values(const Version *v, const dhc_tensor *const *in, int64_t *values) {
-  const DhcFunc *f = v->func;
-  bool bound[32] = {false};
-  if (f->symbols.n > 32) return dhc_status_make(DHC_E_INPUT, "entry '%s' has more than 32 symbols", v->entry);
-  for (int round = 0; round < 2; round++)
-    for (int i = 0; i < f->params.n; i++)
-      for (int d = 0; in[i] && d < in[i]->rank; d++) {
-        bool unbound = false;
-        const DhcDim *dim = f->params.at[i]->type.dim[d];
-        if (in[i]->rank != f->params.at[i]->type.rank || !dhc_dim_unify(dim, in[i]->dim[d], f->symbols.n, f->symbols.at, values, bound, &unbound)) {
-          char got[128];
-          DhcText t = {.arena = f->module->arena};
-          dhc_type_print(&f->params.at[i]->type, &t);
-          return dhc_status_make(DHC_E_INPUT, "input '%s' is %s, entry '%s' needs %s", in[i]->name,
-                                 dhc_tensor_shape_text(in[i]->rank, in[i]->dim, got, sizeof got), v->entry, dhc_text_str(&t));
-        }
-      }
-  for (int i = 0; i < f->symbols.n; i++)
-    if (!bound[i]) values[i] = 1;
-  return dhc_status_ok();
-}
-
 static dhc_status bind(dhc_program *p, Version *v, const int64_t *values, Bound **out) {
   int n = v->func->symbols.n;
   Bound **link = &v->bound;
@@ -278,7 +256,7 @@ static dhc_status prepare(dhc_program *p, Version *v, const DhcBound *b, void **
   return dhc_status_ok();
 }
 
-dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in) {
+dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in, const int64_t *values) {
   dhc_session *s = p->m->s;
   ExecCpu *x = NULL;
   double t0 = session_now_ms();
@@ -286,10 +264,7 @@ dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *
   DHC_TRY(cpu_state(p, &x));
   DHC_TRY(pipeline_compile(p->m, v));
   if (first) s->stats.compile_ms += session_now_ms() - t0;
-  int64_t values[32] = {0};
   Bound *b = NULL;
-  DHC_TRY(symbol_values(v, in, values));
-  if (v->reset) DHC_TRY(state_prepare(p, v, values));
   DHC_TRY(place_buffers(p, v));
   DHC_TRY(bind(p, v, values, &b));
   DHC_TRY(need(&x->work, &x->work_bytes, dhc_bound_arena_bytes(b->bound, DHC_ARENA_WORK), "workspace"));

@@ -120,11 +120,6 @@ dhc_status exec_interp_run(dhc_program *p, Entry *e, Version *v, const dhc_tenso
   const DhcFunc *f = v->func;
   dhc_arena_reset(&p->run);
   const DhcArray **args = DHC_NEW_N(&p->run, const DhcArray *, f->params.n + 1);
-  if (v->reset) {
-    int64_t values[32] = {0};
-    DHC_TRY(symbol_values(v, in, values));
-    DHC_TRY(state_prepare(p, v, values));
-  }
   DHC_TRY(make_args(p, f, in, args));
   DhcArray **results = DHC_NEW_N(&p->run, DhcArray *, f->results.n + 1);
   DhcArray **updated = DHC_NEW_N(&p->run, DhcArray *, f->params.n + 1);

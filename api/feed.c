@@ -26,13 +26,27 @@ static dhc_status add_prepare(dhc_program *p, const char *name, int *entry, DhcE
   return dhc_program_add(p, name, DHC_MODE_RUN, entry);
 }
 
+/* Optional inputs that the data does not have are left out. */
+static dhc_status keep_inputs(dhc_program *p, const DhcDataset *d, DhcEntryInfo *e) {
+  const char **kept = DHC_NEW_N(&p->arena, const char *, e->n_inputs + 1);
+  int n = 0;
+  for (int i = 0; i < e->n_inputs; i++) {
+    if (dhc_dataset_field(d, e->inputs[i]))
+      kept[n++] = e->inputs[i];
+    else if (!e->optional[i])
+      return dhc_status_make(DHC_E_INPUT, "the data has no '%s', which entry 'loss' of %s needs", e->inputs[i], p->m->name);
+  }
+  e->inputs = kept;
+  e->n_inputs = n;
+  e->optional = NULL;
+  return dhc_status_ok();
+}
+
 dhc_status feed_open(dhc_program *p, const DhcDataset *d, int64_t batch, bool augment, Feed *f) {
   *f = (Feed){.p = p, .d = d, .normalize = -1, .augment = -1, .batch = batch};
   if (!entry_info(p, "loss", &f->loss)) return dhc_status_make(DHC_E_INPUT, "model %s has no entry 'loss'", p->m->name);
   if (d->n_fields > FEED_MAX || f->loss.n_inputs > FEED_MAX) return dhc_status_make(DHC_E_INPUT, "more than %d inputs", FEED_MAX);
-  for (int i = 0; i < f->loss.n_inputs; i++)
-    if (!dhc_dataset_field(d, f->loss.inputs[i]))
-      return dhc_status_make(DHC_E_INPUT, "the data has no '%s', which entry 'loss' of %s needs", f->loss.inputs[i], p->m->name);
+  DHC_TRY(keep_inputs(p, d, &f->loss));
   DHC_TRY(add_prepare(p, "normalize", &f->normalize, &f->norm_info));
   if (augment) DHC_TRY(add_prepare(p, "augment", &f->augment, &f->aug_info));
   for (int i = 0; i < d->n_fields; i++) {
@@ -175,6 +189,7 @@ dhc_status metric_value(dhc_program *p, const Metric *m, const Feed *f, const dh
   for (int i = 0; i < m->info.n_inputs && i < FEED_MAX; i++) {
     const dhc_tensor *t = result_named(results, n_results, m->info.inputs[i]);
     if (!t) t = result_named(f->in, f->n_in, m->info.inputs[i]);
+    if (!t && m->info.optional[i]) continue;
     if (!t) return dhc_status_make(DHC_E_INPUT, "metric '%s' needs '%s', which 'loss' neither takes nor gives", m->info.name, m->info.inputs[i]);
     in[n] = *t;
     copy[n] = dhc_aligned_alloc(dhc_tensor_bytes(t)); /* results lie where inputs go */

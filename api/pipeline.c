@@ -51,6 +51,7 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   Version *v = DHC_NEW(&s->arena, Version);
   *v = (Version){.entry = entry, .form = rq.form, .mode = mode, .source = f};
   if ((rq.form == DHC_FORM_STREAM || rq.form == DHC_FORM_STEP) && !(v->reset = reset_of(m, rq))) return NULL;
+  v->index_checks = index_checks(f, &s->arena, &v->n_index_checks);
   v->module = dhc_module_extract(m->module, roots, roots[1] ? 2 : 1, copy);
   v->func = copy[0];
   DhcArena scratch;
@@ -60,6 +61,7 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   px.disabled = s->o.disable_passes;
   px.limit = s->o.pass_limit > 0 ? s->o.pass_limit : -1;
   bool ok = dhc_passes_clean(v->module, &px);
+  if (ok && mode != DHC_MODE_RUN) ok = dhc_passes_run(v->module, &px, "chunk");
   if (ok && mode == DHC_MODE_GRAD) ok = (v->func = differentiate(&px, v->func)) != NULL;
   if (ok && mode == DHC_MODE_TRAIN) ok = training_step(&px, v->func, copy[1], recipe, v);
   if (ok) {

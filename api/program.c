@@ -70,11 +70,14 @@ dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode, int
   Entry e = {.name = dhc_intern(&p->m->s->strings, entry), .mode = mode};
   dhc_model_form(p->m->m, e.name, &e.plain, &e.form);
   for (int i = 0; i < all.n; i++) {
-    if (n < 64) names[n++] = all.at[i].name;
+    if (n < 61) names[n++] = all.at[i].name;
+    for (int f = DHC_FORM_STREAM; f <= DHC_FORM_STEP && n < 61 && strchr(entry, '.'); f++)
+      names[n++] = dhc_arena_printf(&p->arena, "%s.%s", all.at[i].name, dhc_form_names[f]);
     if (strcmp(all.at[i].name, e.plain)) continue;
     found = true;
     e.info = all.at[i];
   }
+  for (int f = DHC_FORM_STREAM; f <= DHC_FORM_RESET; f++) names[n++] = dhc_form_names[f];
   if (!found) {
     const char *near = dhc_suggest(e.plain, names, n);
     return dhc_status_make(DHC_E_INPUT, "model %s has no entry '%s'%s%s%s", p->m->name, e.plain, near ? " (did you mean '" : "",
@@ -123,9 +126,7 @@ static bool same_inputs(const Version *v, const DhcEntryInfo *e, const dhc_tenso
 }
 
 /* Symbol values from the inputs' shapes; false if they do not fit the parameter types. */
-static bool shapes_fit(const Version *v, const dhc_tensor *in, int n_in) {
-  const DhcFunc *f = v->func;
-  int64_t values[32] = {0};
+static bool symbols_fit(const DhcFunc *f, const dhc_tensor *in, int n_in, int64_t values[32]) {
   bool bound[32] = {false};
   int n = f->symbols.n;
   if (n > 32) return false;
@@ -143,6 +144,14 @@ static bool shapes_fit(const Version *v, const dhc_tensor *in, int n_in) {
       }
     }
   }
+  return true;
+}
+
+static bool shapes_fit(const Version *v, const dhc_tensor *in, int n_in) {
+  const DhcFunc *f = v->func;
+  int64_t values[32] = {0};
+  int n = f->symbols.n;
+  if (!symbols_fit(f, in, n_in, values)) return false;
   for (int i = 0; i < f->facts.nonneg.n; i++) {
     int64_t x;
     if (dhc_dim_eval(f->facts.nonneg.at[i], n, f->symbols.at, values, &x) && x < 0) return false;
@@ -201,6 +210,74 @@ static dhc_status match_inputs(dhc_program *p, const Version *v, const dhc_tenso
   return dhc_status_ok();
 }
 
+/* What the entry required of values: bool results behind the others. Where one is false, what
+ * was written to the states means nothing. */
+static dhc_status check_required(dhc_program *p, Entry *e) {
+  static const char mark[] = "$require: ";
+  dhc_status st = dhc_status_ok();
+  while (e->n_results && !strncmp(e->results[e->n_results - 1].name, mark, sizeof mark - 1)) {
+    const dhc_tensor *t = &e->results[--e->n_results];
+    if (!*(const uint8_t *)t->data) st = dhc_status_make(DHC_E_INPUT, "entry '%s': %s", e->name, t->name + sizeof mark - 1);
+  }
+  if (st.code != DHC_OK) dhc_program_reset(p);
+  return st;
+}
+
+/* Symbol values from the inputs as they are matched; a line where one does not fit its type. */
+static dhc_status symbol_values(const Version *v, const dhc_tensor *const *in, int64_t *values) {
+  const DhcFunc *f = v->func;
+  bool bound[API_MAX_SYMBOLS] = {false};
+  if (f->symbols.n > API_MAX_SYMBOLS) return dhc_status_make(DHC_E_INPUT, "entry '%s' has more than %d symbols", v->entry, API_MAX_SYMBOLS);
+  for (int round = 0; round < 2; round++)
+    for (int i = 0; i < f->params.n; i++)
+      for (int d = 0; in[i] && d < in[i]->rank; d++) {
+        bool unbound = false;
+        const DhcDim *dim = f->params.at[i]->type.dim[d];
+        if (in[i]->rank != f->params.at[i]->type.rank || !dhc_dim_unify(dim, in[i]->dim[d], f->symbols.n, f->symbols.at, values, bound, &unbound)) {
+          char got[128];
+          DhcText t = {.arena = f->module->arena};
+          dhc_type_print(&f->params.at[i]->type, &t);
+          return dhc_status_make(DHC_E_INPUT, "input '%s' is %s, entry '%s' needs %s", in[i]->name,
+                                 dhc_tensor_shape_text(in[i]->rank, in[i]->dim, got, sizeof got), v->entry, dhc_text_str(&t));
+        }
+      }
+  for (int i = 0; i < f->symbols.n; i++)
+    if (!bound[i]) values[i] = 1;
+  return dhc_status_ok();
+}
+
+/* Every fact the entry was compiled under must hold at these sizes, whatever runs it: the first
+ * that does not is an error at the place that asked for it. */
+static dhc_status check_facts(dhc_session *s, const Version *v, const int64_t *values) {
+  const DhcFunc *f = v->func;
+  for (int i = 0; i < f->facts.nonneg.n; i++) {
+    int64_t x;
+    if (!dhc_dim_eval(f->facts.nonneg.at[i], f->symbols.n, f->symbols.at, values, &x) || x >= 0) continue;
+    DhcFactMessage why = i < f->fact_messages.n ? f->fact_messages.at[i] : (DhcFactMessage){0};
+    DhcText fact = {.arena = &s->arena}, sizes = {.arena = &s->arena};
+    dhc_dim_print_fact(f->module->dims, f->facts.nonneg.at[i], &fact);
+    for (int k = 0; k < f->symbols.n; k++)
+      dhc_text_printf(&sizes, "%s%s = %lld", k ? ", " : "", f->symbols.at[k], (long long)values[k]);
+    const char *text = why.text ? why.text : dhc_arena_printf(&s->arena, "needs %s", dhc_text_str(&fact));
+    DhcDiag *d = dhc_diag(&s->diags, DHC_ERROR, "E0305", why.at.file ? why.at : f->span, "entry '%s': %s", v->entry, text);
+    dhc_diag_note(&s->diags, d, (DhcSpan){0}, "the inputs have %s", dhc_text_str(&sizes));
+    return dhc_status_make(DHC_E_INPUT, "entry '%s': %s (%s)", v->entry, text, dhc_text_str(&sizes));
+  }
+  return dhc_status_ok();
+}
+
+/* Integers that the entry takes as indices are in range. */
+static dhc_status check_indices(const Version *v, const dhc_tensor *in, int n_in) {
+  const DhcFunc *f = v->source;
+  int64_t values[32] = {0};
+  if (!v->n_index_checks || !symbols_fit(f, in, n_in, values)) return dhc_status_ok();
+  for (int i = 0; i < v->n_index_checks; i++)
+    for (int k = 0; k < n_in; k++)
+      if (!strcmp(in[k].name, f->param_info.at[v->index_checks[i].param].name))
+        DHC_TRY(index_check(&v->index_checks[i], &in[k], f->symbols.n, f->symbols.at, values));
+  return dhc_status_ok();
+}
+
 dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs, const dhc_tensor **results,
                            int *n_results) {
   if (index < 0 || index >= p->n_entries) return dhc_status_make(DHC_E_USAGE, "program has no entry number %d", index);
@@ -210,8 +287,14 @@ dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs, 
   const dhc_tensor *by_param[4096];
   if (v->func->params.n > 4096) return dhc_status_make(DHC_E_INPUT, "entry '%s' has more than 4096 parameters", e->name);
   DHC_TRY(match_inputs(p, v, inputs, n_inputs, by_param));
+  int64_t values[API_MAX_SYMBOLS] = {0};
+  DHC_TRY(symbol_values(v, by_param, values));
+  DHC_TRY(check_facts(p->m->s, v, values));
+  if (v->reset) DHC_TRY(state_prepare(p, v, values));
+  DHC_TRY(check_indices(v, inputs, n_inputs));
   e->last = v;
-  DHC_TRY(p->m->s->interp ? exec_interp_run(p, e, v, by_param) : exec_cpu_run(p, e, v, by_param));
+  DHC_TRY(p->m->s->interp ? exec_interp_run(p, e, v, by_param) : exec_cpu_run(p, e, v, by_param, values));
+  DHC_TRY(check_required(p, e));
   if (results) *results = e->results;
   if (n_results) *n_results = e->n_results;
   return dhc_status_ok();

@@ -7,7 +7,7 @@
 
 #include "api/api.h"
 #include "dhc/version.h"
-#include "frontend/explain.h"
+#include "ir/errors.h"
 
 const char *dhc_version(void) {
   return DHC_VERSION;
@@ -91,6 +91,9 @@ dhc_status dhc_session_open(const dhc_session_options *o, dhc_session **out) {
   s->warn = (DhcWarn){s, emit_warning};
   find_roots(s);
   dhc_status st = choose_backend(s);
+  char why[400];
+  if (st.code == DHC_OK && !dhc_pass_list_check(s->o.disable_passes, true, why, sizeof why))
+    st = dhc_status_make(DHC_E_USAGE, "--disable-pass: %s", why);
   if (st.code == DHC_OK) st = dhc_pool_new(s->o.threads, &s->pool);
   if (st.code != DHC_OK) {
     dhc_session_close(s);
@@ -151,8 +154,16 @@ int dhc_session_warnings(const dhc_session *s) {
   return s->diags.n_warnings;
 }
 
+int dhc_session_diagnostics(const dhc_session *s) {
+  return s->diags.all.n;
+}
+
 void dhc_session_print_diagnostics(const dhc_session *s, FILE *to, bool color) {
   dhc_diags_print(&s->diags, to, color);
+}
+
+void dhc_session_print_diagnostics_from(const dhc_session *s, int first, FILE *to, bool color) {
+  dhc_diags_print_from(&s->diags, first, to, color);
 }
 
 void dhc_session_print_diagnostics_json(const dhc_session *s, FILE *to) {
@@ -171,8 +182,10 @@ const char *dhc_closest(const char *word, const char *const *names, int n) {
   return dhc_suggest(word, names, n);
 }
 
-const char *dhc_explain(const char *code) {
-  return dhc_frontend_explain(code);
+bool dhc_explain(int i, dhc_error_info *out) {
+  const DhcErrorInfo *e = dhc_error_row(i);
+  if (e) *out = (dhc_error_info){e->code, e->title, e->text, e->command, e->example};
+  return e != NULL;
 }
 
 void dhc_catch_signals(void) {

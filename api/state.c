@@ -151,7 +151,7 @@ static dhc_status begin(dhc_program *p, const Version *v, const bool *begins) {
 static dhc_status wrong_size(const Slot *s, const int64_t *need) {
   char has[128], wants[128];
   int rank = s->decl->type.rank;
-  return dhc_status_make(DHC_E_INPUT, "state '%s' is %s, these inputs need %s: reset before the batch size changes", s->decl->path,
+  return dhc_status_make(DHC_E_INPUT, "state '%s' is %s, these inputs need %s: reset before sizes change", s->decl->path,
                          dhc_tensor_shape_text(rank, s->dim, has, sizeof has), dhc_tensor_shape_text(rank, need, wants, sizeof wants));
 }
 

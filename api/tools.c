@@ -20,15 +20,14 @@ dhc_status dhc_opt_text(dhc_session *s, const char *name, const char *text, cons
     return dhc_status_memory(0, name);
   }
   DhcOptRequest rq = {.file_name = name, .text = text, .n_bytes = strlen(text), .passes = passes,
-                      .disabled = s->o.disable_passes, .limit = s->o.pass_limit > 0 ? s->o.pass_limit : -1};
+                      .disabled = s->o.disable_passes, .limit = s->o.pass_limit > 0 ? s->o.pass_limit : -1, .diags = &s->diags};
   int rc = dhc_opt_run(&rq, to, err);
   fclose(to);
   fclose(err);
-  dhc_status st = dhc_status_ok();
-  if (rc) {
-    size_t n = strlen(err_text);
-    while (n && err_text[n - 1] == '\n') err_text[--n] = 0;
-    st = dhc_status_make(rc == 2 ? DHC_E_USAGE : DHC_E_INPUT, "%s", n ? err_text : "the text has errors");
+  dhc_status st = session_errors(s);
+  if (rc == 2) {
+    err_text[strcspn(err_text, "\n")] = 0;
+    st = dhc_status_make(DHC_E_USAGE, "%s", err_text);
   }
   free(err_text);
   return st;

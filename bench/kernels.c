@@ -5,6 +5,7 @@
  *   bench_kernels [NAME]      only rows whose name contains NAME
  *   bench_kernels -v A,B,C NAME   with this schedule vector
  *   bench_kernels -s KIND,A,B,C,D a row of its own, numbers as in the table at the end
+ *   bench_kernels -t N NAME       beside that, the least wall time on 1 and on N threads
  *
  * BENCH_FEATURES caps the target, BENCH_TEMPLATE names the template, BENCH_PRINT=asm|llvm
  * prints the code. */
@@ -15,6 +16,7 @@
 
 #include "backends/cpu/cpu.h"
 #include "backends/loop/tpl.h"
+#include "runtime/pool.h"
 
 enum { MAX_RUNS = 401, BATCH = 16, PEAK_STEPS = 100000 };
 
@@ -182,6 +184,19 @@ static void conv_dw(Bench *c, int64_t n_images, int64_t channels, int64_t outs, 
   c->flops = 18.0 * (double)(n_images * channels * outs * h * h);
 }
 
+/* square sums of `rows` rows: along them, or down them ([n, rows] in memory) */
+static void sums(Bench *c, bool down, int64_t n_rows, int64_t n) {
+  start(c, DHC_KIND_ROW);
+  int i = axis(c, DHC_AXIS_PAR, n_rows, false), r = axis(c, DHC_AXIS_RED, n, false);
+  int x = operand(c, -1);
+  plain(c, x, down ? r : i, down ? n_rows : n);
+  plain(c, x, down ? i : r, 1);
+  int e = load(c, x);
+  int sq = node(c, (DhcSpecNode){.kind = DHC_SN_EW, .op = DHC_OP_MUL, .dtype = DHC_F32, .a = {e, e, -1, -1}});
+  plain(c, operand(c, fold(c, DHC_OP_REDUCE_SUM, DHC_F32, 1u << r, sq, -1)), i, 1);
+  c->flops = 2.0 * (double)(n_rows * n);
+}
+
 /* ---- running -------------------------------------------------------------------------------- */
 
 typedef struct Machine {
@@ -191,6 +206,7 @@ typedef struct Machine {
   int n_kernels;
   dhc_kernel_fn peak_fn;
   double peak_flops;
+  DhcPool *pool; /* or NULL */
 } Machine;
 
 static int64_t run_prog(dhc_dimprog p, const int64_t *dim) {
@@ -288,6 +304,39 @@ static void fill_dims(const Bench *c, int64_t *dim) {
     }
 }
 
+/* A kernel's tasks [first, first + …) for the pool. */
+typedef struct Phase {
+  dhc_kernel_fn fn;
+  void *const *ptr;
+  const intptr_t *dim;
+  char *scratch;
+  int64_t first, worker_scratch;
+} Phase;
+
+static void phase_tasks(void *arg, int64_t t0, int64_t t1, int worker) {
+  const Phase *p = arg;
+  p->fn(p->ptr, p->dim, (intptr_t)(p->first + t0), (intptr_t)(p->first + t1), p->scratch + worker * p->worker_scratch);
+}
+
+/* Least wall milliseconds of a call on `threads` threads. */
+static double wall(const dhc_exec *exec, Phase p, int64_t first, int64_t n) {
+  double best = 1e9;
+  for (int i = 0; i < MAX_RUNS; i++) {
+    struct timespec a, b;
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    for (int k = 0; k < 2; k++) {
+      p.first = k ? first : 0;
+      int64_t count = k ? n - first : first;
+      if (count > 0 && exec) exec->parallel_for(exec->ctx, count, phase_tasks, &p);
+      else if (count > 0) phase_tasks(&p, 0, count, 0);
+    }
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    double ms = (double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) * 1e-6;
+    if (ms < best) best = ms;
+  }
+  return best;
+}
+
 static void bench(Machine *m, Bench *c, const char *name, const int *v) {
   DhcSchedule schedule = {.template_name = getenv("BENCH_TEMPLATE") ? getenv("BENCH_TEMPLATE") : ""};
   if (v) memcpy(schedule.v, v, sizeof schedule.v);
@@ -311,7 +360,9 @@ static void bench(Machine *m, Bench *c, const char *name, const int *v) {
     ptr[o] = f;
   }
   int64_t n_tasks = run_prog(p->n_tasks, dim), n_scratch = run_prog(p->scratch_bytes, dim);
-  void *scratch = aligned_alloc(64, (size_t)(n_scratch + 127) / 64 * 64);
+  int64_t worker_scratch = (n_scratch + 127) / 64 * 64;
+  const dhc_exec *exec = m->pool ? dhc_pool_exec(m->pool) : NULL;
+  void *scratch = aligned_alloc(64, (size_t)(worker_scratch * (exec ? exec->workers : 1)));
   if (getenv("BENCH_JUNK")) /* denormals where nothing was written: must not be read */
     for (int64_t i = 0; i < n_scratch / 4; i++) ((uint32_t *)scratch)[i] = 0x100;
   ptr[c->s.n_operands] = aligned_alloc(64, (size_t)(run_prog(p->shared_bytes, dim) + 127) / 64 * 64);
@@ -330,6 +381,12 @@ static void bench(Machine *m, Bench *c, const char *name, const int *v) {
       "in %5.1f ms\n",
       name, t[runs / 2] * 1e3, median, peak, 100 * median / peak, best, (long long)n_tasks,
       (double)n_scratch / 1024, (double)bytes / 1024, build_ms + gen_ms);
+  if (exec) {
+    Phase phase = {fn, ptr, (const intptr_t *)dim, scratch, 0, worker_scratch};
+    int64_t first = run_prog(p->first_tasks, dim);
+    double one = wall(NULL, phase, first, n_tasks), many = wall(exec, phase, first, n_tasks);
+    printf("%-26s wall: 1 thread %.3f ms, %d threads %.3f ms\n", "", one, exec->workers, many);
+  }
   for (int o = 0; o <= c->s.n_operands; o++) free(ptr[o]);
   free(scratch);
   dhc_arena_fini(&c->arena);
@@ -337,8 +394,8 @@ static void bench(Machine *m, Bench *c, const char *name, const int *v) {
 
 typedef struct Row {
   const char *name;
-  int kind;           /* 0 dot, 1 conv, 2 conv_dx, 3 conv + pool, 4 conv_dw */
-  int64_t a, b, c, d; /* dot: form, m, n, k; else images, channels, outs, height */
+  int kind;           /* 0 dot, 1 conv, 2 conv_dx, 3 conv + pool, 4 conv_dw, 5 sums */
+  int64_t a, b, c, d; /* dot: form, m, n, k; sums: down, rows, elements; else images, channels, outs, height */
 } Row;
 
 static const Row rows[] = {
@@ -360,7 +417,9 @@ static const Row rows[] = {
     {"dx 128<256 7", 2, BATCH, 256, 128, 7},       {"dw 1>64 28", 4, BATCH, 1, 64, 28},
     {"dw 64>128 14", 4, BATCH, 64, 128, 14},       {"dw 128>256 7", 4, BATCH, 128, 256, 7},
     {"dw 16>16 28", 4, BATCH, 16, 16, 28},         {"dw 3>64 32", 4, BATCH, 3, 64, 32},
-    {"dw 64>128 16", 4, BATCH, 64, 128, 16},       {"dw 128>256 8", 4, BATCH, 128, 256, 8}};
+    {"dw 64>128 16", 4, BATCH, 64, 128, 16},       {"dw 128>256 8", 4, BATCH, 128, 256, 8},
+    {"sum 507402", 5, 0, 1, 507402, 0},            {"sum 32055562", 5, 0, 1, 32055562, 0},
+    {"sum 10 columns", 5, 1, 10, 200000, 0}};
 
 static int numbers(char *at, int *out, int max) {
   int n = 0;
@@ -376,6 +435,8 @@ static void bench_row(Machine *m, const Row *r, const int *v) {
   if (!c) die("out of memory");
   if (r->kind == 0)
     dot(c, (int)r->a, r->b, r->c, r->d);
+  else if (r->kind == 5)
+    sums(c, r->a != 0, r->b, r->c);
   else if (r->kind == 4)
     conv_dw(c, r->a, r->b, r->c, r->d);
   else
@@ -385,13 +446,15 @@ static void bench_row(Machine *m, const Row *r, const int *v) {
 }
 
 int main(int argc, char **argv) {
-  int v[8] = {0}, own[5] = {0}, n_own = 0;
+  int v[8] = {0}, own[5] = {0}, n_own = 0, threads = 1;
   const char *only = NULL;
   for (int i = 1; i < argc; i++) {
     if (!strcmp(argv[i], "-v") && i + 1 < argc)
       numbers(argv[++i], v, 8);
     else if (!strcmp(argv[i], "-s") && i + 1 < argc)
       n_own = numbers(argv[++i], own, 5);
+    else if (!strcmp(argv[i], "-t") && i + 1 < argc)
+      threads = (int)strtol(argv[++i], NULL, 10);
     else
       only = argv[i];
   }
@@ -401,12 +464,14 @@ int main(int argc, char **argv) {
   dhc_status s = dhc_cpu_target(&arena, NULL, getenv("BENCH_FEATURES"), &m.target);
   if (!s.code) s = dhc_cpu_gen_open(&m.target, &m.gen);
   if (!s.code) s = dhc_cpu_jit_open(&m.target, &m.jit);
+  if (!s.code && threads > 1) s = dhc_pool_new(threads, &m.pool);
   if (s.code) die(s.message);
   link_peak(&m, &arena);
   printf("%s: median time, rate of the peak measured beside it\n", m.target.cpu);
   if (n_own == 5) bench_row(&m, &(Row){"given", own[0], own[1], own[2], own[3], own[4]}, v);
   for (size_t i = 0; i < sizeof rows / sizeof *rows && n_own != 5; i++)
     if (!only || strstr(rows[i].name, only)) bench_row(&m, &rows[i], v);
+  dhc_pool_free(m.pool);
   dhc_cpu_jit_close(m.jit);
   dhc_cpu_gen_close(m.gen);
   dhc_arena_fini(&arena);

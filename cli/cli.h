@@ -1,6 +1,10 @@
 /* The dhcc command, on top of dhc.h alone: option table, command table, output
  * helpers. Results go to stdout, messages to stderr. Exit status: 0 done, 1 the input
- * is wrong, 2 usage, 3 the environment is, 4 a numerical stop, 130/143 signals. */
+ * is wrong, 2 usage, 3 the environment is, 4 a numerical stop, 130/143 signals.
+ *
+ * Under --json stdout holds one document and nothing else, also when something fails:
+ * "command", "diagnostics" (errors, warnings, notes; those of files with their place), what the
+ * command found, and at last "exit_status". stderr keeps the same messages as text. */
 #ifndef DHC_CLI_CLI_H
 #define DHC_CLI_CLI_H
 
@@ -10,6 +14,15 @@
 #include "dhc/dhc.h"
 
 enum { CLI_MAX_SETS = 64, CLI_MAX_INPUTS = 32 };
+
+struct cJSON;
+
+/* What has been said so far. */
+typedef struct CliReport {
+  struct cJSON *doc;      /* the document of --json; NULL without */
+  struct cJSON *messages; /* its "diagnostics" but those of the session, which go in front */
+  int n_shown;            /* diagnostics of the session that are on stderr already */
+} CliReport;
 
 /* Everything the command line can say; a field is its default where not given. */
 typedef struct Cli {
@@ -25,11 +38,13 @@ typedef struct Cli {
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
   int64_t max_memory, max_bytes, repeat;
   double lr, clip, tolerance, val_fraction;
-  bool json, help, version, quiet, resume, no_augment, no_cache, grad, ema, time;
+  bool json, help, version, quiet, resume, no_augment, no_cache, grad, print_recipe;
+  CliReport *report;
 } Cli;
 
-/* Fills c; false after a message (exit 2). */
+/* Fills c, whose report is there already; false after a message (exit 2). */
 bool cli_parse(Cli *c, int argc, char **argv);
+/* Of a command, or of all for NULL. */
 void cli_print_help(const char *command, FILE *to);
 
 typedef struct CliCommand {
@@ -38,32 +53,41 @@ typedef struct CliCommand {
   int min_args, max_args;
   const char *summary; /* one line */
   const char *example;
+  const char *more;    /* further lines of its help, or NULL */
   int (*run)(const Cli *c);
 } CliCommand;
 const CliCommand *cli_commands(int *n);
+const CliCommand *cli_command(const char *name); /* NULL: none; an error is not reported */
 
 /* ---- output (output.c) ---- */
 
-/* "dhcc: error: …" on stderr. */
-void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* "dhcc: error: …" on stderr and in the document. */
+void cli_error(const Cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A plain line on stderr, unless --quiet. */
 void cli_note(const Cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Exit status for a status; prints its message unless it is empty. */
-int cli_fail(dhc_status st);
+/* "dhcc: warning: …", "dhcc: note: …" as the session hands them out. */
+void cli_warn_line(void *cli, const char *line);
+/* Exit status for a status; says its message unless it is empty. */
+int cli_fail(const Cli *c, dhc_status st);
 bool cli_color(const Cli *c, FILE *to);
+/* Columns of the terminal behind `to`; 0: it is none, or its width is not known. */
+int cli_columns(FILE *to);
+/* The document, or NULL without --json. */
+struct cJSON *cli_doc(const Cli *c);
+/* Prints and deletes the document, with the exit status in it. */
+void cli_print_doc(Cli *c, int status);
 
 /* ---- common steps (session.c) ---- */
 
-/* Session and model as the options say. Prints diagnostics; returns 0 or an exit status. */
-int cli_open_session(const Cli *c, dhc_session **out);
-int cli_open_model(const Cli *c, dhc_session *s, dhc_model **out);
-/* The session's errors and warnings: JSON on stdout under --json if there are errors, else
- * text on stderr. */
-void cli_print_diagnostics(const Cli *c, dhc_session *s);
-/* "kernels_compiled": … fields every JSON document carries. */
-struct cJSON;
-void cli_json_stats(struct cJSON *doc, const dhc_session *s);
-void cli_print_json(struct cJSON *doc); /* prints and deletes */
-/* One line on stderr: "12 kernels: 0 compiled, 12 from the cache (31 ms)". */
+/* Session and model as the options say; 0 or an exit status, after messages. Whatever they
+ * return, cli_close ends them: it says what is left to say, puts diagnostics and what was
+ * compiled into the document. Both may be NULL. */
+int cli_open_session(const Cli *c, dhc_session **s);
+int cli_open(const Cli *c, dhc_session **s, dhc_model **m);
+void cli_close(const Cli *c, dhc_session *s, dhc_model *m);
+/* Exit status of a step that may have left diagnostics, which are shown. */
+int cli_done(const Cli *c, dhc_session *s, dhc_status st);
+/* One line on stderr: "kernels: 12 compiled, …". */
 void cli_print_stats(const Cli *c, const dhc_session *s);
 
 /* ---- commands ---- */

@@ -20,16 +20,16 @@ typedef struct Inputs {
 
 /* "FILE.safetensors" gives every tensor of the file (a leading "input." is dropped);
  * "NAME=FILE.npy" gives one. */
-static int add_input(Inputs *in, const char *spec) {
+static int add_input(const Cli *c, Inputs *in, const char *spec) {
   const char *eq = strchr(spec, '=');
   const char *path = eq ? eq + 1 : spec;
   dhc_tensor_file *f;
-  int rc = cli_fail(dhc_tensor_file_open(path, &f));
+  int rc = cli_fail(c, dhc_tensor_file_open(path, &f));
   if (rc) return rc;
   in->file[in->n_files++] = f;
   for (int i = 0; i < dhc_tensor_file_count(f); i++) {
     if (in->n == MAX_TENSORS) {
-      cli_error("--inputs: more than %d tensors", MAX_TENSORS);
+      cli_error(c, "--inputs: more than %d tensors", MAX_TENSORS);
       return 2;
     }
     dhc_tensor t = *dhc_tensor_file_get(f, i);
@@ -81,18 +81,15 @@ static void print_tensor(const dhc_tensor *t) {
 static int run_program(const Cli *c, dhc_session *s, dhc_program *p, const Inputs *in) {
   const dhc_tensor *res;
   int n_res;
-  int rc = cli_fail(dhc_program_run(p, 0, in->t, in->n, &res, &n_res));
-  if (rc) {
-    if (dhc_session_errors(s)) dhc_session_print_diagnostics(s, stderr, cli_color(c, stderr));
-    return rc;
-  }
+  int rc = cli_done(c, s, dhc_program_run(p, 0, in->t, in->n, &res, &n_res));
+  if (rc) return rc;
   double median = 0, *ms = NULL;
   if (c->repeat > 0) {
     ms = malloc(sizeof *ms * (size_t)c->repeat);
     if (!ms) return 3;
     for (int64_t i = 0; i < c->repeat; i++) {
       double t0 = now_ms();
-      rc = cli_fail(dhc_program_run(p, 0, in->t, in->n, &res, &n_res));
+      rc = cli_fail(c, dhc_program_run(p, 0, in->t, in->n, &res, &n_res));
       if (rc) {
         free(ms);
         return rc;
@@ -102,9 +99,9 @@ static int run_program(const Cli *c, dhc_session *s, dhc_program *p, const Input
     qsort(ms, (size_t)c->repeat, sizeof *ms, by_value);
     median = ms[c->repeat / 2];
   }
-  if (c->outputs) rc = cli_fail(dhc_tensor_file_save(c->outputs, res, n_res));
-  if (c->json) {
-    cJSON *doc = cJSON_CreateObject();
+  if (c->outputs) rc = cli_fail(c, dhc_tensor_file_save(c->outputs, res, n_res));
+  cJSON *doc = cli_doc(c);
+  if (doc) {
     cJSON *list = cJSON_AddArrayToObject(doc, "results");
     for (int i = 0; i < n_res; i++) {
       cJSON *r = cJSON_CreateObject();
@@ -120,8 +117,6 @@ static int run_program(const Cli *c, dhc_session *s, dhc_program *p, const Input
       cJSON_AddNumberToObject(doc, "max_ms", ms[c->repeat - 1]);
     }
     cJSON_AddNumberToObject(doc, "peak_bytes", (double)dhc_program_memory(p, 0).allocated);
-    cli_json_stats(doc, s);
-    cli_print_json(doc);
   } else {
     if (!c->outputs)
       for (int i = 0; i < n_res; i++) print_tensor(&res[i]);
@@ -136,14 +131,14 @@ static int run_program(const Cli *c, dhc_session *s, dhc_program *p, const Input
 static int load_state(const Cli *c, dhc_program *p) {
   if (!c->state) return 0;
   if (c->repeat > 0) {
-    cli_error("--state and --repeat: every run would carry the state on");
+    cli_error(c, "--state and --repeat: every run would carry the state on");
     return 2;
   }
   if (access(c->state, F_OK)) {
     cli_note(c, "note: no %s yet, the states begin anew", c->state);
     return 0;
   }
-  return cli_fail(dhc_program_load_state(p, c->state));
+  return cli_fail(c, dhc_program_load_state(p, c->state));
 }
 
 int cmd_run(const Cli *c) {
@@ -152,21 +147,19 @@ int cmd_run(const Cli *c) {
   dhc_program *p = NULL;
   Inputs *in = calloc(1, sizeof *in);
   if (!in) return 3;
-  int rc = cli_open_session(c, &s);
-  if (!rc) rc = cli_open_model(c, s, &m);
-  for (int i = 0; i < c->n_inputs && !rc; i++) rc = add_input(in, c->inputs[i]);
+  int rc = cli_open(c, &s, &m);
+  for (int i = 0; i < c->n_inputs && !rc; i++) rc = add_input(c, in, c->inputs[i]);
   const char *entry = c->entry ? c->entry : c->grad ? "loss" : "forward";
-  if (!rc) rc = cli_fail(dhc_program_open(m, entry, c->grad ? DHC_MODE_GRAD : DHC_MODE_RUN, &p));
-  if (!rc) rc = cli_fail(c->weights ? dhc_program_load(p, c->weights, false) : dhc_program_init(p, (uint64_t)c->seed));
+  if (!rc) rc = cli_done(c, s, dhc_program_open(m, entry, c->grad ? DHC_MODE_GRAD : DHC_MODE_RUN, &p));
+  if (!rc) rc = cli_done(c, s, c->weights ? dhc_program_load(p, c->weights, false) : dhc_program_init(p, (uint64_t)c->seed));
   if (!rc && !c->weights) cli_note(c, "note: no --weights, using initial weights of seed %lld", (long long)c->seed);
   if (!rc) rc = load_state(c, p);
   if (!rc) rc = run_program(c, s, p, in);
-  if (!rc && c->state) rc = cli_fail(dhc_program_save_state(p, c->state));
+  if (!rc && c->state) rc = cli_fail(c, dhc_program_save_state(p, c->state));
   dhc_program_close(p);
   close_inputs(in);
   free(in);
-  dhc_model_close(m);
-  dhc_session_close(s);
+  cli_close(c, s, m);
   return rc;
 }
 
@@ -191,34 +184,25 @@ static void verify_row(void *ctx, const dhc_verify_row *r) {
 
 int cmd_verify(const Cli *c) {
   if (!c->oracle) {
-    cli_error("verify: needs --oracle FILE.safetensors");
+    cli_error(c, "verify: needs --oracle FILE.safetensors");
     return 2;
   }
   dhc_session *s = NULL;
   dhc_model *m = NULL;
   int n_rows = 0, n_failed = 0;
-  VerifyPrint print = {c, NULL};
-  cJSON *doc = NULL;
-  int rc = cli_open_session(c, &s);
-  if (!rc) rc = cli_open_model(c, s, &m);
+  cJSON *doc = cli_doc(c);
+  VerifyPrint print = {c, doc ? cJSON_AddArrayToObject(doc, "rows") : NULL};
+  int rc = cli_open(c, &s, &m);
   if (!rc) {
-    if (c->json) {
-      doc = cJSON_CreateObject();
-      print.rows = cJSON_AddArrayToObject(doc, "rows");
-    }
     dhc_verify_options o = {c->oracle, c->tolerance, verify_row, &print};
-    rc = cli_fail(dhc_verify_oracle(m, &o, &n_rows, &n_failed));
-    if (dhc_session_errors(s)) dhc_session_print_diagnostics(s, stderr, cli_color(c, stderr));
+    rc = cli_done(c, s, dhc_verify_oracle(m, &o, &n_rows, &n_failed));
   }
   if (doc) {
     cJSON_AddNumberToObject(doc, "n_rows", n_rows);
     cJSON_AddNumberToObject(doc, "n_failed", n_failed);
-    cli_json_stats(doc, s);
-    cli_print_json(doc);
   } else if (n_rows) {
     printf("%d of %d rows within tolerance\n", n_rows - n_failed, n_rows);
   }
-  dhc_model_close(m);
-  dhc_session_close(s);
+  cli_close(c, s, m);
   return rc;
 }

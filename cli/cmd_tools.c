@@ -9,10 +9,10 @@
 enum { MAX_SOURCE_BYTES = 16 << 20 };
 
 /* Whole file, or standard input for "-"; NULL after a message. Caller frees. */
-static char *read_text(const char *path) {
+static char *read_text(const Cli *c, const char *path) {
   FILE *f = strcmp(path, "-") ? fopen(path, "rb") : stdin;
   if (!f) {
-    cli_error("%s: %s", path, strerror(errno));
+    cli_error(c, "%s: %s", path, strerror(errno));
     return NULL;
   }
   size_t cap = 1 << 16, n = 0;
@@ -21,7 +21,7 @@ static char *read_text(const char *path) {
     n += fread(text + n, 1, cap - 1 - n, f);
     if (n < cap - 1) break;
     if (cap >= MAX_SOURCE_BYTES) {
-      cli_error("%s: larger than 16 MB", path);
+      cli_error(c, "%s: larger than 16 MB", path);
       free(text);
       text = NULL;
       break;
@@ -31,7 +31,7 @@ static char *read_text(const char *path) {
     text = more;
   }
   if (text && ferror(f)) { /* a folder opens, but does not read */
-    cli_error("%s: %s", path, strerror(errno));
+    cli_error(c, "%s: %s", path, strerror(errno));
     free(text);
     text = NULL;
   }
@@ -40,24 +40,24 @@ static char *read_text(const char *path) {
   return text;
 }
 
+/* Text that is the result: on stdout, or in the document. NULL: nothing. */
+static void give_text(const Cli *c, const char *name, const char *text) {
+  if (text && cli_doc(c))
+    cJSON_AddStringToObject(cli_doc(c), name, text);
+  else if (text)
+    fputs(text, stdout);
+}
+
 int cmd_opt(const Cli *c) {
-  char *text = read_text(c->args[0]), *out = NULL;
+  char *text = read_text(c, c->args[0]), *out = NULL;
   if (!text) return 1;
   dhc_session *s = NULL;
   int rc = cli_open_session(c, &s);
-  if (!rc) {
-    dhc_status st = dhc_opt_text(s, c->args[0], text, c->pass ? c->pass : "", &out);
-    if (dhc_session_errors(s)) {
-      dhc_session_print_diagnostics(s, stderr, cli_color(c, stderr));
-      rc = 1;
-    } else {
-      rc = cli_fail(st);
-    }
-  }
-  if (out) fputs(out, stdout);
+  if (!rc) rc = cli_done(c, s, dhc_opt_text(s, c->args[0], text, c->pass ? c->pass : "", &out));
+  give_text(c, "text", out);
   free(out);
   free(text);
-  dhc_session_close(s);
+  cli_close(c, s, NULL);
   return rc;
 }
 
@@ -77,46 +77,42 @@ int cmd_kernel(const Cli *c) {
   int64_t dims[128];
   int n_dims = parse_dims(c->dims, dims, 128);
   if (n_dims < 0) {
-    cli_error("--dims: needs whole numbers separated by commas, got \"%s\"", c->dims);
+    cli_error(c, "--dims: needs whole numbers separated by commas, got \"%s\"", c->dims);
     return 2;
   }
-  char *text = read_text(c->args[0]), *report = NULL;
+  char *text = read_text(c, c->args[0]), *report = NULL;
   if (!text) return 1;
   dhc_session *s = NULL;
   double max_rel = 0;
   int rc = cli_open_session(c, &s);
-  if (!rc) {
-    dhc_status st = dhc_kernel_check(s, c->args[0], text, dims, n_dims, (uint64_t)c->seed, &max_rel, &report);
-    if (dhc_session_errors(s)) dhc_session_print_diagnostics(s, stderr, cli_color(c, stderr));
-    rc = cli_fail(st);
-  }
-  if (report) fputs(report, stdout);
+  if (!rc) rc = cli_done(c, s, dhc_kernel_check(s, c->args[0], text, dims, n_dims, (uint64_t)c->seed, &max_rel, &report));
+  if (report && cli_doc(c)) cJSON_AddNumberToObject(cli_doc(c), "largest_error", max_rel);
+  give_text(c, "report", report);
   free(report);
   free(text);
-  dhc_session_close(s);
+  cli_close(c, s, NULL);
   return rc;
 }
 
 int cmd_cache(const Cli *c) {
   const char *what = c->n_args ? c->args[0] : "show";
   if (strcmp(what, "show") && strcmp(what, "verify") && strcmp(what, "prune")) {
-    cli_error("cache: needs show, verify or prune, got \"%s\"", what);
+    cli_error(c, "cache: needs show, verify or prune, got \"%s\"", what);
     return 2;
   }
   dhc_session *s = NULL;
   int rc = cli_open_session(c, &s);
   int64_t removed = 0;
   dhc_cache_info info = {0};
-  if (!rc && !strcmp(what, "prune")) rc = cli_fail(dhc_cache_prune(s, c->max_bytes, &removed));
-  if (!rc) rc = cli_fail(dhc_cache_inspect(s, !strcmp(what, "verify"), &info));
-  if (!rc && c->json) {
-    cJSON *doc = cJSON_CreateObject();
+  if (!rc && !strcmp(what, "prune")) rc = cli_fail(c, dhc_cache_prune(s, c->max_bytes, &removed));
+  if (!rc) rc = cli_fail(c, dhc_cache_inspect(s, !strcmp(what, "verify"), &info));
+  cJSON *doc = cli_doc(c);
+  if (!rc && doc) {
     cJSON_AddStringToObject(doc, "path", info.path ? info.path : "");
     cJSON_AddNumberToObject(doc, "entries", (double)info.entries);
     cJSON_AddNumberToObject(doc, "bytes", (double)info.bytes);
     cJSON_AddNumberToObject(doc, "damaged", (double)info.damaged);
     cJSON_AddNumberToObject(doc, "removed", (double)removed);
-    cli_print_json(doc);
   } else if (!rc) {
     printf("%s: %lld kernels, %lld bytes", info.path ? info.path : "memory only", (long long)info.entries, (long long)info.bytes);
     if (!strcmp(what, "verify")) printf(", %lld damaged", (long long)info.damaged);
@@ -124,7 +120,7 @@ int cmd_cache(const Cli *c) {
     printf("\n");
   }
   if (!rc && info.damaged) rc = 1;
-  dhc_session_close(s);
+  cli_close(c, s, NULL);
   return rc;
 }
 
@@ -132,30 +128,75 @@ int cmd_doctor(const Cli *c) {
   dhc_session *s = NULL;
   char *text = NULL;
   int rc = cli_open_session(c, &s);
-  if (!rc) rc = cli_fail(dhc_doctor_json(s, &text));
-  if (!rc && c->json) {
-    puts(text);
-  } else if (!rc) {
-    cJSON *doc = cJSON_Parse(text);
-    const cJSON *row;
-    cJSON_ArrayForEach(row, doc) {
-      if (cJSON_IsString(row)) printf("%-16s %s\n", row->string, row->valuestring);
-      if (cJSON_IsNumber(row)) printf("%-16s %.0f\n", row->string, row->valuedouble);
-      if (cJSON_IsBool(row)) printf("%-16s %s\n", row->string, cJSON_IsTrue(row) ? "yes" : "no");
-    }
-    cJSON_Delete(doc);
+  if (!rc) rc = cli_fail(c, dhc_doctor_json(s, &text));
+  cJSON *found = text ? cJSON_Parse(text) : NULL, *row;
+  cJSON_ArrayForEach(row, found) {
+    if (cli_doc(c)) cJSON_AddItemToObject(cli_doc(c), row->string, cJSON_Duplicate(row, true));
+    else if (cJSON_IsString(row)) printf("%-16s %s\n", row->string, row->valuestring);
+    else if (cJSON_IsNumber(row)) printf("%-16s %.0f\n", row->string, row->valuedouble);
+    else if (cJSON_IsBool(row)) printf("%-16s %s\n", row->string, cJSON_IsTrue(row) ? "yes" : "no");
   }
+  cJSON_Delete(found);
   free(text);
-  dhc_session_close(s);
+  cli_close(c, s, NULL);
   return rc;
 }
 
-int cmd_explain(const Cli *c) {
-  const char *text = dhc_explain(c->args[0]);
-  if (!text) {
-    cli_error("explain: no error code %s", c->args[0]);
-    return 1;
+/* ---- explain ------------------------------------------------------------------------ */
+
+static void add_code(cJSON *to, const dhc_error_info *e) {
+  cJSON_AddStringToObject(to, "code", e->code);
+  cJSON_AddStringToObject(to, "title", e->title);
+  cJSON_AddStringToObject(to, "text", e->text);
+  cJSON_AddStringToObject(to, "example_command", e->command);
+  cJSON_AddStringToObject(to, "example", e->example);
+}
+
+/* Words broken before column 80. */
+static void print_paragraph(const char *text) {
+  for (int at = 0; *text;) {
+    int n = (int)strcspn(text, " ");
+    bool fits = at + 1 + n <= 80;
+    printf("%s%.*s", !at ? "" : fits ? " " : "\n", n, text);
+    at = at && fits ? at + 1 + n : n;
+    text += n + (text[n] == ' ');
   }
-  printf("%s: %s\n", c->args[0], text);
-  return 0;
+  putchar('\n');
+}
+
+static void print_code(const dhc_error_info *e) {
+  printf("%s: %s\n\n", e->code, e->title);
+  print_paragraph(e->text);
+  if (*e->command) printf("\nAn example, as FILE of `%s`:\n\n", e->command);
+  else printf("\nAn example: ");
+  for (const char *at = e->example; *at;) {
+    int n = (int)strcspn(at, "\n");
+    printf("%s%.*s\n", *e->command ? "  " : "", n, at);
+    at += n + (at[n] == '\n');
+  }
+}
+
+int cmd_explain(const Cli *c) {
+  const char *codes[256], *code = c->n_args ? c->args[0] : NULL;
+  dhc_error_info e;
+  cJSON *list = !code && cli_doc(c) ? cJSON_AddArrayToObject(cli_doc(c), "codes") : NULL;
+  int n = 0;
+  for (; n < 256 && dhc_explain(n, &e); n++) {
+    codes[n] = e.code;
+    cJSON *row = list ? cJSON_CreateObject() : NULL;
+    if (row) add_code(row, &e);
+    if (row) cJSON_AddItemToArray(list, row);
+    else if (!code) printf("%s  %s\n", e.code, e.title);
+    if (!code || strcmp(e.code, code)) continue;
+    if (cli_doc(c)) add_code(cli_doc(c), &e);
+    else print_code(&e);
+    return 0;
+  }
+  if (!code) return 0;
+  const char *near = dhc_closest(code, codes, n);
+  if (near)
+    cli_error(c, "explain: no error code %s (did you mean %s?)", code, near);
+  else
+    cli_error(c, "explain: no error code %s; dhcc explain lists them", code);
+  return 1;
 }

@@ -57,12 +57,7 @@ static void tap_text(const dhc_train_progress *p, char *to, size_t n) {
   to[at] = '\0';
 }
 
-static bool show_progress(void *ctx, const dhc_train_progress *p) {
-  Progress *pr = ctx;
-  if (pr->c->quiet) return true;
-  double every = pr->terminal ? 0.1 : 5.0;
-  if (!p->epoch_end && p->seconds - pr->last < every && p->step != 1) return true;
-  pr->last = p->seconds;
+static void metrics_text(const dhc_train_progress *p, char *to, size_t size) {
   char taps[160], eta[24], acc[32] = "", val_acc[32] = "", val[80] = "";
   clock_text(p->eta_seconds, eta, sizeof eta);
   tap_text(p, taps, sizeof taps);
@@ -70,118 +65,165 @@ static bool show_progress(void *ctx, const dhc_train_progress *p) {
   if (!isnan(p->val_accuracy)) snprintf(val_acc, sizeof val_acc, " acc %.2f%%", 100 * p->val_accuracy);
   if (p->epoch_end && !isnan(p->val_loss))
     snprintf(val, sizeof val, "  val loss %.4f%s%s", p->val_loss, val_acc, p->best ? " (best)" : "");
-  if (pr->terminal) fputs("\r\033[K", stderr);
-  fprintf(stderr, "epoch %lld/%lld  step %lld/%lld  loss %.4f%s  lr %.2e  %.0f samples/s  eta %s%s%s", (long long)p->epoch + 1,
-          (long long)p->epochs, (long long)p->step, (long long)p->steps, p->epoch_loss, acc, p->lr, p->samples_per_s, eta, taps, val);
-  if (!pr->terminal || p->epoch_end) fputc('\n', stderr);
+  snprintf(to, size, "epoch %lld/%lld  step %lld/%lld  loss %.4f%s  lr %.2e  %.0f samples/s  eta %s%s%s",
+           (long long)p->epoch + 1,
+           (long long)p->epochs, (long long)p->step, (long long)p->steps, p->epoch_loss, acc, p->lr, p->samples_per_s, eta,
+           taps, val);
+}
+
+static bool show_progress(void *ctx, const dhc_train_progress *p) {
+  Progress *pr = ctx;
+  if (pr->c->quiet) return true;
+  double every = pr->terminal ? 0.1 : 5.0;
+  if (!p->epoch_end && p->seconds - pr->last < every && p->step != 1) return true;
+  pr->last = p->seconds;
+  char text[480];
+  metrics_text(p, text, sizeof text);
+  /* A line that wraps cannot be taken back: on a narrow terminal only its beginning shows. */
+  int columns = pr->terminal ? cli_columns(stderr) : 0;
+  if (!p->epoch_end && columns > 1 && (size_t)columns <= strlen(text)) text[columns - 1] = 0;
+  fprintf(stderr, "%s%s%s", pr->terminal ? "\r\033[K" : "", text, !pr->terminal || p->epoch_end ? "\n" : "");
   fflush(stderr);
   return true;
 }
 
+static dhc_train_options train_options(const Cli *c) {
+  return (dhc_train_options){.data = c->data, .out = c->out, .batch = c->batch, .epochs = c->epochs, .steps = c->steps,
+                             .lr = c->lr, .clip = c->clip, .val_fraction = c->val_fraction, .limit = c->limit,
+                             .seed = (uint64_t)c->seed, .resume = c->resume, .augment_off = c->no_augment,
+                             .save_every = c->save_every};
+}
+
+/* What a run would use: in the document, or as lines. */
+static int print_recipe(const Cli *c, dhc_session *s, dhc_model *m) {
+  dhc_train_options o = train_options(c);
+  char *text = NULL;
+  int rc = cli_done(c, s, dhc_recipe_json(m, &o, &text));
+  cJSON *recipe = text ? cJSON_Parse(text) : NULL, *row;
+  cJSON_ArrayForEach(row, recipe) {
+    if (cli_doc(c)) break;
+    if (cJSON_IsString(row)) printf("%-18s %s\n", row->string, row->valuestring);
+    if (cJSON_IsNumber(row)) printf("%-18s %.10g\n", row->string, row->valuedouble);
+  }
+  if (cli_doc(c) && recipe)
+    cJSON_AddItemToObject(cli_doc(c), "recipe", recipe);
+  else
+    cJSON_Delete(recipe);
+  free(text);
+  return rc;
+}
+
+static void report_run(const Cli *c, dhc_session *s, const dhc_train_result *r) {
+  cJSON *doc = cli_doc(c);
+  if (doc) {
+    cJSON_AddNumberToObject(doc, "steps", (double)r->steps);
+    cJSON_AddNumberToObject(doc, "epochs", (double)r->epochs);
+    cJSON_AddNumberToObject(doc, "loss", r->loss);
+    cJSON_AddNumberToObject(doc, "accuracy", r->accuracy);
+    cJSON_AddNumberToObject(doc, "val_loss", r->val_loss);
+    cJSON_AddNumberToObject(doc, "val_accuracy", r->val_accuracy);
+    cJSON_AddNumberToObject(doc, "seconds", r->seconds);
+    cJSON_AddNumberToObject(doc, "samples_per_s", r->samples_per_s);
+    cJSON_AddNumberToObject(doc, "peak_bytes", (double)r->peak_bytes);
+    return;
+  }
+  char loss[40] = ", no step left to do";
+  if (!isnan(r->loss)) snprintf(loss, sizeof loss, ", last loss %.4f", r->loss);
+  cli_note(c, "%lld steps in %.1f s%s%s%s", (long long)r->steps, r->seconds, loss, c->out ? ", weights in " : "",
+           c->out ? c->out : "");
+  cli_print_stats(c, s);
+}
+
+static int train(const Cli *c, dhc_session *s, dhc_model *m) {
+  const char *term = getenv("TERM");
+  Progress pr = {c, isatty(2) && !(term && !strcmp(term, "dumb")), 0};
+  dhc_train_options o = train_options(c);
+  o.progress = show_progress;
+  o.ctx = &pr;
+  dhc_train_result r = {0};
+  dhc_catch_signals();
+  dhc_status st = dhc_train(m, &o, &r);
+  if (st.code == DHC_E_INTERRUPTED && pr.terminal) fputc('\n', stderr);
+  int rc = cli_done(c, s, st);
+  if (rc == 0 || rc > 128) report_run(c, s, &r);
+  return rc;
+}
+
 int cmd_train(const Cli *c) {
-  if (!c->data) {
-    cli_error("train: needs --data SPEC (cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR or text:FILE)");
+  if (!c->data && !c->print_recipe) {
+    cli_error(c, "train: needs --data SPEC (cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR or text:FILE)");
     return 2;
   }
   if (c->resume && !c->out) {
-    cli_error("train: --resume needs --out DIR");
+    cli_error(c, "train: --resume needs --out DIR");
     return 2;
   }
   dhc_session *s = NULL;
   dhc_model *m = NULL;
-  int rc = cli_open_session(c, &s);
-  if (!rc) rc = cli_open_model(c, s, &m);
-  dhc_train_result r = {0};
-  if (!rc) {
-    dhc_catch_signals();
-    const char *term = getenv("TERM");
-    Progress pr = {c, isatty(2) && !(term && !strcmp(term, "dumb")), 0};
-    dhc_train_options o = {.data = c->data, .out = c->out, .batch = c->batch, .epochs = c->epochs, .steps = c->steps,
-                           .lr = c->lr, .clip = c->clip, .val_fraction = c->val_fraction, .limit = c->limit,
-                           .seed = (uint64_t)c->seed, .resume = c->resume, .augment_off = c->no_augment,
-                           .save_every = c->save_every, .progress = show_progress, .ctx = &pr};
-    dhc_status st = dhc_train(m, &o, &r);
-    if (st.code == DHC_E_INTERRUPTED && pr.terminal) fputc('\n', stderr);
-    if (dhc_session_errors(s)) dhc_session_print_diagnostics(s, stderr, cli_color(c, stderr));
-    rc = cli_fail(st);
-  }
-  if (m && (rc == 0 || rc > 128)) {
-    if (c->json) {
-      cJSON *doc = cJSON_CreateObject();
-      cJSON_AddNumberToObject(doc, "steps", (double)r.steps);
-      cJSON_AddNumberToObject(doc, "epochs", (double)r.epochs);
-      cJSON_AddNumberToObject(doc, "loss", r.loss);
-      cJSON_AddNumberToObject(doc, "accuracy", r.accuracy);
-      cJSON_AddNumberToObject(doc, "val_loss", r.val_loss);
-      cJSON_AddNumberToObject(doc, "val_accuracy", r.val_accuracy);
-      cJSON_AddNumberToObject(doc, "seconds", r.seconds);
-      cJSON_AddNumberToObject(doc, "peak_bytes", (double)r.peak_bytes);
-      cli_json_stats(doc, s);
-      cli_print_json(doc);
-    } else {
-      char loss[40] = ", no step left to do";
-      if (!isnan(r.loss)) snprintf(loss, sizeof loss, ", last loss %.4f", r.loss);
-      cli_note(c, "%lld steps in %.1f s%s%s%s", (long long)r.steps, r.seconds, loss,
-               c->out ? ", weights in " : "", c->out ? c->out : "");
-      cli_print_stats(c, s);
-    }
-  }
-  dhc_model_close(m);
-  dhc_session_close(s);
+  int rc = cli_open(c, &s, &m);
+  if (!rc) rc = c->print_recipe ? print_recipe(c, s, m) : train(c, s, m);
+  cli_close(c, s, m);
   return rc;
 }
 
+/* ---- eval ---------------------------------------------------------------------------- */
+
+typedef struct Predictions {
+  cJSON *list; /* of the document; NULL: lines */
+  int64_t n;
+} Predictions;
+
 static void show_prediction(void *ctx, int64_t example, int64_t target, int64_t predicted, double p) {
-  cJSON *list = ctx;
-  if (list) {
+  Predictions *pr = ctx;
+  pr->n++;
+  if (pr->list) {
     cJSON *row = cJSON_CreateObject();
     cJSON_AddNumberToObject(row, "example", (double)example);
     cJSON_AddNumberToObject(row, "target", (double)target);
     cJSON_AddNumberToObject(row, "predicted", (double)predicted);
     cJSON_AddNumberToObject(row, "probability", p);
-    cJSON_AddItemToArray(list, row);
+    cJSON_AddItemToArray(pr->list, row);
   } else {
     printf("example %-6lld label %-3lld predicted %-3lld p %.3f %s\n", (long long)example, (long long)target,
            (long long)predicted, p, target == predicted ? "" : "(wrong)");
   }
 }
 
+static void report_eval(const Cli *c, const dhc_eval_result *r) {
+  cJSON *doc = cli_doc(c);
+  double rate = r->seconds > 0 ? (double)r->n_examples / r->seconds : 0;
+  if (doc) {
+    cJSON_AddNumberToObject(doc, "n_examples", (double)r->n_examples);
+    cJSON_AddNumberToObject(doc, "loss", r->loss);
+    cJSON_AddNumberToObject(doc, "accuracy", r->accuracy);
+    cJSON_AddNumberToObject(doc, "seconds", r->seconds);
+    return;
+  }
+  char acc[40] = "";
+  if (!isnan(r->accuracy)) snprintf(acc, sizeof acc, ", accuracy %.2f%%", 100 * r->accuracy);
+  printf("%s: %lld examples, loss %.4f%s, %.0f samples/s\n", c->split ? c->split : "test", (long long)r->n_examples, r->loss,
+         acc, rate);
+}
+
 int cmd_eval(const Cli *c) {
   if (!c->data || !c->weights) {
-    cli_error("eval: needs --data SPEC and --weights FILE");
+    cli_error(c, "eval: needs --data SPEC and --weights FILE");
     return 2;
   }
   dhc_session *s = NULL;
   dhc_model *m = NULL;
-  int rc = cli_open_session(c, &s);
-  if (!rc) rc = cli_open_model(c, s, &m);
+  int rc = cli_open(c, &s, &m);
   if (!rc) {
     dhc_catch_signals();
-    cJSON *doc = c->json ? cJSON_CreateObject() : NULL;
-    cJSON *list = doc ? cJSON_AddArrayToObject(doc, "predictions") : NULL;
+    Predictions pr = {cli_doc(c) ? cJSON_AddArrayToObject(cli_doc(c), "predictions") : NULL, 0};
     dhc_eval_options o = {.data = c->data, .split = c->split, .weights = c->weights, .batch = c->batch, .limit = c->limit,
-                          .n_predictions = (int)c->predictions, .prediction = show_prediction, .ctx = list};
+                          .n_predictions = (int)c->predictions, .prediction = show_prediction, .ctx = &pr};
     dhc_eval_result r = {0};
-    rc = cli_fail(dhc_evaluate(m, &o, &r));
-    if (dhc_session_errors(s)) dhc_session_print_diagnostics(s, stderr, cli_color(c, stderr));
-    if (!rc && doc) {
-      cJSON_AddNumberToObject(doc, "n_examples", (double)r.n_examples);
-      cJSON_AddNumberToObject(doc, "loss", r.loss);
-      cJSON_AddNumberToObject(doc, "accuracy", r.accuracy);
-      cJSON_AddNumberToObject(doc, "seconds", r.seconds);
-      cli_json_stats(doc, s);
-    } else if (!rc) {
-      char acc[40] = "";
-      if (!isnan(r.accuracy)) snprintf(acc, sizeof acc, ", accuracy %.2f%%", 100 * r.accuracy);
-      printf("%s: %lld examples, loss %.4f%s, %.0f samples/s\n", c->split ? c->split : "test", (long long)r.n_examples,
-             r.loss, acc, (double)r.n_examples / r.seconds);
-    }
-    if (!rc && doc)
-      cli_print_json(doc);
-    else
-      cJSON_Delete(doc);
+    rc = cli_done(c, s, dhc_evaluate(m, &o, &r));
+    if (!rc) report_eval(c, &r);
+    if (!rc && c->predictions && !pr.n) cli_warn_line((void *)(uintptr_t)c, "note: no predictions: the loss has no result 'logits' of [B, classes]");
+    if (!rc) cli_print_stats(c, s);
   }
-  dhc_model_close(m);
-  dhc_session_close(s);
+  cli_close(c, s, m);
   return rc;
 }

@@ -1,22 +1,35 @@
 /* dhcc: dispatch. */
+#include <cjson/cJSON.h>
 #include <signal.h>
 #include <string.h>
 
 #include "cli/cli.h"
 
+#define MODEL_MORE "MODEL is a .dhc file or the name of a shipped model (dhc_ssm, dhc_jamba, mlp, lstm, ...)."
+
 static const CliCommand commands[] = {
-    {"check", "MODEL", 1, 1, "report errors and warnings of a model file", "dhcc check my_model.dhc", cmd_check},
-    {"info", "MODEL", 1, 1, "parameters, FLOPs, memory and kernels", "dhcc info dhc_ssm --sizes B=16,H=32,W=32 --json", cmd_info},
-    {"print", "MODEL", 1, 1, "any stage on the way to machine code", "dhcc print dhc_ssm --stage=fused", cmd_print},
-    {"opt", "FILE", 1, 1, "run passes on IR text", "dhcc opt --pass=simplify,cse graph.gir", cmd_opt},
-    {"kernel", "FILE", 1, 1, "run one kernel spec against the spec interpreter", "dhcc kernel add.spec --dims 1000", cmd_kernel},
-    {"run", "MODEL", 1, 1, "run an entry on given inputs", "dhcc run mlp --weights w.safetensors --inputs image=x.npy -o y.safetensors", cmd_run},
-    {"verify", "MODEL", 1, 1, "compare outputs, gradients or training steps with a reference file", "dhcc verify dhc_ssm --set hidden_dim=16 --oracle dhc_ssm.safetensors", cmd_verify},
-    {"train", "MODEL", 1, 1, "train with the model's recipe", "dhcc train dhc_ssm --preset gray --data mnist:DIR --out runs/a", cmd_train},
-    {"eval", "MODEL", 1, 1, "loss and accuracy on a split", "dhcc eval dhc_ssm --preset gray --data mnist:DIR --weights runs/a/best.safetensors", cmd_eval},
-    {"cache", "WHAT", 0, 1, "show, verify or prune the kernel store", "dhcc cache verify", cmd_cache},
-    {"doctor", "", 0, 0, "what this machine and this build have", "dhcc doctor", cmd_doctor},
-    {"explain", "CODE", 1, 1, "what an error code means", "dhcc explain E0201", cmd_explain},
+    {"check", "MODEL", 1, 1, "report errors and warnings of a model file", "dhcc check my_model.dhc", MODEL_MORE, cmd_check},
+    {"info", "MODEL", 1, 1, "parameters, layers, FLOPs, memory and kernels", "dhcc info dhc_ssm --sizes B=16,H=32,W=32",
+     "FLOPs, memory and kernels are an entry's, at the sizes given: --entry or --sizes asks for\nthem. " MODEL_MORE, cmd_info},
+    {"print", "MODEL", 1, 1, "any stage on the way to machine code", "dhcc print dhc_ssm --stage=fused",
+     "Stages, in order: ast graph fused spec plan loop llvm asm. grad and train are the graph\nwith gradients, or of the training step; "
+     "train.plan and so on are its later stages.\n" MODEL_MORE, cmd_print},
+    {"opt", "FILE", 1, 1, "run passes on IR text", "dhcc opt --pass=simplify,cse graph.gir",
+     "FILE is what `dhcc print --stage=graph` prints, - for standard input. Passes are listed in\ndocs/folders.md.", cmd_opt},
+    {"kernel", "FILE", 1, 1, "run one kernel spec against its float64 meaning", "dhcc kernel add.spec --dims 1000",
+     "FILE is one of the specs that `dhcc print --stage=spec` prints, - for standard input. It\nruns on random operands.", cmd_kernel},
+    {"run", "MODEL", 1, 1, "run an entry on given inputs", "dhcc run mlp --weights w.safetensors --inputs image=x.npy -o y.safetensors",
+     MODEL_MORE, cmd_run},
+    {"verify", "MODEL", 1, 1, "compare outputs, gradients or training steps with a reference file",
+     "dhcc verify dhc_ssm --set hidden_dim=16 --oracle dhc_ssm.safetensors", MODEL_MORE, cmd_verify},
+    {"train", "MODEL", 1, 1, "train with the model's recipe", "dhcc train dhc_ssm --preset gray --data mnist:DIR --out runs/a",
+     "Ctrl-C saves a checkpoint and stops; --resume goes on from it, bit for bit.\n" MODEL_MORE, cmd_train},
+    {"eval", "MODEL", 1, 1, "loss and accuracy on a split", "dhcc eval dhc_ssm --preset gray --data mnist:DIR --weights runs/a/best.safetensors",
+     MODEL_MORE, cmd_eval},
+    {"cache", "[show|verify|prune]", 0, 1, "show, verify or prune the kernel store", "dhcc cache verify",
+     "The store may be deleted at any time: only speed depends on it.", cmd_cache},
+    {"doctor", "", 0, 0, "what this machine and this build have", "dhcc doctor", NULL, cmd_doctor},
+    {"explain", "[CODE]", 0, 1, "what an error code means, with an example", "dhcc explain E0201", "Without a code: the list of codes.", cmd_explain},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -25,53 +38,73 @@ const CliCommand *cli_commands(int *n) {
   return commands;
 }
 
-static bool is_command(const char *name) {
-  for (int i = 0; i < N_COMMANDS; i++)
-    if (!strcmp(commands[i].name, name)) return true;
-  return false;
+const CliCommand *cli_command(const char *name) {
+  for (int i = 0; name && i < N_COMMANDS; i++)
+    if (!strcmp(commands[i].name, name)) return &commands[i];
+  return NULL;
 }
 
-static int unknown_command(const char *name) {
+static int unknown_command(const Cli *c, const char *name) {
   const char *names[N_COMMANDS];
   for (int i = 0; i < N_COMMANDS; i++) names[i] = commands[i].name;
   const char *near = dhc_closest(name, names, N_COMMANDS);
   if (near)
-    cli_error("unknown command %s (did you mean %s?)", name, near);
+    cli_error(c, "unknown command %s (did you mean %s?)", name, near);
   else
-    cli_error("unknown command %s; dhcc --help lists them", name);
+    cli_error(c, "unknown command %s; dhcc --help lists them", name);
   return 2;
 }
 
-int main(int argc, char **argv) {
-  Cli c;
-  (void)signal(SIGXFSZ, SIG_IGN); /* a file that grows past its limit is a failed write */
-  if (!cli_parse(&c, argc, argv)) return 2;
-  if (c.version) {
+static int dispatch(Cli *c, int argc, char **argv) {
+  if (!cli_parse(c, argc, argv)) return 2;
+  if (c->version) {
     printf("dhcc %s\n", dhc_version());
     return 0;
   }
-  if (c.command && !strcmp(c.command, "help")) {
-    c.command = c.n_args ? c.args[0] : NULL;
-    c.help = true;
+  if (c->command && !strcmp(c->command, "help")) {
+    c->command = c->n_args ? c->args[0] : NULL;
+    c->help = true;
   }
-  if (c.command && !is_command(c.command)) return unknown_command(c.command);
-  if (c.help || !c.command) {
-    cli_print_help(c.command, c.help ? stdout : stderr);
-    return c.help ? 0 : 2;
+  const CliCommand *cmd = cli_command(c->command);
+  if (c->command && !cmd) return unknown_command(c, c->command);
+  if (c->help || !cmd) {
+    cli_print_help(c->command, c->help ? stdout : stderr);
+    return c->help ? 0 : 2;
   }
-  for (int i = 0; i < N_COMMANDS; i++) {
-    const CliCommand *cmd = &commands[i];
-    if (strcmp(cmd->name, c.command)) continue;
-    if (c.n_args < cmd->min_args || c.n_args > cmd->max_args) {
-      cli_error("%s: usage: dhcc %s %s [options]", cmd->name, cmd->name, cmd->args);
-      return 2;
-    }
-    int rc = cmd->run(&c);
-    if (fflush(stdout) || ferror(stdout)) {
-      cli_error("standard output: write failed");
-      return rc ? rc : 3;
-    }
-    return rc;
+  if (c->n_args < cmd->min_args || c->n_args > cmd->max_args) {
+    cli_error(c, "%s: usage: dhcc %s %s [options]", cmd->name, cmd->name, cmd->args);
+    return 2;
   }
-  return 2; /* not reached: the command is one of the table */
+  return cmd->run(c);
+}
+
+/* --json counts wherever it stands, also beside what cannot be parsed. */
+static bool wants_json(int argc, char **argv) {
+  for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+    if (!strcmp(argv[i], "--json")) return true;
+  return false;
+}
+
+int main(int argc, char **argv) {
+  CliReport report = {0};
+  Cli c = {.report = &report};
+  (void)signal(SIGXFSZ, SIG_IGN); /* a file that grows past its limit is a failed write */
+  if (wants_json(argc, argv)) {
+    report.doc = cJSON_CreateObject();
+    report.messages = cJSON_CreateArray();
+    cJSON_AddNullToObject(report.doc, "command");
+    cJSON_AddArrayToObject(report.doc, "diagnostics");
+  }
+  int rc = dispatch(&c, argc, argv);
+  if (c.version || c.help) { /* plain text, and nothing else */
+    cJSON_Delete(report.doc);
+    cJSON_Delete(report.messages);
+  } else {
+    cli_print_doc(&c, rc);
+  }
+  if (fflush(stdout) || ferror(stdout)) {
+    fputs("dhcc: error: standard output: write failed\n", stderr);
+    return rc ? rc : 3;
+  }
+  return rc;
 }

@@ -17,11 +17,13 @@ typedef struct OptRow {
   size_t offset;
   double lo, hi;
   const char *argument, *help;
+  const char *usual;    /* what holds where it is not given, or NULL */
+  const char *commands; /* that take it; "*": all */
 } OptRow;
 
 static const OptRow rows[] = {
-#define OPT(name, kind, field, lo, hi, argument, help) \
-  {name, OPT_##kind, offsetof(Cli, field), lo, hi, argument, help},
+#define OPT(name, kind, field, lo, hi, argument, help, usual, commands) \
+  {name, OPT_##kind, offsetof(Cli, field), lo, hi, argument, help, usual, commands},
 #include "cli/options.def"
 };
 enum { N_ROWS = sizeof rows / sizeof rows[0] };
@@ -32,18 +34,31 @@ static const OptRow *find(const char *name, size_t n) {
   return NULL;
 }
 
-static bool unknown(const char *name, size_t n) {
+static bool takes(const char *command, const OptRow *r) {
+  size_t n = strlen(command);
+  if (!strcmp(r->commands, "*")) return true;
+  for (const char *at = r->commands; (at = strstr(at, command)); at += n)
+    if ((at == r->commands || at[-1] == ' ') && (!at[n] || at[n] == ' ')) return true;
+  return false;
+}
+
+/* Suggests an option of the command, where it is known already. */
+static bool unknown(const Cli *c, const char *name, size_t n) {
   const char *names[N_ROWS];
-  for (int i = 0; i < N_ROWS; i++) names[i] = rows[i].name;
+  int n_names = 0;
+  for (int i = 0; i < N_ROWS; i++)
+    if (!cli_command(c->command) || takes(c->command, &rows[i])) names[n_names++] = rows[i].name;
   char word[64];
   size_t k = n < sizeof word ? n : sizeof word - 1;
   memcpy(word, name, k);
   word[k] = 0;
-  const char *near = dhc_closest(word, names, N_ROWS);
+  const char *near = dhc_closest(word, names, n_names);
   if (near)
-    cli_error("unknown option --%s (did you mean --%s?)", word, near);
+    cli_error(c, "unknown option --%s (did you mean --%s?)", word, near);
+  else if (cli_command(c->command))
+    cli_error(c, "unknown option --%s; dhcc %s --help lists them", word, c->command);
   else
-    cli_error("unknown option --%s", word);
+    cli_error(c, "unknown option --%s; dhcc --help lists them", word);
   return false;
 }
 
@@ -53,7 +68,7 @@ static bool set_int(Cli *c, const OptRow *r, const char *text) {
   long long v = strtoll(text, &end, 10);
   bool digits = *text >= '0' && *text <= '9';
   if (!digits || *end || errno || (double)v < r->lo || (double)v > r->hi) {
-    cli_error("--%s: needs a whole number from %.0f to %.0f, got \"%s\"", r->name, r->lo, r->hi, text);
+    cli_error(c, "--%s: needs a whole number from %.0f to %.0f, got \"%s\"", r->name, r->lo, r->hi, text);
     return false;
   }
   *(int64_t *)((char *)c + r->offset) = v;
@@ -65,19 +80,21 @@ static bool set_real(Cli *c, const OptRow *r, const char *text) {
   char *end;
   double v = strtod(text, &end);
   if (end == text || *end || !isfinite(v) || v < r->lo || v > r->hi) {
-    if (r->lo > 0)
-      cli_error("--%s: needs a finite number above 0, got \"%s\"", r->name, text);
+    if (r->lo > 0 && isfinite(v) && v > r->hi)
+      cli_error(c, "--%s: needs a number of at most %g, got \"%s\"", r->name, r->hi, text);
+    else if (r->lo > 0)
+      cli_error(c, "--%s: needs a finite number above 0, got \"%s\"", r->name, text);
     else
-      cli_error("--%s: needs a finite number from %g to %g, got \"%s\"", r->name, r->lo, r->hi, text);
+      cli_error(c, "--%s: needs a finite number from %g to %g, got \"%s\"", r->name, r->lo, r->hi, text);
     return false;
   }
   *(double *)((char *)c + r->offset) = v;
   return true;
 }
 
-static bool set_listed(const char **list, int *n, int max, const OptRow *r, const char *text) {
+static bool set_listed(const Cli *c, const char **list, int *n, int max, const OptRow *r, const char *text) {
   if (*n == max) {
-    cli_error("--%s: given more than %d times", r->name, max);
+    cli_error(c, "--%s: given more than %d times", r->name, max);
     return false;
   }
   list[(*n)++] = text;
@@ -90,11 +107,11 @@ static bool set_option(Cli *c, const OptRow *r, const char *text) {
     case OPT_TEXT: *(const char **)((char *)c + r->offset) = text; return true;
     case OPT_SETS:
       if (!strchr(text, '=')) {
-        cli_error("--set: needs KEY=VALUE, got \"%s\"", text);
+        cli_error(c, "--set: needs KEY=VALUE, got \"%s\"", text);
         return false;
       }
-      return set_listed(c->sets, &c->n_sets, CLI_MAX_SETS, r, text);
-    case OPT_INPUTS: return set_listed(c->inputs, &c->n_inputs, CLI_MAX_INPUTS, r, text);
+      return set_listed(c, c->sets, &c->n_sets, CLI_MAX_SETS, r, text);
+    case OPT_INPUTS: return set_listed(c, c->inputs, &c->n_inputs, CLI_MAX_INPUTS, r, text);
     case OPT_INT: return set_int(c, r, text);
     case OPT_REAL: return set_real(c, r, text);
   }
@@ -107,7 +124,7 @@ static bool add_positional(Cli *c, const char *arg) {
     return true;
   }
   if (c->n_args == (int)(sizeof c->args / sizeof c->args[0])) {
-    cli_error("too many arguments, from \"%s\" on", arg);
+    cli_error(c, "too many arguments, from \"%s\" on", arg);
     return false;
   }
   c->args[c->n_args++] = arg;
@@ -121,9 +138,14 @@ static const char *long_form(const char *arg) {
   return arg;
 }
 
+static bool misplaced(const Cli *c, const OptRow *r) {
+  cli_error(c, "%s takes no --%s; it is an option of %s", c->command, r->name, r->commands);
+  return false;
+}
+
 bool cli_parse(Cli *c, int argc, char **argv) {
-  *c = (Cli){.clip = -1, .predictions = 0};
-  bool only_positional = false;
+  *c = (Cli){.clip = -1, .report = c->report};
+  bool only_positional = false, given[N_ROWS] = {false};
   for (int i = 1; i < argc; i++) {
     const char *arg = only_positional ? argv[i] : long_form(argv[i]);
     if (only_positional || arg[0] != '-' || !arg[1]) {
@@ -135,15 +157,15 @@ bool cli_parse(Cli *c, int argc, char **argv) {
       continue;
     }
     if (arg[1] != '-') {
-      cli_error("unknown option %s", arg);
+      cli_error(c, "unknown option %s", arg);
       return false;
     }
     const char *name = arg + 2, *value = strchr(name, '=');
     size_t n = value ? (size_t)(value - name) : strlen(name);
     const OptRow *r = find(name, n);
-    if (!r) return unknown(name, n);
+    if (!r) return unknown(c, name, n);
     if (r->kind == OPT_FLAG && value) {
-      cli_error("--%s takes no value", r->name);
+      cli_error(c, "--%s takes no value", r->name);
       return false;
     }
     if (r->kind != OPT_FLAG) {
@@ -152,36 +174,70 @@ bool cli_parse(Cli *c, int argc, char **argv) {
       else if (i + 1 < argc)
         value = argv[++i];
       else {
-        cli_error("--%s: needs a value (%s)", r->name, r->argument);
+        cli_error(c, "--%s: needs a value (%s)", r->name, r->argument);
         return false;
       }
     }
     if (!set_option(c, r, value)) return false;
+    given[r - rows] = true;
   }
+  for (int i = 0; i < N_ROWS; i++)
+    if (given[i] && cli_command(c->command) && !takes(c->command, &rows[i])) return misplaced(c, &rows[i]);
   if (c->color && strcmp(c->color, "auto") && strcmp(c->color, "always") && strcmp(c->color, "never")) {
-    cli_error("--color: needs auto, always or never, got \"%s\"", c->color);
+    cli_error(c, "--color: needs auto, always or never, got \"%s\"", c->color);
     return false;
   }
   return true;
 }
 
-void cli_print_help(const char *command, FILE *to) {
+/* ---- help ------------------------------------------------------------------------ */
+
+enum { HELP_COLUMNS = 90, HELP_INDENT = 26 };
+
+/* Words of `text` from column `at` on, broken before column `width`. */
+static void print_wrapped(FILE *to, const char *text, int at, int width) {
+  while (*text) {
+    int n = (int)strcspn(text, " ");
+    if (at > HELP_INDENT && at + 1 + n > width) {
+      fprintf(to, "\n%*s", HELP_INDENT, "");
+      at = HELP_INDENT;
+    } else if (at > HELP_INDENT) {
+      fputc(' ', to);
+      at++;
+    }
+    fwrite(text, 1, (size_t)n, to);
+    at += n;
+    text += n + (text[n] == ' ');
+  }
+  fputc('\n', to);
+}
+
+static void print_option(FILE *to, const OptRow *r, int width) {
+  char left[48], text[300];
+  int n = snprintf(left, sizeof left, "  --%s%s%s", r->name, r->argument ? " " : "", r->argument ? r->argument : "");
+  snprintf(text, sizeof text, "%s%s%s%s", r->help, r->usual ? " [" : "", r->usual ? r->usual : "", r->usual ? "]" : "");
+  fprintf(to, "%s%*s", left, n < HELP_INDENT ? HELP_INDENT - n : 1, "");
+  print_wrapped(to, text, HELP_INDENT, width);
+}
+
+static void print_commands(FILE *to) {
   int n;
   const CliCommand *cmds = cli_commands(&n);
-  for (int i = 0; command && i < n; i++) {
-    if (strcmp(cmds[i].name, command)) continue;
-    fprintf(to, "%s\n\n  example: %s\n\nusage: dhcc %s %s [options]\n", cmds[i].summary, cmds[i].example,
-            cmds[i].name, cmds[i].args);
-  }
-  if (!command) {
-    fprintf(to, "dhcc compiles, trains and runs tensor programs.\n\nusage: dhcc COMMAND [arguments] [options]\n\ncommands:\n");
-    for (int i = 0; i < n; i++) fprintf(to, "  %-9s %-8s %s\n", cmds[i].name, cmds[i].args, cmds[i].summary);
-  }
-  fprintf(to, "\noptions:\n");
-  for (int i = 0; i < N_ROWS; i++) {
-    char left[48];
-    snprintf(left, sizeof left, "--%s %s", rows[i].name, rows[i].argument ? rows[i].argument : "");
-    fprintf(to, "  %-24s %s\n", left, rows[i].help);
-  }
-  fprintf(to, "\n-h, -V, -q and -o stand for --help, --version, --quiet and --outputs.\nMODEL is a .dhc file or the name of a shipped model (dhc_ssm, mlp, lstm, …).\n");
+  fputs("dhcc compiles, trains and runs tensor programs.\n\nusage: dhcc COMMAND [arguments] [options]\n\ncommands:\n", to);
+  for (int i = 0; i < n; i++) fprintf(to, "  %-9s %s\n", cmds[i].name, cmds[i].summary);
+  fputs("\ndhcc COMMAND --help lists the command's options. Those of every command:\n", to);
+}
+
+void cli_print_help(const char *command, FILE *to) {
+  const CliCommand *cmd = cli_command(command);
+  int columns = cli_columns(to), width = columns >= 40 && columns < HELP_COLUMNS ? columns : HELP_COLUMNS;
+  if (cmd)
+    fprintf(to, "%s\n\nusage: dhcc %s %s%s[options]\n\n  example: %s\n\noptions [and what holds without them]:\n", cmd->summary,
+            cmd->name, cmd->args, *cmd->args ? " " : "", cmd->example);
+  else
+    print_commands(to);
+  for (int i = 0; i < N_ROWS; i++)
+    if (cmd ? takes(cmd->name, &rows[i]) : !strcmp(rows[i].commands, "*")) print_option(to, &rows[i], width);
+  fprintf(to, "\n-h, -V and -q stand for --help, --version and --quiet%s.\n", cmd && !strcmp(cmd->name, "run") ? ", -o for --outputs" : "");
+  if (cmd && cmd->more) fprintf(to, "%s\n", cmd->more);
 }

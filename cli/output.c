@@ -1,19 +1,32 @@
-/* Messages, colours and the fields that every JSON document carries. */
+/* Messages, colours and the document of --json. */
 #include <cjson/cJSON.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 
-void cli_error(const char *fmt, ...) {
+/* A message that belongs to no place of a file. */
+static void add_message(const Cli *c, const char *severity, const char *text) {
+  if (!c->report->doc) return;
+  cJSON *row = cJSON_CreateObject();
+  cJSON_AddStringToObject(row, "severity", severity);
+  cJSON_AddNullToObject(row, "code");
+  cJSON_AddNullToObject(row, "file");
+  cJSON_AddStringToObject(row, "message", text);
+  cJSON_AddItemToArray(c->report->messages, row);
+}
+
+void cli_error(const Cli *c, const char *fmt, ...) {
+  char text[1024];
   va_list ap;
   va_start(ap, fmt);
-  fputs("dhcc: error: ", stderr);
-  vfprintf(stderr, fmt, ap);
-  fputc('\n', stderr);
+  vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
+  fprintf(stderr, "dhcc: error: %s\n", text);
+  add_message(c, "error", text);
 }
 
 void cli_note(const Cli *c, const char *fmt, ...) {
@@ -25,16 +38,27 @@ void cli_note(const Cli *c, const char *fmt, ...) {
   va_end(ap);
 }
 
-int cli_fail(dhc_status st) {
+void cli_warn_line(void *cli, const char *line) {
+  const Cli *c = cli;
+  const char *text = strstr(line, ": ");
+  bool note = !strncmp(line, "note", 4);
+  if (!c->quiet) fprintf(stderr, "dhcc: %s\n", line);
+  add_message(c, note ? "note" : "warning", text ? text + 2 : line);
+}
+
+int cli_fail(const Cli *c, dhc_status st) {
   if (st.code == DHC_OK) return 0;
-  if (strstr(st.message, ": error: ")) /* a whole line, position first */
-    fprintf(stderr, "%s\n", st.message);
-  else if (st.message[0] && st.code != DHC_E_INTERRUPTED)
-    cli_error("%s", st.message);
   if (st.code == DHC_E_INTERRUPTED) {
-    if (st.message[0]) fprintf(stderr, "dhcc: %s\n", st.message);
     int sig = dhc_signal_caught();
+    if (st.message[0]) fprintf(stderr, "dhcc: %s\n", st.message);
+    if (st.message[0]) add_message(c, "note", st.message);
     return 128 + (sig ? sig : 2);
+  }
+  if (strstr(st.message, ": error: ")) { /* a whole line, position first */
+    fprintf(stderr, "%s\n", st.message);
+    add_message(c, "error", st.message);
+  } else if (st.message[0]) {
+    cli_error(c, "%s", st.message);
   }
   return (int)st.code;
 }
@@ -48,23 +72,25 @@ bool cli_color(const Cli *c, FILE *to) {
   return isatty(fileno(to)) != 0;
 }
 
-void cli_json_stats(cJSON *doc, const dhc_session *s) {
-  dhc_compile_stats st = dhc_session_stats(s);
-  cJSON_AddNumberToObject(doc, "kernels_compiled", st.kernels_compiled);
-  cJSON_AddNumberToObject(doc, "kernels_reused", st.kernels_reused);
-  cJSON_AddNumberToObject(doc, "compile_ms", st.compile_ms);
+int cli_columns(FILE *to) {
+  struct winsize w;
+  return ioctl(fileno(to), TIOCGWINSZ, &w) ? 0 : w.ws_col;
 }
 
-void cli_print_json(cJSON *doc) {
+cJSON *cli_doc(const Cli *c) {
+  return c->report->doc;
+}
+
+void cli_print_doc(Cli *c, int status) {
+  cJSON *doc = c->report->doc, *all = cJSON_GetObjectItem(doc, "diagnostics"), *row;
+  if (!doc) return;
+  if (c->command) cJSON_ReplaceItemInObject(doc, "command", cJSON_CreateString(c->command));
+  while ((row = cJSON_DetachItemFromArray(c->report->messages, 0))) cJSON_AddItemToArray(all, row);
+  cJSON_Delete(c->report->messages);
+  cJSON_AddNumberToObject(doc, "exit_status", status);
   char *text = cJSON_Print(doc);
   if (text) puts(text);
   free(text);
   cJSON_Delete(doc);
-}
-
-void cli_print_stats(const Cli *c, const dhc_session *s) {
-  dhc_compile_stats st = dhc_session_stats(s);
-  int n = st.kernels_compiled + st.kernels_reused;
-  if (n) cli_note(c, "kernels: %d compiled, %d reused (%d from disk), %.0f ms", st.kernels_compiled,
-                  st.kernels_reused, st.kernels_reused_disk, st.compile_ms);
+  *c->report = (CliReport){0};
 }

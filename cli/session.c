@@ -1,13 +1,9 @@
-/* Opening a session and a model as the options say. */
+/* Opening and closing a session and a model as the options say. */
+#include <cjson/cJSON.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
-
-static void warn_line(void *ctx, const char *line) {
-  const Cli *c = ctx;
-  if (!c->quiet) fprintf(stderr, "dhcc: %s\n", line);
-}
 
 int cli_open_session(const Cli *c, dhc_session **out) {
   dhc_session_options o = {
@@ -18,28 +14,60 @@ int cli_open_session(const Cli *c, dhc_session **out) {
       .max_memory = c->max_memory,
       .disable_passes = c->disable_pass,
       .pass_limit = (int)c->pass_limit,
-      .warn = warn_line,
+      .warn = cli_warn_line,
       .warn_ctx = (void *)(uintptr_t)c,
   };
-  return cli_fail(dhc_session_open(&o, out));
+  return cli_fail(c, dhc_session_open(&o, out));
 }
 
-void cli_print_diagnostics(const Cli *c, dhc_session *s) {
-  if (c->json && dhc_session_errors(s))
-    dhc_session_print_diagnostics_json(s, stdout);
-  else if (dhc_session_errors(s) || dhc_session_warnings(s))
-    dhc_session_print_diagnostics(s, stderr, cli_color(c, stderr));
+static void show_diagnostics(const Cli *c, const dhc_session *s) {
+  dhc_session_print_diagnostics_from(s, c->report->n_shown, stderr, cli_color(c, stderr));
+  c->report->n_shown = dhc_session_diagnostics(s);
 }
 
-int cli_open_model(const Cli *c, dhc_session *s, dhc_model **out) {
-  if (c->n_args < 1) {
-    cli_error("%s: needs a MODEL (a .dhc file or a shipped model's name)", c->command);
-    return 2;
-  }
+int cli_done(const Cli *c, dhc_session *s, dhc_status st) {
+  show_diagnostics(c, s);
+  if (st.code == DHC_E_INPUT && dhc_session_errors(s)) return 1; /* said already */
+  return cli_fail(c, st);
+}
+
+int cli_open(const Cli *c, dhc_session **s, dhc_model **m) {
+  int rc = cli_open_session(c, s);
+  if (rc) return rc;
   dhc_model_options o = {.name = c->args[0], .root = c->root, .preset = c->preset, .recipe = c->recipe,
                          .sets = c->sets, .n_sets = c->n_sets};
-  dhc_status st = dhc_model_open(s, &o, out);
-  cli_print_diagnostics(c, s);
-  if (st.code == DHC_E_INPUT && dhc_session_errors(s)) return 1; /* said already */
-  return cli_fail(st);
+  return cli_done(c, *s, dhc_model_open(*s, &o, m));
+}
+
+/* The session's diagnostics as they are in the API, in the document. */
+static void add_diagnostics(cJSON *doc, const dhc_session *s) {
+  char *text = NULL;
+  size_t n = 0;
+  FILE *to = open_memstream(&text, &n);
+  if (!to) return;
+  dhc_session_print_diagnostics_json(s, to);
+  fclose(to);
+  cJSON *rows = text ? cJSON_Parse(text) : NULL;
+  if (rows) cJSON_ReplaceItemInObject(doc, "diagnostics", rows);
+  free(text);
+}
+
+void cli_close(const Cli *c, dhc_session *s, dhc_model *m) {
+  if (s) show_diagnostics(c, s);
+  if (s && cli_doc(c)) {
+    dhc_compile_stats st = dhc_session_stats(s);
+    add_diagnostics(cli_doc(c), s);
+    cJSON_AddNumberToObject(cli_doc(c), "kernels_compiled", st.kernels_compiled);
+    cJSON_AddNumberToObject(cli_doc(c), "kernels_reused", st.kernels_reused);
+    cJSON_AddNumberToObject(cli_doc(c), "compile_ms", st.compile_ms);
+  }
+  dhc_model_close(m);
+  dhc_session_close(s);
+}
+
+void cli_print_stats(const Cli *c, const dhc_session *s) {
+  dhc_compile_stats st = dhc_session_stats(s);
+  int n = st.kernels_compiled + st.kernels_reused;
+  if (n) cli_note(c, "kernels: %d compiled, %d reused (%d from disk), %.0f ms", st.kernels_compiled,
+                  st.kernels_reused, st.kernels_reused_disk, st.compile_ms);
 }

@@ -166,7 +166,8 @@ typedef struct DhcEntryRequest {
 /* Function of kind DHC_FUNC_ENTRY: inputs first (names as declared), then tensors by
  * path, scalars by name, "$seed" and "$step" (i64[], role SCALAR, decl -1) as they are
  * needed; results named as declared; buffers and states written by `update`. Units are merged.
- * NULL after errors. */
+ * A `require` on values (streaming forms only) is a further result, bool[], named
+ * "$require: MESSAGE". NULL after errors. */
 DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *request);
 
 /* A function `fn` of the file or of std as a function of the module, for example an

@@ -34,7 +34,7 @@ static void record(DhcCx *cx, const DhcDim *d, const char *a, const char *op, co
                          ? cx->require
                          : dhc_arena_printf(dhc_cx_arena(cx), "needs %s %s %s", a, op, b);
   if (cx->run && !cx->in_require) cx->run->n_decisions++;
-  dhc_fn_assume(cx, cx->fn, d, text);
+  dhc_fn_assume(cx, cx->fn, d, (DhcFactMessage){text, cx->in_require ? cx->require_at : cx->fn->b.span});
 }
 
 bool dhc_decide_ge(DhcCx *cx, const DhcDim *a, const DhcDim *b) {

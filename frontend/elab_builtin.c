@@ -308,7 +308,8 @@ DhcVal dhc_bi_taps(DhcCx *cx, DhcBuiltinCall *c) {
     return dhc_v_error();
   DHC_VEC(DhcVal) all = {0};
   for (int i = 0; i < cx->fn->taps.n; i++) {
-    if (dhc_tap_matches(pattern, cx->fn->taps.at[i].path)) DHC_PUSH(dhc_cx_arena(cx), &all, dhc_v_tensor(cx->fn->taps.at[i].value));
+    const DhcTap *t = &cx->fn->taps.at[i];
+    if (!t->require && dhc_tap_matches(pattern, t->path)) DHC_PUSH(dhc_cx_arena(cx), &all, dhc_v_tensor(t->value));
   }
   return dhc_v_list(cx, DHC_V_LIST, all.at, all.n);
 }

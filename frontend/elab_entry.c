@@ -173,6 +173,8 @@ static bool add_results(DhcCx *cx, const DhcAstSignature *sig, DhcVal r) {
         i < sig->outputs.n ? sig->outputs.at[i].name.text : dhc_arena_printf(dhc_cx_arena(cx), "result%d", i);
     dhc_func_result(cx->fn->f, t, name);
   }
+  for (int i = 0; i < cx->fn->taps.n; i++)
+    if (cx->fn->taps.at[i].require) dhc_func_result(cx->fn->f, cx->fn->taps.at[i].value, cx->fn->taps.at[i].path);
   for (int i = 0; i < cx->fn->stores.n; i++) {
     const DhcStore *s = &cx->fn->stores.at[i];
     DhcValue *args[2] = {dhc_fn_tensor(cx, s->tensor), s->value};
@@ -208,6 +210,7 @@ static void add_reported(DhcCx *cx, const char *const *pattern) {
   for (int i = 0; pattern && i < fn->taps.n; i++) {
     const char *path = fn->taps.at[i].path;
     bool wanted = false;
+    if (fn->taps.at[i].require) continue;
     for (int k = 0; pattern[k]; k++) wanted = wanted || dhc_tap_matches(pattern[k], path);
     if (!wanted) continue;
     const char *name = dhc_arena_printf(dhc_cx_arena(cx), "tap.%s", path);

@@ -13,7 +13,7 @@ DhcFn *dhc_fn_begin(DhcCx *cx, const char *name, DhcFuncKind kind, DhcFn *outer,
   if (outer && !renamed)
     for (int i = 0; i < outer->f->facts.nonneg.n; i++) {
       DHC_PUSH(m->arena, &fn->f->facts.nonneg, outer->f->facts.nonneg.at[i]);
-      DHC_PUSH(m->arena, &fn->f->fact_messages, NULL);
+      DHC_PUSH(m->arena, &fn->f->fact_messages, (DhcFactMessage){0});
     }
   return fn;
 }
@@ -104,11 +104,52 @@ DhcValue *dhc_fn_seed(DhcCx *cx) {
   return dhc_fn_import(cx->fn, root->seed);
 }
 
+static DhcFn *scan_around(DhcFn *fn) {
+  while (fn && !fn->in_scan) fn = fn->outer;
+  return fn;
+}
+
+/* The scan's own number of the step: a parameter behind its xs. */
+static DhcValue *trip_param(DhcFn *fn) {
+  DhcModule *m = fn->f->module;
+  DhcType type = {.dtype = DHC_I64, .rank = fn->scan_axis};
+  for (int i = 0; i < type.rank; i++) type.dim[i] = dhc_dim_const(m->dims, 1);
+  DhcParamInfo info = {.name = NULL, .role = DHC_ROLE_PLAIN, .decl = -1};
+  DhcValue *v = dhc_func_param(fn->f, &type, info, fn->b.span);
+  for (int i = fn->f->params.n - 1; i > fn->scan_inputs; i--) {
+    fn->f->params.at[i] = fn->f->params.at[i - 1];
+    fn->f->param_info.at[i] = fn->f->param_info.at[i - 1];
+  }
+  fn->f->params.at[fn->scan_inputs] = v;
+  fn->f->param_info.at[fn->scan_inputs] = info;
+  return dhc_b_reshape(&fn->b, v, NULL, 0);
+}
+
+/* Number of the step in the body of a scan, counted through the scans around it. */
+static DhcValue *trip_of(DhcFn *fn) {
+  if (fn->trip) return fn->trip;
+  DhcFn *around = scan_around(fn->outer);
+  DhcValue *trip = trip_param(fn);
+  if (around) {
+    DhcValue *before = dhc_fn_import(fn, trip_of(around)), *length = dhc_b_dim(&fn->b, fn->scan_length);
+    trip = dhc_b_binary(&fn->b, DHC_OP_ADD, dhc_b_binary(&fn->b, DHC_OP_MUL, before, length), trip);
+  }
+  return fn->trip = trip;
+}
+
+/* In a scan every step draws anew: its number is the high word of what stands for "$step". */
 DhcValue *dhc_fn_step(DhcCx *cx) {
-  DhcFn *root = dhc_fn_root(cx->fn);
+  DhcFn *root = dhc_fn_root(cx->fn), *scan = scan_around(cx->fn);
   if (root->f->kind == DHC_FUNC_INIT) return dhc_b_scalar(&cx->fn->b, DHC_I64, 0);
   if (!root->step) root->step = scalar_param(root, DHC_I64, "$step", -1);
-  return dhc_fn_import(cx->fn, root->step);
+  if (!scan) return dhc_fn_import(cx->fn, root->step);
+  if (!scan->drawn) {
+    scan->b.span = cx->fn->b.span;
+    DhcValue *word = dhc_b_dim(&scan->b, dhc_dim_const(scan->f->module->dims, 32));
+    DhcValue *high = dhc_b_binary(&scan->b, DHC_OP_SHL, trip_of(scan), word);
+    scan->drawn = dhc_b_binary(&scan->b, DHC_OP_ADD, dhc_fn_import(scan, root->step), high);
+  }
+  return dhc_fn_import(cx->fn, scan->drawn);
 }
 
 DhcValue *dhc_fn_i64(DhcCx *cx, int64_t v) {
@@ -159,7 +200,7 @@ const DhcDim *dhc_fn_to_root(DhcFn *fn, const DhcDim *d) {
   return d;
 }
 
-static void add_fact(DhcFn *fn, const DhcDim *d, const char *message) {
+static void add_fact(DhcFn *fn, const DhcDim *d, DhcFactMessage message) {
   if (dhc_dim_is_const(d, NULL)) return;
   for (int i = 0; i < fn->f->facts.nonneg.n; i++)
     if (fn->f->facts.nonneg.at[i] == d) return;
@@ -172,14 +213,14 @@ DhcTruth dhc_fn_truth(DhcCx *cx, DhcFn *fn, const DhcDim *d) {
   DhcTruth t = dhc_dim_le(dims, &fn->f->facts, dhc_dim_const(dims, 0), d);
   if (t != DHC_UNKNOWN || !fn->outer) return t;
   t = dhc_fn_truth(cx, fn->outer, to_outer(fn, d));
-  if (t == DHC_TRUE) add_fact(fn, d, NULL);
-  if (t == DHC_FALSE) add_fact(fn, dhc_dim_addc(dims, dhc_dim_mulc(dims, d, -1), -1), NULL);
+  if (t == DHC_TRUE) add_fact(fn, d, (DhcFactMessage){0});
+  if (t == DHC_FALSE) add_fact(fn, dhc_dim_addc(dims, dhc_dim_mulc(dims, d, -1), -1), (DhcFactMessage){0});
   return t;
 }
 
-void dhc_fn_assume(DhcCx *cx, DhcFn *fn, const DhcDim *d, const char *message) {
+void dhc_fn_assume(DhcCx *cx, DhcFn *fn, const DhcDim *d, DhcFactMessage message) {
   for (; fn; fn = fn->outer) {
-    add_fact(fn, d, fn->outer ? NULL : message);
+    add_fact(fn, d, fn->outer ? (DhcFactMessage){0} : message);
     d = to_outer(fn, d);
   }
   (void)cx;
@@ -275,7 +316,8 @@ void dhc_fn_extra_results(DhcCx *cx, DhcFn *fn) {
 void dhc_fn_move_out(DhcCx *cx, DhcFn *fn, DhcNode *call, int first) {
   DhcArena *a = cx->m->module->arena;
   for (int i = 0; i < fn->taps.n; i++) {
-    DhcTap t = {.path = fn->taps.at[i].path, .value = call->results[first++]};
+    DhcTap t = fn->taps.at[i];
+    t.value = call->results[first++];
     DHC_PUSH(a, &fn->outer->taps, t);
   }
   for (int i = 0; i < fn->stores.n; i++) {

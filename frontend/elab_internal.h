@@ -207,9 +207,11 @@ typedef struct DhcCapture {
   DhcValue *outer, *inner;
 } DhcCapture;
 typedef struct DhcTap {
-  const char *path; /* "layers.3.ffn.load_balance" */
+  const char *path; /* "layers.3.ffn.load_balance"; of a require on values the result's name */
   DhcValue *value;
+  bool require; /* bool[] that must hold; becomes a result of the entry */
 } DhcTap;
+#define DHC_REQUIRE_RESULT "$require: " /* followed by the message */
 typedef struct DhcStore {
   int tensor;
   DhcValue *value;
@@ -237,7 +239,12 @@ struct DhcFn {
   DHC_VEC(DhcCapture) captures;
   DHC_VEC(DhcTap) taps;
   DHC_VEC(DhcStore) stores;
-  bool in_scan; /* the body of a scan */
+  bool in_scan; /* the body of a scan; then also: */
+  int scan_inputs;             /* carries and xs, its first parameters */
+  int scan_axis;
+  const DhcDim *scan_length;   /* in own symbols */
+  DhcValue *trip, *drawn;      /* number of the step, over all scans around; what draws take for "$step";
+                                  NULL until something is drawn, then a further x is there */
   /* root function only: */
   DHC_VEC(DhcStateUse) states;
   DHC_VEC(DhcValue *) tensor_value; /* by tensor index; NULL: not used yet */
@@ -273,7 +280,7 @@ DhcNode *dhc_fn_call(DhcCx *cx, DhcFn *fn, DhcOp op, DhcValue *const *args, int 
 DhcTruth dhc_fn_truth(DhcCx *cx, DhcFn *fn, const DhcDim *d);
 /* d in the symbols of the root function. */
 const DhcDim *dhc_fn_to_root(DhcFn *fn, const DhcDim *d);
-void dhc_fn_assume(DhcCx *cx, DhcFn *fn, const DhcDim *d, const char *message);
+void dhc_fn_assume(DhcCx *cx, DhcFn *fn, const DhcDim *d, DhcFactMessage message);
 
 /* ---- the evaluator's frame ------------------------------------------------------------------ */
 
@@ -312,6 +319,7 @@ struct DhcCx {
   int depth;           /* of calls */
   int eval_depth;      /* of expressions */
   const char *require; /* inside `require` on dims: its message; comparisons become facts */
+  DhcSpan require_at; /* of the statement, while in_require */
   bool in_require;
   const DhcVal *init_shape; /* inside an initialiser: the declared shape */
   /* control flow of the running body */

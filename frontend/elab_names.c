@@ -240,6 +240,8 @@ void dhc_report_unknown(DhcCx *cx, const char *what, const char *name, DhcSpan a
   const char *home = dhc_parse_find_layer(&cx->e->parse, name);
   if (home)
     dhc_err_hint(cx, d, "add 'import %s'", home);
+  else if (close && !strcmp(close, name))
+    dhc_err_hint(cx, d, "there is a '%s', but it is no %s here", name, what);
   else if (close)
     dhc_err_hint(cx, d, "did you mean '%s'?", close);
   else if (!strcmp(what, "name") && name[0] >= 'A' && name[0] <= 'Z' && strlen(name) <= 2)

@@ -309,21 +309,47 @@ static bool scan_carry(DhcCx *inner, Scan *s, int i) {
   return true;
 }
 
+/* A tap or buffer has one value a run, a scan one a step. */
+static bool scan_keeps_to_itself(DhcCx *cx, const Scan *s) {
+  for (int i = 0; i < s->fn->stores.n; i++) {
+    const DhcStore *store = &s->fn->stores.at[i];
+    DhcDiag *d = dhc_err(cx, "E0311", store->span, "buffer '%s' is assigned inside a scan: it has one value a run",
+                         cx->m->module->tensors.at[store->tensor].path);
+    dhc_err_note(cx, d, s->e->span, "the scan is here");
+    dhc_err_hint(cx, d, "yield the value and assign what the scan gives");
+  }
+  for (int i = 0; i < s->fn->taps.n; i++) {
+    const DhcTap *tap = &s->fn->taps.at[i];
+    DhcDiag *d = dhc_err(cx, "E0311", tap->value->def->span, "tap '%s' inside a scan: it has one value a run", tap->path);
+    dhc_err_note(cx, d, s->e->span, "the scan is here");
+    dhc_err_hint(cx, d, "yield the value and tap what the scan gives, for example its mean");
+  }
+  return !(s->fn->taps.n || s->fn->stores.n);
+}
+
+/* 0, 1, … along the scan's axis, for what draws random numbers in its body. */
+static DhcValue *scan_trips(DhcCx *cx, const Scan *s) {
+  DhcModule *m = cx->m->module;
+  const DhcDim *dim[DHC_MAX_RANK];
+  for (int i = 0; i < s->axis; i++) dim[i] = dhc_dim_const(m->dims, 1);
+  dim[s->axis] = s->length;
+  DhcAttr attrs[3] = {dhc_attr_int(s->axis), dhc_attr_dtype(DHC_I64), dhc_attr_dims(m, dim, (int)s->axis + 1)};
+  return dhc_build1(dhc_at(cx, s->e->span), DHC_OP_IOTA, NULL, 0, attrs, 3);
+}
+
 static DhcVal scan_build(DhcCx *cx, Scan *s, int n_ys) {
   DhcModule *m = cx->m->module;
-  if (s->fn->taps.n || s->fn->stores.n) {
-    dhc_err(cx, "E0311", s->e->span, "taps and buffers inside a scan: not supported yet");
-    return dhc_v_error();
-  }
+  if (!scan_keeps_to_itself(cx, s)) return dhc_v_error();
   const DhcDim *const *dims = NULL;
   int n_dims = dhc_fn_close(cx, s->fn, &dims);
   DHC_VEC(DhcValue *) all = {0};
   for (int i = 0; i < s->n_carry + s->n_xs; i++) DHC_PUSH(m->arena, &all, s->args[i]);
+  if (s->fn->trip) DHC_PUSH(m->arena, &all, scan_trips(cx, s));
   for (int i = 0; i < s->fn->captures.n; i++) DHC_PUSH(m->arena, &all, s->fn->captures.at[i].outer);
   DhcAttr attrs[7] = {dhc_attr_func(s->fn->f),
                       dhc_attr_dims(m, dims, n_dims),
                       dhc_attr_int(s->n_carry),
-                      dhc_attr_int(s->n_xs),
+                      dhc_attr_int(s->n_xs + (s->fn->trip != NULL)),
                       dhc_attr_int(s->axis),
                       dhc_attr_dim(s->length),
                       dhc_attr_bool(s->e->u.scan.reverse)};
@@ -341,6 +367,9 @@ DhcVal dhc_eval_scan(DhcCx *cx, const DhcAstExpr *e) {
   dhc_at(cx, e->span);
   s.fn = dhc_fn_begin(cx, block_name(cx, "scan"), DHC_FUNC_BODY, cx->fn, false);
   s.fn->in_scan = true;
+  s.fn->scan_inputs = s.n_carry + s.n_xs;
+  s.fn->scan_axis = (int)s.axis;
+  s.fn->scan_length = dhc_fn_rename(s.fn, s.length);
   DhcScope scope = {0};
   DhcCx inner = block_frame(cx, &scope, s.fn, "scan");
   for (int i = 0; i < s.n_carry; i++) bind_scan_param(&inner, &s, &e->u.scan.carries.at[i], &s.args[i]->type);

@@ -100,13 +100,32 @@ static void exec_tap(DhcCx *cx, const DhcAstStmt *s) {
   dhc_scope_set(cx, s->u.tap.name.text, v);
 }
 
+/* A condition on values, in a streaming entry: known when it has run. */
+static void require_value(DhcCx *cx, const DhcAstRequire *r, const DhcVal *v) {
+  const char *base = cx->owner ? cx->owner->path : "";
+  DhcTap tap = {.value = dhc_as_tensor(cx, v, DHC_BOOL, r->cond->span), .require = true};
+  if (!tap.value) return;
+  if (tap.value->type.rank) {
+    dhc_err(cx, "E0308", r->cond->span, "what is required must be a bool[], got %s", dhc_say_type(cx, &tap.value->type));
+    return;
+  }
+  tap.path = dhc_arena_printf(dhc_cx_arena(cx), DHC_REQUIRE_RESULT "%s%s%s%s", r->message ? r->message : "this requirement does not hold",
+                              *base ? " (" : "", base, *base ? ")" : "");
+  DHC_PUSH(dhc_cx_arena(cx), &cx->fn->taps, tap);
+}
+
 static void exec_require(DhcCx *cx, const DhcAstRequire *r, DhcSpan at) {
   cx->in_require = true;
   cx->require = r->message;
+  cx->require_at = at;
   DhcVal v = dhc_eval(cx, r->cond);
   cx->in_require = false;
   cx->require = NULL;
   bool yes;
+  if (v.kind == DHC_V_TENSOR && cx->run->streaming) {
+    require_value(cx, r, &v);
+    return;
+  }
   if (v.kind == DHC_V_ERROR || !dhc_want_bool(cx, &v, r->cond->span, "what is required", &yes) || yes) return;
   dhc_err(cx, "E0305", at, "%s", r->message ? r->message : "this requirement does not hold");
 }

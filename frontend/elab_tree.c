@@ -101,6 +101,25 @@ static bool count_bytes(DhcCx *cx, const DhcAstItem *it, const DhcType *type, in
   return true;
 }
 
+/* The name a tensor has in files: its path, or with `as` a pattern for the pieces of its
+ * leading axis, in which '*' is the index. No two tensors share one. */
+static bool path_fits(DhcCx *cx, const DhcAstItem *it, const DhcTensorDecl *d) {
+  if (d->as && (!strchr(d->as, '*') || strchr(d->as, '*') != strrchr(d->as, '*'))) {
+    DhcDiag *g = dhc_err(cx, "E0212", it->span, "'%s': the path behind `as` needs one '*'", it->u.tensor.name.text);
+    dhc_err_hint(cx, g, "it stands for the index along the leading axis: \"experts.*.weight\"");
+    return false;
+  }
+  const char *name = d->as ? d->as : d->path;
+  for (int i = 0; i < cx->m->module->tensors.n; i++) {
+    const DhcTensorDecl *t = &cx->m->module->tensors.at[i];
+    if (strcmp(t->path, d->path) && strcmp(t->as ? t->as : t->path, name)) continue;
+    DhcDiag *g = dhc_err(cx, "E0319", it->span, "two tensors have the path '%s'", name);
+    dhc_err_note(cx, g, t->span, "the other is declared here");
+    return false;
+  }
+  return true;
+}
+
 static void run_tensor(DhcCx *cx, const DhcAstItem *it) {
   static const DhcRole roles[] = {[DHC_TENSOR_PARAM] = DHC_ROLE_PARAM,
                                   [DHC_TENSOR_BUFFER] = DHC_ROLE_BUFFER,
@@ -131,12 +150,7 @@ static void run_tensor(DhcCx *cx, const DhcAstItem *it) {
     dhc_err_hint(cx, g, "write for example `= zeros()` or `= kaiming_uniform(a = sqrt(5.0))`");
     return;
   }
-  int old = dhc_module_tensor(cx->m->module, d.path);
-  if (old >= 0) {
-    DhcDiag *g = dhc_err(cx, "E0319", it->span, "two tensors have the path '%s'", d.path);
-    dhc_err_note(cx, g, cx->m->module->tensors.at[old].span, "the other is declared here");
-    return;
-  }
+  if (!path_fits(cx, it, &d)) return;
   DHC_PUSH(cx->m->module->arena, &cx->m->module->tensors, d);
   m->tensor = cx->m->module->tensors.n - 1;
   if (d.role == DHC_ROLE_PARAM) cx->self->n_own_params += n;

@@ -136,7 +136,7 @@ static void carry_facts(DhcFunc *to, const DhcFunc *from, const DhcSubst *s) {
     for (int k = 0; k < to->facts.nonneg.n && !known; k++) known = to->facts.nonneg.at[k] == d;
     if (known) continue;
     DHC_PUSH(m->arena, &to->facts.nonneg, d);
-    DHC_PUSH(m->arena, &to->fact_messages, NULL);
+    DHC_PUSH(m->arena, &to->fact_messages, (DhcFactMessage){0});
   }
 }
 

@@ -69,6 +69,8 @@ void dhc_diag_hint(DhcDiags *d, DhcDiag *to, const char *fmt, ...)
 
 /* file:line:col: error[E0201]: text, the line, a caret under the span, notes, hint. */
 void dhc_diags_print(const DhcDiags *d, FILE *to, bool color);
+/* The same without those before number `first`. */
+void dhc_diags_print_from(const DhcDiags *d, int first, FILE *to, bool color);
 /* [{"severity","code","file","line","column","end_line","end_column","message","notes","hint"}] */
 void dhc_diags_print_json(const DhcDiags *d, FILE *to);
 

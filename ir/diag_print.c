@@ -66,11 +66,16 @@ static void print_place(const DhcSources *s, DhcSpan at, const Paint *p, FILE *t
 }
 
 void dhc_diags_print(const DhcDiags *d, FILE *to, bool color) {
+  dhc_diags_print_from(d, 0, to, color);
+}
+
+void dhc_diags_print_from(const DhcDiags *d, int first, FILE *to, bool color) {
   Paint p = paint_of(color);
   int shown = 0;
   for (int i = 0; i < d->all.n; i++) {
     const DhcDiag *m = d->all.at[i];
     shown += m->severity == DHC_ERROR;
+    if (i < first) continue;
     print_place(d->sources, m->at, &p, to);
     fprintf(to, "%s%s", severity_paint(&p, m->severity), severity_name(m->severity));
     if (m->code) fprintf(to, "[%s]", m->code);
@@ -83,7 +88,7 @@ void dhc_diags_print(const DhcDiags *d, FILE *to, bool color) {
     }
     if (m->hint) fprintf(to, "  %shint:%s %s\n", p.note, p.off, m->hint);
   }
-  if (d->n_errors > shown) fprintf(to, "%d more errors not shown\n", d->n_errors - shown);
+  if (d->n_errors > shown && first < d->all.n) fprintf(to, "%d more errors not shown\n", d->n_errors - shown);
 }
 
 /* ---- JSON ------------------------------------------------------------------------ */

@@ -99,7 +99,7 @@ static bool check_facts(DhcInterp *in, const DhcFunc *f) {
     int64_t v;
     if (!dhc_interp_eval_dim(in, NULL, f->facts.nonneg.at[k], &v)) return false;
     if (v >= 0) continue;
-    const char *why = k < f->fact_messages.n ? f->fact_messages.at[k] : NULL;
+    const char *why = k < f->fact_messages.n ? f->fact_messages.at[k].text : NULL;
     if (why) return dhc_interp_error(in, NULL, "@%s: %s", f->name, why);
     return dhc_interp_error(in, NULL, "@%s: needs %s >= 0, but it is %lld", f->name,
                             dim_text(in, f->facts.nonneg.at[k]), (long long)v);

@@ -187,6 +187,12 @@ typedef enum DhcFuncKind {
   DHC_FUNC_INIT       /* initialiser of a tensor: no parameters but scalars */
 } DhcFuncKind;
 
+/* What a fact says to the user where a call does not meet it. */
+typedef struct DhcFactMessage {
+  const char *text; /* NULL: none of the user's making */
+  DhcSpan at;       /* the `require` or condition it comes from; may be unknown */
+} DhcFactMessage;
+
 struct DhcFunc {
   const char *name; /* without @; unique in the module */
   int id;
@@ -198,7 +204,7 @@ struct DhcFunc {
   DHC_VEC(DhcValue *) results;
   DHC_VEC(const char *) result_names; /* parallel to results */
   DhcFacts facts;                     /* of an entry: checked when a plan is bound */
-  DHC_VEC(const char *) fact_messages; /* parallel to facts.nonneg; NULL: internal */
+  DHC_VEC(DhcFactMessage) fact_messages; /* parallel to facts.nonneg */
   DhcNode *first, *last;
   int n_nodes, next_node_id, next_value_id;
   const char *kernel; /* composite: template name, or NULL */

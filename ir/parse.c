@@ -424,7 +424,8 @@ static bool parse_fact(Parser *p) {
   const DhcDim *b = need_dim(p);
   if (!b) return false;
   DHC_PUSH(p->m->arena, &p->f->facts.nonneg, dhc_dim_sub(p->m->dims, a, b));
-  DHC_PUSH(p->m->arena, &p->f->fact_messages, take_string(p));
+  DhcFactMessage message = {.text = take_string(p)};
+  DHC_PUSH(p->m->arena, &p->f->fact_messages, message);
   return !p->failed;
 }
 

@@ -178,9 +178,9 @@ static void print_header(DhcPrinter *p, DhcFunc *f) {
   for (int i = 0; i < f->facts.nonneg.n; i++) {
     dhc_text_puts(to, " require ");
     dhc_dim_print_fact(p->m->dims, f->facts.nonneg.at[i], to);
-    if (i >= f->fact_messages.n || !f->fact_messages.at[i]) continue;
+    if (i >= f->fact_messages.n || !f->fact_messages.at[i].text) continue;
     dhc_text_puts(to, " ");
-    dhc_print_string(f->fact_messages.at[i], to);
+    dhc_print_string(f->fact_messages.at[i].text, to);
   }
   dhc_text_puts(to, " {\n");
 }

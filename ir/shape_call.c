@@ -145,7 +145,7 @@ bool dhc_shape_top_k(DhcShapeCtx *cx) {
   if (k < 1) return dhc_shape_error(cx, "'k' must be at least 1, got %lld", (long long)k);
   const DhcDim *dim[DHC_MAX_RANK], *dk = dhc_dim_const(cx->m->dims, k);
   for (int i = 0; i < x->rank; i++) dim[i] = x->dim[i];
-  if (!dhc_need_le(cx, dk, dim[x->rank - 1], "k = %lld of the last axis of %s", (long long)k,
+  if (!dhc_need_le(cx, dk, dim[x->rank - 1], "k = %lld is more than the last axis of %s has", (long long)k,
                    dhc_arg_text(cx, 0)))
     return false;
   dim[x->rank - 1] = dk;

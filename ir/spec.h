@@ -83,10 +83,9 @@ typedef struct DhcTerm {
 } DhcTerm;
 
 typedef enum DhcTag {
-  DHC_TAG_ROW,      /* plain strided memory: the terms' strides say it all */
-  DHC_TAG_PANEL,    /* weight packed for contractions (passes/layout.c); terms give the logical
-                       index, the tag's map the address */
-  DHC_TAG_CONVPANEL /* weight packed for convolution */
+  DHC_TAG_ROW,  /* plain strided memory: the terms' strides say it all */
+  DHC_TAG_PANEL /* weight packed for contractions (passes/layout.c); terms give the logical
+                   index, the tag's map the address */
 } DhcTag;
 
 typedef struct DhcOperand {

@@ -29,6 +29,17 @@ void dhc_edit_place_before(DhcModule *m, DhcFunc *f, const DhcFunc *user) {
   m->funcs.at[at] = f;
 }
 
+void dhc_edit_move_before(DhcNode *n, DhcNode *at) {
+  DhcFunc *f = n->func;
+  if (n == at) return;
+  *(n->prev ? &n->prev->next : &f->first) = n->next;
+  *(n->next ? &n->next->prev : &f->last) = n->prev;
+  n->prev = at->prev;
+  n->next = at;
+  *(at->prev ? &at->prev->next : &f->first) = n;
+  at->prev = n;
+}
+
 void dhc_edit_replaced_body(DhcModule *m, const DhcFunc *old, DhcFunc *now) {
   if (old->kind != DHC_FUNC_BODY) return;
   for (int i = 0; i < m->funcs.n; i++)
@@ -36,4 +47,10 @@ void dhc_edit_replaced_body(DhcModule *m, const DhcFunc *old, DhcFunc *now) {
       if (dhc_op_info(n->op)->cls == DHC_CLASS_CALL && n->attrs[0].func == old) return;
   dhc_edit_drop(m, old);
   now->name = old->name;
+}
+
+bool dhc_edit_has_steps(const DhcFunc *body) {
+  for (const DhcNode *n = body->first; n; n = n->next)
+    if (n->op == DHC_OP_LINEAR_SCAN) return true;
+  return false;
 }

@@ -12,7 +12,13 @@ void dhc_edit_drop(DhcModule *m, const DhcFunc *f);
 void dhc_edit_move_last(DhcModule *m, DhcFunc *f);
 /* Puts f right before its user: callees before callers. */
 void dhc_edit_place_before(DhcModule *m, DhcFunc *f, const DhcFunc *user);
+/* Puts n right before `at` of the same function; the order of uses is the caller's care. */
+void dhc_edit_move_before(DhcNode *n, DhcNode *at);
 /* A scan got another body: the old one goes if no other scan runs it, and leaves its name. */
 void dhc_edit_replaced_body(DhcModule *m, const DhcFunc *old, DhcFunc *now);
+
+/* A body with a recurrence of its own: one trip of its scan is a chunk of steps. What is as
+ * large as a chunk's states must stay inside it. */
+bool dhc_edit_has_steps(const DhcFunc *body);
 
 #endif

@@ -304,6 +304,7 @@ static DhcValue *write_all(Fu *fu, const int *order, FuSpec *spec) {
 
 static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
   if (!normalise_scans(f) || !dhc_fu_lower_routes(f) || !dhc_fu_lower_convs(f) || !dhc_fu_cut_pairs(f, px->scratch)) return false;
+  dhc_fu_order_scans(f, px->scratch);
   int n_values = f->next_value_id + 1;
   bool *forced = DHC_NEW_N(px->scratch, bool, n_values);
   for (;;) {
@@ -326,9 +327,8 @@ static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
   }
 }
 
-/* Composites without a kernel kept their shape for autodiff alone. Callees come before callers,
- * so what is put in place holds no such calls. */
-static void dissolve_composites(DhcModule *m) {
+/* Callees come before callers, so what is put in place holds no such calls. */
+void dhc_fu_dissolve(DhcModule *m) {
   for (int i = 0; i < m->funcs.n; i++)
     for (DhcNode *n = m->funcs.at[i]->first, *next; n; n = next) {
       next = n->next;
@@ -339,7 +339,7 @@ static void dissolve_composites(DhcModule *m) {
 /* requires: UNFUSED. establishes: FUSED. breaks: UNFUSED, UNIQUE. */
 bool dhc_pass_fuse(DhcModule *m, DhcPassCtx *px) {
   bool ok = true;
-  dissolve_composites(m);
+  dhc_fu_dissolve(m);
   for (int i = 0; i < m->funcs.n; i++) {
     DhcFunc *f = m->funcs.at[i];
     if (f->kind == DHC_FUNC_INIT) continue; /* the interpreter runs these */

@@ -99,24 +99,16 @@ int dhc_fu_emit_ragged(FuKernel *k, DhcValue *v, const FuIx *ix) {
   return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, w, red_bits(k, 0, k->g->n_red));
 }
 
-/* Spatial index into x (or back into y) for output place p and tap t. */
-static FuIx conv_index(FuKernel *k, const DhcNode *n, int s, const FuForm *p, const FuForm *t, const DhcDim *extent) {
+/* Spatial index into x for output place p and tap t, stride * p + dil * t - pad; or back into y for
+ * input place p, (p + pad - dil * t) / stride where that is exact. */
+static FuIx conv_index(FuKernel *k, const DhcNode *n, int s, const FuForm *p, const FuForm *t, const DhcDim *extent,
+                       bool back) {
   int64_t stride = dhc_attr(n, "stride")->ints.at[s], dil = dhc_attr(n, "dilation")->ints.at[s];
-  int64_t pad = dhc_attr(n, "pad_low")->ints.at[s];
-  FuForm a = dhc_fu_scale(dims(k), p, dhc_dim_const(dims(k), stride));
-  FuForm b = dhc_fu_scale(dims(k), t, dhc_dim_const(dims(k), dil));
-  FuIx ix = {.f = dhc_fu_add(dims(k), &a, &b), .guarded = true, .div = 1, .extent = extent};
-  ix.f = dhc_fu_addc(dims(k), &ix.f, dhc_dim_const(dims(k), -pad));
-  return ix;
-}
-
-/* y = (x + pad - dil*t) / stride, where exact */
-static FuIx conv_back(FuKernel *k, const DhcNode *n, int s, const FuForm *x, const FuForm *t, const DhcDim *extent) {
-  int64_t stride = dhc_attr(n, "stride")->ints.at[s], dil = dhc_attr(n, "dilation")->ints.at[s];
-  int64_t pad = dhc_attr(n, "pad_low")->ints.at[s];
-  FuForm b = dhc_fu_scale(dims(k), t, dhc_dim_const(dims(k), -dil));
-  FuIx ix = {.f = dhc_fu_add(dims(k), x, &b), .guarded = true, .div = stride, .extent = extent};
-  ix.f = dhc_fu_addc(dims(k), &ix.f, dhc_dim_const(dims(k), pad));
+  int64_t pad = dhc_attr(n, "pad_low")->ints.at[s], sign = back ? -1 : 1;
+  FuForm a = back ? *p : dhc_fu_scale(dims(k), p, dhc_dim_const(dims(k), stride));
+  FuForm b = dhc_fu_scale(dims(k), t, dhc_dim_const(dims(k), sign * dil));
+  FuIx ix = {.f = dhc_fu_add(dims(k), &a, &b), .guarded = true, .div = back ? stride : 1, .extent = extent};
+  ix.f = dhc_fu_addc(dims(k), &ix.f, dhc_dim_const(dims(k), -sign * pad));
   return ix;
 }
 
@@ -142,6 +134,12 @@ static int emit_padded(FuKernel *k, DhcValue *v, const FuIx *ix) {
   return n;
 }
 
+/* The contraction of a convolution or of one of its gradients: indices of its two operands. */
+static int emit_conv_dot(FuKernel *k, DhcValue *v, const FuIx *padded, const FuIx *other) {
+  int a = emit_padded(k, v->def->args[0], padded), b = dhc_fu_emit(k, v->def->args[1], other);
+  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, v->type.rank - 1));
+}
+
 /* Indices [n, channel, *spatial] into x or dy, [o, c, *k] into w. */
 int dhc_fu_emit_conv(FuKernel *k, DhcValue *v, const FuIx *ix) {
   const DhcNode *n = v->def;
@@ -155,11 +153,10 @@ int dhc_fu_emit_conv(FuKernel *k, DhcValue *v, const FuIx *ix) {
   w[1] = dhc_fu_plain(c);
   for (int s = 0; s < n_s; s++) {
     FuForm t = red_form(k, 1 + s);
-    x[2 + s] = conv_index(k, n, s, &ix[2 + s].f, &t, n->args[0]->type.dim[2 + s]);
+    x[2 + s] = conv_index(k, n, s, &ix[2 + s].f, &t, n->args[0]->type.dim[2 + s], false);
     w[2 + s] = dhc_fu_plain(t);
   }
-  int a = emit_padded(k, n->args[0], x), b = dhc_fu_emit(k, n->args[1], w);
-  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, 1 + n_s));
+  return emit_conv_dot(k, v, x, w);
 }
 
 int dhc_fu_emit_conv_dx(FuKernel *k, DhcValue *v, const FuIx *ix) {
@@ -179,11 +176,10 @@ int dhc_fu_emit_conv_dx(FuKernel *k, DhcValue *v, const FuIx *ix) {
   w[1] = dhc_fu_plain(dhc_fu_add(dims(k), &ix[1].f, &lead));
   for (int s = 0; s < n_s; s++) {
     FuForm t = red_form(k, 1 + s);
-    dy[2 + s] = conv_back(k, n, s, &ix[2 + s].f, &t, n->args[0]->type.dim[2 + s]);
+    dy[2 + s] = conv_index(k, n, s, &ix[2 + s].f, &t, n->args[0]->type.dim[2 + s], true);
     w[2 + s] = dhc_fu_plain(t);
   }
-  int a = emit_padded(k, n->args[0], dy), b = dhc_fu_emit(k, n->args[1], w);
-  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, 1 + n_s));
+  return emit_conv_dot(k, v, dy, w);
 }
 
 int dhc_fu_emit_conv_dw(FuKernel *k, DhcValue *v, const FuIx *ix) {
@@ -201,11 +197,10 @@ int dhc_fu_emit_conv_dw(FuKernel *k, DhcValue *v, const FuIx *ix) {
   dy[1] = ix[0];
   for (int s = 0; s < n_s; s++) {
     FuForm p = red_form(k, 1 + s);
-    x[2 + s] = conv_index(k, n, s, &p, &ix[2 + s].f, n->args[0]->type.dim[2 + s]);
+    x[2 + s] = conv_index(k, n, s, &p, &ix[2 + s].f, n->args[0]->type.dim[2 + s], false);
     dy[2 + s] = dhc_fu_plain(p);
   }
-  int a = emit_padded(k, n->args[0], x), b = dhc_fu_emit(k, n->args[1], dy);
-  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, 1 + n_s));
+  return emit_conv_dot(k, v, x, dy);
 }
 
 /* First of the group's window axes: after a convolution's contraction axes. */

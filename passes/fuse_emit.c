@@ -152,7 +152,7 @@ static int emit_view(FuKernel *k, DhcValue *v, const FuIx *ix) {
   const FuValue *b = dhc_fu_of(k->fu, x);
   bool in_memory = b->where == FU_MEMORY || (b->where == FU_MEMBER && k->fu->groups.at[b->group] != k->g);
   FuForm flat;
-  if (v->def->op == DHC_OP_RESHAPE && in_memory && dhc_fu_flat(dims(k), &v->type, ix, &flat)) {
+  if (v->def->op == DHC_OP_RESHAPE && in_memory && !b->swapped && dhc_fu_flat(dims(k), &v->type, ix, &flat)) {
     if (b->where == FU_MEMBER) dhc_fu_of(k->fu, x)->stored = true;
     return dhc_fu_load_flat(k, x, &flat);
   }

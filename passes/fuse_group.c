@@ -13,8 +13,7 @@
 #include "passes/fuse_internal.h"
 
 enum {
-  MAX_DEPTH = 96, /* nodes on a way through a kernel: bounds recursion and spec size */
-  MAX_STATES = 256 /* of a recurrence, contracted within it */
+  MAX_DEPTH = 96 /* nodes on a way through a kernel: bounds recursion and spec size */
 };
 
 static DhcDims *dims(const Fu *fu) {
@@ -28,14 +27,16 @@ static int axis_of(const DhcNode *n, int rank) {
 
 /* ---- what ops are -------------------------------------------------------------- */
 
-bool dhc_fu_needs_memory(const DhcNode *n, int k) {
+bool dhc_fu_needs_memory(const Fu *fu, const DhcNode *n, int k) {
+  const FuValue *r = n->n_results ? dhc_fu_of(fu, n->results[0]) : NULL;
   switch (n->op) {
+    case DHC_OP_DOT_GENERAL: /* operands are packed as they are, but for a recurrence's own states */
+      return r->where != FU_MEMBER || fu->groups.at[r->group]->kind != DHC_KIND_SCAN;
     case DHC_OP_CONV:
     case DHC_OP_CONV_DX:
     case DHC_OP_CONV_DW:
     case DHC_OP_RAGGED_DOT:
-    case DHC_OP_RAGGED_DOT_DW:
-    case DHC_OP_DOT_GENERAL: return true; /* operands are packed as they are */
+    case DHC_OP_RAGGED_DOT_DW: return true; /* operands are packed as they are */
     case DHC_OP_GATHER:
     case DHC_OP_TAKE_ALONG:
     case DHC_OP_WINDOW_GATHER: return k == 0;
@@ -223,6 +224,7 @@ static bool join_elementwise(Fu *fu, DhcNode *n, int level) {
   const FuGroup *g = fu->groups.at[level];
   if (g->fixed || g->copies.n || g->copy_view || (g->anchor && dhc_op_info(g->anchor->op)->cls == DHC_CLASS_MOVE)) return false;
   if (g->anchor && g->anchor->op == DHC_OP_WINDOW_SCATTER) return false;
+  if (dhc_fu_left_to_folds(fu, g, n)) return false;
   DhcValue *v = n->results[0];
   FuIx ix[DHC_MAX_RANK + 1];
   if (fu->to_update[v->id] && v->type.rank > 0) return false;
@@ -239,17 +241,6 @@ static bool join_elementwise(Fu *fu, DhcNode *n, int level) {
   return true;
 }
 
-static unsigned reduced_dims(const DhcNode *n) {
-  if (n->op == DHC_OP_ARGMAX) return 1u << axis_of(n, n->args[0]->type.rank);
-  const DhcAttr *axes = dhc_attr(n, "axes");
-  unsigned m = 0;
-  for (int i = 0; i < axes->ints.n; i++) {
-    int64_t a = axes->ints.at[i];
-    m |= 1u << (a < 0 ? a + n->args[0]->type.rank : a);
-  }
-  return m;
-}
-
 void dhc_fu_kept_index(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix) {
   bool keep = t->rank == g->rank;
   int at = 0;
@@ -259,34 +250,19 @@ void dhc_fu_kept_index(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix) {
   }
 }
 
-/* A recurrence takes in the sum over its last axis, few and known in number (the states of a
- * channel), which it then contracts step by step. */
-static bool contracts_states(const FuGroup *g, const DhcNode *n, unsigned reduced) {
-  int64_t states;
-  int last = g->rank - 1;
-  return g->kind == DHC_KIND_SCAN && g->anchor && n->op == DHC_OP_REDUCE_SUM && last >= 0 && reduced == 1u << last &&
-         (g->reduced == 0 || g->reduced == reduced) && g->axis[last].role != DHC_AXIS_SEQ &&
-         dhc_dim_is_const(g->dim[last], &states) && states > 1 && states <= MAX_STATES;
-}
-
 static void add_reduce(Fu *fu, DhcNode *n, int level) {
   DhcValue *x = n->args[0], *v = n->results[0];
-  unsigned reduced = reduced_dims(n);
+  unsigned reduced = dhc_fu_reduced_dims(n);
   FuIx ix[DHC_MAX_RANK + 1];
   int group = level;
   const FuGroup *g = level >= 0 ? fu->groups.at[level] : NULL;
-  bool states = g && !g->fixed && contracts_states(g, n, reduced);
+  bool states = g && !g->fixed && dhc_fu_contracts_states(g, n, reduced);
   bool join = g && !g->fixed && ((g->kind == DHC_KIND_ROW && g->reduced == reduced) || states) && g->rank == x->type.rank &&
               reaches(fu, level, x, g->full);
   for (int d = 0; join && d < x->type.rank; d++) join = g->dim[d] == x->type.dim[d];
   if (join) {
     adopt(fu, level, x, g->full);
-    if (states) {
-      FuGroup *scan = fu->groups.at[group];
-      scan->reduced = reduced;
-      scan->axis[g->rank - 1].role = DHC_AXIS_RED;
-      scan->axis[g->rank - 1].unrolled = true;
-    }
+    if (states) dhc_fu_take_states(fu->groups.at[group], reduced);
   } else {
     FuGroup *fresh = new_group(fu, DHC_KIND_ROW, &group);
     fresh->anchor = n;
@@ -299,11 +275,44 @@ static void add_reduce(Fu *fu, DhcNode *n, int level) {
   dhc_fu_add_member(fu, group, v, ix);
 }
 
+/* A dot of states with something else over one axis of them joins the recurrence. */
+static bool join_dot(Fu *fu, DhcNode *n, int level) {
+  if (level < 0) return false;
+  const FuGroup *g = fu->groups.at[level];
+  const DhcAttr *batch[2] = {dhc_attr(n, "batch_a"), dhc_attr(n, "batch_b")};
+  const DhcAttr *contract[2] = {dhc_attr(n, "contract_a"), dhc_attr(n, "contract_b")};
+  int n_batch = batch[0]->ints.n;
+  for (int s = 0; s < 2 && g->kind == DHC_KIND_SCAN && contract[0]->ints.n == 1; s++) {
+    const DhcType *t = &n->args[s]->type;
+    int d = (int)contract[s]->ints.at[0], at = n_batch;
+    FuIx ix[DHC_MAX_RANK + 1], other[DHC_MAX_RANK];
+    if (n->args[1 - s]->type.rank != n_batch + 1 || t->rank != g->rank || !dhc_fu_takes_states(g, 1u << d)) continue;
+    bool same = true, used[DHC_MAX_RANK] = {false};
+    for (int i = 0; i < t->rank; i++) same = same && t->dim[i] == g->dim[i];
+    used[d] = true;
+    other[contract[1 - s]->ints.at[0]] = g->full[d];
+    for (int i = 0; i < n_batch; i++) {
+      used[batch[s]->ints.at[i]] = true;
+      other[batch[1 - s]->ints.at[i]] = ix[i] = g->full[batch[s]->ints.at[i]];
+    }
+    for (int i = 0; i < t->rank; i++)
+      if (!used[i]) ix[at++] = g->full[i];
+    if (!same || !reaches(fu, level, n->args[s], g->full) || !reaches(fu, level, n->args[1 - s], other)) continue;
+    adopt(fu, level, n->args[s], g->full);
+    adopt(fu, level, n->args[1 - s], other);
+    dhc_fu_take_states(fu->groups.at[level], 1u << d);
+    dhc_fu_add_member(fu, level, n->results[0], ix);
+    return true;
+  }
+  return false;
+}
+
 /* A contraction joins the one it meets. */
 static bool join_pair(Fu *fu, DhcNode *n, int level) {
   for (int group = fu->groups.n; group-- > 0 && group > level;) {
     FuGroup *g = fu->groups.at[group];
-    if (!g->anchor || g->fixed || g->paired || !dhc_fu_are_pair(fu, g->anchor, n)) continue;
+    bool tiles = g->kind == DHC_KIND_DOT || g->kind == DHC_KIND_RAGGED;
+    if (!tiles || !g->anchor || g->paired || !dhc_fu_are_pair(fu, g->anchor, n)) continue;
     g->paired = true;
     dhc_fu_add_member(fu, group, n->results[0], g->full);
     return true;
@@ -311,7 +320,8 @@ static bool join_pair(Fu *fu, DhcNode *n, int level) {
   return false;
 }
 
-static void add_dot(Fu *fu, DhcNode *n) {
+static void add_dot(Fu *fu, DhcNode *n, int level) {
+  if (join_dot(fu, n, level) || join_pair(fu, n, level)) return;
   int group;
   FuGroup *g = new_group(fu, DHC_KIND_DOT, &group);
   const DhcAttr *contract = dhc_attr(n, "contract_a");
@@ -575,7 +585,7 @@ static void count_depth(Fu *fu, const DhcNode *n) {
   int depth = 0;
   for (int i = 0; i < n->n_args; i++) {
     const FuValue *x = dhc_fu_of(fu, n->args[i]);
-    bool in_memory = x->forced || x->where == FU_MEMORY || (!x->wide && dhc_fu_needs_memory(n, i));
+    bool in_memory = x->forced || x->where == FU_MEMORY || (!x->wide && dhc_fu_needs_memory(fu, n, i));
     if (!in_memory && x->depth > depth) depth = x->depth;
   }
   for (int r = 0; r < n->n_results; r++) {
@@ -611,9 +621,7 @@ static void forward(Fu *fu, DhcNode *n) {
     case DHC_OP_REDUCE_MAX:
     case DHC_OP_REDUCE_MIN:
     case DHC_OP_ARGMAX: add_reduce(fu, n, level); return;
-    case DHC_OP_DOT_GENERAL:
-      if (!join_pair(fu, n, level)) add_dot(fu, n);
-      return;
+    case DHC_OP_DOT_GENERAL: add_dot(fu, n, level); return;
     case DHC_OP_RAGGED_DOT:
       if (!join_pair(fu, n, level)) add_ragged(fu, n);
       return;
@@ -649,4 +657,5 @@ void dhc_fu_group(Fu *fu) {
     for (int r = n->n_results; r-- > 0;) dhc_fu_place(fu, n->results[r]);
   }
   dhc_fu_merge_maps(fu);
+  dhc_fu_swap_states(fu);
 }

@@ -123,6 +123,7 @@ typedef struct FuValue {
   bool dense;     /* must be row-major in memory itself */
   bool stretched; /* needed under a broadcast */
   int depth;      /* of the chain of nodes that kernels would walk through to compute it */
+  bool swapped;   /* in memory with its last two axes exchanged: only kernels read it there */
   FuChain *wide;  /* never in memory: chain kernels compute it again; or NULL */
 } FuValue;
 
@@ -143,7 +144,7 @@ typedef struct FuGroup {
   int rank;        /* of the domain: values of shape dim[] have index full[] */
   const DhcDim *dim[DHC_MAX_RANK];
   FuIx full[DHC_MAX_RANK];
-  unsigned reduced; /* ROW: bit per domain dim */
+  unsigned reduced; /* ROW, SCAN: bit per domain dim */
   bool pooled;      /* a convolution cut into windows */
   bool paired;      /* a second contraction has joined the anchor */
   const FuChain *chain; /* CHAIN: axes of inner contractions from inner0 on, in order */
@@ -173,6 +174,8 @@ typedef struct Fu {
   char *to_update; /* by value id: on the way into an `update`; 2: and a concat may still come */
 } Fu;
 
+/* Composites without a kernel kept their shape for autodiff alone: calls become their bodies. */
+void dhc_fu_dissolve(DhcModule *m);
 /* top_k and route in terms of other ops (fuse_route.c). */
 bool dhc_fu_lower_routes(DhcFunc *f);
 /* Depthwise convolutions of few taps likewise (fuse_conv.c). */
@@ -189,6 +192,24 @@ void dhc_fu_set_domain(Fu *fu, FuGroup *g, int rank, const DhcDim *const *dim);
 void dhc_fu_add_member(Fu *fu, int group, DhcValue *v, const FuIx *ix);
 /* Decides about v from its users, which have been decided about (fuse_lazy.c). */
 void dhc_fu_place(Fu *fu, DhcValue *v);
+
+/* ---- states of recurrences (fuse_states.c) ---- */
+
+/* Dims that a reduction folds, as bits. */
+unsigned dhc_fu_reduced_dims(const DhcNode *n);
+/* Whether the recurrence g may fold its states over `reduced` (one dim) step by step: over the
+ * last one where folds over it are to come, else over any; and makes it so. */
+bool dhc_fu_takes_states(const FuGroup *g, unsigned reduced);
+void dhc_fu_take_states(FuGroup *g, unsigned reduced);
+/* The same for n, a reduction. */
+bool dhc_fu_contracts_states(const FuGroup *g, const DhcNode *n, unsigned reduced);
+/* Whether only kernels of other folds read n, whose operands include states of g: they load those
+ * and compute n by themselves, and n is not stored beside the states. */
+bool dhc_fu_left_to_folds(const Fu *fu, const FuGroup *g, const DhcNode *n);
+/* Decides which values are `swapped`, once all else is decided. */
+void dhc_fu_swap_states(Fu *fu);
+/* What the states of recurrences meet moves in front of these. */
+void dhc_fu_order_scans(DhcFunc *f, DhcArena *scratch);
 
 /* Index of what a fold leaves of the group's domain, for a value of type t. */
 void dhc_fu_kept_index(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix);
@@ -218,7 +239,7 @@ int dhc_fu_merged(const Fu *fu, int group);
 void dhc_fu_merge_copies(Fu *fu);
 void dhc_fu_merge_maps(Fu *fu);
 /* True where n's operand k must be in memory, whoever computes n. */
-bool dhc_fu_needs_memory(const DhcNode *n, int k);
+bool dhc_fu_needs_memory(const Fu *fu, const DhcNode *n, int k);
 static inline FuValue *dhc_fu_of(const Fu *fu, const DhcValue *v) {
   return &fu->value[v->id];
 }

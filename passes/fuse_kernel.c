@@ -122,6 +122,20 @@ static bool address(FuKernel *k, FuOperand *o, const DhcType *t, const FuIx *ix)
   return true;
 }
 
+/* The same for v where it lies in memory, shaped as `t`. */
+static bool place_of(FuKernel *k, FuOperand *o, const DhcValue *v, const DhcType *t, const FuIx *ix) {
+  if (!dhc_fu_of(k->fu, v)->swapped) return address(k, o, t, ix);
+  DhcType in_memory = *t;
+  FuIx at[DHC_MAX_RANK];
+  int last = t->rank - 1;
+  memcpy(at, ix, sizeof *ix * (size_t)t->rank);
+  in_memory.dim[last] = t->dim[last - 1];
+  in_memory.dim[last - 1] = t->dim[last];
+  at[last] = ix[last - 1];
+  at[last - 1] = ix[last];
+  return address(k, o, &in_memory, at);
+}
+
 static bool operand_equal(const FuOperand *a, const FuOperand *b) {
   if (a->value != b->value || a->out != b->out || a->n_terms != b->n_terms || !dhc_fu_equal(&a->plain, &b->plain))
     return false;
@@ -145,7 +159,7 @@ static int load_operand(FuKernel *k, const FuOperand *o) {
 
 int dhc_fu_load_node(FuKernel *k, DhcValue *v, const FuIx *ix) {
   FuOperand o = {.value = v, .dtype = v->type.dtype, .stored = -1};
-  if (!address(k, &o, &v->type, ix)) return dhc_fu_fail(k, NULL);
+  if (!place_of(k, &o, v, &v->type, ix)) return dhc_fu_fail(k, NULL);
   return load_operand(k, &o);
 }
 
@@ -160,7 +174,7 @@ int dhc_fu_load_flat(FuKernel *k, DhcValue *v, const FuForm *flat) {
 
 bool dhc_fu_store(FuKernel *k, DhcValue *v, const DhcType *type, const FuIx *ix, int node) {
   FuOperand o = {.value = v, .dtype = v->type.dtype, .out = true, .stored = node};
-  if (node < 0 || !address(k, &o, type, ix)) return false;
+  if (node < 0 || !place_of(k, &o, v, type, ix)) return false;
   if (k->n_operands == DHC_SPEC_MAX_OPERANDS) {
     dhc_fu_full(k);
     return false;

@@ -70,7 +70,7 @@ static void add_sinks(FuValue *x, const FuValue *from) {
 /* Node n wants its operand k, in `x`. */
 static void demand(Fu *fu, const DhcNode *n, int k, FuValue *x) {
   const FuValue *r = n->n_results ? dhc_fu_of(fu, n->results[0]) : NULL;
-  if (dhc_fu_needs_memory(n, k) && !x->wide) x->memory = true;
+  if (dhc_fu_needs_memory(fu, n, k) && !x->wide) x->memory = true;
   if ((n->op == DHC_OP_DYNAMIC_UPDATE || n->op == DHC_OP_SCATTER_ADD) && k == 0) {
     x->dense = true;
     return;

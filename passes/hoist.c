@@ -36,7 +36,7 @@ static void classify(DhcHoist *h) {
 static bool moves(const DhcHoist *h, const DhcNode *n) {
   if (n->n_results != 1 || !h->can[n->results[0]->id]) return false;
   const DhcValue *v = n->results[0];
-  if (h->stepped[v->id]) return n->op == DHC_OP_DOT_GENERAL && v->type.rank >= h->axis;
+  if (h->stepped[v->id]) return n->op == DHC_OP_DOT_GENERAL && v->type.rank >= h->axis && !h->chunked;
   DhcOpClass c = dhc_op_info(n->op)->cls;
   return c != DHC_CLASS_CREATE && c != DHC_CLASS_VIEW && h->fed[v->id];
 }
@@ -140,6 +140,7 @@ static bool hoist_scan(DhcFunc *f, DhcNode *n, DhcPassCtx *px) {
                 .n_carry = (int)dhc_attr(n, "n_carry")->i,
                 .n_xs = (int)dhc_attr(n, "n_xs")->i,
                 .axis = (int)dhc_attr(n, "axis")->i,
+                .chunked = dhc_edit_has_steps(body),
                 .length = dhc_attr(n, "length")->dim,
                 .b = {.f = f, .before = n, .span = n->span, .origin = n->origin},
                 .can = DHC_NEW_N(px->scratch, bool, n_values),

@@ -17,6 +17,7 @@ typedef struct DhcHoist {
   DhcFunc *body;
   int n_carry, n_xs, axis;
   const DhcDim *length;
+  bool chunked;     /* a trip is many steps: its dots are large enough */
   DhcBuilder b;     /* in front of the scan */
   bool *stepped;    /* by value id of the body: depends on xs */
   bool *can;        /* by value id of the body: can be computed for all steps at once */

@@ -47,10 +47,10 @@ static bool run_piece(const DhcOptRequest *rq, const char *text, size_t n, int l
   memcpy(padded + lines_before, text, n);
   DhcSources sources = {.arena = &arena};
   DhcStrings strings = {.arena = &arena};
-  DhcDiags diags = {.arena = &arena, .sources = &sources};
-  uint32_t file = dhc_sources_add(&sources, rq->file_name, rq->file_name, padded,
+  DhcDiags own = {.arena = &arena, .sources = &sources}, *diags = rq->diags ? rq->diags : &own;
+  uint32_t file = dhc_sources_add(diags->sources, rq->file_name, rq->file_name, padded,
                                   n + (size_t)lines_before);
-  DhcModule *m = dhc_module_parse(&arena, &strings, &diags, file);
+  DhcModule *m = dhc_module_parse(&arena, &strings, diags, file);
   bool ok = m && dhc_verify(m, DHC_STAGE_GRAPH, "parse");
   DhcPassCtx px;
   if (ok) {
@@ -70,19 +70,29 @@ static bool run_piece(const DhcOptRequest *rq, const char *text, size_t n, int l
       dhc_module_print(m, &to);
     fputs(dhc_text_str(&to), out);
   }
-  dhc_diags_print(&diags, err, false);
+  if (!rq->diags) dhc_diags_print(&own, err, false);
   dhc_arena_fini(&scratch);
   dhc_arena_fini(&arena);
   return ok;
 }
 
-static bool names_exist(const char *list, FILE *err) {
-  char name[64];
+bool dhc_pass_list_check(const char *list, bool optional, char *why, size_t size) {
+  enum { MOST = 64 };
+  const char *names[MOST];
+  int n = 0;
+  for (int i = 0; i < dhc_pass_count() && n < MOST; i++)
+    if (!optional || dhc_pass_at(i)->optional) names[n++] = dhc_pass_at(i)->name;
   while (list && *list) {
+    char name[64];
     size_t k = strcspn(list, ",");
     snprintf(name, sizeof name, "%.*s", (int)(k < sizeof name ? k : sizeof name - 1), list);
-    if (k && !dhc_pass_info(name)) {
-      fprintf(err, "dhcc: error: there is no pass '%s'\n", name);
+    const DhcPassInfo *p = dhc_pass_info(name);
+    if (k && (!p || (optional && !p->optional))) {
+      const char *near = dhc_suggest(name, names, n);
+      int at = snprintf(why, size, p ? "pass '%s' cannot be left out" : "there is no pass '%s'", name);
+      if (near) at += snprintf(why + at, size - (size_t)at, " (did you mean '%s'?)", near);
+      for (int i = 0; !near && i < n; i++)
+        at += snprintf(why + at, size > (size_t)at ? size - (size_t)at : 0, "%s%s", i ? ", " : "; there are ", names[i]);
       return false;
     }
     list += k + (list[k] == ',');
@@ -91,7 +101,11 @@ static bool names_exist(const char *list, FILE *err) {
 }
 
 int dhc_opt_run(const DhcOptRequest *rq, FILE *out, FILE *err) {
-  if (!names_exist(rq->passes, err) || !names_exist(rq->disabled, err)) return 2;
+  char why[400];
+  if (!dhc_pass_list_check(rq->passes, false, why, sizeof why) || !dhc_pass_list_check(rq->disabled, true, why, sizeof why)) {
+    fprintf(err, "%s\n", why);
+    return 2;
+  }
   const char *at = rq->text, *end = rq->text + rq->n_bytes, *next;
   int line = 0;
   bool ok = true;

@@ -62,6 +62,9 @@ typedef struct DhcPassInfo {
 const DhcPassInfo *dhc_pass_info(const char *name);
 int dhc_pass_count(void);
 const DhcPassInfo *dhc_pass_at(int i);
+/* Whether every name of a comma-separated list is a pass (and one that may be left out, if
+ * `optional`); else a line in `why` (of `size` >= 200 bytes) says which is not. NULL: empty. */
+bool dhc_pass_list_check(const char *list, bool optional, char *why, size_t size);
 
 /* `scratch` is borrowed and reset by the manager: nothing else may live in it. */
 void dhc_pass_ctx_init(DhcPassCtx *px, DhcModule *m, DhcArena *scratch);
@@ -84,8 +87,8 @@ void dhc_passes_report(const DhcPassCtx *px, FILE *to);
 
 /* `dhcc opt` (opt_driver.c): IR text in, IR text out. The text is cut at lines "// -----";
  * every piece is a module of its own, and pieces are printed in order with that line
- * between. Diagnostics go to `err`. Returns the exit status: 0, 1 (diagnostics), 2 (a
- * pass name is unknown). */
+ * between. Returns the exit status: 0, 1 (diagnostics), 2 (a pass name is unknown: one line
+ * to err). */
 typedef struct DhcOptRequest {
   const char *file_name; /* as shown in messages */
   const char *text;
@@ -93,6 +96,7 @@ typedef struct DhcOptRequest {
   const char *passes;   /* list, "" for none: parse, verify, print */
   const char *disabled; /* or NULL */
   int64_t limit;        /* < 0: none */
+  DhcDiags *diags;      /* where diagnostics go; NULL: to err, as text */
   bool stats;           /* report to err */
   bool plan;            /* print the plans of the entries instead of the module */
 } DhcOptRequest;

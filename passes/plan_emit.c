@@ -174,7 +174,7 @@ static void emit_guards(Emit *e) {
     code[1] = 0;
     memcpy(code + 2, x.code, sizeof *code * (size_t)x.n_code);
     code[2 + x.n_code] = DHC_DIM_LE;
-    const char *message = i < f->fact_messages.n ? f->fact_messages.at[i] : NULL;
+    const char *message = i < f->fact_messages.n ? f->fact_messages.at[i].text : NULL;
     if (!message) {
       DhcText text = {.arena = p->arena};
       dhc_dim_print_fact(p->cx, fact, &text);

@@ -31,8 +31,8 @@ RULE(extreme_fill) {
 /* Magnitudes below 2^-100 become zero, as where a state is stored; NaN stays. */
 static DhcValue *flush(DhcSimplify *s, DhcValue *h) {
   if (!h || !dhc_dtype_is_float(h->type.dtype)) return h;
-  DhcValue *tiny = dhc_b_binary(&s->b, DHC_OP_LT, dhc_b_unary(&s->b, DHC_OP_ABS, h),
-                                dhc_b_fill(&s->b, &h->type, 0x1p-100));
+  DhcValue *size = dhc_b_unary(&s->b, DHC_OP_ABS, h); /* before the limit, whatever the compiler */
+  DhcValue *tiny = dhc_b_binary(&s->b, DHC_OP_LT, size, dhc_b_fill(&s->b, &h->type, 0x1p-100));
   return dhc_b_select(&s->b, tiny, dhc_b_fill(&s->b, &h->type, 0), h);
 }
 
@@ -44,6 +44,36 @@ RULE(linear_scan_one) {
   if (!h0) return false;
   DhcValue *args[3] = {n->args[0], h0, n->args[1]};
   return becomes(out, flush(s, dhc_build1(&s->b, DHC_OP_FMA, args, 3, NULL, 0)));
+}
+
+/* Operand k of a dot without contraction, laid out as the result: its batch axes, its free axes
+ * and ones for the other's. */
+static DhcValue *spread(DhcSimplify *s, const DhcNode *n, int k) {
+  const DhcType *r = &n->results[0]->type;
+  const DhcAttr *batch = dhc_attr(n, k ? "batch_b" : "batch_a");
+  int64_t perm[DHC_MAX_RANK];
+  const DhcDim *dim[DHC_MAX_RANK];
+  int rank = n->args[k]->type.rank, n_batch = batch->ints.n, at = n_batch;
+  bool used[DHC_MAX_RANK] = {false};
+  for (int i = 0; i < n_batch; i++) used[perm[i] = batch->ints.at[i]] = true;
+  for (int i = 0; i < rank; i++)
+    if (!used[i]) perm[at++] = i;
+  int skip = k ? r->rank - rank : 0; /* a's free axes come before b's */
+  for (int i = 0; i < r->rank; i++) {
+    bool own = i < n_batch || (i >= n_batch + skip && i < rank + skip);
+    dim[i] = own ? r->dim[i] : dhc_dim_const(s->m->dims, 1);
+  }
+  DhcValue *v = dhc_b_transpose(&s->b, n->args[k], perm);
+  if (v) v = dhc_b_reshape(&s->b, v, dim, r->rank);
+  return v ? dhc_b_broadcast(&s->b, v, r->dim, r->rank) : NULL;
+}
+
+/* An outer product: one step of the chain, elementwise. */
+RULE(dot_outer) {
+  const DhcType *r = &n->results[0]->type;
+  if (dhc_attr(n, "contract_a")->ints.n || (r->dtype != DHC_F32 && r->dtype != DHC_F64)) return false;
+  DhcValue *args[3] = {spread(s, n, 0), spread(s, n, 1), dhc_b_fill(&s->b, r, 0)};
+  return args[0] && args[1] && args[2] && becomes(out, dhc_build1(&s->b, DHC_OP_FMA, args, 3, NULL, 0));
 }
 
 /* From rest, h0 = 0, what a multiplies is nothing: h = b, flushed. */
@@ -120,6 +150,7 @@ const DhcRule dhc_rules_length[] = {
     {"reduce_ones", DHC_OP_REDUCE_MIN, reduce_ones, "the extreme of one element"},
     {"extreme_fill", DHC_OP_REDUCE_MAX, extreme_fill, "all elements are equal"},
     {"extreme_fill", DHC_OP_REDUCE_MIN, extreme_fill, "all elements are equal"},
+    {"dot_outer", DHC_OP_DOT_GENERAL, dot_outer, "fma(a, b, +0), as the chain begins"},
     {"linear_scan_rest", DHC_OP_LINEAR_SCAN, linear_scan_rest, at_rest},
     {"linear_scan_one", DHC_OP_LINEAR_SCAN, linear_scan_one, "one step by definition: fma, flush"},
     {"conv_one", DHC_OP_CONV, conv_one, in_padding},

@@ -315,7 +315,8 @@ static void finish_range(Step *s, DhcValue *const *old, DhcValue *const *now, Dh
   if (!s->rq->ema) return;
   int k = 1 + s->n_states;
   DhcValue *rest = bin(s, DHC_OP_SUB, dhc_b_scalar(&s->b, DHC_F32, 1), s->decay);
-  DhcValue *mean = bin(s, DHC_OP_ADD, bin(s, DHC_OP_MUL, s->decay, old[k]), bin(s, DHC_OP_MUL, rest, now[0]));
+  DhcValue *share = bin(s, DHC_OP_MUL, rest, now[0]);
+  DhcValue *mean = bin(s, DHC_OP_ADD, bin(s, DHC_OP_MUL, s->decay, old[k]), share);
   part[k] = gate(s, mean, old[k]);
 }
 
@@ -426,7 +427,8 @@ static DhcValue *step_ages(Step *s, DhcValue *raw) {
     if (s->ranges.at[i].pieces) size[n++] = piece_sizes(s, &s->ranges.at[i], raw);
   DhcValue *all = joined(s, size, n);
   if (!all) return NULL;
-  DhcValue *begun = bin(s, DHC_OP_OR, bin(s, DHC_OP_GT, all, zero), bin(s, DHC_OP_GT, s->begun, zero));
+  DhcValue *before = bin(s, DHC_OP_GT, s->begun, zero);
+  DhcValue *begun = bin(s, DHC_OP_OR, bin(s, DHC_OP_GT, all, zero), before);
   DhcValue *ages = dhc_b_select(&s->b, begun, bin(s, DHC_OP_ADD, s->begun, one), zero);
   DhcValue *args[2] = {s->begun, gate(s, ages, s->begun)};
   return args[1] ? dhc_build1(&s->b, DHC_OP_UPDATE, args, 2, NULL, 0) : NULL;
@@ -470,8 +472,8 @@ static bool build(Step *s) {
                                dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, bin(s, DHC_OP_MUL, g, g),
                                             &axis, 1, false));
   DhcValue *loss = s->map[s->grad->results.at[s->loss_result]->id];
-  s->finite = bin(s, DHC_OP_AND, dhc_b_unary(&s->b, DHC_OP_IS_FINITE, norm),
-                  dhc_b_unary(&s->b, DHC_OP_IS_FINITE, loss));
+  DhcValue *loss_finite = dhc_b_unary(&s->b, DHC_OP_IS_FINITE, loss);
+  s->finite = bin(s, DHC_OP_AND, dhc_b_unary(&s->b, DHC_OP_IS_FINITE, norm), loss_finite);
   DhcValue *scaled = bin(s, DHC_OP_MUL, g, clip_scale(s, norm));
   if (!scaled || !s->finite || !step_arenas(s, g, scaled) || !step_buffers(s)) return false;
   for (int i = 0; i < s->loss->results.n; i++)

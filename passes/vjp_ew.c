@@ -2,7 +2,8 @@
  * y the result. A rule that uses y needs the output, else the inputs. */
 #include "passes/ad_internal.h"
 
-/* Shorthands of this file; operands always agree in type. */
+/* Shorthands of this file; operands always agree in type. Two operands that both build nodes
+ * are built in statements of their own: C leaves the order of arguments to the compiler. */
 static DhcValue *un(DhcAd *ad, DhcOp op, DhcValue *x) {
   return dhc_b_unary(&ad->b, op, x);
 }
@@ -62,9 +63,11 @@ bool vjp_log1p(DhcAd *ad, DhcNode *n) {
  * makes full steps of such noise. */
 bool vjp_tanh(DhcAd *ad, DhcNode *n) {
   DhcValue *x = n->args[0];
-  DhcValue *e = un(ad, DHC_OP_EXP, mul(ad, like(ad, x, -2), un(ad, DHC_OP_ABS, x)));
+  DhcValue *size = un(ad, DHC_OP_ABS, x);
+  DhcValue *e = un(ad, DHC_OP_EXP, mul(ad, like(ad, x, -2), size));
   DhcValue *d = bin(ad, DHC_OP_ADD, like(ad, x, 1), e);
-  DhcValue *slope = bin(ad, DHC_OP_DIV, mul(ad, like(ad, x, 4), e), mul(ad, d, d));
+  DhcValue *square = mul(ad, d, d);
+  DhcValue *slope = bin(ad, DHC_OP_DIV, mul(ad, like(ad, x, 4), e), square);
   return dhc_ad_add(ad, n, 0, mul(ad, g_of(ad, n), slope));
 }
 
@@ -95,7 +98,8 @@ bool vjp_sqrt(DhcAd *ad, DhcNode *n) {
 /* y = x^(-1/2): x̄ = -ȳ/2 y³ */
 bool vjp_rsqrt(DhcAd *ad, DhcNode *n) {
   DhcValue *y = n->results[0];
-  DhcValue *d = mul(ad, like(ad, y, -0.5), mul(ad, y, mul(ad, y, y)));
+  DhcValue *cube = mul(ad, y, mul(ad, y, y));
+  DhcValue *d = mul(ad, like(ad, y, -0.5), cube);
   return dhc_ad_add(ad, n, 0, mul(ad, g_of(ad, n), d));
 }
 
@@ -141,7 +145,8 @@ bool vjp_pow(DhcAd *ad, DhcNode *n) {
   if (dhc_ad_wants(ad, n, 0)) {
     DhcValue *lower = bin(ad, DHC_OP_POW, a, bin(ad, DHC_OP_SUB, b, like(ad, b, 1)));
     DhcValue *flat = bin(ad, DHC_OP_EQ, b, like(ad, b, 0));
-    DhcValue *d = dhc_b_select(&ad->b, flat, like(ad, a, 0), mul(ad, b, lower));
+    DhcValue *d = mul(ad, b, lower);
+    d = dhc_b_select(&ad->b, flat, like(ad, a, 0), d);
     if (!dhc_ad_add(ad, n, 0, mul(ad, g, d))) return false;
   }
   if (!dhc_ad_wants(ad, n, 1)) return true;
@@ -160,7 +165,8 @@ static DhcValue *masked_window(DhcAd *ad, const DhcNode *n, DhcOp ahead, DhcValu
   if (w->args[0] != n->results[0] || s->args[1] != w->results[1]) return NULL;
   DhcValue *m = w->results[0];
   DhcValue *c = like(ad, m, dhc_attr(n->args[1]->def, "value")->f);
-  DhcValue *d = dhc_b_select(&ad->b, bin(ad, ahead, m, c), s->args[0], like(ad, m, 0));
+  DhcValue *zero = like(ad, m, 0);
+  DhcValue *d = dhc_b_select(&ad->b, bin(ad, ahead, m, c), s->args[0], zero);
   DhcValue *args[2] = {d, s->args[1]};
   return d ? dhc_build1(&ad->b, DHC_OP_WINDOW_SCATTER, args, 2, s->attrs, 3) : NULL;
 }

@@ -13,43 +13,74 @@ static const DhcDim *dim_const(DhcAd *ad, int64_t v) {
   return dhc_dim_const(ad->m->dims, v);
 }
 
+/* x between `low` and `high` zeros along axis. */
+static DhcValue *between_zeros(DhcAd *ad, DhcValue *x, int axis, const DhcDim *low, const DhcDim *high) {
+  const DhcDim *l[DHC_MAX_RANK], *h[DHC_MAX_RANK];
+  int64_t step[DHC_MAX_RANK];
+  int rank = x->type.rank;
+  for (int i = 0; i < rank; i++) {
+    l[i] = i == axis ? low : dim_const(ad, 0);
+    h[i] = i == axis ? high : dim_const(ad, 0);
+    step[i] = 1;
+  }
+  DhcAttr attrs[3] = {dhc_attr_dims(ad->m, l, rank), dhc_attr_dims(ad->m, h, rank), dhc_attr_ints(ad->m, step, rank)};
+  return dhc_build1(&ad->b, DHC_OP_PAD, &x, 1, attrs, 3);
+}
+
+static bool is_zeros(const DhcValue *v) {
+  return v->def->op == DHC_OP_FILL && dhc_attr(v->def, "value")->f == 0;
+}
+
 /* x moved by one place along axis: from the right (left = true: r[t] = x[t+1], 0 at the
- * end) or from the left (r[t] = x[t-1]) with `first`, which lacks the axis, at the front.
- * Written as pad or concat and slice, so that an extent of 1 needs no empty tensor. */
+ * end) or from the left (r[t] = x[t-1]); where nothing comes in stands `first`, which lacks the
+ * axis (NULL: zeros). Written with pads and a slice, which kernels see through, and so that an
+ * extent of 1 needs no empty tensor. */
 static DhcValue *shift(DhcAd *ad, DhcValue *x, int axis, bool left, DhcValue *first) {
   const DhcType *t = &x->type;
-  const DhcDim *size = t->dim[axis], *zero = dim_const(ad, 0), *one = dim_const(ad, 1);
-  if (!first) {
-    const DhcDim *low[DHC_MAX_RANK], *high[DHC_MAX_RANK];
-    int64_t step[DHC_MAX_RANK];
-    for (int i = 0; i < t->rank; i++) {
-      low[i] = i == axis && !left ? one : zero;
-      high[i] = i == axis && left ? one : zero;
-      step[i] = 1;
+  const DhcDim *size = t->dim[axis], *zero = dim_const(ad, 0), *one = dim_const(ad, 1), *dim[DHC_MAX_RANK];
+  DhcValue *r = between_zeros(ad, x, axis, left ? zero : one, left ? one : zero);
+  if (r) r = dhc_b_slice(&ad->b, r, axis, left ? one : zero, size);
+  if (!r || !first || is_zeros(first)) return r;
+  const DhcDim *rest = dhc_dim_sub(ad->m->dims, size, one);
+  for (int i = 0; i < t->rank; i++) dim[i] = i == axis ? one : t->dim[i];
+  first = dhc_b_reshape(&ad->b, first, dim, t->rank);
+  if (first) first = between_zeros(ad, first, axis, left ? rest : zero, left ? zero : rest);
+  return first ? dhc_b_binary(&ad->b, DHC_OP_ADD, r, first) : NULL;
+}
+
+/* cot without what was added to it at the last step alone (of a use of the last state), which
+ * becomes *last, shaped as `t`; where there is no such part, *last is NULL. */
+static DhcValue *without_last(DhcAd *ad, DhcValue *cot, int axis, bool reverse, const DhcType *t, DhcValue **last) {
+  const DhcDim *zero = dim_const(ad, 0), *one = dim_const(ad, 1);
+  const DhcDim *rest = dhc_dim_sub(ad->m->dims, cot->type.dim[axis], one);
+  *last = NULL;
+  for (int k = 0; k < 2 && cot->def->op == DHC_OP_ADD; k++) {
+    DhcNode *p = cot->def->args[k]->def;
+    if (p->op != DHC_OP_PAD || p->args[0]->type.dim[axis] != one) continue;
+    bool only = true;
+    for (int i = 0; i < cot->type.rank; i++) {
+      const DhcDim *low = dhc_attr(p, "low")->dims.at[i], *high = dhc_attr(p, "high")->dims.at[i];
+      only = only && dhc_attr(p, "step")->ints.at[i] == 1;
+      only = only && (i == axis ? low == (reverse ? zero : rest) && high == (reverse ? rest : zero) : low == zero && high == zero);
     }
-    DhcAttr attrs[3] = {dhc_attr_dims(ad->m, low, t->rank), dhc_attr_dims(ad->m, high, t->rank),
-                        dhc_attr_ints(ad->m, step, t->rank)};
-    x = dhc_build1(&ad->b, DHC_OP_PAD, &x, 1, attrs, 3);
-  } else {
-    const DhcDim *dim[DHC_MAX_RANK];
-    for (int i = 0; i < t->rank; i++) dim[i] = i == axis ? one : t->dim[i];
-    first = dhc_b_reshape(&ad->b, first, dim, t->rank);
-    DhcValue *parts[2] = {left ? x : first, left ? first : x};
-    x = first ? dhc_b_concat(&ad->b, parts, 2, axis) : NULL;
+    if (!only || !(*last = dhc_b_reshape(&ad->b, p->args[0], t->dim, t->rank))) continue;
+    return cot->def->args[1 - k];
   }
-  return x ? dhc_b_slice(&ad->b, x, axis, left ? one : zero, size) : NULL;
+  return cot;
 }
 
 /* h[t] = a[t] h[t-1] + b[t], h[-1] = h0. With g[t] the whole cotangent of h[t],
  * g[t] = h̄[t] + a[t+1] g[t+1]: a linear_scan the other way over a moved by one. Then
- * b̄ = g, ā[t] = g[t] h[t-1], h̄0 = a[0] g[0]. `reverse` mirrors all of it. */
+ * b̄ = g, ā[t] = g[t] h[t-1], h̄0 = a[0] g[0]. `reverse` mirrors all of it. A cotangent of the last
+ * state alone is where g begins, with a = 1. */
 bool vjp_linear_scan(DhcAd *ad, DhcNode *n) {
   DhcValue *a = n->args[0], *h0 = n->args[2], *h = n->results[0];
   int axis = (int)dhc_attr(n, "axis")->i;
   bool reverse = dhc_attr(n, "reverse")->b;
   const DhcDim *size = a->type.dim[axis], *zero = dim_const(ad, 0), *one = dim_const(ad, 1);
-  DhcValue *args[3] = {shift(ad, a, axis, !reverse, NULL), dhc_ad_cot(ad, n, 0),
-                       dhc_ad_zeros(ad, h0)};
+  DhcValue *last, *ones = NULL, *cot = without_last(ad, dhc_ad_cot(ad, n, 0), axis, reverse, &h0->type, &last);
+  if (last) ones = dhc_b_fill(&ad->b, &h0->type, 1);
+  DhcValue *args[3] = {shift(ad, a, axis, !reverse, ones), cot, last ? last : dhc_ad_zeros(ad, h0)};
   DhcAttr attrs[2] = {dhc_attr_int(axis), dhc_attr_bool(!reverse)};
   if (!args[0]) return false;
   DhcValue *g = dhc_build1(&ad->b, DHC_OP_LINEAR_SCAN, args, 3, attrs, 2);
@@ -60,9 +91,9 @@ bool vjp_linear_scan(DhcAd *ad, DhcNode *n) {
       return false;
   }
   if (!dhc_ad_wants(ad, n, 2)) return true;
-  DhcValue *ga = dhc_b_binary(&ad->b, DHC_OP_MUL, a, g);
   const DhcDim *at = reverse ? dhc_dim_sub(ad->m->dims, size, one) : zero;
-  if (ga) ga = dhc_b_slice(&ad->b, ga, axis, at, one);
+  DhcValue *a0 = dhc_b_slice(&ad->b, a, axis, at, one), *g0 = dhc_b_slice(&ad->b, g, axis, at, one);
+  DhcValue *ga = a0 && g0 ? dhc_b_binary(&ad->b, DHC_OP_MUL, a0, g0) : NULL;
   return ga && dhc_ad_add(ad, n, 2, dhc_b_reshape(&ad->b, ga, h0->type.dim, h0->type.rank));
 }
 

@@ -2,7 +2,8 @@
  * a carry. Where the share is a dot or a sum over rows, its operands are stacked instead and
  * one dot (or sum) over all steps follows the loop: the steps then wait for no weight-sized
  * addition, and the dot is as large as the sequence. The order of the sum over steps is
- * that of the dot. The carry that is no longer read goes with dead code. */
+ * that of the dot. A body that goes through many steps by itself keeps its sums: they are as large
+ * as can be, and their operands too large to be stacked. The carry that is no longer read goes with dead code. */
 #include "passes/ad_internal.h"
 
 enum { MAX_TERMS = 8 };
@@ -66,6 +67,7 @@ static Stack stack(DhcFunc *body, DhcValue *v, const DhcScanShape *s) {
 }
 
 DhcScanSum *dhc_ad_sum_plan(DhcFunc *body, const DhcValue *share, const DhcScanShape *s) {
+  if (dhc_edit_has_steps(body)) return NULL;
   DhcScanSum *sum = DHC_NEW(body->module->arena, DhcScanSum);
   if (!find_terms(share, sum)) return NULL;
   for (int i = 0; i < sum->n_terms; i++)

@@ -21,6 +21,11 @@ LLVMValueRef dhc_cpu_ew(DhcCpuW *w, DhcOp op, const LLVMValueRef *a, dhc_dtype t
 #define CPU_EW(id) \
   LLVMValueRef cpu_ew_##id(DhcCpuW *w, const LLVMValueRef *a, dhc_dtype t, int lanes)
 #define UNUSED (void)w, (void)t, (void)lanes, (void)a
+#define CPU_EW_IS(id, value) \
+  CPU_EW(id) {               \
+    UNUSED;                  \
+    return value;            \
+  }
 
 static bool is_float(dhc_dtype t) { return dhc_dtype_is_float(t); }
 static bool is_signed(dhc_dtype t) {
@@ -40,10 +45,7 @@ static LLVMValueRef is_nan(DhcCpuW *w, LLVMValueRef x) {
 
 /* ---- arithmetic ------------------------------------------------------------------- */
 
-CPU_EW(NEG) {
-  UNUSED;
-  return is_float(t) ? LLVMBuildFNeg(w->b, a[0], "") : LLVMBuildNeg(w->b, a[0], "");
-}
+CPU_EW_IS(NEG, is_float(t) ? LLVMBuildFNeg(w->b, a[0], "") : LLVMBuildNeg(w->b, a[0], ""))
 
 CPU_EW(ABS) {
   UNUSED;
@@ -71,22 +73,10 @@ CPU_EW(SIGN) {
   return select_value(w, LLVMBuildICmp(w->b, above, a[0], zero, ""), dhc_cpu_int(ty, 1), r);
 }
 
-CPU_EW(ADD) {
-  UNUSED;
-  return is_float(t) ? LLVMBuildFAdd(w->b, a[0], a[1], "") : LLVMBuildAdd(w->b, a[0], a[1], "");
-}
-CPU_EW(SUB) {
-  UNUSED;
-  return is_float(t) ? LLVMBuildFSub(w->b, a[0], a[1], "") : LLVMBuildSub(w->b, a[0], a[1], "");
-}
-CPU_EW(MUL) {
-  UNUSED;
-  return is_float(t) ? LLVMBuildFMul(w->b, a[0], a[1], "") : LLVMBuildMul(w->b, a[0], a[1], "");
-}
-CPU_EW(DIV) {
-  UNUSED;
-  return LLVMBuildFDiv(w->b, a[0], a[1], "");
-}
+CPU_EW_IS(ADD, is_float(t) ? LLVMBuildFAdd(w->b, a[0], a[1], "") : LLVMBuildAdd(w->b, a[0], a[1], ""))
+CPU_EW_IS(SUB, is_float(t) ? LLVMBuildFSub(w->b, a[0], a[1], "") : LLVMBuildSub(w->b, a[0], a[1], ""))
+CPU_EW_IS(MUL, is_float(t) ? LLVMBuildFMul(w->b, a[0], a[1], "") : LLVMBuildMul(w->b, a[0], a[1], ""))
+CPU_EW_IS(DIV, LLVMBuildFDiv(w->b, a[0], a[1], ""))
 
 LLVMValueRef dhc_cpu_fma(DhcCpuW *w, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z) {
   if (!w->target->facts.has_fma)
@@ -95,10 +85,7 @@ LLVMValueRef dhc_cpu_fma(DhcCpuW *w, LLVMValueRef x, LLVMValueRef y, LLVMValueRe
   LLVMValueRef args[] = {x, y, z};
   return dhc_cpu_intrinsic(w, "llvm.fma", &t, 1, args, 3);
 }
-CPU_EW(FMA) {
-  UNUSED;
-  return dhc_cpu_fma(w, a[0], a[1], a[2]);
-}
+CPU_EW_IS(FMA, dhc_cpu_fma(w, a[0], a[1], a[2]))
 
 /* x > y ? x : y is one instruction on x86 and gives NaN where y is; x's NaN is added. At
  * a tie the second operand is the result, as the derivative rule wants. */
@@ -109,19 +96,10 @@ static LLVMValueRef extreme(DhcCpuW *w, const LLVMValueRef *a, dhc_dtype t, LLVM
   LLVMValueRef r = select_value(w, LLVMBuildFCmp(w->b, f, a[0], a[1], ""), a[0], a[1]);
   return select_value(w, is_nan(w, a[0]), a[0], r);
 }
-CPU_EW(MAX) {
-  UNUSED;
-  return extreme(w, a, t, LLVMRealOGT, LLVMIntSGT, LLVMIntUGT);
-}
-CPU_EW(MIN) {
-  UNUSED;
-  return extreme(w, a, t, LLVMRealOLT, LLVMIntSLT, LLVMIntULT);
-}
+CPU_EW_IS(MAX, extreme(w, a, t, LLVMRealOGT, LLVMIntSGT, LLVMIntUGT))
+CPU_EW_IS(MIN, extreme(w, a, t, LLVMRealOLT, LLVMIntSLT, LLVMIntULT))
 
-CPU_EW(STOP_GRADIENT) {
-  UNUSED;
-  return a[0];
-}
+CPU_EW_IS(STOP_GRADIENT, a[0])
 
 /* ---- rounding ----------------------------------------------------------------------- */
 
@@ -137,10 +115,7 @@ LLVMValueRef dhc_cpu_round(DhcCpuW *w, LLVMValueRef x, dhc_dtype t) {
   r = dhc_cpu_intrinsic(w, "llvm.copysign", &ty, 1, args, 2);
   return select_value(w, LLVMBuildFCmp(w->b, LLVMRealOLT, abs, big, ""), r, x);
 }
-CPU_EW(ROUND) {
-  UNUSED;
-  return dhc_cpu_round(w, a[0], t);
-}
+CPU_EW_IS(ROUND, dhc_cpu_round(w, a[0], t))
 CPU_EW(FLOOR) {
   UNUSED;
   if (w->target->has_round) return unary(w, "llvm.floor", a[0]);
@@ -157,22 +132,10 @@ CPU_EW(IS_FINITE) {
 
 /* ---- integers ------------------------------------------------------------------------ */
 
-CPU_EW(NOT) {
-  UNUSED;
-  return LLVMBuildNot(w->b, a[0], "");
-}
-CPU_EW(AND) {
-  UNUSED;
-  return LLVMBuildAnd(w->b, a[0], a[1], "");
-}
-CPU_EW(OR) {
-  UNUSED;
-  return LLVMBuildOr(w->b, a[0], a[1], "");
-}
-CPU_EW(XOR) {
-  UNUSED;
-  return LLVMBuildXor(w->b, a[0], a[1], "");
-}
+CPU_EW_IS(NOT, LLVMBuildNot(w->b, a[0], ""))
+CPU_EW_IS(AND, LLVMBuildAnd(w->b, a[0], a[1], ""))
+CPU_EW_IS(OR, LLVMBuildOr(w->b, a[0], a[1], ""))
+CPU_EW_IS(XOR, LLVMBuildXor(w->b, a[0], a[1], ""))
 
 /* A shift by a negative or too large amount gives 0, to the right of a negative value -1. */
 static LLVMValueRef shift(DhcCpuW *w, const LLVMValueRef *a, dhc_dtype t, bool left) {
@@ -186,14 +149,8 @@ static LLVMValueRef shift(DhcCpuW *w, const LLVMValueRef *a, dhc_dtype t, bool l
   LLVMValueRef r = left ? LLVMBuildShl(w->b, a[0], by, "") : LLVMBuildLShr(w->b, a[0], by, "");
   return select_value(w, in, r, zero);
 }
-CPU_EW(SHL) {
-  UNUSED;
-  return shift(w, a, t, true);
-}
-CPU_EW(SHR) {
-  UNUSED;
-  return shift(w, a, t, false);
-}
+CPU_EW_IS(SHL, shift(w, a, t, true))
+CPU_EW_IS(SHR, shift(w, a, t, false))
 
 /* Floor quotient and the remainder that has the divisor's sign; by 0: 0 and 0. -1 is made
  * a negation, because MIN / -1 traps. */
@@ -242,34 +199,13 @@ static LLVMValueRef compare(DhcCpuW *w, const LLVMValueRef *a, dhc_dtype t, LLVM
   if (is_float(t)) return LLVMBuildFCmp(w->b, f, a[0], a[1], "");
   return LLVMBuildICmp(w->b, is_signed(t) ? s : u, a[0], a[1], "");
 }
-CPU_EW(EQ) {
-  UNUSED;
-  return compare(w, a, t, LLVMRealOEQ, LLVMIntEQ, LLVMIntEQ);
-}
-CPU_EW(NE) {
-  UNUSED;
-  return compare(w, a, t, LLVMRealUNE, LLVMIntNE, LLVMIntNE);
-}
-CPU_EW(LT) {
-  UNUSED;
-  return compare(w, a, t, LLVMRealOLT, LLVMIntSLT, LLVMIntULT);
-}
-CPU_EW(LE) {
-  UNUSED;
-  return compare(w, a, t, LLVMRealOLE, LLVMIntSLE, LLVMIntULE);
-}
-CPU_EW(GT) {
-  UNUSED;
-  return compare(w, a, t, LLVMRealOGT, LLVMIntSGT, LLVMIntUGT);
-}
-CPU_EW(GE) {
-  UNUSED;
-  return compare(w, a, t, LLVMRealOGE, LLVMIntSGE, LLVMIntUGE);
-}
-CPU_EW(SELECT) {
-  UNUSED;
-  return select_value(w, a[0], a[1], a[2]);
-}
+CPU_EW_IS(EQ, compare(w, a, t, LLVMRealOEQ, LLVMIntEQ, LLVMIntEQ))
+CPU_EW_IS(NE, compare(w, a, t, LLVMRealUNE, LLVMIntNE, LLVMIntNE))
+CPU_EW_IS(LT, compare(w, a, t, LLVMRealOLT, LLVMIntSLT, LLVMIntULT))
+CPU_EW_IS(LE, compare(w, a, t, LLVMRealOLE, LLVMIntSLE, LLVMIntULE))
+CPU_EW_IS(GT, compare(w, a, t, LLVMRealOGT, LLVMIntSGT, LLVMIntUGT))
+CPU_EW_IS(GE, compare(w, a, t, LLVMRealOGE, LLVMIntSGE, LLVMIntUGE))
+CPU_EW_IS(SELECT, select_value(w, a[0], a[1], a[2]))
 
 /* ---- casts -------------------------------------------------------------------------------- */
 

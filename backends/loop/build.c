@@ -242,17 +242,20 @@ DhcLv dhc_lp_select(DhcLp *b, DhcLv c, DhcLv x, DhcLv y) {
     return (v & 1) ? x : y;
   return dhc_lp_ew(b, DHC_OP_SELECT, (DhcLv[]){c, x, y}, 3);
 }
-DhcLv dhc_lp_add(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_ADD, x, y); }
-DhcLv dhc_lp_sub(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_SUB, x, y); }
-DhcLv dhc_lp_mul(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_MUL, x, y); }
-DhcLv dhc_lp_min(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_MIN, x, y); }
-DhcLv dhc_lp_max(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_MAX, x, y); }
-DhcLv dhc_lp_lt(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_LT, x, y); }
-DhcLv dhc_lp_le(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_LE, x, y); }
-DhcLv dhc_lp_ge(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_GE, x, y); }
-DhcLv dhc_lp_eq(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_EQ, x, y); }
-DhcLv dhc_lp_and(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_AND, x, y); }
-DhcLv dhc_lp_or(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_OR, x, y); }
+#define BINARY(name, op) \
+  DhcLv dhc_lp_##name(DhcLp *b, DhcLv x, DhcLv y) { return dhc_lp_ew2(b, DHC_OP_##op, x, y); }
+BINARY(add, ADD)
+BINARY(sub, SUB)
+BINARY(mul, MUL)
+BINARY(min, MIN)
+BINARY(max, MAX)
+BINARY(lt, LT)
+BINARY(le, LE)
+BINARY(ge, GE)
+BINARY(eq, EQ)
+BINARY(and, AND)
+BINARY(or, OR)
+#undef BINARY
 DhcLv dhc_lp_addc(DhcLp *b, DhcLv x, int64_t c) { return dhc_lp_add(b, x, dhc_lp_i64(b, c)); }
 DhcLv dhc_lp_mulc(DhcLp *b, DhcLv x, int64_t c) { return dhc_lp_mul(b, x, dhc_lp_i64(b, c)); }
 

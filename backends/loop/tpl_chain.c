@@ -22,235 +22,12 @@
  * of 8, 4x2 of 4; 64). */
 #include <math.h>
 
-#include "backends/loop/tpl.h"
-
-enum { MAX_INNER = 4, MAX_OUTER = 4, MAX_FOLDS = 8, MAX_STEPS = 8, MAX_VECTORS = 4, MAX_LANE_ROWS = 16 };
-
-typedef struct Inner {
-  int node, na, nb;
-  int oa, k;     /* operand of A, contracted axis */
-  DhcLv packed;  /* [k][lane] */
-} Inner;
-
-typedef struct Outer {
-  int node, ne, nv;
-  int ov, col;   /* operand of V, axis of columns */
-  int panel;     /* where ne's values are put */
-  int lane_rows, vectors; /* tile */
-  DhcLv acc, pitch; /* [lane][pitch] */
-} Outer;
-
-typedef struct Fold {
-  int node, level; /* level 1: folds of what needs no fold */
-  bool sum;
-  DhcLv kept; /* [lane] */
-  DhcLpVar acc;
-  DhcLv parts;
-} Fold;
-
-typedef struct Chain {
-  DhcTplCx cx;
-  DhcLp *b;
-  const DhcSpec *s;
-  Inner in[MAX_INNER];
-  Outer out[MAX_OUTER];
-  Fold fold[MAX_FOLDS];
-  int n_in, n_out, n_fold, last; /* last: pass that puts the outer contractions' values */
-  int lane, step;
-  uint32_t red, others, outer; /* R; R without step; parallel axes without lane */
-  int steps, vectors, lanes, width, chunk;
-  int n_panels;
-  DhcLv panel[MAX_INNER + MAX_OUTER];
-  DhcLv lane0, n_lanes, n_steps; /* extent of step */
-} Chain;
-
-/* ---- roles -------------------------------------------------------------------------------- */
-
-static bool is_dot(const DhcSpecNode *d) {
-  return d->kind == DHC_SN_FOLD && d->op == DHC_OP_DOT_GENERAL;
-}
-
-static int only_axis(uint32_t m) {
-  if (!m || (m & (m - 1))) return -1;
-  int a = 0;
-  while (!(m >> a & 1)) a++;
-  return a;
-}
-
-static int last_axis(uint32_t m) {
-  int a = -1;
-  for (int i = 0; i < DHC_SPEC_MAX_AXES; i++)
-    if (m >> i & 1) a = i;
-  return a;
-}
-
-static bool needs_dot(const DhcSpec *s, int n) {
-  bool needed[DHC_SPEC_MAX_NODES] = {false};
-  dhc_tpl_needed(s, n, needed);
-  for (int i = 0; i <= n; i++)
-    if (needed[i] && is_dot(&s->node[i])) return true;
-  return false;
-}
-
-/* A load whose address is strides alone, of f32. */
-static int plain_operand(const DhcSpec *s, int node) {
-  const DhcSpecNode *d = &s->node[node];
-  if (d->kind != DHC_SN_LOAD || d->dtype != DHC_F32) return -1;
-  const DhcOperand *p = &s->operand[d->operand];
-  for (int t = 0; t < p->n_terms; t++)
-    if (p->term[t].guarded || p->term[t].index >= 0) return -1;
-  return d->operand;
-}
-
-static bool side_by_side(const DhcOperand *p, int axis) {
-  for (int t = 0; t < p->n_terms; t++)
-    if (p->term[t].unit && p->term[t].n_axes == 1 && p->term[t].axis[0] == axis) return true;
-  return false;
-}
-
-/* Dots into inner and outer ones, other folds into folds. */
-static bool sort_folds(Chain *c) {
-  const DhcSpec *s = c->s;
-  for (int n = 0; n < s->n_nodes; n++) {
-    const DhcSpecNode *d = &s->node[n];
-    if (d->kind != DHC_SN_FOLD) continue;
-    if (d->dtype != DHC_F32) return false;
-    if (!is_dot(d)) {
-      bool known = d->op == DHC_OP_REDUCE_SUM || d->op == DHC_OP_REDUCE_MAX || d->op == DHC_OP_REDUCE_MIN;
-      if (!known || c->n_fold == MAX_FOLDS) return false;
-      c->fold[c->n_fold++] = (Fold){.node = n, .sum = d->op == DHC_OP_REDUCE_SUM};
-      continue;
-    }
-    bool wide0 = needs_dot(s, d->a[0]), wide1 = needs_dot(s, d->a[1]);
-    if (wide0 && wide1) return false;
-    if (!wide0 && !wide1) {
-      if (c->n_in == MAX_INNER || only_axis(d->axes) < 0) return false;
-      c->in[c->n_in++] = (Inner){.node = n, .na = d->a[0], .nb = d->a[1], .k = only_axis(d->axes)};
-    } else {
-      if (c->n_out == MAX_OUTER || (c->n_out && d->axes != c->red)) return false;
-      c->red = d->axes;
-      c->out[c->n_out++] = (Outer){.node = n, .ne = d->a[wide0 ? 0 : 1], .nv = d->a[wide0 ? 1 : 0]};
-    }
-  }
-  for (int f = 0; f < c->n_fold; f++)
-    if (s->node[c->fold[f].node].axes != c->red) return false;
-  return c->n_in && c->n_out;
-}
-
-/* The lane axis suits if one side of every inner contraction has it and the other has R. */
-static bool lane_suits(Chain *c, int lane) {
-  const uint32_t *varies = c->cx.varies;
-  uint32_t bit = 1u << lane;
-  for (int j = 0; j < c->n_out; j++)
-    if (varies[c->out[j].nv] & bit) return false;
-  for (int i = 0; i < c->n_in; i++) {
-    Inner *in = &c->in[i];
-    if (varies[in->na] & bit) {
-      int a = in->na;
-      in->na = in->nb;
-      in->nb = a;
-    }
-    if ((varies[in->na] & bit) || !(varies[in->nb] & bit) || (varies[in->nb] & c->red)) return false;
-  }
-  return true;
-}
-
-/* Number of the last level of folds below n. */
-static int level_below(const Chain *c, int n) {
-  bool needed[DHC_SPEC_MAX_NODES] = {false};
-  dhc_tpl_needed(c->s, n, needed);
-  int level = 0;
-  for (int f = 0; f < c->n_fold; f++)
-    if (needed[c->fold[f].node] && c->fold[f].level > level) level = c->fold[f].level;
-  return level;
-}
-
-static bool find_columns(Chain *c) {
-  const DhcSpec *s = c->s;
-  for (int j = 0; j < c->n_out; j++) {
-    Outer *o = &c->out[j];
-    o->ov = plain_operand(s, o->nv);
-    o->col = only_axis(c->cx.varies[o->nv] & ~c->red & ~c->outer);
-    if (o->ov < 0 || o->col < 0 || !side_by_side(&s->operand[o->ov], o->col)) return false;
-    o->panel = -1;
-    for (int i = 0; i < j; i++)
-      if (c->out[i].ne == o->ne) o->panel = c->out[i].panel;
-    if (o->panel < 0) o->panel = c->n_panels++;
-  }
-  if (c->n_panels < c->n_in) c->n_panels = c->n_in;
-  return true;
-}
-
-/* An output has rows, and the columns of the contractions it needs, or none. */
-static bool output_suits(const Chain *c, int o) {
-  uint32_t par = c->outer | 1u << c->lane, more = dhc_tpl_operand_axes(&c->cx, o) & ~par;
-  bool needed[DHC_SPEC_MAX_NODES] = {false};
-  dhc_tpl_needed(c->s, c->s->operand[o].stored, needed);
-  if (more && only_axis(more) < 0) return false;
-  for (int i = 0; i < c->n_in; i++)
-    if (needed[c->in[i].node] && (c->cx.varies[c->s->operand[o].stored] & c->red)) return false;
-  bool found = !more;
-  for (int j = 0; j < c->n_out; j++) {
-    if (c->out[j].col == only_axis(more)) found = true;
-    else if (needed[c->out[j].node]) return false;
-  }
-  return found;
-}
-
-static bool find_roles(Chain *c) {
-  const DhcSpec *s = c->s;
-  if (!sort_folds(c)) return false;
-  uint32_t par = 0;
-  for (int a = 0; a < s->n_axes; a++) {
-    if (s->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
-    if (s->axis[a].role == DHC_AXIS_SEQ) return false;
-  }
-  c->lane = -1;
-  for (int a = s->n_axes - 1; a >= 0 && c->lane < 0; a--)
-    if ((par >> a & 1) && lane_suits(c, a)) c->lane = a;
-  if (c->lane < 0) return false;
-  c->outer = par & ~(1u << c->lane);
-  c->step = last_axis(c->red);
-  c->others = c->red & ~(1u << c->step);
-  for (int i = 0; i < c->n_in; i++) {
-    c->in[i].oa = plain_operand(s, c->in[i].na);
-    if (c->in[i].oa < 0) return false;
-  }
-  for (int f = 0; f < c->n_fold; f++) {
-    c->fold[f].level = 0;
-    c->fold[f].level = 1 + level_below(c, s->node[c->fold[f].node].a[0]);
-    if (c->fold[f].level > c->last) c->last = c->fold[f].level;
-  }
-  for (int j = 0; j < c->n_out; j++)
-    if (level_below(c, c->out[j].ne) >= c->last) c->last = level_below(c, c->out[j].ne) + 1;
-  if (!find_columns(c)) return false;
-  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++)
-    if (!output_suits(c, o)) return false;
-  return true;
-}
-
-static void choose_tile(Chain *c) {
-  const int *v = c->cx.in->schedule ? c->cx.in->schedule->v : (const int[8]){0};
-  const DhcTargetFacts *t = c->cx.in->facts;
-  int bytes = t ? t->vector_bytes : 16;
-  c->lanes = v[2] > 0 ? v[2] : bytes >= 64 ? 16 : bytes >= 32 ? 8 : 4;
-  c->steps = v[0] > 0 ? v[0] : bytes >= 64 ? 6 : 4;
-  c->vectors = v[1] > 0 ? v[1] : bytes >= 64 ? 4 : bytes >= 32 ? 3 : 2;
-  if (c->steps > MAX_STEPS) c->steps = MAX_STEPS;
-  if (c->vectors > MAX_VECTORS) c->vectors = MAX_VECTORS;
-  c->width = c->lanes * c->vectors;
-  c->chunk = v[3] > 0 ? v[3] : 64;
-  for (int j = 0; j < c->n_out; j++) {
-    int64_t columns = c->s->axis[c->out[j].col].extent;
-    c->out[j].vectors = columns && columns <= c->lanes ? 1 : 2;
-    c->out[j].lane_rows = c->lanes == 16 ? 16 / c->out[j].vectors : 4;
-  }
-}
+#include "backends/loop/tpl_chain.h"
 
 /* ---- packing ------------------------------------------------------------------------------ */
 
 /* packed[k * width + i] = B at (lane0 + i, k), lanes beyond the last repeat it or are 0. */
-static void pack_by_lanes(Chain *c, const Inner *in) {
+static void pack_by_lanes(DhcChain *c, const DhcChainInner *in) {
   DhcLp *b = c->b;
   DhcLv zero = dhc_lp_i64(b, 0), n = c->cx.extent[c->lane];
   DhcLv k = dhc_lp_for(b, zero, c->cx.extent[in->k], 1);
@@ -269,7 +46,7 @@ static void pack_by_lanes(Chain *c, const Inner *in) {
 }
 
 /* The same where k lies side by side: blocks of lanes by lanes, transposed. */
-static void pack_transposed(Chain *c, const Inner *in) {
+static void pack_transposed(DhcChain *c, const DhcChainInner *in) {
   DhcLp *b = c->b;
   DhcLv zero = dhc_lp_i64(b, 0), n_k = c->cx.extent[in->k], last = dhc_lp_addc(b, c->cx.extent[c->lane], -1), row[64];
   DhcLv v = dhc_lp_for(b, zero, dhc_lp_i64(b, c->width), c->lanes);
@@ -290,22 +67,22 @@ static void pack_transposed(Chain *c, const Inner *in) {
   dhc_lp_end(b);
 }
 
-static void pack(Chain *c, const Inner *in) {
-  int o = plain_operand(c->s, in->nb);
-  if (o >= 0 && side_by_side(&c->s->operand[o], in->k)) pack_transposed(c, in);
+static void pack(DhcChain *c, const DhcChainInner *in) {
+  int o = dhc_chain_plain_operand(c->s, in->nb);
+  if (o >= 0 && dhc_chain_side_by_side(&c->s->operand[o], in->k)) pack_transposed(c, in);
   else pack_by_lanes(c, in);
 }
 
 /* ---- inner tiles ---------------------------------------------------------------------------- */
 
 /* panel rows row0 … of steps [from, to). */
-static void inner_tiles(Chain *c, int i, DhcLv from, DhcLv to, DhcLv row0) {
+static void inner_tiles(DhcChain *c, int i, DhcLv from, DhcLv to, DhcLv row0) {
   DhcLp *b = c->b;
-  const Inner *in = &c->in[i];
+  const DhcChainInner *in = &c->in[i];
   DhcLv base = dhc_lp_at(b, c->cx.pointer[in->oa], dhc_tpl_base(&c->cx, in->oa));
   DhcLv by_step = dhc_tpl_step(&c->cx, in->oa, c->step), by_k = dhc_tpl_step(&c->cx, in->oa, in->k);
-  DhcLv last = dhc_lp_addc(b, to, -1), a[MAX_STEPS], vec[MAX_VECTORS];
-  DhcLpVar acc[MAX_STEPS][MAX_VECTORS];
+  DhcLv last = dhc_lp_addc(b, to, -1), a[DHC_CHAIN_MAX_STEPS], vec[DHC_CHAIN_MAX_VECTORS];
+  DhcLpVar acc[DHC_CHAIN_MAX_STEPS][DHC_CHAIN_MAX_VECTORS];
   DhcLv s = dhc_lp_for(b, from, to, c->steps);
   for (int r = 0; r < c->steps; r++)
     a[r] = dhc_lp_at(b, base, dhc_lp_mul(b, dhc_lp_min(b, dhc_lp_addc(b, s, r), last), by_step));
@@ -331,7 +108,7 @@ static void inner_tiles(Chain *c, int i, DhcLv from, DhcLv to, DhcLv row0) {
 /* ---- passes ---------------------------------------------------------------------------------- */
 
 /* No fold without a value below n. */
-static bool has_folds(const Chain *c, int n) {
+static bool has_folds(const DhcChain *c, int n) {
   bool needed[DHC_SPEC_MAX_NODES] = {false};
   const DhcSpecNode *d = &c->s->node[n];
   if (c->cx.value[n]) return true;
@@ -343,7 +120,7 @@ static bool has_folds(const Chain *c, int n) {
 }
 
 /* Evaluates what is needed and known before a loop opens. */
-static void hoist(Chain *c, const bool *needed) {
+static void hoist(DhcChain *c, const bool *needed) {
   for (int n = 0; n < c->s->n_nodes; n++) {
     const DhcSpecNode *d = &c->s->node[n];
     if (!needed[n] || (c->cx.varies[n] & ~c->cx.bound) || d->kind == DHC_SN_CONST || d->kind == DHC_SN_AXIS ||
@@ -353,7 +130,7 @@ static void hoist(Chain *c, const bool *needed) {
   }
 }
 
-static void fold_begin(Chain *c, Fold *f) {
+static void fold_begin(DhcChain *c, DhcChainFold *f) {
   DhcLp *b = c->b;
   DhcLv zero = dhc_lp_zero(b, DHC_F32, c->lanes);
   if (!f->sum) {
@@ -366,7 +143,7 @@ static void fold_begin(Chain *c, Fold *f) {
 }
 
 /* The partials, 8, 4, 2, 1 apart, added to the blocks before. */
-static DhcLv sum_parts(Chain *c, Fold *f) {
+static DhcLv sum_parts(DhcChain *c, DhcChainFold *f) {
   DhcLp *b = c->b;
   DhcLv p[DHC_TPL_LANES];
   for (int i = 0; i < DHC_TPL_LANES; i++) p[i] = dhc_lp_load(b, f->parts, dhc_lp_i64(b, (int64_t)i * c->lanes), c->lanes, 0);
@@ -375,7 +152,7 @@ static DhcLv sum_parts(Chain *c, Fold *f) {
   return dhc_lp_add(b, dhc_lp_get(b, f->acc), p[0]);
 }
 
-static void fold_step(Chain *c, Fold *f, DhcLv flat) {
+static void fold_step(DhcChain *c, DhcChainFold *f, DhcLv flat) {
   DhcLp *b = c->b;
   const DhcSpecNode *d = &c->s->node[f->node];
   DhcLv x = dhc_lp_splat(b, dhc_tpl_eval(&c->cx, d->a[0]), c->lanes);
@@ -394,7 +171,7 @@ static void fold_step(Chain *c, Fold *f, DhcLv flat) {
   dhc_lp_end(b);
 }
 
-static void fold_end(Chain *c, Fold *f, DhcLv v) {
+static void fold_end(DhcChain *c, DhcChainFold *f, DhcLv v) {
   DhcLp *b = c->b;
   DhcLv x = f->sum ? sum_parts(c, f) : dhc_lp_add(b, dhc_lp_get(b, f->acc), dhc_lp_zero(b, DHC_F32, c->lanes));
   dhc_lp_store(b, f->kept, v, x, 0);
@@ -402,7 +179,7 @@ static void fold_end(Chain *c, Fold *f, DhcLv v) {
 }
 
 /* One step of pass `level` over the lanes bound as vector. */
-static void pass_step(Chain *c, int level, DhcLv row, DhcLv flat, DhcLv v) {
+static void pass_step(DhcChain *c, int level, DhcLv row, DhcLv flat, DhcLv v) {
   DhcLp *b = c->b;
   DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, row, c->width), v);
   for (int i = 0; i < c->n_in; i++) dhc_tpl_set(&c->cx, c->in[i].node, dhc_lp_load(b, c->panel[i], at, c->lanes, 0));
@@ -414,14 +191,14 @@ static void pass_step(Chain *c, int level, DhcLv row, DhcLv flat, DhcLv v) {
     dhc_lp_store(b, c->panel[c->out[j].panel], at, dhc_lp_splat(b, dhc_tpl_eval(&c->cx, c->out[j].ne), c->lanes), 0);
 }
 
-static void needed_in_pass(const Chain *c, int level, bool *needed) {
+static void needed_in_pass(const DhcChain *c, int level, bool *needed) {
   for (int f = 0; f < c->n_fold; f++)
     if (c->fold[f].level == level) dhc_tpl_needed(c->s, c->s->node[c->fold[f].node].a[0], needed);
   for (int j = 0; j < c->n_out && level == c->last; j++) dhc_tpl_needed(c->s, c->out[j].ne, needed);
 }
 
 /* Steps [from, to) in panel rows from row0; flat0: number of step `from` in R. */
-static void pass_steps(Chain *c, int level, const bool *needed, DhcLv from, DhcLv to, DhcLv row0, DhcLv flat0, DhcLv v) {
+static void pass_steps(DhcChain *c, int level, const bool *needed, DhcLv from, DhcLv to, DhcLv row0, DhcLv flat0, DhcLv v) {
   DhcLp *b = c->b;
   hoist(c, needed);
   DhcLv s = dhc_lp_for(b, from, to, 1), i = dhc_lp_sub(b, s, from);
@@ -432,7 +209,7 @@ static void pass_steps(Chain *c, int level, const bool *needed, DhcLv from, DhcL
   dhc_lp_end(b);
 }
 
-static DhcTplMark lanes_begin(Chain *c, DhcLv *v) {
+static DhcTplMark lanes_begin(DhcChain *c, DhcLv *v) {
   DhcLp *b = c->b;
   *v = dhc_lp_for(b, dhc_lp_i64(b, 0), c->n_lanes, c->lanes);
   DhcTplMark mark = dhc_tpl_push(&c->cx);
@@ -441,13 +218,13 @@ static DhcTplMark lanes_begin(Chain *c, DhcLv *v) {
   return mark;
 }
 
-static void lanes_end(Chain *c, const DhcTplMark *mark) {
+static void lanes_end(DhcChain *c, const DhcTplMark *mark) {
   dhc_tpl_pop(&c->cx, mark);
   dhc_lp_end(c->b);
 }
 
 /* All passes over all of R. */
-static void passes_folded(Chain *c) {
+static void passes_folded(DhcChain *c) {
   DhcLp *b = c->b;
   DhcLv v, zero = dhc_lp_i64(b, 0);
   DhcTplMark lanes = lanes_begin(c, &v);
@@ -474,8 +251,8 @@ static void passes_folded(Chain *c) {
 /* ---- outer tiles -------------------------------------------------------------------------------- */
 
 /* The loop over steps of one tile; masked: the last columns are not all there. */
-static void outer_steps(Chain *c, const Outer *o, DhcLv from, DhcLv to, DhcLv row0, DhcLv i, DhcLv col, bool masked,
-                        DhcLpVar acc[MAX_LANE_ROWS][2]) {
+static void outer_steps(DhcChain *c, const DhcChainOuter *o, DhcLv from, DhcLv to, DhcLv row0, DhcLv i, DhcLv col, bool masked,
+                        DhcLpVar acc[DHC_CHAIN_MAX_LANE_ROWS][2]) {
   DhcLp *b = c->b;
   DhcLv there = dhc_lp_at(b, c->cx.pointer[o->ov], dhc_lp_add(b, dhc_tpl_base(&c->cx, o->ov), col));
   DhcLv by_step = dhc_tpl_step(&c->cx, o->ov, c->step), n = c->cx.extent[o->col], mask[2] = {NULL, NULL};
@@ -498,11 +275,11 @@ static void outer_steps(Chain *c, const Outer *o, DhcLv from, DhcLv to, DhcLv ro
   dhc_lp_end(b);
 }
 
-static void outer_tiles(Chain *c, const Outer *o, DhcLv from, DhcLv to, DhcLv row0) {
+static void outer_tiles(DhcChain *c, const DhcChainOuter *o, DhcLv from, DhcLv to, DhcLv row0) {
   DhcLp *b = c->b;
   int width = o->vectors * c->lanes;
   DhcLv zero = dhc_lp_i64(b, 0), n = c->cx.extent[o->col];
-  DhcLpVar acc[MAX_LANE_ROWS][2];
+  DhcLpVar acc[DHC_CHAIN_MAX_LANE_ROWS][2];
   DhcLv col = dhc_lp_for(b, zero, n, width), i = dhc_lp_for(b, zero, c->n_lanes, o->lane_rows);
   for (int r = 0; r < o->lane_rows; r++)
     for (int v = 0; v < o->vectors; v++) {
@@ -530,26 +307,26 @@ static void outer_tiles(Chain *c, const Outer *o, DhcLv from, DhcLv to, DhcLv ro
 
 /* ---- outputs ------------------------------------------------------------------------------------ */
 
-static bool any_output(const Chain *c, int col, bool *needed) {
+static bool any_output(const DhcChain *c, int col, bool *needed) {
   bool any = false;
   for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++) {
     uint32_t more = dhc_tpl_operand_axes(&c->cx, o) & ~(c->outer | 1u << c->lane);
-    if (only_axis(more) != col) continue;
+    if (dhc_chain_only_axis(more) != col) continue;
     any = true;
     dhc_tpl_needed(c->s, c->s->operand[o].stored, needed);
   }
   return any;
 }
 
-static void store_outputs(Chain *c, int col) {
+static void store_outputs(DhcChain *c, int col) {
   for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++) {
     uint32_t more = (dhc_tpl_operand_axes(&c->cx, o)) & ~(c->outer | 1u << c->lane);
-    if (only_axis(more) == col) dhc_tpl_store(&c->cx, o);
+    if (dhc_chain_only_axis(more) == col) dhc_tpl_store(&c->cx, o);
   }
 }
 
 /* Outputs without columns, a vector of lanes at a time. */
-static void row_outputs(Chain *c) {
+static void row_outputs(DhcChain *c) {
   bool needed[DHC_SPEC_MAX_NODES] = {false};
   if (!any_output(c, -1, needed)) return;
   DhcLv v;
@@ -560,7 +337,7 @@ static void row_outputs(Chain *c) {
 }
 
 /* Outputs with the columns of contraction j: a row at a time. */
-static void column_outputs(Chain *c, int j) {
+static void column_outputs(DhcChain *c, int j) {
   DhcLp *b = c->b;
   bool needed[DHC_SPEC_MAX_NODES] = {false};
   int col = c->out[j].col;
@@ -601,7 +378,7 @@ static DhcLv take(Room *r, dhc_dimprog floats) {
 }
 
 /* Places in scratch: sizes are whole rows of the block of lanes. */
-static void lay_out(Chain *c) {
+static void lay_out(DhcChain *c) {
   DhcLp *b = c->b;
   DhcArena *a = b->arena;
   dhc_dimprog width = dhc_prog_const(a, c->width);
@@ -626,7 +403,7 @@ static void lay_out(Chain *c) {
   }
 }
 
-static void clear_sums(Chain *c) {
+static void clear_sums(DhcChain *c) {
   DhcLp *b = c->b;
   for (int j = 0; j < c->n_out; j++) {
     DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_mulc(b, c->out[j].pitch, c->width), c->lanes);
@@ -636,7 +413,7 @@ static void clear_sums(Chain *c) {
 }
 
 /* Steps by chunks, under every index of the other axes of R; `part` says what of it. */
-static void by_chunks(Chain *c, bool inner, bool outer) {
+static void by_chunks(DhcChain *c, bool inner, bool outer) {
   DhcLp *b = c->b;
   DhcLv zero = dhc_lp_i64(b, 0), v;
   DhcTplRows rows = dhc_tpl_rows(&c->cx, c->others, zero);
@@ -660,7 +437,7 @@ static void by_chunks(Chain *c, bool inner, bool outer) {
   dhc_lp_end(b);
 }
 
-static void kernel(Chain *c) {
+static void kernel(DhcChain *c) {
   DhcLp *b = c->b;
   DhcArena *a = b->arena;
   dhc_dimprog blocks = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(&c->cx, c->lane), dhc_prog_const(a, c->width));
@@ -693,15 +470,15 @@ static void kernel(Chain *c) {
 }
 
 void dhc_tpl_chain(const DhcTplInput *in, DhcLp *b) {
-  Chain *c = DHC_NEW(b->arena, Chain);
+  DhcChain *c = DHC_NEW(b->arena, DhcChain);
   c->b = b;
   c->s = in->spec;
   dhc_tpl_init(&c->cx, in, b);
   if (b->refused) return;
-  if (!find_roles(c)) {
+  if (!dhc_chain_roles(c)) {
     dhc_lp_refuse(b, "no rows of contractions to tile");
     return;
   }
-  choose_tile(c);
+  dhc_chain_tile(c);
   kernel(c);
 }

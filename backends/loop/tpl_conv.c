@@ -27,7 +27,7 @@
 enum {
   MAX_ROWS = 16,
   MAX_VECTORS = 6,
-  FEW_PIXELS = 63,         /* images up to this size are grouped, */
+  FEW_PIXELS = 64,         /* images up to this size are grouped, */
   MANY_PIXELS = 96,        /* up to so many pixels */
   PLANE_ELEMENTS = 196608, /* planes of a task, if a few rows allow */
   LEAST_ROWS = 4
@@ -61,59 +61,14 @@ typedef struct Conv {
 
 /* ---- roles --------------------------------------------------------------------------- */
 
-static int load_operand(const DhcSpec *s, int node) {
-  const DhcSpecNode *d = &s->node[node];
-  return d->kind == DHC_SN_LOAD && d->dtype == DHC_F32 && s->operand[d->operand].tag == DHC_TAG_ROW
-             ? d->operand
-             : -1;
-}
-
-/* The DOT fold; every other fold is over axes in `window` only. */
-static bool find_folds(Conv *v) {
-  const DhcSpec *s = v->s;
-  v->node = -1;
-  for (int n = 0; n < s->n_nodes; n++)
-    if (s->node[n].kind == DHC_SN_FOLD && s->node[n].op == DHC_OP_DOT_GENERAL) {
-      if (v->node >= 0 || s->node[n].dtype != DHC_F32) return false;
-      v->node = n;
-    }
-  return v->node >= 0;
-}
-
-static bool find_spaces(Conv *v) {
-  const DhcSpecNode *f = &v->s->node[v->node];
-  int term[2], n = 0;
-  for (int side = 0; side < 2; side++) {
-    v->ox = load_operand(v->s, f->a[side]);
-    v->ow = load_operand(v->s, f->a[1 - side]);
-    if (v->ox < 0 || v->ow < 0) return false;
-    n = dhc_space_terms(&v->s->operand[v->ox], term);
-    if (n > 0) break;
-  }
-  int other[2];
-  if (n < 1 || dhc_space_terms(&v->s->operand[v->ow], other) != 0) return false;
-  return dhc_space_read(&v->cx, v->ox, n == 2 ? term[0] : -1, f->axes, false, &v->y) &&
-         dhc_space_read(&v->cx, v->ox, term[n - 1], f->axes, false, &v->x) && v->x.out >= 0;
-}
-
-static uint32_t bit(int axis) {
-  return axis < 0 ? 0 : 1u << axis;
-}
-
-/* The last axis of a mask, or -1. */
-static int last_axis(uint32_t mask) {
-  int a = -1;
-  for (int i = 0; i < DHC_SPEC_MAX_AXES; i++)
-    if (mask >> i & 1) a = i;
-  return a;
-}
-
 static bool find_roles(Conv *v) {
   const DhcSpec *s = v->s;
-  if (!find_folds(v) || !find_spaces(v)) return false;
-  uint32_t taps = bit(v->y.tap) | bit(v->x.tap), red = s->node[v->node].axes & ~taps;
-  uint32_t windows = bit(v->y.window) | bit(v->x.window), par = 0;
-  v->c = last_axis(red);
+  v->node = dhc_space_contraction(s);
+  if (v->node < 0 || !dhc_space_operands(&v->cx, v->node, false, &v->ox, &v->ow, &v->y, &v->x) || v->x.out < 0)
+    return false;
+  uint32_t taps = dhc_space_bit(v->y.tap) | dhc_space_bit(v->x.tap), red = s->node[v->node].axes & ~taps;
+  uint32_t windows = dhc_space_bit(v->y.window) | dhc_space_bit(v->x.window), par = 0;
+  v->c = dhc_space_last_axis(red);
   if (red & (red - 1)) return false;
   /* one chain: channels, then taps of y, then taps of x */
   if (v->c > (v->y.tap >= 0 ? v->y.tap : v->x.tap >= 0 ? v->x.tap : v->c)) return false;
@@ -129,15 +84,15 @@ static bool find_roles(Conv *v) {
   for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++)
     if (dhc_tpl_operand_axes(&v->cx, o) & ~par) return false;
   uint32_t in_x = dhc_tpl_operand_axes(&v->cx, v->ox), in_w = dhc_tpl_operand_axes(&v->cx, v->ow);
-  uint32_t space = bit(v->y.out) | bit(v->x.out);
+  uint32_t space = dhc_space_bit(v->y.out) | dhc_space_bit(v->x.out);
   if (space & in_w) return false;
   for (int t = 0; t < s->operand[v->ox].n_terms; t++) {
     const DhcTerm *e = &s->operand[v->ox].term[t];
     if (!e->guarded && ((space | taps | windows) >> e->axis[0] & 1)) return false;
   }
-  v->m = last_axis(par & in_w & ~in_x);
-  v->image = last_axis(par & in_x & ~in_w & ~space);
-  v->outer = par & ~(bit(v->m) | bit(v->image) | space);
+  v->m = dhc_space_last_axis(par & in_w & ~in_x);
+  v->image = dhc_space_last_axis(par & in_x & ~in_w & ~space);
+  v->outer = par & ~(dhc_space_bit(v->m) | dhc_space_bit(v->image) | space);
   v->shared = v->y.stride == 1 && v->y.div == 1;
   int64_t planes = v->x.n_taps * (v->shared ? 1 : v->y.n_taps);
   v->n_planes = (int)planes;
@@ -172,10 +127,6 @@ static dhc_dimprog at_least(Progs *p, dhc_dimprog x, int64_t v) {
   return op(p, DHC_DIM_MAX, x, pc(p, v));
 }
 
-static dhc_dimprog axis_prog(const Conv *v, int axis) {
-  return axis < 0 ? dhc_prog_const(v->b->arena, 1) : dhc_tpl_extent_prog(&v->cx, axis);
-}
-
 /* Images per task, out rows per task, sizes of planes. */
 static void size_blocks(Conv *v) {
   Progs p = {v->b->arena};
@@ -185,13 +136,13 @@ static void size_blocks(Conv *v) {
   dhc_dimprog W = dhc_space_places_prog(&v->cx, &v->x, dhc_space_outs_prog(&v->cx, &v->x));
   W = at_least(&p, W, 1);
   dhc_dimprog pixels = at_least(&p, op(&p, DHC_DIM_MUL, H, W), 1);
-  /* vectors fill up better over several small images; one of 64 pixels does as it is */
+  /* vectors fill up better over several small images, and weights are read for all of them */
   dhc_dimprog fit = op(&p, DHC_DIM_CEILDIV, pc(&p, MANY_PIXELS), pixels);
   dhc_dimprog small = op(&p, DHC_DIM_LE, pixels, pc(&p, FEW_PIXELS));
   fit = op(&p, DHC_DIM_MUL, fit, small);
-  v->group = at_least(&p, op(&p, DHC_DIM_MIN, fit, axis_prog(v, v->image)), 1);
+  v->group = at_least(&p, op(&p, DHC_DIM_MIN, fit, dhc_space_extent_prog(&v->cx, v->image)), 1);
   /* rows that fit, then blocks of equal height */
-  dhc_dimprog row = op(&p, DHC_DIM_MUL, op(&p, DHC_DIM_MUL, W, axis_prog(v, v->c)), pc(&p, v->n_planes));
+  dhc_dimprog row = op(&p, DHC_DIM_MUL, op(&p, DHC_DIM_MUL, W, dhc_space_extent_prog(&v->cx, v->c)), pc(&p, v->n_planes));
   dhc_dimprog rows = op(&p, DHC_DIM_FLOORDIV, pc(&p, PLANE_ELEMENTS), at_least(&p, row, 1));
   rows = at_least(&p, rows, LEAST_ROWS + reach);
   rows = op(&p, DHC_DIM_ADD, rows, pc(&p, -reach));
@@ -211,13 +162,13 @@ static void size_blocks(Conv *v) {
 /* Floats that the list of taps takes, a multiple of 16. */
 static dhc_dimprog taps_prog(const Conv *v) {
   Progs p = {v->b->arena};
-  dhc_dimprog n = op(&p, DHC_DIM_MUL, axis_prog(v, v->c), pc(&p, v->y.n_taps * v->x.n_taps * v->listed * 2));
+  dhc_dimprog n = op(&p, DHC_DIM_MUL, dhc_space_extent_prog(&v->cx, v->c), pc(&p, v->y.n_taps * v->x.n_taps * v->listed * 2));
   return op(&p, DHC_DIM_MUL, op(&p, DHC_DIM_CEILDIV, n, pc(&p, 16)), pc(&p, 16));
 }
 
 static dhc_dimprog scratch_bytes(const Conv *v) {
   Progs p = {v->b->arena};
-  dhc_dimprog n = op(&p, DHC_DIM_MUL, axis_prog(v, v->c), pc(&p, v->n_planes));
+  dhc_dimprog n = op(&p, DHC_DIM_MUL, dhc_space_extent_prog(&v->cx, v->c), pc(&p, v->n_planes));
   n = op(&p, DHC_DIM_ADD, n, pc(&p, v->rows));
   n = op(&p, DHC_DIM_MUL, n, v->plane);
   n = op(&p, DHC_DIM_ADD, n, pc(&p, v->lanes * (v->x.per_out + 2)));
@@ -316,10 +267,6 @@ static DhcLv row_shift(Conv *v, DhcLv ky) {
   return dhc_lp_mul(b, dhc_lp_addc(b, dhc_lp_mulc(b, ky, v->y.dilation), -v->y.lo), v->W);
 }
 
-static DhcLv step_or_zero(Conv *v, int o, int axis) {
-  return axis < 0 ? dhc_lp_i64(v->b, 0) : dhc_tpl_step(&v->cx, o, axis);
-}
-
 /* taps[v->listed * k ..]: displacements in planes and in a row of w of the k-th step of the chain, so
  * that the tile's loop is one block, whatever the taps; and, for the input gradient, whose w
  * lies scattered, what to prefetch then, in w from the tile's first row on: the t-th step of a
@@ -327,8 +274,8 @@ static DhcLv step_or_zero(Conv *v, int o, int axis) {
 static void list_taps(Conv *v) {
   DhcLp *b = v->b;
   DhcLv zero = dhc_lp_i64(b, 0);
-  DhcLv w_c = step_or_zero(v, v->ow, v->c), w_ky = step_or_zero(v, v->ow, v->y.tap);
-  DhcLv w_kx = step_or_zero(v, v->ow, v->x.tap);
+  DhcLv w_c = dhc_space_step(&v->cx, v->ow, v->c), w_ky = dhc_space_step(&v->cx, v->ow, v->y.tap);
+  DhcLv w_kx = dhc_space_step(&v->cx, v->ow, v->x.tap);
   int64_t n_ky = v->y.n_taps, n_kx = v->x.n_taps;
   DhcLv c = dhc_lp_for(b, zero, v->C, 1);
   DhcLv x_c = dhc_lp_mul(b, c, dhc_lp_mulc(b, v->Plane, v->n_planes));
@@ -340,7 +287,7 @@ static void list_taps(Conv *v) {
   DhcLv at = dhc_lp_mulc(b, dhc_lp_add(b, row, kx), v->listed);
   DhcLv t = dhc_lp_add(b, dhc_lp_mulc(b, ky, n_kx), kx);
   DhcLv ahead =
-      dhc_lp_add(b, dhc_lp_mul(b, dhc_lp_addc(b, c, 1), w_c), dhc_lp_mul(b, t, step_or_zero(v, v->ow, v->m)));
+      dhc_lp_add(b, dhc_lp_mul(b, dhc_lp_addc(b, c, 1), w_c), dhc_lp_mul(b, t, dhc_space_step(&v->cx, v->ow, v->m)));
   if (v->listed == 3) dhc_lp_store(b, v->taps, dhc_lp_addc(b, at, 2), ahead, 0);
   dhc_lp_store(b, v->taps, at, dhc_lp_add(b, x_at, dhc_lp_mul(b, v->Plane, kx)), 0);
   dhc_lp_store(b, v->taps, dhc_lp_addc(b, at, 1), dhc_lp_add(b, w_at, dhc_lp_mul(b, kx, w_kx)), 0);
@@ -380,7 +327,7 @@ static void channel_tile(Conv *v, DhcLv m0) {
   DhcLp *b = v->b;
   Tile t;
   DhcLv base = dhc_lp_at(b, v->cx.pointer[v->ow], dhc_tpl_base(&v->cx, v->ow));
-  DhcLv step = step_or_zero(v, v->ow, v->m), last = dhc_lp_addc(b, v->M, -1);
+  DhcLv step = dhc_space_step(&v->cx, v->ow, v->m), last = dhc_lp_addc(b, v->M, -1);
   for (int r = 0; r < v->half; r++) {
     DhcLv m = dhc_lp_min(b, dhc_lp_addc(b, m0, r), last);
     t.w[r] = dhc_lp_at(b, base, dhc_lp_mul(b, m, step));
@@ -450,7 +397,7 @@ static bool may_join_rows(Conv *v, DhcLv *cond) {
     if (v->needed[n] && s->node[n].kind == DHC_SN_AXIS &&
         (s->node[n].operand == v->y.out || s->node[n].operand == v->x.out))
       return false;
-  uint32_t both = bit(v->y.out) | bit(v->x.out);
+  uint32_t both = dhc_space_bit(v->y.out) | dhc_space_bit(v->x.out);
   for (int o = 0; o < s->n_operands; o++) {
     uint32_t has = dhc_tpl_operand_axes(&v->cx, o) & both;
     if (o == v->ox || o == v->ow || !has) continue;
@@ -527,21 +474,17 @@ static void task_body(Conv *v, DhcLv m_first, DhcLv m_end) {
   dhc_lp_end(b);
 }
 
-static DhcLv extent_or_1(Conv *v, int axis) {
-  return axis < 0 ? dhc_lp_i64(v->b, 1) : v->cx.extent[axis];
-}
-
 static void kernel(Conv *v) {
   DhcLp *b = v->b;
   Progs p = {b->arena};
   const int *k = v->cx.in->schedule ? v->cx.in->schedule->v : (const int[8]){0};
   size_blocks(v);
   b->scratch_bytes = scratch_bytes(v);
-  dhc_dimprog images = axis_prog(v, v->image), outs = dhc_space_outs_prog(&v->cx, &v->y);
+  dhc_dimprog images = dhc_space_extent_prog(&v->cx, v->image), outs = dhc_space_outs_prog(&v->cx, &v->y);
   dhc_dimprog groups = op(&p, DHC_DIM_CEILDIV, images, v->group);
   dhc_dimprog blocks = op(&p, DHC_DIM_CEILDIV, outs, v->block);
   dhc_dimprog pieces = op(&p, DHC_DIM_MUL, groups, blocks);
-  dhc_dimprog tiles = op(&p, DHC_DIM_CEILDIV, axis_prog(v, v->m), pc(&p, v->rows));
+  dhc_dimprog tiles = op(&p, DHC_DIM_CEILDIV, dhc_space_extent_prog(&v->cx, v->m), pc(&p, v->rows));
   /* chunks of channels until there are tasks enough, but never of less than 4 tiles */
   dhc_dimprog want = op(&p, DHC_DIM_CEILDIV, pc(&p, k[3] > 0 ? k[3] : 8), at_least(&p, pieces, 1));
   want = op(&p, DHC_DIM_MIN, want, op(&p, DHC_DIM_CEILDIV, tiles, pc(&p, 4)));
@@ -550,8 +493,8 @@ static void kernel(Conv *v) {
   dhc_dimprog per_outer = op(&p, DHC_DIM_MUL, pieces, chunks);
   dhc_dimprog n_tasks = op(&p, DHC_DIM_MUL, dhc_tpl_count_prog(&v->cx, v->outer), per_outer);
 
-  v->C = extent_or_1(v, v->c);
-  v->M = extent_or_1(v, v->m);
+  v->C = dhc_space_extent(&v->cx, v->c);
+  v->M = dhc_space_extent(&v->cx, v->m);
   v->W = dhc_space_places(&v->cx, &v->x, dhc_space_outs(&v->cx, &v->x));
   v->Plane = dhc_lp_prog(b, v->plane);
   v->Result = dhc_lp_prog(b, v->result);
@@ -570,7 +513,7 @@ static void kernel(Conv *v) {
   v->y1 = dhc_lp_min(b, dhc_space_outs(&v->cx, &v->y), dhc_lp_add(b, v->y0, block));
   v->H = dhc_space_places(&v->cx, &v->y, dhc_lp_sub(b, v->y1, v->y0));
   v->image0 = dhc_lp_mul(b, dhc_lp_udiv(b, t, n_blocks), group);
-  v->n_images = dhc_lp_min(b, group, dhc_lp_sub(b, extent_or_1(v, v->image), v->image0));
+  v->n_images = dhc_lp_min(b, group, dhc_lp_sub(b, dhc_space_extent(&v->cx, v->image), v->image0));
   task_body(v, m_first, m_end);
   dhc_tpl_pop(&v->cx, &mark);
   dhc_lp_end(b);

@@ -22,7 +22,8 @@ enum {
   MAX_TAPS = 14, /* taps of one pass */
   MAX_VECTORS = 6,
   MANY_PLACES = 196, /* images are grouped up to so many */
-  CHANNELS = 32,     /* input channels of a task at most */
+  CHANNELS = 32,     /* input channels of a task at most; */
+  FEW_CHANNELS = 8,  /* where tasks are few, down to so many: each transposes dy anew */
   BLOCKS = 4         /* blocks of output channels of a task at most */
 };
 
@@ -47,72 +48,35 @@ typedef struct ConvDw {
 
 /* ---- roles --------------------------------------------------------------------------- */
 
-static uint32_t bit(int axis) {
-  return axis < 0 ? 0 : 1u << axis;
-}
-
-static int last_axis(uint32_t mask) {
-  int a = -1;
-  for (int i = 0; i < DHC_SPEC_MAX_AXES; i++)
-    if (mask >> i & 1) a = i;
-  return a;
-}
-
-static int load_operand(const DhcSpec *s, int node) {
-  const DhcSpecNode *d = &s->node[node];
-  return d->kind == DHC_SN_LOAD && d->dtype == DHC_F32 && s->operand[d->operand].tag == DHC_TAG_ROW
-             ? d->operand
-             : -1;
-}
-
-static bool find_operands(ConvDw *v) {
-  const DhcSpec *s = v->s;
-  v->node = -1;
-  for (int n = 0; n < s->n_nodes; n++) {
-    if (s->node[n].kind != DHC_SN_FOLD) continue;
-    if (v->node >= 0 || s->node[n].op != DHC_OP_DOT_GENERAL || s->node[n].dtype != DHC_F32) return false;
-    v->node = n;
-  }
-  if (v->node < 0) return false;
-  const DhcSpecNode *f = &s->node[v->node];
-  int term[2], other[2], n = 0;
-  for (int side = 0; side < 2 && n < 1; side++) {
-    v->ox = load_operand(s, f->a[side]);
-    v->oy = load_operand(s, f->a[1 - side]);
-    if (v->ox < 0 || v->oy < 0) return false;
-    n = dhc_space_terms(&s->operand[v->ox], term);
-  }
-  if (n < 1 || dhc_space_terms(&s->operand[v->oy], other) != 0) return false;
-  return dhc_space_read(&v->cx, v->ox, n == 2 ? term[0] : -1, f->axes, true, &v->y) &&
-         dhc_space_read(&v->cx, v->ox, term[n - 1], f->axes, true, &v->x);
-}
-
 static bool find_roles(ConvDw *v) {
   const DhcSpec *s = v->s;
-  if (!find_operands(v)) return false;
+  v->node = dhc_space_contraction(s);
+  if (v->node < 0 || !dhc_space_operands(&v->cx, v->node, true, &v->ox, &v->oy, &v->y, &v->x)) return false;
+  for (int n = 0; n < s->n_nodes; n++)
+    if (s->node[n].kind == DHC_SN_FOLD && n != v->node) return false;
   if (v->y.window >= 0 || v->x.window >= 0 || v->y.div != 1 || v->x.div != 1) return false;
-  uint32_t red = s->node[v->node].axes, par = 0, space = bit(v->y.out) | bit(v->x.out);
-  uint32_t taps = bit(v->y.tap) | bit(v->x.tap);
+  uint32_t red = s->node[v->node].axes, par = 0, space = dhc_space_bit(v->y.out) | dhc_space_bit(v->x.out);
+  uint32_t taps = dhc_space_bit(v->y.tap) | dhc_space_bit(v->x.tap);
   for (int a = 0; a < s->n_axes; a++) {
     if (s->axis[a].role == DHC_AXIS_PAR)
       par |= 1u << a;
     else if (!(red >> a & 1))
       return false;
   }
-  v->image = last_axis(red & ~space);
-  if (red & ~space & ~bit(v->image)) return false;
+  v->image = dhc_space_last_axis(red & ~space);
+  if (red & ~space & ~dhc_space_bit(v->image)) return false;
   /* one chain: images, then places of y, then of x */
   if (v->y.out >= 0 && v->x.out >= 0 && v->y.out > v->x.out) return false;
-  if (v->image >= 0 && space && (bit(v->image) & ~((space & (0u - space)) - 1))) return false;
+  if (v->image >= 0 && space && (dhc_space_bit(v->image) & ~((space & (0u - space)) - 1))) return false;
   for (int t = 0; t < s->operand[v->ox].n_terms; t++) {
     const DhcTerm *e = &s->operand[v->ox].term[t];
     if (!e->guarded && ((space | taps) >> e->axis[0] & 1)) return false;
   }
   uint32_t in_x = dhc_tpl_operand_axes(&v->cx, v->ox), in_y = dhc_tpl_operand_axes(&v->cx, v->oy);
-  v->o = last_axis(par & in_y & ~in_x);
-  v->c = last_axis(par & in_x & ~in_y & ~taps);
+  v->o = dhc_space_last_axis(par & in_y & ~in_x);
+  v->c = dhc_space_last_axis(par & in_x & ~in_y & ~taps);
   if (v->o < 0 || (in_y & taps)) return false;
-  v->outer = par & ~(bit(v->o) | bit(v->c) | taps);
+  v->outer = par & ~(dhc_space_bit(v->o) | dhc_space_bit(v->c) | taps);
   v->n_taps = (int)(v->y.n_taps * v->x.n_taps);
   return v->x.n_taps <= MAX_TAPS && v->y.n_taps <= 64;
 }
@@ -137,10 +101,6 @@ static dhc_dimprog op(const ConvDw *v, int o, dhc_dimprog x, dhc_dimprog y) {
 static dhc_dimprog at_least(const ConvDw *v, dhc_dimprog x, int64_t n) {
   return op(v, DHC_DIM_MAX, x, pc(v, n));
 }
-static dhc_dimprog axis_prog(const ConvDw *v, int axis) {
-  return axis < 0 ? pc(v, 1) : dhc_tpl_extent_prog(&v->cx, axis);
-}
-
 /* Input rows (or columns) that `n` places reach. */
 static dhc_dimprog reach_prog(const ConvDw *v, const DhcSpace *d, dhc_dimprog n) {
   dhc_dimprog last = op(v, DHC_DIM_ADD, n, pc(v, -1));
@@ -148,23 +108,27 @@ static dhc_dimprog reach_prog(const ConvDw *v, const DhcSpace *d, dhc_dimprog n)
 }
 
 static void size_blocks(ConvDw *v) {
-  dhc_dimprog H = at_least(v, axis_prog(v, v->y.out), 1), W = at_least(v, axis_prog(v, v->x.out), 1);
+  dhc_dimprog H = at_least(v, dhc_space_extent_prog(&v->cx, v->y.out), 1), W = at_least(v, dhc_space_extent_prog(&v->cx, v->x.out), 1);
   dhc_dimprog pixels = op(v, DHC_DIM_MUL, H, W);
   dhc_dimprog fit = op(v, DHC_DIM_CEILDIV, pc(v, MANY_PLACES), pixels);
-  v->group = at_least(v, op(v, DHC_DIM_MIN, fit, axis_prog(v, v->image)), 1);
+  v->group = at_least(v, op(v, DHC_DIM_MIN, fit, dhc_space_extent_prog(&v->cx, v->image)), 1);
   /* a transposition writes whole blocks of places */
   v->places = op(v, DHC_DIM_ADD, op(v, DHC_DIM_MUL, v->group, pixels), pc(v, v->lanes));
   v->plane = op(v, DHC_DIM_MUL, reach_prog(v, &v->y, H), reach_prog(v, &v->x, W));
 }
 
-/* Tasks: chunks of input channels; of output channels as many as make enough of them. */
+/* Tasks: chunks of input channels; of output channels as many as make enough of them; where
+ * these are too few, smaller chunks of input channels. */
 static dhc_dimprog size_tasks(ConvDw *v, dhc_dimprog *o_chunks, dhc_dimprog *c_chunks) {
   const int *k = v->cx.in->schedule ? v->cx.in->schedule->v : (const int[8]){0};
-  dhc_dimprog c = axis_prog(v, v->c);
-  *c_chunks = op(v, DHC_DIM_CEILDIV, c, pc(v, CHANNELS));
+  dhc_dimprog c = dhc_space_extent_prog(&v->cx, v->c), enough = pc(v, k[3] > 0 ? k[3] : 8);
+  dhc_dimprog all = op(v, DHC_DIM_CEILDIV, dhc_space_extent_prog(&v->cx, v->o), pc(v, v->width));
+  dhc_dimprog small = op(v, DHC_DIM_CEILDIV, enough, at_least(v, all, 1));
+  small = op(v, DHC_DIM_MIN, small, op(v, DHC_DIM_CEILDIV, c, pc(v, FEW_CHANNELS)));
+  *c_chunks = op(v, DHC_DIM_MAX, op(v, DHC_DIM_CEILDIV, c, pc(v, CHANNELS)), small);
   v->channels = op(v, DHC_DIM_CEILDIV, c, at_least(v, *c_chunks, 1));
-  dhc_dimprog all = op(v, DHC_DIM_CEILDIV, axis_prog(v, v->o), pc(v, v->width));
-  dhc_dimprog want = op(v, DHC_DIM_CEILDIV, pc(v, k[3] > 0 ? k[3] : 8), at_least(v, *c_chunks, 1));
+  *c_chunks = op(v, DHC_DIM_CEILDIV, c, at_least(v, v->channels, 1));
+  dhc_dimprog want = op(v, DHC_DIM_CEILDIV, enough, at_least(v, *c_chunks, 1));
   want = op(v, DHC_DIM_MAX, want, op(v, DHC_DIM_CEILDIV, all, pc(v, BLOCKS)));
   want = at_least(v, op(v, DHC_DIM_MIN, want, all), 1);
   v->blocks = op(v, DHC_DIM_CEILDIV, all, want);
@@ -186,13 +150,6 @@ static dhc_dimprog scratch_bytes(const ConvDw *v) {
 
 /* ---- operands to scratch ------------------------------------------------------------------ */
 
-static DhcLv step_of(ConvDw *v, int o, int axis) {
-  return axis < 0 ? dhc_lp_i64(v->b, 0) : dhc_tpl_step(&v->cx, o, axis);
-}
-static DhcLv extent_of(ConvDw *v, int axis) {
-  return axis < 0 ? dhc_lp_i64(v->b, 1) : v->cx.extent[axis];
-}
-
 /* Rows and columns of dy: one row of all places if the rows follow one another. */
 typedef struct DyRows {
   DhcLv rows, columns, row_step;
@@ -200,8 +157,8 @@ typedef struct DyRows {
 
 static DyRows dy_rows(ConvDw *v) {
   DhcLp *b = v->b;
-  DhcLv one = dhc_lp_i64(b, 1), step = step_of(v, v->oy, v->y.out);
-  DhcLv run = dhc_lp_mul(b, v->W, step_of(v, v->oy, v->x.out)), flat = dhc_lp_eq(b, run, step);
+  DhcLv one = dhc_lp_i64(b, 1), step = dhc_space_step(&v->cx, v->oy, v->y.out);
+  DhcLv run = dhc_lp_mul(b, v->W, dhc_space_step(&v->cx, v->oy, v->x.out)), flat = dhc_lp_eq(b, run, step);
   return (DyRows){dhc_lp_select(b, flat, one, v->H), dhc_lp_select(b, flat, dhc_lp_mul(b, v->H, v->W), v->W),
                   step};
 }
@@ -209,7 +166,7 @@ static DyRows dy_rows(ConvDw *v) {
 /* lanes places of one output channel from `at` on */
 static DhcLv dy_vector(ConvDw *v, DhcLv at, DhcLv mask) {
   DhcLp *b = v->b;
-  DhcLv step = step_of(v, v->oy, v->x.out), ptr = v->cx.pointer[v->oy];
+  DhcLv step = dhc_space_step(&v->cx, v->oy, v->x.out), ptr = v->cx.pointer[v->oy];
   int64_t known;
   if (dhc_lp_is_const(step, &known) && known == 1) return dhc_lp_mload(b, ptr, at, v->lanes, mask);
   DhcLv lane = dhc_lp_mul(b, dhc_lp_iota(b, DHC_I64, v->lanes), step);
@@ -220,8 +177,8 @@ static DhcLv dy_vector(ConvDw *v, DhcLv at, DhcLv mask) {
  * the last are copies of it. */
 static void transpose_image(ConvDw *v, const DyRows *d, DhcLv base, DhcLv o_first, DhcLv to) {
   DhcLp *b = v->b;
-  DhcLv zero = dhc_lp_i64(b, 0), last = dhc_lp_addc(b, extent_of(v, v->o), -1);
-  DhcLv x_step = step_of(v, v->oy, v->x.out), o_step = step_of(v, v->oy, v->o), row_of[64], x[64];
+  DhcLv zero = dhc_lp_i64(b, 0), last = dhc_lp_addc(b, dhc_space_extent(&v->cx, v->o), -1);
+  DhcLv x_step = dhc_space_step(&v->cx, v->oy, v->x.out), o_step = dhc_space_step(&v->cx, v->oy, v->o), row_of[64], x[64];
   for (int l = 0; l < v->lanes; l++) {
     DhcLv o = dhc_lp_min(b, dhc_lp_addc(b, o_first, l), last);
     row_of[l] = dhc_lp_add(b, base, dhc_lp_mul(b, o, o_step));
@@ -378,7 +335,7 @@ static void store_taps(ConvDw *v, DhcLv sums, DhcLv o_first, DhcLv o_end) {
 
 static void epilogue(ConvDw *v) {
   DhcLp *b = v->b;
-  DhcLv zero = dhc_lp_i64(b, 0), O = extent_of(v, v->o);
+  DhcLv zero = dhc_lp_i64(b, 0), O = dhc_space_extent(&v->cx, v->o);
   DhcLv k = dhc_lp_for(b, zero, v->n_blocks, 1);
   DhcLv o_first = dhc_lp_add(b, v->o0, dhc_lp_mulc(b, k, v->width));
   DhcLv o_end = dhc_lp_min(b, O, dhc_lp_addc(b, o_first, v->width));
@@ -402,7 +359,7 @@ static void task_body(ConvDw *v) {
   DhcLv i = dhc_lp_for(b, zero, all, v->lanes);
   dhc_lp_store(b, v->sums, i, none, 0);
   dhc_lp_end(b);
-  DhcLv images = extent_of(v, v->image), group = dhc_lp_prog(b, v->group);
+  DhcLv images = dhc_space_extent(&v->cx, v->image), group = dhc_lp_prog(b, v->group);
   DhcLv g = dhc_lp_for(b, zero, dhc_lp_udiv(b, dhc_lp_add(b, images, dhc_lp_addc(b, group, -1)), group), 1);
   v->image0 = dhc_lp_mul(b, g, group);
   v->n_images = dhc_lp_min(b, group, dhc_lp_sub(b, images, v->image0));
@@ -412,7 +369,7 @@ static void task_body(ConvDw *v) {
 }
 
 static DhcLv reach(ConvDw *v, const DhcSpace *d) {
-  DhcLv n = dhc_lp_mulc(v->b, dhc_lp_addc(v->b, extent_of(v, d->out), -1), d->stride);
+  DhcLv n = dhc_lp_mulc(v->b, dhc_lp_addc(v->b, dhc_space_extent(&v->cx, d->out), -1), d->stride);
   return dhc_lp_addc(v->b, n, 1 + d->hi - d->lo);
 }
 
@@ -422,8 +379,8 @@ static void kernel(ConvDw *v) {
   size_blocks(v);
   dhc_dimprog n_tasks = size_tasks(v, &o_chunks, &c_chunks);
   b->scratch_bytes = scratch_bytes(v);
-  v->H = extent_of(v, v->y.out);
-  v->W = extent_of(v, v->x.out);
+  v->H = dhc_space_extent(&v->cx, v->y.out);
+  v->W = dhc_space_extent(&v->cx, v->x.out);
   v->Rows = reach(v, &v->y);
   v->Columns = reach(v, &v->x);
   v->Plane = dhc_lp_mul(b, v->Rows, v->Columns);
@@ -434,7 +391,7 @@ static void kernel(ConvDw *v) {
   v->sums = dhc_lp_at(b, v->dy, dhc_lp_mul(b, blocks, v->Dy));
   v->planes = dhc_lp_at(b, v->sums, dhc_lp_mul(b, blocks, v->Sums));
   DhcLv n_o = dhc_lp_prog(b, o_chunks), n_c = dhc_lp_prog(b, c_chunks), per_outer = dhc_lp_mul(b, n_o, n_c);
-  DhcLv all_blocks = dhc_lp_ceildivc(b, extent_of(v, v->o), v->width);
+  DhcLv all_blocks = dhc_lp_ceildivc(b, dhc_space_extent(&v->cx, v->o), v->width);
 
   DhcLv task = dhc_lp_tasks(b, n_tasks);
   DhcTplMark mark = dhc_tpl_push(&v->cx);
@@ -445,7 +402,7 @@ static void kernel(ConvDw *v) {
   v->o0 = dhc_lp_mulc(b, block0, v->width);
   v->n_blocks = dhc_lp_min(b, blocks, dhc_lp_sub(b, all_blocks, block0));
   v->c0 = dhc_lp_mul(b, dhc_lp_urem(b, t, n_c), channels);
-  v->n_channels = dhc_lp_min(b, channels, dhc_lp_sub(b, extent_of(v, v->c), v->c0));
+  v->n_channels = dhc_lp_min(b, channels, dhc_lp_sub(b, dhc_space_extent(&v->cx, v->c), v->c0));
   task_body(v);
   dhc_tpl_pop(&v->cx, &mark);
   dhc_lp_end(b);

@@ -1,7 +1,8 @@
 /* Spatial dimensions of convolutions and their planes in scratch. */
 #include "backends/loop/tpl_space.h"
 
-int dhc_space_terms(const DhcOperand *p, int *term) {
+/* Guarded terms of o that are not indexed, in order; -1 if there are others or over two. */
+static int space_terms(const DhcOperand *p, int *term) {
   int n = 0;
   for (int t = 0; t < p->n_terms; t++) {
     if (p->term[t].index >= 0) return -1;
@@ -12,7 +13,10 @@ int dhc_space_terms(const DhcOperand *p, int *term) {
   return n;
 }
 
-bool dhc_space_read(const DhcTplCx *cx, int o, int t, uint32_t contracted, bool taps_out, DhcSpace *d) {
+/* Reads term t of operand o (t -1: the absent dimension). Axes of `contracted` are taps (or,
+ * if `taps_out`, the constant parallel axes are, and contracted ones places). False: a form
+ * that has no such reading. */
+static bool space_read(const DhcTplCx *cx, int o, int t, uint32_t contracted, bool taps_out, DhcSpace *d) {
   const DhcSpec *s = cx->s;
   *d = (DhcSpace){.term = t,
                   .out = -1,
@@ -58,12 +62,67 @@ bool dhc_space_read(const DhcTplCx *cx, int o, int t, uint32_t contracted, bool 
   return true;
 }
 
+/* ---- roles --------------------------------------------------------------------------- */
+
+int dhc_space_last_axis(uint32_t mask) {
+  int a = -1;
+  for (int i = 0; i < DHC_SPEC_MAX_AXES; i++)
+    if (mask >> i & 1) a = i;
+  return a;
+}
+
+DhcLv dhc_space_extent(DhcTplCx *cx, int axis) {
+  return axis < 0 ? dhc_lp_i64(cx->b, 1) : cx->extent[axis];
+}
+
+dhc_dimprog dhc_space_extent_prog(const DhcTplCx *cx, int axis) {
+  return axis < 0 ? dhc_prog_const(cx->b->arena, 1) : dhc_tpl_extent_prog(cx, axis);
+}
+
+DhcLv dhc_space_step(DhcTplCx *cx, int o, int axis) {
+  return axis < 0 ? dhc_lp_i64(cx->b, 0) : dhc_tpl_step(cx, o, axis);
+}
+
+int dhc_space_contraction(const DhcSpec *s) {
+  int node = -1;
+  for (int n = 0; n < s->n_nodes; n++) {
+    if (s->node[n].kind != DHC_SN_FOLD || s->node[n].op != DHC_OP_DOT_GENERAL) continue;
+    if (node >= 0 || s->node[n].dtype != DHC_F32) return -1;
+    node = n;
+  }
+  return node;
+}
+
+static int load_operand(const DhcSpec *s, int node) {
+  const DhcSpecNode *d = &s->node[node];
+  return d->kind == DHC_SN_LOAD && d->dtype == DHC_F32 && s->operand[d->operand].tag == DHC_TAG_ROW
+             ? d->operand
+             : -1;
+}
+
+bool dhc_space_operands(const DhcTplCx *cx, int node, bool taps_out, int *planes, int *other, DhcSpace *y,
+                        DhcSpace *x) {
+  const DhcSpecNode *f = &cx->s->node[node];
+  int term[2], none[2], n = 0;
+  for (int side = 0; side < 2 && n < 1; side++) {
+    *planes = load_operand(cx->s, f->a[side]);
+    *other = load_operand(cx->s, f->a[1 - side]);
+    if (*planes < 0 || *other < 0) return false;
+    n = space_terms(&cx->s->operand[*planes], term);
+  }
+  if (n < 1 || space_terms(&cx->s->operand[*other], none) != 0) return false;
+  return space_read(cx, *planes, n == 2 ? term[0] : -1, f->axes, taps_out, y) &&
+         space_read(cx, *planes, term[n - 1], f->axes, taps_out, x);
+}
+
+/* ---- sizes --------------------------------------------------------------------------- */
+
 DhcLv dhc_space_outs(DhcTplCx *cx, const DhcSpace *d) {
-  return d->out >= 0 ? cx->extent[d->out] : dhc_lp_i64(cx->b, 1);
+  return dhc_space_extent(cx, d->out);
 }
 
 dhc_dimprog dhc_space_outs_prog(const DhcTplCx *cx, const DhcSpace *d) {
-  return d->out >= 0 ? dhc_tpl_extent_prog(cx, d->out) : dhc_prog_const(cx->b->arena, 1);
+  return dhc_space_extent_prog(cx, d->out);
 }
 
 DhcLv dhc_space_places(DhcTplCx *cx, const DhcSpace *d, DhcLv outs) {

@@ -17,12 +17,23 @@ typedef struct DhcSpace {
   int64_t lo, hi; /* least and greatest dilation * tap */
 } DhcSpace;
 
-/* Reads term t of operand o (t -1: the absent dimension). Axes of `contracted` are taps (or,
- * if `taps_out`, the constant parallel axes are, and contracted ones places). False: a form
- * that has no such reading. */
-bool dhc_space_read(const DhcTplCx *cx, int o, int t, uint32_t contracted, bool taps_out, DhcSpace *out);
-/* Guarded terms of o that are not indexed, in order; -1 if there are others or over two. */
-int dhc_space_terms(const DhcOperand *p, int *term);
+/* Bit of an axis; none for -1. */
+static inline uint32_t dhc_space_bit(int axis) {
+  return axis < 0 ? 0 : 1u << axis;
+}
+/* The last axis of a mask, or -1. */
+int dhc_space_last_axis(uint32_t mask);
+/* Extent of an axis, 1 for -1, as value and as program. */
+DhcLv dhc_space_extent(DhcTplCx *cx, int axis);
+dhc_dimprog dhc_space_extent_prog(const DhcTplCx *cx, int axis);
+/* Steps of operand o along an axis: dhc_tpl_step, 0 for -1. */
+DhcLv dhc_space_step(DhcTplCx *cx, int o, int axis);
+/* The spec's one contraction, of f32; -1: none, several, or of another dtype. */
+int dhc_space_contraction(const DhcSpec *s);
+/* Reads the operands of the contraction `node`: plain loads, `planes` of one or two spatial terms
+ * (y absent if there is one), `other` without. False: a form that has no such reading. */
+bool dhc_space_operands(const DhcTplCx *cx, int node, bool taps_out, int *planes, int *other, DhcSpace *y,
+                        DhcSpace *x);
 
 /* Number of places for `outs` steps of the out axis, as value and as program. */
 DhcLv dhc_space_places(DhcTplCx *cx, const DhcSpace *d, DhcLv outs);

@@ -57,8 +57,13 @@ DHC_API dhc_status dhc_tensor_file_save(const char *path, const dhc_tensor *t, i
 
 /* Closest of `names` to `word`, or NULL: for "did you mean". */
 DHC_API const char *dhc_closest(const char *word, const char *const *names, int n);
-/* What an error code of a diagnostic means, or NULL. */
-DHC_API const char *dhc_explain(const char *code);
+/* The i-th error code that a diagnostic can have, in order of codes; false behind the last. */
+typedef struct dhc_error_info {
+  const char *code, *title, *text;
+  const char *command; /* reports the code when FILE holds the example; "": the example says how in words */
+  const char *example;
+} dhc_error_info;
+DHC_API bool dhc_explain(int i, dhc_error_info *out);
 
 /* ---- session ----------------------------------------------------------------- */
 
@@ -70,7 +75,7 @@ typedef struct dhc_session_options {
   const char *model_path;  /* extra folders with shipped models, ':'-separated, or NULL */
   int64_t max_memory;      /* bytes a model may need; 0: what the machine has */
   const char *disable_passes; /* comma-separated, or NULL */
-  int pass_limit;          /* run only the first N pass applications; 0: all */
+  int pass_limit;          /* allow only the first N changes of all passes, to bisect; 0: all */
   void (*warn)(void *ctx, const char *line); /* one-line warnings, or NULL */
   void *warn_ctx;
 } dhc_session_options;
@@ -80,7 +85,10 @@ DHC_API void dhc_session_close(dhc_session *s);
 /* Diagnostics so far, as text (file:line:col, source line, caret) or a JSON array. */
 DHC_API int dhc_session_errors(const dhc_session *s);
 DHC_API int dhc_session_warnings(const dhc_session *s);
+DHC_API int dhc_session_diagnostics(const dhc_session *s); /* kept so far, notes and warnings too */
 DHC_API void dhc_session_print_diagnostics(const dhc_session *s, FILE *to, bool color);
+/* Text of those from number `first` (0: all) on. */
+DHC_API void dhc_session_print_diagnostics_from(const dhc_session *s, int first, FILE *to, bool color);
 DHC_API void dhc_session_print_diagnostics_json(const dhc_session *s, FILE *to);
 DHC_API int dhc_session_threads(const dhc_session *s);
 
@@ -239,7 +247,7 @@ typedef struct dhc_train_progress {
 typedef struct dhc_train_options {
   const char *data;   /* cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE[@LENGTH] */
   const char *out;    /* folder for checkpoints and metrics, or NULL */
-  int64_t batch, epochs, steps; /* 0: the recipe's; steps > 0 ends early */
+  int64_t batch, epochs, steps; /* 0: the recipe's; steps alone: as many epochs as they take */
   double lr;          /* 0: the recipe's; else a constant replaces its schedule */
   double clip;        /* < 0: the recipe's */
   double val_fraction; /* of the training split; 0: the recipe's or the data's own split */
@@ -253,9 +261,16 @@ typedef struct dhc_train_options {
 
 typedef struct dhc_train_result {
   int64_t steps, epochs;
-  double loss, accuracy, val_loss, val_accuracy, best_val_accuracy, seconds;
+  double loss, accuracy, val_loss, val_accuracy, best_val_accuracy;
+  double seconds;       /* of the whole loop */
+  double samples_per_s; /* of training: without compiling and validation */
   int64_t peak_bytes;
 } dhc_train_result;
+
+/* The settings a run with these options would use (NULL: the recipe's own), as JSON: "recipe"
+ * (a name, or "(none)": all from defaults), "optimizer", its scalars, "batch", "epochs", "steps",
+ * learning rates, "clip", "ema", "label_smoothing". Caller frees. */
+DHC_API dhc_status dhc_recipe_json(dhc_model *m, const dhc_train_options *o, char **out) DHC_MUST_USE;
 
 /* SIGINT and SIGTERM set a flag that compiling, loading, training and evaluation poll;
  * a second signal ends the process at once. For programs that want it; the command does. */
@@ -282,6 +297,29 @@ typedef struct dhc_eval_result {
 } dhc_eval_result;
 DHC_API dhc_status dhc_evaluate(dhc_model *m, const dhc_eval_options *o,
                             dhc_eval_result *out) DHC_MUST_USE;
+
+/* ---- generation -------------------------------------------------------------------- */
+
+typedef struct dhc_generate_options {
+  const char *weights;    /* NULL: initial weights of `seed` */
+  const int64_t *prompt;  /* at least one token */
+  int64_t n_prompt, n_tokens;
+  double temperature;     /* logits are divided by it; 0: always the likeliest token */
+  int64_t top_k;          /* draw among the k likeliest; 0: among all */
+  uint64_t seed;          /* of the draws: equal seeds give equal tokens */
+  bool (*token)(void *ctx, int64_t token); /* called for each new one; false: enough */
+  void *ctx;
+} dhc_generate_options;
+typedef struct dhc_generate_result {
+  int64_t n_tokens;       /* new ones */
+  double prompt_seconds, seconds; /* the prompt's run; the steps' */
+} dhc_generate_result;
+/* Goes on from a prompt: it runs through `forward.stream`, every further token through
+ * `forward.step`. The model's `forward` takes one i64 [B, L] of tokens and gives logits
+ * [B, L, vocabulary]. DHC_E_INPUT where it does not, or a prompt's token is outside the
+ * vocabulary; DHC_E_NUMERIC where logits are not finite; DHC_E_INTERRUPTED after a signal. */
+DHC_API dhc_status dhc_generate(dhc_model *m, const dhc_generate_options *o,
+                                dhc_generate_result *out) DHC_MUST_USE;
 
 /* ---- verification ------------------------------------------------------------------ */
 

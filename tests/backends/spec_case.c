@@ -74,7 +74,7 @@ int case_const(SpecCase *c, double v) {
 
 /* ---- running --------------------------------------------------------------------------- */
 
-static int64_t *dims_of(SpecCase *c) {
+int64_t *case_dims(SpecCase *c) {
   const DhcSpec *s = c->s;
   int64_t *d = DHC_NEW_N(&c->arena, int64_t, dhc_spec_n_dims(s) + 1);
   for (int a = 0; a < s->n_axes; a++)
@@ -313,7 +313,7 @@ void case_check(SpecCase *c, const char *features, const int *v, double tol) {
 
   Memory m;
   alloc_operands(c, &m);
-  int64_t *dim = dims_of(c);
+  int64_t *dim = case_dims(c);
   dhc_spec_interp(c->s, m.ref, dim, a);
   dhc_kernel_class cls = class_of(&k);
   case_run_class(&cls, m.at, c->s->n_operands, dim, false);

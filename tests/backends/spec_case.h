@@ -40,6 +40,9 @@ void case_put(dhc_dtype t, char *at, int64_t i, double *f, int64_t *n);
 double case_take(dhc_dtype t, const char *at, int64_t i);
 int64_t case_prog(dhc_dimprog p, const int64_t *dim);
 
+/* The case's dim[]. */
+int64_t *case_dims(SpecCase *c);
+
 /* All tasks of a class, phase by phase; backwards: one by one, the last first. Scratch and shared
  * memory hold NaN before. ptr: n_ptrs operands and room for one more. */
 void case_run_class(const dhc_kernel_class *k, void **ptr, int n_ptrs, const int64_t *dim, bool backwards);

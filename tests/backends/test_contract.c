@@ -1,5 +1,6 @@
 /* Contraction and convolution templates over odd shapes: against the spec interpreter, at
  * every cut into tasks, and bit for bit against the loops of the definition. */
+#include "passes/schedule.h"
 #include "tests/backends/spec_case.h"
 
 #include <setjmp.h>
@@ -125,6 +126,17 @@ static int64_t conv_out(int64_t n, int k, const ConvShape *f) {
   return out / (f->pool > 1 ? f->pool : 1);
 }
 
+/* A class for up to `most` output channels where vectors are wide; its guard at this case. */
+static void few_channels(SpecCase *c, int64_t outs, int64_t most) {
+  DhcTargetFacts wide = {.name = "cpu", .vector_bytes = 64, .n_vector_regs = 32, .has_fma = true};
+  DhcTargetFacts narrow = {.name = "cpu", .vector_bytes = 32, .n_vector_regs = 16, .has_fma = true};
+  DhcSchedule k[4];
+  assert_int_equal(dhc_schedule_choose(c->s, &narrow, &c->arena, k), 1);
+  assert_int_equal(dhc_schedule_choose(c->s, &wide, &c->arena, k), 2);
+  assert_int_equal(case_prog(k[0].guard, case_dims(c)) != 0, outs <= most);
+  assert_int_equal(k[1].guard.n_code, 0);
+}
+
 /* y = relu(conv(x, w) + bias), y2 = y + residual; or the window maxima of y with argmax;
  * or, back, dx of the convolution from [n, c, h, w] planes of x. */
 static void one_conv(ConvShape f, const char *features, const int *v) {
@@ -197,6 +209,7 @@ static void one_conv(ConvShape f, const char *features, const int *v) {
     case_operand(&c, DHC_F32, d, n_out, out_axis);
     case_operand(&c, DHC_F32, case_ew(&c, DHC_OP_ADD, d, case_load(&c, rest), -1), n_out, out_axis);
   }
+  if (o >= 0) few_channels(&c, O, 4);
   case_check(&c, features, v, 1e-4);
   case_free(&c);
 }
@@ -246,6 +259,7 @@ static void one_dw(ConvShape f, const char *features, const int *v) {
   for (int i = 0; i < 5; i++)
     if (all[i] >= 0) out_axis[n_out++] = all[i];
   case_operand(&c, DHC_F32, d, n_out, out_axis);
+  if (o >= 0) few_channels(&c, O, 16);
   case_check(&c, features, v, 2e-3); /* a chain of thousands; the bits are checked, too */
   case_free(&c);
 }

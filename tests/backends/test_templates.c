@@ -1,4 +1,5 @@
 /* Every template over odd shapes against the spec interpreter. */
+#include "passes/schedule.h"
 #include "tests/backends/spec_case.h"
 
 #include <setjmp.h>
@@ -110,7 +111,7 @@ static void row_all(void **st) {
  * [n, j, p]; several blocks of 4,096, rows that begin inside one, an axis that a fold lacks */
 static void row_split(void **st) {
   (void)st;
-  static const int64_t shape[][3] = {{9001, 3, 1}, {4096, 17, 1}, {8193, 40, 1}, {3, 2, 5000}, {130, 3, 49}, {2, 33, 4096}};
+  static const int64_t shape[][3] = {{9001, 3, 1}, {4096, 17, 1}, {8193, 40, 1}, {3, 2, 5000}, {130, 3, 256}, {2, 33, 4096}};
   for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
     SpecCase c;
     case_init(&c, DHC_KIND_ROW);
@@ -130,6 +131,10 @@ static void row_split(void **st) {
     case_operand(&c, DHC_I32, case_fold(&c, DHC_OP_REDUCE_SUM, DHC_I32, red, k, -1), 1, &j);
     case_operand(&c, DHC_I32, case_fold(&c, DHC_OP_ARGMAX, DHC_I32, red, k, -1), 1, &j); /* ties */
     assert_true(dhc_spec_may_split(c.s));
+    DhcTargetFacts facts = {.name = "cpu", .vector_bytes = 64, .n_vector_regs = 32, .has_fma = true};
+    DhcSchedule cls[4];
+    assert_int_equal(dhc_schedule_choose(c.s, &facts, &c.arena, cls), 2);
+    assert_int_equal(case_prog(cls[0].guard, case_dims(&c)) != 0, shape[i][0] * shape[i][2] >= 32768);
     for (int v = 0; v < 2 + !columns; v++) case_check(&c, NULL, (int[8]){v}, 1e-5);
     case_free(&c);
   }
@@ -148,6 +153,8 @@ static void row_whole(void **st) {
     if (form == 3) case_operand(&c, DHC_F32, case_ew(&c, DHC_OP_SUB, x, m, -1), 2, ir);
     else case_operand(&c, DHC_F32, m, 1, &i);
     assert_int_equal(dhc_spec_may_split(c.s), form == 0);
+    DhcSchedule k[4];
+    assert_int_equal(dhc_schedule_choose(c.s, &(DhcTargetFacts){.vector_bytes = 64}, &c.arena, k), 1 + (form == 0));
     case_free(&c);
   }
 }

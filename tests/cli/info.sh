@@ -18,6 +18,7 @@ model Least() {
   }
 }
 M
-expect 1 "error: entry 'forward': at least four" "$dhcc" info "$work/least.dhc" --sizes B=3
+expect 1 "least.dhc:3:5: error[E0305]: entry 'forward': at least four" "$dhcc" info "$work/least.dhc" --sizes B=3
+expect 1 "note: the inputs have B = 3" "$dhcc" info "$work/least.dhc" --sizes B=3
 expect 0 '(all)' "$dhcc" info mlp
 finish

@@ -157,7 +157,7 @@ static const struct {
      "linear_scan: the initial state must be f32[L], got f32[B]"},
     {"linear_scan(%2, %3, %15) {axis = 0, reverse = false} : f32[B, L]",
      "linear_scan: shapes differ: f32[B, L] and f32[2, 3]"},
-    {"top_k(%3) {k = 4} : f32[2, 4], i32[2, 4]", "top_k: k = 4 of the last axis of f32[2, 3]"},
+    {"top_k(%3) {k = 4} : f32[2, 4], i32[2, 4]", "top_k: k = 4 is more than the last axis of f32[2, 3] has"},
     {"top_k(%12) {k = 1} : f32[1], i32[1]", "top_k: needs at least one dimension"},
     {"top_k(%3) {k = 0} : f32[2, 0], i32[2, 0]", "top_k: 'k' must be at least 1, got 0"},
     {"route(%4) {num = 4} : i32[2], i32[2], i32[5]", "route: needs i32 of rank 2, got i32[B]"},

@@ -309,6 +309,7 @@ static void wrong_order(void **state) {
   assert_non_null(strstr(b->diags.all.at[0]->text, "pass 'simplify' cannot run here"));
   assert_false(dhc_passes_run(b->m, &b->px, "simplfy"));
   assert_string_equal(b->diags.all.at[1]->text, "there is no pass 'simplfy'");
+  assert_string_equal(b->diags.all.at[1]->code, "E0702");
   bench_free(b);
 }
 

@@ -39,6 +39,7 @@ static bool derive(Made *x, DhcFunc *optimizer, const char *mode) {
   dhc_arena_init(&scratch);
   dhc_pass_ctx_init(&px, x->m, &scratch);
   bool ok = dhc_passes_clean(x->m, &px);
+  if (ok && (strcmp(mode, "grad") == 0 || strcmp(mode, "train") == 0)) ok = dhc_passes_run(x->m, &px, "chunk");
   if (ok && strcmp(mode, "grad") == 0) {
     DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_PARAM | 1u << DHC_ROLE_INPUT};
     rq.cotangents = x->f->results.at[0]->type.rank > 0;
@@ -119,7 +120,7 @@ static int compare(Made *x, const char *what, const int64_t *extents) {
   for (int i = 0; i < n; i++)
     if (!(args[i] = draw(x, i, &state, n_symbols, x->f->symbols.at, extents))) return 1;
   if (!dhc_interp_run(&x->arena, &x->diags, x->f, args, want, want_up)) return 1;
-  if (!passes(x, "fuse")) return 1;
+  if (!passes(x, "chain,fuse")) return 1;
   if (!dhc_interp_run(&x->arena, &x->diags, x->f, args, got, got_up)) return 1;
   for (int r = 0; r < x->f->results.n; r++) {
     if (same(want[r], got[r])) continue;
@@ -162,7 +163,7 @@ static int width_free(const char *root, const char *model, const char *entry, co
   for (int w = 0; w < 3; w++) {
     DhcSetting set[2] = {{key, widths[w]}, {"in_features", "32"}};
     int n_sets = strcmp(key, "out_features") == 0 ? 2 : 1;
-    if (!make(&x[w], root, model, entry, mode, set, n_sets) || !passes(&x[w], "fuse")) {
+    if (!make(&x[w], root, model, entry, mode, set, n_sets) || !passes(&x[w], "chain,fuse")) {
       dhc_diags_print(&x[w].diags, stdout, false);
       return 1;
     }

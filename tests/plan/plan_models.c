@@ -21,8 +21,10 @@ static bool derive(Made *x, DhcFunc *optimizer, const char *mode) {
   dhc_arena_init(&scratch);
   dhc_pass_ctx_init(&px, x->m, &scratch);
   bool ok = dhc_passes_clean(x->m, &px);
+  if (ok && (strcmp(mode, "grad") == 0 || strcmp(mode, "train") == 0)) ok = dhc_passes_run(x->m, &px, "chunk");
   if (ok && strcmp(mode, "grad") == 0) {
     DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_PARAM | 1u << DHC_ROLE_INPUT};
+    rq.cotangents = x->f->results.at[0]->type.rank > 0;
     ok = (x->f = dhc_grad_entry(&px, x->f, &rq)) != NULL;
   }
   if (ok && strcmp(mode, "train") == 0) {
@@ -38,13 +40,18 @@ static bool derive(Made *x, DhcFunc *optimizer, const char *mode) {
 
 bool dhc_test_model(Made *x, const char *root, const char *model, const char *entry, const char *mode,
                     const DhcSetting *sets, int n_sets) {
+  return dhc_test_layer(x, root, model, NULL, entry, mode, sets, n_sets);
+}
+
+bool dhc_test_layer(Made *x, const char *root, const char *model, const char *layer, const char *entry, const char *mode,
+                    const DhcSetting *sets, int n_sets) {
   memset(x, 0, sizeof *x);
   dhc_arena_init(&x->arena);
   x->strings.arena = x->sources.arena = x->diags.arena = &x->arena;
   x->diags.sources = &x->sources;
   DhcElabConfig config = {.shipped_roots = &root, .n_shipped_roots = 1};
   DhcElab *e = dhc_elab_open(&x->arena, &x->strings, &x->diags, &config, model);
-  DhcModelRequest rq = {.sets = sets, .n_sets = n_sets};
+  DhcModelRequest rq = {.root = layer, .sets = sets, .n_sets = n_sets};
   DhcModel *m = e ? dhc_elab_model(e, &rq) : NULL;
   bool train = strcmp(mode, "train") == 0;
   DhcEntryRequest er = {.name = entry, .training = train};

@@ -19,6 +19,9 @@ typedef struct Made {
  * way; false: see x->diags. */
 bool dhc_test_model(Made *x, const char *root, const char *model, const char *entry, const char *mode,
                     const DhcSetting *sets, int n_sets);
+/* The same of layer (or model) `layer` of the file; NULL: its model. */
+bool dhc_test_layer(Made *x, const char *root, const char *model, const char *layer, const char *entry, const char *mode,
+                    const DhcSetting *sets, int n_sets);
 /* Passes on the module; NULL: the clean-up. */
 bool dhc_test_passes(Made *x, const char *list);
 /* Values for parameter i; NULL if its type does not fit the sizes. */

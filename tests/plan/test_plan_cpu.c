@@ -6,93 +6,30 @@
 #include <stdlib.h>
 
 #include "passes/passes.h"
-#include "passes/schedule.h"
-#include "runtime/pool.h"
-#include "runtime/tensor.h"
-#include "tests/ops/cpu_runner.h"
-#include "tests/plan/plan_exec.h"
+#include "tests/plan/plan_cpu.h"
 #include "tests/plan/plan_models.h"
 #include "tests/random/random_graph.h"
-
-typedef struct Image {
-  unsigned char *io, *all[DHC_N_ARENAS];
-  DhcBound *bound;
-} Image;
-
-static bool compile(CpuRunner *cpu, const DhcPlanned *p, DhcArena *arena, const dhc_kernel ***out) {
-  int n = p->plan.n_kernels;
-  DhcKernelRequest *rq = DHC_NEW_N(arena, DhcKernelRequest, n + 1);
-  dhc_kernel *kernels = DHC_NEW_N(arena, dhc_kernel, n + 1);
-  *out = DHC_NEW_N(arena, const dhc_kernel *, n + 1);
-  for (int k = 0; k < n; k++) {
-    rq[k].spec = p->specs[k];
-    rq[k].n_classes = dhc_schedule_choose(rq[k].spec, dhc_compiler_target(cpu->compiler), arena, rq[k].classes);
-    (*out)[k] = &kernels[k];
-  }
-  dhc_status st = dhc_compile(cpu->compiler, rq, n, kernels, &cpu->stats);
-  if (st.code != DHC_OK) fprintf(stderr, "compile: %s\n", st.message);
-  return st.code == DHC_OK;
-}
-
-/* Memory is garbage at first, NaN as floats. */
-static bool run(CpuRunner *cpu, const DhcPlanned *p, const DhcArray *const *args, const int64_t *symbols, DhcPool *pool,
-                DhcArena *arena, Image *m) {
-  const dhc_kernel **kernels;
-  if (!compile(cpu, p, arena, &kernels)) return false;
-  dhc_status st = dhc_plan_bind(&p->plan, kernels, symbols, dhc_pool_threads(pool), &m->bound);
-  if (st.code != DHC_OK) {
-    fprintf(stderr, "bind: %s\n", st.message);
-    return false;
-  }
-  void *base[DHC_N_ARENAS];
-  for (int a = 0; a < DHC_N_ARENAS; a++) {
-    int64_t bytes = dhc_bound_arena_bytes(m->bound, a);
-    base[a] = m->all[a] = dhc_aligned_alloc(bytes + 64);
-    memset(base[a], 0xff, (size_t)bytes);
-  }
-  for (int i = 0; i < p->n_params; i++)
-    if (p->params[i].buffer >= 0)
-      dhc_array_to_bytes(args[i], m->all[p->plan.buffers[p->params[i].buffer].arena] +
-                                         dhc_bound_buffer_offset(m->bound, p->params[i].buffer));
-  void *scratch = dhc_aligned_alloc(dhc_bound_scratch_bytes(m->bound));
-  dhc_bound_run(m->bound, base, scratch, dhc_pool_exec(pool), NULL);
-  dhc_aligned_free(scratch);
-  return true;
-}
-
-static void forget(Image *m) {
-  for (int a = 0; a < DHC_N_ARENAS; a++) dhc_aligned_free(m->all[a]);
-  dhc_bound_free(m->bound);
-}
-
-static bool same_bytes(const DhcPlanned *p, const Image *m, int buffer, const DhcPlanned *q, const Image *n, int other) {
-  if (buffer < 0 || other < 0) return buffer == other;
-  const unsigned char *a = m->all[p->plan.buffers[buffer].arena] + dhc_bound_buffer_offset(m->bound, buffer);
-  const unsigned char *b = n->all[q->plan.buffers[other].arena] + dhc_bound_buffer_offset(n->bound, other);
-  int64_t bytes = dhc_bound_buffer_bytes(m->bound, buffer);
-  return bytes == dhc_bound_buffer_bytes(n->bound, other) && memcmp(a, b, (size_t)bytes) == 0;
-}
 
 static bool compare(CpuRunner *cpu, DhcModule *module, DhcFunc *f, const DhcArray *const *args, DhcPool *pool,
                     DhcArena *arena) {
   int64_t symbols[64];
   DhcPlanOptions plain = {.plain = true};
   DhcPlanned *p = dhc_plan_build(module, f, &plain, arena), *q = dhc_plan_build(module, f, NULL, arena);
-  Image m = {0}, n = {0};
-  bool ok = p && q && dhc_test_symbols(f, args, symbols) && run(cpu, p, args, symbols, pool, arena, &m) &&
-            run(cpu, q, args, symbols, pool, arena, &n);
+  PlanImage m = {{0}, NULL}, n = {{0}, NULL};
+  bool ok = p && q && dhc_test_symbols(f, args, symbols) && plan_cpu_run(cpu, p, args, symbols, pool, arena, &m) &&
+            plan_cpu_run(cpu, q, args, symbols, pool, arena, &n);
   for (int i = 0; ok && i < p->n_params; i++)
-    if (q->params[i].buffer >= 0 && !same_bytes(p, &m, p->params[i].buffer, q, &n, q->params[i].buffer)) {
+    if (q->params[i].buffer >= 0 && !plan_cpu_same(p, &m, p->params[i].buffer, q, &n, q->params[i].buffer)) {
       fprintf(stderr, "parameter %d differs\n", i);
       ok = false;
     }
   for (int r = 0; ok && r < p->n_results; r++)
-    if (!same_bytes(p, &m, p->results[r].buffer, q, &n, q->results[r].buffer)) {
+    if (!plan_cpu_same(p, &m, p->results[r].buffer, q, &n, q->results[r].buffer)) {
       fprintf(stderr, "result %d differs\n", r);
       ok = false;
     }
-  forget(&m);
-  forget(&n);
+  plan_cpu_forget(&m);
+  plan_cpu_forget(&n);
   return ok;
 }
 
@@ -117,7 +54,7 @@ static bool fuse(DhcModule *m, DhcFunc **f) {
   const char *name = (*f)->name;
   dhc_arena_init(&scratch);
   dhc_pass_ctx_init(&px, m, &scratch);
-  bool ok = dhc_passes_clean(m, &px) && dhc_passes_run(m, &px, "fuse");
+  bool ok = dhc_passes_clean(m, &px) && dhc_passes_run(m, &px, "chain,fuse");
   dhc_arena_fini(&scratch);
   *f = dhc_module_func(m, name);
   return ok && *f;
@@ -130,7 +67,7 @@ static int check_step(CpuRunner *cpu, const char *root, const char *model, const
   bool ok = dhc_test_model(&x, root, model, "loss", "train", sets, n_sets);
   const DhcArray **args = DHC_NEW_N(&x.arena, const DhcArray *, ok ? x.f->params.n + 1 : 1);
   for (int i = 0; ok && i < x.f->params.n; i++) ok = (args[i] = dhc_test_draw(&x, i, &state, extents)) != NULL;
-  ok = ok && dhc_test_passes(&x, "fuse") && compare(cpu, x.m, x.f, args, pool, &x.arena);
+  ok = ok && dhc_test_passes(&x, "chain,fuse") && compare(cpu, x.m, x.f, args, pool, &x.arena);
   dhc_diags_print(&x.diags, stderr, false);
   if (!ok) fprintf(stderr, "the training step of %s is wrong\n", model);
   dhc_arena_fini(&x.arena);

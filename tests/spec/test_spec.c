@@ -23,7 +23,6 @@ static const Wrong wrong[] = {
     {DOT("panel [s(a1), 1(a2)]"), "operand 1: cannot be stored so"},
     {DOT("panel(16) [1(a1), s(a2)]"), "operand 1: cannot be stored so"},
     {DOT("row(16) [s(a1), 1(a2)]"), "operand 1: cannot be stored so"},
-    {DOT("convpanel(16) [s(a1), 1(a2)]"), "operand 1: cannot be stored so"},
     {MAP("axis par in f32 panel(16) [1(a0)] %0 = load 0 : f32 out f32 row [1(a0)] = %0"), "operand 0: cannot be stored so"},
     {MAP("axis par 1 in f32 row [] %0 = load 0 : f32 out f32 row [] = %0"), "axis 0: constant extent 1"},
     {MAP("axis red axis par in f32 row [1(a0)] %0 = load 0 : f32 out f32 row [1(a0)] = %0"),

@@ -166,10 +166,17 @@ static void put_kinds(FILE *out, const char *def) {
 #include "ir/kinds.def"
 }
 
+static void put_errors(FILE *out, const char *def) {
+  (void)def;
+  fputs("| code | |\n| --- | --- |\n", out);
+#define DHC_ERROR(code, title, text, how, example) fprintf(out, "| %s | %s |\n", code, title);
+#include "ir/errors.def"
+}
+
 static const struct {
   const char *table;
   void (*put)(FILE *out, const char *def);
-} sections[] = {{"ir/ops.def", put_ops}, {"passes/passes.def", put_passes}, {"ir/kinds.def", put_kinds}};
+} sections[] = {{"ir/errors.def", put_errors}, {"ir/ops.def", put_ops}, {"passes/passes.def", put_passes}, {"ir/kinds.def", put_kinds}};
 enum { N_SECTIONS = sizeof sections / sizeof sections[0] };
 
 /* The document with its sections as they should be, or NULL with a message. Heap. */

@@ -1,5 +1,6 @@
 /* Runs one golden case: elaborates a model as its directives say and compares what is
- * printed — functions, or diagnostics — with NAME.out (elab_case -u writes that file).
+ * printed — functions, or diagnostics — with NAME.out (elab_case -u writes that file, -p
+ * prints to standard output).
  *
  * Directives stand in comments that begin with "#:" and are separated by blanks:
  *   root=L preset=P variant=V recipe=R set:KEY=VALUE   the model
@@ -194,10 +195,10 @@ static void run_case(Case *c, const char *path, char *text, size_t n) {
 }
 
 int main(int argc, char **argv) {
-  bool update = argc > 2 && !strcmp(argv[1], "-u");
+  bool update = argc > 2 && !strcmp(argv[1], "-u"), print = argc > 2 && !strcmp(argv[1], "-p");
   if (argc < 2) return 2;
   int bad = 0;
-  for (int i = 1 + update; i < argc; i++) {
+  for (int i = 1 + (update || print); i < argc; i++) {
     Case c = {0};
     size_t n = 0, n_want = 0, n_got = 0;
     char *got = NULL, out[512];
@@ -208,7 +209,9 @@ int main(int argc, char **argv) {
     run_case(&c, argv[i], text, n);
     fclose(c.out);
     snprintf(out, sizeof out, "%.*sout", (int)strlen(argv[i]) - 3, argv[i]);
-    if (update) {
+    if (print) {
+      fwrite(got, 1, n_got, stdout);
+    } else if (update) {
       FILE *f = fopen(out, "wb");
       if (!f) return 2;
       fwrite(got, 1, n_got, f);

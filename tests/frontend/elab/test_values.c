@@ -334,11 +334,30 @@ static void test_versions(void **state) {
   end(w);
 }
 
+/* Each further threshold is another version; the one beyond the limit is refused. */
+static void test_too_many_versions(void **state) {
+  (void)state;
+  World *w = world();
+  const char *text = "model M() {\n  forward<H>(x: [H]) -> (y) {\n";
+  for (int k = 2; k < 20; k++) text = dhc_arena_printf(&w->arena, "%s    if H >= %d { x = x + 1 }\n", text, k);
+  DhcModel *m = model(w, dhc_arena_printf(&w->arena, "%s    return x\n  }\n}\n", text));
+  int64_t h = 1;
+  for (; h < 20; h++) {
+    DhcInputShape s = {.name = "x", .rank = 1, .dim = &h};
+    DhcEntryRequest q = {.name = "forward", .inputs = &s, .n_inputs = 1};
+    if (!dhc_model_entry(m, &q)) break;
+  }
+  assert_int_equal(h, 17);
+  assert_string_equal(w->diags.all.at[0]->code, "E0317");
+  end(w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_functions),
       cmocka_unit_test(test_dropout),       cmocka_unit_test(test_initialisers),
       cmocka_unit_test(test_optimisers),    cmocka_unit_test(test_versions),
+      cmocka_unit_test(test_too_many_versions),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

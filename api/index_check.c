@@ -1,0 +1,199 @@
+/* Inputs that are indices. Where an integer input, as it was given, is the index of a gather or
+ * its like, it must lie inside: by the op's definition another index reads zero or is dropped,
+ * which for data is a mistake nobody would see. What is computed from inputs is left alone, so
+ * a model that wants other indices says what they mean: select(i == -1, 0, i). */
+#include "api/api.h"
+
+/* Where a value's elements come from, unchanged and all of them: a parameter of the entry, or
+ * a part of it. */
+typedef struct Origin {
+  int param; /* 1 + number, 0: from elsewhere */
+  const IndexPart *part;
+  bool exempt; /* one number never arrives as index */
+  int64_t exempted;
+} Origin;
+
+typedef struct Walk {
+  DhcArena *arena, *scratch; /* for checks and their parts; for the rest */
+  const DhcFunc *entry;
+  DHC_VEC(IndexCheck) checks;
+} Walk;
+
+typedef struct Frame {
+  const DhcFunc *f;
+  Origin *of;                  /* by value id */
+  const DhcDim *const *dims;   /* what f's symbols are, in the entry's; NULL: the same */
+} Frame;
+
+static const DhcDim *outer_dim(const Frame *f, const DhcDim *d) {
+  return f->dims ? dhc_dim_subst(f->f->module->dims, d, f->f->symbols.n, f->f->symbols.at, f->dims) : d;
+}
+
+/* x != c or c != x, c a constant: which of them x is, and c. */
+static const DhcValue *unequal_to(const DhcValue *cond, int64_t *c) {
+  const DhcNode *n = cond->def;
+  if (n->op != DHC_OP_NE) return NULL;
+  for (int k = 0; k < 2; k++) {
+    const DhcValue *v = n->args[k];
+    while (v->def->op == DHC_OP_BROADCAST || v->def->op == DHC_OP_CAST) v = v->def->args[0];
+    if (v->def->op != DHC_OP_FILL) continue;
+    *c = (int64_t)dhc_attr(v->def, "value")->f;
+    return n->args[1 - k];
+  }
+  return NULL;
+}
+
+/* select(x != c, x, other): the elements of x but those that are c. */
+static Origin guarded(const Frame *f, const DhcNode *n) {
+  Origin none = {0}, o = f->of[n->args[1]->id];
+  const DhcValue *x = unequal_to(n->args[0], &o.exempted);
+  if (!x || !o.param || o.exempt || f->of[x->id].param != o.param || f->of[x->id].part != o.part) return none;
+  o.exempt = true;
+  return o;
+}
+
+static Origin sliced(const Walk *w, const Frame *f, const DhcNode *n) {
+  Origin o = f->of[n->args[0]->id];
+  if (!o.param || o.part || !dhc_type_equal(&n->args[0]->type, &w->entry->params.at[o.param - 1]->type)) return (Origin){0};
+  IndexPart *p = DHC_NEW(w->arena, IndexPart);
+  for (int d = 0; d < n->args[0]->type.rank; d++) {
+    p->start[d] = outer_dim(f, dhc_attr(n, "start")->dims.at[d]);
+    p->size[d] = outer_dim(f, dhc_attr(n, "size")->dims.at[d]);
+    p->step[d] = dhc_attr(n, "step")->ints.at[d];
+  }
+  o.part = p;
+  return o;
+}
+
+static void record(Walk *w, const Frame *f, const DhcNode *n, int index, int of, const DhcDim *extent) {
+  const Origin *o = &f->of[n->args[index]->id], *x = &f->of[n->args[of]->id];
+  if (!o->param || w->entry->param_info.at[o->param - 1].role != DHC_ROLE_INPUT) return;
+  IndexCheck c = {.param = o->param - 1, .extent = outer_dim(f, extent), .part = o->part, .exempt = o->exempt, .exempted = o->exempted};
+  if (of != index && x->param) c.into = w->entry->param_info.at[x->param - 1].name;
+  for (int i = 0; i < w->checks.n; i++) {
+    const IndexCheck *k = &w->checks.at[i];
+    if (k->param == c.param && k->extent == c.extent && k->part == c.part && k->exempt == c.exempt && k->exempted == c.exempted) return;
+  }
+  DHC_PUSH(w->arena, &w->checks, c);
+}
+
+static void walk(Walk *w, Frame *f, const Origin *params);
+
+/* Callee's parameters are n's operands; of a scan the carries change on the way. */
+static void walk_callee(Walk *w, Frame *f, const DhcNode *n, const DhcFunc *callee) {
+  Frame in = {.f = callee};
+  const DhcAttr *dims = dhc_attr(n, "dims");
+  const DhcDim **outer = DHC_NEW_N(w->scratch, const DhcDim *, dims->dims.n + 1);
+  for (int i = 0; i < dims->dims.n; i++) outer[i] = outer_dim(f, dims->dims.at[i]);
+  in.dims = outer;
+  Origin *params = DHC_NEW_N(w->scratch, Origin, callee->params.n + 1);
+  int first = n->op == DHC_OP_SCAN ? (int)dhc_attr(n, "n_carry")->i : 0;
+  bool any = false;
+  for (int i = first; i < n->n_args; i++) {
+    params[i] = f->of[n->args[i]->id];
+    any |= params[i].param && !dhc_dtype_is_float(n->args[i]->type.dtype);
+  }
+  if (!any) return;
+  walk(w, &in, params);
+  if (n->op == DHC_OP_SCAN) return;
+  for (int i = 0; i < n->n_results; i++) f->of[n->results[i]->id] = in.of[callee->results.at[i]->id];
+}
+
+static void walk_node(Walk *w, Frame *f, const DhcNode *n) {
+  const DhcAttr *a;
+  switch (n->op) {
+    case DHC_OP_RESHAPE:
+    case DHC_OP_TRANSPOSE:
+    case DHC_OP_BROADCAST:
+    case DHC_OP_REVERSE:
+    case DHC_OP_STOP_GRADIENT: f->of[n->results[0]->id] = f->of[n->args[0]->id]; break;
+    case DHC_OP_CAST:
+      if (dhc_dtype_is_float(n->args[0]->type.dtype) == dhc_dtype_is_float(n->results[0]->type.dtype))
+        f->of[n->results[0]->id] = f->of[n->args[0]->id];
+      break;
+    case DHC_OP_SLICE: f->of[n->results[0]->id] = sliced(w, f, n); break;
+    case DHC_OP_SELECT: f->of[n->results[0]->id] = guarded(f, n); break;
+    case DHC_OP_GATHER:
+    case DHC_OP_TAKE_ALONG:
+    case DHC_OP_SCATTER_ADD:
+      a = dhc_attr(n, "axis");
+      record(w, f, n, 1, 0, n->args[0]->type.dim[a->i < 0 ? a->i + n->args[0]->type.rank : a->i]);
+      break;
+    case DHC_OP_PUT_ALONG: record(w, f, n, 1, 1, dhc_attr(n, "size")->dim); break;
+    case DHC_OP_CALL:
+    case DHC_OP_CHECKPOINT: walk_callee(w, f, n, dhc_attr(n, "callee")->func); break;
+    case DHC_OP_SCAN: walk_callee(w, f, n, dhc_attr(n, "body")->func); break;
+    default: break;
+  }
+}
+
+static void walk(Walk *w, Frame *f, const Origin *params) {
+  f->of = DHC_NEW_N(w->scratch, Origin, f->f->next_value_id + 1);
+  for (int i = 0; i < f->f->params.n; i++) f->of[f->f->params.at[i]->id] = params[i];
+  for (const DhcNode *n = f->f->first; n; n = n->next) walk_node(w, f, n);
+}
+
+const IndexCheck *index_checks(const DhcFunc *entry, DhcArena *arena, int *n) {
+  DhcArena scratch;
+  dhc_arena_init(&scratch);
+  Walk w = {.arena = arena, .scratch = &scratch, .entry = entry};
+  Frame f = {.f = entry};
+  Origin *params = DHC_NEW_N(&scratch, Origin, entry->params.n + 1);
+  for (int i = 0; i < entry->params.n; i++) params[i].param = i + 1;
+  walk(&w, &f, params);
+  dhc_arena_fini(&scratch);
+  *n = w.checks.n;
+  return w.checks.at;
+}
+
+/* ---- at run time ------------------------------------------------------------------- */
+
+typedef struct Range {
+  int64_t start[8], size[8], step[8];
+} Range;
+
+static bool range_of(const IndexCheck *c, const dhc_tensor *t, int n_symbols, const char *const *symbol, const int64_t *value, Range *r) {
+  for (int d = 0; d < t->rank; d++) {
+    r->start[d] = 0;
+    r->size[d] = t->dim[d];
+    r->step[d] = c->part ? c->part->step[d] : 1;
+    if (!c->part) continue;
+    if (!dhc_dim_eval(c->part->start[d], n_symbols, symbol, value, &r->start[d]) ||
+        !dhc_dim_eval(c->part->size[d], n_symbols, symbol, value, &r->size[d]))
+      return false;
+  }
+  return true;
+}
+
+static dhc_status outside(const IndexCheck *c, const dhc_tensor *t, const int64_t *at, long long v, long long extent) {
+  char where[200] = "", into[300] = "";
+  size_t n = 0;
+  for (int d = 0; d < t->rank && n < sizeof where; d++)
+    n += (size_t)snprintf(where + n, sizeof where - n, "%s%lld", d ? ", " : "", (long long)at[d]);
+  if (c->into) snprintf(into, sizeof into, " of '%s'", c->into);
+  return dhc_status_make(DHC_E_INPUT, "input '%s' has %lld at [%s]: as an index%s it must be in 0..%lld", t->name, v, where, into, extent - 1);
+}
+
+dhc_status index_check(const IndexCheck *c, const dhc_tensor *t, int n_symbols, const char *const *symbol, const int64_t *value) {
+  int64_t extent, at[8] = {0};
+  Range r;
+  if (!dhc_dim_eval(c->extent, n_symbols, symbol, value, &extent) || !range_of(c, t, n_symbols, symbol, value, &r)) return dhc_status_ok();
+  DhcTensorView all = {.dtype = (int32_t)t->dtype, .data = t->data};
+  int64_t count = 1;
+  for (int d = 0; d < t->rank; d++) count *= r.size[d];
+  for (int64_t i = 0; i < count; i++) {
+    int64_t flat = 0, place[8] = {0};
+    for (int d = 0; d < t->rank; d++) {
+      place[d] = r.start[d] + at[d] * r.step[d];
+      flat = flat * t->dim[d] + place[d];
+    }
+    double v = dhc_tensor_get(&all, flat);
+    bool inside = v >= 0 && v < (double)extent;
+    if (!inside && !(c->exempt && v == (double)c->exempted)) return outside(c, t, place, (long long)v, (long long)extent);
+    for (int d = t->rank - 1; d >= 0; d--) {
+      if (++at[d] < r.size[d]) break;
+      at[d] = 0;
+    }
+  }
+  return dhc_status_ok();
+}

@@ -1,0 +1,57 @@
+/* The recipe under the caller's options: what a training run uses. */
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "api/trainer.h"
+
+TrainSettings train_settings(const dhc_model *m, const dhc_train_options *o) {
+  const DhcRecipe *r = dhc_model_recipe(m->m);
+  TrainSettings s = {.recipe = r, .declared = r->span.file != 0, .batch = r->batch, .epochs = r->epochs, .steps = r->steps,
+                     .clip = r->clip};
+  if (!o) return s;
+  if (o->batch) s.batch = o->batch;
+  if (o->steps) s.steps = o->steps;
+  if (o->epochs || o->steps) s.epochs = o->epochs; /* steps alone take the epochs they need */
+  if (o->clip >= 0) s.clip = o->clip;
+  s.lr = o->lr;
+  return s;
+}
+
+double train_lr(const TrainSettings *s, int64_t step, int64_t steps) {
+  return s->lr > 0 ? s->lr : dhc_recipe_lr(s->recipe, step, steps);
+}
+
+/* Rates of the first, a middle and the last step where a run's length is known without data. */
+static void add_rates(cJSON *doc, const TrainSettings *s) {
+  bool fixed = s->lr > 0 || !s->recipe->lr;
+  if (fixed) {
+    cJSON_AddNumberToObject(doc, "lr", train_lr(s, 0, 1));
+    return;
+  }
+  int64_t steps = s->steps ? s->steps : 1000;
+  char text[160];
+  snprintf(text, sizeof text, "schedule: %.3g at the start, %.3g a tenth in, %.3g half way, %.3g at the end%s", train_lr(s, 0, steps),
+           train_lr(s, steps / 10, steps), train_lr(s, steps / 2, steps), train_lr(s, steps - 1, steps),
+           s->steps ? "" : " of 1000 steps");
+  cJSON_AddStringToObject(doc, "lr", text);
+}
+
+dhc_status dhc_recipe_json(dhc_model *m, const dhc_train_options *o, char **out) {
+  TrainSettings s = train_settings(m, o);
+  const DhcRecipe *r = s.recipe;
+  cJSON *doc = cJSON_CreateObject();
+  cJSON_AddStringToObject(doc, "recipe", s.declared ? r->name : "(none: defaults)");
+  cJSON_AddStringToObject(doc, "optimizer", r->optimizer);
+  for (int i = 0; i < r->optimizer_args.n; i++) cJSON_AddNumberToObject(doc, r->optimizer_args.at[i].name, r->optimizer_args.at[i].value);
+  add_rates(doc, &s);
+  cJSON_AddNumberToObject(doc, "batch", (double)s.batch);
+  if (s.epochs) cJSON_AddNumberToObject(doc, "epochs", (double)s.epochs);
+  if (s.steps) cJSON_AddNumberToObject(doc, "steps", (double)s.steps);
+  cJSON_AddNumberToObject(doc, "clip", s.clip);
+  cJSON_AddNumberToObject(doc, "ema", r->ema);
+  cJSON_AddNumberToObject(doc, "label_smoothing", r->label_smoothing);
+  *out = cJSON_PrintUnformatted(doc);
+  cJSON_Delete(doc);
+  return *out ? dhc_status_ok() : dhc_status_memory(0, "a recipe");
+}

@@ -1,0 +1,43 @@
+/* A step that is not finite: which tensor, which element. */
+#include "api/trainer.h"
+
+static int64_t first_bad(const dhc_tensor *t) {
+  DhcTensorView v = {.name = t->name,
+                     .dtype = (int32_t)t->dtype,
+                     .rank = t->rank,
+                     .data = t->data,
+                     .bytes = dhc_tensor_bytes(t)};
+  for (int i = 0; i < t->rank; i++) v.shape[i] = t->dim[i];
+  return dhc_tensor_first_nonfinite(&v);
+}
+
+/* OK where all of t is finite; `what` says what t is. */
+static dhc_status blame_tensor(const Trainer *t, const char *what, const char *name, const dhc_tensor *x) {
+  int64_t at = first_bad(x);
+  if (at < 0) return dhc_status_ok();
+  return dhc_status_make(DHC_E_NUMERIC, "step %lld: %s'%s' is not finite at index %lld; nothing was changed",
+                         (long long)t->step + 1, what, name, (long long)at);
+}
+
+static dhc_status blame_weights(Trainer *t) {
+  const Placement *place = &t->p->mem.place;
+  for (int i = 0; i < place->n_slots; i++) {
+    dhc_tensor w;
+    const char *path = place->slots[i].decl->path;
+    if (!place->slots[i].n || dhc_program_get(t->p, path, &w).code != DHC_OK) continue;
+    DHC_TRY(blame_tensor(t, "tensor ", path, &w));
+  }
+  return dhc_status_ok();
+}
+
+dhc_status trainer_blame(Trainer *t, double loss) {
+  for (int i = 0; i < t->feed.n_in; i++) DHC_TRY(blame_tensor(t, "input ", t->feed.in[i].name, &t->feed.in[i]));
+  DHC_TRY(blame_weights(t));
+  int grad, n = 0;
+  const dhc_tensor *res;
+  dhc_status st = dhc_program_add(t->p, "loss", DHC_MODE_GRAD, &grad);
+  if (st.code == DHC_OK) st = dhc_program_run(t->p, grad, t->feed.in, t->feed.n_in, &res, &n);
+  for (int i = 0; st.code == DHC_OK && i < n; i++) DHC_TRY(blame_tensor(t, "", res[i].name, &res[i]));
+  return dhc_status_make(DHC_E_NUMERIC, "step %lld: the gradient norm is not finite (loss %g); nothing was changed",
+                         (long long)t->step + 1, loss);
+}

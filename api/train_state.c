@@ -1,0 +1,94 @@
+/* What a training run leaves in its folder and takes up again: checkpoints, weights, settings. */
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "api/trainer.h"
+
+dhc_status trainer_write_config(Trainer *t) {
+  if (!t->o->out) return dhc_status_ok();
+  cJSON *doc = cJSON_CreateObject();
+  cJSON_AddStringToObject(doc, "dhcc", dhc_version());
+  cJSON_AddStringToObject(doc, "model", t->m->name);
+  cJSON_AddStringToObject(doc, "model_hash", t->m->hash);
+  cJSON_AddStringToObject(doc, "data", t->o->data);
+  cJSON_AddNumberToObject(doc, "batch", (double)t->set.batch);
+  cJSON_AddNumberToObject(doc, "epochs", (double)t->epochs);
+  cJSON_AddNumberToObject(doc, "steps", (double)t->steps);
+  cJSON_AddNumberToObject(doc, "seed", (double)t->seed);
+  cJSON_AddStringToObject(doc, "optimizer", t->set.recipe->optimizer);
+  cJSON *hypers = cJSON_AddObjectToObject(doc, "hyperparameters");
+  DhcHyperInfos infos = dhc_model_hypers(t->m->m);
+  for (int i = 0; i < infos.n; i++) cJSON_AddStringToObject(hypers, infos.at[i].name, infos.at[i].value);
+  char *text = cJSON_Print(doc);
+  const char *path = dhc_arena_printf(&t->arena, "%s/config.json", t->o->out);
+  dhc_status st = text ? dhc_file_replace(path, text, strlen(text)) : dhc_status_memory(0, path);
+  free(text);
+  cJSON_Delete(doc);
+  return st;
+}
+
+dhc_status trainer_save(Trainer *t) {
+  if (!t->o->out) return dhc_status_ok();
+  dhc_program *p = t->p;
+  DhcArena a;
+  dhc_arena_init(&a);
+  int n = weights_views(p, "", p->mem.weights, true, &a, NULL, 0);
+  int each = weights_views(p, "", p->mem.weights, false, &a, NULL, 0);
+  int max = n + each * p->mem.n_states + 1, k = n;
+  DhcTensorView *v = DHC_NEW_N(&a, DhcTensorView, max + 1);
+  weights_views(p, "", p->mem.weights, true, &a, v, n);
+  for (int i = 0; i < p->mem.n_states; i++) {
+    const char *prefix = dhc_arena_printf(&a, "opt.%s.", p->mem.state_names[i] + 1);
+    k += weights_views(p, prefix, memory_state_at(&p->mem, i), false, &a, v + k, max - k);
+  }
+  k += weights_begun(p, &v[k]);
+  cJSON *doc = cJSON_CreateObject();
+  if (isfinite(t->best)) cJSON_AddNumberToObject(doc, "best", t->best);
+  cJSON_AddNumberToObject(doc, "epoch_loss", t->epoch_loss);
+  if (isfinite(t->epoch_metric)) cJSON_AddNumberToObject(doc, "epoch_metric", t->epoch_metric);
+  cJSON_AddNumberToObject(doc, "epoch_n", (double)t->epoch_n);
+  char *json = cJSON_PrintUnformatted(doc);
+  DhcCheckpointMeta meta = {.step = t->step, .data = dhc_batcher_position(t->batcher), .rng_seed = (uint32_t)t->seed,
+                            .model_hash = t->m->hash, .config_json = json};
+  dhc_status st = dhc_checkpoint_save(t->o->out, &meta, v, k, 2);
+  free(json);
+  cJSON_Delete(doc);
+  dhc_arena_fini(&a);
+  return st;
+}
+
+dhc_status trainer_save_weights(Trainer *t, const char *name) {
+  if (!t->o->out) return dhc_status_ok();
+  return dhc_program_save(t->p, dhc_arena_printf(&t->arena, "%s/%s", t->o->out, name), t->set.recipe->ema > 0);
+}
+
+dhc_status trainer_resume(Trainer *t) {
+  DhcCheckpoint ck;
+  DHC_TRY(dhc_checkpoint_open_latest(t->o->out, t->m->hash, &t->m->s->warn, &ck));
+  dhc_program *p = t->p;
+  dhc_status st = weights_read(p, ck.file, "", p->mem.weights, false, true);
+  for (int i = 0; i < p->mem.n_states && st.code == DHC_OK; i++) {
+    char prefix[80];
+    snprintf(prefix, sizeof prefix, "opt.%s.", p->mem.state_names[i] + 1);
+    st = weights_read(p, ck.file, prefix, memory_state_at(&p->mem, i), false, false);
+  }
+  DhcTensorView begun;
+  if (st.code == DHC_OK && weights_begun(p, &begun)) {
+    const DhcTensorView *v;
+    st = dhc_safetensors_need(ck.file, begun.name, -1, 1, begun.shape, &v);
+    if (st.code == DHC_OK) dhc_tensor_convert(p->mem.opt, begun.dtype, v->data, v->dtype, begun.shape[0]);
+  }
+  if (st.code == DHC_OK) st = dhc_batcher_seek(t->batcher, ck.meta.data);
+  t->step = ck.meta.step;
+  t->seed = ck.meta.rng_seed;
+  cJSON *doc = ck.meta.config_json ? cJSON_Parse(ck.meta.config_json) : NULL;
+  const cJSON *v;
+  if ((v = cJSON_GetObjectItem(doc, "best")) && cJSON_IsNumber(v)) t->best = v->valuedouble;
+  if ((v = cJSON_GetObjectItem(doc, "epoch_loss")) && cJSON_IsNumber(v)) t->epoch_loss = v->valuedouble;
+  if ((v = cJSON_GetObjectItem(doc, "epoch_metric")) && cJSON_IsNumber(v)) t->epoch_metric = v->valuedouble;
+  if ((v = cJSON_GetObjectItem(doc, "epoch_n")) && cJSON_IsNumber(v)) t->epoch_n = (int64_t)v->valuedouble;
+  cJSON_Delete(doc);
+  dhc_checkpoint_close(&ck);
+  return st;
+}

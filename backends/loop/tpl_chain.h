@@ -1,0 +1,58 @@
+/* Roles of a chain of contractions, as its template tiles it: shared by tpl_chain_roles.c, which
+ * reads them off the spec, and tpl_chain.c, which builds the loops. */
+#ifndef DHC_BACKENDS_LOOP_TPL_CHAIN_H
+#define DHC_BACKENDS_LOOP_TPL_CHAIN_H
+
+#include "backends/loop/tpl.h"
+
+enum { DHC_CHAIN_MAX_INNER = 4, DHC_CHAIN_MAX_OUTER = 4, DHC_CHAIN_MAX_FOLDS = 8, DHC_CHAIN_MAX_STEPS = 8, DHC_CHAIN_MAX_VECTORS = 4, DHC_CHAIN_MAX_LANE_ROWS = 16 };
+
+typedef struct DhcChainInner {
+  int node, na, nb;
+  int oa, k;     /* operand of A, contracted axis */
+  DhcLv packed;  /* [k][lane] */
+} DhcChainInner;
+
+typedef struct DhcChainOuter {
+  int node, ne, nv;
+  int ov, col;   /* operand of V, axis of columns */
+  int panel;     /* where ne's values are put */
+  int lane_rows, vectors; /* tile */
+  DhcLv acc, pitch; /* [lane][pitch] */
+} DhcChainOuter;
+
+typedef struct DhcChainFold {
+  int node, level; /* level 1: folds of what needs no fold */
+  bool sum;
+  DhcLv kept; /* [lane] */
+  DhcLpVar acc;
+  DhcLv parts;
+} DhcChainFold;
+
+typedef struct DhcChain {
+  DhcTplCx cx;
+  DhcLp *b;
+  const DhcSpec *s;
+  DhcChainInner in[DHC_CHAIN_MAX_INNER];
+  DhcChainOuter out[DHC_CHAIN_MAX_OUTER];
+  DhcChainFold fold[DHC_CHAIN_MAX_FOLDS];
+  int n_in, n_out, n_fold, last; /* last: pass that puts the outer contractions' values */
+  int lane, step;
+  uint32_t red, others, outer; /* R; R without step; parallel axes without lane */
+  int steps, vectors, lanes, width, chunk;
+  int n_panels;
+  DhcLv panel[DHC_CHAIN_MAX_INNER + DHC_CHAIN_MAX_OUTER];
+  DhcLv lane0, n_lanes, n_steps; /* extent of step */
+} DhcChain;
+
+/* Fills in what the spec says; false: it has no such reading. */
+bool dhc_chain_roles(DhcChain *c);
+/* Tile sizes, from the schedule or the target. */
+void dhc_chain_tile(DhcChain *c);
+/* The one axis of a set, or -1. */
+int dhc_chain_only_axis(uint32_t m);
+/* Operand of a load whose address is strides alone, of f32; else -1. */
+int dhc_chain_plain_operand(const DhcSpec *s, int node);
+bool dhc_chain_side_by_side(const DhcOperand *p, int axis);
+
+#endif

@@ -1,0 +1,195 @@
+/* Attention and its derivative with chains as one kernel and with every op on its own: equal
+ * bytes at any number of threads, and near the float64 interpreter; what lies in memory is
+ * linear in the length.
+ *
+ *   test_plan_chain MODELS_FOLDER ATTEND_MODEL */
+#include <math.h>
+#include <stdlib.h>
+
+#include "passes/passes.h"
+#include "tests/ops/op_cases.h"
+#include "tests/plan/plan_cpu.h"
+#include "tests/plan/plan_models.h"
+
+enum { N_SETS = 6, MAX_THREADS = 8 };
+
+typedef struct Shape {
+  int64_t b, l, m;
+} Shape;
+
+typedef struct Case {
+  const char *what;
+  const char *set[N_SETS]; /* heads, rows, size, value, causal, ranges */
+} Case;
+
+typedef struct Run {
+  const char *root, *model;
+  CpuRunner *cpu;
+  DhcPool *pool[MAX_THREADS];
+  int n_runs;
+} Run;
+
+static bool make(const Run *r, const Case *c, const char *mode, const char *passes, Made *x) {
+  static const char *const name[N_SETS] = {"heads", "rows", "size", "value", "causal", "ranges"};
+  DhcSetting set[N_SETS];
+  for (int i = 0; i < N_SETS; i++) set[i] = (DhcSetting){name[i], c->set[i]};
+  const char *entry = strcmp(mode, "fwd") ? "loss" : "forward";
+  bool ok = dhc_test_model(x, r->root, r->model, entry, mode, set, N_SETS) && (!passes || dhc_test_passes(x, passes));
+  if (!ok) dhc_diags_print(&x->diags, stderr, false);
+  return ok;
+}
+
+static int n_chains(const DhcPlanned *p) {
+  int n = 0;
+  for (int k = 0; k < p->plan.n_kernels; k++) n += p->specs[k]->kind == DHC_KIND_CHAIN;
+  return n;
+}
+
+/* Arguments by the shape; every query's range is drawn over the keys and may be empty. */
+static const DhcArray **draw(Made *x, const Shape *s, uint64_t seed) {
+  const DhcArray **args = DHC_NEW_N(&x->arena, const DhcArray *, x->f->params.n + 1);
+  for (int i = 0; i < x->f->params.n; i++) {
+    const DhcType *t = &x->f->params.at[i]->type;
+    const char *name = x->f->param_info.at[i].name;
+    const int64_t extents[3] = {s->b, s->l, s->m};
+    int64_t dim[DHC_MAX_RANK];
+    uint64_t state = seed + (uint64_t)i;
+    for (int d = 0; d < t->rank; d++)
+      if (!dhc_dim_eval(t->dim[d], x->f->symbols.n, x->f->symbols.at, extents, &dim[d])) return NULL;
+    DhcArray *a = dhc_array_new(&x->arena, t->dtype, t->rank, dim);
+    for (int64_t e = 0; e < a->n; e++) {
+      if (a->f) a->f[e] = dhc_case_uniform(&state, -1.5, 1.5);
+      else a->i[e] = (int64_t)(dhc_case_bits(&state) % (uint64_t)(strcmp(name, "end") ? s->m / 2 + 1 : s->m + 1));
+    }
+    args[i] = a;
+  }
+  return args;
+}
+
+static bool near_interpreter(Made *plain, const DhcArray *const *args, const DhcPlanned *p, const PlanImage *m, const char *what) {
+  DhcArray *want[64];
+  if (plain->f->results.n > 64 || !dhc_interp_run(&plain->arena, &plain->diags, plain->f, args, want, NULL)) return false;
+  double largest = 0; /* a gradient that cancels is measured by the others */
+  for (int r = 0; r < p->n_results; r++) {
+    double norm = 0;
+    for (int64_t i = 0; want[r]->f && i < want[r]->n; i++) norm += want[r]->f[i] * want[r]->f[i];
+    if (sqrt(norm) > largest) largest = sqrt(norm);
+  }
+  for (int r = 0; r < p->n_results; r++) {
+    if (p->results[r].buffer < 0 || !want[r]->f) continue;
+    const float *got = (const float *)(const void *)plan_cpu_at(p, m, p->results[r].buffer);
+    double norm = 0, off = 0;
+    for (int64_t i = 0; i < want[r]->n; i++) {
+      norm += want[r]->f[i] * want[r]->f[i];
+      off += (want[r]->f[i] - (double)got[i]) * (want[r]->f[i] - (double)got[i]);
+    }
+    if (!(sqrt(off) <= 1e-5 * sqrt(norm) + 1e-6 * largest)) {
+      fprintf(stderr, "%s: result %d is off by %g of %g\n", what, r, sqrt(off), sqrt(norm));
+      return false;
+    }
+  }
+  return true;
+}
+
+/* One shape: apart on one thread, as chains on several. */
+static bool check_shape(Run *r, Made *apart, const DhcPlanned *p, Made *chain, const DhcPlanned *q, Made *graph, const Shape *s,
+                        const char *what) {
+  int64_t symbols[64];
+  const DhcArray **args = draw(chain, s, (uint64_t)(s->b * 100000 + s->l * 1000 + s->m));
+  PlanImage m = {{0}, NULL};
+  bool ok = args && dhc_test_symbols(chain->f, args, symbols) && plan_cpu_run(r->cpu, p, args, symbols, r->pool[0], &apart->arena, &m);
+  int first = r->n_runs++ % 7;
+  for (int t = 0; ok && t < MAX_THREADS; t++) {
+    if (t && t != 1 + first) continue; /* 1 thread, and one number of 2 … 8, in turns */
+    PlanImage n = {{0}, NULL};
+    ok = plan_cpu_run(r->cpu, q, args, symbols, r->pool[t], &chain->arena, &n);
+    for (int i = 0; ok && i < p->n_results; i++)
+      if (!plan_cpu_same(p, &m, p->results[i].buffer, q, &n, q->results[i].buffer)) {
+        fprintf(stderr, "%s: result %d differs at %d threads\n", what, i, t + 1);
+        ok = false;
+      }
+    if (ok && t == 0) ok = near_interpreter(graph, args, q, &n, what);
+    plan_cpu_forget(&n);
+  }
+  plan_cpu_forget(&m);
+  if (!ok) fprintf(stderr, "%s: wrong at B=%lld L=%lld M=%lld\n", what, (long long)s->b, (long long)s->l, (long long)s->m);
+  return ok;
+}
+
+static int check_case(Run *r, const Case *c, const char *mode, int chains) {
+  static const Shape shapes[] = {{1, 1, 2},  {3, 1, 17},  {1, 2, 1},   {1, 2, 2},    {3, 15, 15},  {1, 16, 16}, {2, 16, 33},
+                                 {1, 17, 5}, {1, 65, 65}, {3, 65, 17}, {1, 13, 130}, {1, 200, 200}, {1, 130, 65}};
+  Made apart, chain, graph;
+  char what[128];
+  snprintf(what, sizeof what, "%s %s", c->what, mode);
+  bool ok = make(r, c, mode, "fuse", &apart), ranges = !strcmp(c->set[5], "true");
+  ok = make(r, c, mode, "chain,fuse", &chain) && ok;
+  ok = make(r, c, mode, NULL, &graph) && ok;
+  DhcPlanned *p = ok ? dhc_plan_build(apart.m, apart.f, NULL, &apart.arena) : NULL;
+  DhcPlanned *q = ok ? dhc_plan_build(chain.m, chain.f, NULL, &chain.arena) : NULL;
+  ok = p && q;
+  if (ok && (n_chains(p) != 0 || n_chains(q) != chains)) {
+    fprintf(stderr, "%s: %d and %d chains\n", what, n_chains(p), n_chains(q));
+    ok = false;
+  }
+  for (size_t k = 0; ok && k < sizeof shapes / sizeof *shapes; k++) {
+    if (!ranges && shapes[k].m == 1) continue; /* one key: another version */
+    ok = check_shape(r, &apart, p, &chain, q, &graph, &shapes[k], what);
+  }
+  if (!ok) fprintf(stderr, "%s: FAILED\n", what);
+  dhc_arena_fini(&apart.arena);
+  dhc_arena_fini(&chain.arena);
+  dhc_arena_fini(&graph.arena);
+  return !ok;
+}
+
+/* Work memory of heads x length: from one length to four times it, at most four times and a
+ * bit, and no buffer of length x length. */
+static int check_memory(Run *r, const char *mode, const char *passes, bool linear) {
+  static const Case c = {"memory", {"8", "1", "64", "64", "true", "false"}};
+  Made x;
+  int bad = !make(r, &c, mode, passes, &x);
+  DhcPlanned *p = bad ? NULL : dhc_plan_build(x.m, x.f, NULL, &x.arena);
+  int64_t bytes[2] = {0, 0}, largest = 0;
+  for (int k = 0; p && k < 2; k++) {
+    int64_t length = k ? 4096 : 1024, symbols[3] = {1, length, length};
+    DhcBound *b;
+    if (!dhc_test_bind(p, symbols, &x.arena, &b, stderr)) return 1;
+    bytes[k] = dhc_bound_arena_bytes(b, DHC_ARENA_WORK);
+    for (int i = 0; i < p->plan.n_buffers; i++)
+      if (dhc_bound_buffer_bytes(b, i) > largest) largest = dhc_bound_buffer_bytes(b, i);
+    dhc_bound_free(b);
+  }
+  printf("%s %s: work %lld bytes at 4096, %lld at 1024; largest buffer %lld\n", passes, mode, (long long)bytes[1],
+         (long long)bytes[0], (long long)largest);
+  bool is_linear = p && bytes[1] <= 4 * bytes[0] + 4096 && largest <= 4LL * 8 * 64 * 4096;
+  if (is_linear != linear) {
+    fprintf(stderr, "%s %s: memory is %slinear in the length\n", passes, mode, is_linear ? "" : "not ");
+    bad = 1;
+  }
+  dhc_arena_fini(&x.arena);
+  return bad;
+}
+
+int main(int argc, char **argv) {
+  if (argc < 3) return 2;
+  static const Case cases[] = {
+      {"all", {"2", "1", "8", "8", "false", "false"}},       {"causal", {"2", "2", "8", "8", "true", "false"}},
+      {"ranges", {"3", "1", "10", "4", "false", "true"}},    {"ranges, groups", {"1", "4", "4", "10", "false", "true"}},
+      {"all, wide", {"1", "2", "64", "64", "false", "false"}}, {"causal, wide", {"2", "1", "64", "48", "true", "false"}},
+  };
+  CpuRunner cpu;
+  Run r = {.root = argv[1], .model = argv[2], .cpu = &cpu};
+  int bad = 0;
+  if (!cpu_runner_open(&cpu, NULL)) return 1;
+  for (int t = 0; t < MAX_THREADS; t++)
+    if (dhc_pool_new(t + 1, &r.pool[t]).code != DHC_OK) return 1;
+  for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
+    bad += check_case(&r, &cases[k], "fwd", 1) + check_case(&r, &cases[k], "grad", 3);
+  bad += check_memory(&r, "fwd", "chain,fuse", true) + check_memory(&r, "grad", "chain,fuse", true) +
+         check_memory(&r, "fwd", "fuse", false);
+  printf("%d wrong; %d kernels compiled\n", bad, cpu.stats.compiled);
+  for (int t = 0; t < MAX_THREADS; t++) dhc_pool_free(r.pool[t]);
+  cpu_runner_close(&cpu);
+  return bad > 0;
+}
