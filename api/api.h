@@ -5,6 +5,7 @@
  *   pipeline.c  entry -> differentiated, clean, fused, planned, compiled (one step a line)
  *   program.c   a set of entries over one set of arenas; runs
  *   exec_cpu.c, exec_interp.c   the two ways to run a compiled entry
+ *   step_guard.c                training steps whose update overflows
  *   weights.c   placement in arenas, initialisers, load, save
  *   state.c     what streaming entries keep from run to run
  *   train.c, train_data.c, eval.c, verify.c, info.c, print.c, tools.c, tensor_file.c */
@@ -189,6 +190,7 @@ struct dhc_program {
   dhc_profile_row *profile; /* one row an item of the last entry run; NULL: off */
   int n_profile;
   bool profiling;
+  struct StepGuard *guard; /* of training steps (step_guard.c); NULL: none has run */
   int64_t weights_version; /* goes up whenever weights may have changed; panels go by it */
   void *ema_weights; /* set: run entries on averaged weights */
   DhcArena arena;  /* as long as the program */
@@ -211,6 +213,11 @@ dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n
 dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in, const int64_t *values) DHC_MUST_USE;
 void exec_cpu_close(dhc_program *p);
 dhc_memory exec_cpu_memory(const dhc_program *p, const Version *v);
+/* A training step that changes nothing unless all it writes is finite (step_guard.c). */
+dhc_status step_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in, const int64_t *values) DHC_MUST_USE;
+/* What the update of the last step would have made not finite; "": nothing. */
+const char *step_blame(const dhc_program *p);
+void step_close(dhc_program *p);
 dhc_status exec_interp_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in) DHC_MUST_USE;
 
 #endif

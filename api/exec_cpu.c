@@ -248,8 +248,10 @@ static dhc_status prepare(dhc_program *p, Version *v, const DhcBound *b, void **
   for (int i = 0; i < pl->n_panels; i++) {
     const DhcPlanPanel *x = &pl->panels[i];
     const char *from = (const char *)base[DHC_ARENA_WEIGHTS] + place_in_arena(p, v->func, x->param);
-    dhc_tag_pack(x->tag, x->width, x->rows, x->cols, (const float *)(const void *)from,
-                 buffer_at(base, v, b, x->buffer));
+    float *to = buffer_at(base, v, b, x->buffer);
+    int64_t each = dhc_tag_elements(x->tag, x->width, x->rows, x->cols);
+    for (int64_t k = 0; k < x->matrices; k++)
+      dhc_tag_pack(x->tag, x->width, x->rows, x->cols, (const float *)(const void *)from + k * x->rows * x->cols, to + k * each);
   }
   v->packed_from = base[DHC_ARENA_WEIGHTS];
   v->packed = p->weights_version;

@@ -32,7 +32,7 @@ static dhc_status find_input(Generator *g) {
 /* Keeps the logits of the last position of a run over n tokens. */
 static dhc_status keep_logits(Generator *g, const dhc_tensor *r, int64_t n) {
   int64_t vocabulary = r->rank == 3 ? r->dim[2] : 0;
-  if (r->dtype != DHC_F32 || r->rank != 3 || r->dim[0] != 1 || r->dim[1] != n)
+  if ((r->dtype != DHC_F32 && r->dtype != DHC_F64) || r->rank != 3 || r->dim[0] != 1 || r->dim[1] != n)
     return dhc_status_make(DHC_E_INPUT, "'forward' of %s gives '%s', not logits [batch, length, vocabulary]", g->m->name, r->name);
   if (!g->logits) {
     g->vocabulary = vocabulary;
@@ -40,7 +40,8 @@ static dhc_status keep_logits(Generator *g, const dhc_tensor *r, int64_t n) {
     g->order = calloc((size_t)vocabulary, sizeof *g->order);
     if (!g->logits || !g->order) return dhc_status_memory((long long)(vocabulary * 12), "logits");
   }
-  memcpy(g->logits, (const float *)r->data + (n - 1) * vocabulary, (size_t)vocabulary * sizeof(float));
+  const char *last = (const char *)r->data + dhc_tensor_bytes(r) / n * (n - 1);
+  dhc_tensor_convert(g->logits, DHC_F32, last, (int32_t)r->dtype, vocabulary);
   return dhc_status_ok();
 }
 

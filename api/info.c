@@ -34,8 +34,25 @@ static dhc_status check_sizes(const char *entry, const char *sizes, const DhcFun
   return dhc_status_ok();
 }
 
+/* "B = 16, H = 32 (assumed)" into `used`; a note that tells what to say instead. */
+static void say_sizes(const DhcFunc *f, const char *sizes, const int64_t *values, DhcText *used, cJSON *doc) {
+  DhcText assumed = {.arena = used->arena};
+  for (int i = 0; i < f->symbols.n; i++) {
+    const char *name = f->symbols.at[i];
+    bool given = size_named(sizes, name) > 0;
+    dhc_text_printf(used, "%s%s = %lld%s", i ? ", " : "", name, (long long)values[i], given ? "" : " (assumed)");
+    if (!given) dhc_text_printf(&assumed, "%s%s=%lld", assumed.n ? "," : "", name, (long long)values[i]);
+  }
+  if (!assumed.n) return;
+  cJSON *notes = cJSON_GetObjectItem(doc, "notes");
+  if (!notes) notes = cJSON_AddArrayToObject(doc, "notes");
+  const char *text = dhc_arena_printf(used->arena, "sizes not given are assumed: --sizes %s", dhc_text_str(&assumed));
+  cJSON_AddItemToArray(notes, cJSON_CreateString(text));
+}
+
 /* Zero tensors for every input of an entry at the given sizes. */
-static dhc_status zero_inputs(dhc_model *m, const char *entry, const char *sizes, DhcArena *a, dhc_tensor *in, int max, int *n_in) {
+static dhc_status zero_inputs(dhc_model *m, const char *entry, const char *sizes, DhcArena *a, dhc_tensor *in, int max, int *n_in,
+                              DhcText *used, cJSON *doc) {
   DhcEntryRequest rq = {0};
   dhc_model_form(m->m, entry, &rq.name, &rq.form);
   DhcFunc *f = dhc_model_entry(m->m, &rq);
@@ -46,6 +63,7 @@ static dhc_status zero_inputs(dhc_model *m, const char *entry, const char *sizes
     values[i] = size_named(sizes, f->symbols.at[i]);
     if (values[i] < 1) values[i] = default_size(f->symbols.at[i]);
   }
+  say_sizes(f, sizes, values, used, doc);
   *n_in = 0;
   for (int i = 0; i < f->params.n; i++) {
     if (f->param_info.at[i].role != DHC_ROLE_INPUT) continue;
@@ -87,19 +105,20 @@ static dhc_status add_entry(dhc_model *m, const char *entry, const char *sizes, 
   dhc_tensor in[32];
   int n_in = 0;
   dhc_program *p = NULL;
-  dhc_status st = zero_inputs(m, entry, sizes, &a, in, 32, &n_in);
+  DhcText used = {.arena = &a};
+  dhc_status st = zero_inputs(m, entry, sizes, &a, in, 32, &n_in, &used, doc);
   if (st.code == DHC_OK) st = dhc_program_open(m, entry, DHC_MODE_RUN, &p);
   Version *v = NULL;
   if (st.code == DHC_OK) st = program_version(p, &p->entries[0], in, n_in, &v);
   cJSON *e = cJSON_CreateObject();
   cJSON_AddStringToObject(e, "name", entry);
+  cJSON_AddStringToObject(e, "sizes", dhc_text_str(&used));
   if (st.code == DHC_OK) {
     cJSON_AddNumberToObject(e, "flops", entry_flops(v, in, n_in));
     cJSON *guards = cJSON_AddArrayToObject(e, "guards");
     for (int i = 0; i < v->func->facts.nonneg.n; i++) {
       DhcText t = {.arena = &a};
-      dhc_dim_print(v->func->facts.nonneg.at[i], &t);
-      dhc_text_puts(&t, " >= 0");
+      dhc_dim_print_fact(v->func->module->dims, v->func->facts.nonneg.at[i], &t);
       cJSON_AddItemToArray(guards, cJSON_CreateString(dhc_text_str(&t)));
     }
     if (!m->s->interp) {

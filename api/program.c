@@ -1,5 +1,6 @@
 /* Programs: entries over one set of persistent tensors. Which version of an entry runs is
  * decided by the inputs' shapes; everything else is the same for all. */
+#include <float.h>
 #include <stdlib.h>
 
 #include "api/api.h"
@@ -13,6 +14,7 @@ static void default_scalars(dhc_program *p) {
   *memory_scalar(&p->mem, "$opt_step") = 1;
   *memory_scalar(&p->mem, "$lr") = dhc_recipe_lr(r, 0, 1);
   *memory_scalar(&p->mem, "$clip") = r->clip;
+  *memory_scalar(&p->mem, "$limit") = (double)FLT_MAX;
   *memory_scalar(&p->mem, "$ema_decay") = r->ema;
   for (int i = 0; i < r->optimizer_args.n; i++) {
     char name[128];
@@ -96,6 +98,7 @@ dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode, int
 void dhc_program_close(dhc_program *p) {
   if (!p) return;
   exec_cpu_close(p);
+  step_close(p);
   dhc_aligned_free(p->mem.weights);
   dhc_aligned_free(p->mem.state);
   dhc_aligned_free(p->mem.opt);
@@ -293,7 +296,10 @@ dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs, 
   if (v->reset) DHC_TRY(state_prepare(p, v, values));
   DHC_TRY(check_indices(v, inputs, n_inputs));
   e->last = v;
-  DHC_TRY(p->m->s->interp ? exec_interp_run(p, e, v, by_param) : exec_cpu_run(p, e, v, by_param, values));
+  if (e->mode == DHC_MODE_TRAIN)
+    DHC_TRY(step_run(p, e, v, by_param, values));
+  else
+    DHC_TRY(p->m->s->interp ? exec_interp_run(p, e, v, by_param) : exec_cpu_run(p, e, v, by_param, values));
   DHC_TRY(check_required(p, e));
   if (results) *results = e->results;
   if (n_results) *n_results = e->n_results;

@@ -74,7 +74,7 @@ static dhc_status choose_backend(dhc_session *s) {
     return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cpu: this build has no LLVM; use --backend interp");
   }
   if (!strncmp(b, "cuda", 4))
-    return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: not in this build; use --backend cpu");
+    return dhc_status_make(DHC_E_ENVIRONMENT, "--backend %.16s: not in this build; use --backend cpu", b);
   return dhc_status_make(DHC_E_USAGE, "--backend: needs interp or cpu, got \"%s\"", b);
 }
 

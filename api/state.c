@@ -255,7 +255,7 @@ dhc_status dhc_program_save_state(dhc_program *p, const char *path) {
     const Slot *s = &p->mem.place.slots[i];
     if (!is_state(s) || !s->live) continue;
     dhc_dtype t = state_dtype(&p->mem, s->decl);
-    v[n] = (DhcTensorView){.name = s->decl->path, .dtype = t, .rank = s->decl->type.rank, .data = place_of(&p->mem, s)};
+    v[n] = (DhcTensorView){.name = s->decl->path, .dtype = (int32_t)t, .rank = s->decl->type.rank, .data = place_of(&p->mem, s)};
     v[n].bytes = elements(s) * dhc_dtype_bytes(t);
     memcpy(v[n++].shape, s->dim, sizeof(int64_t) * (size_t)s->decl->type.rank);
   }

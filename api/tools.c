@@ -41,9 +41,8 @@ static int64_t operand_elements(const DhcSpec *s, int o, const int64_t *dims) {
   int64_t last = 0;
   const DhcOperand *op = &s->operand[o];
   if (op->tag != DHC_TAG_ROW) {
-    int64_t rows, cols;
-    dhc_tag_shape(s, o, dims, &rows, &cols);
-    return dhc_tag_elements(op->tag, op->width, rows, cols);
+    DhcTagShape x = dhc_tag_shape(s, o, dims);
+    return x.matrices * dhc_tag_elements(op->tag, op->width, x.rows, x.cols);
   }
   for (int t = 0; t < op->n_terms; t++) {
     const DhcTerm *term = &op->term[t];

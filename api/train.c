@@ -145,8 +145,7 @@ static dhc_status one_step(Trainer *t, int64_t n) {
   DHC_TRY(dhc_program_run(t->p, 0, t->feed.in, t->feed.n_in, &res, &n_res));
   t->pr.loss = scalar_result(res, n_res, "loss");
   t->pr.grad_norm = scalar_result(res, n_res, "grad_norm");
-  bool finite = scalar_result(res, n_res, "finite") != 0;
-  if (!finite) return trainer_blame(t, t->pr.loss);
+  if (scalar_result(res, n_res, "finite") == 0) return trainer_blame(t, t->pr.loss);
   taps_read(&t->taps, res, n_res);
   DHC_TRY(metric_value(t->p, &t->metric, &t->feed, res, n_res, &t->pr.accuracy));
   t->step++;

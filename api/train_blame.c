@@ -1,4 +1,6 @@
 /* A step that is not finite: which tensor, which element. */
+#include <math.h>
+
 #include "api/trainer.h"
 
 static int64_t first_bad(const dhc_tensor *t) {
@@ -33,11 +35,14 @@ static dhc_status blame_weights(Trainer *t) {
 dhc_status trainer_blame(Trainer *t, double loss) {
   for (int i = 0; i < t->feed.n_in; i++) DHC_TRY(blame_tensor(t, "input ", t->feed.in[i].name, &t->feed.in[i]));
   DHC_TRY(blame_weights(t));
+  if (*step_blame(t->p))
+    return dhc_status_make(DHC_E_NUMERIC, "step %lld: %s; nothing was changed", (long long)t->step + 1, step_blame(t->p));
   int grad, n = 0;
   const dhc_tensor *res;
   dhc_status st = dhc_program_add(t->p, "loss", DHC_MODE_GRAD, &grad);
   if (st.code == DHC_OK) st = dhc_program_run(t->p, grad, t->feed.in, t->feed.n_in, &res, &n);
   for (int i = 0; st.code == DHC_OK && i < n; i++) DHC_TRY(blame_tensor(t, "", res[i].name, &res[i]));
-  return dhc_status_make(DHC_E_NUMERIC, "step %lld: the gradient norm is not finite (loss %g); nothing was changed",
-                         (long long)t->step + 1, loss);
+  const char *what = isfinite(t->pr.grad_norm) ? "the new value of a buffer" : "the gradient norm";
+  return dhc_status_make(DHC_E_NUMERIC, "step %lld: %s is not finite (loss %g); nothing was changed", (long long)t->step + 1,
+                         what, loss);
 }

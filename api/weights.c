@@ -269,53 +269,64 @@ static bool stacked(const DhcTensorDecl *d) {
   return d->as && strchr(d->as, '*') && d->type.rank > 0;
 }
 
-dhc_status weights_read(dhc_program *p, const DhcSafetensors *file, const char *prefix, void *base, bool partial, bool buffers) {
-  p->weights_version++;
-  for (int i = 0; i < p->mem.place.n_slots; i++) {
-    const Slot *s = &p->mem.place.slots[i];
+/* Every tensor of a file in turn: parameters laid out at `base`, then perhaps buffers, a stacked
+ * one piece by piece. */
+typedef struct Walk {
+  dhc_program *p;
+  const char *prefix;
+  void *base;
+  bool buffers;
+  int slot;
+  int64_t piece; /* of the slot */
+  char name[512];
+  char *at; /* where it lies in memory */
+} Walk;
+
+/* The next one, its name and place in w until the next call; false behind the last. */
+static bool walk_next(Walk *w, DhcTensorView *out) {
+  const Placement *place = &w->p->mem.place;
+  for (; w->slot < place->n_slots; w->slot++, w->piece = 0) {
+    const Slot *s = &place->slots[w->slot];
     const DhcTensorDecl *d = s->decl;
-    if (d->role != DHC_ROLE_PARAM && !(buffers && d->role == DHC_ROLE_BUFFER)) continue;
+    if (d->role != DHC_ROLE_PARAM && !(w->buffers && d->role == DHC_ROLE_BUFFER)) continue;
+    int64_t pieces = n_pieces(d), each = s->n / pieces;
+    if (w->piece == pieces) continue;
     dhc_tensor t = {0};
     shape_of(d, &t);
-    Place at = slot_place(&p->mem, s, base);
-    int64_t pieces = n_pieces(d), each = pieces ? s->n / pieces : 0;
+    Place at = slot_place(&w->p->mem, s, w->base);
     int skip = stacked(d) ? 1 : 0;
-    for (int64_t k = 0; k < pieces; k++) {
-      char name[512], piece[400];
-      snprintf(name, sizeof name, "%s%s", prefix, skip ? piece_name(d, k, piece, sizeof piece) : d->as ? d->as : d->path);
-      if (partial && !dhc_safetensors_find(file, name)) continue;
-      const DhcTensorView *v;
-      DHC_TRY(dhc_safetensors_need(file, name, -1, t.rank - skip, t.dim + skip, &v));
-      char *to = (char *)at.at + (size_t)(k * each) * (size_t)dhc_dtype_bytes(at.dtype);
-      dhc_tensor_convert(to, (int32_t)at.dtype, v->data, v->dtype, each);
-    }
+    char piece[400];
+    snprintf(w->name, sizeof w->name, "%s%s", w->prefix,
+             skip ? piece_name(d, w->piece, piece, sizeof piece) : d->as ? d->as : d->path);
+    *out = (DhcTensorView){.name = w->name, .dtype = (int32_t)at.dtype, .rank = t.rank - skip, .bytes = each * dhc_dtype_bytes(at.dtype)};
+    for (int i = 0; i < out->rank; i++) out->shape[i] = t.dim[i + skip];
+    out->data = w->at = (char *)at.at + w->piece++ * out->bytes;
+    return true;
+  }
+  return false;
+}
+
+dhc_status weights_read(dhc_program *p, const DhcSafetensors *file, const char *prefix, void *base, bool partial, bool buffers) {
+  Walk w = {.p = p, .prefix = prefix, .base = base, .buffers = buffers};
+  DhcTensorView to;
+  p->weights_version++;
+  while (walk_next(&w, &to)) {
+    const DhcTensorView *from;
+    if (partial && !dhc_safetensors_find(file, to.name)) continue;
+    DHC_TRY(dhc_safetensors_need(file, to.name, -1, to.rank, to.shape, &from));
+    dhc_tensor_convert(w.at, to.dtype, from->data, from->dtype, to.bytes / dhc_dtype_bytes((dhc_dtype)to.dtype));
   }
   return dhc_status_ok();
 }
 
 int weights_views(dhc_program *p, const char *prefix, void *base, bool buffers, DhcArena *arena, DhcTensorView *out, int max) {
+  Walk w = {.p = p, .prefix = prefix, .base = base, .buffers = buffers};
+  DhcTensorView v;
   int n = 0;
-  for (int i = 0; i < p->mem.place.n_slots; i++) {
-    const Slot *s = &p->mem.place.slots[i];
-    const DhcTensorDecl *d = s->decl;
-    if (d->role != DHC_ROLE_PARAM && !(buffers && d->role == DHC_ROLE_BUFFER)) continue;
-    dhc_tensor t = {0};
-    shape_of(d, &t);
-    Place at = slot_place(&p->mem, s, base);
-    int64_t pieces = n_pieces(d), each = pieces ? s->n / pieces : 0;
-    int skip = stacked(d) ? 1 : 0;
-    for (int64_t k = 0; k < pieces; k++) {
-      if (out && n < max) {
-        char piece[400];
-        DhcTensorView v = {.dtype = (int32_t)at.dtype, .rank = t.rank - skip,
-                           .bytes = each * dhc_dtype_bytes(at.dtype)};
-        v.name = dhc_arena_printf(arena, "%s%s", prefix, skip ? piece_name(d, k, piece, sizeof piece) : d->as ? d->as : d->path);
-        for (int a = 0; a < v.rank; a++) v.shape[a] = t.dim[a + skip];
-        v.data = (char *)at.at + k * v.bytes;
-        out[n] = v;
-      }
-      n++;
-    }
+  for (; walk_next(&w, &v); n++) {
+    if (!out || n >= max) continue;
+    out[n] = v;
+    out[n].name = dhc_arena_strdup(arena, v.name);
   }
   return n;
 }

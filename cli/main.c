@@ -10,7 +10,7 @@
 static const CliCommand commands[] = {
     {"check", "MODEL", 1, 1, "report errors and warnings of a model file", "dhcc check my_model.dhc", MODEL_MORE, cmd_check},
     {"info", "MODEL", 1, 1, "parameters, layers, FLOPs, memory and kernels", "dhcc info dhc_ssm --sizes B=16,H=32,W=32",
-     "FLOPs, memory and kernels are an entry's, at the sizes given: --entry or --sizes asks for\nthem. " MODEL_MORE, cmd_info},
+     "FLOPs, memory and kernels are an entry's, at given sizes; --entry or --sizes asks for it.\n" MODEL_MORE, cmd_info},
     {"print", "MODEL", 1, 1, "any stage on the way to machine code", "dhcc print dhc_ssm --stage=fused",
      "Stages, in order: ast graph fused spec plan loop llvm asm. grad and train are the graph\nwith gradients, or of the training step; "
      "train.plan and so on are its later stages.\n" MODEL_MORE, cmd_print},
@@ -26,6 +26,8 @@ static const CliCommand commands[] = {
      "Ctrl-C saves a checkpoint and stops; --resume goes on from it, bit for bit.\n" MODEL_MORE, cmd_train},
     {"eval", "MODEL", 1, 1, "loss and accuracy on a split", "dhcc eval dhc_ssm --preset gray --data mnist:DIR --weights runs/a/best.safetensors",
      MODEL_MORE, cmd_eval},
+    {"generate", "MODEL", 1, 1, "go on from a prompt, token by token", "dhcc generate seq --weights runs/t/best.safetensors --prompt 'In the '",
+     "Tokens are bytes, written to standard output as they come. The prompt runs through the model's\nforward.stream, what follows through forward.step.\n" MODEL_MORE, cmd_generate},
     {"cache", "[show|verify|prune]", 0, 1, "show, verify or prune the kernel store", "dhcc cache verify",
      "The store may be deleted at any time: only speed depends on it.", cmd_cache},
     {"doctor", "", 0, 0, "what this machine and this build have", "dhcc doctor", NULL, cmd_doctor},

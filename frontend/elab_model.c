@@ -86,7 +86,10 @@ static void not_found(Settings *s, const char *what, const char *name, DhcListKi
   DhcDiag *d =
       dhc_err(s->cx, "E0301", s->root->name.span, "%s has no %s '%s'", s->root->name.text, what, name);
   const char *close = dhc_suggest(name, names.at, names.n);
+  DhcText all = {.arena = e->arena};
+  for (int i = 0; i < list.n; i++) dhc_text_printf(&all, "%s%s", i ? ", " : "", list.at[i].name);
   if (close) dhc_err_hint(s->cx, d, "did you mean '%s'?", close);
+  else if (list.n) dhc_err_hint(s->cx, d, "there are %s", dhc_text_str(&all));
   s->ok = false;
 }
 

@@ -308,7 +308,7 @@ DhcInst *dhc_instantiate(DhcCx *cx, DhcClosure *c, const char *path, const char 
   inst->parent = parent;
   inst->is_element = index != NULL;
   inst->depth = parent ? parent->depth + 1 : 0;
-  int before = cx->e->diags->n_errors;
+  int before = cx->e->diags->all.n;
   DhcBounds args = {0};
   for (int i = 0; i < c->args.n; i++) DHC_PUSH(a, &args, c->args.at[i]);
   bool ok = dhc_bind_hypers(cx, inst, &args, at);
@@ -325,11 +325,10 @@ DhcInst *dhc_instantiate(DhcCx *cx, DhcClosure *c, const char *path, const char 
   run_items(&own, &c->decl->u.layer.items);
   if (parent) {
     DHC_PUSH(a, &parent->children, inst);
-    if (cx->e->diags->n_errors > before && at.file) {
-      DhcDiags *ds = cx->e->diags;
-      DhcDiag *last = ds->all.n ? ds->all.at[ds->all.n - 1] : NULL;
-      if (last && last->severity == DHC_ERROR && last->notes.n < 4 && last->at.begin != at.begin)
-        dhc_diag_note(ds, last, at, "in '%s', made here", path);
+    DhcDiags *ds = cx->e->diags;
+    for (int i = before; at.file && i < ds->all.n; i++) {
+      DhcDiag *d = ds->all.at[i];
+      if (d->severity == DHC_ERROR && d->notes.n < 4 && d->at.begin != at.begin) dhc_diag_note(ds, d, at, "in '%s', made here", path);
     }
   }
   return inst;

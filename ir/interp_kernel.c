@@ -20,15 +20,16 @@ static void garbage(DhcArray *a) {
   }
 }
 
-/* A packed copy of operand k, a dense matrix. */
+/* A packed copy of operand k, a dense matrix or several. */
 static double *packed(DhcInterp *in, const DhcSpec *s, int k, const int64_t *dim, const double *from) {
-  int64_t rows, cols;
   const DhcOperand *p = &s->operand[k];
-  dhc_tag_shape(s, k, dim, &rows, &cols);
-  double *to = DHC_NEW_N(in->arena, double, dhc_tag_elements(p->tag, p->width, rows, cols) + 1);
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t c = 0; c < cols; c++)
-      to[dhc_tag_index(p->tag, p->width, rows, cols, r, c)] = from[r * cols + c];
+  DhcTagShape x = dhc_tag_shape(s, k, dim);
+  int64_t each = dhc_tag_elements(p->tag, p->width, x.rows, x.cols);
+  double *to = DHC_NEW_N(in->arena, double, x.matrices * each + 1);
+  for (int64_t m = 0; m < x.matrices; m++)
+    for (int64_t r = 0; r < x.rows; r++)
+      for (int64_t c = 0; c < x.cols; c++)
+        to[m * each + dhc_tag_index(p->tag, p->width, x.rows, x.cols, r, c)] = from[(m * x.rows + r) * x.cols + c];
   return to;
 }
 

@@ -163,17 +163,24 @@ void dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *dim, Dhc
 /* ---- storage tags (spec_tag.c) --------------------------------------------------- */
 
 /* A packed operand is a matrix of `rows` (along the contraction's columns) by `cols` (along
- * the contracted axis). PANEL: rows in panels of `width`, within a panel all rows of one
- * column side by side, the last panel filled up with zeros. */
+ * the contracted axis), or, of a ragged contraction, several, one a range, each packed by
+ * itself. PANEL: rows in panels of `width`, within a panel all rows of one column side by
+ * side, the last panel filled up with zeros. The functions are about one matrix. */
 int64_t dhc_tag_elements(DhcTag tag, int width, int64_t rows, int64_t cols);
 /* Position of element (r, c), r < rows, c < cols. */
 int64_t dhc_tag_index(DhcTag tag, int width, int64_t rows, int64_t cols, int64_t r, int64_t c);
 /* Packs a row-major f32 matrix; `to` has room for dhc_tag_elements, padding becomes 0. */
 void dhc_tag_pack(DhcTag tag, int width, int64_t rows, int64_t cols, const float *from, float *to);
-/* rows and cols of an operand for which dhc_tag_fits holds. */
-void dhc_tag_shape(const DhcSpec *s, int operand, const int64_t *dim, int64_t *rows, int64_t *cols);
+typedef struct DhcTagShape {
+  int64_t matrices, rows, cols;
+} DhcTagShape;
+/* Of an operand for which dhc_tag_fits holds. */
+DhcTagShape dhc_tag_shape(const DhcSpec *s, int operand, const int64_t *dim);
+/* Its axes: of the matrices (-1: there is one), their rows and columns. The columns' term has
+ * unit stride; terms are in the order rows, matrices, columns. */
+void dhc_tag_axes(const DhcSpec *s, int operand, int axis[3]);
 /* True if the operand may be a panel: an f32 matrix of a DOT, parallel axis by unit-stride
- * reduced axis, both walked plainly. */
+ * reduced axis, or the matrices of a RAGGED, along one more reduced axis, all walked plainly. */
 bool dhc_tag_fits(const DhcSpec *s, int operand);
 
 /* Floating-point operations and bytes moved, as programs over dim[]. */

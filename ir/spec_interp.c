@@ -88,9 +88,11 @@ static bool address(const Run *r, int o, const int64_t *idx, int64_t *out) {
   const DhcOperand *p = &r->s->operand[o];
   int64_t at = 0;
   if (p->tag == DHC_TAG_PANEL) {
-    int64_t rows, cols;
-    dhc_tag_shape(r->s, o, r->dim, &rows, &cols);
-    *out = dhc_tag_index(p->tag, p->width, rows, cols, idx[p->term[0].axis[0]], idx[p->term[1].axis[0]]);
+    DhcTagShape x = dhc_tag_shape(r->s, o, r->dim);
+    int axis[3];
+    dhc_tag_axes(r->s, o, axis);
+    *out = dhc_tag_index(p->tag, p->width, x.rows, x.cols, idx[axis[1]], idx[axis[2]]);
+    if (axis[0] >= 0) *out += idx[axis[0]] * dhc_tag_elements(p->tag, p->width, x.rows, x.cols);
     return true;
   }
   for (int t = 0; t < p->n_terms; t++) {

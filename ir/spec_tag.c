@@ -31,20 +31,32 @@ void dhc_tag_pack(DhcTag tag, int width, int64_t rows, int64_t cols, const float
   }
 }
 
-void dhc_tag_shape(const DhcSpec *s, int operand, const int64_t *dim, int64_t *rows, int64_t *cols) {
-  int64_t *to[2] = {rows, cols};
-  for (int t = 0; t < 2; t++) {
-    int axis = s->operand[operand].term[t].axis[0], arg = dhc_spec_extent_arg(s, axis);
-    *to[t] = arg < 0 ? s->axis[axis].extent : dim[arg];
+void dhc_tag_axes(const DhcSpec *s, int operand, int axis[3]) {
+  const DhcOperand *p = &s->operand[operand];
+  axis[0] = p->n_terms == 3 ? p->term[1].axis[0] : -1;
+  axis[1] = p->term[0].axis[0];
+  axis[2] = p->term[p->n_terms - 1].axis[0];
+}
+
+DhcTagShape dhc_tag_shape(const DhcSpec *s, int operand, const int64_t *dim) {
+  int axis[3];
+  int64_t extent[3] = {1, 1, 1};
+  dhc_tag_axes(s, operand, axis);
+  for (int k = 0; k < 3; k++) {
+    int arg = axis[k] < 0 ? -1 : dhc_spec_extent_arg(s, axis[k]);
+    if (axis[k] >= 0) extent[k] = arg < 0 ? s->axis[axis[k]].extent : dim[arg];
   }
+  return (DhcTagShape){extent[0], extent[1], extent[2]};
 }
 
 bool dhc_tag_fits(const DhcSpec *s, int operand) {
   const DhcOperand *p = &s->operand[operand];
-  if (s->kind != DHC_KIND_DOT || p->out || p->dtype != DHC_F32 || p->n_terms != 2) return false;
-  for (int t = 0; t < 2; t++) {
+  int n = s->kind == DHC_KIND_DOT ? 2 : s->kind == DHC_KIND_RAGGED ? 3 : 0;
+  if (p->out || p->dtype != DHC_F32 || !n || p->n_terms != n) return false;
+  for (int t = 0; t < n; t++) {
     const DhcTerm *e = &p->term[t];
-    if (e->guarded || e->index >= 0 || e->n_axes != 1 || e->coef[0] != 1 || e->unit != (t == 1)) return false;
+    if (e->guarded || e->index >= 0 || e->n_axes != 1 || e->coef[0] != 1 || e->unit != (t == n - 1)) return false;
+    if (s->axis[e->axis[0]].role != (t ? DHC_AXIS_RED : DHC_AXIS_PAR)) return false;
   }
-  return s->axis[p->term[0].axis[0]].role == DHC_AXIS_PAR && s->axis[p->term[1].axis[0]].role == DHC_AXIS_RED;
+  return true;
 }

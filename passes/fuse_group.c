@@ -311,8 +311,7 @@ static bool join_dot(Fu *fu, DhcNode *n, int level) {
 static bool join_pair(Fu *fu, DhcNode *n, int level) {
   for (int group = fu->groups.n; group-- > 0 && group > level;) {
     FuGroup *g = fu->groups.at[group];
-    bool tiles = g->kind == DHC_KIND_DOT || g->kind == DHC_KIND_RAGGED;
-    if (!tiles || !g->anchor || g->paired || !dhc_fu_are_pair(fu, g->anchor, n)) continue;
+    if (g->kind != DHC_KIND_DOT || !g->anchor || g->paired || !dhc_fu_are_pair(fu, g->anchor, n)) continue;
     g->paired = true;
     dhc_fu_add_member(fu, group, n->results[0], g->full);
     return true;
@@ -623,8 +622,6 @@ static void forward(Fu *fu, DhcNode *n) {
     case DHC_OP_ARGMAX: add_reduce(fu, n, level); return;
     case DHC_OP_DOT_GENERAL: add_dot(fu, n, level); return;
     case DHC_OP_RAGGED_DOT:
-      if (!join_pair(fu, n, level)) add_ragged(fu, n);
-      return;
     case DHC_OP_RAGGED_DOT_DW: add_ragged(fu, n); return;
     case DHC_OP_CONV:
     case DHC_OP_CONV_DX:

@@ -1,10 +1,11 @@
 /* Two contractions of one operand whose results meet in an elementwise op, a projection and
  * its gate, become one kernel with both sums. Where they are written as one contraction whose
- * result is cut in two, it is first written as two: each sum is the same chain as before. */
+ * result is cut in two, it is first written as two: each sum is the same chain as before. Ragged
+ * contractions stay one: experts' weights are packed whole, halves of each are not. */
 #include "passes/fuse_internal.h"
 
 static bool is_contraction(const DhcNode *n) {
-  return (n->op == DHC_OP_DOT_GENERAL || n->op == DHC_OP_RAGGED_DOT) && n->results[0]->type.dtype == DHC_F32;
+  return n->op == DHC_OP_DOT_GENERAL && n->results[0]->type.dtype == DHC_F32;
 }
 
 /* ---- meeting ----------------------------------------------------------------------- */
@@ -80,7 +81,6 @@ static bool lists(const DhcAttr *a, int d) {
 
 /* Axis of the second operand that is the result's last; -1: that is the first's. */
 static int column_axis(const DhcNode *n) {
-  if (n->op == DHC_OP_RAGGED_DOT) return 2;
   for (int d = n->args[1]->type.rank - 1; d >= 0; d--)
     if (!lists(dhc_attr(n, "batch_b"), d) && !lists(dhc_attr(n, "contract_b"), d)) return d;
   return -1;
@@ -90,9 +90,9 @@ static bool cut(DhcFunc *f, DhcNode *n, DhcNode *const half[2]) {
   int axis = column_axis(n), last = n->results[0]->type.rank - 1;
   DhcBuilder b = {.f = f, .before = n, .span = n->span, .origin = n->origin};
   for (int i = 0; i < 2; i++) {
-    DhcValue *part = half[i]->results[0], *args[3] = {n->args[0], NULL, n->n_args > 2 ? n->args[2] : NULL};
+    DhcValue *part = half[i]->results[0], *args[2] = {n->args[0], NULL};
     args[1] = dhc_b_slice(&b, n->args[1], axis, dhc_attr(half[i], "start")->dims.at[last], part->type.dim[last]);
-    DhcValue *y = args[1] ? dhc_build1(&b, n->op, args, n->n_args, n->attrs, dhc_op_info(n->op)->n_attrs) : NULL;
+    DhcValue *y = args[1] ? dhc_build1(&b, n->op, args, 2, n->attrs, dhc_op_info(n->op)->n_attrs) : NULL;
     if (!y) return false;
     dhc_replace_uses(part, y);
   }
@@ -126,11 +126,8 @@ static bool same_ints(const DhcNode *a, const DhcNode *b, const char *name) {
 bool dhc_fu_are_pair(const Fu *fu, const DhcNode *a, const DhcNode *b) {
   if (a->op != b->op || !is_contraction(a) || a->args[0] != b->args[0] || column_axis(b) < 0) return false;
   if (!dhc_type_equal(&a->results[0]->type, &b->results[0]->type)) return false;
-  if (a->op == DHC_OP_RAGGED_DOT) {
-    if (a->args[2] != b->args[2] || a->args[1]->type.dim[1] != b->args[1]->type.dim[1]) return false;
-  } else if (!same_ints(a, b, "batch_a") || !same_ints(a, b, "batch_b") || !same_ints(a, b, "contract_a") ||
-             !same_ints(a, b, "contract_b")) {
+  if (!same_ints(a, b, "batch_a") || !same_ints(a, b, "batch_b") || !same_ints(a, b, "contract_a") ||
+      !same_ints(a, b, "contract_b"))
     return false;
-  }
   return meet(fu->f, fu->scratch, a->results[0], b->results[0]);
 }

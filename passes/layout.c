@@ -1,8 +1,8 @@
 /* Pass "layout": storage of weights that contractions read.
  *
- * A kernel of kind DOT packs its column operand into panels as wide as a tile before it
- * multiplies. Where that operand is a model parameter, or whole panels of one, used as it lies in
- * memory, every run packs the same bytes again. Such an operand gets the tag PANEL: the plan
+ * A kernel of kind DOT or RAGGED packs its column operand into panels as wide as a tile before it
+ * multiplies. Where that operand is a model parameter, or whole panels of a matrix, used as it lies
+ * in memory, every run packs the same bytes again. Such an operand gets the tag PANEL: the plan
  * (plan_panels.c) lets the kernel read a packed copy, made once when the weights change.
  *
  * A function's parameter counts as a model parameter only if every call passes one, so all
@@ -85,8 +85,10 @@ static int column_operands(const DhcSpec *s, int *out) {
       const DhcSpecNode *x = &s->node[f->a[k]];
       uint32_t other = dhc_spec_varies(s, f->a[1 - k]);
       if (x->kind != DHC_SN_LOAD || (other >> side & 1) || !dhc_tag_fits(s, x->operand)) continue;
-      const DhcTerm *t = s->operand[x->operand].term;
-      if (t[0].axis[0] == side && f->axes == 1u << t[1].axis[0]) found = x->operand;
+      int axis[3];
+      dhc_tag_axes(s, x->operand, axis);
+      uint32_t reduced = 1u << axis[2] | (axis[0] < 0 ? 0 : 1u << axis[0]);
+      if (axis[1] == side && f->axes == reduced) found = x->operand;
     }
     if (found < 0 || (n_out && out[0] == found)) return 0;
     out[n_out++] = found;
@@ -104,16 +106,21 @@ static bool loaded_once(const DhcSpec *s, int operand) {
 static bool is_whole(const DhcModule *m, const DhcNode *n, const DhcSpec *s, int o, int width) {
   const DhcType *t = &n->args[o]->type;
   const DhcAttr *dims = dhc_attr(n, "dims"), *offsets = dhc_attr(n, "offsets");
-  const DhcDim *extent[2];
+  int axis[3], first = s->operand[o].n_terms == 3 ? 0 : 1;
   int64_t rows, cols, offset;
-  if (t->rank != 2) return false;
-  for (int k = 0; k < 2; k++) {
-    int axis = s->operand[o].term[k].axis[0], at = dhc_spec_extent_arg(s, axis);
-    extent[k] = at < 0 ? dhc_dim_const(m->dims, s->axis[axis].extent) : dims->dims.at[at];
+  const DhcDim *extent[3] = {NULL};
+  dhc_tag_axes(s, o, axis);
+  if (t->rank != 3 - first) return false;
+  for (int k = first; k < 3; k++) {
+    int at = dhc_spec_extent_arg(s, axis[k]);
+    extent[k] = at < 0 ? dhc_dim_const(m->dims, s->axis[axis[k]].extent) : dims->dims.at[at];
+    if (k != 1 && extent[k] != t->dim[k - first]) return false;
   }
-  if (extent[1] != t->dim[1] || dims->dims.at[dhc_spec_stride_arg(s, o, 0)] != t->dim[1]) return false;
-  if (extent[0] == t->dim[0]) return dhc_dim_is(offsets->dims.at[o], 0);
-  return dhc_dim_is_const(extent[0], &rows) && dhc_dim_is_const(extent[1], &cols) &&
+  const DhcDim *row = t->dim[2 - first];
+  if (dims->dims.at[dhc_spec_stride_arg(s, o, 0)] != row) return false;
+  if (!first && dims->dims.at[dhc_spec_stride_arg(s, o, 1)] != dhc_dim_mul(m->dims, t->dim[1], row)) return false;
+  if (extent[1] == t->dim[1 - first]) return dhc_dim_is(offsets->dims.at[o], 0);
+  return first && dhc_dim_is_const(extent[1], &rows) && dhc_dim_is_const(extent[2], &cols) &&
          dhc_dim_is_const(offsets->dims.at[o], &offset) && rows % width == 0 && offset % (width * cols) == 0;
 }
 
@@ -134,7 +141,7 @@ bool dhc_pass_layout(DhcModule *m, DhcPassCtx *px) {
     for (DhcNode *n = m->funcs.at[i]->first; n; n = n->next) {
       if (n->op != DHC_OP_KERNEL) continue;
       DhcAttr *a = &n->attrs[dhc_attr(n, "spec") - n->attrs];
-      if (a->spec->kind != DHC_KIND_DOT) continue;
+      if (a->spec->kind != DHC_KIND_DOT && a->spec->kind != DHC_KIND_RAGGED) continue;
       int o[MAX_FOLDS], n_o = column_operands(a->spec, o);
       int width = n_o > 1 ? px->panel_width_pair : px->panel_width;
       bool fits = n_o > 0 && width > 0;

@@ -193,9 +193,9 @@ typedef struct DhcTrainRequest {
  * the arena "$w"; state arenas; scalars. Optimiser scalars keep their names with "$" in
  * front ("$lr"); "weight_decay" is read from "$weight_decay" for the decayed range and is
  * 0 for the rest; "step" is "$opt_step" (f32, counts from 1). "$clip" is the largest
- * gradient norm, 0 or infinity: no clipping. Results: the entry's, then "grad_norm" (f32)
- * and "finite" (bool): where false, every update writes back the old value. False after
- * diagnostics. */
+ * gradient norm, 0 or infinity: no clipping. Results: the entry's, then "grad_norm" (f32, before
+ * clipping) and "finite" (bool): false where the norm is above "$limit", or the loss or a new
+ * buffer is not finite; every update then writes back the old value. False after diagnostics. */
 bool dhc_train_step(DhcPassCtx *px, DhcFunc *loss, const DhcTrainRequest *rq, DhcTrainStep *out);
 
 #endif

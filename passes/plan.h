@@ -16,12 +16,12 @@ typedef struct DhcPlanTensor {
 } DhcPlanTensor;
 
 /* A buffer that holds entry parameter `param`, packed (ir/spec_tag.c), before the first item
- * runs: rows x cols elements, f32. */
+ * runs: matrices of rows x cols elements, f32, one after the other. */
 typedef struct DhcPlanPanel {
   int param, buffer;
   DhcTag tag;
   int width;
-  int64_t rows, cols;
+  int64_t matrices, rows, cols;
 } DhcPlanPanel;
 
 typedef struct DhcPlanned {

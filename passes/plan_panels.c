@@ -4,6 +4,7 @@
 #include "passes/plan_internal.h"
 
 static const DhcDim *extent_of(const PlItem *it, int axis, Pl *p) {
+  if (axis < 0) return dhc_dim_const(p->cx, 1);
   int at = dhc_spec_extent_arg(it->spec, axis);
   return at < 0 ? dhc_dim_const(p->cx, it->spec->axis[axis].extent) : it->dims[at];
 }
@@ -17,10 +18,10 @@ static bool wrong(Pl *p, const PlItem *it) {
 static int panel_for(Pl *p, const DhcPlanPanel *want) {
   for (int i = 0; i < p->panels.n; i++) {
     const DhcPlanPanel *x = &p->panels.at[i];
-    if (x->param == want->param && x->tag == want->tag && x->width == want->width && x->rows == want->rows) return x->buffer;
+    if (x->param == want->param && x->tag == want->tag && x->width == want->width && x->matrices == want->matrices && x->rows == want->rows) return x->buffer;
   }
   DhcPlanPanel x = *want;
-  int64_t n = dhc_tag_elements(x.tag, x.width, x.rows, x.cols);
+  int64_t n = x.matrices * dhc_tag_elements(x.tag, x.width, x.rows, x.cols);
   x.buffer = dhc_pl_buffer(p, DHC_ARENA_PANELS, DHC_F32, dhc_dim_const(p->cx, n * dhc_dtype_bytes(DHC_F32)));
   PlBuf *b = &p->bufs.at[x.buffer];
   b->name = dhc_arena_printf(p->arena, "panel:%s", p->bufs.at[x.param].name);
@@ -35,17 +36,20 @@ static bool redirect(Pl *p, PlItem *it, int o) {
   PlRef *r = &it->refs[o];
   const DhcOperand *s = &it->spec->operand[o];
   DhcPlanPanel want = {.param = r->buf, .tag = s->tag, .width = s->width};
-  int64_t rows, cols, offset;
-  if (r->buf >= p->entry->params.n || p->entry->param_info.at[r->buf].role != DHC_ROLE_PARAM || !dhc_dim_is_const(r->offset, &offset) ||
-      !dhc_tag_fits(it->spec, o) || !dhc_dim_is_const(extent_of(it, s->term[0].axis[0], p), &rows) ||
-      !dhc_dim_is_const(extent_of(it, s->term[1].axis[0], p), &cols))
+  int axis[3];
+  int64_t rows, offset;
+  if (r->buf >= p->entry->params.n || p->entry->param_info.at[r->buf].role != DHC_ROLE_PARAM ||
+      !dhc_dim_is_const(r->offset, &offset) || !dhc_tag_fits(it->spec, o))
+    return wrong(p, it);
+  dhc_tag_axes(it->spec, o, axis);
+  if (!dhc_dim_is_const(extent_of(it, axis[0], p), &want.matrices) || !dhc_dim_is_const(extent_of(it, axis[1], p), &rows) ||
+      !dhc_dim_is_const(extent_of(it, axis[2], p), &want.cols))
     return wrong(p, it);
   const DhcType *t = &p->entry->params.at[r->buf]->type;
-  if (t->rank != 2 || !dhc_dim_is_const(t->dim[0], &want.rows) || !dhc_dim_is_const(t->dim[1], &want.cols) || cols != want.cols)
-    return wrong(p, it);
-  int64_t panel = want.width * cols * dhc_dtype_bytes(DHC_F32);
-  if (rows != want.rows && (rows % want.width || offset % panel)) return wrong(p, it);
-  if (rows == want.rows && offset) return wrong(p, it);
+  int64_t panel = want.width * want.cols * dhc_dtype_bytes(DHC_F32);
+  if (t->rank < 2 || !dhc_dim_is_const(t->dim[t->rank - 2], &want.rows)) return wrong(p, it);
+  bool whole = rows == want.rows && offset == 0;
+  if (!whole && (t->rank != 2 || rows % want.width || offset % panel)) return wrong(p, it);
   for (int i = 0; i < p->updates.n; i++)
     if (p->updates.at[i].target == r->buf) return wrong(p, it);
   int b = panel_for(p, &want);

@@ -33,7 +33,7 @@ typedef struct Step {
   const int *state_result; /* by state: index of the optimiser's result */
   DhcValue **arenas;
   DhcValue **optimizer_arg; /* by parameter: the scalar, or NULL for flat operands */
-  DhcValue *clip, *decay;   /* decay: of "$ema" */
+  DhcValue *clip, *limit, *decay; /* decay: of "$ema" */
   DhcValue *finite;
   DhcValue *begun; /* "$begun": steps since a piece first had a gradient; NULL: no pieces */
   DHC_VEC(Range) ranges; /* the whole arena, in order */
@@ -201,8 +201,9 @@ static void add_params(Step *s) {
     DhcType t = flat(s, s->out->n_begun);
     s->begun = dhc_func_param(s->f, &t, (DhcParamInfo){"$begun", DHC_ROLE_ARENA, -1}, s->loss->span);
   }
-  s->out->scalars = DHC_NEW_N(s->arena, const char *, o->params.n + 3);
+  s->out->scalars = DHC_NEW_N(s->arena, const char *, o->params.n + 4);
   s->clip = add_scalar(s, "$clip");
+  s->limit = add_scalar(s, "$limit");
   s->optimizer_arg = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
   for (int i = 2; i < o->params.n; i++) {
     const char *name = o->param_info.at[i].name;
@@ -463,6 +464,24 @@ static bool step_buffers(Step *s) {
   return true;
 }
 
+/* A new running mean or variance may overflow where loss and gradients do not. v * 0 summed up
+ * is 0, or NaN as soon as one element is not finite. */
+static bool finite_buffers(Step *s) {
+  for (const DhcNode *n = s->grad->first; n; n = n->next) {
+    if (n->op != DHC_OP_UPDATE) continue;
+    DhcValue *now = s->map[n->args[1]->id];
+    int64_t axis[DHC_MAX_RANK];
+    if (!now || !dhc_dtype_is_float(now->type.dtype)) continue;
+    for (int i = 0; i < now->type.rank; i++) axis[i] = i;
+    DhcValue *none = bin(s, DHC_OP_MUL, now, dhc_b_scalar(&s->b, now->type.dtype, 0));
+    if (now->type.rank) none = dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, none, axis, now->type.rank, false);
+    none = dhc_b_unary(&s->b, DHC_OP_IS_FINITE, none);
+    s->finite = bin(s, DHC_OP_AND, s->finite, none);
+    if (!s->finite) return false;
+  }
+  return true;
+}
+
 static bool build(Step *s) {
   if (!copy_gradients(s)) return false;
   DhcValue *g = gradient_arena(s);
@@ -473,7 +492,8 @@ static bool build(Step *s) {
                                             &axis, 1, false));
   DhcValue *loss = s->map[s->grad->results.at[s->loss_result]->id];
   DhcValue *loss_finite = dhc_b_unary(&s->b, DHC_OP_IS_FINITE, loss);
-  s->finite = bin(s, DHC_OP_AND, dhc_b_unary(&s->b, DHC_OP_IS_FINITE, norm), loss_finite);
+  s->finite = bin(s, DHC_OP_AND, bin(s, DHC_OP_LE, norm, s->limit), loss_finite);
+  if (!finite_buffers(s)) return false;
   DhcValue *scaled = bin(s, DHC_OP_MUL, g, clip_scale(s, norm));
   if (!scaled || !s->finite || !step_arenas(s, g, scaled) || !step_buffers(s)) return false;
   for (int i = 0; i < s->loss->results.n; i++)

@@ -97,7 +97,8 @@ static void print_inst(const DhcLpInst *n, DhcText *to) {
 }
 
 void dhc_lp_print(const DhcLp *p, DhcText *to) {
-  dhc_text_printf(to, "loop program: %d operands, %d dims\n", p->n_ptrs, p->n_dims);
+  dhc_text_printf(to, "loop program: %d operands, %d dims%s\n", p->n_ptrs, p->n_dims,
+                  p->first_tasks.n_code ? ", two phases" : "");
   int depth = 1;
   for (int i = 0; i < p->code.n; i++) {
     const DhcLpInst *n = p->code.at[i];

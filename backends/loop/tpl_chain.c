@@ -10,7 +10,8 @@
  *
  *   task: outer index, block of lanes
  *     pack every B
- *     for steps of R (all of them if there are row folds, else some at a time):
+ *     for steps of R (all of them if there are row folds, else some at a time), but for those
+ *       that no row sees (tpl_chain_range.c):
  *       inner tiles: panel[step][lane] = dot(A[step, k], B[k, lane])
  *       passes over the panel, one a level of row folds; the last one puts in place what is
  *         contracted next
@@ -135,7 +136,9 @@ static void fold_begin(DhcChain *c, DhcChainFold *f) {
   DhcLv zero = dhc_lp_zero(b, DHC_F32, c->lanes);
   if (!f->sum) {
     double least = c->s->node[f->node].op == DHC_OP_REDUCE_MAX ? -(double)INFINITY : (double)INFINITY;
-    f->acc = dhc_lp_var(b, dhc_lp_splat(b, dhc_lp_float(b, DHC_F32, least), c->lanes));
+    DhcLv x = dhc_lp_float(b, DHC_F32, least);
+    if (c->range.condition >= 0) x = dhc_lp_select(b, dhc_chain_range_skips(c), dhc_lp_float(b, DHC_F32, f->hidden), x);
+    f->acc = dhc_lp_var(b, dhc_lp_splat(b, x, c->lanes));
     return;
   }
   f->acc = dhc_lp_var(b, zero);
@@ -238,7 +241,8 @@ static void passes_folded(DhcChain *c) {
     DhcLv o = dhc_lp_for(b, zero, dhc_tpl_count(&c->cx, c->others), 1), row0 = dhc_lp_mul(b, o, c->n_steps);
     DhcTplMark mark = dhc_tpl_push(&c->cx);
     dhc_tpl_rows_bind(&c->cx, &rows);
-    pass_steps(c, level, needed, zero, c->n_steps, row0, row0, v);
+    row0 = dhc_lp_add(b, row0, c->from);
+    pass_steps(c, level, needed, c->from, c->to, row0, row0, v);
     dhc_tpl_pop(&c->cx, &mark);
     dhc_tpl_rows_next(&c->cx, &rows);
     dhc_lp_end(b);
@@ -412,25 +416,69 @@ static void clear_sums(DhcChain *c) {
   }
 }
 
-/* Steps by chunks, under every index of the other axes of R; `part` says what of it. */
-static void by_chunks(DhcChain *c, bool inner, bool outer) {
+/* Zeros in panel rows of `n` steps. */
+static void clear_rows(DhcChain *c, DhcLv row0, DhcLv n) {
   DhcLp *b = c->b;
-  DhcLv zero = dhc_lp_i64(b, 0), v;
-  DhcTplRows rows = dhc_tpl_rows(&c->cx, c->others, zero);
-  DhcLv o = dhc_lp_for(b, zero, dhc_tpl_count(&c->cx, c->others), 1), flat = dhc_lp_mul(b, o, c->n_steps);
-  DhcTplMark mark = dhc_tpl_push(&c->cx);
-  dhc_tpl_rows_bind(&c->cx, &rows);
-  DhcLv from = dhc_lp_for(b, zero, c->n_steps, c->chunk), to = dhc_lp_min(b, c->n_steps, dhc_lp_addc(b, from, c->chunk));
-  DhcLv row0 = c->n_fold ? dhc_lp_add(b, flat, from) : zero;
-  for (int i = 0; i < c->n_in && inner; i++) inner_tiles(c, i, from, to, row0);
-  if (inner && outer) {
+  for (int p = 0; p < c->n_panels; p++) {
+    DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_mulc(b, n, c->width), c->lanes);
+    dhc_lp_store(b, c->panel[p], dhc_lp_add(b, dhc_lp_mulc(b, row0, c->width), i), dhc_lp_zero(b, DHC_F32, c->lanes), 0);
+    dhc_lp_end(b);
+  }
+}
+
+typedef enum Part { INNER, OUTER, BOTH } Part;
+
+static void chunk(DhcChain *c, Part part, DhcLv from, DhcLv to, DhcLv row0) {
+  DhcLv v;
+  for (int i = 0; i < c->n_in && part != OUTER; i++) inner_tiles(c, i, from, to, row0);
+  if (part == BOTH) {
     bool needed[DHC_SPEC_MAX_NODES] = {false};
     needed_in_pass(c, c->last, needed);
     DhcTplMark lanes = lanes_begin(c, &v);
     pass_steps(c, c->last, needed, from, to, row0, row0, v);
     lanes_end(c, &lanes);
   }
-  for (int j = 0; j < c->n_out && outer; j++) outer_tiles(c, &c->out[j], from, to, row0);
+  for (int j = 0; j < c->n_out && part != INNER; j++) outer_tiles(c, &c->out[j], from, to, row0);
+}
+
+/* A chunk that counts; or one that nobody sees, if it shows nevertheless. */
+static void chunk_seen(DhcChain *c, Part part, DhcLv from, DhcLv to, DhcLv row0) {
+  DhcLp *b = c->b;
+  if (c->range.condition < 0) {
+    chunk(c, part, from, to, row0);
+    return;
+  }
+  DhcLv seen = dhc_chain_range_seen(c, from, to), zero = dhc_lp_i64(b, 0), one = dhc_lp_i64(b, 1);
+  DhcLpVar wanted = dhc_lp_var(b, dhc_lp_select(b, seen, one, zero));
+  if (part != INNER) {
+    dhc_lp_if(b, dhc_lp_eq(b, dhc_lp_get(b, wanted), zero));
+    DhcTplMark mark = dhc_tpl_push(&c->cx);
+    DhcLv exact = dhc_chain_range_exact(c, from, to);
+    dhc_lp_set(b, wanted, dhc_lp_select(b, exact, zero, one));
+    if (part == OUTER) clear_rows(c, row0, dhc_lp_sub(b, to, from));
+    dhc_tpl_pop(&c->cx, &mark);
+    dhc_lp_end(b);
+  }
+  dhc_lp_if(b, dhc_lp_eq(b, dhc_lp_get(b, wanted), one));
+  DhcTplMark mark = dhc_tpl_push(&c->cx);
+  chunk(c, part, from, to, row0);
+  dhc_tpl_pop(&c->cx, &mark);
+  dhc_lp_end(b);
+}
+
+/* Steps by chunks, under every index of the other axes of R. */
+static void by_chunks(DhcChain *c, Part part) {
+  DhcLp *b = c->b;
+  DhcLv zero = dhc_lp_i64(b, 0);
+  DhcTplRows rows = dhc_tpl_rows(&c->cx, c->others, zero);
+  DhcLv o = dhc_lp_for(b, zero, dhc_tpl_count(&c->cx, c->others), 1), flat = dhc_lp_mul(b, o, c->n_steps);
+  DhcTplMark mark = dhc_tpl_push(&c->cx);
+  dhc_tpl_rows_bind(&c->cx, &rows);
+  DhcLv from = dhc_lp_for(b, zero, c->n_steps, c->chunk), to = dhc_lp_min(b, c->n_steps, dhc_lp_addc(b, from, c->chunk));
+  DhcLv row0 = c->n_fold ? dhc_lp_add(b, flat, from) : zero;
+  DhcTplMark in_chunk = dhc_tpl_push(&c->cx);
+  chunk_seen(c, part, from, to, row0);
+  dhc_tpl_pop(&c->cx, &in_chunk);
   dhc_lp_end(b);
   dhc_tpl_pop(&c->cx, &mark);
   dhc_tpl_rows_next(&c->cx, &rows);
@@ -452,12 +500,13 @@ static void kernel(DhcChain *c) {
   c->n_lanes = dhc_lp_min(b, dhc_lp_i64(b, c->width), dhc_lp_sub(b, c->cx.extent[c->lane], c->lane0));
   for (int i = 0; i < c->n_in; i++) pack(c, &c->in[i]);
   clear_sums(c);
+  dhc_chain_range_begin(c);
   if (c->n_fold) {
-    by_chunks(c, true, false);
+    by_chunks(c, INNER);
     passes_folded(c);
-    by_chunks(c, false, true);
+    by_chunks(c, OUTER);
   } else {
-    by_chunks(c, true, true);
+    by_chunks(c, BOTH);
   }
   row_outputs(c);
   for (int j = 0; j < c->n_out; j++) {
@@ -480,5 +529,6 @@ void dhc_tpl_chain(const DhcTplInput *in, DhcLp *b) {
     return;
   }
   dhc_chain_tile(c);
+  dhc_chain_range(c);
   kernel(c);
 }

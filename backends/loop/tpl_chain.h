@@ -24,6 +24,7 @@ typedef struct DhcChainOuter {
 typedef struct DhcChainFold {
   int node, level; /* level 1: folds of what needs no fold */
   bool sum;
+  double hidden; /* what it folds outside a range */
   DhcLv kept; /* [lane] */
   DhcLpVar acc;
   DhcLv parts;
@@ -43,12 +44,29 @@ typedef struct DhcChain {
   int n_panels;
   DhcLv panel[DHC_CHAIN_MAX_INNER + DHC_CHAIN_MAX_OUTER];
   DhcLv lane0, n_lanes, n_steps; /* extent of step */
+  struct {
+    int condition, lo, hi; /* nodes; condition -1: every step counts for every row */
+    int axis;              /* step or lane: what lies in [lo, hi) */
+  } range;
+  DhcLv from, to; /* steps that may count, whole chunks of them */
 } DhcChain;
 
 /* Fills in what the spec says; false: it has no such reading. */
 bool dhc_chain_roles(DhcChain *c);
 /* Tile sizes, from the schedule or the target. */
 void dhc_chain_tile(DhcChain *c);
+
+/* Steps that no row sees (tpl_chain_range.c). Reads the range off the spec. */
+void dhc_chain_range(DhcChain *c);
+/* Sets from and to for the block of lanes; [0, n_steps) without a range over steps. */
+void dhc_chain_range_begin(DhcChain *c);
+/* Some step lies outside [from, to). */
+DhcLv dhc_chain_range_skips(DhcChain *c);
+/* Some row of the block sees a step of [from, to). */
+DhcLv dhc_chain_range_seen(DhcChain *c, DhcLv from, DhcLv to);
+/* Steps [from, to), which no row sees, change no accumulator. */
+DhcLv dhc_chain_range_exact(DhcChain *c, DhcLv from, DhcLv to);
+
 /* The one axis of a set, or -1. */
 int dhc_chain_only_axis(uint32_t m);
 /* Operand of a load whose address is strides alone, of f32; else -1. */

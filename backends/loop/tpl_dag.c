@@ -16,7 +16,8 @@ void dhc_tpl_init(DhcTplCx *cx, const DhcTplInput *in, DhcLp *b) {
   for (int n = 0; n < s->n_nodes; n++) cx->varies[n] = dhc_spec_varies(s, n);
   for (int o = 0; o < s->n_operands; o++) {
     const DhcOperand *p = &s->operand[o];
-    if (p->tag != DHC_TAG_ROW && !(p->tag == DHC_TAG_PANEL && s->kind == DHC_KIND_DOT))
+    bool columns = s->kind == DHC_KIND_DOT || s->kind == DHC_KIND_RAGGED;
+    if (p->tag != DHC_TAG_ROW && !(p->tag == DHC_TAG_PANEL && columns))
       dhc_lp_refuse(b, "operand %d: packed storage", o);
     cx->pointer[o] = dhc_lp_operand(b, o, p->dtype);
     cx->base[o] = dhc_lp_i64(b, 0);

@@ -206,7 +206,10 @@ static bool panels_fit(const Dot *d) {
   for (int o = 0; o < d->s->n_operands; o++) {
     const DhcOperand *p = &d->s->operand[o];
     if (p->tag != DHC_TAG_PANEL) continue;
-    if (!d->panels || !is_b(d, o) || !dhc_tag_fits(d->s, o) || p->term[0].axis[0] != d->n) return false;
+    if (!d->panels || !is_b(d, o) || !dhc_tag_fits(d->s, o)) return false;
+    int axis[3];
+    dhc_tag_axes(d->s, o, axis);
+    if (axis[1] != d->n || axis[0] != d->e) return false;
   }
   return !d->panels || (one_axis(d->red) && d->s->operand[d->ob[0]].width % d->lanes == 0 && d->vectors >= 1 &&
                         d->vectors * d->n_folds <= DHC_DOT_MAX_VECTORS);
@@ -427,7 +430,13 @@ static void column_block(Dot *d, Tile *t, int f, DhcLv col0) {
   DhcLv packed_step = dhc_lp_i64(b, width);
   t->b_step[f] = packed_step;
   if (d->panels) { /* whole panels, so no masks: the padding is zeros */
-    t->b_ptr[f] = dhc_lp_at(b, d->cx.pointer[o], dhc_lp_mul(b, col0, d->K));
+    DhcLv from = dhc_lp_mul(b, col0, d->K);
+    if (d->range) {
+      DhcLv panels = dhc_lp_udiv(b, dhc_lp_addc(b, d->N, width - 1), dhc_lp_i64(b, width));
+      DhcLv each = dhc_lp_mul(b, dhc_lp_mulc(b, panels, width), d->K);
+      from = dhc_lp_add(b, dhc_lp_mul(b, d->range, each), from);
+    }
+    t->b_ptr[f] = dhc_lp_at(b, d->cx.pointer[o], from);
     return;
   }
   if (!d->direct_b) {
@@ -484,6 +493,7 @@ static void rows_by_range(Dot *d, DhcLv col0, DhcLv from, DhcLv to, DhcLv a_pane
   DhcLv e = dhc_lp_for(b, zero, n, 1);
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   dhc_tpl_bind(&d->cx, d->e, e);
+  d->range = e;
   start = dhc_lp_max(b, dhc_tpl_eval(&d->cx, d->lo), from);
   end = dhc_lp_min(b, dhc_tpl_eval(&d->cx, d->hi), to);
   d->n_rows = dhc_lp_sub(b, end, start);

@@ -26,6 +26,7 @@ typedef struct DhcDot {
   DhcLv k_from, k_to;      /* steps that count */
   DhcLv n_rows;            /* how many rows B's columns are wanted for */
   int e, lo, hi;           /* RAGGED: axis of the ranges, nodes of their bounds; e is -1 otherwise */
+  DhcLv range;             /* the one at hand, where ranges cut the rows */
 } DhcDot;
 
 /* Axis along which an operand's elements lie side by side, or -1. */

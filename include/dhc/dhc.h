@@ -176,8 +176,8 @@ DHC_API dhc_status dhc_program_get(dhc_program *p, const char *path, dhc_tensor 
 /* Float hyperparameters and "$lr", "$clip", "$step", "$seed", "$weight_decay" …: no recompile. */
 DHC_API dhc_status dhc_program_set_scalar(dhc_program *p, const char *name, double v) DHC_MUST_USE;
 
-/* Runs entry number `index` (0: the first). inputs are matched by name; for
- * DHC_MODE_GRAD "cotangent.NAME" gives the cotangent of float result NAME (default: 1 for
+/* Runs entry number `index` (0: the first). inputs are matched by name, and those with a default
+ * may be left out; for DHC_MODE_GRAD "cotangent.NAME" gives the cotangent of float result NAME (default: 1 for
  * a scalar result named "loss", else 0). On return results[] describes every result, its
  * data in the program's memory until the next run: the entry's results by name, then
  * for GRAD "grad.PATH" and "grad.INPUT", for TRAIN "grad_norm" and "finite". */
@@ -201,7 +201,8 @@ DHC_API dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *
 DHC_API void dhc_program_reset(dhc_program *p);
 /* All states as .safetensors, by their paths, bit for bit. save: DHC_E_INPUT before the first
  * run. load: replaces all states; the file must be of a model of this hash and hold every
- * state that the next run uses. dhc_program_get and _set reach a single one. */
+ * state that the next run uses. dhc_program_get and _set reach a single one by its path; what
+ * _get points to is valid until the next run or reset. */
 DHC_API dhc_status dhc_program_save_state(dhc_program *p, const char *path) DHC_MUST_USE;
 DHC_API dhc_status dhc_program_load_state(dhc_program *p, const char *path) DHC_MUST_USE;
 

@@ -28,27 +28,32 @@ def load(path):
     return out
 
 
-if sys.argv[1] == "inputs":
-    d, b, c, h, w = sys.argv[2], *map(int, sys.argv[3:7])
-    n, state, px = b * c * h * w, 7, []
-    for i in range(n):
-        state = (state * 1103515245 + 12345) & 0x7FFFFFFF
-        px.append((state >> 8) / (1 << 22) - 1)
-    npy(d + "/image.npy", "<f4", (b, c, h, w), struct.pack("<%df" % n, *px))
-    npy(d + "/target.npy", "<i8", (b,), struct.pack("<%dq" % b, *[i % 10 for i in range(b)]))
-else:
-    x, y, tol = load(sys.argv[2]), load(sys.argv[3]), float(sys.argv[4])
-    norm = {k: math.sqrt(math.fsum(float(e) ** 2 for e in v)) for k, v in y.items()}
-    top, bad = max(norm.values()), 0
-    for k in sorted(set(x) | set(y)):
-        if k not in x or k not in y or len(x[k]) != len(y[k]):
-            print("only in one, or of another size:", k)
-            bad = 1
-            continue
-        diff = math.sqrt(math.fsum((float(p) - float(q)) ** 2 for p, q in zip(x[k], y[k])))
-        # gradients far below the largest are noise of the sums they come from
-        err = diff / max(norm[k], 1e-6 * top, 1e-30)
-        if not err <= tol:
-            print("%s: error %.3e" % (k, err))
-            bad = 1
-    sys.exit(bad)
+def main():
+    if sys.argv[1] == "inputs":
+        d, b, c, h, w = sys.argv[2], *map(int, sys.argv[3:7])
+        n, state, px = b * c * h * w, 7, []
+        for i in range(n):
+            state = (state * 1103515245 + 12345) & 0x7FFFFFFF
+            px.append((state >> 8) / (1 << 22) - 1)
+        npy(d + "/image.npy", "<f4", (b, c, h, w), struct.pack("<%df" % n, *px))
+        npy(d + "/target.npy", "<i8", (b,), struct.pack("<%dq" % b, *[i % 10 for i in range(b)]))
+    else:
+        x, y, tol = load(sys.argv[2]), load(sys.argv[3]), float(sys.argv[4])
+        norm = {k: math.sqrt(math.fsum(float(e) ** 2 for e in v)) for k, v in y.items()}
+        top, bad = max(norm.values()), 0
+        for k in sorted(set(x) | set(y)):
+            if k not in x or k not in y or len(x[k]) != len(y[k]):
+                print("only in one, or of another size:", k)
+                bad = 1
+                continue
+            diff = math.sqrt(math.fsum((float(p) - float(q)) ** 2 for p, q in zip(x[k], y[k])))
+            # gradients far below the largest are noise of the sums they come from
+            err = diff / max(norm[k], 1e-6 * top, 1e-30)
+            if not err <= tol:
+                print("%s: error %.3e" % (k, err))
+                bad = 1
+        sys.exit(bad)
+
+
+if __name__ == "__main__":
+    main()

@@ -21,4 +21,11 @@ M
 expect 1 "least.dhc:3:5: error[E0305]: entry 'forward': at least four" "$dhcc" info "$work/least.dhc" --sizes B=3
 expect 1 "note: the inputs have B = 3" "$dhcc" info "$work/least.dhc" --sizes B=3
 expect 0 '(all)' "$dhcc" info mlp
+expect 0 'B = 2, H = 32 (assumed), W = 32 (assumed)' "$dhcc" info dhc_ssm --sizes B=2
+expect 0 'note: sizes not given are assumed: --sizes H=32,W=32' "$dhcc" info dhc_ssm --sizes B=2
+expect 0 'H//2 >= 4' "$dhcc" info dhc_ssm --sizes B=2,H=16,W=16
+expect 0 'M7 A1' "$dhcc" info dhc_jamba
+expect 0 'note: tokens = pooled gives the mixers a single token' "$dhcc" info dhc_jamba
+expect 0 'note: no ' "$dhcc" info dhc_jamba --set num_layers=4
+expect 1 "has no preset 'nothing_like_it'" "$dhcc" check dhc_ssm --preset nothing_like_it
 finish

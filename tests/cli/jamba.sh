@@ -35,6 +35,15 @@ bytes=$("$dhcc" info layers/mamba --root Mamba --set d_model=64 --sizes B=1,L=40
   python3 -c 'import json,sys; print(json.load(sys.stdin)["entry"]["workspace_bytes"])')
 [ "$bytes" -le 16000000 ] || fail "mamba at length 4096 works in $bytes bytes"
 
+# Attention keeps nothing of [heads, length, length], 512 MiB here; over one key it is its value,
+# so that two of the four projections are left.
+entry() {
+  "$dhcc" info layers/attention --root MultiHeadAttention --set d_model=512 --sizes "$1" --json |
+    python3 -c 'import json,sys; print(json.load(sys.stdin)["entry"][sys.argv[1]])' "$2"
+}
+[ "$(entry B=1,L=4096 workspace_bytes)" -le 60000000 ] || fail "attention works in too much memory"
+[ "$(entry B=1,L=1 flops)" -eq $((2 * 2 * 512 * 512)) ] || fail "attention of one key computes more than its value"
+
 # agree INPUTS model arguments
 agree() {
   python3 "$(dirname "$0")/same_run.py" "$dhcc" "$@" > "$work/log" 2>&1 || fail "$* :: $(cat "$work/log")"

@@ -27,6 +27,21 @@ expect 3 'file too large; checkpoint of step 8 kept' full
 [ -z "$(find "$work/full" -name '.*')" ] || fail "a temporary file stayed"
 expect 0 '' train --steps 16 --save-every 4 --out "$work/full" --resume
 
+# steps decide how many epochs are shown, and run beyond the recipe's where more are asked for
+expect 0 'epoch 1/1  step 3/3' "$dhcc" train "${model[@]}" --data "npy:$work/data" --batch 16 --steps 3
+expect 0 'epoch 7/7  step 80/80' "$dhcc" train "${model[@]}" --data "npy:$work/data" --batch 16 --steps 80
+cat > "$work/plain.dhc" <<'M'
+import std/nn
+model Plain() {
+  param w: [64, 10] = zeros()
+  normalize<B>(image: u8[B, 1, 8, 8]) -> (image: [B, 1, 8, 8]) { return float(image) / 255.0 }
+  loss<B>(image: [B, 1, 8, 8], target: i64[B]) -> (loss: []) {
+    return mean(cross_entropy(reshape(image, [B, 64]) @ w, target))
+  }
+}
+M
+expect 0 'note: Plain has no recipe: adam, lr 0.001, batch 64, clip 1' "$dhcc" train "$work/plain.dhc" --data "npy:$work/data" --steps 2
+
 expect 1 'label 3 of the data is outside 0..2' "$dhcc" train dhc_ssm --set input_channels=1 --set hidden_dim=8 --set output_dim=3 --data "npy:$work/data" --batch 200 --quiet
 before=$(cat "$work/a"/checkpoint-* | sha256sum)
 expect 4 'nothing was changed' train --epochs 3 --lr 1e6 --out "$work/nan"

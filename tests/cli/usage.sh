@@ -24,4 +24,32 @@ expect 2 "--sizes: entry 'forward' has no size 'Q'" "$dhcc" info mlp --sizes B=2
 expect 1 'Is a directory' "$dhcc" opt "$work"
 expect 1 "did you mean 'dhc_ssm'?" "$dhcc" check dhc_smm
 expect 1 'one of dhc_jamba' "$dhcc" check nothing_like_it
+# an option belongs to commands; help lists a command's own, with what holds without them
+expect 2 'check takes no --lr; it is an option of train' "$dhcc" check mlp --lr 3
+expect 2 'unknown option --stge (did you mean --stage?)' "$dhcc" print mlp --stge=fused
+expect 2 'dhcc check --help lists them' "$dhcc" check mlp --nothing-like-it
+expect 2 '--lr: needs a number of at most 1e+06, got "1e30"' "$dhcc" train mlp --lr 1e30
+expect 2 "--disable-pass: there is no pass 'simplfy' (did you mean 'simplify'?)" "$dhcc" info mlp --sizes B=2 --disable-pass simplfy
+expect 2 "--disable-pass: pass 'fuse' cannot be left out" "$dhcc" info mlp --sizes B=2 --disable-pass fuse
+expect 2 "there is no pass 'cs'" "$dhcc" opt /dev/null --pass=simplify,cs
+expect 3 '--backend cuda:7: not in this build; use --backend cpu' "$dhcc" info mlp --backend cuda:7
+"$dhcc" train --help > "$work/help"
+for o in --lr --steps --resume --backend --json; do grep -q -e "^  $o" "$work/help" || fail "train --help lacks $o"; done
+for o in --oracle --stage --sizes --dims; do ! grep -q -e "^  $o" "$work/help" || fail "train --help has $o"; done
+grep -q -e '\[the recipe.s schedule\]' "$work/help" || fail "train --help lacks a default"
+for c in check info print opt kernel run verify train eval cache doctor explain; do
+  "$dhcc" $c --help > "$work/help" || fail "$c --help"
+  awk 'length > 90' "$work/help" | grep -v example: && fail "$c --help has long lines"
+done
+# what a run would use, without data; a model that says nothing trains with defaults, and hears so
+expect 0 'optimizer          adamw' "$dhcc" train mlp --print-recipe
+expect 0 'steps              30' "$dhcc" train mlp --print-recipe --steps 30
+cat > "$work/plain.dhc" <<'M'
+import std/nn
+model Plain() {
+  param w: [4] = ones()
+  loss<B>(x: [B, 4]) -> (loss: []) { return mean(x * w) }
+}
+M
+expect 0 'recipe             (none: defaults)' "$dhcc" train "$work/plain.dhc" --print-recipe
 finish

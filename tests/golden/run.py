@@ -77,7 +77,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1))
     parser.add_argument("places", nargs="+")
     args = parser.parse_args()
-    tools = dict(t.split("=", 1) for t in args.tool)
+    tools = {name: os.path.abspath(path) for name, path in (t.split("=", 1) for t in args.tool)}
     files = list(golden_files(args.places))
     failed = []
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:

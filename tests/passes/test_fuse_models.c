@@ -6,102 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "frontend/elab.h"
-#include "ir/interp.h"
 #include "ir/spec.h"
-#include "passes/passes.h"
-#include "tests/ops/op_cases.h"
-
-typedef struct Made {
-  DhcArena arena;
-  DhcStrings strings;
-  DhcSources sources;
-  DhcDiags diags;
-  DhcModule *m;
-  DhcFunc *f;
-} Made;
-
-static bool passes(Made *x, const char *list) {
-  DhcArena scratch;
-  DhcPassCtx px;
-  const char *name = x->f->name;
-  dhc_arena_init(&scratch);
-  dhc_pass_ctx_init(&px, x->m, &scratch);
-  bool ok = list ? dhc_passes_run(x->m, &px, list) : dhc_passes_clean(x->m, &px);
-  dhc_arena_fini(&scratch);
-  x->f = dhc_module_func(x->m, name);
-  return ok && x->f;
-}
-
-static bool derive(Made *x, DhcFunc *optimizer, const char *mode) {
-  DhcArena scratch;
-  DhcPassCtx px;
-  dhc_arena_init(&scratch);
-  dhc_pass_ctx_init(&px, x->m, &scratch);
-  bool ok = dhc_passes_clean(x->m, &px);
-  if (ok && (strcmp(mode, "grad") == 0 || strcmp(mode, "train") == 0)) ok = dhc_passes_run(x->m, &px, "chunk");
-  if (ok && strcmp(mode, "grad") == 0) {
-    DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_PARAM | 1u << DHC_ROLE_INPUT};
-    rq.cotangents = x->f->results.at[0]->type.rank > 0;
-    ok = (x->f = dhc_grad_entry(&px, x->f, &rq)) != NULL;
-  }
-  if (ok && strcmp(mode, "train") == 0) {
-    DhcTrainRequest rq = {.optimizer = optimizer, .ema = true};
-    DhcTrainStep step;
-    ok = dhc_train_step(&px, x->f, &rq, &step);
-    x->f = ok ? step.entry : NULL;
-  }
-  if (ok) {
-    x->m = dhc_module_extract(x->m, &x->f, 1, &x->f);
-    px.module = x->m;
-    px.props = DHC_PROP_UNFUSED;
-    const char *name = x->f->name;
-    ok = dhc_passes_clean(x->m, &px);
-    x->f = dhc_module_func(x->m, name);
-  }
-  dhc_arena_fini(&scratch);
-  return ok;
-}
-
-/* The entry of a shipped model, derived and cleaned. */
-static bool make(Made *x, const char *root, const char *model, const char *entry, const char *mode,
-                 const DhcSetting *sets, int n_sets) {
-  memset(x, 0, sizeof *x);
-  dhc_arena_init(&x->arena);
-  x->strings.arena = x->sources.arena = x->diags.arena = &x->arena;
-  x->diags.sources = &x->sources;
-  DhcElabConfig config = {.shipped_roots = &root, .n_shipped_roots = 1};
-  const char *layer = strchr(model, ':'); /* FILE or FILE:LAYER */
-  const char *file = layer ? dhc_arena_strndup(&x->arena, model, (size_t)(layer - model)) : model;
-  DhcElab *e = dhc_elab_open(&x->arena, &x->strings, &x->diags, &config, file);
-  DhcModelRequest rq = {.root = layer ? layer + 1 : NULL, .sets = sets, .n_sets = n_sets};
-  DhcModel *m = e ? dhc_elab_model(e, &rq) : NULL;
-  DhcEntryRequest er = {.name = entry, .training = strcmp(mode, "train") == 0};
-  DhcFunc *root_f[2] = {m ? dhc_model_entry(m, &er) : NULL}, *copy[2] = {NULL, NULL};
-  if (!root_f[0]) return false;
-  bool train = strcmp(mode, "train") == 0;
-  if (train && !(root_f[1] = dhc_model_function(m, "adamw"))) return false;
-  x->m = dhc_module_extract(dhc_model_module(m), root_f, train ? 2 : 1, copy);
-  x->f = copy[0];
-  return x->f && derive(x, copy[1], mode);
-}
-
-/* ---- running -------------------------------------------------------------------- */
-
-static DhcArray *draw(Made *x, int i, uint64_t *state, int n_symbols, const char *const *names, const int64_t *extents) {
-  const DhcType *t = &x->f->params.at[i]->type;
-  const DhcParamInfo *info = &x->f->param_info.at[i];
-  int64_t dim[DHC_MAX_RANK];
-  for (int d = 0; d < t->rank; d++)
-    if (!dhc_dim_eval(t->dim[d], n_symbols, names, extents, &dim[d])) return NULL;
-  DhcArray *a = dhc_array_new(&x->arena, t->dtype, t->rank, dim);
-  for (int64_t e = 0; e < a->n; e++) {
-    if (a->f) a->f[e] = info->role == DHC_ROLE_SCALAR ? 0.25 : dhc_case_uniform(state, -0.5, 0.5);
-    else a->i[e] = t->rank ? (int64_t)(dhc_case_bits(state) % 10) : 3;
-    if (a->f && info->role == DHC_ROLE_ARENA && strncmp(info->name, "$v", 2) == 0) a->f[e] += 1;
-  }
-  return a;
-}
+#include "tests/plan/plan_models.h"
 
 static bool same(const DhcArray *a, const DhcArray *b) {
   if (!a || !b) return a == b;
@@ -112,15 +18,15 @@ static bool same(const DhcArray *a, const DhcArray *b) {
 }
 
 static int compare(Made *x, const char *what, const int64_t *extents) {
-  int n = x->f->params.n, bad = 0, n_symbols = x->f->symbols.n;
+  int n = x->f->params.n, bad = 0;
   uint64_t state = 42;
   const DhcArray **args = DHC_NEW_N(&x->arena, const DhcArray *, n);
   DhcArray **want = DHC_NEW_N(&x->arena, DhcArray *, x->f->results.n), **got = DHC_NEW_N(&x->arena, DhcArray *, x->f->results.n);
   DhcArray **want_up = DHC_NEW_N(&x->arena, DhcArray *, n), **got_up = DHC_NEW_N(&x->arena, DhcArray *, n);
   for (int i = 0; i < n; i++)
-    if (!(args[i] = draw(x, i, &state, n_symbols, x->f->symbols.at, extents))) return 1;
+    if (!(args[i] = dhc_test_draw(x, i, &state, extents))) return 1;
   if (!dhc_interp_run(&x->arena, &x->diags, x->f, args, want, want_up)) return 1;
-  if (!passes(x, "chain,fuse")) return 1;
+  if (!dhc_test_passes(x, "chain,fuse")) return 1;
   if (!dhc_interp_run(&x->arena, &x->diags, x->f, args, got, got_up)) return 1;
   for (int r = 0; r < x->f->results.n; r++) {
     if (same(want[r], got[r])) continue;
@@ -147,7 +53,7 @@ static int check(const char *root, const char *model, const char *entry, const c
   Made x;
   char what[128];
   snprintf(what, sizeof what, "%s %s %s", model, entry, mode);
-  int bad = !make(&x, root, model, entry, mode, sets, n_sets) || compare(&x, what, extents);
+  int bad = !dhc_test_model(&x, root, model, entry, mode, sets, n_sets) || compare(&x, what, extents);
   if (x.diags.all.n) dhc_diags_print(&x.diags, stdout, false);
   printf("%s: %s, %d kernels, %d specs\n", what, bad ? "FAILED" : "equal", bad ? 0 : count_kernels(&x), bad ? 0 : x.m->specs.n);
   dhc_arena_fini(&x.arena);
@@ -163,7 +69,7 @@ static int width_free(const char *root, const char *model, const char *entry, co
   for (int w = 0; w < 3; w++) {
     DhcSetting set[2] = {{key, widths[w]}, {"in_features", "32"}};
     int n_sets = strcmp(key, "out_features") == 0 ? 2 : 1;
-    if (!make(&x[w], root, model, entry, mode, set, n_sets) || !passes(&x[w], "chain,fuse")) {
+    if (!dhc_test_model(&x[w], root, model, entry, mode, set, n_sets) || !dhc_test_passes(&x[w], "chain,fuse")) {
       dhc_diags_print(&x[w].diags, stdout, false);
       return 1;
     }
@@ -192,10 +98,10 @@ static int print_fused(int argc, char **argv) {
     *eq = 0;
     sets[n++] = (DhcSetting){argv[i], eq + 1};
   }
-  bool ok = make(&x, argv[1], argv[3], argv[4], argv[5], sets, n);
+  bool ok = dhc_test_model(&x, argv[1], argv[3], argv[4], argv[5], sets, n);
   DhcText text = {.arena = &x.arena};
   if (ok) dhc_func_print(x.f, &text);
-  ok = ok && passes(&x, "fuse");
+  ok = ok && dhc_test_passes(&x, "fuse");
   dhc_diags_print(&x.diags, stderr, false);
   if (!ok) return 1;
   dhc_text_puts(&text, "\n---- fused ----\n");

@@ -113,18 +113,23 @@ static const double x[BATCH * 2] = {1, -2, 0.5, 3};
 static const double w[N] = {0.1, 0.2, -0.3, 0.4, 0.5, -0.6, 7, 8, 1.5, -1, 0.5};
 static const double m0[N] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
 
-static void run(Bench *b, const double *in, double clip) {
+static void run_limited(Bench *b, const double *in, double clip, double limit) {
   static const int64_t dx[2] = {BATCH, 2}, dw[1] = {N};
   set(b, "x", 2, dx, in);
   set(b, "$w", 1, dw, w);
   set(b, "$m", 1, dw, m0);
   set_scalar(b, "n", 5);
   set_scalar(b, "$clip", clip);
+  set_scalar(b, "$limit", limit);
   set_scalar(b, "$lr", 0.25);
   set_scalar(b, "$opt_step", 1);
   set_scalar(b, "$weight_decay", 0.125);
   assert_true(dhc_interp_run(&b->arena, &b->diags, b->step.entry,
                              (const DhcArray *const *)b->args, b->results, b->updated));
+}
+
+static void run(Bench *b, const double *in, double clip) {
+  run_limited(b, in, clip, 1e30);
 }
 
 /* Gradient of Σ ((x a) ∘ b)² in the arena's order. */
@@ -157,9 +162,9 @@ static void layout(void **state) {
   }
   assert_int_equal(b->step.n_states, 1);
   assert_string_equal(b->step.states[0], "$m");
-  static const char *const scalar[5] = {"$clip", "$lr", "$opt_step", "$weight_decay", "$ema_decay"};
-  assert_int_equal(b->step.n_scalars, 5);
-  for (int i = 0; i < 5; i++) assert_string_equal(b->step.scalars[i], scalar[i]);
+  static const char *const scalar[6] = {"$clip", "$limit", "$lr", "$opt_step", "$weight_decay", "$ema_decay"};
+  assert_int_equal(b->step.n_scalars, 6);
+  for (int i = 0; i < 6; i++) assert_string_equal(b->step.scalars[i], scalar[i]);
   bench_free(b);
 }
 
@@ -213,6 +218,28 @@ static void nan_step(void **state) {
   bench_free(b);
 }
 
+static void unchanged(Bench *b) {
+  near(0, result(b, "finite"));
+  assert_memory_equal(b->updated[param(b, "$w")]->f, w, sizeof w);
+  assert_memory_equal(b->updated[param(b, "$m")]->f, m0, sizeof m0);
+}
+
+/* A norm above the limit changes nothing; one at it does. A buffer that would not be finite
+ * changes nothing either. */
+static void limits(void **state) {
+  (void)state;
+  Bench *b = bench_new(false);
+  run_limited(b, x, 0, 1e-3);
+  unchanged(b);
+  double norm = result(b, "grad_norm");
+  run_limited(b, x, 0, norm);
+  near(1, result(b, "finite"));
+  set_scalar(b, "n", INFINITY);
+  assert_true(dhc_interp_run(&b->arena, &b->diags, b->step.entry, (const DhcArray *const *)b->args, b->results, b->updated));
+  unchanged(b);
+  bench_free(b);
+}
+
 /* Takes no gradient: refused with the reason. */
 static void bad_optimizer(void **state) {
   (void)state;
@@ -229,6 +256,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(layout),   cmocka_unit_test(one_step),      cmocka_unit_test(averaging),
       cmocka_unit_test(nan_step), cmocka_unit_test(bad_optimizer),
+      cmocka_unit_test(limits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

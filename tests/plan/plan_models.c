@@ -50,6 +50,11 @@ bool dhc_test_layer(Made *x, const char *root, const char *model, const char *la
   x->strings.arena = x->sources.arena = x->diags.arena = &x->arena;
   x->diags.sources = &x->sources;
   DhcElabConfig config = {.shipped_roots = &root, .n_shipped_roots = 1};
+  const char *colon = layer ? NULL : strchr(model, ':');
+  if (colon) {
+    layer = colon + 1;
+    model = dhc_arena_strndup(&x->arena, model, (size_t)(colon - model));
+  }
   DhcElab *e = dhc_elab_open(&x->arena, &x->strings, &x->diags, &config, model);
   DhcModelRequest rq = {.root = layer, .sets = sets, .n_sets = n_sets};
   DhcModel *m = e ? dhc_elab_model(e, &rq) : NULL;

@@ -1,4 +1,4 @@
-/* Shipped models for plan tests: elaborated, differentiated or made into a training step, and
+/* Shipped models for tests of fusion and plans: elaborated, differentiated or made into a training step, and
  * cleaned, ready for fusion. */
 #ifndef DHC_TESTS_PLAN_MODELS_H
 #define DHC_TESTS_PLAN_MODELS_H
@@ -15,7 +15,8 @@ typedef struct Made {
   DhcFunc *f;
 } Made;
 
-/* mode: "fwd", "grad" or "train" (with adamw and averaging). x->arena is to be ended either
+/* model: FILE or FILE:LAYER. mode: "fwd", "grad" (of a first result that is no scalar with
+ * its cotangent as an input) or "train" (with adamw and averaging). x->arena is to be ended either
  * way; false: see x->diags. */
 bool dhc_test_model(Made *x, const char *root, const char *model, const char *entry, const char *mode,
                     const DhcSetting *sets, int n_sets);

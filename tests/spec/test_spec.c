@@ -19,7 +19,17 @@ typedef struct Wrong {
   "spec dot args 0 { axis par axis par axis red in f32 row [s(a0), 1(a2)] in f32 " w \
   " %0 = load 0 : f32 %1 = load 1 : f32 %2 = fold dot_general(%0, %1) a2 : f32 out f32 row [s(a0), 1(a1)] = %2 }"
 
+/* Rows of range e meet matrix e. */
+#define RAGGED(w) \
+  "spec ragged args 0 { axis par axis par axis red axis red in f32 row [s(a0), 1(a3)] in i32 row [1(a2)] in i32 row [1(a2)] in f32 " w \
+  " %0 = load 0 : f32 %1 = axis 0 : i64 %2 = load 1 : i32 %3 = cast(%2) : i64 %4 = load 2 : i32 %5 = cast(%4) : i64" \
+  " %6 = lt(%1, %5) : bool %7 = le(%3, %1) : bool %8 = and(%7, %6) : bool %9 = const 0x0p+0 : f32 %10 = select(%8, %0, %9) : f32" \
+  " %11 = load 3 : f32 %12 = fold dot_general(%10, %11) a2 a3 : f32 out f32 row [s(a0), 1(a1)] = %12 }"
+
 static const Wrong wrong[] = {
+    {RAGGED("panel(16) [1(a1), s(a2), s(a3)]"), "operand 3: cannot be stored so"},
+    {RAGGED("panel(16) [s(a1), 1(a3)]"), "operand 3: cannot be stored so"},
+    {RAGGED("panel(0) [s(a1), s(a2), 1(a3)]"), "operand 3: cannot be stored so"},
     {DOT("panel [s(a1), 1(a2)]"), "operand 1: cannot be stored so"},
     {DOT("panel(16) [1(a1), s(a2)]"), "operand 1: cannot be stored so"},
     {DOT("row(16) [s(a1), 1(a2)]"), "operand 1: cannot be stored so"},
@@ -230,9 +240,36 @@ static void test_panel_meaning(void **state) {
   dhc_arena_fini(&x.arena);
 }
 
+/* The matrices of a ragged contraction are packed one by one. */
+static void test_ragged_panels(void **state) {
+  (void)state;
+  Fix x;
+  begin(&x);
+  enum { M = 6, N = 5, E = 3, K = 2, W = 4, EACH = 2 * W * K };
+  const DhcSpec *row = parse(&x, RAGGED("row [s(a1), s(a2), 1(a3)]")), *panel = parse(&x, RAGGED("panel(4) [s(a1), s(a2), 1(a3)]"));
+  assert_true(row && panel && !dhc_spec_equal(row, panel) && dhc_tag_fits(row, 3) && !dhc_tag_fits(row, 0));
+  double a[M * K], w[E * N * K], p[E * EACH] = {0}, y[M * N], z[M * N];
+  int64_t offsets[E + 1] = {1, 3, 3, 6}; /* row 0 in no range, range 1 empty */
+  for (int i = 0; i < M * K; i++) a[i] = i - 2;
+  for (int i = 0; i < E * N * K; i++) w[i] = i * i;
+  for (int e = 0; e < E; e++)
+    for (int r = 0; r < N; r++)
+      for (int c = 0; c < K; c++) p[e * EACH + dhc_tag_index(DHC_TAG_PANEL, W, N, K, r, c)] = w[(e * N + r) * K + c];
+  int64_t dim[] = {M, N, E, K, K, K, N * K, N};
+  assert_int_equal(dhc_spec_n_dims(panel), 8);
+  DhcTagShape shape = dhc_tag_shape(panel, 3, dim);
+  assert_true(shape.matrices == E && shape.rows == N && shape.cols == K);
+  dhc_spec_interp(row, (void *[]){a, offsets, offsets + 1, w, y}, dim, &x.arena);
+  dhc_spec_interp(panel, (void *[]){a, offsets, offsets + 1, p, z}, dim, &x.arena);
+  assert_memory_equal(y, z, sizeof y);
+  for (int n = 0; n < N; n++) assert_true(y[n] == 0);
+  dhc_arena_fini(&x.arena);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_wrong), cmocka_unit_test(test_text),
                                      cmocka_unit_test(test_arguments), cmocka_unit_test(test_meaning),
-                                     cmocka_unit_test(test_tag_map), cmocka_unit_test(test_panel_meaning)};
+                                     cmocka_unit_test(test_tag_map), cmocka_unit_test(test_panel_meaning),
+                                     cmocka_unit_test(test_ragged_panels)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

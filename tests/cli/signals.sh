@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Stop signals in every phase: the process ends soon with 130 or 143, a checkpoint that is there
+# is whole, and the run goes on from it. A closed stdout ends a command without a word.
+. "$(dirname "$0")/common.sh"
+set -m # or jobs in the background ignore SIGINT until they ask for it
+python3 "$(dirname "$0")/data.py" "$work/data"
+model=(dhc_ssm --set input_channels=1 --set hidden_dim=8)
+train=(train "${model[@]}" --data "npy:$work/data" --batch 1 --epochs 500 --quiet)
+
+# stop SIGNAL STATUS DELAY command...: sends it after DELAY seconds
+stop() {
+  local signal=$1 want=$2 delay=$3 rc pid begin
+  shift 3
+  "$@" > "$work/said" 2>&1 &
+  pid=$!
+  sleep "$delay"
+  begin=$(date +%s%N)
+  kill -"$signal" "$pid" 2>/dev/null
+  wait "$pid"
+  rc=$?
+  [ "$rc" = "$want" ] || fail "$signal after $delay s: exit $rc, want $want: $* :: $(cat "$work/said")"
+  [ $((($(date +%s%N) - begin) / 1000000000)) -lt 20 ] || fail "$signal after $delay s: took too long"
+}
+
+for delay in 0.01 0.05 0.1 0.3 1 2; do # parsing, compiling, first and later steps
+  rm -rf "$work/out" "$work/cold"
+  XDG_CACHE_HOME=$work/cold stop INT 130 $delay "$dhcc" "${train[@]}" --out "$work/out" --save-every 7
+  [ -z "$(find "$work/out" -name 'checkpoint-*' 2>/dev/null)" ] ||
+    "$dhcc" train "${model[@]}" --data "npy:$work/data" --batch 1 --epochs 500 --steps 1 --quiet --out "$work/out" --resume ||
+    fail "the checkpoint after $delay s cannot be used"
+done
+stop TERM 143 1 "$dhcc" "${train[@]}" --out "$work/term"
+[ -n "$(find "$work/term" -name 'checkpoint-*')" ] || fail "SIGTERM left no checkpoint"
+stop INT 130 0.5 "$dhcc" eval "${model[@]}" --data "npy:$work/data" --split train --weights "$work/term/last.safetensors" --batch 1 --backend interp
+"$dhcc" "${train[@]}" --out "$work/json" --json > "$work/doc" 2>/dev/null &
+pid=$!
+sleep 1
+kill -INT $pid
+wait $pid
+[ "$(number exit_status < "$work/doc")" = 130 ] || fail "a stopped run's document: $(cat "$work/doc")"
+
+"$dhcc" print dhc_jamba --stage=graph 2> "$work/err" | head -1 > /dev/null
+[ ! -s "$work/err" ] || fail "a closed pipe: $(cat "$work/err")"
+expect 3 'standard output: write failed' sh -c "'$dhcc' explain > /dev/full"
+finish
