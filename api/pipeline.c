@@ -76,13 +76,14 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   return ok ? v : NULL;
 }
 
-/* Columns of a contraction's tile on this session's target; 0: no compiler, nothing is packed. */
-static int panel_width(dhc_session *s) {
+/* Columns of a tile of n_folds contractions on this session's target; 0: no compiler, nothing is
+ * packed. */
+static int panel_width(dhc_session *s, int n_folds) {
 #if DHC_HAVE_LLVM
   DhcCompiler *c;
-  if (!s->interp && session_compiler(s, &c).code == DHC_OK) return dhc_schedule_panel_width(dhc_compiler_target(c));
+  if (!s->interp && session_compiler(s, &c).code == DHC_OK) return dhc_schedule_panel_width(dhc_compiler_target(c), n_folds);
 #else
-  (void)s;
+  (void)s, (void)n_folds;
 #endif
   return 0;
 }
@@ -95,7 +96,8 @@ static bool fuse(dhc_session *s, Version *v) {
   px.disabled = s->o.disable_passes;
   bool ok = dhc_passes_run(v->module, &px, "chain,fuse");
   if (ok && v->mode == DHC_MODE_RUN) {
-    px.panel_width = panel_width(s);
+    px.panel_width = panel_width(s, 1);
+    px.panel_width_pair = panel_width(s, 2);
     ok = dhc_passes_run(v->module, &px, "layout");
   }
   dhc_arena_fini(&scratch);

@@ -303,7 +303,7 @@ static DhcValue *write_all(Fu *fu, const int *order, FuSpec *spec) {
 }
 
 static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
-  if (!normalise_scans(f) || !dhc_fu_lower_routes(f) || !dhc_fu_lower_convs(f)) return false;
+  if (!normalise_scans(f) || !dhc_fu_lower_routes(f) || !dhc_fu_lower_convs(f) || !dhc_fu_cut_pairs(f, px->scratch)) return false;
   dhc_fu_order_scans(f, px->scratch);
   int n_values = f->next_value_id + 1;
   bool *forced = DHC_NEW_N(px->scratch, bool, n_values);

@@ -161,9 +161,23 @@ static bool outer_fits(const Find *f, const DhcNode *n) {
   return true;
 }
 
+/* Rows times a matrix, element by element, times a matrix of known height, as in a feed-forward
+ * block: the matrices are weights, which contractions of their own read once for all rows. */
+static bool is_feed_forward(const Find *f) {
+  const FuChain *c = f->c;
+  for (int i = 0; i < c->inner.n; i++)
+    if (dhc_attr(c->inner.at[i], "batch_a")->ints.n) return false;
+  for (int i = 0; i < c->outer.n; i++) {
+    unsigned contract = bits(dhc_attr(c->outer.at[i], wide_side(f, c->outer.at[i]) ? "contract_b" : "contract_a"));
+    for (int d = 0; d < c->rank; d++)
+      if ((contract >> d & 1) && !dhc_dim_is_const(c->dim[d], NULL)) return false;
+  }
+  return c->folds.n == 0;
+}
+
 static bool fits(const Find *f) {
   const FuChain *c = f->c;
-  if (!f->ok || c->outer.n == 0 || c->inner.n == 0) return false;
+  if (!f->ok || c->outer.n == 0 || c->inner.n == 0 || is_feed_forward(f)) return false;
   unsigned folded = c->folds.n ? bits(dhc_attr(c->folds.at[0], "axes")) : 0;
   for (int i = 0; i < c->folds.n; i++)
     if (bits(dhc_attr(c->folds.at[i], "axes")) != folded) return false;

@@ -307,8 +307,20 @@ static bool join_dot(Fu *fu, DhcNode *n, int level) {
   return false;
 }
 
+/* A contraction joins the one it meets. */
+static bool join_pair(Fu *fu, DhcNode *n, int level) {
+  for (int group = fu->groups.n; group-- > 0 && group > level;) {
+    FuGroup *g = fu->groups.at[group];
+    if (g->kind != DHC_KIND_DOT || !g->anchor || g->paired || !dhc_fu_are_pair(fu, g->anchor, n)) continue;
+    g->paired = true;
+    dhc_fu_add_member(fu, group, n->results[0], g->full);
+    return true;
+  }
+  return false;
+}
+
 static void add_dot(Fu *fu, DhcNode *n, int level) {
-  if (join_dot(fu, n, level)) return;
+  if (join_dot(fu, n, level) || join_pair(fu, n, level)) return;
   int group;
   FuGroup *g = new_group(fu, DHC_KIND_DOT, &group);
   const DhcAttr *contract = dhc_attr(n, "contract_a");

@@ -146,6 +146,7 @@ typedef struct FuGroup {
   FuIx full[DHC_MAX_RANK];
   unsigned reduced; /* ROW, SCAN: bit per domain dim */
   bool pooled;      /* a convolution cut into windows */
+  bool paired;      /* a second contraction has joined the anchor */
   const FuChain *chain; /* CHAIN: axes of inner contractions from inner0 on, in order */
   int inner0;
   bool dead;        /* merged into another: */
@@ -179,6 +180,10 @@ void dhc_fu_dissolve(DhcModule *m);
 bool dhc_fu_lower_routes(DhcFunc *f);
 /* Depthwise convolutions of few taps likewise (fuse_conv.c). */
 bool dhc_fu_lower_convs(DhcFunc *f);
+/* Contractions whose result's halves meet in an elementwise op become two (fuse_pair.c). */
+bool dhc_fu_cut_pairs(DhcFunc *f, DhcArena *scratch);
+/* Two contractions of one operand over equal axes whose results meet so: one kernel's. */
+bool dhc_fu_are_pair(const Fu *fu, const DhcNode *a, const DhcNode *b);
 /* Fills value[] and groups. */
 void dhc_fu_group(Fu *fu);
 int dhc_fu_new_group(Fu *fu, DhcKind kind);

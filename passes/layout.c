@@ -1,8 +1,8 @@
 /* Pass "layout": storage of weights that contractions read.
  *
  * A kernel of kind DOT or RAGGED packs its column operand into panels as wide as a tile before it
- * multiplies. Where that operand is a model parameter, used whole and as it lies in memory,
- * every run packs the same bytes again. Such an operand gets the tag PANEL: the plan
+ * multiplies. Where that operand is a model parameter, or whole panels of a matrix, used as it lies
+ * in memory, every run packs the same bytes again. Such an operand gets the tag PANEL: the plan
  * (plan_panels.c) lets the kernel read a packed copy, made once when the weights change.
  *
  * A function's parameter counts as a model parameter only if every call passes one, so all
@@ -12,7 +12,7 @@
 
 #include "ir/spec.h"
 
-enum { MAX_DEPTH = 64 }; /* of calls */
+enum { MAX_DEPTH = 64, /* of calls */ MAX_FOLDS = 2 /* of a tile */ };
 
 static int param_number(const DhcFunc *f, const DhcValue *v) {
   for (int i = 0; i < f->params.n; i++)
@@ -71,26 +71,29 @@ static int side_axis(const DhcSpec *s) {
   return -1;
 }
 
-/* The operand that a tile's columns come from by a plain load, walked as panels are; -1: none. */
-static int column_operand(const DhcSpec *s) {
-  int fold = -1, side = side_axis(s);
+/* The operands that a tile's columns come from, one for each contraction, by plain loads that
+ * are walked as panels are. How many; 0: none, or not all. */
+static int column_operands(const DhcSpec *s, int *out) {
+  int n_out = 0, side = side_axis(s);
+  if (side < 0) return 0;
   for (int n = 0; n < s->n_nodes; n++) {
-    if (s->node[n].kind != DHC_SN_FOLD) continue;
-    if (fold >= 0 || s->node[n].op != DHC_OP_DOT_GENERAL) return -1;
-    fold = n;
+    const DhcSpecNode *f = &s->node[n];
+    if (f->kind != DHC_SN_FOLD) continue;
+    if (f->op != DHC_OP_DOT_GENERAL || f->dtype != DHC_F32 || n_out == MAX_FOLDS) return 0;
+    int found = -1;
+    for (int k = 0; k < 2 && found < 0; k++) {
+      const DhcSpecNode *x = &s->node[f->a[k]];
+      uint32_t other = dhc_spec_varies(s, f->a[1 - k]);
+      if (x->kind != DHC_SN_LOAD || (other >> side & 1) || !dhc_tag_fits(s, x->operand)) continue;
+      int axis[3];
+      dhc_tag_axes(s, x->operand, axis);
+      uint32_t reduced = 1u << axis[2] | (axis[0] < 0 ? 0 : 1u << axis[0]);
+      if (axis[1] == side && f->axes == reduced) found = x->operand;
+    }
+    if (found < 0 || (n_out && out[0] == found)) return 0;
+    out[n_out++] = found;
   }
-  if (side < 0 || fold < 0 || s->node[fold].dtype != DHC_F32) return -1;
-  const DhcSpecNode *f = &s->node[fold];
-  for (int k = 0; k < 2; k++) {
-    const DhcSpecNode *x = &s->node[f->a[k]];
-    uint32_t other = dhc_spec_varies(s, f->a[1 - k]);
-    if (x->kind != DHC_SN_LOAD || (other >> side & 1) || !dhc_tag_fits(s, x->operand)) continue;
-    int axis[3];
-    dhc_tag_axes(s, x->operand, axis);
-    uint32_t reduced = 1u << axis[2] | (axis[0] < 0 ? 0 : 1u << axis[0]);
-    if (axis[1] == side && f->axes == reduced) return x->operand;
-  }
-  return -1;
+  return n_out;
 }
 
 static bool loaded_once(const DhcSpec *s, int operand) {
@@ -99,27 +102,34 @@ static bool loaded_once(const DhcSpec *s, int operand) {
   return loads == 1;
 }
 
-/* True if operand o of the kernel is all of argument o, row by row. */
-static bool is_whole(const DhcModule *m, const DhcNode *n, const DhcSpec *s, int o) {
+/* True if operand o of the kernel is argument o row by row: all of it, or whole panels. */
+static bool is_whole(const DhcModule *m, const DhcNode *n, const DhcSpec *s, int o, int width) {
   const DhcType *t = &n->args[o]->type;
   const DhcAttr *dims = dhc_attr(n, "dims"), *offsets = dhc_attr(n, "offsets");
   int axis[3], first = s->operand[o].n_terms == 3 ? 0 : 1;
+  int64_t rows, cols, offset;
+  const DhcDim *extent[3] = {NULL};
   dhc_tag_axes(s, o, axis);
-  if (t->rank != 3 - first || !dhc_dim_is(offsets->dims.at[o], 0)) return false;
+  if (t->rank != 3 - first) return false;
   for (int k = first; k < 3; k++) {
     int at = dhc_spec_extent_arg(s, axis[k]);
-    const DhcDim *extent = at < 0 ? dhc_dim_const(m->dims, s->axis[axis[k]].extent) : dims->dims.at[at];
-    if (extent != t->dim[k - first]) return false;
+    extent[k] = at < 0 ? dhc_dim_const(m->dims, s->axis[axis[k]].extent) : dims->dims.at[at];
+    if (k != 1 && extent[k] != t->dim[k - first]) return false;
   }
-  const DhcDim *cols = t->dim[2 - first];
-  if (dims->dims.at[dhc_spec_stride_arg(s, o, 0)] != cols) return false;
-  return first || dims->dims.at[dhc_spec_stride_arg(s, o, 1)] == dhc_dim_mul(m->dims, t->dim[1], cols);
+  const DhcDim *row = t->dim[2 - first];
+  if (dims->dims.at[dhc_spec_stride_arg(s, o, 0)] != row) return false;
+  if (!first && dims->dims.at[dhc_spec_stride_arg(s, o, 1)] != dhc_dim_mul(m->dims, t->dim[1], row)) return false;
+  if (extent[1] == t->dim[1 - first]) return dhc_dim_is(offsets->dims.at[o], 0);
+  return first && dhc_dim_is_const(extent[1], &rows) && dhc_dim_is_const(extent[2], &cols) &&
+         dhc_dim_is_const(offsets->dims.at[o], &offset) && rows % width == 0 && offset % (width * cols) == 0;
 }
 
-static const DhcSpec *with_panels(DhcModule *m, const DhcSpec *s, int operand, int width) {
+static const DhcSpec *with_panels(DhcModule *m, const DhcSpec *s, const int *operand, int n, int width) {
   DhcSpec *r = dhc_arena_dup(m->arena, s, sizeof *s);
-  r->operand[operand].tag = DHC_TAG_PANEL;
-  r->operand[operand].width = width;
+  for (int i = 0; i < n; i++) {
+    r->operand[operand[i]].tag = DHC_TAG_PANEL;
+    r->operand[operand[i]].width = width;
+  }
   for (int i = 0; i < m->specs.n; i++)
     if (dhc_spec_equal(m->specs.at[i], r)) return m->specs.at[i];
   DHC_PUSH(m->arena, &m->specs, r);
@@ -132,10 +142,13 @@ bool dhc_pass_layout(DhcModule *m, DhcPassCtx *px) {
       if (n->op != DHC_OP_KERNEL) continue;
       DhcAttr *a = &n->attrs[dhc_attr(n, "spec") - n->attrs];
       if (a->spec->kind != DHC_KIND_DOT && a->spec->kind != DHC_KIND_RAGGED) continue;
-      int o = column_operand(a->spec);
-      if (o < 0 || a->spec->operand[o].tag != DHC_TAG_ROW || !loaded_once(a->spec, o)) continue;
-      if (!is_whole(m, n, a->spec, o) || !is_weight(m, m->funcs.at[i], n->args[o], 0)) continue;
-      if (dhc_pass_may_change(px)) a->spec = with_panels(m, a->spec, o, px->panel_width);
+      int o[MAX_FOLDS], n_o = column_operands(a->spec, o);
+      int width = n_o > 1 ? px->panel_width_pair : px->panel_width;
+      bool fits = n_o > 0 && width > 0;
+      for (int k = 0; k < n_o && fits; k++)
+        fits = a->spec->operand[o[k]].tag == DHC_TAG_ROW && loaded_once(a->spec, o[k]) &&
+               is_whole(m, n, a->spec, o[k], width) && is_weight(m, m->funcs.at[i], n->args[o[k]], 0);
+      if (fits && dhc_pass_may_change(px)) a->spec = with_panels(m, a->spec, o, n_o, width);
     }
   return true;
 }

@@ -5,7 +5,7 @@
 #include "passes/passes.h"
 #include "passes/plan.h"
 
-enum { OPT_PANEL_WIDTH = 64 }; /* as of a target with vectors of 64 bytes */
+enum { OPT_PANEL_WIDTH = 64, OPT_PANEL_WIDTH_PAIR = 32 }; /* as of a target with vectors of 64 bytes */
 
 static const char cut[] = "// -----";
 
@@ -58,6 +58,7 @@ static bool run_piece(const DhcOptRequest *rq, const char *text, size_t n, int l
     px.limit = rq->limit;
     px.disabled = rq->disabled;
     px.panel_width = OPT_PANEL_WIDTH;
+    px.panel_width_pair = OPT_PANEL_WIDTH_PAIR;
     ok = dhc_passes_run(m, &px, rq->passes);
     if (rq->stats) dhc_passes_report(&px, err);
   }

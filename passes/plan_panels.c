@@ -30,22 +30,30 @@ static int panel_for(Pl *p, const DhcPlanPanel *want) {
   return x.buffer;
 }
 
+/* Whole panels of a packed matrix lie where the rows they hold lie in the matrix: the offset
+ * stays. */
 static bool redirect(Pl *p, PlItem *it, int o) {
   PlRef *r = &it->refs[o];
   const DhcOperand *s = &it->spec->operand[o];
   DhcPlanPanel want = {.param = r->buf, .tag = s->tag, .width = s->width};
   int axis[3];
-  if (r->buf >= p->entry->params.n || p->entry->param_info.at[r->buf].role != DHC_ROLE_PARAM || !dhc_dim_is(r->offset, 0) ||
-      !dhc_tag_fits(it->spec, o))
+  int64_t rows, offset;
+  if (r->buf >= p->entry->params.n || p->entry->param_info.at[r->buf].role != DHC_ROLE_PARAM ||
+      !dhc_dim_is_const(r->offset, &offset) || !dhc_tag_fits(it->spec, o))
     return wrong(p, it);
   dhc_tag_axes(it->spec, o, axis);
-  if (!dhc_dim_is_const(extent_of(it, axis[0], p), &want.matrices) || !dhc_dim_is_const(extent_of(it, axis[1], p), &want.rows) ||
+  if (!dhc_dim_is_const(extent_of(it, axis[0], p), &want.matrices) || !dhc_dim_is_const(extent_of(it, axis[1], p), &rows) ||
       !dhc_dim_is_const(extent_of(it, axis[2], p), &want.cols))
     return wrong(p, it);
+  const DhcType *t = &p->entry->params.at[r->buf]->type;
+  int64_t panel = want.width * want.cols * dhc_dtype_bytes(DHC_F32);
+  if (t->rank < 2 || !dhc_dim_is_const(t->dim[t->rank - 2], &want.rows)) return wrong(p, it);
+  bool whole = rows == want.rows && offset == 0;
+  if (!whole && (t->rank != 2 || rows % want.width || offset % panel)) return wrong(p, it);
   for (int i = 0; i < p->updates.n; i++)
     if (p->updates.at[i].target == r->buf) return wrong(p, it);
   int b = panel_for(p, &want);
-  *r = (PlRef){.buf = b, .offset = dhc_dim_const(p->cx, 0), .lo = dhc_dim_const(p->cx, 0), .hi = p->bufs.at[b].bytes};
+  *r = (PlRef){.buf = b, .offset = dhc_dim_const(p->cx, offset), .lo = dhc_dim_const(p->cx, 0), .hi = p->bufs.at[b].bytes};
   return true;
 }
 

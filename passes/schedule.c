@@ -142,8 +142,10 @@ static int dot_classes(DhcSchedule out[4]) {
  * at 1 to 256 tokens (bench_moe): 2 to 14 times slower, as it reads the weights of experts without
  * rows and multiplies rows with experts that are not theirs. */
 
-int dhc_schedule_panel_width(const DhcTargetFacts *t) {
-  return t->vector_bytes >= 64 ? 64 : t->vector_bytes >= 32 ? 24 : 8;
+int dhc_schedule_panel_width(const DhcTargetFacts *t, int n_folds) {
+  int lanes = t->vector_bytes >= 64 ? 16 : t->vector_bytes >= 32 ? 8 : 4;
+  int vectors = t->vector_bytes >= 64 ? 4 : t->vector_bytes >= 32 ? 3 : 2; /* tpl_dot.c: choose_tile */
+  return vectors / n_folds * lanes;
 }
 
 /* ---- all kinds ---------------------------------------------------------------------- */

@@ -9,7 +9,8 @@
  * dim[]) holds, the last one everywhere. Memory for guards is arena's. */
 int dhc_schedule_choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[4]);
 
-/* Columns of the "dot" template's tile on a target: the width of panels that need no masks. */
-int dhc_schedule_panel_width(const DhcTargetFacts *t);
+/* Columns of the "dot" template's tile on a target, for each of n_folds (1 or 2) contractions:
+ * the width of panels that need no masks. */
+int dhc_schedule_panel_width(const DhcTargetFacts *t, int n_folds);
 
 #endif

@@ -8,7 +8,10 @@
 #include <cmocka.h>
 
 /* y = relu(a . b + bias): layouts by bit: 1 A is [k, m], 2 B is [k, n], 4 y is [n, m],
- * 8 A has a prologue, 16 a batch axis outside, 32 no row axis */
+ * 8 A has a prologue, 16 a batch axis outside, 32 no row axis; BARE: the sums alone; PAIR: a
+ * second B, y = relu(a . b + bias) * (a . b2) */
+enum { BARE = 64, PAIR = 128 };
+
 static void one_dot(int form, int64_t m, int64_t n, int64_t k, const char *features, const int *v) {
   SpecCase c;
   case_init(&c, DHC_KIND_DOT);
@@ -28,14 +31,19 @@ static void one_dot(int form, int64_t m, int64_t n, int64_t k, const char *featu
   ym[ny++] = ax[1];
   if (row && (form & 4)) ym[ny++] = mi;
   int oa = case_operand(&c, DHC_F32, -1, na, am), ob = case_operand(&c, DHC_F32, -1, nb, bm);
-  int bias = case_operand(&c, DHC_F32, -1, 1, &ax[1]);
+  int bias = form & BARE ? -1 : case_operand(&c, DHC_F32, -1, 1, &ax[1]);
+  int second = form & PAIR ? case_operand(&c, DHC_F32, -1, nb, bm) : -1;
   int a = case_load(&c, oa), b = case_load(&c, ob);
   if (form & 8) a = case_ew(&c, DHC_OP_MUL, a, case_const(&c, 0.5), -1);
   int d = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << ax[2], a, b);
-  d = case_ew(&c, DHC_OP_ADD, d, case_load(&c, bias), -1);
-  d = case_ew(&c, DHC_OP_MAX, d, case_const(&c, 0), -1);
+  if (bias >= 0) d = case_ew(&c, DHC_OP_ADD, d, case_load(&c, bias), -1);
+  if (bias >= 0) d = case_ew(&c, DHC_OP_MAX, d, case_const(&c, 0), -1);
+  if (second >= 0) {
+    int e = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << ax[2], a, case_load(&c, second));
+    d = case_ew(&c, DHC_OP_MUL, d, e, -1);
+  }
   case_operand(&c, DHC_F32, d, ny, ym);
-  case_check(&c, features, v, 1e-4);
+  case_check(&c, features, v, form & PAIR ? 1e-3 : 1e-4);
   case_free(&c);
 }
 
@@ -52,6 +60,31 @@ static void dot_large(void **st) {
   one_dot(0, 130, 100, 300, NULL, NULL);
   one_dot(2, 130, 100, 300, NULL, NULL);
   one_dot(1, 65, 67, 129, NULL, NULL);
+}
+
+/* A walked across in long jumps, as a wide weight's gradient does; a last tile that is not full. */
+static void dot_across(void **st) {
+  (void)st;
+  one_dot(1, 1030, 40, 40, NULL, NULL);
+  one_dot(1 | 2 | BARE, 1027, 70, 37, NULL, NULL);
+  one_dot(1 | 2 | BARE | 16, 1025, 21, 33, "-avx512f", NULL);
+  one_dot(1, 1025, 9, 33, "-avx512f,-avx2,-fma,-avx", NULL);
+}
+
+static void dot_bare(void **st) {
+  (void)st;
+  for (int form = 0; form < 64; form += 3) one_dot(form | BARE, form % 2 ? 7 : 12, form % 4 ? 64 : 67, 1 + form % 5, NULL, NULL);
+  one_dot(2 | BARE, 9, 24, 5, "-avx512f", NULL);
+}
+
+static void dot_pairs(void **st) {
+  (void)st;
+  for (int form = 0; form < 64; form += 3) {
+    one_dot(form | PAIR, 13, form % 2 ? 33 : 64, 1 + form % 18, NULL, NULL);
+    one_dot(form | PAIR | BARE, 3, 32, 17, NULL, NULL);
+  }
+  one_dot(PAIR, 13, 21, 9, "-avx512f", NULL);
+  one_dot(2 | PAIR, 7, 18, 5, "-avx512f,-avx2,-fma,-avx", NULL);
 }
 
 static void dot_narrow(void **st) {
@@ -298,7 +331,8 @@ static void edges(void **st) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(edges), cmocka_unit_test(dot_shapes),
-                                     cmocka_unit_test(dot_large), cmocka_unit_test(dot_narrow),
+                                     cmocka_unit_test(dot_large), cmocka_unit_test(dot_across), cmocka_unit_test(dot_bare), cmocka_unit_test(dot_pairs),
+      cmocka_unit_test(dot_narrow),
                                      cmocka_unit_test(conv_shapes)};
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
