@@ -13,6 +13,7 @@
  * takes those chains that lie so. */
 #include <string.h>
 
+#include "passes/edit.h"
 #include "passes/fuse_internal.h"
 
 enum {
@@ -20,12 +21,21 @@ enum {
   TIMES = 4        /* a constant extent is wide from this many times the small one */
 };
 
+/* A search; its tables are by value id and serve one dot after the other. */
 typedef struct Find {
   Fu *fu;
   FuChain *c;
-  bool *in;  /* by value id: wide */
+  bool *in;   /* wide */
+  bool *made; /* of the chain's dims, made of a contraction's result element by element */
+  char *dep;  /* how it depends on the chain */
   bool ok;
 } Find;
+
+static Find search_in(Fu *fu) {
+  int n = fu->f->next_value_id + 1;
+  return (Find){.fu = fu, .in = DHC_NEW_N(fu->scratch, bool, n), .made = DHC_NEW_N(fu->scratch, bool, n),
+                .dep = DHC_NEW_N(fu->scratch, char, n)};
+}
 
 /* ---- what belongs to a chain ---------------------------------------------------------- */
 
@@ -46,14 +56,13 @@ static unsigned bits(const DhcAttr *list) {
   return m;
 }
 
-/* v is made of a contraction's result of the chain's dims, element by element. */
-static bool from_dot(const Find *f, const DhcValue *v, int depth) {
-  if (!has_dims(f->c, &v->type) || depth > 32) return false;
-  if (v->def->op == DHC_OP_DOT_GENERAL) return true;
-  if (!is_ew(v->def)) return false;
-  for (int i = 0; i < v->def->n_args; i++)
-    if (from_dot(f, v->def->args[i], depth + 1)) return true;
-  return false;
+static void mark_made(Find *f) {
+  for (int i = 0; i < f->fu->nodes.n; i++) {
+    const DhcNode *n = f->fu->nodes.at[i];
+    bool from = n->op == DHC_OP_DOT_GENERAL;
+    for (int k = 0; k < n->n_args && is_ew(n); k++) from = from || f->made[n->args[k]->id];
+    for (int r = 0; r < n->n_results; r++) f->made[n->results[r]->id] = from && has_dims(f->c, &n->results[r]->type);
+  }
 }
 
 static void add_wide(Find *f, DhcValue *v) {
@@ -106,7 +115,7 @@ static void flood(Find *f, DhcNode *dot) {
     DhcValue *v = f->c->wide.at[i];
     if (is_ew(v->def))
       for (int k = 0; k < v->def->n_args; k++)
-        if (from_dot(f, v->def->args[k], 0)) add_wide(f, v->def->args[k]);
+        if (f->made[v->def->args[k]->id]) add_wide(f, v->def->args[k]);
     for (int u = 0; u < f->fu->n_use[v->id]; u++) take_use(f, f->fu->use[v->id][u]);
   }
 }
@@ -175,9 +184,21 @@ static bool is_feed_forward(const Find *f) {
   return c->folds.n == 0;
 }
 
+/* Axes of a kernel that all of the chain joins, before any are merged. */
+static int most_axes(const Find *f) {
+  const FuChain *c = f->c;
+  int n = c->rank;
+  for (int i = 0; i < c->inner.n; i++) n += dhc_attr(c->inner.at[i], "contract_a")->ints.n;
+  for (int i = 0; i < c->outer.n; i++) {
+    const DhcNode *dot = c->outer.at[i];
+    n += dot->args[1 - wide_side(f, dot)]->type.rank - dhc_attr(dot, "batch_a")->ints.n - dhc_attr(dot, "contract_a")->ints.n;
+  }
+  return n;
+}
+
 static bool fits(const Find *f) {
   const FuChain *c = f->c;
-  if (!f->ok || c->outer.n == 0 || c->inner.n == 0 || is_feed_forward(f)) return false;
+  if (!f->ok || c->outer.n == 0 || c->inner.n == 0 || is_feed_forward(f) || most_axes(f) > FU_MAX_AXES) return false;
   unsigned folded = c->folds.n ? bits(dhc_attr(c->folds.at[0], "axes")) : 0;
   for (int i = 0; i < c->folds.n; i++)
     if (bits(dhc_attr(c->folds.at[i], "axes")) != folded) return false;
@@ -200,9 +221,10 @@ static bool is_part(const FuChain *c, const bool *in, const DhcNode *n) {
   return (n->n_results == 1 && in[n->results[0]->id]) || listed(n, c->outer.at, c->outer.n) || listed(n, c->folds.at, c->folds.n);
 }
 
-/* dep[] by value id; false where the chain waits for something that waits for it. */
-static bool dependences(const Find *f, char *dep) {
+/* Fills dep; false where the chain waits for something that waits for it. */
+static bool dependences(Find *f) {
   const Fu *fu = f->fu;
+  char *dep = f->dep;
   for (int i = 0; i < fu->nodes.n; i++) {
     const DhcNode *n = fu->nodes.at[i];
     bool part = is_part(f->c, f->in, n), fold = listed(n, f->c->folds.at, f->c->folds.n);
@@ -220,7 +242,7 @@ static bool dependences(const Find *f, char *dep) {
 }
 
 /* All that the chain needs stands before it. */
-static bool in_order(const Find *f, const char *dep) {
+static bool in_order(const Find *f) {
   const Fu *fu = f->fu;
   bool begun = false;
   int left = f->c->wide.n + f->c->outer.n + f->c->folds.n;
@@ -229,7 +251,7 @@ static bool in_order(const Find *f, const char *dep) {
     if (is_part(f->c, f->in, n)) {
       begun = true;
       left--;
-    } else if (begun && n->n_results && !dep[n->results[0]->id] && !is_ew(n) && !dhc_fu_is_view(n) &&
+    } else if (begun && n->n_results && !f->dep[n->results[0]->id] && !is_ew(n) && !dhc_fu_is_view(n) &&
                dhc_op_info(n->op)->cls != DHC_CLASS_CREATE) {
       return false;
     }
@@ -237,21 +259,8 @@ static bool in_order(const Find *f, const char *dep) {
   return true;
 }
 
-static void move_before(DhcNode *n, DhcNode *at) {
-  DhcFunc *f = n->func;
-  if (n->prev) n->prev->next = n->next;
-  else f->first = n->next;
-  if (n->next) n->next->prev = n->prev;
-  else f->last = n->prev;
-  n->prev = at->prev;
-  n->next = at;
-  if (at->prev) at->prev->next = n;
-  else f->first = n;
-  at->prev = n;
-}
-
 /* What the chain does not lead to goes before its first op. */
-static int put_in_order(const Find *f, const char *dep) {
+static int put_in_order(const Find *f) {
   const Fu *fu = f->fu;
   DhcNode *first = NULL;
   int left = f->c->wide.n + f->c->outer.n + f->c->folds.n, moved = 0;
@@ -260,8 +269,8 @@ static int put_in_order(const Find *f, const char *dep) {
     if (is_part(f->c, f->in, n)) {
       if (!first) first = n;
       left--;
-    } else if (first && n->n_results && !dep[n->results[0]->id]) {
-      move_before(n, first);
+    } else if (first && n->n_results && !f->dep[n->results[0]->id]) {
+      dhc_edit_move_before(n, first);
       moved++;
     }
   }
@@ -270,15 +279,16 @@ static int put_in_order(const Find *f, const char *dep) {
 
 /* ---- finding ------------------------------------------------------------------------------- */
 
-static bool find(Find *f, Fu *fu, DhcNode *dot, char *dep) {
-  *f = (Find){.fu = fu, .ok = true};
+static bool find(Find *f, DhcNode *dot) {
   const DhcType *t = &dot->results[0]->type;
-  f->c = DHC_NEW(fu->scratch, FuChain);
+  f->c = DHC_NEW(f->fu->scratch, FuChain);
   f->c->rank = t->rank;
   memcpy(f->c->dim, t->dim, sizeof t->dim);
-  f->in = DHC_NEW_N(fu->scratch, bool, fu->f->next_value_id + 1);
+  f->ok = true;
+  memset(f->in, 0, sizeof *f->in * (size_t)(f->fu->f->next_value_id + 1));
+  mark_made(f);
   flood(f, dot);
-  return fits(f) && dependences(f, dep);
+  return fits(f) && dependences(f);
 }
 
 static bool may_begin(const Fu *fu, const DhcNode *n) {
@@ -286,12 +296,10 @@ static bool may_begin(const Fu *fu, const DhcNode *n) {
 }
 
 void dhc_fu_find_chains(Fu *fu) {
+  Find f = search_in(fu);
   for (int i = 0; i < fu->nodes.n; i++) {
     DhcNode *n = fu->nodes.at[i];
-    if (!may_begin(fu, n)) continue;
-    Find f;
-    char *dep = DHC_NEW_N(fu->scratch, char, fu->f->next_value_id + 1);
-    if (!find(&f, fu, n, dep) || !in_order(&f, dep)) continue;
+    if (!may_begin(fu, n) || !find(&f, n) || !in_order(&f)) continue;
     bool taken = false; /* part of a chain found before */
     for (int k = 0; k < f.c->outer.n; k++) taken = taken || fu->chain_of[f.c->outer.at[k]->id];
     for (int k = 0; k < f.c->wide.n; k++) taken = taken || fu->chain_of[f.c->wide.at[k]->def->id];
@@ -395,12 +403,11 @@ uint32_t dhc_fu_chain_bits(const FuKernel *k, const DhcNode *dot) {
 /* ---- the pass ------------------------------------------------------------------------------ */
 
 static bool order_once(Fu *fu, DhcPassCtx *px) {
+  Find f = search_in(fu);
   for (int i = 0; i < fu->nodes.n; i++) {
     DhcNode *n = fu->nodes.at[i];
-    Find c;
     if (n->op != DHC_OP_DOT_GENERAL || !small_extent(n)) continue;
-    char *dep = DHC_NEW_N(fu->scratch, char, fu->f->next_value_id + 1);
-    if (find(&c, fu, n, dep) && !in_order(&c, dep) && dhc_pass_may_change(px) && put_in_order(&c, dep)) return true;
+    if (find(&f, n) && !in_order(&f) && dhc_pass_may_change(px) && put_in_order(&f)) return true;
   }
   return false;
 }
