@@ -41,8 +41,9 @@ struct dhc_session {
 
 /* Opens the compiler when it is first needed. */
 dhc_status session_compiler(dhc_session *s, DhcCompiler **out) DHC_MUST_USE;
-/* DHC_E_INPUT, "N errors" if diagnostics have been reported, else OK. */
+/* DHC_E_INPUT, "N errors" if diagnostics have been reported (since there were `before`), else OK. */
 dhc_status session_errors(const dhc_session *s) DHC_MUST_USE;
+dhc_status session_errors_since(const dhc_session *s, int before) DHC_MUST_USE;
 double session_now_ms(void);
 
 struct dhc_model {

@@ -1,4 +1,5 @@
 /* Text generation: a prompt through the streaming form, then token after token through the step. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "api/train.h"
@@ -22,7 +23,9 @@ static dhc_status find_input(Generator *g) {
     if (strcmp(e->name, "forward")) continue;
     for (int k = 0; k < e->n_inputs; k++) {
       if (e->optional[k]) continue;
-      if (g->input) return dhc_status_make(DHC_E_INPUT, "'forward' of %s takes '%s' and '%s': only a model of one sequence of tokens can generate", g->m->name, g->input, e->inputs[k]);
+      if (g->input)
+        return dhc_status_make(DHC_E_INPUT, "'forward' of %s takes '%s' and '%s': only a model of one sequence of tokens can generate",
+                               g->m->name, g->input, e->inputs[k]);
       g->input = e->inputs[k];
     }
   }
@@ -32,7 +35,8 @@ static dhc_status find_input(Generator *g) {
 /* Keeps the logits of the last position of a run over n tokens. */
 static dhc_status keep_logits(Generator *g, const dhc_tensor *r, int64_t n) {
   int64_t vocabulary = r->rank == 3 ? r->dim[2] : 0;
-  if ((r->dtype != DHC_F32 && r->dtype != DHC_F64) || r->rank != 3 || r->dim[0] != 1 || r->dim[1] != n)
+  bool fits = (r->dtype == DHC_F32 || r->dtype == DHC_F64) && r->rank == 3 && r->dim[0] == 1 && r->dim[1] == n;
+  if (!fits || (g->logits && vocabulary != g->vocabulary))
     return dhc_status_make(DHC_E_INPUT, "'forward' of %s gives '%s', not logits [batch, length, vocabulary]", g->m->name, r->name);
   if (!g->logits) {
     g->vocabulary = vocabulary;
@@ -77,6 +81,8 @@ static dhc_status steps(Generator *g, dhc_generate_result *out) {
 
 static dhc_status generate(Generator *g, dhc_generate_result *out) {
   if (g->o->n_prompt < 1) return dhc_status_make(DHC_E_USAGE, "the prompt is empty: it must hold at least one token");
+  if (!(g->o->temperature >= 0) || isinf(g->o->temperature))
+    return dhc_status_make(DHC_E_USAGE, "the temperature is %g: it must be finite and not negative", g->o->temperature);
   DHC_TRY(open_program(g));
   double t0 = session_now_ms();
   DHC_TRY(run(g, g->stream, g->o->prompt, g->o->n_prompt));

@@ -40,6 +40,7 @@ static void model_hash(dhc_model *m) {
 
 dhc_status dhc_model_open(dhc_session *s, const dhc_model_options *o, dhc_model **out) {
   *out = NULL;
+  int before = s->diags.n_errors;
   DhcSetting sets[256];
   if (o->n_sets > 256) return dhc_status_make(DHC_E_USAGE, "more than 256 settings");
   for (int i = 0; i < o->n_sets; i++)
@@ -48,10 +49,10 @@ dhc_status dhc_model_open(dhc_session *s, const dhc_model_options *o, dhc_model 
   DhcElabConfig config = {.shipped_roots = s->roots, .n_shipped_roots = s->n_roots,
                           .max_memory_bytes = s->o.max_memory};
   DhcElab *elab = dhc_elab_open(&s->arena, &s->strings, &s->diags, &config, o->name);
-  if (!elab) return session_errors(s);
+  if (!elab) return session_errors_since(s, before);
   DhcModelRequest rq = {.root = o->root, .preset = o->preset, .recipe = o->recipe, .sets = sets, .n_sets = o->n_sets};
   DhcModel *dm = dhc_elab_model(elab, &rq);
-  if (!dm || s->diags.n_errors) return session_errors(s);
+  if (!dm || s->diags.n_errors > before) return session_errors_since(s, before);
   dhc_model *m = calloc(1, sizeof *m);
   if (!m) return dhc_status_memory((long long)sizeof *m, "a model");
   *m = (dhc_model){.s = s, .elab = elab, .m = dm, .module = dhc_model_module(dm)};
@@ -74,8 +75,9 @@ const char *dhc_model_hash(const dhc_model *m) {
 }
 
 dhc_status dhc_model_check(dhc_model *m) {
+  int before = m->s->diags.n_errors;
   dhc_elab_check(m->elab);
-  return session_errors(m->s);
+  return session_errors_since(m->s, before);
 }
 
 int dhc_model_n_tensors(const dhc_model *m) {

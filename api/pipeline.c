@@ -37,12 +37,13 @@ static DhcFunc *reset_of(dhc_model *m, DhcEntryRequest rq) {
 
 Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const DhcInputShape *in, int n_in) {
   dhc_session *s = m->s;
+  int before = s->diags.n_errors;
   DhcEntryRequest rq = {.training = mode == DHC_MODE_TRAIN || !strcmp(entry, "augment"), .inputs = in, .n_inputs = n_in};
   dhc_model_form(m->m, entry, &rq.name, &rq.form);
   const DhcRecipe *recipe = dhc_model_recipe(m->m);
   if (mode == DHC_MODE_TRAIN) rq.report = recipe->report;
   DhcFunc *f = dhc_model_entry(m->m, &rq);
-  if (!f || s->diags.n_errors) return NULL;
+  if (!f || s->diags.n_errors > before) return NULL;
   DhcFunc *roots[2] = {f, NULL}, *copy[2];
   if (mode == DHC_MODE_TRAIN) {
     roots[1] = dhc_model_function(m->m, recipe->optimizer);

@@ -129,10 +129,10 @@ static bool same_inputs(const Version *v, const DhcEntryInfo *e, const dhc_tenso
 }
 
 /* Symbol values from the inputs' shapes; false if they do not fit the parameter types. */
-static bool symbols_fit(const DhcFunc *f, const dhc_tensor *in, int n_in, int64_t values[32]) {
-  bool bound[32] = {false};
+static bool symbols_fit(const DhcFunc *f, const dhc_tensor *in, int n_in, int64_t *values) {
+  bool bound[API_MAX_SYMBOLS] = {false};
   int n = f->symbols.n;
-  if (n > 32) return false;
+  if (n > API_MAX_SYMBOLS) return false;
   for (int round = 0; round < 2; round++) {
     for (int i = 0; i < f->params.n; i++) {
       if (f->param_info.at[i].role != DHC_ROLE_INPUT) continue;
@@ -152,7 +152,7 @@ static bool symbols_fit(const DhcFunc *f, const dhc_tensor *in, int n_in, int64_
 
 static bool shapes_fit(const Version *v, const dhc_tensor *in, int n_in) {
   const DhcFunc *f = v->func;
-  int64_t values[32] = {0};
+  int64_t values[API_MAX_SYMBOLS] = {0};
   int n = f->symbols.n;
   if (!symbols_fit(f, in, n_in, values)) return false;
   for (int i = 0; i < f->facts.nonneg.n; i++) {
@@ -189,7 +189,21 @@ dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n
 
 /* ---- running ------------------------------------------------------------------------- */
 
-static dhc_status match_inputs(dhc_program *p, const Version *v, const dhc_tensor *in, int n_in, const dhc_tensor **by_param) {
+/* Inputs that the entry does not take are ignored, but none that seems to mean an optional one. */
+static dhc_status check_names(const Entry *e, const dhc_tensor *in, int n_in) {
+  for (int k = 0; k < e->info.n_inputs; k++) {
+    if (!e->info.optional[k] || is_given(in, n_in, e->info.inputs[k])) continue;
+    for (int i = 0; i < n_in; i++) {
+      bool known = false;
+      for (int j = 0; j < e->info.n_inputs; j++) known = known || !strcmp(in[i].name, e->info.inputs[j]);
+      if (!known && dhc_suggest(in[i].name, &e->info.inputs[k], 1))
+        return dhc_status_make(DHC_E_INPUT, "entry '%s' has no input '%s' (did you mean '%s'?)", e->name, in[i].name, e->info.inputs[k]);
+    }
+  }
+  return dhc_status_ok();
+}
+
+static dhc_status match_inputs(const Version *v, const dhc_tensor *in, int n_in, const dhc_tensor **by_param) {
   const DhcFunc *f = v->func;
   for (int i = 0; i < f->params.n; i++) {
     by_param[i] = NULL;
@@ -202,14 +216,15 @@ static dhc_status match_inputs(dhc_program *p, const Version *v, const dhc_tenso
       int n = n_in < 64 ? n_in : 64;
       for (int k = 0; k < n; k++) names[k] = in[k].name;
       const char *near = dhc_suggest(name, names, n);
-      return dhc_status_make(DHC_E_INPUT, "entry '%s' needs input '%s'%s%s%s", v->entry, name, near ? ", got '" : "", near ? near : "", near ? "'" : "");
+      return dhc_status_make(DHC_E_INPUT, "entry '%s' needs input '%s'%s%s%s", v->entry, name, near ? ", got '" : "",
+                             near ? near : "", near ? "'" : "");
     }
     if (!by_param[i]) continue;
     dhc_dtype need = f->params.at[i]->type.dtype, got = by_param[i]->dtype;
     if (dhc_dtype_is_float(need) != dhc_dtype_is_float(got))
-      return dhc_status_make(DHC_E_INPUT, "input '%s' is %s, entry '%s' needs %s", name, dhc_dtype_name(got), v->entry, dhc_dtype_name(need));
+      return dhc_status_make(DHC_E_INPUT, "input '%s' is %s, entry '%s' needs %s", name, dhc_dtype_name(got), v->entry,
+                             dhc_dtype_name(need));
   }
-  (void)p;
   return dhc_status_ok();
 }
 
@@ -226,25 +241,29 @@ static dhc_status check_required(dhc_program *p, Entry *e) {
   return st;
 }
 
+static dhc_status wrong_shape(const Version *v, int i, const dhc_tensor *in) {
+  char got[128];
+  const DhcFunc *f = v->func;
+  DhcText need = {.arena = f->module->arena};
+  dhc_type_print(&f->params.at[i]->type, &need);
+  return dhc_status_make(DHC_E_INPUT, "input '%s' is %s, entry '%s' needs %s", in->name,
+                         dhc_tensor_shape_text(in->rank, in->dim, got, sizeof got), v->entry, dhc_text_str(&need));
+}
+
 /* Symbol values from the inputs as they are matched; a line where one does not fit its type. */
 static dhc_status symbol_values(const Version *v, const dhc_tensor *const *in, int64_t *values) {
   const DhcFunc *f = v->func;
-  bool bound[API_MAX_SYMBOLS] = {false};
-  if (f->symbols.n > API_MAX_SYMBOLS) return dhc_status_make(DHC_E_INPUT, "entry '%s' has more than %d symbols", v->entry, API_MAX_SYMBOLS);
-  for (int round = 0; round < 2; round++)
+  int n = f->symbols.n;
+  bool bound[API_MAX_SYMBOLS] = {false}, unbound = false;
+  if (n > API_MAX_SYMBOLS) return dhc_status_make(DHC_E_INPUT, "entry '%s' has more than %d symbols", v->entry, API_MAX_SYMBOLS);
+  for (int i = 0; i < f->params.n; i++)
+    if (in[i] && in[i]->rank != f->params.at[i]->type.rank) return wrong_shape(v, i, in[i]);
+  for (int round = 0; round < 2; round++) /* a symbol may stand alone only behind where it is used */
     for (int i = 0; i < f->params.n; i++)
-      for (int d = 0; in[i] && d < in[i]->rank; d++) {
-        bool unbound = false;
-        const DhcDim *dim = f->params.at[i]->type.dim[d];
-        if (in[i]->rank != f->params.at[i]->type.rank || !dhc_dim_unify(dim, in[i]->dim[d], f->symbols.n, f->symbols.at, values, bound, &unbound)) {
-          char got[128];
-          DhcText t = {.arena = f->module->arena};
-          dhc_type_print(&f->params.at[i]->type, &t);
-          return dhc_status_make(DHC_E_INPUT, "input '%s' is %s, entry '%s' needs %s", in[i]->name,
-                                 dhc_tensor_shape_text(in[i]->rank, in[i]->dim, got, sizeof got), v->entry, dhc_text_str(&t));
-        }
-      }
-  for (int i = 0; i < f->symbols.n; i++)
+      for (int d = 0; in[i] && d < in[i]->rank; d++)
+        if (!dhc_dim_unify(f->params.at[i]->type.dim[d], in[i]->dim[d], n, f->symbols.at, values, bound, &unbound))
+          return wrong_shape(v, i, in[i]);
+  for (int i = 0; i < n; i++)
     if (!bound[i]) values[i] = 1;
   return dhc_status_ok();
 }
@@ -272,7 +291,7 @@ static dhc_status check_facts(dhc_session *s, const Version *v, const int64_t *v
 /* Integers that the entry takes as indices are in range. */
 static dhc_status check_indices(const Version *v, const dhc_tensor *in, int n_in) {
   const DhcFunc *f = v->source;
-  int64_t values[32] = {0};
+  int64_t values[API_MAX_SYMBOLS] = {0};
   if (!v->n_index_checks || !symbols_fit(f, in, n_in, values)) return dhc_status_ok();
   for (int i = 0; i < v->n_index_checks; i++)
     for (int k = 0; k < n_in; k++)
@@ -286,10 +305,11 @@ dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs, 
   if (index < 0 || index >= p->n_entries) return dhc_status_make(DHC_E_USAGE, "program has no entry number %d", index);
   Entry *e = &p->entries[index];
   Version *v;
+  DHC_TRY(check_names(e, inputs, n_inputs));
   DHC_TRY(program_version(p, e, inputs, n_inputs, &v));
   const dhc_tensor *by_param[4096];
   if (v->func->params.n > 4096) return dhc_status_make(DHC_E_INPUT, "entry '%s' has more than 4096 parameters", e->name);
-  DHC_TRY(match_inputs(p, v, inputs, n_inputs, by_param));
+  DHC_TRY(match_inputs(v, inputs, n_inputs, by_param));
   int64_t values[API_MAX_SYMBOLS] = {0};
   DHC_TRY(symbol_values(v, by_param, values));
   DHC_TRY(check_facts(p->m->s, v, values));

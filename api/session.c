@@ -141,7 +141,11 @@ void dhc_session_close(dhc_session *s) {
 }
 
 dhc_status session_errors(const dhc_session *s) {
-  int n = s->diags.n_errors;
+  return session_errors_since(s, 0);
+}
+
+dhc_status session_errors_since(const dhc_session *s, int before) {
+  int n = s->diags.n_errors - before;
   if (!n) return dhc_status_ok();
   return dhc_status_make(DHC_E_INPUT, "%d error%s", n, n == 1 ? "" : "s");
 }

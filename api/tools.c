@@ -21,13 +21,15 @@ dhc_status dhc_opt_text(dhc_session *s, const char *name, const char *text, cons
   }
   DhcOptRequest rq = {.file_name = name, .text = text, .n_bytes = strlen(text), .passes = passes,
                       .disabled = s->o.disable_passes, .limit = s->o.pass_limit > 0 ? s->o.pass_limit : -1, .diags = &s->diags};
-  int rc = dhc_opt_run(&rq, to, err);
+  int before = s->diags.n_errors, rc = dhc_opt_run(&rq, to, err);
   fclose(to);
   fclose(err);
-  dhc_status st = session_errors(s);
+  dhc_status st = session_errors_since(s, before);
   if (rc == 2) {
     err_text[strcspn(err_text, "\n")] = 0;
     st = dhc_status_make(DHC_E_USAGE, "%s", err_text);
+  } else if (rc && st.code == DHC_OK) {
+    st = dhc_status_make(DHC_E_INPUT, "%s: the passes could not be run", name);
   }
   free(err_text);
   return st;
@@ -96,7 +98,8 @@ static double worst_error(const KernelRun *k, DhcText *t) {
     const DhcOperand *op = &k->spec->operand[o];
     if (!op->out) continue;
     bool f = dhc_dtype_is_float(op->dtype);
-    DhcTensorView got = {.dtype = (int32_t)op->dtype, .data = k->machine[o]}, want = {.dtype = f ? DHC_F64 : DHC_I64, .data = k->reference[o]};
+    DhcTensorView got = {.dtype = (int32_t)op->dtype, .data = k->machine[o]};
+    DhcTensorView want = {.dtype = f ? DHC_F64 : DHC_I64, .data = k->reference[o]};
     double scale = 0, max = 0;
     int64_t at = -1;
     for (int64_t i = 0; i < k->n[o]; i++) scale = fmax(scale, fabs(dhc_tensor_get(&want, i)));
@@ -166,7 +169,8 @@ dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text, 
     dhc_aligned_free(all);
     dhc_spec_interp(spec, k.reference, dims, &a);
     DhcText t = {.arena = &a};
-    dhc_text_printf(&t, "%s: size class %d of %d, %lld tasks, %lld bytes of scratch\n", kernel.name, cls + 1, kernel.n_classes, (long long)tasks, (long long)scratch);
+    dhc_text_printf(&t, "%s: size class %d of %d, %lld tasks, %lld bytes of scratch\n", kernel.name, cls + 1, kernel.n_classes,
+                    (long long)tasks, (long long)scratch);
     *max_rel = worst_error(&k, &t);
     *report = strdup(dhc_text_str(&t));
     if (!(*max_rel <= 1e-5)) status = dhc_status_make(DHC_E_INPUT, "%s: kernel and reference differ by %.3e", name, *max_rel);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "dhc/dhc.h"
 
@@ -114,6 +115,68 @@ static void refusals(void) {
   dhc_session_close(s);
 }
 
+/* What only the caller of the API can get wrong. */
+static void wrong_calls(dhc_model *m) {
+  dhc_program *p = NULL;
+  static Batch b;
+  make_batch(&b, 2);
+  if (good(dhc_program_open(m, "forward", DHC_MODE_GRAD, &p), "program") && good(dhc_program_init(p, 1), "init")) {
+    static float dy[20];
+    const char *name = "cotangent.logits";
+    dhc_tensor in[2] = {b.in[0], {.name = name, .dtype = DHC_F32, .rank = 0, .data = dy}};
+    check(dhc_program_run(p, 0, in, 2, NULL, NULL).code == DHC_E_INPUT, "a cotangent of another rank, at the first run");
+    in[1] = (dhc_tensor){.name = name, .dtype = DHC_F32, .rank = 2, .dim = {2, 10}, .data = dy};
+    good(dhc_program_run(p, 0, in, 2, NULL, NULL), "a cotangent");
+    in[1].rank = 1;
+    check(dhc_program_run(p, 0, in, 2, NULL, NULL).code == DHC_E_INPUT, "a cotangent of another rank");
+  }
+  dhc_program_close(p);
+  const int64_t token = 0;
+  dhc_generate_result r;
+  dhc_generate_options o = {.prompt = &token, .n_prompt = 1, .n_tokens = 1};
+  check(dhc_generate(m, &o, &r).code == DHC_E_INPUT, "a model of images does not generate");
+  o.temperature = -1;
+  check(dhc_generate(m, &o, &r).code == DHC_E_USAGE, "a negative temperature is refused");
+  o.temperature = NAN;
+  check(dhc_generate(m, &o, &r).code == DHC_E_USAGE, "a temperature that is no number is refused");
+  o.n_prompt = 0;
+  check(dhc_generate(m, &o, &r).code == DHC_E_USAGE, "an empty prompt is refused");
+}
+
+/* An input that may be left out, misspelt. */
+static void wrong_name(dhc_session *s) {
+  dhc_model *m = NULL;
+  dhc_program *p = NULL;
+  const char *sets[] = {"obs=5", "hidden_dim=8"};
+  dhc_model_options o = {.name = "rl_policy", .sets = sets, .n_sets = 2};
+  if (good(dhc_model_open(s, &o, &m), "policy") && good(dhc_program_open(m, "sequence", DHC_MODE_RUN, &p), "program") &&
+      good(dhc_program_init(p, 1), "init")) {
+    static float x[30];
+    static uint8_t reset[6];
+    dhc_tensor in[2] = {{.name = "obs_seq", .dtype = DHC_F32, .rank = 3, .dim = {2, 3, 5}, .data = x},
+                        {.name = "rest", .dtype = DHC_BOOL, .rank = 2, .dim = {2, 3}, .data = reset}};
+    dhc_status st = dhc_program_run(p, 0, in, 2, NULL, NULL);
+    check(st.code == DHC_E_INPUT && strstr(st.message, "did you mean 'reset'"), "a misspelt input is refused");
+    in[1].name = "reset";
+    good(dhc_program_run(p, 0, in, 2, NULL, NULL), "reset");
+    in[1].name = "something else";
+    good(dhc_program_run(p, 0, in, 2, NULL, NULL), "an input of no entry is ignored");
+  }
+  dhc_program_close(p);
+  dhc_model_close(m);
+}
+
+static void refusals_of_runs(void) {
+  dhc_session *s = NULL;
+  dhc_model *m = NULL;
+  if (open_model("interp", &s, &m)) {
+    wrong_calls(m);
+    wrong_name(s);
+  }
+  dhc_model_close(m);
+  dhc_session_close(s);
+}
+
 int main(void) {
   double ref[2], cpu[2];
   losses("interp", ref);
@@ -125,6 +188,7 @@ int main(void) {
     }
   train_by_hand();
   refusals();
+  refusals_of_runs();
   if (!fails) printf("ok\n");
   return fails != 0;
 }
