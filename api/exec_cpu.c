@@ -321,6 +321,7 @@ dhc_memory exec_cpu_memory(const dhc_program *p, const Version *v) {
   m.io = dhc_bound_arena_bytes(b, DHC_ARENA_IO);
   m.scratch = dhc_bound_scratch_bytes(b);
   m.planned = m.weights + m.grads + m.optimizer + m.state + m.work + m.io + m.scratch + SCALAR_BYTES * API_MAX_SCALARS;
-  m.allocated = m.weights + x->grads_bytes + m.optimizer + m.state + x->work_bytes + x->io_bytes + x->scratch_bytes + SCALAR_BYTES * API_MAX_SCALARS;
+  m.allocated = m.weights + x->grads_bytes + m.optimizer + m.state + x->work_bytes + x->io_bytes + x->scratch_bytes +
+                SCALAR_BYTES * API_MAX_SCALARS;
   return m;
 }

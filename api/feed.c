@@ -190,7 +190,9 @@ dhc_status metric_value(dhc_program *p, const Metric *m, const Feed *f, const dh
     const dhc_tensor *t = result_named(results, n_results, m->info.inputs[i]);
     if (!t) t = result_named(f->in, f->n_in, m->info.inputs[i]);
     if (!t && m->info.optional[i]) continue;
-    if (!t) return dhc_status_make(DHC_E_INPUT, "metric '%s' needs '%s', which 'loss' neither takes nor gives", m->info.name, m->info.inputs[i]);
+    if (!t)
+      return dhc_status_make(DHC_E_INPUT, "metric '%s' needs '%s', which 'loss' neither takes nor gives", m->info.name,
+                             m->info.inputs[i]);
     in[n] = *t;
     copy[n] = dhc_aligned_alloc(dhc_tensor_bytes(t)); /* results lie where inputs go */
     if (!copy[n]) st = dhc_status_memory((long long)dhc_tensor_bytes(t), "a metric");

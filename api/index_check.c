@@ -171,7 +171,8 @@ static dhc_status outside(const IndexCheck *c, const dhc_tensor *t, const int64_
   for (int d = 0; d < t->rank && n < sizeof where; d++)
     n += (size_t)snprintf(where + n, sizeof where - n, "%s%lld", d ? ", " : "", (long long)at[d]);
   if (c->into) snprintf(into, sizeof into, " of '%s'", c->into);
-  return dhc_status_make(DHC_E_INPUT, "input '%s' has %lld at [%s]: as an index%s it must be in 0..%lld", t->name, v, where, into, extent - 1);
+  return dhc_status_make(DHC_E_INPUT, "input '%s' has %lld at [%s]: as an index%s it must be in 0..%lld", t->name, v, where, into,
+                         extent - 1);
 }
 
 dhc_status index_check(const IndexCheck *c, const dhc_tensor *t, int n_symbols, const char *const *symbol, const int64_t *value) {

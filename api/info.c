@@ -153,7 +153,8 @@ static void add_mixers(dhc_model *m, const DhcHyperInfos *hypers, cJSON *doc) {
   cJSON_AddStringToObject(doc, "mixers", text);
   for (int i = 0; i < k.n; i++) {
     if (k.at[i].count) continue;
-    snprintf(text, sizeof text, "no %s among the %d mixers: pattern, ratio and depth leave kind %s out", k.at[i].layer, total, k.at[i].letter);
+    snprintf(text, sizeof text, "no %s among the %d mixers: pattern, ratio and depth leave kind %s out", k.at[i].layer, total,
+             k.at[i].letter);
     cJSON_AddItemToArray(notes, cJSON_CreateString(text));
   }
   for (int i = 0; i < hypers->n; i++)

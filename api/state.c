@@ -125,8 +125,9 @@ static dhc_status run_reset(dhc_program *p, const Version *v, const bool *begins
   for (int i = 0; ok && i < f->params.n; i++) {
     if (f->param_info.at[i].role != DHC_ROLE_STATE || !begins[f->param_info.at[i].decl]) continue;
     const Slot *s = &p->mem.place.slots[f->param_info.at[i].decl];
-    const void *from = updated[i]->f ? (const void *)updated[i]->f : (const void *)updated[i]->i;
-    dhc_tensor_convert(place_of(&p->mem, s), (int32_t)state_dtype(&p->mem, s->decl), from, updated[i]->f ? DHC_F64 : DHC_I64, updated[i]->n);
+    const DhcArray *x = updated[i];
+    const void *from = x->f ? (const void *)x->f : (const void *)x->i;
+    dhc_tensor_convert(place_of(&p->mem, s), (int32_t)state_dtype(&p->mem, s->decl), from, x->f ? DHC_F64 : DHC_I64, x->n);
   }
   dhc_arena_fini(&a);
   return ok ? dhc_status_ok() : session_errors(p->m->s);
@@ -202,7 +203,8 @@ void dhc_program_reset(dhc_program *p) {
 
 dhc_status state_get(dhc_program *p, Slot *s, dhc_tensor *t) {
   if (!s->live) return dhc_status_make(DHC_E_INPUT, "state '%s' holds nothing before the first run", s->decl->path);
-  *t = (dhc_tensor){.name = s->decl->path, .dtype = state_dtype(&p->mem, s->decl), .rank = s->decl->type.rank, .data = place_of(&p->mem, s)};
+  *t = (dhc_tensor){.name = s->decl->path, .dtype = state_dtype(&p->mem, s->decl), .rank = s->decl->type.rank,
+                    .data = place_of(&p->mem, s)};
   memcpy(t->dim, s->dim, sizeof(int64_t) * (size_t)t->rank);
   return dhc_status_ok();
 }

@@ -88,7 +88,8 @@ int main(int argc, char **argv) {
   must(dhc_session_open(&(dhc_session_options){.threads = 1, .disable_passes = "layout"}, &no_panels), NULL);
   Layer grouped = open_layer(s, "layers/moe", "MoE", sets), dense = open_layer(s, argv[1], NULL, sets);
   Layer rows = open_layer(no_panels, "layers/moe", "MoE", sets);
-  printf("%s, %s, %s, %s; microseconds of processor time\n%8s %10s %10s %10s\n", sets[0], sets[1], sets[2], sets[3], "tokens", "grouped", "rows", "dense");
+  printf("%s, %s, %s, %s; microseconds of processor time\n", sets[0], sets[1], sets[2], sets[3]);
+  printf("%8s %10s %10s %10s\n", "tokens", "grouped", "rows", "dense");
   for (size_t k = 0; k < sizeof tokens / sizeof tokens[0]; k++) {
     int64_t n = (int64_t)tokens[k] * value[0];
     float *data = malloc((size_t)n * sizeof *data);

@@ -221,7 +221,8 @@ int cmd_eval(const Cli *c) {
     dhc_eval_result r = {0};
     rc = cli_done(c, s, dhc_evaluate(m, &o, &r));
     if (!rc) report_eval(c, &r);
-    if (!rc && c->predictions && !pr.n) cli_warn_line((void *)(uintptr_t)c, "note: no predictions: the loss has no result 'logits' of [B, classes]");
+    if (!rc && c->predictions && !pr.n)
+      cli_warn_line((void *)(uintptr_t)c, "note: no predictions: the loss has no result 'logits' of [B, classes]");
     if (!rc) cli_print_stats(c, s);
   }
   cli_close(c, s, m);

@@ -24,14 +24,18 @@ static const CliCommand commands[] = {
      "dhcc verify dhc_ssm --set hidden_dim=16 --oracle dhc_ssm.safetensors", MODEL_MORE, cmd_verify},
     {"train", "MODEL", 1, 1, "train with the model's recipe", "dhcc train dhc_ssm --preset gray --data mnist:DIR --out runs/a",
      "Ctrl-C saves a checkpoint and stops; --resume goes on from it, bit for bit.\n" MODEL_MORE, cmd_train},
-    {"eval", "MODEL", 1, 1, "loss and accuracy on a split", "dhcc eval dhc_ssm --preset gray --data mnist:DIR --weights runs/a/best.safetensors",
+    {"eval", "MODEL", 1, 1, "loss and accuracy on a split",
+     "dhcc eval dhc_ssm --preset gray --data mnist:DIR --weights runs/a/best.safetensors",
      MODEL_MORE, cmd_eval},
-    {"generate", "MODEL", 1, 1, "go on from a prompt, token by token", "dhcc generate seq --weights runs/t/best.safetensors --prompt 'In the '",
-     "Tokens are bytes, written to standard output as they come. The prompt runs through the model's\nforward.stream, what follows through forward.step.\n" MODEL_MORE, cmd_generate},
+    {"generate", "MODEL", 1, 1, "go on from a prompt, token by token",
+     "dhcc generate seq --weights runs/t/best.safetensors --prompt 'In the '",
+     "Tokens are bytes, written to standard output as they come. The prompt runs through the model's\nforward.stream, what follows through "
+     "forward.step.\n" MODEL_MORE, cmd_generate},
     {"cache", "[show|verify|prune]", 0, 1, "show, verify or prune the kernel store", "dhcc cache verify",
      "The store may be deleted at any time: only speed depends on it.", cmd_cache},
     {"doctor", "", 0, 0, "what this machine and this build have", "dhcc doctor", NULL, cmd_doctor},
-    {"explain", "[CODE]", 0, 1, "what an error code means, with an example", "dhcc explain E0201", "Without a code: the list of codes.", cmd_explain},
+    {"explain", "[CODE]", 0, 1, "what an error code means, with an example", "dhcc explain E0201",
+     "Without a code: the list of codes.", cmd_explain},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 

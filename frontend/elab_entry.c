@@ -268,7 +268,8 @@ static DhcFunc *find_version(DhcModel *m, const DhcEntryRequest *r, uint64_t giv
   *n = 0;
   for (int i = 0; i < m->versions.n; i++) {
     const DhcVersion *v = &m->versions.at[i];
-    if (strcmp(v->entry, r->name) || v->training != r->training || v->reported != !!r->report || v->form != r->form || v->given != given_inputs) continue;
+    if (strcmp(v->entry, r->name) || v->training != r->training || v->reported != !!r->report) continue;
+    if (v->form != r->form || v->given != given_inputs) continue;
     ++*n;
     if (v->n_runs != n_runs || memcmp(v->run_rank, ranks, sizeof(int) * (size_t)n_runs)) continue;
     if (facts_hold(v->func, run)) return v->func;

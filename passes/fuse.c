@@ -172,7 +172,10 @@ static bool build_kernel(Rebuild *r, FuGroup *g, const FuSpec *w) {
   DhcValue *arg[2 * DHC_SPEC_MAX_OPERANDS];
   int64_t into[DHC_SPEC_MAX_OPERANDS], rank[DHC_SPEC_MAX_OPERANDS];
   const DhcDim *shape[DHC_SPEC_MAX_OPERANDS * DHC_MAX_RANK];
-  const DhcNode *first = g->copies.n ? g->copies.at[0].concat : g->copy_view ? g->copy_view->def : g->anchor ? g->anchor : g->members.at[0]->def;
+  const DhcNode *first = g->copies.n    ? g->copies.at[0].concat
+                         : g->copy_view ? g->copy_view->def
+                         : g->anchor    ? g->anchor
+                                        : g->members.at[0]->def;
   r->b.span = first->span;
   r->b.origin = first->origin;
   for (int i = 0; i < n_in; i++) arg[i] = get(r, w->value[i]);

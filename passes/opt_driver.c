@@ -1,5 +1,7 @@
 /* `dhcc opt`: passes on IR text. Every piece between lines "// -----" is a module of its
  * own with its own memory, so a failing piece does not touch the others. */
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "passes/passes.h"
@@ -76,6 +78,15 @@ static bool run_piece(const DhcOptRequest *rq, const char *text, size_t n, int l
   return ok;
 }
 
+/* Appends at *at, as much as there is room for. */
+__attribute__((format(printf, 4, 5))) static void put(char *text, size_t size, size_t *at, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  int n = vsnprintf(text + *at, size - *at, fmt, ap);
+  va_end(ap);
+  if (n > 0) *at = *at + (size_t)n < size ? *at + (size_t)n : size - 1;
+}
+
 bool dhc_pass_list_check(const char *list, bool optional, char *why, size_t size) {
   enum { MOST = 64 };
   const char *names[MOST];
@@ -89,10 +100,10 @@ bool dhc_pass_list_check(const char *list, bool optional, char *why, size_t size
     const DhcPassInfo *p = dhc_pass_info(name);
     if (k && (!p || (optional && !p->optional))) {
       const char *near = dhc_suggest(name, names, n);
-      int at = snprintf(why, size, p ? "pass '%s' cannot be left out" : "there is no pass '%s'", name);
-      if (near) at += snprintf(why + at, size - (size_t)at, " (did you mean '%s'?)", near);
-      for (int i = 0; !near && i < n; i++)
-        at += snprintf(why + at, size > (size_t)at ? size - (size_t)at : 0, "%s%s", i ? ", " : "; there are ", names[i]);
+      size_t at = 0;
+      put(why, size, &at, p ? "pass '%s' cannot be left out" : "there is no pass '%s'", name);
+      if (near) put(why, size, &at, " (did you mean '%s'?)", near);
+      for (int i = 0; !near && i < n; i++) put(why, size, &at, "%s%s", i ? ", " : "; there are ", names[i]);
       return false;
     }
     list += k + (list[k] == ',');

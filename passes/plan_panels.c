@@ -18,7 +18,9 @@ static bool wrong(Pl *p, const PlItem *it) {
 static int panel_for(Pl *p, const DhcPlanPanel *want) {
   for (int i = 0; i < p->panels.n; i++) {
     const DhcPlanPanel *x = &p->panels.at[i];
-    if (x->param == want->param && x->tag == want->tag && x->width == want->width && x->matrices == want->matrices && x->rows == want->rows) return x->buffer;
+    if (x->param == want->param && x->tag == want->tag && x->width == want->width && x->matrices == want->matrices &&
+        x->rows == want->rows)
+      return x->buffer;
   }
   DhcPlanPanel x = *want;
   int64_t n = x.matrices * dhc_tag_elements(x.tag, x.width, x.rows, x.cols);

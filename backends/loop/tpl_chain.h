@@ -5,7 +5,14 @@
 
 #include "backends/loop/tpl.h"
 
-enum { DHC_CHAIN_MAX_INNER = 4, DHC_CHAIN_MAX_OUTER = 4, DHC_CHAIN_MAX_FOLDS = 8, DHC_CHAIN_MAX_STEPS = 8, DHC_CHAIN_MAX_VECTORS = 4, DHC_CHAIN_MAX_LANE_ROWS = 16 };
+enum {
+  DHC_CHAIN_MAX_INNER = 4,
+  DHC_CHAIN_MAX_OUTER = 4,
+  DHC_CHAIN_MAX_FOLDS = 8,
+  DHC_CHAIN_MAX_STEPS = 8,
+  DHC_CHAIN_MAX_VECTORS = 4,
+  DHC_CHAIN_MAX_LANE_ROWS = 16
+};
 
 typedef struct DhcChainInner {
   int node, na, nb;
