@@ -177,8 +177,10 @@ DHC_API dhc_status dhc_program_get(dhc_program *p, const char *path, dhc_tensor 
 DHC_API dhc_status dhc_program_set_scalar(dhc_program *p, const char *name, double v) DHC_MUST_USE;
 
 /* Runs entry number `index` (0: the first). inputs are matched by name, and those with a default
- * may be left out; for DHC_MODE_GRAD "cotangent.NAME" gives the cotangent of float result NAME (default: 1 for
- * a scalar result named "loss", else 0). On return results[] describes every result, its
+ * may be left out; names the entry does not take are ignored, unless one is close to that of an
+ * input left out (DHC_E_INPUT). For DHC_MODE_GRAD "cotangent.NAME" gives the cotangent of float
+ * result NAME (default: 0); an entry whose first result is a scalar "loss" is differentiated by
+ * itself and takes none. On return results[] describes every result, its
  * data in the program's memory until the next run: the entry's results by name, then
  * for GRAD "grad.PATH" and "grad.INPUT", for TRAIN "grad_norm" and "finite". */
 DHC_API dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs,
@@ -200,9 +202,9 @@ DHC_API dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *
  * that too; loading weights does not. */
 DHC_API void dhc_program_reset(dhc_program *p);
 /* All states as .safetensors, by their paths, bit for bit. save: DHC_E_INPUT before the first
- * run. load: replaces all states; the file must be of a model of this hash and hold every
- * state that the next run uses. dhc_program_get and _set reach a single one by its path; what
- * _get points to is valid until the next run or reset. */
+ * run. load: replaces all states; the file must hold every state that the next run uses and, if
+ * it names a model, this one's hash. dhc_program_get and _set reach a single one by its path; what
+ * _get points to is valid until the next run, reset or _set. */
 DHC_API dhc_status dhc_program_save_state(dhc_program *p, const char *path) DHC_MUST_USE;
 DHC_API dhc_status dhc_program_load_state(dhc_program *p, const char *path) DHC_MUST_USE;
 
@@ -318,7 +320,7 @@ typedef struct dhc_generate_result {
 /* Goes on from a prompt: it runs through `forward.stream`, every further token through
  * `forward.step`. The model's `forward` takes one i64 [B, L] of tokens and gives logits
  * [B, L, vocabulary]. DHC_E_INPUT where it does not, or a prompt's token is outside the
- * vocabulary; DHC_E_NUMERIC where logits are not finite; DHC_E_INTERRUPTED after a signal. */
+ * vocabulary; DHC_E_USAGE for an empty prompt or a temperature below 0; DHC_E_NUMERIC where logits are not finite; DHC_E_INTERRUPTED after a signal. */
 DHC_API dhc_status dhc_generate(dhc_model *m, const dhc_generate_options *o,
                                 dhc_generate_result *out) DHC_MUST_USE;
 
