@@ -1,8 +1,6 @@
 /* The table of builtins, their arguments, and those known at compile time. */
 #include "frontend/elab_builtin.h"
 
-enum { MAX_BUILTIN_ARGS = 12 };
-
 typedef struct Builtin {
   const char *name;
   DhcVal (*fn)(DhcCx *cx, DhcBuiltinCall *c);

@@ -4,6 +4,7 @@
  * has made it small. Every op of the region treats each step by itself or is a recurrence
  * the same way, so a chunk of steps gives the same bits as all of them. */
 #include "passes/chunk.h"
+#include "passes/edit.h"
 
 enum { MAX_DEPTH = 400 /* of the search: bounds recursion */ };
 
@@ -27,12 +28,6 @@ static int reshaped_axis(DhcDims *cx, const DhcType *from, int axis, const DhcTy
   for (int i = 0; i < to->rank; i++)
     if (to->dim[i] == from->dim[axis] && dhc_dim_product(cx, to->dim, i) == before) return i;
   return -1;
-}
-
-static bool lists(const DhcAttr *axes, int axis) {
-  for (int i = 0; i < axes->ints.n; i++)
-    if (axes->ints.at[i] == axis) return true;
-  return false;
 }
 
 static bool slices_whole(DhcChunk *c, const DhcNode *n, int axis) {
@@ -63,7 +58,7 @@ static bool through(DhcChunk *c, const DhcNode *d, int axis) {
       demand(c, x, axis);
       return true;
     case DHC_OP_REVERSE:
-      if (lists(dhc_attr(d, "axes"), axis)) return false;
+      if (dhc_edit_lists(dhc_attr(d, "axes"), axis)) return false;
       demand(c, x, axis);
       return true;
     default:
@@ -141,16 +136,16 @@ static int dot_axis(const DhcNode *n, int k, int axis, int *other) {
       *other = (int)batch[1 - k]->ints.at[i];
       return i;
     }
-  if (lists(sum[k], axis)) return -1;
+  if (dhc_edit_lists(sum[k], axis)) return -1;
   int at = batch[k]->ints.n;
   if (k == 1) at = n->args[0]->type.rank - sum[0]->ints.n;
-  for (int i = 0; i < axis; i++) at += !lists(batch[k], i) && !lists(sum[k], i);
+  for (int i = 0; i < axis; i++) at += !dhc_edit_lists(batch[k], i) && !dhc_edit_lists(sum[k], i);
   return at;
 }
 
 static int reduced_axis(const DhcNode *n, int axis) {
   const DhcAttr *axes = dhc_attr(n, "axes");
-  if (lists(axes, axis)) return -1;
+  if (dhc_edit_lists(axes, axis)) return -1;
   int at = axis;
   for (int i = 0; i < axes->ints.n && !dhc_attr(n, "keep")->b; i++) at -= axes->ints.at[i] < axis;
   return at;
@@ -176,7 +171,7 @@ static int result_axis(DhcChunk *c, DhcNode *n, int k, int axis) {
         if (dhc_attr(n, "perm")->ints.at[i] == axis) return i;
       return -1;
     case DHC_OP_SLICE: return slices_whole(c, n, axis) ? axis : -1;
-    case DHC_OP_REVERSE: return lists(dhc_attr(n, "axes"), axis) ? -1 : axis;
+    case DHC_OP_REVERSE: return dhc_edit_lists(dhc_attr(n, "axes"), axis) ? -1 : axis;
     default:
       if (dhc_op_info(n->op)->cls != DHC_CLASS_ELEMENTWISE) return -1;
       for (int i = 0; i < n->n_args; i++) demand(c, n->args[i], axis);
@@ -206,8 +201,8 @@ static void follow_use(DhcChunk *c, DhcNode *n, DhcValue *v) {
   } else if (w->place == DHC_CHUNK_OUTSIDE && (axis = result_axis(c, n, k, axis)) >= 0) {
     *w = (DhcChunkValue){DHC_CHUNK_INSIDE, axis, is_small(c, r)};
     int last = v->type.rank - 1;
-    if (n->op == DHC_OP_REDUCE_SUM) c->folds_last |= lists(dhc_attr(n, "axes"), last);
-    if (n->op == DHC_OP_DOT_GENERAL) c->folds_last |= lists(dhc_attr(n, k ? "contract_b" : "contract_a"), last);
+    if (n->op == DHC_OP_REDUCE_SUM) c->folds_last |= dhc_edit_lists(dhc_attr(n, "axes"), last);
+    if (n->op == DHC_OP_DOT_GENERAL) c->folds_last |= dhc_edit_lists(dhc_attr(n, k ? "contract_b" : "contract_a"), last);
     if (w->output) DHC_PUSH(c->px->scratch, &c->outputs, r);
     else follow(c, r);
     c->ok = c->ok && r->type.rank < DHC_MAX_RANK;

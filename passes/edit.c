@@ -54,3 +54,15 @@ bool dhc_edit_has_steps(const DhcFunc *body) {
     if (n->op == DHC_OP_LINEAR_SCAN) return true;
   return false;
 }
+
+int dhc_edit_param(const DhcFunc *f, const DhcValue *v) {
+  for (int i = 0; i < f->params.n; i++)
+    if (f->params.at[i] == v) return i;
+  return -1;
+}
+
+bool dhc_edit_lists(const DhcAttr *axes, int axis) {
+  for (int i = 0; i < axes->ints.n; i++)
+    if (axes->ints.at[i] == axis) return true;
+  return false;
+}

@@ -1,4 +1,4 @@
-/* Small edits of a module that several passes make. */
+/* Small edits of a module that several passes make, and questions they ask. */
 #ifndef DHC_PASSES_EDIT_H
 #define DHC_PASSES_EDIT_H
 
@@ -20,5 +20,9 @@ void dhc_edit_replaced_body(DhcModule *m, const DhcFunc *old, DhcFunc *now);
 /* A body with a recurrence of its own: one trip of its scan is a chunk of steps. What is as
  * large as a chunk's states must stay inside it. */
 bool dhc_edit_has_steps(const DhcFunc *body);
+/* Number of f's parameter v; -1: it is none. */
+int dhc_edit_param(const DhcFunc *f, const DhcValue *v);
+/* Whether an attribute's list of axes has this one. */
+bool dhc_edit_lists(const DhcAttr *axes, int axis);
 
 #endif

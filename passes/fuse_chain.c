@@ -46,10 +46,6 @@ static bool has_dims(const FuChain *c, const DhcType *t) {
   return true;
 }
 
-static bool is_ew(const DhcNode *n) {
-  return dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE;
-}
-
 static unsigned bits(const DhcAttr *list) {
   unsigned m = 0;
   for (int i = 0; i < list->ints.n; i++) m |= 1u << list->ints.at[i];
@@ -60,7 +56,7 @@ static void mark_made(Find *f) {
   for (int i = 0; i < f->fu->nodes.n; i++) {
     const DhcNode *n = f->fu->nodes.at[i];
     bool from = n->op == DHC_OP_DOT_GENERAL;
-    for (int k = 0; k < n->n_args && is_ew(n); k++) from = from || f->made[n->args[k]->id];
+    for (int k = 0; k < n->n_args && dhc_fu_is_elementwise(n); k++) from = from || f->made[n->args[k]->id];
     for (int r = 0; r < n->n_results; r++) f->made[n->results[r]->id] = from && has_dims(f->c, &n->results[r]->type);
   }
 }
@@ -89,7 +85,7 @@ static bool listed(const DhcNode *n, DhcNode *const *at, int count) {
 
 static void take_use(Find *f, DhcNode *u) {
   FuChain *c = f->c;
-  if (is_ew(u)) {
+  if (dhc_fu_is_elementwise(u)) {
     if (has_dims(c, &u->results[0]->type)) add_wide(f, u->results[0]);
     else f->ok = false;
     return;
@@ -113,7 +109,7 @@ static void flood(Find *f, DhcNode *dot) {
   add_wide(f, dot->results[0]);
   for (int i = 0; i < f->c->wide.n && f->ok; i++) {
     DhcValue *v = f->c->wide.at[i];
-    if (is_ew(v->def))
+    if (dhc_fu_is_elementwise(v->def))
       for (int k = 0; k < v->def->n_args; k++)
         if (f->made[v->def->args[k]->id]) add_wide(f, v->def->args[k]);
     for (int u = 0; u < f->fu->n_use[v->id]; u++) take_use(f, f->fu->use[v->id][u]);
@@ -235,7 +231,7 @@ static bool dependences(Find *f) {
       if (d > worst) worst = d;
     }
     if (fold) worst = BEHIND_FOLD;
-    else if (part || (worst && !is_ew(n) && !dhc_fu_is_view(n))) worst = BEHIND;
+    else if (part || (worst && !dhc_fu_is_elementwise(n) && !dhc_fu_is_view(n))) worst = BEHIND;
     for (int r = 0; r < n->n_results; r++) dep[n->results[r]->id] = worst;
   }
   return true;
@@ -251,7 +247,7 @@ static bool in_order(const Find *f) {
     if (is_part(f->c, f->in, n)) {
       begun = true;
       left--;
-    } else if (begun && n->n_results && !f->dep[n->results[0]->id] && !is_ew(n) && !dhc_fu_is_view(n) &&
+    } else if (begun && n->n_results && !f->dep[n->results[0]->id] && !dhc_fu_is_elementwise(n) && !dhc_fu_is_view(n) &&
                dhc_op_info(n->op)->cls != DHC_CLASS_CREATE) {
       return false;
     }

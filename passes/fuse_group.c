@@ -59,10 +59,6 @@ static bool is_lazy_op(const DhcNode *n) {
   }
 }
 
-static bool is_elementwise(const DhcNode *n) {
-  return dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE;
-}
-
 /* ---- groups ----------------------------------------------------------------------- */
 
 int dhc_fu_new_group(Fu *fu, DhcKind kind) {
@@ -184,7 +180,7 @@ static bool reaches(Fu *fu, int group, DhcValue *v, const FuIx *ix) {
       return dhc_fu_through(&cx, v->def, ix, in) && reaches(fu, group, v->def->args[0], in);
     }
     case FU_LAZY:
-      if (!is_elementwise(v->def) || !covers(fu, group, v, ix)) return false;
+      if (!dhc_fu_is_elementwise(v->def) || !covers(fu, group, v, ix)) return false;
       for (int i = 0; i < v->def->n_args; i++)
         if (!reaches(fu, group, v->def->args[i], ix)) return false;
       return true;
@@ -627,7 +623,7 @@ static void forward(Fu *fu, DhcNode *n) {
   }
   if (x && x->wide) { /* joins nobody but its own chain */
     x->level = level;
-    if (is_elementwise(n) && level >= 0 && fu->groups.at[level]->chain == x->wide) join_elementwise(fu, n, level);
+    if (dhc_fu_is_elementwise(n) && level >= 0 && fu->groups.at[level]->chain == x->wide) join_elementwise(fu, n, level);
     return;
   }
   switch (n->op) {
@@ -655,7 +651,7 @@ static void forward(Fu *fu, DhcNode *n) {
     return;
   }
   x->level = level;
-  if (is_elementwise(n)) join_elementwise(fu, n, level);
+  if (dhc_fu_is_elementwise(n)) join_elementwise(fu, n, level);
 }
 
 void dhc_fu_group(Fu *fu) {

@@ -15,10 +15,7 @@
 #include "passes/passes.h"
 #include "passes/views.h"
 
-enum {
-  FU_MAX_AXES = 28, /* before axes are merged */
-  FU_MAX_RED = 8
-};
+enum { FU_MAX_AXES = 28 /* before axes are merged */ };
 
 /* ---- indices (fuse_index.c) ---- */
 
@@ -242,6 +239,9 @@ void dhc_fu_merge_copies(Fu *fu);
 void dhc_fu_merge_maps(Fu *fu);
 /* True where n's operand k must be in memory, whoever computes n. */
 bool dhc_fu_needs_memory(const Fu *fu, const DhcNode *n, int k);
+static inline bool dhc_fu_is_elementwise(const DhcNode *n) {
+  return dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE;
+}
 static inline FuValue *dhc_fu_of(const Fu *fu, const DhcValue *v) {
   return &fu->value[v->id];
 }
@@ -290,7 +290,6 @@ struct FuKernel {
   DHC_VEC(DhcValue *) views; /* walked through */
   bool full;  /* why it failed: too many nodes, operands or arguments */
   bool lossy; /* a guard went on but is no longer exact */
-  FuIx **member_ix; /* by place in members: after splits */
   struct {
     int axis;
     const DhcDim *inner;

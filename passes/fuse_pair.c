@@ -2,6 +2,7 @@
  * its gate, become one kernel with both sums. Where they are written as one contraction whose
  * result is cut in two, it is first written as two: each sum is the same chain as before. Ragged
  * contractions stay one: experts' weights are packed whole, halves of each are not. */
+#include "passes/edit.h"
 #include "passes/fuse_internal.h"
 
 static bool is_contraction(const DhcNode *n) {
@@ -73,16 +74,10 @@ static bool halves(const DhcFunc *f, const DhcValue *v, DhcNode *half[2]) {
          !dhc_dim_is(half[0]->results[0]->type.dim[axis], 1);
 }
 
-static bool lists(const DhcAttr *a, int d) {
-  for (int i = 0; i < a->ints.n; i++)
-    if (a->ints.at[i] == d) return true;
-  return false;
-}
-
 /* Axis of the second operand that is the result's last; -1: that is the first's. */
 static int column_axis(const DhcNode *n) {
   for (int d = n->args[1]->type.rank - 1; d >= 0; d--)
-    if (!lists(dhc_attr(n, "batch_b"), d) && !lists(dhc_attr(n, "contract_b"), d)) return d;
+    if (!dhc_edit_lists(dhc_attr(n, "batch_b"), d) && !dhc_edit_lists(dhc_attr(n, "contract_b"), d)) return d;
   return -1;
 }
 

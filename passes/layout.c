@@ -8,17 +8,12 @@
  * A function's parameter counts as a model parameter only if every call passes one, so all
  * calls of a unit read the same storage. An entry that updates a parameter keeps it in
  * rows. Values and their order of summation stay: the result is the same to the bit. */
+#include "passes/edit.h"
 #include "passes/passes.h"
 
 #include "ir/spec.h"
 
 enum { MAX_DEPTH = 64, /* of calls */ MAX_FOLDS = 2 /* of a tile */ };
-
-static int param_number(const DhcFunc *f, const DhcValue *v) {
-  for (int i = 0; i < f->params.n; i++)
-    if (f->params.at[i] == v) return i;
-  return -1;
-}
 
 static bool is_updated(const DhcFunc *f, const DhcValue *v) {
   for (const DhcNode *n = f->first; n; n = n->next)
@@ -52,7 +47,7 @@ static bool gets_weight(const DhcModule *m, const DhcFunc *f, int k, int depth) 
 
 /* True if v, in f, is a whole f32 model parameter of constant size in every entry. */
 static bool is_weight(const DhcModule *m, const DhcFunc *f, const DhcValue *v, int depth) {
-  int k = param_number(f, v);
+  int k = dhc_edit_param(f, v);
   if (k < 0 || depth > MAX_DEPTH) return false;
   if (f->kind != DHC_FUNC_ENTRY) return gets_weight(m, f, k, depth);
   const DhcType *t = &v->type;

@@ -45,20 +45,14 @@ static bool find_terms(const DhcValue *g, DhcScanSum *s) {
   return s->n_terms < MAX_TERMS && find_term(g, &s->term[s->n_terms++]);
 }
 
-static int param_index(const DhcFunc *f, const DhcValue *v) {
-  for (int i = 0; i < f->params.n; i++)
-    if (f->params.at[i] == v) return i;
-  return -1;
-}
-
 /* Whether v has one value a step: a constant would have no axis of steps. */
 static bool stackable(const DhcFunc *body, const DhcValue *v, const DhcScanShape *s) {
-  int p = param_index(body, v);
+  int p = dhc_edit_param(body, v);
   return v->type.rank >= s->axis && (p < 0 || (p >= s->n_carry && p < s->n_carry + s->n_xs));
 }
 
 static Stack stack(DhcFunc *body, DhcValue *v, const DhcScanShape *s) {
-  int p = param_index(body, v);
+  int p = dhc_edit_param(body, v);
   if (p >= 0) return (Stack){p, -1};
   for (int i = s->n_carry; i < body->results.n; i++)
     if (body->results.at[i] == v) return (Stack){-1, i};
