@@ -1,4 +1,4 @@
-"""Writes a small image data set as npy files: npy:DIR with train, val and test."""
+"""Writes a small image data set as npy files, npy:DIR with train, val and test: data.py DIR [TRAIN]."""
 import os
 import struct
 import sys
@@ -26,6 +26,6 @@ def split(folder, n, seed):
 
 
 root = sys.argv[1]
-split(root + "/train", 200, 1)
+split(root + "/train", int(sys.argv[2]) if len(sys.argv) > 2 else 200, 1)
 split(root + "/val", 40, 2)
 split(root + "/test", 40, 3)

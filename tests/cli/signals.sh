@@ -31,7 +31,8 @@ for delay in 0.01 0.05 0.1 0.3 1 2; do # parsing, compiling, first and later ste
 done
 stop TERM 143 1 "$dhcc" "${train[@]}" --out "$work/term"
 [ -n "$(find "$work/term" -name 'checkpoint-*')" ] || fail "SIGTERM left no checkpoint"
-stop INT 130 0.5 "$dhcc" eval "${model[@]}" --data "npy:$work/data" --split train --weights "$work/term/last.safetensors" --batch 1 --backend interp
+python3 "$(dirname "$0")/data.py" "$work/long" 20000 # so that evaluation takes a while
+stop INT 130 0.5 "$dhcc" eval "${model[@]}" --data "npy:$work/long" --split train --weights "$work/term/last.safetensors" --batch 1 --backend interp
 "$dhcc" "${train[@]}" --out "$work/json" --json > "$work/doc" 2>/dev/null &
 pid=$!
 sleep 1

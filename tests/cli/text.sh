@@ -22,10 +22,10 @@ for backend in ${BACKENDS:-interp cpu}; do
   "${generate[@]}" --backend "$backend" --temperature 0 --json > greedy.json || fail "$backend: generation"
   python3 "$here/greedy.py" "$dhcc" greedy.json 'the qu' --backend "$backend" --weights whole/last.safetensors "${model[@]}" || fail "$backend: the steps disagree with the whole"
 done
-a=$("${generate[@]}" --seed 1 --quiet | xxd) b=$("${generate[@]}" --seed 1 --quiet | xxd) c=$("${generate[@]}" --seed 2 --quiet | xxd)
+a=$("${generate[@]}" --seed 1 --quiet | od -An -tx1) b=$("${generate[@]}" --seed 1 --quiet | od -An -tx1) c=$("${generate[@]}" --seed 2 --quiet | od -An -tx1)
 [ "$a" = "$b" ] || fail "one seed, two texts"
 [ "$a" != "$c" ] || fail "two seeds, one text"
-[ "$("${generate[@]}" --temperature 0 --quiet | xxd)" = "$("${generate[@]}" --top-k 1 --quiet | xxd)" ] || fail "top-k 1 is not the likeliest"
+[ "$("${generate[@]}" --temperature 0 --quiet | od -An -tx1)" = "$("${generate[@]}" --top-k 1 --quiet | od -An -tx1)" ] || fail "top-k 1 is not the likeliest"
 [ "$("$dhcc" generate "${model[@]}" --quiet --tokens 5 --prompt ab | wc -c)" = 8 ] || fail "number of bytes"
 expect 2 "--prompt: is empty" "$dhcc" generate "${model[@]}" --prompt ''
 expect 2 "--temperature" "$dhcc" generate "${model[@]}" --temperature -1
