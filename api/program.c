@@ -326,18 +326,23 @@ dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs, 
   return dhc_status_ok();
 }
 
+/* What entry number `index` ran last; NULL: nothing, or there is no such entry. */
+static const Version *last_version(const dhc_program *p, int index) {
+  return index >= 0 && index < p->n_entries ? p->entries[index].last : NULL;
+}
+
 dhc_memory dhc_program_memory(const dhc_program *p, int index) {
-  const Version *v = p->entries[index].last;
+  const Version *v = last_version(p, index);
   if (!v || p->m->s->interp) return (dhc_memory){0};
   return exec_cpu_memory(p, v);
 }
 
 int dhc_program_n_kernels(const dhc_program *p, int index) {
-  const Version *v = p->entries[index].last;
+  const Version *v = last_version(p, index);
   return v && v->planned ? v->planned->plan.n_kernels : 0;
 }
 
 int dhc_program_n_calls(const dhc_program *p, int index) {
-  const Version *v = p->entries[index].last;
+  const Version *v = last_version(p, index);
   return v && v->planned ? v->planned->n_calls : 0;
 }

@@ -154,8 +154,8 @@ dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text, 
   KernelRun k = {.spec = spec};
   dhc_status status = fill_operands(&k, dims, seed, &a);
   if (status.code == DHC_OK) {
-    intptr_t arg[256];
-    for (int i = 0; i < n_dims && i < 256; i++) arg[i] = (intptr_t)dims[i];
+    intptr_t *arg = DHC_NEW_N(&a, intptr_t, n_dims + 1);
+    for (int i = 0; i < n_dims; i++) arg[i] = (intptr_t)dims[i];
     int cls = 0;
     int64_t guard, tasks = 1, scratch = 0, shared = 0;
     while (cls < kernel.n_classes - 1 && dhc_dimprog_eval(kernel.classes[cls].guard, dims, n_dims, 1, &guard) && !guard) cls++;
