@@ -310,7 +310,7 @@ const char *step_blame(const dhc_program *p) {
 }
 
 dhc_status step_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in, const int64_t *values) {
-  enum { USUAL = 1 << 30 }; /* gradients beyond this are looked at closely */
+  static const double usual = 0x1p30; /* gradients beyond this are looked at closely */
   if (!p->guard) {
     p->guard = calloc(1, sizeof *p->guard);
     if (!p->guard) return dhc_status_memory((long long)sizeof *p->guard, "a training step");
@@ -321,8 +321,8 @@ dhc_status step_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *cons
   double clip = *memory_scalar(&p->mem, "$clip"), *limit = memory_scalar(&p->mem, "$limit");
   s->blame[0] = 0;
   /* Clipped gradients are at most `clip`, but for rounding. */
-  double g = clip > 0 && clip < USUAL ? clip * 1.001 : USUAL;
-  *limit = clip > 0 && clip < USUAL ? (p->mem.float_bytes == 8 ? DBL_MAX : (double)FLT_MAX) : USUAL;
+  double g = clip > 0 && clip < usual ? clip * 1.001 : usual;
+  *limit = clip > 0 && clip < usual ? (p->mem.float_bytes == 8 ? DBL_MAX : (double)FLT_MAX) : usual;
   Range next[1 + API_MAX_STATES];
   for (int round = 0; f && round < 2; round++) {
     bool known = s->measured && s->version == p->weights_version;
