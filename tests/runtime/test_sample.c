@@ -30,7 +30,7 @@ static void frequencies(double temperature, int64_t k) {
     count[i]++;
   }
   for (int i = 0; i < 6; i++) {
-    double expected = DRAWS * p[i] / sum, deviation = sqrt(expected * (1 - p[i] / sum));
+    double expected = (double)DRAWS * p[i] / sum, deviation = sqrt(expected * (1 - p[i] / sum));
     assert_true(fabs(count[i] - expected) <= 4.5 * deviation);
   }
 }
