@@ -6,7 +6,7 @@
 
 /* ---- tables ------------------------------------------------------------------------ */
 
-void dhc_fu_collect(Fu *fu) {
+static void collect(Fu *fu) {
   DhcFunc *f = fu->f;
   int n_values = f->next_value_id + 1;
   fu->value = DHC_NEW_N(fu->scratch, FuValue, n_values);
@@ -33,6 +33,16 @@ void dhc_fu_collect(Fu *fu) {
     }
   }
   for (int i = 0; i < f->results.n; i++) fu->is_result[f->results.at[i]->id] = true;
+}
+
+Fu *dhc_fu_open(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
+  Fu *fu = DHC_NEW(px->scratch, Fu);
+  fu->m = m;
+  fu->px = px;
+  fu->f = f;
+  fu->scratch = px->scratch;
+  collect(fu);
+  return fu;
 }
 
 /* What an `update` takes is computed by map kernels: they may run in place. That goes back
@@ -311,12 +321,7 @@ static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
   int n_values = f->next_value_id + 1;
   bool *forced = DHC_NEW_N(px->scratch, bool, n_values);
   for (;;) {
-    Fu *fu = DHC_NEW(px->scratch, Fu);
-    fu->m = m;
-    fu->px = px;
-    fu->f = f;
-    fu->scratch = px->scratch;
-    dhc_fu_collect(fu);
+    Fu *fu = dhc_fu_open(m, px, f);
     mark_updates(fu);
     for (int v = 0; v < n_values; v++) fu->value[v].forced = forced[v];
     if (px->props & DHC_PROP_CHAINED) dhc_fu_find_chains(fu);

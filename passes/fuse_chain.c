@@ -410,12 +410,7 @@ static bool order_once(Fu *fu, DhcPassCtx *px) {
 
 static void order_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
   for (int round = 0; round < 16; round++) { /* places change */
-    Fu *fu = DHC_NEW(px->scratch, Fu);
-    fu->m = m;
-    fu->px = px;
-    fu->f = f;
-    fu->scratch = px->scratch;
-    dhc_fu_collect(fu);
+    Fu *fu = dhc_fu_open(m, px, f);
     if (!order_once(fu, px)) return;
   }
 }

@@ -212,8 +212,8 @@ void dhc_fu_order_scans(DhcFunc *f, DhcArena *scratch);
 
 /* Index of what a fold leaves of the group's domain, for a value of type t. */
 void dhc_fu_kept_index(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix);
-/* Fills nodes, uses and the empty tables (fuse.c). */
-void dhc_fu_collect(Fu *fu);
+/* The tables of f, empty but for its nodes and their uses, in px->scratch (fuse.c). */
+Fu *dhc_fu_open(DhcModule *m, DhcPassCtx *px, DhcFunc *f);
 
 /* ---- chains (fuse_chain.c) ---- */
 

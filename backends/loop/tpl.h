@@ -170,4 +170,8 @@ void dhc_tpl_store_all(DhcTplCx *cx);
 /* Axes in the terms of operand o, those of index nodes included. */
 uint32_t dhc_tpl_operand_axes(const DhcTplCx *cx, int o);
 
+/* Operand that node loads if it is f32 and its address is strides alone, unguarded and not
+ * indexed; else -1. */
+int dhc_tpl_plain_load(const DhcSpec *s, int node);
+
 #endif

@@ -69,7 +69,7 @@ static void pack_transposed(DhcChain *c, const DhcChainInner *in) {
 }
 
 static void pack(DhcChain *c, const DhcChainInner *in) {
-  int o = dhc_chain_plain_operand(c->s, in->nb);
+  int o = dhc_tpl_plain_load(c->s, in->nb);
   if (o >= 0 && dhc_chain_side_by_side(&c->s->operand[o], in->k)) pack_transposed(c, in);
   else pack_by_lanes(c, in);
 }

@@ -77,7 +77,6 @@ DhcLv dhc_chain_range_exact(DhcChain *c, DhcLv from, DhcLv to);
 /* The one axis of a set, or -1. */
 int dhc_chain_only_axis(uint32_t m);
 /* Operand of a load whose address is strides alone, of f32; else -1. */
-int dhc_chain_plain_operand(const DhcSpec *s, int node);
 bool dhc_chain_side_by_side(const DhcOperand *p, int axis);
 
 #endif

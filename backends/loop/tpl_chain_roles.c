@@ -29,16 +29,6 @@ static bool needs_dot(const DhcSpec *s, int n) {
   return false;
 }
 
-/* A load whose address is strides alone, of f32. */
-int dhc_chain_plain_operand(const DhcSpec *s, int node) {
-  const DhcSpecNode *d = &s->node[node];
-  if (d->kind != DHC_SN_LOAD || d->dtype != DHC_F32) return -1;
-  const DhcOperand *p = &s->operand[d->operand];
-  for (int t = 0; t < p->n_terms; t++)
-    if (p->term[t].guarded || p->term[t].index >= 0) return -1;
-  return d->operand;
-}
-
 bool dhc_chain_side_by_side(const DhcOperand *p, int axis) {
   for (int t = 0; t < p->n_terms; t++)
     if (p->term[t].unit && p->term[t].n_axes == 1 && p->term[t].axis[0] == axis) return true;
@@ -106,7 +96,7 @@ static bool find_columns(DhcChain *c) {
   const DhcSpec *s = c->s;
   for (int j = 0; j < c->n_out; j++) {
     DhcChainOuter *o = &c->out[j];
-    o->ov = dhc_chain_plain_operand(s, o->nv);
+    o->ov = dhc_tpl_plain_load(s, o->nv);
     o->col = dhc_chain_only_axis(c->cx.varies[o->nv] & ~c->red & ~c->outer);
     if (o->ov < 0 || o->col < 0 || !dhc_chain_side_by_side(&s->operand[o->ov], o->col)) return false;
     o->panel = -1;
@@ -150,7 +140,7 @@ bool dhc_chain_roles(DhcChain *c) {
   c->step = last_axis(c->red);
   c->others = c->red & ~(1u << c->step);
   for (int i = 0; i < c->n_in; i++) {
-    c->in[i].oa = dhc_chain_plain_operand(s, c->in[i].na);
+    c->in[i].oa = dhc_tpl_plain_load(s, c->in[i].na);
     if (c->in[i].oa < 0) return false;
   }
   for (int f = 0; f < c->n_fold; f++) {

@@ -407,3 +407,12 @@ void dhc_tpl_hoist(DhcTplCx *cx, const bool *needed) {
     dhc_tpl_eval(cx, n);
   }
 }
+
+int dhc_tpl_plain_load(const DhcSpec *s, int node) {
+  const DhcSpecNode *d = &s->node[node];
+  if (d->kind != DHC_SN_LOAD || d->dtype != DHC_F32) return -1;
+  const DhcOperand *p = &s->operand[d->operand];
+  for (int t = 0; t < p->n_terms; t++)
+    if (p->term[t].guarded || p->term[t].index >= 0) return -1;
+  return d->operand;
+}

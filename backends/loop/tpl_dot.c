@@ -67,16 +67,6 @@ static bool one_axis(uint32_t mask) {
   return (mask & (mask - 1)) == 0;
 }
 
-/* A plain load: unguarded, not indexed, so that addresses are strides. */
-static int plain_load(const DhcSpec *s, int node) {
-  const DhcSpecNode *d = &s->node[node];
-  if (d->kind != DHC_SN_LOAD || d->dtype != DHC_F32) return -1;
-  const DhcOperand *p = &s->operand[d->operand];
-  for (int t = 0; t < p->n_terms; t++)
-    if (p->term[t].guarded || p->term[t].index >= 0) return -1;
-  return d->operand;
-}
-
 static bool find_roles(Dot *d) {
   const DhcSpec *s = d->s;
   if (!find_folds(d)) return false;
@@ -166,14 +156,14 @@ static void choose_tile(Dot *d) {
 }
 
 static void choose_access(Dot *d) {
-  d->oa = plain_load(d->s, d->na);
+  d->oa = dhc_tpl_plain_load(d->s, d->na);
   d->direct_a = d->oa >= 0 && one_axis(d->red);
   d->across = d->direct_a && d->m >= 0 && dhc_dot_unit_axis(&d->s->operand[d->oa]) == d->m && d->rows <= d->lanes &&
               A_GROUP % d->rows == 0;
   d->panels = true;
   d->direct_b = one_axis(d->red);
   for (int f = 0; f < d->n_folds; f++) {
-    d->ob[f] = plain_load(d->s, d->nb[f]);
+    d->ob[f] = dhc_tpl_plain_load(d->s, d->nb[f]);
     const DhcOperand *p = d->ob[f] >= 0 ? &d->s->operand[d->ob[f]] : NULL;
     d->panels = d->panels && p && p->tag == DHC_TAG_PANEL && p->width == d->s->operand[d->ob[0]].width;
     d->direct_b = d->direct_b && p && p->tag == DHC_TAG_ROW && dhc_dot_unit_axis(p) == d->n;
