@@ -8,8 +8,7 @@
 /* The whole file. With `sources`, comments and single blank lines of the source are
  * kept; without (NULL), only what the tree holds is printed. Lies in the arena. */
 const char *dhc_ast_print(DhcArena *arena, const DhcAstModule *m, const DhcSources *sources);
-/* One expression or type, for messages. */
+/* One expression, for messages. */
 const char *dhc_ast_expr_text(DhcArena *arena, const DhcAstExpr *e);
-const char *dhc_ast_type_text(DhcArena *arena, const DhcAstType *t);
 
 #endif

@@ -314,9 +314,3 @@ const char *dhc_ast_expr_text(DhcArena *arena, const DhcAstExpr *e) {
   dhc_fmt_expr(&f, e);
   return dhc_text_str(&f.out);
 }
-
-const char *dhc_ast_type_text(DhcArena *arena, const DhcAstType *t) {
-  DhcFmt f = alone(arena);
-  dhc_fmt_type(&f, t);
-  return dhc_text_str(&f.out);
-}

@@ -338,14 +338,6 @@ int64_t dhc_bound_scratch_bytes(const DhcBound *b) {
   return b->worker_scratch * b->workers + b->shared;
 }
 
-const dhc_plan *dhc_bound_plan(const DhcBound *b) {
-  return b->plan;
-}
-
-int64_t dhc_bound_symbol(const DhcBound *b, int32_t symbol) {
-  return b->symbols[symbol];
-}
-
 int32_t dhc_plan_find_buffer(const dhc_plan *plan, const char *name) {
   for (int32_t i = 0; i < plan->n_buffers; i++) {
     if (plan->buffers[i].name != NULL && strcmp(plan->buffers[i].name, name) == 0) {

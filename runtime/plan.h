@@ -35,8 +35,6 @@ int64_t dhc_bound_arena_bytes(const DhcBound *bound, int arena);
 /* Bytes of scratch for all workers together and of the memory that tasks of a call share, a
  * multiple of 64, or 0. */
 int64_t dhc_bound_scratch_bytes(const DhcBound *bound);
-const dhc_plan *dhc_bound_plan(const DhcBound *bound);
-int64_t dhc_bound_symbol(const DhcBound *bound, int32_t symbol);
 
 /* Index of the buffer with that name, or -1. Linear. */
 int32_t dhc_plan_find_buffer(const dhc_plan *plan, const char *name);

@@ -272,12 +272,6 @@ int32_t dhc_safetensors_meta_count(const DhcSafetensors *s) {
   return s->n_meta;
 }
 
-void dhc_safetensors_meta_at(const DhcSafetensors *s, int32_t index, const char **key,
-                             const char **value) {
-  *key = s->meta[index].key;
-  *value = s->meta[index].value;
-}
-
 static const StMeta *find_meta(const DhcSafetensors *s, const char *key) {
   StMeta wanted = {.key = key};
   return s->n_meta == 0

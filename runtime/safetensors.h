@@ -35,8 +35,6 @@ dhc_status dhc_safetensors_need(const DhcSafetensors *s, const char *name, int32
                                 int32_t rank, const int64_t *shape,
                                 const DhcTensorView **out) DHC_MUST_USE;
 int32_t dhc_safetensors_meta_count(const DhcSafetensors *s);
-void dhc_safetensors_meta_at(const DhcSafetensors *s, int32_t index, const char **key,
-                             const char **value);
 /* Value of a metadata key, NULL if absent. */
 const char *dhc_safetensors_meta(const DhcSafetensors *s, const char *key);
 

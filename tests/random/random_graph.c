@@ -207,10 +207,6 @@ bool dhc_random_graph(const DhcRandomOptions *o, DhcArena *arena, DhcRandomGraph
   return ok && g->diags.n_errors == 0;
 }
 
-const char *dhc_random_name(const DhcRandomOptions *o, DhcArena *arena) {
-  return dhc_arena_printf(arena, "seed %llu removed 0x%x", (unsigned long long)o->seed, (unsigned)o->removed);
-}
-
 /* ---- reducing ------------------------------------------------------------------------ */
 
 static int steps_of(const DhcRandomOptions *o) {

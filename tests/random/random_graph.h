@@ -37,9 +37,6 @@ typedef struct DhcRandomGraph {
  * diags. g lives in the arena and must stay where it is. */
 bool dhc_random_graph(const DhcRandomOptions *o, DhcArena *arena, DhcRandomGraph *g);
 
-/* "seed 17 removed 0x5": finds the same graph again. Text in the arena. */
-const char *dhc_random_name(const DhcRandomOptions *o, DhcArena *arena);
-
 /* Takes steps away as long as `fails` stays true (it must be true of *o); o->removed says
  * which are gone. Returns how many steps are left. */
 typedef bool (*DhcRandomFails)(void *ctx, const DhcRandomOptions *o);
