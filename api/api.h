@@ -18,7 +18,7 @@
 #include "ir/interp.h"
 #include "ir/ir.h"
 #include "passes/passes.h"
-#include "passes/plan.h"
+#include "passes/plan/plan.h"
 #include "runtime/runtime.h"
 
 enum { API_MAX_ROOTS = 8, API_MAX_ENTRIES = 16, API_MAX_SYMBOLS = 32 };
@@ -58,7 +58,7 @@ struct dhc_model {
 /* ---- placement (weights.c) -------------------------------------------------- */
 
 /* One tensor of the model in the program's persistent memory. Parameters lie in the
- * weights arena, decayed ones first, as passes/train_step.c orders them; optimiser
+ * weights arena, decayed ones first, as passes/grad/train_step.c orders them; optimiser
  * states repeat that layout. Buffers, tables and state follow in the state arena. */
 typedef struct Slot {
   const DhcTensorDecl *decl;
@@ -72,7 +72,7 @@ typedef struct Placement {
   Slot *slots; /* parallel to module->tensors */
   int n_slots;
   int64_t n_weights, n_decayed; /* elements */
-  int64_t n_begun;            /* elements of "$begun" (passes/train_step.c) */
+  int64_t n_begun;            /* elements of "$begun" (passes/grad/train_step.c) */
   int64_t state_bytes;
 } Placement;
 Placement placement_make(DhcModule *m, DhcArena *arena);

@@ -3,7 +3,7 @@
 
 #include "api/api.h"
 #include "dhc/version.h"
-#include "passes/schedule.h"
+#include "passes/plan/schedule.h"
 
 static DhcFunc *differentiate(DhcPassCtx *px, DhcFunc *f) {
   DhcGradRequest rq = {.name = dhc_arena_printf(px->module->arena, "%s.grad", f->name),

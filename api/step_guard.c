@@ -1,5 +1,5 @@
 /* A training step whose update overflows must change nothing, like one whose loss or gradient
- * does. The step itself refuses a gradient norm above "$limit" (passes/train_step.c). Below it, the
+ * does. The step itself refuses a gradient norm above "$limit" (passes/grad/train_step.c). Below it, the
  * optimiser's own formula, evaluated once on ranges instead of numbers, says how large weights
  * and state can become: a few dozen operations on the host, which prove nearly every step
  * harmless before it runs. Where they prove nothing (an infinite rate, weights near the largest

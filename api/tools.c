@@ -7,7 +7,7 @@
 
 #include "api/api.h"
 #include "dhc/version.h"
-#include "passes/schedule.h"
+#include "passes/plan/schedule.h"
 
 dhc_status dhc_opt_text(dhc_session *s, const char *name, const char *text, const char *passes, char **out) {
   *out = NULL;

@@ -32,7 +32,7 @@ dhc_status dhc_compiler_open(DhcArena *arena, const DhcCompileOptions *o, DhcCom
 void dhc_compiler_close(DhcCompiler *c); /* unloads every kernel */
 const DhcTargetFacts *dhc_compiler_target(const DhcCompiler *c);
 
-/* What a kernel is made from: a spec and its size classes (passes/schedule.h). */
+/* What a kernel is made from: a spec and its size classes (passes/plan/schedule.h). */
 typedef struct DhcKernelRequest {
   const DhcSpec *spec;
   DhcSchedule classes[4];

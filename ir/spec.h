@@ -14,7 +14,7 @@
  *              y = relu(dot{c,ky,kx}(x[n, c, 2py+wy+ky-1 guarded, …], w[o,c,ky,kx]) + b[o])
  *              out0[n,o,py,px] = max{wy,wx} y;  out1 = argmax{wy,wx} y
  *
- * What templates may rely on (passes/fuse.c makes it so, dhc_spec_verify checks):
+ * What templates may rely on (passes/fuse/fuse.c makes it so, dhc_spec_verify checks):
  *   - axis order: PAR (outer to inner as output 0 lies in memory), SEQ, RED (in the
  *     order in which a fold counts its elements);
  *   - no axis of constant extent 1; neighbouring axes that every operand walks as one
@@ -85,7 +85,7 @@ typedef struct DhcTerm {
 
 typedef enum DhcTag {
   DHC_TAG_ROW,  /* plain strided memory: the terms' strides say it all */
-  DHC_TAG_PANEL /* weight packed for contractions (passes/layout.c); terms give the logical
+  DHC_TAG_PANEL /* weight packed for contractions (passes/plan/layout.c); terms give the logical
                    index, the tag's map the address */
 } DhcTag;
 

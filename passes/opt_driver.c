@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "passes/passes.h"
-#include "passes/plan.h"
+#include "passes/plan/plan.h"
 
 enum { OPT_PANEL_WIDTH = 64, OPT_PANEL_WIDTH_PAIR = 32 }; /* as of a target with vectors of 64 bytes */
 

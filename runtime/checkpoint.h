@@ -5,8 +5,8 @@
 #ifndef DHC_RUNTIME_CHECKPOINT_H
 #define DHC_RUNTIME_CHECKPOINT_H
 
-#include "runtime/data.h"
-#include "runtime/safetensors.h"
+#include "runtime/data/data.h"
+#include "runtime/formats/safetensors.h"
 #include "runtime/status.h"
 #include "runtime/tensor.h"
 

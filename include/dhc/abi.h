@@ -97,7 +97,7 @@ typedef enum dhc_arena_kind {
   DHC_ARENA_RECURRENT, /* state: what a streaming entry keeps from run to run */
   DHC_ARENA_WORK,    /* saved for backward + scratch; packed by liveness */
   DHC_ARENA_IO,      /* inputs and outputs */
-  DHC_ARENA_PANELS,  /* packed copies of parameters (passes/layout.c) */
+  DHC_ARENA_PANELS,  /* packed copies of parameters (passes/plan/layout.c) */
   DHC_ARENA_SCALARS, /* float hyperparameters, lr, step, seed, finite flag */
   DHC_N_ARENAS
 } dhc_arena_kind;

@@ -1,6 +1,6 @@
 #include "tests/backends/spec_case.h"
 
-#include "passes/schedule.h"
+#include "passes/plan/schedule.h"
 
 #include <math.h>
 #include <setjmp.h>

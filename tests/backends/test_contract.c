@@ -1,6 +1,6 @@
 /* Contraction and convolution templates over odd shapes: against the spec interpreter, at
  * every cut into tasks, and bit for bit against the loops of the definition. */
-#include "passes/schedule.h"
+#include "passes/plan/schedule.h"
 #include "tests/backends/spec_case.h"
 
 #include <setjmp.h>

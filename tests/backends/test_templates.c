@@ -1,5 +1,5 @@
 /* Every template over odd shapes against the spec interpreter. */
-#include "passes/schedule.h"
+#include "passes/plan/schedule.h"
 #include "tests/backends/spec_case.h"
 
 #include <setjmp.h>

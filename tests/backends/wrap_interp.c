@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "backends/compile.h"
-#include "passes/schedule.h"
+#include "passes/plan/schedule.h"
 #include "tests/backends/spec_case.h"
 
 void __real_dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *dim, DhcArena *scratch);

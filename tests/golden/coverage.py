@@ -67,7 +67,7 @@ def rules():
     for path in sorted((ROOT / "passes").glob("simplify*.c")):
         text = path.read_text()
         names |= set(re.findall(r'\{"(\w+)", DHC_OP_[\w#]+, \w+,', text))
-    for rule in sorted(some(names, "passes/simplify*.c")):
+    for rule in sorted(some(names, "passes/clean/simplify*.c")):
         path = f"opt/simplify/{rule}.gir"
         want(path, f"simplify rule '{rule}': @fires and @stays")
         if (HERE / path).is_file():

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "passes/schedule.h"
+#include "passes/plan/schedule.h"
 #include "runtime/plan.h"
 
 /* Element memory of an array, 64-byte aligned with room around it that must stay as it is. */

@@ -1,6 +1,6 @@
 #include "tests/plan/plan_cpu.h"
 
-#include "passes/schedule.h"
+#include "passes/plan/schedule.h"
 #include "runtime/tensor.h"
 
 static bool compile(CpuRunner *cpu, const DhcPlanned *p, DhcArena *arena, const dhc_kernel ***out) {

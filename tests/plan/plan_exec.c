@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "passes/plan_internal.h"
+#include "passes/plan/plan_internal.h"
 
 /* One cell a byte of an arena; an element lies in the cell of its first byte. */
 typedef struct Cell {

@@ -6,7 +6,7 @@
 #define DHC_TESTS_PLAN_EXEC_H
 
 #include "ir/interp.h"
-#include "passes/plan.h"
+#include "passes/plan/plan.h"
 #include "runtime/plan.h"
 
 /* Sizes of f's symbols as args give them (1 where nothing does); false if they do not fit. */

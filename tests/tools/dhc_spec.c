@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "backends/compile.h"
-#include "passes/schedule.h"
+#include "passes/plan/schedule.h"
 
 enum { MAX_BYTES = 1 << 20 };
 

@@ -1,0 +1,357 @@
+/* Fusion: the ops of every function become kernel nodes; calls, scans and updates stay.
+ * fuse_internal.h says how. Here: the driver, the order of kernels, the rewritten function. */
+#include <string.h>
+
+#include "passes/fuse/fuse_internal.h"
+
+/* ---- tables ------------------------------------------------------------------------ */
+
+static void collect(Fu *fu) {
+  DhcFunc *f = fu->f;
+  int n_values = f->next_value_id + 1;
+  fu->value = DHC_NEW_N(fu->scratch, FuValue, n_values);
+  fu->use = DHC_NEW_N(fu->scratch, DhcNode **, n_values);
+  fu->n_use = DHC_NEW_N(fu->scratch, int, n_values);
+  fu->is_result = DHC_NEW_N(fu->scratch, bool, n_values);
+  fu->place_of = DHC_NEW_N(fu->scratch, int, f->next_node_id + 1);
+  fu->chain_of = DHC_NEW_N(fu->scratch, FuChain *, f->next_node_id + 1);
+  for (int v = 0; v < n_values; v++) fu->value[v].group = fu->value[v].level = fu->value[v].copy = -1;
+  for (DhcNode *n = f->first; n; n = n->next) {
+    fu->place_of[n->id] = fu->nodes.n;
+    DHC_PUSH(fu->scratch, &fu->nodes, n);
+    for (int i = 0; i < n->n_args; i++) fu->n_use[n->args[i]->id]++;
+  }
+  for (int v = 0; v < n_values; v++) {
+    fu->use[v] = DHC_NEW_N(fu->scratch, DhcNode *, fu->n_use[v] + 1);
+    fu->n_use[v] = 0;
+  }
+  for (int i = 0; i < fu->nodes.n; i++) {
+    DhcNode *n = fu->nodes.at[i];
+    for (int k = 0; k < n->n_args; k++) {
+      int v = n->args[k]->id;
+      fu->use[v][fu->n_use[v]++] = n;
+    }
+  }
+  for (int i = 0; i < f->results.n; i++) fu->is_result[f->results.at[i]->id] = true;
+}
+
+Fu *dhc_fu_open(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
+  Fu *fu = DHC_NEW(px->scratch, Fu);
+  fu->m = m;
+  fu->px = px;
+  fu->f = f;
+  fu->scratch = px->scratch;
+  collect(fu);
+  return fu;
+}
+
+/* What an `update` takes is computed by map kernels: they may run in place. That goes back
+ * through elementwise ops and the one concat that makes an arena of its ranges. */
+static void mark_updates(Fu *fu) {
+  fu->to_update = DHC_NEW_N(fu->scratch, char, fu->f->next_value_id + 1);
+  for (int i = fu->nodes.n; i-- > 0;) {
+    const DhcNode *n = fu->nodes.at[i];
+    if (n->op == DHC_OP_UPDATE) fu->to_update[n->args[1]->id] = 2;
+    char mark = n->n_results == 1 ? fu->to_update[n->results[0]->id] : 0;
+    bool view = dhc_fu_is_view(n), concat = n->op == DHC_OP_CONCAT && mark == 2;
+    if (!mark || !(view || concat || dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE)) continue;
+    for (int k = 0; k < n->n_args; k++) {
+      char *to = &fu->to_update[n->args[k]->id];
+      char next = view ? mark : 1;
+      if (*to < next) *to = next;
+    }
+  }
+}
+
+/* ---- order --------------------------------------------------------------------------- */
+
+static void order_failed(const Fu *fu, const FuNeeds *needs, const int *waits) {
+  DhcText text = {.arena = fu->scratch};
+  for (int g = 0; g < fu->groups.n; g++) {
+    if (waits[g] <= 0) continue;
+    dhc_text_printf(&text, "\n%d:", g);
+    for (int i = 0; i < fu->groups.at[g]->members.n; i++) dhc_text_printf(&text, " %%%d", fu->groups.at[g]->members.at[i]->id);
+    dhc_text_puts(&text, " needs");
+    for (int i = 0; i < needs[g].groups.n; i++) dhc_text_printf(&text, " %d", needs[g].groups.at[i]);
+  }
+  dhc_text_puts(&text, "\n");
+  dhc_func_print(fu->f, &text);
+  DHC_BUG("fuse @%s: kernels wait for each other%s", fu->f->name, dhc_text_str(&text));
+}
+
+/* Groups so that each comes after what it needs; of those that may come next, the one
+ * whose last op comes first in the function. */
+static int *group_order(Fu *fu) {
+  int n = fu->groups.n, n_order = 0;
+  FuNeeds *needs = dhc_fu_needs(fu);
+  int *order = DHC_NEW_N(fu->scratch, int, n + 1), *waits = DHC_NEW_N(fu->scratch, int, n + 1);
+  struct List {
+    DHC_VEC(int) at;
+  } *waiters = DHC_NEW_N(fu->scratch, struct List, n + 1);
+  for (int g = 0; g < n; g++) {
+    waits[g] = needs[g].groups.n;
+    for (int i = 0; i < needs[g].groups.n; i++) DHC_PUSH(fu->scratch, &waiters[needs[g].groups.at[i]].at, g);
+  }
+  for (; n_order < n; n_order++) {
+    int best = -1;
+    for (int g = 0; g < n; g++)
+      if (waits[g] == 0 && (best < 0 || fu->groups.at[g]->place < fu->groups.at[best]->place)) best = g;
+    if (best < 0) order_failed(fu, needs, waits);
+    waits[best] = -1;
+    order[n_order] = best;
+    for (int i = 0; i < waiters[best].at.n; i++) waits[waiters[best].at.at[i]]--;
+  }
+  return order;
+}
+
+static bool has_stored(const Fu *fu, const FuGroup *g) {
+  for (int i = 0; i < g->members.n; i++)
+    if (dhc_fu_of(fu, g->members.at[i])->stored) return true;
+  return false;
+}
+
+/* ---- rewritten function ----------------------------------------------------------------- */
+
+typedef struct Rebuild {
+  Fu *fu;
+  DhcBuilder b;
+  DhcValue **to; /* by old value id */
+} Rebuild;
+
+/* New value for v; views in front of fixed nodes are copied. */
+static DhcValue *get(Rebuild *r, DhcValue *v) {
+  DhcValue **slot = &r->to[v->id];
+  if (*slot) return *slot;
+  if (!dhc_fu_is_view(v->def) || dhc_fu_of(r->fu, v)->where != FU_VIEW)
+    DHC_BUG("fuse @%s: value of op %s is not in memory", r->fu->f->name, dhc_op_info(v->def->op)->name);
+  DhcValue *x = get(r, v->def->args[0]);
+  r->b.span = v->def->span;
+  r->b.origin = v->def->origin;
+  DhcNode *n = dhc_node_copy(&r->b, v->def, &x);
+  return *slot = n ? n->results[0] : NULL;
+}
+
+static const DhcSpec *intern_spec(DhcModule *m, const DhcSpec *s) {
+  for (int i = 0; i < m->specs.n; i++)
+    if (dhc_spec_equal(m->specs.at[i], s)) return m->specs.at[i];
+  const char *why = "";
+  if (!dhc_spec_verify(s, m->arena, &why)) {
+    DhcText text = {.arena = m->arena};
+    dhc_spec_print(s, &text);
+    DHC_BUG("fuse made a wrong spec: %s\n%s", why, dhc_text_str(&text));
+  }
+  DHC_PUSH(m->arena, &m->specs, s);
+  return s;
+}
+
+/* Type of the buffer that operand value v is stored in. */
+static const DhcType *stored_type(const Fu *fu, const DhcValue *v) {
+  const FuValue *x = dhc_fu_of(fu, v);
+  return x->piece_of ? &x->piece_of->results[0]->type : &v->type;
+}
+
+/* Whose contents the output v of group g starts as; NULL: nothing. */
+static DhcValue *starts_as(Rebuild *r, const FuGroup *g, DhcValue *v) {
+  const FuValue *x = dhc_fu_of(r->fu, v);
+  if (x->piece_of) return r->to[x->piece_of->results[0]->id];
+  if (g->copies.n) return r->to[v->id];
+  const DhcNode *n = g->anchor;
+  if (!n || n->results[0] != v) return NULL;
+  switch (n->op) {
+    case DHC_OP_DYNAMIC_UPDATE:
+    case DHC_OP_SCATTER_ADD: return get(r, n->args[0]);
+    case DHC_OP_PUT_ALONG: return dhc_b_fill(&r->b, &v->type, 0);
+    case DHC_OP_WINDOW_SCATTER: {
+      if (g->kind != DHC_KIND_MAP) return NULL;
+      const DhcAttr *w = dhc_attr(n, "window");
+      bool whole = true;
+      for (int s = 0; s < w->ints.n; s++) {
+        int d = v->type.rank - w->ints.n + s;
+        whole = whole && v->type.dim[d] == dhc_dim_mulc(r->fu->m->dims, n->args[0]->type.dim[d], w->ints.at[s]);
+      }
+      return whole ? NULL : dhc_b_fill(&r->b, &v->type, 0);
+    }
+    default: return NULL;
+  }
+}
+
+static bool build_kernel(Rebuild *r, FuGroup *g, const FuSpec *w) {
+  Fu *fu = r->fu;
+  const DhcSpec *s = intern_spec(fu->m, w->spec);
+  int n_in = dhc_spec_n_inputs(s), n_out = s->n_operands - n_in, n_args = n_in, n_dims = 0;
+  DhcValue *arg[2 * DHC_SPEC_MAX_OPERANDS];
+  int64_t into[DHC_SPEC_MAX_OPERANDS], rank[DHC_SPEC_MAX_OPERANDS];
+  const DhcDim *shape[DHC_SPEC_MAX_OPERANDS * DHC_MAX_RANK];
+  const DhcNode *first = g->copies.n    ? g->copies.at[0].concat
+                         : g->copy_view ? g->copy_view->def
+                         : g->anchor    ? g->anchor
+                                        : g->members.at[0]->def;
+  r->b.span = first->span;
+  r->b.origin = first->origin;
+  for (int i = 0; i < n_in; i++) arg[i] = get(r, w->value[i]);
+  for (int o = 0; o < n_out; o++) {
+    DhcValue *v = w->value[n_in + o], *from = starts_as(r, g, v);
+    const DhcType *t = stored_type(fu, v);
+    into[o] = from ? n_args : -1;
+    if (from) arg[n_args++] = from;
+    rank[o] = t->rank;
+    for (int d = 0; d < t->rank; d++) shape[n_dims++] = t->dim[d];
+  }
+  r->b.span = first->span;
+  r->b.origin = first->origin;
+  DhcAttr attr[] = {dhc_attr_spec(s),
+                    dhc_attr_dims(fu->m, w->dims, w->n_dims),
+                    dhc_attr_dims(fu->m, w->offsets, s->n_operands),
+                    dhc_attr_dims(fu->m, shape, n_dims),
+                    dhc_attr_ints(fu->m, rank, n_out),
+                    dhc_attr_ints(fu->m, into, n_out)};
+  DhcNode *n = dhc_build(&r->b, DHC_OP_KERNEL, arg, n_args, attr, 6);
+  if (!n) return false;
+  for (int o = 0; o < n_out; o++) {
+    DhcValue *v = w->value[n_in + o];
+    const FuValue *x = dhc_fu_of(fu, v);
+    r->to[x->piece_of ? x->piece_of->results[0]->id : v->id] = n->results[o];
+  }
+  dhc_pass_count_change(fu->px);
+  return true;
+}
+
+static bool build_fixed(Rebuild *r, const DhcNode *n) {
+  DhcValue **arg = DHC_NEW_N(r->fu->scratch, DhcValue *, n->n_args + 1);
+  for (int i = 0; i < n->n_args; i++)
+    if (!(arg[i] = get(r, n->args[i]))) return false;
+  r->b.span = n->span;
+  r->b.origin = n->origin;
+  DhcNode *copy = dhc_node_copy(&r->b, n, arg);
+  if (!copy) return false;
+  for (int i = 0; i < n->n_results; i++) r->to[n->results[i]->id] = copy->results[i];
+  return true;
+}
+
+static bool rebuild(Fu *fu, const int *order, const FuSpec *spec) {
+  DhcFunc *f = fu->f;
+  Rebuild r = {.fu = fu, .b = {.f = f}, .to = DHC_NEW_N(fu->scratch, DhcValue *, f->next_value_id + 1)};
+  for (int i = 0; i < f->params.n; i++) r.to[f->params.at[i]->id] = f->params.at[i];
+  for (int i = 0; i < fu->groups.n; i++) {
+    FuGroup *g = fu->groups.at[order[i]];
+    if (g->fixed && !g->writers.n && !build_fixed(&r, g->fixed)) return false; /* else: written piece by piece */
+    if (!g->fixed && spec[order[i]].spec && !build_kernel(&r, g, &spec[order[i]])) return false;
+  }
+  for (int i = 0; i < f->results.n; i++) {
+    f->results.at[i] = get(&r, f->results.at[i]);
+    if (!f->results.at[i]) return false;
+  }
+  for (int i = fu->nodes.n; i-- > 0;)
+    if (fu->nodes.at[i]->op != DHC_OP_PARAM) dhc_node_remove(fu->nodes.at[i]);
+  return true;
+}
+
+/* ---- scans ----------------------------------------------------------------------------- */
+
+static DhcValue *move_axis(DhcBuilder *b, DhcValue *x, int from, int to) {
+  int64_t perm[DHC_MAX_RANK];
+  int n = x->type.rank, at = 0;
+  for (int d = 0; d < n; d++) {
+    if (d == to) {
+      perm[d] = from;
+      continue;
+    }
+    if (at == from) at++;
+    perm[d] = at++;
+  }
+  return dhc_b_transpose(b, x, perm);
+}
+
+/* A scan walks over its xs and ys step by step in memory: its axis becomes the first. */
+static bool scan_first_axis(DhcNode *n) {
+  int axis = (int)dhc_attr(n, "axis")->i, n_carry = (int)dhc_attr(n, "n_carry")->i, n_xs = (int)dhc_attr(n, "n_xs")->i;
+  if (axis == 0) return true;
+  DhcBuilder b = {.f = n->func, .before = n, .span = n->span, .origin = n->origin};
+  DhcValue **arg = DHC_NEW_N(n->func->module->arena, DhcValue *, n->n_args + 1);
+  for (int i = 0; i < n->n_args; i++) {
+    bool x = i >= n_carry && i < n_carry + n_xs;
+    int from = axis < 0 ? axis + n->args[i]->type.rank : axis;
+    arg[i] = x ? move_axis(&b, n->args[i], from, 0) : n->args[i];
+    if (!arg[i]) return false;
+  }
+  const DhcOpInfo *info = dhc_op_info(n->op);
+  DhcAttr attr[DHC_MAX_ATTRS];
+  for (int i = 0; i < info->n_attrs; i++)
+    attr[i] = strcmp(info->attrs[i].name, "axis") == 0 ? dhc_attr_int(0) : n->attrs[i];
+  DhcNode *scan = dhc_build(&b, n->op, arg, n->n_args, attr, info->n_attrs);
+  if (!scan) return false;
+  for (int i = 0; i < n->n_results; i++) {
+    int to = axis < 0 ? axis + n->results[i]->type.rank : axis;
+    DhcValue *v = i < n_carry ? scan->results[i] : move_axis(&b, scan->results[i], 0, to);
+    if (!v) return false;
+    dhc_replace_uses(n->results[i], v);
+  }
+  dhc_node_remove(n);
+  return true;
+}
+
+static bool normalise_scans(DhcFunc *f) {
+  for (DhcNode *n = f->first, *next; n; n = next) {
+    next = n->next;
+    if (n->op == DHC_OP_SCAN && !scan_first_axis(n)) return false;
+  }
+  return true;
+}
+
+/* ---- driver -------------------------------------------------------------------------------- */
+
+/* Kernels from last to first, so that all that is read of one is known when it is written.
+ * NULL: done; else the value to keep in memory. */
+static DhcValue *write_all(Fu *fu, const int *order, FuSpec *spec) {
+  for (int i = fu->groups.n; i-- > 0;) {
+    FuGroup *g = fu->groups.at[order[i]];
+    if (g->dead || g->fixed || (!g->copies.n && !g->copy_view && !has_stored(fu, g))) continue;
+    DhcValue *force = NULL;
+    if (dhc_fu_write(fu, g, &spec[order[i]], &force)) continue;
+    if (!force) DHC_BUG("fuse @%s: no kernel for op %s", fu->f->name,
+                        g->anchor ? dhc_op_info(g->anchor->op)->name : "elementwise");
+    return force;
+  }
+  return NULL;
+}
+
+static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
+  if (!normalise_scans(f) || !dhc_fu_lower_routes(f) || !dhc_fu_lower_convs(f) || !dhc_fu_cut_pairs(f, px->scratch)) return false;
+  dhc_fu_order_scans(f, px->scratch);
+  int n_values = f->next_value_id + 1;
+  bool *forced = DHC_NEW_N(px->scratch, bool, n_values);
+  for (;;) {
+    Fu *fu = dhc_fu_open(m, px, f);
+    mark_updates(fu);
+    for (int v = 0; v < n_values; v++) fu->value[v].forced = forced[v];
+    if (px->props & DHC_PROP_CHAINED) dhc_fu_find_chains(fu);
+    dhc_fu_group(fu);
+    int *order = group_order(fu);
+    FuSpec *spec = DHC_NEW_N(px->scratch, FuSpec, fu->groups.n + 1);
+    DhcValue *force = write_all(fu, order, spec);
+    if (!force) return rebuild(fu, order, spec);
+    if (forced[force->id]) DHC_BUG("fuse @%s: op %s cannot be a kernel", f->name, dhc_op_info(force->def->op)->name);
+    forced[force->id] = true;
+  }
+}
+
+/* Callees come before callers, so what is put in place holds no such calls. */
+void dhc_fu_dissolve(DhcModule *m) {
+  for (int i = 0; i < m->funcs.n; i++)
+    for (DhcNode *n = m->funcs.at[i]->first, *next; n; n = next) {
+      next = n->next;
+      if (n->op == DHC_OP_CALL && dhc_is_plain_composite(dhc_attr(n, "callee")->func)) dhc_inline_call(n);
+    }
+}
+
+/* requires: UNFUSED. establishes: FUSED. breaks: UNFUSED, UNIQUE. */
+bool dhc_pass_fuse(DhcModule *m, DhcPassCtx *px) {
+  bool ok = true;
+  dhc_fu_dissolve(m);
+  for (int i = 0; i < m->funcs.n; i++) {
+    DhcFunc *f = m->funcs.at[i];
+    if (f->kind == DHC_FUNC_INIT) continue; /* the interpreter runs these */
+    ok = fuse_function(m, px, f) && ok;
+  }
+  return ok;
+}

@@ -1,0 +1,164 @@
+/* Where the values live that no anchor's kernel computes: from last to first, each is
+ * computed again by every kernel that needs it, or kept in memory by a map kernel. */
+#include "passes/fuse/fuse_internal.h"
+
+enum {
+  CHEAP = 6,        /* work up to which a value is computed again for each consumer */
+  CHEAP_LOADS = 2,  /* and memory operands */
+  COSTLY = 8,       /* work that is not repeated under a broadcast */
+  CHEAP_SCALAR = 32 /* work of a single element */
+};
+
+typedef struct Cost {
+  int work, loads, steps;
+} Cost;
+
+static int op_work(const DhcNode *n) {
+  switch (n->op) {
+    case DHC_OP_EXP:
+    case DHC_OP_EXPM1:
+    case DHC_OP_LOG:
+    case DHC_OP_LOG1P:
+    case DHC_OP_TANH:
+    case DHC_OP_SIGMOID:
+    case DHC_OP_SOFTPLUS:
+    case DHC_OP_ERF:
+    case DHC_OP_POW:
+    case DHC_OP_SIN:
+    case DHC_OP_COS: return 10;
+    case DHC_OP_DIV:
+    case DHC_OP_SQRT:
+    case DHC_OP_RSQRT: return 4;
+    case DHC_OP_RANDOM_BITS: return 12;
+    case DHC_OP_GATHER:
+    case DHC_OP_TAKE_ALONG:
+    case DHC_OP_WINDOW_GATHER: return 8;
+    case DHC_OP_FILL:
+    case DHC_OP_IOTA:
+    case DHC_OP_DIM: return 0;
+    default: return 1;
+  }
+}
+
+/* Of computing v anew; counts shared parts each time. */
+static void cost(const Fu *fu, DhcValue *v, Cost *c) {
+  v = dhc_view_base(v);
+  if (++c->steps > 64) {
+    c->work = 1000;
+    return;
+  }
+  if (dhc_fu_of(fu, v)->where != FU_LAZY) {
+    c->loads += v->type.rank > 0;
+    return;
+  }
+  c->work += op_work(v->def);
+  for (int i = 0; i < v->def->n_args; i++) cost(fu, v->def->args[i], c);
+}
+
+static void add_sink(FuValue *x, int group) {
+  for (int i = 0; i < x->n_sinks && i < FU_MAX_SINKS; i++)
+    if (x->sink[i] == group) return;
+  if (x->n_sinks < FU_MAX_SINKS) x->sink[x->n_sinks] = group;
+  x->n_sinks++;
+}
+
+static void add_sinks(FuValue *x, const FuValue *from) {
+  for (int i = 0; i < from->n_sinks && i < FU_MAX_SINKS; i++) add_sink(x, from->sink[i]);
+  if (from->n_sinks > FU_MAX_SINKS) x->n_sinks = FU_MAX_SINKS + 1;
+}
+
+/* Node n wants its operand k, in `x`. */
+static void demand(Fu *fu, const DhcNode *n, int k, FuValue *x) {
+  const FuValue *r = n->n_results ? dhc_fu_of(fu, n->results[0]) : NULL;
+  if (dhc_fu_needs_memory(fu, n, k) && !x->wide) x->memory = true;
+  if ((n->op == DHC_OP_DYNAMIC_UPDATE || n->op == DHC_OP_SCATTER_ADD) && k == 0) {
+    x->dense = true;
+    return;
+  }
+  if (n->op == DHC_OP_CONCAT && fu->groups.at[r->group]->writers.n) {
+    const FuGroup *whole = fu->groups.at[r->group];
+    for (int w = 0; w < whole->writers.n; w++) {
+      int g = dhc_fu_merged(fu, whole->writers.at[w]);
+      for (int c = 0; c < fu->groups.at[g]->copies.n; c++)
+        if (fu->groups.at[g]->copies.at[c].concat == n && fu->groups.at[g]->copies.at[c].piece == k) add_sink(x, g);
+    }
+    return;
+  }
+  if (!r || (r->where == FU_MEMORY && fu->groups.at[r->group]->fixed)) {
+    if (n->op != DHC_OP_UPDATE || k != 0) x->dense = true;
+    return;
+  }
+  switch (r->where) {
+    case FU_MEMBER: add_sink(x, r->group); return;
+    case FU_LAZY: add_sinks(x, r); x->stretched = x->stretched || r->stretched; return;
+    case FU_VIEW:
+      add_sinks(x, r);
+      x->memory = x->memory || r->memory || r->dense;
+      x->dense = x->dense || r->dense;
+      x->stretched = x->stretched || r->stretched || n->op == DHC_OP_BROADCAST;
+      return;
+    case FU_MEMORY: return;
+  }
+}
+
+static void make_root(Fu *fu, DhcValue *v) {
+  int group;
+  FuValue *x = dhc_fu_of(fu, v);
+  group = dhc_fu_new_group(fu, DHC_KIND_MAP);
+  FuGroup *g = fu->groups.at[group];
+  dhc_fu_set_domain(fu, g, v->type.rank, v->type.dim);
+  int level = x->level;
+  dhc_fu_add_member(fu, group, v, g->full);
+  x->level = level; /* map groups have no place in the numbering */
+  x->n_sinks = 0;
+  add_sink(x, group);
+}
+
+void dhc_fu_place(Fu *fu, DhcValue *v) {
+  FuValue *x = dhc_fu_of(fu, v);
+  if (fu->is_result[v->id]) x->dense = true;
+  for (int u = 0; u < fu->n_use[v->id]; u++) {
+    const DhcNode *n = fu->use[v->id][u];
+    for (int k = 0; k < n->n_args; k++)
+      if (n->args[k] == v) demand(fu, n, k, x);
+  }
+  if (x->where == FU_MEMBER) {
+    for (int u = 0; u < fu->n_use[v->id]; u++) { /* what another anchor reads is in memory */
+      const DhcNode *n = fu->use[v->id][u];
+      const FuValue *r = n->n_results ? dhc_fu_of(fu, n->results[0]) : NULL;
+      if (r && r->where == FU_MEMBER && r->group != x->group && dhc_op_info(n->op)->cls != DHC_CLASS_ELEMENTWISE) x->stored = true;
+    }
+    if (x->dense || x->memory) x->stored = true;
+    return;
+  }
+  if (x->where == FU_VIEW) {
+    const DhcDim *offset;
+    bool range = x->dense && dhc_view_range(fu->m->dims, &fu->f->facts, v, &offset);
+    if (x->forced) {
+      x->dense = x->memory = false;
+      make_root(fu, v);
+      x->stored = true;
+    } else if (x->dense && !range) { /* kernels still look through it */
+      x->copy = dhc_fu_new_group(fu, DHC_KIND_MAP);
+      FuGroup *g = fu->groups.at[x->copy];
+      g->copy_view = v;
+      g->place = fu->place_of[v->def->id];
+      dhc_fu_set_domain(fu, g, v->type.rank, v->type.dim);
+      x->dense = false;
+      add_sink(x, x->copy);
+    }
+    return;
+  }
+  if (x->where != FU_LAZY || x->wide || (x->n_sinks == 0 && !x->dense && !x->memory)) return;
+  bool root = x->forced || x->dense || x->memory;
+  if (!root && (x->n_sinks > 1 || x->stretched)) {
+    Cost c = {0};
+    cost(fu, v, &c);
+    if (v->type.rank == 0) root = c.work > CHEAP_SCALAR;
+    else if (x->n_sinks > 1) root = c.loads > CHEAP_LOADS || c.work > (c.loads ? CHEAP : 2 * CHEAP_SCALAR);
+    if (v->type.rank > 0 && x->stretched && c.work >= COSTLY) root = true;
+  }
+  if (!root) return;
+  make_root(fu, v);
+  x->stored = true;
+}

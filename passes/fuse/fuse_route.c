@@ -1,0 +1,145 @@
+/* Routing in terms of other ops, before ops are put into kernels: top_k by rank, route by a
+ * stable counting sort. Both give the same integers as their definitions. */
+#include "passes/fuse/fuse_internal.h"
+
+typedef struct Lower {
+  DhcBuilder b;
+  DhcDims *dims;
+} Lower;
+
+static DhcValue *bin(Lower *l, DhcOp op, DhcValue *x, DhcValue *y) {
+  return dhc_b_binary(&l->b, op, x, y);
+}
+
+static const DhcDim *constant(Lower *l, int64_t v) {
+  return dhc_dim_const(l->dims, v);
+}
+
+static DhcValue *iota(Lower *l, dhc_dtype t, int axis, const DhcDim *const *dim, int rank) {
+  DhcAttr a[] = {dhc_attr_int(axis), dhc_attr_dtype(t), dhc_attr_dims(l->b.f->module, dim, rank)};
+  return dhc_build1(&l->b, DHC_OP_IOTA, NULL, 0, a, 3);
+}
+
+/* x with an axis of extent 1 before axis `at`. */
+static DhcValue *unsqueeze(Lower *l, DhcValue *x, int at) {
+  const DhcDim *dim[DHC_MAX_RANK];
+  if (!x) return NULL;
+  for (int d = 0; d < x->type.rank + 1; d++)
+    dim[d] = d == at ? constant(l, 1) : x->type.dim[d < at ? d : d - 1];
+  return dhc_b_reshape(&l->b, x, dim, x->type.rank + 1);
+}
+
+static DhcValue *sum_last(Lower *l, DhcValue *x) {
+  int64_t axis = x ? x->type.rank - 1 : 0;
+  return dhc_b_reduce(&l->b, DHC_OP_REDUCE_SUM, x, &axis, 1, false);
+}
+
+static DhcValue *is_nan(Lower *l, DhcValue *x) {
+  return bin(l, DHC_OP_NE, x, x);
+}
+
+/* x over y: larger, or NaN where y is none. */
+static DhcValue *over(Lower *l, DhcValue *x, DhcValue *y) {
+  DhcValue *larger = bin(l, DHC_OP_GT, x, y);
+  if (!dhc_dtype_is_float(x->type.dtype)) return larger;
+  return bin(l, DHC_OP_OR, larger, bin(l, DHC_OP_AND, is_nan(l, x), bin(l, DHC_OP_EQ, y, y)));
+}
+
+static DhcValue *alike(Lower *l, DhcValue *x, DhcValue *y) {
+  DhcValue *same = bin(l, DHC_OP_EQ, x, y);
+  if (!dhc_dtype_is_float(x->type.dtype)) return same;
+  return bin(l, DHC_OP_OR, same, bin(l, DHC_OP_AND, is_nan(l, x), is_nan(l, y)));
+}
+
+/* rank[i] = how many j come before i: x[j] larger, or equal and j < i. Choice c is the i of
+ * rank c. E^2 comparisons a row, which for the few experts of a mixture are little. */
+static bool lower_top_k(Lower *l, DhcNode *n) {
+  DhcValue *x = n->args[0];
+  int r = x->type.rank;
+  const DhcDim *pair[DHC_MAX_RANK], *pick[DHC_MAX_RANK];
+  if (r + 1 > DHC_MAX_RANK) return false;
+  for (int d = 0; d < r - 1; d++) pair[d] = pick[d] = x->type.dim[d];
+  pair[r - 1] = pair[r] = pick[r] = x->type.dim[r - 1];
+  pick[r - 1] = n->results[0]->type.dim[r - 1];
+  DhcValue *i = dhc_b_broadcast(&l->b, unsqueeze(l, x, r), pair, r + 1);
+  DhcValue *j = dhc_b_broadcast(&l->b, unsqueeze(l, x, r - 1), pair, r + 1);
+  if (!i || !j) return false;
+  DhcValue *earlier = bin(l, DHC_OP_LT, iota(l, DHC_I32, r, pair, r + 1), iota(l, DHC_I32, r - 1, pair, r + 1));
+  DhcValue *before = bin(l, DHC_OP_OR, over(l, j, i), bin(l, DHC_OP_AND, alike(l, j, i), earlier));
+  DhcValue *rank = sum_last(l, dhc_b_cast(&l->b, before, DHC_I32));
+  DhcValue *chosen = bin(l, DHC_OP_EQ, dhc_b_broadcast(&l->b, unsqueeze(l, rank, r - 1), pick, r + 1),
+                         iota(l, DHC_I32, r - 1, pick, r + 1));
+  DhcValue *index = sum_last(l, dhc_b_select(&l->b, chosen, iota(l, DHC_I32, r, pick, r + 1),
+                                             dhc_b_scalar(&l->b, DHC_I32, 0)));
+  if (!index) return false;
+  DhcAttr axis = dhc_attr_int(r - 1);
+  DhcValue *args[] = {x, index};
+  DhcValue *value = dhc_build1(&l->b, DHC_OP_TAKE_ALONG, args, 2, &axis, 1);
+  if (!value) return false;
+  dhc_replace_uses(n->results[0], value);
+  dhc_replace_uses(n->results[1], index);
+  return true;
+}
+
+static DhcValue *linear_scan(Lower *l, DhcValue *x) {
+  DhcType h0 = {.dtype = x->type.dtype, .rank = 1};
+  h0.dim[0] = x->type.dim[1];
+  DhcValue *args[] = {dhc_b_fill(&l->b, &x->type, 1), x, dhc_b_fill(&l->b, &h0, 0)};
+  DhcAttr a[] = {dhc_attr_int(0), dhc_attr_bool(false)};
+  return args[0] && args[2] ? dhc_build1(&l->b, DHC_OP_LINEAR_SCAN, args, 3, a, 2) : NULL;
+}
+
+static DhcValue *take(Lower *l, DhcOp op, DhcValue *x, DhcValue *index, int axis) {
+  DhcValue *args[] = {x, index};
+  DhcAttr a = dhc_attr_int(axis);
+  return x && index ? dhc_build1(&l->b, op, args, 2, &a, 1) : NULL;
+}
+
+/* Slot of a choice: the first slot of its bin, and how many choices of that bin come before.
+ * Counts are kept in f32, exact to 2^24 choices. */
+static bool lower_route(Lower *l, DhcNode *n) {
+  DhcValue *e = n->args[0];
+  int64_t num = dhc_attr(n, "num")->i;
+  const DhcDim *count = dhc_dim_mul(l->dims, e->type.dim[0], e->type.dim[1]);
+  const DhcDim *bins = constant(l, num + 1), *table[] = {count, bins}, *square[] = {bins, bins}, *one[] = {count, constant(l, 1)};
+  DhcValue *flat = dhc_b_reshape(&l->b, dhc_b_cast(&l->b, e, DHC_I32), &count, 1), *zero = dhc_b_scalar(&l->b, DHC_I32, 0);
+  DhcValue *last = dhc_b_scalar(&l->b, DHC_I32, (double)num);
+  if (!flat || !zero || !last) return false;
+  /* bin `num` collects what is in no bin */
+  DhcValue *inside = bin(l, DHC_OP_AND, bin(l, DHC_OP_GE, flat, zero), bin(l, DHC_OP_LT, flat, last));
+  DhcValue *b = dhc_b_select(&l->b, inside, flat, last);
+  DhcValue *hit = bin(l, DHC_OP_EQ, dhc_b_broadcast(&l->b, dhc_b_reshape(&l->b, b, one, 2), table, 2),
+                      iota(l, DHC_I32, 1, table, 2));
+  DhcValue *so_far = linear_scan(l, dhc_b_cast(&l->b, hit, DHC_F32));
+  if (!so_far) return false;
+  DhcValue *total = dhc_b_slice(&l->b, so_far, 0, dhc_dim_addc(l->dims, count, -1), constant(l, 1));
+  DhcValue *below = bin(l, DHC_OP_LT, iota(l, DHC_I32, 1, square, 2), iota(l, DHC_I32, 0, square, 2));
+  DhcValue *first = sum_last(l, dhc_b_select(&l->b, below, dhc_b_broadcast(&l->b, total, square, 2),
+                                             dhc_b_scalar(&l->b, DHC_F32, 0)));
+  DhcValue *mine = dhc_b_reshape(&l->b, take(l, DHC_OP_TAKE_ALONG, so_far, dhc_b_reshape(&l->b, b, one, 2), 1), &count, 1);
+  DhcValue *base = take(l, DHC_OP_GATHER, first, b, 0);
+  if (!mine || !base) return false;
+  DhcValue *slot = dhc_b_cast(&l->b, bin(l, DHC_OP_SUB, bin(l, DHC_OP_ADD, base, mine), dhc_b_scalar(&l->b, DHC_F32, 1)), DHC_I32);
+  DhcValue *token = dhc_b_reshape(&l->b, iota(l, DHC_I32, 0, e->type.dim, 2), &count, 1);
+  DhcValue *args[] = {token, slot};
+  DhcAttr put[] = {dhc_attr_int(0), dhc_attr_dim(count)};
+  DhcValue *row = token && slot ? dhc_build1(&l->b, DHC_OP_PUT_ALONG, args, 2, put, 2) : NULL;
+  DhcValue *offsets = dhc_b_cast(&l->b, first, DHC_I32);
+  slot = dhc_b_reshape(&l->b, slot, e->type.dim, 2);
+  if (!row || !slot || !offsets) return false;
+  dhc_replace_uses(n->results[0], row);
+  dhc_replace_uses(n->results[1], slot);
+  dhc_replace_uses(n->results[2], offsets);
+  return true;
+}
+
+bool dhc_fu_lower_routes(DhcFunc *f) {
+  for (DhcNode *n = f->first, *next; n; n = next) {
+    next = n->next;
+    if (n->op != DHC_OP_TOP_K && n->op != DHC_OP_ROUTE) continue;
+    Lower l = {.b = {.f = f, .before = n, .span = n->span, .origin = n->origin}, .dims = f->module->dims};
+    if (!(n->op == DHC_OP_TOP_K ? lower_top_k(&l, n) : lower_route(&l, n))) return false;
+    dhc_node_remove(n);
+  }
+  return true;
+}

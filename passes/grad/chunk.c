@@ -1,0 +1,375 @@
+/* Recurrences over states, before they are differentiated.
+ *
+ *   h = linear_scan(a, b), y = sum over n of c h     with states [B, L, D, N]
+ *
+ * Reverse mode needs every h, and L of them are too many to keep. So a recurrence whose
+ * operands are made of smaller values, and whose states are contracted, becomes a scan over
+ * chunks of steps whose body does the same for one chunk from the state that the chunk
+ * before left. The derivative of a scan keeps what it carries, here one state a chunk, and
+ * computes the rest again, chunk by chunk from the last to the first. Every step is computed
+ * as before, so no bit of the result changes.
+ *
+ * The last chunk is filled up where the number of steps is not known to be a multiple: with
+ * a = 1 and b = 0 the state stays; operands repeat their first step, so that nothing is
+ * infinite or undefined there that is not so already. */
+#include "passes/grad/ad_internal.h"
+#include "passes/grad/chunk.h"
+
+/* Steps of a chunk: few enough that a chunk's states stay near the core, as many as there
+ * are states to a channel at least, that those kept are no more than the inputs. */
+enum { STEPS = 32 };
+
+typedef struct Build {
+  DhcChunk *c;
+  DhcBuilder b;        /* in front of the region */
+  const DhcDim *steps, *chunks, *padded;
+  DhcValue *mask;      /* bool[chunks, steps]: not filled up; NULL: nothing is */
+  DhcFunc *body;
+  DhcBuilder in;       /* in the body */
+  DhcValue **map;      /* by value id: its value in the body */
+  DhcValue **state;    /* by recurrence: what it starts from, in the body */
+  DhcValue **args;
+  int n_args;
+  DhcValue *in_mask;
+} Build;
+
+/* ---- sizes --------------------------------------------------------------------------------- */
+
+static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/* Steps of a chunk for a sequence of v: a divisor of v if one is near. */
+static int64_t steps_of(int64_t v) {
+  for (int64_t k = STEPS; k >= STEPS / 2; k--)
+    if (v % k == 0) return k;
+  return ceil_div(v, ceil_div(v, STEPS));
+}
+
+static void set_sizes(Build *k) {
+  DhcDims *cx = k->c->m->dims;
+  const DhcDim *length = k->c->length;
+  int64_t v, steps = dhc_dim_is_const(length, &v) ? steps_of(v) : STEPS;
+  k->steps = dhc_dim_const(cx, steps);
+  k->chunks = dhc_dim_floordiv(cx, dhc_dim_addc(cx, length, steps - 1), steps);
+  k->padded = dhc_dim_mulc(cx, k->chunks, steps);
+}
+
+/* ---- outside: all steps to chunks and back --------------------------------------------------- */
+
+static DhcValue *with_dim(DhcBuilder *b, DhcValue *v, int axis, const DhcDim *const *to, int n) {
+  const DhcDim *dim[DHC_MAX_RANK + 1];
+  int rank = 0;
+  for (int i = 0; i < v->type.rank; i++) {
+    if (i != axis) dim[rank++] = v->type.dim[i];
+    else
+      for (int j = 0; j < n; j++) dim[rank++] = to[j];
+  }
+  return dhc_b_reshape(b, v, dim, rank);
+}
+
+static DhcValue *move_axis(DhcBuilder *b, DhcValue *v, int from, int to) {
+  int64_t perm[DHC_MAX_RANK];
+  int at = 0;
+  for (int i = 0; i < v->type.rank; i++, at++) {
+    if (at == from) at++;
+    if (i == to) perm[i] = from, at--;
+    else perm[i] = at;
+  }
+  return dhc_b_transpose(b, v, perm);
+}
+
+/* v with its steps at `axis` filled up to whole chunks. */
+static DhcValue *filled(Build *k, DhcValue *v, int axis) {
+  DhcModule *m = k->c->m;
+  DhcDims *cx = m->dims;
+  const DhcDim *low[DHC_MAX_RANK], *high[DHC_MAX_RANK], *dim[DHC_MAX_RANK];
+  int64_t step[DHC_MAX_RANK];
+  for (int i = 0; i < v->type.rank; i++) {
+    low[i] = dhc_dim_const(cx, 0);
+    high[i] = i == axis ? dhc_dim_sub(cx, k->padded, v->type.dim[i]) : low[i];
+    step[i] = 1;
+    dim[i] = dhc_dim_const(cx, 1);
+  }
+  DhcAttr attrs[3] = {dhc_attr_dims(m, low, v->type.rank), dhc_attr_dims(m, high, v->type.rank),
+                      dhc_attr_ints(m, step, v->type.rank)};
+  DhcValue *first = dhc_b_slice(&k->b, v, axis, dhc_dim_const(cx, 0), dhc_dim_const(cx, 1));
+  DhcValue *x = dhc_build1(&k->b, DHC_OP_PAD, &v, 1, attrs, 3);
+  dim[axis] = k->padded;
+  DhcValue *mask = dhc_b_reshape(&k->b, k->mask, dim + axis, v->type.rank - axis);
+  if (!x || !first || !mask) return NULL;
+  if (!dhc_ad_is_float(v)) return dhc_b_select(&k->b, mask, x, first);
+  /* x + -0 is x, in every bit, and has no select in its derivative */
+  first = dhc_b_unary(&k->b, DHC_OP_STOP_GRADIENT, first);
+  DhcValue *none = dhc_b_scalar(&k->b, v->type.dtype, -0.0);
+  DhcValue *fill = first && none ? dhc_b_select(&k->b, mask, none, first) : NULL;
+  return fill ? dhc_b_binary(&k->b, DHC_OP_ADD, x, fill) : NULL;
+}
+
+static DhcValue *to_chunks(Build *k, DhcValue *v, int axis) {
+  const DhcDim *split[2] = {k->chunks, k->steps};
+  if (k->mask) v = filled(k, v, axis);
+  if (v) v = with_dim(&k->b, v, axis, split, 2);
+  return v ? move_axis(&k->b, v, axis, 0) : NULL;
+}
+
+static DhcValue *from_chunks(Build *k, DhcValue *v, int axis) {
+  v = move_axis(&k->b, v, 0, axis);
+  const DhcDim *dim[DHC_MAX_RANK];
+  int rank = 0;
+  for (int i = 0; v && i < v->type.rank; i++)
+    if (i != axis) dim[rank++] = i == axis + 1 ? k->padded : v->type.dim[i];
+  if (v) v = dhc_b_reshape(&k->b, v, dim, rank);
+  if (!v || !k->mask) return v;
+  return dhc_b_slice(&k->b, v, axis, dhc_dim_const(k->c->m->dims, 0), k->c->length);
+}
+
+static bool build_mask(Build *k) {
+  DhcModule *m = k->c->m;
+  if (k->padded == k->c->length) return true;
+  DhcAttr attrs[3] = {dhc_attr_int(0), dhc_attr_dtype(DHC_I64), dhc_attr_dims(m, &k->padded, 1)};
+  DhcValue *t = dhc_build1(&k->b, DHC_OP_IOTA, NULL, 0, attrs, 3);
+  DhcValue *n = dhc_b_dim(&k->b, k->c->length);
+  k->mask = t && n ? dhc_b_binary(&k->b, DHC_OP_LT, t, n) : NULL;
+  return k->mask != NULL;
+}
+
+/* ---- inside ---------------------------------------------------------------------------------- */
+
+static DhcValue *param(Build *k, const char *what, const DhcType *t, DhcValue *arg) {
+  DhcParamInfo info = {dhc_arena_printf(k->c->m->arena, "%s.%d", what, k->n_args), DHC_ROLE_PLAIN, -1};
+  k->args[k->n_args++] = arg;
+  return arg ? dhc_func_param(k->body, t, info, k->b.span) : NULL;
+}
+
+/* Whether v, outside, has the states' last two axes as its own: kernels work on many channels at
+ * once, and fold the last axis. */
+static bool is_wide(const DhcChunk *c, const DhcType *t) {
+  const DhcType *h = &c->scans.at[0]->results[0]->type;
+  int64_t channels;
+  if (t->rank < 2 || h->rank < 3 || !c->folds_last || c->at[c->scans.at[0]->results[0]->id].axis >= h->rank - 2) return false;
+  if (dhc_dim_is_const(h->dim[h->rank - 2], &channels) && channels < 16) return false;
+  return t->dim[t->rank - 1] == h->dim[h->rank - 1] && t->dim[t->rank - 2] == h->dim[h->rank - 2];
+}
+
+static DhcValue *swap_last(DhcBuilder *b, DhcValue *v) {
+  int64_t perm[DHC_MAX_RANK];
+  int rank = v->type.rank;
+  for (int i = 0; i < rank; i++) perm[i] = i;
+  perm[rank - 1] = rank - 2;
+  perm[rank - 2] = rank - 1;
+  return dhc_b_transpose(b, v, perm);
+}
+
+/* A parameter for v as it is outside; handed over with the channels side by side. */
+static DhcValue *wide_param(Build *k, const char *what, DhcValue *v) {
+  if (!is_wide(k->c, &v->type)) return param(k, what, &v->type, v);
+  DhcValue *arg = swap_last(&k->b, v), *p = arg ? param(k, what, &arg->type, arg) : NULL;
+  return p ? swap_last(&k->in, p) : NULL;
+}
+
+/* Carries, then the mask and the leaves, then the constants. */
+static bool build_params(Build *k, int *n_xs) {
+  DhcChunk *c = k->c;
+  bool ok = true;
+  for (int i = 0; i < c->scans.n; i++) {
+    ok &= (k->state[i] = wide_param(k, "state", c->scans.at[i]->args[2])) != NULL;
+  }
+  if (k->mask) {
+    DhcType t = {.dtype = DHC_BOOL, .rank = 1, .dim = {k->steps}};
+    const DhcDim *split[2] = {k->chunks, k->steps};
+    k->in_mask = param(k, "mask", &t, with_dim(&k->b, k->mask, 0, split, 2));
+  }
+  for (int i = 0; i < c->leaves.n; i++) {
+    DhcValue *v = c->leaves.at[i];
+    int axis = c->at[v->id].axis;
+    DhcType t = v->type;
+    t.dim[axis] = k->steps;
+    ok &= (k->map[v->id] = param(k, "x", &t, to_chunks(k, v, axis))) != NULL;
+  }
+  *n_xs = k->n_args - c->scans.n;
+  for (int i = 0; i < c->consts.n; i++) {
+    DhcValue *v = c->consts.at[i];
+    ok &= (k->map[v->id] = wide_param(k, "const", v)) != NULL;
+  }
+  return ok;
+}
+
+/* Where filled up: v, else `other`. */
+static DhcValue *masked(Build *k, DhcValue *v, int axis, double other) {
+  const DhcDim *dim[DHC_MAX_RANK];
+  if (!k->mask || !v) return v;
+  for (int i = axis; i < v->type.rank; i++) dim[i] = i == axis ? k->steps : dhc_dim_const(k->c->m->dims, 1);
+  DhcValue *m = dhc_b_reshape(&k->in, k->in_mask, dim + axis, v->type.rank - axis);
+  DhcValue *o = dhc_b_scalar(&k->in, v->type.dtype, other);
+  return m && o ? dhc_b_select(&k->in, m, v, o) : NULL;
+}
+
+/* n's attributes with a chunk's steps in place of all, at `axis` of its result. */
+static void chunk_attrs(Build *k, const DhcNode *n, int axis, DhcAttr *out) {
+  const DhcOpInfo *info = dhc_op_info(n->op);
+  for (int i = 0; i < info->n_attrs; i++) {
+    out[i] = n->attrs[i];
+    bool shape = strcmp(info->attrs[i].name, "shape") == 0 || strcmp(info->attrs[i].name, "size") == 0;
+    if (!shape || n->attrs[i].kind != DHC_ATTR_DIMS) continue;
+    const DhcDim *dim[DHC_MAX_RANK];
+    for (int d = 0; d < n->attrs[i].dims.n; d++) dim[d] = d == axis ? k->steps : n->attrs[i].dims.at[d];
+    out[i] = dhc_attr_dims(k->c->m, dim, n->attrs[i].dims.n);
+  }
+}
+
+static bool copy_inside(Build *k, const DhcNode *n) {
+  DhcChunk *c = k->c;
+  int axis = c->at[n->results[0]->id].axis;
+  DhcValue **args = DHC_NEW_N(c->px->scratch, DhcValue *, n->n_args + 1);
+  DhcAttr attrs[DHC_MAX_ATTRS];
+  for (int i = 0; i < n->n_args; i++) args[i] = k->map[n->args[i]->id];
+  k->in.span = n->span;
+  k->in.origin = n->origin;
+  if (n->op == DHC_OP_LINEAR_SCAN) {
+    int s = 0;
+    while (c->scans.at[s] != n) s++;
+    args[0] = masked(k, args[0], axis, 1);
+    args[1] = masked(k, args[1], axis, 0);
+    args[2] = k->state[s];
+  }
+  for (int i = 0; i < n->n_args; i++)
+    if (!args[i]) return false;
+  chunk_attrs(k, n, axis, attrs);
+  DhcValue *v = dhc_build1(&k->in, n->op, args, n->n_args, attrs, dhc_op_info(n->op)->n_attrs);
+  k->map[n->results[0]->id] = v;
+  return v != NULL;
+}
+
+static bool build_results(Build *k) {
+  DhcChunk *c = k->c;
+  DhcArena *a = c->m->arena;
+  DhcDims *cx = c->m->dims;
+  for (int i = 0; i < c->scans.n; i++) {
+    const DhcNode *n = c->scans.at[i];
+    DhcValue *h = k->map[n->results[0]->id];
+    const DhcDim *one = dhc_dim_const(cx, 1), *at = dhc_dim_addc(cx, k->steps, -1);
+    DhcValue *last = dhc_b_slice(&k->in, h, c->at[n->results[0]->id].axis, c->reverse ? dhc_dim_const(cx, 0) : at, one);
+    if (last) last = dhc_b_reshape(&k->in, last, n->args[2]->type.dim, n->args[2]->type.rank);
+    if (last && is_wide(c, &last->type)) last = swap_last(&k->in, last);
+    if (!last) return false;
+    dhc_func_result(k->body, last, dhc_arena_printf(a, "state.%d", i));
+  }
+  for (int i = 0; i < c->outputs.n; i++)
+    dhc_func_result(k->body, k->map[c->outputs.at[i]->id], dhc_arena_printf(a, "y.%d", i));
+  return true;
+}
+
+static bool is_inside(const DhcChunk *c, const DhcNode *n) {
+  return n->n_results == 1 && n->results[0]->id < c->n_values && c->at[n->results[0]->id].place == DHC_CHUNK_INSIDE;
+}
+
+static bool build_body(Build *k, int *n_xs) {
+  DhcChunk *c = k->c;
+  k->body = dhc_func_new(c->m, dhc_arena_printf(c->m->arena, "%s.chunk", c->f->name), DHC_FUNC_BODY, k->b.span);
+  dhc_edit_copy_binders(k->body, c->f);
+  k->in = (DhcBuilder){.f = k->body};
+  k->map = DHC_NEW_N(c->px->scratch, DhcValue *, c->f->next_value_id + 1);
+  k->args = DHC_NEW_N(c->px->scratch, DhcValue *, c->scans.n + c->leaves.n + c->consts.n + 2);
+  k->state = DHC_NEW_N(c->px->scratch, DhcValue *, c->scans.n + 1);
+  if (!build_params(k, n_xs)) return false;
+  for (const DhcNode *n = c->f->first; n; n = n->next)
+    if (is_inside(c, n) && !copy_inside(k, n)) return false;
+  return build_results(k);
+}
+
+/* ---- the rewrite ---------------------------------------------------------------------------------- */
+
+/* Nodes that the region reads but that stand behind its first recurrence move in front of it. */
+static void move_inputs(DhcChunk *c, DhcNode *first) {
+  bool *need = DHC_NEW_N(c->px->scratch, bool, c->f->next_value_id + 1);
+  for (int i = 0; i < c->leaves.n; i++) need[c->leaves.at[i]->id] = true;
+  for (int i = 0; i < c->consts.n; i++) need[c->consts.at[i]->id] = true;
+  for (int i = 0; i < c->scans.n; i++) need[c->scans.at[i]->args[2]->id] = true;
+  for (const DhcNode *n = c->f->last; n; n = n->prev) {
+    bool any = false;
+    for (int i = 0; i < n->n_results; i++) any |= need[n->results[i]->id];
+    for (int i = 0; any && i < n->n_args; i++) need[n->args[i]->id] = true;
+  }
+  for (DhcNode *n = first, *next; n; n = next) {
+    next = n->next;
+    bool any = false;
+    for (int i = 0; i < n->n_results; i++) any |= need[n->results[i]->id];
+    if (any) dhc_edit_move_before(n, first);
+  }
+}
+
+/* What only fed the recurrences goes. */
+static void sweep(DhcChunk *c) {
+  int *uses = dhc_use_counts(c->f, c->px->scratch);
+  for (DhcNode *n = c->f->last, *prev; n; n = prev) {
+    prev = n->prev;
+    if (n->n_results != 1 || uses[n->results[0]->id]) continue;
+    bool region = is_inside(c, n);
+    for (int i = 0; i < c->lasts.n; i++) region |= c->lasts.at[i] == n;
+    if (!region) continue;
+    for (int i = 0; i < n->n_args; i++) uses[n->args[i]->id]--;
+    dhc_node_remove(n);
+  }
+}
+
+static DhcNode *first_scan(const DhcChunk *c) {
+  DhcNode *n = c->f->first;
+  for (;; n = n->next)
+    for (int i = 0; i < c->scans.n; i++)
+      if (c->scans.at[i] == n) return n;
+}
+
+static bool rewrite(DhcChunk *c) {
+  DhcNode *first = first_scan(c);
+  Build k = {.c = c, .b = {.f = c->f, .before = first, .span = first->span, .origin = first->origin}};
+  int n_xs;
+  move_inputs(c, first);
+  set_sizes(&k);
+  if (!build_mask(&k) || !build_body(&k, &n_xs)) return false;
+  dhc_edit_place_before(c->m, k.body, c->f);
+  DhcAttr attrs[7] = {dhc_attr_func(k.body), dhc_ad_own_dims(c->m, c->f), dhc_attr_int(c->scans.n),
+                      dhc_attr_int(n_xs),    dhc_attr_int(0),             dhc_attr_dim(k.chunks),
+                      dhc_attr_bool(c->reverse)};
+  DhcNode *r = dhc_build(&k.b, DHC_OP_SCAN, k.args, k.n_args, attrs, 7);
+  if (!r) return false;
+  for (int i = 0; i < c->outputs.n; i++) {
+    DhcValue *y = from_chunks(&k, r->results[c->scans.n + i], c->at[c->outputs.at[i]->id].axis);
+    if (!y) return false;
+    dhc_replace_uses(c->outputs.at[i], y);
+  }
+  for (int i = 0; i < c->lasts.n; i++) {
+    DhcValue *to = c->lasts.at[i]->results[0];
+    int s = 0;
+    while (c->scans.at[s] != c->lasts.at[i]->args[0]->def) s++;
+    DhcValue *last = r->results[s];
+    if (is_wide(c, &c->scans.at[s]->args[2]->type)) last = swap_last(&k.b, last);
+    if (last) last = dhc_b_reshape(&k.b, last, to->type.dim, to->type.rank);
+    if (!last) return false;
+    dhc_replace_uses(to, last);
+  }
+  sweep(c);
+  return true;
+}
+
+static bool is_long(const DhcNode *n) {
+  const DhcType *t = &n->results[0]->type;
+  int axis = (int)dhc_attr(n, "axis")->i;
+  int64_t v;
+  return !dhc_dim_is_const(t->dim[axis < 0 ? axis + t->rank : axis], &v) || v > STEPS;
+}
+
+/* requires: graph stage. establishes: -. breaks: simple, unique, no dead nodes. */
+bool dhc_pass_chunk(DhcModule *m, DhcPassCtx *px) {
+  for (int i = 0; i < m->funcs.n; i++) {
+    DhcFunc *f = m->funcs.at[i];
+    for (DhcNode *n = f->first, *next; n && f->kind != DHC_FUNC_INIT; n = next) {
+      next = n->next;
+      if (n->op != DHC_OP_LINEAR_SCAN || !is_long(n)) continue;
+      DhcChunk c = {.px = px, .m = m, .f = f};
+      if (!dhc_chunk_region(&c, n) || !dhc_pass_may_change(px)) continue;
+      if (!rewrite(&c)) return false;
+      next = f->first; /* the region is gone, and with it perhaps the next node */
+    }
+    while (m->funcs.at[i] != f) i++; /* bodies stand before it now */
+  }
+  return true;
+}

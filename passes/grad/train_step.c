@@ -1,0 +1,526 @@
+/* The training step as one entry of plain IR: forward, backward, clipping, optimiser,
+ * averaging, and the gate that keeps a bad step from changing anything.
+ *
+ * All weights lie in one flat arena "$w", those that decay first, so that norm, optimiser
+ * and averaging are a few kernels over flat ranges. The optimiser's body is put in place of
+ * its call: its elementwise work then joins the clipping before and the gate behind it. */
+#include "passes/grad/ad_internal.h"
+
+/* `pieces` > 0: a tensor kept as one file entry per index of its leading axis ("experts.*"),
+ * whose ages begin at `age`. */
+typedef struct Range {
+  int64_t begin, n;
+  bool decays;
+  int64_t pieces, age;
+} Range;
+
+typedef struct Step {
+  DhcPassCtx *px;
+  DhcModule *m;
+  DhcArena *arena;
+  const DhcTrainRequest *rq;
+  DhcTrainStep *out;
+  DhcFunc *loss, *grad; /* the loss entry, and the entry with its gradients */
+  DhcFunc *f;           /* the step */
+  DhcBuilder b;
+  DhcArenaSlot *slots;
+  int *slot_of;         /* by tensor index, -1 for what is no weight */
+  DhcValue **map;       /* by value id of grad */
+  int loss_result;
+  /* arenas: 0 is "$w", then the optimiser's state, then perhaps "$ema" */
+  int n_states;
+  const int *state_param;  /* by state: index of the optimiser's parameter */
+  const int *state_result; /* by state: index of the optimiser's result */
+  DhcValue **arenas;
+  DhcValue **optimizer_arg; /* by parameter: the scalar, or NULL for flat operands */
+  DhcValue *clip, *limit, *decay; /* decay: of "$ema" */
+  DhcValue *finite;
+  DhcValue *begun; /* "$begun": steps since a piece first had a gradient; NULL: no pieces */
+  DHC_VEC(Range) ranges; /* the whole arena, in order */
+} Step;
+
+/* ---- layout ---------------------------------------------------------------------- */
+
+/* Neighbours that decay alike are one range, but for tensors in pieces. */
+static void add_range(Step *s, const DhcTensorDecl *t, int64_t begin, int64_t n) {
+  Range *last = s->ranges.n ? &s->ranges.at[s->ranges.n - 1] : NULL;
+  Range r = {.begin = begin, .n = n, .decays = !t->no_decay, .pieces = dhc_decl_pieces(t)};
+  if (!n) return;
+  if (!r.pieces && last && !last->pieces && last->decays == r.decays) {
+    last->n += n;
+    return;
+  }
+  r.age = s->out->n_begun;
+  s->out->n_begun += r.pieces;
+  DHC_PUSH(s->arena, &s->ranges, r);
+}
+
+static bool place_tensor(Step *s, int index, int64_t *at) {
+  const DhcTensorDecl *t = &s->m->tensors.at[index];
+  int64_t n;
+  const DhcDim *count = dhc_type_elements(s->m->dims, &t->type);
+  if (t->type.dtype != DHC_F32 || !dhc_dim_is_const(count, &n)) {
+    DhcText text = {.arena = s->arena};
+    dhc_type_print(&t->type, &text);
+    dhc_diag(s->px->diags, DHC_ERROR, "E0720", t->span,
+             "parameter '%s' cannot be trained: weights are f32 of a fixed shape, this is %s",
+             t->path, dhc_text_str(&text));
+    return false;
+  }
+  s->slot_of[index] = s->out->n_slots;
+  s->slots[s->out->n_slots++] = (DhcArenaSlot){index, t->path, *at, n};
+  add_range(s, t, *at, n);
+  *at += n; /* elaboration has bounded the sum of all tensors */
+  return true;
+}
+
+/* Every weight of the module has a place, also one that this loss does not use. */
+static bool place_all(Step *s) {
+  s->slots = DHC_NEW_N(s->arena, DhcArenaSlot, s->m->tensors.n + 1);
+  s->slot_of = DHC_NEW_N(s->arena, int, s->m->tensors.n + 1);
+  int64_t at = 0;
+  for (int i = 0; i < s->m->tensors.n; i++) s->slot_of[i] = -1;
+  for (int pass = 0; pass < 2; pass++) {
+    for (int i = 0; i < s->m->tensors.n; i++) {
+      const DhcTensorDecl *t = &s->m->tensors.at[i];
+      if (t->role == DHC_ROLE_PARAM && t->no_decay == (pass == 1) && !place_tensor(s, i, &at))
+        return false;
+    }
+    if (pass == 0) s->out->n_decayed = at;
+  }
+  s->out->n = at;
+  s->out->slots = s->slots;
+  if (at) return true;
+  dhc_diag(s->px->diags, DHC_ERROR, "E0721", s->loss->span, "'%s' has no parameters to train",
+           s->loss->name);
+  return false;
+}
+
+/* Every weight the loss takes must be a tensor of the module. */
+static bool all_placed(Step *s) {
+  for (int i = 0; i < s->loss->params.n; i++) {
+    const DhcParamInfo *info = &s->loss->param_info.at[i];
+    if (info->role != DHC_ROLE_PARAM || info->decl >= 0) continue;
+    dhc_diag(s->px->diags, DHC_ERROR, "E0723", s->loss->span,
+             "parameter '%s' of '%s' belongs to no tensor of the module", info->name,
+             s->loss->name);
+    return false;
+  }
+  return true;
+}
+
+/* ---- the optimiser's signature ------------------------------------------------------ */
+
+static int result_named(const DhcFunc *f, const char *name) {
+  for (int i = 0; name && i < f->results.n; i++)
+    if (f->result_names.at[i] && strcmp(f->result_names.at[i], name) == 0) return i;
+  return -1;
+}
+
+static bool bad_optimizer(Step *s, const char *why, const char *name) {
+  const DhcFunc *o = s->rq->optimizer;
+  DhcDiag *d = dhc_diag(s->px->diags, DHC_ERROR, "E0722", o->span,
+                        "'%s' cannot be an optimiser: %s '%s'", o->name, why, name);
+  dhc_diag_hint(s->px->diags, d,
+                "an optimiser is fn name<N>(w: [N], g: [N], state: [N], …, lr: [], …) -> "
+                "(w: [N], state: [N], …)");
+  return false;
+}
+
+static bool read_optimizer(Step *s) {
+  const DhcFunc *o = s->rq->optimizer;
+  int *param = DHC_NEW_N(s->arena, int, o->params.n + 1);
+  int *result = DHC_NEW_N(s->arena, int, o->params.n + 1);
+  if (o->params.n < 2 || o->results.n < 1 || o->params.at[0]->type.rank != 1)
+    return bad_optimizer(s, "it takes no flat weights and gradients but starts with",
+                         o->params.n ? o->param_info.at[0].name : "");
+  for (int i = 2; i < o->params.n; i++) {
+    const DhcType *t = &o->params.at[i]->type;
+    const char *name = o->param_info.at[i].name;
+    int r = result_named(o, name);
+    if (r >= 0) {
+      if (!dhc_type_equal(t, &o->params.at[0]->type))
+        return bad_optimizer(s, "its state must be as long as the weights, unlike", name);
+      param[s->n_states] = i;
+      result[s->n_states++] = r;
+    } else if (t->rank || t->dtype != DHC_F32) {
+      return bad_optimizer(s, "no result carries on its state", name);
+    }
+  }
+  if (s->n_states + 1 != o->results.n)
+    return bad_optimizer(s, "some result is neither weights nor state of", o->name);
+  s->state_param = param;
+  s->state_result = result;
+  return true;
+}
+
+/* ---- parameters ---------------------------------------------------------------------- */
+
+static DhcType flat(Step *s, int64_t n) {
+  DhcType t = {.dtype = DHC_F32, .rank = 1};
+  t.dim[0] = dhc_dim_const(s->m->dims, n);
+  return t;
+}
+
+static DhcValue *add_arena(Step *s, const char *name) {
+  DhcType t = flat(s, s->out->n);
+  DhcParamInfo info = {name, DHC_ROLE_ARENA, -1};
+  return dhc_func_param(s->f, &t, info, s->loss->span);
+}
+
+static DhcValue *add_scalar(Step *s, const char *name) {
+  DhcType t = {.dtype = DHC_F32};
+  DhcParamInfo info = {name, DHC_ROLE_SCALAR, -1};
+  const char **names = (const char **)s->out->scalars;
+  names[s->out->n_scalars++] = name;
+  return dhc_func_param(s->f, &t, info, s->loss->span);
+}
+
+static const char *dollar(Step *s, const char *name) {
+  return dhc_arena_printf(s->arena, "$%s", name);
+}
+
+static void add_params(Step *s) {
+  const DhcFunc *g = s->grad, *o = s->rq->optimizer;
+  for (int i = 0; i < g->params.n; i++) {
+    DhcValue *p = g->params.at[i];
+    if (g->param_info.at[i].role != DHC_ROLE_PARAM)
+      s->map[p->id] = dhc_func_param(s->f, &p->type, g->param_info.at[i], p->def->span);
+  }
+  const char **states = DHC_NEW_N(s->arena, const char *, s->n_states + 1);
+  s->arenas = DHC_NEW_N(s->arena, DhcValue *, s->n_states + 2);
+  s->arenas[0] = add_arena(s, "$w");
+  for (int i = 0; i < s->n_states; i++) {
+    states[i] = dollar(s, o->param_info.at[s->state_param[i]].name);
+    s->arenas[1 + i] = add_arena(s, states[i]);
+  }
+  s->out->n_states = s->n_states;
+  s->out->states = states;
+  if (s->rq->ema) s->arenas[1 + s->n_states] = add_arena(s, "$ema");
+  if (s->out->n_begun && s->n_states) {
+    DhcType t = flat(s, s->out->n_begun);
+    s->begun = dhc_func_param(s->f, &t, (DhcParamInfo){"$begun", DHC_ROLE_ARENA, -1}, s->loss->span);
+  }
+  s->out->scalars = DHC_NEW_N(s->arena, const char *, o->params.n + 4);
+  s->clip = add_scalar(s, "$clip");
+  s->limit = add_scalar(s, "$limit");
+  s->optimizer_arg = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
+  for (int i = 2; i < o->params.n; i++) {
+    const char *name = o->param_info.at[i].name;
+    if (result_named(o, name) < 0)
+      s->optimizer_arg[i] =
+          add_scalar(s, strcmp(name, "step") == 0 ? "$opt_step" : dollar(s, name));
+  }
+  if (s->rq->ema) s->decay = add_scalar(s, "$ema_decay");
+}
+
+/* ---- nodes ---------------------------------------------------------------------------- */
+
+static DhcValue *range_of(Step *s, DhcValue *v, const Range *r) {
+  if (!v || r->n == s->out->n) return v;
+  return dhc_b_slice(&s->b, v, 0, dhc_dim_const(s->m->dims, r->begin),
+                     dhc_dim_const(s->m->dims, r->n));
+}
+
+/* Weights as slices of the arena, then the nodes of the gradient entry but its updates. */
+static bool copy_gradients(Step *s) {
+  const DhcFunc *g = s->grad;
+  for (int i = 0; i < g->params.n; i++) {
+    if (g->param_info.at[i].role != DHC_ROLE_PARAM) continue;
+    DhcValue *p = g->params.at[i];
+    const DhcArenaSlot *slot = &s->slots[s->slot_of[g->param_info.at[i].decl]];
+    Range r = {.begin = slot->offset, .n = slot->n};
+    DhcValue *v = range_of(s, s->arenas[0], &r);
+    s->map[p->id] = v ? dhc_b_reshape(&s->b, v, p->type.dim, p->type.rank) : NULL;
+    if (!s->map[p->id]) return false;
+  }
+  for (const DhcNode *n = g->first; n; n = n->next) {
+    if (n->op == DHC_OP_PARAM) continue;
+    if (n->op == DHC_OP_UPDATE) { /* its result is the new value; the write comes last */
+      s->map[n->results[0]->id] = s->map[n->args[1]->id];
+      continue;
+    }
+    DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, n->n_args + 1);
+    for (int i = 0; i < n->n_args; i++) args[i] = s->map[n->args[i]->id];
+    s->b.span = n->span;
+    s->b.origin = n->origin;
+    DhcNode *c = dhc_node_copy(&s->b, n, args);
+    if (!c) return false;
+    for (int i = 0; i < n->n_results; i++) s->map[n->results[i]->id] = c->results[i];
+  }
+  s->b.span = s->loss->span;
+  s->b.origin = NULL;
+  return true;
+}
+
+/* All gradients, flat, in the arena's order; zeros where the loss has none. */
+static DhcValue *gradient_arena(Step *s) {
+  DhcValue **part = DHC_NEW_N(s->arena, DhcValue *, s->out->n_slots + 1);
+  int next = s->loss->results.n; /* gradients stand behind the loss entry's results */
+  for (int i = 0; i < s->grad->params.n; i++) {
+    if (s->grad->param_info.at[i].role != DHC_ROLE_PARAM) continue;
+    int slot = s->slot_of[s->grad->param_info.at[i].decl];
+    DhcType t = flat(s, s->slots[slot].n);
+    part[slot] = dhc_b_reshape(&s->b, s->map[s->grad->results.at[next++]->id], t.dim, 1);
+    if (!part[slot]) return NULL;
+  }
+  for (int i = 0; i < s->out->n_slots; i++) {
+    DhcType t = flat(s, s->slots[i].n);
+    if (!part[i]) part[i] = dhc_b_fill(&s->b, &t, 0);
+  }
+  return dhc_b_concat(&s->b, part, s->out->n_slots, 0);
+}
+
+static DhcValue *bin(Step *s, DhcOp op, DhcValue *x, DhcValue *y) {
+  return dhc_b_binary(&s->b, op, x, y);
+}
+
+/* norm = √Σg²; scale = clip > 0 ? min(1, clip / (norm + 1e-6)) : 1 */
+static DhcValue *clip_scale(Step *s, DhcValue *norm) {
+  DhcValue *one = dhc_b_scalar(&s->b, DHC_F32, 1);
+  DhcValue *sum = bin(s, DHC_OP_ADD, norm, dhc_b_scalar(&s->b, DHC_F32, 1e-6));
+  DhcValue *part = bin(s, DHC_OP_MIN, one, bin(s, DHC_OP_DIV, s->clip, sum));
+  DhcValue *on = bin(s, DHC_OP_GT, s->clip, dhc_b_scalar(&s->b, DHC_F32, 0));
+  return dhc_b_select(&s->b, on, part, one);
+}
+
+/* The new value where the step is finite, the old one where not. */
+static DhcValue *gate(Step *s, DhcValue *now, DhcValue *old) {
+  return dhc_b_select(&s->b, s->finite, now, old);
+}
+
+static int n_arenas(const Step *s) {
+  return 1 + s->n_states + (s->rq->ema ? 1 : 0);
+}
+
+/* What the optimiser takes for a range: operands as they lie there, scalars. */
+static bool optimizer_args(Step *s, const Range *r, DhcValue *const *old, DhcValue *g, DhcValue **args) {
+  const DhcFunc *o = s->rq->optimizer;
+  args[0] = old[0];
+  args[1] = g;
+  for (int i = 0; i < s->n_states; i++) args[s->state_param[i]] = old[1 + i];
+  for (int i = 2; i < o->params.n; i++) {
+    if (!s->optimizer_arg[i]) continue;
+    bool none = !r->decays && strcmp(o->param_info.at[i].name, "weight_decay") == 0;
+    args[i] = none ? dhc_b_scalar(&s->b, DHC_F32, 0) : s->optimizer_arg[i];
+  }
+  for (int i = 0; i < o->params.n; i++)
+    if (!args[i]) return false;
+  return true;
+}
+
+/* now[k], the optimiser's new value of arena k, becomes part[k]: gated, and averaged for
+ * "$ema". */
+static void finish_range(Step *s, DhcValue *const *old, DhcValue *const *now, DhcValue **part) {
+  for (int k = 0; k <= s->n_states; k++) part[k] = gate(s, now[k], old[k]);
+  if (!s->rq->ema) return;
+  int k = 1 + s->n_states;
+  DhcValue *rest = bin(s, DHC_OP_SUB, dhc_b_scalar(&s->b, DHC_F32, 1), s->decay);
+  DhcValue *share = bin(s, DHC_OP_MUL, rest, now[0]);
+  DhcValue *mean = bin(s, DHC_OP_ADD, bin(s, DHC_OP_MUL, s->decay, old[k]), share);
+  part[k] = gate(s, mean, old[k]);
+}
+
+/* Result of the optimiser that is arena k's new value. */
+static int result_of(const Step *s, int k) {
+  int w = result_named(s->rq->optimizer, s->rq->optimizer->param_info.at[0].name);
+  return k ? s->state_result[k - 1] : w < 0 ? 0 : w;
+}
+
+/* One flat range through the optimiser; part[k] gets the new value of arena k. */
+static bool step_range(Step *s, const Range *r, DhcValue *g, DhcValue **part) {
+  DhcFunc *o = s->rq->optimizer;
+  DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
+  DhcValue *old[DHC_MAX_RESULTS], *now[DHC_MAX_RESULTS];
+  for (int k = 0; k < n_arenas(s); k++) old[k] = range_of(s, s->arenas[k], r);
+  if (!optimizer_args(s, r, old, range_of(s, g, r), args)) return false;
+  DhcNode *call = dhc_b_call(&s->b, DHC_OP_CALL, o, args, o->params.n);
+  if (!call) return false;
+  for (int k = 0; k <= s->n_states; k++) now[k] = call->results[result_of(s, k)];
+  finish_range(s, old, now, part);
+  dhc_inline_call(call);
+  return true;
+}
+
+/* ---- tensors in pieces ---------------------------------------------------------------------- */
+
+/* The optimiser's body on operands of other shapes: its ops again, stretching as needed. */
+static bool lift(Step *s, DhcValue *const *args, DhcValue **now) {
+  const DhcFunc *o = s->rq->optimizer;
+  DhcValue **to = DHC_NEW_N(s->arena, DhcValue *, o->next_value_id + 1);
+  for (int i = 0; i < o->params.n; i++) to[o->params.at[i]->id] = args[i];
+  for (const DhcNode *n = o->first; n; n = n->next) {
+    DhcValue *x[3] = {NULL, NULL, NULL}, **y = n->n_results ? &to[n->results[0]->id] : NULL;
+    for (int i = 0; i < n->n_args && i < 3; i++) x[i] = to[n->args[i]->id];
+    if (n->op == DHC_OP_PARAM) continue;
+    bool elementwise = dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE;
+    if (n->op == DHC_OP_FILL) *y = dhc_b_scalar(&s->b, n->results[0]->type.dtype, dhc_attr(n, "value")->f);
+    else if (n->op == DHC_OP_BROADCAST) *y = x[0];
+    else if (elementwise && n->n_args == 1) *y = dhc_node_copy(&s->b, n, x)->results[0];
+    else if (elementwise && n->n_args == 2) *y = bin(s, n->op, x[0], x[1]);
+    else if (n->op == DHC_OP_SELECT) *y = dhc_b_select(&s->b, x[0], x[1], x[2]);
+    else return bad_optimizer(s, "for tensors in pieces it must be elementwise, unlike", dhc_op_info(n->op)->name);
+    if (!*y) return false;
+  }
+  for (int k = 0; k <= s->n_states; k++) now[k] = to[o->results.at[result_of(s, k)]->id];
+  return true;
+}
+
+/* A range's view as [pieces, elements of each]. */
+static void piece_shape(Step *s, const Range *r, const DhcDim *shape[2]) {
+  shape[0] = dhc_dim_const(s->m->dims, r->pieces);
+  shape[1] = dhc_dim_const(s->m->dims, r->n / r->pieces);
+}
+
+/* Sum of magnitudes of each piece's gradient: 0 only where there is none. */
+static DhcValue *piece_sizes(Step *s, const Range *r, DhcValue *g) {
+  const DhcDim *shape[2];
+  static const int64_t axis = 1;
+  piece_shape(s, r, shape);
+  DhcValue *size = dhc_b_unary(&s->b, DHC_OP_ABS, dhc_b_reshape(&s->b, range_of(s, g, r), shape, 2));
+  return dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, size, &axis, 1, false);
+}
+
+/* A piece that no gradient has reached yet stays as it is, and the optimiser counts its
+ * steps from the first that does, as where every piece is a parameter of its own. */
+static bool step_pieces(Step *s, const Range *r, DhcValue *g, DhcValue *ages, DhcValue **part) {
+  const DhcFunc *o = s->rq->optimizer;
+  const DhcDim *shape[2];
+  piece_shape(s, r, shape);
+  const DhcDim *column[] = {shape[0], dhc_dim_const(s->m->dims, 1)}, *line[] = {dhc_dim_const(s->m->dims, r->n)};
+  DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
+  DhcValue *old[DHC_MAX_RESULTS], *now[DHC_MAX_RESULTS];
+  for (int k = 0; k < n_arenas(s); k++) old[k] = dhc_b_reshape(&s->b, range_of(s, s->arenas[k], r), shape, 2);
+  DhcValue *age = dhc_b_slice(&s->b, ages, 0, dhc_dim_const(s->m->dims, r->age), shape[0]);
+  age = dhc_b_reshape(&s->b, age, column, 2);
+  if (!age || !optimizer_args(s, r, old, dhc_b_reshape(&s->b, range_of(s, g, r), shape, 2), args)) return false;
+  for (int i = 2; i < o->params.n; i++)
+    if (!strcmp(o->param_info.at[i].name, "step")) args[i] = bin(s, DHC_OP_MAX, age, dhc_b_scalar(&s->b, DHC_F32, 1));
+  if (!lift(s, args, now)) return false;
+  DhcValue *begun = bin(s, DHC_OP_GT, age, dhc_b_scalar(&s->b, DHC_F32, 0));
+  for (int k = 0; k <= s->n_states; k++) now[k] = dhc_b_select(&s->b, begun, now[k], old[k]);
+  finish_range(s, old, now, part);
+  for (int k = 0; k < n_arenas(s); k++)
+    if (!(part[k] = dhc_b_reshape(&s->b, part[k], line, 1))) return false;
+  return true;
+}
+
+static bool update(Step *s, DhcValue *to, DhcValue *value) {
+  DhcValue *args[2] = {to, value};
+  return value && dhc_build(&s->b, DHC_OP_UPDATE, args, 2, NULL, 0);
+}
+
+/* Pieces side by side; NULL after a diagnostic. */
+static DhcValue *joined(Step *s, DhcValue *const *part, int n) {
+  for (int i = 0; i < n; i++)
+    if (!part[i]) return NULL;
+  return n == 1 ? part[0] : dhc_b_concat(&s->b, part, n, 0);
+}
+
+/* New ages: 0 until a gradient reaches a piece, then counting on. raw: the gradients before
+ * clipping. They are in memory before the ranges read them, so that what sums up gradients is
+ * no kernel of the ranges', which stay in place. */
+static DhcValue *step_ages(Step *s, DhcValue *raw) {
+  DhcValue **size = DHC_NEW_N(s->arena, DhcValue *, s->ranges.n + 1);
+  DhcValue *zero = dhc_b_scalar(&s->b, DHC_F32, 0), *one = dhc_b_scalar(&s->b, DHC_F32, 1);
+  int n = 0;
+  for (int i = 0; i < s->ranges.n; i++)
+    if (s->ranges.at[i].pieces) size[n++] = piece_sizes(s, &s->ranges.at[i], raw);
+  DhcValue *all = joined(s, size, n);
+  if (!all) return NULL;
+  DhcValue *before = bin(s, DHC_OP_GT, s->begun, zero);
+  DhcValue *begun = bin(s, DHC_OP_OR, bin(s, DHC_OP_GT, all, zero), before);
+  DhcValue *ages = dhc_b_select(&s->b, begun, bin(s, DHC_OP_ADD, s->begun, one), zero);
+  DhcValue *args[2] = {s->begun, gate(s, ages, s->begun)};
+  return args[1] ? dhc_build1(&s->b, DHC_OP_UPDATE, args, 2, NULL, 0) : NULL;
+}
+
+static bool step_arenas(Step *s, DhcValue *raw, DhcValue *g) {
+  int n = s->ranges.n;
+  DhcValue *ages = s->begun ? step_ages(s, raw) : NULL;
+  DhcValue **column = DHC_NEW_N(s->arena, DhcValue *, n + 1);
+  DhcValue *(*part)[DHC_MAX_RESULTS] = (DhcValue * (*)[DHC_MAX_RESULTS]) DHC_NEW_N(s->arena, DhcValue *, n * DHC_MAX_RESULTS);
+  if (s->begun && !ages) return false;
+  for (int i = 0; i < n; i++) {
+    const Range *r = &s->ranges.at[i];
+    if (r->pieces && ages ? !step_pieces(s, r, g, ages, part[i]) : !step_range(s, r, g, part[i])) return false;
+  }
+  for (int k = 0; k < n_arenas(s); k++) {
+    for (int i = 0; i < n; i++) column[i] = part[i][k];
+    if (!update(s, s->arenas[k], joined(s, column, n))) return false;
+  }
+  return true;
+}
+
+/* Buffers that the loss entry assigns. */
+static bool step_buffers(Step *s) {
+  for (const DhcNode *n = s->grad->first; n; n = n->next) {
+    if (n->op != DHC_OP_UPDATE) continue;
+    DhcValue *old = s->map[n->args[0]->id], *now = s->map[n->args[1]->id];
+    s->b.span = n->span;
+    if (!update(s, old, gate(s, now, old))) return false;
+  }
+  s->b.span = s->loss->span;
+  return true;
+}
+
+/* A new running mean or variance may overflow where loss and gradients do not. v * 0 summed up
+ * is 0, or NaN as soon as one element is not finite. */
+static bool finite_buffers(Step *s) {
+  for (const DhcNode *n = s->grad->first; n; n = n->next) {
+    if (n->op != DHC_OP_UPDATE) continue;
+    DhcValue *now = s->map[n->args[1]->id];
+    int64_t axis[DHC_MAX_RANK];
+    if (!now || !dhc_dtype_is_float(now->type.dtype)) continue;
+    for (int i = 0; i < now->type.rank; i++) axis[i] = i;
+    DhcValue *none = bin(s, DHC_OP_MUL, now, dhc_b_scalar(&s->b, now->type.dtype, 0));
+    if (now->type.rank) none = dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, none, axis, now->type.rank, false);
+    none = dhc_b_unary(&s->b, DHC_OP_IS_FINITE, none);
+    s->finite = bin(s, DHC_OP_AND, s->finite, none);
+    if (!s->finite) return false;
+  }
+  return true;
+}
+
+static bool build(Step *s) {
+  if (!copy_gradients(s)) return false;
+  DhcValue *g = gradient_arena(s);
+  if (!g) return false;
+  static const int64_t axis = 0;
+  DhcValue *norm = dhc_b_unary(&s->b, DHC_OP_SQRT,
+                               dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, bin(s, DHC_OP_MUL, g, g),
+                                            &axis, 1, false));
+  DhcValue *loss = s->map[s->grad->results.at[s->loss_result]->id];
+  DhcValue *loss_finite = dhc_b_unary(&s->b, DHC_OP_IS_FINITE, loss);
+  s->finite = bin(s, DHC_OP_AND, bin(s, DHC_OP_LE, norm, s->limit), loss_finite);
+  if (!finite_buffers(s)) return false;
+  DhcValue *scaled = bin(s, DHC_OP_MUL, g, clip_scale(s, norm));
+  if (!scaled || !s->finite || !step_arenas(s, g, scaled) || !step_buffers(s)) return false;
+  for (int i = 0; i < s->loss->results.n; i++)
+    dhc_func_result(s->f, s->map[s->grad->results.at[i]->id], s->loss->result_names.at[i]);
+  dhc_func_result(s->f, norm, "grad_norm");
+  dhc_func_result(s->f, s->finite, "finite");
+  return true;
+}
+
+bool dhc_train_step(DhcPassCtx *px, DhcFunc *loss, const DhcTrainRequest *rq, DhcTrainStep *out) {
+  DhcModule *m = px->module;
+  Step s = {.px = px, .m = m, .arena = m->arena, .rq = rq, .out = out, .loss = loss};
+  *out = (DhcTrainStep){0};
+  if (!place_all(&s) || !all_placed(&s) || !read_optimizer(&s)) return false;
+  s.loss_result = rq->of ? result_named(loss, rq->of) : 0;
+  DhcGradRequest grad = {.name = dhc_arena_printf(m->arena, "%s.grad", loss->name),
+                         .roles = 1u << DHC_ROLE_PARAM,
+                         .of = rq->of};
+  s.grad = dhc_grad_entry(px, loss, &grad);
+  if (!s.grad) return false;
+  s.f = dhc_func_new(m, rq->name ? rq->name : "train_step", DHC_FUNC_ENTRY, loss->span);
+  dhc_edit_copy_binders(s.f, loss);
+  s.b = (DhcBuilder){.f = s.f, .span = loss->span};
+  s.map = DHC_NEW_N(m->arena, DhcValue *, s.grad->next_value_id + 1);
+  add_params(&s);
+  bool ok = build(&s);
+  dhc_edit_drop(m, s.grad);
+  out->entry = s.f;
+  return ok;
+}

@@ -1,0 +1,353 @@
+/* Lifetimes of a plan's work buffers and places for them.
+ *
+ * The packer works at sample sizes: at each it places buffers one by one, each at the lowest
+ * gap between those already placed that live at the same time, in several orders. What it
+ * hands on is not the offsets but who lies below whom: two buffers that live at the same
+ * time are always in that relation, so the offsets that binding computes from it
+ * (dhc/abi.h) keep them apart at any sizes. Of all arrangements the one is kept that does
+ * best at the sample where it does worst. Relations that others imply are left out: a below
+ * b and b below c put a below c. */
+#include <stdlib.h>
+
+#include "passes/plan/plan_internal.h"
+
+enum {
+  ALIGN = 64,
+  MANY = 1000 /* buffers beyond which one sample must do: packing is quadratic */
+};
+
+/* ---- sizes ---------------------------------------------------------------------------- */
+
+static int64_t floor_divide(int64_t a, int64_t b) {
+  return a / b - (a % b != 0 && (a < 0) != (b < 0));
+}
+
+static bool apply(int64_t op, int64_t a, int64_t b, int64_t *out) {
+  switch (op) {
+    case DHC_DIM_ADD: return !__builtin_add_overflow(a, b, out);
+    case DHC_DIM_SUB: return !__builtin_sub_overflow(a, b, out);
+    case DHC_DIM_MUL: return !__builtin_mul_overflow(a, b, out);
+    case DHC_DIM_FLOORDIV: *out = b > 0 ? floor_divide(a, b) : 0; return b > 0;
+    case DHC_DIM_MAX: *out = a > b ? a : b; return true;
+    default: return false; /* sizes need no more */
+  }
+}
+
+static bool eval(dhc_dimprog x, const int64_t *symbols, int64_t *out) {
+  int64_t stack[64];
+  int n = 0;
+  *out = 0;
+  for (int32_t i = 0; i < x.n_code; i++) {
+    int64_t op = x.code[i];
+    if (op == DHC_DIM_CONST || op == DHC_DIM_SYM) {
+      if (n == 64) return false;
+      int64_t word = x.code[++i];
+      stack[n++] = op == DHC_DIM_SYM ? symbols[word] : word;
+    } else {
+      if (n < 2 || !apply(op, stack[n - 2], stack[n - 1], &stack[n - 2])) return false;
+      n--;
+    }
+  }
+  if (n) *out = stack[0];
+  return n == (x.n_code > 0) && *out >= 0 && *out < INT64_MAX / 4;
+}
+
+static int64_t align(int64_t x) {
+  return (x + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+/* ---- lifetimes --------------------------------------------------------------------------- */
+
+static int root_of(const dhc_plan *plan, int b) {
+  while (plan->buffers[b].alias >= 0) b = plan->buffers[b].alias;
+  return b;
+}
+
+static bool is_write(const dhc_item *it, const DhcSpec *const *specs, int ref) {
+  if (it->kind == DHC_ITEM_CALL) return specs[it->kernel]->operand[ref].out;
+  return ref == it->n_refs - 1; /* FILL has one, COPY writes the second */
+}
+
+typedef struct LifeUse {
+  int item;
+  bool write;
+} LifeUse;
+typedef DHC_VEC(LifeUse) LifeUses;
+
+/* Uses come in order, reads of an item before its writes. */
+static LifeUses *collect_uses(const dhc_plan *plan, const DhcSpec *const *specs, DhcArena *arena) {
+  LifeUses *uses = DHC_NEW_N(arena, LifeUses, plan->n_buffers + 1);
+  for (int i = 0; i < plan->n_items; i++) {
+    const dhc_item *it = &plan->items[i];
+    for (int pass = 0; pass < 2; pass++)
+      for (int r = 0; r < it->n_refs; r++) {
+        LifeUse u = {i, is_write(it, specs, r)};
+        LifeUses *to = &uses[root_of(plan, it->refs[r].buffer)];
+        if (u.write == (pass == 1)) DHC_PUSH(arena, to, u);
+      }
+  }
+  return uses;
+}
+
+/* Within a loop a buffer lives all the time if its contents come from before the loop or from the
+ * trip before, or go on behind the loop. */
+static void stay_through(DhcSpanOfItems *life, const LifeUses *u, int begin, int end) {
+  bool inside = false, outside = false, from_before = false;
+  for (int i = 0; i < u->n; i++) {
+    bool in = u->at[i].item > begin && u->at[i].item < end;
+    if (in && !inside) from_before = !u->at[i].write;
+    inside = inside || in;
+    outside = outside || !in;
+  }
+  if (!inside || !(outside || from_before)) return;
+  if (begin < life->first) life->first = begin;
+  if (end - 1 > life->last) life->last = end - 1;
+}
+
+DhcSpanOfItems *dhc_memory_lives(const dhc_plan *plan, const DhcSpec *const *specs, DhcArena *arena) {
+  DhcSpanOfItems *life = DHC_NEW_N(arena, DhcSpanOfItems, plan->n_buffers + 1);
+  LifeUses *uses = collect_uses(plan, specs, arena);
+  for (int b = 0; b < plan->n_buffers; b++) {
+    const LifeUses *u = &uses[b];
+    life[b] = (DhcSpanOfItems){0, -1};
+    if (!u->n) continue;
+    life[b] = (DhcSpanOfItems){u->at[0].item, u->at[u->n - 1].item};
+    for (int i = 0; i < plan->n_items; i++)
+      if (plan->items[i].kind == DHC_ITEM_LOOP) stay_through(&life[b], u, i, i + 1 + plan->items[i].n_body);
+  }
+  return life;
+}
+
+int64_t dhc_plan_live_bytes(const DhcPlanned *p, const int64_t *symbols) {
+  const dhc_plan *plan = &p->plan;
+  DhcArena arena;
+  dhc_arena_init(&arena);
+  DhcSpanOfItems *life = dhc_memory_lives(plan, p->specs, &arena);
+  int64_t *change = DHC_NEW_N(&arena, int64_t, plan->n_items + 2), live = 0, most = 0, bytes;
+  for (int b = 0; b < plan->n_buffers; b++) {
+    if (plan->buffers[b].arena != DHC_ARENA_WORK || life[b].last < life[b].first) continue;
+    if (!eval(plan->buffers[b].bytes, symbols, &bytes)) continue;
+    change[life[b].first] += bytes;
+    change[life[b].last + 1] -= bytes;
+  }
+  for (int i = 0; i <= plan->n_items; i++) {
+    live += change[i];
+    if (live > most) most = live;
+  }
+  dhc_arena_fini(&arena);
+  return most;
+}
+
+/* ---- packing ------------------------------------------------------------------------------- */
+
+typedef struct Block {
+  int row; /* in the plan's table */
+  int64_t size, at;
+  int64_t weight; /* in the order being tried */
+  DhcSpanOfItems life;
+} Block;
+
+static bool meet(const Block *a, const Block *b) {
+  return a->life.first <= b->life.last && b->life.first <= a->life.last;
+}
+
+static int heavier(const void *x, const void *y) {
+  const Block *a = x, *b = y;
+  if (a->weight != b->weight) return a->weight < b->weight ? 1 : -1;
+  return (a->row > b->row) - (a->row < b->row);
+}
+
+static int lower(const void *x, const void *y) {
+  const Block *a = x, *b = y;
+  if (a->at != b->at) return a->at > b->at ? 1 : -1;
+  return (a->row > b->row) - (a->row < b->row);
+}
+
+/* Lowest place for blocks[k] among the first k; sorted[] are those, by place. */
+static void place(Block *blocks, int k, int *sorted) {
+  Block *b = &blocks[k];
+  int64_t at = 0;
+  for (int i = 0; i < k; i++) {
+    const Block *c = &blocks[sorted[i]];
+    if (!meet(b, c)) continue;
+    if (c->at - at >= b->size) break;
+    if (c->at + c->size > at) at = c->at + c->size;
+  }
+  b->at = at;
+  int i = k;
+  for (; i > 0 && blocks[sorted[i - 1]].at > at; i--) sorted[i] = sorted[i - 1];
+  sorted[i] = k;
+}
+
+/* Peak at other sizes, size[] by row, of blocks sorted by place: where binding puts them. */
+static double peak_of(const Block *blocks, int n, const int64_t *size, int64_t *end) {
+  int64_t peak = 0;
+  for (int k = 0; k < n; k++) {
+    int64_t at = 0;
+    for (int i = 0; i < k; i++)
+      if (end[i] > at && meet(&blocks[i], &blocks[k])) at = end[i];
+    end[k] = at + size[blocks[k].row];
+    if (end[k] > peak) peak = end[k];
+  }
+  return (double)peak;
+}
+
+/* Most bytes that live at once, at the sizes that blocks have. */
+static double bound_of(const Block *blocks, int n, int n_items, DhcArena *arena) {
+  int64_t *change = DHC_NEW_N(arena, int64_t, n_items + 2), live = 0, most = 1;
+  for (int i = 0; i < n; i++) {
+    if (blocks[i].life.last < blocks[i].life.first) continue;
+    change[blocks[i].life.first] += blocks[i].size;
+    change[blocks[i].life.last + 1] -= blocks[i].size;
+  }
+  for (int i = 0; i <= n_items; i++)
+    if ((live += change[i]) > most) most = live;
+  return (double)most;
+}
+
+enum { N_ORDERS = 4 };
+
+/* By size; by size times lifetime; by bytes that live at the same time; by first use. */
+static void weigh(Block *blocks, int n, int order) {
+  for (int i = 0; i < n; i++) {
+    Block *b = &blocks[i];
+    int64_t span = b->life.last - b->life.first + 1;
+    switch (order) {
+      case 0: b->weight = b->size; break;
+      case 1: b->weight = b->size / ALIGN * span; break;
+      case 2:
+        b->weight = 0;
+        for (int k = 0; k < n; k++)
+          if (meet(b, &blocks[k])) b->weight += blocks[k].size / ALIGN;
+        break;
+      default: b->weight = -b->life.first; break;
+    }
+  }
+}
+
+typedef struct Sample {
+  Block *blocks;
+  int64_t *size; /* by row */
+  double bound;
+} Sample;
+
+/* Largest peak over bound of an arrangement at the samples. */
+static double worst_of(const Block *blocks, int n, const Sample *sample, int n_samples, int64_t *end) {
+  double worst = 0;
+  for (int s = 0; s < n_samples; s++) {
+    double ratio = peak_of(blocks, n, sample[s].size, end) / sample[s].bound;
+    if (ratio > worst) worst = ratio;
+  }
+  return worst;
+}
+
+static Block *best_packing(const Sample *sample, int n_samples, int n, DhcArena *arena) {
+  Block *best = NULL;
+  double least = 0;
+  int *sorted = DHC_NEW_N(arena, int, n + 1);
+  int64_t *end = DHC_NEW_N(arena, int64_t, n + 1);
+  for (int s = 0; s < n_samples; s++)
+    for (int order = 0; order < N_ORDERS; order++) {
+      Block *blocks = dhc_arena_dup(arena, sample[s].blocks, sizeof *blocks * (size_t)(n + 1));
+      weigh(blocks, n, order);
+      qsort(blocks, (size_t)n, sizeof *blocks, heavier);
+      for (int k = 0; k < n; k++) place(blocks, k, sorted);
+      qsort(blocks, (size_t)n, sizeof *blocks, lower);
+      double worst = worst_of(blocks, n, sample, n_samples, end);
+      if (best && worst >= least) continue;
+      best = blocks;
+      least = worst;
+    }
+  return best;
+}
+
+/* below[] of block k in a table where block i is row first_row + i. under[i]: bit per block
+ * that lies below block i. */
+static void set_below(dhc_buffer *rows, const Block *blocks, int k, int first_row, uint64_t **under, int n,
+                      DhcArena *arena) {
+  int words = (n + 63) / 64;
+  uint64_t *all = under[k] = DHC_NEW_N(arena, uint64_t, words + 1);
+  uint64_t *implied = DHC_NEW_N(arena, uint64_t, words + 1);
+  DHC_VEC(int32_t) below = {0};
+  for (int i = k; i-- > 0;) {
+    if (!meet(&blocks[k], &blocks[i])) continue;
+    all[i / 64] |= UINT64_C(1) << i % 64;
+    if (implied[i / 64] >> i % 64 & 1) continue;
+    DHC_PUSH(arena, &below, (int32_t)(first_row + i));
+    for (int w = 0; w < words; w++) implied[w] |= under[i][w];
+  }
+  rows[first_row + k].below = below.at;
+  rows[first_row + k].n_below = below.n;
+}
+
+/* The work buffers at one choice of sizes; -1 if a size does not fit, else how many. */
+static int make_sample(const dhc_plan *plan, const DhcSpanOfItems *life, const int64_t *symbols, Sample *s, DhcArena *arena) {
+  int n = 0;
+  s->blocks = DHC_NEW_N(arena, Block, plan->n_buffers + 1);
+  s->size = DHC_NEW_N(arena, int64_t, plan->n_buffers + 1);
+  for (int b = 0; b < plan->n_buffers; b++) {
+    if (plan->buffers[b].arena != DHC_ARENA_WORK || plan->buffers[b].alias >= 0) continue;
+    int64_t bytes;
+    if (!eval(plan->buffers[b].bytes, symbols, &bytes)) return -1;
+    /* an empty buffer counts, too: at other sizes it may not be empty */
+    s->size[b] = align(bytes ? bytes : 1);
+    s->blocks[n++] = (Block){.row = b, .size = s->size[b], .life = life[b]};
+  }
+  s->bound = bound_of(s->blocks, n, plan->n_items, arena);
+  return n;
+}
+
+/* New table: rows that lie where they are, work buffers by place, aliases. */
+static void reorder(dhc_plan *plan, const Block *blocks, int n_blocks, DhcArena *arena, int *from, int *first_row) {
+  int n = 0, *to = DHC_NEW_N(arena, int, plan->n_buffers + 1);
+  for (int b = 0; b < plan->n_buffers; b++)
+    if (plan->buffers[b].arena != DHC_ARENA_WORK && plan->buffers[b].alias < 0) from[n++] = b;
+  *first_row = n;
+  for (int i = 0; i < n_blocks; i++) from[n++] = blocks[i].row;
+  for (int b = 0; b < plan->n_buffers; b++)
+    if (plan->buffers[b].alias >= 0) from[n++] = b;
+  for (int i = 0; i < n; i++) to[from[i]] = i;
+  dhc_buffer *rows = DHC_NEW_N(arena, dhc_buffer, n + 1);
+  for (int i = 0; i < n; i++) {
+    rows[i] = plan->buffers[from[i]];
+    if (rows[i].alias >= 0) rows[i].alias = to[rows[i].alias];
+    int32_t *below = DHC_NEW_N(arena, int32_t, rows[i].n_below + 1);
+    for (int k = 0; k < rows[i].n_below; k++) below[k] = to[rows[i].below[k]];
+    rows[i].below = below;
+  }
+  plan->buffers = rows;
+  dhc_item *items = DHC_NEW_N(arena, dhc_item, plan->n_items + 1);
+  for (int i = 0; i < plan->n_items; i++) {
+    dhc_ref *refs = DHC_NEW_N(arena, dhc_ref, plan->items[i].n_refs + 1);
+    items[i] = plan->items[i];
+    for (int r = 0; r < items[i].n_refs; r++) {
+      refs[r] = items[i].refs[r];
+      refs[r].buffer = to[refs[r].buffer];
+    }
+    items[i].refs = refs;
+  }
+  plan->items = items;
+}
+
+bool dhc_memory_pack(dhc_plan *plan, const DhcSpec *const *specs, const int64_t *const *symbols, int n_samples,
+                     DhcArena *arena, int *from) {
+  DhcArena scratch;
+  dhc_arena_init(&scratch);
+  scratch.oom = arena->oom;
+  DhcSpanOfItems *life = dhc_memory_lives(plan, specs, &scratch);
+  Sample *sample = DHC_NEW_N(&scratch, Sample, n_samples);
+  int n = make_sample(plan, life, symbols[0], &sample[0], &scratch), first_row, n_usable = 1;
+  if (n <= MANY)
+    while (n >= 0 && n_usable < n_samples && make_sample(plan, life, symbols[n_usable], &sample[n_usable], &scratch) >= 0)
+      n_usable++;
+  if (n >= 0) {
+    Block *packed = best_packing(sample, n_usable, n, &scratch);
+    reorder(plan, packed, n, arena, from, &first_row);
+    dhc_buffer *rows = dhc_arena_dup(arena, plan->buffers, sizeof *rows * (size_t)(plan->n_buffers + 1));
+    uint64_t **under = DHC_NEW_N(&scratch, uint64_t *, n + 1);
+    for (int k = 0; k < n; k++) set_below(rows, packed, k, first_row, under, n, arena);
+    plan->buffers = rows;
+  }
+  dhc_arena_fini(&scratch);
+  return n >= 0;
+}

@@ -1,0 +1,70 @@
+/* Packed operands: a kernel that wants a parameter in panels reads a packed copy of it, a
+ * buffer of its own in the arena of panels. Whoever runs the plan fills these buffers when
+ * the parameters have changed (DhcPlanned.panels). */
+#include "passes/plan/plan_internal.h"
+
+static const DhcDim *extent_of(const PlItem *it, int axis, Pl *p) {
+  if (axis < 0) return dhc_dim_const(p->cx, 1);
+  int at = dhc_spec_extent_arg(it->spec, axis);
+  return at < 0 ? dhc_dim_const(p->cx, it->spec->axis[axis].extent) : it->dims[at];
+}
+
+static bool wrong(Pl *p, const PlItem *it) {
+  dhc_diag(p->m->diags, DHC_ERROR, "E0922", it->span, "'%s': only a whole parameter can be read packed", p->entry->name);
+  return false;
+}
+
+/* Buffer of the panel that holds the parameter in this shape, made if new. */
+static int panel_for(Pl *p, const DhcPlanPanel *want) {
+  for (int i = 0; i < p->panels.n; i++) {
+    const DhcPlanPanel *x = &p->panels.at[i];
+    if (x->param == want->param && x->tag == want->tag && x->width == want->width && x->matrices == want->matrices &&
+        x->rows == want->rows)
+      return x->buffer;
+  }
+  DhcPlanPanel x = *want;
+  int64_t n = x.matrices * dhc_tag_elements(x.tag, x.width, x.rows, x.cols);
+  x.buffer = dhc_pl_buffer(p, DHC_ARENA_PANELS, DHC_F32, dhc_dim_const(p->cx, n * dhc_dtype_bytes(DHC_F32)));
+  PlBuf *b = &p->bufs.at[x.buffer];
+  b->name = dhc_arena_printf(p->arena, "panel:%s", p->bufs.at[x.param].name);
+  b->fixed = true;
+  DHC_PUSH(p->arena, &p->panels, x);
+  return x.buffer;
+}
+
+/* Whole panels of a packed matrix lie where the rows they hold lie in the matrix: the offset
+ * stays. */
+static bool redirect(Pl *p, PlItem *it, int o) {
+  PlRef *r = &it->refs[o];
+  const DhcOperand *s = &it->spec->operand[o];
+  DhcPlanPanel want = {.param = r->buf, .tag = s->tag, .width = s->width};
+  int axis[3];
+  int64_t rows, offset;
+  if (r->buf >= p->entry->params.n || p->entry->param_info.at[r->buf].role != DHC_ROLE_PARAM ||
+      !dhc_dim_is_const(r->offset, &offset) || !dhc_tag_fits(it->spec, o))
+    return wrong(p, it);
+  dhc_tag_axes(it->spec, o, axis);
+  if (!dhc_dim_is_const(extent_of(it, axis[0], p), &want.matrices) || !dhc_dim_is_const(extent_of(it, axis[1], p), &rows) ||
+      !dhc_dim_is_const(extent_of(it, axis[2], p), &want.cols))
+    return wrong(p, it);
+  const DhcType *t = &p->entry->params.at[r->buf]->type;
+  int64_t panel = want.width * want.cols * dhc_dtype_bytes(DHC_F32);
+  if (t->rank < 2 || !dhc_dim_is_const(t->dim[t->rank - 2], &want.rows)) return wrong(p, it);
+  bool whole = rows == want.rows && offset == 0;
+  if (!whole && (t->rank != 2 || rows % want.width || offset % panel)) return wrong(p, it);
+  for (int i = 0; i < p->updates.n; i++)
+    if (p->updates.at[i].target == r->buf) return wrong(p, it);
+  int b = panel_for(p, &want);
+  *r = (PlRef){.buf = b, .offset = dhc_dim_const(p->cx, offset), .lo = dhc_dim_const(p->cx, 0), .hi = p->bufs.at[b].bytes};
+  return true;
+}
+
+bool dhc_pl_panels(Pl *p) {
+  for (int i = 0; i < p->items.n; i++) {
+    PlItem *it = &p->items.at[i];
+    if (it->kind != DHC_ITEM_CALL) continue;
+    for (int o = 0; o < it->n_refs; o++)
+      if (it->spec->operand[o].tag != DHC_TAG_ROW && !redirect(p, it, o)) return false;
+  }
+  return true;
+}

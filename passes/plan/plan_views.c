@@ -1,0 +1,121 @@
+/* Values as strided regions of buffers. */
+#include "passes/plan/plan_internal.h"
+
+static void row_major(Pl *p, const DhcType *t, const DhcDim **stride) {
+  const DhcDim *s = dhc_dim_const(p->cx, 1);
+  for (int d = t->rank; d-- > 0;) {
+    stride[d] = s;
+    s = dhc_dim_mul(p->cx, s, t->dim[d]);
+  }
+}
+
+PlVal dhc_pl_whole(Pl *p, int buf, const DhcType *t) {
+  PlVal v = {.buf = buf, .type = *t, .offset = dhc_dim_const(p->cx, 0)};
+  row_major(p, t, v.stride);
+  return v;
+}
+
+PlVal dhc_pl_new(Pl *p, const DhcType *t) {
+  return dhc_pl_whole(p, dhc_pl_buffer(p, DHC_ARENA_WORK, t->dtype, dhc_pl_bytes(p, t)), t);
+}
+
+bool dhc_pl_is_dense(const Pl *p, const PlVal *v) {
+  const DhcDim *s = dhc_dim_const(p->cx, 1);
+  for (int d = v->type.rank; d-- > 0;) {
+    if (!dhc_dim_is(v->type.dim[d], 1) && v->stride[d] != s) return false;
+    s = dhc_dim_mul(p->cx, s, v->type.dim[d]);
+  }
+  return true;
+}
+
+PlVal dhc_pl_dense(Pl *p, const PlVal *v) {
+  if (dhc_pl_is_dense(p, v)) return *v;
+  PlVal copy = dhc_pl_new(p, &v->type);
+  dhc_pl_move(p, &copy, v, false);
+  return copy;
+}
+
+bool dhc_pl_same(const PlVal *a, const PlVal *b) {
+  if (a->buf != b->buf || a->offset != b->offset || a->type.rank != b->type.rank) return false;
+  for (int d = 0; d < a->type.rank; d++)
+    if (a->type.dim[d] != b->type.dim[d] || (a->stride[d] != b->stride[d] && !dhc_dim_is(a->type.dim[d], 1)))
+      return false;
+  for (int d = 0; d < DHC_MAX_LOOP_DEPTH; d++)
+    if (a->step[d] != b->step[d]) return false;
+  return true;
+}
+
+static void add_offset(Pl *p, PlVal *v, const DhcDim *index, const DhcDim *stride) {
+  v->offset = dhc_dim_add(p->cx, v->offset, dhc_dim_mul(p->cx, index, stride));
+}
+
+PlVal dhc_pl_range(Pl *p, const PlVal *x, int axis, const DhcDim *start, const DhcDim *size) {
+  PlVal v = *x;
+  add_offset(p, &v, start, v.stride[axis]);
+  v.type.dim[axis] = size;
+  return v;
+}
+
+PlVal dhc_pl_row(Pl *p, const PlVal *x, int axis, const DhcDim *index) {
+  PlVal v = *x;
+  add_offset(p, &v, index, v.stride[axis]);
+  v.type.rank--;
+  for (int d = axis; d < v.type.rank; d++) {
+    v.type.dim[d] = v.type.dim[d + 1];
+    v.stride[d] = v.stride[d + 1];
+  }
+  return v;
+}
+
+static void broadcast(Pl *p, PlVal *v, const PlVal *x, const DhcType *t) {
+  int lead = t->rank - x->type.rank;
+  const DhcDim *zero = dhc_dim_const(p->cx, 0);
+  for (int d = 0; d < t->rank; d++) {
+    bool stretched = d < lead || x->type.dim[d - lead] != t->dim[d];
+    v->stride[d] = stretched ? zero : x->stride[d - lead];
+  }
+}
+
+/* Strides of x seen as type t if dims only split or join where x allows it without moving
+ * data: here, where x is dense. */
+static PlVal reshape(Pl *p, const DhcType *t, const PlVal *x) {
+  PlVal v = dhc_pl_dense(p, x);
+  v.type = *t;
+  row_major(p, t, v.stride);
+  return v;
+}
+
+PlVal dhc_pl_view(Pl *p, const DhcNode *n, const DhcType *t, const PlVal *x,
+                  const DhcDim *const *(*dims)(void *ctx, const DhcNode *n, const char *attr), void *ctx) {
+  if (n->op == DHC_OP_RESHAPE) return reshape(p, t, x);
+  PlVal v = *x;
+  v.type = *t;
+  switch (n->op) {
+    case DHC_OP_TRANSPOSE: {
+      const DhcAttr *perm = dhc_attr(n, "perm");
+      for (int d = 0; d < t->rank; d++) v.stride[d] = x->stride[perm->ints.at[d]];
+      break;
+    }
+    case DHC_OP_BROADCAST: broadcast(p, &v, x, t); break;
+    case DHC_OP_SLICE: {
+      const DhcDim *const *start = dims(ctx, n, "start");
+      const DhcAttr *step = dhc_attr(n, "step");
+      for (int d = 0; d < t->rank; d++) {
+        add_offset(p, &v, start[d], x->stride[d]);
+        v.stride[d] = dhc_dim_mulc(p->cx, x->stride[d], step->ints.at[d]);
+      }
+      break;
+    }
+    case DHC_OP_REVERSE: {
+      const DhcAttr *axes = dhc_attr(n, "axes");
+      for (int i = 0; i < axes->ints.n; i++) {
+        int d = (int)axes->ints.at[i];
+        add_offset(p, &v, dhc_dim_addc(p->cx, t->dim[d], -1), x->stride[d]);
+        v.stride[d] = dhc_dim_mulc(p->cx, x->stride[d], -1);
+      }
+      break;
+    }
+    default: DHC_BUG("plan: %s is no view", dhc_op_info(n->op)->name);
+  }
+  return v;
+}

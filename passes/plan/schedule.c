@@ -1,0 +1,163 @@
+/* Schedules: a template and a short vector for each size class of a spec. The vectors are
+ * documented beside the templates (backends/loop/tpl_*.c); 0 means the template's default. */
+#include "passes/plan/schedule.h"
+
+/* ---- guards ------------------------------------------------------------------------ */
+
+typedef struct Guard {
+  DhcArena *arena;
+  const DhcSpec *spec;
+  DHC_VEC(int64_t) code;
+} Guard;
+
+static void put(Guard *g, int64_t word) {
+  DHC_PUSH(g->arena, &g->code, word);
+}
+
+/* Product of the extents of some axes. */
+static void put_count(Guard *g, uint32_t axes) {
+  put(g, DHC_DIM_CONST);
+  put(g, 1);
+  for (int a = 0; a < g->spec->n_axes; a++) {
+    if (!(axes >> a & 1)) continue;
+    int arg = dhc_spec_extent_arg(g->spec, a);
+    put(g, arg < 0 ? DHC_DIM_CONST : DHC_DIM_SYM);
+    put(g, arg < 0 ? g->spec->axis[a].extent : arg);
+    put(g, DHC_DIM_MUL);
+  }
+}
+
+static uint32_t axes_of(const DhcSpec *s, DhcAxisRole role) {
+  uint32_t m = 0;
+  for (int a = 0; a < s->n_axes; a++)
+    if (s->axis[a].role == role) m |= 1u << a;
+  return m;
+}
+
+static void put_const(Guard *g, int64_t v) {
+  put(g, DHC_DIM_CONST);
+  put(g, v);
+}
+
+static dhc_dimprog guard_of(const Guard *g) {
+  return (dhc_dimprog){g->code.at, g->code.n};
+}
+
+/* ---- folds ----------------------------------------------------------------------------- */
+
+enum { SPLIT_FOLDED = 32768, SPLIT_ROWS = 64 };
+
+/* Few rows of many elements are cut into blocks, which all threads share (two phases); many rows are
+ * tasks enough, and short ones not worth a second phase. */
+static int row_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[4]) {
+  int n = 0;
+  bool known = true; /* folded axes of constant extent: windows */
+  for (int a = 0; a < s->n_axes; a++) known = known && (s->axis[a].role != DHC_AXIS_RED || s->axis[a].extent);
+  if (!known && dhc_spec_may_split(s)) {
+    Guard g = {.arena = arena, .spec = s};
+    put_const(&g, SPLIT_FOLDED);
+    put_count(&g, axes_of(s, DHC_AXIS_RED));
+    put(&g, DHC_DIM_LE);
+    put_count(&g, axes_of(s, DHC_AXIS_PAR));
+    put_const(&g, SPLIT_ROWS);
+    put(&g, DHC_DIM_LE);
+    put(&g, DHC_DIM_AND);
+    out[n++] = (DhcSchedule){.template_name = "row_split", .guard = guard_of(&g)};
+  }
+  out[n++] = (DhcSchedule){.template_name = "row"};
+  return n;
+}
+
+/* ---- convolutions -------------------------------------------------------------------------- */
+
+static bool is_guarded(const DhcOperand *p) {
+  for (int t = 0; t < p->n_terms; t++)
+    if (p->term[t].guarded) return true;
+  return false;
+}
+
+static uint32_t plain_axes(const DhcOperand *p) {
+  uint32_t m = 0;
+  for (int t = 0; t < p->n_terms; t++)
+    for (int i = 0; i < p->term[t].n_axes; i++) m |= 1u << p->term[t].axis[i];
+  return m;
+}
+
+/* The output channels: the last parallel axis that the operand without spatial terms walks and the
+ * other does not; -1: none, or a spec of another form. */
+static int channel_axis(const DhcSpec *s) {
+  for (int n = 0; n < s->n_nodes; n++) {
+    const DhcSpecNode *d = &s->node[n];
+    if (d->kind != DHC_SN_FOLD || d->op != DHC_OP_DOT_GENERAL) continue;
+    const DhcSpecNode *x = &s->node[d->a[0]], *y = &s->node[d->a[1]];
+    if (x->kind != DHC_SN_LOAD || y->kind != DHC_SN_LOAD) return -1;
+    const DhcOperand *p = &s->operand[x->operand], *q = &s->operand[y->operand];
+    if (is_guarded(p) == is_guarded(q)) return -1;
+    uint32_t own = is_guarded(p) ? plain_axes(q) & ~plain_axes(p) : plain_axes(p) & ~plain_axes(q);
+    own &= axes_of(s, DHC_AXIS_PAR);
+    for (int a = s->n_axes - 1; a >= 0; a--)
+      if (own >> a & 1) return a;
+  }
+  return -1;
+}
+
+/* The class for up to `most` output channels, before the one for any number. */
+static int few_channels(const DhcSpec *s, int64_t most, DhcSchedule few, DhcArena *arena, DhcSchedule out[4]) {
+  int axis = channel_axis(s), n = 0;
+  if (axis >= 0 && s->axis[axis].extent <= most) {
+    Guard g = {.arena = arena, .spec = s};
+    put_count(&g, 1u << axis);
+    put_const(&g, most);
+    put(&g, DHC_DIM_LE);
+    few.guard = guard_of(&g);
+    out[n++] = few;
+  }
+  out[n++] = (DhcSchedule){.template_name = few.template_name};
+  return n;
+}
+
+/* A tile of 8 channels by 3 vectors of pixels wastes half of itself and more on up to 4 channels; 4 by
+ * 6 has as many sums. Weight gradients have vectors over output channels: two of 16, or one.
+ * Targets of narrower vectors have lower tiles anyway. */
+static int conv_classes(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[4]) {
+  bool dw = s->kind == DHC_KIND_CONV_DW;
+  DhcSchedule few = dw ? (DhcSchedule){.template_name = "conv_dw", .v = {1}}
+                       : (DhcSchedule){.template_name = "conv", .v = {4, 6}};
+  if (t->vector_bytes >= 64) return few_channels(s, dw ? t->vector_bytes / 4 : 4, few, arena, out);
+  out[0] = (DhcSchedule){.template_name = few.template_name};
+  return 1;
+}
+
+/* ---- contractions --------------------------------------------------------------- */
+
+/* One class: the template's tile is low (6 rows), so few rows waste little, and a second
+ * class would double the time that code generation takes. Measured at 1, 2 and 6 rows: packing
+ * the columns takes as long as all else. */
+static int dot_classes(DhcSchedule out[4]) {
+  out[0] = (DhcSchedule){.template_name = "dot"};
+  return 1;
+}
+
+/* Ragged contractions, too, have one class. Masked-dense, every expert on every row, was measured
+ * at 1 to 256 tokens (bench_moe): 2 to 14 times slower, as it reads the weights of experts without
+ * rows and multiplies rows with experts that are not theirs. */
+
+int dhc_schedule_panel_width(const DhcTargetFacts *t, int n_folds) {
+  int lanes = t->vector_bytes >= 64 ? 16 : t->vector_bytes >= 32 ? 8 : 4;
+  int vectors = t->vector_bytes >= 64 ? 4 : t->vector_bytes >= 32 ? 3 : 2; /* tpl_dot.c: choose_tile */
+  return vectors / n_folds * lanes;
+}
+
+/* ---- all kinds ---------------------------------------------------------------------- */
+
+int dhc_schedule_choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[4]) {
+  static const char *const names[DHC_N_KINDS] = {
+#define KIND(id, name, ...) [DHC_KIND_##id] = name,
+#include "ir/kinds.def"
+  };
+  if (s->kind == DHC_KIND_DOT) return dot_classes(out);
+  if (s->kind == DHC_KIND_ROW) return row_classes(s, arena, out);
+  if (s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW) return conv_classes(s, t, arena, out);
+  out[0] = (DhcSchedule){.template_name = names[s->kind]};
+  return 1;
+}

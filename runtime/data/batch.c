@@ -1,0 +1,124 @@
+/* The order in which training sees its data. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/data/data.h"
+#include "runtime/rng.h"
+
+struct DhcBatcher {
+  const DhcDataset *data;
+  DhcBatchOptions options;
+  DhcDataPosition at;
+  int64_t last_begin; /* in order: the batch handed out last */
+  int64_t *order;
+};
+
+void dhc_data_permute(uint32_t seed, int64_t epoch, int64_t n, int64_t *order) {
+  for (int64_t i = 0; i < n; i++) {
+    order[i] = i;
+  }
+  for (int64_t i = n - 1; i > 0; i--) {
+    int64_t k = (int64_t)dhc_rng_below(seed, DHC_SITE_SHUFFLE, (uint64_t)i, (uint64_t)epoch,
+                                       (uint64_t)i + 1);
+    int64_t swapped = order[i];
+    order[i] = order[k];
+    order[k] = swapped;
+  }
+}
+
+static void begin_epoch(DhcBatcher *b) {
+  int64_t n = b->data->n_examples;
+  if (b->options.shuffle) {
+    dhc_data_permute(b->at.seed, b->at.epoch, n, b->order);
+  } else {
+    for (int64_t i = 0; i < n; i++) {
+      b->order[i] = i;
+    }
+  }
+}
+
+dhc_status dhc_batcher_new(const DhcDataset *d, const DhcBatchOptions *options, DhcBatcher **out) {
+  int64_t bytes;
+  if (options->batch < 1) {
+    return dhc_status_make(DHC_E_USAGE, "batch: needs at least 1, got %lld",
+                           (long long)options->batch);
+  }
+  if (options->drop_last && d->n_examples < options->batch) {
+    return dhc_status_make(DHC_E_INPUT, "batches of %lld from %lld examples: none is full",
+                           (long long)options->batch, (long long)d->n_examples);
+  }
+  if (!dhc_size_mul(d->n_examples, (int64_t)sizeof(int64_t), &bytes)) {
+    return dhc_status_make(DHC_E_INPUT, "too many examples");
+  }
+  DhcBatcher *b = calloc(1, sizeof *b);
+  int64_t *order = malloc((size_t)bytes + 1);
+  if (b == NULL || order == NULL) {
+    free(b);
+    free(order);
+    return dhc_status_memory(bytes, "the order of examples");
+  }
+  b->data = d;
+  b->options = *options;
+  b->at.seed = options->seed;
+  b->order = order;
+  begin_epoch(b);
+  *out = b;
+  return dhc_status_ok();
+}
+
+void dhc_batcher_free(DhcBatcher *b) {
+  if (b != NULL) {
+    free(b->order);
+    free(b);
+  }
+}
+
+int64_t dhc_batcher_next(DhcBatcher *b, void *const *dst) {
+  int64_t left = b->data->n_examples - b->at.next;
+  int64_t n = left < b->options.batch ? left : b->options.batch;
+  if (n == 0 || (b->options.drop_last && n < b->options.batch)) {
+    b->at.epoch++;
+    b->at.next = 0;
+    begin_epoch(b);
+    return 0;
+  }
+  b->last_begin = b->at.next;
+  for (int32_t f = 0; f < b->data->n_fields; f++) {
+    const DhcField *field = &b->data->fields[f];
+    char *to = dst[f];
+    if (to == NULL || field->example_bytes == 0) {
+      continue;
+    }
+    for (int64_t i = 0; i < n; i++, to += field->example_bytes) {
+      memcpy(to, field->data + b->order[b->at.next + i] * field->example_bytes,
+             (size_t)field->example_bytes);
+    }
+  }
+  b->at.next += n;
+  return n;
+}
+
+const int64_t *dhc_batcher_indices(const DhcBatcher *b) {
+  return b->order + b->last_begin;
+}
+
+int64_t dhc_batcher_count(const DhcBatcher *b) {
+  int64_t n = b->data->n_examples / b->options.batch;
+  return n + (!b->options.drop_last && b->data->n_examples % b->options.batch != 0);
+}
+
+DhcDataPosition dhc_batcher_position(const DhcBatcher *b) {
+  return b->at;
+}
+
+dhc_status dhc_batcher_seek(DhcBatcher *b, DhcDataPosition at) {
+  if (at.epoch < 0 || at.next < 0 || at.next > b->data->n_examples) {
+    return dhc_status_make(DHC_E_INPUT,
+                           "data position (epoch %lld, example %lld) does not fit %lld examples",
+                           (long long)at.epoch, (long long)at.next, (long long)b->data->n_examples);
+  }
+  b->at = at;
+  b->last_begin = 0;
+  begin_epoch(b);
+  return dhc_status_ok();
+}

@@ -1,0 +1,165 @@
+#include "runtime/data/data.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/data/data_internal.h"
+
+const char *dhc_split_name(DhcSplit split) {
+  static const char *const names[] = {"train", "val", "test"};
+  return names[split];
+}
+
+dhc_status dhc_data_range(const char *spec, DhcSplit split, bool own_val, int64_t n_val, int64_t n,
+                          DataRange *out) {
+  *out = (DataRange){.begin = 0, .end = n};
+  if (split == DHC_SPLIT_TEST || own_val) {
+    n_val = 0;
+  } else if (split == DHC_SPLIT_VAL && n_val <= 0) {
+    return dhc_status_make(DHC_E_INPUT,
+                           "%s has no validation files; say how many training examples to hold out",
+                           spec);
+  } else if (n_val < 0 || (n_val > 0 && n_val >= n)) {
+    return dhc_status_make(DHC_E_INPUT, "%s: cannot hold out %lld of %lld examples", spec,
+                           (long long)n_val, (long long)n);
+  }
+  if (split == DHC_SPLIT_VAL && !own_val) {
+    out->begin = n - n_val;
+  } else {
+    out->end = n - n_val;
+  }
+  return out->end > out->begin
+             ? dhc_status_ok()
+             : dhc_status_make(DHC_E_INPUT, "%s: has no %s examples", spec, dhc_split_name(split));
+}
+
+dhc_status dhc_data_block(const char *spec, const DhcDataOptions *options, int64_t n,
+                          int64_t example_bytes, void **out) {
+  int64_t bytes;
+  char needs[32], limit[32];
+  if (!dhc_size_mul(n, example_bytes, &bytes)) {
+    return dhc_status_make(DHC_E_INPUT, "%s: size does not fit in 63 bits", spec);
+  }
+  if (options->max_bytes > 0 && bytes > options->max_bytes) {
+    return dhc_status_make(DHC_E_INPUT, "%s: data needs %s, limit is %s (--max-memory)", spec,
+                           dhc_size_text(bytes, needs, sizeof needs),
+                           dhc_size_text(options->max_bytes, limit, sizeof limit));
+  }
+  /* Not touched before it is filled: a header's lie costs address space only. */
+  *out = malloc(bytes > 0 ? (size_t)bytes : 1);
+  return *out != NULL ? dhc_status_ok() : dhc_status_memory(bytes, spec);
+}
+
+void dhc_data_add(DhcDataOwner *o, const char *static_name, int32_t dtype, int32_t rank,
+                  const int64_t *shape, void *block) {
+  DhcField *f = &o->fields[o->n_fields];
+  *f = (DhcField){.name = static_name, .dtype = dtype, .rank = rank, .data = block};
+  f->example_bytes = dhc_tensor_dtype_bytes(dtype);
+  for (int32_t i = 0; i < rank; i++) {
+    f->shape[i] = shape[i];
+    f->example_bytes *= shape[i];
+  }
+  o->blocks[o->n_fields++] = block;
+}
+
+static void owner_free(DhcDataOwner *o) {
+  for (int32_t i = 0; i < o->cap_fields; i++) {
+    if (o->names != NULL) {
+      free(o->names[i]);
+    }
+    if (o->blocks != NULL) {
+      free(o->blocks[i]);
+    }
+    if (o->maps != NULL) {
+      dhc_npy_close(&o->maps[i]);
+    }
+  }
+  free(o->names);
+  free(o->blocks);
+  free(o->maps);
+  free(o->fields);
+  free(o);
+}
+
+static DhcDataOwner *owner_new(int32_t cap_fields) {
+  DhcDataOwner *o = calloc(1, sizeof *o);
+  if (o == NULL) {
+    return NULL;
+  }
+  size_t n = (size_t)cap_fields;
+  o->cap_fields = cap_fields;
+  o->fields = calloc(n, sizeof *o->fields);
+  o->names = calloc(n, sizeof *o->names);
+  o->blocks = calloc(n, sizeof *o->blocks);
+  o->maps = calloc(n, sizeof *o->maps);
+  if (o->fields == NULL || o->names == NULL || o->blocks == NULL || o->maps == NULL) {
+    owner_free(o);
+    return NULL;
+  }
+  return o;
+}
+
+/* ---- opening ------------------------------------------------------------------- */
+
+enum { MAX_FIELDS = 64 };
+
+static const struct {
+  const char *prefix;
+  dhc_status (*open)(DhcDataOwner *, const char *, const char *, DhcSplit, const DhcDataOptions *);
+} sources[] = {{"cifar10:", dhc_data_open_cifar10},
+               {"idx:", dhc_data_open_idx},
+               {"mnist:", dhc_data_open_idx},
+               {"npy:", dhc_data_open_npy},
+               {"text:", dhc_data_open_text}};
+
+dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptions *options,
+                            DhcDataset **out) {
+  static const DhcDataOptions defaults = {0};
+  size_t k = 0, n_sources = sizeof sources / sizeof sources[0];
+  while (k < n_sources && strncmp(spec, sources[k].prefix, strlen(sources[k].prefix)) != 0) {
+    k++;
+  }
+  if (k == n_sources) {
+    return dhc_status_make(DHC_E_USAGE,
+                           "data '%s': needs cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR or text:FILE", spec);
+  }
+  DhcDataOwner *o = owner_new(MAX_FIELDS);
+  DhcDataset *d = calloc(1, sizeof *d);
+  dhc_status status = o == NULL || d == NULL ? dhc_status_memory((long long)sizeof *d, "a data set")
+                                             : dhc_status_ok();
+  if (status.code == DHC_OK) {
+    status = sources[k].open(o, spec, spec + strlen(sources[k].prefix), split,
+                             options != NULL ? options : &defaults);
+  }
+  if (status.code != DHC_OK) {
+    if (o != NULL) {
+      owner_free(o);
+    }
+    free(d);
+    return status;
+  }
+  d->n_examples = o->n_examples;
+  d->n_fields = o->n_fields;
+  d->fields = o->fields;
+  d->n_classes = o->n_classes;
+  d->owner = o;
+  *out = d;
+  return status;
+}
+
+void dhc_dataset_free(DhcDataset *d) {
+  if (d != NULL) {
+    owner_free(d->owner);
+    free(d);
+  }
+}
+
+const DhcField *dhc_dataset_field(const DhcDataset *d, const char *name) {
+  for (int32_t i = 0; i < d->n_fields; i++) {
+    if (strcmp(d->fields[i].name, name) == 0) {
+      return &d->fields[i];
+    }
+  }
+  return NULL;
+}

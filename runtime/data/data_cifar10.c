@@ -1,0 +1,117 @@
+/* CIFAR-10, binary version: records of one label byte and 3 × 32 × 32 pixels
+ * (R, G, B planes, row-major). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "runtime/data/data_internal.h"
+
+enum { PIXELS = 3 * 32 * 32, RECORD = 1 + PIXELS, CLASSES = 10, MAX_FILES = 5 };
+
+typedef struct Files {
+  char *paths[MAX_FILES];
+  DhcMapping maps[MAX_FILES];
+  int n;
+  int64_t n_records;
+} Files;
+
+static void files_close(Files *f) {
+  for (int i = 0; i < f->n; i++) {
+    dhc_map_close(&f->maps[i]);
+    free(f->paths[i]);
+  }
+}
+
+static dhc_status add_file(Files *f, const char *folder, const char *name) {
+  size_t room = strlen(folder) + strlen(name) + 2;
+  char *path = malloc(room);
+  if (path == NULL) {
+    return dhc_status_memory((long long)room, "a path");
+  }
+  snprintf(path, room, *name != '\0' ? "%s/%s" : "%s%s", folder, name);
+  dhc_status status = dhc_map_open(path, &f->maps[f->n]);
+  if (status.code != DHC_OK) {
+    free(path);
+    return status;
+  }
+  size_t n_bytes = f->maps[f->n].n_bytes;
+  f->paths[f->n++] = path;
+  if (n_bytes == 0 || n_bytes % RECORD != 0) {
+    return n_bytes == 0 ? dhc_status_file(path, "is empty")
+                        : dhc_status_file(path, "size %zu is not a multiple of %d", n_bytes, RECORD);
+  }
+  f->n_records += (int64_t)(n_bytes / RECORD);
+  return dhc_status_ok();
+}
+
+/* Copies the records of the range; every label is checked, wanted or not. */
+static dhc_status unpack(const Files *f, DataRange range, uint8_t *images, int64_t *labels) {
+  int64_t index = 0;
+  for (int i = 0; i < f->n; i++) {
+    int64_t n = (int64_t)(f->maps[i].n_bytes / RECORD);
+    const uint8_t *record = f->maps[i].bytes;
+    for (int64_t k = 0; k < n; k++, index++, record += RECORD) {
+      if (record[0] >= CLASSES) {
+        return dhc_status_file(f->paths[i], "record %lld: label %d is outside 0..9", (long long)k,
+                               record[0]);
+      }
+      if (index >= range.begin && index < range.end) {
+        labels[index - range.begin] = record[0];
+        memcpy(images + (index - range.begin) * PIXELS, record + 1, PIXELS);
+      }
+    }
+  }
+  return dhc_status_ok();
+}
+
+static dhc_status find_files(Files *f, const char *path, DhcSplit split, bool *single) {
+  struct stat st;
+  *single = stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
+  if (*single) {
+    return add_file(f, path, "");
+  }
+  if (split == DHC_SPLIT_TEST) {
+    return add_file(f, path, "test_batch.bin");
+  }
+  for (int i = 1; i <= MAX_FILES; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "data_batch_%d.bin", i);
+    DHC_TRY(add_file(f, path, name));
+  }
+  return dhc_status_ok();
+}
+
+dhc_status dhc_data_open_cifar10(DhcDataOwner *o, const char *spec, const char *path,
+                                 DhcSplit split, const DhcDataOptions *options) {
+  static const int64_t shape[3] = {3, 32, 32};
+  Files files = {.n = 0};
+  bool single = false;
+  DataRange range = {0, 0};
+  void *images = NULL, *labels = NULL;
+  dhc_status status = find_files(&files, path, split, &single);
+  if (status.code == DHC_OK) {
+    status = dhc_data_range(spec, split, single, options->n_val, files.n_records, &range);
+  }
+  int64_t n = range.end - range.begin;
+  if (status.code == DHC_OK) {
+    status = dhc_data_block(spec, options, n, PIXELS, &images);
+  }
+  if (status.code == DHC_OK) {
+    status = dhc_data_block(spec, options, n, (int64_t)sizeof(int64_t), &labels);
+  }
+  if (status.code == DHC_OK) {
+    status = unpack(&files, range, images, labels);
+  }
+  files_close(&files);
+  if (status.code != DHC_OK) {
+    free(images);
+    free(labels);
+    return status;
+  }
+  dhc_data_add(o, "image", DHC_U8, 3, shape, images);
+  dhc_data_add(o, "target", DHC_I64, 0, NULL, labels);
+  o->n_examples = n;
+  o->n_classes = CLASSES;
+  return status;
+}

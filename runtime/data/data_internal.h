@@ -1,0 +1,65 @@
+/* What the readers of data sets share. */
+#ifndef DHC_RUNTIME_DATA_INTERNAL_H
+#define DHC_RUNTIME_DATA_INTERNAL_H
+
+#include <zlib.h>
+
+#include "runtime/data/data.h"
+#include "runtime/io.h"
+#include "runtime/formats/npy.h"
+
+/* Everything a data set owns. */
+typedef struct DhcDataOwner {
+  DhcField *fields;
+  int32_t n_fields, cap_fields;
+  char **names;   /* cap_fields of them, NULL where the name is static */
+  void **blocks;  /* cap_fields of them, NULL where data lies in maps */
+  DhcNpy *maps;   /* cap_fields of them */
+  int64_t n_examples;
+  int64_t n_classes;
+} DhcDataOwner;
+
+/* Which part of a source's examples a split is: [begin, end). */
+typedef struct DataRange {
+  int64_t begin, end;
+} DataRange;
+/* of all `n` examples of the files that were opened; val and train share files
+ * unless own_val. */
+dhc_status dhc_data_range(const char *spec, DhcSplit split, bool own_val, int64_t n_val, int64_t n,
+                          DataRange *out) DHC_MUST_USE;
+/* Memory for a field's examples, against options->max_bytes. */
+dhc_status dhc_data_block(const char *spec, const DhcDataOptions *options, int64_t n,
+                          int64_t example_bytes, void **out) DHC_MUST_USE;
+/* Adds a field over a block, which the owner takes over. */
+void dhc_data_add(DhcDataOwner *o, const char *static_name, int32_t dtype, int32_t rank,
+                  const int64_t *shape, void *block);
+
+/* ---- files, plain or gzip (data_source.c) ---- */
+
+typedef struct DhcSource {
+  const char *path;
+  DhcMapping map;
+  bool gzip;
+  z_stream z;
+  size_t at; /* plain: next byte; gzip: bytes given to zlib */
+} DhcSource;
+/* Deflate stores at most this many bytes a byte (zlib's technical notes). */
+enum { DHC_SOURCE_MAX_RATIO = 1032 };
+/* path is borrowed. */
+dhc_status dhc_source_open(DhcSource *s, const char *path) DHC_MUST_USE;
+void dhc_source_close(DhcSource *s);
+/* Up to n bytes; *got < n only at the end of the data. */
+dhc_status dhc_source_read(DhcSource *s, uint8_t *to, size_t n, size_t *got) DHC_MUST_USE;
+
+/* ---- readers ---- */
+
+dhc_status dhc_data_open_cifar10(DhcDataOwner *o, const char *spec, const char *path,
+                                 DhcSplit split, const DhcDataOptions *options) DHC_MUST_USE;
+dhc_status dhc_data_open_idx(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
+                             const DhcDataOptions *options) DHC_MUST_USE;
+dhc_status dhc_data_open_npy(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
+                             const DhcDataOptions *options) DHC_MUST_USE;
+dhc_status dhc_data_open_text(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
+                              const DhcDataOptions *options) DHC_MUST_USE;
+
+#endif
