@@ -1,5 +1,6 @@
 /* dhc.h from inside: what the handles hold, and the doors between the files of api/.
  *
+ *   args.c      what callers hand in
  *   session.c   handles, settings, statistics, diagnostics
  *   model.c     binding hyperparameters, listing, hash
  *   pipeline.c  entry -> differentiated, clean, fused, planned, compiled (one step a line)
@@ -12,6 +13,7 @@
 #ifndef DHC_API_API_H
 #define DHC_API_API_H
 
+#include "api/args.h"
 #include "backends/compile.h"
 #include "dhc/dhc.h"
 #include "frontend/elab.h"

@@ -57,7 +57,12 @@ static dhc_status run(dhc_model *m, const dhc_eval_options *o, const DhcDataset 
 }
 
 dhc_status dhc_evaluate(dhc_model *m, const dhc_eval_options *o, dhc_eval_result *out) {
+  NEED(out);
   *out = (dhc_eval_result){0};
+  NEED(m);
+  NEED(o);
+  NEED(o->data);
+  NEED(o->weights);
   DhcSplit split = DHC_SPLIT_TEST;
   if (o->split && !parse_split(o->split, &split))
     return dhc_status_make(DHC_E_USAGE, "--split: needs train, val or test, got \"%s\"", o->split);

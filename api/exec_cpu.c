@@ -219,16 +219,17 @@ static void name_rows(dhc_program *p, const Version *v) {
 }
 
 void dhc_program_profile(dhc_program *p, bool on) {
+  if (!p) return;
   p->profiling = on;
   if (on) p->n_profile = 0;
 }
 
 int dhc_program_profile_rows(const dhc_program *p) {
-  return p->n_profile;
+  return p ? p->n_profile : 0;
 }
 
 dhc_profile_row dhc_program_profile_row(const dhc_program *p, int i) {
-  return p->profile[i];
+  return i < 0 || i >= dhc_program_profile_rows(p) ? (dhc_profile_row){0} : p->profile[i];
 }
 
 /* ---- packed weights ------------------------------------------------------------ */

@@ -94,7 +94,11 @@ static dhc_status generate(Generator *g, dhc_generate_result *out) {
 }
 
 dhc_status dhc_generate(dhc_model *m, const dhc_generate_options *o, dhc_generate_result *out) {
+  NEED(out);
   *out = (dhc_generate_result){0};
+  NEED(m);
+  NEED(o);
+  if (o->n_prompt > 0) NEED(o->prompt);
   Generator g = {.m = m, .o = o};
   dhc_status st = generate(&g, out);
   free(g.logits);

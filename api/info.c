@@ -182,7 +182,8 @@ static void add_states(const dhc_model *m, cJSON *doc) {
 }
 
 dhc_status dhc_model_info_json(dhc_model *m, const char *entry, const char *sizes, char **out) {
-  *out = NULL;
+  NEED_OUT(out);
+  NEED(m);
   cJSON *doc = cJSON_CreateObject();
   cJSON_AddStringToObject(doc, "model", m->name);
   cJSON_AddStringToObject(doc, "hash", m->hash);

@@ -39,7 +39,12 @@ static void model_hash(dhc_model *m) {
 }
 
 dhc_status dhc_model_open(dhc_session *s, const dhc_model_options *o, dhc_model **out) {
-  *out = NULL;
+  NEED_OUT(out);
+  NEED(s);
+  NEED(o);
+  NEED(o->name);
+  if (o->n_sets > 0) NEED(o->sets);
+  for (int i = 0; i < o->n_sets; i++) NEED(o->sets[i]);
   int before = s->diags.n_errors;
   DhcSetting sets[256];
   if (o->n_sets > 256) return dhc_status_make(DHC_E_USAGE, "more than 256 settings");
@@ -67,21 +72,22 @@ void dhc_model_close(dhc_model *m) {
 }
 
 const char *dhc_model_name(const dhc_model *m) {
-  return m->name;
+  return m ? m->name : NULL;
 }
 
 const char *dhc_model_hash(const dhc_model *m) {
-  return m->hash;
+  return m ? m->hash : NULL;
 }
 
 dhc_status dhc_model_check(dhc_model *m) {
+  NEED(m);
   int before = m->s->diags.n_errors;
   dhc_elab_check(m->elab);
   return session_errors_since(m->s, before);
 }
 
 int dhc_model_n_tensors(const dhc_model *m) {
-  return m->module->tensors.n;
+  return !m ? 0 : m->module->tensors.n;
 }
 
 static const char *role_name(DhcRole r) {
@@ -94,6 +100,7 @@ static const char *role_name(DhcRole r) {
 }
 
 dhc_tensor_info dhc_model_tensor(const dhc_model *m, int i) {
+  if (i < 0 || i >= dhc_model_n_tensors(m)) return (dhc_tensor_info){0};
   const DhcTensorDecl *d = &m->module->tensors.at[i];
   dhc_tensor_info info = {.path = d->path, .role = role_name(d->role), .dtype = d->type.dtype,
                           .rank = d->type.rank, .no_decay = d->no_decay};
@@ -104,7 +111,7 @@ dhc_tensor_info dhc_model_tensor(const dhc_model *m, int i) {
 
 int64_t dhc_model_n_params(const dhc_model *m) {
   int64_t n = 0;
-  for (int i = 0; i < m->module->tensors.n; i++) {
+  for (int i = 0; i < dhc_model_n_tensors(m); i++) {
     const DhcTensorDecl *d = &m->module->tensors.at[i];
     int64_t k;
     if (d->role == DHC_ROLE_PARAM && dhc_dim_is_const(dhc_type_elements(m->module->dims, &d->type), &k)) n += k;
@@ -113,9 +120,9 @@ int64_t dhc_model_n_params(const dhc_model *m) {
 }
 
 int dhc_model_n_entries(const dhc_model *m) {
-  return dhc_model_entries(m->m).n;
+  return m ? dhc_model_entries(m->m).n : 0;
 }
 
 const char *dhc_model_entry_name(const dhc_model *m, int i) {
-  return dhc_model_entries(m->m).at[i].name;
+  return i < 0 || i >= dhc_model_n_entries(m) ? NULL : dhc_model_entries(m->m).at[i].name;
 }

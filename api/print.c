@@ -65,7 +65,9 @@ static dhc_status print_version(dhc_model *m, Version *v, Stage stage, const cha
 }
 
 dhc_status dhc_model_print(dhc_model *m, const char *entry, const char *stage, char **out) {
-  *out = NULL;
+  NEED_OUT(out);
+  NEED(m);
+  NEED(stage);
   dhc_mode mode;
   const char *kernel_stage = NULL;
   Stage st = parse_stage(stage, &mode, &kernel_stage);

@@ -24,7 +24,9 @@ static void default_scalars(dhc_program *p) {
 }
 
 dhc_status dhc_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_program **out) {
-  *out = NULL;
+  NEED_OUT(out);
+  NEED(m);
+  NEED(entry);
   dhc_program *p = calloc(1, sizeof *p);
   if (!p) return dhc_status_memory((long long)sizeof *p, "a program");
   p->m = m;
@@ -65,6 +67,9 @@ static dhc_status add_states(dhc_program *p) {
 }
 
 dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode, int *index) {
+  NEED(p);
+  NEED(entry);
+  if (mode < DHC_MODE_RUN || mode > DHC_MODE_TRAIN) return dhc_status_make(DHC_E_USAGE, "%d is no mode", (int)mode);
   DhcEntryInfos all = dhc_model_entries(p->m->m);
   const char *names[64];
   int n = 0;
@@ -302,6 +307,8 @@ static dhc_status check_indices(const Version *v, const dhc_tensor *in, int n_in
 
 dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs, const dhc_tensor **results,
                            int *n_results) {
+  NEED(p);
+  DHC_TRY(args_tensors(__func__, inputs, n_inputs));
   if (index < 0 || index >= p->n_entries) return dhc_status_make(DHC_E_USAGE, "program has no entry number %d", index);
   Entry *e = &p->entries[index];
   Version *v;
@@ -328,7 +335,7 @@ dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs, 
 
 /* What entry number `index` ran last; NULL: nothing, or there is no such entry. */
 static const Version *last_version(const dhc_program *p, int index) {
-  return index >= 0 && index < p->n_entries ? p->entries[index].last : NULL;
+  return p && index >= 0 && index < p->n_entries ? p->entries[index].last : NULL;
 }
 
 dhc_memory dhc_program_memory(const dhc_program *p, int index) {

@@ -38,6 +38,8 @@ static void add_rates(cJSON *doc, const TrainSettings *s) {
 }
 
 dhc_status dhc_recipe_json(dhc_model *m, const dhc_train_options *o, char **out) {
+  NEED_OUT(out);
+  NEED(m);
   TrainSettings s = train_settings(m, o);
   const DhcRecipe *r = s.recipe;
   cJSON *doc = cJSON_CreateObject();

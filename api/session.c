@@ -79,7 +79,7 @@ static dhc_status choose_backend(dhc_session *s) {
 }
 
 dhc_status dhc_session_open(const dhc_session_options *o, dhc_session **out) {
-  *out = NULL;
+  NEED_OUT(out);
   dhc_session *s = calloc(1, sizeof *s);
   if (!s) return dhc_status_memory((long long)sizeof *s, "a session");
   if (o) s->o = *o;
@@ -151,44 +151,47 @@ dhc_status session_errors_since(const dhc_session *s, int before) {
 }
 
 int dhc_session_errors(const dhc_session *s) {
-  return s->diags.n_errors;
+  return !s ? 0 : s->diags.n_errors;
 }
 
 int dhc_session_warnings(const dhc_session *s) {
-  return s->diags.n_warnings;
+  return !s ? 0 : s->diags.n_warnings;
 }
 
 int dhc_session_diagnostics(const dhc_session *s) {
-  return s->diags.all.n;
+  return !s ? 0 : s->diags.all.n;
 }
 
 void dhc_session_print_diagnostics(const dhc_session *s, FILE *to, bool color) {
-  dhc_diags_print(&s->diags, to, color);
+  if (s && to) dhc_diags_print(&s->diags, to, color);
 }
 
 void dhc_session_print_diagnostics_from(const dhc_session *s, int first, FILE *to, bool color) {
-  dhc_diags_print_from(&s->diags, first, to, color);
+  if (s && to) dhc_diags_print_from(&s->diags, first < 0 ? 0 : first, to, color);
 }
 
 void dhc_session_print_diagnostics_json(const dhc_session *s, FILE *to) {
-  dhc_diags_print_json(&s->diags, to);
+  if (s && to) dhc_diags_print_json(&s->diags, to);
 }
 
 int dhc_session_threads(const dhc_session *s) {
-  return dhc_pool_threads(s->pool);
+  return s ? dhc_pool_threads(s->pool) : 0;
 }
 
 dhc_compile_stats dhc_session_stats(const dhc_session *s) {
-  return s->stats;
+  return s ? s->stats : (dhc_compile_stats){0};
 }
 
 const char *dhc_closest(const char *word, const char *const *names, int n) {
+  if (!word || !names) return NULL;
+  for (int i = 0; i < n; i++)
+    if (!names[i]) return NULL;
   return dhc_suggest(word, names, n);
 }
 
 bool dhc_explain(int i, dhc_error_info *out) {
   const DhcErrorInfo *e = dhc_error_row(i);
-  if (e) *out = (dhc_error_info){e->code, e->title, e->text, e->command, e->example};
+  if (e && out) *out = (dhc_error_info){e->code, e->title, e->text, e->command, e->example};
   return e != NULL;
 }
 
@@ -204,6 +207,8 @@ int dhc_signal_caught(void) {
 /* ---- the kernel store ---- */
 
 dhc_status dhc_cache_inspect(dhc_session *s, bool verify, dhc_cache_info *out) {
+  NEED(s);
+  NEED(out);
   *out = (dhc_cache_info){0};
   DHC_TRY(open_store(s));
   out->path = dhc_store_path(s->store);
@@ -218,6 +223,7 @@ dhc_status dhc_cache_inspect(dhc_session *s, bool verify, dhc_cache_info *out) {
 }
 
 dhc_status dhc_cache_prune(dhc_session *s, int64_t max_bytes, int64_t *removed) {
+  NEED(s);
   DHC_TRY(open_store(s));
   int64_t bytes;
   return dhc_store_prune(s->store, max_bytes, removed, &bytes);

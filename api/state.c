@@ -195,6 +195,7 @@ dhc_status state_prepare(dhc_program *p, const Version *v, const int64_t *symbol
 }
 
 void dhc_program_reset(dhc_program *p) {
+  if (!p) return;
   for (int i = 0; i < p->mem.place.n_slots; i++) p->mem.place.slots[i].live = false;
   p->mem.from_file = false;
 }
@@ -249,6 +250,8 @@ dhc_status state_set(dhc_program *p, Slot *s, const dhc_tensor *t) {
 /* ---- files ------------------------------------------------------------------------------ */
 
 dhc_status dhc_program_save_state(dhc_program *p, const char *path) {
+  NEED(p);
+  NEED(path);
   DhcArena a;
   dhc_arena_init(&a);
   DhcTensorView *v = DHC_NEW_N(&a, DhcTensorView, p->mem.place.n_slots + 1);
@@ -285,6 +288,8 @@ static dhc_status find_states(dhc_program *p, const DhcSafetensors *f, Want *wan
 }
 
 dhc_status dhc_program_load_state(dhc_program *p, const char *path) {
+  NEED(p);
+  NEED(path);
   DhcSafetensors *f;
   DHC_TRY(dhc_safetensors_open(path, &f));
   Want *want = calloc((size_t)p->mem.place.n_slots + 1, sizeof *want);

@@ -14,17 +14,17 @@ struct dhc_tensor_file {
 };
 
 int64_t dhc_tensor_elements(const dhc_tensor *t) {
-  int64_t n = 1;
-  for (int i = 0; i < t->rank; i++) n *= t->dim[i];
-  return n;
+  int64_t n = -1;
+  return t && dhc_size_tensor((int32_t)t->dtype, t->rank, t->dim, &n, NULL) ? n : -1;
 }
 
 int64_t dhc_tensor_bytes(const dhc_tensor *t) {
-  return dhc_tensor_elements(t) * dhc_dtype_bytes(t->dtype);
+  int64_t bytes = -1;
+  return t && dhc_size_tensor((int32_t)t->dtype, t->rank, t->dim, NULL, &bytes) ? bytes : -1;
 }
 
 const char *dhc_dtype_text(dhc_dtype t) {
-  return dhc_dtype_name(t);
+  return dhc_tensor_dtype_name((int32_t)t);
 }
 
 static dhc_tensor from_view(const DhcTensorView *v) {
@@ -75,7 +75,8 @@ static dhc_status open_safetensors(dhc_tensor_file *f, const char *path) {
 }
 
 dhc_status dhc_tensor_file_open(const char *path, dhc_tensor_file **out) {
-  *out = NULL;
+  NEED_OUT(out);
+  NEED(path);
   dhc_tensor_file *f = calloc(1, sizeof *f);
   if (!f) return dhc_status_memory((long long)sizeof *f, path);
   size_t n = strlen(path);
@@ -98,14 +99,16 @@ void dhc_tensor_file_close(dhc_tensor_file *f) {
 }
 
 int dhc_tensor_file_count(const dhc_tensor_file *f) {
-  return f->n;
+  return f ? f->n : 0;
 }
 
 const dhc_tensor *dhc_tensor_file_get(const dhc_tensor_file *f, int i) {
-  return &f->t[i];
+  return i < 0 || i >= dhc_tensor_file_count(f) ? NULL : &f->t[i];
 }
 
 dhc_status dhc_tensor_file_save(const char *path, const dhc_tensor *t, int n) {
+  NEED(path);
+  DHC_TRY(args_tensors(__func__, t, n));
   DhcTensorView *v = calloc((size_t)n + 1, sizeof *v);
   if (!v) return dhc_status_memory((long long)sizeof *v * n, path);
   for (int i = 0; i < n; i++) {

@@ -10,7 +10,11 @@
 #include "passes/plan/schedule.h"
 
 dhc_status dhc_opt_text(dhc_session *s, const char *name, const char *text, const char *passes, char **out) {
-  *out = NULL;
+  NEED_OUT(out);
+  NEED(s);
+  NEED(name);
+  NEED(text);
+  NEED(passes);
   size_t n_out = 0, n_err = 0;
   char *err_text = NULL;
   FILE *to = open_memstream(out, &n_out), *err = open_memstream(&err_text, &n_err);
@@ -135,7 +139,12 @@ static const char *argument_names(const DhcSpec *s, DhcArena *a) {
 
 dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text, const int64_t *dims, int n_dims, uint64_t seed,
                             double *max_rel, char **report) {
-  *report = NULL;
+  NEED_OUT(report);
+  NEED(s);
+  NEED(name);
+  NEED(text);
+  NEED(max_rel);
+  if (n_dims > 0) NEED(dims);
   uint32_t file = dhc_sources_add(&s->sources, name, name, text, strlen(text)), end;
   DhcSpec *spec = dhc_spec_parse(&s->arena, &s->diags, file, 0, &end);
   if (!spec) return session_errors(s);
@@ -181,8 +190,13 @@ dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text, 
 #else
 dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text, const int64_t *dims, int n_dims, uint64_t seed,
                             double *max_rel, char **report) {
-  (void)text, (void)dims, (void)n_dims, (void)seed, (void)max_rel, (void)s;
-  *report = NULL;
+  (void)seed;
+  NEED_OUT(report);
+  NEED(s);
+  NEED(name);
+  NEED(text);
+  NEED(max_rel);
+  if (n_dims > 0) NEED(dims);
   return dhc_status_make(DHC_E_ENVIRONMENT, "%s: this build has no LLVM, so there is no kernel to run", name);
 }
 #endif
@@ -190,6 +204,8 @@ dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text, 
 /* ---- doctor ------------------------------------------------------------------------- */
 
 dhc_status dhc_doctor_json(dhc_session *s, char **out) {
+  NEED_OUT(out);
+  NEED(s);
   cJSON *doc = cJSON_CreateObject();
   cJSON_AddStringToObject(doc, "dhcc", dhc_version());
   struct utsname u;

@@ -211,6 +211,11 @@ static void warn_of_defaults(const Trainer *t) {
 }
 
 dhc_status dhc_train(dhc_model *m, const dhc_train_options *o, dhc_train_result *out) {
+  NEED(out);
+  *out = (dhc_train_result){0};
+  NEED(m);
+  NEED(o);
+  NEED(o->data);
   Trainer t = {.m = m, .o = o};
   t.pr.val_loss = t.pr.val_accuracy = t.pr.accuracy = t.pr.loss = t.val_loss = t.val_accuracy = NAN;
   dhc_arena_init(&t.arena);

@@ -242,6 +242,11 @@ static dhc_status replay(Verify *v) {
 }
 
 dhc_status dhc_verify_oracle(dhc_model *m, const dhc_verify_options *o, int *n_rows, int *n_failed) {
+  NEED(m);
+  NEED(o);
+  NEED(o->oracle);
+  NEED(n_rows);
+  NEED(n_failed);
   Verify v = {.m = m, .o = o};
   *n_rows = *n_failed = 0;
   dhc_arena_init(&v.arena);

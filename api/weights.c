@@ -159,6 +159,9 @@ static Slot *state_slot(dhc_program *p, const char *path) {
 }
 
 dhc_status dhc_program_set(dhc_program *p, const dhc_tensor *t) {
+  NEED(p);
+  NEED(t);
+  DHC_TRY(args_tensor(t));
   Slot *s = state_slot(p, t->name);
   if (s) return state_set(p, s, t);
   Place at;
@@ -170,6 +173,9 @@ dhc_status dhc_program_set(dhc_program *p, const dhc_tensor *t) {
 }
 
 dhc_status dhc_program_get(dhc_program *p, const char *path, dhc_tensor *t) {
+  NEED(p);
+  NEED(path);
+  NEED(t);
   Slot *s = state_slot(p, path);
   if (s) return state_get(p, s, t);
   Place at;
@@ -183,6 +189,8 @@ dhc_status dhc_program_get(dhc_program *p, const char *path, dhc_tensor *t) {
 }
 
 dhc_status dhc_program_set_scalar(dhc_program *p, const char *name, double v) {
+  NEED(p);
+  NEED(name);
   double *s = memory_scalar(&p->mem, dhc_intern(&p->m->s->strings, name));
   if (!s) return dhc_status_make(DHC_E_USAGE, "more than %d scalars", API_MAX_SCALARS);
   *s = v;
@@ -237,6 +245,7 @@ static dhc_status init_slots(dhc_program *p, bool tables_only) {
 }
 
 dhc_status dhc_program_init(dhc_program *p, uint64_t seed) {
+  NEED(p);
   DHC_TRY(dhc_program_set_scalar(p, "$seed", (double)seed));
   dhc_status st = init_slots(p, false);
   dhc_program_reset(p);
@@ -332,6 +341,8 @@ int weights_views(dhc_program *p, const char *prefix, void *base, bool buffers, 
 }
 
 dhc_status dhc_program_load(dhc_program *p, const char *path, bool partial) {
+  NEED(p);
+  NEED(path);
   DhcSafetensors *file;
   DHC_TRY(dhc_safetensors_open(path, &file));
   dhc_status st = weights_read(p, file, "", p->mem.weights, partial, true);
@@ -340,6 +351,8 @@ dhc_status dhc_program_load(dhc_program *p, const char *path, bool partial) {
 }
 
 dhc_status dhc_program_save(dhc_program *p, const char *path, bool ema) {
+  NEED(p);
+  NEED(path);
   void *base = p->mem.weights;
   if (ema) {
     int k = -1;

@@ -8,7 +8,9 @@
  * A session and what hangs off it is used by one thread at a time; separate sessions
  * are independent. No function prints, exits or keeps a global. Functions that can
  * fail return a dhc_status that must be looked at; errors in model files are collected
- * in the session as diagnostics (the status then says how many). Strings and arrays
+ * in the session as diagnostics (the status then says how many). A pointer that is NULL where
+ * nothing here allows it is DHC_E_USAGE; functions that return values then give 0, NULL, false
+ * or an empty struct, as they do for an index outside their range. Strings and arrays
  * returned as const stay valid as long as the handle they came from. */
 #ifndef DHC_DHC_H
 #define DHC_DHC_H
@@ -41,9 +43,10 @@ typedef struct dhc_tensor {
   int64_t dim[8];
   void *data;
 } dhc_tensor;
+/* -1: NULL, a rank outside 0..8, a negative size, or a count that does not fit in 63 bits. */
 DHC_API int64_t dhc_tensor_elements(const dhc_tensor *t);
 DHC_API int64_t dhc_tensor_bytes(const dhc_tensor *t);
-DHC_API const char *dhc_dtype_text(dhc_dtype t);
+DHC_API const char *dhc_dtype_text(dhc_dtype t); /* "?": no dtype */
 
 /* Tensor files: .safetensors (memory-mapped, validated) or one .npy (tensor "" with the
  * file's stem as name). The array and its data live until dhc_tensor_file_close. */
@@ -158,7 +161,7 @@ typedef enum dhc_mode {
  * version on first use with given input shapes, and serve all others. */
 DHC_API dhc_status dhc_program_open(dhc_model *m, const char *entry, dhc_mode mode,
                                     dhc_program **out) DHC_MUST_USE;
-/* A further entry over the same weights, optimiser state and buffers. */
+/* A further entry over the same weights, optimiser state and buffers; its number in *index (or NULL). */
 DHC_API dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode,
                                    int *index) DHC_MUST_USE;
 DHC_API void dhc_program_close(dhc_program *p);
@@ -180,7 +183,7 @@ DHC_API dhc_status dhc_program_set_scalar(dhc_program *p, const char *name, doub
  * may be left out; names the entry does not take are ignored, unless one is close to that of an
  * input left out (DHC_E_INPUT). For DHC_MODE_GRAD "cotangent.NAME" gives the cotangent of float
  * result NAME (default: 0); an entry whose first result is a scalar "loss" is differentiated by
- * itself and takes none. On return results[] describes every result, its
+ * itself and takes none. results and n_results may be NULL. On return results[] describes every result, its
  * data in the program's memory until the next run: the entry's results by name, then
  * for GRAD "grad.PATH" and "grad.INPUT", for TRAIN "grad_norm" and "finite". */
 DHC_API dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs,
@@ -360,6 +363,7 @@ typedef struct dhc_cache_info {
   int64_t entries, bytes, damaged;
 } dhc_cache_info;
 DHC_API dhc_status dhc_cache_inspect(dhc_session *s, bool verify, dhc_cache_info *out) DHC_MUST_USE;
+/* Entries written longest ago go until max_bytes are left; removed may be NULL. */
 DHC_API dhc_status dhc_cache_prune(dhc_session *s, int64_t max_bytes, int64_t *removed) DHC_MUST_USE;
 
 /* What this machine and build have, as JSON (caller frees). */

@@ -1,0 +1,33 @@
+/* Arguments of the C API. */
+#include "api/args.h"
+#include "runtime/status.h"
+#include "runtime/tensor.h"
+
+dhc_status args_null(const char *function, const char *argument) {
+  return dhc_status_make(DHC_E_USAGE, "%s: '%s' is NULL", function, argument);
+}
+
+dhc_status args_tensor(const dhc_tensor *t) {
+  int64_t bytes;
+  char shape[180];
+  if (!t->name) return dhc_status_make(DHC_E_USAGE, "a tensor has no name");
+  if (!dhc_tensor_dtype_bytes((int32_t)t->dtype))
+    return dhc_status_make(DHC_E_USAGE, "tensor '%s': %d is no dtype", t->name, (int)t->dtype);
+  if (t->rank < 0 || t->rank > DHC_TENSOR_MAX_RANK)
+    return dhc_status_make(DHC_E_USAGE, "tensor '%s': rank %d is outside 0..%d", t->name, t->rank, DHC_TENSOR_MAX_RANK);
+  if (!dhc_size_tensor((int32_t)t->dtype, t->rank, t->dim, NULL, &bytes))
+    return dhc_status_make(DHC_E_USAGE, "tensor '%s': no tensor can be %s", t->name,
+                           dhc_tensor_shape_text(t->rank, t->dim, shape, sizeof shape));
+  if (bytes && !t->data) return dhc_status_make(DHC_E_USAGE, "tensor '%s' has no data", t->name);
+  return dhc_status_ok();
+}
+
+dhc_status args_tensors(const char *function, const dhc_tensor *t, int n) {
+  if (n < 0) return dhc_status_make(DHC_E_USAGE, "%s: %d tensors", function, n);
+  if (n && !t) return dhc_status_make(DHC_E_USAGE, "%s: %d tensors at NULL", function, n);
+  for (int i = 0; i < n; i++) {
+    dhc_status st = args_tensor(&t[i]);
+    if (st.code != DHC_OK) return st;
+  }
+  return dhc_status_ok();
+}

@@ -1,0 +1,281 @@
+/* Every function of dhc.h with each of its pointers NULL in turn, numbers outside their range, and
+ * tensors that cannot be: a status that says which argument, or the documented neutral value. The
+ * header itself is read: a function that no row here names is a failure. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dhc/dhc.h"
+
+static int fails, n_rows;
+static char named[1 << 16]; /* "|dhc_version|dhc_tensor_elements|…" */
+
+static void name_function(const char *call) {
+  size_t n = strcspn(call, "("), at = strlen(named);
+  if (at + n + 3 > sizeof named) abort();
+  named[at] = '|';
+  memcpy(named + at + 1, call, n);
+}
+
+static void refused(const char *call, dhc_status st, const char *says) {
+  n_rows++;
+  name_function(call);
+  if (st.code == DHC_E_USAGE && strstr(st.message, says)) return;
+  printf("FAILED: %s: %d \"%s\", want a usage error that says \"%s\"\n", call, (int)st.code, st.message, says);
+  fails++;
+}
+
+static void neutral(const char *call, bool ok) {
+  n_rows++;
+  name_function(call);
+  if (ok) return;
+  printf("FAILED: %s is not neutral\n", call);
+  fails++;
+}
+
+/* REFUSED("m", dhc_model_check(NULL)): the status names the argument. VALUE: any expression. */
+#define REFUSED(says, call) refused(#call, call, says)
+#define IS_NULL(argument, call) refused(#call, call, "'" argument "' is NULL")
+#define VALUE(function, expression) neutral(#function, expression)
+#define NOTHING(call) (call, neutral(#call, true))
+
+static dhc_session *s;
+static dhc_model *m;
+static dhc_program *p;
+static float image[784];
+static int64_t target[1] = {3};
+static dhc_tensor in[2];
+
+static void must(dhc_status st) {
+  if (st.code == DHC_OK) return;
+  printf("FAILED: set-up: %s\n", st.message);
+  exit(1);
+}
+
+static void open_all(void) {
+  must(dhc_session_open(&(dhc_session_options){.backend = "interp", .threads = 1, .cache_dir = ""}, &s));
+  const char *sets[] = {"hidden=4", "depth=1"};
+  must(dhc_model_open(s, &(dhc_model_options){.name = "mlp", .sets = sets, .n_sets = 2}, &m));
+  must(dhc_program_open(m, "loss", DHC_MODE_RUN, &p));
+  must(dhc_program_init(p, 1));
+  in[0] = (dhc_tensor){.name = "image", .dtype = DHC_F32, .rank = 4, .dim = {1, 1, 28, 28}, .data = image};
+  in[1] = (dhc_tensor){.name = "target", .dtype = DHC_I64, .rank = 1, .dim = {1}, .data = target};
+}
+
+static void of_session(void) {
+  dhc_error_info info;
+  const char *names[] = {"ab", NULL};
+  dhc_cache_info cache;
+  char *text;
+  double e;
+  int64_t dims[1] = {1};
+  IS_NULL("out", dhc_session_open(NULL, NULL));
+  NOTHING(dhc_session_close(NULL));
+  VALUE(dhc_version, dhc_version() != NULL);
+  VALUE(dhc_session_errors, dhc_session_errors(NULL) == 0);
+  VALUE(dhc_session_warnings, dhc_session_warnings(NULL) == 0);
+  VALUE(dhc_session_diagnostics, dhc_session_diagnostics(NULL) == 0);
+  VALUE(dhc_session_threads, dhc_session_threads(NULL) == 0);
+  VALUE(dhc_session_stats, dhc_session_stats(NULL).kernels_compiled == 0);
+  NOTHING(dhc_session_print_diagnostics(NULL, stdout, false));
+  NOTHING(dhc_session_print_diagnostics(s, NULL, false));
+  NOTHING(dhc_session_print_diagnostics_from(NULL, 0, stdout, false));
+  NOTHING(dhc_session_print_diagnostics_from(s, 0, NULL, false));
+  NOTHING(dhc_session_print_diagnostics_from(s, -7, stdout, false));
+  NOTHING(dhc_session_print_diagnostics_from(s, 1 << 30, stdout, false));
+  NOTHING(dhc_session_print_diagnostics_json(NULL, stdout));
+  NOTHING(dhc_session_print_diagnostics_json(s, NULL));
+  VALUE(dhc_closest, !dhc_closest(NULL, names, 1) && !dhc_closest("ab", NULL, 1) && !dhc_closest("ab", names, 2));
+  VALUE(dhc_closest, dhc_closest("abc", names, 1) == names[0] && !dhc_closest("ab", names, -1));
+  VALUE(dhc_explain, dhc_explain(0, NULL) && dhc_explain(0, &info) && !dhc_explain(-1, &info) && !dhc_explain(1 << 20, &info));
+  VALUE(dhc_signal_caught, dhc_signal_caught() == 0);
+  VALUE(dhc_catch_signals, true);
+  IS_NULL("s", dhc_cache_inspect(NULL, false, &cache));
+  IS_NULL("out", dhc_cache_inspect(s, false, NULL));
+  IS_NULL("s", dhc_cache_prune(NULL, 0, NULL));
+  IS_NULL("s", dhc_doctor_json(NULL, &text));
+  IS_NULL("out", dhc_doctor_json(s, NULL));
+  IS_NULL("s", dhc_opt_text(NULL, "a", "b", "cse", &text));
+  IS_NULL("name", dhc_opt_text(s, NULL, "b", "cse", &text));
+  IS_NULL("text", dhc_opt_text(s, "a", NULL, "cse", &text));
+  IS_NULL("passes", dhc_opt_text(s, "a", "b", NULL, &text));
+  IS_NULL("out", dhc_opt_text(s, "a", "b", "cse", NULL));
+  IS_NULL("s", dhc_kernel_check(NULL, "a", "b", dims, 1, 0, &e, &text));
+  IS_NULL("name", dhc_kernel_check(s, NULL, "b", dims, 1, 0, &e, &text));
+  IS_NULL("text", dhc_kernel_check(s, "a", NULL, dims, 1, 0, &e, &text));
+  IS_NULL("dims", dhc_kernel_check(s, "a", "b", NULL, 1, 0, &e, &text));
+  IS_NULL("max_rel", dhc_kernel_check(s, "a", "b", dims, 1, 0, NULL, &text));
+  IS_NULL("report", dhc_kernel_check(s, "a", "b", dims, 1, 0, &e, NULL));
+}
+
+static void of_model(void) {
+  dhc_model *q;
+  char *text;
+  const char *sets[] = {NULL};
+  IS_NULL("s", dhc_model_open(NULL, &(dhc_model_options){.name = "mlp"}, &q));
+  IS_NULL("o", dhc_model_open(s, NULL, &q));
+  IS_NULL("out", dhc_model_open(s, &(dhc_model_options){.name = "mlp"}, NULL));
+  IS_NULL("o->name", dhc_model_open(s, &(dhc_model_options){0}, &q));
+  IS_NULL("o->sets", dhc_model_open(s, &(dhc_model_options){.name = "mlp", .n_sets = 1}, &q));
+  IS_NULL("o->sets[i]", dhc_model_open(s, &(dhc_model_options){.name = "mlp", .sets = sets, .n_sets = 1}, &q));
+  NOTHING(dhc_model_close(NULL));
+  VALUE(dhc_model_name, !dhc_model_name(NULL));
+  VALUE(dhc_model_hash, !dhc_model_hash(NULL));
+  IS_NULL("m", dhc_model_check(NULL));
+  VALUE(dhc_model_n_tensors, dhc_model_n_tensors(NULL) == 0);
+  VALUE(dhc_model_tensor, !dhc_model_tensor(NULL, 0).path && !dhc_model_tensor(m, -1).path && !dhc_model_tensor(m, 1 << 20).path);
+  VALUE(dhc_model_n_params, dhc_model_n_params(NULL) == 0);
+  VALUE(dhc_model_n_entries, dhc_model_n_entries(NULL) == 0);
+  VALUE(dhc_model_entry_name, !dhc_model_entry_name(NULL, 0) && !dhc_model_entry_name(m, -1) && !dhc_model_entry_name(m, 1 << 20));
+  IS_NULL("m", dhc_model_info_json(NULL, NULL, NULL, &text));
+  IS_NULL("out", dhc_model_info_json(m, NULL, NULL, NULL));
+  IS_NULL("m", dhc_model_print(NULL, NULL, "graph", &text));
+  IS_NULL("stage", dhc_model_print(m, NULL, NULL, &text));
+  IS_NULL("out", dhc_model_print(m, NULL, "graph", NULL));
+  IS_NULL("m", dhc_recipe_json(NULL, NULL, &text));
+  IS_NULL("out", dhc_recipe_json(m, NULL, NULL));
+}
+
+static void of_runs(void) {
+  dhc_train_result trained;
+  dhc_eval_result evaluated;
+  dhc_generate_result generated;
+  int rows, failed;
+  const dhc_eval_options no_data = {.weights = "w"}, no_weights = {.data = "idx:."};
+  const dhc_generate_options no_prompt = {.n_prompt = 1, .n_tokens = 1};
+  const dhc_verify_options verify = {.oracle = "nowhere"};
+  IS_NULL("m", dhc_train(NULL, &(dhc_train_options){.data = "idx:."}, &trained));
+  IS_NULL("o", dhc_train(m, NULL, &trained));
+  IS_NULL("out", dhc_train(m, &(dhc_train_options){.data = "idx:."}, NULL));
+  IS_NULL("o->data", dhc_train(m, &(dhc_train_options){0}, &trained));
+  IS_NULL("m", dhc_evaluate(NULL, &no_data, &evaluated));
+  IS_NULL("o", dhc_evaluate(m, NULL, &evaluated));
+  IS_NULL("out", dhc_evaluate(m, &no_data, NULL));
+  IS_NULL("o->data", dhc_evaluate(m, &no_data, &evaluated));
+  IS_NULL("o->weights", dhc_evaluate(m, &no_weights, &evaluated));
+  IS_NULL("m", dhc_generate(NULL, &no_prompt, &generated));
+  IS_NULL("o", dhc_generate(m, NULL, &generated));
+  IS_NULL("out", dhc_generate(m, &no_prompt, NULL));
+  IS_NULL("o->prompt", dhc_generate(m, &no_prompt, &generated));
+  IS_NULL("m", dhc_verify_oracle(NULL, &verify, &rows, &failed));
+  IS_NULL("o", dhc_verify_oracle(m, NULL, &rows, &failed));
+  IS_NULL("o->oracle", dhc_verify_oracle(m, &(dhc_verify_options){0}, &rows, &failed));
+  IS_NULL("n_rows", dhc_verify_oracle(m, &verify, NULL, &failed));
+  IS_NULL("n_failed", dhc_verify_oracle(m, &verify, &rows, NULL));
+}
+
+static void of_program(void) {
+  dhc_program *q;
+  dhc_tensor t;
+  IS_NULL("m", dhc_program_open(NULL, "loss", DHC_MODE_RUN, &q));
+  IS_NULL("entry", dhc_program_open(m, NULL, DHC_MODE_RUN, &q));
+  IS_NULL("out", dhc_program_open(m, "loss", DHC_MODE_RUN, NULL));
+  REFUSED("77 is no mode", dhc_program_open(m, "loss", (dhc_mode)77, &q));
+  IS_NULL("p", dhc_program_add(NULL, "loss", DHC_MODE_RUN, NULL));
+  IS_NULL("entry", dhc_program_add(p, NULL, DHC_MODE_RUN, NULL));
+  NOTHING(dhc_program_close(NULL));
+  IS_NULL("p", dhc_program_init(NULL, 0));
+  IS_NULL("p", dhc_program_load(NULL, "a", false));
+  IS_NULL("path", dhc_program_load(p, NULL, false));
+  IS_NULL("p", dhc_program_save(NULL, "a", false));
+  IS_NULL("path", dhc_program_save(p, NULL, false));
+  IS_NULL("p", dhc_program_set(NULL, in));
+  IS_NULL("t", dhc_program_set(p, NULL));
+  IS_NULL("p", dhc_program_get(NULL, "a", &t));
+  IS_NULL("path", dhc_program_get(p, NULL, &t));
+  IS_NULL("t", dhc_program_get(p, "a", NULL));
+  IS_NULL("p", dhc_program_set_scalar(NULL, "$lr", 0));
+  IS_NULL("name", dhc_program_set_scalar(p, NULL, 0));
+  NOTHING(dhc_program_reset(NULL));
+  IS_NULL("p", dhc_program_save_state(NULL, "a"));
+  IS_NULL("path", dhc_program_save_state(p, NULL));
+  IS_NULL("p", dhc_program_load_state(NULL, "a"));
+  IS_NULL("path", dhc_program_load_state(p, NULL));
+  VALUE(dhc_program_memory, dhc_program_memory(NULL, 0).planned == 0 && dhc_program_memory(p, 99).planned == 0);
+  NOTHING(dhc_program_profile(NULL, true));
+  VALUE(dhc_program_profile_rows, dhc_program_profile_rows(NULL) == 0);
+  VALUE(dhc_program_profile_row, !dhc_program_profile_row(NULL, 0).kernel && !dhc_program_profile_row(p, -1).kernel);
+  VALUE(dhc_program_n_kernels, dhc_program_n_kernels(NULL, 0) == 0 && dhc_program_n_kernels(p, -1) == 0);
+  VALUE(dhc_program_n_calls, dhc_program_n_calls(NULL, 0) == 0 && dhc_program_n_calls(p, 99) == 0);
+}
+
+static void of_tensors(void) {
+  dhc_tensor_file *f;
+  dhc_tensor t = in[0];
+  VALUE(dhc_tensor_elements, dhc_tensor_elements(NULL) == -1 && dhc_tensor_elements(&t) == 784);
+  VALUE(dhc_tensor_bytes, dhc_tensor_bytes(NULL) == -1 && dhc_tensor_bytes(&t) == 4 * 784);
+  VALUE(dhc_dtype_text, !strcmp(dhc_dtype_text((dhc_dtype)99), "?"));
+  IS_NULL("path", dhc_tensor_file_open(NULL, &f));
+  IS_NULL("out", dhc_tensor_file_open("a", NULL));
+  NOTHING(dhc_tensor_file_close(NULL));
+  VALUE(dhc_tensor_file_count, dhc_tensor_file_count(NULL) == 0);
+  VALUE(dhc_tensor_file_get, !dhc_tensor_file_get(NULL, 0));
+  IS_NULL("path", dhc_tensor_file_save(NULL, &t, 1));
+  REFUSED("1 tensors at NULL", dhc_tensor_file_save("a", NULL, 1));
+  REFUSED("-1 tensors", dhc_tensor_file_save("a", &t, -1));
+}
+
+/* One way to be no tensor, in every place that reads one. */
+static void no_tensor(const char *says, dhc_tensor t) {
+  dhc_tensor two[2] = {t, in[1]};
+  refused("dhc_program_run", dhc_program_run(p, 0, two, 2, NULL, NULL), says);
+  refused("dhc_tensor_file_save", dhc_tensor_file_save("must_not_be_written.safetensors", &t, 1), says);
+  refused("dhc_program_set", dhc_program_set(p, &t), says);
+}
+
+static void bad_tensors(void) {
+  dhc_tensor t = in[0];
+  t.name = NULL, no_tensor("has no name", t), t = in[0];
+  t.data = NULL, no_tensor("'image' has no data", t), t = in[0];
+  t.dtype = (dhc_dtype)99, no_tensor("99 is no dtype", t), t = in[0];
+  t.dtype = (dhc_dtype)-1, no_tensor("-1 is no dtype", t), t = in[0];
+  t.rank = 9, no_tensor("rank 9 is outside 0..8", t), t = in[0];
+  t.rank = -1, no_tensor("rank -1 is outside 0..8", t), t = in[0];
+  t.rank = 12, no_tensor("rank 12 is outside 0..8", t), t = in[0];
+  t.dim[0] = -8, no_tensor("no tensor can be [-8,1,28,28]", t), t = in[0];
+  t.dim[0] = INT64_MAX, no_tensor("no tensor can be [9223372036854775807,1,28,28]", t), t = in[0];
+  t.dim[0] = INT64_MAX / 784, no_tensor("no tensor can be", t), t = in[0];
+  t.dim[0] = 0, t.dim[1] = INT64_MAX, no_tensor("no tensor can be", t);
+  IS_NULL("p", dhc_program_run(NULL, 0, in, 2, NULL, NULL));
+  REFUSED("2 tensors at NULL", dhc_program_run(p, 0, NULL, 2, NULL, NULL));
+  REFUSED("-1 tensors", dhc_program_run(p, 0, in, -1, NULL, NULL));
+  REFUSED("no entry number 7", dhc_program_run(p, 7, in, 2, NULL, NULL));
+  REFUSED("no entry number -1", dhc_program_run(p, -1, in, 2, NULL, NULL));
+  must(dhc_program_run(p, 0, in, 2, NULL, NULL)); /* and the program still works */
+}
+
+/* Every name behind DHC_API in the header occurs above. */
+static void all_named(const char *header) {
+  FILE *f = fopen(header, "r");
+  char line[500];
+  int n = 0;
+  if (!f) printf("FAILED: cannot read %s\n", header), exit(1);
+  while (fgets(line, sizeof line, f)) {
+    char *at = strncmp(line, "DHC_API ", 8) ? NULL : strstr(line, "dhc_");
+    while (at && at[strspn(at, "abcdefghijklmnopqrstuvwxyz_0123456789")] != '(') at = strstr(at + 4, "dhc_");
+    if (!at) continue;
+    char key[100];
+    snprintf(key, sizeof key, "|%.*s|", (int)strcspn(at, "("), at);
+    n++;
+    if (!strstr(named, key)) printf("FAILED: %s has no row here\n", key), fails++;
+  }
+  fclose(f);
+  if (n < 60) printf("FAILED: only %d functions found in %s\n", n, header), fails++;
+}
+
+int main(int argc, char **argv) {
+  open_all();
+  of_session();
+  of_model();
+  of_runs();
+  of_program();
+  of_tensors();
+  bad_tensors();
+  strcat(named, "|");
+  all_named(argc > 1 ? argv[1] : "");
+  dhc_program_close(p);
+  dhc_model_close(m);
+  dhc_session_close(s);
+  printf("%d calls, %d failures\n", n_rows, fails);
+  return fails != 0;
+}
