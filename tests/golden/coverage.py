@@ -64,7 +64,7 @@ def passes():
 
 def rules():
     names = set()
-    for path in sorted((ROOT / "passes").glob("simplify*.c")):
+    for path in sorted((ROOT / "passes/clean").glob("simplify*.c")):
         text = path.read_text()
         names |= set(re.findall(r'\{"(\w+)", DHC_OP_[\w#]+, \w+,', text))
     for rule in sorted(some(names, "passes/clean/simplify*.c")):
