@@ -1,5 +1,6 @@
 /* dhc.h from inside: what the handles hold, and the doors between the files of api/.
  *
+ *   doors.c     guards of the public functions
  *   args.c      what callers hand in
  *   session.c   handles, settings, statistics, diagnostics
  *   model.c     binding hyperparameters, listing, hash
@@ -14,6 +15,7 @@
 #define DHC_API_API_H
 
 #include "api/args.h"
+#include "api/doors.h"
 #include "backends/compile.h"
 #include "dhc/dhc.h"
 #include "frontend/elab.h"
@@ -32,6 +34,7 @@ struct dhc_session {
   DhcDiags diags;
   dhc_session_options o;
   bool interp; /* backend */
+  bool spent;  /* a call ran out of memory: see doors.c */
   const char *roots[API_MAX_ROOTS]; /* folders with shipped models */
   int n_roots;
   DhcWarn warn;

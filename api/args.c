@@ -1,10 +1,19 @@
 /* Arguments of the C API. */
 #include "api/args.h"
+
+#include <string.h>
+
 #include "runtime/status.h"
 #include "runtime/tensor.h"
 
+/* As callers know it: api_train stands behind dhc_train (doors.h). */
+static const char *public_name(const char *function) {
+  return strncmp(function, "api_", 4) ? function : function + 4;
+}
+
 dhc_status args_null(const char *function, const char *argument) {
-  return dhc_status_make(DHC_E_USAGE, "%s: '%s' is NULL", function, argument);
+  const char *name = public_name(function);
+  return dhc_status_make(DHC_E_USAGE, "%s%s: '%s' is NULL", name == function ? "" : "dhc_", name, argument);
 }
 
 dhc_status args_tensor(const dhc_tensor *t) {
@@ -23,8 +32,9 @@ dhc_status args_tensor(const dhc_tensor *t) {
 }
 
 dhc_status args_tensors(const char *function, const dhc_tensor *t, int n) {
-  if (n < 0) return dhc_status_make(DHC_E_USAGE, "%s: %d tensors", function, n);
-  if (n && !t) return dhc_status_make(DHC_E_USAGE, "%s: %d tensors at NULL", function, n);
+  const char *name = public_name(function), *dhc = name == function ? "" : "dhc_";
+  if (n < 0) return dhc_status_make(DHC_E_USAGE, "%s%s: %d tensors", dhc, name, n);
+  if (n && !t) return dhc_status_make(DHC_E_USAGE, "%s%s: %d tensors at NULL", dhc, name, n);
   for (int i = 0; i < n; i++) {
     dhc_status st = args_tensor(&t[i]);
     if (st.code != DHC_OK) return st;

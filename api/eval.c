@@ -56,7 +56,7 @@ static dhc_status run(dhc_model *m, const dhc_eval_options *o, const DhcDataset 
   return dhc_status_ok();
 }
 
-dhc_status dhc_evaluate(dhc_model *m, const dhc_eval_options *o, dhc_eval_result *out) {
+dhc_status api_evaluate(dhc_model *m, const dhc_eval_options *o, dhc_eval_result *out) {
   NEED(out);
   *out = (dhc_eval_result){0};
   NEED(m);

@@ -93,7 +93,7 @@ static dhc_status generate(Generator *g, dhc_generate_result *out) {
   return st;
 }
 
-dhc_status dhc_generate(dhc_model *m, const dhc_generate_options *o, dhc_generate_result *out) {
+dhc_status api_generate(dhc_model *m, const dhc_generate_options *o, dhc_generate_result *out) {
   NEED(out);
   *out = (dhc_generate_result){0};
   NEED(m);

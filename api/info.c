@@ -181,7 +181,7 @@ static void add_states(const dhc_model *m, cJSON *doc) {
   dhc_arena_fini(&a);
 }
 
-dhc_status dhc_model_info_json(dhc_model *m, const char *entry, const char *sizes, char **out) {
+dhc_status api_model_info_json(dhc_model *m, const char *entry, const char *sizes, char **out) {
   NEED_OUT(out);
   NEED(m);
   cJSON *doc = cJSON_CreateObject();

@@ -38,7 +38,7 @@ static void model_hash(dhc_model *m) {
   dhc_sha256_hex(digest, m->hash);
 }
 
-dhc_status dhc_model_open(dhc_session *s, const dhc_model_options *o, dhc_model **out) {
+dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model **out) {
   NEED_OUT(out);
   NEED(s);
   NEED(o);
@@ -79,7 +79,7 @@ const char *dhc_model_hash(const dhc_model *m) {
   return m ? m->hash : NULL;
 }
 
-dhc_status dhc_model_check(dhc_model *m) {
+dhc_status api_model_check(dhc_model *m) {
   NEED(m);
   int before = m->s->diags.n_errors;
   dhc_elab_check(m->elab);

@@ -64,7 +64,7 @@ static dhc_status print_version(dhc_model *m, Version *v, Stage stage, const cha
   return stage == ST_KERNEL ? print_kernels(m, v, kernel_stage, t) : dhc_status_ok();
 }
 
-dhc_status dhc_model_print(dhc_model *m, const char *entry, const char *stage, char **out) {
+dhc_status api_model_print(dhc_model *m, const char *entry, const char *stage, char **out) {
   NEED_OUT(out);
   NEED(m);
   NEED(stage);

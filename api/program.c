@@ -23,7 +23,7 @@ static void default_scalars(dhc_program *p) {
   }
 }
 
-dhc_status dhc_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_program **out) {
+dhc_status api_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_program **out) {
   NEED_OUT(out);
   NEED(m);
   NEED(entry);
@@ -66,7 +66,7 @@ static dhc_status add_states(dhc_program *p) {
   return dhc_status_ok();
 }
 
-dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode, int *index) {
+dhc_status api_program_add(dhc_program *p, const char *entry, dhc_mode mode, int *index) {
   NEED(p);
   NEED(entry);
   if (mode < DHC_MODE_RUN || mode > DHC_MODE_TRAIN) return dhc_status_make(DHC_E_USAGE, "%d is no mode", (int)mode);
@@ -305,7 +305,7 @@ static dhc_status check_indices(const Version *v, const dhc_tensor *in, int n_in
   return dhc_status_ok();
 }
 
-dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs, const dhc_tensor **results,
+dhc_status api_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs, const dhc_tensor **results,
                            int *n_results) {
   NEED(p);
   DHC_TRY(args_tensors(__func__, inputs, n_inputs));

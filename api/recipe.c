@@ -37,7 +37,7 @@ static void add_rates(cJSON *doc, const TrainSettings *s) {
   cJSON_AddStringToObject(doc, "lr", text);
 }
 
-dhc_status dhc_recipe_json(dhc_model *m, const dhc_train_options *o, char **out) {
+dhc_status api_recipe_json(dhc_model *m, const dhc_train_options *o, char **out) {
   NEED_OUT(out);
   NEED(m);
   TrainSettings s = train_settings(m, o);

@@ -78,7 +78,7 @@ static dhc_status choose_backend(dhc_session *s) {
   return dhc_status_make(DHC_E_USAGE, "--backend: needs interp or cpu, got \"%s\"", b);
 }
 
-dhc_status dhc_session_open(const dhc_session_options *o, dhc_session **out) {
+dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) {
   NEED_OUT(out);
   dhc_session *s = calloc(1, sizeof *s);
   if (!s) return dhc_status_memory((long long)sizeof *s, "a session");
@@ -206,7 +206,7 @@ int dhc_signal_caught(void) {
 
 /* ---- the kernel store ---- */
 
-dhc_status dhc_cache_inspect(dhc_session *s, bool verify, dhc_cache_info *out) {
+dhc_status api_cache_inspect(dhc_session *s, bool verify, dhc_cache_info *out) {
   NEED(s);
   NEED(out);
   *out = (dhc_cache_info){0};
@@ -222,7 +222,7 @@ dhc_status dhc_cache_inspect(dhc_session *s, bool verify, dhc_cache_info *out) {
   return dhc_status_ok();
 }
 
-dhc_status dhc_cache_prune(dhc_session *s, int64_t max_bytes, int64_t *removed) {
+dhc_status api_cache_prune(dhc_session *s, int64_t max_bytes, int64_t *removed) {
   NEED(s);
   DHC_TRY(open_store(s));
   int64_t bytes;

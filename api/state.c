@@ -249,7 +249,7 @@ dhc_status state_set(dhc_program *p, Slot *s, const dhc_tensor *t) {
 
 /* ---- files ------------------------------------------------------------------------------ */
 
-dhc_status dhc_program_save_state(dhc_program *p, const char *path) {
+dhc_status api_program_save_state(dhc_program *p, const char *path) {
   NEED(p);
   NEED(path);
   DhcArena a;
@@ -287,7 +287,7 @@ static dhc_status find_states(dhc_program *p, const DhcSafetensors *f, Want *wan
   return dhc_status_ok();
 }
 
-dhc_status dhc_program_load_state(dhc_program *p, const char *path) {
+dhc_status api_program_load_state(dhc_program *p, const char *path) {
   NEED(p);
   NEED(path);
   DhcSafetensors *f;

@@ -9,7 +9,7 @@
 #include "dhc/version.h"
 #include "passes/plan/schedule.h"
 
-dhc_status dhc_opt_text(dhc_session *s, const char *name, const char *text, const char *passes, char **out) {
+dhc_status api_opt_text(dhc_session *s, const char *name, const char *text, const char *passes, char **out) {
   NEED_OUT(out);
   NEED(s);
   NEED(name);
@@ -137,7 +137,7 @@ static const char *argument_names(const DhcSpec *s, DhcArena *a) {
   return dhc_text_str(&t);
 }
 
-dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text, const int64_t *dims, int n_dims, uint64_t seed,
+dhc_status api_kernel_check(dhc_session *s, const char *name, const char *text, const int64_t *dims, int n_dims, uint64_t seed,
                             double *max_rel, char **report) {
   NEED_OUT(report);
   NEED(s);
@@ -188,7 +188,7 @@ dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text, 
   return status;
 }
 #else
-dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text, const int64_t *dims, int n_dims, uint64_t seed,
+dhc_status api_kernel_check(dhc_session *s, const char *name, const char *text, const int64_t *dims, int n_dims, uint64_t seed,
                             double *max_rel, char **report) {
   (void)seed;
   NEED_OUT(report);
@@ -203,7 +203,7 @@ dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text, 
 
 /* ---- doctor ------------------------------------------------------------------------- */
 
-dhc_status dhc_doctor_json(dhc_session *s, char **out) {
+dhc_status api_doctor_json(dhc_session *s, char **out) {
   NEED_OUT(out);
   NEED(s);
   cJSON *doc = cJSON_CreateObject();

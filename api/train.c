@@ -210,7 +210,7 @@ static void warn_of_defaults(const Trainer *t) {
            t->m->name, t->set.recipe->optimizer, train_lr(&t->set, 0, 1), (long long)t->set.batch, t->set.clip);
 }
 
-dhc_status dhc_train(dhc_model *m, const dhc_train_options *o, dhc_train_result *out) {
+dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result *out) {
   NEED(out);
   *out = (dhc_train_result){0};
   NEED(m);

@@ -241,7 +241,7 @@ static dhc_status replay(Verify *v) {
   return dhc_status_ok();
 }
 
-dhc_status dhc_verify_oracle(dhc_model *m, const dhc_verify_options *o, int *n_rows, int *n_failed) {
+dhc_status api_verify_oracle(dhc_model *m, const dhc_verify_options *o, int *n_rows, int *n_failed) {
   NEED(m);
   NEED(o);
   NEED(o->oracle);

@@ -158,7 +158,7 @@ static Slot *state_slot(dhc_program *p, const char *path) {
   return s && s->decl->role == DHC_ROLE_STATE ? s : NULL;
 }
 
-dhc_status dhc_program_set(dhc_program *p, const dhc_tensor *t) {
+dhc_status api_program_set(dhc_program *p, const dhc_tensor *t) {
   NEED(p);
   NEED(t);
   DHC_TRY(args_tensor(t));
@@ -172,7 +172,7 @@ dhc_status dhc_program_set(dhc_program *p, const dhc_tensor *t) {
   return dhc_status_ok();
 }
 
-dhc_status dhc_program_get(dhc_program *p, const char *path, dhc_tensor *t) {
+dhc_status api_program_get(dhc_program *p, const char *path, dhc_tensor *t) {
   NEED(p);
   NEED(path);
   NEED(t);
@@ -188,7 +188,7 @@ dhc_status dhc_program_get(dhc_program *p, const char *path, dhc_tensor *t) {
   return dhc_status_ok();
 }
 
-dhc_status dhc_program_set_scalar(dhc_program *p, const char *name, double v) {
+dhc_status api_program_set_scalar(dhc_program *p, const char *name, double v) {
   NEED(p);
   NEED(name);
   double *s = memory_scalar(&p->mem, dhc_intern(&p->m->s->strings, name));
@@ -244,7 +244,7 @@ static dhc_status init_slots(dhc_program *p, bool tables_only) {
   return st;
 }
 
-dhc_status dhc_program_init(dhc_program *p, uint64_t seed) {
+dhc_status api_program_init(dhc_program *p, uint64_t seed) {
   NEED(p);
   DHC_TRY(dhc_program_set_scalar(p, "$seed", (double)seed));
   dhc_status st = init_slots(p, false);
@@ -340,7 +340,7 @@ int weights_views(dhc_program *p, const char *prefix, void *base, bool buffers, 
   return n;
 }
 
-dhc_status dhc_program_load(dhc_program *p, const char *path, bool partial) {
+dhc_status api_program_load(dhc_program *p, const char *path, bool partial) {
   NEED(p);
   NEED(path);
   DhcSafetensors *file;
@@ -350,7 +350,7 @@ dhc_status dhc_program_load(dhc_program *p, const char *path, bool partial) {
   return st.code == DHC_OK ? init_slots(p, true) : st;
 }
 
-dhc_status dhc_program_save(dhc_program *p, const char *path, bool ema) {
+dhc_status api_program_save(dhc_program *p, const char *path, bool ema) {
   NEED(p);
   NEED(path);
   void *base = p->mem.weights;

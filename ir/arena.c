@@ -21,15 +21,15 @@ struct DhcArenaBlock {
   _Alignas(ALIGN) unsigned char data[];
 };
 
-static void *out_of_memory(DhcArena *a) {
-  if (a->oom) longjmp(*a->oom, 1);
-  fputs("dhcc: error: out of memory\n", stderr);
-  abort();
+static void drop(void *what) { dhc_arena_fini(what); }
+
+void dhc_arena_init(DhcArena *a) {
+  *a = (DhcArena){0};
+  dhc_hold(&a->held, drop, a);
 }
 
-void dhc_arena_init(DhcArena *a) { *a = (DhcArena){0}; }
-
 void dhc_arena_fini(DhcArena *a) {
+  dhc_release(&a->held);
   for (struct DhcArenaBlock *b = a->head, *older; b; b = older) {
     older = b->older;
     free(b);
@@ -66,12 +66,12 @@ static struct DhcArenaBlock *open_block(DhcArena *a, size_t bytes) {
 }
 
 void *dhc_arena_alloc(DhcArena *a, size_t bytes) {
-  if (bytes > SIZE_MAX / 4) return out_of_memory(a);
+  if (bytes > SIZE_MAX / 4) dhc_out_of_memory(bytes);
   bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
   if (bytes == 0) bytes = ALIGN;
   struct DhcArenaBlock *b = a->head;
   if (!b || b->size - b->used < bytes) b = open_block(a, bytes);
-  if (!b) return out_of_memory(a);
+  if (!b) dhc_out_of_memory(bytes);
   void *p = b->data + b->used;
   b->used += bytes;
   a->used_bytes += bytes;
@@ -118,20 +118,17 @@ void *dhc_vec_grow(DhcArena *a, void *at, int n, int *cap, size_t elem_bytes) {
 #else
   int more = *cap < 8 ? 8 - *cap : *cap;
 #endif
-  if (*cap > INT_MAX - more) return out_of_memory(a);
-  *cap += more;
-  void *q = dhc_arena_alloc(a, elem_bytes * (size_t)*cap);
+  if (*cap > INT_MAX - more) dhc_out_of_memory(SIZE_MAX);
+  void *q = dhc_arena_alloc(a, elem_bytes * (size_t)(*cap + more));
   if (n) memcpy(q, at, elem_bytes * (size_t)n);
+  *cap += more;
   return q;
 }
 
 /* Room for `more` bytes and the terminator. */
 static void text_reserve(DhcText *t, size_t more) {
   size_t need = (size_t)t->n + more + 1;
-  if (need > INT_MAX / 2) {
-    out_of_memory(t->arena);
-    return;
-  }
+  if (need > INT_MAX / 2) dhc_out_of_memory(need);
   if (need <= (size_t)t->cap) return;
   size_t cap = t->cap ? (size_t)t->cap * 2 : 64;
   while (cap < need) cap *= 2;
@@ -174,9 +171,9 @@ static size_t hash_bytes(const char *s, size_t n) {
 
 static void strings_rehash(DhcStrings *s) {
   const char **old = s->slot;
-  int n_old = s->cap;
-  s->cap = n_old ? n_old * 2 : 64;
-  s->slot = DHC_NEW_N(s->arena, const char *, s->cap);
+  int n_old = s->cap, cap = n_old ? n_old * 2 : 64;
+  s->slot = DHC_NEW_N(s->arena, const char *, cap);
+  s->cap = cap;
   for (int i = 0; i < n_old; i++) {
     if (!old[i]) continue;
     size_t mask = (size_t)s->cap - 1, k = hash_bytes(old[i], strlen(old[i])) & mask;
@@ -191,8 +188,9 @@ const char *dhc_intern_n(DhcStrings *s, const char *text, size_t n) {
   size_t mask = (size_t)s->cap - 1, k = hash_bytes(text, n) & mask;
   for (; s->slot[k]; k = (k + 1) & mask)
     if (strncmp(s->slot[k], text, n) == 0 && s->slot[k][n] == '\0') return s->slot[k];
+  const char *copy = dhc_arena_strndup(s->arena, text, n);
   s->n++;
-  return s->slot[k] = dhc_arena_strndup(s->arena, text, n);
+  return s->slot[k] = copy;
 }
 
 const char *dhc_intern(DhcStrings *s, const char *text) {

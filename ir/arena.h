@@ -1,25 +1,25 @@
 /* Region memory and growable arrays. Three lifetimes use it: session (sources,
  * interned strings, AST), module (IR), scratch (one pass). Pointers may only go
  * from shorter- to longer-lived regions; nothing in a region is freed singly.
- * When the system is out of memory a region longjmps to *oom if that is set,
- * else aborts: only dhc_ entry points set it. */
+ * When the system is out of memory the call under way is unwound (ir/guard.h). */
 #ifndef DHC_IR_ARENA_H
 #define DHC_IR_ARENA_H
 
-#include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "ir/guard.h"
+
 typedef struct DhcArena {
   struct DhcArenaBlock *head;
   size_t used_bytes; /* in all blocks; for reports */
-  jmp_buf *oom;
+  DhcHeld held;      /* from init to fini, while a guard is there */
 } DhcArena;
 
-void dhc_arena_init(DhcArena *a);
+void dhc_arena_init(DhcArena *a); /* must stay where it is until fini: guards point to it */
 void dhc_arena_fini(DhcArena *a);
 void dhc_arena_reset(DhcArena *a); /* keeps one block */
 /* Zeroed, 16-byte aligned; never NULL. */

@@ -134,7 +134,6 @@ static int merge_round(DhcModule *m, DhcArena *scratch) {
 int dhc_module_merge_units(DhcModule *m) {
   DhcArena scratch;
   dhc_arena_init(&scratch);
-  scratch.oom = m->arena->oom;
   int total = 0, n;
   while ((n = merge_round(m, &scratch)) > 0) total += n;
   dhc_arena_fini(&scratch);

@@ -241,7 +241,6 @@ bool dhc_interp_call(DhcInterp *in, const DhcNode *n) {
   /* the callee's values go away when it returns; only its results are kept */
   DhcArena scratch;
   dhc_arena_init(&scratch);
-  scratch.oom = in->arena->oom;
   const DhcArray **args = DHC_NEW_N(&scratch, const DhcArray *, n->n_args + 1);
   DhcArray **results = DHC_NEW_N(&scratch, DhcArray *, n->n_results + 1);
   DhcArray **updated = DHC_NEW_N(&scratch, DhcArray *, n->n_args + 1);

@@ -65,7 +65,6 @@ bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
   if (in->runner) return in->runner->run(in->runner->ctx, s, array, offset, dim);
   DhcArena scratch;
   dhc_arena_init(&scratch);
-  scratch.oom = in->arena->oom;
   dhc_spec_interp(s, ptr, dim, &scratch);
   dhc_arena_fini(&scratch);
   return true;

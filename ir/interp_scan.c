@@ -104,7 +104,6 @@ bool dhc_interp_scan(DhcInterp *in, const DhcNode *n) {
   }
   DhcArena scratch;
   dhc_arena_init(&scratch);
-  scratch.oom = in->arena->oom;
   bool ok = true;
   for (int64_t trip = 0; ok && trip < s.length; trip++) {
     int64_t t = s.reverse ? s.length - 1 - trip : trip;

@@ -283,7 +283,6 @@ static bool place_functions(DhcVerifier *v) {
 bool dhc_verify(DhcModule *m, DhcStage stage, const char *after) {
   DhcVerifier v = {.m = m, .stage = stage, .after = after, .ok = true};
   dhc_arena_init(&v.scratch);
-  v.scratch.oom = m->arena->oom;
   if (place_functions(&v)) {
     for (int i = 0; i < m->tensors.n && v.ok; i++) verify_tensor(&v, i);
     for (int i = 0; i < m->scalars.n; i++) verify_scalar(&v, i);

@@ -333,7 +333,6 @@ bool dhc_memory_pack(dhc_plan *plan, const DhcSpec *const *specs, const int64_t 
                      DhcArena *arena, int *from) {
   DhcArena scratch;
   dhc_arena_init(&scratch);
-  scratch.oom = arena->oom;
   DhcSpanOfItems *life = dhc_memory_lives(plan, specs, &scratch);
   Sample *sample = DHC_NEW_N(&scratch, Sample, n_samples);
   int n = make_sample(plan, life, symbols[0], &sample[0], &scratch), first_row, n_usable = 1;

@@ -29,19 +29,54 @@ static void regions(void **state) {
   dhc_arena_fini(&a);
 }
 
+static dhc_status ask_for(DhcArena *a, size_t bytes) {
+  dhc_arena_alloc(a, bytes);
+  return (dhc_status){0};
+}
+
+static dhc_status guarded(DhcArena *a, size_t bytes) { DHC_GUARDED(ask_for(a, bytes)); }
+
+typedef struct Dropped {
+  int n;
+  char order[4];
+} Dropped;
+static Dropped dropped;
+static void drop(void *what) { dropped.order[dropped.n++] = *(const char *)what; }
+
+/* Holds three things, gives one back, and asks for what there is not. */
+static dhc_status hold_and_ask(size_t bytes) {
+  DhcArena inner;
+  DhcHeld a, b, c;
+  dhc_arena_init(&inner);
+  dhc_hold(&a, drop, "a");
+  dhc_hold(&b, drop, "b");
+  dhc_hold(&c, drop, "c");
+  dhc_release(&b);
+  dhc_release(&b);
+  dhc_status s = guarded(&inner, bytes); /* the inner guard drops nothing of the outer's */
+  if (s.code) assert_int_equal(dropped.n, 0);
+  dhc_arena_alloc(&inner, bytes);
+  dhc_release(&a);
+  dhc_release(&c);
+  dhc_arena_fini(&inner);
+  return s;
+}
+
+static dhc_status guarded_hold(size_t bytes) { DHC_GUARDED(hold_and_ask(bytes)); }
+
 static void out_of_memory(void **state) {
   (void)state;
   DhcArena a;
-  jmp_buf back;
   dhc_arena_init(&a);
-  a.oom = &back;
-  volatile bool came_back = false;
-  if (setjmp(back) == 0)
-    dhc_arena_alloc(&a, SIZE_MAX / 2);
-  else
-    came_back = true;
-  assert_true(came_back);
+  dhc_status s = guarded(&a, SIZE_MAX / 2);
+  assert_int_equal(s.code, DHC_E_ENVIRONMENT);
+  assert_string_equal(s.message, "out of memory (9223372036854775807 bytes)");
+  assert_int_equal(guarded(&a, 100).code, DHC_OK);
   dhc_arena_fini(&a);
+  assert_int_equal(guarded_hold(10).code, DHC_OK);
+  assert_int_equal(dropped.n, 0);
+  assert_int_equal(guarded_hold(SIZE_MAX / 2).code, DHC_E_ENVIRONMENT);
+  assert_string_equal(dropped.order, "ca"); /* newest first; the region itself under the sanitizers */
 }
 
 static void strings(void **state) {

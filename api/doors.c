@@ -1,0 +1,140 @@
+/* The doors of dhc.h that can run out of memory. A session in whose call that happened may
+ * hold things half made; it answers nothing more, and is there to be closed. */
+#include "api/doors.h"
+
+#include "api/api.h"
+
+static dhc_status spent(void) {
+  return dhc_status_make(DHC_E_ENVIRONMENT, "out of memory in an earlier call: the session can only be closed");
+}
+
+static dhc_status run_out(dhc_session *s, const DhcGuard *g) {
+  if (s) s->spent = true;
+  return dhc_guard_status(g);
+}
+
+#define DOOR(session, call)                                         \
+  do {                                                              \
+    dhc_session *session_ = (session);                              \
+    if (session_ && session_->spent) return spent();                \
+    DhcGuard guard_;                                                \
+    dhc_guard_enter(&guard_);                                       \
+    if (setjmp(guard_.at)) return run_out(session_, &guard_);       \
+    dhc_status door_ = (call);                                      \
+    dhc_guard_leave(&guard_);                                       \
+    return door_;                                                   \
+  } while (0)
+
+dhc_status dhc_session_open(const dhc_session_options *o, dhc_session **out) {
+  if (out) *out = NULL;
+  DHC_GUARDED(api_session_open(o, out));
+}
+
+dhc_status dhc_model_open(dhc_session *s, const dhc_model_options *o, dhc_model **out) {
+  if (out) *out = NULL;
+  DOOR(s, api_model_open(s, o, out));
+}
+
+dhc_status dhc_model_check(dhc_model *m) {
+  DOOR(m ? m->s : NULL, api_model_check(m));
+}
+
+dhc_status dhc_model_info_json(dhc_model *m, const char *entry, const char *sizes, char **out) {
+  if (out) *out = NULL;
+  DOOR(m ? m->s : NULL, api_model_info_json(m, entry, sizes, out));
+}
+
+dhc_status dhc_model_print(dhc_model *m, const char *entry, const char *stage, char **out) {
+  if (out) *out = NULL;
+  DOOR(m ? m->s : NULL, api_model_print(m, entry, stage, out));
+}
+
+dhc_status dhc_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_program **out) {
+  if (out) *out = NULL;
+  DOOR(m ? m->s : NULL, api_program_open(m, entry, mode, out));
+}
+
+dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode, int *index) {
+  DOOR(p ? p->m->s : NULL, api_program_add(p, entry, mode, index));
+}
+
+dhc_status dhc_program_init(dhc_program *p, uint64_t seed) {
+  DOOR(p ? p->m->s : NULL, api_program_init(p, seed));
+}
+
+dhc_status dhc_program_load(dhc_program *p, const char *path, bool partial) {
+  DOOR(p ? p->m->s : NULL, api_program_load(p, path, partial));
+}
+
+dhc_status dhc_program_save(dhc_program *p, const char *path, bool ema) {
+  DOOR(p ? p->m->s : NULL, api_program_save(p, path, ema));
+}
+
+dhc_status dhc_program_set(dhc_program *p, const dhc_tensor *t) {
+  DOOR(p ? p->m->s : NULL, api_program_set(p, t));
+}
+
+dhc_status dhc_program_get(dhc_program *p, const char *path, dhc_tensor *t) {
+  DOOR(p ? p->m->s : NULL, api_program_get(p, path, t));
+}
+
+dhc_status dhc_program_set_scalar(dhc_program *p, const char *name, double v) {
+  DOOR(p ? p->m->s : NULL, api_program_set_scalar(p, name, v));
+}
+
+dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs,
+                           const dhc_tensor **results, int *n_results) {
+  DOOR(p ? p->m->s : NULL, api_program_run(p, index, inputs, n_inputs, results, n_results));
+}
+
+dhc_status dhc_program_save_state(dhc_program *p, const char *path) {
+  DOOR(p ? p->m->s : NULL, api_program_save_state(p, path));
+}
+
+dhc_status dhc_program_load_state(dhc_program *p, const char *path) {
+  DOOR(p ? p->m->s : NULL, api_program_load_state(p, path));
+}
+
+dhc_status dhc_train(dhc_model *m, const dhc_train_options *o, dhc_train_result *out) {
+  DOOR(m ? m->s : NULL, api_train(m, o, out));
+}
+
+dhc_status dhc_evaluate(dhc_model *m, const dhc_eval_options *o, dhc_eval_result *out) {
+  DOOR(m ? m->s : NULL, api_evaluate(m, o, out));
+}
+
+dhc_status dhc_generate(dhc_model *m, const dhc_generate_options *o, dhc_generate_result *out) {
+  DOOR(m ? m->s : NULL, api_generate(m, o, out));
+}
+
+dhc_status dhc_verify_oracle(dhc_model *m, const dhc_verify_options *o, int *n_rows, int *n_failed) {
+  DOOR(m ? m->s : NULL, api_verify_oracle(m, o, n_rows, n_failed));
+}
+
+dhc_status dhc_opt_text(dhc_session *s, const char *name, const char *text, const char *passes, char **out) {
+  if (out) *out = NULL;
+  DOOR(s, api_opt_text(s, name, text, passes, out));
+}
+
+dhc_status dhc_kernel_check(dhc_session *s, const char *name, const char *text, const int64_t *dims, int n_dims,
+                            uint64_t seed, double *max_rel, char **report) {
+  DOOR(s, api_kernel_check(s, name, text, dims, n_dims, seed, max_rel, report));
+}
+
+dhc_status dhc_cache_inspect(dhc_session *s, bool verify, dhc_cache_info *out) {
+  DOOR(s, api_cache_inspect(s, verify, out));
+}
+
+dhc_status dhc_cache_prune(dhc_session *s, int64_t max_bytes, int64_t *removed) {
+  DOOR(s, api_cache_prune(s, max_bytes, removed));
+}
+
+dhc_status dhc_doctor_json(dhc_session *s, char **out) {
+  if (out) *out = NULL;
+  DOOR(s, api_doctor_json(s, out));
+}
+
+dhc_status dhc_recipe_json(dhc_model *m, const dhc_train_options *o, char **out) {
+  if (out) *out = NULL;
+  DOOR(m ? m->s : NULL, api_recipe_json(m, o, out));
+}

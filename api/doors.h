@@ -1,0 +1,39 @@
+/* What stands behind the doors of dhc.h that can run out of memory: api_X is dhc_X without
+ * its guard. Called by doors.c alone; the library's own calls go through the doors too, so
+ * that each has a status of its own and what it held is dropped where it was held. */
+#ifndef DHC_API_DOORS_H
+#define DHC_API_DOORS_H
+
+#include "dhc/dhc.h"
+
+dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) DHC_MUST_USE;
+dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model **out) DHC_MUST_USE;
+dhc_status api_model_check(dhc_model *m) DHC_MUST_USE;
+dhc_status api_model_info_json(dhc_model *m, const char *entry, const char *sizes, char **out) DHC_MUST_USE;
+dhc_status api_model_print(dhc_model *m, const char *entry, const char *stage, char **out) DHC_MUST_USE;
+dhc_status api_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_program **out) DHC_MUST_USE;
+dhc_status api_program_add(dhc_program *p, const char *entry, dhc_mode mode, int *index) DHC_MUST_USE;
+dhc_status api_program_init(dhc_program *p, uint64_t seed) DHC_MUST_USE;
+dhc_status api_program_load(dhc_program *p, const char *path, bool partial) DHC_MUST_USE;
+dhc_status api_program_save(dhc_program *p, const char *path, bool ema) DHC_MUST_USE;
+dhc_status api_program_set(dhc_program *p, const dhc_tensor *t) DHC_MUST_USE;
+dhc_status api_program_get(dhc_program *p, const char *path, dhc_tensor *t) DHC_MUST_USE;
+dhc_status api_program_set_scalar(dhc_program *p, const char *name, double v) DHC_MUST_USE;
+dhc_status api_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs,
+                           const dhc_tensor **results, int *n_results) DHC_MUST_USE;
+dhc_status api_program_save_state(dhc_program *p, const char *path) DHC_MUST_USE;
+dhc_status api_program_load_state(dhc_program *p, const char *path) DHC_MUST_USE;
+dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result *out) DHC_MUST_USE;
+dhc_status api_evaluate(dhc_model *m, const dhc_eval_options *o, dhc_eval_result *out) DHC_MUST_USE;
+dhc_status api_generate(dhc_model *m, const dhc_generate_options *o, dhc_generate_result *out) DHC_MUST_USE;
+dhc_status api_verify_oracle(dhc_model *m, const dhc_verify_options *o, int *n_rows, int *n_failed) DHC_MUST_USE;
+dhc_status api_opt_text(dhc_session *s, const char *name, const char *text, const char *passes,
+                        char **out) DHC_MUST_USE;
+dhc_status api_kernel_check(dhc_session *s, const char *name, const char *text, const int64_t *dims, int n_dims,
+                            uint64_t seed, double *max_rel, char **report) DHC_MUST_USE;
+dhc_status api_cache_inspect(dhc_session *s, bool verify, dhc_cache_info *out) DHC_MUST_USE;
+dhc_status api_cache_prune(dhc_session *s, int64_t max_bytes, int64_t *removed) DHC_MUST_USE;
+dhc_status api_doctor_json(dhc_session *s, char **out) DHC_MUST_USE;
+dhc_status api_recipe_json(dhc_model *m, const dhc_train_options *o, char **out) DHC_MUST_USE;
+
+#endif

@@ -1,0 +1,65 @@
+/* Protected calls: how running out of memory becomes a status.
+ *
+ * Regions (ir/arena.h) never return NULL. A request that cannot be met unwinds to the
+ * innermost guard of its thread, as an error in a Lua script unwinds to its pcall: what the
+ * call held is dropped, newest first, and the guard's owner returns a status. Doors of the
+ * library (api/) and bodies of its worker threads have guards; nothing else needs to look.
+ *
+ *   dhc_status dhc_thing_do(...) { DHC_GUARDED(thing_do(...)); }
+ *
+ * What lies outside regions must be owned when regions are asked for something:
+ *   - by a handle that is closed anyway (session, program, a file of the caller's), or
+ *   - by a DhcHeld of the frame: dhc_hold(&h, fclose_it, f) ... dhc_release(&h).
+ * A region holds itself from dhc_arena_init to dhc_arena_fini. A thread that holds a lock,
+ * and frames of foreign code (LLVM's, a callback's) between a guard and a request, are not
+ * unwound: no region is asked for anything while a lock is held, and what others call back
+ * has a guard of its own. Structures stay whole because a request comes before the first
+ * change that needs it; a module that was being built is given up. */
+#ifndef DHC_IR_GUARD_H
+#define DHC_IR_GUARD_H
+
+#include <setjmp.h>
+#include <stddef.h>
+
+#include "dhc/status.h"
+
+/* Something to drop should the call not come to its end. Lies in the frame, or the thing, that
+ * owns it. drop must ask no region for memory. */
+typedef struct DhcHeld {
+  struct DhcHeld *older, *newer;
+  struct DhcGuard *guard; /* NULL: not held */
+  void (*drop)(void *what);
+  void *what;
+} DhcHeld;
+
+typedef struct DhcGuard {
+  struct DhcGuard *outer;
+  DhcHeld *held; /* newest */
+  size_t bytes;  /* that could not be had */
+  jmp_buf at;
+} DhcGuard;
+
+void dhc_guard_enter(DhcGuard *g); /* innermost of this thread from here to dhc_guard_leave */
+void dhc_guard_leave(DhcGuard *g); /* what is still held belongs to its handle from now on */
+/* DHC_E_ENVIRONMENT, "out of memory (N bytes)". */
+dhc_status dhc_guard_status(const DhcGuard *g);
+
+/* Without a guard it holds nothing: there is nowhere to unwind to. */
+void dhc_hold(DhcHeld *h, void (*drop)(void *what), void *what);
+void dhc_release(DhcHeld *h); /* no longer; does not drop. Twice is as good as once */
+
+/* Unwinds. A fault of ours (DHC_BUG) where the thread has no guard. */
+_Noreturn void dhc_out_of_memory(size_t bytes);
+
+/* The body of a door: returns what `call` returns, or that there was no memory for it. */
+#define DHC_GUARDED(call)                                        \
+  do {                                                           \
+    DhcGuard guard_;                                             \
+    dhc_guard_enter(&guard_);                                    \
+    if (setjmp(guard_.at)) return dhc_guard_status(&guard_);     \
+    dhc_status guarded_ = (call);                                \
+    dhc_guard_leave(&guard_);                                    \
+    return guarded_;                                             \
+  } while (0)
+
+#endif
