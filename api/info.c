@@ -1,8 +1,8 @@
 /* Reports about a model: counts, layers, and what an entry costs at given sizes. */
-#include <cjson/cJSON.h>
 #include <stdlib.h>
 
 #include "api/api.h"
+#include "api/json.h"
 
 /* "B=16,H=32" -> value of one name; 0 if it is not there. */
 static int64_t size_named(const char *sizes, const char *name) {
@@ -35,7 +35,7 @@ static dhc_status check_sizes(const char *entry, const char *sizes, const DhcFun
 }
 
 /* "B = 16, H = 32 (assumed)" into `used`; a note that tells what to say instead. */
-static void say_sizes(const DhcFunc *f, const char *sizes, const int64_t *values, DhcText *used, cJSON *doc) {
+static void say_sizes(const DhcFunc *f, const char *sizes, const int64_t *values, DhcText *used, JsonDoc *doc) {
   DhcText assumed = {.arena = used->arena};
   for (int i = 0; i < f->symbols.n; i++) {
     const char *name = f->symbols.at[i];
@@ -44,15 +44,15 @@ static void say_sizes(const DhcFunc *f, const char *sizes, const int64_t *values
     if (!given) dhc_text_printf(&assumed, "%s%s=%lld", assumed.n ? "," : "", name, (long long)values[i]);
   }
   if (!assumed.n) return;
-  cJSON *notes = cJSON_GetObjectItem(doc, "notes");
-  if (!notes) notes = cJSON_AddArrayToObject(doc, "notes");
+  cJSON *notes = cJSON_GetObjectItem(doc->root, "notes");
+  if (!notes) notes = json_array(doc, doc->root, "notes");
   const char *text = dhc_arena_printf(used->arena, "sizes not given are assumed: --sizes %s", dhc_text_str(&assumed));
-  cJSON_AddItemToArray(notes, cJSON_CreateString(text));
+  json_text(doc, notes, NULL, text);
 }
 
 /* Zero tensors for every input of an entry at the given sizes. */
 static dhc_status zero_inputs(dhc_model *m, const char *entry, const char *sizes, DhcArena *a, dhc_tensor *in, int max, int *n_in,
-                              DhcText *used, cJSON *doc) {
+                              DhcText *used, JsonDoc *doc) {
   DhcEntryRequest rq = {0};
   dhc_model_form(m->m, entry, &rq.name, &rq.form);
   DhcFunc *f = dhc_model_entry(m->m, &rq);
@@ -99,7 +99,11 @@ static double entry_flops(const Version *v, const dhc_tensor *in, int n_in) {
   return sum;
 }
 
-static dhc_status add_entry(dhc_model *m, const char *entry, const char *sizes, cJSON *doc) {
+static void close_program(void *p) {
+  dhc_program_close(p);
+}
+
+static dhc_status add_entry(dhc_model *m, const char *entry, const char *sizes, JsonDoc *doc) {
   DhcArena a;
   dhc_arena_init(&a);
   dhc_tensor in[32];
@@ -108,40 +112,42 @@ static dhc_status add_entry(dhc_model *m, const char *entry, const char *sizes, 
   DhcText used = {.arena = &a};
   dhc_status st = zero_inputs(m, entry, sizes, &a, in, 32, &n_in, &used, doc);
   if (st.code == DHC_OK) st = dhc_program_open(m, entry, DHC_MODE_RUN, &p);
+  DhcHeld held;
+  dhc_hold(&held, close_program, p);
   Version *v = NULL;
   if (st.code == DHC_OK) st = program_version(p, &p->entries[0], in, n_in, &v);
-  cJSON *e = cJSON_CreateObject();
-  cJSON_AddStringToObject(e, "name", entry);
-  cJSON_AddStringToObject(e, "sizes", dhc_text_str(&used));
+  cJSON *e = json_object(doc, doc->root, "entry");
+  json_text(doc, e, "name", entry);
+  json_text(doc, e, "sizes", dhc_text_str(&used));
   if (st.code == DHC_OK) {
-    cJSON_AddNumberToObject(e, "flops", entry_flops(v, in, n_in));
-    cJSON *guards = cJSON_AddArrayToObject(e, "guards");
+    json_number(doc, e, "flops", entry_flops(v, in, n_in));
+    cJSON *guards = json_array(doc, e, "guards");
     for (int i = 0; i < v->func->facts.nonneg.n; i++) {
       DhcText t = {.arena = &a};
       dhc_dim_print_fact(v->func->module->dims, v->func->facts.nonneg.at[i], &t);
-      cJSON_AddItemToArray(guards, cJSON_CreateString(dhc_text_str(&t)));
+      json_text(doc, guards, NULL, dhc_text_str(&t));
     }
     if (!m->s->interp) {
       st = dhc_program_run(p, 0, in, n_in, NULL, NULL);
       dhc_memory mem = dhc_program_memory(p, 0);
-      cJSON_AddNumberToObject(e, "workspace_bytes", (double)(mem.work + mem.scratch));
-      cJSON_AddNumberToObject(e, "planned_bytes", (double)mem.planned);
-      cJSON_AddNumberToObject(e, "allocated_bytes", (double)mem.allocated);
-      cJSON_AddNumberToObject(e, "kernels", dhc_program_n_kernels(p, 0));
-      cJSON_AddNumberToObject(e, "calls", dhc_program_n_calls(p, 0));
+      json_number(doc, e, "workspace_bytes", (double)(mem.work + mem.scratch));
+      json_number(doc, e, "planned_bytes", (double)mem.planned);
+      json_number(doc, e, "allocated_bytes", (double)mem.allocated);
+      json_number(doc, e, "kernels", dhc_program_n_kernels(p, 0));
+      json_number(doc, e, "calls", dhc_program_n_calls(p, 0));
     }
   }
-  cJSON_AddItemToObject(doc, "entry", e);
+  dhc_release(&held);
   dhc_program_close(p);
   dhc_arena_fini(&a);
   return st;
 }
 
 /* "M4 A0", and what a reader of a comparison of ratios should know about it. */
-static void add_mixers(dhc_model *m, const DhcHyperInfos *hypers, cJSON *doc) {
+static void add_mixers(dhc_model *m, const DhcHyperInfos *hypers, JsonDoc *doc) {
   DhcKindInfos k = dhc_model_kinds(m->m);
   if (!k.n) return;
-  cJSON *notes = cJSON_AddArrayToObject(doc, "notes");
+  cJSON *notes = json_array(doc, doc->root, "notes");
   char text[256];
   size_t at = 0;
   int total = 0;
@@ -150,33 +156,32 @@ static void add_mixers(dhc_model *m, const DhcHyperInfos *hypers, cJSON *doc) {
     total += k.at[i].count;
     if (at < sizeof text) at += (size_t)snprintf(text + at, sizeof text - at, "%s%s%d", i ? " " : "", k.at[i].letter, k.at[i].count);
   }
-  cJSON_AddStringToObject(doc, "mixers", text);
+  json_text(doc, doc->root, "mixers", text);
   for (int i = 0; i < k.n; i++) {
     if (k.at[i].count) continue;
     snprintf(text, sizeof text, "no %s among the %d mixers: pattern, ratio and depth leave kind %s out", k.at[i].layer, total,
              k.at[i].letter);
-    cJSON_AddItemToArray(notes, cJSON_CreateString(text));
+    json_text(doc, notes, NULL, text);
   }
   for (int i = 0; i < hypers->n; i++)
     if (!strcmp(hypers->at[i].name, "tokens") && strstr(hypers->at[i].value, "pooled"))
-      cJSON_AddItemToArray(notes, cJSON_CreateString("tokens = pooled gives the mixers a single token: they have nothing to mix"));
+      json_text(doc, notes, NULL, "tokens = pooled gives the mixers a single token: they have nothing to mix");
 }
 
 /* What streaming entries carry on; shapes in the symbols of the layers that declare them. */
-static void add_states(const dhc_model *m, cJSON *doc) {
+static void add_states(const dhc_model *m, JsonDoc *doc) {
   cJSON *list = NULL;
   DhcArena a;
   dhc_arena_init(&a);
   for (int i = 0; i < m->module->tensors.n; i++) {
     const DhcTensorDecl *d = &m->module->tensors.at[i];
     if (d->role != DHC_ROLE_STATE) continue;
-    if (!list) list = cJSON_AddArrayToObject(doc, "state");
+    if (!list) list = json_array(doc, doc->root, "state");
     DhcText t = {.arena = &a};
     dhc_type_print(&d->type, &t);
-    cJSON *row = cJSON_CreateObject();
-    cJSON_AddStringToObject(row, "path", d->path);
-    cJSON_AddStringToObject(row, "type", dhc_text_str(&t));
-    cJSON_AddItemToArray(list, row);
+    cJSON *row = json_object(doc, list, NULL);
+    json_text(doc, row, "path", d->path);
+    json_text(doc, row, "type", dhc_text_str(&t));
   }
   dhc_arena_fini(&a);
 }
@@ -184,46 +189,43 @@ static void add_states(const dhc_model *m, cJSON *doc) {
 dhc_status api_model_info_json(dhc_model *m, const char *entry, const char *sizes, char **out) {
   NEED_OUT(out);
   NEED(m);
-  cJSON *doc = cJSON_CreateObject();
-  cJSON_AddStringToObject(doc, "model", m->name);
-  cJSON_AddStringToObject(doc, "hash", m->hash);
+  JsonDoc doc;
+  json_begin(&doc);
+  json_text(&doc, doc.root, "model", m->name);
+  json_text(&doc, doc.root, "hash", m->hash);
   int64_t n = dhc_model_n_params(m), buffers = 0;
   for (int i = 0; i < m->module->tensors.n; i++) {
     const DhcTensorDecl *d = &m->module->tensors.at[i];
     int64_t k;
     if (d->role == DHC_ROLE_BUFFER && dhc_dim_is_const(dhc_type_elements(m->module->dims, &d->type), &k)) buffers += k;
   }
-  cJSON_AddNumberToObject(doc, "parameters", (double)n);
-  cJSON_AddNumberToObject(doc, "buffers", (double)buffers);
-  cJSON_AddNumberToObject(doc, "weight_bytes", (double)(4 * n));
-  cJSON *hypers = cJSON_AddArrayToObject(doc, "hyperparameters");
+  json_number(&doc, doc.root, "parameters", (double)n);
+  json_number(&doc, doc.root, "buffers", (double)buffers);
+  json_number(&doc, doc.root, "weight_bytes", (double)(4 * n));
+  cJSON *hypers = json_array(&doc, doc.root, "hyperparameters");
   DhcHyperInfos h = dhc_model_hypers(m->m);
   for (int i = 0; i < h.n; i++) {
-    cJSON *row = cJSON_CreateObject();
-    cJSON_AddStringToObject(row, "name", h.at[i].name);
-    cJSON_AddStringToObject(row, "type", h.at[i].type);
-    cJSON_AddStringToObject(row, "value", h.at[i].value);
-    cJSON_AddStringToObject(row, "source", h.at[i].source);
-    cJSON_AddBoolToObject(row, "run_time", h.at[i].scalar >= 0);
-    cJSON_AddItemToArray(hypers, row);
+    cJSON *row = json_object(&doc, hypers, NULL);
+    json_text(&doc, row, "name", h.at[i].name);
+    json_text(&doc, row, "type", h.at[i].type);
+    json_text(&doc, row, "value", h.at[i].value);
+    json_text(&doc, row, "source", h.at[i].source);
+    json_bool(&doc, row, "run_time", h.at[i].scalar >= 0);
   }
-  add_mixers(m, &h, doc);
-  cJSON *layers = cJSON_AddArrayToObject(doc, "layers");
+  add_mixers(m, &h, &doc);
+  cJSON *layers = json_array(&doc, doc.root, "layers");
   DhcLayerInfos l = dhc_model_layers(m->m);
   for (int i = 0; i < l.n; i++) {
-    cJSON *row = cJSON_CreateObject();
-    cJSON_AddStringToObject(row, "path", l.at[i].path);
-    cJSON_AddStringToObject(row, "layer", l.at[i].layer);
-    cJSON_AddNumberToObject(row, "parameters", (double)l.at[i].n_params);
-    cJSON_AddItemToArray(layers, row);
+    cJSON *row = json_object(&doc, layers, NULL);
+    json_text(&doc, row, "path", l.at[i].path);
+    json_text(&doc, row, "layer", l.at[i].layer);
+    json_number(&doc, row, "parameters", (double)l.at[i].n_params);
   }
-  add_states(m, doc);
-  cJSON *entries = cJSON_AddArrayToObject(doc, "entries");
+  add_states(m, &doc);
+  cJSON *entries = json_array(&doc, doc.root, "entries");
   DhcEntryInfos e = dhc_model_entries(m->m);
-  for (int i = 0; i < e.n; i++) cJSON_AddItemToArray(entries, cJSON_CreateString(e.at[i].name));
+  for (int i = 0; i < e.n; i++) json_text(&doc, entries, NULL, e.at[i].name);
   dhc_status st = dhc_status_ok();
-  if (entry || sizes) st = add_entry(m, entry ? entry : "forward", sizes, doc);
-  *out = st.code == DHC_OK ? cJSON_PrintUnformatted(doc) : NULL;
-  cJSON_Delete(doc);
-  return st;
+  if (entry || sizes) st = add_entry(m, entry ? entry : "forward", sizes, &doc);
+  return json_end(&doc, st, false, out);
 }

@@ -1,8 +1,8 @@
 /* The recipe under the caller's options: what a training run uses. */
-#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdlib.h>
 
+#include "api/json.h"
 #include "api/trainer.h"
 
 TrainSettings train_settings(const dhc_model *m, const dhc_train_options *o) {
@@ -23,10 +23,10 @@ double train_lr(const TrainSettings *s, int64_t step, int64_t steps) {
 }
 
 /* Rates of the first, a middle and the last step where a run's length is known without data. */
-static void add_rates(cJSON *doc, const TrainSettings *s) {
+static void add_rates(JsonDoc *d, const TrainSettings *s) {
   bool fixed = s->lr > 0 || !s->recipe->lr;
   if (fixed) {
-    cJSON_AddNumberToObject(doc, "lr", train_lr(s, 0, 1));
+    json_number(d, d->root, "lr", train_lr(s, 0, 1));
     return;
   }
   int64_t steps = s->steps ? s->steps : 1000;
@@ -34,7 +34,7 @@ static void add_rates(cJSON *doc, const TrainSettings *s) {
   snprintf(text, sizeof text, "schedule: %.3g at the start, %.3g a tenth in, %.3g half way, %.3g at the end%s", train_lr(s, 0, steps),
            train_lr(s, steps / 10, steps), train_lr(s, steps / 2, steps), train_lr(s, steps - 1, steps),
            s->steps ? "" : " of 1000 steps");
-  cJSON_AddStringToObject(doc, "lr", text);
+  json_text(d, d->root, "lr", text);
 }
 
 dhc_status api_recipe_json(dhc_model *m, const dhc_train_options *o, char **out) {
@@ -42,18 +42,17 @@ dhc_status api_recipe_json(dhc_model *m, const dhc_train_options *o, char **out)
   NEED(m);
   TrainSettings s = train_settings(m, o);
   const DhcRecipe *r = s.recipe;
-  cJSON *doc = cJSON_CreateObject();
-  cJSON_AddStringToObject(doc, "recipe", s.declared ? r->name : "(none: defaults)");
-  cJSON_AddStringToObject(doc, "optimizer", r->optimizer);
-  for (int i = 0; i < r->optimizer_args.n; i++) cJSON_AddNumberToObject(doc, r->optimizer_args.at[i].name, r->optimizer_args.at[i].value);
-  add_rates(doc, &s);
-  cJSON_AddNumberToObject(doc, "batch", (double)s.batch);
-  if (s.epochs) cJSON_AddNumberToObject(doc, "epochs", (double)s.epochs);
-  if (s.steps) cJSON_AddNumberToObject(doc, "steps", (double)s.steps);
-  cJSON_AddNumberToObject(doc, "clip", s.clip);
-  cJSON_AddNumberToObject(doc, "ema", r->ema);
-  cJSON_AddNumberToObject(doc, "label_smoothing", r->label_smoothing);
-  *out = cJSON_PrintUnformatted(doc);
-  cJSON_Delete(doc);
-  return *out ? dhc_status_ok() : dhc_status_memory(0, "a recipe");
+  JsonDoc d;
+  json_begin(&d);
+  json_text(&d, d.root, "recipe", s.declared ? r->name : "(none: defaults)");
+  json_text(&d, d.root, "optimizer", r->optimizer);
+  for (int i = 0; i < r->optimizer_args.n; i++) json_number(&d, d.root, r->optimizer_args.at[i].name, r->optimizer_args.at[i].value);
+  add_rates(&d, &s);
+  json_number(&d, d.root, "batch", (double)s.batch);
+  if (s.epochs) json_number(&d, d.root, "epochs", (double)s.epochs);
+  if (s.steps) json_number(&d, d.root, "steps", (double)s.steps);
+  json_number(&d, d.root, "clip", s.clip);
+  json_number(&d, d.root, "ema", r->ema);
+  json_number(&d, d.root, "label_smoothing", r->label_smoothing);
+  return json_end(&d, dhc_status_ok(), false, out);
 }

@@ -1,11 +1,11 @@
 /* Single parts of the compiler for people: passes on IR text, one kernel against its
  * reference, what this machine has, what an error code means. */
-#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdlib.h>
 #include <sys/utsname.h>
 
 #include "api/api.h"
+#include "api/json.h"
 #include "dhc/version.h"
 #include "passes/plan/schedule.h"
 
@@ -206,27 +206,26 @@ dhc_status api_kernel_check(dhc_session *s, const char *name, const char *text, 
 dhc_status api_doctor_json(dhc_session *s, char **out) {
   NEED_OUT(out);
   NEED(s);
-  cJSON *doc = cJSON_CreateObject();
-  cJSON_AddStringToObject(doc, "dhcc", dhc_version());
+  JsonDoc d;
+  json_begin(&d);
+  json_text(&d, d.root, "dhcc", dhc_version());
   struct utsname u;
-  if (!uname(&u)) cJSON_AddStringToObject(doc, "machine", u.machine);
-  cJSON_AddNumberToObject(doc, "threads", dhc_session_threads(s));
-  cJSON_AddBoolToObject(doc, "cpu backend", DHC_HAVE_LLVM);
+  if (!uname(&u)) json_text(&d, d.root, "machine", u.machine);
+  json_number(&d, d.root, "threads", dhc_session_threads(s));
+  json_bool(&d, d.root, "cpu backend", DHC_HAVE_LLVM);
   dhc_status st = dhc_status_ok();
 #if DHC_HAVE_LLVM
   DhcCompiler *c;
   st = session_compiler(s, &c);
   if (st.code == DHC_OK) {
     const DhcTargetFacts *f = dhc_compiler_target(c);
-    cJSON_AddNumberToObject(doc, "vector bytes", f->vector_bytes);
-    cJSON_AddBoolToObject(doc, "fma", f->has_fma);
-    cJSON_AddStringToObject(doc, "features", dhc_compiler_host_features(&s->arena, s->o.cpu_features));
+    json_number(&d, d.root, "vector bytes", f->vector_bytes);
+    json_bool(&d, d.root, "fma", f->has_fma);
+    json_text(&d, d.root, "features", dhc_compiler_host_features(&s->arena, s->o.cpu_features));
     const char *path = dhc_store_path(s->store);
-    cJSON_AddStringToObject(doc, "kernel store", path ? path : "memory only");
+    json_text(&d, d.root, "kernel store", path ? path : "memory only");
   }
 #endif
-  cJSON_AddStringToObject(doc, "models", s->n_roots ? s->roots[0] : "(none found)");
-  *out = st.code == DHC_OK ? cJSON_PrintUnformatted(doc) : NULL;
-  cJSON_Delete(doc);
-  return st;
+  json_text(&d, d.root, "models", s->n_roots ? s->roots[0] : "(none found)");
+  return json_end(&d, st, false, out);
 }

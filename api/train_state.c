@@ -3,28 +3,30 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "api/json.h"
 #include "api/trainer.h"
 
 dhc_status trainer_write_config(Trainer *t) {
   if (!t->o->out) return dhc_status_ok();
-  cJSON *doc = cJSON_CreateObject();
-  cJSON_AddStringToObject(doc, "dhcc", dhc_version());
-  cJSON_AddStringToObject(doc, "model", t->m->name);
-  cJSON_AddStringToObject(doc, "model_hash", t->m->hash);
-  cJSON_AddStringToObject(doc, "data", t->o->data);
-  cJSON_AddNumberToObject(doc, "batch", (double)t->set.batch);
-  cJSON_AddNumberToObject(doc, "epochs", (double)t->epochs);
-  cJSON_AddNumberToObject(doc, "steps", (double)t->steps);
-  cJSON_AddNumberToObject(doc, "seed", (double)t->seed);
-  cJSON_AddStringToObject(doc, "optimizer", t->set.recipe->optimizer);
-  cJSON *hypers = cJSON_AddObjectToObject(doc, "hyperparameters");
+  JsonDoc d;
+  json_begin(&d);
+  json_text(&d, d.root, "dhcc", dhc_version());
+  json_text(&d, d.root, "model", t->m->name);
+  json_text(&d, d.root, "model_hash", t->m->hash);
+  json_text(&d, d.root, "data", t->o->data);
+  json_number(&d, d.root, "batch", (double)t->set.batch);
+  json_number(&d, d.root, "epochs", (double)t->epochs);
+  json_number(&d, d.root, "steps", (double)t->steps);
+  json_number(&d, d.root, "seed", (double)t->seed);
+  json_text(&d, d.root, "optimizer", t->set.recipe->optimizer);
+  cJSON *hypers = json_object(&d, d.root, "hyperparameters");
   DhcHyperInfos infos = dhc_model_hypers(t->m->m);
-  for (int i = 0; i < infos.n; i++) cJSON_AddStringToObject(hypers, infos.at[i].name, infos.at[i].value);
-  char *text = cJSON_Print(doc);
+  for (int i = 0; i < infos.n; i++) json_text(&d, hypers, infos.at[i].name, infos.at[i].value);
   const char *path = dhc_arena_printf(&t->arena, "%s/config.json", t->o->out);
-  dhc_status st = text ? dhc_file_replace(path, text, strlen(text)) : dhc_status_memory(0, path);
+  char *text;
+  dhc_status st = json_end(&d, dhc_status_ok(), true, &text);
+  if (st.code == DHC_OK) st = dhc_file_replace(path, text, strlen(text));
   free(text);
-  cJSON_Delete(doc);
   return st;
 }
 
@@ -43,17 +45,18 @@ dhc_status trainer_save(Trainer *t) {
     k += weights_views(p, prefix, memory_state_at(&p->mem, i), false, &a, v + k, max - k);
   }
   k += weights_begun(p, &v[k]);
-  cJSON *doc = cJSON_CreateObject();
-  if (isfinite(t->best)) cJSON_AddNumberToObject(doc, "best", t->best);
-  cJSON_AddNumberToObject(doc, "epoch_loss", t->epoch_loss);
-  if (isfinite(t->epoch_metric)) cJSON_AddNumberToObject(doc, "epoch_metric", t->epoch_metric);
-  cJSON_AddNumberToObject(doc, "epoch_n", (double)t->epoch_n);
-  char *json = cJSON_PrintUnformatted(doc);
+  JsonDoc d;
+  json_begin(&d);
+  if (isfinite(t->best)) json_number(&d, d.root, "best", t->best);
+  json_number(&d, d.root, "epoch_loss", t->epoch_loss);
+  if (isfinite(t->epoch_metric)) json_number(&d, d.root, "epoch_metric", t->epoch_metric);
+  json_number(&d, d.root, "epoch_n", (double)t->epoch_n);
+  char *json;
+  dhc_status st = json_end(&d, dhc_status_ok(), false, &json);
   DhcCheckpointMeta meta = {.step = t->step, .data = dhc_batcher_position(t->batcher), .rng_seed = (uint32_t)t->seed,
                             .model_hash = t->m->hash, .config_json = json};
-  dhc_status st = dhc_checkpoint_save(t->o->out, &meta, v, k, 2);
+  if (st.code == DHC_OK) st = dhc_checkpoint_save(t->o->out, &meta, v, k, 2);
   free(json);
-  cJSON_Delete(doc);
   dhc_arena_fini(&a);
   return st;
 }
@@ -83,6 +86,8 @@ dhc_status trainer_resume(Trainer *t) {
   t->step = ck.meta.step;
   t->seed = ck.meta.rng_seed;
   cJSON *doc = ck.meta.config_json ? cJSON_Parse(ck.meta.config_json) : NULL;
+  if (ck.meta.config_json && !doc && st.code == DHC_OK)
+    st = dhc_status_make(DHC_E_ENVIRONMENT, "out of memory (for a checkpoint's settings)");
   const cJSON *v;
   if ((v = cJSON_GetObjectItem(doc, "best")) && cJSON_IsNumber(v)) t->best = v->valuedouble;
   if ((v = cJSON_GetObjectItem(doc, "epoch_loss")) && cJSON_IsNumber(v)) t->epoch_loss = v->valuedouble;
