@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "ir/interp_internal.h"
+#include "ir/sum.h"
 
 /* The reduced axes of n's operand, and a walk over result places and, for each, over the
  * reduced elements in row-major order. */
@@ -52,26 +53,10 @@ static bool fold_init(DhcInterp *in, const DhcNode *n, Fold *f) {
        e++, dhc_in_next((f)->n_red, (f)->red_dim, idx_),                                  \
                at = (base) + dhc_in_at((f)->n_red, (f)->red_stride, idx_))
 
-enum { PARTIALS = 16, BLOCK = 4096 };
-
-static double fold_pairs(double *p) {
-  for (int apart = PARTIALS / 2; apart > 0; apart /= 2)
-    for (int i = 0; i < apart; i++) p[i] += p[i + apart];
-  return p[0];
-}
-
 static double sum_floats(const Fold *f, int64_t base) {
-  double total = 0, p[PARTIALS] = {0};
-  FOR_REDUCED(f, base, e, at) {
-    if (e > 0 && e % BLOCK == 0) {
-      double block = fold_pairs(p);
-      total = e == BLOCK ? block : total + block;
-      memset(p, 0, sizeof p);
-    }
-    p[e % PARTIALS] += f->x->f[at];
-  }
-  double last = fold_pairs(p);
-  return f->n <= BLOCK ? last : total + last;
+  DhcSum sum = {0};
+  FOR_REDUCED(f, base, e, at) dhc_sum_add(&sum, f->x->f[at]);
+  return dhc_sum_end(&sum);
 }
 
 static int64_t sum_ints(const Fold *f, int64_t base) {

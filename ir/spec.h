@@ -107,7 +107,7 @@ typedef enum DhcSpecNodeKind {
   DHC_SN_EW,    /* op (class ELEMENTWISE, cast included) on a[] */
   DHC_SN_FOLD,  /* op REDUCE_SUM | REDUCE_MAX | REDUCE_MIN | ARGMAX on a[0], DOT_GENERAL on a[0] * a[1],
                    over the axes in `axes`; order as ops.def defines, axes flattened in axis order;
-                   op ADD on a[0]: ((0 + x0) + x1) + … in order (adds up a split reduce_sum's blocks).
+                   op ADD on a[0]: ((0 + x0) + x1) + … in order (adds up what a window scatters).
                    ARGMAX gives the flat index in its own dtype */
   DHC_SN_SCAN,  /* op LINEAR_SCAN on a[0], a[1], a[2] = h0 along the SEQ axis; attr[0] = reverse */
   DHC_SN_RANDOM /* u32: random_bits(a[0] seed, a[1] site, a[2] step) at flat index a[3] */

@@ -5,6 +5,7 @@
 
 #include "ir/interp.h"
 #include "ir/spec.h"
+#include "ir/sum.h"
 
 typedef struct Run {
   const DhcSpec *s;
@@ -125,39 +126,12 @@ static uint32_t out_axes(const Run *r, const DhcOperand *p) {
 
 /* ---- folds ------------------------------------------------------------------- */
 
-enum { LANES = 16, BLOCK = 4096 };
-
-typedef struct Sum {
-  int64_t n;
-  double lane[LANES], total;
-} Sum;
-
-static void sum_block(Sum *s) {
-  for (int w = LANES / 2; w > 0; w /= 2)
-    for (int i = 0; i < w; i++) s->lane[i] += s->lane[i + w];
-  s->total = s->n > BLOCK ? s->total + s->lane[0] : s->lane[0];
-  memset(s->lane, 0, sizeof s->lane);
-}
-
-static void sum_add(Sum *s, double v) {
-  s->lane[s->n % LANES] += v;
-  s->n++;
-  if (s->n % BLOCK == 0) sum_block(s);
-}
-
-static double sum_end(Sum *s) {
-  if (s->n % BLOCK == 0) return s->total;
-  s->n += BLOCK; /* the last, short block counts as one more */
-  sum_block(s);
-  return s->total;
-}
-
 /* One fold over the walk's axes from its start; at[] of node k lies at base[k]. */
 static DhcScalar fold(const Run *r, const DhcSpecNode *d, Walk *w, const int64_t *base, bool any) {
   const DhcScalar *x = r->value[d->a[0]], *y = d->a[1] >= 0 ? r->value[d->a[1]] : NULL;
   dhc_dtype t = r->s->node[d->a[0]].dtype;
   bool is_float = dhc_dtype_is_float(t), largest = d->op != DHC_OP_REDUCE_MIN;
-  Sum sum = {0};
+  DhcSum sum = {0};
   DhcScalar acc = {.i = 0}, best;
   if (is_float) best.f = largest ? -INFINITY : INFINITY;
   else best.i = largest ? INT64_MIN : INT64_MAX;
@@ -174,7 +148,7 @@ static DhcScalar fold(const Run *r, const DhcSpecNode *d, Walk *w, const int64_t
           else acc.i = dhc_eval_wrap(t, (int64_t)((uint64_t)acc.i + (uint64_t)v.i));
           break;
         case DHC_OP_REDUCE_SUM:
-          if (is_float) sum_add(&sum, v.f);
+          if (is_float) dhc_sum_add(&sum, v.f);
           else acc.i = dhc_eval_wrap(t, (int64_t)((uint64_t)acc.i + (uint64_t)v.i));
           break;
         default: { /* max, min, argmax: NaN wins, then the first extreme */
@@ -190,7 +164,7 @@ static DhcScalar fold(const Run *r, const DhcSpecNode *d, Walk *w, const int64_t
       n++;
     } while (walk_next(w));
   }
-  if (d->op == DHC_OP_REDUCE_SUM && is_float) acc.f = sum_end(&sum);
+  if (d->op == DHC_OP_REDUCE_SUM && is_float) acc.f = dhc_sum_end(&sum);
   if (d->op == DHC_OP_REDUCE_MAX || d->op == DHC_OP_REDUCE_MIN) return best;
   if (d->op == DHC_OP_ARGMAX) acc.i = arg;
   return acc;

@@ -8,6 +8,7 @@
 #define DHC_BACKENDS_LOOP_TPL_H
 
 #include "backends/loop/loop.h"
+#include "ir/sum.h"
 
 /* What a template sees; it builds into a fresh program and may dhc_lp_refuse. */
 typedef struct DhcTplInput {
@@ -34,9 +35,8 @@ DhcLp *dhc_template_build(const DhcTplInput *in, const char **why);
 #include "backends/loop/templates.def"
 
 enum {
-  DHC_TPL_LANES = 16,         /* partial sums of the sum rule, and vector width of templates */
-  DHC_TPL_SUM_BLOCK = 4096,   /* elements per block of the sum rule */
-  DHC_TPL_TASK_ELEMENTS = 16384 /* work below which a loop is not cut into tasks */
+  DHC_TPL_LANES = DHC_SUM_PARTIALS,   /* vector width of templates: a lane is a partial sum */
+  DHC_TPL_TASK_ELEMENTS = 16384       /* work below which a loop is not cut into tasks */
 };
 
 /* ---- the DAG in the holes ------------------------------------------------------ */
@@ -104,6 +104,17 @@ void dhc_tpl_needed(const DhcSpec *s, int n, bool *needed);
 DhcLv dhc_tpl_load(DhcTplCx *cx, int o);
 /* Builds the loops of fold n (and of the folds that can share them) here. */
 void dhc_tpl_fold(DhcTplCx *cx, int n);
+/* Sums of blocks, scalars or vectors of t, added up as ir/sum.h says: begin before the loop
+ * over blocks, add each but the last where it is complete, end with the last one, or with zero
+ * where all have been added. */
+typedef struct DhcTplBlocks {
+  DhcLv tree; /* buffer */
+  DhcLpVar n, depth;
+  int lanes;
+} DhcTplBlocks;
+DhcTplBlocks dhc_tpl_blocks_begin(DhcLp *b, dhc_dtype t, int lanes);
+void dhc_tpl_blocks_add(DhcLp *b, const DhcTplBlocks *s, DhcLv block);
+DhcLv dhc_tpl_blocks_end(DhcLp *b, const DhcTplBlocks *s, DhcLv last);
 /* The result of a fold over some of its elements. */
 typedef struct DhcTplPart {
   DhcLv value; /* the sum, the extreme element */
@@ -116,7 +127,8 @@ typedef struct DhcTplPart {
 void dhc_tpl_fold_part(DhcTplCx *cx, int n, DhcLv lo, DhcLv hi, DhcTplPart *part);
 /* Parts of fold n, joined in the order of their elements: the value of the whole fold. */
 typedef struct DhcTplJoin {
-  DhcLpVar value, index;
+  DhcTplBlocks blocks; /* sums of floats */
+  DhcLpVar value, index; /* all else */
 } DhcTplJoin;
 DhcTplJoin dhc_tpl_join_begin(DhcTplCx *cx, int n, int lanes);
 void dhc_tpl_join_add(DhcTplCx *cx, int n, const DhcTplJoin *j, const DhcTplPart *part);

@@ -141,18 +141,18 @@ static void fold_begin(DhcChain *c, DhcChainFold *f) {
     f->acc = dhc_lp_var(b, dhc_lp_splat(b, x, c->lanes));
     return;
   }
-  f->acc = dhc_lp_var(b, zero);
+  f->blocks = dhc_tpl_blocks_begin(b, DHC_F32, c->lanes);
   for (int i = 0; i < DHC_TPL_LANES; i++) dhc_lp_store(b, f->parts, dhc_lp_i64(b, (int64_t)i * c->lanes), zero, 0);
 }
 
-/* The partials, 8, 4, 2, 1 apart, added to the blocks before. */
+/* The block's sum: its partials, 8, 4, 2, 1 apart. */
 static DhcLv sum_parts(DhcChain *c, DhcChainFold *f) {
   DhcLp *b = c->b;
   DhcLv p[DHC_TPL_LANES];
   for (int i = 0; i < DHC_TPL_LANES; i++) p[i] = dhc_lp_load(b, f->parts, dhc_lp_i64(b, (int64_t)i * c->lanes), c->lanes, 0);
   for (int w = DHC_TPL_LANES / 2; w > 0; w /= 2)
     for (int i = 0; i < w; i++) p[i] = dhc_lp_add(b, p[i], p[i + w]);
-  return dhc_lp_add(b, dhc_lp_get(b, f->acc), p[0]);
+  return p[0];
 }
 
 static void fold_step(DhcChain *c, DhcChainFold *f, DhcLv flat) {
@@ -166,9 +166,9 @@ static void fold_step(DhcChain *c, DhcChainFold *f, DhcLv flat) {
   }
   DhcLv at = dhc_lp_mulc(b, dhc_lp_and(b, flat, dhc_lp_i64(b, DHC_TPL_LANES - 1)), c->lanes);
   dhc_lp_store(b, f->parts, at, dhc_lp_add(b, dhc_lp_load(b, f->parts, at, c->lanes, 0), x), 0);
-  DhcLv low = dhc_lp_and(b, flat, dhc_lp_i64(b, DHC_TPL_SUM_BLOCK - 1));
-  dhc_lp_if(b, dhc_lp_eq(b, low, dhc_lp_i64(b, DHC_TPL_SUM_BLOCK - 1)));
-  dhc_lp_set(b, f->acc, sum_parts(c, f));
+  DhcLv low = dhc_lp_and(b, flat, dhc_lp_i64(b, DHC_SUM_BLOCK - 1));
+  dhc_lp_if(b, dhc_lp_eq(b, low, dhc_lp_i64(b, DHC_SUM_BLOCK - 1)));
+  dhc_tpl_blocks_add(b, &f->blocks, sum_parts(c, f));
   for (int i = 0; i < DHC_TPL_LANES; i++)
     dhc_lp_store(b, f->parts, dhc_lp_i64(b, (int64_t)i * c->lanes), dhc_lp_zero(b, DHC_F32, c->lanes), 0);
   dhc_lp_end(b);
@@ -176,7 +176,7 @@ static void fold_step(DhcChain *c, DhcChainFold *f, DhcLv flat) {
 
 static void fold_end(DhcChain *c, DhcChainFold *f, DhcLv v) {
   DhcLp *b = c->b;
-  DhcLv x = f->sum ? sum_parts(c, f) : dhc_lp_add(b, dhc_lp_get(b, f->acc), dhc_lp_zero(b, DHC_F32, c->lanes));
+  DhcLv x = f->sum ? dhc_tpl_blocks_end(b, &f->blocks, sum_parts(c, f)) : dhc_lp_add(b, dhc_lp_get(b, f->acc), dhc_lp_zero(b, DHC_F32, c->lanes));
   dhc_lp_store(b, f->kept, v, x, 0);
   dhc_tpl_set(&c->cx, f->node, x);
 }

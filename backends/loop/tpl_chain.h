@@ -33,7 +33,8 @@ typedef struct DhcChainFold {
   bool sum;
   double hidden; /* what it folds outside a range */
   DhcLv kept; /* [lane] */
-  DhcLpVar acc;
+  DhcLpVar acc;        /* of an extreme */
+  DhcTplBlocks blocks; /* of a sum */
   DhcLv parts;
 } DhcChainFold;
 

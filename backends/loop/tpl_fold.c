@@ -9,7 +9,7 @@
  *               at most 16 elements are folded).
  *
  * Either may go over one block of the sum rule only (dhc_tpl_fold_part); the parts are then
- * joined in order, which gives the same bits again.
+ * joined as the rule joins blocks, which gives the same bits again.
  *
  * The result of a maximum or minimum gets + 0, so that its zero's sign does not depend on
  * the order. */
@@ -24,7 +24,8 @@ typedef struct Member {
   const DhcSpecNode *d;
   dhc_dtype t; /* of what is folded */
   bool sum16;  /* by the sum rule */
-  DhcLpVar acc, total, arg;
+  DhcLpVar acc, arg;
+  DhcTplBlocks blocks;      /* where there may be several */
   DhcLv parts;              /* in order: buffer of 16 partials */
   DhcLv few[MAX_UNROLL];    /* in order, unrolled: the elements */
   DhcLv result;
@@ -98,9 +99,12 @@ static void plan(Fold *f, DhcTplCx *cx, int n) {
   int last = f->axis[f->n_axes - 1];
   f->by_lanes = cx->plan_vector == last && cx->vector_axis < 0;
   f->max_count = constant_count(s, f->axes);
-  if (f->done) f->max_count = DHC_TPL_SUM_BLOCK;
+  if (f->done) f->max_count = DHC_SUM_BLOCK;
   f->unrolled = !f->by_lanes && f->max_count && f->max_count <= MAX_UNROLL;
 }
+
+/* More than one block of the sum rule, for all that is known. */
+static bool many_blocks(const Fold *f) { return !(f->max_count && f->max_count <= DHC_SUM_BLOCK); }
 
 /* lanes of what member m folds: a vector if it varies over the bound vector axis */
 static int value_lanes(const Fold *f, const Member *m) {
@@ -177,7 +181,7 @@ static void begin_in_order(Fold *f) {
       m->parts = dhc_lp_local(b, m->t, (int64_t)DHC_TPL_LANES * lanes);
       for (int i = 0; i < DHC_TPL_LANES; i++)
         dhc_lp_store(b, m->parts, dhc_lp_i64(b, (int64_t)i * lanes), zero, 0);
-      m->total = dhc_lp_var(b, zero);
+      if (many_blocks(f)) m->blocks = dhc_tpl_blocks_begin(b, m->t, lanes);
     } else if (op == DHC_OP_REDUCE_MAX || op == DHC_OP_REDUCE_MIN || op == DHC_OP_ARGMAX) {
       m->acc = dhc_lp_var(b, dhc_lp_splat(b, lowest(b, m->t, op != DHC_OP_REDUCE_MIN), lanes));
       if (op == DHC_OP_ARGMAX) m->arg = dhc_lp_var(b, dhc_lp_zero(b, m->d->dtype, lanes));
@@ -193,17 +197,17 @@ static DhcLv take_parts(Fold *f, Member *m) {
   int lanes = value_lanes(f, m);
   for (int i = 0; i < DHC_TPL_LANES; i++)
     p[i] = dhc_lp_load(b, m->parts, dhc_lp_i64(b, (int64_t)i * lanes), lanes, 0);
-  return dhc_lp_add(b, dhc_lp_get(b, m->total), fold16(b, p));
+  return fold16(b, p);
 }
 
-/* The block of 4,096 that ends with element `flat` is complete: into the total. */
+/* Element `flat` may have completed a block. */
 static void end_block(Fold *f, Member *m, DhcLv flat) {
   DhcLp *b = f->cx->b;
   int lanes = value_lanes(f, m);
-  if (f->max_count && f->max_count <= DHC_TPL_SUM_BLOCK) return;
-  DhcLv low = dhc_lp_and(b, flat, dhc_lp_i64(b, DHC_TPL_SUM_BLOCK - 1));
-  dhc_lp_if(b, dhc_lp_eq(b, low, dhc_lp_i64(b, DHC_TPL_SUM_BLOCK - 1)));
-  dhc_lp_set(b, m->total, take_parts(f, m));
+  if (!many_blocks(f)) return;
+  DhcLv low = dhc_lp_and(b, flat, dhc_lp_i64(b, DHC_SUM_BLOCK - 1));
+  dhc_lp_if(b, dhc_lp_eq(b, low, dhc_lp_i64(b, DHC_SUM_BLOCK - 1)));
+  dhc_tpl_blocks_add(b, &m->blocks, take_parts(f, m));
   for (int i = 0; i < DHC_TPL_LANES; i++)
     dhc_lp_store(b, m->parts, dhc_lp_i64(b, (int64_t)i * lanes), dhc_lp_zero(b, m->t, lanes), 0);
   dhc_lp_end(b);
@@ -243,12 +247,16 @@ static void step_in_order(Fold *f, Member *m, DhcLv flat) {
   }
 }
 
+static DhcLv end_blocks(Fold *f, Member *m, DhcLv last) {
+  return many_blocks(f) ? dhc_tpl_blocks_end(f->cx->b, &m->blocks, last) : last;
+}
+
 static void end_in_order(Fold *f) {
   DhcLp *b = f->cx->b;
   for (int k = 0; k < f->n; k++) {
     Member *m = &f->m[k];
     if (m->sum16 && f->unrolled) m->result = fold_few(b, m->few, f->n_few);
-    else if (m->sum16) m->result = take_parts(f, m);
+    else if (m->sum16) m->result = end_blocks(f, m, take_parts(f, m));
     else if (m->d->op == DHC_OP_ARGMAX) m->result = dhc_lp_get(b, m->arg), m->best = dhc_lp_get(b, m->acc);
     else if (m->d->op == DHC_OP_REDUCE_MAX || m->d->op == DHC_OP_REDUCE_MIN)
       m->result = settle_zero(b, m, dhc_lp_get(b, m->acc));
@@ -310,17 +318,12 @@ static void begin_by_lanes(Fold *f) {
       m->acc = dhc_lp_var(b, dhc_lp_zero(b, m->t, 1));
     } else {
       m->acc = dhc_lp_var(b, dhc_lp_zero(b, m->t, lanes));
-      m->total = dhc_lp_var(b, dhc_lp_zero(b, m->t, 1));
+      if (m->sum16 && many_blocks(f)) m->blocks = dhc_tpl_blocks_begin(b, m->t, 1);
     }
   }
 }
 
-static void flush_lanes(Fold *f, Member *m) {
-  DhcLp *b = f->cx->b;
-  DhcLv block = dhc_lp_fold(b, DHC_OP_ADD, dhc_lp_get(b, m->acc));
-  dhc_lp_set(b, m->total, dhc_lp_add(b, dhc_lp_get(b, m->total), block));
-  dhc_lp_set(b, m->acc, dhc_lp_zero(b, m->t, DHC_TPL_LANES));
-}
+static DhcLv fold_lanes(DhcLp *b, const Member *m) { return dhc_lp_fold(b, DHC_OP_ADD, dhc_lp_get(b, m->acc)); }
 
 /* One lane after the other into a scalar chain; lanes that do not count change nothing. */
 static void chain_lanes(Fold *f, Member *m, DhcLv v) {
@@ -396,8 +399,8 @@ static void end_by_lanes(Fold *f) {
     } else if (op == DHC_OP_DOT_GENERAL || op == DHC_OP_ADD) {
       m->result = dhc_lp_get(b, m->acc);
     } else {
-      flush_lanes(f, m);
-      m->result = dhc_lp_get(b, m->total);
+      m->result = fold_lanes(b, m);
+      if (m->sum16) m->result = end_blocks(f, m, m->result);
     }
   }
 }
@@ -409,8 +412,13 @@ static bool any_sum(const Fold *f) {
 }
 
 static void flush_sums(Fold *f) {
-  for (int k = 0; k < f->n; k++)
-    if (f->m[k].sum16) flush_lanes(f, &f->m[k]);
+  DhcLp *b = f->cx->b;
+  for (int k = 0; k < f->n; k++) {
+    Member *m = &f->m[k];
+    if (!m->sum16) continue;
+    dhc_tpl_blocks_add(b, &m->blocks, fold_lanes(b, m));
+    dhc_lp_set(b, m->acc, dhc_lp_zero(b, m->t, DHC_TPL_LANES));
+  }
 }
 
 /* Vectors of one row of the innermost axis. `phase`: flat index of its first element modulo
@@ -422,7 +430,7 @@ static void row_by_lanes(Fold *f, DhcLv flat, DhcLv phase) {
   DhcLv n = cx->extent[a], zero = dhc_lp_i64(b, 0);
   int64_t known;
   bool whole = dhc_lp_is_const(n, &known) && known % DHC_TPL_LANES == 0 && !phase;
-  bool blocks = any_sum(f) && !(f->max_count && f->max_count <= DHC_TPL_SUM_BLOCK);
+  bool blocks = any_sum(f) && many_blocks(f);
   DhcLv j = dhc_lp_for(b, phase ? dhc_lp_sub(b, zero, phase) : zero, n, DHC_TPL_LANES);
   DhcTplMark mark = dhc_tpl_push(cx);
   DhcLv on = whole ? NULL : dhc_lp_tail(b, j, n, DHC_TPL_LANES);
@@ -432,9 +440,9 @@ static void row_by_lanes(Fold *f, DhcLv flat, DhcLv phase) {
     on = dhc_lp_and(b, on, dhc_lp_ge(b, dhc_lp_iota(b, DHC_I32, DHC_TPL_LANES), before));
   }
   if (blocks) { /* this vector is the first of a block: the one before is complete */
-    DhcLv low = dhc_lp_and(b, at, dhc_lp_i64(b, DHC_TPL_SUM_BLOCK - 1));
+    DhcLv low = dhc_lp_and(b, at, dhc_lp_i64(b, DHC_SUM_BLOCK - 1));
     DhcLv first = dhc_lp_and(b, dhc_lp_eq(b, low, zero), dhc_lp_ge(b, j, zero));
-    dhc_lp_if(b, first);
+    dhc_lp_if(b, dhc_lp_and(b, first, dhc_lp_lt(b, zero, at)));
     flush_sums(f);
     dhc_lp_end(b);
   }
@@ -548,6 +556,10 @@ DhcTplJoin dhc_tpl_join_begin(DhcTplCx *cx, int n, int lanes) {
   Member m = member_of(cx, n);
   DhcOp op = m.d->op;
   DhcTplJoin j = {0};
+  if (m.sum16) {
+    j.blocks = dhc_tpl_blocks_begin(b, m.t, lanes);
+    return j;
+  }
   bool extreme = op == DHC_OP_REDUCE_MAX || op == DHC_OP_REDUCE_MIN || op == DHC_OP_ARGMAX;
   j.value = dhc_lp_var(b, extreme ? dhc_lp_splat(b, lowest(b, m.t, op != DHC_OP_REDUCE_MIN), lanes)
                                   : dhc_lp_zero(b, m.t, lanes));
@@ -558,6 +570,10 @@ DhcTplJoin dhc_tpl_join_begin(DhcTplCx *cx, int n, int lanes) {
 void dhc_tpl_join_add(DhcTplCx *cx, int n, const DhcTplJoin *j, const DhcTplPart *part) {
   DhcLp *b = cx->b;
   Member m = member_of(cx, n);
+  if (m.sum16) {
+    dhc_tpl_blocks_add(b, &j->blocks, part->value);
+    return;
+  }
   DhcLv acc = dhc_lp_get(b, j->value), v = part->value;
   switch ((int)m.d->op) {
   case DHC_OP_ARGMAX: {
@@ -574,6 +590,7 @@ void dhc_tpl_join_add(DhcTplCx *cx, int n, const DhcTplJoin *j, const DhcTplPart
 
 DhcLv dhc_tpl_join_end(DhcTplCx *cx, int n, const DhcTplJoin *j) {
   Member m = member_of(cx, n);
+  if (m.sum16) return dhc_tpl_blocks_end(cx->b, &j->blocks, dhc_lp_zero(cx->b, m.t, j->blocks.lanes));
   if (m.d->op == DHC_OP_ARGMAX) return dhc_lp_get(cx->b, j->index);
   DhcLv v = dhc_lp_get(cx->b, j->value);
   return m.d->op == DHC_OP_REDUCE_SUM ? v : settle_zero(cx->b, &m, v);

@@ -1,6 +1,6 @@
 /* Template "row_split": a few long folds, in two phases. A task of the first folds some blocks of
  * the sum rule and leaves a result for each in the shared memory; a task of the second joins
- * the blocks of its row in order and stores what is made of them. So a sum over everything runs
+ * the blocks of its row and stores what is made of them. So a sum over everything runs
  * on every thread, with the bits that one loop over it has ("row").
  *
  *   first: row of the parallel axes, chunk of blocks
@@ -97,9 +97,9 @@ static void first_phase(Split *v, DhcLv row, DhcLv chunk) {
   DhcLv vector, count = dhc_tpl_count(&v->cx, v->axes);
   DhcLv first = dhc_lp_mulc(b, chunk, CHUNK), last = dhc_lp_min(b, dhc_lp_addc(b, first, CHUNK), v->n_blocks);
   DhcTplMark in_vector = open_vectors(v, &vector);
-  DhcLv block = dhc_lp_for(b, first, last, 1), lo = dhc_lp_mulc(b, block, DHC_TPL_SUM_BLOCK);
+  DhcLv block = dhc_lp_for(b, first, last, 1), lo = dhc_lp_mulc(b, block, DHC_SUM_BLOCK);
   DhcTplMark in_block = dhc_tpl_push(&v->cx);
-  DhcLv hi = dhc_lp_min(b, count, dhc_lp_addc(b, lo, DHC_TPL_SUM_BLOCK));
+  DhcLv hi = dhc_lp_min(b, count, dhc_lp_addc(b, lo, DHC_SUM_BLOCK));
   DhcTplPart part[DHC_SPEC_MAX_NODES] = {{0}};
   for (int k = 0; k < v->n_folds; k++)
     if (!part[v->fold[k]].value) dhc_tpl_fold_part(&v->cx, v->fold[k], lo, hi, part);
@@ -130,7 +130,7 @@ static void kernel(Split *v) {
   DhcArena *a = b->arena;
   dhc_dimprog rows = dhc_tpl_count_prog(&v->cx, v->rows), vectors = dhc_prog_const(a, 1);
   dhc_dimprog blocks = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_count_prog(&v->cx, v->axes),
-                                   dhc_prog_const(a, DHC_TPL_SUM_BLOCK));
+                                   dhc_prog_const(a, DHC_SUM_BLOCK));
   dhc_dimprog chunks = dhc_prog_op(a, DHC_DIM_CEILDIV, blocks, dhc_prog_const(a, CHUNK));
   if (v->vector >= 0)
     vectors = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(&v->cx, v->vector), dhc_prog_const(a, DHC_TPL_LANES));

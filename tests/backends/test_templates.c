@@ -107,6 +107,31 @@ static void row_all(void **st) {
   }
 }
 
+/* Sums of f64 over many blocks have the interpreter's bits: rows by lanes and in order, rows that
+ * begin inside a block, columns. Split into phases they are compared class with class. */
+static void sums_of_blocks(void **st) {
+  (void)st;
+  static const int64_t shape[][2] = {{1, 45061}, {45061, 1}, {3, 8191}, {11, 4096}, {6001, 7}, {7, 4096}, {16, 4096}};
+  for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+    for (int form = 0; form < 4; form++) {
+      SpecCase c;
+      case_init(&c, DHC_KIND_ROW);
+      bool beside = form >= 2;
+      int axes[3] = {0};
+      if (beside) axes[0] = case_axis(&c, DHC_AXIS_PAR, 5, false);
+      axes[1] = case_axis(&c, DHC_AXIS_RED, shape[i][0], false);
+      axes[2] = case_axis(&c, DHC_AXIS_RED, shape[i][1], false);
+      int column[3] = {axes[1], axes[2], axes[0]}; /* form 3: elements of a sum lie apart */
+      const int *order = !beside ? axes + 1 : form == 3 ? column : axes;
+      int x = case_load(&c, case_operand(&c, DHC_F64, -1, beside ? 3 : 2, order));
+      int sum = case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F64, beside ? 6 : 3, x, -1);
+      case_operand(&c, DHC_F64, sum, beside, axes);
+      c.plain = "row", c.plain_v0 = 1 + (form & 1);
+      case_check(&c, NULL, (int[8]){0}, 0);
+      case_free(&c);
+    }
+}
+
 /* folds that may be split, beside parallel axes: down columns [r, j], and as a bias gradient
  * [n, j, p]; several blocks of 4,096, rows that begin inside one, an axis that a fold lacks */
 static void row_split(void **st) {
@@ -343,7 +368,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(map_flat), cmocka_unit_test(map_broadcast), cmocka_unit_test(row_softmax),
       cmocka_unit_test(row_columns), cmocka_unit_test(row_all), cmocka_unit_test(row_mean_var),
-      cmocka_unit_test(row_split), cmocka_unit_test(row_whole),
+      cmocka_unit_test(row_split), cmocka_unit_test(row_whole), cmocka_unit_test(sums_of_blocks),
       cmocka_unit_test(map_access), cmocka_unit_test(row_window), cmocka_unit_test(dot_plain),
       cmocka_unit_test(scans), cmocka_unit_test(scatters), cmocka_unit_test(random_and_casts)};
   return cmocka_run_group_tests(tests, NULL, NULL);

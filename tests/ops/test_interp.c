@@ -283,6 +283,23 @@ static int test_scalars(void) {
   return bad > 0;
 }
 
+/* The sum of block b of x, n elements in all. */
+static double block_sum(const double *x, int64_t n, int64_t b) {
+  double p[16] = {0}, q[8], r[4];
+  for (int64_t e = 4096 * b; e < n && e < 4096 * (b + 1); e++) p[e % 16] += x[e];
+  for (int i = 0; i < 8; i++) q[i] = p[i] + p[i + 8];
+  for (int i = 0; i < 4; i++) r[i] = q[i] + q[i + 4];
+  return (r[0] + r[2]) + (r[1] + r[3]);
+}
+
+/* Blocks [b, b + k), as the rule says it: the largest power of two below k of them, and the rest. */
+static double tree_sum(const double *x, int64_t n, int64_t b, int64_t k) {
+  if (k == 1) return block_sum(x, n, b);
+  int64_t left = 1;
+  while (2 * left < k) left *= 2;
+  return tree_sum(x, n, b, left) + tree_sum(x, n, b + left, k - left);
+}
+
 /* The defined order of a sum shows where terms differ much in size. */
 static int test_sum_order(void) {
   DhcArena arena;
@@ -292,25 +309,21 @@ static int test_sum_order(void) {
   DhcDiags diags = {.arena = &arena, .sources = &sources};
   DhcModule *m = dhc_module_new(&arena, &strings, &diags);
   DhcOpCase c = {.arena = &arena, .diags = &diags, .m = m, .name = "sum order"};
-  int64_t n = 4096 + 40, axis = 0;
-  DhcArray *x = dhc_array_new(&arena, DHC_F64, 1, &n);
+  static const int64_t count[] = {40, 4096, 4096 + 40, 2 * 4096, 3 * 4096 + 1, 7 * 4096 + 40, 8 * 4096, 11 * 4096};
+  int64_t axis = 0;
   uint64_t state = 3;
-  for (int64_t e = 0; e < n; e++)
-    x->f[e] = ldexp(dhc_case_uniform(&state, -1, 1), (int)(dhc_case_bits(&state) % 60));
-  double block[2];
-  for (int b = 0; b < 2; b++) {
-    double p[16] = {0};
-    for (int64_t e = 4096 * b; e < (b ? n : 4096); e++) p[e % 16] += x->f[e];
-    double q[8], r[4];
-    for (int i = 0; i < 8; i++) q[i] = p[i] + p[i + 8];
-    for (int i = 0; i < 4; i++) r[i] = q[i] + q[i + 4];
-    block[b] = (r[0] + r[2]) + (r[1] + r[3]);
+  bool good = true;
+  for (size_t i = 0; i < sizeof count / sizeof *count; i++) {
+    int64_t n = count[i];
+    DhcArray *x = dhc_array_new(&arena, DHC_F64, 1, &n);
+    for (int64_t e = 0; e < n; e++) x->f[e] = ldexp(dhc_case_uniform(&state, -1, 1), (int)(dhc_case_bits(&state) % 60));
+    DhcAttr attrs[2] = {dhc_attr_ints(m, &axis, 1), dhc_attr_bool(false)};
+    const DhcArray *args[] = {x};
+    DhcArray *y = apply(&c, DHC_OP_REDUCE_SUM, args, 1, attrs, 2);
+    bool same = y && y->f[0] == tree_sum(x->f, n, 0, (n + 4095) / 4096);
+    printf("sum order, %lld elements: %s\n", (long long)n, same ? "as defined" : "WRONG");
+    good = good && same;
   }
-  DhcAttr attrs[2] = {dhc_attr_ints(m, &axis, 1), dhc_attr_bool(false)};
-  const DhcArray *args[] = {x};
-  DhcArray *y = apply(&c, DHC_OP_REDUCE_SUM, args, 1, attrs, 2);
-  bool good = y && y->f[0] == block[0] + block[1];
-  printf("sum order: %s\n", good ? "as defined" : "WRONG");
   dhc_arena_fini(&arena);
   return !good;
 }
