@@ -1,5 +1,6 @@
 /* Arithmetic over compile-time values, dims, run-time scalars and tensors. */
 #include "frontend/elab_internal.h"
+#include "ir/interp.h"
 
 /* ---- dims: comparing under facts ------------------------------------------------------- */
 
@@ -196,28 +197,13 @@ bool dhc_broadcast_shape(DhcCx *cx, const char *op, const DhcVal *args, int n, D
 /* ---- elementwise ------------------------------------------------------------------------------ */
 
 static DhcVal int_op(DhcCx *cx, DhcOp op, const DhcVal *args, DhcSpan at, bool *done) {
-  int64_t a = args[0].i, b = args[1].i, r = 0;
-  bool overflow = false;
-  *done = true;
-  switch (op) {
-    case DHC_OP_NEG: overflow = __builtin_sub_overflow((int64_t)0, a, &r); break;
-    case DHC_OP_ABS:
-      overflow = a < 0 && __builtin_sub_overflow((int64_t)0, a, &r);
-      r = a < 0 ? r : a;
-      break;
-    case DHC_OP_SIGN: r = (a > 0) - (a < 0); break;
-    case DHC_OP_ADD: overflow = __builtin_add_overflow(a, b, &r); break;
-    case DHC_OP_SUB: overflow = __builtin_sub_overflow(a, b, &r); break;
-    case DHC_OP_MUL: overflow = __builtin_mul_overflow(a, b, &r); break;
-    case DHC_OP_MAX: r = a > b ? a : b; break;
-    case DHC_OP_MIN: r = a < b ? a : b; break;
-    default: *done = false; return dhc_v_error();
-  }
-  if (overflow) {
-    dhc_err(cx, "E0304", at, "integer out of range (max 9223372036854775807)");
-    return dhc_v_error();
-  }
-  return dhc_v_int(r);
+  DhcScalar v[3] = {{.i = args[0].i}, {.i = args[1].i}};
+  int64_t r = 0;
+  *done = dhc_op_info(op)->types == DHC_EW_arith;
+  if (!*done) return dhc_v_error();
+  if (dhc_eval_int(op, v, &r)) return dhc_v_int(r);
+  dhc_err(cx, "E0304", at, "integer out of range (max 9223372036854775807)");
+  return dhc_v_error();
 }
 
 static DhcVal dim_op(DhcCx *cx, DhcOp op, const DhcVal *args, DhcSpan at, bool *done) {
@@ -261,26 +247,10 @@ static DhcVal number_op(DhcCx *cx, DhcOp op, const DhcVal *args, int n, DhcSpan 
   return dhc_v_fx(dhc_fx_op(cx, op, fx, n));
 }
 
+/* Numbers in, a number out: what a value known up to scalars can hold. */
 static bool fx_foldable(DhcOp op) {
-  switch (op) {
-    case DHC_OP_SELECT:
-    case DHC_OP_NOT:
-    case DHC_OP_AND:
-    case DHC_OP_OR:
-    case DHC_OP_XOR:
-    case DHC_OP_SHL:
-    case DHC_OP_SHR:
-    case DHC_OP_FLOORDIV:
-    case DHC_OP_REM:
-    case DHC_OP_EQ:
-    case DHC_OP_NE:
-    case DHC_OP_LT:
-    case DHC_OP_LE:
-    case DHC_OP_GT:
-    case DHC_OP_GE:
-    case DHC_OP_IS_FINITE: return false;
-    default: return true;
-  }
+  DhcEwTypes types = dhc_op_info(op)->types;
+  return types == DHC_EW_arith || types == DHC_EW_float;
 }
 
 static DhcVal float_only_error(DhcCx *cx, DhcOp op, const DhcVal *v, DhcSpan at) {
@@ -292,13 +262,9 @@ static DhcVal float_only_error(DhcCx *cx, DhcOp op, const DhcVal *v, DhcSpan at)
   return dhc_v_error();
 }
 
-/* What the rows of ops.def accept, by their `types` column. */
 static bool takes_only_float(DhcOp op) {
-  static const char *const kinds[DHC_N_OPS] = {
-#define EW(id, name, n_args, types, f, i, flops) [DHC_OP_##id] = #types,
-#include "ir/ops.def"
-  };
-  return kinds[op] && (!strcmp(kinds[op], "float") || !strcmp(kinds[op], "test"));
+  DhcEwTypes types = dhc_op_info(op)->types;
+  return types == DHC_EW_float || types == DHC_EW_test;
 }
 
 DhcVal dhc_elementwise(DhcCx *cx, DhcOp op, const DhcVal *args, int n, DhcSpan at) {

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "frontend/elab_internal.h"
+#include "ir/interp.h"
 
 DhcArena *dhc_cx_arena(DhcCx *cx) {
   return cx->e->arena;
@@ -217,47 +218,15 @@ DhcFx *dhc_fx_scalar(DhcCx *cx, const char *name, double value) {
   return fx;
 }
 
-static double fx_apply(DhcOp op, double a, double b, double c) {
-  switch (op) {
-    case DHC_OP_NEG: return -a;
-    case DHC_OP_ABS: return fabs(a);
-    case DHC_OP_SIGN: return (double)((a > 0) - (a < 0));
-    case DHC_OP_EXP: return exp(a);
-    case DHC_OP_EXPM1: return expm1(a);
-    case DHC_OP_LOG: return log(a);
-    case DHC_OP_LOG1P: return log1p(a);
-    case DHC_OP_TANH: return tanh(a);
-    case DHC_OP_SIGMOID: return 1 / (1 + exp(-a));
-    case DHC_OP_SOFTPLUS: return a > 0 ? a + log1p(exp(-a)) : log1p(exp(a));
-    case DHC_OP_ERF: return erf(a);
-    case DHC_OP_SQRT: return sqrt(a);
-    case DHC_OP_RSQRT: return 1 / sqrt(a);
-    case DHC_OP_SIN: return sin(a);
-    case DHC_OP_COS: return cos(a);
-    case DHC_OP_FLOOR: return floor(a);
-    case DHC_OP_ROUND: return rint(a);
-    case DHC_OP_ADD: return a + b;
-    case DHC_OP_SUB: return a - b;
-    case DHC_OP_MUL: return a * b;
-    case DHC_OP_DIV: return a / b;
-    case DHC_OP_POW: return pow(a, b);
-    case DHC_OP_MAX: return a > b || a != a ? a : b;
-    case DHC_OP_MIN: return a < b || a != a ? a : b;
-    case DHC_OP_FMA: return fma(a, b, c);
-    case DHC_OP_STOP_GRADIENT: return a;
-    default: return NAN;
-  }
-}
-
 DhcFx *dhc_fx_op(DhcCx *cx, DhcOp op, DhcFx *const *arg, int n) {
-  double v[3] = {0, 0, 0};
+  DhcScalar v[3] = {{.f = 0}};
   bool constant = true;
   for (int i = 0; i < n; i++) {
     if (!arg[i]) return NULL;
-    v[i] = arg[i]->value;
+    v[i].f = arg[i]->value;
     constant = constant && arg[i]->constant;
   }
-  DhcFx *fx = dhc_fx_const(cx, fx_apply(op, v[0], v[1], v[2]));
+  DhcFx *fx = dhc_fx_const(cx, dhc_eval_ew(op, DHC_F64, v).f);
   if (constant) return fx;
   fx->kind = DHC_FX_OP;
   fx->constant = false;

@@ -99,6 +99,8 @@ typedef union DhcScalar {
  * is in .i for bool results, else as the operand. A bug if op is not elementwise or not
  * defined for the family. */
 DhcScalar dhc_eval_ew(DhcOp op, dhc_dtype operand, const DhcScalar *args);
+/* The same on whole numbers, for a row whose types are `arith`. False: the result does not fit in 64 bits. */
+bool dhc_eval_int(DhcOp op, const DhcScalar *args, int64_t *out);
 DhcScalar dhc_eval_cast(dhc_dtype from, dhc_dtype to, DhcScalar v);
 /* Word 0 of the Philox4x32-10 block that random_bits defines. */
 uint32_t dhc_eval_random(int64_t seed, int64_t site, int64_t step, int64_t flat);

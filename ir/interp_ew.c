@@ -89,7 +89,7 @@ static DhcScalar eval_float(DhcOp op, dhc_dtype operand, const DhcScalar *args, 
   return r;
 }
 
-static DhcScalar eval_int(DhcOp op, dhc_dtype operand, const DhcScalar *args, int n) {
+static Wide eval_int(DhcOp op, dhc_dtype operand, const DhcScalar *args, int n) {
   Wide r = 0;
   const Wide x = args[0].i, y = n > 1 ? args[1].i : 0, z = n > 2 ? args[2].i : 0;
   (void)x, (void)y, (void)z;
@@ -99,16 +99,21 @@ static DhcScalar eval_int(DhcOp op, dhc_dtype operand, const DhcScalar *args, in
 #include "ir/ops.def"
     default: undefined(op, operand);
   }
-  /* comparisons give 0 or 1, which no wrap changes */
-  DhcScalar s = {.i = dhc_eval_wrap(operand, (int64_t)r)};
-  return s;
+  return r;
 }
 
 DhcScalar dhc_eval_ew(DhcOp op, dhc_dtype operand, const DhcScalar *args) {
   int n = dhc_op_info(op)->n_args;
   if (n < 1 || n > 3) undefined(op, operand);
-  return dhc_dtype_is_float(operand) ? eval_float(op, operand, args, n)
-                                     : eval_int(op, operand, args, n);
+  if (dhc_dtype_is_float(operand)) return eval_float(op, operand, args, n);
+  /* comparisons give 0 or 1, which no wrap changes */
+  return (DhcScalar){.i = dhc_eval_wrap(operand, (int64_t)eval_int(op, operand, args, n))};
+}
+
+bool dhc_eval_int(DhcOp op, const DhcScalar *args, int64_t *out) {
+  Wide r = eval_int(op, DHC_I64, args, dhc_op_info(op)->n_args);
+  *out = (int64_t)r;
+  return *out == r;
 }
 
 /* Truncates toward zero, saturates; NaN gives 0. */

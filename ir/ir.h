@@ -122,6 +122,11 @@ typedef struct DhcShapeCtx {
 } DhcShapeCtx;
 bool dhc_shape_error(DhcShapeCtx *cx, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* The `types` column of elementwise rows (ir/ops.def); none: no such row. */
+typedef enum DhcEwTypes {
+  DHC_EW_none, DHC_EW_arith, DHC_EW_float, DHC_EW_integer, DHC_EW_compare, DHC_EW_select, DHC_EW_test
+} DhcEwTypes;
+
 struct DhcInterp;
 typedef struct DhcOpInfo {
   const char *name;
@@ -134,8 +139,13 @@ typedef struct DhcOpInfo {
   bool (*interp)(struct DhcInterp *in, const DhcNode *n); /* ir/interp.h */
   /* Floating-point operations as a dim; NULL rule means none. */
   const DhcDim *(*flops)(DhcModule *m, const DhcNode *n);
+  DhcEwTypes types;
+  int work;   /* WORK; see dhc_op_work */
+  bool exact; /* EXACT: evaluated in double, the result is exact or correctly rounded */
 } DhcOpInfo;
 const DhcOpInfo *dhc_op_info(DhcOp op);
+/* What one element costs to compute once more, in additions. */
+int dhc_op_work(DhcOp op);
 /* Floating-point operations of all nodes of f, callees included, over f's symbols. */
 const DhcDim *dhc_func_flops(struct DhcFunc *f);
 bool dhc_op_parse(const char *name, DhcOp *out);

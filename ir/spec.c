@@ -202,36 +202,27 @@ static bool check_operand(Check *c, int o) {
   return true;
 }
 
-typedef enum { T_NONE, T_arith, T_float, T_integer, T_compare, T_select, T_test } TypeRule;
-static const struct {
-  TypeRule rule;
-  int n;
-} ew_rule[DHC_N_OPS] = {
-#define EW(id, name, n_args, types, f_expr, i_expr, flops) [DHC_OP_##id] = {T_##types, n_args},
-#include "ir/ops.def"
-};
-
 static bool check_ew(Check *c, int n) {
   const DhcSpecNode *d = &c->s->node[n];
   if (d->op == DHC_OP_CAST)
     return d->a[0] >= 0 && d->a[1] < 0 ? true : fail(c, "node %d: cast takes one operand", n);
-  if (d->op >= DHC_N_OPS || ew_rule[d->op].rule == T_NONE)
+  if (d->op >= DHC_N_OPS || dhc_op_info((DhcOp)d->op)->types == DHC_EW_none)
     return fail(c, "node %d: not an elementwise op", n);
-  int k = ew_rule[d->op].n;
+  int k = dhc_op_info((DhcOp)d->op)->n_args;
   dhc_dtype t[4] = {DHC_F32, DHC_F32, DHC_F32, DHC_F32};
   for (int i = 0; i < 4; i++) {
     if ((i < k) != (d->a[i] >= 0)) return fail(c, "node %d: wrong number of operands", n);
     if (i < k) t[i] = c->s->node[d->a[i]].dtype;
   }
-  TypeRule r = ew_rule[d->op].rule;
+  DhcEwTypes r = dhc_op_info((DhcOp)d->op)->types;
   bool ok = true;
-  if (r == T_select) {
+  if (r == DHC_EW_select) {
     ok = t[0] == DHC_BOOL && t[1] == t[2] && d->dtype == t[1];
   } else {
     for (int i = 1; i < k; i++) ok = ok && t[i] == t[0];
-    ok = ok && d->dtype == (r == T_compare || r == T_test ? DHC_BOOL : t[0]);
-    if (r == T_float || r == T_test) ok = ok && dhc_dtype_is_float(t[0]);
-    if (r == T_integer) ok = ok && !dhc_dtype_is_float(t[0]);
+    ok = ok && d->dtype == (r == DHC_EW_compare || r == DHC_EW_test ? DHC_BOOL : t[0]);
+    if (r == DHC_EW_float || r == DHC_EW_test) ok = ok && dhc_dtype_is_float(t[0]);
+    if (r == DHC_EW_integer) ok = ok && !dhc_dtype_is_float(t[0]);
   }
   return ok ? true : fail(c, "node %d: operand types do not fit", n);
 }

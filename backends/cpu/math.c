@@ -221,6 +221,18 @@ CPU_EW(ERF) {
   return pick(w, less(w, s, k(x, 0.92)), small, copysign_(w, large, x));
 }
 
+/* s = |x|: log1p(s + s^2 / (1 + sqrt(1 + s^2))); from 2^12 on log s + log 2, where 1 / (4 s^2) is lost */
+CPU_EW(ASINH) {
+  UNUSED;
+  F32_ONLY(w, t);
+  V x = a[0], s = absolute(w, x), one = k(x, 1), far = k(x, 0x1p12);
+  V near = pick(w, less(w, far, s), far, s), z = mul(w, near, near);
+  V root = call1(w, "llvm.sqrt", add(w, one, z));
+  V small = log1p_(w, add(w, near, over(w, z, add(w, one, root))));
+  V large = add(w, log_(w, s), k(x, 0.693147180559945309));
+  return copysign_(w, pick(w, less(w, far, s), large, small), x);
+}
+
 CPU_EW(SQRT) {
   UNUSED;
   return call1(w, "llvm.sqrt", a[0]);

@@ -192,22 +192,6 @@ RULE(cast_cast) {
 
 /* ---- constants ------------------------------------------------------------------------ */
 
-/* Ops whose double result is exact or correctly rounded, so that a result that fits the
- * dtype is what every backend computes. */
-static bool folds(DhcOp op) {
-  switch (op) {
-    case DHC_OP_NEG: case DHC_OP_ABS: case DHC_OP_SIGN: case DHC_OP_FLOOR: case DHC_OP_ROUND:
-    case DHC_OP_IS_FINITE: case DHC_OP_NOT: case DHC_OP_ADD: case DHC_OP_SUB: case DHC_OP_MUL:
-    case DHC_OP_MAX: case DHC_OP_MIN: case DHC_OP_FLOORDIV: case DHC_OP_REM: case DHC_OP_AND:
-    case DHC_OP_OR: case DHC_OP_XOR: case DHC_OP_SHL: case DHC_OP_SHR: case DHC_OP_EQ:
-    case DHC_OP_NE: case DHC_OP_LT: case DHC_OP_LE: case DHC_OP_GT: case DHC_OP_GE:
-    case DHC_OP_CAST:
-      return true;
-    default:
-      return false;
-  }
-}
-
 /* The sum of two floats is exact in double only if nothing was lost: a + b - a = b both
  * ways. A product of floats of 24 bits is always exact. */
 static bool exact_in_double(const DhcNode *n, const DhcScalar *a, double r) {
@@ -220,7 +204,7 @@ static bool exact_in_double(const DhcNode *n, const DhcScalar *a, double r) {
 RULE(fold) {
   DhcScalar a[3], r;
   dhc_dtype from = n->args[0]->type.dtype, to = n->results[0]->type.dtype;
-  if (!folds(n->op)) return false;
+  if (!dhc_op_info(n->op)->exact) return false;
   for (int i = 0; i < n->n_args; i++) {
     DhcValue *v = n->args[i];
     if (!dhc_simplify_const(v, &a[i])) return false;

@@ -13,33 +13,6 @@ typedef struct Cost {
   int work, loads, steps;
 } Cost;
 
-static int op_work(const DhcNode *n) {
-  switch (n->op) {
-    case DHC_OP_EXP:
-    case DHC_OP_EXPM1:
-    case DHC_OP_LOG:
-    case DHC_OP_LOG1P:
-    case DHC_OP_TANH:
-    case DHC_OP_SIGMOID:
-    case DHC_OP_SOFTPLUS:
-    case DHC_OP_ERF:
-    case DHC_OP_POW:
-    case DHC_OP_SIN:
-    case DHC_OP_COS: return 10;
-    case DHC_OP_DIV:
-    case DHC_OP_SQRT:
-    case DHC_OP_RSQRT: return 4;
-    case DHC_OP_RANDOM_BITS: return 12;
-    case DHC_OP_GATHER:
-    case DHC_OP_TAKE_ALONG:
-    case DHC_OP_WINDOW_GATHER: return 8;
-    case DHC_OP_FILL:
-    case DHC_OP_IOTA:
-    case DHC_OP_DIM: return 0;
-    default: return 1;
-  }
-}
-
 /* Of computing v anew; counts shared parts each time. */
 static void cost(const Fu *fu, DhcValue *v, Cost *c) {
   v = dhc_view_base(v);
@@ -51,7 +24,7 @@ static void cost(const Fu *fu, DhcValue *v, Cost *c) {
     c->loads += v->type.rank > 0;
     return;
   }
-  c->work += op_work(v->def);
+  c->work += dhc_op_work(v->def->op);
   for (int i = 0; i < v->def->n_args; i++) cost(fu, v->def->args[i], c);
 }
 

@@ -113,6 +113,19 @@ bool vjp_cos(DhcAd *ad, DhcNode *n) {
   return dhc_ad_add(ad, n, 0, neg(ad, mul(ad, g_of(ad, n), un(ad, DHC_OP_SIN, n->args[0]))));
 }
 
+/* y = arsinh x: x̄ = ȳ / sqrt(1 + x²), as ȳ / (m sqrt(1 + (n / m)²)) with m the larger and n the smaller
+ * of |x| and 1, so that no x is too large to square. Selected, not max and min: at |x| = 1 both
+ * branches have the same derivative, a tie of max and min would have none. */
+bool vjp_asinh(DhcAd *ad, DhcNode *n) {
+  DhcValue *size = un(ad, DHC_OP_ABS, n->args[0]), *one = like(ad, size, 1);
+  DhcValue *below = bin(ad, DHC_OP_LT, size, one);
+  DhcValue *larger = dhc_b_select(&ad->b, below, one, size);
+  DhcValue *smaller = dhc_b_select(&ad->b, below, size, one);
+  DhcValue *ratio = bin(ad, DHC_OP_DIV, smaller, larger);
+  DhcValue *root = un(ad, DHC_OP_SQRT, bin(ad, DHC_OP_ADD, one, mul(ad, ratio, ratio)));
+  return dhc_ad_add(ad, n, 0, bin(ad, DHC_OP_DIV, g_of(ad, n), mul(ad, larger, root)));
+}
+
 /* y = a + b: ā = b̄ = ȳ */
 bool vjp_add(DhcAd *ad, DhcNode *n) {
   return dhc_ad_add(ad, n, 0, g_of(ad, n)) && dhc_ad_add(ad, n, 1, g_of(ad, n));
