@@ -33,18 +33,21 @@ struct dhc_session {
   DhcSources sources;
   DhcDiags diags;
   dhc_session_options o;
-  bool interp; /* backend */
+  const char *backend; /* row of backends/backends.def */
+  bool interp;         /* it runs graphs */
   bool spent;  /* a call ran out of memory: see doors.c */
   const char *roots[API_MAX_ROOTS]; /* folders with shipped models */
   int n_roots;
   DhcWarn warn;
   DhcStore *store;
   DhcPool *pool;
-  DhcCompiler *compiler; /* opened when first needed */
+  DhcDevice *device;     /* opened when first needed */
+  DhcCompiler *compiler; /* the same */
   dhc_compile_stats stats;
 };
 
-/* Opens the compiler when it is first needed. */
+/* Opens the device and the compiler when they are first needed. */
+dhc_status session_device(dhc_session *s, DhcDevice **out) DHC_MUST_USE;
 dhc_status session_compiler(dhc_session *s, DhcCompiler **out) DHC_MUST_USE;
 /* DHC_E_INPUT, "N errors" if diagnostics have been reported (since there were `before`), else OK. */
 dhc_status session_errors(const dhc_session *s) DHC_MUST_USE;

@@ -288,7 +288,9 @@ dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *
   if (v->mode == DHC_MODE_TRAIN) p->weights_version++;
   if (p->profiling) name_rows(p, v);
   const DhcItemHook hook = {p, add_time};
-  dhc_bound_run(b->bound, base, x->scratch, dhc_pool_exec(s->pool), p->profiling ? &hook : NULL);
+  DhcDevicePtr at[DHC_N_ARENAS];
+  for (int a = 0; a < DHC_N_ARENAS; a++) at[a] = (DhcDevicePtr)(uintptr_t)base[a];
+  DHC_TRY(dhc_bound_run(b->bound, s->device, at, (DhcDevicePtr)(uintptr_t)x->scratch, p->profiling ? &hook : NULL));
   return describe_results(p, e, v, base, b->bound);
 }
 

@@ -80,12 +80,8 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
 /* Columns of a tile of n_folds contractions on this session's target; 0: no compiler, nothing is
  * packed. */
 static int panel_width(dhc_session *s, int n_folds) {
-#if DHC_HAVE_LLVM
   DhcCompiler *c;
   if (!s->interp && session_compiler(s, &c).code == DHC_OK) return dhc_schedule_panel_width(dhc_compiler_target(c), n_folds);
-#else
-  (void)s, (void)n_folds;
-#endif
   return 0;
 }
 
@@ -114,7 +110,6 @@ dhc_status pipeline_fuse(dhc_model *m, Version *v) {
   return v->planned ? dhc_status_ok() : session_errors(m->s);
 }
 
-#if DHC_HAVE_LLVM
 dhc_status pipeline_requests(dhc_model *m, Version *v, DhcKernelRequest **out) {
   DhcCompiler *c;
   DHC_TRY(session_compiler(m->s, &c));
@@ -147,17 +142,3 @@ dhc_status pipeline_compile(dhc_model *m, Version *v) {
   v->kernels = kernels;
   return dhc_status_ok();
 }
-#else
-/* Always the same refusal: without a backend there is no compiler to ask. */
-dhc_status pipeline_requests(dhc_model *m, Version *v, DhcKernelRequest **out) {
-  DhcCompiler *c;
-  (void)v;
-  *out = NULL;
-  return session_compiler(m->s, &c);
-}
-
-dhc_status pipeline_compile(dhc_model *m, Version *v) {
-  DhcKernelRequest *rq;
-  return pipeline_requests(m, v, &rq);
-}
-#endif

@@ -38,14 +38,10 @@ static const char *default_entry(dhc_model *m, dhc_mode mode) {
 static dhc_status print_kernels(dhc_model *m, Version *v, const char *stage, DhcText *t) {
   DhcKernelRequest *rq = NULL;
   DHC_TRY(pipeline_requests(m, v, &rq));
-#if DHC_HAVE_LLVM
   for (int i = 0; i < v->planned->plan.n_kernels; i++) {
     dhc_text_printf(t, "; kernel %d\n", i);
     DHC_TRY(dhc_compiler_print(m->s->compiler, &rq[i], stage, t));
   }
-#else
-  (void)stage, (void)t;
-#endif
   return dhc_status_ok();
 }
 

@@ -63,19 +63,15 @@ static void find_roots(dhc_session *s) {
 }
 
 static dhc_status choose_backend(dhc_session *s) {
-  const char *b = s->o.backend;
-  if (!b) b = DHC_HAVE_LLVM ? "cpu" : "interp";
-  if (!strcmp(b, "interp")) {
-    s->interp = true;
-    return dhc_status_ok();
-  }
-  if (!strcmp(b, "cpu")) {
-    if (DHC_HAVE_LLVM) return dhc_status_ok();
+  s->backend = s->o.backend ? s->o.backend : dhc_backend_name(0);
+  s->interp = !dhc_backend_compiles(s->backend);
+  for (int i = 0; dhc_backend_name(i); i++)
+    if (!strcmp(dhc_backend_name(i), s->backend)) return dhc_status_ok();
+  if (!strcmp(s->backend, "cpu"))
     return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cpu: this build has no LLVM; use --backend interp");
-  }
-  if (!strncmp(b, "cuda", 4))
-    return dhc_status_make(DHC_E_ENVIRONMENT, "--backend %.16s: not in this build; use --backend cpu", b);
-  return dhc_status_make(DHC_E_USAGE, "--backend: needs interp or cpu, got \"%s\"", b);
+  if (!strncmp(s->backend, "cuda", 4))
+    return dhc_status_make(DHC_E_ENVIRONMENT, "--backend %.16s: not in this build; use --backend %s", s->backend, dhc_backend_name(0));
+  return dhc_status_make(DHC_E_USAGE, "--backend: needs interp or cpu, got \"%s\"", s->backend);
 }
 
 dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) {
@@ -108,32 +104,36 @@ static dhc_status open_store(dhc_session *s) {
   DhcStoreOptions o = {.warn = s->warn};
   o.memory_only = s->o.cache_dir && !*s->o.cache_dir;
   o.dir = o.memory_only ? NULL : s->o.cache_dir;
-#if DHC_HAVE_LLVM
   o.features = dhc_compiler_host_features(&s->arena, s->o.cpu_features);
-#endif
   return dhc_store_open(&o, &s->store);
+}
+
+dhc_status session_device(dhc_session *s, DhcDevice **out) {
+  const DhcDeviceOptions o = {.exec = dhc_pool_exec(s->pool)};
+  if (!s->device) DHC_TRY(dhc_backend_device(s->backend, &o, &s->device));
+  *out = s->device;
+  return dhc_status_ok();
 }
 
 dhc_status session_compiler(dhc_session *s, DhcCompiler **out) {
   *out = s->compiler;
   if (s->compiler) return dhc_status_ok();
-#if DHC_HAVE_LLVM
+  const char *backend = s->interp ? dhc_backend_name(0) : s->backend;
+  DhcCompileOptions o = {.backend = backend, .features = s->o.cpu_features, .workers = dhc_pool_threads(s->pool)};
+  if (!dhc_backend_compiles(backend))
+    return dhc_status_make(DHC_E_ENVIRONMENT, "this build has no LLVM; use --backend interp");
   DHC_TRY(open_store(s));
-  DhcCompileOptions o = {.backend = "cpu", .features = s->o.cpu_features, .store = s->store,
-                         .workers = dhc_pool_threads(s->pool)};
+  o.store = s->store;
+  if (!s->interp) DHC_TRY(session_device(s, &o.device));
   DHC_TRY(dhc_compiler_open(&s->arena, &o, &s->compiler));
   *out = s->compiler;
   return dhc_status_ok();
-#else
-  return dhc_status_make(DHC_E_ENVIRONMENT, "this build has no LLVM; use --backend interp");
-#endif
 }
 
 void dhc_session_close(dhc_session *s) {
   if (!s) return;
-#if DHC_HAVE_LLVM
-  if (s->compiler) dhc_compiler_close(s->compiler);
-#endif
+  dhc_compiler_close(s->compiler);
+  dhc_device_close(s->device);
   if (s->store) dhc_store_close(s->store);
   if (s->pool) dhc_pool_free(s->pool);
   dhc_arena_fini(&s->arena);

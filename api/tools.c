@@ -41,7 +41,6 @@ dhc_status api_opt_text(dhc_session *s, const char *name, const char *text, cons
 
 /* ---- one kernel -------------------------------------------------------------------- */
 
-#if DHC_HAVE_LLVM
 /* Elements an operand reaches at these arguments: one past its largest address. */
 static int64_t operand_elements(const DhcSpec *s, int o, const int64_t *dims) {
   int64_t last = 0;
@@ -187,19 +186,6 @@ dhc_status api_kernel_check(dhc_session *s, const char *name, const char *text, 
   dhc_arena_fini(&a);
   return status;
 }
-#else
-dhc_status api_kernel_check(dhc_session *s, const char *name, const char *text, const int64_t *dims, int n_dims, uint64_t seed,
-                            double *max_rel, char **report) {
-  (void)seed;
-  NEED_OUT(report);
-  NEED(s);
-  NEED(name);
-  NEED(text);
-  NEED(max_rel);
-  if (n_dims > 0) NEED(dims);
-  return dhc_status_make(DHC_E_ENVIRONMENT, "%s: this build has no LLVM, so there is no kernel to run", name);
-}
-#endif
 
 /* ---- doctor ------------------------------------------------------------------------- */
 
@@ -212,12 +198,12 @@ dhc_status api_doctor_json(dhc_session *s, char **out) {
   struct utsname u;
   if (!uname(&u)) json_text(&d, d.root, "machine", u.machine);
   json_number(&d, d.root, "threads", dhc_session_threads(s));
-  json_bool(&d, d.root, "cpu backend", DHC_HAVE_LLVM);
+  json_bool(&d, d.root, "cpu backend", dhc_backend_compiles("cpu"));
   dhc_status st = dhc_status_ok();
-#if DHC_HAVE_LLVM
   DhcCompiler *c;
-  st = session_compiler(s, &c);
-  if (st.code == DHC_OK) {
+  bool compiles = dhc_backend_compiles(dhc_backend_name(0));
+  if (compiles) st = session_compiler(s, &c);
+  if (compiles && st.code == DHC_OK) {
     const DhcTargetFacts *f = dhc_compiler_target(c);
     json_number(&d, d.root, "vector bytes", f->vector_bytes);
     json_bool(&d, d.root, "fma", f->has_fma);
@@ -225,7 +211,6 @@ dhc_status api_doctor_json(dhc_session *s, char **out) {
     const char *path = dhc_store_path(s->store);
     json_text(&d, d.root, "kernel store", path ? path : "memory only");
   }
-#endif
   json_text(&d, d.root, "models", s->n_roots ? s->roots[0] : "(none found)");
   return json_end(&d, st, false, out);
 }

@@ -12,8 +12,14 @@ typedef struct DhcBytes {
 
 typedef enum DhcStageText { DHC_TEXT_NONE, DHC_TEXT_IR, DHC_TEXT_ASM } DhcStageText;
 
+/* A row of backends.def. A backend without `open` compiles nothing: its device runs whole
+ * entries as graphs. */
 typedef struct DhcBackend {
   const char *name;
+  /* The machine that runs what generate writes. */
+  dhc_status (*device_open)(const DhcDeviceOptions *o, DhcDevice **out);
+  /* What the machine at hand has, capped by `cap` or NULL, as words; NULL: nothing of the kind. */
+  const char *(*host_features)(DhcArena *arena, const char *cap);
   /* *self is the opened target. facts, key_text (all that decides code) and needs (features
    * without which the code must not run) live in the arena. */
   dhc_status (*open)(DhcArena *arena, const DhcCompileOptions *o, void **self,
@@ -22,13 +28,15 @@ typedef struct DhcBackend {
   /* One thread's generator. */
   dhc_status (*worker_open)(void *self, void **worker);
   void (*worker_close)(void *worker);
-  /* Functions names[i] from program[i]: linkable bytes (DHC_TEXT_NONE) or text. */
+  /* Functions names[i] from program[i]: what the device's load takes (DHC_TEXT_NONE) or text. */
   dhc_status (*generate)(void *worker, const DhcLp *const *program, const char *const *names,
                          int n, DhcStageText text, DhcBytes *out);
-  /* Into this process; called by one thread at a time. */
-  dhc_status (*link)(void *self, const char *bytes, size_t n_bytes, const char *const *names,
-                     int n, dhc_kernel_fn *fn);
 } DhcBackend;
+
+/* By name; NULL: not in this build (backends.c). */
+const DhcBackend *dhc_backend_find(const char *name);
+/* The i-th row; NULL behind the last. */
+const DhcBackend *dhc_backend_at(int i);
 
 #define BACKEND(id, name) extern const DhcBackend dhc_backend_##id;
 #include "backends/backends.def"

@@ -9,7 +9,7 @@
 #include "runtime/sha256.h"
 #include "runtime/status.h"
 
-enum { MAX_WORKERS = 64, MAX_CLASSES = 4 };
+enum { MAX_WORKERS = 64, MAX_CLASSES = DHC_MAX_CLASSES };
 
 typedef struct Entry {
   char key[65];
@@ -23,27 +23,28 @@ struct DhcCompiler {
   DhcTargetFacts facts;
   const char *key_text, *needs;
   DhcStore *store;
+  DhcDevice *device;
+  bool owns_device;
   int workers;
   void *worker[MAX_WORKERS]; /* generators, opened when first needed */
   DHC_VEC(Entry *) entries;
 };
 
-static const DhcBackend *const backends[] = {
-#define BACKEND(id, name) &dhc_backend_##id,
-#include "backends/backends.def"
-};
-
 dhc_status dhc_compiler_open(DhcArena *arena, const DhcCompileOptions *o, DhcCompiler **out) {
   DhcCompiler *c = DHC_NEW(arena, DhcCompiler);
-  for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
-    if (!strcmp(backends[i]->name, o->backend ? o->backend : "cpu")) c->backend = backends[i];
-  if (!c->backend)
+  c->backend = dhc_backend_find(o->backend ? o->backend : "cpu");
+  if (!c->backend || !c->backend->open)
     return dhc_status_make(DHC_E_USAGE, "--backend %s: this build has no such backend", o->backend);
   c->arena = arena;
   c->store = o->store;
   c->workers = o->workers < 1 ? 1 : o->workers > MAX_WORKERS ? MAX_WORKERS : o->workers;
-  dhc_status s = c->backend->open(arena, o, &c->self, &c->facts, &c->key_text, &c->needs);
-  if (!s.code) *out = c;
+  DHC_TRY(c->backend->open(arena, o, &c->self, &c->facts, &c->key_text, &c->needs));
+  c->device = o->device;
+  c->owns_device = !o->device;
+  dhc_status s = {0};
+  if (c->owns_device) s = c->backend->device_open(&(DhcDeviceOptions){0}, &c->device);
+  if (s.code) c->backend->close(c->self);
+  else *out = c;
   return s;
 }
 
@@ -52,6 +53,7 @@ void dhc_compiler_close(DhcCompiler *c) {
   for (int i = 0; i < MAX_WORKERS; i++)
     if (c->worker[i]) c->backend->worker_close(c->worker[i]);
   c->backend->close(c->self);
+  if (c->owns_device) dhc_device_close(c->device);
 }
 
 const DhcTargetFacts *dhc_compiler_target(const DhcCompiler *c) { return &c->facts; }
@@ -143,15 +145,17 @@ static dhc_status add_entry(DhcCompiler *c, const char *key, const DhcKernelRequ
   const char *name[MAX_CLASSES];
   dhc_kernel_fn fn[MAX_CLASSES];
   symbol_names(c->arena, key, n, name);
-  DHC_TRY(c->backend->link(c->self, object, n_object, name, n, fn));
+  DHC_TRY(c->device->ops->load(c->device, object, n_object, name, n, fn));
   Entry *e = DHC_NEW(c->arena, Entry);
   memcpy(e->key, key, sizeof e->key);
   e->kernel.name = dhc_arena_printf(c->arena, "%s_%.8s", kind_name(r->spec->kind), key);
   e->kernel.n_ptrs = r->spec->n_operands;
   e->kernel.n_dims = dhc_spec_n_dims(r->spec);
   e->kernel.n_classes = n;
+  dhc_kernel_class *all = DHC_NEW_N(c->arena, dhc_kernel_class, n);
+  e->kernel.classes = all;
   for (int i = 0; i < n; i++) {
-    e->kernel.classes[i] = (dhc_kernel_class){
+    all[i] = (dhc_kernel_class){
         .guard = keep(c->arena, classes[i].guard), .n_tasks = keep(c->arena, classes[i].n_tasks),
         .first_tasks = keep(c->arena, classes[i].first_tasks),
         .scratch_bytes = keep(c->arena, classes[i].scratch_bytes),

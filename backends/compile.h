@@ -5,7 +5,22 @@
 
 #include "dhc/status.h"
 #include "ir/spec.h"
+#include "runtime/device.h"
 #include "runtime/store.h"
+
+/* ---- devices of the backends (backends.c) ---- */
+
+typedef struct DhcDeviceOptions {
+  const dhc_exec *exec; /* of a host device; NULL: the calling thread */
+  int number;           /* of several alike */
+} DhcDeviceOptions;
+dhc_status dhc_backend_device(const char *name, const DhcDeviceOptions *o, DhcDevice **out) DHC_MUST_USE;
+/* Name of the i-th backend of this build, the preferred one first; NULL behind the last. */
+const char *dhc_backend_name(int i);
+/* False: it runs graphs and has no compiler. */
+bool dhc_backend_compiles(const char *name);
+
+/* ---- compiler ---- */
 
 typedef struct DhcCompiler DhcCompiler;
 
@@ -15,6 +30,7 @@ typedef struct DhcCompileOptions {
   const char *features;    /* NULL: this machine's; e.g. "-avx512f" to cap */
   int workers;             /* code generation threads, >= 1 */
   DhcStore *store;         /* borrowed; may be memory only */
+  DhcDevice *device;       /* what kernels are loaded onto, borrowed; NULL: one of the compiler's own */
 } DhcCompileOptions;
 
 typedef struct DhcCompileStats {
@@ -29,13 +45,13 @@ typedef struct DhcCompileStats {
 const char *dhc_compiler_host_features(DhcArena *arena, const char *cap);
 
 dhc_status dhc_compiler_open(DhcArena *arena, const DhcCompileOptions *o, DhcCompiler **out) DHC_MUST_USE;
-void dhc_compiler_close(DhcCompiler *c); /* unloads every kernel */
+void dhc_compiler_close(DhcCompiler *c); /* kernels last as long as the device they are on */
 const DhcTargetFacts *dhc_compiler_target(const DhcCompiler *c);
 
 /* What a kernel is made from: a spec and its size classes (passes/plan/schedule.h). */
 typedef struct DhcKernelRequest {
   const DhcSpec *spec;
-  DhcSchedule classes[4];
+  DhcSchedule classes[DHC_MAX_CLASSES];
   int n_classes;
 } DhcKernelRequest;
 

@@ -1,6 +1,8 @@
 #include "backends/payload.h"
 
-enum { MAGIC = 0x32504b44, MAX_CLASSES = 4, MAX_CODE = 1 << 16, N_PROGS = 5 };
+#include "ir/spec.h"
+
+enum { MAGIC = 0x32504b44, MAX_CLASSES = DHC_MAX_CLASSES, MAX_CODE = 1 << 16, N_PROGS = 5 };
 
 /* The programs of a class in the order in which they are written. */
 static void programs_of(dhc_kernel_class *c, dhc_dimprog *prog[N_PROGS]) {

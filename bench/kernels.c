@@ -463,7 +463,7 @@ int main(int argc, char **argv) {
   Machine m = {0};
   dhc_status s = dhc_cpu_target(&arena, NULL, getenv("BENCH_FEATURES"), &m.target);
   if (!s.code) s = dhc_cpu_gen_open(&m.target, &m.gen);
-  if (!s.code) s = dhc_cpu_jit_open(&m.target, &m.jit);
+  if (!s.code) s = dhc_cpu_jit_open(&m.jit);
   if (!s.code && threads > 1) s = dhc_pool_new(threads, &m.pool);
   if (s.code) die(s.message);
   link_peak(&m, &arena);

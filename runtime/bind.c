@@ -154,7 +154,7 @@ static dhc_status bind_call(DhcBound *b, int32_t index, BoundItem *out, int64_t 
     dims[i] = (intptr_t)dims64[i];
   }
   out->dims = dims;
-  for (int32_t c = 0; c < kernel->n_classes && c < 4; c++) {
+  for (int32_t c = 0; c < kernel->n_classes; c++) {
     const dhc_kernel_class *class = &kernel->classes[c];
     int64_t taken, scratch, shared;
     if (!dhc_dimprog_eval(class->guard, dims64, item->n_dims, 1, &taken)) {

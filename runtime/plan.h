@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "dhc/abi.h"
+#include "runtime/device.h"
 #include "runtime/status.h"
 
 /* Evaluates prog over env[0..n_env). An absent program gives `absent`. False on
@@ -20,8 +21,8 @@ typedef struct DhcBound DhcBound;
 
 /* kernels[i] is what items call kernel i, plan->n_kernels of them, linked (fn of
  * the class that is selected must not be NULL). symbols[i] is the value of
- * plan->symbols[i], at least 1. workers >= 1: the largest number of workers an
- * executor given to dhc_bound_run may have. The bound plan keeps pointers to
+ * plan->symbols[i], at least 1. workers >= 1: the largest number of workers a
+ * device given to dhc_bound_run may have. The bound plan keeps pointers to
  * plan and kernels; symbols are copied.
  * Errors: DHC_E_INPUT with the guard's message if a guard fails or sizes do not
  * fit in 63 bits; DHC_E_USAGE if the plan is malformed (a bug of its maker),
@@ -58,13 +59,16 @@ typedef struct DhcItemHook {
   void (*item)(void *ctx, int32_t item, int64_t begin_ns, int64_t end_ns);
 } DhcItemHook;
 
-/* Runs all items once. arena_base[a] is 64-byte aligned and has at least
- * dhc_bound_arena_bytes(bound, a) bytes (may be NULL where that is 0); scratch
- * likewise. exec: NULL = serial; exec->workers may not exceed the workers bound
- * for. Items of one task run in the calling thread as worker 0. Reentrant: runs
- * of one bound plan over disjoint arenas and scratch may overlap in time.
- * hook may be NULL. */
-void dhc_bound_run(const DhcBound *bound, void *const arena_base[DHC_N_ARENAS], void *scratch,
-                   const dhc_exec *exec, const DhcItemHook *hook);
+/* Runs all items once. base[a] is an address of `device` with at least
+ * dhc_bound_arena_bytes(bound, a) bytes (may be 0 where that is 0); scratch
+ * likewise. The device may not have more workers than were bound for. Reentrant: runs
+ * of one bound plan over disjoint arenas and scratch may overlap in time, each on a device of its
+ * own. hook may be NULL; with it the device is waited for after every item. */
+dhc_status dhc_bound_run(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_ARENAS], DhcDevicePtr scratch,
+                         const DhcItemHook *hook) DHC_MUST_USE;
+/* The same run as a list that the device has made ready (DhcDeviceOps.prepare): *out goes to
+ * replay, in the end to forget. NULL: the device takes commands one by one. */
+dhc_status dhc_bound_prepare(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_ARENAS], DhcDevicePtr scratch,
+                             void **out) DHC_MUST_USE;
 
 #endif

@@ -1,30 +1,22 @@
-/* Running a bound plan: the tight loop. Nothing here allocates or can fail. */
+/* Running a bound plan on a device: its commands one by one, or all of them as a list. */
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "runtime/bound.h"
 
-enum { MOVE_CHUNK = 1 << 16 }; /* bytes a task of a copy or fill moves */
-
-/* One run of a plan. */
-typedef struct Run {
+/* Where a walk over the items stands, and what it does with each command. */
+typedef struct Walk {
   const DhcBound *bound;
-  void *const *base;
-  char *scratch;
-  const dhc_exec *exec; /* NULL: serial */
-  const DhcItemHook *hook;
+  const DhcDevicePtr *base;
+  DhcDevicePtr scratch;
+  dhc_status (*command)(void *ctx, DhcCommand *c);
+  void *ctx;
+  const DhcItemHook *hook; /* NULL: nobody asks for times */
+  DhcDevice *device;
   int64_t index[DHC_MAX_LOOP_DEPTH];
   int depth;
-} Run;
-
-/* What the workers of one item share. */
-typedef struct Job {
-  const BoundItem *item;
-  const DhcBound *bound;
-  char *scratch;
-  void *const *ptr;
-  int64_t task0; /* number of the phase's first task */
-} Job;
+} Walk;
 
 static int64_t now_ns(void) {
   struct timespec t;
@@ -32,97 +24,152 @@ static int64_t now_ns(void) {
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static void call_tasks(void *arg, int64_t t0, int64_t t1, int worker) {
-  const Job *job = arg;
-  char *scratch = job->bound->worker_scratch > 0
-                      ? job->scratch + worker * job->bound->worker_scratch
-                      : NULL;
-  job->item->fn(job->ptr, job->item->dims, (intptr_t)(job->task0 + t0),
-                (intptr_t)(job->task0 + t1), scratch);
-}
-
-static void fill(char *to, uint32_t pattern, int64_t bytes) {
-  if (pattern == 0) {
-    memset(to, 0, (size_t)bytes);
-    return;
-  }
-  for (int64_t i = 0; i < bytes; i += 4) {
-    memcpy(to + i, &pattern, 4);
-  }
-}
-
-static void move_tasks(void *arg, int64_t t0, int64_t t1, int worker) {
-  const Job *job = arg;
-  (void)worker;
-  int64_t begin = t0 * MOVE_CHUNK;
-  int64_t end = t1 * MOVE_CHUNK < job->item->bytes ? t1 * MOVE_CHUNK : job->item->bytes;
-  if (job->item->kind == DHC_ITEM_FILL) {
-    fill((char *)job->ptr[0] + begin, job->item->pattern, end - begin);
-  } else if (job->ptr[0] != job->ptr[1]) { /* a copy the packer made needless */
-    memcpy((char *)job->ptr[1] + begin, (const char *)job->ptr[0] + begin, (size_t)(end - begin));
-  }
-}
-
-/* All of n tasks, in as many threads as there are. */
-static void run_tasks(const Run *run, int64_t n, void (*tasks)(void *, int64_t, int64_t, int),
-                      Job *job) {
-  if (n == 1 || (n > 0 && run->exec == NULL)) {
-    tasks(job, 0, n, 0);
-  } else if (n > 0) {
-    run->exec->parallel_for(run->exec->ctx, n, tasks, job);
-  }
-}
-
-static void run_item(const Run *run, const BoundItem *item) {
-  void *ptr[DHC_MAX_ITEM_REFS + 1];
-  for (int32_t r = 0; r < item->n_refs; r++) {
-    const BoundRef *ref = &item->refs[r];
-    int64_t offset = ref->offset;
-    if (ref->steps) {
-      for (int d = 0; d < run->depth; d++) {
-        offset += ref->step[d] * run->index[d];
-      }
+static DhcDevicePtr address(const Walk *w, const BoundRef *ref) {
+  int64_t offset = ref->offset;
+  if (ref->steps) {
+    for (int d = 0; d < w->depth; d++) {
+      offset += ref->step[d] * w->index[d];
     }
-    char *base = run->base[ref->arena];
-    ptr[r] = base != NULL ? base + offset : NULL;
   }
-  const DhcBound *b = run->bound;
-  ptr[item->n_refs] = b->shared > 0 ? run->scratch + b->worker_scratch * b->workers : NULL;
-  Job job = {.item = item, .bound = b, .scratch = run->scratch, .ptr = ptr};
-  if (item->kind == DHC_ITEM_CALL) {
-    run_tasks(run, item->first_tasks, call_tasks, &job);
-    job.task0 = item->first_tasks;
-    run_tasks(run, item->n_tasks - item->first_tasks, call_tasks, &job);
-  } else {
-    int64_t chunks = item->bytes / MOVE_CHUNK + (item->bytes % MOVE_CHUNK != 0);
-    run_tasks(run, chunks, move_tasks, &job);
+  return w->base[ref->arena] != 0 ? w->base[ref->arena] + (uint64_t)offset : 0;
+}
+
+/* One phase of a call; nothing where it has no tasks. */
+static dhc_status phase(const Walk *w, DhcCommand *c, int32_t number, int64_t task0, int64_t end) {
+  if (task0 == end) {
+    return dhc_status_ok();
   }
+  c->launch.phase = number;
+  c->launch.task0 = task0;
+  c->launch.n_tasks = end - task0;
+  return w->command(w->ctx, c);
+}
+
+static dhc_status walk_item(const Walk *w, int32_t index) {
+  const DhcBound *b = w->bound;
+  const BoundItem *item = &b->items[index];
+  DhcDevicePtr ptr[DHC_MAX_ITEM_REFS + 1];
+  for (int32_t r = 0; r < item->n_refs; r++) {
+    ptr[r] = address(w, &item->refs[r]);
+  }
+  DhcCommand c = {.kind = item->kind, .item = index};
+  if (item->kind != DHC_ITEM_CALL) {
+    bool copies = item->kind == DHC_ITEM_COPY;
+    c.to = ptr[copies ? 1 : 0];
+    c.from = copies ? ptr[0] : 0;
+    c.bytes = item->bytes;
+    c.pattern = item->pattern;
+    return item->bytes > 0 ? w->command(w->ctx, &c) : dhc_status_ok();
+  }
+  ptr[item->n_refs] = b->shared > 0 ? w->scratch + (uint64_t)(b->worker_scratch * b->workers) : 0;
+  c.launch = (DhcLaunch){.fn = item->fn, .ptr = ptr, .dim = item->dims, .n_ptrs = item->n_refs, .n_dims = item->n_dims,
+                         .scratch = b->worker_scratch > 0 ? w->scratch : 0, .worker_scratch = b->worker_scratch};
+  DHC_TRY(phase(w, &c, 0, 0, item->first_tasks > 0 ? item->first_tasks : item->n_tasks));
+  return item->first_tasks > 0 ? phase(w, &c, 1, item->first_tasks, item->n_tasks) : dhc_status_ok();
 }
 
 /* Items [begin, end); recursion is bounded by DHC_MAX_LOOP_DEPTH. */
-static void run_range(Run *run, int32_t begin, int32_t end) {
-  const BoundItem *items = run->bound->items;
+static dhc_status walk_range(Walk *w, int32_t begin, int32_t end) {
+  const BoundItem *items = w->bound->items;
   for (int32_t i = begin; i < end; i++) {
-    const BoundItem *item = &items[i];
-    if (item->kind == DHC_ITEM_LOOP) {
-      int d = run->depth++;
-      for (run->index[d] = 0; run->index[d] < item->count; run->index[d]++) {
-        run_range(run, i + 1, i + 1 + item->n_body);
+    if (items[i].kind != DHC_ITEM_LOOP) {
+      int64_t begin_ns = w->hook != NULL ? now_ns() : 0;
+      DHC_TRY(walk_item(w, i));
+      if (w->hook != NULL) {
+        DHC_TRY(w->device->ops->synchronise(w->device));
+        w->hook->item(w->hook->ctx, i, begin_ns, now_ns());
       }
-      run->depth--;
-      i += item->n_body;
-    } else if (run->hook != NULL) {
-      int64_t begin_ns = now_ns();
-      run_item(run, item);
-      run->hook->item(run->hook->ctx, i, begin_ns, now_ns());
-    } else {
-      run_item(run, item);
+      continue;
     }
+    int d = w->depth++;
+    for (w->index[d] = 0; w->index[d] < items[i].count; w->index[d]++) {
+      DHC_TRY(walk_range(w, i + 1, i + 1 + items[i].n_body));
+    }
+    w->depth--;
+    i += items[i].n_body;
+  }
+  return dhc_status_ok();
+}
+
+/* ---- one by one ------------------------------------------------------------------------ */
+
+static dhc_status issue(void *ctx, DhcCommand *c) {
+  DhcDevice *d = ctx;
+  switch (c->kind) {
+  case DHC_ITEM_CALL: return d->ops->launch(d, &c->launch);
+  case DHC_ITEM_COPY: return d->ops->copy(d, c->to, c->from, c->bytes);
+  default: return d->ops->fill(d, c->to, c->pattern, c->bytes);
   }
 }
 
-void dhc_bound_run(const DhcBound *bound, void *const arena_base[DHC_N_ARENAS], void *scratch,
-                   const dhc_exec *exec, const DhcItemHook *hook) {
-  Run run = {.bound = bound, .base = arena_base, .scratch = scratch, .exec = exec, .hook = hook};
-  run_range(&run, 0, bound->plan->n_items);
+dhc_status dhc_bound_run(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_ARENAS], DhcDevicePtr scratch,
+                         const DhcItemHook *hook) {
+  Walk w = {.bound = bound, .base = base, .scratch = scratch, .command = issue, .ctx = device, .hook = hook, .device = device};
+  return walk_range(&w, 0, bound->plan->n_items);
+}
+
+/* ---- as a list -------------------------------------------------------------------------- */
+
+typedef struct List {
+  DhcCommand *c;
+  DhcDevicePtr *ptr; /* operands of all calls, one after the other */
+  int64_t n, room, n_ptrs, room_ptrs;
+} List;
+
+static bool grow(void **at, int64_t *room, int64_t need, size_t each) {
+  if (need <= *room) {
+    return true;
+  }
+  int64_t more = *room * 2 > need ? *room * 2 : need + 64;
+  void *p = realloc(*at, (size_t)more * each);
+  if (p == NULL) {
+    return false;
+  }
+  *at = p;
+  *room = more;
+  return true;
+}
+
+/* Operands are kept by number until the list is complete: it moves as it grows. */
+static dhc_status list_command(void *ctx, DhcCommand *c) {
+  List *l = ctx;
+  void *commands = l->c, *ptrs = l->ptr;
+  int64_t n_ptrs = c->kind == DHC_ITEM_CALL ? c->launch.n_ptrs + 1 : 0;
+  bool ok = grow(&commands, &l->room, l->n + 1, sizeof *l->c);
+  l->c = commands;
+  ok = ok && grow(&ptrs, &l->room_ptrs, l->n_ptrs + n_ptrs, sizeof *l->ptr);
+  l->ptr = ptrs;
+  if (!ok) {
+    return dhc_status_memory((long long)(l->n * (int64_t)sizeof *l->c), "a list of commands");
+  }
+  if (n_ptrs > 0) {
+    memcpy(l->ptr + l->n_ptrs, c->launch.ptr, (size_t)n_ptrs * sizeof *l->ptr);
+  }
+  l->n_ptrs += n_ptrs;
+  l->c[l->n++] = *c;
+  return dhc_status_ok();
+}
+
+dhc_status dhc_bound_prepare(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_ARENAS], DhcDevicePtr scratch,
+                             void **out) {
+  *out = NULL;
+  if (device->ops->prepare == NULL) {
+    return dhc_status_ok();
+  }
+  List l = {.c = NULL};
+  Walk w = {.bound = bound, .base = base, .scratch = scratch, .command = list_command, .ctx = &l};
+  dhc_status st = walk_range(&w, 0, bound->plan->n_items);
+  const DhcDevicePtr *ptr = l.ptr;
+  for (int64_t i = 0; i < l.n; i++) {
+    if (l.c[i].kind == DHC_ITEM_CALL) {
+      l.c[i].launch.ptr = ptr;
+      ptr += l.c[i].launch.n_ptrs + 1;
+    }
+  }
+  if (st.code == DHC_OK) {
+    st = device->ops->prepare(device, l.c, l.n, out);
+  }
+  free(l.c);
+  free(l.ptr);
+  return st;
 }

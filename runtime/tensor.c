@@ -330,18 +330,27 @@ int64_t dhc_tensor_first_nonfinite(const DhcTensorView *t) {
 
 /* ---- memory --------------------------------------------------------------- */
 
+/* From calloc, so that large memory is not touched before it is used; what calloc gave stands
+ * in front of the aligned address. */
 void *dhc_aligned_alloc(int64_t bytes) {
   int64_t rounded;
-  if (!dhc_size_align64(bytes > 0 ? bytes : 1, &rounded)) {
+  if (!dhc_size_align64(bytes > 0 ? bytes : 1, &rounded) || !dhc_size_add(rounded, 64 + (int64_t)sizeof(void *), &rounded)) {
     return NULL;
   }
-  void *p = aligned_alloc(64, (size_t)rounded);
-  if (p != NULL) {
-    memset(p, 0, (size_t)rounded);
+  char *p = calloc(1, (size_t)rounded);
+  if (p == NULL) {
+    return NULL;
   }
-  return p;
+  size_t past = ((uintptr_t)p + sizeof p) % 64;
+  char *at = p + sizeof p + (past ? 64 - past : 0);
+  memcpy(at - sizeof p, &p, sizeof p);
+  return at;
 }
 
-void dhc_aligned_free(void *p) {
-  free(p);
+void dhc_aligned_free(void *at) {
+  char *p;
+  if (at != NULL) {
+    memcpy(&p, (char *)at - sizeof p, sizeof p);
+    free(p);
+  }
 }

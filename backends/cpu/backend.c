@@ -7,7 +7,6 @@
 
 typedef struct Self {
   DhcCpuTarget target;
-  DhcCpuJit *jit; /* made when something is linked */
 } Self;
 
 static dhc_status cpu_open(DhcArena *arena, const DhcCompileOptions *o, void **out,
@@ -23,7 +22,7 @@ static dhc_status cpu_open(DhcArena *arena, const DhcCompileOptions *o, void **o
   return st;
 }
 
-static void cpu_close(void *self) { dhc_cpu_jit_close(((Self *)self)->jit); }
+static void cpu_close(void *self) { (void)self; }
 
 static dhc_status cpu_worker_open(void *self, void **worker) {
   DhcCpuGen *g = NULL;
@@ -44,21 +43,44 @@ static dhc_status cpu_generate(void *worker, const DhcLp *const *program, const 
   return st;
 }
 
-static dhc_status cpu_link(void *self, const char *bytes, size_t n_bytes, const char *const *names,
-                           int n, dhc_kernel_fn *fn) {
-  Self *s = self;
-  if (!s->jit) {
-    dhc_status st = dhc_cpu_jit_open(&s->target, &s->jit);
+/* ---- device ---- */
+
+/* *ctx is a DhcCpuJit *, made when something is loaded. */
+static dhc_status cpu_load(void *ctx, const void *code, size_t n_bytes, const char *const *names, int n,
+                           dhc_kernel_fn *fn) {
+  DhcCpuJit **jit = ctx;
+  if (!*jit) {
+    dhc_status st = dhc_cpu_jit_open(jit);
     if (st.code) return st;
   }
-  return dhc_cpu_jit_add(s->jit, bytes, n_bytes, names, n, fn);
+  return dhc_cpu_jit_add(*jit, code, n_bytes, names, n, fn);
 }
 
-const DhcBackend dhc_backend_cpu = {"cpu",           cpu_open,         cpu_close,
-                                    cpu_worker_open, cpu_worker_close, cpu_generate,
-                                    cpu_link};
+static void cpu_unload(void *ctx) {
+  DhcCpuJit **jit = ctx;
+  dhc_cpu_jit_close(*jit);
+  free(jit);
+}
 
-const char *dhc_compiler_host_features(DhcArena *arena, const char *cap) {
+static dhc_status cpu_device_open(const DhcDeviceOptions *o, DhcDevice **out) {
+  DhcCpuJit **jit = calloc(1, sizeof *jit);
+  if (!jit) return (dhc_status){DHC_E_ENVIRONMENT, "out of memory"};
+  const DhcLoader loader = {jit, cpu_load, cpu_unload};
+  dhc_status st = dhc_host_device_open("cpu", o->exec, &loader, out);
+  if (st.code) free(jit);
+  return st;
+}
+
+static const char *cpu_host_features(DhcArena *arena, const char *cap) {
   DhcCpuTarget t;
   return dhc_cpu_target(arena, NULL, cap, &t).code ? "" : t.isa;
 }
+
+const DhcBackend dhc_backend_cpu = {.name = "cpu",
+                                    .device_open = cpu_device_open,
+                                    .host_features = cpu_host_features,
+                                    .open = cpu_open,
+                                    .close = cpu_close,
+                                    .worker_open = cpu_worker_open,
+                                    .worker_close = cpu_worker_close,
+                                    .generate = cpu_generate};

@@ -48,7 +48,7 @@ dhc_status dhc_cpu_gen_run(DhcCpuGen *g, const DhcLp *const *program, const char
 
 /* Object files linked into this process; function names are unique among them. */
 typedef struct DhcCpuJit DhcCpuJit;
-dhc_status dhc_cpu_jit_open(const DhcCpuTarget *target, DhcCpuJit **out) DHC_MUST_USE;
+dhc_status dhc_cpu_jit_open(DhcCpuJit **out) DHC_MUST_USE;
 void dhc_cpu_jit_close(DhcCpuJit *j); /* unloads everything */
 /* bytes are copied. fn[i] = address of names[i]. Not thread-safe. */
 dhc_status dhc_cpu_jit_add(DhcCpuJit *j, const char *bytes, size_t n_bytes,

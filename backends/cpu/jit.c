@@ -20,8 +20,8 @@ static dhc_status failed(LLVMErrorRef e) {
   return s;
 }
 
-dhc_status dhc_cpu_jit_open(const DhcCpuTarget *target, DhcCpuJit **out) {
-  (void)target; /* objects carry their own code; the linker needs only the format */
+/* Objects carry their own code; the linker needs only the format. */
+dhc_status dhc_cpu_jit_open(DhcCpuJit **out) {
   DhcCpuJit *j = calloc(1, sizeof *j);
   if (!j) return (dhc_status){DHC_E_ENVIRONMENT, "out of memory"};
   LLVMErrorRef e = LLVMOrcCreateLLJIT(&j->jit, NULL);

@@ -77,13 +77,13 @@ typedef struct dhc_kernel_class {
   dhc_dimprog first_tasks;   /* the first phase: tasks below this number; absent: one phase */
   dhc_dimprog scratch_bytes; /* per worker */
   dhc_dimprog shared_bytes;  /* memory that the tasks of one call share */
-  dhc_kernel_fn fn;          /* NULL until linked */
+  dhc_kernel_fn fn;          /* NULL until loaded; on other devices than the host a handle, not to be called */
 } dhc_kernel_class;
 
 typedef struct dhc_kernel {
   const char *name; /* short, for profiles: kind and key prefix */
   int32_t n_ptrs, n_dims, n_classes;
-  dhc_kernel_class classes[4];
+  const dhc_kernel_class *classes; /* n_classes, at least 1; what binding takes is the first whose guard holds */
 } dhc_kernel;
 
 /* ---- plans ------------------------------------------------------------- */

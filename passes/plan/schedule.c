@@ -49,7 +49,7 @@ enum { SPLIT_FOLDED = 32768, SPLIT_ROWS = 64 };
 
 /* Few rows of many elements are cut into blocks, which all threads share (two phases); many rows are
  * tasks enough, and short ones not worth a second phase. */
-static int row_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[4]) {
+static int row_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   int n = 0;
   bool known = true; /* folded axes of constant extent: windows */
   for (int a = 0; a < s->n_axes; a++) known = known && (s->axis[a].role != DHC_AXIS_RED || s->axis[a].extent);
@@ -102,7 +102,7 @@ static int channel_axis(const DhcSpec *s) {
 }
 
 /* The class for up to `most` output channels, before the one for any number. */
-static int few_channels(const DhcSpec *s, int64_t most, DhcSchedule few, DhcArena *arena, DhcSchedule out[4]) {
+static int few_channels(const DhcSpec *s, int64_t most, DhcSchedule few, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   int axis = channel_axis(s), n = 0;
   if (axis >= 0 && s->axis[axis].extent <= most) {
     Guard g = {.arena = arena, .spec = s};
@@ -119,7 +119,7 @@ static int few_channels(const DhcSpec *s, int64_t most, DhcSchedule few, DhcAren
 /* A tile of 8 channels by 3 vectors of pixels wastes half of itself and more on up to 4 channels; 4 by
  * 6 has as many sums. Weight gradients have vectors over output channels: two of 16, or one.
  * Targets of narrower vectors have lower tiles anyway. */
-static int conv_classes(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[4]) {
+static int conv_classes(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   bool dw = s->kind == DHC_KIND_CONV_DW;
   DhcSchedule few = dw ? (DhcSchedule){.template_name = "conv_dw", .v = {1}}
                        : (DhcSchedule){.template_name = "conv", .v = {4, 6}};
@@ -133,7 +133,7 @@ static int conv_classes(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *are
 /* One class: the template's tile is low (6 rows), so few rows waste little, and a second
  * class would double the time that code generation takes. Measured at 1, 2 and 6 rows: packing
  * the columns takes as long as all else. */
-static int dot_classes(DhcSchedule out[4]) {
+static int dot_classes(DhcSchedule out[DHC_MAX_CLASSES]) {
   out[0] = (DhcSchedule){.template_name = "dot"};
   return 1;
 }
@@ -150,7 +150,7 @@ int dhc_schedule_panel_width(const DhcTargetFacts *t, int n_folds) {
 
 /* ---- all kinds ---------------------------------------------------------------------- */
 
-int dhc_schedule_choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[4]) {
+int dhc_schedule_choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   static const char *const names[DHC_N_KINDS] = {
 #define KIND(id, name, ...) [DHC_KIND_##id] = name,
 #include "ir/kinds.def"

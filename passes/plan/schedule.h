@@ -5,9 +5,9 @@
 
 #include "ir/spec.h"
 
-/* Writes 1 to 4 classes to out and returns how many; class i applies where its guard (over
+/* Writes 1 to DHC_MAX_CLASSES classes to out and returns how many; class i applies where its guard (over
  * dim[]) holds, the last one everywhere. Memory for guards is arena's. */
-int dhc_schedule_choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[4]);
+int dhc_schedule_choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]);
 
 /* Columns of the "dot" template's tile on a target, for each of n_folds (1 or 2) contractions:
  * the width of panels that need no masks. */

@@ -305,7 +305,7 @@ void case_check(SpecCase *c, const char *features, const int *v, double tol) {
   DhcCpuJit *j = NULL;
   dhc_status s = dhc_cpu_target(a, NULL, features, &target);
   if (!s.code) s = dhc_cpu_gen_open(&target, &g);
-  if (!s.code) s = dhc_cpu_jit_open(&target, &j);
+  if (!s.code) s = dhc_cpu_jit_open(&j);
   if (s.code) fail_msg("%s", s.message);
   DhcSchedule schedule = {.template_name = ""}, plain = {.template_name = c->plain, .v = {c->plain_v0}};
   if (v) memcpy(schedule.v, v, sizeof schedule.v);
@@ -323,7 +323,7 @@ void case_check(SpecCase *c, const char *features, const int *v, double tol) {
     Linked slow = link_kernel(c, &target, g, j, "plain", &plain);
     run_again(c, &m, &slow, dim, false, "the template");
   }
-  DhcSchedule classes[4];
+  DhcSchedule classes[DHC_MAX_CLASSES];
   int n = dhc_schedule_choose(c->s, &target.facts, a, classes);
   for (int i = 0; i < n; i++) {
     const char *name = dhc_arena_printf(a, "class%d", i);

@@ -91,7 +91,7 @@ static void run2(DhcOp op, const char *features, float *x, float *second, float 
   if (dhc_cpu_target(&a, NULL, features, &t).code || dhc_cpu_gen_open(&t, &g).code) fail();
   dhc_status s = dhc_cpu_gen_run(g, &p, &name, 1, DHC_CPU_OBJECT, &object);
   if (s.code) fail_msg("%s", s.message);
-  if (dhc_cpu_jit_open(&t, &j).code || dhc_cpu_jit_add(j, object.bytes, object.n_bytes, &name, 1, &fn).code)
+  if (dhc_cpu_jit_open(&j).code || dhc_cpu_jit_add(j, object.bytes, object.n_bytes, &name, 1, &fn).code)
     fail();
   void *ptr[3] = {x, second, y};
   intptr_t dim = n;

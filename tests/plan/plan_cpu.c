@@ -27,20 +27,26 @@ bool plan_cpu_run(CpuRunner *cpu, const DhcPlanned *p, const DhcArray *const *ar
     fprintf(stderr, "bind: %s\n", st.message);
     return false;
   }
-  void *base[DHC_N_ARENAS];
+  DhcDevicePtr base[DHC_N_ARENAS];
   for (int a = 0; a < DHC_N_ARENAS; a++) {
     int64_t bytes = dhc_bound_arena_bytes(m->bound, a);
-    base[a] = m->all[a] = dhc_aligned_alloc(bytes + 64);
-    memset(base[a], 0xff, (size_t)bytes);
+    m->all[a] = dhc_aligned_alloc(bytes + 64);
+    memset(m->all[a], 0xff, (size_t)bytes);
+    base[a] = (DhcDevicePtr)(uintptr_t)m->all[a];
   }
   for (int i = 0; i < p->n_params; i++)
     if (p->params[i].buffer >= 0)
       dhc_array_to_bytes(args[i], m->all[p->plan.buffers[p->params[i].buffer].arena] +
                                          dhc_bound_buffer_offset(m->bound, p->params[i].buffer));
   void *scratch = dhc_aligned_alloc(dhc_bound_scratch_bytes(m->bound));
-  dhc_bound_run(m->bound, base, scratch, dhc_pool_exec(pool), NULL);
+  DhcDevice *d;
+  st = dhc_host_device_open("cpu", dhc_pool_exec(pool), NULL, &d);
+  if (st.code == DHC_OK) {
+    st = dhc_bound_run(m->bound, d, base, (DhcDevicePtr)(uintptr_t)scratch, NULL);
+    dhc_device_close(d);
+  }
   dhc_aligned_free(scratch);
-  return true;
+  return st.code == DHC_OK;
 }
 
 void plan_cpu_forget(PlanImage *m) {

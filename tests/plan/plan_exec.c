@@ -52,13 +52,15 @@ static void no_kernel(void *const *ptr, const intptr_t *dim, intptr_t task0, int
   (void)ptr, (void)dim, (void)task0, (void)task1, (void)scratch;
 }
 
+static const dhc_kernel_class none = {.fn = no_kernel};
+
 bool dhc_test_bind(const DhcPlanned *p, const int64_t *symbols, DhcArena *arena, DhcBound **out, FILE *report) {
   int n = p->plan.n_kernels;
   dhc_kernel *kernels = DHC_NEW_N(arena, dhc_kernel, n + 1);
   const dhc_kernel **at = DHC_NEW_N(arena, const dhc_kernel *, n + 1);
   for (int k = 0; k < n; k++) {
-    kernels[k] = (dhc_kernel){.name = "none", .n_ptrs = p->specs[k]->n_operands, .n_dims = dhc_spec_n_dims(p->specs[k]), .n_classes = 1};
-    kernels[k].classes[0].fn = no_kernel;
+    kernels[k] = (dhc_kernel){.name = "none", .n_ptrs = p->specs[k]->n_operands, .n_dims = dhc_spec_n_dims(p->specs[k]),
+                              .n_classes = 1, .classes = &none};
     at[k] = &kernels[k];
   }
   dhc_status st = dhc_plan_bind(&p->plan, at, symbols, 1, out);

@@ -74,7 +74,8 @@ static const dhc_kernel adder = {
     .n_ptrs = 2,
     .n_dims = 1,
     .n_classes = 2,
-    .classes = {{.guard = CODE(DHC_DIM_SYM, 0, DHC_DIM_CONST, 3, DHC_DIM_LE),
+    .classes = (const dhc_kernel_class[]){
+                {.guard = CODE(DHC_DIM_SYM, 0, DHC_DIM_CONST, 3, DHC_DIM_LE),
                  .n_tasks = SYM(0),
                  .fn = add_hundred},
                 {.n_tasks = CODE(DHC_DIM_SYM, 0, DHC_DIM_CONST, PER_TASK, DHC_DIM_CEILDIV),
@@ -108,7 +109,8 @@ static const dhc_kernel summer = {
     .n_ptrs = 2,
     .n_dims = 1,
     .n_classes = 1,
-    .classes = {{.n_tasks = CODE(N_SUMS, DHC_DIM_SYM, 0, DHC_DIM_ADD),
+    .classes = (const dhc_kernel_class[]){
+                {.n_tasks = CODE(N_SUMS, DHC_DIM_SYM, 0, DHC_DIM_ADD),
                  .first_tasks = CODE(N_SUMS),
                  .scratch_bytes = NUM(8),
                  .shared_bytes = CODE(N_SUMS, DHC_DIM_CONST, 8, DHC_DIM_MUL),
@@ -175,19 +177,21 @@ static void run_at(int64_t n, DhcPool *pool) {
   assert_int_equal(dhc_bound_scratch_bytes(b), 64 * dhc_pool_threads(pool));
   assert_int_equal(dhc_plan_find_buffer(&plan, "y"), 5);
   assert_int_equal(dhc_plan_find_buffer(&plan, "z"), -1);
-  void *base[DHC_N_ARENAS] = {0};
+  DhcDevice *d;
+  assert_ok(dhc_host_device_open("test", dhc_pool_exec(pool), NULL, &d));
+  DhcDevicePtr base[DHC_N_ARENAS], scratch;
   for (int a = 0; a < DHC_N_ARENAS; a++) {
-    base[a] = dhc_aligned_alloc(dhc_bound_arena_bytes(b, a));
+    assert_ok(d->ops->alloc(d, dhc_bound_arena_bytes(b, a), &base[a]));
   }
-  void *scratch = dhc_aligned_alloc(dhc_bound_scratch_bytes(b));
-  float *x = base[DHC_ARENA_IO], *grid = base[DHC_ARENA_STATE];
-  const float *y = (const float *)(void *)((char *)base[DHC_ARENA_IO] + dhc_bound_buffer_offset(b, 5));
+  assert_ok(d->ops->alloc(d, dhc_bound_scratch_bytes(b), &scratch));
+  float *x = d->ops->view(d, base[DHC_ARENA_IO], n * 4), *grid = d->ops->view(d, base[DHC_ARENA_STATE], 64);
+  const float *y = d->ops->view(d, base[DHC_ARENA_IO] + (uint64_t)dhc_bound_buffer_offset(b, 5), n * 4);
   for (int64_t i = 0; i < n; i++) {
     x[i] = (float)(i % 1000);
   }
   int counts[COUNT(items)] = {0};
   DhcItemHook hook = {.ctx = counts, .item = count_items};
-  dhc_bound_run(b, base, scratch, dhc_pool_exec(pool), &hook);
+  assert_ok(dhc_bound_run(b, d, base, scratch, &hook));
   for (int64_t i = 0; i < n; i++) {
     assert_true(y[i] == (float)(i % 1000) + 2.0f);
   }
@@ -198,9 +202,10 @@ static void run_at(int64_t n, DhcPool *pool) {
   assert_int_equal(counts[7], 2);
   assert_int_equal(counts[3], 0);
   for (int a = 0; a < DHC_N_ARENAS; a++) {
-    dhc_aligned_free(base[a]);
+    d->ops->free(d, base[a]);
   }
-  dhc_aligned_free(scratch);
+  d->ops->free(d, scratch);
+  dhc_device_close(d);
   dhc_bound_free(b);
 }
 
@@ -233,8 +238,12 @@ static void phases(void **state) {
     assert_ok(dhc_plan_bind(&p, sums, &n, threads, &b));
     assert_int_equal(dhc_bound_item_tasks(b, 0), n_sums + n);
     assert_int_equal(dhc_bound_scratch_bytes(b), 64 * threads + (n_sums * 8 + 63) / 64 * 64);
-    void *base[DHC_N_ARENAS] = {0}, *scratch = dhc_aligned_alloc(dhc_bound_scratch_bytes(b));
-    float *x = base[DHC_ARENA_IO] = dhc_aligned_alloc(dhc_bound_arena_bytes(b, DHC_ARENA_IO));
+    DhcDevice *d;
+    DhcDevicePtr base[DHC_N_ARENAS] = {0};
+    assert_ok(dhc_host_device_open("test", threads > 1 ? dhc_pool_exec(pool) : NULL, NULL, &d));
+    void *scratch = dhc_aligned_alloc(dhc_bound_scratch_bytes(b));
+    float *x = dhc_aligned_alloc(dhc_bound_arena_bytes(b, DHC_ARENA_IO));
+    base[DHC_ARENA_IO] = (DhcDevicePtr)(uintptr_t)x;
     const float *y = (const float *)(void *)((char *)x + dhc_bound_buffer_offset(b, 5));
     for (int64_t i = 0; i < n; i++) {
       x[i] = (float)(i % 10);
@@ -242,7 +251,7 @@ static void phases(void **state) {
     for (int round = 0; round < 20; round++) {
       memset((char *)x + dhc_bound_buffer_offset(b, 5), 0, (size_t)n * 4);
       memset(scratch, 0xff, (size_t)dhc_bound_scratch_bytes(b));
-      dhc_bound_run(b, base, scratch, threads > 1 ? dhc_pool_exec(pool) : NULL, NULL);
+      assert_ok(dhc_bound_run(b, d, base, (DhcDevicePtr)(uintptr_t)scratch, NULL));
       for (int64_t i = 0; i < n; i++) {
         assert_true(y[i] == 13500.0f);
       }
@@ -316,7 +325,9 @@ static void refusals(void **state) {
     assert_fails(dhc_plan_bind(&bad, kernels, &n, 1, &b), DHC_E_USAGE, cases[i].message);
   }
   dhc_kernel unlinked = adder;
-  unlinked.classes[1].fn = NULL;
+  dhc_kernel_class none[] = {adder.classes[0], adder.classes[1]};
+  none[1].fn = NULL;
+  unlinked.classes = none;
   const dhc_kernel *const one[] = {&unlinked};
   assert_fails(dhc_plan_bind(&plan, one, &n, 1, &b), DHC_E_USAGE,
                "plan 'test': item 0: its kernel is not linked");

@@ -1,0 +1,122 @@
+/* The one door to whatever runs kernels: the host's cores, the interpreter, a GPU. A device has
+ * memory, takes code and runs commands over its memory in the order in which they are given.
+ *
+ * Device memory is named by numbers, not pointers: nothing outside the device's own file
+ * can follow one by accident, and on the host they happen to be addresses. Bytes cross
+ * only by upload and download, or where a device shows its memory by `view`.
+ *
+ * One thread at a time uses a device. A device outlives its memory, code and replays; it has one
+ * stream: commands begin when those before them are done, or at least as if. Failures of
+ * commands that are still under way may be reported by a later call, at the latest by
+ * synchronise or download. */
+#ifndef DHC_RUNTIME_DEVICE_H
+#define DHC_RUNTIME_DEVICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dhc/abi.h"
+#include "runtime/status.h"
+
+/* Address in a device's memory; 0: none. Sums with byte offsets are addresses. */
+typedef uint64_t DhcDevicePtr;
+
+typedef struct DhcDevice DhcDevice;
+
+typedef struct DhcDeviceInfo {
+  const char *kind; /* row of backends/backends.def: "cpu" */
+  char name[128];   /* of the machine: "NVIDIA H200"; "" where there is nothing to say */
+  int64_t memory_free, memory_total; /* bytes; 0: not known */
+  int workers; /* tasks that run side by side and need scratch of their own, at least 1 */
+} DhcDeviceInfo;
+
+/* One phase of a kernel call: tasks [task0, task0 + n_tasks), in any order and cut. */
+typedef struct DhcLaunch {
+  dhc_kernel_fn fn; /* as load gave it; only a host device may call it */
+  /* n_ptrs operands, and behind them, ptr[n_ptrs], what the tasks of the call share (0: nothing) */
+  const DhcDevicePtr *ptr;
+  const intptr_t *dim;
+  int32_t n_ptrs, n_dims;
+  int32_t phase; /* 0; 1: tasks that begin when phase 0 of the same call is done */
+  int64_t task0, n_tasks;
+  DhcDevicePtr scratch;   /* of worker w: scratch + w * worker_scratch; 0: none is needed */
+  int64_t worker_scratch; /* bytes, a multiple of 64 */
+} DhcLaunch;
+
+/* A run of a bound plan, resolved: loops unrolled, addresses fixed. */
+typedef struct DhcCommand {
+  int32_t kind;     /* dhc_item_kind: CALL, COPY or FILL */
+  int32_t item;     /* of the plan, for profiles */
+  DhcLaunch launch; /* CALL */
+  DhcDevicePtr to, from;
+  int64_t bytes;    /* COPY, FILL; a multiple of 4 for FILL with a pattern */
+  uint32_t pattern; /* FILL */
+} DhcCommand;
+
+typedef struct DhcDeviceOps {
+  void (*close)(DhcDevice *d);
+  void (*describe)(DhcDevice *d, DhcDeviceInfo *out);
+
+  /* Memory: aligned to 64 bytes at least and zero. bytes = 0 gives an address that may be freed.
+   * free takes 0; commands that use the memory are done before it goes. */
+  dhc_status (*alloc)(DhcDevice *d, int64_t bytes, DhcDevicePtr *out);
+  void (*free)(DhcDevice *d, DhcDevicePtr at);
+  /* `from` may change once upload returns; `to` is complete when download does. */
+  dhc_status (*upload)(DhcDevice *d, DhcDevicePtr to, const void *from, int64_t bytes);
+  dhc_status (*download)(DhcDevice *d, void *to, DhcDevicePtr from, int64_t bytes);
+  /* Where the host sees the same memory, once all commands are done; NULL: it does not. May be
+   * read and written there until the next command. */
+  void *(*view)(DhcDevice *d, DhcDevicePtr at, int64_t bytes);
+
+  /* to <- from, which do not overlap unless they are equal; every 4 bytes <- pattern (any
+   * number of bytes where the pattern is 0). */
+  dhc_status (*copy)(DhcDevice *d, DhcDevicePtr to, DhcDevicePtr from, int64_t bytes);
+  dhc_status (*fill)(DhcDevice *d, DhcDevicePtr to, uint32_t pattern, int64_t bytes);
+
+  /* Code as the backend's generator wrote it, kept until the device closes; fn[i] stands
+   * for names[i]. */
+  dhc_status (*load)(DhcDevice *d, const void *code, size_t n_bytes, const char *const *names, int n, dhc_kernel_fn *fn);
+  /* What a launch points to may change once it returns; the same for prepare. */
+  dhc_status (*launch)(DhcDevice *d, const DhcLaunch *l);
+  dhc_status (*synchronise)(DhcDevice *d);
+
+  /* A list of commands made ready to run again and again, as a CUDA graph is. All three are NULL
+   * where that gains nothing; then the commands come one by one. A device may decline a list
+   * (*out = NULL, success). What the commands' memory holds may change between replays. */
+  dhc_status (*prepare)(DhcDevice *d, const DhcCommand *c, int64_t n, void **out);
+  dhc_status (*replay)(DhcDevice *d, void *prepared);
+  void (*forget)(DhcDevice *d, void *prepared);
+} DhcDeviceOps;
+
+/* First member of every device. */
+struct DhcDevice {
+  const DhcDeviceOps *ops;
+};
+
+static inline void dhc_device_close(DhcDevice *d) {
+  if (d) d->ops->close(d);
+}
+
+/* ---- the host as a device (device_host.c) ------------------------------------------- */
+
+/* Who turns a backend's code into functions of this process. */
+typedef struct DhcLoader {
+  void *ctx;
+  dhc_status (*load)(void *ctx, const void *code, size_t n_bytes, const char *const *names, int n, dhc_kernel_fn *fn);
+  void (*close)(void *ctx); /* NULL: nothing to close */
+} DhcLoader;
+
+/* Memory of this process, tasks on `exec` (NULL: in the calling thread). Addresses are the host's
+ * own. `kind` and exec are borrowed; loader NULL: kernels are functions already linked. */
+dhc_status dhc_host_device_open(const char *kind, const dhc_exec *exec, const DhcLoader *loader, DhcDevice **out) DHC_MUST_USE;
+
+/* The operations of a host device, for devices that differ from it in a few. */
+extern const DhcDeviceOps dhc_host_device_ops;
+typedef struct DhcHostDevice {
+  DhcDevice device;
+  const char *kind;
+  const dhc_exec *exec;
+  DhcLoader loader;
+} DhcHostDevice;
+
+#endif

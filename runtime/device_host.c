@@ -1,0 +1,171 @@
+/* The host as a device: memory of this process, kernels as functions, tasks on an executor. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "runtime/bound.h"
+#include "runtime/device.h"
+#include "runtime/tensor.h"
+
+enum { MOVE_CHUNK = 1 << 16 }; /* bytes a task of a copy or fill moves */
+
+static void *host(DhcDevicePtr at) {
+  return (void *)(uintptr_t)at;
+}
+
+static void host_close(DhcDevice *d) {
+  DhcHostDevice *h = (DhcHostDevice *)(void *)d;
+  if (h->loader.close) h->loader.close(h->loader.ctx);
+  free(h);
+}
+
+static void host_describe(DhcDevice *d, DhcDeviceInfo *out) {
+  const DhcHostDevice *h = (const DhcHostDevice *)(void *)d;
+  long page = sysconf(_SC_PAGESIZE), all = sysconf(_SC_PHYS_PAGES), available = sysconf(_SC_AVPHYS_PAGES);
+  *out = (DhcDeviceInfo){.kind = h->kind, .workers = h->exec ? h->exec->workers : 1};
+  if (page > 0 && all > 0) out->memory_total = (int64_t)page * all;
+  if (page > 0 && available > 0) out->memory_free = (int64_t)page * available;
+}
+
+static dhc_status host_alloc(DhcDevice *d, int64_t bytes, DhcDevicePtr *out) {
+  (void)d;
+  void *p = dhc_aligned_alloc(bytes);
+  if (!p) return dhc_status_memory((long long)bytes, "a program");
+  *out = (DhcDevicePtr)(uintptr_t)p;
+  return dhc_status_ok();
+}
+
+static void host_free(DhcDevice *d, DhcDevicePtr at) {
+  (void)d;
+  dhc_aligned_free(host(at));
+}
+
+static dhc_status host_upload(DhcDevice *d, DhcDevicePtr to, const void *from, int64_t bytes) {
+  (void)d;
+  if (bytes > 0) memcpy(host(to), from, (size_t)bytes);
+  return dhc_status_ok();
+}
+
+static dhc_status host_download(DhcDevice *d, void *to, DhcDevicePtr from, int64_t bytes) {
+  (void)d;
+  if (bytes > 0) memcpy(to, host(from), (size_t)bytes);
+  return dhc_status_ok();
+}
+
+static void *host_view(DhcDevice *d, DhcDevicePtr at, int64_t bytes) {
+  (void)d, (void)bytes;
+  return host(at);
+}
+
+/* ---- commands -------------------------------------------------------------------------- */
+
+/* All of n tasks, in as many threads as there are. */
+static void run_tasks(DhcDevice *d, int64_t n, void (*tasks)(void *, int64_t, int64_t, int), void *job) {
+  const dhc_exec *exec = ((const DhcHostDevice *)(void *)d)->exec;
+  if (n == 1 || (n > 0 && exec == NULL)) {
+    tasks(job, 0, n, 0);
+  } else if (n > 0) {
+    exec->parallel_for(exec->ctx, n, tasks, job);
+  }
+}
+
+typedef struct Move {
+  char *to;
+  const char *from; /* NULL: a fill */
+  uint32_t pattern;
+  int64_t bytes;
+} Move;
+
+static void fill(char *to, uint32_t pattern, int64_t bytes) {
+  if (pattern == 0) {
+    memset(to, 0, (size_t)bytes);
+    return;
+  }
+  for (int64_t i = 0; i < bytes; i += 4) {
+    memcpy(to + i, &pattern, 4);
+  }
+}
+
+static void move_tasks(void *arg, int64_t t0, int64_t t1, int worker) {
+  const Move *m = arg;
+  (void)worker;
+  int64_t begin = t0 * MOVE_CHUNK, end = t1 * MOVE_CHUNK < m->bytes ? t1 * MOVE_CHUNK : m->bytes;
+  if (m->from == NULL) {
+    fill(m->to + begin, m->pattern, end - begin);
+  } else {
+    memcpy(m->to + begin, m->from + begin, (size_t)(end - begin));
+  }
+}
+
+static void move(DhcDevice *d, Move *m) {
+  run_tasks(d, m->bytes / MOVE_CHUNK + (m->bytes % MOVE_CHUNK != 0), move_tasks, m);
+}
+
+static dhc_status host_copy(DhcDevice *d, DhcDevicePtr to, DhcDevicePtr from, int64_t bytes) {
+  Move m = {.to = host(to), .from = host(from), .bytes = bytes};
+  if (to != from) move(d, &m); /* else a copy the packer made needless */
+  return dhc_status_ok();
+}
+
+static dhc_status host_fill(DhcDevice *d, DhcDevicePtr to, uint32_t pattern, int64_t bytes) {
+  Move m = {.to = host(to), .pattern = pattern, .bytes = bytes};
+  move(d, &m);
+  return dhc_status_ok();
+}
+
+typedef struct Call {
+  const DhcLaunch *l;
+  void **ptr;
+} Call;
+
+static void call_tasks(void *arg, int64_t t0, int64_t t1, int worker) {
+  const Call *c = arg;
+  const DhcLaunch *l = c->l;
+  void *scratch = l->scratch ? host(l->scratch + (uint64_t)(worker * l->worker_scratch)) : NULL;
+  l->fn(c->ptr, l->dim, (intptr_t)(l->task0 + t0), (intptr_t)(l->task0 + t1), scratch);
+}
+
+static dhc_status host_launch(DhcDevice *d, const DhcLaunch *l) {
+  void *ptr[DHC_MAX_ITEM_REFS + 1];
+  for (int32_t i = 0; i <= l->n_ptrs; i++) ptr[i] = host(l->ptr[i]);
+  Call c = {l, ptr};
+  run_tasks(d, l->n_tasks, call_tasks, &c);
+  return dhc_status_ok();
+}
+
+static dhc_status host_synchronise(DhcDevice *d) {
+  (void)d;
+  return dhc_status_ok();
+}
+
+static dhc_status host_load(DhcDevice *d, const void *code, size_t n_bytes, const char *const *names, int n, dhc_kernel_fn *fn) {
+  const DhcHostDevice *h = (const DhcHostDevice *)(void *)d;
+  if (!h->loader.load) return dhc_status_make(DHC_E_ENVIRONMENT, "%s: takes no code", h->kind);
+  return h->loader.load(h->loader.ctx, code, n_bytes, names, n, fn);
+}
+
+const DhcDeviceOps dhc_host_device_ops = {
+    .close = host_close,
+    .describe = host_describe,
+    .alloc = host_alloc,
+    .free = host_free,
+    .upload = host_upload,
+    .download = host_download,
+    .view = host_view,
+    .copy = host_copy,
+    .fill = host_fill,
+    .load = host_load,
+    .launch = host_launch,
+    .synchronise = host_synchronise,
+};
+
+dhc_status dhc_host_device_open(const char *kind, const dhc_exec *exec, const DhcLoader *loader, DhcDevice **out) {
+  DhcHostDevice *h = calloc(1, sizeof *h);
+  if (!h) return dhc_status_memory((long long)sizeof *h, "a device");
+  h->device.ops = &dhc_host_device_ops;
+  h->kind = kind;
+  h->exec = exec;
+  if (loader) h->loader = *loader;
+  *out = &h->device;
+  return dhc_status_ok();
+}
