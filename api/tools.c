@@ -207,6 +207,8 @@ dhc_status api_doctor_json(dhc_session *s, char **out) {
     const DhcTargetFacts *f = dhc_compiler_target(c);
     json_number(&d, d.root, "vector bytes", f->vector_bytes);
     json_bool(&d, d.root, "fma", f->has_fma);
+    if (!f->has_fma)
+      json_text(&d, d.root, "without fma", "fused multiply-adds are emulated: the same bits, contractions take some 15 times as long");
     json_text(&d, d.root, "features", dhc_compiler_host_features(&s->arena, s->o.cpu_features));
     const char *path = dhc_store_path(s->store);
     json_text(&d, d.root, "kernel store", path ? path : "memory only");

@@ -62,6 +62,6 @@ dhc_status dhc_cpu_jit_add(DhcCpuJit *j, const char *bytes, size_t n_bytes,
  * infinities and signed zeros are exact. */
 #define DHC_CPU_ULP(X) \
   X(EXP, 1.0) X(EXPM1, 1.5) X(LOG, 1.0) X(LOG1P, 2.0) X(TANH, 2.5) X(SIGMOID, 2.0) \
-  X(SOFTPLUS, 2.0) X(ERF, 1.5) X(SQRT, 0.51) X(RSQRT, 1.51)
+  X(SOFTPLUS, 2.0) X(ERF, 1.5) X(SQRT, 0.51) X(RSQRT, 1.51) X(SIN, 0.51) X(COS, 0.51)
 
 #endif

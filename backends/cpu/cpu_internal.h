@@ -42,7 +42,7 @@ LLVMValueRef dhc_cpu_cast(DhcCpuW *w, LLVMValueRef x, dhc_dtype from, dhc_dtype 
 LLVMValueRef dhc_cpu_to_bf16(DhcCpuW *w, LLVMValueRef x, int lanes);
 LLVMValueRef dhc_cpu_from_bf16(DhcCpuW *w, LLVMValueRef bits, int lanes);
 
-/* x*y + z rounded once where the target has FMA units, else twice. */
+/* fma.c: x*y + z rounded once, on every target. */
 LLVMValueRef dhc_cpu_fma(DhcCpuW *w, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z);
 /* Nearest integer, halves to even. */
 LLVMValueRef dhc_cpu_round(DhcCpuW *w, LLVMValueRef x, dhc_dtype t);

@@ -78,13 +78,6 @@ CPU_EW_IS(SUB, is_float(t) ? LLVMBuildFSub(w->b, a[0], a[1], "") : LLVMBuildSub(
 CPU_EW_IS(MUL, is_float(t) ? LLVMBuildFMul(w->b, a[0], a[1], "") : LLVMBuildMul(w->b, a[0], a[1], ""))
 CPU_EW_IS(DIV, LLVMBuildFDiv(w->b, a[0], a[1], ""))
 
-LLVMValueRef dhc_cpu_fma(DhcCpuW *w, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z) {
-  if (!w->target->facts.has_fma)
-    return LLVMBuildFAdd(w->b, LLVMBuildFMul(w->b, x, y, ""), z, "");
-  LLVMTypeRef t = LLVMTypeOf(x);
-  LLVMValueRef args[] = {x, y, z};
-  return dhc_cpu_intrinsic(w, "llvm.fma", &t, 1, args, 3);
-}
 CPU_EW_IS(FMA, dhc_cpu_fma(w, a[0], a[1], a[2]))
 
 /* x > y ? x : y is one instruction on x86 and gives NaN where y is; x's NaN is added. At

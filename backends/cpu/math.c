@@ -241,14 +241,3 @@ CPU_EW(RSQRT) {
   UNUSED;
   return over(w, k(a[0], 1), call1(w, "llvm.sqrt", a[0]));
 }
-
-/* ---- interpreter and tables only ------------------------------------------------------- */
-
-CPU_EW(SIN) {
-  UNUSED;
-  return dhc_cpu_refuse(w, "sin is not compiled: use it in a table, or --backend interp");
-}
-CPU_EW(COS) {
-  UNUSED;
-  return dhc_cpu_refuse(w, "cos is not compiled: use it in a table, or --backend interp");
-}

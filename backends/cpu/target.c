@@ -58,7 +58,7 @@ static void turn_off(Words *w, DhcArena *arena, const char *word) {
                  {"avx", "avx2"},       {"avx", "fma"},        {"avx", "f16c"},
                  {"avx", "vaes"},       {"avx", "vpclmulqdq"}, {"avx2", "avxvnni"},
                  {"sse4.1", "avx"},     {"sse4.1", "fma"},     {"sse4.1", "sse4.2"},
-                 {"sse4.2", "avx"},     {"sse4.2", "fma"}};
+                 {"sse4.2", "avx"},     {"sse4.2", "fma"},    {"fma", "avx512"}};
   turn(w, arena, word, false);
   for (size_t i = 0; i < sizeof implied / sizeof *implied; i++) {
     if (strcmp(implied[i].base, word)) continue;

@@ -1,5 +1,8 @@
 /* Maths functions against double-precision libm: every exponent, both signs, 200 points a
- * binade; special values; the bounds stated in cpu.h. */
+ * binade; special values; the bounds stated in cpu.h.
+ *
+ *   test_backends_math                       the tests
+ *   test_backends_math exhaustive sin cos    every f32 through these functions (minutes) */
 #include <math.h>
 #include <setjmp.h>
 #include <stdlib.h>
@@ -60,16 +63,15 @@ static int fill(float *x) {
   return n;
 }
 
-/* result = op(x) or op(x, second) */
-static DhcLp *program(DhcArena *a, DhcOp op) {
-  DhcLp *b = dhc_lp_new(a, 3, 1);
-  DhcLv n = dhc_lp_dim(b, 0), x = dhc_lp_operand(b, 0, DHC_F32), y = dhc_lp_operand(b, 2, DHC_F32);
+/* result = op(x, …), all of dtype t; the result lies behind the operands */
+static DhcLp *program(DhcArena *a, DhcOp op, dhc_dtype t) {
+  int n_args = dhc_op_info(op)->n_args;
+  DhcLp *b = dhc_lp_new(a, n_args + 1, 1);
+  DhcLv n = dhc_lp_dim(b, 0), y = dhc_lp_operand(b, n_args, t), v[3];
   dhc_lp_tasks(b, dhc_prog_const(a, 1));
   DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), n, 16);
   DhcLv m = dhc_lp_tail(b, i, n, 16);
-  DhcLv v[2] = {dhc_lp_mload(b, x, i, 16, m), NULL};
-  int n_args = dhc_op_info(op)->n_args;
-  if (n_args == 2) v[1] = dhc_lp_mload(b, dhc_lp_operand(b, 1, DHC_F32), i, 16, m);
+  for (int k = 0; k < n_args; k++) v[k] = dhc_lp_mload(b, dhc_lp_operand(b, k, t), i, 16, m);
   dhc_lp_mstore(b, y, i, dhc_lp_ew(b, op, v, n_args), m);
   dhc_lp_end(b);
   dhc_lp_end(b);
@@ -78,28 +80,40 @@ static DhcLp *program(DhcArena *a, DhcOp op) {
   return b;
 }
 
-static void run2(DhcOp op, const char *features, float *x, float *second, float *y, int n) {
-  DhcArena a;
-  dhc_arena_init(&a);
-  DhcCpuTarget t;
-  DhcCpuGen *g = NULL;
-  DhcCpuJit *j = NULL;
+typedef struct Compiled {
+  DhcArena arena;
+  DhcCpuGen *gen;
+  DhcCpuJit *jit;
+  dhc_kernel_fn fn;
+} Compiled;
+
+static Compiled compile(DhcOp op, dhc_dtype type, const char *features) {
+  Compiled c = {0};
+  DhcCpuTarget *t;
   DhcCpuBytes object;
-  dhc_kernel_fn fn = NULL;
-  const DhcLp *p = program(&a, op);
   const char *name = "f";
-  if (dhc_cpu_target(&a, NULL, features, &t).code || dhc_cpu_gen_open(&t, &g).code) fail();
-  dhc_status s = dhc_cpu_gen_run(g, &p, &name, 1, DHC_CPU_OBJECT, &object);
+  dhc_arena_init(&c.arena);
+  t = DHC_NEW(&c.arena, DhcCpuTarget);
+  const DhcLp *p = program(&c.arena, op, type);
+  if (dhc_cpu_target(&c.arena, NULL, features, t).code || dhc_cpu_gen_open(t, &c.gen).code) fail();
+  dhc_status s = dhc_cpu_gen_run(c.gen, &p, &name, 1, DHC_CPU_OBJECT, &object);
   if (s.code) fail_msg("%s", s.message);
-  if (dhc_cpu_jit_open(&j).code || dhc_cpu_jit_add(j, object.bytes, object.n_bytes, &name, 1, &fn).code)
-    fail();
-  void *ptr[3] = {x, second, y};
-  intptr_t dim = n;
-  fn(ptr, &dim, 0, 1, NULL);
+  if (dhc_cpu_jit_open(&c.jit).code || dhc_cpu_jit_add(c.jit, object.bytes, object.n_bytes, &name, 1, &c.fn).code) fail();
   free(object.bytes);
-  dhc_cpu_jit_close(j);
-  dhc_cpu_gen_close(g);
-  dhc_arena_fini(&a);
+  return c;
+}
+
+static void drop(Compiled *c) {
+  dhc_cpu_jit_close(c->jit);
+  dhc_cpu_gen_close(c->gen);
+  dhc_arena_fini(&c->arena);
+}
+
+/* ptr: operands, then the result */
+static void run(DhcOp op, dhc_dtype type, const char *features, void *const *ptr, int n) {
+  Compiled c = compile(op, type, features);
+  c.fn(ptr, (intptr_t[]){n}, 0, 1, NULL);
+  drop(&c);
 }
 
 /* Pairs: a grid of ordinary and special values, both ways round. */
@@ -114,7 +128,7 @@ static void power(void **st) {
   for (int i = 0; i < M * M; i++) x[i] = v[i / M], y[i] = v[i % M];
   static const char *const features[] = {NULL, "-avx,-fma"};
   for (int f = 0; f < 2; f++) {
-    run2(DHC_OP_POW, features[f], x, y, z, M * M);
+    run(DHC_OP_POW, DHC_F32, features[f], (void *[]){x, y, z}, M * M);
     for (int i = 0; i < M * M; i++) {
       double want = pow((double)x[i], (double)y[i]);
       bool sign = (float)want == 0 && z[i] == 0 && signbit((float)want) != signbit(z[i]);
@@ -127,7 +141,7 @@ static void power(void **st) {
 static void check(DhcOp op, const char *features, double bound) {
   static float x[N], y[N];
   int n = fill(x);
-  run2(op, features, x, NULL, y, n);
+  run(op, DHC_F32, features, (void *[]){x, y}, n);
   double worst = 0;
   int at = 0;
   for (int i = 0; i < n; i++) {
@@ -146,16 +160,145 @@ static void with_fma(void **st) {
   DHC_CPU_ULP(ONE)
 }
 
-/* Without FMA units polynomials round twice as often. */
-static void without_fma(void **st) {
-  (void)st;
-#undef ONE
-#define ONE(id, bound) check(DHC_OP_##id, "-avx,-fma", (bound) + 1);
-  DHC_CPU_ULP(ONE)
+/* What targets without FMA units, of narrower vectors and without rounding instructions make of
+ * an op: the same bytes (a NaN counts as any other). */
+static const char *const without[] = {"-fma,-avx512f", "-avx", "-sse4.1"};
+enum { N_WITHOUT = sizeof without / sizeof *without };
+
+static bool same_f32(const float *x, const float *y, int n, int *at) {
+  for (*at = 0; *at < n; ++*at)
+    if (memcmp(x + *at, y + *at, sizeof *x) && !(isnan(x[*at]) && isnan(y[*at]))) return false;
+  return true;
 }
 
-int main(void) {
+static void without_fma(void **st) {
+  (void)st;
+  static float x[N], y[N], z[N];
+  static const DhcOp op[] = {
+#undef ONE
+#define ONE(id, bound) DHC_OP_##id,
+      DHC_CPU_ULP(ONE)};
+  int n = fill(x), at;
+  for (size_t o = 0; o < sizeof op / sizeof *op; o++) {
+    run(op[o], DHC_F32, NULL, (void *[]){x, y}, n);
+    for (int k = 0; k < N_WITHOUT; k++) {
+      run(op[o], DHC_F32, without[k], (void *[]){x, z}, n);
+      if (!same_f32(y, z, n, &at))
+        fail_msg("%s(%a) is %a, with %s %a", dhc_op_info(op[o])->name, (double)x[at], (double)y[at], without[k], (double)z[at]);
+    }
+  }
+}
+
+/* ---- fma against libm's, which is exact, on every target ----------------------------------- */
+
+enum { N_FMA = 60000, N_SPECIAL = 24 };
+static uint64_t next(uint64_t *state) {
+  *state ^= *state << 13, *state ^= *state >> 7, *state ^= *state << 17;
+  return *state;
+}
+/* Few bits, so that sums meet ties; exponents such that the terms overlap in every way, with
+ * denormal and overflowing products, sums and results. */
+static double draw(uint64_t *state, int digits, int low, int high) {
+  int keep = (int)(next(state) % (uint64_t)digits);
+  double f = 1 + ldexp((double)(next(state) >> 11 >> (53 - keep)), -keep);
+  return ldexp(next(state) & 1 ? f : -f, low + (int)(next(state) % (uint64_t)(high - low + 1)));
+}
+
+static void fma32_exact(void **st) {
+  (void)st;
+  static float v[4][N_FMA];
+  static const float special[N_SPECIAL] = {0.0f, -0.0f, 1.0f, -1.0f, INFINITY, -INFINITY, NAN, 0x1p-126f, 0x1p-149f, -0x1p-149f,
+                                           0x1.fffffep127f, -0x1.fffffep127f, 0x1p-75f, 0x1.000002p0f, 0x1p-24f, 0x1p-25f, -0x1p-25f,
+                                           0x1.fffffep-1f, 0x1p64f, 0x1p-127f, 0x1.8p-149f, 0x1p-63f, 0x1.000002p-126f, 3.0f};
+  uint64_t state = 20;
+  for (int i = 0; i < N_FMA; i++) {
+    if (i < N_SPECIAL * N_SPECIAL * N_SPECIAL) {
+      v[0][i] = special[i % N_SPECIAL], v[1][i] = special[i / N_SPECIAL % N_SPECIAL], v[2][i] = special[i / N_SPECIAL / N_SPECIAL];
+      continue;
+    }
+    for (int k = 0; k < 3; k++) v[k][i] = (float)draw(&state, 24, -75, 64);
+    if (i % 2) v[2][i] = -(v[0][i] * v[1][i]) * (i % 4 == 1 ? 1 : (float)ldexp(1, (int)(next(&state) % 60) - 30));
+  }
+  for (int f = 0; f <= N_WITHOUT; f++) {
+    run(DHC_OP_FMA, DHC_F32, f ? without[f - 1] : NULL, (void *[]){v[0], v[1], v[2], v[3]}, N_FMA);
+    for (int i = 0; i < N_FMA; i++) {
+      float want = fmaf(v[0][i], v[1][i], v[2][i]);
+      if (memcmp(&want, &v[3][i], sizeof want) && !(isnan(want) && isnan(v[3][i])))
+        fail_msg("%s: fma(%a, %a, %a): want %a, got %a", f ? without[f - 1] : "own", (double)v[0][i], (double)v[1][i],
+                 (double)v[2][i], (double)want, (double)v[3][i]);
+    }
+  }
+}
+
+static void fma64_exact(void **st) {
+  (void)st;
+  static double v[4][N_FMA];
+  static const double special[N_SPECIAL] = {0.0, -0.0, 1, -1, INFINITY, -INFINITY, NAN, 0x1p-1022, 0x1p-1074, -0x1p-1074,
+                                            0x1.fffffffffffffp1023, -0x1.fffffffffffffp1023, 0x1p-537, 0x1.0000000000001p0, 0x1p-53,
+                                            0x1p-54, -0x1p-54, 0x1.fffffffffffffp-1, 0x1p512, 0x1p-1023, -0x1.8p-1073, 0x1p-511,
+                                            0x1.0000000000001p-1022, 3};
+  uint64_t state = 21;
+  for (int i = 0; i < N_FMA; i++) {
+    if (i < N_SPECIAL * N_SPECIAL * N_SPECIAL) {
+      v[0][i] = special[i % N_SPECIAL], v[1][i] = special[i / N_SPECIAL % N_SPECIAL], v[2][i] = special[i / N_SPECIAL / N_SPECIAL];
+      continue;
+    }
+    for (int k = 0; k < 3; k++) v[k][i] = draw(&state, 53, -537, 512);
+    if (i % 2) v[2][i] = -(v[0][i] * v[1][i]) * (i % 4 == 1 ? 1 : ldexp(1, (int)(next(&state) % 240) - 120));
+    if (i % 8 == 0) v[0][i] = draw(&state, 53, -1074, 1023), v[1][i] = draw(&state, 53, -1074, 1023), v[2][i] = draw(&state, 53, -1074, 1023);
+  }
+  for (int f = 0; f <= N_WITHOUT; f++) {
+    run(DHC_OP_FMA, DHC_F64, f ? without[f - 1] : NULL, (void *[]){v[0], v[1], v[2], v[3]}, N_FMA);
+    for (int i = 0; i < N_FMA; i++) {
+      double want = fma(v[0][i], v[1][i], v[2][i]);
+      if (memcmp(&want, &v[3][i], sizeof want) && !(isnan(want) && isnan(v[3][i])))
+        fail_msg("%s: fma(%a, %a, %a): want %a, got %a", f ? without[f - 1] : "own", v[0][i], v[1][i], v[2][i], want, v[3][i]);
+    }
+  }
+}
+
+/* All 2^32 arguments of an op. */
+static void check_all(DhcOp op, double bound) {
+  enum { PART = 1 << 20 };
+  static float x[PART], y[PART];
+  double worst = 0;
+  float at = 0;
+  Compiled c = compile(op, DHC_F32, NULL);
+  for (uint32_t part = 0; part < 1u << 12; part++) {
+    for (uint32_t i = 0; i < PART; i++) {
+      uint32_t u = part * PART + i;
+      memcpy(&x[i], &u, 4);
+    }
+    c.fn((void *[]){x, y}, (intptr_t[]){PART}, 0, 1, NULL);
+    for (int i = 0; i < PART; i++) {
+      double u = ulps(reference(op, (double)x[i]), y[i]);
+      if (!(u <= worst)) worst = u, at = x[i];
+    }
+  }
+  drop(&c);
+  print_message("%-9s %.4f ULP at %a\n", dhc_op_info(op)->name, worst, (double)at);
+  if (!(worst <= bound)) fail_msg("%s: above %.2f", dhc_op_info(op)->name, bound);
+}
+
+static char **exhaustive_names;
+static void exhaustive(void **st) {
+  (void)st;
+  for (char **name = exhaustive_names; *name; name++) {
+#undef ONE
+#define ONE(id, bound) \
+  if (!strcmp(*name, dhc_op_info(DHC_OP_##id)->name)) check_all(DHC_OP_##id, bound);
+    DHC_CPU_ULP(ONE)
+  }
+}
+
+int main(int argc, char **argv) {
+  if (argc > 2 && !strcmp(argv[1], "exhaustive")) {
+    const struct CMUnitTest all[] = {cmocka_unit_test(exhaustive)};
+    exhaustive_names = argv + 2;
+    return cmocka_run_group_tests(all, NULL, NULL);
+  }
   const struct CMUnitTest tests[] = {cmocka_unit_test(with_fma), cmocka_unit_test(without_fma),
+                                     cmocka_unit_test(fma32_exact), cmocka_unit_test(fma64_exact),
                                      cmocka_unit_test(power)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

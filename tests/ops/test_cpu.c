@@ -29,9 +29,8 @@ static bool fuse(const DhcOpCase *c) {
   return ok;
 }
 
-/* sin, cos and pow exist only in the interpreter and in tables; E0911: no kernel yet. */
+/* E0911: no kernel yet. */
 static bool is_interpreted(const DhcOpCase *c) {
-  if (c->op == DHC_OP_SIN || c->op == DHC_OP_COS || c->op == DHC_OP_POW) return true;
   return c->diags->all.n > 0 && strcmp(c->diags->all.at[0]->code, "E0911") == 0;
 }
 
