@@ -9,6 +9,7 @@
  *   exec_cpu.c, exec_interp.c   the two ways to run a compiled entry
  *   step_guard.c                training steps whose update overflows
  *   weights.c   placement in arenas, initialisers, load, save
+ *   unused.c    what a weights file holds beside the model's tensors
  *   state.c     what streaming entries keep from run to run
  *   train.c, train_data.c, eval.c, verify.c, info.c, print.c, tools.c, tensor_file.c */
 #ifndef DHC_API_API_H
@@ -117,6 +118,9 @@ double *memory_scalar(Memory *mem, const char *name); /* made (0) if new; NULL: 
  * `base` (laid out like the weights). weights_views with out NULL only counts. */
 dhc_status weights_read(dhc_program *p, const DhcSafetensors *file, const char *prefix, void *base,
                         bool partial, bool buffers) DHC_MUST_USE;
+/* After weights_read: names the tensors of the file that it did not need, as a note, with session option
+ * strict as an error (unused.c). */
+dhc_status weights_unused(const dhc_program *p, const DhcSafetensors *file) DHC_MUST_USE;
 /* "$begun" as a tensor of a checkpoint; false: the program has none. */
 bool weights_begun(dhc_program *p, DhcTensorView *out);
 int weights_views(dhc_program *p, const char *prefix, void *base, bool buffers, DhcArena *arena,

@@ -20,7 +20,7 @@ dhc_status args_tensor(const dhc_tensor *t) {
   int64_t bytes;
   char shape[180];
   if (!t->name) return dhc_status_make(DHC_E_USAGE, "a tensor has no name");
-  if (!dhc_tensor_dtype_bytes((int32_t)t->dtype))
+  if ((unsigned)t->dtype >= DHC_N_DTYPES)
     return dhc_status_make(DHC_E_USAGE, "tensor '%s': %d is no dtype", t->name, (int)t->dtype);
   if (t->rank < 0 || t->rank > DHC_TENSOR_MAX_RANK)
     return dhc_status_make(DHC_E_USAGE, "tensor '%s': rank %d is outside 0..%d", t->name, t->rank, DHC_TENSOR_MAX_RANK);

@@ -10,27 +10,65 @@ struct dhc_tensor_file {
   dhc_tensor *t;
   int n;
   char stem[256];
-  void *aligned; /* copies of tensors whose data is not aligned to its elements */
+  void *aligned; /* copies, one after the other (copy_tensors) */
 };
+
+static bool has_dtype(const dhc_tensor *t) {
+  return t && (unsigned)t->dtype < DHC_N_DTYPES;
+}
 
 int64_t dhc_tensor_elements(const dhc_tensor *t) {
   int64_t n = -1;
-  return t && dhc_size_tensor((int32_t)t->dtype, t->rank, t->dim, &n, NULL) ? n : -1;
+  return has_dtype(t) && dhc_size_tensor((int32_t)t->dtype, t->rank, t->dim, &n, NULL) ? n : -1;
 }
 
 int64_t dhc_tensor_bytes(const dhc_tensor *t) {
   int64_t bytes = -1;
-  return t && dhc_size_tensor((int32_t)t->dtype, t->rank, t->dim, NULL, &bytes) ? bytes : -1;
+  return has_dtype(t) && dhc_size_tensor((int32_t)t->dtype, t->rank, t->dim, NULL, &bytes) ? bytes : -1;
 }
 
 const char *dhc_dtype_text(dhc_dtype t) {
-  return dhc_tensor_dtype_name((int32_t)t);
+  return dhc_dtype_name(t);
+}
+
+/* What a tensor of a file is handed out as. */
+static dhc_dtype public_dtype(int32_t t) {
+  if (t < 0) return DHC_N_DTYPES;
+  if (t < DHC_N_DTYPES) return (dhc_dtype)t;
+  return dhc_tensor_dtype_is_float(t) ? DHC_F32 : DHC_I64;
 }
 
 static dhc_tensor from_view(const DhcTensorView *v) {
-  dhc_tensor t = {.name = v->name, .dtype = (dhc_dtype)v->dtype, .rank = v->rank, .data = (void *)(uintptr_t)v->data};
+  dhc_tensor t = {.name = v->name, .dtype = public_dtype(v->dtype), .rank = v->rank, .data = (void *)(uintptr_t)v->data};
+  if (v->dtype < 0) t.data = NULL;
   for (int i = 0; i < v->rank; i++) t.dim[i] = v->shape[i];
   return t;
+}
+
+static bool must_copy(const DhcTensorView *v, const dhc_tensor *t) {
+  if (!dhc_dtype_bytes(t->dtype)) return false;
+  return v->dtype != (int32_t)t->dtype || (uintptr_t)v->data % (uintptr_t)dhc_dtype_bytes(t->dtype);
+}
+
+/* Copies of tensors that are not aligned to their elements or are of types that only files have. */
+static dhc_status copy_tensors(dhc_tensor_file *f, const DhcTensorView *const *from, const char *path) {
+  int64_t bytes = 0, rounded;
+  for (int i = 0; i < f->n; i++) {
+    if (!must_copy(from[i], &f->t[i])) continue;
+    if (!dhc_size_align64(dhc_tensor_bytes(&f->t[i]), &rounded) || !dhc_size_add(bytes, rounded, &bytes))
+      return dhc_status_file(path, "tensor '%s': shape is too large", f->t[i].name);
+  }
+  if (!bytes) return dhc_status_ok();
+  f->aligned = dhc_aligned_alloc(bytes);
+  if (!f->aligned) return dhc_status_memory((long long)bytes, path);
+  char *at = f->aligned;
+  for (int i = 0; i < f->n; i++) {
+    if (!must_copy(from[i], &f->t[i])) continue;
+    dhc_tensor_convert(at, (int32_t)f->t[i].dtype, from[i]->data, from[i]->dtype, dhc_tensor_elements(&f->t[i]));
+    f->t[i].data = at;
+    at += (dhc_tensor_bytes(&f->t[i]) + 63) / 64 * 64;
+  }
+  return dhc_status_ok();
 }
 
 static dhc_status open_npy(dhc_tensor_file *f, const char *path) {
@@ -45,24 +83,8 @@ static dhc_status open_npy(dhc_tensor_file *f, const char *path) {
   f->t[0] = from_view(&f->npy.view);
   f->t[0].name = f->stem;
   f->n = 1;
-  return dhc_status_ok();
-}
-
-static dhc_status align_tensors(dhc_tensor_file *f, const char *path) {
-  size_t bytes = 0;
-  for (int i = 0; i < f->n; i++)
-    if ((uintptr_t)f->t[i].data % (uintptr_t)dhc_dtype_bytes(f->t[i].dtype)) bytes += ((size_t)dhc_tensor_bytes(&f->t[i]) + 63) / 64 * 64;
-  if (!bytes) return dhc_status_ok();
-  f->aligned = dhc_aligned_alloc((int64_t)bytes);
-  if (!f->aligned) return dhc_status_memory((long long)bytes, path);
-  char *at = f->aligned;
-  for (int i = 0; i < f->n; i++) {
-    if (!((uintptr_t)f->t[i].data % (uintptr_t)dhc_dtype_bytes(f->t[i].dtype))) continue;
-    memcpy(at, f->t[i].data, (size_t)dhc_tensor_bytes(&f->t[i]));
-    f->t[i].data = at;
-    at += ((size_t)dhc_tensor_bytes(&f->t[i]) + 63) / 64 * 64;
-  }
-  return dhc_status_ok();
+  const DhcTensorView *from = &f->npy.view;
+  return copy_tensors(f, &from, path);
 }
 
 static dhc_status open_safetensors(dhc_tensor_file *f, const char *path) {
@@ -70,8 +92,15 @@ static dhc_status open_safetensors(dhc_tensor_file *f, const char *path) {
   f->n = dhc_safetensors_count(f->st);
   f->t = calloc((size_t)f->n + 1, sizeof *f->t);
   if (!f->t) return dhc_status_memory((long long)sizeof *f->t * f->n, path);
-  for (int i = 0; i < f->n; i++) f->t[i] = from_view(dhc_safetensors_at(f->st, i));
-  return align_tensors(f, path);
+  const DhcTensorView **from = calloc((size_t)f->n + 1, sizeof *from);
+  if (!from) return dhc_status_memory((long long)sizeof *from * f->n, path);
+  for (int i = 0; i < f->n; i++) {
+    from[i] = dhc_safetensors_at(f->st, i);
+    f->t[i] = from_view(from[i]);
+  }
+  dhc_status st = copy_tensors(f, from, path);
+  free(from);
+  return st;
 }
 
 dhc_status dhc_tensor_file_open(const char *path, dhc_tensor_file **out) {

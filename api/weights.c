@@ -344,8 +344,9 @@ dhc_status api_program_load(dhc_program *p, const char *path, bool partial) {
   NEED(p);
   NEED(path);
   DhcSafetensors *file;
-  DHC_TRY(dhc_safetensors_open(path, &file));
+  DHC_TRY(dhc_safetensors_open_weights(path, &file));
   dhc_status st = weights_read(p, file, "", p->mem.weights, partial, true);
+  if (st.code == DHC_OK) st = weights_unused(p, file);
   dhc_safetensors_close(file);
   return st.code == DHC_OK ? init_slots(p, true) : st;
 }

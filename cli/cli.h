@@ -38,7 +38,7 @@ typedef struct Cli {
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
   int64_t tokens, top_k, max_memory, max_bytes, repeat;
   double lr, clip, tolerance, val_fraction, temperature;
-  bool json, help, version, quiet, resume, no_augment, no_cache, grad, print_recipe;
+  bool json, help, version, quiet, resume, strict, no_augment, no_cache, grad, print_recipe;
   CliReport *report;
 } Cli;
 

@@ -33,6 +33,10 @@ static int add_input(const Cli *c, Inputs *in, const char *spec) {
       return 2;
     }
     dhc_tensor t = *dhc_tensor_file_get(f, i);
+    if (t.dtype == DHC_N_DTYPES) {
+      cli_note(c, "note: %s: '%s' is of a type, or has a rank, that dhcc lacks; it is left out", path, t.name);
+      continue;
+    }
     if (eq) {
       in->name[in->n_names] = strndup(spec, (size_t)(eq - spec));
       if (!in->name[in->n_names]) return 3;

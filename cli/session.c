@@ -14,6 +14,7 @@ int cli_open_session(const Cli *c, dhc_session **out) {
       .max_memory = c->max_memory,
       .disable_passes = c->disable_pass,
       .pass_limit = (int)c->pass_limit,
+      .strict = c->strict,
       .warn = cli_warn_line,
       .warn_ctx = (void *)(uintptr_t)c,
   };

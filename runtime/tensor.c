@@ -48,9 +48,15 @@ bool dhc_size_tensor(int32_t dtype, int32_t rank, const int64_t *shape, int64_t 
       return false;
     }
   }
-  int64_t size = 0;
-  if (!dhc_size_mul(n, dhc_tensor_dtype_bytes(dtype), &size)) {
+  int64_t bits = dhc_tensor_dtype_bits(dtype), size = 0;
+  if (!dhc_size_mul(n, bits < 8 ? bits : bits / 8, &size)) {
     return false;
+  }
+  if (bits < 8) {
+    if (size % 8 != 0 && !empty) {
+      return false;
+    }
+    size /= 8;
   }
   if (n_elements != NULL) {
     *n_elements = empty ? 0 : n;
@@ -78,28 +84,47 @@ char *dhc_size_text(int64_t bytes, char *text, size_t n_text) {
 
 /* ---- dtypes --------------------------------------------------------------- */
 
+typedef enum FloatTop { TOP_IEEE, TOP_NAN, TOP_ZERO, TOP_NONE } FloatTop;
+
 typedef struct DtypeRow {
   const char *name;
-  int32_t bytes;
+  int32_t bits;
   char kind;
+  int exponent, mantissa, bias; /* of floats that only files have (file_dtypes.def) */
+  FloatTop top;
 } DtypeRow;
 
-static const DtypeRow dtype_rows[DHC_N_DTYPES] = {
-#define DHC_DTYPE(id, text, size, class) {text, size, class},
+static const DtypeRow dtype_rows[DHC_N_ALL_DTYPES] = {
+#define DHC_DTYPE(id, text, size, class) {.name = text, .bits = 8 * (size), .kind = class},
 #include "dhc/dtypes.def"
 #undef DHC_DTYPE
+#define DHC_FILE_DTYPE(id, text, width, class, e, m, b, t) [DHC_FILE_##id] = {text, width, class, e, m, b, TOP_##t},
+#include "runtime/file_dtypes.def"
+#undef DHC_FILE_DTYPE
 };
 
+static bool is_dtype(int32_t dtype) {
+  return dtype >= 0 && dtype < DHC_N_ALL_DTYPES && dtype != DHC_N_DTYPES;
+}
+
+int32_t dhc_tensor_dtype_bits(int32_t dtype) {
+  return is_dtype(dtype) ? dtype_rows[dtype].bits : 0;
+}
+
 int32_t dhc_tensor_dtype_bytes(int32_t dtype) {
-  return dtype >= 0 && dtype < DHC_N_DTYPES ? dtype_rows[dtype].bytes : 0;
+  return dhc_tensor_dtype_bits(dtype) / 8;
 }
 
 const char *dhc_tensor_dtype_name(int32_t dtype) {
-  return dtype >= 0 && dtype < DHC_N_DTYPES ? dtype_rows[dtype].name : "?";
+  return is_dtype(dtype) ? dtype_rows[dtype].name : "?";
 }
 
 static char kind_of(int32_t dtype) {
-  return dtype >= 0 && dtype < DHC_N_DTYPES ? dtype_rows[dtype].kind : '?';
+  return is_dtype(dtype) ? dtype_rows[dtype].kind : '?';
+}
+
+bool dhc_tensor_dtype_is_float(int32_t dtype) {
+  return kind_of(dtype) == 'F';
 }
 
 int32_t dhc_tensor_dtype_parse(const char *name) {
@@ -130,6 +155,45 @@ char *dhc_tensor_shape_text(int32_t rank, const int64_t *shape, char *text, size
 
 /* ---- elements ------------------------------------------------------------- */
 
+/* 2^k, k in the range of normal doubles. */
+static double power_of_two(int k) {
+  uint64_t bits = (uint64_t)(k + 1023) << 52;
+  double v;
+  memcpy(&v, &bits, sizeof v);
+  return v;
+}
+
+/* The value of a code of a float type that only files have. Exact: every such value is an f32. */
+static double decode_float(const DtypeRow *t, uint32_t code) {
+  uint32_t m = code & ((1u << t->mantissa) - 1), most = (1u << t->exponent) - 1;
+  uint32_t e = code >> t->mantissa & most;
+  bool has_sign = t->bits > t->exponent + t->mantissa;
+  bool negative = has_sign && code >> (t->bits - 1) != 0;
+  if (t->top == TOP_IEEE && e == most) {
+    return m != 0 ? (double)NAN : negative ? -(double)INFINITY : (double)INFINITY;
+  }
+  if ((t->top == TOP_NAN && e == most && m == (1u << t->mantissa) - 1) ||
+      (t->top == TOP_ZERO && code == 1u << (t->bits - 1))) {
+    return (double)NAN;
+  }
+  bool subnormal = e == 0 && t->mantissa > 0;
+  double v = (double)(subnormal ? m : (1u << t->mantissa) + m) *
+             power_of_two((int)(subnormal ? 1 : e) - t->bias - t->mantissa);
+  return negative ? -v : v;
+}
+
+/* Element i of those that lie at p. */
+static double load_file_float(const unsigned char *p, int32_t dtype, int64_t i) {
+  const DtypeRow *t = &dtype_rows[dtype];
+  uint32_t code = 0;
+  if (t->bits == 4) {
+    code = p[i / 2] >> (i % 2 * 4) & 15u;
+  } else {
+    memcpy(&code, p + i * (t->bits / 8), (size_t)(t->bits / 8));
+  }
+  return decode_float(t, code);
+}
+
 static double load_float(const unsigned char *p, int32_t dtype) {
   if (dtype == DHC_F64) {
     double v;
@@ -156,6 +220,12 @@ static double load_float(const unsigned char *p, int32_t dtype) {
     return (int64_t)v_;          \
   } while (0)
 
+static uint64_t load_u64(const unsigned char *p) {
+  uint64_t v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
 static int64_t load_int(const unsigned char *p, int32_t dtype) {
   switch (dtype) {
   case DHC_I64: LOAD_AS(int64_t);
@@ -165,6 +235,7 @@ static int64_t load_int(const unsigned char *p, int32_t dtype) {
   case DHC_U32: LOAD_AS(uint32_t);
   case DHC_U16: LOAD_AS(uint16_t);
   case DHC_BOOL: return *p != 0;
+  case DHC_FILE_U64: return (int64_t)(load_u64(p) > INT64_MAX ? INT64_MAX : load_u64(p));
   default: return *p; /* u8 */
   }
 }
@@ -234,8 +305,13 @@ static void float_to_int(unsigned char *p, int32_t dtype, double v) {
 double dhc_tensor_get(const DhcTensorView *t, int64_t index) {
   const unsigned char *p =
       (const unsigned char *)t->data + index * dhc_tensor_dtype_bytes(t->dtype);
-  return kind_of(t->dtype) == 'F' ? load_float(p, t->dtype)
-                                          : (double)load_int(p, t->dtype);
+  if (t->dtype == DHC_FILE_U64) {
+    return (double)load_u64(p);
+  }
+  if (kind_of(t->dtype) != 'F') {
+    return (double)load_int(p, t->dtype);
+  }
+  return t->dtype >= DHC_N_DTYPES ? load_file_float(t->data, t->dtype, index) : load_float(p, t->dtype);
 }
 
 /* The pairs that batches and weight files are made of, where C's own conversion
@@ -280,12 +356,15 @@ void dhc_tensor_convert(void *dst, int32_t dst_dtype, const void *src, int32_t s
   bool to_float = kind_of(dst_dtype) == 'F';
   for (int64_t i = 0; i < n; i++, from += from_size, to += to_size) {
     if (from_float) {
-      double v = load_float(from, src_dtype);
+      double v = src_dtype >= DHC_N_DTYPES ? load_file_float(src, src_dtype, i) : load_float(from, src_dtype);
       if (to_float) {
         store_float(to, dst_dtype, v);
       } else {
         float_to_int(to, dst_dtype, v);
       }
+    } else if (to_float && src_dtype == DHC_FILE_U64) {
+      uint64_t v = load_u64(from);
+      store_float(to, dst_dtype, dst_dtype == DHC_F64 ? (double)v : (double)(float)v);
     } else if (to_float) {
       int64_t v = load_int(from, src_dtype);
       if (dst_dtype == DHC_F64) {
@@ -301,7 +380,17 @@ void dhc_tensor_convert(void *dst, int32_t dst_dtype, const void *src, int32_t s
 
 int64_t dhc_tensor_first_nonfinite(const DhcTensorView *t) {
   int32_t size = dhc_tensor_dtype_bytes(t->dtype);
-  if (size == 0 || kind_of(t->dtype) != 'F') {
+  if (kind_of(t->dtype) != 'F') {
+    return -1;
+  }
+  if (t->dtype >= DHC_N_DTYPES) {
+    int64_t n = t->bytes * 8 / dhc_tensor_dtype_bits(t->dtype);
+    for (int64_t i = 0; i < n; i++) {
+      double v = dhc_tensor_get(t, i);
+      if (!isfinite(v)) {
+        return i;
+      }
+    }
     return -1;
   }
   const unsigned char *p = t->data;

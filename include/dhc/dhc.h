@@ -49,7 +49,9 @@ DHC_API int64_t dhc_tensor_bytes(const dhc_tensor *t);
 DHC_API const char *dhc_dtype_text(dhc_dtype t); /* "?": no dtype */
 
 /* Tensor files: .safetensors (memory-mapped, validated) or one .npy (tensor "" with the
- * file's stem as name). The array and its data live until dhc_tensor_file_close. */
+ * file's stem as name). The array and its data live until dhc_tensor_file_close. Floats of types that
+ * dhc_dtype lacks (F16, F8_…, F4) come as f32, exactly, U64 as i64 (too large ones as the largest); a tensor
+ * that none of them holds (C64, F6_…, more than 8 dimensions) has dtype DHC_N_DTYPES, rank 0 and no data. */
 typedef struct dhc_tensor_file dhc_tensor_file;
 DHC_API dhc_status dhc_tensor_file_open(const char *path, dhc_tensor_file **out) DHC_MUST_USE;
 DHC_API void dhc_tensor_file_close(dhc_tensor_file *f);
@@ -79,6 +81,7 @@ typedef struct dhc_session_options {
   int64_t max_memory;      /* bytes a model may need; 0: what the machine has */
   const char *disable_passes; /* comma-separated, or NULL */
   int pass_limit;          /* allow only the first N changes of all passes, to bisect; 0: all */
+  bool strict;             /* tensors of a weights file that the model does not have are an error, not a note */
   void (*warn)(void *ctx, const char *line); /* one-line warnings, or NULL */
   void *warn_ctx;
 } dhc_session_options;
@@ -166,8 +169,10 @@ DHC_API dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode m
                                    int *index) DHC_MUST_USE;
 DHC_API void dhc_program_close(dhc_program *p);
 
-/* Weights. init: initialisers keyed by (seed, path). load: every param and buffer must be
- * there in the right shape, unless `partial`. save: atomically; `ema` takes the averaged
+/* Weights. init: initialisers keyed by (seed, path). load: a .safetensors file, an index of several
+ * (NAME.safetensors.index.json) or a folder that holds either; every param and buffer must be
+ * there in the right shape, unless `partial`, of any float type; tensors that the model does not have are
+ * named in a note, with the session option `strict` in an error. save: atomically; `ema` takes the averaged
  * weights. */
 DHC_API dhc_status dhc_program_init(dhc_program *p, uint64_t seed) DHC_MUST_USE;
 DHC_API dhc_status dhc_program_load(dhc_program *p, const char *path, bool partial) DHC_MUST_USE;

@@ -68,7 +68,10 @@ static dhc_status open_field(DhcDataOwner *o, int32_t i, const char *folder, int
   }
   DhcTensorView *v = &o->maps[i].view;
   dhc_status status = dhc_npy_open(path, &o->maps[i]);
-  if (status.code == DHC_OK && v->rank == 0) {
+  if (status.code == DHC_OK && v->dtype >= DHC_N_DTYPES) {
+    status = dhc_status_file(path, "type %s is not supported in data sets; save %s", dhc_tensor_dtype_name(v->dtype),
+                             dhc_tensor_dtype_is_float(v->dtype) ? "float32" : "int64");
+  } else if (status.code == DHC_OK && v->rank == 0) {
     status = dhc_status_file(path, "is a scalar, its first dimension must count examples");
   } else if (status.code == DHC_OK && i > 0 && v->shape[0] != *n_examples) {
     status = dhc_status_file(path, "%lld examples, '%s' has %lld", (long long)v->shape[0],

@@ -4,12 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/formats/recognise.h"
+
 static const struct {
   const char *descr;
   int32_t dtype;
 } descrs[] = {{"<f8", DHC_F64}, {"<f4", DHC_F32}, {"<i8", DHC_I64}, {"<i4", DHC_I32},
               {"<i2", DHC_I16}, {"|i1", DHC_I8},  {"<u4", DHC_U32}, {"<u2", DHC_U16},
-              {"|u1", DHC_U8},  {"|b1", DHC_BOOL}};
+              {"|u1", DHC_U8},  {"|b1", DHC_BOOL}, {"<f2", DHC_FILE_F16}, {"<u8", DHC_FILE_U64}};
 
 /* ---- the header: a Python dict of three known keys --------------------------- */
 
@@ -72,6 +74,9 @@ static dhc_status parse_descr(Cursor *c, DhcTensorView *v) {
       v->dtype = descrs[i].dtype;
       return dhc_status_ok();
     }
+  }
+  if (strstr(descr, "V") != NULL) {
+    return dhc_status_file(c->path, "type '%s' is bytes without a meaning, as NumPy writes bfloat16 and 8-bit floats; save them as float32", descr);
   }
   return dhc_status_file(c->path, descr[0] == '>' ? "type '%s' is big endian, not supported"
                                                   : "type '%s' is not supported", descr);
@@ -146,6 +151,10 @@ static dhc_status parse_dict(Cursor *c, DhcTensorView *v) {
 
 dhc_status dhc_npy_parse(const char *name, const void *bytes, size_t n_bytes, DhcTensorView *out) {
   const uint8_t *p = bytes;
+  const char *other = n_bytes < 6 || memcmp(p, "\x93NUMPY", 6) != 0 ? dhc_recognise(p, n_bytes) : NULL;
+  if (other != NULL) {
+    return dhc_status_file(name, "is no .npy file but %s", other);
+  }
   if (n_bytes < 10 || memcmp(p, "\x93NUMPY", 6) != 0) {
     return dhc_status_file(name, "is no .npy file");
   }

@@ -1,5 +1,5 @@
 /* NumPy's .npy files, format versions 1 to 3: little endian, C order, the dtypes
- * of dhc/dtypes.def (bf16 excepted: NumPy has none). */
+ * of dhc/dtypes.def (bf16 excepted: NumPy has none), and to be read f16 and u64. */
 #ifndef DHC_RUNTIME_NPY_H
 #define DHC_RUNTIME_NPY_H
 

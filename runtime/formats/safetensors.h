@@ -18,6 +18,9 @@ dhc_status dhc_safetensors_open(const char *path, DhcSafetensors **out) DHC_MUST
 /* The same over bytes that outlive the result; name is used in messages. */
 dhc_status dhc_safetensors_from_bytes(const char *name, const void *bytes, size_t n_bytes,
                                       DhcSafetensors **out) DHC_MUST_USE;
+/* Weights as they are handed around: a file; an index (NAME.safetensors.index.json) of several, which lie
+ * beside it, as if they were one; or a folder that holds either. Metadata of several files is left out. */
+dhc_status dhc_safetensors_open_weights(const char *path, DhcSafetensors **out) DHC_MUST_USE;
 void dhc_safetensors_close(DhcSafetensors *s);
 
 const char *dhc_safetensors_path(const DhcSafetensors *s);
@@ -26,6 +29,9 @@ const char *dhc_safetensors_path(const DhcSafetensors *s);
  * array (dhc_tensor_convert and memcpy do not mind). */
 int32_t dhc_safetensors_count(const DhcSafetensors *s);
 const DhcTensorView *dhc_safetensors_at(const DhcSafetensors *s, int32_t index);
+/* DHC_E_INPUT with a reason if a view of s has a dtype of -1: the tensor is described, but its
+ * elements are of a kind, or its rank is one, that nothing here can hold. */
+dhc_status dhc_safetensors_readable(const DhcSafetensors *s, const DhcTensorView *view) DHC_MUST_USE;
 /* By name, NULL if there is none. */
 const DhcTensorView *dhc_safetensors_find(const DhcSafetensors *s, const char *name);
 /* The view of that name, which must have this shape; a dtype of -1 takes any.
@@ -34,6 +40,8 @@ const DhcTensorView *dhc_safetensors_find(const DhcSafetensors *s, const char *n
 dhc_status dhc_safetensors_need(const DhcSafetensors *s, const char *name, int32_t dtype,
                                 int32_t rank, const int64_t *shape,
                                 const DhcTensorView **out) DHC_MUST_USE;
+/* Whether dhc_safetensors_need has handed out the tensor at this place. */
+bool dhc_safetensors_needed(const DhcSafetensors *s, int32_t index);
 int32_t dhc_safetensors_meta_count(const DhcSafetensors *s);
 /* Value of a metadata key, NULL if absent. */
 const char *dhc_safetensors_meta(const DhcSafetensors *s, const char *key);

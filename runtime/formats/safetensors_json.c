@@ -1,6 +1,8 @@
 /* The header's JSON has a fixed shape (names to {dtype, shape, data_offsets},
  * and one table of strings), so it is read straight into the result: no tree, no
- * recursion, integers exact, every error with its byte. */
+ * recursion, integers exact, every error with its byte. What the reader of the
+ * safetensors package (0.8.0) takes is taken: fields of other names, a tensor as a
+ * list of its three fields, a metadata table that is null. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,12 +13,13 @@ typedef struct Cursor {
   DhcSafetensors *s;
   const uint8_t *text;
   size_t n, at;
+  bool index;          /* all of a file, not a header */
   size_t strings_used; /* of s->strings, which has n + 1 bytes: decoded text with its
                           NUL is never longer than the quoted original */
 } Cursor;
 
 static dhc_status wrong(const Cursor *c, size_t at, const char *what) {
-  return dhc_status_file(c->s->path, "header byte %zu: %s", at, what);
+  return dhc_status_file(c->s->path, "%s %zu: %s", c->index ? "byte" : "header byte", at, what);
 }
 
 /* ---- checks of the text as a whole ------------------------------------------ */
@@ -111,13 +114,19 @@ static bool hex4(const Cursor *c, size_t at, uint32_t *out) {
   return true;
 }
 
-/* \uXXXX, the cursor after the u; a surrogate pair is one code point. */
+/* \uXXXX, the cursor after the u; a surrogate pair is one code point. U+0000, which no C string
+ * holds, stays as it is written. */
 static bool unicode_escape(Cursor *c, char **to) {
   uint32_t v, low;
-  if (!hex4(c, c->at, &v) || v == 0 || (v >= 0xdc00 && v < 0xe000)) {
+  if (!hex4(c, c->at, &v) || (v >= 0xdc00 && v < 0xe000)) {
     return false;
   }
   c->at += 4;
+  if (v == 0) {
+    memcpy(*to, "\\u0000", 6);
+    *to += 6;
+    return true;
+  }
   if (v >= 0xd800 && v < 0xdc00) {
     if (c->n - c->at < 6 || c->text[c->at] != '\\' || c->text[c->at + 1] != 'u' ||
         !hex4(c, c->at + 2, &low) || low < 0xdc00 || low >= 0xe000) {
@@ -217,28 +226,114 @@ static dhc_status integer(Cursor *c, uint64_t *out, bool *fits) {
   return dhc_status_ok();
 }
 
+/* ---- values that nobody asked for ------------------------------------------------ */
+
+static bool word(Cursor *c, const char *text) {
+  size_t n = strlen(text);
+  if (c->n - c->at < n || memcmp(c->text + c->at, text, n) != 0) {
+    return false;
+  }
+  c->at += n;
+  return true;
+}
+
+static size_t digits(Cursor *c) {
+  size_t begin = c->at;
+  while (c->at < c->n && c->text[c->at] >= '0' && c->text[c->at] <= '9') {
+    c->at++;
+  }
+  return c->at - begin;
+}
+
+static bool number(Cursor *c) {
+  (void)word(c, "-");
+  bool zero = word(c, "0");
+  if (!zero && digits(c) == 0) {
+    return false;
+  }
+  if (word(c, ".") && digits(c) == 0) {
+    return false;
+  }
+  if (word(c, "e") || word(c, "E")) {
+    (void)(word(c, "+") || word(c, "-"));
+    return digits(c) > 0;
+  }
+  return true;
+}
+
+/* A string, number, true, false or null. */
+static dhc_status skip_plain(Cursor *c) {
+  const char *text;
+  size_t begin = c->at;
+  if (c->at < c->n && c->text[c->at] == '"') {
+    return string(c, &text);
+  }
+  if (word(c, "true") || word(c, "false") || word(c, "null") || number(c)) {
+    return dhc_status_ok();
+  }
+  return wrong(c, begin, "expected a value");
+}
+
+/* Any JSON value: `closing` holds the brackets that are open. check_depth has bounded them. */
+static dhc_status skip_value(Cursor *c) {
+  char closing[DHC_SAFETENSORS_MAX_DEPTH];
+  int depth = 0;
+  const char *key;
+  for (;;) {
+    bool opened = false;
+    skip_space(c);
+    if (take(c, '[')) {
+      closing[depth++] = ']';
+      opened = true;
+    } else if (take(c, '{')) {
+      closing[depth++] = '}';
+      opened = true;
+    } else {
+      DHC_TRY(skip_plain(c));
+    }
+    /* Behind a value, or a bracket that may close at once. */
+    while (depth > 0 && take(c, closing[depth - 1])) {
+      depth--;
+      opened = false;
+    }
+    if (depth == 0) {
+      return dhc_status_ok();
+    }
+    if (!opened) {
+      DHC_TRY(expect(c, ','));
+    }
+    if (closing[depth - 1] == '}') {
+      DHC_TRY(string(c, &key));
+      DHC_TRY(expect(c, ':'));
+    }
+  }
+}
+
 /* ---- the fixed shape ----------------------------------------------------------- */
 
 static dhc_status parse_shape(Cursor *c, StTensor *t) {
+  uint64_t n = 1;
   t->shape_fits = true;
-  t->view.rank = 0;
+  t->n_dims = t->view.rank = 0;
   DHC_TRY(expect(c, '['));
-  if (take(c, ']')) {
-    return dhc_status_ok();
-  }
-  do {
+  bool empty = take(c, ']');
+  while (!empty) {
     uint64_t v = 0;
     bool fits;
-    size_t at = c->at;
     DHC_TRY(integer(c, &v, &fits));
-    if (t->view.rank == DHC_TENSOR_MAX_RANK) {
-      return wrong(c, at, "a shape has more than 8 dimensions");
+    t->shape_fits = t->shape_fits && fits && !__builtin_mul_overflow(n, v, &n);
+    if (t->view.rank < DHC_TENSOR_MAX_RANK) {
+      t->view.shape[t->view.rank++] = fits && v <= INT64_MAX ? (int64_t)v : INT64_MAX;
     }
-    fits = fits && v <= INT64_MAX;
-    t->shape_fits = t->shape_fits && fits;
-    t->view.shape[t->view.rank++] = fits ? (int64_t)v : INT64_MAX;
-  } while (take(c, ','));
-  return expect(c, ']');
+    t->n_dims++;
+    if (!take(c, ',')) {
+      DHC_TRY(expect(c, ']'));
+      break;
+    }
+  }
+  t->shape_fits = t->shape_fits && n <= INT64_MAX;
+  t->n_elements = t->shape_fits ? (int64_t)n : 0;
+  return dhc_status_ok();
 }
 
 static dhc_status parse_offsets(Cursor *c, StTensor *t) {
@@ -255,12 +350,44 @@ static dhc_status parse_offsets(Cursor *c, StTensor *t) {
   return expect(c, ']');
 }
 
-static dhc_status parse_tensor(Cursor *c, StTensor *t) {
+/* A name, or (as a table of one) a name with the value null. */
+static dhc_status parse_dtype(Cursor *c, StTensor *t) {
+  const char *text;
+  bool table = take(c, '{');
+  DHC_TRY(string(c, &text));
+  snprintf(t->dtype_text, sizeof t->dtype_text, "%s", text);
+  if (!table) {
+    return dhc_status_ok();
+  }
+  DHC_TRY(expect(c, ':'));
+  skip_space(c);
+  if (!word(c, "null")) {
+    return wrong(c, c->at, "expected null");
+  }
+  return expect(c, '}');
+}
+
+static dhc_status parse_field(Cursor *c, StTensor *t, unsigned k) {
+  return k == 0 ? parse_dtype(c, t) : k == 1 ? parse_shape(c, t) : k == 2 ? parse_offsets(c, t) : skip_value(c);
+}
+
+/* [dtype, shape, data_offsets] */
+static dhc_status parse_listed(Cursor *c, StTensor *t) {
+  for (unsigned k = 0; k < 3; k++) {
+    if (k > 0) {
+      DHC_TRY(expect(c, ','));
+    }
+    DHC_TRY(parse_field(c, t, k));
+  }
+  return expect(c, ']');
+}
+
+static dhc_status parse_fields(Cursor *c, StTensor *t) {
   static const char *const keys[3] = {"dtype", "shape", "data_offsets"};
   unsigned seen = 0;
   DHC_TRY(expect(c, '{'));
   do {
-    const char *key, *text;
+    const char *key;
     size_t keep = c->strings_used;
     skip_space(c);
     size_t at = c->at;
@@ -269,25 +396,27 @@ static dhc_status parse_tensor(Cursor *c, StTensor *t) {
     while (k < 3 && strcmp(key, keys[k]) != 0) {
       k++;
     }
-    if (k == 3 || (seen & 1u << k) != 0) {
-      return wrong(c, at, k == 3 ? "unknown key (known: dtype, shape, data_offsets)"
-                                 : "key given twice");
+    if (k < 3 && (seen & 1u << k) != 0) {
+      return wrong(c, at, "key given twice");
     }
     seen |= 1u << k;
     DHC_TRY(expect(c, ':'));
-    if (k == 0) {
-      DHC_TRY(string(c, &text));
-      snprintf(t->dtype_text, sizeof t->dtype_text, "%s", text);
-    } else if (k == 1) {
-      DHC_TRY(parse_shape(c, t));
-    } else {
-      DHC_TRY(parse_offsets(c, t));
-    }
-    c->strings_used = keep; /* keys and dtypes are not kept */
+    DHC_TRY(parse_field(c, t, k));
+    c->strings_used = keep; /* keys, dtypes and other fields are not kept */
   } while (take(c, ','));
   size_t at = c->at;
   DHC_TRY(expect(c, '}'));
-  return seen == 7 ? dhc_status_ok() : wrong(c, at, "tensor lacks dtype, shape or data_offsets");
+  return (seen & 7) == 7 ? dhc_status_ok() : wrong(c, at, "tensor lacks dtype, shape or data_offsets");
+}
+
+static dhc_status parse_tensor(Cursor *c, StTensor *t) {
+  size_t keep = c->strings_used;
+  if (!take(c, '[')) {
+    return parse_fields(c, t);
+  }
+  DHC_TRY(parse_listed(c, t));
+  c->strings_used = keep;
+  return dhc_status_ok();
 }
 
 /* Room for one more of *items; doubles. */
@@ -303,7 +432,8 @@ static void *grow(void *items, int32_t n, int32_t *cap, size_t item_bytes) {
   return p;
 }
 
-static dhc_status parse_metadata(Cursor *c) {
+/* A table of strings into s->meta. */
+static dhc_status parse_strings(Cursor *c, const char *what) {
   DhcSafetensors *s = c->s;
   DHC_TRY(expect(c, '{'));
   if (take(c, '}')) {
@@ -315,11 +445,12 @@ static dhc_status parse_metadata(Cursor *c) {
     DHC_TRY(expect(c, ':'));
     skip_space(c);
     if (c->at >= c->n || c->text[c->at] != '"') {
-      return wrong(c, c->at, "metadata values must be strings");
+      return wrong(c, c->at, what);
     }
     m.value_at = c->at + 1;
     DHC_TRY(string(c, &m.value));
     m.value_raw_bytes = c->at - 1 - m.value_at;
+    m.order = s->n_meta;
     StMeta *grown = grow(s->meta, s->n_meta, &s->cap_meta, sizeof m);
     if (grown == NULL) {
       return dhc_status_memory(s->n_meta * (long long)sizeof m, "metadata");
@@ -328,6 +459,11 @@ static dhc_status parse_metadata(Cursor *c) {
     s->meta[s->n_meta++] = m;
   } while (take(c, ','));
   return expect(c, '}');
+}
+
+static dhc_status parse_metadata(Cursor *c) {
+  skip_space(c);
+  return word(c, "null") ? dhc_status_ok() : parse_strings(c, "metadata values must be strings");
 }
 
 static dhc_status parse_entry(Cursor *c, bool *metadata_seen) {
@@ -354,13 +490,21 @@ static dhc_status parse_entry(Cursor *c, bool *metadata_seen) {
   return dhc_status_ok();
 }
 
+/* Room for the strings of c; their nesting is bounded. */
+static dhc_status begin_text(Cursor *c) {
+  DHC_TRY(check_depth(c));
+  c->s->strings = malloc(c->n + 1);
+  return c->s->strings != NULL ? dhc_status_ok() : dhc_status_memory((long long)c->n, "a header");
+}
+
+static dhc_status end_text(Cursor *c) {
+  skip_space(c);
+  return c->at == c->n ? dhc_status_ok() : wrong(c, c->at, "text after the header's end");
+}
+
 dhc_status dhc_safetensors_parse_header(DhcSafetensors *s) {
   Cursor c = {.s = s, .text = s->bytes + 8, .n = s->header_bytes};
-  DHC_TRY(check_depth(&c));
-  s->strings = malloc(c.n + 1);
-  if (s->strings == NULL) {
-    return dhc_status_memory((long long)c.n, "a header");
-  }
+  DHC_TRY(begin_text(&c));
   bool metadata_seen = false;
   DHC_TRY(expect(&c, '{'));
   if (!take(&c, '}')) {
@@ -369,6 +513,28 @@ dhc_status dhc_safetensors_parse_header(DhcSafetensors *s) {
     } while (take(&c, ','));
     DHC_TRY(expect(&c, '}'));
   }
-  skip_space(&c);
-  return c.at == c.n ? dhc_status_ok() : wrong(&c, c.at, "text after the header's end");
+  return end_text(&c);
+}
+
+dhc_status dhc_safetensors_parse_index(DhcSafetensors *s) {
+  Cursor c = {.s = s, .text = s->bytes, .n = s->n_bytes, .index = true};
+  DHC_TRY(begin_text(&c));
+  bool seen = false;
+  DHC_TRY(expect(&c, '{'));
+  do {
+    const char *key;
+    size_t keep = c.strings_used;
+    DHC_TRY(string(&c, &key));
+    DHC_TRY(expect(&c, ':'));
+    if (!seen && strcmp(key, "weight_map") == 0) {
+      seen = true;
+      DHC_TRY(parse_strings(&c, "names of files must be strings"));
+    } else {
+      DHC_TRY(skip_value(&c));
+      c.strings_used = keep;
+    }
+  } while (take(&c, ','));
+  DHC_TRY(expect(&c, '}'));
+  DHC_TRY(end_text(&c));
+  return seen ? dhc_status_ok() : dhc_status_file(s->path, "is no .safetensors file, and no index of some: it has no \"weight_map\"");
 }

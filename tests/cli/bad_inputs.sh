@@ -72,7 +72,7 @@ weights range "range.safetensors: error: tensor 'w': F32 [2,2] needs 16 bytes, i
 weights dtype "dtype.safetensors: error: tensor 'w': unknown dtype \"F31\""
 weights shape "shape.safetensors: error: tensor 'w': shape is too large"
 weights overflow "overflow.safetensors: error: tensor 'w': shape is too large"
-weights nested 'nested.safetensors: error: header byte 12: JSON nested deeper than 8 levels'
+weights nested 'nested.safetensors: error: header byte 131: JSON nested deeper than 127 levels'
 weights metadata 'metadata.safetensors: error: header byte 21: metadata values must be strings'
 weights turned "turned.safetensors: error: tensor 'w' is [1,4], the model needs [2,2]"
 weights missing "missing.safetensors: error: tensor 'b' is missing"

@@ -105,6 +105,58 @@ static void conversions(void **state) {
   assert_int_equal(dhc_tensor_dtype_parse("f16"), -1);
 }
 
+/* Every code of the floats that only files have, widened to f32: hashes (FNV-1a, NaN as 0x7fc00000) of
+ * what NumPy 2 (F16) and ml_dtypes (the others) make of them. */
+static void file_floats(void **state) {
+  (void)state;
+  static const struct {
+    int32_t dtype;
+    uint64_t hash;
+  } rows[] = {{DHC_FILE_F16, 0x1f87f165810ea7c5},        {DHC_FILE_F8_E5M2, 0x6c1e56b6fb09c905},
+              {DHC_FILE_F8_E4M3, 0xdad1d9c50f749ca5},    {DHC_FILE_F8_E5M2FNUZ, 0x94ae6fc493d49818},
+              {DHC_FILE_F8_E4M3FNUZ, 0xf51851cb11c63018}, {DHC_FILE_F8_E8M0, 0x6d2c8b41c3f0e5a5}};
+  static uint16_t wide[65536];
+  static uint8_t narrow[256];
+  static float out[65536];
+  for (int i = 0; i < 65536; i++) {
+    wide[i] = (uint16_t)i;
+    narrow[i % 256] = (uint8_t)(i % 256);
+  }
+  for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
+    int bits = dhc_tensor_dtype_bits(rows[r].dtype), n = 1 << bits;
+    uint64_t hash = 0xcbf29ce484222325u;
+    dhc_tensor_convert(out, DHC_F32, bits == 16 ? (const void *)wide : narrow, rows[r].dtype, n);
+    for (int i = 0; i < n; i++) {
+      uint32_t code;
+      memcpy(&code, &out[i], sizeof code);
+      code = isnan(out[i]) ? 0x7fc00000u : code;
+      for (int k = 0; k < 4; k++) {
+        hash = (hash ^ (code >> (8 * k) & 255u)) * 0x100000001b3u;
+      }
+    }
+    assert_true(hash == rows[r].hash);
+  }
+  static const float f4[16] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+  static const uint8_t packed[8] = {0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe}; /* the low half first */
+  dhc_tensor_convert(out, DHC_F32, packed, DHC_FILE_F4, 16);
+  assert_memory_equal(out, f4, sizeof f4);
+  DhcTensorView v = {.dtype = DHC_FILE_F4, .rank = 1, .shape = {16}, .data = packed, .bytes = 8};
+  assert_true(dhc_tensor_get(&v, 7) == 6.0);
+  assert_int_equal(dhc_tensor_first_nonfinite(&v), -1);
+  static const uint8_t infinite[4] = {0, 0x3c, 0, 0x7c};
+  v = (DhcTensorView){.dtype = DHC_FILE_F16, .rank = 1, .shape = {2}, .data = infinite, .bytes = 4};
+  assert_int_equal(dhc_tensor_first_nonfinite(&v), 1);
+  int64_t odd[1] = {3}, n, bytes;
+  assert_false(dhc_size_tensor(DHC_FILE_F4, 1, odd, &n, &bytes));
+  uint64_t u[2] = {UINT64_MAX, 5};
+  int64_t signed_[2];
+  double d[2];
+  dhc_tensor_convert(signed_, DHC_I64, u, DHC_FILE_U64, 2);
+  dhc_tensor_convert(d, DHC_F64, u, DHC_FILE_U64, 2);
+  assert_true(signed_[0] == INT64_MAX && signed_[1] == 5);
+  assert_true(d[0] == 0x1p64 && d[1] == 5);
+}
+
 static void sha256_vectors(void **state) {
   (void)state;
   char hex[65];
@@ -212,6 +264,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(status_wording), cmocka_unit_test(sizes),
       cmocka_unit_test(conversions),    cmocka_unit_test(sha256_vectors),
+      cmocka_unit_test(file_floats),
       cmocka_unit_test(philox_vectors), cmocka_unit_test(files),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

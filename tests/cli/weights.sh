@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# What weights may be: every float type, one file, several with an index, a folder; what a file holds
+# beside the model's tensors is said; what is none is named. Each file is made by weights.py.
+. "$(dirname "$0")/common.sh"
+python3 "$(dirname "$0")/weights.py" "$work" || fail "the files could not be made"
+cd "$work" || exit 1
+cat > m.dhc <<'M'
+import std/nn
+layer Linear() {
+  param weight: [2, 2] = zeros()
+}
+model M() {
+  param w: [2] = zeros()
+  l = Linear()
+  forward() -> (y: [2], z: [2, 2]) { return w, l.weight }
+}
+M
+run() { "$dhcc" run m.dhc --backend interp --weights "$@"; }
+want=$'y f64[2] 1.5 -2\nz f64[2, 2] 1 2 3 4'
+# loads FILE ['part of what stderr says']: the values, and nothing or that on stderr
+loads() {
+  local out
+  out=$(run "$1" 2>"$work/said") || fail "$1: exit $?: $(cat "$work/said")"
+  [ "$out" = "$want" ] || fail "$1: $out"
+  if [ $# = 1 ]; then
+    [ ! -s "$work/said" ] || fail "$1 said $(cat "$work/said")"
+  else
+    grep -qF -- "$2" "$work/said" || fail "$1: no \"$2\" in $(cat "$work/said")"
+  fi
+}
+for type in F64 F32 F16 BF16 F8_E5M2 F8_E4M3 F8_E5M2FNUZ F8_E4M3FNUZ F4; do
+  loads $type.safetensors
+done
+loads good.safetensors
+loads u64.safetensors
+expect 1 "c64.safetensors: error: tensor 'w': dtype C64 is not supported" run c64.safetensors
+
+# a checkpoint in several files, by its index or its folder
+loads hub/model.safetensors.index.json "1 tensor is left out, the model does not have it: 'l.bias' (a copy of 'w')"
+loads hub "'l.bias'"
+loads hub/ "'l.bias'"
+loads one
+cp hub/model.safetensors.index.json hub/renamed
+loads hub/renamed "'l.bias'"
+expect 1 "dhcc: error: several: holds 2 files like 'a.safetensors'; name the one you mean" run several
+expect 1 "dhcc: error: torch: holds no .safetensors file and no index of some (its PyTorch files" run torch
+expect 1 "dhcc: error: empty: holds no .safetensors file and no index of some" run empty
+expect 1 "absent/model-00002-of-00002.safetensors: no such file" run absent
+expect 1 "tensor 'l.weight' is not in model-00002-of-00002.safetensors, which the index names for it" run astray
+expect 1 "tensor 'w' is in twice/model-00001-of-00002.safetensors and in twice/model-00002-of-00002.safetensors" run twice
+expect 1 "shape/model-00002-of-00002.safetensors: error: tensor 'l.weight' is [4], the model needs [2,2]" run shape
+expect 1 'error: "../good.safetensors" is no file beside the index' run outside
+expect 1 'config.json: error: is no .safetensors file, and no index of some: it has no "weight_map"' run config.json
+expect 1 'broken.json: error: byte 21: names of files must be strings' run broken.json
+
+# what the model does not have
+loads extra.safetensors "dhcc: note: extra.safetensors: 5 tensors are left out, the model does not have them: 'l.bias' (a copy of 'w'), 'head', 'z', 'deep', 'six'"
+loads many.safetensors "30 tensors are left out"
+loads many.safetensors "'m07' (a copy of 'w'), …"
+[ -z "$(run extra.safetensors --quiet 2>&1 >/dev/null)" ] || fail "--quiet says the note"
+expect 1 "extra.safetensors: error: holds 5 tensors that the model does not have: 'l.bias'" run extra.safetensors --strict
+expect 0 "1.5 -2" run good.safetensors --strict
+run extra.safetensors --json 2>/dev/null | python3 -c '
+import json, sys
+rows = json.load(sys.stdin)["diagnostics"]
+assert len(rows) == 1 and rows[0]["severity"] == "note" and "head" in rows[0]["message"], rows' || fail "--json has no note"
+
+# as inputs: floats of any type
+cat > in.dhc <<'M'
+model M() {
+  forward(w: [2]) -> (y: [2]) { return w }
+}
+M
+for type in F64 F16 BF16 F8_E4M3 F4; do
+  expect 0 "y f64[2] 1.5 -2" "$dhcc" run in.dhc --backend interp --inputs $type.safetensors --quiet
+done
+expect 1 "note: c64.safetensors: 'w' is of a type, or has a rank, that dhcc lacks; it is left out" "$dhcc" run in.dhc --backend interp --inputs c64.safetensors
+expect 1 "entry 'forward' needs input 'w'" "$dhcc" run in.dhc --backend interp --inputs c64.safetensors
+expect 0 "y f64[2] 1.5 -2" "$dhcc" run in.dhc --backend interp --inputs extra.safetensors
+finish
