@@ -11,7 +11,7 @@
  *   weights.c   placement in arenas, initialisers, load, save
  *   unused.c    what a weights file holds beside the model's tensors
  *   state.c     what streaming entries keep from run to run
- *   train.c, train_data.c, eval.c, verify.c, info.c, print.c, tools.c, tensor_file.c */
+ *   train.c, train_data.c, eval.c, verify.c, info.c, print.c, tools.c, kernel_check.c, tensor_file.c */
 #ifndef DHC_API_API_H
 #define DHC_API_API_H
 

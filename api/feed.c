@@ -50,8 +50,11 @@ dhc_status feed_open(dhc_program *p, const DhcDataset *d, int64_t batch, bool au
   DHC_TRY(add_prepare(p, "normalize", &f->normalize, &f->norm_info));
   if (augment) DHC_TRY(add_prepare(p, "augment", &f->augment, &f->aug_info));
   for (int i = 0; i < d->n_fields; i++) {
-    f->field[i] = dhc_aligned_alloc(batch * d->fields[i].example_bytes);
-    if (!f->field[i]) return dhc_status_memory((long long)(batch * d->fields[i].example_bytes), "a batch");
+    int64_t bytes;
+    if (!dhc_size_mul(batch, d->fields[i].example_bytes, &bytes))
+      return dhc_status_make(DHC_E_USAGE, "batch: the bytes of %lld examples do not fit in 63 bits", (long long)batch);
+    f->field[i] = dhc_aligned_alloc(bytes);
+    if (!f->field[i]) return dhc_status_memory((long long)bytes, "a batch");
   }
   return dhc_status_ok();
 }

@@ -20,12 +20,31 @@ static const char *severity_paint(const Paint *p, DhcSeverity s) {
   return s == DHC_ERROR ? p->error : s == DHC_WARNING ? p->warning : p->note;
 }
 
+/* Length of the well-formed UTF-8 sequence at s, 0 if there is none (a final 0 ends every text). */
+static int utf8_length(const unsigned char *s) {
+  int n = s[0] < 0x80 ? 1 : s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : (s[0] & 0xF0) == 0xE0 ? 3
+          : s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : 0;
+  for (int i = 1; i < n; i++)
+    if ((s[i] & 0xC0) != 0x80) return 0;
+  if (n == 3 && ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] >= 0xA0))) return 0;
+  if (n == 4 && ((s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] >= 0x90))) return 0;
+  return n;
+}
+
 static bool is_continuation(char c) { return ((unsigned char)c & 0xC0) == 0x80; }
 
-/* One displayed byte: control characters but tab would move the caret away. */
-static void put_source_byte(char c, FILE *to) {
-  bool control = ((unsigned char)c < 0x20 && c != '\t') || c == 0x7f;
-  fputc(control ? '?' : c, to);
+/* One character of a source line, '?' for what is none or would move the caret: control characters
+ * but tab, bytes that are no UTF-8. Returns the number of bytes. */
+static size_t put_source_char(const char *at, size_t n, FILE *to) {
+  const unsigned char *c = (const unsigned char *)at;
+  int length = utf8_length(c);
+  bool control = (c[0] < 0x20 && c[0] != '\t') || c[0] == 0x7f || (c[0] == 0xC2 && length == 2 && c[1] < 0xA0);
+  if (length && (size_t)length <= n && !control) {
+    fwrite(at, 1, (size_t)length, to);
+    return (size_t)length;
+  }
+  fputc('?', to);
+  return 1;
 }
 
 /* The line of `at`, then carets under the part of the span on that line. */
@@ -39,13 +58,13 @@ static void print_excerpt(const DhcSources *s, DhcSpan at, const Paint *p, FILE 
   size_t from = begin, until = end, mark = at.end > at.begin ? at.end : at.begin + 1;
   if (at.begin - begin > SHOWN_WIDTH / 2) from = at.begin - SHOWN_WIDTH / 2;
   if (until - from > SHOWN_WIDTH && until > at.begin) until = from + SHOWN_WIDTH;
-  while (from > begin && from < at.begin && is_continuation(src->text[from])) from++;
-  while (until < end && is_continuation(src->text[until])) until--;
+  for (int k = 0; k < 3 && from > begin && from < at.begin && is_continuation(src->text[from]); k++) from++;
+  for (int k = 0; k < 3 && until < end && until > at.begin && is_continuation(src->text[until]); k++) until--;
   if (mark > until) mark = until > at.begin ? until : at.begin + 1;
 
   fputs("  ", to);
   if (from > begin) fputs("...", to);
-  for (size_t i = from; i < until; i++) put_source_byte(src->text[i], to);
+  for (size_t i = from; i < until;) i += put_source_char(src->text + i, until - i, to);
   fputs(until < end ? "...\n  " : "\n  ", to);
   if (from > begin) fputs("   ", to);
   for (size_t i = from; i < at.begin && i < until; i++)
@@ -92,17 +111,6 @@ void dhc_diags_print_from(const DhcDiags *d, int first, FILE *to, bool color) {
 }
 
 /* ---- JSON ------------------------------------------------------------------------ */
-
-/* Length of the well-formed UTF-8 sequence at s, 0 if there is none. */
-static int utf8_length(const unsigned char *s) {
-  int n = s[0] < 0x80 ? 1 : s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : (s[0] & 0xF0) == 0xE0 ? 3
-          : s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : 0;
-  for (int i = 1; i < n; i++)
-    if ((s[i] & 0xC0) != 0x80) return 0;
-  if (n == 3 && ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] >= 0xA0))) return 0;
-  if (n == 4 && ((s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] >= 0x90))) return 0;
-  return n;
-}
 
 static void json_string(const char *text, FILE *to) {
   if (!text) {

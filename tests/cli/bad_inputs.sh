@@ -55,6 +55,22 @@ check import_absent 'import_absent.dhc:1:8: error[E0221]: import "lib/absent.dhc
 check a 'b.dhc:1:8: error[E0224]: import cycle: a.dhc -> b.dhc -> a.dhc'
 check nul 'nul.dhc:2:4: error[E0101]: invalid byte 0x00'
 check utf8 'utf8.dhc:2:4: error[E0101]: invalid byte 0xff'
+# lines of bytes that are no UTF-8, all continuation bytes: the excerpt stays in its line
+for bytes in 1 119 120 121 122 300 5000; do
+  for lead in '' 'a' $'\n' "$(printf '%200s' x)"; do
+    { printf '%s' "$lead"; head -c $bytes /dev/zero | tr '\0' '\200'; printf '\n'; } > long.dhc
+    cp long.dhc long.gir
+    cp long.dhc long.spec
+    runs=("check long.dhc" "opt long.gir")
+    [[ ${BACKENDS:-} == *cpu* ]] && runs+=("kernel long.spec --dims 1")
+    for run in "${runs[@]}"; do
+      timeout 20 "$dhcc" $run > out.txt 2>&1 # shellcheck disable=SC2086
+      rc=$?
+      [ $rc = 1 ] && [ "$(stat -c %s out.txt)" -lt 700 ] && ! tr -d '\n -~' < out.txt | grep -q . ||
+        fail "$bytes bytes 0x80 behind \"$lead\": $run: exit $rc, $(stat -c %s out.txt) bytes"
+    done
+  done
+done
 check string 'string.dhc:1:21: error[E0103]: string opened here is not closed on this line'
 bad 1 "gradient.dhc:4:23: error[E0710]: 'argmax' has no gradient but lies between parameter 'w' and the loss" \
   "$dhcc" print gradient.dhc --stage=grad --entry loss
