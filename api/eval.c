@@ -26,7 +26,7 @@ static void predictions(void *ctx, const Feed *f, const dhc_tensor *results, int
     }
     for (int64_t j = 0; j < k; j++) sum += exp(dhc_tensor_get(&v, i * k + j) - top);
     DhcTensorView tv = {.dtype = target ? (int32_t)target->dtype : 0, .data = target ? target->data : NULL};
-    o->prediction(o->ctx, first + i, target ? (int64_t)dhc_tensor_get(&tv, i) : -1, best, 1 / sum);
+    o->prediction(o->ctx, first + i, target ? dhc_dtype_from_double(DHC_I64, dhc_tensor_get(&tv, i)) : -1, best, 1 / sum);
   }
 }
 

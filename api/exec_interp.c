@@ -75,7 +75,7 @@ static dhc_status make_args(dhc_program *p, const DhcFunc *f, const dhc_tensor *
       if (a->f)
         a->f[0] = *v;
       else
-        a->i[0] = (int64_t)*v;
+        a->i[0] = dhc_dtype_from_double(t->dtype, *v);
       args[i] = a;
       continue;
     }

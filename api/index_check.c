@@ -37,7 +37,7 @@ static const DhcValue *unequal_to(const DhcValue *cond, int64_t *c) {
     const DhcValue *v = n->args[k];
     while (v->def->op == DHC_OP_BROADCAST || v->def->op == DHC_OP_CAST) v = v->def->args[0];
     if (v->def->op != DHC_OP_FILL) continue;
-    *c = (int64_t)dhc_attr(v->def, "value")->f;
+    *c = dhc_dtype_from_double(v->type.dtype, dhc_attr(v->def, "value")->f);
     return n->args[1 - k];
   }
   return NULL;

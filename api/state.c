@@ -117,7 +117,7 @@ static dhc_status run_reset(dhc_program *p, const Version *v, const bool *begins
     if (info->role == DHC_ROLE_SCALAR) {
       const double *value = memory_scalar(&p->mem, info->name);
       if (value && x->f) x->f[0] = *value;
-      if (value && !x->f) x->i[0] = (int64_t)*value;
+      if (value && !x->f) x->i[0] = dhc_dtype_from_double(t->dtype, *value);
     }
     args[i] = x;
   }

@@ -215,7 +215,7 @@ static dhc_status init_slot(dhc_program *p, const Slot *s, DhcArena *scratch) {
     if (a->f)
       a->f[0] = *v;
     else
-      a->i[0] = (int64_t)*v;
+      a->i[0] = dhc_dtype_from_double(t, *v);
     args[i] = a;
   }
   DhcArray *result;

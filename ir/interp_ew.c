@@ -116,25 +116,13 @@ bool dhc_eval_int(DhcOp op, const DhcScalar *args, int64_t *out) {
   return *out == r;
 }
 
-/* Truncates toward zero, saturates; NaN gives 0. */
-static int64_t float_to_int(dhc_dtype to, double v) {
-  int bits = 8 * dhc_dtype_bytes(to);
-  bool is_unsigned = to == DHC_U32 || to == DHC_U16 || to == DHC_U8;
-  if (isnan(v)) return 0;
-  double hi = ldexp(1, is_unsigned ? bits : bits - 1), lo = is_unsigned ? 0 : -hi;
-  double t = trunc(v);
-  if (t >= hi) return bits == 64 ? INT64_MAX : (int64_t)hi - 1;
-  if (t <= lo) return bits == 64 ? INT64_MIN : (int64_t)lo;
-  return (int64_t)t;
-}
-
 DhcScalar dhc_eval_cast(dhc_dtype from, dhc_dtype to, DhcScalar v) {
   DhcScalar r;
   if (dhc_dtype_is_float(from)) {
     if (dhc_dtype_is_float(to))
       r.f = v.f;
     else
-      r.i = to == DHC_BOOL ? v.f != 0 : float_to_int(to, v.f);
+      r.i = to == DHC_BOOL ? v.f != 0 : dhc_dtype_from_double(to, v.f);
   } else {
     if (dhc_dtype_is_float(to))
       r.f = (double)v.i;

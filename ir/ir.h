@@ -32,6 +32,9 @@ const char *dhc_dtype_name(dhc_dtype t);
 bool dhc_dtype_parse(const char *name, dhc_dtype *out);
 int dhc_dtype_bytes(dhc_dtype t);
 bool dhc_dtype_is_float(dhc_dtype t);
+/* A float as an element of integer dtype t, as op cast does it: truncated toward zero, saturated;
+ * NaN gives 0. C leaves the conversion of what does not fit undefined, so nothing else does it. */
+int64_t dhc_dtype_from_double(dhc_dtype t, double v);
 bool dhc_dtype_is_int(dhc_dtype t); /* signed or unsigned, not bool */
 
 bool dhc_type_equal(const DhcType *a, const DhcType *b);

@@ -1,4 +1,6 @@
 /* Element types and tensor types. */
+#include <math.h>
+
 #include "ir/ir_internal.h"
 
 static const struct {
@@ -27,6 +29,18 @@ bool dhc_dtype_parse(const char *name, dhc_dtype *out) {
       return true;
     }
   return false;
+}
+
+int64_t dhc_dtype_from_double(dhc_dtype t, double v) {
+  if (t == DHC_BOOL) return v != 0;
+  int bits = 8 * dhc_dtype_bytes(t);
+  bool is_unsigned = known(t) && dtypes[t].kind == 'U';
+  if (isnan(v)) return 0;
+  double hi = ldexp(1, is_unsigned ? bits : bits - 1), lo = is_unsigned ? 0 : -hi;
+  v = trunc(v);
+  if (v >= hi) return bits == 64 ? INT64_MAX : (int64_t)hi - 1;
+  if (v <= lo) return bits == 64 ? INT64_MIN : (int64_t)lo;
+  return (int64_t)v;
 }
 
 bool dhc_type_equal(const DhcType *a, const DhcType *b) {

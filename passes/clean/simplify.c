@@ -17,7 +17,7 @@ bool dhc_simplify_const(const DhcValue *v, DhcScalar *out) {
   if (dhc_dtype_is_float(v->type.dtype))
     out->f = c;
   else if (c > -0x1p53 && c < 0x1p53)
-    out->i = (int64_t)c;
+    out->i = dhc_dtype_from_double(v->type.dtype, c);
   else
     return false;
   return true;

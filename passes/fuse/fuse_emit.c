@@ -279,7 +279,7 @@ static int emit_random(FuKernel *k, DhcValue *v, const FuIx *ix) {
   int a[4];
   for (int i = 0; i < 3; i++) { /* a known site is an argument: layers share the kernel */
     const DhcNode *c = dhc_view_base(n->args[i])->def;
-    if (c->op == DHC_OP_FILL) a[i] = dhc_fu_arg_node(k, dhc_dim_const(dims(k), (int64_t)dhc_attr(c, "value")->f));
+    if (c->op == DHC_OP_FILL) a[i] = dhc_fu_arg_node(k, dhc_dim_const(dims(k), dhc_dtype_from_double(DHC_I64, dhc_attr(c, "value")->f)));
     else a[i] = dhc_fu_emit(k, n->args[i], NULL);
   }
   a[3] = dhc_fu_lin_node(k, &flat);
@@ -305,7 +305,7 @@ static int emit_op(FuKernel *k, DhcValue *v, const FuIx *ix) {
   switch (n->op) {
     case DHC_OP_FILL: {
       double f = dhc_attr(n, "value")->f;
-      return dhc_fu_const_node(k, v->type.dtype, f, (int64_t)f);
+      return dhc_fu_const_node(k, v->type.dtype, f, dhc_dtype_is_float(v->type.dtype) ? 0 : dhc_dtype_from_double(v->type.dtype, f));
     }
     case DHC_OP_IOTA: return emit_iota(k, v, ix);
     case DHC_OP_DIM: return dhc_fu_arg_node(k, dhc_attr(n, "dim")->dim);

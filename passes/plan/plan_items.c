@@ -268,7 +268,7 @@ static bool pattern_of(dhc_dtype t, double value, uint32_t *out) {
   switch (t) {
     case DHC_F32: memcpy(out, &f, 4); return true;
     case DHC_I32:
-    case DHC_U32: *out = (uint32_t)(int64_t)value; return true;
+    case DHC_U32: *out = (uint32_t)dhc_dtype_from_double(t, value); return true;
     case DHC_I64: return value == 0;
     case DHC_F64: return value == 0 && !signbit(value);
     default: return false; /* fills come in units of four bytes */
@@ -294,7 +294,7 @@ void dhc_pl_fill(Pl *p, const PlVal *v, double value) {
   if (dhc_dtype_is_float(t))
     s->node[x].f = value;
   else
-    s->node[x].i = t == DHC_BOOL ? value != 0 : (int64_t)value;
+    s->node[x].i = dhc_dtype_from_double(t, value);
   walk_operand(s, &w, 0, t, x, dims, &n_dims);
   dhc_pl_call(p, dhc_pl_intern(p, s), dims, v, NULL);
 }
