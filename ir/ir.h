@@ -130,6 +130,23 @@ typedef enum DhcEwTypes {
   DHC_EW_none, DHC_EW_arith, DHC_EW_float, DHC_EW_integer, DHC_EW_compare, DHC_EW_select, DHC_EW_test
 } DhcEwTypes;
 
+/* Where one axis of an operand lies in a node's result: element start + step * i of it belongs to index i
+ * of the result's axis `result`. */
+enum {
+  DHC_AXIS_NONE = -1,   /* the same for all of the result: stretched */
+  DHC_AXIS_FOLDED = -2, /* summed or otherwise folded away */
+  DHC_AXIS_MIXED = -3   /* split, or joined with others */
+};
+typedef struct DhcAxisMap {
+  int result; /* or one of the above */
+  const DhcDim *start;
+  int64_t step;
+} DhcAxisMap;
+/* Fills map[] for every axis of operand k. False: the op's row has no rule (AXES). */
+bool dhc_axes(DhcDims *cx, const DhcNode *n, int k, DhcAxisMap *map);
+/* Whether axis d of operand k, which m describes, is an axis of the result as it is. */
+bool dhc_axis_whole(const DhcNode *n, int k, int d, const DhcAxisMap *m);
+
 struct DhcInterp;
 typedef struct DhcOpInfo {
   const char *name;
@@ -142,6 +159,7 @@ typedef struct DhcOpInfo {
   bool (*interp)(struct DhcInterp *in, const DhcNode *n); /* ir/interp.h */
   /* Floating-point operations as a dim; NULL rule means none. */
   const DhcDim *(*flops)(DhcModule *m, const DhcNode *n);
+  bool (*axes)(DhcDims *cx, const DhcNode *n, int k, DhcAxisMap *map); /* AXES, or NULL; see dhc_axes */
   DhcEwTypes types;
   int work;   /* WORK; see dhc_op_work */
   bool exact; /* EXACT: evaluated in double, the result is exact or correctly rounded */

@@ -24,7 +24,8 @@ static const DhcOpInfo table[DHC_N_OPS + 1] = {
     .flops = flops_rule,
 #define EW(id, text, args, family, f_expr, i_expr, flops_rule)                                     \
   OP(id, text, args, 1, ELEMENTWISE, A0, dhc_shape_##family, dhc_interp_ew, flops_rule) \
-    .types = DHC_EW_##family,
+    .types = DHC_EW_##family, .axes = dhc_axes_same,
+#define AXES(rule) .axes = dhc_axes_##rule,
 #define WORK(n) .work = n,
 #define EXACT .exact = true,
 #include "ir/ops.def"

@@ -26,6 +26,11 @@
   const DhcDim *flops(DhcModule *m, const DhcNode *n);
 #include "ir/ops.def"
 
+#undef NULL
+#define NULL dhc_axes_nothing
+#define AXES(rule) bool dhc_axes_##rule(DhcDims *cx, const DhcNode *n, int k, DhcAxisMap *map);
+#include "ir/ops.def"
+
 #pragma pop_macro("NULL")
 
 #endif

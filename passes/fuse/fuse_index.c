@@ -197,78 +197,50 @@ bool dhc_fu_reshape(FuIndexCx *cx, const DhcType *from, const DhcType *to, const
 
 /* ---- views -------------------------------------------------------------------- */
 
-static bool through_slice(FuIndexCx *cx, const DhcNode *n, const FuIx *ix, FuIx *out) {
-  const DhcAttr *start = dhc_attr(n, "start"), *step = dhc_attr(n, "step");
-  for (int d = 0; d < n->args[0]->type.rank; d++) {
-    out[d] = ix[d];
-    int64_t st = step->ints.at[d];
-    bool whole = st == 1 && dhc_dim_is(start->dims.at[d], 0);
-    if (whole) {
-      if (ix[d].guarded && ix[d].extent != n->args[0]->type.dim[d]) {
-        cx->lossy = true;
-        out[d].extent = n->args[0]->type.dim[d];
-      }
-      continue;
-    }
-    if (ix[d].guarded && ix[d].div != 1) return false;
-    if (ix[d].f.node >= 0 && st != 1) return false;
-    out[d].f = dhc_fu_scale(cx->dims, &ix[d].f, dhc_dim_const(cx->dims, st));
-    out[d].f = dhc_fu_addc(cx->dims, &out[d].f, start->dims.at[d]);
-    if (ix[d].guarded) {
-      cx->lossy = true;
-      out[d].extent = n->args[0]->type.dim[d];
-    }
+/* Index into one axis of the operand, which m describes. */
+static bool through_axis(FuIndexCx *cx, const DhcNode *n, int d, const DhcAxisMap *m, const FuIx *ix, FuIx *out) {
+  const DhcDim *extent = n->args[0]->type.dim[d];
+  if (m->result < 0) {
+    *out = dhc_fu_plain(dhc_fu_const(cx->dims, NULL));
+    return m->result == DHC_AXIS_NONE;
   }
-  return true;
-}
-
-static bool through_broadcast(FuIndexCx *cx, const DhcNode *n, const FuIx *ix, FuIx *out) {
-  const DhcType *from = &n->args[0]->type, *to = &n->results[0]->type;
-  int lead = to->rank - from->rank;
-  for (int d = 0; d < lead; d++) cx->lossy = cx->lossy || ix[d].guarded;
-  for (int d = 0; d < from->rank; d++) {
-    bool stretched = from->dim[d] != to->dim[lead + d];
-    if (stretched) cx->lossy = cx->lossy || ix[lead + d].guarded;
-    out[d] = stretched ? dhc_fu_plain(dhc_fu_const(cx->dims, NULL)) : ix[lead + d];
+  *out = ix[m->result];
+  if (m->step != 1 || !dhc_dim_is(m->start, 0)) {
+    if (out->guarded && out->div != 1) return false;
+    if (out->f.node >= 0 && m->step != 1) return false;
+    out->f = dhc_fu_scale(cx->dims, &out->f, dhc_dim_const(cx->dims, m->step));
+    out->f = dhc_fu_addc(cx->dims, &out->f, m->start);
   }
-  return true;
-}
-
-static bool through_reverse(FuIndexCx *cx, const DhcNode *n, const FuIx *ix, FuIx *out) {
-  const DhcAttr *axes = dhc_attr(n, "axes");
-  for (int d = 0; d < n->args[0]->type.rank; d++) out[d] = ix[d];
-  for (int i = 0; i < axes->ints.n; i++) {
-    int64_t d = axes->ints.at[i];
-    if ((ix[d].guarded && ix[d].div != 1) || ix[d].f.node >= 0) return false;
-    out[d].f = dhc_fu_scale(cx->dims, &ix[d].f, dhc_dim_const(cx->dims, -1));
-    out[d].f = dhc_fu_addc(cx->dims, &out[d].f, dhc_dim_addc(cx->dims, n->args[0]->type.dim[d], -1));
+  if (out->guarded && out->extent != extent) { /* the operand has more than the guard lets through */
+    cx->lossy = true;
+    out->extent = extent;
   }
   return true;
 }
 
 bool dhc_fu_through(FuIndexCx *cx, const DhcNode *n, const FuIx *ix, FuIx *out) {
   cx->miss.axis = -1;
-  switch (n->op) {
-    case DHC_OP_RESHAPE:
-      return dhc_fu_reshape(cx, &n->results[0]->type, &n->args[0]->type, ix, out);
-    case DHC_OP_TRANSPOSE: {
-      const DhcAttr *perm = dhc_attr(n, "perm");
-      for (int d = 0; d < perm->ints.n; d++) out[perm->ints.at[d]] = ix[d];
-      return true;
-    }
-    case DHC_OP_BROADCAST: return through_broadcast(cx, n, ix, out);
-    case DHC_OP_SLICE: return through_slice(cx, n, ix, out);
-    case DHC_OP_REVERSE: return through_reverse(cx, n, ix, out);
-    default: return false;
+  if (n->op == DHC_OP_RESHAPE) return dhc_fu_reshape(cx, &n->results[0]->type, &n->args[0]->type, ix, out);
+  DhcAxisMap map[DHC_MAX_RANK];
+  bool reached[DHC_MAX_RANK] = {false};
+  if (!dhc_fu_is_view(n) || !dhc_axes(cx->dims, n, 0, map)) return false;
+  for (int d = 0; d < n->args[0]->type.rank; d++) {
+    if (!through_axis(cx, n, d, &map[d], ix, &out[d])) return false;
+    if (map[d].result >= 0) reached[map[d].result] = true;
   }
+  for (int d = 0; d < n->results[0]->type.rank; d++) cx->lossy = cx->lossy || (!reached[d] && ix[d].guarded);
+  return true;
 }
 
 bool dhc_fu_back(FuIndexCx *cx, const DhcNode *n, const FuIx *ix, FuIx *out) {
   cx->miss.axis = -1;
   if (n->op == DHC_OP_RESHAPE) return dhc_fu_reshape(cx, &n->args[0]->type, &n->results[0]->type, ix, out);
-  if (n->op != DHC_OP_TRANSPOSE) return false;
-  const DhcAttr *perm = dhc_attr(n, "perm");
-  for (int d = 0; d < perm->ints.n; d++) out[d] = ix[perm->ints.at[d]];
+  DhcAxisMap map[DHC_MAX_RANK];
+  if (!dhc_axes(cx->dims, n, 0, map) || n->args[0]->type.rank != n->results[0]->type.rank) return false;
+  for (int d = 0; d < n->args[0]->type.rank; d++) { /* the axes in another order, no more */
+    if (!dhc_axis_whole(n, 0, d, &map[d])) return false;
+    out[map[d].result] = ix[d];
+  }
   return true;
 }
 

@@ -22,50 +22,32 @@ static bool is_small(const DhcChunk *c, const DhcValue *v) {
   return dhc_dim_le(c->m->dims, &c->f->facts, n, c->states) == DHC_TRUE;
 }
 
-/* The axis of `to` that is axis `axis` of `from`, of which it is a reshape; -1: none. */
-static int reshaped_axis(DhcDims *cx, const DhcType *from, int axis, const DhcType *to) {
-  const DhcDim *before = dhc_dim_product(cx, from->dim, axis);
-  for (int i = 0; i < to->rank; i++)
-    if (to->dim[i] == from->dim[axis] && dhc_dim_product(cx, to->dim, i) == before) return i;
-  return -1;
-}
-
-static bool slices_whole(DhcChunk *c, const DhcNode *n, int axis) {
-  return dhc_dim_is(dhc_attr(n, "start")->dims.at[axis], 0) && dhc_attr(n, "step")->ints.at[axis] == 1 &&
-         dhc_attr(n, "size")->dims.at[axis] == c->length;
-}
-
 /* ---- backwards --------------------------------------------------------------------------- */
+
+/* Where operand k of n has what is axis `axis` of its result; -1: it has none; -2: it cannot be said. */
+static int operand_axis(DhcChunk *c, const DhcNode *n, int k, int axis) {
+  DhcAxisMap map[DHC_MAX_RANK];
+  bool mixed = false;
+  if (!dhc_axes(c->m->dims, n, k, map)) return -2;
+  for (int d = 0; d < n->args[k]->type.rank; d++) {
+    if (map[d].result == axis) return dhc_axis_whole(n, k, d, &map[d]) ? d : -2;
+    mixed |= map[d].result == DHC_AXIS_MIXED;
+  }
+  return mixed ? -2 : -1;
+}
 
 /* Demands what d needs for its result with the steps at `axis`. False: d cannot be cut. */
 static bool through(DhcChunk *c, const DhcNode *d, int axis) {
-  DhcValue *x = d->n_args ? d->args[0] : NULL;
-  switch (d->op) {
-    case DHC_OP_FILL: return true;
-    case DHC_OP_IOTA: return dhc_attr(d, "axis")->i != axis;
-    case DHC_OP_BROADCAST:
-      axis -= d->results[0]->type.rank - x->type.rank;
-      if (axis >= 0 && x->type.dim[axis] != c->length) axis = -1;
-      demand(c, x, axis < 0 ? -1 : axis);
-      return true;
-    case DHC_OP_RESHAPE:
-      axis = reshaped_axis(c->m->dims, &d->results[0]->type, axis, &x->type);
-      if (axis >= 0) demand(c, x, axis);
-      return axis >= 0;
-    case DHC_OP_TRANSPOSE: demand(c, x, (int)dhc_attr(d, "perm")->ints.at[axis]); return true;
-    case DHC_OP_SLICE:
-      if (!slices_whole(c, d, axis)) return false;
-      demand(c, x, axis);
-      return true;
-    case DHC_OP_REVERSE:
-      if (dhc_edit_lists(dhc_attr(d, "axes"), axis)) return false;
-      demand(c, x, axis);
-      return true;
-    default:
-      if (dhc_op_info(d->op)->cls != DHC_CLASS_ELEMENTWISE) return false;
-      for (int i = 0; i < d->n_args; i++) demand(c, d->args[i], axis);
-      return true;
+  if (d->op == DHC_OP_FILL) return true;
+  if (d->op == DHC_OP_IOTA) return dhc_attr(d, "axis")->i != axis;
+  DhcOpClass cls = dhc_op_info(d->op)->cls;
+  if (cls != DHC_CLASS_VIEW && cls != DHC_CLASS_ELEMENTWISE) return false;
+  for (int i = 0; i < d->n_args; i++) {
+    int at = operand_axis(c, d, i, axis);
+    if (at == -2) return false;
+    demand(c, d->args[i], at);
   }
+  return true;
 }
 
 static void add_scan(DhcChunk *c, DhcNode *n, int axis) {
@@ -125,58 +107,18 @@ static bool is_last(DhcChunk *c, const DhcNode *n, const DhcValue *v, int axis) 
   return true;
 }
 
-/* Where the result of a dot has the steps that its operand k has at `axis`; -1: nowhere. The
- * other operand has them at *other, or is a constant (-1). */
-static int dot_axis(const DhcNode *n, int k, int axis, int *other) {
-  const DhcAttr *batch[2] = {dhc_attr(n, "batch_a"), dhc_attr(n, "batch_b")};
-  const DhcAttr *sum[2] = {dhc_attr(n, "contract_a"), dhc_attr(n, "contract_b")};
-  *other = -1;
-  for (int i = 0; i < batch[k]->ints.n; i++)
-    if (batch[k]->ints.at[i] == axis) {
-      *other = (int)batch[1 - k]->ints.at[i];
-      return i;
-    }
-  if (dhc_edit_lists(sum[k], axis)) return -1;
-  int at = batch[k]->ints.n;
-  if (k == 1) at = n->args[0]->type.rank - sum[0]->ints.n;
-  for (int i = 0; i < axis; i++) at += !dhc_edit_lists(batch[k], i) && !dhc_edit_lists(sum[k], i);
-  return at;
-}
-
-static int reduced_axis(const DhcNode *n, int axis) {
-  const DhcAttr *axes = dhc_attr(n, "axes");
-  if (dhc_edit_lists(axes, axis)) return -1;
-  int at = axis;
-  for (int i = 0; i < axes->ints.n && !dhc_attr(n, "keep")->b; i++) at -= axes->ints.at[i] < axis;
-  return at;
-}
-
 /* Where n's result has the steps that its operand k has at `axis`; -1: n cannot be cut. The
  * other operands are demanded. */
 static int result_axis(DhcChunk *c, DhcNode *n, int k, int axis) {
-  const DhcType *r = &n->results[0]->type, *x = &n->args[k]->type;
-  int other = -1;
-  switch (n->op) {
-    case DHC_OP_REDUCE_SUM:
-    case DHC_OP_REDUCE_MAX:
-    case DHC_OP_REDUCE_MIN: return reduced_axis(n, axis);
-    case DHC_OP_DOT_GENERAL:
-      axis = dot_axis(n, k, axis, &other);
-      if (axis >= 0) demand(c, n->args[1 - k], other);
-      return axis;
-    case DHC_OP_BROADCAST: return axis + r->rank - x->rank;
-    case DHC_OP_RESHAPE: return reshaped_axis(c->m->dims, x, axis, r);
-    case DHC_OP_TRANSPOSE:
-      for (int i = 0; i < r->rank; i++)
-        if (dhc_attr(n, "perm")->ints.at[i] == axis) return i;
-      return -1;
-    case DHC_OP_SLICE: return slices_whole(c, n, axis) ? axis : -1;
-    case DHC_OP_REVERSE: return dhc_edit_lists(dhc_attr(n, "axes"), axis) ? -1 : axis;
-    default:
-      if (dhc_op_info(n->op)->cls != DHC_CLASS_ELEMENTWISE) return -1;
-      for (int i = 0; i < n->n_args; i++) demand(c, n->args[i], axis);
-      return axis;
+  DhcAxisMap map[DHC_MAX_RANK];
+  if (!dhc_axes(c->m->dims, n, k, map) || !dhc_axis_whole(n, k, axis, &map[axis])) return -1;
+  int to = map[axis].result;
+  for (int i = 0; i < n->n_args; i++) {
+    int at = i == k ? axis : operand_axis(c, n, i, to);
+    if (at == -2) return -1;
+    if (i != k) demand(c, n->args[i], at);
   }
+  return to;
 }
 
 /* Node n reads the states v: it belongs to the region, too. */

@@ -14,7 +14,8 @@ typedef struct Frame {
 
 static bool run(Frame *fr);
 
-static const DhcDim *subst(const Frame *fr, const DhcDim *d) {
+static const DhcDim *subst(const void *frame, const DhcDim *d) {
+  const Frame *fr = frame;
   return fr->n_symbols ? dhc_dim_subst(fr->p->cx, d, fr->n_symbols, fr->symbol, fr->bound) : d;
 }
 
@@ -85,7 +86,7 @@ static void do_fill(Frame *fr, const DhcNode *n) {
 static void do_view(Frame *fr, const DhcNode *n) {
   DhcType t = type_of(fr, &n->results[0]->type);
   if (n->op == DHC_OP_RESHAPE) dense(fr, n->args[0]);
-  *val(fr, n->results[0]) = dhc_pl_view(fr->p, n, &t, val(fr, n->args[0]), dims_attr, fr);
+  *val(fr, n->results[0]) = dhc_pl_view(fr->p, n, &t, val(fr, n->args[0]), subst, fr);
 }
 
 static void do_concat(Frame *fr, const DhcNode *n) {

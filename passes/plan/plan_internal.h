@@ -136,9 +136,9 @@ PlVal dhc_pl_whole(Pl *p, int buf, const DhcType *t);
 bool dhc_pl_is_dense(const Pl *p, const PlVal *v);
 /* v itself, or a dense copy. */
 PlVal dhc_pl_dense(Pl *p, const PlVal *v);
-/* Result of view node n (attributes already over the entry's symbols) on x, of type t. */
+/* Result of view node n on x, of type t; `over` gives a dim of n's function over the entry's symbols. */
 PlVal dhc_pl_view(Pl *p, const DhcNode *n, const DhcType *t, const PlVal *x,
-                  const DhcDim *const *(*dims)(void *ctx, const DhcNode *n, const char *attr), void *ctx);
+                  const DhcDim *(*over)(const void *ctx, const DhcDim *d), const void *ctx);
 /* Rows start, start + 1, … of an axis: the same region with another extent. */
 PlVal dhc_pl_range(Pl *p, const PlVal *x, int axis, const DhcDim *start, const DhcDim *size);
 /* Row `index` of an axis, which goes away. */

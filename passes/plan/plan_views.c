@@ -67,15 +67,6 @@ PlVal dhc_pl_row(Pl *p, const PlVal *x, int axis, const DhcDim *index) {
   return v;
 }
 
-static void broadcast(Pl *p, PlVal *v, const PlVal *x, const DhcType *t) {
-  int lead = t->rank - x->type.rank;
-  const DhcDim *zero = dhc_dim_const(p->cx, 0);
-  for (int d = 0; d < t->rank; d++) {
-    bool stretched = d < lead || x->type.dim[d - lead] != t->dim[d];
-    v->stride[d] = stretched ? zero : x->stride[d - lead];
-  }
-}
-
 /* Strides of x seen as type t if dims only split or join where x allows it without moving
  * data: here, where x is dense. */
 static PlVal reshape(Pl *p, const DhcType *t, const PlVal *x) {
@@ -86,36 +77,16 @@ static PlVal reshape(Pl *p, const DhcType *t, const PlVal *x) {
 }
 
 PlVal dhc_pl_view(Pl *p, const DhcNode *n, const DhcType *t, const PlVal *x,
-                  const DhcDim *const *(*dims)(void *ctx, const DhcNode *n, const char *attr), void *ctx) {
+                  const DhcDim *(*over)(const void *ctx, const DhcDim *d), const void *ctx) {
   if (n->op == DHC_OP_RESHAPE) return reshape(p, t, x);
+  DhcAxisMap map[DHC_MAX_RANK];
+  if (!dhc_axes(p->cx, n, 0, map)) DHC_BUG("plan: %s is no view", dhc_op_info(n->op)->name);
   PlVal v = *x;
   v.type = *t;
-  switch (n->op) {
-    case DHC_OP_TRANSPOSE: {
-      const DhcAttr *perm = dhc_attr(n, "perm");
-      for (int d = 0; d < t->rank; d++) v.stride[d] = x->stride[perm->ints.at[d]];
-      break;
-    }
-    case DHC_OP_BROADCAST: broadcast(p, &v, x, t); break;
-    case DHC_OP_SLICE: {
-      const DhcDim *const *start = dims(ctx, n, "start");
-      const DhcAttr *step = dhc_attr(n, "step");
-      for (int d = 0; d < t->rank; d++) {
-        add_offset(p, &v, start[d], x->stride[d]);
-        v.stride[d] = dhc_dim_mulc(p->cx, x->stride[d], step->ints.at[d]);
-      }
-      break;
-    }
-    case DHC_OP_REVERSE: {
-      const DhcAttr *axes = dhc_attr(n, "axes");
-      for (int i = 0; i < axes->ints.n; i++) {
-        int d = (int)axes->ints.at[i];
-        add_offset(p, &v, dhc_dim_addc(p->cx, t->dim[d], -1), x->stride[d]);
-        v.stride[d] = dhc_dim_mulc(p->cx, x->stride[d], -1);
-      }
-      break;
-    }
-    default: DHC_BUG("plan: %s is no view", dhc_op_info(n->op)->name);
+  for (int d = 0; d < t->rank; d++) v.stride[d] = dhc_dim_const(p->cx, 0);
+  for (int d = 0; d < x->type.rank; d++) {
+    add_offset(p, &v, over(ctx, map[d].start), x->stride[d]);
+    if (map[d].result >= 0) v.stride[map[d].result] = dhc_dim_mulc(p->cx, x->stride[d], map[d].step);
   }
   return v;
 }
