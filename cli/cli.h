@@ -67,6 +67,8 @@ void cli_error(const Cli *c, const char *fmt, ...) __attribute__((format(printf,
 void cli_note(const Cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* "dhcc: warning: …", "dhcc: note: …" as the session hands them out. */
 void cli_warn_line(void *cli, const char *line);
+/* "out of memory", and the exit status for it. */
+int cli_no_memory(const Cli *c);
 /* Exit status for a status; says its message unless it is empty. */
 int cli_fail(const Cli *c, dhc_status st);
 bool cli_color(const Cli *c, FILE *to);
@@ -74,8 +76,16 @@ bool cli_color(const Cli *c, FILE *to);
 int cli_columns(FILE *to);
 /* The document, or NULL without --json. */
 struct cJSON *cli_doc(const Cli *c);
-/* Prints and deletes the document, with the exit status in it. */
-void cli_print_doc(Cli *c, int status);
+/* The document is empty and there if `json`. From here on it is noted when cJSON, for this
+ * document or one that is read, finds no memory. */
+void cli_begin_doc(CliReport *r, bool json);
+/* To an object under a name, or to an array (name NULL); deletes what cannot be added. */
+void cli_add(struct cJSON *to, const char *name, struct cJSON *item);
+/* Prints and deletes the document, with the exit status in it, and returns that: 3 where it was
+ * 0 and something of the command's output is missing for want of memory. */
+int cli_print_doc(const Cli *c, bool json, int status);
+void cli_drop_doc(CliReport *r);
+void cli_doc_missing(void); /* something that cJSON did not see */
 
 /* ---- common steps (session.c) ---- */
 

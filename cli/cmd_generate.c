@@ -50,7 +50,7 @@ int cmd_generate(const Cli *c) {
   }
   int64_t n;
   int64_t *tokens = tokens_of(prompt, &n);
-  if (!tokens) return 3;
+  if (!tokens) return cli_no_memory(c);
   int rc = cli_open(c, &s, &m);
   if (!rc) {
     dhc_catch_signals();

@@ -103,7 +103,7 @@ static void add_fields(const Cli *c, cJSON *from) {
   cJSON *field;
   while (from && (field = from->child)) {
     cJSON_DetachItemViaPointer(from, field);
-    cJSON_AddItemToObject(cli_doc(c), field->string, field);
+    cli_add(cli_doc(c), field->string, field);
   }
   cJSON_Delete(from);
 }

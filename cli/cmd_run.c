@@ -39,7 +39,7 @@ static int add_input(const Cli *c, Inputs *in, const char *spec) {
     }
     if (eq) {
       in->name[in->n_names] = strndup(spec, (size_t)(eq - spec));
-      if (!in->name[in->n_names]) return 3;
+      if (!in->name[in->n_names]) return cli_no_memory(c);
       t.name = in->name[in->n_names++];
     } else if (!strncmp(t.name, "input.", 6)) {
       t.name += 6;
@@ -90,7 +90,7 @@ static int run_program(const Cli *c, dhc_session *s, dhc_program *p, const Input
   double median = 0, *ms = NULL;
   if (c->repeat > 0) {
     ms = malloc(sizeof *ms * (size_t)c->repeat);
-    if (!ms) return 3;
+    if (!ms) return cli_no_memory(c);
     for (int64_t i = 0; i < c->repeat; i++) {
       double t0 = now_ms();
       rc = cli_fail(c, dhc_program_run(p, 0, in->t, in->n, &res, &n_res));
@@ -113,7 +113,7 @@ static int run_program(const Cli *c, dhc_session *s, dhc_program *p, const Input
       cJSON_AddStringToObject(r, "dtype", dhc_dtype_text(res[i].dtype));
       cJSON *shape = cJSON_AddArrayToObject(r, "shape");
       for (int d = 0; d < res[i].rank; d++) cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)res[i].dim[d]));
-      cJSON_AddItemToArray(list, r);
+      cli_add(list, NULL, r);
     }
     if (ms) {
       cJSON_AddNumberToObject(doc, "median_ms", median);
@@ -150,7 +150,7 @@ int cmd_run(const Cli *c) {
   dhc_model *m = NULL;
   dhc_program *p = NULL;
   Inputs *in = calloc(1, sizeof *in);
-  if (!in) return 3;
+  if (!in) return cli_no_memory(c);
   int rc = cli_open(c, &s, &m);
   for (int i = 0; i < c->n_inputs && !rc; i++) rc = add_input(c, in, c->inputs[i]);
   const char *entry = c->entry ? c->entry : c->grad ? "loss" : "forward";
@@ -180,7 +180,7 @@ static void verify_row(void *ctx, const dhc_verify_row *r) {
     cJSON_AddNumberToObject(row, "error", r->error);
     cJSON_AddNumberToObject(row, "tolerance", r->tolerance);
     cJSON_AddBoolToObject(row, "passed", r->passed);
-    cJSON_AddItemToArray(v->rows, row);
+    cli_add(v->rows, NULL, row);
   } else {
     printf("%-48s %10.3e  tol %.0e  %s\n", r->name, r->error, r->tolerance, r->passed ? "ok" : "FAILED");
   }

@@ -8,36 +8,40 @@
 
 enum { MAX_SOURCE_BYTES = 16 << 20 };
 
-/* Whole file, or standard input for "-"; NULL after a message. Caller frees. */
-static char *read_text(const Cli *c, const char *path) {
+/* Whole file, or standard input for "-", in *text, which the caller frees; an exit status. */
+static int read_text(const Cli *c, const char *path, char **out) {
+  size_t cap = 1 << 16, n = 0;
+  char *text = NULL;
+  int rc = 0;
+  *out = NULL;
   FILE *f = strcmp(path, "-") ? fopen(path, "rb") : stdin;
   if (!f) {
-    cli_error(c, "%s: %s", path, strerror(errno));
-    return NULL;
+    int err = errno;
+    cli_error(c, "%s: %s", path, strerror(err));
+    return err == ENOMEM ? 3 : 1;
   }
-  size_t cap = 1 << 16, n = 0;
-  char *text = malloc(cap);
-  while (text) {
-    n += fread(text + n, 1, cap - 1 - n, f);
-    if (n < cap - 1) break;
-    if (cap >= MAX_SOURCE_BYTES) {
-      cli_error(c, "%s: larger than 16 MB", path);
-      free(text);
-      text = NULL;
+  for (; !rc; cap *= 2) {
+    char *more = realloc(text, cap);
+    if (!more) {
+      rc = cli_no_memory(c);
       break;
     }
-    char *more = realloc(text, cap *= 2);
-    if (!more) free(text);
     text = more;
+    n += fread(text + n, 1, cap - 1 - n, f);
+    if (n < cap - 1) break;
+    if (cap < MAX_SOURCE_BYTES) continue;
+    cli_error(c, "%s: larger than 16 MB", path);
+    rc = 1;
   }
-  if (text && ferror(f)) { /* a folder opens, but does not read */
-    cli_error(c, "%s: %s", path, strerror(errno));
-    free(text);
-    text = NULL;
+  if (!rc && ferror(f)) { /* a folder opens, but does not read */
+    int err = errno;
+    cli_error(c, "%s: %s", path, strerror(err));
+    rc = err == ENOMEM ? 3 : 1;
   }
   if (f != stdin) fclose(f);
   if (text) text[n] = 0;
-  return text;
+  *out = text;
+  return rc;
 }
 
 /* Text that is the result: on stdout, or in the document. NULL: nothing. */
@@ -49,10 +53,10 @@ static void give_text(const Cli *c, const char *name, const char *text) {
 }
 
 int cmd_opt(const Cli *c) {
-  char *text = read_text(c, c->args[0]), *out = NULL;
-  if (!text) return 1;
+  char *text, *out = NULL;
   dhc_session *s = NULL;
-  int rc = cli_open_session(c, &s);
+  int rc = read_text(c, c->args[0], &text);
+  if (!rc) rc = cli_open_session(c, &s);
   if (!rc) rc = cli_done(c, s, dhc_opt_text(s, c->args[0], text, c->pass ? c->pass : "", &out));
   give_text(c, "text", out);
   free(out);
@@ -81,11 +85,11 @@ int cmd_kernel(const Cli *c) {
     cli_error(c, "--dims: needs whole numbers of 63 bits separated by commas, got \"%s\"", c->dims);
     return 2;
   }
-  char *text = read_text(c, c->args[0]), *report = NULL;
-  if (!text) return 1;
+  char *text, *report = NULL;
   dhc_session *s = NULL;
   double max_rel = 0;
-  int rc = cli_open_session(c, &s);
+  int rc = read_text(c, c->args[0], &text);
+  if (!rc) rc = cli_open_session(c, &s);
   if (!rc) rc = cli_done(c, s, dhc_kernel_check(s, c->args[0], text, dims, n_dims, (uint64_t)c->seed, &max_rel, &report));
   if (report && cli_doc(c)) cJSON_AddNumberToObject(cli_doc(c), "largest_error", max_rel);
   give_text(c, "report", report);
@@ -132,7 +136,7 @@ int cmd_doctor(const Cli *c) {
   if (!rc) rc = cli_fail(c, dhc_doctor_json(s, &text));
   cJSON *found = text ? cJSON_Parse(text) : NULL, *row;
   cJSON_ArrayForEach(row, found) {
-    if (cli_doc(c)) cJSON_AddItemToObject(cli_doc(c), row->string, cJSON_Duplicate(row, true));
+    if (cli_doc(c)) cli_add(cli_doc(c), row->string, cJSON_Duplicate(row, true));
     else if (cJSON_IsString(row)) printf("%-16s %s\n", row->string, row->valuestring);
     else if (cJSON_IsNumber(row)) printf("%-16s %.0f\n", row->string, row->valuedouble);
     else if (cJSON_IsBool(row)) printf("%-16s %s\n", row->string, cJSON_IsTrue(row) ? "yes" : "no");
@@ -186,7 +190,7 @@ int cmd_explain(const Cli *c) {
     codes[n] = e.code;
     cJSON *row = list ? cJSON_CreateObject() : NULL;
     if (row) add_code(row, &e);
-    if (row) cJSON_AddItemToArray(list, row);
+    if (row) cli_add(list, NULL, row);
     else if (!code) printf("%s  %s\n", e.code, e.title);
     if (!code || strcmp(e.code, code)) continue;
     if (cli_doc(c)) add_code(cli_doc(c), &e);

@@ -106,7 +106,7 @@ static int print_recipe(const Cli *c, dhc_session *s, dhc_model *m) {
     if (cJSON_IsNumber(row)) printf("%-18s %.10g\n", row->string, row->valuedouble);
   }
   if (cli_doc(c) && recipe)
-    cJSON_AddItemToObject(cli_doc(c), "recipe", recipe);
+    cli_add(cli_doc(c), "recipe", recipe);
   else
     cJSON_Delete(recipe);
   free(text);
@@ -182,7 +182,7 @@ static void show_prediction(void *ctx, int64_t example, int64_t target, int64_t 
     cJSON_AddNumberToObject(row, "target", (double)target);
     cJSON_AddNumberToObject(row, "predicted", (double)predicted);
     cJSON_AddNumberToObject(row, "probability", p);
-    cJSON_AddItemToArray(pr->list, row);
+    cli_add(pr->list, NULL, row);
   } else {
     printf("example %-6lld label %-3lld predicted %-3lld p %.3f %s\n", (long long)example, (long long)target,
            (long long)predicted, p, target == predicted ? "" : "(wrong)");

@@ -1,5 +1,4 @@
 /* dhcc: dispatch. */
-#include <cjson/cJSON.h>
 #include <signal.h>
 #include <string.h>
 
@@ -95,19 +94,13 @@ int main(int argc, char **argv) {
   CliReport report = {0};
   Cli c = {.report = &report};
   (void)signal(SIGXFSZ, SIG_IGN); /* a file that grows past its limit is a failed write */
-  if (wants_json(argc, argv)) {
-    report.doc = cJSON_CreateObject();
-    report.messages = cJSON_CreateArray();
-    cJSON_AddNullToObject(report.doc, "command");
-    cJSON_AddArrayToObject(report.doc, "diagnostics");
-  }
+  bool json = wants_json(argc, argv);
+  cli_begin_doc(&report, json);
   int rc = dispatch(&c, argc, argv);
-  if (c.version || c.help) { /* plain text, and nothing else */
-    cJSON_Delete(report.doc);
-    cJSON_Delete(report.messages);
-  } else {
-    cli_print_doc(&c, rc);
-  }
+  if (c.version || c.help) /* plain text, and nothing else */
+    cli_drop_doc(&report);
+  else
+    rc = cli_print_doc(&c, json, rc);
   if (fflush(stdout) || ferror(stdout)) {
     fputs("dhcc: error: standard output: write failed\n", stderr);
     return rc ? rc : 3;

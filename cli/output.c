@@ -8,6 +8,32 @@
 
 #include "cli/cli.h"
 
+/* A part of the document, or of one that was read, is missing. cJSON tells only its allocator. */
+static bool missing;
+
+static void *document_malloc(size_t n) {
+  void *p = malloc(n);
+  if (!p) missing = true;
+  return p;
+}
+
+void cli_doc_missing(void) {
+  missing = true;
+}
+
+void cli_begin_doc(CliReport *r, bool json) {
+  cJSON_InitHooks(&(cJSON_Hooks){document_malloc, free});
+  if (!json) return;
+  r->doc = cJSON_CreateObject();
+  r->messages = cJSON_CreateArray();
+  cJSON_AddNullToObject(r->doc, "command");
+  cJSON_AddArrayToObject(r->doc, "diagnostics");
+}
+
+void cli_add(cJSON *to, const char *name, cJSON *item) {
+  if (!(name ? cJSON_AddItemToObject(to, name, item) : cJSON_AddItemToArray(to, item))) cJSON_Delete(item);
+}
+
 /* A message that belongs to no place of a file. */
 static void add_message(const Cli *c, const char *severity, const char *text) {
   if (!c->report->doc) return;
@@ -16,7 +42,7 @@ static void add_message(const Cli *c, const char *severity, const char *text) {
   cJSON_AddNullToObject(row, "code");
   cJSON_AddNullToObject(row, "file");
   cJSON_AddStringToObject(row, "message", text);
-  cJSON_AddItemToArray(c->report->messages, row);
+  cli_add(c->report->messages, NULL, row);
 }
 
 void cli_error(const Cli *c, const char *fmt, ...) {
@@ -63,6 +89,11 @@ int cli_fail(const Cli *c, dhc_status st) {
   return (int)st.code;
 }
 
+int cli_no_memory(const Cli *c) {
+  cli_error(c, "out of memory");
+  return 3;
+}
+
 bool cli_color(const Cli *c, FILE *to) {
   if (c->color && !strcmp(c->color, "always")) return true;
   if (c->color && !strcmp(c->color, "never")) return false;
@@ -81,16 +112,34 @@ cJSON *cli_doc(const Cli *c) {
   return c->report->doc;
 }
 
-void cli_print_doc(Cli *c, int status) {
-  cJSON *doc = c->report->doc, *all = cJSON_GetObjectItem(doc, "diagnostics"), *row;
-  if (!doc) return;
-  if (c->command) cJSON_ReplaceItemInObject(doc, "command", cJSON_CreateString(c->command));
-  while ((row = cJSON_DetachItemFromArray(c->report->messages, 0))) cJSON_AddItemToArray(all, row);
-  cJSON_Delete(c->report->messages);
-  cJSON_AddNumberToObject(doc, "exit_status", status);
-  char *text = cJSON_Print(doc);
-  if (text) puts(text);
+/* What --json promises where there is no room for more. */
+static void print_least(const Cli *c) {
+  const CliCommand *cmd = cli_command(c->command);
+  printf("{\n\t\"command\":\t%s%s%s,\n\t\"diagnostics\":\t[{\n\t\t\t\"severity\":\t\"error\",\n\t\t\t\"message\":\t"
+         "\"out of memory\"\n\t\t}],\n\t\"exit_status\":\t3\n}\n", cmd ? "\"" : "", cmd ? cmd->name : "null", cmd ? "\"" : "");
+}
+
+void cli_drop_doc(CliReport *r) {
+  cJSON_Delete(r->doc);
+  cJSON_Delete(r->messages);
+  *r = (CliReport){0};
+}
+
+int cli_print_doc(const Cli *c, bool json, int status) {
+  if (missing && !status) status = cli_no_memory(c);
+  cJSON *doc = c->report->doc, *all = cJSON_GetObjectItem(doc, "diagnostics"), *row, *name = NULL;
+  if (c->command && doc) name = cJSON_CreateString(c->command);
+  if (name && !cJSON_ReplaceItemInObject(doc, "command", name)) cJSON_Delete(name);
+  while ((row = cJSON_DetachItemFromArray(c->report->messages, 0))) cli_add(all, NULL, row);
+  if (doc) cJSON_AddNumberToObject(doc, "exit_status", status);
+  char *text = doc && !missing ? cJSON_Print(doc) : NULL;
+  if (json && missing) {
+    if (!status) status = cli_no_memory(c);
+    print_least(c);
+  } else if (text) {
+    puts(text);
+  }
   free(text);
-  cJSON_Delete(doc);
-  *c->report = (CliReport){0};
+  cli_drop_doc(c->report);
+  return status;
 }

@@ -40,24 +40,26 @@ int cli_open(const Cli *c, dhc_session **s, dhc_model **m) {
   return cli_done(c, *s, dhc_model_open(*s, &o, m));
 }
 
-/* The session's diagnostics as they are in the API, in the document. */
-static void add_diagnostics(cJSON *doc, const dhc_session *s) {
+/* The session's diagnostics as they are in the API, in the document; false: no memory. */
+static bool add_diagnostics(cJSON *doc, const dhc_session *s) {
   char *text = NULL;
   size_t n = 0;
   FILE *to = open_memstream(&text, &n);
-  if (!to) return;
+  if (!to) return false;
   dhc_session_print_diagnostics_json(s, to);
-  fclose(to);
-  cJSON *rows = text ? cJSON_Parse(text) : NULL;
-  if (rows) cJSON_ReplaceItemInObject(doc, "diagnostics", rows);
+  bool whole = !ferror(to);
+  whole = !fclose(to) && whole;
+  cJSON *rows = whole ? cJSON_Parse(text) : NULL;
+  if (rows && !cJSON_ReplaceItemInObject(doc, "diagnostics", rows)) cJSON_Delete(rows);
   free(text);
+  return rows != NULL;
 }
 
 void cli_close(const Cli *c, dhc_session *s, dhc_model *m) {
   if (s) show_diagnostics(c, s);
   if (s && cli_doc(c)) {
     dhc_compile_stats st = dhc_session_stats(s);
-    add_diagnostics(cli_doc(c), s);
+    if (!add_diagnostics(cli_doc(c), s)) cli_doc_missing();
     cJSON_AddNumberToObject(cli_doc(c), "kernels_compiled", st.kernels_compiled);
     cJSON_AddNumberToObject(cli_doc(c), "kernels_reused", st.kernels_reused);
     cJSON_AddNumberToObject(cli_doc(c), "compile_ms", st.compile_ms);
