@@ -62,7 +62,10 @@ dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model 
   if (!m) return dhc_status_memory((long long)sizeof *m, "a model");
   *m = (dhc_model){.s = s, .elab = elab, .m = dm, .module = dhc_model_module(dm)};
   m->name = m->module->model_name ? m->module->model_name : o->name;
+  DhcHeld held;
+  dhc_hold(&held, free, m);
   model_hash(m);
+  dhc_release(&held);
   *out = m;
   return dhc_status_ok();
 }

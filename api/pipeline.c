@@ -77,11 +77,10 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   return ok ? v : NULL;
 }
 
-/* Columns of a tile of n_folds contractions on this session's target; 0: no compiler, nothing is
- * packed. */
-static int panel_width(dhc_session *s, int n_folds) {
-  DhcCompiler *c;
-  if (!s->interp && session_compiler(s, &c).code == DHC_OK) return dhc_schedule_panel_width(dhc_compiler_target(c), n_folds);
+/* Columns of a tile of n_folds contractions on this session's target, whose compiler is open; 0:
+ * it has none, nothing is packed. */
+static int panel_width(const dhc_session *s, int n_folds) {
+  if (!s->interp) return dhc_schedule_panel_width(dhc_compiler_target(s->compiler), n_folds);
   return 0;
 }
 
@@ -104,6 +103,8 @@ static bool fuse(dhc_session *s, Version *v) {
 
 dhc_status pipeline_fuse(dhc_model *m, Version *v) {
   if (v->fused) return dhc_status_ok();
+  DhcCompiler *c;
+  if (!m->s->interp) DHC_TRY(session_compiler(m->s, &c));
   if (!fuse(m->s, v)) return session_errors(m->s);
   DhcPlanOptions o = {0};
   v->planned = dhc_plan_build(v->module, v->func, &o, &m->s->arena);

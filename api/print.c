@@ -78,5 +78,5 @@ dhc_status api_model_print(dhc_model *m, const char *entry, const char *stage, c
     DHC_TRY(print_version(m, v, st, kernel_stage, &t));
   }
   *out = strdup(dhc_text_str(&t));
-  return *out ? dhc_status_ok() : dhc_status_memory(t.n, "text");
+  return *out ? dhc_status_ok() : dhc_status_memory(t.n, "a text");
 }

@@ -23,6 +23,10 @@ static void default_scalars(dhc_program *p) {
   }
 }
 
+static void close_program(void *p) {
+  dhc_program_close(p);
+}
+
 dhc_status api_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_program **out) {
   NEED_OUT(out);
   NEED(m);
@@ -32,6 +36,8 @@ dhc_status api_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_
   p->m = m;
   dhc_arena_init(&p->arena);
   dhc_arena_init(&p->run);
+  DhcHeld held;
+  dhc_hold(&held, close_program, p);
   p->mem.place = placement_make(m->module, &p->arena);
   p->mem.float_bytes = m->s->interp ? 8 : 4;
   p->mem.weights = dhc_aligned_alloc((int64_t)p->mem.float_bytes * p->mem.place.n_weights);
@@ -43,6 +49,7 @@ dhc_status api_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_
     st = dhc_status_make(DHC_E_INPUT, "the model has %d float hyperparameters; %d are allowed", m->module->scalars.n, API_MAX_SCALARS / 2);
   if (st.code == DHC_OK) default_scalars(p);
   if (st.code == DHC_OK) st = dhc_program_add(p, entry, mode, NULL);
+  dhc_release(&held);
   if (st.code != DHC_OK) {
     dhc_program_close(p);
     return st;

@@ -74,12 +74,18 @@ static dhc_status choose_backend(dhc_session *s) {
   return dhc_status_make(DHC_E_USAGE, "--backend: needs interp or cpu, got \"%s\"", s->backend);
 }
 
+static void close_session(void *s) {
+  dhc_session_close(s);
+}
+
 dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) {
   NEED_OUT(out);
   dhc_session *s = calloc(1, sizeof *s);
   if (!s) return dhc_status_memory((long long)sizeof *s, "a session");
   if (o) s->o = *o;
   dhc_arena_init(&s->arena);
+  DhcHeld held;
+  dhc_hold(&held, close_session, s);
   s->strings.arena = &s->arena;
   s->sources.arena = &s->arena;
   s->diags.arena = &s->arena;
@@ -91,6 +97,7 @@ dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) {
   if (st.code == DHC_OK && !dhc_pass_list_check(s->o.disable_passes, true, why, sizeof why))
     st = dhc_status_make(DHC_E_USAGE, "--disable-pass: %s", why);
   if (st.code == DHC_OK) st = dhc_pool_new(s->o.threads, &s->pool);
+  dhc_release(&held);
   if (st.code != DHC_OK) {
     dhc_session_close(s);
     return st;

@@ -6,33 +6,60 @@
 #include "api/json.h"
 #include "dhc/version.h"
 
+/* What the passes print and report. */
+typedef struct OptText {
+  FILE *to, *err;
+  char *text, *err_text;
+  size_t n_text, n_err;
+} OptText;
+
+/* False: something of it is missing. */
+static bool end_text(OptText *o) {
+  bool whole = o->to && o->err && !ferror(o->to) && !ferror(o->err);
+  if (o->to) whole = !fclose(o->to) && whole;
+  if (o->err) whole = !fclose(o->err) && whole;
+  return whole;
+}
+
+static void drop_text(void *what) {
+  OptText *o = what;
+  (void)end_text(o);
+  free(o->text);
+  free(o->err_text);
+}
+
 dhc_status api_opt_text(dhc_session *s, const char *name, const char *text, const char *passes, char **out) {
   NEED_OUT(out);
   NEED(s);
   NEED(name);
   NEED(text);
   NEED(passes);
-  size_t n_out = 0, n_err = 0;
-  char *err_text = NULL;
-  FILE *to = open_memstream(out, &n_out), *err = open_memstream(&err_text, &n_err);
-  if (!to || !err) {
-    if (to) fclose(to);
-    if (err) fclose(err);
+  OptText o = {0};
+  o.to = open_memstream(&o.text, &o.n_text);
+  o.err = open_memstream(&o.err_text, &o.n_err);
+  if (!o.to || !o.err) {
+    drop_text(&o);
     return dhc_status_memory(0, name);
   }
+  DhcHeld held;
+  dhc_hold(&held, drop_text, &o);
   DhcOptRequest rq = {.file_name = name, .text = text, .n_bytes = strlen(text), .passes = passes,
                       .disabled = s->o.disable_passes, .limit = s->o.pass_limit > 0 ? s->o.pass_limit : -1, .diags = &s->diags};
-  int before = s->diags.n_errors, rc = dhc_opt_run(&rq, to, err);
-  fclose(to);
-  fclose(err);
+  int before = s->diags.n_errors, rc = dhc_opt_run(&rq, o.to, o.err);
+  dhc_release(&held);
+  bool whole = end_text(&o) && rc != 3;
   dhc_status st = session_errors_since(s, before);
-  if (rc == 2) {
-    err_text[strcspn(err_text, "\n")] = 0;
-    st = dhc_status_make(DHC_E_USAGE, "%s", err_text);
+  if (!whole) {
+    st = dhc_status_make(DHC_E_ENVIRONMENT, "%s: out of memory (for the text)", name);
+  } else if (rc == 2) {
+    o.err_text[strcspn(o.err_text, "\n")] = 0;
+    st = dhc_status_make(DHC_E_USAGE, "%s", o.err_text);
   } else if (rc && st.code == DHC_OK) {
     st = dhc_status_make(DHC_E_INPUT, "%s: the passes could not be run", name);
   }
-  free(err_text);
+  free(o.err_text);
+  if (whole) *out = o.text;
+  else free(o.text);
   return st;
 }
 

@@ -97,7 +97,14 @@ typedef struct Job {
   const char *name[MAX_CLASSES];
   DhcBytes object;
   dhc_status status;
+  DhcHeld held; /* object and arena, in the thread that asked */
 } Job;
+
+static void drop_job(void *what) {
+  Job *j = what;
+  free(j->object.bytes);
+  dhc_arena_fini(&j->arena);
+}
 
 static void symbol_names(DhcArena *arena, const char *key, int n, const char **name) {
   for (int i = 0; i < n; i++) name[i] = dhc_arena_printf(arena, "dhc_%.32s_%d", key, i);
@@ -133,6 +140,11 @@ static dhc_status generate(const DhcCompiler *c, void *worker, Job *j) {
   return c->backend->generate(worker, j->program, j->name, j->r->n_classes, DHC_TEXT_NONE, &j->object);
 }
 
+/* For lanes, which are threads of their own: nothing may unwind past them. */
+static dhc_status generate_guarded(const DhcCompiler *c, void *worker, Job *j) {
+  DHC_GUARDED(generate(c, worker, j));
+}
+
 static dhc_dimprog keep(DhcArena *arena, dhc_dimprog p) {
   if (p.n_code) p.code = dhc_arena_dup(arena, p.code, sizeof *p.code * (size_t)p.n_code);
   return p;
@@ -166,6 +178,8 @@ static dhc_status add_entry(DhcCompiler *c, const char *key, const DhcKernelRequ
   return dhc_status_ok();
 }
 
+static void drop_bytes(void *b) { dhc_store_bytes_free(b); }
+
 /* NULL: not in the store, or nothing that can be linked. */
 static Entry *from_store(DhcCompiler *c, const char *key, const DhcKernelRequest *r) {
   DhcStoreBytes b;
@@ -175,11 +189,14 @@ static Entry *from_store(DhcCompiler *c, const char *key, const DhcKernelRequest
   size_t n_object;
   int n;
   Entry *e = NULL;
+  DhcHeld held;
+  dhc_hold(&held, drop_bytes, &b);
   if (dhc_payload_read(c->arena, b.bytes, b.n_bytes, classes, &n, &object, &n_object) &&
       n == r->n_classes) {
     dhc_status s = add_entry(c, key, r, classes, n, object, n_object, &e);
     if (s.code) e = NULL; /* made anew instead */
   }
+  dhc_release(&held);
   dhc_store_bytes_free(&b);
   return e;
 }
@@ -204,7 +221,7 @@ static void *work_lane(void *arg) {
   for (;;) {
     int i = atomic_fetch_add(&l->work->next, 1);
     if (i >= l->work->n) return NULL;
-    l->work->job[i]->status = generate(l->work->c, l->generator, l->work->job[i]);
+    l->work->job[i]->status = generate_guarded(l->work->c, l->generator, l->work->job[i]);
   }
 }
 
@@ -268,13 +285,14 @@ dhc_status dhc_compile(DhcCompiler *c, const DhcKernelRequest *req, int n, dhc_k
       j->r = &req[i];
       memcpy(j->key, key[i], sizeof j->key);
       dhc_arena_init(&j->arena);
+      dhc_hold(&j->held, drop_job, j);
     }
   }
   dhc_status s = n_jobs ? run_jobs(c, job, n_jobs) : dhc_status_ok();
   for (int i = 0; i < n_jobs; i++) {
     if (!s.code) s = finish(c, job[i]);
-    free(job[i]->object.bytes);
-    dhc_arena_fini(&job[i]->arena);
+    dhc_release(&job[i]->held);
+    drop_job(job[i]);
   }
   for (int i = 0; i < n && !s.code; i++) out[i] = find(c, key[i])->kernel;
   if (!s.code) stats->compiled += n_jobs;
@@ -285,14 +303,28 @@ dhc_status dhc_compile(DhcCompiler *c, const DhcKernelRequest *req, int n, dhc_k
 
 /* ---- printing --------------------------------------------------------------------------- */
 
-static dhc_status print_code(DhcCompiler *c, Job *j, DhcStageText stage, DhcText *to) {
+/* A generator, and the text it made. */
+typedef struct Printing {
+  const DhcBackend *backend;
   void *worker;
-  DHC_TRY(c->backend->worker_open(c->self, &worker));
-  DhcBytes text = {0};
-  dhc_status s = c->backend->generate(worker, j->program, j->name, j->r->n_classes, stage, &text);
-  if (!s.code) dhc_text_printf(to, "%.*s", (int)text.n_bytes, text.bytes);
-  free(text.bytes);
-  c->backend->worker_close(worker);
+  DhcBytes text;
+} Printing;
+
+static void drop_printing(void *what) {
+  Printing *p = what;
+  free(p->text.bytes);
+  p->backend->worker_close(p->worker);
+}
+
+static dhc_status print_code(DhcCompiler *c, Job *j, DhcStageText stage, DhcText *to) {
+  Printing p = {.backend = c->backend};
+  DhcHeld held;
+  DHC_TRY(c->backend->worker_open(c->self, &p.worker));
+  dhc_hold(&held, drop_printing, &p);
+  dhc_status s = c->backend->generate(p.worker, j->program, j->name, j->r->n_classes, stage, &p.text);
+  if (!s.code) dhc_text_printf(to, "%.*s", (int)p.text.n_bytes, p.text.bytes);
+  dhc_release(&held);
+  drop_printing(&p);
   return s;
 }
 

@@ -126,7 +126,7 @@ void cli_drop_doc(CliReport *r) {
 }
 
 int cli_print_doc(const Cli *c, bool json, int status) {
-  if (missing && (json || !status)) status = cli_no_memory(c);
+  if (missing && status != 3 && (json || !status)) status = cli_no_memory(c);
   cJSON *doc = c->report->doc, *all = cJSON_GetObjectItem(doc, "diagnostics"), *row, *name = NULL;
   if (c->command && doc) name = cJSON_CreateString(c->command);
   if (name && !cJSON_ReplaceItemInObject(doc, "command", name)) cJSON_Delete(name);
@@ -134,7 +134,7 @@ int cli_print_doc(const Cli *c, bool json, int status) {
   if (doc) cJSON_AddNumberToObject(doc, "exit_status", status);
   char *text = doc && !missing ? cJSON_Print(doc) : NULL;
   if (json && missing) {
-    status = 3;
+    if (status != 3) status = cli_no_memory(c);
     print_least(c);
   } else if (text) {
     puts(text);

@@ -102,17 +102,25 @@ static int by_text(const void *a, const void *b) {
   return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+static void close_folder(void *d) {
+  if (d) closedir(d);
+}
+
 /* Names of the shipped modules of a folder ("", "layers/"), without ".dhc", sorted. */
 static Names shipped_names(const DhcParse *p, const char *folder) {
   Names names = {0};
   for (int i = 0; i < p->n_shipped_roots; i++) {
     DIR *d = opendir(dhc_arena_printf(p->arena, "%s/%s", p->shipped_roots[i], folder));
+    if (!d && errno == ENOMEM) dhc_out_of_memory(0);
+    DhcHeld held;
+    dhc_hold(&held, close_folder, d);
     for (const struct dirent *e; d && (e = readdir(d));) {
       size_t n = strlen(e->d_name);
       if (n > 4 && !strcmp(e->d_name + n - 4, ".dhc"))
         DHC_PUSH(p->arena, &names, dhc_arena_printf(p->arena, "%s%.*s", folder, (int)n - 4, e->d_name));
     }
-    if (d) closedir(d);
+    dhc_release(&held);
+    close_folder(d);
   }
   if (names.n) qsort(names.at, (size_t)names.n, sizeof *names.at, by_text);
   return names;

@@ -72,8 +72,8 @@ bool dhc_place_of_import(DhcArena *arena, const DhcPlace *from, const char *text
 /* Opens rel below the folder, one component at a time, so that a link anywhere on the
  * way is seen. Returns a descriptor or -1. */
 static int open_without_links(DhcArena *arena, const DhcPlace *place, DhcReadError *error) {
-  int dir = open(place->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   char *rest = dhc_arena_strdup(arena, place->rel);
+  int dir = open(place->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   while (dir >= 0) {
     char *slash = strchr(rest, '/');
     if (slash) *slash = 0;
@@ -104,6 +104,8 @@ static DhcReadError read_all(int fd, char *buffer, size_t n_bytes, size_t *n_rea
   return DHC_READ_OK;
 }
 
+static void close_file(void *fd) { close(*(int *)fd); }
+
 DhcReadError dhc_place_read(DhcArena *arena, const DhcPlace *place, bool refuse_links,
                             const char **text, size_t *n_bytes) {
   DhcReadError error = DHC_READ_SYSTEM;
@@ -120,7 +122,10 @@ DhcReadError dhc_place_read(DhcArena *arena, const DhcPlace *place, bool refuse_
   else if (st.st_size > (off_t)DHC_AST_MAX_SOURCE_BYTES)
     error = DHC_READ_SIZE;
   else {
+    DhcHeld held;
+    dhc_hold(&held, close_file, &fd);
     char *buffer = dhc_arena_alloc(arena, (size_t)st.st_size + 1);
+    dhc_release(&held);
     error = read_all(fd, buffer, (size_t)st.st_size, n_bytes);
     *text = buffer;
   }

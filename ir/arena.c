@@ -96,8 +96,8 @@ char *dhc_arena_vprintf(DhcArena *a, const char *fmt, va_list ap) {
   va_list again;
   va_copy(again, ap);
   int n = vsnprintf(NULL, 0, fmt, ap);
-  char *q = dhc_arena_alloc(a, n < 0 ? 1 : (size_t)n + 1);
-  if (n > 0) vsnprintf(q, (size_t)n + 1, fmt, again);
+  char *q = n < 0 ? NULL : dhc_arena_alloc(a, (size_t)n + 1);
+  if (!q || vsnprintf(q, (size_t)n + 1, fmt, again) != n) dhc_out_of_memory(0); /* wide fields take some */
   va_end(again);
   return q;
 }
@@ -144,11 +144,10 @@ void dhc_text_printf(DhcText *t, const char *fmt, ...) {
   va_copy(again, ap);
   int n = vsnprintf(NULL, 0, fmt, ap);
   va_end(ap);
-  if (n >= 0) {
-    text_reserve(t, (size_t)n);
-    vsnprintf(t->at + t->n, (size_t)n + 1, fmt, again);
-    t->n += n;
-  }
+  if (n < 0) dhc_out_of_memory(0);
+  text_reserve(t, (size_t)n);
+  if (vsnprintf(t->at + t->n, (size_t)n + 1, fmt, again) != n) dhc_out_of_memory(0);
+  t->n += n;
   va_end(again);
 }
 

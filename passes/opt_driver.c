@@ -40,7 +40,7 @@ static bool print_plans(DhcModule *m, DhcText *to) {
 /* One piece, with its line numbers as in the whole file: `lines_before` newlines stand in
  * front of it. */
 static bool run_piece(const DhcOptRequest *rq, const char *text, size_t n, int lines_before,
-                      FILE *out, FILE *err) {
+                      FILE *out, FILE *err, bool *written) {
   DhcArena arena, scratch;
   dhc_arena_init(&arena);
   dhc_arena_init(&scratch);
@@ -70,7 +70,7 @@ static bool run_piece(const DhcOptRequest *rq, const char *text, size_t n, int l
       ok = print_plans(m, &to);
     else
       dhc_module_print(m, &to);
-    fputs(dhc_text_str(&to), out);
+    *written = fputs(dhc_text_str(&to), out) >= 0;
   }
   if (!rq->diags) dhc_diags_print(&own, err, false);
   dhc_arena_fini(&scratch);
@@ -113,19 +113,17 @@ bool dhc_pass_list_check(const char *list, bool optional, char *why, size_t size
 
 int dhc_opt_run(const DhcOptRequest *rq, FILE *out, FILE *err) {
   char why[400];
-  if (!dhc_pass_list_check(rq->passes, false, why, sizeof why) || !dhc_pass_list_check(rq->disabled, true, why, sizeof why)) {
-    fprintf(err, "%s\n", why);
-    return 2;
-  }
+  if (!dhc_pass_list_check(rq->passes, false, why, sizeof why) || !dhc_pass_list_check(rq->disabled, true, why, sizeof why))
+    return fprintf(err, "%s\n", why) < 0 ? 3 : 2;
   const char *at = rq->text, *end = rq->text + rq->n_bytes, *next;
   int line = 0;
-  bool ok = true;
-  for (; at; at = next) {
+  bool ok = true, written = true;
+  for (; at && written; at = next) {
     size_t n = piece(at, end, &next);
-    ok &= run_piece(rq, at, n, line, out, err);
+    ok &= run_piece(rq, at, n, line, out, err, &written);
     const char *until = next ? next : end;
     for (const char *c = at; c < until; c++) line += *c == '\n';
-    if (next) fprintf(out, "%s\n", cut);
+    if (next && written) written = fprintf(out, "%s\n", cut) >= 0;
   }
-  return ok ? 0 : 1;
+  return !written ? 3 : ok ? 0 : 1;
 }

@@ -100,6 +100,7 @@ typedef struct DhcOptRequest {
   bool stats;           /* report to err */
   bool plan;            /* print the plans of the entries instead of the module */
 } DhcOptRequest;
+/* 0: done; 1: errors, as diagnostics; 2: no such pass; 3: out or err could not be written. */
 int dhc_opt_run(const DhcOptRequest *rq, FILE *out, FILE *err);
 
 /* ---- simplify ------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -261,12 +262,13 @@ int dhc_file_sweep_at(int dir_fd) {
 }
 
 dhc_status dhc_file_make_folder(const char *path) {
-  char *copy = strdup(path);
-  if (copy == NULL) {
-    return dhc_status_memory((long long)strlen(path) + 1, "a path");
+  char copy[PATH_MAX];
+  size_t n = strlen(path);
+  if (n >= sizeof copy) {
+    return dhc_status_errno(ENAMETOOLONG, "%s", path);
   }
+  memcpy(copy, path, n + 1);
   dhc_status status = dhc_status_ok();
-  size_t n = strlen(copy);
   for (size_t i = 1; i <= n && status.code == DHC_OK; i++) {
     if (copy[i] != '/' && copy[i] != '\0') {
       continue;
@@ -279,6 +281,5 @@ dhc_status dhc_file_make_folder(const char *path) {
     }
     copy[i] = saved;
   }
-  free(copy);
   return status;
 }

@@ -27,11 +27,13 @@ dhc_status dhc_store_open(const DhcStoreOptions *options, DhcStore **out) {
     dhc_store_close(s);
     return dhc_status_memory((long long)strlen(options->features), "the kernel store");
   }
-  if (!options->memory_only) {
-    (void)dhc_store_disk_open(s, options->dir);
+  dhc_status status = options->memory_only ? dhc_status_ok() : dhc_store_disk_open(s, options->dir);
+  if (status.code != DHC_OK) {
+    dhc_store_close(s);
+    return status;
   }
   *out = s;
-  return dhc_status_ok();
+  return status;
 }
 
 void dhc_store_close(DhcStore *s) {
@@ -287,6 +289,11 @@ dhc_status dhc_store_verify(DhcStore *s, bool remove_damaged, DhcStoreList *out)
     EntryState state = dhc_store_disk_read(s, e->key, &bytes, missing);
     /* One for another CPU is whole; one that went away meanwhile is no damage. */
     e->ok = state != ENTRY_DAMAGED && state != ENTRY_FOREIGN;
+    if (state == ENTRY_NO_MEMORY) {
+      long long file_bytes = (long long)e->file_bytes;
+      dhc_store_list_free(&list);
+      return dhc_status_memory(file_bytes, "a cache entry");
+    }
     if (state == ENTRY_OK) {
       dhc_store_bytes_free(&bytes);
     }

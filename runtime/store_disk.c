@@ -28,8 +28,9 @@ static const int64_t max_file_bytes = (int64_t)1 << 30;
 
 /* ---- the folder ----------------------------------------------------------------- */
 
-/* XDG base directory rules: a relative $XDG_CACHE_HOME is ignored. malloc'd. */
-static char *default_folder(void) {
+/* XDG base directory rules: a relative $XDG_CACHE_HOME is ignored. False: there is none. *out is
+ * malloc'd, NULL without memory. */
+static bool default_folder(char **out) {
   const char *base = getenv("XDG_CACHE_HOME");
   const char *suffix = "/dhcc";
   if (base == NULL || base[0] != '/') {
@@ -37,14 +38,15 @@ static char *default_folder(void) {
     suffix = "/.cache/dhcc";
   }
   if (base == NULL || base[0] != '/') {
-    return NULL;
+    return false;
   }
   size_t room = strlen(base) + strlen(suffix) + 1;
   char *path = malloc(room);
   if (path != NULL) {
     snprintf(path, room, "%s%s", base, suffix);
   }
-  return path;
+  *out = path;
+  return true;
 }
 
 static bool is_private(const struct stat *st) {
@@ -63,12 +65,15 @@ static void make_folder(char *path) {
   (void)mkdir(path, 0700);
 }
 
-bool dhc_store_disk_open(DhcStore *s, const char *dir) {
-  char *path = dir != NULL ? strdup(dir) : default_folder();
+dhc_status dhc_store_disk_open(DhcStore *s, const char *dir) {
+  char *path = dir != NULL ? strdup(dir) : NULL;
   struct stat st;
-  if (path == NULL) {
+  if (dir == NULL && !default_folder(&path)) {
     dhc_warn(&s->warn, DHC_WARN_WARNING, "no cache folder (HOME is not set), running without cache");
-    return false;
+    return dhc_status_ok();
+  }
+  if (path == NULL) {
+    return dhc_status_memory(0, "a path");
   }
   make_folder(path);
   int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -76,7 +81,7 @@ bool dhc_store_disk_open(DhcStore *s, const char *dir) {
   if (fd >= 0 && fstat(fd, &st) == 0 && is_private(&st)) {
     s->dir_fd = fd;
     s->path = path;
-    return true;
+    return dhc_status_ok();
   }
   if (fd >= 0 || err == ELOOP || err == ENOTDIR) {
     dhc_warn(&s->warn, DHC_WARN_WARNING, "cache folder is not private, running without cache");
@@ -88,7 +93,7 @@ bool dhc_store_disk_open(DhcStore *s, const char *dir) {
     close(fd);
   }
   free(path);
-  return false;
+  return dhc_status_ok();
 }
 
 /* ---- entries --------------------------------------------------------------------- */
@@ -165,9 +170,10 @@ static EntryState read_file(const DhcStore *s, const char *key, uint8_t **out, s
   size_t n = 0;
   if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || !is_private(&st)) {
     state = ENTRY_FOREIGN;
-  } else if (st.st_size < HEADER_BYTES || st.st_size > max_file_bytes ||
-             (bytes = malloc((size_t)st.st_size)) == NULL) {
+  } else if (st.st_size < HEADER_BYTES || st.st_size > max_file_bytes) {
     state = ENTRY_DAMAGED;
+  } else if ((bytes = malloc((size_t)st.st_size)) == NULL) {
+    state = ENTRY_NO_MEMORY;
   }
   while (state == ENTRY_OK && n < (size_t)st.st_size) {
     ssize_t got = read(fd, bytes + n, (size_t)st.st_size - n);
@@ -227,7 +233,7 @@ EntryState dhc_store_disk_read(const DhcStore *s, const char *key, DhcStoreBytes
   if (state == ENTRY_OK) {
     uint8_t *bytes = dhc_aligned_alloc((int64_t)(n - payload_at));
     if (bytes == NULL) {
-      state = ENTRY_ABSENT;
+      state = ENTRY_NO_MEMORY;
     } else {
       memcpy(bytes, file + payload_at, n - payload_at);
       *out = (DhcStoreBytes){.bytes = bytes, .n_bytes = n - payload_at};

@@ -30,11 +30,13 @@ typedef enum EntryState {
   ENTRY_DAMAGED,
   ENTRY_FOREIGN, /* not ours alone to write */
   ENTRY_VERSION, /* another format version: a plain miss */
-  ENTRY_UNFIT    /* needs a CPU feature that is not there */
+  ENTRY_UNFIT,   /* needs a CPU feature that is not there */
+  ENTRY_NO_MEMORY /* to read it into */
 } EntryState;
 
-/* Opens and checks the folder; false after a warning. */
-bool dhc_store_disk_open(DhcStore *s, const char *dir);
+/* Opens and checks the folder. One that cannot be used is a warning, and dir_fd stays -1; only
+ * want of memory is a failure. */
+dhc_status dhc_store_disk_open(DhcStore *s, const char *dir) DHC_MUST_USE;
 /* Reads and verifies an entry. ENTRY_UNFIT: missing holds the first feature that
  * lacks (cut to 63 bytes). */
 EntryState dhc_store_disk_read(const DhcStore *s, const char *key, DhcStoreBytes *out,

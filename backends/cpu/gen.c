@@ -92,6 +92,7 @@ static dhc_status check_symbols(DhcCpuGen *g, LLVMMemoryBufferRef object) {
 static dhc_status emit(DhcCpuGen *g, LLVMModuleRef module, DhcCpuStage stage, DhcCpuBytes *out) {
   if (stage == DHC_CPU_LLVM) {
     char *text = LLVMPrintModuleToString(module);
+    if (!text) return error(DHC_E_ENVIRONMENT, "out of memory", NULL);
     dhc_status s = take_text(text, strlen(text), out);
     LLVMDisposeMessage(text);
     return s;
@@ -111,6 +112,12 @@ static dhc_status emit(DhcCpuGen *g, LLVMModuleRef module, DhcCpuStage stage, Dh
   return s;
 }
 
+static void drop_module(void *what) {
+  DhcCpuW *w = what;
+  LLVMDisposeBuilder(w->b);
+  LLVMDisposeModule(w->module);
+}
+
 dhc_status dhc_cpu_gen_run(DhcCpuGen *g, const DhcLp *const *program, const char *const *names,
                            int n, DhcCpuStage stage, DhcCpuBytes *out) {
   DhcCpuW w = {.cx = g->cx, .target = g->target};
@@ -118,7 +125,10 @@ dhc_status dhc_cpu_gen_run(DhcCpuGen *g, const DhcLp *const *program, const char
   w.b = LLVMCreateBuilderInContext(g->cx);
   LLVMSetTarget(w.module, g->target->triple);
   LLVMSetModuleDataLayout(w.module, g->layout);
+  DhcHeld held;
+  dhc_hold(&held, drop_module, &w);
   for (int i = 0; i < n && !w.refused; i++) dhc_cpu_write(&w, program[i], names[i]);
+  dhc_release(&held);
   dhc_status s = {0};
   char *message = NULL;
   if (w.refused) s = error(DHC_E_INPUT, w.refused, NULL);
@@ -126,7 +136,6 @@ dhc_status dhc_cpu_gen_run(DhcCpuGen *g, const DhcLp *const *program, const char
     DHC_BUG("kernel %s: %s", names[0], message);
   else s = emit(g, w.module, stage, out);
   LLVMDisposeMessage(message);
-  LLVMDisposeBuilder(w.b);
-  LLVMDisposeModule(w.module);
+  drop_module(&w);
   return s;
 }

@@ -105,24 +105,33 @@ static dhc_status check_cpu(const DhcCpuTarget *t) {
   return (dhc_status){0};
 }
 
+static void dispose_message(void *text) { LLVMDisposeMessage(text); }
+
+/* A text of LLVM's, which is NULL where it had no memory, as one of the region. */
+static const char *keep_message(DhcArena *arena, char *text) {
+  if (!text) dhc_out_of_memory(0);
+  DhcHeld held;
+  dhc_hold(&held, dispose_message, text);
+  const char *copy = dhc_arena_strdup(arena, text);
+  dhc_release(&held);
+  LLVMDisposeMessage(text);
+  return copy;
+}
+
 dhc_status dhc_cpu_target(DhcArena *arena, const char *cpu, const char *features,
                           DhcCpuTarget *out) {
   pthread_once(&targets_once, init_targets);
   *out = (DhcCpuTarget){0};
-  char *triple = LLVMGetDefaultTargetTriple(), *normal = LLVMNormalizeTargetTriple(triple);
-  char *host = LLVMGetHostCPUName(), *host_features = LLVMGetHostCPUFeatures();
-  out->triple = dhc_arena_strdup(arena, normal);
-  out->cpu = dhc_arena_strdup(arena, cpu ? cpu : host);
+  out->triple = keep_message(arena, LLVMGetDefaultTargetTriple());
+  out->triple = keep_message(arena, LLVMNormalizeTargetTriple(out->triple));
+  const char *host_features = keep_message(arena, LLVMGetHostCPUFeatures());
+  out->cpu = cpu ? dhc_arena_strdup(arena, cpu) : keep_message(arena, LLVMGetHostCPUName());
   Words w = {0};
   DhcText all = {.arena = arena};
   if (!cpu) {
     apply(&w, arena, host_features);
     dhc_text_puts(&all, host_features);
   }
-  LLVMDisposeMessage(triple);
-  LLVMDisposeMessage(normal);
-  LLVMDisposeMessage(host);
-  LLVMDisposeMessage(host_features);
   if (cpu) {
     /* the C API cannot list a named CPU's features: these levels are fixed by the ABI */
     if (!strcmp(cpu, "x86-64-v2")) apply(&w, arena, "sse4.1,sse4.2");
