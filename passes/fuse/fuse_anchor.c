@@ -23,7 +23,8 @@ static int emit_fold(FuKernel *k, DhcOp op, dhc_dtype t, int x, int y, uint32_t 
   return x;
 }
 
-int dhc_fu_emit_reduce(FuKernel *k, DhcValue *v) {
+int dhc_fu_emit_reduce(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  (void)ix;
   FuGroup *g = k->g;
   FuIx in[DHC_MAX_RANK];
   dhc_fu_split_index(k, g->full, g->rank, in);

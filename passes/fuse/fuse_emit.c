@@ -140,7 +140,7 @@ int dhc_fu_emit_guarded(FuKernel *k, DhcValue *v, const FuIx *ix, unsigned guard
 
 /* ---- views -------------------------------------------------------------------------- */
 
-static int emit_view(FuKernel *k, DhcValue *v, const FuIx *ix) {
+int dhc_fu_emit_view(FuKernel *k, DhcValue *v, const FuIx *ix) {
   FuIx in[DHC_MAX_RANK];
   FuIndexCx cx = index_cx(k);
   DhcValue *x = v->def->args[0];
@@ -165,7 +165,7 @@ static int emit_view(FuKernel *k, DhcValue *v, const FuIx *ix) {
 
 /* ---- moves --------------------------------------------------------------------------- */
 
-static int emit_pad(FuKernel *k, DhcValue *v, const FuIx *ix) {
+int dhc_fu_emit_pad(FuKernel *k, DhcValue *v, const FuIx *ix) {
   const DhcNode *n = v->def;
   const DhcAttr *low = dhc_attr(n, "low"), *high = dhc_attr(n, "high"), *step = dhc_attr(n, "step");
   FuIx in[DHC_MAX_RANK];
@@ -190,7 +190,7 @@ static int clamped(FuKernel *k, DhcValue *at, const DhcDim *n, const DhcDim *siz
   return dhc_fu_ew2(k, DHC_OP_MIN, DHC_I64, s, dhc_fu_arg_node(k, dhc_dim_sub(dims(k), n, size)));
 }
 
-static int emit_dynamic_slice(FuKernel *k, DhcValue *v, const FuIx *ix) {
+int dhc_fu_emit_dynamic_slice(FuKernel *k, DhcValue *v, const FuIx *ix) {
   const DhcNode *n = v->def;
   int axis = (int)dhc_attr(n, "axis")->i;
   if (axis < 0) axis += v->type.rank;
@@ -212,7 +212,7 @@ static FuIx node_index(FuKernel *k, int node, const DhcDim *extent) {
   return ix;
 }
 
-static int emit_gather(FuKernel *k, DhcValue *v, const FuIx *ix) {
+int dhc_fu_emit_gather(FuKernel *k, DhcValue *v, const FuIx *ix) {
   const DhcNode *n = v->def;
   const DhcType *x = &n->args[0]->type;
   bool along = n->op == DHC_OP_TAKE_ALONG;
@@ -235,7 +235,7 @@ static void tap_nodes(FuKernel *k, int tap, const DhcAttr *window, int *out) {
   }
 }
 
-static int emit_window_gather(FuKernel *k, DhcValue *v, const FuIx *ix) {
+int dhc_fu_emit_window_gather(FuKernel *k, DhcValue *v, const FuIx *ix) {
   const DhcNode *n = v->def;
   const DhcAttr *window = dhc_attr(n, "window"), *stride = dhc_attr(n, "stride");
   int tap = dhc_fu_cast_node(k, DHC_I64, dhc_fu_emit(k, n->args[1], ix)), at[DHC_MAX_RANK];
@@ -259,7 +259,7 @@ static int emit_window_gather(FuKernel *k, DhcValue *v, const FuIx *ix) {
 
 /* ---- creation -------------------------------------------------------------------------- */
 
-static int emit_iota(FuKernel *k, DhcValue *v, const FuIx *ix) {
+int dhc_fu_emit_iota(FuKernel *k, DhcValue *v, const FuIx *ix) {
   const DhcNode *n = v->def;
   int axis = (int)dhc_attr(n, "axis")->i;
   if (axis < 0) axis += v->type.rank;
@@ -267,7 +267,7 @@ static int emit_iota(FuKernel *k, DhcValue *v, const FuIx *ix) {
   return dhc_fu_cast_node(k, v->type.dtype, dhc_fu_lin_node(k, &ix[axis].f));
 }
 
-static int emit_random(FuKernel *k, DhcValue *v, const FuIx *ix) {
+int dhc_fu_emit_random(FuKernel *k, DhcValue *v, const FuIx *ix) {
   const DhcNode *n = v->def;
   FuIx plain[DHC_MAX_RANK];
   FuForm flat;
@@ -288,7 +288,7 @@ static int emit_random(FuKernel *k, DhcValue *v, const FuIx *ix) {
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
-static int emit_elementwise(FuKernel *k, DhcValue *v, const FuIx *ix) {
+int dhc_fu_emit_elementwise(FuKernel *k, DhcValue *v, const FuIx *ix) {
   const DhcNode *n = v->def;
   if (n->op == DHC_OP_STOP_GRADIENT) return dhc_fu_emit(k, n->args[0], ix);
   int a[3];
@@ -298,38 +298,25 @@ static int emit_elementwise(FuKernel *k, DhcValue *v, const FuIx *ix) {
   return dhc_fu_node(k, DHC_SN_EW, n->op, v->type.dtype, a, n->n_args);
 }
 
+int dhc_fu_emit_fill(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  (void)ix;
+  double f = dhc_attr(v->def, "value")->f;
+  return dhc_fu_const_node(k, v->type.dtype, f, dhc_dtype_is_float(v->type.dtype) ? 0 : dhc_dtype_from_double(v->type.dtype, f));
+}
+
+int dhc_fu_emit_dim(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  (void)ix;
+  return dhc_fu_arg_node(k, dhc_attr(v->def, "dim")->dim);
+}
+
+int dhc_fu_emit_nothing(FuKernel *k, DhcValue *v, const FuIx *ix) {
+  (void)k, (void)ix;
+  DHC_BUG("fuse: op %s inside a kernel", dhc_op_info(v->def->op)->name);
+}
+
 static int emit_op(FuKernel *k, DhcValue *v, const FuIx *ix) {
-  const DhcNode *n = v->def;
-  if (dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE) return emit_elementwise(k, v, ix);
-  if (dhc_fu_is_view(n)) return emit_view(k, v, ix);
-  switch (n->op) {
-    case DHC_OP_FILL: {
-      double f = dhc_attr(n, "value")->f;
-      return dhc_fu_const_node(k, v->type.dtype, f, dhc_dtype_is_float(v->type.dtype) ? 0 : dhc_dtype_from_double(v->type.dtype, f));
-    }
-    case DHC_OP_IOTA: return emit_iota(k, v, ix);
-    case DHC_OP_DIM: return dhc_fu_arg_node(k, dhc_attr(n, "dim")->dim);
-    case DHC_OP_RANDOM_BITS: return emit_random(k, v, ix);
-    case DHC_OP_PAD: return emit_pad(k, v, ix);
-    case DHC_OP_DYNAMIC_SLICE: return emit_dynamic_slice(k, v, ix);
-    case DHC_OP_GATHER:
-    case DHC_OP_TAKE_ALONG: return emit_gather(k, v, ix);
-    case DHC_OP_WINDOW_GATHER: return emit_window_gather(k, v, ix);
-    case DHC_OP_REDUCE_SUM:
-    case DHC_OP_REDUCE_MAX:
-    case DHC_OP_REDUCE_MIN:
-    case DHC_OP_ARGMAX: return dhc_fu_emit_reduce(k, v);
-    case DHC_OP_DOT_GENERAL: return dhc_fu_emit_dot(k, v, ix);
-    case DHC_OP_RAGGED_DOT:
-    case DHC_OP_RAGGED_DOT_DW: return dhc_fu_emit_ragged(k, v, ix);
-    case DHC_OP_CONV: return dhc_fu_emit_conv(k, v, ix);
-    case DHC_OP_CONV_DX: return dhc_fu_emit_conv_dx(k, v, ix);
-    case DHC_OP_CONV_DW: return dhc_fu_emit_conv_dw(k, v, ix);
-    case DHC_OP_WINDOW_MAX: return dhc_fu_emit_window_max(k, v, ix);
-    case DHC_OP_WINDOW_SCATTER: return dhc_fu_emit_window_scatter(k, v, ix);
-    case DHC_OP_LINEAR_SCAN: return dhc_fu_emit_scan(k, v, ix);
-    default: DHC_BUG("fuse: op %s inside a kernel", dhc_op_info(n->op)->name);
-  }
+  const FuOp *op = dhc_fu_op(v->def->op);
+  return (op->emit ? op->emit : dhc_fu_emit_nothing)(k, v, ix);
 }
 
 static int find_memo(const FuKernel *k, const DhcValue *v, const FuIx *ix) {
@@ -394,7 +381,7 @@ int dhc_fu_emit(FuKernel *k, DhcValue *v, const FuIx *ix) {
   if (!ix) ix = none;
   FuValue *x = dhc_fu_of(k->fu, v);
   switch (x->where) {
-    case FU_VIEW: return emit_view(k, v, ix);
+    case FU_VIEW: return dhc_fu_emit_view(k, v, ix);
     case FU_MEMORY: return dhc_fu_load_node(k, v, ix);
     case FU_LAZY: return emit_once(k, v, ix);
     case FU_MEMBER: break;
@@ -503,7 +490,7 @@ static void write_all(FuKernel *k) {
   if (k->g->copy_view) {
     FuIx ix[DHC_MAX_RANK];
     dhc_fu_split_index(k, k->g->full, k->g->rank, ix);
-    int node = emit_view(k, k->g->copy_view, ix);
+    int node = dhc_fu_emit_view(k, k->g->copy_view, ix);
     if (!k->failed && !dhc_fu_store(k, k->g->copy_view, &k->g->copy_view->type, ix, node)) dhc_fu_fail(k, NULL);
     return;
   }

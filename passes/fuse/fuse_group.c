@@ -28,35 +28,10 @@ static int axis_of(const DhcNode *n, int rank) {
 /* ---- what ops are -------------------------------------------------------------- */
 
 bool dhc_fu_needs_memory(const Fu *fu, const DhcNode *n, int k) {
-  const FuValue *r = n->n_results ? dhc_fu_of(fu, n->results[0]) : NULL;
-  switch (n->op) {
-    case DHC_OP_DOT_GENERAL: /* operands are packed as they are, but for a recurrence's own states */
-      return r->where != FU_MEMBER || fu->groups.at[r->group]->kind != DHC_KIND_SCAN;
-    case DHC_OP_CONV:
-    case DHC_OP_CONV_DX:
-    case DHC_OP_CONV_DW:
-    case DHC_OP_RAGGED_DOT:
-    case DHC_OP_RAGGED_DOT_DW: return true; /* operands are packed as they are */
-    case DHC_OP_GATHER:
-    case DHC_OP_TAKE_ALONG:
-    case DHC_OP_WINDOW_GATHER: return k == 0;
-    default: return false;
-  }
-}
-
-static bool is_lazy_op(const DhcNode *n) {
-  switch (n->op) {
-    case DHC_OP_FILL:
-    case DHC_OP_IOTA:
-    case DHC_OP_DIM:
-    case DHC_OP_RANDOM_BITS:
-    case DHC_OP_PAD:
-    case DHC_OP_DYNAMIC_SLICE:
-    case DHC_OP_GATHER:
-    case DHC_OP_TAKE_ALONG:
-    case DHC_OP_WINDOW_GATHER: return true;
-    default: return dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE;
-  }
+  if (n->op != DHC_OP_DOT_GENERAL) return dhc_fu_op(n->op)->in_memory >> k & 1;
+  /* operands are packed as they are, but for a recurrence's own states */
+  const FuValue *r = dhc_fu_of(fu, n->results[0]);
+  return r->where != FU_MEMBER || fu->groups.at[r->group]->kind != DHC_KIND_SCAN;
 }
 
 /* ---- groups ----------------------------------------------------------------------- */
@@ -246,7 +221,7 @@ void dhc_fu_kept_index(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix) {
   }
 }
 
-static void add_reduce(Fu *fu, DhcNode *n, int level) {
+void dhc_fu_join_reduce(Fu *fu, DhcNode *n, int level) {
   DhcValue *x = n->args[0], *v = n->results[0];
   unsigned reduced = dhc_fu_reduced_dims(n);
   FuIx ix[DHC_MAX_RANK + 1];
@@ -315,7 +290,7 @@ static bool join_pair(Fu *fu, DhcNode *n, int level) {
   return false;
 }
 
-static void add_dot(Fu *fu, DhcNode *n, int level) {
+void dhc_fu_join_dot(Fu *fu, DhcNode *n, int level) {
   if (join_dot(fu, n, level) || join_pair(fu, n, level)) return;
   int group;
   FuGroup *g = new_group(fu, DHC_KIND_DOT, &group);
@@ -330,7 +305,8 @@ static void add_dot(Fu *fu, DhcNode *n, int level) {
 }
 
 /* Reduced: (range, contracted) or, for the weights' gradient, rows. */
-static void add_ragged(Fu *fu, DhcNode *n) {
+void dhc_fu_join_ragged(Fu *fu, DhcNode *n, int level) {
+  (void)level;
   int group;
   FuGroup *g = new_group(fu, DHC_KIND_RAGGED, &group);
   const DhcType *a = &n->args[0]->type, *w = &n->args[1]->type;
@@ -361,7 +337,8 @@ static void cut_channels(Fu *fu, FuGroup *g, int d, int64_t groups) {
   g->full[d] = dhc_fu_plain(f);
 }
 
-static void add_conv(Fu *fu, DhcNode *n) {
+void dhc_fu_join_conv(Fu *fu, DhcNode *n, int level) {
+  (void)level;
   int group;
   bool dw = n->op == DHC_OP_CONV_DW;
   FuGroup *g = new_group(fu, dw ? DHC_KIND_CONV_DW : DHC_KIND_CONV, &group);
@@ -429,7 +406,8 @@ static bool join_window(Fu *fu, DhcNode *n) {
   return true;
 }
 
-static void add_window(Fu *fu, DhcNode *n) {
+void dhc_fu_join_window(Fu *fu, DhcNode *n, int level) {
+  (void)level;
   if (join_window(fu, n)) return;
   const DhcAttr *window = dhc_attr(n, "window");
   int group;
@@ -442,7 +420,8 @@ static void add_window(Fu *fu, DhcNode *n) {
   for (int r = 0; r < 2; r++) dhc_fu_add_member(fu, group, n->results[r], g->full);
 }
 
-static void add_window_scatter(Fu *fu, DhcNode *n) {
+void dhc_fu_join_window_scatter(Fu *fu, DhcNode *n, int level) {
+  (void)level;
   const DhcAttr *window = dhc_attr(n, "window"), *stride = dhc_attr(n, "stride");
   DhcValue *v = n->results[0];
   int n_w = window->ints.n, rank = v->type.rank, group;
@@ -469,7 +448,8 @@ static void add_window_scatter(Fu *fu, DhcNode *n) {
   dhc_fu_add_member(fu, group, v, ix);
 }
 
-static void add_linear_scan(Fu *fu, DhcNode *n) {
+void dhc_fu_join_linear_scan(Fu *fu, DhcNode *n, int level) {
+  (void)level;
   int group;
   DhcValue *v = n->results[0];
   FuGroup *g = new_group(fu, DHC_KIND_SCAN, &group);
@@ -481,7 +461,8 @@ static void add_linear_scan(Fu *fu, DhcNode *n) {
 }
 
 /* dynamic_update, scatter_add, put_along: the domain is what is written. */
-static void add_write(Fu *fu, DhcNode *n) {
+void dhc_fu_join_write(Fu *fu, DhcNode *n, int level) {
+  (void)level;
   int group;
   DhcValue *u = n->args[n->op == DHC_OP_SCATTER_ADD ? 2 : n->op == DHC_OP_PUT_ALONG ? 0 : 1];
   FuGroup *g = new_group(fu, n->op == DHC_OP_DYNAMIC_UPDATE ? DHC_KIND_MAP : DHC_KIND_SCATTER, &group);
@@ -543,7 +524,8 @@ static DhcValue *direct_piece(Fu *fu, const DhcNode *n, int k) {
   return v;
 }
 
-static void add_concat(Fu *fu, DhcNode *n) {
+void dhc_fu_join_concat(Fu *fu, DhcNode *n, int level) {
+  (void)level;
   FuGroup *whole = DHC_NEW(fu->scratch, FuGroup);
   for (int k = 0; k < n->n_args; k++) {
     DhcValue *v = direct_piece(fu, n, k);
@@ -604,6 +586,21 @@ static bool join_last(Fu *fu, DhcNode *n) {
   return true;
 }
 
+void dhc_fu_join_view(Fu *fu, DhcNode *n, int level) {
+  FuValue *x = dhc_fu_of(fu, n->results[0]);
+  x->where = FU_VIEW;
+  x->level = level;
+}
+
+void dhc_fu_join_lazy(Fu *fu, DhcNode *n, int level) {
+  dhc_fu_of(fu, n->results[0])->level = level;
+}
+
+void dhc_fu_join_elementwise(Fu *fu, DhcNode *n, int level) {
+  dhc_fu_join_lazy(fu, n, level);
+  join_elementwise(fu, n, level);
+}
+
 static void forward(Fu *fu, DhcNode *n) {
   FuValue *x = n->n_results ? dhc_fu_of(fu, n->results[0]) : NULL;
   int level = operands_level(fu, n);
@@ -613,8 +610,7 @@ static void forward(Fu *fu, DhcNode *n) {
   }
   if (join_last(fu, n)) return;
   if (dhc_fu_is_view(n)) {
-    x->where = FU_VIEW;
-    x->level = level;
+    dhc_fu_join_view(fu, n, level);
     return;
   }
   if (fu->chain_of[n->id]) {
@@ -626,32 +622,9 @@ static void forward(Fu *fu, DhcNode *n) {
     if (dhc_fu_is_elementwise(n) && level >= 0 && fu->groups.at[level]->chain == x->wide) join_elementwise(fu, n, level);
     return;
   }
-  switch (n->op) {
-    case DHC_OP_REDUCE_SUM:
-    case DHC_OP_REDUCE_MAX:
-    case DHC_OP_REDUCE_MIN:
-    case DHC_OP_ARGMAX: add_reduce(fu, n, level); return;
-    case DHC_OP_DOT_GENERAL: add_dot(fu, n, level); return;
-    case DHC_OP_RAGGED_DOT:
-    case DHC_OP_RAGGED_DOT_DW: add_ragged(fu, n); return;
-    case DHC_OP_CONV:
-    case DHC_OP_CONV_DX:
-    case DHC_OP_CONV_DW: add_conv(fu, n); return;
-    case DHC_OP_WINDOW_MAX: add_window(fu, n); return;
-    case DHC_OP_WINDOW_SCATTER: add_window_scatter(fu, n); return;
-    case DHC_OP_LINEAR_SCAN: add_linear_scan(fu, n); return;
-    case DHC_OP_DYNAMIC_UPDATE:
-    case DHC_OP_SCATTER_ADD:
-    case DHC_OP_PUT_ALONG: add_write(fu, n); return;
-    case DHC_OP_CONCAT: add_concat(fu, n); return;
-    default: break;
-  }
-  if (!is_lazy_op(n)) {
-    add_fixed(fu, n);
-    return;
-  }
-  x->level = level;
-  if (dhc_fu_is_elementwise(n)) join_elementwise(fu, n, level);
+  const FuOp *op = dhc_fu_op(n->op);
+  if (op->join) op->join(fu, n, level);
+  else add_fixed(fu, n);
 }
 
 void dhc_fu_group(Fu *fu) {

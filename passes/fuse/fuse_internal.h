@@ -343,17 +343,25 @@ int dhc_fu_select_node(FuKernel *k, dhc_dtype t, int c, int x, int y);
 int dhc_fu_cast_node(FuKernel *k, dhc_dtype to, int x);
 int dhc_fu_i64(FuKernel *k, int64_t v);
 
-int dhc_fu_emit_reduce(FuKernel *k, DhcValue *v);
-int dhc_fu_emit_dot(FuKernel *k, DhcValue *v, const FuIx *ix);
-int dhc_fu_emit_ragged(FuKernel *k, DhcValue *v, const FuIx *ix);
-int dhc_fu_emit_conv(FuKernel *k, DhcValue *v, const FuIx *ix);
-int dhc_fu_emit_conv_dx(FuKernel *k, DhcValue *v, const FuIx *ix);
-int dhc_fu_emit_conv_dw(FuKernel *k, DhcValue *v, const FuIx *ix);
-int dhc_fu_emit_window_max(FuKernel *k, DhcValue *v, const FuIx *ix);
-int dhc_fu_emit_window_scatter(FuKernel *k, DhcValue *v, const FuIx *ix);
-int dhc_fu_emit_scan(FuKernel *k, DhcValue *v, const FuIx *ix);
-
 /* Kernel of a group: all stored members. False: *force is to be kept in memory. */
 bool dhc_fu_write(Fu *fu, FuGroup *g, FuSpec *out, DhcValue **force);
+
+/* ---- the FUSE and IN_MEMORY columns of the op table (fuse_ops.c) ---- */
+
+typedef struct FuOp {
+  int op;
+  /* Finds n's place in or opens a kernel; `level` is the last kernel its operands come from, or -1. */
+  void (*join)(Fu *fu, DhcNode *n, int level);
+  /* Node of v at ix inside kernel k; -1: see dhc_fu_emit. */
+  int (*emit)(FuKernel *k, DhcValue *v, const FuIx *ix);
+  unsigned in_memory; /* bit k: operand k */
+} FuOp;
+/* All NULL and 0: the op is none of fusion's. */
+const FuOp *dhc_fu_op(DhcOp op);
+
+#define FUSE(how, emitter)                              \
+  void dhc_fu_join_##how(Fu *fu, DhcNode *n, int level); \
+  int dhc_fu_emit_##emitter(FuKernel *k, DhcValue *v, const FuIx *ix);
+#include "ir/ops.def"
 
 #endif

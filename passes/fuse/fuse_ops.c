@@ -1,0 +1,19 @@
+/* What fusion does with each op, from the op table. */
+#include "passes/fuse/fuse_internal.h"
+
+static const FuOp table[DHC_N_OPS + 1] = {
+  [DHC_N_OPS] = {
+    .op = DHC_N_OPS,
+#define OP(id, ...) \
+  },                  \
+  [DHC_OP_##id] = { \
+    .op = DHC_OP_##id,
+#define FUSE(how, emitter) .join = dhc_fu_join_##how, .emit = dhc_fu_emit_##emitter,
+#define IN_MEMORY(set) .in_memory = set,
+#include "ir/ops.def"
+  }
+};
+
+const FuOp *dhc_fu_op(DhcOp op) {
+  return &table[op];
+}
