@@ -1,8 +1,12 @@
-/* Comparing a model with a reference file: param.*, input.*, cotangent.* go in, output.* and
- * grad.* are compared; a file with output.param.* holds training steps to be replayed.
- * Dropout is off, and so are the losses beside the main one unless the file's metadata has
- * their coefficients. A row's error is ||a - b|| / ||b||; where ||b|| = 0 it is ||a|| divided by
- * the largest gradient norm of the file. */
+/* Comparing a model with a reference file: param.* (buffers too, which may be called buffer.*), input.*,
+ * cotangent.* go in, output.* and grad.* are compared; a file with output.param.* holds training steps
+ * to be replayed. Every tensor of the file has a part in that, or the file is refused. Dropout is off, and
+ * so are the losses beside the main one unless the file's metadata has their coefficients.
+ *
+ * A row's error is ||a - b|| / ||b||. A gradient that is zero but for rounding (||b|| below 2^-36 of the
+ * file's largest, 2^-23 where the file's numbers are narrower than F64) and an output that is zero are taken
+ * for zero and judged against the largest of their kind in the file: ||a|| / max ||b||. Equal infinities agree; NaN in a reference
+ * agrees with nothing, and so does another shape. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -14,7 +18,8 @@ typedef struct Verify {
   DhcSafetensors *file;
   dhc_program *p;
   DhcArena arena;
-  double largest_grad;
+  double largest_grad, largest_output; /* norms in the file */
+  bool *used;                          /* by the file's tensors */
   int n_rows, n_failed;
 } Verify;
 
@@ -25,45 +30,96 @@ static const char *after(const char *name, const char *prefix) {
   return strncmp(name, prefix, n) ? NULL : name + n;
 }
 
-static double norm(const DhcTensorView *v, int64_t n) {
-  double s = 0;
-  for (int64_t i = 0; i < n; i++) {
-    double x = dhc_tensor_get(v, i);
-    s += x * x;
-  }
-  return sqrt(s);
-}
-
 static int64_t elements(const DhcTensorView *v) {
   int64_t n = 1;
   for (int i = 0; i < v->rank; i++) n *= v->shape[i];
   return n;
 }
 
+/* 0 where it is not finite: what is judged against it fails then, or is not zero. */
+static double norm(const DhcTensorView *v) {
+  double s = 0;
+  for (int64_t i = 0, n = elements(v); i < n; i++) {
+    double x = dhc_tensor_get(v, i);
+    s += x * x;
+  }
+  return isfinite(s) ? sqrt(s) : 0;
+}
+
+static void use(Verify *v, const DhcTensorView *t) {
+  for (int i = 0; i < dhc_safetensors_count(v->file); i++)
+    if (dhc_safetensors_at(v->file, i) == t) v->used[i] = true;
+}
+
+/* ---- one row ------------------------------------------------------------------------ */
+
 static double tolerance(const Verify *v, bool gradient) {
-  if (v->o->tolerance > 0) return v->o->tolerance;
+  if (v->o->tolerance >= 0) return v->o->tolerance;
   if (v->m->s->interp) return 1e-9;
   return gradient ? 1e-4 : 1e-5;
 }
 
-static void compare(Verify *v, const char *name, const void *got, dhc_dtype dtype, int64_t n_got, const DhcTensorView *want, int64_t first,
-                    int64_t n, bool gradient) {
-  DhcTensorView g = {.dtype = (int32_t)dtype, .data = got};
+/* The part of a tensor of the file that a row is about: all of it, or one index of its first axis. */
+typedef struct Part {
+  const DhcTensorView *t;
+  int skip; /* axes that are not of the row */
+  int64_t first, n;
+} Part;
+
+static Part whole(const DhcTensorView *t) {
+  return (Part){t, 0, 0, elements(t)};
+}
+
+static Part of_step(const DhcTensorView *t, int64_t step) {
+  int64_t each = elements(t) / t->shape[0];
+  return (Part){t, 1, step * each, each};
+}
+
+static bool same_shape(const dhc_tensor *got, const Part *want) {
+  bool same = got->rank == want->t->rank - want->skip;
+  for (int i = 0; same && i < got->rank; i++) same = got->dim[i] == want->t->shape[i + want->skip];
+  return same || (!got->rank && want->t->rank == want->skip + 1 && want->n == 1); /* a scalar may be written as [1] */
+}
+
+/* The error of a row; *why says what no number says. */
+static double row_error(Verify *v, const dhc_tensor *got, const Part *want, bool gradient, const char **why) {
+  char here[128], there[128];
+  if (!same_shape(got, want)) {
+    *why = dhc_arena_printf(&v->arena, "the reference is %s, the model gives %s",
+                            dhc_tensor_shape_text(want->t->rank - want->skip, want->t->shape + want->skip, there, sizeof there),
+                            dhc_tensor_shape_text(got->rank, got->dim, here, sizeof here));
+    return INFINITY;
+  }
+  DhcTensorView g = {.dtype = (int32_t)got->dtype, .data = got->data};
   double diff = 0, ref = 0, mag = 0;
-  for (int64_t i = 0; i < n && n_got == n; i++) {
-    double a = dhc_tensor_get(&g, i), b = dhc_tensor_get(want, first + i);
+  for (int64_t i = 0; i < want->n; i++) {
+    double a = dhc_tensor_get(&g, i), b = dhc_tensor_get(want->t, want->first + i);
+    if (isnan(b)) {
+      *why = dhc_arena_printf(&v->arena, "the reference is NaN at index %lld", (long long)i);
+      return (double)NAN;
+    }
+    if (isinf(b) && a == b) continue;
     diff += (a - b) * (a - b);
     ref += b * b;
     mag += a * a;
   }
-  dhc_verify_row r = {.name = name, .tolerance = tolerance(v, gradient), .elements = n};
-  r.error = ref > 0 ? sqrt(diff / ref) : sqrt(mag) / (v->largest_grad > 0 ? v->largest_grad : 1);
-  if (n_got != n) r.error = INFINITY;
+  double largest = gradient ? v->largest_grad : v->largest_output;
+  double zero = !gradient ? 0 : largest * (want->t->dtype == DHC_F64 ? 0x1p-36 : 0x1p-23);
+  if (sqrt(ref) > zero) return sqrt(diff / ref);
+  return mag == 0 ? 0 : largest > 0 ? sqrt(mag) / largest : INFINITY;
+}
+
+static void compare(Verify *v, const char *name, const dhc_tensor *got, Part want, bool gradient) {
+  dhc_verify_row r = {.name = name, .tolerance = tolerance(v, gradient), .elements = want.n};
+  r.error = row_error(v, got, &want, gradient, &r.why);
   r.passed = r.error <= r.tolerance; /* NaN fails */
   v->n_rows++;
   v->n_failed += !r.passed;
+  use(v, want.t);
   if (v->o->row) v->o->row(v->o->ctx, &r);
 }
+
+/* ---- what goes in -------------------------------------------------------------------- */
 
 /* The piece of results (or weights) that the file calls `name`: itself, or one index of a
  * tensor stored under an `as` pattern. */
@@ -84,17 +140,19 @@ static bool find_piece(Verify *v, const char *prefix, const char *name, const dh
       size_t head = (size_t)(star - d->as);
       char *end;
       if (strncmp(name, d->as, head)) continue;
+      if (name[head] < '0' || name[head] > '9') continue;
       k = strtoll(name + head, &end, 10);
-      if (end == name + head || strcmp(end, star + 1)) continue;
+      if (strcmp(end, star + 1)) continue;
     } else if (strcmp(d->as, name)) {
       continue;
     }
-    dhc_tensor whole;
-    if (!strcmp(name, d->path) || !find_piece(v, prefix, d->path, res, n_res, &whole)) return false; /* looked for above */
-    *out = whole;
+    dhc_tensor all;
+    if (!strcmp(name, d->path) || !find_piece(v, prefix, d->path, res, n_res, &all)) return false; /* looked for above */
+    if (star && (!all.rank || k >= all.dim[0])) return false;
+    *out = all;
     if (star) {
-      int64_t each = dhc_tensor_elements(&whole) / whole.dim[0];
-      out->data = (char *)whole.data + k * each * dhc_dtype_bytes(whole.dtype);
+      int64_t each = dhc_tensor_elements(&all) / all.dim[0];
+      out->data = (char *)all.data + k * each * dhc_dtype_bytes(all.dtype);
       out->rank--;
       memmove(out->dim, out->dim + 1, sizeof out->dim[0] * 7);
     }
@@ -110,30 +168,63 @@ static bool unused_param(Verify *v, const char *prefix, const char *name, dhc_te
   return true;
 }
 
-static dhc_tensor as_input(const DhcTensorView *t, const char *name, bool first_axis_away, int64_t index) {
-  int skip = first_axis_away ? 1 : 0;
+/* Types that only files have are widened, at `index` of the first axis if that is `steps`. */
+static dhc_tensor as_input(Verify *v, const DhcTensorView *t, const char *name, bool steps, int64_t index) {
+  int skip = steps ? 1 : 0;
+  bool foreign = t->dtype >= DHC_N_DTYPES;
   dhc_tensor r = {.name = name, .dtype = (dhc_dtype)t->dtype, .rank = t->rank - skip};
+  if (foreign) r.dtype = dhc_tensor_dtype_is_float(t->dtype) ? DHC_F32 : DHC_I64;
   for (int i = 0; i < r.rank; i++) r.dim[i] = t->shape[i + skip];
-  r.data = (char *)(uintptr_t)t->data + (skip ? index * dhc_tensor_bytes(&r) : 0);
+  r.data = (void *)(uintptr_t)t->data;
+  if (foreign) {
+    r.data = dhc_arena_alloc(&v->arena, (size_t)(elements(t) * dhc_dtype_bytes(r.dtype)) + 8);
+    dhc_tensor_convert(r.data, (int32_t)r.dtype, t->data, t->dtype, elements(t));
+  }
+  r.data = (char *)r.data + (skip ? index * dhc_tensor_bytes(&r) : 0);
   return r;
 }
 
-/* Inputs of the file; for a replay those of step `step`. */
-static int gather_inputs(Verify *v, bool replay, int64_t step, dhc_tensor *in, const char **names, int *n_names) {
-  int n = 0;
-  *n_names = 0;
-  for (int i = 0; i < dhc_safetensors_count(v->file) && n < MAX_INPUTS; i++) {
+/* Inputs of the file; for a replay those of step `step`, of which there are `n_steps`. */
+typedef struct Gathered {
+  dhc_tensor in[MAX_INPUTS];
+  const char *names[MAX_INPUTS]; /* without cotangents */
+  int n, n_names;
+} Gathered;
+
+static dhc_status gather_inputs(Verify *v, bool replay, int64_t step, int64_t n_steps, Gathered *g) {
+  g->n = g->n_names = 0;
+  for (int i = 0; i < dhc_safetensors_count(v->file); i++) {
     const DhcTensorView *t = dhc_safetensors_at(v->file, i);
     const char *name = after(t->name, "input.");
-    if (name)
-      names[(*n_names)++] = name;
-    else if (after(t->name, "cotangent."))
-      name = t->name;
-    else
-      continue;
-    in[n++] = as_input(t, name, replay, step);
+    if (!name && !after(t->name, "cotangent.")) continue;
+    if (g->n == MAX_INPUTS) return dhc_status_make(DHC_E_INPUT, "%s: more than %d inputs", v->o->oracle, MAX_INPUTS);
+    if (replay && (t->rank < 1 || t->shape[0] != n_steps))
+      return dhc_status_make(DHC_E_INPUT, "%s: '%s' has not one row for each of %lld steps", v->o->oracle, t->name, (long long)n_steps);
+    if (name) g->names[g->n_names++] = name;
+    g->in[g->n++] = as_input(v, t, name ? name : t->name, replay, step);
   }
-  return n;
+  return dhc_status_ok();
+}
+
+/* Inputs and cotangents that the entry took, as its version of the last run says. */
+static void use_inputs(Verify *v) {
+  const DhcFunc *f = v->p->entries[0].last->func;
+  for (int i = 0; i < dhc_safetensors_count(v->file); i++) {
+    const DhcTensorView *t = dhc_safetensors_at(v->file, i);
+    const char *name = after(t->name, "input.");
+    if (!name) name = after(t->name, "cotangent.") ? t->name : NULL;
+    for (int k = 0; name && k < f->params.n; k++)
+      if (f->param_info.at[k].role == DHC_ROLE_INPUT && !strcmp(f->param_info.at[k].name, name)) v->used[i] = true;
+  }
+}
+
+/* Parameters must be there; buffers may be, as a checkpoint holds them or by a name of their own. */
+static dhc_status read_weights(Verify *v) {
+  DHC_TRY(weights_read(v->p, v->file, "param.", v->p->mem.weights, false, false));
+  DHC_TRY(weights_read(v->p, v->file, "param.", v->p->mem.weights, true, true));
+  DHC_TRY(weights_read(v->p, v->file, "buffer.", v->p->mem.weights, true, true));
+  for (int i = 0; i < dhc_safetensors_count(v->file); i++) v->used[i] |= dhc_safetensors_needed(v->file, i);
+  return dhc_status_ok();
 }
 
 /* Scalars that a reference has only where its metadata says so. */
@@ -150,28 +241,27 @@ static void regularisers_off(Verify *v) {
   }
 }
 
-static dhc_status open_program(Verify *v, bool replay) {
-  dhc_tensor in[MAX_INPUTS];
-  const char *names[MAX_INPUTS];
-  int n_names;
-  gather_inputs(v, replay, 0, in, names, &n_names);
-  const char *entry = dhc_model_entry_for(v->m->m, names, n_names);
+static dhc_status open_program(Verify *v, bool replay, int64_t n_steps) {
+  Gathered *g = dhc_arena_alloc(&v->arena, sizeof *g);
+  DHC_TRY(gather_inputs(v, replay, 0, n_steps, g));
+  const char *entry = dhc_model_entry_for(v->m->m, g->names, g->n_names);
   if (!entry) return dhc_status_make(DHC_E_INPUT, "%s: no entry of %s takes exactly the file's inputs", v->o->oracle, v->m->name);
   bool grads = false;
   for (int i = 0; i < dhc_safetensors_count(v->file); i++) grads |= after(dhc_safetensors_at(v->file, i)->name, "grad.") != NULL;
   DHC_TRY(dhc_program_open(v->m, entry, replay ? DHC_MODE_TRAIN : grads ? DHC_MODE_GRAD : DHC_MODE_RUN, &v->p));
   DHC_TRY(dhc_program_init(v->p, 0));
-  DHC_TRY(weights_read(v->p, v->file, "param.", v->p->mem.weights, false, false));
+  DHC_TRY(read_weights(v));
   regularisers_off(v);
   return dhc_status_ok();
 }
 
 static dhc_status verify_once(Verify *v) {
-  dhc_tensor in[MAX_INPUTS];
-  const char *names[MAX_INPUTS];
-  int n_names, n = gather_inputs(v, false, 0, in, names, &n_names), n_res;
+  Gathered *g = dhc_arena_alloc(&v->arena, sizeof *g);
   const dhc_tensor *res;
-  DHC_TRY(dhc_program_run(v->p, 0, in, n, &res, &n_res));
+  int n_res;
+  DHC_TRY(gather_inputs(v, false, 0, 0, g));
+  DHC_TRY(dhc_program_run(v->p, 0, g->in, g->n, &res, &n_res));
+  use_inputs(v);
   for (int i = 0; i < dhc_safetensors_count(v->file); i++) {
     const DhcTensorView *t = dhc_safetensors_at(v->file, i);
     const char *name = after(t->name, "output."), *prefix = "";
@@ -182,62 +272,105 @@ static dhc_status verify_once(Verify *v) {
     dhc_tensor got;
     if (!find_piece(v, prefix, name, res, n_res, &got) && !unused_param(v, prefix, name, &got))
       return dhc_status_make(DHC_E_INPUT, "%s: '%s' is nothing that the entry computes", v->o->oracle, t->name);
-    compare(v, t->name, got.data, got.dtype, dhc_tensor_elements(&got), t, 0, elements(t), gradient);
+    compare(v, t->name, &got, whole(t), gradient);
   }
   return dhc_status_ok();
 }
 
-static void scalar_from_meta(Verify *v, const char *key, const char *scalar, int nth) {
-  const char *text = dhc_safetensors_meta(v->file, key);
+static dhc_status scalar_from_meta(Verify *v, const char *key, const char *scalar, int nth) {
+  const char *all = dhc_safetensors_meta(v->file, key), *text = all;
   for (; text && nth > 0; nth--) {
     text = strchr(text, ',');
     if (text) text++;
   }
-  if (text) *memory_scalar(&v->p->mem, scalar) = strtod(text, NULL);
+  if (!text) return dhc_status_ok();
+  char *end;
+  double x = strtod(text, &end);
+  if (end == text || !isfinite(x) || (*end && *end != ',' && *end != ' '))
+    return dhc_status_make(DHC_E_INPUT, "%s: metadata '%s' is no number: \"%s\"", v->o->oracle, key, all);
+  *memory_scalar(&v->p->mem, scalar) = x;
+  return dhc_status_ok();
 }
 
-static dhc_status replay_step(Verify *v, int64_t step) {
-  dhc_tensor in[MAX_INPUTS];
-  const char *names[MAX_INPUTS];
-  int n_names, n = gather_inputs(v, true, step, in, names, &n_names), n_res;
+static dhc_status replay_step(Verify *v, int64_t step, int64_t n_steps, Gathered *g) {
+  int n_res;
+  const dhc_tensor *res;
+  DHC_TRY(gather_inputs(v, true, step, n_steps, g));
   *memory_scalar(&v->p->mem, "$step") = (double)step;
   *memory_scalar(&v->p->mem, "$opt_step") = (double)(step + 1);
-  const dhc_tensor *res;
-  DHC_TRY(dhc_program_run(v->p, 0, in, n, &res, &n_res));
+  DHC_TRY(dhc_program_run(v->p, 0, g->in, g->n, &res, &n_res));
+  use_inputs(v);
   for (int i = 0; i < n_res; i++) {
     const char *key = dhc_arena_printf(&v->arena, "output.%s", res[i].name);
     const DhcTensorView *t = dhc_safetensors_find(v->file, key);
-    if (!t || t->rank < 1) continue;
-    int64_t each = elements(t) / t->shape[0];
-    compare(v, dhc_arena_printf(&v->arena, "step %lld %s", (long long)step, res[i].name), res[i].data, res[i].dtype,
-            dhc_tensor_elements(&res[i]), t, step * each, each, false);
+    if (!t) continue;
+    if (t->rank < 1 || t->shape[0] != n_steps)
+      return dhc_status_make(DHC_E_INPUT, "%s: '%s' has not one row for each of %lld steps", v->o->oracle, key, (long long)n_steps);
+    compare(v, dhc_arena_printf(&v->arena, "step %lld %s", (long long)step, res[i].name), &res[i], of_step(t, step), false);
   }
   return dhc_status_ok();
 }
 
-static dhc_status replay(Verify *v) {
-  *memory_scalar(&v->p->mem, "$weight_decay") = 0;
-  scalar_from_meta(v, "lr", "$lr", 0);
-  scalar_from_meta(v, "clip", "$clip", 0);
-  scalar_from_meta(v, "eps", "$eps", 0);
-  scalar_from_meta(v, "betas", "$beta1", 0);
-  scalar_from_meta(v, "betas", "$beta2", 1);
-  scalar_from_meta(v, "weight_decay", "$weight_decay", 0);
-  const DhcTensorView *loss = dhc_safetensors_find(v->file, "output.loss");
-  if (!loss || loss->rank < 1) return dhc_status_make(DHC_E_INPUT, "%s: training steps need output.loss", v->o->oracle);
-  for (int64_t step = 0; step < loss->shape[0]; step++) DHC_TRY(replay_step(v, step));
+/* The weights after the last step. */
+static dhc_status compare_weights(Verify *v) {
+  const Placement *place = &v->p->mem.place;
+  dhc_tensor *all = DHC_NEW_N(&v->arena, dhc_tensor, place->n_slots + 1), got;
+  int n = 0;
+  for (int k = 0; k < place->n_slots; k++)
+    if (place->slots[k].n) DHC_TRY(dhc_program_get(v->p, place->slots[k].decl->path, &all[n++]));
   for (int i = 0; i < dhc_safetensors_count(v->file); i++) {
     const DhcTensorView *t = dhc_safetensors_at(v->file, i);
     const char *name = after(t->name, "output.param.");
     if (!name) continue;
-    int n_weights = v->p->mem.place.n_slots;
-    dhc_tensor *all = DHC_NEW_N(&v->arena, dhc_tensor, n_weights + 1), got;
-    int n = 0;
-    for (int k = 0; k < n_weights; k++)
-      if (v->p->mem.place.slots[k].n) DHC_TRY(dhc_program_get(v->p, v->p->mem.place.slots[k].decl->path, &all[n++]));
     if (!find_piece(v, "", name, all, n, &got)) return dhc_status_make(DHC_E_INPUT, "%s: the model has no '%s'", v->o->oracle, name);
-    compare(v, t->name, got.data, got.dtype, dhc_tensor_elements(&got), t, 0, elements(t), true);
+    compare(v, t->name, &got, whole(t), true);
   }
+  return dhc_status_ok();
+}
+
+static dhc_status replay(Verify *v, int64_t n_steps) {
+  *memory_scalar(&v->p->mem, "$weight_decay") = 0;
+  DHC_TRY(scalar_from_meta(v, "lr", "$lr", 0));
+  DHC_TRY(scalar_from_meta(v, "clip", "$clip", 0));
+  DHC_TRY(scalar_from_meta(v, "eps", "$eps", 0));
+  DHC_TRY(scalar_from_meta(v, "betas", "$beta1", 0));
+  DHC_TRY(scalar_from_meta(v, "betas", "$beta2", 1));
+  DHC_TRY(scalar_from_meta(v, "weight_decay", "$weight_decay", 0));
+  Gathered *g = dhc_arena_alloc(&v->arena, sizeof *g);
+  for (int64_t step = 0; step < n_steps; step++) DHC_TRY(replay_step(v, step, n_steps, g));
+  return compare_weights(v);
+}
+
+/* Whether the file holds training steps, and how many. */
+static dhc_status count_steps(const Verify *v, bool *steps, int64_t *n) {
+  *steps = false;
+  *n = 0;
+  for (int i = 0; i < dhc_safetensors_count(v->file); i++) *steps |= after(dhc_safetensors_at(v->file, i)->name, "output.param.") != NULL;
+  if (!*steps) return dhc_status_ok();
+  const DhcTensorView *loss = dhc_safetensors_find(v->file, "output.loss");
+  if (!loss || loss->rank < 1 || loss->shape[0] < 1)
+    return dhc_status_make(DHC_E_INPUT, "%s: training steps need output.loss, one for each", v->o->oracle);
+  *n = loss->shape[0];
+  return dhc_status_ok();
+}
+
+/* Every tensor can be read; the largest of a kind. */
+static dhc_status look_over(Verify *v) {
+  v->used = DHC_NEW_N(&v->arena, bool, dhc_safetensors_count(v->file) + 1);
+  for (int i = 0; i < dhc_safetensors_count(v->file); i++) {
+    const DhcTensorView *t = dhc_safetensors_at(v->file, i);
+    DHC_TRY(dhc_safetensors_readable(v->file, t));
+    if (after(t->name, "grad.") || after(t->name, "output.param.")) v->largest_grad = fmax(v->largest_grad, norm(t));
+    else if (after(t->name, "output.")) v->largest_output = fmax(v->largest_output, norm(t));
+  }
+  return dhc_status_ok();
+}
+
+static dhc_status all_used(const Verify *v) {
+  for (int i = 0; i < dhc_safetensors_count(v->file); i++)
+    if (!v->used[i])
+      return dhc_status_make(DHC_E_INPUT, "%s: '%s' has no part in the comparison (known: param.*, buffer.*, input.*, cotangent.*, "
+                             "output.*, grad.param.*, grad.input.* of what the model has)", v->o->oracle, dhc_safetensors_at(v->file, i)->name);
   return dhc_status_ok();
 }
 
@@ -250,15 +383,14 @@ dhc_status api_verify_oracle(dhc_model *m, const dhc_verify_options *o, int *n_r
   Verify v = {.m = m, .o = o};
   *n_rows = *n_failed = 0;
   dhc_arena_init(&v.arena);
-  bool steps = false;
+  bool steps;
+  int64_t n_steps;
   dhc_status st = dhc_safetensors_open(o->oracle, &v.file);
-  for (int i = 0; st.code == DHC_OK && i < dhc_safetensors_count(v.file); i++) {
-    const DhcTensorView *t = dhc_safetensors_at(v.file, i);
-    steps |= after(t->name, "output.param.") != NULL;
-    if (after(t->name, "grad.")) v.largest_grad = fmax(v.largest_grad, norm(t, elements(t)));
-  }
-  if (st.code == DHC_OK) st = open_program(&v, steps);
-  if (st.code == DHC_OK) st = steps ? replay(&v) : verify_once(&v);
+  if (st.code == DHC_OK) st = look_over(&v);
+  if (st.code == DHC_OK) st = count_steps(&v, &steps, &n_steps);
+  if (st.code == DHC_OK) st = open_program(&v, steps, n_steps);
+  if (st.code == DHC_OK) st = steps ? replay(&v, n_steps) : verify_once(&v);
+  if (st.code == DHC_OK) st = all_used(&v);
   *n_rows = v.n_rows;
   *n_failed = v.n_failed;
   if (st.code == DHC_OK && v.n_failed)

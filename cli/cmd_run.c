@@ -180,9 +180,11 @@ static void verify_row(void *ctx, const dhc_verify_row *r) {
     cJSON_AddNumberToObject(row, "error", r->error);
     cJSON_AddNumberToObject(row, "tolerance", r->tolerance);
     cJSON_AddBoolToObject(row, "passed", r->passed);
+    if (r->why) cJSON_AddStringToObject(row, "why", r->why);
     cli_add(v->rows, NULL, row);
   } else {
-    printf("%-48s %10.3e  tol %.0e  %s\n", r->name, r->error, r->tolerance, r->passed ? "ok" : "FAILED");
+    printf("%-48s %10.3e  tol %.0e  %s%s%s\n", r->name, r->error, r->tolerance, r->passed ? "ok" : "FAILED", r->why ? ": " : "",
+           r->why ? r->why : "");
   }
 }
 

@@ -336,17 +336,19 @@ DHC_API dhc_status dhc_generate(dhc_model *m, const dhc_generate_options *o,
 
 typedef struct dhc_verify_row {
   const char *name;
-  double error, tolerance; /* ||a-b|| / ||b||, see docs/design.md */
+  double error, tolerance; /* ||a-b|| / ||b||, see api/verify.c; infinite or NaN where `why` says so */
+  const char *why;         /* valid during the call: what no number says, or NULL */
   int64_t elements;
   bool passed;
 } dhc_verify_row;
 typedef struct dhc_verify_options {
   const char *oracle;
-  double tolerance; /* 0: 1e-9 interp; cpu 1e-5 outputs and losses, 1e-4 gradients and weights */
+  double tolerance; /* < 0: 1e-9 interp; cpu 1e-5 outputs and losses, 1e-4 gradients and weights */
   void (*row)(void *ctx, const dhc_verify_row *r);
   void *ctx;
 } dhc_verify_options;
-/* DHC_E_INPUT if a row fails (*n_failed says how many) or the file does not fit. */
+/* DHC_E_INPUT if a row fails (*n_failed says how many) or the file does not fit: every tensor in it must have
+ * a part in the comparison. */
 DHC_API dhc_status dhc_verify_oracle(dhc_model *m, const dhc_verify_options *o, int *n_rows,
                                      int *n_failed) DHC_MUST_USE;
 

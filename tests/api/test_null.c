@@ -143,7 +143,7 @@ static void of_runs(void) {
   int rows, failed;
   const dhc_eval_options no_data = {.weights = "w"}, no_weights = {.data = "idx:."};
   const dhc_generate_options no_prompt = {.n_prompt = 1, .n_tokens = 1};
-  const dhc_verify_options verify = {.oracle = "nowhere"};
+  const dhc_verify_options verify = {.oracle = "nowhere", .tolerance = -1};
   IS_NULL("m", dhc_train(NULL, &(dhc_train_options){.data = "idx:."}, &trained));
   IS_NULL("o", dhc_train(m, NULL, &trained));
   IS_NULL("out", dhc_train(m, &(dhc_train_options){.data = "idx:."}, NULL));
