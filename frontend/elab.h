@@ -161,7 +161,12 @@ typedef struct DhcEntryRequest {
   /* Patterns of taps, NULL at the end, or NULL: each that matches becomes one more result,
    * "tap." and its path (and ".2", … where a path is tapped again). */
   const char *const *report;
+  /* For dhc_elab_check: a form that the entry may lack (no error then), and the `if`s on dims that are to be taken
+   * as false for once: the one of number flip - 1 in the order they are met, DHC_FLIP_ALL for all. */
+  bool may_lack;
+  int flip;
 } DhcEntryRequest;
+enum { DHC_FLIP_ALL = -1 };
 
 /* Function of kind DHC_FUNC_ENTRY: inputs first (names as declared), then tensors by
  * path, scalars by name, "$seed" and "$step" (i64[], role SCALAR, decl -1) as they are
@@ -169,6 +174,8 @@ typedef struct DhcEntryRequest {
  * A `require` on values (streaming forms only) is a further result, bool[], named
  * "$require: MESSAGE". NULL after errors. */
 DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *request);
+/* How many `if`s on dims the version that dhc_model_entry gave last left open. */
+int dhc_model_open_ifs(const DhcModel *m);
 
 /* A function `fn` of the file or of std as a function of the module, for example an
  * optimiser: polymorphic in its binders, compile-time parameters at their defaults

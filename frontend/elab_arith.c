@@ -38,13 +38,20 @@ static void record(DhcCx *cx, const DhcDim *d, const char *a, const char *op, co
   dhc_fn_assume(cx, cx->fn, d, (DhcFactMessage){text, cx->in_require ? cx->require_at : cx->fn->b.span});
 }
 
+/* What a condition that nothing decides is taken for: true, but where the request wants it otherwise. */
+static bool open_condition(DhcCx *cx) {
+  if (!cx->run) return true;
+  int number = ++cx->run->n_open, flip = cx->run->request ? cx->run->request->flip : 0;
+  return flip != number && flip != DHC_FLIP_ALL;
+}
+
 bool dhc_decide_ge(DhcCx *cx, const DhcDim *a, const DhcDim *b) {
   DhcDims *dims = dhc_cx_dims(cx);
   const DhcDim *d = dhc_dim_sub(dims, a, b);
   DhcTruth t = cx->fn ? dhc_fn_truth(cx, cx->fn, d) : dhc_dim_le(dims, NULL, b, a);
   if (t != DHC_UNKNOWN || !cx->fn) return t == DHC_TRUE;
   int64_t v = 0;
-  bool yes = cx->in_require || !hinted(cx, d, &v) || v >= 0;
+  bool yes = cx->in_require || (hinted(cx, d, &v) ? v >= 0 : open_condition(cx));
   const DhcDim *ra = dhc_fn_to_root(cx->fn, a), *rb = dhc_fn_to_root(cx->fn, b);
   record(cx, yes ? d : dhc_dim_addc(dims, dhc_dim_mulc(dims, d, -1), -1), dhc_say_dim(cx, ra),
          yes ? ">=" : "<", dhc_say_dim(cx, rb));
@@ -60,7 +67,7 @@ bool dhc_decide_eq(DhcCx *cx, const DhcDim *a, const DhcDim *b) {
   if (p == DHC_FALSE || q == DHC_FALSE) return false;
   if (p == DHC_TRUE && q == DHC_TRUE) return true;
   int64_t v = 0;
-  if (!cx->in_require && !hinted(cx, d, &v)) v = 0;
+  if (!cx->in_require && !hinted(cx, d, &v)) v = open_condition(cx) ? 0 : q == DHC_TRUE ? -1 : 1;
   const char *ta = dhc_say_dim(cx, dhc_fn_to_root(cx->fn, a));
   const char *tb = dhc_say_dim(cx, dhc_fn_to_root(cx->fn, b));
   if (v == 0) {

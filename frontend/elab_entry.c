@@ -192,6 +192,7 @@ static const char *form_name(DhcCx *cx, const DhcAstSignature *sig) {
 
 static bool keeps_state(DhcCx *cx, const DhcAstSignature *sig) {
   if (cx->run->form == DHC_FORM_WHOLE || cx->fn->states.n) return true;
+  if (cx->run->request->may_lack) return false;
   DhcDiag *d = dhc_err(cx, "E0321", sig->name.span, "entry '%s' uses no state here: it has no %s form", sig->name.text,
                        dhc_form_names[cx->run->form]);
   dhc_err_hint(cx, d, "each run of '%s' stands by itself; a state is declared as `state h: [B, d] = zeros()`", sig->name.text);
@@ -272,7 +273,9 @@ static DhcFunc *find_version(DhcModel *m, const DhcEntryRequest *r, uint64_t giv
     if (v->form != r->form || v->given != given_inputs) continue;
     ++*n;
     if (v->n_runs != n_runs || memcmp(v->run_rank, ranks, sizeof(int) * (size_t)n_runs)) continue;
-    if (facts_hold(v->func, run)) return v->func;
+    if (!facts_hold(v->func, run)) continue;
+    m->n_open = v->n_open;
+    return v->func;
   }
   return NULL;
 }
@@ -283,11 +286,23 @@ bool dhc_model_seal(DhcModel *m) {
   return dhc_verify(m->module, DHC_STAGE_GRAPH, "elaboration");
 }
 
+/* What follows a `require` that rules the whole case out is no error of the text. */
+static void forget_refused(DhcDiags *d, const DhcRun *run) {
+  if (d->all.n > run->n_all) d->all.n = run->n_all;
+  if (d->n_errors > run->n_errors) d->n_errors = run->n_errors;
+  if (d->n_warnings > run->n_warnings) d->n_warnings = run->n_warnings;
+}
+
+int dhc_model_open_ifs(const DhcModel *m) {
+  return m->n_open;
+}
+
 DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *r) {
   DhcScope scope = {0};
   DhcRun run = {.request = r, .training = r->training, .streaming = r->form != DHC_FORM_WHOLE, .form = r->form};
   DhcCx cx = {.e = m->e, .m = m, .self = m->root, .owner = m->root, .file = m->root->file, .scope = &scope};
   const DhcAstItem *it = dhc_inst_entry(m->root, r->name);
+  m->n_open = 0;
   if (!it) {
     DHC_VEC(const char *) names = {0};
     for (int i = 0; i < m->root->entries.n; i++)
@@ -306,8 +321,8 @@ DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *r) {
   for (int i = 0; i < it->u.entry.sig.inputs.n && i < 64; i++)
     given_inputs |= (uint64_t)is_given(r, &it->u.entry.sig.inputs.at[i]) << i;
   DhcFunc *f = find_version(m, r, given_inputs, &run, ranks, n_runs, &n_versions);
-  if (f) return f;
-  if (n_versions >= DHC_MAX_VERSIONS) {
+  if (f && !r->flip) return f;
+  if (n_versions >= DHC_MAX_VERSIONS && !r->flip) {
     DhcDiag *d = dhc_err(&cx, "E0317", it->u.entry.sig.name.span, "entry '%s' has more than %d versions",
                          r->name, DHC_MAX_VERSIONS);
     dhc_err_hint(&cx, d, "each `if` on dims that nothing decides doubles them; state facts with require");
@@ -315,13 +330,16 @@ DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *r) {
   }
   int n_funcs = m->module->funcs.n;
   f = elaborate(m, it, &run, ranks);
+  m->n_open = run.n_open;
+  if (!f && run.refused) forget_refused(m->e->diags, &run);
   if (!f) {
     m->module->funcs.n = n_funcs; /* nothing half-made stays */
     return NULL;
   }
   if (!m->batch && !dhc_model_seal(m)) return NULL;
+  if (r->flip) return f; /* looked at, and no version of its own */
   DhcVersion v = {.entry = it->u.entry.sig.name.text, .training = r->training, .reported = !!r->report, .form = r->form,
-                  .given = given_inputs, .func = f, .n_runs = n_runs};
+                  .given = given_inputs, .func = f, .n_runs = n_runs, .n_open = run.n_open};
   memcpy(v.run_rank, ranks, sizeof v.run_rank);
   DHC_PUSH(m->e->arena, &m->versions, v);
   return f;

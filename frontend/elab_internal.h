@@ -179,6 +179,7 @@ typedef struct DhcVersion {
   DhcFunc *func;
   int n_runs; /* ranks of the runs of its inputs, in order */
   int run_rank[DHC_MAX_RANK];
+  int n_open; /* `if`s on dims that it left open */
 } DhcVersion;
 
 /* Initialisers run when the whole tree stands: an outer `init` may replace them. */
@@ -198,6 +199,7 @@ struct DhcModel {
   const DhcAstDecl *recipe_decl;
   int64_t param_bytes;
   DHC_VEC(DhcPendingInit) pending;
+  int n_open; /* `if`s on dims that the entry given last left open */
   bool batch; /* many entries follow: merging and verifying wait for dhc_model_seal */
 };
 
@@ -302,6 +304,9 @@ typedef struct DhcRun {
   const char *hint_name[64];
   int64_t hint_value[64];
   int n_decisions;
+  int n_open; /* `if`s on dims that neither facts nor hints decided */
+  bool refused; /* a form that may be lacking, or a flipped `if`: a `require` says that there is none such … */
+  int n_all, n_errors, n_warnings; /* … and what diagnostics there were till then */
   const char *init_path;           /* of the tensor whose initialiser this is, or NULL */
   DHC_VEC(const char *) site_path; /* random sites by instance path … */
   DHC_VEC(int) site_count;         /* … and how many it drew */

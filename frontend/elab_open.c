@@ -164,6 +164,42 @@ static void warn_unused(DhcElab *e, const DhcModule *m) {
   }
 }
 
+enum { MAX_FLIPS = 8 };
+
+/* One form of an entry; `flips`: again with each of the first `if`s that sizes decide taken the other way, and all
+ * of them. *has: the entry has the form. False after an error. */
+static bool check_form(DhcElab *e, DhcModel *m, DhcEntryRequest q, bool flips, bool *has) {
+  int before = e->diags->n_errors;
+  *has = dhc_model_entry(m, &q) != NULL;
+  int n = *has && flips ? dhc_model_open_ifs(m) : 0;
+  for (int flip = 1; flip <= n && flip <= MAX_FLIPS && e->diags->n_errors == before; flip++) {
+    q.flip = flip;
+    (void)dhc_model_entry(m, &q);
+  }
+  if (n > 1 && e->diags->n_errors == before) {
+    q.flip = DHC_FLIP_ALL;
+    (void)dhc_model_entry(m, &q);
+  }
+  return e->diags->n_errors == before;
+}
+
+/* Every form of an entry: whole with and without `training`, and those with state if it has some; each without
+ * optional inputs and with all. */
+static bool check_entry(DhcElab *e, DhcModel *m, const char *name) {
+  bool has = true;
+  for (int training = 0; training < 2; training++)
+    for (int all = 0; all < 2; all++) {
+      DhcEntryRequest q = {.name = name, .training = training, .all_inputs = all};
+      if (!check_form(e, m, q, training && all, &has)) return false;
+    }
+  for (int all = 0; all < 2; all++)
+    for (int form = DHC_FORM_STREAM; form <= DHC_FORM_RESET && (has || form == DHC_FORM_STREAM); form++) {
+      DhcEntryRequest q = {.name = name, .form = (DhcForm)form, .all_inputs = all, .may_lack = true};
+      if (!check_form(e, m, q, all && form != DHC_FORM_RESET, &has)) return false;
+    }
+  return true;
+}
+
 bool dhc_elab_check(DhcElab *e) {
   int before = e->diags->n_errors, roots = 0;
   const DhcAstModule *m = e->program.root;
@@ -177,13 +213,7 @@ bool dhc_elab_check(DhcElab *e) {
       DhcModel *model = dhc_elab_model(e, &r);
       if (model) model->batch = true;
       for (int k = 0; model && k < model->root->entries.n; k++)
-        for (int training = 0; training < 2; training++) {
-          DhcEntryRequest q = {.name = model->root->entries.at[k]->u.entry.sig.name.text,
-                               .training = training};
-          if (!dhc_model_entry(model, &q)) break;
-          q.all_inputs = true;
-          if (!dhc_model_entry(model, &q)) break;
-        }
+        (void)check_entry(e, model, model->root->entries.at[k]->u.entry.sig.name.text);
       if (model) dhc_model_seal(model);
       if (model && e->diags->n_errors == before && model->root->entries.n) warn_unused(e, dhc_model_module(model));
     }

@@ -204,12 +204,14 @@ static DhcVal eval_block(DhcCx *cx, const DhcAstExpr *e, const DhcAstStmts *body
      * to know how dims outside hang together, that fails: then it shares the outer symbols. */
     DhcDiags *d = cx->e->diags;
     int n_all = d->all.n, n_errors = d->n_errors, n_warnings = d->n_warnings, n_sites = cx->run->site_count.n;
+    bool refused = cx->run->refused;
     int *sites = dhc_arena_dup(dhc_cx_arena(cx), cx->run->site_count.at, sizeof *sites * (size_t)n_sites);
     DhcVal v = block_call(cx, e, body, block, name, kind, op, true);
     if (v.kind != DHC_V_ERROR) return v;
     d->all.n = n_all;
     d->n_errors = n_errors;
     d->n_warnings = n_warnings;
+    cx->run->refused = refused;
     cx->run->site_count.n = cx->run->site_path.n = n_sites;
     for (int i = 0; i < n_sites; i++) cx->run->site_count.at[i] = sites[i];
   }

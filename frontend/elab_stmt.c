@@ -127,6 +127,14 @@ static void exec_require(DhcCx *cx, const DhcAstRequire *r, DhcSpan at) {
     return;
   }
   if (v.kind == DHC_V_ERROR || !dhc_want_bool(cx, &v, r->cond->span, "what is required", &yes) || yes) return;
+  const DhcEntryRequest *q = cx->run ? cx->run->request : NULL;
+  if (q && (q->may_lack || q->flip) && !cx->run->refused) {
+    const DhcDiags *d = cx->e->diags;
+    cx->run->refused = true;
+    cx->run->n_all = d->all.n;
+    cx->run->n_errors = d->n_errors;
+    cx->run->n_warnings = d->n_warnings;
+  }
   dhc_err(cx, "E0305", at, "%s", r->message ? r->message : "this requirement does not hold");
 }
 

@@ -28,4 +28,42 @@ expect 1 'empty.dhc:1:1: error' "$dhcc" check "$work/empty.dhc"
 expect 1 'hiden_dim' "$dhcc" info dhc_ssm --set hiden_dim=3
 expect 1 "hidden_dim" "$dhcc" info dhc_ssm --set hiden_dim=3
 expect 1 'must be in 1..16384' "$dhcc" info dhc_ssm --set hidden_dim=0
+
+# every form of every entry, both ways of every `if` on sizes
+cat > "$work/forms.dhc" <<'M'
+import std/nn
+model M(d: int = 4) {
+  state h: [B, d] = zeros()
+  forward<B, L>(x: [B, L, d]) -> (y: [B, L, d]) {
+    y = x
+    STATEMENT
+    h = h + sum(x, axis = 1)
+    return y
+  }
+  other<B, L>(x: [B, L, d], z: [B, L, d] = zeros()) -> (y: [B, L, d]) {
+    y = x + z
+    if present(z) { y = y * 2.0 }
+    return y
+  }
+}
+M
+# form 'STATEMENT' STATUS TEXT
+form() {
+  sed "s/STATEMENT/$1/" "$work/forms.dhc" > "$work/form.dhc"
+  expect "$2" "$3" "$dhcc" check "$work/form.dhc"
+}
+form 'y = y' 0 'no errors'
+form 'if streaming { y = nonsense(h, 3) }' 1 "form.dhc:6:24: error[E0301]: unknown function or submodule 'nonsense'"
+form 'if not streaming { y = nonsense(h, 3) }' 1 "unknown function or submodule 'nonsense'"
+form 'if training { y = nonsense(h, 3) }' 1 "unknown function or submodule 'nonsense'"
+form 'if L > 7 { y = nonsense(h, 3) }' 1 "unknown function or submodule 'nonsense'"
+form 'if L > 7 { y = x } else { y = nonsense(h, 3) }' 1 "unknown function or submodule 'nonsense'"
+form 'if L == 7 { y = x } else { y = nonsense(h, 3) }' 1 "unknown function or submodule 'nonsense'"
+form 'if streaming and L < 7 { y = x } else if streaming { y = nonsense(h, 3) }' 1 "unknown function or submodule 'nonsense'"
+form 'y = y if L > 7 else nonsense(h, 3)' 1 "unknown function or submodule 'nonsense'"
+form 'for i in 0..2 { if L > i + 1 { if B > 3 { y = x } else { y = nonsense(h, 3) } } }' 1 "unknown function or submodule 'nonsense'"
+# what a require rules out is not there to be checked
+form 'require not streaming, "no pieces"\n    y = y' 0 'no errors'
+sed -i '/present(z)/s/y \* 2.0/nonsense(z)/' "$work/forms.dhc"
+form 'y = y' 1 "unknown function or submodule 'nonsense'"
 finish
