@@ -22,6 +22,10 @@ double train_lr(const TrainSettings *s, int64_t step, int64_t steps) {
   return s->lr > 0 ? s->lr : dhc_recipe_lr(s->recipe, step, steps);
 }
 
+double train_val_fraction(const dhc_train_options *o) {
+  return o->val_fraction > 0 ? o->val_fraction : 1.0 / 12;
+}
+
 /* Rates of the first, a middle and the last step where a run's length is known without data. */
 static void add_rates(JsonDoc *d, const TrainSettings *s) {
   bool fixed = s->lr > 0 || !s->recipe->lr;

@@ -7,12 +7,23 @@ static const char *path_of(const char *result) {
   return result && !strncmp(result, "tap.", 4) ? result + 4 : NULL;
 }
 
-void taps_open(Taps *t, const DhcFunc *step, DhcArena *arena) {
+void taps_begin(Taps *t, int most, DhcArena *arena) {
   *t = (Taps){.arena = arena, .open = true};
-  t->tap = DHC_NEW_N(arena, dhc_tap, step->results.n + 1);
-  t->list = DHC_NEW_N(arena, DhcMetricList, step->results.n + 1);
-  t->room = DHC_NEW_N(arena, int64_t, step->results.n + 1);
-  t->at = DHC_NEW_N(arena, double *, step->results.n + 1);
+  t->tap = DHC_NEW_N(arena, dhc_tap, most + 1);
+  t->list = DHC_NEW_N(arena, DhcMetricList, most + 1);
+  t->room = DHC_NEW_N(arena, int64_t, most + 1);
+  t->at = DHC_NEW_N(arena, double *, most + 1);
+}
+
+void taps_restore(Taps *t, const char *path, double *values, int64_t n) {
+  t->at[t->n] = values;
+  t->room[t->n] = n;
+  t->list[t->n] = (DhcMetricList){values, n};
+  t->tap[t->n++] = (dhc_tap){.path = path, .values = values, .n = n};
+}
+
+void taps_open(Taps *t, const DhcFunc *step, DhcArena *arena) {
+  taps_begin(t, step->results.n, arena);
   for (int i = 0; i < step->results.n; i++) {
     const char *path = path_of(step->result_names.at[i]);
     if (path) t->tap[t->n++].path = path;

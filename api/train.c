@@ -1,6 +1,8 @@
 /* The training loop: recipe, data, steps, validation, checkpoints, metrics. A run that was
  * stopped and resumed gives the bits of one that was not: weights, optimiser state, seed,
- * step and data position all come back from the checkpoint. */
+ * step and data position all come back from the checkpoint, and so does what rows of the metrics
+ * show. Between two steps and before a validation the state is whole; a stop anywhere else
+ * goes back to there. */
 #include <math.h>
 
 #include "api/trainer.h"
@@ -19,7 +21,7 @@ static dhc_status open_data(Trainer *t) {
     dhc_status st = dhc_dataset_open(t->o->data, DHC_SPLIT_VAL, &o, &t->val_file);
     if (st.code == DHC_OK) t->val = *t->val_file; /* none: part of the training data */
   }
-  if (!t->val_file) n_val = (int64_t)((double)n * (t->o->val_fraction > 0 ? t->o->val_fraction : 1.0 / 12));
+  if (!t->val_file) n_val = (int64_t)((double)n * train_val_fraction(t->o));
   t->train = dataset_part(t->data, 0, n - n_val, &t->arena);
   if (!t->val_file) t->val = dataset_part(t->data, n - n_val, n_val, &t->arena);
   if (t->o->limit > 0 && t->o->limit < t->train.n_examples) t->train.n_examples = t->o->limit;
@@ -29,7 +31,7 @@ static dhc_status open_data(Trainer *t) {
 }
 
 static dhc_status open_batches(Trainer *t) {
-  DhcBatchOptions o = {.batch = t->set.batch, .shuffle = true, .seed = (uint32_t)t->seed};
+  DhcBatchOptions o = {.batch = t->set.batch, .shuffle = !t->o->shuffle_off, .seed = (uint32_t)t->seed};
   DHC_TRY(dhc_batcher_new(&t->train, &o, &t->batcher));
   int64_t an_epoch = dhc_batcher_count(t->batcher), most = an_epoch * t->set.epochs;
   t->steps = t->set.steps && (!most || t->set.steps < most) ? t->set.steps : most;
@@ -37,39 +39,82 @@ static dhc_status open_batches(Trainer *t) {
   return dhc_status_ok();
 }
 
-/* Columns for the reported taps are known once the step is elaborated, for the first batch. */
-static dhc_status open_log(Trainer *t) {
+/* Columns for the reported taps are known once the step is elaborated, for the first batch, or
+ * from the checkpoint. */
+static dhc_status open_taps(Trainer *t) {
   Version *v;
   if (t->taps.open) return dhc_status_ok();
   DHC_TRY(program_version(t->p, &t->p->entries[0], t->feed.in, t->feed.n_in, &v));
   taps_open(&t->taps, v->func, &t->arena);
   if (t->set.recipe->report_asked && !t->taps.n)
     dhc_warn(&t->m->s->warn, DHC_WARN_WARNING, "report: no tap of 'loss' matches");
-  if (!t->o->out || t->o->no_csv) return dhc_status_ok();
+  return dhc_status_ok();
+}
+
+/* Rows that a resumed run will write again go; rows that are gone are missed aloud. */
+static dhc_status go_on_with_log(Trainer *t) {
+  int64_t kept;
+  DHC_TRY(dhc_metrics_keep(t->log, t->rows, &kept));
+  if (kept < t->rows)
+    dhc_warn(&t->m->s->warn, DHC_WARN_WARNING, "%s: the metrics have %lld of the %lld rows so far; the others are lost", t->o->out,
+             (long long)kept, (long long)t->rows);
+  return dhc_status_ok();
+}
+
+static dhc_status open_log(Trainer *t) {
+  DHC_TRY(open_taps(t));
+  DHC_TRY(trainer_begin_files(t));
+  if (t->log || !t->o->out || t->o->no_csv) return dhc_status_ok();
   const char **columns = DHC_NEW_N(&t->arena, const char *, N_LOG_COLUMNS + t->taps.n);
   memcpy(columns, log_columns, sizeof log_columns);
   for (int i = 0; i < t->taps.n; i++) columns[N_LOG_COLUMNS + i] = t->taps.tap[i].path;
   const char *csv = dhc_arena_printf(&t->arena, "%s/metrics.csv", t->o->out);
   const char *jsonl = dhc_arena_printf(&t->arena, "%s/metrics.jsonl", t->o->out);
-  DHC_TRY(dhc_metrics_open(csv, jsonl, columns, N_LOG_COLUMNS + t->taps.n, t->taps.n, t->o->resume, &t->log));
-  return t->o->resume ? dhc_metrics_cut(t->log, t->step + 1) : dhc_status_ok(); /* rows of steps to be done again */
+  DHC_TRY(dhc_metrics_open(csv, jsonl, columns, N_LOG_COLUMNS + t->taps.n, t->taps.n, t->saved.any, &t->log));
+  return t->saved.any ? go_on_with_log(t) : dhc_status_ok();
+}
+
+static dhc_status check_options(const dhc_train_options *o) {
+  const struct {
+    const char *name;
+    int64_t value;
+  } counts[] = {{"batch", o->batch}, {"epochs", o->epochs}, {"steps", o->steps}, {"limit", o->limit}, {"save-every", o->save_every}};
+  for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+    if (counts[i].value < 0)
+      return dhc_status_make(DHC_E_USAGE, "--%s: needs a whole number, got %lld", counts[i].name, (long long)counts[i].value);
+  if (o->seed > UINT32_MAX) return dhc_status_make(DHC_E_USAGE, "--seed: needs at most %u, got %llu", UINT32_MAX, (unsigned long long)o->seed);
+  if (!(o->lr >= 0) || isinf(o->lr)) return dhc_status_make(DHC_E_USAGE, "--lr: needs a finite number above 0, got %g", o->lr);
+  if (isnan(o->clip)) return dhc_status_make(DHC_E_USAGE, "--clip: needs a number, got nan");
+  if (!(o->val_fraction < 1)) return dhc_status_make(DHC_E_USAGE, "--val-fraction: needs a share below 1, got %g", o->val_fraction);
+  return dhc_status_ok();
+}
+
+static dhc_status stopped_at_once(const Trainer *t) {
+  if (!t->o->out) return dhc_status_make(DHC_E_INTERRUPTED, "stopped before the first step");
+  return dhc_status_make(DHC_E_INTERRUPTED, "stopped before the first step; %s is as it was", t->o->out);
 }
 
 static dhc_status set_up(Trainer *t) {
   const dhc_train_options *o = t->o;
+  DHC_TRY(check_options(o));
   t->set = train_settings(t->m, o);
   t->seed = o->seed;
   t->best = -INFINITY;
+  DHC_TRY(trainer_open_folder(t));
   DHC_TRY(open_data(t));
   DHC_TRY(open_batches(t));
-  if (o->out) DHC_TRY(dhc_checkpoint_prepare(o->out));
+  if (dhc_stop_signal()) return stopped_at_once(t);
   DHC_TRY(dhc_program_open(t->m, "loss", DHC_MODE_TRAIN, &t->p));
   DHC_TRY(dhc_program_add(t->p, "loss", DHC_MODE_RUN, &t->eval_entry));
   DHC_TRY(metric_open(t->p, &t->metric));
   DHC_TRY(feed_open(t->p, &t->train, t->set.batch, !o->augment_off, &t->feed));
   DHC_TRY(dhc_program_init(t->p, t->seed));
   DHC_TRY(dhc_program_set_scalar(t->p, "$clip", t->set.clip));
-  return trainer_write_config(t);
+  trainer_settings(t);
+  DHC_TRY(trainer_check_allowed(t));
+  if (o->resume) DHC_TRY(trainer_go_on(t));
+  t->ready = true;
+  return t->saved.any ? trainer_begin_files(t) : dhc_status_ok();
 }
 
 /* ---- the loop ------------------------------------------------------------------------- */
@@ -96,6 +141,7 @@ static dhc_status report(Trainer *t, bool epoch_end) {
                                  p->samples_per_s, p->seconds, p->val_loss, p->val_accuracy};
     DHC_TRY(dhc_metrics_row(t->log, row, t->taps.list));
   }
+  t->rows++;
   if (t->o->progress && !t->o->progress(t->o->ctx, p))
     return dhc_status_make(DHC_E_INTERRUPTED, "stopped at step %lld", (long long)t->step);
   return dhc_status_ok();
@@ -123,22 +169,24 @@ static dhc_status validate(Trainer *t) {
   return dhc_status_ok();
 }
 
-static dhc_status end_epoch(Trainer *t) {
+/* Stopped in its validation, the epoch has not ended: that is done again, from its start. */
+static dhc_status end_epoch(Trainer *t, bool all_seen) {
   DHC_TRY(open_log(t)); /* a resumed run may have no batch left */
   DHC_TRY(validate(t));
   dhc_status st = report(t, true);
   t->epoch_loss = t->epoch_metric = 0;
   t->epoch_n = 0;
   t->pr.val_loss = t->pr.val_accuracy = NAN;
+  if (all_seen) dhc_batcher_end_epoch(t->batcher);
   if (st.code != DHC_OK) return st;
-  return t->o->save_every ? dhc_status_ok() : trainer_save(t);
+  return t->o->save_every ? dhc_status_ok() : trainer_save(t, false);
 }
 
 static dhc_status one_step(Trainer *t, int64_t n) {
   t->pr.lr = train_lr(&t->set, t->step, t->steps);
   *memory_scalar(&t->p->mem, "$lr") = t->pr.lr;
   *memory_scalar(&t->p->mem, "$step") = (double)t->step;
-  *memory_scalar(&t->p->mem, "$opt_step") = (double)(t->step + 1);
+  *memory_scalar(&t->p->mem, "$opt_step") = (double)(t->step - t->first_step + 1);
   *memory_scalar(&t->p->mem, "$seed") = (double)t->seed;
   const dhc_tensor *res;
   int n_res;
@@ -146,8 +194,12 @@ static dhc_status one_step(Trainer *t, int64_t n) {
   t->pr.loss = scalar_result(res, n_res, "loss");
   t->pr.grad_norm = scalar_result(res, n_res, "grad_norm");
   if (scalar_result(res, n_res, "finite") == 0) return trainer_blame(t, t->pr.loss);
+  DHC_TRY(open_log(t));
   taps_read(&t->taps, res, n_res);
-  DHC_TRY(metric_value(t->p, &t->metric, &t->feed, res, n_res, &t->pr.accuracy));
+  dhc_stop_hold(); /* the weights have moved on: what belongs to the step cannot be left out */
+  dhc_status st = metric_value(t->p, &t->metric, &t->feed, res, n_res, &t->pr.accuracy);
+  dhc_stop_release();
+  if (st.code != DHC_OK) return st;
   t->step++;
   t->epoch_loss += t->pr.loss * (double)n;
   t->epoch_metric += t->pr.accuracy * (double)n;
@@ -161,44 +213,63 @@ static double working_ms(const Trainer *t) {
   return session_now_ms() - t->m->s->stats.compile_ms;
 }
 
-static dhc_status loop(Trainer *t) {
-  while (t->step < t->steps) {
-    if (dhc_stop_signal()) return dhc_status_make(DHC_E_INTERRUPTED, "stopped at step %lld", (long long)t->step);
-    int64_t n;
-    double begin = working_ms(t);
-    t->pr.epoch = dhc_batcher_position(t->batcher).epoch;
-    *memory_scalar(&t->p->mem, "$step") = (double)t->step;
-    DHC_TRY(feed_next(&t->feed, t->batcher, !t->o->augment_off, &n));
-    if (!n) {
-      DHC_TRY(end_epoch(t));
-      continue;
-    }
-    DHC_TRY(feed_check_labels(&t->feed, 0));
-    DHC_TRY(open_log(t));
-    DHC_TRY(one_step(t, n));
-    t->train_ms += working_ms(t) - begin;
-    DHC_TRY(report(t, false));
-    if (t->o->save_every && t->step % t->o->save_every == 0) DHC_TRY(trainer_save(t));
-  }
-  return t->epoch_n ? end_epoch(t) : dhc_status_ok();
+static dhc_status next_batch(Trainer *t) {
+  int64_t n;
+  double begin = working_ms(t);
+  t->pr.epoch = dhc_batcher_position(t->batcher).epoch;
+  *memory_scalar(&t->p->mem, "$step") = (double)t->step;
+  DHC_TRY(feed_next(&t->feed, t->batcher, !t->o->augment_off, &n));
+  DHC_TRY(feed_check_labels(&t->feed, 0));
+  DHC_TRY(open_taps(t));
+  DHC_TRY(one_step(t, n));
+  t->train_ms += working_ms(t) - begin;
+  return dhc_status_ok();
 }
 
-static void tear_down(Trainer *t) {
+static dhc_status loop(Trainer *t) {
+  for (;;) {
+    DhcDataPosition at = dhc_batcher_position(t->batcher);
+    bool all_seen = at.next >= t->train.n_examples;
+    if (t->epoch_n && (all_seen || t->step >= t->steps)) {
+      DHC_TRY(end_epoch(t, all_seen));
+      continue;
+    }
+    if (t->step >= t->steps) return dhc_status_ok();
+    if (all_seen) { /* of fewer examples than the run had before */
+      dhc_batcher_end_epoch(t->batcher);
+      continue;
+    }
+    if (dhc_stop_signal()) return dhc_status_make(DHC_E_INTERRUPTED, "stopped at step %lld", (long long)t->step);
+    int64_t done = t->step;
+    dhc_status st = next_batch(t);
+    if (st.code != DHC_OK && t->step == done) DHC_TRY(dhc_batcher_seek(t->batcher, at)); /* that batch is still to be done */
+    if (st.code != DHC_OK) return st;
+    DHC_TRY(report(t, false));
+    if (t->o->save_every && t->step % t->o->save_every == 0) DHC_TRY(trainer_save(t, false));
+  }
+}
+
+static void tear_down(void *trainer) {
+  Trainer *t = trainer;
   feed_close(&t->feed);
   if (t->log) dhc_metrics_close(t->log);
   if (t->batcher) dhc_batcher_free(t->batcher);
   dhc_program_close(t->p);
+  dhc_run_folder_close(&t->folder);
   if (t->data) dhc_dataset_free(t->data);
   if (t->val_file) dhc_dataset_free(t->val_file);
   dhc_arena_fini(&t->arena);
 }
 
-/* What was reached is kept, whether the run came to its end or was stopped. */
+/* What was reached is kept, whether the run came to its end or was stopped. Before its first step
+ * that is nothing where it would cost another run's files. */
 static dhc_status keep(Trainer *t, dhc_status st) {
-  if (!t->p || (st.code != DHC_OK && st.code != DHC_E_INTERRUPTED)) return st;
-  DHC_TRY(trainer_save(t));
+  bool stop = st.code == DHC_E_INTERRUPTED;
+  if (!t->ready || (st.code != DHC_OK && !stop)) return st;
+  if (stop && t->used && !t->begun) return stopped_at_once(t);
+  DHC_TRY(trainer_save(t, stop));
   DHC_TRY(trainer_save_weights(t, "last.safetensors"));
-  if (st.code == DHC_E_INTERRUPTED && t->o->out)
+  if (stop && t->o->out)
     return dhc_status_make(DHC_E_INTERRUPTED, "stopped at step %lld, checkpoint in %s; go on with --resume",
                            (long long)t->step, t->o->out);
   return st;
@@ -216,11 +287,11 @@ dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result 
   NEED(m);
   NEED(o);
   NEED(o->data);
-  Trainer t = {.m = m, .o = o};
+  Trainer t = {.m = m, .o = o, .folder = {.fd = -1}};
   t.pr.val_loss = t.pr.val_accuracy = t.pr.accuracy = t.pr.loss = t.val_loss = t.val_accuracy = NAN;
   dhc_arena_init(&t.arena);
+  dhc_hold(&t.held, tear_down, &t);
   dhc_status st = set_up(&t);
-  if (st.code == DHC_OK && o->resume) st = trainer_resume(&t);
   if (st.code == DHC_OK) warn_of_defaults(&t);
   t.t0 = session_now_ms();
   if (st.code == DHC_OK) st = loop(&t);
@@ -235,6 +306,8 @@ dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result 
                             .samples_per_s = samples_per_s(&t),
                             .seconds = (session_now_ms() - t.t0) / 1e3};
   if (t.p && t.p->n_entries) out->peak_bytes = dhc_program_memory(t.p, 0).allocated;
+  snprintf(out->run_id, sizeof out->run_id, "%s", t.run_id);
+  dhc_release(&t.held);
   tear_down(&t);
   return st;
 }

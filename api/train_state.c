@@ -1,99 +1,204 @@
-/* What a training run leaves in its folder and takes up again: checkpoints, weights, settings. */
-#include <cjson/cJSON.h>
+/* Checkpoints of a training run: what makes it go on as if it had never stopped. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 
-#include "api/json.h"
 #include "api/trainer.h"
 
-dhc_status trainer_write_config(Trainer *t) {
-  if (!t->o->out) return dhc_status_ok();
-  JsonDoc d;
-  json_begin(&d);
-  json_text(&d, d.root, "dhcc", dhc_version());
-  json_text(&d, d.root, "model", t->m->name);
-  json_text(&d, d.root, "model_hash", t->m->hash);
-  json_text(&d, d.root, "data", t->o->data);
-  json_number(&d, d.root, "batch", (double)t->set.batch);
-  json_number(&d, d.root, "epochs", (double)t->epochs);
-  json_number(&d, d.root, "steps", (double)t->steps);
-  json_number(&d, d.root, "seed", (double)t->seed);
-  json_text(&d, d.root, "optimizer", t->set.recipe->optimizer);
-  cJSON *hypers = json_object(&d, d.root, "hyperparameters");
-  DhcHyperInfos infos = dhc_model_hypers(t->m->m);
-  for (int i = 0; i < infos.n; i++) json_text(&d, hypers, infos.at[i].name, infos.at[i].value);
-  const char *path = dhc_arena_printf(&t->arena, "%s/config.json", t->o->out);
-  char *text;
-  dhc_status st = json_end(&d, dhc_status_ok(), true, &text);
-  if (st.code == DHC_OK) st = dhc_file_replace(path, text, strlen(text));
-  free(text);
-  return st;
+/* ---- what is no tensor -------------------------------------------------------------------- */
+
+/* Everything that a row of the metrics or a decision of the loop depends on, beside the tensors. */
+typedef struct Field {
+  const char *key;
+  double *real; /* kept as the 16 hex digits of its bits: exact, NaN too, whatever the locale */
+  int64_t *whole;
+} Field;
+enum { N_FIELDS = 13 };
+
+static void fields(Trainer *t, Field out[N_FIELDS]) {
+  const Field all[N_FIELDS] = {
+      {"state.best", &t->best, NULL},
+      {"state.epoch", NULL, &t->pr.epoch},
+      {"state.epoch_loss", &t->epoch_loss, NULL},
+      {"state.epoch_metric", &t->epoch_metric, NULL},
+      {"state.epoch_n", NULL, &t->epoch_n},
+      {"state.first_step", NULL, &t->first_step},
+      {"state.rows", NULL, &t->rows},
+      {"state.last.loss", &t->pr.loss, NULL},
+      {"state.last.accuracy", &t->pr.accuracy, NULL},
+      {"state.last.lr", &t->pr.lr, NULL},
+      {"state.last.grad_norm", &t->pr.grad_norm, NULL},
+      {"state.val.loss", &t->val_loss, NULL},
+      {"state.val.accuracy", &t->val_accuracy, NULL},
+  };
+  memcpy(out, all, sizeof all);
 }
 
-dhc_status trainer_save(Trainer *t) {
+static const char *bits_text(DhcArena *a, double v) {
+  uint64_t bits;
+  memcpy(&bits, &v, sizeof bits);
+  return dhc_arena_printf(a, "%016" PRIx64, bits);
+}
+
+static bool read_bits(const char **at, double *out) {
+  char *end;
+  uint64_t bits = strtoull(*at, &end, 16);
+  if (end - *at != 16) return false;
+  memcpy(out, &bits, sizeof bits);
+  *at = end;
+  return true;
+}
+
+/* The reported taps of the last step: the row of an epoch's end shows them again. */
+static int tap_pairs(Trainer *t, DhcArena *a, DhcMetaPair *out) {
+  if (!t->taps.open) return 0;
+  DhcText names = {.arena = a};
+  for (int i = 0; i < t->taps.n; i++) {
+    DhcText values = {.arena = a};
+    for (int64_t k = 0; k < t->taps.tap[i].n; k++) dhc_text_printf(&values, "%s%s", k ? " " : "", bits_text(a, t->taps.tap[i].values[k]));
+    dhc_text_printf(&names, "%s%s", i ? "\n" : "", t->taps.tap[i].path);
+    out[1 + i] = (DhcMetaPair){dhc_arena_printf(a, "state.tap.%s", t->taps.tap[i].path), dhc_text_str(&values)};
+  }
+  out[0] = (DhcMetaPair){"state.taps", dhc_text_str(&names)};
+  return 1 + t->taps.n;
+}
+
+static bool load_tap(Trainer *t, const DhcCheckpoint *c, const char *path) {
+  const char *text = dhc_checkpoint_text(c, dhc_arena_printf(&t->arena, "state.tap.%s", path));
+  if (!text) return false;
+  int64_t n = ((int64_t)strlen(text) + 1) / 17;
+  double *values = DHC_NEW_N(&t->arena, double, n + 1);
+  for (int64_t k = 0; k < n; k++) {
+    if (!read_bits(&text, &values[k])) return false;
+    text += *text == ' ';
+  }
+  taps_restore(&t->taps, path, values, n);
+  return *text == 0;
+}
+
+static bool load_taps(Trainer *t, const DhcCheckpoint *c) {
+  const char *names = dhc_checkpoint_text(c, "state.taps");
+  if (!names || trainer_allows(t, "report")) return true; /* the first step will say which there are */
+  int n = *names != 0;
+  for (const char *at = names; *at; at++) n += *at == '\n';
+  taps_begin(&t->taps, n, &t->arena);
+  bool ok = true;
+  for (const char *at = names; *at && ok;) {
+    size_t length = strcspn(at, "\n");
+    ok = load_tap(t, c, dhc_arena_strndup(&t->arena, at, length));
+    at += length + (at[length] == '\n');
+  }
+  return ok;
+}
+
+static bool load_fields(Trainer *t, const DhcCheckpoint *c) {
+  Field all[N_FIELDS];
+  fields(t, all);
+  for (int i = 0; i < N_FIELDS; i++) {
+    const char *text = dhc_checkpoint_text(c, all[i].key);
+    if (!text) return false;
+    if (all[i].real && !read_bits(&text, all[i].real)) return false;
+    if (all[i].whole) *all[i].whole = strtoll(text, NULL, 10);
+  }
+  return load_taps(t, c);
+}
+
+/* ---- saving -------------------------------------------------------------------------------- */
+
+static int all_tensors(dhc_program *p, DhcArena *a, DhcTensorView **out) {
+  int n = weights_views(p, "", p->mem.weights, true, a, NULL, 0);
+  int each = weights_views(p, "", p->mem.weights, false, a, NULL, 0);
+  int max = n + each * p->mem.n_states + 1, k = n;
+  DhcTensorView *v = *out = DHC_NEW_N(a, DhcTensorView, max + 1);
+  weights_views(p, "", p->mem.weights, true, a, v, n);
+  for (int i = 0; i < p->mem.n_states; i++) {
+    const char *prefix = dhc_arena_printf(a, "opt.%s.", p->mem.state_names[i] + 1);
+    k += weights_views(p, prefix, memory_state_at(&p->mem, i), false, a, v + k, max - k);
+  }
+  return k + weights_begun(p, &v[k]);
+}
+
+static int all_pairs(Trainer *t, DhcArena *a, DhcMetaPair **out) {
+  Field all[N_FIELDS];
+  fields(t, all);
+  DhcMetaPair *p = *out = DHC_NEW_N(a, DhcMetaPair, 2 * t->settings.n + N_FIELDS + t->taps.n + 2);
+  int n = trainer_setting_pairs(t, a, p);
+  p[n++] = (DhcMetaPair){"run.command", trainer_command(t)};
+  for (int i = 0; i < N_FIELDS; i++)
+    p[n++] = (DhcMetaPair){all[i].key, all[i].real ? bits_text(a, *all[i].real) : dhc_arena_printf(a, "%" PRId64, *all[i].whole)};
+  return n + tap_pairs(t, a, p + n);
+}
+
+dhc_status trainer_save(Trainer *t, bool stop) {
   if (!t->o->out) return dhc_status_ok();
-  dhc_program *p = t->p;
+  bool held = t->saved.any && t->saved.step == t->step && t->saved.rows == t->rows;
+  if (held && (stop || !t->saved.stop)) return dhc_status_ok();
+  DHC_TRY(trainer_begin_files(t));
+  if (t->log) DHC_TRY(dhc_metrics_sync(t->log)); /* a checkpoint counts on the rows before it */
   DhcArena a;
   dhc_arena_init(&a);
-  int n = weights_views(p, "", p->mem.weights, true, &a, NULL, 0);
-  int each = weights_views(p, "", p->mem.weights, false, &a, NULL, 0);
-  int max = n + each * p->mem.n_states + 1, k = n;
-  DhcTensorView *v = DHC_NEW_N(&a, DhcTensorView, max + 1);
-  weights_views(p, "", p->mem.weights, true, &a, v, n);
-  for (int i = 0; i < p->mem.n_states; i++) {
-    const char *prefix = dhc_arena_printf(&a, "opt.%s.", p->mem.state_names[i] + 1);
-    k += weights_views(p, prefix, memory_state_at(&p->mem, i), false, &a, v + k, max - k);
-  }
-  k += weights_begun(p, &v[k]);
-  JsonDoc d;
-  json_begin(&d);
-  if (isfinite(t->best)) json_number(&d, d.root, "best", t->best);
-  json_number(&d, d.root, "epoch_loss", t->epoch_loss);
-  if (isfinite(t->epoch_metric)) json_number(&d, d.root, "epoch_metric", t->epoch_metric);
-  json_number(&d, d.root, "epoch_n", (double)t->epoch_n);
-  char *json;
-  dhc_status st = json_end(&d, dhc_status_ok(), false, &json);
+  DhcTensorView *v;
+  DhcMetaPair *pairs;
+  int n = all_tensors(t->p, &a, &v), n_pairs = all_pairs(t, &a, &pairs);
   DhcCheckpointMeta meta = {.step = t->step, .data = dhc_batcher_position(t->batcher), .rng_seed = (uint32_t)t->seed,
-                            .model_hash = t->m->hash, .config_json = json};
-  if (st.code == DHC_OK) st = dhc_checkpoint_save(t->o->out, &meta, v, k, 2);
-  free(json);
+                            .model_hash = t->m->hash, .run_id = t->run_id, .stop = stop, .more = pairs, .n_more = n_pairs};
+  dhc_status st = dhc_checkpoint_save(t->o->out, &meta, v, n, TRAIN_KEPT, &t->m->s->warn);
   dhc_arena_fini(&a);
+  if (st.code != DHC_OK) return st;
+  t->saved.any = true;
+  t->saved.stop = stop;
+  t->saved.step = t->step;
+  t->saved.rows = t->rows;
   return st;
 }
 
 dhc_status trainer_save_weights(Trainer *t, const char *name) {
   if (!t->o->out) return dhc_status_ok();
+  DHC_TRY(trainer_begin_files(t));
   return dhc_program_save(t->p, dhc_arena_printf(&t->arena, "%s/%s", t->o->out, name), t->set.recipe->ema > 0);
 }
 
-dhc_status trainer_resume(Trainer *t) {
-  DhcCheckpoint ck;
-  DHC_TRY(dhc_checkpoint_open_latest(t->o->out, t->m->hash, &t->m->s->warn, &ck));
+/* ---- loading ------------------------------------------------------------------------------- */
+
+static bool has_average(const DhcCheckpoint *c) {
+  for (int32_t i = 0; i < dhc_safetensors_count(c->file); i++)
+    if (!strncmp(dhc_safetensors_at(c->file, i)->name, "opt.ema.", 8)) return true;
+  return false;
+}
+
+/* The optimizer's state; of another optimizer than the checkpoint's only the averaged weights. */
+static dhc_status load_optimizer(Trainer *t, const DhcCheckpoint *c) {
   dhc_program *p = t->p;
-  dhc_status st = weights_read(p, ck.file, "", p->mem.weights, false, true);
-  for (int i = 0; i < p->mem.n_states && st.code == DHC_OK; i++) {
-    char prefix[80];
-    snprintf(prefix, sizeof prefix, "opt.%s.", p->mem.state_names[i] + 1);
-    st = weights_read(p, ck.file, prefix, memory_state_at(&p->mem, i), false, false);
+  for (int i = 0; i < p->mem.n_states; i++) {
+    bool ema = !strcmp(p->mem.state_names[i], "$ema");
+    const char *prefix = dhc_arena_printf(&t->arena, "opt.%s.", p->mem.state_names[i] + 1);
+    if (t->new_optimizer && !ema) continue;
+    if (ema && trainer_allows(t, "ema") && !has_average(c)) { /* averaging begins here */
+      memcpy(memory_state_at(&p->mem, i), p->mem.weights, (size_t)p->mem.place.n_weights * p->mem.float_bytes);
+      continue;
+    }
+    DHC_TRY(weights_read(p, c->file, prefix, memory_state_at(&p->mem, i), false, false));
   }
   DhcTensorView begun;
-  if (st.code == DHC_OK && weights_begun(p, &begun)) {
-    const DhcTensorView *v;
-    st = dhc_safetensors_need(ck.file, begun.name, -1, 1, begun.shape, &v);
-    if (st.code == DHC_OK) dhc_tensor_convert(p->mem.opt, begun.dtype, v->data, v->dtype, begun.shape[0]);
-  }
-  if (st.code == DHC_OK) st = dhc_batcher_seek(t->batcher, ck.meta.data);
-  t->step = ck.meta.step;
-  t->seed = ck.meta.rng_seed;
-  cJSON *doc = ck.meta.config_json ? cJSON_Parse(ck.meta.config_json) : NULL;
-  if (ck.meta.config_json && !doc && st.code == DHC_OK)
-    st = dhc_status_make(DHC_E_ENVIRONMENT, "out of memory (for a checkpoint's settings)");
-  const cJSON *v;
-  if ((v = cJSON_GetObjectItem(doc, "best")) && cJSON_IsNumber(v)) t->best = v->valuedouble;
-  if ((v = cJSON_GetObjectItem(doc, "epoch_loss")) && cJSON_IsNumber(v)) t->epoch_loss = v->valuedouble;
-  if ((v = cJSON_GetObjectItem(doc, "epoch_metric")) && cJSON_IsNumber(v)) t->epoch_metric = v->valuedouble;
-  if ((v = cJSON_GetObjectItem(doc, "epoch_n")) && cJSON_IsNumber(v)) t->epoch_n = (int64_t)v->valuedouble;
-  cJSON_Delete(doc);
-  dhc_checkpoint_close(&ck);
-  return st;
+  if (t->new_optimizer || !weights_begun(p, &begun)) return dhc_status_ok();
+  const DhcTensorView *v;
+  DHC_TRY(dhc_safetensors_need(c->file, begun.name, -1, 1, begun.shape, &v));
+  dhc_tensor_convert(p->mem.opt, begun.dtype, v->data, v->dtype, begun.shape[0]);
+  return dhc_status_ok();
+}
+
+dhc_status trainer_load(Trainer *t, const DhcCheckpoint *c) {
+  DHC_TRY(weights_read(t->p, c->file, "", t->p->mem.weights, false, true));
+  DHC_TRY(load_optimizer(t, c));
+  DhcDataPosition at = c->meta.data;
+  at.seed = (uint32_t)t->seed; /* the same, or another that the caller allows */
+  DHC_TRY(dhc_batcher_seek(t->batcher, at));
+  t->step = c->meta.step;
+  if (!load_fields(t, c)) return dhc_status_file(dhc_safetensors_path(c->file), "checkpoint lacks part of its metadata");
+  if (t->new_optimizer) t->first_step = t->step;
+  t->saved.any = true;
+  t->saved.stop = c->meta.stop;
+  t->saved.step = t->step;
+  t->saved.rows = t->rows;
+  return dhc_status_ok();
 }

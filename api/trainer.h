@@ -2,7 +2,9 @@
  *
  *   recipe.c       what a run is to use: the recipe under the caller's options
  *   train.c        setting up, the loop, validation, reports
- *   train_state.c  checkpoints, resuming, what config.json records
+ *   train_run.c    which run it is: settings, what may not differ when it goes on, config.json
+ *   train_state.c  checkpoints and resuming
+ *   train_folder.c the folder: whose it is, beginning and going on there
  *   train_blame.c  where a number that is not finite came from */
 #ifndef DHC_API_TRAINER_H
 #define DHC_API_TRAINER_H
@@ -22,6 +24,35 @@ TrainSettings train_settings(const dhc_model *m, const dhc_train_options *o);
 /* Of step 0 ... steps - 1. */
 double train_lr(const TrainSettings *s, int64_t step, int64_t steps);
 
+/* Of the training data, where they have no split of their own. */
+double train_val_fraction(const dhc_train_options *o);
+
+/* Something a run is made with, which it keeps when it goes on. */
+typedef enum RunSettingKind {
+  RUN_PLAIN,
+  RUN_OPTIMIZER, /* an argument of the optimizer */
+  RUN_RATE,      /* the learning rate or its schedule */
+  RUN_LENGTH,    /* epochs, steps: may differ where the rates of the steps done do not */
+  RUN_TOTAL,     /* steps in all */
+  RUN_EXTENT,    /* which examples of the data */
+  RUN_DATA,
+  RUN_MODEL      /* a hyperparameter */
+} RunSettingKind;
+typedef struct RunSetting {
+  RunSettingKind kind;
+  const char *name, *value;
+  const char *digest; /* what counts instead of value, or NULL */
+} RunSetting;
+
+enum { TRAIN_KEPT = 2 }; /* checkpoints of a folder, beside that of a stop */
+
+struct cJSON;
+/* Where settings of a run were recorded: one of them. */
+typedef struct RunRecord {
+  const DhcCheckpoint *checkpoint;
+  const struct cJSON *config; /* "run" of config.json */
+} RunRecord;
+
 typedef struct Trainer {
   dhc_model *m;
   const dhc_train_options *o;
@@ -37,6 +68,22 @@ typedef struct Trainer {
   DhcMetrics *log;
   Taps taps;
   DhcArena arena;
+  DhcHeld held;
+  DhcRunFolder folder; /* locked; fd -1: nothing is saved */
+  bool used;           /* the folder holds another run, which is replaced by the first step that works */
+  bool ready;          /* set up: there is a state to keep */
+  bool begun;          /* its files are this run's */
+  char run_id[DHC_RUN_ID_CHARS];
+  const char *command;  /* that began the run */
+  const char *replaces; /* ids of runs whose checkpoints go, parted by blanks */
+  DHC_VEC(RunSetting) settings;
+  bool new_optimizer; /* another than the checkpoint's: its state begins anew */
+  int64_t first_step; /* of this optimizer */
+  int64_t rows;       /* of the metrics files */
+  struct {            /* the state that the newest checkpoint holds */
+    bool any, stop;
+    int64_t step, rows;
+  } saved;
   int64_t steps, epochs, step; /* of the run: steps in all, epochs they take; done so far */
   uint64_t seed;
   double epoch_loss, epoch_metric, best, val_loss, val_accuracy; /* of the last validation */
@@ -47,13 +94,37 @@ typedef struct Trainer {
   dhc_train_progress pr;
 } Trainer;
 
-/* ---- train_state.c ---- */
+/* ---- train_run.c ---- */
+void trainer_settings(Trainer *t);
+/* DHC_E_USAGE where the caller allows changes of what no run has, or of a new run. */
+dhc_status trainer_check_allowed(Trainer *t) DHC_MUST_USE;
+bool trainer_allows(const Trainer *t, const char *name);
+/* Two pairs a setting at most; the texts live as long as arena and trainer. */
+int trainer_setting_pairs(Trainer *t, DhcArena *arena, DhcMetaPair *out);
+/* DHC_E_INPUT names everything that differs from the record and may not. t->step: steps done. path:
+ * of the record, for messages; model_hash: NULL if not recorded. */
+dhc_status trainer_compare(Trainer *t, const RunRecord *record, const char *path, const char *model_hash) DHC_MUST_USE;
+const char *trainer_command(Trainer *t); /* that began the run, as UTF-8 */
+const char *trainer_config_path(Trainer *t);
 dhc_status trainer_write_config(Trainer *t) DHC_MUST_USE;
-/* Checkpoint of the state now; nothing without a folder. */
-dhc_status trainer_save(Trainer *t) DHC_MUST_USE;
+/* The caller's to delete; NULL and a warning where it says nothing of a run. */
+dhc_status trainer_read_config(Trainer *t, struct cJSON **out) DHC_MUST_USE;
+
+/* ---- train_folder.c ---- */
+/* Locks the folder; DHC_E_INPUT where it is used and the caller has not said what for. */
+dhc_status trainer_open_folder(Trainer *t) DHC_MUST_USE;
+/* Goes to where the folder's run stands: its last checkpoint, or the beginning. */
+dhc_status trainer_go_on(Trainer *t) DHC_MUST_USE;
+/* Once, when there is something to write: the folder becomes this run's. */
+dhc_status trainer_begin_files(Trainer *t) DHC_MUST_USE;
+
+/* ---- train_state.c ---- */
+/* Checkpoint of the state now, unless the newest holds it; nothing without a folder. stop: an
+ * extra one, which the next takes the place of. */
+dhc_status trainer_save(Trainer *t, bool stop) DHC_MUST_USE;
 dhc_status trainer_save_weights(Trainer *t, const char *name) DHC_MUST_USE;
-/* Goes to where the folder's last checkpoint stands. */
-dhc_status trainer_resume(Trainer *t) DHC_MUST_USE;
+/* Takes up a checkpoint of this run. */
+dhc_status trainer_load(Trainer *t, const DhcCheckpoint *c) DHC_MUST_USE;
 
 /* ---- train_blame.c ---- */
 /* DHC_E_NUMERIC: the first culprit on the way of the step that was refused, for inputs, weights,

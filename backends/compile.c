@@ -8,6 +8,7 @@
 #include "backends/payload.h"
 #include "runtime/sha256.h"
 #include "runtime/status.h"
+#include "runtime/stop.h"
 
 enum { MAX_WORKERS = 64, MAX_CLASSES = DHC_MAX_CLASSES };
 
@@ -221,6 +222,10 @@ static void *work_lane(void *arg) {
   for (;;) {
     int i = atomic_fetch_add(&l->work->next, 1);
     if (i >= l->work->n) return NULL;
+    if (dhc_stop_signal()) {
+      l->work->job[i]->status = dhc_status_make(DHC_E_INTERRUPTED, "stopped while compiling");
+      continue;
+    }
     l->work->job[i]->status = generate_guarded(l->work->c, l->generator, l->work->job[i]);
   }
 }

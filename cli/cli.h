@@ -1,6 +1,6 @@
 /* The dhcc command, on top of dhc.h alone: option table, command table, output
  * helpers. Results go to stdout, messages to stderr. Exit status: 0 done, 1 the input
- * is wrong, 2 usage, 3 the environment is, 4 a numerical stop, 130/143 signals.
+ * is wrong, 2 usage, 3 the environment is, 4 a numerical stop, 129/130/143 signals.
  *
  * Under --json stdout holds one document and nothing else, also when something fails:
  * "command", "diagnostics" (errors, warnings, notes; those of files with their place), what the
@@ -34,11 +34,13 @@ typedef struct Cli {
   const char *inputs[CLI_MAX_INPUTS];
   int n_inputs;
   const char *root, *preset, *recipe, *backend, *cpu_features, *stage, *entry, *sizes, *pass;
-  const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims;
+  const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed;
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
   int64_t tokens, top_k, max_memory, max_bytes, repeat;
   double lr, clip, tolerance, val_fraction, temperature;
-  bool json, help, version, quiet, resume, strict, no_augment, no_cache, grad, print_recipe;
+  bool json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, grad, print_recipe;
+  int argc; /* as main got them */
+  char **argv;
   CliReport *report;
 } Cli;
 
@@ -65,7 +67,7 @@ const CliCommand *cli_command(const char *name); /* NULL: none; an error is not 
 void cli_error(const Cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A plain line on stderr, unless --quiet. */
 void cli_note(const Cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* "dhcc: warning: …", "dhcc: note: …" as the session hands them out. */
+/* "dhcc: warning: …", "dhcc: note: …" as the session hands them out; --quiet keeps notes back. */
 void cli_warn_line(void *cli, const char *line);
 /* "out of memory", and the exit status for it. */
 int cli_no_memory(const Cli *c);

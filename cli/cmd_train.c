@@ -1,6 +1,7 @@
 /* train, eval: progress on a terminal is one line rewritten; elsewhere plain lines. */
 #include <cjson/cJSON.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -87,11 +88,47 @@ static bool show_progress(void *ctx, const dhc_train_progress *p) {
   return true;
 }
 
+/* A word as a shell takes it. */
+static void put_quoted(FILE *to, const char *word) {
+  bool plain = *word && !word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%")];
+  if (plain) {
+    fputs(word, to);
+    return;
+  }
+  fputc('\'', to);
+  for (; *word; word++) {
+    if (*word == '\'')
+      fputs("'\\''", to);
+    else
+      fputc(*word, to);
+  }
+  fputc('\'', to);
+}
+
+/* The command line as one text, the caller's to free; NULL: no memory. */
+static char *command_line(const Cli *c) {
+  char *text = NULL;
+  size_t n = 0;
+  FILE *to = open_memstream(&text, &n);
+  if (!to) return NULL;
+  for (int i = 0; i < c->argc; i++) {
+    if (i) fputc(' ', to);
+    put_quoted(to, c->argv[i]);
+  }
+  bool bad = ferror(to) != 0;
+  if (fclose(to) || bad) {
+    free(text);
+    return NULL;
+  }
+  return text;
+}
+
 static dhc_train_options train_options(const Cli *c) {
   return (dhc_train_options){.data = c->data, .out = c->out, .batch = c->batch, .epochs = c->epochs, .steps = c->steps,
                              .lr = c->lr, .clip = c->clip, .val_fraction = c->val_fraction, .limit = c->limit,
                              .seed = (uint64_t)c->seed, .resume = c->resume, .augment_off = c->no_augment,
-                             .save_every = c->save_every};
+                             .save_every = c->save_every, .overwrite = c->overwrite, .shuffle_off = c->no_shuffle,
+                             .allow_changed = c->allow_changed};
 }
 
 /* What a run would use: in the document, or as lines. */
@@ -125,6 +162,7 @@ static void report_run(const Cli *c, dhc_session *s, const dhc_train_result *r) 
     cJSON_AddNumberToObject(doc, "seconds", r->seconds);
     cJSON_AddNumberToObject(doc, "samples_per_s", r->samples_per_s);
     cJSON_AddNumberToObject(doc, "peak_bytes", (double)r->peak_bytes);
+    cJSON_AddStringToObject(doc, "run_id", r->run_id);
     return;
   }
   char loss[40] = ", no step left to do";
@@ -141,8 +179,16 @@ static int train(const Cli *c, dhc_session *s, dhc_model *m) {
   o.progress = show_progress;
   o.ctx = &pr;
   dhc_train_result r = {0};
+  char *command = command_line(c);
+  if (!command) {
+    cli_error(c, "out of memory (the command line)");
+    return 3;
+  }
+  o.command = command;
   dhc_catch_signals();
+  (void)signal(SIGPIPE, SIG_IGN); /* whoever read the progress is gone: the run is not */
   dhc_status st = dhc_train(m, &o, &r);
+  free(command);
   if (st.code == DHC_E_INTERRUPTED && pr.terminal) fputc('\n', stderr);
   int rc = cli_done(c, s, st);
   if (rc == 0 || rc > 128) report_run(c, s, &r);
@@ -154,8 +200,8 @@ int cmd_train(const Cli *c) {
     cli_error(c, "train: needs --data SPEC (cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR or text:FILE)");
     return 2;
   }
-  if (c->resume && !c->out) {
-    cli_error(c, "train: --resume needs --out DIR");
+  if ((c->resume || c->overwrite) && !c->out) {
+    cli_error(c, "train: --%s needs --out DIR", c->resume ? "resume" : "overwrite");
     return 2;
   }
   dhc_session *s = NULL;

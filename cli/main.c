@@ -1,4 +1,6 @@
 /* dhcc: dispatch. */
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 
@@ -22,7 +24,8 @@ static const CliCommand commands[] = {
     {"verify", "MODEL", 1, 1, "compare outputs, gradients or training steps with a reference file",
      "dhcc verify dhc_ssm --set hidden_dim=16 --oracle dhc_ssm.safetensors", MODEL_MORE, cmd_verify},
     {"train", "MODEL", 1, 1, "train with the model's recipe", "dhcc train dhc_ssm --preset gray --data mnist:DIR --out runs/a",
-     "Ctrl-C saves a checkpoint and stops; --resume goes on from it, bit for bit.\n" MODEL_MORE, cmd_train},
+     "Ctrl-C, SIGTERM and SIGHUP save a checkpoint and stop; --resume goes on from it,\nbit for bit, with the same options. "
+     "A folder that holds a run needs\n--resume or --overwrite.\n" MODEL_MORE, cmd_train},
     {"eval", "MODEL", 1, 1, "loss and accuracy on a split",
      "dhcc eval dhc_ssm --preset gray --data mnist:DIR --weights runs/a/best.safetensors",
      MODEL_MORE, cmd_eval},
@@ -83,6 +86,17 @@ static int dispatch(Cli *c, int argc, char **argv) {
   return cmd->run(c);
 }
 
+/* Descriptors 0 to 2 that are closed at the start would go to the next files opened: what is
+ * printed would lie in them. /dev/null takes their places, the wrong way round, so that using one
+ * fails as it does when it is closed. */
+static bool hold_standard_descriptors(void) {
+  for (int fd = 0; fd <= 2; fd++) {
+    if (fcntl(fd, F_GETFD) != -1 || errno != EBADF) continue;
+    if (open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd && open("/", O_RDONLY | O_DIRECTORY) != fd) return false;
+  }
+  return true;
+}
+
 /* --json counts wherever it stands, also beside what cannot be parsed. */
 static bool wants_json(int argc, char **argv) {
   for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
@@ -91,6 +105,7 @@ static bool wants_json(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+  if (!hold_standard_descriptors()) return 3;
   CliReport report = {0};
   Cli c = {.report = &report};
   (void)signal(SIGXFSZ, SIG_IGN); /* a file that grows past its limit is a failed write */

@@ -68,7 +68,7 @@ void cli_warn_line(void *cli, const char *line) {
   const Cli *c = cli;
   const char *text = strstr(line, ": ");
   bool note = !strncmp(line, "note", 4);
-  if (!c->quiet) fprintf(stderr, "dhcc: %s\n", line);
+  if (!c->quiet || !note) fprintf(stderr, "dhcc: %s\n", line);
   add_message(c, note ? "note" : "warning", text ? text + 2 : line);
 }
 

@@ -210,5 +210,7 @@ const DhcRecipe *dhc_model_recipe(const DhcModel *m);
 /* Learning rate of step 0 … steps-1. Plain arithmetic on doubles, cos, exp, min, max,
  * if-else; NaN if the expression fails (dhc_elab_model has tried it at both ends). */
 double dhc_recipe_lr(const DhcRecipe *recipe, int64_t step, int64_t steps);
+/* Where the schedule is written; file 0: lr is a constant. */
+DhcSpan dhc_recipe_lr_span(const DhcRecipe *recipe);
 
 #endif

@@ -155,6 +155,10 @@ static double lr_eval(LrEnv *env, const DhcAstExpr *e) {
   }
 }
 
+DhcSpan dhc_recipe_lr_span(const DhcRecipe *recipe) {
+  return recipe->lr ? recipe->lr->value->span : (DhcSpan){0};
+}
+
 double dhc_recipe_lr(const DhcRecipe *r, int64_t step, int64_t steps) {
   if (!r->lr) return r->lr_constant;
   LrEnv env = {.lr = r->lr};

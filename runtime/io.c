@@ -16,15 +16,48 @@ static const char temp_mark[] = ".dhc-tmp-";
 
 /* ---- reading --------------------------------------------------------------- */
 
+/* What stands at a path instead of a regular file. */
+static const char *kind_of(mode_t mode) {
+  return S_ISDIR(mode)    ? "is a folder"
+         : S_ISFIFO(mode) ? "is a named pipe"
+         : S_ISSOCK(mode) ? "is a socket"
+         : S_ISCHR(mode) || S_ISBLK(mode) ? "is a device"
+                                           : "is no regular file";
+}
+
+/* The failure to open a file that is to be read. */
+static dhc_status unopened(int err, const char *path) {
+  struct stat st;
+  bool link = lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+  if (err == ENOENT && link) {
+    return dhc_status_make(DHC_E_INPUT, "%s: is a link to nothing", path);
+  }
+  if (err == ENXIO) { /* a socket, a device that is not there */
+    return dhc_status_make(DHC_E_INPUT, "%s: %s", path,
+                           stat(path, &st) == 0 ? kind_of(st.st_mode) : "is no regular file");
+  }
+  dhc_status s = dhc_status_errno(err, "%s", path);
+  s.code = err == ENOENT || err == ENOTDIR || err == ELOOP ? DHC_E_INPUT : s.code;
+  return s;
+}
+
+int dhc_fd_above_standard(int fd) {
+  if (fd < 0 || fd > 2) {
+    return fd;
+  }
+  int above = fcntl(fd, F_DUPFD_CLOEXEC, 3), err = errno;
+  close(fd);
+  errno = err;
+  return above;
+}
+
 dhc_status dhc_map_open(const char *path, DhcMapping *out) {
   int fd;
   do { /* O_NONBLOCK: opening a FIFO must not wait for a writer */
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   } while (fd < 0 && errno == EINTR);
   if (fd < 0) {
-    dhc_status s = dhc_status_errno(errno, "%s", path);
-    s.code = errno == ENOENT || errno == ENOTDIR ? DHC_E_INPUT : s.code;
-    return s;
+    return unopened(errno, path);
   }
   struct stat st;
   dhc_status status = dhc_status_ok();
@@ -32,7 +65,7 @@ dhc_status dhc_map_open(const char *path, DhcMapping *out) {
   if (fstat(fd, &st) != 0) {
     status = dhc_status_errno(errno, "%s", path);
   } else if (!S_ISREG(st.st_mode)) {
-    status = dhc_status_make(DHC_E_INPUT, "%s: is no regular file", path);
+    status = dhc_status_make(DHC_E_INPUT, "%s: %s, no regular file", path, kind_of(st.st_mode));
   } else if (st.st_size > 0) {
     map.n_bytes = (size_t)st.st_size;
     void *p = mmap(NULL, map.n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -84,6 +117,7 @@ static int create_temporary(DhcFileWriter *w, unsigned mode) {
     snprintf(w->temp_name, room, ".%s%s%ld-%d", w->name, temp_mark, (long)getpid(), attempt);
     int fd = openat(w->dir_fd, w->temp_name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
                     (mode_t)mode);
+    fd = dhc_fd_above_standard(fd);
     if (fd >= 0) {
       /* A file system without locks loses only the sweep's protection. */
       (void)flock(fd, LOCK_EX | LOCK_NB);
@@ -276,8 +310,11 @@ dhc_status dhc_file_make_folder(const char *path) {
     char saved = copy[i];
     struct stat st;
     copy[i] = '\0';
-    if (mkdir(copy, 0777) != 0 && (stat(copy, &st) != 0 || !S_ISDIR(st.st_mode))) {
-      status = dhc_status_errno(errno == EEXIST ? ENOTDIR : errno, "%s", path);
+    if (mkdir(copy, 0777) != 0) { /* what mkdir says is the cause, whatever stat says after it */
+      int err = errno == EEXIST ? ENOTDIR : errno;
+      if (stat(copy, &st) != 0 || !S_ISDIR(st.st_mode)) {
+        status = dhc_status_errno(err, "%s", path);
+      }
     }
     copy[i] = saved;
   }

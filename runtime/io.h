@@ -18,6 +18,9 @@ typedef struct DhcMapping {
  * that is missing or no regular file, else DHC_E_ENVIRONMENT. */
 dhc_status dhc_map_open(const char *path, DhcMapping *out) DHC_MUST_USE;
 void dhc_map_close(DhcMapping *map);
+/* A descriptor that is none of 0, 1 and 2, which belong to whoever prints: fd itself, or a
+ * duplicate that takes its place; -1 and errno if there is none. */
+int dhc_fd_above_standard(int fd);
 
 /* A file being written: a locked temporary in the same folder, named
  * ".NAME.dhc-tmp-PID-N", which commit renames onto the path. */

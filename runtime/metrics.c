@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runtime/io.h"
@@ -97,8 +98,19 @@ static dhc_status open_one(const char *path, bool append, char **path_copy, int 
   if (*path_copy == NULL) {
     return dhc_status_memory((long long)strlen(path), "a path");
   }
-  *fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (append ? 0 : O_TRUNC), 0666);
-  return *fd >= 0 ? dhc_status_ok() : dhc_status_errno(errno, "%s", path);
+  /* O_NONBLOCK: a pipe of that name must not be waited for. */
+  int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  struct stat st;
+  do {
+    *fd = open(path, flags | (append ? 0 : O_TRUNC), 0666);
+  } while (*fd < 0 && errno == EINTR);
+  *fd = dhc_fd_above_standard(*fd);
+  if (*fd < 0 || fstat(*fd, &st) != 0) {
+    return dhc_status_errno(errno, "%s", path);
+  }
+  return S_ISREG(st.st_mode)
+             ? dhc_status_ok()
+             : dhc_status_make(DHC_E_ENVIRONMENT, "%s: exists and is no regular file", path);
 }
 
 /* Writes the header into an empty file, checks it in any other. */
@@ -113,7 +125,14 @@ static dhc_status begin_csv(DhcMetrics *m) {
   DhcMapping map;
   DHC_TRY(dhc_map_open(m->csv_path, &map));
   bool same = map.n_bytes >= m->line.n && memcmp(map.bytes, m->line.text, m->line.n) == 0;
+  bool cut = map.n_bytes < m->line.n && memcmp(map.bytes, m->line.text, map.n_bytes) == 0;
   dhc_map_close(&map);
+  if (cut) { /* the header of a run that was killed at once */
+    if (ftruncate(m->csv_fd, 0) != 0) {
+      return dhc_status_errno(errno, "%s", m->csv_path);
+    }
+    return write_line(m->csv_fd, m->csv_path, &m->line);
+  }
   return same ? dhc_status_ok()
               : dhc_status_file(m->csv_path, "has other columns, cannot go on with it");
 }
@@ -213,53 +232,57 @@ dhc_status dhc_metrics_row(DhcMetrics *m, const double *values, const DhcMetricL
   return dhc_status_ok();
 }
 
-/* Where the rows to keep end. A row begins with n_before bytes, then its step. */
-static size_t kept_bytes(const DhcMapping *map, size_t at, size_t n_before, int64_t first) {
-  while (at < map->n_bytes) {
-    const uint8_t *end = memchr(map->bytes + at, '\n', map->n_bytes - at);
-    size_t line_end = end != NULL ? (size_t)(end - map->bytes) : 0;
-    int64_t step = 0;
-    size_t p = at + n_before;
+/* Cuts a file behind its first n_rows whole lines after `header` bytes; *n_kept: how many it had. */
+static dhc_status keep_rows(int fd, const char *path, size_t header, int64_t n_rows, int64_t *n_kept) {
+  DhcMapping map;
+  DHC_TRY(dhc_map_open(path, &map));
+  size_t at = header;
+  *n_kept = 0;
+  while (*n_kept < n_rows && at < map.n_bytes) {
+    const uint8_t *end = memchr(map.bytes + at, '\n', map.n_bytes - at);
     if (end == NULL) {
       break;
     }
-    for (; p < line_end && map->bytes[p] >= '0' && map->bytes[p] <= '9'; p++) {
-      if (!dhc_size_mul(step, 10, &step) || !dhc_size_add(step, map->bytes[p] - '0', &step)) {
-        step = INT64_MAX;
-        break;
-      }
-    }
-    if (step >= first) {
-      break;
-    }
-    at = line_end + 1;
+    at = (size_t)(end - map.bytes) + 1;
+    ++*n_kept;
   }
-  return at;
-}
-
-static dhc_status cut_one(int fd, const char *path, size_t header, size_t n_before,
-                          int64_t first) {
-  DhcMapping map;
-  DHC_TRY(dhc_map_open(path, &map));
-  size_t n = kept_bytes(&map, header, n_before, first);
-  bool shorter = n < map.n_bytes;
+  bool shorter = at < map.n_bytes;
   dhc_map_close(&map);
-  if (shorter && ftruncate(fd, (off_t)n) != 0) {
+  if (shorter && ftruncate(fd, (off_t)at) != 0) {
     return dhc_status_errno(errno, "%s", path);
   }
   return dhc_status_ok();
 }
 
-dhc_status dhc_metrics_cut(DhcMetrics *m, int64_t first) {
+dhc_status dhc_metrics_keep(DhcMetrics *m, int64_t n_rows, int64_t *n_kept) {
+  int64_t n;
+  *n_kept = n_rows;
   if (m->csv_fd >= 0) {
     csv_header(m, &m->line);
     if (m->line.full) {
       return dhc_status_memory((long long)m->line.room, m->csv_path);
     }
-    DHC_TRY(cut_one(m->csv_fd, m->csv_path, m->line.n, 0, first));
+    DHC_TRY(keep_rows(m->csv_fd, m->csv_path, m->line.n, n_rows, &n));
+    *n_kept = n < *n_kept ? n : *n_kept;
   }
-  if (m->jsonl_fd >= 0) { /* {"step":7, */
-    DHC_TRY(cut_one(m->jsonl_fd, m->jsonl_path, 0, strlen(m->columns[0]) + 4, first));
+  if (m->jsonl_fd >= 0) {
+    DHC_TRY(keep_rows(m->jsonl_fd, m->jsonl_path, 0, n_rows, &n));
+    *n_kept = n < *n_kept ? n : *n_kept;
+  }
+  return dhc_status_ok();
+}
+
+dhc_status dhc_metrics_sync(DhcMetrics *m) {
+  const int fd[] = {m->csv_fd, m->jsonl_fd};
+  const char *const path[] = {m->csv_path, m->jsonl_path};
+  for (int i = 0; i < 2; i++) {
+    int r = 0;
+    do {
+      r = fd[i] >= 0 ? fsync(fd[i]) : 0;
+    } while (r != 0 && errno == EINTR);
+    if (r != 0 && errno != EINVAL && errno != ENOTSUP) {
+      return dhc_status_errno(errno, "%s", path[i]);
+    }
   }
   return dhc_status_ok();
 }

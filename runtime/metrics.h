@@ -14,10 +14,12 @@ typedef struct DhcMetrics DhcMetrics;
 dhc_status dhc_metrics_open(const char *csv_path, const char *jsonl_path,
                             const char *const *columns, int32_t n_columns, int32_t n_lists, bool append,
                             DhcMetrics **out) DHC_MUST_USE;
-/* For a run that goes on from a checkpoint: removes the rows, from the first whose
- * first column (a whole number that rises, the step) is at least `first`, and a
- * line that a killed run left unfinished. */
-dhc_status dhc_metrics_cut(DhcMetrics *m, int64_t first) DHC_MUST_USE;
+/* For a run that goes on from a checkpoint: removes what comes after the first n_rows rows,
+ * also a line that a killed run left unfinished. *n_kept: rows that are there, of the file that
+ * has fewer. */
+dhc_status dhc_metrics_keep(DhcMetrics *m, int64_t n_rows, int64_t *n_kept) DHC_MUST_USE;
+/* What has been written is on the disk. */
+dhc_status dhc_metrics_sync(DhcMetrics *m) DHC_MUST_USE;
 typedef struct DhcMetricList {
   const double *at;
   int64_t n;

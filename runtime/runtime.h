@@ -20,6 +20,7 @@
 #include "runtime/plan.h"
 #include "runtime/pool.h"
 #include "runtime/rng.h"
+#include "runtime/run_folder.h"
 #include "runtime/formats/safetensors.h"
 #include "runtime/sha256.h"
 #include "runtime/status.h"

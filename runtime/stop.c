@@ -4,37 +4,84 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <unistd.h>
 
-/* Process-wide because signals are; lock-free, so a handler may use it. */
-static atomic_int stop_signal;
-static struct sigaction old_interrupt, old_terminate;
+/* Process-wide because signals are; lock-free, so a handler may use them. */
+static atomic_int stop_signal, n_asked, n_holds;
+static const int caught[] = {SIGINT, SIGTERM, SIGHUP};
+enum { N_CAUGHT = sizeof caught / sizeof caught[0] };
+static struct sigaction before[N_CAUGHT];
 
 static void on_signal(int signal_number) {
   int none = 0;
-  if (!atomic_compare_exchange_strong(&stop_signal, &none, signal_number)) {
+  if (signal_number != SIGHUP && atomic_fetch_add(&n_asked, 1) > 0) {
     _exit(128 + signal_number);
   }
+  atomic_compare_exchange_strong(&stop_signal, &none, signal_number);
 }
+
+#ifdef DHC_STOP_HOOK
+static atomic_long polls_left; /* 0: not asked for */
+
+static void read_hook(void) {
+  const char *text = getenv("DHC_STOP_AT_POLL");
+  atomic_store(&polls_left, text != NULL ? atol(text) : 0);
+}
+
+static void count_poll(void) {
+  if (atomic_load_explicit(&polls_left, memory_order_relaxed) > 0 && atomic_fetch_sub(&polls_left, 1) == 1) {
+    atomic_store(&stop_signal, SIGINT);
+  }
+}
+#else
+static void read_hook(void) {
+}
+static void count_poll(void) {
+}
+#endif
 
 dhc_status dhc_stop_install(void) {
   struct sigaction action = {.sa_flags = SA_RESTART};
   action.sa_handler = on_signal;
   sigemptyset(&action.sa_mask);
   atomic_store(&stop_signal, 0);
-  if (sigaction(SIGINT, &action, &old_interrupt) != 0 ||
-      sigaction(SIGTERM, &action, &old_terminate) != 0) {
-    return dhc_status_errno(errno, "cannot catch signals");
+  atomic_store(&n_asked, 0);
+  read_hook();
+  for (int i = 0; i < N_CAUGHT; i++) {
+    if (sigaction(caught[i], NULL, &before[i]) != 0) {
+      return dhc_status_errno(errno, "cannot catch signals");
+    }
+    if (caught[i] == SIGHUP && before[i].sa_handler == SIG_IGN) {
+      continue;
+    }
+    if (sigaction(caught[i], &action, NULL) != 0) {
+      return dhc_status_errno(errno, "cannot catch signals");
+    }
   }
   return dhc_status_ok();
 }
 
 int dhc_stop_signal(void) {
+  if (atomic_load_explicit(&n_holds, memory_order_relaxed) > 0) {
+    return 0;
+  }
+  count_poll();
   return atomic_load_explicit(&stop_signal, memory_order_relaxed);
 }
 
+void dhc_stop_hold(void) {
+  atomic_fetch_add(&n_holds, 1);
+}
+
+void dhc_stop_release(void) {
+  atomic_fetch_sub(&n_holds, 1);
+}
+
 void dhc_stop_uninstall(void) {
-  (void)sigaction(SIGINT, &old_interrupt, NULL);
-  (void)sigaction(SIGTERM, &old_terminate, NULL);
+  for (int i = 0; i < N_CAUGHT; i++) {
+    (void)sigaction(caught[i], &before[i], NULL);
+  }
   atomic_store(&stop_signal, 0);
+  atomic_store(&n_asked, 0);
 }

@@ -268,6 +268,18 @@ typedef struct dhc_train_options {
   int64_t save_every; /* steps between checkpoints; 0: each epoch */
   bool (*progress)(void *ctx, const dhc_train_progress *p); /* false: stop as on SIGINT */
   void *ctx;
+  /* `out` belongs to one run at a time, and to one process (DHC_E_ENVIRONMENT while another
+   * trains there). A folder that holds a run already is DHC_E_INPUT unless `resume` or
+   * `overwrite`; the old run's files go when the new one's first step is done, not before.
+   * `resume` takes up the run that config.json names, from its newest whole checkpoint.
+   * What the run began with and these options would change is DHC_E_INPUT, which names each
+   * with both values: optimizer and its arguments, seed, lr, batch, clip, ema, label_smoothing,
+   * augment, shuffle, data, limit, val-fraction, backend, report, hyperparameters, and epochs or
+   * steps where the learning rates of steps done would have been others. */
+  bool overwrite;
+  bool shuffle_off;           /* examples in the order of the data */
+  const char *allow_changed;  /* with resume: names of such settings (and "model") that may differ, "lr,seed", or NULL */
+  const char *command;        /* recorded as what began the run, or NULL */
 } dhc_train_options;
 
 typedef struct dhc_train_result {
@@ -276,6 +288,7 @@ typedef struct dhc_train_result {
   double seconds;       /* of the whole loop */
   double samples_per_s; /* of training: without compiling and validation */
   int64_t peak_bytes;
+  char run_id[33];      /* drawn once, kept when the run goes on */
 } dhc_train_result;
 
 /* The settings a run with these options would use (NULL: the recipe's own), as JSON: "recipe"
@@ -283,13 +296,17 @@ typedef struct dhc_train_result {
  * learning rates, "clip", "ema", "label_smoothing". Caller frees. */
 DHC_API dhc_status dhc_recipe_json(dhc_model *m, const dhc_train_options *o, char **out) DHC_MUST_USE;
 
-/* SIGINT and SIGTERM set a flag that compiling, loading, training and evaluation poll;
- * a second signal ends the process at once. For programs that want it; the command does. */
+/* SIGINT, SIGTERM and SIGHUP set a flag that compiling, loading, training and evaluation poll;
+ * a second SIGINT or SIGTERM ends the process at once, with status 130 or 143. A SIGHUP that is
+ * ignored (nohup) stays ignored. For programs that want it; the command does, and ends with 128
+ * and the signal's number: 130, 143 or 129. */
 DHC_API void dhc_catch_signals(void);
 DHC_API int dhc_signal_caught(void); /* 0 or the signal's number */
 
 /* Trains with the model's recipe. Stops cleanly when a signal flag is set: writes a
- * checkpoint, returns DHC_E_INTERRUPTED. A step that is not finite changes nothing and
+ * checkpoint, returns DHC_E_INTERRUPTED. Wherever it stops, and wherever it is killed, the run
+ * goes on with `resume` to the same bytes of every file as if it had not, but for the columns
+ * samples_s and time_s and the run's id. A step that is not finite changes nothing and
  * returns DHC_E_NUMERIC naming step, tensor and index. */
 DHC_API dhc_status dhc_train(dhc_model *m, const dhc_train_options *o,
                              dhc_train_result *out) DHC_MUST_USE;

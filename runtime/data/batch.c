@@ -77,9 +77,7 @@ int64_t dhc_batcher_next(DhcBatcher *b, void *const *dst) {
   int64_t left = b->data->n_examples - b->at.next;
   int64_t n = left < b->options.batch ? left : b->options.batch;
   if (n == 0 || (b->options.drop_last && n < b->options.batch)) {
-    b->at.epoch++;
-    b->at.next = 0;
-    begin_epoch(b);
+    dhc_batcher_end_epoch(b);
     return 0;
   }
   b->last_begin = b->at.next;
@@ -109,6 +107,12 @@ int64_t dhc_batcher_count(const DhcBatcher *b) {
 
 DhcDataPosition dhc_batcher_position(const DhcBatcher *b) {
   return b->at;
+}
+
+void dhc_batcher_end_epoch(DhcBatcher *b) {
+  b->at.epoch++;
+  b->at.next = 0;
+  begin_epoch(b);
 }
 
 dhc_status dhc_batcher_seek(DhcBatcher *b, DhcDataPosition at) {

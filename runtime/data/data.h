@@ -85,6 +85,8 @@ void dhc_batcher_free(DhcBatcher *b);
  * (NULL: not wanted). Returns how many examples; 0 at the end of an epoch, once,
  * after which the next epoch begins. */
 int64_t dhc_batcher_next(DhcBatcher *b, void *const *dst);
+/* The next epoch begins, whatever is left of this one. */
+void dhc_batcher_end_epoch(DhcBatcher *b);
 /* Indices into the data set of the batch handed out last. */
 const int64_t *dhc_batcher_indices(const DhcBatcher *b);
 /* Batches an epoch has. */

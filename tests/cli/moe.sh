@@ -6,8 +6,9 @@ here=$(dirname "$0")
 python3 "$here/data.py" "$work/data"
 # A schedule without `steps` in it, so that a run cut short is the same run.
 sed -e 's/lr(step, steps) = .*/lr(step, steps) = 1e-3/' "$here/../../models/dhc_jamba.dhc" > "$work/m.dhc"
+how= # exec: in place of the shell, so that a kill meets the training and nothing else
 run() {
-  "$dhcc" train "$work/m.dhc" --preset nano --set input_channels=1 --set hidden_dim=4 --set tokens=grid --set mamba_ratio=1 \
+  $how "$dhcc" train "$work/m.dhc" --preset nano --set input_channels=1 --set hidden_dim=4 --set tokens=grid --set mamba_ratio=1 \
     --data "npy:$work/data" --batch 16 --epochs 9 "$@"
 }
 same() {
@@ -26,7 +27,7 @@ columns() { awk -F, '$9 == ""' "$work/$1/metrics.csv" | cut -d, -f1-6,9-; }
 for step in 4 10 16; do
   more=$([ -d "$work/killed" ] && echo --resume)
   # shellcheck disable=SC2086
-  run --steps 20 --save-every 2 --quiet --out "$work/killed" $more &
+  how=exec run --steps 20 --save-every 2 --quiet --out "$work/killed" $more &
   pid=$!
   for _ in $(seq 600); do
     [ -e "$work/killed/checkpoint-$(printf %09d $step).safetensors" ] && break

@@ -25,8 +25,10 @@ stop() {
 for delay in 0.01 0.05 0.1 0.3 1 2; do # parsing, compiling, first and later steps
   rm -rf "$work/out" "$work/cold"
   XDG_CACHE_HOME=$work/cold stop INT 130 $delay "$dhcc" "${train[@]}" --out "$work/out" --save-every 7
-  [ -z "$(find "$work/out" -name 'checkpoint-*' 2>/dev/null)" ] ||
-    "$dhcc" train "${model[@]}" --data "npy:$work/data" --batch 1 --epochs 500 --steps 1 --quiet --out "$work/out" --resume ||
+  newest=$(find "$work/out" -name 'checkpoint-*' 2>/dev/null | sort | tail -1)
+  [ -n "$newest" ] || continue
+  done=${newest##*checkpoint-}
+  "$dhcc" "${train[@]}" --steps $((10#${done%.safetensors} + 1)) --allow-changed steps --out "$work/out" --resume ||
     fail "the checkpoint after $delay s cannot be used"
 done
 stop TERM 143 1 "$dhcc" "${train[@]}" --out "$work/term"

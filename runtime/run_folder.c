@@ -1,0 +1,100 @@
+#include "runtime/run_folder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "runtime/checkpoint.h"
+#include "runtime/io.h"
+
+static dhc_status lock(int fd, const char *path, const DhcWarn *warn) {
+  int r;
+  do {
+    r = flock(fd, LOCK_EX | LOCK_NB);
+  } while (r != 0 && errno == EINTR);
+  if (r == 0) {
+    return dhc_status_ok();
+  }
+  if (errno == EWOULDBLOCK) {
+    return dhc_status_make(DHC_E_ENVIRONMENT, "%s: another training writes there", path);
+  }
+  dhc_warn(warn, DHC_WARN_WARNING, "%s: cannot be locked (%s): no other training may write there", path,
+           strerror(errno));
+  return dhc_status_ok();
+}
+
+dhc_status dhc_run_folder_open(const char *path, bool make, const DhcWarn *warn,
+                               DhcRunFolder *out) {
+  *out = (DhcRunFolder){.fd = -1};
+  if (make) {
+    DHC_TRY(dhc_file_make_folder(path));
+  }
+  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) {
+    dhc_status s = dhc_status_errno(errno, "%s", path);
+    s.code = errno == ENOENT || errno == ENOTDIR ? DHC_E_INPUT : s.code;
+    return s;
+  }
+  dhc_status status = lock(fd, path, warn);
+  char *copy = status.code == DHC_OK ? strdup(path) : NULL;
+  if (status.code == DHC_OK && copy == NULL) {
+    status = dhc_status_memory((long long)strlen(path) + 1, "a path");
+  }
+  if (status.code != DHC_OK) {
+    close(fd);
+    return status;
+  }
+  (void)dhc_file_sweep_at(fd);
+  *out = (DhcRunFolder){.path = copy, .fd = fd};
+  return status;
+}
+
+void dhc_run_folder_close(DhcRunFolder *f) {
+  if (f->fd >= 0) {
+    close(f->fd);
+  }
+  free(f->path);
+  *f = (DhcRunFolder){.fd = -1};
+}
+
+dhc_status dhc_run_id_draw(char id[DHC_RUN_ID_CHARS]) {
+  unsigned char raw[(DHC_RUN_ID_CHARS - 1) / 2];
+  size_t n = 0;
+  while (n < sizeof raw) {
+    ssize_t k = getrandom(raw + n, sizeof raw - n, 0);
+    if (k < 0 && errno != EINTR) {
+      return dhc_status_errno(errno, "no random bits for the run's id");
+    }
+    n += k > 0 ? (size_t)k : 0;
+  }
+  for (size_t i = 0; i < sizeof raw; i++) {
+    snprintf(id + 2 * i, 3, "%02x", raw[i]);
+  }
+  return dhc_status_ok();
+}
+
+bool dhc_run_folder_used(const char *path, char name[DHC_RUN_FILE_CHARS]) {
+  static const char *const files[] = {"config.json", "metrics.csv", "metrics.jsonl", "best.safetensors",
+                                      "last.safetensors"};
+  int64_t newest;
+  bool used = dhc_checkpoint_newest(path, &newest);
+  if (used) {
+    snprintf(name, DHC_RUN_FILE_CHARS, "checkpoint-%09lld.safetensors", (long long)newest);
+  }
+  int fd = used ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  for (size_t i = 0; fd >= 0 && !used && i < sizeof files / sizeof files[0]; i++) {
+    struct stat st;
+    used = fstatat(fd, files[i], &st, AT_SYMLINK_NOFOLLOW) == 0;
+    snprintf(name, DHC_RUN_FILE_CHARS, "%s", files[i]);
+  }
+  if (fd >= 0) {
+    close(fd);
+  }
+  return used;
+}
