@@ -160,6 +160,7 @@ typedef struct Version {
   DhcModule *module;
   DhcFunc *func; /* graph stage, with gradients or the training step */
   DhcTrainStep step; /* TRAIN */
+  int64_t changes; /* that passes made up to the graph stage, as a bisecting run counts them */
   bool fused, placed;
   dhc_buffer *places; /* placed: the plan's buffers, in this program's places */
   int64_t layout; /* of the states, when their buffers were placed */

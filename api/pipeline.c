@@ -20,6 +20,12 @@ static bool training_step(DhcPassCtx *px, DhcFunc *loss, DhcFunc *optimizer, con
   return true;
 }
 
+/* Passes that the session leaves out, and how many changes they may make in all. */
+static void switches(const dhc_session *s, DhcPassCtx *px) {
+  px->disabled = s->o.disable_passes;
+  px->limit = s->o.pass_limit > 0 ? s->o.pass_limit : -1;
+}
+
 /* The reset form of the same entry, clean. */
 static DhcFunc *reset_of(dhc_model *m, DhcEntryRequest rq) {
   rq.form = DHC_FORM_RESET;
@@ -59,8 +65,9 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   dhc_arena_init(&scratch);
   DhcPassCtx px;
   dhc_pass_ctx_init(&px, v->module, &scratch);
-  px.disabled = s->o.disable_passes;
-  px.limit = s->o.pass_limit > 0 ? s->o.pass_limit : -1;
+  /* What is differentiated is the clean form, in chunks: it says in which order cotangents add, so
+   * it is part of what a gradient is (docs/design.md) and no switch reaches it. */
+  if (mode == DHC_MODE_RUN) switches(s, &px);
   bool ok = dhc_passes_clean(v->module, &px);
   if (ok && mode != DHC_MODE_RUN) ok = dhc_passes_run(v->module, &px, "chunk");
   if (ok && mode == DHC_MODE_GRAD) ok = (v->func = differentiate(&px, v->func)) != NULL;
@@ -71,7 +78,10 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
     v->func = last;
     px.module = v->module;
     px.props = DHC_PROP_UNFUSED;
+    if (mode != DHC_MODE_RUN) px.all_changes = 0;
+    switches(s, &px);
     ok = dhc_passes_clean(v->module, &px);
+    v->changes = px.all_changes;
   }
   dhc_arena_fini(&scratch);
   return ok ? v : NULL;
@@ -89,7 +99,8 @@ static bool fuse(dhc_session *s, Version *v) {
   dhc_arena_init(&scratch);
   DhcPassCtx px;
   dhc_pass_ctx_init(&px, v->module, &scratch);
-  px.disabled = s->o.disable_passes;
+  switches(s, &px);
+  px.all_changes = v->changes;
   bool ok = dhc_passes_run(v->module, &px, "chain,fuse");
   if (ok && v->mode == DHC_MODE_RUN) {
     px.panel_width = panel_width(s, 1);

@@ -42,12 +42,16 @@ void dhc_pass_ctx_init(DhcPassCtx *px, DhcModule *m, DhcArena *scratch) {
 
 void dhc_pass_count_change(DhcPassCtx *px) {
   px->changes++;
-  px->all_changes++;
+}
+
+bool dhc_pass_can_change(const DhcPassCtx *px) {
+  return px->limit < 0 || px->all_changes < px->limit;
 }
 
 bool dhc_pass_may_change(DhcPassCtx *px) {
-  if (px->limit >= 0 && px->all_changes >= px->limit) return false;
-  dhc_pass_count_change(px);
+  if (!dhc_pass_can_change(px)) return false;
+  px->changes++;
+  px->all_changes++;
   return true;
 }
 

@@ -41,7 +41,7 @@ typedef struct DhcPassCtx {
   unsigned props;      /* DhcProp set that holds now */
   const char *pass;    /* the one that runs, or "" */
   int64_t changes;     /* of the pass that runs */
-  int64_t all_changes; /* of all passes so far */
+  int64_t all_changes; /* that passes asked leave for so far */
   int64_t limit;       /* changes allowed in all (bisecting); < 0: no limit */
   int panel_width;     /* columns of the target's contraction tile; 0: nothing is packed (layout) */
   int panel_width_pair; /* of each of two contractions side by side in one tile */
@@ -69,9 +69,11 @@ bool dhc_pass_list_check(const char *list, bool optional, char *why, size_t size
 /* `scratch` is borrowed and reset by the manager: nothing else may live in it. */
 void dhc_pass_ctx_init(DhcPassCtx *px, DhcModule *m, DhcArena *scratch);
 /* Asks for leave to make one more change and counts it. False: the limit of a bisecting
- * run is reached, the rewrite must not be made. Passes whose work is not optional only
- * count (dhc_pass_count_change). */
+ * run is reached, the rewrite must not be made. Work that is not optional is only counted for
+ * the report (dhc_pass_count_change). Whether leave would be given, for a pass that finds out
+ * later whether it has something to do: dhc_pass_can_change. */
 bool dhc_pass_may_change(DhcPassCtx *px);
+bool dhc_pass_can_change(const DhcPassCtx *px);
 void dhc_pass_count_change(DhcPassCtx *px);
 /* Runs the passes of `list` ("simplify,cse,dce") in order with the verifier after each.
  * False after diagnostics, also for an unknown name or a requirement that does not hold. */

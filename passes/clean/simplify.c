@@ -113,14 +113,14 @@ static bool visit(Work *w, DhcNode *n) {
   int begin = w->by_op[n->op], end = w->by_op[n->op + 1];
   if (begin == end) return false;
   w->s.b = (DhcBuilder){.f = w->f, .before = n, .span = n->span, .origin = n->origin};
-  if (w->s.px->limit >= 0 && w->s.px->all_changes >= w->s.px->limit) return false;
+  if (!dhc_pass_can_change(w->s.px)) return false;
   for (int i = begin; i < end; i++) {
     if (!w->order[i]->apply(&w->s, n, out)) continue;
     for (int r = 0; r < n->n_results; r++)
       if (!out[r] || !dhc_type_equal(&out[r]->type, &n->results[r]->type))
         DHC_BUG("simplify: rule %s changed the type of a %s", w->order[i]->name,
                 dhc_op_info(n->op)->name);
-    dhc_pass_count_change(w->s.px);
+    dhc_pass_may_change(w->s.px);
     replace(w, n, out);
     return true;
   }

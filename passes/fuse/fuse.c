@@ -315,11 +315,20 @@ static DhcValue *write_all(Fu *fu, const int *order, FuSpec *spec) {
   return NULL;
 }
 
+/* Every value of an op that computes may stay inside a kernel: that is a change. Past the limit of
+ * a bisecting run each has a kernel of its own and lies in memory. */
+static void ask_leave(DhcPassCtx *px, const DhcFunc *f, bool *forced) {
+  for (const DhcNode *n = f->first; n; n = n->next)
+    if (n->op != DHC_OP_PARAM && n->op != DHC_OP_UPDATE && dhc_op_info(n->op)->cls != DHC_CLASS_CREATE && !dhc_fu_is_view(n))
+      for (int r = 0; r < n->n_results; r++) forced[n->results[r]->id] = !dhc_pass_may_change(px);
+}
+
 static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
   if (!normalise_scans(f) || !dhc_fu_lower_routes(f) || !dhc_fu_lower_convs(f) || !dhc_fu_cut_pairs(f, px->scratch)) return false;
   dhc_fu_order_scans(f, px->scratch);
   int n_values = f->next_value_id + 1;
   bool *forced = DHC_NEW_N(px->scratch, bool, n_values);
+  ask_leave(px, f, forced);
   for (;;) {
     Fu *fu = dhc_fu_open(m, px, f);
     mark_updates(fu);

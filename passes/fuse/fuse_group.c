@@ -448,15 +448,23 @@ void dhc_fu_join_window_scatter(Fu *fu, DhcNode *n, int level) {
   dhc_fu_add_member(fu, group, v, ix);
 }
 
+/* One step, which simplify may not have been asked to write as such, is no recurrence. */
+static bool is_one_step(const DhcNode *n) {
+  const DhcType *t = &n->results[0]->type;
+  return dhc_dim_is(t->dim[axis_of(n, t->rank)], 1);
+}
+
 void dhc_fu_join_linear_scan(Fu *fu, DhcNode *n, int level) {
   (void)level;
   int group;
   DhcValue *v = n->results[0];
-  FuGroup *g = new_group(fu, DHC_KIND_SCAN, &group);
-  g->anchor = n;
+  bool one = is_one_step(n);
+  FuGroup *g = new_group(fu, one ? DHC_KIND_MAP : DHC_KIND_SCAN, &group);
   dhc_fu_set_domain(fu, g, v->type.rank, v->type.dim);
-  int axis = axis_of(n, v->type.rank);
-  if (!dhc_dim_is(v->type.dim[axis], 1)) g->axis[axis].role = DHC_AXIS_SEQ;
+  if (!one) {
+    g->anchor = n;
+    g->axis[axis_of(n, v->type.rank)].role = DHC_AXIS_SEQ;
+  }
   dhc_fu_add_member(fu, group, v, g->full);
 }
 
@@ -574,7 +582,7 @@ static void count_depth(Fu *fu, const DhcNode *n) {
 
 /* The slice of a recurrence's last state is written by its kernel, behind the steps. */
 static bool join_last(Fu *fu, DhcNode *n) {
-  if (n->op != DHC_OP_SLICE || n->args[0]->def->op != DHC_OP_LINEAR_SCAN) return false;
+  if (n->op != DHC_OP_SLICE || n->args[0]->def->op != DHC_OP_LINEAR_SCAN || is_one_step(n->args[0]->def)) return false;
   DhcValue *h = n->args[0], *v = n->results[0];
   const FuValue *x = dhc_fu_of(fu, h);
   if (x->where != FU_MEMBER || x->forced || dhc_fu_of(fu, v)->forced || !dhc_fu_is_last(n)) return false;

@@ -35,10 +35,14 @@ static bool pack(Pl *p, const DhcPlanOptions *o, DhcPlanned *out) {
   for (int i = 0; i < n; i++) to[from[i]] = i;
   for (int i = 0; i < out->n_params; i++)
     if (out->params[i].buffer >= 0) out->params[i].buffer = to[out->params[i].buffer];
-  DhcPlanPanel *panels = dhc_arena_dup(p->arena, p->panels.at, sizeof *panels * (size_t)p->panels.n);
-  for (int i = 0; i < p->panels.n; i++) panels[i].buffer = to[p->bufs.at[panels[i].buffer].row];
+  DhcPlanPanel *panels = DHC_NEW_N(p->arena, DhcPlanPanel, p->panels.n + 1);
+  for (int i = 0; i < p->panels.n; i++) {
+    int row = p->bufs.at[p->panels.at[i].buffer].row;
+    if (row < 0) continue; /* what read it was dropped, as its results are unread */
+    panels[out->n_panels] = p->panels.at[i];
+    panels[out->n_panels++].buffer = to[row];
+  }
   out->panels = panels;
-  out->n_panels = p->panels.n;
   for (int i = 0; i < out->n_results; i++) out->results[i].buffer = to[out->results[i].buffer];
   return true;
 }
