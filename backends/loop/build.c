@@ -116,6 +116,35 @@ DhcLv dhc_lp_at(DhcLp *b, DhcLv p, DhcLv index) {
   return n;
 }
 
+/* ---- blocks -------------------------------------------------------------------------- */
+
+void dhc_lp_block(DhcLp *b, int threads, int64_t bytes) {
+  if (b->code.n || threads < 32 || threads > 1024 || threads % 32) DHC_BUG("a block of %d threads", threads);
+  b->threads = threads;
+  b->block_bytes = bytes;
+}
+DhcLv dhc_lp_thread(DhcLp *b) { return emit(b, DHC_LP_THREAD, type_of(DHC_I64, 1)); }
+DhcLv dhc_lp_block_memory(DhcLp *b, dhc_dtype t, int64_t byte_offset) {
+  DhcLpInst *n = emit_ptr(b, DHC_LP_BLOCK, t);
+  n->i = byte_offset;
+  return n;
+}
+void dhc_lp_barrier(DhcLp *b) { emit(b, DHC_LP_BARRIER, type_of(DHC_BOOL, 1)); }
+DhcLv dhc_lp_tf32(DhcLp *b, DhcLv x) {
+  if (x->type.dtype != DHC_F32 || x->type.ptr) DHC_BUG("tf32 of %%%d", x->id);
+  DhcLpInst *n = emit(b, DHC_LP_TF32, x->type);
+  n->a[0] = x;
+  return n;
+}
+DhcLv dhc_lp_mma(DhcLp *b, DhcLv x, DhcLv y, DhcLv sum) {
+  if (x->type.lanes != 4 || y->type.lanes != 2 || sum->type.lanes != 4) DHC_BUG("mma of %%%d, %%%d, %%%d", x->id, y->id, sum->id);
+  DhcLpInst *n = emit(b, DHC_LP_MMA, sum->type);
+  n->a[0] = x;
+  n->a[1] = y;
+  n->a[2] = sum;
+  return n;
+}
+
 DhcLv dhc_lp_iota(DhcLp *b, dhc_dtype t, int lanes) {
   return emit(b, DHC_LP_IOTA, type_of(t, lanes));
 }

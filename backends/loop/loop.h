@@ -22,6 +22,17 @@
  * templates that need 16 partial sums use 16 lanes everywhere. Indices are i64 scalars,
  * counted in elements of the pointer's dtype.
  *
+ * Levels. A TASKS loop hands each task to one worker. On a CPU that is a thread, and a vector is a
+ * register. On a GPU there are two forms:
+ *   rows of threads   (threads 0): a worker is a row of as many threads as the program's vectors have
+ *                     lanes, and each thread holds one lane; scalars are the same in all of them. So
+ *                     a template written for vectors is one for threads, and neighbouring lanes
+ *                     read neighbouring memory. What lanes exchange goes through FOLD, SHUFFLE, EXTRACT;
+ *   blocks            (dhc_lp_block): a worker is a block of `threads` threads, told apart by THREAD;
+ *                     vectors are short and belong to one thread; block memory is shared by the
+ *                     threads of a block, which wait for each other at BARRIER.
+ * A target's table (dhc_lp_legal) says which statements it has.
+ *
  * Numbers mean exactly what they say: no contraction, no reassociation; the only fused
  * multiply-add is the op FMA. Integer constants fold while building, floats never.
  *
@@ -58,6 +69,11 @@ typedef enum DhcLpKind {
   DHC_LP_EXTRACT, /* lane i of a[0] */
   DHC_LP_INSERT,  /* a[0] with lane i replaced by scalar a[1] */
   DHC_LP_SHUFFLE, /* lane l is lane pick[l] of a[0] ++ a[1]; -1: any value */
+  DHC_LP_THREAD,  /* i64: this thread's number in its block */
+  DHC_LP_BLOCK,   /* pointer: the block's memory + i bytes, aligned as i is, at most 128 */
+  DHC_LP_TF32,    /* a[0] rounded to 10 bits of mantissa, ties away from zero */
+  DHC_LP_MMA,     /* f32x4 of a 16 x 8 tile: a[2] + a[0] (f32x4 of 16 x 8) * a[1] (f32x2 of 8 x 8), by the 32
+                     threads of a warp together; operands hold tf32 values, lanes lie as in mma.m16n8k8 */
   DHC_LP_FOLD,    /* lanes of a[0] combined by op ADD, MAX, MIN, AND, OR: l with l + n/2,
                      then l + n/4, … 1, as the sum rule demands */
   /* memory */
@@ -66,6 +82,7 @@ typedef enum DhcLpKind {
   DHC_LP_GATHER, /* lane l from a[0] + a[1][l]; a[2]: mask or NULL (off lanes are 0) */
   DHC_LP_SCATTER, /* lane l of a[2] to a[0] + a[1][l], lanes ascending; a[3]: mask or NULL */
   DHC_LP_PREFETCH, /* a[0] + a[1] into all caches for reading; never faults */
+  DHC_LP_BARRIER,  /* every thread of the block is here, and sees what the others stored */
   /* variables */
   DHC_LP_VAR, /* variable number i begins its life as a[0] */
   DHC_LP_GET, /* its value now */
@@ -101,6 +118,8 @@ typedef struct DhcLp {
   DHC_VEC(DhcLpInst *) code;
   DHC_VEC(const DhcLpInst *) vars; /* declarations by number */
   int n_ptrs, n_dims;     /* of the kernel */
+  int threads;            /* of a block; 0: rows of threads, or a CPU's vectors */
+  int64_t block_bytes;    /* of block memory */
   uint32_t noalias;       /* bit per operand, dhc_lp_noalias */
   dhc_dimprog n_tasks;    /* over dim[]; set by dhc_lp_tasks */
   dhc_dimprog first_tasks; /* over dim[]; tasks below are done before others begin; absent: 0 */
@@ -167,6 +186,15 @@ DhcLv dhc_lp_ceildivc(DhcLp *b, DhcLv x, int64_t c);
 /* True and *v set if x is an integer constant (any lanes). */
 bool dhc_lp_is_const(DhcLv x, int64_t *v);
 
+/* Blocks. Before anything else: tasks are blocks of so many threads (a multiple of 32) with so many
+ * bytes of block memory. */
+void dhc_lp_block(DhcLp *b, int threads, int64_t bytes);
+DhcLv dhc_lp_thread(DhcLp *b);
+DhcLv dhc_lp_block_memory(DhcLp *b, dhc_dtype t, int64_t byte_offset);
+void dhc_lp_barrier(DhcLp *b); /* where control flow is the same in all threads of the block */
+DhcLv dhc_lp_tf32(DhcLp *b, DhcLv x);
+DhcLv dhc_lp_mma(DhcLp *b, DhcLv x, DhcLv y, DhcLv sum); /* likewise, in all threads of the warp */
+
 /* Lanes. */
 DhcLv dhc_lp_splat(DhcLp *b, DhcLv x, int lanes); /* x itself if it has `lanes` already */
 DhcLv dhc_lp_extract(DhcLp *b, DhcLv x, int lane);
@@ -208,6 +236,8 @@ void dhc_lp_end(DhcLp *b);
 void dhc_lp_cse(DhcLp *p);
 /* Well-formed: types, operands defined and in scope, blocks closed. Run on every program. */
 bool dhc_lp_verify(const DhcLp *p, DhcArena *arena, const char **why);
+/* Does the target ("cpu", "cuda") have every statement of the program? *why: which one it lacks. */
+bool dhc_lp_legal(const DhcLp *p, const char *target, DhcArena *arena, const char **why);
 /* One statement a line, indented; deterministic. Not parsed back. */
 void dhc_lp_print(const DhcLp *p, DhcText *to);
 /* Text of a type: f32, f32x16, f32*. */

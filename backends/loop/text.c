@@ -6,6 +6,8 @@ static const char *const kind_name[] = {
     [DHC_LP_SCRATCH] = "scratch", [DHC_LP_LOCAL] = "local",       [DHC_LP_AT] = "at",
     [DHC_LP_EW] = "ew",           [DHC_LP_UDIV] = "udiv",         [DHC_LP_UREM] = "urem",
     [DHC_LP_BITCAST] = "bitcast", [DHC_LP_SPLAT] = "splat",       [DHC_LP_IOTA] = "iota",
+    [DHC_LP_THREAD] = "thread",   [DHC_LP_BLOCK] = "block",       [DHC_LP_TF32] = "tf32",
+    [DHC_LP_MMA] = "mma",         [DHC_LP_BARRIER] = "barrier",
     [DHC_LP_EXTRACT] = "extract", [DHC_LP_INSERT] = "insert",     [DHC_LP_SHUFFLE] = "shuffle",
     [DHC_LP_FOLD] = "fold",       [DHC_LP_LOAD] = "load",         [DHC_LP_STORE] = "store",
     [DHC_LP_GATHER] = "gather",   [DHC_LP_SCATTER] = "scatter",   [DHC_LP_PREFETCH] = "prefetch",
@@ -18,6 +20,7 @@ static bool has_value(DhcLpKind k) {
   case DHC_LP_STORE:
   case DHC_LP_SCATTER:
   case DHC_LP_PREFETCH:
+  case DHC_LP_BARRIER:
   case DHC_LP_VAR:
   case DHC_LP_SET:
   case DHC_LP_IF:
@@ -71,6 +74,7 @@ static void print_inst(const DhcLpInst *n, DhcText *to) {
   case DHC_LP_DIM:
   case DHC_LP_OPERAND:
   case DHC_LP_SCRATCH:
+  case DHC_LP_BLOCK:
   case DHC_LP_LOCAL: dhc_text_printf(to, " %lld", (long long)n->i); break;
   case DHC_LP_EXTRACT:
   case DHC_LP_INSERT:
@@ -90,6 +94,7 @@ static void print_inst(const DhcLpInst *n, DhcText *to) {
     if (n->align > dhc_dtype_bytes(n->a[0]->type.dtype)) dhc_text_printf(to, " align %d", n->align);
     break;
   case DHC_LP_TASKS:
+  case DHC_LP_BARRIER:
   case DHC_LP_ELSE:
   case DHC_LP_END: break;
   default: print_args(n, to);
@@ -97,8 +102,10 @@ static void print_inst(const DhcLpInst *n, DhcText *to) {
 }
 
 void dhc_lp_print(const DhcLp *p, DhcText *to) {
-  dhc_text_printf(to, "loop program: %d operands, %d dims%s\n", p->n_ptrs, p->n_dims,
+  dhc_text_printf(to, "loop program: %d operands, %d dims%s", p->n_ptrs, p->n_dims,
                   p->first_tasks.n_code ? ", two phases" : "");
+  if (p->threads) dhc_text_printf(to, ", blocks of %d threads, %lld bytes", p->threads, (long long)p->block_bytes);
+  dhc_text_puts(to, "\n");
   int depth = 1;
   for (int i = 0; i < p->code.n; i++) {
     const DhcLpInst *n = p->code.at[i];
