@@ -45,6 +45,8 @@ DhcLp *dhc_template_build(const DhcTplInput *in, const char **why) {
     if (!plain) return NULL;
   }
   DhcTplInput again = *in;
-  again.schedule = NULL; /* its vector is meant for the other template */
+  /* the vector is meant for the other template; a GPU's tasks are small */
+  const DhcSchedule small = {.v = {0, 1}};
+  again.schedule = in->facts && in->facts->name && !strcmp(in->facts->name, "cuda") ? &small : NULL;
   return run(plain, &again, why);
 }

@@ -143,9 +143,55 @@ static int dot_classes(DhcSchedule out[DHC_MAX_CLASSES]) {
  * rows and multiplies rows with experts that are not theirs. */
 
 int dhc_schedule_panel_width(const DhcTargetFacts *t, int n_folds) {
+  if (t->name && !strcmp(t->name, "cuda")) return 0;
   int lanes = t->vector_bytes >= 64 ? 16 : t->vector_bytes >= 32 ? 8 : 4;
   int vectors = t->vector_bytes >= 64 ? 4 : t->vector_bytes >= 32 ? 3 : 2; /* tpl_dot.c: choose_tile */
   return vectors / n_folds * lanes;
+}
+
+/* ---- GPUs --------------------------------------------------------------------------- */
+
+static bool is_cuda(const DhcTargetFacts *t) { return t->name && !strcmp(t->name, "cuda"); }
+
+/* Rows of a contraction by tiles (backends/loop/tpl_tile.c): what one operand alone varies over, the one that
+ * does not have the result's last axis. */
+static uint32_t tile_rows(const DhcSpec *s) {
+  uint32_t par = axes_of(s, DHC_AXIS_PAR);
+  for (int n = 0; n < s->n_nodes; n++) {
+    const DhcSpecNode *f = &s->node[n];
+    if (f->kind != DHC_SN_FOLD || f->op != DHC_OP_DOT_GENERAL) continue;
+    uint32_t u = dhc_spec_varies(s, f->a[0]) & ~f->axes, v = dhc_spec_varies(s, f->a[1]) & ~f->axes;
+    int last = -1;
+    for (int a = 0; a < s->n_axes; a++)
+      if (par >> a & 1) last = a;
+    return last >= 0 && (v >> last & 1) ? u & ~v : v & ~u;
+  }
+  return 0;
+}
+
+/* Few rows waste a tile of 64. */
+static int cuda_tiles(const DhcSpec *s, DhcArena *arena, DhcSchedule out[4]) {
+  Guard g = {.arena = arena, .spec = s};
+  put_count(&g, tile_rows(s));
+  put_const(&g, 16);
+  put(&g, DHC_DIM_LE);
+  out[0] = (DhcSchedule){.template_name = "tile", .v = {16, 32, 32, 1, 4}, .guard = guard_of(&g)};
+  out[1] = (DhcSchedule){.template_name = "tile", .v = {64, 64, 16, 4, 4}};
+  return 2;
+}
+
+/* One row, or one vector of 16 lanes, a task: tasks are many and cheap. */
+static int cuda_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[4]) {
+  static const char *const names[DHC_N_KINDS] = {
+      [DHC_KIND_MAP] = "map", [DHC_KIND_CHAIN] = "chain_plain", [DHC_KIND_SCAN] = "scan", [DHC_KIND_SCATTER] = "scatter"};
+  if (s->kind == DHC_KIND_ROW) {
+    int n = row_classes(s, arena, out);
+    out[n - 1].v[1] = 1;
+    return n;
+  }
+  if (!names[s->kind]) return cuda_tiles(s, arena, out);
+  out[0] = (DhcSchedule){.template_name = names[s->kind], .v = {0, 1}};
+  return 1;
 }
 
 /* ---- all kinds ---------------------------------------------------------------------- */
@@ -155,6 +201,7 @@ int dhc_schedule_choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *are
 #define KIND(id, name, ...) [DHC_KIND_##id] = name,
 #include "ir/kinds.def"
   };
+  if (is_cuda(t)) return cuda_classes(s, arena, out);
   if (s->kind == DHC_KIND_DOT) return dot_classes(out);
   if (s->kind == DHC_KIND_ROW) return row_classes(s, arena, out);
   if (s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW) return conv_classes(s, t, arena, out);
