@@ -11,7 +11,8 @@ static const struct {
   const char *name;
   Stage stage;
 } stages[] = {{"ast", ST_AST}, {"graph", ST_GRAPH}, {"fused", ST_FUSED}, {"spec", ST_SPEC}, {"plan", ST_PLAN},
-              {"loop", ST_KERNEL}, {"llvm", ST_KERNEL}, {"asm", ST_KERNEL}};
+              {"loop", ST_KERNEL}, {"llvm", ST_KERNEL}, {"asm", ST_KERNEL},
+              {"cuda", ST_KERNEL}, {"ptx", ST_KERNEL}, {"sass", ST_KERNEL}};
 
 /* "fused", "grad.plan", "train.graph"; "grad" alone is grad.graph. */
 static Stage parse_stage(const char *text, dhc_mode *mode, const char **kernel_stage) {
@@ -60,6 +61,32 @@ static dhc_status print_version(dhc_model *m, Version *v, Stage stage, const cha
   return stage == ST_KERNEL ? print_kernels(m, v, kernel_stage, t) : dhc_status_ok();
 }
 
+/* Kernels are printed by a compiler of their own: the stage names its backend, and text needs no
+ * machine to run on. */
+typedef struct Offline {
+  DhcCompiler *compiler;
+  const char *backend;
+  bool interp;
+} Offline;
+
+static Offline offline_begin(dhc_session *s, const char *stage) {
+  Offline was = {s->compiler, s->backend, s->interp};
+  const char *backend = dhc_compiler_stage_backend(stage);
+  for (int i = 0; backend && dhc_backend_name(i); i++)
+    if (!strcmp(dhc_backend_name(i), backend)) s->backend = backend, s->interp = false;
+  s->compiler = NULL;
+  s->offline = true;
+  return was;
+}
+
+static void offline_end(dhc_session *s, const Offline *was) {
+  dhc_compiler_close(s->compiler);
+  s->compiler = was->compiler;
+  s->backend = was->backend;
+  s->interp = was->interp;
+  s->offline = false;
+}
+
 dhc_status api_model_print(dhc_model *m, const char *entry, const char *stage, char **out) {
   NEED_OUT(out);
   NEED(m);
@@ -68,14 +95,17 @@ dhc_status api_model_print(dhc_model *m, const char *entry, const char *stage, c
   const char *kernel_stage = NULL;
   Stage st = parse_stage(stage, &mode, &kernel_stage);
   if (st == ST_UNKNOWN)
-    return dhc_status_make(DHC_E_USAGE, "--stage: needs ast, graph, grad, train, fused, spec, plan, loop, llvm or asm (also grad.STAGE, train.STAGE), got \"%s\"", stage);
+    return dhc_status_make(DHC_E_USAGE, "--stage: needs ast, graph, grad, train, fused, spec, plan, loop, llvm, asm, cuda, ptx or sass (also grad.STAGE, train.STAGE), got \"%s\"", stage);
   DhcText t = {.arena = &m->s->arena};
   if (st == ST_AST) {
     dhc_ast_print_program(dhc_elab_program(m->elab), &t);
   } else {
     Version *v = pipeline_graph(m, entry ? entry : default_entry(m, mode), mode, NULL, 0);
     if (!v) return session_errors(m->s);
-    DHC_TRY(print_version(m, v, st, kernel_stage, &t));
+    Offline was = offline_begin(m->s, kernel_stage ? kernel_stage : "");
+    dhc_status printed = print_version(m, v, st, kernel_stage, &t);
+    offline_end(m->s, &was);
+    DHC_TRY(printed);
   }
   *out = strdup(dhc_text_str(&t));
   return *out ? dhc_status_ok() : dhc_status_memory(t.n, "a text");

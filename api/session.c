@@ -71,7 +71,7 @@ static dhc_status choose_backend(dhc_session *s) {
     return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cpu: this build has no LLVM; use --backend interp");
   if (!strncmp(s->backend, "cuda", 4))
     return dhc_status_make(DHC_E_ENVIRONMENT, "--backend %.16s: not in this build; use --backend %s", s->backend, dhc_backend_name(0));
-  return dhc_status_make(DHC_E_USAGE, "--backend: needs interp or cpu, got \"%s\"", s->backend);
+  return dhc_status_make(DHC_E_USAGE, "--backend: needs interp, cpu or cuda, got \"%s\"", s->backend);
 }
 
 static void close_session(void *s) {
@@ -126,12 +126,13 @@ dhc_status session_compiler(dhc_session *s, DhcCompiler **out) {
   *out = s->compiler;
   if (s->compiler) return dhc_status_ok();
   const char *backend = s->interp ? dhc_backend_name(0) : s->backend;
-  DhcCompileOptions o = {.backend = backend, .features = s->o.cpu_features, .workers = dhc_pool_threads(s->pool)};
+  DhcCompileOptions o = {.backend = backend, .features = s->o.cpu_features, .gpu_arch = s->o.gpu_arch,
+                         .offline = s->offline, .workers = dhc_pool_threads(s->pool)};
   if (!dhc_backend_compiles(backend))
     return dhc_status_make(DHC_E_ENVIRONMENT, "this build has no LLVM; use --backend interp");
   DHC_TRY(open_store(s));
   o.store = s->store;
-  if (!s->interp) DHC_TRY(session_device(s, &o.device));
+  if (!s->interp && !s->offline) DHC_TRY(session_device(s, &o.device));
   DHC_TRY(dhc_compiler_open(&s->arena, &o, &s->compiler));
   *out = s->compiler;
   return dhc_status_ok();

@@ -10,7 +10,7 @@ typedef struct DhcBytes {
   size_t n_bytes;
 } DhcBytes;
 
-typedef enum DhcStageText { DHC_TEXT_NONE, DHC_TEXT_IR, DHC_TEXT_ASM } DhcStageText;
+typedef enum DhcStageText { DHC_TEXT_NONE, DHC_TEXT_IR, DHC_TEXT_ASM, DHC_TEXT_SASS } DhcStageText;
 
 /* A row of backends.def. A backend without `open` compiles nothing: its device runs whole
  * entries as graphs. */
@@ -28,9 +28,10 @@ typedef struct DhcBackend {
   /* One thread's generator. */
   dhc_status (*worker_open)(void *self, void **worker);
   void (*worker_close)(void *worker);
-  /* Functions names[i] from program[i]: what the device's load takes (DHC_TEXT_NONE) or text. */
+  /* Functions names[i] from program[i]: what the device's load takes (DHC_TEXT_NONE) or text. about: the
+   * spec's text, for a comment, or NULL. */
   dhc_status (*generate)(void *worker, const DhcLp *const *program, const char *const *names,
-                         int n, DhcStageText text, DhcBytes *out);
+                         int n, DhcStageText text, const char *about, DhcBytes *out);
 } DhcBackend;
 
 /* By name; NULL: not in this build (backends.c). */

@@ -41,7 +41,7 @@ dhc_status dhc_compiler_open(DhcArena *arena, const DhcCompileOptions *o, DhcCom
   c->workers = o->workers < 1 ? 1 : o->workers > MAX_WORKERS ? MAX_WORKERS : o->workers;
   DHC_TRY(c->backend->open(arena, o, &c->self, &c->facts, &c->key_text, &c->needs));
   c->device = o->device;
-  c->owns_device = !o->device;
+  c->owns_device = !o->device && !o->offline;
   dhc_status s = {0};
   if (c->owns_device) s = c->backend->device_open(&(DhcDeviceOptions){0}, &c->device);
   if (s.code) c->backend->close(c->self);
@@ -138,7 +138,7 @@ static dhc_status build(const DhcCompiler *c, Job *j) {
 
 static dhc_status generate(const DhcCompiler *c, void *worker, Job *j) {
   DHC_TRY(build(c, j));
-  return c->backend->generate(worker, j->program, j->name, j->r->n_classes, DHC_TEXT_NONE, &j->object);
+  return c->backend->generate(worker, j->program, j->name, j->r->n_classes, DHC_TEXT_NONE, NULL, &j->object);
 }
 
 /* For lanes, which are threads of their own: nothing may unwind past them. */
@@ -326,11 +326,32 @@ static dhc_status print_code(DhcCompiler *c, Job *j, DhcStageText stage, DhcText
   DhcHeld held;
   DHC_TRY(c->backend->worker_open(c->self, &p.worker));
   dhc_hold(&held, drop_printing, &p);
-  dhc_status s = c->backend->generate(p.worker, j->program, j->name, j->r->n_classes, stage, &p.text);
+  DhcText about = {.arena = &j->arena};
+  dhc_spec_print(j->r->spec, &about);
+  dhc_status s = c->backend->generate(p.worker, j->program, j->name, j->r->n_classes, stage, dhc_text_str(&about), &p.text);
   if (!s.code) dhc_text_printf(to, "%.*s", (int)p.text.n_bytes, p.text.bytes);
   dhc_release(&held);
   drop_printing(&p);
   return s;
+}
+
+typedef struct CodeStage {
+  const char *name, *backend;
+  DhcStageText text;
+} CodeStage;
+static const CodeStage code_stages[] = {{"llvm", "cpu", DHC_TEXT_IR},   {"asm", "cpu", DHC_TEXT_ASM},
+                                        {"cuda", "cuda", DHC_TEXT_IR}, {"ptx", "cuda", DHC_TEXT_ASM},
+                                        {"sass", "cuda", DHC_TEXT_SASS}};
+
+static const CodeStage *find_stage(const char *name) {
+  for (size_t i = 0; i < sizeof code_stages / sizeof *code_stages; i++)
+    if (!strcmp(code_stages[i].name, name)) return &code_stages[i];
+  return NULL;
+}
+
+const char *dhc_compiler_stage_backend(const char *stage) {
+  const CodeStage *code = find_stage(stage);
+  return code ? code->backend : NULL;
 }
 
 dhc_status dhc_compiler_print(DhcCompiler *c, const DhcKernelRequest *r, const char *stage,
@@ -338,15 +359,16 @@ dhc_status dhc_compiler_print(DhcCompiler *c, const DhcKernelRequest *r, const c
   Job j = {.r = r};
   dhc_arena_init(&j.arena);
   dhc_kernel_key(c, r, j.key);
+  const CodeStage *code = find_stage(stage);
   dhc_status s = build(c, &j);
   if (!s.code && !strcmp(stage, "loop")) {
     for (int i = 0; i < r->n_classes; i++) dhc_lp_print(j.program[i], to);
-  } else if (!s.code && !strcmp(stage, "llvm")) {
-    s = print_code(c, &j, DHC_TEXT_IR, to);
-  } else if (!s.code && !strcmp(stage, "asm")) {
-    s = print_code(c, &j, DHC_TEXT_ASM, to);
+  } else if (!s.code && code && !strcmp(code->backend, c->backend->name)) {
+    s = print_code(c, &j, code->text, to);
+  } else if (!s.code && code) {
+    s = dhc_status_make(DHC_E_USAGE, "stage '%s' is one of --backend %s", stage, code->backend);
   } else if (!s.code) {
-    s = dhc_status_make(DHC_E_USAGE, "no stage '%s' of a kernel (loop, llvm, asm)", stage);
+    s = dhc_status_make(DHC_E_USAGE, "no stage '%s' of a kernel (loop, llvm, asm, cuda, ptx, sass)", stage);
   }
   dhc_arena_fini(&j.arena);
   return s;

@@ -25,9 +25,11 @@ bool dhc_backend_compiles(const char *name);
 typedef struct DhcCompiler DhcCompiler;
 
 typedef struct DhcCompileOptions {
-  const char *backend;     /* "cpu" */
+  const char *backend;     /* "cpu", "cuda" */
   const char *cpu;         /* NULL: this machine's */
   const char *features;    /* NULL: this machine's; e.g. "-avx512f" to cap */
+  const char *gpu_arch;    /* cuda; NULL: the GPU's, or sm_90a where there is none */
+  bool offline;            /* code is only looked at: no device is opened, nothing is linked */
   int workers;             /* code generation threads, >= 1 */
   DhcStore *store;         /* borrowed; may be memory only */
   DhcDevice *device;       /* what kernels are loaded onto, borrowed; NULL: one of the compiler's own */
@@ -64,7 +66,9 @@ void dhc_kernel_key(const DhcCompiler *c, const DhcKernelRequest *r, char hex[65
 dhc_status dhc_compile(DhcCompiler *c, const DhcKernelRequest *req, int n, dhc_kernel *out,
                        DhcCompileStats *stats) DHC_MUST_USE;
 
-/* Stages of one kernel as text, for `print`: "loop", "llvm", "asm". */
+/* Stages of one kernel as text, for `print`: "loop"; "llvm", "asm" of cpu; "cuda", "ptx", "sass" of cuda. */
+/* The backend whose stage this is; NULL: any. */
+const char *dhc_compiler_stage_backend(const char *stage);
 dhc_status dhc_compiler_print(DhcCompiler *c, const DhcKernelRequest *r, const char *stage,
                               DhcText *to) DHC_MUST_USE;
 

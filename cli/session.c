@@ -10,6 +10,7 @@ int cli_open_session(const Cli *c, dhc_session **out) {
       .threads = (int)c->threads,
       .backend = c->backend,
       .cpu_features = c->cpu_features,
+      .gpu_arch = c->gpu_arch,
       .cache_dir = c->no_cache ? "" : NULL,
       .max_memory = c->max_memory,
       .disable_passes = c->disable_pass,

@@ -33,7 +33,8 @@ static dhc_status cpu_worker_open(void *self, void **worker) {
 static void cpu_worker_close(void *worker) { dhc_cpu_gen_close(worker); }
 
 static dhc_status cpu_generate(void *worker, const DhcLp *const *program, const char *const *names,
-                               int n, DhcStageText text, DhcBytes *out) {
+                               int n, DhcStageText text, const char *about, DhcBytes *out) {
+  (void)about;
   static const DhcCpuStage stage[] = {[DHC_TEXT_NONE] = DHC_CPU_OBJECT,
                                       [DHC_TEXT_IR] = DHC_CPU_LLVM,
                                       [DHC_TEXT_ASM] = DHC_CPU_ASM};

@@ -1,0 +1,153 @@
+/* The CUDA backend's row: loop program -> CUDA C -> NVRTC -> cubin; texts for print. */
+#include "backends/backend.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "backends/cuda/cuda.h"
+#include "backends/cuda/object.h"
+#include "runtime/status.h"
+
+extern char **environ;
+
+static const char default_arch[] = "sm_90a";
+
+typedef struct Self {
+  char arch[16];
+  DhcTargetFacts facts;
+} Self;
+
+static bool is_arch(const char *text) {
+  size_t digits = strncmp(text, "sm_", 3) ? 0 : strspn(text + 3, "0123456789");
+  return digits >= 2 && digits <= 3 && (!text[3 + digits] || ((text[3 + digits] == 'a' || text[3 + digits] == 'f') && !text[4 + digits]));
+}
+
+static dhc_status cuda_open(DhcArena *arena, const DhcCompileOptions *o, void **out, DhcTargetFacts *facts,
+                            const char **key_text, const char **needs) {
+  Self *s = DHC_NEW(arena, Self);
+  if (o->gpu_arch && !is_arch(o->gpu_arch))
+    return dhc_status_make(DHC_E_USAGE, "--gpu-arch: needs an architecture such as sm_90a, got \"%s\"", o->gpu_arch);
+  if (o->gpu_arch) snprintf(s->arch, sizeof s->arch, "%s", o->gpu_arch);
+  else if (dhc_cuda_arch(s->arch).code) snprintf(s->arch, sizeof s->arch, "%s", default_arch);
+  s->facts = (DhcTargetFacts){.name = "cuda", .vector_bytes = 64, .n_vector_regs = 255, .has_fma = true,
+                              .l1_bytes = 128 << 10, .l2_bytes = 48 << 20};
+  *facts = s->facts;
+  *needs = "";
+  /* NVRTC's version decides code; without NVRTC whatever the store has for any version is as good */
+  const DhcNvrtc *nv;
+  bool have = !dhc_cuda_nvrtc(&nv).code;
+  *key_text = dhc_arena_printf(arena, "cuda %s nvrtc %d.%d", s->arch, have ? nv->major : 0, have ? nv->minor : 0);
+  *out = s;
+  return dhc_status_ok();
+}
+
+static void cuda_close(void *self) { (void)self; }
+
+static dhc_status cuda_worker_open(void *self, void **worker) {
+  *worker = self; /* NVRTC compiles in parallel without more */
+  return dhc_status_ok();
+}
+static void cuda_worker_close(void *worker) { (void)worker; }
+
+/* ---- disassembly: the toolkit's own tools ---------------------------------------------------- */
+
+static dhc_status run_tool(char *const *arguments, int out) {
+  posix_spawn_file_actions_t actions;
+  pid_t child;
+  int status = 0;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, out, 1);
+  int rc = posix_spawnp(&child, arguments[0], &actions, NULL, arguments, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (rc) return dhc_status_make(DHC_E_ENVIRONMENT, "--stage=sass: %s is not installed (it comes with the CUDA toolkit): %s", arguments[0], strerror(rc));
+  while (waitpid(child, &status, 0) < 0)
+    if (errno != EINTR) break;
+  if (!WIFEXITED(status) || WEXITSTATUS(status)) return dhc_status_make(DHC_E_ENVIRONMENT, "--stage=sass: %s failed", arguments[0]);
+  return dhc_status_ok();
+}
+
+static dhc_status read_back(int file, DhcBytes *out) {
+  off_t size = lseek(file, 0, SEEK_END);
+  out->bytes = malloc((size_t)size + 1);
+  if (!out->bytes) return dhc_status_memory((long long)size, "disassembly");
+  out->n_bytes = size > 0 ? (size_t)pread(file, out->bytes, (size_t)size, 0) : 0;
+  return dhc_status_ok();
+}
+
+static dhc_status disassemble(const char *cubin, size_t n, DhcBytes *out) {
+  char in_name[] = "/tmp/dhcc-cubin-XXXXXX", out_name[] = "/tmp/dhcc-sass-XXXXXX";
+  int in = mkstemp(in_name), to = mkstemp(out_name);
+  dhc_status st = dhc_status_ok();
+  if (in < 0 || to < 0 || write(in, cubin, n) != (ssize_t)n)
+    st = dhc_status_make(DHC_E_ENVIRONMENT, "--stage=sass: cannot write to /tmp: %s", strerror(errno));
+  if (!st.code) st = run_tool((char *[]){"nvdisasm", "-c", in_name, NULL}, to);
+  if (st.code && in >= 0 && to >= 0 && strstr(st.message, "not installed")) {
+    dhc_status other = run_tool((char *[]){"cuobjdump", "--dump-sass", in_name, NULL}, to);
+    if (!other.code) st = other;
+  }
+  if (!st.code) st = read_back(to, out);
+  if (in >= 0) close(in), unlink(in_name);
+  if (to >= 0) close(to), unlink(out_name);
+  return st;
+}
+
+/* ---- code -------------------------------------------------------------------------------------- */
+
+static dhc_status give(DhcBytes *out, const char *text) {
+  out->n_bytes = strlen(text);
+  out->bytes = malloc(out->n_bytes + 1);
+  if (!out->bytes) return dhc_status_memory((long long)out->n_bytes, "text");
+  memcpy(out->bytes, text, out->n_bytes + 1);
+  return dhc_status_ok();
+}
+
+static dhc_status compile(const Self *s, const char *source, const char *name, const DhcCudaLaunch *launch, int n,
+                          DhcStageText text, DhcBytes *out) {
+  const DhcNvrtc *nv;
+  DHC_TRY(dhc_cuda_nvrtc(&nv));
+  DhcNvrtcJob job = {.source = source, .name = name, .arch = s->arch, .ptx = text == DHC_TEXT_ASM};
+  char *code = NULL;
+  size_t n_code = 0;
+  DHC_TRY(dhc_nvrtc_compile(nv, &job, &code, &n_code));
+  dhc_status st = dhc_status_ok();
+  if (text == DHC_TEXT_ASM) {
+    *out = (DhcBytes){code, strlen(code)};
+    return st;
+  }
+  if (text == DHC_TEXT_SASS) {
+    st = disassemble(code, n_code, out);
+  } else {
+    out->bytes = dhc_cuda_object_write(launch, n, code, n_code, &out->n_bytes);
+    if (!out->bytes) st = dhc_status_memory((long long)n_code, "a kernel");
+  }
+  free(code);
+  return st;
+}
+
+static dhc_status cuda_generate(void *worker, const DhcLp *const *program, const char *const *names, int n,
+                                DhcStageText text, const char *about, DhcBytes *out) {
+  DhcText source = {.arena = program[0]->arena};
+  DhcCudaLaunch launch[DHC_CUDA_MAX_KERNELS];
+  const char *why = NULL;
+  _Static_assert((int)DHC_CUDA_MAX_KERNELS >= (int)DHC_MAX_CLASSES, "every size class has a kernel");
+  for (int i = 0; i < n; i++)
+    if (!dhc_lp_legal(program[i], "cuda", program[i]->arena, &why)) return dhc_status_make(DHC_E_INPUT, "not compiled for GPUs: %s", why);
+  dhc_cuda_write(program, names, n, about, &source, launch, &why);
+  if (why) return dhc_status_make(DHC_E_INPUT, "not compiled for GPUs: %s", why);
+  if (text == DHC_TEXT_IR) return give(out, dhc_text_str(&source));
+  return compile(worker, dhc_text_str(&source), names[0], launch, n, text, out);
+}
+
+const DhcBackend dhc_backend_cuda = {.name = "cuda",
+                                     .device_open = dhc_cuda_device_open,
+                                     .open = cuda_open,
+                                     .close = cuda_close,
+                                     .worker_open = cuda_worker_open,
+                                     .worker_close = cuda_worker_close,
+                                     .generate = cuda_generate};

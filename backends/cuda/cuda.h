@@ -1,0 +1,72 @@
+/* The CUDA backend: loop program -> CUDA C -> cubin (NVRTC), and one GPU that runs it. Driver and NVRTC
+ * are opened at run time (driver.h); compiling needs no GPU. */
+#ifndef DHC_BACKENDS_CUDA_CUDA_H
+#define DHC_BACKENDS_CUDA_CUDA_H
+
+#include "backends/backend.h"
+#include "backends/cuda/driver.h"
+
+/* device.c: the GPU behind runtime/device.h. */
+dhc_status dhc_cuda_device_open(const DhcDeviceOptions *o, DhcDevice **out) DHC_MUST_USE;
+
+/* ---- gpu.c: a GPU, its memory, kernels and one stream --------------------------------------
+ *
+ * One GPU a process in practice; each DhcCudaGpu has its own stream, on which everything is ordered. Not
+ * thread-safe. Every call that can fail says why in one line (DHC_E_ENVIRONMENT). Memory is aligned to 256 bytes. */
+typedef struct DhcCudaGpu DhcCudaGpu;
+
+typedef struct DhcCudaInfo {
+  char name[128], arch[16]; /* "NVIDIA H200", "sm_90a" */
+  int driver;               /* 13000: CUDA 13.0 */
+  int sms, block_bytes;     /* multiprocessors; shared memory of a block at most */
+  int64_t memory_bytes, l2_bytes;
+} DhcCudaInfo;
+
+/* ordinal: among the devices that CUDA_VISIBLE_DEVICES leaves. */
+dhc_status dhc_cuda_gpu_open(int ordinal, DhcCudaGpu **out) DHC_MUST_USE;
+void dhc_cuda_gpu_close(DhcCudaGpu *g); /* unloads its code; memory must have been given back */
+const DhcCudaInfo *dhc_cuda_gpu_info(const DhcCudaGpu *g);
+/* Architecture of the first GPU; an error says why there is none. */
+dhc_status dhc_cuda_arch(char arch[16]) DHC_MUST_USE;
+dhc_status dhc_cuda_gpu_free_bytes(DhcCudaGpu *g, int64_t *bytes) DHC_MUST_USE;
+
+dhc_status dhc_cuda_alloc(DhcCudaGpu *g, int64_t bytes, const char *what, void **out) DHC_MUST_USE;
+void dhc_cuda_free(DhcCudaGpu *g, void *at);
+/* Host memory that copies overlap with; plain memory serves as well. */
+dhc_status dhc_cuda_alloc_host(DhcCudaGpu *g, int64_t bytes, void **out) DHC_MUST_USE;
+void dhc_cuda_free_host(DhcCudaGpu *g, void *at);
+/* In stream order. upload: the source may change when it returns unless it is host memory of
+ * dhc_cuda_alloc_host. download: the data are there after dhc_cuda_sync. */
+dhc_status dhc_cuda_upload(DhcCudaGpu *g, void *to, const void *from, int64_t bytes) DHC_MUST_USE;
+dhc_status dhc_cuda_download(DhcCudaGpu *g, void *to, const void *from, int64_t bytes) DHC_MUST_USE;
+dhc_status dhc_cuda_copy(DhcCudaGpu *g, void *to, const void *from, int64_t bytes) DHC_MUST_USE;
+dhc_status dhc_cuda_fill(DhcCudaGpu *g, void *to, uint32_t pattern, int64_t bytes) DHC_MUST_USE; /* bytes: a multiple of 4 unless the pattern is 0 */
+dhc_status dhc_cuda_sync(DhcCudaGpu *g) DHC_MUST_USE;
+
+/* A kernel that was loaded, until the GPU is closed. */
+typedef struct DhcCudaKernel DhcCudaKernel;
+/* Code as `generate` made it; bytes may go afterwards. */
+dhc_status dhc_cuda_load(DhcCudaGpu *g, const char *bytes, size_t n_bytes, const char *const *names, int n,
+                         const DhcCudaKernel **out) DHC_MUST_USE;
+/* Tasks [task0, task1) in stream order: what the stream did before is complete and seen. ptr: device
+ * addresses, the memory that tasks share last, if the kernel has any. */
+dhc_status dhc_cuda_launch(DhcCudaGpu *g, const DhcCudaKernel *k, void *const *ptr, const int64_t *dim, int64_t task0,
+                           int64_t task1) DHC_MUST_USE;
+typedef struct DhcCudaResources {
+  int registers, local_bytes, shared_bytes;
+} DhcCudaResources;
+dhc_status dhc_cuda_resources(DhcCudaGpu *g, const DhcCudaKernel *k, DhcCudaResources *out) DHC_MUST_USE;
+
+/* Everything between begin and end is recorded instead of run; no upload, download or sync among it.
+ * Replaying does it all again at the same addresses. */
+typedef struct DhcCudaGraph DhcCudaGraph;
+dhc_status dhc_cuda_record_begin(DhcCudaGpu *g) DHC_MUST_USE;
+dhc_status dhc_cuda_record_end(DhcCudaGpu *g, DhcCudaGraph **out) DHC_MUST_USE; /* NULL after a failure */
+dhc_status dhc_cuda_replay(DhcCudaGpu *g, const DhcCudaGraph *graph) DHC_MUST_USE;
+void dhc_cuda_graph_free(DhcCudaGpu *g, DhcCudaGraph *graph);
+
+/* Time on the GPU between two marks of the stream. */
+dhc_status dhc_cuda_mark(DhcCudaGpu *g, int which) DHC_MUST_USE; /* 0, 1 */
+dhc_status dhc_cuda_elapsed(DhcCudaGpu *g, float *ms) DHC_MUST_USE; /* from mark 0 to mark 1; waits */
+
+#endif

@@ -1,0 +1,124 @@
+/* One GPU behind the door of runtime/device.h. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/cuda/cuda.h"
+#include "runtime/bound.h"
+#include "runtime/status.h"
+
+typedef struct CudaDevice {
+  DhcDevice device;
+  DhcCudaGpu *gpu;
+} CudaDevice;
+
+static DhcCudaGpu *gpu(DhcDevice *d) { return ((CudaDevice *)(void *)d)->gpu; }
+static void *at(DhcDevicePtr p) { return (void *)(uintptr_t)p; }
+
+static void cuda_close(DhcDevice *d) {
+  dhc_cuda_gpu_close(gpu(d));
+  free(d);
+}
+
+static void cuda_describe(DhcDevice *d, DhcDeviceInfo *out) {
+  const DhcCudaInfo *info = dhc_cuda_gpu_info(gpu(d));
+  *out = (DhcDeviceInfo){.kind = "cuda", .workers = 1, .memory_total = info->memory_bytes};
+  memcpy(out->name, info->name, sizeof out->name);
+  if (dhc_cuda_gpu_free_bytes(gpu(d), &out->memory_free).code) out->memory_free = 0;
+}
+
+static dhc_status cuda_alloc(DhcDevice *d, int64_t bytes, DhcDevicePtr *out) {
+  void *p;
+  *out = 0;
+  DHC_TRY(dhc_cuda_alloc(gpu(d), bytes, "a program", &p));
+  dhc_status st = dhc_cuda_fill(gpu(d), p, 0, bytes);
+  if (st.code) dhc_cuda_free(gpu(d), p);
+  else *out = (DhcDevicePtr)(uintptr_t)p;
+  return st;
+}
+
+static void cuda_free(DhcDevice *d, DhcDevicePtr p) { dhc_cuda_free(gpu(d), at(p)); }
+
+static dhc_status cuda_upload(DhcDevice *d, DhcDevicePtr to, const void *from, int64_t bytes) {
+  return dhc_cuda_upload(gpu(d), at(to), from, bytes);
+}
+
+static dhc_status cuda_download(DhcDevice *d, void *to, DhcDevicePtr from, int64_t bytes) {
+  DHC_TRY(dhc_cuda_download(gpu(d), to, at(from), bytes));
+  return dhc_cuda_sync(gpu(d));
+}
+
+static void *cuda_view(DhcDevice *d, DhcDevicePtr p, int64_t bytes) {
+  (void)d, (void)p, (void)bytes;
+  return NULL;
+}
+
+static dhc_status cuda_copy(DhcDevice *d, DhcDevicePtr to, DhcDevicePtr from, int64_t bytes) {
+  return dhc_cuda_copy(gpu(d), at(to), at(from), bytes);
+}
+
+static dhc_status cuda_fill(DhcDevice *d, DhcDevicePtr to, uint32_t pattern, int64_t bytes) {
+  return dhc_cuda_fill(gpu(d), at(to), pattern, bytes);
+}
+
+/* A kernel's handle travels as the function pointer that it stands for. */
+static dhc_status cuda_load(DhcDevice *d, const void *code, size_t n_bytes, const char *const *names, int n, dhc_kernel_fn *fn) {
+  const DhcCudaKernel **kernel = calloc((size_t)n, sizeof *kernel);
+  if (!kernel) return dhc_status_memory((long long)sizeof *kernel * n, "kernels");
+  dhc_status st = dhc_cuda_load(gpu(d), code, n_bytes, names, n, kernel);
+  _Static_assert(sizeof *fn == sizeof *kernel, "a function pointer holds a handle");
+  for (int i = 0; i < n && !st.code; i++) memcpy(&fn[i], &kernel[i], sizeof fn[i]);
+  free(kernel);
+  return st;
+}
+
+static dhc_status cuda_launch(DhcDevice *d, const DhcLaunch *l) {
+  const DhcCudaKernel *kernel;
+  void *ptr[DHC_MAX_ITEM_REFS + 1];
+  memcpy(&kernel, &l->fn, sizeof kernel);
+  if (l->n_ptrs > DHC_MAX_ITEM_REFS) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: a kernel of %d operands", l->n_ptrs);
+  for (int i = 0; i <= l->n_ptrs; i++) ptr[i] = at(l->ptr[i]);
+  _Static_assert(sizeof(intptr_t) == sizeof(int64_t), "arguments are 64 bits");
+  return dhc_cuda_launch(gpu(d), kernel, ptr, (const int64_t *)l->dim, l->task0, l->task0 + l->n_tasks);
+}
+
+static dhc_status cuda_synchronise(DhcDevice *d) { return dhc_cuda_sync(gpu(d)); }
+
+/* ---- a list of commands as one graph ---------------------------------------------------------- */
+
+static dhc_status run_command(DhcDevice *d, const DhcCommand *c) {
+  switch (c->kind) {
+  case DHC_ITEM_COPY: return c->to == c->from ? dhc_status_ok() : cuda_copy(d, c->to, c->from, c->bytes);
+  case DHC_ITEM_FILL: return cuda_fill(d, c->to, c->pattern, c->bytes);
+  default: return cuda_launch(d, &c->launch);
+  }
+}
+
+static dhc_status cuda_prepare(DhcDevice *d, const DhcCommand *c, int64_t n, void **out) {
+  DhcCudaGraph *graph = NULL;
+  *out = NULL;
+  DHC_TRY(dhc_cuda_record_begin(gpu(d)));
+  dhc_status st = dhc_status_ok();
+  for (int64_t i = 0; i < n && !st.code; i++) st = run_command(d, &c[i]);
+  dhc_status end = dhc_cuda_record_end(gpu(d), &graph);
+  if (st.code) dhc_cuda_graph_free(gpu(d), graph);
+  else if (!end.code) *out = graph;
+  return st.code ? st : end;
+}
+
+static dhc_status cuda_replay(DhcDevice *d, void *prepared) { return dhc_cuda_replay(gpu(d), prepared); }
+static void cuda_forget(DhcDevice *d, void *prepared) { dhc_cuda_graph_free(gpu(d), prepared); }
+
+static const DhcDeviceOps ops = {.close = cuda_close, .describe = cuda_describe, .alloc = cuda_alloc, .free = cuda_free,
+                                 .upload = cuda_upload, .download = cuda_download, .view = cuda_view, .copy = cuda_copy,
+                                 .fill = cuda_fill, .load = cuda_load, .launch = cuda_launch, .synchronise = cuda_synchronise,
+                                 .prepare = cuda_prepare, .replay = cuda_replay, .forget = cuda_forget};
+
+dhc_status dhc_cuda_device_open(const DhcDeviceOptions *o, DhcDevice **out) {
+  CudaDevice *d = calloc(1, sizeof *d);
+  if (!d) return dhc_status_memory((long long)sizeof *d, "a device");
+  d->device.ops = &ops;
+  dhc_status st = dhc_cuda_gpu_open(o->number, &d->gpu);
+  if (st.code) free(d);
+  else *out = &d->device;
+  return st;
+}

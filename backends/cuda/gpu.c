@@ -1,0 +1,313 @@
+/* One GPU through the driver: context, memory, code, launches, graphs. */
+#include "backends/cuda/cuda.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/cuda/cuda_internal.h"
+#include "backends/cuda/object.h"
+#include "runtime/status.h"
+
+enum { MAX_GRID = 1 << 20, MAX_ARGUMENT = 4096 };
+
+struct DhcCudaKernel {
+  CuKernel kernel;
+  DhcCudaLaunch launch;
+};
+
+typedef struct Library {
+  CuLibrary library;
+  DhcCudaKernel *kernels; /* of its own */
+  struct Library *next;
+} Library;
+
+struct DhcCudaGpu {
+  const DhcCudaDriver *cu;
+  int device;
+  CuContext context;
+  CuStream stream;
+  CuEvent mark[2];
+  Library *libraries;
+  DhcCudaInfo info;
+};
+
+struct DhcCudaGraph {
+  CuGraphExec exec;
+};
+
+#define TRY_CU(g, call, what)                                    \
+  do {                                                           \
+    int code_ = (g)->cu->call;                                   \
+    if (code_) return dhc_cuda_status((g)->cu, code_, what);     \
+  } while (0)
+
+/* ---- opening ----------------------------------------------------------------------------- */
+
+static dhc_status device_at(const DhcCudaDriver *cu, int ordinal, int *device) {
+  int n = 0, code = cu->cuDeviceGetCount(&n);
+  if (code) return dhc_cuda_status(cu, code, "counting GPUs");
+  if (n < 1) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: the driver finds no GPU");
+  if (ordinal < 0 || ordinal >= n)
+    return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: there is no GPU %d, only %d of them, counted from 0", ordinal, n);
+  code = cu->cuDeviceGet(device, ordinal);
+  return dhc_cuda_status(cu, code, "naming a GPU");
+}
+
+static dhc_status arch_of(const DhcCudaDriver *cu, int device, char arch[16]) {
+  int major = 0, minor = 0, code = cu->cuDeviceGetAttribute(&major, CU_ATTRIBUTE_MAJOR, device);
+  if (!code) code = cu->cuDeviceGetAttribute(&minor, CU_ATTRIBUTE_MINOR, device);
+  if (code) return dhc_cuda_status(cu, code, "asking a GPU for its architecture");
+  snprintf(arch, 16, "sm_%d%d%s", major, minor, major >= 9 ? "a" : "");
+  return dhc_status_ok();
+}
+
+dhc_status dhc_cuda_arch(char arch[16]) {
+  const DhcCudaDriver *cu;
+  int device = 0;
+  DHC_TRY(dhc_cuda_driver(&cu));
+  DHC_TRY(device_at(cu, 0, &device));
+  return arch_of(cu, device, arch);
+}
+
+static dhc_status read_info(DhcCudaGpu *g) {
+  size_t total = 0;
+  int l2 = 0;
+  g->info.driver = g->cu->version;
+  TRY_CU(g, cuDeviceGetName(g->info.name, (int)sizeof g->info.name, g->device), "asking a GPU for its name");
+  TRY_CU(g, cuDeviceTotalMem(&total, g->device), "asking a GPU for its memory");
+  TRY_CU(g, cuDeviceGetAttribute(&g->info.sms, CU_ATTRIBUTE_SMS, g->device), "asking a GPU for its size");
+  TRY_CU(g, cuDeviceGetAttribute(&g->info.block_bytes, CU_ATTRIBUTE_BLOCK_BYTES, g->device), "asking a GPU for its size");
+  TRY_CU(g, cuDeviceGetAttribute(&l2, CU_ATTRIBUTE_L2_BYTES, g->device), "asking a GPU for its size");
+  g->info.memory_bytes = (int64_t)total;
+  g->info.l2_bytes = l2;
+  return arch_of(g->cu, g->device, g->info.arch);
+}
+
+static dhc_status start(DhcCudaGpu *g) {
+  TRY_CU(g, cuDevicePrimaryCtxRetain(&g->context, g->device), "starting the GPU");
+  TRY_CU(g, cuCtxSetCurrent(g->context), "starting the GPU");
+  TRY_CU(g, cuStreamCreate(&g->stream, CU_STREAM_NON_BLOCKING), "starting the GPU");
+  for (int i = 0; i < 2; i++) TRY_CU(g, cuEventCreate(&g->mark[i], 0), "starting the GPU");
+  return read_info(g);
+}
+
+dhc_status dhc_cuda_gpu_open(int ordinal, DhcCudaGpu **out) {
+  const DhcCudaDriver *cu;
+  int device = 0;
+  DHC_TRY(dhc_cuda_driver(&cu));
+  DHC_TRY(device_at(cu, ordinal, &device));
+  DhcCudaGpu *g = calloc(1, sizeof *g);
+  if (!g) return dhc_status_memory((long long)sizeof *g, "a GPU");
+  g->cu = cu;
+  g->device = device;
+  dhc_status st = start(g);
+  if (st.code) {
+    dhc_cuda_gpu_close(g);
+    return st;
+  }
+  *out = g;
+  return st;
+}
+
+void dhc_cuda_gpu_close(DhcCudaGpu *g) {
+  if (!g) return;
+  const DhcCudaDriver *cu = g->cu;
+  if (g->stream) cu->cuStreamSynchronize(g->stream); /* what went wrong was reported where it mattered */
+  while (g->libraries) {
+    Library *l = g->libraries;
+    g->libraries = l->next;
+    if (l->library) cu->cuLibraryUnload(l->library);
+    free(l->kernels);
+    free(l);
+  }
+  for (int i = 0; i < 2; i++)
+    if (g->mark[i]) cu->cuEventDestroy(g->mark[i]);
+  if (g->stream) cu->cuStreamDestroy(g->stream);
+  if (g->context) cu->cuDevicePrimaryCtxRelease(g->device);
+  free(g);
+}
+
+const DhcCudaInfo *dhc_cuda_gpu_info(const DhcCudaGpu *g) { return &g->info; }
+
+/* ---- memory ------------------------------------------------------------------------------- */
+
+dhc_status dhc_cuda_gpu_free_bytes(DhcCudaGpu *g, int64_t *bytes) {
+  size_t left = 0, total = 0;
+  TRY_CU(g, cuMemGetInfo(&left, &total), "asking for free memory");
+  *bytes = (int64_t)left;
+  return dhc_status_ok();
+}
+
+dhc_status dhc_cuda_alloc(DhcCudaGpu *g, int64_t bytes, const char *what, void **out) {
+  CuPtr at = 0;
+  *out = NULL;
+  int code = g->cu->cuMemAlloc(&at, (size_t)(bytes > 0 ? bytes : 1));
+  if (code == CU_OUT_OF_MEMORY) {
+    int64_t left = 0;
+    dhc_status st = dhc_cuda_gpu_free_bytes(g, &left);
+    return dhc_status_make(DHC_E_ENVIRONMENT, "out of GPU memory: %lld bytes for %s, %lld free on %s", (long long)bytes, what,
+                           (long long)(st.code ? 0 : left), g->info.name);
+  }
+  if (code) return dhc_cuda_status(g->cu, code, what);
+  *out = (void *)(uintptr_t)at;
+  return dhc_status_ok();
+}
+
+void dhc_cuda_free(DhcCudaGpu *g, void *at) {
+  if (at) g->cu->cuMemFree((CuPtr)(uintptr_t)at);
+}
+
+dhc_status dhc_cuda_alloc_host(DhcCudaGpu *g, int64_t bytes, void **out) {
+  *out = NULL;
+  int code = g->cu->cuMemAllocHost(out, (size_t)(bytes > 0 ? bytes : 1));
+  if (code == CU_OUT_OF_MEMORY) return dhc_status_memory((long long)bytes, "memory that the GPU can reach");
+  return dhc_cuda_status(g->cu, code, "memory that the GPU can reach");
+}
+
+void dhc_cuda_free_host(DhcCudaGpu *g, void *at) {
+  if (at) g->cu->cuMemFreeHost(at);
+}
+
+static CuPtr ptr_of(const void *at) { return (CuPtr)(uintptr_t)at; }
+
+dhc_status dhc_cuda_upload(DhcCudaGpu *g, void *to, const void *from, int64_t bytes) {
+  if (bytes > 0) TRY_CU(g, cuMemcpyHtoDAsync(ptr_of(to), from, (size_t)bytes, g->stream), "copying to the GPU");
+  return dhc_status_ok();
+}
+dhc_status dhc_cuda_download(DhcCudaGpu *g, void *to, const void *from, int64_t bytes) {
+  if (bytes > 0) TRY_CU(g, cuMemcpyDtoHAsync(to, ptr_of(from), (size_t)bytes, g->stream), "copying from the GPU");
+  return dhc_status_ok();
+}
+dhc_status dhc_cuda_copy(DhcCudaGpu *g, void *to, const void *from, int64_t bytes) {
+  if (bytes > 0 && to != from)
+    TRY_CU(g, cuMemcpyDtoDAsync(ptr_of(to), ptr_of(from), (size_t)bytes, g->stream), "copying on the GPU");
+  return dhc_status_ok();
+}
+dhc_status dhc_cuda_fill(DhcCudaGpu *g, void *to, uint32_t pattern, int64_t bytes) {
+  if (bytes > 0 && pattern == 0) TRY_CU(g, cuMemsetD8Async(ptr_of(to), 0, (size_t)bytes, g->stream), "filling GPU memory");
+  else if (bytes > 0) TRY_CU(g, cuMemsetD32Async(ptr_of(to), pattern, (size_t)bytes / 4, g->stream), "filling GPU memory");
+  return dhc_status_ok();
+}
+dhc_status dhc_cuda_sync(DhcCudaGpu *g) {
+  TRY_CU(g, cuStreamSynchronize(g->stream), "running on the GPU");
+  return dhc_status_ok();
+}
+
+/* ---- code ----------------------------------------------------------------------------------- */
+
+static dhc_status find_kernels(DhcCudaGpu *g, Library *l, const DhcCudaLaunch *launch, const char *const *names, int n,
+                               const DhcCudaKernel **out) {
+  for (int i = 0; i < n; i++) {
+    DhcCudaKernel *k = &l->kernels[i];
+    k->launch = launch[i];
+    /* code for another architecture is noticed here, not at loading */
+    TRY_CU(g, cuLibraryGetKernel(&k->kernel, l->library, names[i]), "finding a kernel in its code");
+    if (k->launch.shared_bytes > 48 << 10)
+      TRY_CU(g, cuKernelSetAttribute(CU_KERNEL_MAX_DYNAMIC, k->launch.shared_bytes, k->kernel, g->device), "block memory");
+    out[i] = k;
+  }
+  return dhc_status_ok();
+}
+
+dhc_status dhc_cuda_load(DhcCudaGpu *g, const char *bytes, size_t n_bytes, const char *const *names, int n,
+                         const DhcCudaKernel **out) {
+  DhcCudaObject o;
+  if (!dhc_cuda_object_read(bytes, n_bytes, n, &o)) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: this is no kernel's code");
+  Library *l = calloc(1, sizeof *l);
+  DhcCudaKernel *kernels = calloc((size_t)n, sizeof *kernels);
+  char *code = malloc(o.n_cubin); /* aligned, as the driver reads it in words */
+  if (!l || !kernels || !code) {
+    free(l);
+    free(kernels);
+    free(code);
+    return dhc_status_memory((long long)n_bytes, "a kernel's code");
+  }
+  memcpy(code, o.cubin, o.n_cubin);
+  l->kernels = kernels;
+  l->next = g->libraries;
+  g->libraries = l;
+  int rc = g->cu->cuLibraryLoadData(&l->library, code, NULL, NULL, 0, NULL, NULL, 0);
+  free(code);
+  if (rc) return dhc_cuda_status(g->cu, rc, "loading a kernel");
+  return find_kernels(g, l, o.launch, names, n, out);
+}
+
+dhc_status dhc_cuda_launch(DhcCudaGpu *g, const DhcCudaKernel *k, void *const *ptr, const int64_t *dim, int64_t task0,
+                           int64_t task1) {
+  if (task1 <= task0) return dhc_status_ok();
+  const DhcCudaLaunch *h = &k->launch;
+  int n_ptrs = h->n_ptrs ? h->n_ptrs : 1, n_dims = h->n_dims ? h->n_dims : 1;
+  int64_t argument[MAX_ARGUMENT / 8] = {0};
+  if (n_ptrs + n_dims + 2 > MAX_ARGUMENT / 8) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: a kernel of %d arguments", n_ptrs + n_dims);
+  for (int i = 0; i < h->n_ptrs; i++) argument[i] = (int64_t)(uintptr_t)ptr[i];
+  for (int i = 0; i < h->n_dims; i++) argument[n_ptrs + i] = dim[i];
+  argument[n_ptrs + n_dims] = task0;
+  argument[n_ptrs + n_dims + 1] = task1;
+  int64_t blocks = (task1 - task0 + h->per_block - 1) / h->per_block;
+  CuLaunchAttribute early = {.id = CU_LAUNCH_PROGRAMMATIC, .value.number = 1};
+  CuLaunchConfig config = {.grid = {(unsigned)(blocks < MAX_GRID ? blocks : MAX_GRID), 1, 1},
+                           .block = {(unsigned)h->threads, 1, 1},
+                           .shared_bytes = (unsigned)h->shared_bytes,
+                           .stream = g->stream,
+                           .attributes = &early,
+                           .n_attributes = 1};
+  void *arguments[] = {argument};
+  TRY_CU(g, cuLaunchKernelEx(&config, k->kernel, arguments, NULL), "launching a kernel");
+  return dhc_status_ok();
+}
+
+dhc_status dhc_cuda_resources(DhcCudaGpu *g, const DhcCudaKernel *k, DhcCudaResources *out) {
+  TRY_CU(g, cuKernelGetAttribute(&out->registers, CU_KERNEL_REGISTERS, k->kernel, g->device), "asking a kernel for its registers");
+  TRY_CU(g, cuKernelGetAttribute(&out->local_bytes, CU_KERNEL_LOCAL_BYTES, k->kernel, g->device), "asking a kernel for its stack");
+  out->shared_bytes = k->launch.shared_bytes;
+  return dhc_status_ok();
+}
+
+/* ---- graphs and time ------------------------------------------------------------------------- */
+
+dhc_status dhc_cuda_record_begin(DhcCudaGpu *g) {
+  TRY_CU(g, cuStreamBeginCapture(g->stream, CU_CAPTURE_THREAD_LOCAL), "recording a graph");
+  return dhc_status_ok();
+}
+
+dhc_status dhc_cuda_record_end(DhcCudaGpu *g, DhcCudaGraph **out) {
+  CuGraph graph = NULL;
+  *out = NULL;
+  TRY_CU(g, cuStreamEndCapture(g->stream, &graph), "recording a graph");
+  DhcCudaGraph *r = calloc(1, sizeof *r);
+  if (!r) {
+    g->cu->cuGraphDestroy(graph);
+    return dhc_status_memory((long long)sizeof *r, "a graph");
+  }
+  int code = g->cu->cuGraphInstantiate(&r->exec, graph, 0);
+  g->cu->cuGraphDestroy(graph);
+  if (code) {
+    free(r);
+    return dhc_cuda_status(g->cu, code, "making a graph");
+  }
+  *out = r;
+  return dhc_status_ok();
+}
+
+dhc_status dhc_cuda_replay(DhcCudaGpu *g, const DhcCudaGraph *graph) {
+  TRY_CU(g, cuGraphLaunch(graph->exec, g->stream), "launching a graph");
+  return dhc_status_ok();
+}
+
+void dhc_cuda_graph_free(DhcCudaGpu *g, DhcCudaGraph *graph) {
+  if (!graph) return;
+  g->cu->cuGraphExecDestroy(graph->exec);
+  free(graph);
+}
+
+dhc_status dhc_cuda_mark(DhcCudaGpu *g, int which) {
+  TRY_CU(g, cuEventRecord(g->mark[which], g->stream), "taking the time on the GPU");
+  return dhc_status_ok();
+}
+
+dhc_status dhc_cuda_elapsed(DhcCudaGpu *g, float *ms) {
+  TRY_CU(g, cuEventSynchronize(g->mark[1]), "running on the GPU");
+  TRY_CU(g, cuEventElapsedTime(ms, g->mark[0], g->mark[1]), "taking the time on the GPU");
+  return dhc_status_ok();
+}

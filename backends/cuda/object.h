@@ -1,0 +1,23 @@
+/* What the CUDA backend keeps in the store: how each kernel is launched, then the cubin. */
+#ifndef DHC_BACKENDS_CUDA_OBJECT_H
+#define DHC_BACKENDS_CUDA_OBJECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "backends/cuda/cuda_internal.h"
+
+enum { DHC_CUDA_MAX_KERNELS = 16 }; /* as many as a kernel may have size classes */
+
+typedef struct DhcCudaObject {
+  DhcCudaLaunch launch[DHC_CUDA_MAX_KERNELS];
+  const char *cubin; /* inside the bytes that were read */
+  size_t n_cubin;
+} DhcCudaObject;
+
+/* malloc'd; NULL: no memory. */
+char *dhc_cuda_object_write(const DhcCudaLaunch *launch, int n, const char *cubin, size_t n_cubin, size_t *n_bytes);
+/* False: not n kernels' code as written by this build. */
+bool dhc_cuda_object_read(const char *bytes, size_t n_bytes, int n, DhcCudaObject *out);
+
+#endif

@@ -1,0 +1,585 @@
+/* Loop program -> CUDA C. Self-contained: own typedefs, no headers, only the functions needed.
+ *
+ * A kernel's one argument is a struct by value:
+ *   ptr[]   operands, and the memory that tasks share, if there is any
+ *   dim[]   the spec's arguments
+ *   task0, task1   the tasks to run
+ * Rows of threads: lane l of a vector is a variable of thread l of the row, so a vector statement is the
+ * scalar statement, and an exchange between lanes is a shuffle. Blocks: a vector of n lanes is n
+ * variables of one thread. */
+#include "backends/cuda/cuda_internal.h"
+
+#include <math.h>
+
+typedef struct Writer {
+  const DhcLp *p;
+  DhcText *to;
+  const char *why;
+  int row;      /* threads of a row; 0: blocks */
+  int depth;
+  bool *index;  /* by statement: an i64 that is a size or a place */
+  int *per_row; /* by LOCAL: lanes among which its elements are dealt out; 1: every thread has all */
+} Writer;
+
+static void refuse(Writer *w, const char *why) {
+  if (!w->why) w->why = why;
+}
+
+/* ---- names ------------------------------------------------------------------------------ */
+
+static void constant(const DhcLpInst *n, char *at, size_t room) {
+  dhc_dtype t = n->type.dtype;
+  if (t == DHC_F32) {
+    float f = (float)n->f;
+    uint32_t bits;
+    memcpy(&bits, &f, 4);
+    if (!isfinite(f)) snprintf(at, room, "f32_of_bits(0x%08xu)", bits);
+    else if (fabsf(f) < 1e15f && f == rintf(f)) snprintf(at, room, "%.1ff", (double)f);
+    else snprintf(at, room, "%.9gf", (double)f);
+    /* "1e+20f" and "0.1f" are floats, "5f" would not be: rintf took those */
+  } else if (t == DHC_F64) {
+    if (!isfinite(n->f)) snprintf(at, room, "(double)f32_of_bits(0x%xu)", isnan(n->f) ? 0x7fc00000u : n->f > 0 ? 0x7f800000u : 0xff800000u);
+    else if (fabs(n->f) < 1e15 && n->f == rint(n->f)) snprintf(at, room, "%.1f", n->f);
+    else snprintf(at, room, "%.17g", n->f);
+  } else if (t == DHC_BOOL) {
+    snprintf(at, room, "%s", n->i & 1 ? "true" : "false");
+  } else if (n->i == INT64_MIN) {
+    snprintf(at, room, "(i64)0x8000000000000000ull");
+  } else if (t == DHC_I64) {
+    snprintf(at, room, n->i == (int)n->i ? "%lld" : "%lldll", (long long)n->i);
+  } else {
+    snprintf(at, room, "(%s)%lldll", dhc_cuda_type(t), (long long)n->i);
+  }
+  if (*at == '-') {
+    char copy[64];
+    snprintf(copy, sizeof copy, "%.60s", at);
+    snprintf(at, room, "(%s)", copy);
+  }
+}
+
+/* Values that a thread holds of one value. */
+static int own_lanes(const Writer *w, DhcLpType t) { return w->row ? 1 : t.lanes; }
+
+/* Of the pointer as it is declared; DHC_N_DTYPES: it is not used. */
+static dhc_dtype operand_type(const DhcLp *p, int i) {
+  for (int k = 0; k < p->code.n; k++)
+    if (p->code.at[k]->kind == DHC_LP_OPERAND && p->code.at[k]->i == i) return p->code.at[k]->type.dtype;
+  return DHC_N_DTYPES;
+}
+
+/* Lane `lane` of a value, as an expression. */
+static const char *ref(Writer *w, DhcLv x, int lane) {
+  DhcArena *a = w->p->arena;
+  while (x->kind == DHC_LP_SPLAT) x = x->a[0], lane = 0;
+  switch (x->kind) {
+  case DHC_LP_CONST: {
+    char text[80];
+    constant(x, text, sizeof text);
+    return dhc_arena_printf(a, "%s", text);
+  }
+  case DHC_LP_DIM: return dhc_arena_printf(a, "d%lld", (long long)x->i);
+  case DHC_LP_OPERAND: /* memory that tasks share is seen as several types */
+    if (operand_type(w->p, (int)x->i) != x->type.dtype)
+      return dhc_arena_printf(a, "((%s *)p%lld)", dhc_cuda_memory_type(x->type.dtype), (long long)x->i);
+    return dhc_arena_printf(a, "p%lld", (long long)x->i);
+  default: break;
+  }
+  if (own_lanes(w, x->type) > 1) return dhc_arena_printf(a, "v%d_%d", x->id, lane);
+  return dhc_arena_printf(a, "v%d", x->id);
+}
+static const char *ref0(Writer *w, DhcLv x) { return ref(w, x, 0); }
+
+static void indent(Writer *w) { dhc_text_printf(w->to, "%*s", 2 * w->depth, ""); }
+
+static void declare(Writer *w, const DhcLpInst *n, int lane) {
+  indent(w);
+  if (n->type.ptr) {
+    dhc_text_printf(w->to, "%s *const v%d = ", dhc_cuda_memory_type(n->type.dtype), n->id);
+    return;
+  }
+  if (own_lanes(w, n->type) > 1) dhc_text_printf(w->to, "const %s v%d_%d = ", dhc_cuda_type(n->type.dtype), n->id, lane);
+  else dhc_text_printf(w->to, "const %s v%d = ", dhc_cuda_type(n->type.dtype), n->id);
+}
+
+/* ---- what is an index, what is private ---------------------------------------------------- */
+
+static void find_indices(Writer *w) {
+  const DhcLp *p = w->p;
+  w->index = DHC_NEW_N(p->arena, bool, p->code.n + 1);
+  for (int i = 0; i < p->code.n; i++) {
+    const DhcLpInst *n = p->code.at[i];
+    if (n->type.dtype != DHC_I64 || n->type.ptr) continue;
+    switch (n->kind) {
+    case DHC_LP_CONST: w->index[i] = n->i == (int)n->i; break;
+    case DHC_LP_DIM:
+    case DHC_LP_TASKS:
+    case DHC_LP_FOR:
+    case DHC_LP_IOTA:
+    case DHC_LP_THREAD:
+    case DHC_LP_UDIV:
+    case DHC_LP_UREM: w->index[i] = true; break;
+    case DHC_LP_SPLAT: w->index[i] = w->index[n->a[0]->id]; break;
+    case DHC_LP_GET: w->index[i] = w->index[p->vars.at[n->i]->a[0]->id]; break;
+    case DHC_LP_EW:
+      w->index[i] = n->op != DHC_OP_CAST && n->op != DHC_OP_SELECT;
+      for (int k = 0; k < 4; k++)
+        if (n->a[k]) w->index[i] = w->index[i] && w->index[n->a[k]->id];
+      break;
+    default: break;
+    }
+  }
+}
+
+static bool is_multiple(DhcLv x, int64_t of) {
+  if (x->kind == DHC_LP_CONST) return x->i % of == 0;
+  if (x->kind == DHC_LP_EW && x->op == DHC_OP_MUL) return is_multiple(x->a[0], of) || is_multiple(x->a[1], of);
+  if (x->kind == DHC_LP_EW && (x->op == DHC_OP_ADD || x->op == DHC_OP_SUB)) return is_multiple(x->a[0], of) && is_multiple(x->a[1], of);
+  return false;
+}
+
+/* A stack array of a row of threads. Touched by vectors at multiples of their length alone, it is dealt out
+ * to the lanes; by scalars alone, every thread has its own copy; nothing else. */
+static int deal_out(Writer *w, const DhcLpInst *local) {
+  int found = 0;
+  for (int i = 0; i < w->p->code.n; i++) {
+    const DhcLpInst *n = w->p->code.at[i];
+    bool touches = false;
+    for (int k = 0; k < 4; k++) touches = touches || n->a[k] == local;
+    if (!touches) continue;
+    if (n->kind != DHC_LP_LOAD && n->kind != DHC_LP_STORE) return refuse(w, "a stack array that lanes share"), 1;
+    int lanes = n->kind == DHC_LP_STORE ? n->a[2]->type.lanes : n->type.lanes;
+    if (found && found != lanes) return refuse(w, "a stack array that lanes share"), 1;
+    if (lanes > 1 && !is_multiple(n->a[1], lanes)) return refuse(w, "a stack array that lanes share"), 1;
+    found = lanes;
+  }
+  return found ? found : 1;
+}
+
+static void find_private(Writer *w) {
+  w->per_row = DHC_NEW_N(w->p->arena, int, w->p->code.n + 1);
+  for (int i = 0; i < w->p->code.n; i++)
+    if (w->p->code.at[i]->kind == DHC_LP_LOCAL) w->per_row[i] = w->row ? deal_out(w, w->p->code.at[i]) : 1;
+}
+
+static int lanes_of(const DhcLp *p) {
+  int lanes = 1;
+  for (int i = 0; i < p->code.n; i++)
+    if (p->code.at[i]->type.lanes > lanes) lanes = p->code.at[i]->type.lanes;
+  return lanes;
+}
+
+/* ---- memory -------------------------------------------------------------------------------- */
+
+/* What a lane's address adds to the place of lane 0. */
+static const char *place(Writer *w, const DhcLpInst *n, int lanes, int lane) {
+  DhcArena *a = w->p->arena;
+  const char *base = ref0(w, n->a[0]);
+  if (n->kind == DHC_LP_GATHER || n->kind == DHC_LP_SCATTER) return dhc_arena_printf(a, "%s[%s]", base, ref(w, n->a[1], lane));
+  const char *at = ref0(w, n->a[1]);
+  if (n->a[0]->kind == DHC_LP_LOCAL && w->per_row[n->a[0]->id] > 1)
+    return dhc_arena_printf(a, "%s[%s / %d]", base, at, w->per_row[n->a[0]->id]);
+  if (lanes == 1) return dhc_arena_printf(a, "%s[%s]", base, at);
+  if (w->row) return dhc_arena_printf(a, "%s[%s + lane]", base, at);
+  return dhc_arena_printf(a, "%s[%s + %d]", base, at, lane);
+}
+
+static const char *widened(Writer *w, dhc_dtype t, const char *x) {
+  return t == DHC_BF16 ? dhc_arena_printf(w->p->arena, "f32_of_bf16(%s)", x) : x;
+}
+
+/* n f32 of one thread side by side and aligned: one access. */
+static bool is_wide(const Writer *w, const DhcLpInst *n, int lanes, DhcLv mask) {
+  return !w->row && (lanes == 4 || lanes == 2) && !mask && n->a[0]->type.dtype == DHC_F32 && n->align >= 4 * lanes;
+}
+
+static void write_load(Writer *w, const DhcLpInst *n) {
+  dhc_dtype t = n->a[0]->type.dtype;
+  if (is_wide(w, n, n->type.lanes, n->a[2])) {
+    indent(w);
+    dhc_text_printf(w->to, "const f32x%d v%d = *(const f32x%d *)&%s;\n", n->type.lanes, n->id, n->type.lanes, place(w, n, n->type.lanes, 0));
+    for (int l = 0; l < n->type.lanes; l++) {
+      declare(w, n, l);
+      dhc_text_printf(w->to, "v%d.at[%d];\n", n->id, l);
+    }
+    return;
+  }
+  for (int l = 0; l < own_lanes(w, n->type); l++) {
+    declare(w, n, l);
+    const char *x = widened(w, t, place(w, n, n->type.lanes, l));
+    if (n->a[2]) dhc_text_printf(w->to, "%s ? %s : (%s)0;\n", ref(w, n->a[2], l), x, dhc_cuda_type(t));
+    else dhc_text_printf(w->to, "%s;\n", x);
+  }
+}
+
+static void write_store(Writer *w, const DhcLpInst *n) {
+  dhc_dtype t = n->a[0]->type.dtype;
+  int lanes = n->a[2]->type.lanes;
+  if (is_wide(w, n, lanes, n->a[3])) {
+    indent(w);
+    dhc_text_printf(w->to, "*(f32x%d *)&%s = {", lanes, place(w, n, lanes, 0));
+    for (int l = 0; l < lanes; l++) dhc_text_printf(w->to, "%s%s", l ? ", " : "", ref(w, n->a[2], l));
+    dhc_text_puts(w->to, "};\n");
+    return;
+  }
+  /* one thread of a row stores what all hold; the others may neither run ahead nor lag behind */
+  bool one = w->row > 1 && lanes == 1 && n->a[0]->kind != DHC_LP_LOCAL;
+  if (one) {
+    indent(w);
+    dhc_text_puts(w->to, "__syncwarp(row);\n");
+  }
+  for (int l = 0; l < (w->row ? 1 : lanes); l++) {
+    indent(w);
+    const char *x = ref(w, n->a[2], l);
+    if (t == DHC_BF16) x = dhc_arena_printf(w->p->arena, "bf16_of(%s)", x);
+    if (n->a[3]) dhc_text_printf(w->to, "if (%s) ", ref(w, n->a[3], l));
+    if (one) dhc_text_puts(w->to, "if (lane == 0) ");
+    dhc_text_printf(w->to, "%s = %s;\n", place(w, n, lanes, l), x);
+  }
+  if (one) {
+    indent(w);
+    dhc_text_puts(w->to, "__syncwarp(row);\n");
+  }
+}
+
+static void write_local(Writer *w, const DhcLpInst *n) {
+  int per = w->per_row[n->id];
+  indent(w);
+  dhc_text_printf(w->to, "%s v%d[%lld];\n", dhc_cuda_memory_type(n->type.dtype), n->id, (long long)((n->i + per - 1) / per));
+}
+
+/* ---- lanes ---------------------------------------------------------------------------------- */
+
+/* x of lane `from` (an expression over lane) of the row. */
+static const char *shuffled(Writer *w, DhcLv x, const char *from) {
+  DhcArena *a = w->p->arena;
+  dhc_dtype t = x->type.dtype;
+  const char *v = ref0(w, x);
+  bool narrow = t == DHC_BOOL || dhc_dtype_bytes(t) < 4;
+  const char *s = dhc_arena_printf(a, "__shfl_sync(row, %s%s, %s, %d)", narrow ? "(int)" : "", v, from, w->row);
+  if (t == DHC_BOOL) return dhc_arena_printf(a, "%s != 0", s);
+  return narrow ? dhc_arena_printf(a, "(%s)%s", dhc_cuda_type(t), s) : s;
+}
+
+static void write_extract(Writer *w, const DhcLpInst *n) {
+  declare(w, n, 0);
+  if (!w->row) dhc_text_printf(w->to, "%s;\n", ref(w, n->a[0], (int)n->i));
+  else dhc_text_printf(w->to, "%s;\n", shuffled(w, n->a[0], dhc_arena_printf(w->p->arena, "%lld", (long long)n->i)));
+}
+
+static void write_insert(Writer *w, const DhcLpInst *n) {
+  if (w->row) {
+    declare(w, n, 0);
+    dhc_text_printf(w->to, "lane == %lld ? %s : %s;\n", (long long)n->i, ref0(w, n->a[1]), ref0(w, n->a[0]));
+    return;
+  }
+  for (int l = 0; l < n->type.lanes; l++) {
+    declare(w, n, l);
+    dhc_text_printf(w->to, "%s;\n", l == n->i ? ref0(w, n->a[1]) : ref(w, n->a[0], l));
+  }
+}
+
+static void write_shuffle(Writer *w, const DhcLpInst *n) {
+  int lanes = n->a[0]->type.lanes;
+  if (!w->row) {
+    for (int l = 0; l < n->type.lanes; l++) {
+      int from = n->pick[l] < 0 ? 0 : n->pick[l];
+      declare(w, n, l);
+      dhc_text_printf(w->to, "%s;\n", from < lanes ? ref(w, n->a[0], from) : ref(w, n->a[1], from - lanes));
+    }
+    return;
+  }
+  bool first = true, second = true, rotated = true;
+  for (int l = 0; l < n->type.lanes; l++) {
+    int from = n->pick[l] < 0 ? 0 : n->pick[l];
+    first = first && from < lanes;
+    second = second && from >= lanes;
+    rotated = rotated && from == (l + n->pick[0]) % lanes;
+  }
+  if (n->type.lanes != w->row || lanes != w->row || lanes != 16) {
+    refuse(w, "a shuffle of other than 16 lanes");
+    return;
+  }
+  DhcArena *a = w->p->arena;
+  declare(w, n, 0);
+  if (first && rotated) {
+    dhc_text_printf(w->to, "%s;\n", shuffled(w, n->a[0], dhc_arena_printf(a, "lane + %d", n->pick[0])));
+    return;
+  }
+  uint64_t low = 0, high = 0; /* nibbles: the lane; bits: of which operand */
+  for (int l = 0; l < 16; l++) {
+    int from = n->pick[l] < 0 ? 0 : n->pick[l];
+    low |= (uint64_t)(from % 16) << 4 * l;
+    high |= (uint64_t)(from >= 16) << l;
+  }
+  const char *from = dhc_arena_printf(a, "(int)(0x%llxull >> 4 * lane & 15)", (unsigned long long)low);
+  const char *x = shuffled(w, n->a[0], from), *y = shuffled(w, n->a[1], from);
+  /* both shuffles in all lanes, then the choice */
+  if (first) dhc_text_printf(w->to, "%s;\n", x);
+  else if (second) dhc_text_printf(w->to, "%s;\n", y);
+  else dhc_text_printf(w->to, "pick(0x%llxu >> lane & 1u, %s, %s);\n", (unsigned long long)high, y, x);
+}
+
+/* l with l + n/2, then l + n/4, … 1; the result in every lane. */
+static void write_fold(Writer *w, const DhcLpInst *n) {
+  const char *type = dhc_cuda_type(n->type.dtype);
+  DhcArena *a = w->p->arena;
+  int lanes = n->a[0]->type.lanes;
+  const char *pair[2];
+  if (w->row) {
+    indent(w);
+    dhc_text_printf(w->to, "%s f%d = %s;\n", type, n->id, ref0(w, n->a[0]));
+    for (int half = lanes / 2; half; half /= 2) {
+      indent(w);
+      bool narrow = dhc_dtype_bytes(n->type.dtype) < 4;
+      pair[0] = dhc_arena_printf(a, "f%d", n->id);
+      pair[1] = dhc_arena_printf(a, "(%s)__shfl_down_sync(row, %sf%d, %d, %d)", type, narrow ? "(int)" : "", n->id, half, w->row);
+      dhc_text_printf(w->to, "{ const %s o = %s; f%d = ", type, pair[1], n->id);
+      pair[1] = "o";
+      const char *why = dhc_cuda_ew(w->to, n->op, pair, n->type.dtype, false);
+      if (why) refuse(w, why);
+      dhc_text_puts(w->to, "; }\n");
+    }
+    declare(w, n, 0);
+    dhc_text_printf(w->to, "(%s)__shfl_sync(row, %sf%d, 0, %d);\n", type, dhc_dtype_bytes(n->type.dtype) < 4 ? "(int)" : "", n->id, w->row);
+    return;
+  }
+  indent(w);
+  dhc_text_printf(w->to, "%s f%d[%d] = {", type, n->id, lanes);
+  for (int l = 0; l < lanes; l++) dhc_text_printf(w->to, "%s%s", l ? ", " : "", ref(w, n->a[0], l));
+  dhc_text_puts(w->to, "};\n");
+  for (int half = lanes / 2; half; half /= 2)
+    for (int l = 0; l < half; l++) {
+      pair[0] = dhc_arena_printf(a, "f%d[%d]", n->id, l);
+      pair[1] = dhc_arena_printf(a, "f%d[%d]", n->id, l + half);
+      indent(w);
+      dhc_text_printf(w->to, "%s = ", pair[0]);
+      const char *why = dhc_cuda_ew(w->to, n->op, pair, n->type.dtype, false);
+      if (why) refuse(w, why);
+      dhc_text_puts(w->to, ";\n");
+    }
+  declare(w, n, 0);
+  dhc_text_printf(w->to, "f%d[0];\n", n->id);
+}
+
+/* ---- values ----------------------------------------------------------------------------------- */
+
+static void write_ew(Writer *w, const DhcLpInst *n) {
+  for (int l = 0; l < own_lanes(w, n->type); l++) {
+    declare(w, n, l);
+    const char *a[4] = {0};
+    for (int k = 0; k < 4; k++)
+      if (n->a[k]) a[k] = ref(w, n->a[k], l);
+    if (n->op == DHC_OP_CAST) {
+      dhc_cuda_cast(w->to, a[0], n->a[0]->type.dtype, (dhc_dtype)n->i);
+    } else {
+      dhc_dtype t = n->a[n->op == DHC_OP_SELECT ? 1 : 0]->type.dtype;
+      const char *why = dhc_cuda_ew(w->to, n->op, a, t, w->index[n->id]);
+      if (why) refuse(w, why);
+    }
+    dhc_text_puts(w->to, ";\n");
+  }
+}
+
+static void write_mma(Writer *w, const DhcLpInst *n) {
+  indent(w);
+  dhc_text_printf(w->to, "float m%d[4] = {%s, %s, %s, %s};\n", n->id, ref(w, n->a[2], 0), ref(w, n->a[2], 1), ref(w, n->a[2], 2), ref(w, n->a[2], 3));
+  indent(w);
+  dhc_text_printf(w->to, "mma_tf32(m%d, %s, %s, %s, %s, %s, %s);\n", n->id, ref(w, n->a[0], 0), ref(w, n->a[0], 1), ref(w, n->a[0], 2),
+                  ref(w, n->a[0], 3), ref(w, n->a[1], 0), ref(w, n->a[1], 1));
+  for (int l = 0; l < 4; l++) {
+    declare(w, n, l);
+    dhc_text_printf(w->to, "m%d[%d];\n", n->id, l);
+  }
+}
+
+/* One expression a lane. */
+static void write_simple(Writer *w, const DhcLpInst *n) {
+  DhcArena *a = w->p->arena;
+  for (int l = 0; l < own_lanes(w, n->type); l++) {
+    const char *x = n->a[0] ? ref(w, n->a[0], l) : "", *y = n->a[1] ? ref(w, n->a[1], l) : "", *text = "";
+    switch (n->kind) {
+    case DHC_LP_UDIV: text = dhc_arena_printf(a, "index_div(%s, %s)", x, y); break;
+    case DHC_LP_UREM: text = dhc_arena_printf(a, "index_rem(%s, %s)", x, y); break;
+    case DHC_LP_BITCAST: text = dhc_arena_printf(a, "bits_to<%s>(%s)", dhc_cuda_type(n->type.dtype), x); break;
+    case DHC_LP_TF32: text = dhc_arena_printf(a, "tf32_of(%s)", x); break;
+    case DHC_LP_THREAD: text = "threadIdx.x"; break;
+    case DHC_LP_IOTA: text = w->row ? "lane" : dhc_arena_printf(a, "%d", l); break;
+    case DHC_LP_GET:
+      text = own_lanes(w, n->type) > 1 ? dhc_arena_printf(a, "x%lld_%d", (long long)n->i, l)
+                                       : dhc_arena_printf(a, "x%lld", (long long)n->i);
+      break;
+    default: DHC_BUG("statement kind %d has no value", n->kind);
+    }
+    declare(w, n, l);
+    dhc_text_printf(w->to, "%s;\n", text);
+  }
+}
+
+static void write_pointer(Writer *w, const DhcLpInst *n) {
+  const char *t = dhc_cuda_memory_type(n->type.dtype);
+  indent(w);
+  if (n->kind == DHC_LP_AT) dhc_text_printf(w->to, "%s *const v%d = &%s[%s];\n", t, n->id, ref0(w, n->a[0]), ref0(w, n->a[1]));
+  else dhc_text_printf(w->to, "%s *const v%d = (%s *)(block + %lld);\n", t, n->id, t, (long long)n->i);
+}
+
+static void write_var(Writer *w, const DhcLpInst *n, bool fresh) {
+  int lanes = own_lanes(w, n->type);
+  for (int l = 0; l < lanes; l++) {
+    indent(w);
+    const char *type = !fresh ? "" : n->type.ptr ? dhc_arena_printf(w->p->arena, "%s *", dhc_cuda_memory_type(n->type.dtype))
+                                                 : dhc_arena_printf(w->p->arena, "%s ", dhc_cuda_type(n->type.dtype));
+    dhc_text_printf(w->to, "%sx%lld", type, (long long)n->i);
+    if (lanes > 1) dhc_text_printf(w->to, "_%d", l);
+    dhc_text_printf(w->to, " = %s;\n", ref(w, n->a[0], l));
+  }
+}
+
+/* ---- structure ----------------------------------------------------------------------------------- */
+
+static void write_for(Writer *w, const DhcLpInst *n) {
+  int64_t lo, hi;
+  bool known = dhc_lp_is_const(n->a[0], &lo) && dhc_lp_is_const(n->a[1], &hi);
+  if (known && hi - lo <= 32 * n->i) {
+    indent(w);
+    dhc_text_puts(w->to, "#pragma unroll\n");
+  }
+  indent(w);
+  dhc_text_printf(w->to, "for (i64 v%d = %s; v%d < %s; v%d += %lld) {\n", n->id, ref0(w, n->a[0]), n->id, ref0(w, n->a[1]), n->id,
+                  (long long)n->i);
+  w->depth++;
+}
+
+static void write_tasks(Writer *w, const DhcLpInst *n) {
+  indent(w);
+  if (w->row)
+    dhc_text_printf(w->to, "for (i64 v%d = a.task0 + ((i64)blockIdx.x * %d + threadIdx.x) / %d; v%d < a.task1; v%d += (i64)gridDim.x * %d) {\n",
+                    n->id, DHC_CUDA_ROW_THREADS, w->row, n->id, n->id, DHC_CUDA_ROW_THREADS / w->row);
+  else
+    dhc_text_printf(w->to, "for (i64 v%d = a.task0 + blockIdx.x; v%d < a.task1; v%d += gridDim.x) {\n", n->id, n->id, n->id);
+  w->depth++;
+}
+
+static void write_end(Writer *w, const DhcLpInst *n) {
+  if (!w->row && w->p->code.at[n->i]->kind == DHC_LP_TASKS && w->p->block_bytes) {
+    indent(w);
+    dhc_text_puts(w->to, "__syncthreads(); // the next task fills the block's memory anew\n");
+  }
+  w->depth--;
+  indent(w);
+  dhc_text_puts(w->to, "}\n");
+}
+
+static void write_statement(Writer *w, const DhcLpInst *n) {
+  switch (n->kind) {
+  case DHC_LP_CONST:
+  case DHC_LP_DIM:
+  case DHC_LP_OPERAND:
+  case DHC_LP_SPLAT:
+  case DHC_LP_PREFETCH: break;
+  case DHC_LP_SCRATCH: refuse(w, "a worker's scratch"); break;
+  case DHC_LP_LOCAL: write_local(w, n); break;
+  case DHC_LP_AT:
+  case DHC_LP_BLOCK: write_pointer(w, n); break;
+  case DHC_LP_EW: write_ew(w, n); break;
+  case DHC_LP_EXTRACT: write_extract(w, n); break;
+  case DHC_LP_INSERT: write_insert(w, n); break;
+  case DHC_LP_SHUFFLE: write_shuffle(w, n); break;
+  case DHC_LP_FOLD: write_fold(w, n); break;
+  case DHC_LP_MMA: write_mma(w, n); break;
+  case DHC_LP_LOAD:
+  case DHC_LP_GATHER: write_load(w, n); break;
+  case DHC_LP_STORE:
+  case DHC_LP_SCATTER: write_store(w, n); break;
+  case DHC_LP_VAR: write_var(w, n, true); break;
+  case DHC_LP_SET: write_var(w, n, false); break;
+  case DHC_LP_TASKS: write_tasks(w, n); break;
+  case DHC_LP_FOR: write_for(w, n); break;
+  case DHC_LP_BARRIER:
+    indent(w);
+    dhc_text_puts(w->to, "__syncthreads();\n");
+    break;
+  case DHC_LP_IF:
+    indent(w);
+    dhc_text_printf(w->to, "if (%s) {\n", ref0(w, n->a[0]));
+    w->depth++;
+    break;
+  case DHC_LP_ELSE:
+    w->depth--;
+    indent(w);
+    dhc_text_puts(w->to, "} else {\n");
+    w->depth++;
+    break;
+  case DHC_LP_END: write_end(w, n); break;
+  default: write_simple(w, n);
+  }
+}
+
+/* ---- kernels --------------------------------------------------------------------------------------- */
+
+static bool uses_dim(const DhcLp *p, int i) {
+  for (int k = 0; k < p->code.n; k++)
+    if (p->code.at[k]->kind == DHC_LP_DIM && p->code.at[k]->i == i) return true;
+  return false;
+}
+
+static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
+  const DhcLp *p = w->p;
+  DhcText *to = w->to;
+  w->row = p->threads ? 0 : lanes_of(p);
+  int threads = p->threads ? p->threads : DHC_CUDA_ROW_THREADS;
+  int n_ptrs = p->n_ptrs + (p->shared_bytes.n_code > 0);
+  *launch = (DhcCudaLaunch){threads, w->row ? threads / w->row : 1, (int)p->block_bytes, n_ptrs, p->n_dims};
+  if (w->row > 32) refuse(w, "vectors of more than 32 lanes");
+  for (int i = 0; i < p->code.n && w->row; i++)
+    if (p->code.at[i]->type.lanes != 1 && p->code.at[i]->type.lanes != w->row) refuse(w, "vectors of several lengths");
+  find_indices(w);
+  find_private(w);
+  dhc_text_printf(to, "struct Args_%s {\n  void *ptr[%d];\n  i64 dim[%d];\n  i64 task0, task1;\n};\n\n", name, n_ptrs ? n_ptrs : 1,
+                  p->n_dims ? p->n_dims : 1);
+  dhc_text_printf(to, "extern \"C\" __global__ void __launch_bounds__(%d)\n%s(const __grid_constant__ Args_%s a) {\n", threads, name, name);
+  w->depth = 1;
+  dhc_text_puts(to, "#if __CUDA_ARCH__ >= 900\n  asm volatile(\"griddepcontrol.wait;\" ::: \"memory\");\n#endif\n");
+  if (w->row > 1) {
+    dhc_text_printf(to, "  const int lane = threadIdx.x %% %d; // of a row of %d threads\n", w->row, w->row);
+    if (w->row == 32) dhc_text_puts(to, "  const unsigned row = 0xffffffffu;\n");
+    else dhc_text_printf(to, "  const unsigned row = 0x%xu << (threadIdx.x %% 32 / %d * %d);\n", (1u << w->row) - 1, w->row, w->row);
+  }
+  if (p->block_bytes) dhc_text_printf(to, "  extern __shared__ __align__(128) unsigned char block[];\n");
+  for (int i = 0; i < n_ptrs; i++) {
+    dhc_dtype t = operand_type(p, i);
+    if (t == DHC_N_DTYPES) continue;
+    bool alone = i == p->n_ptrs || (p->noalias >> i & 1);
+    dhc_text_printf(to, "  %s *%s p%d = (%s *)a.ptr[%d];\n", dhc_cuda_memory_type(t), alone ? "__restrict__ const" : "const", i,
+                    dhc_cuda_memory_type(t), i);
+  }
+  for (int i = 0; i < p->n_dims; i++)
+    if (uses_dim(p, i)) dhc_text_printf(to, "  const i64 d%d = a.dim[%d];\n", i, i);
+  for (int i = 0; i < p->code.n && !w->why; i++) write_statement(w, p->code.at[i]);
+  dhc_text_puts(to, "}\n");
+}
+
+void dhc_cuda_write(const DhcLp *const *program, const char *const *names, int n, const char *about, DhcText *to,
+                    DhcCudaLaunch *launch, const char **why) {
+  DhcText body = {.arena = program[0]->arena};
+  *why = NULL;
+  for (int i = 0; i < n && !*why; i++) {
+    Writer w = {.p = program[i], .to = &body};
+    dhc_text_puts(&body, "\n");
+    write_kernel(&w, names[i], &launch[i]);
+    *why = w.why;
+  }
+  const char *text = dhc_text_str(&body);
+  for (const char *line = about; line && *line;) {
+    int length = (int)strcspn(line, "\n");
+    dhc_text_printf(to, "// %.*s\n", length, line);
+    line += length + (line[length] == '\n');
+  }
+  dhc_text_puts(to, "typedef long long i64;\ntypedef unsigned long long u64;\ntypedef unsigned u32;\n"
+                    "typedef short i16;\ntypedef unsigned short u16, bf16;\ntypedef signed char i8;\ntypedef unsigned char u8;\n");
+  if (strstr(text, "f32x2")) dhc_text_puts(to, "struct __align__(8) f32x2 { float at[2]; };\n");
+  if (strstr(text, "f32x4")) dhc_text_puts(to, "struct __align__(16) f32x4 { float at[4]; };\n");
+  if (strstr(text, "pick("))
+    dhc_text_puts(to, "template <class T> static __device__ __forceinline__ T pick(bool c, T x, T y) { return c ? x : y; }\n");
+  dhc_cuda_pieces(text, to);
+  dhc_text_puts(to, text);
+}
