@@ -1,6 +1,7 @@
 #include "tests/backends/spec_case.h"
 
 #include "passes/plan/schedule.h"
+#include "tests/backends/conform.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -296,6 +297,22 @@ static void run_again(SpecCase *c, Memory *m, const Linked *k, const int64_t *di
     if (memcmp(m->at[o], m->again[o], bytes_of(c, o))) fail_msg("operand %d: bits depend on %s", o, what);
 }
 
+/* Every class on the backend under test. */
+static void check_elsewhere(SpecCase *c, Memory *m, const int64_t *dim, double tol) {
+  dhc_kernel k;
+  int64_t lo[DHC_SPEC_MAX_OPERANDS] = {0};
+  size_t bytes[DHC_SPEC_MAX_OPERANDS];
+  if (!conform_compile(c->s, &c->arena, &k)) return;
+  for (int o = 0; o < c->s->n_operands; o++) bytes[o] = bytes_of(c, o);
+  for (int i = 0; i < k.n_classes; i++) {
+    conform_run(c->s, &k.classes[i], dim, (const void *const *)m->before, lo, bytes, m->again);
+    for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++) {
+      compare(c, o, m->again[o], m->ref[o], tol);
+      conform_bits(m->at[o], m->again[o], bytes[o]);
+    }
+  }
+}
+
 void case_check(SpecCase *c, const char *features, const int *v, double tol) {
   DhcArena *a = &c->arena;
   const char *why = NULL;
@@ -330,6 +347,7 @@ void case_check(SpecCase *c, const char *features, const int *v, double tol) {
     Linked forced = link_kernel(c, &target, g, j, name, &classes[i]);
     run_again(c, &m, &forced, dim, i % 2 == 0, dhc_arena_printf(a, "size class %d of %d", i, n));
   }
+  if (conform_backend()) check_elsewhere(c, &m, dim, tol);
   for (int o = 0; o < c->s->n_operands; o++) free(m.at[o]), free(m.again[o]);
   dhc_cpu_jit_close(j);
   dhc_cpu_gen_close(g);

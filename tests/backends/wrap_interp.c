@@ -9,6 +9,7 @@
 
 #include "backends/compile.h"
 #include "passes/plan/schedule.h"
+#include "tests/backends/conform.h"
 #include "tests/backends/spec_case.h"
 
 void __real_dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *dim, DhcArena *scratch);
@@ -119,6 +120,29 @@ static void compare(const DhcSpec *s, int o, const Copy *c, const void *ref) {
   }
 }
 
+/* Every class on the backend under test. */
+static void run_elsewhere(const DhcSpec *s, Copy *c, const int64_t *dim, void *const *ref, DhcArena *scratch) {
+  dhc_kernel k;
+  const void *before[DHC_SPEC_MAX_OPERANDS];
+  void *after[DHC_SPEC_MAX_OPERANDS];
+  int64_t lo[DHC_SPEC_MAX_OPERANDS];
+  size_t bytes[DHC_SPEC_MAX_OPERANDS];
+  if (!conform_compile(s, scratch, &k)) return;
+  for (int o = 0; o < s->n_operands; o++) {
+    before[o] = c[o].before, after[o] = c[o].again, lo[o] = c[o].r.lo;
+    bytes[o] = (size_t)((c[o].r.hi - c[o].r.lo) * dhc_dtype_bytes(s->operand[o].dtype));
+  }
+  for (int i = 0; i < k.n_classes; i++) {
+    conform_run(s, &k.classes[i], dim, before, lo, bytes, after);
+    for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) {
+      Copy got = c[o];
+      got.bytes = c[o].again;
+      compare(s, o, &got, ref[o]);
+      conform_bits(c[o].bytes, c[o].again, bytes[o]);
+    }
+  }
+}
+
 void __wrap_dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *dim, DhcArena *scratch) {
   if (!compiler) open_compiler();
   DhcKernelRequest r = {.spec = s};
@@ -152,5 +176,6 @@ void __wrap_dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *d
       if (memcmp(c[o].bytes, c[o].again, bytes)) complain(s, o, -1 - i, 0, 0);
     }
   }
+  if (conform_backend()) run_elsewhere(s, c, dim, ptr, scratch);
   for (int o = 0; o < s->n_operands; o++) free(c[o].bytes), free(c[o].again);
 }
