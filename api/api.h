@@ -36,6 +36,7 @@ struct dhc_session {
   dhc_session_options o;
   const char *backend; /* row of backends/backends.def */
   bool interp;         /* it runs graphs */
+  int gpu;             /* number of the GPU, of a backend that has several */
   bool offline;        /* kernels are printed, not run: no device is opened */
   bool spent;  /* a call ran out of memory: see doors.c */
   const char *roots[API_MAX_ROOTS]; /* folders with shipped models */

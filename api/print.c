@@ -66,11 +66,11 @@ static dhc_status print_version(dhc_model *m, Version *v, Stage stage, const cha
 typedef struct Offline {
   DhcCompiler *compiler;
   const char *backend;
-  bool interp;
+  bool interp, offline;
 } Offline;
 
 static Offline offline_begin(dhc_session *s, const char *stage) {
-  Offline was = {s->compiler, s->backend, s->interp};
+  Offline was = {s->compiler, s->backend, s->interp, s->offline};
   const char *backend = dhc_compiler_stage_backend(stage);
   for (int i = 0; backend && dhc_backend_name(i); i++)
     if (!strcmp(dhc_backend_name(i), backend)) s->backend = backend, s->interp = false;
@@ -84,7 +84,7 @@ static void offline_end(dhc_session *s, const Offline *was) {
   s->compiler = was->compiler;
   s->backend = was->backend;
   s->interp = was->interp;
-  s->offline = false;
+  s->offline = was->offline;
 }
 
 dhc_status api_model_print(dhc_model *m, const char *entry, const char *stage, char **out) {

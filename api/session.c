@@ -62,8 +62,20 @@ static void find_roots(dhc_session *s) {
   if (!s->n_roots) add_roots(s, DHC_SOURCE_MODELS);
 }
 
+/* "cuda:2" is the backend "cuda" and its GPU 2. */
+static dhc_status choose_gpu(dhc_session *s) {
+  if (strncmp(s->backend, "cuda:", 5)) return dhc_status_ok();
+  const char *digits = s->backend + 5;
+  size_t n = strspn(digits, "0123456789");
+  if (!n || n > 4 || digits[n]) return dhc_status_make(DHC_E_USAGE, "--backend: needs a GPU's number behind cuda:, got \"%.32s\"", s->backend);
+  s->gpu = atoi(digits);
+  s->backend = "cuda";
+  return dhc_status_ok();
+}
+
 static dhc_status choose_backend(dhc_session *s) {
   s->backend = s->o.backend ? s->o.backend : dhc_backend_name(0);
+  DHC_TRY(choose_gpu(s));
   s->interp = !dhc_backend_compiles(s->backend);
   for (int i = 0; dhc_backend_name(i); i++)
     if (!strcmp(dhc_backend_name(i), s->backend)) return dhc_status_ok();
@@ -83,6 +95,7 @@ dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) {
   dhc_session *s = calloc(1, sizeof *s);
   if (!s) return dhc_status_memory((long long)sizeof *s, "a session");
   if (o) s->o = *o;
+  s->offline = s->o.print_only;
   dhc_arena_init(&s->arena);
   DhcHeld held;
   dhc_hold(&held, close_session, s);
@@ -97,6 +110,9 @@ dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) {
   if (st.code == DHC_OK && !dhc_pass_list_check(s->o.disable_passes, true, why, sizeof why))
     st = dhc_status_make(DHC_E_USAGE, "--disable-pass: %s", why);
   if (st.code == DHC_OK) st = dhc_pool_new(s->o.threads, &s->pool);
+  /* a machine that is not there is said before anything is read */
+  DhcDevice *device;
+  if (st.code == DHC_OK && !s->o.print_only && !strcmp(s->backend, "cuda")) st = session_device(s, &device);
   dhc_release(&held);
   if (st.code != DHC_OK) {
     dhc_session_close(s);
@@ -116,7 +132,7 @@ static dhc_status open_store(dhc_session *s) {
 }
 
 dhc_status session_device(dhc_session *s, DhcDevice **out) {
-  const DhcDeviceOptions o = {.exec = dhc_pool_exec(s->pool)};
+  const DhcDeviceOptions o = {.exec = dhc_pool_exec(s->pool), .number = s->gpu};
   if (!s->device) DHC_TRY(dhc_backend_device(s->backend, &o, &s->device));
   *out = s->device;
   return dhc_status_ok();

@@ -89,6 +89,11 @@ dhc_status api_doctor_json(dhc_session *s, char **out) {
     const char *path = dhc_store_path(s->store);
     json_text(&d, d.root, "kernel store", path ? path : "memory only");
   }
+  for (int i = 0; dhc_backend_name(i); i++) {
+    const char *pair[8][2];
+    int n = dhc_backend_facts(i, &s->arena, pair, 8);
+    for (int k = 0; k < n; k++) json_text(&d, d.root, pair[k][0], pair[k][1]);
+  }
   json_text(&d, d.root, "models", s->n_roots ? s->roots[0] : "(none found)");
   return json_end(&d, st, false, out);
 }

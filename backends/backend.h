@@ -20,6 +20,9 @@ typedef struct DhcBackend {
   dhc_status (*device_open)(const DhcDeviceOptions *o, DhcDevice **out);
   /* What the machine at hand has, capped by `cap` or NULL, as words; NULL: nothing of the kind. */
   const char *(*host_features)(DhcArena *arena, const char *cap);
+  /* What this machine has and lacks for the backend, for people: pairs of a name and a text, at most
+   * `room`; the number of pairs. NULL: nothing to say. */
+  int (*facts_for_people)(DhcArena *arena, const char *(*pair)[2], int room);
   /* *self is the opened target. facts, key_text (all that decides code) and needs (features
    * without which the code must not run) live in the arena. */
   dhc_status (*open)(DhcArena *arena, const DhcCompileOptions *o, void **self,

@@ -27,6 +27,11 @@ const char *dhc_backend_name(int i) {
   return dhc_backend_at(i) ? dhc_backend_at(i)->name : NULL;
 }
 
+int dhc_backend_facts(int i, DhcArena *arena, const char *(*pair)[2], int room) {
+  const DhcBackend *b = dhc_backend_at(i);
+  return b && b->facts_for_people ? b->facts_for_people(arena, pair, room) : 0;
+}
+
 bool dhc_backend_compiles(const char *name) {
   const DhcBackend *b = dhc_backend_find(name);
   return b && b->open;

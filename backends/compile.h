@@ -17,6 +17,8 @@ typedef struct DhcDeviceOptions {
 dhc_status dhc_backend_device(const char *name, const DhcDeviceOptions *o, DhcDevice **out) DHC_MUST_USE;
 /* Name of the i-th backend of this build, the preferred one first; NULL behind the last. */
 const char *dhc_backend_name(int i);
+/* What this machine has and lacks for the i-th backend: names and texts in the arena, at most `room`. */
+int dhc_backend_facts(int i, DhcArena *arena, const char *(*pair)[2], int room);
 /* False: it runs graphs and has no compiler. */
 bool dhc_backend_compiles(const char *name);
 

@@ -5,12 +5,21 @@
 
 #include "cli/cli.h"
 
+/* Commands that run nothing work where there is no GPU. */
+static bool prints_only(const Cli *c) {
+  static const char *const names[] = {"print", "check", "doctor", "opt", "explain"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (!strcmp(c->command, names[i])) return true;
+  return false;
+}
+
 int cli_open_session(const Cli *c, dhc_session **out) {
   dhc_session_options o = {
       .threads = (int)c->threads,
       .backend = c->backend,
       .cpu_features = c->cpu_features,
       .gpu_arch = c->gpu_arch,
+      .print_only = prints_only(c),
       .cache_dir = c->no_cache ? "" : NULL,
       .max_memory = c->max_memory,
       .disable_passes = c->disable_pass,

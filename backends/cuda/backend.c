@@ -144,8 +144,34 @@ static dhc_status cuda_generate(void *worker, const DhcLp *const *program, const
   return compile(worker, dhc_text_str(&source), names[0], launch, n, text, out);
 }
 
+/* Driver, GPU and NVRTC, or what is the matter with each. */
+static int cuda_facts(DhcArena *arena, const char *(*pair)[2], int room) {
+  const DhcCudaDriver *cu;
+  const DhcNvrtc *nv;
+  DhcCudaGpu *g = NULL;
+  int n = 0;
+  dhc_status driver = dhc_cuda_driver(&cu), nvrtc = dhc_cuda_nvrtc(&nv);
+  if (room < 3) return 0;
+  const char *missing = driver.message + (strncmp(driver.message, "--backend cuda: ", 16) ? 0 : 16);
+  pair[n][0] = "NVIDIA driver";
+  pair[n++][1] = driver.code ? dhc_arena_printf(arena, "%s", missing)
+                             : dhc_arena_printf(arena, "CUDA %d.%d", cu->version / 1000, cu->version % 1000 / 10);
+  dhc_status st = driver.code ? driver : dhc_cuda_gpu_open(0, &g);
+  if (!st.code) {
+    const DhcCudaInfo *i = dhc_cuda_gpu_info(g);
+    pair[n][0] = "GPU";
+    pair[n++][1] = dhc_arena_printf(arena, "%s, %s, %lld MiB", i->name, i->arch, (long long)(i->memory_bytes >> 20));
+    dhc_cuda_gpu_close(g);
+  }
+  missing = nvrtc.message + (strncmp(nvrtc.message, "--backend cuda: ", 16) ? 0 : 16);
+  pair[n][0] = "NVRTC";
+  pair[n++][1] = nvrtc.code ? dhc_arena_printf(arena, "%s", missing) : dhc_arena_printf(arena, "%d.%d", nv->major, nv->minor);
+  return n;
+}
+
 const DhcBackend dhc_backend_cuda = {.name = "cuda",
                                      .device_open = dhc_cuda_device_open,
+                                     .facts_for_people = cuda_facts,
                                      .open = cuda_open,
                                      .close = cuda_close,
                                      .worker_open = cuda_worker_open,

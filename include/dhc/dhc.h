@@ -74,8 +74,9 @@ DHC_API bool dhc_explain(int i, dhc_error_info *out);
 
 typedef struct dhc_session_options {
   int threads;             /* 0: as many as this process may run on */
-  const char *backend;     /* "cpu", "cuda" or "interp"; NULL: "cpu" where built in */
+  const char *backend;     /* "cpu", "cuda" (or "cuda:1", the second GPU), "interp"; NULL: "cpu" where built in */
   const char *cpu_features; /* NULL: this machine's; "-avx512f" caps */
+  bool print_only;          /* of a session that prints and checks: no GPU is opened */
   const char *gpu_arch;     /* what dhc_model_print writes GPU code for, "sm_90a"; NULL: the GPU's, else sm_90a */
   const char *cache_dir;   /* NULL: $XDG_CACHE_HOME/dhcc; "" : memory only */
   const char *model_path;  /* extra folders with shipped models, ':'-separated, or NULL */

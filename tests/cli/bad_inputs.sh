@@ -119,5 +119,6 @@ for x in nan inf 0 -1 1e999 1,5; do
   train 2 "dhcc: error: --lr: needs a finite number above 0, got \"$x\"" "--lr=$x"
 done
 train 2 'dhcc: error: unknown option --epoch (did you mean --epochs?)' --epoch 3
-train 3 'dhcc: error: --backend cuda: not in this build; use --backend cpu' --backend cuda
+export DHC_LIBCUDA=/nonexistent/libcuda.so
+train 3 'dhcc: error: --backend cuda: no NVIDIA driver: /nonexistent/libcuda.so: cannot open shared object file: No such file or directory' --backend cuda
 finish

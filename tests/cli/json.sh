@@ -73,6 +73,7 @@ doc 1 "$(first severity) == 'error'" train mlp --data "npy:$work/nothing"
 doc 4 "'not finite' in d['diagnostics'][-1]['message']" "${train[@]}" --steps 40 --lr 1e6
 doc 2 "'--batch' in $(first message)" train mlp --batch 0
 doc 2 "'did you mean' in $(first message)" train mlp --batches 3
+export DHC_LIBCUDA=/nonexistent/libcuda.so
 doc 3 "'cuda' in $(first message)" train mlp --data npy:nothing --backend cuda
 doc 2 "'show, verify or prune' in $(first message)" cache shw
 doc 0 "d['entries'] >= 0" cache
