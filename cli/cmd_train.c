@@ -105,13 +105,15 @@ static void put_quoted(FILE *to, const char *word) {
   fputc('\'', to);
 }
 
-/* The command line as one text, the caller's to free; NULL: no memory. */
+/* The command line that begins this run, as one text, the caller's to free; NULL: no memory. It has no
+ * --resume: where that finds nothing to go on with, the run is the one that begins without. */
 static char *command_line(const Cli *c) {
   char *text = NULL;
   size_t n = 0;
   FILE *to = open_memstream(&text, &n);
   if (!to) return NULL;
   for (int i = 0; i < c->argc; i++) {
+    if (!strcmp(c->argv[i], "--resume")) continue;
     if (i) fputc(' ', to);
     put_quoted(to, c->argv[i]);
   }
