@@ -129,7 +129,7 @@ static void cse_func(DhcFunc *f, DhcPassCtx *px, const bool *impure) {
   }
 }
 
-/* requires: graph stage. establishes: unique. breaks: no dead nodes. */
+/* requires: UNFUSED. establishes: -. breaks: -. */
 bool dhc_pass_cse(DhcModule *m, DhcPassCtx *px) {
   bool *impure = find_impure(m, px->scratch);
   for (int i = 0; i < m->funcs.n; i++) cse_func(m->funcs.at[i], px, impure);

@@ -178,7 +178,7 @@ static int position(const DhcModule *m, const DhcFunc *f) {
   return i;
 }
 
-/* requires: graph stage. establishes: no dead nodes. breaks: -. */
+/* requires: UNFUSED. establishes: -. breaks: -. */
 bool dhc_pass_dce(DhcModule *m, DhcPassCtx *px) {
   Effects effect = find_effects(m, px->scratch);
   /* Callers first: a scan that loses ys leaves dead nodes in its new body, which stands

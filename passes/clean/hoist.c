@@ -155,7 +155,7 @@ static bool hoist_scan(DhcFunc *f, DhcNode *n, DhcPassCtx *px) {
   return rebuild(&h, f, &xs, &consts);
 }
 
-/* requires: graph stage. establishes: -. breaks: simple, unique, no dead nodes. */
+/* requires: UNFUSED. establishes: -. breaks: -. */
 bool dhc_pass_hoist(DhcModule *m, DhcPassCtx *px) {
   for (int i = 0; i < m->funcs.n; i++) {
     DhcFunc *f = m->funcs.at[i];

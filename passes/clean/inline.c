@@ -29,7 +29,7 @@ static bool is_trivial(const DhcFunc *f) {
   return true;
 }
 
-/* requires: graph stage. establishes: -. breaks: simple, unique, no dead nodes. */
+/* requires: UNFUSED. establishes: -. breaks: -. */
 bool dhc_pass_inline(DhcModule *m, DhcPassCtx *px) {
   for (int i = 0; i < m->funcs.n; i++) {
     DhcFunc *f = m->funcs.at[i];

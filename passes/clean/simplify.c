@@ -142,7 +142,7 @@ static void simplify_func(DhcFunc *f, DhcPassCtx *px) {
   for (int i = w.replaced.n - 1; i >= 0; i--) dhc_node_remove(w.replaced.at[i]);
 }
 
-/* requires: graph stage. establishes: simple. breaks: unique, no dead nodes. */
+/* requires: UNFUSED. establishes: -. breaks: -. */
 bool dhc_pass_simplify(DhcModule *m, DhcPassCtx *px) {
   /* A rule may change only the function at hand (scan of length 1 inlines its body). */
   for (int i = 0; i < m->funcs.n; i++) simplify_func(m->funcs.at[i], px);

@@ -353,7 +353,7 @@ void dhc_fu_dissolve(DhcModule *m) {
     }
 }
 
-/* requires: UNFUSED. establishes: FUSED. breaks: UNFUSED, UNIQUE. */
+/* requires: UNFUSED. establishes: FUSED. breaks: UNFUSED. */
 bool dhc_pass_fuse(DhcModule *m, DhcPassCtx *px) {
   bool ok = true;
   dhc_fu_dissolve(m);

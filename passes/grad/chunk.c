@@ -357,7 +357,7 @@ static bool is_long(const DhcNode *n) {
   return !dhc_dim_is_const(t->dim[axis < 0 ? axis + t->rank : axis], &v) || v > STEPS;
 }
 
-/* requires: graph stage. establishes: -. breaks: simple, unique, no dead nodes. */
+/* requires: UNFUSED. establishes: -. breaks: -. */
 bool dhc_pass_chunk(DhcModule *m, DhcPassCtx *px) {
   for (int i = 0; i < m->funcs.n; i++) {
     DhcFunc *f = m->funcs.at[i];

@@ -94,7 +94,7 @@ DhcFunc *dhc_grad_entry(DhcPassCtx *px, DhcFunc *entry, const DhcGradRequest *rq
   return ad.f;
 }
 
-/* requires: graph stage. establishes: -. breaks: simple, unique, no dead nodes. */
+/* requires: UNFUSED. establishes: -. breaks: -. */
 bool dhc_pass_grad(DhcModule *m, DhcPassCtx *px) {
   int n = m->funcs.n;
   for (int i = 0; i < n; i++) {
