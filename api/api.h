@@ -87,6 +87,8 @@ typedef struct Placement {
   int64_t state_bytes;
 } Placement;
 Placement placement_make(DhcModule *m, DhcArena *arena);
+/* Slots for the states that m has got since, those of a layer's further calls. */
+void placement_grow(Placement *p, DhcModule *m, DhcArena *arena);
 
 enum { API_MAX_STATES = 8, API_MAX_SCALARS = 256 };
 

@@ -192,6 +192,7 @@ dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n
     dhc_status st = session_errors(p->m->s);
     return st.code == DHC_OK ? dhc_status_make(DHC_E_INPUT, "entry '%s' could not be built", e->name) : st;
   }
+  placement_grow(&p->mem.place, p->m->module, &p->arena);
   v->next = e->versions;
   e->versions = v;
   p->m->s->stats.compile_ms += session_now_ms() - t0;

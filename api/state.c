@@ -292,6 +292,8 @@ dhc_status api_program_load_state(dhc_program *p, const char *path) {
   NEED(path);
   DhcSafetensors *f;
   DHC_TRY(dhc_safetensors_open(path, &f));
+  for (int k = 0; k < dhc_safetensors_count(f); k++) dhc_state_of_call(p->m->module, dhc_safetensors_at(f, k)->name);
+  placement_grow(&p->mem.place, p->m->module, &p->arena);
   Want *want = calloc((size_t)p->mem.place.n_slots + 1, sizeof *want);
   dhc_status st = want ? find_states(p, f, want) : dhc_status_memory(0, "states");
   if (st.code == DHC_OK) {

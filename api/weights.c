@@ -36,6 +36,16 @@ Placement placement_make(DhcModule *m, DhcArena *arena) {
   return p;
 }
 
+void placement_grow(Placement *p, DhcModule *m, DhcArena *arena) {
+  if (m->tensors.n == p->n_slots) return;
+  Slot *slots = DHC_NEW_N(arena, Slot, m->tensors.n + 1);
+  memcpy(slots, p->slots, sizeof *slots * (size_t)p->n_slots);
+  for (int i = p->n_slots; i < m->tensors.n; i++)
+    slots[i] = (Slot){.decl = &m->tensors.at[i], .offset = p->state_bytes};
+  p->slots = slots;
+  p->n_slots = m->tensors.n;
+}
+
 int memory_state(Memory *mem, const char *name) {
   for (int i = 0; i < mem->n_states; i++)
     if (!strcmp(mem->state_names[i], name)) return i;

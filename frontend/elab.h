@@ -123,6 +123,9 @@ typedef enum DhcForm {
 /* Splits "forward.step" into entry and form; "stream", "step" and "reset" alone are forms of
  * `forward` unless the model has an entry of that name. Other names are entries, whole. */
 void dhc_model_form(const DhcModel *m, const char *name, const char **entry, DhcForm *form);
+/* Declares PATH.2, PATH.3 … of a state PATH, those of a layer's further calls in a run, if `path`
+ * is such a name; nothing otherwise. */
+void dhc_state_of_call(DhcModule *m, const char *path);
 extern const char *const dhc_form_names[4]; /* "whole", "stream", … */
 
 /* ---- entries (elab_entry.c) -------------------------------------------------------- */

@@ -171,10 +171,10 @@ DhcVal dhc_bi_len(DhcCx *cx, DhcBuiltinCall *c) {
   return dhc_v_error();
 }
 
-/* False for an input that was left out. */
+/* False for an input, or an argument of a function, that was left out. */
 DhcVal dhc_bi_present(DhcCx *cx, DhcBuiltinCall *c) {
-  if (c->arg[0].kind == DHC_V_TENSOR) return dhc_v_bool(!c->arg[0].absent);
-  dhc_err(cx, "E0303", c->span[0], "present takes an input of the entry, got %s", dhc_say_kind(cx, &c->arg[0]));
+  if (c->arg[0].kind == DHC_V_TENSOR || c->arg[0].local) return dhc_v_bool(!c->arg[0].absent);
+  dhc_err(cx, "E0303", c->span[0], "present takes an input of the entry or function, got %s", dhc_say_kind(cx, &c->arg[0]));
   return dhc_v_error();
 }
 

@@ -104,6 +104,7 @@ bool dhc_match_inputs(DhcCx *cx, const DhcAstSignature *sig, const DhcAstModule 
       continue;
     }
     inputs[k] = dhc_eval(&inner, params->at[k].default_value);
+    inputs[k].absent = true;
     dhc_scope_set(&inner, params->at[k].name.text, inputs[k]);
     if (inputs[k].kind == DHC_V_ERROR) ok = false;
   }
@@ -252,6 +253,7 @@ static bool bind_value(DhcCx *cx, const Unify *u, DhcVal v) {
                 dhc_dtype_is_float(v.t->type.dtype);
   if (!scalar && !dhc_coerce(cx, &p->type, p->range, what, &v, u->call)) return false;
   if (v.kind == DHC_V_TENSOR && cx->fn) v.t = dhc_fn_import(cx->fn, v.t);
+  v.local = true;
   dhc_scope_set(cx, p->name.text, v);
   return true;
 }
@@ -396,6 +398,15 @@ static void note_call(DhcCx *cx, int before, DhcSpan at, const char *what) {
       dhc_diag_note(d, d->all.at[i], at, "in this call of %s", what);
 }
 
+/* Which call of inst this is: entries of a layer that call each other are in one. */
+static int number_of_call(DhcCx *cx, const DhcInst *inst) {
+  int n = 0;
+  if (inst == cx->self || !cx->run) return cx->call;
+  for (int i = 0; i < cx->run->called.n; i++) n += cx->run->called.at[i] == inst;
+  DHC_PUSH(dhc_cx_arena(cx), &cx->run->called, inst);
+  return n;
+}
+
 DhcVal dhc_call_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, const DhcArg *args, int n_args,
                        DhcSpan at) {
   const DhcAstSignature *sig = &entry->u.entry.sig;
@@ -407,15 +418,16 @@ DhcVal dhc_call_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, const 
   }
   DhcVal *inputs = DHC_NEW_N(dhc_cx_arena(cx), DhcVal, sig->inputs.n + 1);
   if (!dhc_match_inputs(cx, sig, inst->file, args, n_args, at, what, inputs)) return dhc_v_error();
-  int before = cx->e->diags->all.n;
+  int before = cx->e->diags->all.n, call = number_of_call(cx, inst);
   DhcVal r;
   if (inst->is_element && inst != cx->self && !dhc_body_has_unit(&entry->u.entry.body)) {
-    r = dhc_outline_method(cx, inst, entry, inputs, at);
+    r = dhc_outline_method(cx, inst, call, entry, inputs, at);
   } else {
     DhcScope scope = {0};
     DhcCx inner = {.e = cx->e,
                    .m = cx->m,
                    .self = inst,
+                   .call = call,
                    .owner = inst,
                    .file = inst->file,
                    .scope = &scope,

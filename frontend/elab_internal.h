@@ -224,6 +224,7 @@ typedef struct DhcStore {
 typedef struct DhcStateUse {
   DhcInst *inst;
   struct DhcMember *member;
+  int tensor;               /* by call: the member's own is that of the first */
   struct DhcScope *binders; /* of the frame that came first, over the root's symbols */
   DhcType type;             /* over the root's symbols */
 } DhcStateUse;
@@ -310,12 +311,14 @@ typedef struct DhcRun {
   const char *init_path;           /* of the tensor whose initialiser this is, or NULL */
   DHC_VEC(const char *) site_path; /* random sites by instance path … */
   DHC_VEC(int) site_count;         /* … and how many it drew */
+  DHC_VEC(const DhcInst *) called; /* an element a call of an entry by another instance, in order */
 } DhcRun;
 
 struct DhcCx {
   DhcElab *e;
   DhcModel *m;    /* NULL while file-level consts are evaluated */
   DhcInst *self;  /* whose members names mean; NULL in functions */
+  int call;       /* which call of self this is, in this run, from 0: each has states of its own */
   DhcInst *owner; /* in whose name nodes, taps and random sites are made */
   const DhcAstModule *file;
   DhcScope *scope;
@@ -456,7 +459,7 @@ DhcVal dhc_check_outputs(DhcCx *cx, const DhcAstSignature *sig, DhcVal result, D
 DhcVal dhc_eval_unit(DhcCx *cx, const DhcAstExpr *e);
 DhcVal dhc_eval_checkpoint(DhcCx *cx, const DhcAstExpr *e);
 DhcVal dhc_eval_scan(DhcCx *cx, const DhcAstExpr *e);
-DhcVal dhc_outline_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, const DhcVal *inputs,
+DhcVal dhc_outline_method(DhcCx *cx, DhcInst *inst, int call, const DhcAstItem *entry, const DhcVal *inputs,
                           DhcSpan at);
 DhcVal dhc_outline_composite(DhcCx *cx, const DhcAstDecl *fn, const DhcAstModule *file, const DhcVal *inputs,
                              DhcSpan at);
@@ -467,6 +470,11 @@ bool dhc_body_has_unit(const DhcAstStmts *body);
 DhcValue *dhc_default_tensor(DhcCx *cx, const DhcAstExpr *init, const DhcType *type, const char *what, DhcSpan at);
 /* An input that was left out: its default, in the declared type. ERROR after a message. */
 DhcVal dhc_absent_input(DhcCx *cx, const DhcAstParam *p);
+
+/* ---- corners (elab_ties.c) ----------------------------------------------------------------------------- */
+
+/* Warns of functions in pieces, made of max and min, that have no derivative at their corner. */
+void dhc_warn_ties(DhcElab *e, const DhcModule *m);
 
 /* ---- state (elab_state.c) ------------------------------------------------------------------------------ */
 

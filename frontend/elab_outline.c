@@ -205,6 +205,7 @@ static DhcVal eval_block(DhcCx *cx, const DhcAstExpr *e, const DhcAstStmts *body
     DhcDiags *d = cx->e->diags;
     int n_all = d->all.n, n_errors = d->n_errors, n_warnings = d->n_warnings, n_sites = cx->run->site_count.n;
     bool refused = cx->run->refused;
+    int n_called = cx->run->called.n;
     int *sites = dhc_arena_dup(dhc_cx_arena(cx), cx->run->site_count.at, sizeof *sites * (size_t)n_sites);
     DhcVal v = block_call(cx, e, body, block, name, kind, op, true);
     if (v.kind != DHC_V_ERROR) return v;
@@ -213,6 +214,7 @@ static DhcVal eval_block(DhcCx *cx, const DhcAstExpr *e, const DhcAstStmts *body
     d->n_warnings = n_warnings;
     cx->run->refused = refused;
     cx->run->site_count.n = cx->run->site_path.n = n_sites;
+    cx->run->called.n = n_called;
     for (int i = 0; i < n_sites; i++) cx->run->site_count.at[i] = sites[i];
   }
   return block_call(cx, e, body, block, name, kind, op, false);
@@ -495,7 +497,7 @@ static int own_body(DhcCx *inner, Outline *o, const DhcAstStmts *body) {
   return n;
 }
 
-DhcVal dhc_outline_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, const DhcVal *inputs,
+DhcVal dhc_outline_method(DhcCx *cx, DhcInst *inst, int call, const DhcAstItem *entry, const DhcVal *inputs,
                           DhcSpan at) {
   const DhcAstSignature *sig = &entry->u.entry.sig;
   DhcArena *a = dhc_cx_arena(cx);
@@ -503,6 +505,7 @@ DhcVal dhc_outline_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, con
   DhcCx outer = {.e = cx->e,
                  .m = cx->m,
                  .self = inst,
+                 .call = call,
                  .owner = inst,
                  .file = inst->file,
                  .scope = &outer_scope,

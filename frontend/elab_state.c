@@ -1,6 +1,12 @@
 /* State: tensors that a streaming entry carries from run to run. In the whole form a state is
  * its initialiser; in the streaming forms reads and assignments go to a parameter of role
- * STATE, which one `update` at the end of the entry writes. */
+ * STATE, which one `update` at the end of the entry writes.
+ *
+ * A layer that is called several times in a run has a state a call, as in the whole form every
+ * call begins with the initialiser: calls count by their order in the run, and the state of the
+ * second one is the tensor PATH.2. */
+#include <stdlib.h>
+
 #include "frontend/elab_internal.h"
 
 const char *const dhc_form_names[4] = {"whole", "stream", "step", "reset"};
@@ -56,6 +62,28 @@ void dhc_state_declare(DhcModel *m, DhcInst *inst) {
   for (int i = 0; i < inst->children.n; i++) dhc_state_declare(m, inst->children.at[i]);
 }
 
+/* The tensor of a state in call number `call` of its layer, from 0. */
+static int of_call(DhcModule *m, int tensor, int call) {
+  if (call == 0 || tensor < 0) return tensor;
+  DhcTensorDecl d = m->tensors.at[tensor];
+  d.path = dhc_intern(m->strings, dhc_arena_printf(m->arena, "%s.%d", d.path, call + 1));
+  int known = dhc_module_tensor(m, d.path);
+  if (known >= 0) return known;
+  DHC_PUSH(m->arena, &m->tensors, d);
+  return m->tensors.n - 1;
+}
+
+static int state_tensor(DhcCx *cx, const DhcMember *m) { return of_call(cx->m->module, m->tensor, cx->call); }
+
+void dhc_state_of_call(DhcModule *m, const char *path) {
+  const char *dot = strrchr(path, '.');
+  if (!dot || dhc_module_tensor(m, path) >= 0) return;
+  size_t digits = strspn(dot + 1, "0123456789");
+  if (dot[1 + digits] || digits < 1 || digits > 6 || dot[1] == '0') return;
+  int tensor = dhc_module_tensor(m, dhc_intern_n(m->strings, path, (size_t)(dot - path))), call = atoi(dot + 1);
+  if (tensor >= 0 && m->tensors.at[tensor].role == DHC_ROLE_STATE && call > 1) of_call(m, tensor, call - 1);
+}
+
 /* ---- the parameter -------------------------------------------------------------------------- */
 
 /* Type of the state in the symbols of cx->fn. */
@@ -73,10 +101,10 @@ static DhcType in_root(DhcFn *fn, DhcType t) {
   return t;
 }
 
-static void remember(DhcCx *cx, DhcMember *m, const DhcType *type) {
+static void remember(DhcCx *cx, DhcMember *m, int tensor, const DhcType *type) {
   DhcFn *root = dhc_fn_root(cx->fn);
   DhcArena *a = dhc_cx_arena(cx);
-  DhcStateUse use = {.inst = cx->self, .member = m, .binders = DHC_NEW(a, DhcScope), .type = *type};
+  DhcStateUse use = {.inst = cx->self, .member = m, .tensor = tensor, .binders = DHC_NEW(a, DhcScope), .type = *type};
   for (int i = 0; cx->sig && i < cx->sig->binders.n; i++) {
     const char *name = cx->sig->binders.at[i].name.text;
     const DhcVal *v = dhc_scope_get(cx->scope, name);
@@ -92,19 +120,20 @@ static DhcValue *state_param(DhcCx *cx, DhcMember *m, const DhcType *t, DhcSpan 
   DhcFn *root = dhc_fn_root(cx->fn);
   DhcModule *mod = cx->m->module;
   DhcType type = in_root(cx->fn, *t);
-  while (root->tensor_value.n <= m->tensor) DHC_PUSH(mod->arena, &root->tensor_value, NULL);
-  DhcValue **p = &root->tensor_value.at[m->tensor];
+  int tensor = state_tensor(cx, m);
+  while (root->tensor_value.n <= tensor) DHC_PUSH(mod->arena, &root->tensor_value, NULL);
+  DhcValue **p = &root->tensor_value.at[tensor];
   if (*p && !dhc_type_equal(&(*p)->type, &type)) {
-    DhcDiag *d = dhc_err(cx, "E0308", at, "state '%s' is %s here and %s in another call of this run", m->name,
+    DhcDiag *d = dhc_err(cx, "E0308", at, "state '%s' is %s here and %s elsewhere in this call", m->name,
                          dhc_say_type(cx, &type), dhc_say_type(cx, &(*p)->type));
     dhc_err_note(cx, d, m->span, "declared here");
     return NULL;
   }
   if (!*p) {
-    const DhcTensorDecl *d = &mod->tensors.at[m->tensor];
-    DhcParamInfo info = {.name = d->path, .role = DHC_ROLE_STATE, .decl = m->tensor};
+    const DhcTensorDecl *d = &mod->tensors.at[tensor];
+    DhcParamInfo info = {.name = d->path, .role = DHC_ROLE_STATE, .decl = tensor};
     *p = dhc_func_param(root->f, &type, info, d->span);
-    remember(cx, m, &type);
+    remember(cx, m, tensor, &type);
   }
   return *p;
 }
@@ -125,9 +154,10 @@ DhcVal dhc_state_read(DhcCx *cx, DhcInst *inst, DhcMember *m, DhcSpan at) {
   }
   if (!state_type(cx, m, at, &type)) return dhc_v_error();
   if (!cx->run->streaming) return dhc_v_tensor(initial(cx, m, &type));
-  for (DhcFn *fn = cx->fn; fn; fn = fn->outer) /* what an earlier call in this run left */
+  int tensor = state_tensor(cx, m);
+  for (DhcFn *fn = cx->fn; fn; fn = fn->outer) /* what this call has assigned */
     for (int i = 0; i < fn->stores.n; i++)
-      if (fn->stores.at[i].tensor == m->tensor) return dhc_v_tensor(dhc_fn_import(cx->fn, fn->stores.at[i].value));
+      if (fn->stores.at[i].tensor == tensor) return dhc_v_tensor(dhc_fn_import(cx->fn, fn->stores.at[i].value));
   DhcValue *p = state_param(cx, m, &type, at);
   return dhc_v_tensor(p ? dhc_fn_import(cx->fn, p) : NULL);
 }
@@ -189,9 +219,9 @@ void dhc_state_write(DhcCx *cx, DhcMember *m, DhcVal *v, DhcSpan at) {
     *v = dhc_v_error();
     return;
   }
-  DhcStore store = {.tensor = m->tensor, .value = t, .span = at};
+  DhcStore store = {.tensor = state_tensor(cx, m), .value = t, .span = at};
   for (int i = 0; i < cx->fn->stores.n; i++)
-    if (cx->fn->stores.at[i].tensor == m->tensor) {
+    if (cx->fn->stores.at[i].tensor == store.tensor) {
       cx->fn->stores.at[i] = store;
       return;
     }
@@ -205,8 +235,8 @@ static bool reset_one(DhcCx *cx, DhcFn *fn, const DhcStateUse *use) {
   DhcScope scope = {.parent = use->binders};
   DhcCx inner = {.e = cx->e, .m = cx->m, .self = use->inst, .owner = use->inst, .file = use->inst->file,
                  .scope = &scope, .fn = fn, .run = cx->run};
-  const DhcTensorDecl *d = &cx->m->module->tensors.at[m->tensor];
-  DhcParamInfo info = {.name = d->path, .role = DHC_ROLE_STATE, .decl = m->tensor};
+  const DhcTensorDecl *d = &cx->m->module->tensors.at[use->tensor];
+  DhcParamInfo info = {.name = d->path, .role = DHC_ROLE_STATE, .decl = use->tensor};
   DhcValue *args[2] = {dhc_func_param(fn->f, &use->type, info, d->span), initial(&inner, m, &use->type)};
   return args[1] && dhc_build1(dhc_at(&inner, m->span), DHC_OP_UPDATE, args, 2, NULL, 0);
 }

@@ -40,6 +40,7 @@ static const Case cases[] = {
     {"policy", "rl_policy", NULL, {POLICY, "window=4"}, "sequence", "obs_seq", 5, false, true},
     {"value", "rl_value", NULL, {POLICY}, "sequence", "obs_seq", 5, false, true},
     {"actor and critic", "rl_actor_critic", NULL, {POLICY, "window=0"}, "sequence", "obs_seq", 5, true, true},
+    {"called twice", TEST_FOLDER "/twice.dhc", NULL, {"d=6"}, "forward", "x", 6, true, false},
     {"ssm policy", "rl_ssm_policy", NULL, {"obs=5", "hidden_dim=8", "state_dim=6"}, "episodes", "obs", 5, true, true},
 };
 enum { N_CASES = sizeof cases / sizeof cases[0] };
