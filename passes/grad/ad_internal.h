@@ -47,8 +47,12 @@ bool dhc_ad_wants(const DhcAd *ad, const DhcNode *n, int i);
 /* Adds to the cotangent of operand i; its type must be the operand's. Ignored where not
  * wanted; NULL (a builder's failure) makes it false. */
 bool dhc_ad_add(DhcAd *ad, const DhcNode *n, int i, DhcValue *cot);
-/* Zeros of v's type. */
+/* Zeros of v's type; whether a value is such. */
 DhcValue *dhc_ad_zeros(DhcAd *ad, const DhcValue *v);
+bool dhc_ad_is_zeros(const DhcValue *v);
+/* Whether the function of a pair gives no gradient to its parameter `param`, whatever its values:
+ * a symbolic zero of the caller's, too. */
+bool dhc_ad_gives_none(const DhcGradPair *pair, int param);
 
 /* Copies a call or scan of src into f so that its rule finds what it needs. */
 DhcNode *dhc_ad_forward_call(DhcAd *ad, const DhcNode *n, DhcValue *const *args);

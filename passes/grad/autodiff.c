@@ -36,6 +36,16 @@ DhcValue *dhc_ad_zeros(DhcAd *ad, const DhcValue *v) {
   return dhc_b_fill(&ad->b, &v->type, 0);
 }
 
+bool dhc_ad_is_zeros(const DhcValue *v) {
+  return v->def->op == DHC_OP_FILL && dhc_attr(v->def, "value")->f == 0;
+}
+
+bool dhc_ad_gives_none(const DhcGradPair *pair, int param) {
+  int r = 0;
+  for (int i = 0; i < param; i++) r += dhc_ad_is_float(pair->f->params.at[i]);
+  return dhc_ad_is_float(pair->f->params.at[param]) && dhc_ad_is_zeros(pair->bwd->results.at[r]);
+}
+
 DhcValue *dhc_ad_cot_or_zeros(DhcAd *ad, const DhcNode *n, int i) {
   DhcValue *g = dhc_ad_cot(ad, n, i);
   return g ? g : dhc_ad_zeros(ad, n->results[i]);

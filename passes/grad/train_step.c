@@ -6,11 +6,12 @@
  * its call: its elementwise work then joins the clipping before and the gate behind it. */
 #include "passes/grad/ad_internal.h"
 
-/* `pieces` > 0: a tensor kept as one file entry per index of its leading axis ("experts.*"),
- * whose ages begin at `age`. */
+/* `frozen`: no gradient reaches it by construction, so nothing changes it, decay included, and its
+ * average is itself. `pieces` > 0: a tensor kept as one file entry per index of its leading axis
+ * ("experts.*"), whose ages begin at `age`. */
 typedef struct Range {
   int64_t begin, n;
-  bool decays;
+  bool decays, frozen;
   int64_t pieces, age;
 } Range;
 
@@ -41,20 +42,6 @@ typedef struct Step {
 
 /* ---- layout ---------------------------------------------------------------------- */
 
-/* Neighbours that decay alike are one range, but for tensors in pieces. */
-static void add_range(Step *s, const DhcTensorDecl *t, int64_t begin, int64_t n) {
-  Range *last = s->ranges.n ? &s->ranges.at[s->ranges.n - 1] : NULL;
-  Range r = {.begin = begin, .n = n, .decays = !t->no_decay, .pieces = dhc_decl_pieces(t)};
-  if (!n) return;
-  if (!r.pieces && last && !last->pieces && last->decays == r.decays) {
-    last->n += n;
-    return;
-  }
-  r.age = s->out->n_begun;
-  s->out->n_begun += r.pieces;
-  DHC_PUSH(s->arena, &s->ranges, r);
-}
-
 static bool place_tensor(Step *s, int index, int64_t *at) {
   const DhcTensorDecl *t = &s->m->tensors.at[index];
   int64_t n;
@@ -69,7 +56,6 @@ static bool place_tensor(Step *s, int index, int64_t *at) {
   }
   s->slot_of[index] = s->out->n_slots;
   s->slots[s->out->n_slots++] = (DhcArenaSlot){index, t->path, *at, n};
-  add_range(s, t, *at, n);
   *at += n; /* elaboration has bounded the sum of all tensors */
   return true;
 }
@@ -94,6 +80,35 @@ static bool place_all(Step *s) {
   dhc_diag(s->px->diags, DHC_ERROR, "E0721", s->loss->span, "'%s' has no parameters to train",
            s->loss->name);
   return false;
+}
+
+/* Neighbours that are treated alike are one range, but for tensors in pieces. */
+static void add_range(Step *s, const DhcArenaSlot *slot, bool frozen) {
+  const DhcTensorDecl *t = &s->m->tensors.at[slot->tensor];
+  Range *last = s->ranges.n ? &s->ranges.at[s->ranges.n - 1] : NULL;
+  Range r = {.begin = slot->offset, .n = slot->n, .decays = !t->no_decay, .frozen = frozen};
+  if (!slot->n) return;
+  r.pieces = frozen ? 0 : dhc_decl_pieces(t);
+  if (!r.pieces && last && !last->pieces && last->decays == r.decays && last->frozen == frozen) {
+    last->n += slot->n;
+    return;
+  }
+  r.age = s->out->n_begun;
+  s->out->n_begun += r.pieces;
+  DHC_PUSH(s->arena, &s->ranges, r);
+}
+
+/* A weight that the loss does not take, or whose gradient is zeros whatever its values (all that
+ * it makes passes stop_gradient, say), is frozen: as a parameter that PyTorch gives no gradient. */
+static void find_ranges(Step *s) {
+  bool *moves = DHC_NEW_N(s->arena, bool, s->out->n_slots + 1);
+  int next = s->loss->results.n; /* gradients stand behind the loss entry's results */
+  for (int i = 0; i < s->grad->params.n; i++) {
+    if (s->grad->param_info.at[i].role != DHC_ROLE_PARAM) continue;
+    int slot = s->slot_of[s->grad->param_info.at[i].decl];
+    moves[slot] = !dhc_ad_is_zeros(s->grad->results.at[next++]);
+  }
+  for (int i = 0; i < s->out->n_slots; i++) add_range(s, &s->slots[i], !moves[i]);
 }
 
 /* Every weight the loss takes must be a tensor of the module. */
@@ -333,6 +348,10 @@ static bool step_range(Step *s, const Range *r, DhcValue *g, DhcValue **part) {
   DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
   DhcValue *old[DHC_MAX_RESULTS], *now[DHC_MAX_RESULTS];
   for (int k = 0; k < n_arenas(s); k++) old[k] = range_of(s, s->arenas[k], r);
+  if (r->frozen) {
+    for (int k = 0; k < n_arenas(s); k++) part[k] = k <= s->n_states ? old[k] : gate(s, old[0], old[k]);
+    return true;
+  }
   if (!optimizer_args(s, r, old, range_of(s, g, r), args)) return false;
   DhcNode *call = dhc_b_call(&s->b, DHC_OP_CALL, o, args, o->params.n);
   if (!call) return false;
@@ -514,6 +533,7 @@ bool dhc_train_step(DhcPassCtx *px, DhcFunc *loss, const DhcTrainRequest *rq, Dh
                          .of = rq->of};
   s.grad = dhc_grad_entry(px, loss, &grad);
   if (!s.grad) return false;
+  find_ranges(&s);
   s.f = dhc_func_new(m, rq->name ? rq->name : "train_step", DHC_FUNC_ENTRY, loss->span);
   dhc_edit_copy_binders(s.f, loss);
   s.b = (DhcBuilder){.f = s.f, .span = loss->span};

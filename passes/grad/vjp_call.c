@@ -11,13 +11,16 @@ static DhcNode *build_call(DhcAd *ad, DhcFunc *callee, const DhcAttr *dims,
   return dhc_build(&ad->b, DHC_OP_CALL, args, n_args, attrs, 2);
 }
 
-/* Adds the results of a backward call to the cotangents of n's operands: one for each float
- * parameter of f, in order. */
-static bool add_results(DhcAd *ad, const DhcNode *n, const DhcFunc *f, DhcValue *const *back) {
+/* Adds the results of a call of `by` to the cotangents of n's operands: one for each float
+ * parameter of f, in order. Zeros that `by` always gives stay symbolic. */
+static bool add_results(DhcAd *ad, const DhcNode *n, const DhcFunc *f, const DhcFunc *by, DhcValue *const *back) {
   int k = 0;
-  for (int i = 0; i < f->params.n; i++)
-    if (dhc_ad_is_float(f->params.at[i]) && !dhc_ad_add(ad, n, i, back[k++]))
-      return false;
+  for (int i = 0; i < f->params.n; i++) {
+    if (!dhc_ad_is_float(f->params.at[i])) continue;
+    bool none = dhc_ad_is_zeros(by->results.at[k]);
+    if (!none && !dhc_ad_add(ad, n, i, back[k])) return false;
+    k++;
+  }
   return true;
 }
 
@@ -49,7 +52,7 @@ static bool call_pair(DhcAd *ad, DhcNode *n, const DhcGradPair *pair, const DhcN
   for (int i = 0; i < pair->n_saved; i++) args[k++] = fwd->results[pair->saved[i]];
   k = push_cotangents(ad, n, f, args, k);
   DhcNode *back = build_call(ad, pair->bwd, dhc_attr(n, "dims"), args, k);
-  return back && add_results(ad, n, f, back->results);
+  return back && add_results(ad, n, f, pair->bwd, back->results);
 }
 
 bool vjp_call(DhcAd *ad, DhcNode *n) {
@@ -63,11 +66,11 @@ bool vjp_call(DhcAd *ad, DhcNode *n) {
   for (int i = 0; i < n->n_results; i++) args[k++] = n->results[i];
   k = push_cotangents(ad, n, f, args, k);
   DhcNode *back = build_call(ad, f->vjp, dhc_attr(n, "dims"), args, k);
-  if (!back || f->vjp->kernel) return back && add_results(ad, n, f, back->results);
+  if (!back || f->vjp->kernel) return back && add_results(ad, n, f, pair->bwd, back->results);
   /* No kernel of its own: as its body it needs only what it reads, and joins what follows. */
   DhcValue **now = DHC_NEW_N(ad->arena, DhcValue *, back->n_results + 1);
   dhc_inline_call_to(back, now);
-  return add_results(ad, n, f, now);
+  return add_results(ad, n, f, f->vjp, now);
 }
 
 /* r = checkpoint f(p): p̄ as of a call, but f.fwd runs again, in the backward part, so that

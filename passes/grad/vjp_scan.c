@@ -27,10 +27,6 @@ static DhcValue *between_zeros(DhcAd *ad, DhcValue *x, int axis, const DhcDim *l
   return dhc_build1(&ad->b, DHC_OP_PAD, &x, 1, attrs, 3);
 }
 
-static bool is_zeros(const DhcValue *v) {
-  return v->def->op == DHC_OP_FILL && dhc_attr(v->def, "value")->f == 0;
-}
-
 /* x moved by one place along axis: from the right (left = true: r[t] = x[t+1], 0 at the
  * end) or from the left (r[t] = x[t-1]); where nothing comes in stands `first`, which lacks the
  * axis (NULL: zeros). Written with pads and a slice, which kernels see through, and so that an
@@ -40,7 +36,7 @@ static DhcValue *shift(DhcAd *ad, DhcValue *x, int axis, bool left, DhcValue *fi
   const DhcDim *size = t->dim[axis], *zero = dim_const(ad, 0), *one = dim_const(ad, 1), *dim[DHC_MAX_RANK];
   DhcValue *r = between_zeros(ad, x, axis, left ? zero : one, left ? one : zero);
   if (r) r = dhc_b_slice(&ad->b, r, axis, left ? one : zero, size);
-  if (!r || !first || is_zeros(first)) return r;
+  if (!r || !first || dhc_ad_is_zeros(first)) return r;
   const DhcDim *rest = dhc_dim_sub(ad->m->dims, size, one);
   for (int i = 0; i < t->rank; i++) dim[i] = i == axis ? one : t->dim[i];
   first = dhc_b_reshape(&ad->b, first, dim, t->rank);
@@ -187,7 +183,7 @@ static const char *label(Back *k, const char *what, int i) {
 }
 
 /* Carries: cotangents of the float carries, then sums for the float constants asked for. */
-static void back_carries(Back *k, DhcValue **sums) {
+static void back_carries(Back *k, const DhcGradPair *pair, DhcValue **sums) {
   const Scan *s = &k->s;
   for (int i = 0; i < s->n_carry; i++) {
     DhcValue *r = s->body->results.at[i];
@@ -197,7 +193,7 @@ static void back_carries(Back *k, DhcValue **sums) {
                            dhc_ad_cot_or_zeros(k->ad, k->n, i));
   }
   for (int i = s->n_carry + s->n_xs; i < s->body->params.n; i++) {
-    if (!dhc_ad_wants(k->ad, k->n, i)) continue;
+    if (!dhc_ad_wants(k->ad, k->n, i) || dhc_ad_gives_none(pair, i)) continue;
     DhcValue *p = s->body->params.at[i];
     k->target[i] = k->n_carry++;
     sums[i] = back_param(k, &p->type, label(k, "sum", i), dhc_ad_zeros(k->ad, p));
@@ -275,7 +271,7 @@ static bool back_step(Back *k, const DhcGradPair *pair, DhcValue **grad) {
 }
 
 /* Results of the new body: carries' cotangents, sums, then cotangents of xs. */
-static bool back_results(Back *k, DhcValue **grad, DhcValue **sums) {
+static bool back_results(Back *k, const DhcGradPair *pair, DhcValue **grad, DhcValue **sums) {
   const Scan *s = &k->s;
   int x0 = s->n_carry, c0 = s->n_carry + s->n_xs;
   for (int i = 0; i < s->n_carry; i++)
@@ -288,7 +284,7 @@ static bool back_results(Back *k, DhcValue **grad, DhcValue **sums) {
   }
   int next = k->n_carry;
   for (int i = x0; i < c0; i++) {
-    if (!grad[i] || !dhc_ad_wants(k->ad, k->n, i)) continue;
+    if (!grad[i] || !dhc_ad_wants(k->ad, k->n, i) || dhc_ad_gives_none(pair, i)) continue;
     k->target[i] = next++;
     dhc_ad_result(k->f, grad[i], label(k, "grad", i));
   }
@@ -305,7 +301,7 @@ static DhcFunc *back_body(Back *k, const DhcGradPair *pair) {
                       body->span);
   dhc_edit_copy_binders(k->f, body);
   k->b = (DhcBuilder){.f = k->f, .span = body->span};
-  back_carries(k, sums);
+  back_carries(k, pair, sums);
   back_xs(k, pair, entered);
   back_consts(k);
   for (int i = 0; i < k->s.n_carry; i++) {
@@ -314,7 +310,7 @@ static DhcFunc *back_body(Back *k, const DhcGradPair *pair) {
                        ? entered[i]
                        : dhc_b_reshape(&k->b, entered[i], t->dim, t->rank);
   }
-  if (!back_step(k, pair, grad) || !back_results(k, grad, sums)) return NULL;
+  if (!back_step(k, pair, grad) || !back_results(k, pair, grad, sums)) return NULL;
   dhc_inline_call(k->step[0]);
   dhc_inline_call(k->step[1]);
   return k->f;
@@ -355,7 +351,7 @@ bool vjp_scan(DhcAd *ad, DhcNode *n) {
   DhcNode *r = build_scan(ad, n, k.f, k.args, k.n_args, k.n_carry, k.n_xs, !k.s.reverse);
   if (!r) return false;
   for (int i = 0; i < np; i++) {
-    if (k.target[i] < 0) continue;
+    if (k.target[i] < 0 || dhc_ad_gives_none(pair, i)) continue;
     DhcValue *g = k.outside[i] ? dhc_ad_sum_build(&ad->b, k.outside[i], r, &n->args[i]->type,
                                                   k.s.axis)
                                : r->results[k.target[i]];
