@@ -215,7 +215,10 @@ bool dhc_elab_check(DhcElab *e) {
       for (int k = 0; model && k < model->root->entries.n; k++)
         (void)check_entry(e, model, model->root->entries.at[k]->u.entry.sig.name.text);
       if (model) dhc_model_seal(model);
-      if (model && e->diags->n_errors == before && model->root->entries.n) warn_unused(e, dhc_model_module(model));
+      if (model && e->diags->n_errors == before && model->root->entries.n) {
+        warn_unused(e, dhc_model_module(model));
+        dhc_warn_ties(e, dhc_model_module(model));
+      }
     }
   return e->diags->n_errors == before;
 }

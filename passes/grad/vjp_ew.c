@@ -152,20 +152,21 @@ bool vjp_div(DhcAd *ad, DhcNode *n) {
   return !dhc_ad_wants(ad, n, 1) || dhc_ad_add(ad, n, 1, neg(ad, mul(ad, da, n->results[0])));
 }
 
-/* y = a^b: ā = ȳ b a^(b-1), 0 where b = 0; b̄ = ȳ y ln a, 0 where a <= 0. */
+/* y = a^b: ā = ȳ b a^(b-1), 0 where b = 0; b̄ = ȳ y ln a, 0 where a <= 0: selected, as the rest
+ * of the product need not be finite there. ln of what is at least safe, for this rule's derivative. */
 bool vjp_pow(DhcAd *ad, DhcNode *n) {
-  DhcValue *a = n->args[0], *b = n->args[1], *g = g_of(ad, n);
+  DhcValue *a = n->args[0], *b = n->args[1], *g = g_of(ad, n), *zero = like(ad, a, 0);
   if (dhc_ad_wants(ad, n, 0)) {
     DhcValue *lower = bin(ad, DHC_OP_POW, a, bin(ad, DHC_OP_SUB, b, like(ad, b, 1)));
     DhcValue *flat = bin(ad, DHC_OP_EQ, b, like(ad, b, 0));
-    DhcValue *d = mul(ad, b, lower);
-    d = dhc_b_select(&ad->b, flat, like(ad, a, 0), d);
-    if (!dhc_ad_add(ad, n, 0, mul(ad, g, d))) return false;
+    DhcValue *d = mul(ad, g, mul(ad, b, lower));
+    if (!dhc_ad_add(ad, n, 0, dhc_b_select(&ad->b, flat, zero, d))) return false;
   }
   if (!dhc_ad_wants(ad, n, 1)) return true;
   DhcValue *inside = bin(ad, DHC_OP_GT, a, like(ad, a, 0));
   DhcValue *safe = dhc_b_select(&ad->b, inside, a, like(ad, a, 1));
-  return dhc_ad_add(ad, n, 1, mul(ad, g, mul(ad, n->results[0], un(ad, DHC_OP_LOG, safe))));
+  DhcValue *d = mul(ad, g, mul(ad, n->results[0], un(ad, DHC_OP_LOG, safe)));
+  return dhc_ad_add(ad, n, 1, dhc_b_select(&ad->b, inside, d, zero));
 }
 
 /* y = max(a, c) with a constant c, and all of ȳ comes back from a window_max over y as
