@@ -5,6 +5,7 @@
 
 #include "api/json.h"
 #include "api/trainer.h"
+#include "frontend/fmt.h"
 #include "frontend/literal.h"
 
 /* ---- texts -------------------------------------------------------------------------- */
@@ -90,9 +91,35 @@ static void add_data(Trainer *t) {
   add(t, RUN_DATA, "data", clean(t, t->o->data))->digest = digest_text(t, &h);
 }
 
+/* What the model is, beyond the parameters that its hash knows: its text and that of what it
+ * imports, without comments, recipes and presets. */
+static void add_model(Trainer *t) {
+  const DhcAstProgram *p = dhc_elab_program(t->m->elab);
+  DhcSha256 h;
+  dhc_sha256_init(&h);
+  for (int i = 0; i < p->modules.n; i++) {
+    DhcAstModule m = *p->modules.at[i];
+    m.decls = (DhcAstDecls){0};
+    for (int k = 0; k < p->modules.at[i]->decls.n; k++) {
+      DhcAstDecl *d = p->modules.at[i]->decls.at[k];
+      if (d->kind != DHC_DE_RECIPE && d->kind != DHC_DE_PRESET) DHC_PUSH(&t->arena, &m.decls, d);
+    }
+    const char *text = dhc_ast_print(&t->arena, &m, NULL);
+    dhc_sha256_update(&h, text, strlen(text) + 1);
+  }
+  add(t, RUN_PLAIN, "model", clean(t, t->m->name))->digest = digest_text(t, &h);
+}
+
+/* Which bits a run has goes by the kind of device, not by its number. */
+static const char *backend_of(Trainer *t) {
+  const char *name = t->m->s->interp ? "interp" : t->m->s->o.backend ? t->m->s->o.backend : "cpu";
+  return dhc_arena_strndup(&t->arena, name, strcspn(name, ":"));
+}
+
 void trainer_settings(Trainer *t) {
   const DhcRecipe *r = t->set.recipe;
   const dhc_train_options *o = t->o;
+  add_model(t);
   add(t, RUN_PLAIN, "optimizer", r->optimizer);
   for (int i = 0; i < r->optimizer_args.n; i++)
     add(t, RUN_OPTIMIZER, r->optimizer_args.at[i].name, number(t, r->optimizer_args.at[i].value));
@@ -107,7 +134,7 @@ void trainer_settings(Trainer *t) {
   add(t, RUN_PLAIN, "label_smoothing", number(t, r->label_smoothing));
   add(t, RUN_PLAIN, "augment", t->feed.augment >= 0 ? "on" : "off");
   add(t, RUN_PLAIN, "shuffle", o->shuffle_off ? "off" : "on");
-  add(t, RUN_PLAIN, "backend", t->m->s->interp ? "interp" : "cpu");
+  add(t, RUN_PLAIN, "backend", backend_of(t));
   DhcText report = {.arena = &t->arena};
   for (int i = 0; r->report && r->report[i]; i++) dhc_text_printf(&report, "%s%s", i ? " " : "", r->report[i]);
   add(t, RUN_PLAIN, "report", clean(t, dhc_text_str(&report)));
@@ -242,7 +269,6 @@ dhc_status trainer_check_allowed(Trainer *t) {
   if (!t->o->resume) return dhc_status_make(DHC_E_USAGE, "--allow-changed: only a run that goes on (--resume) can have changes");
   const char **names = DHC_NEW_N(&t->arena, const char *, t->settings.n + 1);
   int n = 0;
-  names[n++] = "model";
   for (int i = 0; i < t->settings.n; i++)
     if (t->settings.at[i].kind != RUN_TOTAL) names[n++] = t->settings.at[i].name;
   for (const char *at = list; *at;) {

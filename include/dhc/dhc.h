@@ -280,7 +280,7 @@ typedef struct dhc_train_options {
    * steps where the learning rates of steps done would have been others. */
   bool overwrite;
   bool shuffle_off;           /* examples in the order of the data */
-  const char *allow_changed;  /* with resume: names of such settings (and "model") that may differ, "lr,seed", or NULL */
+  const char *allow_changed;  /* with resume: names of such settings (and "model": its text) that may differ, "lr,seed", or NULL */
   const char *command;        /* recorded as what began the run, or NULL */
 } dhc_train_options;
 

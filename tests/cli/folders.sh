@@ -88,10 +88,14 @@ sed 's/epochs = 5/epochs = 5\n  ema = 0.9/' m.dhc > ema.dhc
 differs_in() { expect 1 "$2" "$dhcc" train "$1" --set hidden=8 --set height=8 --set width=8 --data npy:data --batch 16 --quiet --out o --epochs 1 --resume "${like[@]}"; }
 differs_in sgd.dhc 'optimizer: adamw in the run, sgd now ('
 differs_in decay.dhc 'weight_decay: 0.01 in the run, 0.02 now'
+sed 's/relu/tanh/' m.dhc > tanh.dhc # the same parameters
+differs_in tanh.dhc 'model: MLP ('
+sed 's/^model/# the model\n\nmodel/' m.dhc > comment.dhc
 differs_in ema.dhc 'ema: 0 in the run, 0.9 now'
 expect 2 "a run has no 'lrr' (did you mean 'lr'?)" train --epochs 1 --resume "${like[@]}" --allow-changed lrr
 expect 2 '--allow-changed: only a run that goes on' train --out fresh --allow-changed lr
 expect 1 'the run has done 3 steps, asked for are 2 in all' train --epochs 1 --steps 2 --resume "${like[@]}"
+expect 0 '' "$dhcc" train comment.dhc --set hidden=8 --set height=8 --set width=8 --data npy:data --batch 16 --quiet --out o --epochs 1 --resume "${like[@]}"
 # longer runs of the same rates are the same run; the same data elsewhere are the same data
 cp -r data elsewhere
 expect 0 '' train --epochs 2 --resume "${like[@]}" --data npy:elsewhere
