@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stop signals in every phase: the process ends soon with 130 or 143, a checkpoint that is there
+# Stop signals in every phase: the process ends soon with 130, 143 or 129, a checkpoint that is there
 # is whole, and the run goes on from it. A closed stdout ends a command without a word.
 . "$(dirname "$0")/common.sh"
 set -m # or jobs in the background ignore SIGINT until they ask for it
@@ -33,6 +33,30 @@ for delay in 0.01 0.05 0.1 0.3 1 2; do # parsing, compiling, first and later ste
 done
 stop TERM 143 1 "$dhcc" "${train[@]}" --out "$work/term"
 [ -n "$(find "$work/term" -name 'checkpoint-*')" ] || fail "SIGTERM left no checkpoint"
+stop HUP 129 1 "$dhcc" "${train[@]}" --out "$work/hup"
+[ -n "$(find "$work/hup" -name 'checkpoint-*')" ] || fail "SIGHUP left no checkpoint"
+# nohup: a hangup that is ignored is none
+(trap '' HUP; exec "$dhcc" "${train[@]}" --out "$work/nohup") > "$work/said" 2>&1 &
+pid=$!
+sleep 1
+kill -HUP $pid
+sleep 0.3
+kill -TERM $pid
+wait $pid
+rc=$?
+[ $rc = 143 ] || fail "a hangup under nohup: exit $rc"
+# the second signal does not wait; what was saved before is whole
+"$dhcc" "${train[@]}" --save-every 1 --out "$work/twice" > "$work/said" 2>&1 &
+pid=$!
+for _ in $(seq 300); do [ -n "$(find "$work/twice" -name 'checkpoint-*' 2>/dev/null)" ] && break; sleep 0.05; done
+kill -INT $pid
+kill -INT $pid 2>/dev/null
+wait $pid
+rc=$?
+[ $rc = 130 ] || fail "two signals: exit $rc"
+newest=$(find "$work/twice" -name 'checkpoint-*' | sort | tail -1)
+done=${newest##*checkpoint-}
+"$dhcc" "${train[@]}" --steps $((10#${done%.safetensors} + 1)) --allow-changed steps --out "$work/twice" --resume || fail "after two signals"
 python3 "$(dirname "$0")/data.py" "$work/long" 20000 # so that evaluation takes a while
 stop INT 130 0.5 "$dhcc" eval "${model[@]}" --data "npy:$work/long" --split train --weights "$work/term/last.safetensors" --batch 1 --backend interp
 "$dhcc" "${train[@]}" --out "$work/json" --json > "$work/doc" 2>/dev/null &
