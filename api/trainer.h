@@ -84,6 +84,7 @@ typedef struct Trainer {
     bool any, stop;
     int64_t step, rows;
   } saved;
+  DhcCharge charge; /* of data and val_file */
   int64_t steps, epochs, step; /* of the run: steps in all, epochs they take; done so far */
   uint64_t seed;
   double epoch_loss, epoch_metric, best, val_loss, val_accuracy; /* of the last validation */

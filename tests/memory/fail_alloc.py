@@ -163,6 +163,7 @@ class Command:
     def prepare(self):
         self.want = self.run("whole")
         self.n = self.want[4]
+        if not self.n: sys.exit(f"{self.name}: no request was seen, the library is not in use")
         again = self.run("again")
         if again[0] not in (0, 1, 2) or again[:2] != self.want[:2] or again[3] != self.want[3]:
             sys.exit(f"{self.name}: not the same twice (exit {again[0]}): {again[2]} "
