@@ -113,7 +113,7 @@ static dhc_status set_up(Trainer *t) {
   DHC_TRY(feed_open(t->p, &t->train, t->set.batch, !o->augment_off, &t->feed));
   DHC_TRY(dhc_program_init(t->p, t->seed));
   DHC_TRY(dhc_program_set_scalar(t->p, "$clip", t->set.clip));
-  trainer_settings(t);
+  if (o->out) trainer_settings(t);
   DHC_TRY(trainer_check_allowed(t));
   if (o->resume) DHC_TRY(trainer_go_on(t));
   t->ready = true;
