@@ -238,6 +238,8 @@ void dhc_lp_cse(DhcLp *p);
 bool dhc_lp_verify(const DhcLp *p, DhcArena *arena, const char **why);
 /* Does the target ("cpu", "cuda") have every statement of the program? *why: which one it lacks. */
 bool dhc_lp_legal(const DhcLp *p, const char *target, DhcArena *arena, const char **why);
+/* Do all threads of a block reach every barrier and matrix tile together? Part of dhc_lp_verify. */
+bool dhc_lp_meets(const DhcLp *p, DhcArena *arena, const char **why);
 /* One statement a line, indented; deterministic. Not parsed back. */
 void dhc_lp_print(const DhcLp *p, DhcText *to);
 /* Text of a type: f32, f32x16, f32*. */

@@ -201,6 +201,7 @@ bool dhc_lp_verify(const DhcLp *p, DhcArena *arena, const char **why) {
     if (opens(n->kind)) DHC_PUSH(arena, &open, i);
   }
   if (!c.why && open.n) fail(&c, p->code.at[open.at[open.n - 1]], "is never closed");
+  if (!c.why) dhc_lp_meets(p, arena, &c.why);
   *why = c.why;
   return !c.why;
 }

@@ -1,6 +1,7 @@
 #include "tests/backends/spec_case.h"
 
 #include "passes/plan/schedule.h"
+#include "backends/loop/interp.h"
 #include "tests/backends/conform.h"
 
 #include <math.h>
@@ -313,6 +314,50 @@ static void check_elsewhere(SpecCase *c, Memory *m, const int64_t *dim, double t
   }
 }
 
+/* ---- a GPU's programs, interpreted -------------------------------------------------------- */
+
+enum { MAX_INTERPRETED = 3000, MAX_IN_BLOCKS = 150 }; /* elements of all operands: more takes too long */
+
+static void interpret(SpecCase *c, Memory *m, const DhcLp *p, const int64_t *dim, double tol, DhcLpOrder order) {
+  DhcArena *a = &c->arena;
+  const char *why = NULL;
+  DhcLpMemory ptr[DHC_SPEC_MAX_OPERANDS + 1] = {0};
+  int64_t cut[3] = {0, case_prog(p->first_tasks, dim), case_prog(p->n_tasks, dim)};
+  for (int o = 0; o < c->s->n_operands; o++) {
+    memcpy(m->again[o], m->before[o], bytes_of(c, o));
+    ptr[o] = (DhcLpMemory){m->again[o], m->again[o], (char *)m->again[o] + bytes_of(c, o) - PAD};
+  }
+  int64_t shared = case_prog(p->shared_bytes, dim);
+  char *all = shared ? junk(shared) : NULL;
+  ptr[c->s->n_operands] = (DhcLpMemory){all, all, all + shared};
+  for (int phase = 0; phase < 2; phase++)
+    if (!dhc_lp_interp(p, ptr, dim, cut[phase], cut[phase + 1], order, a, &why)) fail_msg("on a GPU, order %d: %s", (int)order, why);
+  free(all);
+  for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++) compare(c, o, m->again[o], m->ref[o], tol);
+}
+
+/* Every class of the schedule for a GPU, and the barrier rules; threads in several orders. */
+static void check_on_gpu(SpecCase *c, Memory *m, const int64_t *dim, double tol) {
+  static const DhcTargetFacts cuda = {.name = "cuda", .vector_bytes = 64, .n_vector_regs = 255, .has_fma = true};
+  DhcSchedule classes[DHC_MAX_CLASSES];
+  int64_t elements = 0;
+  for (int o = 0; o < c->s->n_operands; o++) elements += size_of(c, o);
+  int n = dhc_schedule_choose(c->s, &cuda, &c->arena, classes);
+  for (int i = 0; i < n; i++) {
+    const char *why = NULL;
+    DhcTplInput in = {c->s, &classes[i], &cuda, &c->arena};
+    DhcLp *p = dhc_template_build(&in, &why);
+    if (!p) fail_msg("on a GPU: %s", why);
+    if (!dhc_lp_legal(p, "cuda", &c->arena, &why)) {
+      assert_non_null(strstr(why, "scratch"));
+      continue;
+    }
+    if (elements > (p->threads ? MAX_IN_BLOCKS : MAX_INTERPRETED)) continue;
+    for (int order = 0; order < (p->threads ? DHC_LP_N_ORDERS : 1); order++)
+      interpret(c, m, p, dim, tol, (DhcLpOrder)order);
+  }
+}
+
 void case_check(SpecCase *c, const char *features, const int *v, double tol) {
   DhcArena *a = &c->arena;
   const char *why = NULL;
@@ -347,6 +392,7 @@ void case_check(SpecCase *c, const char *features, const int *v, double tol) {
     Linked forced = link_kernel(c, &target, g, j, name, &classes[i]);
     run_again(c, &m, &forced, dim, i % 2 == 0, dhc_arena_printf(a, "size class %d of %d", i, n));
   }
+  check_on_gpu(c, &m, dim, tol);
   if (conform_backend()) check_elsewhere(c, &m, dim, tol);
   for (int o = 0; o < c->s->n_operands; o++) free(m.at[o]), free(m.again[o]);
   dhc_cpu_jit_close(j);

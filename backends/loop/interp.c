@@ -1,0 +1,376 @@
+/* A thread is a place in the program, its values and its variables; it runs until a statement at which
+ * threads meet (a barrier, a matrix tile) or its end. Rows of threads are one thread with vectors here:
+ * lanes exchange values only where a statement says so. */
+#include "backends/loop/interp.h"
+
+#include <math.h>
+
+#include "ir/interp.h"
+
+enum { WARP = 32 };
+
+typedef struct Val {
+  DhcScalar *lane;   /* type.lanes of them */
+  DhcLpMemory memory; /* pointers; `at` moves */
+} Val;
+
+typedef struct Thread {
+  int pc; /* -1: done */
+  int64_t number;
+  Val *value, *var;
+  DhcLpMemory *local; /* by statement */
+} Thread;
+
+typedef struct Run {
+  const DhcLp *p;
+  const DhcLpMemory *ptr;
+  const int64_t *dim;
+  DhcArena *arena;
+  const int *match; /* opener <-> what ends its block; by statement */
+  DhcLpMemory block;
+  const char *why;
+} Run;
+
+static void fault(Run *r, const DhcLpInst *n, const char *what) {
+  if (!r->why) r->why = dhc_arena_printf(r->arena, "statement %%%d: %s", n->id, what);
+}
+
+/* ---- elements ----------------------------------------------------------------------- */
+
+static float from_bits(uint32_t u) {
+  float f;
+  memcpy(&f, &u, 4);
+  return f;
+}
+static uint32_t to_bits(float f) {
+  uint32_t u;
+  memcpy(&u, &f, 4);
+  return u;
+}
+static uint32_t bf16_of(double x) {
+  uint32_t u = to_bits((float)x);
+  return isnan(x) ? (u | 0x400000) >> 16 : (u + ((u >> 16 & 1) + 0x7fff)) >> 16;
+}
+
+static char *element(Run *r, const DhcLpInst *n, DhcLpMemory m, dhc_dtype t, int64_t index) {
+  char *at = (char *)m.at + index * dhc_dtype_bytes(t);
+  if (at >= (char *)m.lo && at + dhc_dtype_bytes(t) <= (char *)m.hi) return at;
+  fault(r, n, dhc_arena_printf(r->arena, "element %lld lies outside", (long long)index));
+  return NULL;
+}
+
+static DhcScalar get(dhc_dtype t, const char *at) {
+  DhcScalar s = {0};
+  union {
+    double f64;
+    float f32;
+    int64_t i64;
+    int32_t i32;
+    uint32_t u32;
+    int16_t i16;
+    uint16_t u16;
+    int8_t i8;
+    uint8_t u8;
+  } u;
+  memcpy(&u, at, (size_t)dhc_dtype_bytes(t));
+  switch (t) {
+  case DHC_F64: s.f = u.f64; break;
+  case DHC_F32: s.f = (double)u.f32; break;
+  case DHC_BF16: s.f = (double)from_bits((uint32_t)u.u16 << 16); break;
+  case DHC_I64: s.i = u.i64; break;
+  case DHC_I32: s.i = u.i32; break;
+  case DHC_U32: s.i = u.u32; break;
+  case DHC_I16: s.i = u.i16; break;
+  case DHC_U16: s.i = u.u16; break;
+  case DHC_I8: s.i = u.i8; break;
+  default: s.i = u.u8;
+  }
+  return s;
+}
+
+static void put(dhc_dtype t, char *at, DhcScalar s) {
+  float f = (float)s.f;
+  uint16_t h = (uint16_t)bf16_of(s.f);
+  if (t == DHC_F64) memcpy(at, &s.f, 8);
+  else if (t == DHC_F32) memcpy(at, &f, 4);
+  else if (t == DHC_BF16) memcpy(at, &h, 2);
+  else memcpy(at, &s.i, (size_t)dhc_dtype_bytes(t)); /* the low bytes: little-endian */
+}
+
+static DhcScalar rounded(dhc_dtype t, DhcScalar s) {
+  if (t == DHC_F32) s.f = (double)(float)s.f;
+  return s;
+}
+
+/* ---- values -------------------------------------------------------------------------- */
+
+static DhcScalar cast(const DhcLpInst *n, DhcScalar x) {
+  dhc_dtype from = n->a[0]->type.dtype, to = (dhc_dtype)n->i;
+  DhcScalar r = {0};
+  if (to == DHC_BF16) {
+    r.f = (double)from_bits(bf16_of(dhc_dtype_is_float(from) ? x.f : (double)x.i) << 16);
+  } else {
+    r = dhc_eval_cast(from, to, x);
+  }
+  return rounded(to, r);
+}
+
+static DhcScalar ew(const DhcLpInst *n, const DhcScalar *a) {
+  dhc_dtype t = n->a[n->op == DHC_OP_SELECT ? 1 : 0]->type.dtype;
+  if (n->op == DHC_OP_FMA && t == DHC_F32) return (DhcScalar){.f = (double)fmaf((float)a[0].f, (float)a[1].f, (float)a[2].f)};
+  return rounded(n->type.dtype, dhc_eval_ew(n->op, t, a));
+}
+
+/* Ties away from zero, ten bits of mantissa kept. */
+static double tf32(double x) {
+  uint32_t u = to_bits((float)x);
+  if ((u & 0x7f800000) == 0x7f800000) return x;
+  return (double)from_bits((u + 0x1000) & ~0x1fffu);
+}
+
+static void fold(const DhcLpInst *n, const DhcScalar *x, DhcScalar *out) {
+  DhcScalar v[64];
+  memcpy(v, x, sizeof *v * (size_t)n->a[0]->type.lanes);
+  for (int half = n->a[0]->type.lanes / 2; half; half /= 2)
+    for (int l = 0; l < half; l++) v[l] = rounded(n->type.dtype, dhc_eval_ew(n->op, n->type.dtype, (DhcScalar[]){v[l], v[l + half]}));
+  *out = v[0];
+}
+
+static DhcScalar lane_of(const Thread *t, DhcLv x, int l) {
+  return t->value[x->id].lane[x->type.lanes == 1 ? 0 : l];
+}
+
+static void lanes(Run *r, Thread *t, const DhcLpInst *n, DhcScalar *out) {
+  for (int l = 0; l < n->type.lanes; l++) {
+    DhcScalar a[4];
+    for (int k = 0; k < 4; k++)
+      if (n->a[k] && !n->a[k]->type.ptr && n->kind != DHC_LP_FOLD && n->kind != DHC_LP_EXTRACT && n->kind != DHC_LP_SHUFFLE)
+        a[k] = lane_of(t, n->a[k], l);
+    switch (n->kind) {
+    case DHC_LP_CONST: out[l] = dhc_dtype_is_float(n->type.dtype) ? rounded(n->type.dtype, (DhcScalar){.f = n->f})
+                                                                 : (DhcScalar){.i = dhc_eval_wrap(n->type.dtype, n->i)}; break;
+    case DHC_LP_DIM: out[l].i = r->dim[n->i]; break;
+    case DHC_LP_EW: out[l] = n->op == DHC_OP_CAST ? cast(n, a[0]) : ew(n, a); break;
+    case DHC_LP_UDIV: out[l].i = a[0].i / a[1].i; break;
+    case DHC_LP_UREM: out[l].i = a[0].i % a[1].i; break;
+    case DHC_LP_BITCAST: {
+      char bytes[8] = {0};
+      put(n->a[0]->type.dtype, bytes, a[0]);
+      out[l] = get(n->type.dtype, bytes);
+      break;
+    }
+    case DHC_LP_SPLAT: out[l] = a[0]; break;
+    case DHC_LP_IOTA: out[l].i = l; break;
+    case DHC_LP_EXTRACT: out[l] = t->value[n->a[0]->id].lane[n->i]; break;
+    case DHC_LP_INSERT: out[l] = l == n->i ? a[1] : a[0]; break;
+    case DHC_LP_SHUFFLE: {
+      int from = n->pick[l] < 0 ? 0 : n->pick[l], m = n->a[0]->type.lanes;
+      out[l] = t->value[n->a[from < m ? 0 : 1]->id].lane[from % m];
+      break;
+    }
+    case DHC_LP_THREAD: out[l].i = t->number; break;
+    case DHC_LP_TF32: out[l].f = tf32(a[0].f); break;
+    case DHC_LP_FOLD: fold(n, t->value[n->a[0]->id].lane, &out[l]); break;
+    default: fault(r, n, "no such value");
+    }
+  }
+}
+
+static bool is_on(const Thread *t, DhcLv mask, int l) { return !mask || (lane_of(t, mask, l).i & 1); }
+
+static int64_t index_of(const Thread *t, const DhcLpInst *n, int l) {
+  bool gathered = n->kind == DHC_LP_GATHER || n->kind == DHC_LP_SCATTER;
+  return gathered ? lane_of(t, n->a[1], l).i : lane_of(t, n->a[1], 0).i + l;
+}
+
+static void load(Run *r, Thread *t, const DhcLpInst *n, DhcScalar *out) {
+  for (int l = 0; l < n->type.lanes; l++) {
+    out[l] = (DhcScalar){0};
+    if (!is_on(t, n->a[2], l)) continue;
+    char *at = element(r, n, t->value[n->a[0]->id].memory, n->a[0]->type.dtype, index_of(t, n, l));
+    if (!at) return;
+    if (n->align && n->kind == DHC_LP_LOAD && l == 0 && !n->a[2] && (uintptr_t)at % (uintptr_t)n->align) fault(r, n, "is not aligned");
+    out[l] = get(n->a[0]->type.dtype, at);
+  }
+}
+
+static void store(Run *r, Thread *t, const DhcLpInst *n) {
+  for (int l = 0; l < n->a[2]->type.lanes; l++) {
+    if (!is_on(t, n->a[3], l)) continue;
+    char *at = element(r, n, t->value[n->a[0]->id].memory, n->a[0]->type.dtype, index_of(t, n, l));
+    if (!at) return;
+    put(n->a[0]->type.dtype, at, lane_of(t, n->a[2], l));
+  }
+}
+
+static void pointer(Run *r, Thread *t, const DhcLpInst *n, DhcLpMemory *out) {
+  if (n->kind == DHC_LP_OPERAND) *out = r->ptr[n->i];
+  else if (n->kind == DHC_LP_LOCAL) *out = t->local[n->id];
+  else if (n->kind == DHC_LP_BLOCK) *out = r->block, out->at = (char *)r->block.lo + n->i;
+  else if (n->kind == DHC_LP_GET) *out = t->var[n->i].memory;
+  else if (n->kind == DHC_LP_AT) {
+    *out = t->value[n->a[0]->id].memory;
+    out->at = (char *)out->at + lane_of(t, n->a[1], 0).i * dhc_dtype_bytes(n->type.dtype);
+  } else fault(r, n, "no such memory here");
+}
+
+/* ---- threads ---------------------------------------------------------------------------- */
+
+static void copy_lanes(Val *to, const Val *from, int n) {
+  memcpy(to->lane, from->lane, sizeof *to->lane * (size_t)n);
+  to->memory = from->memory;
+}
+
+static void structure(Run *r, Thread *t, const DhcLpInst *n) {
+  const DhcLpInst *open = n->kind == DHC_LP_END ? r->p->code.at[n->i] : NULL;
+  Val *v = &t->value[n->id];
+  switch (n->kind) {
+  case DHC_LP_FOR:
+    v->lane[0] = lane_of(t, n->a[0], 0);
+    if (v->lane[0].i >= lane_of(t, n->a[1], 0).i) t->pc = r->match[n->id];
+    break;
+  case DHC_LP_IF:
+    if (!(lane_of(t, n->a[0], 0).i & 1)) t->pc = r->match[n->id];
+    break;
+  case DHC_LP_ELSE: t->pc = r->match[n->id]; break; /* reached from above: the other arm is left out */
+  case DHC_LP_END:
+    if (open->kind != DHC_LP_FOR) break;
+    t->value[open->id].lane[0].i += open->i;
+    if (t->value[open->id].lane[0].i < lane_of(t, open->a[1], 0).i) t->pc = open->id;
+    break;
+  default: break;
+  }
+}
+
+/* Runs on to where threads meet, or to the end of the task. */
+static void advance(Run *r, Thread *t) {
+  while (!r->why) {
+    const DhcLpInst *n = r->p->code.at[t->pc];
+    if (n->kind == DHC_LP_BARRIER || n->kind == DHC_LP_MMA) return;
+    if (n->kind == DHC_LP_END && r->p->code.at[n->i]->kind == DHC_LP_TASKS) {
+      t->pc = -1;
+      return;
+    }
+    Val *v = &t->value[n->id];
+    if (n->kind == DHC_LP_FOR || n->kind == DHC_LP_IF || n->kind == DHC_LP_ELSE || n->kind == DHC_LP_END) structure(r, t, n);
+    else if (n->kind == DHC_LP_LOAD || n->kind == DHC_LP_GATHER) load(r, t, n, v->lane);
+    else if (n->kind == DHC_LP_STORE || n->kind == DHC_LP_SCATTER) store(r, t, n);
+    else if (n->kind == DHC_LP_VAR || n->kind == DHC_LP_SET) copy_lanes(&t->var[n->i], &t->value[n->a[0]->id], n->type.lanes);
+    else if (n->type.ptr && n->kind != DHC_LP_PREFETCH) pointer(r, t, n, &v->memory);
+    else if (n->kind == DHC_LP_GET) copy_lanes(v, &t->var[n->i], n->type.lanes);
+    else if (n->kind != DHC_LP_PREFETCH && n->kind != DHC_LP_TASKS) lanes(r, t, n, v->lane);
+    t->pc++;
+  }
+}
+
+/* What the 32 threads of a warp hold of a, b and c, as mma.m16n8k8 deals them out. */
+static void matrix_tile(Thread *t, const DhcLpInst *n) {
+  double a[16][8], b[8][8];
+  for (int l = 0; l < WARP; l++) {
+    int g = l / 4, q = l % 4;
+    const DhcScalar *x = t[l].value[n->a[0]->id].lane, *y = t[l].value[n->a[1]->id].lane;
+    a[g][q] = x[0].f, a[g + 8][q] = x[1].f, a[g][q + 4] = x[2].f, a[g + 8][q + 4] = x[3].f;
+    b[q][g] = y[0].f, b[q + 4][g] = y[1].f;
+  }
+  for (int l = 0; l < WARP; l++)
+    for (int e = 0; e < 4; e++) {
+      int row = l / 4 + e / 2 * 8, col = l % 4 * 2 + e % 2;
+      double sum = t[l].value[n->a[2]->id].lane[e].f;
+      for (int k = 0; k < 8; k++) sum += a[row][k] * b[k][col];
+      t[l].value[n->id].lane[e].f = (double)(float)sum;
+    }
+  for (int l = 0; l < WARP; l++) t[l].pc++;
+}
+
+/* True if all of n threads stand at the same statement of this kind. */
+static bool all_at(const Run *r, const Thread *t, int n, DhcLpKind kind) {
+  for (int i = 0; i < n; i++)
+    if (t[i].pc < 0 || t[i].pc != t[0].pc || r->p->code.at[t[i].pc]->kind != kind) return false;
+  return true;
+}
+
+static int pick(DhcLpOrder order, int i, int n) {
+  if (order == DHC_LP_FALLING) return n - 1 - i;
+  return order == DHC_LP_MIXED ? (int)((int64_t)i * 37 % n) : i; /* n is 1 or a multiple of 32 */
+}
+
+static void run_task(Run *r, Thread *t, int n, DhcLpOrder order) {
+  while (!r->why) {
+    for (int i = 0; i < n; i++) {
+      Thread *one = &t[pick(order, i, n)];
+      if (one->pc >= 0) advance(r, one);
+    }
+    int done = 0;
+    for (int i = 0; i < n; i++) done += t[i].pc < 0;
+    if (done == n || r->why) return;
+    if (all_at(r, t, n, DHC_LP_BARRIER)) {
+      for (int i = 0; i < n; i++) t[i].pc++;
+      continue;
+    }
+    bool moved = false;
+    for (int w = 0; w + WARP <= n; w += WARP)
+      if (all_at(r, t + w, WARP, DHC_LP_MMA)) matrix_tile(t + w, r->p->code.at[t[w].pc]), moved = true;
+    if (!moved) r->why = "threads of a block wait at different places";
+  }
+}
+
+static DhcLpMemory junk(DhcArena *arena, int64_t bytes) {
+  char *at = dhc_arena_alloc(arena, (size_t)bytes + 128);
+  at += 128 - (uintptr_t)at % 128;
+  memset(at, 0xff, (size_t)bytes);
+  return (DhcLpMemory){at, at, at + bytes};
+}
+
+static void open_thread(Run *r, Thread *t, int number) {
+  const DhcLp *p = r->p;
+  *t = (Thread){.number = number};
+  t->value = DHC_NEW_N(r->arena, Val, p->code.n + 1);
+  t->var = DHC_NEW_N(r->arena, Val, p->vars.n + 1);
+  t->local = DHC_NEW_N(r->arena, DhcLpMemory, p->code.n + 1);
+  for (int i = 0; i < p->code.n; i++) {
+    const DhcLpInst *n = p->code.at[i];
+    t->value[i].lane = DHC_NEW_N(r->arena, DhcScalar, n->type.lanes);
+    if (n->kind == DHC_LP_LOCAL) t->local[i] = junk(r->arena, n->i * dhc_dtype_bytes(n->type.dtype));
+    if (n->kind == DHC_LP_VAR) t->var[n->i].lane = DHC_NEW_N(r->arena, DhcScalar, n->type.lanes);
+  }
+}
+
+static int *matches(const DhcLp *p, DhcArena *arena) {
+  int *match = DHC_NEW_N(arena, int, p->code.n + 1);
+  DHC_VEC(int) open = {0};
+  for (int i = 0; i < p->code.n; i++) {
+    DhcLpKind k = p->code.at[i]->kind;
+    if (k == DHC_LP_ELSE || k == DHC_LP_END) match[open.at[--open.n]] = i;
+    if (k == DHC_LP_TASKS || k == DHC_LP_FOR || k == DHC_LP_IF || k == DHC_LP_ELSE) DHC_PUSH(arena, &open, i);
+  }
+  return match;
+}
+
+bool dhc_lp_interp(const DhcLp *p, const DhcLpMemory *ptr, const int64_t *dim, int64_t task0, int64_t task1,
+                   DhcLpOrder order, DhcArena *arena, const char **why) {
+  Run r = {.p = p, .ptr = ptr, .dim = dim, .arena = arena, .match = matches(p, arena)};
+  int n = p->threads ? p->threads : 1, tasks = 0;
+  Thread *t = DHC_NEW_N(arena, Thread, n);
+  for (int i = 0; i < n; i++) open_thread(&r, &t[i], i);
+  while (p->code.at[tasks]->kind != DHC_LP_TASKS) tasks++;
+  r.block = junk(arena, p->block_bytes);
+  for (int64_t task = task0; task < task1 && !r.why; task++) {
+    for (int i = 0; i < n; i++) {
+      t[i].pc = 0;
+      while (t[i].pc < tasks && !r.why) { /* what stands before the tasks */
+        const DhcLpInst *s = p->code.at[t[i].pc];
+        Val *v = &t[i].value[s->id];
+        if (s->type.ptr) pointer(&r, &t[i], s, &v->memory);
+        else if (s->kind == DHC_LP_LOAD) load(&r, &t[i], s, v->lane);
+        else lanes(&r, &t[i], s, v->lane);
+        t[i].pc++;
+      }
+      t[i].value[tasks].lane[0].i = task;
+      t[i].pc = tasks + 1;
+    }
+    memset(r.block.lo, 0xff, (size_t)p->block_bytes);
+    run_task(&r, t, n, order);
+  }
+  *why = r.why;
+  return !r.why;
+}
