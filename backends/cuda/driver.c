@@ -48,7 +48,8 @@ static dhc_status start_driver(DhcCudaDriver *cu) {
   if (code == CU_STUB_LIBRARY)
     return dhc_status_make(DHC_E_ENVIRONMENT, NO_DRIVER "the libcuda that was found is the toolkit's stub; "
                            "install the NVIDIA driver or mend LD_LIBRARY_PATH");
-  if (!get || (!code && cu->version < DHC_CUDA_OLDEST))
+  if (code) return dhc_cuda_status(cu, code, "asking the driver for its version");
+  if (!get || cu->version < DHC_CUDA_OLDEST)
     return dhc_status_make(DHC_E_ENVIRONMENT, NO_DRIVER "the NVIDIA driver supports CUDA %d.%d, kernels need %d.%d; "
                            "install a newer driver", cu->version / 1000, cu->version % 1000 / 10,
                            DHC_CUDA_OLDEST / 1000, DHC_CUDA_OLDEST % 1000 / 10);

@@ -1,0 +1,148 @@
+/* Every function of the driver and of NVRTC fails once, in a process of its own: what comes back is one line
+ * and status 3, nothing crashes and nothing is kept. argv[1]: the stand-in library. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "backends/cuda/cuda.h"
+#include "backends/cuda/object.h"
+
+/* ---- what a program does with a GPU, up to the first failure --------------------------------- */
+
+static dhc_status compile(DhcBytes *out) {
+  const DhcNvrtc *nv;
+  char *code = NULL;
+  size_t n = 0;
+  dhc_status st = dhc_cuda_nvrtc(&nv);
+  if (st.code) return st;
+  DhcNvrtcJob job = {.source = "line one\n  nothing;\n", .name = "kernel", .arch = "sm_90a"};
+  st = dhc_nvrtc_compile(nv, &job, &code, &n);
+  const DhcCudaLaunch launch = {.threads = 256, .per_block = 16, .shared_bytes = 60 << 10, .n_ptrs = 1, .n_dims = 1};
+  if (!st.code) out->bytes = dhc_cuda_object_write(&launch, 1, code, n, &out->n_bytes);
+  free(code);
+  if (st.code) return st;
+  job.ptx = 1;
+  st = dhc_nvrtc_compile(nv, &job, &code, &n);
+  free(code);
+  return st;
+}
+
+#define TRY(expr)           \
+  do {                      \
+    st = (expr);            \
+    if (st.code) goto done; \
+  } while (0)
+
+static dhc_status use_gpu(DhcDevice *d, const DhcBytes *code) {
+  dhc_status st;
+  DhcDevicePtr at = 0, ptr[2] = {0};
+  dhc_kernel_fn fn;
+  void *prepared = NULL;
+  char bytes[64] = "abc", back[64] = "";
+  const char *name = "kernel";
+  intptr_t dim = 4;
+  TRY(d->ops->alloc(d, 64, &at));
+  TRY(d->ops->upload(d, at, bytes, 64));
+  TRY(d->ops->fill(d, at, 0x3f800000, 64));
+  TRY(d->ops->copy(d, at, at + 32, 32));
+  TRY(d->ops->load(d, code->bytes, code->n_bytes, &name, 1, &fn));
+  ptr[0] = at;
+  DhcCommand call = {.kind = DHC_ITEM_CALL, .launch = {.fn = fn, .ptr = ptr, .dim = &dim, .n_ptrs = 1, .n_dims = 1, .n_tasks = 9}};
+  TRY(d->ops->launch(d, &call.launch));
+  TRY(d->ops->prepare(d, &call, 1, &prepared));
+  TRY(d->ops->replay(d, prepared));
+  TRY(d->ops->download(d, back, at, 64));
+  TRY(d->ops->synchronise(d));
+done:
+  if (prepared) d->ops->forget(d, prepared);
+  d->ops->free(d, at);
+  return st;
+}
+
+static dhc_status everything(void) {
+  DhcBytes code = {0};
+  DhcDevice *d = NULL;
+  DhcDeviceInfo info;
+  char arch[16];
+  dhc_status st;
+  TRY(dhc_cuda_arch(arch));
+  TRY(compile(&code));
+  TRY(dhc_cuda_device_open(&(DhcDeviceOptions){0}, &d));
+  d->ops->describe(d, &info);
+  st = use_gpu(d, &code);
+done:
+  if (d) d->ops->close(d);
+  free(code.bytes);
+  return st;
+}
+
+/* ---- one process a case ------------------------------------------------------------------------- */
+
+static int n_wrong;
+
+static void run_case(const char *variable, const char *value, const char *want) {
+  int pipe_[2];
+  char text[600] = "";
+  if (pipe(pipe_)) abort();
+  fflush(stdout);
+  pid_t child = fork();
+  if (!child) {
+    if (variable) setenv(variable, value, 1);
+    dhc_status st = everything();
+    char line[600];
+    int n = snprintf(line, sizeof line, "%d %s", (int)st.code, st.message);
+    _Exit(write(pipe_[1], line, (size_t)n) != n || strchr(st.message, '\n') != NULL);
+  }
+  close(pipe_[1]);
+  ssize_t n = read(pipe_[0], text, sizeof text - 1);
+  close(pipe_[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  bool ok = n > 0 && WIFEXITED(status) && !WEXITSTATUS(status) && strstr(text, want);
+  if (ok) return;
+  printf("%s=%s: wanted \"%s\", got \"%s\" (status %d)\n", variable ? variable : "", value ? value : "", want, text, status);
+  n_wrong++;
+}
+
+/* Failures that only tidying up sees, or that have nobody to tell, leave the run as it was. */
+static bool is_silent(const char *name) {
+  static const char *const names[] = {"cuMemFree", "cuMemGetInfo", "cuMemFreeHost", "cuMemAllocHost", "cuLibraryUnload",
+                                      "cuEventDestroy", "cuStreamDestroy", "cuDevicePrimaryCtxRelease", "cuGraphExecDestroy",
+                                      "cuGraphDestroy", "cuEventRecord", "cuEventSynchronize", "cuEventElapsedTime",
+                                      "cuKernelGetAttribute", "cuGetErrorName", "cuGetErrorString", "nvrtcDestroyProgram",
+                                      "nvrtcGetProgramLogSize", "nvrtcGetProgramLog"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (!strcmp(names[i], name)) return true;
+  return false;
+}
+
+int main(int argc, char **argv) {
+  if (argc != 2) return 2;
+  setenv("DHC_LIBCUDA", argv[1], 1);
+  setenv("DHC_LIBNVRTC", argv[1], 1);
+  run_case(NULL, NULL, "0 ");
+  char value[128];
+#define CASE(name, code, want) snprintf(value, sizeof value, "%s:%d", name, code), run_case("STAND_IN_FAIL", value, want)
+#define CU(name, version, arguments)                                                                                  \
+  CASE(#name, 719, is_silent(#name) ? "0 " : !strcmp(#name, "cuDriverGetVersion") ? "unknown error (719)" : "CUDA_ERROR_719"); \
+  run_case("STAND_IN_MISSING", #name, "3 --backend cuda: this NVIDIA driver has no " #name);
+#define NV(name, arguments) CASE(#name, 5, is_silent(#name) ? "0 " : "3 --backend cuda: NVRTC");
+#include "backends/cuda/driver.def"
+  CASE("cuMemAlloc", CU_OUT_OF_MEMORY, "3 out of GPU memory: 64 bytes for a program, 1000 free on stand-in");
+  CASE("cuInit", CU_NO_DEVICE, "3 --backend cuda: the driver finds no GPU");
+  CASE("cuInit", CU_STUB_LIBRARY, "3 --backend cuda: the libcuda that was found is the toolkit's stub");
+  CASE("cuDriverGetVersion", CU_STUB_LIBRARY, "3 --backend cuda: the libcuda that was found is the toolkit's stub");
+  CASE("cuInit", CU_SYSTEM_DRIVER_MISMATCH, "3 --backend cuda: libcuda and the kernel's NVIDIA module are of different versions");
+  CASE("cuLibraryGetKernel", CU_NO_BINARY_FOR_GPU, "3 --backend cuda: finding a kernel in its code: CUDA_ERROR_209");
+  CASE("nvrtcCompileProgram", NV_COMPILATION, "3 --backend cuda: NVRTC refuses a kernel: kernel(2): error: identifier \"nothing\" is undefined: nothing;");
+  CASE("nvrtcCompileProgram", NV_BUILTINS, "3 --backend cuda: NVRTC 13.0 cannot open libnvrtc-builtins.so.13.0");
+  run_case("STAND_IN_VERSION", "11040", "3 --backend cuda: the NVIDIA driver supports CUDA 11.4, kernels need 12.0");
+  run_case("STAND_IN_GPUS", "0", "3 --backend cuda: the driver finds no GPU");
+  run_case("DHC_LIBCUDA", "/nonexistent/libcuda.so", "3 --backend cuda: no NVIDIA driver: /nonexistent/libcuda.so");
+  run_case("DHC_LIBNVRTC", "/nonexistent/libnvrtc.so", "3 --backend cuda: no NVRTC (/nonexistent/libnvrtc.so)");
+  run_case("DHC_LIBNVRTC", "libm.so.6", "3 --backend cuda: this libnvrtc has no nvrtcVersion");
+  printf(n_wrong ? "%d wrong\n" : "every failure is a line\n", n_wrong);
+  return n_wrong != 0;
+}
