@@ -2,6 +2,7 @@
  *
  *   doors.c     guards of the public functions
  *   args.c      what callers hand in
+ *   budget.c    what is going to be needed, against the limit
  *   session.c   handles, settings, statistics, diagnostics
  *   model.c     binding hyperparameters, listing, hash
  *   pipeline.c  entry -> differentiated, clean, fused, planned, compiled (one step a line)
@@ -34,6 +35,7 @@ struct dhc_session {
   DhcSources sources;
   DhcDiags diags;
   dhc_session_options o;
+  DhcBudget budget;
   const char *backend; /* row of backends/backends.def */
   bool interp;         /* it runs graphs */
   int gpu;             /* number of the GPU, of a backend that has several */
@@ -201,6 +203,7 @@ typedef struct Entry {
 
 struct dhc_program {
   dhc_model *m;
+  DhcCharge charge; /* against the session's budget */
   Memory mem;
   Entry entries[API_MAX_ENTRIES];
   int n_entries;
@@ -222,6 +225,16 @@ dhc_dtype state_dtype(const Memory *mem, const DhcTensorDecl *d); /* as stored *
 /* A state as a tensor; DHC_E_INPUT if it holds nothing yet. set: makes it hold a copy of t. */
 dhc_status state_get(dhc_program *p, Slot *s, dhc_tensor *t) DHC_MUST_USE;
 dhc_status state_set(dhc_program *p, Slot *s, const dhc_tensor *t) DHC_MUST_USE;
+
+/* budget.c: what a program's tensors take, with gradients and so many optimiser states if it trains;
+ * what a run takes (work, io, scratch, gradients, panels if they are new); anything more of it;
+ * what a data set takes. DHC_E_INPUT, located where it is the
+ * model's, before any of it is allocated. */
+dhc_status budget_program(dhc_program *p, bool train, int n_optimiser_states) DHC_MUST_USE;
+dhc_status budget_run(dhc_program *p, const Version *v, const DhcCharge *arenas, bool new_panels) DHC_MUST_USE;
+dhc_status budget_more(dhc_program *p, DhcUse use, int64_t bytes, const char *what) DHC_MUST_USE;
+void budget_less(dhc_program *p, DhcUse use, int64_t bytes); /* gives back what budget_more took */
+dhc_status budget_data(dhc_session *s, const DhcDataset *d, DhcCharge *c) DHC_MUST_USE;
 
 /* Version of an entry for these inputs, made if new. */
 dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) DHC_MUST_USE;

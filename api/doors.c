@@ -8,6 +8,14 @@ static dhc_status spent(void) {
   return dhc_status_make(DHC_E_ENVIRONMENT, "out of memory in an earlier call: the session can only be closed");
 }
 
+/* What regions may take in large blocks: what is left of the limit, and in any case enough to
+ * compile with. */
+static int64_t room(const dhc_session *s) {
+  enum { LEAST = 64 << 20 };
+  int64_t left = dhc_budget_left(&s->budget);
+  return left > LEAST ? left : LEAST;
+}
+
 static dhc_status run_out(dhc_session *s, const DhcGuard *g) {
   if (s) s->spent = true;
   return dhc_guard_status(g);
@@ -19,6 +27,7 @@ static dhc_status run_out(dhc_session *s, const DhcGuard *g) {
     if (session_ && session_->spent) return spent();                \
     DhcGuard guard_;                                                \
     dhc_guard_enter(&guard_);                                       \
+    if (session_) dhc_guard_room(&guard_, room(session_));          \
     if (setjmp(guard_.at)) return run_out(session_, &guard_);       \
     dhc_status door_ = (call);                                      \
     dhc_guard_leave(&guard_);                                       \

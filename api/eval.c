@@ -39,6 +39,25 @@ static bool parse_split(const char *name, DhcSplit *out) {
   return false;
 }
 
+/* What an evaluation opens. */
+typedef struct Evaluation {
+  dhc_session *s;
+  DhcDataset *data;
+  dhc_program *p;
+  Feed feed;
+  DhcArena arena;
+  DhcCharge charge; /* of data */
+} Evaluation;
+
+static void drop(void *what) {
+  Evaluation *e = what;
+  feed_close(&e->feed);
+  dhc_program_close(e->p);
+  if (e->data) dhc_dataset_free(e->data);
+  dhc_budget_release(&e->s->budget, &e->charge);
+  dhc_arena_fini(&e->arena);
+}
+
 static dhc_status run(dhc_model *m, const dhc_eval_options *o, const DhcDataset *d, dhc_program **p, Feed *feed, dhc_eval_result *out) {
   int64_t batch = o->batch ? o->batch : dhc_model_recipe(m->m)->batch;
   DHC_TRY(dhc_program_open(m, "loss", DHC_MODE_RUN, p));
@@ -66,18 +85,19 @@ dhc_status api_evaluate(dhc_model *m, const dhc_eval_options *o, dhc_eval_result
   DhcSplit split = DHC_SPLIT_TEST;
   if (o->split && !parse_split(o->split, &split))
     return dhc_status_make(DHC_E_USAGE, "--split: needs train, val or test, got \"%s\"", o->split);
-  DhcDataset *d;
-  DhcDataOptions data = {.max_bytes = m->s->o.max_memory};
-  DHC_TRY(dhc_dataset_open(o->data, split, &data, &d));
-  DhcArena a;
-  dhc_arena_init(&a);
-  DhcDataset part = dataset_part(d, 0, o->limit > 0 && o->limit < d->n_examples ? o->limit : d->n_examples, &a);
-  dhc_program *p = NULL;
-  Feed feed = {0};
-  dhc_status st = run(m, o, &part, &p, &feed, out);
-  feed_close(&feed);
-  dhc_program_close(p);
-  dhc_dataset_free(d);
-  dhc_arena_fini(&a);
+  Evaluation e = {.s = m->s};
+  dhc_arena_init(&e.arena);
+  DhcHeld held;
+  dhc_hold(&held, drop, &e);
+  DhcDataOptions data = {.max_bytes = dhc_budget_left(&m->s->budget)};
+  dhc_status st = dhc_dataset_open(o->data, split, &data, &e.data);
+  if (st.code == DHC_OK) st = budget_data(m->s, e.data, &e.charge);
+  if (st.code == DHC_OK) {
+    int64_t n = e.data->n_examples;
+    DhcDataset part = dataset_part(e.data, 0, o->limit > 0 && o->limit < n ? o->limit : n, &e.arena);
+    st = run(m, o, &part, &e.p, &e.feed, out);
+  }
+  dhc_release(&held);
+  drop(&e);
   return st;
 }

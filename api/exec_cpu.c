@@ -259,6 +259,17 @@ static dhc_status prepare(dhc_program *p, Version *v, const DhcBound *b, void **
   return dhc_status_ok();
 }
 
+/* Before any of it is allocated. */
+static dhc_status charge(dhc_program *p, const Version *v, const DhcBound *b) {
+  DhcCharge c = {{0}};
+  c.bytes[DHC_USE_WORK] = dhc_bound_arena_bytes(b, DHC_ARENA_WORK);
+  c.bytes[DHC_USE_IO] = dhc_bound_arena_bytes(b, DHC_ARENA_IO);
+  c.bytes[DHC_USE_GRADIENTS] = dhc_bound_arena_bytes(b, DHC_ARENA_GRADS);
+  c.bytes[DHC_USE_SCRATCH] = dhc_bound_scratch_bytes(b);
+  c.bytes[DHC_USE_PANELS] = dhc_bound_arena_bytes(b, DHC_ARENA_PANELS);
+  return budget_run(p, v, &c, v->planned->n_panels && !v->panels);
+}
+
 dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in, const int64_t *values) {
   dhc_session *s = p->m->s;
   ExecCpu *x = NULL;
@@ -270,6 +281,7 @@ dhc_status exec_cpu_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *
   Bound *b = NULL;
   DHC_TRY(place_buffers(p, v));
   DHC_TRY(bind(p, v, values, &b));
+  DHC_TRY(charge(p, v, b->bound));
   DHC_TRY(need(&x->work, &x->work_bytes, dhc_bound_arena_bytes(b->bound, DHC_ARENA_WORK), "workspace"));
   DHC_TRY(need(&x->io, &x->io_bytes, dhc_bound_arena_bytes(b->bound, DHC_ARENA_IO), "inputs and outputs"));
   DHC_TRY(need(&x->grads, &x->grads_bytes, dhc_bound_arena_bytes(b->bound, DHC_ARENA_GRADS), "gradients"));

@@ -53,6 +53,7 @@ dhc_status feed_open(dhc_program *p, const DhcDataset *d, int64_t batch, bool au
     int64_t bytes;
     if (!dhc_size_mul(batch, d->fields[i].example_bytes, &bytes))
       return dhc_status_make(DHC_E_USAGE, "batch: the bytes of %lld examples do not fit in 63 bits", (long long)batch);
+    DHC_TRY(budget_more(p, DHC_USE_DATA, bytes, "a batch"));
     f->field[i] = dhc_aligned_alloc(bytes);
     if (!f->field[i]) return dhc_status_memory((long long)bytes, "a batch");
   }
@@ -71,6 +72,7 @@ void feed_close(Feed *f) {
 static dhc_status keep(Feed *f, int i, const dhc_tensor *t) {
   int64_t bytes = dhc_tensor_bytes(t);
   if (bytes > f->stage_bytes[i]) {
+    DHC_TRY(budget_more(f->p, DHC_USE_DATA, bytes - f->stage_bytes[i], "a batch"));
     dhc_aligned_free(f->stage[i]);
     f->stage_bytes[i] = 0;
     f->stage[i] = dhc_aligned_alloc(bytes);

@@ -93,6 +93,13 @@ static dhc_status generate(Generator *g, dhc_generate_result *out) {
   return st;
 }
 
+static void drop(void *what) {
+  Generator *g = what;
+  free(g->logits);
+  free(g->order);
+  dhc_program_close(g->p);
+}
+
 dhc_status api_generate(dhc_model *m, const dhc_generate_options *o, dhc_generate_result *out) {
   NEED(out);
   *out = (dhc_generate_result){0};
@@ -100,9 +107,10 @@ dhc_status api_generate(dhc_model *m, const dhc_generate_options *o, dhc_generat
   NEED(o);
   if (o->n_prompt > 0) NEED(o->prompt);
   Generator g = {.m = m, .o = o};
+  DhcHeld held;
+  dhc_hold(&held, drop, &g);
   dhc_status st = generate(&g, out);
-  free(g.logits);
-  free(g.order);
-  dhc_program_close(g.p);
+  dhc_release(&held);
+  drop(&g);
   return st;
 }

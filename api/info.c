@@ -65,6 +65,7 @@ static dhc_status zero_inputs(dhc_model *m, const char *entry, const char *sizes
   }
   say_sizes(f, sizes, values, used, doc);
   *n_in = 0;
+  int64_t all = 0;
   for (int i = 0; i < f->params.n; i++) {
     if (f->param_info.at[i].role != DHC_ROLE_INPUT) continue;
     if (*n_in == max) return dhc_status_make(DHC_E_INPUT, "more than %d inputs", max);
@@ -74,6 +75,12 @@ static dhc_status zero_inputs(dhc_model *m, const char *entry, const char *sizes
     for (int d = 0; d < t->rank; d++)
       if (!dhc_dim_eval(t->dim[d], f->symbols.n, f->symbols.at, values, &x->dim[d]) || x->dim[d] < 1)
         return dhc_status_make(DHC_E_INPUT, "input '%s' has no size here", x->name);
+    int64_t bytes;
+    if (!dhc_size_tensor((int32_t)x->dtype, x->rank, x->dim, NULL, &bytes) || bytes > INT64_MAX - 64)
+      return dhc_status_make(DHC_E_INPUT, "input '%s' is larger than any tensor can be", x->name);
+    all = bytes > INT64_MAX - all ? INT64_MAX : all + bytes;
+    if (all > dhc_budget_left(&m->s->budget))
+      return dhc_status_make(DHC_E_INPUT, "the inputs of entry '%s' need more memory than the limit leaves (--max-memory)", entry);
     x->data = dhc_arena_alloc(a, (size_t)dhc_tensor_bytes(x) + 64);
   }
   return dhc_status_ok();

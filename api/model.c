@@ -52,7 +52,7 @@ dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model 
     if (!split_setting(s, o->sets[i], &sets[i]))
       return dhc_status_make(DHC_E_USAGE, "--set: needs KEY=VALUE, got \"%s\"", o->sets[i]);
   DhcElabConfig config = {.shipped_roots = s->roots, .n_shipped_roots = s->n_roots,
-                          .max_memory_bytes = s->o.max_memory};
+                          .max_memory_bytes = s->budget.limit};
   DhcElab *elab = dhc_elab_open(&s->arena, &s->strings, &s->diags, &config, o->name);
   if (!elab) return session_errors_since(s, before);
   DhcModelRequest rq = {.root = o->root, .preset = o->preset, .recipe = o->recipe, .sets = sets, .n_sets = o->n_sets};

@@ -40,9 +40,14 @@ dhc_status api_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_
   dhc_hold(&held, close_program, p);
   p->mem.place = placement_make(m->module, &p->arena);
   p->mem.float_bytes = m->s->interp ? 8 : 4;
+  dhc_status st = budget_program(p, mode == DHC_MODE_TRAIN, 0);
+  if (st.code != DHC_OK) {
+    dhc_release(&held);
+    dhc_program_close(p);
+    return st;
+  }
   p->mem.weights = dhc_aligned_alloc((int64_t)p->mem.float_bytes * p->mem.place.n_weights);
   p->mem.state = dhc_aligned_alloc(p->mem.place.state_bytes);
-  dhc_status st = dhc_status_ok();
   if (!p->mem.weights || !p->mem.state)
     st = dhc_status_memory((long long)p->mem.float_bytes * p->mem.place.n_weights, "weights");
   if (st.code == DHC_OK && m->module->scalars.n > API_MAX_SCALARS / 2)
@@ -64,6 +69,7 @@ static dhc_status add_states(dhc_program *p) {
   const DhcRecipe *r = dhc_model_recipe(p->m->m);
   DhcFunc *f = dhc_model_function(p->m->m, r->optimizer);
   if (!f) return session_errors(p->m->s);
+  DHC_TRY(budget_program(p, true, f->results.n - 1 + (r->ema > 0)));
   for (int i = 1; i < f->results.n; i++) { /* result 0 is the weights */
     char name[128];
     snprintf(name, sizeof name, "$%s", f->result_names.at[i]);
@@ -109,6 +115,7 @@ dhc_status api_program_add(dhc_program *p, const char *entry, dhc_mode mode, int
 
 void dhc_program_close(dhc_program *p) {
   if (!p) return;
+  dhc_budget_release(&p->m->s->budget, &p->charge);
   exec_cpu_close(p);
   step_close(p);
   dhc_aligned_free(p->mem.weights);

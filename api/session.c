@@ -96,6 +96,7 @@ dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) {
   if (!s) return dhc_status_memory((long long)sizeof *s, "a session");
   if (o) s->o = *o;
   s->offline = s->o.print_only;
+  dhc_budget_init(&s->budget, s->o.max_memory);
   dhc_arena_init(&s->arena);
   DhcHeld held;
   dhc_hold(&held, close_session, s);

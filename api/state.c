@@ -53,7 +53,9 @@ static dhc_status find_places(const Memory *mem, const Want *want, int64_t *at, 
 }
 
 /* Moves the live states to `at` in new memory of `total` bytes. */
-static dhc_status move(Memory *mem, const int64_t *at, int64_t total) {
+static dhc_status move(dhc_program *p, const int64_t *at, int64_t total) {
+  Memory *mem = &p->mem;
+  if (total > mem->recurrent_bytes) DHC_TRY(budget_more(p, DHC_USE_STATE, total - mem->recurrent_bytes, "states"));
   char *to = dhc_aligned_alloc(total ? total : ALIGN);
   if (!to) return dhc_status_memory((long long)total, "states");
   for (int i = 0; i < mem->place.n_slots; i++) {
@@ -71,14 +73,15 @@ static dhc_status move(Memory *mem, const int64_t *at, int64_t total) {
 }
 
 /* Room for live and wanted states; the wanted ones become live with whatever was there. */
-static dhc_status arrange(Memory *mem, const Want *want) {
+static dhc_status arrange(dhc_program *p, const Want *want) {
+  Memory *mem = &p->mem;
   int64_t *at = calloc((size_t)mem->place.n_slots + 1, sizeof *at), total;
   if (!at) return dhc_status_memory(0, "states");
   dhc_status st = find_places(mem, want, at, &total);
   bool same = total == mem->recurrent_bytes && mem->recurrent;
   for (int i = 0; i < mem->place.n_slots; i++)
     same = same && (!is_state(&mem->place.slots[i]) || mem->place.slots[i].offset == at[i]);
-  if (st.code == DHC_OK && !same) st = move(mem, at, total);
+  if (st.code == DHC_OK && !same) st = move(p, at, total);
   for (int i = 0; st.code == DHC_OK && i < mem->place.n_slots; i++) {
     if (!want[i].in) continue;
     memcpy(mem->place.slots[i].dim, want[i].dim, sizeof want[i].dim);
@@ -185,7 +188,7 @@ dhc_status state_prepare(dhc_program *p, const Version *v, const int64_t *symbol
   dhc_status st = want && begins ? dhc_status_ok() : dhc_status_memory(0, "states");
   if (st.code == DHC_OK) st = find_new(p, v, symbols, want, begins, &n);
   if (st.code == DHC_OK && n) {
-    st = arrange(&p->mem, want);
+    st = arrange(p, want);
     if (st.code == DHC_OK) st = begin(p, v, begins);
     if (st.code != DHC_OK) dhc_program_reset(p);
   }
@@ -241,7 +244,7 @@ dhc_status state_set(dhc_program *p, Slot *s, const dhc_tensor *t) {
   w->in = true;
   memcpy(w->dim, t->dim, sizeof(int64_t) * (size_t)t->rank);
   s->live = false;
-  dhc_status st = arrange(&p->mem, want);
+  dhc_status st = arrange(p, want);
   free(want);
   if (st.code == DHC_OK) put(p, s, t->data, t->dtype);
   return st;
@@ -298,7 +301,7 @@ dhc_status api_program_load_state(dhc_program *p, const char *path) {
   dhc_status st = want ? find_states(p, f, want) : dhc_status_memory(0, "states");
   if (st.code == DHC_OK) {
     dhc_program_reset(p);
-    st = arrange(&p->mem, want);
+    st = arrange(p, want);
   }
   for (int i = 0; st.code == DHC_OK && i < p->mem.place.n_slots; i++) {
     const Slot *s = &p->mem.place.slots[i];

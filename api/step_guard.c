@@ -291,8 +291,14 @@ static dhc_status run_watched(dhc_program *p, Entry *e, Version *v, const dhc_te
   const Memory *mem = &p->mem;
   int64_t bytes = (int64_t)mem->float_bytes * mem->place.n_weights + mem->place.state_bytes;
   if (mem->n_states) bytes += memory_begun_bytes(mem) + mem->n_states * memory_state_bytes(mem);
+  DHC_TRY(budget_more(p, DHC_USE_COPY, bytes, "a careful step"));
   char *copy = malloc((size_t)bytes + 1);
-  if (!copy) return dhc_status_memory((long long)bytes, "a copy of the training state");
+  if (!copy) {
+    budget_less(p, DHC_USE_COPY, bytes);
+    return dhc_status_memory((long long)bytes, "a copy of the training state");
+  }
+  DhcHeld held;
+  dhc_hold(&held, free, copy);
   copy_all(mem, copy, false);
   *memory_scalar(&p->mem, "$limit") = mem->float_bytes == 8 ? DBL_MAX : (double)FLT_MAX;
   dhc_status st = run_plain(p, e, v, in, values);
@@ -301,7 +307,9 @@ static dhc_status run_watched(dhc_program *p, Entry *e, Version *v, const dhc_te
     *(uint8_t *)result(e, "finite")->data = 0;
     p->weights_version++;
   }
+  dhc_release(&held);
   free(copy);
+  budget_less(p, DHC_USE_COPY, bytes);
   return st;
 }
 

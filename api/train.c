@@ -14,11 +14,14 @@ enum { N_LOG_COLUMNS = sizeof log_columns / sizeof log_columns[0] };
 /* ---- setting up ----------------------------------------------------------------- */
 
 static dhc_status open_data(Trainer *t) {
-  DhcDataOptions o = {.max_bytes = t->m->s->o.max_memory};
+  DhcDataOptions o = {.max_bytes = dhc_budget_left(&t->m->s->budget)};
   DHC_TRY(dhc_dataset_open(t->o->data, DHC_SPLIT_TRAIN, &o, &t->data));
+  DHC_TRY(budget_data(t->m->s, t->data, &t->charge));
   int64_t n = t->data->n_examples, n_val = 0;
   if (!strncmp(t->o->data, "npy:", 4)) {
     dhc_status st = dhc_dataset_open(t->o->data, DHC_SPLIT_VAL, &o, &t->val_file);
+    if (st.code == DHC_E_ENVIRONMENT) return st;
+    if (st.code == DHC_OK) DHC_TRY(budget_data(t->m->s, t->val_file, &t->charge));
     if (st.code == DHC_OK) t->val = *t->val_file; /* none: part of the training data */
   }
   if (!t->val_file) n_val = (int64_t)((double)n * train_val_fraction(t->o));
@@ -110,7 +113,7 @@ static dhc_status set_up(Trainer *t) {
   DHC_TRY(feed_open(t->p, &t->train, t->set.batch, !o->augment_off, &t->feed));
   DHC_TRY(dhc_program_init(t->p, t->seed));
   DHC_TRY(dhc_program_set_scalar(t->p, "$clip", t->set.clip));
-  trainer_settings(t);
+  if (o->out) trainer_settings(t);
   DHC_TRY(trainer_check_allowed(t));
   if (o->resume) DHC_TRY(trainer_go_on(t));
   t->ready = true;
@@ -251,6 +254,7 @@ static dhc_status loop(Trainer *t) {
 
 static void tear_down(void *trainer) {
   Trainer *t = trainer;
+  dhc_budget_release(&t->m->s->budget, &t->charge);
   feed_close(&t->feed);
   if (t->log) dhc_metrics_close(t->log);
   if (t->batcher) dhc_batcher_free(t->batcher);

@@ -11,7 +11,7 @@ dhc_status trainer_open_folder(Trainer *t) {
   if (o->resume && o->overwrite) return dhc_status_make(DHC_E_USAGE, "--resume and --overwrite exclude each other");
   if (!o->out && (o->resume || o->overwrite))
     return dhc_status_make(DHC_E_USAGE, "--%s needs --out DIR", o->resume ? "resume" : "overwrite");
-  t->command = o->command ? o->command : "";
+  trainer_set_command(t, o->command);
   t->replaces = "";
   DHC_TRY(dhc_run_id_draw(t->run_id));
   if (!o->out) return dhc_status_ok();
@@ -36,7 +36,7 @@ static void finish_replacing(Trainer *t) {
 
 static void take_identity(Trainer *t, const char *id, const char *command) {
   snprintf(t->run_id, sizeof t->run_id, "%s", id);
-  if (command) t->command = dhc_arena_strdup(&t->arena, command);
+  if (command) trainer_set_command(t, command);
 }
 
 static dhc_status go_on_from(Trainer *t, const DhcCheckpoint *c) {
@@ -52,6 +52,9 @@ static dhc_status go_on_from_nothing(Trainer *t, const cJSON *config) {
   const char *out = t->o->out;
   if (!config && t->used)
     return dhc_status_make(DHC_E_INPUT, "%s: holds no run to go on with: neither checkpoints nor a config.json of one", out);
+  int64_t other;
+  if (config && dhc_checkpoint_newest(out, &other))
+    return dhc_status_make(DHC_E_INPUT, "%s: config.json names a run of which there is no checkpoint; those that lie there are another's", out);
   if (config) {
     RunRecord record = {.config = cJSON_GetObjectItemCaseSensitive(config, "run")};
     const char *hash = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(config, "model_hash"));

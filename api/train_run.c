@@ -146,8 +146,8 @@ void trainer_settings(Trainer *t) {
 }
 
 /* Under which name a setting is kept: hyperparameters may be called like anything else. */
-static const char *key_of(Trainer *t, const RunSetting *s, const char *suffix) {
-  return dhc_arena_printf(&t->arena, "%s%s%s", s->kind == RUN_MODEL ? "set." : "", s->name, suffix);
+static const char *key_of(DhcArena *a, const RunSetting *s, const char *suffix) {
+  return dhc_arena_printf(a, "%s%s%s", s->kind == RUN_MODEL ? "set." : "", s->name, suffix);
 }
 
 /* ---- what was recorded ------------------------------------------------------------------- */
@@ -161,8 +161,8 @@ int trainer_setting_pairs(Trainer *t, DhcArena *a, DhcMetaPair *out) {
   int n = 0;
   for (int i = 0; i < t->settings.n; i++) {
     const RunSetting *s = &t->settings.at[i];
-    out[n++] = (DhcMetaPair){dhc_arena_printf(a, "run.%s", key_of(t, s, "")), s->value};
-    if (s->digest) out[n++] = (DhcMetaPair){dhc_arena_printf(a, "run.%s", key_of(t, s, ".digest")), s->digest};
+    out[n++] = (DhcMetaPair){dhc_arena_printf(a, "run.%s", key_of(a, s, "")), s->value};
+    if (s->digest) out[n++] = (DhcMetaPair){dhc_arena_printf(a, "run.%s", key_of(a, s, ".digest")), s->digest};
   }
   return n;
 }
@@ -218,8 +218,8 @@ static void compare_length(Compare *c) {
 
 static void compare_one(Compare *c, const RunSetting *s) {
   Trainer *t = c->t;
-  const char *was = recorded(t, c->record, key_of(t, s, ""));
-  const char *digest = s->digest ? recorded(t, c->record, key_of(t, s, ".digest")) : NULL;
+  const char *was = recorded(t, c->record, key_of(&t->arena, s, ""));
+  const char *digest = s->digest ? recorded(t, c->record, key_of(&t->arena, s, ".digest")) : NULL;
   bool same = was && !strcmp(was, s->value);
   if (s->digest && digest) same = !strcmp(digest, s->digest);
   if (s->kind == RUN_RATE && was && is_schedule(was) && is_schedule(s->value)) same = same && !strcmp(was, s->value);
@@ -242,7 +242,7 @@ static dhc_status compare_model(Compare *c, const char *path, const char *hash) 
   DhcText why = {.arena = &t->arena};
   for (int i = 0; i < t->settings.n; i++) {
     const RunSetting *s = &t->settings.at[i];
-    const char *was = s->kind == RUN_MODEL ? recorded(t, c->record, key_of(t, s, "")) : NULL;
+    const char *was = s->kind == RUN_MODEL ? recorded(t, c->record, key_of(&t->arena, s, "")) : NULL;
     if (was && strcmp(was, s->value)) dhc_text_printf(&why, "; %s: %.40s in the run, %.40s now", s->name, was, s->value);
   }
   return dhc_status_make(DHC_E_INPUT, "%s was made for model %.8s, this model is %.8s%s", path, hash, t->m->hash, dhc_text_str(&why));
@@ -293,8 +293,8 @@ static const char *setting_value(const Trainer *t, const char *name) {
   return "";
 }
 
-const char *trainer_command(Trainer *t) {
-  return clean(t, t->command);
+void trainer_set_command(Trainer *t, const char *command) {
+  t->command = clean(t, command ? command : "");
 }
 
 const char *trainer_config_path(Trainer *t) {
@@ -303,12 +303,12 @@ const char *trainer_config_path(Trainer *t) {
 
 /* The same bytes for a run that was stopped and one that was not, but for the id. */
 dhc_status trainer_write_config(Trainer *t) {
-  const char *path = trainer_config_path(t), *model = clean(t, t->m->name), *command = trainer_command(t);
+  const char *path = trainer_config_path(t), *model = clean(t, t->m->name);
   JsonDoc d;
   json_begin(&d);
   json_text(&d, d.root, "dhcc", dhc_version());
   json_text(&d, d.root, "run_id", t->run_id);
-  json_text(&d, d.root, "command", command);
+  json_text(&d, d.root, "command", t->command);
   if (*t->replaces) json_text(&d, d.root, "replaces", t->replaces);
   json_text(&d, d.root, "model", model);
   json_text(&d, d.root, "model_hash", t->m->hash);
@@ -324,8 +324,8 @@ dhc_status trainer_write_config(Trainer *t) {
   cJSON *run = json_object(&d, d.root, "run");
   for (int i = 0; i < t->settings.n; i++) {
     const RunSetting *s = &t->settings.at[i];
-    json_text(&d, run, key_of(t, s, ""), s->value);
-    if (s->digest) json_text(&d, run, key_of(t, s, ".digest"), s->digest);
+    json_text(&d, run, key_of(&t->arena, s, ""), s->value);
+    if (s->digest) json_text(&d, run, key_of(&t->arena, s, ".digest"), s->digest);
   }
   char *text;
   dhc_status st = json_end(&d, dhc_status_ok(), true, &text);
@@ -347,7 +347,8 @@ dhc_status trainer_read_config(Trainer *t, cJSON **out) {
   const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(*out, "run_id"));
   bool named = id && strlen(id) == DHC_RUN_ID_CHARS - 1 && strspn(id, "0123456789abcdef") == DHC_RUN_ID_CHARS - 1;
   if (!named) {
-    if (st.code == DHC_OK) dhc_warn(&t->m->s->warn, DHC_WARN_WARNING, "%s: names no run; checkpoints say whose the folder is", path);
+    if (st.code == DHC_OK) st = dhc_status_make(DHC_E_INPUT, "%s: names no run", path);
+    if (st.code == DHC_E_INPUT) dhc_warn(&t->m->s->warn, DHC_WARN_WARNING, "%s; checkpoints say whose the folder is", st.message);
     cJSON_Delete(*out);
     *out = NULL;
   }

@@ -123,7 +123,7 @@ static int all_pairs(Trainer *t, DhcArena *a, DhcMetaPair **out) {
   fields(t, all);
   DhcMetaPair *p = *out = DHC_NEW_N(a, DhcMetaPair, 2 * t->settings.n + N_FIELDS + t->taps.n + 2);
   int n = trainer_setting_pairs(t, a, p);
-  p[n++] = (DhcMetaPair){"run.command", trainer_command(t)};
+  p[n++] = (DhcMetaPair){"run.command", t->command};
   for (int i = 0; i < N_FIELDS; i++)
     p[n++] = (DhcMetaPair){all[i].key, all[i].real ? bits_text(a, *all[i].real) : dhc_arena_printf(a, "%" PRId64, *all[i].whole)};
   return n + tap_pairs(t, a, p + n);

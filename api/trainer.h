@@ -84,6 +84,7 @@ typedef struct Trainer {
     bool any, stop;
     int64_t step, rows;
   } saved;
+  DhcCharge charge; /* of data and val_file */
   int64_t steps, epochs, step; /* of the run: steps in all, epochs they take; done so far */
   uint64_t seed;
   double epoch_loss, epoch_metric, best, val_loss, val_accuracy; /* of the last validation */
@@ -104,7 +105,7 @@ int trainer_setting_pairs(Trainer *t, DhcArena *arena, DhcMetaPair *out);
 /* DHC_E_INPUT names everything that differs from the record and may not. t->step: steps done. path:
  * of the record, for messages; model_hash: NULL if not recorded. */
 dhc_status trainer_compare(Trainer *t, const RunRecord *record, const char *path, const char *model_hash) DHC_MUST_USE;
-const char *trainer_command(Trainer *t); /* that began the run, as UTF-8 */
+void trainer_set_command(Trainer *t, const char *command); /* that began the run */
 const char *trainer_config_path(Trainer *t);
 dhc_status trainer_write_config(Trainer *t) DHC_MUST_USE;
 /* The caller's to delete; NULL and a warning where it says nothing of a run. */

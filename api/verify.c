@@ -374,6 +374,13 @@ static dhc_status all_used(const Verify *v) {
   return dhc_status_ok();
 }
 
+static void drop(void *what) {
+  Verify *v = what;
+  dhc_program_close(v->p);
+  if (v->file) dhc_safetensors_close(v->file);
+  dhc_arena_fini(&v->arena);
+}
+
 dhc_status api_verify_oracle(dhc_model *m, const dhc_verify_options *o, int *n_rows, int *n_failed) {
   NEED(m);
   NEED(o);
@@ -385,6 +392,8 @@ dhc_status api_verify_oracle(dhc_model *m, const dhc_verify_options *o, int *n_r
   dhc_arena_init(&v.arena);
   bool steps;
   int64_t n_steps;
+  DhcHeld held;
+  dhc_hold(&held, drop, &v);
   dhc_status st = dhc_safetensors_open(o->oracle, &v.file);
   if (st.code == DHC_OK) st = look_over(&v);
   if (st.code == DHC_OK) st = count_steps(&v, &steps, &n_steps);
@@ -396,8 +405,7 @@ dhc_status api_verify_oracle(dhc_model *m, const dhc_verify_options *o, int *n_r
   if (st.code == DHC_OK && v.n_failed)
     st = dhc_status_make(DHC_E_INPUT, "%s: %d of %d rows are beyond the tolerance", o->oracle, v.n_failed, v.n_rows);
   if (st.code == DHC_OK && !v.n_rows) st = dhc_status_make(DHC_E_INPUT, "%s: nothing to compare", o->oracle);
-  dhc_program_close(v.p);
-  if (v.file) dhc_safetensors_close(v.file);
-  dhc_arena_fini(&v.arena);
+  dhc_release(&held);
+  drop(&v);
   return st;
 }

@@ -246,6 +246,72 @@ static bool bind_shape(DhcCx *cx, Unify *u, DhcVal *v, bool check) {
   return true;
 }
 
+/* The binder of u->sig in e that nothing has bound yet, if there is just one; *n counts where they stand. */
+static void find_unbound(DhcCx *cx, const Unify *u, const DhcAstExpr *e, const char **name, int *n) {
+  switch (e->kind) {
+    case DHC_EX_NAME:
+      if (!is_binder(u->sig, e->u.name, false) || bound_here(cx, e->u.name) || (*name && *name == e->u.name)) return;
+      *name = e->u.name;
+      ++*n;
+      return;
+    case DHC_EX_UNARY: find_unbound(cx, u, e->u.unary.operand, name, n); return;
+    case DHC_EX_BINARY:
+      find_unbound(cx, u, e->u.binary.lhs, name, n);
+      find_unbound(cx, u, e->u.binary.rhs, name, n);
+      return;
+    default: return;
+  }
+}
+
+/* Binds the one unknown N of a shape element a * N + b from the extent it meets, by exact division. 1: bound,
+ * 0: nothing to bind here, -1: no such N. */
+static int solve_element(DhcCx *cx, Unify *u, const DhcAstExpr *x, int k) {
+  const char *name = NULL;
+  int n = 0;
+  find_unbound(cx, u, x, &name, &n);
+  if (n != 1) return 0;
+  DhcDims *dims = dhc_cx_dims(cx);
+  const char *unknown = dhc_intern(cx->e->strings, dhc_arena_printf(dhc_cx_arena(cx), "$%s", name));
+  dhc_scope_set(cx, name, dhc_v_dim(dhc_dim_symbol(dims, unknown)));
+  DhcVal v = dhc_eval(cx, x);
+  const DhcDim *d, *have = u->v->t->type.dim[k], *zero = dhc_dim_const(dims, 0), *one = dhc_dim_const(dims, 1);
+  if (!dhc_want_dim(cx, &v, x->span, "a dim", &d)) return -1;
+  const DhcDim *b = dhc_dim_subst(dims, d, 1, &unknown, &zero), *a = dhc_dim_sub(dims, dhc_dim_subst(dims, d, 1, &unknown, &one), b);
+  bool linear = d == dhc_dim_add(dims, dhc_dim_mul(dims, a, dhc_dim_symbol(dims, unknown)), b);
+  const DhcDim *q = linear ? dhc_dim_divide(dims, dhc_dim_sub(dims, have, b), a) : NULL;
+  int64_t c = 1;
+  if (q && (!dhc_dim_is_const(q, &c) || c >= 1)) {
+    dhc_scope_set(cx, name, dhc_v_dim(q));
+    return 1;
+  }
+  const DhcDim *plain = dhc_dim_symbol(dims, name);
+  shape_mismatch(cx, u, dhc_arena_printf(dhc_cx_arena(cx), "dimension %d is %s, and no whole %s of at least 1 makes %s that", k,
+                                         dhc_say_dim(cx, have), name, dhc_say_dim(cx, dhc_dim_subst(dims, d, 1, &unknown, &plain))));
+  return -1;
+}
+
+/* As long as another element binds a binder. False after an error. */
+static bool solve_shapes(DhcCx *cx, Unify *u, DhcVal *v) {
+  for (bool more = true; more;) {
+    more = false;
+    for (int i = 0; i < u->sig->inputs.n; i++) {
+      u->p = &u->sig->inputs.at[i];
+      if (u->p->type.kind != DHC_TY_TENSOR || v[i].kind == DHC_V_VOID) continue;
+      u->v = &v[i];
+      const DhcAstExprs *list = &u->p->type.shape->u.list;
+      int rank = v[i].t->type.rank;
+      for (int e = 0, k = 0; e < list->n; e++) {
+        bool run = list->at[e]->kind == DHC_EX_RUN;
+        int r = run ? 0 : solve_element(cx, u, list->at[e], k);
+        if (r < 0) return false;
+        more = more || r;
+        k += run ? rank - (list->n - 1) : 1;
+      }
+    }
+  }
+  return true;
+}
+
 static bool bind_value(DhcCx *cx, const Unify *u, DhcVal v) {
   const DhcAstParam *p = u->p;
   const char *what = dhc_arena_printf(dhc_cx_arena(cx), "%s: argument '%s'", u->what, p->name.text);
@@ -294,17 +360,19 @@ bool dhc_bind_inputs(DhcCx *cx, const DhcAstSignature *sig, const DhcVal *given,
     else
       ok = bind_value(cx, &u, v[i]) && ok;
   }
-  for (int pass = 0; pass < 2 && ok; pass++) /* lone binders first, then all other dims */
+  for (int pass = 0; pass < 2 && ok; pass++) { /* lone binders first, what hangs on them, then all other dims */
+    if (pass == 1 && !solve_shapes(cx, &u, v)) return false;
     for (int i = 0; i < n; i++) {
       u.p = &sig->inputs.at[i];
       if (u.p->type.kind != DHC_TY_TENSOR || v[i].kind == DHC_V_VOID) continue;
       ok = bind_shape(cx, &u, &v[i], pass == 1) && ok;
     }
+  }
   if (!ok) return false;
   for (int i = 0; i < sig->binders.n; i++)
     if (!bound_here(cx, sig->binders.at[i].name.text)) {
       dhc_err(cx, "E0309", sig->binders.at[i].name.span,
-              "%s: '%s' stands alone in no input's shape, so nothing binds it", what,
+              "%s: '%s' stands in no input's shape that would bind it", what,
               sig->binders.at[i].name.text);
       return false;
     }

@@ -1,6 +1,8 @@
 /* Functions under construction: captured values, symbols, facts, calls. */
 #include "frontend/elab_internal.h"
 
+static bool known_outside(void *fn, const DhcDim *d);
+
 DhcFn *dhc_fn_begin(DhcCx *cx, const char *name, DhcFuncKind kind, DhcFn *outer, bool renamed) {
   DhcModule *m = cx->m->module;
   DhcFn *fn = DHC_NEW(m->arena, DhcFn);
@@ -8,8 +10,9 @@ DhcFn *dhc_fn_begin(DhcCx *cx, const char *name, DhcFuncKind kind, DhcFn *outer,
   fn->f = dhc_func_new(m, name, kind, span);
   fn->outer = outer;
   fn->renamed = renamed;
-  fn->b = (DhcBuilder){
-      .f = fn->f, .span = span, .origin = cx->owner && cx->owner->path[0] ? cx->owner->path : NULL};
+  fn->b = (DhcBuilder){.f = fn->f, .span = span, .origin = cx->owner && cx->owner->path[0] ? cx->owner->path : NULL};
+  fn->b.known = known_outside;
+  fn->b.known_ctx = fn;
   if (outer && !renamed)
     for (int i = 0; i < outer->f->facts.nonneg.n; i++) {
       DHC_PUSH(m->arena, &fn->f->facts.nonneg, outer->f->facts.nonneg.at[i]);
@@ -208,14 +211,24 @@ static void add_fact(DhcFn *fn, const DhcDim *d, DhcFactMessage message) {
   DHC_PUSH(fn->f->module->arena, &fn->f->fact_messages, message);
 }
 
-DhcTruth dhc_fn_truth(DhcCx *cx, DhcFn *fn, const DhcDim *d) {
-  DhcDims *dims = cx->m->module->dims;
+static DhcTruth truth(DhcFn *fn, const DhcDim *d) {
+  DhcDims *dims = fn->f->module->dims;
   DhcTruth t = dhc_dim_le(dims, &fn->f->facts, dhc_dim_const(dims, 0), d);
   if (t != DHC_UNKNOWN || !fn->outer) return t;
-  t = dhc_fn_truth(cx, fn->outer, to_outer(fn, d));
+  t = truth(fn->outer, to_outer(fn, d));
   if (t == DHC_TRUE) add_fact(fn, d, (DhcFactMessage){0});
   if (t == DHC_FALSE) add_fact(fn, dhc_dim_addc(dims, dhc_dim_mulc(dims, d, -1), -1), (DhcFactMessage){0});
   return t;
+}
+
+DhcTruth dhc_fn_truth(DhcCx *cx, DhcFn *fn, const DhcDim *d) {
+  (void)cx;
+  return truth(fn, d);
+}
+
+/* For the builder: what an op needs may be known where the function is called. */
+static bool known_outside(void *fn, const DhcDim *d) {
+  return truth(fn, d) == DHC_TRUE;
 }
 
 void dhc_fn_assume(DhcCx *cx, DhcFn *fn, const DhcDim *d, DhcFactMessage message) {

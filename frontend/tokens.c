@@ -231,6 +231,13 @@ static bool within_operator_limit(Reader *r, int kind, uint32_t begin, uint32_t 
   return false;
 }
 
+/* A declaration's first word is followed by a name or a string, a member's by something else. */
+static bool heads_decl(const Reader *r, uint32_t end) {
+  const char *s = r->out->text + end;
+  while (*s == ' ' || *s == '\t') s++;
+  return *s != '=' && *s != '[' && *s != '.' && *s != '(';
+}
+
 static bool read_token(Reader *r, int kind, uint32_t begin, uint32_t end) {
   switch (kind) {
     case T_COMMENT:
@@ -246,7 +253,7 @@ static bool read_token(Reader *r, int kind, uint32_t begin, uint32_t end) {
     default: break;
   }
   if (kind >= T_BAD_COMMENT) return mend(r, kind, begin, end);
-  if (dhc_token_starts_decl(kind) && (begin == 0 || r->out->text[begin - 1] == '\n'))
+  if (dhc_token_starts_decl(kind) && (begin == 0 || r->out->text[begin - 1] == '\n') && heads_decl(r, end))
     abandon(r, 0, begin);
   push(r, kind, begin, end);
   return within_operator_limit(r, kind, begin, end) && within_prefix_limit(r, kind, begin, end);
@@ -284,6 +291,38 @@ static void filter(Reader *r, DhcTokens *out) {
   }
 }
 
+/* ---- Keywords that are names ----------------------------------------------------------- */
+
+static bool is_role(int kind) {
+  return kind == T_PARAM || kind == T_BUFFER || kind == T_TABLE || kind == T_STATE || kind == T_CONST;
+}
+
+/* Behind any subscripts that follow token i: "[0][1]". */
+static int after_indices(const DhcTokens *l, int i) {
+  for (i++; l->t.at[i].kind == T_LBRACKET && l->t.at[i].match > i; i = l->t.at[i].match + 1) continue;
+  return i;
+}
+
+/* Libraries call parts of their networks `model`, `layer` or `self`, and files of weights hold these names. A
+ * keyword is a name behind a point; where a member is declared (WORD = …, WORD[0] = …, param WORD: …, init WORD.…);
+ * and, if it only ever starts a declaration of a file, wherever something else stands. */
+static bool is_name(const DhcTokens *l, int i) {
+  const DhcToken *t = &l->t.at[i];
+  int before = i > 0 ? l->t.at[i - 1].kind : T_NEWLINE, next = l->t.at[i + 1].kind;
+  if (t->kind < T_IMPORT || t->kind > T_SELF || t->inside < 0) return false;
+  if (before == T_DOT) return true;
+  if (dhc_token_starts_decl(t->kind)) return t->kind != T_LAYER || before != T_COLON;
+  if (before == T_INIT && i > 1 && next == T_DOT) return true;
+  if (is_role(before) && next == T_COLON) return true;
+  bool starts = before == T_NEWLINE || before == T_LBRACE || before == T_RBRACE;
+  return starts && l->t.at[after_indices(l, i)].kind == T_ASSIGN;
+}
+
+static void name_keywords(DhcTokens *l) {
+  for (int i = 0; i + 1 < l->t.n; i++)
+    if (is_name(l, i)) l->t.at[i].kind = T_NAME;
+}
+
 void dhc_tokens_read(DhcParse *p, uint32_t file, DhcTokens *out) {
   const DhcSource *source = dhc_sources_get(p->diags->sources, file);
   *out = (DhcTokens){
@@ -305,4 +344,5 @@ void dhc_tokens_read(DhcParse *p, uint32_t file, DhcTokens *out) {
   if (!out->unusable) abandon(&r, 0, end);
   push(&r, T_YYEOF, end, end);
   filter(&r, out);
+  if (!out->unusable) name_keywords(out);
 }

@@ -21,6 +21,11 @@ struct DhcArenaBlock {
   _Alignas(ALIGN) unsigned char data[];
 };
 
+static void free_block(struct DhcArenaBlock *b) {
+  dhc_guard_give(b->size);
+  free(b);
+}
+
 static void drop(void *what) { dhc_arena_fini(what); }
 
 void dhc_arena_init(DhcArena *a) {
@@ -32,7 +37,7 @@ void dhc_arena_fini(DhcArena *a) {
   dhc_release(&a->held);
   for (struct DhcArenaBlock *b = a->head, *older; b; b = older) {
     older = b->older;
-    free(b);
+    free_block(b);
   }
   a->head = NULL;
   a->used_bytes = 0;
@@ -43,7 +48,7 @@ void dhc_arena_reset(DhcArena *a) {
   if (!keep) return;
   for (struct DhcArenaBlock *b = keep->older, *older; b; b = older) {
     older = b->older;
-    free(b);
+    free_block(b);
   }
   keep->older = NULL;
   memset(keep->data, 0, keep->used);
@@ -57,8 +62,12 @@ static struct DhcArenaBlock *open_block(DhcArena *a, size_t bytes) {
   if (a->head && a->head->size >= LARGEST_BLOCK) size = LARGEST_BLOCK;
   if (size > LARGEST_BLOCK) size = LARGEST_BLOCK;
   if (size < bytes) size = bytes;
+  dhc_guard_take(size);
   struct DhcArenaBlock *b = calloc(1, sizeof *b + size);
-  if (!b) return NULL;
+  if (!b) {
+    dhc_guard_give(size);
+    return NULL;
+  }
   b->size = size;
   b->older = a->head;
   a->head = b;

@@ -59,7 +59,7 @@ DhcNode *dhc_build(DhcBuilder *b, DhcOp op, DhcValue *const *args, int n_args,
   for (int i = 0; i < n_attrs; i++) draft.attrs[i] = attrs[i];
   DhcType type[DHC_MAX_RESULTS];
   int n_results = 0;
-  if (!dhc_shape_infer(m, &f->facts, &draft, NULL, type, &n_results)) return NULL;
+  if (!dhc_shape_infer(m, &f->facts, b, &draft, NULL, type, &n_results)) return NULL;
   DhcNode *n = dhc_node_make(f, op, args, n_args, type, n_results);
   for (int i = 0; i < n_attrs; i++) n->attrs[i] = attrs[i];
   n->span = b->span;
@@ -77,7 +77,9 @@ DhcValue *dhc_build1(DhcBuilder *b, DhcOp op, DhcValue *const *args, int n_args,
 /* ---- copying ------------------------------------------------------------------------------- */
 
 DhcNode *dhc_node_copy(DhcBuilder *b, const DhcNode *n, DhcValue *const *args) {
-  DhcBuilder at = {b->f, b->before, n->span, n->origin ? n->origin : b->origin};
+  DhcBuilder at = *b;
+  at.span = n->span;
+  at.origin = n->origin ? n->origin : b->origin;
   return dhc_build(&at, n->op, args, n->n_args, n->attrs, dhc_op_info(n->op)->n_attrs);
 }
 
@@ -160,7 +162,7 @@ void dhc_inline_call_to(DhcNode *call, DhcValue **results) {
     for (int i = 0; i < n->n_args; i++) draft.args[i] = map[n->args[i]->id];
     for (int i = 0; i < dhc_op_info(n->op)->n_attrs; i++)
       draft.attrs[i] = subst_attr(m, &n->attrs[i], &s);
-    DhcBuilder b = {call->func, call, call->span, call->origin};
+    DhcBuilder b = {.f = call->func, .before = call, .span = call->span, .origin = call->origin};
     DhcNode *c = dhc_node_copy(&b, &draft, draft.args);
     if (!c) {
       dhc_diags_print(m->diags, stderr, false);

@@ -13,6 +13,8 @@ void dhc_guard_enter(DhcGuard *g) {
   g->outer = innermost;
   g->held = NULL;
   g->bytes = 0;
+  g->room = innermost ? innermost->room : INT64_MAX;
+  g->refused = false;
   innermost = g;
 }
 
@@ -48,6 +50,22 @@ void dhc_release(DhcHeld *h) {
   forget(h);
 }
 
+void dhc_guard_room(DhcGuard *g, int64_t bytes) { g->room = bytes; }
+
+void dhc_guard_take(size_t bytes) {
+  if (!innermost || bytes < DHC_GUARD_LARGE) return;
+  if (bytes > (size_t)INT64_MAX || (int64_t)bytes > innermost->room) {
+    innermost->refused = true;
+    dhc_out_of_memory(bytes);
+  }
+  innermost->room -= (int64_t)bytes;
+}
+
+void dhc_guard_give(size_t bytes) {
+  if (innermost && bytes >= DHC_GUARD_LARGE && innermost->room <= INT64_MAX - (int64_t)bytes)
+    innermost->room += (int64_t)bytes;
+}
+
 void dhc_out_of_memory(size_t bytes) {
   DhcGuard *g = innermost;
   if (!g) DHC_BUG("out of memory (%zu bytes) outside a protected call", bytes);
@@ -62,7 +80,11 @@ void dhc_out_of_memory(size_t bytes) {
 }
 
 dhc_status dhc_guard_status(const DhcGuard *g) {
-  dhc_status s = {.code = DHC_E_ENVIRONMENT};
-  snprintf(s.message, sizeof s.message, "out of memory (%zu bytes)", g->bytes);
+  dhc_status s = {.code = g->refused ? DHC_E_INPUT : DHC_E_ENVIRONMENT};
+  if (g->refused)
+    snprintf(s.message, sizeof s.message, "%.1f MiB more are needed, the limit leaves %.1f MiB (--max-memory)",
+             (double)g->bytes / (1 << 20), (double)g->room / (1 << 20));
+  else
+    snprintf(s.message, sizeof s.message, "out of memory (%zu bytes)", g->bytes);
   return s;
 }

@@ -19,7 +19,9 @@
 #define DHC_IR_GUARD_H
 
 #include <setjmp.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "dhc/status.h"
 
@@ -36,12 +38,21 @@ typedef struct DhcGuard {
   struct DhcGuard *outer;
   DhcHeld *held; /* newest */
   size_t bytes;  /* that could not be had */
+  int64_t room;  /* bytes of large blocks that regions may still take; see dhc_guard_room */
+  bool refused;  /* there was memory, but no room */
   jmp_buf at;
 } DhcGuard;
 
 void dhc_guard_enter(DhcGuard *g); /* innermost of this thread from here to dhc_guard_leave */
 void dhc_guard_leave(DhcGuard *g); /* what is still held belongs to its handle from now on */
-/* DHC_E_ENVIRONMENT, "out of memory (N bytes)". */
+/* Blocks of DHC_GUARD_LARGE bytes and more may be this much in all; a guard begins with what the
+ * one around it has. Tensors are such blocks; the compiler's structures hardly. */
+enum { DHC_GUARD_LARGE = 1 << 20 };
+void dhc_guard_room(DhcGuard *g, int64_t bytes);
+/* A region takes a block (unwinds where there is no room) or gives one back. */
+void dhc_guard_take(size_t bytes);
+void dhc_guard_give(size_t bytes);
+/* DHC_E_ENVIRONMENT, "out of memory (N bytes)"; DHC_E_INPUT where a limit forbids them. */
 dhc_status dhc_guard_status(const DhcGuard *g);
 
 /* Without a guard it holds nothing: there is nowhere to unwind to. */

@@ -115,9 +115,11 @@ typedef struct DhcAttrDecl {
  * a wrong argument it reports with dhc_shape_error and returns false. Messages name
  * the op and show the operand types: "add: shapes differ: f32[2, 3] and f32[4]". */
 enum { DHC_MAX_RESULTS = 512 };
+typedef struct DhcBuilder DhcBuilder;
 typedef struct DhcShapeCtx {
   DhcModule *m;
   const DhcFacts *facts;
+  const DhcBuilder *b; /* of a node being built; NULL: it stands */
   const DhcNode *n;
   const char *prefix; /* before every message, or NULL */
   int n_results;
@@ -302,12 +304,16 @@ const char *dhc_func_canonical(DhcFunc *f, DhcArena *arena);
 /* ---- building ---------------------------------------------------------------- */
 
 /* Where new nodes go and what they inherit. */
-typedef struct DhcBuilder {
+struct DhcBuilder {
   DhcFunc *f;
   DhcNode *before; /* insert before this node; NULL: at the end */
   DhcSpan span;
   const char *origin;
-} DhcBuilder;
+  /* Asked where the function's facts do not prove d >= 0: true if whoever builds it knows more, and then has
+   * added it to the facts. NULL: nobody knows more. */
+  bool (*known)(void *ctx, const DhcDim *d);
+  void *known_ctx;
+};
 
 /* Generic: checks arity and attributes, runs the shape rule, appends. Attributes are
  * given in declaration order. Returns the node, or NULL after a diagnostic. */

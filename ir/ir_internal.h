@@ -15,8 +15,9 @@
 
 /* Arity, attribute kinds, the op's rule, then what holds for every result: rank, extents
  * that cannot be negative, element and byte counts within 63 bits. `prefix`, if not
- * NULL, stands before every message. type has room for DHC_MAX_RESULTS. */
-bool dhc_shape_infer(DhcModule *m, const DhcFacts *facts, const DhcNode *n, const char *prefix,
+ * NULL, stands before every message. `b`: who builds n, NULL where it stands already. type has room for
+ * DHC_MAX_RESULTS. */
+bool dhc_shape_infer(DhcModule *m, const DhcFacts *facts, const DhcBuilder *b, const DhcNode *n, const char *prefix,
                      DhcType *type, int *n_results);
 
 static inline const DhcType *dhc_arg_type(const DhcShapeCtx *cx, int i) {

@@ -350,7 +350,7 @@ static bool parse_node(Parser *p) {
     return fail_at(p, span_from(p, name_at), "'%s' is no op", name);
   const DhcOpInfo *info = dhc_op_info(op);
   if (!need_operands(p, args, &n_args) || !need_attrs(p, info, attrs)) return false;
-  DhcBuilder b = {p->f, NULL, span_from(p, begin), NULL};
+  DhcBuilder b = {.f = p->f, .span = span_from(p, begin)};
   DhcNode *n = dhc_build(&b, op, args, n_args, attrs, info->n_attrs);
   if (!n) {
     p->failed = true; /* the shape rule has said why */

@@ -18,7 +18,9 @@ const char *dhc_arg_text(DhcShapeCtx *cx, int i) {
 /* True without asking the prover: no negative coefficient outside of constants that are
  * fine themselves is by far the most frequent case. */
 static DhcTruth compare(DhcShapeCtx *cx, const DhcDim *a, const DhcDim *b) {
-  return a == b ? DHC_TRUE : dhc_dim_le(cx->m->dims, cx->facts, a, b);
+  DhcTruth t = a == b ? DHC_TRUE : dhc_dim_le(cx->m->dims, cx->facts, a, b);
+  bool ask = t == DHC_UNKNOWN && cx->b && cx->b->known;
+  return ask && cx->b->known(cx->b->known_ctx, dhc_dim_sub(cx->m->dims, b, a)) ? DHC_TRUE : t;
 }
 
 bool dhc_need_le(DhcShapeCtx *cx, const DhcDim *a, const DhcDim *b, const char *fmt, ...) {
@@ -162,10 +164,10 @@ static bool check_result(DhcShapeCtx *cx, const DhcType *t) {
   return check_size(cx, t);
 }
 
-bool dhc_shape_infer(DhcModule *m, const DhcFacts *facts, const DhcNode *n, const char *prefix,
+bool dhc_shape_infer(DhcModule *m, const DhcFacts *facts, const DhcBuilder *b, const DhcNode *n, const char *prefix,
                      DhcType *type, int *n_results) {
   const DhcOpInfo *info = dhc_op_info(n->op);
-  DhcShapeCtx cx = {.m = m, .facts = facts, .n = n, .prefix = prefix, .type = type};
+  DhcShapeCtx cx = {.m = m, .facts = facts, .b = b, .n = n, .prefix = prefix, .type = type};
   dhc_dims_overflowed(m->dims);
   if (!info->shape) return dhc_shape_error(&cx, "cannot be built like this");
   if (!check_operands(&cx, info) || !info->shape(&cx)) return false;

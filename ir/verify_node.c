@@ -128,7 +128,7 @@ static bool verify_types(DhcVerifier *v, const DhcNode *n) {
   DhcText prefix = {.arena = &v->scratch};
   if (v->after) dhc_text_printf(&prefix, "after %s: ", v->after);
   dhc_text_printf(&prefix, "@%s: ", n->func->name);
-  if (!dhc_shape_infer(v->m, &n->func->facts, n, dhc_text_str(&prefix), type, &n_types))
+  if (!dhc_shape_infer(v->m, &n->func->facts, NULL, n, dhc_text_str(&prefix), type, &n_types))
     return v->ok = false;
   if (n_types != n->n_results)
     return dhc_verify_fail(v, n->func, n->span, "node %d (%s) has %d results, its rule gives %d", n->id,

@@ -295,6 +295,24 @@ int dhc_file_sweep_at(int dir_fd) {
   return n_removed;
 }
 
+/* The folder in which `path` has just been made keeps its name through a crash. */
+static dhc_status sync_parent(const char *path) {
+  const char *slash = strrchr(path, '/');
+  char *parent = slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+  if (parent == NULL) {
+    return dhc_status_memory((long long)strlen(path) + 1, "a path");
+  }
+  int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  free(parent);
+  if (fd < 0) {
+    return dhc_status_ok(); /* may be entered, not read: nothing to be done about it */
+  }
+  bool lost = sync_fd(fd) != 0 && errno != EINVAL && errno != ENOTSUP;
+  dhc_status status = lost ? dhc_status_errno(errno, "%s", path) : dhc_status_ok();
+  close(fd);
+  return status;
+}
+
 dhc_status dhc_file_make_folder(const char *path) {
   char copy[PATH_MAX];
   size_t n = strlen(path);
@@ -315,6 +333,8 @@ dhc_status dhc_file_make_folder(const char *path) {
       if (stat(copy, &st) != 0 || !S_ISDIR(st.st_mode)) {
         status = dhc_status_errno(err, "%s", path);
       }
+    } else {
+      status = sync_parent(copy);
     }
     copy[i] = saved;
   }

@@ -12,6 +12,7 @@
 #define DHC_RUNTIME_RUNTIME_H
 
 #include "dhc/abi.h"
+#include "runtime/budget.h"
 #include "runtime/checkpoint.h"
 #include "runtime/data/data.h"
 #include "runtime/io.h"

@@ -187,7 +187,7 @@ static double load_file_float(const unsigned char *p, int32_t dtype, int64_t i) 
   const DtypeRow *t = &dtype_rows[dtype];
   uint32_t code = 0;
   if (t->bits == 4) {
-    code = p[i / 2] >> (i % 2 * 4) & 15u;
+    code = (uint32_t)p[i / 2] >> (i % 2 * 4) & 15u;
   } else {
     memcpy(&code, p + i * (t->bits / 8), (size_t)(t->bits / 8));
   }

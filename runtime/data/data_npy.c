@@ -111,7 +111,10 @@ static int64_t count_classes(const DhcField *f, int64_t n) {
 dhc_status dhc_data_open_npy(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
                              const DhcDataOptions *options) {
   char *val = join(path, "val", "");
-  bool own_val = val != NULL && is_folder(val);
+  if (val == NULL) {
+    return dhc_status_memory(64, "a path");
+  }
+  bool own_val = is_folder(val);
   free(val);
   DhcSplit files = split == DHC_SPLIT_VAL && !own_val ? DHC_SPLIT_TRAIN : split;
   char *folder = join(path, dhc_split_name(files), "");

@@ -114,6 +114,10 @@ cmp -s s/checkpoint-000000009.safetensors b/checkpoint-000000009.safetensors || 
 [ -e s/checkpoint-000000006.safetensors ] || fail "did not go on from its own"
 expect 0 'is a checkpoint of another run; renamed to ' train --out s --epochs 3 "${like[@]}" --resume
 cmp -s s/checkpoint-000000009.safetensors.aside b/checkpoint-000000009.safetensors || fail "another run's checkpoint is gone"
+rm -rf q && cp -r b q && cp s/config.json q/
+expect 1 'q: config.json names a run of which there is no checkpoint' train --out q --epochs 3 "${like[@]}" --resume
+cp -r b r && echo '{' > r/config.json
+expect 0 'warning: r/config.json: names no run; checkpoints say whose the folder is' train --out r --epochs 3 --seed 9 "${like[@]:2}" --resume
 rm p/config.json
 cp b/checkpoint-000000009.safetensors p/
 expect 1 'p: has checkpoints of the runs ' train --out p --epochs 3 "${like[@]}" --resume
