@@ -66,7 +66,7 @@ bool vjp_call(DhcAd *ad, DhcNode *n) {
   for (int i = 0; i < n->n_results; i++) args[k++] = n->results[i];
   k = push_cotangents(ad, n, f, args, k);
   DhcNode *back = build_call(ad, f->vjp, dhc_attr(n, "dims"), args, k);
-  if (!back || f->vjp->kernel) return back && add_results(ad, n, f, pair->bwd, back->results);
+  if (!back || f->vjp->kernel) return back && add_results(ad, n, f, f->vjp, back->results);
   /* No kernel of its own: as its body it needs only what it reads, and joins what follows. */
   DhcValue **now = DHC_NEW_N(ad->arena, DhcValue *, back->n_results + 1);
   dhc_inline_call_to(back, now);
