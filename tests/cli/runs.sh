@@ -18,6 +18,8 @@ model Small(height: int = 8, width: int = 8, hidden: int = 8, dropout: float in 
   loss<B>(image: [B, 1, height, width], target: i64[B]) -> (loss: [], logits: [B, 10]) {
     x = relu(a(reshape(image, [B, height * width])))
     if training { mean <- 0.9 * mean + 0.1 * stop_gradient(sum(x, axis = 0) / 16.0) }
+    tap alive = sum(float(x > 0.0), axis = 0)
+    tap norm = mean(x)
     logits = b(dropout(x, self.dropout))
     return cross_entropy(logits, target), logits
   }
@@ -32,6 +34,7 @@ recipe default for Small {
   batch = 16
   epochs = 3
   ema = 0.9
+  report = ["*alive", "*norm"]
 }
 M
 case $what in
