@@ -23,7 +23,7 @@ double train_lr(const TrainSettings *s, int64_t step, int64_t steps) {
 }
 
 double train_val_fraction(const dhc_train_options *o) {
-  return o->val_fraction > 0 ? o->val_fraction : 1.0 / 12;
+  return o->val_fraction < 0 ? 0 : o->val_fraction > 0 ? o->val_fraction : 1.0 / 12;
 }
 
 /* Rates of the first, a middle and the last step where a run's length is known without data. */

@@ -263,7 +263,7 @@ typedef struct dhc_train_options {
   int64_t batch, epochs, steps; /* 0: the recipe's; steps alone: as many epochs as they take */
   double lr;          /* 0: the recipe's; else a constant replaces its schedule */
   double clip;        /* < 0: the recipe's */
-  double val_fraction; /* of the training split; 0: the recipe's or the data's own split */
+  double val_fraction; /* of the training split; 0: the data's own split or 1/12; < 0: none */
   int64_t limit;      /* use only the first N training examples; 0: all */
   uint64_t seed;
   bool resume, augment_off, no_csv;

@@ -33,6 +33,22 @@ static void feed(DhcSource *s) {
   s->at += piece;
 }
 
+/* Takes zero bytes behind a member, as tapes and block devices leave them and gzip passes over them; true if
+ * nothing else follows. */
+static bool only_zeros(DhcSource *s) {
+  for (;;) {
+    for (; s->z.avail_in > 0; s->z.avail_in--, s->z.next_in++) {
+      if (*s->z.next_in != 0) {
+        return false;
+      }
+    }
+    if (s->at == s->map.n_bytes) {
+      return true;
+    }
+    feed(s);
+  }
+}
+
 dhc_status dhc_source_read(DhcSource *s, uint8_t *to, size_t n, size_t *got) {
   *got = 0;
   if (!s->gzip) {
@@ -54,7 +70,7 @@ dhc_status dhc_source_read(DhcSource *s, uint8_t *to, size_t n, size_t *got) {
     int r = inflate(&s->z, Z_NO_FLUSH);
     *got += piece - s->z.avail_out;
     if (r == Z_STREAM_END) {
-      if (s->z.avail_in == 0 && s->at == s->map.n_bytes) {
+      if (only_zeros(s)) {
         return dhc_status_ok();
       }
       r = inflateReset(&s->z); /* another member follows */

@@ -121,6 +121,12 @@ put("gzip_cut/train-images-idx3-ubyte.gz", packed[: len(packed) // 2])
 mnist("gzip_named", 20, 20)
 path = os.path.join(root, "gzip_named/train-images-idx3-ubyte")
 put("gzip_named/train-images-idx3-ubyte", gzip.compress(open(path, "rb").read(), mtime=0))
+for name, behind in (("gzip_padded", bytes(70000)), ("gzip_behind", bytes(512) + b"behind")):
+    mnist(name, 20, 20)
+    path = os.path.join(root, name + "/train-images-idx3-ubyte")
+    packed = gzip.compress(open(path, "rb").read(), mtime=0)
+    os.remove(path)
+    put(name + "/train-images-idx3-ubyte.gz", packed + behind)
 mnist("magic", 20, 20)
 put("magic/train-images-idx3-ubyte", b"\x89PNG" + b"\0" * 100)
 

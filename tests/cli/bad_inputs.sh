@@ -103,6 +103,8 @@ said=$( (ulimit -f 0; exec "$dhcc" run weights.dhc --backend interp --weights go
 # data
 data mnist:gzip_cut 'gzip_cut/train-images-idx3-ubyte.gz: error: gzip data ends too early'
 "$dhcc" train mlp --backend interp --data mnist:gzip_named --out gz --steps 1 --quiet || fail "gzip data are read as they are"
+"$dhcc" train mlp --backend interp --data mnist:gzip_padded --out gz0 --steps 1 --quiet || fail "zeros behind gzip data are no part of them"
+data mnist:gzip_behind 'gzip_behind/train-images-idx3-ubyte.gz: error: gzip data is damaged'
 data mnist:magic 'magic/train-images-idx3-ubyte: error: is no IDX file'
 data mnist:promise 'promise/train-images-idx3-ubyte: error: header promises 3.06 TiB of pixels, the file has 0 bytes'
 data mnist:labels 'labels/train-labels-idx1-ubyte: error: 10 labels for 60 images'

@@ -20,6 +20,7 @@ sed 's/fd(x)/fc(fc(x))/' "$work/typo.dhc" > "$work/shape.dhc"
 "$dhcc" check --json "$work/shape.dhc" | python3 -c 'import json,sys; d = json.load(sys.stdin); assert d["diagnostics"][0]["line"] == 5 and d["exit_status"] == 1' || fail "errors as JSON"
 awk '/^```/ { n++; next } n == 1' "$(dirname "$0")/../../docs/language.md" > "$work/doc.dhc"
 expect 0 'Stack: no errors, 0 warnings' "$dhcc" check "$work/doc.dhc"
+python3 "$(dirname "$0")/doc_names.py" "$(dirname "$0")/../.." || fail "docs/language.md shows what is not there"
 sed 's/fd(x)/x @ ones([3, d]).T/' "$work/typo.dhc" > "$work/unused.dhc"
 expect 0 "warning[E0320]: parameter 'fc.weight' is used by no entry" "$dhcc" check "$work/unused.dhc"
 expect 0 'RMSNorm: no errors' "$dhcc" check "$(dirname "$0")/../../models/layers/norm.dhc" --root RMSNorm --set d=8

@@ -84,6 +84,7 @@ def rows():
     case("logsumexp", "logsumexp(x)", lambda x: torch.logsumexp(x, -1), {"x": ROWS})
     case("logsumexp", "logsumexp(x, axis = 0, keep = true)", lambda x: torch.logsumexp(x, 0, keepdim=True), {"x": [[-INF, 1.0], [-INF, INF]]})
     case("cumsum", "cumsum(x)", lambda x: x.cumsum(-1), {"x": ROWS})
+    case("outer", "outer(x, y)", lambda x, y: torch.outer(x, y), {"x": [INF, 2.0], "y": [0.0, 3.0]})
     case("mse_loss", "mse_loss(x, y)", lambda x, y: F.mse_loss(x, y), {"x": [INF, 1.0], "y": [0.0, 2.0]})
     case("mse_loss", "mse_loss(x, y)", lambda x, y: F.mse_loss(x, y), {"x": [1.0, 3.0], "y": [0.0, NAN]})
     case("mse_loss", "mse_loss(x, y)", lambda x, y: F.mse_loss(x, y), {"x": [1e18, 3.0], "y": [0.0, 2.0]})
