@@ -70,6 +70,13 @@ DhcValue *dhc_b_select(DhcBuilder *b, DhcValue *c, DhcValue *x, DhcValue *y) {
   return stretch_all(b, DHC_OP_SELECT, xs, 3) ? dhc_build1(b, DHC_OP_SELECT, xs, 3, NULL, 0) : NULL;
 }
 
+DhcValue *dhc_b_flush(DhcBuilder *b, DhcValue *x) {
+  if (!x || !dhc_dtype_is_float(x->type.dtype)) return x;
+  DhcValue *size = dhc_b_unary(b, DHC_OP_ABS, x); /* before the limit, whatever the compiler */
+  DhcValue *tiny = dhc_b_binary(b, DHC_OP_LT, size, dhc_b_fill(b, &x->type, dhc_dtype_least_normal(x->type.dtype)));
+  return dhc_b_select(b, tiny, dhc_b_fill(b, &x->type, 0), x);
+}
+
 /* ---- creation --------------------------------------------------------------------------- */
 
 DhcValue *dhc_b_fill(DhcBuilder *b, const DhcType *type, double value) {

@@ -3,11 +3,6 @@
 
 #include "ir/interp_internal.h"
 
-/* Silent channels would otherwise decay into denormals. NaN stays. */
-static double flush(double h) {
-  return fabs(h) < 0x1p-100 ? 0 : h;
-}
-
 bool dhc_interp_linear_scan(DhcInterp *in, const DhcNode *n) {
   const DhcArray *a = dhc_in_arg(in, n, 0), *b = dhc_in_arg(in, n, 1);
   const DhcArray *h0 = dhc_in_arg(in, n, 2);
@@ -15,6 +10,7 @@ bool dhc_interp_linear_scan(DhcInterp *in, const DhcNode *n) {
   if (!y) return false;
   DhcSplit s = dhc_in_split(y, dhc_in_axis(n, y->rank));
   bool reverse = dhc_attr(n, "reverse")->b;
+  double least = dhc_attr(n, "flush")->b ? dhc_dtype_least_normal(y->dtype) : 0;
   if (a->n != y->n || b->n != y->n || h0->n != s.outer * s.inner)
     return dhc_interp_error(in, n, "linear_scan: shapes differ");
   for (int64_t o = 0; o < s.outer; o++) {
@@ -22,7 +18,8 @@ bool dhc_interp_linear_scan(DhcInterp *in, const DhcNode *n) {
       double h = h0->f[o * s.inner + i];
       for (int64_t t = 0; t < s.n; t++) {
         int64_t at = dhc_in_split_at(s, o, reverse ? s.n - 1 - t : t, i);
-        h = flush(fma(a->f[at], h, b->f[at]));
+        h = fma(a->f[at], h, b->f[at]);
+        if (fabs(h) < least) h = 0; /* NaN stays */
         y->f[at] = h;
       }
     }
@@ -79,10 +76,6 @@ static bool scan_init(DhcInterp *in, const DhcNode *n, Scan *s) {
   return true;
 }
 
-static void flush_all(DhcArray *a) {
-  for (int64_t e = 0; a->f && e < a->n; e++) a->f[e] = flush(a->f[e]);
-}
-
 bool dhc_interp_scan(DhcInterp *in, const DhcNode *n) {
   Scan s;
   if (!scan_init(in, n, &s)) return false;
@@ -125,7 +118,6 @@ bool dhc_interp_scan(DhcInterp *in, const DhcNode *n) {
         continue;
       }
       for (int64_t e = 0; e < out[k]->n; e++) dhc_in_copy(out[k], e, results[k], e);
-      flush_all(out[k]);
     }
     dhc_arena_reset(&scratch);
   }

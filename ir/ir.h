@@ -32,6 +32,7 @@ const char *dhc_dtype_name(dhc_dtype t);
 bool dhc_dtype_parse(const char *name, dhc_dtype *out);
 int dhc_dtype_bytes(dhc_dtype t);
 bool dhc_dtype_is_float(dhc_dtype t);
+double dhc_dtype_least_normal(dhc_dtype t); /* of a float dtype: below in magnitude are denormals and 0 */
 /* A float as an element of integer dtype t, as op cast does it: truncated toward zero, saturated;
  * NaN gives 0. C leaves the conversion of what does not fit undefined, so nothing else does it. */
 int64_t dhc_dtype_from_double(dhc_dtype t, double v);
@@ -341,6 +342,7 @@ DhcValue *dhc_b_unary(DhcBuilder *b, DhcOp op, DhcValue *x);
 /* Broadcasts both from the right (only a known 1 stretches), then applies op. */
 DhcValue *dhc_b_binary(DhcBuilder *b, DhcOp op, DhcValue *x, DhcValue *y);
 DhcValue *dhc_b_select(DhcBuilder *b, DhcValue *c, DhcValue *x, DhcValue *y); /* broadcasts */
+DhcValue *dhc_b_flush(DhcBuilder *b, DhcValue *x); /* x with +0 in place of denormals; integers as they are */
 DhcValue *dhc_b_fill(DhcBuilder *b, const DhcType *type, double value);
 DhcValue *dhc_b_scalar(DhcBuilder *b, dhc_dtype dtype, double value);
 DhcValue *dhc_b_dim(DhcBuilder *b, const DhcDim *d); /* i64[] */

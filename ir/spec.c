@@ -341,7 +341,7 @@ static bool node_equal(const DhcSpecNode *a, const DhcSpecNode *b) {
       return dhc_dtype_is_float(a->dtype) ? memcmp(&a->f, &b->f, sizeof a->f) == 0 : a->i == b->i;
     case DHC_SN_EW: return a->op == b->op;
     case DHC_SN_FOLD: return a->op == b->op && a->axes == b->axes;
-    case DHC_SN_SCAN:
+    case DHC_SN_SCAN: return a->i == b->i;
     case DHC_SN_RANDOM: return true;
   }
   return false;

@@ -109,7 +109,7 @@ typedef enum DhcSpecNodeKind {
                    over the axes in `axes`; order as ops.def defines, axes flattened in axis order;
                    op ADD on a[0]: ((0 + x0) + x1) + … in order (adds up what a window scatters).
                    ARGMAX gives the flat index in its own dtype */
-  DHC_SN_SCAN,  /* op LINEAR_SCAN on a[0], a[1], a[2] = h0 along the SEQ axis; attr[0] = reverse */
+  DHC_SN_SCAN,  /* op LINEAR_SCAN on a[0], a[1], a[2] = h0 along the SEQ axis; attr[0] = reverse; i: flush */
   DHC_SN_RANDOM /* u32: random_bits(a[0] seed, a[1] site, a[2] step) at flat index a[3] */
 } DhcSpecNodeKind;
 
@@ -121,7 +121,7 @@ typedef struct DhcSpecNode {
   int operand;
   uint32_t axes; /* FOLD: bit per axis */
   double f;  /* CONST, float dtypes */
-  int64_t i; /* CONST, other dtypes */
+  int64_t i; /* CONST, other dtypes; SCAN: 1 if denormal states become 0 */
 } DhcSpecNode;
 
 typedef struct DhcSpec {

@@ -204,7 +204,7 @@ static void run_scan(Run *r, int n) {
       int64_t t = reverse ? length - 1 - i : i;
       h = fma(r->value[d->a[0]][w.at[1] + t * st[1][seq]].f, h,
               r->value[d->a[1]][w.at[2] + t * st[2][seq]].f);
-      if (fabs(h) < 0x1p-100) h = 0;
+      if (d->i && fabs(h) < dhc_dtype_least_normal(d->dtype)) h = 0;
       r->value[n][w.at[0] + t * st[0][seq]].f = h;
     }
   } while (walk_next(&w));

@@ -18,6 +18,7 @@ static bool known(dhc_dtype t) { return (unsigned)t < DHC_N_DTYPES; }
 const char *dhc_dtype_name(dhc_dtype t) { return known(t) ? dtypes[t].name : "?"; }
 int dhc_dtype_bytes(dhc_dtype t) { return known(t) ? dtypes[t].bytes : 0; }
 bool dhc_dtype_is_float(dhc_dtype t) { return known(t) && dtypes[t].kind == 'F'; }
+double dhc_dtype_least_normal(dhc_dtype t) { return t == DHC_F64 ? 0x1p-1022 : 0x1p-126; }
 bool dhc_dtype_is_int(dhc_dtype t) {
   return known(t) && (dtypes[t].kind == 'I' || dtypes[t].kind == 'U');
 }

@@ -26,7 +26,7 @@ static uint32_t state_axes(const DhcTplCx *cx, int n) {
 static void over_states(DhcTplCx *cx, const Scan *sc, int n, uint32_t left, bool first);
 
 static DhcLv flush(DhcLp *b, DhcLv h) {
-  DhcLv small = dhc_lp_lt(b, dhc_lp_ew1(b, DHC_OP_ABS, h), dhc_lp_float(b, h->type.dtype, 0x1p-100));
+  DhcLv small = dhc_lp_lt(b, dhc_lp_ew1(b, DHC_OP_ABS, h), dhc_lp_float(b, h->type.dtype, dhc_dtype_least_normal(h->type.dtype)));
   return dhc_lp_select(b, small, dhc_lp_float(b, h->type.dtype, 0), h);
 }
 
@@ -37,7 +37,8 @@ static int value_lanes(const DhcTplCx *cx, int n) {
 static DhcLv next_state(DhcTplCx *cx, int n, DhcLv h) {
   const DhcSpecNode *d = &cx->s->node[n];
   DhcLv a = dhc_tpl_eval(cx, d->a[0]), x = dhc_tpl_eval(cx, d->a[1]);
-  return flush(cx->b, dhc_lp_fma(cx->b, a, h, x));
+  DhcLv next = dhc_lp_fma(cx->b, a, h, x);
+  return d->i ? flush(cx->b, next) : next;
 }
 
 static void state_step(DhcTplCx *cx, int n, bool first) {

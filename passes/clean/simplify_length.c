@@ -28,22 +28,15 @@ RULE(extreme_fill) {
          becomes(out, dhc_b_fill(&s->b, &n->results[0]->type, dhc_attr(d, "value")->f));
 }
 
-/* Magnitudes below 2^-100 become zero, as where a state is stored; NaN stays. */
-static DhcValue *flush(DhcSimplify *s, DhcValue *h) {
-  if (!h || !dhc_dtype_is_float(h->type.dtype)) return h;
-  DhcValue *size = dhc_b_unary(&s->b, DHC_OP_ABS, h); /* before the limit, whatever the compiler */
-  DhcValue *tiny = dhc_b_binary(&s->b, DHC_OP_LT, size, dhc_b_fill(&s->b, &h->type, 0x1p-100));
-  return dhc_b_select(&s->b, tiny, dhc_b_fill(&s->b, &h->type, 0), h);
-}
-
-/* h = fma(a, h0, b), flushed. */
+/* h = fma(a, h0, b), flushed if asked. */
 RULE(linear_scan_one) {
   const DhcType *t = &n->results[0]->type;
   if (!dhc_dim_is(t->dim[dhc_attr(n, "axis")->i], 1)) return false;
   DhcValue *h0 = dhc_b_reshape(&s->b, n->args[2], t->dim, t->rank);
   if (!h0) return false;
   DhcValue *args[3] = {n->args[0], h0, n->args[1]};
-  return becomes(out, flush(s, dhc_build1(&s->b, DHC_OP_FMA, args, 3, NULL, 0)));
+  DhcValue *h = dhc_build1(&s->b, DHC_OP_FMA, args, 3, NULL, 0);
+  return becomes(out, dhc_attr(n, "flush")->b ? dhc_b_flush(&s->b, h) : h);
 }
 
 /* Operand k of a dot without contraction, laid out as the result: its batch axes, its free axes
@@ -76,11 +69,11 @@ RULE(dot_outer) {
   return args[0] && args[1] && args[2] && becomes(out, dhc_build1(&s->b, DHC_OP_FMA, args, 3, NULL, 0));
 }
 
-/* From rest, h0 = 0, what a multiplies is nothing: h = b, flushed. */
+/* From rest, h0 = 0, what a multiplies is nothing: h = b, flushed (unless -0 could tell). */
 RULE(linear_scan_rest) {
   const DhcType *t = &n->results[0]->type;
-  if (!dhc_dim_is(t->dim[dhc_attr(n, "axis")->i], 1) || !dhc_simplify_is(n->args[2], 0)) return false;
-  return becomes(out, flush(s, n->args[1]));
+  if (!dhc_dim_is(t->dim[dhc_attr(n, "axis")->i], 1) || !dhc_simplify_is(n->args[2], 0) || !dhc_attr(n, "flush")->b) return false;
+  return becomes(out, dhc_b_flush(&s->b, n->args[1]));
 }
 
 /* Tap that the one place of the input meets in spatial dimension i, where input and output
@@ -103,7 +96,7 @@ RULE(conv_one) {
   return becomes(out, dhc_depthwise_step(&s->b, n, tap, n->args[0], dhc_b_fill(&s->b, t, 0)));
 }
 
-/* One step: the body in place of the loop, carries flushed. */
+/* One step: the body in place of the loop. */
 RULE(scan_one) {
   if (!dhc_dim_is(dhc_attr(n, "length")->dim, 1)) return false;
   DhcFunc *body = dhc_attr(n, "body")->func;
@@ -126,9 +119,9 @@ RULE(scan_one) {
   if (!call) return false;
   for (int i = 0; i < n->n_results; i++) {
     const DhcType *t = &n->results[i]->type;
-    DhcValue *v = i < n_carry ? flush(s, call->results[i]) : call->results[i];
     /* A reshape even to the same shape: a node that outlives the call. */
-    out[i] = dhc_b_reshape(&s->b, v, t->dim, t->rank);
+    DhcAttr shape = dhc_attr_dims(s->m, t->dim, t->rank);
+    out[i] = dhc_build1(&s->b, DHC_OP_RESHAPE, &call->results[i], 1, &shape, 1);
     if (!out[i]) return false;
   }
   dhc_inline_call(call);
@@ -152,8 +145,8 @@ const DhcRule dhc_rules_length[] = {
     {"extreme_fill", DHC_OP_REDUCE_MIN, extreme_fill, "all elements are equal"},
     {"dot_outer", DHC_OP_DOT_GENERAL, dot_outer, "fma(a, b, +0), as the chain begins"},
     {"linear_scan_rest", DHC_OP_LINEAR_SCAN, linear_scan_rest, at_rest},
-    {"linear_scan_one", DHC_OP_LINEAR_SCAN, linear_scan_one, "one step by definition: fma, flush"},
+    {"linear_scan_one", DHC_OP_LINEAR_SCAN, linear_scan_one, "one step by definition: fma, flush if asked"},
     {"conv_one", DHC_OP_CONV, conv_one, in_padding},
-    {"scan_one", DHC_OP_SCAN, scan_one, "one step by definition: body, flush"},
+    {"scan_one", DHC_OP_SCAN, scan_one, "one step by definition: the body"},
 };
 const int dhc_n_rules_length = (int)(sizeof dhc_rules_length / sizeof *dhc_rules_length);

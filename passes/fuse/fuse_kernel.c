@@ -58,6 +58,11 @@ int dhc_fu_fold_node(FuKernel *k, DhcOp op, dhc_dtype t, const int *a, int n, ui
   return intern_node(k, &d);
 }
 
+int dhc_fu_scan_node(FuKernel *k, dhc_dtype t, const int a[3], bool flush) {
+  DhcSpecNode d = {.kind = DHC_SN_SCAN, .op = DHC_OP_LINEAR_SCAN, .dtype = t, .a = {a[0], a[1], a[2], -1}, .i = flush};
+  return a[0] < 0 || a[1] < 0 || a[2] < 0 ? -1 : intern_node(k, &d);
+}
+
 int dhc_fu_const_node(FuKernel *k, dhc_dtype t, double f, int64_t i) {
   bool is_float = dhc_dtype_is_float(t);
   DhcSpecNode d = {.kind = DHC_SN_CONST, .dtype = t, .a = {-1, -1, -1, -1}, .f = is_float ? f : 0, .i = is_float ? 0 : i};

@@ -85,8 +85,8 @@ static DhcValue *linear_scan(Lower *l, DhcValue *x) {
   DhcType h0 = {.dtype = x->type.dtype, .rank = 1};
   h0.dim[0] = x->type.dim[1];
   DhcValue *args[] = {dhc_b_fill(&l->b, &x->type, 1), x, dhc_b_fill(&l->b, &h0, 0)};
-  DhcAttr a[] = {dhc_attr_int(0), dhc_attr_bool(false)};
-  return args[0] && args[2] ? dhc_build1(&l->b, DHC_OP_LINEAR_SCAN, args, 3, a, 2) : NULL;
+  DhcAttr a[] = {dhc_attr_int(0), dhc_attr_bool(false), dhc_attr_bool(false)};
+  return args[0] && args[2] ? dhc_build1(&l->b, DHC_OP_LINEAR_SCAN, args, 3, a, 3) : NULL;
 }
 
 static DhcValue *take(Lower *l, DhcOp op, DhcValue *x, DhcValue *index, int axis) {

@@ -77,9 +77,9 @@ bool vjp_linear_scan(DhcAd *ad, DhcNode *n) {
   DhcValue *last, *ones = NULL, *cot = without_last(ad, dhc_ad_cot(ad, n, 0), axis, reverse, &h0->type, &last);
   if (last) ones = dhc_b_fill(&ad->b, &h0->type, 1);
   DhcValue *args[3] = {shift(ad, a, axis, !reverse, ones), cot, last ? last : dhc_ad_zeros(ad, h0)};
-  DhcAttr attrs[2] = {dhc_attr_int(axis), dhc_attr_bool(!reverse)};
+  DhcAttr attrs[3] = {dhc_attr_int(axis), dhc_attr_bool(!reverse), *dhc_attr(n, "flush")};
   if (!args[0]) return false;
-  DhcValue *g = dhc_build1(&ad->b, DHC_OP_LINEAR_SCAN, args, 3, attrs, 2);
+  DhcValue *g = dhc_build1(&ad->b, DHC_OP_LINEAR_SCAN, args, 3, attrs, 3);
   if (!g || !dhc_ad_add(ad, n, 1, g)) return false;
   if (dhc_ad_wants(ad, n, 0)) {
     DhcValue *before = shift(ad, h, axis, reverse, h0);
@@ -270,12 +270,17 @@ static bool back_step(Back *k, const DhcGradPair *pair, DhcValue **grad) {
   return true;
 }
 
-/* Results of the new body: carries' cotangents, sums, then cotangents of xs. */
+/* Results of the new body: carries' cotangents, sums, then cotangents of xs. A cotangent that goes
+ * back through many steps mostly decays: where it would be denormal it ends. */
 static bool back_results(Back *k, const DhcGradPair *pair, DhcValue **grad, DhcValue **sums) {
   const Scan *s = &k->s;
   int x0 = s->n_carry, c0 = s->n_carry + s->n_xs;
-  for (int i = 0; i < s->n_carry; i++)
-    if (k->target[i] >= 0) dhc_ad_result(k->f, grad[i], label(k, "cotangent", i));
+  for (int i = 0; i < s->n_carry; i++) {
+    if (k->target[i] < 0) continue;
+    DhcValue *g = dhc_b_flush(&k->b, grad[i]);
+    if (!g) return false;
+    dhc_ad_result(k->f, g, label(k, "cotangent", i));
+  }
   for (int i = c0; i < s->body->params.n; i++) {
     if (!sums[i]) continue;
     DhcValue *sum = dhc_b_binary(&k->b, DHC_OP_ADD, sums[i], grad[i]);

@@ -55,7 +55,6 @@ DhcPlanned *dhc_plan_build(DhcModule *m, DhcFunc *entry, const DhcPlanOptions *o
   if (!o || !o->plain) {
     dhc_pl_drop_unread(&p);
     dhc_pl_merge(&p);
-    dhc_pl_fold_flushes(&p);
   }
   return dhc_pl_emit(&p, out) && pack(&p, o, out) ? out : NULL;
 }

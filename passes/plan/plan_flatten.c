@@ -68,7 +68,7 @@ static void do_kernel(Frame *fr, const DhcNode *n) {
   for (int o = 0; o < n->n_results; o++) {
     DhcType t = type_of(fr, &n->results[o]->type);
     operand[n_in + o] = *val(fr, n->results[o]) = dhc_pl_new(p, &t);
-    if (into->ints.at[o] >= 0) dhc_pl_move(p, &operand[n_in + o], val(fr, n->args[into->ints.at[o]]), false);
+    if (into->ints.at[o] >= 0) dhc_pl_move(p, &operand[n_in + o], val(fr, n->args[into->ints.at[o]]));
   }
   if (into->ints.at[0] < 0 && dhc_pl_constant(p, s, dims, operand, &value))
     fill_all(p, operand, value);
@@ -99,7 +99,7 @@ static void do_concat(Frame *fr, const DhcNode *n) {
   for (int i = 0; i < n->n_args; i++) {
     const PlVal *x = val(fr, n->args[i]);
     PlVal part = dhc_pl_range(p, &all, axis, at, x->type.dim[axis]);
-    dhc_pl_move(p, &part, x, false);
+    dhc_pl_move(p, &part, x);
     at = dhc_dim_add(p->cx, at, x->type.dim[axis]);
   }
   *val(fr, n->results[0]) = all;
@@ -150,7 +150,7 @@ static void begin_scan(Frame *up, const DhcNode *n, Scan *s, Frame *fr) {
   for (int k = 0; k < s->n_carry; k++) {
     const PlVal *c0 = val(up, n->args[k]);
     s->carry[k] = dhc_pl_new(p, &c0->type);
-    dhc_pl_move(p, &s->carry[k], c0, false);
+    dhc_pl_move(p, &s->carry[k], c0);
     *val(fr, fr->f->params.at[k]) = s->carry[k];
   }
   for (int k = s->n_carry + s->n_xs; k < n->n_args; k++)
@@ -171,14 +171,14 @@ static void next_carries(Frame *fr, const Scan *s) {
     for (int j = 0; j < s->n_carry; j++) {
       if (next[k].buf != s->carry[j].buf || dhc_pl_same(&next[k], &s->carry[k])) continue;
       PlVal saved = dhc_pl_new(p, &next[k].type);
-      dhc_pl_move(p, &saved, &next[k], false);
+      dhc_pl_move(p, &saved, &next[k]);
       next[k] = saved;
       break;
     }
   }
   for (int k = 0; k < s->n_carry; k++)
-    if (!dhc_pl_same(&next[k], &s->carry[k]) || dhc_dtype_is_float(next[k].type.dtype))
-      dhc_pl_move(p, &s->carry[k], &next[k], true);
+    if (!dhc_pl_same(&next[k], &s->carry[k]))
+      dhc_pl_move(p, &s->carry[k], &next[k]);
 }
 
 /* Slots of the stacked results. What comes in from outside is stacked at once, before the
@@ -188,7 +188,7 @@ static void stack_results(Frame *fr, const Scan *s, int depth, bool from_outside
     const DhcValue *v = fr->f->results.at[k];
     if ((v->def->op == DHC_OP_PARAM) != from_outside) continue;
     PlVal slot = slice_of_trip(fr->p, s, &s->out[k], depth);
-    dhc_pl_move(fr->p, &slot, val(fr, v), false);
+    dhc_pl_move(fr->p, &slot, val(fr, v));
   }
 }
 
@@ -316,7 +316,7 @@ static int place_result(Pl *p, const PlVal *value, int i) {
   p->bufs.at[b].name = p->entry->result_names.at[i];
   p->bufs.at[b].fixed = true;
   PlVal r = dhc_pl_whole(p, b, &v->type);
-  dhc_pl_move(p, &r, v, false);
+  dhc_pl_move(p, &r, v);
   return b;
 }
 
@@ -335,7 +335,7 @@ static void write_updates(Pl *p) {
     if (u->value.buf == u->target || !update_of(p, u->value.buf)) continue;
     PlVal saved = dhc_pl_new(p, &u->value.type);
     p->span = u->node->span;
-    dhc_pl_move(p, &saved, &u->value, false);
+    dhc_pl_move(p, &saved, &u->value);
     u->value = saved;
   }
   for (int i = 0; i < p->updates.n; i++) {
@@ -343,7 +343,7 @@ static void write_updates(Pl *p) {
     PlVal to = dhc_pl_whole(p, u->target, &u->value.type);
     p->span = u->node->span;
     p->label = u->node->origin;
-    if (!dhc_pl_same(&to, &u->value)) dhc_pl_move(p, &to, &u->value, false);
+    if (!dhc_pl_same(&to, &u->value)) dhc_pl_move(p, &to, &u->value);
   }
 }
 

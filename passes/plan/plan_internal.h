@@ -7,7 +7,6 @@
  *      results that start as an argument) does so by a copy item.
  *   2. plan_merge.c makes source and destination of a copy one buffer where no read can
  *      tell the difference; the copy is then gone. All writing in place comes from there.
- *      plan_fold.c lets the flush of a carried state join the kernel that computes it.
  *   3. plan_emit.c turns what is left into a dhc_plan.
  *   4. memory.c finds lifetimes and places of the work buffers.
  *
@@ -41,7 +40,6 @@ typedef struct PlItem {
   int end;             /* LOOP: first item after the body */
   int loop;            /* item of the innermost loop around, or -1 */
   int depth;           /* number of loops around */
-  bool flushes;        /* a move that flushes small magnitudes */
   bool moves;          /* element i of refs[0], all of it, goes to element i of refs[1]: a COPY, or
                           a CALL that maps on the way */
   bool gone;
@@ -114,8 +112,8 @@ void dhc_pl_call(Pl *p, const DhcSpec *s, const DhcDim *const *dims, const PlVal
                  const DhcDim *const *offset);
 /* True if the call sets all of dense v to one value. */
 bool dhc_pl_constant(Pl *p, const DhcSpec *s, const DhcDim *const *dims, const PlVal *v, double *value);
-/* dst <- src, element by element; shapes are equal. `flush`: floats below 2^-100 become 0. */
-void dhc_pl_move(Pl *p, const PlVal *dst, const PlVal *src, bool flush);
+/* dst <- src, element by element; shapes are equal. */
+void dhc_pl_move(Pl *p, const PlVal *dst, const PlVal *src);
 /* All elements of dense v become `value`. */
 void dhc_pl_fill(Pl *p, const PlVal *v, double value);
 /* True if input `in` and output `out` of a CALL touch the same elements in the same
@@ -124,8 +122,6 @@ bool dhc_pl_same_walk(const PlItem *it, int in, int out);
 
 /* s, or the equal spec that the module has. */
 const DhcSpec *dhc_pl_intern(Pl *p, const DhcSpec *s);
-/* Five nodes behind the others: x, or 0 where it is below 2^-100 in magnitude. */
-int dhc_pl_add_flush(DhcSpec *s, dhc_dtype t, int x);
 
 /* ---- values (plan_views.c) ---- */
 
@@ -154,7 +150,6 @@ void dhc_pl_collect_uses(Pl *p);                   /* plan_merge.c */
 void dhc_pl_drop_uses(Pl *p, int root, int item);  /* the item no longer uses the buffer */
 void dhc_pl_drop_unread(Pl *p);                    /* plan_fold.c: items whose results nobody reads */
 void dhc_pl_merge(Pl *p);                          /* plan_merge.c */
-void dhc_pl_fold_flushes(Pl *p);                   /* plan_fold.c: flushes join the kernels before */
 bool dhc_pl_emit(Pl *p, DhcPlanned *out);          /* plan_emit.c */
 /* True if [lo1, hi1) and [lo2, hi2) are known to have nothing in common. */
 bool dhc_pl_apart(const Pl *p, const DhcDim *lo1, const DhcDim *hi1, const DhcDim *lo2, const DhcDim *hi2);

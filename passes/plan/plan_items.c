@@ -1,5 +1,5 @@
 /* Buffers and items as they are written, and the small map kernels that planning itself
- * needs: strided copies, constants, the flush of carried states. */
+ * needs: strided copies, constants. */
 #include <math.h>
 
 #include "passes/plan/plan_internal.h"
@@ -219,16 +219,7 @@ static DhcSpec *new_map(Pl *p, int max_nodes) {
   return s;
 }
 
-int dhc_pl_add_flush(DhcSpec *s, dhc_dtype t, int x) {
-  int size = add_node(s, DHC_SN_EW, DHC_OP_ABS, t, x, -1, -1);
-  int least = add_node(s, DHC_SN_CONST, 0, t, -1, -1, -1);
-  s->node[least].f = 0x1p-100;
-  int small = add_node(s, DHC_SN_EW, DHC_OP_LT, DHC_BOOL, size, least, -1);
-  int zero = add_node(s, DHC_SN_CONST, 0, t, -1, -1, -1);
-  return add_node(s, DHC_SN_EW, DHC_OP_SELECT, t, small, zero, x);
-}
-
-void dhc_pl_move(Pl *p, const PlVal *dst, const PlVal *src, bool flush) {
+void dhc_pl_move(Pl *p, const PlVal *dst, const PlVal *src) {
   dhc_dtype t = dst->type.dtype;
   Walk w = walk_of(p, dst, src);
   if (p->bufs.at[src->buf].constant && dhc_pl_is_dense(p, dst)) {
@@ -236,8 +227,7 @@ void dhc_pl_move(Pl *p, const PlVal *dst, const PlVal *src, bool flush) {
     return;
   }
   bool linear = w.rank == 0 || (w.rank == 1 && dhc_dim_is(w.stride[0][0], 1) && dhc_dim_is(w.stride[1][0], 1));
-  flush = flush && dhc_dtype_is_float(t);
-  if (linear && !flush) {
+  if (linear) {
     PlItem *it = dhc_pl_item(p, DHC_ITEM_COPY, 2);
     it->refs[0] = dhc_pl_ref(p, src, false);
     it->refs[1] = dhc_pl_ref(p, dst, true);
@@ -245,20 +235,15 @@ void dhc_pl_move(Pl *p, const PlVal *dst, const PlVal *src, bool flush) {
     it->moves = true;
     return;
   }
-  DhcSpec *s = new_map(p, 6);
+  DhcSpec *s = new_map(p, 1);
   const DhcDim **dims = DHC_NEW_N(p->arena, const DhcDim *, 3 * DHC_MAX_RANK);
   int n_dims = 0;
   walk_axes(s, &w, dims, &n_dims);
   int x = add_node(s, DHC_SN_LOAD, 0, t, -1, -1, -1);
-  if (flush) x = dhc_pl_add_flush(s, t, x);
   walk_operand(s, &w, 1, t, -1, dims, &n_dims);
   walk_operand(s, &w, 0, t, x, dims, &n_dims);
   PlVal operand[2] = {*src, *dst};
   dhc_pl_call(p, dhc_pl_intern(p, s), dims, operand, NULL);
-  PlItem *it = &p->items.at[p->items.n - 1];
-  it->moves = linear;
-  it->flushes = flush && linear;
-  it->bytes = dhc_pl_bytes(p, &dst->type);
 }
 
 /* The value as four bytes repeated; false where it cannot be one pattern. */

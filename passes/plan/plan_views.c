@@ -31,7 +31,7 @@ bool dhc_pl_is_dense(const Pl *p, const PlVal *v) {
 PlVal dhc_pl_dense(Pl *p, const PlVal *v) {
   if (dhc_pl_is_dense(p, v)) return *v;
   PlVal copy = dhc_pl_new(p, &v->type);
-  dhc_pl_move(p, &copy, v, false);
+  dhc_pl_move(p, &copy, v);
   return copy;
 }
 

@@ -208,7 +208,7 @@ static void flops(void **state) {
       "  %9 = scan(%4, %2) {body = @body, dims = [B], n_carry = 1, n_xs = 1, axis = 1, length = L, reverse = false} : f32[B]\n"
       "  %10 = scatter_add(%3, %5, %6) {axis = 0} : f32[L, 5]\n"
       "  %11 = reduce_sum(%2) {axes = [0, 1], keep = false} : f32[]\n"
-      "  %12 = linear_scan(%2, %2, %4) {axis = 1, reverse = true} : f32[B, L]\n"
+      "  %12 = linear_scan(%2, %2, %4) {axis = 1, reverse = true, flush = false} : f32[B, L]\n"
       "  %13, %14 = window_max(%0) {window = [2, 2], stride = [2, 2]} : f32[B, 3, 4, 4], i32[B, 3, 4, 4]\n"
       "}\n");
   /* conv 2*B*6*64*27, dot 10BL, scan 2BL, scatter 35, sum BL, linear scan 2BL, windows 4*48B */

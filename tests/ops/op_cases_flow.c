@@ -32,18 +32,22 @@ static void linear_scans(Gen *g) {
       arg(g, g->flt, h0);
       attr_i(g, t[k].axis);
       attr_b(g, reverse);
+      attr_b(g, false);
       case_end(g);
     }
   }
-  /* 0.5^t h0 passes 2^-100 and must become 0 */
-  case_begin(g, "flush");
-  g->c.smooth = false;
-  DhcArray *a = arg(g, g->flt, SHAPE(110)), *b = arg(g, g->flt, SHAPE(110));
-  for (int e = 0; e < 110; e++) a->f[e] = 0.5, b->f[e] = 0;
-  arg(g, g->flt, SCALAR)->f[0] = 1;
-  attr_i(g, 0);
-  attr_b(g, false);
-  case_end(g);
+  /* 0.5^t h0 passes the least normal number and, if asked, becomes 0 */
+  for (int flush = 0; flush < 2; flush++) {
+    case_begin(g, flush ? "flush" : "no flush");
+    g->c.smooth = false;
+    DhcArray *a = arg(g, g->flt, SHAPE(140)), *b = arg(g, g->flt, SHAPE(140));
+    for (int e = 0; e < 140; e++) a->f[e] = 0.5, b->f[e] = 0;
+    arg(g, g->flt, SCALAR)->f[0] = 1;
+    attr_i(g, 0);
+    attr_b(g, false);
+    attr_b(g, flush);
+    case_end(g);
+  }
 }
 
 /* ---- functions to call --------------------------------------------------------- */

@@ -284,10 +284,10 @@ static void call_attrs(Gen *g, Shape dims) {
 static void wrong_flow(Gen *g) {
   switch (g->op) {
     case DHC_OP_LINEAR_SCAN:
-      WRONG("a and b", F(4, 3); F(3, 4); F(3); attr_i(g, 0); attr_b(g, false));
-      WRONG("h0", F(4, 3); F(4, 3); F(4); attr_i(g, 0); attr_b(g, false));
-      WRONG("axis", F(4, 3); F(4, 3); F(3); attr_i(g, 2); attr_b(g, false));
-      WRONG("integers", I(4, 3); I(4, 3); I(3); attr_i(g, 0); attr_b(g, false));
+      WRONG("a and b", F(4, 3); F(3, 4); F(3); attr_i(g, 0); attr_b(g, false); attr_b(g, false));
+      WRONG("h0", F(4, 3); F(4, 3); F(4); attr_i(g, 0); attr_b(g, false); attr_b(g, false));
+      WRONG("axis", F(4, 3); F(4, 3); F(3); attr_i(g, 2); attr_b(g, false); attr_b(g, false));
+      WRONG("integers", I(4, 3); I(4, 3); I(3); attr_i(g, 0); attr_b(g, false); attr_b(g, false));
       return;
     case DHC_OP_SCAN:
       WRONG("x slices", F(2); F(5, 2); scan_attrs(g, 1, 1, 0, 4));

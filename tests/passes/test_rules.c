@@ -82,14 +82,14 @@ static const Case cases[] = {
                          "  %6 = broadcast(%5) {shape = [1728]} : @\n  %9 = add(%0, %6) : @\n"},
     {"linear_scan_one", "f64", "  %3 = reshape(%0) {shape = [1728, 1]} : f64[1728, 1]\n"
                                "  %4 = reshape(%1) {shape = [1728, 1]} : f64[1728, 1]\n"
-                               "  %5 = linear_scan(%3, %4, %2) {axis = 1, reverse = false} : f64[1728, 1]\n"
+                               "  %5 = linear_scan(%3, %4, %2) {axis = 1, reverse = false, flush = false} : f64[1728, 1]\n"
                                "  %9 = reshape(%5) {shape = [1728]} : @\n"},
     /* a is 0 or -1, as a infinite or NaN is the documented difference */
     {"linear_scan_rest", "f64", F(3, "0x0p+0") "  %4 = lt(%0, %2) : ?\n  %5 = cast(%4) {dtype = f64} : @\n"
                                 "  %6 = neg(%5) : @\n"
                                 "  %7 = reshape(%6) {shape = [1728, 1]} : f64[1728, 1]\n"
                                 "  %8 = reshape(%1) {shape = [1728, 1]} : f64[1728, 1]\n"
-                                "  %10 = linear_scan(%7, %8, %3) {axis = 1, reverse = true} : f64[1728, 1]\n"
+                                "  %10 = linear_scan(%7, %8, %3) {axis = 1, reverse = true, flush = false} : f64[1728, 1]\n"
                                 "  %9 = reshape(%10) {shape = [1728]} : @\n"},
     /* the other taps are 1.5: infinite ones are the documented difference */
     {"conv_one", "f64", "  %3 = reshape(%0) {shape = [1, 1728, 1]} : f64[1, 1728, 1]\n"

@@ -149,9 +149,9 @@ bool random_linear_scan(RandomGen *r, RandomValue x, RandomValue *out) {
   DhcType t = without(&x, axis, dim);
   RandomValue h0 = random_input(r, &t, dim, -1, 1);
   DhcValue *v[] = {a.v, x.v, h0.v};
-  DhcAttr attrs[2] = {dhc_attr_int(axis), dhc_attr_bool(random_chance(r, 30))};
+  DhcAttr attrs[3] = {dhc_attr_int(axis), dhc_attr_bool(random_chance(r, 30)), dhc_attr_bool(random_chance(r, 50))};
   double m = 1 + fmax(fabs(x.lo), fabs(x.hi)) * (double)x.dim[axis];
-  *out = random_value(r, dhc_build1(&r->b, DHC_OP_LINEAR_SCAN, v, 3, attrs, 2), -m, m);
+  *out = random_value(r, dhc_build1(&r->b, DHC_OP_LINEAR_SCAN, v, 3, attrs, 3), -m, m);
   return true;
 }
 
