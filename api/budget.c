@@ -31,14 +31,13 @@ static DhcSpan largest_tensor(const DhcModule *m) {
   return at;
 }
 
-dhc_status budget_program(dhc_program *p, bool train, int n_optimiser_states) {
-  const Memory *mem = &p->mem;
+dhc_status budget_program(dhc_program *p, const dhc_layout *l, bool train) {
   DhcCharge want = p->charge;
-  int64_t weights = round_up(times((int64_t)mem->float_bytes, mem->place.n_weights));
+  int64_t weights = round_up(l->bytes[DHC_ARENA_WEIGHTS]);
   want.bytes[DHC_USE_WEIGHTS] = weights;
-  if (want.bytes[DHC_USE_STATE] < mem->place.state_bytes) want.bytes[DHC_USE_STATE] = mem->place.state_bytes;
+  if (want.bytes[DHC_USE_STATE] < l->bytes[DHC_ARENA_STATE]) want.bytes[DHC_USE_STATE] = l->bytes[DHC_ARENA_STATE];
   if (train && want.bytes[DHC_USE_GRADIENTS] < weights) want.bytes[DHC_USE_GRADIENTS] = weights;
-  if (n_optimiser_states > 0) want.bytes[DHC_USE_OPTIMISER] = times(weights, n_optimiser_states) + memory_begun_bytes(mem);
+  if (l->n_ranges) want.bytes[DHC_USE_OPTIMISER] = l->bytes[DHC_ARENA_OPT];
   return locate(p->m->s, largest_tensor(p->m->module), dhc_budget_charge(&p->m->s->budget, &p->charge, &want, p->m->name));
 }
 

@@ -134,7 +134,7 @@ static dhc_status add_entry(dhc_model *m, const char *entry, const char *sizes, 
       dhc_dim_print_fact(v->func->module->dims, v->func->facts.nonneg.at[i], &t);
       json_text(doc, guards, NULL, dhc_text_str(&t));
     }
-    if (!m->s->interp) {
+    if (!m->s->graphs) {
       st = dhc_program_run(p, 0, in, n_in, NULL, NULL);
       dhc_memory mem = dhc_program_memory(p, 0);
       json_number(doc, e, "workspace_bytes", (double)(mem.work + mem.scratch));

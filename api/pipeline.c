@@ -58,7 +58,6 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   Version *v = DHC_NEW(&s->arena, Version);
   *v = (Version){.entry = entry, .form = rq.form, .mode = mode, .source = f};
   if ((rq.form == DHC_FORM_STREAM || rq.form == DHC_FORM_STEP) && !(v->reset = reset_of(m, rq))) return NULL;
-  v->index_checks = index_checks(f, &s->arena, &v->n_index_checks);
   v->module = dhc_module_extract(m->module, roots, roots[1] ? 2 : 1, copy);
   v->func = copy[0];
   DhcArena scratch;
@@ -90,7 +89,7 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
 /* Columns of a tile of n_folds contractions on this session's target, whose compiler is open; 0:
  * it has none, nothing is packed. */
 static int panel_width(const dhc_session *s, int n_folds) {
-  if (!s->interp) return dhc_schedule_panel_width(dhc_compiler_target(s->compiler), n_folds);
+  if (!s->graphs) return dhc_schedule_panel_width(dhc_compiler_target(s->compiler), n_folds);
   return 0;
 }
 
@@ -115,7 +114,7 @@ static bool fuse(dhc_session *s, Version *v) {
 dhc_status pipeline_fuse(dhc_model *m, Version *v) {
   if (v->fused) return dhc_status_ok();
   DhcCompiler *c;
-  if (!m->s->interp) DHC_TRY(session_compiler(m->s, &c));
+  if (!m->s->graphs) DHC_TRY(session_compiler(m->s, &c));
   if (!fuse(m->s, v)) return session_errors(m->s);
   DhcPlanOptions o = {0};
   v->planned = dhc_plan_build(v->module, v->func, &o, &m->s->arena);
@@ -135,22 +134,58 @@ dhc_status pipeline_requests(dhc_model *m, Version *v, DhcKernelRequest **out) {
   return dhc_status_ok();
 }
 
-dhc_status pipeline_compile(dhc_model *m, Version *v) {
-  if (v->kernels) return dhc_status_ok();
+/* ---- images ------------------------------------------------------------------------ */
+
+const dhc_layout *pipeline_layout(dhc_model *m, bool trains) {
+  const DhcRecipe *r = dhc_model_recipe(m->m);
+  DhcFunc *optimizer = trains ? dhc_model_function(m->m, r->optimizer) : NULL;
+  if (trains && !optimizer) return NULL;
+  return dhc_layout_make(m->module, optimizer, r->ema > 0, m->s->graphs, &m->s->arena);
+}
+
+void pipeline_image(dhc_model *m, Version *v, const dhc_layout *layout) {
+  DhcArena *a = &m->s->arena;
+  int n = m->module->scalars.n;
+  const char **names = DHC_NEW_N(a, const char *, n + 1);
+  double *values = DHC_NEW_N(a, double, n + 1);
+  for (int i = 0; i < n; i++) {
+    names[i] = m->module->scalars.at[i].name;
+    values[i] = m->module->scalars.at[i].value;
+  }
+  const DhcImageRequest rq = {.name = v->entry, .func = v->func, .source = v->source, .layout = layout, .wide = m->s->graphs,
+                              .trains = v->mode == DHC_MODE_TRAIN, .scalar_names = names, .scalar_values = values, .n_scalars = n};
+  v->image = dhc_image_begin(&rq, a);
+}
+
+static dhc_status compile_kernels(dhc_model *m, Version *v) {
   dhc_session *s = m->s;
-  DHC_TRY(pipeline_fuse(m, v));
   DhcKernelRequest *rq;
+  DHC_TRY(pipeline_fuse(m, v));
   DHC_TRY(pipeline_requests(m, v, &rq));
-  int n = v->planned->plan.n_kernels;
-  dhc_kernel *kernels = DHC_NEW_N(&s->arena, dhc_kernel, n + 1);
   DhcCompileStats st = {0};
-  DHC_TRY(dhc_compile(s->compiler, rq, n, kernels, &st));
+  dhc_image_add_plan(v->image, v->planned, &s->arena);
+  DHC_TRY(dhc_compile(s->compiler, rq, v->image->plan.n_kernels, (dhc_kernel *)(uintptr_t)v->image->kernels, &st));
   s->stats.kernels_compiled += st.compiled;
   s->stats.kernels_reused += st.reused_memory + st.reused_disk;
   s->stats.kernels_reused_disk += st.reused_disk;
   s->stats.codegen_ms += st.ms;
-  v->kernel_ptrs = DHC_NEW_N(&s->arena, const dhc_kernel *, n + 1);
-  for (int i = 0; i < n; i++) v->kernel_ptrs[i] = &kernels[i];
-  v->kernels = kernels;
+  return dhc_status_ok();
+}
+
+dhc_status pipeline_compile(dhc_model *m, Version *v) {
+  dhc_session *s = m->s;
+  DhcDevice *d;
+  if (v->compiled) return dhc_status_ok();
+  double t0 = session_now_ms();
+  if (s->graphs) {
+    DHC_TRY(session_device(s, &d));
+    dhc_image_add_graph(v->image, &s->arena);
+    const DhcGraphCode code = {v->func, v->image, &s->diags};
+    DHC_TRY(dhc_backend_load_graph(d, &code, &s->arena, (dhc_kernel *)(uintptr_t)v->image->kernels));
+  } else {
+    DHC_TRY(compile_kernels(m, v));
+  }
+  v->compiled = true;
+  s->stats.compile_ms += session_now_ms() - t0;
   return dhc_status_ok();
 }

@@ -66,14 +66,14 @@ static dhc_status print_version(dhc_model *m, Version *v, Stage stage, const cha
 typedef struct Offline {
   DhcCompiler *compiler;
   const char *backend;
-  bool interp, offline;
+  bool graphs, offline;
 } Offline;
 
 static Offline offline_begin(dhc_session *s, const char *stage) {
-  Offline was = {s->compiler, s->backend, s->interp, s->offline};
+  Offline was = {s->compiler, s->backend, s->graphs, s->offline};
   const char *backend = dhc_compiler_stage_backend(stage);
   for (int i = 0; backend && dhc_backend_name(i); i++)
-    if (!strcmp(dhc_backend_name(i), backend)) s->backend = backend, s->interp = false;
+    if (!strcmp(dhc_backend_name(i), backend)) s->backend = backend, s->graphs = false;
   s->compiler = NULL;
   s->offline = true;
   return was;
@@ -83,7 +83,7 @@ static void offline_end(dhc_session *s, const Offline *was) {
   dhc_compiler_close(s->compiler);
   s->compiler = was->compiler;
   s->backend = was->backend;
-  s->interp = was->interp;
+  s->graphs = was->graphs;
   s->offline = was->offline;
 }
 

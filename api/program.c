@@ -5,21 +5,25 @@
 
 #include "api/api.h"
 
+double *program_scalar(dhc_program *p, const char *name) {
+  return dhc_prog_scalar(p->run, name);
+}
+
 static void default_scalars(dhc_program *p) {
   DhcModule *m = p->m->module;
   const DhcRecipe *r = dhc_model_recipe(p->m->m);
-  for (int i = 0; i < m->scalars.n; i++) *memory_scalar(&p->mem, m->scalars.at[i].name) = m->scalars.at[i].value;
-  *memory_scalar(&p->mem, "$seed") = 0;
-  *memory_scalar(&p->mem, "$step") = 0;
-  *memory_scalar(&p->mem, "$opt_step") = 1;
-  *memory_scalar(&p->mem, "$lr") = dhc_recipe_lr(r, 0, 1);
-  *memory_scalar(&p->mem, "$clip") = r->clip;
-  *memory_scalar(&p->mem, "$limit") = (double)FLT_MAX;
-  *memory_scalar(&p->mem, "$ema_decay") = r->ema;
+  for (int i = 0; i < m->scalars.n; i++) *program_scalar(p, m->scalars.at[i].name) = m->scalars.at[i].value;
+  *program_scalar(p, "$seed") = 0;
+  *program_scalar(p, "$step") = 0;
+  *program_scalar(p, "$opt_step") = 1;
+  *program_scalar(p, "$lr") = dhc_recipe_lr(r, 0, 1);
+  *program_scalar(p, "$clip") = r->clip;
+  *program_scalar(p, "$limit") = (double)FLT_MAX;
+  *program_scalar(p, "$ema_decay") = r->ema;
   for (int i = 0; i < r->optimizer_args.n; i++) {
     char name[128];
     snprintf(name, sizeof name, "$%s", r->optimizer_args.at[i].name);
-    *memory_scalar(&p->mem, dhc_intern(&p->m->s->strings, name)) = r->optimizer_args.at[i].value;
+    *program_scalar(p, dhc_intern(&p->m->s->strings, name)) = r->optimizer_args.at[i].value;
   }
 }
 
@@ -35,23 +39,15 @@ dhc_status api_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_
   if (!p) return dhc_status_memory((long long)sizeof *p, "a program");
   p->m = m;
   dhc_arena_init(&p->arena);
-  dhc_arena_init(&p->run);
   DhcHeld held;
   dhc_hold(&held, close_program, p);
-  p->mem.place = placement_make(m->module, &p->arena);
-  p->mem.float_bytes = m->s->interp ? 8 : 4;
-  dhc_status st = budget_program(p, mode == DHC_MODE_TRAIN, 0);
-  if (st.code != DHC_OK) {
-    dhc_release(&held);
-    dhc_program_close(p);
-    return st;
-  }
-  p->mem.weights = dhc_aligned_alloc((int64_t)p->mem.float_bytes * p->mem.place.n_weights);
-  p->mem.state = dhc_aligned_alloc(p->mem.place.state_bytes);
-  if (!p->mem.weights || !p->mem.state)
-    st = dhc_status_memory((long long)p->mem.float_bytes * p->mem.place.n_weights, "weights");
-  if (st.code == DHC_OK && m->module->scalars.n > API_MAX_SCALARS / 2)
-    st = dhc_status_make(DHC_E_INPUT, "the model has %d float hyperparameters; %d are allowed", m->module->scalars.n, API_MAX_SCALARS / 2);
+  DhcDevice *device;
+  const dhc_layout *layout = pipeline_layout(m, false);
+  dhc_status st = budget_program(p, layout, mode == DHC_MODE_TRAIN);
+  if (st.code == DHC_OK) st = session_device(m->s, &device);
+  if (st.code == DHC_OK) st = dhc_prog_open(device, layout, &p->run);
+  if (st.code == DHC_OK && m->module->scalars.n > DHC_PROG_MAX_SCALARS / 2)
+    st = dhc_status_make(DHC_E_INPUT, "the model has %d float hyperparameters; %d are allowed", m->module->scalars.n, DHC_PROG_MAX_SCALARS / 2);
   if (st.code == DHC_OK) default_scalars(p);
   if (st.code == DHC_OK) st = dhc_program_add(p, entry, mode, NULL);
   dhc_release(&held);
@@ -63,20 +59,19 @@ dhc_status api_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_
   return st;
 }
 
-/* Ranges for the state of the recipe's optimiser, which are there before the first step is
- * compiled: a checkpoint may be read into them. */
+/* Room for the state of the recipe's optimiser, which is there before the first step is
+ * compiled: a checkpoint may be read into it. */
 static dhc_status add_states(dhc_program *p) {
-  const DhcRecipe *r = dhc_model_recipe(p->m->m);
-  DhcFunc *f = dhc_model_function(p->m->m, r->optimizer);
-  if (!f) return session_errors(p->m->s);
-  DHC_TRY(budget_program(p, true, f->results.n - 1 + (r->ema > 0)));
-  for (int i = 1; i < f->results.n; i++) { /* result 0 is the weights */
-    char name[128];
-    snprintf(name, sizeof name, "$%s", f->result_names.at[i]);
-    if (memory_state(&p->mem, dhc_intern(&p->m->s->strings, name)) < 0) return dhc_status_memory(memory_state_bytes(&p->mem), name);
-  }
-  if (r->ema > 0 && memory_state(&p->mem, "$ema") < 0) return dhc_status_memory(memory_state_bytes(&p->mem), "$ema");
-  return dhc_status_ok();
+  const dhc_layout *l = pipeline_layout(p->m, true);
+  if (!l) return session_errors(p->m->s);
+  DHC_TRY(budget_program(p, l, true));
+  return dhc_prog_extend(p->run, l);
+}
+
+dhc_status program_grow(dhc_program *p) {
+  const dhc_layout *l = dhc_prog_layout(p->run);
+  if (p->m->module->tensors.n == l->n_slots) return dhc_status_ok();
+  return dhc_prog_extend(p->run, pipeline_layout(p->m, l->n_ranges > 0));
 }
 
 dhc_status api_program_add(dhc_program *p, const char *entry, dhc_mode mode, int *index) {
@@ -116,14 +111,10 @@ dhc_status api_program_add(dhc_program *p, const char *entry, dhc_mode mode, int
 void dhc_program_close(dhc_program *p) {
   if (!p) return;
   dhc_budget_release(&p->m->s->budget, &p->charge);
-  exec_cpu_close(p);
+  exec_close(p);
   step_close(p);
-  dhc_aligned_free(p->mem.weights);
-  dhc_aligned_free(p->mem.state);
-  dhc_aligned_free(p->mem.opt);
-  dhc_aligned_free(p->mem.recurrent);
+  dhc_prog_close(p->run);
   dhc_arena_fini(&p->arena);
-  dhc_arena_fini(&p->run);
   free(p);
 }
 
@@ -139,46 +130,41 @@ static bool is_given(const dhc_tensor *in, int n_in, const char *name) {
 static bool same_inputs(const Version *v, const DhcEntryInfo *e, const dhc_tensor *in, int n_in) {
   for (int k = 0; k < e->n_inputs; k++) {
     if (!e->optional[k]) continue;
-    bool has = false;
-    for (int i = 0; i < v->func->params.n; i++)
-      has = has || (v->func->param_info.at[i].role == DHC_ROLE_INPUT && !strcmp(v->func->param_info.at[i].name, e->inputs[k]));
-    if (has != is_given(in, n_in, e->inputs[k])) return false;
+    if ((dhc_image_find(v->image, DHC_IMAGE_INPUT, e->inputs[k]) >= 0) != is_given(in, n_in, e->inputs[k])) return false;
   }
   return true;
 }
 
-/* Symbol values from the inputs' shapes; false if they do not fit the parameter types. */
-static bool symbols_fit(const DhcFunc *f, const dhc_tensor *in, int n_in, int64_t *values) {
-  bool bound[API_MAX_SYMBOLS] = {false};
-  int n = f->symbols.n;
-  if (n > API_MAX_SYMBOLS) return false;
-  for (int round = 0; round < 2; round++) {
-    for (int i = 0; i < f->params.n; i++) {
-      if (f->param_info.at[i].role != DHC_ROLE_INPUT) continue;
-      const DhcType *t = &f->params.at[i]->type;
-      for (int k = 0; k < n_in; k++) {
-        if (strcmp(in[k].name, f->param_info.at[i].name)) continue;
-        if (in[k].rank != t->rank) return false;
-        for (int d = 0; d < t->rank; d++) {
-          bool unbound = false;
-          if (!dhc_dim_unify(t->dim[d], in[k].dim[d], n, f->symbols.at, values, bound, &unbound)) return false;
-        }
-      }
+/* What the caller gives, by the image's parameters. */
+typedef struct Inputs {
+  DhcTensorView *all; /* n_params */
+  const DhcTensorView **by_param; /* NULL: no input, or not given */
+} Inputs;
+
+static Inputs inputs_make(const dhc_image *im, const dhc_tensor *in, int n_in, DhcArena *scratch) {
+  Inputs x = {DHC_NEW_N(scratch, DhcTensorView, im->n_params + 1), DHC_NEW_N(scratch, const DhcTensorView *, im->n_params + 1)};
+  for (int i = 0; i < im->n_params; i++) {
+    for (int k = 0; im->tensors[i].role == DHC_IMAGE_INPUT && k < n_in; k++) {
+      if (strcmp(in[k].name, im->tensors[i].name)) continue;
+      DhcTensorView *v = &x.all[i];
+      *v = (DhcTensorView){.name = in[k].name, .dtype = (int32_t)in[k].dtype, .rank = in[k].rank, .data = in[k].data};
+      v->bytes = dhc_tensor_bytes(&in[k]);
+      for (int d = 0; d < in[k].rank; d++) v->shape[d] = in[k].dim[d];
+      x.by_param[i] = v;
     }
   }
-  return true;
+  return x;
 }
 
 static bool shapes_fit(const Version *v, const dhc_tensor *in, int n_in) {
-  const DhcFunc *f = v->func;
-  int64_t values[API_MAX_SYMBOLS] = {0};
-  int n = f->symbols.n;
-  if (!symbols_fit(f, in, n_in, values)) return false;
-  for (int i = 0; i < f->facts.nonneg.n; i++) {
-    int64_t x;
-    if (dhc_dim_eval(f->facts.nonneg.at[i], n, f->symbols.at, values, &x) && x < 0) return false;
-  }
-  return true;
+  int64_t symbols[DHC_IMAGE_MAX_SYMBOLS];
+  int32_t wrong;
+  DhcArena scratch;
+  dhc_arena_init(&scratch);
+  Inputs x = inputs_make(v->image, in, n_in, &scratch);
+  bool fit = dhc_image_solve(v->image, x.by_param, symbols, &wrong) && dhc_image_guard(v->image, symbols) < 0;
+  dhc_arena_fini(&scratch);
+  return fit;
 }
 
 dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) {
@@ -199,7 +185,10 @@ dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n
     dhc_status st = session_errors(p->m->s);
     return st.code == DHC_OK ? dhc_status_make(DHC_E_INPUT, "entry '%s' could not be built", e->name) : st;
   }
-  placement_grow(&p->mem.place, p->m->module, &p->arena);
+  DHC_TRY(program_grow(p));
+  if (v->func->symbols.n > DHC_IMAGE_MAX_SYMBOLS)
+    return dhc_status_make(DHC_E_INPUT, "entry '%s' has more than %d symbols", v->entry, DHC_IMAGE_MAX_SYMBOLS);
+  pipeline_image(p->m, v, dhc_prog_layout(p->run));
   v->next = e->versions;
   e->versions = v;
   p->m->s->stats.compile_ms += session_now_ms() - t0;
@@ -223,101 +212,81 @@ static dhc_status check_names(const Entry *e, const dhc_tensor *in, int n_in) {
   return dhc_status_ok();
 }
 
-static dhc_status match_inputs(const Version *v, const dhc_tensor *in, int n_in, const dhc_tensor **by_param) {
-  const DhcFunc *f = v->func;
-  for (int i = 0; i < f->params.n; i++) {
-    by_param[i] = NULL;
-    if (f->param_info.at[i].role != DHC_ROLE_INPUT) continue;
-    for (int k = 0; k < n_in; k++)
-      if (!strcmp(in[k].name, f->param_info.at[i].name)) by_param[i] = &in[k];
-    const char *name = f->param_info.at[i].name;
-    if (!by_param[i] && strncmp(name, "cotangent.", 10)) {
-      const char *names[64];
-      int n = n_in < 64 ? n_in : 64;
-      for (int k = 0; k < n; k++) names[k] = in[k].name;
-      const char *near = dhc_suggest(name, names, n);
-      return dhc_status_make(DHC_E_INPUT, "entry '%s' needs input '%s'%s%s%s", v->entry, name, near ? ", got '" : "",
-                             near ? near : "", near ? "'" : "");
-    }
-    if (!by_param[i]) continue;
-    dhc_dtype need = f->params.at[i]->type.dtype, got = by_param[i]->dtype;
+static dhc_status missing(const Version *v, const char *name, const dhc_tensor *in, int n_in) {
+  const char *names[64];
+  int n = n_in < 64 ? n_in : 64;
+  for (int k = 0; k < n; k++) names[k] = in[k].name;
+  const char *near = dhc_suggest(name, names, n);
+  return dhc_status_make(DHC_E_INPUT, "entry '%s' needs input '%s'%s%s%s", v->entry, name, near ? ", got '" : "", near ? near : "",
+                         near ? "'" : "");
+}
+
+static dhc_status check_inputs(const Version *v, const Inputs *x, const dhc_tensor *in, int n_in) {
+  for (int i = 0; i < v->image->n_params; i++) {
+    const dhc_image_tensor *t = &v->image->tensors[i];
+    if (t->role != DHC_IMAGE_INPUT) continue;
+    if (!x->by_param[i] && !t->absent) return missing(v, t->name, in, n_in);
+    if (!x->by_param[i]) continue;
+    dhc_dtype need = (dhc_dtype)t->dtype, got = (dhc_dtype)x->by_param[i]->dtype;
     if (dhc_dtype_is_float(need) != dhc_dtype_is_float(got))
-      return dhc_status_make(DHC_E_INPUT, "input '%s' is %s, entry '%s' needs %s", name, dhc_dtype_name(got), v->entry,
-                             dhc_dtype_name(need));
+      return dhc_status_make(DHC_E_INPUT, "input '%s' is %s, entry '%s' needs %s", t->name, dhc_dtype_name(got), v->entry,
+                             dhc_dtype_name(v->func->params.at[i]->type.dtype));
   }
   return dhc_status_ok();
 }
 
-/* What the entry required of values: bool results behind the others. Where one is false, what
+/* What the entry required of values: bool results, behind those the caller sees. Where one is false, what
  * was written to the states means nothing. */
-static dhc_status check_required(dhc_program *p, Entry *e) {
-  static const char mark[] = "$require: ";
+static dhc_status check_required(dhc_program *p, const Version *v) {
+  const dhc_image *im = v->image;
   dhc_status st = dhc_status_ok();
-  while (e->n_results && !strncmp(e->results[e->n_results - 1].name, mark, sizeof mark - 1)) {
-    const dhc_tensor *t = &e->results[--e->n_results];
-    if (!*(const uint8_t *)t->data) st = dhc_status_make(DHC_E_INPUT, "entry '%s': %s", e->name, t->name + sizeof mark - 1);
+  for (int i = 0; i < im->n_requires && st.code == DHC_OK; i++) {
+    double holds = 1;
+    DHC_TRY(exec_number(p, v, im->requires[i].tensor - im->n_params, &holds));
+    if (!holds) st = dhc_status_make(DHC_E_INPUT, "entry '%s': %s", v->entry, im->requires[i].message);
   }
   if (st.code != DHC_OK) dhc_program_reset(p);
   return st;
 }
 
-static dhc_status wrong_shape(const Version *v, int i, const dhc_tensor *in) {
+static dhc_status wrong_shape(const Version *v, int i, const DhcTensorView *in) {
   char got[128];
-  const DhcFunc *f = v->func;
-  DhcText need = {.arena = f->module->arena};
-  dhc_type_print(&f->params.at[i]->type, &need);
   return dhc_status_make(DHC_E_INPUT, "input '%s' is %s, entry '%s' needs %s", in->name,
-                         dhc_tensor_shape_text(in->rank, in->dim, got, sizeof got), v->entry, dhc_text_str(&need));
-}
-
-/* Symbol values from the inputs as they are matched; a line where one does not fit its type. */
-static dhc_status symbol_values(const Version *v, const dhc_tensor *const *in, int64_t *values) {
-  const DhcFunc *f = v->func;
-  int n = f->symbols.n;
-  bool bound[API_MAX_SYMBOLS] = {false}, unbound = false;
-  if (n > API_MAX_SYMBOLS) return dhc_status_make(DHC_E_INPUT, "entry '%s' has more than %d symbols", v->entry, API_MAX_SYMBOLS);
-  for (int i = 0; i < f->params.n; i++)
-    if (in[i] && in[i]->rank != f->params.at[i]->type.rank) return wrong_shape(v, i, in[i]);
-  for (int round = 0; round < 2; round++) /* a symbol may stand alone only behind where it is used */
-    for (int i = 0; i < f->params.n; i++)
-      for (int d = 0; in[i] && d < in[i]->rank; d++)
-        if (!dhc_dim_unify(f->params.at[i]->type.dim[d], in[i]->dim[d], n, f->symbols.at, values, bound, &unbound))
-          return wrong_shape(v, i, in[i]);
-  for (int i = 0; i < n; i++)
-    if (!bound[i]) values[i] = 1;
-  return dhc_status_ok();
+                         dhc_tensor_shape_text(in->rank, in->shape, got, sizeof got), v->entry, v->image->tensors[i].type);
 }
 
 /* Every fact the entry was compiled under must hold at these sizes, whatever runs it: the first
  * that does not is an error at the place that asked for it. */
-static dhc_status check_facts(dhc_session *s, const Version *v, const int64_t *values) {
-  const DhcFunc *f = v->func;
-  for (int i = 0; i < f->facts.nonneg.n; i++) {
-    int64_t x;
-    if (!dhc_dim_eval(f->facts.nonneg.at[i], f->symbols.n, f->symbols.at, values, &x) || x >= 0) continue;
-    DhcFactMessage why = i < f->fact_messages.n ? f->fact_messages.at[i] : (DhcFactMessage){0};
-    DhcText fact = {.arena = &s->arena}, sizes = {.arena = &s->arena};
-    dhc_dim_print_fact(f->module->dims, f->facts.nonneg.at[i], &fact);
-    for (int k = 0; k < f->symbols.n; k++)
-      dhc_text_printf(&sizes, "%s%s = %lld", k ? ", " : "", f->symbols.at[k], (long long)values[k]);
-    const char *text = why.text ? why.text : dhc_arena_printf(&s->arena, "needs %s", dhc_text_str(&fact));
-    DhcDiag *d = dhc_diag(&s->diags, DHC_ERROR, "E0305", why.at.file ? why.at : f->span, "entry '%s': %s", v->entry, text);
-    dhc_diag_note(&s->diags, d, (DhcSpan){0}, "the inputs have %s", dhc_text_str(&sizes));
-    return dhc_status_make(DHC_E_INPUT, "entry '%s': %s (%s)", v->entry, text, dhc_text_str(&sizes));
-  }
-  return dhc_status_ok();
+static dhc_status check_guards(dhc_session *s, const Version *v, const int64_t *symbols) {
+  const dhc_plan *plan = &v->image->plan;
+  int i = dhc_image_guard(v->image, symbols);
+  if (i < 0) return dhc_status_ok();
+  const dhc_guard *g = &plan->guards[i];
+  DhcText sizes = {.arena = &s->arena};
+  for (int k = 0; k < plan->n_symbols; k++)
+    dhc_text_printf(&sizes, "%s%s = %lld", k ? ", " : "", plan->symbols[k], (long long)symbols[k]);
+  DhcSpan at = {.file = g->src_file, .begin = g->src_begin, .end = g->src_end};
+  DhcDiag *d = dhc_diag(&s->diags, DHC_ERROR, "E0305", at, "%s", g->message);
+  dhc_diag_note(&s->diags, d, (DhcSpan){0}, "the inputs have %s", dhc_text_str(&sizes));
+  return dhc_status_make(DHC_E_INPUT, "%s (%s)", g->message, dhc_text_str(&sizes));
 }
 
-/* Integers that the entry takes as indices are in range. */
-static dhc_status check_indices(const Version *v, const dhc_tensor *in, int n_in) {
-  const DhcFunc *f = v->source;
-  int64_t values[API_MAX_SYMBOLS] = {0};
-  if (!v->n_index_checks || !symbols_fit(f, in, n_in, values)) return dhc_status_ok();
-  for (int i = 0; i < v->n_index_checks; i++)
-    for (int k = 0; k < n_in; k++)
-      if (!strcmp(in[k].name, f->param_info.at[v->index_checks[i].param].name))
-        DHC_TRY(index_check(&v->index_checks[i], &in[k], f->symbols.n, f->symbols.at, values));
-  return dhc_status_ok();
+static dhc_status run_version(dhc_program *p, Entry *e, Version *v, const dhc_tensor *in, int n_in) {
+  int64_t symbols[DHC_IMAGE_MAX_SYMBOLS];
+  int32_t wrong;
+  DhcArena scratch;
+  dhc_arena_init(&scratch);
+  Inputs x = inputs_make(v->image, in, n_in, &scratch);
+  dhc_status st = check_inputs(v, &x, in, n_in);
+  if (st.code == DHC_OK && !dhc_image_solve(v->image, x.by_param, symbols, &wrong)) st = wrong_shape(v, wrong, x.by_param[wrong]);
+  if (st.code == DHC_OK) st = check_guards(p->m->s, v, symbols);
+  if (st.code == DHC_OK && v->reset) st = state_prepare(p, v, symbols);
+  if (st.code == DHC_OK) st = dhc_image_check_indices(v->image, x.by_param, symbols);
+  if (st.code == DHC_OK) e->last = v;
+  if (st.code == DHC_OK)
+    st = e->mode == DHC_MODE_TRAIN ? step_run(p, v, x.by_param, symbols) : exec_run(p, v, x.by_param, symbols);
+  dhc_arena_fini(&scratch);
+  return st;
 }
 
 dhc_status api_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs, const dhc_tensor **results,
@@ -329,20 +298,11 @@ dhc_status api_program_run(dhc_program *p, int index, const dhc_tensor *inputs, 
   Version *v;
   DHC_TRY(check_names(e, inputs, n_inputs));
   DHC_TRY(program_version(p, e, inputs, n_inputs, &v));
-  const dhc_tensor *by_param[4096];
-  if (v->func->params.n > 4096) return dhc_status_make(DHC_E_INPUT, "entry '%s' has more than 4096 parameters", e->name);
-  DHC_TRY(match_inputs(v, inputs, n_inputs, by_param));
-  int64_t values[API_MAX_SYMBOLS] = {0};
-  DHC_TRY(symbol_values(v, by_param, values));
-  DHC_TRY(check_facts(p->m->s, v, values));
-  if (v->reset) DHC_TRY(state_prepare(p, v, values));
-  DHC_TRY(check_indices(v, inputs, n_inputs));
-  e->last = v;
-  if (e->mode == DHC_MODE_TRAIN)
-    DHC_TRY(step_run(p, e, v, by_param, values));
-  else
-    DHC_TRY(p->m->s->interp ? exec_interp_run(p, e, v, by_param) : exec_cpu_run(p, e, v, by_param, values));
-  DHC_TRY(check_required(p, e));
+  DHC_TRY(exec_load(p, v));
+  DHC_TRY(run_version(p, e, v, inputs, n_inputs));
+  DHC_TRY(check_required(p, v));
+  if (!results && !n_results) return dhc_status_ok();
+  DHC_TRY(exec_results(p, e, v));
   if (results) *results = e->results;
   if (n_results) *n_results = e->n_results;
   return dhc_status_ok();
@@ -355,8 +315,8 @@ static const Version *last_version(const dhc_program *p, int index) {
 
 dhc_memory dhc_program_memory(const dhc_program *p, int index) {
   const Version *v = last_version(p, index);
-  if (!v || p->m->s->interp) return (dhc_memory){0};
-  return exec_cpu_memory(p, v);
+  if (!v || p->m->s->graphs) return (dhc_memory){0};
+  return exec_memory(p, v);
 }
 
 int dhc_program_n_kernels(const dhc_program *p, int index) {

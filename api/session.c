@@ -76,7 +76,7 @@ static dhc_status choose_gpu(dhc_session *s) {
 static dhc_status choose_backend(dhc_session *s) {
   s->backend = s->o.backend ? s->o.backend : dhc_backend_name(0);
   DHC_TRY(choose_gpu(s));
-  s->interp = !dhc_backend_compiles(s->backend);
+  s->graphs = !dhc_backend_compiles(s->backend);
   for (int i = 0; dhc_backend_name(i); i++)
     if (!strcmp(dhc_backend_name(i), s->backend)) return dhc_status_ok();
   if (!strcmp(s->backend, "cpu"))
@@ -142,14 +142,14 @@ dhc_status session_device(dhc_session *s, DhcDevice **out) {
 dhc_status session_compiler(dhc_session *s, DhcCompiler **out) {
   *out = s->compiler;
   if (s->compiler) return dhc_status_ok();
-  const char *backend = s->interp ? dhc_backend_name(0) : s->backend;
+  const char *backend = s->graphs ? dhc_backend_name(0) : s->backend;
   DhcCompileOptions o = {.backend = backend, .features = s->o.cpu_features, .gpu_arch = s->o.gpu_arch,
                          .offline = s->offline, .workers = dhc_pool_threads(s->pool)};
   if (!dhc_backend_compiles(backend))
     return dhc_status_make(DHC_E_ENVIRONMENT, "this build has no LLVM; use --backend interp");
   DHC_TRY(open_store(s));
   o.store = s->store;
-  if (!s->interp && !s->offline) DHC_TRY(session_device(s, &o.device));
+  if (!s->graphs && !s->offline) DHC_TRY(session_device(s, &o.device));
   DHC_TRY(dhc_compiler_open(&s->arena, &o, &s->compiler));
   *out = s->compiler;
   return dhc_status_ok();

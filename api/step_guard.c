@@ -18,11 +18,13 @@ typedef struct Range {
   double lo, hi;
 } Range;
 
-/* Arena 0 is the weights, 1 + k the optimiser's state k ("$ema" too). */
+/* Arena 0 is the weights, 1 + k range k of the optimiser's state ("ema" too). */
 struct StepGuard {
   Range now[1 + API_MAX_STATES];
-  int64_t version; /* weights_version for which `now` holds */
+  int64_t version; /* of the program, for which `now` holds */
   bool measured;
+  Version *measure; /* the entry that measures a flat range; NULL: not made yet */
+  DhcDevicePtr copy; /* to go back to; 0: none was needed yet */
   DhcArena arena; /* of one evaluation */
   char blame[200];
 };
@@ -124,17 +126,15 @@ static int named(const DhcFunc *f, const char *name) {
   return -1;
 }
 
-static int arena_of(const Memory *mem, const char *name) {
-  for (int k = 0; k < mem->n_states; k++)
-    if (!strcmp(mem->state_names[k] + 1, name)) return 1 + k;
-  return -1;
+static int arena_of(const dhc_program *p, const char *name) {
+  return 1 + program_range(p, name);
 }
 
 static double scalar_now(dhc_program *p, const char *name) {
   char full[128];
   snprintf(full, sizeof full, "$%s", strcmp(name, "step") ? name : "opt_step");
-  for (int i = 0; i < p->mem.n_scalars; i++)
-    if (!strcmp(p->mem.scalar_names[i], full)) return p->mem.scalars[i];
+  for (int i = 0; i < dhc_prog_n_scalars(p->run); i++)
+    if (!strcmp(dhc_prog_scalar_name(p->run, i), full)) return *program_scalar(p, dhc_prog_scalar_name(p->run, i));
   return NAN;
 }
 
@@ -144,7 +144,7 @@ static Range of_param(dhc_program *p, Eval *e, const DhcFunc *f, int i, double g
   if (i == 0) return now[0];
   if (i == 1) return range(e, -g, g);
   if (named(f, name) >= 0) {
-    int k = arena_of(&p->mem, name);
+    int k = arena_of(p, name);
     if (k > 0) return now[k];
     e->bounded = false;
     return (Range){0, 0};
@@ -153,7 +153,7 @@ static Range of_param(dhc_program *p, Eval *e, const DhcFunc *f, int i, double g
   if (isnan(v)) e->bounded = false;
   /* weight_decay is 0 for some tensors; a tensor in pieces may be younger than the run */
   if (!strcmp(name, "weight_decay")) return range(e, 0, v);
-  if (!strcmp(name, "step") && p->mem.place.n_begun) return range(e, 1, v);
+  if (!strcmp(name, "step") && program_range(p, "begun") >= 0) return range(e, 1, v);
   return range(e, v, v);
 }
 
@@ -167,7 +167,7 @@ static bool of_floats(const DhcNode *n) {
 static bool proven(dhc_program *p, const DhcFunc *f, double g, Range *now) {
   struct StepGuard *s = p->guard;
   dhc_arena_reset(&s->arena);
-  Eval e = {.f32 = p->mem.float_bytes == 4, .bounded = true, .at = DHC_NEW_N(&s->arena, Range, f->next_value_id + 1)};
+  Eval e = {.f32 = !p->m->s->graphs, .bounded = true, .at = DHC_NEW_N(&s->arena, Range, f->next_value_id + 1)};
   for (int i = 0; i < f->params.n; i++) e.at[f->params.at[i]->id] = of_param(p, &e, f, i, g, now);
   for (const DhcNode *n = f->first; n && e.bounded; n = n->next) {
     Range x[3] = {{0, 0}, {0, 0}, {0, 0}};
@@ -184,11 +184,11 @@ static bool proven(dhc_program *p, const DhcFunc *f, double g, Range *now) {
   int w = named(f, f->param_info.at[0].name);
   now[0] = hull(now[0], e.at[f->results.at[w < 0 ? 0 : w]->id]);
   for (int i = 0; i < f->results.n; i++) {
-    int k = f->result_names.at[i] ? arena_of(&p->mem, f->result_names.at[i]) : -1;
+    int k = f->result_names.at[i] ? arena_of(p, f->result_names.at[i]) : -1;
     if (k > 0) now[k] = hull(now[k], e.at[f->results.at[i]->id]);
   }
   /* An average of weights lies between them; a rounding of it must not go beyond the largest. */
-  int ema = arena_of(&p->mem, "ema");
+  int ema = arena_of(p, "ema");
   if (ema > 0) {
     now[ema] = hull(now[ema], now[0]);
     if (now[ema].hi > FLT_MAX / 2 || now[ema].lo < -FLT_MAX / 2) return false;
@@ -198,157 +198,168 @@ static bool proven(dhc_program *p, const DhcFunc *f, double g, Range *now) {
 
 /* ---- looking at memory ------------------------------------------------------------------ */
 
-static void *arena_at(const Memory *mem, int k) {
-  return k ? memory_state_at(mem, k - 1) : mem->weights;
+/* The entry that measures: compiled like any other, run over whatever its weights are said to be. */
+static dhc_status measure_version(dhc_program *p, Version **out) {
+  struct StepGuard *g = p->guard;
+  *out = g->measure;
+  if (g->measure) return dhc_status_ok();
+  Version *v = DHC_NEW(&p->arena, Version);
+  *v = (Version){.entry = "measure", .mode = DHC_MODE_RUN};
+  v->func = dhc_measure_entry(p->m->module, dhc_prog_layout(p->run)->n_weights);
+  v->module = v->func->module;
+  pipeline_image(p->m, v, dhc_prog_layout(p->run));
+  DHC_TRY(exec_load(p, v));
+  *out = g->measure = v;
+  return dhc_status_ok();
 }
 
-/* Range of an arena's elements; *bad: index of the first that is not finite, or -1. */
-static Range measure(const Memory *mem, int k, int64_t *bad) {
-  const void *at = arena_at(mem, k);
-  int64_t n = mem->place.n_weights;
-  *bad = -1;
-  if (mem->float_bytes == 8) {
-    const double *x = at;
-    Range r = {0, 0};
-    for (int64_t i = 0; i < n; i++) {
-      if (*bad < 0 && !isfinite(x[i])) *bad = i;
-      r = (Range){x[i] < r.lo ? x[i] : r.lo, x[i] > r.hi ? x[i] : r.hi};
-    }
-    return r;
-  }
-  const float *x = at;
-  float lo = 0, hi = 0, check = 0;
-  for (int64_t i = 0; i < n; i++) {
-    lo = x[i] < lo ? x[i] : lo;
-    hi = x[i] > hi ? x[i] : hi;
-    check += x[i] * 0; /* NaN as soon as one is not finite */
-  }
-  for (int64_t i = 0; check != 0 && i < n && *bad < 0; i++)
-    if (!isfinite(x[i])) *bad = i;
-  return (Range){(double)lo, (double)hi};
+enum { LO, HI, WORST, AT }; /* results of the entry, as passes/grad/measure.c says */
+
+/* Range of arena k's elements; *bad: index of the first that is not finite, or -1. */
+static dhc_status measure(dhc_program *p, int k, Range *out, int64_t *bad) {
+  Version *v;
+  double x[4];
+  DHC_TRY(measure_version(p, &v));
+  const DhcTensorView *in[1] = {NULL}; /* its parameter is no input */
+  dhc_prog_use_weights(p->run, k - 1);
+  bool profiling = p->profiling;
+  p->profiling = false;
+  dhc_status st = exec_run(p, v, in, NULL);
+  p->profiling = profiling;
+  dhc_prog_use_weights(p->run, DHC_WEIGHTS);
+  DHC_TRY(st);
+  for (int i = 0; i < 4; i++) DHC_TRY(exec_number(p, v, i, &x[i]));
+  *bad = x[WORST] > 0 ? (int64_t)x[AT] : -1;
+  *out = (Range){fmin(x[LO], 0), fmax(x[HI], 0)};
+  return dhc_status_ok();
 }
 
-/* All arenas; false if some element is not finite, with a line that says which. */
-static bool measure_all(dhc_program *p) {
+static void blame(dhc_program *p, int k, int64_t bad) {
+  const dhc_layout *l = dhc_prog_layout(p->run);
+  struct StepGuard *g = p->guard;
+  int64_t each = dhc_tensor_dtype_bytes(l->dtype);
+  for (int i = 0; i < l->n_slots; i++) {
+    const dhc_slot *t = &l->slots[i];
+    int64_t at = bad - t->at / each;
+    if (t->role != DHC_IMAGE_PARAM || at < 0 || at >= t->n) continue;
+    snprintf(g->blame, sizeof g->blame, "the update makes %s%s%s'%s' not finite at index %lld", k ? "'" : "tensor ",
+             k ? l->ranges[k - 1].name : "", k ? "' of tensor " : "", t->name, (long long)at);
+  }
+}
+
+/* All arenas; *finite is false if some element is not, with a line that says which. */
+static dhc_status measure_all(dhc_program *p, bool *finite) {
+  const dhc_layout *l = dhc_prog_layout(p->run);
   struct StepGuard *s = p->guard;
-  s->measured = false;
-  for (int k = 0; k <= p->mem.n_states; k++) {
-    int64_t bad;
-    s->now[k] = measure(&p->mem, k, &bad);
+  s->measured = *finite = false;
+  for (int k = 0; k <= l->n_ranges; k++) {
+    int64_t bad = -1;
+    if (k && !l->ranges[k - 1].like_weights) continue;
+    if (k && dhc_prog_fresh(p->run, k - 1)) s->now[k] = l->ranges[k - 1].from_weights ? s->now[0] : (Range){0, 0};
+    else DHC_TRY(measure(p, k, &s->now[k], &bad));
     if (bad < 0) continue;
-    for (int i = 0; i < p->mem.place.n_slots; i++) {
-      const Slot *t = &p->mem.place.slots[i];
-      if (t->decl->role != DHC_ROLE_PARAM || bad < t->offset || bad >= t->offset + t->n) continue;
-      snprintf(s->blame, sizeof s->blame, "the update makes %s%s%s'%s' not finite at index %lld", k ? "'" : "tensor ",
-               k ? p->mem.state_names[k - 1] + 1 : "", k ? "' of tensor " : "", t->decl->path, (long long)(bad - t->offset));
-    }
-    return false;
+    blame(p, k, bad);
+    return dhc_status_ok();
   }
-  s->measured = true;
-  s->version = p->weights_version;
-  return true;
+  s->measured = *finite = true;
+  s->version = dhc_prog_version(p->run);
+  return dhc_status_ok();
 }
 
 /* ---- running ----------------------------------------------------------------------------- */
 
-static dhc_status run_plain(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in, const int64_t *values) {
-  return p->m->s->interp ? exec_interp_run(p, e, v, in) : exec_cpu_run(p, e, v, in, values);
+/* A result of the step just run as a number; NaN: there is none. */
+static dhc_status number(dhc_program *p, const Version *v, const char *name, double *out) {
+  int i = dhc_image_find(v->image, DHC_IMAGE_RESULT, name);
+  *out = NAN;
+  return i < 0 ? dhc_status_ok() : exec_number(p, v, i - v->image->n_params, out);
 }
 
-static const dhc_tensor *result(const Entry *e, const char *name) {
-  for (int i = 0; i < e->n_results; i++)
-    if (!strcmp(e->results[i].name, name)) return &e->results[i];
-  return NULL;
+static dhc_status finite_step(dhc_program *p, const Version *v, bool *finite) {
+  double x;
+  DHC_TRY(exec_number(p, v, v->image->finite, &x));
+  *finite = x != 0;
+  return dhc_status_ok();
 }
 
-static bool finite_step(const Entry *e) {
-  const dhc_tensor *t = result(e, "finite");
-  return t && *(const uint8_t *)t->data != 0;
+/* The step wrote what is not finite: as if it had not run. */
+static dhc_status take_back(dhc_program *p, const Version *v) {
+  DhcTensorView view;
+  DhcDevicePtr at;
+  DHC_TRY(dhc_prog_restore(p->run, p->guard->copy));
+  DHC_TRY(dhc_prog_result(v->loaded, v->image->finite, &view, &at));
+  return dhc_device_set(dhc_prog_device(p->run), at, view.dtype, 0, 1);
 }
 
-static double number(const Entry *e, const char *name) {
-  const dhc_tensor *t = result(e, name);
-  DhcTensorView v = {.dtype = t ? (int32_t)t->dtype : 0, .data = t ? t->data : NULL};
-  return t ? dhc_tensor_get(&v, 0) : NAN;
-}
-
-/* Copies of weights, optimiser state and buffers, or back. */
-static void copy_all(const Memory *mem, char *copy, bool back) {
-  struct {
-    void *at;
-    size_t n;
-  } part[3] = {{mem->weights, mem->float_bytes * (size_t)mem->place.n_weights},
-               {mem->opt, mem->n_states ? (size_t)(memory_begun_bytes(mem) + mem->n_states * memory_state_bytes(mem)) : 0},
-               {mem->state, (size_t)mem->place.state_bytes}};
-  for (int i = 0; i < 3; copy += part[i++].n) {
-    if (!part[i].n) continue;
-    if (back) memcpy(part[i].at, copy, part[i].n);
-    else memcpy(copy, part[i].at, part[i].n);
-  }
-}
-
-static dhc_status run_watched(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in, const int64_t *values) {
-  const Memory *mem = &p->mem;
-  int64_t bytes = (int64_t)mem->float_bytes * mem->place.n_weights + mem->place.state_bytes;
-  if (mem->n_states) bytes += memory_begun_bytes(mem) + mem->n_states * memory_state_bytes(mem);
-  DHC_TRY(budget_more(p, DHC_USE_COPY, bytes, "a careful step"));
-  char *copy = malloc((size_t)bytes + 1);
-  if (!copy) {
-    budget_less(p, DHC_USE_COPY, bytes);
-    return dhc_status_memory((long long)bytes, "a copy of the training state");
-  }
-  DhcHeld held;
-  dhc_hold(&held, free, copy);
-  copy_all(mem, copy, false);
-  *memory_scalar(&p->mem, "$limit") = mem->float_bytes == 8 ? DBL_MAX : (double)FLT_MAX;
-  dhc_status st = run_plain(p, e, v, in, values);
-  if (st.code == DHC_OK && finite_step(e) && !measure_all(p)) {
-    copy_all(mem, copy, true);
-    *(uint8_t *)result(e, "finite")->data = 0;
-    p->weights_version++;
-  }
-  dhc_release(&held);
-  free(copy);
-  budget_less(p, DHC_USE_COPY, bytes);
-  return st;
+static dhc_status run_watched(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols) {
+  bool finite;
+  if (!p->guard->copy) DHC_TRY(budget_more(p, DHC_USE_COPY, dhc_prog_kept(p->run), "a careful step"));
+  DHC_TRY(dhc_prog_save(p->run, &p->guard->copy));
+  *program_scalar(p, "$limit") = p->m->s->graphs ? DBL_MAX : (double)FLT_MAX;
+  DHC_TRY(exec_run(p, v, in, symbols));
+  DHC_TRY(finite_step(p, v, &finite));
+  if (!finite) return dhc_status_ok();
+  DHC_TRY(measure_all(p, &finite));
+  return finite ? dhc_status_ok() : take_back(p, v);
 }
 
 const char *step_blame(const dhc_program *p) {
   return p->guard ? p->guard->blame : "";
 }
 
-dhc_status step_run(dhc_program *p, Entry *e, Version *v, const dhc_tensor *const *in, const int64_t *values) {
+static dhc_status guard_of(dhc_program *p) {
+  if (p->guard) return dhc_status_ok();
+  p->guard = calloc(1, sizeof *p->guard);
+  if (!p->guard) return dhc_status_memory((long long)sizeof *p->guard, "a training step");
+  dhc_arena_init(&p->guard->arena);
+  return dhc_status_ok();
+}
+
+/* The step refused a gradient for its size alone: the loss is finite. */
+static dhc_status too_careful(dhc_program *p, const Version *v, double limit, bool *out) {
+  double norm, loss;
+  DHC_TRY(number(p, v, "grad_norm", &norm));
+  DHC_TRY(number(p, v, "loss", &loss));
+  *out = norm > limit && isfinite(loss);
+  return dhc_status_ok();
+}
+
+dhc_status step_run(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols) {
   static const double usual = 0x1p30; /* gradients beyond this are looked at closely */
-  if (!p->guard) {
-    p->guard = calloc(1, sizeof *p->guard);
-    if (!p->guard) return dhc_status_memory((long long)sizeof *p->guard, "a training step");
-    dhc_arena_init(&p->guard->arena);
-  }
+  DHC_TRY(guard_of(p));
   struct StepGuard *s = p->guard;
   const DhcFunc *f = dhc_model_function(p->m->m, dhc_model_recipe(p->m->m)->optimizer);
-  double clip = *memory_scalar(&p->mem, "$clip"), *limit = memory_scalar(&p->mem, "$limit");
+  double clip = *program_scalar(p, "$clip"), *limit = program_scalar(p, "$limit");
   s->blame[0] = 0;
   /* Clipped gradients are at most `clip`, but for rounding. */
   double g = clip > 0 && clip < usual ? clip * 1.001 : usual;
-  *limit = clip > 0 && clip < usual ? (p->mem.float_bytes == 8 ? DBL_MAX : (double)FLT_MAX) : usual;
+  *limit = clip > 0 && clip < usual ? (p->m->s->graphs ? DBL_MAX : (double)FLT_MAX) : usual;
   Range next[1 + API_MAX_STATES];
-  for (int round = 0; f && round < 2; round++) {
-    bool known = s->measured && s->version == p->weights_version;
-    if (round == 1 || !known) known = measure_all(p);
+  bool room = dhc_prog_layout(p->run)->n_ranges <= API_MAX_STATES;
+  for (int round = 0; f && room && round < 2; round++) {
+    bool known = s->measured && s->version == dhc_prog_version(p->run), finite, careful;
+    if (round == 1 || !known) DHC_TRY(measure_all(p, &known));
     memcpy(next, s->now, sizeof next);
     if (!known) break;
     if (!proven(p, f, g, next)) continue;
-    DHC_TRY(run_plain(p, e, v, in, values));
-    if (!finite_step(e) && number(e, "grad_norm") > *limit && isfinite(number(e, "loss"))) break; /* refused for its size alone */
+    DHC_TRY(exec_run(p, v, in, symbols));
+    DHC_TRY(finite_step(p, v, &finite));
+    if (!finite) {
+      DHC_TRY(too_careful(p, v, *limit, &careful));
+      if (careful) break;
+    }
     memcpy(s->now, next, sizeof next);
-    s->version = p->weights_version;
+    s->version = dhc_prog_version(p->run);
     return dhc_status_ok();
   }
   s->blame[0] = 0;
-  return run_watched(p, e, v, in, values);
+  return run_watched(p, v, in, symbols);
 }
 
 void step_close(dhc_program *p) {
-  if (p->guard) dhc_arena_fini(&p->guard->arena);
+  if (!p->guard) return;
+  if (p->guard->measure) dhc_prog_unload(p->guard->measure->loaded);
+  if (p->guard->copy) dhc_prog_device(p->run)->ops->free(dhc_prog_device(p->run), p->guard->copy);
+  dhc_arena_fini(&p->guard->arena);
   free(p->guard);
 }

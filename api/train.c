@@ -154,12 +154,10 @@ static dhc_status validate(Trainer *t) {
   t->pr.val_loss = t->pr.val_accuracy = NAN;
   t->pr.best = false;
   if (!t->val.n_examples) return dhc_status_ok();
-  if (t->set.recipe->ema > 0)
-    for (int i = 0; i < t->p->mem.n_states; i++)
-      if (!strcmp(t->p->mem.state_names[i], "$ema")) t->p->ema_weights = memory_state_at(&t->p->mem, i);
+  if (t->set.recipe->ema > 0) dhc_prog_use_weights(t->p->run, program_range(t->p, "ema"));
   EvalSums sums;
   dhc_status st = evaluate(t->p, t->eval_entry, &t->feed, &t->metric, &t->val, t->set.batch, NULL, NULL, &sums);
-  t->p->ema_weights = NULL;
+  dhc_prog_use_weights(t->p->run, DHC_WEIGHTS);
   if (st.code != DHC_OK) return st;
   t->pr.val_loss = t->val_loss = sums.loss;
   t->pr.val_accuracy = t->val_accuracy = t->metric.entry >= 0 ? sums.metric : NAN;
@@ -187,10 +185,10 @@ static dhc_status end_epoch(Trainer *t, bool all_seen) {
 
 static dhc_status one_step(Trainer *t, int64_t n) {
   t->pr.lr = train_lr(&t->set, t->step, t->steps);
-  *memory_scalar(&t->p->mem, "$lr") = t->pr.lr;
-  *memory_scalar(&t->p->mem, "$step") = (double)t->step;
-  *memory_scalar(&t->p->mem, "$opt_step") = (double)(t->step - t->first_step + 1);
-  *memory_scalar(&t->p->mem, "$seed") = (double)t->seed;
+  *program_scalar(t->p, "$lr") = t->pr.lr;
+  *program_scalar(t->p, "$step") = (double)t->step;
+  *program_scalar(t->p, "$opt_step") = (double)(t->step - t->first_step + 1);
+  *program_scalar(t->p, "$seed") = (double)t->seed;
   const dhc_tensor *res;
   int n_res;
   DHC_TRY(dhc_program_run(t->p, 0, t->feed.in, t->feed.n_in, &res, &n_res));
@@ -220,7 +218,7 @@ static dhc_status next_batch(Trainer *t) {
   int64_t n;
   double begin = working_ms(t);
   t->pr.epoch = dhc_batcher_position(t->batcher).epoch;
-  *memory_scalar(&t->p->mem, "$step") = (double)t->step;
+  *program_scalar(t->p, "$step") = (double)t->step;
   DHC_TRY(feed_next(&t->feed, t->batcher, !t->o->augment_off, &n));
   DHC_TRY(feed_check_labels(&t->feed, 0));
   DHC_TRY(open_taps(t));

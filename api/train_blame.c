@@ -22,11 +22,11 @@ static dhc_status blame_tensor(const Trainer *t, const char *what, const char *n
 }
 
 static dhc_status blame_weights(Trainer *t) {
-  const Placement *place = &t->p->mem.place;
-  for (int i = 0; i < place->n_slots; i++) {
+  const dhc_layout *l = dhc_prog_layout(t->p->run);
+  for (int i = 0; i < l->n_slots; i++) {
     dhc_tensor w;
-    const char *path = place->slots[i].decl->path;
-    if (!place->slots[i].n || dhc_program_get(t->p, path, &w).code != DHC_OK) continue;
+    const char *path = l->slots[i].name;
+    if (!l->slots[i].n || dhc_program_get(t->p, path, &w).code != DHC_OK) continue;
     DHC_TRY(blame_tensor(t, "tensor ", path, &w));
   }
   return dhc_status_ok();

@@ -110,12 +110,6 @@ static void add_model(Trainer *t) {
   add(t, RUN_PLAIN, "model", clean(t, t->m->name))->digest = digest_text(t, &h);
 }
 
-/* Which bits a run has goes by the kind of device, not by its number. */
-static const char *backend_of(Trainer *t) {
-  const char *name = t->m->s->interp ? "interp" : t->m->s->o.backend ? t->m->s->o.backend : "cpu";
-  return dhc_arena_strndup(&t->arena, name, strcspn(name, ":"));
-}
-
 void trainer_settings(Trainer *t) {
   const DhcRecipe *r = t->set.recipe;
   const dhc_train_options *o = t->o;
@@ -134,7 +128,7 @@ void trainer_settings(Trainer *t) {
   add(t, RUN_PLAIN, "label_smoothing", number(t, r->label_smoothing));
   add(t, RUN_PLAIN, "augment", t->feed.augment >= 0 ? "on" : "off");
   add(t, RUN_PLAIN, "shuffle", o->shuffle_off ? "off" : "on");
-  add(t, RUN_PLAIN, "backend", backend_of(t));
+  add(t, RUN_PLAIN, "backend", t->m->s->backend); /* the kind of device, not its number */
   DhcText report = {.arena = &t->arena};
   for (int i = 0; r->report && r->report[i]; i++) dhc_text_printf(&report, "%s%s", i ? " " : "", r->report[i]);
   add(t, RUN_PLAIN, "report", clean(t, dhc_text_str(&report)));

@@ -105,19 +105,6 @@ static bool load_fields(Trainer *t, const DhcCheckpoint *c) {
 
 /* ---- saving -------------------------------------------------------------------------------- */
 
-static int all_tensors(dhc_program *p, DhcArena *a, DhcTensorView **out) {
-  int n = weights_views(p, "", p->mem.weights, true, a, NULL, 0);
-  int each = weights_views(p, "", p->mem.weights, false, a, NULL, 0);
-  int max = n + each * p->mem.n_states + 1, k = n;
-  DhcTensorView *v = *out = DHC_NEW_N(a, DhcTensorView, max + 1);
-  weights_views(p, "", p->mem.weights, true, a, v, n);
-  for (int i = 0; i < p->mem.n_states; i++) {
-    const char *prefix = dhc_arena_printf(a, "opt.%s.", p->mem.state_names[i] + 1);
-    k += weights_views(p, prefix, memory_state_at(&p->mem, i), false, a, v + k, max - k);
-  }
-  return k + weights_begun(p, &v[k]);
-}
-
 static int all_pairs(Trainer *t, DhcArena *a, DhcMetaPair **out) {
   Field all[N_FIELDS];
   fields(t, all);
@@ -139,10 +126,11 @@ dhc_status trainer_save(Trainer *t, bool stop) {
   dhc_arena_init(&a);
   DhcTensorView *v;
   DhcMetaPair *pairs;
-  int n = all_tensors(t->p, &a, &v), n_pairs = all_pairs(t, &a, &pairs);
+  int n, n_pairs = all_pairs(t, &a, &pairs);
+  dhc_status st = weights_all(t->p, &a, &v, &n);
   DhcCheckpointMeta meta = {.step = t->step, .data = dhc_batcher_position(t->batcher), .rng_seed = (uint32_t)t->seed,
                             .model_hash = t->m->hash, .run_id = t->run_id, .stop = stop, .more = pairs, .n_more = n_pairs};
-  dhc_status st = dhc_checkpoint_save(t->o->out, &meta, v, n, TRAIN_KEPT, &t->m->s->warn);
+  if (st.code == DHC_OK) st = dhc_checkpoint_save(t->o->out, &meta, v, n, TRAIN_KEPT, &t->m->s->warn);
   dhc_arena_fini(&a);
   if (st.code != DHC_OK) return st;
   t->saved.any = true;
@@ -169,26 +157,21 @@ static bool has_average(const DhcCheckpoint *c) {
 /* The optimizer's state; of another optimizer than the checkpoint's only the averaged weights. */
 static dhc_status load_optimizer(Trainer *t, const DhcCheckpoint *c) {
   dhc_program *p = t->p;
-  for (int i = 0; i < p->mem.n_states; i++) {
-    bool ema = !strcmp(p->mem.state_names[i], "$ema");
-    const char *prefix = dhc_arena_printf(&t->arena, "opt.%s.", p->mem.state_names[i] + 1);
+  const dhc_layout *l = dhc_prog_layout(p->run);
+  for (int i = 0; i < l->n_ranges; i++) {
+    bool ema = l->ranges[i].from_weights;
     if (t->new_optimizer && !ema) continue;
     if (ema && trainer_allows(t, "ema") && !has_average(c)) { /* averaging begins here */
-      memcpy(memory_state_at(&p->mem, i), p->mem.weights, (size_t)p->mem.place.n_weights * p->mem.float_bytes);
+      DHC_TRY(dhc_prog_begin_range(p->run, i));
       continue;
     }
-    DHC_TRY(weights_read(p, c->file, prefix, memory_state_at(&p->mem, i), false, false));
+    DHC_TRY(weights_read_range(p, c->file, i));
   }
-  DhcTensorView begun;
-  if (t->new_optimizer || !weights_begun(p, &begun)) return dhc_status_ok();
-  const DhcTensorView *v;
-  DHC_TRY(dhc_safetensors_need(c->file, begun.name, -1, 1, begun.shape, &v));
-  dhc_tensor_convert(p->mem.opt, begun.dtype, v->data, v->dtype, begun.shape[0]);
   return dhc_status_ok();
 }
 
 dhc_status trainer_load(Trainer *t, const DhcCheckpoint *c) {
-  DHC_TRY(weights_read(t->p, c->file, "", t->p->mem.weights, false, true));
+  DHC_TRY(weights_read(t->p, c->file, "", DHC_WEIGHTS, false, true));
   DHC_TRY(load_optimizer(t, c));
   DhcDataPosition at = c->meta.data;
   at.seed = (uint32_t)t->seed; /* the same, or another that the caller allows */

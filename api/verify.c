@@ -55,7 +55,7 @@ static void use(Verify *v, const DhcTensorView *t) {
 
 static double tolerance(const Verify *v, bool gradient) {
   if (v->o->tolerance >= 0) return v->o->tolerance;
-  if (v->m->s->interp) return 1e-9;
+  if (v->m->s->graphs) return 1e-9;
   return gradient ? 1e-4 : 1e-5;
 }
 
@@ -131,8 +131,8 @@ static bool find_piece(Verify *v, const char *prefix, const char *name, const dh
       *out = res[i];
       return true;
     }
-  for (int i = 0; i < v->p->mem.place.n_slots; i++) {
-    const DhcTensorDecl *d = v->p->mem.place.slots[i].decl;
+  for (int i = 0; i < v->m->module->tensors.n; i++) {
+    const DhcTensorDecl *d = &v->m->module->tensors.at[i];
     const char *star = d->as ? strchr(d->as, '*') : NULL;
     if (!d->as) continue;
     long long k = 0;
@@ -220,9 +220,9 @@ static void use_inputs(Verify *v) {
 
 /* Parameters must be there; buffers may be, as a checkpoint holds them or by a name of their own. */
 static dhc_status read_weights(Verify *v) {
-  DHC_TRY(weights_read(v->p, v->file, "param.", v->p->mem.weights, false, false));
-  DHC_TRY(weights_read(v->p, v->file, "param.", v->p->mem.weights, true, true));
-  DHC_TRY(weights_read(v->p, v->file, "buffer.", v->p->mem.weights, true, true));
+  DHC_TRY(weights_read(v->p, v->file, "param.", DHC_WEIGHTS, false, false));
+  DHC_TRY(weights_read(v->p, v->file, "param.", DHC_WEIGHTS, true, true));
+  DHC_TRY(weights_read(v->p, v->file, "buffer.", DHC_WEIGHTS, true, true));
   for (int i = 0; i < dhc_safetensors_count(v->file); i++) v->used[i] |= dhc_safetensors_needed(v->file, i);
   return dhc_status_ok();
 }
@@ -230,13 +230,13 @@ static dhc_status read_weights(Verify *v) {
 /* Scalars that a reference has only where its metadata says so. */
 static void regularisers_off(Verify *v) {
   static const char *const off[] = {"dropout", "load_balance", "router_z"};
-  for (int i = 0; i < v->p->mem.n_scalars; i++) {
-    const char *name = v->p->mem.scalar_names[i];
+  for (int i = 0; i < dhc_prog_n_scalars(v->p->run); i++) {
+    const char *name = dhc_prog_scalar_name(v->p->run, i);
     for (size_t k = 0; k < sizeof off / sizeof off[0]; k++) {
       size_t n = strlen(name), m = strlen(off[k]);
       if (n < m || strcmp(name + n - m, off[k])) continue;
       const char *text = k ? dhc_safetensors_meta(v->file, off[k]) : NULL;
-      v->p->mem.scalars[i] = text ? strtod(text, NULL) : 0;
+      *program_scalar(v->p, name) = text ? strtod(text, NULL) : 0;
     }
   }
 }
@@ -288,7 +288,7 @@ static dhc_status scalar_from_meta(Verify *v, const char *key, const char *scala
   double x = strtod(text, &end);
   if (end == text || !isfinite(x) || (*end && *end != ',' && *end != ' '))
     return dhc_status_make(DHC_E_INPUT, "%s: metadata '%s' is no number: \"%s\"", v->o->oracle, key, all);
-  *memory_scalar(&v->p->mem, scalar) = x;
+  *program_scalar(v->p, scalar) = x;
   return dhc_status_ok();
 }
 
@@ -296,8 +296,8 @@ static dhc_status replay_step(Verify *v, int64_t step, int64_t n_steps, Gathered
   int n_res;
   const dhc_tensor *res;
   DHC_TRY(gather_inputs(v, true, step, n_steps, g));
-  *memory_scalar(&v->p->mem, "$step") = (double)step;
-  *memory_scalar(&v->p->mem, "$opt_step") = (double)(step + 1);
+  *program_scalar(v->p, "$step") = (double)step;
+  *program_scalar(v->p, "$opt_step") = (double)(step + 1);
   DHC_TRY(dhc_program_run(v->p, 0, g->in, g->n, &res, &n_res));
   use_inputs(v);
   for (int i = 0; i < n_res; i++) {
@@ -313,11 +313,11 @@ static dhc_status replay_step(Verify *v, int64_t step, int64_t n_steps, Gathered
 
 /* The weights after the last step. */
 static dhc_status compare_weights(Verify *v) {
-  const Placement *place = &v->p->mem.place;
-  dhc_tensor *all = DHC_NEW_N(&v->arena, dhc_tensor, place->n_slots + 1), got;
+  const dhc_layout *l = dhc_prog_layout(v->p->run);
+  dhc_tensor *all = DHC_NEW_N(&v->arena, dhc_tensor, l->n_slots + 1), got;
   int n = 0;
-  for (int k = 0; k < place->n_slots; k++)
-    if (place->slots[k].n) DHC_TRY(dhc_program_get(v->p, place->slots[k].decl->path, &all[n++]));
+  for (int k = 0; k < l->n_slots; k++)
+    if (l->slots[k].n) DHC_TRY(dhc_program_get(v->p, l->slots[k].name, &all[n++]));
   for (int i = 0; i < dhc_safetensors_count(v->file); i++) {
     const DhcTensorView *t = dhc_safetensors_at(v->file, i);
     const char *name = after(t->name, "output.param.");
@@ -329,7 +329,7 @@ static dhc_status compare_weights(Verify *v) {
 }
 
 static dhc_status replay(Verify *v, int64_t n_steps) {
-  *memory_scalar(&v->p->mem, "$weight_decay") = 0;
+  *program_scalar(v->p, "$weight_decay") = 0;
   DHC_TRY(scalar_from_meta(v, "lr", "$lr", 0));
   DHC_TRY(scalar_from_meta(v, "clip", "$clip", 0));
   DHC_TRY(scalar_from_meta(v, "eps", "$eps", 0));

@@ -1,159 +1,61 @@
-/* Where a program's persistent tensors lie, and how they get their values:
- * initialisers, files, callers. */
+/* How a program's tensors get their values: initialisers, files, callers. */
 #include <stdlib.h>
 
 #include "api/api.h"
 
-/* ---- placement ---------------------------------------------------------------- */
-
-static int64_t decl_elements(DhcModule *m, const DhcTensorDecl *d) {
-  int64_t n = 0;
-  if (!dhc_dim_is_const(dhc_type_elements(m->dims, &d->type), &n)) return 0;
-  return n;
-}
-
-Placement placement_make(DhcModule *m, DhcArena *arena) {
-  Placement p = {.n_slots = m->tensors.n};
-  p.slots = DHC_NEW_N(arena, Slot, p.n_slots + 1);
-  for (int pass = 0; pass < 2; pass++) {
-    for (int i = 0; i < p.n_slots; i++) {
-      const DhcTensorDecl *d = &m->tensors.at[i];
-      if (d->role != DHC_ROLE_PARAM || d->no_decay != (pass == 1)) continue;
-      p.slots[i] = (Slot){.decl = d, .offset = p.n_weights, .n = decl_elements(m, d)};
-      p.n_weights += p.slots[i].n;
-      p.n_begun += p.slots[i].n ? dhc_decl_pieces(d) : 0;
-    }
-    if (pass == 0) p.n_decayed = p.n_weights;
-  }
-  for (int i = 0; i < p.n_slots; i++) {
-    const DhcTensorDecl *d = &m->tensors.at[i];
-    if (d->role == DHC_ROLE_PARAM) continue;
-    p.slots[i] = (Slot){.decl = d, .offset = p.state_bytes};
-    if (d->role == DHC_ROLE_STATE) continue; /* sizes and places come with the first run */
-    p.slots[i].n = decl_elements(m, d);
-    p.state_bytes += (p.slots[i].n * 8 + 63) / 64 * 64;
-  }
-  return p;
-}
-
-void placement_grow(Placement *p, DhcModule *m, DhcArena *arena) {
-  if (m->tensors.n == p->n_slots) return;
-  Slot *slots = DHC_NEW_N(arena, Slot, m->tensors.n + 1);
-  memcpy(slots, p->slots, sizeof *slots * (size_t)p->n_slots);
-  for (int i = p->n_slots; i < m->tensors.n; i++)
-    slots[i] = (Slot){.decl = &m->tensors.at[i], .offset = p->state_bytes};
-  p->slots = slots;
-  p->n_slots = m->tensors.n;
-}
-
-int memory_state(Memory *mem, const char *name) {
-  for (int i = 0; i < mem->n_states; i++)
-    if (!strcmp(mem->state_names[i], name)) return i;
-  if (mem->n_states == API_MAX_STATES) return -1;
-  int64_t each = memory_state_bytes(mem), begun = memory_begun_bytes(mem);
-  char *more = dhc_aligned_alloc(begun + each * (mem->n_states + 1));
-  if (!more) return -1;
-  if (mem->n_states) memcpy(more, mem->opt, (size_t)(begun + each * mem->n_states));
-  dhc_aligned_free(mem->opt);
-  mem->opt = more;
-  mem->state_names[mem->n_states] = name;
-  if (!strcmp(name, "$ema")) memcpy(memory_state_at(mem, mem->n_states), mem->weights, (size_t)mem->place.n_weights * mem->float_bytes);
-  return mem->n_states++;
-}
-
-int64_t memory_state_bytes(const Memory *mem) {
-  return ((int64_t)mem->float_bytes * mem->place.n_weights + 63) / 64 * 64;
-}
-
-void *memory_state_at(const Memory *mem, int k) {
-  return (char *)mem->opt + memory_begun_bytes(mem) + k * memory_state_bytes(mem);
-}
-
-int64_t memory_begun_bytes(const Memory *mem) {
-  return ((int64_t)mem->float_bytes * mem->place.n_begun + 63) / 64 * 64;
-}
-
-int64_t memory_arena_offset(Memory *mem, const char *name) {
-  if (!strcmp(name, "$w")) return 0;
-  if (!strcmp(name, "$begun")) return mem->n_states ? 0 : -1;
-  int k = memory_state(mem, name);
-  return k < 0 ? -1 : memory_begun_bytes(mem) + k * memory_state_bytes(mem);
-}
-
-bool weights_begun(dhc_program *p, DhcTensorView *out) {
-  const Memory *mem = &p->mem;
-  if (!mem->place.n_begun || !mem->n_states) return false;
-  *out = (DhcTensorView){.name = "opt.$begun", .dtype = mem->float_bytes == 8 ? DHC_F64 : DHC_F32, .rank = 1,
-                         .shape = {mem->place.n_begun}, .data = mem->opt,
-                         .bytes = mem->place.n_begun * (int64_t)mem->float_bytes};
-  return true;
-}
-
-double *memory_scalar(Memory *mem, const char *name) {
-  for (int i = 0; i < mem->n_scalars; i++)
-    if (!strcmp(mem->scalar_names[i], name)) return &mem->scalars[i];
-  if (mem->n_scalars == API_MAX_SCALARS) return NULL;
-  mem->scalar_names[mem->n_scalars] = name;
-  return &mem->scalars[mem->n_scalars++];
+int program_range(const dhc_program *p, const char *name) {
+  return dhc_prog_find_range(p->run, name);
 }
 
 /* ---- one tensor ------------------------------------------------------------------ */
 
 typedef struct Place {
-  void *at;
-  dhc_dtype dtype; /* of the memory */
-  const Slot *slot;
+  DhcDevicePtr at;
+  const dhc_slot *slot;
 } Place;
 
-static const Slot *find_slot(const Placement *p, const char *path) {
-  for (int i = 0; i < p->n_slots; i++)
-    if (!strcmp(p->slots[i].decl->path, path)) return &p->slots[i];
-  return NULL;
+static const DhcTensorDecl *decl_of(const dhc_program *p, int slot) {
+  return &p->m->module->tensors.at[slot]; /* slots are in the module's order */
 }
 
-static dhc_dtype stored_dtype(const Memory *mem, const DhcTensorDecl *d) {
-  if (dhc_dtype_is_float(d->type.dtype)) return mem->float_bytes == 8 ? DHC_F64 : DHC_F32;
-  return d->type.dtype;
+static int find_slot(const dhc_program *p, const char *path) {
+  const dhc_layout *l = dhc_prog_layout(p->run);
+  for (int i = 0; i < l->n_slots; i++)
+    if (!strcmp(l->slots[i].name, path)) return i;
+  return -1;
 }
 
-static Place slot_place(Memory *mem, const Slot *s, void *base) {
-  Place p = {NULL, stored_dtype(mem, s->decl), s};
-  if (s->decl->role == DHC_ROLE_PARAM)
-    p.at = (char *)base + (size_t)s->offset * mem->float_bytes;
-  else
-    p.at = (char *)mem->state + s->offset;
-  return p;
+int state_slot(const dhc_program *p, const char *path) {
+  int i = find_slot(p, path);
+  return i >= 0 && dhc_prog_layout(p->run)->slots[i].role == DHC_IMAGE_STATE ? i : -1;
 }
 
 /* "PATH", or "STATE:PATH" with STATE an optimiser state or "ema". */
 static dhc_status find_place(dhc_program *p, const char *name, Place *out) {
-  Memory *mem = &p->mem;
-  const char *colon = strchr(name, ':');
-  void *base = mem->weights;
+  const char *colon = strchr(name, ':'), *path = colon ? colon + 1 : name;
+  int range = DHC_WEIGHTS;
   if (colon) {
     char state[64];
-    snprintf(state, sizeof state, "$%.*s", (int)(colon - name), name);
-    base = NULL;
-    for (int i = 0; i < mem->n_states; i++)
-      if (!strcmp(mem->state_names[i], state)) base = memory_state_at(mem, i);
-    if (!base) return dhc_status_make(DHC_E_INPUT, "no optimiser state '%.*s' here", (int)(colon - name), name);
-    name = colon + 1;
+    snprintf(state, sizeof state, "%.*s", (int)(colon - name), name);
+    range = program_range(p, state);
+    if (range < 0 || !dhc_prog_layout(p->run)->ranges[range].like_weights)
+      return dhc_status_make(DHC_E_INPUT, "no optimiser state '%s' here", state);
   }
-  const Slot *s = find_slot(&mem->place, name);
-  if (!s || (colon && s->decl->role != DHC_ROLE_PARAM)) return dhc_status_make(DHC_E_INPUT, "the model has no tensor '%s'", name);
-  *out = slot_place(mem, s, base);
+  int i = find_slot(p, path);
+  const dhc_slot *s = i < 0 ? NULL : &dhc_prog_layout(p->run)->slots[i];
+  if (!s || (colon && s->role != DHC_IMAGE_PARAM)) return dhc_status_make(DHC_E_INPUT, "the model has no tensor '%s'", path);
+  *out = (Place){dhc_prog_slot(p->run, i, range), s};
   return dhc_status_ok();
 }
 
-static void shape_of(const DhcTensorDecl *d, dhc_tensor *t) {
-  t->rank = d->type.rank;
-  for (int i = 0; i < t->rank; i++)
-    if (!dhc_dim_is_const(d->type.dim[i], &t->dim[i])) t->dim[i] = 0;
+static void shape_of(const dhc_slot *s, dhc_tensor *t) {
+  t->rank = s->rank;
+  for (int i = 0; i < t->rank; i++) t->dim[i] = s->dim[i] < 0 ? 0 : s->dim[i];
 }
 
-static dhc_status check_shape(const dhc_tensor *t, const DhcTensorDecl *d) {
+static dhc_status check_shape(const dhc_tensor *t, const dhc_slot *s) {
   dhc_tensor want = {0};
-  shape_of(d, &want);
+  shape_of(s, &want);
   bool same = t->rank == want.rank;
   for (int i = 0; same && i < want.rank; i++) same = t->dim[i] == want.dim[i];
   if (same) return dhc_status_ok();
@@ -163,46 +65,39 @@ static dhc_status check_shape(const dhc_tensor *t, const DhcTensorDecl *d) {
                          dhc_tensor_shape_text(want.rank, want.dim, need, sizeof need));
 }
 
-static Slot *state_slot(dhc_program *p, const char *path) {
-  Slot *s = (Slot *)(uintptr_t)find_slot(&p->mem.place, path);
-  return s && s->decl->role == DHC_ROLE_STATE ? s : NULL;
-}
-
 dhc_status api_program_set(dhc_program *p, const dhc_tensor *t) {
   NEED(p);
   NEED(t);
   DHC_TRY(args_tensor(t));
-  Slot *s = state_slot(p, t->name);
-  if (s) return state_set(p, s, t);
+  int state = state_slot(p, t->name);
+  if (state >= 0) return state_set(p, state, t);
   Place at;
   DHC_TRY(find_place(p, t->name, &at));
-  DHC_TRY(check_shape(t, at.slot->decl));
-  p->weights_version++;
-  dhc_tensor_convert(at.at, (int32_t)at.dtype, t->data, (int32_t)t->dtype, at.slot->n);
-  return dhc_status_ok();
+  DHC_TRY(check_shape(t, at.slot));
+  dhc_prog_changed(p->run, true);
+  return dhc_device_put(dhc_prog_device(p->run), at.at, at.slot->dtype, t->data, (int32_t)t->dtype, at.slot->n);
 }
 
 dhc_status api_program_get(dhc_program *p, const char *path, dhc_tensor *t) {
   NEED(p);
   NEED(path);
   NEED(t);
-  Slot *s = state_slot(p, path);
-  if (s) return state_get(p, s, t);
+  int state = state_slot(p, path);
+  if (state >= 0) return state_get(p, state, t);
   Place at;
   DHC_TRY(find_place(p, path, &at));
   t->name = path;
-  t->dtype = at.dtype;
-  shape_of(at.slot->decl, t);
-  t->data = at.at;
-  p->weights_version++; /* the caller may write there */
-  return dhc_status_ok();
+  t->dtype = (dhc_dtype)at.slot->dtype;
+  shape_of(at.slot, t);
+  dhc_prog_changed(p->run, true); /* the caller may write there, where it is no copy */
+  return exec_host(p, at.at, dhc_tensor_bytes(t), &t->data);
 }
 
 dhc_status api_program_set_scalar(dhc_program *p, const char *name, double v) {
   NEED(p);
   NEED(name);
-  double *s = memory_scalar(&p->mem, dhc_intern(&p->m->s->strings, name));
-  if (!s) return dhc_status_make(DHC_E_USAGE, "more than %d scalars", API_MAX_SCALARS);
+  double *s = program_scalar(p, dhc_intern(&p->m->s->strings, name));
+  if (!s) return dhc_status_make(DHC_E_USAGE, "more than %d scalars", DHC_PROG_MAX_SCALARS);
   *s = v;
   return dhc_status_ok();
 }
@@ -211,17 +106,19 @@ dhc_status api_program_set_scalar(dhc_program *p, const char *name, double v) {
 
 /* Runs one initialiser in float64. Its parameters are scalars of the module, "$seed" and
  * "$step" (0); values depend on (seed, path) alone, so equal names start equal. */
-static dhc_status init_slot(dhc_program *p, const Slot *s, DhcArena *scratch) {
-  DhcFunc *f = s->decl->init;
+static dhc_status init_slot(dhc_program *p, int slot, DhcArena *scratch) {
+  const DhcTensorDecl *decl = decl_of(p, slot);
+  const dhc_slot *s = &dhc_prog_layout(p->run)->slots[slot];
+  DhcFunc *f = decl->init;
   dhc_session *se = p->m->s;
   const DhcArray *args[64];
-  if (!f) return dhc_status_make(DHC_E_INPUT, "tensor '%s' has no initialiser", s->decl->path);
-  if (f->params.n > 64) return dhc_status_make(DHC_E_INPUT, "initialiser of '%s' reads more than 64 scalars", s->decl->path);
+  if (!f) return dhc_status_make(DHC_E_INPUT, "tensor '%s' has no initialiser", decl->path);
+  if (f->params.n > 64) return dhc_status_make(DHC_E_INPUT, "initialiser of '%s' reads more than 64 scalars", decl->path);
   for (int i = 0; i < f->params.n; i++) {
     dhc_dtype t = f->params.at[i]->type.dtype;
     DhcArray *a = dhc_array_new(scratch, t, 0, NULL);
-    const double *v = memory_scalar(&p->mem, f->param_info.at[i].name);
-    if (!v) return dhc_status_make(DHC_E_USAGE, "more than %d scalars", API_MAX_SCALARS);
+    const double *v = program_scalar(p, f->param_info.at[i].name);
+    if (!v) return dhc_status_make(DHC_E_USAGE, "more than %d scalars", DHC_PROG_MAX_SCALARS);
     if (a->f)
       a->f[0] = *v;
     else
@@ -230,12 +127,9 @@ static dhc_status init_slot(dhc_program *p, const Slot *s, DhcArena *scratch) {
   }
   DhcArray *result;
   if (!dhc_interp_run(scratch, &se->diags, f, args, &result, NULL)) return session_errors(se);
-  Place at = slot_place(&p->mem, s, p->mem.weights);
-  if (result->f)
-    dhc_tensor_convert(at.at, (int32_t)at.dtype, result->f, DHC_F64, s->n);
-  else
-    dhc_tensor_convert(at.at, (int32_t)at.dtype, result->i, DHC_I64, s->n);
-  return dhc_status_ok();
+  const void *from = result->f ? (const void *)result->f : (const void *)result->i;
+  return dhc_device_put(dhc_prog_device(p->run), dhc_prog_slot(p->run, slot, DHC_WEIGHTS), s->dtype, from,
+                        result->f ? DHC_F64 : DHC_I64, s->n);
 }
 
 /* Every tensor, or the tables alone: no file holds those. */
@@ -243,11 +137,11 @@ static dhc_status init_slots(dhc_program *p, bool tables_only) {
   DhcArena scratch;
   dhc_arena_init(&scratch);
   dhc_status st = dhc_status_ok();
-  p->weights_version++;
-  for (int i = 0; i < p->mem.place.n_slots && st.code == DHC_OK; i++) {
-    if (!p->mem.place.slots[i].n) continue;
-    if (tables_only && p->mem.place.slots[i].decl->role != DHC_ROLE_TABLE) continue;
-    st = init_slot(p, &p->mem.place.slots[i], &scratch);
+  const dhc_layout *l = dhc_prog_layout(p->run);
+  dhc_prog_changed(p->run, false);
+  for (int i = 0; i < l->n_slots && st.code == DHC_OK; i++) {
+    if (!l->slots[i].n || (tables_only && l->slots[i].role != DHC_IMAGE_TABLE)) continue;
+    st = init_slot(p, i, &scratch);
     dhc_arena_reset(&scratch);
   }
   dhc_arena_fini(&scratch);
@@ -259,95 +153,147 @@ dhc_status api_program_init(dhc_program *p, uint64_t seed) {
   DHC_TRY(dhc_program_set_scalar(p, "$seed", (double)seed));
   dhc_status st = init_slots(p, false);
   dhc_program_reset(p);
-  if (p->mem.n_states) memset(p->mem.opt, 0, (size_t)memory_begun_bytes(&p->mem));
-  for (int i = 0; i < p->mem.n_states; i++) {
-    size_t bytes = (size_t)p->mem.place.n_weights * p->mem.float_bytes;
-    if (!strcmp(p->mem.state_names[i], "$ema"))
-      memcpy(memory_state_at(&p->mem, i), p->mem.weights, bytes);
-    else
-      memset(memory_state_at(&p->mem, i), 0, bytes);
-  }
-  return st;
+  return st.code == DHC_OK ? dhc_prog_begin_ranges(p->run) : st;
 }
 
 /* ---- files ---------------------------------------------------------------------------- */
 
 /* A tensor stored as one file entry per index of its leading axis ("experts.*.fc1"). */
-static const char *piece_name(const DhcTensorDecl *d, int64_t i, char *to, size_t n) {
-  const char *star = strchr(d->as, '*');
-  snprintf(to, n, "%.*s%lld%s", (int)(star - d->as), d->as, (long long)i, star + 1);
+static bool stacked(const dhc_slot *s) {
+  return s->file && strchr(s->file, '*') && s->rank > 0;
+}
+
+static const char *piece_name(const dhc_slot *s, int64_t i, char *to, size_t n) {
+  const char *star = strchr(s->file, '*');
+  snprintf(to, n, "%.*s%lld%s", (int)(star - s->file), s->file, (long long)i, star + 1);
   return to;
 }
 
-static int64_t n_pieces(const DhcTensorDecl *d) {
-  int64_t n = dhc_decl_pieces(d);
-  return n ? n : 1;
-}
-
-static bool stacked(const DhcTensorDecl *d) {
-  return d->as && strchr(d->as, '*') && d->type.rank > 0;
-}
-
-/* Every tensor of a file in turn: parameters laid out at `base`, then perhaps buffers, a stacked
- * one piece by piece. */
+/* Every tensor of a file in turn: parameters in the weights or a range like them, then perhaps buffers, a
+ * stacked one piece by piece. */
 typedef struct Walk {
   dhc_program *p;
   const char *prefix;
-  void *base;
+  int range;
   bool buffers;
   int slot;
   int64_t piece; /* of the slot */
   char name[512];
-  char *at; /* where it lies in memory */
+  DhcDevicePtr at; /* where it lies */
 } Walk;
 
-/* The next one, its name and place in w until the next call; false behind the last. */
+/* The next one, its name in w until the next call, its data NULL; false behind the last. */
 static bool walk_next(Walk *w, DhcTensorView *out) {
-  const Placement *place = &w->p->mem.place;
-  for (; w->slot < place->n_slots; w->slot++, w->piece = 0) {
-    const Slot *s = &place->slots[w->slot];
-    const DhcTensorDecl *d = s->decl;
-    if (d->role != DHC_ROLE_PARAM && !(w->buffers && d->role == DHC_ROLE_BUFFER)) continue;
-    int64_t pieces = n_pieces(d), each = s->n / pieces;
-    if (w->piece == pieces) continue;
-    dhc_tensor t = {0};
-    shape_of(d, &t);
-    Place at = slot_place(&w->p->mem, s, w->base);
-    int skip = stacked(d) ? 1 : 0;
+  const dhc_layout *l = dhc_prog_layout(w->p->run);
+  for (; w->slot < l->n_slots; w->slot++, w->piece = 0) {
+    const dhc_slot *s = &l->slots[w->slot];
+    if (s->role != DHC_IMAGE_PARAM && !(w->buffers && s->role == DHC_IMAGE_BUFFER)) continue;
+    int skip = stacked(s) ? 1 : 0;
+    int64_t pieces = skip ? s->dim[0] : 1, each = pieces ? s->n / pieces : 0;
+    if (w->piece >= pieces) continue;
     char piece[400];
     snprintf(w->name, sizeof w->name, "%s%s", w->prefix,
-             skip ? piece_name(d, w->piece, piece, sizeof piece) : d->as ? d->as : d->path);
-    *out = (DhcTensorView){.name = w->name, .dtype = (int32_t)at.dtype, .rank = t.rank - skip, .bytes = each * dhc_dtype_bytes(at.dtype)};
-    for (int i = 0; i < out->rank; i++) out->shape[i] = t.dim[i + skip];
-    out->data = w->at = (char *)at.at + w->piece++ * out->bytes;
+             skip ? piece_name(s, w->piece, piece, sizeof piece) : s->file ? s->file : s->name);
+    *out = (DhcTensorView){.name = w->name, .dtype = s->dtype, .rank = s->rank - skip};
+    out->bytes = each * dhc_tensor_dtype_bytes(s->dtype);
+    for (int i = 0; i < out->rank; i++) out->shape[i] = s->dim[i + skip];
+    w->at = dhc_prog_slot(w->p->run, w->slot, w->range) + (uint64_t)(w->piece++ * out->bytes);
     return true;
   }
   return false;
 }
 
-dhc_status weights_read(dhc_program *p, const DhcSafetensors *file, const char *prefix, void *base, bool partial, bool buffers) {
-  Walk w = {.p = p, .prefix = prefix, .base = base, .buffers = buffers};
+dhc_status weights_read(dhc_program *p, const DhcSafetensors *file, const char *prefix, int range, bool partial, bool buffers) {
+  Walk w = {.p = p, .prefix = prefix, .range = range, .buffers = buffers};
   DhcTensorView to;
-  p->weights_version++;
+  dhc_prog_changed(p->run, range != DHC_WEIGHTS);
   while (walk_next(&w, &to)) {
     const DhcTensorView *from;
     if (partial && !dhc_safetensors_find(file, to.name)) continue;
     DHC_TRY(dhc_safetensors_need(file, to.name, -1, to.rank, to.shape, &from));
-    dhc_tensor_convert(w.at, to.dtype, from->data, from->dtype, to.bytes / dhc_dtype_bytes((dhc_dtype)to.dtype));
+    DHC_TRY(dhc_device_put(dhc_prog_device(p->run), w.at, to.dtype, from->data, from->dtype,
+                           to.bytes / dhc_tensor_dtype_bytes(to.dtype)));
   }
   return dhc_status_ok();
 }
 
-int weights_views(dhc_program *p, const char *prefix, void *base, bool buffers, DhcArena *arena, DhcTensorView *out, int max) {
-  Walk w = {.p = p, .prefix = prefix, .base = base, .buffers = buffers};
+/* Bytes of the device's as the host may keep them until the next run. */
+static dhc_status host_bytes(dhc_program *p, DhcDevicePtr at, int64_t bytes, DhcArena *arena, const void **out) {
+  DhcDevice *d = dhc_prog_device(p->run);
+  if ((*out = d->ops->view(d, at, bytes))) return dhc_status_ok();
+  void *copy = dhc_arena_alloc(arena, (size_t)bytes + 8);
+  *out = copy;
+  return d->ops->download(d, copy, at, bytes);
+}
+
+dhc_status weights_views(dhc_program *p, const char *prefix, int range, bool buffers, DhcArena *arena, DhcTensorView **out, int *n) {
+  Walk count = {.p = p, .prefix = prefix, .range = range, .buffers = buffers}, w = count;
   DhcTensorView v;
-  int n = 0;
-  for (; walk_next(&w, &v); n++) {
-    if (!out || n >= max) continue;
-    out[n] = v;
-    out[n].name = dhc_arena_strdup(arena, v.name);
+  *n = 0;
+  while (walk_next(&count, &v)) ++*n;
+  *out = DHC_NEW_N(arena, DhcTensorView, *n + 1);
+  for (int i = 0; walk_next(&w, &v); i++) {
+    v.name = dhc_arena_strdup(arena, v.name);
+    DHC_TRY(host_bytes(p, w.at, v.bytes, arena, &v.data));
+    (*out)[i] = v;
   }
-  return n;
+  return dhc_status_ok();
+}
+
+/* ---- checkpoints ------------------------------------------------------------------------ */
+
+/* A range that is not like the weights ("begun"), as one tensor. */
+static DhcTensorView flat_range(const dhc_range *r, DhcArena *arena) {
+  return (DhcTensorView){.name = dhc_arena_printf(arena, "opt.$%s", r->name), .dtype = r->dtype, .rank = 1, .shape = {r->n},
+                         .bytes = r->n * dhc_tensor_dtype_bytes(r->dtype)};
+}
+
+static const char *range_prefix(const dhc_range *r, DhcArena *arena) {
+  return dhc_arena_printf(arena, "opt.%s.", r->name);
+}
+
+dhc_status weights_all(dhc_program *p, DhcArena *arena, DhcTensorView **out, int *n) {
+  const dhc_layout *l = dhc_prog_layout(p->run);
+  DhcTensorView **part = DHC_NEW_N(arena, DhcTensorView *, l->n_ranges + 2);
+  int *count = DHC_NEW_N(arena, int, l->n_ranges + 2), all = 0, k = 0;
+  DHC_TRY(weights_views(p, "", DHC_WEIGHTS, true, arena, &part[k], &count[k]));
+  for (int flat = 0; flat < 2; flat++) /* those like the weights first */
+    for (int i = 0; i < l->n_ranges; i++) {
+      const dhc_range *r = &l->ranges[i];
+      if (r->like_weights == flat) continue;
+      k++;
+      if (!flat) {
+        DHC_TRY(weights_views(p, range_prefix(r, arena), i, false, arena, &part[k], &count[k]));
+        continue;
+      }
+      part[k] = DHC_NEW(arena, DhcTensorView);
+      *part[k] = flat_range(r, arena);
+      count[k] = 1;
+      DHC_TRY(host_bytes(p, dhc_prog_range(p->run, i), part[k]->bytes, arena, &part[k]->data));
+    }
+  for (int i = 0; i <= k; i++) all += count[i];
+  *out = DHC_NEW_N(arena, DhcTensorView, all + 1);
+  *n = 0;
+  for (int i = 0; i <= k; *n += count[i++]) memcpy(*out + *n, part[i], sizeof **out * (size_t)count[i]);
+  return dhc_status_ok();
+}
+
+static dhc_status read_range(dhc_program *p, const DhcSafetensors *file, int i, DhcArena *scratch) {
+  const dhc_range *r = &dhc_prog_layout(p->run)->ranges[i];
+  if (r->like_weights) return weights_read(p, file, range_prefix(r, scratch), i, false, false);
+  const DhcTensorView *from;
+  DhcTensorView to = flat_range(r, scratch);
+  DHC_TRY(dhc_safetensors_need(file, to.name, -1, 1, to.shape, &from));
+  dhc_prog_changed(p->run, true);
+  return dhc_device_put(dhc_prog_device(p->run), dhc_prog_range(p->run, i), to.dtype, from->data, from->dtype, r->n);
+}
+
+dhc_status weights_read_range(dhc_program *p, const DhcSafetensors *file, int i) {
+  DhcArena scratch;
+  dhc_arena_init(&scratch);
+  dhc_status st = read_range(p, file, i, &scratch);
+  dhc_arena_fini(&scratch);
+  return st;
 }
 
 dhc_status api_program_load(dhc_program *p, const char *path, bool partial) {
@@ -355,7 +301,7 @@ dhc_status api_program_load(dhc_program *p, const char *path, bool partial) {
   NEED(path);
   DhcSafetensors *file;
   DHC_TRY(dhc_safetensors_open_weights(path, &file));
-  dhc_status st = weights_read(p, file, "", p->mem.weights, partial, true);
+  dhc_status st = weights_read(p, file, "", DHC_WEIGHTS, partial, true);
   if (st.code == DHC_OK) st = weights_unused(p, file);
   dhc_safetensors_close(file);
   return st.code == DHC_OK ? init_slots(p, true) : st;
@@ -364,21 +310,14 @@ dhc_status api_program_load(dhc_program *p, const char *path, bool partial) {
 dhc_status api_program_save(dhc_program *p, const char *path, bool ema) {
   NEED(p);
   NEED(path);
-  void *base = p->mem.weights;
-  if (ema) {
-    int k = -1;
-    for (int i = 0; i < p->mem.n_states; i++)
-      if (!strcmp(p->mem.state_names[i], "$ema")) k = i;
-    if (k < 0) return dhc_status_make(DHC_E_INPUT, "no averaged weights here (the recipe has no ema)");
-    base = memory_state_at(&p->mem, k);
-  }
+  int range = ema ? program_range(p, "ema") : DHC_WEIGHTS, n;
+  if (range < DHC_WEIGHTS) return dhc_status_make(DHC_E_INPUT, "no averaged weights here (the recipe has no ema)");
   DhcArena a;
   dhc_arena_init(&a);
-  int n = weights_views(p, "", base, true, &a, NULL, 0);
-  DhcTensorView *v = DHC_NEW_N(&a, DhcTensorView, n + 1);
-  weights_views(p, "", base, true, &a, v, n);
+  DhcTensorView *v;
   DhcMetaPair meta[] = {{"format", "dhcc"}, {"model", p->m->name}, {"model_hash", p->m->hash}};
-  dhc_status st = dhc_safetensors_write(path, v, n, meta, 3);
+  dhc_status st = weights_views(p, "", range, true, &a, &v, &n);
+  if (st.code == DHC_OK) st = dhc_safetensors_write(path, v, n, meta, 3);
   dhc_arena_fini(&a);
   return st;
 }

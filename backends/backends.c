@@ -42,3 +42,12 @@ const char *dhc_compiler_host_features(DhcArena *arena, const char *cap) {
     if (rows[i]->host_features) return rows[i]->host_features(arena, cap);
   return "";
 }
+
+dhc_status dhc_backend_load_graph(DhcDevice *d, const DhcGraphCode *g, DhcArena *arena, dhc_kernel *out) {
+  static const int64_t one[] = {DHC_DIM_CONST, 1};
+  dhc_kernel_class *c = DHC_NEW(arena, dhc_kernel_class);
+  c->n_tasks = (dhc_dimprog){one, 2};
+  *out = (dhc_kernel){.name = "graph", .n_ptrs = g->image->n_params + g->image->n_results, .n_dims = g->image->plan.n_symbols,
+                      .n_classes = 1, .classes = c};
+  return d->ops->load(d, g, sizeof *g, &g->func->name, 1, &c->fn);
+}

@@ -22,6 +22,16 @@ int dhc_backend_facts(int i, DhcArena *arena, const char *(*pair)[2], int room);
 /* False: it runs graphs and has no compiler. */
 bool dhc_backend_compiles(const char *name);
 
+/* What a device that runs graphs takes as code: an entry and the image that describes its
+ * operands. Both are borrowed as long as the device. */
+typedef struct DhcGraphCode {
+  const DhcFunc *func;
+  const dhc_image *image;
+  DhcDiags *diags; /* where the interpreter says what is wrong */
+} DhcGraphCode;
+/* The kernel of such an image, loaded. */
+dhc_status dhc_backend_load_graph(DhcDevice *d, const DhcGraphCode *g, DhcArena *arena, dhc_kernel *out) DHC_MUST_USE;
+
 /* ---- compiler ---- */
 
 typedef struct DhcCompiler DhcCompiler;

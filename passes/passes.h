@@ -201,4 +201,8 @@ typedef struct DhcTrainRequest {
  * buffer is not finite; every update then writes back the old value. False after diagnostics. */
 bool dhc_train_step(DhcPassCtx *px, DhcFunc *loss, const DhcTrainRequest *rq, DhcTrainStep *out);
 
+/* An entry of a module of its own that looks at a flat range of n f32 elements, its parameter "$w"
+ * (measure.c). */
+DhcFunc *dhc_measure_entry(DhcModule *m, int64_t n);
+
 #endif

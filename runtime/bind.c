@@ -44,6 +44,10 @@ static dhc_status check_guards(const DhcBound *b) {
 static bool buffer_offset(DhcBound *b, int32_t i) {
   const dhc_buffer *buffer = &b->plan->buffers[i];
   int64_t offset;
+  if (b->place != NULL && b->place[i] >= 0) { /* where somebody else says */
+    b->buffers[i].offset = b->place[i];
+    return true;
+  }
   if (!eval(b, buffer->at, 0, &offset) || offset < 0) {
     return false;
   }
@@ -254,6 +258,7 @@ static dhc_status bind_items(DhcBound *b) {
     n_refs += item->n_refs;
     n_dims += item->n_dims;
     most_dims = item->n_dims > most_dims ? item->n_dims : most_dims;
+    b->most_refs = item->n_refs > b->most_refs ? item->n_refs : b->most_refs;
   }
   b->refs = calloc((size_t)n_refs + 1, sizeof *b->refs);
   b->dims = calloc((size_t)n_dims + 1, sizeof *b->dims);
@@ -278,6 +283,11 @@ static dhc_status bind_items(DhcBound *b) {
 
 dhc_status dhc_plan_bind(const dhc_plan *plan, const dhc_kernel *const *kernels,
                          const int64_t *symbols, int workers, DhcBound **out) {
+  return dhc_plan_bind_at(plan, kernels, symbols, workers, NULL, out);
+}
+
+dhc_status dhc_plan_bind_at(const dhc_plan *plan, const dhc_kernel *const *kernels, const int64_t *symbols, int workers,
+                            const int64_t *place, DhcBound **out) {
   DhcBound *b = calloc(1, sizeof *b);
   if (b == NULL) {
     return dhc_status_memory((long long)sizeof *b, "a bound plan");
@@ -285,6 +295,7 @@ dhc_status dhc_plan_bind(const dhc_plan *plan, const dhc_kernel *const *kernels,
   b->plan = plan;
   b->kernels = kernels;
   b->workers = workers;
+  b->place = place;
   b->symbols = calloc((size_t)plan->n_symbols + 1, sizeof *b->symbols);
   b->buffers = calloc((size_t)plan->n_buffers + 1, sizeof *b->buffers);
   b->items = calloc((size_t)plan->n_items + 1, sizeof *b->items);
@@ -314,6 +325,7 @@ dhc_status dhc_plan_bind(const dhc_plan *plan, const dhc_kernel *const *kernels,
     dhc_bound_free(b);
     return status;
   }
+  b->place = NULL; /* the caller's */
   *out = b;
   return status;
 }

@@ -4,7 +4,7 @@
 
 #include "runtime/plan.h"
 
-enum { DHC_MAX_ITEM_REFS = 256 };
+enum { DHC_MAX_ITEM_REFS = 1 << 16 };
 
 typedef struct BoundRef {
   int32_t arena;
@@ -35,7 +35,9 @@ typedef struct BoundBuffer {
 struct DhcBound {
   const dhc_plan *plan;
   const dhc_kernel *const *kernels;
+  const int64_t *place; /* while it is being bound: see dhc_plan_bind_at */
   int workers;
+  int32_t most_refs; /* of an item */
   int64_t worker_scratch; /* bytes a worker, multiple of 64 */
   int64_t shared;         /* bytes behind the workers' scratch, for tasks of one call to share */
   int64_t arena_bytes[DHC_N_ARENAS];

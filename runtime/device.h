@@ -30,6 +30,8 @@ typedef struct DhcDeviceInfo {
   int workers; /* tasks that run side by side and need scratch of their own, at least 1 */
 } DhcDeviceInfo;
 
+enum { DHC_MAX_KERNEL_PTRS = 256 }; /* operands of a compiled kernel; a graph may have more */
+
 /* One phase of a kernel call: tasks [task0, task0 + n_tasks), in any order and cut. */
 typedef struct DhcLaunch {
   dhc_kernel_fn fn; /* as load gave it; only a host device may call it */

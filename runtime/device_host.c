@@ -3,7 +3,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "runtime/bound.h"
 #include "runtime/device.h"
 #include "runtime/tensor.h"
 
@@ -126,7 +125,8 @@ static void call_tasks(void *arg, int64_t t0, int64_t t1, int worker) {
 }
 
 static dhc_status host_launch(DhcDevice *d, const DhcLaunch *l) {
-  void *ptr[DHC_MAX_ITEM_REFS + 1];
+  void *ptr[DHC_MAX_KERNEL_PTRS + 1];
+  if (l->n_ptrs > DHC_MAX_KERNEL_PTRS) return dhc_status_make(DHC_E_USAGE, "a kernel of %d operands", (int)l->n_ptrs);
   for (int32_t i = 0; i <= l->n_ptrs; i++) ptr[i] = host(l->ptr[i]);
   Call c = {l, ptr};
   run_tasks(d, l->n_tasks, call_tasks, &c);

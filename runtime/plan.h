@@ -29,6 +29,9 @@ typedef struct DhcBound DhcBound;
  * naming the item; DHC_E_ENVIRONMENT out of memory. */
 dhc_status dhc_plan_bind(const dhc_plan *plan, const dhc_kernel *const *kernels,
                          const int64_t *symbols, int workers, DhcBound **out) DHC_MUST_USE;
+/* The same, with buffer i at byte place[i] of its arena where that is not negative. */
+dhc_status dhc_plan_bind_at(const dhc_plan *plan, const dhc_kernel *const *kernels, const int64_t *symbols, int workers,
+                            const int64_t *place, DhcBound **out) DHC_MUST_USE;
 void dhc_bound_free(DhcBound *bound);
 
 /* Bytes an arena needs for this binding, a multiple of 64, or 0. */

@@ -10,6 +10,7 @@ typedef struct Walk {
   const DhcBound *bound;
   const DhcDevicePtr *base;
   DhcDevicePtr scratch;
+  DhcDevicePtr *ptr; /* room for the operands of one item, and one more */
   dhc_status (*command)(void *ctx, DhcCommand *c);
   void *ctx;
   const DhcItemHook *hook; /* NULL: nobody asks for times */
@@ -48,7 +49,7 @@ static dhc_status phase(const Walk *w, DhcCommand *c, int32_t number, int64_t ta
 static dhc_status walk_item(const Walk *w, int32_t index) {
   const DhcBound *b = w->bound;
   const BoundItem *item = &b->items[index];
-  DhcDevicePtr ptr[DHC_MAX_ITEM_REFS + 1];
+  DhcDevicePtr *ptr = w->ptr;
   for (int32_t r = 0; r < item->n_refs; r++) {
     ptr[r] = address(w, &item->refs[r]);
   }
@@ -91,6 +92,22 @@ static dhc_status walk_range(Walk *w, int32_t begin, int32_t end) {
   return dhc_status_ok();
 }
 
+enum { FEW_REFS = 256 };
+
+static dhc_status walk_all(Walk *w) {
+  const DhcBound *b = w->bound;
+  DhcDevicePtr few[FEW_REFS + 1];
+  w->ptr = b->most_refs <= FEW_REFS ? few : malloc(sizeof *few * ((size_t)b->most_refs + 1));
+  if (w->ptr == NULL) {
+    return dhc_status_memory((long long)sizeof *few * b->most_refs, "a run");
+  }
+  dhc_status st = walk_range(w, 0, b->plan->n_items);
+  if (w->ptr != few) {
+    free(w->ptr);
+  }
+  return st;
+}
+
 /* ---- one by one ------------------------------------------------------------------------ */
 
 static dhc_status issue(void *ctx, DhcCommand *c) {
@@ -105,7 +122,7 @@ static dhc_status issue(void *ctx, DhcCommand *c) {
 dhc_status dhc_bound_run(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_ARENAS], DhcDevicePtr scratch,
                          const DhcItemHook *hook) {
   Walk w = {.bound = bound, .base = base, .scratch = scratch, .command = issue, .ctx = device, .hook = hook, .device = device};
-  return walk_range(&w, 0, bound->plan->n_items);
+  return walk_all(&w);
 }
 
 /* ---- as a list -------------------------------------------------------------------------- */
@@ -158,7 +175,7 @@ dhc_status dhc_bound_prepare(const DhcBound *bound, DhcDevice *device, const Dhc
   }
   List l = {.c = NULL};
   Walk w = {.bound = bound, .base = base, .scratch = scratch, .command = list_command, .ctx = &l};
-  dhc_status st = walk_range(&w, 0, bound->plan->n_items);
+  dhc_status st = walk_all(&w);
   const DhcDevicePtr *ptr = l.ptr;
   for (int64_t i = 0; i < l.n; i++) {
     if (l.c[i].kind == DHC_ITEM_CALL) {

@@ -73,9 +73,9 @@ static dhc_status cuda_load(DhcDevice *d, const void *code, size_t n_bytes, cons
 
 static dhc_status cuda_launch(DhcDevice *d, const DhcLaunch *l) {
   const DhcCudaKernel *kernel;
-  void *ptr[DHC_MAX_ITEM_REFS + 1];
+  void *ptr[DHC_MAX_KERNEL_PTRS + 1];
   memcpy(&kernel, &l->fn, sizeof kernel);
-  if (l->n_ptrs > DHC_MAX_ITEM_REFS) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: a kernel of %d operands", l->n_ptrs);
+  if (l->n_ptrs > DHC_MAX_KERNEL_PTRS) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: a kernel of %d operands", l->n_ptrs);
   for (int i = 0; i <= l->n_ptrs; i++) ptr[i] = at(l->ptr[i]);
   _Static_assert(sizeof(intptr_t) == sizeof(int64_t), "arguments are 64 bits");
   return dhc_cuda_launch(gpu(d), kernel, ptr, (const int64_t *)l->dim, l->task0, l->task0 + l->n_tasks);

@@ -12,7 +12,8 @@
 extern "C" {
 #endif
 
-enum { DHC_ABI_VERSION = 2 };
+/* Of everything in this file: images carry it, and readers refuse another (runtime/image_io.c). */
+enum { DHC_ABI_VERSION = 3 };
 
 /* ---- dtypes ------------------------------------------------------------ */
 
@@ -91,7 +92,6 @@ typedef struct dhc_kernel {
 /* Arenas of a program. Buffers of one arena lie at offsets fixed at bind time. */
 typedef enum dhc_arena_kind {
   DHC_ARENA_WEIGHTS, /* parameters, in the plan's layout order */
-  DHC_ARENA_GRADS,   /* same offsets as weights */
   DHC_ARENA_OPT,     /* optimiser state, EMA: k ranges of the weights' size */
   DHC_ARENA_STATE,   /* buffers and tables */
   DHC_ARENA_RECURRENT, /* state: what a streaming entry keeps from run to run */
@@ -153,6 +153,7 @@ typedef struct dhc_item {
 typedef struct dhc_guard {
   dhc_dimprog cond;
   const char *message;
+  uint32_t src_file, src_begin, src_end; /* what asked for it; src_file 0: nobody knows */
 } dhc_guard;
 
 typedef struct dhc_plan {
@@ -163,6 +164,118 @@ typedef struct dhc_plan {
   const dhc_item *items;
   const dhc_guard *guards;
 } dhc_plan;
+
+/* ---- images ------------------------------------------------------------ */
+
+/* All there is to know about a compiled entry in order to run it: nothing else of the compiler
+ * is needed. Planning fills it in (passes/plan/image.c); executors, emitted objects and other
+ * devices read it. Structs refer to one another by number. */
+
+typedef enum dhc_image_role {
+  DHC_IMAGE_INPUT,  /* given at every run */
+  DHC_IMAGE_RESULT,
+  DHC_IMAGE_PARAM,  /* trained weight */
+  DHC_IMAGE_BUFFER, /* saved, not trained */
+  DHC_IMAGE_TABLE,  /* computed once, not saved */
+  DHC_IMAGE_STATE,  /* carried from run to run by streaming entries */
+  DHC_IMAGE_RANGE,  /* flat: all weights, or a range of optimiser state */
+  DHC_IMAGE_SCALAR  /* a number that changes without compiling anew */
+} dhc_image_role;
+
+/* A tensor that a program keeps: its name, its form and its place. */
+typedef struct dhc_slot {
+  const char *name; /* "classifier.0.weight" */
+  const char *file; /* in weight files, one '*' for the leading axis; NULL: as `name` */
+  int32_t role;     /* dhc_image_role: PARAM, BUFFER, TABLE or STATE */
+  int32_t dtype;    /* as it lies in memory */
+  int32_t rank;
+  int64_t dim[8];   /* STATE: -1 where the first run decides */
+  int64_t n;        /* elements; STATE: 0 */
+  int64_t at;       /* byte offset in its arena: WEIGHTS for PARAM, else STATE; STATE: -1, placed
+                       in RECURRENT by who runs */
+} dhc_slot;
+
+/* A range of the OPT arena. */
+typedef struct dhc_range {
+  const char *name;     /* of an optimiser's state: "m"; "ema"; "begun" */
+  int32_t dtype;
+  int32_t like_weights; /* laid out like the weights; else by itself */
+  int32_t from_weights; /* begins as a copy of the weights; else with zeros */
+  int64_t n, at;        /* elements, byte offset */
+} dhc_range;
+
+/* What the images of one model share: where everything lies that outlives a run. Layouts of one
+ * model agree, but that only a training step's has ranges. */
+typedef struct dhc_layout {
+  int32_t n_slots, n_ranges;
+  int32_t dtype; /* of weights: DHC_F32, or DHC_F64 for the interpreter */
+  const dhc_slot *slots;
+  const dhc_range *ranges;
+  int64_t n_weights; /* elements of all PARAM slots, which fill the arena without gaps */
+  int64_t bytes[DHC_N_ARENAS]; /* of WEIGHTS, OPT and STATE; else 0 */
+} dhc_layout;
+
+enum { DHC_ABSENT_NEVER, DHC_ABSENT_ZEROS, DHC_ABSENT_ONES };
+
+/* A parameter or result of the entry. */
+typedef struct dhc_image_tensor {
+  const char *name;
+  const char *type; /* for messages: "f32[B,3,H,W]" */
+  int32_t role, dtype, rank;
+  int32_t buffer;   /* of the plan; -1: a parameter that nothing reads */
+  int32_t place;    /* PARAM, BUFFER, TABLE, STATE: slot; RANGE: range, or -1 for the weights */
+  int32_t absent;   /* INPUT: what it is where it is not given */
+  double value;     /* SCALAR: what it is unless somebody says otherwise */
+  const dhc_dimprog *dims; /* `rank` of them, over the plan's symbols */
+} dhc_image_tensor;
+
+/* symbols[symbol] = value, over the symbols found so far and, as the last of the environment,
+ * the extent of `axis` of input `tensor`. The extents computed from all symbols have to be those
+ * given. */
+typedef struct dhc_equation {
+  int32_t symbol, tensor, axis;
+  dhc_dimprog value;
+} dhc_equation;
+
+/* A copy of a PARAM in the order in which kernels read it, made before the first run after weights have
+ * changed: `matrices` of rows x cols elements, each in panels of `width` rows, within a panel all
+ * rows of one column side by side, the last panel filled up with zeros. */
+typedef struct dhc_panel {
+  int32_t tensor, buffer, width;
+  int64_t matrices, rows, cols;
+} dhc_panel;
+
+/* Elements of an input, all or those of a part, are indices: from 0 to below `extent`. */
+typedef struct dhc_index_check {
+  int32_t tensor;
+  int32_t has_part;
+  dhc_dimprog extent, start[8], size[8]; /* over the plan's symbols; start, size, step: of a part */
+  int64_t step[8];
+  int32_t exempt; /* `exempted` is allowed as well */
+  int64_t exempted;
+  const char *into; /* what it is an index of, or NULL */
+} dhc_index_check;
+
+/* A bool result that has to be true, or the run meant nothing. */
+typedef struct dhc_require {
+  int32_t tensor;
+  const char *message;
+} dhc_require;
+
+typedef struct dhc_image {
+  uint32_t version; /* DHC_ABI_VERSION */
+  dhc_plan plan;
+  const dhc_kernel *kernels; /* plan.n_kernels */
+  dhc_layout layout;
+  int32_t n_params, n_results; /* tensors: parameters in their order, then results */
+  const dhc_image_tensor *tensors;
+  int32_t n_equations, n_panels, n_index_checks, n_requires;
+  const dhc_equation *equations;
+  const dhc_panel *panels;
+  const dhc_index_check *index_checks;
+  const dhc_require *requires;
+  int32_t finite; /* bool result of a training step: false where it changed nothing; -1: no step */
+} dhc_image;
 
 #ifdef __cplusplus
 }

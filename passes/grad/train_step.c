@@ -5,6 +5,7 @@
  * and averaging are a few kernels over flat ranges. The optimiser's body is put in place of
  * its call: its elementwise work then joins the clipping before and the gate behind it. */
 #include "passes/grad/ad_internal.h"
+#include "passes/plan/image.h"
 
 /* `frozen`: no gradient reaches it by construction, so nothing changes it, decay included, and its
  * average is itself. `pieces` > 0: a tensor kept as one file entry per index of its leading axis
@@ -42,11 +43,10 @@ typedef struct Step {
 
 /* ---- layout ---------------------------------------------------------------------- */
 
-static bool place_tensor(Step *s, int index, int64_t *at) {
+static bool place_tensor(Step *s, const DhcPlaces *p, int index) {
   const DhcTensorDecl *t = &s->m->tensors.at[index];
-  int64_t n;
   const DhcDim *count = dhc_type_elements(s->m->dims, &t->type);
-  if (t->type.dtype != DHC_F32 || !dhc_dim_is_const(count, &n)) {
+  if (t->type.dtype != DHC_F32 || !dhc_dim_is_const(count, NULL)) {
     DhcText text = {.arena = s->arena};
     dhc_type_print(&t->type, &text);
     dhc_diag(s->px->diags, DHC_ERROR, "E0720", t->span,
@@ -55,8 +55,7 @@ static bool place_tensor(Step *s, int index, int64_t *at) {
     return false;
   }
   s->slot_of[index] = s->out->n_slots;
-  s->slots[s->out->n_slots++] = (DhcArenaSlot){index, t->path, *at, n};
-  *at += n; /* elaboration has bounded the sum of all tensors */
+  s->slots[s->out->n_slots++] = (DhcArenaSlot){index, t->path, p->offset[index], p->n[index]};
   return true;
 }
 
@@ -64,19 +63,19 @@ static bool place_tensor(Step *s, int index, int64_t *at) {
 static bool place_all(Step *s) {
   s->slots = DHC_NEW_N(s->arena, DhcArenaSlot, s->m->tensors.n + 1);
   s->slot_of = DHC_NEW_N(s->arena, int, s->m->tensors.n + 1);
-  int64_t at = 0;
+  DhcPlaces p = dhc_places_make(s->m, s->arena);
   for (int i = 0; i < s->m->tensors.n; i++) s->slot_of[i] = -1;
   for (int pass = 0; pass < 2; pass++) {
     for (int i = 0; i < s->m->tensors.n; i++) {
       const DhcTensorDecl *t = &s->m->tensors.at[i];
-      if (t->role == DHC_ROLE_PARAM && t->no_decay == (pass == 1) && !place_tensor(s, i, &at))
+      if (t->role == DHC_ROLE_PARAM && t->no_decay == (pass == 1) && !place_tensor(s, &p, i))
         return false;
     }
-    if (pass == 0) s->out->n_decayed = at;
   }
-  s->out->n = at;
+  s->out->n_decayed = p.n_decayed;
+  s->out->n = p.n_weights;
   s->out->slots = s->slots;
-  if (at) return true;
+  if (s->out->n) return true;
   dhc_diag(s->px->diags, DHC_ERROR, "E0721", s->loss->span, "'%s' has no parameters to train",
            s->loss->name);
   return false;

@@ -182,7 +182,7 @@ static void emit_guards(Emit *e) {
     }
     int name = (int)strcspn(f->name, "."); /* a version's number is not the user's business */
     message = dhc_arena_printf(p->arena, "entry '%.*s': %s", name, f->name, message);
-    guards[n++] = (dhc_guard){{code, x.n_code + 3}, message};
+    guards[n++] = (dhc_guard){.cond = {code, x.n_code + 3}, .message = message};
   }
   e->out->plan.guards = guards;
   e->out->plan.n_guards = n;

@@ -4,7 +4,7 @@
 #include "passes/plan/plan_internal.h"
 
 static const char *const arena_name[DHC_N_ARENAS] = {
-    [DHC_ARENA_WEIGHTS] = "weights", [DHC_ARENA_GRADS] = "grads", [DHC_ARENA_OPT] = "opt",
+    [DHC_ARENA_WEIGHTS] = "weights", [DHC_ARENA_OPT] = "opt",
     [DHC_ARENA_STATE] = "state",     [DHC_ARENA_WORK] = "work",   [DHC_ARENA_IO] = "io",
     [DHC_ARENA_SCALARS] = "scalars", [DHC_ARENA_PANELS] = "panels",
     [DHC_ARENA_RECURRENT] = "recurrent"};

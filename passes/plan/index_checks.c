@@ -2,7 +2,23 @@
  * its like, it must lie inside: by the op's definition another index reads zero or is dropped,
  * which for data is a mistake nobody would see. What is computed from inputs is left alone, so
  * a model that wants other indices says what they mean: select(i == -1, 0, i). */
-#include "api/api.h"
+#include <string.h>
+
+#include "passes/plan/image.h"
+
+/* An input whose elements (all, or those of a part) are indices below `extent`. */
+typedef struct IndexPart {
+  const DhcDim *start[DHC_MAX_RANK], *size[DHC_MAX_RANK];
+  int64_t step[DHC_MAX_RANK];
+} IndexPart;
+typedef struct IndexCheck {
+  int param;            /* of the entry */
+  const DhcDim *extent; /* in the entry's symbols */
+  const IndexPart *part; /* NULL: all */
+  bool exempt;          /* `exempted` is allowed: it never arrives */
+  int64_t exempted;
+  const char *into; /* name of the tensor it looks into, or NULL */
+} IndexCheck;
 
 /* Where a value's elements come from, unchanged and all of them: a parameter of the entry, or
  * a part of it. */
@@ -133,68 +149,37 @@ static void walk(Walk *w, Frame *f, const Origin *params) {
   for (const DhcNode *n = f->f->first; n; n = n->next) walk_node(w, f, n);
 }
 
-const IndexCheck *index_checks(const DhcFunc *entry, DhcArena *arena, int *n) {
+static int param_named(const DhcFunc *f, const char *name) {
+  for (int i = 0; i < f->params.n; i++)
+    if (f->param_info.at[i].role == DHC_ROLE_INPUT && !strcmp(f->param_info.at[i].name, name)) return i;
+  return -1;
+}
+
+static dhc_index_check as_programs(const IndexCheck *c, int tensor, const DhcFunc *f, DhcArena *arena) {
+  dhc_index_check o = {.tensor = tensor, .has_part = c->part != NULL, .exempt = c->exempt, .exempted = c->exempted, .into = c->into};
+  o.extent = dhc_dim_program(c->extent, f->symbols.n, f->symbols.at, arena);
+  for (int d = 0; c->part && d < f->params.at[tensor]->type.rank; d++) {
+    o.start[d] = dhc_dim_program(c->part->start[d], f->symbols.n, f->symbols.at, arena);
+    o.size[d] = dhc_dim_program(c->part->size[d], f->symbols.n, f->symbols.at, arena);
+    o.step[d] = c->part->step[d];
+  }
+  return o;
+}
+
+const dhc_index_check *dhc_index_checks(const DhcFunc *source, const DhcFunc *func, DhcArena *arena, int32_t *n) {
   DhcArena scratch;
   dhc_arena_init(&scratch);
-  Walk w = {.arena = arena, .scratch = &scratch, .entry = entry};
-  Frame f = {.f = entry};
-  Origin *params = DHC_NEW_N(&scratch, Origin, entry->params.n + 1);
-  for (int i = 0; i < entry->params.n; i++) params[i].param = i + 1;
+  Walk w = {.arena = &scratch, .scratch = &scratch, .entry = source};
+  Frame f = {.f = source};
+  Origin *params = DHC_NEW_N(&scratch, Origin, source->params.n + 1);
+  for (int i = 0; i < source->params.n; i++) params[i].param = i + 1;
   walk(&w, &f, params);
+  dhc_index_check *out = DHC_NEW_N(arena, dhc_index_check, w.checks.n + 1);
+  *n = 0;
+  for (int i = 0; i < w.checks.n; i++) {
+    int tensor = param_named(func, source->param_info.at[w.checks.at[i].param].name);
+    if (tensor >= 0) out[(*n)++] = as_programs(&w.checks.at[i], tensor, func, arena);
+  }
   dhc_arena_fini(&scratch);
-  *n = w.checks.n;
-  return w.checks.at;
-}
-
-/* ---- at run time ------------------------------------------------------------------- */
-
-typedef struct Range {
-  int64_t start[8], size[8], step[8];
-} Range;
-
-static bool range_of(const IndexCheck *c, const dhc_tensor *t, int n_symbols, const char *const *symbol, const int64_t *value, Range *r) {
-  for (int d = 0; d < t->rank; d++) {
-    r->start[d] = 0;
-    r->size[d] = t->dim[d];
-    r->step[d] = c->part ? c->part->step[d] : 1;
-    if (!c->part) continue;
-    if (!dhc_dim_eval(c->part->start[d], n_symbols, symbol, value, &r->start[d]) ||
-        !dhc_dim_eval(c->part->size[d], n_symbols, symbol, value, &r->size[d]))
-      return false;
-  }
-  return true;
-}
-
-static dhc_status outside(const IndexCheck *c, const dhc_tensor *t, const int64_t *at, long long v, long long extent) {
-  char where[200] = "", into[300] = "";
-  size_t n = 0;
-  for (int d = 0; d < t->rank && n < sizeof where; d++)
-    n += (size_t)snprintf(where + n, sizeof where - n, "%s%lld", d ? ", " : "", (long long)at[d]);
-  if (c->into) snprintf(into, sizeof into, " of '%s'", c->into);
-  return dhc_status_make(DHC_E_INPUT, "input '%s' has %lld at [%s]: as an index%s it must be in 0..%lld", t->name, v, where, into,
-                         extent - 1);
-}
-
-dhc_status index_check(const IndexCheck *c, const dhc_tensor *t, int n_symbols, const char *const *symbol, const int64_t *value) {
-  int64_t extent, at[8] = {0};
-  Range r;
-  if (!dhc_dim_eval(c->extent, n_symbols, symbol, value, &extent) || !range_of(c, t, n_symbols, symbol, value, &r)) return dhc_status_ok();
-  DhcTensorView all = {.dtype = (int32_t)t->dtype, .data = t->data};
-  int64_t count = 1;
-  for (int d = 0; d < t->rank; d++) count *= r.size[d];
-  for (int64_t i = 0; i < count; i++) {
-    int64_t flat = 0, place[8] = {0};
-    for (int d = 0; d < t->rank; d++) {
-      place[d] = r.start[d] + at[d] * r.step[d];
-      flat = flat * t->dim[d] + place[d];
-    }
-    double v = dhc_tensor_get(&all, flat);
-    bool inside = v >= 0 && v < (double)extent;
-    if (!inside && !(c->exempt && v == (double)c->exempted)) return outside(c, t, place, (long long)v, (long long)extent);
-    for (int d = t->rank - 1; d >= 0; d--) {
-      if (++at[d] < r.size[d]) break;
-      at[d] = 0;
-    }
-  }
-  return dhc_status_ok();
+  return out;
 }

@@ -1,0 +1,158 @@
+/* A compiled entry in a program's memory: loading, running, results for the host, profiles. */
+#include <stdlib.h>
+
+#include "api/api.h"
+
+dhc_status exec_load(dhc_program *p, Version *v) {
+  DHC_TRY(pipeline_compile(p->m, v));
+  return v->loaded ? dhc_status_ok() : dhc_prog_load(p->run, v->image, &v->loaded);
+}
+
+/* ---- what the host sees ------------------------------------------------------------- */
+
+dhc_status exec_host(dhc_program *p, DhcDevicePtr at, int64_t bytes, void **out) {
+  DhcDevice *d = dhc_prog_device(p->run);
+  if ((*out = d->ops->view(d, at, bytes))) return dhc_status_ok();
+  HostCopy *c = p->copies;
+  while (c && (c->of != at || c->bytes < bytes)) c = c->next;
+  if (!c) {
+    c = DHC_NEW(&p->arena, HostCopy);
+    *c = (HostCopy){at, dhc_aligned_alloc(bytes), bytes, p->copies};
+    if (!c->at) return dhc_status_memory((long long)bytes, "a copy of a tensor");
+    p->copies = c;
+  }
+  *out = c->at;
+  return d->ops->download(d, c->at, at, bytes);
+}
+
+static dhc_status result_data(dhc_program *p, Version *v, int i, DhcDevicePtr at, int64_t bytes, void **out) {
+  DhcDevice *d = dhc_prog_device(p->run);
+  if ((*out = d->ops->view(d, at, bytes))) return dhc_status_ok();
+  if (bytes > v->copy_bytes[i] || !v->copies[i]) {
+    dhc_aligned_free(v->copies[i]);
+    v->copy_bytes[i] = 0;
+    v->copies[i] = dhc_aligned_alloc(bytes);
+    if (!v->copies[i]) return dhc_status_memory((long long)bytes, "results");
+    v->copy_bytes[i] = bytes;
+  }
+  *out = v->copies[i];
+  return d->ops->download(d, *out, at, bytes);
+}
+
+dhc_status exec_results(dhc_program *p, Entry *e, Version *v) {
+  int n = v->image->n_results;
+  if (!v->results) {
+    v->results = DHC_NEW_N(&p->arena, dhc_tensor, n + 1);
+    v->copies = DHC_NEW_N(&p->arena, void *, n + 1);
+    v->copy_bytes = DHC_NEW_N(&p->arena, int64_t, n + 1);
+  }
+  e->results = v->results;
+  e->n_results = n - v->image->n_requires; /* those are the last */
+  for (int i = 0; i < e->n_results; i++) {
+    DhcTensorView view;
+    DhcDevicePtr at;
+    dhc_tensor *t = &v->results[i];
+    DHC_TRY(dhc_prog_result(v->loaded, i, &view, &at));
+    *t = (dhc_tensor){.name = view.name, .dtype = (dhc_dtype)view.dtype, .rank = view.rank};
+    memcpy(t->dim, view.shape, sizeof *t->dim * (size_t)view.rank);
+    DHC_TRY(result_data(p, v, i, at, view.bytes, &t->data));
+  }
+  return dhc_status_ok();
+}
+
+dhc_status exec_number(dhc_program *p, const Version *v, int result, double *out) {
+  DhcTensorView view;
+  DhcDevicePtr at;
+  DHC_TRY(dhc_prog_result(v->loaded, result, &view, &at));
+  return dhc_device_get(dhc_prog_device(p->run), at, view.dtype, out, DHC_F64, 1);
+}
+
+/* ---- profile ---------------------------------------------------------------- */
+
+static void add_time(void *ctx, int32_t item, int64_t begin_ns, int64_t end_ns) {
+  dhc_program *p = ctx;
+  if (item >= p->n_profile) return;
+  p->profile[item].ms += (double)(end_ns - begin_ns) * 1e-6;
+  p->profile[item].runs++;
+}
+
+/* Rows for the plan's items, made when an entry runs for the first time while it is on. */
+static void name_rows(dhc_program *p, const Version *v) {
+  const dhc_plan *plan = &v->image->plan;
+  if (p->n_profile == plan->n_items) return;
+  p->n_profile = plan->n_items;
+  p->profile = DHC_NEW_N(&p->arena, dhc_profile_row, plan->n_items + 1);
+  for (int i = 0; i < plan->n_items; i++) {
+    const dhc_item *it = &plan->items[i];
+    static const char *const names[] = {[DHC_ITEM_CALL] = "", [DHC_ITEM_COPY] = "copy", [DHC_ITEM_FILL] = "fill", [DHC_ITEM_LOOP] = "loop"};
+    p->profile[i] = (dhc_profile_row){.kernel = it->kind == DHC_ITEM_CALL ? v->image->kernels[it->kernel].name : names[it->kind],
+                                      .label = it->label ? it->label : ""};
+  }
+}
+
+void dhc_program_profile(dhc_program *p, bool on) {
+  if (!p) return;
+  p->profiling = on;
+  if (on) p->n_profile = 0;
+}
+
+int dhc_program_profile_rows(const dhc_program *p) {
+  return p ? p->n_profile : 0;
+}
+
+dhc_profile_row dhc_program_profile_row(const dhc_program *p, int i) {
+  return i < 0 || i >= dhc_program_profile_rows(p) ? (dhc_profile_row){0} : p->profile[i];
+}
+
+/* ---- running ------------------------------------------------------------------ */
+
+/* Before any of it is allocated. */
+static dhc_status charge(dhc_program *p, const Version *v) {
+  DhcCharge c = {{0}};
+  c.bytes[DHC_USE_WORK] = dhc_prog_planned(v->loaded, DHC_ARENA_WORK);
+  c.bytes[DHC_USE_IO] = dhc_prog_planned(v->loaded, DHC_ARENA_IO);
+  c.bytes[DHC_USE_SCRATCH] = dhc_prog_planned(v->loaded, DHC_N_ARENAS);
+  c.bytes[DHC_USE_PANELS] = dhc_prog_planned(v->loaded, DHC_ARENA_PANELS);
+  return budget_run(p, v, &c, v->image->n_panels && !dhc_prog_packed(v->loaded));
+}
+
+dhc_status exec_run(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols) {
+  int before = p->m->s->diags.n_errors;
+  DHC_TRY(dhc_prog_bind(v->loaded, symbols));
+  DHC_TRY(charge(p, v));
+  if (p->profiling) name_rows(p, v);
+  const DhcItemHook hook = {p, add_time};
+  dhc_status st = dhc_prog_run(v->loaded, in, symbols, p->profiling ? &hook : NULL);
+  if (p->m->s->diags.n_errors > before) return session_errors(p->m->s); /* the interpreter's */
+  return st;
+}
+
+static void close_version(Version *v) {
+  dhc_prog_unload(v->loaded);
+  v->loaded = NULL;
+  for (int i = 0; v->copies && i < v->image->n_results; i++) dhc_aligned_free(v->copies[i]);
+  v->copies = NULL;
+}
+
+void exec_close(dhc_program *p) {
+  for (int i = 0; i < p->n_entries; i++)
+    for (Version *v = p->entries[i].versions; v; v = v->next) close_version(v);
+  for (HostCopy *c = p->copies; c; c = c->next) dhc_aligned_free(c->at);
+}
+
+dhc_memory exec_memory(const dhc_program *p, const Version *v) {
+  dhc_memory m = {0};
+  if (!v->loaded) return m;
+  const DhcProg *r = p->run;
+  const int64_t scalars = dhc_prog_held(r, DHC_ARENA_SCALARS);
+  m.weights = dhc_prog_held(r, DHC_ARENA_WEIGHTS) + dhc_prog_planned(v->loaded, DHC_ARENA_PANELS);
+  m.optimizer = dhc_prog_held(r, DHC_ARENA_OPT);
+  m.state = dhc_prog_held(r, DHC_ARENA_STATE) + dhc_prog_held(r, DHC_ARENA_RECURRENT);
+  m.work = dhc_prog_planned(v->loaded, DHC_ARENA_WORK);
+  m.io = dhc_prog_planned(v->loaded, DHC_ARENA_IO);
+  m.scratch = dhc_prog_planned(v->loaded, DHC_N_ARENAS);
+  m.planned = m.weights + m.optimizer + m.state + m.work + m.io + m.scratch + scalars;
+  m.allocated = m.weights + m.optimizer + m.state + dhc_prog_held(r, DHC_ARENA_WORK) + dhc_prog_held(r, DHC_ARENA_IO) +
+                dhc_prog_held(r, DHC_N_ARENAS) + scalars;
+  return m;
+}

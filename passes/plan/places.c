@@ -1,0 +1,104 @@
+/* Where everything lies that outlives a run. */
+#include <string.h>
+
+#include "passes/plan/image.h"
+
+static int64_t elements(DhcModule *m, const DhcTensorDecl *d) {
+  int64_t n = 0;
+  return dhc_dim_is_const(dhc_type_elements(m->dims, &d->type), &n) ? n : 0;
+}
+
+DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena) {
+  DhcPlaces p = {.offset = DHC_NEW_N(arena, int64_t, m->tensors.n + 1), .n = DHC_NEW_N(arena, int64_t, m->tensors.n + 1)};
+  for (int pass = 0; pass < 2; pass++) {
+    for (int i = 0; i < m->tensors.n; i++) {
+      const DhcTensorDecl *d = &m->tensors.at[i];
+      if (d->role != DHC_ROLE_PARAM || d->no_decay != (pass == 1)) continue;
+      p.offset[i] = p.n_weights;
+      p.n[i] = elements(m, d);
+      p.n_weights += p.n[i]; /* elaboration has bounded the sum of all tensors */
+      p.n_begun += p.n[i] ? dhc_decl_pieces(d) : 0;
+    }
+    if (pass == 0) p.n_decayed = p.n_weights;
+  }
+  return p;
+}
+
+/* ---- as a layout --------------------------------------------------------------------------- */
+
+static int64_t align64(int64_t x) {
+  return (x + 63) / 64 * 64;
+}
+
+static dhc_dtype stored(dhc_dtype t, bool wide) {
+  return wide && dhc_dtype_is_float(t) ? DHC_F64 : t;
+}
+
+static dhc_image_role role_of(DhcRole r) {
+  switch (r) {
+    case DHC_ROLE_PARAM: return DHC_IMAGE_PARAM;
+    case DHC_ROLE_BUFFER: return DHC_IMAGE_BUFFER;
+    case DHC_ROLE_TABLE: return DHC_IMAGE_TABLE;
+    default: return DHC_IMAGE_STATE;
+  }
+}
+
+static dhc_slot slot_of(DhcModule *m, int i, const DhcPlaces *p, bool wide, int64_t *state_bytes) {
+  const DhcTensorDecl *d = &m->tensors.at[i];
+  dhc_slot s = {.name = d->path, .file = d->as, .role = (int32_t)role_of(d->role), .rank = d->type.rank, .at = -1};
+  s.dtype = (int32_t)stored(d->type.dtype, wide);
+  for (int k = 0; k < s.rank; k++)
+    if (!dhc_dim_is_const(d->type.dim[k], &s.dim[k])) s.dim[k] = -1;
+  if (s.role == DHC_IMAGE_STATE) return s;
+  s.n = elements(m, d);
+  if (s.role == DHC_IMAGE_PARAM) {
+    s.at = p->offset[i] * (wide ? 8 : 4);
+  } else {
+    s.at = *state_bytes;
+    *state_bytes += align64(s.n * 8);
+  }
+  return s;
+}
+
+static bool is_param(const DhcFunc *f, const char *name) {
+  for (int i = 2; i < f->params.n; i++)
+    if (!strcmp(f->param_info.at[i].name, name)) return true;
+  return false;
+}
+
+typedef struct Ranges {
+  dhc_range *at;
+  int n;
+  int64_t bytes;
+} Ranges;
+
+static void add_range(Ranges *r, const char *name, int64_t n, bool wide, bool like_weights, bool from_weights) {
+  dhc_range x = {.name = name, .dtype = wide ? DHC_F64 : DHC_F32, .like_weights = like_weights, .from_weights = from_weights};
+  x.n = n;
+  x.at = r->bytes;
+  r->bytes += align64(n * (wide ? 8 : 4));
+  r->at[r->n++] = x;
+}
+
+const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, bool ema, bool wide, DhcArena *arena) {
+  dhc_layout *l = DHC_NEW(arena, dhc_layout);
+  DhcPlaces p = dhc_places_make(m, arena);
+  dhc_slot *slots = DHC_NEW_N(arena, dhc_slot, m->tensors.n + 1);
+  for (int i = 0; i < m->tensors.n; i++) slots[i] = slot_of(m, i, &p, wide, &l->bytes[DHC_ARENA_STATE]);
+  Ranges r = {.at = DHC_NEW_N(arena, dhc_range, (optimizer ? optimizer->results.n : 0) + 2)};
+  bool state = false;
+  for (int i = 1; optimizer && i < optimizer->results.n; i++) state = state || is_param(optimizer, optimizer->result_names.at[i]);
+  if (state && p.n_begun) add_range(&r, "begun", p.n_begun, wide, false, false);
+  for (int i = 1; optimizer && i < optimizer->results.n; i++)
+    add_range(&r, optimizer->result_names.at[i], p.n_weights, wide, true, false);
+  if (optimizer && ema) add_range(&r, "ema", p.n_weights, wide, true, true);
+  l->slots = slots;
+  l->n_slots = m->tensors.n;
+  l->ranges = r.at;
+  l->n_ranges = r.n;
+  l->dtype = wide ? DHC_F64 : DHC_F32;
+  l->n_weights = p.n_weights;
+  l->bytes[DHC_ARENA_WEIGHTS] = p.n_weights * (wide ? 8 : 4);
+  l->bytes[DHC_ARENA_OPT] = r.bytes;
+  return l;
+}

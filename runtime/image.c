@@ -1,0 +1,130 @@
+/* What comes into an image: shapes to symbols, guards, indices. */
+#include "runtime/image.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int32_t dhc_image_find(const dhc_image *im, dhc_image_role role, const char *name) {
+  for (int32_t i = 0; i < im->n_params + im->n_results; i++)
+    if (im->tensors[i].role == (int32_t)role && !strcmp(im->tensors[i].name, name)) return i;
+  return -1;
+}
+
+bool dhc_image_shape(const dhc_image *im, int32_t tensor, const int64_t *symbols, int64_t *dim) {
+  const dhc_image_tensor *t = &im->tensors[tensor];
+  for (int32_t d = 0; d < t->rank; d++)
+    if (!dhc_dimprog_eval(t->dims[d], symbols, im->plan.n_symbols, 0, &dim[d]) || dim[d] < 0) return false;
+  return true;
+}
+
+static bool same_shape(const dhc_image *im, int32_t tensor, const int64_t *symbols, const DhcTensorView *in) {
+  int64_t dim[DHC_TENSOR_MAX_RANK];
+  return in->rank == im->tensors[tensor].rank && dhc_image_shape(im, tensor, symbols, dim) &&
+         !memcmp(dim, in->shape, sizeof *dim * (size_t)in->rank);
+}
+
+bool dhc_image_solve(const dhc_image *im, const DhcTensorView *const *in, int64_t *symbols, int32_t *wrong) {
+  int32_t n = im->plan.n_symbols;
+  int64_t env[DHC_IMAGE_MAX_SYMBOLS + 1];
+  for (int32_t i = 0; i < im->n_params; i++) {
+    *wrong = i;
+    if (in[i] && in[i]->rank != im->tensors[i].rank) return false;
+  }
+  for (int32_t i = 0; i < n; i++) env[i] = 1;
+  for (int32_t k = 0; k < im->n_equations; k++) {
+    const dhc_equation *e = &im->equations[k];
+    *wrong = e->tensor;
+    if (!in[e->tensor]) continue;
+    env[n] = in[e->tensor]->shape[e->axis];
+    if (!dhc_dimprog_eval(e->value, env, n + 1, 0, &env[e->symbol]) || env[e->symbol] < 1) return false;
+  }
+  memcpy(symbols, env, sizeof *env * (size_t)n);
+  for (int32_t i = 0; i < im->n_params; i++) {
+    *wrong = i;
+    if (in[i] && !same_shape(im, i, symbols, in[i])) return false;
+  }
+  return true;
+}
+
+int32_t dhc_image_guard(const dhc_image *im, const int64_t *symbols) {
+  for (int32_t i = 0; i < im->plan.n_guards; i++) {
+    int64_t holds;
+    if (dhc_dimprog_eval(im->plan.guards[i].cond, symbols, im->plan.n_symbols, 1, &holds) && !holds) return i;
+  }
+  return -1;
+}
+
+/* ---- indices --------------------------------------------------------------------------- */
+
+typedef struct Part {
+  int64_t start[8], size[8], step[8];
+} Part;
+
+static bool part_of(const dhc_image *im, const dhc_index_check *c, const DhcTensorView *t, const int64_t *symbols, Part *p) {
+  int32_t n = im->plan.n_symbols;
+  for (int32_t d = 0; d < t->rank; d++) {
+    p->start[d] = 0;
+    p->size[d] = t->shape[d];
+    p->step[d] = c->has_part ? c->step[d] : 1;
+    if (c->has_part && (!dhc_dimprog_eval(c->start[d], symbols, n, 0, &p->start[d]) ||
+                        !dhc_dimprog_eval(c->size[d], symbols, n, 0, &p->size[d])))
+      return false;
+  }
+  return true;
+}
+
+static dhc_status outside(const dhc_image *im, const dhc_index_check *c, int32_t rank, const int64_t *at, long long v, long long extent) {
+  char where[200] = "", into[300] = "";
+  size_t n = 0;
+  for (int32_t d = 0; d < rank && n < sizeof where; d++)
+    n += (size_t)snprintf(where + n, sizeof where - n, "%s%lld", d ? ", " : "", (long long)at[d]);
+  if (c->into) snprintf(into, sizeof into, " of '%s'", c->into);
+  return dhc_status_make(DHC_E_INPUT, "input '%s' has %lld at [%s]: as an index%s it must be in 0..%lld",
+                         im->tensors[c->tensor].name, v, where, into, extent - 1);
+}
+
+static dhc_status check(const dhc_image *im, const dhc_index_check *c, const DhcTensorView *t, const int64_t *symbols) {
+  int64_t extent, at[8] = {0}, count = 1;
+  Part p;
+  if (!dhc_dimprog_eval(c->extent, symbols, im->plan.n_symbols, 0, &extent) || !part_of(im, c, t, symbols, &p)) return dhc_status_ok();
+  for (int32_t d = 0; d < t->rank; d++) count *= p.size[d];
+  for (int64_t i = 0; i < count; i++) {
+    int64_t flat = 0, place[8] = {0};
+    for (int32_t d = 0; d < t->rank; d++) {
+      place[d] = p.start[d] + at[d] * p.step[d];
+      flat = flat * t->shape[d] + place[d];
+    }
+    double v = dhc_tensor_get(t, flat);
+    bool inside = v >= 0 && v < (double)extent;
+    if (!inside && !(c->exempt && v == (double)c->exempted)) return outside(im, c, t->rank, place, (long long)v, (long long)extent);
+    for (int32_t d = t->rank - 1; d >= 0; d--) {
+      if (++at[d] < p.size[d]) break;
+      at[d] = 0;
+    }
+  }
+  return dhc_status_ok();
+}
+
+dhc_status dhc_image_check_indices(const dhc_image *im, const DhcTensorView *const *in, const int64_t *symbols) {
+  for (int32_t i = 0; i < im->n_index_checks; i++)
+    if (in[im->index_checks[i].tensor]) DHC_TRY(check(im, &im->index_checks[i], in[im->index_checks[i].tensor], symbols));
+  return dhc_status_ok();
+}
+
+/* ---- panels ------------------------------------------------------------------------------ */
+
+int64_t dhc_panel_elements(const dhc_panel *x) {
+  return (x->rows + x->width - 1) / x->width * x->width * x->cols;
+}
+
+/* One panel after the other, in the order of `to`: writes are sequential, reads come from
+ * `width` rows at a time. */
+void dhc_panel_pack(const dhc_panel *x, const float *from, float *to) {
+  for (int64_t r = 0; r < x->rows; r += x->width) {
+    int64_t n = x->rows - r < x->width ? x->rows - r : x->width;
+    for (int64_t c = 0; c < x->cols; c++, to += x->width) {
+      for (int64_t i = 0; i < n; i++) to[i] = from[(r + i) * x->cols + c];
+      for (int64_t i = n; i < x->width; i++) to[i] = 0;
+    }
+  }
+}

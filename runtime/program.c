@@ -1,0 +1,372 @@
+/* Programs: memory, images in it, runs. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/program_internal.h"
+
+enum { MAX_BINDINGS = 8 };
+
+/* ---- memory ------------------------------------------------------------------------------ */
+
+static const char *arena_text(int arena) {
+  static const char *const text[DHC_N_ARENAS + 1] = {
+      [DHC_ARENA_WEIGHTS] = "weights", [DHC_ARENA_OPT] = "optimiser state", [DHC_ARENA_STATE] = "buffers",
+      [DHC_ARENA_RECURRENT] = "states", [DHC_ARENA_WORK] = "workspace", [DHC_ARENA_IO] = "inputs and outputs",
+      [DHC_ARENA_PANELS] = "packed weights", [DHC_ARENA_SCALARS] = "scalars", [DHC_SCRATCH] = "scratch"};
+  return text[arena];
+}
+
+static dhc_status need(DhcProg *p, int arena, int64_t bytes) {
+  DhcDevice *d = p->device;
+  if (bytes <= p->held[arena] && p->arena[arena]) return dhc_status_ok();
+  d->ops->free(d, p->arena[arena]);
+  p->arena[arena] = 0;
+  p->held[arena] = 0;
+  dhc_status st = d->ops->alloc(d, bytes, &p->arena[arena]);
+  if (st.code == DHC_OK) p->held[arena] = bytes;
+  else if (st.code == DHC_E_ENVIRONMENT) st = dhc_status_memory((long long)bytes, arena_text(arena));
+  return st;
+}
+
+dhc_status dhc_prog_open(DhcDevice *device, const dhc_layout *layout, DhcProg **out) {
+  DhcProg *p = calloc(1, sizeof *p);
+  if (!p) return dhc_status_memory((long long)sizeof *p, "a program");
+  DhcDeviceInfo info;
+  device->ops->describe(device, &info);
+  p->device = device;
+  p->workers = info.workers;
+  p->layout = layout;
+  p->weights = DHC_WEIGHTS;
+  p->fresh = -1;
+  p->states = calloc((size_t)layout->n_slots + 1, sizeof *p->states);
+  dhc_status st = p->states ? dhc_status_ok() : dhc_status_memory((long long)sizeof *p->states * layout->n_slots, "a program");
+  if (st.code == DHC_OK) st = need(p, DHC_ARENA_WEIGHTS, layout->bytes[DHC_ARENA_WEIGHTS]);
+  if (st.code == DHC_OK) st = need(p, DHC_ARENA_STATE, layout->bytes[DHC_ARENA_STATE]);
+  if (st.code == DHC_OK) st = need(p, DHC_ARENA_SCALARS, SCALAR_BYTES * DHC_PROG_MAX_SCALARS);
+  if (st.code == DHC_OK && layout->n_ranges) st = dhc_prog_extend(p, layout);
+  if (st.code != DHC_OK) {
+    dhc_prog_close(p);
+    return st;
+  }
+  *out = p;
+  return st;
+}
+
+static dhc_status more_states(DhcProg *p, const dhc_layout *layout) {
+  int32_t have = p->layout->n_slots, n = layout->n_slots;
+  if (n <= have) return dhc_status_ok();
+  State *s = realloc(p->states, sizeof *s * (size_t)n);
+  if (!s) return dhc_status_memory((long long)sizeof *s * n, "states");
+  memset(s + have, 0, sizeof *s * (size_t)(n - have));
+  p->states = s;
+  return dhc_status_ok();
+}
+
+dhc_status dhc_prog_extend(DhcProg *p, const dhc_layout *layout) {
+  DHC_TRY(more_states(p, layout));
+  bool begins = layout->n_ranges && !p->arena[DHC_ARENA_OPT];
+  if (begins) DHC_TRY(need(p, DHC_ARENA_OPT, layout->bytes[DHC_ARENA_OPT]));
+  p->layout = layout;
+  if (!begins) return dhc_status_ok();
+  p->ranges_zero = true; /* fresh memory is */
+  for (int32_t i = 0; i < layout->n_ranges; i++)
+    if (layout->ranges[i].from_weights)
+      DHC_TRY(p->device->ops->copy(p->device, dhc_prog_range(p, i), p->arena[DHC_ARENA_WEIGHTS], p->layout->bytes[DHC_ARENA_WEIGHTS]));
+  return dhc_status_ok();
+}
+
+void dhc_prog_close(DhcProg *p) {
+  if (!p) return;
+  for (int a = 0; a <= DHC_SCRATCH; a++) p->device->ops->free(p->device, p->arena[a]);
+  free(p->states);
+  free(p);
+}
+
+const dhc_layout *dhc_prog_layout(const DhcProg *p) {
+  return p->layout;
+}
+
+DhcDevice *dhc_prog_device(const DhcProg *p) {
+  return p->device;
+}
+
+int64_t dhc_prog_held(const DhcProg *p, int arena) {
+  return p->held[arena];
+}
+
+/* ---- images ------------------------------------------------------------------------------- */
+
+static void forget_prepared(DhcLoaded *l, Binding *b) {
+  DhcDevice *d = l->p->device;
+  if (b->prepared) d->ops->forget(d, b->prepared);
+  b->prepared = NULL;
+  b->declined = false;
+}
+
+static void forget(DhcLoaded *l, Binding *b) {
+  forget_prepared(l, b);
+  dhc_bound_free(b->bound);
+  free(b->symbols);
+  free(b);
+}
+
+static void forget_bindings(DhcLoaded *l) {
+  while (l->bindings) {
+    Binding *b = l->bindings;
+    l->bindings = b->next;
+    forget(l, b);
+  }
+}
+
+void dhc_prog_unload(DhcLoaded *l) {
+  if (!l) return;
+  forget_bindings(l);
+  l->p->device->ops->free(l->p->device, l->panels);
+  free(l->kernels);
+  free(l->place);
+  free(l);
+}
+
+/* Byte offset of a parameter in its arena of this program; -1: as planned. */
+static dhc_status place_of(DhcProg *p, const dhc_image_tensor *t, int64_t *at) {
+  *at = -1;
+  const double *scalar;
+  switch (t->role) {
+    case DHC_IMAGE_PARAM:
+    case DHC_IMAGE_BUFFER:
+    case DHC_IMAGE_TABLE: *at = p->layout->slots[t->place].at; return dhc_status_ok();
+    case DHC_IMAGE_STATE: *at = p->states[t->place].at; return dhc_status_ok();
+    case DHC_IMAGE_RANGE: *at = t->place < 0 ? 0 : p->layout->ranges[t->place].at; return dhc_status_ok();
+    case DHC_IMAGE_SCALAR:
+      scalar = dhc_prog_scalar(p, t->name);
+      if (!scalar) return dhc_status_make(DHC_E_USAGE, "more than %d scalars", DHC_PROG_MAX_SCALARS);
+      *at = (scalar - p->scalars) * SCALAR_BYTES;
+      return dhc_status_ok();
+    default: return dhc_status_ok();
+  }
+}
+
+static dhc_status enter_places(DhcLoaded *l) {
+  for (int32_t i = 0; i < l->image->n_params; i++) {
+    const dhc_image_tensor *t = &l->image->tensors[i];
+    if (t->buffer >= 0) DHC_TRY(place_of(l->p, t, &l->place[t->buffer]));
+  }
+  l->places = l->p->places;
+  return dhc_status_ok();
+}
+
+dhc_status dhc_prog_load(DhcProg *p, const dhc_image *im, DhcLoaded **out) {
+  const dhc_plan *plan = &im->plan;
+  if (plan->n_symbols > DHC_IMAGE_MAX_SYMBOLS)
+    return dhc_status_make(DHC_E_INPUT, "entry '%s' has more than %d symbols", plan->name, DHC_IMAGE_MAX_SYMBOLS);
+  DhcLoaded *l = calloc(1, sizeof *l);
+  if (!l) return dhc_status_memory((long long)sizeof *l, "an entry");
+  l->p = p;
+  l->image = im;
+  l->kernels = calloc((size_t)plan->n_kernels + 1, sizeof *l->kernels);
+  l->place = calloc((size_t)plan->n_buffers + 1, sizeof *l->place);
+  dhc_status st = dhc_status_ok();
+  if (!l->kernels || !l->place) st = dhc_status_memory((long long)sizeof *l->place * plan->n_buffers, "an entry");
+  for (int32_t i = 0; st.code == DHC_OK && i < plan->n_kernels; i++) l->kernels[i] = &im->kernels[i];
+  for (int32_t i = 0; st.code == DHC_OK && i < plan->n_buffers; i++) l->place[i] = -1;
+  if (st.code == DHC_OK) st = enter_places(l);
+  if (st.code != DHC_OK) {
+    dhc_prog_unload(l);
+    return st;
+  }
+  *out = l;
+  return st;
+}
+
+/* ---- binding ------------------------------------------------------------------------------ */
+
+static void forget_oldest(DhcLoaded *l) {
+  Binding **link = &l->bindings;
+  for (int n = 0; *link; n++) {
+    Binding *b = *link;
+    if (n < MAX_BINDINGS) {
+      link = &b->next;
+      continue;
+    }
+    *link = b->next;
+    forget(l, b);
+  }
+}
+
+static dhc_status bind(DhcLoaded *l, const int64_t *symbols, Binding **out) {
+  size_t bytes = sizeof *symbols * (size_t)l->image->plan.n_symbols;
+  for (Binding **link = &l->bindings; *link; link = &(*link)->next) {
+    Binding *b = *link;
+    if (memcmp(b->symbols, symbols, bytes)) continue;
+    *link = b->next;
+    b->next = l->bindings;
+    *out = l->bindings = b;
+    return dhc_status_ok();
+  }
+  Binding *b = calloc(1, sizeof *b);
+  int64_t *copy = malloc(bytes + 8);
+  if (!b || !copy) {
+    free(b);
+    free(copy);
+    return dhc_status_memory((long long)sizeof *b, "a binding");
+  }
+  memcpy(copy, symbols, bytes);
+  b->symbols = copy;
+  dhc_status st = dhc_plan_bind_at(&l->image->plan, l->kernels, symbols, l->p->workers, l->place, &b->bound);
+  if (st.code != DHC_OK) {
+    free(copy);
+    free(b);
+    return st;
+  }
+  b->next = l->bindings;
+  *out = l->bindings = b;
+  forget_oldest(l);
+  return st;
+}
+
+/* ---- packed weights ------------------------------------------------------------------------- */
+
+static DhcDevicePtr buffer_at(const Binding *b, const DhcLoaded *l, int32_t buffer) {
+  return b->base[l->image->plan.buffers[buffer].arena] + (uint64_t)dhc_bound_buffer_offset(b->bound, buffer);
+}
+
+static dhc_status pack(const DhcLoaded *l, const Binding *b, const dhc_panel *x) {
+  DhcDevice *d = l->p->device;
+  int64_t each = x->rows * x->cols, packed = dhc_panel_elements(x);
+  int64_t n_from = x->matrices * each * 4, n_to = x->matrices * packed * 4;
+  DhcDevicePtr from = b->base[DHC_ARENA_WEIGHTS] + (uint64_t)l->p->layout->slots[l->image->tensors[x->tensor].place].at;
+  DhcDevicePtr to = buffer_at(b, l, x->buffer);
+  const float *in = d->ops->view(d, from, n_from);
+  float *out = d->ops->view(d, to, n_to);
+  void *own = NULL;
+  dhc_status st = dhc_status_ok();
+  bool apart = !in || !out;
+  if (apart) {
+    own = malloc((size_t)(n_from + n_to));
+    if (!own) return dhc_status_memory((long long)(n_from + n_to), "packed weights");
+    st = d->ops->download(d, own, from, n_from);
+    in = own;
+    out = (float *)own + x->matrices * each;
+  }
+  for (int64_t k = 0; st.code == DHC_OK && k < x->matrices; k++) dhc_panel_pack(x, in + k * each, out + k * packed);
+  if (apart && st.code == DHC_OK) st = d->ops->upload(d, to, out, n_to);
+  free(own);
+  return st;
+}
+
+/* Packs the entry's weights anew if they may have changed since the last run. */
+static dhc_status pack_panels(DhcLoaded *l, Binding *b) {
+  DhcProg *p = l->p;
+  const dhc_image *im = l->image;
+  if (!im->n_panels) return dhc_status_ok();
+  if (!l->panels) DHC_TRY(p->device->ops->alloc(p->device, dhc_bound_arena_bytes(b->bound, DHC_ARENA_PANELS), &l->panels));
+  b->base[DHC_ARENA_PANELS] = l->panels;
+  if (l->packed_from == b->base[DHC_ARENA_WEIGHTS] && l->packed == p->version) return dhc_status_ok();
+  l->packed_from = 0;
+  for (int32_t i = 0; i < im->n_panels; i++) DHC_TRY(pack(l, b, &im->panels[i]));
+  l->packed_from = b->base[DHC_ARENA_WEIGHTS];
+  l->packed = p->version;
+  return dhc_status_ok();
+}
+
+/* ---- running ---------------------------------------------------------------------------------- */
+
+static dhc_status put_scalars(const DhcLoaded *l) {
+  DhcProg *p = l->p;
+  const dhc_image *im = l->image;
+  char block[SCALAR_BYTES * DHC_PROG_MAX_SCALARS] = {0};
+  bool any = false;
+  for (int32_t i = 0; i < im->n_params; i++) {
+    const dhc_image_tensor *t = &im->tensors[i];
+    if (t->role != DHC_IMAGE_SCALAR || t->buffer < 0) continue;
+    int64_t at = l->place[t->buffer];
+    dhc_tensor_convert(block + at, t->dtype, &p->scalars[at / SCALAR_BYTES], DHC_F64, 1);
+    any = true;
+  }
+  return any ? p->device->ops->upload(p->device, p->arena[DHC_ARENA_SCALARS], block, SCALAR_BYTES * p->n_scalars) : dhc_status_ok();
+}
+
+static dhc_status put_inputs(const DhcLoaded *l, const Binding *b, const DhcTensorView *const *in) {
+  DhcDevice *d = l->p->device;
+  for (int32_t i = 0; i < l->image->n_params; i++) {
+    const dhc_image_tensor *t = &l->image->tensors[i];
+    if (t->buffer < 0 || t->role != DHC_IMAGE_INPUT) continue;
+    DhcDevicePtr at = buffer_at(b, l, t->buffer);
+    int64_t n = dhc_bound_buffer_bytes(b->bound, t->buffer) / dhc_tensor_dtype_bytes(t->dtype);
+    DHC_TRY(in[i] ? dhc_device_put(d, at, t->dtype, in[i]->data, in[i]->dtype, n)
+                  : dhc_device_set(d, at, t->dtype, t->absent == DHC_ABSENT_ONES ? 1 : 0, n));
+  }
+  return put_scalars(l);
+}
+
+/* Memory for all that the run shares with others; where each arena lies then. */
+static dhc_status find_bases(DhcLoaded *l, Binding *b) {
+  DhcProg *p = l->p;
+  DHC_TRY(need(p, DHC_ARENA_WORK, dhc_bound_arena_bytes(b->bound, DHC_ARENA_WORK)));
+  DHC_TRY(need(p, DHC_ARENA_IO, dhc_bound_arena_bytes(b->bound, DHC_ARENA_IO)));
+  DHC_TRY(need(p, DHC_SCRATCH, dhc_bound_scratch_bytes(b->bound)));
+  DhcDevicePtr base[DHC_N_ARENAS + 1];
+  memcpy(base, p->arena, sizeof base);
+  base[DHC_ARENA_WEIGHTS] = dhc_prog_range(p, p->weights);
+  base[DHC_ARENA_PANELS] = l->panels;
+  if (memcmp(base, b->base, sizeof base)) forget_prepared(l, b);
+  memcpy(b->base, base, sizeof base);
+  return dhc_status_ok();
+}
+
+static dhc_status run(DhcLoaded *l, Binding *b, const DhcItemHook *hook) {
+  DhcDevice *d = l->p->device;
+  if (d->ops->prepare && !hook && !b->prepared && !b->declined) {
+    DHC_TRY(dhc_bound_prepare(b->bound, d, b->base, b->base[DHC_SCRATCH], &b->prepared));
+    b->declined = !b->prepared;
+  }
+  if (b->prepared && !hook) return d->ops->replay(d, b->prepared);
+  return dhc_bound_run(b->bound, d, b->base, b->base[DHC_SCRATCH], hook);
+}
+
+static bool writes_weights(const dhc_image *im) {
+  return im->finite >= 0;
+}
+
+dhc_status dhc_prog_bind(DhcLoaded *l, const int64_t *symbols) {
+  Binding *b;
+  if (l->places != l->p->places) { /* states have moved, which no earlier binding knows */
+    forget_bindings(l);
+    DHC_TRY(enter_places(l));
+  }
+  return bind(l, symbols, &b);
+}
+
+bool dhc_prog_packed(const DhcLoaded *l) {
+  return l->panels != 0;
+}
+
+dhc_status dhc_prog_run(DhcLoaded *l, const DhcTensorView *const *in, const int64_t *symbols, const DhcItemHook *hook) {
+  DhcProg *p = l->p;
+  DHC_TRY(dhc_prog_bind(l, symbols));
+  Binding *b = l->bindings;
+  DHC_TRY(find_bases(l, b));
+  DHC_TRY(pack_panels(l, b));
+  DHC_TRY(put_inputs(l, b, in));
+  if (writes_weights(l->image)) dhc_prog_changed(p, true);
+  DHC_TRY(run(l, b, hook));
+  return p->device->ops->synchronise(p->device);
+}
+
+dhc_status dhc_prog_result(const DhcLoaded *l, int32_t i, DhcTensorView *out, DhcDevicePtr *at) {
+  const dhc_image *im = l->image;
+  const Binding *b = l->bindings;
+  int32_t tensor = im->n_params + i;
+  const dhc_image_tensor *t = &im->tensors[tensor];
+  *out = (DhcTensorView){.name = t->name, .dtype = t->dtype, .rank = t->rank};
+  if (!b || !dhc_image_shape(im, tensor, b->symbols, out->shape) ||
+      !dhc_size_tensor(t->dtype, t->rank, out->shape, NULL, &out->bytes))
+    return dhc_status_make(DHC_E_INPUT, "result '%s' has no size", t->name);
+  *at = buffer_at(b, l, t->buffer);
+  return dhc_status_ok();
+}
+
+int64_t dhc_prog_planned(const DhcLoaded *l, int arena) {
+  if (!l->bindings) return 0;
+  return arena == DHC_SCRATCH ? dhc_bound_scratch_bytes(l->bindings->bound) : dhc_bound_arena_bytes(l->bindings->bound, arena);
+}

@@ -1,0 +1,55 @@
+/* A program from inside. */
+#ifndef DHC_RUNTIME_PROGRAM_INTERNAL_H
+#define DHC_RUNTIME_PROGRAM_INTERNAL_H
+
+#include "runtime/program.h"
+
+enum { DHC_SCRATCH = DHC_N_ARENAS, SCALAR_BYTES = 8 };
+
+typedef struct State {
+  bool live;
+  int64_t dim[8];
+  int64_t at; /* byte offset in the RECURRENT arena */
+} State;
+
+struct DhcProg {
+  DhcDevice *device;
+  int workers;
+  const dhc_layout *layout;
+  DhcDevicePtr arena[DHC_N_ARENAS + 1]; /* and scratch; PANELS belong to loaded images */
+  int64_t held[DHC_N_ARENAS + 1];
+  State *states; /* by slot */
+  int64_t places; /* goes up when a state has moved */
+  const char *scalar_names[DHC_PROG_MAX_SCALARS];
+  double scalars[DHC_PROG_MAX_SCALARS];
+  int32_t n_scalars;
+  int64_t version;
+  int64_t fresh; /* version at which all ranges began; -1: none are as they began */
+  bool ranges_zero; /* nothing was written to optimiser state since its memory came */
+  int32_t weights; /* range whose weights runs use */
+};
+
+/* Sizes of one choice of symbols. */
+typedef struct Binding {
+  int64_t *symbols;
+  DhcBound *bound;
+  void *prepared; /* for `base`; NULL: none */
+  bool declined;  /* the device wants no list for `base` */
+  DhcDevicePtr base[DHC_N_ARENAS + 1];
+  struct Binding *next; /* newest first */
+} Binding;
+
+struct DhcLoaded {
+  DhcProg *p;
+  const dhc_image *image;
+  const dhc_kernel **kernels;
+  int64_t *place;  /* by buffer of the plan: byte offset that the program chose, or -1 */
+  int64_t places;  /* DhcProg.places when the states' were entered */
+  Binding *bindings;
+  DhcDevicePtr panels;
+  DhcDevicePtr packed_from; /* weights that panels hold, of version `packed` */
+  int64_t packed;
+};
+
+
+#endif

@@ -1,0 +1,179 @@
+/* Values of a program, from and to the host. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/program_internal.h"
+
+enum { STAGE_BYTES = 1 << 20 };
+
+static int64_t bytes_of(int32_t dtype, int64_t n) {
+  return n * dhc_tensor_dtype_bits(dtype) / 8;
+}
+
+/* Where there is no view, a piece at a time through a buffer of the host. */
+typedef struct Piece {
+  DhcDevicePtr at;
+  int64_t first, n;
+} Piece;
+
+static dhc_status put_piece(DhcDevice *d, Piece p, int32_t dtype, const char *from, int32_t host_dtype, void *stage) {
+  dhc_tensor_convert(stage, dtype, from + bytes_of(host_dtype, p.first), host_dtype, p.n);
+  return d->ops->upload(d, p.at, stage, bytes_of(dtype, p.n));
+}
+
+static dhc_status get_piece(DhcDevice *d, Piece p, int32_t dtype, char *to, int32_t host_dtype, void *stage) {
+  DHC_TRY(d->ops->download(d, stage, p.at, bytes_of(dtype, p.n)));
+  dhc_tensor_convert(to + bytes_of(host_dtype, p.first), host_dtype, stage, dtype, p.n);
+  return dhc_status_ok();
+}
+
+static dhc_status in_pieces(DhcDevice *d, DhcDevicePtr at, int32_t dtype, const void *from, void *to, int32_t host_dtype, int64_t n) {
+  int64_t each = STAGE_BYTES / 8;
+  void *stage = malloc(STAGE_BYTES);
+  if (!stage) return dhc_status_memory(STAGE_BYTES, "values on their way to a device");
+  dhc_status st = dhc_status_ok();
+  for (int64_t i = 0; i < n && st.code == DHC_OK; i += each) {
+    Piece p = {at + (uint64_t)(bytes_of(dtype, i)), i, n - i < each ? n - i : each};
+    st = to ? get_piece(d, p, dtype, to, host_dtype, stage) : put_piece(d, p, dtype, from, host_dtype, stage);
+  }
+  free(stage);
+  return st;
+}
+
+dhc_status dhc_device_put(DhcDevice *d, DhcDevicePtr at, int32_t dtype, const void *from, int32_t host_dtype, int64_t n) {
+  if (n <= 0) return dhc_status_ok();
+  if (dtype == host_dtype) return d->ops->upload(d, at, from, bytes_of(dtype, n));
+  void *view = d->ops->view(d, at, bytes_of(dtype, n));
+  if (!view) return in_pieces(d, at, dtype, from, NULL, host_dtype, n);
+  dhc_tensor_convert(view, dtype, from, host_dtype, n);
+  return dhc_status_ok();
+}
+
+dhc_status dhc_device_get(DhcDevice *d, DhcDevicePtr at, int32_t dtype, void *to, int32_t host_dtype, int64_t n) {
+  if (n <= 0) return dhc_status_ok();
+  if (dtype == host_dtype) return d->ops->download(d, to, at, bytes_of(dtype, n));
+  void *view = d->ops->view(d, at, bytes_of(dtype, n));
+  if (!view) return in_pieces(d, at, dtype, NULL, to, host_dtype, n);
+  dhc_tensor_convert(to, host_dtype, view, dtype, n);
+  return dhc_status_ok();
+}
+
+dhc_status dhc_device_set(DhcDevice *d, DhcDevicePtr at, int32_t dtype, double value, int64_t n) {
+  char one[8] = {0};
+  size_t each = (size_t)bytes_of(dtype, 1);
+  if (n <= 0) return dhc_status_ok();
+  dhc_tensor_convert(one, dtype, &value, DHC_F64, 1);
+  uint32_t pattern = 0;
+  if (each == 4) memcpy(&pattern, one, 4);
+  if (each == 4 || !memcmp(one, &(char[8]){0}, 8)) return d->ops->fill(d, at, pattern, n * (int64_t)each);
+  char *all = malloc((size_t)n * each);
+  if (!all) return dhc_status_memory((long long)n * (long long)each, "values on their way to a device");
+  for (int64_t i = 0; i < n; i++) memcpy(all + (size_t)i * each, one, each);
+  dhc_status st = d->ops->upload(d, at, all, n * (int64_t)each);
+  free(all);
+  return st;
+}
+
+/* ---- places ---------------------------------------------------------------------------- */
+
+DhcDevicePtr dhc_prog_range(const DhcProg *p, int32_t range) {
+  if (range == DHC_WEIGHTS) return p->arena[DHC_ARENA_WEIGHTS];
+  return p->arena[DHC_ARENA_OPT] + (uint64_t)p->layout->ranges[range].at;
+}
+
+DhcDevicePtr dhc_prog_slot(const DhcProg *p, int32_t slot, int32_t range) {
+  const dhc_slot *s = &p->layout->slots[slot];
+  switch (s->role) {
+    case DHC_IMAGE_PARAM: return dhc_prog_range(p, range) + (uint64_t)s->at;
+    case DHC_IMAGE_STATE: return p->arena[DHC_ARENA_RECURRENT] + (uint64_t)p->states[slot].at;
+    default: return p->arena[DHC_ARENA_STATE] + (uint64_t)s->at;
+  }
+}
+
+int32_t dhc_prog_find_range(const DhcProg *p, const char *name) {
+  for (int32_t i = 0; i < p->layout->n_ranges; i++)
+    if (!strcmp(p->layout->ranges[i].name, name)) return i;
+  return -2;
+}
+
+dhc_status dhc_prog_begin_range(DhcProg *p, int32_t range) {
+  DhcDevice *d = p->device;
+  const dhc_range *r = &p->layout->ranges[range];
+  int64_t bytes = bytes_of(r->dtype, r->n);
+  p->version++;
+  return r->from_weights ? d->ops->copy(d, dhc_prog_range(p, range), p->arena[DHC_ARENA_WEIGHTS], bytes)
+                         : d->ops->fill(d, dhc_prog_range(p, range), 0, bytes);
+}
+
+/* Memory that nothing was written to since it was zero is left alone: its pages are not there yet. */
+dhc_status dhc_prog_begin_ranges(DhcProg *p) {
+  for (int32_t i = 0; i < p->layout->n_ranges; i++)
+    if (p->layout->ranges[i].from_weights || !p->ranges_zero) DHC_TRY(dhc_prog_begin_range(p, i));
+  p->fresh = ++p->version;
+  return dhc_status_ok();
+}
+
+bool dhc_prog_fresh(const DhcProg *p, int32_t range) {
+  (void)range;
+  return p->fresh == p->version;
+}
+
+void dhc_prog_changed(DhcProg *p, bool ranges) {
+  p->version++;
+  if (ranges) p->ranges_zero = false;
+}
+
+int64_t dhc_prog_version(const DhcProg *p) {
+  return p->version;
+}
+
+void dhc_prog_use_weights(DhcProg *p, int32_t range) {
+  p->weights = range;
+}
+
+/* ---- going back ------------------------------------------------------------------------- */
+
+static const int kept[] = {DHC_ARENA_WEIGHTS, DHC_ARENA_OPT, DHC_ARENA_STATE};
+enum { N_KEPT = sizeof kept / sizeof *kept };
+
+int64_t dhc_prog_kept(const DhcProg *p) {
+  int64_t bytes = 0;
+  for (int i = 0; i < N_KEPT; i++) bytes += p->layout->bytes[kept[i]];
+  return bytes;
+}
+
+dhc_status dhc_prog_save(DhcProg *p, DhcDevicePtr *copy) {
+  DhcDevice *d = p->device;
+  int64_t at = 0;
+  if (!*copy) DHC_TRY(d->ops->alloc(d, dhc_prog_kept(p), copy));
+  for (int i = 0; i < N_KEPT; at += p->layout->bytes[kept[i++]])
+    if (p->layout->bytes[kept[i]]) DHC_TRY(d->ops->copy(d, *copy + (uint64_t)at, p->arena[kept[i]], p->layout->bytes[kept[i]]));
+  return dhc_status_ok();
+}
+
+dhc_status dhc_prog_restore(DhcProg *p, DhcDevicePtr copy) {
+  DhcDevice *d = p->device;
+  int64_t at = 0;
+  for (int i = 0; i < N_KEPT; at += p->layout->bytes[kept[i++]])
+    if (p->layout->bytes[kept[i]]) DHC_TRY(d->ops->copy(d, p->arena[kept[i]], copy + (uint64_t)at, p->layout->bytes[kept[i]]));
+  p->version++;
+  return dhc_status_ok();
+}
+
+/* ---- scalars ------------------------------------------------------------------------------ */
+
+double *dhc_prog_scalar(DhcProg *p, const char *name) {
+  for (int32_t i = 0; i < p->n_scalars; i++)
+    if (!strcmp(p->scalar_names[i], name)) return &p->scalars[i];
+  if (p->n_scalars == DHC_PROG_MAX_SCALARS) return NULL;
+  p->scalar_names[p->n_scalars] = name;
+  return &p->scalars[p->n_scalars++];
+}
+
+int32_t dhc_prog_n_scalars(const DhcProg *p) {
+  return p->n_scalars;
+}
+
+const char *dhc_prog_scalar_name(const DhcProg *p, int32_t i) {
+  return p->scalar_names[i];
+}
