@@ -1,7 +1,8 @@
 """Runs that are stopped or killed and go on, compared with one that was not: every file of the
 folder, but for the columns samples_s and time_s and the run's id.
 
-  runs.py DHCC WORK stops [STRIDE]             at every place that looks for a stop signal
+  runs.py DHCC WORK stops [STRIDE]             at every place that looks for a stop signal; STRIDE
+                                               is that of second stops, beyond 5 of all
   runs.py DHCC WORK kills KILLER [STRIDE]      before every call that changes a file, and torn writes
   runs.py DHCC WORK matrix                     each optimiser, with and without shuffling and dropout
   runs.py DHCC WORK random N SEED              SIGKILL at random times, again and again
@@ -131,9 +132,9 @@ def stops(stride):
             go_on(folder, why)
             same(want, folder, why)
             n += 1
-            k += stride if second else 1
-    if n < 10:
-        sys.exit("only %d stops" % n)
+            k += stride if second or stride > 5 else 1
+        if k < 12:
+            sys.exit("only %d polls: is the hook at work?" % k)
     return n
 
 
@@ -233,6 +234,7 @@ def strip_command(meta):
 
 def at_random(n, seed, signals):
     rng = random.Random(seed)
+    whole()  # compiles
     t = time.time()
     want = whole()
     took, done, parts = time.time() - t, 0, 0

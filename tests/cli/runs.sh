@@ -37,9 +37,11 @@ recipe default for Small {
   report = ["*alive", "*norm"]
 }
 M
+stops=5 kills=19
+[ "${DHC_SANITIZED:-0}" = 1 ] && stops=11 kills=53
 case $what in
-  stops) python3 "$here/runs.py" "$dhcc" "$work" stops "${STRIDE:-5}" || fail "$what" ;;
-  kills) python3 "$here/runs.py" "$dhcc" "$work" kills "$killer" "${STRIDE:-19}" || fail "$what" ;;
+  stops) python3 "$here/runs.py" "$dhcc" "$work" stops "${STRIDE:-$stops}" || fail "$what" ;;
+  kills) python3 "$here/runs.py" "$dhcc" "$work" kills "$killer" "${STRIDE:-$kills}" || fail "$what" ;;
   matrix) python3 "$here/runs.py" "$dhcc" "$work" matrix || fail "$what" ;;
   *) python3 "$here/runs.py" "$dhcc" "$work" "$what" "$3" "$4" || fail "$what" ;;
 esac
