@@ -77,8 +77,8 @@ static dhc_status train_in(const char *out, const dhc_train_options *more, dhc_t
   o.out = out;
   o.batch = o.batch ? o.batch : 16;
   o.epochs = o.epochs ? o.epochs : 2;
-  o.lr = o.lr ? o.lr : 0.01;
-  if (!o.clip) o.clip = -1;
+  if (!(o.lr != 0)) o.lr = 0.01;
+  if (!(o.clip != 0)) o.clip = -1;
   dhc_status st = dhc_session_open(NULL, &s);
   if (st.code == DHC_OK) st = dhc_model_open(s, &(dhc_model_options){.name = "mlp", .sets = sets, .n_sets = 4}, &m);
   if (st.code == DHC_OK) st = dhc_train(m, &o, r);
