@@ -140,10 +140,10 @@ static void compare(const Out *a, const Out *b, int n, double tol, const char *w
       for (int t = 0; t < L; t++)
         for (int i = 0; i < a->width[k]; i++) {
           double e = fabs(a->v[k][r][t][i] - b->v[k][r][t][i]), m = fabs(b->v[k][r][t][i]);
-          if (!(e <= worst)) worst = e;
-          if (m > size) size = m;
+          if (!isnan(worst) && !(e <= worst)) worst = e; /* NaN stays */
+          if (!(m <= size)) size = m;
         }
-  if (worst <= tol * size) return;
+  if (isfinite(size) && worst <= tol * size) return;
   printf("FAILED: %s: %s: differs by %.3g, of %.3g, allowed %.0e of it\n", now, what, worst, size, tol);
   fails++;
 }

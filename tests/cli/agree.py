@@ -13,6 +13,9 @@ def npy(path, descr, shape, data):
         f.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + data)
 
 
+shapes = {}  # of every name in all files loaded
+
+
 def load(path):
     raw = open(path, "rb").read()
     n = struct.unpack("<Q", raw[:8])[0]
@@ -25,6 +28,7 @@ def load(path):
         data = raw[8 + n + a : 8 + n + b]
         kind = code[v["dtype"]]
         out[name] = struct.unpack("<%d%s" % (len(data) // struct.calcsize(kind), kind), data)
+        shapes.setdefault(name, set()).add(tuple(v["shape"]))
     return out
 
 
@@ -40,10 +44,12 @@ def main():
     else:
         x, y, tol = load(sys.argv[2]), load(sys.argv[3]), float(sys.argv[4])
         norm = {k: math.sqrt(math.fsum(float(e) ** 2 for e in v)) for k, v in y.items()}
-        top, bad = max(norm.values()), 0
+        top, bad = max((n for n in norm.values() if math.isfinite(n)), default=0.0), 0
+        if not x:
+            sys.exit("nothing to compare")
         for k in sorted(set(x) | set(y)):
-            if k not in x or k not in y or len(x[k]) != len(y[k]):
-                print("only in one, or of another size:", k)
+            if k not in x or k not in y or len(x[k]) != len(y[k]) or len(shapes[k]) > 1:
+                print("only in one, or of another shape:", k)
                 bad = 1
                 continue
             diff = math.sqrt(math.fsum((float(p) - float(q)) ** 2 for p, q in zip(x[k], y[k])))

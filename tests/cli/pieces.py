@@ -34,6 +34,10 @@ else:
     joined = [[t for p in parts for t in p[r]] for r in range(len(whole))]
     if [len(r) for r in joined] != [len(r) for r in whole]:
         sys.exit("lengths differ")
-    worst = max(abs(a - b) for r, s in zip(whole, joined) for t, u in zip(r, s) for a, b in zip(t, u))
-    if not worst <= 1e-6:
-        sys.exit("differs by %g" % worst)
+    if [len(t) for r in joined for t in r] != [len(t) for r in whole for t in r]:
+        sys.exit("widths differ")
+    # one by one: max() may lose a NaN
+    apart = [abs(a - b) for r, s in zip(whole, joined) for t, u in zip(r, s) for a, b in zip(t, u)]
+    wrong = [d for d in apart if not d <= 1e-6]
+    if wrong or not apart:
+        sys.exit("%d of %d differ, the first by %g" % (len(wrong), len(apart), wrong[0] if wrong else 0))
