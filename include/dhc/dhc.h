@@ -11,7 +11,11 @@
  * in the session as diagnostics (the status then says how many). A pointer that is NULL where
  * nothing here allows it is DHC_E_USAGE; functions that return values then give 0, NULL, false
  * or an empty struct, as they do for an index outside their range. Strings and arrays
- * returned as const stay valid as long as the handle they came from. */
+ * returned as const stay valid as long as the handle they came from.
+ *
+ * Without memory a call returns DHC_E_ENVIRONMENT. Where a tensor found none, the session goes on
+ * as before; where the compiler did, every further call returns DHC_E_ENVIRONMENT too, and what
+ * was opened can still be closed. */
 #ifndef DHC_DHC_H
 #define DHC_DHC_H
 
@@ -80,7 +84,8 @@ typedef struct dhc_session_options {
   const char *gpu_arch;     /* what dhc_model_print writes GPU code for, "sm_90a"; NULL: the GPU's, else sm_90a */
   const char *cache_dir;   /* NULL: $XDG_CACHE_HOME/dhcc; "" : memory only */
   const char *model_path;  /* extra folders with shipped models, ':'-separated, or NULL */
-  int64_t max_memory;      /* bytes a model may need; 0: what the machine has */
+  int64_t max_memory;      /* bytes that models, data and runs may need in all, refused (DHC_E_INPUT)
+                            * before they are allocated; 0: what the machine or its control group has */
   const char *disable_passes; /* comma-separated, or NULL */
   int pass_limit;          /* allow only the first N changes of all passes, to bisect; 0: all */
   bool strict;             /* tensors of a weights file that the model does not have are an error, not a note */

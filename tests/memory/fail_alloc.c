@@ -4,6 +4,9 @@
  *   DHC_FAIL_EVER=1    all from the n-th on
  *   DHC_FAIL_COUNT=f   at exit the number of requests is written to the file f
  *
+ * or by a program that runs with it: fail_alloc_set (at < 0: none), fail_alloc_count (of those
+ * since it was set).
+ *
  * Requests are malloc, calloc, realloc, aligned_alloc, posix_memalign, file mappings and new
  * threads. Those made inside LLVM, by itself or through the C and C++ libraries, are neither
  * counted nor refused: it ends the process when it has no memory, which is not ours to mend. */
@@ -111,6 +114,18 @@ static bool fails(const void *caller) {
   if (theirs) return false;
   long k = atomic_fetch_add(&count, 1);
   return fail_at >= 0 && (k == fail_at || (ever && k > fail_at));
+}
+
+void fail_alloc_set(long at, bool all);
+void fail_alloc_set(long at, bool all) {
+  fail_at = at;
+  ever = all;
+  atomic_store(&count, 0);
+}
+
+long fail_alloc_count(void);
+long fail_alloc_count(void) {
+  return atomic_load(&count);
 }
 
 __attribute__((constructor)) static void begin(void) {

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Sizes that are refused: before anything is allocated, with the largest parts and the limit.
+. "$(dirname "$0")/../cli/common.sh"
+cd "$work" || exit 1
+dhcc=$(realpath "$dhcc")
+printf 'model T() {\n  forward<B>(x: [B, 4]) -> (y: [B, B]) { return x @ x.T }\n}\n' > square.dhc
+printf 'model T(n: int = 4) {\n  param w: [n, n] = zeros()\n  forward<B>(x: [B, n]) -> (y: [B, n]) { return x @ w }\n}\n' > wide.dhc
+python3 - <<'P'
+import struct
+def npy(name, kind, shape, data):
+    head = "{'descr': '%s', 'fortran_order': False, 'shape': %s, }" % (kind, shape)
+    open(name, "wb").write(b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + head.ljust(117).encode() + b"\n" + data)
+npy("x.npy", "<f4", "(12000, 4)", bytes(16 * 12000))
+import os
+os.makedirs("data/train")
+npy("data/train/image.npy", "<f4", "(2000, 1, 28, 28)", bytes(4 * 784 * 2000))
+npy("data/train/target.npy", "<i8", "(2000,)", bytes(8 * 2000))
+P
+# the process's own peak in KiB: what is refused was never there
+peak() { python3 -c 'import resource, subprocess, sys
+p = subprocess.run(sys.argv[1:], capture_output=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' "$@"; }
+
+for backend in $BACKENDS; do
+  if [ "$backend" = cpu ]; then
+    expect 1 "square.dhc:2:3: error[E0312]: entry 'forward' needs 550 MiB (inputs and results 549 MiB), limit is 95.4 MiB (--max-memory)" \
+      "$dhcc" run square.dhc --inputs x=x.npy --max-memory 100000000
+    expect 1 'optimiser 221 MiB, weights 111 MiB, gradients 111 MiB), limit is 286 MiB' "$dhcc" train mlp --set hidden=5000 --set depth=2 --data npy:data --steps 1 --quiet --max-memory 300000000
+  fi
+  expect 1 'limit' "$dhcc" run square.dhc --inputs x=x.npy --max-memory 100000000 --backend "$backend"
+  [ "$(peak "$dhcc" run square.dhc --inputs x=x.npy --max-memory 100000000 --backend "$backend")" -lt 250000 ] || fail "$backend: too much was taken"
+  expect 1 'limit' "$dhcc" train mlp --set hidden=2000 --set depth=2 --data npy:data --steps 1 --quiet --max-memory 30000000 --backend "$backend"
+  expect 1 'limit' "$dhcc" info mlp --entry forward --sizes B=2147483647 --backend "$backend"
+  expect 1 'larger than any tensor' "$dhcc" info dhc_ssm --entry loss --sizes B=2147483647,H=2147483647,W=2147483647 --backend "$backend"
+done
+# without --max-memory it is what the machine has
+expect 1 'wide.dhc:2:3: error[E0312]' "$dhcc" info wide.dhc --set n=20000000 --entry forward --sizes B=1
+# a limit of resources is one too
+limited() { (ulimit -v 3000000; "$dhcc" info wide.dhc --set n=40000 --entry forward --sizes B=1); }
+[ -n "${DHC_SANITIZED:-}" ] || expect 1 'limit is 2.9 GiB' limited
+finish
