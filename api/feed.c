@@ -195,9 +195,11 @@ dhc_status metric_value(dhc_program *p, const Metric *m, const Feed *f, const dh
     const dhc_tensor *t = result_named(results, n_results, m->info.inputs[i]);
     if (!t) t = result_named(f->in, f->n_in, m->info.inputs[i]);
     if (!t && m->info.optional[i]) continue;
-    if (!t)
-      return dhc_status_make(DHC_E_INPUT, "metric '%s' needs '%s', which 'loss' neither takes nor gives", m->info.name,
-                             m->info.inputs[i]);
+    if (!t) {
+      st = dhc_status_make(DHC_E_INPUT, "metric '%s' needs '%s', which 'loss' neither takes nor gives", m->info.name,
+                           m->info.inputs[i]);
+      break;
+    }
     in[n] = *t;
     copy[n] = dhc_aligned_alloc(dhc_tensor_bytes(t)); /* results lie where inputs go */
     if (!copy[n]) st = dhc_status_memory((long long)dhc_tensor_bytes(t), "a metric");
@@ -214,12 +216,18 @@ dhc_status metric_value(dhc_program *p, const Metric *m, const Feed *f, const dh
   return st;
 }
 
+static void drop_batcher(void *b) {
+  dhc_batcher_free(b);
+}
+
 dhc_status evaluate(dhc_program *p, int loss_entry, Feed *f, const Metric *m, const DhcDataset *d, int64_t batch,
                     void (*seen)(void *ctx, const Feed *f, const dhc_tensor *results, int n_results, int64_t first, int64_t n), void *ctx,
                     EvalSums *out) {
   *out = (EvalSums){0};
   DhcBatcher *b;
   DHC_TRY(dhc_batcher_new(d, &(DhcBatchOptions){.batch = batch}, &b));
+  DhcHeld held;
+  dhc_hold(&held, drop_batcher, b);
   const DhcDataset *was = f->d;
   f->d = d;
   dhc_status st = dhc_status_ok();
@@ -246,6 +254,7 @@ dhc_status evaluate(dhc_program *p, int loss_entry, Feed *f, const Metric *m, co
     out->n += n;
   }
   f->d = was;
+  dhc_release(&held);
   dhc_batcher_free(b);
   if (out->n) {
     out->loss /= (double)out->n;

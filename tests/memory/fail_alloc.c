@@ -185,7 +185,9 @@ void *realloc(void *p, size_t n) {
 
 void free(void *p) {
   static void (*real_free)(void *);
-  if (is_early(p)) return;
+  static bool finding;
+  if (is_early(p) || (finding && !real_free)) return; /* dlsym frees, too */
+  finding = true;
   if (!real_free) FIND(real_free, "free");
   real_free(p);
 }
