@@ -115,7 +115,9 @@ dhc_status pipeline_fuse(dhc_model *m, Version *v) {
   if (v->fused) return dhc_status_ok();
   DhcCompiler *c;
   if (!m->s->graphs) DHC_TRY(session_compiler(m->s, &c));
-  if (!fuse(m->s, v)) return session_errors(m->s);
+  int before = m->s->diags.n_errors;
+  if (!m->s->graphs) dhc_elab_say_uncompiled(&m->s->diags, v->module, DHC_ERROR);
+  if (m->s->diags.n_errors > before || !fuse(m->s, v)) return session_errors(m->s);
   DhcPlanOptions o = {0};
   v->planned = dhc_plan_build(v->module, v->func, &o, &m->s->arena);
   return v->planned ? dhc_status_ok() : session_errors(m->s);

@@ -61,6 +61,8 @@ DhcDeclNames dhc_elab_list(DhcElab *e, DhcListKind kind, const char *target);
 /* Elaborates every model of the file with its defaults and every entry of it in both
  * modes: what `check` does. */
 bool dhc_elab_check(DhcElab *e);
+/* Ops of the module without machine code, where they are written (E0919). */
+void dhc_elab_say_uncompiled(DhcDiags *d, const DhcModule *m, DhcSeverity severity);
 
 /* ---- the model (elab_model.c, elab_bind.c) --------------------------------------- */
 

@@ -200,6 +200,20 @@ static bool check_entry(DhcElab *e, DhcModel *m, const char *name) {
   return true;
 }
 
+/* Ops this dear are the maths functions, which have an f32 form only. */
+enum { MATHS_WORK = 10 };
+
+void dhc_elab_say_uncompiled(DhcDiags *d, const DhcModule *m, DhcSeverity severity) {
+  DhcSpan said = {0, 0, 0};
+  for (int i = 0; i < m->funcs.n; i++)
+    for (const DhcNode *n = m->funcs.at[i]->first; n && m->funcs.at[i]->kind != DHC_FUNC_INIT; n = n->next) {
+      if (dhc_op_info(n->op)->cls != DHC_CLASS_ELEMENTWISE || dhc_op_work(n->op) < MATHS_WORK) continue;
+      if (n->results[0]->type.dtype != DHC_F64 || !memcmp(&said, &n->span, sizeof said)) continue;
+      said = n->span;
+      dhc_diag(d, severity, "E0919", n->span, "%s of f64 has no machine code; cast to f32, or use --backend interp", dhc_op_info(n->op)->name);
+    }
+}
+
 bool dhc_elab_check(DhcElab *e) {
   int before = e->diags->n_errors, roots = 0;
   const DhcAstModule *m = e->program.root;
@@ -217,6 +231,7 @@ bool dhc_elab_check(DhcElab *e) {
       if (model) dhc_model_seal(model);
       if (model && e->diags->n_errors == before && model->root->entries.n) {
         warn_unused(e, dhc_model_module(model));
+        dhc_elab_say_uncompiled(e->diags, dhc_model_module(model), DHC_WARNING);
         dhc_warn_ties(e, dhc_model_module(model));
       }
     }
