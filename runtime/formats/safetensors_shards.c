@@ -146,6 +146,11 @@ typedef struct Found {
   bool pickled; /* PyTorch's own files are there */
 } Found;
 
+/* The name that libraries look for; "model.fp16.safetensors" is another's. */
+static bool is_usual(const char *name) {
+  return strcmp(name, "model.safetensors") == 0 || strcmp(name, "model.safetensors.index.json") == 0;
+}
+
 static bool note_name(Found *f, const char *name) {
   bool index = ends_with(name, index_suffix);
   if (!index && !ends_with(name, suffix)) {
@@ -155,8 +160,7 @@ static bool note_name(Found *f, const char *name) {
   char **slot = index ? &f->index : &f->single;
   int *n = index ? &f->n_indices : &f->n_singles;
   /* Of several the one with the usual name, else the first, so that messages name it. */
-  bool usual = strncmp(name, "model.", 6) == 0;
-  if ((*n)++ == 0 || usual || (strncmp(*slot, "model.", 6) != 0 && strcmp(name, *slot) < 0)) {
+  if ((*n)++ == 0 || is_usual(name) || (!is_usual(*slot) && strcmp(name, *slot) < 0)) {
     char *copy = strdup(name);
     if (copy == NULL) {
       return false;
@@ -180,7 +184,7 @@ static dhc_status list_folder(const char *path, Found *f) {
   return memory ? dhc_status_ok() : dhc_status_memory(256, "a name");
 }
 
-/* The index of a folder, or its file. One named model.… goes before others; two others are one too many. */
+/* The index of a folder, or its file. The one with the usual name goes before others; two others are one too many. */
 static dhc_status choose(const char *path, const Found *f, const char **name) {
   const char *one = f->index != NULL ? f->index : f->single;
   int n = f->index != NULL ? f->n_indices : f->n_singles;
@@ -188,7 +192,7 @@ static dhc_status choose(const char *path, const Found *f, const char **name) {
     return dhc_status_make(DHC_E_INPUT, "%s: holds no %s file and no index of some%s", path, suffix,
                            f->pickled ? " (its PyTorch files must be saved with safetensors.torch.save_file first)" : "");
   }
-  if (n > 1 && strncmp(one, "model.", 6) != 0) {
+  if (n > 1 && !is_usual(one)) {
     return dhc_status_make(DHC_E_INPUT, "%s: holds %d files like '%s'; name the one you mean", path, n, one);
   }
   *name = one;
