@@ -1,0 +1,222 @@
+/* A stand-in for a device whose memory the host does not see: a backend's own device behind addresses
+ * that are none of the host's (following one ends the process), without `view`, with ready-made runs.
+ * It is linked into a library of its own in place of dhc_backend_device, counts calls, and ends the process where
+ * something reaches outside the memory that was asked for. */
+#include "tests/device/standin.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/compile.h"
+
+static const DhcDevicePtr away = UINT64_C(1) << 62; /* no address of a process has this bit */
+
+typedef struct Block {
+  DhcDevicePtr at;
+  int64_t bytes;
+  struct Block *next;
+} Block;
+
+typedef struct Standin {
+  DhcDevice device;
+  DhcDevice *real;
+  Block *blocks;
+} Standin;
+
+static DhcStandinCounts counts;
+
+DhcStandinCounts dhc_standin_counts(void) {
+  return counts;
+}
+
+static _Noreturn void wrong(const char *what, DhcDevicePtr at, int64_t bytes) {
+  fprintf(stderr, "stand-in device: %s: %lld bytes at %llx\n", what, (long long)bytes, (unsigned long long)at);
+  abort();
+}
+
+static Standin *self(DhcDevice *d) {
+  return (Standin *)(void *)d;
+}
+
+/* The real address of `bytes` bytes that lie in one block. */
+static DhcDevicePtr real_at(Standin *s, DhcDevicePtr at, int64_t bytes, const char *what) {
+  if (!at && !bytes) return 0;
+  for (const Block *b = s->blocks; b; b = b->next)
+    if (at >= b->at && at - b->at <= (uint64_t)b->bytes && bytes >= 0 && (uint64_t)bytes <= (uint64_t)b->bytes - (at - b->at))
+      return at - away;
+  wrong(what, at, bytes);
+}
+
+static void standin_close(DhcDevice *d) {
+  Standin *s = self(d);
+  if (s->blocks) wrong("memory was not given back", s->blocks->at, s->blocks->bytes);
+  dhc_device_close(s->real);
+  free(s);
+}
+
+static void standin_describe(DhcDevice *d, DhcDeviceInfo *out) {
+  self(d)->real->ops->describe(self(d)->real, out);
+}
+
+static dhc_status standin_alloc(DhcDevice *d, int64_t bytes, DhcDevicePtr *out) {
+  Standin *s = self(d);
+  Block *b = malloc(sizeof *b);
+  if (!b) return dhc_status_memory((long long)sizeof *b, "a block");
+  dhc_status st = s->real->ops->alloc(s->real, bytes, out);
+  if (st.code != DHC_OK) {
+    free(b);
+    return st;
+  }
+  *out += away;
+  *b = (Block){*out, bytes, s->blocks};
+  s->blocks = b;
+  counts.allocs++;
+  return st;
+}
+
+static void standin_free(DhcDevice *d, DhcDevicePtr at) {
+  Standin *s = self(d);
+  if (!at) return;
+  for (Block **link = &s->blocks; *link; link = &(*link)->next) {
+    Block *b = *link;
+    if (b->at != at) continue;
+    *link = b->next;
+    s->real->ops->free(s->real, at - away);
+    free(b);
+    return;
+  }
+  wrong("freed what it did not give", at, 0);
+}
+
+static dhc_status standin_upload(DhcDevice *d, DhcDevicePtr to, const void *from, int64_t bytes) {
+  counts.uploads++;
+  return self(d)->real->ops->upload(self(d)->real, real_at(self(d), to, bytes, "upload"), from, bytes);
+}
+
+static dhc_status standin_download(DhcDevice *d, void *to, DhcDevicePtr from, int64_t bytes) {
+  counts.downloads++;
+  counts.downloaded_bytes += bytes;
+  return self(d)->real->ops->download(self(d)->real, to, real_at(self(d), from, bytes, "download"), bytes);
+}
+
+static void *standin_view(DhcDevice *d, DhcDevicePtr at, int64_t bytes) {
+  (void)d, (void)at, (void)bytes;
+  return NULL;
+}
+
+static dhc_status standin_copy(DhcDevice *d, DhcDevicePtr to, DhcDevicePtr from, int64_t bytes) {
+  Standin *s = self(d);
+  return s->real->ops->copy(s->real, real_at(s, to, bytes, "copy"), real_at(s, from, bytes, "copy"), bytes);
+}
+
+static dhc_status standin_fill(DhcDevice *d, DhcDevicePtr to, uint32_t pattern, int64_t bytes) {
+  return self(d)->real->ops->fill(self(d)->real, real_at(self(d), to, bytes, "fill"), pattern, bytes);
+}
+
+static dhc_status standin_load(DhcDevice *d, const void *code, size_t n_bytes, const char *const *names, int n, dhc_kernel_fn *fn) {
+  return self(d)->real->ops->load(self(d)->real, code, n_bytes, names, n, fn);
+}
+
+static dhc_status standin_launch(DhcDevice *d, const DhcLaunch *l) {
+  Standin *s = self(d);
+  DhcDevicePtr *ptr = malloc(sizeof *ptr * ((size_t)l->n_ptrs + 1));
+  if (!ptr) return dhc_status_memory(0, "a call");
+  for (int32_t i = 0; i <= l->n_ptrs; i++) ptr[i] = l->ptr[i] ? real_at(s, l->ptr[i], 0, "launch") : 0;
+  DhcLaunch there = *l;
+  there.ptr = ptr;
+  there.scratch = l->scratch ? real_at(s, l->scratch, l->worker_scratch, "scratch") : 0;
+  counts.launches++;
+  dhc_status st = s->real->ops->launch(s->real, &there);
+  free(ptr);
+  return st;
+}
+
+static dhc_status standin_synchronise(DhcDevice *d) {
+  return self(d)->real->ops->synchronise(self(d)->real);
+}
+
+/* ---- ready-made runs: copies of the commands -------------------------------------------- */
+
+typedef struct Ready {
+  DhcCommand *c;
+  int64_t n;
+} Ready;
+
+static void *copy_of(const void *from, size_t bytes) {
+  void *to = malloc(bytes + 8);
+  if (!to) abort();
+  if (bytes) memcpy(to, from, bytes);
+  return to;
+}
+
+static dhc_status standin_prepare(DhcDevice *d, const DhcCommand *c, int64_t n, void **out) {
+  (void)d;
+  Ready *r = copy_of(&(Ready){copy_of(c, sizeof *c * (size_t)n), n}, sizeof *r);
+  for (int64_t i = 0; i < n; i++) {
+    DhcLaunch *l = &r->c[i].launch;
+    if (c[i].kind != DHC_ITEM_CALL) continue;
+    l->ptr = copy_of(l->ptr, sizeof *l->ptr * ((size_t)l->n_ptrs + 1));
+    l->dim = copy_of(l->dim, sizeof *l->dim * (size_t)l->n_dims);
+  }
+  counts.prepares++;
+  *out = r;
+  return dhc_status_ok();
+}
+
+static dhc_status standin_replay(DhcDevice *d, void *prepared) {
+  const Ready *r = prepared;
+  counts.replays++;
+  for (int64_t i = 0; i < r->n; i++) {
+    const DhcCommand *c = &r->c[i];
+    DHC_TRY(c->kind == DHC_ITEM_CALL   ? standin_launch(d, &c->launch)
+            : c->kind == DHC_ITEM_COPY ? standin_copy(d, c->to, c->from, c->bytes)
+                                       : standin_fill(d, c->to, c->pattern, c->bytes));
+  }
+  return dhc_status_ok();
+}
+
+static void standin_forget(DhcDevice *d, void *prepared) {
+  Ready *r = prepared;
+  (void)d;
+  for (int64_t i = 0; i < r->n; i++) {
+    if (r->c[i].kind != DHC_ITEM_CALL) continue;
+    free((void *)(uintptr_t)r->c[i].launch.ptr);
+    free((void *)(uintptr_t)r->c[i].launch.dim);
+  }
+  free(r->c);
+  free(r);
+}
+
+static const DhcDeviceOps ops = {
+    .close = standin_close,
+    .describe = standin_describe,
+    .alloc = standin_alloc,
+    .free = standin_free,
+    .upload = standin_upload,
+    .download = standin_download,
+    .view = standin_view,
+    .copy = standin_copy,
+    .fill = standin_fill,
+    .load = standin_load,
+    .launch = standin_launch,
+    .synchronise = standin_synchronise,
+    .prepare = standin_prepare,
+    .replay = standin_replay,
+    .forget = standin_forget,
+};
+
+dhc_status __real_dhc_backend_device(const char *name, const DhcDeviceOptions *o, DhcDevice **out);
+dhc_status __wrap_dhc_backend_device(const char *name, const DhcDeviceOptions *o, DhcDevice **out);
+dhc_status __wrap_dhc_backend_device(const char *name, const DhcDeviceOptions *o, DhcDevice **out) {
+  Standin *s = calloc(1, sizeof *s);
+  if (!s) return dhc_status_memory((long long)sizeof *s, "a device");
+  dhc_status st = __real_dhc_backend_device(name, o, &s->real);
+  if (st.code != DHC_OK) {
+    free(s);
+    return st;
+  }
+  s->device.ops = &ops;
+  *out = &s->device;
+  return st;
+}

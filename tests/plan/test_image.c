@@ -1,0 +1,115 @@
+/* Images of the shipped models as bytes: what is read is what was written; damage is refused,
+ * and so is what its digest covers but does not hold together.
+ *
+ *   test_image MODELS_FOLDER */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "passes/plan/image.h"
+#include "runtime/image.h"
+#include "runtime/sha256.h"
+#include "tests/plan/plan_exec.h"
+#include "tests/plan/plan_models.h"
+
+enum { HEAD = 56, DIGEST = 24 };
+
+static dhc_image *make(Made *x, const char *mode) {
+  static const int64_t one[] = {DHC_DIM_CONST, 1};
+  if (!dhc_test_passes(x, "chain,fuse")) return NULL;
+  DhcPlanned *p = dhc_plan_build(x->m, x->f, NULL, &x->arena);
+  if (!p) return NULL;
+  const DhcImageRequest rq = {.name = "entry", .func = x->f, .layout = dhc_layout_make(x->m, NULL, false, false, &x->arena),
+                              .trains = !strcmp(mode, "train")};
+  dhc_image *im = dhc_image_begin(&rq, &x->arena);
+  dhc_image_add_plan(im, p, &x->arena);
+  dhc_kernel_class *c = DHC_NEW(&x->arena, dhc_kernel_class);
+  c->n_tasks = (dhc_dimprog){one, 2};
+  for (int i = 0; i < p->plan.n_kernels; i++)
+    ((dhc_kernel *)(uintptr_t)im->kernels)[i] = (dhc_kernel){.name = "k", .n_ptrs = p->specs[i]->n_operands,
+                                                             .n_dims = dhc_spec_n_dims(p->specs[i]), .n_classes = 1, .classes = c};
+  return im;
+}
+
+static int fail(const char *what, const char *why) {
+  printf("%s: %s\n", what, why);
+  return 1;
+}
+
+static int refused(const char *what, const uint8_t *bytes, size_t n, const char *why) {
+  dhc_image *im = NULL;
+  dhc_status st = dhc_image_read(bytes, n, &im);
+  if (st.code == DHC_E_INPUT && strstr(st.message, why)) return 0;
+  printf("%s: wanted \"%s\", got %d \"%s\"\n", what, why, (int)st.code, st.message);
+  dhc_image_free(im);
+  return 1;
+}
+
+/* Bytes and words of the body changed under a right digest: refused or harmless, never a fault. */
+static int crooked(const char *what, uint8_t *bytes, size_t n) {
+  uint32_t state = 12345;
+  for (int round = 0; round < 300; round++) {
+    state = state * 1664525 + 1013904223;
+    size_t at = HEAD + state % (n - HEAD - 8) / 8 * 8;
+    uint8_t was[8];
+    memcpy(was, bytes + at, 8);
+    static const int64_t values[] = {-1, 0, 1, INT32_MAX, INT64_MAX, 1 << 20, 7, INT64_MIN};
+    memcpy(bytes + at, &values[round % 8], 8);
+    dhc_sha256_bytes(bytes + HEAD, n - HEAD, bytes + DIGEST);
+    dhc_image *im = NULL;
+    dhc_status st = dhc_image_read(bytes, n, &im);
+    if (st.code != DHC_OK && st.code != DHC_E_INPUT) return fail(what, st.message);
+    if (st.code == DHC_OK) dhc_image_free(im);
+    memcpy(bytes + at, was, 8);
+  }
+  dhc_sha256_bytes(bytes + HEAD, n - HEAD, bytes + DIGEST);
+  return 0;
+}
+
+static int check(const char *root, const char *model, const char *entry, const char *mode, const DhcSetting *sets, int n_sets) {
+  Made x;
+  char what[128];
+  snprintf(what, sizeof what, "%s %s %s", model, entry, mode);
+  uint8_t *bytes = NULL, *again = NULL;
+  size_t n, n_again;
+  dhc_image *back = NULL, *im;
+  int bad = 0;
+  if (!dhc_test_model(&x, root, model, entry, mode, sets, n_sets) || !(im = make(&x, mode))) bad = fail(what, "no image");
+  else if (dhc_image_write(im, &bytes, &n).code != DHC_OK) bad = fail(what, "not written");
+  else if (dhc_image_read(bytes, n, &back).code != DHC_OK) bad = fail(what, "not read");
+  else if (dhc_image_write(back, &again, &n_again).code != DHC_OK || n != n_again || memcmp(bytes, again, n)) bad = fail(what, "other bytes");
+  if (!bad) {
+    bad += back->n_params != im->n_params || strcmp(back->tensors[0].name, im->tensors[0].name) || back->finite != im->finite;
+    for (size_t at = 0; at < n; at += at < 600 ? 1 : 4099) {
+      bytes[at] ^= 0x10;
+      bad += refused(what, bytes, n, at < 8 ? "no image" : at < 16 ? "version" : "damaged");
+      bytes[at] ^= 0x10;
+    }
+    bad += refused(what, bytes, n - 1, "damaged") + refused(what, bytes, 40, "no image") + refused(what, bytes, 0, "no image");
+    bad += crooked(what, bytes, n);
+    printf("%s: %zu bytes\n", what, n);
+  }
+  dhc_image_free(back);
+  free(bytes);
+  free(again);
+  dhc_arena_fini(&x.arena);
+  return bad;
+}
+
+int main(int argc, char **argv) {
+  static const DhcSetting small[] = {{"hidden_dim", "2"}, {"state_dim", "3"}};
+  static const DhcSetting jamba[] = {{"hidden_dim", "2"}, {"num_layers", "2"}, {"num_heads", "2"}, {"num_experts", "3"},
+                                     {"d_state", "3"},    {"mamba_ratio", "1"}, {"tokens", "grid"}, {"num_experts_per_token", "2"}};
+  static const char *const modes[] = {"fwd", "grad", "train"};
+  if (argc != 2) return 2;
+  int bad = 0;
+  for (int k = 0; k < 3; k++) {
+    const char *entry = k ? "loss" : "forward";
+    bad += check(argv[1], "mlp", entry, modes[k], NULL, 0);
+    bad += check(argv[1], "lstm", entry, modes[k], NULL, 0);
+    bad += check(argv[1], "dhc_ssm", entry, modes[k], small, 2);
+    bad += check(argv[1], "dhc_jamba", entry, modes[k], jamba, 8);
+    bad += check(argv[1], "seq", entry, modes[k], NULL, 0);
+  }
+  return bad != 0;
+}
