@@ -16,12 +16,13 @@
 
 #include "dhc/abi.h"
 #include "ir/arena.h"
+#include "ir/limits.h"
 #include "ir/diag.h"
 
-#define DHC_AST_MAX_DEPTH 256
-#define DHC_AST_MAX_OPERATORS 10000
-#define DHC_AST_MAX_SOURCE_BYTES (16u << 20)
-#define DHC_AST_MAX_IMPORT_DEPTH 16
+#define DHC_AST_MAX_DEPTH DHC_LIMIT_NESTING
+#define DHC_AST_MAX_OPERATORS DHC_LIMIT_OPERATORS
+#define DHC_AST_MAX_SOURCE_BYTES ((unsigned)DHC_LIMIT_SOURCE_MIB << 20)
+#define DHC_AST_MAX_IMPORT_DEPTH DHC_LIMIT_IMPORTS
 
 typedef struct DhcAstExpr DhcAstExpr;
 typedef struct DhcAstStmt DhcAstStmt;

@@ -21,7 +21,7 @@
 #include "frontend/ast.h"
 #include "ir/ir.h"
 
-enum { DHC_MAX_VERSIONS = 16 };
+enum { DHC_MAX_VERSIONS = DHC_LIMIT_VERSIONS };
 
 typedef struct DhcElab DhcElab;
 typedef struct DhcModel DhcModel;

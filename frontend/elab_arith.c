@@ -34,7 +34,10 @@ static void record(DhcCx *cx, const DhcDim *d, const char *a, const char *op, co
   const char *text = cx->in_require && cx->require
                          ? cx->require
                          : dhc_arena_printf(dhc_cx_arena(cx), "needs %s %s %s", a, op, b);
-  if (cx->run && !cx->in_require) cx->run->n_decisions++;
+  if (cx->run && ++cx->run->n_decisions > DHC_LIMIT_CONDITIONS) {
+    DhcDiag *g = dhc_limit_stop(cx, "E0317", cx->fn->b.span, "more than %d conditions on sizes that nothing decides", DHC_LIMIT_CONDITIONS);
+    dhc_err_hint(cx, g, "each `if` on dims that nothing decides doubles the versions of the entry; state facts with require");
+  }
   dhc_fn_assume(cx, cx->fn, d, (DhcFactMessage){text, cx->in_require ? cx->require_at : cx->fn->b.span});
 }
 
@@ -213,6 +216,14 @@ static DhcVal int_op(DhcCx *cx, DhcOp op, const DhcVal *args, DhcSpan at, bool *
   return dhc_v_error();
 }
 
+static DhcVal checked_dim(DhcCx *cx, const DhcDim *d, DhcSpan at) {
+  if (!dhc_dims_overflowed(dhc_cx_dims(cx))) return dhc_v_dim(d);
+  DhcDiag *g = dhc_err(cx, "E0304", at, "integer out of range (max 9223372036854775807), or a size of too many parts");
+  dhc_err_hint(cx, g, "a size has at most %d terms of %d factors, divisions within divisions %d deep", DHC_LIMIT_DIM_TERMS, DHC_LIMIT_DIM_DEGREE,
+               DHC_LIMIT_DIM_NESTING);
+  return dhc_v_error();
+}
+
 static DhcVal dim_op(DhcCx *cx, DhcOp op, const DhcVal *args, DhcSpan at, bool *done) {
   DhcDims *dims = dhc_cx_dims(cx);
   const DhcDim *a = NULL, *b = NULL;
@@ -227,11 +238,7 @@ static DhcVal dim_op(DhcCx *cx, DhcOp op, const DhcVal *args, DhcSpan at, bool *
   const DhcDim *r = op == DHC_OP_ADD   ? dhc_dim_add(dims, a, b)
                     : op == DHC_OP_SUB ? dhc_dim_sub(dims, a, b)
                                        : dhc_dim_mul(dims, a, b);
-  if (dhc_dims_overflowed(dims)) {
-    dhc_err(cx, "E0304", at, "integer out of range (max 9223372036854775807)");
-    return dhc_v_error();
-  }
-  return dhc_v_dim(r);
+  return checked_dim(cx, r, at);
 }
 
 /* All operands are numbers. *done false: it takes a tensor op. */
@@ -251,7 +258,12 @@ static DhcVal number_op(DhcCx *cx, DhcOp op, const DhcVal *args, int n, DhcSpan 
   }
   if (any_dim) return dhc_v_error();
   *done = true;
-  return dhc_v_fx(dhc_fx_op(cx, op, fx, n));
+  DhcFx *r = dhc_fx_op(cx, op, fx, n);
+  if (r && r->depth > DHC_LIMIT_SCALARS) {
+    dhc_limit_stop(cx, "E0315", at, "a float made of more than %d operations on floats known at run time", DHC_LIMIT_SCALARS);
+    return dhc_v_error();
+  }
+  return dhc_v_fx(r);
 }
 
 /* Numbers in, a number out: what a value known up to scalars can hold. */
@@ -355,7 +367,8 @@ static DhcVal divide_ints(DhcCx *cx, DhcAstBinary op, DhcVal a, DhcVal b, DhcSpa
             dhc_say_dim(cx, x), dhc_ast_binary_text(op), dhc_say_dim(cx, y));
     return dhc_v_error();
   }
-  return dhc_v_dim(op == DHC_BI_FLOORDIV ? q : dhc_dim_sub(dims, x, dhc_dim_mul(dims, q, y)));
+  if (op == DHC_BI_MOD) q = dhc_dim_sub(dims, x, dhc_dim_mul(dims, q, y));
+  return checked_dim(cx, q, at);
 }
 
 /* x^n by squaring for whole n; sqrt and 1/sqrt where they are meant; else pow. */
@@ -436,7 +449,7 @@ static DhcVal compare(DhcCx *cx, DhcAstBinary op, const DhcVal *a, const DhcVal 
                       &unused);
       return dhc_v_error();
     }
-    return dhc_v_bool(dhc_val_equal(a, b) == (op == DHC_BI_EQ));
+    return dhc_v_bool(dhc_val_equal(cx, a, b, at) == (op == DHC_BI_EQ));
   }
   double x, y;
   if (!dhc_want_double(cx, a, at, "a compared value", &x) ||
@@ -447,17 +460,19 @@ static DhcVal compare(DhcCx *cx, DhcAstBinary op, const DhcVal *a, const DhcVal 
 
 static DhcVal joined(DhcCx *cx, const DhcVal *a, const DhcVal *b, DhcSpan at) {
   if (a->kind == DHC_V_STRING) {
-    if (a->s.n + b->s.n > DHC_MAX_STRING) {
-      dhc_err(cx, "E0304", at, "string longer than %d bytes", DHC_MAX_STRING);
+    if (a->s.n + b->s.n > DHC_LIMIT_STRING) {
+      dhc_err(cx, "E0304", at, "string longer than %d bytes", DHC_LIMIT_STRING);
       return dhc_v_error();
     }
+    if (!dhc_limit_steps(cx, dhc_limit_walk(a->s.n + b->s.n), at)) return dhc_v_error();
     const char *s = dhc_arena_printf(dhc_cx_arena(cx), "%s%s", a->s.at, b->s.at);
     return dhc_v_string(cx, s, a->s.n + b->s.n);
   }
-  if (a->list.n + b->list.n > DHC_MAX_LIST) {
-    dhc_err(cx, "E0304", at, "list longer than %d", DHC_MAX_LIST);
+  if (a->list.n + b->list.n > DHC_LIMIT_LIST) {
+    dhc_err(cx, "E0304", at, "list longer than %d", DHC_LIMIT_LIST);
     return dhc_v_error();
   }
+  if (!dhc_limit_steps(cx, 16 * dhc_limit_walk(a->list.n + b->list.n), at)) return dhc_v_error();
   DhcVal *all = DHC_NEW_N(dhc_cx_arena(cx), DhcVal, a->list.n + b->list.n + 1);
   for (int i = 0; i < a->list.n; i++) all[i] = a->list.at[i];
   for (int i = 0; i < b->list.n; i++) all[a->list.n + i] = b->list.at[i];
@@ -466,10 +481,12 @@ static DhcVal joined(DhcCx *cx, const DhcVal *a, const DhcVal *b, DhcSpan at) {
 
 static DhcVal repeated(DhcCx *cx, const DhcVal *a, int64_t n, DhcSpan at) {
   int64_t each = a->kind == DHC_V_STRING ? a->s.n : a->list.n;
-  if (n < 0 || n > DHC_MAX_LIST || each * n > (a->kind == DHC_V_STRING ? DHC_MAX_STRING : DHC_MAX_LIST)) {
-    dhc_err(cx, "E0304", at, "repeated %lld times: too long", (long long)n);
+  int64_t most = a->kind == DHC_V_STRING ? DHC_LIMIT_STRING : DHC_LIMIT_LIST;
+  if (n < 0 || n > most || each * n > most) {
+    dhc_err(cx, "E0304", at, "repeated %lld times: longer than %lld", (long long)n, (long long)most);
     return dhc_v_error();
   }
+  if (!dhc_limit_steps(cx, (a->kind == DHC_V_STRING ? 1 : 16) * dhc_limit_walk(each * n + n), at)) return dhc_v_error();
   if (a->kind == DHC_V_STRING) {
     DhcText t = {.arena = dhc_cx_arena(cx)};
     for (int64_t i = 0; i < n; i++) dhc_text_puts(&t, a->s.at);

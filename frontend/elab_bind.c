@@ -95,7 +95,7 @@ static bool in_range(DhcCx *cx, const DhcAstExpr *range, const char *what, const
     DhcVal list = dhc_eval(cx, range);
     if (list.kind != DHC_V_LIST) return false;
     for (int i = 0; i < list.list.n; i++)
-      if (dhc_val_equal(&list.list.at[i], v)) return true;
+      if (dhc_val_equal(cx, &list.list.at[i], v, range->span)) return true;
     DhcDiag *d = dhc_err(cx, "E0304", at, "%s is %s, must be one of %s", what, dhc_say_val(cx, v),
                          dhc_say_val(cx, &list));
     dhc_err_note(cx, d, range->span, "declared here");

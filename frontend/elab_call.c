@@ -18,7 +18,7 @@ static bool is_known(DhcCx *cx, const char *name) {
 
 DhcArg *dhc_eval_args(DhcCx *cx, const DhcAstArgs *args, const DhcAstParams *params, bool *ok) {
   DhcArg *out = DHC_NEW_N(dhc_cx_arena(cx), DhcArg, args->n + 1);
-  *ok = true;
+  *ok = !args->n || !params || dhc_limit_steps(cx, args->n * dhc_limit_walk(params->n), args->at[0].value->span);
   for (int i = 0; i < args->n; i++) {
     const DhcAstArg *a = &args->at[i];
     const DhcAstParam *p = param_for(params, a, i);
@@ -213,7 +213,7 @@ static bool bind_shape(DhcCx *cx, Unify *u, DhcVal *v, bool check) {
         dhc_scope_set(cx, x->u.name, list_v);
       } else if (check) {
         DhcVal *old = dhc_scope_get(cx->scope, x->u.name);
-        if (old && !dhc_val_equal(old, &list_v)) {
+        if (old && !dhc_val_equal(cx, old, &list_v, u->call)) {
           shape_mismatch(cx, u,
                          dhc_arena_printf(a, "...%s is %s, got %s", x->u.name, dhc_say_val(cx, old),
                                           dhc_say_val(cx, &list_v)));
@@ -450,8 +450,9 @@ static DhcSpan result_span(const DhcAstStmts *body, DhcSpan or_else) {
 }
 
 static bool too_deep(DhcCx *cx, DhcSpan at, const char *what) {
-  if (cx->depth < DHC_MAX_CALL_DEPTH) return false;
-  DhcDiag *d = dhc_err(cx, "E0315", at, "calls nested deeper than %d levels at %s", DHC_MAX_CALL_DEPTH, what);
+  if (cx->e->stopped) return true;
+  if (cx->depth < DHC_LIMIT_CALLS) return false;
+  DhcDiag *d = dhc_limit_stop(cx, "E0315", at, "calls nested deeper than %d levels at %s", DHC_LIMIT_CALLS, what);
   dhc_err_hint(cx, d, "functions and entries may not call themselves");
   return true;
 }
@@ -459,6 +460,7 @@ static bool too_deep(DhcCx *cx, DhcSpan at, const char *what) {
 /* Errors of an inlined body get a note about the call they came from. */
 static void note_call(DhcCx *cx, int before, DhcSpan at, const char *what) {
   DhcDiags *d = cx->e->diags;
+  if (cx->e->stopped) return; /* the message has the whole chain */
   for (int i = before; i < d->all.n; i++)
     if (d->all.at[i]->severity == DHC_ERROR && d->all.at[i]->notes.n < 6 &&
         (d->all.at[i]->at.file != at.file || d->all.at[i]->at.begin < at.begin ||
@@ -492,6 +494,7 @@ DhcVal dhc_call_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, const 
     r = dhc_outline_method(cx, inst, call, entry, inputs, at);
   } else {
     DhcScope scope = {0};
+    const DhcFrame frame = {what, at, cx->frame, false};
     DhcCx inner = {.e = cx->e,
                    .m = cx->m,
                    .self = inst,
@@ -501,7 +504,7 @@ DhcVal dhc_call_method(DhcCx *cx, DhcInst *inst, const DhcAstItem *entry, const 
                    .scope = &scope,
                    .fn = cx->fn,
                    .run = cx->run,
-                   .depth = cx->depth + 1,
+                   DHC_CALLED(cx, &frame),
                    .sig = sig};
     r = dhc_v_error();
     if (dhc_bind_inputs(&inner, sig, inputs, at, what)) {
@@ -529,6 +532,7 @@ DhcVal dhc_call_fn(DhcCx *cx, const DhcAstDecl *fn, const DhcAstModule *file, co
     r = dhc_outline_composite(cx, fn, file, inputs, at);
   } else {
     DhcScope scope = {0};
+    const DhcFrame frame = {what, at, cx->frame, false};
     DhcCx inner = {.e = cx->e,
                    .m = cx->m,
                    .owner = cx->owner,
@@ -536,7 +540,7 @@ DhcVal dhc_call_fn(DhcCx *cx, const DhcAstDecl *fn, const DhcAstModule *file, co
                    .scope = &scope,
                    .fn = cx->fn,
                    .run = cx->run,
-                   .depth = cx->depth + 1,
+                   DHC_CALLED(cx, &frame),
                    .sig = sig};
     r = dhc_v_error();
     if (dhc_bind_inputs(&inner, sig, inputs, at, what)) {

@@ -303,6 +303,7 @@ DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *r) {
   DhcCx cx = {.e = m->e, .m = m, .self = m->root, .owner = m->root, .file = m->root->file, .scope = &scope};
   const DhcAstItem *it = dhc_inst_entry(m->root, r->name);
   m->n_open = 0;
+  dhc_limit_begin(m->e);
   if (!it) {
     DHC_VEC(const char *) names = {0};
     for (int i = 0; i < m->root->entries.n; i++)
@@ -378,6 +379,7 @@ DhcFunc *dhc_model_function(DhcModel *m, const char *name) {
   DhcCx cx = {.e = m->e, .m = m, .owner = m->root, .file = m->root->file, .scope = &scope, .run = &run};
   const DhcAstModule *in = NULL;
   int before = m->e->diags->n_errors;
+  dhc_limit_begin(m->e);
   const DhcAstDecl *d = dhc_find_decl(m->e, m->e->program.root, name, DHC_DECL_BIT(DHC_DE_FN), &in);
   if (!d) {
     cx.file = m->e->program.root;

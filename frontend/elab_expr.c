@@ -1,7 +1,12 @@
 /* Expressions: dispatch over the syntax tree, lists, maps, subscripts. */
 #include "frontend/elab_internal.h"
 
-enum { MAX_EVAL_DEPTH = 2000 };
+/* Values are walked by functions that call themselves. */
+static bool nested_ok(DhcCx *cx, const DhcVal *v, DhcSpan at) {
+  if (dhc_val_depth(v) <= DHC_LIMIT_NESTING) return true;
+  dhc_limit_stop(cx, "E0315", at, "lists and maps nested deeper than %d levels", DHC_LIMIT_NESTING);
+  return false;
+}
 
 static DhcVal eval_list(DhcCx *cx, const DhcAstExpr *e) {
   DHC_VEC(DhcVal) all = {0};
@@ -16,13 +21,18 @@ static DhcVal eval_list(DhcCx *cx, const DhcAstExpr *e) {
         continue;
       }
       for (int k = 0; k < run->list.n; k++) DHC_PUSH(dhc_cx_arena(cx), &all, run->list.at[k]);
-      continue;
+      bad = bad || !dhc_limit_steps(cx, 16 * dhc_limit_walk(run->list.n), x->span);
+      if (all.n <= DHC_LIMIT_LIST) continue;
+      dhc_err(cx, "E0304", e->span, "list longer than %d", DHC_LIMIT_LIST);
+      return dhc_v_error();
     }
     DhcVal v = dhc_eval(cx, x);
     bad = bad || v.kind == DHC_V_ERROR;
     DHC_PUSH(dhc_cx_arena(cx), &all, v);
   }
-  return bad ? dhc_v_error() : dhc_v_list(cx, DHC_V_LIST, all.at, all.n);
+  if (bad) return dhc_v_error();
+  DhcVal v = dhc_v_list(cx, DHC_V_LIST, all.at, all.n);
+  return nested_ok(cx, &v, e->span) ? v : dhc_v_error();
 }
 
 static DhcVal eval_map(DhcCx *cx, const DhcAstExpr *e) {
@@ -33,8 +43,9 @@ static DhcVal eval_map(DhcCx *cx, const DhcAstExpr *e) {
     v.map.at[i].key = e->u.map.at[i].name.text;
     v.map.at[i].value = DHC_NEW(dhc_cx_arena(cx), DhcVal);
     *v.map.at[i].value = dhc_eval(cx, e->u.map.at[i].value);
+    if (dhc_val_depth(v.map.at[i].value) >= v.map.depth) v.map.depth = dhc_val_depth(v.map.at[i].value) + 1;
   }
-  return v;
+  return nested_ok(cx, &v, e->span) ? v : dhc_v_error();
 }
 
 static DhcVal eval_range(DhcCx *cx, const DhcAstExpr *e) {
@@ -48,10 +59,11 @@ static DhcVal eval_range(DhcCx *cx, const DhcAstExpr *e) {
   if (!dhc_want_int(cx, &lo, e->u.range.lo->span, "the start of a range", &a) ||
       !dhc_want_int(cx, &hi, e->u.range.hi->span, "the end of a range", &b))
     return dhc_v_error();
-  if (b > a && (uint64_t)b - (uint64_t)a > DHC_MAX_UNROLL) {
-    dhc_err(cx, "E0304", e->span, "range of more than %d steps: loops are unrolled", DHC_MAX_UNROLL);
+  if (b > a && (uint64_t)b - (uint64_t)a > DHC_LIMIT_LOOP) {
+    dhc_err(cx, "E0304", e->span, "range of more than %d steps: loops are unrolled", DHC_LIMIT_LOOP);
     return dhc_v_error();
   }
+  if (b > a && !dhc_limit_steps(cx, 16 * dhc_limit_walk(b - a), e->span)) return dhc_v_error();
   DHC_VEC(DhcVal) all = {0};
   for (int64_t i = a; i < b; i++) DHC_PUSH(dhc_cx_arena(cx), &all, dhc_v_int(i));
   return dhc_v_list(cx, DHC_V_LIST, all.at, all.n);
@@ -187,8 +199,9 @@ static DhcVal eval_kind(DhcCx *cx, const DhcAstExpr *e) {
 }
 
 DhcVal dhc_eval(DhcCx *cx, const DhcAstExpr *e) {
-  if (++cx->eval_depth > MAX_EVAL_DEPTH) {
-    dhc_err(cx, "E0315", e->span, "expression nested too deeply to evaluate");
+  if (!dhc_limit_steps(cx, 1, e->span)) return dhc_v_error();
+  if (++cx->eval_depth > DHC_LIMIT_EVALUATIONS) {
+    dhc_limit_stop(cx, "E0315", e->span, "more than %d expressions within one another, through all calls", DHC_LIMIT_EVALUATIONS);
     cx->eval_depth--;
     return dhc_v_error();
   }
@@ -261,6 +274,7 @@ static DhcVal index_table(DhcCx *cx, DhcVal o, const DhcAstSubscript *s) {
   }
   o.table.prefix[o.table.n_prefix++] = i;
   bool longer = false;
+  if (!dhc_limit_steps(cx, dhc_limit_walk(m->table.n), s->span)) return dhc_v_error();
   for (int k = 0; k < m->table.n; k++) {
     const DhcIndexed *x = &m->table.at[k];
     if (x->n_index < o.table.n_prefix ||

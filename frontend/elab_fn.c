@@ -165,12 +165,10 @@ DhcValue *dhc_fn_i64(DhcCx *cx, int64_t v) {
 static DhcValue *emit_fx(DhcCx *cx, DhcFn *root, DhcFx *fx) {
   if (fx->kind == DHC_FX_CONST) return dhc_b_scalar(&root->b, DHC_F32, fx->value);
   DhcModule *m = cx->m->module;
+  if (fx->root == root) return fx->value_there;
   /* A scalar is one parameter, however many Fx nodes name it. */
-  for (int i = 0; i < root->fx_key.n; i++) {
-    const DhcFx *k = root->fx_key.at[i];
-    if (k == fx || (k->kind == DHC_FX_SCALAR && fx->kind == DHC_FX_SCALAR && k->scalar == fx->scalar))
-      return root->fx_value.at[i];
-  }
+  for (int i = 0; i < root->fx_key.n && fx->kind == DHC_FX_SCALAR; i++)
+    if (root->fx_key.at[i]->scalar == fx->scalar) return root->fx_value.at[i];
   DhcValue *v;
   if (fx->kind == DHC_FX_SCALAR) {
     v = scalar_param(root, DHC_F32, m->scalars.at[fx->scalar].name, fx->scalar);
@@ -179,8 +177,12 @@ static DhcValue *emit_fx(DhcCx *cx, DhcFn *root, DhcFx *fx) {
     for (int i = 0; i < fx->n_args; i++) arg[i] = emit_fx(cx, root, fx->arg[i]);
     v = dhc_build1(&root->b, fx->op, arg, fx->n_args, NULL, 0);
   }
-  DHC_PUSH(m->arena, &root->fx_key, fx);
-  DHC_PUSH(m->arena, &root->fx_value, v);
+  if (fx->kind == DHC_FX_SCALAR) {
+    DHC_PUSH(m->arena, &root->fx_key, fx);
+    DHC_PUSH(m->arena, &root->fx_value, v);
+  }
+  fx->root = root;
+  fx->value_there = v;
   return v;
 }
 

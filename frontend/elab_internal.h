@@ -13,7 +13,6 @@ typedef struct DhcVal DhcVal;
 typedef struct DhcClosure DhcClosure;
 typedef struct DhcCx DhcCx;
 
-enum { DHC_MAX_CALL_DEPTH = 64, DHC_MAX_UNROLL = 10000, DHC_MAX_LIST = 100000, DHC_MAX_STRING = 1 << 16 };
 
 /* ---- values ------------------------------------------------------------------------ */
 
@@ -56,11 +55,11 @@ struct DhcVal {
     } s;
     struct {
       DhcVal *at;
-      int n;
+      int n, depth;
     } list;
     struct {
       DhcValPair *at;
-      int n;
+      int n, depth;
     } map;
     DhcClosure *layer;
     DhcInst *inst;
@@ -90,8 +89,10 @@ struct DhcFx {
   double value;
   int scalar; /* index into module->scalars */
   DhcOp op;
-  int n_args;
+  int n_args, depth; /* depth: of ops over ops */
   DhcFx *arg[3];
+  struct DhcFn *root; /* OP: the entry in which `value_there` stands for it, or NULL */
+  DhcValue *value_there;
 };
 
 typedef struct DhcBound {
@@ -169,6 +170,10 @@ struct DhcElab {
   DHC_VEC(DhcAstProgram) prelude; /* std files known everywhere */
   DHC_VEC(DhcVal) file_consts;    /* memo by file_const_decls */
   DHC_VEC(const DhcAstDecl *) file_const_decls;
+  int64_t steps;  /* taken since dhc_limit_begin */
+  bool stopped;   /* a limit that ends the work was met and reported: everything is an error, silently */
+  DHC_VEC(uint32_t) visited; /* by module of a program: the last search that came by */
+  uint32_t n_searches;
 };
 
 typedef struct DhcVersion {
@@ -296,6 +301,14 @@ typedef struct DhcScope {
   DHC_VEC(DhcVar) vars;
 } DhcScope;
 
+/* A call under way, for messages about limits. */
+typedef struct DhcFrame {
+  const char *what; /* "f", or the path of a submodule that is made */
+  DhcSpan at;
+  const struct DhcFrame *outer;
+  bool made;
+} DhcFrame;
+
 /* What is the same for a whole entry. */
 typedef struct DhcRun {
   const DhcEntryRequest *request; /* NULL in initialisers */
@@ -325,6 +338,7 @@ struct DhcCx {
   DhcFn *fn; /* NULL: only compile-time values exist */
   DhcRun *run;
   int depth;           /* of calls */
+  const DhcFrame *frame; /* the innermost, NULL: none */
   int eval_depth;      /* of expressions */
   const char *require; /* inside `require` on dims: its message; comparisons become facts */
   DhcSpan require_at; /* of the statement, while in_require */
@@ -337,6 +351,21 @@ struct DhcCx {
   const char *block; /* "unit", "scan", "checkpoint" or NULL: what `yield` ends */
   const DhcAstSignature *sig;
 };
+
+/* ---- limits (elab_limit.c) ------------------------------------------------------------------------ */
+
+/* The work of one request begins: steps are counted from here. */
+void dhc_limit_begin(DhcElab *e);
+/* Takes n steps of evaluation at `at`. False: the limit is met, reported with the calls under way,
+ * and e->stopped. */
+bool dhc_limit_steps(DhcCx *cx, int64_t n, DhcSpan at);
+/* The steps that walking n things costs. */
+int64_t dhc_limit_walk(int64_t n);
+/* Reports that a limit is met, with the calls under way, and ends the work. */
+DhcDiag *dhc_limit_stop(DhcCx *cx, const char *code, DhcSpan at, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* What a call adds to the frame that it makes. */
+#define DHC_CALLED(cx, frame_) .depth = (cx)->depth + 1, .eval_depth = (cx)->eval_depth, .frame = (frame_)
 
 /* ---- diagnostics (elab_value.c) ---------------------------------------------------------------- */
 
@@ -375,7 +404,8 @@ bool dhc_want_string(DhcCx *cx, const DhcVal *v, DhcSpan at, const char *what, c
 bool dhc_want_dtype(DhcCx *cx, const DhcVal *v, DhcSpan at, const char *what, dhc_dtype *out);
 /* A list of dims, flattened. */
 bool dhc_want_shape(DhcCx *cx, const DhcVal *v, DhcSpan at, const char *what, int *rank, const DhcDim **dim);
-bool dhc_val_equal(const DhcVal *a, const DhcVal *b);
+bool dhc_val_equal(DhcCx *cx, const DhcVal *a, const DhcVal *b, DhcSpan at);
+int dhc_val_depth(const DhcVal *v); /* of lists within lists and maps; 0: neither */
 bool dhc_val_is_number(const DhcVal *v);       /* INT, DIM, FLOAT */
 DhcFx *dhc_val_fx(DhcCx *cx, const DhcVal *v); /* INT or FLOAT as Fx; NULL otherwise */
 DhcFx *dhc_fx_const(DhcCx *cx, double v);

@@ -194,6 +194,7 @@ DhcModel *dhc_elab_model(DhcElab *e, const DhcModelRequest *r) {
   const DhcAstDecl *root = r->root ? named_root(e, r->root, &file) : only_root(e, &file);
   if (!root) return NULL;
   int before = e->diags->n_errors;
+  dhc_limit_begin(e);
   DhcModel *m = model_new(e, root->name.text);
   DhcScope scope = {0};
   DhcCx cx = {.e = e, .m = m, .file = file, .scope = &scope};

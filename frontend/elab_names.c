@@ -12,6 +12,7 @@ void dhc_scope_set(DhcCx *cx, const char *name, DhcVal v) {
       cx->scope->vars.at[i].value = v;
       return;
     }
+  cx->e->steps += dhc_limit_walk(cx->scope->vars.n);
   DhcVar var = {.name = name, .value = v};
   DHC_PUSH(dhc_cx_arena(cx), &cx->scope->vars, var);
 }
@@ -43,27 +44,35 @@ static const DhcAstProgram *program_of(DhcElab *e, const DhcAstModule *file) {
 }
 
 /* Own declarations first, then those of imports in their order, depth first. */
-static const DhcAstDecl *find_from(const DhcAstProgram *p, const DhcAstModule *file, const char *name,
-                                   unsigned kinds, const DhcAstModule **in, int depth) {
+static const DhcAstDecl *find_from(DhcElab *e, const DhcAstProgram *p, const DhcAstModule *file, const char *name,
+                                   unsigned kinds, const DhcAstModule **in) {
   const DhcAstDecl *d = find_in(file, name, kinds);
+  e->steps += dhc_limit_walk(file->decls.n);
   if (d) {
     if (in) *in = file;
     return d;
   }
-  if (!p || depth > DHC_AST_MAX_IMPORT_DEPTH) return NULL;
-  for (int i = 0; i < file->imports.n && !d; i++) {
+  for (int i = 0; p && i < file->imports.n && !d; i++) {
     int m = file->imports.at[i].module;
-    if (m >= 0 && m < p->modules.n && p->modules.at[m] != file)
-      d = find_from(p, p->modules.at[m], name, kinds, in, depth + 1);
+    if (m < 0 || m >= p->modules.n || p->modules.at[m] == file || e->visited.at[m] == e->n_searches) continue;
+    e->visited.at[m] = e->n_searches; /* once, by however many ways it is imported */
+    d = find_from(e, p, p->modules.at[m], name, kinds, in);
   }
   return d;
 }
 
+static const DhcAstDecl *search(DhcElab *e, const DhcAstProgram *p, const DhcAstModule *file, const char *name, unsigned kinds,
+                                const DhcAstModule **in) {
+  while (p && e->visited.n < p->modules.n) DHC_PUSH(e->arena, &e->visited, 0);
+  e->n_searches++;
+  return find_from(e, p, file, name, kinds, in);
+}
+
 const DhcAstDecl *dhc_find_decl(DhcElab *e, const DhcAstModule *file, const char *name, unsigned kinds,
                                 const DhcAstModule **in) {
-  const DhcAstDecl *d = find_from(program_of(e, file), file, name, kinds, in, 0);
+  const DhcAstDecl *d = search(e, program_of(e, file), file, name, kinds, in);
   for (int i = 0; i < e->prelude.n && !d; i++)
-    if (e->prelude.at[i].root) d = find_from(&e->prelude.at[i], e->prelude.at[i].root, name, kinds, in, 0);
+    if (e->prelude.at[i].root) d = search(e, &e->prelude.at[i], e->prelude.at[i].root, name, kinds, in);
   return d;
 }
 
@@ -155,7 +164,8 @@ static DhcVal file_const(DhcCx *cx, const DhcAstDecl *d, const DhcAstModule *fil
   DHC_PUSH(e->arena, &e->file_consts, dhc_v_error());
   int slot = e->file_consts.n - 1;
   DhcScope scope = {0};
-  DhcCx inner = {.e = e, .m = cx->m, .file = file, .scope = &scope, .depth = cx->depth + 1};
+  const DhcFrame frame = {dhc_arena_printf(e->arena, "const '%s'", d->name.text), d->span, cx->frame, false};
+  DhcCx inner = {.e = e, .m = cx->m, .file = file, .scope = &scope, DHC_CALLED(cx, &frame)};
   DhcVal v = dhc_eval(&inner, d->u.const_.value);
   if (d->u.const_.type.kind != DHC_TY_NONE)
     dhc_coerce(&inner, &d->u.const_.type, NULL, dhc_arena_printf(e->arena, "const '%s'", d->name.text), &v,
@@ -249,6 +259,7 @@ void dhc_report_unknown(DhcCx *cx, const char *what, const char *name, DhcSpan a
 }
 
 DhcVal dhc_eval_name(DhcCx *cx, const char *name, DhcSpan at) {
+  if (!dhc_limit_steps(cx, dhc_limit_walk(cx->scope->vars.n), at)) return dhc_v_error();
   DhcVal *local = dhc_scope_get(cx->scope, name);
   if (local) return *local;
   if (cx->self) {

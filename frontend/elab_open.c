@@ -32,16 +32,26 @@ static bool same_space(const DhcAstDecl *a, const DhcAstDecl *b) {
 
 static bool check_twice(DhcElab *e, const DhcAstModule *m) {
   bool ok = true;
-  for (int i = 0; i < m->decls.n; i++)
-    for (int j = 0; j < i; j++) {
-      const DhcAstDecl *a = m->decls.at[i], *b = m->decls.at[j];
-      if (!a->name.text || !same_space(a, b)) continue;
+  size_t cap = 16;
+  while (cap < 2 * (size_t)m->decls.n) cap *= 2;
+  int *last = DHC_NEW_N(e->arena, int, cap), *before = DHC_NEW_N(e->arena, int, m->decls.n + 1); /* by name: 1 + the last one so far */
+  for (int i = 0; i < m->decls.n; i++) {
+    const DhcAstDecl *a = m->decls.at[i];
+    if (!a->name.text) continue;
+    size_t at = ((uintptr_t)a->name.text >> 4) * 0x9E3779B97F4A7C15u & (cap - 1);
+    while (last[at] && m->decls.at[last[at] - 1]->name.text != a->name.text) at = (at + 1) & (cap - 1);
+    before[i] = last[at];
+    last[at] = i + 1;
+    for (int j = before[i] - 1; j >= 0; j = before[j] - 1) {
+      const DhcAstDecl *b = m->decls.at[j];
+      if (!same_space(a, b)) continue;
       DhcDiag *d =
           dhc_diag(e->diags, DHC_ERROR, "E0302", a->name.span, "'%s' is declared twice", a->name.text);
       dhc_diag_note(e->diags, d, b->name.span, "first here");
       ok = false;
       break;
     }
+  }
   return ok;
 }
 

@@ -502,6 +502,7 @@ DhcVal dhc_outline_method(DhcCx *cx, DhcInst *inst, int call, const DhcAstItem *
   const DhcAstSignature *sig = &entry->u.entry.sig;
   DhcArena *a = dhc_cx_arena(cx);
   DhcScope outer_scope = {0}, scope = {0};
+  const DhcFrame frame = {dhc_arena_printf(a, "%s.%s", inst->decl->name.text, sig->name.text), at, cx->frame, false};
   DhcCx outer = {.e = cx->e,
                  .m = cx->m,
                  .self = inst,
@@ -511,14 +512,13 @@ DhcVal dhc_outline_method(DhcCx *cx, DhcInst *inst, int call, const DhcAstItem *
                  .scope = &outer_scope,
                  .fn = cx->fn,
                  .run = cx->run,
-                 .depth = cx->depth + 1,
+                 DHC_CALLED(cx, &frame),
                  .sig = sig};
   bool forward = !strcmp(sig->name.text, "forward");
   const char *name =
       dhc_arena_printf(a, "%s%s%s", inst->decl->name.text, forward ? "" : ".", forward ? "" : sig->name.text);
-  const char *what = dhc_arena_printf(a, "%s.%s", inst->decl->name.text, sig->name.text);
   dhc_at(cx, at);
-  if (!dhc_bind_inputs(&outer, sig, inputs, at, what)) return dhc_v_error();
+  if (!dhc_bind_inputs(&outer, sig, inputs, at, frame.what)) return dhc_v_error();
   Outline o = {.sig = sig};
   DhcCx inner = outer;
   inner.scope = &scope;
@@ -599,6 +599,7 @@ DhcVal dhc_outline_composite(DhcCx *cx, const DhcAstDecl *decl, const DhcAstModu
                              const DhcVal *inputs, DhcSpan at) {
   const DhcAstSignature *sig = &decl->u.fn.sig;
   DhcScope outer_scope = {0}, scope = {0};
+  const DhcFrame frame = {decl->name.text, at, cx->frame, false};
   DhcCx outer = {.e = cx->e,
                  .m = cx->m,
                  .owner = cx->owner,
@@ -606,7 +607,7 @@ DhcVal dhc_outline_composite(DhcCx *cx, const DhcAstDecl *decl, const DhcAstModu
                  .scope = &outer_scope,
                  .fn = cx->fn,
                  .run = cx->run,
-                 .depth = cx->depth + 1,
+                 DHC_CALLED(cx, &frame),
                  .sig = sig};
   dhc_at(cx, at);
   if (!dhc_bind_inputs(&outer, sig, inputs, at, decl->name.text)) return dhc_v_error();

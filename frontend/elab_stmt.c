@@ -142,7 +142,7 @@ static void exec_for(DhcCx *cx, const DhcAstStmt *s) {
   DhcVal over = dhc_eval(cx, s->u.for_.iter);
   if (over.kind == DHC_V_TABLE) {
     const DhcMember *m = over.table.member;
-    for (int i = 0; i < m->table.n && !cx->done; i++) {
+    for (int i = 0; i < m->table.n && !cx->done && dhc_limit_steps(cx, 1, s->span); i++) {
       if (!m->table.at[i].inst) continue;
       dhc_scope_set(cx, s->u.for_.var.text, (DhcVal){.kind = DHC_V_INST, .inst = m->table.at[i].inst});
       dhc_run_body(cx, &s->u.for_.body);
@@ -157,7 +157,7 @@ static void exec_for(DhcCx *cx, const DhcAstStmt *s) {
       dhc_err_hint(cx, d, "scan (…) over (x = xs) along axis { … } runs along a tensor's axis");
     return;
   }
-  for (int i = 0; i < over.list.n && !cx->done; i++) {
+  for (int i = 0; i < over.list.n && !cx->done && dhc_limit_steps(cx, 1, s->span); i++) {
     int before = cx->e->diags->n_errors;
     dhc_scope_set(cx, s->u.for_.var.text, over.list.at[i]);
     dhc_run_body(cx, &s->u.for_.body);
@@ -205,5 +205,5 @@ static void exec_one(DhcCx *cx, const DhcAstStmt *s) {
 }
 
 void dhc_run_body(DhcCx *cx, const DhcAstStmts *body) {
-  for (int i = 0; i < body->n && !cx->done; i++) exec_one(cx, body->at[i]);
+  for (int i = 0; i < body->n && !cx->done && !cx->e->stopped; i++) exec_one(cx, body->at[i]);
 }

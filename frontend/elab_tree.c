@@ -3,8 +3,11 @@
 
 static void run_items(DhcCx *cx, const DhcAstItems *items);
 
+enum { STEPS_A_LAYER = 10 }; /* an instance takes the memory of about so many values */
+
 static bool new_member(DhcCx *cx, const char *name, DhcSpan at, DhcMemberKind kind, DhcMember **out) {
   DhcInst *inst = cx->self;
+  if (!dhc_limit_steps(cx, dhc_limit_walk(inst->members.n), at)) return false;
   DhcMember *m = dhc_inst_member(inst, name);
   if (m) {
     DhcDiag *d = dhc_err(cx, "E0302", at, "'%s' is declared twice in %s", name, inst->decl->name.text);
@@ -110,6 +113,7 @@ static bool path_fits(DhcCx *cx, const DhcAstItem *it, const DhcTensorDecl *d) {
     return false;
   }
   const char *name = d->as ? d->as : d->path;
+  if (!dhc_limit_steps(cx, dhc_limit_walk(cx->m->module->tensors.n), it->span)) return false;
   for (int i = 0; i < cx->m->module->tensors.n; i++) {
     const DhcTensorDecl *t = &cx->m->module->tensors.at[i];
     if (strcmp(t->path, d->path) && strcmp(t->as ? t->as : t->path, name)) continue;
@@ -196,6 +200,7 @@ static void run_submodule(DhcCx *cx, const DhcAstItem *it) {
   DhcVal v = dhc_eval(cx, it->u.submodule.value);
   DhcMember *m = submodule_member(cx, it);
   if (!m || !eval_indices(cx, it, &x, &index)) return;
+  if (!dhc_limit_steps(cx, dhc_limit_walk(m->table.n), it->span)) return;
   for (int i = 0; i < m->table.n; i++)
     if (m->table.at[i].n_index == x.n_index && !memcmp(m->table.at[i].index, x.index, sizeof x.index)) {
       dhc_err(cx, "E0302", it->span, "%s[%s] is declared twice", m->name, index);
@@ -242,7 +247,7 @@ static void run_for(DhcCx *cx, const DhcAstItem *it) {
     return;
   }
   DhcScope *outer = cx->scope;
-  for (int i = 0; i < over.list.n; i++) {
+  for (int i = 0; i < over.list.n && dhc_limit_steps(cx, 1, it->span); i++) {
     DhcScope scope = {.parent = outer};
     int before = cx->e->diags->n_errors;
     cx->scope = &scope;
@@ -287,18 +292,19 @@ static void run_item(DhcCx *cx, const DhcAstItem *it) {
 }
 
 static void run_items(DhcCx *cx, const DhcAstItems *items) {
-  for (int i = 0; i < items->n; i++) run_item(cx, items->at[i]);
+  for (int i = 0; i < items->n && dhc_limit_steps(cx, 1, items->at[i]->span); i++) run_item(cx, items->at[i]);
 }
 
 DhcInst *dhc_instantiate(DhcCx *cx, DhcClosure *c, const char *path, const char *name, const char *index,
                          DhcInst *parent, DhcSpan at) {
   DhcArena *a = dhc_cx_arena(cx);
-  if (parent && parent->depth >= DHC_MAX_CALL_DEPTH) {
-    DhcDiag *d =
-        dhc_err(cx, "E0315", at, "layers nested deeper than %d levels at '%s'", DHC_MAX_CALL_DEPTH, path);
+  const DhcFrame frame = {path, at, cx->frame, true};
+  if (parent && parent->depth >= DHC_LIMIT_CALLS) {
+    DhcDiag *d = dhc_limit_stop(cx, "E0315", at, "layers nested deeper than %d levels at '%s'", DHC_LIMIT_CALLS, path);
     dhc_err_hint(cx, d, "a layer may not contain itself");
     return NULL;
   }
+  if (!dhc_limit_steps(cx, STEPS_A_LAYER, at)) return NULL;
   DhcInst *inst = DHC_NEW(a, DhcInst);
   inst->path = path;
   inst->name = name;
@@ -321,12 +327,14 @@ DhcInst *dhc_instantiate(DhcCx *cx, DhcClosure *c, const char *path, const char 
                .owner = inst,
                .file = c->file,
                .scope = &scope,
-               .depth = cx->depth};
+               .depth = cx->depth,
+               .eval_depth = cx->eval_depth,
+               .frame = parent ? &frame : cx->frame};
   run_items(&own, &c->decl->u.layer.items);
   if (parent) {
     DHC_PUSH(a, &parent->children, inst);
     DhcDiags *ds = cx->e->diags;
-    for (int i = before; at.file && i < ds->all.n; i++) {
+    for (int i = before; at.file && i < ds->all.n && !cx->e->stopped; i++) {
       DhcDiag *d = ds->all.at[i];
       if (d->severity == DHC_ERROR && d->notes.n < 4 && d->at.begin != at.begin) dhc_diag_note(ds, d, at, "in '%s', made here", path);
     }

@@ -19,6 +19,7 @@ DhcDiag *dhc_err(DhcCx *cx, const char *code, DhcSpan at, const char *fmt, ...) 
   va_start(ap, fmt);
   const char *text = dhc_arena_vprintf(dhc_cx_arena(cx), fmt, ap);
   va_end(ap);
+  if (cx->e->stopped) return DHC_NEW(dhc_cx_arena(cx), DhcDiag); /* goes nowhere */
   return dhc_diag(cx->e->diags, DHC_ERROR, code, at, "%s", text);
 }
 
@@ -63,13 +64,21 @@ static void say_double(DhcText *to, double v) {
   if (isfinite(v) && !strpbrk(text, ".en")) dhc_text_puts(to, ".0");
 }
 
+static void say_val(DhcCx *cx, DhcText *to, const DhcVal *v);
+
+enum { SAID_MOST = 16, SAID_LONGEST = 1000 };
+
+/* A list may hold one list many times over: what is said of it stays short. */
+static bool said_enough(DhcText *to, int i, int n) {
+  if (i < SAID_MOST && to->n < SAID_LONGEST) return false;
+  dhc_text_printf(to, "%s… %d more", i ? ", " : "", n - i);
+  return true;
+}
+
 static void say_list(DhcCx *cx, DhcText *to, const DhcVal *at, int n) {
-  for (int i = 0; i < n; i++) {
-    if (i == 16) {
-      dhc_text_printf(to, ", … %d more", n - i);
-      return;
-    }
-    dhc_text_printf(to, "%s%s", i ? ", " : "", dhc_say_val(cx, &at[i]));
+  for (int i = 0; i < n && !said_enough(to, i, n); i++) {
+    dhc_text_puts(to, i ? ", " : "");
+    say_val(cx, to, &at[i]);
   }
 }
 
@@ -77,44 +86,51 @@ static void say_closure(DhcCx *cx, DhcText *to, const DhcClosure *c) {
   dhc_text_puts(to, c->decl->name.text);
   if (!c->args.n) return;
   dhc_text_puts(to, "(");
-  for (int i = 0; i < c->args.n; i++) {
+  for (int i = 0; i < c->args.n && !said_enough(to, i, c->args.n); i++) {
     const DhcBound *b = &c->args.at[i];
-    dhc_text_printf(to, "%s%s%s%s", i ? ", " : "", b->name ? b->name : "", b->name ? " = " : "",
-                    dhc_say_val(cx, &b->value));
+    dhc_text_printf(to, "%s%s%s", i ? ", " : "", b->name ? b->name : "", b->name ? " = " : "");
+    say_val(cx, to, &b->value);
   }
   dhc_text_puts(to, ")");
 }
 
-const char *dhc_say_val(DhcCx *cx, const DhcVal *v) {
-  DhcText t = {.arena = dhc_cx_arena(cx)};
+static void say_map(DhcCx *cx, DhcText *to, const DhcVal *v) {
+  dhc_text_puts(to, "{ ");
+  for (int i = 0; i < v->map.n && !said_enough(to, i, v->map.n); i++) {
+    dhc_text_printf(to, "%s%s = ", i ? ", " : "", v->map.at[i].key);
+    say_val(cx, to, v->map.at[i].value);
+  }
+  dhc_text_puts(to, " }");
+}
+
+static void say_val(DhcCx *cx, DhcText *to, const DhcVal *v) {
   switch (v->kind) {
-    case DHC_V_ERROR: return "?";
-    case DHC_V_VOID: return "nothing";
-    case DHC_V_INT: dhc_text_printf(&t, "%lld", (long long)v->i); break;
-    case DHC_V_DIM: return dhc_say_dim(cx, v->dim);
-    case DHC_V_FLOAT: say_double(&t, v->fx->value); break;
-    case DHC_V_BOOL: return v->b ? "true" : "false";
-    case DHC_V_STRING: dhc_text_printf(&t, v->s.names ? "%s" : "\"%s\"", v->s.at); break;
-    case DHC_V_DTYPE: return dhc_dtype_name(v->dtype);
+    case DHC_V_ERROR: dhc_text_puts(to, "?"); break;
+    case DHC_V_VOID: dhc_text_puts(to, "nothing"); break;
+    case DHC_V_INT: dhc_text_printf(to, "%lld", (long long)v->i); break;
+    case DHC_V_DIM: dhc_text_puts(to, dhc_say_dim(cx, v->dim)); break;
+    case DHC_V_FLOAT: say_double(to, v->fx->value); break;
+    case DHC_V_BOOL: dhc_text_puts(to, v->b ? "true" : "false"); break;
+    case DHC_V_STRING: dhc_text_printf(to, v->s.names ? "%s" : "\"%s\"", v->s.at); break;
+    case DHC_V_DTYPE: dhc_text_puts(to, dhc_dtype_name(v->dtype)); break;
     case DHC_V_LIST:
     case DHC_V_TUPLE:
-      dhc_text_puts(&t, v->kind == DHC_V_LIST ? "[" : "(");
-      say_list(cx, &t, v->list.at, v->list.n);
-      dhc_text_puts(&t, v->kind == DHC_V_LIST ? "]" : ")");
+      dhc_text_puts(to, v->kind == DHC_V_LIST ? "[" : "(");
+      say_list(cx, to, v->list.at, v->list.n);
+      dhc_text_puts(to, v->kind == DHC_V_LIST ? "]" : ")");
       break;
-    case DHC_V_MAP:
-      dhc_text_puts(&t, "{ ");
-      for (int i = 0; i < v->map.n; i++)
-        dhc_text_printf(&t, "%s%s = %s", i ? ", " : "", v->map.at[i].key,
-                        dhc_say_val(cx, v->map.at[i].value));
-      dhc_text_puts(&t, " }");
-      break;
-    case DHC_V_LAYER: say_closure(cx, &t, v->layer); break;
-    case DHC_V_INST: return v->inst->path;
-    case DHC_V_TABLE: return v->table.member->name;
-    case DHC_V_METHOD: return v->method.entry->u.entry.sig.name.text;
-    case DHC_V_TENSOR: return dhc_say_type(cx, &v->t->type);
+    case DHC_V_MAP: say_map(cx, to, v); break;
+    case DHC_V_LAYER: say_closure(cx, to, v->layer); break;
+    case DHC_V_INST: dhc_text_puts(to, v->inst->path); break;
+    case DHC_V_TABLE: dhc_text_puts(to, v->table.member->name); break;
+    case DHC_V_METHOD: dhc_text_puts(to, v->method.entry->u.entry.sig.name.text); break;
+    case DHC_V_TENSOR: dhc_text_puts(to, dhc_say_type(cx, &v->t->type)); break;
   }
+}
+
+const char *dhc_say_val(DhcCx *cx, const DhcVal *v) {
+  DhcText t = {.arena = dhc_cx_arena(cx)};
+  say_val(cx, &t, v);
   return dhc_text_str(&t);
 }
 
@@ -194,7 +210,14 @@ DhcVal dhc_v_list(DhcCx *cx, DhcValKind kind, const DhcVal *at, int n) {
   DhcVal v = {.kind = kind};
   v.list.at = dhc_arena_dup(dhc_cx_arena(cx), at, sizeof *at * (size_t)n);
   v.list.n = n;
+  v.list.depth = 1;
+  for (int i = 0; i < n; i++)
+    if (dhc_val_depth(&at[i]) >= v.list.depth) v.list.depth = dhc_val_depth(&at[i]) + 1;
   return v;
+}
+
+int dhc_val_depth(const DhcVal *v) {
+  return v->kind == DHC_V_LIST || v->kind == DHC_V_TUPLE ? v->list.depth : v->kind == DHC_V_MAP ? v->map.depth : 0;
 }
 
 /* ---- floats known up to scalars --------------------------------------------------------- */
@@ -229,6 +252,8 @@ DhcFx *dhc_fx_op(DhcCx *cx, DhcOp op, DhcFx *const *arg, int n) {
   DhcFx *fx = dhc_fx_const(cx, dhc_eval_ew(op, DHC_F64, v).f);
   if (constant) return fx;
   fx->kind = DHC_FX_OP;
+  for (int i = 0; i < n; i++)
+    if (arg[i]->depth >= fx->depth) fx->depth = arg[i]->depth + 1;
   fx->constant = false;
   fx->op = op;
   fx->n_args = n;
@@ -248,7 +273,7 @@ bool dhc_val_is_number(const DhcVal *v) {
 
 /* ---- comparing and converting ------------------------------------------------------------ */
 
-bool dhc_val_equal(const DhcVal *a, const DhcVal *b) {
+bool dhc_val_equal(DhcCx *cx, const DhcVal *a, const DhcVal *b, DhcSpan at) {
   if (a->kind == DHC_V_INT && b->kind == DHC_V_FLOAT) return (double)a->i == b->fx->value;
   if (a->kind == DHC_V_FLOAT && b->kind == DHC_V_INT) return (double)b->i == a->fx->value;
   if (a->kind != b->kind) return false;
@@ -262,8 +287,9 @@ bool dhc_val_equal(const DhcVal *a, const DhcVal *b) {
     case DHC_V_LIST:
     case DHC_V_TUPLE:
       if (a->list.n != b->list.n) return false;
+      if (a->list.at == b->list.at) return true;
       for (int i = 0; i < a->list.n; i++)
-        if (!dhc_val_equal(&a->list.at[i], &b->list.at[i])) return false;
+        if (!dhc_limit_steps(cx, 1, at) || !dhc_val_equal(cx, &a->list.at[i], &b->list.at[i], at)) return false;
       return true;
     case DHC_V_LAYER: return a->layer->decl == b->layer->decl;
     case DHC_V_INST: return a->inst == b->inst;

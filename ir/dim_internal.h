@@ -3,9 +3,14 @@
 #define DHC_IR_DIM_INTERNAL_H
 
 #include "ir/dim.h"
+#include "ir/limits.h"
 
 /* Polynomials beyond these are refused as overflow. */
-enum { DHC_DIM_MAX_TERMS = 256, DHC_DIM_MAX_DEGREE = 16, DHC_DIM_MAX_NESTING = 16 };
+enum {
+  DHC_DIM_MAX_TERMS = DHC_LIMIT_DIM_TERMS,
+  DHC_DIM_MAX_DEGREE = DHC_LIMIT_DIM_DEGREE,
+  DHC_DIM_MAX_NESTING = DHC_LIMIT_DIM_NESTING
+};
 
 /* A symbol, or floordiv(p, k) in normal form. Interned. Never negative, because symbols
  * are at least 1 and the coefficients of p are in 0..k-1. */
@@ -40,6 +45,7 @@ struct DhcDims {
   const DhcAtom **atom;
   int n_atoms, cap_atoms;
   bool overflowed;
+  struct DhcFactIndex *facts[8]; /* dim_facts.c: of lists asked about lately */
 };
 
 /* The order that the normal form uses: symbols by name, then floordivs by content. */

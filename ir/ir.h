@@ -17,8 +17,9 @@
 #include "dhc/abi.h"
 #include "ir/diag.h"
 #include "ir/dim.h"
+#include "ir/limits.h"
 
-enum { DHC_MAX_RANK = 8, DHC_MAX_ATTRS = 8, DHC_MAX_NODES = 100000 };
+enum { DHC_MAX_RANK = DHC_LIMIT_RANK, DHC_MAX_ATTRS = 8, DHC_MAX_NODES = DHC_LIMIT_NODES };
 
 /* ---- types --------------------------------------------------------------- */
 
@@ -115,7 +116,7 @@ typedef struct DhcAttrDecl {
 /* A shape rule reads op, args and attrs of `n` and fills n_results and type[]. On
  * a wrong argument it reports with dhc_shape_error and returns false. Messages name
  * the op and show the operand types: "add: shapes differ: f32[2, 3] and f32[4]". */
-enum { DHC_MAX_RESULTS = 512 };
+enum { DHC_MAX_RESULTS = DHC_LIMIT_RESULTS };
 typedef struct DhcBuilder DhcBuilder;
 typedef struct DhcShapeCtx {
   DhcModule *m;

@@ -305,6 +305,8 @@ bool dhc_spec_verify(const DhcSpec *s, DhcArena *arena, const char **why) {
     if (!check_node(&c, n, red, seq != 0)) return false;
   if (dhc_spec_n_inputs(s) == s->n_operands) return fail(&c, "no output");
   all_varies(s, c.varies, s->n_nodes);
+  for (int n = 0; n < s->n_nodes; n++)
+    if (s->node[n].kind == DHC_SN_SCAN && (c.varies[s->node[n].a[2]] & seq)) return fail(&c, "node %d: what a scan begins with varies along it", n);
   uint32_t must = role_mask(s, DHC_AXIS_PAR) | seq;
   for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++)
     if (!check_store(&c, o, must)) return false;
