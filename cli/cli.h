@@ -46,6 +46,8 @@ typedef struct Cli {
 
 /* Fills c, whose report is there already; false after a message (exit 2). */
 bool cli_parse(Cli *c, int argc, char **argv);
+/* Numbers of "--dims 1,2,3" (NULL: none); how many, or -1 where it is no such list. */
+int cli_dims(const char *text, int64_t *dims, int max);
 /* Of a command, or of all for NULL. */
 void cli_print_help(const char *command, FILE *to);
 

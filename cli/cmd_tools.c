@@ -65,22 +65,9 @@ int cmd_opt(const Cli *c) {
   return rc;
 }
 
-static int parse_dims(const char *text, int64_t *dims, int max) {
-  int n = 0;
-  while (text && *text) {
-    char *end;
-    errno = 0;
-    long long v = strtoll(text, &end, 10);
-    if (end == text || errno || (*end && (*end != ',' || !end[1])) || n == max) return -1;
-    dims[n++] = v;
-    text = *end ? end + 1 : end;
-  }
-  return n;
-}
-
 int cmd_kernel(const Cli *c) {
   int64_t dims[128];
-  int n_dims = parse_dims(c->dims, dims, 128);
+  int n_dims = cli_dims(c->dims, dims, 128);
   if (n_dims < 0) {
     cli_error(c, "--dims: needs whole numbers of 63 bits separated by commas, got \"%s\"", c->dims);
     return 2;

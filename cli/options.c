@@ -190,6 +190,19 @@ bool cli_parse(Cli *c, int argc, char **argv) {
   return true;
 }
 
+int cli_dims(const char *text, int64_t *dims, int max) {
+  int n = 0;
+  while (text && *text) {
+    char *end;
+    errno = 0;
+    long long v = strtoll(text, &end, 10);
+    if (end == text || errno || (*end && (*end != ',' || !end[1])) || n == max) return -1;
+    dims[n++] = v;
+    text = *end ? end + 1 : end;
+  }
+  return n;
+}
+
 /* ---- help ------------------------------------------------------------------------ */
 
 enum { HELP_COLUMNS = 90, HELP_INDENT = 26 };

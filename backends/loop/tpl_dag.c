@@ -372,7 +372,10 @@ static DhcLv make(DhcTplCx *cx, int n) {
 
 DhcLv dhc_tpl_eval(DhcTplCx *cx, int n) {
   if (cx->value[n]) return cx->value[n];
-  if (cx->varies[n] & ~cx->bound) DHC_BUG("node %d varies over an axis that is not bound", n);
+  if (cx->varies[n] & ~cx->bound) { /* no spec of fusion's, but one may be given as text */
+    dhc_lp_refuse(cx->b, "node %d varies over an axis that is not bound where it is needed", n);
+    return dhc_lp_zero(cx->b, cx->s->node[n].dtype, 1);
+  }
   if (cx->s->node[n].kind == DHC_SN_FOLD) {
     DhcLv own = cx->provide ? cx->provide(cx, n, cx->provide_arg) : NULL;
     if (own) dhc_tpl_set(cx, n, own);

@@ -1,14 +1,13 @@
 /* Fuzz target: any bytes to a syntax tree; what parses must print and parse again to
- * the same text. Built with clang as a libFuzzer target (DHC_FUZZ), else as a program
- * that replays the files named on its command line. */
+ * the same text. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "frontend/fmt.h"
 #include "frontend/parse.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/words.h"
 
 typedef struct Run {
   DhcDiags diags;
@@ -52,17 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
   return 0;
 }
 
-#ifndef DHC_FUZZ
-int main(int argc, char **argv) {
-  for (int i = 1; i < argc; i++) {
-    FILE *f = fopen(argv[i], "rb");
-    if (!f) return 2;
-    static uint8_t data[1 << 20];
-    size_t n = fread(data, 1, sizeof data, f);
-    fclose(f);
-    LLVMFuzzerTestOneInput(data, n);
-  }
-  printf("%d inputs\n", argc - 1);
-  return 0;
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t max, unsigned seed);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t max, unsigned seed) {
+  return fuzz_mutate_text(data, n, max, seed, model_words);
 }
-#endif

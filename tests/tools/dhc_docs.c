@@ -173,10 +173,18 @@ static void put_errors(FILE *out, const char *def) {
 #include "ir/errors.def"
 }
 
+static void put_limits(FILE *out, const char *def) {
+  (void)def;
+  fputs("| at most | | beyond |\n| --- | --- | --- |\n", out);
+#define LIMIT(id, value, what, code) fprintf(out, "| %d | %s | %s |\n", value, what, code);
+#include "ir/limits.def"
+#undef LIMIT
+}
+
 static const struct {
   const char *table;
   void (*put)(FILE *out, const char *def);
-} sections[] = {{"ir/errors.def", put_errors}, {"ir/ops.def", put_ops}, {"passes/passes.def", put_passes}, {"ir/kinds.def", put_kinds}};
+} sections[] = {{"ir/limits.def", put_limits}, {"ir/errors.def", put_errors}, {"ir/ops.def", put_ops}, {"passes/passes.def", put_passes}, {"ir/kinds.def", put_kinds}};
 enum { N_SECTIONS = sizeof sections / sizeof sections[0] };
 
 /* The document with its sections as they should be, or NULL with a message. Heap. */
