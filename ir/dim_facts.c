@@ -8,7 +8,16 @@
  * is used wherever it is scaled. */
 #include "ir/dim_internal.h"
 
-enum { MAX_SYMBOLS = 32, DEEPEST = 4, BUDGET = 800, MANY = 16, WALK = 1 << 16, N_INDEXES = sizeof ((DhcDims *)0)->facts / sizeof ((DhcDims *)0)->facts[0] };
+enum {
+  MAX_SYMBOLS = 32,
+  DEEPEST = 4,
+  BUDGET = 800, /* steps of one question */
+  MANY = 16,    /* facts; beyond, a question gets fewer */
+  FEW = 25,     /* steps of a question where PLENTY have been taken */
+  PLENTY = 100000,
+  WALK = 1 << 16,
+  N_INDEXES = sizeof ((DhcDims *)0)->facts / sizeof ((DhcDims *)0)->facts[0]
+};
 
 typedef struct Range {
   int64_t lo, hi; /* hi INT64_MAX: none known */
@@ -324,7 +333,10 @@ static bool proven_nonneg(DhcDims *cx, const DhcFacts *facts, const DhcDim *p) {
     memcpy(pr.name, x->name, sizeof pr.name);
     memcpy(pr.range, x->range, sizeof pr.range);
   }
+  if (cx->proving > PLENTY && pr.budget > FEW) pr.budget = FEW; /* many hard questions: short answers */
+  int budget = pr.budget;
   bool yes = prove(&pr, p, DEEPEST) && !cx->overflowed;
+  cx->proving += budget - pr.budget;
   cx->overflowed = before;
   return yes;
 }

@@ -45,6 +45,7 @@ struct DhcDims {
   const DhcAtom **atom;
   int n_atoms, cap_atoms;
   bool overflowed;
+  int64_t proving; /* dim_facts.c: steps taken in all */
   struct DhcFactIndex *facts[8]; /* dim_facts.c: of lists asked about lately */
 };
 
