@@ -164,6 +164,11 @@ struct dhc_program {
   DhcArena arena;  /* as long as the program */
 };
 
+/* finite.c: DHC_E_NUMERIC names the first param or buffer, or result, that holds a NaN (of results: the
+ * weights come first). */
+dhc_status weights_check(dhc_program *p) DHC_MUST_USE;
+dhc_status results_check(dhc_program *p, const dhc_tensor *results, int n_results) DHC_MUST_USE;
+
 /* state.c: the states that version v uses are there in the sizes that its symbols have; those
  * that begin get their initial values. */
 dhc_status state_prepare(dhc_program *p, const Version *v, const int64_t *symbols) DHC_MUST_USE;

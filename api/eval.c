@@ -65,6 +65,7 @@ static dhc_status run(dhc_model *m, const dhc_eval_options *o, const DhcDataset 
   DHC_TRY(metric_open(*p, &metric));
   DHC_TRY(dhc_program_init(*p, 0));
   DHC_TRY(dhc_program_load(*p, o->weights, false));
+  DHC_TRY(weights_check(*p));
   DHC_TRY(feed_open(*p, d, batch, false, feed));
   double t0 = session_now_ms();
   EvalSums sums;

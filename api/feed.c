@@ -246,6 +246,10 @@ dhc_status evaluate(dhc_program *p, int loss_entry, Feed *f, const Metric *m, co
     st = dhc_program_run(p, loss_entry, f->in, f->n_in, &res, &n_res);
     if (st.code != DHC_OK) break;
     double loss = scalar_result(res, n_res, "loss"), metric;
+    if (!isfinite(loss)) st = results_check(p, res, n_res); /* names the tensor where one is NaN */
+    if (st.code == DHC_OK && !isfinite(loss))
+      st = dhc_status_make(DHC_E_NUMERIC, "result 'loss' is %g for the examples from number %lld on", loss, (long long)out->n);
+    if (st.code != DHC_OK) break;
     if (seen) seen(ctx, f, res, n_res, out->n, n);
     st = metric_value(p, m, f, res, n_res, &metric);
     if (st.code != DHC_OK) break;

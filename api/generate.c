@@ -71,6 +71,7 @@ static dhc_status steps(Generator *g, dhc_generate_result *out) {
   while (out->n_tokens < o->n_tokens) {
     if (dhc_stop_signal()) return dhc_status_make(DHC_E_INTERRUPTED, "stopped after %lld tokens", (long long)out->n_tokens);
     int64_t token = dhc_sample(g->logits, g->vocabulary, &how, (uint64_t)out->n_tokens, g->order);
+    if (token < 0) DHC_TRY(weights_check(g->p));
     if (token < 0) return dhc_status_make(DHC_E_NUMERIC, "token %lld: the logits are not finite", (long long)out->n_tokens + 1);
     out->n_tokens++;
     if (o->token && !o->token(o->ctx, token)) return dhc_status_ok();

@@ -1,5 +1,6 @@
 #include "ir/guard.h"
 
+#include <pthread.h>
 #include <stdio.h>
 
 #include "ir/diag.h"
@@ -9,7 +10,16 @@
  * asks for memory at first use and ends the process where there is none. */
 static _Thread_local __attribute__((tls_model("initial-exec"))) DhcGuard *innermost;
 
+/* Where there is no memory for it, numbers are read and written as the caller's locale does. */
+static locale_t plain;
+static void make_plain(void) {
+  plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+}
+
 void dhc_guard_enter(DhcGuard *g) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, make_plain);
+  g->locale = innermost || !plain ? (locale_t)0 : uselocale(plain);
   g->outer = innermost;
   g->held = NULL;
   g->bytes = 0;
@@ -30,6 +40,7 @@ void dhc_guard_leave(DhcGuard *g) {
   }
   g->held = NULL;
   innermost = g->outer;
+  if (g->locale) uselocale(g->locale);
 }
 
 void dhc_hold(DhcHeld *h, void (*drop)(void *what), void *what) {
@@ -76,6 +87,7 @@ void dhc_out_of_memory(size_t bytes) {
   }
   g->bytes = bytes;
   innermost = g->outer;
+  if (g->locale) uselocale(g->locale);
   longjmp(g->at, 1);
 }
 

@@ -18,6 +18,7 @@
 #ifndef DHC_IR_GUARD_H
 #define DHC_IR_GUARD_H
 
+#include <locale.h>
 #include <setjmp.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,6 +41,7 @@ typedef struct DhcGuard {
   size_t bytes;  /* that could not be had */
   int64_t room;  /* bytes of large blocks that regions may still take; see dhc_guard_room */
   bool refused;  /* there was memory, but no room */
+  locale_t locale; /* of the thread before: a call reads and writes numbers as in "C" */
   jmp_buf at;
 } DhcGuard;
 

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "backends/cpu/cpu.h"
+#include "ir/diag.h"
+#include "runtime/status.h"
 
 static dhc_status error(dhc_code code, const char *what, const char *detail) {
   dhc_status s = {.code = code};
@@ -79,6 +81,43 @@ static void apply(Words *w, DhcArena *arena, const char *list) {
   }
 }
 
+/* Code for x86-64 passes floats in these registers and is made of these instructions: LLVM ends the
+ * process where one is off. */
+static bool is_required(const char *word) {
+  static const char *const required[] = {"64bit", "sse", "sse2", "cmov", "cx8", "fxsr", "mmx"};
+  for (size_t i = 0; i < sizeof required / sizeof *required; i++)
+    if (!strcmp(word, required[i])) return true;
+  return false;
+}
+
+/* What a caller asks for must exist ("+avx2" or "-avx2" among the host's), be there, and be optional.
+ * A host that lists nothing is asked nothing. */
+static dhc_status check_features(DhcArena *arena, const char *host, const char *list, bool named_cpu) {
+  DHC_VEC(const char *) names = {0};
+  DHC_VEC(bool) there = {0};
+  char *copy = dhc_arena_strdup(arena, host), *save = NULL;
+  for (char *f = strtok_r(copy, ",", &save); f; f = strtok_r(NULL, ",", &save)) {
+    DHC_PUSH(arena, &names, f + 1);
+    DHC_PUSH(arena, &there, *f == '+');
+  }
+  copy = dhc_arena_strdup(arena, list);
+  for (char *f = strtok_r(copy, ", ", &save); f && names.n; f = strtok_r(NULL, ", ", &save)) {
+    bool off = *f == '-';
+    const char *word = f + (off || *f == '+');
+    int i = 0;
+    while (i < names.n && strcmp(names.at[i], word)) i++;
+    if (i == names.n) {
+      const char *close = dhc_suggest(word, names.at, names.n);
+      return dhc_status_make(DHC_E_USAGE, "--cpu-features: there is no '%.40s'%s%s%s", word, close ? " (did you mean '" : "",
+                             close ? close : "", close ? "'?)" : "");
+    }
+    if (off && is_required(word))
+      return dhc_status_make(DHC_E_USAGE, "--cpu-features: '%s' cannot be switched off: all code for this machine needs it", word);
+    if (!off && !named_cpu && !there.at[i]) return dhc_status_make(DHC_E_USAGE, "--cpu-features: this CPU has no '%s'", word);
+  }
+  return (dhc_status){0};
+}
+
 static bool has(const Words *w, const char *word) {
   for (int i = 0; i < w->on.n; i++)
     if (!strcmp(w->on.at[i], word)) return true;
@@ -126,6 +165,7 @@ dhc_status dhc_cpu_target(DhcArena *arena, const char *cpu, const char *features
   out->triple = keep_message(arena, LLVMNormalizeTargetTriple(out->triple));
   const char *host_features = keep_message(arena, LLVMGetHostCPUFeatures());
   out->cpu = cpu ? dhc_arena_strdup(arena, cpu) : keep_message(arena, LLVMGetHostCPUName());
+  if (features) DHC_TRY(check_features(arena, host_features, features, cpu != NULL));
   Words w = {0};
   DhcText all = {.arena = arena};
   if (!cpu) {

@@ -6,7 +6,8 @@
  *
  * Handles are opaque and owned by the caller; a parent must outlive its children.
  * A session and what hangs off it is used by one thread at a time; separate sessions
- * are independent. No function prints, exits or keeps a global. Functions that can
+ * are independent. No function prints, exits or keeps a global; whatever the caller's locale, numbers
+ * are read and written as in "C" (in callbacks too). Functions that can
  * fail return a dhc_status that must be looked at; errors in model files are collected
  * in the session as diagnostics (the status then says how many). A pointer that is NULL where
  * nothing here allows it is DHC_E_USAGE; functions that return values then give 0, NULL, false
@@ -201,6 +202,10 @@ DHC_API dhc_status dhc_program_set_scalar(dhc_program *p, const char *name, doub
 DHC_API dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs,
                                    int n_inputs, const dhc_tensor **results,
                                    int *n_results) DHC_MUST_USE;
+
+/* After a run of entry number `index`: DHC_E_NUMERIC names a param, buffer or result that holds a NaN,
+ * and the place. Infinities pass: masks are made of them. */
+DHC_API dhc_status dhc_program_check(dhc_program *p, int index) DHC_MUST_USE;
 
 /* State: what an entry's `state` tensors carry from run to run. An entry is opened (or added)
  * in one of three forms, by name:

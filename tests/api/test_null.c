@@ -196,6 +196,8 @@ static void of_program(void) {
   VALUE(dhc_program_profile_rows, dhc_program_profile_rows(NULL) == 0);
   VALUE(dhc_program_profile_row, !dhc_program_profile_row(NULL, 0).kernel && !dhc_program_profile_row(p, -1).kernel);
   VALUE(dhc_program_n_kernels, dhc_program_n_kernels(NULL, 0) == 0 && dhc_program_n_kernels(p, -1) == 0);
+  IS_NULL("p", dhc_program_check(NULL, 0));
+  REFUSED("no entry number 9", dhc_program_check(p, 9));
   VALUE(dhc_program_n_calls, dhc_program_n_calls(NULL, 0) == 0 && dhc_program_n_calls(p, 99) == 0);
 }
 
