@@ -257,6 +257,101 @@ static void fma64_exact(void **st) {
   }
 }
 
+/* ---- every elementwise op on every dtype it takes: compiled, or refused in words ------------- */
+
+enum Types { T_arith, T_float, T_integer, T_compare, T_select, T_test };
+static const struct {
+  DhcOp op;
+  enum Types types;
+} rows[] = {
+#define EW(id, name, n_args, types, ...) {DHC_OP_##id, T_##types},
+#include "ir/ops.def"
+};
+
+static bool takes(DhcOp op, enum Types types, dhc_dtype t) {
+  bool is_float = dhc_dtype_is_float(t), bits = op == DHC_OP_AND || op == DHC_OP_OR || op == DHC_OP_XOR || op == DHC_OP_NOT;
+  switch (types) {
+  case T_arith: return t != DHC_BOOL;
+  case T_float:
+  case T_test: return is_float;
+  case T_integer: return !is_float && (t != DHC_BOOL || bits);
+  default: return true;
+  }
+}
+
+static void matrix(void **st) {
+  (void)st;
+  static const dhc_dtype dtypes[] = {DHC_F64, DHC_F32, DHC_I64, DHC_I32, DHC_I8, DHC_U32, DHC_U8, DHC_BOOL};
+  int compiled = 0, refused = 0;
+  for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+    for (size_t k = 0; k < sizeof dtypes / sizeof *dtypes; k++) {
+      DhcOp op = rows[r].op;
+      dhc_dtype t = dtypes[k], out = rows[r].types == T_compare || rows[r].types == T_test ? DHC_BOOL : t;
+      if (!takes(op, rows[r].types, t)) continue;
+      DhcArena a;
+      DhcCpuTarget target;
+      DhcCpuGen *g = NULL;
+      DhcCpuBytes object = {0};
+      const char *name = "f", *why;
+      dhc_arena_init(&a);
+      int n_args = dhc_op_info(op)->n_args;
+      DhcLp *b = dhc_lp_new(&a, n_args + 1, 1);
+      DhcLv n = dhc_lp_dim(b, 0), v[3];
+      dhc_lp_tasks(b, dhc_prog_const(&a, 1));
+      DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), n, 16), m = dhc_lp_tail(b, i, n, 16);
+      for (int x = 0; x < n_args; x++)
+        v[x] = dhc_lp_mload(b, dhc_lp_operand(b, x, op == DHC_OP_SELECT && !x ? DHC_BOOL : t), i, 16, m);
+      dhc_lp_mstore(b, dhc_lp_operand(b, n_args, out), i, dhc_lp_ew(b, op, v, n_args), m);
+      dhc_lp_end(b);
+      dhc_lp_end(b);
+      if (!dhc_lp_verify(b, &a, &why)) fail_msg("%s: %s", dhc_op_info(op)->name, why);
+      if (dhc_cpu_target(&a, NULL, NULL, &target).code || dhc_cpu_gen_open(&target, &g).code) fail();
+      const DhcLp *p = b;
+      dhc_status s = dhc_cpu_gen_run(g, &p, &name, 1, DHC_CPU_OBJECT, &object);
+      /* what E0919 names where it is written */
+      bool maths = t == DHC_F64 && dhc_op_work(op) >= 10;
+      if (maths ? s.code != DHC_E_INPUT || !strstr(s.message, "f32 only") : s.code != DHC_OK)
+        fail_msg("%s of %s: %s", dhc_op_info(op)->name, dhc_dtype_name(t), s.code ? s.message : "compiled, but E0919 says it is not");
+      *(s.code ? &refused : &compiled) += 1;
+      free(object.bytes);
+      dhc_cpu_gen_close(g);
+      dhc_arena_fini(&a);
+    }
+  print_message("%d compiled, %d refused\n", compiled, refused);
+}
+
+/* Code for a named CPU holds no instruction above it, whatever this machine has. */
+static void nothing_above_the_target(void **st) {
+  (void)st;
+  static const struct {
+    const char *cpu, *not[8]; /* in assembly text */
+  } level[] = {{"x86-64", {"\tv", "\troundp", "\trounds", "blendv", "\tptest", "\tpmulld", "\tinsertps", "\tpcmpgtq"}},
+               {"x86-64-v2", {"\tv", "%ymm", "%zmm"}},
+               {"x86-64-v3", {"%zmm", "{%k"}}};
+  for (size_t l = 0; l < sizeof level / sizeof *level; l++)
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+      DhcArena a;
+      DhcCpuTarget target;
+      DhcCpuGen *g = NULL;
+      DhcCpuBytes text = {0};
+      const char *name = "f";
+      if (rows[r].types != T_arith && rows[r].types != T_float) continue;
+      dhc_arena_init(&a);
+      const DhcLp *p = program(&a, rows[r].op, DHC_F32);
+      if (dhc_cpu_target(&a, level[l].cpu, NULL, &target).code || dhc_cpu_gen_open(&target, &g).code) fail();
+      if (dhc_cpu_gen_run(g, &p, &name, 1, DHC_CPU_ASM, &text).code) fail();
+      char *s = dhc_arena_alloc(&a, text.n_bytes + 1);
+      memcpy(s, text.bytes, text.n_bytes);
+      s[text.n_bytes] = 0;
+      if (!strstr(s, "xmm")) fail_msg("no assembly text");
+      for (int k = 0; k < 8 && level[l].not[k]; k++)
+        if (strstr(s, level[l].not[k])) fail_msg("%s for %s: %.40s", dhc_op_info(rows[r].op)->name, level[l].cpu, strstr(s, level[l].not[k]));
+      free(text.bytes);
+      dhc_cpu_gen_close(g);
+      dhc_arena_fini(&a);
+    }
+}
+
 /* All 2^32 arguments of an op. */
 static void check_all(DhcOp op, double bound) {
   enum { PART = 1 << 20 };
@@ -298,7 +393,7 @@ int main(int argc, char **argv) {
     return cmocka_run_group_tests(all, NULL, NULL);
   }
   const struct CMUnitTest tests[] = {cmocka_unit_test(with_fma), cmocka_unit_test(without_fma),
-                                     cmocka_unit_test(fma32_exact), cmocka_unit_test(fma64_exact),
+                                     cmocka_unit_test(fma32_exact), cmocka_unit_test(fma64_exact), cmocka_unit_test(matrix), cmocka_unit_test(nothing_above_the_target),
                                      cmocka_unit_test(power)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
