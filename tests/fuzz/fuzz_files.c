@@ -180,7 +180,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
   free(copy);
   DhcMetrics *m = NULL;
   const char *csv = fuzz_file("metrics.csv", t.b, t.n_b), *jsonl = fuzz_file("metrics.jsonl", t.b, t.n_b);
-  if (told(dhc_metrics_open(csv, jsonl, columns, 3, 1, true, &m))) (void)told(dhc_metrics_cut(m, 5));
+  int64_t kept = 0;
+  if (told(dhc_metrics_open(csv, jsonl, columns, 3, 1, true, &m)) && told(dhc_metrics_keep(m, 2, &kept)))
+    fuzz_check(kept >= 0 && kept <= 2, "no more rows than asked for are kept");
   if (m) dhc_metrics_close(m);
   return 0;
 }
