@@ -280,7 +280,7 @@ dhc_status dhc_cuda_record_end(DhcCudaGpu *g, DhcCudaGraph **out) {
     g->cu->cuGraphDestroy(graph);
     return dhc_status_memory((long long)sizeof *r, "a graph");
   }
-  int code = g->cu->cuGraphInstantiate(&r->exec, graph, 0);
+  int code = g->cu->cuGraphInstantiateWithFlags(&r->exec, graph, 0);
   g->cu->cuGraphDestroy(graph);
   if (code) {
     free(r);

@@ -78,7 +78,7 @@ static int fake_cuStreamDestroy(CuStream s) { free(s); FAIL(cuStreamDestroy); re
 static int fake_cuStreamSynchronize(CuStream s) { (void)s; FAIL(cuStreamSynchronize); return 0; }
 static int fake_cuStreamBeginCapture(CuStream s, int mode) { (void)s, (void)mode; FAIL(cuStreamBeginCapture); return 0; }
 static int fake_cuStreamEndCapture(CuStream s, CuGraph *graph) { (void)s; FAIL(cuStreamEndCapture); *graph = malloc(1); return 0; }
-static int fake_cuGraphInstantiate(CuGraphExec *exec, CuGraph graph, unsigned long long flags) { (void)graph, (void)flags; FAIL(cuGraphInstantiate); *exec = malloc(1); return 0; }
+static int fake_cuGraphInstantiateWithFlags(CuGraphExec *exec, CuGraph graph, unsigned long long flags) { (void)graph, (void)flags; FAIL(cuGraphInstantiateWithFlags); *exec = malloc(1); return 0; }
 static int fake_cuGraphLaunch(CuGraphExec exec, CuStream s) { (void)exec, (void)s; FAIL(cuGraphLaunch); return 0; }
 static int fake_cuGraphExecDestroy(CuGraphExec exec) { free(exec); FAIL(cuGraphExecDestroy); return 0; }
 static int fake_cuGraphDestroy(CuGraph graph) { free(graph); FAIL(cuGraphDestroy); return 0; }
