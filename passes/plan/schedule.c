@@ -175,8 +175,8 @@ static int cuda_tiles(const DhcSpec *s, DhcArena *arena, DhcSchedule out[4]) {
   put_count(&g, tile_rows(s));
   put_const(&g, 16);
   put(&g, DHC_DIM_LE);
-  out[0] = (DhcSchedule){.template_name = "tile", .v = {16, 32, 32, 1, 4}, .guard = guard_of(&g)};
-  out[1] = (DhcSchedule){.template_name = "tile", .v = {64, 64, 16, 4, 4}};
+  out[0] = (DhcSchedule){.template_name = "tile", .v = {16, 16, 128, 1, 2}, .guard = guard_of(&g)};
+  out[1] = (DhcSchedule){.template_name = "tile", .v = {64, 64, 64, 4, 4}};
   return 2;
 }
 
