@@ -18,7 +18,7 @@ static bool end_text(OptText *o) {
   bool whole = o->to && o->err && !ferror(o->to) && !ferror(o->err);
   if (o->to) whole = !fclose(o->to) && whole;
   if (o->err) whole = !fclose(o->err) && whole;
-  return whole;
+  return whole && o->text && o->err_text; /* the last growth may fail in silence */
 }
 
 static void drop_text(void *what) {
