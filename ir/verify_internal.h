@@ -11,6 +11,8 @@ typedef struct DhcVerifier {
   DhcArena scratch;
   int *place; /* by function id: 1 + position in the module; 0: not in it */
   bool ok;
+  const DhcFunc *prefix_of; /* whose messages begin with `prefix` */
+  const char *prefix;
 } DhcVerifier;
 
 /* "after fuse: @f: <message>"; f may be NULL. Returns false. */

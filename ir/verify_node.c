@@ -55,8 +55,13 @@ static bool verify_use(DhcVerifier *v, const DhcFunc *f, DhcSpan at, const DhcVa
   return true;
 }
 
+static bool is_defined(const DhcFunc *f, const DhcValue *x, DhcValue *const *defined) {
+  return x && x->def && x->def->func == f && x->id >= 0 && x->id < f->next_value_id && defined[x->id] == x;
+}
+
 static bool verify_operands(DhcVerifier *v, const DhcNode *n, DhcValue *const *defined) {
   for (int i = 0; i < n->n_args; i++) {
+    if (is_defined(n->func, n->args[i], defined)) continue; /* text only for what is wrong */
     const char *what = dhc_arena_printf(&v->scratch, "node %d (%s): operand %d", n->id,
                                         dhc_op_info(n->op)->name, i);
     if (!verify_use(v, n->func, n->span, n->args[i], defined, what)) return false;
@@ -122,13 +127,19 @@ static bool verify_attrs(DhcVerifier *v, const DhcNode *n) {
 
 /* ---- types and stages ------------------------------------------------------------------------ */
 
+static const char *prefix_of(DhcVerifier *v, const DhcFunc *f) {
+  if (v->prefix_of == f) return v->prefix;
+  DhcText prefix = {.arena = &v->scratch};
+  if (v->after) dhc_text_printf(&prefix, "after %s: ", v->after);
+  dhc_text_printf(&prefix, "@%s: ", f->name);
+  v->prefix_of = f;
+  return v->prefix = dhc_text_str(&prefix);
+}
+
 static bool verify_types(DhcVerifier *v, const DhcNode *n) {
   DhcType type[DHC_MAX_RESULTS];
   int n_types = 0;
-  DhcText prefix = {.arena = &v->scratch};
-  if (v->after) dhc_text_printf(&prefix, "after %s: ", v->after);
-  dhc_text_printf(&prefix, "@%s: ", n->func->name);
-  if (!dhc_shape_infer(v->m, &n->func->facts, NULL, n, dhc_text_str(&prefix), type, &n_types))
+  if (!dhc_shape_infer(v->m, &n->func->facts, NULL, n, prefix_of(v, n->func), type, &n_types))
     return v->ok = false;
   if (n_types != n->n_results)
     return dhc_verify_fail(v, n->func, n->span, "node %d (%s) has %d results, its rule gives %d", n->id,

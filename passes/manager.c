@@ -86,6 +86,12 @@ static void report_missing(DhcPassCtx *px, const DhcPassInfo *p) {
                "pass '%s' cannot run here: it needs that %s", p->name, prop_doc[i]);
 }
 
+#ifdef NDEBUG
+static const bool passes_trusted = true;
+#else
+static const bool passes_trusted = false;
+#endif
+
 static bool run_one(DhcModule *m, DhcPassCtx *px, const DhcPassInfo *p) {
   if (p->requires & ~px->props) {
     report_missing(px, p);
@@ -104,7 +110,8 @@ static bool run_one(DhcModule *m, DhcPassCtx *px, const DhcPassInfo *p) {
   if (px->changes) px->props &= ~p->breaks;
   px->props |= p->establishes;
   DhcStage stage = px->props & DHC_PROP_UNFUSED ? DHC_STAGE_GRAPH : DHC_STAGE_FUSED;
-  ok = dhc_verify(m, stage, p->name);
+  /* What nothing changed was verified before; builds with assertions do not take a pass' word for it. */
+  if (px->changes || !passes_trusted) ok = dhc_verify(m, stage, p->name);
   s.ms = t1 - t0;
   s.verify_ms = now_ms() - t1;
   s.changes = px->changes;

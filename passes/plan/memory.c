@@ -7,6 +7,7 @@
  * (dhc/abi.h) keep them apart at any sizes. Of all arrangements the one is kept that does
  * best at the sample where it does worst. Relations that others imply are left out: a below
  * b and b below c put a below c. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "passes/plan/plan_internal.h"
@@ -163,26 +164,32 @@ static int lower(const void *x, const void *y) {
   return (a->row > b->row) - (a->row < b->row);
 }
 
-/* Lowest place for blocks[k] among the first k; sorted[] are those, by place. */
-static void place(Block *blocks, int k, int *sorted) {
-  Block *b = &blocks[k];
+/* What placing looks at, side by side. */
+typedef struct Placed {
+  int64_t at, end;
+  int first, last;
+} Placed;
+
+/* Lowest place for b among the n in sorted[], which are by place; adds it there. */
+static void place(Block *b, int n, Placed *sorted) {
   int64_t at = 0;
-  for (int i = 0; i < k; i++) {
-    const Block *c = &blocks[sorted[i]];
-    if (!meet(b, c)) continue;
+  int first = b->life.first, last = b->life.last, i = n;
+  for (int k = 0; k < n; k++) {
+    const Placed *c = &sorted[k];
+    if (c->first > last || c->last < first) continue;
     if (c->at - at >= b->size) break;
-    if (c->at + c->size > at) at = c->at + c->size;
+    if (c->end > at) at = c->end;
   }
   b->at = at;
-  int i = k;
-  for (; i > 0 && blocks[sorted[i - 1]].at > at; i--) sorted[i] = sorted[i - 1];
-  sorted[i] = k;
+  for (; i > 0 && sorted[i - 1].at > at; i--) sorted[i] = sorted[i - 1];
+  sorted[i] = (Placed){at, at + b->size, first, last};
 }
 
-/* Peak at other sizes, size[] by row, of blocks sorted by place: where binding puts them. */
-static double peak_of(const Block *blocks, int n, const int64_t *size, int64_t *end) {
+/* Peak at other sizes, size[] by row, of blocks sorted by place: where binding puts them. At `enough` and
+ * beyond any number that is as large will do. */
+static double peak_of(const Block *blocks, int n, const int64_t *size, int64_t *end, double enough) {
   int64_t peak = 0;
-  for (int k = 0; k < n; k++) {
+  for (int k = 0; k < n && (double)peak < enough; k++) {
     int64_t at = 0;
     for (int i = 0; i < k; i++)
       if (end[i] > at && meet(&blocks[i], &blocks[k])) at = end[i];
@@ -231,11 +238,12 @@ typedef struct Sample {
   double bound;
 } Sample;
 
-/* Largest peak over bound of an arrangement at the samples. */
-static double worst_of(const Block *blocks, int n, const Sample *sample, int n_samples, int64_t *end) {
+/* Largest peak over bound of an arrangement at the samples; any number from `least` on where it is not
+ * less than that. */
+static double worst_of(const Block *blocks, int n, const Sample *sample, int n_samples, int64_t *end, double least) {
   double worst = 0;
-  for (int s = 0; s < n_samples; s++) {
-    double ratio = peak_of(blocks, n, sample[s].size, end) / sample[s].bound;
+  for (int s = 0; s < n_samples && worst < least; s++) {
+    double ratio = peak_of(blocks, n, sample[s].size, end, ceil(least * sample[s].bound) + 1) / sample[s].bound;
     if (ratio > worst) worst = ratio;
   }
   return worst;
@@ -244,16 +252,16 @@ static double worst_of(const Block *blocks, int n, const Sample *sample, int n_s
 static Block *best_packing(const Sample *sample, int n_samples, int n, DhcArena *arena) {
   Block *best = NULL;
   double least = 0;
-  int *sorted = DHC_NEW_N(arena, int, n + 1);
+  Placed *sorted = DHC_NEW_N(arena, Placed, n + 1);
   int64_t *end = DHC_NEW_N(arena, int64_t, n + 1);
   for (int s = 0; s < n_samples; s++)
     for (int order = 0; order < N_ORDERS; order++) {
       Block *blocks = dhc_arena_dup(arena, sample[s].blocks, sizeof *blocks * (size_t)(n + 1));
       weigh(blocks, n, order);
       qsort(blocks, (size_t)n, sizeof *blocks, heavier);
-      for (int k = 0; k < n; k++) place(blocks, k, sorted);
+      for (int k = 0; k < n; k++) place(&blocks[k], k, sorted);
       qsort(blocks, (size_t)n, sizeof *blocks, lower);
-      double worst = worst_of(blocks, n, sample, n_samples, end);
+      double worst = worst_of(blocks, n, sample, n_samples, end, best ? least : INFINITY);
       if (best && worst >= least) continue;
       best = blocks;
       least = worst;
