@@ -4,23 +4,17 @@
  * and state can become: a few dozen operations on the host, which prove nearly every step
  * harmless before it runs. Where they prove nothing (an infinite rate, weights near the largest
  * number), the step runs watched: everything it writes is copied before and looked at after,
- * and put back if some of it is not finite.
- *
- * add, sub, mul, div and sqrt round correctly, hence monotonically, so that ends of ranges
- * rounded like the elements bound them; the other functions get a margin. */
+ * and put back if some of it is not finite. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
 #include "api/api.h"
-
-typedef struct Range {
-  double lo, hi;
-} Range;
+#include "ir/range.h"
 
 /* Arena 0 is the weights, 1 + k range k of the optimiser's state ("ema" too). */
 struct StepGuard {
-  Range now[1 + API_MAX_STATES];
+  DhcRange now[1 + API_MAX_STATES];
   int64_t version; /* of the program, for which `now` holds */
   bool measured;
   Version *measure; /* the entry that measures a flat range; NULL: not made yet */
@@ -32,90 +26,13 @@ struct StepGuard {
 typedef struct Eval {
   bool f32;
   bool bounded; /* still */
-  Range *at;    /* by value id */
+  DhcRange *at;    /* by value id */
 } Eval;
 
-/* Not inlined: gcc 12 at -O3 makes a vector of two such roundings side by side and loses both. */
-__attribute__((noinline)) static double rounded(const Eval *e, double x) {
-  return e->f32 ? (double)(float)x : x;
-}
-
-static Range range(Eval *e, double a, double b) {
-  Range r = {rounded(e, fmin(a, b)), rounded(e, fmax(a, b))};
-  if (!isfinite(r.lo) || !isfinite(r.hi) || !(r.lo <= r.hi)) e->bounded = false;
+static DhcRange range(Eval *e, double a, double b) {
+  DhcRange r;
+  if (!dhc_range_make(e->f32, a, b, &r)) e->bounded = false;
   return r;
-}
-
-static Range hull(Range a, Range b) {
-  return (Range){fmin(a.lo, b.lo), fmax(a.hi, b.hi)};
-}
-
-/* Least and largest of the four combinations of ends. */
-static Range corners(Eval *e, double (*f)(double, double), Range a, Range b) {
-  double w = f(a.lo, b.lo), x = f(a.lo, b.hi), y = f(a.hi, b.lo), z = f(a.hi, b.hi);
-  if (isnan(w + x + y + z)) e->bounded = false;
-  return range(e, fmin(fmin(w, x), fmin(y, z)), fmax(fmax(w, x), fmax(y, z)));
-}
-
-static double times(double a, double b) {
-  return a * b;
-}
-
-static double over(double a, double b) {
-  return a / b;
-}
-
-static double meaning(DhcOp op, double a, double b, double c) {
-  const DhcScalar args[3] = {{.f = a}, {.f = b}, {.f = c}};
-  return dhc_eval_ew(op, DHC_F64, args).f;
-}
-
-/* The rest: functions that rise, at both ends; any function, of single numbers. */
-static Range other(Eval *e, DhcOp op, const Range *x, int n) {
-  bool rises = op == DHC_OP_EXP || op == DHC_OP_EXPM1 || op == DHC_OP_LOG || op == DHC_OP_LOG1P || op == DHC_OP_TANH;
-  bool points = true;
-  for (int i = 0; i < n; i++) points = points && x[i].lo == x[i].hi;
-  if (!points && !rises) {
-    e->bounded = false;
-    return (Range){0, 0};
-  }
-  double lo = meaning(op, x[0].lo, n > 1 ? x[1].lo : 0, n > 2 ? x[2].lo : 0);
-  double hi = points ? lo : meaning(op, x[0].hi, 0, 0);
-  const double margin = 0x1p-20; /* far above the 4 ULP such a function may be off */
-  return range(e, lo - margin * fabs(lo), hi + margin * fabs(hi));
-}
-
-static Range of_op(Eval *e, const DhcNode *n, const Range *x) {
-  switch (n->op) {
-    case DHC_OP_NEG: return range(e, -x[0].hi, -x[0].lo);
-    case DHC_OP_STOP_GRADIENT: return x[0];
-    case DHC_OP_ABS: {
-      double top = fmax(fabs(x[0].lo), fabs(x[0].hi));
-      return range(e, x[0].lo <= 0 && x[0].hi >= 0 ? 0 : fmin(fabs(x[0].lo), fabs(x[0].hi)), top);
-    }
-    case DHC_OP_ADD: return range(e, x[0].lo + x[1].lo, x[0].hi + x[1].hi);
-    case DHC_OP_SUB: return range(e, x[0].lo - x[1].hi, x[0].hi - x[1].lo);
-    case DHC_OP_MUL:
-      if (n->args[0] == n->args[1]) { /* a square */
-        double top = fmax(fabs(x[0].lo), fabs(x[0].hi));
-        return range(e, 0, top * top);
-      }
-      return corners(e, times, x[0], x[1]);
-    case DHC_OP_FMA: {
-      double w = x[0].lo * x[1].lo, a = x[0].lo * x[1].hi, b = x[0].hi * x[1].lo, c = x[0].hi * x[1].hi;
-      return range(e, fmin(fmin(w, a), fmin(b, c)) + x[2].lo, fmax(fmax(w, a), fmax(b, c)) + x[2].hi);
-    }
-    case DHC_OP_DIV:
-      if (x[1].lo <= 0 && x[1].hi >= 0) e->bounded = false;
-      return corners(e, over, x[0], x[1]);
-    case DHC_OP_SQRT:
-      if (x[0].lo < 0) e->bounded = false;
-      return range(e, sqrt(x[0].lo), sqrt(x[0].hi));
-    case DHC_OP_MAX: return range(e, fmax(x[0].lo, x[1].lo), fmax(x[0].hi, x[1].hi));
-    case DHC_OP_MIN: return range(e, fmin(x[0].lo, x[1].lo), fmin(x[0].hi, x[1].hi));
-    case DHC_OP_SELECT: return hull(x[1], x[2]);
-    default: return other(e, n->op, x, n->n_args);
-  }
 }
 
 /* ---- one step --------------------------------------------------------------------- */
@@ -139,7 +56,7 @@ static double scalar_now(dhc_program *p, const char *name) {
 }
 
 /* What the optimiser's parameter i can be; `g` the largest gradient. */
-static Range of_param(dhc_program *p, Eval *e, const DhcFunc *f, int i, double g, const Range *now) {
+static DhcRange of_param(dhc_program *p, Eval *e, const DhcFunc *f, int i, double g, const DhcRange *now) {
   const char *name = f->param_info.at[i].name;
   if (i == 0) return now[0];
   if (i == 1) return range(e, -g, g);
@@ -147,7 +64,7 @@ static Range of_param(dhc_program *p, Eval *e, const DhcFunc *f, int i, double g
     int k = arena_of(p, name);
     if (k > 0) return now[k];
     e->bounded = false;
-    return (Range){0, 0};
+    return (DhcRange){0, 0};
   }
   double v = scalar_now(p, name);
   if (isnan(v)) e->bounded = false;
@@ -164,33 +81,32 @@ static bool of_floats(const DhcNode *n) {
 }
 
 /* Whether a step with gradients up to g leaves all finite; then `now` are the ranges after it. */
-static bool proven(dhc_program *p, const DhcFunc *f, double g, Range *now) {
+static bool proven(dhc_program *p, const DhcFunc *f, double g, DhcRange *now) {
   struct StepGuard *s = p->guard;
   dhc_arena_reset(&s->arena);
-  Eval e = {.f32 = !p->m->s->graphs, .bounded = true, .at = DHC_NEW_N(&s->arena, Range, f->next_value_id + 1)};
+  Eval e = {.f32 = !p->m->s->graphs, .bounded = true, .at = DHC_NEW_N(&s->arena, DhcRange, f->next_value_id + 1)};
   for (int i = 0; i < f->params.n; i++) e.at[f->params.at[i]->id] = of_param(p, &e, f, i, g, now);
   for (const DhcNode *n = f->first; n && e.bounded; n = n->next) {
-    Range x[3] = {{0, 0}, {0, 0}, {0, 0}};
+    DhcRange x[3] = {{0, 0}, {0, 0}, {0, 0}};
     if (n->op == DHC_OP_PARAM) continue;
     for (int i = 0; i < n->n_args && i < 3; i++) x[i] = e.at[n->args[i]->id];
-    Range *y = &e.at[n->results[0]->id];
+    DhcRange *y = &e.at[n->results[0]->id];
     if (n->op == DHC_OP_FILL) *y = range(&e, dhc_attr(n, "value")->f, dhc_attr(n, "value")->f);
     else if (n->op == DHC_OP_BROADCAST) *y = x[0];
-    else if (n->results[0]->type.dtype == DHC_BOOL) *y = (Range){0, 1}; /* selects take both sides */
-    else if (of_floats(n)) *y = of_op(&e, n, x);
-    else e.bounded = false;
+    else if (n->results[0]->type.dtype == DHC_BOOL) *y = (DhcRange){0, 1}; /* selects take both sides */
+    else if (!of_floats(n) || !dhc_range_of(n, x, e.f32, y)) e.bounded = false;
   }
   if (!e.bounded) return false;
   int w = named(f, f->param_info.at[0].name);
-  now[0] = hull(now[0], e.at[f->results.at[w < 0 ? 0 : w]->id]);
+  now[0] = dhc_range_hull(now[0], e.at[f->results.at[w < 0 ? 0 : w]->id]);
   for (int i = 0; i < f->results.n; i++) {
     int k = f->result_names.at[i] ? arena_of(p, f->result_names.at[i]) : -1;
-    if (k > 0) now[k] = hull(now[k], e.at[f->results.at[i]->id]);
+    if (k > 0) now[k] = dhc_range_hull(now[k], e.at[f->results.at[i]->id]);
   }
   /* An average of weights lies between them; a rounding of it must not go beyond the largest. */
   int ema = arena_of(p, "ema");
   if (ema > 0) {
-    now[ema] = hull(now[ema], now[0]);
+    now[ema] = dhc_range_hull(now[ema], now[0]);
     if (now[ema].hi > FLT_MAX / 2 || now[ema].lo < -FLT_MAX / 2) return false;
   }
   return true;
@@ -216,7 +132,7 @@ static dhc_status measure_version(dhc_program *p, Version **out) {
 enum { LO, HI, WORST, AT }; /* results of the entry, as passes/grad/measure.c says */
 
 /* Range of arena k's elements; *bad: index of the first that is not finite, or -1. */
-static dhc_status measure(dhc_program *p, int k, Range *out, int64_t *bad) {
+static dhc_status measure(dhc_program *p, int k, DhcRange *out, int64_t *bad) {
   Version *v;
   double x[4];
   DHC_TRY(measure_version(p, &v));
@@ -230,7 +146,7 @@ static dhc_status measure(dhc_program *p, int k, Range *out, int64_t *bad) {
   DHC_TRY(st);
   for (int i = 0; i < 4; i++) DHC_TRY(exec_number(p, v, i, &x[i]));
   *bad = x[WORST] > 0 ? (int64_t)x[AT] : -1;
-  *out = (Range){fmin(x[LO], 0), fmax(x[HI], 0)};
+  *out = (DhcRange){fmin(x[LO], 0), fmax(x[HI], 0)};
   return dhc_status_ok();
 }
 
@@ -255,7 +171,7 @@ static dhc_status measure_all(dhc_program *p, bool *finite) {
   for (int k = 0; k <= l->n_ranges; k++) {
     int64_t bad = -1;
     if (k && !l->ranges[k - 1].like_weights) continue;
-    if (k && dhc_prog_fresh(p->run, k - 1)) s->now[k] = l->ranges[k - 1].from_weights ? s->now[0] : (Range){0, 0};
+    if (k && dhc_prog_fresh(p->run, k - 1)) s->now[k] = l->ranges[k - 1].from_weights ? s->now[0] : (DhcRange){0, 0};
     else DHC_TRY(measure(p, k, &s->now[k], &bad));
     if (bad < 0) continue;
     blame(p, k, bad);
@@ -334,7 +250,7 @@ dhc_status step_run(dhc_program *p, Version *v, const DhcTensorView *const *in, 
   /* Clipped gradients are at most `clip`, but for rounding. */
   double g = clip > 0 && clip < usual ? clip * 1.001 : usual;
   *limit = clip > 0 && clip < usual ? (p->m->s->graphs ? DBL_MAX : (double)FLT_MAX) : usual;
-  Range next[1 + API_MAX_STATES];
+  DhcRange next[1 + API_MAX_STATES];
   bool room = dhc_prog_layout(p->run)->n_ranges <= API_MAX_STATES;
   for (int round = 0; f && room && round < 2; round++) {
     bool known = s->measured && s->version == dhc_prog_version(p->run), finite, careful;

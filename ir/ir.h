@@ -152,6 +152,8 @@ bool dhc_axes(DhcDims *cx, const DhcNode *n, int k, DhcAxisMap *map);
 bool dhc_axis_whole(const DhcNode *n, int k, int d, const DhcAxisMap *m);
 
 struct DhcInterp;
+struct DhcRange; /* ir/range.h */
+typedef enum DhcIndexInto { DHC_INDEX_NOTHING, DHC_INDEX_AXIS, DHC_INDEX_SIZE } DhcIndexInto;
 typedef struct DhcOpInfo {
   const char *name;
   int n_args;    /* -1: variadic */
@@ -164,6 +166,9 @@ typedef struct DhcOpInfo {
   /* Floating-point operations as a dim; NULL rule means none. */
   const DhcDim *(*flops)(DhcModule *m, const DhcNode *n);
   bool (*axes)(DhcDims *cx, const DhcNode *n, int k, DhcAxisMap *map); /* AXES, or NULL; see dhc_axes */
+  bool (*range)(const DhcNode *n, const struct DhcRange *x, bool f32, struct DhcRange *out); /* RANGE, or NULL */
+  int index_arg;           /* INDEX: which operand, where index_into says that there is one */
+  DhcIndexInto index_into;
   DhcEwTypes types;
   int work;   /* WORK; see dhc_op_work */
   bool exact; /* EXACT: evaluated in double, the result is exact or correctly rounded */

@@ -26,6 +26,8 @@ static const DhcOpInfo table[DHC_N_OPS + 1] = {
   OP(id, text, args, 1, ELEMENTWISE, A0, dhc_shape_##family, dhc_interp_ew, flops_rule) \
     .types = DHC_EW_##family, .axes = dhc_axes_same,
 #define AXES(rule) .axes = dhc_axes_##rule,
+#define RANGE(rule) .range = dhc_range_##rule,
+#define INDEX(k, into) .index_arg = k, .index_into = DHC_INDEX_##into,
 #define WORK(n) .work = n,
 #define EXACT .exact = true,
 #include "ir/ops.def"

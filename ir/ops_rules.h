@@ -31,6 +31,9 @@
 #define AXES(rule) bool dhc_axes_##rule(DhcDims *cx, const DhcNode *n, int k, DhcAxisMap *map);
 #include "ir/ops.def"
 
+#define RANGE(rule) bool dhc_range_##rule(const DhcNode *n, const struct DhcRange *x, bool f32, struct DhcRange *out);
+#include "ir/ops.def"
+
 #pragma pop_macro("NULL")
 
 #endif

@@ -116,7 +116,14 @@ static void walk_callee(Walk *w, Frame *f, const DhcNode *n, const DhcFunc *call
 }
 
 static void walk_node(Walk *w, Frame *f, const DhcNode *n) {
-  const DhcAttr *a;
+  const DhcOpInfo *info = dhc_op_info(n->op);
+  if (info->index_into != DHC_INDEX_NOTHING) {
+    bool size = info->index_into == DHC_INDEX_SIZE;
+    const DhcType *t = &n->args[0]->type;
+    int64_t axis = dhc_attr(n, "axis")->i;
+    record(w, f, n, info->index_arg, size, size ? dhc_attr(n, "size")->dim : t->dim[axis < 0 ? axis + t->rank : axis]);
+    return;
+  }
   switch (n->op) {
     case DHC_OP_RESHAPE:
     case DHC_OP_TRANSPOSE:
@@ -129,13 +136,6 @@ static void walk_node(Walk *w, Frame *f, const DhcNode *n) {
       break;
     case DHC_OP_SLICE: f->of[n->results[0]->id] = sliced(w, f, n); break;
     case DHC_OP_SELECT: f->of[n->results[0]->id] = guarded(f, n); break;
-    case DHC_OP_GATHER:
-    case DHC_OP_TAKE_ALONG:
-    case DHC_OP_SCATTER_ADD:
-      a = dhc_attr(n, "axis");
-      record(w, f, n, 1, 0, n->args[0]->type.dim[a->i < 0 ? a->i + n->args[0]->type.rank : a->i]);
-      break;
-    case DHC_OP_PUT_ALONG: record(w, f, n, 1, 1, dhc_attr(n, "size")->dim); break;
     case DHC_OP_CALL:
     case DHC_OP_CHECKPOINT: walk_callee(w, f, n, dhc_attr(n, "callee")->func); break;
     case DHC_OP_SCAN: walk_callee(w, f, n, dhc_attr(n, "body")->func); break;
