@@ -238,7 +238,8 @@ static bool check_fold(Check *c, int n, uint32_t red) {
     return fail(c, "node %d: wrong number of operands", n);
   dhc_dtype t = c->s->node[d->a[0]].dtype;
   bool ok = d->op == DHC_OP_ARGMAX ? dhc_dtype_is_int(d->dtype) : d->dtype == t;
-  if (dot) ok = dhc_dtype_is_float(d->dtype) && c->s->node[d->a[1]].dtype == t;
+  /* a chain is added up in the operands' type, or bf16 in f32 */
+  if (dot) ok = dhc_dtype_is_float(t) && c->s->node[d->a[1]].dtype == t && (d->dtype == t || (t == DHC_BF16 && d->dtype == DHC_F32));
   return ok ? true : fail(c, "node %d: operand types do not fit", n);
 }
 

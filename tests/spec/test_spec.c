@@ -66,6 +66,8 @@ static const Wrong wrong[] = {
      "node 1: folds axes that are not reduced"},
     {MAP("axis par axis red in f32 row [s(a0), 1(a1)] %0 = load 0 : f32 %1 = fold exp(%0) a1 : f32 out f32 row [1(a0)] = %1"),
      "node 1: not a fold"},
+    {MAP("axis par axis red in f32 row [s(a0), 1(a1)] %0 = load 0 : f32 %1 = fold dot_general(%0, %0) a1 : f64 out f64 row [1(a0)] = %1"),
+     "node 1: operand types do not fit"},
     {MAP("axis par in f32 row [1(a0)] %0 = load 0 : f32 %1 = scan(%0, %0, %0) : f32 out f32 row [1(a0)] = %1"),
      "node 1: not a scan"},
     {MAP("axis par in f32 row [1(a0)] %0 = load 0 : f32 %1 = arg 0 : i64 out f32 row [1(a0)] = %0"),
