@@ -108,13 +108,15 @@ static void stay_through(DhcSpanOfItems *life, const LifeUses *u, int begin, int
 DhcSpanOfItems *dhc_memory_lives(const dhc_plan *plan, const DhcSpec *const *specs, DhcArena *arena) {
   DhcSpanOfItems *life = DHC_NEW_N(arena, DhcSpanOfItems, plan->n_buffers + 1);
   LifeUses *uses = collect_uses(plan, specs, arena);
+  DHC_VEC(int) loops = {0};
+  for (int i = 0; i < plan->n_items; i++)
+    if (plan->items[i].kind == DHC_ITEM_LOOP) DHC_PUSH(arena, &loops, i);
   for (int b = 0; b < plan->n_buffers; b++) {
     const LifeUses *u = &uses[b];
     life[b] = (DhcSpanOfItems){0, -1};
     if (!u->n) continue;
     life[b] = (DhcSpanOfItems){u->at[0].item, u->at[u->n - 1].item};
-    for (int i = 0; i < plan->n_items; i++)
-      if (plan->items[i].kind == DHC_ITEM_LOOP) stay_through(&life[b], u, i, i + 1 + plan->items[i].n_body);
+    for (int k = 0; k < loops.n; k++) stay_through(&life[b], u, loops.at[k], loops.at[k] + 1 + plan->items[loops.at[k]].n_body);
   }
   return life;
 }
