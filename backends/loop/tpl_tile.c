@@ -12,6 +12,9 @@
  * Reduced axes that the contraction does not fold but varies over (a pooling window) count as the innermost
  * rows, and a thread holds whole windows.
  *
+ * Ragged contractions (rows of a range [lo, hi) of some axis e meet e's matrix) walk e outside k, and a
+ * block leaves out those of whose range it has no row: what they would add is a zero.
+ *
  * Schedule: v[0] BM, v[1] BN, v[2] BK, v[3] TM, v[4] TN, v[5] tf32. 0: 64, 64, 16, 4, 4, exact. */
 #include "backends/loop/tpl.h"
 
@@ -36,6 +39,7 @@ typedef struct Tile {
   int n_folds, fold[MAX_PAIR];
   Side x, y[MAX_PAIR];
   uint32_t batch, window, k;
+  int e, lo, hi;    /* RAGGED: the axis of the ranges and the nodes of their ends; e -1: none */
   int64_t n_window; /* elements of a window, 1: none */
   int64_t buffer;   /* bytes of one of the two buffers */
   DhcLv n_rows, n_cols, n_k, row0, col0, tid;
@@ -137,6 +141,36 @@ static const char *find_sides(Tile *d) {
   if (role_axes(s, DHC_AXIS_RED) & ~(d->k | d->window)) return "a reduced axis beside the contraction";
   if (role_axes(s, DHC_AXIS_SEQ)) return "a sequential axis";
   return NULL;
+}
+
+/* n is `first op second` with op as given; the operand that is not an axis, -1 if there is no such. */
+static int bound_of(const DhcSpec *s, int n, DhcOp op, int axis_side, int *axis) {
+  const DhcSpecNode *d = &s->node[n];
+  if (d->kind != DHC_SN_EW || d->op != op || s->node[d->a[axis_side]].kind != DHC_SN_AXIS) return -1;
+  *axis = s->node[d->a[axis_side]].operand;
+  return d->a[1 - axis_side];
+}
+
+/* x is select(lo <= row and row < hi, …, 0), lo and hi vary over one axis of k, its first. */
+static void find_range(Tile *d) {
+  const DhcSpec *s = d->cx.s;
+  const DhcSpecNode *x = &s->node[d->x.node];
+  d->e = -1;
+  if (s->kind != DHC_KIND_RAGGED || x->kind != DHC_SN_EW || x->op != DHC_OP_SELECT) return;
+  const DhcSpecNode *c = &s->node[x->a[0]], *none = &s->node[x->a[2]];
+  if (c->kind != DHC_SN_EW || c->op != DHC_OP_AND || none->kind != DHC_SN_CONST || none->f != 0) return;
+  int row = -1, row2 = -1;
+  for (int side = 0; side < 2; side++) {
+    int lo = bound_of(s, c->a[side], DHC_OP_LE, 1, &row), hi = bound_of(s, c->a[1 - side], DHC_OP_LT, 0, &row2);
+    if (lo < 0 || hi < 0 || row != row2 || d->x.axes != 1u << row) continue;
+    uint32_t e = d->cx.varies[lo];
+    if (!e || (e & (e - 1)) || e != d->cx.varies[hi] || !(d->k & e) || (d->k & (e - 1)) || d->k == e) continue;
+    d->e = last_axis(e);
+    d->lo = lo;
+    d->hi = hi;
+    d->k &= ~e;
+    return;
+  }
 }
 
 static const char *choose(Tile *d) {
@@ -411,6 +445,24 @@ static void begin_sums(Tile *d) {
   }
 }
 
+static void steps(Tile *d);
+
+/* The steps of every e that has rows here. */
+static void steps_of_ranges(Tile *d) {
+  DhcLp *b = d->b;
+  DhcLv e = dhc_lp_for(b, dhc_lp_i64(b, 0), d->cx.extent[d->e], 1);
+  DhcTplMark mark = dhc_tpl_push(&d->cx);
+  dhc_tpl_bind(&d->cx, d->e, e);
+  DhcLv lo = dhc_lp_cast(b, dhc_tpl_eval(&d->cx, d->lo), DHC_I64), hi = dhc_lp_cast(b, dhc_tpl_eval(&d->cx, d->hi), DHC_I64);
+  DhcLv end = dhc_lp_addc(b, d->row0, d->bm);
+  dhc_lp_if(b, dhc_lp_and(b, dhc_lp_lt(b, d->row0, hi), dhc_lp_and(b, dhc_lp_lt(b, lo, end), dhc_lp_lt(b, lo, hi))));
+  steps(d);
+  dhc_lp_barrier(b); /* the next e begins with the first buffer again */
+  dhc_lp_end(b);
+  dhc_tpl_pop(&d->cx, &mark);
+  dhc_lp_end(b);
+}
+
 static void steps(Tile *d) {
   DhcLp *b = d->b;
   DhcLv zero = dhc_lp_i64(b, 0);
@@ -444,6 +496,7 @@ void dhc_tpl_tile(const DhcTplInput *in, DhcLp *b) {
   for (int n = 0; n < in->spec->n_nodes; n++) d->cx.varies[n] = dhc_spec_varies(in->spec, n);
   const char *why = find_folds(d);
   if (!why) why = find_sides(d);
+  if (!why) find_range(d);
   if (!why) why = choose(d);
   if (why) {
     dhc_lp_refuse(b, "%s", why);
@@ -479,7 +532,8 @@ void dhc_tpl_tile(const DhcTplInput *in, DhcLp *b) {
     d->y[f].stage = dhc_lp_local(b, DHC_F32, d->y[f].each);
   }
   begin_sums(d);
-  steps(d);
+  if (d->e >= 0) steps_of_ranges(d);
+  else steps(d);
   if (d->tf32) store_tf32(d);
   else store_exact(d);
   dhc_tpl_pop(&d->cx, &mark);

@@ -169,14 +169,14 @@ static uint32_t tile_rows(const DhcSpec *s) {
   return 0;
 }
 
-/* Few rows waste a tile of 64. */
+/* Few rows waste a tile of 64; those of ragged contractions meet many matrices, a few rows each. */
 static int cuda_tiles(const DhcSpec *s, DhcArena *arena, DhcSchedule out[4]) {
   Guard g = {.arena = arena, .spec = s};
   put_count(&g, tile_rows(s));
-  put_const(&g, 16);
+  put_const(&g, s->kind == DHC_KIND_RAGGED ? 1024 : 16);
   put(&g, DHC_DIM_LE);
   out[0] = (DhcSchedule){.template_name = "tile", .v = {16, 16, 128, 1, 2}, .guard = guard_of(&g)};
-  out[1] = (DhcSchedule){.template_name = "tile", .v = {64, 64, 64, 4, 4}};
+  out[1] = (DhcSchedule){.template_name = "tile", .v = {64, 64, 16, 4, 4}};
   return 2;
 }
 
