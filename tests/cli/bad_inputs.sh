@@ -122,5 +122,9 @@ for x in nan inf 0 -1 1e999 1,5; do
 done
 train 2 'dhcc: error: unknown option --epoch (did you mean --epochs?)' --epoch 3
 export DHC_LIBCUDA=/nonexistent/libcuda.so
-train 3 'dhcc: error: --backend cuda: no NVIDIA driver: /nonexistent/libcuda.so: cannot open shared object file: No such file or directory' --backend cuda
+if "$dhcc" doctor | grep -q "^NVRTC"; then
+  train 3 'dhcc: error: --backend cuda: no NVIDIA driver: /nonexistent/libcuda.so: cannot open shared object file: No such file or directory' --backend cuda
+else
+  train 3 'dhcc: error: --backend cuda: not in this build; use --backend cpu' --backend cuda
+fi
 finish
