@@ -137,10 +137,11 @@ static dhc_status measure(dhc_program *p, int k, DhcRange *out, int64_t *bad) {
   double x[4];
   DHC_TRY(measure_version(p, &v));
   const DhcTensorView *in[1] = {NULL}; /* its parameter is no input */
+  const int64_t symbols[1] = {0};      /* it has none */
   dhc_prog_use_weights(p->run, k - 1);
   bool profiling = p->profiling;
   p->profiling = false;
-  dhc_status st = exec_run(p, v, in, NULL);
+  dhc_status st = exec_run(p, v, in, symbols);
   p->profiling = profiling;
   dhc_prog_use_weights(p->run, DHC_WEIGHTS);
   DHC_TRY(st);

@@ -28,7 +28,7 @@ static int axis_of(const DhcNode *n, int rank) {
 /* ---- what ops are -------------------------------------------------------------- */
 
 bool dhc_fu_needs_memory(const Fu *fu, const DhcNode *n, int k) {
-  if (n->op != DHC_OP_DOT_GENERAL) return dhc_fu_op(n->op)->in_memory >> k & 1;
+  if (n->op != DHC_OP_DOT_GENERAL) return dhc_fu_op(n->op)->in_memory >> (k < 31 ? k : 31) & 1; /* the last bit: all others */
   /* operands are packed as they are, but for a recurrence's own states */
   const FuValue *r = dhc_fu_of(fu, n->results[0]);
   return r->where != FU_MEMBER || fu->groups.at[r->group]->kind != DHC_KIND_SCAN;

@@ -258,6 +258,7 @@ static void phases(void **state) {
     }
     dhc_aligned_free(x);
     dhc_aligned_free(scratch);
+    dhc_device_close(d);
     dhc_bound_free(b);
     dhc_pool_free(pool);
   }
