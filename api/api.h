@@ -40,6 +40,7 @@ struct dhc_session {
   const char *backend; /* row of backends/backends.def */
   bool graphs;         /* it runs whole entries as graphs, in float64 */
   int gpu;             /* number of the GPU, of a backend that has several */
+  bool tf32;           /* contractions in tf32: on the backend cuda, or for its texts */
   bool offline;        /* kernels are printed, not run: no device is opened */
   bool spent;  /* a call ran out of memory: see doors.c */
   const char *roots[API_MAX_ROOTS]; /* folders with shipped models */

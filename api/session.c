@@ -86,6 +86,20 @@ static dhc_status choose_backend(dhc_session *s) {
   return dhc_status_make(DHC_E_USAGE, "--backend: needs interp, cpu or cuda, got \"%s\"", s->backend);
 }
 
+static dhc_status no_tf32(const char *backend) {
+  return dhc_status_make(DHC_E_USAGE, "--compute tf32: needs --backend cuda; %s computes as it is defined", backend);
+}
+
+/* How contractions compute. Texts may be of another backend than the session's: session_compiler knows. */
+static dhc_status choose_compute(dhc_session *s) {
+  const char *c = s->o.compute;
+  if (!c || !strcmp(c, "f32")) return dhc_status_ok();
+  if (!strcmp(c, "bf16")) return dhc_status_make(DHC_E_USAGE, "--compute bf16: not in this version; f32 and tf32 are");
+  if (strcmp(c, "tf32")) return dhc_status_make(DHC_E_USAGE, "--compute: needs f32 or tf32, got \"%.32s\"", c);
+  s->tf32 = true;
+  return s->o.print_only || !strcmp(s->backend, "cuda") ? dhc_status_ok() : no_tf32(s->backend);
+}
+
 static void close_session(void *s) {
   dhc_session_close(s);
 }
@@ -107,6 +121,7 @@ dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) {
   s->warn = (DhcWarn){s, emit_warning};
   find_roots(s);
   dhc_status st = choose_backend(s);
+  if (st.code == DHC_OK) st = choose_compute(s);
   char why[400];
   if (st.code == DHC_OK && !dhc_pass_list_check(s->o.disable_passes, true, why, sizeof why))
     st = dhc_status_make(DHC_E_USAGE, "--disable-pass: %s", why);
@@ -143,10 +158,11 @@ dhc_status session_compiler(dhc_session *s, DhcCompiler **out) {
   *out = s->compiler;
   if (s->compiler) return dhc_status_ok();
   const char *backend = s->graphs ? dhc_backend_name(0) : s->backend;
-  DhcCompileOptions o = {.backend = backend, .features = s->o.cpu_features, .gpu_arch = s->o.gpu_arch,
+  DhcCompileOptions o = {.backend = backend, .features = s->o.cpu_features, .gpu_arch = s->o.gpu_arch, .tf32 = s->tf32,
                          .offline = s->offline, .workers = dhc_pool_threads(s->pool)};
   if (!dhc_backend_compiles(backend))
     return dhc_status_make(DHC_E_ENVIRONMENT, "this build has no LLVM; use --backend interp");
+  if (s->tf32 && strcmp(backend, "cuda")) return no_tf32(backend);
   DHC_TRY(open_store(s));
   o.store = s->store;
   if (!s->graphs && !s->offline) DHC_TRY(session_device(s, &o.device));

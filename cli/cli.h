@@ -33,7 +33,7 @@ typedef struct Cli {
   int n_sets;
   const char *inputs[CLI_MAX_INPUTS];
   int n_inputs;
-  const char *root, *preset, *recipe, *backend, *cpu_features, *gpu_arch, *stage, *entry, *sizes, *pass;
+  const char *root, *preset, *recipe, *backend, *cpu_features, *gpu_arch, *compute, *stage, *entry, *sizes, *pass;
   const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed;
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
   int64_t tokens, top_k, max_memory, max_bytes, repeat;

@@ -19,6 +19,7 @@ int cli_open_session(const Cli *c, dhc_session **out) {
       .backend = c->backend,
       .cpu_features = c->cpu_features,
       .gpu_arch = c->gpu_arch,
+      .compute = c->compute,
       .print_only = prints_only(c),
       .cache_dir = c->no_cache ? "" : NULL,
       .max_memory = c->max_memory,

@@ -197,6 +197,7 @@ typedef struct DhcTargetFacts {
   int n_vector_regs; /* 32, 16 */
   bool has_fma;
   int64_t l1_bytes, l2_bytes;
+  bool tf32; /* contractions may round their operands to tf32: asked for, never a default */
 } DhcTargetFacts;
 
 /* How a template is to lower a spec: its name and a short vector it understands

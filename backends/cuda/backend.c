@@ -36,7 +36,7 @@ static dhc_status cuda_open(DhcArena *arena, const DhcCompileOptions *o, void **
   if (o->gpu_arch) snprintf(s->arch, sizeof s->arch, "%s", o->gpu_arch);
   else if (dhc_cuda_arch(s->arch).code) snprintf(s->arch, sizeof s->arch, "%s", default_arch);
   s->facts = (DhcTargetFacts){.name = "cuda", .vector_bytes = 64, .n_vector_regs = 255, .has_fma = true,
-                              .l1_bytes = 128 << 10, .l2_bytes = 48 << 20};
+                              .l1_bytes = 128 << 10, .l2_bytes = 48 << 20, .tf32 = o->tf32};
   *facts = s->facts;
   *needs = "";
   /* NVRTC's version decides code; without NVRTC whatever the store has for any version is as good */

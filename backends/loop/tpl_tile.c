@@ -321,7 +321,8 @@ static void multiply(Tile *d, DhcLv half) {
 
 /* Matrix tiles. Warp w holds rows [wm, wm + bm / 2) and columns [wn, wn + bn / 4). Of sixteen ks a thread takes
  * its four, 4t … 4t + 3, at once: two of them are the halves of the first step of eight, two of the second.
- * Which k meets which is the same on both sides, and a sum's order within a step is not defined. */
+ * Which k meets which is the same on both sides, and a sum's order within a step is not defined. Matrix
+ * instructions cut their sums toward zero, so one of sixteen ks begins at zero and is added by ordinary adds. */
 static void fragments(Tile *d, const Side *s, DhcLv to, DhcLv base, DhcLv line, DhcLv k, int n) {
   DhcLp *b = d->b;
   DhcLv mem = dhc_lp_block_memory(b, DHC_F32, s->bytes);
@@ -355,13 +356,16 @@ static void multiply_tf32(Tile *d, DhcLv half) {
     DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, mt), 1), x_at = dhc_lp_mulc(b, i, 8);
     DhcLv j = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, nt), 1), y_at = dhc_lp_mulc(b, j, 4);
     DhcLv at = dhc_lp_mulc(b, dhc_lp_add(b, dhc_lp_mulc(b, i, nt), j), 4);
-    DhcLv sum = gather_vector(b, d->sum[f], at, (int64_t[]){0, 1, 2, 3}, 4);
+    DhcLv sum = dhc_lp_zero(b, DHC_F32, 4);
     for (int h = 0; h < 2; h++) {
       DhcLv x = gather_vector(b, xs, x_at, (int64_t[]){2 * h, 4 + 2 * h, 2 * h + 1, 4 + 2 * h + 1}, 4);
       DhcLv y = gather_vector(b, ys, y_at, (int64_t[]){2 * h, 2 * h + 1}, 2);
       sum = dhc_lp_mma(b, x, y, sum);
     }
-    for (int l = 0; l < 4; l++) dhc_lp_store(b, d->sum[f], dhc_lp_addc(b, at, l), dhc_lp_extract(b, sum, l), 0);
+    for (int l = 0; l < 4; l++) {
+      DhcLv place = dhc_lp_addc(b, at, l);
+      dhc_lp_store(b, d->sum[f], place, dhc_lp_add(b, dhc_lp_load(b, d->sum[f], place, 1, 0), dhc_lp_extract(b, sum, l)), 0);
+    }
     dhc_lp_end(b);
     dhc_lp_end(b);
   }

@@ -169,19 +169,29 @@ static uint32_t tile_rows(const DhcSpec *s) {
   return 0;
 }
 
-/* Few rows waste a tile of 64; those of ragged contractions meet many matrices, a few rows each. */
-static int cuda_tiles(const DhcSpec *s, DhcArena *arena, DhcSchedule out[4]) {
+/* Matrix instructions have no place for what is reduced beside the contraction: windows of pooling. */
+static bool has_window(const DhcSpec *s) {
+  uint32_t red = axes_of(s, DHC_AXIS_RED);
+  for (int n = 0; n < s->n_nodes; n++)
+    if (s->node[n].kind == DHC_SN_FOLD && s->node[n].op == DHC_OP_DOT_GENERAL && red & ~s->node[n].axes) return true;
+  return false;
+}
+
+/* Few rows waste a tile of 64; those of ragged contractions meet many matrices, a few rows each. Both stay
+ * exact under tf32: reading bounds them, not multiplying. */
+static int cuda_tiles(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[4]) {
   Guard g = {.arena = arena, .spec = s};
   put_count(&g, tile_rows(s));
   put_const(&g, s->kind == DHC_KIND_RAGGED ? 1024 : 16);
   put(&g, DHC_DIM_LE);
   out[0] = (DhcSchedule){.template_name = "tile", .v = {16, 16, 128, 1, 2}, .guard = guard_of(&g)};
   out[1] = (DhcSchedule){.template_name = "tile", .v = {64, 64, 16, 4, 4}};
+  if (tf32 && !has_window(s)) out[1] = (DhcSchedule){.template_name = "tile", .v = {64, 64, 32, 4, 4, 1}};
   return 2;
 }
 
 /* One row, or one vector of 16 lanes, a task: tasks are many and cheap. */
-static int cuda_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[4]) {
+static int cuda_classes(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[4]) {
   static const char *const names[DHC_N_KINDS] = {
       [DHC_KIND_MAP] = "map", [DHC_KIND_CHAIN] = "chain_plain", [DHC_KIND_SCAN] = "scan", [DHC_KIND_SCATTER] = "scatter"};
   if (s->kind == DHC_KIND_ROW) {
@@ -189,7 +199,7 @@ static int cuda_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[4]) {
     out[n - 1].v[1] = 1;
     return n;
   }
-  if (!names[s->kind]) return cuda_tiles(s, arena, out);
+  if (!names[s->kind]) return cuda_tiles(s, tf32, arena, out);
   out[0] = (DhcSchedule){.template_name = names[s->kind], .v = {0, 1}};
   return 1;
 }
@@ -201,7 +211,7 @@ int dhc_schedule_choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *are
 #define KIND(id, name, ...) [DHC_KIND_##id] = name,
 #include "ir/kinds.def"
   };
-  if (is_cuda(t)) return cuda_classes(s, arena, out);
+  if (is_cuda(t)) return cuda_classes(s, t->tf32, arena, out);
   if (s->kind == DHC_KIND_DOT) return dot_classes(out);
   if (s->kind == DHC_KIND_ROW) return row_classes(s, arena, out);
   if (s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW) return conv_classes(s, t, arena, out);

@@ -336,6 +336,20 @@ static void interpret(SpecCase *c, Memory *m, const DhcLp *p, const int64_t *dim
   for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++) compare(c, o, m->again[o], m->ref[o], tol);
 }
 
+/* Of what is asked for in tf32 every class has a program as well; test_levels.c runs its tiles. */
+static void build_in_tf32(SpecCase *c, const DhcTargetFacts *exact) {
+  DhcTargetFacts facts = *exact;
+  facts.tf32 = true;
+  DhcSchedule classes[DHC_MAX_CLASSES];
+  int n = dhc_schedule_choose(c->s, &facts, &c->arena, classes);
+  for (int i = 0; i < n; i++) {
+    const char *why = NULL;
+    DhcTplInput in = {c->s, &classes[i], &facts, &c->arena};
+    if (!classes[i].v[5]) continue;
+    if (!dhc_template_build(&in, &why)) fail_msg("on a GPU in tf32: %s", why);
+  }
+}
+
 /* Every class of the schedule for a GPU, and the barrier rules; threads in several orders. */
 static void check_on_gpu(SpecCase *c, Memory *m, const int64_t *dim, double tol) {
   static const DhcTargetFacts cuda = {.name = "cuda", .vector_bytes = 64, .n_vector_regs = 255, .has_fma = true};
@@ -356,6 +370,7 @@ static void check_on_gpu(SpecCase *c, Memory *m, const int64_t *dim, double tol)
     for (int order = 0; order < (p->threads ? DHC_LP_N_ORDERS : 1); order++)
       interpret(c, m, p, dim, tol, (DhcLpOrder)order);
   }
+  build_in_tf32(c, &cuda);
 }
 
 void case_check(SpecCase *c, const char *features, const int *v, double tol) {

@@ -1,5 +1,6 @@
 /* Blocks of threads: where they may meet, what the interpreter finds, and a contraction by matrix tiles. */
 #include "backends/loop/interp.h"
+#include "passes/plan/schedule.h"
 #include "tests/backends/spec_case.h"
 
 #include <math.h>
@@ -99,8 +100,15 @@ static void matrix_tiles(void **st) {
   int x = case_operand(&c, DHC_F32, -1, 2, (int[]){i, k}), w = case_operand(&c, DHC_F32, -1, 2, (int[]){k, j});
   int dot = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << k, case_load(&c, x), case_load(&c, w));
   case_operand(&c, DHC_F32, dot, 2, (int[]){i, j});
-  static const DhcTargetFacts cuda = {.name = "cuda", .vector_bytes = 64};
-  DhcSchedule s = {.template_name = "tile", .v = {64, 64, 32, 4, 4, 1}};
+  DhcTargetFacts cuda = {.name = "cuda", .vector_bytes = 64};
+  DhcSchedule s, classes[DHC_MAX_CLASSES];
+  assert_int_equal(dhc_schedule_choose(c.s, &cuda, &c.arena, classes), 2);
+  assert_int_equal(classes[1].v[5], 0); /* exact unless tf32 is asked for */
+  cuda.tf32 = true;
+  assert_int_equal(dhc_schedule_choose(c.s, &cuda, &c.arena, classes), 2);
+  assert_int_equal(classes[0].v[5], 0);
+  s = classes[1];
+  assert_int_equal(s.v[5], 1);
   const char *why = NULL;
   DhcTplInput in = {c.s, &s, &cuda, &c.arena};
   DhcLp *p = dhc_template_build(&in, &why);
