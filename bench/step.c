@@ -1,7 +1,7 @@
 /* Times an entry of a shipped model through dhc.h: one JSON line with compile time and the
  * median, least and largest milliseconds of a run.
  *
- *   bench_step MODEL run|train BATCH REPEAT THREADS [preset=NAME] [KEY=VALUE…]
+ *   bench_step MODEL run|train BATCH REPEAT THREADS[,BACKEND[,COMPUTE]] [preset=NAME] [KEY=VALUE…]
  *
  * With DHC_BENCH_PROFILE=1 also the time of every item of the plan. Inputs are 3x32x32 images,
  * labels 0..9. */
@@ -46,14 +46,23 @@ typedef struct Bench {
   int n_in;
 } Bench;
 
-static void open_all(Bench *b, const char *model, bool train, int threads, char **sets, int n_sets) {
+/* "16", "16,cuda", "16,cuda,tf32" */
+static dhc_session_options machine(char *text) {
+  char *backend = strchr(text, ','), *compute = backend ? strchr(backend + 1, ',') : NULL;
+  if (backend) *backend++ = 0;
+  if (compute) *compute++ = 0;
+  return (dhc_session_options){.threads = atoi(text), .backend = backend, .compute = compute};
+}
+
+static void open_all(Bench *b, const char *model, bool train, char *on, char **sets, int n_sets) {
   dhc_model_options options = {.name = model, .sets = (const char *const *)sets, .n_sets = n_sets};
   if (n_sets && !strncmp(sets[0], "preset=", 7)) {
     options.preset = sets[0] + 7;
     options.sets++;
     options.n_sets--;
   }
-  must(dhc_session_open(&(dhc_session_options){.threads = threads}, &b->session), NULL);
+  dhc_session_options session = machine(on);
+  must(dhc_session_open(&session, &b->session), NULL);
   must(dhc_model_open(b->session, &options, &b->model), b->session);
   must(dhc_program_open(b->model, train ? "loss" : "forward", train ? DHC_MODE_TRAIN : DHC_MODE_RUN, &b->program), b->session);
 }
@@ -86,13 +95,13 @@ static void profile(Bench *b, int repeat) {
 int main(int argc, char **argv) {
   int repeat = argc < 6 ? 0 : atoi(argv[4]);
   if (repeat < 1) {
-    fprintf(stderr, "usage: bench_step MODEL run|train BATCH REPEAT THREADS [preset=NAME] [KEY=VALUE...]\n");
+    fprintf(stderr, "usage: bench_step MODEL run|train BATCH REPEAT THREADS[,BACKEND[,COMPUTE]] [preset=NAME] [KEY=VALUE...]\n");
     return 2;
   }
   bool train = !strcmp(argv[2], "train");
   Bench b = {0};
   double t0 = now_ms();
-  open_all(&b, argv[1], train, atoi(argv[5]), argv + 6, argc - 6);
+  open_all(&b, argv[1], train, argv[5], argv + 6, argc - 6);
   double t1 = now_ms();
   must(dhc_program_init(b.program, 0), b.session);
   double init = now_ms() - t1;
