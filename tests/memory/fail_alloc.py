@@ -136,6 +136,8 @@ class Command:
             env["DHC_FAIL_AT"] = str(at)
             if ever: env["DHC_FAIL_EVER"] = "1"
         env["DHC_FAIL_COUNT"] = out + ".count"
+        # What the GPU's libraries ask for is their own, as LLVM's is: they are not there.
+        env["DHC_LIBCUDA"] = env["DHC_LIBNVRTC"] = "/nonexistent"
         env["LD_PRELOAD"] = library
         args = [x.format(work=work, out=out, dims=self.dims) for x in self.args]
         p = subprocess.run([dhcc, *args], env=env, capture_output=True, timeout=300)
