@@ -243,7 +243,7 @@ static dhc_status check_required(dhc_program *p, const Version *v) {
   for (int i = 0; i < im->n_requires && st.code == DHC_OK; i++) {
     double holds = 1;
     DHC_TRY(exec_number(p, v, im->requires[i].tensor - im->n_params, &holds));
-    if (!holds) st = dhc_status_make(DHC_E_INPUT, "entry '%s': %s", v->entry, im->requires[i].message);
+    if (holds == 0) st = dhc_status_make(DHC_E_INPUT, "entry '%s': %s", v->entry, im->requires[i].message);
   }
   if (st.code != DHC_OK) dhc_program_reset(p);
   return st;
