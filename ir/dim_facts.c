@@ -78,6 +78,7 @@ static Range range_of_dim(Prover *pr, const DhcDim *d) {
     Range m = {1, 1};
     for (int k = 0; k < d->term[i].n; k++) {
       Range a = range_of_atom(pr, d->term[i].atom[k]);
+      if (a.hi < a.lo) a.hi = a.lo; /* facts that contradict each other: products stay at least 0 */
       m = (Range){clamp_mul(m.lo, a.lo), clamp_mul(m.hi, a.hi)};
     }
     int64_t c = d->term[i].coef, mag = c < 0 ? -c : c;
