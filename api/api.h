@@ -8,11 +8,12 @@
  *   pipeline.c  entry -> differentiated, clean, fused, planned, compiled (one step a line)
  *   program.c   a set of entries over one set of arenas; runs
  *   exec.c      a compiled entry in the program's memory: inputs in, results out
- *   step_guard.c                training steps whose update overflows
  *   weights.c   placement in arenas, initialisers, load, save
  *   unused.c    what a weights file holds beside the model's tensors
  *   state.c     what streaming entries keep from run to run
- *   train.c, train_data.c, eval.c, verify.c, info.c, print.c, tools.c, kernel_check.c, tensor_file.c */
+ *   finite.c    what holds a NaN
+ *   generate.c, verify.c, info.c, print.c, tools.c, kernel_check.c, tensor_file.c
+ *   train/      the training room: batches, steps, their guard, reports, runs (train/train.h, train/trainer.h) */
 #ifndef DHC_API_API_H
 #define DHC_API_API_H
 
@@ -161,7 +162,7 @@ struct dhc_program {
   dhc_profile_row *profile; /* one row an item of the last entry run; NULL: off */
   int n_profile;
   bool profiling;
-  struct StepGuard *guard; /* of training steps (step_guard.c); NULL: none has run */
+  struct StepGuard *guard; /* of training steps (train/step_guard.c); NULL: none has run */
   DhcArena arena;  /* as long as the program */
 };
 
@@ -202,7 +203,7 @@ void exec_close(dhc_program *p);
 dhc_memory exec_memory(const dhc_program *p, const Version *v);
 /* Memory of the program as the host may read it until the next run: its own, or a copy. */
 dhc_status exec_host(dhc_program *p, DhcDevicePtr at, int64_t bytes, void **out) DHC_MUST_USE;
-/* A training step that changes nothing unless all it writes is finite (step_guard.c). */
+/* A training step that changes nothing unless all it writes is finite (train/step_guard.c). */
 dhc_status step_run(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols) DHC_MUST_USE;
 /* What the update of the last step would have made not finite; "": nothing. */
 const char *step_blame(const dhc_program *p);

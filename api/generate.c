@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "api/train.h"
+#include "api/train/train.h"
 #include "runtime/sample.h"
 
 typedef struct Generator {

@@ -1,7 +1,7 @@
 /* Loss, metric and predictions on a split. */
 #include <math.h>
 
-#include "api/train.h"
+#include "api/train/train.h"
 
 typedef struct Predict {
   const dhc_eval_options *o;

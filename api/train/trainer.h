@@ -1,15 +1,15 @@
 /* A training run from inside: what the files of the loop share.
  *
- *   recipe.c       what a run is to use: the recipe under the caller's options
- *   train.c        setting up, the loop, validation, reports
- *   train_run.c    which run it is: settings, what may not differ when it goes on, config.json
- *   train_state.c  checkpoints and resuming
- *   train_folder.c the folder: whose it is, beginning and going on there
- *   train_blame.c  where a number that is not finite came from */
+ *   recipe.c      what a run is to use: the recipe under the caller's options
+ *   train.c       setting up, the loop, validation, reports
+ *   run.c         which run it is: settings, what may not differ when it goes on, config.json
+ *   checkpoint.c  checkpoints and resuming
+ *   folder.c      the folder: whose it is, beginning and going on there
+ *   blame.c       where a number that is not finite came from */
 #ifndef DHC_API_TRAINER_H
 #define DHC_API_TRAINER_H
 
-#include "api/train.h"
+#include "api/train/train.h"
 
 /* The recipe with what the options change in it. */
 typedef struct TrainSettings {
@@ -95,7 +95,7 @@ typedef struct Trainer {
   dhc_train_progress pr;
 } Trainer;
 
-/* ---- train_run.c ---- */
+/* ---- run.c ---- */
 void trainer_settings(Trainer *t);
 /* DHC_E_USAGE where the caller allows changes of what no run has, or of a new run. */
 dhc_status trainer_check_allowed(Trainer *t) DHC_MUST_USE;
@@ -111,7 +111,7 @@ dhc_status trainer_write_config(Trainer *t) DHC_MUST_USE;
 /* The caller's to delete; NULL and a warning where it says nothing of a run. */
 dhc_status trainer_read_config(Trainer *t, struct cJSON **out) DHC_MUST_USE;
 
-/* ---- train_folder.c ---- */
+/* ---- folder.c ---- */
 /* Locks the folder; DHC_E_INPUT where it is used and the caller has not said what for. */
 dhc_status trainer_open_folder(Trainer *t) DHC_MUST_USE;
 /* Goes to where the folder's run stands: its last checkpoint, or the beginning. */
@@ -119,7 +119,7 @@ dhc_status trainer_go_on(Trainer *t) DHC_MUST_USE;
 /* Once, when there is something to write: the folder becomes this run's. */
 dhc_status trainer_begin_files(Trainer *t) DHC_MUST_USE;
 
-/* ---- train_state.c ---- */
+/* ---- checkpoint.c ---- */
 /* Checkpoint of the state now, unless the newest holds it; nothing without a folder. stop: an
  * extra one, which the next takes the place of. */
 dhc_status trainer_save(Trainer *t, bool stop) DHC_MUST_USE;
@@ -127,7 +127,7 @@ dhc_status trainer_save_weights(Trainer *t, const char *name) DHC_MUST_USE;
 /* Takes up a checkpoint of this run. */
 dhc_status trainer_load(Trainer *t, const DhcCheckpoint *c) DHC_MUST_USE;
 
-/* ---- train_blame.c ---- */
+/* ---- blame.c ---- */
 /* DHC_E_NUMERIC: the first culprit on the way of the step that was refused, for inputs, weights,
  * results and gradients in this order. */
 dhc_status trainer_blame(Trainer *t, double loss) DHC_MUST_USE;

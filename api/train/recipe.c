@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "api/json.h"
-#include "api/trainer.h"
+#include "api/train/trainer.h"
 
 TrainSettings train_settings(const dhc_model *m, const dhc_train_options *o) {
   const DhcRecipe *r = dhc_model_recipe(m->m);

@@ -1,7 +1,7 @@
 /* A step that is not finite: which tensor, which element. */
 #include <math.h>
 
-#include "api/trainer.h"
+#include "api/train/trainer.h"
 
 static int64_t first_bad(const dhc_tensor *t) {
   DhcTensorView v = {.name = t->name,

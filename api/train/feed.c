@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "api/train.h"
+#include "api/train/train.h"
 
 static bool entry_info(dhc_program *p, const char *name, DhcEntryInfo *out) {
   DhcEntryInfos all = dhc_model_entries(p->m->m);

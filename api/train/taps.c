@@ -1,7 +1,7 @@
 /* Taps that a recipe's `report` names, on their way from a training step's results to the
  * progress callback and the metrics files. They are results like any other, so that showing
  * them changes nothing of the step. */
-#include "api/train.h"
+#include "api/train/train.h"
 
 static const char *path_of(const char *result) {
   return result && !strncmp(result, "tap.", 4) ? result + 4 : NULL;

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "api/trainer.h"
+#include "api/train/trainer.h"
 
 /* ---- what is no tensor -------------------------------------------------------------------- */
 

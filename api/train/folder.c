@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "api/json.h"
-#include "api/trainer.h"
+#include "api/train/trainer.h"
 
 dhc_status trainer_open_folder(Trainer *t) {
   const dhc_train_options *o = t->o;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "api/json.h"
-#include "api/trainer.h"
+#include "api/train/trainer.h"
 #include "frontend/fmt.h"
 #include "frontend/literal.h"
 

@@ -5,7 +5,7 @@
  * goes back to there. */
 #include <math.h>
 
-#include "api/trainer.h"
+#include "api/train/trainer.h"
 
 static const char *const log_columns[] = {"step",      "epoch",     "loss",   "accuracy", "lr",
                                           "grad_norm", "samples_s", "time_s", "val_loss", "val_accuracy"};
