@@ -159,7 +159,8 @@ struct dhc_program {
   Entry entries[API_MAX_ENTRIES];
   int n_entries;
   HostCopy *copies;
-  dhc_profile_row *profile; /* one row an item of the last entry run; NULL: off */
+  dhc_profile_row *profile; /* one row an item of the version that ran last */
+  const Version *profiled;
   int n_profile;
   bool profiling;
   struct StepGuard *guard; /* of training steps (train/step_guard.c); NULL: none has run */

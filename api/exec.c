@@ -76,18 +76,45 @@ static void add_time(void *ctx, int32_t item, int64_t begin_ns, int64_t end_ns) 
   p->profile[item].runs++;
 }
 
-/* Rows for the plan's items, made when an entry runs for the first time while it is on. */
-static void name_rows(dhc_program *p, const Version *v) {
+static double program_value(dhc_dimprog prog, const int64_t *env, int32_t n) {
+  int64_t v;
+  return dhc_dimprog_eval(prog, env, n, 0, &v) ? (double)v : 0;
+}
+
+/* What a call costs by its spec, at the kernel's arguments. Backends that run graphs have no specs. */
+static void set_cost(dhc_profile_row *row, const dhc_item *it, const Version *v, const int64_t *symbols, DhcArena *arena) {
+  int64_t *dim = DHC_NEW_N(arena, int64_t, it->n_dims + 1);
+  if (!v->planned) return;
+  const DhcSpec *s = v->planned->specs[it->kernel];
+  for (int i = 0; i < it->n_dims; i++)
+    if (!dhc_dimprog_eval(it->dims[i], symbols, v->image->plan.n_symbols, 0, &dim[i])) return;
+  row->flops = program_value(dhc_spec_flops(s, arena), dim, it->n_dims);
+  row->bytes = program_value(dhc_spec_bytes(s, arena), dim, it->n_dims);
+}
+
+/* Rows for the plan's items, made when the program's first entry runs for the first time while it is on. */
+static void name_rows(dhc_program *p, const Version *v, const int64_t *symbols) {
   const dhc_plan *plan = &v->image->plan;
-  if (p->n_profile == plan->n_items) return;
+  if (p->profiled == v && p->n_profile == plan->n_items) return;
+  p->profiled = v;
   p->n_profile = plan->n_items;
   p->profile = DHC_NEW_N(&p->arena, dhc_profile_row, plan->n_items + 1);
   for (int i = 0; i < plan->n_items; i++) {
     const dhc_item *it = &plan->items[i];
     static const char *const names[] = {[DHC_ITEM_CALL] = "", [DHC_ITEM_COPY] = "copy", [DHC_ITEM_FILL] = "fill", [DHC_ITEM_LOOP] = "loop"};
-    p->profile[i] = (dhc_profile_row){.kernel = it->kind == DHC_ITEM_CALL ? v->image->kernels[it->kernel].name : names[it->kind],
-                                      .label = it->label ? it->label : ""};
+    dhc_profile_row *row = &p->profile[i];
+    *row = (dhc_profile_row){.kernel = it->kind == DHC_ITEM_CALL ? v->image->kernels[it->kernel].name : names[it->kind],
+                             .label = it->label ? it->label : ""};
+    if (it->kind == DHC_ITEM_CALL) set_cost(row, it, v, symbols, &p->arena);
+    else row->bytes = (it->kind == DHC_ITEM_COPY ? 2 : 1) * program_value(it->bytes, symbols, plan->n_symbols);
   }
+}
+
+static bool is_profiled(const dhc_program *p, const Version *v) {
+  if (!p->profiling) return false;
+  for (const Version *x = p->entries[0].versions; x; x = x->next)
+    if (x == v) return true;
+  return false;
 }
 
 void dhc_program_profile(dhc_program *p, bool on) {
@@ -120,9 +147,10 @@ dhc_status exec_run(dhc_program *p, Version *v, const DhcTensorView *const *in, 
   int before = p->m->s->diags.n_errors;
   DHC_TRY(dhc_prog_bind(v->loaded, symbols));
   DHC_TRY(charge(p, v));
-  if (p->profiling) name_rows(p, v);
+  bool profiled = is_profiled(p, v);
+  if (profiled) name_rows(p, v, symbols);
   const DhcItemHook hook = {p, add_time};
-  dhc_status st = dhc_prog_run(v->loaded, in, symbols, p->profiling ? &hook : NULL);
+  dhc_status st = dhc_prog_run(v->loaded, in, symbols, profiled ? &hook : NULL);
   if (p->m->s->diags.n_errors > before) return session_errors(p->m->s); /* the interpreter's */
   return st;
 }

@@ -3,7 +3,7 @@
  *
  *   bench_step MODEL run|train BATCH REPEAT THREADS[,BACKEND[,COMPUTE]] [preset=NAME] [KEY=VALUE…]
  *
- * With DHC_BENCH_PROFILE=1 also the time of every item of the plan. Inputs are 3x32x32 images,
+ * With DHC_BENCH_PROFILE=1 also the time of every item of the plan, how often it runs, and rates. Inputs are 3x32x32 images,
  * labels 0..9. */
 #include <stdbool.h>
 #include <stdio.h>
@@ -88,7 +88,9 @@ static void profile(Bench *b, int repeat) {
   for (int i = 0; i < repeat; i++) run(b);
   for (int i = 0; i < dhc_program_profile_rows(b->program); i++) {
     dhc_profile_row r = dhc_program_profile_row(b->program, i);
-    if (r.runs) printf("%9.4f ms  %-24s %s\n", r.ms / repeat, r.kernel, r.label);
+    if (r.runs)
+      printf("%9.4f ms %4lld %8.1f GB/s %9.1f GFLOP/s  %-24s %s\n", r.ms / repeat, (long long)(r.runs / repeat), r.bytes * (double)r.runs / r.ms * 1e-6,
+             r.flops * (double)r.runs / r.ms * 1e-6, r.kernel, r.label);
   }
 }
 

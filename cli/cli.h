@@ -38,7 +38,7 @@ typedef struct Cli {
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
   int64_t tokens, top_k, max_memory, max_bytes, repeat;
   double lr, clip, tolerance, val_fraction, temperature;
-  bool json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, grad, print_recipe;
+  bool json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, grad, print_recipe, profile;
   int argc; /* as main got them */
   char **argv;
   CliReport *report;
@@ -103,6 +103,18 @@ void cli_close(const Cli *c, dhc_session *s, dhc_model *m);
 int cli_done(const Cli *c, dhc_session *s, dhc_status st);
 /* One line on stderr: "kernels: 12 compiled, …". */
 void cli_print_stats(const Cli *c, const dhc_session *s);
+
+/* ---- profiles (profile.c) ---- */
+
+/* Kernels in order of the time they take: rows of one kernel under one label are one row. */
+typedef struct CliProfile {
+  dhc_profile_row *rows; /* runs, ms, flops and bytes are sums */
+  int n;
+  bool no_memory;
+} CliProfile;
+void cli_profile_add(CliProfile *p, const dhc_profile_row *row); /* a row as dhc.h gives it */
+/* The table on stdout, or "profile" in the document; frees the rows. times: runs of the entry. Exit status. */
+int cli_profile_print(const Cli *c, CliProfile *p, int64_t times);
 
 /* ---- commands ---- */
 int cmd_check(const Cli *c);

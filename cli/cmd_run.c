@@ -82,6 +82,24 @@ static void print_tensor(const dhc_tensor *t) {
   printf(n > 8 ? " ...\n" : "\n");
 }
 
+enum { PROFILED_RUNS = 10 };
+
+static int profile(const Cli *c, dhc_program *p, const Inputs *in) {
+  CliProfile sum = {0};
+  int64_t times = c->repeat > 0 ? c->repeat : PROFILED_RUNS;
+  dhc_program_profile(p, true);
+  for (int64_t i = 0; i < times; i++) {
+    int rc = cli_fail(c, dhc_program_run(p, 0, in->t, in->n, NULL, NULL));
+    if (rc) return rc;
+  }
+  for (int i = 0; i < dhc_program_profile_rows(p); i++) {
+    const dhc_profile_row row = dhc_program_profile_row(p, i);
+    cli_profile_add(&sum, &row);
+  }
+  dhc_program_profile(p, false);
+  return cli_profile_print(c, &sum, times);
+}
+
 static int run_program(const Cli *c, dhc_session *s, dhc_program *p, const Inputs *in) {
   const dhc_tensor *res;
   int n_res;
@@ -140,8 +158,8 @@ static int run_program(const Cli *c, dhc_session *s, dhc_program *p, const Input
 /* The state the last run left in the file, if there is one. */
 static int load_state(const Cli *c, dhc_program *p) {
   if (!c->state) return 0;
-  if (c->repeat > 0) {
-    cli_error(c, "--state and --repeat: every run would carry the state on");
+  if (c->repeat > 0 || c->profile) {
+    cli_error(c, "--state and --%s: every run would carry the state on", c->profile ? "profile" : "repeat");
     return 2;
   }
   if (access(c->state, F_OK)) {
@@ -165,6 +183,7 @@ int cmd_run(const Cli *c) {
   if (!rc && !c->weights) cli_note(c, "note: no --weights, using initial weights of seed %lld", (long long)c->seed);
   if (!rc) rc = load_state(c, p);
   if (!rc) rc = run_program(c, s, p, in);
+  if (!rc && c->profile) rc = profile(c, p, in);
   if (!rc && c->state) rc = cli_fail(c, dhc_program_save_state(p, c->state));
   dhc_program_close(p);
   close_inputs(in);

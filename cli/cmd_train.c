@@ -13,6 +13,8 @@ typedef struct Progress {
   const Cli *c;
   bool terminal;
   double last; /* seconds of the last line */
+  int64_t step, steps; /* the last one seen; how many this process has done */
+  CliProfile profile;
 } Progress;
 
 static void clock_text(double seconds, char *to, size_t n) {
@@ -72,8 +74,15 @@ static void metrics_text(const dhc_train_progress *p, char *to, size_t size) {
            taps, val);
 }
 
+static void take_row(void *ctx, const dhc_profile_row *row) {
+  Progress *pr = ctx;
+  cli_profile_add(&pr->profile, row);
+}
+
 static bool show_progress(void *ctx, const dhc_train_progress *p) {
   Progress *pr = ctx;
+  if (p->step != pr->step) pr->steps++;
+  pr->step = p->step;
   if (pr->c->quiet) return true;
   double every = pr->terminal ? 0.1 : 5.0;
   if (!p->epoch_end && p->seconds - pr->last < every && p->step != 1) return true;
@@ -176,10 +185,11 @@ static void report_run(const Cli *c, dhc_session *s, const dhc_train_result *r) 
 
 static int train(const Cli *c, dhc_session *s, dhc_model *m) {
   const char *term = getenv("TERM");
-  Progress pr = {c, isatty(2) && !(term && !strcmp(term, "dumb")), 0};
+  Progress pr = {c, isatty(2) && !(term && !strcmp(term, "dumb")), 0, 0, 0, {0}};
   dhc_train_options o = train_options(c);
   o.progress = show_progress;
   o.ctx = &pr;
+  if (c->profile) o.profile = take_row;
   dhc_train_result r = {0};
   char *command = command_line(c);
   if (!command) {
@@ -194,6 +204,10 @@ static int train(const Cli *c, dhc_session *s, dhc_model *m) {
   if (st.code == DHC_E_INTERRUPTED && pr.terminal) fputc('\n', stderr);
   int rc = cli_done(c, s, st);
   if (rc == 0 || rc > 128) report_run(c, s, &r);
+  if (c->profile) {
+    int shown = cli_profile_print(c, &pr.profile, pr.steps);
+    if (!rc) rc = shown;
+  }
   return rc;
 }
 

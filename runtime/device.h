@@ -88,6 +88,9 @@ typedef struct DhcDeviceOps {
   dhc_status (*prepare)(DhcDevice *d, const DhcCommand *c, int64_t n, void **out);
   dhc_status (*replay)(DhcDevice *d, void *prepared);
   void (*forget)(DhcDevice *d, void *prepared);
+  /* Runs the list once; ms[i] <- what command i took, by the device's own clock. NULL: whoever asks waits for every
+   * command and looks at the host's. */
+  dhc_status (*time)(DhcDevice *d, const DhcCommand *c, int64_t n, float *ms);
 } DhcDeviceOps;
 
 /* First member of every device. */

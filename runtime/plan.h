@@ -55,8 +55,8 @@ int64_t dhc_bound_item_runs(const DhcBound *bound, int32_t item);
 /* The item's dims as evaluated, n_dims of them; NULL where it has none. */
 const intptr_t *dhc_bound_item_dims(const DhcBound *bound, int32_t item);
 
-/* Called after every item that ran (not for LOOP itself), in the calling thread.
- * begin_ns and end_ns are CLOCK_MONOTONIC. */
+/* Called for every item that ran (not for LOOP itself), in the calling thread: after it, with CLOCK_MONOTONIC; where the
+ * device takes the time itself (DhcDeviceOps.time), when all have run, with begin_ns 0. */
 typedef struct DhcItemHook {
   void *ctx;
   void (*item)(void *ctx, int32_t item, int64_t begin_ns, int64_t end_ns);
@@ -66,7 +66,7 @@ typedef struct DhcItemHook {
  * dhc_bound_arena_bytes(bound, a) bytes (may be 0 where that is 0); scratch
  * likewise. The device may not have more workers than were bound for. Reentrant: runs
  * of one bound plan over disjoint arenas and scratch may overlap in time, each on a device of its
- * own. hook may be NULL; with it the device is waited for after every item. */
+ * own. hook may be NULL; with it the device is waited for after every item, or takes the times. */
 dhc_status dhc_bound_run(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_ARENAS], DhcDevicePtr scratch,
                          const DhcItemHook *hook) DHC_MUST_USE;
 /* The same run as a list that the device has made ready (DhcDeviceOps.prepare): *out goes to

@@ -119,12 +119,6 @@ static dhc_status issue(void *ctx, DhcCommand *c) {
   }
 }
 
-dhc_status dhc_bound_run(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_ARENAS], DhcDevicePtr scratch,
-                         const DhcItemHook *hook) {
-  Walk w = {.bound = bound, .base = base, .scratch = scratch, .command = issue, .ctx = device, .hook = hook, .device = device};
-  return walk_all(&w);
-}
-
 /* ---- as a list -------------------------------------------------------------------------- */
 
 typedef struct List {
@@ -167,26 +161,79 @@ static dhc_status list_command(void *ctx, DhcCommand *c) {
   return dhc_status_ok();
 }
 
+/* Every command of a run; the receiver frees l->c and l->ptr, also after a failure. */
+static dhc_status list_all(const DhcBound *bound, const DhcDevicePtr base[DHC_N_ARENAS], DhcDevicePtr scratch, List *l) {
+  *l = (List){.c = NULL};
+  Walk w = {.bound = bound, .base = base, .scratch = scratch, .command = list_command, .ctx = l};
+  dhc_status st = walk_all(&w);
+  const DhcDevicePtr *ptr = l->ptr;
+  for (int64_t i = 0; i < l->n; i++) {
+    if (l->c[i].kind == DHC_ITEM_CALL) {
+      l->c[i].launch.ptr = ptr;
+      ptr += l->c[i].launch.n_ptrs + 1;
+    }
+  }
+  return st;
+}
+
+static void list_free(List *l) {
+  free(l->c);
+  free(l->ptr);
+}
+
 dhc_status dhc_bound_prepare(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_ARENAS], DhcDevicePtr scratch,
                              void **out) {
+  List l;
   *out = NULL;
   if (device->ops->prepare == NULL) {
     return dhc_status_ok();
   }
-  List l = {.c = NULL};
-  Walk w = {.bound = bound, .base = base, .scratch = scratch, .command = list_command, .ctx = &l};
-  dhc_status st = walk_all(&w);
-  const DhcDevicePtr *ptr = l.ptr;
-  for (int64_t i = 0; i < l.n; i++) {
-    if (l.c[i].kind == DHC_ITEM_CALL) {
-      l.c[i].launch.ptr = ptr;
-      ptr += l.c[i].launch.n_ptrs + 1;
-    }
-  }
+  dhc_status st = list_all(bound, base, scratch, &l);
   if (st.code == DHC_OK) {
     st = device->ops->prepare(device, l.c, l.n, out);
   }
-  free(l.c);
-  free(l.ptr);
+  list_free(&l);
   return st;
+}
+
+/* ---- with times ---------------------------------------------------------------------------- */
+
+/* An item's phases are told together. */
+static void tell(const List *l, const float *ms, const DhcItemHook *hook) {
+  for (int64_t i = 0; i < l->n;) {
+    int64_t first = i;
+    double sum = 0;
+    do {
+      sum += (double)ms[i++];
+    } while (i < l->n && l->c[i].item == l->c[first].item && l->c[i].kind == DHC_ITEM_CALL && l->c[i].launch.phase == 1);
+    hook->item(hook->ctx, l->c[first].item, 0, (int64_t)(sum * 1e6));
+  }
+}
+
+static dhc_status run_timed(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_ARENAS], DhcDevicePtr scratch,
+                            const DhcItemHook *hook) {
+  List l;
+  dhc_status st = list_all(bound, base, scratch, &l);
+  float *ms = malloc(sizeof *ms * (size_t)(l.n + 1));
+  if (st.code == DHC_OK && ms == NULL) {
+    st = dhc_status_memory((long long)(l.n * (int64_t)sizeof *ms), "times");
+  }
+  if (st.code == DHC_OK) {
+    st = device->ops->time(device, l.c, l.n, ms);
+  }
+  if (st.code == DHC_OK) {
+    tell(&l, ms, hook);
+  }
+  free(ms);
+  list_free(&l);
+  return st;
+}
+
+dhc_status dhc_bound_run(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_ARENAS], DhcDevicePtr scratch,
+                         const DhcItemHook *hook) {
+  if (hook != NULL && device->ops->time != NULL) {
+    return run_timed(bound, device, base, scratch, hook);
+  }
+  Walk w = {.bound = bound, .base = base, .scratch = scratch, .command = issue, .ctx = device, .hook = hook, .device = device};
+  return walk_all(&w);
 }

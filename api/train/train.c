@@ -113,6 +113,7 @@ static dhc_status set_up(Trainer *t) {
   DHC_TRY(feed_open(t->p, &t->train, t->set.batch, !o->augment_off, &t->feed));
   DHC_TRY(dhc_program_init(t->p, t->seed));
   DHC_TRY(dhc_program_set_scalar(t->p, "$clip", t->set.clip));
+  dhc_program_profile(t->p, o->profile != NULL);
   if (o->out) trainer_settings(t);
   DHC_TRY(trainer_check_allowed(t));
   if (o->resume) DHC_TRY(trainer_go_on(t));
@@ -308,6 +309,10 @@ dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result 
                             .samples_per_s = samples_per_s(&t),
                             .seconds = (session_now_ms() - t.t0) / 1e3};
   if (t.p && t.p->n_entries) out->peak_bytes = dhc_program_memory(t.p, 0).allocated;
+  for (int i = 0; o->profile && i < dhc_program_profile_rows(t.p); i++) {
+    const dhc_profile_row row = dhc_program_profile_row(t.p, i);
+    o->profile(o->ctx, &row);
+  }
   snprintf(out->run_id, sizeof out->run_id, "%s", t.run_id);
   dhc_release(&t.held);
   tear_down(&t);

@@ -65,8 +65,12 @@ dhc_status dhc_cuda_record_end(DhcCudaGpu *g, DhcCudaGraph **out) DHC_MUST_USE; 
 dhc_status dhc_cuda_replay(DhcCudaGpu *g, const DhcCudaGraph *graph) DHC_MUST_USE;
 void dhc_cuda_graph_free(DhcCudaGpu *g, DhcCudaGraph *graph);
 
-/* Time on the GPU between two marks of the stream. */
-dhc_status dhc_cuda_mark(DhcCudaGpu *g, int which) DHC_MUST_USE; /* 0, 1 */
-dhc_status dhc_cuda_elapsed(DhcCudaGpu *g, float *ms) DHC_MUST_USE; /* from mark 0 to mark 1; waits */
+/* Times on the GPU: a mark is put into the graph being recorded; when a replay has passed two of them, what lay
+ * between is in milliseconds. `between` waits for the later one. */
+typedef struct DhcCudaMark DhcCudaMark;
+dhc_status dhc_cuda_mark_new(DhcCudaGpu *g, DhcCudaMark **out) DHC_MUST_USE;
+void dhc_cuda_mark_free(DhcCudaGpu *g, DhcCudaMark *m);
+dhc_status dhc_cuda_mark(DhcCudaGpu *g, DhcCudaMark *m) DHC_MUST_USE;
+dhc_status dhc_cuda_between(DhcCudaGpu *g, const DhcCudaMark *from, const DhcCudaMark *to, float *ms) DHC_MUST_USE;
 
 #endif

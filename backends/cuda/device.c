@@ -105,13 +105,42 @@ static dhc_status cuda_prepare(DhcDevice *d, const DhcCommand *c, int64_t n, voi
   return st.code ? st : end;
 }
 
+/* ---- the same graph with a mark before every command and one at the end ------------------------ */
+
+static dhc_status record_marked(DhcDevice *d, const DhcCommand *c, int64_t n, DhcCudaMark **mark, DhcCudaGraph **out) {
+  DHC_TRY(dhc_cuda_record_begin(gpu(d)));
+  dhc_status st = dhc_status_ok();
+  for (int64_t i = 0; i <= n && !st.code; i++) {
+    st = dhc_cuda_mark(gpu(d), mark[i]);
+    if (i < n && !st.code) st = run_command(d, &c[i]);
+  }
+  dhc_status end = dhc_cuda_record_end(gpu(d), out);
+  return st.code ? st : end;
+}
+
+static dhc_status cuda_time(DhcDevice *d, const DhcCommand *c, int64_t n, float *ms) {
+  DhcCudaGraph *graph = NULL;
+  DhcCudaMark **mark = calloc((size_t)n + 1, sizeof *mark);
+  if (!mark) return dhc_status_memory((long long)((n + 1) * (int64_t)sizeof *mark), "marks");
+  dhc_status st = dhc_status_ok();
+  for (int64_t i = 0; i <= n && !st.code; i++) st = dhc_cuda_mark_new(gpu(d), &mark[i]);
+  if (!st.code) st = record_marked(d, c, n, mark, &graph);
+  if (!st.code) st = dhc_cuda_replay(gpu(d), graph);
+  if (!st.code) st = dhc_cuda_sync(gpu(d));
+  for (int64_t i = 0; i < n && !st.code; i++) st = dhc_cuda_between(gpu(d), mark[i], mark[i + 1], &ms[i]);
+  dhc_cuda_graph_free(gpu(d), graph);
+  for (int64_t i = 0; i <= n; i++) dhc_cuda_mark_free(gpu(d), mark[i]);
+  free(mark);
+  return st;
+}
+
 static dhc_status cuda_replay(DhcDevice *d, void *prepared) { return dhc_cuda_replay(gpu(d), prepared); }
 static void cuda_forget(DhcDevice *d, void *prepared) { dhc_cuda_graph_free(gpu(d), prepared); }
 
 static const DhcDeviceOps ops = {.close = cuda_close, .describe = cuda_describe, .alloc = cuda_alloc, .free = cuda_free,
                                  .upload = cuda_upload, .download = cuda_download, .view = cuda_view, .copy = cuda_copy,
                                  .fill = cuda_fill, .load = cuda_load, .launch = cuda_launch, .synchronise = cuda_synchronise,
-                                 .prepare = cuda_prepare, .replay = cuda_replay, .forget = cuda_forget};
+                                 .prepare = cuda_prepare, .replay = cuda_replay, .forget = cuda_forget, .time = cuda_time};
 
 dhc_status dhc_cuda_device_open(const DhcDeviceOptions *o, DhcDevice **out) {
   CudaDevice *d = calloc(1, sizeof *d);

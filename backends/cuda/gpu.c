@@ -27,7 +27,6 @@ struct DhcCudaGpu {
   int device;
   CuContext context;
   CuStream stream;
-  CuEvent mark[2];
   Library *libraries;
   DhcCudaInfo info;
 };
@@ -88,7 +87,6 @@ static dhc_status start(DhcCudaGpu *g) {
   TRY_CU(g, cuDevicePrimaryCtxRetain(&g->context, g->device), "starting the GPU");
   TRY_CU(g, cuCtxSetCurrent(g->context), "starting the GPU");
   TRY_CU(g, cuStreamCreate(&g->stream, CU_STREAM_NON_BLOCKING), "starting the GPU");
-  for (int i = 0; i < 2; i++) TRY_CU(g, cuEventCreate(&g->mark[i], 0), "starting the GPU");
   return read_info(g);
 }
 
@@ -121,8 +119,6 @@ void dhc_cuda_gpu_close(DhcCudaGpu *g) {
     free(l->kernels);
     free(l);
   }
-  for (int i = 0; i < 2; i++)
-    if (g->mark[i]) cu->cuEventDestroy(g->mark[i]);
   if (g->stream) cu->cuStreamDestroy(g->stream);
   if (g->context) cu->cuDevicePrimaryCtxRelease(g->device);
   free(g);
@@ -301,13 +297,36 @@ void dhc_cuda_graph_free(DhcCudaGpu *g, DhcCudaGraph *graph) {
   free(graph);
 }
 
-dhc_status dhc_cuda_mark(DhcCudaGpu *g, int which) {
-  TRY_CU(g, cuEventRecord(g->mark[which], g->stream), "taking the time on the GPU");
+struct DhcCudaMark {
+  CuEvent event;
+};
+
+dhc_status dhc_cuda_mark_new(DhcCudaGpu *g, DhcCudaMark **out) {
+  DhcCudaMark *m = calloc(1, sizeof *m);
+  *out = NULL;
+  if (!m) return dhc_status_memory((long long)sizeof *m, "a mark");
+  int code = g->cu->cuEventCreate(&m->event, 0);
+  if (code) {
+    free(m);
+    return dhc_cuda_status(g->cu, code, "taking the time on the GPU");
+  }
+  *out = m;
   return dhc_status_ok();
 }
 
-dhc_status dhc_cuda_elapsed(DhcCudaGpu *g, float *ms) {
-  TRY_CU(g, cuEventSynchronize(g->mark[1]), "running on the GPU");
-  TRY_CU(g, cuEventElapsedTime(ms, g->mark[0], g->mark[1]), "taking the time on the GPU");
+void dhc_cuda_mark_free(DhcCudaGpu *g, DhcCudaMark *m) {
+  if (!m) return;
+  g->cu->cuEventDestroy(m->event);
+  free(m);
+}
+
+dhc_status dhc_cuda_mark(DhcCudaGpu *g, DhcCudaMark *m) {
+  TRY_CU(g, cuEventRecordWithFlags(m->event, g->stream, CU_EVENT_RECORD_EXTERNAL), "taking the time on the GPU");
+  return dhc_status_ok();
+}
+
+dhc_status dhc_cuda_between(DhcCudaGpu *g, const DhcCudaMark *from, const DhcCudaMark *to, float *ms) {
+  TRY_CU(g, cuEventSynchronize(to->event), "running on the GPU");
+  TRY_CU(g, cuEventElapsedTime(ms, from->event, to->event), "taking the time on the GPU");
   return dhc_status_ok();
 }

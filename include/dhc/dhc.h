@@ -235,12 +235,14 @@ typedef struct dhc_memory {
   int64_t allocated; /* what the program holds now */
 } dhc_memory;
 DHC_API dhc_memory dhc_program_memory(const dhc_program *p, int index); /* of the last run's sizes */
-/* Time of every item of an entry's plan, summed over the runs made with it on. */
+/* Time of every item of the plan of a program's first entry, summed over the runs made with it on: of the GPU where
+ * that runs it (with about a microsecond of launching a kernel), else of the host. Whoever profiles runs slower. */
 typedef struct dhc_profile_row {
   const char *kernel; /* kind and key prefix, "copy" or "fill" */
   const char *label;  /* layer it was written in, or "" */
   int64_t runs;
   double ms;
+  double flops, bytes; /* of one run: operations; bytes read and written if each element counts once */
 } dhc_profile_row;
 DHC_API void dhc_program_profile(dhc_program *p, bool on); /* on: sums begin at zero */
 DHC_API int dhc_program_profile_rows(const dhc_program *p);
@@ -293,6 +295,7 @@ typedef struct dhc_train_options {
   bool shuffle_off;           /* examples in the order of the data */
   const char *allow_changed;  /* with resume: names of such settings (and "model": its text) that may differ, "lr,seed", or NULL */
   const char *command;        /* recorded as what began the run, or NULL */
+  void (*profile)(void *ctx, const dhc_profile_row *row); /* called at the end for every item of the step's plan, or NULL */
 } dhc_train_options;
 
 typedef struct dhc_train_result {

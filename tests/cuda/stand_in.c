@@ -95,7 +95,7 @@ static int fake_cuKernelSetAttribute(int attribute, int value, CuKernel kernel, 
 static int fake_cuLaunchKernelEx(const CuLaunchConfig *config, CuKernel kernel, void **arguments, void **extra) { (void)config, (void)kernel, (void)arguments, (void)extra; FAIL(cuLaunchKernelEx); return 0; }
 static int fake_cuEventCreate(CuEvent *event, unsigned flags) { (void)flags; FAIL(cuEventCreate); *event = malloc(1); return 0; }
 static int fake_cuEventDestroy(CuEvent event) { free(event); FAIL(cuEventDestroy); return 0; }
-static int fake_cuEventRecord(CuEvent event, CuStream s) { (void)event, (void)s; FAIL(cuEventRecord); return 0; }
+static int fake_cuEventRecordWithFlags(CuEvent event, CuStream s, unsigned flags) { (void)event, (void)s, (void)flags; FAIL(cuEventRecordWithFlags); return 0; }
 static int fake_cuEventSynchronize(CuEvent event) { (void)event; FAIL(cuEventSynchronize); return 0; }
 static int fake_cuEventElapsedTime(float *ms, CuEvent begin, CuEvent end) { (void)begin, (void)end; FAIL(cuEventElapsedTime); *ms = 1; return 0; }
 

@@ -164,16 +164,26 @@ static dhc_status standin_prepare(DhcDevice *d, const DhcCommand *c, int64_t n, 
   return dhc_status_ok();
 }
 
-static dhc_status standin_replay(DhcDevice *d, void *prepared) {
-  const Ready *r = prepared;
-  counts.replays++;
-  for (int64_t i = 0; i < r->n; i++) {
-    const DhcCommand *c = &r->c[i];
+static dhc_status run_list(DhcDevice *d, const DhcCommand *list, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    const DhcCommand *c = &list[i];
     DHC_TRY(c->kind == DHC_ITEM_CALL   ? standin_launch(d, &c->launch)
             : c->kind == DHC_ITEM_COPY ? standin_copy(d, c->to, c->from, c->bytes)
                                        : standin_fill(d, c->to, c->pattern, c->bytes));
   }
   return dhc_status_ok();
+}
+
+static dhc_status standin_replay(DhcDevice *d, void *prepared) {
+  const Ready *r = prepared;
+  counts.replays++;
+  return run_list(d, r->c, r->n);
+}
+
+/* A clock of its own: every command takes 2 ms. */
+static dhc_status standin_time(DhcDevice *d, const DhcCommand *c, int64_t n, float *ms) {
+  for (int64_t i = 0; i < n; i++) ms[i] = 2;
+  return run_list(d, c, n);
 }
 
 static void standin_forget(DhcDevice *d, void *prepared) {
@@ -204,6 +214,7 @@ static const DhcDeviceOps ops = {
     .prepare = standin_prepare,
     .replay = standin_replay,
     .forget = standin_forget,
+    .time = standin_time,
 };
 
 dhc_status __real_dhc_backend_device(const char *name, const DhcDeviceOptions *o, DhcDevice **out);

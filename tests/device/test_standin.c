@@ -19,6 +19,25 @@ static void ok(dhc_status st) {
   exit(1);
 }
 
+/* Three steps on the device's own clock: a call of one phase took 2 ms each time, one of two 4. */
+static void profile(dhc_program *p, const dhc_tensor *in, int forward) {
+  dhc_program_profile(p, true);
+  DhcStandinCounts before = dhc_standin_counts();
+  for (int i = 0; i < 3; i++) ok(dhc_program_run(p, 0, in, 2, NULL, NULL));
+  ok(dhc_program_run(p, forward, in, 1, NULL, NULL)); /* another entry: not counted */
+  CHECK(dhc_standin_counts().replays == before.replays + 1);
+  double flops = 0;
+  CHECK(dhc_program_profile_rows(p) > 0);
+  for (int i = 0; i < dhc_program_profile_rows(p); i++) {
+    dhc_profile_row r = dhc_program_profile_row(p, i);
+    double each = r.ms / (r.runs ? (double)r.runs : 1);
+    CHECK(r.runs % 3 == 0 && (r.runs == 0 || each == 2 || each == 4));
+    flops += r.flops;
+  }
+  CHECK(flops == 0 || flops > 4 * 2e5); /* of mlp's contractions, where kernels come from specs */
+  dhc_program_profile(p, false);
+}
+
 static void run_on(const char *backend) {
   enum { B = 4, D = 784 };
   static float x[B * D];
@@ -53,6 +72,7 @@ static void run_on(const char *backend) {
   CHECK(loss[2] < loss[0]);
   CHECK(after.downloaded_bytes - before.downloaded_bytes < 4096); /* a step's numbers, never its weights */
   CHECK(after.allocs == before.allocs);
+  profile(p, in, forward);
   dhc_program_close(p);
   dhc_model_close(m);
   dhc_session_close(s);
