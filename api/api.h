@@ -6,9 +6,9 @@
  *   session.c   handles, settings, statistics, diagnostics
  *   model.c     binding hyperparameters, listing, hash
  *   pipeline.c  entry -> differentiated, clean, fused, planned, compiled (one step a line)
- *   program.c   a set of entries over one set of arenas; runs
+ *   program.c   a set of entries over one set of segments; runs
  *   exec.c      a compiled entry in the program's memory: inputs in, results out
- *   weights.c   placement in arenas, initialisers, load, save
+ *   weights.c   placement in segments, initialisers, load, save
  *   unused.c    what a weights file holds beside the model's tensors
  *   state.c     what streaming entries keep from run to run
  *   finite.c    what holds a NaN
@@ -185,7 +185,7 @@ dhc_status state_set(dhc_program *p, int slot, const dhc_tensor *t) DHC_MUST_USE
  * what a data set takes. DHC_E_INPUT, located where it is the
  * model's, before any of it is allocated. */
 dhc_status budget_program(dhc_program *p, const dhc_layout *l, bool train) DHC_MUST_USE;
-dhc_status budget_run(dhc_program *p, const Version *v, const DhcCharge *arenas, bool new_panels) DHC_MUST_USE;
+dhc_status budget_run(dhc_program *p, const Version *v, const DhcCharge *segments, bool new_panels) DHC_MUST_USE;
 dhc_status budget_more(dhc_program *p, DhcUse use, int64_t bytes, const char *what) DHC_MUST_USE;
 void budget_less(dhc_program *p, DhcUse use, int64_t bytes); /* gives back what budget_more took */
 dhc_status budget_data(dhc_session *s, const DhcDataset *d, DhcCharge *c) DHC_MUST_USE;

@@ -33,20 +33,20 @@ static DhcSpan largest_tensor(const DhcModule *m) {
 
 dhc_status budget_program(dhc_program *p, const dhc_layout *l, bool train) {
   DhcCharge want = p->charge;
-  int64_t weights = round_up(l->bytes[DHC_ARENA_WEIGHTS]);
+  int64_t weights = round_up(l->bytes[DHC_SEGMENT_WEIGHTS]);
   want.bytes[DHC_USE_WEIGHTS] = weights;
-  if (want.bytes[DHC_USE_STATE] < l->bytes[DHC_ARENA_STATE]) want.bytes[DHC_USE_STATE] = l->bytes[DHC_ARENA_STATE];
+  if (want.bytes[DHC_USE_STATE] < l->bytes[DHC_SEGMENT_BUFFERS]) want.bytes[DHC_USE_STATE] = l->bytes[DHC_SEGMENT_BUFFERS];
   if (train && want.bytes[DHC_USE_GRADIENTS] < weights) want.bytes[DHC_USE_GRADIENTS] = weights;
-  if (l->n_ranges) want.bytes[DHC_USE_OPTIMISER] = l->bytes[DHC_ARENA_OPT];
+  if (l->n_ranges) want.bytes[DHC_USE_OPTIMISER] = l->bytes[DHC_SEGMENT_MOMENTS];
   return locate(p->m->s, largest_tensor(p->m->module), dhc_budget_charge(&p->m->s->budget, &p->charge, &want, p->m->name));
 }
 
-dhc_status budget_run(dhc_program *p, const Version *v, const DhcCharge *arenas, bool new_panels) {
+dhc_status budget_run(dhc_program *p, const Version *v, const DhcCharge *segments, bool new_panels) {
   static const DhcUse grown[] = {DHC_USE_GRADIENTS, DHC_USE_WORK, DHC_USE_IO, DHC_USE_SCRATCH};
   DhcCharge want = p->charge;
   for (size_t i = 0; i < sizeof grown / sizeof *grown; i++) /* these never shrink */
-    if (arenas->bytes[grown[i]] > want.bytes[grown[i]]) want.bytes[grown[i]] = arenas->bytes[grown[i]];
-  if (new_panels) want.bytes[DHC_USE_PANELS] += arenas->bytes[DHC_USE_PANELS];
+    if (segments->bytes[grown[i]] > want.bytes[grown[i]]) want.bytes[grown[i]] = segments->bytes[grown[i]];
+  if (new_panels) want.bytes[DHC_USE_PANELS] += segments->bytes[DHC_USE_PANELS];
   char what[200];
   snprintf(what, sizeof what, "entry '%.150s'", v->entry);
   return locate(p->m->s, v->func->span, dhc_budget_charge(&p->m->s->budget, &p->charge, &want, what));

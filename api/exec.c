@@ -136,10 +136,10 @@ dhc_profile_row dhc_program_profile_row(const dhc_program *p, int i) {
 /* Before any of it is allocated. */
 static dhc_status charge(dhc_program *p, const Version *v) {
   DhcCharge c = {{0}};
-  c.bytes[DHC_USE_WORK] = dhc_prog_planned(v->loaded, DHC_ARENA_WORK);
-  c.bytes[DHC_USE_IO] = dhc_prog_planned(v->loaded, DHC_ARENA_IO);
-  c.bytes[DHC_USE_SCRATCH] = dhc_prog_planned(v->loaded, DHC_N_ARENAS);
-  c.bytes[DHC_USE_PANELS] = dhc_prog_planned(v->loaded, DHC_ARENA_PANELS);
+  c.bytes[DHC_USE_WORK] = dhc_prog_planned(v->loaded, DHC_SEGMENT_WORK);
+  c.bytes[DHC_USE_IO] = dhc_prog_planned(v->loaded, DHC_SEGMENT_IO);
+  c.bytes[DHC_USE_SCRATCH] = dhc_prog_planned(v->loaded, DHC_N_SEGMENTS);
+  c.bytes[DHC_USE_PANELS] = dhc_prog_planned(v->loaded, DHC_SEGMENT_PANELS);
   return budget_run(p, v, &c, v->image->n_panels && !dhc_prog_packed(v->loaded));
 }
 
@@ -172,15 +172,15 @@ dhc_memory exec_memory(const dhc_program *p, const Version *v) {
   dhc_memory m = {0};
   if (!v->loaded) return m;
   const DhcProg *r = p->run;
-  const int64_t scalars = dhc_prog_held(r, DHC_ARENA_SCALARS);
-  m.weights = dhc_prog_held(r, DHC_ARENA_WEIGHTS) + dhc_prog_planned(v->loaded, DHC_ARENA_PANELS);
-  m.optimizer = dhc_prog_held(r, DHC_ARENA_OPT);
-  m.state = dhc_prog_held(r, DHC_ARENA_STATE) + dhc_prog_held(r, DHC_ARENA_RECURRENT);
-  m.work = dhc_prog_planned(v->loaded, DHC_ARENA_WORK);
-  m.io = dhc_prog_planned(v->loaded, DHC_ARENA_IO);
-  m.scratch = dhc_prog_planned(v->loaded, DHC_N_ARENAS);
+  const int64_t scalars = dhc_prog_held(r, DHC_SEGMENT_SCALARS);
+  m.weights = dhc_prog_held(r, DHC_SEGMENT_WEIGHTS) + dhc_prog_planned(v->loaded, DHC_SEGMENT_PANELS);
+  m.optimizer = dhc_prog_held(r, DHC_SEGMENT_MOMENTS);
+  m.state = dhc_prog_held(r, DHC_SEGMENT_BUFFERS) + dhc_prog_held(r, DHC_SEGMENT_STATES);
+  m.work = dhc_prog_planned(v->loaded, DHC_SEGMENT_WORK);
+  m.io = dhc_prog_planned(v->loaded, DHC_SEGMENT_IO);
+  m.scratch = dhc_prog_planned(v->loaded, DHC_N_SEGMENTS);
   m.planned = m.weights + m.optimizer + m.state + m.work + m.io + m.scratch + scalars;
-  m.allocated = m.weights + m.optimizer + m.state + dhc_prog_held(r, DHC_ARENA_WORK) + dhc_prog_held(r, DHC_ARENA_IO) +
-                dhc_prog_held(r, DHC_N_ARENAS) + scalars;
+  m.allocated = m.weights + m.optimizer + m.state + dhc_prog_held(r, DHC_SEGMENT_WORK) + dhc_prog_held(r, DHC_SEGMENT_IO) +
+                dhc_prog_held(r, DHC_N_SEGMENTS) + scalars;
   return m;
 }

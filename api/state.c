@@ -30,7 +30,7 @@ static dhc_status put(dhc_program *p, int slot, const void *from, int32_t dtype)
 
 /* Room for live and wanted states; the wanted ones become live with whatever was there. */
 static dhc_status arrange(dhc_program *p, const DhcWantState *want) {
-  int64_t bytes, held = dhc_prog_held(p->run, DHC_ARENA_RECURRENT);
+  int64_t bytes, held = dhc_prog_held(p->run, DHC_SEGMENT_STATES);
   DHC_TRY(dhc_prog_states_bytes(p->run, want, &bytes));
   if (bytes > held) DHC_TRY(budget_more(p, DHC_USE_STATE, bytes - held, "states"));
   return dhc_prog_arrange_states(p->run, want);

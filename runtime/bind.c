@@ -71,9 +71,9 @@ static dhc_status place_buffers(DhcBound *b) {
   for (int32_t i = 0; i < plan->n_buffers; i++) {
     const dhc_buffer *buffer = &plan->buffers[i];
     /* Table order is evaluation order: what a buffer refers to comes before it. */
-    bool ok = buffer->arena >= 0 && buffer->arena < DHC_N_ARENAS && buffer->alias < i &&
+    bool ok = buffer->segment >= 0 && buffer->segment < DHC_N_SEGMENTS && buffer->alias < i &&
               buffer->n_below >= 0 &&
-              (buffer->alias < 0 || plan->buffers[buffer->alias].arena == buffer->arena);
+              (buffer->alias < 0 || plan->buffers[buffer->alias].segment == buffer->segment);
     for (int32_t k = 0; ok && k < buffer->n_below; k++) {
       ok = buffer->below[k] >= 0 && buffer->below[k] < i;
     }
@@ -81,13 +81,13 @@ static dhc_status place_buffers(DhcBound *b) {
       return dhc_status_make(DHC_E_USAGE, "plan '%s': buffer %d is malformed", plan->name, (int)i);
     }
     int64_t end;
-    int64_t *arena = &b->arena_bytes[buffer->arena];
+    int64_t *segment = &b->segment_bytes[buffer->segment];
     if (!eval(b, buffer->bytes, 0, &b->buffers[i].bytes) || !buffer_offset(b, i) ||
         !dhc_size_add(b->buffers[i].offset, b->buffers[i].bytes, &end) ||
         !dhc_size_align64(end, &end)) {
       return too_large(b, "buffer", i);
     }
-    *arena = end > *arena ? end : *arena;
+    *segment = end > *segment ? end : *segment;
   }
   return dhc_status_ok();
 }
@@ -114,7 +114,7 @@ static bool bind_ref(DhcBound *b, const Nest *nest, const dhc_ref *ref, int64_t 
     return false;
   }
   high = low;
-  out->arena = b->plan->buffers[ref->buffer].arena;
+  out->segment = b->plan->buffers[ref->buffer].segment;
   out->steps = false;
   if (__builtin_add_overflow(buffer->offset, low, &out->offset)) {
     return false;
@@ -342,8 +342,8 @@ void dhc_bound_free(DhcBound *b) {
   free(b);
 }
 
-int64_t dhc_bound_arena_bytes(const DhcBound *b, int arena) {
-  return b->arena_bytes[arena];
+int64_t dhc_bound_segment_bytes(const DhcBound *b, int segment) {
+  return b->segment_bytes[segment];
 }
 
 int64_t dhc_bound_scratch_bytes(const DhcBound *b) {

@@ -7,7 +7,7 @@
 enum { DHC_MAX_ITEM_REFS = 1 << 16 };
 
 typedef struct BoundRef {
-  int32_t arena;
+  int32_t segment;
   bool steps; /* some step is not 0 */
   int64_t offset;
   int64_t step[DHC_MAX_LOOP_DEPTH];
@@ -40,7 +40,7 @@ struct DhcBound {
   int32_t most_refs; /* of an item */
   int64_t worker_scratch; /* bytes a worker, multiple of 64 */
   int64_t shared;         /* bytes behind the workers' scratch, for tasks of one call to share */
-  int64_t arena_bytes[DHC_N_ARENAS];
+  int64_t segment_bytes[DHC_N_SEGMENTS];
   int64_t *symbols;
   BoundBuffer *buffers;
   BoundItem *items;

@@ -169,7 +169,7 @@ static void dim(Io *x, void *at) {
 
 static void buffer(Io *x, void *at) {
   dhc_buffer *b = at;
-  i32(x, &b->arena);
+  i32(x, &b->segment);
   i32(x, &b->dtype);
   i32(x, &b->alias);
   program(x, &b->at);
@@ -314,7 +314,7 @@ static void image(Io *x, dhc_image *im) {
   ARRAY(x, l->ranges, l->n_ranges, range);
   i32(x, &l->dtype);
   i64(x, &l->n_weights);
-  for (int a = 0; a < DHC_N_ARENAS; a++) i64(x, &l->bytes[a]);
+  for (int a = 0; a < DHC_N_SEGMENTS; a++) i64(x, &l->bytes[a]);
   i32(x, &im->n_params);
   i32(x, &im->n_results);
   int32_t n = x->reading ? 0 : im->n_params + im->n_results;
@@ -351,20 +351,20 @@ static bool tensor_fits(const dhc_image *im, int32_t i) {
 
 static bool layout_fits(const dhc_layout *l) {
   bool fits = in(l->dtype, DHC_N_DTYPES) && l->n_weights >= 0;
-  for (int a = 0; a < DHC_N_ARENAS; a++) fits = fits && l->bytes[a] >= 0;
+  for (int a = 0; a < DHC_N_SEGMENTS; a++) fits = fits && l->bytes[a] >= 0;
   for (int32_t i = 0; fits && i < l->n_slots; i++) {
     const dhc_slot *s = &l->slots[i];
     int64_t bytes, end;
     fits = s->name && in(s->dtype, DHC_N_DTYPES) && in(s->rank, MAX_RANK + 1) && s->role >= DHC_IMAGE_PARAM && s->role <= DHC_IMAGE_STATE;
     if (!fits || s->role == DHC_IMAGE_STATE) continue;
     fits = dhc_size_mul(s->n, dhc_tensor_dtype_bytes(s->dtype), &bytes) && dhc_size_add(s->at, bytes, &end) &&
-           end <= l->bytes[s->role == DHC_IMAGE_PARAM ? DHC_ARENA_WEIGHTS : DHC_ARENA_STATE];
+           end <= l->bytes[s->role == DHC_IMAGE_PARAM ? DHC_SEGMENT_WEIGHTS : DHC_SEGMENT_BUFFERS];
   }
   for (int32_t i = 0; fits && i < l->n_ranges; i++) {
     const dhc_range *r = &l->ranges[i];
     int64_t bytes, end;
     fits = r->name && in(r->dtype, DHC_N_DTYPES) && dhc_size_mul(r->n, dhc_tensor_dtype_bytes(r->dtype), &bytes) &&
-           dhc_size_add(r->at, bytes, &end) && end <= l->bytes[DHC_ARENA_OPT] && (!r->like_weights || r->n == l->n_weights);
+           dhc_size_add(r->at, bytes, &end) && end <= l->bytes[DHC_SEGMENT_MOMENTS] && (!r->like_weights || r->n == l->n_weights);
   }
   return fits;
 }
@@ -399,7 +399,7 @@ static bool fits(const dhc_image *im) {
   for (int32_t i = 0; i < p->n_symbols; i++)
     if (!p->symbols[i]) return false;
   for (int32_t i = 0; i < p->n_buffers; i++)
-    if (!in(p->buffers[i].arena, DHC_N_ARENAS) || !in(p->buffers[i].dtype, DHC_N_DTYPES)) return false;
+    if (!in(p->buffers[i].segment, DHC_N_SEGMENTS) || !in(p->buffers[i].dtype, DHC_N_DTYPES)) return false;
   for (int32_t i = 0; i < p->n_guards; i++)
     if (!p->guards[i].message) return false;
   for (int32_t i = 0; i < p->n_kernels; i++)

@@ -1,5 +1,5 @@
 /* Dim programs and plans (dhc/abi.h) at run time. Binding a plan to symbol
- * values checks its guards and evaluates everything once: buffer offsets, arena
+ * values checks its guards and evaluates everything once: buffer offsets, segment
  * sizes, operands, kernel arguments, size classes, task counts. Running a bound
  * plan is then a loop over calls that allocates nothing and cannot fail. */
 #ifndef DHC_RUNTIME_PLAN_H
@@ -29,20 +29,20 @@ typedef struct DhcBound DhcBound;
  * naming the item; DHC_E_ENVIRONMENT out of memory. */
 dhc_status dhc_plan_bind(const dhc_plan *plan, const dhc_kernel *const *kernels,
                          const int64_t *symbols, int workers, DhcBound **out) DHC_MUST_USE;
-/* The same, with buffer i at byte place[i] of its arena where that is not negative. */
+/* The same, with buffer i at byte place[i] of its segment where that is not negative. */
 dhc_status dhc_plan_bind_at(const dhc_plan *plan, const dhc_kernel *const *kernels, const int64_t *symbols, int workers,
                             const int64_t *place, DhcBound **out) DHC_MUST_USE;
 void dhc_bound_free(DhcBound *bound);
 
-/* Bytes an arena needs for this binding, a multiple of 64, or 0. */
-int64_t dhc_bound_arena_bytes(const DhcBound *bound, int arena);
+/* Bytes an segment needs for this binding, a multiple of 64, or 0. */
+int64_t dhc_bound_segment_bytes(const DhcBound *bound, int segment);
 /* Bytes of scratch for all workers together and of the memory that tasks of a call share, a
  * multiple of 64, or 0. */
 int64_t dhc_bound_scratch_bytes(const DhcBound *bound);
 
 /* Index of the buffer with that name, or -1. Linear. */
 int32_t dhc_plan_find_buffer(const dhc_plan *plan, const char *name);
-/* Where a buffer lies: byte offset in its arena (plan->buffers[i].arena), and
+/* Where a buffer lies: byte offset in its segment (plan->buffers[i].segment), and
  * its size. */
 int64_t dhc_bound_buffer_offset(const DhcBound *bound, int32_t buffer);
 int64_t dhc_bound_buffer_bytes(const DhcBound *bound, int32_t buffer);
@@ -63,15 +63,15 @@ typedef struct DhcItemHook {
 } DhcItemHook;
 
 /* Runs all items once. base[a] is an address of `device` with at least
- * dhc_bound_arena_bytes(bound, a) bytes (may be 0 where that is 0); scratch
+ * dhc_bound_segment_bytes(bound, a) bytes (may be 0 where that is 0); scratch
  * likewise. The device may not have more workers than were bound for. Reentrant: runs
- * of one bound plan over disjoint arenas and scratch may overlap in time, each on a device of its
+ * of one bound plan over disjoint segments and scratch may overlap in time, each on a device of its
  * own. hook may be NULL; with it the device is waited for after every item, or takes the times. */
-dhc_status dhc_bound_run(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_ARENAS], DhcDevicePtr scratch,
+dhc_status dhc_bound_run(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_SEGMENTS], DhcDevicePtr scratch,
                          const DhcItemHook *hook) DHC_MUST_USE;
 /* The same run as a list that the device has made ready (DhcDeviceOps.prepare): *out goes to
  * replay, in the end to forget. NULL: the device takes commands one by one. */
-dhc_status dhc_bound_prepare(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_ARENAS], DhcDevicePtr scratch,
+dhc_status dhc_bound_prepare(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_SEGMENTS], DhcDevicePtr scratch,
                              void **out) DHC_MUST_USE;
 
 #endif

@@ -8,23 +8,23 @@ enum { MAX_BINDINGS = 8 };
 
 /* ---- memory ------------------------------------------------------------------------------ */
 
-static const char *arena_text(int arena) {
-  static const char *const text[DHC_N_ARENAS + 1] = {
-      [DHC_ARENA_WEIGHTS] = "weights", [DHC_ARENA_OPT] = "optimiser state", [DHC_ARENA_STATE] = "buffers",
-      [DHC_ARENA_RECURRENT] = "states", [DHC_ARENA_WORK] = "workspace", [DHC_ARENA_IO] = "inputs and outputs",
-      [DHC_ARENA_PANELS] = "packed weights", [DHC_ARENA_SCALARS] = "scalars", [DHC_SCRATCH] = "scratch"};
-  return text[arena];
+static const char *segment_text(int segment) {
+  static const char *const text[DHC_N_SEGMENTS + 1] = {
+      [DHC_SEGMENT_WEIGHTS] = "weights", [DHC_SEGMENT_MOMENTS] = "optimiser state", [DHC_SEGMENT_BUFFERS] = "buffers",
+      [DHC_SEGMENT_STATES] = "states", [DHC_SEGMENT_WORK] = "workspace", [DHC_SEGMENT_IO] = "inputs and outputs",
+      [DHC_SEGMENT_PANELS] = "packed weights", [DHC_SEGMENT_SCALARS] = "scalars", [DHC_SCRATCH] = "scratch"};
+  return text[segment];
 }
 
-static dhc_status need(DhcProg *p, int arena, int64_t bytes) {
+static dhc_status need(DhcProg *p, int segment, int64_t bytes) {
   DhcDevice *d = p->device;
-  if (bytes <= p->held[arena] && p->arena[arena]) return dhc_status_ok();
-  d->ops->free(d, p->arena[arena]);
-  p->arena[arena] = 0;
-  p->held[arena] = 0;
-  dhc_status st = d->ops->alloc(d, bytes, &p->arena[arena]);
-  if (st.code == DHC_OK) p->held[arena] = bytes;
-  else if (st.code == DHC_E_ENVIRONMENT) st = dhc_status_memory((long long)bytes, arena_text(arena));
+  if (bytes <= p->held[segment] && p->segment[segment]) return dhc_status_ok();
+  d->ops->free(d, p->segment[segment]);
+  p->segment[segment] = 0;
+  p->held[segment] = 0;
+  dhc_status st = d->ops->alloc(d, bytes, &p->segment[segment]);
+  if (st.code == DHC_OK) p->held[segment] = bytes;
+  else if (st.code == DHC_E_ENVIRONMENT) st = dhc_status_memory((long long)bytes, segment_text(segment));
   return st;
 }
 
@@ -40,9 +40,9 @@ dhc_status dhc_prog_open(DhcDevice *device, const dhc_layout *layout, DhcProg **
   p->fresh = -1;
   p->states = calloc((size_t)layout->n_slots + 1, sizeof *p->states);
   dhc_status st = p->states ? dhc_status_ok() : dhc_status_memory((long long)sizeof *p->states * layout->n_slots, "a program");
-  if (st.code == DHC_OK) st = need(p, DHC_ARENA_WEIGHTS, layout->bytes[DHC_ARENA_WEIGHTS]);
-  if (st.code == DHC_OK) st = need(p, DHC_ARENA_STATE, layout->bytes[DHC_ARENA_STATE]);
-  if (st.code == DHC_OK) st = need(p, DHC_ARENA_SCALARS, SCALAR_BYTES * DHC_PROG_MAX_SCALARS);
+  if (st.code == DHC_OK) st = need(p, DHC_SEGMENT_WEIGHTS, layout->bytes[DHC_SEGMENT_WEIGHTS]);
+  if (st.code == DHC_OK) st = need(p, DHC_SEGMENT_BUFFERS, layout->bytes[DHC_SEGMENT_BUFFERS]);
+  if (st.code == DHC_OK) st = need(p, DHC_SEGMENT_SCALARS, SCALAR_BYTES * DHC_PROG_MAX_SCALARS);
   if (st.code == DHC_OK && layout->n_ranges) st = dhc_prog_extend(p, layout);
   if (st.code != DHC_OK) {
     dhc_prog_close(p);
@@ -64,20 +64,20 @@ static dhc_status more_states(DhcProg *p, const dhc_layout *layout) {
 
 dhc_status dhc_prog_extend(DhcProg *p, const dhc_layout *layout) {
   DHC_TRY(more_states(p, layout));
-  bool begins = layout->n_ranges && !p->arena[DHC_ARENA_OPT];
-  if (begins) DHC_TRY(need(p, DHC_ARENA_OPT, layout->bytes[DHC_ARENA_OPT]));
+  bool begins = layout->n_ranges && !p->segment[DHC_SEGMENT_MOMENTS];
+  if (begins) DHC_TRY(need(p, DHC_SEGMENT_MOMENTS, layout->bytes[DHC_SEGMENT_MOMENTS]));
   p->layout = layout;
   if (!begins) return dhc_status_ok();
   p->ranges_zero = true; /* fresh memory is */
   for (int32_t i = 0; i < layout->n_ranges; i++)
     if (layout->ranges[i].from_weights)
-      DHC_TRY(p->device->ops->copy(p->device, dhc_prog_range(p, i), p->arena[DHC_ARENA_WEIGHTS], p->layout->bytes[DHC_ARENA_WEIGHTS]));
+      DHC_TRY(p->device->ops->copy(p->device, dhc_prog_range(p, i), p->segment[DHC_SEGMENT_WEIGHTS], p->layout->bytes[DHC_SEGMENT_WEIGHTS]));
   return dhc_status_ok();
 }
 
 void dhc_prog_close(DhcProg *p) {
   if (!p) return;
-  for (int a = 0; a <= DHC_SCRATCH; a++) p->device->ops->free(p->device, p->arena[a]);
+  for (int a = 0; a <= DHC_SCRATCH; a++) p->device->ops->free(p->device, p->segment[a]);
   free(p->states);
   free(p);
 }
@@ -90,8 +90,8 @@ DhcDevice *dhc_prog_device(const DhcProg *p) {
   return p->device;
 }
 
-int64_t dhc_prog_held(const DhcProg *p, int arena) {
-  return p->held[arena];
+int64_t dhc_prog_held(const DhcProg *p, int segment) {
+  return p->held[segment];
 }
 
 /* ---- images ------------------------------------------------------------------------------- */
@@ -127,7 +127,7 @@ void dhc_prog_unload(DhcLoaded *l) {
   free(l);
 }
 
-/* Byte offset of a parameter in its arena of this program; -1: as planned. */
+/* Byte offset of a parameter in its segment of this program; -1: as planned. */
 static dhc_status place_of(DhcProg *p, const dhc_image_tensor *t, int64_t *at) {
   *at = -1;
   const double *scalar;
@@ -227,14 +227,14 @@ static dhc_status bind(DhcLoaded *l, const int64_t *symbols, Binding **out) {
 /* ---- packed weights ------------------------------------------------------------------------- */
 
 static DhcDevicePtr buffer_at(const Binding *b, const DhcLoaded *l, int32_t buffer) {
-  return b->base[l->image->plan.buffers[buffer].arena] + (uint64_t)dhc_bound_buffer_offset(b->bound, buffer);
+  return b->base[l->image->plan.buffers[buffer].segment] + (uint64_t)dhc_bound_buffer_offset(b->bound, buffer);
 }
 
 static dhc_status pack(const DhcLoaded *l, const Binding *b, const dhc_panel *x) {
   DhcDevice *d = l->p->device;
   int64_t each = x->rows * x->cols, packed = dhc_panel_elements(x);
   int64_t n_from = x->matrices * each * 4, n_to = x->matrices * packed * 4;
-  DhcDevicePtr from = b->base[DHC_ARENA_WEIGHTS] + (uint64_t)l->p->layout->slots[l->image->tensors[x->tensor].place].at;
+  DhcDevicePtr from = b->base[DHC_SEGMENT_WEIGHTS] + (uint64_t)l->p->layout->slots[l->image->tensors[x->tensor].place].at;
   DhcDevicePtr to = buffer_at(b, l, x->buffer);
   const float *in = d->ops->view(d, from, n_from);
   float *out = d->ops->view(d, to, n_to);
@@ -259,12 +259,12 @@ static dhc_status pack_panels(DhcLoaded *l, Binding *b) {
   DhcProg *p = l->p;
   const dhc_image *im = l->image;
   if (!im->n_panels) return dhc_status_ok();
-  if (!l->panels) DHC_TRY(p->device->ops->alloc(p->device, dhc_bound_arena_bytes(b->bound, DHC_ARENA_PANELS), &l->panels));
-  b->base[DHC_ARENA_PANELS] = l->panels;
-  if (l->packed_from == b->base[DHC_ARENA_WEIGHTS] && l->packed == p->version) return dhc_status_ok();
+  if (!l->panels) DHC_TRY(p->device->ops->alloc(p->device, dhc_bound_segment_bytes(b->bound, DHC_SEGMENT_PANELS), &l->panels));
+  b->base[DHC_SEGMENT_PANELS] = l->panels;
+  if (l->packed_from == b->base[DHC_SEGMENT_WEIGHTS] && l->packed == p->version) return dhc_status_ok();
   l->packed_from = 0;
   for (int32_t i = 0; i < im->n_panels; i++) DHC_TRY(pack(l, b, &im->panels[i]));
-  l->packed_from = b->base[DHC_ARENA_WEIGHTS];
+  l->packed_from = b->base[DHC_SEGMENT_WEIGHTS];
   l->packed = p->version;
   return dhc_status_ok();
 }
@@ -283,7 +283,7 @@ static dhc_status put_scalars(const DhcLoaded *l) {
     dhc_tensor_convert(block + at, t->dtype, &p->scalars[at / SCALAR_BYTES], DHC_F64, 1);
     any = true;
   }
-  return any ? p->device->ops->upload(p->device, p->arena[DHC_ARENA_SCALARS], block, SCALAR_BYTES * p->n_scalars) : dhc_status_ok();
+  return any ? p->device->ops->upload(p->device, p->segment[DHC_SEGMENT_SCALARS], block, SCALAR_BYTES * p->n_scalars) : dhc_status_ok();
 }
 
 static dhc_status put_inputs(const DhcLoaded *l, const Binding *b, const DhcTensorView *const *in) {
@@ -299,16 +299,16 @@ static dhc_status put_inputs(const DhcLoaded *l, const Binding *b, const DhcTens
   return put_scalars(l);
 }
 
-/* Memory for all that the run shares with others; where each arena lies then. */
+/* Memory for all that the run shares with others; where each segment lies then. */
 static dhc_status find_bases(DhcLoaded *l, Binding *b) {
   DhcProg *p = l->p;
-  DHC_TRY(need(p, DHC_ARENA_WORK, dhc_bound_arena_bytes(b->bound, DHC_ARENA_WORK)));
-  DHC_TRY(need(p, DHC_ARENA_IO, dhc_bound_arena_bytes(b->bound, DHC_ARENA_IO)));
+  DHC_TRY(need(p, DHC_SEGMENT_WORK, dhc_bound_segment_bytes(b->bound, DHC_SEGMENT_WORK)));
+  DHC_TRY(need(p, DHC_SEGMENT_IO, dhc_bound_segment_bytes(b->bound, DHC_SEGMENT_IO)));
   DHC_TRY(need(p, DHC_SCRATCH, dhc_bound_scratch_bytes(b->bound)));
-  DhcDevicePtr base[DHC_N_ARENAS + 1];
-  memcpy(base, p->arena, sizeof base);
-  base[DHC_ARENA_WEIGHTS] = dhc_prog_range(p, p->weights);
-  base[DHC_ARENA_PANELS] = l->panels;
+  DhcDevicePtr base[DHC_N_SEGMENTS + 1];
+  memcpy(base, p->segment, sizeof base);
+  base[DHC_SEGMENT_WEIGHTS] = dhc_prog_range(p, p->weights);
+  base[DHC_SEGMENT_PANELS] = l->panels;
   if (memcmp(base, b->base, sizeof base)) forget_prepared(l, b);
   memcpy(b->base, base, sizeof base);
   return dhc_status_ok();
@@ -366,7 +366,7 @@ dhc_status dhc_prog_result(const DhcLoaded *l, int32_t i, DhcTensorView *out, Dh
   return dhc_status_ok();
 }
 
-int64_t dhc_prog_planned(const DhcLoaded *l, int arena) {
+int64_t dhc_prog_planned(const DhcLoaded *l, int segment) {
   if (!l->bindings) return 0;
-  return arena == DHC_SCRATCH ? dhc_bound_scratch_bytes(l->bindings->bound) : dhc_bound_arena_bytes(l->bindings->bound, arena);
+  return segment == DHC_SCRATCH ? dhc_bound_scratch_bytes(l->bindings->bound) : dhc_bound_segment_bytes(l->bindings->bound, segment);
 }

@@ -94,8 +94,8 @@ dhc_status dhc_prog_run(DhcLoaded *l, const DhcTensorView *const *in, const int6
 /* Result i of the last run: name, dtype, shape, bytes; data NULL. *at: where it lies. */
 dhc_status dhc_prog_result(const DhcLoaded *l, int32_t i, DhcTensorView *out, DhcDevicePtr *at) DHC_MUST_USE;
 
-/* Bytes of an arena (of scratch: DHC_N_ARENAS) as the last run needs and as is held. */
-int64_t dhc_prog_planned(const DhcLoaded *l, int arena);
-int64_t dhc_prog_held(const DhcProg *p, int arena);
+/* Bytes of a segment (of scratch: DHC_N_SEGMENTS) as the last run needs and as is held. */
+int64_t dhc_prog_planned(const DhcLoaded *l, int segment);
+int64_t dhc_prog_held(const DhcProg *p, int segment);
 
 #endif

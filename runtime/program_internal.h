@@ -4,20 +4,20 @@
 
 #include "runtime/program.h"
 
-enum { DHC_SCRATCH = DHC_N_ARENAS, SCALAR_BYTES = 8 };
+enum { DHC_SCRATCH = DHC_N_SEGMENTS, SCALAR_BYTES = 8 };
 
 typedef struct State {
   bool live;
   int64_t dim[8];
-  int64_t at; /* byte offset in the RECURRENT arena */
+  int64_t at; /* byte offset in the RECURRENT segment */
 } State;
 
 struct DhcProg {
   DhcDevice *device;
   int workers;
   const dhc_layout *layout;
-  DhcDevicePtr arena[DHC_N_ARENAS + 1]; /* and scratch; PANELS belong to loaded images */
-  int64_t held[DHC_N_ARENAS + 1];
+  DhcDevicePtr segment[DHC_N_SEGMENTS + 1]; /* and scratch; PANELS belong to loaded images */
+  int64_t held[DHC_N_SEGMENTS + 1];
   State *states; /* by slot */
   int64_t places; /* goes up when a state has moved */
   const char *scalar_names[DHC_PROG_MAX_SCALARS];
@@ -35,7 +35,7 @@ typedef struct Binding {
   DhcBound *bound;
   void *prepared; /* for `base`; NULL: none */
   bool declined;  /* the device wants no list for `base` */
-  DhcDevicePtr base[DHC_N_ARENAS + 1];
+  DhcDevicePtr base[DHC_N_SEGMENTS + 1];
   struct Binding *next; /* newest first */
 } Binding;
 

@@ -1,6 +1,6 @@
 /* What streaming entries keep from run to run: where the states lie.
  *
- * The RECURRENT arena holds the live states, one after the other in the order of their
+ * The RECURRENT segment holds the live states, one after the other in the order of their
  * slots. A state's sizes are those of the run it began in. */
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +45,7 @@ static dhc_status find_places(const DhcProg *p, const DhcWantState *want, int64_
 /* Moves the live states that stay to `at` in new memory of `total` bytes. */
 static dhc_status move(DhcProg *p, const DhcWantState *want, const int64_t *at, int64_t total) {
   DhcDevice *d = p->device;
-  DhcDevicePtr to, from = p->arena[DHC_ARENA_RECURRENT];
+  DhcDevicePtr to, from = p->segment[DHC_SEGMENT_STATES];
   DHC_TRY(d->ops->alloc(d, total, &to));
   dhc_status st = dhc_status_ok();
   for (int32_t i = 0; i < p->layout->n_slots && st.code == DHC_OK; i++) {
@@ -61,8 +61,8 @@ static dhc_status move(DhcProg *p, const DhcWantState *want, const int64_t *at, 
   for (int32_t i = 0; i < p->layout->n_slots; i++)
     if (is_state(p, i)) p->states[i].at = at[i];
   d->ops->free(d, from);
-  p->arena[DHC_ARENA_RECURRENT] = to;
-  p->held[DHC_ARENA_RECURRENT] = total;
+  p->segment[DHC_SEGMENT_STATES] = to;
+  p->held[DHC_SEGMENT_STATES] = total;
   p->places++;
   return st;
 }
@@ -80,7 +80,7 @@ dhc_status dhc_prog_arrange_states(DhcProg *p, const DhcWantState *want) {
   int64_t *at = calloc((size_t)n + 1, sizeof *at), total;
   if (!at) return dhc_status_memory((long long)sizeof *at * n, "states");
   dhc_status st = find_places(p, want, at, &total);
-  bool same = total == p->held[DHC_ARENA_RECURRENT] && p->arena[DHC_ARENA_RECURRENT];
+  bool same = total == p->held[DHC_SEGMENT_STATES] && p->segment[DHC_SEGMENT_STATES];
   for (int32_t i = 0; i < n; i++) same = same && (!is_state(p, i) || p->states[i].at == at[i]);
   if (st.code == DHC_OK && !same) st = move(p, want, at, total);
   for (int32_t i = 0; st.code == DHC_OK && i < n; i++) {

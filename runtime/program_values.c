@@ -77,16 +77,16 @@ dhc_status dhc_device_set(DhcDevice *d, DhcDevicePtr at, int32_t dtype, double v
 /* ---- places ---------------------------------------------------------------------------- */
 
 DhcDevicePtr dhc_prog_range(const DhcProg *p, int32_t range) {
-  if (range == DHC_WEIGHTS) return p->arena[DHC_ARENA_WEIGHTS];
-  return p->arena[DHC_ARENA_OPT] + (uint64_t)p->layout->ranges[range].at;
+  if (range == DHC_WEIGHTS) return p->segment[DHC_SEGMENT_WEIGHTS];
+  return p->segment[DHC_SEGMENT_MOMENTS] + (uint64_t)p->layout->ranges[range].at;
 }
 
 DhcDevicePtr dhc_prog_slot(const DhcProg *p, int32_t slot, int32_t range) {
   const dhc_slot *s = &p->layout->slots[slot];
   switch (s->role) {
     case DHC_IMAGE_PARAM: return dhc_prog_range(p, range) + (uint64_t)s->at;
-    case DHC_IMAGE_STATE: return p->arena[DHC_ARENA_RECURRENT] + (uint64_t)p->states[slot].at;
-    default: return p->arena[DHC_ARENA_STATE] + (uint64_t)s->at;
+    case DHC_IMAGE_STATE: return p->segment[DHC_SEGMENT_STATES] + (uint64_t)p->states[slot].at;
+    default: return p->segment[DHC_SEGMENT_BUFFERS] + (uint64_t)s->at;
   }
 }
 
@@ -101,7 +101,7 @@ dhc_status dhc_prog_begin_range(DhcProg *p, int32_t range) {
   const dhc_range *r = &p->layout->ranges[range];
   int64_t bytes = bytes_of(r->dtype, r->n);
   p->version++;
-  return r->from_weights ? d->ops->copy(d, dhc_prog_range(p, range), p->arena[DHC_ARENA_WEIGHTS], bytes)
+  return r->from_weights ? d->ops->copy(d, dhc_prog_range(p, range), p->segment[DHC_SEGMENT_WEIGHTS], bytes)
                          : d->ops->fill(d, dhc_prog_range(p, range), 0, bytes);
 }
 
@@ -133,7 +133,7 @@ void dhc_prog_use_weights(DhcProg *p, int32_t range) {
 
 /* ---- going back ------------------------------------------------------------------------- */
 
-static const int kept[] = {DHC_ARENA_WEIGHTS, DHC_ARENA_OPT, DHC_ARENA_STATE};
+static const int kept[] = {DHC_SEGMENT_WEIGHTS, DHC_SEGMENT_MOMENTS, DHC_SEGMENT_BUFFERS};
 enum { N_KEPT = sizeof kept / sizeof *kept };
 
 int64_t dhc_prog_kept(const DhcProg *p) {
@@ -147,7 +147,7 @@ dhc_status dhc_prog_save(DhcProg *p, DhcDevicePtr *copy) {
   int64_t at = 0;
   if (!*copy) DHC_TRY(d->ops->alloc(d, dhc_prog_kept(p), copy));
   for (int i = 0; i < N_KEPT; at += p->layout->bytes[kept[i++]])
-    if (p->layout->bytes[kept[i]]) DHC_TRY(d->ops->copy(d, *copy + (uint64_t)at, p->arena[kept[i]], p->layout->bytes[kept[i]]));
+    if (p->layout->bytes[kept[i]]) DHC_TRY(d->ops->copy(d, *copy + (uint64_t)at, p->segment[kept[i]], p->layout->bytes[kept[i]]));
   return dhc_status_ok();
 }
 
@@ -155,7 +155,7 @@ dhc_status dhc_prog_restore(DhcProg *p, DhcDevicePtr copy) {
   DhcDevice *d = p->device;
   int64_t at = 0;
   for (int i = 0; i < N_KEPT; at += p->layout->bytes[kept[i++]])
-    if (p->layout->bytes[kept[i]]) DHC_TRY(d->ops->copy(d, p->arena[kept[i]], copy + (uint64_t)at, p->layout->bytes[kept[i]]));
+    if (p->layout->bytes[kept[i]]) DHC_TRY(d->ops->copy(d, p->segment[kept[i]], copy + (uint64_t)at, p->layout->bytes[kept[i]]));
   p->version++;
   return dhc_status_ok();
 }

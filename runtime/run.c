@@ -32,7 +32,7 @@ static DhcDevicePtr address(const Walk *w, const BoundRef *ref) {
       offset += ref->step[d] * w->index[d];
     }
   }
-  return w->base[ref->arena] != 0 ? w->base[ref->arena] + (uint64_t)offset : 0;
+  return w->base[ref->segment] != 0 ? w->base[ref->segment] + (uint64_t)offset : 0;
 }
 
 /* One phase of a call; nothing where it has no tasks. */
@@ -162,7 +162,7 @@ static dhc_status list_command(void *ctx, DhcCommand *c) {
 }
 
 /* Every command of a run; the receiver frees l->c and l->ptr, also after a failure. */
-static dhc_status list_all(const DhcBound *bound, const DhcDevicePtr base[DHC_N_ARENAS], DhcDevicePtr scratch, List *l) {
+static dhc_status list_all(const DhcBound *bound, const DhcDevicePtr base[DHC_N_SEGMENTS], DhcDevicePtr scratch, List *l) {
   *l = (List){.c = NULL};
   Walk w = {.bound = bound, .base = base, .scratch = scratch, .command = list_command, .ctx = l};
   dhc_status st = walk_all(&w);
@@ -181,7 +181,7 @@ static void list_free(List *l) {
   free(l->ptr);
 }
 
-dhc_status dhc_bound_prepare(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_ARENAS], DhcDevicePtr scratch,
+dhc_status dhc_bound_prepare(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_SEGMENTS], DhcDevicePtr scratch,
                              void **out) {
   List l;
   *out = NULL;
@@ -210,7 +210,7 @@ static void tell(const List *l, const float *ms, const DhcItemHook *hook) {
   }
 }
 
-static dhc_status run_timed(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_ARENAS], DhcDevicePtr scratch,
+static dhc_status run_timed(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_SEGMENTS], DhcDevicePtr scratch,
                             const DhcItemHook *hook) {
   List l;
   dhc_status st = list_all(bound, base, scratch, &l);
@@ -229,7 +229,7 @@ static dhc_status run_timed(const DhcBound *bound, DhcDevice *device, const DhcD
   return st;
 }
 
-dhc_status dhc_bound_run(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_ARENAS], DhcDevicePtr scratch,
+dhc_status dhc_bound_run(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_SEGMENTS], DhcDevicePtr scratch,
                          const DhcItemHook *hook) {
   if (hook != NULL && device->ops->time != NULL) {
     return run_timed(bound, device, base, scratch, hook);

@@ -89,18 +89,18 @@ typedef struct dhc_kernel {
 
 /* ---- plans ------------------------------------------------------------- */
 
-/* Arenas of a program. Buffers of one arena lie at offsets fixed at bind time. */
-typedef enum dhc_arena_kind {
-  DHC_ARENA_WEIGHTS, /* parameters, in the plan's layout order */
-  DHC_ARENA_OPT,     /* optimiser state, EMA: k ranges of the weights' size */
-  DHC_ARENA_STATE,   /* buffers and tables */
-  DHC_ARENA_RECURRENT, /* state: what a streaming entry keeps from run to run */
-  DHC_ARENA_WORK,    /* saved for backward + scratch; packed by liveness */
-  DHC_ARENA_IO,      /* inputs and outputs */
-  DHC_ARENA_PANELS,  /* packed copies of parameters (passes/plan/layout.c) */
-  DHC_ARENA_SCALARS, /* float hyperparameters, lr, step, seed, finite flag */
-  DHC_N_ARENAS
-} dhc_arena_kind;
+/* Segments of a program's memory. Buffers of one segment lie at offsets fixed at bind time. */
+typedef enum dhc_segment {
+  DHC_SEGMENT_WEIGHTS, /* trained parameters, in the plan's layout order */
+  DHC_SEGMENT_MOMENTS, /* what the optimiser keeps, averaged weights: k ranges of the weights' size */
+  DHC_SEGMENT_BUFFERS, /* buffers and tables */
+  DHC_SEGMENT_STATES,  /* what a streaming entry keeps from run to run */
+  DHC_SEGMENT_WORK,    /* saved for backward + scratch; packed by liveness */
+  DHC_SEGMENT_IO,      /* inputs and outputs */
+  DHC_SEGMENT_PANELS,  /* packed copies of weights (passes/plan/layout.c) */
+  DHC_SEGMENT_SCALARS, /* float hyperparameters, lr, step, seed, finite flag */
+  DHC_N_SEGMENTS
+} dhc_segment;
 
 /* A buffer's byte offset at bind time is, in table order,
  *   alias >= 0:    offset(alias) + at
@@ -108,7 +108,7 @@ typedef enum dhc_arena_kind {
  *   otherwise:     max(at, end(below[0]), end(below[1]), …) rounded up to 64,
  * where end(b) = offset(b) + bytes(b). */
 typedef struct dhc_buffer {
-  int32_t arena; /* dhc_arena_kind */
+  int32_t segment; /* dhc_segment */
   int32_t dtype; /* dhc_dtype, of the elements */
   int32_t alias; /* buffer whose memory this one shares, or -1 */
   dhc_dimprog at;
@@ -191,11 +191,11 @@ typedef struct dhc_slot {
   int32_t rank;
   int64_t dim[8];   /* STATE: -1 where the first run decides */
   int64_t n;        /* elements; STATE: 0 */
-  int64_t at;       /* byte offset in its arena: WEIGHTS for PARAM, else STATE; STATE: -1, placed
-                       in RECURRENT by who runs */
+  int64_t at;       /* byte offset in its segment: WEIGHTS for PARAM, else BUFFERS; STATE: -1, placed
+                       in STATES by who runs */
 } dhc_slot;
 
-/* A range of the OPT arena. */
+/* A range of the MOMENTS segment. */
 typedef struct dhc_range {
   const char *name;     /* of an optimiser's state: "m"; "ema"; "begun" */
   int32_t dtype;
@@ -211,8 +211,8 @@ typedef struct dhc_layout {
   int32_t dtype; /* of weights: DHC_F32, or DHC_F64 for the interpreter */
   const dhc_slot *slots;
   const dhc_range *ranges;
-  int64_t n_weights; /* elements of all PARAM slots, which fill the arena without gaps */
-  int64_t bytes[DHC_N_ARENAS]; /* of WEIGHTS, OPT and STATE; else 0 */
+  int64_t n_weights; /* elements of all PARAM slots, which fill the segment without gaps */
+  int64_t bytes[DHC_N_SEGMENTS]; /* of WEIGHTS, MOMENTS and BUFFERS; else 0 */
 } dhc_layout;
 
 enum { DHC_ABSENT_NEVER, DHC_ABSENT_ZEROS, DHC_ABSENT_ONES };

@@ -233,15 +233,15 @@ void dhc_image_add_plan(dhc_image *im, const DhcPlanned *planned, DhcArena *aren
   im->n_panels = planned->n_panels;
 }
 
-static dhc_arena_kind arena_of(const dhc_image_tensor *t) {
+static dhc_segment segment_of(const dhc_image_tensor *t) {
   switch (t->role) {
-    case DHC_IMAGE_PARAM: return DHC_ARENA_WEIGHTS;
+    case DHC_IMAGE_PARAM: return DHC_SEGMENT_WEIGHTS;
     case DHC_IMAGE_BUFFER:
-    case DHC_IMAGE_TABLE: return DHC_ARENA_STATE;
-    case DHC_IMAGE_STATE: return DHC_ARENA_RECURRENT;
-    case DHC_IMAGE_RANGE: return t->place < 0 ? DHC_ARENA_WEIGHTS : DHC_ARENA_OPT;
-    case DHC_IMAGE_SCALAR: return DHC_ARENA_SCALARS;
-    default: return DHC_ARENA_IO;
+    case DHC_IMAGE_TABLE: return DHC_SEGMENT_BUFFERS;
+    case DHC_IMAGE_STATE: return DHC_SEGMENT_STATES;
+    case DHC_IMAGE_RANGE: return t->place < 0 ? DHC_SEGMENT_WEIGHTS : DHC_SEGMENT_MOMENTS;
+    case DHC_IMAGE_SCALAR: return DHC_SEGMENT_SCALARS;
+    default: return DHC_SEGMENT_IO;
   }
 }
 
@@ -270,9 +270,9 @@ void dhc_image_add_graph(dhc_image *im, DhcArena *arena) {
   dhc_dimprog *dims = DHC_NEW_N(arena, dhc_dimprog, n_symbols + 1);
   for (int32_t i = 0; i < n; i++) {
     t[i].buffer = refs[i].buffer = i;
-    buffers[i] = (dhc_buffer){.arena = (int32_t)arena_of(&t[i]), .dtype = t[i].dtype, .alias = -1, .name = t[i].name,
+    buffers[i] = (dhc_buffer){.segment = (int32_t)segment_of(&t[i]), .dtype = t[i].dtype, .alias = -1, .name = t[i].name,
                               .bytes = bytes_of(&t[i], arena)};
-    if (buffers[i].arena != DHC_ARENA_IO) continue;
+    if (buffers[i].segment != DHC_SEGMENT_IO) continue;
     if (last_io >= 0) {
       int32_t *below = DHC_NEW(arena, int32_t);
       *below = last_io;

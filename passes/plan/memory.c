@@ -128,7 +128,7 @@ int64_t dhc_plan_live_bytes(const DhcPlanned *p, const int64_t *symbols) {
   DhcSpanOfItems *life = dhc_memory_lives(plan, p->specs, &arena);
   int64_t *change = DHC_NEW_N(&arena, int64_t, plan->n_items + 2), live = 0, most = 0, bytes;
   for (int b = 0; b < plan->n_buffers; b++) {
-    if (plan->buffers[b].arena != DHC_ARENA_WORK || life[b].last < life[b].first) continue;
+    if (plan->buffers[b].segment != DHC_SEGMENT_WORK || life[b].last < life[b].first) continue;
     if (!eval(plan->buffers[b].bytes, symbols, &bytes)) continue;
     change[life[b].first] += bytes;
     change[life[b].last + 1] -= bytes;
@@ -296,7 +296,7 @@ static int make_sample(const dhc_plan *plan, const DhcSpanOfItems *life, const i
   s->blocks = DHC_NEW_N(arena, Block, plan->n_buffers + 1);
   s->size = DHC_NEW_N(arena, int64_t, plan->n_buffers + 1);
   for (int b = 0; b < plan->n_buffers; b++) {
-    if (plan->buffers[b].arena != DHC_ARENA_WORK || plan->buffers[b].alias >= 0) continue;
+    if (plan->buffers[b].segment != DHC_SEGMENT_WORK || plan->buffers[b].alias >= 0) continue;
     int64_t bytes;
     if (!eval(plan->buffers[b].bytes, symbols, &bytes)) return -1;
     /* an empty buffer counts, too: at other sizes it may not be empty */
@@ -311,7 +311,7 @@ static int make_sample(const dhc_plan *plan, const DhcSpanOfItems *life, const i
 static void reorder(dhc_plan *plan, const Block *blocks, int n_blocks, DhcArena *arena, int *from, int *first_row) {
   int n = 0, *to = DHC_NEW_N(arena, int, plan->n_buffers + 1);
   for (int b = 0; b < plan->n_buffers; b++)
-    if (plan->buffers[b].arena != DHC_ARENA_WORK && plan->buffers[b].alias < 0) from[n++] = b;
+    if (plan->buffers[b].segment != DHC_SEGMENT_WORK && plan->buffers[b].alias < 0) from[n++] = b;
   *first_row = n;
   for (int i = 0; i < n_blocks; i++) from[n++] = blocks[i].row;
   for (int b = 0; b < plan->n_buffers; b++)

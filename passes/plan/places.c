@@ -84,7 +84,7 @@ const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, bool e
   dhc_layout *l = DHC_NEW(arena, dhc_layout);
   DhcPlaces p = dhc_places_make(m, arena);
   dhc_slot *slots = DHC_NEW_N(arena, dhc_slot, m->tensors.n + 1);
-  for (int i = 0; i < m->tensors.n; i++) slots[i] = slot_of(m, i, &p, wide, &l->bytes[DHC_ARENA_STATE]);
+  for (int i = 0; i < m->tensors.n; i++) slots[i] = slot_of(m, i, &p, wide, &l->bytes[DHC_SEGMENT_BUFFERS]);
   Ranges r = {.at = DHC_NEW_N(arena, dhc_range, (optimizer ? optimizer->results.n : 0) + 2)};
   bool state = false;
   for (int i = 1; optimizer && i < optimizer->results.n; i++) state = state || is_param(optimizer, optimizer->result_names.at[i]);
@@ -98,7 +98,7 @@ const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, bool e
   l->n_ranges = r.n;
   l->dtype = wide ? DHC_F64 : DHC_F32;
   l->n_weights = p.n_weights;
-  l->bytes[DHC_ARENA_WEIGHTS] = p.n_weights * (wide ? 8 : 4);
-  l->bytes[DHC_ARENA_OPT] = r.bytes;
+  l->bytes[DHC_SEGMENT_WEIGHTS] = p.n_weights * (wide ? 8 : 4);
+  l->bytes[DHC_SEGMENT_MOMENTS] = r.bytes;
   return l;
 }

@@ -31,7 +31,7 @@ typedef struct DhcPlanned {
   int n_params;
   DhcPlanTensor *results;       /* parallel to the entry's results */
   int n_results;
-  const DhcPlanPanel *panels; /* n_panels; their buffers make up DHC_ARENA_PANELS */
+  const DhcPlanPanel *panels; /* n_panels; their buffers make up DHC_SEGMENT_PANELS */
   int n_panels;
   int n_calls;                  /* CALL items (a loop's body counted once) */
 } DhcPlanned;
@@ -48,8 +48,8 @@ typedef struct DhcPlanOptions {
 } DhcPlanOptions;
 
 /* `entry` is in stage FUSED, and so is what it calls. Buffers of persistent parameters
- * (roles PARAM, ARENA, BUFFER, TABLE, STATE, SCALAR) are named and lie in their arena
- * (PARAM and the arena "$w": WEIGHTS; other ARENA: OPT; BUFFER, TABLE: STATE; STATE: RECURRENT,
+ * (roles WEIGHT, FLAT, BUFFER, TABLE, STATE, SCALAR) are named and lie in their segment
+ * (WEIGHT and the flat "$w": WEIGHTS; other FLAT: MOMENTS; BUFFER, TABLE: BUFFERS; STATE: STATES,
  * whose sizes may depend on the symbols; SCALAR: SCALARS; one buffer each, not packed by liveness), alias-free roots, so that a program
  * can move them to its own places by overwriting `at`. Inputs and results lie in IO; a result
  * that is `update`'s value aliases the parameter. `update` writes in place where nothing

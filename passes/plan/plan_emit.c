@@ -19,7 +19,7 @@ static dhc_dimprog program(const Emit *e, const DhcDim *d) {
 /* Parameters, inputs and results lie one after the other. */
 static void follow_previous(Emit *e, dhc_buffer *b) {
   for (int i = e->rows.n; i-- > 0;) {
-    if (e->rows.at[i].arena != b->arena || e->rows.at[i].alias >= 0) continue;
+    if (e->rows.at[i].segment != b->segment || e->rows.at[i].alias >= 0) continue;
     int32_t *below = DHC_NEW(e->p->arena, int32_t);
     *below = i;
     b->below = below;
@@ -30,9 +30,9 @@ static void follow_previous(Emit *e, dhc_buffer *b) {
 
 static void add_row(Emit *e, int buf) {
   PlBuf *s = &e->p->bufs.at[buf];
-  dhc_buffer b = {.arena = (int32_t)s->arena, .dtype = (int32_t)s->dtype, .alias = -1, .name = s->name};
+  dhc_buffer b = {.segment = (int32_t)s->segment, .dtype = (int32_t)s->dtype, .alias = -1, .name = s->name};
   b.bytes = program(e, s->bytes);
-  if (s->arena != DHC_ARENA_WORK) follow_previous(e, &b);
+  if (s->segment != DHC_SEGMENT_WORK) follow_previous(e, &b);
   s->row = e->rows.n;
   DHC_PUSH(e->p->arena, &e->rows, b);
 }

@@ -259,18 +259,18 @@ static bool run(Frame *fr) {
 
 /* ---- parameters, results, updates ------------------------------------------------------------------- */
 
-static dhc_arena_kind arena_of(const DhcParamInfo *info) {
+static dhc_segment segment_of(const DhcParamInfo *info) {
   switch (info->role) {
-    case DHC_ROLE_PARAM: return DHC_ARENA_WEIGHTS;
-    case DHC_ROLE_ARENA: return strcmp(info->name, "$w") == 0 ? DHC_ARENA_WEIGHTS : DHC_ARENA_OPT;
+    case DHC_ROLE_PARAM: return DHC_SEGMENT_WEIGHTS;
+    case DHC_ROLE_ARENA: return strcmp(info->name, "$w") == 0 ? DHC_SEGMENT_WEIGHTS : DHC_SEGMENT_MOMENTS;
     case DHC_ROLE_BUFFER:
-    case DHC_ROLE_TABLE: return DHC_ARENA_STATE;
-    case DHC_ROLE_STATE: return DHC_ARENA_RECURRENT;
-    case DHC_ROLE_SCALAR: return DHC_ARENA_SCALARS;
+    case DHC_ROLE_TABLE: return DHC_SEGMENT_BUFFERS;
+    case DHC_ROLE_STATE: return DHC_SEGMENT_STATES;
+    case DHC_ROLE_SCALAR: return DHC_SEGMENT_SCALARS;
     case DHC_ROLE_INPUT:
-    case DHC_ROLE_PLAIN: return DHC_ARENA_IO;
+    case DHC_ROLE_PLAIN: return DHC_SEGMENT_IO;
   }
-  return DHC_ARENA_IO;
+  return DHC_SEGMENT_IO;
 }
 
 /* Buffer i is parameter i. */
@@ -278,7 +278,7 @@ static void add_params(Pl *p, Frame *fr) {
   for (int i = 0; i < fr->f->params.n; i++) {
     DhcValue *v = fr->f->params.at[i];
     const DhcParamInfo *info = &fr->f->param_info.at[i];
-    int b = dhc_pl_buffer(p, arena_of(info), v->type.dtype, dhc_pl_bytes(p, &v->type));
+    int b = dhc_pl_buffer(p, segment_of(info), v->type.dtype, dhc_pl_bytes(p, &v->type));
     p->bufs.at[b].name = info->name;
     p->bufs.at[b].fixed = true;
     *val(fr, v) = dhc_pl_whole(p, b, &v->type);
@@ -312,7 +312,7 @@ static int place_result(Pl *p, const PlVal *value, int i) {
   if (v->buf < p->entry->params.n && is_whole(p, v) && !update_of(p, v->buf)) return v->buf;
   for (int j = 0; j < i; j++)
     if (same_place(p, v, &value[j])) return p->result_buf[j];
-  int b = dhc_pl_buffer(p, DHC_ARENA_IO, v->type.dtype, dhc_pl_bytes(p, &v->type));
+  int b = dhc_pl_buffer(p, DHC_SEGMENT_IO, v->type.dtype, dhc_pl_bytes(p, &v->type));
   p->bufs.at[b].name = p->entry->result_names.at[i];
   p->bufs.at[b].fixed = true;
   PlVal r = dhc_pl_whole(p, b, &v->type);

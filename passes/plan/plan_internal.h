@@ -52,7 +52,7 @@ typedef struct PlUse {
 } PlUse;
 
 typedef struct PlBuf {
-  dhc_arena_kind arena;
+  dhc_segment segment;
   dhc_dtype dtype;
   const DhcDim *bytes;
   const char *name; /* of a parameter or result */
@@ -101,7 +101,7 @@ typedef struct Pl {
 
 /* ---- items and buffers (plan_items.c) ---- */
 
-int dhc_pl_buffer(Pl *p, dhc_arena_kind arena, dhc_dtype t, const DhcDim *bytes);
+int dhc_pl_buffer(Pl *p, dhc_segment segment, dhc_dtype t, const DhcDim *bytes);
 const DhcDim *dhc_pl_bytes(Pl *p, const DhcType *t);
 PlItem *dhc_pl_item(Pl *p, dhc_item_kind kind, int n_refs);
 /* Reference to `bytes` bytes from v's first element on; v is dense. */

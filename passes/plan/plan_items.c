@@ -4,8 +4,8 @@
 
 #include "passes/plan/plan_internal.h"
 
-int dhc_pl_buffer(Pl *p, dhc_arena_kind arena, dhc_dtype t, const DhcDim *bytes) {
-  PlBuf b = {.arena = arena, .dtype = t, .bytes = bytes, .parent = -1, .row = -1};
+int dhc_pl_buffer(Pl *p, dhc_segment segment, dhc_dtype t, const DhcDim *bytes) {
+  PlBuf b = {.segment = segment, .dtype = t, .bytes = bytes, .parent = -1, .row = -1};
   DHC_PUSH(p->arena, &p->bufs, b);
   return p->bufs.n - 1;
 }

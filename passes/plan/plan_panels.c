@@ -1,5 +1,5 @@
 /* Packed operands: a kernel that wants a parameter in panels reads a packed copy of it, a
- * buffer of its own in the arena of panels. Whoever runs the plan fills these buffers when
+ * buffer of its own in the segment of panels. Whoever runs the plan fills these buffers when
  * the parameters have changed (DhcPlanned.panels). */
 #include "passes/plan/plan_internal.h"
 
@@ -24,7 +24,7 @@ static int panel_for(Pl *p, const DhcPlanPanel *want) {
   }
   DhcPlanPanel x = *want;
   int64_t n = x.matrices * dhc_tag_elements(x.tag, x.width, x.rows, x.cols);
-  x.buffer = dhc_pl_buffer(p, DHC_ARENA_PANELS, DHC_F32, dhc_dim_const(p->cx, n * dhc_dtype_bytes(DHC_F32)));
+  x.buffer = dhc_pl_buffer(p, DHC_SEGMENT_PANELS, DHC_F32, dhc_dim_const(p->cx, n * dhc_dtype_bytes(DHC_F32)));
   PlBuf *b = &p->bufs.at[x.buffer];
   b->name = dhc_arena_printf(p->arena, "panel:%s", p->bufs.at[x.param].name);
   b->fixed = true;

@@ -3,11 +3,11 @@
 
 #include "passes/plan/plan_internal.h"
 
-static const char *const arena_name[DHC_N_ARENAS] = {
-    [DHC_ARENA_WEIGHTS] = "weights", [DHC_ARENA_OPT] = "opt",
-    [DHC_ARENA_STATE] = "state",     [DHC_ARENA_WORK] = "work",   [DHC_ARENA_IO] = "io",
-    [DHC_ARENA_SCALARS] = "scalars", [DHC_ARENA_PANELS] = "panels",
-    [DHC_ARENA_RECURRENT] = "recurrent"};
+static const char *const segment_name[DHC_N_SEGMENTS] = {
+    [DHC_SEGMENT_WEIGHTS] = "weights", [DHC_SEGMENT_MOMENTS] = "opt",
+    [DHC_SEGMENT_BUFFERS] = "state",     [DHC_SEGMENT_WORK] = "work",   [DHC_SEGMENT_IO] = "io",
+    [DHC_SEGMENT_SCALARS] = "scalars", [DHC_SEGMENT_PANELS] = "panels",
+    [DHC_SEGMENT_STATES] = "recurrent"};
 
 static const char *const kind_name[DHC_N_KINDS] = {
 #define KIND(id, name, interp, doc) [DHC_KIND_##id] = name,
@@ -59,7 +59,7 @@ static const char *text_of(DhcArena *a, const dhc_plan *plan, dhc_dimprog x) {
 
 static void print_buffer(const dhc_plan *plan, int i, DhcText *to) {
   const dhc_buffer *b = &plan->buffers[i];
-  dhc_text_printf(to, "  %%%d = %s %s [%s bytes]", i, arena_name[b->arena], dhc_dtype_name((dhc_dtype)b->dtype),
+  dhc_text_printf(to, "  %%%d = %s %s [%s bytes]", i, segment_name[b->segment], dhc_dtype_name((dhc_dtype)b->dtype),
                   text_of(to->arena, plan, b->bytes));
   if (b->name) dhc_text_printf(to, " \"%s\"", b->name);
   if (b->alias >= 0) {

@@ -16,7 +16,7 @@ PlVal dhc_pl_whole(Pl *p, int buf, const DhcType *t) {
 }
 
 PlVal dhc_pl_new(Pl *p, const DhcType *t) {
-  return dhc_pl_whole(p, dhc_pl_buffer(p, DHC_ARENA_WORK, t->dtype, dhc_pl_bytes(p, t)), t);
+  return dhc_pl_whole(p, dhc_pl_buffer(p, DHC_SEGMENT_WORK, t->dtype, dhc_pl_bytes(p, t)), t);
 }
 
 bool dhc_pl_is_dense(const Pl *p, const PlVal *v) {

@@ -27,16 +27,16 @@ bool plan_cpu_run(CpuRunner *cpu, const DhcPlanned *p, const DhcArray *const *ar
     fprintf(stderr, "bind: %s\n", st.message);
     return false;
   }
-  DhcDevicePtr base[DHC_N_ARENAS];
-  for (int a = 0; a < DHC_N_ARENAS; a++) {
-    int64_t bytes = dhc_bound_arena_bytes(m->bound, a);
+  DhcDevicePtr base[DHC_N_SEGMENTS];
+  for (int a = 0; a < DHC_N_SEGMENTS; a++) {
+    int64_t bytes = dhc_bound_segment_bytes(m->bound, a);
     m->all[a] = dhc_aligned_alloc(bytes + 64);
     memset(m->all[a], 0xff, (size_t)bytes);
     base[a] = (DhcDevicePtr)(uintptr_t)m->all[a];
   }
   for (int i = 0; i < p->n_params; i++)
     if (p->params[i].buffer >= 0)
-      dhc_array_to_bytes(args[i], m->all[p->plan.buffers[p->params[i].buffer].arena] +
+      dhc_array_to_bytes(args[i], m->all[p->plan.buffers[p->params[i].buffer].segment] +
                                          dhc_bound_buffer_offset(m->bound, p->params[i].buffer));
   void *scratch = dhc_aligned_alloc(dhc_bound_scratch_bytes(m->bound));
   DhcDevice *d;
@@ -50,12 +50,12 @@ bool plan_cpu_run(CpuRunner *cpu, const DhcPlanned *p, const DhcArray *const *ar
 }
 
 void plan_cpu_forget(PlanImage *m) {
-  for (int a = 0; a < DHC_N_ARENAS; a++) dhc_aligned_free(m->all[a]);
+  for (int a = 0; a < DHC_N_SEGMENTS; a++) dhc_aligned_free(m->all[a]);
   dhc_bound_free(m->bound);
 }
 
 const unsigned char *plan_cpu_at(const DhcPlanned *p, const PlanImage *m, int buffer) {
-  return m->all[p->plan.buffers[buffer].arena] + dhc_bound_buffer_offset(m->bound, buffer);
+  return m->all[p->plan.buffers[buffer].segment] + dhc_bound_buffer_offset(m->bound, buffer);
 }
 
 bool plan_cpu_same(const DhcPlanned *p, const PlanImage *m, int buffer, const DhcPlanned *q, const PlanImage *n, int other) {

@@ -8,7 +8,7 @@
 
 /* Arenas after a run. */
 typedef struct PlanImage {
-  unsigned char *all[DHC_N_ARENAS];
+  unsigned char *all[DHC_N_SEGMENTS];
   DhcBound *bound;
 } PlanImage;
 

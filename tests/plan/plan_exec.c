@@ -7,7 +7,7 @@
 
 #include "passes/plan/plan_internal.h"
 
-/* One cell a byte of an arena; an element lies in the cell of its first byte. */
+/* One cell a byte of a segment; an element lies in the cell of its first byte. */
 typedef struct Cell {
   double f;
   int64_t i;
@@ -18,7 +18,7 @@ typedef struct Exec {
   DhcBound *bound;
   DhcArena *arena;
   const int64_t *symbols;
-  Cell *cell[DHC_N_ARENAS];
+  Cell *cell[DHC_N_SEGMENTS];
   int64_t trip[DHC_MAX_LOOP_DEPTH];
   FILE *report;
   bool ok;
@@ -82,7 +82,7 @@ static void put(Cell *c, int64_t size, Cell v) {
 }
 
 static Cell *buffer_cells(const Exec *x, int buffer) {
-  return x->cell[x->p->plan.buffers[buffer].arena] + dhc_bound_buffer_offset(x->bound, buffer);
+  return x->cell[x->p->plan.buffers[buffer].segment] + dhc_bound_buffer_offset(x->bound, buffer);
 }
 
 /* Byte offset of a reference within its buffer in this trip. */
@@ -203,8 +203,8 @@ bool dhc_test_run_plan(const DhcPlanned *p, const DhcFunc *f, const DhcArray *co
   if (!dhc_test_symbols(f, args, symbols) || !dhc_test_bind(p, symbols, arena, &x.bound, report)) return false;
   DhcArena memory;
   dhc_arena_init(&memory);
-  for (int a = 0; a < DHC_N_ARENAS; a++) {
-    int64_t n = dhc_bound_arena_bytes(x.bound, a);
+  for (int a = 0; a < DHC_N_SEGMENTS; a++) {
+    int64_t n = dhc_bound_segment_bytes(x.bound, a);
     x.cell[a] = DHC_NEW_N(&memory, Cell, n + 1);
     for (int64_t i = 0; i < n; i++) x.cell[a][i] = poison;
   }
@@ -230,9 +230,9 @@ bool dhc_test_apart(const DhcPlanned *p, const int64_t *symbols, DhcArena *arena
   for (int i = 0; i < p->plan.n_buffers; i++)
     for (int j = 0; j < i; j++) {
       const dhc_buffer *x = &p->plan.buffers[i], *y = &p->plan.buffers[j];
-      if (x->arena != y->arena || x->alias >= 0 || y->alias >= 0) continue;
+      if (x->segment != y->segment || x->alias >= 0 || y->alias >= 0) continue;
       bool meet = life[i].first <= life[j].last && life[j].first <= life[i].last;
-      if (x->arena == DHC_ARENA_WORK && !meet) continue;
+      if (x->segment == DHC_SEGMENT_WORK && !meet) continue;
       int64_t xb = dhc_bound_buffer_offset(b, i), xe = xb + dhc_bound_buffer_bytes(b, i);
       int64_t yb = dhc_bound_buffer_offset(b, j), ye = yb + dhc_bound_buffer_bytes(b, j);
       if (xb >= ye || yb >= xe) continue;

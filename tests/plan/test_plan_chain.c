@@ -226,9 +226,9 @@ static int is_linear(Made *x, const char *what, bool want) {
     int64_t length = k ? 4096 : 1024, symbols[3] = {1, length, length};
     DhcBound *b;
     if (!dhc_test_bind(p, symbols, &x->arena, &b, stderr)) return 1;
-    bytes[k] = dhc_bound_arena_bytes(b, DHC_ARENA_WORK);
+    bytes[k] = dhc_bound_segment_bytes(b, DHC_SEGMENT_WORK);
     for (int i = 0; i < p->plan.n_buffers; i++)
-      if (p->plan.buffers[i].arena == DHC_ARENA_WORK && dhc_bound_buffer_bytes(b, i) > largest)
+      if (p->plan.buffers[i].segment == DHC_SEGMENT_WORK && dhc_bound_buffer_bytes(b, i) > largest)
         largest = dhc_bound_buffer_bytes(b, i);
     dhc_bound_free(b);
   }

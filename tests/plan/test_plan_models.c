@@ -1,6 +1,6 @@
 /* Shipped models as plans: forward, gradients and training step are interpreted as
  * elaborated, and run from the plan's memory. Equal bits; the training step updates its
- * arenas in place; memory lies near its bound.
+ * segments in place; memory lies near its bound.
  *
  *   test_plan_models MODELS_FOLDER [-p MODEL ENTRY fwd|grad|train [key=value]…]   (-p: print the plan) */
 #include <string.h>
@@ -49,7 +49,7 @@ static int check_memory(Made *x, const DhcPlanned *p, const char *what) {
   for (int i = 0; i < p->plan.n_symbols; i++) symbols[i] = 16;
   DhcBound *b;
   if (!dhc_test_bind(p, symbols, &x->arena, &b, stdout) || !dhc_test_apart(p, symbols, &x->arena, stdout)) return 1;
-  int64_t live = dhc_plan_live_bytes(p, symbols), packed = dhc_bound_arena_bytes(b, DHC_ARENA_WORK);
+  int64_t live = dhc_plan_live_bytes(p, symbols), packed = dhc_bound_segment_bytes(b, DHC_SEGMENT_WORK);
   dhc_bound_free(b);
   for (uint64_t seed = 1; seed < 4; seed++) {
     uint64_t state = seed;
@@ -75,7 +75,7 @@ static int check(const char *root, const char *model, const char *entry, const c
   int bad = !dhc_test_model(&x, root, model, entry, mode, sets, n_sets) || compare(&x, what, extents, &p) || check_memory(&x, p, what);
   for (int i = 0; !bad && i < p->plan.n_items; i++) {
     const dhc_item *it = &p->plan.items[i];
-    if (it->kind != DHC_ITEM_COPY || p->plan.buffers[it->refs[1].buffer].arena == DHC_ARENA_WORK) continue;
+    if (it->kind != DHC_ITEM_COPY || p->plan.buffers[it->refs[1].buffer].segment == DHC_SEGMENT_WORK) continue;
     const char *name = p->plan.buffers[it->refs[1].buffer].name;
     if (name && !strcmp(name, "$begun")) continue; /* one number an expert, read in between */
     printf("%s: item %d copies into what outlives the run\n", what, i);
@@ -109,7 +109,7 @@ static int print_plan(int argc, char **argv) {
   for (int k = 0; k < 5; k++) {
     DhcBound *b;
     if (p->plan.n_symbols > 3 || !dhc_test_bind(p, usual[k], &x.arena, &b, stdout)) continue;
-    int64_t live = dhc_plan_live_bytes(p, usual[k]), packed = dhc_bound_arena_bytes(b, DHC_ARENA_WORK);
+    int64_t live = dhc_plan_live_bytes(p, usual[k]), packed = dhc_bound_segment_bytes(b, DHC_SEGMENT_WORK);
     printf("at %lld, %lld, %lld: work %lld, bound %lld, ratio %.4f\n", (long long)usual[k][0], (long long)usual[k][1],
            (long long)usual[k][2], (long long)packed, (long long)live, (double)packed / (double)(live ? live : 1));
     dhc_bound_free(b);

@@ -84,7 +84,7 @@ static unsigned char **run(Made *x, CpuRunner *cpu, DhcArray *const *args, DhcPo
   for (int r = 0; ok && r < x->f->results.n; r++) {
     int k = p->results[r].buffer;
     bytes[r] = dhc_bound_buffer_bytes(m.bound, k);
-    out[r] = dhc_arena_dup(&x->arena, m.all[p->plan.buffers[k].arena] + dhc_bound_buffer_offset(m.bound, k), (size_t)bytes[r]);
+    out[r] = dhc_arena_dup(&x->arena, m.all[p->plan.buffers[k].segment] + dhc_bound_buffer_offset(m.bound, k), (size_t)bytes[r]);
   }
   plan_cpu_forget(&m);
   return ok ? out : NULL;

@@ -35,7 +35,7 @@ static bool check_memory(const DhcPlanned *p, DhcArena *arena, uint64_t seed, Su
     DhcBound *b;
     if (!dhc_test_bind(p, symbols, arena, &b, stderr)) return false;
     sum->live += dhc_plan_live_bytes(p, symbols);
-    sum->packed += dhc_bound_arena_bytes(b, DHC_ARENA_WORK);
+    sum->packed += dhc_bound_segment_bytes(b, DHC_SEGMENT_WORK);
     dhc_bound_free(b);
   }
   return true;

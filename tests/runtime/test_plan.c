@@ -121,13 +121,13 @@ static const dhc_kernel summer = {
 static const char *const symbol_names[] = {"N"};
 static const int32_t below_b[] = {1}, below_y[] = {0};
 static const dhc_buffer buffers[] = {
-    {.arena = DHC_ARENA_IO, .dtype = DHC_F32, .alias = -1, .bytes = SYM_TIMES(0, 4), .name = "x"},
-    {.arena = DHC_ARENA_WORK, .dtype = DHC_F32, .alias = -1, .bytes = SYM_TIMES(0, 4)},
-    {.arena = DHC_ARENA_WORK, .dtype = DHC_F32, .alias = -1, .bytes = SYM_TIMES(0, 4),
+    {.segment = DHC_SEGMENT_IO, .dtype = DHC_F32, .alias = -1, .bytes = SYM_TIMES(0, 4), .name = "x"},
+    {.segment = DHC_SEGMENT_WORK, .dtype = DHC_F32, .alias = -1, .bytes = SYM_TIMES(0, 4)},
+    {.segment = DHC_SEGMENT_WORK, .dtype = DHC_F32, .alias = -1, .bytes = SYM_TIMES(0, 4),
      .below = below_b, .n_below = 1},
-    {.arena = DHC_ARENA_WORK, .dtype = DHC_F32, .alias = 1, .at = NUM(4), .bytes = NUM(4)},
-    {.arena = DHC_ARENA_STATE, .dtype = DHC_F32, .alias = -1, .bytes = NUM(48), .name = "grid"},
-    {.arena = DHC_ARENA_IO, .dtype = DHC_F32, .alias = -1, .bytes = SYM_TIMES(0, 4),
+    {.segment = DHC_SEGMENT_WORK, .dtype = DHC_F32, .alias = 1, .at = NUM(4), .bytes = NUM(4)},
+    {.segment = DHC_SEGMENT_BUFFERS, .dtype = DHC_F32, .alias = -1, .bytes = NUM(48), .name = "grid"},
+    {.segment = DHC_SEGMENT_IO, .dtype = DHC_F32, .alias = -1, .bytes = SYM_TIMES(0, 4),
      .below = below_y, .n_below = 1, .name = "y"},
 };
 static const dhc_ref x_to_a[] = {{.buffer = 0}, {.buffer = 1}};
@@ -166,10 +166,10 @@ static void run_at(int64_t n, DhcPool *pool) {
   DhcBound *b;
   assert_ok(dhc_plan_bind(&plan, kernels, &n, dhc_pool_threads(pool), &b));
   int64_t row = (n * 4 + 63) / 64 * 64;
-  assert_int_equal(dhc_bound_arena_bytes(b, DHC_ARENA_IO), 2 * row);
-  assert_int_equal(dhc_bound_arena_bytes(b, DHC_ARENA_WORK), 2 * row);
-  assert_int_equal(dhc_bound_arena_bytes(b, DHC_ARENA_STATE), 64);
-  assert_int_equal(dhc_bound_arena_bytes(b, DHC_ARENA_OPT), 0);
+  assert_int_equal(dhc_bound_segment_bytes(b, DHC_SEGMENT_IO), 2 * row);
+  assert_int_equal(dhc_bound_segment_bytes(b, DHC_SEGMENT_WORK), 2 * row);
+  assert_int_equal(dhc_bound_segment_bytes(b, DHC_SEGMENT_BUFFERS), 64);
+  assert_int_equal(dhc_bound_segment_bytes(b, DHC_SEGMENT_MOMENTS), 0);
   assert_int_equal(dhc_bound_buffer_offset(b, 3), 4);
   assert_int_equal(dhc_bound_item_class(b, 0), 1);
   assert_int_equal(dhc_bound_item_tasks(b, 0), (n + PER_TASK - 1) / PER_TASK);
@@ -179,13 +179,13 @@ static void run_at(int64_t n, DhcPool *pool) {
   assert_int_equal(dhc_plan_find_buffer(&plan, "z"), -1);
   DhcDevice *d;
   assert_ok(dhc_host_device_open("test", dhc_pool_exec(pool), NULL, &d));
-  DhcDevicePtr base[DHC_N_ARENAS], scratch;
-  for (int a = 0; a < DHC_N_ARENAS; a++) {
-    assert_ok(d->ops->alloc(d, dhc_bound_arena_bytes(b, a), &base[a]));
+  DhcDevicePtr base[DHC_N_SEGMENTS], scratch;
+  for (int a = 0; a < DHC_N_SEGMENTS; a++) {
+    assert_ok(d->ops->alloc(d, dhc_bound_segment_bytes(b, a), &base[a]));
   }
   assert_ok(d->ops->alloc(d, dhc_bound_scratch_bytes(b), &scratch));
-  float *x = d->ops->view(d, base[DHC_ARENA_IO], n * 4), *grid = d->ops->view(d, base[DHC_ARENA_STATE], 64);
-  const float *y = d->ops->view(d, base[DHC_ARENA_IO] + (uint64_t)dhc_bound_buffer_offset(b, 5), n * 4);
+  float *x = d->ops->view(d, base[DHC_SEGMENT_IO], n * 4), *grid = d->ops->view(d, base[DHC_SEGMENT_BUFFERS], 64);
+  const float *y = d->ops->view(d, base[DHC_SEGMENT_IO] + (uint64_t)dhc_bound_buffer_offset(b, 5), n * 4);
   for (int64_t i = 0; i < n; i++) {
     x[i] = (float)(i % 1000);
   }
@@ -201,7 +201,7 @@ static void run_at(int64_t n, DhcPool *pool) {
   assert_int_equal(counts[5], 12);
   assert_int_equal(counts[7], 2);
   assert_int_equal(counts[3], 0);
-  for (int a = 0; a < DHC_N_ARENAS; a++) {
+  for (int a = 0; a < DHC_N_SEGMENTS; a++) {
     d->ops->free(d, base[a]);
   }
   d->ops->free(d, scratch);
@@ -239,11 +239,11 @@ static void phases(void **state) {
     assert_int_equal(dhc_bound_item_tasks(b, 0), n_sums + n);
     assert_int_equal(dhc_bound_scratch_bytes(b), 64 * threads + (n_sums * 8 + 63) / 64 * 64);
     DhcDevice *d;
-    DhcDevicePtr base[DHC_N_ARENAS] = {0};
+    DhcDevicePtr base[DHC_N_SEGMENTS] = {0};
     assert_ok(dhc_host_device_open("test", threads > 1 ? dhc_pool_exec(pool) : NULL, NULL, &d));
     void *scratch = dhc_aligned_alloc(dhc_bound_scratch_bytes(b));
-    float *x = dhc_aligned_alloc(dhc_bound_arena_bytes(b, DHC_ARENA_IO));
-    base[DHC_ARENA_IO] = (DhcDevicePtr)(uintptr_t)x;
+    float *x = dhc_aligned_alloc(dhc_bound_segment_bytes(b, DHC_SEGMENT_IO));
+    base[DHC_SEGMENT_IO] = (DhcDevicePtr)(uintptr_t)x;
     const float *y = (const float *)(void *)((char *)x + dhc_bound_buffer_offset(b, 5));
     for (int64_t i = 0; i < n; i++) {
       x[i] = (float)(i % 10);
