@@ -29,7 +29,7 @@
 #include "runtime/program.h"
 #include "runtime/runtime.h"
 
-enum { API_MAX_ROOTS = 8, API_MAX_ENTRIES = 16, API_MAX_STATES = 8 };
+enum { API_MAX_ROOTS = 8, API_MAX_ENTRIES = 16, API_MAX_RANGES = 8 };
 
 struct dhc_session {
   DhcArena arena;

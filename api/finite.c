@@ -18,7 +18,7 @@ dhc_status weights_check(dhc_program *p) {
   for (int i = 0; i < l->n_slots; i++) {
     const dhc_slot *s = &l->slots[i];
     dhc_tensor w;
-    if (!s->n || (s->role != DHC_IMAGE_PARAM && s->role != DHC_IMAGE_BUFFER)) continue;
+    if (!s->n || (s->role != DHC_IMAGE_WEIGHT && s->role != DHC_IMAGE_BUFFER)) continue;
     if (dhc_program_get(p, s->name, &w).code == DHC_OK) DHC_TRY(check("tensor", s->name, &w));
   }
   return dhc_status_ok();

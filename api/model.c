@@ -24,7 +24,7 @@ static void model_hash(dhc_model *m) {
   DhcText t = {.arena = &m->s->arena};
   for (int i = 0; i < m->module->tensors.n; i++) {
     const DhcTensorDecl *d = &m->module->tensors.at[i];
-    if (d->role != DHC_ROLE_PARAM && d->role != DHC_ROLE_BUFFER) continue;
+    if (d->role != DHC_ROLE_WEIGHT && d->role != DHC_ROLE_BUFFER) continue;
     dhc_text_puts(&t, d->path);
     dhc_type_print(&d->type, &t);
     dhc_text_puts(&t, "\n");
@@ -95,7 +95,7 @@ int dhc_model_n_tensors(const dhc_model *m) {
 
 static const char *role_name(DhcRole r) {
   switch (r) {
-    case DHC_ROLE_PARAM: return "param";
+    case DHC_ROLE_WEIGHT: return "param";
     case DHC_ROLE_BUFFER: return "buffer";
     case DHC_ROLE_TABLE: return "table";
     default: return "state";
@@ -117,7 +117,7 @@ int64_t dhc_model_n_params(const dhc_model *m) {
   for (int i = 0; i < dhc_model_n_tensors(m); i++) {
     const DhcTensorDecl *d = &m->module->tensors.at[i];
     int64_t k;
-    if (d->role == DHC_ROLE_PARAM && dhc_dim_is_const(dhc_type_elements(m->module->dims, &d->type), &k)) n += k;
+    if (d->role == DHC_ROLE_WEIGHT && dhc_dim_is_const(dhc_type_elements(m->module->dims, &d->type), &k)) n += k;
   }
   return n;
 }

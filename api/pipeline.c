@@ -7,7 +7,7 @@
 
 static DhcFunc *differentiate(DhcPassCtx *px, DhcFunc *f) {
   DhcGradRequest rq = {.name = dhc_arena_printf(px->module->arena, "%s.grad", f->name),
-                       .roles = 1u << DHC_ROLE_PARAM | 1u << DHC_ROLE_INPUT};
+                       .roles = 1u << DHC_ROLE_WEIGHT | 1u << DHC_ROLE_INPUT};
   /* A scalar loss is differentiated by itself; anything else against given cotangents. */
   rq.cotangents = !(f->results.n && f->results.at[0]->type.rank == 0 && !strcmp(f->result_names.at[0], "loss"));
   return dhc_grad_entry(px, f, &rq);

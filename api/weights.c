@@ -43,7 +43,7 @@ static dhc_status find_place(dhc_program *p, const char *name, Place *out) {
   }
   int i = find_slot(p, path);
   const dhc_slot *s = i < 0 ? NULL : &dhc_prog_layout(p->run)->slots[i];
-  if (!s || (colon && s->role != DHC_IMAGE_PARAM)) return dhc_status_make(DHC_E_INPUT, "the model has no tensor '%s'", path);
+  if (!s || (colon && s->role != DHC_IMAGE_WEIGHT)) return dhc_status_make(DHC_E_INPUT, "the model has no tensor '%s'", path);
   *out = (Place){dhc_prog_slot(p->run, i, range), s};
   return dhc_status_ok();
 }
@@ -187,7 +187,7 @@ static bool walk_next(Walk *w, DhcTensorView *out) {
   const dhc_layout *l = dhc_prog_layout(w->p->run);
   for (; w->slot < l->n_slots; w->slot++, w->piece = 0) {
     const dhc_slot *s = &l->slots[w->slot];
-    if (s->role != DHC_IMAGE_PARAM && !(w->buffers && s->role == DHC_IMAGE_BUFFER)) continue;
+    if (s->role != DHC_IMAGE_WEIGHT && !(w->buffers && s->role == DHC_IMAGE_BUFFER)) continue;
     int skip = stacked(s) ? 1 : 0;
     int64_t pieces = skip ? s->dim[0] : 1, each = pieces ? s->n / pieces : 0;
     if (w->piece >= pieces) continue;

@@ -162,12 +162,12 @@ static void warn_unused(DhcElab *e, const DhcModule *m) {
   for (int i = 0; i < m->funcs.n; i++)
     for (int k = 0; k < m->funcs.at[i]->param_info.n; k++) {
       const DhcParamInfo *info = &m->funcs.at[i]->param_info.at[k];
-      if (info->role == DHC_ROLE_PARAM && info->decl >= 0) used[info->decl] = true;
+      if (info->role == DHC_ROLE_WEIGHT && info->decl >= 0) used[info->decl] = true;
     }
   for (int i = 0; i < m->tensors.n; i++) {
     const DhcTensorDecl *d = &m->tensors.at[i];
     size_t n = owner_length(d->path);
-    bool in_use = d->role != DHC_ROLE_PARAM || used[i];
+    bool in_use = d->role != DHC_ROLE_WEIGHT || used[i];
     for (int k = 0; n && k < m->tensors.n && !in_use; k++)
       in_use = used[k] && owner_length(m->tensors.at[k].path) == n && !strncmp(d->path, m->tensors.at[k].path, n);
     if (!in_use) dhc_diag(e->diags, DHC_WARNING, "E0320", d->span, "parameter '%s' is used by no entry", d->path);

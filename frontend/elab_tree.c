@@ -125,7 +125,7 @@ static bool path_fits(DhcCx *cx, const DhcAstItem *it, const DhcTensorDecl *d) {
 }
 
 static void run_tensor(DhcCx *cx, const DhcAstItem *it) {
-  static const DhcRole roles[] = {[DHC_TENSOR_PARAM] = DHC_ROLE_PARAM,
+  static const DhcRole roles[] = {[DHC_TENSOR_PARAM] = DHC_ROLE_WEIGHT,
                                   [DHC_TENSOR_BUFFER] = DHC_ROLE_BUFFER,
                                   [DHC_TENSOR_TABLE] = DHC_ROLE_TABLE,
                                   [DHC_TENSOR_STATE] = DHC_ROLE_STATE};
@@ -143,7 +143,7 @@ static void run_tensor(DhcCx *cx, const DhcAstItem *it) {
     return;
   int64_t n;
   if (!count_bytes(cx, it, &d.type, &n)) return;
-  if (d.role == DHC_ROLE_PARAM && !dhc_dtype_is_float(d.type.dtype)) {
+  if (d.role == DHC_ROLE_WEIGHT && !dhc_dtype_is_float(d.type.dtype)) {
     DhcDiag *g = dhc_err(cx, "E0310", it->span, "param '%s' is %s: only floats are trained", name,
                          dhc_dtype_name(d.type.dtype));
     dhc_err_hint(cx, g, "a buffer may have any dtype");
@@ -157,7 +157,7 @@ static void run_tensor(DhcCx *cx, const DhcAstItem *it) {
   if (!path_fits(cx, it, &d)) return;
   DHC_PUSH(cx->m->module->arena, &cx->m->module->tensors, d);
   m->tensor = cx->m->module->tensors.n - 1;
-  if (d.role == DHC_ROLE_PARAM) cx->self->n_own_params += n;
+  if (d.role == DHC_ROLE_WEIGHT) cx->self->n_own_params += n;
   DhcPendingInit p = {.inst = cx->self, .item = it, .scope = snapshot(cx), .tensor = m->tensor};
   DHC_PUSH(dhc_cx_arena(cx), &cx->m->pending, p);
 }

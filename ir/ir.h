@@ -205,12 +205,12 @@ struct DhcNode {
 typedef enum DhcRole {
   DHC_ROLE_PLAIN,  /* parameter of a unit or body */
   DHC_ROLE_INPUT,  /* given at every run */
-  DHC_ROLE_PARAM,  /* trained weight */
+  DHC_ROLE_WEIGHT, /* trained; `param` in the language and in text */
   DHC_ROLE_BUFFER, /* saved, not trained, assigned with <- */
   DHC_ROLE_TABLE,  /* computed once on the host, not saved */
   DHC_ROLE_STATE,  /* recurrent or cached inference */
   DHC_ROLE_SCALAR, /* float hyperparameter, or "$seed", "$step", "$lr" … */
-  DHC_ROLE_ARENA   /* flat range of all parameters: weights, gradients, moments */
+  DHC_ROLE_FLAT    /* all weights in one tensor, or as much of a moment; `arena` in text */
 } DhcRole;
 
 typedef struct DhcParamInfo {
@@ -258,7 +258,7 @@ struct DhcFunc {
 typedef struct DhcTensorDecl {
   const char *path; /* state_dict name, e.g. "classifier.0.weight" */
   const char *as;   /* name on disk with one '*' for the leading axis, or NULL */
-  DhcRole role;     /* PARAM, BUFFER, TABLE or STATE */
+  DhcRole role;     /* WEIGHT, BUFFER, TABLE or STATE */
   DhcType type;     /* constant dims, but for STATE which may use the entry's symbols */
   bool no_decay;
   DhcFunc *init; /* one result of `type` */

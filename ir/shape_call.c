@@ -173,8 +173,8 @@ bool dhc_shape_update(DhcShapeCtx *cx) {
   int i = p->def->op == DHC_OP_PARAM ? dhc_param_index(p->def->func, p) : -1;
   if (i < 0) return dhc_shape_error(cx, "its target is not a parameter of the function");
   DhcRole role = p->def->func->param_info.at[i].role;
-  if (role != DHC_ROLE_PARAM && role != DHC_ROLE_BUFFER && role != DHC_ROLE_STATE &&
-      role != DHC_ROLE_ARENA)
+  if (role != DHC_ROLE_WEIGHT && role != DHC_ROLE_BUFFER && role != DHC_ROLE_STATE &&
+      role != DHC_ROLE_FLAT)
     return dhc_shape_error(cx, "a parameter of role %s cannot be updated", dhc_role_name(role));
   if (!dhc_type_equal(t, dhc_arg_type(cx, 1)))
     return dhc_shape_error(cx, "the target is %s, its new value %s", dhc_arg_text(cx, 0),

@@ -57,7 +57,7 @@ static bool valid_type(DhcVerifier *v, const DhcFunc *f, DhcSpan at, const DhcTy
 }
 
 static bool owns_tensor(DhcRole r) {
-  return r == DHC_ROLE_PARAM || r == DHC_ROLE_BUFFER || r == DHC_ROLE_TABLE || r == DHC_ROLE_STATE;
+  return r == DHC_ROLE_WEIGHT || r == DHC_ROLE_BUFFER || r == DHC_ROLE_TABLE || r == DHC_ROLE_STATE;
 }
 
 static void verify_tensor(DhcVerifier *v, int i) {
@@ -107,7 +107,7 @@ static void verify_role(DhcVerifier *v, const DhcFunc *f, int i) {
   const DhcType *t = &f->params.at[i]->type;
   DhcSpan at = f->params.at[i]->def->span;
   const DhcModule *m = v->m;
-  if ((unsigned)info->role > DHC_ROLE_ARENA) {
+  if ((unsigned)info->role > DHC_ROLE_FLAT) {
     dhc_verify_fail(v, f, at, "parameter %d has no valid role", i);
     return;
   }
@@ -131,7 +131,7 @@ static void verify_role(DhcVerifier *v, const DhcFunc *f, int i) {
     dhc_verify_fail(v, f, at, "parameter %d: there is no scalar #%d", i, info->decl);
   if (info->role == DHC_ROLE_SCALAR && t->rank != 0)
     dhc_verify_fail(v, f, at, "scalar parameter %d has rank %d", i, t->rank);
-  if (info->role == DHC_ROLE_ARENA && t->rank != 1)
+  if (info->role == DHC_ROLE_FLAT && t->rank != 1)
     dhc_verify_fail(v, f, at, "arena parameter %d has rank %d", i, t->rank);
   if (f->kind != DHC_FUNC_ENTRY || info->role == DHC_ROLE_PLAIN) return;
   if (!info->name) {

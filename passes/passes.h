@@ -162,23 +162,23 @@ DhcFunc *dhc_grad_entry(DhcPassCtx *px, DhcFunc *entry, const DhcGradRequest *rq
 
 /* ---- train step (train_step.c) ----------------------------------------------- */
 
-typedef struct DhcArenaSlot {
+typedef struct DhcWeightSlot {
   int tensor;             /* index into module->tensors */
   const char *path;
-  int64_t offset, n;      /* elements of the flat arena */
-} DhcArenaSlot;
+  int64_t offset, n;      /* elements of the flat weights */
+} DhcWeightSlot;
 
 typedef struct DhcTrainStep {
   DhcFunc *entry;
   int64_t n, n_decayed;   /* elements in all; slots below n_decayed get weight decay */
   int n_slots;
-  const DhcArenaSlot *slots; /* in arena order: decayed first, then no_decay, each in
-                                module order */
-  int n_states;
-  const char *const *states; /* arena parameter names of the optimiser's state: "$m", … */
-  int64_t n_begun; /* elements of the arena "$begun" (with n_states > 0): how many steps ago each
+  const DhcWeightSlot *slots; /* in their order: decayed first, then no_decay, each in
+                                 module order */
+  int n_moments;
+  const char *const *moments; /* flat parameters, what the optimiser keeps: "$m", … */
+  int64_t n_begun; /* elements of the flat "$begun" (with n_moments > 0): how many steps ago each
                       piece of the tensors that files hold in pieces first had a gradient, in
-                      arena order */
+                      order of the weights */
   int n_scalars;
   const char *const *scalars; /* scalar parameters the step adds: "$clip", "lr", … */
 } DhcTrainStep;
@@ -186,14 +186,14 @@ typedef struct DhcTrainStep {
 typedef struct DhcTrainRequest {
   const char *name; /* of the new entry; "train_step" if NULL */
   const char *of;   /* the loss among the entry's results; NULL: the first */
-  /* (w, g, state..., scalars...) -> (w, state...), all flat over one symbol but scalars; a
-   * parameter with the name of a result is state; others are scalars by name. */
+  /* (w, g, moments..., scalars...) -> (w, moments...), all flat over one symbol but scalars; a
+   * parameter with the name of a result is a moment; others are scalars by name. */
   DhcFunc *optimizer;
-  bool ema; /* adds arena "$ema" and scalar "$ema_decay": e <- d*e + (1-d)*w_new */
+  bool ema; /* adds flat "$ema" and scalar "$ema_decay": e <- d*e + (1-d)*w_new */
 } DhcTrainRequest;
 
 /* Builds the step as a plain entry: the loss entry's parameters, but weights as slices of
- * the arena "$w"; state arenas; scalars. Optimiser scalars keep their names with "$" in
+ * the flat "$w"; moments; scalars. Optimiser scalars keep their names with "$" in
  * front ("$lr"); "weight_decay" is read from "$weight_decay" for the decayed range and is
  * 0 for the rest; "step" is "$opt_step" (f32, counts from 1). "$clip" is the largest
  * gradient norm, 0 or infinity: no clipping. Results: the entry's, then "grad_norm" (f32, before

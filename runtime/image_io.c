@@ -340,7 +340,7 @@ static bool tensor_fits(const dhc_image *im, int32_t i) {
               t->buffer < im->plan.n_buffers && t->buffer >= (result ? 0 : -1) && result == (t->role == DHC_IMAGE_RESULT);
   if (!fits) return false;
   switch (t->role) {
-    case DHC_IMAGE_PARAM:
+    case DHC_IMAGE_WEIGHT:
     case DHC_IMAGE_BUFFER:
     case DHC_IMAGE_TABLE:
     case DHC_IMAGE_STATE: return in(t->place, im->layout.n_slots) && im->layout.slots[t->place].role == t->role;
@@ -355,10 +355,10 @@ static bool layout_fits(const dhc_layout *l) {
   for (int32_t i = 0; fits && i < l->n_slots; i++) {
     const dhc_slot *s = &l->slots[i];
     int64_t bytes, end;
-    fits = s->name && in(s->dtype, DHC_N_DTYPES) && in(s->rank, MAX_RANK + 1) && s->role >= DHC_IMAGE_PARAM && s->role <= DHC_IMAGE_STATE;
+    fits = s->name && in(s->dtype, DHC_N_DTYPES) && in(s->rank, MAX_RANK + 1) && s->role >= DHC_IMAGE_WEIGHT && s->role <= DHC_IMAGE_STATE;
     if (!fits || s->role == DHC_IMAGE_STATE) continue;
     fits = dhc_size_mul(s->n, dhc_tensor_dtype_bytes(s->dtype), &bytes) && dhc_size_add(s->at, bytes, &end) &&
-           end <= l->bytes[s->role == DHC_IMAGE_PARAM ? DHC_SEGMENT_WEIGHTS : DHC_SEGMENT_BUFFERS];
+           end <= l->bytes[s->role == DHC_IMAGE_WEIGHT ? DHC_SEGMENT_WEIGHTS : DHC_SEGMENT_BUFFERS];
   }
   for (int32_t i = 0; fits && i < l->n_ranges; i++) {
     const dhc_range *r = &l->ranges[i];
@@ -378,7 +378,7 @@ static bool checks_fit(const dhc_image *im) {
   for (int32_t i = 0; fits && i < im->n_panels; i++) {
     const dhc_panel *p = &im->panels[i];
     int64_t each, all;
-    fits = in(p->tensor, im->n_params) && im->tensors[p->tensor].role == DHC_IMAGE_PARAM && in(p->buffer, im->plan.n_buffers) &&
+    fits = in(p->tensor, im->n_params) && im->tensors[p->tensor].role == DHC_IMAGE_WEIGHT && in(p->buffer, im->plan.n_buffers) &&
            p->width > 0 && dhc_size_mul(p->rows, p->cols, &each) && dhc_size_mul(each, p->matrices, &all) &&
            all <= im->layout.slots[im->tensors[p->tensor].place].n;
   }

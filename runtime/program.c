@@ -132,7 +132,7 @@ static dhc_status place_of(DhcProg *p, const dhc_image_tensor *t, int64_t *at) {
   *at = -1;
   const double *scalar;
   switch (t->role) {
-    case DHC_IMAGE_PARAM:
+    case DHC_IMAGE_WEIGHT:
     case DHC_IMAGE_BUFFER:
     case DHC_IMAGE_TABLE: *at = p->layout->slots[t->place].at; return dhc_status_ok();
     case DHC_IMAGE_STATE: *at = p->states[t->place].at; return dhc_status_ok();

@@ -84,7 +84,7 @@ DhcDevicePtr dhc_prog_range(const DhcProg *p, int32_t range) {
 DhcDevicePtr dhc_prog_slot(const DhcProg *p, int32_t slot, int32_t range) {
   const dhc_slot *s = &p->layout->slots[slot];
   switch (s->role) {
-    case DHC_IMAGE_PARAM: return dhc_prog_range(p, range) + (uint64_t)s->at;
+    case DHC_IMAGE_WEIGHT: return dhc_prog_range(p, range) + (uint64_t)s->at;
     case DHC_IMAGE_STATE: return p->segment[DHC_SEGMENT_STATES] + (uint64_t)p->states[slot].at;
     default: return p->segment[DHC_SEGMENT_BUFFERS] + (uint64_t)s->at;
   }

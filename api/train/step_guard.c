@@ -12,9 +12,9 @@
 #include "api/api.h"
 #include "ir/range.h"
 
-/* Arena 0 is the weights, 1 + k range k of the optimiser's state ("ema" too). */
+/* Flat 0 is the weights, 1 + k range k of the optimiser's state ("ema" too). */
 struct StepGuard {
-  DhcRange now[1 + API_MAX_STATES];
+  DhcRange now[1 + API_MAX_RANGES];
   int64_t version; /* of the program, for which `now` holds */
   bool measured;
   Version *measure; /* the entry that measures a flat range; NULL: not made yet */
@@ -43,7 +43,7 @@ static int named(const DhcFunc *f, const char *name) {
   return -1;
 }
 
-static int arena_of(const dhc_program *p, const char *name) {
+static int flat_of(const dhc_program *p, const char *name) {
   return 1 + program_range(p, name);
 }
 
@@ -61,7 +61,7 @@ static DhcRange of_param(dhc_program *p, Eval *e, const DhcFunc *f, int i, doubl
   if (i == 0) return now[0];
   if (i == 1) return range(e, -g, g);
   if (named(f, name) >= 0) {
-    int k = arena_of(p, name);
+    int k = flat_of(p, name);
     if (k > 0) return now[k];
     e->bounded = false;
     return (DhcRange){0, 0};
@@ -100,11 +100,11 @@ static bool proven(dhc_program *p, const DhcFunc *f, double g, DhcRange *now) {
   int w = named(f, f->param_info.at[0].name);
   now[0] = dhc_range_hull(now[0], e.at[f->results.at[w < 0 ? 0 : w]->id]);
   for (int i = 0; i < f->results.n; i++) {
-    int k = f->result_names.at[i] ? arena_of(p, f->result_names.at[i]) : -1;
+    int k = f->result_names.at[i] ? flat_of(p, f->result_names.at[i]) : -1;
     if (k > 0) now[k] = dhc_range_hull(now[k], e.at[f->results.at[i]->id]);
   }
   /* An average of weights lies between them; a rounding of it must not go beyond the largest. */
-  int ema = arena_of(p, "ema");
+  int ema = flat_of(p, "ema");
   if (ema > 0) {
     now[ema] = dhc_range_hull(now[ema], now[0]);
     if (now[ema].hi > FLT_MAX / 2 || now[ema].lo < -FLT_MAX / 2) return false;
@@ -131,7 +131,7 @@ static dhc_status measure_version(dhc_program *p, Version **out) {
 
 enum { LO, HI, WORST, AT }; /* results of the entry, as passes/grad/measure.c says */
 
-/* Range of arena k's elements; *bad: index of the first that is not finite, or -1. */
+/* Range of flat k's elements; *bad: index of the first that is not finite, or -1. */
 static dhc_status measure(dhc_program *p, int k, DhcRange *out, int64_t *bad) {
   Version *v;
   double x[4];
@@ -158,13 +158,13 @@ static void blame(dhc_program *p, int k, int64_t bad) {
   for (int i = 0; i < l->n_slots; i++) {
     const dhc_slot *t = &l->slots[i];
     int64_t at = bad - t->at / each;
-    if (t->role != DHC_IMAGE_PARAM || at < 0 || at >= t->n) continue;
+    if (t->role != DHC_IMAGE_WEIGHT || at < 0 || at >= t->n) continue;
     snprintf(g->blame, sizeof g->blame, "the update makes %s%s%s'%s' not finite at index %lld", k ? "'" : "tensor ",
              k ? l->ranges[k - 1].name : "", k ? "' of tensor " : "", t->name, (long long)at);
   }
 }
 
-/* All arenas; *finite is false if some element is not, with a line that says which. */
+/* All of them; *finite is false if some element is not, with a line that says which. */
 static dhc_status measure_all(dhc_program *p, bool *finite) {
   const dhc_layout *l = dhc_prog_layout(p->run);
   struct StepGuard *s = p->guard;
@@ -251,8 +251,8 @@ dhc_status step_run(dhc_program *p, Version *v, const DhcTensorView *const *in, 
   /* Clipped gradients are at most `clip`, but for rounding. */
   double g = clip > 0 && clip < usual ? clip * 1.001 : usual;
   *limit = clip > 0 && clip < usual ? (p->m->s->graphs ? DBL_MAX : (double)FLT_MAX) : usual;
-  DhcRange next[1 + API_MAX_STATES];
-  bool room = dhc_prog_layout(p->run)->n_ranges <= API_MAX_STATES;
+  DhcRange next[1 + API_MAX_RANGES];
+  bool room = dhc_prog_layout(p->run)->n_ranges <= API_MAX_RANGES;
   for (int round = 0; f && room && round < 2; round++) {
     bool known = s->measured && s->version == dhc_prog_version(p->run), finite, careful;
     if (round == 1 || !known) DHC_TRY(measure_all(p, &known));

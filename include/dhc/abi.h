@@ -174,7 +174,7 @@ typedef struct dhc_plan {
 typedef enum dhc_image_role {
   DHC_IMAGE_INPUT,  /* given at every run */
   DHC_IMAGE_RESULT,
-  DHC_IMAGE_PARAM,  /* trained weight */
+  DHC_IMAGE_WEIGHT,  /* trained weight */
   DHC_IMAGE_BUFFER, /* saved, not trained */
   DHC_IMAGE_TABLE,  /* computed once, not saved */
   DHC_IMAGE_STATE,  /* carried from run to run by streaming entries */
@@ -186,12 +186,12 @@ typedef enum dhc_image_role {
 typedef struct dhc_slot {
   const char *name; /* "classifier.0.weight" */
   const char *file; /* in weight files, one '*' for the leading axis; NULL: as `name` */
-  int32_t role;     /* dhc_image_role: PARAM, BUFFER, TABLE or STATE */
+  int32_t role;     /* dhc_image_role: WEIGHT, BUFFER, TABLE or STATE */
   int32_t dtype;    /* as it lies in memory */
   int32_t rank;
   int64_t dim[8];   /* STATE: -1 where the first run decides */
   int64_t n;        /* elements; STATE: 0 */
-  int64_t at;       /* byte offset in its segment: WEIGHTS for PARAM, else BUFFERS; STATE: -1, placed
+  int64_t at;       /* byte offset in its segment: WEIGHTS for WEIGHT, else BUFFERS; STATE: -1, placed
                        in STATES by who runs */
 } dhc_slot;
 
@@ -211,7 +211,7 @@ typedef struct dhc_layout {
   int32_t dtype; /* of weights: DHC_F32, or DHC_F64 for the interpreter */
   const dhc_slot *slots;
   const dhc_range *ranges;
-  int64_t n_weights; /* elements of all PARAM slots, which fill the segment without gaps */
+  int64_t n_weights; /* elements of all WEIGHT slots, which fill the segment without gaps */
   int64_t bytes[DHC_N_SEGMENTS]; /* of WEIGHTS, MOMENTS and BUFFERS; else 0 */
 } dhc_layout;
 
@@ -223,7 +223,7 @@ typedef struct dhc_image_tensor {
   const char *type; /* for messages: "f32[B,3,H,W]" */
   int32_t role, dtype, rank;
   int32_t buffer;   /* of the plan; -1: a parameter that nothing reads */
-  int32_t place;    /* PARAM, BUFFER, TABLE, STATE: slot; RANGE: range, or -1 for the weights */
+  int32_t place;    /* WEIGHT, BUFFER, TABLE, STATE: slot; RANGE: range, or -1 for the weights */
   int32_t absent;   /* INPUT: what it is where it is not given */
   double value;     /* SCALAR: what it is unless somebody says otherwise */
   const dhc_dimprog *dims; /* `rank` of them, over the plan's symbols */
@@ -237,7 +237,7 @@ typedef struct dhc_equation {
   dhc_dimprog value;
 } dhc_equation;
 
-/* A copy of a PARAM in the order in which kernels read it, made before the first run after weights have
+/* A copy of a WEIGHT in the order in which kernels read it, made before the first run after weights have
  * changed: `matrices` of rows x cols elements, each in panels of `width` rows, within a panel all
  * rows of one column side by side, the last panel filled up with zeros. */
 typedef struct dhc_panel {

@@ -240,7 +240,7 @@ static const char *parameter_behind(const DhcAd *ad, const DhcNode *n) {
   for (int i = 0; i < f->params.n; i++) {
     if (!ad->wanted[i] || !behind[f->params.at[i]->id] || !f->param_info.at[i].name) continue;
     if (!name) name = f->param_info.at[i].name;
-    if (f->param_info.at[i].role == DHC_ROLE_PARAM) return f->param_info.at[i].name;
+    if (f->param_info.at[i].role == DHC_ROLE_WEIGHT) return f->param_info.at[i].name;
   }
   return name ? name : "?";
 }

@@ -103,7 +103,7 @@ bool dhc_pass_grad(DhcModule *m, DhcPassCtx *px) {
     const DhcType *t = &f->results.at[0]->type;
     if (t->rank || !dhc_dtype_is_float(t->dtype)) continue;
     DhcGradRequest rq = {.name = dhc_arena_printf(m->arena, "%s.grad", f->name),
-                         .roles = 1u << DHC_ROLE_PARAM | 1u << DHC_ROLE_PLAIN};
+                         .roles = 1u << DHC_ROLE_WEIGHT | 1u << DHC_ROLE_PLAIN};
     dhc_pass_count_change(px);
     if (!dhc_grad_entry(px, f, &rq)) return false;
   }

@@ -1,7 +1,7 @@
 /* The training step as one entry of plain IR: forward, backward, clipping, optimiser,
  * averaging, and the gate that keeps a bad step from changing anything.
  *
- * All weights lie in one flat arena "$w", those that decay first, so that norm, optimiser
+ * All weights lie in one flat tensor "$w", those that decay first, so that norm, optimiser
  * and averaging are a few kernels over flat ranges. The optimiser's body is put in place of
  * its call: its elementwise work then joins the clipping before and the gate behind it. */
 #include "passes/grad/ad_internal.h"
@@ -25,20 +25,20 @@ typedef struct Step {
   DhcFunc *loss, *grad; /* the loss entry, and the entry with its gradients */
   DhcFunc *f;           /* the step */
   DhcBuilder b;
-  DhcArenaSlot *slots;
+  DhcWeightSlot *slots;
   int *slot_of;         /* by tensor index, -1 for what is no weight */
   DhcValue **map;       /* by value id of grad */
   int loss_result;
-  /* arenas: 0 is "$w", then the optimiser's state, then perhaps "$ema" */
-  int n_states;
-  const int *state_param;  /* by state: index of the optimiser's parameter */
-  const int *state_result; /* by state: index of the optimiser's result */
-  DhcValue **arenas;
+  /* flat tensors: 0 is "$w", then the optimiser's moments, then perhaps "$ema" */
+  int n_moments;
+  const int *moment_param;  /* by moment: index of the optimiser's parameter */
+  const int *moment_result; /* by moment: index of the optimiser's result */
+  DhcValue **flats;
   DhcValue **optimizer_arg; /* by parameter: the scalar, or NULL for flat operands */
   DhcValue *clip, *limit, *decay; /* decay: of "$ema" */
   DhcValue *finite;
   DhcValue *begun; /* "$begun": steps since a piece first had a gradient; NULL: no pieces */
-  DHC_VEC(Range) ranges; /* the whole arena, in order */
+  DHC_VEC(Range) ranges; /* all weights, in order */
 } Step;
 
 /* ---- layout ---------------------------------------------------------------------- */
@@ -55,20 +55,20 @@ static bool place_tensor(Step *s, const DhcPlaces *p, int index) {
     return false;
   }
   s->slot_of[index] = s->out->n_slots;
-  s->slots[s->out->n_slots++] = (DhcArenaSlot){index, t->path, p->offset[index], p->n[index]};
+  s->slots[s->out->n_slots++] = (DhcWeightSlot){index, t->path, p->offset[index], p->n[index]};
   return true;
 }
 
 /* Every weight of the module has a place, also one that this loss does not use. */
 static bool place_all(Step *s) {
-  s->slots = DHC_NEW_N(s->arena, DhcArenaSlot, s->m->tensors.n + 1);
+  s->slots = DHC_NEW_N(s->arena, DhcWeightSlot, s->m->tensors.n + 1);
   s->slot_of = DHC_NEW_N(s->arena, int, s->m->tensors.n + 1);
   DhcPlaces p = dhc_places_make(s->m, s->arena);
   for (int i = 0; i < s->m->tensors.n; i++) s->slot_of[i] = -1;
   for (int pass = 0; pass < 2; pass++) {
     for (int i = 0; i < s->m->tensors.n; i++) {
       const DhcTensorDecl *t = &s->m->tensors.at[i];
-      if (t->role == DHC_ROLE_PARAM && t->no_decay == (pass == 1) && !place_tensor(s, &p, i))
+      if (t->role == DHC_ROLE_WEIGHT && t->no_decay == (pass == 1) && !place_tensor(s, &p, i))
         return false;
     }
   }
@@ -82,7 +82,7 @@ static bool place_all(Step *s) {
 }
 
 /* Neighbours that are treated alike are one range, but for tensors in pieces. */
-static void add_range(Step *s, const DhcArenaSlot *slot, bool frozen) {
+static void add_range(Step *s, const DhcWeightSlot *slot, bool frozen) {
   const DhcTensorDecl *t = &s->m->tensors.at[slot->tensor];
   Range *last = s->ranges.n ? &s->ranges.at[s->ranges.n - 1] : NULL;
   Range r = {.begin = slot->offset, .n = slot->n, .decays = !t->no_decay, .frozen = frozen};
@@ -103,7 +103,7 @@ static void find_ranges(Step *s) {
   bool *moves = DHC_NEW_N(s->arena, bool, s->out->n_slots + 1);
   int next = s->loss->results.n; /* gradients stand behind the loss entry's results */
   for (int i = 0; i < s->grad->params.n; i++) {
-    if (s->grad->param_info.at[i].role != DHC_ROLE_PARAM) continue;
+    if (s->grad->param_info.at[i].role != DHC_ROLE_WEIGHT) continue;
     int slot = s->slot_of[s->grad->param_info.at[i].decl];
     moves[slot] = !dhc_ad_is_zeros(s->grad->results.at[next++]);
   }
@@ -114,7 +114,7 @@ static void find_ranges(Step *s) {
 static bool all_placed(Step *s) {
   for (int i = 0; i < s->loss->params.n; i++) {
     const DhcParamInfo *info = &s->loss->param_info.at[i];
-    if (info->role != DHC_ROLE_PARAM || info->decl >= 0) continue;
+    if (info->role != DHC_ROLE_WEIGHT || info->decl >= 0) continue;
     dhc_diag(s->px->diags, DHC_ERROR, "E0723", s->loss->span,
              "parameter '%s' of '%s' belongs to no tensor of the module", info->name,
              s->loss->name);
@@ -155,16 +155,16 @@ static bool read_optimizer(Step *s) {
     if (r >= 0) {
       if (!dhc_type_equal(t, &o->params.at[0]->type))
         return bad_optimizer(s, "its state must be as long as the weights, unlike", name);
-      param[s->n_states] = i;
-      result[s->n_states++] = r;
+      param[s->n_moments] = i;
+      result[s->n_moments++] = r;
     } else if (t->rank || t->dtype != DHC_F32) {
       return bad_optimizer(s, "no result carries on its state", name);
     }
   }
-  if (s->n_states + 1 != o->results.n)
+  if (s->n_moments + 1 != o->results.n)
     return bad_optimizer(s, "some result is neither weights nor state of", o->name);
-  s->state_param = param;
-  s->state_result = result;
+  s->moment_param = param;
+  s->moment_result = result;
   return true;
 }
 
@@ -176,9 +176,9 @@ static DhcType flat(Step *s, int64_t n) {
   return t;
 }
 
-static DhcValue *add_arena(Step *s, const char *name) {
+static DhcValue *add_flat(Step *s, const char *name) {
   DhcType t = flat(s, s->out->n);
-  DhcParamInfo info = {name, DHC_ROLE_ARENA, -1};
+  DhcParamInfo info = {name, DHC_ROLE_FLAT, -1};
   return dhc_func_param(s->f, &t, info, s->loss->span);
 }
 
@@ -198,22 +198,22 @@ static void add_params(Step *s) {
   const DhcFunc *g = s->grad, *o = s->rq->optimizer;
   for (int i = 0; i < g->params.n; i++) {
     DhcValue *p = g->params.at[i];
-    if (g->param_info.at[i].role != DHC_ROLE_PARAM)
+    if (g->param_info.at[i].role != DHC_ROLE_WEIGHT)
       s->map[p->id] = dhc_func_param(s->f, &p->type, g->param_info.at[i], p->def->span);
   }
-  const char **states = DHC_NEW_N(s->arena, const char *, s->n_states + 1);
-  s->arenas = DHC_NEW_N(s->arena, DhcValue *, s->n_states + 2);
-  s->arenas[0] = add_arena(s, "$w");
-  for (int i = 0; i < s->n_states; i++) {
-    states[i] = dollar(s, o->param_info.at[s->state_param[i]].name);
-    s->arenas[1 + i] = add_arena(s, states[i]);
+  const char **moments = DHC_NEW_N(s->arena, const char *, s->n_moments + 1);
+  s->flats = DHC_NEW_N(s->arena, DhcValue *, s->n_moments + 2);
+  s->flats[0] = add_flat(s, "$w");
+  for (int i = 0; i < s->n_moments; i++) {
+    moments[i] = dollar(s, o->param_info.at[s->moment_param[i]].name);
+    s->flats[1 + i] = add_flat(s, moments[i]);
   }
-  s->out->n_states = s->n_states;
-  s->out->states = states;
-  if (s->rq->ema) s->arenas[1 + s->n_states] = add_arena(s, "$ema");
-  if (s->out->n_begun && s->n_states) {
+  s->out->n_moments = s->n_moments;
+  s->out->moments = moments;
+  if (s->rq->ema) s->flats[1 + s->n_moments] = add_flat(s, "$ema");
+  if (s->out->n_begun && s->n_moments) {
     DhcType t = flat(s, s->out->n_begun);
-    s->begun = dhc_func_param(s->f, &t, (DhcParamInfo){"$begun", DHC_ROLE_ARENA, -1}, s->loss->span);
+    s->begun = dhc_func_param(s->f, &t, (DhcParamInfo){"$begun", DHC_ROLE_FLAT, -1}, s->loss->span);
   }
   s->out->scalars = DHC_NEW_N(s->arena, const char *, o->params.n + 4);
   s->clip = add_scalar(s, "$clip");
@@ -236,15 +236,15 @@ static DhcValue *range_of(Step *s, DhcValue *v, const Range *r) {
                      dhc_dim_const(s->m->dims, r->n));
 }
 
-/* Weights as slices of the arena, then the nodes of the gradient entry but its updates. */
+/* Weights as slices of the flat tensor, then the nodes of the gradient entry but its updates. */
 static bool copy_gradients(Step *s) {
   const DhcFunc *g = s->grad;
   for (int i = 0; i < g->params.n; i++) {
-    if (g->param_info.at[i].role != DHC_ROLE_PARAM) continue;
+    if (g->param_info.at[i].role != DHC_ROLE_WEIGHT) continue;
     DhcValue *p = g->params.at[i];
-    const DhcArenaSlot *slot = &s->slots[s->slot_of[g->param_info.at[i].decl]];
+    const DhcWeightSlot *slot = &s->slots[s->slot_of[g->param_info.at[i].decl]];
     Range r = {.begin = slot->offset, .n = slot->n};
-    DhcValue *v = range_of(s, s->arenas[0], &r);
+    DhcValue *v = range_of(s, s->flats[0], &r);
     s->map[p->id] = v ? dhc_b_reshape(&s->b, v, p->type.dim, p->type.rank) : NULL;
     if (!s->map[p->id]) return false;
   }
@@ -267,12 +267,12 @@ static bool copy_gradients(Step *s) {
   return true;
 }
 
-/* All gradients, flat, in the arena's order; zeros where the loss has none. */
-static DhcValue *gradient_arena(Step *s) {
+/* All gradients, flat, in the order of the weights; zeros where the loss has none. */
+static DhcValue *flat_gradient(Step *s) {
   DhcValue **part = DHC_NEW_N(s->arena, DhcValue *, s->out->n_slots + 1);
   int next = s->loss->results.n; /* gradients stand behind the loss entry's results */
   for (int i = 0; i < s->grad->params.n; i++) {
-    if (s->grad->param_info.at[i].role != DHC_ROLE_PARAM) continue;
+    if (s->grad->param_info.at[i].role != DHC_ROLE_WEIGHT) continue;
     int slot = s->slot_of[s->grad->param_info.at[i].decl];
     DhcType t = flat(s, s->slots[slot].n);
     part[slot] = dhc_b_reshape(&s->b, s->map[s->grad->results.at[next++]->id], t.dim, 1);
@@ -303,8 +303,8 @@ static DhcValue *gate(Step *s, DhcValue *now, DhcValue *old) {
   return dhc_b_select(&s->b, s->finite, now, old);
 }
 
-static int n_arenas(const Step *s) {
-  return 1 + s->n_states + (s->rq->ema ? 1 : 0);
+static int n_flats(const Step *s) {
+  return 1 + s->n_moments + (s->rq->ema ? 1 : 0);
 }
 
 /* What the optimiser takes for a range: operands as they lie there, scalars. */
@@ -312,7 +312,7 @@ static bool optimizer_args(Step *s, const Range *r, DhcValue *const *old, DhcVal
   const DhcFunc *o = s->rq->optimizer;
   args[0] = old[0];
   args[1] = g;
-  for (int i = 0; i < s->n_states; i++) args[s->state_param[i]] = old[1 + i];
+  for (int i = 0; i < s->n_moments; i++) args[s->moment_param[i]] = old[1 + i];
   for (int i = 2; i < o->params.n; i++) {
     if (!s->optimizer_arg[i]) continue;
     bool none = !r->decays && strcmp(o->param_info.at[i].name, "weight_decay") == 0;
@@ -323,38 +323,38 @@ static bool optimizer_args(Step *s, const Range *r, DhcValue *const *old, DhcVal
   return true;
 }
 
-/* now[k], the optimiser's new value of arena k, becomes part[k]: gated, and averaged for
+/* now[k], the optimiser's new value of flat k, becomes part[k]: gated, and averaged for
  * "$ema". */
 static void finish_range(Step *s, DhcValue *const *old, DhcValue *const *now, DhcValue **part) {
-  for (int k = 0; k <= s->n_states; k++) part[k] = gate(s, now[k], old[k]);
+  for (int k = 0; k <= s->n_moments; k++) part[k] = gate(s, now[k], old[k]);
   if (!s->rq->ema) return;
-  int k = 1 + s->n_states;
+  int k = 1 + s->n_moments;
   DhcValue *rest = bin(s, DHC_OP_SUB, dhc_b_scalar(&s->b, DHC_F32, 1), s->decay);
   DhcValue *share = bin(s, DHC_OP_MUL, rest, now[0]);
   DhcValue *mean = bin(s, DHC_OP_ADD, bin(s, DHC_OP_MUL, s->decay, old[k]), share);
   part[k] = gate(s, mean, old[k]);
 }
 
-/* Result of the optimiser that is arena k's new value. */
+/* Result of the optimiser that is flat k's new value. */
 static int result_of(const Step *s, int k) {
   int w = result_named(s->rq->optimizer, s->rq->optimizer->param_info.at[0].name);
-  return k ? s->state_result[k - 1] : w < 0 ? 0 : w;
+  return k ? s->moment_result[k - 1] : w < 0 ? 0 : w;
 }
 
-/* One flat range through the optimiser; part[k] gets the new value of arena k. */
+/* One flat range through the optimiser; part[k] gets the new value of flat k. */
 static bool step_range(Step *s, const Range *r, DhcValue *g, DhcValue **part) {
   DhcFunc *o = s->rq->optimizer;
   DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
   DhcValue *old[DHC_MAX_RESULTS], *now[DHC_MAX_RESULTS];
-  for (int k = 0; k < n_arenas(s); k++) old[k] = range_of(s, s->arenas[k], r);
+  for (int k = 0; k < n_flats(s); k++) old[k] = range_of(s, s->flats[k], r);
   if (r->frozen) {
-    for (int k = 0; k < n_arenas(s); k++) part[k] = k <= s->n_states ? old[k] : gate(s, old[0], old[k]);
+    for (int k = 0; k < n_flats(s); k++) part[k] = k <= s->n_moments ? old[k] : gate(s, old[0], old[k]);
     return true;
   }
   if (!optimizer_args(s, r, old, range_of(s, g, r), args)) return false;
   DhcNode *call = dhc_b_call(&s->b, DHC_OP_CALL, o, args, o->params.n);
   if (!call) return false;
-  for (int k = 0; k <= s->n_states; k++) now[k] = call->results[result_of(s, k)];
+  for (int k = 0; k <= s->n_moments; k++) now[k] = call->results[result_of(s, k)];
   finish_range(s, old, now, part);
   dhc_inline_call(call);
   return true;
@@ -380,7 +380,7 @@ static bool lift(Step *s, DhcValue *const *args, DhcValue **now) {
     else return bad_optimizer(s, "for tensors in pieces it must be elementwise, unlike", dhc_op_info(n->op)->name);
     if (!*y) return false;
   }
-  for (int k = 0; k <= s->n_states; k++) now[k] = to[o->results.at[result_of(s, k)]->id];
+  for (int k = 0; k <= s->n_moments; k++) now[k] = to[o->results.at[result_of(s, k)]->id];
   return true;
 }
 
@@ -408,7 +408,7 @@ static bool step_pieces(Step *s, const Range *r, DhcValue *g, DhcValue *ages, Dh
   const DhcDim *column[] = {shape[0], dhc_dim_const(s->m->dims, 1)}, *line[] = {dhc_dim_const(s->m->dims, r->n)};
   DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
   DhcValue *old[DHC_MAX_RESULTS], *now[DHC_MAX_RESULTS];
-  for (int k = 0; k < n_arenas(s); k++) old[k] = dhc_b_reshape(&s->b, range_of(s, s->arenas[k], r), shape, 2);
+  for (int k = 0; k < n_flats(s); k++) old[k] = dhc_b_reshape(&s->b, range_of(s, s->flats[k], r), shape, 2);
   DhcValue *age = dhc_b_slice(&s->b, ages, 0, dhc_dim_const(s->m->dims, r->age), shape[0]);
   age = dhc_b_reshape(&s->b, age, column, 2);
   if (!age || !optimizer_args(s, r, old, dhc_b_reshape(&s->b, range_of(s, g, r), shape, 2), args)) return false;
@@ -416,9 +416,9 @@ static bool step_pieces(Step *s, const Range *r, DhcValue *g, DhcValue *ages, Dh
     if (!strcmp(o->param_info.at[i].name, "step")) args[i] = bin(s, DHC_OP_MAX, age, dhc_b_scalar(&s->b, DHC_F32, 1));
   if (!lift(s, args, now)) return false;
   DhcValue *begun = bin(s, DHC_OP_GT, age, dhc_b_scalar(&s->b, DHC_F32, 0));
-  for (int k = 0; k <= s->n_states; k++) now[k] = dhc_b_select(&s->b, begun, now[k], old[k]);
+  for (int k = 0; k <= s->n_moments; k++) now[k] = dhc_b_select(&s->b, begun, now[k], old[k]);
   finish_range(s, old, now, part);
-  for (int k = 0; k < n_arenas(s); k++)
+  for (int k = 0; k < n_flats(s); k++)
     if (!(part[k] = dhc_b_reshape(&s->b, part[k], line, 1))) return false;
   return true;
 }
@@ -453,7 +453,7 @@ static DhcValue *step_ages(Step *s, DhcValue *raw) {
   return args[1] ? dhc_build1(&s->b, DHC_OP_UPDATE, args, 2, NULL, 0) : NULL;
 }
 
-static bool step_arenas(Step *s, DhcValue *raw, DhcValue *g) {
+static bool step_flats(Step *s, DhcValue *raw, DhcValue *g) {
   int n = s->ranges.n;
   DhcValue *ages = s->begun ? step_ages(s, raw) : NULL;
   DhcValue **column = DHC_NEW_N(s->arena, DhcValue *, n + 1);
@@ -463,9 +463,9 @@ static bool step_arenas(Step *s, DhcValue *raw, DhcValue *g) {
     const Range *r = &s->ranges.at[i];
     if (r->pieces && ages ? !step_pieces(s, r, g, ages, part[i]) : !step_range(s, r, g, part[i])) return false;
   }
-  for (int k = 0; k < n_arenas(s); k++) {
+  for (int k = 0; k < n_flats(s); k++) {
     for (int i = 0; i < n; i++) column[i] = part[i][k];
-    if (!update(s, s->arenas[k], joined(s, column, n))) return false;
+    if (!update(s, s->flats[k], joined(s, column, n))) return false;
   }
   return true;
 }
@@ -502,7 +502,7 @@ static bool finite_buffers(Step *s) {
 
 static bool build(Step *s) {
   if (!copy_gradients(s)) return false;
-  DhcValue *g = gradient_arena(s);
+  DhcValue *g = flat_gradient(s);
   if (!g) return false;
   static const int64_t axis = 0;
   DhcValue *norm = dhc_b_unary(&s->b, DHC_OP_SQRT,
@@ -513,7 +513,7 @@ static bool build(Step *s) {
   s->finite = bin(s, DHC_OP_AND, bin(s, DHC_OP_LE, norm, s->limit), loss_finite);
   if (!finite_buffers(s)) return false;
   DhcValue *scaled = bin(s, DHC_OP_MUL, g, clip_scale(s, norm));
-  if (!scaled || !s->finite || !step_arenas(s, g, scaled) || !step_buffers(s)) return false;
+  if (!scaled || !s->finite || !step_flats(s, g, scaled) || !step_buffers(s)) return false;
   for (int i = 0; i < s->loss->results.n; i++)
     dhc_func_result(s->f, s->map[s->grad->results.at[i]->id], s->loss->result_names.at[i]);
   dhc_func_result(s->f, norm, "grad_norm");
@@ -528,7 +528,7 @@ bool dhc_train_step(DhcPassCtx *px, DhcFunc *loss, const DhcTrainRequest *rq, Dh
   if (!place_all(&s) || !all_placed(&s) || !read_optimizer(&s)) return false;
   s.loss_result = rq->of ? result_named(loss, rq->of) : 0;
   DhcGradRequest grad = {.name = dhc_arena_printf(m->arena, "%s.grad", loss->name),
-                         .roles = 1u << DHC_ROLE_PARAM,
+                         .roles = 1u << DHC_ROLE_WEIGHT,
                          .of = rq->of};
   s.grad = dhc_grad_entry(px, loss, &grad);
   if (!s.grad) return false;

@@ -47,14 +47,14 @@ static void set_role(const Build *b, dhc_image_tensor *t, const DhcParamInfo *in
   const DhcImageRequest *rq = b->rq;
   t->place = -1;
   switch (info->role) {
-    case DHC_ROLE_PARAM:
+    case DHC_ROLE_WEIGHT:
     case DHC_ROLE_BUFFER:
     case DHC_ROLE_TABLE:
     case DHC_ROLE_STATE:
       t->place = info->decl;
       t->role = rq->layout->slots[info->decl].role;
       return;
-    case DHC_ROLE_ARENA:
+    case DHC_ROLE_FLAT:
       t->role = DHC_IMAGE_RANGE;
       t->place = range_named(rq->layout, info->name);
       return;
@@ -235,7 +235,7 @@ void dhc_image_add_plan(dhc_image *im, const DhcPlanned *planned, DhcArena *aren
 
 static dhc_segment segment_of(const dhc_image_tensor *t) {
   switch (t->role) {
-    case DHC_IMAGE_PARAM: return DHC_SEGMENT_WEIGHTS;
+    case DHC_IMAGE_WEIGHT: return DHC_SEGMENT_WEIGHTS;
     case DHC_IMAGE_BUFFER:
     case DHC_IMAGE_TABLE: return DHC_SEGMENT_BUFFERS;
     case DHC_IMAGE_STATE: return DHC_SEGMENT_STATES;

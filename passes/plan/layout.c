@@ -53,7 +53,7 @@ static bool is_weight(const DhcModule *m, const DhcFunc *f, const DhcValue *v, i
   const DhcType *t = &v->type;
   for (int d = 0; d < t->rank; d++)
     if (!dhc_dim_is_const(t->dim[d], NULL)) return false;
-  return f->param_info.at[k].role == DHC_ROLE_PARAM && t->dtype == DHC_F32 && !is_updated(f, v);
+  return f->param_info.at[k].role == DHC_ROLE_WEIGHT && t->dtype == DHC_F32 && !is_updated(f, v);
 }
 
 /* ---- operands -------------------------------------------------------------------------- */

@@ -13,7 +13,7 @@ DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena) {
   for (int pass = 0; pass < 2; pass++) {
     for (int i = 0; i < m->tensors.n; i++) {
       const DhcTensorDecl *d = &m->tensors.at[i];
-      if (d->role != DHC_ROLE_PARAM || d->no_decay != (pass == 1)) continue;
+      if (d->role != DHC_ROLE_WEIGHT || d->no_decay != (pass == 1)) continue;
       p.offset[i] = p.n_weights;
       p.n[i] = elements(m, d);
       p.n_weights += p.n[i]; /* elaboration has bounded the sum of all tensors */
@@ -36,7 +36,7 @@ static dhc_dtype stored(dhc_dtype t, bool wide) {
 
 static dhc_image_role role_of(DhcRole r) {
   switch (r) {
-    case DHC_ROLE_PARAM: return DHC_IMAGE_PARAM;
+    case DHC_ROLE_WEIGHT: return DHC_IMAGE_WEIGHT;
     case DHC_ROLE_BUFFER: return DHC_IMAGE_BUFFER;
     case DHC_ROLE_TABLE: return DHC_IMAGE_TABLE;
     default: return DHC_IMAGE_STATE;
@@ -51,7 +51,7 @@ static dhc_slot slot_of(DhcModule *m, int i, const DhcPlaces *p, bool wide, int6
     if (!dhc_dim_is_const(d->type.dim[k], &s.dim[k])) s.dim[k] = -1;
   if (s.role == DHC_IMAGE_STATE) return s;
   s.n = elements(m, d);
-  if (s.role == DHC_IMAGE_PARAM) {
+  if (s.role == DHC_IMAGE_WEIGHT) {
     s.at = p->offset[i] * (wide ? 8 : 4);
   } else {
     s.at = *state_bytes;

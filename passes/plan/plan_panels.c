@@ -40,7 +40,7 @@ static bool redirect(Pl *p, PlItem *it, int o) {
   DhcPlanPanel want = {.param = r->buf, .tag = s->tag, .width = s->width};
   int axis[3];
   int64_t rows, offset;
-  if (r->buf >= p->entry->params.n || p->entry->param_info.at[r->buf].role != DHC_ROLE_PARAM ||
+  if (r->buf >= p->entry->params.n || p->entry->param_info.at[r->buf].role != DHC_ROLE_WEIGHT ||
       !dhc_dim_is_const(r->offset, &offset) || !dhc_tag_fits(it->spec, o))
     return wrong(p, it);
   dhc_tag_axes(it->spec, o, axis);

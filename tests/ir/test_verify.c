@@ -94,7 +94,7 @@ static DhcModule *other(void) {
   X(param_decl, "@main: parameter 0: role input has no declaration", f->param_info.at[0].decl = 0;) \
   X(param_scalar, "@main: parameter 2: there is no scalar #2", f->param_info.at[2].decl = 2;) \
   X(param_scalar_rank, "@main: scalar parameter 0 has rank 2", f->param_info.at[0].role = DHC_ROLE_SCALAR;) \
-  X(param_arena_rank, "@main: arena parameter 0 has rank 2", f->param_info.at[0].role = DHC_ROLE_ARENA;) \
+  X(param_arena_rank, "@main: arena parameter 0 has rank 2", f->param_info.at[0].role = DHC_ROLE_FLAT;) \
   X(param_nameless, "@main: parameter 0 of an entry has no name", f->param_info.at[0].name = NULL;) \
   X(param_names, "@main: two param parameters are named 'w'", \
     f->param_info.at[0] = f->param_info.at[1]; f->param_info.at[0].decl = -1;) \

@@ -260,7 +260,7 @@ void cases_call(Gen *g) {
 void cases_update(Gen *g) {
   static const Shape of[] = {{0, {0}}, {1, {1}}, {2, {17, 33}}, {1, {16}},
                              {1, {15}}, {1, {17}}, {3, {2, 3, 5}}, {1, {B(3)}}}; /* an arena has rank 1 */
-  static const DhcRole role[] = {DHC_ROLE_PARAM, DHC_ROLE_BUFFER, DHC_ROLE_STATE, DHC_ROLE_ARENA};
+  static const DhcRole role[] = {DHC_ROLE_WEIGHT, DHC_ROLE_BUFFER, DHC_ROLE_STATE, DHC_ROLE_FLAT};
   for (int k = 0; k < 8 && g->op == DHC_OP_UPDATE; k++) {
     case_begin(g, "role %d", k % 4);
     name_shape(g, of[k]);

@@ -90,7 +90,7 @@ static void pairs(void **state) {
 static void shared(void **state) {
   (void)state;
   Bench *b = bench_new(block);
-  DhcGradRequest rq = {.name = "first", .roles = 1u << DHC_ROLE_PARAM};
+  DhcGradRequest rq = {.name = "first", .roles = 1u << DHC_ROLE_WEIGHT};
   DhcFunc *f = dhc_grad_entry(&b->px, dhc_module_func(b->m, "main"), &rq);
   int n = b->m->funcs.n;
   rq.name = "second";
@@ -157,7 +157,7 @@ static const DhcNode *last_call(const DhcFunc *f) {
 
 static void composite(void **state) {
   (void)state;
-  DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_PARAM};
+  DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_WEIGHT};
   Bench *b = composite_bench("composite kernel \"cube_back\"");
   DhcFunc *g = dhc_grad_entry(&b->px, dhc_module_func(b->m, "main"), &rq);
   assert_non_null(g);
@@ -221,7 +221,7 @@ static void no_gradient(void **state) {
   DhcFunc *f = dhc_module_func(b->m, "loss");
   for (DhcNode *n = f->first; n; n = n->next) /* as the frontend would place it */
     if (n->op == DHC_OP_ARGMAX) n->span = (DhcSpan){1, 120, 126};
-  DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_PARAM};
+  DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_WEIGHT};
   assert_null(dhc_grad_entry(&b->px, f, &rq));
   assert_int_equal(b->diags.n_errors, 1);
   assert_string_equal(b->diags.all.at[0]->text,
@@ -250,7 +250,7 @@ static void comparison_is_zero(void **state) {
       "  %4 = cast(%3) {dtype = f32} : f32[4]\n"
       "  %5 = reduce_sum(%4) {axes = [0], keep = false} : f32[]\n"
       "}\n");
-  DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_PARAM};
+  DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_WEIGHT};
   DhcFunc *g = dhc_grad_entry(&b->px, dhc_module_func(b->m, "loss"), &rq);
   assert_non_null(g);
   assert_int_equal(g->results.at[1]->def->op, DHC_OP_FILL);
@@ -262,7 +262,7 @@ static void not_a_loss(void **state) {
   Bench *b = bench_new("func @f(%0: f32[4] param \"w\") -> (%1 \"y\") entry {\n"
                        "  %1 = exp(%0) : f32[4]\n}\n");
   DhcFunc *f = dhc_module_func(b->m, "f");
-  DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_PARAM};
+  DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_WEIGHT};
   assert_null(dhc_grad_entry(&b->px, f, &rq));
   assert_string_equal(b->diags.all.at[0]->text,
                       "result 'y' of 'f' must be a float scalar to be differentiated, it is f32[4]");

@@ -1,4 +1,4 @@
-/* The train-step builder: layout of the arena, a step against the optimiser written out in
+/* The train-step builder: layout of the weights, a step against the optimiser written out in
  * C, clipping, averaging, the finite gate, and buffers. Everything by the interpreter. */
 #include <math.h>
 #include <setjmp.h>
@@ -132,7 +132,7 @@ static void run(Bench *b, const double *in, double clip) {
   run_limited(b, in, clip, 1e30);
 }
 
-/* Gradient of Σ ((x a) ∘ b)² in the arena's order. */
+/* Gradient of Σ ((x a) ∘ b)² in the order of the weights. */
 static void gradient(double *g) {
   for (int i = 0; i < N; i++) g[i] = 0;
   for (int r = 0; r < BATCH; r++)
@@ -160,8 +160,8 @@ static void layout(void **state) {
     assert_string_equal(b->step.slots[i].path, path[i]);
     assert_int_equal(b->step.slots[i].offset, offset[i]);
   }
-  assert_int_equal(b->step.n_states, 1);
-  assert_string_equal(b->step.states[0], "$m");
+  assert_int_equal(b->step.n_moments, 1);
+  assert_string_equal(b->step.moments[0], "$m");
   static const char *const scalar[6] = {"$clip", "$limit", "$lr", "$opt_step", "$weight_decay", "$ema_decay"};
   assert_int_equal(b->step.n_scalars, 6);
   for (int i = 0; i < 6; i++) assert_string_equal(b->step.scalars[i], scalar[i]);

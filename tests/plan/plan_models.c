@@ -23,7 +23,7 @@ static bool derive(Made *x, DhcFunc *optimizer, const char *mode) {
   bool ok = dhc_passes_clean(x->m, &px);
   if (ok && (strcmp(mode, "grad") == 0 || strcmp(mode, "train") == 0)) ok = dhc_passes_run(x->m, &px, "chunk");
   if (ok && strcmp(mode, "grad") == 0) {
-    DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_PARAM | 1u << DHC_ROLE_INPUT};
+    DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_WEIGHT | 1u << DHC_ROLE_INPUT};
     rq.cotangents = x->f->results.at[0]->type.rank > 0;
     ok = (x->f = dhc_grad_entry(&px, x->f, &rq)) != NULL;
   }
@@ -80,7 +80,7 @@ DhcArray *dhc_test_draw(Made *x, int i, uint64_t *state, const int64_t *extents)
       a->f[e] = info->role == DHC_ROLE_SCALAR ? 0.25 : dhc_case_uniform(state, -0.5, 0.5);
     else
       a->i[e] = t->rank ? (int64_t)(dhc_case_bits(state) % 10) : 3;
-    if (a->f && info->role == DHC_ROLE_ARENA && strncmp(info->name, "$v", 2) == 0) a->f[e] += 1;
+    if (a->f && info->role == DHC_ROLE_FLAT && strncmp(info->name, "$v", 2) == 0) a->f[e] += 1;
   }
   return a;
 }

@@ -71,7 +71,7 @@ static void run_entry(Case *c, const char *name) {
 
 static void print_tensors(Case *c) {
   static const char *const roles[] = {
-      [DHC_ROLE_PARAM] = "param", [DHC_ROLE_BUFFER] = "buffer", [DHC_ROLE_TABLE] = "table", [DHC_ROLE_STATE] = "state"};
+      [DHC_ROLE_WEIGHT] = "param", [DHC_ROLE_BUFFER] = "buffer", [DHC_ROLE_TABLE] = "table", [DHC_ROLE_STATE] = "state"};
   DhcModule *m = dhc_model_module(c->m);
   for (int i = 0; i < m->tensors.n; i++) {
     DhcText t = {.arena = &c->arena};
