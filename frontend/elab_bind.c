@@ -150,7 +150,7 @@ bool dhc_setting_value(DhcCx *cx, const DhcAstParams *params, const char *key, c
 
 /* Which parameter each positional argument is: they fill, in order, what no earlier
  * positional took. */
-static bool place_positional(DhcCx *cx, DhcInst *inst, DhcBounds *args, int *owner, DhcSpan at) {
+static bool place_positional(DhcCx *cx, DhcInst *inst, DhcGivens *args, int *owner, DhcSpan at) {
   const DhcAstParams *params = &inst->decl->u.layer.params;
   int next = 0;
   for (int i = 0; i < args->n; i++) {
@@ -172,7 +172,7 @@ static bool place_positional(DhcCx *cx, DhcInst *inst, DhcBounds *args, int *own
   return true;
 }
 
-static void unknown_hyper(DhcCx *cx, DhcInst *inst, const DhcBound *b) {
+static void unknown_hyper(DhcCx *cx, DhcInst *inst, const DhcGiven *b) {
   const DhcAstParams *params = &inst->decl->u.layer.params;
   DHC_VEC(const char *) names = {0};
   for (int i = 0; i < params->n; i++) DHC_PUSH(dhc_cx_arena(cx), &names, params->at[i].name.text);
@@ -183,23 +183,23 @@ static void unknown_hyper(DhcCx *cx, DhcInst *inst, const DhcBound *b) {
 }
 
 /* "mixer.num_heads" = 8 reaches into the layer value of `mixer`. */
-static void apply_dotted(DhcCx *cx, DhcBounds *args, const DhcAstParam *p, DhcVal *v) {
+static void apply_dotted(DhcCx *cx, DhcGivens *args, const DhcAstParam *p, DhcVal *v) {
   size_t n = strlen(p->name.text);
   for (int i = 0; i < args->n; i++) {
-    DhcBound *b = &args->at[i];
+    DhcGiven *b = &args->at[i];
     if (!b->name || strncmp(b->name, p->name.text, n) || b->name[n] != '.') continue;
     b->used = true;
     if (v->kind != DHC_V_LAYER) {
       dhc_err(cx, "E0303", b->span, "'%s' is no layer: '%s' reaches into nothing", p->name.text, b->name);
       continue;
     }
-    DhcBound inner = *b;
+    DhcGiven inner = *b;
     inner.name = dhc_intern(cx->e->strings, b->name + n + 1);
     v->layer = dhc_closure_with(dhc_cx_arena(cx), v->layer, &inner, 1);
   }
 }
 
-static bool bind_one(DhcCx *cx, DhcInst *inst, DhcBounds *args, const int *owner, int k, DhcSpan at) {
+static bool bind_one(DhcCx *cx, DhcInst *inst, DhcGivens *args, const int *owner, int k, DhcSpan at) {
   const DhcAstParam *p = &inst->decl->u.layer.params.at[k];
   DhcArena *a = dhc_cx_arena(cx);
   DhcHyper h = {.name = p->name.text, .decl = p, .source = "default"};
@@ -246,7 +246,7 @@ static bool bind_one(DhcCx *cx, DhcInst *inst, DhcBounds *args, const int *owner
   return ok;
 }
 
-bool dhc_bind_hypers(DhcCx *cx, DhcInst *inst, DhcBounds *args, DhcSpan at) {
+bool dhc_bind_hypers(DhcCx *cx, DhcInst *inst, DhcGivens *args, DhcSpan at) {
   const DhcAstParams *params = &inst->decl->u.layer.params;
   int *owner = DHC_NEW_N(dhc_cx_arena(cx), int, args->n + 1);
   if (!place_positional(cx, inst, args, owner, at)) return false;

@@ -561,9 +561,9 @@ static DhcVal apply_layer(DhcCx *cx, const DhcClosure *c, const DhcAstArgs *args
   bool ok;
   DhcArg *a = dhc_eval_args(cx, args, &c->decl->u.layer.params, &ok);
   if (!ok) return dhc_v_error();
-  DhcBound *more = DHC_NEW_N(dhc_cx_arena(cx), DhcBound, args->n + 1);
+  DhcGiven *more = DHC_NEW_N(dhc_cx_arena(cx), DhcGiven, args->n + 1);
   for (int i = 0; i < args->n; i++)
-    more[i] = (DhcBound){.name = a[i].name, .value = a[i].value, .span = a[i].span};
+    more[i] = (DhcGiven){.name = a[i].name, .value = a[i].value, .span = a[i].span};
   return (DhcVal){.kind = DHC_V_LAYER, .layer = dhc_closure_with(dhc_cx_arena(cx), c, more, args->n)};
 }
 

@@ -95,18 +95,18 @@ struct DhcFx {
   DhcValue *value_there;
 };
 
-typedef struct DhcBound {
+typedef struct DhcGiven {
   const char *name; /* NULL: positional, in order */
   DhcVal value;
   DhcSpan span;
   const char *source; /* "preset small", NULL: written in the model */
   bool used;
-} DhcBound;
-typedef DHC_VEC(DhcBound) DhcBounds;
+} DhcGiven;
+typedef DHC_VEC(DhcGiven) DhcGivens;
 struct DhcClosure {
   const DhcAstDecl *decl;
   const DhcAstModule *file;
-  DhcBounds args;
+  DhcGivens args;
 };
 
 /* ---- instances ----------------------------------------------------------------------- */
@@ -427,7 +427,7 @@ DhcVal dhc_eval_name(DhcCx *cx, const char *name, DhcSpan at);
 DhcVal dhc_eval_member_of(DhcCx *cx, DhcInst *inst, const char *name, DhcSpan at, bool report);
 DhcVal dhc_member_value(DhcCx *cx, DhcInst *inst, DhcMember *m, DhcSpan at);
 /* A copy of c with one more argument; a named one replaces its namesake. */
-DhcClosure *dhc_closure_with(DhcArena *a, const DhcClosure *c, const DhcBound *more, int n);
+DhcClosure *dhc_closure_with(DhcArena *a, const DhcClosure *c, const DhcGiven *more, int n);
 void dhc_report_unknown(DhcCx *cx, const char *what, const char *name, DhcSpan at);
 
 /* ---- expressions (elab_expr.c, elab_arith.c) --------------------------------------------------------- */
@@ -544,7 +544,7 @@ DhcInst *dhc_instantiate(DhcCx *cx, DhcClosure *c, const char *path, const char 
 bool dhc_run_initialisers(DhcModel *m);
 /* Equal units merged, callees first, verified. */
 bool dhc_model_seal(DhcModel *m);
-bool dhc_bind_hypers(DhcCx *cx, DhcInst *inst, DhcBounds *args, DhcSpan at);
+bool dhc_bind_hypers(DhcCx *cx, DhcInst *inst, DhcGivens *args, DhcSpan at);
 /* Bounds of a preset, variant or recipe, or of --set, for the parameters of `root`. */
 bool dhc_setting_value(DhcCx *cx, const DhcAstParams *params, const char *key, const DhcAstExpr *value,
                        DhcVal *out);

@@ -41,7 +41,7 @@ static const DhcAstDecl *only_root(DhcElab *e, const DhcAstModule **in) {
 typedef struct Settings {
   DhcCx *cx;
   const DhcAstDecl *root;
-  DhcBounds *to;
+  DhcGivens *to;
   bool ok;
 } Settings;
 
@@ -55,7 +55,7 @@ static bool is_hyper(const DhcAstDecl *d, const char *key) {
 }
 
 static void add_setting(Settings *s, const DhcAstName *key, const DhcAstExpr *value, const char *source) {
-  DhcBound b = {.name = key->text, .span = value->span, .source = source};
+  DhcGiven b = {.name = key->text, .span = value->span, .source = source};
   if (!dhc_setting_value(s->cx, &s->root->u.layer.params, key->text, value, &b.value)) {
     s->ok = false;
     return;

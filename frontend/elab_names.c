@@ -174,7 +174,7 @@ static DhcVal file_const(DhcCx *cx, const DhcAstDecl *d, const DhcAstModule *fil
   return v;
 }
 
-DhcClosure *dhc_closure_with(DhcArena *a, const DhcClosure *c, const DhcBound *more, int n) {
+DhcClosure *dhc_closure_with(DhcArena *a, const DhcClosure *c, const DhcGiven *more, int n) {
   DhcClosure *r = DHC_NEW(a, DhcClosure);
   r->decl = c->decl;
   r->file = c->file;

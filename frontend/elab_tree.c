@@ -315,7 +315,7 @@ DhcInst *dhc_instantiate(DhcCx *cx, DhcClosure *c, const char *path, const char 
   inst->is_element = index != NULL;
   inst->depth = parent ? parent->depth + 1 : 0;
   int before = cx->e->diags->all.n;
-  DhcBounds args = {0};
+  DhcGivens args = {0};
   for (int i = 0; i < c->args.n; i++) DHC_PUSH(a, &args, c->args.at[i]);
   bool ok = dhc_bind_hypers(cx, inst, &args, at);
   for (int i = 0; i < c->args.n; i++) c->args.at[i].used = args.at[i].used;

@@ -87,7 +87,7 @@ static void say_closure(DhcCx *cx, DhcText *to, const DhcClosure *c) {
   if (!c->args.n) return;
   dhc_text_puts(to, "(");
   for (int i = 0; i < c->args.n && !said_enough(to, i, c->args.n); i++) {
-    const DhcBound *b = &c->args.at[i];
+    const DhcGiven *b = &c->args.at[i];
     dhc_text_printf(to, "%s%s%s", i ? ", " : "", b->name ? b->name : "", b->name ? " = " : "");
     say_val(cx, to, &b->value);
   }
