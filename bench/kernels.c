@@ -260,7 +260,7 @@ static dhc_kernel_fn link_program(Machine *m, DhcArena *arena, const DhcLp *p, d
 /* 24 chains of fused multiply-adds in registers */
 static void link_peak(Machine *m, DhcArena *arena) {
   DhcLp *b = dhc_lp_new(arena, 1, 1);
-  int lanes = m->target.facts.vector_bytes / 4, chains = m->target.facts.n_vector_regs >= 32 ? 24 : 12;
+  int lanes = m->target.facts.vector_bytes / 4, chains = m->target.facts.vector_bytes >= 64 ? 24 : 12; /* of 32 and 16 registers */
   DhcLv n = dhc_lp_dim(b, 0), y = dhc_lp_operand(b, 0, DHC_F32);
   DhcLv one = dhc_lp_splat(b, dhc_lp_load(b, y, dhc_lp_i64(b, 0), 1, 0), lanes);
   dhc_lp_tasks(b, dhc_prog_const(arena, 1));

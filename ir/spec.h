@@ -190,13 +190,15 @@ dhc_dimprog dhc_spec_bytes(const DhcSpec *s, DhcArena *arena);
 
 /* ---- schedules ---------------------------------------------------------------- */
 
-/* What passes may know of a target (backends fill it in). */
+/* What does the work: threads that have vectors and memory to scratch in, or thousands of threads with a
+ * lane each. Templates are written for one of them or for both (backends/loop/templates.def). */
+typedef enum DhcTargetKind { DHC_TARGET_CPU, DHC_TARGET_GPU, DHC_N_TARGETS } DhcTargetKind;
+
+/* What passes and templates may know of a target (backends fill it in): what one of them reads. */
 typedef struct DhcTargetFacts {
-  const char *name;  /* "cpu", "cuda", "c" */
-  int vector_bytes;  /* 64, 32, 16 */
-  int n_vector_regs; /* 32, 16 */
+  DhcTargetKind kind;
+  int vector_bytes; /* 64, 32, 16 */
   bool has_fma;
-  int64_t l1_bytes, l2_bytes;
   bool tf32; /* contractions may round their operands to tf32: asked for, never a default */
 } DhcTargetFacts;
 

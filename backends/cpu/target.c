@@ -127,7 +127,6 @@ static bool has(const Words *w, const char *word) {
 static void facts_x86(DhcCpuTarget *t, const Words *w) {
   bool avx512 = has(w, "avx512f") && has(w, "avx512vl") && has(w, "avx512bw") && has(w, "avx512dq");
   t->facts.vector_bytes = avx512 ? 64 : has(w, "avx2") ? 32 : 16;
-  t->facts.n_vector_regs = avx512 ? 32 : 16;
   t->facts.has_fma = has(w, "fma") || avx512;
   t->has_round = has(w, "sse4.1");
   t->x86 = true;
@@ -190,8 +189,7 @@ dhc_status dhc_cpu_target(DhcArena *arena, const char *cpu, const char *features
   DhcText isa = {.arena = arena};
   for (int i = 0; i < w.on.n; i++) dhc_text_printf(&isa, "%s%s", i ? "," : "", w.on.at[i]);
   out->isa = dhc_text_str(&isa);
-  out->facts = (DhcTargetFacts){.name = "cpu", .vector_bytes = 16, .n_vector_regs = 32,
-                                .has_fma = true, .l1_bytes = 32 << 10, .l2_bytes = 1 << 20};
+  out->facts = (DhcTargetFacts){.kind = DHC_TARGET_CPU, .vector_bytes = 16, .has_fma = true};
   out->has_round = true;
   if (!strncmp(out->triple, "x86_64", 6)) facts_x86(out, &w);
   return check_cpu(out);

@@ -417,8 +417,6 @@ static LLVMValueRef load_at(DhcCpuW *w, LLVMTypeRef t, LLVMValueRef base, int i)
   return LLVMBuildLoad2(w->b, t, LLVMBuildGEP2(w->b, t, base, &at, 1, ""), "");
 }
 
-/* LLVM only believes noalias on parameters, so operands with that promise arrive as
- * parameters of an inner function that the kernel calls once. */
 static void write_body(Writer *x, const char *name) {
   DhcCpuW *w = x->w;
   const DhcLp *p = x->p;
@@ -436,34 +434,6 @@ static void write_body(Writer *x, const char *name) {
   x->scratch = LLVMGetParam(outer, 4);
   for (int i = 0; i < n_ptrs; i++) x->operand[i] = load_at(w, ptr, LLVMGetParam(outer, 0), i);
   for (int i = 0; i < p->n_dims; i++) x->dim[i] = load_at(w, i64, LLVMGetParam(outer, 1), i);
-  if (!p->noalias) return;
-
-  int n = n_ptrs + p->n_dims + 3;
-  LLVMTypeRef *types = DHC_NEW_N(p->arena, LLVMTypeRef, n);
-  LLVMValueRef *args = DHC_NEW_N(p->arena, LLVMValueRef, n);
-  for (int i = 0; i < n_ptrs; i++) args[i] = x->operand[i];
-  for (int i = 0; i < p->n_dims; i++) args[n_ptrs + i] = x->dim[i];
-  args[n - 3] = x->task0;
-  args[n - 2] = x->task1;
-  args[n - 1] = x->scratch;
-  for (int i = 0; i < n; i++) types[i] = LLVMTypeOf(args[i]);
-  LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(w->cx), types, (unsigned)n, false);
-  x->fn = LLVMAddFunction(w->module, dhc_arena_printf(p->arena, "%s.body", name), type);
-  LLVMSetLinkage(x->fn, LLVMInternalLinkage);
-  add_attribute(w, x->fn, (unsigned)LLVMAttributeFunctionIndex, "nounwind");
-  LLVMBuildCall2(w->b, type, x->fn, args, (unsigned)n, "");
-  LLVMBuildRetVoid(w->b);
-  x->entry = LLVMAppendBasicBlockInContext(w->cx, x->fn, "entry");
-  LLVMPositionBuilderAtEnd(w->b, x->entry);
-  for (int i = 0; i < n_ptrs; i++) {
-    x->operand[i] = LLVMGetParam(x->fn, (unsigned)i);
-    if (i == p->n_ptrs || (p->noalias >> i & 1)) add_attribute(w, x->fn, (unsigned)i + 1, "noalias");
-  }
-  for (int i = 0; i < p->n_dims; i++) x->dim[i] = LLVMGetParam(x->fn, (unsigned)(n_ptrs + i));
-  x->task0 = LLVMGetParam(x->fn, (unsigned)n - 3);
-  x->task1 = LLVMGetParam(x->fn, (unsigned)n - 2);
-  x->scratch = LLVMGetParam(x->fn, (unsigned)n - 1);
-  add_attribute(w, x->fn, (unsigned)n, "noalias");
 }
 
 void dhc_cpu_write(DhcCpuW *w, const DhcLp *p, const char *name) {

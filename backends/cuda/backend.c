@@ -35,8 +35,7 @@ static dhc_status cuda_open(DhcArena *arena, const DhcCompileOptions *o, void **
     return dhc_status_make(DHC_E_USAGE, "--gpu-arch: needs an architecture such as sm_90a, got \"%s\"", o->gpu_arch);
   if (o->gpu_arch) snprintf(s->arch, sizeof s->arch, "%s", o->gpu_arch);
   else if (dhc_cuda_arch(s->arch).code) snprintf(s->arch, sizeof s->arch, "%s", default_arch);
-  s->facts = (DhcTargetFacts){.name = "cuda", .vector_bytes = 64, .n_vector_regs = 255, .has_fma = true,
-                              .l1_bytes = 128 << 10, .l2_bytes = 48 << 20, .tf32 = o->tf32};
+  s->facts = (DhcTargetFacts){.kind = DHC_TARGET_GPU, .vector_bytes = 64, .has_fma = true, .tf32 = o->tf32};
   *facts = s->facts;
   *needs = "";
   /* NVRTC's version decides code; without NVRTC whatever the store has for any version is as good */
@@ -137,7 +136,7 @@ static dhc_status cuda_generate(void *worker, const DhcLp *const *program, const
   const char *why = NULL;
   _Static_assert((int)DHC_CUDA_MAX_KERNELS >= (int)DHC_MAX_CLASSES, "every size class has a kernel");
   for (int i = 0; i < n; i++)
-    if (!dhc_lp_legal(program[i], "cuda", program[i]->arena, &why)) return dhc_status_make(DHC_E_INPUT, "not compiled for GPUs: %s", why);
+    if (!dhc_lp_legal(program[i], DHC_TARGET_GPU, program[i]->arena, &why)) return dhc_status_make(DHC_E_INPUT, "not compiled for GPUs: %s", why);
   dhc_cuda_write(program, names, n, about, &source, launch, &why);
   if (why) return dhc_status_make(DHC_E_INPUT, "not compiled for GPUs: %s", why);
   if (text == DHC_TEXT_IR) return give(out, dhc_text_str(&source));

@@ -548,7 +548,7 @@ static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
   for (int i = 0; i < n_ptrs; i++) {
     dhc_dtype t = operand_type(p, i);
     if (t == DHC_N_DTYPES) continue;
-    bool alone = i == p->n_ptrs || (p->noalias >> i & 1);
+    bool alone = i == p->n_ptrs; /* what tasks share; operands may lie in one another */
     dhc_text_printf(to, "  %s *%s p%d = (%s *)a.ptr[%d];\n", dhc_cuda_memory_type(t), alone ? "__restrict__ const" : "const", i,
                     dhc_cuda_memory_type(t), i);
   }

@@ -17,8 +17,6 @@ void dhc_lp_refuse(DhcLp *b, const char *fmt, ...) {
   va_end(ap);
 }
 
-void dhc_lp_noalias(DhcLp *b, int operand) { b->noalias |= 1u << operand; }
-
 static DhcLpType type_of(dhc_dtype t, int lanes) {
   return (DhcLpType){t == DHC_BF16 ? DHC_F32 : t, lanes, false};
 }

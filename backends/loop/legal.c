@@ -6,7 +6,7 @@ typedef enum Where { NOWHERE, EVERYWHERE, VECTORS, BLOCKS } Where; /* VECTORS: w
 static const struct {
   DhcLpKind kind;
   const char *name;
-  Where cpu, cuda;
+  Where cpu, gpu;
 } table[] = {
     {DHC_LP_SCRATCH, "a worker's scratch", EVERYWHERE, NOWHERE}, /* thousands of workers */
     {DHC_LP_THREAD, "a thread's number", NOWHERE, BLOCKS},
@@ -16,12 +16,11 @@ static const struct {
     {DHC_LP_MMA, "a matrix tile", NOWHERE, BLOCKS},
 };
 
-bool dhc_lp_legal(const DhcLp *p, const char *target, DhcArena *arena, const char **why) {
-  bool cuda = !strcmp(target, "cuda");
+bool dhc_lp_legal(const DhcLp *p, DhcTargetKind target, DhcArena *arena, const char **why) {
   for (int i = 0; i < p->code.n; i++)
     for (size_t k = 0; k < sizeof table / sizeof *table; k++) {
       if (p->code.at[i]->kind != table[k].kind) continue;
-      Where w = cuda ? table[k].cuda : table[k].cpu;
+      Where w = target == DHC_TARGET_GPU ? table[k].gpu : table[k].cpu;
       if (w == EVERYWHERE || (w == BLOCKS && p->threads) || (w == VECTORS && !p->threads)) continue;
       *why = dhc_arena_printf(arena, "statement %%%d: %s", i, table[k].name);
       return false;

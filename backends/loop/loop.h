@@ -120,7 +120,6 @@ typedef struct DhcLp {
   int n_ptrs, n_dims;     /* of the kernel */
   int threads;            /* of a block; 0: rows of threads, or a CPU's vectors */
   int64_t block_bytes;    /* of block memory */
-  uint32_t noalias;       /* bit per operand, dhc_lp_noalias */
   dhc_dimprog n_tasks;    /* over dim[]; set by dhc_lp_tasks */
   dhc_dimprog first_tasks; /* over dim[]; tasks below are done before others begin; absent: 0 */
   dhc_dimprog scratch_bytes; /* over dim[]; absent: 0 */
@@ -134,10 +133,6 @@ typedef struct DhcLp {
 DhcLp *dhc_lp_new(DhcArena *arena, int n_ptrs, int n_dims);
 /* The template cannot lower this spec: first message wins, the program is discarded. */
 void dhc_lp_refuse(DhcLp *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Promise: memory reached through operand i overlaps no memory another operand writes
- * (or, for an output, that another operand touches). Not for outputs that a plan may run
- * in place: those read and write each element in one iteration, reads first. */
-void dhc_lp_noalias(DhcLp *b, int operand);
 
 /* Leaves. */
 DhcLv dhc_lp_i64(DhcLp *b, int64_t v);
@@ -236,8 +231,8 @@ void dhc_lp_end(DhcLp *b);
 void dhc_lp_cse(DhcLp *p);
 /* Well-formed: types, operands defined and in scope, blocks closed. Run on every program. */
 bool dhc_lp_verify(const DhcLp *p, DhcArena *arena, const char **why);
-/* Does the target ("cpu", "cuda") have every statement of the program? *why: which one it lacks. */
-bool dhc_lp_legal(const DhcLp *p, const char *target, DhcArena *arena, const char **why);
+/* Does such a target have every statement of the program? *why: which one it lacks. */
+bool dhc_lp_legal(const DhcLp *p, DhcTargetKind target, DhcArena *arena, const char **why);
 /* Do all threads of a block reach every barrier and matrix tile together? Part of dhc_lp_verify. */
 bool dhc_lp_meets(const DhcLp *p, DhcArena *arena, const char **why);
 /* One statement a line, indented; deterministic. Not parsed back. */

@@ -1,23 +1,28 @@
 /* The table of templates and the one way to run them. */
 #include "backends/loop/tpl.h"
 
+enum { CPU = 1 << DHC_TARGET_CPU, GPU = 1 << DHC_TARGET_GPU, ANY = CPU | GPU };
+
 static const DhcTemplate table[] = {
-#define TPL(kind, name, fn) {name, DHC_KIND_##kind, fn},
+#define TPL(targets, kind, name, fn) {name, DHC_KIND_##kind, targets, false, fn},
+#define PLAIN(targets, kind, name, fn) {name, DHC_KIND_##kind, targets, true, fn},
 #include "backends/loop/templates.def"
 };
 
-const DhcTemplate *dhc_template_find(const char *name, DhcKind kind) {
-  for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-    if (table[i].kind != kind) continue;
-    if (!name || !*name || !strcmp(name, table[i].name)) return &table[i];
-  }
+static bool suits(const DhcTemplate *t, DhcKind kind, DhcTargetKind target) {
+  return t->kind == kind && (t->targets >> target & 1);
+}
+
+const DhcTemplate *dhc_template_find(const char *name, DhcKind kind, DhcTargetKind target) {
+  for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+    if (suits(&table[i], kind, target) && (!name || !*name || !strcmp(name, table[i].name))) return &table[i];
   return NULL;
 }
 
 /* The row of a kind that lowers whatever others refuse. */
-static const DhcTemplate *plain_of(DhcKind kind) {
+static const DhcTemplate *plain_of(DhcKind kind, DhcTargetKind target) {
   for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-    if (table[i].kind == kind && strstr(table[i].name, "_plain")) return &table[i];
+    if (table[i].plain && suits(&table[i], kind, target)) return &table[i];
   return NULL;
 }
 
@@ -36,7 +41,8 @@ static DhcLp *run(const DhcTemplate *t, const DhcTplInput *in, const char **why)
 
 DhcLp *dhc_template_build(const DhcTplInput *in, const char **why) {
   const char *name = in->schedule ? in->schedule->template_name : NULL;
-  const DhcTemplate *t = dhc_template_find(name, in->spec->kind), *plain = plain_of(in->spec->kind);
+  DhcTargetKind target = in->facts ? in->facts->kind : DHC_TARGET_CPU;
+  const DhcTemplate *t = dhc_template_find(name, in->spec->kind, target), *plain = plain_of(in->spec->kind, target);
   if (t) {
     DhcLp *b = run(t, in, why);
     if (b || !plain || plain == t) return b;
@@ -47,6 +53,6 @@ DhcLp *dhc_template_build(const DhcTplInput *in, const char **why) {
   DhcTplInput again = *in;
   /* the vector is meant for the other template; a GPU's tasks are small */
   const DhcSchedule small = {.v = {0, 1}};
-  again.schedule = in->facts && in->facts->name && !strcmp(in->facts->name, "cuda") ? &small : NULL;
+  again.schedule = target == DHC_TARGET_GPU ? &small : NULL;
   return run(plain, &again, why);
 }

@@ -23,15 +23,17 @@ typedef void (*DhcTemplateFn)(const DhcTplInput *in, DhcLp *b);
 typedef struct DhcTemplate {
   const char *name;
   DhcKind kind;
+  unsigned targets; /* bits 1 << DhcTargetKind */
+  bool plain;       /* lowers what others of the kind refuse */
   DhcTemplateFn build;
 } DhcTemplate;
-/* By schedule's name; NULL or an empty name: the first row of that kind. */
-const DhcTemplate *dhc_template_find(const char *name, DhcKind kind);
-/* Builds and verifies. What the template refuses goes to the kind's "…_plain" row, if there
+/* By schedule's name, among those for the target; NULL or an empty name: the first of that kind. */
+const DhcTemplate *dhc_template_find(const char *name, DhcKind kind, DhcTargetKind target);
+/* Builds and verifies. What the template refuses goes to the kind's PLAIN row, if there
  * is one; NULL with a message in *why (arena) if that refuses too. */
 DhcLp *dhc_template_build(const DhcTplInput *in, const char **why);
 
-#define TPL(kind, name, fn) void fn(const DhcTplInput *in, DhcLp *b);
+#define TPL(targets, kind, name, fn) void fn(const DhcTplInput *in, DhcLp *b);
 #include "backends/loop/templates.def"
 
 enum {

@@ -143,15 +143,13 @@ static int dot_classes(DhcSchedule out[DHC_MAX_CLASSES]) {
  * rows and multiplies rows with experts that are not theirs. */
 
 int dhc_schedule_panel_width(const DhcTargetFacts *t, int n_folds) {
-  if (t->name && !strcmp(t->name, "cuda")) return 0;
+  if (t->kind == DHC_TARGET_GPU) return 0;
   int lanes = t->vector_bytes >= 64 ? 16 : t->vector_bytes >= 32 ? 8 : 4;
   int vectors = t->vector_bytes >= 64 ? 4 : t->vector_bytes >= 32 ? 3 : 2; /* tpl_dot.c: choose_tile */
   return vectors / n_folds * lanes;
 }
 
 /* ---- GPUs --------------------------------------------------------------------------- */
-
-static bool is_cuda(const DhcTargetFacts *t) { return t->name && !strcmp(t->name, "cuda"); }
 
 /* Rows of a contraction by tiles (backends/loop/tpl_tile.c): what one operand alone varies over, the one that
  * does not have the result's last axis. */
@@ -179,7 +177,7 @@ static bool has_window(const DhcSpec *s) {
 
 /* Few rows waste a tile of 64; those of ragged contractions meet many matrices, a few rows each. Both stay
  * exact under tf32: reading bounds them, not multiplying. */
-static int cuda_tiles(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[4]) {
+static int gpu_tiles(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[4]) {
   Guard g = {.arena = arena, .spec = s};
   put_count(&g, tile_rows(s));
   put_const(&g, s->kind == DHC_KIND_RAGGED ? 1024 : 16);
@@ -191,7 +189,7 @@ static int cuda_tiles(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule 
 }
 
 /* One row, or one vector of 16 lanes, a task: tasks are many and cheap. */
-static int cuda_classes(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[4]) {
+static int gpu_classes(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[4]) {
   static const char *const names[DHC_N_KINDS] = {
       [DHC_KIND_MAP] = "map", [DHC_KIND_CHAIN] = "chain_plain", [DHC_KIND_SCAN] = "scan", [DHC_KIND_SCATTER] = "scatter"};
   if (s->kind == DHC_KIND_ROW) {
@@ -199,7 +197,7 @@ static int cuda_classes(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedul
     out[n - 1].v[1] = 1;
     return n;
   }
-  if (!names[s->kind]) return cuda_tiles(s, tf32, arena, out);
+  if (!names[s->kind]) return gpu_tiles(s, tf32, arena, out);
   out[0] = (DhcSchedule){.template_name = names[s->kind], .v = {0, 1}};
   return 1;
 }
@@ -211,7 +209,7 @@ int dhc_schedule_choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *are
 #define KIND(id, name, ...) [DHC_KIND_##id] = name,
 #include "ir/kinds.def"
   };
-  if (is_cuda(t)) return cuda_classes(s, t->tf32, arena, out);
+  if (t->kind == DHC_TARGET_GPU) return gpu_classes(s, t->tf32, arena, out);
   if (s->kind == DHC_KIND_DOT) return dot_classes(out);
   if (s->kind == DHC_KIND_ROW) return row_classes(s, arena, out);
   if (s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW) return conv_classes(s, t, arena, out);

@@ -352,7 +352,7 @@ static void build_in_tf32(SpecCase *c, const DhcTargetFacts *exact) {
 
 /* Every class of the schedule for a GPU, and the barrier rules; threads in several orders. */
 static void check_on_gpu(SpecCase *c, Memory *m, const int64_t *dim, double tol) {
-  static const DhcTargetFacts cuda = {.name = "cuda", .vector_bytes = 64, .n_vector_regs = 255, .has_fma = true};
+  static const DhcTargetFacts cuda = {.kind = DHC_TARGET_GPU, .vector_bytes = 64, .has_fma = true};
   DhcSchedule classes[DHC_MAX_CLASSES];
   int64_t elements = 0;
   for (int o = 0; o < c->s->n_operands; o++) elements += size_of(c, o);
@@ -362,7 +362,7 @@ static void check_on_gpu(SpecCase *c, Memory *m, const int64_t *dim, double tol)
     DhcTplInput in = {c->s, &classes[i], &cuda, &c->arena};
     DhcLp *p = dhc_template_build(&in, &why);
     if (!p) fail_msg("on a GPU: %s", why);
-    if (!dhc_lp_legal(p, "cuda", &c->arena, &why)) {
+    if (!dhc_lp_legal(p, DHC_TARGET_GPU, &c->arena, &why)) {
       assert_non_null(strstr(why, "scratch"));
       continue;
     }

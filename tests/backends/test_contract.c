@@ -128,8 +128,8 @@ static int64_t conv_out(int64_t n, int k, const ConvShape *f) {
 
 /* A class for up to `most` output channels where vectors are wide; its guard at this case. */
 static void few_channels(SpecCase *c, int64_t outs, int64_t most) {
-  DhcTargetFacts wide = {.name = "cpu", .vector_bytes = 64, .n_vector_regs = 32, .has_fma = true};
-  DhcTargetFacts narrow = {.name = "cpu", .vector_bytes = 32, .n_vector_regs = 16, .has_fma = true};
+  DhcTargetFacts wide = {.vector_bytes = 64, .has_fma = true};
+  DhcTargetFacts narrow = {.vector_bytes = 32, .has_fma = true};
   DhcSchedule k[4];
   assert_int_equal(dhc_schedule_choose(c->s, &narrow, &c->arena, k), 1);
   assert_int_equal(dhc_schedule_choose(c->s, &wide, &c->arena, k), 2);

@@ -41,8 +41,8 @@ static void threads_meet(void **st) {
   float out[128];
   DhcLp *good = reverse(&a, false, false);
   assert_true(dhc_lp_verify(good, &a, &why));
-  assert_true(dhc_lp_legal(good, "cuda", &a, &why));
-  assert_false(dhc_lp_legal(good, "cpu", &a, &why));
+  assert_true(dhc_lp_legal(good, DHC_TARGET_GPU, &a, &why));
+  assert_false(dhc_lp_legal(good, DHC_TARGET_CPU, &a, &why));
   for (int o = 0; o < DHC_LP_N_ORDERS; o++) {
     assert_true(run(good, &a, (DhcLpOrder)o, 128, out, &why));
     for (int i = 0; i < 128; i++) assert_true(out[i] == (float)(i / 64 * 64 + 63 - i % 64));
@@ -100,7 +100,7 @@ static void matrix_tiles(void **st) {
   int x = case_operand(&c, DHC_F32, -1, 2, (int[]){i, k}), w = case_operand(&c, DHC_F32, -1, 2, (int[]){k, j});
   int dot = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << k, case_load(&c, x), case_load(&c, w));
   case_operand(&c, DHC_F32, dot, 2, (int[]){i, j});
-  DhcTargetFacts cuda = {.name = "cuda", .vector_bytes = 64};
+  DhcTargetFacts cuda = {.kind = DHC_TARGET_GPU, .vector_bytes = 64};
   DhcSchedule s, classes[DHC_MAX_CLASSES];
   assert_int_equal(dhc_schedule_choose(c.s, &cuda, &c.arena, classes), 2);
   assert_int_equal(classes[1].v[5], 0); /* exact unless tf32 is asked for */

@@ -10,8 +10,8 @@
 
 static void lower(DhcArena *arena, const DhcSpec *s) {
   static const DhcTargetFacts targets[] = {
-      {.name = "cpu", .vector_bytes = 64, .n_vector_regs = 32, .has_fma = true, .l1_bytes = 32 << 10, .l2_bytes = 1 << 20},
-      {.name = "cpu", .vector_bytes = 16, .n_vector_regs = 16, .l1_bytes = 32 << 10, .l2_bytes = 1 << 20},
+      {.kind = DHC_TARGET_CPU, .vector_bytes = 64, .has_fma = true},
+      {.kind = DHC_TARGET_CPU, .vector_bytes = 16},
   };
   for (size_t t = 0; t < sizeof targets / sizeof *targets; t++) {
     DhcSchedule classes[DHC_MAX_CLASSES];
