@@ -12,7 +12,8 @@
  *   unused.c    what a weights file holds beside the model's tensors
  *   state.c     what streaming entries keep from run to run
  *   finite.c    what holds a NaN
- *   generate.c, verify.c, info.c, print.c, tools.c, kernel_check.c, tensor_file.c
+ *   generate.c, verify.c, print.c, tools.c, kernel_check.c, tensor_file.c
+ *   atlas/      what is known without running: costs, the report about a model (atlas/atlas.h)
  *   train/      the training room: batches, steps, their guard, reports, runs (train/train.h, train/trainer.h) */
 #ifndef DHC_API_API_H
 #define DHC_API_API_H
@@ -52,6 +53,7 @@ struct dhc_session {
   DhcDevice *device;     /* opened when first needed */
   DhcCompiler *compiler; /* the same */
   dhc_compile_stats stats;
+  DHC_VEC(const char *) seen; /* keys of kernels that dhc_model_costs was asked about */
 };
 
 /* Opens the device and the compiler when they are first needed. */
@@ -190,6 +192,8 @@ dhc_status budget_more(dhc_program *p, DhcUse use, int64_t bytes, const char *wh
 void budget_less(dhc_program *p, DhcUse use, int64_t bytes); /* gives back what budget_more took */
 dhc_status budget_data(dhc_session *s, const DhcDataset *d, DhcCharge *c) DHC_MUST_USE;
 
+/* Every fact that v was compiled under holds at these sizes; else a diagnostic at the place that asked for it. */
+dhc_status program_guards(dhc_session *s, const Version *v, const int64_t *symbols) DHC_MUST_USE;
 /* Version of an entry for these inputs, made if new. */
 dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) DHC_MUST_USE;
 

@@ -53,6 +53,10 @@ dhc_status dhc_model_info_json(dhc_model *m, const char *entry, const char *size
   DOOR(m ? m->s : NULL, api_model_info_json(m, entry, sizes, out));
 }
 
+dhc_status dhc_model_costs(dhc_model *m, const dhc_costs_options *o, dhc_costs *out) {
+  DOOR(m ? m->s : NULL, api_model_costs(m, o, out));
+}
+
 dhc_status dhc_model_print(dhc_model *m, const char *entry, const char *stage, char **out) {
   if (out) *out = NULL;
   DOOR(m ? m->s : NULL, api_model_print(m, entry, stage, out));

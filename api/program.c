@@ -255,9 +255,8 @@ static dhc_status wrong_shape(const Version *v, int i, const DhcTensorView *in) 
                          dhc_tensor_shape_text(in->rank, in->shape, got, sizeof got), v->entry, v->image->tensors[i].type);
 }
 
-/* Every fact the entry was compiled under must hold at these sizes, whatever runs it: the first
- * that does not is an error at the place that asked for it. */
-static dhc_status check_guards(dhc_session *s, const Version *v, const int64_t *symbols) {
+/* Whatever runs it: the first that does not hold is said. */
+dhc_status program_guards(dhc_session *s, const Version *v, const int64_t *symbols) {
   const dhc_plan *plan = &v->image->plan;
   int i = dhc_image_guard(v->image, symbols);
   if (i < 0) return dhc_status_ok();
@@ -279,7 +278,7 @@ static dhc_status run_version(dhc_program *p, Entry *e, Version *v, const dhc_te
   Inputs x = inputs_make(v->image, in, n_in, &scratch);
   dhc_status st = check_inputs(v, &x, in, n_in);
   if (st.code == DHC_OK && !dhc_image_solve(v->image, x.by_param, symbols, &wrong)) st = wrong_shape(v, wrong, x.by_param[wrong]);
-  if (st.code == DHC_OK) st = check_guards(p->m->s, v, symbols);
+  if (st.code == DHC_OK) st = program_guards(p->m->s, v, symbols);
   if (st.code == DHC_OK && v->reset) st = state_prepare(p, v, symbols);
   if (st.code == DHC_OK) st = dhc_image_check_indices(v->image, x.by_param, symbols);
   if (st.code == DHC_OK) e->last = v;

@@ -306,6 +306,43 @@ dhc_status dhc_compile(DhcCompiler *c, const DhcKernelRequest *req, int n, dhc_k
   return s;
 }
 
+/* ---- without code -------------------------------------------------------------------------- */
+
+static void no_code(void *const *ptr, const intptr_t *dim, intptr_t task0, intptr_t task1, void *scratch) {
+  (void)ptr, (void)dim, (void)task0, (void)task1, (void)scratch;
+  DHC_BUG("a kernel without code was run");
+}
+
+dhc_status dhc_compile_describe(DhcCompiler *c, const DhcKernelRequest *req, int n, DhcArena *arena, DhcKernelFacts *out) {
+  for (int i = 0; i < n; i++) {
+    DhcKernelFacts *f = &out[i];
+    Job *j = DHC_NEW(arena, Job);
+    j->r = &req[i];
+    dhc_kernel_key(c, &req[i], f->key);
+    memcpy(j->key, f->key, sizeof j->key);
+    const Entry *e = find(c, f->key);
+    f->there = e || (c->store && dhc_store_has(c->store, f->key));
+    f->kernel = e ? e->kernel : (dhc_kernel){.n_ptrs = req[i].spec->n_operands, .n_dims = dhc_spec_n_dims(req[i].spec)};
+    if (e) continue;
+    f->kernel.name = dhc_arena_printf(arena, "%s_%.8s", kind_name(req[i].spec->kind), f->key);
+    dhc_arena_init(&j->arena);
+    dhc_hold(&j->held, drop_job, j);
+    dhc_status s = build(c, j);
+    dhc_kernel_class *all = DHC_NEW_N(arena, dhc_kernel_class, req[i].n_classes + 1);
+    for (int k = 0; !s.code && k < req[i].n_classes; k++) {
+      const dhc_kernel_class *x = &j->classes[k];
+      all[k] = (dhc_kernel_class){keep(arena, x->guard), keep(arena, x->n_tasks), keep(arena, x->first_tasks),
+                                  keep(arena, x->scratch_bytes), keep(arena, x->shared_bytes), no_code};
+    }
+    f->kernel.classes = all;
+    f->kernel.n_classes = req[i].n_classes;
+    dhc_release(&j->held);
+    drop_job(j);
+    DHC_TRY(s);
+  }
+  return dhc_status_ok();
+}
+
 /* ---- printing --------------------------------------------------------------------------- */
 
 /* A generator, and the text it made. */

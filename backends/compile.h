@@ -79,6 +79,15 @@ void dhc_kernel_key(const DhcCompiler *c, const DhcKernelRequest *r, char hex[65
 dhc_status dhc_compile(DhcCompiler *c, const DhcKernelRequest *req, int n, dhc_kernel *out,
                        DhcCompileStats *stats) DHC_MUST_USE;
 
+/* What is known of a kernel before it is compiled. */
+typedef struct DhcKernelFacts {
+  char key[65];
+  bool there;        /* compiled already, or in the store: asking for it would generate nothing */
+  dhc_kernel kernel; /* its size classes and their programs; `fn` is no code, there for binding alone */
+} DhcKernelFacts;
+/* Facts of n kernels; nothing is generated, loaded or kept but in the arena. */
+dhc_status dhc_compile_describe(DhcCompiler *c, const DhcKernelRequest *req, int n, DhcArena *arena, DhcKernelFacts *out) DHC_MUST_USE;
+
 /* Stages of one kernel as text, for `print`: "loop"; "llvm", "asm" of cpu; "cuda", "ptx", "sass" of cuda. */
 /* The backend whose stage this is; NULL: any. */
 const char *dhc_compiler_stage_backend(const char *stage);

@@ -39,6 +39,7 @@ typedef struct Cli {
   int64_t tokens, top_k, max_memory, max_bytes, repeat;
   double lr, clip, tolerance, val_fraction, temperature;
   bool json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, grad, print_recipe, profile;
+  bool csv, compile; /* info */
   int argc; /* as main got them */
   char **argv;
   CliReport *report;

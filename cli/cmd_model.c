@@ -69,12 +69,44 @@ static void print_entry(const cJSON *entry) {
   print_text("  sizes", entry, "sizes");
   print_count("  FLOPs", entry, "flops", "");
   print_count("  workspace", entry, "workspace_bytes", " bytes");
-  print_count("  memory in all", entry, "allocated_bytes", " bytes");
+  print_count("  memory in all", entry, "planned_bytes", " bytes");
   print_count("  distinct kernels", entry, "kernels", "");
   print_count("  kernel calls", entry, "calls", "");
   const cJSON *guard;
   cJSON_ArrayForEach(guard, cJSON_GetObjectItem(entry, "guards"))
     printf("%-22s %s\n", "  compiled for", cJSON_GetStringValue(guard));
+}
+
+/* 12345678 bytes as "12.3 MB", 1.2e9 as "1.2 G": what a reader compares; --json and --csv have every digit. */
+static const char *short_number(double v, const char *unit, char text[48]) {
+  static const char *const big[] = {"", " k", " M", " G", " T", " P"};
+  bool bytes = !strcmp(unit, "bytes");
+  int k = 0;
+  double x = v;
+  while (x >= 9999.5 && k < 5) x /= 1000, k++;
+  if (k == 0) snprintf(text, 48, "%.0f%s%s", v, *unit ? " " : "", unit);
+  else snprintf(text, 48, "%.*f%s%s", x < 99.95 ? 2 : x < 999.5 ? 1 : 0, x, big[k], bytes ? "B" : *unit ? unit : "");
+  return text;
+}
+
+static void print_costs(const cJSON *costs) {
+  dhc_cost_info info;
+  char text[48];
+  if (costs) printf("\ncosts\n");
+  for (int i = 0; costs && dhc_costs_field(NULL, i, &info, NULL); i++) {
+    const cJSON *v = cJSON_GetObjectItem(costs, info.name);
+    if (v) printf("  %-24s %12s  %s\n", info.name, short_number(v->valuedouble, info.unit, text), info.text);
+  }
+}
+
+static void print_lengths(const cJSON *lengths) {
+  const cJSON *row;
+  char a[48], b[48];
+  if (lengths) printf("\n  %-8s %14s %14s\n", "length", "caches", "states");
+  cJSON_ArrayForEach(row, lengths)
+    printf("  %-8.0f %14s %14s\n", cJSON_GetNumberValue(cJSON_GetObjectItem(row, "length")),
+           short_number(cJSON_GetNumberValue(cJSON_GetObjectItem(row, "cache_bytes")), "bytes", a),
+           short_number(cJSON_GetNumberValue(cJSON_GetObjectItem(row, "state_bytes")), "bytes", b));
 }
 
 static void print_states(const cJSON *states) {
@@ -93,6 +125,8 @@ static void print_info(const cJSON *doc) {
   print_text("mixers", doc, "mixers");
   const cJSON *entry = cJSON_GetObjectItem(doc, "entry"), *note;
   if (entry) print_entry(entry);
+  print_costs(cJSON_GetObjectItem(doc, "costs"));
+  print_lengths(cJSON_GetObjectItem(doc, "lengths"));
   print_states(cJSON_GetObjectItem(doc, "state"));
   print_layers(cJSON_GetObjectItem(doc, "layers"));
   cJSON_ArrayForEach(note, cJSON_GetObjectItem(doc, "notes")) printf("note: %s\n", cJSON_GetStringValue(note));
@@ -108,11 +142,40 @@ static void add_fields(const Cli *c, cJSON *from) {
   cJSON_Delete(from);
 }
 
+static int print_csv(const Cli *c, dhc_session *s, dhc_model *m) {
+  dhc_costs costs;
+  dhc_cost_info info;
+  double value;
+  int rc = cli_done(c, s, dhc_model_costs(m, &(dhc_costs_options){.entry = c->entry, .sizes = c->sizes}, &costs));
+  if (rc) return rc;
+  printf("model,hash,entry,sizes");
+  for (int i = 0; dhc_costs_field(&costs, i, &info, NULL); i++) printf(",%s", info.name);
+  printf("\n%s,%.16s,%s,\"%s\"", dhc_model_name(m), dhc_model_hash(m), c->entry ? c->entry : "forward", costs.sizes);
+  for (int i = 0; dhc_costs_field(&costs, i, &info, &value); i++) {
+    if (value == value) printf(",%.17g", value);
+    else printf(",");
+  }
+  printf("\n");
+  return 0;
+}
+
+static int compile_entry(const Cli *c, dhc_session *s, dhc_model *m) {
+  dhc_costs costs;
+  const dhc_costs_options o = {.entry = c->entry, .sizes = c->sizes, .no_train = true, .compile = true};
+  return cli_done(c, s, dhc_model_costs(m, &o, &costs));
+}
+
 int cmd_info(const Cli *c) {
   dhc_session *s = NULL;
   dhc_model *m = NULL;
   char *text = NULL;
   int rc = cli_open(c, &s, &m);
+  if (!rc && c->compile) rc = compile_entry(c, s, m);
+  if (!rc && c->csv && !cli_doc(c)) {
+    rc = print_csv(c, s, m);
+    cli_close(c, s, m);
+    return rc;
+  }
   if (!rc) rc = cli_done(c, s, dhc_model_info_json(m, c->entry, c->sizes, &text));
   cJSON *info = text ? cJSON_Parse(text) : NULL;
   if (info && !cli_doc(c)) print_info(info);

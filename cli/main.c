@@ -11,7 +11,8 @@
 static const CliCommand commands[] = {
     {"check", "MODEL", 1, 1, "report errors and warnings of a model file", "dhcc check my_model.dhc", MODEL_MORE, cmd_check},
     {"info", "MODEL", 1, 1, "parameters, layers, FLOPs, memory and kernels", "dhcc info dhc_ssm --sizes B=16,H=32,W=32",
-     "FLOPs, memory and kernels are an entry's, at given sizes; --entry or --sizes asks for it.\n" MODEL_MORE, cmd_info},
+     "FLOPs, memory and kernels are an entry's, at given sizes; --entry or --sizes asks for it.\nThey come from its plan: nothing is run, no weights "
+     "are there, and nothing is compiled\nunless --compile says so.\n" MODEL_MORE, cmd_info},
     {"print", "MODEL", 1, 1, "any stage on the way to machine code", "dhcc print dhc_ssm --stage=fused",
      "Stages, in order: ast graph fused spec plan loop llvm asm. grad and train are the graph\nwith gradients, or of the training step; "
      "train.plan and so on are its later stages.\n" MODEL_MORE, cmd_print},

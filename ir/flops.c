@@ -1,13 +1,22 @@
-/* Costs in floating-point operations, as dims. A multiply-add counts two. */
+/* Costs in floating-point operations, as dims. A multiply-add counts two, and so does nothing else:
+ * exp, tanh and their kin count one (what they take in additions is WORK's column). Arithmetic on
+ * integers, comparisons, choices, casts and moves are no floating-point operations: dhc_flops_none. */
 #include "ir/ir_internal.h"
 #include "ir/ops_rules.h"
+#include "ir/spec.h"
 
 static const DhcDim *elements(DhcModule *m, const DhcValue *v) {
   return dhc_type_elements(m->dims, &v->type);
 }
 
+const DhcDim *dhc_flops_none(DhcModule *m, const DhcNode *n) {
+  (void)n;
+  return dhc_dim_const(m->dims, 0);
+}
+
 /* One per element of the result; of what is added, where places are summed into. */
 const DhcDim *dhc_flops_ew(DhcModule *m, const DhcNode *n) {
+  if (!dhc_dtype_is_float(n->args[0]->type.dtype)) return dhc_flops_none(m, n);
   if (n->op == DHC_OP_SCATTER_ADD) return elements(m, n->args[2]);
   if (n->op == DHC_OP_PUT_ALONG || n->op == DHC_OP_WINDOW_SCATTER) return elements(m, n->args[0]);
   return elements(m, n->results[0]);
@@ -60,8 +69,7 @@ const DhcDim *dhc_flops_window(DhcModule *m, const DhcNode *n) {
 const DhcDim *dhc_func_flops(DhcFunc *f) {
   const DhcDim *sum = dhc_dim_const(f->module->dims, 0);
   for (const DhcNode *n = f->first; n; n = n->next) {
-    const DhcOpInfo *info = dhc_op_info(n->op);
-    if (info->flops) sum = dhc_dim_add(f->module->dims, sum, info->flops(f->module, n));
+    sum = dhc_dim_add(f->module->dims, sum, dhc_op_info(n->op)->flops(f->module, n));
   }
   return sum;
 }
@@ -78,4 +86,25 @@ const DhcDim *dhc_flops_call(DhcModule *m, const DhcNode *n) {
 const DhcDim *dhc_flops_scan(DhcModule *m, const DhcNode *n) {
   return dhc_dim_mul(m->dims, callee_flops(m, n, dhc_attr(n, "body")->func),
                      dhc_attr(n, "length")->dim);
+}
+
+/* What its spec does, at its arguments. */
+const DhcDim *dhc_flops_kernel(DhcModule *m, const DhcNode *n) {
+  const DhcAttr *dims = dhc_attr(n, "dims");
+  const dhc_dimprog p = dhc_spec_flops(dhc_attr(n, "spec")->spec, m->arena);
+  const DhcDim *stack[8];
+  int top = 0;
+  for (int32_t i = 0; i < p.n_code; i++) { /* sums of products: dhc_spec_flops writes nothing else */
+    int64_t op = p.code[i];
+    if (op == DHC_DIM_CONST || op == DHC_DIM_SYM) {
+      int64_t word = p.code[++i];
+      if (top == 8) DHC_BUG("cost of a kernel");
+      stack[top++] = op == DHC_DIM_SYM ? dims->dims.at[word] : dhc_dim_const(m->dims, word);
+      continue;
+    }
+    if (top < 2 || (op != DHC_DIM_ADD && op != DHC_DIM_MUL)) DHC_BUG("cost of a kernel");
+    top--;
+    stack[top - 1] = op == DHC_DIM_ADD ? dhc_dim_add(m->dims, stack[top - 1], stack[top]) : dhc_dim_mul(m->dims, stack[top - 1], stack[top]);
+  }
+  return stack[0];
 }

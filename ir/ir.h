@@ -163,7 +163,7 @@ typedef struct DhcOpInfo {
   int n_attrs;
   bool (*shape)(DhcShapeCtx *cx);
   bool (*interp)(struct DhcInterp *in, const DhcNode *n); /* ir/interp.h */
-  /* Floating-point operations as a dim; NULL rule means none. */
+  /* Floating-point operations as a dim; every row has a rule (ir/flops.c). */
   const DhcDim *(*flops)(DhcModule *m, const DhcNode *n);
   bool (*axes)(DhcDims *cx, const DhcNode *n, int k, DhcAxisMap *map); /* AXES, or NULL; see dhc_axes */
   bool (*range)(const DhcNode *n, const struct DhcRange *x, bool f32, struct DhcRange *out); /* RANGE, or NULL */

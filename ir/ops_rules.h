@@ -20,8 +20,8 @@
   bool interp(struct DhcInterp *in, const DhcNode *n);
 #include "ir/ops.def"
 
-#undef NULL
-#define NULL dhc_flops_nothing
+#undef NULL /* every row has a cost: NULL is no name for a function */
+#define NULL a cost is missing
 #define OP(id, name, n_args, n_results, cls, attrs, shape, interp, flops) \
   const DhcDim *flops(DhcModule *m, const DhcNode *n);
 #include "ir/ops.def"

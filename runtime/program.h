@@ -7,7 +7,7 @@
 
 #include "runtime/image.h"
 
-enum { DHC_PROG_MAX_SCALARS = 256 };
+enum { DHC_PROG_MAX_SCALARS = 256, DHC_PROG_SCALAR_BYTES = 8 * DHC_PROG_MAX_SCALARS };
 
 typedef struct DhcProg DhcProg;
 /* An image in a program. */

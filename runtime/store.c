@@ -169,6 +169,16 @@ bool dhc_store_get(DhcStore *s, const char *key, DhcStoreBytes *out) {
   return state == ENTRY_OK;
 }
 
+bool dhc_store_has(DhcStore *s, const char *key) {
+  if (!dhc_sha256_is_hex(key)) {
+    return false;
+  }
+  pthread_mutex_lock(&s->lock);
+  bool found = s->n_slots > 0 && s->slots[slot_of(s->slots, s->n_slots, key)].key[0] != '\0';
+  pthread_mutex_unlock(&s->lock);
+  return found || (s->dir_fd >= 0 && faccessat(s->dir_fd, key, R_OK, 0) == 0);
+}
+
 bool dhc_store_put(DhcStore *s, const char *key, const char *needs, const void *bytes,
                    size_t n_bytes) {
   uint8_t *copy = dhc_sha256_is_hex(key) ? copy_of(bytes, n_bytes) : NULL;

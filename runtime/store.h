@@ -45,6 +45,8 @@ void dhc_store_bytes_free(DhcStoreBytes *b);
 
 /* key: 64 lower-case hex digits. True if found (and verified): *out is set. */
 bool dhc_store_get(DhcStore *s, const char *key, DhcStoreBytes *out);
+/* Whether an entry of that key is in memory or in the folder; whether it is whole, only dhc_store_get finds out. */
+bool dhc_store_has(DhcStore *s, const char *key);
 /* Keeps a copy in memory and, if the store has a folder, on disk. needs: CPU
  * features without which the bytes must not be run ("" or NULL: none). Failure
  * to write to disk is a warning (one a store), not an error; false only for a

@@ -155,6 +155,28 @@ DHC_API const char *dhc_model_entry_name(const dhc_model *m, int i);
  * Caller frees with free(). */
 DHC_API dhc_status dhc_model_info_json(dhc_model *m, const char *entry, const char *sizes,
                                        char **out) DHC_MUST_USE;
+/* What an entry of the model costs at given sizes, from its plan alone: nothing is run or compiled, no tensor of the
+ * model is allocated. Fields: dhc/costs.def. */
+typedef struct dhc_costs {
+#define COST(field, name, unit, text) double field;
+#include "dhc/costs.def"
+  int64_t sequence; /* tokens an example, where the entry binds L; else 0 */
+  char sizes[256];  /* "B = 1, H = 32 (assumed)" */
+} dhc_costs;
+typedef struct dhc_cost_info {
+  const char *name, *unit, *text;
+} dhc_cost_info;
+typedef struct dhc_costs_options {
+  const char *entry; /* NULL: "forward" */
+  const char *sizes; /* "B=16,H=32"; what is not said is assumed */
+  bool no_train;     /* leaves out what is of training: of entry "loss", with the model's recipe */
+  bool compile;      /* compiles the entry's kernels all the same (dhc_session_stats), as its first run would */
+} dhc_costs_options;
+DHC_API dhc_status dhc_model_costs(dhc_model *m, const dhc_costs_options *o, dhc_costs *out) DHC_MUST_USE;
+/* The i-th field, for tables of any form; false behind the last. *value may be NULL, and so may c. */
+DHC_API bool dhc_costs_field(const dhc_costs *c, int i, dhc_cost_info *info, double *value);
+/* Bytes of caches after `length` tokens. */
+DHC_API double dhc_costs_cache_bytes(const dhc_costs *c, int64_t length);
 /* Text of a stage: "ast", "graph", "grad", "fused", "spec", "loop", "plan", "llvm", "asm".
  * Caller frees. */
 DHC_API dhc_status dhc_model_print(dhc_model *m, const char *entry, const char *stage,

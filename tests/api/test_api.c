@@ -106,6 +106,38 @@ static void train_by_hand(void) {
   dhc_session_close(s);
 }
 
+/* What is said before a run is what the run then takes. */
+static void costs_are_those_of_runs(void) {
+  dhc_session *s = NULL;
+  dhc_model *m = NULL;
+  dhc_program *p = NULL, *t = NULL;
+  dhc_costs c;
+  static Batch b;
+  make_batch(&b, MAX_BATCH);
+  char sizes[16];
+  snprintf(sizes, sizeof sizes, "B=%d", MAX_BATCH);
+  const dhc_costs_options o = {.entry = "loss", .sizes = sizes};
+  if (open_model(NULL, &s, &m) && good(dhc_model_costs(m, &o, &c), "costs") &&
+      good(dhc_program_open(m, "loss", DHC_MODE_RUN, &p), "program") && good(dhc_program_init(p, 1), "init") &&
+      good(dhc_program_open(m, "loss", DHC_MODE_TRAIN, &t), "program") && good(dhc_program_init(t, 1), "init")) {
+    check(dhc_session_stats(s).kernels_compiled == 0, "costs compile nothing");
+    good(dhc_program_run(p, 0, b.in, 2, NULL, NULL), "run");
+    good(dhc_program_run(t, 0, b.in, 2, NULL, NULL), "step");
+    dhc_memory run = dhc_program_memory(p, 0), step = dhc_program_memory(t, 0);
+    check(c.activation_bytes == (double)run.work && c.workspace_bytes == (double)(run.work + run.scratch), "activations of a run");
+    check(c.planned_bytes == (double)run.planned, "memory of a run");
+    check(c.activation_train_bytes == (double)step.work && c.planned_train_bytes == (double)step.planned, "memory of a step");
+    check(c.kernels == dhc_program_n_kernels(p, 0) && c.calls_train == dhc_program_n_calls(t, 0), "kernels and calls");
+    check(good(dhc_model_costs(m, &o, &c), "costs") && c.kernels_shared == c.kernels && c.kernels_train_shared == c.kernels_train,
+          "every kernel is there now");
+    check(c.flops_train > 2 * c.flops && c.flops_example * MAX_BATCH == c.flops, "operations");
+  }
+  dhc_program_close(p);
+  dhc_program_close(t);
+  dhc_model_close(m);
+  dhc_session_close(s);
+}
+
 static void refusals(void) {
   dhc_session *s = NULL;
   dhc_model *m = NULL;
@@ -187,6 +219,7 @@ int main(void) {
       fails++;
     }
   train_by_hand();
+  costs_are_those_of_runs();
   refusals();
   refusals_of_runs();
   if (!fails) printf("ok\n");

@@ -129,6 +129,10 @@ static void of_model(void) {
   VALUE(dhc_model_entry_name, !dhc_model_entry_name(NULL, 0) && !dhc_model_entry_name(m, -1) && !dhc_model_entry_name(m, 1 << 20));
   IS_NULL("m", dhc_model_info_json(NULL, NULL, NULL, &text));
   IS_NULL("out", dhc_model_info_json(m, NULL, NULL, NULL));
+  IS_NULL("m", dhc_model_costs(NULL, NULL, &(dhc_costs){0}));
+  IS_NULL("out", dhc_model_costs(m, NULL, NULL));
+  VALUE(dhc_costs_field, dhc_costs_field(NULL, 0, NULL, NULL) && !dhc_costs_field(NULL, -1, NULL, NULL) && !dhc_costs_field(NULL, 1000, NULL, NULL));
+  VALUE(dhc_costs_cache_bytes, dhc_costs_cache_bytes(NULL, 5) == 0 && dhc_costs_cache_bytes(&(dhc_costs){0}, -1) == 0);
   IS_NULL("m", dhc_model_print(NULL, NULL, "graph", &text));
   IS_NULL("stage", dhc_model_print(m, NULL, NULL, &text));
   IS_NULL("out", dhc_model_print(m, NULL, "graph", NULL));

@@ -24,7 +24,7 @@ done
 
 # The same kernels compiled twice, in empty stores: the entries are equal to the byte.
 for k in 1 2; do
-  XDG_CACHE_HOME=$work/store$k "$dhcc" info dhc_ssm --entry forward --sizes B=4,H=16,W=16 >/dev/null || fail "info"
+  XDG_CACHE_HOME=$work/store$k "$dhcc" info dhc_ssm --compile --entry forward --sizes B=4,H=16,W=16 >/dev/null || fail "info"
 done
 n=$(find "$work/store1" -type f | wc -l)
 [ "$n" -gt 0 ] || fail "nothing was stored"

@@ -8,7 +8,34 @@ python3 - "$work/info.json" <<'P' || fail "entry figures"
 import json, sys
 e = json.load(open(sys.argv[1]))["entry"]
 assert e["flops"] > 1e9 and e["kernels"] > 0, e
-assert e["planned_bytes"] == e["allocated_bytes"], e
+assert e["planned_bytes"] > e["workspace_bytes"] > 0, e
+P
+# From the plan alone: nothing is compiled, no weights are there; active: 2 of 16 experts of 6 blocks.
+"$dhcc" info dhc_jamba --preset large --json --sizes B=1,H=32,W=32 > "$work/large.json" || fail "info of the large preset"
+"$dhcc" info dhc_jamba --preset large --sizes B=1,H=32,W=32 --csv > "$work/large.csv" || fail "info as CSV"
+"$dhcc" info seq --json --sizes B=2,L=64 > "$work/seq.json" || fail "info of seq"
+DHC_SANITIZED=${DHC_SANITIZED:-} python3 - "$work" "$dhcc" <<'P' || fail "costs"
+import csv, json, os, resource, subprocess, sys
+work, dhcc = sys.argv[1:]
+d = json.load(open(work + "/large.json"))
+c = d["costs"]
+assert d["kernels_compiled"] == 0 and c["planned_bytes"] > 1e9, c
+assert c["active_parameters"] == 342229514 - 6 * 16 * (2 * 2048 * 512 + 512 * 2048) * 14 // 16, c
+assert c["flops_train"] > 2 * c["flops"] > 2 * 2 * 70e6, c
+rows = list(csv.DictReader(open(work + "/large.csv")))
+assert len(rows) == 1 and all(float(rows[0][k]) == v for k, v in c.items() if "shared" not in k), rows
+assert all(k in c or rows[0][k] == "" for k in rows[0] if k not in ("model", "hash", "entry", "sizes")), rows
+c = json.load(open(work + "/seq.json"))
+ops = {o["op"]: o for o in c["ops"]}
+assert sum(o["flops"] for o in c["ops"]) == c["costs"]["flops"] and ops["dot_general"]["flops"] > 0 and ops["transpose"]["flops"] == 0
+per_token, state = 2 * 2 * 128 * 4, 2 * 3 * (256 * 16 + 3 * 256) * 4   # one attention, three Mamba, two examples
+assert c["costs"]["cache_bytes_token"] == per_token and c["costs"]["state_bytes"] == state, c["costs"]
+assert c["costs"]["cross_length"] == -(-state // per_token) and c["costs"]["cache_max_bytes"] == 4096 * per_token
+assert [r for r in c["lengths"] if r["length"] == 16] == [{"length": 16, "cache_bytes": 16 * per_token, "state_bytes": state}]
+if not os.environ["DHC_SANITIZED"]:
+    subprocess.run([dhcc, "info", "dhc_jamba", "--preset", "large", "--sizes", "B=1,H=32,W=32", "--quiet"], check=True, stdout=subprocess.DEVNULL)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert used.ru_maxrss < 200000, used.ru_maxrss
 P
 cat > "$work/least.dhc" <<'M'
 model Least() {

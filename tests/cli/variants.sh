@@ -4,7 +4,7 @@
 compiled() { # SIZES SETS... -> kernels compiled
   local sizes=$1
   shift
-  "$dhcc" info dhc_ssm --json --entry forward --sizes "$sizes" "$@" | number kernels_compiled
+  "$dhcc" info dhc_ssm --json --entry forward --compile --sizes "$sizes" "$@" | number kernels_compiled
 }
 first=$(compiled B=16,H=32,W=32)
 [ "${first:-0}" -gt 0 ] || fail "the first run compiled $first kernels"

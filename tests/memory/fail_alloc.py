@@ -86,7 +86,7 @@ def commands():
     yield "doctor", ["doctor", "--json"], True
     yield "kernel", ["kernel", "{work}/k.spec", "--dims", "{dims}"], True
     yield "print-asm", ["print", "mlp", *small, "--stage=asm"], True
-    yield "info-cpu", ["info", "mlp", *small, *sizes], True
+    yield "info-cpu", ["info", "mlp", *small, *sizes, "--compile"], True
     yield "run-cpu", ["run", "mlp", *small, "--inputs", "image={work}/x.npy", "-o", "{out}/y.safetensors"], True
     yield "run-cpu-warm", ["run", "mlp", *small, "--inputs", "image={work}/x.npy", "--repeat", "2", "-o", "{out}/y.safetensors"], True
     yield "train-cpu", ["train", "mlp", *small, "--data", "npy:{work}/data", "--batch", "4", "--steps", "4", "--quiet", "--out", "{out}/run", "--threads", "2"], True

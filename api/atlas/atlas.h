@@ -1,0 +1,53 @@
+/* What is known of a model without running it: sizes as words, costs.
+ *
+ *   sizes.c   "B=16,H=32" -> values of an entry's symbols, shapes of its inputs
+ *   costs.c   dhc_model_costs: a version's graph and plan, bound without code
+ *   count.c   operations, parameters that a token meets, caches: walks over the graph
+ *   info.c    the report about a model */
+#ifndef DHC_API_ATLAS_H
+#define DHC_API_ATLAS_H
+
+#include "api/api.h"
+
+enum { ATLAS_MAX_INPUTS = 32 };
+
+/* An entry's inputs at given sizes. */
+typedef struct Sizes {
+  DhcFunc *func; /* as elaborated, without optional inputs */
+  int n;
+  const char *const *names; /* its symbols, func->symbols.n of them */
+  int64_t *values;
+  bool *assumed; /* by symbol: not said */
+  DhcInputShape input[ATLAS_MAX_INPUTS];
+  int n_inputs;
+} Sizes;
+/* DHC_E_USAGE where `sizes` is no list of NAME=N, or names no size of the entry (unless `any_name`);
+ * DHC_E_INPUT where inputs have no such size. Memory is the arena's. */
+dhc_status sizes_bind(dhc_model *m, const char *entry, const char *sizes, bool any_name, DhcArena *a, Sizes *out) DHC_MUST_USE;
+/* "B = 16, H = 32 (assumed)"; "H=32" of those assumed. */
+const char *sizes_text(const Sizes *s, DhcArena *a);
+const char *sizes_assumed(const Sizes *s, DhcArena *a);
+
+/* One op of a graph, over all calls. */
+typedef struct OpCount {
+  double nodes, flops; /* nodes: times it is computed, calls and trips counted */
+} OpCount;
+typedef struct Counts {
+  OpCount op[DHC_N_OPS];
+  double flops;
+  double cache_bytes_token; /* of composites that attend */
+  const char *attends[16];  /* layers whose text attends: made by */
+  int n_attends;
+  const DhcFunc *func; /* what was walked over, once it is known */
+} Counts;
+/* Walks f with its callees at these values of its symbols. False: a cost does not fit in 63 bits. */
+bool counts_of(const dhc_model *m, const DhcFunc *f, const int64_t *values, Counts *out);
+/* Elements of parameters that one token meets. */
+double counts_active(const DhcFunc *f, const DhcModule *decls);
+/* Bytes of all states, of caches (states of layers that attend) and of others, at these sizes; NaN: unknown. */
+void counts_states(const dhc_model *m, const Counts *c, const Sizes *s, double *caches, double *others);
+
+/* dhc_model_costs, with what else the walk over the entry's graph found. */
+dhc_status atlas_costs(dhc_model *m, const dhc_costs_options *o, DhcArena *a, Counts *run, dhc_costs *out) DHC_MUST_USE;
+
+#endif

@@ -1,0 +1,182 @@
+/* Reports about a model: counts, layers, and what an entry costs at given sizes. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "api/atlas/atlas.h"
+#include "api/json.h"
+
+/* Adds to the notes, which are made when there is a first one. */
+static void add_note(JsonDoc *doc, const char *text) {
+  cJSON *notes = cJSON_GetObjectItem(doc->root, "notes");
+  if (!notes) notes = json_array(doc, doc->root, "notes");
+  json_text(doc, notes, NULL, text);
+}
+
+static void add_costs(const dhc_costs *c, JsonDoc *doc) {
+  cJSON *o = json_object(doc, doc->root, "costs");
+  dhc_cost_info info;
+  double value;
+  for (int i = 0; dhc_costs_field(c, i, &info, &value); i++)
+    if (!isnan(value)) json_number(doc, o, info.name, value);
+}
+
+/* Every op of the entry's graph, those that cost nothing too. */
+static void add_ops(const Counts *n, JsonDoc *doc) {
+  cJSON *list = json_array(doc, doc->root, "ops");
+  for (int i = 0; i < DHC_N_OPS; i++) {
+    if (n->op[i].nodes == 0 || i == DHC_OP_PARAM) continue;
+    cJSON *row = json_object(doc, list, NULL);
+    json_text(doc, row, "op", dhc_op_info((DhcOp)i)->name);
+    json_number(doc, row, "times", n->op[i].nodes);
+    json_number(doc, row, "flops", n->op[i].flops);
+  }
+}
+
+/* Bytes of caches and states against length. */
+static void add_lengths(const dhc_costs *c, JsonDoc *doc) {
+  if (!(c->cache_bytes_token > 0) && !(c->state_bytes > 0)) return;
+  cJSON *list = json_array(doc, doc->root, "lengths");
+  for (int64_t length = 16; length <= 65536; length *= 4) {
+    cJSON *row = json_object(doc, list, NULL);
+    json_number(doc, row, "length", (double)length);
+    json_number(doc, row, "cache_bytes", dhc_costs_cache_bytes(c, length));
+    json_number(doc, row, "state_bytes", c->state_bytes);
+  }
+}
+
+static void add_guards(const DhcFunc *f, cJSON *e, DhcArena *a, JsonDoc *doc) {
+  cJSON *guards = json_array(doc, e, "guards");
+  for (int i = 0; i < f->facts.nonneg.n; i++) {
+    DhcText t = {.arena = a};
+    dhc_dim_print_fact(f->module->dims, f->facts.nonneg.at[i], &t);
+    json_text(doc, guards, NULL, dhc_text_str(&t));
+  }
+}
+
+/* A report is given at any size; a run is not. */
+static void add_limit(const dhc_model *m, const dhc_costs *c, JsonDoc *doc) {
+  const double limit = (double)m->s->budget.limit;
+  char need[32], have[32], text[128];
+  if (!(c->planned_bytes > limit)) return;
+  dhc_size_text((int64_t)(c->planned_bytes < 9e18 ? c->planned_bytes : 9e18), need, sizeof need);
+  dhc_size_text(m->s->budget.limit, have, sizeof have);
+  snprintf(text, sizeof text, "a run needs %s, limit is %s (--max-memory)", need, have);
+  add_note(doc, text);
+}
+
+static dhc_status add_entry(dhc_model *m, const char *entry, const char *sizes, JsonDoc *doc) {
+  DhcArena a;
+  dhc_arena_init(&a);
+  dhc_costs c;
+  Counts n;
+  Sizes s;
+  dhc_status st = atlas_costs(m, &(dhc_costs_options){.entry = entry, .sizes = sizes}, &a, &n, &c);
+  if (st.code == DHC_OK) st = sizes_bind(m, entry, sizes, false, &a, &s);
+  if (st.code == DHC_OK) {
+    cJSON *e = json_object(doc, doc->root, "entry");
+    json_text(doc, e, "name", entry);
+    json_text(doc, e, "sizes", c.sizes);
+    json_number(doc, e, "flops", c.flops);
+    add_guards(n.func, e, &a, doc);
+    if (!m->s->graphs) {
+      json_number(doc, e, "workspace_bytes", c.workspace_bytes);
+      json_number(doc, e, "planned_bytes", c.planned_bytes);
+      json_number(doc, e, "kernels", c.kernels);
+      json_number(doc, e, "calls", c.calls);
+    }
+    add_costs(&c, doc);
+    add_limit(m, &c, doc);
+    add_ops(&n, doc);
+    add_lengths(&c, doc);
+    const char *assumed = sizes_assumed(&s, &a);
+    if (*assumed) add_note(doc, dhc_arena_printf(&a, "sizes not given are assumed: --sizes %s", assumed));
+  }
+  dhc_arena_fini(&a);
+  return st;
+}
+
+/* "M4 A0", and what a reader of a comparison of ratios should know about it. */
+static void add_mixers(dhc_model *m, const DhcHyperInfos *hypers, JsonDoc *doc) {
+  DhcKindInfos k = dhc_model_kinds(m->m);
+  if (!k.n) return;
+  char text[256];
+  size_t at = 0;
+  int total = 0;
+  text[0] = 0;
+  for (int i = 0; i < k.n; i++) {
+    total += k.at[i].count;
+    if (at < sizeof text) at += (size_t)snprintf(text + at, sizeof text - at, "%s%s%d", i ? " " : "", k.at[i].letter, k.at[i].count);
+  }
+  json_text(doc, doc->root, "mixers", text);
+  for (int i = 0; i < k.n; i++) {
+    if (k.at[i].count) continue;
+    snprintf(text, sizeof text, "no %s among the %d mixers: pattern, ratio and depth leave kind %s out", k.at[i].layer, total,
+             k.at[i].letter);
+    add_note(doc, text);
+  }
+  for (int i = 0; i < hypers->n; i++)
+    if (!strcmp(hypers->at[i].name, "tokens") && strstr(hypers->at[i].value, "pooled"))
+      add_note(doc, "tokens = pooled gives the mixers a single token: they have nothing to mix");
+}
+
+/* What streaming entries carry on; shapes in the symbols of the layers that declare them. */
+static void add_states(const dhc_model *m, JsonDoc *doc) {
+  cJSON *list = NULL;
+  DhcArena a;
+  dhc_arena_init(&a);
+  for (int i = 0; i < m->module->tensors.n; i++) {
+    const DhcTensorDecl *d = &m->module->tensors.at[i];
+    if (d->role != DHC_ROLE_STATE) continue;
+    if (!list) list = json_array(doc, doc->root, "state");
+    DhcText t = {.arena = &a};
+    dhc_type_print(&d->type, &t);
+    cJSON *row = json_object(doc, list, NULL);
+    json_text(doc, row, "path", d->path);
+    json_text(doc, row, "type", dhc_text_str(&t));
+  }
+  dhc_arena_fini(&a);
+}
+
+dhc_status api_model_info_json(dhc_model *m, const char *entry, const char *sizes, char **out) {
+  NEED_OUT(out);
+  NEED(m);
+  JsonDoc doc;
+  json_begin(&doc);
+  json_text(&doc, doc.root, "model", m->name);
+  json_text(&doc, doc.root, "hash", m->hash);
+  int64_t n = dhc_model_n_params(m), buffers = 0;
+  for (int i = 0; i < m->module->tensors.n; i++) {
+    const DhcTensorDecl *d = &m->module->tensors.at[i];
+    int64_t k;
+    if (d->role == DHC_ROLE_BUFFER && dhc_dim_is_const(dhc_type_elements(m->module->dims, &d->type), &k)) buffers += k;
+  }
+  json_number(&doc, doc.root, "parameters", (double)n);
+  json_number(&doc, doc.root, "buffers", (double)buffers);
+  json_number(&doc, doc.root, "weight_bytes", (double)(4 * n));
+  cJSON *hypers = json_array(&doc, doc.root, "hyperparameters");
+  DhcHyperInfos h = dhc_model_hypers(m->m);
+  for (int i = 0; i < h.n; i++) {
+    cJSON *row = json_object(&doc, hypers, NULL);
+    json_text(&doc, row, "name", h.at[i].name);
+    json_text(&doc, row, "type", h.at[i].type);
+    json_text(&doc, row, "value", h.at[i].value);
+    json_text(&doc, row, "source", h.at[i].source);
+    json_bool(&doc, row, "run_time", h.at[i].scalar >= 0);
+  }
+  add_mixers(m, &h, &doc);
+  cJSON *layers = json_array(&doc, doc.root, "layers");
+  DhcLayerInfos l = dhc_model_layers(m->m);
+  for (int i = 0; i < l.n; i++) {
+    cJSON *row = json_object(&doc, layers, NULL);
+    json_text(&doc, row, "path", l.at[i].path);
+    json_text(&doc, row, "layer", l.at[i].layer);
+    json_number(&doc, row, "parameters", (double)l.at[i].n_params);
+  }
+  add_states(m, &doc);
+  cJSON *entries = json_array(&doc, doc.root, "entries");
+  DhcEntryInfos e = dhc_model_entries(m->m);
+  for (int i = 0; i < e.n; i++) json_text(&doc, entries, NULL, e.at[i].name);
+  dhc_status st = dhc_status_ok();
+  if (entry || sizes) st = add_entry(m, entry ? entry : "forward", sizes, &doc);
+  return json_end(&doc, st, false, out);
+}
