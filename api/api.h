@@ -45,6 +45,7 @@ struct dhc_session {
   bool tf32;           /* contractions in tf32: on the backend cuda, or for its texts */
   bool offline;        /* kernels are printed, not run: no device is opened */
   bool spent;  /* a call ran out of memory: see doors.c */
+  bool lent;   /* store, pool, device and compiler are another session's */
   const char *roots[API_MAX_ROOTS]; /* folders with shipped models */
   int n_roots;
   DhcWarn warn;
@@ -56,6 +57,9 @@ struct dhc_session {
   DHC_VEC(const char *) seen; /* keys of kernels that dhc_model_costs was asked about */
 };
 
+/* A session of its own for one more model, over what `parent` has opened: store, pool, device, compiler and the
+ * kernels it has. Closing it gives back all that the model took. The parent outlives it. */
+dhc_status session_child(dhc_session *parent, dhc_session **out) DHC_MUST_USE;
 /* Opens the device and the compiler when they are first needed. */
 dhc_status session_device(dhc_session *s, DhcDevice **out) DHC_MUST_USE;
 dhc_status session_compiler(dhc_session *s, DhcCompiler **out) DHC_MUST_USE;
@@ -72,6 +76,8 @@ struct dhc_model {
   const char *name;
   char hash[65];
 };
+
+dhc_session *sweep_session(const dhc_sweep *w); /* NULL: of NULL */
 
 /* ---- values of a program (weights.c) ------------------------------------------- */
 
@@ -196,6 +202,9 @@ dhc_status budget_data(dhc_session *s, const DhcDataset *d, DhcCharge *c) DHC_MU
 dhc_status program_guards(dhc_session *s, const Version *v, const int64_t *symbols) DHC_MUST_USE;
 /* Version of an entry for these inputs, made if new. */
 dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) DHC_MUST_USE;
+
+/* The plan of a loaded version evaluated at the sizes of these inputs, as their run would. */
+dhc_status program_bind(Version *v, const dhc_tensor *in, int n_in) DHC_MUST_USE;
 
 /* exec.c: compiled and in the program; a run of it, inputs by the image's parameters, and what they make its
  * symbols; the results for the host, in e. */

@@ -147,6 +147,15 @@ dhc_status dhc_doctor_json(dhc_session *s, char **out) {
   DOOR(s, api_doctor_json(s, out));
 }
 
+dhc_status dhc_sweep_open(dhc_session *s, const dhc_sweep_options *o, dhc_sweep **out) {
+  if (out) *out = NULL;
+  DOOR(s, api_sweep_open(s, o, out));
+}
+
+dhc_status dhc_sweep_steps(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_row *r), void *ctx) {
+  DOOR(sweep_session(w), api_sweep_steps(w, row, ctx));
+}
+
 dhc_status dhc_recipe_json(dhc_model *m, const dhc_train_options *o, char **out) {
   if (out) *out = NULL;
   DOOR(m ? m->s : NULL, api_recipe_json(m, o, out));

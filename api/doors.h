@@ -35,6 +35,8 @@ dhc_status api_kernel_check(dhc_session *s, const char *name, const char *text, 
 dhc_status api_cache_inspect(dhc_session *s, bool verify, dhc_cache_info *out) DHC_MUST_USE;
 dhc_status api_cache_prune(dhc_session *s, int64_t max_bytes, int64_t *removed) DHC_MUST_USE;
 dhc_status api_doctor_json(dhc_session *s, char **out) DHC_MUST_USE;
+dhc_status api_sweep_open(dhc_session *s, const dhc_sweep_options *o, dhc_sweep **out) DHC_MUST_USE;
+dhc_status api_sweep_steps(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_row *r), void *ctx) DHC_MUST_USE;
 dhc_status api_recipe_json(dhc_model *m, const dhc_train_options *o, char **out) DHC_MUST_USE;
 
 #endif

@@ -55,7 +55,7 @@ dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model 
                           .max_memory_bytes = s->budget.limit};
   DhcElab *elab = dhc_elab_open(&s->arena, &s->strings, &s->diags, &config, o->name);
   if (!elab) return session_errors_since(s, before);
-  DhcModelRequest rq = {.root = o->root, .preset = o->preset, .recipe = o->recipe, .sets = sets, .n_sets = o->n_sets};
+  DhcModelRequest rq = {.root = o->root, .preset = o->preset, .variant = o->variant, .recipe = o->recipe, .sets = sets, .n_sets = o->n_sets};
   DhcModel *dm = dhc_elab_model(elab, &rq);
   if (!dm || s->diags.n_errors > before) return session_errors_since(s, before);
   dhc_model *m = calloc(1, sizeof *m);

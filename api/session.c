@@ -138,6 +138,26 @@ dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) {
   return st;
 }
 
+dhc_status session_child(dhc_session *parent, dhc_session **out) {
+  DhcDevice *device;
+  DhcCompiler *compiler;
+  DHC_TRY(session_device(parent, &device));
+  if (!parent->graphs) DHC_TRY(session_compiler(parent, &compiler));
+  dhc_session *s = malloc(sizeof *s);
+  if (!s) return dhc_status_memory((long long)sizeof *s, "a session");
+  *s = *parent;
+  s->lent = true;
+  s->arena = (DhcArena){0};
+  s->strings = (DhcStrings){.arena = &s->arena};
+  s->sources = (DhcSources){.arena = &s->arena};
+  s->diags = (DhcDiags){.arena = &s->arena, .sources = &s->sources};
+  s->stats = (dhc_compile_stats){0};
+  s->warn = (DhcWarn){s, emit_warning};
+  dhc_arena_init(&s->arena);
+  *out = s;
+  return dhc_status_ok();
+}
+
 static dhc_status open_store(dhc_session *s) {
   if (s->store) return dhc_status_ok();
   DhcStoreOptions o = {.warn = s->warn};
@@ -173,10 +193,12 @@ dhc_status session_compiler(dhc_session *s, DhcCompiler **out) {
 
 void dhc_session_close(dhc_session *s) {
   if (!s) return;
-  dhc_compiler_close(s->compiler);
-  dhc_device_close(s->device);
-  if (s->store) dhc_store_close(s->store);
-  if (s->pool) dhc_pool_free(s->pool);
+  if (!s->lent) {
+    dhc_compiler_close(s->compiler);
+    dhc_device_close(s->device);
+    if (s->store) dhc_store_close(s->store);
+    if (s->pool) dhc_pool_free(s->pool);
+  }
   dhc_arena_fini(&s->arena);
   free(s);
 }

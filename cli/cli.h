@@ -31,12 +31,14 @@ typedef struct Cli {
   int n_args;
   const char *sets[CLI_MAX_SETS];
   int n_sets;
+  const char *opts[CLI_MAX_SETS];
+  int n_opts;
   const char *inputs[CLI_MAX_INPUTS];
   int n_inputs;
   const char *root, *preset, *recipe, *backend, *cpu_features, *gpu_arch, *compute, *stage, *entry, *sizes, *pass;
-  const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed;
+  const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed, *variants, *placements;
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
-  int64_t tokens, top_k, max_memory, max_bytes, repeat;
+  int64_t tokens, top_k, max_memory, max_bytes, repeat, random;
   double lr, clip, tolerance, val_fraction, temperature;
   bool json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, grad, print_recipe, profile;
   bool csv, compile; /* info */
@@ -127,6 +129,7 @@ int cmd_run(const Cli *c);
 int cmd_verify(const Cli *c);
 int cmd_train(const Cli *c);
 int cmd_eval(const Cli *c);
+int cmd_sweep(const Cli *c);
 int cmd_generate(const Cli *c);
 int cmd_cache(const Cli *c);
 int cmd_doctor(const Cli *c);

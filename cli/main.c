@@ -30,6 +30,9 @@ static const CliCommand commands[] = {
     {"eval", "MODEL", 1, 1, "loss and accuracy on a split",
      "dhcc eval dhc_ssm --preset gray --data mnist:DIR --weights runs/a/best.safetensors",
      MODEL_MORE, cmd_eval},
+    {"sweep", "MODEL", 1, 1, "many variants of a model: a grid, orders of a pattern, those it declares",
+     "dhcc sweep dhc_jamba --preset small --set mamba_ratio=0,1,3 --set moe_frequency=0,2",
+     "Each variant does one training step on generated data. Kernels are shared: a variant of block\nkinds already seen compiles none.\n" MODEL_MORE, cmd_sweep},
     {"generate", "MODEL", 1, 1, "go on from a prompt, token by token",
      "dhcc generate seq --weights runs/t/best.safetensors --prompt 'In the '",
      "Tokens are bytes, written to standard output as they come. The prompt runs through the model's\nforward.stream, what follows through "

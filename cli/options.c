@@ -9,7 +9,7 @@
 
 #include "cli/cli.h"
 
-typedef enum OptKind { OPT_FLAG, OPT_TEXT, OPT_SETS, OPT_INPUTS, OPT_INT, OPT_REAL } OptKind;
+typedef enum OptKind { OPT_FLAG, OPT_TEXT, OPT_SETS, OPT_OPTS, OPT_INPUTS, OPT_INT, OPT_REAL } OptKind;
 
 typedef struct OptRow {
   const char *name;
@@ -106,10 +106,12 @@ static bool set_option(Cli *c, const OptRow *r, const char *text) {
     case OPT_FLAG: *(bool *)((char *)c + r->offset) = true; return true;
     case OPT_TEXT: *(const char **)((char *)c + r->offset) = text; return true;
     case OPT_SETS:
+    case OPT_OPTS:
       if (!strchr(text, '=')) {
-        cli_error(c, "--set: needs KEY=VALUE, got \"%s\"", text);
+        cli_error(c, "--%s: needs KEY=VALUE, got \"%s\"", r->name, text);
         return false;
       }
+      if (r->kind == OPT_OPTS) return set_listed(c, c->opts, &c->n_opts, CLI_MAX_SETS, r, text);
       return set_listed(c, c->sets, &c->n_sets, CLI_MAX_SETS, r, text);
     case OPT_INPUTS: return set_listed(c, c->inputs, &c->n_inputs, CLI_MAX_INPUTS, r, text);
     case OPT_INT: return set_int(c, r, text);

@@ -245,6 +245,7 @@ typedef enum DhcAstStmtKind {
 typedef struct DhcAstRequire {
   DhcAstExpr *cond;
   const char *message; /* interned, or NULL */
+  DhcAstExpr *text;    /* computes the message instead, or NULL */
   DhcSpan message_span;
 } DhcAstRequire;
 

@@ -98,6 +98,8 @@ const char *dhc_build_text(DhcParser *ps, const char *text);
 const char *dhc_build_joined(DhcParser *ps, const char *a, char between, const char *b);
 const char *dhc_build_decimal(DhcParser *ps, int64_t v);
 DhcAstStmt *dhc_build_stmt(DhcParser *ps, DhcAstStmtKind kind, DhcSpan at);
+/* A message that is one string, or what gives one. */
+DhcAstRequire dhc_build_require(DhcAstExpr *cond, DhcAstExpr *message);
 DhcAstStmt *dhc_build_assign(DhcParser *ps, DhcSpan at, DhcAstExprs *targets, DhcAstExprs *values);
 DhcAstStmt *dhc_build_store(DhcParser *ps, DhcSpan at, DhcAstExpr *target, DhcAstExpr *value);
 DhcAstStmt *dhc_build_for(DhcParser *ps, DhcSpan at, DhcAstName var, DhcAstExpr *iter,

@@ -79,6 +79,11 @@ static int depth_of_exprs(const DhcAstExprs *e) {
   return depth;
 }
 
+DhcAstRequire dhc_build_require(DhcAstExpr *cond, DhcAstExpr *message) {
+  if (message->kind == DHC_EX_STRING) return (DhcAstRequire){cond, message->u.string.at, NULL, message->span};
+  return (DhcAstRequire){cond, NULL, message, message->span};
+}
+
 /* Depth of a statement without blocks in it. */
 static void set_simple_depth(DhcAstStmt *s) {
   int depth = 1;
@@ -88,7 +93,9 @@ static void set_simple_depth(DhcAstStmt *s) {
     case DHC_ST_RETURN:
     case DHC_ST_YIELD: depth = depth_of_exprs(&s->u.values); break;
     case DHC_ST_TAP: depth = s->u.tap.value->depth; break;
-    case DHC_ST_REQUIRE: depth = s->u.require.cond->depth; break;
+    case DHC_ST_REQUIRE:
+      depth = s->u.require.text ? max_int(s->u.require.cond->depth, s->u.require.text->depth) : s->u.require.cond->depth;
+      break;
     case DHC_ST_IF:
     case DHC_ST_FOR: return;
   }

@@ -113,6 +113,8 @@ typedef struct DhcKindInfo {
 } DhcKindInfo;
 typedef DHC_VEC(DhcKindInfo) DhcKindInfos;
 DhcKindInfos dhc_model_kinds(const DhcModel *m);
+/* Those letters for each instance in turn, depth first: "MMMA". "": no such map, or no instance. */
+const char *dhc_model_pattern(const DhcModel *m);
 
 /* ---- forms of an entry (elab_state.c) ------------------------------------------------ */
 
@@ -215,6 +217,7 @@ const DhcRecipe *dhc_model_recipe(const DhcModel *m);
 /* Learning rate of step 0 … steps-1. Plain arithmetic on doubles, cos, exp, min, max,
  * if-else; NaN if the expression fails (dhc_elab_model has tried it at both ends). */
 double dhc_recipe_lr(const DhcRecipe *recipe, int64_t step, int64_t steps);
+bool dhc_recipe_has_key(const char *key); /* "lr", "batch", …: a setting of recipes */
 /* Where the schedule is written; file 0: lr is a constant. */
 DhcSpan dhc_recipe_lr_span(const DhcRecipe *recipe);
 

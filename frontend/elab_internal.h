@@ -501,6 +501,9 @@ DhcValue *dhc_default_tensor(DhcCx *cx, const DhcAstExpr *init, const DhcType *t
 /* An input that was left out: its default, in the declared type. ERROR after a message. */
 DhcVal dhc_absent_input(DhcCx *cx, const DhcAstParam *p);
 
+/* What a requirement says where it is not met (elab_stmt.c). */
+const char *dhc_require_message(DhcCx *cx, const DhcAstRequire *r);
+
 /* ---- corners (elab_ties.c) ----------------------------------------------------------------------------- */
 
 /* Warns of functions in pieces, made of max and min, that have no derivative at their corner. */
@@ -559,6 +562,5 @@ int64_t dhc_site_of(const char *path); /* stable number of a random site */
  */
 
 bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *request);
-bool dhc_recipe_has_key(const char *key);
 
 #endif

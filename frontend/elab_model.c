@@ -278,19 +278,57 @@ static const DhcVal *map_of_layers(const DhcInst *inst) {
   return below;
 }
 
-static int count_layers(const DhcInst *inst, const DhcAstDecl *decl) {
-  int n = inst->decl == decl;
-  for (int i = 0; i < inst->children.n; i++) n += count_layers(inst->children.at[i], decl);
-  return n;
+/* Whether inst was made by this entry of the map: the same layer with the arguments given there. */
+static bool made_by(DhcCx *cx, const DhcInst *inst, const DhcClosure *c) {
+  if (inst->decl != c->decl) return false;
+  for (int i = 0; i < c->args.n; i++) {
+    const DhcBound *b = &c->args.at[i];
+    for (int k = 0; b->name && k < inst->hypers.n; k++) {
+      const DhcHyper *h = &inst->hypers.at[k];
+      if (!strcmp(h->name, b->name) && b->value.kind == h->value.kind && !dhc_val_equal(cx, &b->value, &h->value, b->span)) return false;
+    }
+  }
+  return true;
 }
 
-DhcKindInfos dhc_model_kinds(const DhcModel *m) {
+/* Entry of the map that made inst, the first of equal ones; -1: none. */
+static int kind_of(DhcCx *cx, const DhcVal *map, const DhcInst *inst) {
+  for (int i = 0; i < map->map.n; i++)
+    if (made_by(cx, inst, map->map.at[i].value->layer)) return i;
+  return -1;
+}
+
+static void list_kinds(DhcCx *cx, const DhcVal *map, const DhcInst *inst, DhcText *pattern, int *count) {
+  int kind = kind_of(cx, map, inst);
+  if (kind >= 0) {
+    dhc_text_puts(pattern, map->map.at[kind].key);
+    count[kind]++;
+  }
+  for (int i = 0; i < inst->children.n; i++) list_kinds(cx, map, inst->children.at[i], pattern, count);
+}
+
+DhcKindInfos dhc_model_kinds(const DhcModel *model) {
+  DhcModel *m = (DhcModel *)(uintptr_t)model;
   DhcKindInfos out = {0};
   const DhcVal *map = map_of_layers(m->root);
-  for (int i = 0; map && i < map->map.n; i++) {
-    const DhcAstDecl *decl = map->map.at[i].value->layer->decl;
-    DhcKindInfo x = {.letter = map->map.at[i].key, .layer = decl->name.text, .count = count_layers(m->root, decl)};
+  if (!map) return out;
+  DhcCx cx = {.e = m->e, .m = m};
+  DhcText pattern = {.arena = m->e->arena};
+  int *count = DHC_NEW_N(m->e->arena, int, map->map.n);
+  list_kinds(&cx, map, m->root, &pattern, count);
+  for (int i = 0; i < map->map.n; i++) {
+    DhcKindInfo x = {.letter = map->map.at[i].key, .layer = map->map.at[i].value->layer->decl->name.text, .count = count[i]};
     DHC_PUSH(m->e->arena, &out, x);
   }
   return out;
+}
+
+const char *dhc_model_pattern(const DhcModel *model) {
+  DhcModel *m = (DhcModel *)(uintptr_t)model;
+  const DhcVal *map = map_of_layers(m->root);
+  DhcText pattern = {.arena = m->e->arena};
+  if (!map) return "";
+  DhcCx cx = {.e = m->e, .m = m};
+  list_kinds(&cx, map, m->root, &pattern, DHC_NEW_N(m->e->arena, int, map->map.n));
+  return dhc_text_str(&pattern);
 }

@@ -109,14 +109,24 @@ static void require_value(DhcCx *cx, const DhcAstRequire *r, const DhcVal *v) {
     dhc_err(cx, "E0308", r->cond->span, "what is required must be a bool[], got %s", dhc_say_type(cx, &tap.value->type));
     return;
   }
-  tap.path = dhc_arena_printf(dhc_cx_arena(cx), DHC_REQUIRE_RESULT "%s%s%s%s", r->message ? r->message : "this requirement does not hold",
+  tap.path = dhc_arena_printf(dhc_cx_arena(cx), DHC_REQUIRE_RESULT "%s%s%s%s", dhc_require_message(cx, r),
                               *base ? " (" : "", base, *base ? ")" : "");
   DHC_PUSH(dhc_cx_arena(cx), &cx->fn->taps, tap);
 }
 
+const char *dhc_require_message(DhcCx *cx, const DhcAstRequire *r) {
+  const char *text = r->message;
+  if (r->text) {
+    DhcVal v = dhc_eval(cx, r->text);
+    if (!dhc_want_string(cx, &v, r->text->span, "the message of a requirement", &text)) text = NULL;
+  }
+  return text ? text : "this requirement does not hold";
+}
+
 static void exec_require(DhcCx *cx, const DhcAstRequire *r, DhcSpan at) {
+  const char *said = r->text ? dhc_require_message(cx, r) : r->message;
   cx->in_require = true;
-  cx->require = r->message;
+  cx->require = said;
   cx->require_at = at;
   DhcVal v = dhc_eval(cx, r->cond);
   cx->in_require = false;
@@ -135,7 +145,7 @@ static void exec_require(DhcCx *cx, const DhcAstRequire *r, DhcSpan at) {
     cx->run->n_errors = d->n_errors;
     cx->run->n_warnings = d->n_warnings;
   }
-  dhc_err(cx, "E0305", at, "%s", r->message ? r->message : "this requirement does not hold");
+  dhc_err(cx, "E0305", at, "%s", said ? said : "this requirement does not hold");
 }
 
 static void exec_for(DhcCx *cx, const DhcAstStmt *s) {

@@ -230,7 +230,7 @@ static void run_require(DhcCx *cx, const DhcAstItem *it) {
   bool yes;
   if (!dhc_want_bool(cx, &v, it->u.require.cond->span, "what is required", &yes) || yes) return;
   DhcDiag *d = dhc_err(cx, "E0305", it->span, "%s: %s", cx->self->decl->name.text,
-                       it->u.require.message ? it->u.require.message : "this requirement does not hold");
+                       dhc_require_message(cx, &it->u.require));
   const DhcAstExpr *c = it->u.require.cond;
   while (c->kind == DHC_EX_BINARY && (c->u.binary.op == DHC_BI_AND)) c = c->u.binary.lhs;
   for (int i = 0; i < cx->self->hypers.n && i < 6; i++)

@@ -99,9 +99,12 @@ static void put_names(DhcFmt *f, const DhcAstNames *names) {
 static void put_require(DhcFmt *f, const DhcAstRequire *r) {
   put(f, "require ");
   dhc_fmt_expr(f, r->cond);
-  if (!r->message) return;
+  if (!r->message && !r->text) return;
   put(f, ", ");
-  dhc_fmt_string(f, r->message);
+  if (r->text)
+    dhc_fmt_expr(f, r->text);
+  else
+    dhc_fmt_string(f, r->message);
 }
 
 static void put_if(DhcFmt *f, const DhcAstStmt *s) {

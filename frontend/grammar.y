@@ -365,9 +365,9 @@ simple_item:
   | REQUIRE expr
     { $$ = dhc_build_item(ps, DHC_IT_REQUIRE, @$);
       $$->u.require.cond = $2; }
-  | REQUIRE expr COMMA STRING
+  | REQUIRE expr COMMA expr
     { $$ = dhc_build_item(ps, DHC_IT_REQUIRE, @$);
-      $$->u.require = (DhcAstRequire){$2, $4->at, @4}; }
+      $$->u.require = dhc_build_require($2, $4); }
   | error { $$ = NULL; RECOVER(line_end, @1); }
   ;
 role:
@@ -446,9 +446,9 @@ simple_stmt:
   | REQUIRE expr
     { $$ = dhc_build_stmt(ps, DHC_ST_REQUIRE, @$);
       $$->u.require.cond = $2; }
-  | REQUIRE expr COMMA STRING
+  | REQUIRE expr COMMA expr
     { $$ = dhc_build_stmt(ps, DHC_ST_REQUIRE, @$);
-      $$->u.require = (DhcAstRequire){$2, $4->at, @4}; }
+      $$->u.require = dhc_build_require($2, $4); }
   | error                 { $$ = NULL; RECOVER(line_end, @1); }
   ;
 block_stmt:

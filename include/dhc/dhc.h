@@ -121,6 +121,7 @@ typedef struct dhc_model_options {
   const char *name;     /* a file, or the name of a shipped model, layer or function file */
   const char *root;     /* layer or model to build; NULL: the file's only or last model */
   const char *preset;   /* or NULL */
+  const char *variant;  /* of a `variants` block: "r3" or "ratio.r3"; or NULL */
   const char *recipe;   /* or NULL: "default" if the model has one */
   const char *const *sets; /* "key=value" */
   int n_sets;
@@ -435,4 +436,5 @@ DHC_API dhc_status dhc_doctor_json(dhc_session *s, char **out) DHC_MUST_USE;
 #ifdef __cplusplus
 }
 #endif
+#include "dhc/sweep.h"
 #endif

@@ -108,6 +108,31 @@ static void of_session(void) {
   IS_NULL("report", dhc_kernel_check(s, "a", "b", dims, 1, 0, &e, NULL));
 }
 
+static void of_sweep(void) {
+  dhc_sweep *w = (dhc_sweep *)1;
+  const char *axes[] = {"hidden=3,4"}, *none[] = {NULL};
+  dhc_sweep_options o = {.model = {.name = "mlp"}, .axes = axes, .n_axes = 1}, bad = o;
+  IS_NULL("s", dhc_sweep_open(NULL, &o, &w));
+  IS_NULL("o", dhc_sweep_open(s, NULL, &w));
+  IS_NULL("out", dhc_sweep_open(s, &o, NULL));
+  bad.model.name = NULL;
+  refused("dhc_sweep_open", dhc_sweep_open(s, &bad, &w), "'o->model.name' is NULL");
+  bad = o, bad.axes = NULL;
+  refused("dhc_sweep_open", dhc_sweep_open(s, &bad, &w), "'o->axes' is NULL");
+  bad = o, bad.axes = none;
+  refused("dhc_sweep_open", dhc_sweep_open(s, &bad, &w), "'o->axes[i]' is NULL");
+  bad = o, bad.random = -1;
+  refused("dhc_sweep_open", dhc_sweep_open(s, &bad, &w), "--random");
+  VALUE(dhc_sweep_open, !w);
+  VALUE(dhc_sweep_count, dhc_sweep_count(NULL) == 0);
+  VALUE(dhc_sweep_name, !dhc_sweep_name(NULL, 0));
+  IS_NULL("w", dhc_sweep_steps(NULL, NULL, NULL));
+  NOTHING(dhc_sweep_close(NULL));
+  must(dhc_sweep_open(s, &o, &w));
+  VALUE(dhc_sweep_name, dhc_sweep_count(w) == 2 && !dhc_sweep_name(w, -1) && !dhc_sweep_name(w, 2) && dhc_sweep_name(w, 1));
+  dhc_sweep_close(w);
+}
+
 static void of_model(void) {
   dhc_model *q;
   char *text;
@@ -251,7 +276,7 @@ static void bad_tensors(void) {
 }
 
 /* Every name behind DHC_API in the header occurs above. */
-static void all_named(const char *header) {
+static void all_named(const char *header, int at_least) {
   FILE *f = fopen(header, "r");
   char line[500];
   int n = 0;
@@ -266,19 +291,21 @@ static void all_named(const char *header) {
     if (!strstr(named, key)) printf("FAILED: %s has no row here\n", key), fails++;
   }
   fclose(f);
-  if (n < 60) printf("FAILED: only %d functions found in %s\n", n, header), fails++;
+  if (n < at_least) printf("FAILED: only %d functions found in %s\n", n, header), fails++;
 }
 
 int main(int argc, char **argv) {
   open_all();
   of_session();
   of_model();
+  of_sweep();
   of_runs();
   of_program();
   of_tensors();
   bad_tensors();
   strcat(named, "|");
-  all_named(argc > 1 ? argv[1] : "");
+  all_named(argc > 1 ? argv[1] : "", 60);
+  all_named(argc > 2 ? argv[2] : "", 5);
   dhc_program_close(p);
   dhc_model_close(m);
   dhc_session_close(s);

@@ -1,0 +1,126 @@
+/* A step of each variant: what it costs to begin one. */
+#include <stdlib.h>
+
+#include "api/atlas/atlas.h"
+#include "api/sweep/sweep.h"
+
+dhc_session *sweep_session(const dhc_sweep *w) {
+  return w ? w->s : NULL;
+}
+
+/* Hashes of the variants so far, with their numbers: open addressing, room for all. */
+typedef struct Seen {
+  struct {
+    char hash[17];
+    int variant;
+  } *at;
+  int room;
+} Seen;
+
+static Seen seen_make(DhcArena *a, int n) {
+  Seen s = {.room = 2 * n + 1};
+  s.at = dhc_arena_alloc(a, sizeof *s.at * (size_t)s.room);
+  return s;
+}
+
+/* The variant of that hash, if there was one before `variant`; else -1, and it is known from now on. */
+static int seen_before(Seen *s, const char *hash, int variant) {
+  int i = (int)(strtoull(hash, NULL, 16) % (unsigned)s->room);
+  for (; s->at[i].hash[0]; i = (i + 1) % s->room)
+    if (!strcmp(s->at[i].hash, hash)) return s->at[i].variant;
+  memcpy(s->at[i].hash, hash, sizeof s->at[i].hash);
+  s->at[i].variant = variant;
+  return -1;
+}
+
+typedef struct Steps {
+  dhc_sweep *w;
+  Seen seen;
+  bool (*row)(void *ctx, const dhc_sweep_row *r);
+  void *ctx;
+} Steps;
+
+static dhc_status one_step(const SweepOpen *x, const dhc_tensor *in, int n_in, uint64_t seed) {
+  const DhcRecipe *r = dhc_model_recipe(x->m->m);
+  *program_scalar(x->p, "$seed") = (double)(uint32_t)seed;
+  *program_scalar(x->p, "$lr") = dhc_recipe_lr(r, 0, 1);
+  return dhc_program_run(x->p, 0, in, n_in, NULL, NULL);
+}
+
+/* Compiled, loaded, bound to its sizes: only weights and the run are missing. */
+static dhc_status plan(SweepOpen *x, const dhc_tensor *in, int n_in) {
+  Version *v;
+  DHC_TRY(dhc_program_open(x->m, "loss", DHC_MODE_TRAIN, &x->p));
+  DHC_TRY(program_version(x->p, &x->p->entries[0], in, n_in, &v));
+  DHC_TRY(exec_load(x->p, v));
+  return program_bind(v, in, n_in);
+}
+
+static dhc_status measure(Steps *t, SweepOpen *x, int i, DhcArena *a, double begin, bool *go_on) {
+  dhc_tensor in[ATLAS_MAX_INPUTS];
+  int n_in;
+  SweepIdentity id;
+  DHC_TRY(sweep_inputs(x->m, t->w->o.sizes, t->w->o.seed, a, in, &n_in));
+  DHC_TRY(sweep_identify(x, in, n_in, a, &id));
+  dhc_sweep_row row = {.index = i, .name = t->w->variants.at[i].name, .hash = id.hash, .pattern = id.pattern, .order = id.order,
+                       .mixers = id.mixers, .sequence_length = id.length, .parameters = id.parameters};
+  int same = seen_before(&t->seen, id.hash, i);
+  if (same >= 0) row.same_as = t->w->variants.at[same].name;
+  if (same < 0) {
+    DHC_TRY(plan(x, in, n_in));
+    double planned = session_now_ms();
+    DHC_TRY(dhc_program_init(x->p, t->w->o.seed));
+    DHC_TRY(one_step(x, in, n_in, t->w->o.seed));
+    double first = session_now_ms();
+    DHC_TRY(one_step(x, in, n_in, t->w->o.seed));
+    row.plan_ms = planned - begin;
+    row.first_step_ms = first - begin;
+    row.step_ms = session_now_ms() - first;
+    row.kernels_compiled = x->s->stats.kernels_compiled;
+    row.kernels_reused = x->s->stats.kernels_reused;
+  }
+  *go_on = !t->row || t->row(t->ctx, &row);
+  return dhc_status_ok();
+}
+
+static void close_open(void *x) {
+  sweep_close_variant(x);
+}
+
+static dhc_status one(Steps *t, int i, bool *go_on) {
+  double begin = session_now_ms();
+  const SweepVariant *v = &t->w->variants.at[i];
+  SweepOpen x;
+  DhcArena a;
+  DhcHeld held;
+  dhc_arena_init(&a);
+  dhc_status st = sweep_open_variant(t->w, v, &x);
+  dhc_hold(&held, close_open, &x);
+  if (st.code == DHC_OK) st = measure(t, &x, i, &a, begin, go_on);
+  dhc_compile_stats *sum = &t->w->s->stats;
+  if (x.s) {
+    sum->kernels_compiled += x.s->stats.kernels_compiled;
+    sum->kernels_reused += x.s->stats.kernels_reused;
+    sum->kernels_reused_disk += x.s->stats.kernels_reused_disk;
+    sum->compile_ms += x.s->stats.compile_ms;
+    sum->codegen_ms += x.s->stats.codegen_ms;
+  }
+  dhc_release(&held);
+  sweep_close_variant(&x);
+  dhc_arena_fini(&a);
+  return st.code == DHC_OK || st.code == DHC_E_INTERRUPTED ? st : sweep_report_again(t->w, v, st);
+}
+
+dhc_status api_sweep_steps(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_row *r), void *ctx) {
+  NEED(w);
+  DhcArena a;
+  dhc_arena_init(&a);
+  Steps t = {.w = w, .seen = seen_make(&a, w->variants.n), .row = row, .ctx = ctx};
+  dhc_status st = dhc_status_ok();
+  bool go_on = true;
+  for (int i = 0; i < w->variants.n && st.code == DHC_OK && go_on; i++) {
+    st = dhc_stop_signal() ? dhc_status_make(DHC_E_INTERRUPTED, "stopped after %d of %d variants", i, w->variants.n) : one(&t, i, &go_on);
+  }
+  dhc_arena_fini(&a);
+  return st;
+}

@@ -1,0 +1,73 @@
+/* Sweeps from inside.
+ *
+ *   pattern.c   orders of letters: canonical names, placements
+ *   list.c      which variants there are: axes and their combinations
+ *   variant.c   one variant, opened in a session of its own; what identifies it
+ *   generate.c  generated inputs of an entry
+ *   steps.c     one step of each */
+#ifndef DHC_API_SWEEP_H
+#define DHC_API_SWEEP_H
+
+#include "api/api.h"
+
+/* ---- pattern.c ---- */
+
+/* "MMMMMMMA" as "M7A": more than four alike are counted. */
+const char *sweep_pattern_name(DhcArena *a, const char *pattern);
+/* "M6A2" as letters and how many of each; false: it is no such text, or one letter stands twice. */
+enum { SWEEP_MAX_LETTERS = 16 };
+typedef struct SweepLetters {
+  char letter[SWEEP_MAX_LETTERS];
+  int count[SWEEP_MAX_LETTERS];
+  int n, total;
+} SweepLetters;
+bool sweep_letters_parse(const char *text, SweepLetters *out);
+double sweep_letters_orders(const SweepLetters *l); /* how many orders there are */
+/* All orders, in the order of the letters as given: "MMMMMMAA" first. */
+typedef DHC_VEC(const char *) SweepTexts;
+void sweep_letters_list(DhcArena *a, const SweepLetters *l, SweepTexts *out);
+
+/* ---- list.c ---- */
+
+typedef struct SweepVariant {
+  const char *name;
+  const char *declared; /* "block.name", or NULL */
+  const char **sets;    /* all that are set, in order */
+  int n_sets;
+} SweepVariant;
+
+struct dhc_sweep {
+  dhc_session *s;
+  dhc_sweep_options o;
+  DhcArena arena;
+  DHC_VEC(SweepVariant) variants;
+};
+
+/* ---- variant.c ---- */
+
+typedef struct SweepOpen {
+  dhc_session *s; /* of its own, or the sweep's */
+  dhc_model *m;
+  dhc_program *p;
+} SweepOpen;
+/* In a session of its own. On failure too there may be something to close. */
+dhc_status sweep_open_variant(dhc_sweep *w, const SweepVariant *v, SweepOpen *out) DHC_MUST_USE;
+void sweep_close_variant(SweepOpen *x);
+/* After a failure of v: opens it in the sweep's session, so that its diagnostics are there, and names it. */
+dhc_status sweep_report_again(dhc_sweep *w, const SweepVariant *v, dhc_status st) DHC_MUST_USE;
+
+/* What identifies it: of its entry `loss` for these inputs. Texts in the arena. */
+typedef struct SweepIdentity {
+  char hash[17];
+  const char *pattern, *order, *mixers;
+  int64_t length, parameters;
+} SweepIdentity;
+dhc_status sweep_identify(const SweepOpen *x, const dhc_tensor *in, int n_in, DhcArena *a, SweepIdentity *out) DHC_MUST_USE;
+
+/* ---- generate.c ---- */
+
+/* Inputs of entry `loss` at these sizes, optional ones left out: floats in -1 ... 1, integers that are classes.
+ * in: room for ATLAS_MAX_INPUTS; memory is the arena's. */
+dhc_status sweep_inputs(dhc_model *m, const char *sizes, uint64_t seed, DhcArena *a, dhc_tensor *in, int *n_in) DHC_MUST_USE;
+
+#endif

@@ -1,0 +1,102 @@
+/* One variant in a session of its own, and what identifies it. */
+#include <stdlib.h>
+
+#include "api/sweep/sweep.h"
+
+static dhc_status open_in(dhc_sweep *w, const SweepVariant *v, SweepOpen *x) {
+  dhc_model_options o = w->o.model;
+  if (v->declared) o.variant = v->declared;
+  o.sets = v->sets;
+  o.n_sets = v->n_sets;
+  return dhc_model_open(x->s, &o, &x->m);
+}
+
+dhc_status sweep_open_variant(dhc_sweep *w, const SweepVariant *v, SweepOpen *x) {
+  *x = (SweepOpen){.s = NULL};
+  DHC_TRY(session_child(w->s, &x->s));
+  return open_in(w, v, x);
+}
+
+dhc_status sweep_report_again(dhc_sweep *w, const SweepVariant *v, dhc_status st) {
+  SweepOpen x = {.s = w->s};
+  int before = w->s->diags.n_errors;
+  dhc_status again = open_in(w, v, &x);
+  (void)again; /* what matters is what it leaves in the session */
+  dhc_model_close(x.m);
+  DhcDiags *d = &w->s->diags;
+  if (d->n_errors > before && d->all.n) dhc_diag_note(d, d->all.at[d->all.n - 1], (DhcSpan){0}, "of variant %s", v->name);
+  else return dhc_status_make(st.code, "variant %s: %s", v->name, st.message);
+  return st;
+}
+
+void sweep_close_variant(SweepOpen *x) {
+  dhc_program_close(x->p);
+  dhc_model_close(x->m);
+  dhc_session_close(x->s);
+  *x = (SweepOpen){.s = NULL};
+}
+
+/* ---- identity ------------------------------------------------------------------------------- */
+
+static void put_recipe(const DhcRecipe *r, DhcText *t) {
+  dhc_text_printf(t, "recipe %s batch %lld epochs %lld steps %lld clip %a ema %a smoothing %a lr", r->optimizer, (long long)r->batch,
+                  (long long)r->epochs, (long long)r->steps, r->clip, r->ema, r->label_smoothing);
+  for (int i = 0; i <= 16; i++) dhc_text_printf(t, " %a", dhc_recipe_lr(r, i * 6250, 100001));
+  for (int i = 0; i < 8; i++) dhc_text_printf(t, " %a", dhc_recipe_lr(r, i * 20, 1000));
+  for (int i = 0; i < r->optimizer_args.n; i++)
+    dhc_text_printf(t, " %s %a", r->optimizer_args.at[i].name, r->optimizer_args.at[i].value);
+}
+
+/* Everything that a run of it would compute: the graph of the loss with all it calls, tensors, how they begin, float
+ * constants, and the recipe. Not the names under which hyperparameters said so. */
+static void hash_of(dhc_model *m, DhcArena *a, char out[17]) {
+  DhcText t = {.arena = a};
+  dhc_module_print(m->module, &t);
+  put_recipe(dhc_model_recipe(m->m), &t);
+  uint8_t digest[32];
+  char hex[65];
+  dhc_sha256_bytes(t.at, (size_t)t.n, digest);
+  dhc_sha256_hex(digest, hex);
+  memcpy(out, hex, 16);
+  out[16] = 0;
+}
+
+/* Of the first call whose first operand is a batch of sequences, [B, L, d]: what the mixers see. */
+static int64_t sequence_length(const DhcFunc *f, const dhc_tensor *in, int n_in) {
+  int64_t values[DHC_IMAGE_MAX_SYMBOLS] = {0}, length;
+  bool bound[DHC_IMAGE_MAX_SYMBOLS] = {false}, unbound;
+  if (f->symbols.n > DHC_IMAGE_MAX_SYMBOLS) return -1;
+  for (int i = 0; i < f->params.n; i++)
+    for (int k = 0; k < n_in; k++)
+      for (int d = 0; f->param_info.at[i].name && !strcmp(f->param_info.at[i].name, in[k].name) && d < in[k].rank; d++)
+        dhc_dim_unify(f->params.at[i]->type.dim[d], in[k].dim[d], f->symbols.n, f->symbols.at, values, bound, &unbound);
+  for (const DhcNode *n = f->first; n; n = n->next) {
+    if ((n->op != DHC_OP_CALL && n->op != DHC_OP_CHECKPOINT) || !n->n_args || n->args[0]->type.rank != 3) continue;
+    if (dhc_dim_eval(n->args[0]->type.dim[1], f->symbols.n, f->symbols.at, values, &length)) return length;
+  }
+  return -1;
+}
+
+static const char *mixers_text(const DhcModel *m, DhcArena *a) {
+  DhcKindInfos k = dhc_model_kinds(m);
+  DhcText t = {.arena = a};
+  for (int i = 0; i < k.n; i++) dhc_text_printf(&t, "%s%s%d", i ? " " : "", k.at[i].letter, k.at[i].count);
+  return dhc_text_str(&t);
+}
+
+dhc_status sweep_identify(const SweepOpen *x, const dhc_tensor *in, int n_in, DhcArena *a, SweepIdentity *out) {
+  int before = x->s->diags.n_errors;
+  DhcInputShape *shape = DHC_NEW_N(a, DhcInputShape, n_in + 1);
+  for (int i = 0; i < n_in; i++) shape[i] = (DhcInputShape){in[i].name, in[i].rank, in[i].dim};
+  const DhcEntryRequest rq = {.name = "loss", .training = true, .inputs = shape, .n_inputs = n_in,
+                              .report = dhc_model_recipe(x->m->m)->report};
+  DhcFunc *f = dhc_model_entry(x->m->m, &rq);
+  if (!f) return session_errors_since(x->s, before);
+  out->pattern = dhc_arena_strdup(a, dhc_model_pattern(x->m->m));
+  out->order = sweep_pattern_name(a, out->pattern);
+  out->mixers = mixers_text(x->m->m, a);
+  out->length = sequence_length(f, in, n_in);
+  out->parameters = dhc_model_n_params(x->m);
+  hash_of(x->m, a, out->hash);
+  return dhc_status_ok();
+}

@@ -1,0 +1,61 @@
+/* Sweeps: many variants of one model over one set of compiled kernels. Included by dhc.h, whose rules hold here.
+ *
+ *   dhc_sweep   the list of variants: a grid, orders of a pattern, what the model file declares
+ *
+ * A variant is opened, run and closed before the next one begins: what it took is given back, but for the kernels it
+ * was the first to need. Variants whose graph and recipe are equal are one: the later ones are merged into the first. */
+#ifndef DHC_SWEEP_H
+#define DHC_SWEEP_H
+
+#include "dhc/dhc.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct dhc_sweep dhc_sweep;
+
+typedef struct dhc_sweep_options {
+  dhc_model_options model;    /* what all variants have in common */
+  const char *const *axes;    /* "key=a,b,c": hyperparameters and recipe; every combination, the first axis slowest */
+  int n_axes;
+  const char *const *opts;    /* the same for settings of the recipe and its optimiser: "lr=1e-3,3e-4" */
+  int n_opts;
+  const char *variants;       /* `variants` blocks of the model file, or single ones as "block.name"; commas between; or NULL */
+  const char *placements;     /* "M6A2": every order of these letters, as hyperparameter `pattern`; or NULL */
+  int64_t random;             /* of all combinations only so many, drawn by `seed`; 0: all */
+  uint64_t seed;              /* of that draw, of weights and of generated data */
+  const char *sizes;          /* of generated data: "B=16,H=32,W=32"; what is not named has the recipe's batch, or 32, or 16 */
+} dhc_sweep_options;
+
+/* DHC_E_USAGE where nothing varies, or an axis has no values; DHC_E_INPUT where the model has no such variants. No
+ * variant is opened yet. The session outlives the sweep. */
+DHC_API dhc_status dhc_sweep_open(dhc_session *s, const dhc_sweep_options *o, dhc_sweep **out) DHC_MUST_USE;
+DHC_API void dhc_sweep_close(dhc_sweep *w);
+DHC_API int dhc_sweep_count(const dhc_sweep *w); /* variants, equal ones counted each */
+DHC_API const char *dhc_sweep_name(const dhc_sweep *w, int i); /* "mamba_ratio=3,lr=1e-3" */
+
+typedef struct dhc_sweep_row {
+  int index;              /* of the variant */
+  const char *name;
+  const char *hash;       /* 16 hex digits: of the graph of `loss` with all its constants, and of the recipe */
+  const char *pattern;    /* letters of the mixers in their order, "MMMA"; "" where the model has none */
+  const char *order;      /* its canonical name: more than four alike in a row are counted, "M7A" */
+  const char *mixers;     /* "M7 A1" */
+  int64_t sequence_length; /* that the mixers see; -1: not known */
+  int64_t parameters;
+  const char *same_as;    /* name of the variant that it is equal to, and nothing else then; else NULL */
+  int kernels_compiled, kernels_reused;
+  double plan_ms;         /* from the request to the plan, bound to its sizes, kernels loaded */
+  double first_step_ms;   /* from the request to the end of the first step, initial weights included */
+  double step_ms;         /* of one more step */
+} dhc_sweep_row;
+
+/* One training step on generated data of each variant (and one more, for its own time). Rows are valid during the
+ * call; false ends the sweep. The first variant that fails ends it too: its diagnostics are the session's. */
+DHC_API dhc_status dhc_sweep_steps(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_row *r), void *ctx) DHC_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# sweep: which variants there are and what identifies them; one training step of each; kernels are shared.
+. "$(dirname "$0")/common.sh"
+tiny=(dhc_jamba --set hidden_dim=4 --set num_heads=2 --set num_experts=2 --set ffn_inner=8 --set d_state=4 --set tokens=grid --sizes B=2,H=16,W=16)
+"$dhcc" sweep "${tiny[@]}" --set num_layers=4 --set mamba_ratio=0,3 --json > "$work/two.json" || fail "a grid of two"
+python3 - "$work/two.json" <<'P' || fail "a grid of two"
+import json, sys
+d = json.load(open(sys.argv[1]))
+a, b = d["variants"]
+for v in a, b:
+    for key in "name", "hash", "mixers", "kernels_compiled", "kernels_reused", "plan_ms", "first_step_ms":
+        assert key in v, (key, v)
+    assert len(v["hash"]) == 16 and 0 < v["plan_ms"] < v["first_step_ms"], v
+    assert v["sequence_length"] == 16 and v["parameters"] > 0, v
+assert (a["name"], a["mixers"], a["pattern"]) == ("mamba_ratio=0", "M0 A4", "AAAA"), a
+assert (b["name"], b["mixers"], b["pattern"]) == ("mamba_ratio=3", "M3 A1", "MMMA"), b
+assert a["kernels_compiled"] > 0 and a["hash"] != b["hash"] and d["merged"] == [] and d["exit_status"] == 0
+P
+
+# 64 orders of eight blocks whose kinds the store has: nothing is compiled, in a process that is new
+"$dhcc" sweep "${tiny[@]}" --placements M1A1M1 --json > /dev/null 2>&1 && fail "a letter twice"
+"$dhcc" sweep "${tiny[@]}" --set num_layers=4 --set pattern=MMAA --json > /dev/null || fail "all kinds"
+"$dhcc" sweep "${tiny[@]}" --placements M4A4 --random 64 --seed 3 --json > "$work/many.json" || fail "64 orders"
+python3 - "$work/many.json" <<'P' || fail "64 orders"
+import json, sys
+d = json.load(open(sys.argv[1]))
+v = d["variants"]
+assert len(v) == 64 and len({x["hash"] for x in v}) == 64 and len({x["pattern"] for x in v}) == 64
+assert all(x["mixers"] == "M4 A4" and len(x["pattern"]) == 8 and x["name"] == x["order"] for x in v)
+assert all(x["kernels_compiled"] == 0 and x["kernels_reused"] > 0 for x in v), [x["kernels_compiled"] for x in v]
+assert d["kernels_compiled"] == 0
+P
+
+# every order of a pattern, mirror images too; only equal graphs are one
+small=(mlp --set hidden=4 --sizes B=2,H=8,W=8)
+names() { python3 -c 'import json,sys; d=json.load(sys.stdin); print(" ".join(x["name"] for x in d["variants"]), "|", " ".join(x["name"] + "=" + x["same_as"] for x in d["merged"]))'; }
+got=$("$dhcc" sweep "${tiny[@]}" --backend interp --no-cache --placements M2A1 --json | names)
+[ "$got" = "MMA MAM AMM | " ] || fail "orders of M2A1: $got"
+got=$("$dhcc" sweep "${tiny[@]}" --set num_layers=4 --set ratio=3M:1A,1A:3M --set pattern=,MMMA --json 2>&1)
+case $got in *"has an empty value"*) ;; *) fail "an empty value: $got" ;; esac
+got=$("$dhcc" sweep "${tiny[@]}" --set num_layers=4 --set ratio=3M:1A,1A:3M,6M:2A --json | names)
+[ "$got" = "ratio=3M:1A ratio=1A:3M ratio=6M:2A | " ] || fail "ratios: $got"
+got=$("$dhcc" sweep "${tiny[@]}" --set num_layers=4 --set pattern=MMMA,M3A,MMMAMMMA --json | names)
+[ "$got" = "pattern=MMMA | pattern=M3A=pattern=MMMA pattern=MMMAMMMA=pattern=MMMA" ] || fail "equal variants: $got"
+expect 0 "equal to pattern=MMMA, not run again: pattern=M3A" "$dhcc" sweep "${tiny[@]}" --set num_layers=4 --set pattern=MMMA,M3A
+expect 0 "M7A" "$dhcc" sweep "${tiny[@]}" --set mamba_ratio=7,6 --random 1 --seed 1
+
+# a recipe's settings are variants too, and compile nothing
+got=$("$dhcc" sweep "${small[@]}" --opt lr=1e-3,3e-4 --json)
+[ "$(echo "$got" | names)" = "lr=1e-3 lr=3e-4 | " ] || fail "--opt: $got"
+
+# what a model file declares
+cat > "$work/v.dhc" <<'M'
+import std/nn
+import layers/linear
+model V(d: int in 1..64 = 4, deep: bool = false) {
+  a = Linear(8, d)
+  if deep { b = Linear(d, d) }
+  c = Linear(d, 3)
+  loss<B>(x: [B, 8], target: i64[B]) -> (loss: [], logits: [B, 3]) {
+    y = relu(a(x))
+    if deep { y = relu(b(y)) }
+    logits = c(y)
+    return cross_entropy(logits, target), logits
+  }
+}
+variants width for V { narrow { d = 2 } wide { d = 8 } }
+variants depth for V { shallow { deep = false } deep { deep = true } }
+M
+got=$("$dhcc" sweep "$work/v.dhc" --variants width,depth.deep --json | names)
+[ "$got" = "width.narrow width.wide depth.deep | " ] || fail "--variants: $got"
+got=$("$dhcc" sweep "$work/v.dhc" --variants width --set deep=true,false --json | names)
+[ "$got" = "width.narrow,deep=true width.narrow,deep=false width.wide,deep=true width.wide,deep=false | " ] || fail "variants and a grid: $got"
+
+# wrong input: one line, and what was measured stays
+expect 2 "nothing to vary" "$dhcc" sweep mlp
+expect 2 "--set hidden=: has an empty value" "$dhcc" sweep mlp --set hidden=
+expect 2 "--set hidden=4,4: has hidden=4 twice" "$dhcc" sweep mlp --set hidden=4,4
+expect 1 "V has no variants 'widht' (did you mean 'width'?)" "$dhcc" sweep "$work/v.dhc" --variants widht
+expect 1 "the file declares no variants for MLP" "$dhcc" sweep mlp --variants width
+expect 2 "--placements: needs letters" "$dhcc" sweep dhc_jamba --placements 6M
+expect 2 "--opt: a recipe has no 'lrr'" "$dhcc" sweep mlp --opt lrr=1
+expect 1 'ratio "7:1" does not say which is which: 7M:1A or 7A:1M' "$dhcc" sweep dhc_jamba --set ratio=7:1,3M:1A
+expect 1 "note: of variant ratio=7:1" "$dhcc" sweep dhc_jamba --set ratio=7:1,3M:1A
+expect 2 "--sizes: entry 'loss' has no size 'Q'" "$dhcc" sweep mlp --set hidden=3,4 --sizes Q=3
+"$dhcc" sweep "$work/v.dhc" --set d=3,4,65 --json > "$work/wrong.json" 2> /dev/null
+[ $? = 1 ] || fail "a variant out of range"
+got=$(names < "$work/wrong.json")
+[ "$got" = "d=3 d=4 | " ] || fail "what came before a wrong variant: $got"
+
+# what a variant took is given back
+cat > "$work/grow.py" <<'P'
+import resource, subprocess, sys
+def peak(n):
+    import os
+    pid = os.fork()
+    if not pid:
+        rc = subprocess.run([sys.argv[1], "sweep", sys.argv[2], "--opt", "lr=" + ",".join("1e-%d" % i if i < 9 else "0.0%d" % i for i in range(1, n // 20 + 1)),
+                             "--set", "d=" + ",".join(map(str, range(1, 21))), "--quiet"], stdout=subprocess.DEVNULL).returncode
+        os._exit(200 if rc else 0)
+    _, status, use = os.wait4(pid, 0)
+    assert status == 0, status
+    return use.ru_maxrss
+few, many = peak(100), peak(1000)
+print(few, many)
+assert many < few + 2048, (few, many)  # KiB
+P
+python3 "$work/grow.py" "$dhcc" "$work/v.dhc" || fail "a thousand variants grow"
+finish
