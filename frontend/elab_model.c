@@ -282,7 +282,7 @@ static const DhcVal *map_of_layers(const DhcInst *inst) {
 static bool made_by(DhcCx *cx, const DhcInst *inst, const DhcClosure *c) {
   if (inst->decl != c->decl) return false;
   for (int i = 0; i < c->args.n; i++) {
-    const DhcBound *b = &c->args.at[i];
+    const DhcGiven *b = &c->args.at[i];
     for (int k = 0; b->name && k < inst->hypers.n; k++) {
       const DhcHyper *h = &inst->hypers.at[k];
       if (!strcmp(h->name, b->name) && b->value.kind == h->value.kind && !dhc_val_equal(cx, &b->value, &h->value, b->span)) return false;

@@ -25,9 +25,13 @@ for m in dhc_jamba rl_policy rl_value rl_actor_critic rl_ssm_policy seq; do expe
 expect 0 'M4 A0' "$dhcc" info dhc_jamba --preset small
 expect 0 'nothing to mix' "$dhcc" info dhc_jamba --preset small
 expect 0 'no MultiHeadAttention' "$dhcc" info dhc_jamba --preset small
-expect 0 'M6 A2' "$dhcc" info dhc_jamba --set ratio=1:3
+expect 0 'M6 A2' "$dhcc" info dhc_jamba --set ratio=3M:1A
+expect 0 'M6 A2' "$dhcc" info dhc_jamba --set ratio=1A:3M
+expect 0 'M7 A1' "$dhcc" info dhc_jamba --set pattern=M7A
+expect 1 'ratio "7:1" does not say which is which: 7M:1A or 7A:1M' "$dhcc" info dhc_jamba --set ratio=7:1
+expect 1 'ratio "3:1A" does not say which is which: 3M:1A or 3A:1M' "$dhcc" info dhc_jamba --set ratio=3:1A
 expect 0 'M4 A4' "$dhcc" info dhc_jamba --set pattern=MA
-expect 1 'ratio names no block' "$dhcc" info dhc_jamba --set ratio=0:0
+expect 1 'pattern and ratio name no block' "$dhcc" info dhc_jamba --set ratio=0M:0A
 
 # The forward pass of Mamba keeps nothing of [length, channels, states]: 16 states would be
 # 32 MiB here.
