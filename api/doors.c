@@ -116,6 +116,11 @@ dhc_status dhc_evaluate(dhc_model *m, const dhc_eval_options *o, dhc_eval_result
   DOOR(m ? m->s : NULL, api_evaluate(m, o, out));
 }
 
+dhc_status dhc_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_result *out) {
+  if (out) *out = (dhc_build_result){0};
+  DOOR(m ? m->s : NULL, api_model_build(m, o, out));
+}
+
 dhc_status dhc_generate(dhc_model *m, const dhc_generate_options *o, dhc_generate_result *out) {
   DOOR(m ? m->s : NULL, api_generate(m, o, out));
 }

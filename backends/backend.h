@@ -35,6 +35,8 @@ typedef struct DhcBackend {
    * spec's text, for a comment, or NULL. */
   dhc_status (*generate)(void *worker, const DhcLp *const *program, const char *const *names,
                          int n, DhcStageText text, const char *about, DhcBytes *out);
+  /* One standalone object (backends/object/object.h), memory for writing it being the arena's; NULL: it makes none. */
+  dhc_status (*object)(void *worker, const struct DhcObject *o, DhcArena *arena, DhcBytes *out);
 } DhcBackend;
 
 /* By name; NULL: not in this build (backends.c). */

@@ -120,18 +120,22 @@ static const char *kind_name(DhcKind k) {
 }
 
 /* Templates: programs and class programs. */
-static dhc_status build(const DhcCompiler *c, Job *j) {
-  for (int i = 0; i < j->r->n_classes; i++) {
-    DhcTplInput in = {j->r->spec, &j->r->classes[i], &c->facts, &j->arena};
+static dhc_status build_classes(const DhcCompiler *c, const DhcKernelRequest *r, DhcArena *arena, const DhcLp **program,
+                                dhc_kernel_class *classes) {
+  for (int i = 0; i < r->n_classes; i++) {
+    DhcTplInput in = {r->spec, &r->classes[i], &c->facts, arena};
     const char *why = NULL;
     DhcLp *p = dhc_template_build(&in, &why);
-    if (!p) return dhc_status_make(DHC_E_INPUT, "%s kernel: %s", kind_name(j->r->spec->kind), why);
-    j->program[i] = p;
-    j->classes[i] = (dhc_kernel_class){.guard = j->r->classes[i].guard, .n_tasks = p->n_tasks,
-                                       .first_tasks = p->first_tasks,
-                                       .scratch_bytes = p->scratch_bytes,
-                                       .shared_bytes = p->shared_bytes};
+    if (!p) return dhc_status_make(DHC_E_INPUT, "%s kernel: %s", kind_name(r->spec->kind), why);
+    program[i] = p;
+    classes[i] = (dhc_kernel_class){.guard = r->classes[i].guard, .n_tasks = p->n_tasks, .first_tasks = p->first_tasks,
+                                    .scratch_bytes = p->scratch_bytes, .shared_bytes = p->shared_bytes};
   }
+  return dhc_status_ok();
+}
+
+static dhc_status build(const DhcCompiler *c, Job *j) {
+  DHC_TRY(build_classes(c, j->r, &j->arena, j->program, j->classes));
   symbol_names(&j->arena, j->key, j->r->n_classes, j->name);
   return dhc_status_ok();
 }
@@ -340,6 +344,29 @@ dhc_status dhc_compile_describe(DhcCompiler *c, const DhcKernelRequest *req, int
     drop_job(j);
     DHC_TRY(s);
   }
+  return dhc_status_ok();
+}
+
+/* ---- objects ----------------------------------------------------------------------------- */
+
+dhc_status dhc_compiler_programs(const DhcCompiler *c, const DhcKernelRequest *r, DhcArena *arena, dhc_kernel *out,
+                                 const DhcLp *const **programs) {
+  const DhcLp **program = DHC_NEW_N(arena, const DhcLp *, r->n_classes + 1);
+  dhc_kernel_class *classes = DHC_NEW_N(arena, dhc_kernel_class, r->n_classes + 1);
+  DHC_TRY(build_classes(c, r, arena, program, classes));
+  *out = (dhc_kernel){.name = kind_name(r->spec->kind), .n_ptrs = r->spec->n_operands, .n_dims = dhc_spec_n_dims(r->spec),
+                      .n_classes = r->n_classes, .classes = classes};
+  *programs = program;
+  return dhc_status_ok();
+}
+
+dhc_status dhc_compiler_object(DhcCompiler *c, const struct DhcObject *o, DhcArena *arena, char **bytes, size_t *n_bytes) {
+  DhcBytes b = {0};
+  if (!c->backend->object) return dhc_status_make(DHC_E_USAGE, "--backend %s makes no objects; cpu does", c->backend->name);
+  if (!c->worker[0]) DHC_TRY(c->backend->worker_open(c->self, &c->worker[0]));
+  DHC_TRY(c->backend->object(c->worker[0], o, arena, &b));
+  *bytes = b.bytes;
+  *n_bytes = b.n_bytes;
   return dhc_status_ok();
 }
 

@@ -35,6 +35,8 @@ dhc_status dhc_backend_load_graph(DhcDevice *d, const DhcGraphCode *g, DhcArena 
 /* ---- compiler ---- */
 
 typedef struct DhcCompiler DhcCompiler;
+struct DhcLp;
+struct DhcObject;
 
 typedef struct DhcCompileOptions {
   const char *backend;     /* "cpu", "cuda" */
@@ -87,6 +89,12 @@ typedef struct DhcKernelFacts {
 } DhcKernelFacts;
 /* Facts of n kernels; nothing is generated, loaded or kept but in the arena. */
 dhc_status dhc_compile_describe(DhcCompiler *c, const DhcKernelRequest *req, int n, DhcArena *arena, DhcKernelFacts *out) DHC_MUST_USE;
+/* What a kernel's code would be made from: its table (fn is NULL) and a loop program a class. Memory is the
+ * arena's; nothing is generated. */
+dhc_status dhc_compiler_programs(const DhcCompiler *c, const DhcKernelRequest *r, DhcArena *arena, dhc_kernel *out,
+                                 const struct DhcLp *const **programs) DHC_MUST_USE;
+/* A standalone object for the compiler's target; *bytes is malloc's. */
+dhc_status dhc_compiler_object(DhcCompiler *c, const struct DhcObject *o, DhcArena *arena, char **bytes, size_t *n_bytes) DHC_MUST_USE;
 
 /* Stages of one kernel as text, for `print`: "loop"; "llvm", "asm" of cpu; "cuda", "ptx", "sass" of cuda. */
 /* The backend whose stage this is; NULL: any. */

@@ -13,7 +13,7 @@
 
 #include "dhc/dhc.h"
 
-enum { CLI_MAX_SETS = 64, CLI_MAX_INPUTS = 32 };
+enum { CLI_MAX_SETS = 64, CLI_MAX_INPUTS = 32, CLI_MAX_ENTRIES = 16 };
 
 struct cJSON;
 
@@ -35,8 +35,11 @@ typedef struct Cli {
   int n_opts;
   const char *inputs[CLI_MAX_INPUTS];
   int n_inputs;
+  const char *entries[CLI_MAX_ENTRIES]; /* all that were given; `entry` is the last */
+  int n_entries;
   const char *root, *preset, *recipe, *backend, *cpu_features, *gpu_arch, *compute, *stage, *entry, *sizes, *pass;
   const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed, *variants, *placements;
+  const char *header, *name; /* build */
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
   int64_t tokens, top_k, max_memory, max_bytes, repeat, random;
   double lr, clip, tolerance, val_fraction, temperature;
@@ -120,6 +123,7 @@ void cli_profile_add(CliProfile *p, const dhc_profile_row *row); /* a row as dhc
 int cli_profile_print(const Cli *c, CliProfile *p, int64_t times);
 
 /* ---- commands ---- */
+int cmd_build(const Cli *c);
 int cmd_check(const Cli *c);
 int cmd_info(const Cli *c);
 int cmd_print(const Cli *c);

@@ -37,6 +37,9 @@ static const CliCommand commands[] = {
      "dhcc generate seq --weights runs/t/best.safetensors --prompt 'In the '",
      "Tokens are bytes, written to standard output as they come. The prompt runs through the model's\nforward.stream, what follows through "
      "forward.step.\n" MODEL_MORE, cmd_generate},
+    {"build", "MODEL", 1, 1, "an object file and a C header for programs without dhcc",
+     "dhcc build mlp --weights w.safetensors -o mlp.o --header mlp.h",
+     "What links the object needs nothing else; docs/abi.md says how it is called.\n" MODEL_MORE, cmd_build},
     {"cache", "[show|verify|prune]", 0, 1, "show, verify or prune the kernel store", "dhcc cache verify",
      "The store may be deleted at any time: only speed depends on it.", cmd_cache},
     {"doctor", "", 0, 0, "what this machine and this build have", "dhcc doctor", NULL, cmd_doctor},

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "backends/cpu/cpu.h"
+#include "backends/object/llvm.h"
 
 typedef struct Self {
   DhcCpuTarget target;
@@ -40,6 +41,15 @@ static dhc_status cpu_generate(void *worker, const DhcLp *const *program, const 
                                       [DHC_TEXT_ASM] = DHC_CPU_ASM};
   DhcCpuBytes b = {0};
   dhc_status st = dhc_cpu_gen_run(worker, program, names, n, stage[text], &b);
+  *out = (DhcBytes){b.bytes, b.n_bytes};
+  return st;
+}
+
+static dhc_status cpu_object(void *worker, const struct DhcObject *o, DhcArena *arena, DhcBytes *out) {
+  DhcObjLlvm in = {o, arena};
+  const DhcCpuFill fill = {o->model, dhc_object_write_llvm, &in};
+  DhcCpuBytes b = {0};
+  dhc_status st = dhc_cpu_gen_module(worker, &fill, DHC_CPU_OBJECT, &b);
   *out = (DhcBytes){b.bytes, b.n_bytes};
   return st;
 }
@@ -84,4 +94,5 @@ const DhcBackend dhc_backend_cpu = {.name = "cpu",
                                     .close = cpu_close,
                                     .worker_open = cpu_worker_open,
                                     .worker_close = cpu_worker_close,
-                                    .generate = cpu_generate};
+                                    .generate = cpu_generate,
+                                    .object = cpu_object};

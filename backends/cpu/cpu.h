@@ -28,6 +28,8 @@ const char *dhc_cpu_llvm_version(DhcArena *arena);
 
 /* ---- gen.c ------------------------------------------------------------------------ */
 
+struct DhcCpuW;
+
 /* One worker's code generator: an LLVM context and a target machine. */
 typedef struct DhcCpuGen DhcCpuGen;
 dhc_status dhc_cpu_gen_open(const DhcCpuTarget *target, DhcCpuGen **out) DHC_MUST_USE;
@@ -43,6 +45,13 @@ typedef struct DhcCpuBytes {
  * An op without a CPU form, or one that LLVM would lower to a library call, is an error. */
 dhc_status dhc_cpu_gen_run(DhcCpuGen *g, const DhcLp *const *program, const char *const *names,
                            int n, DhcCpuStage stage, DhcCpuBytes *out) DHC_MUST_USE;
+/* One module with what `fill` writes into it, under a name that stands in object files. */
+typedef struct DhcCpuFill {
+  const char *name;
+  void (*fill)(struct DhcCpuW *w, void *ctx);
+  void *ctx;
+} DhcCpuFill;
+dhc_status dhc_cpu_gen_module(DhcCpuGen *g, const DhcCpuFill *f, DhcCpuStage stage, DhcCpuBytes *out) DHC_MUST_USE;
 
 /* ---- jit.c ------------------------------------------------------------------------- */
 

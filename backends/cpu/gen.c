@@ -64,7 +64,7 @@ static dhc_status take_text(const char *text, size_t n, DhcCpuBytes *out) {
 }
 
 /* LLVM may turn an operation into a library call: the symbol table tells. */
-static dhc_status check_symbols(DhcCpuGen *g, LLVMMemoryBufferRef object) {
+static dhc_status check_symbols(DhcCpuGen *g, const char *module, LLVMMemoryBufferRef object) {
   dhc_status s = {0};
   char *message = NULL;
   LLVMBinaryRef binary = LLVMCreateBinary(object, g->cx, &message);
@@ -80,8 +80,8 @@ static dhc_status check_symbols(DhcCpuGen *g, LLVMMemoryBufferRef object) {
     LLVMMoveToContainingSection(section, sym);
     if (!*name || !LLVMObjectFileIsSectionIteratorAtEnd(binary, section)) continue;
     if (!strcmp(name, "memcpy") || !strcmp(name, "memmove") || !strcmp(name, "memset")) continue;
-    if (!strcmp(name, "kernel")) continue; /* the file symbol lies in no section */
-    s = error(DHC_E_ENVIRONMENT, "kernel needs a library function", name);
+    if (!strcmp(name, module)) continue; /* the file symbol lies in no section */
+    s = error(DHC_E_ENVIRONMENT, "code needs a library function", name);
   }
   LLVMDisposeSectionIterator(section);
   LLVMDisposeSymbolIterator(sym);
@@ -89,7 +89,7 @@ static dhc_status check_symbols(DhcCpuGen *g, LLVMMemoryBufferRef object) {
   return s;
 }
 
-static dhc_status emit(DhcCpuGen *g, LLVMModuleRef module, DhcCpuStage stage, DhcCpuBytes *out) {
+static dhc_status emit(DhcCpuGen *g, const char *name, LLVMModuleRef module, DhcCpuStage stage, DhcCpuBytes *out) {
   if (stage == DHC_CPU_LLVM) {
     char *text = LLVMPrintModuleToString(module);
     if (!text) return error(DHC_E_ENVIRONMENT, "out of memory", NULL);
@@ -106,7 +106,7 @@ static dhc_status emit(DhcCpuGen *g, LLVMModuleRef module, DhcCpuStage stage, Dh
     return s;
   }
   dhc_status s = {0};
-  if (stage == DHC_CPU_OBJECT) s = check_symbols(g, buffer);
+  if (stage == DHC_CPU_OBJECT) s = check_symbols(g, name, buffer);
   if (!s.code) s = take_text(LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer), out);
   LLVMDisposeMemoryBuffer(buffer);
   return s;
@@ -118,24 +118,41 @@ static void drop_module(void *what) {
   LLVMDisposeModule(w->module);
 }
 
-dhc_status dhc_cpu_gen_run(DhcCpuGen *g, const DhcLp *const *program, const char *const *names,
-                           int n, DhcCpuStage stage, DhcCpuBytes *out) {
+dhc_status dhc_cpu_gen_module(DhcCpuGen *g, const DhcCpuFill *f, DhcCpuStage stage, DhcCpuBytes *out) {
   DhcCpuW w = {.cx = g->cx, .target = g->target};
-  w.module = LLVMModuleCreateWithNameInContext("kernel", g->cx);
+  w.module = LLVMModuleCreateWithNameInContext(f->name, g->cx);
   w.b = LLVMCreateBuilderInContext(g->cx);
   LLVMSetTarget(w.module, g->target->triple);
   LLVMSetModuleDataLayout(w.module, g->layout);
   DhcHeld held;
   dhc_hold(&held, drop_module, &w);
-  for (int i = 0; i < n && !w.refused; i++) dhc_cpu_write(&w, program[i], names[i]);
+  f->fill(&w, f->ctx);
   dhc_release(&held);
   dhc_status s = {0};
   char *message = NULL;
   if (w.refused) s = error(DHC_E_INPUT, w.refused, NULL);
   else if (LLVMVerifyModule(w.module, LLVMReturnStatusAction, &message))
-    DHC_BUG("kernel %s: %s", names[0], message);
-  else s = emit(g, w.module, stage, out);
+    DHC_BUG("module %s: %s", f->name, message);
+  else s = emit(g, f->name, w.module, stage, out);
   LLVMDisposeMessage(message);
   drop_module(&w);
   return s;
+}
+
+typedef struct Kernels {
+  const DhcLp *const *program;
+  const char *const *names;
+  int n;
+} Kernels;
+
+static void write_kernels(DhcCpuW *w, void *ctx) {
+  const Kernels *k = ctx;
+  for (int i = 0; i < k->n && !w->refused; i++) dhc_cpu_write(w, k->program[i], k->names[i]);
+}
+
+dhc_status dhc_cpu_gen_run(DhcCpuGen *g, const DhcLp *const *program, const char *const *names,
+                           int n, DhcCpuStage stage, DhcCpuBytes *out) {
+  Kernels k = {program, names, n};
+  const DhcCpuFill fill = {"kernel", write_kernels, &k};
+  return dhc_cpu_gen_module(g, &fill, stage, out);
 }

@@ -365,6 +365,25 @@ typedef struct dhc_eval_result {
 DHC_API dhc_status dhc_evaluate(dhc_model *m, const dhc_eval_options *o,
                             dhc_eval_result *out) DHC_MUST_USE;
 
+/* ---- standalone objects ------------------------------------------------------------------ */
+
+/* Entries of a model as one object file and a C header: what links it needs nothing else (docs/abi.md). */
+typedef struct dhc_build_options {
+  const char *const *entries; /* none: "forward" */
+  int n_entries;
+  const char *name;    /* prefix of the functions; NULL: the model's name in lower case */
+  const char *weights; /* embedded; NULL: callers of the object pass them */
+  const char *out;     /* FILE.o */
+  const char *header;  /* NULL: none is written */
+} dhc_build_options;
+typedef struct dhc_build_result {
+  int64_t object_bytes;  /* of the file */
+  int64_t weights_bytes; /* of the constants that entries read, packed copies among them */
+  int n_entries, n_kernels;
+} dhc_build_result;
+/* Both files are there afterwards, or both are as they were. Needs the backend "cpu". */
+DHC_API dhc_status dhc_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_result *out) DHC_MUST_USE;
+
 /* ---- generation -------------------------------------------------------------------- */
 
 typedef struct dhc_generate_options {

@@ -1,0 +1,182 @@
+/* The C header of an object, and what it says about itself. */
+#include "backends/object/object.h"
+
+static const char *c_type(int32_t dtype) {
+  static const char *const name[DHC_N_DTYPES] = {
+      [DHC_F64] = "double", [DHC_F32] = "float",    [DHC_BF16] = "uint16_t", [DHC_I64] = "int64_t",
+      [DHC_I32] = "int32_t", [DHC_I16] = "int16_t", [DHC_I8] = "int8_t",     [DHC_U32] = "uint32_t",
+      [DHC_U16] = "uint16_t", [DHC_U8] = "uint8_t", [DHC_BOOL] = "uint8_t"};
+  return name[dtype];
+}
+
+static const char *upper(const char *text, DhcArena *arena) {
+  char *copy = dhc_arena_strdup(arena, text);
+  for (char *c = copy; *c; c++)
+    if (*c >= 'a' && *c <= 'z') *c = (char)(*c - 'a' + 'A');
+  return copy;
+}
+
+/* ---- describe() ---------------------------------------------------------------------------- */
+
+static void json_text(DhcText *to, const char *text) {
+  dhc_text_puts(to, "\"");
+  for (const char *c = text ? text : ""; *c; c++) {
+    if (*c == '"' || *c == '\\') dhc_text_printf(to, "\\%c", *c);
+    else if ((unsigned char)*c < 0x20) dhc_text_printf(to, "\\u%04x", (unsigned)(unsigned char)*c);
+    else dhc_text_printf(to, "%c", *c);
+  }
+  dhc_text_puts(to, "\"");
+}
+
+static void json_member(DhcText *to, const char *name, const char *text, const char *end) {
+  json_text(to, name);
+  dhc_text_puts(to, ": ");
+  json_text(to, text);
+  dhc_text_puts(to, end);
+}
+
+static void describe_tensors(DhcText *to, const DhcObjEntry *e, bool out) {
+  bool first = true;
+  for (int i = 0; i < e->n_params; i++) {
+    const DhcObjParam *p = &e->param[i];
+    if (p->out != out) continue;
+    if (!first) dhc_text_puts(to, ", ");
+    first = false;
+    dhc_text_puts(to, "{");
+    json_member(to, "name", p->tensor->name, ", ");
+    json_member(to, "parameter", p->name, ", ");
+    json_member(to, "type", p->tensor->type, "}");
+  }
+}
+
+static void describe_entry(DhcText *to, const DhcObjEntry *e) {
+  dhc_text_puts(to, "{");
+  json_member(to, "name", e->name, ", ");
+  json_member(to, "function", e->c_name, ", \"sizes\": [");
+  bool first = true;
+  for (int i = 0; i < e->n_symbols; i++) {
+    if (!first) dhc_text_puts(to, ", ");
+    first = false;
+    dhc_text_puts(to, "{");
+    json_member(to, "name", e->image->plan.symbols[i], "");
+    if (e->bound[i]) dhc_text_printf(to, ", \"value\": %lld", (long long)e->bound[i]);
+    dhc_text_puts(to, "}");
+  }
+  dhc_text_puts(to, "], \"inputs\": [");
+  describe_tensors(to, e, false);
+  dhc_text_puts(to, "], \"outputs\": [");
+  describe_tensors(to, e, true);
+  dhc_text_printf(to, "], \"state\": %s}", e->state_bytes ? "true" : "false");
+}
+
+const char *dhc_object_describe(const DhcObject *o, const char *target, DhcArena *arena) {
+  DhcText t = {.arena = arena};
+  dhc_text_printf(&t, "{\"abi\": %d, ", DHC_OBJECT_ABI);
+  json_member(&t, "name", o->name, ", ");
+  json_member(&t, "model", o->model, ", ");
+  json_member(&t, "hash", o->hash, ", ");
+  json_member(&t, "build", o->build, ", ");
+  json_member(&t, "target", target, ", ");
+  dhc_text_printf(&t, "\"weights_bytes\": %lld, \"entries\": [", (long long)o->blob_bytes);
+  for (int i = 0; i < o->n_entries; i++) {
+    if (i) dhc_text_puts(&t, ", ");
+    describe_entry(&t, o->entry[i]);
+  }
+  dhc_text_puts(&t, "]}");
+  return dhc_text_str(&t);
+}
+
+/* ---- header ------------------------------------------------------------------------------------ */
+
+static const char types[] =
+    "#ifndef DHC_OBJECT_ABI\n"
+    "#define DHC_OBJECT_ABI 1\n"
+    "/* What functions of objects return. */\n"
+    "typedef int dhc_object_status;\n"
+    "enum {\n"
+    "  DHC_OBJECT_OK = 0,\n"
+    "  DHC_OBJECT_NULL = 1,      /* a pointer is NULL that may not be */\n"
+    "  DHC_OBJECT_ALIGN = 2,     /* workspace, state or weights do not begin at a multiple of 64 */\n"
+    "  DHC_OBJECT_DIMS = 3,      /* the model does not take these sizes: ..._why() says why */\n"
+    "  DHC_OBJECT_WORKSPACE = 4, /* the workspace is too small */\n"
+    "  DHC_OBJECT_WEIGHTS = 5,   /* the weights are cut short, damaged, or laid out for another object */\n"
+    "  DHC_OBJECT_INDEX = 6,     /* an input holds an index outside its range: nothing was computed */\n"
+    "  DHC_OBJECT_REQUIRE = 7    /* a value that the model requires is not so: results mean nothing */\n"
+    "};\n"
+    "/* Who runs tasks, where a caller has threads. parallel_for calls f on disjoint ranges that cover [0, n), each\n"
+    " * with a worker number below `workers`, and returns when all are done. NULL: the calling thread does it all.\n"
+    " * Results do not depend on it. */\n"
+    "typedef struct dhc_object_exec {\n"
+    "  void *ctx;\n"
+    "  int workers;\n"
+    "  void (*parallel_for)(void *ctx, int64_t n, void (*f)(void *arg, int64_t t0, int64_t t1, int worker), void *arg);\n"
+    "} dhc_object_exec;\n"
+    "#elif DHC_OBJECT_ABI != 1\n"
+    "#error \"headers of objects of different ABI versions in one file\"\n"
+    "#endif\n";
+
+static void sizes_of(const DhcObjEntry *e, DhcText *to, const char *before, const char *after) {
+  bool any = false;
+  for (int i = 0; i < e->n_symbols; i++)
+    if (!e->bound[i]) {
+      dhc_text_printf(to, "%sint64_t %s", any ? ", " : before, e->symbol[i]);
+      any = true;
+    }
+  if (any) dhc_text_puts(to, after);
+}
+
+static void entry_comment(const DhcObjEntry *e, DhcText *to) {
+  size_t width = 0;
+  for (int i = 0; i < e->n_params; i++) width = strlen(e->param[i].name) > width ? strlen(e->param[i].name) : width;
+  dhc_text_printf(to, "/* ---- %s ----\n", e->name);
+  for (int i = 0; i < e->n_params; i++)
+    dhc_text_printf(to, " *   %-*s  %s %s\n", (int)width, e->param[i].name, e->param[i].out ? "out" : "in ", e->param[i].tensor->type);
+  bool any = false;
+  for (int i = 0; i < e->n_symbols; i++) {
+    if (e->bound[i]) dhc_text_printf(to, "%s%s = %lld", any ? ", " : " * Sizes: ", e->symbol[i], (long long)e->bound[i]);
+    else dhc_text_printf(to, "%s%s from 1", any ? ", " : " * Sizes: ", e->symbol[i]);
+    any = true;
+  }
+  if (any) dhc_text_puts(to, ".\n");
+  for (int i = 0; i < e->guards.n; i++) dhc_text_printf(to, " * %s\n", e->guards.at[i].message);
+  dhc_text_puts(to, " * Tensors are dense, the last axis side by side, none overlaps another. */\n");
+}
+
+static void entry_functions(const DhcObject *o, const DhcObjEntry *e, DhcText *to) {
+  dhc_text_printf(to, "/* Bytes of workspace with so many workers (without exec: 1); -1: the model does not take these sizes. */\n");
+  dhc_text_printf(to, "int64_t %s_workspace_bytes(", e->c_name);
+  sizes_of(e, to, "", ", ");
+  dhc_text_puts(to, "int workers);\n");
+  dhc_text_printf(to, "/* Why the model does not take these sizes; NULL: it does. */\nconst char *%s_why(", e->c_name);
+  sizes_of(e, to, "", "");
+  bool none = true;
+  for (int i = 0; i < e->n_symbols; i++) none = none && e->bound[i];
+  dhc_text_printf(to, "%s);\n", none ? "void" : "");
+  dhc_text_printf(to, "dhc_object_status %s(", e->c_name);
+  if (o->blob_bytes && !o->blob) dhc_text_puts(to, "const void *weights, ");
+  if (e->state_bytes) dhc_text_puts(to, "void *state, ");
+  for (int i = 0; i < e->n_params; i++)
+    dhc_text_printf(to, "%s%s *%s, ", e->param[i].out ? "" : "const ", c_type(e->param[i].tensor->dtype), e->param[i].name);
+  sizes_of(e, to, "", ", ");
+  dhc_text_puts(to, "void *workspace, int64_t workspace_bytes, const dhc_object_exec *exec);\n\n");
+}
+
+void dhc_object_header(const DhcObject *o, const char *file, DhcText *to) {
+  const char *guard = upper(o->name, to->arena);
+  dhc_text_printf(to, "/* %s: model %s as an object, written by dhcc %s.\n * Model hash %s.\n *\n", file, o->model, o->build, o->hash);
+  dhc_text_puts(to, " * All memory is the caller's. Workspace (any contents) and weights begin at multiples of 64 bytes; tensors at\n"
+                    " * those of their elements. Every function may be called from any number of threads at once, each with a\n"
+                    " * workspace, and outputs, of its own. */\n");
+  dhc_text_printf(to, "#ifndef %s_OBJECT_H\n#define %s_OBJECT_H\n\n#include <stdint.h>\n\n", guard, guard);
+  dhc_text_puts(to, "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
+  dhc_text_puts(to, types);
+  dhc_text_printf(to, "\n#define %s_ALIGN 64 /* of workspace, state and weights */\n", guard);
+  dhc_text_printf(to, "#define %s_WEIGHTS_BYTES INT64_C(%lld)\n", guard, (long long)o->blob_bytes);
+  dhc_text_printf(to, "\n/* One JSON object: entries, inputs, outputs, sizes, types, model hash, ABI version. */\n"
+                      "const char *%s_describe(void);\n\n", o->name);
+  for (int i = 0; i < o->n_entries; i++) {
+    entry_comment(o->entry[i], to);
+    entry_functions(o, o->entry[i], to);
+  }
+  dhc_text_puts(to, "#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
+}

@@ -1,0 +1,188 @@
+/* Standalone objects: what a C program links to run a model with nothing else.
+ *
+ * An object is made from images (dhc/abi.h) and the loop programs of their kernels. A walk over each
+ * image (walk.c) gives an entry in the terms of this file: integer expressions over the entry's sizes, and
+ * statements whose operands are places in the caller's memory. Writers know no more than that:
+ *
+ *   llvm.c     functions in one LLVM module with the kernels
+ *   header.c   the C header, and the text that describe() returns
+ *
+ * Nothing is interpreted at run time, nothing allocates, nothing is written but what the caller gives.
+ * Memory is the arena's that the walk was given. */
+#ifndef DHC_BACKENDS_OBJECT_OBJECT_H
+#define DHC_BACKENDS_OBJECT_OBJECT_H
+
+#include "backends/compile.h"
+#include "backends/loop/loop.h"
+
+/* Of the functions that an object has and of its header's types: docs/abi.md. */
+enum { DHC_OBJECT_ABI = 1 };
+/* Sizes are from 1 to this. */
+enum { DHC_OBJ_MAX_DIM = INT32_MAX };
+
+/* ---- integer expressions (expr.c) ------------------------------------------------------ */
+
+enum { DHC_OBJ_SELECT = DHC_DIM_AND + 1 }; /* c ? a : b; beside the ops of dim programs */
+
+typedef struct DhcObjX {
+  int op;
+  const struct DhcObjX *a, *b, *c;
+  int64_t value;  /* CONST; SYM: number of the symbol */
+  int64_t lo, hi; /* what it can be, symbols being from 1 to DHC_OBJ_MAX_DIM */
+  bool checked;   /* its op may leave 63 bits or divide by 0 at some sizes: they are refused */
+  int id;         /* position in DhcObjEntry.x: behind its operands */
+} DhcObjX;
+
+/* ---- entries (walk.c) ---------------------------------------------------------------------- */
+
+/* Whose memory an operand lies in. */
+typedef enum DhcObjBase {
+  DHC_OBJ_WEIGHTS, /* the object's constants: weights, buffers, tables, packed copies, scalars */
+  DHC_OBJ_STATE,   /* what a stream carries on: the caller's */
+  DHC_OBJ_WORK,    /* the caller's workspace */
+  DHC_OBJ_PARAM    /* an input or output: parameter number `param` */
+} DhcObjBase;
+
+typedef struct DhcObjRef {
+  DhcObjBase base;
+  int param;
+  const DhcObjX *at;                        /* bytes */
+  const DhcObjX *step[DHC_MAX_LOOP_DEPTH];  /* bytes an iteration of the loop at that depth; NULL: 0 */
+} DhcObjRef;
+
+typedef struct DhcObjClass {
+  const DhcObjX *guard; /* NULL: always */
+  int function;         /* of the object */
+  const DhcObjX *n_tasks, *first_tasks; /* first_tasks NULL: one phase */
+} DhcObjClass;
+
+typedef struct DhcObjStmt {
+  int kind; /* dhc_item_kind */
+  int n_refs, n_dims, n_classes;
+  DhcObjRef *refs; /* COPY: from, to; FILL: to */
+  const DhcObjX **dims;
+  DhcObjClass class[DHC_MAX_CLASSES]; /* the first whose guard holds is called */
+  const DhcObjX *bytes;               /* COPY, FILL */
+  const DhcObjX *count;               /* LOOP */
+  uint32_t pattern;                   /* FILL */
+  int n_body;                         /* LOOP: statements behind it that it repeats */
+  const char *label;                  /* layer it belongs to, or NULL */
+} DhcObjStmt;
+
+/* A parameter of the C function: an input or an output. */
+typedef struct DhcObjParam {
+  const char *name; /* a C identifier */
+  const dhc_image_tensor *tensor;
+  bool out;
+} DhcObjParam;
+
+typedef struct DhcObjGuard {
+  const DhcObjX *cond;
+  const char *message;
+} DhcObjGuard;
+
+typedef struct DhcObjEntry {
+  const char *name;  /* "forward" */
+  const char *c_name; /* "mlp_forward" */
+  const dhc_image *image;
+  int n_symbols;
+  const char **symbol; /* C identifiers */
+  int64_t *bound;      /* by symbol: its value; 0: a parameter of the function */
+  DhcObjParam *param;
+  int n_params;
+  DHC_VEC(const DhcObjX *) x;
+  DHC_VEC(DhcObjGuard) guards;
+  DHC_VEC(DhcObjStmt) stmts;
+  int most_refs, most_dims; /* of a call */
+  const DhcObjX *work_bytes;     /* multiple of 64; behind it `shared`, then `scratch` for each worker */
+  const DhcObjX *shared_bytes, *scratch_bytes; /* multiples of 64 */
+  const DhcObjX *state_bytes;    /* NULL: it carries nothing on */
+} DhcObjEntry;
+
+/* ---- objects ---------------------------------------------------------------------------------- */
+
+/* Code that entries call. Equal kernels are there once. */
+typedef struct DhcObjFunction {
+  const char *name;
+  const DhcLp *program;
+} DhcObjFunction;
+
+/* Constants begin with a header (docs/abi.md); what entries read lies behind it. */
+enum { DHC_OBJ_BLOB_HEADER = 64 };
+typedef enum DhcObjPieceKind { DHC_OBJ_SLOT, DHC_OBJ_PANEL, DHC_OBJ_SCALAR } DhcObjPieceKind;
+typedef struct DhcObjPiece {
+  DhcObjPieceKind kind;
+  int slot;                        /* SLOT, PANEL: of the layout */
+  int width;                       /* PANEL */
+  int64_t matrices, rows, cols;    /* PANEL */
+  const dhc_image_tensor *scalar;  /* SCALAR */
+  int64_t at, bytes;
+} DhcObjPiece;
+
+struct DhcObject {
+  const char *name;       /* prefix of all that it exports: a C identifier */
+  const char *model;      /* as its author calls it */
+  const char *hash;       /* of the model with its hyperparameters */
+  const char *build;      /* what made the object */
+  const dhc_layout *layout;
+  DhcObjEntry **entry;
+  int n_entries;
+  DHC_VEC(DhcObjFunction) functions;
+  DHC_VEC(DhcObjPiece) pieces;
+  int64_t blob_bytes;     /* of the constants, a multiple of 64; 0: there are none */
+  const uint8_t *blob;    /* embedded; NULL: the caller passes them */
+  uint64_t blob_id;       /* stands in the header of constants: what they are laid out for */
+  const char *describe;   /* JSON */
+};
+typedef struct DhcObject DhcObject;
+
+/* What an entry is made from. `kernels` has plan.n_kernels tables (fn is not looked at), programs[k][c] is the loop
+ * program of class c of kernel k, keys[k] names equal kernels. */
+typedef struct DhcObjSource {
+  const char *name;
+  const dhc_image *image;
+  const dhc_kernel *kernels;
+  const DhcLp *const *const *programs;
+  const char *const *keys;
+  uint64_t *writes; /* by kernel: operands that it writes, as bits */
+} DhcObjSource;
+
+typedef struct DhcObjRequest {
+  const char *name, *model, *hash, *build;
+  const dhc_layout *layout;
+  const DhcObjSource *source;
+  int n_sources;
+  const char *const *bind_name; /* sizes that are fixed */
+  const int64_t *bind_value;
+  int n_bind;
+  const DhcTargetFacts *facts;
+  const char *target; /* for describe() */
+} DhcObjRequest;
+
+/* *why (arena): what an object cannot have. */
+DhcObject *dhc_object_walk(const DhcObjRequest *rq, DhcArena *arena, const char **why);
+
+/* Bytes of constants: weights(slot) gives a slot's bytes as the layout says. */
+typedef const void *(*DhcObjValues)(void *ctx, int slot);
+/* NULL: out of memory. malloc's. */
+uint8_t *dhc_object_blob(const DhcObject *o, DhcObjValues values, void *ctx);
+
+/* The header's text. */
+void dhc_object_header(const DhcObject *o, const char *file, DhcText *to);
+/* What describe() returns. */
+const char *dhc_object_describe(const DhcObject *o, const char *target, DhcArena *arena);
+/* Text as a C identifier that is no word of C or C++. */
+const char *dhc_object_identifier(const char *text, DhcArena *arena);
+
+/* Expressions of an entry: equal ones are one. */
+const DhcObjX *dhc_obj_const(DhcObjEntry *e, DhcArena *a, int64_t v);
+const DhcObjX *dhc_obj_op(DhcObjEntry *e, DhcArena *a, int op, const DhcObjX *x, const DhcObjX *y);
+const DhcObjX *dhc_obj_select(DhcObjEntry *e, DhcArena *a, const DhcObjX *c, const DhcObjX *x, const DhcObjX *y);
+/* The program with env[i] for its symbol i; absent: for one without code. NULL: it is malformed. */
+const DhcObjX *dhc_obj_prog(DhcObjEntry *e, DhcArena *a, dhc_dimprog p, const DhcObjX *const *env, int n_env, int64_t absent);
+const DhcObjX *dhc_obj_symbol(DhcObjEntry *e, DhcArena *a, int i);
+const DhcObjX *dhc_obj_align64(DhcObjEntry *e, DhcArena *a, const DhcObjX *x);
+const DhcObjX *dhc_obj_max(DhcObjEntry *e, DhcArena *a, const DhcObjX *x, const DhcObjX *y);
+static inline bool dhc_obj_is(const DhcObjX *x, int64_t v) { return x->op == DHC_DIM_CONST && x->value == v; }
+
+#endif
