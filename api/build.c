@@ -112,7 +112,7 @@ static dhc_status walk(Build *b) {
   DhcObjSource *src = DHC_NEW_N(b->arena, DhcObjSource, b->n + 1);
   for (int i = 0; i < b->n; i++) DHC_TRY(source_of(b, b->version[i], &src[i]));
   const DhcObjRequest rq = {.name = object_name(b), .model = b->m->name, .hash = b->m->hash, .build = DHC_VERSION, .layout = b->layout,
-                            .source = src, .n_sources = b->n, .target = dhc_compiler_target(b->m->s->compiler)->name};
+                            .source = src, .n_sources = b->n, .target = dhc_compiler_target_text(b->m->s->compiler)};
   const char *why = NULL;
   b->object = dhc_object_walk(&rq, b->arena, &why);
   if (!b->object) return dhc_status_make(DHC_E_INPUT, "%s", why);

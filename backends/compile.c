@@ -58,6 +58,7 @@ void dhc_compiler_close(DhcCompiler *c) {
 }
 
 const DhcTargetFacts *dhc_compiler_target(const DhcCompiler *c) { return &c->facts; }
+const char *dhc_compiler_target_text(const DhcCompiler *c) { return c->key_text; }
 
 /* ---- keys ------------------------------------------------------------------------ */
 

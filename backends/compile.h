@@ -64,6 +64,7 @@ const char *dhc_compiler_host_features(DhcArena *arena, const char *cap);
 dhc_status dhc_compiler_open(DhcArena *arena, const DhcCompileOptions *o, DhcCompiler **out) DHC_MUST_USE;
 void dhc_compiler_close(DhcCompiler *c); /* kernels last as long as the device they are on */
 const DhcTargetFacts *dhc_compiler_target(const DhcCompiler *c);
+const char *dhc_compiler_target_text(const DhcCompiler *c); /* backend, machine, features, generator: what decides code */
 
 /* What a kernel is made from: a spec and its size classes (passes/plan/schedule.h). */
 typedef struct DhcKernelRequest {

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# build: an object and its header; a program without any library links and runs it; what cannot be
+# built is one line, and leaves the files that are there as they are.
+. "$(dirname "$0")/common.sh"
+cd "$work" || exit 1
+cc=${CC:-cc}
+
+# ---- a program that has no library, not even the functions of memory
+cat > user.c <<'C'
+#include "mlp.h"
+#include "other.h"
+void *memcpy(void *restrict to, const void *restrict from, unsigned long n);
+void *memset(void *to, int v, unsigned long n);
+void *memcpy(void *restrict to, const void *restrict from, unsigned long n) {
+  for (unsigned long i = 0; i < n; i++) ((char *)to)[i] = ((const char *)from)[i];
+  return to;
+}
+void *memset(void *to, int v, unsigned long n) {
+  for (unsigned long i = 0; i < n; i++) ((char *)to)[i] = (char)v;
+  return to;
+}
+static float image[2 * 784], logits[2 * 10], again[2 * 10];
+static _Alignas(64) char workspace[1 << 16], weights[MLP_WEIGHTS_BYTES];
+static int test(void) {
+  int64_t bytes = mlp_forward_workspace_bytes(2, 1);
+  if (bytes < 0 || bytes > (int64_t)sizeof workspace) return 1;
+  for (int i = 0; i < 2 * 784; i++) image[i] = (float)(i % 7) / 7;
+  if (mlp_forward(weights, image, logits, 2, workspace, bytes, 0) != DHC_OBJECT_WEIGHTS) return 2;
+  if (mlp_forward(weights, image, logits, 0, workspace, bytes, 0) == DHC_OBJECT_OK) return 3;
+  if (other_forward(image, logits, 2, workspace, bytes, 0) != DHC_OBJECT_OK) return 4;
+  if (other_forward(image, again, 1, workspace, bytes, 0) != DHC_OBJECT_OK) return 5;
+  for (int i = 0; i < 10; i++)
+    if (logits[i] != again[i] || logits[i] == 0) return 6;
+  return mlp_describe()[0] == '{' && other_forward_why(1) == 0 && other_forward_why(0) ? 0 : 7;
+}
+void _start(void) {
+  int rc = test();
+#if defined __x86_64__
+  __asm__ volatile("syscall" : : "a"(60L), "D"((long)rc) : "rcx", "r11", "memory");
+#else
+  register long x8 __asm__("x8") = 93, x0 __asm__("x0") = rc;
+  __asm__ volatile("svc 0" : : "r"(x8), "r"(x0));
+#endif
+  for (;;) {}
+}
+C
+python3 - w.safetensors <<'P'
+import json, struct, sys, random
+random.seed(3)
+shapes = {"layers.0.weight": [256, 784], "layers.0.bias": [256], "layers.1.weight": [256, 256], "layers.1.bias": [256],
+          "head.weight": [10, 256], "head.bias": [10]}
+head, data = {}, b""
+for name, shape in shapes.items():
+    n = 1
+    for d in shape: n *= d
+    head[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + 4 * n]}
+    data += struct.pack("<%df" % n, *(random.uniform(-0.1, 0.1) for _ in range(n)))
+text = json.dumps(head).encode()
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(text)) + text + data)
+P
+expect 0 "passed by the caller" "$dhcc" build mlp -o mlp.o --header mlp.h
+expect 0 "embedded" "$dhcc" build mlp --weights w.safetensors --name other -o other.o --header other.h
+"$cc" -std=c11 -Wall -Wextra -Werror -ffreestanding -fno-stack-protector -fno-builtin -O1 -nostdlib -static -o user user.c mlp.o other.o ||
+  fail "the program does not link"
+./user || fail "the program ends with $?"
+for h in mlp.h other.h; do
+  "$cc" -std=c99 -pedantic -Wall -Wextra -Werror -fsyntax-only -x c "$h" || fail "$h is no C99"
+done
+if command -v c++ > /dev/null; then
+  c++ -Wall -Wextra -Werror -fsyntax-only -x c++ mlp.h || fail "mlp.h is no C++"
+fi
+
+# ---- what is wrong is said in one line, and nothing is replaced
+cp mlp.o before.o
+cp mlp.h before.h
+# refused STATUS 'text' arguments...
+refused() {
+  local want=$1 text=$2
+  shift 2
+  expect "$want" "$text" "$dhcc" build "$@"
+  [ "$("$dhcc" build "$@" 2>&1 | grep -c .)" = 1 ] || fail "more than one line: build $*"
+  cmp -s mlp.o before.o && cmp -s mlp.h before.h || fail "build $* has changed a file"
+}
+out=(-o mlp.o --header mlp.h)
+refused 2 "needs -o FILE.o" mlp --header mlp.h
+refused 2 "needs a name that ends in .o" mlp -o mlp.exe --header mlp.h
+refused 1 "has no entry 'forwart' (did you mean 'forward'?)" mlp --entry forwart "${out[@]}"
+refused 2 "given twice" mlp --entry forward --entry forward "${out[@]}"
+refused 2 "objects are made by --backend cpu, not interp" mlp --backend interp "${out[@]}"
+refused 1 "no such file" mlp --weights nowhere.safetensors "${out[@]}"
+refused 1 "layers.0.weight" mlp --set hidden=100 --weights w.safetensors "${out[@]}"
+refused 3 "nowhere" mlp -o nowhere/mlp.o --header mlp.h
+refused 3 "nowhere" mlp -o mlp.o --header nowhere/mlp.h
+head -c 5000 w.safetensors > short.safetensors
+refused 1 "short.safetensors" mlp --weights short.safetensors "${out[@]}"
+[ -z "$(find . -name '*dhc-tmp*')" ] || fail "temporary files are left"
+
+# ---- --json
+"$dhcc" build mlp "${out[@]}" --json > out.json && [ "$(number kernels < out.json)" = 2 ] || fail "--json"
+finish

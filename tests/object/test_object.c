@@ -1,0 +1,377 @@
+/* Objects against the program in this process: built, linked by the system's compiler without any library,
+ * loaded, and called by what describe() says. The same bytes at several sizes, in one thread, with workers,
+ * in four threads at once; nothing undefined but the three functions of memory; nothing read or written
+ * outside the caller's tensors, which end where a page does that may not be touched; the same command twice
+ * makes the same file.
+ *
+ *   test_object [case] */
+#include <cjson/cJSON.h>
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "dhc/dhc.h"
+
+enum { MAX_SETS = 12, MAX_ARGS = 32, N_THREADS = 4, MAX_SIZES = 4 };
+
+typedef struct Case {
+  const char *name, *model, *root;
+  const char *sets[MAX_SETS];
+  const char *entry;
+  int sizes[2][MAX_SIZES]; /* of the entry's symbols, in their order */
+} Case;
+
+#define ATTENTION "layers/attention", "MultiHeadAttention"
+#define JAMBA "num_layers=4", "mamba_ratio=1", "num_heads=2", "num_experts=3"
+#define POLICY "obs=5", "hidden_dim=8", "num_layers=2", "num_heads=2", "mamba_ratio=1"
+static const Case cases[] = {
+    {"mlp", "mlp", NULL, {NULL}, "forward", {{1}, {7}}},
+    {"mlp normalize", "mlp", NULL, {NULL}, "normalize", {{1}, {7}}},
+    {"dhc_ssm", "dhc_ssm", NULL, {NULL}, "forward", {{1, 32, 32}, {3, 17, 30}}},
+    {"dhc_ssm classify", "dhc_ssm", NULL, {"hidden_dim=8"}, "classify", {{2, 16, 16}, {5, 33, 16}}},
+    {"dhc_ssm grid", "dhc_ssm", NULL, {"hidden_dim=8", "tokens=grid"}, "forward", {{2, 16, 16}, {3, 32, 24}}},
+    {"dhc_jamba", "dhc_jamba", NULL, {"hidden_dim=4", JAMBA}, "forward", {{1, 16, 16}, {3, 32, 16}}},
+    {"lstm", "lstm", "LSTMClassifier", {"d_in=5", "hidden=6"}, "forward", {{2, 9}, {1, 3}}},
+    {"lstm layer", "lstm", "LSTM", {"d_in=5", "d=6"}, "forward", {{3, 9}, {1, 1}}},
+    {"policy", "rl_policy", NULL, {POLICY}, "forward", {{1}, {3}}},
+    {"value", "rl_value", NULL, {POLICY}, "forward", {{1}, {3}}},
+    {"actor and critic", "rl_actor_critic", NULL, {POLICY}, "forward", {{1}, {3}}},
+    {"ssm policy", "rl_ssm_policy", NULL, {"obs=5", "hidden_dim=8", "state_dim=6"}, "episodes", {{2, 9}, {1, 4}}},
+    {"attention", ATTENTION, {"d_model=8", "num_heads=2", "causal=true"}, "forward", {{2, 9}, {1, 40}}},
+    {"grouped", ATTENTION, {"d_model=16", "num_heads=4", "num_kv_heads=2", "window=4", "causal=true"}, "forward", {{2, 9}, {1, 5}}},
+    {"conv1d", "layers/mamba", "CausalDepthwiseConv1d", {"d=6"}, "forward", {{2, 9}, {1, 70}}},
+    {"mamba", "layers/mamba", "Mamba", {"d_model=6", "d_state=5"}, "forward", {{2, 70}, {3, 5}}},
+    {"block", "layers/jamba", "JambaBlock", {"d=8"}, "forward", {{2, 9}, {1, 4}}},
+    {"stack", "layers/jamba", "JambaStack", {"d_model=8", JAMBA}, "forward", {{2, 9}, {1, 4}}},
+    {"moe", "layers/moe", "MoE", {"d_model=8", "num_experts=3"}, "forward", {{2, 9}, {1, 4}}},
+    {"swiglu", "layers/ffn", "SwiGLU", {"d_model=8"}, "forward", {{5, 2}, {1, 1}}},
+    {"gelu", "layers/ffn", "GELUFeedForward", {"d_model=8"}, "forward", {{5, 2}, {1, 1}}},
+    {"rms norm", "layers/norm", "RMSNorm", {"d=20"}, "forward", {{5, 2}, {1, 1}}},
+    {"layer norm", "layers/norm", "LayerNorm", {"d=20"}, "forward", {{5, 2}, {1, 1}}},
+    {"long norm", "layers/norm", "LayerNorm", {"d=40000"}, "forward", {{5, 2}, {1, 1}}}, /* two phases, shared memory */
+    {"batch norm", "layers/norm", "BatchNorm2d", {"channels=3"}, "forward", {{2, 8, 8}, {1, 5, 7}}},
+    {"linear", "layers/linear", "Linear", {"in_features=7", "out_features=5"}, "forward", {{2, 3}, {70, 1}}},
+    {"conv", "layers/conv", "Conv2d", {"in_channels=3", "out_channels=3", "padding=1"}, "forward", {{2, 8, 8}, {1, 5, 7}}},
+    {"spatial", "layers/spatial_encoder", "SpatialEncoder", {"hidden=4"}, "forward", {{2, 16, 16}, {1, 21, 19}}},
+    {"temporal", "layers/temporal_ssm", "TemporalSSM", {"d=5", "state_dim=6"}, "sequence", {{2, 9}, {1, 1}}},
+    {"seq", "seq", NULL, {"vocabulary=7", "d_model=8", JAMBA, "d_state=4"}, "forward", {{2, 9}, {1, 4}}},
+    {"embedding", "layers/embedding", "Embedding", {"n=7", "d=6"}, "forward", {{2, 9}, {1, 1}}},
+};
+enum { N_CASES = sizeof cases / sizeof cases[0] };
+
+static int fails;
+static const char *now = "";
+static char folder[64];
+
+static bool check(bool ok, const char *what) {
+  if (ok) return true;
+  printf("FAILED: %s: %s\n", now, what);
+  fails++;
+  return false;
+}
+
+static bool good(dhc_status st, dhc_session *s, const char *what) {
+  if (st.code == DHC_OK) return true;
+  dhc_session_print_diagnostics(s, stdout, false);
+  printf("FAILED: %s: %s: %s\n", now, what, st.message);
+  fails++;
+  return false;
+}
+
+/* ---- memory that ends where nothing may be touched ------------------------------------------- */
+
+typedef struct Memory {
+  char *at, *map;
+  size_t bytes, mapped;
+} Memory;
+
+static Memory memory_new(size_t bytes) {
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (bytes + page - 1) / page * page + page;
+  Memory m = {.bytes = bytes, .mapped = whole + page};
+  m.map = mmap(NULL, m.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (m.map == MAP_FAILED) abort();
+  mprotect(m.map + whole, page, PROT_NONE);
+  m.at = m.map + whole - bytes;
+  return m;
+}
+
+static void memory_free(Memory *m) {
+  if (m->map) munmap(m->map, m->mapped);
+  m->map = NULL;
+}
+
+/* ---- an object that is loaded ------------------------------------------------------------------ */
+
+typedef struct Dhc_exec {
+  void *ctx;
+  int workers;
+  void (*parallel_for)(void *ctx, int64_t n, void (*f)(void *arg, int64_t t0, int64_t t1, int worker), void *arg);
+} Exec;
+
+/* On this machine a function takes as many integer arguments as its caller passes, and does not mind more. */
+typedef int64_t (*AnyFn)(intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t,
+                         intptr_t, intptr_t, intptr_t, intptr_t, intptr_t);
+static int64_t call(void *fn, const intptr_t *a) {
+  AnyFn f;
+  memcpy(&f, &fn, sizeof f);
+  return f(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]);
+}
+
+typedef struct Loaded {
+  void *so;
+  cJSON *about;
+  const cJSON *entry;
+} Loaded;
+
+static void *symbol(const Loaded *l, const char *end) {
+  char name[128];
+  snprintf(name, sizeof name, "%s%s", cJSON_GetObjectItem(l->entry, "function")->valuestring, end);
+  return dlsym(l->so, name);
+}
+
+/* Tasks backwards, by fours, by changing workers. */
+static void backwards(void *ctx, int64_t n, void (*f)(void *, int64_t, int64_t, int), void *arg) {
+  int workers = *(int *)ctx;
+  for (int64_t end = n, k = 0; end > 0; end -= 4, k++) f(arg, end > 4 ? end - 4 : 0, end, (int)(k % workers));
+}
+
+static int n_dims_of(const cJSON *type, const cJSON *sizes, const int *value, int64_t *dim) {
+  char text[256];
+  snprintf(text, sizeof text, "%s", type->valuestring);
+  char *open = strchr(text, '['), *save = NULL;
+  int n = 0;
+  if (!open) return 0;
+  *strchr(open, ']') = 0;
+  for (char *d = strtok_r(open + 1, ", ", &save); d; d = strtok_r(NULL, ", ", &save)) {
+    dim[n] = strtoll(d, NULL, 10);
+    for (int i = 0; i < cJSON_GetArraySize(sizes); i++)
+      if (!strcmp(cJSON_GetObjectItem(cJSON_GetArrayItem(sizes, i), "name")->valuestring, d)) dim[n] = value[i];
+    n++;
+  }
+  return n;
+}
+
+static uint32_t next(uint32_t *seed) {
+  *seed = *seed * 1664525u + 1013904223u;
+  return *seed >> 8;
+}
+
+static void fill(void *data, dhc_dtype t, int64_t n, uint32_t seed) {
+  for (int64_t i = 0; i < n; i++) {
+    uint32_t r = next(&seed);
+    if (t == DHC_F32) ((float *)data)[i] = (float)(r % 20001) / 10000 - 1;
+    else if (t == DHC_U8) ((uint8_t *)data)[i] = (uint8_t)r;
+    else if (t == DHC_I64) ((int64_t *)data)[i] = r % 5;
+    else ((uint8_t *)data)[i] = r % 4 == 0;
+  }
+}
+
+static dhc_dtype dtype_of(const char *type) {
+  return !strncmp(type, "f32", 3) ? DHC_F32 : !strncmp(type, "u8", 2) ? DHC_U8 : !strncmp(type, "i64", 3) ? DHC_I64 : DHC_BOOL;
+}
+
+/* One call: its tensors, and what they have to be afterwards. */
+typedef struct Call {
+  const Loaded *l;
+  const int *size;
+  Memory in[8], out[8], work;
+  const dhc_tensor *want;
+  int n_in, n_out;
+  int workers; /* 0: without exec */
+  int64_t got;
+  bool same;
+} Call;
+
+static void run_call(Call *c) {
+  intptr_t a[MAX_ARGS] = {0};
+  Exec exec = {&c->workers, c->workers, backwards};
+  int n = 0, n_sizes = cJSON_GetArraySize(cJSON_GetObjectItem(c->l->entry, "sizes"));
+  intptr_t s[MAX_ARGS] = {0};
+  for (int i = 0; i < n_sizes; i++) s[i] = c->size[i];
+  s[n_sizes] = c->workers;
+  int64_t bytes = call(symbol(c->l, "_workspace_bytes"), s);
+  c->work = memory_new((size_t)bytes);
+  memset(c->work.at, 0xff, c->work.bytes); /* NaN, wherever it is read before it is written */
+  for (int i = 0; i < c->n_in; i++) a[n++] = (intptr_t)c->in[i].at;
+  for (int i = 0; i < c->n_out; i++) a[n++] = (intptr_t)c->out[i].at;
+  for (int i = 0; i < n_sizes; i++) a[n++] = c->size[i];
+  a[n++] = (intptr_t)c->work.at;
+  a[n++] = (intptr_t)bytes;
+  a[n++] = c->workers ? (intptr_t)&exec : 0;
+  for (int i = 0; i < c->n_out; i++) memset(c->out[i].at, 0xff, c->out[i].bytes);
+  c->got = (int)call(symbol(c->l, ""), a);
+  c->same = true;
+  for (int i = 0; i < c->n_out; i++) c->same = c->same && !memcmp(c->out[i].at, c->want[i].data, c->out[i].bytes);
+  if (c->work.bytes >= 64) {
+    a[n - 2] = (intptr_t)bytes - 64;
+    check((int)call(symbol(c->l, ""), a) == 4, "too small a workspace is refused");
+    a[n - 2] = (intptr_t)bytes;
+    a[n - 3] += 32;
+    check((int)call(symbol(c->l, ""), a) == 2, "a workspace at no multiple of 64 is refused");
+  }
+  a[n - 3] = 0;
+  check((int)call(symbol(c->l, ""), a) == 1, "NULL is refused");
+  memory_free(&c->work);
+}
+
+static void *call_thread(void *c) {
+  run_call(c);
+  return NULL;
+}
+
+static void refusals(const Loaded *l, const int *size) {
+  intptr_t s[MAX_ARGS] = {0};
+  int n = cJSON_GetArraySize(cJSON_GetObjectItem(l->entry, "sizes"));
+  for (int i = 0; i < n; i++) s[i] = size[i];
+  s[n] = 1;
+  check(!call(symbol(l, "_why"), s), "good sizes have no why");
+  for (int i = 0; i < n; i++) {
+    static const int64_t wrong[] = {0, -1, INT64_MIN, INT64_C(1) << 31, INT64_MAX};
+    for (int k = 0; k < 5; k++) {
+      s[i] = (intptr_t)wrong[k];
+      check(call(symbol(l, "_workspace_bytes"), s) == -1, "sizes outside their range are refused");
+      const char *why = (const char *)(intptr_t)call(symbol(l, "_why"), s);
+      check(why && strstr(why, "must be from 1 to 2147483647"), "and it is said why");
+    }
+    s[i] = size[i];
+  }
+}
+
+/* ---- one case at one choice of sizes ----------------------------------------------------------------- */
+
+static void at_sizes(const Case *c, dhc_session *s, dhc_program *p, const Loaded *l, const int *size) {
+  const cJSON *inputs = cJSON_GetObjectItem(l->entry, "inputs"), *sizes = cJSON_GetObjectItem(l->entry, "sizes");
+  dhc_tensor in[8];
+  Call base = {.l = l, .size = size, .n_in = cJSON_GetArraySize(inputs)};
+  const dhc_tensor *want;
+  (void)c;
+  for (int i = 0; i < base.n_in; i++) {
+    const cJSON *t = cJSON_GetArrayItem(inputs, i), *type = cJSON_GetObjectItem(t, "type");
+    in[i] = (dhc_tensor){.name = cJSON_GetObjectItem(t, "name")->valuestring, .dtype = dtype_of(type->valuestring)};
+    in[i].rank = n_dims_of(type, sizes, size, in[i].dim);
+    base.in[i] = memory_new((size_t)dhc_tensor_bytes(&in[i]));
+    in[i].data = base.in[i].at;
+    fill(in[i].data, in[i].dtype, dhc_tensor_elements(&in[i]), 3 + (uint32_t)i);
+  }
+  if (!good(dhc_program_run(p, 0, in, base.n_in, &want, &base.n_out), s, "the program")) return;
+  check(base.n_out == cJSON_GetArraySize(cJSON_GetObjectItem(l->entry, "outputs")), "number of outputs");
+  base.want = want;
+  pthread_t thread[N_THREADS];
+  Call calls[N_THREADS];
+  for (int k = 0; k < N_THREADS; k++) {
+    calls[k] = base;
+    calls[k].workers = k < 2 ? 0 : k;
+    for (int i = 0; i < base.n_out; i++) calls[k].out[i] = memory_new((size_t)dhc_tensor_bytes(&want[i]));
+    if (pthread_create(&thread[k], NULL, call_thread, &calls[k])) abort();
+  }
+  for (int k = 0; k < N_THREADS; k++) {
+    pthread_join(thread[k], NULL);
+    check(calls[k].got == 0, "the object runs");
+    check(calls[k].same, calls[k].workers ? "the program's bytes, with workers" : "the program's bytes");
+    for (int i = 0; i < base.n_out; i++) memory_free(&calls[k].out[i]);
+  }
+  refusals(l, size);
+  for (int i = 0; i < base.n_in; i++) memory_free(&base.in[i]);
+}
+
+/* ---- building ------------------------------------------------------------------------------------------- */
+
+static char *slurp(const char *path, size_t *n) {
+  FILE *f = fopen(path, "rb");
+  if (!f) return NULL;
+  fseek(f, 0, SEEK_END);
+  *n = (size_t)ftell(f);
+  rewind(f);
+  char *b = malloc(*n + 1);
+  if (!b || fread(b, 1, *n, f) != *n) abort();
+  b[*n] = 0;
+  fclose(f);
+  return b;
+}
+
+static bool same_files(const char *a, const char *b) {
+  size_t na = 0, nb = 0;
+  char *x = slurp(a, &na), *y = slurp(b, &nb);
+  bool same = x && y && na == nb && !memcmp(x, y, na);
+  free(x);
+  free(y);
+  return same;
+}
+
+/* What the object leaves to its linker, and that nothing in it can be written. */
+static void look_at_symbols(const char *object) {
+  char line[256], name[128], kind;
+  snprintf(line, sizeof line, "nm %s", object);
+  FILE *f = popen(line, "r");
+  if (!f) abort();
+  while (fgets(line, sizeof line, f)) {
+    if (sscanf(line, " U %127s", name) == 1)
+      check(!strcmp(name, "memcpy") || !strcmp(name, "memmove") || !strcmp(name, "memset"), line);
+    else if (sscanf(line, "%*s %c %127s", &kind, name) == 2)
+      check(strchr("tTrR", kind), line);
+  }
+  check(pclose(f) == 0, "nm");
+}
+
+static bool link_object(const char *object, const char *header, const char *so) {
+  char line[1024];
+  snprintf(line, sizeof line, "%s -std=c99 -Wall -Wextra -pedantic -Werror -fsyntax-only -x c %s && %s -shared -nostdlib -Wl,--fatal-warnings -o %s %s", CC,
+           header, CC, so, object);
+  return check(system(line) == 0, "header and object compile and link");
+}
+
+static void run_case(const Case *c) {
+  char weights[128], object[128], again[128], header[128], so[128];
+  snprintf(weights, sizeof weights, "%s/w.safetensors", folder);
+  snprintf(object, sizeof object, "%s/m.o", folder);
+  snprintf(again, sizeof again, "%s/again.o", folder);
+  snprintf(header, sizeof header, "%s/m.h", folder);
+  snprintf(so, sizeof so, "%s/m%d.so", folder, (int)(c - cases));
+  now = c->name;
+  dhc_session *s = NULL;
+  dhc_model *m = NULL;
+  dhc_program *p = NULL;
+  dhc_session_options so_ = {.threads = 2};
+  int n_sets = 0;
+  while (n_sets < MAX_SETS && c->sets[n_sets]) n_sets++;
+  dhc_model_options mo = {.name = c->model, .root = c->root, .sets = c->sets, .n_sets = n_sets};
+  bool ok = good(dhc_session_open(&so_, &s), s, "session") && good(dhc_model_open(s, &mo, &m), s, "model") &&
+            good(dhc_program_open(m, c->entry, DHC_MODE_RUN, &p), s, "program") && good(dhc_program_init(p, 5), s, "init") &&
+            good(dhc_program_save(p, weights, false), s, "save");
+  dhc_build_options o = {.entries = &c->entry, .n_entries = 1, .name = "m", .weights = weights, .out = object, .header = header};
+  ok = ok && good(dhc_model_build(m, &o, NULL), s, "build");
+  o.out = again;
+  ok = ok && good(dhc_model_build(m, &o, NULL), s, "build again") && check(same_files(object, again), "twice the same bytes");
+  if (ok) look_at_symbols(object);
+  Loaded l = {0};
+  ok = ok && link_object(object, header, so) && check((l.so = dlopen(so, RTLD_NOW | RTLD_LOCAL)) != NULL, "dlopen");
+  if (ok) {
+    intptr_t none[MAX_ARGS] = {0};
+    l.about = cJSON_Parse((const char *)(intptr_t)call(dlsym(l.so, "m_describe"), none));
+    l.entry = cJSON_GetArrayItem(cJSON_GetObjectItem(l.about, "entries"), 0);
+    ok = check(l.entry != NULL, "describe() is JSON");
+  }
+  for (int i = 0; ok && i < 2; i++) at_sizes(c, s, p, &l, c->sizes[i]);
+  cJSON_Delete(l.about);
+  if (l.so) dlclose(l.so);
+  dhc_program_close(p);
+  dhc_model_close(m);
+  dhc_session_close(s);
+}
+
+int main(int argc, char **argv) {
+  snprintf(folder, sizeof folder, "/tmp/dhc-object-%d", (int)getpid());
+  char line[128];
+  snprintf(line, sizeof line, "mkdir -p %s", folder);
+  if (system(line)) return 1;
+  for (int i = 0; i < N_CASES; i++)
+    if (argc < 2 || !strcmp(argv[1], cases[i].name)) run_case(&cases[i]);
+  snprintf(line, sizeof line, "rm -rf %s", folder);
+  if (system(line)) return 1;
+  if (!fails) printf("ok\n");
+  return fails != 0;
+}
