@@ -16,6 +16,7 @@
 
 #include "backends/cpu/cpu.h"
 #include "backends/loop/tpl.h"
+#include "passes/plan/schedule.h"
 #include "runtime/pool.h"
 
 enum { MAX_RUNS = 401, BATCH = 16, PEAK_STEPS = 100000 };
@@ -340,6 +341,7 @@ static double wall(const dhc_exec *exec, Phase p, int64_t first, int64_t n) {
 static void bench(Machine *m, Bench *c, const char *name, const int *v) {
   DhcSchedule schedule = {.template_name = getenv("BENCH_TEMPLATE") ? getenv("BENCH_TEMPLATE") : ""};
   if (v) memcpy(schedule.v, v, sizeof schedule.v);
+  dhc_schedule_complete(&c->s, &m->target.facts, &schedule);
   DhcTplInput in = {&c->s, &schedule, &m->target.facts, &c->arena};
   const char *why = "";
   if (!dhc_spec_verify(&c->s, &c->arena, &why)) die(why);

@@ -198,6 +198,7 @@ typedef enum DhcTargetKind { DHC_TARGET_CPU, DHC_TARGET_GPU, DHC_N_TARGETS } Dhc
 typedef struct DhcTargetFacts {
   DhcTargetKind kind;
   int vector_bytes; /* 64, 32, 16 */
+  int task_elements; /* of maps and folds, in about how many of which a task is worth its while */
   bool has_fma;
   bool tf32; /* contractions may round their operands to tf32: asked for, never a default */
 } DhcTargetFacts;

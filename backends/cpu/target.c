@@ -189,7 +189,7 @@ dhc_status dhc_cpu_target(DhcArena *arena, const char *cpu, const char *features
   DhcText isa = {.arena = arena};
   for (int i = 0; i < w.on.n; i++) dhc_text_printf(&isa, "%s%s", i ? "," : "", w.on.at[i]);
   out->isa = dhc_text_str(&isa);
-  out->facts = (DhcTargetFacts){.kind = DHC_TARGET_CPU, .vector_bytes = 16, .has_fma = true};
+  out->facts = (DhcTargetFacts){.kind = DHC_TARGET_CPU, .vector_bytes = 16, .task_elements = 16384, .has_fma = true};
   out->has_round = true;
   if (!strncmp(out->triple, "x86_64", 6)) facts_x86(out, &w);
   return check_cpu(out);

@@ -40,8 +40,8 @@ static DhcLp *run(const DhcTemplate *t, const DhcTplInput *in, const char **why)
 }
 
 DhcLp *dhc_template_build(const DhcTplInput *in, const char **why) {
-  const char *name = in->schedule ? in->schedule->template_name : NULL;
-  DhcTargetKind target = in->facts ? in->facts->kind : DHC_TARGET_CPU;
+  const char *name = in->schedule->template_name;
+  DhcTargetKind target = in->facts->kind;
   const DhcTemplate *t = dhc_template_find(name, in->spec->kind, target), *plain = plain_of(in->spec->kind, target);
   if (t) {
     DhcLp *b = run(t, in, why);
@@ -51,8 +51,7 @@ DhcLp *dhc_template_build(const DhcTplInput *in, const char **why) {
     if (!plain) return NULL;
   }
   DhcTplInput again = *in;
-  /* the vector is meant for the other template; a GPU's tasks are small */
-  const DhcSchedule small = {.v = {0, 1}};
-  again.schedule = target == DHC_TARGET_GPU ? &small : NULL;
+  const DhcSchedule own = {.v = {0, in->facts->task_elements}}; /* the vector is meant for the other template */
+  again.schedule = &own;
   return run(plain, &again, why);
 }

@@ -13,7 +13,7 @@
 /* What a template sees; it builds into a fresh program and may dhc_lp_refuse. */
 typedef struct DhcTplInput {
   const DhcSpec *spec;
-  const DhcSchedule *schedule; /* v[] as documented above the template */
+  const DhcSchedule *schedule; /* v[] as documented above the template, complete (dhc_schedule_complete) */
   const DhcTargetFacts *facts;
   DhcArena *arena;
 } DhcTplInput;
@@ -36,10 +36,7 @@ DhcLp *dhc_template_build(const DhcTplInput *in, const char **why);
 #define TPL(targets, kind, name, fn) void fn(const DhcTplInput *in, DhcLp *b);
 #include "backends/loop/templates.def"
 
-enum {
-  DHC_TPL_LANES = DHC_SUM_PARTIALS,   /* vector width of templates: a lane is a partial sum */
-  DHC_TPL_TASK_ELEMENTS = 16384       /* work below which a loop is not cut into tasks */
-};
+enum { DHC_TPL_LANES = DHC_SUM_PARTIALS /* vector width of templates: a lane is a partial sum */ };
 
 /* ---- the DAG in the holes ------------------------------------------------------ */
 
@@ -174,7 +171,7 @@ void dhc_tpl_needed_by_outputs(const DhcSpec *s, bool *needed);
 int dhc_tpl_choose_vector(const DhcTplCx *cx, uint32_t axes);
 /* Tasks, rows and vectors over the axes `par`, of which plan_vector may be one; body builds
  * what is inside, with all of them bound. `work`: axes that body loops over. The cut is made
- * from extents alone: about v[1] (0: DHC_TPL_TASK_ELEMENTS) elements a task. */
+ * from extents alone: about v[1] elements a task. */
 void dhc_tpl_nest(DhcTplCx *cx, uint32_t par, uint32_t work, const bool *needed,
                   void (*body)(DhcTplCx *cx, void *arg), void *arg);
 /* Element of carried[n] at the bound state axes. */

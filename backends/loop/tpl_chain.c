@@ -19,8 +19,7 @@
  *     outputs, from acc and the row folds
  *
  * Schedule: v[0] steps of an inner tile, v[1] vectors of a block of lanes, v[2] lanes of a
- * vector, v[3] steps at a time where nothing is folded; 0: the target's (6x4 of 16 lanes, 4x3
- * of 8, 4x2 of 4; 64). */
+ * vector, v[3] steps at a time where nothing is folded. */
 #include <math.h>
 
 #include "backends/loop/tpl_chain.h"

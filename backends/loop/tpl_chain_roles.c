@@ -157,16 +157,14 @@ bool dhc_chain_roles(DhcChain *c) {
 }
 
 void dhc_chain_tile(DhcChain *c) {
-  const int *v = c->cx.in->schedule ? c->cx.in->schedule->v : (const int[8]){0};
-  const DhcTargetFacts *t = c->cx.in->facts;
-  int bytes = t ? t->vector_bytes : 16;
-  c->lanes = v[2] > 0 ? v[2] : bytes >= 64 ? 16 : bytes >= 32 ? 8 : 4;
-  c->steps = v[0] > 0 ? v[0] : bytes >= 64 ? 6 : 4;
-  c->vectors = v[1] > 0 ? v[1] : bytes >= 64 ? 4 : bytes >= 32 ? 3 : 2;
+  const int *v = c->cx.in->schedule->v;
+  c->steps = v[0];
+  c->vectors = v[1];
+  c->lanes = v[2];
   if (c->steps > DHC_CHAIN_MAX_STEPS) c->steps = DHC_CHAIN_MAX_STEPS;
   if (c->vectors > DHC_CHAIN_MAX_VECTORS) c->vectors = DHC_CHAIN_MAX_VECTORS;
   c->width = c->lanes * c->vectors;
-  c->chunk = v[3] > 0 ? v[3] : 64;
+  c->chunk = v[3];
   for (int j = 0; j < c->n_out; j++) {
     int64_t columns = c->s->axis[c->out[j].col].extent;
     c->out[j].vectors = columns && columns <= c->lanes ? 1 : 2;

@@ -21,7 +21,7 @@
  * Folds over window axes (pooling) are epilogue: their elements come from the tile.
  *
  * Schedule: v[0] rows of a tile, v[1] vectors, v[2] lanes, v[3] tasks that a kernel should
- * at least be cut into (by channels); 0: 8x3 of 16 lanes, 4x3 of 8, 4x2 of 4; 8 tasks. */
+ * at least be cut into (by channels). */
 #include "backends/loop/tpl_space.h"
 
 enum {
@@ -100,11 +100,10 @@ static bool find_roles(Conv *v) {
 }
 
 static void choose_tile(Conv *v) {
-  const int *k = v->cx.in->schedule ? v->cx.in->schedule->v : (const int[8]){0};
-  int bytes = v->cx.in->facts ? v->cx.in->facts->vector_bytes : 16;
-  v->lanes = k[2] > 0 ? k[2] : bytes >= 64 ? 16 : bytes >= 32 ? 8 : 4;
-  v->rows = k[0] > 0 ? k[0] : bytes >= 64 ? 8 : 4;
-  v->vectors = k[1] > 0 ? k[1] : bytes >= 32 ? 3 : 2;
+  const int *k = v->cx.in->schedule->v;
+  v->rows = k[0];
+  v->vectors = k[1];
+  v->lanes = k[2];
   if (v->rows > MAX_ROWS) v->rows = MAX_ROWS;
   if (v->vectors > MAX_VECTORS) v->vectors = MAX_VECTORS;
   if (v->m < 0) v->rows = 1;
@@ -477,7 +476,7 @@ static void task_body(Conv *v, DhcLv m_first, DhcLv m_end) {
 static void kernel(Conv *v) {
   DhcLp *b = v->b;
   Progs p = {b->arena};
-  const int *k = v->cx.in->schedule ? v->cx.in->schedule->v : (const int[8]){0};
+  const int *k = v->cx.in->schedule->v;
   size_blocks(v);
   b->scratch_bytes = scratch_bytes(v);
   dhc_dimprog images = dhc_space_extent_prog(&v->cx, v->image), outs = dhc_space_outs_prog(&v->cx, &v->y);
@@ -486,7 +485,7 @@ static void kernel(Conv *v) {
   dhc_dimprog pieces = op(&p, DHC_DIM_MUL, groups, blocks);
   dhc_dimprog tiles = op(&p, DHC_DIM_CEILDIV, dhc_space_extent_prog(&v->cx, v->m), pc(&p, v->rows));
   /* chunks of channels until there are tasks enough, but never of less than 4 tiles */
-  dhc_dimprog want = op(&p, DHC_DIM_CEILDIV, pc(&p, k[3] > 0 ? k[3] : 8), at_least(&p, pieces, 1));
+  dhc_dimprog want = op(&p, DHC_DIM_CEILDIV, pc(&p, k[3]), at_least(&p, pieces, 1));
   want = op(&p, DHC_DIM_MIN, want, op(&p, DHC_DIM_CEILDIV, tiles, pc(&p, 4)));
   dhc_dimprog per_chunk = at_least(&p, op(&p, DHC_DIM_CEILDIV, tiles, at_least(&p, want, 1)), 1);
   dhc_dimprog chunks = op(&p, DHC_DIM_CEILDIV, tiles, per_chunk);

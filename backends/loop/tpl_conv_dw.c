@@ -14,8 +14,7 @@
  *       for each c: its planes; for each block of o: sums += over images, rows, places
  *     epilogue, stores
  *
- * Schedule: v[0] vectors, v[2] lanes, v[3] tasks wanted; 0: 2 vectors (4 for up to 3 taps, 1
- * where registers are few) of the target's lanes, 8 tasks. */
+ * Schedule: v[0] vectors, v[1] vectors where taps are up to 3, v[2] lanes, v[3] tasks wanted. */
 #include "backends/loop/tpl_space.h"
 
 enum {
@@ -82,10 +81,9 @@ static bool find_roles(ConvDw *v) {
 }
 
 static void choose_tile(ConvDw *v) {
-  const int *k = v->cx.in->schedule ? v->cx.in->schedule->v : (const int[8]){0};
-  int bytes = v->cx.in->facts ? v->cx.in->facts->vector_bytes : 16;
-  v->lanes = k[2] > 0 ? k[2] : bytes >= 64 ? 16 : bytes >= 32 ? 8 : 4;
-  v->vectors = k[0] > 0 ? k[0] : v->n_taps <= 3 ? 4 : bytes >= 64 ? 2 : 1;
+  const int *k = v->cx.in->schedule->v;
+  v->vectors = v->n_taps <= 3 ? k[1] : k[0];
+  v->lanes = k[2];
   if (v->vectors > MAX_VECTORS) v->vectors = MAX_VECTORS;
   v->width = v->vectors * v->lanes;
 }
@@ -120,8 +118,8 @@ static void size_blocks(ConvDw *v) {
 /* Tasks: chunks of input channels; of output channels as many as make enough of them; where
  * these are too few, smaller chunks of input channels. */
 static dhc_dimprog size_tasks(ConvDw *v, dhc_dimprog *o_chunks, dhc_dimprog *c_chunks) {
-  const int *k = v->cx.in->schedule ? v->cx.in->schedule->v : (const int[8]){0};
-  dhc_dimprog c = dhc_space_extent_prog(&v->cx, v->c), enough = pc(v, k[3] > 0 ? k[3] : 8);
+  const int *k = v->cx.in->schedule->v;
+  dhc_dimprog c = dhc_space_extent_prog(&v->cx, v->c), enough = pc(v, k[3]);
   dhc_dimprog all = op(v, DHC_DIM_CEILDIV, dhc_space_extent_prog(&v->cx, v->o), pc(v, v->width));
   dhc_dimprog small = op(v, DHC_DIM_CEILDIV, enough, at_least(v, all, 1));
   small = op(v, DHC_DIM_MIN, small, op(v, DHC_DIM_CEILDIV, c, pc(v, FEW_CHANNELS)));

@@ -25,8 +25,7 @@
  * the loop over k is one short block.
  *
  * Schedule: v[0] rows of a tile, v[1] vectors (of both folds), v[2] lanes of a vector, v[3] tasks that a
- * kernel should at least be cut into; 0: the target's (6x4 of 16 lanes, 4x3 of 8, 4x2 of 4;
- * 16 tasks). */
+ * kernel should at least be cut into. */
 #include "backends/loop/tpl_dot.h"
 
 enum {
@@ -142,13 +141,11 @@ static bool find_ragged(Dot *d) {
 }
 
 static void choose_tile(Dot *d) {
-  const int *v = d->cx.in->schedule ? d->cx.in->schedule->v : (const int[8]){0};
-  const DhcTargetFacts *t = d->cx.in->facts;
-  int bytes = t ? t->vector_bytes : 16;
-  d->lanes = v[2] > 0 ? v[2] : bytes >= 64 ? 16 : bytes >= 32 ? 8 : 4;
-  d->rows = v[0] > 0 ? v[0] : bytes >= 64 ? 6 : 4;
-  d->vectors = v[1] > 0 ? v[1] : bytes >= 64 ? 4 : bytes >= 32 ? 3 : 2;
-  d->tasks = v[3] > 0 ? v[3] : 16;
+  const int *v = d->cx.in->schedule->v;
+  d->rows = v[0];
+  d->vectors = v[1];
+  d->lanes = v[2];
+  d->tasks = v[3];
   if (d->m < 0) d->rows = 1;
   if (d->rows > DHC_DOT_MAX_ROWS) d->rows = DHC_DOT_MAX_ROWS;
   if (d->vectors > DHC_DOT_MAX_VECTORS) d->vectors = DHC_DOT_MAX_VECTORS;

@@ -6,7 +6,7 @@
  * (maps, reductions down columns) or the innermost axis of every fold that contains it
  * (reductions along rows).
  *
- * Schedule: v[0] = 1 + vector axis, or 0: chosen here. v[1] = elements per task, or 0. */
+ * Schedule: v[0] = 1 + vector axis, or 0: chosen here. v[1] = elements per task. */
 #include "backends/loop/tpl.h"
 
 /* ---- rows ------------------------------------------------------------------------------ */
@@ -161,7 +161,7 @@ static int operand_score(const DhcTplCx *cx, int o, int axis) {
 
 int dhc_tpl_choose_vector(const DhcTplCx *cx, uint32_t axes) {
   const DhcSpec *s = cx->s;
-  if (cx->in->schedule && cx->in->schedule->v[0] > 0) return cx->in->schedule->v[0] - 1;
+  if (cx->in->schedule->v[0] > 0) return cx->in->schedule->v[0] - 1;
   int best = -1, best_score = -1000000;
   for (int a = 0; a < s->n_axes; a++) {
     if (!(axes >> a & 1) || !may_be_lanes(s, a)) continue;
@@ -192,8 +192,7 @@ static dhc_dimprog at_least_1(DhcArena *a, dhc_dimprog x) {
 
 static Cut cut(DhcTplCx *cx, uint32_t rows, uint32_t red, int vector) {
   DhcArena *a = cx->b->arena;
-  int v1 = cx->in->schedule ? cx->in->schedule->v[1] : 0;
-  dhc_dimprog size = dhc_prog_const(a, v1 > 0 ? v1 : DHC_TPL_TASK_ELEMENTS);
+  dhc_dimprog size = dhc_prog_const(a, cx->in->schedule->v[1]);
   dhc_dimprog lanes = dhc_prog_const(a, DHC_TPL_LANES);
   dhc_dimprog work = at_least_1(a, dhc_tpl_count_prog(cx, red));
   Cut c = {.rows = dhc_tpl_count_prog(cx, rows), .n_blocks = dhc_prog_const(a, 1),

@@ -15,7 +15,7 @@
  * Ragged contractions (rows of a range [lo, hi) of some axis e meet e's matrix) walk e outside k, and a
  * block leaves out those of whose range it has no row: what they would add is a zero.
  *
- * Schedule: v[0] BM, v[1] BN, v[2] BK, v[3] TM, v[4] TN, v[5] tf32. 0: 64, 64, 16, 4, 4, exact. */
+ * Schedule: v[0] BM, v[1] BN, v[2] BK, v[3] TM, v[4] TN, v[5] tf32. */
 #include "backends/loop/tpl.h"
 
 enum { MAX_PAIR = 2, WARP = 32 };
@@ -174,12 +174,12 @@ static void find_range(Tile *d) {
 }
 
 static const char *choose(Tile *d) {
-  const int *v = d->cx.in->schedule ? d->cx.in->schedule->v : (const int[8]){0};
-  d->bm = v[0] ? v[0] : 64;
-  d->bn = v[1] ? v[1] : 64;
-  d->bk = v[2] ? v[2] : 16;
-  d->tm = v[3] ? v[3] : 4;
-  d->tn = v[4] ? v[4] : 4;
+  const int *v = d->cx.in->schedule->v;
+  d->bm = v[0];
+  d->bn = v[1];
+  d->bk = v[2];
+  d->tm = v[3];
+  d->tn = v[4];
   d->tf32 = v[5];
   d->threads = d->tf32 ? 256 : d->bm / d->tm * (d->bn / d->tn);
   if (d->tf32 && d->window) return "a window in a tile of matrix instructions";

@@ -1,5 +1,5 @@
-/* Schedules: a template and a short vector for each size class of a spec. The vectors are
- * documented beside the templates (backends/loop/tpl_*.c); 0 means the template's default. */
+/* Schedules: a template and a short vector for each size class of a spec. All tile sizes are decided here; what
+ * the numbers of a vector are is documented beside the templates (backends/loop/tpl_*.c), which obey. */
 #include "passes/plan/schedule.h"
 
 /* ---- guards ------------------------------------------------------------------------ */
@@ -41,6 +41,48 @@ static void put_const(Guard *g, int64_t v) {
 
 static dhc_dimprog guard_of(const Guard *g) {
   return (dhc_dimprog){g->code.at, g->code.n};
+}
+
+/* ---- tiles of a CPU ------------------------------------------------------------------ */
+
+typedef struct Tile {
+  int v[8];
+} Tile;
+
+static int lanes_of(const DhcTargetFacts *t) {
+  return t->vector_bytes >= 64 ? 16 : t->vector_bytes >= 32 ? 8 : 4;
+}
+
+/* Rows by vectors of sums in registers: 6 x 4 of 16 lanes, 4 x 3 of 8, 4 x 2 of 4. */
+static int tile_rows_of(const DhcTargetFacts *t) {
+  return t->vector_bytes >= 64 ? 6 : 4;
+}
+
+static int tile_vectors(const DhcTargetFacts *t) {
+  return t->vector_bytes >= 64 ? 4 : t->vector_bytes >= 32 ? 3 : 2;
+}
+
+/* The whole vector of the target's kind of template for s. */
+static Tile cpu_tile(const DhcSpec *s, const DhcTargetFacts *t) {
+  switch (s->kind) {
+    case DHC_KIND_DOT:
+    case DHC_KIND_RAGGED: return (Tile){{tile_rows_of(t), tile_vectors(t), lanes_of(t), 16}};
+    case DHC_KIND_CHAIN: return (Tile){{tile_rows_of(t), tile_vectors(t), lanes_of(t), 64}};
+    case DHC_KIND_CONV: return (Tile){{t->vector_bytes >= 64 ? 8 : 4, t->vector_bytes >= 32 ? 3 : 2, lanes_of(t), 8}};
+    case DHC_KIND_CONV_DW: return (Tile){{t->vector_bytes >= 64 ? 2 : 1, 4, lanes_of(t), 8}};
+    default: return (Tile){{0, t->task_elements}};
+  }
+}
+
+static bool is_plain(const char *name) {
+  return name && strstr(name, "_plain");
+}
+
+void dhc_schedule_complete(const DhcSpec *s, const DhcTargetFacts *t, DhcSchedule *x) {
+  if (t->kind == DHC_TARGET_GPU) return; /* whole as they are: gpu_classes */
+  Tile all = is_plain(x->template_name) ? (Tile){{0, t->task_elements}} : cpu_tile(s, t);
+  for (int i = 0; i < 8; i++)
+    if (!x->v[i]) x->v[i] = all.v[i];
 }
 
 /* ---- folds ----------------------------------------------------------------------------- */
@@ -121,7 +163,7 @@ static int few_channels(const DhcSpec *s, int64_t most, DhcSchedule few, DhcAren
  * Targets of narrower vectors have lower tiles anyway. */
 static int conv_classes(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   bool dw = s->kind == DHC_KIND_CONV_DW;
-  DhcSchedule few = dw ? (DhcSchedule){.template_name = "conv_dw", .v = {1}}
+  DhcSchedule few = dw ? (DhcSchedule){.template_name = "conv_dw", .v = {1, 1}}
                        : (DhcSchedule){.template_name = "conv", .v = {4, 6}};
   if (t->vector_bytes >= 64) return few_channels(s, dw ? t->vector_bytes / 4 : 4, few, arena, out);
   out[0] = (DhcSchedule){.template_name = few.template_name};
@@ -144,9 +186,7 @@ static int dot_classes(DhcSchedule out[DHC_MAX_CLASSES]) {
 
 int dhc_schedule_panel_width(const DhcTargetFacts *t, int n_folds) {
   if (t->kind == DHC_TARGET_GPU) return 0;
-  int lanes = t->vector_bytes >= 64 ? 16 : t->vector_bytes >= 32 ? 8 : 4;
-  int vectors = t->vector_bytes >= 64 ? 4 : t->vector_bytes >= 32 ? 3 : 2; /* tpl_dot.c: choose_tile */
-  return vectors / n_folds * lanes;
+  return tile_vectors(t) / n_folds * lanes_of(t);
 }
 
 /* ---- GPUs --------------------------------------------------------------------------- */
@@ -204,7 +244,7 @@ static int gpu_classes(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule
 
 /* ---- all kinds ---------------------------------------------------------------------- */
 
-int dhc_schedule_choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+static int choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   static const char *const names[DHC_N_KINDS] = {
 #define KIND(id, name, ...) [DHC_KIND_##id] = name,
 #include "ir/kinds.def"
@@ -215,4 +255,10 @@ int dhc_schedule_choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *are
   if (s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW) return conv_classes(s, t, arena, out);
   out[0] = (DhcSchedule){.template_name = names[s->kind]};
   return 1;
+}
+
+int dhc_schedule_choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  int n = choose(s, t, arena, out);
+  for (int i = 0; i < n; i++) dhc_schedule_complete(s, t, &out[i]);
+  return n;
 }

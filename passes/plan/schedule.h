@@ -9,6 +9,9 @@
  * dim[]) holds, the last one everywhere. Memory for guards is arena's. */
 int dhc_schedule_choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]);
 
+/* The numbers that x leaves 0 become the target's: for schedules given by hand. */
+void dhc_schedule_complete(const DhcSpec *s, const DhcTargetFacts *t, DhcSchedule *x);
+
 /* Columns of the "dot" template's tile on a target, for each of n_folds (1 or 2) contractions:
  * the width of panels that need no masks. */
 int dhc_schedule_panel_width(const DhcTargetFacts *t, int n_folds);

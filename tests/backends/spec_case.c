@@ -352,7 +352,7 @@ static void build_in_tf32(SpecCase *c, const DhcTargetFacts *exact) {
 
 /* Every class of the schedule for a GPU, and the barrier rules; threads in several orders. */
 static void check_on_gpu(SpecCase *c, Memory *m, const int64_t *dim, double tol) {
-  static const DhcTargetFacts cuda = {.kind = DHC_TARGET_GPU, .vector_bytes = 64, .has_fma = true};
+  static const DhcTargetFacts cuda = {.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1, .has_fma = true};
   DhcSchedule classes[DHC_MAX_CLASSES];
   int64_t elements = 0;
   for (int o = 0; o < c->s->n_operands; o++) elements += size_of(c, o);
@@ -386,6 +386,8 @@ void case_check(SpecCase *c, const char *features, const int *v, double tol) {
   if (s.code) fail_msg("%s", s.message);
   DhcSchedule schedule = {.template_name = ""}, plain = {.template_name = c->plain, .v = {c->plain_v0}};
   if (v) memcpy(schedule.v, v, sizeof schedule.v);
+  dhc_schedule_complete(c->s, &target.facts, &schedule);
+  dhc_schedule_complete(c->s, &target.facts, &plain);
   Linked k = link_kernel(c, &target, g, j, "k", &schedule);
 
   Memory m;

@@ -100,7 +100,7 @@ static void matrix_tiles(void **st) {
   int x = case_operand(&c, DHC_F32, -1, 2, (int[]){i, k}), w = case_operand(&c, DHC_F32, -1, 2, (int[]){k, j});
   int dot = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << k, case_load(&c, x), case_load(&c, w));
   case_operand(&c, DHC_F32, dot, 2, (int[]){i, j});
-  DhcTargetFacts cuda = {.kind = DHC_TARGET_GPU, .vector_bytes = 64};
+  DhcTargetFacts cuda = {.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1};
   DhcSchedule s, classes[DHC_MAX_CLASSES];
   assert_int_equal(dhc_schedule_choose(c.s, &cuda, &c.arena, classes), 2);
   assert_int_equal(classes[1].v[5], 0); /* exact unless tf32 is asked for */

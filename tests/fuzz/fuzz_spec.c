@@ -10,8 +10,8 @@
 
 static void lower(DhcArena *arena, const DhcSpec *s) {
   static const DhcTargetFacts targets[] = {
-      {.kind = DHC_TARGET_CPU, .vector_bytes = 64, .has_fma = true},
-      {.kind = DHC_TARGET_CPU, .vector_bytes = 16},
+      {.kind = DHC_TARGET_CPU, .vector_bytes = 64, .task_elements = 16384, .has_fma = true},
+      {.kind = DHC_TARGET_CPU, .vector_bytes = 16, .task_elements = 16384},
   };
   for (size_t t = 0; t < sizeof targets / sizeof *targets; t++) {
     DhcSchedule classes[DHC_MAX_CLASSES];
