@@ -206,9 +206,10 @@ dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n
 /* The plan of a loaded version evaluated at the sizes of these inputs, as their run would. */
 dhc_status program_bind(Version *v, const dhc_tensor *in, int n_in) DHC_MUST_USE;
 
-/* exec.c: compiled and in the program; a run of it, inputs by the image's parameters, and what they make its
- * symbols; the results for the host, in e. */
+/* exec.c: compiled and in the program; its plan bound to what the inputs make its symbols; a run of it (which
+ * binds too), inputs by the image's parameters; the results for the host, in e. */
 dhc_status exec_load(dhc_program *p, Version *v) DHC_MUST_USE;
+dhc_status exec_bind(dhc_program *p, Version *v, const int64_t *symbols) DHC_MUST_USE;
 dhc_status exec_run(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols) DHC_MUST_USE;
 dhc_status exec_results(dhc_program *p, Entry *e, Version *v) DHC_MUST_USE;
 /* Result i of the last run as one number. */

@@ -143,10 +143,14 @@ static dhc_status charge(dhc_program *p, const Version *v) {
   return budget_run(p, v, &c, v->image->n_panels && !dhc_prog_packed(v->loaded));
 }
 
+dhc_status exec_bind(dhc_program *p, Version *v, const int64_t *symbols) {
+  DHC_TRY(dhc_prog_bind(v->loaded, symbols));
+  return charge(p, v);
+}
+
 dhc_status exec_run(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols) {
   int before = p->m->s->diags.n_errors;
-  DHC_TRY(dhc_prog_bind(v->loaded, symbols));
-  DHC_TRY(charge(p, v));
+  DHC_TRY(exec_bind(p, v, symbols));
   bool profiled = is_profiled(p, v);
   if (profiled) name_rows(p, v, symbols);
   const DhcItemHook hook = {p, add_time};

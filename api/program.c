@@ -282,16 +282,32 @@ dhc_status program_bind(Version *v, const dhc_tensor *in, int n_in) {
   return st;
 }
 
-static dhc_status run_version(dhc_program *p, Entry *e, Version *v, const dhc_tensor *in, int n_in) {
-  int64_t symbols[DHC_IMAGE_MAX_SYMBOLS];
+/* What the inputs make the symbols, everything known before values are looked at checked. */
+static dhc_status prepare(dhc_program *p, const Version *v, const Inputs *x, const dhc_tensor *in, int n_in, int64_t *symbols) {
   int32_t wrong;
+  DHC_TRY(check_inputs(v, x, in, n_in));
+  if (!dhc_image_solve(v->image, x->by_param, symbols, &wrong)) return wrong_shape(v, wrong, x->by_param[wrong]);
+  DHC_TRY(program_guards(p->m->s, v, symbols));
+  return v->reset ? state_prepare(p, v, symbols) : dhc_status_ok();
+}
+
+static dhc_status plan_version(dhc_program *p, Version *v, const dhc_tensor *in, int n_in) {
+  int64_t symbols[DHC_IMAGE_MAX_SYMBOLS];
   DhcArena scratch;
   dhc_arena_init(&scratch);
   Inputs x = inputs_make(v->image, in, n_in, &scratch);
-  dhc_status st = check_inputs(v, &x, in, n_in);
-  if (st.code == DHC_OK && !dhc_image_solve(v->image, x.by_param, symbols, &wrong)) st = wrong_shape(v, wrong, x.by_param[wrong]);
-  if (st.code == DHC_OK) st = program_guards(p->m->s, v, symbols);
-  if (st.code == DHC_OK && v->reset) st = state_prepare(p, v, symbols);
+  dhc_status st = prepare(p, v, &x, in, n_in, symbols);
+  if (st.code == DHC_OK) st = exec_bind(p, v, symbols);
+  dhc_arena_fini(&scratch);
+  return st;
+}
+
+static dhc_status run_version(dhc_program *p, Entry *e, Version *v, const dhc_tensor *in, int n_in) {
+  int64_t symbols[DHC_IMAGE_MAX_SYMBOLS];
+  DhcArena scratch;
+  dhc_arena_init(&scratch);
+  Inputs x = inputs_make(v->image, in, n_in, &scratch);
+  dhc_status st = prepare(p, v, &x, in, n_in, symbols);
   if (st.code == DHC_OK) st = dhc_image_check_indices(v->image, x.by_param, symbols);
   if (st.code == DHC_OK) e->last = v;
   if (st.code == DHC_OK)
@@ -300,16 +316,30 @@ static dhc_status run_version(dhc_program *p, Entry *e, Version *v, const dhc_te
   return st;
 }
 
-dhc_status api_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs, const dhc_tensor **results,
-                           int *n_results) {
-  NEED(p);
-  DHC_TRY(args_tensors(__func__, inputs, n_inputs));
+/* The version of entry number `index` that these inputs ask for, in the program. */
+static dhc_status loaded_version(dhc_program *p, int index, const dhc_tensor *in, int n_in, Version **out) {
   if (index < 0 || index >= p->n_entries) return dhc_status_make(DHC_E_USAGE, "program has no entry number %d", index);
   Entry *e = &p->entries[index];
+  DHC_TRY(check_names(e, in, n_in));
+  DHC_TRY(program_version(p, e, in, n_in, out));
+  return exec_load(p, *out);
+}
+
+dhc_status api_program_plan(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs) {
   Version *v;
-  DHC_TRY(check_names(e, inputs, n_inputs));
-  DHC_TRY(program_version(p, e, inputs, n_inputs, &v));
-  DHC_TRY(exec_load(p, v));
+  NEED(p);
+  DHC_TRY(args_tensors(__func__, inputs, n_inputs));
+  DHC_TRY(loaded_version(p, index, inputs, n_inputs, &v));
+  return plan_version(p, v, inputs, n_inputs);
+}
+
+dhc_status api_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs, const dhc_tensor **results,
+                           int *n_results) {
+  Version *v;
+  NEED(p);
+  DHC_TRY(args_tensors(__func__, inputs, n_inputs));
+  DHC_TRY(loaded_version(p, index, inputs, n_inputs, &v));
+  Entry *e = &p->entries[index];
   DHC_TRY(run_version(p, e, v, inputs, n_inputs));
   DHC_TRY(check_required(p, v));
   if (!results && !n_results) return dhc_status_ok();

@@ -227,6 +227,10 @@ DHC_API dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *
                                    int n_inputs, const dhc_tensor **results,
                                    int *n_results) DHC_MUST_USE;
 
+/* All that dhc_program_run does before it runs: with inputs of these shapes the entry is compiled, its memory
+ * planned and bound. The first run then only runs. */
+DHC_API dhc_status dhc_program_plan(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs) DHC_MUST_USE;
+
 /* After a run of entry number `index`: DHC_E_NUMERIC names a param, buffer or result that holds a NaN,
  * and the place. Infinities pass: masks are made of them. */
 DHC_API dhc_status dhc_program_check(dhc_program *p, int index) DHC_MUST_USE;
