@@ -8,7 +8,8 @@
  *   pipeline.c  entry -> differentiated, clean, fused, planned, compiled (one step a line)
  *   program.c   a set of entries over one set of segments; runs
  *   exec.c      a compiled entry in the program's memory: inputs in, results out
- *   weights.c   placement in segments, initialisers, load, save
+ *   weights.c   placement in segments, load, save
+ *   initial.c   initialisers
  *   unused.c    what a weights file holds beside the model's tensors
  *   state.c     what streaming entries keep from run to run
  *   finite.c    what holds a NaN
@@ -87,6 +88,9 @@ dhc_status program_grow(dhc_program *p) DHC_MUST_USE;
 double *program_scalar(dhc_program *p, const char *name);
 /* Number of an optimiser's state ("m") or "ema" among the program's ranges; -2: there is none. */
 int program_range(const dhc_program *p, const char *name);
+
+/* initial.c: initial values of every tensor, or of the tables alone, which no file holds. */
+dhc_status weights_begin(dhc_program *p, bool tables_only) DHC_MUST_USE;
 
 /* Reads or lists all parameters (and buffers) under prefix + name, from or in the weights
  * (range DHC_WEIGHTS) or a range like them. Views' data are copies in the arena where the host does not see

@@ -1,4 +1,4 @@
-/* How a program's tensors get their values: initialisers, files, callers. */
+/* How a program's tensors get their values: files, callers. */
 #include <stdlib.h>
 
 #include "api/api.h"
@@ -13,10 +13,6 @@ typedef struct Place {
   DhcDevicePtr at;
   const dhc_slot *slot;
 } Place;
-
-static const DhcTensorDecl *decl_of(const dhc_program *p, int slot) {
-  return &p->m->module->tensors.at[slot]; /* slots are in the module's order */
-}
 
 static int find_slot(const dhc_program *p, const char *path) {
   const dhc_layout *l = dhc_prog_layout(p->run);
@@ -100,60 +96,6 @@ dhc_status api_program_set_scalar(dhc_program *p, const char *name, double v) {
   if (!s) return dhc_status_make(DHC_E_USAGE, "more than %d scalars", DHC_PROG_MAX_SCALARS);
   *s = v;
   return dhc_status_ok();
-}
-
-/* ---- initialisers ------------------------------------------------------------------- */
-
-/* Runs one initialiser in float64. Its parameters are scalars of the module, "$seed" and
- * "$step" (0); values depend on (seed, path) alone, so equal names start equal. */
-static dhc_status init_slot(dhc_program *p, int slot, DhcArena *scratch) {
-  const DhcTensorDecl *decl = decl_of(p, slot);
-  const dhc_slot *s = &dhc_prog_layout(p->run)->slots[slot];
-  DhcFunc *f = decl->init;
-  dhc_session *se = p->m->s;
-  const DhcArray *args[64];
-  if (!f) return dhc_status_make(DHC_E_INPUT, "tensor '%s' has no initialiser", decl->path);
-  if (f->params.n > 64) return dhc_status_make(DHC_E_INPUT, "initialiser of '%s' reads more than 64 scalars", decl->path);
-  for (int i = 0; i < f->params.n; i++) {
-    dhc_dtype t = f->params.at[i]->type.dtype;
-    DhcArray *a = dhc_array_new(scratch, t, 0, NULL);
-    const double *v = program_scalar(p, f->param_info.at[i].name);
-    if (!v) return dhc_status_make(DHC_E_USAGE, "more than %d scalars", DHC_PROG_MAX_SCALARS);
-    if (a->f)
-      a->f[0] = *v;
-    else
-      a->i[0] = dhc_dtype_from_double(t, *v);
-    args[i] = a;
-  }
-  DhcArray *result;
-  if (!dhc_interp_run(scratch, &se->diags, f, args, &result, NULL)) return session_errors(se);
-  const void *from = result->f ? (const void *)result->f : (const void *)result->i;
-  return dhc_device_put(dhc_prog_device(p->run), dhc_prog_slot(p->run, slot, DHC_WEIGHTS), s->dtype, from,
-                        result->f ? DHC_F64 : DHC_I64, s->n);
-}
-
-/* Every tensor, or the tables alone: no file holds those. */
-static dhc_status init_slots(dhc_program *p, bool tables_only) {
-  DhcArena scratch;
-  dhc_arena_init(&scratch);
-  dhc_status st = dhc_status_ok();
-  const dhc_layout *l = dhc_prog_layout(p->run);
-  dhc_prog_changed(p->run, false);
-  for (int i = 0; i < l->n_slots && st.code == DHC_OK; i++) {
-    if (!l->slots[i].n || (tables_only && l->slots[i].role != DHC_IMAGE_TABLE)) continue;
-    st = init_slot(p, i, &scratch);
-    dhc_arena_reset(&scratch);
-  }
-  dhc_arena_fini(&scratch);
-  return st;
-}
-
-dhc_status api_program_init(dhc_program *p, uint64_t seed) {
-  NEED(p);
-  DHC_TRY(dhc_program_set_scalar(p, "$seed", (double)seed));
-  dhc_status st = init_slots(p, false);
-  dhc_program_reset(p);
-  return st.code == DHC_OK ? dhc_prog_begin_ranges(p->run) : st;
 }
 
 /* ---- files ---------------------------------------------------------------------------- */
@@ -304,7 +246,7 @@ dhc_status api_program_load(dhc_program *p, const char *path, bool partial) {
   dhc_status st = weights_read(p, file, "", DHC_WEIGHTS, partial, true);
   if (st.code == DHC_OK) st = weights_unused(p, file);
   dhc_safetensors_close(file);
-  return st.code == DHC_OK ? init_slots(p, true) : st;
+  return st.code == DHC_OK ? weights_begin(p, true) : st;
 }
 
 dhc_status api_program_save(dhc_program *p, const char *path, bool ema) {

@@ -4,8 +4,9 @@
  *   bench_start MODEL BATCH ROUNDS THREADS VARIANT...      VARIANT: KEY=VALUE,KEY=VALUE… (preset=NAME among them)
  *
  * plan_ms: from the request to the bound plan, parsing and elaboration included; init_ms: initial weights;
- * first_ms: the first step; step_ms: the least of three more; beyond_ms: all of it but step_ms. Inputs are
- * 3x32x32 images, labels 0..9. With DHC_BENCH_PLAN=1 nothing is run. */
+ * first_ms: the first step; step_ms: the least of three more; beyond_ms: all of it but step_ms. cpu: the same parts in
+ * processor time of all threads, steadier on a shared machine. Inputs are 3x32x32 images, labels 0..9. With
+ * DHC_BENCH_PLAN=1 nothing is run. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +15,23 @@
 
 #include "dhc/dhc.h"
 
-static double now_ms(void) {
+typedef struct Clock {
+  double wall, cpu; /* ms */
+} Clock;
+
+static double read_ms(clockid_t which) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(which, &t);
   return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static Clock now(void) {
+  return (Clock){read_ms(CLOCK_MONOTONIC), read_ms(CLOCK_PROCESS_CPUTIME_ID)};
+}
+
+static Clock since(Clock t) {
+  Clock n = now();
+  return (Clock){n.wall - t.wall, n.cpu - t.cpu};
 }
 
 static void must(dhc_status st, dhc_session *s) {
@@ -54,43 +68,56 @@ static Inputs inputs_of(int64_t batch) {
                    {.name = "target", .dtype = DHC_I64, .rank = 1, .dim = {batch}, .data = target}}};
 }
 
-static double run_ms(dhc_program *p, dhc_session *s, const Inputs *x) {
-  double t = now_ms();
+static Clock run(dhc_program *p, dhc_session *s, const Inputs *x) {
+  Clock t = now();
   must(dhc_program_run(p, 0, x->in, 2, NULL, NULL), s);
-  return now_ms() - t;
+  return since(t);
+}
+
+/* What one variant takes. */
+typedef struct Times {
+  Clock model, plan, init, first, step;
+} Times;
+
+static void begin(dhc_session *s, const char *model, const char *name, const Inputs *x, Times *t) {
+  const char *sets[MAX_SETS];
+  char text[512];
+  dhc_model *m;
+  dhc_program *p;
+  snprintf(text, sizeof text, "%s", name);
+  dhc_model_options o = options_of(model, text, sets);
+  Clock t0 = now();
+  must(dhc_model_open(s, &o, &m), s);
+  t->model = since(t0);
+  must(dhc_program_open(m, "loss", DHC_MODE_TRAIN, &p), s);
+  must(dhc_program_plan(p, 0, x->in, 2), s);
+  t->plan = since(t0);
+  if (!getenv("DHC_BENCH_PLAN")) {
+    t0 = now();
+    must(dhc_program_init(p, 0), s);
+    t->init = since(t0);
+    t->first = run(p, s, x);
+    for (int i = 0; i < 3; i++) {
+      Clock c = run(p, s, x);
+      if (!i || c.wall < t->step.wall) t->step = c;
+    }
+  }
+  dhc_program_close(p);
+  dhc_model_close(m);
 }
 
 static void variant(dhc_session *s, const char *model, const char *name, const Inputs *x) {
-  const char *sets[MAX_SETS];
-  char text[512];
-  snprintf(text, sizeof text, "%s", name);
   dhc_compile_stats before = dhc_session_stats(s);
-  dhc_model *m;
-  dhc_program *p;
-  double t0 = now_ms();
-  dhc_model_options o = options_of(model, text, sets);
-  must(dhc_model_open(s, &o, &m), s);
-  double t1 = now_ms();
-  must(dhc_program_open(m, "loss", DHC_MODE_TRAIN, &p), s);
-  must(dhc_program_plan(p, 0, x->in, 2), s);
-  double plan = now_ms(), init = plan, first = 0, step = 0;
-  if (!getenv("DHC_BENCH_PLAN")) {
-    must(dhc_program_init(p, 0), s);
-    init = now_ms();
-    first = run_ms(p, s, x);
-    for (int i = 0; i < 3; i++) {
-      double ms = run_ms(p, s, x);
-      if (!i || ms < step) step = ms;
-    }
-  }
+  Times t = {0};
+  begin(s, model, name, x, &t);
   dhc_compile_stats st = dhc_session_stats(s);
   printf("{\"variant\": \"%s\", \"plan_ms\": %.1f, \"model_ms\": %.1f, \"init_ms\": %.1f, \"first_ms\": %.1f, \"step_ms\": %.1f, "
-         "\"beyond_ms\": %.1f, \"kernels_compiled\": %d, \"kernels_reused\": %d}\n",
-         name, plan - t0, t1 - t0, init - plan, first, step, init - t0 + first - step, st.kernels_compiled - before.kernels_compiled,
-         st.kernels_reused - before.kernels_reused);
+         "\"beyond_ms\": %.1f, \"cpu\": {\"plan\": %.1f, \"model\": %.1f, \"init\": %.1f, \"first\": %.1f, \"step\": %.1f}, "
+         "\"kernels_compiled\": %d, \"kernels_reused\": %d}\n",
+         name, t.plan.wall, t.model.wall, t.init.wall, t.first.wall, t.step.wall,
+         t.plan.wall + t.init.wall + t.first.wall - t.step.wall, t.plan.cpu, t.model.cpu, t.init.cpu, t.first.cpu, t.step.cpu,
+         st.kernels_compiled - before.kernels_compiled, st.kernels_reused - before.kernels_reused);
   fflush(stdout);
-  dhc_program_close(p);
-  dhc_model_close(m);
 }
 
 int main(int argc, char **argv) {

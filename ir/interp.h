@@ -104,6 +104,34 @@ bool dhc_eval_int(DhcOp op, const DhcScalar *args, int64_t *out);
 DhcScalar dhc_eval_cast(dhc_dtype from, dhc_dtype to, DhcScalar v);
 /* Word 0 of the Philox4x32-10 block that random_bits defines. */
 uint32_t dhc_eval_random(int64_t seed, int64_t site, int64_t step, int64_t flat);
+
+/* The same for n elements at once, bit for bit. As in DhcArray exactly one of f and i is set; results do not
+ * overlap operands. */
+typedef struct DhcLane {
+  const double *f;
+  const int64_t *i;
+} DhcLane;
+typedef struct DhcLaneOut {
+  double *f;
+  int64_t *i;
+} DhcLaneOut;
+void dhc_eval_ew_many(DhcOp op, dhc_dtype operand, const DhcLane *args, int64_t n, DhcLaneOut y);
+void dhc_eval_cast_many(dhc_dtype from, dhc_dtype to, DhcLane x, int64_t n, DhcLaneOut y);
+void dhc_eval_random_many(int64_t seed, int64_t site, int64_t step, int64_t first, int64_t n, int64_t *out); /* from element `first` on */
+
+/* ---- functions of the index (interp_piece.c) -------------------------------- */
+
+/* A function without symbols whose one result is made element by element from the element's index, random bits and
+ * scalars, as initialisers are: any piece of it can be evaluated alone, by several threads at once, to
+ * the elements that dhc_interp_run gives. */
+typedef struct DhcPieces DhcPieces;
+enum { DHC_PIECE = 512 }; /* elements */
+/* *out = NULL: f is not of this kind. False after a diagnostic. */
+bool dhc_pieces_make(DhcArena *arena, DhcDiags *diags, const DhcFunc *f, const DhcArray *const *args, DhcPieces **out);
+size_t dhc_pieces_room(const DhcPieces *p); /* bytes that one evaluation works in */
+/* Elements [first, first + DHC_PIECE), those behind the last one meaningless; valid until the next call with
+ * this room, which is aligned to 64 bytes. */
+DhcLane dhc_pieces_eval(const DhcPieces *p, int64_t first, void *room);
 /* v reduced to the width of an integer dtype; bool keeps the lowest bit. */
 int64_t dhc_eval_wrap(dhc_dtype t, int64_t v);
 

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "dhc/abi.h"
+#include "runtime/host_memory.h"
 #include "runtime/status.h"
 
 /* Address in a device's memory; 0: none. Sums with byte offsets are addresses. */
@@ -60,8 +61,11 @@ typedef struct DhcDeviceOps {
   void (*describe)(DhcDevice *d, DhcDeviceInfo *out);
 
   /* Memory: aligned to 64 bytes at least and zero. bytes = 0 gives an address that may be freed.
-   * free takes 0; commands that use the memory are done before it goes. */
+   * free takes 0; commands that use the memory are done before it goes. A device may keep what it is
+   * given back; alloc_any is for memory that is written before it is read: it may hold anything.
+   * NULL: alloc does. */
   dhc_status (*alloc)(DhcDevice *d, int64_t bytes, DhcDevicePtr *out);
+  dhc_status (*alloc_any)(DhcDevice *d, int64_t bytes, DhcDevicePtr *out);
   void (*free)(DhcDevice *d, DhcDevicePtr at);
   /* `from` may change once upload returns; `to` is complete when download does. */
   dhc_status (*upload)(DhcDevice *d, DhcDevicePtr to, const void *from, int64_t bytes);
@@ -122,6 +126,7 @@ typedef struct DhcHostDevice {
   const char *kind;
   const dhc_exec *exec;
   DhcLoader loader;
+  DhcHostMemory memory;
 } DhcHostDevice;
 
 #endif

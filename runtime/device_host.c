@@ -15,6 +15,7 @@ static void *host(DhcDevicePtr at) {
 static void host_close(DhcDevice *d) {
   DhcHostDevice *h = (DhcHostDevice *)(void *)d;
   if (h->loader.close) h->loader.close(h->loader.ctx);
+  dhc_host_drop(&h->memory);
   free(h);
 }
 
@@ -26,17 +27,29 @@ static void host_describe(DhcDevice *d, DhcDeviceInfo *out) {
   if (page > 0 && available > 0) out->memory_free = (int64_t)page * available;
 }
 
-static dhc_status host_alloc(DhcDevice *d, int64_t bytes, DhcDevicePtr *out) {
-  (void)d;
-  void *p = dhc_aligned_alloc(bytes);
+static dhc_status take(DhcDevice *d, int64_t bytes, bool *zero, DhcDevicePtr *out) {
+  DhcHostDevice *h = (DhcHostDevice *)(void *)d;
+  *zero = true;
+  void *p = bytes >= DHC_HOST_LARGE ? dhc_host_take(&h->memory, bytes, zero) : dhc_aligned_alloc(bytes);
   if (!p) return dhc_status_memory((long long)bytes, "a program");
   *out = (DhcDevicePtr)(uintptr_t)p;
   return dhc_status_ok();
 }
 
+static dhc_status host_alloc(DhcDevice *d, int64_t bytes, DhcDevicePtr *out) {
+  bool zero;
+  DHC_TRY(take(d, bytes, &zero, out));
+  return zero ? dhc_status_ok() : d->ops->fill(d, *out, 0, bytes);
+}
+
+static dhc_status host_alloc_any(DhcDevice *d, int64_t bytes, DhcDevicePtr *out) {
+  bool zero;
+  return take(d, bytes, &zero, out);
+}
+
 static void host_free(DhcDevice *d, DhcDevicePtr at) {
-  (void)d;
-  dhc_aligned_free(host(at));
+  DhcHostDevice *h = (DhcHostDevice *)(void *)d;
+  if (!dhc_host_give(&h->memory, host(at))) dhc_aligned_free(host(at));
 }
 
 static dhc_status host_upload(DhcDevice *d, DhcDevicePtr to, const void *from, int64_t bytes) {
@@ -148,6 +161,7 @@ const DhcDeviceOps dhc_host_device_ops = {
     .close = host_close,
     .describe = host_describe,
     .alloc = host_alloc,
+    .alloc_any = host_alloc_any,
     .free = host_free,
     .upload = host_upload,
     .download = host_download,

@@ -16,13 +16,19 @@ static const char *segment_text(int segment) {
   return text[segment];
 }
 
+/* What a run writes before it reads it. */
+static bool begins_as_anything(int segment) {
+  return segment == DHC_SEGMENT_WORK || segment == DHC_SEGMENT_IO || segment == DHC_SCRATCH;
+}
+
 static dhc_status need(DhcProg *p, int segment, int64_t bytes) {
   DhcDevice *d = p->device;
+  bool any = begins_as_anything(segment) && d->ops->alloc_any;
   if (bytes <= p->held[segment] && p->segment[segment]) return dhc_status_ok();
   d->ops->free(d, p->segment[segment]);
   p->segment[segment] = 0;
   p->held[segment] = 0;
-  dhc_status st = d->ops->alloc(d, bytes, &p->segment[segment]);
+  dhc_status st = (any ? d->ops->alloc_any : d->ops->alloc)(d, bytes, &p->segment[segment]);
   if (st.code == DHC_OK) p->held[segment] = bytes;
   else if (st.code == DHC_E_ENVIRONMENT) st = dhc_status_memory((long long)bytes, segment_text(segment));
   return st;

@@ -145,7 +145,7 @@ int64_t dhc_prog_kept(const DhcProg *p) {
 dhc_status dhc_prog_save(DhcProg *p, DhcDevicePtr *copy) {
   DhcDevice *d = p->device;
   int64_t at = 0;
-  if (!*copy) DHC_TRY(d->ops->alloc(d, dhc_prog_kept(p), copy));
+  if (!*copy) DHC_TRY((d->ops->alloc_any ? d->ops->alloc_any : d->ops->alloc)(d, dhc_prog_kept(p), copy));
   for (int i = 0; i < N_KEPT; at += p->layout->bytes[kept[i++]])
     if (p->layout->bytes[kept[i]]) DHC_TRY(d->ops->copy(d, *copy + (uint64_t)at, p->segment[kept[i]], p->layout->bytes[kept[i]]));
   return dhc_status_ok();

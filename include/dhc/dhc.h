@@ -199,6 +199,7 @@ DHC_API dhc_status dhc_program_open(dhc_model *m, const char *entry, dhc_mode mo
 /* A further entry over the same weights, optimiser state and buffers; its number in *index (or NULL). */
 DHC_API dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode,
                                    int *index) DHC_MUST_USE;
+/* Its memory serves the session's next program, if that needs about as much: close a variant's before the next is opened. */
 DHC_API void dhc_program_close(dhc_program *p);
 
 /* Weights. init: initialisers keyed by (seed, path). load: a .safetensors file, an index of several

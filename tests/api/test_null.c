@@ -215,6 +215,8 @@ static void of_program(void) {
   IS_NULL("t", dhc_program_get(p, "a", NULL));
   IS_NULL("p", dhc_program_set_scalar(NULL, "$lr", 0));
   IS_NULL("name", dhc_program_set_scalar(p, NULL, 0));
+  IS_NULL("p", dhc_program_plan(NULL, 0, in, 2));
+  REFUSED("no entry number 9", dhc_program_plan(p, 9, in, 2));
   NOTHING(dhc_program_reset(NULL));
   IS_NULL("p", dhc_program_save_state(NULL, "a"));
   IS_NULL("path", dhc_program_save_state(p, NULL));

@@ -75,6 +75,13 @@ static dhc_status standin_alloc(DhcDevice *d, int64_t bytes, DhcDevicePtr *out) 
   return st;
 }
 
+/* What is written before it is read may hold anything: here it does. */
+static dhc_status standin_alloc_any(DhcDevice *d, int64_t bytes, DhcDevicePtr *out) {
+  DHC_TRY(standin_alloc(d, bytes, out));
+  memset((void *)(uintptr_t)(*out - away), 0xff, (size_t)bytes);
+  return dhc_status_ok();
+}
+
 static void standin_free(DhcDevice *d, DhcDevicePtr at) {
   Standin *s = self(d);
   if (!at) return;
@@ -202,6 +209,7 @@ static const DhcDeviceOps ops = {
     .close = standin_close,
     .describe = standin_describe,
     .alloc = standin_alloc,
+    .alloc_any = standin_alloc_any,
     .free = standin_free,
     .upload = standin_upload,
     .download = standin_download,

@@ -1,0 +1,32 @@
+/* Large blocks of the host's memory for a device, kept when they are given back, so that the next program finds
+ * pages that are there. What is kept never adds to what is used: a request that no kept block serves lets
+ * all of them go first. */
+#ifndef DHC_RUNTIME_HOST_MEMORY_H
+#define DHC_RUNTIME_HOST_MEMORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { DHC_HOST_LARGE = 4 << 20 }; /* bytes from which on a block is one of these */
+
+typedef struct DhcHostBlock {
+  void *at; /* aligned to 2 MiB */
+  int64_t room; /* bytes */
+  bool used;
+  struct DhcHostBlock *next;
+} DhcHostBlock;
+
+/* All zero: empty. */
+typedef struct DhcHostMemory {
+  DhcHostBlock *blocks;
+} DhcHostMemory;
+
+/* At least `bytes` bytes; NULL: there are none. *zero: all of them are. */
+void *dhc_host_take(DhcHostMemory *m, int64_t bytes, bool *zero);
+/* False: `at` is no block of these. */
+bool dhc_host_give(DhcHostMemory *m, void *at);
+/* Bytes kept and not used. */
+int64_t dhc_host_kept(const DhcHostMemory *m);
+void dhc_host_drop(DhcHostMemory *m); /* what is kept goes back to the system */
+
+#endif
