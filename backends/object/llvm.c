@@ -318,6 +318,10 @@ static void write_launch(Out *o) {
   LLVMBuildRetVoid(m);
 }
 
+enum { OBJECT_NULL = 1, OBJECT_ALIGN, OBJECT_DIMS, OBJECT_WORKSPACE, OBJECT_WEIGHTS, OBJECT_INDEX, OBJECT_REQUIRE }; /* header.c */
+
+static V status(Out *o, unsigned code) { return LLVMConstInt(o->i32, code, false); }
+
 /* ---- statements -------------------------------------------------------------------------------------------- */
 
 static V address(Fn *f, const DhcObjRef *r, int depth) {
@@ -421,6 +425,63 @@ static void prepare(Fn *f, const DhcObjStmt *s, int n) {
   }
 }
 
+/* ---- values ------------------------------------------------------------------------------------------------ */
+
+static LLVMTypeRef int_of(Out *o, int32_t dtype) { return LLVMIntTypeInContext(o->w->cx, 8 * (unsigned)dhc_dtype_bytes((dhc_dtype)dtype)); }
+
+static bool is_signed(int32_t t) { return t == DHC_I64 || t == DHC_I32 || t == DHC_I16 || t == DHC_I8; }
+
+/* Index i of a loop over the counts from d on; the element's place adds up. */
+static void check_from(Fn *f, const DhcObjIndexCheck *c, int d, V at) {
+  Out *o = f->out;
+  LLVMBuilderRef m = o->w->b;
+  int32_t dtype = f->e->param[c->param].tensor->dtype;
+  if (d == c->rank) {
+    LLVMTypeRef t = int_of(o, dtype);
+    V x = LLVMBuildLoad2(m, t, LLVMBuildGEP2(m, t, f->param[c->param], &at, 1, ""), "");
+    x = is_signed(dtype) ? LLVMBuildSExt(m, x, o->i64, "") : LLVMBuildZExt(m, x, o->i64, "");
+    V out = LLVMBuildICmp(m, LLVMIntUGE, x, value(f, c->extent), "");
+    if (c->exempt) out = LLVMBuildAnd(m, out, LLVMBuildICmp(m, LLVMIntNE, x, number(o, c->exempted), ""), "");
+    return_if(o, f->fn, out, status(o, OBJECT_INDEX));
+    return;
+  }
+  LLVMBasicBlockRef before = LLVMGetInsertBlock(m), body = block(o, f->fn, "check"), done = block(o, f->fn, "done");
+  V zero = number(o, 0), count = value(f, c->count[d]);
+  LLVMBuildCondBr(m, LLVMBuildICmp(m, LLVMIntSGT, count, zero, ""), body, done);
+  LLVMPositionBuilderAtEnd(m, body);
+  V i = LLVMBuildPhi(m, o->i64, "");
+  check_from(f, c, d + 1, LLVMBuildAdd(m, at, LLVMBuildMul(m, value(f, c->step[d]), i, ""), ""));
+  V next = LLVMBuildNSWAdd(m, i, number(o, 1), "");
+  LLVMBasicBlockRef latch = LLVMGetInsertBlock(m);
+  LLVMBuildCondBr(m, LLVMBuildICmp(m, LLVMIntSLT, next, count, ""), body, done);
+  LLVMAddIncoming(i, &zero, &before, 1);
+  LLVMAddIncoming(i, &next, &latch, 1);
+  LLVMPositionBuilderAtEnd(m, done);
+}
+
+static void write_index_checks(Fn *f) {
+  for (int i = 0; i < f->e->index_checks.n; i++) {
+    const DhcObjIndexCheck *c = &f->e->index_checks.at[i];
+    value(f, c->extent); /* before any loop */
+    for (int d = 0; d < c->rank; d++) {
+      value(f, c->step[d]);
+      value(f, c->count[d]);
+    }
+    check_from(f, c, 0, value(f, c->at));
+  }
+}
+
+static void write_required(Fn *f) {
+  Out *o = f->out;
+  LLVMBuilderRef m = o->w->b;
+  for (int i = 0; i < f->e->required.n; i++) {
+    V x = LLVMBuildLoad2(m, o->i8, address(f, &f->e->required.at[i], 0), "");
+    return_if(o, f->fn, LLVMBuildIsNull(m, x, ""), status(o, OBJECT_REQUIRE));
+  }
+}
+
+/* ---- loops ------------------------------------------------------------------------------------------------- */
+
 static void write_range(Fn *f, int first, int end, int depth);
 
 static void write_loop(Fn *f, const DhcObjStmt *s, int at, int depth) {
@@ -458,10 +519,6 @@ static V misaligned(Out *o, V p) {
   V bits = LLVMBuildAnd(o->w->b, LLVMBuildPtrToInt(o->w->b, p, o->i64, ""), number(o, 63), "");
   return LLVMBuildICmp(o->w->b, LLVMIntNE, bits, number(o, 0), "");
 }
-
-enum { OBJECT_NULL = 1, OBJECT_ALIGN, OBJECT_DIMS, OBJECT_WORKSPACE, OBJECT_WEIGHTS }; /* header.c */
-
-static V status(Out *o, unsigned code) { return LLVMConstInt(o->i32, code, false); }
 
 /* What a caller may get wrong, in the order in which statuses are numbered, but sizes before their use. */
 static void write_checks(Fn *f, V check, LLVMTypeRef check_type, V bytes) {
@@ -519,10 +576,12 @@ static void write_body(Out *o, const DhcObjEntry *e, V check, LLVMTypeRef check_
   f.ptrs = LLVMBuildArrayAlloca(m, o->ptr, number(o, e->most_refs + 1), "");
   f.dims = LLVMBuildArrayAlloca(m, o->i64, number(o, e->most_dims + 1), "");
   write_checks(&f, check, check_type, LLVMGetParam(fn, (unsigned)n - 2));
+  write_index_checks(&f);
   f.shared = gep(o, f.work, value(&f, e->work_bytes));
   f.per_worker = value(&f, e->scratch_bytes);
   f.scratch = gep(o, f.shared, value(&f, e->shared_bytes));
   write_range(&f, 0, e->stmts.n, 0);
+  write_required(&f);
   LLVMBuildRet(m, status(o, 0));
 }
 

@@ -81,6 +81,16 @@ typedef struct DhcObjGuard {
   const char *message;
 } DhcObjGuard;
 
+/* Elements of an input that are used as indices: loops over them, outermost first. */
+typedef struct DhcObjIndexCheck {
+  int param;
+  int rank; /* loops */
+  const DhcObjX *at, *count[8], *step[8]; /* in elements */
+  const DhcObjX *extent;
+  bool exempt; /* `exempted` is allowed as well */
+  int64_t exempted;
+} DhcObjIndexCheck;
+
 typedef struct DhcObjEntry {
   const char *name;  /* "forward" */
   const char *c_name; /* "mlp_forward" */
@@ -92,7 +102,9 @@ typedef struct DhcObjEntry {
   int n_params;
   DHC_VEC(const DhcObjX *) x;
   DHC_VEC(DhcObjGuard) guards;
+  DHC_VEC(DhcObjIndexCheck) index_checks; /* before anything is computed */
   DHC_VEC(DhcObjStmt) stmts;
+  DHC_VEC(DhcObjRef) required; /* bools that have to be true afterwards */
   int most_refs, most_dims; /* of a call */
   const DhcObjX *work_bytes;     /* multiple of 64; behind it `shared`, then `scratch` for each worker */
   const DhcObjX *shared_bytes, *scratch_bytes; /* multiples of 64 */

@@ -394,6 +394,36 @@ static void hand_out(Walk *w) {
   }
 }
 
+/* Results that no caller sees: whether values were as the model requires. */
+static void add_required(Walk *w) {
+  for (int i = 0; i < w->im->n_requires; i++) {
+    const dhc_image_tensor *t = &w->im->tensors[w->im->requires[i].tensor];
+    DHC_PUSH(w->arena, &w->e->required, whole(&w->home[t->buffer]));
+  }
+}
+
+static void add_index_check(Walk *w, const dhc_index_check *from) {
+  const dhc_image_tensor *t = &w->im->tensors[from->tensor];
+  DhcObjIndexCheck c = {.param = w->param_of[from->tensor], .rank = t->rank, .at = number(w, 0), .extent = value(w, from->extent, 0),
+                        .exempt = from->exempt, .exempted = from->exempted};
+  if (dhc_dtype_is_float((dhc_dtype)t->dtype))
+    refuse(w, dhc_arena_printf(w->arena, "entry '%s': input '%s' holds indices as floats: objects do not check those", w->src->name, t->name));
+  const DhcObjX *stride = number(w, 1);
+  for (int d = t->rank - 1; d >= 0; d--) {
+    const DhcObjX *extent = value(w, t->dims[d], 0);
+    c.count[d] = from->has_part ? value(w, from->size[d], 0) : extent;
+    c.step[d] = from->has_part ? op(w, DHC_DIM_MUL, number(w, from->step[d]), stride) : stride;
+    if (from->has_part) c.at = add(w, c.at, op(w, DHC_DIM_MUL, value(w, from->start[d], 0), stride));
+    stride = op(w, DHC_DIM_MUL, stride, extent);
+  }
+  if (!from->has_part) { /* all elements: one loop */
+    c.rank = 1;
+    c.count[0] = stride;
+    c.step[0] = number(w, 1);
+  }
+  DHC_PUSH(w->arena, &w->e->index_checks, c);
+}
+
 static void add_guards(Walk *w) {
   const dhc_plan *plan = &w->im->plan;
   for (int i = 0; i < plan->n_guards; i++) {
@@ -419,8 +449,6 @@ static void walk_entry(Walk *w) {
   e->name = w->src->name;
   e->c_name = dhc_arena_printf(w->arena, "%s_%s", w->rq->name, dhc_object_identifier(w->src->name, w->arena));
   e->image = im;
-  if (im->n_index_checks || im->n_requires)
-    refuse(w, dhc_arena_printf(w->arena, "entry '%s' checks values of its inputs: not in this version of objects", w->src->name));
   add_symbols(w);
   add_params(w);
   e->scratch_bytes = e->shared_bytes = number(w, 0);
@@ -433,6 +461,8 @@ static void walk_entry(Walk *w) {
   stage_inputs(w);
   add_items(w);
   hand_out(w);
+  add_required(w);
+  for (int i = 0; i < im->n_index_checks; i++) add_index_check(w, &im->index_checks[i]);
   check_sizes(w);
 }
 

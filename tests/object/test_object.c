@@ -218,6 +218,30 @@ static void run_call(Call *c) {
   memory_free(&c->work);
 }
 
+/* Indices that are out of range, one at a time: refused before anything is written. */
+static void bad_indices(const Call *base, const dhc_tensor *in) {
+  for (int i = 0; i < base->n_in; i++) {
+    static const int64_t wrong[] = {-1, 7, INT64_MIN, INT64_MAX};
+    int64_t n = dhc_tensor_elements(&in[i]), *v = in[i].data;
+    if (in[i].dtype != DHC_I64) continue;
+    for (int k = 0; k < 4; k++) {
+      int64_t at = k % 2 ? n - 1 : 0, was = v[at];
+      Call c = *base;
+      v[at] = wrong[k];
+      for (int o = 0; o < c.n_out; o++) c.out[o] = memory_new((size_t)dhc_tensor_bytes(&c.want[o]));
+      run_call(&c);
+      check(c.got == 6, "an index out of range is refused");
+      for (int o = 0; o < c.n_out; o++) {
+        bool same = true;
+        for (size_t b = 0; b < c.out[o].bytes; b++) same = same && (unsigned char)c.out[o].at[b] == 0xff;
+        check(same, "and nothing is written");
+        memory_free(&c.out[o]);
+      }
+      v[at] = was;
+    }
+  }
+}
+
 static void *call_thread(void *c) {
   run_call(c);
   return NULL;
@@ -275,6 +299,7 @@ static void at_sizes(const Case *c, dhc_session *s, dhc_program *p, const Loaded
     for (int i = 0; i < base.n_out; i++) memory_free(&calls[k].out[i]);
   }
   refusals(l, size);
+  bad_indices(&base, in);
   for (int i = 0; i < base.n_in; i++) memory_free(&base.in[i]);
 }
 
