@@ -12,6 +12,7 @@ typedef struct Build {
   const dhc_build_options *o;
   DhcArena *arena;
   Version *version[API_MAX_ENTRIES];
+  const char *plain[API_MAX_ENTRIES]; /* "forward" of "forward.step" */
   int n;
   const dhc_layout *layout;
   dhc_program *program; /* NULL: the caller of the object passes the weights */
@@ -41,25 +42,55 @@ static dhc_status check_entry(const Build *b, const char *name) {
   for (int i = 0; i < all.n; i++) {
     if (n < 64) names[n++] = all.at[i].name;
     if (strcmp(all.at[i].name, plain)) continue;
-    if (form == DHC_FORM_WHOLE) return dhc_status_ok();
-    return dhc_status_make(DHC_E_USAGE, "--entry %s: objects of streaming entries are not in this version", name);
+    return dhc_status_ok();
   }
   const char *near = dhc_suggest(plain, names, n);
   return dhc_status_make(DHC_E_INPUT, "model %s has no entry '%s'%s%s%s", b->m->name, plain, near ? " (did you mean '" : "", near ? near : "",
                          near ? "'?)" : "");
 }
 
+static dhc_status add_graph(Build *b, const char *name) {
+  if (b->n == API_MAX_ENTRIES) return dhc_status_make(DHC_E_USAGE, "an object has at most %d entries, resets among them", API_MAX_ENTRIES);
+  DhcForm form;
+  dhc_model_form(b->m->m, name, &b->plain[b->n], &form);
+  b->version[b->n] = pipeline_graph(b->m, name, DHC_MODE_RUN, NULL, 0);
+  if (!b->version[b->n]) return session_errors(b->m->s);
+  b->n++;
+  return dhc_status_ok();
+}
+
+static bool has_states(const Version *v) {
+  for (int i = 0; i < v->func->params.n; i++)
+    if (v->func->param_info.at[i].role == DHC_ROLE_STATE) return true;
+  return false;
+}
+
+/* "forward.step" brings "forward.reset", "step" brings "reset": who carries states on has to begin. */
+static dhc_status add_resets(Build *b) {
+  for (int i = 0, n = b->n; i < n; i++) {
+    const Version *v = b->version[i];
+    if (!v->reset || !has_states(v)) continue;
+    const char *dot = strrchr(v->entry, '.'), *plain = "";
+    DhcForm form;
+    const char *name = dhc_intern(&b->m->s->strings, dhc_arena_printf(b->arena, "%.*sreset", dot ? (int)(dot + 1 - v->entry) : 0, v->entry));
+    dhc_model_form(b->m->m, name, &plain, &form);
+    bool there = form != DHC_FORM_RESET; /* the model's own entry of that name */
+    for (int k = 0; k < b->n && !there; k++) there = b->version[k]->form == DHC_FORM_RESET && !strcmp(b->plain[k], plain);
+    if (!there) DHC_TRY(add_graph(b, name));
+  }
+  return dhc_status_ok();
+}
+
 static dhc_status graphs(Build *b) {
   int n = b->o->n_entries ? b->o->n_entries : 1;
-  if (n > API_MAX_ENTRIES) return dhc_status_make(DHC_E_USAGE, "an object has at most %d entries", API_MAX_ENTRIES);
-  for (b->n = 0; b->n < n; b->n++) {
-    const char *name = dhc_intern(&b->m->s->strings, entry_at(b, b->n));
+  for (int i = 0; i < n; i++) {
+    const char *name = dhc_intern(&b->m->s->strings, entry_at(b, i));
     for (int k = 0; k < b->n; k++)
       if (!strcmp(name, b->version[k]->entry)) return dhc_status_make(DHC_E_USAGE, "--entry %s: given twice", name);
     DHC_TRY(check_entry(b, name));
-    b->version[b->n] = pipeline_graph(b->m, name, DHC_MODE_RUN, NULL, 0);
-    if (!b->version[b->n]) return session_errors(b->m->s);
+    DHC_TRY(add_graph(b, name));
   }
+  DHC_TRY(add_resets(b));
   b->layout = pipeline_layout(b->m, false); /* after all forms: they may have brought states */
   return dhc_status_ok();
 }

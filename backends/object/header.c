@@ -125,6 +125,12 @@ static void sizes_of(const DhcObjEntry *e, DhcText *to, const char *before, cons
   if (any) dhc_text_puts(to, after);
 }
 
+static int free_sizes(const DhcObjEntry *e) {
+  int n = 0;
+  for (int i = 0; i < e->n_symbols; i++) n += !e->bound[i];
+  return n;
+}
+
 static void entry_comment(const DhcObjEntry *e, DhcText *to) {
   size_t width = 0;
   for (int i = 0; i < e->n_params; i++) width = strlen(e->param[i].name) > width ? strlen(e->param[i].name) : width;
@@ -139,6 +145,11 @@ static void entry_comment(const DhcObjEntry *e, DhcText *to) {
   }
   if (any) dhc_text_puts(to, ".\n");
   for (int i = 0; i < e->guards.n; i++) dhc_text_printf(to, " * %s\n", e->guards.at[i].message);
+  if (e->state_bytes)
+    dhc_text_puts(to, e->n_params ? " * Goes on from state, which ..._reset() begins, and changes it. After a status other than DHC_OBJECT_OK and\n"
+                                    " * DHC_OBJECT_REQUIRE it is as before; after the latter it means nothing.\n"
+                                  : " * Begins state: as before the first position of a sequence.\n");
+  if (dhc_object_needs_no_workspace(e)) dhc_text_puts(to, " * Needs no workspace: NULL and 0 will do.\n");
   dhc_text_puts(to, " * Tensors are dense, the last axis side by side, none overlaps another. */\n");
 }
 
@@ -147,13 +158,16 @@ static void entry_functions(const DhcObject *o, const DhcObjEntry *e, DhcText *t
   dhc_text_printf(to, "int64_t %s_workspace_bytes(", e->c_name);
   sizes_of(e, to, "", ", ");
   dhc_text_puts(to, "int workers);\n");
+  if (e->state_bytes) {
+    dhc_text_printf(to, "/* Bytes of state, the same for all entries at the same sizes; -1: the model does not take these. */\nint64_t %s_state_bytes(", e->c_name);
+    sizes_of(e, to, "", "");
+    dhc_text_printf(to, "%s);\n", free_sizes(e) ? "" : "void");
+  }
   dhc_text_printf(to, "/* Why the model does not take these sizes; NULL: it does. */\nconst char *%s_why(", e->c_name);
   sizes_of(e, to, "", "");
-  bool none = true;
-  for (int i = 0; i < e->n_symbols; i++) none = none && e->bound[i];
-  dhc_text_printf(to, "%s);\n", none ? "void" : "");
+  dhc_text_printf(to, "%s);\n", free_sizes(e) ? "" : "void");
   dhc_text_printf(to, "dhc_object_status %s(", e->c_name);
-  if (o->blob_bytes && !o->blob) dhc_text_puts(to, "const void *weights, ");
+  if (e->reads_weights && !o->blob) dhc_text_puts(to, "const void *weights, ");
   if (e->state_bytes) dhc_text_puts(to, "void *state, ");
   for (int i = 0; i < e->n_params; i++)
     dhc_text_printf(to, "%s%s *%s, ", e->param[i].out ? "" : "const ", c_type(e->param[i].tensor->dtype), e->param[i].name);

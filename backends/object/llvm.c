@@ -244,6 +244,18 @@ static void write_workspace_bytes(Out *o, const DhcObjEntry *e, V check, LLVMTyp
   LLVMBuildRet(m, workspace(&f, LLVMBuildZExt(m, workers, o->i64, "")));
 }
 
+static void write_state_bytes(Out *o, const DhcObjEntry *e, V check, LLVMTypeRef type) {
+  LLVMBuilderRef m = o->w->b;
+  LLVMTypeRef args[64];
+  int n = free_symbols(e);
+  for (int i = 0; i < n; i++) args[i] = o->i64;
+  V fn = function(o, dhc_arena_printf(o->arena, "%s_state_bytes", e->c_name), LLVMFunctionType(o->i64, args, (unsigned)n, false), true);
+  Fn f = begin(o, e, fn, 0);
+  V got = call_check(o, e, check, type, f.symbol);
+  return_if(o, fn, LLVMBuildICmp(m, LLVMIntNE, got, LLVMConstInt(o->i32, 0, false), ""), number(o, -1));
+  LLVMBuildRet(m, value(&f, e->state_bytes));
+}
+
 /* ---- tasks ------------------------------------------------------------------------------------------ */
 
 static LLVMTypeRef kernel_type(Out *o) {
@@ -524,7 +536,9 @@ static V misaligned(Out *o, V p) {
 static void write_checks(Fn *f, V check, LLVMTypeRef check_type, V bytes) {
   Out *o = f->out;
   LLVMBuilderRef m = o->w->b;
-  V is_null = LLVMBuildIsNull(m, f->work, ""), off = misaligned(o, f->work);
+  V never = LLVMConstInt(LLVMInt1TypeInContext(o->w->cx), 0, false);
+  bool works = !dhc_object_needs_no_workspace(f->e);
+  V is_null = works ? LLVMBuildIsNull(m, f->work, "") : never, off = works ? misaligned(o, f->work) : never;
   for (int i = 0; i < f->e->n_params; i++) is_null = LLVMBuildOr(m, is_null, LLVMBuildIsNull(m, f->param[i], ""), "");
   if (f->state) {
     is_null = LLVMBuildOr(m, is_null, LLVMBuildIsNull(m, f->state, ""), "");
@@ -557,7 +571,7 @@ static void write_checks(Fn *f, V check, LLVMTypeRef check_type, V bytes) {
 
 static void write_body(Out *o, const DhcObjEntry *e, V check, LLVMTypeRef check_type) {
   LLVMBuilderRef m = o->w->b;
-  bool passes_weights = o->o->blob_bytes && !o->blob;
+  bool passes_weights = e->reads_weights && !o->blob;
   int n = passes_weights + (e->state_bytes != NULL) + e->n_params, first = n, k = 0;
   LLVMTypeRef *types = DHC_NEW_N(o->arena, LLVMTypeRef, n + e->n_symbols + 4);
   for (int i = 0; i < n; i++) types[i] = o->ptr;
@@ -627,6 +641,7 @@ void dhc_object_write_llvm(DhcCpuW *w, void *object) {
     V check = write_check(&o, obj->entry[i], &type);
     write_why(&o, obj->entry[i], check, type);
     write_workspace_bytes(&o, obj->entry[i], check, type);
+    if (obj->entry[i]->state_bytes) write_state_bytes(&o, obj->entry[i], check, type);
     write_body(&o, obj->entry[i], check, type);
   }
 }

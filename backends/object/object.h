@@ -106,6 +106,7 @@ typedef struct DhcObjEntry {
   DHC_VEC(DhcObjStmt) stmts;
   DHC_VEC(DhcObjRef) required; /* bools that have to be true afterwards */
   int most_refs, most_dims; /* of a call */
+  bool reads_weights;
   const DhcObjX *work_bytes;     /* multiple of 64; behind it `shared`, then `scratch` for each worker */
   const DhcObjX *shared_bytes, *scratch_bytes; /* multiples of 64 */
   const DhcObjX *state_bytes;    /* NULL: it carries nothing on */
@@ -183,6 +184,10 @@ uint8_t *dhc_object_blob(const DhcObject *o, DhcObjValues values, void *ctx);
 void dhc_object_header(const DhcObject *o, const char *file, DhcText *to);
 /* What describe() returns. */
 const char *dhc_object_describe(const DhcObject *o, const char *target, DhcArena *arena);
+/* At all sizes: then its pointer may be anything. */
+static inline bool dhc_object_needs_no_workspace(const DhcObjEntry *e) {
+  return e->work_bytes->hi == 0 && e->shared_bytes->hi == 0 && e->scratch_bytes->hi == 0;
+}
 /* Text as a C identifier that is no word of C or C++. */
 const char *dhc_object_identifier(const char *text, DhcArena *arena);
 

@@ -197,20 +197,53 @@ static const DhcObjX *tensor_bytes(Walk *w, const dhc_image_tensor *t) {
   return n;
 }
 
-/* States lie one after the other in the order of their slots, as a program's do. */
+static const dhc_image_tensor *state_in(const dhc_image *im, int slot) {
+  for (int i = 0; i < im->n_params; i++)
+    if (im->tensors[i].role == DHC_IMAGE_STATE && im->tensors[i].place == slot) return &im->tensors[i];
+  return NULL;
+}
+
+static bool has_state(const dhc_image *im) {
+  for (int i = 0; i < im->n_params; i++)
+    if (im->tensors[i].role == DHC_IMAGE_STATE) return true;
+  return false;
+}
+
+/* Bytes of a state that another entry carries on, whose sizes have the names of this one's. */
+static const DhcObjX *others_bytes(Walk *w, const dhc_image *of, const dhc_image_tensor *t) {
+  const DhcObjX **env = DHC_NEW_N(w->arena, const DhcObjX *, of->plan.n_symbols + 1);
+  const DhcObjX *n = number(w, dhc_dtype_bytes((dhc_dtype)t->dtype));
+  for (int i = 0; i < of->plan.n_symbols; i++)
+    for (int k = 0; k < w->im->plan.n_symbols; k++)
+      if (!strcmp(of->plan.symbols[i], w->im->plan.symbols[k])) env[i] = w->env[k];
+  for (int d = 0; d < t->rank; d++) {
+    for (int k = 1; k < t->dims[d].n_code; k++)
+      if (t->dims[d].code[k - 1] == DHC_DIM_SYM && !env[t->dims[d].code[k]]) {
+        refuse(w, dhc_arena_printf(w->arena, "entry '%s' does not tell how large state '%s' of another entry is: build them apart",
+                                   w->src->name, t->name));
+        return n;
+      }
+    const DhcObjX *x = dhc_obj_prog(w->e, w->arena, t->dims[d], env, of->plan.n_symbols, 0);
+    n = op(w, DHC_DIM_MUL, n, x ? x : number(w, 0));
+  }
+  return n;
+}
+
+/* The states of all entries lie one after the other in the order of their slots: one memory serves them all. */
 static void place_states(Walk *w) {
-  const dhc_image *im = w->im;
   const DhcObjX *at = number(w, 0);
-  bool any = false;
-  for (int s = 0; s < w->rq->layout->n_slots; s++)
-    for (int i = 0; i < im->n_params; i++) {
-      const dhc_image_tensor *t = &im->tensors[i];
-      if (t->role != DHC_IMAGE_STATE || t->place != s) continue;
-      any = true;
-      if (t->buffer >= 0) place(w, t->buffer, DHC_OBJ_STATE, 0, at);
-      at = add(w, at, dhc_obj_align64(w->e, w->arena, tensor_bytes(w, t)));
+  if (!has_state(w->im)) return;
+  for (int s = 0; s < w->rq->layout->n_slots; s++) {
+    const dhc_image_tensor *t = state_in(w->im, s);
+    const DhcObjX *bytes = t ? tensor_bytes(w, t) : NULL;
+    for (int i = 0; !bytes && i < w->rq->n_sources; i++) {
+      const dhc_image_tensor *other = state_in(w->rq->source[i].image, s);
+      if (other) bytes = others_bytes(w, w->rq->source[i].image, other);
     }
-  if (any) w->e->state_bytes = at;
+    if (t && t->buffer >= 0) place(w, t->buffer, DHC_OBJ_STATE, 0, at);
+    if (bytes) at = add(w, at, dhc_obj_align64(w->e, w->arena, bytes));
+  }
+  w->e->state_bytes = at;
 }
 
 static void place_tensors(Walk *w) {
@@ -279,10 +312,13 @@ static void place_work(Walk *w) {
 
 /* ---- statements -------------------------------------------------------------------------------------------- */
 
-static DhcObjRef whole(const Home *h) { return (DhcObjRef){.base = h->base, .param = h->param, .at = h->at}; }
+static DhcObjRef whole(Walk *w, const Home *h) {
+  if (h->base == DHC_OBJ_WEIGHTS) w->e->reads_weights = true;
+  return (DhcObjRef){.base = h->base, .param = h->param, .at = h->at};
+}
 
 static DhcObjRef operand(Walk *w, const dhc_ref *r) {
-  DhcObjRef ref = whole(&w->home[r->buffer]);
+  DhcObjRef ref = whole(w, &w->home[r->buffer]);
   ref.at = add(w, ref.at, value(w, r->offset, 0));
   for (int d = 0; d < DHC_MAX_LOOP_DEPTH; d++) {
     if (!r->step[d].n_code) continue;
@@ -379,7 +415,7 @@ static void stage_inputs(Walk *w) {
   for (int i = 0; i < w->im->n_params; i++) {
     const dhc_image_tensor *t = &w->im->tensors[i];
     if (t->role != DHC_IMAGE_INPUT || t->buffer < 0 || w->home[t->buffer].base == DHC_OBJ_PARAM) continue;
-    DhcObjRef refs[2] = {param_ref(w, w->param_of[i]), whole(&w->home[t->buffer])};
+    DhcObjRef refs[2] = {param_ref(w, w->param_of[i]), whole(w, &w->home[t->buffer])};
     add_move(w, DHC_ITEM_COPY, refs, tensor_bytes(w, t), 0);
   }
 }
@@ -389,7 +425,7 @@ static void hand_out(Walk *w) {
   for (int i = w->im->n_params; i < w->im->n_params + w->im->n_results; i++) {
     const dhc_image_tensor *t = &w->im->tensors[i];
     if (w->param_of[i] < 0) continue;
-    DhcObjRef refs[2] = {whole(&w->home[t->buffer]), param_ref(w, w->param_of[i])};
+    DhcObjRef refs[2] = {whole(w, &w->home[t->buffer]), param_ref(w, w->param_of[i])};
     if (!same_ref(&refs[0], &refs[1])) add_move(w, DHC_ITEM_COPY, refs, tensor_bytes(w, t), 0);
   }
 }
@@ -398,7 +434,7 @@ static void hand_out(Walk *w) {
 static void add_required(Walk *w) {
   for (int i = 0; i < w->im->n_requires; i++) {
     const dhc_image_tensor *t = &w->im->tensors[w->im->requires[i].tensor];
-    DHC_PUSH(w->arena, &w->e->required, whole(&w->home[t->buffer]));
+    DHC_PUSH(w->arena, &w->e->required, whole(w, &w->home[t->buffer]));
   }
 }
 
