@@ -170,6 +170,7 @@ struct dhc_program {
   bool states_loaded; /* from a file: none begins anew by itself */
   Entry entries[API_MAX_ENTRIES];
   int n_entries;
+  int n_scalars; /* of the module's, those that have been given their values */
   HostCopy *copies;
   dhc_profile_row *profile; /* one row an item of the version that ran last */
   const Version *profiled;

@@ -9,10 +9,19 @@ double *program_scalar(dhc_program *p, const char *name) {
   return dhc_prog_scalar(p->run, name);
 }
 
-static void default_scalars(dhc_program *p) {
+/* Entries may bring scalars that the model had not when the program began. */
+static dhc_status new_scalars(dhc_program *p) {
   DhcModule *m = p->m->module;
+  for (; p->n_scalars < m->scalars.n; p->n_scalars++) {
+    double *value = program_scalar(p, m->scalars.at[p->n_scalars].name);
+    if (!value) return dhc_status_make(DHC_E_INPUT, "more than %d scalars", DHC_PROG_MAX_SCALARS);
+    *value = m->scalars.at[p->n_scalars].value;
+  }
+  return dhc_status_ok();
+}
+
+static void default_scalars(dhc_program *p) {
   const DhcRecipe *r = dhc_model_recipe(p->m->m);
-  for (int i = 0; i < m->scalars.n; i++) *program_scalar(p, m->scalars.at[i].name) = m->scalars.at[i].value;
   *program_scalar(p, "$seed") = 0;
   *program_scalar(p, "$step") = 0;
   *program_scalar(p, "$opt_step") = 1;
@@ -48,6 +57,7 @@ dhc_status api_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_
   if (st.code == DHC_OK) st = dhc_prog_open(device, layout, &p->run);
   if (st.code == DHC_OK && m->module->scalars.n > DHC_PROG_MAX_SCALARS / 2)
     st = dhc_status_make(DHC_E_INPUT, "the model has %d float hyperparameters; %d are allowed", m->module->scalars.n, DHC_PROG_MAX_SCALARS / 2);
+  if (st.code == DHC_OK) st = new_scalars(p);
   if (st.code == DHC_OK) default_scalars(p);
   if (st.code == DHC_OK) st = dhc_program_add(p, entry, mode, NULL);
   dhc_release(&held);
@@ -185,6 +195,7 @@ dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n
     dhc_status st = session_errors(p->m->s);
     return st.code == DHC_OK ? dhc_status_make(DHC_E_INPUT, "entry '%s' could not be built", e->name) : st;
   }
+  DHC_TRY(new_scalars(p));
   DHC_TRY(program_grow(p));
   if (v->func->symbols.n > DHC_IMAGE_MAX_SYMBOLS)
     return dhc_status_make(DHC_E_INPUT, "entry '%s' has more than %d symbols", v->entry, DHC_IMAGE_MAX_SYMBOLS);

@@ -105,6 +105,7 @@ static DhcValue *number_tensor(DhcCx *cx, const DhcVal *v, int want, DhcSpan at)
     DhcValue *t = dhc_b_dim(b, v->dim);
     return want >= 0 && t ? dhc_b_cast(b, t, (dhc_dtype)want) : t;
   }
+  if (v->varies && want == DHC_F32) return dhc_fn_fx(cx, dhc_val_fx(cx, v));
   bool exact = v->i >= -(1LL << 53) && v->i <= (1LL << 53);
   if (!exact && (want < 0 || want == DHC_I64)) return dhc_b_dim(b, dhc_dim_const(dhc_cx_dims(cx), v->i));
   return dhc_b_scalar(b, want < 0 ? DHC_I64 : (dhc_dtype)want, (double)v->i);
@@ -208,10 +209,11 @@ bool dhc_broadcast_shape(DhcCx *cx, const char *op, const DhcVal *args, int n, D
 
 static DhcVal int_op(DhcCx *cx, DhcOp op, const DhcVal *args, DhcSpan at, bool *done) {
   DhcScalar v[3] = {{.i = args[0].i}, {.i = args[1].i}};
-  int64_t r = 0;
   *done = dhc_op_info(op)->types == DHC_EW_arith;
   if (!*done) return dhc_v_error();
-  if (dhc_eval_int(op, v, &r)) return dhc_v_int(r);
+  DhcVal out = dhc_v_int(0);
+  out.varies = args[0].varies || args[1].varies;
+  if (dhc_eval_int(op, v, &out.i)) return out;
   dhc_err(cx, "E0304", at, "integer out of range (max 9223372036854775807)");
   return dhc_v_error();
 }
@@ -354,7 +356,9 @@ static DhcVal divide_ints(DhcCx *cx, DhcAstBinary op, DhcVal a, DhcVal b, DhcSpa
       return op == DHC_BI_MOD ? zero : dhc_elementwise(cx, DHC_OP_NEG, &a, 1, at);
     }
     int64_t q = floor_div(a.i, b.i);
-    return dhc_v_int(op == DHC_BI_FLOORDIV ? q : a.i - q * b.i);
+    DhcVal out = dhc_v_int(op == DHC_BI_FLOORDIV ? q : a.i - q * b.i);
+    out.varies = a.varies || b.varies;
+    return out;
   }
   DhcDims *dims = dhc_cx_dims(cx);
   const DhcDim *x = a.kind == DHC_V_INT ? dhc_dim_const(dims, a.i) : a.dim;
@@ -407,7 +411,7 @@ static DhcVal power(DhcCx *cx, DhcVal a, DhcVal b, DhcSpan at) {
     if (e == -0.5) return dhc_elementwise(cx, DHC_OP_RSQRT, &a, 1, at);
   }
   DhcVal two[2] = {a, b};
-  if (a.kind == DHC_V_INT) two[0] = dhc_v_float(cx, (double)a.i);
+  if (a.kind == DHC_V_INT) two[0] = dhc_v_fx(dhc_val_fx(cx, &a));
   return dhc_elementwise(cx, DHC_OP_POW, two, 2, at);
 }
 

@@ -240,6 +240,7 @@ static bool bind_one(DhcCx *cx, DhcInst *inst, DhcGivens *args, const int *owner
     h.value = dhc_v_fx(dhc_fx_scalar(cx, name, h.value.fx->value));
   }
   if (!ok) h.value = dhc_v_error();
+  h.value.varies = h.value.kind == DHC_V_INT;
   h.value.name = p->name.text;
   h.value.def = p->span;
   DHC_PUSH(a, &inst->hypers, h);

@@ -187,7 +187,7 @@ DhcVal dhc_bi_ceil_div(DhcCx *cx, DhcBuiltinCall *c) {
 
 DhcVal dhc_bi_float(DhcCx *cx, DhcBuiltinCall *c) {
   DhcVal v = c->arg[0];
-  if (v.kind == DHC_V_INT) return dhc_v_float(cx, (double)v.i);
+  if (v.kind == DHC_V_INT) return dhc_v_fx(dhc_val_fx(cx, &v));
   if (v.kind == DHC_V_FLOAT) return v;
   DhcValue *t = dhc_bi_tensor(cx, c, 0, -1);
   return dhc_v_tensor(t ? dhc_b_cast(dhc_at(cx, c->at), t, DHC_F32) : NULL);

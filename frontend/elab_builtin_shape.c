@@ -30,8 +30,9 @@ DhcVal dhc_bi_fill(DhcCx *cx, DhcBuiltinCall *c) {
   if (typed && !dhc_want_dtype(cx, &c->arg[2], c->span[2], dhc_bi_what(cx, c, 2), &dtype))
     return dhc_v_error();
   DhcVal *v = &c->arg[1];
-  bool constant = (v->kind == DHC_V_FLOAT && v->fx->constant && dhc_dtype_is_float(dtype)) ||
-                  (v->kind == DHC_V_INT && dtype != DHC_BOOL && v->i > -(1LL << 53) && v->i < (1LL << 53));
+  bool varies = dtype == DHC_F32 && (v->kind == DHC_V_FLOAT ? v->fx->varies : v->kind == DHC_V_INT && v->varies);
+  bool constant = (v->kind == DHC_V_FLOAT && v->fx->constant && !varies && dhc_dtype_is_float(dtype)) ||
+                  (v->kind == DHC_V_INT && !varies && dtype != DHC_BOOL && v->i > -(1LL << 53) && v->i < (1LL << 53));
   if (constant) {
     DhcType t = {.dtype = dtype, .rank = rank};
     memcpy(t.dim, dim, sizeof dim);

@@ -186,9 +186,28 @@ static DhcValue *emit_fx(DhcCx *cx, DhcFn *root, DhcFx *fx) {
   return v;
 }
 
+/* The scalar that holds a constant, one a value, named by its bits. */
+static DhcFx *as_scalar(DhcCx *cx, double value) {
+  DhcModule *m = cx->m->module;
+  uint64_t bits;
+  char name[24];
+  memcpy(&bits, &value, sizeof bits);
+  snprintf(name, sizeof name, "$%016llx", (unsigned long long)bits);
+  for (int i = 0; i < m->scalars.n; i++) {
+    if (strcmp(m->scalars.at[i].name, name)) continue;
+    DhcFx *fx = dhc_fx_const(cx, value);
+    fx->kind = DHC_FX_SCALAR;
+    fx->constant = false;
+    fx->scalar = i;
+    return fx;
+  }
+  return dhc_fx_scalar(cx, dhc_intern(cx->e->strings, name), value);
+}
+
 DhcValue *dhc_fn_fx(DhcCx *cx, DhcFx *fx) {
-  if (fx->kind == DHC_FX_CONST) return dhc_b_scalar(&cx->fn->b, DHC_F32, fx->value);
   DhcFn *root = dhc_fn_root(cx->fn);
+  if (fx->kind == DHC_FX_CONST && fx->varies && root->f->kind == DHC_FUNC_ENTRY) fx = as_scalar(cx, fx->value);
+  if (fx->kind == DHC_FX_CONST) return dhc_b_scalar(&cx->fn->b, DHC_F32, fx->value);
   root->b.span = cx->fn->b.span;
   return dhc_fn_import(cx->fn, emit_fx(cx, root, fx));
 }

@@ -79,13 +79,16 @@ struct DhcVal {
   DhcSpan def;
   bool absent; /* TENSOR: an input left out, as its default; VOID: to be one */
   bool local;  /* an input, a binder, a carry: its name means no state here */
+  bool varies; /* INT: made of hyperparameters and sizes, not of literals alone: see DhcFx.varies */
 };
 
 /* A float known up to run-time scalars: constant, scalar, or an op over such. `value` is
- * its value with the scalars as bound now; `constant` says that none is below. */
+ * its value with the scalars as bound now; `constant` says that none is below. A constant that
+ * varies (1 / sqrt(size)) differs between variants of a model: conditions may ask for it, an entry reads it
+ * as a scalar, so that variants share kernels. */
 struct DhcFx {
   enum { DHC_FX_CONST, DHC_FX_SCALAR, DHC_FX_OP } kind;
-  bool constant;
+  bool constant, varies;
   double value;
   int scalar; /* index into module->scalars */
   DhcOp op;

@@ -197,7 +197,7 @@ DhcVal dhc_v_string(DhcCx *cx, const char *s, int n) {
 
 DhcVal dhc_v_dim(const DhcDim *d) {
   int64_t v;
-  if (dhc_dim_is_const(d, &v)) return dhc_v_int(v);
+  if (dhc_dim_is_const(d, &v)) return (DhcVal){.kind = DHC_V_INT, .i = v, .varies = true};
   return (DhcVal){.kind = DHC_V_DIM, .dim = d};
 }
 
@@ -243,13 +243,15 @@ DhcFx *dhc_fx_scalar(DhcCx *cx, const char *name, double value) {
 
 DhcFx *dhc_fx_op(DhcCx *cx, DhcOp op, DhcFx *const *arg, int n) {
   DhcScalar v[3] = {{.f = 0}};
-  bool constant = true;
+  bool constant = true, varies = false;
   for (int i = 0; i < n; i++) {
     if (!arg[i]) return NULL;
     v[i].f = arg[i]->value;
     constant = constant && arg[i]->constant;
+    varies = varies || arg[i]->varies;
   }
   DhcFx *fx = dhc_fx_const(cx, dhc_eval_ew(op, DHC_F64, v).f);
+  fx->varies = varies && constant;
   if (constant) return fx;
   fx->kind = DHC_FX_OP;
   for (int i = 0; i < n; i++)
@@ -263,8 +265,10 @@ DhcFx *dhc_fx_op(DhcCx *cx, DhcOp op, DhcFx *const *arg, int n) {
 
 DhcFx *dhc_val_fx(DhcCx *cx, const DhcVal *v) {
   if (v->kind == DHC_V_FLOAT) return v->fx;
-  if (v->kind == DHC_V_INT) return dhc_fx_const(cx, (double)v->i);
-  return NULL;
+  if (v->kind != DHC_V_INT) return NULL;
+  DhcFx *fx = dhc_fx_const(cx, (double)v->i);
+  fx->varies = v->varies;
+  return fx;
 }
 
 bool dhc_val_is_number(const DhcVal *v) {

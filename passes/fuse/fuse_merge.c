@@ -30,6 +30,11 @@ static void need_group(Walk *w, int group) {
 
 static void need_args(Walk *w, const DhcNode *n);
 
+/* A range of something flat, as all weights are: it stands for itself, as two ranges have nothing in common. */
+static bool is_range(const DhcValue *v) {
+  return v->def->op == DHC_OP_SLICE && v->type.rank == 1;
+}
+
 static void need_value(Walk *w, DhcValue *v) {
   const FuValue *x = dhc_fu_of(w->fu, v);
   if (w->value_stamp[v->id] == w->stamp) return;
@@ -40,7 +45,17 @@ static void need_value(Walk *w, DhcValue *v) {
     DHC_PUSH(w->fu->scratch, &w->out->loads, v->id);
     return;
   }
-  need_args(w, v->def);
+  if (!is_range(v)) {
+    need_args(w, v->def);
+    return;
+  }
+  const FuValue *whole = dhc_fu_of(w->fu, v->def->args[0]);
+  DHC_PUSH(w->fu->scratch, &w->out->loads, v->id);
+  if (whole->where == FU_MEMORY || whole->where == FU_MEMBER) {
+    if (whole->group >= 0) need_group(w, whole->group);
+  } else {
+    need_args(w, v->def);
+  }
 }
 
 static void need_args(Walk *w, const DhcNode *n) {
@@ -83,13 +98,17 @@ typedef struct Merge {
   FuNeeds *needs;
   int *group_stamp, stamp;
   int *value_stamp, value_mark;
+  int *rank; /* by value */
 } Merge;
 
 static Merge merge_start(Fu *fu) {
   Merge m = {.fu = fu,
              .needs = dhc_fu_needs(fu),
              .group_stamp = DHC_NEW_N(fu->scratch, int, fu->groups.n + 1),
-             .value_stamp = DHC_NEW_N(fu->scratch, int, fu->f->next_value_id + 1)};
+             .value_stamp = DHC_NEW_N(fu->scratch, int, fu->f->next_value_id + 1),
+             .rank = DHC_NEW_N(fu->scratch, int, fu->f->next_value_id + 1)};
+  for (const DhcNode *n = fu->f->first; n; n = n->next)
+    for (int i = 0; i < n->n_results; i++) m.rank[n->results[i]->id] = n->results[i]->type.rank;
   return m;
 }
 
@@ -171,6 +190,8 @@ static void take_members(Fu *fu, int into, const FuGroup *b) {
   }
 }
 
+/* Scalars do not count: nothing is saved by reading them once, and what has only a rate in common (the
+ * optimiser's work on two tensors) would make kernels that depend on how many there are. */
 static bool shares_load(const Merge *m, int j) {
   for (int i = 0; i < m->needs[j].loads.n; i++)
     if (m->value_stamp[m->needs[j].loads.at[i]] == m->value_mark) return true;
@@ -178,7 +199,10 @@ static bool shares_load(const Merge *m, int j) {
 }
 
 static void mark_loads(Merge *m, int g) {
-  for (int i = 0; i < m->needs[g].loads.n; i++) m->value_stamp[m->needs[g].loads.at[i]] = m->value_mark;
+  for (int i = 0; i < m->needs[g].loads.n; i++) {
+    int id = m->needs[g].loads.at[i];
+    if (m->rank[id] > 0) m->value_stamp[id] = m->value_mark;
+  }
 }
 
 /* What one reads of the other must be read where it is computed; if it is not, writing

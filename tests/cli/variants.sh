@@ -16,4 +16,31 @@ for h in 16 24 64; do
   k=$(compiled B=16,H=32,W=32 --set hidden_dim=$h)
   [ "$k" = 0 ] || fail "hidden_dim=$h compiled $k kernels"
 done
+
+# Of DHC-Jamba, training steps too: kernels that one variant has and another lacks, as specs. What is an argument
+# (attention's scale, how many blocks tap something into the loss) makes none; what is unrolled does.
+specs() { "$dhcc" print "$1" --stage=train.spec "${@:2}" > "$work/out" || fail "print $*"; }
+new() { # WANT MODEL SETS-OF-A -- SETS-OF-B
+  local want=$1 model=$2 a=() got
+  shift 2
+  while [ "$1" != -- ]; do a+=(--set "$1"); shift; done
+  shift
+  specs "$model" "${a[@]}"
+  mv "$work/out" "$work/a"
+  specs "$model" "${a[@]}" "${@/#/--set=}"
+  got=$(python3 -c 'import sys
+a, b = (set(open(f).read().split("\n\n")) for f in sys.argv[1:])
+print(len(b - a))' "$work/a" "$work/out")
+  [ "$got" = "$want" ] || fail "$model with $*: $got new kernels, want $want"
+}
+small=(hidden_dim=32 num_layers=4 num_heads=4 num_experts=4 mamba_ratio=1)
+for tokens in pooled grid; do
+  for b in "hidden_dim=16 num_heads=2" "moe_frequency=1" "moe_frequency=4" "moe_frequency=0" "num_layers=3" "pattern=MMA" "ffn_inner=100"; do
+    # shellcheck disable=SC2086
+    new 0 dhc_jamba "${small[@]}" tokens=$tokens -- $b
+  done
+done
+new 0 dhc_jamba "${small[@]}" -- hidden_dim=48
+new 3 dhc_jamba "${small[@]}" tokens=grid -- hidden_dim=48 # head size, in attention and its two derivatives
+new 0 seq num_layers=2 mamba_ratio=1 window=64 -- window=32 vocabulary=100 d_model=64 num_heads=2
 finish
