@@ -26,7 +26,7 @@
 #include "frontend/elab.h"
 #include "ir/interp.h"
 #include "ir/ir.h"
-#include "passes/passes.h"
+#include "passes/pipeline.h"
 #include "passes/plan/image.h"
 #include "runtime/program.h"
 #include "runtime/runtime.h"
@@ -117,12 +117,10 @@ typedef struct Version {
   DhcForm form;
   DhcFunc *reset;  /* streaming: initial values of the states it uses, in a module of its own */
   DhcFunc *source; /* the elaborated entry: identity of the version */
+  DhcPipeline way;     /* through the passes: what it has come to are the next three */
   DhcModule *module;
-  DhcFunc *func; /* graph stage, with gradients or the training step */
-  DhcTrainStep step; /* TRAIN */
-  int64_t changes; /* that passes made up to the graph stage, as a bisecting run counts them */
-  bool fused;
-  DhcPlanned *planned; /* of backends that compile */
+  DhcFunc *func;       /* with gradients, or the training step */
+  DhcPlanned *planned; /* of backends that compile; NULL: not yet */
   dhc_image *image;    /* made with the version; complete when it is compiled */
   bool compiled;
   DhcLoaded *loaded;   /* in the program */

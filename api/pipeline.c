@@ -5,40 +5,19 @@
 #include "dhc/version.h"
 #include "passes/plan/schedule.h"
 
-static DhcFunc *differentiate(DhcPassCtx *px, DhcFunc *f) {
-  DhcGradRequest rq = {.name = dhc_arena_printf(px->module->arena, "%s.grad", f->name),
-                       .roles = 1u << DHC_ROLE_WEIGHT | 1u << DHC_ROLE_INPUT};
-  /* A scalar loss is differentiated by itself; anything else against given cotangents. */
-  rq.cotangents = !(f->results.n && f->results.at[0]->type.rank == 0 && !strcmp(f->result_names.at[0], "loss"));
-  return dhc_grad_entry(px, f, &rq);
-}
-
-static bool training_step(DhcPassCtx *px, DhcFunc *loss, DhcFunc *optimizer, const DhcRecipe *recipe, Version *v) {
-  DhcTrainRequest rq = {.optimizer = optimizer, .ema = recipe->ema > 0};
-  if (!dhc_train_step(px, loss, &rq, &v->step)) return false;
-  v->func = v->step.entry;
-  return true;
-}
-
-/* Passes that the session leaves out, and how many changes they may make in all. */
-static void switches(const dhc_session *s, DhcPassCtx *px) {
-  px->disabled = s->o.disable_passes;
-  px->limit = s->o.pass_limit > 0 ? s->o.pass_limit : -1;
+/* The same switches for every way through the passes. */
+static DhcPipelineRequest request(const dhc_model *m, DhcFunc *f) {
+  const dhc_session_options *o = &m->s->o;
+  return (DhcPipelineRequest){.module = m->module, .entry = f, .disabled = o->disable_passes, .limit = o->pass_limit > 0 ? o->pass_limit : -1};
 }
 
 /* The reset form of the same entry, clean. */
 static DhcFunc *reset_of(dhc_model *m, DhcEntryRequest rq) {
   rq.form = DHC_FORM_RESET;
-  DhcFunc *f = dhc_model_entry(m->m, &rq), *copy;
+  DhcFunc *f = dhc_model_entry(m->m, &rq);
   if (!f) return NULL;
-  DhcModule *own = dhc_module_extract(m->module, &f, 1, &copy);
-  DhcArena scratch;
-  DhcPassCtx px;
-  dhc_arena_init(&scratch);
-  dhc_pass_ctx_init(&px, own, &scratch);
-  bool ok = dhc_passes_clean(own, &px);
-  dhc_arena_fini(&scratch);
-  return ok ? copy : NULL;
+  DhcPipeline way = dhc_pipeline_begin(&(DhcPipelineRequest){.module = m->module, .entry = f, .limit = -1});
+  return dhc_pipeline_run(&way, DHC_PIPELINE_GRAPH) ? way.func : NULL;
 }
 
 Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const DhcInputShape *in, int n_in) {
@@ -50,40 +29,21 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   if (mode == DHC_MODE_TRAIN) rq.report = recipe->report;
   DhcFunc *f = dhc_model_entry(m->m, &rq);
   if (!f || s->diags.n_errors > before) return NULL;
-  DhcFunc *roots[2] = {f, NULL}, *copy[2];
+  DhcPipelineRequest way = request(m, f);
+  if (mode == DHC_MODE_GRAD) way.derive = DHC_DERIVE_GRADIENT;
   if (mode == DHC_MODE_TRAIN) {
-    roots[1] = dhc_model_function(m->m, recipe->optimizer);
-    if (!roots[1]) return NULL;
+    way.derive = DHC_DERIVE_STEP;
+    way.ema = recipe->ema > 0;
+    if (!(way.optimizer = dhc_model_function(m->m, recipe->optimizer))) return NULL;
   }
   Version *v = DHC_NEW(&s->arena, Version);
   *v = (Version){.entry = entry, .form = rq.form, .mode = mode, .source = f};
   if ((rq.form == DHC_FORM_STREAM || rq.form == DHC_FORM_STEP) && !(v->reset = reset_of(m, rq))) return NULL;
-  v->module = dhc_module_extract(m->module, roots, roots[1] ? 2 : 1, copy);
-  v->func = copy[0];
-  DhcArena scratch;
-  dhc_arena_init(&scratch);
-  DhcPassCtx px;
-  dhc_pass_ctx_init(&px, v->module, &scratch);
-  /* What is differentiated is the clean form, in chunks: it says in which order cotangents add, so
-   * it is part of what a gradient is (docs/design.md) and no switch reaches it. */
-  if (mode == DHC_MODE_RUN) switches(s, &px);
-  bool ok = dhc_passes_clean(v->module, &px);
-  if (ok && mode != DHC_MODE_RUN) ok = dhc_passes_run(v->module, &px, "chunk");
-  if (ok && mode == DHC_MODE_GRAD) ok = (v->func = differentiate(&px, v->func)) != NULL;
-  if (ok && mode == DHC_MODE_TRAIN) ok = training_step(&px, v->func, copy[1], recipe, v);
-  if (ok) {
-    DhcFunc *last;
-    v->module = dhc_module_extract(v->module, &v->func, 1, &last); /* drops what is no longer called */
-    v->func = last;
-    px.module = v->module;
-    px.props = DHC_PROP_UNFUSED;
-    if (mode != DHC_MODE_RUN) px.all_changes = 0;
-    switches(s, &px);
-    ok = dhc_passes_clean(v->module, &px);
-    v->changes = px.all_changes;
-  }
-  dhc_arena_fini(&scratch);
-  return ok ? v : NULL;
+  v->way = dhc_pipeline_begin(&way);
+  if (!dhc_pipeline_run(&v->way, DHC_PIPELINE_GRAPH)) return NULL;
+  v->module = v->way.module;
+  v->func = v->way.func;
+  return v;
 }
 
 /* Columns of a tile of n_folds contractions on this session's target, whose compiler is open; 0:
@@ -93,34 +53,18 @@ static int panel_width(const dhc_session *s, int n_folds) {
   return 0;
 }
 
-static bool fuse(dhc_session *s, Version *v) {
-  DhcArena scratch;
-  dhc_arena_init(&scratch);
-  DhcPassCtx px;
-  dhc_pass_ctx_init(&px, v->module, &scratch);
-  switches(s, &px);
-  px.all_changes = v->changes;
-  bool ok = dhc_passes_run(v->module, &px, "chain,fuse");
-  if (ok && v->mode == DHC_MODE_RUN) {
-    px.panel_width = panel_width(s, 1);
-    px.panel_width_pair = panel_width(s, 2);
-    ok = dhc_passes_run(v->module, &px, "layout");
-  }
-  dhc_arena_fini(&scratch);
-  v->fused = ok;
-  return ok;
-}
-
 dhc_status pipeline_fuse(dhc_model *m, Version *v) {
-  if (v->fused) return dhc_status_ok();
+  if (v->planned) return dhc_status_ok();
   DhcCompiler *c;
   if (!m->s->graphs) DHC_TRY(session_compiler(m->s, &c));
   int before = m->s->diags.n_errors;
   if (!m->s->graphs) dhc_elab_say_uncompiled(&m->s->diags, v->module, DHC_ERROR);
-  if (m->s->diags.n_errors > before || !fuse(m->s, v)) return session_errors(m->s);
-  DhcPlanOptions o = {0};
-  v->planned = dhc_plan_build(v->module, v->func, &o, &m->s->arena);
-  return v->planned ? dhc_status_ok() : session_errors(m->s);
+  if (m->s->diags.n_errors > before) return session_errors(m->s);
+  v->way.panel_width = panel_width(m->s, 1);
+  v->way.panel_width_pair = panel_width(m->s, 2);
+  if (!dhc_pipeline_run(&v->way, DHC_PIPELINE_PLAN)) return session_errors(m->s);
+  v->planned = v->way.planned;
+  return dhc_status_ok();
 }
 
 dhc_status pipeline_requests(dhc_model *m, Version *v, DhcKernelRequest **out) {

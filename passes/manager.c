@@ -120,6 +120,13 @@ static bool run_one(DhcModule *m, DhcPassCtx *px, const DhcPassInfo *p) {
   return ok;
 }
 
+const char *dhc_pass_named_list(const char *name) {
+#define LIST(word, passes) \
+  if (!strcmp(name, #word)) return passes;
+#include "passes/passes.def"
+  return NULL;
+}
+
 bool dhc_passes_run(DhcModule *m, DhcPassCtx *px, const char *list) {
   char name[64];
   while (*list) {
@@ -131,21 +138,19 @@ bool dhc_passes_run(DhcModule *m, DhcPassCtx *px, const char *list) {
     list += *list == ',';
     if (!k) continue;
     const DhcPassInfo *p = dhc_pass_info(name);
-    if (!p) {
+    const char *more = dhc_pass_named_list(name);
+    if (!p && !more) {
       dhc_diag(px->diags, DHC_ERROR, "E0702", (DhcSpan){0, 0, 0}, "there is no pass '%s'", name);
       return false;
     }
-    if (p->optional && listed(px->disabled, name)) continue;
-    if (!run_one(m, px, p)) return false;
+    if (p && p->optional && listed(px->disabled, name)) continue;
+    if (p ? !run_one(m, px, p) : !dhc_passes_run(m, px, more)) return false;
   }
   return true;
 }
 
 bool dhc_passes_clean(DhcModule *m, DhcPassCtx *px) {
-  /* Simplify first, so that cse sees one form of each value; dce before hoist, which would
-   * move dead work; then once more for what hoist built and for operands that became equal
-   * (select(c, x, x)); dce last, for all leave dead nodes. */
-  return dhc_passes_run(m, px, "inline,simplify,cse,dce,hoist,simplify,cse,dce");
+  return dhc_passes_run(m, px, "clean");
 }
 
 void dhc_passes_report(const DhcPassCtx *px, FILE *to) {

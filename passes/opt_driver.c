@@ -4,8 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "passes/passes.h"
-#include "passes/plan/plan.h"
+#include "passes/pipeline.h"
 
 enum { OPT_PANEL_WIDTH = 64, OPT_PANEL_WIDTH_PAIR = 32 }; /* as of a target with vectors of 64 bytes */
 
@@ -37,6 +36,16 @@ static bool print_plans(DhcModule *m, DhcText *to) {
   return true;
 }
 
+/* The whole pipeline, as entries that run go through it, on all of a module. */
+static const char pipeline_word[] = "pipeline";
+
+static bool run_pipeline(const DhcOptRequest *rq, DhcModule *m) {
+  DhcPipeline p = dhc_pipeline_begin(&(DhcPipelineRequest){.module = m, .disabled = rq->disabled, .limit = rq->limit});
+  p.panel_width = OPT_PANEL_WIDTH;
+  p.panel_width_pair = OPT_PANEL_WIDTH_PAIR;
+  return dhc_pipeline_run(&p, DHC_PIPELINE_FUSED);
+}
+
 /* One piece, with its line numbers as in the whole file: `lines_before` newlines stand in
  * front of it. */
 static bool run_piece(const DhcOptRequest *rq, const char *text, size_t n, int lines_before,
@@ -55,7 +64,9 @@ static bool run_piece(const DhcOptRequest *rq, const char *text, size_t n, int l
   DhcModule *m = dhc_module_parse(&arena, &strings, diags, file);
   bool ok = m && dhc_verify(m, DHC_STAGE_GRAPH, "parse");
   DhcPassCtx px;
-  if (ok) {
+  if (ok && !strcmp(rq->passes, pipeline_word)) {
+    ok = run_pipeline(rq, m);
+  } else if (ok) {
     dhc_pass_ctx_init(&px, m, &scratch);
     px.limit = rq->limit;
     px.disabled = rq->disabled;
@@ -98,7 +109,8 @@ bool dhc_pass_list_check(const char *list, bool optional, char *why, size_t size
     size_t k = strcspn(list, ",");
     snprintf(name, sizeof name, "%.*s", (int)(k < sizeof name ? k : sizeof name - 1), list);
     const DhcPassInfo *p = dhc_pass_info(name);
-    if (k && (!p || (optional && !p->optional))) {
+    bool known = optional ? p && p->optional : p || dhc_pass_named_list(name);
+    if (k && !known) {
       const char *near = dhc_suggest(name, names, n);
       size_t at = 0;
       put(why, size, &at, p ? "pass '%s' cannot be left out" : "there is no pass '%s'", name);
@@ -113,7 +125,8 @@ bool dhc_pass_list_check(const char *list, bool optional, char *why, size_t size
 
 int dhc_opt_run(const DhcOptRequest *rq, FILE *out, FILE *err) {
   char why[400];
-  if (!dhc_pass_list_check(rq->passes, false, why, sizeof why) || !dhc_pass_list_check(rq->disabled, true, why, sizeof why))
+  bool whole = !strcmp(rq->passes, pipeline_word);
+  if ((!whole && !dhc_pass_list_check(rq->passes, false, why, sizeof why)) || !dhc_pass_list_check(rq->disabled, true, why, sizeof why))
     return fprintf(err, "%s\n", why) < 0 ? 3 : 2;
   const char *at = rq->text, *end = rq->text + rq->n_bytes, *next;
   int line = 0;

@@ -75,6 +75,8 @@ void dhc_pass_ctx_init(DhcPassCtx *px, DhcModule *m, DhcArena *scratch);
 bool dhc_pass_may_change(DhcPassCtx *px);
 bool dhc_pass_can_change(const DhcPassCtx *px);
 void dhc_pass_count_change(DhcPassCtx *px);
+/* The passes that one name stands for (LIST rows of passes.def), or NULL. */
+const char *dhc_pass_named_list(const char *name);
 /* Runs the passes of `list` ("simplify,cse,dce") in order with the verifier after each.
  * False after diagnostics, also for an unknown name or a requirement that does not hold. */
 bool dhc_passes_run(DhcModule *m, DhcPassCtx *px, const char *list);
@@ -95,7 +97,7 @@ typedef struct DhcOptRequest {
   const char *file_name; /* as shown in messages */
   const char *text;
   size_t n_bytes;
-  const char *passes;   /* list, "" for none: parse, verify, print */
+  const char *passes;   /* list, "" for none: parse, verify, print; "pipeline": all of it (pipeline.h) */
   const char *disabled; /* or NULL */
   int64_t limit;        /* < 0: none */
   DhcDiags *diags;      /* where diagnostics go; NULL: to err, as text */

@@ -1,6 +1,6 @@
 #include "tests/plan/plan_models.h"
 
-#include "passes/passes.h"
+#include "passes/pipeline.h"
 #include "tests/ops/op_cases.h"
 
 bool dhc_test_passes(Made *x, const char *list) {
@@ -15,27 +15,15 @@ bool dhc_test_passes(Made *x, const char *list) {
   return ok && x->f;
 }
 
-static bool derive(Made *x, DhcFunc *optimizer, const char *mode) {
-  DhcArena scratch;
-  DhcPassCtx px;
-  dhc_arena_init(&scratch);
-  dhc_pass_ctx_init(&px, x->m, &scratch);
-  bool ok = dhc_passes_clean(x->m, &px);
-  if (ok && (strcmp(mode, "grad") == 0 || strcmp(mode, "train") == 0)) ok = dhc_passes_run(x->m, &px, "chunk");
-  if (ok && strcmp(mode, "grad") == 0) {
-    DhcGradRequest rq = {.name = "grad", .roles = 1u << DHC_ROLE_WEIGHT | 1u << DHC_ROLE_INPUT};
-    rq.cotangents = x->f->results.at[0]->type.rank > 0;
-    ok = (x->f = dhc_grad_entry(&px, x->f, &rq)) != NULL;
-  }
-  if (ok && strcmp(mode, "train") == 0) {
-    DhcTrainRequest rq = {.optimizer = optimizer, .ema = true};
-    DhcTrainStep step;
-    ok = dhc_train_step(&px, x->f, &rq, &step);
-    x->f = ok ? step.entry : NULL;
-  }
-  if (ok) x->m = dhc_module_extract(x->m, &x->f, 1, &x->f);
-  dhc_arena_fini(&scratch);
-  return ok && dhc_test_passes(x, NULL);
+static bool derive(Made *x, DhcPipelineRequest rq, const char *mode) {
+  rq.limit = -1;
+  rq.ema = true;
+  rq.derive = !strcmp(mode, "grad") ? DHC_DERIVE_GRADIENT : !strcmp(mode, "train") ? DHC_DERIVE_STEP : DHC_DERIVE_NOTHING;
+  DhcPipeline way = dhc_pipeline_begin(&rq);
+  bool ok = dhc_pipeline_run(&way, DHC_PIPELINE_GRAPH);
+  x->m = way.module;
+  x->f = way.func;
+  return ok;
 }
 
 bool dhc_test_model(Made *x, const char *root, const char *model, const char *entry, const char *mode,
@@ -60,12 +48,11 @@ bool dhc_test_layer(Made *x, const char *root, const char *model, const char *la
   DhcModel *m = e ? dhc_elab_model(e, &rq) : NULL;
   bool train = strcmp(mode, "train") == 0;
   DhcEntryRequest er = {.name = entry, .training = train};
-  DhcFunc *root_f[2] = {m ? dhc_model_entry(m, &er) : NULL}, *copy[2] = {NULL, NULL};
-  if (!root_f[0]) return false;
-  if (train && !(root_f[1] = dhc_model_function(m, "adamw"))) return false;
-  x->m = dhc_module_extract(dhc_model_module(m), root_f, train ? 2 : 1, copy);
-  x->f = copy[0];
-  return x->f && derive(x, copy[1], mode);
+  DhcPipelineRequest way = {.entry = m ? dhc_model_entry(m, &er) : NULL};
+  if (!way.entry) return false;
+  if (train && !(way.optimizer = dhc_model_function(m, "adamw"))) return false;
+  way.module = dhc_model_module(m);
+  return derive(x, way, mode);
 }
 
 DhcArray *dhc_test_draw(Made *x, int i, uint64_t *state, const int64_t *extents) {

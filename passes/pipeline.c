@@ -1,0 +1,98 @@
+/* The steps of the pipeline, one a line, with the reasons for their order. */
+#include "passes/pipeline.h"
+
+#include <string.h>
+
+typedef DhcPassCtx Px;
+
+/* Passes that are left out, and how many changes all may make. */
+static void switches(const DhcPipeline *p, Px *px) {
+  px->disabled = p->rq.disabled;
+  px->limit = p->rq.limit;
+}
+
+/* What is differentiated is the clean form, in chunks: it says in which order cotangents add, so it is part
+ * of what a gradient is (docs/design.md) and no switch reaches it. */
+static bool clean_source(DhcPipeline *p, Px *px) {
+  if (p->rq.derive != DHC_DERIVE_NOTHING) px->disabled = NULL, px->limit = -1;
+  return dhc_passes_clean(p->module, px) && (p->rq.derive == DHC_DERIVE_NOTHING || dhc_passes_run(p->module, px, "chunk"));
+}
+
+/* A scalar loss is differentiated by itself; anything else against given cotangents. */
+static bool differentiate(DhcPipeline *p, Px *px) {
+  const DhcFunc *f = p->func;
+  DhcGradRequest rq = {.name = dhc_arena_printf(p->module->arena, "%s.grad", f->name),
+                       .roles = 1u << DHC_ROLE_WEIGHT | 1u << DHC_ROLE_INPUT};
+  rq.cotangents = !(f->results.n && f->results.at[0]->type.rank == 0 && !strcmp(f->result_names.at[0], "loss"));
+  p->func = dhc_grad_entry(px, p->func, &rq);
+  return p->func != NULL;
+}
+
+static bool derive(DhcPipeline *p, Px *px) {
+  DhcTrainRequest rq = {.optimizer = p->rq.optimizer, .ema = p->rq.ema};
+  if (p->rq.derive == DHC_DERIVE_GRADIENT) return differentiate(p, px);
+  if (p->rq.derive != DHC_DERIVE_STEP) return true;
+  bool ok = dhc_train_step(px, p->func, &rq, &p->step);
+  p->func = p->step.entry;
+  return ok;
+}
+
+/* Drops what is no longer called; counting begins where the switches do. */
+static void extract(DhcPipeline *p, Px *px) {
+  if (!p->func) return;
+  DhcFunc *last;
+  p->module = dhc_module_extract(p->module, &p->func, 1, &last);
+  p->func = last;
+  px->module = p->module;
+  px->props = DHC_PROP_UNFUSED;
+  if (p->rq.derive != DHC_DERIVE_NOTHING) px->all_changes = 0;
+  switches(p, px);
+}
+
+static bool to_graph(DhcPipeline *p, Px *px) {
+  if (!clean_source(p, px) || !derive(p, px)) return false;
+  extract(p, px);
+  return dhc_passes_clean(p->module, px); /* derivatives leave much to clean; and calls may be inlined now */
+}
+
+/* Entries that train keep their weights in rows: a panel would be packed for one use. */
+static bool to_kernels(DhcPipeline *p, Px *px) {
+  px->panel_width = p->panel_width;
+  px->panel_width_pair = p->panel_width_pair;
+  bool packs = p->rq.derive == DHC_DERIVE_NOTHING && p->panel_width;
+  return dhc_passes_run(p->module, px, packs ? "chain,fuse,layout" : "chain,fuse");
+}
+
+static bool to_plan(DhcPipeline *p, Px *px) {
+  (void)px;
+  const DhcPlanOptions o = {0};
+  if (p->func) p->planned = dhc_plan_build(p->module, p->func, &o, p->module->arena);
+  return p->planned || !p->func;
+}
+
+DhcPipeline dhc_pipeline_begin(const DhcPipelineRequest *rq) {
+  DhcPipeline p = {.rq = *rq, .module = rq->module, .props = DHC_PROP_UNFUSED};
+  DhcFunc *roots[2] = {rq->entry, rq->derive == DHC_DERIVE_STEP ? rq->optimizer : NULL}, *copy[2] = {NULL, NULL};
+  if (rq->entry) p.module = dhc_module_extract(rq->module, roots, roots[1] ? 2 : 1, copy);
+  p.func = copy[0];
+  p.rq.optimizer = copy[1];
+  return p;
+}
+
+bool dhc_pipeline_run(DhcPipeline *p, DhcPipelineStage until) {
+  static bool (*const step[])(DhcPipeline *, Px *) = {
+      [DHC_PIPELINE_GRAPH] = to_graph, [DHC_PIPELINE_FUSED] = to_kernels, [DHC_PIPELINE_PLAN] = to_plan};
+  DhcArena scratch;
+  Px px;
+  bool ok = true;
+  dhc_arena_init(&scratch);
+  dhc_pass_ctx_init(&px, p->module, &scratch);
+  px.props = p->props;
+  px.all_changes = p->changes;
+  switches(p, &px);
+  while (ok && p->at < until) ok = step[++p->at](p, &px);
+  p->props = px.props;
+  p->changes = px.all_changes;
+  dhc_arena_fini(&scratch);
+  return ok;
+}

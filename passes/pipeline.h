@@ -1,0 +1,44 @@
+/* The way of an entry through the passes: one function for all who take it, the API, `print`, `opt` and the
+ * tests. Its steps stand in pipeline.c, one a line. */
+#ifndef DHC_PASSES_PIPELINE_H
+#define DHC_PASSES_PIPELINE_H
+
+#include "passes/passes.h"
+#include "passes/plan/plan.h"
+
+typedef enum DhcPipelineStage {
+  DHC_PIPELINE_BEGUN,
+  DHC_PIPELINE_GRAPH, /* differentiated or made into a training step, clean */
+  DHC_PIPELINE_FUSED, /* kernels around what is left; weights in panels */
+  DHC_PIPELINE_PLAN
+} DhcPipelineStage;
+
+typedef enum DhcDerive { DHC_DERIVE_NOTHING, DHC_DERIVE_GRADIENT, DHC_DERIVE_STEP } DhcDerive;
+
+typedef struct DhcPipelineRequest {
+  DhcModule *module; /* stays as it is: the way is gone by a copy of what the entry needs */
+  DhcFunc *entry;    /* NULL: all of the module, in place; nothing is derived and nothing planned */
+  DhcDerive derive;
+  DhcFunc *optimizer; /* of a step */
+  bool ema;
+  const char *disabled; /* as in DhcPassCtx */
+  int64_t limit;        /* changes of all passes that the switches reach; < 0: none */
+} DhcPipelineRequest;
+
+typedef struct DhcPipeline {
+  DhcPipelineRequest rq;
+  DhcPipelineStage at; /* how far it has come */
+  DhcModule *module;
+  DhcFunc *func; /* the entry, what was made of it */
+  DhcTrainStep step;
+  int64_t changes; /* so far, as `limit` counts them */
+  unsigned props;  /* DhcProp set */
+  int panel_width, panel_width_pair; /* as in DhcPassCtx; to be said before FUSED, of entries that run */
+  DhcPlanned *planned;
+} DhcPipeline;
+
+DhcPipeline dhc_pipeline_begin(const DhcPipelineRequest *rq);
+/* Goes on to `until`; nothing where it is there already. False after diagnostics: it is of no use any more. */
+bool dhc_pipeline_run(DhcPipeline *p, DhcPipelineStage until);
+
+#endif
