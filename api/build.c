@@ -2,30 +2,14 @@
 #include <ctype.h>
 #include <stdlib.h>
 
-#include "api/api.h"
-#include "backends/object/object.h"
+#include "api/build.h"
 #include "dhc/version.h"
-
-/* What an entry brings, and a program that holds the weights which are embedded. */
-typedef struct Build {
-  dhc_model *m;
-  const dhc_build_options *o;
-  DhcArena *arena;
-  Version *version[API_MAX_ENTRIES];
-  const char *plain[API_MAX_ENTRIES]; /* "forward" of "forward.step" */
-  int n;
-  const dhc_layout *layout;
-  dhc_program *program; /* NULL: the caller of the object passes the weights */
-  DhcObject *object;
-  uint8_t *blob;
-  char *bytes;
-  size_t n_bytes;
-} Build;
 
 static void drop(void *what) {
   Build *b = what;
   dhc_program_close(b->program);
   free(b->blob);
+  free(b->fixed);
   free(b->bytes);
 }
 
@@ -49,12 +33,70 @@ static dhc_status check_entry(const Build *b, const char *name) {
                          near ? "'?)" : "");
 }
 
+/* ---- sizes that are fixed ----------------------------------------------------------------------- */
+
+/* "B=1,L=16" */
+static dhc_status parse_binds(Build *b) {
+  for (const char *at = b->o->bind; at && *at; at += strcspn(at, ","), at += *at == ',') {
+    int length = (int)strcspn(at, ","), name = (int)strcspn(at, "=,");
+    char *end = NULL;
+    long long v = at[name] == '=' && at[name + 1] >= '0' && at[name + 1] <= '9' ? strtoll(at + name + 1, &end, 10) : 0;
+    if (end != at + length || v < 1 || v > DHC_OBJ_MAX_DIM || !name)
+      return dhc_status_make(DHC_E_USAGE, "--bind: needs NAME=N with N from 1 to %d, got \"%.*s\"", DHC_OBJ_MAX_DIM, length, at);
+    if (b->n_bind == BUILD_MAX_BINDS) return dhc_status_make(DHC_E_USAGE, "--bind: more than %d sizes", BUILD_MAX_BINDS);
+    b->bind_name[b->n_bind] = dhc_arena_strndup(b->arena, at, (size_t)name);
+    for (int k = 0; k < b->n_bind; k++)
+      if (!strcmp(b->bind_name[k], b->bind_name[b->n_bind])) return dhc_status_make(DHC_E_USAGE, "--bind: '%s' is given twice", b->bind_name[k]);
+    b->bind_value[b->n_bind++] = v;
+  }
+  return dhc_status_ok();
+}
+
+static int64_t bound_value(Build *b, const char *symbol) {
+  for (int i = 0; i < b->n_bind; i++)
+    if (!strcmp(b->bind_name[i], symbol)) {
+      b->bind_used[i] = true;
+      return b->bind_value[i];
+    }
+  return 0;
+}
+
+/* The shapes of the entry's inputs where all its sizes are fixed: they decide its branches. n 0: they are not. */
+static DhcInputShape *bound_shapes(Build *b, const DhcFunc *f, int *n) {
+  int64_t *value = DHC_NEW_N(b->arena, int64_t, f->symbols.n + 1);
+  DhcInputShape *in = DHC_NEW_N(b->arena, DhcInputShape, f->params.n + 1);
+  bool all = b->n_bind > 0;
+  *n = 0;
+  for (int i = 0; i < f->symbols.n; i++) all = (value[i] = bound_value(b, f->symbols.at[i])) > 0 && all;
+  for (int i = 0; all && i < f->params.n; i++) {
+    const DhcType *t = &f->params.at[i]->type;
+    int64_t *dim = DHC_NEW_N(b->arena, int64_t, 8);
+    if (f->param_info.at[i].role != DHC_ROLE_INPUT) continue;
+    for (int d = 0; d < t->rank; d++)
+      if (!dhc_dim_eval(t->dim[d], f->symbols.n, f->symbols.at, value, &dim[d])) all = false;
+    in[(*n)++] = (DhcInputShape){f->param_info.at[i].name, t->rank, dim};
+  }
+  if (!all) *n = 0;
+  return in;
+}
+
+static dhc_status unused_binds(const Build *b) {
+  for (int i = 0; i < b->n_bind; i++)
+    if (!b->bind_used[i]) return dhc_status_make(DHC_E_USAGE, "--bind: no entry of the object has a size '%s'", b->bind_name[i]);
+  return dhc_status_ok();
+}
+
+/* ---- entries ---------------------------------------------------------------------------------------- */
+
 static dhc_status add_graph(Build *b, const char *name) {
   if (b->n == API_MAX_ENTRIES) return dhc_status_make(DHC_E_USAGE, "an object has at most %d entries, resets among them", API_MAX_ENTRIES);
   DhcForm form;
   dhc_model_form(b->m->m, name, &b->plain[b->n], &form);
   b->version[b->n] = pipeline_graph(b->m, name, DHC_MODE_RUN, NULL, 0);
   if (!b->version[b->n]) return session_errors(b->m->s);
+  int n_in;
+  DhcInputShape *in = bound_shapes(b, b->version[b->n]->func, &n_in);
+  if (n_in && !(b->version[b->n] = pipeline_graph(b->m, name, DHC_MODE_RUN, in, n_in))) return session_errors(b->m->s);
   b->n++;
   return dhc_status_ok();
 }
@@ -91,6 +133,7 @@ static dhc_status graphs(Build *b) {
     DHC_TRY(add_graph(b, name));
   }
   DHC_TRY(add_resets(b));
+  DHC_TRY(unused_binds(b));
   b->layout = pipeline_layout(b->m, false); /* after all forms: they may have brought states */
   return dhc_status_ok();
 }
@@ -139,58 +182,45 @@ static dhc_status load_weights(Build *b) {
   return dhc_program_load(b->program, b->o->weights, false);
 }
 
+static const void *tables(void *ctx, int slot) {
+  const Build *b = ctx;
+  return b->layout->slots[slot].role == DHC_IMAGE_TABLE ? values(ctx, slot) : NULL;
+}
+
+/* Embedded, or in a file; what no file holds is in the object in any case. */
+static dhc_status constants(Build *b) {
+  DhcObject *o = b->object;
+  bool passed = !b->o->weights || b->o->weights_file;
+  if (!o->blob_bytes) return dhc_status_ok();
+  if (!b->program) {
+    DHC_TRY(dhc_program_open(b->m, b->version[0]->entry, DHC_MODE_RUN, &b->program));
+    DHC_TRY(weights_begin(b->program, true));
+  }
+  if (b->o->weights) b->blob = dhc_object_blob(o, b->o->weights_file != NULL, values, b);
+  if (passed) b->fixed = dhc_object_blob(o, false, tables, b);
+  if ((b->o->weights && !b->blob) || (passed && !b->fixed)) return dhc_status_memory((long long)o->blob_bytes, "the weights of an object");
+  o->blob = passed ? NULL : b->blob;
+  o->fixed = b->fixed;
+  return dhc_status_ok();
+}
+
 static dhc_status walk(Build *b) {
   DhcObjSource *src = DHC_NEW_N(b->arena, DhcObjSource, b->n + 1);
   for (int i = 0; i < b->n; i++) DHC_TRY(source_of(b, b->version[i], &src[i]));
   const DhcObjRequest rq = {.name = object_name(b), .model = b->m->name, .hash = b->m->hash, .build = DHC_VERSION, .layout = b->layout,
-                            .source = src, .n_sources = b->n, .target = dhc_compiler_target_text(b->m->s->compiler)};
+                            .source = src, .n_sources = b->n, .bind_name = b->bind_name,
+                            .bind_value = b->bind_value, .n_bind = b->n_bind, .target = dhc_compiler_target_text(b->m->s->compiler)};
   const char *why = NULL;
   b->object = dhc_object_walk(&rq, b->arena, &why);
   if (!b->object) return dhc_status_make(DHC_E_INPUT, "%s", why);
-  if (!b->program || !b->object->blob_bytes) return dhc_status_ok();
-  b->blob = dhc_object_blob(b->object, values, b);
-  if (!b->blob) return dhc_status_memory((long long)b->object->blob_bytes, "the weights of an object");
-  b->object->blob = b->blob;
   return dhc_status_ok();
 }
 
-static const char *file_name(const char *path) {
-  const char *slash = strrchr(path, '/');
-  return slash ? slash + 1 : path;
-}
-
-/* Both files, or neither: the object's name is taken last. */
-static dhc_status write_files(Build *b) {
-  DhcText header = {.arena = b->arena};
-  DhcFileWriter out[2];
-  if (b->o->header) {
-    dhc_object_header(b->object, file_name(b->o->header), &header);
-    DHC_TRY(dhc_file_begin(b->o->header, &out[0]));
-    dhc_status st = dhc_file_write(&out[0], dhc_text_str(&header), (size_t)header.n);
-    if (st.code != DHC_OK) {
-      dhc_file_abort(&out[0]);
-      return st;
-    }
-  }
-  dhc_status st = dhc_file_begin(b->o->out, &out[1]);
-  if (st.code == DHC_OK) {
-    st = dhc_file_write(&out[1], b->bytes, b->n_bytes);
-    if (st.code != DHC_OK) dhc_file_abort(&out[1]);
-  }
-  if (st.code != DHC_OK) {
-    if (b->o->header) dhc_file_abort(&out[0]);
-    return st;
-  }
-  if (b->o->header) st = dhc_file_commit(&out[0]);
-  if (st.code == DHC_OK) return dhc_file_commit(&out[1]);
-  dhc_file_abort(&out[1]);
-  return st;
-}
-
 static dhc_status check_options(const dhc_build_options *o, const dhc_session *s) {
-  if (!o->out) return dhc_status_make(DHC_E_USAGE, "build: needs -o FILE.o");
-  const char *dot = strrchr(file_name(o->out), '.');
-  if (!dot || strcmp(dot, ".o")) return dhc_status_make(DHC_E_USAGE, "-o %s: needs a name that ends in .o", o->out);
+  if (!o->out) return dhc_status_make(DHC_E_USAGE, "build: needs -o FILE.o, FILE.a or FILE.so");
+  BuildForm form;
+  if (!build_form(o->out, &form)) return dhc_status_make(DHC_E_USAGE, "-o %s: needs a name that ends in .o, .a or .so", o->out);
+  if (o->weights_file && !o->weights) return dhc_status_make(DHC_E_USAGE, "--weights-file %s: needs --weights", o->weights_file);
   if (s->graphs || strcmp(s->backend, "cpu")) return dhc_status_make(DHC_E_USAGE, "build: objects are made by --backend cpu, not %s", s->backend);
   return dhc_status_ok();
 }
@@ -204,11 +234,13 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
   Build b = {.m = m, .o = o, .arena = &arena};
   DhcHeld held;
   dhc_hold(&held, drop, &b);
-  dhc_status st = graphs(&b);
+  dhc_status st = parse_binds(&b);
+  if (st.code == DHC_OK) st = graphs(&b);
   if (st.code == DHC_OK) st = load_weights(&b);
   if (st.code == DHC_OK) st = walk(&b);
+  if (st.code == DHC_OK) st = constants(&b);
   if (st.code == DHC_OK) st = dhc_compiler_object(m->s->compiler, b.object, &arena, &b.bytes, &b.n_bytes);
-  if (st.code == DHC_OK) st = write_files(&b);
+  if (st.code == DHC_OK) st = build_write(&b);
   if (st.code == DHC_OK && out)
     *out = (dhc_build_result){.object_bytes = (int64_t)b.n_bytes, .weights_bytes = b.object->blob_bytes, .n_entries = b.n,
                               .n_kernels = b.object->functions.n};

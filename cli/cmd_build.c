@@ -18,12 +18,12 @@ int cmd_build(const Cli *c) {
   dhc_model *m = NULL;
   char name[128];
   if (!c->outputs) {
-    cli_error(c, "build: needs -o FILE.o");
+    cli_error(c, "build: needs -o FILE.o, FILE.a or FILE.so");
     return 2;
   }
   int rc = cli_open(c, &s, &m);
   dhc_build_options o = {.name = object_name(c, name, sizeof name), .entries = c->entries, .n_entries = c->n_entries,
-                         .weights = c->weights, .out = c->outputs, .header = c->header};
+                         .bind = c->bind, .weights = c->weights, .weights_file = c->weights_file, .out = c->outputs, .header = c->header};
   dhc_build_result r = {0};
   if (!rc) rc = cli_done(c, s, dhc_model_build(m, &o, &r));
   cJSON *doc = cli_doc(c);
@@ -36,7 +36,7 @@ int cmd_build(const Cli *c) {
     cJSON_AddNumberToObject(doc, "kernels", r.n_kernels);
   } else if (!rc) {
     cli_note(c, "%s: %d entr%s, %d kernels, %lld bytes; weights %lld bytes, %s", c->outputs, r.n_entries, r.n_entries == 1 ? "y" : "ies",
-             r.n_kernels, (long long)r.object_bytes, (long long)r.weights_bytes, c->weights ? "embedded" : "passed by the caller");
+             r.n_kernels, (long long)r.object_bytes, (long long)r.weights_bytes, c->weights && !c->weights_file ? "embedded" : "passed by the caller");
   }
   cli_close(c, s, m);
   return rc;

@@ -14,13 +14,36 @@ static void pack(const DhcObjPiece *p, const float *from, float *to) {
     dhc_panel_pack(&x, from + k * p->rows * p->cols, to + k * dhc_panel_elements(&x));
 }
 
-uint8_t *dhc_object_blob(const DhcObject *o, DhcObjValues values, void *ctx) {
+uint64_t dhc_object_header_word(const DhcObject *o, int i) {
+  static const char magic[4] = {'D', 'H', 'C', 'W'};
+  uint64_t word = (uint64_t)DHC_OBJECT_ABI << 32;
+  for (int k = 0; k < 4; k++) word |= (uint64_t)(uint8_t)magic[k] << 8 * k;
+  return i == 0 ? word : i == 1 ? o->blob_id : (uint64_t)o->blob_bytes;
+}
+
+bool dhc_object_piece_is_fixed(const DhcObject *o, const DhcObjPiece *p) {
+  return p->kind == DHC_OBJ_SCALAR || o->layout->slots[p->slot].role == DHC_IMAGE_TABLE;
+}
+
+int64_t dhc_object_tensor_bytes(const DhcObject *o, int tensor) {
+  const dhc_slot *s = &o->layout->slots[o->tensor[tensor]];
+  return s->n * dhc_tensor_dtype_bytes(s->dtype);
+}
+
+static uint64_t sum_of(const uint8_t *at, int64_t bytes) {
+  uint64_t sum = DHC_OBJ_SUM_BEGIN;
+  for (int64_t i = 0; i < bytes; i += 8) {
+    uint64_t word = 0;
+    for (int k = 0; k < 8; k++) word |= (uint64_t)at[i + k] << 8 * k;
+    sum = (sum ^ word) * DHC_OBJ_SUM_FACTOR;
+  }
+  return sum;
+}
+
+uint8_t *dhc_object_blob(const DhcObject *o, bool sum, DhcObjValues values, void *ctx) {
   uint8_t *blob = calloc(1, (size_t)o->blob_bytes + 64);
   if (!blob) return NULL;
-  memcpy(blob, "DHCW", 4);
-  put(blob + 4, DHC_OBJECT_ABI, 4);
-  put(blob + 8, o->blob_id, 8);
-  put(blob + 16, (uint64_t)o->blob_bytes, 8);
+  for (int i = 0; i < 3; i++) put(blob + 8 * i, dhc_object_header_word(o, i), 8);
   for (int i = 0; i < o->pieces.n; i++) {
     const DhcObjPiece *p = &o->pieces.at[i];
     if (p->kind == DHC_OBJ_SCALAR) {
@@ -28,8 +51,10 @@ uint8_t *dhc_object_blob(const DhcObject *o, DhcObjValues values, void *ctx) {
       continue;
     }
     const void *from = values(ctx, p->slot);
+    if (!from) continue;
     if (p->kind == DHC_OBJ_PANEL) pack(p, from, (float *)(void *)(blob + p->at));
     else memcpy(blob + p->at, from, (size_t)p->bytes);
   }
+  if (sum) put(blob + 24, sum_of(blob + DHC_OBJ_BLOB_HEADER, o->blob_bytes - DHC_OBJ_BLOB_HEADER), 8);
   return blob;
 }

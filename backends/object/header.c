@@ -77,7 +77,16 @@ const char *dhc_object_describe(const DhcObject *o, const char *target, DhcArena
   json_member(&t, "hash", o->hash, ", ");
   json_member(&t, "build", o->build, ", ");
   json_member(&t, "target", target, ", ");
-  dhc_text_printf(&t, "\"weights_bytes\": %lld, \"entries\": [", (long long)o->blob_bytes);
+  dhc_text_printf(&t, "\"weights_bytes\": %lld, \"weights\": [", (long long)o->blob_bytes);
+  for (int i = 0; i < o->n_tensors; i++) {
+    const dhc_slot *s = &o->layout->slots[o->tensor[i]];
+    dhc_text_printf(&t, "%s{", i ? ", " : "");
+    json_member(&t, "name", s->name, ", ");
+    json_member(&t, "dtype", dhc_dtype_name((dhc_dtype)s->dtype), ", \"shape\": [");
+    for (int d = 0; d < s->rank; d++) dhc_text_printf(&t, "%s%lld", d ? ", " : "", (long long)s->dim[d]);
+    dhc_text_puts(&t, "]}");
+  }
+  dhc_text_puts(&t, "], \"entries\": [");
   for (int i = 0; i < o->n_entries; i++) {
     if (i) dhc_text_puts(&t, ", ");
     describe_entry(&t, o->entry[i]);
@@ -153,7 +162,36 @@ static void entry_comment(const DhcObjEntry *e, DhcText *to) {
   dhc_text_puts(to, " * Tensors are dense, the last axis side by side, none overlaps another. */\n");
 }
 
+/* Sizes that are known for the preprocessor: what NAME_..._BYTES say. */
+static void entry_numbers(const DhcObjEntry *e, DhcText *to) {
+  const char *big = upper(e->c_name, to->arena);
+  if (e->state_bytes && e->state_bytes->op == DHC_DIM_CONST)
+    dhc_text_printf(to, "#define %s_STATE_BYTES %lld\n", big, (long long)e->state_bytes->value);
+  if (e->work_bytes->op != DHC_DIM_CONST || e->shared_bytes->op != DHC_DIM_CONST || e->scratch_bytes->op != DHC_DIM_CONST) return;
+  long long fixed = (long long)(e->work_bytes->value + e->shared_bytes->value), each = (long long)e->scratch_bytes->value;
+  dhc_text_printf(to, "#define %s_WORKSPACE_BYTES %lld /* without exec */\n", big, fixed + each);
+  dhc_text_printf(to, "#define %s_WORKSPACE_BYTES_FOR(workers) (%lld + %lld * (workers))\n", big, fixed, each);
+}
+
+/* Of all entries together, where all are known. */
+static void object_numbers(const DhcObject *o, const char *big, DhcText *to) {
+  int64_t work = 0, state = 0;
+  bool known = o->n_entries > 0;
+  for (int i = 0; i < o->n_entries; i++) {
+    const DhcObjEntry *e = o->entry[i];
+    int64_t all = e->work_bytes->hi + e->shared_bytes->hi + e->scratch_bytes->hi;
+    known = known && e->work_bytes->op == DHC_DIM_CONST && e->shared_bytes->op == DHC_DIM_CONST && e->scratch_bytes->op == DHC_DIM_CONST;
+    known = known && (!e->state_bytes || e->state_bytes->op == DHC_DIM_CONST);
+    if (!known) return;
+    work = all > work ? all : work;
+    if (e->state_bytes && e->state_bytes->value > state) state = e->state_bytes->value;
+  }
+  dhc_text_printf(to, "#define %s_WORKSPACE_BYTES %lld /* of every entry, without exec */\n", big, (long long)work);
+  dhc_text_printf(to, "#define %s_STATE_BYTES %lld\n", big, (long long)state);
+}
+
 static void entry_functions(const DhcObject *o, const DhcObjEntry *e, DhcText *to) {
+  entry_numbers(e, to);
   dhc_text_printf(to, "/* Bytes of workspace with so many workers (without exec: 1); -1: the model does not take these sizes. */\n");
   dhc_text_printf(to, "int64_t %s_workspace_bytes(", e->c_name);
   sizes_of(e, to, "", ", ");
@@ -175,6 +213,25 @@ static void entry_functions(const DhcObject *o, const DhcObjEntry *e, DhcText *t
   dhc_text_puts(to, "void *workspace, int64_t workspace_bytes, const dhc_object_exec *exec);\n\n");
 }
 
+/* Functions for who passes the weights, and which tensors they are. */
+static void weights_functions(const DhcObject *o, DhcText *to) {
+  dhc_text_puts(to, "/* ---- weights ----\n");
+  for (int i = 0; i < o->n_tensors; i++) {
+    const dhc_slot *s = &o->layout->slots[o->tensor[i]];
+    dhc_text_printf(to, " *   %3d  %s %s[", i, s->name, dhc_dtype_name((dhc_dtype)s->dtype));
+    for (int d = 0; d < s->rank; d++) dhc_text_printf(to, "%s%lld", d ? ", " : "", (long long)s->dim[d]);
+    dhc_text_puts(to, "]\n");
+  }
+  dhc_text_printf(to, " * A file of `dhcc build --weights-file`, mapped or read, is ready for use after _check; or _begin, then _set for\n"
+                      " * every tensor in its plain order. */\n"
+                      "/* DHC_OBJECT_WEIGHTS: cut short, damaged, or for another object. Reads all of it. */\n"
+                      "dhc_object_status %s_weights_check(const void *weights, int64_t bytes);\n"
+                      "dhc_object_status %s_weights_begin(void *weights, int64_t bytes);\n"
+                      "/* DHC_OBJECT_WEIGHTS: no such tensor, or it is not so many bytes. */\n"
+                      "dhc_object_status %s_weights_set(void *weights, int tensor, const void *data, int64_t bytes);\n\n",
+                  o->name, o->name, o->name);
+}
+
 void dhc_object_header(const DhcObject *o, const char *file, DhcText *to) {
   const char *guard = upper(o->name, to->arena);
   dhc_text_printf(to, "/* %s: model %s as an object, written by dhcc %s.\n * Model hash %s.\n *\n", file, o->model, o->build, o->hash);
@@ -185,9 +242,11 @@ void dhc_object_header(const DhcObject *o, const char *file, DhcText *to) {
   dhc_text_puts(to, "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
   dhc_text_puts(to, types);
   dhc_text_printf(to, "\n#define %s_ALIGN 64 /* of workspace, state and weights */\n", guard);
-  dhc_text_printf(to, "#define %s_WEIGHTS_BYTES INT64_C(%lld)\n", guard, (long long)o->blob_bytes);
+  dhc_text_printf(to, "#define %s_WEIGHTS_BYTES %lld\n", guard, (long long)o->blob_bytes);
+  object_numbers(o, guard, to);
   dhc_text_printf(to, "\n/* One JSON object: entries, inputs, outputs, sizes, types, model hash, ABI version. */\n"
                       "const char *%s_describe(void);\n\n", o->name);
+  if (o->blob_bytes && !o->blob) weights_functions(o, to);
   for (int i = 0; i < o->n_entries; i++) {
     entry_comment(o->entry[i], to);
     entry_functions(o, o->entry[i], to);

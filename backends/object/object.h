@@ -144,6 +144,9 @@ struct DhcObject {
   DHC_VEC(DhcObjPiece) pieces;
   int64_t blob_bytes;     /* of the constants, a multiple of 64; 0: there are none */
   const uint8_t *blob;    /* embedded; NULL: the caller passes them */
+  const uint8_t *fixed;   /* where the caller passes them: the same bytes but for the tensors of files */
+  int *tensor;            /* slots of the tensors of files that entries read, in order */
+  int n_tensors;
   uint64_t blob_id;       /* stands in the header of constants: what they are laid out for */
   const char *describe;   /* JSON */
 };
@@ -175,10 +178,18 @@ typedef struct DhcObjRequest {
 /* *why (arena): what an object cannot have. */
 DhcObject *dhc_object_walk(const DhcObjRequest *rq, DhcArena *arena, const char **why);
 
-/* Bytes of constants: weights(slot) gives a slot's bytes as the layout says. */
+/* Bytes of constants: values(slot) gives a slot's bytes as the layout says; NULL: they stay 0. */
 typedef const void *(*DhcObjValues)(void *ctx, int slot);
-/* NULL: out of memory. malloc's. */
-uint8_t *dhc_object_blob(const DhcObject *o, DhcObjValues values, void *ctx);
+/* With a sum over everything behind the header, if asked for. NULL: out of memory. malloc's. */
+uint8_t *dhc_object_blob(const DhcObject *o, bool sum, DhcObjValues values, void *ctx);
+/* The sum: from SUM_BEGIN on (sum ^ word) * SUM_FACTOR, word by word of 64 bits (FNV-1a on words); 0 stands for none. */
+#define DHC_OBJ_SUM_BEGIN 0xcbf29ce484222325u
+#define DHC_OBJ_SUM_FACTOR 0x100000001b3
+/* Words 0 to 2 of the header: magic and ABI version, blob_id, blob_bytes. */
+uint64_t dhc_object_header_word(const DhcObject *o, int i);
+/* No file holds it: a table or a scalar. */
+bool dhc_object_piece_is_fixed(const DhcObject *o, const DhcObjPiece *p);
+int64_t dhc_object_tensor_bytes(const DhcObject *o, int tensor);
 
 /* The header's text. */
 void dhc_object_header(const DhcObject *o, const char *file, DhcText *to);

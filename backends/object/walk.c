@@ -521,6 +521,40 @@ static uint64_t blob_id(const DhcObject *o, DhcArena *arena) {
   return id;
 }
 
+/* Dims that are one number in all calls of a kernel become that number in its program. */
+static void fix_dims(DhcObject *o, int function) {
+  const DhcLp *p = o->functions.at[function].program;
+  for (int i = 0; i < p->code.n; i++) {
+    DhcLpInst *n = p->code.at[i];
+    const DhcObjX *one = NULL;
+    bool same = n->kind == DHC_LP_DIM;
+    for (int e = 0; e < o->n_entries && same; e++)
+      for (int s = 0; s < o->entry[e]->stmts.n && same; s++) {
+        const DhcObjStmt *call = &o->entry[e]->stmts.at[s];
+        for (int c = 0; c < call->n_classes && same; c++) {
+          if (call->class[c].function != function) continue;
+          const DhcObjX *x = call->dims[n->i];
+          same = x->op == DHC_DIM_CONST && (!one || one->value == x->value);
+          one = x;
+        }
+      }
+    if (!same || !one) continue;
+    n->kind = DHC_LP_CONST; /* the program is this object's alone */
+    n->i = one->value;
+  }
+}
+
+static void list_tensors(DhcObject *o, DhcArena *arena) {
+  o->tensor = DHC_NEW_N(arena, int, o->layout->n_slots + 1);
+  for (int s = 0; s < o->layout->n_slots; s++)
+    for (int i = 0; i < o->pieces.n; i++) {
+      const DhcObjPiece *p = &o->pieces.at[i];
+      if (p->kind == DHC_OBJ_SCALAR || p->slot != s || dhc_object_piece_is_fixed(o, p)) continue;
+      o->tensor[o->n_tensors++] = s;
+      break;
+    }
+}
+
 /* Kernels by their number: names say nothing of who generated them. */
 static void name_functions(DhcObject *o, const DhcObjRequest *rq, DhcArena *arena) {
   for (int i = 0; i < o->functions.n; i++) {
@@ -545,9 +579,11 @@ DhcObject *dhc_object_walk(const DhcObjRequest *rq, DhcArena *arena, const char 
       return NULL;
     }
   }
+  for (int i = 0; i < o->functions.n; i++) fix_dims(o, i);
   name_functions(o, rq, arena);
   o->blob_bytes = (o->blob_bytes + 63) / 64 * 64;
   o->blob_id = blob_id(o, arena);
+  list_tensors(o, arena);
   o->describe = dhc_object_describe(o, rq->target, arena);
   return o;
 }

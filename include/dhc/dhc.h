@@ -377,8 +377,10 @@ typedef struct dhc_build_options {
   const char *const *entries; /* none: "forward" */
   int n_entries;
   const char *name;    /* prefix of the functions; NULL: the model's name in lower case */
-  const char *weights; /* embedded; NULL: callers of the object pass them */
-  const char *out;     /* FILE.o */
+  const char *bind;    /* "B=1,L=16": sizes that are fixed; NULL: none */
+  const char *weights; /* NULL: callers of the object pass them */
+  const char *weights_file; /* where weights go that callers map and pass; NULL: they are embedded */
+  const char *out;     /* FILE.o, FILE.a or FILE.so, which needs ld.lld or ld */
   const char *header;  /* NULL: none is written */
 } dhc_build_options;
 typedef struct dhc_build_result {
@@ -386,7 +388,7 @@ typedef struct dhc_build_result {
   int64_t weights_bytes; /* of the constants that entries read, packed copies among them */
   int n_entries, n_kernels;
 } dhc_build_result;
-/* Both files are there afterwards, or both are as they were. Needs the backend "cpu". */
+/* All files are there afterwards, or all are as they were. Needs the backend "cpu". */
 DHC_API dhc_status dhc_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_result *out) DHC_MUST_USE;
 
 /* ---- generation -------------------------------------------------------------------- */

@@ -82,9 +82,18 @@ refused() {
   cmp -s mlp.o before.o && cmp -s mlp.h before.h || fail "build $* has changed a file"
 }
 out=(-o mlp.o --header mlp.h)
-refused 2 "needs -o FILE.o" mlp --header mlp.h
-refused 2 "needs a name that ends in .o" mlp -o mlp.exe --header mlp.h
+refused 2 "needs -o FILE.o, FILE.a or FILE.so" mlp --header mlp.h
+refused 2 "needs a name that ends in .o, .a or .so" mlp -o mlp.exe --header mlp.h
 refused 1 "has no entry 'forwart' (did you mean 'forward'?)" mlp --entry forwart "${out[@]}"
+refused 2 "no entry of the object has a size 'C'" mlp --bind C=3 "${out[@]}"
+refused 2 "'B' is given twice" mlp --bind B=1,B=2 "${out[@]}"
+for bad in B B= B=0 B=-1 B=x B=1x =1 B=2147483648 B=99999999999999999999; do
+  refused 2 "needs NAME=N with N from 1 to 2147483647" mlp --bind "$bad" "${out[@]}"
+done
+refused 1 "needs H >= 4" dhc_ssm --bind H=2 "${out[@]}"
+refused 2 "needs --weights" mlp --weights-file w.bin "${out[@]}"
+[ -e w.bin ] && fail "a refused build has written weights"
+refused 3 "nowhere" mlp --weights w.safetensors --weights-file nowhere/w.bin "${out[@]}"
 refused 2 "given twice" mlp --entry forward --entry forward "${out[@]}"
 refused 2 "objects are made by --backend cpu, not interp" mlp --backend interp "${out[@]}"
 refused 1 "no such file" mlp --weights nowhere.safetensors "${out[@]}"
@@ -94,6 +103,26 @@ refused 3 "nowhere" mlp -o mlp.o --header nowhere/mlp.h
 head -c 5000 w.safetensors > short.safetensors
 refused 1 "short.safetensors" mlp --weights short.safetensors "${out[@]}"
 [ -z "$(find . -name '*dhc-tmp*')" ] || fail "temporary files are left"
+
+# ---- archives and shared libraries, and memory that is static
+cat > static.c <<'C'
+#include "tiny.h"
+static float image[784], logits[10];
+static _Alignas(TINY_ALIGN) char workspace[TINY_WORKSPACE_BYTES];
+int main(void) {
+  image[3] = 1;
+  if (tiny_forward_workspace_bytes(1) != TINY_FORWARD_WORKSPACE_BYTES) return 1;
+  if (tiny_forward(image, logits, workspace, sizeof workspace, 0)) return 2;
+  return logits[0] == 0 || tiny_forward_why();
+}
+C
+for form in a so; do
+  expect 0 "embedded" "$dhcc" build mlp --bind B=1 --weights w.safetensors --name tiny -o "./tiny.$form" --header tiny.h
+  "$cc" -std=c11 -Wall -Wextra -Werror -o static static.c "./tiny.$form" -Wl,-rpath,"$work" || fail "a program with tiny.$form does not link"
+  ./static || fail "a program with tiny.$form ends with $?"
+done
+expect 3 "needs ld.lld or ld" env PATH=/nowhere "$dhcc" build mlp -o none.so
+[ -e none.so ] && fail "a library that was not linked"
 
 # ---- --json
 "$dhcc" build mlp "${out[@]}" --json > out.json && [ "$(number kernels < out.json)" = 2 ] || fail "--json"

@@ -391,6 +391,139 @@ static void run_case(const Case *c) {
   dhc_session_close(s);
 }
 
+/* ---- weights that the caller passes, sizes that are fixed, shared libraries ------------------------------------ */
+
+static int64_t call_named(const Loaded *l, const char *name, intptr_t a, intptr_t b, intptr_t c, intptr_t d) {
+  const intptr_t args[MAX_ARGS] = {a, b, c, d};
+  return (int)call(dlsym(l->so, name), args);
+}
+
+typedef struct Passed {
+  const Loaded *l;
+  dhc_tensor in[8];
+  int n_in, n_out;
+  const dhc_tensor *want;
+} Passed;
+
+static void run_passed(const Passed *p, const void *weights, const char *what) {
+  intptr_t a[MAX_ARGS] = {(intptr_t)weights}, one[MAX_ARGS] = {1};
+  int n = 1;
+  Memory out[8], work = memory_new((size_t)call(symbol(p->l, "_workspace_bytes"), one));
+  for (int i = 0; i < p->n_in; i++) a[n++] = (intptr_t)p->in[i].data;
+  for (int i = 0; i < p->n_out; i++) {
+    out[i] = memory_new((size_t)dhc_tensor_bytes(&p->want[i]));
+    a[n++] = (intptr_t)out[i].at;
+  }
+  a[n++] = (intptr_t)work.at;
+  a[n++] = (intptr_t)work.bytes;
+  check((int)call(symbol(p->l, ""), a) == 0, what);
+  for (int i = 0; i < p->n_out; i++) {
+    check(!memcmp(out[i].at, p->want[i].data, out[i].bytes), what);
+    memory_free(&out[i]);
+  }
+  memory_free(&work);
+}
+
+/* The file's bytes; with each kind of damage; made by the object itself. */
+static void look_at_weights(const Passed *p, dhc_session *s, dhc_program *prog, const char *path) {
+  size_t n = 0;
+  char *file = slurp(path, &n);
+  if (!check(file != NULL, "the weights file is there")) return;
+  Memory w = memory_new(n), own = memory_new(n);
+  memcpy(w.at, file, n);
+  const intptr_t at = (intptr_t)w.at, bytes = (intptr_t)n;
+  check(call_named(p->l, "m_weights_check", at, bytes, 0, 0) == 0, "weights are good");
+  run_passed(p, w.at, "the program's bytes, with weights of a file");
+  check(call_named(p->l, "m_weights_check", at, bytes - 1, 0, 0) == 5, "a file cut short");
+  check(call_named(p->l, "m_weights_check", at + 4, bytes, 0, 0) == 2, "a file at no multiple of 64");
+  check(call_named(p->l, "m_weights_check", 0, bytes, 0, 0) == 1, "no file");
+  for (size_t i = 0; i < n; i += i < 64 ? 8 : n / 7 + 1) {
+    if (i >= 32 && i < 64) continue; /* not used */
+    w.at[i] ^= 64;
+    check(call_named(p->l, "m_weights_check", at, bytes, 0, 0) == 5, "a file with one other bit");
+    w.at[i] ^= 64;
+  }
+  const intptr_t to = (intptr_t)own.at;
+  const cJSON *t, *all = cJSON_GetObjectItem(p->l->about, "weights");
+  check(call_named(p->l, "m_weights_begin", to, bytes, 0, 0) == 0, "begin");
+  check(call_named(p->l, "m_weights_begin", to, bytes - 1, 0, 0) == 5, "begin of too little");
+  int k = 0;
+  cJSON_ArrayForEach(t, all) {
+    dhc_tensor x;
+    if (!good(dhc_program_get(prog, cJSON_GetObjectItem(t, "name")->valuestring, &x), s, "a weight")) break;
+    check(call_named(p->l, "m_weights_set", to, k, (intptr_t)x.data, (intptr_t)dhc_tensor_bytes(&x)) == 0, "set");
+    check(call_named(p->l, "m_weights_set", to, k++, (intptr_t)x.data, (intptr_t)dhc_tensor_bytes(&x) + 4) == 5, "set of another size");
+  }
+  check(call_named(p->l, "m_weights_set", to, k, to, 4) == 5, "set of no tensor");
+  check(call_named(p->l, "m_weights_check", to, bytes, 0, 0) == 0, "weights are good");
+  run_passed(p, own.at, "the program's bytes, with weights that were set");
+  memory_free(&w);
+  memory_free(&own);
+  free(file);
+}
+
+static void run_bound(const Case *c) {
+  char weights[128], file[128], header[128], so[128], bind[128] = "";
+  static const char *const names[] = {"mlp", "dhc_ssm", "stack", "seq", "long norm", "batch norm"};
+  bool is = false;
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) is = is || !strcmp(c->name, names[i]);
+  if (!is) return;
+  snprintf(weights, sizeof weights, "%s/w.safetensors", folder);
+  snprintf(file, sizeof file, "%s/w.bin", folder);
+  snprintf(header, sizeof header, "%s/m.h", folder);
+  snprintf(so, sizeof so, "%s/bound%d.so", folder, (int)(c - cases));
+  dhc_session *s = NULL;
+  dhc_model *m = NULL;
+  dhc_program *p = NULL;
+  const dhc_session_options o = {.threads = 1};
+  int n_sets = 0;
+  while (n_sets < MAX_SETS && c->sets[n_sets]) n_sets++;
+  dhc_model_options mo = {.name = c->model, .root = c->root, .sets = c->sets, .n_sets = n_sets};
+  bool ok = good(dhc_session_open(&o, &s), s, "session") && good(dhc_model_open(s, &mo, &m), s, "model") &&
+            good(dhc_program_open(m, c->entry, DHC_MODE_RUN, &p), s, "program") && good(dhc_program_init(p, 6), s, "init") &&
+            good(dhc_program_save(p, weights, false), s, "save");
+  /* the sizes' names are in an object that does not fix them */
+  dhc_build_options bo = {.entries = &c->entry, .n_entries = 1, .name = "m", .out = so, .header = header};
+  Loaded l = {0};
+  intptr_t none[MAX_ARGS] = {0};
+  for (int round = 0; round < 2 && ok; round++) {
+    ok = good(dhc_model_build(m, &bo, NULL), s, "build") && check((l.so = dlopen(so, RTLD_NOW | RTLD_LOCAL)) != NULL, "dlopen");
+    if (!ok) break;
+    l.about = cJSON_Parse((const char *)(intptr_t)call(dlsym(l.so, "m_describe"), none));
+    l.entry = cJSON_GetArrayItem(cJSON_GetObjectItem(l.about, "entries"), 0);
+    if (round) break;
+    const cJSON *sizes = cJSON_GetObjectItem(l.entry, "sizes");
+    for (int i = 0; i < cJSON_GetArraySize(sizes); i++)
+      snprintf(bind + strlen(bind), sizeof bind - strlen(bind), "%s%s=%d", i ? "," : "",
+               cJSON_GetObjectItem(cJSON_GetArrayItem(sizes, i), "name")->valuestring, c->sizes[0][i]);
+    cJSON_Delete(l.about);
+    dlclose(l.so);
+    l = (Loaded){0};
+    bo.bind = bind;
+    bo.weights = weights;
+    bo.weights_file = file;
+    unlink(so);
+  }
+  Passed x = {.l = &l};
+  const cJSON *inputs = ok ? cJSON_GetObjectItem(l.entry, "inputs") : NULL;
+  for (int i = 0; i < cJSON_GetArraySize(inputs); i++) {
+    const cJSON *t = cJSON_GetArrayItem(inputs, i), *type = cJSON_GetObjectItem(t, "type");
+    dhc_tensor *in = &x.in[x.n_in++];
+    *in = (dhc_tensor){.name = cJSON_GetObjectItem(t, "name")->valuestring, .dtype = dtype_of(type->valuestring)};
+    in->rank = n_dims_of(type, cJSON_GetObjectItem(l.entry, "sizes"), c->sizes[0], in->dim);
+    in->data = malloc((size_t)dhc_tensor_bytes(in));
+    if (!in->data) abort();
+    fill(in->data, in->dtype, dhc_tensor_elements(in), 3);
+  }
+  if (ok && good(dhc_program_run(p, 0, x.in, x.n_in, &x.want, &x.n_out), s, "the program")) look_at_weights(&x, s, p, file);
+  for (int i = 0; i < x.n_in; i++) free(x.in[i].data);
+  cJSON_Delete(l.about);
+  if (l.so) dlclose(l.so);
+  dhc_program_close(p);
+  dhc_model_close(m);
+  dhc_session_close(s);
+}
+
 /* ---- streams -------------------------------------------------------------------------------------------------- */
 
 typedef struct Stream {
@@ -533,7 +666,10 @@ int main(int argc, char **argv) {
   snprintf(line, sizeof line, "mkdir -p %s", folder);
   if (system(line)) return 1;
   for (int i = 0; i < N_CASES; i++)
-    if (argc < 2 || !strcmp(argv[1], cases[i].name)) run_case(&cases[i]);
+    if (argc < 2 || !strcmp(argv[1], cases[i].name)) {
+      run_case(&cases[i]);
+      run_bound(&cases[i]);
+    }
   for (int i = 0; i < N_STREAMS; i++)
     if (argc < 2 || !strcmp(argv[1], streams[i].name)) run_stream(&streams[i]);
   snprintf(line, sizeof line, "rm -rf %s", folder);

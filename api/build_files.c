@@ -1,0 +1,179 @@
+/* The files of an object: .o as it is, .a with it, .so linked, the header, the weights. */
+#include <errno.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "api/build.h"
+
+extern char **environ;
+
+static const char *file_name(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
+bool build_form(const char *path, BuildForm *out) {
+  static const char *const ends[] = {[BUILD_O] = ".o", [BUILD_A] = ".a", [BUILD_SO] = ".so"};
+  const char *dot = strrchr(file_name(path), '.');
+  for (int i = 0; i < 3; i++)
+    if (dot && !strcmp(dot, ends[i])) {
+      *out = (BuildForm)i;
+      return true;
+    }
+  return false;
+}
+
+/* ---- archives -------------------------------------------------------------------------------- */
+
+typedef struct Names {
+  DhcArena *arena;
+  DHC_VEC(const char *) all;
+} Names;
+
+static void exported(Names *n, const char *a, const char *b) {
+  DHC_PUSH(n->arena, &n->all, dhc_arena_printf(n->arena, "%s%s", a, b));
+}
+
+static Names exports_of(const Build *b) {
+  const DhcObject *o = b->object;
+  Names n = {.arena = b->arena};
+  exported(&n, o->name, "_describe");
+  if (o->blob_bytes && !o->blob) {
+    exported(&n, o->name, "_weights_check");
+    exported(&n, o->name, "_weights_begin");
+    exported(&n, o->name, "_weights_set");
+  }
+  for (int i = 0; i < o->n_entries; i++) {
+    exported(&n, o->entry[i]->c_name, "");
+    exported(&n, o->entry[i]->c_name, "_why");
+    exported(&n, o->entry[i]->c_name, "_workspace_bytes");
+    if (o->entry[i]->state_bytes) exported(&n, o->entry[i]->c_name, "_state_bytes");
+  }
+  return n;
+}
+
+static void big_endian(char *at, uint32_t v) {
+  for (int i = 0; i < 4; i++) at[i] = (char)(v >> (24 - 8 * i));
+}
+
+/* A member's header: nobody's, of no time, so that equal objects make equal archives. */
+static void member(char *at, const char *name, size_t bytes) {
+  char text[80];
+  snprintf(text, sizeof text, "%-16s%-12d%-6d%-6d%-8s%-10zu`\n", name, 0, 0, 0, "644", bytes);
+  memcpy(at, text, 60);
+}
+
+/* "!<arch>\n", the symbols (number, places, names), the object; members begin at even places. */
+static dhc_status archive(Build *b) {
+  Names n = exports_of(b);
+  size_t names = 0;
+  for (int i = 0; i < n.all.n; i++) names += strlen(n.all.at[i]) + 1;
+  size_t table = 4 + 4 * (size_t)n.all.n + names, even = table + table % 2, object = 8 + 60 + even;
+  size_t total = object + 60 + b->n_bytes + b->n_bytes % 2;
+  if (object > UINT32_MAX) return dhc_status_make(DHC_E_INPUT, "the archive is too large");
+  char *bytes = calloc(1, total);
+  if (!bytes) return dhc_status_memory((long long)total, "an archive");
+  memcpy(bytes, "!<arch>\n", 8);
+  member(bytes + 8, "/", even);
+  char *at = bytes + 68;
+  big_endian(at, (uint32_t)n.all.n);
+  for (int i = 0; i < n.all.n; i++) big_endian(at + 4 + 4 * i, (uint32_t)object);
+  at += 4 + 4 * n.all.n;
+  for (int i = 0; i < n.all.n; i++, at += strlen(at) + 1) memcpy(at, n.all.at[i], strlen(n.all.at[i]));
+  member(bytes + object, "object.o/", b->n_bytes);
+  memcpy(bytes + object + 60, b->bytes, b->n_bytes);
+  if (b->n_bytes % 2) bytes[total - 1] = '\n';
+  free(b->bytes);
+  b->bytes = bytes;
+  b->n_bytes = total;
+  return dhc_status_ok();
+}
+
+/* ---- shared libraries --------------------------------------------------------------------------- */
+
+/* Runs the first of the linkers that is there; -1: none is. */
+static int link_with(const char *const *linkers, int n, char **argv) {
+  for (int i = 0; i < n; i++) {
+    pid_t child;
+    int status = 0;
+    argv[0] = (char *)(uintptr_t)linkers[i];
+    if (posix_spawnp(&child, linkers[i], NULL, NULL, argv, environ)) continue;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127) continue;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+  }
+  return -1;
+}
+
+static dhc_status read_back(Build *b, const char *path) {
+  DhcMapping map;
+  DHC_TRY(dhc_map_open(path, &map));
+  free(b->bytes);
+  b->n_bytes = map.n_bytes;
+  b->bytes = malloc(map.n_bytes + 1);
+  if (b->bytes) memcpy(b->bytes, map.bytes, map.n_bytes);
+  dhc_map_close(&map);
+  return b->bytes ? dhc_status_ok() : dhc_status_memory((long long)b->n_bytes, "a shared library");
+}
+
+/* In a folder of its own, which is gone afterwards. */
+static dhc_status shared_library(Build *b) {
+  static const char *const linkers[] = {"ld.lld", "ld.lld-19", "ld"};
+  const char *base = getenv("TMPDIR");
+  char *folder = dhc_arena_printf(b->arena, "%s/dhcc-XXXXXX", base && *base ? base : "/tmp");
+  if (!mkdtemp(folder)) return dhc_status_errno(errno, "%s", folder);
+  char *from = dhc_arena_printf(b->arena, "%s/m.o", folder), *to = dhc_arena_printf(b->arena, "%s/m.so", folder);
+  char *name = dhc_arena_strdup(b->arena, file_name(b->o->out));
+  char *argv[] = {NULL, "-shared", "--build-id=none", "-soname", name, "-z", "noexecstack", "-o", to, from, NULL};
+  dhc_status st = dhc_file_replace(from, b->bytes, b->n_bytes);
+  int rc = st.code == DHC_OK ? link_with(linkers, sizeof linkers / sizeof *linkers, argv) : 0;
+  if (rc < 0) st = dhc_status_make(DHC_E_ENVIRONMENT, "-o %s: linking it needs ld.lld or ld; an object (.o) needs neither", b->o->out);
+  else if (rc > 0) st = dhc_status_make(DHC_E_ENVIRONMENT, "-o %s: the linker ended with status %d", b->o->out, rc);
+  else if (st.code == DHC_OK) st = read_back(b, to);
+  unlink(to);
+  unlink(from);
+  rmdir(folder);
+  return st;
+}
+
+/* ---- writing --------------------------------------------------------------------------------------- */
+
+typedef struct File {
+  const char *path;
+  const void *bytes;
+  size_t n_bytes;
+  DhcFileWriter to;
+  bool open;
+} File;
+
+static dhc_status write_one(File *f) {
+  DHC_TRY(dhc_file_begin(f->path, &f->to));
+  f->open = true;
+  return dhc_file_write(&f->to, f->bytes, f->n_bytes);
+}
+
+dhc_status build_write(Build *b) {
+  BuildForm form = BUILD_O;
+  File file[3];
+  int n = 0;
+  DhcText header = {.arena = b->arena};
+  build_form(b->o->out, &form);
+  if (form == BUILD_A) DHC_TRY(archive(b));
+  if (form == BUILD_SO) DHC_TRY(shared_library(b));
+  if (b->o->header) {
+    dhc_object_header(b->object, file_name(b->o->header), &header);
+    file[n++] = (File){.path = b->o->header, .bytes = dhc_text_str(&header), .n_bytes = (size_t)header.n};
+  }
+  if (b->o->weights_file) file[n++] = (File){.path = b->o->weights_file, .bytes = b->blob, .n_bytes = (size_t)b->object->blob_bytes};
+  file[n++] = (File){.path = b->o->out, .bytes = b->bytes, .n_bytes = b->n_bytes};
+  dhc_status st = dhc_status_ok();
+  for (int i = 0; i < n && st.code == DHC_OK; i++) st = write_one(&file[i]);
+  for (int i = 0; i < n; i++) {
+    if (!file[i].open) continue;
+    if (st.code == DHC_OK) st = dhc_file_commit(&file[i].to);
+    else dhc_file_abort(&file[i].to);
+  }
+  return st;
+}
