@@ -170,6 +170,7 @@ typedef struct DhcOpInfo {
   int index_arg;           /* INDEX: which operand, where index_into says that there is one */
   DhcIndexInto index_into;
   DhcEwTypes types;
+  bool again; /* AGAIN */
   int work;   /* WORK; see dhc_op_work */
   bool exact; /* EXACT: evaluated in double, the result is exact or correctly rounded */
 } DhcOpInfo;

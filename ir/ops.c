@@ -29,6 +29,7 @@ static const DhcOpInfo table[DHC_N_OPS + 1] = {
 #define RANGE(rule) .range = dhc_range_##rule,
 #define INDEX(k, into) .index_arg = k, .index_into = DHC_INDEX_##into,
 #define WORK(n) .work = n,
+#define AGAIN .again = true,
 #define EXACT .exact = true,
 #include "ir/ops.def"
   }

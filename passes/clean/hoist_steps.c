@@ -1,5 +1,5 @@
-/* One step's value for all steps at once: every op gets one more axis, the steps. The bits
- * are those of the loop, for no op here sums over that axis, and a dot or a reduction works
+/* One step's value for all steps at once, as the STEPS column of the op table says: every op gets one more axis,
+ * the steps. The bits are those of the loop, for no op here sums over that axis, and a dot or a reduction works
  * on each output by itself. */
 #include "passes/clean/hoist_internal.h"
 
@@ -7,20 +7,11 @@ const DhcDim *dhc_hoist_dim(const DhcHoist *h, const DhcDim *d) {
   return dhc_dim_subst(h->m->dims, d, h->body->symbols.n, h->body->symbols.at, h->dims);
 }
 
-static bool handled(DhcOp op) {
-  switch (op) {
-    case DHC_OP_FILL: case DHC_OP_IOTA: case DHC_OP_DIM: case DHC_OP_RESHAPE:
-    case DHC_OP_TRANSPOSE: case DHC_OP_BROADCAST: case DHC_OP_SLICE: case DHC_OP_CONCAT:
-    case DHC_OP_DOT_GENERAL: case DHC_OP_REDUCE_SUM: case DHC_OP_REDUCE_MAX:
-    case DHC_OP_REDUCE_MIN:
-      return true;
-    default:
-      return dhc_op_info(op)->cls == DHC_CLASS_ELEMENTWISE;
-  }
-}
+typedef DhcSteps (*Rule)(DhcHoist *h, const DhcNode *d);
+static Rule rule_of(DhcOp op);
 
 bool dhc_hoist_can(const DhcHoist *h, const DhcNode *n) {
-  if (n->n_results != 1 || !handled(n->op) || n->results[0]->type.rank >= DHC_MAX_RANK)
+  if (n->n_results != 1 || !rule_of(n->op) || n->results[0]->type.rank >= DHC_MAX_RANK)
     return false;
   for (int i = 0; i < n->n_args; i++)
     if (!h->can[n->args[i]->id]) return false;
@@ -104,62 +95,87 @@ static int first_axis(DhcHoist *h, const DhcNode *d) {
   return -1;
 }
 
-static DhcSteps elementwise(DhcHoist *h, const DhcNode *d) {
-  int axis = first_axis(h, d);
+/* Operands with the steps at *axis, where the first that has them has them; NULL after a diagnostic. */
+static DhcValue **all_aligned(DhcHoist *h, const DhcNode *d, int *axis) {
   DhcValue **args = DHC_NEW_N(h->px->scratch, DhcValue *, d->n_args + 1);
+  *axis = first_axis(h, d);
   for (int i = 0; i < d->n_args; i++)
-    if (!(args[i] = aligned(h, d->args[i], axis))) return (DhcSteps){NULL, -1};
-  if (d->op == DHC_OP_CONCAT) {
-    int along = (int)dhc_attr(d, "axis")->i;
-    return (DhcSteps){dhc_b_concat(&h->b, args, d->n_args, along + (along >= axis)), axis};
-  }
-  return (DhcSteps){dhc_build1(&h->b, d->op, args, d->n_args, d->attrs,
-                               dhc_op_info(d->op)->n_attrs), axis};
+    if (!(args[i] = aligned(h, d->args[i], *axis))) return NULL;
+  return args;
 }
 
-static DhcSteps view(DhcHoist *h, const DhcNode *d) {
+#define RULE(name) static DhcSteps steps_##name(DhcHoist *h, const DhcNode *d)
+static const DhcSteps none = {NULL, -1};
+
+/* What has no operands is the same at every step. */
+RULE(same) {
+  return constant(h, d);
+}
+
+RULE(elementwise) {
+  int axis;
+  DhcValue **args = all_aligned(h, d, &axis);
+  if (!args) return none;
+  return (DhcSteps){dhc_build1(&h->b, d->op, args, d->n_args, d->attrs, dhc_op_info(d->op)->n_attrs), axis};
+}
+
+RULE(concat) {
+  int axis, along = (int)dhc_attr(d, "axis")->i;
+  DhcValue **args = all_aligned(h, d, &axis);
+  if (!args) return none;
+  return (DhcSteps){dhc_b_concat(&h->b, args, d->n_args, along + (along >= axis)), axis};
+}
+
+RULE(broadcast) {
   DhcSteps x = dhc_hoist_steps(h, d->args[0]);
-  const DhcSteps none = {NULL, -1};
   if (!x.v) return none;
-  if (d->op == DHC_OP_BROADCAST) {
-    int axis = x.axis + d->results[0]->type.rank - d->args[0]->type.rank;
-    DhcType t = stepped_type(h, d->results[0], axis);
-    return (DhcSteps){dhc_b_broadcast(&h->b, x.v, t.dim, t.rank), axis};
-  }
-  if (d->op == DHC_OP_SLICE) {
-    const DhcAttr *start = dhc_attr(d, "start"), *size = dhc_attr(d, "size");
-    const DhcAttr *step = dhc_attr(d, "step");
-    const DhcDim *from[DHC_MAX_RANK], *len[DHC_MAX_RANK];
-    int64_t by[DHC_MAX_RANK];
-    int k = 0;
-    for (int i = 0; i <= start->dims.n; i++) {
-      if (i == x.axis) {
-        from[k] = dhc_dim_const(h->m->dims, 0);
-        len[k] = h->length;
-        by[k++] = 1;
-      }
-      if (i == start->dims.n) break;
-      from[k] = dhc_hoist_dim(h, start->dims.at[i]);
-      len[k] = dhc_hoist_dim(h, size->dims.at[i]);
-      by[k++] = step->ints.at[i];
+  int axis = x.axis + d->results[0]->type.rank - d->args[0]->type.rank;
+  DhcType t = stepped_type(h, d->results[0], axis);
+  return (DhcSteps){dhc_b_broadcast(&h->b, x.v, t.dim, t.rank), axis};
+}
+
+RULE(slice) {
+  DhcSteps x = dhc_hoist_steps(h, d->args[0]);
+  const DhcAttr *start = dhc_attr(d, "start"), *size = dhc_attr(d, "size"), *step = dhc_attr(d, "step");
+  const DhcDim *from[DHC_MAX_RANK], *len[DHC_MAX_RANK];
+  int64_t by[DHC_MAX_RANK];
+  int k = 0;
+  if (!x.v) return none;
+  for (int i = 0; i <= start->dims.n; i++) {
+    if (i == x.axis) {
+      from[k] = dhc_dim_const(h->m->dims, 0);
+      len[k] = h->length;
+      by[k++] = 1;
     }
-    DhcAttr attrs[3] = {dhc_attr_dims(h->m, from, k), dhc_attr_dims(h->m, len, k),
-                        dhc_attr_ints(h->m, by, k)};
-    return (DhcSteps){dhc_build1(&h->b, DHC_OP_SLICE, &x.v, 1, attrs, 3), x.axis};
+    if (i == start->dims.n) break;
+    from[k] = dhc_hoist_dim(h, start->dims.at[i]);
+    len[k] = dhc_hoist_dim(h, size->dims.at[i]);
+    by[k++] = step->ints.at[i];
   }
-  /* reshape, transpose: with the steps in front the rest is as it was */
-  DhcValue *v = move_axis(h, x.v, x.axis, 0);
-  if (!v) return none;
-  if (d->op == DHC_OP_RESHAPE) {
-    DhcType t = stepped_type(h, d->results[0], 0);
-    return (DhcSteps){dhc_b_reshape(&h->b, v, t.dim, t.rank), 0};
-  }
+  DhcAttr attrs[3] = {dhc_attr_dims(h->m, from, k), dhc_attr_dims(h->m, len, k), dhc_attr_ints(h->m, by, k)};
+  return (DhcSteps){dhc_build1(&h->b, DHC_OP_SLICE, &x.v, 1, attrs, 3), x.axis};
+}
+
+/* The operand with the steps in front: the rest is as it was. */
+static DhcValue *in_front(DhcHoist *h, const DhcNode *d) {
+  DhcSteps x = dhc_hoist_steps(h, d->args[0]);
+  return move_axis(h, x.v, x.axis, 0);
+}
+
+RULE(reshape) {
+  DhcValue *v = in_front(h, d);
+  DhcType t = stepped_type(h, d->results[0], 0);
+  return (DhcSteps){v ? dhc_b_reshape(&h->b, v, t.dim, t.rank) : NULL, 0};
+}
+
+RULE(transpose) {
+  DhcValue *v = in_front(h, d);
   int64_t perm[DHC_MAX_RANK] = {0};
   shift(dhc_attr(d, "perm"), 0, perm + 1);
-  return (DhcSteps){dhc_b_transpose(&h->b, v, perm), 0};
+  return (DhcSteps){v ? dhc_b_transpose(&h->b, v, perm) : NULL, 0};
 }
 
-static DhcSteps reduce(DhcHoist *h, const DhcNode *d) {
+RULE(reduce) {
   DhcSteps x = dhc_hoist_steps(h, d->args[0]);
   if (!x.v) return x;
   int64_t axes[DHC_MAX_RANK];
@@ -170,7 +186,7 @@ static DhcSteps reduce(DhcHoist *h, const DhcNode *d) {
 }
 
 /* The steps are a free axis of the one operand that has them, or a batch axis of both. */
-static DhcSteps dot(DhcHoist *h, const DhcNode *d) {
+RULE(dot) {
   DhcSteps a = dhc_hoist_steps(h, d->args[0]), b = dhc_hoist_steps(h, d->args[1]);
   if (!a.v || !b.v) return (DhcSteps){NULL, -1};
   int64_t ba[DHC_MAX_RANK], bb[DHC_MAX_RANK], ca[DHC_MAX_RANK], cb[DHC_MAX_RANK];
@@ -194,6 +210,24 @@ static DhcSteps dot(DhcHoist *h, const DhcNode *d) {
   return (DhcSteps){dhc_b_dot(&h->b, a.v, b.v, ba, bb, n_batch, ca, cb, n), at};
 }
 
+static Rule rule_of(DhcOp op) {
+  static const struct {
+    DhcOp op;
+    Rule rule;
+  } table[DHC_N_OPS + 1] = {
+    [DHC_N_OPS] = {
+      .op = DHC_N_OPS,
+#define OP(id, ...) \
+    },              \
+    [DHC_OP_##id] = { \
+      .op = DHC_OP_##id,
+#define STEPS(name) .rule = steps_##name,
+#include "ir/ops.def"
+    }
+  };
+  return table[op].rule;
+}
+
 static DhcSteps build(DhcHoist *h, DhcValue *v) {
   const DhcNode *d = v->def;
   if (d->op == DHC_OP_PARAM) {
@@ -205,16 +239,7 @@ static DhcSteps build(DhcHoist *h, DhcValue *v) {
   h->b.span = d->span;
   h->b.origin = d->origin;
   if (!h->stepped[v->id]) return constant(h, d);
-  switch (d->op) {
-    case DHC_OP_RESHAPE: case DHC_OP_TRANSPOSE: case DHC_OP_BROADCAST: case DHC_OP_SLICE:
-      return view(h, d);
-    case DHC_OP_REDUCE_SUM: case DHC_OP_REDUCE_MAX: case DHC_OP_REDUCE_MIN:
-      return reduce(h, d);
-    case DHC_OP_DOT_GENERAL:
-      return dot(h, d);
-    default:
-      return elementwise(h, d);
-  }
+  return rule_of(d->op)(h, d);
 }
 
 DhcSteps dhc_hoist_steps(DhcHoist *h, DhcValue *v) {

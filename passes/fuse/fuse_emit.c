@@ -351,25 +351,8 @@ static bool cheap_again(const Fu *fu, DhcValue *v, int *work, int *loads) {
   const FuValue *x = dhc_fu_of(fu, v);
   if (x->where == FU_MEMORY || (x->where == FU_MEMBER && x->stored)) return ++*loads <= 2;
   const DhcNode *n = v->def;
-  if (n->op == DHC_OP_FILL) return true;
-  if (dhc_op_info(n->op)->cls != DHC_CLASS_ELEMENTWISE || x->forced || ++*work > 3) return false;
-  switch (n->op) {
-    case DHC_OP_ADD:
-    case DHC_OP_SUB:
-    case DHC_OP_MUL:
-    case DHC_OP_NEG:
-    case DHC_OP_MAX:
-    case DHC_OP_MIN:
-    case DHC_OP_SELECT:
-    case DHC_OP_STOP_GRADIENT:
-    case DHC_OP_EQ:
-    case DHC_OP_NE:
-    case DHC_OP_LT:
-    case DHC_OP_LE:
-    case DHC_OP_GT:
-    case DHC_OP_GE: break;
-    default: return false;
-  }
+  if (!dhc_op_info(n->op)->again) return false;
+  if (n->n_args && (x->forced || ++*work > 3)) return false;
   for (int i = 0; i < n->n_args; i++)
     if (!cheap_again(fu, n->args[i], work, loads)) return false;
   return true;

@@ -124,17 +124,16 @@ static void walk_node(Walk *w, Frame *f, const DhcNode *n) {
     record(w, f, n, info->index_arg, size, size ? dhc_attr(n, "size")->dim : t->dim[axis < 0 ? axis + t->rank : axis]);
     return;
   }
+  if (info->cls == DHC_CLASS_VIEW) {
+    f->of[n->results[0]->id] = n->op == DHC_OP_SLICE ? sliced(w, f, n) : f->of[n->args[0]->id];
+    return;
+  }
   switch (n->op) {
-    case DHC_OP_RESHAPE:
-    case DHC_OP_TRANSPOSE:
-    case DHC_OP_BROADCAST:
-    case DHC_OP_REVERSE:
     case DHC_OP_STOP_GRADIENT: f->of[n->results[0]->id] = f->of[n->args[0]->id]; break;
     case DHC_OP_CAST:
       if (dhc_dtype_is_float(n->args[0]->type.dtype) == dhc_dtype_is_float(n->results[0]->type.dtype))
         f->of[n->results[0]->id] = f->of[n->args[0]->id];
       break;
-    case DHC_OP_SLICE: f->of[n->results[0]->id] = sliced(w, f, n); break;
     case DHC_OP_SELECT: f->of[n->results[0]->id] = guarded(f, n); break;
     case DHC_OP_CALL:
     case DHC_OP_CHECKPOINT: walk_callee(w, f, n, dhc_attr(n, "callee")->func); break;
