@@ -14,6 +14,7 @@
  *   state.c     what streaming entries keep from run to run
  *   finite.c    what holds a NaN
  *   generate.c, verify.c, print.c, tools.c, kernel_check.c, tensor_file.c
+ *   ablate/     parts of the model left out of runs (ablate/ablate.h)
  *   atlas/      what is known without running: costs, the report about a model (atlas/atlas.h)
  *   train/      the training room: batches, steps, their guard, reports, runs (train/train.h, train/trainer.h) */
 #ifndef DHC_API_API_H
@@ -127,6 +128,8 @@ typedef struct Version {
   dhc_tensor *results; /* described anew by every run */
   void **copies;       /* by result: on the host, where it does not see the device's memory */
   int64_t *copy_bytes;
+  struct Version *base; /* NULL, or the version that this is an edit of (ablate/) */
+  int ablation;         /* which one */
   struct Version *next;
 } Version;
 
@@ -138,6 +141,7 @@ void pipeline_image(dhc_model *m, Version *v, const dhc_layout *layout);
 const dhc_layout *pipeline_layout(dhc_model *m, bool trains);
 /* Each once: fused and planned; what the compiler is asked for; all of it and compiled, the image complete. */
 dhc_status pipeline_fuse(dhc_model *m, Version *v) DHC_MUST_USE;
+dhc_status pipeline_plan(dhc_model *m, Version *v) DHC_MUST_USE; /* of what is fused already */
 dhc_status pipeline_requests(dhc_model *m, Version *v, DhcKernelRequest **out) DHC_MUST_USE;
 dhc_status pipeline_compile(dhc_model *m, Version *v) DHC_MUST_USE;
 
@@ -168,6 +172,8 @@ struct dhc_program {
   bool states_loaded; /* from a file: none begins anew by itself */
   Entry entries[API_MAX_ENTRIES];
   int n_entries;
+  const struct Ablation *ablation; /* what runs leave out, or NULL (ablate/ablate.h) */
+  int n_ablations;
   int n_scalars; /* of the module's, those that have been given their values */
   HostCopy *copies;
   dhc_profile_row *profile; /* one row an item of the version that ran last */
@@ -203,6 +209,8 @@ dhc_status budget_data(dhc_session *s, const DhcDataset *d, DhcCharge *c) DHC_MU
 
 /* Every fact that v was compiled under holds at these sizes; else a diagnostic at the place that asked for it. */
 dhc_status program_guards(dhc_session *s, const Version *v, const int64_t *symbols) DHC_MUST_USE;
+/* The version of `base` that leaves out what the program's ablation says, made if new (ablate/edit.c). */
+dhc_status ablate_version(dhc_program *p, Entry *e, Version *base, Version **out) DHC_MUST_USE;
 /* Version of an entry for these inputs, made if new. */
 dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) DHC_MUST_USE;
 
@@ -217,6 +225,7 @@ dhc_status exec_run(dhc_program *p, Version *v, const DhcTensorView *const *in, 
 dhc_status exec_results(dhc_program *p, Entry *e, Version *v) DHC_MUST_USE;
 /* Result i of the last run as one number. */
 dhc_status exec_number(dhc_program *p, const Version *v, int result, double *out) DHC_MUST_USE;
+void exec_unload(Version *v);
 void exec_close(dhc_program *p);
 dhc_memory exec_memory(const dhc_program *p, const Version *v);
 /* Memory of the program as the host may read it until the next run: its own, or a copy. */

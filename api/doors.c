@@ -71,6 +71,14 @@ dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode, int
   DOOR(p ? p->m->s : NULL, api_program_add(p, entry, mode, index));
 }
 
+dhc_status dhc_program_ablate(dhc_program *p, const char *const *what, int n) {
+  DOOR(p ? p->m->s : NULL, api_program_ablate(p, what, n));
+}
+
+dhc_status dhc_ablate(dhc_model *m, const dhc_ablate_options *o) {
+  DOOR(m ? m->s : NULL, api_ablate(m, o));
+}
+
 dhc_status dhc_program_init(dhc_program *p, uint64_t seed) {
   DOOR(p ? p->m->s : NULL, api_program_init(p, seed));
 }

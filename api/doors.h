@@ -13,6 +13,8 @@ dhc_status api_model_info_json(dhc_model *m, const char *entry, const char *size
 dhc_status api_model_costs(dhc_model *m, const dhc_costs_options *o, dhc_costs *out) DHC_MUST_USE;
 dhc_status api_model_print(dhc_model *m, const char *entry, const char *stage, char **out) DHC_MUST_USE;
 dhc_status api_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_program **out) DHC_MUST_USE;
+dhc_status api_program_ablate(dhc_program *p, const char *const *what, int n) DHC_MUST_USE;
+dhc_status api_ablate(dhc_model *m, const dhc_ablate_options *o) DHC_MUST_USE;
 dhc_status api_program_add(dhc_program *p, const char *entry, dhc_mode mode, int *index) DHC_MUST_USE;
 dhc_status api_program_init(dhc_program *p, uint64_t seed) DHC_MUST_USE;
 dhc_status api_program_load(dhc_program *p, const char *path, bool partial) DHC_MUST_USE;

@@ -159,7 +159,7 @@ dhc_status exec_run(dhc_program *p, Version *v, const DhcTensorView *const *in, 
   return st;
 }
 
-static void close_version(Version *v) {
+void exec_unload(Version *v) {
   dhc_prog_unload(v->loaded);
   v->loaded = NULL;
   for (int i = 0; v->copies && i < v->image->n_results; i++) dhc_aligned_free(v->copies[i]);
@@ -168,7 +168,7 @@ static void close_version(Version *v) {
 
 void exec_close(dhc_program *p) {
   for (int i = 0; i < p->n_entries; i++)
-    for (Version *v = p->entries[i].versions; v; v = v->next) close_version(v);
+    for (Version *v = p->entries[i].versions; v; v = v->next) exec_unload(v);
   for (HostCopy *c = p->copies; c; c = c->next) dhc_aligned_free(c->at);
 }
 

@@ -67,6 +67,12 @@ dhc_status pipeline_fuse(dhc_model *m, Version *v) {
   return dhc_status_ok();
 }
 
+dhc_status pipeline_plan(dhc_model *m, Version *v) {
+  const DhcPlanOptions o = {0};
+  v->planned = dhc_plan_build(v->module, v->func, &o, &m->s->arena);
+  return v->planned ? dhc_status_ok() : session_errors(m->s);
+}
+
 dhc_status pipeline_requests(dhc_model *m, Version *v, DhcKernelRequest **out) {
   DhcCompiler *c;
   DHC_TRY(session_compiler(m->s, &c));

@@ -179,7 +179,7 @@ static bool shapes_fit(const Version *v, const dhc_tensor *in, int n_in) {
 
 dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) {
   for (Version *v = e->versions; v; v = v->next) {
-    if (!same_inputs(v, &e->info, in, n_in) || !shapes_fit(v, in, n_in)) continue;
+    if (v->base || !same_inputs(v, &e->info, in, n_in) || !shapes_fit(v, in, n_in)) continue;
     *out = v;
     return dhc_status_ok();
   }
@@ -333,6 +333,7 @@ static dhc_status loaded_version(dhc_program *p, int index, const dhc_tensor *in
   Entry *e = &p->entries[index];
   DHC_TRY(check_names(e, in, n_in));
   DHC_TRY(program_version(p, e, in, n_in, out));
+  if (p->ablation) DHC_TRY(ablate_version(p, e, *out, out));
   return exec_load(p, *out);
 }
 

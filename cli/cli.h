@@ -37,6 +37,8 @@ typedef struct Cli {
   int n_inputs;
   const char *entries[CLI_MAX_ENTRIES]; /* all that were given; `entry` is the last */
   int n_entries;
+  const char *parts[CLI_MAX_SETS]; /* --ablate */
+  int n_parts;
   const char *root, *preset, *recipe, *backend, *cpu_features, *gpu_arch, *compute, *stage, *entry, *sizes, *pass;
   const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed, *variants, *placements;
   const char *header, *name, *bind, *weights_file; /* build */
@@ -44,7 +46,7 @@ typedef struct Cli {
   int64_t tokens, top_k, max_memory, max_bytes, repeat, random;
   double lr, clip, tolerance, val_fraction, temperature;
   bool json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, grad, print_recipe, profile;
-  bool csv, compile; /* info */
+  bool csv, compile, experts;
   int argc; /* as main got them */
   char **argv;
   CliReport *report;
@@ -133,6 +135,7 @@ int cmd_run(const Cli *c);
 int cmd_verify(const Cli *c);
 int cmd_train(const Cli *c);
 int cmd_eval(const Cli *c);
+int cmd_ablate(const Cli *c);
 int cmd_sweep(const Cli *c);
 int cmd_generate(const Cli *c);
 int cmd_cache(const Cli *c);

@@ -279,7 +279,7 @@ int cmd_eval(const Cli *c) {
     dhc_catch_signals();
     Predictions pr = {cli_doc(c) ? cJSON_AddArrayToObject(cli_doc(c), "predictions") : NULL, 0};
     dhc_eval_options o = {.data = c->data, .split = c->split, .weights = c->weights, .batch = c->batch, .limit = c->limit,
-                          .n_predictions = (int)c->predictions, .prediction = show_prediction, .ctx = &pr};
+                          .ablate = c->parts, .n_ablate = c->n_parts, .n_predictions = (int)c->predictions, .prediction = show_prediction, .ctx = &pr};
     dhc_eval_result r = {0};
     rc = cli_done(c, s, dhc_evaluate(m, &o, &r));
     if (!rc) report_eval(c, &r);

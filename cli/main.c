@@ -33,6 +33,9 @@ static const CliCommand commands[] = {
     {"sweep", "MODEL", 1, 1, "many variants of a model: a grid, orders of a pattern, those it declares",
      "dhcc sweep dhc_jamba --preset small --set mamba_ratio=0,1,3 --set moe_frequency=0,2",
      "Each variant does one training step on generated data. Kernels are shared: a variant of block\nkinds already seen compiles none.\n" MODEL_MORE, cmd_sweep},
+    {"ablate", "MODEL", 1, 1, "what each block, unit and kind of layer is worth", "dhcc ablate seq --weights runs/t/best.safetensors --data text:corpus.txt",
+     "Evaluates the model whole, then without each of its parts in turn, on the kernels of the\nwhole: nothing is compiled anew. A part "
+     "gives what it takes, x + f(x); left out, it\ngives x.\n" MODEL_MORE, cmd_ablate},
     {"generate", "MODEL", 1, 1, "go on from a prompt, token by token",
      "dhcc generate seq --weights runs/t/best.safetensors --prompt 'In the '",
      "Tokens are bytes, written to standard output as they come. The prompt runs through the model's\nforward.stream, what follows through "

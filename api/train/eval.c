@@ -39,18 +39,7 @@ static bool parse_split(const char *name, DhcSplit *out) {
   return false;
 }
 
-/* What an evaluation opens. */
-typedef struct Evaluation {
-  dhc_session *s;
-  DhcDataset *data;
-  dhc_program *p;
-  Feed feed;
-  DhcArena arena;
-  DhcCharge charge; /* of data */
-} Evaluation;
-
-static void drop(void *what) {
-  Evaluation *e = what;
+void evaluation_close(Evaluation *e) {
   feed_close(&e->feed);
   dhc_program_close(e->p);
   if (e->data) dhc_dataset_free(e->data);
@@ -58,22 +47,43 @@ static void drop(void *what) {
   dhc_arena_fini(&e->arena);
 }
 
-static dhc_status run(dhc_model *m, const dhc_eval_options *o, const DhcDataset *d, dhc_program **p, Feed *feed, dhc_eval_result *out) {
-  int64_t batch = o->batch ? o->batch : dhc_model_recipe(m->m)->batch;
-  DHC_TRY(dhc_program_open(m, "loss", DHC_MODE_RUN, p));
-  Metric metric;
-  DHC_TRY(metric_open(*p, &metric));
-  DHC_TRY(dhc_program_init(*p, 0));
-  DHC_TRY(dhc_program_load(*p, o->weights, false));
-  DHC_TRY(weights_check(*p));
-  DHC_TRY(feed_open(*p, d, batch, false, feed));
+static dhc_status open_program(Evaluation *e, dhc_model *m, const dhc_eval_options *o) {
+  int64_t n = e->data->n_examples;
+  e->part = dataset_part(e->data, 0, o->limit > 0 && o->limit < n ? o->limit : n, &e->arena);
+  e->batch = o->batch ? o->batch : dhc_model_recipe(m->m)->batch;
+  DHC_TRY(dhc_program_open(m, "loss", DHC_MODE_RUN, &e->p));
+  DHC_TRY(metric_open(e->p, &e->metric));
+  DHC_TRY(dhc_program_init(e->p, 0));
+  DHC_TRY(dhc_program_load(e->p, o->weights, false));
+  DHC_TRY(weights_check(e->p));
+  if (o->n_ablate) DHC_TRY(dhc_program_ablate(e->p, o->ablate, o->n_ablate));
+  return feed_open(e->p, &e->part, e->batch, false, &e->feed);
+}
+
+dhc_status evaluation_open(Evaluation *e, dhc_model *m, const dhc_eval_options *o) {
+  DhcSplit split = DHC_SPLIT_TEST;
+  *e = (Evaluation){.s = m->s};
+  dhc_arena_init(&e->arena);
+  if (o->split && !parse_split(o->split, &split))
+    return dhc_status_make(DHC_E_USAGE, "--split: needs train, val or test, got \"%s\"", o->split);
+  DhcDataOptions data = {.max_bytes = dhc_budget_left(&m->s->budget)};
+  DHC_TRY(dhc_dataset_open(o->data, split, &data, &e->data));
+  DHC_TRY(budget_data(m->s, e->data, &e->charge));
+  return open_program(e, m, o);
+}
+
+dhc_status evaluation_run(Evaluation *e, const dhc_eval_options *o, dhc_eval_result *out) {
   double t0 = session_now_ms();
   EvalSums sums;
   Predict pr = {o};
-  DHC_TRY(evaluate(*p, 0, feed, &metric, d, batch, predictions, &pr, &sums));
-  *out = (dhc_eval_result){.n_examples = sums.n, .loss = sums.loss, .accuracy = metric.entry >= 0 ? sums.metric : NAN,
+  DHC_TRY(evaluate(e->p, 0, &e->feed, &e->metric, &e->part, e->batch, predictions, &pr, &sums));
+  *out = (dhc_eval_result){.n_examples = sums.n, .loss = sums.loss, .accuracy = e->metric.entry >= 0 ? sums.metric : NAN,
                            .seconds = (session_now_ms() - t0) / 1e3};
   return dhc_status_ok();
+}
+
+static void drop(void *what) {
+  evaluation_close(what);
 }
 
 dhc_status api_evaluate(dhc_model *m, const dhc_eval_options *o, dhc_eval_result *out) {
@@ -83,21 +93,12 @@ dhc_status api_evaluate(dhc_model *m, const dhc_eval_options *o, dhc_eval_result
   NEED(o);
   NEED(o->data);
   NEED(o->weights);
-  DhcSplit split = DHC_SPLIT_TEST;
-  if (o->split && !parse_split(o->split, &split))
-    return dhc_status_make(DHC_E_USAGE, "--split: needs train, val or test, got \"%s\"", o->split);
+  if (o->n_ablate > 0) NEED(o->ablate);
   Evaluation e = {.s = m->s};
-  dhc_arena_init(&e.arena);
   DhcHeld held;
   dhc_hold(&held, drop, &e);
-  DhcDataOptions data = {.max_bytes = dhc_budget_left(&m->s->budget)};
-  dhc_status st = dhc_dataset_open(o->data, split, &data, &e.data);
-  if (st.code == DHC_OK) st = budget_data(m->s, e.data, &e.charge);
-  if (st.code == DHC_OK) {
-    int64_t n = e.data->n_examples;
-    DhcDataset part = dataset_part(e.data, 0, o->limit > 0 && o->limit < n ? o->limit : n, &e.arena);
-    st = run(m, o, &part, &e.p, &e.feed, out);
-  }
+  dhc_status st = evaluation_open(&e, m, o);
+  if (st.code == DHC_OK) st = evaluation_run(&e, o, out);
   dhc_release(&held);
   drop(&e);
   return st;

@@ -71,6 +71,23 @@ void taps_restore(Taps *t, const char *path, double *values, int64_t n);
 /* Their values, from the results of a run. */
 void taps_read(Taps *t, const dhc_tensor *results, int n_results);
 
+/* An evaluation of entry "loss" on a split, with weights (eval.c). Whatever evaluation_open returns, e is to be
+ * closed. */
+typedef struct Evaluation {
+  dhc_session *s;
+  DhcDataset *data;
+  DhcDataset part; /* of it */
+  dhc_program *p;
+  Metric metric;
+  Feed feed;
+  int64_t batch;
+  DhcArena arena;
+  DhcCharge charge; /* of data */
+} Evaluation;
+dhc_status evaluation_open(Evaluation *e, dhc_model *m, const dhc_eval_options *o) DHC_MUST_USE;
+dhc_status evaluation_run(Evaluation *e, const dhc_eval_options *o, dhc_eval_result *out) DHC_MUST_USE;
+void evaluation_close(Evaluation *e);
+
 const dhc_tensor *result_named(const dhc_tensor *t, int n, const char *name);
 double scalar_result(const dhc_tensor *t, int n, const char *name); /* NaN if absent */
 

@@ -257,6 +257,15 @@ DHC_API void dhc_program_reset(dhc_program *p);
 DHC_API dhc_status dhc_program_save_state(dhc_program *p, const char *path) DHC_MUST_USE;
 DHC_API dhc_status dhc_program_load_state(dhc_program *p, const char *path) DHC_MUST_USE;
 
+/* Runs from here on leave parts of the model out; n 0: nothing. Each is
+ *   a path, or whole components of it: "layers.3", "layers.3.ffn", "main_layer"
+ *   a kind of layer, in any case, or part of its name: "attention", "Mamba", "moe"; or its letter in a pattern
+ *   LAYER=expert:K: no token goes to that expert of such layers
+ * Left out is a unit that gives what it takes (x + f(x)): its output is its input, what else it gave is zero, and
+ * the kernels are those of the whole entry. Only runs can leave units out, not gradients or training. To be said after
+ * weights have been initialised or loaded; what fits no unit of an entry is DHC_E_INPUT when it is run. */
+DHC_API dhc_status dhc_program_ablate(dhc_program *p, const char *const *what, int n) DHC_MUST_USE;
+
 typedef struct dhc_memory {
   int64_t weights, grads, optimizer, state, work, io, scratch;
   int64_t planned;   /* sum, as the plan states it */
@@ -359,6 +368,8 @@ typedef struct dhc_eval_options {
   const char *data, *split; /* split NULL: "test" */
   const char *weights;
   int64_t batch, limit;
+  const char *const *ablate; /* n_ablate: see dhc_program_ablate */
+  int n_ablate;
   int n_predictions; /* report the first so many through `prediction` */
   void (*prediction)(void *ctx, int64_t example, int64_t target, int64_t predicted, double p);
   void *ctx;
@@ -390,6 +401,26 @@ typedef struct dhc_build_result {
 } dhc_build_result;
 /* All files are there afterwards, or all are as they were. Needs the backend "cpu". */
 DHC_API dhc_status dhc_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_result *out) DHC_MUST_USE;
+
+/* One part left out. */
+typedef struct dhc_ablate_row {
+  const char *scope; /* "whole" (nothing), "block", "unit", "kind", "expert" */
+  const char *name;  /* as dhc_program_ablate takes it; "" for the whole */
+  const char *kind;  /* what made it: "Mamba"; "" where it has no one kind */
+  int n_units;       /* calls that were dropped; 0: none */
+  double loss, accuracy;               /* accuracy NaN where there is no metric */
+  double loss_change, accuracy_change; /* against the whole */
+} dhc_ablate_row;
+typedef struct dhc_ablate_options {
+  const char *data, *split; /* split NULL: "test" */
+  const char *weights;
+  int64_t batch, limit;
+  bool experts;             /* each expert by itself, too */
+  bool (*row)(void *ctx, const dhc_ablate_row *r); /* as they come, the whole first; false: stop as on SIGINT */
+  void *ctx;
+} dhc_ablate_options;
+/* Evaluates the model as it is, then without each block, each unit, each kind of layer. */
+DHC_API dhc_status dhc_ablate(dhc_model *m, const dhc_ablate_options *o) DHC_MUST_USE;
 
 /* ---- generation -------------------------------------------------------------------- */
 

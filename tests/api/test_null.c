@@ -154,6 +154,13 @@ static void of_model(void) {
   VALUE(dhc_model_entry_name, !dhc_model_entry_name(NULL, 0) && !dhc_model_entry_name(m, -1) && !dhc_model_entry_name(m, 1 << 20));
   IS_NULL("m", dhc_model_info_json(NULL, NULL, NULL, &text));
   IS_NULL("out", dhc_model_info_json(m, NULL, NULL, NULL));
+  IS_NULL("p", dhc_program_ablate(NULL, NULL, 0));
+  IS_NULL("what", dhc_program_ablate(p, NULL, 1));
+  REFUSED("needs a path", dhc_program_ablate(p, (const char *const[]){""}, 1));
+  IS_NULL("m", dhc_ablate(NULL, &(dhc_ablate_options){0}));
+  IS_NULL("o", dhc_ablate(m, NULL));
+  IS_NULL("o->data", dhc_ablate(m, &(dhc_ablate_options){.weights = "w"}));
+  IS_NULL("o->weights", dhc_ablate(m, &(dhc_ablate_options){.data = "npy:nowhere"}));
   IS_NULL("m", dhc_model_costs(NULL, NULL, &(dhc_costs){0}));
   IS_NULL("out", dhc_model_costs(m, NULL, NULL));
   VALUE(dhc_costs_field, dhc_costs_field(NULL, 0, NULL, NULL) && !dhc_costs_field(NULL, -1, NULL, NULL) && !dhc_costs_field(NULL, 1000, NULL, NULL));

@@ -58,7 +58,7 @@ expect 2 "there is no pass 'cs'" "$dhcc" opt /dev/null --pass=simplify,cs
 for o in --lr --steps --resume --backend --json; do grep -q -e "^  $o" "$work/help" || fail "train --help lacks $o"; done
 for o in --oracle --stage --sizes --dims; do ! grep -q -e "^  $o" "$work/help" || fail "train --help has $o"; done
 grep -q -e '\[the recipe.s schedule\]' "$work/help" || fail "train --help lacks a default"
-for c in check info print opt kernel run verify train eval cache doctor explain; do
+for c in check info print opt kernel run verify train eval ablate cache doctor explain; do
   "$dhcc" $c --help > "$work/help" || fail "$c --help"
   awk 'length > 90' "$work/help" | grep -v example: && fail "$c --help has long lines"
 done

@@ -1,0 +1,82 @@
+/* ablate: a model without each of its parts, as a table, CSV or JSON. */
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+typedef struct Show {
+  const Cli *c;
+  cJSON *rows;
+  bool begun;
+} Show;
+
+static void add_number(cJSON *row, const char *name, double v) {
+  if (!isnan(v)) cli_add(row, name, cJSON_CreateNumber(v));
+}
+
+static void show_json(Show *s, const dhc_ablate_row *r) {
+  cJSON *row = cJSON_CreateObject();
+  cli_add(row, "scope", cJSON_CreateString(r->scope));
+  cli_add(row, "name", cJSON_CreateString(r->name));
+  cli_add(row, "kind", cJSON_CreateString(r->kind));
+  add_number(row, "units", r->n_units);
+  add_number(row, "loss", r->loss);
+  add_number(row, "loss_change", r->loss_change);
+  add_number(row, "accuracy", r->accuracy);
+  add_number(row, "accuracy_change", r->accuracy_change);
+  cli_add(s->rows, NULL, row);
+}
+
+static void csv_number(double v) {
+  if (isnan(v)) printf(",");
+  else printf(",%.17g", v);
+}
+
+static void show_csv(const Show *s, const dhc_ablate_row *r) {
+  if (!s->begun) printf("scope,name,kind,units,loss,loss_change,accuracy,accuracy_change\n");
+  printf("%s,%s,%s,%d", r->scope, r->name, r->kind, r->n_units);
+  csv_number(r->loss);
+  csv_number(r->loss_change);
+  csv_number(r->accuracy);
+  csv_number(r->accuracy_change);
+  printf("\n");
+}
+
+static void show_line(const Show *s, const dhc_ablate_row *r) {
+  bool metric = !isnan(r->accuracy);
+  if (!s->begun) printf("%-7s %-36s %-20s %10s %10s%s\n", "without", "", "kind", "loss", "change", metric ? "   accuracy     change" : "");
+  printf("%-7s %-36s %-20s %10.6g %+10.4g", r->scope, r->name, r->kind, r->loss, r->loss_change);
+  if (metric) printf(" %10.4f %+10.4f", r->accuracy, r->accuracy_change);
+  printf("\n");
+}
+
+static bool show(void *ctx, const dhc_ablate_row *r) {
+  Show *s = ctx;
+  if (s->rows) show_json(s, r);
+  else if (s->c->csv) show_csv(s, r);
+  else show_line(s, r);
+  s->begun = true;
+  fflush(stdout);
+  return true;
+}
+
+int cmd_ablate(const Cli *c) {
+  if (!c->data || !c->weights) {
+    cli_error(c, "ablate: needs --data SPEC and --weights FILE");
+    return 2;
+  }
+  dhc_session *s = NULL;
+  dhc_model *m = NULL;
+  int rc = cli_open(c, &s, &m);
+  if (!rc) {
+    dhc_catch_signals();
+    Show ctx = {.c = c, .rows = cli_doc(c) ? cJSON_AddArrayToObject(cli_doc(c), "parts") : NULL};
+    const dhc_ablate_options o = {.data = c->data, .split = c->split, .weights = c->weights, .batch = c->batch, .limit = c->limit,
+                                  .experts = c->experts, .row = show, .ctx = &ctx};
+    rc = cli_done(c, s, dhc_ablate(m, &o));
+    if (!rc) cli_print_stats(c, s);
+  }
+  cli_close(c, s, m);
+  return rc;
+}
