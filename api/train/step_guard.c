@@ -121,8 +121,11 @@ static dhc_status measure_version(dhc_program *p, Version **out) {
   if (g->measure) return dhc_status_ok();
   Version *v = DHC_NEW(&p->arena, Version);
   *v = (Version){.entry = "measure", .mode = DHC_MODE_RUN};
-  v->func = dhc_measure_entry(p->m->module, dhc_prog_layout(p->run)->n_weights);
-  v->module = v->func->module;
+  DhcFunc *f = dhc_measure_entry(p->m->module, dhc_prog_layout(p->run)->n_weights);
+  v->way = dhc_pipeline_begin(&(DhcPipelineRequest){.module = f->module, .entry = f, .limit = -1});
+  if (!dhc_pipeline_run(&v->way, DHC_PIPELINE_GRAPH)) return session_errors(p->m->s);
+  v->module = v->way.module;
+  v->func = v->way.func;
   pipeline_image(p->m, v, dhc_prog_layout(p->run));
   DHC_TRY(exec_load(p, v));
   *out = g->measure = v;
