@@ -551,6 +551,7 @@ static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
     bool alone = i == p->n_ptrs; /* what tasks share; operands may lie in one another */
     dhc_text_printf(to, "  %s *%s p%d = (%s *)a.ptr[%d];\n", dhc_cuda_memory_type(t), alone ? "__restrict__ const" : "const", i,
                     dhc_cuda_memory_type(t), i);
+    dhc_text_printf(to, "  __builtin_assume(__isGlobal(p%d));\n", i); /* no store to block memory can touch it */
   }
   for (int i = 0; i < p->n_dims; i++)
     if (uses_dim(p, i)) dhc_text_printf(to, "  const i64 d%d = a.dim[%d];\n", i, i);

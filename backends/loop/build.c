@@ -117,7 +117,7 @@ DhcLv dhc_lp_at(DhcLp *b, DhcLv p, DhcLv index) {
 /* ---- blocks -------------------------------------------------------------------------- */
 
 void dhc_lp_block(DhcLp *b, int threads, int64_t bytes) {
-  if (b->code.n || threads < 32 || threads > 1024 || threads % 32) DHC_BUG("a block of %d threads", threads);
+  if (b->threads || b->n_tasks.n_code || threads < 32 || threads > 1024 || threads % 32) DHC_BUG("a block of %d threads", threads);
   b->threads = threads;
   b->block_bytes = bytes;
 }

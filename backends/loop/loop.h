@@ -181,7 +181,7 @@ DhcLv dhc_lp_ceildivc(DhcLp *b, DhcLv x, int64_t c);
 /* True and *v set if x is an integer constant (any lanes). */
 bool dhc_lp_is_const(DhcLv x, int64_t *v);
 
-/* Blocks. Before anything else: tasks are blocks of so many threads (a multiple of 32) with so many
+/* Blocks. Once, before dhc_lp_tasks: tasks are blocks of so many threads (a multiple of 32) with so many
  * bytes of block memory. */
 void dhc_lp_block(DhcLp *b, int threads, int64_t bytes);
 DhcLv dhc_lp_thread(DhcLp *b);

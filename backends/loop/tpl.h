@@ -132,6 +132,11 @@ typedef struct DhcTplJoin {
 DhcTplJoin dhc_tpl_join_begin(DhcTplCx *cx, int n, int lanes);
 void dhc_tpl_join_add(DhcTplCx *cx, int n, const DhcTplJoin *j, const DhcTplPart *part);
 DhcLv dhc_tpl_join_end(DhcTplCx *cx, int n, const DhcTplJoin *j);
+/* A fold (not ARGMAX, DOT) of values of dtype t, two at a time: what it begins with, x before y, and the end, from
+ * which a zero's sign does not show the order. */
+DhcLv dhc_tpl_fold_unit(DhcLp *b, const DhcSpecNode *d, dhc_dtype t);
+DhcLv dhc_tpl_fold_two(DhcLp *b, const DhcSpecNode *d, DhcLv x, DhcLv y);
+DhcLv dhc_tpl_fold_settle(DhcLp *b, const DhcSpecNode *d, DhcLv x);
 /* Stores the node of output o at the bound axes. */
 void dhc_tpl_store(DhcTplCx *cx, int o);
 /* The same for a value of the caller's. */

@@ -148,6 +148,21 @@ static DhcLv settle_zero(DhcLp *b, const Member *m, DhcLv v) {
   return dhc_dtype_is_float(m->t) ? dhc_lp_add(b, v, dhc_lp_zero(b, m->t, v->type.lanes)) : v;
 }
 
+DhcLv dhc_tpl_fold_unit(DhcLp *b, const DhcSpecNode *d, dhc_dtype t) {
+  if (d->op != DHC_OP_REDUCE_MAX && d->op != DHC_OP_REDUCE_MIN) return dhc_lp_zero(b, t, 1);
+  return lowest(b, t, d->op == DHC_OP_REDUCE_MAX);
+}
+
+DhcLv dhc_tpl_fold_two(DhcLp *b, const DhcSpecNode *d, DhcLv x, DhcLv y) {
+  if (d->op != DHC_OP_REDUCE_MAX && d->op != DHC_OP_REDUCE_MIN) return dhc_lp_add(b, x, y);
+  return dhc_lp_ew2(b, d->op == DHC_OP_REDUCE_MIN ? DHC_OP_MIN : DHC_OP_MAX, x, y);
+}
+
+DhcLv dhc_tpl_fold_settle(DhcLp *b, const DhcSpecNode *d, DhcLv x) {
+  bool extreme = d->op == DHC_OP_REDUCE_MAX || d->op == DHC_OP_REDUCE_MIN;
+  return extreme && dhc_dtype_is_float(x->type.dtype) ? dhc_lp_add(b, x, dhc_lp_zero(b, x->type.dtype, x->type.lanes)) : x;
+}
+
 /* p[0..16): 8, 4, 2, 1 apart */
 static DhcLv fold16(DhcLp *b, DhcLv *p) {
   for (int w = DHC_TPL_LANES / 2; w > 0; w /= 2)

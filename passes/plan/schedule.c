@@ -228,15 +228,47 @@ static int gpu_tiles(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule o
   return 2;
 }
 
+enum { LONG_FOLD = 8192, FEW_FOLDS = 1024, MANY_ROWS = 1024, ROW_PIECE = 2048 };
+
+static bool reduces_unknown(const DhcSpec *s) {
+  for (int a = 0; a < s->n_axes; a++)
+    if (s->axis[a].role == DHC_AXIS_RED && !s->axis[a].extent) return true;
+  return false;
+}
+
+/* Few and long folds in two phases; many rows by small blocks, so that many of them wait for memory side by side; few
+ * rows by large ones. Windows and other short folds of known extent: rows of threads. */
+static int gpu_rows(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  int n = 0;
+  if (!reduces_unknown(s)) {
+    out[0] = (DhcSchedule){.template_name = "row", .v = {0, 1}};
+    return 1;
+  }
+  if (dhc_spec_may_split(s)) {
+    Guard g = {.arena = arena, .spec = s};
+    put_const(&g, LONG_FOLD);
+    put_count(&g, axes_of(s, DHC_AXIS_RED));
+    put(&g, DHC_DIM_LE);
+    put_count(&g, axes_of(s, DHC_AXIS_PAR));
+    put_const(&g, FEW_FOLDS);
+    put(&g, DHC_DIM_LE);
+    put(&g, DHC_DIM_AND);
+    out[n++] = (DhcSchedule){.template_name = "rows_split", .v = {0, 256, 32, ROW_PIECE, 8}, .guard = guard_of(&g)};
+  }
+  Guard g = {.arena = arena, .spec = s};
+  put_const(&g, MANY_ROWS);
+  put_count(&g, axes_of(s, DHC_AXIS_PAR));
+  put(&g, DHC_DIM_LE);
+  out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, 64, 32, ROW_PIECE, 8}, .guard = guard_of(&g)};
+  out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, 256, 32, ROW_PIECE, 8}};
+  return n;
+}
+
 /* One row, or one vector of 16 lanes, a task: tasks are many and cheap. */
 static int gpu_classes(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[4]) {
   static const char *const names[DHC_N_KINDS] = {
       [DHC_KIND_MAP] = "map", [DHC_KIND_CHAIN] = "chain_plain", [DHC_KIND_SCAN] = "scan", [DHC_KIND_SCATTER] = "scatter"};
-  if (s->kind == DHC_KIND_ROW) {
-    int n = row_classes(s, arena, out);
-    out[n - 1].v[1] = 1;
-    return n;
-  }
+  if (s->kind == DHC_KIND_ROW) return gpu_rows(s, arena, out);
   if (!names[s->kind]) return gpu_tiles(s, tf32, arena, out);
   out[0] = (DhcSchedule){.template_name = names[s->kind], .v = {0, 1}};
   return 1;

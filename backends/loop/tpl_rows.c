@@ -1,0 +1,427 @@
+/* Templates "rows" and "rows_split" (GPUs): folds by blocks of threads, with the bits of the sum rule (ir/sum.h).
+ *
+ * By rows: a block takes one place of the parallel axes. Its threads bring a piece of the row into block memory, 16 of
+ * them add up the 16 partials, element after element; what is made of the folds is stored by all threads. Maxima,
+ * minima and sums of integers have no order: each thread folds what it brings.
+ * By columns, where a parallel axis is the one that lies side by side: a block takes `columns` neighbouring places,
+ * 16 threads each, one a partial.
+ *
+ * "rows_split", for specs that dhc_spec_may_split admits, is for few and long folds: a block takes one block of the sum
+ * rule and leaves its sum in shared memory; in the second phase one joins those of a row. Blocks' sums are added as a tree
+ * over a power of two of places, of which those behind the last hold +0: that is the rule's tree, bit for bit, as no sum
+ * of a block is -0.
+ *
+ * Schedule: v[0] as "row", v[1] threads of a block by rows, v[2] columns of a block, v[3] elements of a piece (a
+ * multiple of 16), v[4] elements that a thread asks for at once, up to 16. */
+#include "backends/loop/tpl.h"
+
+enum { PARTS = DHC_SUM_PARTIALS, MAX_AT_ONCE = 16 };
+
+typedef struct Rows {
+  DhcTplCx cx;
+  DhcLp *b;
+  const DhcSpec *s;
+  uint32_t par, red;
+  int axis;             /* by columns: the axis along which they lie; -1: by rows */
+  int columns, threads; /* columns: 1 by rows */
+  int at_once;          /* elements that a thread asks for before it needs the first */
+  int piece, workers;   /* workers: threads that share a row, in a join */
+  DhcLv tid, lane, part; /* part: number of a thread among those of its column */
+  DhcLv is_first, inside; /* may store what has no reduced axes; its column exists */
+} Rows;
+
+/* ---- pieces of all forms ------------------------------------------------------------------ */
+
+static bool is_sum16(const Rows *v, int n) {
+  const DhcSpecNode *d = &v->s->node[n];
+  return d->op == DHC_OP_REDUCE_SUM && dhc_dtype_is_float(v->s->node[d->a[0]].dtype);
+}
+
+static dhc_dtype folded_type(const Rows *v, int n) {
+  dhc_dtype t = v->s->node[v->s->node[n].a[0]].dtype;
+  return t == DHC_BF16 ? DHC_F32 : t; /* as it is in a register */
+}
+
+/* Binds the axes of `axes` to the digits of a flat index. */
+static void bind_flat(Rows *v, uint32_t axes, DhcLv flat) {
+  for (int a = v->s->n_axes - 1; a >= 0; a--) {
+    if (!(axes >> a & 1)) continue;
+    bool more = (axes & ((1u << a) - 1)) != 0;
+    DhcLv n = v->cx.extent[a];
+    dhc_tpl_bind(&v->cx, a, more ? dhc_lp_urem(v->b, flat, n) : flat);
+    if (more) flat = dhc_lp_udiv(v->b, flat, n);
+  }
+}
+
+/* The element of fold n at a flat index. Between push and pop of the caller's. */
+static DhcLv element(Rows *v, int n, DhcLv flat) {
+  bind_flat(v, v->s->node[n].axes, flat);
+  return dhc_tpl_eval(&v->cx, v->s->node[n].a[0]);
+}
+
+static DhcLv at_column(Rows *v, DhcLv i) { return dhc_lp_add(v->b, dhc_lp_mulc(v->b, i, v->columns), v->lane); }
+
+/* The 16 values at mem[0 … 15] of each column, pairwise 8, 4, 2 and 1 apart. */
+static DhcLv fold16(Rows *v, const DhcSpecNode *d, DhcLv mem) {
+  DhcLp *b = v->b;
+  DhcLv p[PARTS];
+  for (int i = 0; i < PARTS; i++) p[i] = dhc_lp_load(b, mem, at_column(v, dhc_lp_i64(b, i)), 1, 0);
+  for (int w = PARTS / 2; w > 0; w /= 2)
+    for (int i = 0; i < w; i++) p[i] = dhc_tpl_fold_two(b, d, p[i], p[i + w]);
+  return p[0];
+}
+
+/* ---- elements [lo, hi) of a fold: the partials' sum, in every thread ------------------------- */
+
+/* Elements from `first` on, `step` apart, `at_once` of them a round: all are asked for before the first is needed. */
+static void walk_round(Rows *v, int n, DhcLv first, DhcLv end, int step, int at_once, DhcLpVar acc) {
+  DhcLp *b = v->b;
+  DhcLv i = dhc_lp_for(b, first, end, (int64_t)step * at_once), x[MAX_AT_ONCE];
+  for (int k = 0; k < at_once; k++) {
+    DhcTplMark mark = dhc_tpl_push(&v->cx);
+    x[k] = element(v, n, dhc_lp_addc(b, i, (int64_t)k * step));
+    dhc_tpl_pop(&v->cx, &mark);
+  }
+  DhcLv sum = dhc_lp_get(b, acc);
+  for (int k = 0; k < at_once; k++) sum = dhc_tpl_fold_two(b, &v->s->node[n], sum, x[k]);
+  dhc_lp_set(b, acc, sum);
+  dhc_lp_end(b);
+}
+
+/* What a thread has of [first, hi), added to acc in order: whole rounds, then the rest one by one. */
+static void walk(Rows *v, int n, DhcLv first, DhcLv hi, int step, DhcLpVar acc) {
+  DhcLp *b = v->b;
+  int64_t reach = (int64_t)step * v->at_once;
+  DhcLv left = dhc_lp_max(b, dhc_lp_sub(b, hi, first), dhc_lp_i64(b, 0));
+  /* elements of this thread, by `step`; those of whole rounds */
+  DhcLv rounds = dhc_lp_udiv(b, dhc_lp_addc(b, left, step - 1), dhc_lp_i64(b, reach));
+  DhcLv middle = dhc_lp_add(b, first, dhc_lp_mulc(b, rounds, reach));
+  walk_round(v, n, first, middle, step, v->at_once, acc);
+  walk_round(v, n, middle, hi, step, 1, acc);
+}
+
+/* By rows: pieces of the row through block memory, where the first 16 threads take them up. */
+static void take_pieces(Rows *v, int n, DhcLv lo, DhcLv hi, DhcLpVar acc) {
+  DhcLp *b = v->b;
+  DhcLv mem = dhc_lp_block_memory(b, folded_type(v, n), 0);
+  DhcLv from = dhc_lp_for(b, lo, hi, v->piece), to = dhc_lp_min(b, hi, dhc_lp_addc(b, from, v->piece));
+  DhcLv i = dhc_lp_for(b, dhc_lp_add(b, from, v->tid), to, v->threads);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  DhcLv x = element(v, n, i);
+  dhc_lp_store(b, mem, dhc_lp_sub(b, i, from), x, 0);
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
+  dhc_lp_barrier(b);
+  dhc_lp_if(b, dhc_lp_lt(b, v->tid, dhc_lp_i64(b, PARTS)));
+  DhcLv k = dhc_lp_for(b, v->tid, dhc_lp_sub(b, to, from), PARTS);
+  dhc_lp_set(b, acc, dhc_lp_add(b, dhc_lp_get(b, acc), dhc_lp_load(b, mem, k, 1, 0)));
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+  dhc_lp_barrier(b);
+  dhc_lp_end(b);
+}
+
+/* Of `count` threads a column: what each has, folded; where there are more than 16, 16 of them take up the others'. */
+static DhcLv gather(Rows *v, int n, DhcLpVar acc, int count) {
+  DhcLp *b = v->b;
+  const DhcSpecNode *d = &v->s->node[n];
+  DhcLv mem = dhc_lp_block_memory(b, folded_type(v, n), 0), sixteen = dhc_lp_i64(b, PARTS);
+  if (count > PARTS) {
+    dhc_lp_store(b, mem, v->tid, dhc_lp_get(b, acc), 0);
+    dhc_lp_barrier(b);
+    dhc_lp_if(b, dhc_lp_lt(b, v->tid, sixteen));
+    DhcLv k = dhc_lp_for(b, dhc_lp_addc(b, v->tid, PARTS), dhc_lp_i64(b, count), PARTS);
+    dhc_lp_set(b, acc, dhc_tpl_fold_two(b, d, dhc_lp_get(b, acc), dhc_lp_load(b, mem, k, 1, 0)));
+    dhc_lp_end(b);
+    dhc_lp_end(b);
+    dhc_lp_barrier(b);
+  }
+  dhc_lp_if(b, dhc_lp_lt(b, v->part, sixteen));
+  dhc_lp_store(b, mem, at_column(v, v->part), dhc_lp_get(b, acc), 0);
+  dhc_lp_end(b);
+  dhc_lp_barrier(b);
+  DhcLv sum = fold16(v, d, mem);
+  dhc_lp_barrier(b);
+  return sum;
+}
+
+static DhcLpVar unit_var(Rows *v, int n) {
+  return dhc_lp_var(v->b, dhc_tpl_fold_unit(v->b, &v->s->node[n], folded_type(v, n)));
+}
+
+static DhcLv fold_part(Rows *v, int n, DhcLv lo, DhcLv hi) {
+  DhcLpVar acc = unit_var(v, n);
+  bool by_rows = v->axis < 0;
+  if (!by_rows) walk(v, n, dhc_lp_add(v->b, lo, v->part), hi, PARTS, acc);
+  else if (is_sum16(v, n)) take_pieces(v, n, lo, hi, acc);
+  else walk(v, n, dhc_lp_add(v->b, lo, v->tid), hi, v->threads, acc);
+  return gather(v, n, acc, by_rows && !is_sum16(v, n) ? v->threads : PARTS);
+}
+
+/* A whole fold: its blocks one after the other. */
+static DhcLv fold_all(Rows *v, int n) {
+  DhcLp *b = v->b;
+  DhcLv count = dhc_tpl_count(&v->cx, v->s->node[n].axes), zero = dhc_lp_i64(b, 0);
+  int64_t known;
+  if (!is_sum16(v, n) || (dhc_lp_is_const(count, &known) && known <= DHC_SUM_BLOCK)) return fold_part(v, n, zero, count);
+  DhcTplBlocks blocks = dhc_tpl_blocks_begin(b, folded_type(v, n), 1);
+  DhcLpVar last = unit_var(v, n);
+  DhcLv lo = dhc_lp_for(b, zero, count, DHC_SUM_BLOCK), next = dhc_lp_addc(b, lo, DHC_SUM_BLOCK);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  DhcLv sum = fold_part(v, n, lo, dhc_lp_min(b, count, next));
+  dhc_lp_if(b, dhc_lp_lt(b, next, count));
+  dhc_tpl_blocks_add(b, &blocks, sum);
+  dhc_lp_else(b);
+  dhc_lp_set(b, last, sum);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
+  return dhc_tpl_blocks_end(b, &blocks, dhc_lp_get(b, last));
+}
+
+/* Folds are the whole block's business only outside of loops over what they fold; inside, a thread's own. */
+static DhcLv provide(DhcTplCx *cx, int n, void *arg) {
+  Rows *v = arg;
+  if (cx->bound & v->red) return NULL;
+  return dhc_tpl_fold_settle(v->b, &cx->s->node[n], fold_all(v, n));
+}
+
+/* ---- stores ---------------------------------------------------------------------------------- */
+
+static uint32_t extra_axes(const Rows *v, int o) { return dhc_tpl_operand_axes(&v->cx, o) & v->red; }
+
+/* All values before all stores: an output may lie where an input does. */
+static void store_these(Rows *v, uint32_t extra) {
+  for (int o = dhc_spec_n_inputs(v->s); o < v->s->n_operands; o++)
+    if (extra_axes(v, o) == extra) dhc_tpl_eval(&v->cx, v->s->operand[o].stored);
+  for (int o = dhc_spec_n_inputs(v->s); o < v->s->n_operands; o++)
+    if (extra_axes(v, o) == extra) dhc_tpl_store(&v->cx, o);
+}
+
+static void store_set(Rows *v, uint32_t extra) {
+  DhcLp *b = v->b;
+  dhc_lp_if(b, extra ? v->inside : v->is_first);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  if (extra) {
+    bool by_rows = v->axis < 0;
+    bind_flat(v, extra, dhc_lp_for(b, by_rows ? v->tid : v->part, dhc_tpl_count(&v->cx, extra), by_rows ? v->threads : PARTS));
+    store_these(v, extra);
+    dhc_lp_end(b);
+  } else {
+    store_these(v, 0);
+  }
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
+}
+
+/* Outputs of parallel axes alone, then those of each set of reduced ones. */
+static void store_all(Rows *v) {
+  uint32_t done[DHC_SPEC_MAX_OPERANDS];
+  int n = 0;
+  dhc_lp_barrier(v->b); /* what stores overwrite has been read by all */
+  for (int pass = 0; pass < 2; pass++)
+    for (int o = dhc_spec_n_inputs(v->s); o < v->s->n_operands; o++) {
+      uint32_t extra = extra_axes(v, o);
+      bool seen = (extra != 0) != pass;
+      for (int i = 0; i < n; i++) seen = seen || done[i] == extra;
+      if (seen) continue;
+      done[n++] = extra;
+      store_set(v, extra);
+    }
+}
+
+/* ---- places ------------------------------------------------------------------------------------ */
+
+static dhc_dimprog n_places(const Rows *v) {
+  DhcArena *a = v->b->arena;
+  if (v->axis < 0) return dhc_tpl_count_prog(&v->cx, v->par);
+  dhc_dimprog groups = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(&v->cx, v->axis), dhc_prog_const(a, v->columns));
+  return dhc_prog_op(a, DHC_DIM_MUL, dhc_tpl_count_prog(&v->cx, v->par & ~(1u << v->axis)), groups);
+}
+
+/* Binds the parallel axes; a thread behind the last column takes that one, and stores nothing. */
+static void bind_place(Rows *v, DhcLv place) {
+  DhcLp *b = v->b;
+  v->inside = dhc_lp_int(b, DHC_BOOL, 1);
+  if (v->axis >= 0) {
+    DhcLv n = v->cx.extent[v->axis], groups = dhc_lp_ceildivc(b, n, v->columns);
+    DhcLv column = dhc_lp_add(b, dhc_lp_mulc(b, dhc_lp_urem(b, place, groups), v->columns), v->lane);
+    v->inside = dhc_lp_lt(b, column, n);
+    dhc_tpl_bind(&v->cx, v->axis, dhc_lp_min(b, column, dhc_lp_addc(b, n, -1)));
+    place = dhc_lp_udiv(b, place, groups);
+  }
+  bind_flat(v, v->axis >= 0 ? v->par & ~(1u << v->axis) : v->par, place);
+  v->is_first = dhc_lp_and(b, dhc_lp_eq(b, v->part, dhc_lp_i64(b, 0)), v->inside);
+}
+
+static bool begin(Rows *v, const DhcTplInput *in, DhcLp *b) {
+  const DhcSpec *s = in->spec;
+  v->b = b;
+  v->s = s;
+  dhc_tpl_init(&v->cx, in, b);
+  for (int a = 0; a < s->n_axes; a++) *(s->axis[a].role == DHC_AXIS_PAR ? &v->par : &v->red) |= 1u << a;
+  for (int n = 0; n < s->n_nodes; n++) {
+    DhcOp op = s->node[n].op;
+    if (s->node[n].kind == DHC_SN_FOLD && op != DHC_OP_REDUCE_SUM && op != DHC_OP_REDUCE_MAX && op != DHC_OP_REDUCE_MIN)
+      dhc_lp_refuse(b, "a fold of another kind");
+  }
+  if (b->refused) return false;
+  const int *o = in->schedule->v;
+  int vector = dhc_tpl_choose_vector(&v->cx, v->par | v->red);
+  v->axis = vector >= 0 && (v->par >> vector & 1) ? vector : -1;
+  v->columns = v->axis < 0 ? 1 : o[2];
+  v->threads = v->axis < 0 ? o[1] : PARTS * v->columns;
+  v->workers = v->threads / v->columns;
+  v->piece = o[3];
+  v->at_once = o[4];
+  if (v->at_once < 1 || v->at_once > MAX_AT_ONCE || v->piece % PARTS) DHC_BUG("schedule of rows: %d, %d", v->piece, v->at_once);
+  v->cx.provide = provide;
+  v->cx.provide_arg = v;
+  int most = v->piece > v->threads ? v->piece : v->threads;
+  dhc_lp_block(b, v->threads, (int64_t)most * 8);
+  return true;
+}
+
+static void number_threads(Rows *v) {
+  DhcLp *b = v->b;
+  DhcLv columns = dhc_lp_i64(b, v->columns);
+  v->tid = dhc_lp_thread(b);
+  v->lane = v->columns > 1 ? dhc_lp_urem(b, v->tid, columns) : dhc_lp_i64(b, 0);
+  v->part = v->columns > 1 ? dhc_lp_udiv(b, v->tid, columns) : v->tid;
+}
+
+void dhc_tpl_rows_block(const DhcTplInput *in, DhcLp *b) {
+  Rows *v = DHC_NEW(b->arena, Rows);
+  if (!begin(v, in, b)) return;
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  dhc_tpl_needed_by_outputs(v->s, needed);
+  DhcLv task = dhc_lp_tasks(b, n_places(v));
+  number_threads(v);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  bind_place(v, task);
+  dhc_tpl_hoist(&v->cx, needed);
+  store_all(v);
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
+}
+
+/* ---- in two phases ------------------------------------------------------------------------------ */
+
+typedef struct Split {
+  Rows *v;
+  int n_folds, fold[DHC_SPEC_MAX_NODES];
+  DhcLv n_blocks, slots; /* of a place; of all */
+} Split;
+
+/* Region k of the shared memory: 8 bytes for every (place, block, column). */
+static DhcLv region(const Split *w, int k, dhc_dtype t) {
+  DhcLp *b = w->v->b;
+  DhcLv elements = dhc_lp_mulc(b, w->slots, (int64_t)k * (8 / dhc_dtype_bytes(t)));
+  return dhc_lp_at(b, dhc_lp_shared(b, t), elements);
+}
+
+static DhcLv slot(const Split *w, DhcLv place, DhcLv block) {
+  DhcLp *b = w->v->b;
+  return at_column(w->v, dhc_lp_add(b, dhc_lp_mul(b, place, w->n_blocks), block));
+}
+
+static void first_phase(const Split *w, DhcLv place, DhcLv block) {
+  Rows *v = w->v;
+  DhcLp *b = v->b;
+  DhcLv count = dhc_tpl_count(&v->cx, v->red), lo = dhc_lp_mulc(b, block, DHC_SUM_BLOCK);
+  DhcLv hi = dhc_lp_min(b, count, dhc_lp_addc(b, lo, DHC_SUM_BLOCK));
+  for (int k = 0; k < w->n_folds; k++) {
+    DhcLv sum = fold_part(v, w->fold[k], lo, hi);
+    dhc_lp_if(b, v->is_first);
+    dhc_lp_store(b, region(w, k, folded_type(v, w->fold[k])), slot(w, place, block), sum, 0);
+    dhc_lp_end(b);
+  }
+}
+
+/* Blocks that a worker takes: the least power of two that lets the workers of a row take all. */
+static DhcLv blocks_each(const Split *w) {
+  DhcLp *b = w->v->b;
+  DhcLpVar each = dhc_lp_var(b, dhc_lp_i64(b, 1));
+  dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, DHC_SUM_LEVELS), 1);
+  DhcLv e = dhc_lp_get(b, each), few = dhc_lp_lt(b, dhc_lp_mulc(b, e, w->v->workers), w->n_blocks);
+  dhc_lp_set(b, each, dhc_lp_select(b, few, dhc_lp_mulc(b, e, 2), e));
+  dhc_lp_end(b);
+  return dhc_lp_get(b, each);
+}
+
+/* Neighbours add, then neighbouring pairs, and so on: places 2^k apart. */
+static DhcLv tree_of_workers(Rows *v, int n, DhcLv own) {
+  DhcLp *b = v->b;
+  DhcLv mem = dhc_lp_block_memory(b, folded_type(v, n), 0), top = dhc_lp_i64(b, v->workers - 1);
+  for (int apart = 1; apart < v->workers; apart *= 2) {
+    dhc_lp_store(b, mem, v->tid, own, 0);
+    dhc_lp_barrier(b);
+    DhcLv other = dhc_lp_load(b, mem, at_column(v, dhc_lp_min(b, dhc_lp_addc(b, v->part, apart), top)), 1, 0);
+    own = dhc_tpl_fold_two(b, &v->s->node[n], own, other);
+    dhc_lp_barrier(b);
+  }
+  dhc_lp_store(b, mem, v->tid, own, 0);
+  dhc_lp_barrier(b);
+  own = dhc_lp_load(b, mem, v->lane, 1, 0);
+  dhc_lp_barrier(b);
+  return own;
+}
+
+static DhcLv join(const Split *w, int k, DhcLv place, DhcLv each) {
+  Rows *v = w->v;
+  DhcLp *b = v->b;
+  int n = w->fold[k];
+  DhcLv first = dhc_lp_mul(b, v->part, each), last = dhc_lp_min(b, w->n_blocks, dhc_lp_add(b, first, each));
+  DhcLv from = region(w, k, folded_type(v, n));
+  DhcTplBlocks blocks = {0};
+  DhcLpVar acc = unit_var(v, n);
+  if (is_sum16(v, n)) blocks = dhc_tpl_blocks_begin(b, folded_type(v, n), 1);
+  DhcLv block = dhc_lp_for(b, first, last, 1), x = dhc_lp_load(b, from, slot(w, place, block), 1, 0);
+  if (is_sum16(v, n)) dhc_tpl_blocks_add(b, &blocks, x);
+  else dhc_lp_set(b, acc, dhc_tpl_fold_two(b, &v->s->node[n], dhc_lp_get(b, acc), x));
+  dhc_lp_end(b);
+  DhcLv own = is_sum16(v, n) ? dhc_tpl_blocks_end(b, &blocks, dhc_lp_get(b, acc)) : dhc_lp_get(b, acc);
+  return dhc_tpl_fold_settle(b, &v->s->node[n], tree_of_workers(v, n, own));
+}
+
+static void second_phase(const Split *w, DhcLv place) {
+  Rows *v = w->v;
+  DhcLv each = blocks_each(w);
+  for (int k = 0; k < w->n_folds; k++) dhc_tpl_set(&v->cx, w->fold[k], join(w, k, place, each));
+  store_all(v);
+}
+
+void dhc_tpl_rows_split(const DhcTplInput *in, DhcLp *b) {
+  Rows *v = DHC_NEW(b->arena, Rows);
+  Split w = {.v = v};
+  if (!dhc_spec_may_split(in->spec)) dhc_lp_refuse(b, "folds that cannot be split");
+  if (b->refused || !begin(v, in, b)) return;
+  DhcArena *a = b->arena;
+  for (int n = 0; n < v->s->n_nodes; n++)
+    if (v->s->node[n].kind == DHC_SN_FOLD) w.fold[w.n_folds++] = n;
+  dhc_dimprog places = n_places(v);
+  dhc_dimprog blocks = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_count_prog(&v->cx, v->red), dhc_prog_const(a, DHC_SUM_BLOCK));
+  dhc_dimprog first = dhc_prog_op(a, DHC_DIM_MUL, places, blocks);
+  dhc_dimprog slots = dhc_prog_op(a, DHC_DIM_MUL, first, dhc_prog_const(a, v->columns));
+  dhc_lp_share(b, dhc_prog_op(a, DHC_DIM_MUL, slots, dhc_prog_const(a, (int64_t)w.n_folds * 8)));
+  w.n_blocks = dhc_lp_prog(b, blocks);
+  w.slots = dhc_lp_prog(b, slots);
+  DhcLv n_first = dhc_lp_prog(b, first), task = dhc_lp_phases(b, first, places);
+  number_threads(v);
+  DhcLv in_first = dhc_lp_lt(b, task, n_first);
+  DhcLv place = dhc_lp_udiv(b, task, dhc_lp_max(b, w.n_blocks, dhc_lp_i64(b, 1)));
+  place = dhc_lp_select(b, in_first, place, dhc_lp_sub(b, task, n_first));
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  bind_place(v, place);
+  dhc_lp_if(b, in_first);
+  DhcTplMark arm = dhc_tpl_push(&v->cx);
+  first_phase(&w, place, dhc_lp_urem(b, task, w.n_blocks));
+  dhc_tpl_pop(&v->cx, &arm);
+  dhc_lp_else(b);
+  arm = dhc_tpl_push(&v->cx);
+  second_phase(&w, place);
+  dhc_tpl_pop(&v->cx, &arm);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
+}
