@@ -364,3 +364,16 @@ bool dhc_spec_equal(const DhcSpec *a, const DhcSpec *b) {
     if (a->attr[i] != b->attr[i]) return false;
   return true;
 }
+
+bool dhc_spec_counts(const DhcSpec *s) {
+  int scan = -1;
+  for (int n = 0; n < s->n_nodes; n++) {
+    if (s->node[n].kind != DHC_SN_SCAN) continue;
+    if (scan >= 0) return false;
+    scan = n;
+  }
+  if (s->kind != DHC_KIND_SCAN || scan < 0 || s->node[scan].dtype != DHC_F32) return false;
+  const DhcSpecNode *d = &s->node[scan], *a = &s->node[d->a[0]], *x = &s->node[d->a[1]], *h = &s->node[d->a[2]];
+  bool one = a->kind == DHC_SN_CONST && a->f == 1.0, none = h->kind == DHC_SN_CONST && h->f == 0.0;
+  return one && none && x->kind == DHC_SN_EW && x->op == DHC_OP_CAST && s->node[x->a[0]].dtype == DHC_BOOL;
+}

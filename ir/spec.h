@@ -149,6 +149,10 @@ int dhc_spec_n_inputs(const DhcSpec *s); /* operands before the first output */
  * blocks, maximum, minimum, argmax), and whose outputs have none of these axes. */
 bool dhc_spec_may_split(const DhcSpec *s);
 
+/* True for a SCAN of one scan that counts: 1 * h + a bool as a float, from 0, in f32: whole numbers, exact below 2^24 in
+ * any order. */
+bool dhc_spec_counts(const DhcSpec *s);
+
 /* Well-formedness; false with a message in *why (arena). Run on every new spec. */
 bool dhc_spec_verify(const DhcSpec *s, DhcArena *arena, const char **why);
 /* Canonical text: parse(print(s)) equals s; it is what keys hash. */

@@ -293,6 +293,43 @@ static const Piece pieces[] = {
        "  bool to_inf = ax == 1.0f && fabsf(y) == inf;\n"
        "  return y == 0.0f || x == 1.0f || to_inf ? 1.0f : r;\n"
        "}\n"},
+    /* ---- memory ---- */
+    {"four", "template <class T> struct __align__(sizeof(T) < 4 ? 4 * sizeof(T) : 16) four { T at[4]; };\n"},
+    /* in assembly: the compiler would make one load of four of both arms, whose addresses are the same, four of one */
+    {"load_four",
+     "template <class T> " D "four<T> load_four(const T *p) {\n"
+     "  if ((u64)p & (alignof(four<T>) - 1)) return four<T>{p[0], p[1], p[2], p[3]};\n"
+     "  u32 w[sizeof(four<T>) / 4];\n"
+     "  u64 at = __cvta_generic_to_global(p);\n"
+     "  if (sizeof w == 4) asm volatile(\"ld.global.u32 %0, [%1];\" : \"=r\"(w[0]) : \"l\"(at) : \"memory\");\n"
+     "  else if (sizeof w == 8)\n"
+     "    asm volatile(\"ld.global.v2.u32 {%0,%1}, [%2];\" : \"=r\"(w[0]), \"=r\"(w[sizeof w / 4 - 1]) : \"l\"(at) : \"memory\");\n"
+     "  else\n"
+     "    for (int i = 0; i < (int)sizeof w / 4; i += 4)\n"
+     "      asm volatile(\"ld.global.v4.u32 {%0,%1,%2,%3}, [%4];\"\n"
+     "                   : \"=r\"(w[i]), \"=r\"(w[i + 1]), \"=r\"(w[i + 2]), \"=r\"(w[i + 3])\n"
+     "                   : \"l\"(at + 4 * i) : \"memory\");\n"
+     "  four<T> x;\n"
+     "  memcpy(&x, w, sizeof x);\n"
+     "  return x;\n"
+     "}\n"},
+    {"store_four",
+     "template <class T> " D "void store_four(T *p, four<T> x) {\n"
+     "  if ((u64)p & (alignof(four<T>) - 1)) {\n"
+     "    p[0] = x.at[0], p[1] = x.at[1], p[2] = x.at[2], p[3] = x.at[3];\n"
+     "    return;\n"
+     "  }\n"
+     "  u32 w[sizeof(four<T>) / 4];\n"
+     "  memcpy(w, &x, sizeof x);\n"
+     "  u64 at = __cvta_generic_to_global(p);\n"
+     "  if (sizeof w == 4) asm volatile(\"st.global.u32 [%1], %0;\" : : \"r\"(w[0]), \"l\"(at) : \"memory\");\n"
+     "  else if (sizeof w == 8)\n"
+     "    asm volatile(\"st.global.v2.u32 [%2], {%0,%1};\" : : \"r\"(w[0]), \"r\"(w[sizeof w / 4 - 1]), \"l\"(at) : \"memory\");\n"
+     "  else\n"
+     "    for (int i = 0; i < (int)sizeof w / 4; i += 4)\n"
+     "      asm volatile(\"st.global.v4.u32 [%4], {%0,%1,%2,%3};\"\n"
+     "                   : : \"r\"(w[i]), \"r\"(w[i + 1]), \"r\"(w[i + 2]), \"r\"(w[i + 3]), \"l\"(at + 4 * i) : \"memory\");\n"
+     "}\n"},
     /* ---- tensor cores ---- */
     {"tf32_of",
      "// nearest tf32, ties away\n" D "float tf32_of(float x) {\n"

@@ -192,6 +192,14 @@ static bool is_wide(const Writer *w, const DhcLpInst *n, int lanes, DhcLv mask) 
   return !w->row && (lanes == 4 || lanes == 2) && !mask && n->a[0]->type.dtype == DHC_F32 && n->align >= 4 * lanes;
 }
 
+/* Four elements of one thread side by side in an operand's memory: one access where they are aligned, which is seen
+ * when the kernel runs. */
+static bool is_four(const Writer *w, const DhcLpInst *n, int lanes, DhcLv mask) {
+  DhcLv p = n->a[0];
+  while (p->kind == DHC_LP_AT) p = p->a[0];
+  return !w->row && lanes == 4 && !mask && p->kind == DHC_LP_OPERAND && n->kind != DHC_LP_GATHER && n->kind != DHC_LP_SCATTER;
+}
+
 static void write_load(Writer *w, const DhcLpInst *n) {
   dhc_dtype t = n->a[0]->type.dtype;
   if (is_wide(w, n, n->type.lanes, n->a[2])) {
@@ -200,6 +208,16 @@ static void write_load(Writer *w, const DhcLpInst *n) {
     for (int l = 0; l < n->type.lanes; l++) {
       declare(w, n, l);
       dhc_text_printf(w->to, "v%d.at[%d];\n", n->id, l);
+    }
+    return;
+  }
+  if (is_four(w, n, n->type.lanes, n->a[2])) {
+    const char *type = dhc_cuda_memory_type(t);
+    indent(w);
+    dhc_text_printf(w->to, "const four<%s> v%d = load_four((const %s *)&%s);\n", type, n->id, type, place(w, n, 4, 0));
+    for (int l = 0; l < 4; l++) {
+      declare(w, n, l);
+      dhc_text_printf(w->to, "%s;\n", widened(w, t, dhc_arena_printf(w->p->arena, "v%d.at[%d]", n->id, l)));
     }
     return;
   }
@@ -221,6 +239,15 @@ static void write_store(Writer *w, const DhcLpInst *n) {
     dhc_text_puts(w->to, "};\n");
     return;
   }
+  if (is_four(w, n, lanes, n->a[3])) {
+    const char *type = dhc_cuda_memory_type(t);
+    indent(w);
+    dhc_text_printf(w->to, "store_four(&%s, four<%s>{", place(w, n, 4, 0), type);
+    for (int l = 0; l < 4; l++)
+      dhc_text_printf(w->to, "%s%s(%s)", l ? ", " : "", t == DHC_BF16 ? "bf16_of" : type, ref(w, n->a[2], l));
+    dhc_text_puts(w->to, "});\n");
+    return;
+  }
   /* one thread of a row stores what all hold; the others may neither run ahead nor lag behind */
   bool one = w->row > 1 && lanes == 1 && n->a[0]->kind != DHC_LP_LOCAL;
   if (one) {
@@ -239,6 +266,12 @@ static void write_store(Writer *w, const DhcLpInst *n) {
     indent(w);
     dhc_text_puts(w->to, "__syncwarp(row);\n");
   }
+}
+
+static void write_add_to(Writer *w, const DhcLpInst *n) {
+  const char *type = n->type.dtype == DHC_I64 ? "u64" : "u32"; /* the sums wrap: signs do not matter */
+  indent(w);
+  dhc_text_printf(w->to, "atomicAdd((%s *)&%s, (%s)%s);\n", type, place(w, n, 1, 0), type, ref0(w, n->a[2]));
 }
 
 static void write_local(Writer *w, const DhcLpInst *n) {
@@ -490,6 +523,7 @@ static void write_statement(Writer *w, const DhcLpInst *n) {
   case DHC_LP_GATHER: write_load(w, n); break;
   case DHC_LP_STORE:
   case DHC_LP_SCATTER: write_store(w, n); break;
+  case DHC_LP_ADD_TO: write_add_to(w, n); break;
   case DHC_LP_VAR: write_var(w, n, true); break;
   case DHC_LP_SET: write_var(w, n, false); break;
   case DHC_LP_TASKS: write_tasks(w, n); break;

@@ -485,6 +485,12 @@ void dhc_lp_scatter(DhcLp *b, DhcLv p, DhcLv indices, DhcLv v, DhcLv mask) {
     DHC_BUG("scatter: %%%d does not index %%%d", indices->id, v->id);
   emit_store(b, DHC_LP_SCATTER, p, indices, v, mask);
 }
+void dhc_lp_add_to(DhcLp *b, DhcLv p, DhcLv index, DhcLv v) {
+  need_index(index, "add_to");
+  dhc_dtype t = v->type.dtype;
+  if (v->type.lanes != 1 || (t != DHC_I32 && t != DHC_U32 && t != DHC_I64)) DHC_BUG("add_to: %%%d is no integer", v->id);
+  emit_store(b, DHC_LP_ADD_TO, p, index, v, NULL);
+}
 void dhc_lp_prefetch(DhcLp *b, DhcLv p, DhcLv index) {
   need_ptr(p, "prefetch");
   need_index(index, "prefetch");

@@ -199,7 +199,9 @@ static void store(Run *r, Thread *t, const DhcLpInst *n) {
     if (!is_on(t, n->a[3], l)) continue;
     char *at = element(r, n, t->value[n->a[0]->id].memory, n->a[0]->type.dtype, index_of(t, n, l));
     if (!at) return;
-    put(n->a[0]->type.dtype, at, lane_of(t, n->a[2], l));
+    DhcScalar v = lane_of(t, n->a[2], l);
+    if (n->kind == DHC_LP_ADD_TO) v.i = dhc_eval_wrap(n->type.dtype, (int64_t)((uint64_t)v.i + (uint64_t)get(n->a[0]->type.dtype, at).i));
+    put(n->a[0]->type.dtype, at, v);
   }
 }
 
@@ -254,7 +256,7 @@ static void advance(Run *r, Thread *t) {
     Val *v = &t->value[n->id];
     if (n->kind == DHC_LP_FOR || n->kind == DHC_LP_IF || n->kind == DHC_LP_ELSE || n->kind == DHC_LP_END) structure(r, t, n);
     else if (n->kind == DHC_LP_LOAD || n->kind == DHC_LP_GATHER) load(r, t, n, v->lane);
-    else if (n->kind == DHC_LP_STORE || n->kind == DHC_LP_SCATTER) store(r, t, n);
+    else if (n->kind == DHC_LP_STORE || n->kind == DHC_LP_SCATTER || n->kind == DHC_LP_ADD_TO) store(r, t, n);
     else if (n->kind == DHC_LP_VAR || n->kind == DHC_LP_SET) copy_lanes(&t->var[n->i], &t->value[n->a[0]->id], n->type.lanes);
     else if (n->type.ptr && n->kind != DHC_LP_PREFETCH) pointer(r, t, n, &v->memory);
     else if (n->kind == DHC_LP_GET) copy_lanes(v, &t->var[n->i], n->type.lanes);

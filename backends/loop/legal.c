@@ -12,6 +12,7 @@ static const struct {
     {DHC_LP_THREAD, "a thread's number", NOWHERE, BLOCKS},
     {DHC_LP_BLOCK, "block memory", NOWHERE, BLOCKS},
     {DHC_LP_BARRIER, "a barrier", NOWHERE, BLOCKS},
+    {DHC_LP_ADD_TO, "an addition in one step", NOWHERE, BLOCKS},
     {DHC_LP_TF32, "rounding to tf32", NOWHERE, EVERYWHERE},
     {DHC_LP_MMA, "a matrix tile", NOWHERE, BLOCKS},
 };

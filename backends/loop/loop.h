@@ -81,6 +81,7 @@ typedef enum DhcLpKind {
   DHC_LP_STORE,  /* a[2] to a[0] + a[1]; a[3]: mask or NULL */
   DHC_LP_GATHER, /* lane l from a[0] + a[1][l]; a[2]: mask or NULL (off lanes are 0) */
   DHC_LP_SCATTER, /* lane l of a[2] to a[0] + a[1][l], lanes ascending; a[3]: mask or NULL */
+  DHC_LP_ADD_TO, /* a[0][a[1]] += a[2], an integer scalar, as one step among all threads: no order, no value */
   DHC_LP_PREFETCH, /* a[0] + a[1] into all caches for reading; never faults */
   DHC_LP_BARRIER,  /* every thread of the block is here, and sees what the others stored */
   /* variables */
@@ -209,6 +210,7 @@ void dhc_lp_store(DhcLp *b, DhcLv p, DhcLv index, DhcLv v, int align);
 void dhc_lp_mstore(DhcLp *b, DhcLv p, DhcLv index, DhcLv v, DhcLv mask);
 DhcLv dhc_lp_gather(DhcLp *b, DhcLv p, DhcLv indices, DhcLv mask);
 void dhc_lp_scatter(DhcLp *b, DhcLv p, DhcLv indices, DhcLv v, DhcLv mask);
+void dhc_lp_add_to(DhcLp *b, DhcLv p, DhcLv index, DhcLv v); /* v: i32, u32, i64 */
 void dhc_lp_prefetch(DhcLp *b, DhcLv p, DhcLv index);
 
 /* Variables: live from dhc_lp_var to the end of the block it is called in. A loop carries

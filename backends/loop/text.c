@@ -10,7 +10,7 @@ static const char *const kind_name[] = {
     [DHC_LP_MMA] = "mma",         [DHC_LP_BARRIER] = "barrier",
     [DHC_LP_EXTRACT] = "extract", [DHC_LP_INSERT] = "insert",     [DHC_LP_SHUFFLE] = "shuffle",
     [DHC_LP_FOLD] = "fold",       [DHC_LP_LOAD] = "load",         [DHC_LP_STORE] = "store",
-    [DHC_LP_GATHER] = "gather",   [DHC_LP_SCATTER] = "scatter",   [DHC_LP_PREFETCH] = "prefetch",
+    [DHC_LP_GATHER] = "gather",   [DHC_LP_SCATTER] = "scatter",   [DHC_LP_ADD_TO] = "add_to",   [DHC_LP_PREFETCH] = "prefetch",
     [DHC_LP_VAR] = "var",         [DHC_LP_GET] = "get",           [DHC_LP_SET] = "set",
     [DHC_LP_TASKS] = "tasks",     [DHC_LP_FOR] = "for",           [DHC_LP_IF] = "if",
     [DHC_LP_ELSE] = "else",       [DHC_LP_END] = "end"};
@@ -19,6 +19,7 @@ static bool has_value(DhcLpKind k) {
   switch (k) {
   case DHC_LP_STORE:
   case DHC_LP_SCATTER:
+  case DHC_LP_ADD_TO:
   case DHC_LP_PREFETCH:
   case DHC_LP_BARRIER:
   case DHC_LP_VAR:
@@ -153,6 +154,7 @@ static bool check_types(Check *c, const DhcLpInst *n) {
     if (n->a[2] && n->a[2]->type.lanes != t.lanes) return fail(c, n, "mask lanes differ");
     return true;
   case DHC_LP_STORE:
+  case DHC_LP_ADD_TO:
   case DHC_LP_SCATTER:
     if (!n->a[0] || !n->a[0]->type.ptr || !n->a[2]) return fail(c, n, "no pointer or value");
     if (n->a[3] && n->a[3]->type.lanes != n->a[2]->type.lanes) return fail(c, n, "mask lanes differ");

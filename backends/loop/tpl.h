@@ -141,6 +141,8 @@ DhcLv dhc_tpl_fold_settle(DhcLp *b, const DhcSpecNode *d, DhcLv x);
 void dhc_tpl_store(DhcTplCx *cx, int o);
 /* The same for a value of the caller's. */
 void dhc_tpl_store_value(DhcTplCx *cx, int o, DhcLv v);
+/* Adds it there, in one step among all threads; integers, no vector axis bound. */
+void dhc_tpl_add_value(DhcTplCx *cx, int o, DhcLv v);
 /* Offset in elements of operand o's plain (unguarded, not indexed) terms over unbound axes
  * left out: base for templates that load tiles themselves. */
 DhcLv dhc_tpl_base(const DhcTplCx *cx, int o);
@@ -163,6 +165,11 @@ typedef struct DhcTplRows {
 DhcTplRows dhc_tpl_rows(DhcTplCx *cx, uint32_t axes, DhcLv first);
 void dhc_tpl_rows_bind(DhcTplCx *cx, const DhcTplRows *r);
 void dhc_tpl_rows_next(DhcTplCx *cx, const DhcTplRows *r);
+/* Binds the axes of the mask to the digits of a number, each by division. */
+void dhc_tpl_bind_flat(DhcTplCx *cx, uint32_t axes, DhcLv flat);
+/* Parallel axes (of a map) of a small constant extent, but the vector axis; and all stores at every place of them. */
+uint32_t dhc_tpl_unrolled_axes(const DhcTplCx *cx, uint32_t par);
+void dhc_tpl_store_unrolled(DhcTplCx *cx, uint32_t left);
 /* Product of the axes' extents, as value and as program. */
 DhcLv dhc_tpl_count(DhcTplCx *cx, uint32_t axes);
 dhc_dimprog dhc_tpl_count_prog(const DhcTplCx *cx, uint32_t axes);

@@ -289,6 +289,14 @@ void dhc_tpl_store_value(DhcTplCx *cx, int o, DhcLv v) {
   if (p.one_ok) dhc_lp_end(b);
 }
 
+void dhc_tpl_add_value(DhcTplCx *cx, int o, DhcLv v) {
+  DhcLp *b = cx->b;
+  Place p = place(cx, o);
+  if (p.one_ok) dhc_lp_if(b, p.one_ok);
+  dhc_lp_add_to(b, cx->pointer[o], p.at, v);
+  if (p.one_ok) dhc_lp_end(b);
+}
+
 void dhc_tpl_store(DhcTplCx *cx, int o) {
   dhc_tpl_store_value(cx, o, dhc_tpl_eval(cx, cx->s->operand[o].stored));
 }

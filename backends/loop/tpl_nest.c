@@ -43,6 +43,15 @@ void dhc_tpl_rows_next(DhcTplCx *cx, const DhcTplRows *r) {
   }
 }
 
+void dhc_tpl_bind_flat(DhcTplCx *cx, uint32_t axes, DhcLv flat) {
+  for (int a = cx->s->n_axes - 1; a >= 0; a--) {
+    if (!(axes >> a & 1)) continue;
+    bool more = (axes & ((1u << a) - 1)) != 0;
+    dhc_tpl_bind(cx, a, more ? dhc_lp_urem(cx->b, flat, cx->extent[a]) : flat);
+    if (more) flat = dhc_lp_udiv(cx->b, flat, cx->extent[a]);
+  }
+}
+
 DhcLv dhc_tpl_count(DhcTplCx *cx, uint32_t axes) {
   DhcLv n = dhc_lp_i64(cx->b, 1);
   for (int a = 0; a < cx->s->n_axes; a++)
@@ -271,7 +280,7 @@ void dhc_tpl_nest(DhcTplCx *cx, uint32_t par, uint32_t work, const bool *needed,
  * vector loop, so that what does not depend on them is loaded once. */
 enum { MAX_UNROLL = 8 };
 
-static uint32_t unrolled_axes(const DhcTplCx *cx, uint32_t par) {
+uint32_t dhc_tpl_unrolled_axes(const DhcTplCx *cx, uint32_t par) {
   uint32_t m = 0;
   int64_t n = 1;
   for (int a = cx->s->n_axes - 1; a >= 0; a--) {
@@ -283,7 +292,7 @@ static uint32_t unrolled_axes(const DhcTplCx *cx, uint32_t par) {
   return m;
 }
 
-static void store_unrolled(DhcTplCx *cx, uint32_t left) {
+void dhc_tpl_store_unrolled(DhcTplCx *cx, uint32_t left) {
   if (!left) {
     dhc_tpl_store_all(cx);
     return;
@@ -293,12 +302,12 @@ static void store_unrolled(DhcTplCx *cx, uint32_t left) {
   for (int64_t i = 0; i < cx->s->axis[a].extent; i++) {
     DhcTplMark mark = dhc_tpl_push(cx);
     dhc_tpl_bind(cx, a, dhc_lp_i64(cx->b, i));
-    store_unrolled(cx, left & ~(1u << a));
+    dhc_tpl_store_unrolled(cx, left & ~(1u << a));
     dhc_tpl_pop(cx, &mark);
   }
 }
 
-static void store_body(DhcTplCx *cx, void *arg) { store_unrolled(cx, *(const uint32_t *)arg); }
+static void store_body(DhcTplCx *cx, void *arg) { dhc_tpl_store_unrolled(cx, *(const uint32_t *)arg); }
 
 void dhc_tpl_row(const DhcTplInput *in, DhcLp *b) {
   DhcTplCx cx;
@@ -313,7 +322,7 @@ void dhc_tpl_row(const DhcTplInput *in, DhcLp *b) {
   cx.plan_vector = dhc_tpl_choose_vector(&cx, par | red);
   bool needed[DHC_SPEC_MAX_NODES] = {false};
   dhc_tpl_needed_by_outputs(in->spec, needed);
-  uint32_t unrolled = in->spec->kind == DHC_KIND_MAP ? unrolled_axes(&cx, par) : 0;
+  uint32_t unrolled = in->spec->kind == DHC_KIND_MAP ? dhc_tpl_unrolled_axes(&cx, par) : 0;
   dhc_tpl_nest(&cx, par & ~unrolled, red | unrolled, needed, store_body, &unrolled);
 }
 

@@ -42,20 +42,9 @@ static dhc_dtype folded_type(const Rows *v, int n) {
   return t == DHC_BF16 ? DHC_F32 : t; /* as it is in a register */
 }
 
-/* Binds the axes of `axes` to the digits of a flat index. */
-static void bind_flat(Rows *v, uint32_t axes, DhcLv flat) {
-  for (int a = v->s->n_axes - 1; a >= 0; a--) {
-    if (!(axes >> a & 1)) continue;
-    bool more = (axes & ((1u << a) - 1)) != 0;
-    DhcLv n = v->cx.extent[a];
-    dhc_tpl_bind(&v->cx, a, more ? dhc_lp_urem(v->b, flat, n) : flat);
-    if (more) flat = dhc_lp_udiv(v->b, flat, n);
-  }
-}
-
 /* The element of fold n at a flat index. Between push and pop of the caller's. */
 static DhcLv element(Rows *v, int n, DhcLv flat) {
-  bind_flat(v, v->s->node[n].axes, flat);
+  dhc_tpl_bind_flat(&v->cx, v->s->node[n].axes, flat);
   return dhc_tpl_eval(&v->cx, v->s->node[n].a[0]);
 }
 
@@ -204,7 +193,7 @@ static void store_set(Rows *v, uint32_t extra) {
   DhcTplMark mark = dhc_tpl_push(&v->cx);
   if (extra) {
     bool by_rows = v->axis < 0;
-    bind_flat(v, extra, dhc_lp_for(b, by_rows ? v->tid : v->part, dhc_tpl_count(&v->cx, extra), by_rows ? v->threads : PARTS));
+    dhc_tpl_bind_flat(&v->cx, extra, dhc_lp_for(b, by_rows ? v->tid : v->part, dhc_tpl_count(&v->cx, extra), by_rows ? v->threads : PARTS));
     store_these(v, extra);
     dhc_lp_end(b);
   } else {
@@ -250,7 +239,7 @@ static void bind_place(Rows *v, DhcLv place) {
     dhc_tpl_bind(&v->cx, v->axis, dhc_lp_min(b, column, dhc_lp_addc(b, n, -1)));
     place = dhc_lp_udiv(b, place, groups);
   }
-  bind_flat(v, v->axis >= 0 ? v->par & ~(1u << v->axis) : v->par, place);
+  dhc_tpl_bind_flat(&v->cx, v->axis >= 0 ? v->par & ~(1u << v->axis) : v->par, place);
   v->is_first = dhc_lp_and(b, dhc_lp_eq(b, v->part, dhc_lp_i64(b, 0)), v->inside);
 }
 

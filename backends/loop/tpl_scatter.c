@@ -12,18 +12,16 @@ typedef struct Scatter {
   const bool *needed;
 } Scatter;
 
+/* Axes that are a coordinate of every output by themselves: places of one index are none of another's, whatever
+ * the other coordinates depend on. */
 static uint32_t own_places(const DhcTplCx *cx) {
   uint32_t own = ~0u;
   for (int o = dhc_spec_n_inputs(cx->s); o < cx->s->n_operands; o++) {
     const DhcOperand *p = &cx->s->operand[o];
-    uint32_t plain = 0, other = 0;
-    for (int t = 0; t < p->n_terms; t++) {
-      const DhcTerm *e = &p->term[t];
-      bool is_plain = !e->guarded && e->index < 0;
-      for (int i = 0; i < e->n_axes; i++) *(is_plain ? &plain : &other) |= 1u << e->axis[i];
-      if (e->index >= 0) other |= cx->varies[e->index];
-    }
-    own &= plain & ~other;
+    uint32_t plain = 0;
+    for (int t = 0; t < p->n_terms; t++)
+      if (!p->term[t].guarded && p->term[t].index < 0) plain |= 1u << p->term[t].axis[0];
+    own &= plain;
   }
   return own;
 }

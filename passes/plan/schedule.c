@@ -264,14 +264,54 @@ static int gpu_rows(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_C
   return n;
 }
 
-/* One row, or one vector of 16 lanes, a task: tasks are many and cheap. */
-static int gpu_classes(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[4]) {
-  static const char *const names[DHC_N_KINDS] = {
-      [DHC_KIND_MAP] = "map", [DHC_KIND_CHAIN] = "chain_plain", [DHC_KIND_SCAN] = "scan", [DHC_KIND_SCATTER] = "scatter"};
-  if (s->kind == DHC_KIND_ROW) return gpu_rows(s, arena, out);
-  if (!names[s->kind]) return gpu_tiles(s, tf32, arena, out);
-  out[0] = (DhcSchedule){.template_name = names[s->kind], .v = {0, 1}};
+enum { FEW_ELEMENTS = 65536 };
+
+/* An element a thread where there are few: threads are what hides the way to memory. */
+static int gpu_maps(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  Guard g = {.arena = arena, .spec = s};
+  put_count(&g, axes_of(s, DHC_AXIS_PAR));
+  put_const(&g, FEW_ELEMENTS);
+  put(&g, DHC_DIM_LE);
+  out[0] = (DhcSchedule){.template_name = "elements", .v = {0, 128, 1}, .guard = guard_of(&g)};
+  out[1] = (DhcSchedule){.template_name = "elements", .v = {0, 256, 4}};
+  return 2;
+}
+
+enum { MOST_COUNTED = 1 << 24 };
+
+static int gpu_scans(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  int n = 0;
+  if (dhc_spec_counts(s)) {
+    Guard g = {.arena = arena, .spec = s};
+    put_count(&g, axes_of(s, DHC_AXIS_SEQ));
+    put_const(&g, MOST_COUNTED);
+    put(&g, DHC_DIM_LE);
+    out[n++] = (DhcSchedule){.template_name = "count", .v = {0, 512}, .guard = guard_of(&g)};
+  }
+  out[n++] = (DhcSchedule){.template_name = "scan", .v = {0, 1}};
+  return n;
+}
+
+static int gpu_scatters(const DhcSpec *s, DhcSchedule out[DHC_MAX_CLASSES]) {
+  bool whole = true;
+  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) {
+    dhc_dtype t = s->operand[o].dtype;
+    whole = whole && (t == DHC_I32 || t == DHC_U32 || t == DHC_I64);
+  }
+  out[0] = whole ? (DhcSchedule){.template_name = "scatter_any", .v = {0, 256}} : (DhcSchedule){.template_name = "scatter", .v = {0, 1}};
   return 1;
+}
+
+/* One row, or one vector of 16 lanes, a task: tasks are many and cheap. */
+static int gpu_classes(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  switch ((int)s->kind) {
+  case DHC_KIND_MAP: return gpu_maps(s, arena, out);
+  case DHC_KIND_ROW: return gpu_rows(s, arena, out);
+  case DHC_KIND_SCAN: return gpu_scans(s, arena, out);
+  case DHC_KIND_SCATTER: return gpu_scatters(s, out);
+  case DHC_KIND_CHAIN: out[0] = (DhcSchedule){.template_name = "chain_plain", .v = {0, 1}}; return 1;
+  default: return gpu_tiles(s, tf32, arena, out);
+  }
 }
 
 /* ---- all kinds ---------------------------------------------------------------------- */

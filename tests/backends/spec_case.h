@@ -18,6 +18,8 @@ typedef struct SpecCase {
   int64_t size[DHC_SPEC_MAX_OPERANDS]; /* elements; 0: from the terms */
   double lo, hi;                       /* floats are drawn from here */
   int64_t int_hi;                      /* integers from [0, int_hi] */
+  bool all_classes;                    /* however many elements: blocks of threads are interpreted in every
+                                          class, and have the bits of compiled code: the spec has no maths functions */
   const char *plain; /* another template of the kind that must give the same bits, or NULL */
   int plain_v0;      /* and its first schedule number */
 } SpecCase;
