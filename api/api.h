@@ -42,6 +42,7 @@ struct dhc_session {
   dhc_session_options o;
   DhcBudget budget;
   const char *backend; /* row of backends/backends.def */
+  unsigned traits;     /* its DHC_BACKEND_ */
   bool graphs;         /* it runs whole entries as graphs, in float64 */
   int gpu;             /* number of the GPU, of a backend that has several */
   bool tf32;           /* contractions in tf32: on the backend cuda, or for its texts */

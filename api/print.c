@@ -10,9 +10,8 @@ typedef enum Stage { ST_AST, ST_GRAPH, ST_FUSED, ST_SPEC, ST_PLAN, ST_KERNEL, ST
 static const struct {
   const char *name;
   Stage stage;
-} stages[] = {{"ast", ST_AST}, {"graph", ST_GRAPH}, {"fused", ST_FUSED}, {"spec", ST_SPEC}, {"plan", ST_PLAN},
-              {"loop", ST_KERNEL}, {"llvm", ST_KERNEL}, {"asm", ST_KERNEL},
-              {"cuda", ST_KERNEL}, {"ptx", ST_KERNEL}, {"sass", ST_KERNEL}};
+} stages[] = {{"ast", ST_AST}, {"graph", ST_GRAPH}, {"fused", ST_FUSED}, {"spec", ST_SPEC}, {"plan", ST_PLAN}};
+enum { N_STAGES = sizeof stages / sizeof stages[0] }; /* and those of kernels: dhc_compiler_stage */
 
 /* "fused", "grad.plan", "train.graph"; "grad" alone is grad.graph. */
 static Stage parse_stage(const char *text, dhc_mode *mode, const char **kernel_stage) {
@@ -20,12 +19,20 @@ static Stage parse_stage(const char *text, dhc_mode *mode, const char **kernel_s
   if (!strncmp(text, "grad", 4) && (!text[4] || text[4] == '.')) *mode = DHC_MODE_GRAD, text += text[4] ? 5 : 4;
   if (!strncmp(text, "train", 5) && (!text[5] || text[5] == '.')) *mode = DHC_MODE_TRAIN, text += text[5] ? 6 : 5;
   if (!*text) return ST_GRAPH;
-  for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++)
-    if (!strcmp(stages[i].name, text)) {
-      *kernel_stage = stages[i].name;
-      return stages[i].stage;
-    }
+  for (int i = 0; i < N_STAGES; i++)
+    if (!strcmp(stages[i].name, text)) return stages[i].stage;
+  for (int i = 0; (*kernel_stage = dhc_compiler_stage(i)); i++)
+    if (!strcmp(*kernel_stage, text)) return ST_KERNEL;
   return ST_UNKNOWN;
+}
+
+/* All of them, for who asked for another. */
+static dhc_status no_stage(DhcArena *a, const char *got) {
+  DhcText t = {.arena = a};
+  for (int i = 0; i < N_STAGES; i++) dhc_text_printf(&t, "%s%s", stages[i].name, stages[i].stage == ST_GRAPH ? ", grad, train, " : ", ");
+  for (int i = 0; dhc_compiler_stage(i); i++)
+    dhc_text_printf(&t, "%s%s", i ? dhc_compiler_stage(i + 1) ? ", " : " or " : "", dhc_compiler_stage(i));
+  return dhc_status_make(DHC_E_USAGE, "--stage: needs %s (also grad.STAGE, train.STAGE), got \"%s\"", dhc_text_str(&t), got);
 }
 
 static const char *default_entry(dhc_model *m, dhc_mode mode) {
@@ -95,7 +102,7 @@ dhc_status api_model_print(dhc_model *m, const char *entry, const char *stage, c
   const char *kernel_stage = NULL;
   Stage st = parse_stage(stage, &mode, &kernel_stage);
   if (st == ST_UNKNOWN)
-    return dhc_status_make(DHC_E_USAGE, "--stage: needs ast, graph, grad, train, fused, spec, plan, loop, llvm, asm, cuda, ptx or sass (also grad.STAGE, train.STAGE), got \"%s\"", stage);
+    return no_stage(&m->s->arena, stage);
   DhcText t = {.arena = &m->s->arena};
   if (st == ST_AST) {
     dhc_ast_print_program(dhc_elab_program(m->elab), &t);

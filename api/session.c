@@ -62,32 +62,47 @@ static void find_roots(dhc_session *s) {
   if (!s->n_roots) add_roots(s, DHC_SOURCE_MODELS);
 }
 
-/* "cuda:2" is the backend "cuda" and its GPU 2. */
-static dhc_status choose_gpu(dhc_session *s) {
-  if (strncmp(s->backend, "cuda:", 5)) return dhc_status_ok();
-  const char *digits = s->backend + 5;
+/* "cuda:2" is the backend "cuda" and its GPU 2, of backends whose machines are numbered. */
+static dhc_status choose_number(dhc_session *s) {
+  const char *colon = strchr(s->backend, ':');
+  if (!colon) return dhc_status_ok();
+  const char *name = dhc_arena_strndup(&s->arena, s->backend, (size_t)(colon - s->backend)), *digits = colon + 1;
+  const DhcBackendInfo *b = dhc_backend_info(name);
+  if (!b || !(b->traits & DHC_BACKEND_NUMBERED)) return dhc_status_ok(); /* no backend's name */
   size_t n = strspn(digits, "0123456789");
-  if (!n || n > 4 || digits[n]) return dhc_status_make(DHC_E_USAGE, "--backend: needs a GPU's number behind cuda:, got \"%.32s\"", s->backend);
+  if (!n || n > 4 || digits[n])
+    return dhc_status_make(DHC_E_USAGE, "--backend: needs a GPU's number behind %s:, got \"%.32s\"", name, s->backend);
   s->gpu = atoi(digits);
-  s->backend = "cuda";
+  s->backend = name;
   return dhc_status_ok();
+}
+
+static dhc_status unknown_backend(const char *name) {
+  char all[200];
+  size_t n = 0;
+  all[0] = 0;
+  for (int i = 0; dhc_backend_known(i) && n < sizeof all; i++)
+    n += (size_t)snprintf(all + n, sizeof all - n, "%s%s", !i ? "" : dhc_backend_known(i + 1) ? ", " : " or ", dhc_backend_known(i)->name);
+  return dhc_status_make(DHC_E_USAGE, "--backend: needs %s, got \"%s\"", all, name);
 }
 
 static dhc_status choose_backend(dhc_session *s) {
   s->backend = s->o.backend ? s->o.backend : dhc_backend_name(0);
-  DHC_TRY(choose_gpu(s));
-  s->graphs = !dhc_backend_compiles(s->backend);
-  for (int i = 0; dhc_backend_name(i); i++)
-    if (!strcmp(dhc_backend_name(i), s->backend)) return dhc_status_ok();
-  if (!strcmp(s->backend, "cpu"))
-    return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cpu: this build has no LLVM; use --backend interp");
-  if (!strncmp(s->backend, "cuda", 4))
-    return dhc_status_make(DHC_E_ENVIRONMENT, "--backend %.16s: not in this build; use --backend %s", s->backend, dhc_backend_name(0));
-  return dhc_status_make(DHC_E_USAGE, "--backend: needs interp, cpu or cuda, got \"%s\"", s->backend);
+  DHC_TRY(choose_number(s));
+  const DhcBackendInfo *b = dhc_backend_info(s->backend);
+  if (!b) return unknown_backend(s->backend);
+  if (!b->in_build)
+    return dhc_status_make(DHC_E_ENVIRONMENT, "--backend %s: %s; use --backend %s", b->name, b->lacks, dhc_backend_name(0));
+  s->backend = b->name;
+  s->traits = b->traits;
+  s->graphs = !dhc_backend_compiles(b->name);
+  return dhc_status_ok();
 }
 
 static dhc_status no_tf32(const char *backend) {
-  return dhc_status_make(DHC_E_USAGE, "--compute tf32: needs --backend cuda; %s computes as it is defined", backend);
+  const DhcBackendInfo *b = NULL;
+  for (int i = 0; (b = dhc_backend_known(i)) && !(b->traits & DHC_BACKEND_TF32); i++) continue;
+  return dhc_status_make(DHC_E_USAGE, "--compute tf32: needs --backend %s; %s computes as it is defined", b ? b->name : "(none)", backend);
 }
 
 /* How contractions compute. Texts may be of another backend than the session's: session_compiler knows. */
@@ -97,7 +112,7 @@ static dhc_status choose_compute(dhc_session *s) {
   if (!strcmp(c, "bf16")) return dhc_status_make(DHC_E_USAGE, "--compute bf16: not in this version; f32 and tf32 are");
   if (strcmp(c, "tf32")) return dhc_status_make(DHC_E_USAGE, "--compute: needs f32 or tf32, got \"%.32s\"", c);
   s->tf32 = true;
-  return s->o.print_only || !strcmp(s->backend, "cuda") ? dhc_status_ok() : no_tf32(s->backend);
+  return s->o.print_only || (s->traits & DHC_BACKEND_TF32) ? dhc_status_ok() : no_tf32(s->backend);
 }
 
 static void close_session(void *s) {
@@ -128,7 +143,7 @@ dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) {
   if (st.code == DHC_OK) st = dhc_pool_new(s->o.threads, &s->pool);
   /* a machine that is not there is said before anything is read */
   DhcDevice *device;
-  if (st.code == DHC_OK && !s->o.print_only && !strcmp(s->backend, "cuda")) st = session_device(s, &device);
+  if (st.code == DHC_OK && !s->o.print_only && (s->traits & DHC_BACKEND_APART)) st = session_device(s, &device);
   dhc_release(&held);
   if (st.code != DHC_OK) {
     dhc_session_close(s);
@@ -181,8 +196,8 @@ dhc_status session_compiler(dhc_session *s, DhcCompiler **out) {
   DhcCompileOptions o = {.backend = backend, .features = s->o.cpu_features, .gpu_arch = s->o.gpu_arch, .tf32 = s->tf32,
                          .offline = s->offline, .workers = dhc_pool_threads(s->pool)};
   if (!dhc_backend_compiles(backend))
-    return dhc_status_make(DHC_E_ENVIRONMENT, "this build has no LLVM; use --backend interp");
-  if (s->tf32 && strcmp(backend, "cuda")) return no_tf32(backend);
+    return dhc_status_make(DHC_E_ENVIRONMENT, "%s; use --backend %s", dhc_backend_known(0)->lacks, dhc_backend_name(0));
+  if (s->tf32 && !(dhc_backend_info(backend)->traits & DHC_BACKEND_TF32)) return no_tf32(backend);
   DHC_TRY(open_store(s));
   o.store = s->store;
   if (!s->graphs && !s->offline) DHC_TRY(session_device(s, &o.device));

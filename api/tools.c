@@ -74,7 +74,12 @@ dhc_status api_doctor_json(dhc_session *s, char **out) {
   struct utsname u;
   if (!uname(&u)) json_text(&d, d.root, "machine", u.machine);
   json_number(&d, d.root, "threads", dhc_session_threads(s));
-  json_bool(&d, d.root, "cpu backend", dhc_backend_compiles("cpu"));
+  for (int i = 0; dhc_backend_known(i); i++) {
+    const DhcBackendInfo *b = dhc_backend_known(i);
+    char key[64];
+    snprintf(key, sizeof key, "%s backend", b->name);
+    if (b->lacks) json_bool(&d, d.root, key, b->in_build);
+  }
   dhc_status st = dhc_status_ok();
   DhcCompiler *c;
   bool compiles = dhc_backend_compiles(dhc_backend_name(0));

@@ -10,12 +10,13 @@ typedef struct DhcBytes {
   size_t n_bytes;
 } DhcBytes;
 
-typedef enum DhcStageText { DHC_TEXT_NONE, DHC_TEXT_IR, DHC_TEXT_ASM, DHC_TEXT_SASS } DhcStageText;
+typedef enum DhcStageText { DHC_TEXT_NONE, DHC_TEXT_IR, DHC_TEXT_ASM, DHC_TEXT_SASS, DHC_N_TEXTS } DhcStageText;
 
 /* A row of backends.def. A backend without `open` compiles nothing: its device runs whole
  * entries as graphs. */
 typedef struct DhcBackend {
   const char *name;
+  const char *stage[DHC_N_TEXTS]; /* names of the texts that generate writes; NULL: none */
   /* The machine that runs what generate writes. */
   dhc_status (*device_open)(const DhcDeviceOptions *o, DhcDevice **out);
   /* What the machine at hand has, capped by `cap` or NULL, as words; NULL: nothing of the kind. */
@@ -44,7 +45,7 @@ const DhcBackend *dhc_backend_find(const char *name);
 /* The i-th row; NULL behind the last. */
 const DhcBackend *dhc_backend_at(int i);
 
-#define BACKEND(id, name) extern const DhcBackend dhc_backend_##id;
+#define BACKEND(id, ...) extern const DhcBackend dhc_backend_##id;
 #include "backends/backends.def"
 
 #endif

@@ -1,19 +1,40 @@
 /* The table of backends. */
 #include "backends/backend.h"
 
-static const DhcBackend *const rows[] = {
-#define BACKEND(id, name) &dhc_backend_##id,
+/* The row of a backend that is in the build, or nothing. */
+#define ROW_0(id) NULL
+#define ROW_1(id) &dhc_backend_##id
+#define ROW_OF(in_build, id) ROW_##in_build(id)
+#define ROW(in_build, id) ROW_OF(in_build, id)
+
+static const struct {
+  DhcBackendInfo info;
+  const DhcBackend *row;
+} known[] = {
+#define BACKEND(id, name, in_build, lacks, traits) {{name, lacks, traits, in_build}, ROW(in_build, id)},
 #include "backends/backends.def"
 };
-enum { N_ROWS = sizeof rows / sizeof *rows };
+enum { N_KNOWN = sizeof known / sizeof *known };
 
 const DhcBackend *dhc_backend_at(int i) {
-  return i >= 0 && i < N_ROWS ? rows[i] : NULL;
+  for (int k = 0; k < N_KNOWN; k++)
+    if (known[k].row && i-- == 0) return known[k].row;
+  return NULL;
 }
 
 const DhcBackend *dhc_backend_find(const char *name) {
-  for (int i = 0; i < N_ROWS; i++)
-    if (!strcmp(rows[i]->name, name)) return rows[i];
+  for (int k = 0; k < N_KNOWN; k++)
+    if (!strcmp(known[k].info.name, name)) return known[k].row;
+  return NULL;
+}
+
+const DhcBackendInfo *dhc_backend_known(int i) {
+  return i >= 0 && i < N_KNOWN ? &known[i].info : NULL;
+}
+
+const DhcBackendInfo *dhc_backend_info(const char *name) {
+  for (int k = 0; k < N_KNOWN; k++)
+    if (!strcmp(known[k].info.name, name)) return &known[k].info;
   return NULL;
 }
 
@@ -38,8 +59,8 @@ bool dhc_backend_compiles(const char *name) {
 }
 
 const char *dhc_compiler_host_features(DhcArena *arena, const char *cap) {
-  for (int i = 0; i < N_ROWS; i++)
-    if (rows[i]->host_features) return rows[i]->host_features(arena, cap);
+  for (int i = 0; dhc_backend_at(i); i++)
+    if (dhc_backend_at(i)->host_features) return dhc_backend_at(i)->host_features(arena, cap);
   return "";
 }
 

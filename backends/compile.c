@@ -33,9 +33,9 @@ struct DhcCompiler {
 
 dhc_status dhc_compiler_open(DhcArena *arena, const DhcCompileOptions *o, DhcCompiler **out) {
   DhcCompiler *c = DHC_NEW(arena, DhcCompiler);
-  c->backend = dhc_backend_find(o->backend ? o->backend : "cpu");
-  if (!c->backend || !c->backend->open)
-    return dhc_status_make(DHC_E_USAGE, "--backend %s: this build has no such backend", o->backend);
+  const char *name = o->backend ? o->backend : dhc_backend_name(0);
+  c->backend = dhc_backend_find(name);
+  if (!c->backend || !c->backend->open) return dhc_status_make(DHC_E_USAGE, "--backend %s: this build has no such backend", name);
   c->arena = arena;
   c->store = o->store;
   c->workers = o->workers < 1 ? 1 : o->workers > MAX_WORKERS ? MAX_WORKERS : o->workers;
@@ -400,23 +400,29 @@ static dhc_status print_code(DhcCompiler *c, Job *j, DhcStageText stage, DhcText
   return s;
 }
 
-typedef struct CodeStage {
-  const char *name, *backend;
-  DhcStageText text;
-} CodeStage;
-static const CodeStage code_stages[] = {{"llvm", "cpu", DHC_TEXT_IR},   {"asm", "cpu", DHC_TEXT_ASM},
-                                        {"cuda", "cuda", DHC_TEXT_IR}, {"ptx", "cuda", DHC_TEXT_ASM},
-                                        {"sass", "cuda", DHC_TEXT_SASS}};
+/* The backend that writes the stage, and which of its texts it is. */
+static const DhcBackend *stage_of(const char *name, DhcStageText *text) {
+  for (int i = 0; dhc_backend_at(i); i++)
+    for (int t = 0; t < DHC_N_TEXTS; t++) {
+      const DhcBackend *b = dhc_backend_at(i);
+      *text = (DhcStageText)t;
+      if (b->stage[t] && !strcmp(b->stage[t], name)) return b;
+    }
+  return NULL;
+}
 
-static const CodeStage *find_stage(const char *name) {
-  for (size_t i = 0; i < sizeof code_stages / sizeof *code_stages; i++)
-    if (!strcmp(code_stages[i].name, name)) return &code_stages[i];
+const char *dhc_compiler_stage(int i) {
+  if (i == 0) return "loop";
+  for (int k = 0; dhc_backend_at(k); k++)
+    for (int t = 0; t < DHC_N_TEXTS; t++)
+      if (dhc_backend_at(k)->stage[t] && --i == 0) return dhc_backend_at(k)->stage[t];
   return NULL;
 }
 
 const char *dhc_compiler_stage_backend(const char *stage) {
-  const CodeStage *code = find_stage(stage);
-  return code ? code->backend : NULL;
+  DhcStageText text;
+  const DhcBackend *b = stage_of(stage, &text);
+  return b ? b->name : NULL;
 }
 
 dhc_status dhc_compiler_print(DhcCompiler *c, const DhcKernelRequest *r, const char *stage,
@@ -424,16 +430,17 @@ dhc_status dhc_compiler_print(DhcCompiler *c, const DhcKernelRequest *r, const c
   Job j = {.r = r};
   dhc_arena_init(&j.arena);
   dhc_kernel_key(c, r, j.key);
-  const CodeStage *code = find_stage(stage);
+  DhcStageText text;
+  const DhcBackend *of = stage_of(stage, &text);
   dhc_status s = build(c, &j);
   if (!s.code && !strcmp(stage, "loop")) {
     for (int i = 0; i < r->n_classes; i++) dhc_lp_print(j.program[i], to);
-  } else if (!s.code && code && !strcmp(code->backend, c->backend->name)) {
-    s = print_code(c, &j, code->text, to);
-  } else if (!s.code && code) {
-    s = dhc_status_make(DHC_E_USAGE, "stage '%s' is one of --backend %s", stage, code->backend);
+  } else if (!s.code && of == c->backend) {
+    s = print_code(c, &j, text, to);
+  } else if (!s.code && of) {
+    s = dhc_status_make(DHC_E_USAGE, "stage '%s' is one of --backend %s", stage, of->name);
   } else if (!s.code) {
-    s = dhc_status_make(DHC_E_USAGE, "no stage '%s' of a kernel (loop, llvm, asm, cuda, ptx, sass)", stage);
+    s = dhc_status_make(DHC_E_USAGE, "no stage '%s' of a kernel in this build", stage);
   }
   dhc_arena_fini(&j.arena);
   return s;

@@ -19,6 +19,20 @@ dhc_status dhc_backend_device(const char *name, const DhcDeviceOptions *o, DhcDe
 const char *dhc_backend_name(int i);
 /* What this machine has and lacks for the i-th backend: names and texts in the arena, at most `room`. */
 int dhc_backend_facts(int i, DhcArena *arena, const char *(*pair)[2], int room);
+/* What the table says of a backend, in the build or not. */
+enum {
+  DHC_BACKEND_NUMBERED = 1, /* a machine may have several: "cuda:1" is the second */
+  DHC_BACKEND_APART = 2,    /* its machine may not be there: looked for before anything is read */
+  DHC_BACKEND_TF32 = 4      /* contractions may be asked for in tf32 */
+};
+typedef struct DhcBackendInfo {
+  const char *name;
+  const char *lacks; /* what a build without it says; NULL: every build has it */
+  unsigned traits;
+  bool in_build;
+} DhcBackendInfo;
+const DhcBackendInfo *dhc_backend_known(int i);            /* NULL behind the last */
+const DhcBackendInfo *dhc_backend_info(const char *name); /* NULL: no such backend */
 /* False: it runs graphs and has no compiler. */
 bool dhc_backend_compiles(const char *name);
 
@@ -39,7 +53,7 @@ struct DhcLp;
 struct DhcObject;
 
 typedef struct DhcCompileOptions {
-  const char *backend;     /* "cpu", "cuda" */
+  const char *backend;     /* of one that compiles; NULL: the preferred one */
   const char *cpu;         /* NULL: this machine's */
   const char *features;    /* NULL: this machine's; e.g. "-avx512f" to cap */
   const char *gpu_arch;    /* cuda; NULL: the GPU's, or sm_90a where there is none */
@@ -97,7 +111,8 @@ dhc_status dhc_compiler_programs(const DhcCompiler *c, const DhcKernelRequest *r
 /* A standalone object for the compiler's target; *bytes is malloc's. */
 dhc_status dhc_compiler_object(DhcCompiler *c, const struct DhcObject *o, DhcArena *arena, char **bytes, size_t *n_bytes) DHC_MUST_USE;
 
-/* Stages of one kernel as text, for `print`: "loop"; "llvm", "asm" of cpu; "cuda", "ptx", "sass" of cuda. */
+/* Stages of one kernel as text, for `print`: "loop", then what the backends of the build have. NULL behind the last. */
+const char *dhc_compiler_stage(int i);
 /* The backend whose stage this is; NULL: any. */
 const char *dhc_compiler_stage_backend(const char *stage);
 dhc_status dhc_compiler_print(DhcCompiler *c, const DhcKernelRequest *r, const char *stage,

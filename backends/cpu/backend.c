@@ -88,6 +88,7 @@ static const char *cpu_host_features(DhcArena *arena, const char *cap) {
 }
 
 const DhcBackend dhc_backend_cpu = {.name = "cpu",
+                                    .stage = {[DHC_TEXT_IR] = "llvm", [DHC_TEXT_ASM] = "asm"},
                                     .device_open = cpu_device_open,
                                     .host_features = cpu_host_features,
                                     .open = cpu_open,

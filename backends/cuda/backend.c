@@ -169,6 +169,7 @@ static int cuda_facts(DhcArena *arena, const char *(*pair)[2], int room) {
 }
 
 const DhcBackend dhc_backend_cuda = {.name = "cuda",
+                                     .stage = {[DHC_TEXT_IR] = "cuda", [DHC_TEXT_ASM] = "ptx", [DHC_TEXT_SASS] = "sass"},
                                      .device_open = dhc_cuda_device_open,
                                      .facts_for_people = cuda_facts,
                                      .open = cuda_open,

@@ -10,7 +10,7 @@ expect 2 '--lr: needs a finite number above 0, got "nan"' "$dhcc" train dhc_ssm 
 expect 2 'unknown command trian (did you mean train?)' "$dhcc" trian
 expect 2 'needs KEY=VALUE' "$dhcc" info dhc_ssm --set hidden_dim
 expect 2 'usage: dhcc check MODEL' "$dhcc" check
-expect 2 '--backend: needs interp, cpu or cuda' "$dhcc" info dhc_ssm --backend tpu
+expect 2 '--backend: needs cpu, interp or cuda, got "tpu"' "$dhcc" info dhc_ssm --backend tpu
 expect 2 '--compute tf32: needs --backend cuda; interp computes as it is defined' "$dhcc" info dhc_ssm --backend interp --compute tf32
 expect 2 '--compute bf16: not in this version; f32 and tf32 are' "$dhcc" info dhc_ssm --compute bf16
 expect 2 '--compute: needs f32 or tf32, got "f16"' "$dhcc" check dhc_ssm --compute f16
