@@ -213,7 +213,7 @@ static int train(const Cli *c, dhc_session *s, dhc_model *m) {
 
 int cmd_train(const Cli *c) {
   if (!c->data && !c->print_recipe) {
-    cli_error(c, "train: needs --data SPEC (cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR or text:FILE)");
+    cli_error(c, "train: needs --data SPEC (cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK)");
     return 2;
   }
   if ((c->resume || c->overwrite) && !c->out) {

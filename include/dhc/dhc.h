@@ -308,7 +308,7 @@ typedef struct dhc_train_progress {
 } dhc_train_progress;
 
 typedef struct dhc_train_options {
-  const char *data;   /* cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE[@LENGTH] */
+  const char *data;   /* cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE[@LENGTH], tokens:FILE[@LENGTH], scifar:DIR, synth:TASK[:KEY=N,…] */
   const char *out;    /* folder for checkpoints and metrics, or NULL */
   int64_t batch, epochs, steps; /* 0: the recipe's; steps alone: as many epochs as they take */
   double lr;          /* 0: the recipe's; else a constant replaces its schedule */

@@ -111,7 +111,10 @@ static const struct {
                {"idx:", dhc_data_open_idx},
                {"mnist:", dhc_data_open_idx},
                {"npy:", dhc_data_open_npy},
-               {"text:", dhc_data_open_text}};
+               {"text:", dhc_data_open_text},
+               {"tokens:", dhc_data_open_tokens},
+               {"scifar:", dhc_data_open_scifar},
+               {"synth:", dhc_data_open_synth}};
 
 dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptions *options,
                             DhcDataset **out) {
@@ -122,7 +125,7 @@ dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptio
   }
   if (k == n_sources) {
     return dhc_status_make(DHC_E_USAGE,
-                           "data '%s': needs cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR or text:FILE", spec);
+                           "data '%s': needs cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK", spec);
   }
   DhcDataOwner *o = owner_new(MAX_FIELDS);
   DhcDataset *d = calloc(1, sizeof *d);

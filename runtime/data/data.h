@@ -47,6 +47,13 @@ typedef struct DhcDataOptions {
  *   text:FILE, text:FILE@LENGTH   bytes of a file, plain or gzip, for next-token
  *                 prediction: example i is bytes i*LENGTH ... in field "tokens" and
  *                 the bytes one further in "target", both i64 [LENGTH] (256)
+ *   tokens:FILE, tokens:FILE@LENGTH   the same of tokens: .npy of whole numbers (a matrix: an
+ *                 example a row, one token longer), or bare u16
+ *   scifar:DIR    CIFAR-10 as sequences: "tokens" u8 [1024], gray, and "target" i8 [1024], the
+ *                 label at the last place and -100 before
+ *   synth:TASK, synth:TASK:KEY=NUMBER,…   mqar, copy, selective_copy, induction, adding, made from
+ *                 a seed (data_synth.c): "tokens" and "target" i32 [length], -100 where nothing is
+ *                 asked; keys length, vocab, pairs, items, n, n_test, seed
  * Images are u8 [C,H,W] in field "image", labels i64 [] in field "target".
  * options may be NULL. Errors: DHC_E_INPUT, one line beginning with the file. */
 dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptions *options,

@@ -7,7 +7,7 @@
 
 #include "runtime/data/data_internal.h"
 
-enum { PIXELS = 3 * 32 * 32, RECORD = 1 + PIXELS, CLASSES = 10, MAX_FILES = 5 };
+enum { CELLS = 32 * 32, PIXELS = 3 * CELLS, RECORD = 1 + PIXELS, CLASSES = 10, MAX_FILES = 5 };
 
 typedef struct Files {
   char *paths[MAX_FILES];
@@ -45,8 +45,31 @@ static dhc_status add_file(Files *f, const char *folder, const char *name) {
   return dhc_status_ok();
 }
 
-/* Copies the records of the range; every label is checked, wanted or not. */
-static dhc_status unpack(const Files *f, DataRange range, uint8_t *images, int64_t *labels) {
+/* What becomes of record i of the split. */
+typedef struct Sink {
+  void *inputs, *labels;
+  void (*put)(const struct Sink *to, int64_t i, const uint8_t *record);
+} Sink;
+
+static void put_image(const Sink *to, int64_t i, const uint8_t *record) {
+  ((int64_t *)to->labels)[i] = record[0];
+  memcpy((uint8_t *)to->inputs + i * PIXELS, record + 1, PIXELS);
+}
+
+/* Luma (ITU-R BT.601) of every pixel; the label is asked for at the last. */
+static void put_sequence(const Sink *to, int64_t i, const uint8_t *record) {
+  const uint8_t *r = record + 1, *g = r + CELLS, *b = g + CELLS;
+  uint8_t *token = (uint8_t *)to->inputs + i * CELLS;
+  int8_t *target = (int8_t *)to->labels + i * CELLS;
+  for (int k = 0; k < CELLS; k++) {
+    token[k] = (uint8_t)((299 * r[k] + 587 * g[k] + 114 * b[k] + 500) / 1000);
+    target[k] = -100;
+  }
+  target[CELLS - 1] = (int8_t)record[0];
+}
+
+/* Takes the records of the range; every label is checked, wanted or not. */
+static dhc_status unpack(const Files *f, DataRange range, const Sink *to) {
   int64_t index = 0;
   for (int i = 0; i < f->n; i++) {
     int64_t n = (int64_t)(f->maps[i].n_bytes / RECORD);
@@ -57,8 +80,7 @@ static dhc_status unpack(const Files *f, DataRange range, uint8_t *images, int64
                                record[0]);
       }
       if (index >= range.begin && index < range.end) {
-        labels[index - range.begin] = record[0];
-        memcpy(images + (index - range.begin) * PIXELS, record + 1, PIXELS);
+        to->put(to, index - range.begin, record);
       }
     }
   }
@@ -82,36 +104,50 @@ static dhc_status find_files(Files *f, const char *path, DhcSplit split, bool *s
   return dhc_status_ok();
 }
 
-dhc_status dhc_data_open_cifar10(DhcDataOwner *o, const char *spec, const char *path,
-                                 DhcSplit split, const DhcDataOptions *options) {
-  static const int64_t shape[3] = {3, 32, 32};
+/* *n examples of the split into what `sink` has room for: input_bytes and label_bytes of each. */
+static dhc_status read_split(const char *spec, const char *path, DhcSplit split, const DhcDataOptions *options, int64_t input_bytes,
+                             int64_t label_bytes, Sink *sink, int64_t *n) {
   Files files = {.n = 0};
   bool single = false;
   DataRange range = {0, 0};
-  void *images = NULL, *labels = NULL;
   dhc_status status = find_files(&files, path, split, &single);
   if (status.code == DHC_OK) {
     status = dhc_data_range(spec, split, single, options->n_val, files.n_records, &range);
   }
-  int64_t n = range.end - range.begin;
+  *n = range.end - range.begin;
   if (status.code == DHC_OK) {
-    status = dhc_data_block(spec, options, n, PIXELS, &images);
+    status = dhc_data_block(spec, options, *n, input_bytes, &sink->inputs);
   }
   if (status.code == DHC_OK) {
-    status = dhc_data_block(spec, options, n, (int64_t)sizeof(int64_t), &labels);
+    status = dhc_data_block(spec, options, *n, label_bytes, &sink->labels);
   }
   if (status.code == DHC_OK) {
-    status = unpack(&files, range, images, labels);
+    status = unpack(&files, range, sink);
   }
   files_close(&files);
   if (status.code != DHC_OK) {
-    free(images);
-    free(labels);
-    return status;
+    free(sink->inputs);
+    free(sink->labels);
   }
-  dhc_data_add(o, "image", DHC_U8, 3, shape, images);
-  dhc_data_add(o, "target", DHC_I64, 0, NULL, labels);
-  o->n_examples = n;
-  o->n_classes = CLASSES;
   return status;
+}
+
+dhc_status dhc_data_open_cifar10(DhcDataOwner *o, const char *spec, const char *path,
+                                 DhcSplit split, const DhcDataOptions *options) {
+  static const int64_t shape[3] = {3, 32, 32};
+  Sink sink = {.put = put_image};
+  DHC_TRY(read_split(spec, path, split, options, PIXELS, (int64_t)sizeof(int64_t), &sink, &o->n_examples));
+  dhc_data_add(o, "image", DHC_U8, 3, shape, sink.inputs);
+  dhc_data_add(o, "target", DHC_I64, 0, NULL, sink.labels);
+  o->n_classes = CLASSES;
+  return dhc_status_ok();
+}
+
+dhc_status dhc_data_open_scifar(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split, const DhcDataOptions *options) {
+  static const int64_t shape[1] = {CELLS};
+  Sink sink = {.put = put_sequence};
+  DHC_TRY(read_split(spec, path, split, options, CELLS, CELLS, &sink, &o->n_examples));
+  dhc_data_add(o, "target", DHC_I8, 1, shape, sink.labels);
+  dhc_data_add(o, "tokens", DHC_U8, 1, shape, sink.inputs);
+  return dhc_status_ok();
 }

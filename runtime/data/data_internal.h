@@ -34,6 +34,10 @@ dhc_status dhc_data_block(const char *spec, const DhcDataOptions *options, int64
 void dhc_data_add(DhcDataOwner *o, const char *static_name, int32_t dtype, int32_t rank,
                   const int64_t *shape, void *block);
 
+/* "FILE@LENGTH": the file's name, owned by the caller (NULL: no memory), and the length, or the usual one where none is
+ * given; an @ that no number follows is part of the name. */
+char *dhc_data_split_length(const char *path, int64_t usual, int64_t *length, bool *given);
+
 /* ---- files, plain or gzip (data_source.c) ---- */
 
 typedef struct DhcSource {
@@ -55,6 +59,13 @@ dhc_status dhc_source_read(DhcSource *s, uint8_t *to, size_t n, size_t *got) DHC
 
 dhc_status dhc_data_open_cifar10(DhcDataOwner *o, const char *spec, const char *path,
                                  DhcSplit split, const DhcDataOptions *options) DHC_MUST_USE;
+/* The same files, every image as its 1,024 pixels from left to right and top to bottom. */
+dhc_status dhc_data_open_scifar(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
+                                const DhcDataOptions *options) DHC_MUST_USE;
+dhc_status dhc_data_open_synth(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
+                               const DhcDataOptions *options) DHC_MUST_USE;
+dhc_status dhc_data_open_tokens(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
+                                const DhcDataOptions *options) DHC_MUST_USE;
 dhc_status dhc_data_open_idx(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
                              const DhcDataOptions *options) DHC_MUST_USE;
 dhc_status dhc_data_open_npy(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,

@@ -7,13 +7,12 @@
 
 enum { DEFAULT_LENGTH = 256, MAX_LENGTH = 1 << 20, BYTE_VALUES = 256 };
 
-/* "FILE@LENGTH": the file's name, owned by the caller (NULL: no memory), and the length; an
- * @ that no number follows is part of the name. */
-static char *split_path(const char *path, int64_t *length) {
+char *dhc_data_split_length(const char *path, int64_t usual, int64_t *length, bool *given) {
   const char *at = strrchr(path, '@');
   size_t digits = at != NULL ? strspn(at + 1, "0123456789") : 0;
-  *length = DEFAULT_LENGTH;
-  if (digits == 0 || at[1 + digits] != '\0') {
+  *length = usual;
+  *given = digits > 0 && at[1 + digits] == '\0';
+  if (!*given) {
     return strdup(path);
   }
   *length = digits <= 9 ? strtoll(at + 1, NULL, 10) : INT64_MAX;
@@ -80,7 +79,8 @@ static dhc_status cut(DhcDataOwner *o, const char *spec, const DhcDataOptions *o
 dhc_status dhc_data_open_text(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
                               const DhcDataOptions *options) {
   int64_t length;
-  char *file = split_path(path, &length);
+  bool given;
+  char *file = dhc_data_split_length(path, DEFAULT_LENGTH, &length, &given);
   uint8_t *text = NULL;
   size_t n = 0;
   DataRange range = {0, 0};
