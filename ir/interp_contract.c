@@ -1,16 +1,25 @@
-/* Meaning of contractions: one fma chain an output, contracted index ascending. */
-#include <math.h>
-
+/* Meaning of contractions: products by the rule of ir/sum.h, contracted index ascending. */
 #include "ir/interp_internal.h"
+#include "ir/sum.h"
 
-/* *acc += x[i] * y[j], rounded once. */
-static void fma_into(DhcArray *acc, int64_t at, const DhcArray *x, int64_t i, const DhcArray *y,
-                     int64_t j) {
-  if (acc->f)
-    acc->f[at] = fma(x->f[i], y->f[j], acc->f[at]);
+/* One output: floats by the product rule, integers wrap. */
+typedef struct Out {
+  DhcDotSum f;
+  int64_t i;
+} Out;
+
+static void add_product(Out *o, dhc_dtype t, const DhcArray *x, int64_t i, const DhcArray *y, int64_t j) {
+  if (x->f)
+    dhc_dot_add(&o->f, x->f[i], y->f[j]);
   else
-    acc->i[at] = dhc_eval_wrap(acc->dtype, (int64_t)((uint64_t)acc->i[at] +
-                                                     (uint64_t)x->i[i] * (uint64_t)y->i[j]));
+    o->i = dhc_eval_wrap(t, (int64_t)((uint64_t)o->i + (uint64_t)x->i[i] * (uint64_t)y->i[j]));
+}
+
+static void put_out(DhcArray *y, int64_t at, const Out *o) {
+  if (y->f)
+    y->f[at] = dhc_dot_end(&o->f);
+  else
+    y->i[at] = o->i;
 }
 
 /* Extents of one group of axes (batch, free or contracted) and their strides in both operands. */
@@ -57,10 +66,12 @@ bool dhc_interp_dot_general(DhcInterp *in, const DhcNode *n) {
   for (int64_t e = 0; e < y->n; e++) {
     int64_t k[2 * DHC_MAX_RANK] = {0};
     int64_t at_a = dhc_in_at(out.n, out.a, idx), at_b = dhc_in_at(out.n, out.b, idx);
+    Out sum = {0};
     for (int64_t r = 0; r < n_red; r++) {
-      fma_into(y, e, a, at_a + dhc_in_at(red.n, red.a, k), b, at_b + dhc_in_at(red.n, red.b, k));
+      add_product(&sum, y->dtype, a, at_a + dhc_in_at(red.n, red.a, k), b, at_b + dhc_in_at(red.n, red.b, k));
       dhc_in_next(red.n, red.dim, k);
     }
+    put_out(y, e, &sum);
     dhc_in_next(out.n, out.dim, idx);
   }
   return true;
@@ -81,9 +92,11 @@ bool dhc_interp_ragged_dot(DhcInterp *in, const DhcNode *n) {
   for (int64_t e = 0; e < w->dim[0]; e++) {
     range(offsets, e, a->dim[0], &from, &to);
     for (int64_t t = from; t < to; t++)
-      for (int64_t j = 0; j < n_n; j++)
-        for (int64_t k = 0; k < n_k; k++)
-          fma_into(y, t * n_n + j, a, t * n_k + k, w, (e * n_k + k) * n_n + j);
+      for (int64_t j = 0; j < n_n; j++) {
+        Out sum = {0};
+        for (int64_t k = 0; k < n_k; k++) add_product(&sum, y->dtype, a, t * n_k + k, w, (e * n_k + k) * n_n + j);
+        put_out(y, t * n_n + j, &sum);
+      }
   }
   return true;
 }
@@ -97,9 +110,11 @@ bool dhc_interp_ragged_dot_dw(DhcInterp *in, const DhcNode *n) {
   for (int64_t e = 0; e < y->dim[0]; e++) {
     range(offsets, e, a->dim[0], &from, &to);
     for (int64_t k = 0; k < n_k; k++)
-      for (int64_t j = 0; j < n_n; j++)
-        for (int64_t t = from; t < to; t++)
-          fma_into(y, (e * n_k + k) * n_n + j, a, t * n_k + k, d, t * n_n + j);
+      for (int64_t j = 0; j < n_n; j++) {
+        Out sum = {.f = {.n = from}};
+        for (int64_t t = from; t < to; t++) add_product(&sum, y->dtype, a, t * n_k + k, d, t * n_n + j);
+        put_out(y, (e * n_k + k) * n_n + j, &sum);
+      }
   }
   return true;
 }

@@ -1,7 +1,6 @@
 /* Meaning of convolutions and of windows over trailing axes. */
-#include <math.h>
-
 #include "ir/interp_internal.h"
+#include "ir/sum.h"
 
 /* ---- convolution ------------------------------------------------------------- */
 
@@ -68,23 +67,23 @@ bool dhc_interp_conv(DhcInterp *in, const DhcNode *n) {
   int64_t p[MAX_SPATIAL] = {0};
   for (int64_t e = 0; e < y->n; e++) {
     int64_t o = e / n_y % v.o, b = e / n_y / v.o, c0 = o / o_group * c_group;
-    double acc = 0;
+    DhcDotSum sum = {0};
     for (int64_t c = 0; c < c_group; c++) {
       int64_t k[MAX_SPATIAL] = {0};
       for (int64_t t = 0; t < n_k; t++) {
         int64_t q = tap(&v, p, k);
         double xv = q < 0 ? 0 : x->f[(b * v.c + c0 + c) * n_x + q];
-        acc = fma(xv, w->f[(o * c_group + c) * n_k + t], acc);
+        dhc_dot_add(&sum, xv, w->f[(o * c_group + c) * n_k + t]);
         dhc_in_next(v.n_s, v.kernel, k);
       }
     }
-    y->f[e] = acc;
+    y->f[e] = dhc_dot_end(&sum);
     dhc_in_next(v.n_s, v.out, p);
   }
   return true;
 }
 
-/* Chain over (o within the group, k…) ascending. */
+/* Products over (o within the group, k…) ascending. */
 bool dhc_interp_conv_dx(DhcInterp *in, const DhcNode *n) {
   const DhcArray *dy = dhc_in_arg(in, n, 0), *w = dhc_in_arg(in, n, 1);
   DhcArray *dx = dhc_in_result(in, n, 0);
@@ -95,23 +94,23 @@ bool dhc_interp_conv_dx(DhcInterp *in, const DhcNode *n) {
   int64_t q[MAX_SPATIAL] = {0};
   for (int64_t e = 0; e < dx->n; e++) {
     int64_t c = e / n_x % v.c, b = e / n_x / v.c, o0 = c / c_group * o_group;
-    double acc = 0;
+    DhcDotSum sum = {0};
     for (int64_t o = o0; o < o0 + o_group; o++) {
       int64_t k[MAX_SPATIAL] = {0};
       for (int64_t t = 0; t < n_k; t++) {
         int64_t p = back(&v, q, k);
         double d = p < 0 ? 0 : dy->f[(b * v.o + o) * n_y + p];
-        acc = fma(d, w->f[(o * c_group + c % c_group) * n_k + t], acc);
+        dhc_dot_add(&sum, d, w->f[(o * c_group + c % c_group) * n_k + t]);
         dhc_in_next(v.n_s, v.kernel, k);
       }
     }
-    dx->f[e] = acc;
+    dx->f[e] = dhc_dot_end(&sum);
     dhc_in_next(v.n_s, v.size, q);
   }
   return true;
 }
 
-/* Chain over (n, output places…) ascending. */
+/* Products over (n, output places…) ascending. */
 bool dhc_interp_conv_dw(DhcInterp *in, const DhcNode *n) {
   const DhcArray *x = dhc_in_arg(in, n, 0), *dy = dhc_in_arg(in, n, 1);
   DhcArray *dw = dhc_in_result(in, n, 0);
@@ -122,17 +121,17 @@ bool dhc_interp_conv_dw(DhcInterp *in, const DhcNode *n) {
   int64_t k[MAX_SPATIAL] = {0};
   for (int64_t e = 0; e < dw->n; e++) {
     int64_t c = e / n_k % c_group, o = e / n_k / c_group, cx = o / o_group * c_group + c;
-    double acc = 0;
+    DhcDotSum sum = {0};
     for (int64_t b = 0; b < v.batch; b++) {
       int64_t p[MAX_SPATIAL] = {0};
       for (int64_t t = 0; t < n_y; t++) {
         int64_t q = tap(&v, p, k);
         double xv = q < 0 ? 0 : x->f[(b * v.c + cx) * n_x + q];
-        acc = fma(xv, dy->f[(b * v.o + o) * n_y + t], acc);
+        dhc_dot_add(&sum, xv, dy->f[(b * v.o + o) * n_y + t]);
         dhc_in_next(v.n_s, v.out, p);
       }
     }
-    dw->f[e] = acc;
+    dw->f[e] = dhc_dot_end(&sum);
     dhc_in_next(v.n_s, v.kernel, k);
   }
   return true;

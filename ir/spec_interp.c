@@ -132,6 +132,7 @@ static DhcScalar fold(const Run *r, const DhcSpecNode *d, Walk *w, const int64_t
   dhc_dtype t = r->s->node[d->a[0]].dtype;
   bool is_float = dhc_dtype_is_float(t), largest = d->op != DHC_OP_REDUCE_MIN;
   DhcSum sum = {0};
+  DhcDotSum dot = {0};
   DhcScalar acc = {.i = 0}, best;
   if (is_float) best.f = largest ? -INFINITY : INFINITY;
   else best.i = largest ? INT64_MIN : INT64_MAX;
@@ -142,7 +143,7 @@ static DhcScalar fold(const Run *r, const DhcSpecNode *d, Walk *w, const int64_t
     do {
       DhcScalar v = x[base[0] + w->at[0]];
       switch (d->op) {
-        case DHC_OP_DOT_GENERAL: acc.f = fma(v.f, y[base[1] + w->at[1]].f, acc.f); break;
+        case DHC_OP_DOT_GENERAL: dhc_dot_add(&dot, v.f, y[base[1] + w->at[1]].f); break;
         case DHC_OP_ADD:
           if (is_float) acc.f += v.f;
           else acc.i = dhc_eval_wrap(t, (int64_t)((uint64_t)acc.i + (uint64_t)v.i));
@@ -165,6 +166,7 @@ static DhcScalar fold(const Run *r, const DhcSpecNode *d, Walk *w, const int64_t
     } while (walk_next(w));
   }
   if (d->op == DHC_OP_REDUCE_SUM && is_float) acc.f = dhc_sum_end(&sum);
+  if (d->op == DHC_OP_DOT_GENERAL) acc.f = dhc_dot_end(&dot);
   if (d->op == DHC_OP_REDUCE_MAX || d->op == DHC_OP_REDUCE_MIN) return best;
   if (d->op == DHC_OP_ARGMAX) acc.i = arg;
   return acc;

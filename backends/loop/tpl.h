@@ -114,6 +114,39 @@ typedef struct DhcTplBlocks {
 DhcTplBlocks dhc_tpl_blocks_begin(DhcLp *b, dhc_dtype t, int lanes);
 void dhc_tpl_blocks_add(DhcLp *b, const DhcTplBlocks *s, DhcLv block);
 DhcLv dhc_tpl_blocks_end(DhcLp *b, const DhcTplBlocks *s, DhcLv last);
+/* The product rule (ir/sum.h), for n accumulators of one contraction. Blocks come in order, none is left out. */
+typedef struct DhcTplLevels {
+  dhc_dtype dtype;
+  int n, lanes;
+  const DhcLpVar *acc;
+  DhcLv buffer, pitch;  /* pitch: elements from one level to the next */
+  const int64_t *place; /* of each accumulator in a level */
+} DhcTplLevels;
+/* With a buffer of its own. */
+DhcTplLevels dhc_tpl_levels(DhcLp *b, dhc_dtype t, const DhcLpVar *acc, int n, int lanes);
+/* Block number `block` is complete and in acc; `first`: the contraction's first one. If it is the last one acc is
+ * the result, else +0. Not where all products are one block. */
+void dhc_tpl_levels_add(DhcLp *b, const DhcTplLevels *v, DhcLv block, DhcLv first, DhcLv last);
+/* The same for accumulators that are no variables: between begin, which gives the number of a level, and end stands the
+ * addition of what that level holds; after end `to` is the level that the sums go to, unless they are the last. */
+typedef struct DhcTplLevel {
+  DhcLv to;
+  DhcLpVar number, first;
+} DhcTplLevel;
+DhcLv dhc_tpl_level_begin(DhcLp *b, DhcTplLevel *v, DhcLv block, DhcLv first, DhcLv last);
+void dhc_tpl_level_end(DhcLp *b, const DhcTplLevel *v);
+/* At most one block, for all that is known; n counts `step` a product. */
+bool dhc_tpl_one_block(DhcLv n, int64_t step);
+/* The loop over products [from, to) of `all`, `step` apart; begin gives the running index, and between begin and end
+ * stand the multiply-adds into acc, f32 variables that are +0 before. */
+typedef struct DhcTplProducts {
+  bool one;
+  DhcTplLevels levels;
+  DhcLv many, to, size, first, block;
+} DhcTplProducts;
+DhcLv dhc_tpl_products_begin(DhcLp *b, DhcTplProducts *p, const DhcLpVar *acc, int n, int lanes, DhcLv from, DhcLv to,
+                             DhcLv all, int64_t step);
+void dhc_tpl_products_end(DhcLp *b, const DhcTplProducts *p);
 /* The result of a fold over some of its elements. */
 typedef struct DhcTplPart {
   DhcLv value; /* the sum, the extreme element */

@@ -15,7 +15,8 @@
  *       inner tiles: panel[step][lane] = dot(A[step, k], B[k, lane])
  *       passes over the panel, one a level of row folds; the last one puts in place what is
  *         contracted next
- *       outer tiles: acc[lane][column] += panel[step][lane] * V[step, column], steps ascending
+ *       outer tiles: acc[lane][column] += panel[step][lane] * V[step, column], steps ascending; a block of the
+ *         product rule (ir/sum.h) that is complete goes to the next level
  *     outputs, from acc and the row folds
  *
  * Schedule: v[0] steps of an inner tile, v[1] vectors of a block of lanes, v[2] lanes of a
@@ -82,26 +83,29 @@ static void inner_tiles(DhcChain *c, int i, DhcLv from, DhcLv to, DhcLv row0) {
   DhcLv base = dhc_lp_at(b, c->cx.pointer[in->oa], dhc_tpl_base(&c->cx, in->oa));
   DhcLv by_step = dhc_tpl_step(&c->cx, in->oa, c->step), by_k = dhc_tpl_step(&c->cx, in->oa, in->k);
   DhcLv last = dhc_lp_addc(b, to, -1), a[DHC_CHAIN_MAX_STEPS], vec[DHC_CHAIN_MAX_VECTORS];
-  DhcLpVar acc[DHC_CHAIN_MAX_STEPS][DHC_CHAIN_MAX_VECTORS];
+  DhcLpVar acc[DHC_CHAIN_MAX_STEPS * DHC_CHAIN_MAX_VECTORS];
+  DhcTplProducts p;
   DhcLv s = dhc_lp_for(b, from, to, c->steps);
   for (int r = 0; r < c->steps; r++)
     a[r] = dhc_lp_at(b, base, dhc_lp_mul(b, dhc_lp_min(b, dhc_lp_addc(b, s, r), last), by_step));
-  for (int r = 0; r < c->steps; r++)
-    for (int v = 0; v < c->vectors; v++) acc[r][v] = dhc_lp_var(b, dhc_lp_zero(b, DHC_F32, c->lanes));
-  DhcLv k = dhc_lp_for(b, dhc_lp_i64(b, 0), c->cx.extent[in->k], 1);
+  for (int n = 0; n < c->steps * c->vectors; n++) acc[n] = dhc_lp_var(b, dhc_lp_zero(b, DHC_F32, c->lanes));
+  DhcLv n_k = c->cx.extent[in->k];
+  DhcLv k = dhc_tpl_products_begin(b, &p, acc, c->steps * c->vectors, c->lanes, dhc_lp_i64(b, 0), n_k, n_k, 1);
   DhcLv at = dhc_lp_mulc(b, k, c->width), at_a = dhc_lp_mul(b, k, by_k);
   for (int v = 0; v < c->vectors; v++)
     vec[v] = dhc_lp_load(b, in->packed, dhc_lp_addc(b, at, (int64_t)v * c->lanes), c->lanes, 0);
   for (int r = 0; r < c->steps; r++) {
     DhcLv x = dhc_lp_splat(b, dhc_lp_load(b, a[r], at_a, 1, 0), c->lanes);
-    for (int v = 0; v < c->vectors; v++)
-      dhc_lp_set(b, acc[r][v], dhc_lp_fma(b, x, vec[v], dhc_lp_get(b, acc[r][v])));
+    for (int v = 0; v < c->vectors; v++) {
+      DhcLpVar sum = acc[r * c->vectors + v];
+      dhc_lp_set(b, sum, dhc_lp_fma(b, x, vec[v], dhc_lp_get(b, sum)));
+    }
   }
-  dhc_lp_end(b);
+  dhc_tpl_products_end(b, &p);
   DhcLv to_row = dhc_lp_mulc(b, dhc_lp_add(b, row0, dhc_lp_sub(b, s, from)), c->width);
   for (int r = 0; r < c->steps; r++) /* rows behind the last are there and nobody's */
     for (int v = 0; v < c->vectors; v++)
-      dhc_lp_store(b, c->panel[i], dhc_lp_addc(b, to_row, (int64_t)r * c->width + v * c->lanes), dhc_lp_get(b, acc[r][v]), 0);
+      dhc_lp_store(b, c->panel[i], dhc_lp_addc(b, to_row, (int64_t)r * c->width + v * c->lanes), dhc_lp_get(b, acc[r * c->vectors + v]), 0);
   dhc_lp_end(b);
 }
 
@@ -308,6 +312,76 @@ static void outer_tiles(DhcChain *c, const DhcChainOuter *o, DhcLv from, DhcLv t
   dhc_lp_end(b);
 }
 
+/* ---- blocks of products ------------------------------------------------------------------------- */
+
+/* The sums of outer contractions lie behind one another: the chain of the block at hand, then the levels of the
+ * product rule. They begin as +0, so that blocks left out need no attention. */
+static DhcLv sums_of(DhcChain *c, const DhcChainOuter *o, int level) {
+  return dhc_lp_at(c->b, o->acc, dhc_lp_mulc(c->b, dhc_lp_mulc(c->b, o->pitch, c->width), level));
+}
+
+/* Adds the sums of a level to those of the next. */
+static void level_up(DhcChain *c, int level) {
+  DhcLp *b = c->b;
+  for (int j = 0; j < c->n_out; j++) {
+    DhcLv from = sums_of(c, &c->out[j], level), to = sums_of(c, &c->out[j], level + 1);
+    DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_mul(b, c->out[j].pitch, c->n_lanes), c->lanes);
+    DhcLv x = dhc_lp_load(b, from, i, c->lanes, 0);
+    dhc_lp_store(b, to, i, dhc_lp_add(b, dhc_lp_load(b, to, i, c->lanes, 0), x), 0);
+    dhc_lp_store(b, from, i, dhc_lp_zero(b, DHC_F32, c->lanes), 0);
+    dhc_lp_end(b);
+  }
+}
+
+/* What comes next belongs to block number `block`. */
+static void enter_block(DhcChain *c, DhcLv block) {
+  DhcLp *b = c->b;
+  DhcLv now = dhc_lp_get(b, c->block);
+  for (int l = 0; l < DHC_DOT_LEVELS; l++) {
+    DhcLv size = dhc_lp_i64(b, (int64_t)1 << l * DHC_DOT_FAN_LOG2);
+    dhc_lp_if(b, dhc_lp_lt(b, dhc_lp_udiv(b, now, size), dhc_lp_udiv(b, block, size)));
+    level_up(c, l);
+  }
+  for (int l = 0; l < DHC_DOT_LEVELS; l++) dhc_lp_end(b);
+  dhc_lp_set(b, c->block, block);
+}
+
+/* Of more than one block the result is the sum of all levels. */
+static void end_blocks(DhcChain *c) {
+  DhcLp *b = c->b;
+  if (c->one_block) return;
+  dhc_lp_if(b, dhc_lp_lt(b, dhc_lp_i64(b, DHC_DOT_BLOCK), dhc_tpl_count(&c->cx, c->red)));
+  for (int j = 0; j < c->n_out; j++) {
+    DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_mul(b, c->out[j].pitch, c->n_lanes), c->lanes);
+    DhcLv x = dhc_lp_load(b, c->out[j].acc, i, c->lanes, 0);
+    for (int l = 1; l <= DHC_DOT_LEVELS; l++)
+      x = dhc_lp_add(b, dhc_lp_load(b, sums_of(c, &c->out[j], l), i, c->lanes, 0), x);
+    dhc_lp_store(b, c->out[j].acc, i, x, 0);
+    dhc_lp_end(b);
+  }
+  dhc_lp_end(b);
+}
+
+/* Steps [from, to) of all outer contractions, cut where blocks end; row0: panel row of step `from`, flat: its number
+ * in R. */
+static void outer_blocks(DhcChain *c, DhcLv from, DhcLv to, DhcLv row0, DhcLv flat) {
+  DhcLp *b = c->b;
+  if (c->one_block) {
+    for (int j = 0; j < c->n_out; j++) outer_tiles(c, &c->out[j], from, to, row0);
+    return;
+  }
+  DhcLv size = dhc_lp_i64(b, DHC_DOT_BLOCK), end = dhc_lp_add(b, flat, dhc_lp_sub(b, to, from));
+  DhcLv block = dhc_lp_for(b, dhc_lp_udiv(b, flat, size), dhc_lp_ceildivc(b, end, DHC_DOT_BLOCK), 1);
+  DhcTplMark mark = dhc_tpl_push(&c->cx);
+  enter_block(c, block);
+  DhcLv first = dhc_lp_sub(b, dhc_lp_mulc(b, block, DHC_DOT_BLOCK), flat), skip = dhc_lp_max(b, first, dhc_lp_i64(b, 0));
+  DhcLv until = dhc_lp_min(b, to, dhc_lp_add(b, from, dhc_lp_addc(b, first, DHC_DOT_BLOCK)));
+  for (int j = 0; j < c->n_out; j++)
+    outer_tiles(c, &c->out[j], dhc_lp_add(b, from, skip), until, dhc_lp_add(b, row0, skip));
+  dhc_tpl_pop(&c->cx, &mark);
+  dhc_lp_end(b);
+}
+
 /* ---- outputs ------------------------------------------------------------------------------------ */
 
 static bool any_output(const DhcChain *c, int col, bool *needed) {
@@ -396,7 +470,8 @@ static void lay_out(DhcChain *c) {
     dhc_dimprog tile = dhc_prog_const(a, c->out[j].vectors * c->lanes);
     dhc_dimprog pitch = OP(MUL, OP(CEILDIV, dhc_tpl_extent_prog(&c->cx, c->out[j].col), tile), tile);
     c->out[j].pitch = dhc_lp_prog(b, pitch);
-    c->out[j].acc = take(&r, OP(MUL, pitch, width));
+    int64_t sums = c->one_block ? 1 : 1 + DHC_DOT_LEVELS;
+    c->out[j].acc = take(&r, OP(MUL, OP(MUL, pitch, width), dhc_prog_const(a, sums)));
   }
   b->scratch_bytes = OP(MUL, r.floats, dhc_prog_const(a, 4));
 #undef OP
@@ -408,8 +483,15 @@ static void lay_out(DhcChain *c) {
 
 static void clear_sums(DhcChain *c) {
   DhcLp *b = c->b;
+  DhcLv sums = dhc_lp_i64(b, 1);
+  if (!c->one_block) {
+    DhcLv many = dhc_lp_lt(b, dhc_lp_i64(b, DHC_DOT_BLOCK), dhc_tpl_count(&c->cx, c->red));
+    sums = dhc_lp_select(b, many, dhc_lp_i64(b, 1 + DHC_DOT_LEVELS), sums);
+    c->block = dhc_lp_var(b, dhc_lp_i64(b, 0));
+  }
   for (int j = 0; j < c->n_out; j++) {
-    DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_mulc(b, c->out[j].pitch, c->width), c->lanes);
+    DhcLv n = dhc_lp_mul(b, dhc_lp_mulc(b, c->out[j].pitch, c->width), sums);
+    DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), n, c->lanes);
     dhc_lp_store(b, c->out[j].acc, i, dhc_lp_zero(b, DHC_F32, c->lanes), 0);
     dhc_lp_end(b);
   }
@@ -427,7 +509,8 @@ static void clear_rows(DhcChain *c, DhcLv row0, DhcLv n) {
 
 typedef enum Part { INNER, OUTER, BOTH } Part;
 
-static void chunk(DhcChain *c, Part part, DhcLv from, DhcLv to, DhcLv row0) {
+/* flat: number of step `from` in R. */
+static void chunk(DhcChain *c, Part part, DhcLv from, DhcLv to, DhcLv row0, DhcLv flat) {
   DhcLv v;
   for (int i = 0; i < c->n_in && part != OUTER; i++) inner_tiles(c, i, from, to, row0);
   if (part == BOTH) {
@@ -437,14 +520,14 @@ static void chunk(DhcChain *c, Part part, DhcLv from, DhcLv to, DhcLv row0) {
     pass_steps(c, c->last, needed, from, to, row0, row0, v);
     lanes_end(c, &lanes);
   }
-  for (int j = 0; j < c->n_out && part != INNER; j++) outer_tiles(c, &c->out[j], from, to, row0);
+  if (part != INNER) outer_blocks(c, from, to, row0, flat);
 }
 
 /* A chunk that counts; or one that nobody sees, if it shows nevertheless. */
-static void chunk_seen(DhcChain *c, Part part, DhcLv from, DhcLv to, DhcLv row0) {
+static void chunk_seen(DhcChain *c, Part part, DhcLv from, DhcLv to, DhcLv row0, DhcLv flat) {
   DhcLp *b = c->b;
   if (c->range.condition < 0) {
-    chunk(c, part, from, to, row0);
+    chunk(c, part, from, to, row0, flat);
     return;
   }
   DhcLv seen = dhc_chain_range_seen(c, from, to), zero = dhc_lp_i64(b, 0), one = dhc_lp_i64(b, 1);
@@ -460,7 +543,7 @@ static void chunk_seen(DhcChain *c, Part part, DhcLv from, DhcLv to, DhcLv row0)
   }
   dhc_lp_if(b, dhc_lp_eq(b, dhc_lp_get(b, wanted), one));
   DhcTplMark mark = dhc_tpl_push(&c->cx);
-  chunk(c, part, from, to, row0);
+  chunk(c, part, from, to, row0, flat);
   dhc_tpl_pop(&c->cx, &mark);
   dhc_lp_end(b);
 }
@@ -476,7 +559,7 @@ static void by_chunks(DhcChain *c, Part part) {
   DhcLv from = dhc_lp_for(b, zero, c->n_steps, c->chunk), to = dhc_lp_min(b, c->n_steps, dhc_lp_addc(b, from, c->chunk));
   DhcLv row0 = c->n_fold ? dhc_lp_add(b, flat, from) : zero;
   DhcTplMark in_chunk = dhc_tpl_push(&c->cx);
-  chunk_seen(c, part, from, to, row0);
+  chunk_seen(c, part, from, to, row0, dhc_lp_add(b, flat, from));
   dhc_tpl_pop(&c->cx, &in_chunk);
   dhc_lp_end(b);
   dhc_tpl_pop(&c->cx, &mark);
@@ -490,6 +573,7 @@ static void kernel(DhcChain *c) {
   dhc_dimprog blocks = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(&c->cx, c->lane), dhc_prog_const(a, c->width));
   DhcLv n_blocks = dhc_lp_prog(b, blocks);
   c->n_steps = c->cx.extent[c->step];
+  c->one_block = dhc_tpl_one_block(dhc_tpl_count(&c->cx, c->red), 1);
   DhcLv task = dhc_lp_tasks(b, dhc_prog_op(a, DHC_DIM_MUL, dhc_tpl_count_prog(&c->cx, c->outer), blocks));
   DhcTplMark mark = dhc_tpl_push(&c->cx);
   lay_out(c);
@@ -507,6 +591,7 @@ static void kernel(DhcChain *c) {
   } else {
     by_chunks(c, BOTH);
   }
+  end_blocks(c);
   row_outputs(c);
   for (int j = 0; j < c->n_out; j++) {
     bool before = false;

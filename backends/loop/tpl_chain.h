@@ -25,7 +25,7 @@ typedef struct DhcChainOuter {
   int ov, col;   /* operand of V, axis of columns */
   int panel;     /* where ne's values are put */
   int lane_rows, vectors; /* tile */
-  DhcLv acc, pitch; /* [lane][pitch] */
+  DhcLv acc, pitch; /* [level][lane][pitch]; level 0: the chain of the block at hand */
 } DhcChainOuter;
 
 typedef struct DhcChainFold {
@@ -57,6 +57,8 @@ typedef struct DhcChain {
     int axis;              /* step or lane: what lies in [lo, hi) */
   } range;
   DhcLv from, to; /* steps that may count, whole chunks of them */
+  bool one_block; /* R is one block of the product rule, whatever its size */
+  DhcLpVar block; /* else: the one that the sums of level 0 belong to */
 } DhcChain;
 
 /* Fills in what the spec says; false: it has no such reading. */

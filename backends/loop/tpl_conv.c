@@ -70,7 +70,7 @@ static bool find_roles(Conv *v) {
   uint32_t windows = dhc_space_bit(v->y.window) | dhc_space_bit(v->x.window), par = 0;
   v->c = dhc_space_last_axis(red);
   if (red & (red - 1)) return false;
-  /* one chain: channels, then taps of y, then taps of x */
+  /* products: channels, then taps of y, then taps of x */
   if (v->c > (v->y.tap >= 0 ? v->y.tap : v->x.tap >= 0 ? v->x.tap : v->c)) return false;
   if (v->y.tap >= 0 && v->x.tap >= 0 && v->y.tap > v->x.tap) return false;
   for (int a = 0; a < s->n_axes; a++) {
@@ -256,7 +256,7 @@ static void fill_planes(Conv *v) {
 typedef struct Tile {
   DhcLv w[MAX_ROWS];         /* row r of w, c and taps 0, r < half */
   DhcLv second, second_rows; /* elements and rows from row r to the r-th of the second half */
-  DhcLpVar acc[MAX_ROWS][MAX_VECTORS];
+  DhcLpVar acc[MAX_ROWS * MAX_VECTORS];
 } Tile;
 
 /* Displacement of the planes for tap ky of the first dimension. */
@@ -266,7 +266,7 @@ static DhcLv row_shift(Conv *v, DhcLv ky) {
   return dhc_lp_mul(b, dhc_lp_addc(b, dhc_lp_mulc(b, ky, v->y.dilation), -v->y.lo), v->W);
 }
 
-/* taps[v->listed * k ..]: displacements in planes and in a row of w of the k-th step of the chain, so
+/* taps[v->listed * k ..]: displacements in planes and in a row of w of the k-th product, so
  * that the tile's loop is one block, whatever the taps; and, for the input gradient, whose w
  * lies scattered, what to prefetch then, in w from the tile's first row on: the t-th step of a
  * channel fetches row t of the next channel. */
@@ -297,10 +297,11 @@ static void list_taps(Conv *v) {
 
 static void pixel_tile(Conv *v, Tile *t, DhcLv p, int vectors) {
   DhcLp *b = v->b;
-  for (int r = 0; r < v->rows; r++)
-    for (int i = 0; i < vectors; i++) t->acc[r][i] = dhc_lp_var(b, dhc_lp_zero(b, DHC_F32, v->lanes));
+  for (int i = 0; i < v->rows * vectors; i++) t->acc[i] = dhc_lp_var(b, dhc_lp_zero(b, DHC_F32, v->lanes));
   DhcLv start = dhc_lp_at(b, v->planes, p), vec[MAX_VECTORS];
-  DhcLv k = dhc_lp_for(b, dhc_lp_i64(b, 0), v->n_taps, v->listed);
+  DhcTplProducts products;
+  DhcLv k = dhc_tpl_products_begin(b, &products, t->acc, v->rows * vectors, v->lanes, dhc_lp_i64(b, 0), v->n_taps, v->n_taps,
+                                   v->listed);
   DhcLv x_at = dhc_lp_load(b, v->taps, k, 1, 0);
   DhcLv w_at = dhc_lp_load(b, v->taps, dhc_lp_addc(b, k, 1), 1, 0);
   if (v->listed == 3) dhc_lp_prefetch(b, t->w[0], dhc_lp_load(b, v->taps, dhc_lp_addc(b, k, 2), 1, 0));
@@ -309,16 +310,18 @@ static void pixel_tile(Conv *v, Tile *t, DhcLv p, int vectors) {
   for (int r = 0; r < v->rows; r++) {
     DhcLv from = r < v->half ? w_at : dhc_lp_add(b, w_at, t->second);
     DhcLv w = dhc_lp_splat(b, dhc_lp_load(b, t->w[r % v->half], from, 1, 0), v->lanes);
-    for (int i = 0; i < vectors; i++)
-      dhc_lp_set(b, t->acc[r][i], dhc_lp_fma(b, w, vec[i], dhc_lp_get(b, t->acc[r][i])));
+    for (int i = 0; i < vectors; i++) {
+      DhcLpVar acc = t->acc[r * vectors + i];
+      dhc_lp_set(b, acc, dhc_lp_fma(b, w, vec[i], dhc_lp_get(b, acc)));
+    }
   }
-  dhc_lp_end(b);
+  dhc_tpl_products_end(b, &products);
   for (int r = 0; r < v->rows; r++)
     for (int i = 0; i < vectors; i++) {
       DhcLv row = dhc_lp_i64(b, r % v->half);
       if (r >= v->half) row = dhc_lp_add(b, row, t->second_rows);
       DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, v->Result, row), dhc_lp_addc(b, p, (int64_t)i * v->lanes));
-      dhc_lp_store(b, v->results, at, dhc_lp_get(b, t->acc[r][i]), 0);
+      dhc_lp_store(b, v->results, at, dhc_lp_get(b, t->acc[r * vectors + i]), 0);
     }
 }
 

@@ -3,7 +3,7 @@
  *   dw[o, c, ky, kx] = sum over images n, places y, x of
  *                      x[n, c, stride * y + dilation * ky + offset, ...] * dy[n, o, y, x]
  *
- * as one chain an element, n, y, x ascending. Vectors run over output channels o, so dy is
+ * by the product rule (ir/sum.h), n, y, x ascending. Vectors run over output channels o, so dy is
  * transposed to scratch as [place][o] and x copied into planes with zeros where its guards
  * say so; each place then costs one scalar of x for each tap and one vector row of dy.
  *
@@ -11,7 +11,8 @@
  *     sums[o block][c][tap][o] = 0
  *     for each group of images:
  *       dy of the chunk, transposed
- *       for each c: its planes; for each block of o: sums += over images, rows, places
+ *       for each c: its planes; for each block of o: sums += over images, rows, places; where 256 places
+ *         are complete they go to the rule's next level, which lies behind the sums
  *     epilogue, stores
  *
  * Schedule: v[0] vectors, v[1] vectors where taps are up to 3, v[2] lanes, v[3] tasks wanted. */
@@ -36,11 +37,12 @@ typedef struct ConvDw {
   uint32_t outer;
   int vectors, lanes, width; /* width: output channels of a block */
   int n_taps;
+  bool one_block;                   /* of products, whatever the sizes */
   dhc_dimprog group, places, plane; /* images; places of a group; elements of one image's plane */
   dhc_dimprog blocks, channels;     /* of a task */
   DhcLv H, W, Rows, Columns;        /* places; rows and columns of a plane */
   DhcLv Dy;                         /* elements of one block of transposed dy */
-  DhcLv Plane, Sums;                /* elements: one image's plane; sums of one block */
+  DhcLv Plane, Sums, All;           /* elements: one image's plane; sums of one block, of the task's blocks */
   DhcLv dy, planes, sums;           /* scratch */
   DhcLv image0, n_images, o0, n_blocks, c0, n_channels; /* of a task */
 } ConvDw;
@@ -64,7 +66,7 @@ static bool find_roles(ConvDw *v) {
   }
   v->image = dhc_space_last_axis(red & ~space);
   if (red & ~space & ~dhc_space_bit(v->image)) return false;
-  /* one chain: images, then places of y, then of x */
+  /* products: images, then places of y, then of x */
   if (v->y.out >= 0 && v->x.out >= 0 && v->y.out > v->x.out) return false;
   if (v->image >= 0 && space && (dhc_space_bit(v->image) & ~((space & (0u - space)) - 1))) return false;
   for (int t = 0; t < s->operand[v->ox].n_terms; t++) {
@@ -141,7 +143,8 @@ static dhc_dimprog sums_prog(const ConvDw *v) {
 
 static dhc_dimprog scratch_bytes(const ConvDw *v) {
   dhc_dimprog dy = op(v, DHC_DIM_MUL, v->places, pc(v, v->width));
-  dhc_dimprog n = op(v, DHC_DIM_MUL, v->blocks, op(v, DHC_DIM_ADD, dy, sums_prog(v)));
+  dhc_dimprog sums = op(v, DHC_DIM_MUL, sums_prog(v), pc(v, v->one_block ? 1 : 1 + DHC_DOT_LEVELS));
+  dhc_dimprog n = op(v, DHC_DIM_MUL, v->blocks, op(v, DHC_DIM_ADD, dy, sums));
   n = op(v, DHC_DIM_ADD, n, op(v, DHC_DIM_MUL, v->group, v->plane));
   return op(v, DHC_DIM_MUL, n, pc(v, 4));
 }
@@ -242,41 +245,82 @@ static void fill_planes(ConvDw *v) {
 
 /* ---- sums ------------------------------------------------------------------------------------ */
 
+typedef struct Taps {
+  int n;
+  DhcLpVar acc[MAX_TAPS * MAX_VECTORS];
+  int64_t place[MAX_TAPS * MAX_VECTORS]; /* in sums */
+  DhcLv dy_row, tap_row[MAX_TAPS];
+} Taps;
+
+/* Places [from, to) of a row. */
+static void add_row(ConvDw *v, const Taps *s, DhcLv from, DhcLv to) {
+  DhcLp *b = v->b;
+  DhcLv x = dhc_lp_for(b, from, to, 1), x_at = dhc_lp_mulc(b, x, v->x.stride), vec[MAX_VECTORS];
+  for (int i = 0; i < v->vectors; i++)
+    vec[i] = dhc_lp_load(b, s->dy_row, dhc_lp_addc(b, dhc_lp_mulc(b, x, v->width), i * v->lanes), v->lanes, 0);
+  for (int t = 0; t < s->n; t++) {
+    DhcLv p = dhc_lp_splat(b, dhc_lp_load(b, s->tap_row[t], x_at, 1, 0), v->lanes);
+    for (int i = 0; i < v->vectors; i++) {
+      DhcLpVar acc = s->acc[t * v->vectors + i];
+      dhc_lp_set(b, acc, dhc_lp_fma(b, p, vec[i], dhc_lp_get(b, acc)));
+    }
+  }
+  dhc_lp_end(b);
+}
+
+/* A row whose first place is number `at` of all, cut where blocks of products end. */
+static void add_row_by_blocks(ConvDw *v, const Taps *s, DhcLv at, DhcLv sums) {
+  DhcLp *b = v->b;
+  DhcLv size = dhc_lp_i64(b, DHC_DOT_BLOCK), zero = dhc_lp_i64(b, 0);
+  DhcTplLevels levels = {.dtype = DHC_F32,
+                         .n = s->n * v->vectors,
+                         .lanes = v->lanes,
+                         .acc = s->acc,
+                         .place = s->place,
+                         .buffer = dhc_lp_at(b, sums, v->All),
+                         .pitch = v->All};
+  DhcLv all = dhc_lp_mul(b, dhc_space_extent(&v->cx, v->image), dhc_lp_mul(b, v->H, v->W)), row_end = dhc_lp_add(b, at, v->W);
+  DhcLv block = dhc_lp_for(b, dhc_lp_udiv(b, at, size), dhc_lp_ceildivc(b, row_end, DHC_DOT_BLOCK), 1);
+  DhcLv start = dhc_lp_mulc(b, block, DHC_DOT_BLOCK), end = dhc_lp_min(b, row_end, dhc_lp_addc(b, start, DHC_DOT_BLOCK));
+  add_row(v, s, dhc_lp_sub(b, dhc_lp_max(b, start, at), at), dhc_lp_sub(b, end, at));
+  DhcLv last = dhc_lp_eq(b, end, all), complete = dhc_lp_eq(b, dhc_lp_and(b, end, dhc_lp_addc(b, size, -1)), zero);
+  dhc_lp_if(b, dhc_lp_and(b, dhc_lp_or(b, last, complete), dhc_lp_lt(b, size, all)));
+  dhc_tpl_levels_add(b, &levels, block, zero, last);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+}
+
 /* Taps [tap0, tap0 + n) of one channel and block: sums[tap][width] += over the group. */
 static void add_places(ConvDw *v, int tap0, int n, DhcLv dy, DhcLv sums) {
   DhcLp *b = v->b;
-  DhcLpVar acc[MAX_TAPS][MAX_VECTORS];
+  Taps s = {.n = n};
   DhcLv zero = dhc_lp_i64(b, 0), shift[MAX_TAPS];
   for (int t = 0; t < n; t++) {
     int64_t ky = (tap0 + t) / v->x.n_taps, kx = (tap0 + t) % v->x.n_taps;
     shift[t] = dhc_lp_mulc(b, v->Columns, v->y.dilation * ky - v->y.lo);
     shift[t] = dhc_lp_addc(b, shift[t], v->x.dilation * kx - v->x.lo);
-    for (int i = 0; i < v->vectors; i++)
-      acc[t][i] = dhc_lp_var(
-          b, dhc_lp_load(b, sums, dhc_lp_i64(b, (int64_t)(tap0 + t) * v->width + i * v->lanes), v->lanes, 0));
+    for (int i = 0; i < v->vectors; i++) s.place[t * v->vectors + i] = (int64_t)(tap0 + t) * v->width + i * v->lanes;
   }
+  int sums_here = n * v->vectors;
+  for (int i = 0; i < sums_here; i++)
+    s.acc[i] = dhc_lp_var(b, dhc_lp_load(b, sums, dhc_lp_i64(b, s.place[i]), v->lanes, 0));
   DhcLv image = dhc_lp_for(b, zero, v->n_images, 1);
   DhcLv y = dhc_lp_for(b, zero, v->H, 1);
   DhcLv row = dhc_lp_mul(b, dhc_lp_mulc(b, y, v->y.stride), v->Columns);
   DhcLv from = dhc_lp_at(b, v->planes, dhc_lp_add(b, dhc_lp_mul(b, image, v->Plane), row));
   DhcLv place = dhc_lp_mul(b, dhc_lp_add(b, dhc_lp_mul(b, image, v->H), y), v->W);
-  DhcLv dy_row = dhc_lp_at(b, dy, dhc_lp_mulc(b, place, v->width)), tap_row[MAX_TAPS];
-  for (int t = 0; t < n; t++) tap_row[t] = dhc_lp_at(b, from, shift[t]);
-  DhcLv x = dhc_lp_for(b, zero, v->W, 1), x_at = dhc_lp_mulc(b, x, v->x.stride), vec[MAX_VECTORS];
-  for (int i = 0; i < v->vectors; i++)
-    vec[i] = dhc_lp_load(b, dy_row, dhc_lp_addc(b, dhc_lp_mulc(b, x, v->width), i * v->lanes), v->lanes, 0);
-  for (int t = 0; t < n; t++) {
-    DhcLv p = dhc_lp_splat(b, dhc_lp_load(b, tap_row[t], x_at, 1, 0), v->lanes);
-    for (int i = 0; i < v->vectors; i++)
-      dhc_lp_set(b, acc[t][i], dhc_lp_fma(b, p, vec[i], dhc_lp_get(b, acc[t][i])));
+  s.dy_row = dhc_lp_at(b, dy, dhc_lp_mulc(b, place, v->width));
+  for (int t = 0; t < n; t++) s.tap_row[t] = dhc_lp_at(b, from, shift[t]);
+  if (v->one_block) {
+    add_row(v, &s, zero, v->W);
+  } else {
+    DhcLv before = dhc_lp_mul(b, v->image0, dhc_lp_mul(b, v->H, v->W));
+    add_row_by_blocks(v, &s, dhc_lp_add(b, before, place), sums);
   }
   dhc_lp_end(b);
   dhc_lp_end(b);
-  dhc_lp_end(b);
-  for (int t = 0; t < n; t++)
-    for (int i = 0; i < v->vectors; i++)
-      dhc_lp_store(b, sums, dhc_lp_i64(b, (int64_t)(tap0 + t) * v->width + i * v->lanes),
-                   dhc_lp_get(b, acc[t][i]), 0);
+  for (int i = 0; i < sums_here; i++)
+    dhc_lp_store(b, sums, dhc_lp_i64(b, s.place[i]), dhc_lp_get(b, s.acc[i]), 0);
 }
 
 static void add_group(ConvDw *v) {
@@ -353,8 +397,7 @@ static void epilogue(ConvDw *v) {
 static void task_body(ConvDw *v) {
   DhcLp *b = v->b;
   DhcLv zero = dhc_lp_i64(b, 0), none = dhc_lp_zero(b, DHC_F32, v->lanes);
-  DhcLv all = dhc_lp_mul(b, v->n_blocks, v->Sums);
-  DhcLv i = dhc_lp_for(b, zero, all, v->lanes);
+  DhcLv i = dhc_lp_for(b, zero, dhc_lp_mul(b, v->n_blocks, v->Sums), v->lanes);
   dhc_lp_store(b, v->sums, i, none, 0);
   dhc_lp_end(b);
   DhcLv images = dhc_space_extent(&v->cx, v->image), group = dhc_lp_prog(b, v->group);
@@ -374,6 +417,8 @@ static DhcLv reach(ConvDw *v, const DhcSpace *d) {
 static void kernel(ConvDw *v) {
   DhcLp *b = v->b;
   dhc_dimprog o_chunks, c_chunks;
+  DhcLv places = dhc_lp_mul(b, dhc_space_extent(&v->cx, v->y.out), dhc_space_extent(&v->cx, v->x.out));
+  v->one_block = dhc_tpl_one_block(dhc_lp_mul(b, places, dhc_space_extent(&v->cx, v->image)), 1);
   size_blocks(v);
   dhc_dimprog n_tasks = size_tasks(v, &o_chunks, &c_chunks);
   b->scratch_bytes = scratch_bytes(v);
@@ -387,7 +432,8 @@ static void kernel(ConvDw *v) {
   DhcLv blocks = dhc_lp_prog(b, v->blocks), channels = dhc_lp_prog(b, v->channels);
   v->dy = dhc_lp_scratch(b, DHC_F32, 0);
   v->sums = dhc_lp_at(b, v->dy, dhc_lp_mul(b, blocks, v->Dy));
-  v->planes = dhc_lp_at(b, v->sums, dhc_lp_mul(b, blocks, v->Sums));
+  v->All = dhc_lp_mul(b, blocks, v->Sums);
+  v->planes = dhc_lp_at(b, v->sums, dhc_lp_mulc(b, v->All, v->one_block ? 1 : 1 + DHC_DOT_LEVELS));
   DhcLv n_o = dhc_lp_prog(b, o_chunks), n_c = dhc_lp_prog(b, c_chunks), per_outer = dhc_lp_mul(b, n_o, n_c);
   DhcLv all_blocks = dhc_lp_ceildivc(b, dhc_space_extent(&v->cx, v->o), v->width);
 

@@ -1,6 +1,6 @@
 /* Template "dot": register-tiled contraction, after Goto and van de Geijn, "Anatomy of
- * high-performance matrix multiplication" (ACM TOMS 34, 2008), without blocking of k, so
- * that every output stays one chain of fused multiply-adds, k ascending.
+ * high-performance matrix multiplication" (ACM TOMS 34, 2008), without blocking of k but for the
+ * blocks of the product rule (ir/sum.h), k ascending.
  *
  * Roles. One DOT fold over A and B, or two over one A and a B each (a projection and its gate),
  * whose sums meet in the epilogue. The column axis n is the one along which output 0 lies
@@ -210,7 +210,7 @@ typedef struct Tile {
   DhcLv a_panel;                 /* packed: [k * 16 + r]; across: room for a group */
   DhcLv first;                   /* row the tiles are counted from */
   DhcLv b_ptr[DHC_DOT_MAX_FOLDS], b_step[DHC_DOT_MAX_FOLDS]; /* b_ptr[f][k * b_step[f] + column] */
-  DhcLpVar acc[DHC_DOT_MAX_ROWS][DHC_DOT_MAX_VECTORS];       /* the folds' vectors after one another */
+  DhcLpVar acc[DHC_DOT_MAX_ROWS * DHC_DOT_MAX_VECTORS];      /* by row; the folds' vectors after one another */
 } Tile;
 
 static int all_vectors(const Dot *d) {
@@ -220,7 +220,9 @@ static int all_vectors(const Dot *d) {
 static void k_loop(Dot *d, Tile *t) {
   DhcLp *b = d->b;
   DhcLv vec[DHC_DOT_MAX_VECTORS];
-  DhcLv k = dhc_lp_for(b, d->k_from, d->k_to, 1);
+  DhcTplProducts p;
+  int wide = all_vectors(d);
+  DhcLv k = dhc_tpl_products_begin(b, &p, t->acc, d->rows * wide, d->lanes, d->k_from, d->k_to, d->K, 1);
   for (int f = 0; f < d->n_folds; f++) {
     DhcLv at_b = dhc_lp_mul(b, k, t->b_step[f]);
     for (int v = 0; v < d->vectors; v++)
@@ -231,10 +233,12 @@ static void k_loop(Dot *d, Tile *t) {
     DhcLv x = !d->direct_a ? dhc_lp_load(b, t->a_panel, dhc_lp_addc(b, at_a, r), 1, 0)
                          : dhc_lp_load(b, t->a_ptr[r], at_a, 1, 0);
     x = dhc_lp_splat(b, x, d->lanes);
-    for (int v = 0; v < all_vectors(d); v++)
-      dhc_lp_set(b, t->acc[r][v], dhc_lp_fma(b, x, vec[v], dhc_lp_get(b, t->acc[r][v])));
+    for (int v = 0; v < wide; v++) {
+      DhcLpVar acc = t->acc[r * wide + v];
+      dhc_lp_set(b, acc, dhc_lp_fma(b, x, vec[v], dhc_lp_get(b, acc)));
+    }
   }
-  dhc_lp_end(b);
+  dhc_tpl_products_end(b, &p);
 }
 
 /* Sums to the output as they are. Rows beyond the last are written to its place, before it is:
@@ -247,7 +251,7 @@ static void store_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   for (int r = d->rows; r-- > 0;) {
     DhcLv at = dhc_lp_mul(b, dhc_lp_min(b, dhc_lp_addc(b, t->row0, r), last), step);
     for (int v = 0; v < d->vectors; v++)
-      dhc_lp_store(b, to, dhc_lp_addc(b, at, v * d->lanes), dhc_lp_get(b, t->acc[r][v]), 0);
+      dhc_lp_store(b, to, dhc_lp_addc(b, at, v * d->lanes), dhc_lp_get(b, t->acc[r * all_vectors(d) + v]), 0);
   }
 }
 
@@ -274,7 +278,7 @@ static void epilogue(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   DhcLv tile = dhc_lp_local(b, DHC_F32, d->rows * pitch);
   for (int r = 0; r < d->rows; r++)
     for (int v = 0; v < all_vectors(d); v++)
-      dhc_lp_store(b, tile, dhc_lp_i64(b, r * pitch + v * d->lanes), dhc_lp_get(b, t->acc[r][v]), 0);
+      dhc_lp_store(b, tile, dhc_lp_i64(b, r * pitch + v * d->lanes), dhc_lp_get(b, t->acc[r * all_vectors(d) + v]), 0);
   DhcLv end = dhc_lp_min(b, dhc_lp_addc(b, t->row0, d->rows), row_end);
   DhcLv i = d->m < 0 ? t->row0 : dhc_lp_for(b, t->row0, end, 1);
   DhcTplMark in_row = dhc_tpl_push(&d->cx);
@@ -298,8 +302,7 @@ static void epilogue(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
 }
 
 static void clear(Dot *d, Tile *t) {
-  for (int r = 0; r < d->rows; r++)
-    for (int v = 0; v < all_vectors(d); v++) t->acc[r][v] = dhc_lp_var(d->b, dhc_lp_zero(d->b, DHC_F32, d->lanes));
+  for (int i = 0; i < d->rows * all_vectors(d); i++) t->acc[i] = dhc_lp_var(d->b, dhc_lp_zero(d->b, DHC_F32, d->lanes));
 }
 
 /* The tiles of A_GROUP rows, each as [k][rows] with room for `lanes` more steps: whole vectors

@@ -8,6 +8,8 @@
  *               is not folded; the 16 partials lie in a stack buffer (or in variables where
  *               at most 16 elements are folded).
  *
+ * Contractions are chains of scalars, or of vectors over an axis that is not folded, by the product rule.
+ *
  * Either may go over one block of the sum rule only (dhc_tpl_fold_part); the parts are then
  * joined as the rule joins blocks, which gives the same bits again.
  *
@@ -26,6 +28,8 @@ typedef struct Member {
   bool sum16;  /* by the sum rule */
   DhcLpVar acc, arg;
   DhcTplBlocks blocks;      /* where there may be several */
+  DhcTplLevels levels;      /* of a contraction, likewise */
+  DhcLpVar total;           /* of the ranges of a ragged contraction, likewise */
   DhcLv parts;              /* in order: buffer of 16 partials */
   DhcLv few[MAX_UNROLL];    /* in order, unrolled: the elements */
   DhcLv result;
@@ -41,6 +45,8 @@ typedef struct Fold {
   bool unrolled;
   int lanes;         /* of the values folded */
   int n, n_few;
+  DhcLv products;     /* of a contraction */
+  bool ranges;        /* it is one of many, over a first axis of ranges */
   DhcLv lo, hi;       /* of a part: its flat indices */
   const DhcTplPart *done; /* of a part: by node, what has been folded already */
   Member m[MAX_GROUP];
@@ -97,7 +103,8 @@ static void plan(Fold *f, DhcTplCx *cx, int n) {
         !(f->done && f->done[m].value) && !(cx->varies[m] & ~cx->bound) && ready(cx, m) && !waits_for_scan(cx, m))
       add_member(f, m);
   int last = f->axis[f->n_axes - 1];
-  f->by_lanes = cx->plan_vector == last && cx->vector_axis < 0;
+  f->ranges = s->kind == DHC_KIND_RAGGED && f->n_axes > 1;
+  f->by_lanes = cx->plan_vector == last && cx->vector_axis < 0 && !f->ranges;
   f->max_count = constant_count(s, f->axes);
   if (f->done) f->max_count = DHC_SUM_BLOCK;
   f->unrolled = !f->by_lanes && f->max_count && f->max_count <= MAX_UNROLL;
@@ -105,6 +112,22 @@ static void plan(Fold *f, DhcTplCx *cx, int n) {
 
 /* More than one block of the sum rule, for all that is known. */
 static bool many_blocks(const Fold *f) { return !(f->max_count && f->max_count <= DHC_SUM_BLOCK); }
+
+/* More than one block of the product rule, likewise; sets up what that takes. */
+static bool many_products(Fold *f) {
+  DhcTplCx *cx = f->cx;
+  if (f->max_count && f->max_count <= DHC_DOT_BLOCK) return false;
+  if (!f->products) f->products = dhc_tpl_count(cx, f->axes & ~(f->ranges ? 1u << f->axis[0] : 0));
+  return !dhc_tpl_one_block(f->products, 1);
+}
+
+static void begin_levels(Fold *f, Member *m, int lanes) {
+  if (m->d->op != DHC_OP_DOT_GENERAL || !many_products(f)) return;
+  m->levels = dhc_tpl_levels(f->cx->b, m->t, &m->acc, 1, lanes);
+  if (f->ranges) m->total = dhc_lp_var(f->cx->b, dhc_lp_zero(f->cx->b, m->t, lanes));
+}
+
+static DhcLv is_many(const Fold *f) { return dhc_lp_lt(f->cx->b, dhc_lp_i64(f->cx->b, DHC_DOT_BLOCK), f->products); }
 
 /* lanes of what member m folds: a vector if it varies over the bound vector axis */
 static int value_lanes(const Fold *f, const Member *m) {
@@ -202,6 +225,7 @@ static void begin_in_order(Fold *f) {
       if (op == DHC_OP_ARGMAX) m->arg = dhc_lp_var(b, dhc_lp_zero(b, m->d->dtype, lanes));
     } else {
       m->acc = dhc_lp_var(b, zero);
+      begin_levels(f, m, lanes);
     }
   }
 }
@@ -228,6 +252,24 @@ static void end_block(Fold *f, Member *m, DhcLv flat) {
   dhc_lp_end(b);
 }
 
+/* Product `flat` may have completed a block. */
+static void end_products(Fold *f, Member *m, DhcLv flat) {
+  DhcLp *b = f->cx->b;
+  if (!m->levels.acc) return;
+  if (f->ranges) flat = dhc_lp_urem(b, flat, f->products);
+  DhcLv next = dhc_lp_addc(b, flat, 1), last = dhc_lp_eq(b, next, f->products), zero = dhc_lp_i64(b, 0);
+  DhcLv complete = dhc_lp_eq(b, dhc_lp_and(b, next, dhc_lp_i64(b, DHC_DOT_BLOCK - 1)), zero);
+  dhc_lp_if(b, dhc_lp_and(b, dhc_lp_or(b, complete, last), is_many(f)));
+  dhc_tpl_levels_add(b, &m->levels, dhc_lp_udiv(b, flat, dhc_lp_i64(b, DHC_DOT_BLOCK)), zero, last);
+  if (f->ranges) {
+    dhc_lp_if(b, last);
+    dhc_lp_set(b, m->total, dhc_lp_add(b, dhc_lp_get(b, m->total), dhc_lp_get(b, m->acc)));
+    dhc_lp_set(b, m->acc, dhc_lp_zero(b, m->t, m->levels.lanes));
+    dhc_lp_end(b);
+  }
+  dhc_lp_end(b);
+}
+
 static void step_in_order(Fold *f, Member *m, DhcLv flat) {
   DhcTplCx *cx = f->cx;
   DhcLp *b = cx->b;
@@ -248,6 +290,7 @@ static void step_in_order(Fold *f, Member *m, DhcLv flat) {
   switch ((int)m->d->op) {
   case DHC_OP_DOT_GENERAL:
     dhc_lp_set(b, m->acc, dhc_lp_fma(b, v, dhc_tpl_eval(cx, m->d->a[1]), acc));
+    end_products(f, m, flat);
     break;
   case DHC_OP_ARGMAX: {
     DhcLv better = argmax_before(b, v, acc, NULL, NULL);
@@ -276,6 +319,7 @@ static void end_in_order(Fold *f) {
     else if (m->d->op == DHC_OP_REDUCE_MAX || m->d->op == DHC_OP_REDUCE_MIN)
       m->result = settle_zero(b, m, dhc_lp_get(b, m->acc));
     else m->result = dhc_lp_get(b, m->acc);
+    if (m->levels.acc && f->ranges) m->result = dhc_lp_select(b, is_many(f), dhc_lp_get(b, m->total), m->result);
   }
 }
 
@@ -331,6 +375,7 @@ static void begin_by_lanes(Fold *f) {
         m->arg = dhc_lp_var(b, dhc_lp_splat(b, lowest(b, m->d->dtype, false), lanes));
     } else if (op == DHC_OP_DOT_GENERAL || op == DHC_OP_ADD) {
       m->acc = dhc_lp_var(b, dhc_lp_zero(b, m->t, 1));
+      begin_levels(f, m, 1);
     } else {
       m->acc = dhc_lp_var(b, dhc_lp_zero(b, m->t, lanes));
       if (m->sum16 && many_blocks(f)) m->blocks = dhc_tpl_blocks_begin(b, m->t, 1);
@@ -412,6 +457,12 @@ static void end_by_lanes(Fold *f) {
     } else if (op == DHC_OP_REDUCE_MAX || op == DHC_OP_REDUCE_MIN) {
       m->result = settle_zero(b, m, dhc_lp_fold(b, extreme_op(m), dhc_lp_get(b, m->acc)));
     } else if (op == DHC_OP_DOT_GENERAL || op == DHC_OP_ADD) {
+      if (m->levels.acc) {
+        DhcLv last = dhc_lp_udiv(b, dhc_lp_addc(b, f->products, -1), dhc_lp_i64(b, DHC_DOT_BLOCK));
+        dhc_lp_if(b, is_many(f));
+        dhc_tpl_levels_add(b, &m->levels, last, dhc_lp_i64(b, 0), dhc_lp_int(b, DHC_BOOL, 1));
+        dhc_lp_end(b);
+      }
       m->result = dhc_lp_get(b, m->acc);
     } else {
       m->result = fold_lanes(b, m);
@@ -424,6 +475,25 @@ static bool any_sum(const Fold *f) {
   for (int k = 0; k < f->n; k++)
     if (f->m[k].sum16) return true;
   return false;
+}
+
+static bool any_levels(const Fold *f) {
+  for (int k = 0; k < f->n; k++)
+    if (f->m[k].levels.acc) return true;
+  return false;
+}
+
+/* Is the vector at flat index `at` the first of a block of `size`? The one before is complete then. */
+static DhcLv begins_block(DhcLp *b, DhcLv at, DhcLv j, int64_t size) {
+  DhcLv zero = dhc_lp_i64(b, 0), low = dhc_lp_and(b, at, dhc_lp_i64(b, size - 1));
+  return dhc_lp_and(b, dhc_lp_and(b, dhc_lp_eq(b, low, zero), dhc_lp_ge(b, j, zero)), dhc_lp_lt(b, zero, at));
+}
+
+static void flush_products(Fold *f, DhcLv at) {
+  DhcLp *b = f->cx->b;
+  DhcLv block = dhc_lp_addc(b, dhc_lp_udiv(b, at, dhc_lp_i64(b, DHC_DOT_BLOCK)), -1);
+  for (int k = 0; k < f->n; k++)
+    if (f->m[k].levels.acc) dhc_tpl_levels_add(b, &f->m[k].levels, block, dhc_lp_i64(b, 0), dhc_lp_int(b, DHC_BOOL, 0));
 }
 
 static void flush_sums(Fold *f) {
@@ -454,11 +524,14 @@ static void row_by_lanes(Fold *f, DhcLv flat, DhcLv phase) {
     DhcLv before = dhc_lp_cast(b, dhc_lp_max(b, dhc_lp_sub(b, zero, j), zero), DHC_I32);
     on = dhc_lp_and(b, on, dhc_lp_ge(b, dhc_lp_iota(b, DHC_I32, DHC_TPL_LANES), before));
   }
-  if (blocks) { /* this vector is the first of a block: the one before is complete */
-    DhcLv low = dhc_lp_and(b, at, dhc_lp_i64(b, DHC_SUM_BLOCK - 1));
-    DhcLv first = dhc_lp_and(b, dhc_lp_eq(b, low, zero), dhc_lp_ge(b, j, zero));
-    dhc_lp_if(b, dhc_lp_and(b, first, dhc_lp_lt(b, zero, at)));
+  if (blocks) {
+    dhc_lp_if(b, begins_block(b, at, j, DHC_SUM_BLOCK));
     flush_sums(f);
+    dhc_lp_end(b);
+  }
+  if (any_levels(f)) {
+    dhc_lp_if(b, begins_block(b, at, j, DHC_DOT_BLOCK));
+    flush_products(f, at);
     dhc_lp_end(b);
   }
   dhc_tpl_bind_vector(cx, a, j, DHC_TPL_LANES, on);

@@ -6,7 +6,7 @@
  * a convolution is the same loop as a matrix product: its pixels are rows, its taps are part of k.
  * In steps of BK the block brings a BM x BK and a BK x BN piece into block memory; each thread
  * holds TM x TN sums. Elements behind the last k are +0 on one side and -0 on the other: x + (+0 * -0)
- * is x, bit for bit. One fused chain per sum, k ascending: the CPU's bits. With v[5] the pieces are
+ * is x, bit for bit. Sums by the product rule (ir/sum.h), k ascending: the CPU's bits. With v[5] the pieces are
  * rounded to tf32 and go through matrix tiles (16 x 8 x 8) instead, 2 x 4 warps a block.
  *
  * Reduced axes that the contraction does not fold but varies over (a pooling window) count as the innermost
@@ -44,6 +44,8 @@ typedef struct Tile {
   int64_t buffer;   /* bytes of one of the two buffers */
   DhcLv n_rows, n_cols, n_k, row0, col0, tid;
   DhcLv sum[MAX_PAIR]; /* stack arrays of the thread's sums */
+  DhcLv level[MAX_PAIR]; /* exact: of what finished blocks of the product rule give, by level */
+  DhcLv many;            /* more than one block; NULL: never */
   DhcLv sum_row; /* while results are stored: first row of the window in sum[] */
   DhcLv sum_col;
 } Tile;
@@ -183,6 +185,8 @@ static const char *choose(Tile *d) {
   d->tf32 = v[5];
   d->threads = d->tf32 ? 256 : d->bm / d->tm * (d->bn / d->tn);
   if (d->tf32 && d->window) return "a window in a tile of matrix instructions";
+  if (DHC_DOT_BLOCK % d->bk) return "steps that do not divide a block of products";
+  if (d->cx.s->kind == DHC_KIND_RAGGED && d->e < 0 && (d->k & (d->k - 1))) return "ranges that are not read";
   if (d->tm % (int)d->n_window) return "a window that does not divide a thread's rows";
   return NULL;
 }
@@ -314,6 +318,32 @@ static void multiply(Tile *d, DhcLv half) {
     DhcLv at = dhc_lp_add(b, row, j), y = dhc_lp_load(b, ys, j, 1, 0);
     dhc_lp_store(b, d->sum[f], at, dhc_lp_fma(b, x, y, dhc_lp_load(b, d->sum[f], at, 1, 0)), 0);
     dhc_lp_end(b);
+    dhc_lp_end(b);
+  }
+  dhc_lp_end(b);
+}
+
+/* The block of products that ends at k_end goes to its level. */
+static void end_block(Tile *d, DhcLv k_end) {
+  DhcLp *b = d->b;
+  DhcLv zero = dhc_lp_i64(b, 0), size = dhc_lp_i64(b, DHC_DOT_BLOCK), n = dhc_lp_i64(b, d->tm * d->tn);
+  DhcLv last = dhc_lp_ge(b, k_end, d->n_k), none = dhc_lp_float(b, DHC_F32, 0);
+  DhcLv complete = dhc_lp_eq(b, dhc_lp_urem(b, k_end, size), zero);
+  dhc_lp_if(b, dhc_lp_and(b, dhc_lp_or(b, complete, last), d->many));
+  DhcLv block = dhc_lp_addc(b, dhc_lp_ceildivc(b, k_end, DHC_DOT_BLOCK), -1);
+  DhcTplLevel v;
+  DhcLv from = dhc_lp_mulc(b, dhc_tpl_level_begin(b, &v, block, zero, last), d->tm * d->tn);
+  for (int f = 0; f < d->n_folds; f++) {
+    DhcLv i = dhc_lp_for(b, zero, n, 1), so_far = dhc_lp_load(b, d->level[f], dhc_lp_add(b, from, i), 1, 0);
+    dhc_lp_store(b, d->sum[f], i, dhc_lp_add(b, so_far, dhc_lp_load(b, d->sum[f], i, 1, 0)), 0);
+    dhc_lp_end(b);
+  }
+  dhc_tpl_level_end(b, &v);
+  DhcLv to = dhc_lp_mulc(b, v.to, d->tm * d->tn);
+  for (int f = 0; f < d->n_folds; f++) {
+    DhcLv i = dhc_lp_for(b, zero, n, 1), x = dhc_lp_add(b, none, dhc_lp_load(b, d->sum[f], i, 1, 0));
+    dhc_lp_store(b, d->level[f], dhc_lp_add(b, to, i), x, 0);
+    dhc_lp_store(b, d->sum[f], i, dhc_lp_select(b, last, x, none), 0);
     dhc_lp_end(b);
   }
   dhc_lp_end(b);
@@ -451,9 +481,30 @@ static void begin_sums(Tile *d) {
 
 static void steps(Tile *d);
 
+/* Of more than one block every range is a sum by itself: total += sum, and the sum begins anew. */
+static void add_range(Tile *d, const DhcLv *total) {
+  DhcLp *b = d->b;
+  dhc_lp_if(b, d->many);
+  for (int f = 0; f < d->n_folds; f++) {
+    DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->tm * d->tn), 1);
+    DhcLv x = dhc_lp_load(b, d->sum[f], i, 1, 0);
+    dhc_lp_store(b, total[f], i, dhc_lp_add(b, dhc_lp_load(b, total[f], i, 1, 0), x), 0);
+    dhc_lp_store(b, d->sum[f], i, dhc_lp_float(b, DHC_F32, 0), 0);
+    dhc_lp_end(b);
+  }
+  dhc_lp_end(b);
+}
+
 /* The steps of every e that has rows here. */
 static void steps_of_ranges(Tile *d) {
   DhcLp *b = d->b;
+  DhcLv total[MAX_PAIR] = {NULL}, sum[MAX_PAIR] = {d->sum[0], d->sum[1]};
+  for (int f = 0; f < d->n_folds && d->many; f++) {
+    total[f] = dhc_lp_local(b, DHC_F32, d->tm * d->tn);
+    d->sum[f] = total[f];
+  }
+  if (d->many) begin_sums(d);
+  for (int f = 0; f < d->n_folds; f++) d->sum[f] = sum[f];
   DhcLv e = dhc_lp_for(b, dhc_lp_i64(b, 0), d->cx.extent[d->e], 1);
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   dhc_tpl_bind(&d->cx, d->e, e);
@@ -461,10 +512,17 @@ static void steps_of_ranges(Tile *d) {
   DhcLv end = dhc_lp_addc(b, d->row0, d->bm);
   dhc_lp_if(b, dhc_lp_and(b, dhc_lp_lt(b, d->row0, hi), dhc_lp_and(b, dhc_lp_lt(b, lo, end), dhc_lp_lt(b, lo, hi))));
   steps(d);
+  if (d->many) add_range(d, total);
   dhc_lp_barrier(b); /* the next e begins with the first buffer again */
   dhc_lp_end(b);
   dhc_tpl_pop(&d->cx, &mark);
   dhc_lp_end(b);
+  for (int f = 0; f < d->n_folds && d->many; f++) {
+    DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->tm * d->tn), 1);
+    DhcLv x = dhc_lp_load(b, total[f], i, 1, 0);
+    dhc_lp_store(b, d->sum[f], i, dhc_lp_select(b, d->many, x, dhc_lp_load(b, d->sum[f], i, 1, 0)), 0);
+    dhc_lp_end(b);
+  }
 }
 
 static void steps(Tile *d) {
@@ -485,6 +543,7 @@ static void steps(Tile *d) {
   dhc_lp_end(b);
   if (d->tf32) multiply_tf32(d, half);
   else multiply(d, half);
+  if (d->many) end_block(d, next);
   dhc_lp_end(b);
 }
 
@@ -520,6 +579,7 @@ void dhc_tpl_tile(const DhcTplInput *in, DhcLp *b) {
   d->n_rows = dhc_tpl_count(&d->cx, d->x.axes);
   d->n_cols = dhc_tpl_count(&d->cx, d->y[0].axes);
   d->n_k = dhc_tpl_count(&d->cx, d->k);
+  if (!d->tf32 && !dhc_tpl_one_block(d->n_k, 1)) d->many = dhc_lp_lt(b, dhc_lp_i64(b, DHC_DOT_BLOCK), d->n_k);
   DhcLv n_across = dhc_lp_prog(b, across), n_tiles = dhc_lp_prog(b, per_batch);
   DhcLv task = dhc_lp_tasks(b, dhc_prog_op(arena, DHC_DIM_MUL, per_batch, dhc_tpl_count_prog(&d->cx, d->batch)));
   DhcTplMark mark = dhc_tpl_push(&d->cx);
@@ -533,6 +593,7 @@ void dhc_tpl_tile(const DhcTplInput *in, DhcLp *b) {
   d->x.stage = dhc_lp_local(b, DHC_F32, d->x.each);
   for (int f = 0; f < d->n_folds; f++) {
     d->sum[f] = dhc_lp_local(b, DHC_F32, sums);
+    if (d->many) d->level[f] = dhc_lp_local(b, DHC_F32, (int64_t)DHC_DOT_LEVELS * sums);
     d->y[f].stage = dhc_lp_local(b, DHC_F32, d->y[f].each);
   }
   begin_sums(d);

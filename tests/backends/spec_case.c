@@ -204,8 +204,11 @@ static void alloc_operands(SpecCase *c, Memory *m) {
     double *f = DHC_NEW_N(&c->arena, double, n + 1);
     m->ref[o] = f;
     bool out = c->s->operand[o].out && c->s->kind != DHC_KIND_SCATTER;
+    bool given = c->fill && !dhc_dtype_is_float(t);
+    if (given) c->fill(c, o, (int64_t *)(void *)f);
     for (int64_t i = 0; i < n; i++) {
-      if (dhc_dtype_is_float(t)) f[i] = out ? -77 : c->lo + (c->hi - c->lo) * uniform();
+      if (given) ;
+      else if (dhc_dtype_is_float(t)) f[i] = out ? -77 : c->lo + (c->hi - c->lo) * uniform();
       else ((int64_t *)(void *)f)[i] = out ? 0 : (int64_t)(uniform() * (double)(c->int_hi + 1));
       case_put(t, m->at[o], i, f, (int64_t *)(void *)f);
     }
@@ -370,8 +373,10 @@ static void check_on_gpu(SpecCase *c, Memory *m, const int64_t *dim, double tol)
       continue;
     }
     if (elements > (p->threads ? MAX_IN_BLOCKS : MAX_INTERPRETED) && !(c->all_classes && p->threads)) continue;
-    for (int order = 0; order < (p->threads ? DHC_LP_N_ORDERS : 1); order++)
+    for (int order = 0; order < (p->threads ? DHC_LP_N_ORDERS : 1); order++) {
       interpret(c, m, p, dim, tol, (DhcLpOrder)order);
+      if (c->exact) c->exact(c, m->again);
+    }
   }
   build_in_tf32(c, &cuda);
 }
@@ -400,6 +405,7 @@ void case_check(SpecCase *c, const char *features, const int *v, double tol) {
   dhc_kernel_class cls = class_of(&k);
   case_run_class(&cls, m.at, c->s->n_operands, dim, false);
   for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++) compare(c, o, m.at[o], m.ref[o], tol);
+  if (c->exact) c->exact(c, m.at);
   run_again(c, &m, &k, dim, true, "the cut");
   if (c->plain) {
     Linked slow = link_kernel(c, &target, g, j, "plain", &plain);

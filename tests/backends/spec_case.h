@@ -22,6 +22,9 @@ typedef struct SpecCase {
                                           class, and have the bits of compiled code: the spec has no maths functions */
   const char *plain; /* another template of the kind that must give the same bits, or NULL */
   int plain_v0;      /* and its first schedule number */
+  /* What operands must hold afterwards, to the bit; fails the test otherwise. NULL: not asked. */
+  void (*exact)(const struct SpecCase *c, void *const *at);
+  void (*fill)(const struct SpecCase *c, int operand, int64_t *to); /* of integers, instead of drawing them; or NULL */
 } SpecCase;
 
 void case_init(SpecCase *c, DhcKind kind);

@@ -3,6 +3,7 @@
 #include "passes/plan/schedule.h"
 #include "tests/backends/spec_case.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <cmocka.h>
@@ -92,6 +93,125 @@ static void dot_narrow(void **st) {
   for (int form = 0; form < 64; form += 5) {
     one_dot(form, 13, 21, 9, "-avx512f", NULL);
     one_dot(form, 7, 18, 5, "-avx512f,-avx2,-fma,-avx", NULL);
+  }
+}
+
+/* ---- the product rule ---------------------------------------------------------------------- */
+
+/* Products [lo, hi) of a row of A and of B, as ir/sum.h says it: chains of 256, or sums of 16 of what is below. */
+static float rule(const float *a, const float *b, int64_t lo, int64_t hi, int64_t size) {
+  float sum = 0;
+  if (size == 256) {
+    for (int64_t k = lo; k < hi; k++) sum = fmaf(a[k], b[k], sum);
+    return sum;
+  }
+  int64_t part = size < INT64_MAX ? size / 16 : 65536;
+  for (int64_t at = lo / part * part; at < hi; at += part) sum += rule(a, b, at > lo ? at : lo, at + part < hi ? at + part : hi, part);
+  return sum;
+}
+
+static float product(const float *a, const float *b, int64_t lo, int64_t hi, int64_t all) {
+  return rule(a, b, lo, hi, all <= 256 ? 256 : INT64_MAX);
+}
+
+static void same_float(int64_t i, float want, float got) {
+  if (memcmp(&want, &got, 4)) fail_msg("element %lld: want %a, got %a", (long long)i, (double)want, (double)got);
+}
+
+/* y[m, n] of a[m, k] and b[n, k] */
+static void exact_dot(const SpecCase *c, void *const *at) {
+  const float *a = at[0], *b = at[1], *y = at[2];
+  int64_t M = c->extent[0], N = c->extent[1], K = c->extent[2];
+  for (int64_t i = 0; i < M * N; i++) same_float(i, product(a + i / N * K, b + i % N * K, 0, K, K), y[i]);
+}
+
+/* Every template, on blocks that are full, missing, and one product too long; terms differ in size, so that another
+ * order would show. */
+static void product_rule(void **st) {
+  (void)st;
+  static const int64_t kk[] = {0, 1, 255, 256, 257, 512, 768, 1000, 4096, 4097, 8192, 65537, 140000};
+  for (size_t i = 0; i < sizeof kk / sizeof *kk; i++)
+    for (int64_t m = 1; m < 8; m += 6) {
+      SpecCase c;
+      case_init(&c, DHC_KIND_DOT);
+      c.plain = "dot_plain";
+      c.all_classes = m == 1 && kk[i] < 1200;
+      c.exact = exact_dot;
+      int rows = case_axis(&c, DHC_AXIS_PAR, m, false), n = case_axis(&c, DHC_AXIS_PAR, m == 1 ? 1 : kk[i] > 5000 ? 3 : 21, false);
+      int k = case_axis(&c, DHC_AXIS_RED, kk[i], false);
+      int a = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){rows, k}));
+      int b = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){n, k}));
+      case_operand(&c, DHC_F32, case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << k, a, b), 2, (int[]){rows, n});
+      case_check(&c, NULL, NULL, 1e-3);
+      case_free(&c);
+    }
+}
+
+/* Ranges of rows [bound[e], bound[e + 1]): lo and hi are two operands, made from it. */
+enum { RANGES = 3, RAGGED_K = 517 };
+static const int64_t bound[RANGES + 1] = {2, 5, 5, 600};
+
+static void exact_ragged(const SpecCase *c, void *const *at) {
+  const float *a = at[0], *w = at[3], *y = at[4];
+  int64_t T = c->extent[0], N = c->extent[1], K = RAGGED_K;
+  for (int64_t t = 0; t < T; t++)
+    for (int64_t n = 0; n < N; n++) {
+      int e = 0;
+      while (e < RANGES && !(bound[e] <= t && t < bound[e + 1])) e++;
+      float want = e == RANGES ? 0 : product(a + t * K, w + (n * RANGES + e) * K, 0, K, K);
+      same_float(t * N + n, want, y[t * N + n]);
+    }
+}
+
+static void exact_ragged_dw(const SpecCase *c, void *const *at) {
+  const float *a = at[0], *d = at[3], *y = at[4];
+  int64_t T = c->extent[3], K = c->extent[1], N = c->extent[2];
+  for (int64_t i = 0; i < RANGES * K * N; i++) {
+    int64_t e = i / N / K, lo = bound[e], hi = bound[e + 1] < T ? bound[e + 1] : T;
+    same_float(i, lo < hi ? product(a + i / N % K * T, d + i % N * T, lo, hi, T) : 0, y[i]);
+  }
+}
+
+/* select(lo[e] <= row and row < hi[e], x, 0); the bounds are operands made here, of bound[]. */
+static int in_range(SpecCase *c, int x, int row, int lo, int hi) {
+  int at = case_node(c, (DhcSpecNode){.kind = DHC_SN_AXIS, .dtype = DHC_I64, .a = {-1, -1, -1, -1}, .operand = row});
+  int both = case_node(c, (DhcSpecNode){.kind = DHC_SN_EW, .op = DHC_OP_AND, .dtype = DHC_BOOL,
+                                        .a = {case_ew(c, DHC_OP_LE, lo, at, -1), case_ew(c, DHC_OP_LT, at, hi, -1), -1, -1}});
+  return case_ew(c, DHC_OP_SELECT, both, x, case_const(c, 0));
+}
+
+static void fill_bounds(const SpecCase *c, int o, int64_t *to) {
+  (void)c;
+  for (int e = 0; e < RANGES; e++) to[e] = bound[e + (o == 2)];
+}
+
+static void product_rule_ragged(void **st) {
+  (void)st;
+  for (int dw = 0; dw < 2; dw++) {
+    SpecCase c;
+    case_init(&c, DHC_KIND_RAGGED);
+    c.plain = "ragged_plain";
+    c.exact = dw ? exact_ragged_dw : exact_ragged;
+    c.fill = fill_bounds;
+    int e, rows, k, n, a, lo, hi, w;
+    if (dw) {
+      e = case_axis(&c, DHC_AXIS_PAR, RANGES, false), k = case_axis(&c, DHC_AXIS_PAR, 5, false);
+      n = case_axis(&c, DHC_AXIS_PAR, 18, false), rows = case_axis(&c, DHC_AXIS_RED, 590, false);
+    } else {
+      rows = case_axis(&c, DHC_AXIS_PAR, 9, false), n = case_axis(&c, DHC_AXIS_PAR, 18, false);
+      e = case_axis(&c, DHC_AXIS_RED, RANGES, false), k = case_axis(&c, DHC_AXIS_RED, RAGGED_K, false);
+    }
+    a = case_load(&c, case_operand(&c, DHC_F32, -1, 2, dw ? (int[]){k, rows} : (int[]){rows, k}));
+    lo = case_load(&c, case_operand(&c, DHC_I64, -1, 1, &e));
+    hi = case_load(&c, case_operand(&c, DHC_I64, -1, 1, &e));
+    w = case_load(&c, dw ? case_operand(&c, DHC_F32, -1, 2, (int[]){n, rows}) : case_operand(&c, DHC_F32, -1, 3, (int[]){n, e, k}));
+    int x = in_range(&c, a, rows, lo, hi);
+    uint32_t axes = dw ? 1u << rows : 1u << e | 1u << k;
+    int y = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, axes, x, w);
+    if (dw) case_operand(&c, DHC_F32, y, 3, (int[]){e, k, n});
+    else case_operand(&c, DHC_F32, y, 2, (int[]){rows, n});
+    case_check(&c, NULL, NULL, 1e-3);
+    case_free(&c);
   }
 }
 
@@ -260,7 +380,7 @@ static void one_dw(ConvShape f, const char *features, const int *v) {
     if (all[i] >= 0) out_axis[n_out++] = all[i];
   case_operand(&c, DHC_F32, d, n_out, out_axis);
   if (o >= 0) few_channels(&c, O, 16);
-  case_check(&c, features, v, 2e-3); /* a chain of thousands; the bits are checked, too */
+  case_check(&c, features, v, 1e-3); /* sums of thousands; the bits are checked, too */
   case_free(&c);
 }
 
@@ -285,6 +405,8 @@ static void conv_shapes(void **st) {
       {.n = 3, .c = 1, .h = 8, .w = 20, .kh = 3, .kw = 3, .pad = 1, .no_o = true, .groups = 5, .o = 1},
       {.n = 3, .c = 2, .h = 8, .w = 20, .kh = 3, .kw = 3, .pad = 1, .groups = 3, .o = 4},
       {.n = 3, .c = 4, .o = 9, .h = 1, .w = 50, .kh = 1, .kw = 4, .pad = 3, .flat = true},
+      {.n = 40, .c = 2, .o = 18, .h = 5, .w = 5, .kh = 3, .kw = 3, .pad = 1}, /* dw: blocks end within rows */
+      {.n = 1, .c = 520, .o = 3, .h = 4, .w = 4, .kh = 3, .kw = 3, .pad = 1}, /* 4,680 products */
       {.n = 3, .c = 40, .o = 9, .h = 64, .w = 64, .kh = 3, .kw = 3, .pad = 1}};
   for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
     for (int form = 0; form < 4; form++) {
@@ -332,7 +454,7 @@ static void edges(void **st) {
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(edges), cmocka_unit_test(dot_shapes),
                                      cmocka_unit_test(dot_large), cmocka_unit_test(dot_across), cmocka_unit_test(dot_bare), cmocka_unit_test(dot_pairs),
-      cmocka_unit_test(dot_narrow),
+      cmocka_unit_test(dot_narrow), cmocka_unit_test(product_rule), cmocka_unit_test(product_rule_ragged),
                                      cmocka_unit_test(conv_shapes)};
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -300,6 +300,16 @@ static double tree_sum(const double *x, int64_t n, int64_t b, int64_t k) {
   return tree_sum(x, n, b, left) + tree_sum(x, n, b + left, k - left);
 }
 
+/* Products [lo, hi) as the product rule says it; size: of the blocks they are cut into. */
+static double product_sum(const double *x, const double *y, int64_t lo, int64_t hi, int64_t size) {
+  double sum = 0;
+  if (hi - lo <= 256)
+    for (int64_t k = lo; k < hi; k++) sum = fma(x[k], y[k], sum);
+  for (int64_t at = lo; hi - lo > 256 && at < hi; at += size)
+    sum += product_sum(x, y, at, at + size < hi ? at + size : hi, size / 16);
+  return sum;
+}
+
 /* The defined order of a sum shows where terms differ much in size. */
 static int test_sum_order(void) {
   DhcArena arena;
@@ -309,7 +319,7 @@ static int test_sum_order(void) {
   DhcDiags diags = {.arena = &arena, .sources = &sources};
   DhcModule *m = dhc_module_new(&arena, &strings, &diags);
   DhcOpCase c = {.arena = &arena, .diags = &diags, .m = m, .name = "sum order"};
-  static const int64_t count[] = {40, 4096, 4096 + 40, 2 * 4096, 3 * 4096 + 1, 7 * 4096 + 40, 8 * 4096, 11 * 4096};
+  static const int64_t count[] = {40, 4096, 4096 + 40, 2 * 4096, 3 * 4096 + 1, 7 * 4096 + 40, 8 * 4096, 11 * 4096, 33 * 4096 + 300};
   int64_t axis = 0;
   uint64_t state = 3;
   bool good = true;
@@ -322,6 +332,12 @@ static int test_sum_order(void) {
     DhcArray *y = apply(&c, DHC_OP_REDUCE_SUM, args, 1, attrs, 2);
     bool same = y && y->f[0] == tree_sum(x->f, n, 0, (n + 4095) / 4096);
     printf("sum order, %lld elements: %s\n", (long long)n, same ? "as defined" : "WRONG");
+    good = good && same;
+    DhcAttr dot[4] = {dhc_attr_ints(m, &axis, 0), dhc_attr_ints(m, &axis, 0), dhc_attr_ints(m, &axis, 1), dhc_attr_ints(m, &axis, 1)};
+    const DhcArray *pair[] = {x, x};
+    y = apply(&c, DHC_OP_DOT_GENERAL, pair, 2, dot, 4);
+    same = y && y->f[0] == product_sum(x->f, x->f, 0, n, 65536);
+    printf("products, %lld of them: %s\n", (long long)n, same ? "as defined" : "WRONG");
     good = good && same;
   }
   dhc_arena_fini(&arena);
