@@ -268,10 +268,34 @@ static void add_row(ConvDw *v, const Taps *s, DhcLv from, DhcLv to) {
   dhc_lp_end(b);
 }
 
-/* A row whose first place is number `at` of all, cut where blocks of products end. */
-static void add_row_by_blocks(ConvDw *v, const Taps *s, DhcLv at, DhcLv sums) {
+/* Places [from, to) of the group; shift: of each tap, in a plane. */
+static void add_rows(ConvDw *v, Taps *s, DhcLv dy, const DhcLv *shift, DhcLv from, DhcLv to) {
   DhcLp *b = v->b;
-  DhcLv size = dhc_lp_i64(b, DHC_DOT_BLOCK), zero = dhc_lp_i64(b, 0);
+  DhcLv zero = dhc_lp_i64(b, 0), first = dhc_lp_udiv(b, from, v->W);
+  DhcLv end = dhc_lp_udiv(b, dhc_lp_addc(b, dhc_lp_add(b, to, v->W), -1), v->W);
+  DhcLpVar in_image = dhc_lp_var(b, dhc_lp_urem(b, first, v->H));
+  DhcLpVar plane = dhc_lp_var(b, dhc_lp_mul(b, dhc_lp_udiv(b, first, v->H), v->Plane));
+  DhcLv row = dhc_lp_for(b, first, end, 1), place = dhc_lp_mul(b, row, v->W), y = dhc_lp_get(b, in_image);
+  DhcLv image = dhc_lp_get(b, plane), in_plane = dhc_lp_mul(b, dhc_lp_mulc(b, y, v->y.stride), v->Columns);
+  DhcLv planes = dhc_lp_at(b, v->planes, dhc_lp_add(b, image, in_plane));
+  s->dy_row = dhc_lp_at(b, dy, dhc_lp_mulc(b, place, v->width));
+  for (int t = 0; t < s->n; t++) s->tap_row[t] = dhc_lp_at(b, planes, shift[t]);
+  add_row(v, s, dhc_lp_max(b, dhc_lp_sub(b, from, place), zero), dhc_lp_min(b, dhc_lp_sub(b, to, place), v->W));
+  DhcLv next = dhc_lp_addc(b, y, 1), more = dhc_lp_lt(b, next, v->H);
+  dhc_lp_set(b, in_image, dhc_lp_select(b, more, next, zero));
+  dhc_lp_set(b, plane, dhc_lp_select(b, more, image, dhc_lp_add(b, image, v->Plane)));
+  dhc_lp_end(b);
+}
+
+/* All places of the group, block by block of the product rule. */
+static void add_blocks(ConvDw *v, Taps *s, DhcLv dy, const DhcLv *shift, DhcLv sums) {
+  DhcLp *b = v->b;
+  DhcLv pixels = dhc_lp_mul(b, v->H, v->W), zero = dhc_lp_i64(b, 0), size = dhc_lp_i64(b, DHC_DOT_BLOCK);
+  DhcLv all = dhc_lp_mul(b, dhc_space_extent(&v->cx, v->image), pixels), n = dhc_lp_mul(b, v->n_images, pixels);
+  if (v->one_block) {
+    add_rows(v, s, dy, shift, zero, n);
+    return;
+  }
   DhcTplLevels levels = {.dtype = DHC_F32,
                          .n = s->n * v->vectors,
                          .lanes = v->lanes,
@@ -279,11 +303,11 @@ static void add_row_by_blocks(ConvDw *v, const Taps *s, DhcLv at, DhcLv sums) {
                          .place = s->place,
                          .buffer = dhc_lp_at(b, sums, v->All),
                          .pitch = v->All};
-  DhcLv all = dhc_lp_mul(b, dhc_space_extent(&v->cx, v->image), dhc_lp_mul(b, v->H, v->W)), row_end = dhc_lp_add(b, at, v->W);
-  DhcLv block = dhc_lp_for(b, dhc_lp_udiv(b, at, size), dhc_lp_ceildivc(b, row_end, DHC_DOT_BLOCK), 1);
-  DhcLv start = dhc_lp_mulc(b, block, DHC_DOT_BLOCK), end = dhc_lp_min(b, row_end, dhc_lp_addc(b, start, DHC_DOT_BLOCK));
-  add_row(v, s, dhc_lp_sub(b, dhc_lp_max(b, start, at), at), dhc_lp_sub(b, end, at));
-  DhcLv last = dhc_lp_eq(b, end, all), complete = dhc_lp_eq(b, dhc_lp_and(b, end, dhc_lp_addc(b, size, -1)), zero);
+  DhcLv before = dhc_lp_mul(b, v->image0, pixels), end = dhc_lp_add(b, before, n);
+  DhcLv block = dhc_lp_for(b, dhc_lp_udiv(b, before, size), dhc_lp_ceildivc(b, end, DHC_DOT_BLOCK), 1);
+  DhcLv start = dhc_lp_mulc(b, block, DHC_DOT_BLOCK), stop = dhc_lp_min(b, end, dhc_lp_addc(b, start, DHC_DOT_BLOCK));
+  add_rows(v, s, dy, shift, dhc_lp_sub(b, dhc_lp_max(b, start, before), before), dhc_lp_sub(b, stop, before));
+  DhcLv last = dhc_lp_eq(b, stop, all), complete = dhc_lp_eq(b, dhc_lp_and(b, stop, dhc_lp_addc(b, size, -1)), zero);
   dhc_lp_if(b, dhc_lp_and(b, dhc_lp_or(b, last, complete), dhc_lp_lt(b, size, all)));
   dhc_tpl_levels_add(b, &levels, block, zero, last);
   dhc_lp_end(b);
@@ -294,7 +318,7 @@ static void add_row_by_blocks(ConvDw *v, const Taps *s, DhcLv at, DhcLv sums) {
 static void add_places(ConvDw *v, int tap0, int n, DhcLv dy, DhcLv sums) {
   DhcLp *b = v->b;
   Taps s = {.n = n};
-  DhcLv zero = dhc_lp_i64(b, 0), shift[MAX_TAPS];
+  DhcLv shift[MAX_TAPS];
   for (int t = 0; t < n; t++) {
     int64_t ky = (tap0 + t) / v->x.n_taps, kx = (tap0 + t) % v->x.n_taps;
     shift[t] = dhc_lp_mulc(b, v->Columns, v->y.dilation * ky - v->y.lo);
@@ -304,21 +328,7 @@ static void add_places(ConvDw *v, int tap0, int n, DhcLv dy, DhcLv sums) {
   int sums_here = n * v->vectors;
   for (int i = 0; i < sums_here; i++)
     s.acc[i] = dhc_lp_var(b, dhc_lp_load(b, sums, dhc_lp_i64(b, s.place[i]), v->lanes, 0));
-  DhcLv image = dhc_lp_for(b, zero, v->n_images, 1);
-  DhcLv y = dhc_lp_for(b, zero, v->H, 1);
-  DhcLv row = dhc_lp_mul(b, dhc_lp_mulc(b, y, v->y.stride), v->Columns);
-  DhcLv from = dhc_lp_at(b, v->planes, dhc_lp_add(b, dhc_lp_mul(b, image, v->Plane), row));
-  DhcLv place = dhc_lp_mul(b, dhc_lp_add(b, dhc_lp_mul(b, image, v->H), y), v->W);
-  s.dy_row = dhc_lp_at(b, dy, dhc_lp_mulc(b, place, v->width));
-  for (int t = 0; t < n; t++) s.tap_row[t] = dhc_lp_at(b, from, shift[t]);
-  if (v->one_block) {
-    add_row(v, &s, zero, v->W);
-  } else {
-    DhcLv before = dhc_lp_mul(b, v->image0, dhc_lp_mul(b, v->H, v->W));
-    add_row_by_blocks(v, &s, dhc_lp_add(b, before, place), sums);
-  }
-  dhc_lp_end(b);
-  dhc_lp_end(b);
+  add_blocks(v, &s, dy, shift, sums);
   for (int i = 0; i < sums_here; i++)
     dhc_lp_store(b, sums, dhc_lp_i64(b, s.place[i]), dhc_lp_get(b, s.acc[i]), 0);
 }

@@ -2,46 +2,76 @@
  * one for every level. */
 #include "backends/loop/tpl.h"
 
-DhcLv dhc_tpl_level_begin(DhcLp *b, DhcTplLevel *v, DhcLv block, DhcLv first, DhcLv last) {
-  DhcLv next = dhc_lp_addc(b, block, 1), top = dhc_lp_i64(b, DHC_DOT_LEVELS - 1), zero = dhc_lp_i64(b, 0);
-  DhcLv to = zero;
+static DhcLv group_of(DhcLp *b, DhcLv block, int level) {
+  return dhc_lp_udiv(b, block, dhc_lp_i64(b, (int64_t)1 << level * DHC_DOT_FAN_LOG2));
+}
+
+/* Level that a complete block's sum goes to; of the last one the highest that holds anything. */
+static DhcLv goes_to(DhcLp *b, DhcLv block, DhcLv first, DhcLv last) {
+  DhcLv next = dhc_lp_addc(b, block, 1), to = dhc_lp_i64(b, 0), top = to;
   for (int l = 1; l < DHC_DOT_LEVELS; l++) {
-    DhcLv within = dhc_lp_and(b, next, dhc_lp_i64(b, ((int64_t)1 << l * DHC_DOT_FAN_LOG2) - 1));
-    to = dhc_lp_select(b, dhc_lp_eq(b, within, zero), dhc_lp_i64(b, l), to);
+    DhcLv within = dhc_lp_and(b, next, dhc_lp_i64(b, ((int64_t)1 << l * DHC_DOT_FAN_LOG2) - 1)), level = dhc_lp_i64(b, l);
+    to = dhc_lp_select(b, dhc_lp_eq(b, within, dhc_lp_i64(b, 0)), level, to);
+    top = dhc_lp_select(b, dhc_lp_lt(b, group_of(b, first, l), group_of(b, block, l)), level, top);
   }
-  v->to = dhc_lp_select(b, last, top, to);
-  v->number = dhc_lp_var(b, block);
-  v->first = dhc_lp_var(b, first);
-  DhcLv l = dhc_lp_for(b, zero, dhc_lp_addc(b, v->to, 1), 1);
-  /* is there a sum of this level already: of one that came before, under the same of the next level */
-  DhcLv number = dhc_lp_get(b, v->number);
-  DhcLv within = dhc_lp_and(b, number, dhc_lp_i64(b, ((int64_t)1 << DHC_DOT_FAN_LOG2) - 1));
-  DhcLv later = dhc_lp_or(b, dhc_lp_lt(b, zero, within), dhc_lp_eq(b, l, top));
-  dhc_lp_if(b, dhc_lp_and(b, later, dhc_lp_lt(b, dhc_lp_get(b, v->first), number)));
+  return dhc_lp_select(b, last, top, to);
+}
+
+/* Does `level` hold a sum already, of one before number `at` (of this level) under the same of the next? */
+static DhcLv holds(DhcLp *b, DhcLv at, DhcLv first, DhcLv top) {
+  DhcLv within = dhc_lp_and(b, at, dhc_lp_i64(b, ((int64_t)1 << DHC_DOT_FAN_LOG2) - 1));
+  DhcLv later = dhc_lp_lt(b, dhc_lp_i64(b, 0), within);
+  return dhc_lp_and(b, top ? dhc_lp_or(b, later, top) : later, dhc_lp_lt(b, first, at));
+}
+
+/* The loop over levels from `from` to v->to. */
+static DhcLv level_begin(DhcLp *b, DhcTplLevel *v, DhcLv block, DhcLv first, int from) {
+  v->number = dhc_lp_var(b, group_of(b, block, from));
+  v->first = dhc_lp_var(b, group_of(b, first, from));
+  DhcLv l = dhc_lp_for(b, dhc_lp_i64(b, from), dhc_lp_addc(b, v->to, 1), 1);
+  DhcLv top = dhc_lp_eq(b, l, dhc_lp_i64(b, DHC_DOT_LEVELS - 1));
+  dhc_lp_if(b, holds(b, dhc_lp_get(b, v->number), dhc_lp_get(b, v->first), top));
   return l;
+}
+
+DhcLv dhc_tpl_level_begin(DhcLp *b, DhcTplLevel *v, DhcLv block, DhcLv first, DhcLv last) {
+  v->to = goes_to(b, block, first, last);
+  return level_begin(b, v, block, first, 0);
 }
 
 void dhc_tpl_level_end(DhcLp *b, const DhcTplLevel *v) {
   dhc_lp_end(b);
-  DhcLv fan = dhc_lp_i64(b, (int64_t)1 << DHC_DOT_FAN_LOG2);
-  dhc_lp_set(b, v->number, dhc_lp_udiv(b, dhc_lp_get(b, v->number), fan));
-  dhc_lp_set(b, v->first, dhc_lp_udiv(b, dhc_lp_get(b, v->first), fan));
+  dhc_lp_set(b, v->number, group_of(b, dhc_lp_get(b, v->number), 1));
+  dhc_lp_set(b, v->first, group_of(b, dhc_lp_get(b, v->first), 1));
   dhc_lp_end(b);
 }
 
-void dhc_tpl_levels_add(DhcLp *b, const DhcTplLevels *v, DhcLv block, DhcLv first, DhcLv last) {
-  DhcTplLevel level;
-  DhcLv zero = dhc_lp_zero(b, v->dtype, v->lanes);
-  DhcLv l = dhc_tpl_level_begin(b, &level, block, first, last), at = dhc_lp_at(b, v->buffer, dhc_lp_mul(b, l, v->pitch));
+static DhcLv level_at(DhcLp *b, const DhcTplLevels *v, DhcLv level) {
+  return dhc_lp_at(b, v->buffer, dhc_lp_mul(b, level, v->pitch));
+}
+
+static void add_level(DhcLp *b, const DhcTplLevels *v, DhcLv level) {
+  DhcLv at = level_at(b, v, level);
   for (int i = 0; i < v->n; i++) {
     DhcLv so_far = dhc_lp_load(b, at, dhc_lp_i64(b, v->place[i]), v->lanes, 0);
     dhc_lp_set(b, v->acc[i], dhc_lp_add(b, so_far, dhc_lp_get(b, v->acc[i])));
   }
+}
+
+void dhc_tpl_levels_add(DhcLp *b, const DhcTplLevels *v, DhcLv block, DhcLv first, DhcLv last) {
+  DhcTplLevel level = {.to = goes_to(b, block, first, last)};
+  DhcLv zero = dhc_lp_zero(b, v->dtype, v->lanes), none = dhc_lp_i64(b, 0);
+  dhc_lp_if(b, holds(b, block, first, NULL));
+  add_level(b, v, none);
+  dhc_lp_end(b);
+  dhc_lp_if(b, dhc_lp_lt(b, none, level.to)); /* seldom */
+  add_level(b, v, level_begin(b, &level, block, first, 1));
   dhc_tpl_level_end(b, &level);
+  dhc_lp_end(b);
   dhc_lp_if(b, last);
   for (int i = 0; i < v->n; i++) dhc_lp_set(b, v->acc[i], dhc_lp_add(b, zero, dhc_lp_get(b, v->acc[i])));
   dhc_lp_else(b);
-  at = dhc_lp_at(b, v->buffer, dhc_lp_mul(b, level.to, v->pitch));
+  DhcLv at = level_at(b, v, level.to);
   for (int i = 0; i < v->n; i++) {
     dhc_lp_store(b, at, dhc_lp_i64(b, v->place[i]), dhc_lp_get(b, v->acc[i]), 0);
     dhc_lp_set(b, v->acc[i], zero);

@@ -135,7 +135,7 @@ static void product_rule(void **st) {
       SpecCase c;
       case_init(&c, DHC_KIND_DOT);
       c.plain = "dot_plain";
-      c.all_classes = m == 1 && kk[i] < 1200;
+      c.all_classes = m == 1 && kk[i] < 600;
       c.exact = exact_dot;
       int rows = case_axis(&c, DHC_AXIS_PAR, m, false), n = case_axis(&c, DHC_AXIS_PAR, m == 1 ? 1 : kk[i] > 5000 ? 3 : 21, false);
       int k = case_axis(&c, DHC_AXIS_RED, kk[i], false);
