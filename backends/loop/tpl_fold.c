@@ -45,7 +45,7 @@ typedef struct Fold {
   bool unrolled;
   int lanes;         /* of the values folded */
   int n, n_few;
-  DhcLv products;     /* of a contraction */
+  DhcLv products;     /* of a contraction of more than one block, for all that is known */
   bool ranges;        /* it is one of many, over a first axis of ranges */
   DhcLv lo, hi;       /* of a part: its flat indices */
   const DhcTplPart *done; /* of a part: by node, what has been folded already */
@@ -113,16 +113,11 @@ static void plan(Fold *f, DhcTplCx *cx, int n) {
 /* More than one block of the sum rule, for all that is known. */
 static bool many_blocks(const Fold *f) { return !(f->max_count && f->max_count <= DHC_SUM_BLOCK); }
 
-/* More than one block of the product rule, likewise; sets up what that takes. */
-static bool many_products(Fold *f) {
-  DhcTplCx *cx = f->cx;
-  if (f->max_count && f->max_count <= DHC_DOT_BLOCK) return false;
-  if (!f->products) f->products = dhc_tpl_count(cx, f->axes & ~(f->ranges ? 1u << f->axis[0] : 0));
-  return !dhc_tpl_one_block(f->products, 1);
-}
-
+/* What a contraction of more than one block needs, for all that is known. */
 static void begin_levels(Fold *f, Member *m, int lanes) {
-  if (m->d->op != DHC_OP_DOT_GENERAL || !many_products(f)) return;
+  DhcLv n = dhc_tpl_count(f->cx, f->axes & ~(f->ranges ? 1u << f->axis[0] : 0));
+  if (m->d->op != DHC_OP_DOT_GENERAL || dhc_tpl_one_block(n, 1)) return;
+  f->products = n;
   m->levels = dhc_tpl_levels(f->cx->b, m->t, &m->acc, 1, lanes);
   if (f->ranges) m->total = dhc_lp_var(f->cx->b, dhc_lp_zero(f->cx->b, m->t, lanes));
 }
@@ -477,12 +472,6 @@ static bool any_sum(const Fold *f) {
   return false;
 }
 
-static bool any_levels(const Fold *f) {
-  for (int k = 0; k < f->n; k++)
-    if (f->m[k].levels.acc) return true;
-  return false;
-}
-
 /* Is the vector at flat index `at` the first of a block of `size`? The one before is complete then. */
 static DhcLv begins_block(DhcLp *b, DhcLv at, DhcLv j, int64_t size) {
   DhcLv zero = dhc_lp_i64(b, 0), low = dhc_lp_and(b, at, dhc_lp_i64(b, size - 1));
@@ -529,7 +518,7 @@ static void row_by_lanes(Fold *f, DhcLv flat, DhcLv phase) {
     flush_sums(f);
     dhc_lp_end(b);
   }
-  if (any_levels(f)) {
+  if (f->products) {
     dhc_lp_if(b, begins_block(b, at, j, DHC_DOT_BLOCK));
     flush_products(f, at);
     dhc_lp_end(b);
