@@ -220,8 +220,29 @@ static dhc_status check_options(const dhc_build_options *o, const dhc_session *s
   if (!o->out) return dhc_status_make(DHC_E_USAGE, "build: needs -o FILE.o, FILE.a or FILE.so");
   BuildForm form;
   if (!build_form(o->out, &form)) return dhc_status_make(DHC_E_USAGE, "-o %s: needs a name that ends in .o, .a or .so", o->out);
+  if (!o->target && (o->cpu || o->features)) return dhc_status_make(DHC_E_USAGE, "--%s: needs --target", o->cpu ? "cpu" : "features");
   if (o->weights_file && !o->weights) return dhc_status_make(DHC_E_USAGE, "--weights-file %s: needs --weights", o->weights_file);
   if (s->graphs || strcmp(s->backend, "cpu")) return dhc_status_make(DHC_E_USAGE, "build: objects are made by --backend cpu, not %s", s->backend);
+  return dhc_status_ok();
+}
+
+/* Code for another machine is made by a compiler of its own, which runs nothing. */
+typedef struct Elsewhere {
+  dhc_session *s;
+  DhcCompiler *was, *own;
+} Elsewhere;
+
+static void come_back(void *what) {
+  Elsewhere *e = what;
+  if (e->own) e->s->compiler = e->was;
+  dhc_compiler_close(e->own);
+}
+
+static dhc_status go_elsewhere(Elsewhere *e, const dhc_build_options *o, DhcArena *arena) {
+  const DhcCompileOptions co = {.backend = "cpu", .target = o->target, .cpu = o->cpu, .features = o->features, .offline = true, .workers = 1};
+  if (!o->target) return dhc_status_ok();
+  DHC_TRY(dhc_compiler_open(arena, &co, &e->own));
+  e->s->compiler = e->own;
   return dhc_status_ok();
 }
 
@@ -232,9 +253,12 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
   DhcArena arena;
   dhc_arena_init(&arena);
   Build b = {.m = m, .o = o, .arena = &arena};
-  DhcHeld held;
+  Elsewhere away = {.s = m->s, .was = m->s->compiler};
+  DhcHeld held, held_away;
   dhc_hold(&held, drop, &b);
-  dhc_status st = parse_binds(&b);
+  dhc_hold(&held_away, come_back, &away);
+  dhc_status st = go_elsewhere(&away, o, &arena);
+  if (st.code == DHC_OK) st = parse_binds(&b);
   if (st.code == DHC_OK) st = graphs(&b);
   if (st.code == DHC_OK) st = load_weights(&b);
   if (st.code == DHC_OK) st = walk(&b);
@@ -244,6 +268,8 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
   if (st.code == DHC_OK && out)
     *out = (dhc_build_result){.object_bytes = (int64_t)b.n_bytes, .weights_bytes = b.object->blob_bytes, .n_entries = b.n,
                               .n_kernels = b.object->functions.n};
+  dhc_release(&held_away);
+  come_back(&away);
   dhc_release(&held);
   drop(&b);
   dhc_arena_fini(&arena);

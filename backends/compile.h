@@ -54,6 +54,7 @@ struct DhcObject;
 
 typedef struct DhcCompileOptions {
   const char *backend;     /* of one that compiles; NULL: the preferred one */
+  const char *target;      /* cpu: a machine of backends/cpu/targets.def; NULL: this one */
   const char *cpu;         /* NULL: this machine's */
   const char *features;    /* NULL: this machine's; e.g. "-avx512f" to cap */
   const char *gpu_arch;    /* cuda; NULL: the GPU's, or sm_90a where there is none */

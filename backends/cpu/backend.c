@@ -13,7 +13,8 @@ typedef struct Self {
 static dhc_status cpu_open(DhcArena *arena, const DhcCompileOptions *o, void **out,
                            DhcTargetFacts *facts, const char **key_text, const char **needs) {
   Self *s = DHC_NEW(arena, Self);
-  dhc_status st = dhc_cpu_target(arena, o->cpu, o->features, &s->target);
+  dhc_status st = o->target ? dhc_cpu_target_named(arena, o->target, o->cpu, o->features, &s->target)
+                            : dhc_cpu_target(arena, o->cpu, o->features, &s->target);
   if (st.code) return st;
   *facts = s->target.facts;
   *needs = s->target.isa;

@@ -17,12 +17,18 @@ typedef struct DhcCpuTarget {
   DhcTargetFacts facts;
   bool has_round; /* round and floor are instructions */
   bool x86;
+  int bits;     /* of an address: 64 or 32 */
+  bool divides; /* 32-bit integers have a division instruction */
 } DhcCpuTarget;
 
 /* cpu, features NULL: this machine's. `features` is added after the CPU's own ("-avx512f"
  * caps). Strings live in the arena. */
 dhc_status dhc_cpu_target(DhcArena *arena, const char *cpu, const char *features,
                           DhcCpuTarget *out) DHC_MUST_USE;
+
+/* One of targets.def, by its name or a triple. */
+dhc_status dhc_cpu_target_named(DhcArena *arena, const char *name, const char *cpu, const char *features,
+                                DhcCpuTarget *out) DHC_MUST_USE;
 
 const char *dhc_cpu_llvm_version(DhcArena *arena);
 

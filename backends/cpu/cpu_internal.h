@@ -42,8 +42,16 @@ LLVMValueRef dhc_cpu_cast(DhcCpuW *w, LLVMValueRef x, dhc_dtype from, dhc_dtype 
 LLVMValueRef dhc_cpu_to_bf16(DhcCpuW *w, LLVMValueRef x, int lanes);
 LLVMValueRef dhc_cpu_from_bf16(DhcCpuW *w, LLVMValueRef bits, int lanes);
 
+/* fma.c: i64 to f32 or f64, rounded once, and f32 or f64 to i64, ends and 0 where it does not fit; where LLVM would
+ * call a library. */
+LLVMValueRef dhc_cpu_wide_to_float(DhcCpuW *w, LLVMValueRef x, LLVMTypeRef to);
+LLVMValueRef dhc_cpu_float_to_wide(DhcCpuW *w, LLVMValueRef x);
 /* fma.c: x*y + z rounded once, on every target. */
 LLVMValueRef dhc_cpu_fma(DhcCpuW *w, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z);
+/* divide.c: sizes and places, x >= 0 and y > 0; any unsigned and signed integers, y != 0, as C divides them. */
+LLVMValueRef dhc_cpu_index_div(DhcCpuW *w, LLVMValueRef x, LLVMValueRef y);
+LLVMValueRef dhc_cpu_udiv(DhcCpuW *w, LLVMValueRef x, LLVMValueRef y);
+LLVMValueRef dhc_cpu_sdiv(DhcCpuW *w, LLVMValueRef x, LLVMValueRef y);
 /* Nearest integer, halves to even. */
 LLVMValueRef dhc_cpu_round(DhcCpuW *w, LLVMValueRef x, dhc_dtype t);
 LLVMValueRef dhc_cpu_refuse(DhcCpuW *w, const char *why);

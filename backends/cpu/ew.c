@@ -155,12 +155,12 @@ static void floor_division(DhcCpuW *w, const LLVMValueRef *a, dhc_dtype t, LLVMV
   LLVMValueRef q, r;
   if (!is_signed(t)) {
     LLVMValueRef y = select_value(w, by0, one, a[1]);
-    q = LLVMBuildUDiv(w->b, a[0], y, "");
+    q = dhc_cpu_udiv(w, a[0], y);
     r = LLVMBuildSub(w->b, a[0], LLVMBuildMul(w->b, q, y, ""), "");
   } else {
     LLVMValueRef minus = LLVMBuildICmp(w->b, LLVMIntEQ, a[1], dhc_cpu_int(ty, -1), "");
     LLVMValueRef y = select_value(w, LLVMBuildOr(w->b, by0, minus, ""), one, a[1]);
-    q = LLVMBuildSDiv(w->b, a[0], y, "");
+    q = dhc_cpu_sdiv(w, a[0], y);
     r = LLVMBuildSub(w->b, a[0], LLVMBuildMul(w->b, q, y, ""), "");
     LLVMValueRef differ = LLVMBuildICmp(w->b, LLVMIntSLT, LLVMBuildXor(w->b, r, y, ""), zero, "");
     LLVMValueRef some = LLVMBuildICmp(w->b, LLVMIntNE, r, zero, "");
@@ -221,6 +221,7 @@ LLVMValueRef dhc_cpu_from_bf16(DhcCpuW *w, LLVMValueRef bits, int lanes) {
 }
 
 static LLVMValueRef float_to_int(DhcCpuW *w, LLVMValueRef x, dhc_dtype to, int lanes) {
+  if (w->target->bits == 32 && dhc_dtype_bytes(to) == 8) return dhc_cpu_float_to_wide(w, x);
   LLVMTypeRef types[] = {bits_type(w, 8 * dhc_dtype_bytes(to), lanes), LLVMTypeOf(x)};
   return dhc_cpu_intrinsic(w, is_signed(to) ? "llvm.fptosi.sat" : "llvm.fptoui.sat", types, 2, &x, 1);
 }
@@ -235,7 +236,9 @@ LLVMValueRef dhc_cpu_cast(DhcCpuW *w, LLVMValueRef x, dhc_dtype from, dhc_dtype 
                           : LLVMBuildICmp(w->b, LLVMIntNE, x, zero, "");
   }
   if (is_float(to)) {
-    if (!is_float(from))
+    if (!is_float(from) && w->target->bits == 32 && dhc_dtype_bytes(from) == 8)
+      x = dhc_cpu_wide_to_float(w, x, ty);
+    else if (!is_float(from))
       x = is_signed(from) ? LLVMBuildSIToFP(w->b, x, ty, "") : LLVMBuildUIToFP(w->b, x, ty, "");
     else if (from == DHC_F64 && to != DHC_F64) x = LLVMBuildFPTrunc(w->b, x, ty, "");
     else if (to == DHC_F64 && from != DHC_F64) x = LLVMBuildFPExt(w->b, x, ty, "");

@@ -62,6 +62,37 @@ static V fma32(DhcCpuW *w, V x, V y, V z) {
   return LLVMBuildFPTrunc(w->b, sum, LLVMTypeOf(x), "");
 }
 
+/* ---- integers of 64 bits ---------------------------------------------------------------- */
+
+/* Both halves are exact in f64, and so is what their sum rounds to odd from. */
+V dhc_cpu_wide_to_float(DhcCpuW *w, V x, LLVMTypeRef to) {
+  int lanes = lanes_of(x);
+  LLVMTypeRef f64 = dhc_cpu_vector(LLVMDoubleTypeInContext(w->cx), lanes), i32 = dhc_cpu_vector(LLVMInt32TypeInContext(w->cx), lanes);
+  V high = LLVMBuildTrunc(w->b, LLVMBuildAShr(w->b, x, dhc_cpu_int(LLVMTypeOf(x), 32), ""), i32, "");
+  V h = LLVMBuildSIToFP(w->b, high, f64, ""), low = LLVMBuildUIToFP(w->b, LLVMBuildTrunc(w->b, x, i32, ""), f64, "");
+  h = mul(w, h, k(h, 0x1p32));
+  bool narrow = to != f64;
+  return narrow ? LLVMBuildFPTrunc(w->b, sum_to_odd(w, h, low), to, "") : add(w, h, low);
+}
+
+V dhc_cpu_float_to_wide(DhcCpuW *w, V x) {
+  int lanes = lanes_of(x);
+  LLVMTypeRef f64 = dhc_cpu_vector(LLVMDoubleTypeInContext(w->cx), lanes), i32 = dhc_cpu_vector(LLVMInt32TypeInContext(w->cx), lanes);
+  LLVMTypeRef i64 = dhc_cpu_vector(LLVMInt64TypeInContext(w->cx), lanes);
+  V d = LLVMTypeOf(x) == f64 ? x : LLVMBuildFPExt(w->b, x, f64, ""), size = absolute(w, d);
+  LLVMTypeRef types[] = {i32, f64};
+  V quotient = mul(w, size, k(d, 0x1p-32));
+  V high = dhc_cpu_intrinsic(w, "llvm.fptoui.sat", types, 2, &quotient, 1);
+  V rest = sub(w, size, mul(w, LLVMBuildUIToFP(w->b, high, f64, ""), k(d, 0x1p32)));
+  V low = dhc_cpu_intrinsic(w, "llvm.fptoui.sat", types, 2, &rest, 1);
+  V r = LLVMBuildShl(w->b, LLVMBuildZExt(w->b, high, i64, ""), dhc_cpu_int(i64, 32), "");
+  r = LLVMBuildOr(w->b, r, LLVMBuildZExt(w->b, low, i64, ""), "");
+  V below = less(w, d, k(d, 0)), large = LLVMBuildNot(w->b, less(w, size, k(d, 0x1p63)), "");
+  r = pick(w, below, LLVMBuildNeg(w->b, r, ""), r);
+  r = pick(w, large, pick(w, below, dhc_cpu_int(i64, INT64_MIN), dhc_cpu_int(i64, INT64_MAX)), r);
+  return pick(w, LLVMBuildFCmp(w->b, LLVMRealUNO, d, d, ""), LLVMConstNull(i64), r);
+}
+
 /* ---- f64 ------------------------------------------------------------------------------- */
 
 /* 2^n, -1022 <= n <= 1023 */
@@ -158,6 +189,8 @@ static V call_fma64(DhcCpuW *w, V x, V y, V z) {
     LLVMBasicBlockRef here = LLVMGetInsertBlock(w->b);
     fn = LLVMAddFunction(w->module, name, type);
     LLVMSetLinkage(fn, LLVMInternalLinkage);
+    unsigned kind = LLVMGetEnumAttributeKindForName("nounwind", 8);
+    LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(w->cx, kind, 0));
     LLVMPositionBuilderAtEnd(w->b, LLVMAppendBasicBlockInContext(w->cx, fn, "entry"));
     LLVMBuildRet(w->b, fma64(w, LLVMGetParam(fn, 0), LLVMGetParam(fn, 1), LLVMGetParam(fn, 2)));
     LLVMPositionBuilderAtEnd(w->b, here);

@@ -37,7 +37,8 @@ dhc_status dhc_cpu_gen_open(const DhcCpuTarget *target, DhcCpuGen **out) {
   /* Default: Less generates a quarter faster, but convolutions then run at 43 % of peak
    * instead of 59 % (bench_kernels); None keeps every value on the stack. */
   g->tm = LLVMCreateTargetMachine(t, target->triple, target->cpu, target->features,
-                                  LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+                                  LLVMCodeGenLevelDefault,
+                                  strncmp(target->triple, "wasm32", 6) ? LLVMRelocPIC : LLVMRelocStatic, LLVMCodeModelDefault);
   if (!g->tm) {
     dhc_cpu_gen_close(g);
     return error(DHC_E_ENVIRONMENT, "no target machine for this CPU", target->cpu);
@@ -63,6 +64,17 @@ static dhc_status take_text(const char *text, size_t n, DhcCpuBytes *out) {
   return (dhc_status){0};
 }
 
+/* What the linker of a target brings by itself. Names in wasm files have no end that LLVM's C interface gives. */
+static bool is_linkers(const DhcCpuTarget *t, const char *name) {
+  static const char *const any[] = {"memcpy", "memmove", "memset"};
+  static const char *const wasm[] = {"memcpy", "memmove", "memset", "__stack_pointer", "__linear_memory", "__indirect_function_table"};
+  for (size_t i = 0; i < sizeof any / sizeof *any; i++)
+    if (!strcmp(name, any[i])) return true;
+  for (size_t i = 0; i < sizeof wasm / sizeof *wasm; i++)
+    if (!strncmp(t->triple, "wasm32", 6) && !strncmp(name, wasm[i], strlen(wasm[i]))) return true;
+  return t->bits == 32 && !strncmp(name, "__aeabi_mem", 11); /* the same functions on bare Arm */
+}
+
 /* LLVM may turn an operation into a library call: the symbol table tells. */
 static dhc_status check_symbols(DhcCpuGen *g, const char *module, LLVMMemoryBufferRef object) {
   dhc_status s = {0};
@@ -79,7 +91,7 @@ static dhc_status check_symbols(DhcCpuGen *g, const char *module, LLVMMemoryBuff
     const char *name = LLVMGetSymbolName(sym);
     LLVMMoveToContainingSection(section, sym);
     if (!*name || !LLVMObjectFileIsSectionIteratorAtEnd(binary, section)) continue;
-    if (!strcmp(name, "memcpy") || !strcmp(name, "memmove") || !strcmp(name, "memset")) continue;
+    if (is_linkers(g->target, name)) continue;
     if (!strcmp(name, module)) continue; /* the file symbol lies in no section */
     s = error(DHC_E_ENVIRONMENT, "code needs a library function", name);
   }

@@ -19,6 +19,12 @@ static dhc_status error(dhc_code code, const char *what, const char *detail) {
 
 static pthread_once_t targets_once = PTHREAD_ONCE_INIT;
 static void init_targets(void) {
+#if DHC_ALL_TARGETS
+  LLVMInitializeAllTargetInfos();
+  LLVMInitializeAllTargets();
+  LLVMInitializeAllTargetMCs();
+  LLVMInitializeAllAsmPrinters();
+#endif
   LLVMInitializeNativeTarget();
   LLVMInitializeNativeAsmPrinter();
   LLVMInitializeNativeAsmParser();
@@ -136,7 +142,7 @@ static dhc_status check_cpu(const DhcCpuTarget *t) {
   LLVMTargetRef target;
   char *message = NULL;
   if (LLVMGetTargetFromTriple(t->triple, &target, &message)) {
-    dhc_status s = error(DHC_E_ENVIRONMENT, "no code generator for this machine", message);
+    dhc_status s = error(DHC_E_ENVIRONMENT, "this build's LLVM makes no code for it", message);
     LLVMDisposeMessage(message);
     return s;
   }
@@ -190,8 +196,75 @@ dhc_status dhc_cpu_target(DhcArena *arena, const char *cpu, const char *features
   for (int i = 0; i < w.on.n; i++) dhc_text_printf(&isa, "%s%s", i ? "," : "", w.on.at[i]);
   out->isa = dhc_text_str(&isa);
   out->facts = (DhcTargetFacts){.kind = DHC_TARGET_CPU, .vector_bytes = 16, .task_elements = 16384, .has_fma = true};
-  out->has_round = true;
+  out->has_round = out->divides = true;
+  out->bits = 64;
   if (!strncmp(out->triple, "x86_64", 6)) facts_x86(out, &w);
+  return check_cpu(out);
+}
+
+/* ---- targets by name ---------------------------------------------------------------- */
+
+typedef struct Row {
+  const char *name, *arch, *triple, *cpu, *cpus, *features;
+  int bits, vector_bytes;
+  bool fma, round, divides;
+} Row;
+static const Row rows[] = {
+#define TARGET(...) {__VA_ARGS__},
+#include "backends/cpu/targets.def"
+};
+enum { N_ROWS = sizeof rows / sizeof rows[0] };
+
+/* By name; else the first row whose architecture the triple begins with. */
+static const Row *row_of(const char *name) {
+  for (int i = 0; i < N_ROWS; i++)
+    if (!strcmp(rows[i].name, name)) return &rows[i];
+  for (int i = 0; i < N_ROWS; i++)
+    if (!strncmp(rows[i].arch, name, strlen(rows[i].arch)) && strchr(name, '-')) return &rows[i];
+  if (!strncmp(name, "arm64-", 6)) return row_of("aarch64");
+  return NULL;
+}
+
+static dhc_status no_target(DhcArena *arena, const char *name) {
+  const char *names[N_ROWS];
+  DhcText all = {.arena = arena};
+  for (int i = 0; i < N_ROWS; i++) {
+    names[i] = rows[i].name;
+    dhc_text_printf(&all, "%s%s", i ? ", " : "", names[i]);
+  }
+  const char *close = dhc_suggest(name, names, N_ROWS);
+  return dhc_status_make(DHC_E_USAGE, "--target %.60s: there is none%s%s%s; there are %s, and triples of them", name, close ? " (did you mean " : "",
+                         close ? close : "", close ? "?)" : "", dhc_text_str(&all));
+}
+
+static bool in_list(const char *list, const char *word) {
+  size_t n = strlen(word);
+  for (const char *at = list; n && (at = strstr(at, word)); at += n)
+    if ((at == list || at[-1] == ' ') && (!at[n] || at[n] == ' ')) return true;
+  return false;
+}
+
+dhc_status dhc_cpu_target_named(DhcArena *arena, const char *name, const char *cpu, const char *features,
+                                DhcCpuTarget *out) {
+  const Row *r = row_of(name);
+  if (!r) return no_target(arena, name);
+  bool by_name = !strcmp(r->name, name);
+  if (!strcmp(r->arch, "x86_64") && cpu)
+    for (int i = 0; i < N_ROWS; i++)
+      if (!strcmp(rows[i].arch, r->arch) && in_list(rows[i].cpus, cpu)) r = &rows[i];
+  if (cpu && !in_list(r->cpus, cpu)) return dhc_status_make(DHC_E_USAGE, "--cpu %.60s: not one of %s (%s)", cpu, r->name, r->cpus);
+  if (features && strcmp(r->arch, "x86_64"))
+    return dhc_status_make(DHC_E_USAGE, "--features: of x86-64 only in this version; %s has %s", r->name, *r->features ? r->features : "its own");
+  if (!strcmp(r->arch, "x86_64")) {
+    DHC_TRY(dhc_cpu_target(arena, r->cpu, features, out));
+    out->triple = keep_message(arena, LLVMNormalizeTargetTriple(by_name ? r->triple : name));
+    return check_cpu(out);
+  }
+  pthread_once(&targets_once, init_targets);
+  *out = (DhcCpuTarget){.cpu = cpu ? dhc_arena_strdup(arena, cpu) : r->cpu, .features = r->features, .isa = r->features,
+                        .has_round = r->round, .bits = r->bits, .divides = r->divides};
+  out->triple = keep_message(arena, LLVMNormalizeTargetTriple(by_name ? r->triple : name));
+  out->facts = (DhcTargetFacts){.kind = DHC_TARGET_CPU, .vector_bytes = r->vector_bytes, .task_elements = 16384, .has_fma = r->fma};
   return check_cpu(out);
 }
 

@@ -373,8 +373,10 @@ static LLVMValueRef write_value(Writer *x, const DhcLpInst *n) {
   case DHC_LP_LOCAL: return write_local(x, n);
   case DHC_LP_AT: return address(x, n);
   case DHC_LP_EW: return write_ew(x, n);
-  case DHC_LP_UDIV: return LLVMBuildUDiv(w->b, a0, a1, "");
-  case DHC_LP_UREM: return LLVMBuildURem(w->b, a0, a1, "");
+  case DHC_LP_UDIV: return dhc_cpu_index_div(w, a0, a1);
+  case DHC_LP_UREM:
+    if (w->target->bits == 64) return LLVMBuildURem(w->b, a0, a1, "");
+    return LLVMBuildSub(w->b, a0, LLVMBuildMul(w->b, dhc_cpu_index_div(w, a0, a1), a1, ""), "");
   case DHC_LP_BITCAST: return LLVMBuildBitCast(w->b, a0, dhc_cpu_type(w, n->type), "");
   case DHC_LP_SPLAT: return dhc_cpu_splat(w, a0, n->type.lanes);
   case DHC_LP_IOTA: return write_iota(w, n);

@@ -83,6 +83,20 @@ static void mark_bad(Fn *f, V bad) {
   f->bad = f->bad ? LLVMBuildOr(f->out->w->b, f->bad, bad, "") : bad;
 }
 
+static bool narrow(const Out *o) { return o->w->target->bits == 32; }
+
+/* Where addresses have 32 bits every value has to fit: those of two that do cannot leave 64. */
+static bool fits_narrow(const DhcObjX *x) { return x->lo >= INT32_MIN && x->hi <= INT32_MAX; }
+
+bool obj_watched(const Out *o, const DhcObjX *x) { return x->checked || (narrow(o) && !fits_narrow(x)); }
+
+static V watched_narrow(Fn *f, V x) {
+  Out *o = f->out;
+  V up = LLVMBuildAdd(o->w->b, x, obj_number(o, INT64_C(1) << 31), "");
+  mark_bad(f, LLVMBuildICmp(o->w->b, LLVMIntUGE, up, obj_number(o, INT64_C(1) << 32), ""));
+  return x;
+}
+
 static V overflowing(Fn *f, const char *name, V a, V b) {
   Out *o = f->out;
   V args[] = {a, b};
@@ -101,6 +115,13 @@ static V divided(Fn *f, const DhcObjX *x, V a, V b) {
     mark_bad(f, wrong);
     b = LLVMBuildSelect(m, wrong, obj_number(o, 1), b, "");
   }
+  if (narrow(o)) { /* of absolute values, b > 0 */
+    V zero = obj_number(o, 0), below = LLVMBuildICmp(m, LLVMIntSLT, a, zero, "");
+    V n = LLVMBuildSelect(m, below, LLVMBuildNeg(m, a, ""), a, ""), q = dhc_cpu_index_div(o->w, n, b);
+    V some = LLVMBuildZExt(m, LLVMBuildICmp(m, LLVMIntNE, n, LLVMBuildMul(m, q, b, ""), ""), o->i64, "");
+    V away = LLVMBuildAdd(m, q, some, "");
+    return LLVMBuildSelect(m, below, LLVMBuildNeg(m, up ? q : away, ""), up ? away : q, "");
+  }
   if (x->a->lo >= 0 && up && x->a->hi < INT64_MAX - (x->b->hi < 0 ? 0 : x->b->hi) && !x->checked)
     return LLVMBuildUDiv(m, LLVMBuildAdd(m, a, LLVMBuildSub(m, b, obj_number(o, 1), ""), ""), b, "");
   if (x->a->lo >= 0 && !up) return LLVMBuildUDiv(m, a, b, "");
@@ -117,11 +138,11 @@ static V extreme(Fn *f, LLVMIntPredicate p, V a, V b) {
 
 V obj_nonzero(Fn *f, V x) { return LLVMBuildICmp(f->out->w->b, LLVMIntNE, x, obj_number(f->out, 0), ""); }
 
-static V build(Fn *f, const DhcObjX *x) {
+static V build_wide(Fn *f, const DhcObjX *x) {
   Out *o = f->out;
   LLVMBuilderRef m = o->w->b;
   V a = x->a ? f->x[x->a->id] : NULL, b = x->b ? f->x[x->b->id] : NULL;
-  bool checked = x->checked && f->checks;
+  bool checked = x->checked && f->checks && !narrow(o);
   switch (x->op) {
   case DHC_DIM_CONST: return obj_number(o, x->value);
   case DHC_DIM_SYM: return f->symbol[x->value];
@@ -135,6 +156,11 @@ static V build(Fn *f, const DhcObjX *x) {
   case DHC_OBJ_SELECT: return LLVMBuildSelect(m, obj_nonzero(f, f->x[x->c->id]), a, b, "");
   default: return divided(f, x, a, b);
   }
+}
+
+static V build(Fn *f, const DhcObjX *x) {
+  V v = build_wide(f, x);
+  return f->checks && narrow(f->out) && !fits_narrow(x) ? watched_narrow(f, v) : v;
 }
 
 /* Of the entry proper: sizes have been looked at, nothing leaves its range. */

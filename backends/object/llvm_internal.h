@@ -58,6 +58,7 @@ void obj_loop_end(Out *o, ObjLoop *l);
 Fn obj_begin(Out *o, const DhcObjEntry *e, V fn, int first);
 V obj_value(Fn *f, const DhcObjX *x);
 V obj_nonzero(Fn *f, V x);
+bool obj_watched(const Out *o, const DhcObjX *x); /* sizes may be refused for it */
 int obj_free_symbols(const DhcObjEntry *e);
 
 /* ---- llvm_sizes.c ---- */

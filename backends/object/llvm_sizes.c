@@ -18,7 +18,7 @@ V obj_write_check(Out *o, const DhcObjEntry *e, LLVMTypeRef *type) {
     obj_return_if(o, fn, out, LLVMConstInt(o->i32, (unsigned)i + 2, false));
   }
   for (int i = 0; i < e->x.n; i++)
-    if (e->x.at[i]->checked) obj_value(&f, e->x.at[i]);
+    if (obj_watched(o, e->x.at[i])) obj_value(&f, e->x.at[i]);
   if (f.bad) obj_return_if(o, fn, f.bad, LLVMConstInt(o->i32, 1, false));
   for (int i = 0; i < e->guards.n; i++) {
     V holds = obj_nonzero(&f, obj_value(&f, e->guards.at[i].cond));

@@ -68,18 +68,17 @@ static void write_begin(Out *o) {
   LLVMBuildRet(o->w->b, obj_status(o, 0));
 }
 
-/* void pack(to, from, matrices, rows, cols, width): dhc_panel_pack for every matrix. */
+/* void pack(to, from, matrices, rows, cols, width, panels): dhc_panel_pack for every matrix. */
 static LLVMTypeRef pack_type(Out *o) {
-  LLVMTypeRef args[] = {o->ptr, o->ptr, o->i64, o->i64, o->i64, o->i64};
-  return LLVMFunctionType(o->none, args, 6, false);
+  LLVMTypeRef args[] = {o->ptr, o->ptr, o->i64, o->i64, o->i64, o->i64, o->i64};
+  return LLVMFunctionType(o->none, args, 7, false);
 }
 
 static V write_pack(Out *o) {
   LLVMBuilderRef m = o->w->b;
   V fn = obj_function(o, dhc_arena_printf(o->arena, "%s_pack", o->o->name), pack_type(o), false);
   V to = LLVMGetParam(fn, 0), from = LLVMGetParam(fn, 1), rows = LLVMGetParam(fn, 3), cols = LLVMGetParam(fn, 4), width = LLVMGetParam(fn, 5);
-  V one = obj_number(o, 1), zero = LLVMConstInt(o->i32, 0, false);
-  V panels = LLVMBuildUDiv(m, LLVMBuildSub(m, LLVMBuildAdd(m, rows, width, ""), one, ""), width, "");
+  V zero = LLVMConstInt(o->i32, 0, false), panels = LLVMGetParam(fn, 6);
   V area = LLVMBuildMul(m, rows, cols, ""), padded = LLVMBuildMul(m, LLVMBuildMul(m, panels, width, ""), cols, "");
   ObjLoop k = obj_loop(o, fn, LLVMGetParam(fn, 2), 1);
   ObjLoop p = obj_loop(o, fn, panels, 1);
@@ -120,8 +119,9 @@ static void write_set(Out *o) {
       const DhcObjPiece *p = &o->o->pieces.at[i];
       if (p->kind == DHC_OBJ_SCALAR || p->slot != slot) continue;
       V to = obj_gep(o, weights, obj_number(o, p->at));
-      V with[] = {to, data, obj_number(o, p->matrices), obj_number(o, p->rows), obj_number(o, p->cols), obj_number(o, p->width)};
-      if (p->kind == DHC_OBJ_PANEL) LLVMBuildCall2(m, pack_type(o), pack, with, 6, "");
+      V with[] = {to, data, obj_number(o, p->matrices), obj_number(o, p->rows), obj_number(o, p->cols), obj_number(o, p->width),
+                  obj_number(o, p->width ? (p->rows + p->width - 1) / p->width : 0)};
+      if (p->kind == DHC_OBJ_PANEL) LLVMBuildCall2(m, pack_type(o), pack, with, 7, "");
       else LLVMBuildMemCpy(m, to, 64, data, 1, n);
     }
     LLVMBuildRet(m, obj_status(o, 0));

@@ -388,6 +388,8 @@ typedef struct dhc_build_options {
   const char *const *entries; /* none: "forward" */
   int n_entries;
   const char *name;    /* prefix of the functions; NULL: the model's name in lower case */
+  const char *target;  /* a machine of backends/cpu/targets.def or a triple of one; NULL: this one */
+  const char *cpu, *features; /* with target; NULL: its own */
   const char *bind;    /* "B=1,L=16": sizes that are fixed; NULL: none */
   const char *weights; /* NULL: callers of the object pass them */
   const char *weights_file; /* where weights go that callers map and pass; NULL: they are embedded */

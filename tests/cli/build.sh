@@ -91,6 +91,12 @@ for bad in B B= B=0 B=-1 B=x B=1x =1 B=2147483648 B=99999999999999999999; do
   refused 2 "needs NAME=N with N from 1 to 2147483647" mlp --bind "$bad" "${out[@]}"
 done
 refused 1 "needs H >= 4" dhc_ssm --bind H=2 "${out[@]}"
+refused 2 "there is none (did you mean x86-64-v2?)" mlp --target x86-64-v5 "${out[@]}"
+refused 2 "there are x86-64," mlp --target vax "${out[@]}"
+refused 2 "not one of aarch64 (generic" mlp --target aarch64-linux-gnu --cpu z80 "${out[@]}"
+refused 2 "of x86-64 only" mlp --target riscv64 --features +v "${out[@]}"
+refused 2 "there is no 'avx99'" mlp --target x86-64-v3 --features +avx99 "${out[@]}"
+refused 2 "--cpu: needs --target" mlp --cpu x86-64-v3 "${out[@]}"
 refused 2 "needs --weights" mlp --weights-file w.bin "${out[@]}"
 [ -e w.bin ] && fail "a refused build has written weights"
 refused 3 "nowhere" mlp --weights w.safetensors --weights-file nowhere/w.bin "${out[@]}"

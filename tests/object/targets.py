@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""Objects for other machines: built, linked by Debian's cross compilers, run under qemu-user (wasm32: Node.js), and
+compared with what the object for this machine computes, bit for bit.
+
+    targets.py DHCC [TARGET]
+
+A program that needs nothing but the header fills weights, inputs and, where there is one, state with numbers of a fixed
+generator, calls every entry and prints a hash of what it wrote. Targets without their tools are named as skipped;
+their objects are built, and their symbol tables read, all the same."""
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+STACK = ["num_layers=2", "mamba_ratio=1", "num_heads=2", "num_experts=3"]
+# name, what is built, sizes; every kind of kernel is in one of them
+CASES = [
+    ("mlp", ["mlp", "--set", "hidden=20"], {"B": 3}),
+    ("ssm", ["dhc_ssm", "--set", "hidden_dim=4", "--set", "tokens=grid", "--entry", "classify"], {"B": 2, "H": 17, "W": 16}),
+    ("jamba", ["dhc_jamba", "--set", "hidden_dim=4", *[w for s in STACK for w in ("--set", s)]], {"B": 2, "H": 16, "W": 16}),
+    ("seq", ["seq", "--set", "vocabulary=7", "--set", "d_model=8", "--set", "d_state=4", *[w for s in STACK for w in ("--set", s)],
+             "--entry", "stream", "--entry", "step"], {"B": 2, "L": 5}),
+    ("lstm", ["lstm", "--set", "d_in=5", "--set", "hidden=6"], {"B": 2, "L": 4}),
+    ("norm", ["layers/norm", "--root", "BatchNorm2d", "--set", "channels=3"], {"B": 2, "H": 5, "W": 7}),
+    ("long", ["layers/norm", "--root", "LayerNorm", "--set", "d=40000"], {}),
+]
+# target, cross compiler (None: no program is run), emulator
+TARGETS = [
+    ("x86-64-v2", ["cc"], []),
+    ("x86-64-v3", ["cc"], []),
+    ("aarch64", ["aarch64-linux-gnu-gcc"], ["qemu-aarch64"]),
+    ("riscv64", ["riscv64-linux-gnu-gcc"], ["qemu-riscv64"]),
+    ("armv7", ["arm-linux-gnueabihf-gcc", "-marm"], ["qemu-arm"]),
+    ("wasm32", ["clang", "--target=wasm32", "-nostdlib", "-Wl,--no-entry", "-Wl,--export=test"], ["node"]),
+    ("x86-64-v4", None, []),
+    ("thumbv7em", None, []),
+]
+LINKERS = {"memcpy", "memmove", "memset", "__stack_pointer", "__linear_memory", "__indirect_function_table"}
+NODE = """const fs = require('fs');
+WebAssembly.instantiate(fs.readFileSync(process.argv[2]), {}).then(m =>
+  console.log(BigInt.asUintN(64, m.instance.exports.test()).toString(16)));
+"""
+BYTES = {"f32": 4, "f64": 8, "i64": 8, "i32": 4, "bool": 1, "u8": 1, "bf16": 2}
+
+
+def program(header, sizes):
+    """The C program of a header: its prototypes say all there is to know."""
+    name = re.search(r"const char \*(\w+)_describe\(void\)", header).group(1)
+    out = ['#include "m.h"', "void *memcpy(void *restrict to, const void *restrict from, __SIZE_TYPE__ n);",
+           "void *memset(void *to, int v, __SIZE_TYPE__ n);",
+           "#ifdef __wasm__",
+           "void *memcpy(void *restrict to, const void *restrict from, __SIZE_TYPE__ n) {",
+           "  for (__SIZE_TYPE__ i = 0; i < n; i++) ((volatile char *)to)[i] = ((const char *)from)[i];", "  return to;", "}",
+           "void *memset(void *to, int v, __SIZE_TYPE__ n) {",
+           "  for (__SIZE_TYPE__ i = 0; i < n; i++) ((volatile char *)to)[i] = (char)v;", "  return to;", "}",
+           "#else", "#include <stdio.h>", "#endif",
+           "static uint32_t seed;",
+           "static uint32_t next(void) { seed = seed * 1664525u + 1013904223u; return seed >> 8; }",
+           "static uint64_t hash = 0xcbf29ce484222325u;",
+           "static void look(const void *p, int n) {",
+           "  for (int i = 0; i < n; i++) hash = (hash ^ ((const unsigned char *)p)[i]) * 0x100000001b3u;", "}",
+           "static _Alignas(64) char memory[8][1 << 20], work[1 << 22], state[1 << 20];",
+           f"static _Alignas(64) char weights[{name.upper()}_WEIGHTS_BYTES + 64], tensor[{name.upper()}_WEIGHTS_BYTES + 64];",
+           "static void floats(void *p, int n, float by) {",
+           "  for (int i = 0; i < n; i++) ((float *)p)[i] = by * ((float)(next() % 2001) / 1000 - 1);", "}",
+           "static void fill(void *p, int n, int bytes) {",
+           "  if (bytes == 4) floats(p, n, 1);",
+           "  else if (bytes == 8) for (int i = 0; i < n; i++) ((int64_t *)p)[i] = next() % 5;",
+           "  else for (int i = 0; i < n; i++) ((uint8_t *)p)[i] = (uint8_t)(next() % 2);", "}",
+           "uint64_t test(void);", "uint64_t test(void) {", "  int64_t got;"]
+    tensors = re.findall(r"^ \*\s+(\d+)  (\S+) (\w+)\[([\d, ]*)\]$", header, re.M)
+    if tensors:
+        out.append(f"  if ({name}_weights_begin(weights, {name.upper()}_WEIGHTS_BYTES)) return 1;")
+    for number, path, dtype, shape in tensors:
+        n = 1
+        for d in shape.split(","):
+            n *= int(d or 1)
+        out.append(f"  floats(tensor, {n}, 0.5f);")
+        if path.endswith("var"):  # not below 0: the bits of a NaN are the machine's
+            out.append(f"  for (int i = 0; i < {n}; i++) ((float *)tensor)[i] += 1;")
+        out.append(f"  if ({name}_weights_set(weights, {number}, tensor, {BYTES[dtype]} * INT64_C({n}))) return 2;")
+    entries = re.findall(r"^dhc_object_status (\w+)\((.*)\);$", header, re.M)
+    entries = [e for e in entries if "_weights_" not in e[0]]
+    entries.sort(key=lambda e: (not e[0].endswith("reset"), e[0]))
+    for function, parameters in entries:
+        arguments, outs, ins, k = [], [], [], 0
+        dims = [p.split()[-1] for p in parameters.split(", ") if re.fullmatch(r"int64_t \w+", p) and not p.endswith("workspace_bytes")]
+        values = ", ".join(str(sizes.get(d, 2)) for d in dims)
+        comment = header[:header.index(f"dhc_object_status {function}(")].rsplit("/* ---- ", 1)[1]
+        for p in parameters.split(", "):
+            kind, argument = p.rsplit(" ", 1)
+            argument = argument.lstrip("*")
+            if argument in ("weights", "state"):
+                arguments.append(argument)
+            elif argument == "workspace":
+                arguments += [values] if values else []
+                arguments += ["work", "got", "0"]
+                break
+            elif "*" in p:
+                shape = re.search(rf"^ \*   {argument} +(?:in |out) (\w+)(?:\[(.*)\])?$", comment, re.M)
+                n = 1
+                for d in (shape.group(2) or "1").split(", "):
+                    for factor in d.split("*"):
+                        n *= int(factor) if factor.isdigit() else sizes.get(factor, 2)
+                (ins if "const" in kind else outs).append((k, n, BYTES[shape.group(1)]))
+                arguments.append(f"(void *)memory[{k}]")
+                k += 1
+        out.append(f"  got = {function}_workspace_bytes({values + ', ' if values else ''}1);")
+        out.append("  if (got < 0 || got > (int64_t)sizeof work) return 3;")
+        out += [f"  fill(memory[{k}], {n}, {b});" for k, n, b in ins]
+        out.append(f"  if ((got = {function}({', '.join(arguments)}))) return 16 + (uint64_t)got;")
+        out += [f"  look(memory[{k}], {n * b});" for k, n, b in outs]
+    out += ["  return hash;", "}", "#ifndef __wasm__",
+            'int main(void) { printf("%llx\\n", (unsigned long long)test()); return 0; }', "#endif"]
+    return "\n".join(out) + "\n"
+
+
+def run(*command, cwd):
+    done = subprocess.run([str(c) for c in command], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=240)
+    return done.returncode, done.stdout.decode("utf-8", "replace").strip()
+
+
+def undefined(path, cwd):
+    for nm in ("llvm-nm-19", "llvm-nm", "nm"):
+        if shutil.which(nm):
+            code, text = run(nm, "-u", path, cwd=cwd)
+            return {line.split()[-1] for line in text.splitlines() if line.strip()} if code == 0 else set()
+    return set()
+
+
+def main():
+    dhcc, only = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2:]
+    wrong, skipped, want = [], [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        at = pathlib.Path(folder)
+        (at / "run.js").write_text(NODE)
+        for target, compiler, emulator in [("", ["cc"], [])] + TARGETS:
+            if only and target and target not in only:
+                continue
+            tools = (compiler or [])[:1] + emulator[:1]
+            missing = [t for t in tools if not shutil.which(t)]
+            if missing:
+                skipped.append(f"{target} (no {' and no '.join(missing)})")
+            for name, model, sizes in CASES:
+                flag = ["--target", target] if target else []
+                code, text = run(dhcc, "build", *model, *flag, "--name", "m", "-o", "m.o", "--header", "m.h", cwd=at)
+                if code:
+                    wrong.append(f"{target}: {name}: {text}")
+                    continue
+                rest = {s for s in undefined("m.o", at) if s not in LINKERS and not s.startswith("__aeabi_mem")}
+                if rest:
+                    wrong.append(f"{target}: {name} leaves {' '.join(sorted(rest))} undefined")
+                if missing or not compiler:
+                    continue
+                (at / "m.c").write_text(program((at / "m.h").read_text(), sizes))
+                link = ["-static"] if emulator and emulator != ["node"] else []
+                code, text = run(*compiler, "-std=c11", "-O1", "-fno-builtin", *link, "-o", "m", "m.c", "m.o", cwd=at)
+                if code:
+                    wrong.append(f"{target}: {name} does not link: {text}")
+                    continue
+                code, text = run(*emulator, *(["run.js"] if emulator == ["node"] else []), "./m", cwd=at)
+                if not target:
+                    want[name] = text
+                    if code or len(text) < 8:
+                        wrong.append(f"this machine: {name}: exit {code}: {text}")
+                elif code or text != want.get(name):
+                    wrong.append(f"{target}: {name}: exit {code}, {text} where this machine has {want.get(name)}")
+    for line in wrong:
+        print("FAILED:", line)
+    for line in skipped:
+        print("skipped:", line)
+    print(f"{len(CASES)} models, {len(TARGETS) - len(skipped)} targets" if not wrong else "", flush=True)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
