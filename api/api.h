@@ -215,9 +215,6 @@ dhc_status ablate_version(dhc_program *p, Entry *e, Version *base, Version **out
 /* Version of an entry for these inputs, made if new. */
 dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) DHC_MUST_USE;
 
-/* The plan of a loaded version evaluated at the sizes of these inputs, as their run would. */
-dhc_status program_bind(Version *v, const dhc_tensor *in, int n_in) DHC_MUST_USE;
-
 /* exec.c: compiled and in the program; its plan bound to what the inputs make its symbols; a run of it (which
  * binds too), inputs by the image's parameters; the results for the host, in e. */
 dhc_status exec_load(dhc_program *p, Version *v) DHC_MUST_USE;

@@ -173,6 +173,14 @@ dhc_status dhc_sweep_steps(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_
   DOOR(sweep_session(w), api_sweep_steps(w, row, ctx));
 }
 
+dhc_status dhc_sweep_train(dhc_sweep *w, const dhc_sweep_train_options *o, dhc_sweep_train_result *out) {
+  DOOR(sweep_session(w), api_sweep_train(w, o, out));
+}
+
+dhc_status dhc_sweep_merge(const char *out, const char *const *folders, int n, dhc_sweep_train_result *result) {
+  DHC_GUARDED(api_sweep_merge(out, folders, n, result));
+}
+
 dhc_status dhc_recipe_json(dhc_model *m, const dhc_train_options *o, char **out) {
   if (out) *out = NULL;
   DOOR(m ? m->s : NULL, api_recipe_json(m, o, out));

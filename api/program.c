@@ -281,18 +281,6 @@ dhc_status program_guards(dhc_session *s, const Version *v, const int64_t *symbo
   return dhc_status_make(DHC_E_INPUT, "%s (%s)", g->message, dhc_text_str(&sizes));
 }
 
-dhc_status program_bind(Version *v, const dhc_tensor *in, int n_in) {
-  int64_t symbols[DHC_IMAGE_MAX_SYMBOLS];
-  int32_t wrong;
-  DhcArena scratch;
-  dhc_arena_init(&scratch);
-  Inputs x = inputs_make(v->image, in, n_in, &scratch);
-  dhc_status st = dhc_image_solve(v->image, x.by_param, symbols, &wrong) ? dhc_prog_bind(v->loaded, symbols)
-                                                                         : wrong_shape(v, wrong, x.by_param[wrong]);
-  dhc_arena_fini(&scratch);
-  return st;
-}
-
 /* What the inputs make the symbols, everything known before values are looked at checked. */
 static dhc_status prepare(dhc_program *p, const Version *v, const Inputs *x, const dhc_tensor *in, int n_in, int64_t *symbols) {
   int32_t wrong;

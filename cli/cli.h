@@ -27,7 +27,7 @@ typedef struct CliReport {
 /* Everything the command line can say; a field is its default where not given. */
 typedef struct Cli {
   const char *command;
-  const char *args[8]; /* positional, after the command */
+  const char *args[64]; /* positional, after the command */
   int n_args;
   const char *sets[CLI_MAX_SETS];
   int n_sets;
@@ -41,12 +41,13 @@ typedef struct Cli {
   int n_parts;
   const char *root, *preset, *recipe, *backend, *cpu_features, *gpu_arch, *compute, *stage, *entry, *sizes, *pass;
   const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed, *variants, *placements;
+  const char *seeds, *baseline, *metric, *shard; /* sweep */
   const char *header, *name, *bind, *weights_file, *target, *cpu, *features; /* build */
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
   int64_t tokens, top_k, max_memory, max_bytes, repeat, random;
   double lr, clip, tolerance, val_fraction, temperature;
   bool json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, grad, print_recipe, profile;
-  bool csv, compile, experts;
+  bool train, csv, compile, experts;
   int argc; /* as main got them */
   char **argv;
   CliReport *report;
@@ -123,6 +124,13 @@ typedef struct CliProfile {
 void cli_profile_add(CliProfile *p, const dhc_profile_row *row); /* a row as dhc.h gives it */
 /* The table on stdout, or "profile" in the document; frees the rows. times: runs of the entry. Exit status. */
 int cli_profile_print(const Cli *c, CliProfile *p, int64_t times);
+
+/* ---- training (cmd_train.c), for sweeps too ---- */
+
+dhc_train_options cli_train_options(const Cli *c);
+/* The command line that begins a run, as a shell takes it, without --resume; the caller's to free. NULL: no memory. */
+char *cli_command_line(const Cli *c);
+void cli_clock_text(double seconds, char *to, size_t n); /* "1:02:03", "--:--" where it is not known */
 
 /* ---- commands ---- */
 int cmd_build(const Cli *c);

@@ -1,7 +1,9 @@
 /* sweep: many variants of one model. */
 #include <cjson/cJSON.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 
@@ -55,6 +57,153 @@ static bool show_row(void *ctx, const dhc_sweep_row *r) {
   return true;
 }
 
+/* ---- training --------------------------------------------------------------------------- */
+
+typedef struct Training {
+  const Cli *c;
+  bool terminal;
+  double last; /* seconds of the last line */
+} Training;
+
+static bool show_training(void *ctx, const dhc_sweep_progress *p) {
+  Training *t = ctx;
+  char eta[24], text[400], result[64] = "";
+  if (t->c->quiet) return true;
+  bool ended = !p->train;
+  if (!ended && p->seconds - t->last < (t->terminal ? 0.2 : 10)) return true;
+  t->last = p->seconds;
+  cli_clock_text(p->eta_seconds, eta, sizeof eta);
+  int filled = p->runs ? 20 * p->done / p->runs : 20;
+  if (!ended) snprintf(result, sizeof result, "  step %lld/%lld loss %.4f", (long long)p->train->step, (long long)p->train->steps, p->train->loss);
+  else if (strcmp(p->status, "done")) snprintf(result, sizeof result, "  not finite");
+  snprintf(text, sizeof text, "[%.*s%*s] %d/%d runs  eta %s  %s seed %llu%s", filled, "####################", 20 - filled, "", p->done, p->runs, eta,
+           p->name, (unsigned long long)p->seed, result);
+  int columns = t->terminal ? cli_columns(stderr) : 0;
+  if (!ended && columns > 1 && (size_t)columns <= strlen(text)) text[columns - 1] = 0;
+  fprintf(stderr, "%s%s%s", t->terminal ? "\r\033[K" : "", text, !t->terminal || ended ? "\n" : "");
+  fflush(stderr);
+  if (ended && *p->message) cli_warn_line((void *)(uintptr_t)t->c, p->message);
+  return true;
+}
+
+/* "0,1,2" or "0..4"; how many, or -1. */
+static int read_seeds(const char *text, uint64_t *out, int max) {
+  int n = 0;
+  for (const char *at = text; *at;) {
+    char *end;
+    unsigned long long lo = strtoull(at, &end, 10), hi = lo;
+    if (end == at || *at == '-' || *at == '+') return -1;
+    if (end[0] == '.' && end[1] == '.') {
+      at = end + 2;
+      hi = strtoull(at, &end, 10);
+      if (end == at || hi < lo) return -1;
+    }
+    if (*end && (*end != ',' || !end[1])) return -1;
+    for (unsigned long long v = lo; v <= hi; v++) {
+      if (n == max) return -1;
+      out[n++] = v;
+    }
+    at = *end ? end + 1 : end;
+  }
+  return n;
+}
+
+static void print_summary_row(const cJSON *row) {
+  const cJSON *low = cJSON_GetObjectItem(row, "ci95_low"), *difference = cJSON_GetObjectItem(row, "difference");
+  double mean = cJSON_GetNumberValue(cJSON_GetObjectItem(row, "mean"));
+  char interval[32] = "", diff[32] = "", p[16] = "", found[24] = "";
+  if (cJSON_IsNumber(low)) snprintf(interval, sizeof interval, "+- %.5g", mean - low->valuedouble);
+  if (cJSON_IsNumber(difference)) snprintf(diff, sizeof diff, "%+.5g", difference->valuedouble);
+  const cJSON *ph = cJSON_GetObjectItem(row, "p_holm"), *det = cJSON_GetObjectItem(row, "detectable");
+  if (cJSON_IsNumber(ph)) snprintf(p, sizeof p, "%.3g", ph->valuedouble);
+  if (cJSON_IsNumber(det)) snprintf(found, sizeof found, "%.4g", det->valuedouble);
+  printf("%-16s  %3.0f  %10.6g %-12s %10s %8s %10s  %s\n", cJSON_GetStringValue(cJSON_GetObjectItem(row, "hash")),
+         cJSON_GetNumberValue(cJSON_GetObjectItem(row, "n")), mean, interval, diff, p, found, cJSON_GetStringValue(cJSON_GetObjectItem(row, "name")));
+}
+
+static void print_summary(const cJSON *doc) {
+  const cJSON *row;
+  const char *baseline = cJSON_GetStringValue(cJSON_GetObjectItem(doc, "baseline"));
+  cJSON_ArrayForEach(row, cJSON_GetObjectItem(doc, "merged"))
+    printf("%-16s  equal to %s, not run again: %s\n", cJSON_GetStringValue(cJSON_GetObjectItem(row, "hash")),
+           cJSON_GetStringValue(cJSON_GetObjectItem(row, "same_as")), cJSON_GetStringValue(cJSON_GetObjectItem(row, "name")));
+  printf("%-16s  %3s  %10s %-12s%10s %8s %10s  variant\n", "hash", "n", cJSON_GetStringValue(cJSON_GetObjectItem(doc, "metric")), " 95 %", "difference",
+         "p (Holm)", "detectable");
+  cJSON_ArrayForEach(row, cJSON_GetObjectItem(doc, "summary")) print_summary_row(row);
+  if (baseline) printf("differences from %s: paired t-test over seeds; detectable: the difference found in 80 of 100 such sweeps\n", baseline);
+}
+
+static cJSON *read_json(const char *folder) {
+  char path[4096], *text = NULL;
+  long n = 0;
+  snprintf(path, sizeof path, "%s/sweep.json", folder);
+  FILE *f = fopen(path, "rb");
+  if (f && !fseek(f, 0, SEEK_END) && (n = ftell(f)) > 0 && !fseek(f, 0, SEEK_SET) && (text = malloc((size_t)n + 1))) {
+    n = (long)fread(text, 1, (size_t)n, f);
+    text[n] = 0;
+  }
+  if (f) fclose(f);
+  cJSON *doc = text ? cJSON_Parse(text) : NULL;
+  free(text);
+  return doc;
+}
+
+/* What the folder holds now: in the document, or as a table. */
+static void report_folder(const Cli *c, const char *folder, const dhc_sweep_train_result *r) {
+  cJSON *doc = read_json(folder);
+  if (cli_doc(c)) {
+    static const char *const keys[] = {"metric", "baseline", "seeds", "variants", "merged", "runs", "summary"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+      cJSON *item = cJSON_DetachItemFromObject(doc, keys[i]);
+      if (item) cli_add(cli_doc(c), keys[i], item);
+    }
+    cJSON_AddNumberToObject(cli_doc(c), "runs_done", r->done);
+    cJSON_AddNumberToObject(cli_doc(c), "runs_left", r->left);
+  } else if (doc) {
+    print_summary(doc);
+    cli_note(c, "%d of %d runs done%s, in %s", r->done, r->runs, r->numeric ? " (some not finite: see sweep.json)" : "", folder);
+  }
+  cJSON_Delete(doc);
+}
+
+static int train_sweep(const Cli *c, dhc_session *s, dhc_sweep *sweep) {
+  enum { MAX_SEEDS = 1000 };
+  uint64_t seeds[MAX_SEEDS] = {(uint64_t)c->seed};
+  const char *term = getenv("TERM");
+  Training t = {c, isatty(2) && !(term && !strcmp(term, "dumb")), -1e9};
+  dhc_sweep_train_options o = {.train = cli_train_options(c), .out = c->out, .seeds = seeds, .n_seeds = 1, .baseline = c->baseline,
+                               .metric = c->metric, .resume = c->resume, .progress = show_training, .ctx = &t};
+  if (c->seeds && (o.n_seeds = read_seeds(c->seeds, seeds, MAX_SEEDS)) < 1) {
+    cli_error(c, "--seeds: needs up to %d whole numbers, 0,1,2 or 0..4, got \"%s\"", MAX_SEEDS, c->seeds);
+    return 2;
+  }
+  if (c->shard && (sscanf(c->shard, "%d/%d", &o.shard, &o.n_shards) != 2 || o.shard < 1 || o.shard > o.n_shards)) {
+    cli_error(c, "--shard: needs I/N with I from 1 to N, got \"%s\"", c->shard);
+    return 2;
+  }
+  char *command = cli_command_line(c);
+  if (!command) return cli_no_memory(c);
+  o.train.command = command;
+  dhc_sweep_train_result r = {0};
+  (void)signal(SIGPIPE, SIG_IGN);
+  dhc_status st = dhc_sweep_train(sweep, &o, &r);
+  free(command);
+  if (st.code == DHC_E_INTERRUPTED && t.terminal) fputc('\n', stderr);
+  if (r.done && st.code != DHC_E_USAGE) report_folder(c, c->out, &r);
+  return cli_done(c, s, st);
+}
+
+/* ---- the command ---------------------------------------------------------------------------- */
+
+static int step_sweep(const Cli *c, dhc_session *s, dhc_sweep *sweep) {
+  Sweep w = {.c = c, .all = dhc_sweep_count(sweep)};
+  if (cli_doc(c)) {
+    w.variants = cJSON_AddArrayToObject(cli_doc(c), "variants");
+    w.merged = cJSON_AddArrayToObject(cli_doc(c), "merged");
+  }
+  return cli_done(c, s, dhc_sweep_steps(sweep, show_row, &w));
+}
+
 static int run_sweep(const Cli *c, dhc_session *s) {
   dhc_sweep_options o = {.model = {.name = c->args[0], .root = c->root, .preset = c->preset, .recipe = c->recipe},
                          .axes = c->sets, .n_axes = c->n_sets, .opts = c->opts, .n_opts = c->n_opts, .variants = c->variants,
@@ -62,21 +211,51 @@ static int run_sweep(const Cli *c, dhc_session *s) {
   dhc_sweep *sweep = NULL;
   int rc = cli_done(c, s, dhc_sweep_open(s, &o, &sweep));
   if (rc) return rc;
-  Sweep w = {.c = c, .all = dhc_sweep_count(sweep)};
-  if (cli_doc(c)) {
-    w.variants = cJSON_AddArrayToObject(cli_doc(c), "variants");
-    w.merged = cJSON_AddArrayToObject(cli_doc(c), "merged");
-  }
   dhc_catch_signals();
-  rc = cli_done(c, s, dhc_sweep_steps(sweep, show_row, &w));
+  rc = c->train ? train_sweep(c, s, sweep) : step_sweep(c, s, sweep);
   dhc_sweep_close(sweep);
   if (!rc && !cli_doc(c)) cli_print_stats(c, s);
   return rc;
 }
 
+static int merge_sweep(const Cli *c) {
+  dhc_sweep_train_result r = {0};
+  if (c->n_args < 3) {
+    cli_error(c, "sweep merge: needs a folder to make and the folders of shards");
+    return 2;
+  }
+  int rc = cli_fail(c, dhc_sweep_merge(c->args[1], c->args + 2, c->n_args - 2, &r));
+  if (!rc) report_folder(c, c->args[1], &r);
+  return rc;
+}
+
+/* Options that mean something only where runs are trained. */
+static int check_training(const Cli *c) {
+  const struct {
+    const char *name;
+    bool given;
+  } of_training[] = {{"data", c->data}, {"out", c->out}, {"seeds", c->seeds}, {"baseline", c->baseline}, {"shard", c->shard}, {"resume", c->resume}};
+  for (size_t i = 0; !c->train && i < sizeof of_training / sizeof of_training[0]; i++)
+    if (of_training[i].given) {
+      cli_error(c, "sweep: --%s needs --train", of_training[i].name);
+      return 2;
+    }
+  if (c->train && (!c->data || !c->out)) {
+    cli_error(c, "sweep: --train needs --data SPEC and --out DIR");
+    return 2;
+  }
+  return 0;
+}
+
 int cmd_sweep(const Cli *c) {
+  if (!strcmp(c->args[0], "merge")) return merge_sweep(c);
+  if (c->n_args > 1) {
+    cli_error(c, "sweep: one model at a time; got %s as well", c->args[1]);
+    return 2;
+  }
   dhc_session *s = NULL;
-  int rc = cli_open_session(c, &s);
+  int rc = check_training(c);
+  if (!rc) rc = cli_open_session(c, &s);
   if (!rc) rc = run_sweep(c, s);
   cli_close(c, s, NULL);
   return rc;

@@ -17,7 +17,7 @@ typedef struct Progress {
   CliProfile profile;
 } Progress;
 
-static void clock_text(double seconds, char *to, size_t n) {
+void cli_clock_text(double seconds, char *to, size_t n) {
   if (!(seconds >= 0) || seconds > 359999) {
     snprintf(to, n, "--:--");
     return;
@@ -62,7 +62,7 @@ static void tap_text(const dhc_train_progress *p, char *to, size_t n) {
 
 static void metrics_text(const dhc_train_progress *p, char *to, size_t size) {
   char taps[160], eta[24], acc[32] = "", val_acc[32] = "", val[80] = "";
-  clock_text(p->eta_seconds, eta, sizeof eta);
+  cli_clock_text(p->eta_seconds, eta, sizeof eta);
   tap_text(p, taps, sizeof taps);
   if (!isnan(p->epoch_accuracy)) snprintf(acc, sizeof acc, "  acc %.2f%%", 100 * p->epoch_accuracy);
   if (!isnan(p->val_accuracy)) snprintf(val_acc, sizeof val_acc, " acc %.2f%%", 100 * p->val_accuracy);
@@ -116,7 +116,7 @@ static void put_quoted(FILE *to, const char *word) {
 
 /* The command line that begins this run, as one text, the caller's to free; NULL: no memory. It has no
  * --resume: where that finds nothing to go on with, the run is the one that begins without. */
-static char *command_line(const Cli *c) {
+char *cli_command_line(const Cli *c) {
   char *text = NULL;
   size_t n = 0;
   FILE *to = open_memstream(&text, &n);
@@ -134,7 +134,7 @@ static char *command_line(const Cli *c) {
   return text;
 }
 
-static dhc_train_options train_options(const Cli *c) {
+dhc_train_options cli_train_options(const Cli *c) {
   return (dhc_train_options){.data = c->data, .out = c->out, .batch = c->batch, .epochs = c->epochs, .steps = c->steps,
                              .lr = c->lr, .clip = c->clip, .val_fraction = c->val_fraction == 0 ? -1 : c->val_fraction < 0 ? 0 : c->val_fraction, .limit = c->limit,
                              .seed = (uint64_t)c->seed, .resume = c->resume, .augment_off = c->no_augment,
@@ -144,7 +144,7 @@ static dhc_train_options train_options(const Cli *c) {
 
 /* What a run would use: in the document, or as lines. */
 static int print_recipe(const Cli *c, dhc_session *s, dhc_model *m) {
-  dhc_train_options o = train_options(c);
+  dhc_train_options o = cli_train_options(c);
   char *text = NULL;
   int rc = cli_done(c, s, dhc_recipe_json(m, &o, &text));
   cJSON *recipe = text ? cJSON_Parse(text) : NULL, *row;
@@ -186,12 +186,12 @@ static void report_run(const Cli *c, dhc_session *s, const dhc_train_result *r) 
 static int train(const Cli *c, dhc_session *s, dhc_model *m) {
   const char *term = getenv("TERM");
   Progress pr = {c, isatty(2) && !(term && !strcmp(term, "dumb")), 0, 0, 0, {0}};
-  dhc_train_options o = train_options(c);
+  dhc_train_options o = cli_train_options(c);
   o.progress = show_progress;
   o.ctx = &pr;
   if (c->profile) o.profile = take_row;
   dhc_train_result r = {0};
-  char *command = command_line(c);
+  char *command = cli_command_line(c);
   if (!command) {
     cli_error(c, "out of memory (the command line)");
     return 3;

@@ -30,7 +30,7 @@ static const CliCommand commands[] = {
     {"eval", "MODEL", 1, 1, "loss and accuracy on a split",
      "dhcc eval dhc_ssm --preset gray --data mnist:DIR --weights runs/a/best.safetensors",
      MODEL_MORE, cmd_eval},
-    {"sweep", "MODEL", 1, 1, "many variants of a model: a grid, orders of a pattern, those it declares",
+    {"sweep", "MODEL | merge OUT DIR...", 1, 63, "many variants of a model: a grid, orders of a pattern, those it declares",
      "dhcc sweep dhc_jamba --preset small --set mamba_ratio=0,1,3 --set moe_frequency=0,2",
      "Each variant does one training step on generated data. Kernels are shared: a variant of block\nkinds already seen compiles none.\n" MODEL_MORE, cmd_sweep},
     {"ablate", "MODEL", 1, 1, "what each block, unit and kind of layer is worth", "dhcc ablate seq --weights runs/t/best.safetensors --data text:corpus.txt",

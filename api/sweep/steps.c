@@ -47,15 +47,6 @@ static dhc_status one_step(const SweepOpen *x, const dhc_tensor *in, int n_in, u
   return dhc_program_run(x->p, 0, in, n_in, NULL, NULL);
 }
 
-/* Compiled, loaded, bound to its sizes: only weights and the run are missing. */
-static dhc_status plan(SweepOpen *x, const dhc_tensor *in, int n_in) {
-  Version *v;
-  DHC_TRY(dhc_program_open(x->m, "loss", DHC_MODE_TRAIN, &x->p));
-  DHC_TRY(program_version(x->p, &x->p->entries[0], in, n_in, &v));
-  DHC_TRY(exec_load(x->p, v));
-  return program_bind(v, in, n_in);
-}
-
 static dhc_status measure(Steps *t, SweepOpen *x, int i, DhcArena *a, double begin, bool *go_on) {
   dhc_tensor in[ATLAS_MAX_INPUTS];
   int n_in;
@@ -67,7 +58,8 @@ static dhc_status measure(Steps *t, SweepOpen *x, int i, DhcArena *a, double beg
   int same = seen_before(&t->seen, id.hash, i);
   if (same >= 0) row.same_as = t->w->variants.at[same].name;
   if (same < 0) {
-    DHC_TRY(plan(x, in, n_in));
+    DHC_TRY(dhc_program_open(x->m, "loss", DHC_MODE_TRAIN, &x->p));
+    DHC_TRY(dhc_program_plan(x->p, 0, in, n_in));
     double planned = session_now_ms();
     DHC_TRY(dhc_program_init(x->p, t->w->o.seed));
     DHC_TRY(one_step(x, in, n_in, t->w->o.seed));

@@ -48,10 +48,15 @@ static void put_recipe(const DhcRecipe *r, DhcText *t) {
 }
 
 /* Everything that a run of it would compute: the graph of the loss with all it calls, tensors, how they begin, float
- * constants, and the recipe. Not the names under which hyperparameters said so. */
-static void hash_of(dhc_model *m, DhcArena *a, char out[17]) {
+ * constants, and the recipe. Not the names under which hyperparameters said so, and not what else was elaborated. */
+static void hash_of(dhc_model *m, DhcFunc *loss, DhcArena *a, char out[17]) {
+  DhcFunc *copy;
+  DhcModule *own = dhc_module_extract(m->module, &loss, 1, &copy);
+  for (int i = 0; i < own->funcs.n; i++) own->funcs.at[i]->name = dhc_arena_printf(own->arena, "f%d", i);
   DhcText t = {.arena = a};
-  dhc_module_print(m->module, &t);
+  dhc_module_print(own, &t);
+  for (int i = 0; i < m->module->tensors.n; i++)
+    if (m->module->tensors.at[i].init) dhc_func_print(m->module->tensors.at[i].init, &t);
   put_recipe(dhc_model_recipe(m->m), &t);
   uint8_t digest[32];
   char hex[65];
@@ -97,6 +102,6 @@ dhc_status sweep_identify(const SweepOpen *x, const dhc_tensor *in, int n_in, Dh
   out->mixers = mixers_text(x->m->m, a);
   out->length = sequence_length(f, in, n_in);
   out->parameters = dhc_model_n_params(x->m);
-  hash_of(x->m, a, out->hash);
+  hash_of(x->m, f, a, out->hash);
   return dhc_status_ok();
 }

@@ -55,6 +55,50 @@ typedef struct dhc_sweep_row {
  * call; false ends the sweep. The first variant that fails ends it too: its diagnostics are the session's. */
 DHC_API dhc_status dhc_sweep_steps(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_row *r), void *ctx) DHC_MUST_USE;
 
+/* ---- training ------------------------------------------------------------------------- */
+
+/* Where a training sweep stands. */
+typedef struct dhc_sweep_progress {
+  const char *name, *hash; /* of the variant at hand */
+  uint64_t seed;
+  int run, done, runs;     /* number of this run from 0; finished so far; all that are to be done here */
+  double seconds;          /* since the sweep began here */
+  double eta_seconds;      /* NaN: not known yet */
+  const dhc_train_progress *train; /* NULL: the run has just ended */
+  const char *status;      /* of a run that has ended: "done", "numeric" */
+  const char *message;     /* of "numeric" */
+} dhc_sweep_progress;
+
+typedef struct dhc_sweep_train_options {
+  dhc_train_options train;  /* of every run; `out`, `seed`, `resume`, `overwrite` and `progress` are the sweep's */
+  const char *out;          /* the sweep's folder */
+  const uint64_t *seeds;    /* of weights, order and dropout: the same ones for every variant */
+  int n_seeds;
+  const char *baseline;     /* variant that the others are compared with; NULL: none */
+  const char *metric;       /* column of results.csv that is compared; NULL: val_accuracy, else val_loss, else loss */
+  bool resume;              /* go on with the sweep in the folder: finished runs are not done again; variants and seeds may be more */
+  int shard, n_shards;      /* only every n-th run, from number shard (1 ... n) on; 0, 0: all */
+  bool (*progress)(void *ctx, const dhc_sweep_progress *p); /* false: stop as on SIGINT */
+  void *ctx;
+} dhc_sweep_train_options;
+
+typedef struct dhc_sweep_train_result {
+  int variants, merged;     /* different ones; equal to one of these */
+  int runs, done, numeric, left; /* of the whole sweep: finished, of them stopped at a number that is not finite; not finished */
+} dhc_sweep_train_result;
+
+/* Trains every variant with every seed, into out/runs/HASH-sSEED, seeds in the outer loop. out/sweep.json and
+ * out/results.csv are there from the first moment on and whole after every run (docs/research.md). A run that was stopped or
+ * killed goes on, a run that ended in numbers that are not finite counts as finished. DHC_E_INPUT where the folder holds a
+ * sweep and `resume` is not set, or one with other settings; DHC_E_ENVIRONMENT while another sweep writes there;
+ * DHC_E_INTERRUPTED when it was stopped. */
+DHC_API dhc_status dhc_sweep_train(dhc_sweep *w, const dhc_sweep_train_options *o, dhc_sweep_train_result *out) DHC_MUST_USE;
+
+/* The folders of shards of one sweep into one more: what is small of every finished run (run.json, config.json, metrics; not
+ * checkpoints and weights), sweep.json and results.csv. DHC_E_INPUT where they are of sweeps with different settings, or
+ * `out` holds a sweep. */
+DHC_API dhc_status dhc_sweep_merge(const char *out, const char *const *folders, int n, dhc_sweep_train_result *result) DHC_MUST_USE;
+
 #ifdef __cplusplus
 }
 #endif

@@ -128,8 +128,29 @@ static void of_sweep(void) {
   VALUE(dhc_sweep_name, !dhc_sweep_name(NULL, 0));
   IS_NULL("w", dhc_sweep_steps(NULL, NULL, NULL));
   NOTHING(dhc_sweep_close(NULL));
+  dhc_sweep_train_result r;
+  uint64_t seeds[] = {1};
+  dhc_sweep_train_options t = {.train = {.data = "npy:none"}, .out = "must_not_be_made", .seeds = seeds, .n_seeds = 1}, no = t;
+  IS_NULL("w", dhc_sweep_train(NULL, &t, &r));
+  IS_NULL("result", dhc_sweep_merge("must_not_be_made", none, 1, NULL));
+  IS_NULL("out", dhc_sweep_merge(NULL, none, 1, &r));
+  IS_NULL("folders", dhc_sweep_merge("must_not_be_made", NULL, 1, &r));
+  IS_NULL("folders[i]", dhc_sweep_merge("must_not_be_made", none, 1, &r));
+  REFUSED("needs the folders", dhc_sweep_merge("must_not_be_made", none, 0, &r));
   must(dhc_sweep_open(s, &o, &w));
   VALUE(dhc_sweep_name, dhc_sweep_count(w) == 2 && !dhc_sweep_name(w, -1) && !dhc_sweep_name(w, 2) && dhc_sweep_name(w, 1));
+  IS_NULL("o", dhc_sweep_train(w, NULL, &r));
+  IS_NULL("out", dhc_sweep_train(w, &t, NULL));
+  no.out = NULL;
+  refused("dhc_sweep_train", dhc_sweep_train(w, &no, &r), "'o->out' is NULL");
+  no = t, no.train.data = NULL;
+  refused("dhc_sweep_train", dhc_sweep_train(w, &no, &r), "'o->train.data' is NULL");
+  no = t, no.seeds = NULL;
+  refused("dhc_sweep_train", dhc_sweep_train(w, &no, &r), "'o->seeds' is NULL");
+  no = t, no.n_seeds = 0;
+  refused("dhc_sweep_train", dhc_sweep_train(w, &no, &r), "--seeds");
+  no = t, no.n_shards = 2;
+  refused("dhc_sweep_train", dhc_sweep_train(w, &no, &r), "--shard");
   dhc_sweep_close(w);
 }
 

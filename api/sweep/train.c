@@ -1,0 +1,309 @@
+/* The loop of a training sweep: variants by seeds, each run in a session and a folder of its own. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "api/sweep/study.h"
+#include "api/train/train.h"
+#include "runtime/data/data.h"
+#include "runtime/run_folder.h"
+
+typedef struct Sweeping {
+  dhc_sweep *w;
+  const dhc_sweep_train_options *o;
+  Study t;
+  DhcRunFolder folder;
+  dhc_sweep_progress pr;
+  double t0;     /* ms */
+  int begun_at;  /* runs that were finished when it began here */
+  bool stopped;  /* the caller said so */
+} Sweeping;
+
+/* ---- what varies and what does not ------------------------------------------------------------- */
+
+static void add_setting(Study *t, const char *name, const char *value) {
+  DHC_PUSH(t->arena, &t->settings, ((StudySetting){name, value ? value : ""}));
+}
+
+static void add_number(Study *t, const char *name, double v, bool given) {
+  add_setting(t, name, given ? study_number(t->arena, v) : "");
+}
+
+/* Whatever all runs share: another value makes another sweep. */
+static void add_settings(Sweeping *g) {
+  Study *t = &g->t;
+  const dhc_train_options *o = &g->o->train;
+  const dhc_model_options *m = &g->w->o.model;
+  DhcText sets = {.arena = t->arena};
+  for (int i = 0; i < m->n_sets; i++) dhc_text_printf(&sets, "%s%s", i ? ";" : "", m->sets[i]);
+  add_setting(t, "model", m->name);
+  add_setting(t, "root", m->root);
+  add_setting(t, "preset", m->preset);
+  add_setting(t, "recipe", m->recipe);
+  add_setting(t, "set", dhc_text_str(&sets));
+  add_setting(t, "data", o->data);
+  add_number(t, "epochs", (double)o->epochs, o->epochs > 0);
+  add_number(t, "steps", (double)o->steps, o->steps > 0);
+  add_number(t, "batch", (double)o->batch, o->batch > 0);
+  add_number(t, "lr", o->lr, o->lr > 0);
+  add_number(t, "clip", o->clip, o->clip >= 0);
+  add_number(t, "val-fraction", o->val_fraction < 0 ? 0 : o->val_fraction, o->val_fraction != 0);
+  add_number(t, "limit", (double)o->limit, o->limit > 0);
+  add_setting(t, "augment", o->augment_off ? "off" : "on");
+  add_setting(t, "shuffle", o->shuffle_off ? "off" : "on");
+  add_setting(t, "backend", g->w->s->tf32 ? "cuda tf32" : g->w->s->backend);
+}
+
+/* Shapes of the data that the loss takes, a batch of them. */
+static int data_shapes(const dhc_model *m, const DhcDataset *d, int64_t batch, dhc_tensor *in) {
+  DhcEntryInfos all = dhc_model_entries(m->m);
+  int n = 0;
+  for (int e = 0; e < all.n; e++) {
+    if (strcmp(all.at[e].name, "loss")) continue;
+    for (int i = 0; i < all.at[e].n_inputs && n < FEED_MAX; i++) {
+      const DhcField *f = dhc_dataset_field(d, all.at[e].inputs[i]);
+      if (!f || f->rank > 7) continue;
+      in[n] = (dhc_tensor){.name = f->name, .dtype = (dhc_dtype)f->dtype, .rank = f->rank + 1, .dim = {batch}};
+      memcpy(in[n].dim + 1, f->shape, sizeof *f->shape * (size_t)f->rank);
+      n++;
+    }
+  }
+  return n;
+}
+
+static void close_open(void *x) {
+  sweep_close_variant(x);
+}
+
+static dhc_status identify(Sweeping *g, int i, const DhcDataset *d, SweepIdentity *id) {
+  const SweepVariant *v = &g->w->variants.at[i];
+  dhc_tensor in[FEED_MAX];
+  SweepOpen x;
+  DhcHeld held;
+  dhc_status st = sweep_open_variant(g->w, v, &x);
+  dhc_hold(&held, close_open, &x);
+  if (st.code == DHC_OK) {
+    int64_t batch = g->o->train.batch ? g->o->train.batch : dhc_model_recipe(x.m->m)->batch;
+    st = sweep_identify(&x, in, data_shapes(x.m, d, batch, in), g->t.arena, id);
+  }
+  dhc_release(&held);
+  sweep_close_variant(&x);
+  return st.code == DHC_OK || st.code == DHC_E_INTERRUPTED ? st : sweep_report_again(g->w, v, st);
+}
+
+static const char *settings_text(const Sweeping *g, const SweepVariant *v) {
+  DhcText t = {.arena = g->t.arena};
+  if (v->declared) dhc_text_printf(&t, "variant=%s", v->declared);
+  for (int i = g->w->o.model.n_sets; i < v->n_sets; i++) dhc_text_printf(&t, "%s%s", t.n ? ";" : "", v->sets[i]);
+  return dhc_text_str(&t);
+}
+
+static void add_variant(Sweeping *g, int i, const SweepIdentity *id) {
+  Study *t = &g->t;
+  const SweepVariant *v = &g->w->variants.at[i];
+  for (int k = 0; k < t->variants.n; k++)
+    if (!strcmp(t->variants.at[k].id.hash, id->hash)) {
+      StudyMerged m = {v->name, dhc_arena_strdup(t->arena, id->hash), t->variants.at[k].name};
+      DHC_PUSH(t->arena, &t->merged, m);
+      return;
+    }
+  StudyVariant x = {.name = v->name, .number = i, .settings = settings_text(g, v), .id = *id};
+  DHC_PUSH(t->arena, &t->variants, x);
+}
+
+static void drop_data(void *d) {
+  dhc_dataset_free(d);
+}
+
+/* Every variant is opened once before the first of them runs: what is wrong with the last is said now. */
+static dhc_status list_variants(Sweeping *g) {
+  DhcDataset *d;
+  DhcDataOptions o = {.max_bytes = dhc_budget_left(&g->w->s->budget)};
+  DHC_TRY(dhc_dataset_open(g->o->train.data, DHC_SPLIT_TRAIN, &o, &d));
+  DhcHeld held;
+  dhc_hold(&held, drop_data, d);
+  dhc_status st = dhc_status_ok();
+  for (int i = 0; i < g->w->variants.n && st.code == DHC_OK; i++) {
+    SweepIdentity id;
+    if (dhc_stop_signal()) st = dhc_status_make(DHC_E_INTERRUPTED, "stopped before the first run");
+    else st = identify(g, i, d, &id);
+    if (st.code == DHC_OK) add_variant(g, i, &id);
+  }
+  dhc_release(&held);
+  dhc_dataset_free(d);
+  return st;
+}
+
+/* ---- the folder ------------------------------------------------------------------------------------ */
+
+static dhc_status open_folder(Sweeping *g) {
+  Study *t = &g->t;
+  DHC_TRY(dhc_run_folder_open(t->out, true, &g->w->s->warn, &g->folder));
+  if (!study_is_there(t->out)) return dhc_status_ok();
+  if (!g->o->resume) return dhc_status_make(DHC_E_INPUT, "%s: holds a sweep already: --resume goes on with it", t->out);
+  Study before = {.out = t->out, .arena = t->arena};
+  DHC_TRY(study_read(&before));
+  DHC_TRY(study_same_settings(t, &before, study_path(t, "sweep.json")));
+  t->command = before.command;
+  return dhc_status_ok();
+}
+
+/* ---- runs ------------------------------------------------------------------------------------------- */
+
+static double now_s(const Sweeping *g) {
+  return (session_now_ms() - g->t0) / 1e3;
+}
+
+/* From what this process has done: runs are taken for equally long. */
+static void estimate(Sweeping *g, double of_this_run) {
+  dhc_sweep_progress *p = &g->pr;
+  double here = p->done - g->begun_at + of_this_run;
+  p->seconds = now_s(g);
+  p->eta_seconds = here > 0 ? p->seconds / here * (p->runs - p->done - of_this_run) : (double)NAN;
+}
+
+static bool show(Sweeping *g, const dhc_train_progress *train) {
+  g->pr.train = train;
+  estimate(g, train && train->steps > 0 ? (double)train->step / (double)train->steps : 0);
+  if (g->o->progress && !g->o->progress(g->o->ctx, &g->pr)) g->stopped = true;
+  return !g->stopped;
+}
+
+static bool during(void *ctx, const dhc_train_progress *p) {
+  return show(ctx, p);
+}
+
+static void add_stats(dhc_session *to, const dhc_session *from) {
+  to->stats.kernels_compiled += from->stats.kernels_compiled;
+  to->stats.kernels_reused += from->stats.kernels_reused;
+  to->stats.kernels_reused_disk += from->stats.kernels_reused_disk;
+  to->stats.compile_ms += from->stats.compile_ms;
+  to->stats.codegen_ms += from->stats.codegen_ms;
+}
+
+static dhc_status train_one(Sweeping *g, SweepOpen *x, const StudyRun *run, dhc_train_result *r) {
+  char name[DHC_RUN_FILE_CHARS];
+  dhc_train_options o = g->o->train;
+  o.out = study_path(&g->t, run->folder);
+  o.seed = run->seed;
+  o.resume = dhc_run_folder_used(o.out, name);
+  o.overwrite = false;
+  o.progress = during;
+  o.ctx = g;
+  o.command = dhc_arena_printf(g->t.arena, "%s # %s, seed %llu", g->t.command, g->pr.name, (unsigned long long)run->seed);
+  return dhc_train(x->m, &o, r);
+}
+
+static dhc_status do_run(Sweeping *g, StudyRun *run) {
+  const StudyVariant *v = &g->t.variants.at[run->variant];
+  const SweepVariant *sv = &g->w->variants.at[v->number];
+  dhc_train_result r = {0};
+  SweepOpen x;
+  DhcHeld held;
+  g->pr.name = v->name;
+  g->pr.hash = v->id.hash;
+  g->pr.seed = run->seed;
+  g->pr.status = g->pr.message = NULL;
+  dhc_status st = sweep_open_variant(g->w, sv, &x);
+  dhc_hold(&held, close_open, &x);
+  if (st.code == DHC_OK) st = train_one(g, &x, run, &r);
+  bool located = x.s && x.s->diags.n_errors > 0;
+  if (x.s) add_stats(g->w->s, x.s);
+  dhc_release(&held);
+  sweep_close_variant(&x);
+  if (st.code == DHC_OK || st.code == DHC_E_NUMERIC) {
+    g->pr.status = st.code == DHC_OK ? "done" : "numeric";
+    g->pr.message = dhc_arena_strdup(g->t.arena, st.code == DHC_OK ? "" : st.message);
+    return study_finish(&g->t, run, g->pr.status, g->pr.message, &r);
+  }
+  if (st.code == DHC_E_INPUT && located) return sweep_report_again(g->w, sv, st);
+  if (st.code == DHC_E_INTERRUPTED || st.code == DHC_E_ENVIRONMENT) return st;
+  return dhc_status_make(st.code, "variant %s, seed %llu: %s", v->name, (unsigned long long)run->seed, st.message);
+}
+
+/* Number k of all runs, seeds in the outer loop: a sweep that is cut short has whole seeds. */
+static StudyRun *run_number(Study *t, int k) {
+  return &t->runs.at[(k % t->variants.n) * t->n_seeds + k / t->variants.n];
+}
+
+static bool is_mine(const Sweeping *g, int k) {
+  return !g->o->n_shards || k % g->o->n_shards == g->o->shard - 1;
+}
+
+static dhc_status loop(Sweeping *g) {
+  Study *t = &g->t;
+  for (int k = 0; k < t->runs.n; k++) {
+    g->pr.runs += is_mine(g, k);
+    g->pr.done += is_mine(g, k) && run_number(t, k)->result.status;
+  }
+  g->begun_at = g->pr.done;
+  for (int k = 0; k < t->runs.n; k++) {
+    StudyRun *run = run_number(t, k);
+    if (!is_mine(g, k) || run->result.status) continue;
+    if (dhc_stop_signal() || g->stopped) return dhc_status_make(DHC_E_INTERRUPTED, "stopped between two runs");
+    g->pr.run = g->pr.done;
+    DHC_TRY(do_run(g, run));
+    g->pr.done++;
+    DHC_TRY(study_write(t));
+    (void)show(g, NULL);
+  }
+  return dhc_status_ok();
+}
+
+static dhc_status check_options(Sweeping *g) {
+  const dhc_sweep_train_options *o = g->o;
+  if (!o->n_seeds) return dhc_status_make(DHC_E_USAGE, "--seeds: needs at least one");
+  for (int i = 0; i < o->n_seeds; i++) {
+    if (o->seeds[i] > UINT32_MAX) return dhc_status_make(DHC_E_USAGE, "--seeds: needs at most %u, got %llu", UINT32_MAX, (unsigned long long)o->seeds[i]);
+    for (int k = 0; k < i; k++)
+      if (o->seeds[k] == o->seeds[i]) return dhc_status_make(DHC_E_USAGE, "--seeds: has %llu twice", (unsigned long long)o->seeds[i]);
+  }
+  if (o->n_shards && (o->shard < 1 || o->shard > o->n_shards))
+    return dhc_status_make(DHC_E_USAGE, "--shard: needs I/N with I from 1 to N, got %d/%d", o->shard, o->n_shards);
+  bool known = !o->metric;
+  for (int i = 0; !known && i < STUDY_N_COLUMNS; i++) known = !strcmp(study_columns[i].name, o->metric);
+  if (!known) return dhc_status_make(DHC_E_USAGE, "--metric: no column '%s' of results.csv is a number of a run", o->metric);
+  return dhc_status_ok();
+}
+
+static dhc_status set_up(Sweeping *g) {
+  Study *t = &g->t;
+  DHC_TRY(check_options(g));
+  add_settings(g);
+  DHC_TRY(open_folder(g));
+  DHC_TRY(list_variants(g));
+  if (t->baseline && study_variant(t, t->baseline) < 0) return study_no_baseline(t);
+  study_add_runs(t);
+  DHC_TRY(study_read_results(t));
+  return study_write(t);
+}
+
+static void tear_down(void *sweeping) {
+  Sweeping *g = sweeping;
+  dhc_run_folder_close(&g->folder);
+}
+
+dhc_status api_sweep_train(dhc_sweep *w, const dhc_sweep_train_options *o, dhc_sweep_train_result *out) {
+  NEED(out);
+  *out = (dhc_sweep_train_result){0};
+  NEED(w);
+  NEED(o);
+  NEED(o->out);
+  NEED(o->train.data);
+  if (o->n_seeds > 0) NEED(o->seeds);
+  DhcArena a;
+  dhc_arena_init(&a);
+  Sweeping g = {.w = w, .o = o, .folder = {.fd = -1}, .t0 = session_now_ms()};
+  g.t = (Study){.out = o->out, .command = o->train.command ? o->train.command : "", .metric = o->metric ? o->metric : "",
+                .baseline = o->baseline, .seeds = o->seeds, .n_seeds = o->n_seeds, .arena = &a};
+  DhcHeld held;
+  dhc_hold(&held, tear_down, &g);
+  dhc_status st = set_up(&g);
+  if (st.code == DHC_OK) st = loop(&g);
+  study_count(&g.t, out);
+  if (st.code == DHC_E_INTERRUPTED && out->runs)
+    st = dhc_status_make(DHC_E_INTERRUPTED, "stopped; %d of %d runs are done; go on with --resume", out->done, out->runs);
+  dhc_release(&held);
+  tear_down(&g);
+  dhc_arena_fini(&a);
+  return st;
+}

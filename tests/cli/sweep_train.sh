@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# sweep --train: the same results however it is stopped, killed, cut into shards and merged; what is wrong is one line.
+. "$(dirname "$0")/common.sh"
+set -m # or jobs in the background ignore SIGINT
+here=$(cd "$(dirname "$0")" && pwd)
+killer=${2:-}
+cd "$work" || exit 1
+python3 "$here/data.py" data 48
+sed -n '/^cat > "$work\/m.dhc"/,/^M$/p' "$here/runs.sh" | sed '1d;$d' > m.dhc
+echo 'variants size for Small { tiny { hidden = 2 } small { hidden = 8 } big { hidden = 16 } same { hidden = 8 } }' >> m.dhc
+by= # exec: in place of the shell, so that a signal meets the sweep
+sweep() { $by "$dhcc" sweep m.dhc --variants size --train --data npy:data --epochs 2 --seeds 0,1,2 --baseline size.small --threads 1 --quiet "$@"; }
+"$dhcc" sweep m.dhc --variants size --sizes B=2 --quiet > /dev/null || fail "a step of each" # kernels
+sweep --out whole > whole.txt || fail "a sweep"
+cat > check.py <<'P'
+"""The rows of results.csv without time columns; sweep.json agrees with them, and its summary is what they give."""
+import csv, json, math, os, sys
+TIMES = ("peak_bytes", "seconds", "samples_s")
+def rows(folder):
+    return [{k: v for k, v in r.items() if k not in TIMES} for r in csv.DictReader(open(folder + "/results.csv"))]
+def tail(t, df):  # P(|T| > t) by Simpson's rule over an angle: T = sqrt(df) tan(a)
+    a, n = math.atan(abs(t) / df ** 0.5), 20000
+    f = lambda x: math.cos(x) ** (df - 1)
+    simpson = lambda lo, hi: (hi - lo) / n / 3 * sum((1 if i in (0, n) else 4 if i % 2 else 2) * f(lo + (hi - lo) * i / n) for i in range(n + 1))
+    return simpson(a, math.pi / 2) / simpson(0, math.pi / 2)
+def check(folder):
+    doc, all = json.load(open(folder + "/sweep.json")), rows(folder)
+    assert [r["name"] for r in all] == [r["name"] for r in doc["runs"] if r["status"] != "left"]
+    values = {}
+    for r in all:
+        run = json.load(open("%s/runs/%s-s%s/run.json" % (folder, r["hash"], r["seed"])))
+        assert float(r["val_accuracy"]) == run["val_accuracy"] and r["status"] == run["status"]
+        metrics = list(csv.DictReader(open("%s/runs/%s-s%s/metrics.csv" % (folder, r["hash"], r["seed"]))))
+        assert float(r["loss"]) == float(metrics[-1]["loss"]) and r["steps"] == metrics[-1]["step"]
+        values.setdefault(r["name"], []).append(float(r[doc["metric"]]))
+    for s in doc["summary"]:
+        v, n = values[s["name"]], len(values[s["name"]])
+        mean = sum(v) / n
+        sd = (sum((x - mean) ** 2 for x in v) / (n - 1)) ** 0.5
+        assert s["n"] == n and abs(s["mean"] - mean) < 1e-12 and abs(s["sd"] - sd) < 1e-12, s
+        assert abs((s["ci95_high"] - s["ci95_low"]) / 2 - 4.302652729911275 * sd / 3 ** 0.5) < 1e-9, s
+        if s["name"] == doc["baseline"]:
+            assert "p" not in s
+            continue
+        d = [a - b for a, b in zip(v, values[doc["baseline"]])]
+        m = sum(d) / n
+        error = (sum((x - m) ** 2 for x in d) / (n - 1) / n) ** 0.5
+        assert abs(s["difference"] - m) < 1e-12, s
+        if error > 0:
+            assert abs(s["t"] - m / error) < 1e-9 and abs(s["p"] - tail(m / error, n - 1)) < 1e-9, s
+    return doc, all
+if __name__ == "__main__":
+    doc, all = check(sys.argv[1])
+    assert len(all) == 9 and doc["runs_done"] == doc["runs_all"] == 9 and doc["baseline"] == "size.small" and doc["metric"] == "val_accuracy"
+    assert [v["name"] for v in doc["variants"]] == ["size.tiny", "size.small", "size.big"]
+    assert [(m["name"], m["same_as"]) for m in doc["merged"]] == [("size.same", "size.small")]
+    if len(sys.argv) > 2:
+        for a, b in zip(all, rows(sys.argv[2])):
+            assert a == b, [(k, a[k], b[k]) for k in a if a[k] != b[k]]
+P
+python3 check.py whole || fail "what it says of itself"
+same() { python3 check.py "$1" whole || fail "$1 differs from the whole sweep: $2"; }
+grep -q "size.small *$" whole.txt && grep -q "equal to size.small, not run again: size.same" whole.txt || fail "the table: $(cat whole.txt)"
+# a seed's weights and order are those of the run alone
+"$dhcc" train m.dhc --set hidden=16 --data npy:data --epochs 2 --seed 1 --threads 1 --quiet --out alone || fail "one run alone"
+big=$(python3 -c 'import json; print([v["hash"] for v in json.load(open("whole/sweep.json"))["variants"]][2])')
+cmp "whole/runs/$big-s1/last.safetensors" alone/last.safetensors || fail "a run of the sweep differs from the same run alone"
+
+# ---- stopped anywhere, killed anywhere ----
+for poll in 1 7 30 60 90; do
+  rm -rf stopped
+  DHC_STOP_AT_POLL=$poll sweep --out stopped > /dev/null 2> err
+  [ $? = 130 ] || fail "stopped at poll $poll: $(cat err)"
+  if [ $poll -gt 20 ]; then grep -q "runs are done; go on with --resume" err || fail "stopped at poll $poll: $(cat err)"; fi
+  sweep --out stopped --resume > /dev/null || fail "going on after poll $poll"
+  same stopped "stopped at poll $poll"
+done
+if [ -n "$killer" ]; then
+  LD_PRELOAD=$killer DHC_KILL_COUNT=$work/count sweep --out counted > /dev/null || fail "counting"
+  calls=$(cat count)
+  [ "${calls:-0}" -gt 100 ] || fail "only $calls calls change files"
+  for i in $(seq 1 "${KILLS:-12}"); do
+    at=$((calls * (2 * i - 1) / (2 * ${KILLS:-12}) + i % 5)) torn=
+    [ $((i % 3)) = 0 ] && torn=1
+    rm -rf killed
+    LD_PRELOAD=$killer DHC_KILL_AT=$at ${torn:+DHC_KILL_TORN=1} sweep --out killed > /dev/null 2>&1 && continue # an even time is not reached: no kill
+    sweep --out killed --resume > /dev/null 2> err || sweep --out killed > /dev/null 2> err || fail "going on after call $at: $(cat err)"
+    same killed "killed at call $at"
+  done
+fi
+
+# ---- shards ----
+for i in 1 2 3; do sweep --out "shard$i" --shard $i/3 > /dev/null || fail "shard $i"; done
+[ "$(wc -l < shard2/results.csv)" = 4 ] || fail "shard 2 has $(wc -l < shard2/results.csv) lines"
+"$dhcc" sweep merge merged shard1 shard2 shard3 --quiet > /dev/null || fail "merge"
+same merged "three shards"
+"$dhcc" sweep merge two shard3 shard1 --json > two.json || fail "merge of two"
+python3 -c 'import json; d = json.load(open("two.json")); assert (d["runs_done"], d["runs_left"]) == (6, 3), d' || fail "merge of two"
+expect 1 'merged: holds a sweep already' "$dhcc" sweep merge merged shard1
+expect 1 'data: holds no sweep' "$dhcc" sweep merge three data
+"$dhcc" sweep m.dhc --set hidden=2,3 --train --data npy:data --epochs 1 --quiet --out other > /dev/null || fail "another sweep"
+expect 1 'other/sweep.json: its sweep has epochs 1, this one 2' "$dhcc" sweep merge three shard1 other
+
+# ---- more seeds, more variants: only what is missing runs ----
+before=$(cat whole/runs/*/run.json | sha256sum)
+cp -r whole more
+"$dhcc" sweep m.dhc --variants size --train --data npy:data --epochs 2 --seeds 0..3 --baseline size.small --threads 1 --quiet --out more --resume > /dev/null || fail "one more seed"
+[ "$(wc -l < more/results.csv)" = 13 ] || fail "one more seed: $(cat more/results.csv)"
+for f in whole/runs/*; do cmp -s "$f/run.json" "more/runs/${f##*/}/run.json" || fail "a finished run was done again: $f"; done
+[ "$before" = "$(cat whole/runs/*/run.json | sha256sum)" ] || fail "files of another folder changed"
+
+# ---- what is wrong ----
+expect 1 'whole: holds a sweep already: --resume goes on with it' sweep --out whole
+expect 1 'whole/sweep.json: its sweep has epochs 2, this one 3' sweep --out whole --resume --epochs 3
+expect 2 "the sweep has no variant 'size.smal' (did you mean 'size.small'?)" sweep --out none --baseline size.smal
+expect 2 '--seeds: needs up to 1000 whole numbers' sweep --out none --seeds 1,x
+expect 2 '--seeds: has 1 twice' sweep --out none --seeds 1,2,1
+expect 2 '--shard: needs I/N' sweep --out none --shard 4/3
+expect 2 "--metric: no column 'speed' of results.csv" sweep --out none --metric speed
+expect 2 '--train needs --data SPEC and --out DIR' "$dhcc" sweep m.dhc --variants size --train
+expect 2 'sweep: --seeds needs --train' "$dhcc" sweep m.dhc --variants size --seeds 1
+expect 1 'no such file or directory' "$dhcc" sweep m.dhc --variants size --train --out none --data npy:nowhere
+[ ! -e none/results.csv ] || fail "a sweep that could not begin left results"
+by=exec sweep --out busy --epochs 100000 > /dev/null 2>&1 &
+pid=$!
+for _ in $(seq 300); do [ -e busy/sweep.json ] && break; sleep 0.05; done
+expect 3 'busy: another training writes there' sweep --out busy --resume --epochs 100000
+kill -INT $pid
+wait $pid
+[ $? = 130 ] || fail "an interrupt in the middle of a run"
+
+# a file may not grow beyond 24 KiB: what was measured stays, and goes on where there is room
+(ulimit -f 24; "$dhcc" sweep m.dhc --set hidden=4,200 --train --data npy:data --epochs 2 --seeds 0,1 --threads 1 --quiet --out full) > /dev/null 2> err
+[ $? = 3 ] || fail "no room: $(cat err)"
+[ "$(wc -l < err)" = 1 ] && grep -q "file too large" err || fail "no room is one line: $(cat err)"
+grep -q "^hidden=4,.*,0,done," full/results.csv || fail "what was measured is gone: $(cat full/results.csv)"
+"$dhcc" sweep m.dhc --set hidden=4,200 --train --data npy:data --epochs 2 --seeds 0,1 --threads 1 --quiet --out full --resume > /dev/null || fail "room again"
+[ "$(wc -l < full/results.csv)" = 5 ] || fail "room again: $(cat full/results.csv)"
+
+# numbers that are not finite end a run, not the sweep
+sed -e 's/return cross_entropy(logits, target), logits/return cross_entropy(logits, target) * sqrt(scale), logits/; s/hidden: int = 8/hidden: int = 8, scale: float = 1.0/' m.dhc > bad.dhc
+"$dhcc" sweep bad.dhc --set scale=1.0,-1.0 --train --data npy:data --epochs 1 --seeds 0,1 --threads 1 --quiet --out numeric > out 2> err || fail "numbers that are not finite: $(cat err)"
+grep -q "^scale=-1.0,.*,1,numeric," numeric/results.csv && grep -q "^scale=1.0,.*,1,done," numeric/results.csv || fail "numeric: $(cat numeric/results.csv)"
+finish
