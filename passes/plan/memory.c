@@ -187,16 +187,71 @@ static void place(Block *b, int n, Placed *sorted) {
   sorted[i] = (Placed){at, at + b->size, first, last};
 }
 
+/* How far up each item is taken: a tree over the items, leaves from `leaves` on. */
+typedef struct Heights {
+  int leaves;
+  int64_t *all;  /* of node v: at least this, everywhere below it */
+  int64_t *most; /* the largest anywhere below it */
+} Heights;
+
+static Heights heights_new(int n_items, DhcArena *arena) {
+  Heights h = {.leaves = 1};
+  while (h.leaves < n_items) h.leaves *= 2;
+  h.all = DHC_NEW_N(arena, int64_t, 2 * h.leaves);
+  h.most = DHC_NEW_N(arena, int64_t, 2 * h.leaves);
+  return h;
+}
+
+static void heights_clear(Heights *h) {
+  memset(h->all, 0, sizeof *h->all * (size_t)(2 * h->leaves));
+  memset(h->most, 0, sizeof *h->most * (size_t)(2 * h->leaves));
+}
+
+static int64_t larger(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
+/* The largest height of items first … last. */
+static int64_t heights_over(const Heights *h, int first, int last) {
+  int64_t top = 0;
+  int l = first + h->leaves, r = last + h->leaves;
+  for (int a = l, b = r;;) {
+    if (a == b || a % 2) top = larger(top, h->most[a]);
+    if (a != b && b % 2 == 0) top = larger(top, h->most[b]);
+    a = (a + 1) / 2;
+    b = (b - 1) / 2;
+    if (a > b) break;
+  }
+  for (l /= 2; l; l /= 2) top = larger(top, h->all[l]);
+  for (r /= 2; r; r /= 2) top = larger(top, h->all[r]);
+  return top;
+}
+
+/* Items first … last are taken up to `end` at least. */
+static void heights_raise(Heights *h, int first, int last, int64_t end) {
+  int l = first + h->leaves, r = last + h->leaves;
+  for (int a = l, b = r;;) {
+    if (a == b || a % 2) h->all[a] = larger(h->all[a], end), h->most[a] = larger(h->most[a], end);
+    if (a != b && b % 2 == 0) h->all[b] = larger(h->all[b], end), h->most[b] = larger(h->most[b], end);
+    a = (a + 1) / 2;
+    b = (b - 1) / 2;
+    if (a > b) break;
+  }
+  for (l /= 2; l; l /= 2) h->most[l] = larger(h->most[l], end);
+  for (r /= 2; r; r /= 2) h->most[r] = larger(h->most[r], end);
+}
+
 /* Peak at other sizes, size[] by row, of blocks sorted by place: where binding puts them. At `enough` and
  * beyond any number that is as large will do. */
-static double peak_of(const Block *blocks, int n, const int64_t *size, int64_t *end, double enough) {
+static double peak_of(const Block *blocks, int n, const int64_t *size, Heights *h, double enough) {
   int64_t peak = 0;
+  heights_clear(h);
   for (int k = 0; k < n && (double)peak < enough; k++) {
-    int64_t at = 0;
-    for (int i = 0; i < k; i++)
-      if (end[i] > at && meet(&blocks[i], &blocks[k])) at = end[i];
-    end[k] = at + size[blocks[k].row];
-    if (end[k] > peak) peak = end[k];
+    DhcSpanOfItems life = blocks[k].life;
+    bool lives = life.first <= life.last;
+    int64_t end = (lives ? heights_over(h, life.first, life.last) : 0) + size[blocks[k].row];
+    if (lives) heights_raise(h, life.first, life.last, end);
+    if (end > peak) peak = end;
   }
   return (double)peak;
 }
@@ -216,21 +271,34 @@ static double bound_of(const Block *blocks, int n, int n_items, DhcArena *arena)
 
 enum { N_ORDERS = 4 };
 
+/* Weight: the bytes of all blocks that live at some time of a block's life, which are all but those that end
+ * before it and those that begin behind it. */
+static void weigh_by_company(Block *blocks, int n, int n_items, DhcArena *arena) {
+  int64_t *begun = DHC_NEW_N(arena, int64_t, n_items + 2), *ended = DHC_NEW_N(arena, int64_t, n_items + 2);
+  for (int i = 0; i < n; i++) {
+    if (blocks[i].life.last < blocks[i].life.first) continue;
+    begun[blocks[i].life.first + 1] += blocks[i].size / ALIGN;
+    ended[blocks[i].life.last + 1] += blocks[i].size / ALIGN;
+  }
+  for (int k = 0; k <= n_items; k++) { /* before item k */
+    begun[k + 1] += begun[k];
+    ended[k + 1] += ended[k];
+  }
+  for (int i = 0; i < n; i++) {
+    DhcSpanOfItems life = blocks[i].life;
+    blocks[i].weight = life.last < life.first ? 0 : begun[life.last + 1] - ended[life.first];
+  }
+}
+
 /* By size; by size times lifetime; by bytes that live at the same time; by first use. */
-static void weigh(Block *blocks, int n, int order) {
+static void weigh(Block *blocks, int n, int order, int n_items, DhcArena *arena) {
+  if (order == 2) weigh_by_company(blocks, n, n_items, arena);
   for (int i = 0; i < n; i++) {
     Block *b = &blocks[i];
     int64_t span = b->life.last - b->life.first + 1;
-    switch (order) {
-      case 0: b->weight = b->size; break;
-      case 1: b->weight = b->size / ALIGN * span; break;
-      case 2:
-        b->weight = 0;
-        for (int k = 0; k < n; k++)
-          if (meet(b, &blocks[k])) b->weight += blocks[k].size / ALIGN;
-        break;
-      default: b->weight = -b->life.first; break;
-    }
+    if (order == 0) b->weight = b->size;
+    if (order == 1) b->weight = b->size / ALIGN * span;
+    if (order == 3) b->weight = -b->life.first;
   }
 }
 
@@ -242,28 +310,28 @@ typedef struct Sample {
 
 /* Largest peak over bound of an arrangement at the samples; any number from `least` on where it is not
  * less than that. */
-static double worst_of(const Block *blocks, int n, const Sample *sample, int n_samples, int64_t *end, double least) {
+static double worst_of(const Block *blocks, int n, const Sample *sample, int n_samples, Heights *h, double least) {
   double worst = 0;
   for (int s = 0; s < n_samples && worst < least; s++) {
-    double ratio = peak_of(blocks, n, sample[s].size, end, ceil(least * sample[s].bound) + 1) / sample[s].bound;
+    double ratio = peak_of(blocks, n, sample[s].size, h, ceil(least * sample[s].bound) + 1) / sample[s].bound;
     if (ratio > worst) worst = ratio;
   }
   return worst;
 }
 
-static Block *best_packing(const Sample *sample, int n_samples, int n, DhcArena *arena) {
+static Block *best_packing(const Sample *sample, int n_samples, int n, int n_items, DhcArena *arena) {
   Block *best = NULL;
   double least = 0;
   Placed *sorted = DHC_NEW_N(arena, Placed, n + 1);
-  int64_t *end = DHC_NEW_N(arena, int64_t, n + 1);
+  Heights h = heights_new(n_items, arena);
   for (int s = 0; s < n_samples; s++)
     for (int order = 0; order < N_ORDERS; order++) {
       Block *blocks = dhc_arena_dup(arena, sample[s].blocks, sizeof *blocks * (size_t)(n + 1));
-      weigh(blocks, n, order);
+      weigh(blocks, n, order, n_items, arena);
       qsort(blocks, (size_t)n, sizeof *blocks, heavier);
       for (int k = 0; k < n; k++) place(&blocks[k], k, sorted);
       qsort(blocks, (size_t)n, sizeof *blocks, lower);
-      double worst = worst_of(blocks, n, sample, n_samples, end, best ? least : INFINITY);
+      double worst = worst_of(blocks, n, sample, n_samples, &h, best ? least : INFINITY);
       if (best && worst >= least) continue;
       best = blocks;
       least = worst;
@@ -350,7 +418,7 @@ bool dhc_memory_pack(dhc_plan *plan, const DhcSpec *const *specs, const int64_t 
     while (n >= 0 && n_usable < n_samples && make_sample(plan, life, symbols[n_usable], &sample[n_usable], &scratch) >= 0)
       n_usable++;
   if (n >= 0) {
-    Block *packed = best_packing(sample, n_usable, n, &scratch);
+    Block *packed = best_packing(sample, n_usable, n, plan->n_items, &scratch);
     reorder(plan, packed, n, arena, from, &first_row);
     dhc_buffer *rows = dhc_arena_dup(arena, plan->buffers, sizeof *rows * (size_t)(plan->n_buffers + 1));
     uint64_t **under = DHC_NEW_N(&scratch, uint64_t *, n + 1);
