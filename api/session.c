@@ -215,6 +215,7 @@ void dhc_session_close(dhc_session *s) {
     if (s->pool) dhc_pool_free(s->pool);
   }
   dhc_arena_fini(&s->arena);
+  dhc_arena_trim();
   free(s);
 }
 

@@ -3,6 +3,7 @@
 #include "ir/arena.h"
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,9 +22,65 @@ struct DhcArenaBlock {
   _Alignas(ALIGN) unsigned char data[];
 };
 
+/* ---- blocks given back ---------------------------------------------------------------
+ * Compiling fills and drops dozens of regions; their blocks are kept for those that come next, whose pages are
+ * there then. Not where every use of a dead block is to be seen. */
+
+#if defined(DHC_STRESS) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { KEEP_BLOCKS = 0 };
+#else
+enum { KEEP_BLOCKS = 96 }; /* at most so many */
+#endif
+
+static struct {
+  pthread_mutex_t lock;
+  struct DhcArenaBlock *first;
+  int n;
+} kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Only the largest, which are nearly all of the bytes: any of them serves any request. */
+static bool keep_block(struct DhcArenaBlock *b) {
+  if (b->size != LARGEST_BLOCK) return false;
+  pthread_mutex_lock(&kept.lock);
+  bool room = kept.n < KEEP_BLOCKS;
+  if (room) {
+    b->older = kept.first;
+    kept.first = b;
+    kept.n++;
+  }
+  pthread_mutex_unlock(&kept.lock);
+  return room;
+}
+
+static struct DhcArenaBlock *kept_block(void) {
+  pthread_mutex_lock(&kept.lock);
+  struct DhcArenaBlock *b = kept.first;
+  if (b) {
+    kept.first = b->older;
+    kept.n--;
+  }
+  pthread_mutex_unlock(&kept.lock);
+  if (!b) return NULL;
+  memset(b->data, 0, b->used);
+  b->used = 0;
+  return b;
+}
+
+void dhc_arena_trim(void) {
+  pthread_mutex_lock(&kept.lock);
+  struct DhcArenaBlock *all = kept.first;
+  kept.first = NULL;
+  kept.n = 0;
+  pthread_mutex_unlock(&kept.lock);
+  for (struct DhcArenaBlock *b = all, *older; b; b = older) {
+    older = b->older;
+    free(b);
+  }
+}
+
 static void free_block(struct DhcArenaBlock *b) {
   dhc_guard_give(b->size);
-  free(b);
+  if (!keep_block(b)) free(b);
 }
 
 static void drop(void *what) { dhc_arena_fini(what); }
@@ -63,7 +120,12 @@ static struct DhcArenaBlock *open_block(DhcArena *a, size_t bytes) {
   if (size > LARGEST_BLOCK) size = LARGEST_BLOCK;
   if (size < bytes) size = bytes;
   dhc_guard_take(size);
-  struct DhcArenaBlock *b = calloc(1, sizeof *b + size);
+  struct DhcArenaBlock *b = size == LARGEST_BLOCK ? kept_block() : NULL;
+  if (!b) b = calloc(1, sizeof *b + size);
+  if (!b) {
+    dhc_arena_trim();
+    b = calloc(1, sizeof *b + size);
+  }
   if (!b) {
     dhc_guard_give(size);
     return NULL;
@@ -104,9 +166,13 @@ char *dhc_arena_strdup(DhcArena *a, const char *s) { return dhc_arena_strndup(a,
 char *dhc_arena_vprintf(DhcArena *a, const char *fmt, va_list ap) {
   va_list again;
   va_copy(again, ap);
-  int n = vsnprintf(NULL, 0, fmt, ap);
+  char most[160];
+  int n = vsnprintf(most, sizeof most, fmt, ap);
   char *q = n < 0 ? NULL : dhc_arena_alloc(a, (size_t)n + 1);
-  if (!q || vsnprintf(q, (size_t)n + 1, fmt, again) != n) dhc_out_of_memory(0); /* wide fields take some */
+  if (n >= 0 && n < (int)sizeof most)
+    memcpy(q, most, (size_t)n);
+  else if (!q || vsnprintf(q, (size_t)n + 1, fmt, again) != n)
+    dhc_out_of_memory(0); /* wide fields take some */
   va_end(again);
   return q;
 }
@@ -151,13 +217,26 @@ void dhc_text_printf(DhcText *t, const char *fmt, ...) {
   va_list ap, again;
   va_start(ap, fmt);
   va_copy(again, ap);
-  int n = vsnprintf(NULL, 0, fmt, ap);
+  text_reserve(t, 0);
+  int room = t->cap - t->n, n = vsnprintf(t->at + t->n, (size_t)room, fmt, ap);
   va_end(ap);
   if (n < 0) dhc_out_of_memory(0);
-  text_reserve(t, (size_t)n);
-  if (vsnprintf(t->at + t->n, (size_t)n + 1, fmt, again) != n) dhc_out_of_memory(0);
+  if (n >= room) {
+    text_reserve(t, (size_t)n);
+    if (vsnprintf(t->at + t->n, (size_t)n + 1, fmt, again) != n) dhc_out_of_memory(0);
+  }
   t->n += n;
   va_end(again);
+}
+
+void dhc_text_int(DhcText *t, int64_t v) {
+  char digits[24], *at = digits + sizeof digits;
+  uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+  *--at = '\0';
+  do *--at = (char)('0' + u % 10);
+  while (u /= 10);
+  if (v < 0) *--at = '-';
+  dhc_text_puts(t, at);
 }
 
 void dhc_text_puts(DhcText *t, const char *s) {

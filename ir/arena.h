@@ -22,6 +22,8 @@ typedef struct DhcArena {
 void dhc_arena_init(DhcArena *a); /* must stay where it is until fini: guards point to it */
 void dhc_arena_fini(DhcArena *a);
 void dhc_arena_reset(DhcArena *a); /* keeps one block */
+/* Blocks of regions that have ended are kept for others, some dozens of megabytes at most; this gives them back. */
+void dhc_arena_trim(void);
 /* Zeroed, 16-byte aligned; never NULL. */
 void *dhc_arena_alloc(DhcArena *a, size_t bytes);
 void *dhc_arena_dup(DhcArena *a, const void *p, size_t bytes);
@@ -55,6 +57,7 @@ typedef struct DhcText {
 } DhcText;
 void dhc_text_printf(DhcText *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void dhc_text_puts(DhcText *t, const char *s);
+void dhc_text_int(DhcText *t, int64_t v); /* decimal */
 const char *dhc_text_str(DhcText *t); /* "" if untouched */
 
 /* Interned strings: equal text, equal pointer, for the table's lifetime. */

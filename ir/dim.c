@@ -167,7 +167,9 @@ const DhcDim *dhc_dim_monomial(DhcDims *cx, int64_t coef, int n, const DhcAtom *
 
 const DhcDim *dhc_dim_const(DhcDims *cx, int64_t v) {
   if (v == INT64_MIN) return dhc_dim_overflow(cx);
-  return dhc_dim_monomial(cx, v, 0, NULL);
+  const DhcDim **recent = &cx->recent[mix(0, (uint64_t)v) % DHC_DIM_RECENT];
+  if (*recent && dhc_dim_is(*recent, v)) return *recent;
+  return *recent = dhc_dim_monomial(cx, v, 0, NULL);
 }
 
 const DhcDim *dhc_dim_symbol(DhcDims *cx, const char *name) {
@@ -182,6 +184,11 @@ static const DhcDim *combine(DhcDims *cx, const DhcDim *a, int64_t ca, const Dhc
                              int64_t cb) {
   DhcDimTerm t[2 * DHC_DIM_MAX_TERMS];
   int n = 0, i = 0, j = 0;
+  int64_t va, vb;
+  if (dhc_dim_is_const(a, &va) && dhc_dim_is_const(b, &vb)) { /* most are */
+    if (!mul64(va, ca, &va) || !mul64(vb, cb, &vb) || !add64(va, vb, &va)) return dhc_dim_overflow(cx);
+    return dhc_dim_const(cx, va);
+  }
   while (i < a->n || j < b->n) {
     int c = i == a->n ? 1 : j == b->n ? -1 : dhc_mono_compare(&a->term[i], &b->term[j]);
     int64_t x = 0, y = 0, sum;

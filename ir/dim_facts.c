@@ -343,6 +343,8 @@ static bool proven_nonneg(DhcDims *cx, const DhcFacts *facts, const DhcDim *p) {
 }
 
 DhcTruth dhc_dim_le(DhcDims *cx, const DhcFacts *facts, const DhcDim *a, const DhcDim *b) {
+  int64_t va, vb;
+  if (dhc_dim_is_const(a, &va) && dhc_dim_is_const(b, &vb)) return va <= vb ? DHC_TRUE : DHC_FALSE;
   bool before = cx->overflowed;
   cx->overflowed = false;
   const DhcDim *d = dhc_dim_sub(cx, b, a);

@@ -9,7 +9,8 @@
 enum {
   DHC_DIM_MAX_TERMS = DHC_LIMIT_DIM_TERMS,
   DHC_DIM_MAX_DEGREE = DHC_LIMIT_DIM_DEGREE,
-  DHC_DIM_MAX_NESTING = DHC_LIMIT_DIM_NESTING
+  DHC_DIM_MAX_NESTING = DHC_LIMIT_DIM_NESTING,
+  DHC_DIM_RECENT = 256
 };
 
 /* A symbol, or floordiv(p, k) in normal form. Interned. Never negative, because symbols
@@ -44,6 +45,7 @@ struct DhcDims {
   int n_dims, cap_dims;
   const DhcAtom **atom;
   int n_atoms, cap_atoms;
+  const DhcDim *recent[DHC_DIM_RECENT]; /* constants asked for lately, by their hash */
   bool overflowed;
   int64_t proving; /* dim_facts.c: steps taken in all */
   struct DhcFactIndex *facts[8]; /* dim_facts.c: of lists asked about lately */

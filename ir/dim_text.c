@@ -19,18 +19,16 @@ static void print_atom(const DhcAtom *a, bool alone, DhcText *to) {
   if (!plain) dhc_text_puts(to, "(");
   dhc_dim_print(a->p, to);
   if (!plain) dhc_text_puts(to, ")");
-  dhc_text_printf(to, "//%lld", (long long)a->k);
+  dhc_text_puts(to, "//");
+  dhc_text_int(to, a->k);
   if (!alone) dhc_text_puts(to, ")");
 }
 
 /* Magnitude only; the sign is the caller's. */
 static void print_term(const DhcDimTerm *t, DhcText *to) {
-  long long magnitude = t->coef < 0 ? -(long long)t->coef : (long long)t->coef;
-  if (t->n == 0) {
-    dhc_text_printf(to, "%lld", magnitude);
-    return;
-  }
-  if (magnitude != 1) dhc_text_printf(to, "%lld*", magnitude);
+  int64_t magnitude = t->coef < 0 ? -t->coef : t->coef; /* never INT64_MIN */
+  if (t->n == 0 || magnitude != 1) dhc_text_int(to, magnitude);
+  if (t->n && magnitude != 1) dhc_text_puts(to, "*");
   for (int k = 0; k < t->n; k++) {
     if (k) dhc_text_puts(to, "*");
     print_atom(t->atom[k], t->n == 1 && magnitude == 1, to);

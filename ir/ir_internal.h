@@ -28,8 +28,11 @@ const char *dhc_arg_text(DhcShapeCtx *cx, int i);
 const char *dhc_dim_text(DhcModule *m, const DhcDim *d);
 const char *dhc_type_text(DhcModule *m, const DhcType *t);
 /* Requires a <= b: nothing if proven; else an error "<what>: needs H >= 3" with the hint to
- * add that fact (when it is undecided). */
-bool dhc_need_le(DhcShapeCtx *cx, const DhcDim *a, const DhcDim *b, const char *fmt, ...)
+ * add that fact (when it is undecided). What the message is made of is only then evaluated. */
+#define dhc_need_le(cx, a, b, ...) (dhc_shape_le(cx, a, b) == DHC_TRUE || dhc_need_failed(cx, a, b, __VA_ARGS__))
+DhcTruth dhc_shape_le(DhcShapeCtx *cx, const DhcDim *a, const DhcDim *b);
+/* The error; false. */
+bool dhc_need_failed(DhcShapeCtx *cx, const DhcDim *a, const DhcDim *b, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 /* Axis attribute within 0..rank-1. */
 bool dhc_need_axis(DhcShapeCtx *cx, int64_t axis, int rank);

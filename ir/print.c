@@ -68,7 +68,7 @@ static int spec_index(const DhcModule *m, const struct DhcSpec *s) {
 static void print_attr(DhcPrinter *p, const DhcAttr *a) {
   DhcText *to = p->to;
   switch (a->kind) {
-    case DHC_ATTR_INT: dhc_text_printf(to, "%lld", (long long)a->i); break;
+    case DHC_ATTR_INT: dhc_text_int(to, a->i); break;
     case DHC_ATTR_FLOAT: dhc_print_double(a->f, to); break;
     case DHC_ATTR_BOOL: dhc_text_puts(to, a->b ? "true" : "false"); break;
     case DHC_ATTR_STRING: dhc_print_string(a->s, to); break;
@@ -77,8 +77,10 @@ static void print_attr(DhcPrinter *p, const DhcAttr *a) {
     case DHC_ATTR_SPEC: dhc_text_printf(to, "#%d", spec_index(p->m, a->spec)); break;
     case DHC_ATTR_INTS:
       dhc_text_puts(to, "[");
-      for (int i = 0; i < a->ints.n; i++)
-        dhc_text_printf(to, "%s%lld", i ? ", " : "", (long long)a->ints.at[i]);
+      for (int i = 0; i < a->ints.n; i++) {
+        if (i) dhc_text_puts(to, ", ");
+        dhc_text_int(to, a->ints.at[i]);
+      }
       dhc_text_puts(to, "]");
       break;
     case DHC_ATTR_DIMS:
@@ -101,7 +103,8 @@ static void print_attr(DhcPrinter *p, const DhcAttr *a) {
 /* ---- nodes and functions -------------------------------------------------------------------- */
 
 static void print_value(DhcPrinter *p, const DhcValue *v) {
-  dhc_text_printf(p->to, "%%%d", p->number[v->id]);
+  dhc_text_puts(p->to, "%");
+  dhc_text_int(p->to, p->number[v->id]);
 }
 
 void dhc_print_node(DhcPrinter *p, const DhcNode *n) {
@@ -112,14 +115,18 @@ void dhc_print_node(DhcPrinter *p, const DhcNode *n) {
     if (i) dhc_text_puts(to, ", ");
     print_value(p, n->results[i]);
   }
-  dhc_text_printf(to, "%s%s(", n->n_results ? " = " : "", info->name);
+  if (n->n_results) dhc_text_puts(to, " = ");
+  dhc_text_puts(to, info->name);
+  dhc_text_puts(to, "(");
   for (int i = 0; i < n->n_args; i++) {
     if (i) dhc_text_puts(to, ", ");
     print_value(p, n->args[i]);
   }
   dhc_text_puts(to, ")");
   for (int i = 0; i < info->n_attrs; i++) {
-    dhc_text_printf(to, "%s%s = ", i ? ", " : " {", info->attrs[i].name);
+    dhc_text_puts(to, i ? ", " : " {");
+    dhc_text_puts(to, info->attrs[i].name);
+    dhc_text_puts(to, " = ");
     print_attr(p, &n->attrs[i]);
   }
   if (info->n_attrs) dhc_text_puts(to, "}");

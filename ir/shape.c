@@ -17,15 +17,14 @@ const char *dhc_arg_text(DhcShapeCtx *cx, int i) {
 
 /* True without asking the prover: no negative coefficient outside of constants that are
  * fine themselves is by far the most frequent case. */
-static DhcTruth compare(DhcShapeCtx *cx, const DhcDim *a, const DhcDim *b) {
+DhcTruth dhc_shape_le(DhcShapeCtx *cx, const DhcDim *a, const DhcDim *b) {
   DhcTruth t = a == b ? DHC_TRUE : dhc_dim_le(cx->m->dims, cx->facts, a, b);
   bool ask = t == DHC_UNKNOWN && cx->b && cx->b->known;
   return ask && cx->b->known(cx->b->known_ctx, dhc_dim_sub(cx->m->dims, b, a)) ? DHC_TRUE : t;
 }
 
-bool dhc_need_le(DhcShapeCtx *cx, const DhcDim *a, const DhcDim *b, const char *fmt, ...) {
-  DhcTruth truth = compare(cx, a, b);
-  if (truth == DHC_TRUE) return true;
+bool dhc_need_failed(DhcShapeCtx *cx, const DhcDim *a, const DhcDim *b, const char *fmt, ...) {
+  DhcTruth truth = dhc_shape_le(cx, a, b);
   DhcModule *m = cx->m;
   va_list ap;
   va_start(ap, fmt);

@@ -55,13 +55,12 @@ bool dhc_shape_broadcast(DhcShapeCtx *cx) {
   const DhcAttr *shape = dhc_attr(cx->n, "shape");
   int more = shape->dims.n - x->rank;
   if (!dhc_result_of(cx, x->dtype, shape->dims.n, shape->dims.at)) return false;
-  const char *want = dhc_type_text(cx->m, &cx->type[0]);
   if (more < 0)
-    return dhc_shape_error(cx, "%s has more dimensions than %s", dhc_arg_text(cx, 0), want);
+    return dhc_shape_error(cx, "%s has more dimensions than %s", dhc_arg_text(cx, 0), dhc_type_text(cx->m, &cx->type[0]));
   for (int i = 0; i < x->rank; i++) {
     if (x->dim[i] == shape->dims.at[more + i] || dhc_dim_is(x->dim[i], 1)) continue;
     return dhc_shape_error(cx, "%s does not stretch to %s: dimension %d is %s, only a known 1 broadcasts",
-                           dhc_arg_text(cx, 0), want, i, dhc_dim_text(cx->m, x->dim[i]));
+                           dhc_arg_text(cx, 0), dhc_type_text(cx->m, &cx->type[0]), i, dhc_dim_text(cx->m, x->dim[i]));
   }
   return true;
 }

@@ -72,13 +72,10 @@ int dhc_pl_extent(Pl *p, const PlRef *r, const DhcDim **lo, const DhcDim **hi) {
   return root;
 }
 
-/* False if the use is not inside loop `loop`. */
-static bool see_use(Pl *p, PlUse at, int loop, Use *u) {
+/* When the use happens, seen from loop `loop`; false if it is not inside that. */
+static bool time_use(const Pl *p, PlUse at, int loop, Use *u) {
   const PlItem *it = &p->items.at[at.item];
-  const PlRef *r = &it->refs[at.ref];
-  *u = (Use){.item = at.item, .ref = at.ref, .write = r->write, .first = at.item, .last = at.item};
-  dhc_pl_resolve(p, r, &u->offset, u->step);
-  dhc_pl_extent(p, r, &u->lo, &u->hi);
+  *u = (Use){.item = at.item, .ref = at.ref, .write = it->refs[at.ref].write, .first = at.item, .last = at.item};
   for (int l = it->loop; l != loop; l = p->items.at[l].loop) {
     if (l < 0) return false;
     u->first = l;
@@ -86,6 +83,13 @@ static bool see_use(Pl *p, PlUse at, int loop, Use *u) {
     u->nested = true;
   }
   return true;
+}
+
+/* What it touches. */
+static void place_use(Pl *p, Use *u) {
+  const PlRef *r = &p->items.at[u->item].refs[u->ref];
+  dhc_pl_resolve(p, r, &u->offset, u->step);
+  dhc_pl_extent(p, r, &u->lo, &u->hi);
 }
 
 bool dhc_pl_apart(const Pl *p, const DhcDim *lo1, const DhcDim *hi1, const DhcDim *lo2, const DhcDim *hi2) {
@@ -136,7 +140,8 @@ static bool source_is_free(Merge *m) {
   int first = -1;
   for (int i = 0; i < s->uses.n && ok; i++) {
     Use *u = &m->use[m->n++];
-    ok = see_use(p, s->uses.at[i], loop, u) && !(u->write && u->last > m->item);
+    ok = time_use(p, s->uses.at[i], loop, u) && !(u->write && u->last > m->item);
+    if (ok) place_use(p, u);
     if (first < 0 || u->item < first || (u->item == first && !u->write)) {
       first = u->item;
       read_first = !u->write;
@@ -179,9 +184,10 @@ static bool may_merge(Merge *m) {
   const DhcDim *end = dhc_dim_add(p->cx, m->at, s->bytes);
   for (int i = 0; i < d->uses.n; i++) {
     Use x;
-    if (d->uses.at[i].item == m->item || !see_use(p, d->uses.at[i], p->items.at[m->item].loop, &x)) continue;
+    if (d->uses.at[i].item == m->item || !time_use(p, d->uses.at[i], p->items.at[m->item].loop, &x)) continue;
     if (x.last < m->begin || x.first > (x.write ? m->end : m->item)) continue;
     if (stepped) return false;
+    place_use(p, &x);
     if (dhc_pl_apart(p, m->at, end, x.lo, x.hi)) continue;
     if (!(x.write ? write_spares_source(m, &x) : read_sees_old(m, &x))) return false;
   }
