@@ -107,6 +107,7 @@ dhc_status weights_begin(dhc_program *p, bool tables_only) {
   dhc_status st = dhc_status_ok();
   const dhc_layout *l = dhc_prog_layout(p->run);
   dhc_prog_changed(p->run, false);
+  if (!tables_only) dhc_prog_overwrite(p->run);
   for (int i = 0; i < l->n_slots && st.code == DHC_OK; i++) {
     if (!l->slots[i].n || (tables_only && l->slots[i].role != DHC_IMAGE_TABLE)) continue;
     st = init_slot(p, i, &scratch);

@@ -62,10 +62,12 @@ typedef struct DhcDeviceOps {
 
   /* Memory: aligned to 64 bytes at least and zero. bytes = 0 gives an address that may be freed.
    * free takes 0; commands that use the memory are done before it goes. A device may keep what it is
-   * given back; alloc_any is for memory that is written before it is read: it may hold anything.
-   * NULL: alloc does. */
+   * given back; alloc_any is for memory that is written before it is read, or made zero by `fill` in time: it may
+   * hold anything unless *zero. NULL: alloc does. touch: all of this memory is going to be written soon, by
+   * commands or through `view`; NULL: that helps nothing. */
   dhc_status (*alloc)(DhcDevice *d, int64_t bytes, DhcDevicePtr *out);
-  dhc_status (*alloc_any)(DhcDevice *d, int64_t bytes, DhcDevicePtr *out);
+  dhc_status (*alloc_any)(DhcDevice *d, int64_t bytes, bool *zero, DhcDevicePtr *out);
+  void (*touch)(DhcDevice *d, DhcDevicePtr at, int64_t bytes);
   void (*free)(DhcDevice *d, DhcDevicePtr at);
   /* `from` may change once upload returns; `to` is complete when download does. */
   dhc_status (*upload)(DhcDevice *d, DhcDevicePtr to, const void *from, int64_t bytes);

@@ -1,12 +1,16 @@
 /* The host as a device: memory of this process, kernels as functions, tasks on an executor. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "runtime/device.h"
 #include "runtime/tensor.h"
 
-enum { MOVE_CHUNK = 1 << 16 }; /* bytes a task of a copy or fill moves */
+enum {
+  MOVE_CHUNK = 1 << 16, /* bytes a task of a copy or fill moves */
+  TOUCH_CHUNK = 4 << 20
+};
 
 static void *host(DhcDevicePtr at) {
   return (void *)(uintptr_t)at;
@@ -27,7 +31,7 @@ static void host_describe(DhcDevice *d, DhcDeviceInfo *out) {
   if (page > 0 && available > 0) out->memory_free = (int64_t)page * available;
 }
 
-static dhc_status take(DhcDevice *d, int64_t bytes, bool *zero, DhcDevicePtr *out) {
+static dhc_status host_alloc_any(DhcDevice *d, int64_t bytes, bool *zero, DhcDevicePtr *out) {
   DhcHostDevice *h = (DhcHostDevice *)(void *)d;
   *zero = true;
   void *p = bytes >= DHC_HOST_LARGE ? dhc_host_take(&h->memory, bytes, zero) : dhc_aligned_alloc(bytes);
@@ -38,13 +42,8 @@ static dhc_status take(DhcDevice *d, int64_t bytes, bool *zero, DhcDevicePtr *ou
 
 static dhc_status host_alloc(DhcDevice *d, int64_t bytes, DhcDevicePtr *out) {
   bool zero;
-  DHC_TRY(take(d, bytes, &zero, out));
+  DHC_TRY(host_alloc_any(d, bytes, &zero, out));
   return zero ? dhc_status_ok() : d->ops->fill(d, *out, 0, bytes);
-}
-
-static dhc_status host_alloc_any(DhcDevice *d, int64_t bytes, DhcDevicePtr *out) {
-  bool zero;
-  return take(d, bytes, &zero, out);
 }
 
 static void host_free(DhcDevice *d, DhcDevicePtr at) {
@@ -79,6 +78,31 @@ static void run_tasks(DhcDevice *d, int64_t n, void (*tasks)(void *, int64_t, in
   } else if (n > 0) {
     exec->parallel_for(exec->ctx, n, tasks, job);
   }
+}
+
+/* Pages are made by a few calls on all cores, not one by one where a kernel first meets them (and twice where it
+ * reads before it writes). */
+typedef struct Touch {
+  char *begin, *end; /* on page boundaries */
+} Touch;
+
+static void touch_tasks(void *arg, int64_t t0, int64_t t1, int worker) {
+  const Touch *t = arg;
+  (void)worker;
+  char *begin = t->begin + t0 * TOUCH_CHUNK, *end = t->begin + t1 * TOUCH_CHUNK;
+  if (end > t->end) end = t->end;
+#ifdef MADV_POPULATE_WRITE
+  if (begin < end && madvise(begin, (size_t)(end - begin), MADV_POPULATE_WRITE) == 0) return;
+#endif
+  (void)begin, (void)end; /* then they come when they are needed */
+}
+
+static void host_touch(DhcDevice *d, DhcDevicePtr at, int64_t bytes) {
+  DhcHostDevice *h = (DhcHostDevice *)(void *)d;
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (at + page - 1) / page * page, end = (at + (uintptr_t)bytes) / page * page;
+  if (end <= begin || !dhc_host_is_new(&h->memory, host(at))) return;
+  Touch t = {host(begin), host(end)};
+  run_tasks(d, (int64_t)((end - begin + TOUCH_CHUNK - 1) / TOUCH_CHUNK), touch_tasks, &t);
 }
 
 typedef struct Move {
@@ -162,6 +186,7 @@ const DhcDeviceOps dhc_host_device_ops = {
     .describe = host_describe,
     .alloc = host_alloc,
     .alloc_any = host_alloc_any,
+    .touch = host_touch,
     .free = host_free,
     .upload = host_upload,
     .download = host_download,

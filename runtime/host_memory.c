@@ -50,6 +50,16 @@ bool dhc_host_give(DhcHostMemory *m, void *at) {
   for (DhcHostBlock *b = m->blocks; b; b = b->next)
     if (b->at == at) {
       b->used = false;
+      b->met = true;
+      return true;
+    }
+  return false;
+}
+
+bool dhc_host_is_new(DhcHostMemory *m, const void *at) {
+  for (DhcHostBlock *b = m->blocks; b; b = b->next)
+    if (b->at == at && !b->met) {
+      b->met = true;
       return true;
     }
   return false;

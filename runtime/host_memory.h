@@ -13,6 +13,7 @@ typedef struct DhcHostBlock {
   void *at; /* aligned to 2 MiB */
   int64_t room; /* bytes */
   bool used;
+  bool met; /* it has been given back once, or touched */
   struct DhcHostBlock *next;
 } DhcHostBlock;
 
@@ -25,6 +26,8 @@ typedef struct DhcHostMemory {
 void *dhc_host_take(DhcHostMemory *m, int64_t bytes, bool *zero);
 /* False: `at` is no block of these. */
 bool dhc_host_give(DhcHostMemory *m, void *at);
+/* True the first time it is asked about the block that begins at `at`: its pages are not there yet. */
+bool dhc_host_is_new(DhcHostMemory *m, const void *at);
 /* Bytes kept and not used. */
 int64_t dhc_host_kept(const DhcHostMemory *m);
 void dhc_host_drop(DhcHostMemory *m); /* what is kept goes back to the system */

@@ -21,14 +21,33 @@ static bool begins_as_anything(int segment) {
   return segment == DHC_SEGMENT_WORK || segment == DHC_SEGMENT_IO || segment == DHC_SCRATCH;
 }
 
+static bool settles(int segment) {
+  return segment == DHC_SEGMENT_WEIGHTS || segment == DHC_SEGMENT_MOMENTS;
+}
+
+static dhc_status allocate(DhcProg *p, int segment, int64_t bytes) {
+  DhcDevice *d = p->device;
+  bool zero = true;
+  if (!d->ops->alloc_any || !(begins_as_anything(segment) || settles(segment))) return d->ops->alloc(d, bytes, &p->segment[segment]);
+  DHC_TRY(d->ops->alloc_any(d, bytes, &zero, &p->segment[segment]));
+  p->stale[segment] = settles(segment) && !zero;
+  return dhc_status_ok();
+}
+
+void dhc_prog_settle(DhcProg *p, int segment) {
+  if (!p->stale[segment]) return;
+  p->stale[segment] = false;
+  dhc_status st = p->device->ops->fill(p->device, p->segment[segment], 0, p->held[segment]);
+  (void)st; /* on a device that gives such memory filling does not fail */
+}
+
 static dhc_status need(DhcProg *p, int segment, int64_t bytes) {
   DhcDevice *d = p->device;
-  bool any = begins_as_anything(segment) && d->ops->alloc_any;
   if (bytes <= p->held[segment] && p->segment[segment]) return dhc_status_ok();
   d->ops->free(d, p->segment[segment]);
   p->segment[segment] = 0;
   p->held[segment] = 0;
-  dhc_status st = (any ? d->ops->alloc_any : d->ops->alloc)(d, bytes, &p->segment[segment]);
+  dhc_status st = allocate(p, segment, bytes);
   if (st.code == DHC_OK) p->held[segment] = bytes;
   else if (st.code == DHC_E_ENVIRONMENT) st = dhc_status_memory((long long)bytes, segment_text(segment));
   return st;
@@ -77,7 +96,7 @@ dhc_status dhc_prog_extend(DhcProg *p, const dhc_layout *layout) {
   p->ranges_zero = true; /* fresh memory is */
   for (int32_t i = 0; i < layout->n_ranges; i++)
     if (layout->ranges[i].from_weights)
-      DHC_TRY(p->device->ops->copy(p->device, dhc_prog_range(p, i), p->segment[DHC_SEGMENT_WEIGHTS], p->layout->bytes[DHC_SEGMENT_WEIGHTS]));
+      DHC_TRY(p->device->ops->copy(p->device, dhc_prog_range(p, i), dhc_prog_range(p, DHC_WEIGHTS), p->layout->bytes[DHC_SEGMENT_WEIGHTS]));
   return dhc_status_ok();
 }
 
@@ -305,6 +324,14 @@ static dhc_status put_inputs(const DhcLoaded *l, const Binding *b, const DhcTens
   return put_scalars(l);
 }
 
+static bool writes_weights(const dhc_image *im) {
+  return im->finite >= 0;
+}
+
+static void touch(DhcProg *p, int segment) {
+  if (p->segment[segment] && p->device->ops->touch) p->device->ops->touch(p->device, p->segment[segment], p->held[segment]);
+}
+
 /* Memory for all that the run shares with others; where each segment lies then. */
 static dhc_status find_bases(DhcLoaded *l, Binding *b) {
   DhcProg *p = l->p;
@@ -312,6 +339,9 @@ static dhc_status find_bases(DhcLoaded *l, Binding *b) {
   DHC_TRY(need(p, DHC_SEGMENT_IO, dhc_bound_segment_bytes(b->bound, DHC_SEGMENT_IO)));
   DHC_TRY(need(p, DHC_SCRATCH, dhc_bound_scratch_bytes(b->bound)));
   DhcDevicePtr base[DHC_N_SEGMENTS + 1];
+  dhc_prog_settle(p, DHC_SEGMENT_MOMENTS);
+  if (writes_weights(l->image)) touch(p, DHC_SEGMENT_MOMENTS);
+  touch(p, DHC_SEGMENT_WORK);
   memcpy(base, p->segment, sizeof base);
   base[DHC_SEGMENT_WEIGHTS] = dhc_prog_range(p, p->weights);
   base[DHC_SEGMENT_PANELS] = l->panels;
@@ -328,10 +358,6 @@ static dhc_status run(DhcLoaded *l, Binding *b, const DhcItemHook *hook) {
   }
   if (b->prepared && !hook) return d->ops->replay(d, b->prepared);
   return dhc_bound_run(b->bound, d, b->base, b->base[DHC_SCRATCH], hook);
-}
-
-static bool writes_weights(const dhc_image *im) {
-  return im->finite >= 0;
 }
 
 dhc_status dhc_prog_bind(DhcLoaded *l, const int64_t *symbols) {

@@ -33,8 +33,10 @@ dhc_status dhc_device_set(DhcDevice *d, DhcDevicePtr at, int32_t dtype, double v
 enum { DHC_WEIGHTS = -1 }; /* where a range's number is expected: the weights themselves */
 /* Where a range, a slot of it, or a slot of another role lies. Slots of PARAMs lie in the weights and
  * in every range that is like them. States only while they are live. */
-DhcDevicePtr dhc_prog_range(const DhcProg *p, int32_t range);
-DhcDevicePtr dhc_prog_slot(const DhcProg *p, int32_t slot, int32_t range);
+DhcDevicePtr dhc_prog_range(DhcProg *p, int32_t range);
+DhcDevicePtr dhc_prog_slot(DhcProg *p, int32_t slot, int32_t range);
+/* To be said before every weight is written, whatever they hold. */
+void dhc_prog_overwrite(DhcProg *p);
 /* Number of a range by name, or -2. */
 int32_t dhc_prog_find_range(const DhcProg *p, const char *name);
 /* All optimiser state, or one range of it, as before the first step. */

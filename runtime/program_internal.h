@@ -18,6 +18,7 @@ struct DhcProg {
   const dhc_layout *layout;
   DhcDevicePtr segment[DHC_N_SEGMENTS + 1]; /* and scratch; PANELS belong to loaded images */
   int64_t held[DHC_N_SEGMENTS + 1];
+  bool stale[DHC_N_SEGMENTS + 1]; /* it holds anything yet, where zeros are due: see dhc_prog_settle */
   State *states; /* by slot */
   int64_t places; /* goes up when a state has moved */
   const char *scalar_names[DHC_PROG_MAX_SCALARS];
@@ -28,6 +29,10 @@ struct DhcProg {
   bool ranges_zero; /* nothing was written to optimiser state since its memory came */
   int32_t weights; /* range whose weights runs use */
 };
+
+/* Weights and moments are zero until they are something else; where they are written before they are looked at
+ * that is never done. Everyone who looks at a segment comes here first, through dhc_prog_range mostly. */
+void dhc_prog_settle(DhcProg *p, int segment);
 
 /* Sizes of one choice of symbols. */
 typedef struct Binding {

@@ -76,12 +76,13 @@ dhc_status dhc_device_set(DhcDevice *d, DhcDevicePtr at, int32_t dtype, double v
 
 /* ---- places ---------------------------------------------------------------------------- */
 
-DhcDevicePtr dhc_prog_range(const DhcProg *p, int32_t range) {
+DhcDevicePtr dhc_prog_range(DhcProg *p, int32_t range) {
+  dhc_prog_settle(p, range == DHC_WEIGHTS ? DHC_SEGMENT_WEIGHTS : DHC_SEGMENT_MOMENTS);
   if (range == DHC_WEIGHTS) return p->segment[DHC_SEGMENT_WEIGHTS];
   return p->segment[DHC_SEGMENT_MOMENTS] + (uint64_t)p->layout->ranges[range].at;
 }
 
-DhcDevicePtr dhc_prog_slot(const DhcProg *p, int32_t slot, int32_t range) {
+DhcDevicePtr dhc_prog_slot(DhcProg *p, int32_t slot, int32_t range) {
   const dhc_slot *s = &p->layout->slots[slot];
   switch (s->role) {
     case DHC_IMAGE_WEIGHT: return dhc_prog_range(p, range) + (uint64_t)s->at;
@@ -101,16 +102,29 @@ dhc_status dhc_prog_begin_range(DhcProg *p, int32_t range) {
   const dhc_range *r = &p->layout->ranges[range];
   int64_t bytes = bytes_of(r->dtype, r->n);
   p->version++;
-  return r->from_weights ? d->ops->copy(d, dhc_prog_range(p, range), p->segment[DHC_SEGMENT_WEIGHTS], bytes)
+  return r->from_weights ? d->ops->copy(d, dhc_prog_range(p, range), dhc_prog_range(p, DHC_WEIGHTS), bytes)
                          : d->ops->fill(d, dhc_prog_range(p, range), 0, bytes);
 }
 
 /* Memory that nothing was written to since it was zero is left alone: its pages are not there yet. */
 dhc_status dhc_prog_begin_ranges(DhcProg *p) {
+  if (p->stale[DHC_SEGMENT_MOMENTS]) {
+    dhc_prog_settle(p, DHC_SEGMENT_MOMENTS);
+    p->ranges_zero = true;
+  }
   for (int32_t i = 0; i < p->layout->n_ranges; i++)
     if (p->layout->ranges[i].from_weights || !p->ranges_zero) DHC_TRY(dhc_prog_begin_range(p, i));
   p->fresh = ++p->version;
   return dhc_status_ok();
+}
+
+void dhc_prog_overwrite(DhcProg *p) {
+  const dhc_layout *l = p->layout;
+  int64_t bytes = 0;
+  for (int32_t i = 0; i < l->n_slots; i++)
+    if (l->slots[i].role == DHC_IMAGE_WEIGHT) bytes += bytes_of(l->slots[i].dtype, l->slots[i].n);
+  if (bytes == l->bytes[DHC_SEGMENT_WEIGHTS]) p->stale[DHC_SEGMENT_WEIGHTS] = false;
+  if (p->device->ops->touch) p->device->ops->touch(p->device, dhc_prog_range(p, DHC_WEIGHTS), p->held[DHC_SEGMENT_WEIGHTS]);
 }
 
 bool dhc_prog_fresh(const DhcProg *p, int32_t range) {
@@ -145,7 +159,8 @@ int64_t dhc_prog_kept(const DhcProg *p) {
 dhc_status dhc_prog_save(DhcProg *p, DhcDevicePtr *copy) {
   DhcDevice *d = p->device;
   int64_t at = 0;
-  if (!*copy) DHC_TRY((d->ops->alloc_any ? d->ops->alloc_any : d->ops->alloc)(d, dhc_prog_kept(p), copy));
+  for (int i = 0; i < N_KEPT; i++) dhc_prog_settle(p, kept[i]);
+  if (!*copy) DHC_TRY(d->ops->alloc(d, dhc_prog_kept(p), copy));
   for (int i = 0; i < N_KEPT; at += p->layout->bytes[kept[i++]])
     if (p->layout->bytes[kept[i]]) DHC_TRY(d->ops->copy(d, *copy + (uint64_t)at, p->segment[kept[i]], p->layout->bytes[kept[i]]));
   return dhc_status_ok();

@@ -140,8 +140,10 @@ static const DhcSpec *intern_spec(DhcModule *m, const DhcSpec *s) {
     dhc_spec_print(s, &text);
     DHC_BUG("fuse made a wrong spec: %s\n%s", why, dhc_text_str(&text));
   }
-  DHC_PUSH(m->arena, &m->specs, s);
-  return s;
+  DhcSpec *own = dhc_arena_dup(m->arena, s, sizeof *s);
+  own->node = dhc_arena_dup(m->arena, s->node, sizeof *s->node * (size_t)s->n_nodes);
+  DHC_PUSH(m->arena, &m->specs, own);
+  return own;
 }
 
 /* Type of the buffer that operand value v is stored in. */

@@ -518,7 +518,10 @@ static DhcValue *choose_force(const FuKernel *k) {
 }
 
 bool dhc_fu_write(Fu *fu, FuGroup *g, FuSpec *out, DhcValue **force) {
-  FuKernel *k = DHC_NEW(fu->scratch, FuKernel);
+  if (!fu->kernel) fu->kernel = DHC_NEW(fu->scratch, FuKernel);
+  FuKernel *k = fu->kernel;
+  k->n_splits = 0;
+  memset(k->attr, 0, sizeof k->attr);
   for (;;) {
     start(k, fu, g);
     write_all(k);

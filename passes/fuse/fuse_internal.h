@@ -168,6 +168,7 @@ typedef struct Fu {
   int *n_use;
   bool *is_result;
   FuChain **chain_of; /* by node id: of folds and outer contractions; else NULL */
+  FuKernel *kernel; /* the one being written: every group's in turn */
   char *to_update; /* by value id: on the way into an `update`; 2: and a concat may still come */
 } Fu;
 

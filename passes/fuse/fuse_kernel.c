@@ -472,7 +472,6 @@ static void number_operands(Build *b, const bool *used) {
 /* Index nodes must come before the loads that use them; loads are numbered by first use,
  * which the writing order already ensures. */
 bool dhc_fu_finish(FuKernel *k, FuSpec *out) {
-  DhcArena *arena = k->fu->m->arena;
   bool live[DHC_SPEC_MAX_NODES] = {false}, used[DHC_SPEC_MAX_OPERANDS] = {false};
   for (int o = 0; o < k->n_operands; o++) {
     if (!k->operand[o].out) continue;
@@ -485,8 +484,8 @@ bool dhc_fu_finish(FuKernel *k, FuSpec *out) {
   drop_unused_axes(k, form, n_forms, live);
   merge_axes(k, form, n_forms, live);
 
-  Build b = {.k = k, .s = DHC_NEW(arena, DhcSpec)};
-  DhcSpecNode *node = DHC_NEW_N(k->fu->scratch, DhcSpecNode, DHC_SPEC_MAX_NODES);
+  Build b = {.k = k, .s = DHC_NEW(k->fu->scratch, DhcSpec)}; /* most are equal to one that the module has */
+  DhcSpecNode node[DHC_SPEC_MAX_NODES];
   b.s->kind = k->kind;
   b.s->node = node;
   add_axes(&b);
@@ -506,7 +505,7 @@ bool dhc_fu_finish(FuKernel *k, FuSpec *out) {
   b.s->n_args = b.n_arg;
   b.s->n_attrs = k->n_attrs;
   memcpy(b.s->attr, k->attr, sizeof b.s->attr);
-  b.s->node = dhc_arena_dup(arena, node, sizeof *node * (size_t)b.s->n_nodes);
+  b.s->node = dhc_arena_dup(k->fu->scratch, node, sizeof *node * (size_t)b.s->n_nodes);
   out->spec = b.s;
   out->dims = b.dim.at;
   out->n_dims = b.dim.n;

@@ -76,7 +76,8 @@ static dhc_status standin_alloc(DhcDevice *d, int64_t bytes, DhcDevicePtr *out) 
 }
 
 /* What is written before it is read may hold anything: here it does. */
-static dhc_status standin_alloc_any(DhcDevice *d, int64_t bytes, DhcDevicePtr *out) {
+static dhc_status standin_alloc_any(DhcDevice *d, int64_t bytes, bool *zero, DhcDevicePtr *out) {
+  *zero = false;
   DHC_TRY(standin_alloc(d, bytes, out));
   memset((void *)(uintptr_t)(*out - away), 0xff, (size_t)bytes);
   return dhc_status_ok();
