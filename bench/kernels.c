@@ -16,21 +16,11 @@
 
 #include "backends/cpu/cpu.h"
 #include "backends/loop/tpl.h"
+#include "bench/shapes.h"
 #include "passes/plan/schedule.h"
 #include "runtime/pool.h"
 
 enum { MAX_RUNS = 401, BATCH = 16, PEAK_STEPS = 100000 };
-
-typedef struct Bench {
-  DhcArena arena;
-  DhcSpec s;
-  DhcSpecNode node[16];
-  int64_t extent[DHC_SPEC_MAX_AXES];
-  int64_t stride[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];
-  int64_t offset[DHC_SPEC_MAX_OPERANDS], limit[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];
-  int64_t size[DHC_SPEC_MAX_OPERANDS];
-  double flops;
-} Bench;
 
 static double now(void) {
   struct timespec t;
@@ -48,156 +38,6 @@ static void die(const char *what) {
   exit(3);
 }
 
-/* ---- specs ----------------------------------------------------------------------------- */
-
-static int axis(Bench *c, DhcAxisRole role, int64_t extent, bool constant) {
-  c->s.axis[c->s.n_axes] = (DhcSpecAxis){role, constant ? extent : 0};
-  c->extent[c->s.n_axes] = extent;
-  return c->s.n_axes++;
-}
-
-static int operand(Bench *c, int stored) {
-  c->s.operand[c->s.n_operands] = (DhcOperand){.dtype = DHC_F32, .out = stored >= 0, .stored = stored};
-  return c->s.n_operands++;
-}
-
-static void plain(Bench *c, int o, int a, int64_t stride) {
-  DhcOperand *p = &c->s.operand[o];
-  c->stride[o][p->n_terms] = stride;
-  p->term[p->n_terms++] =
-      (DhcTerm){.n_axes = 1, .axis = {a}, .coef = {1}, .div = 1, .index = -1, .unit = stride == 1};
-  c->size[o] += (c->extent[a] - 1) * stride;
-}
-
-/* index = cx * a + ct * b + offset, in [0, limit) */
-static void guarded(Bench *c, int o, int n, const int *a, const int64_t *coef, int64_t stride, int64_t offset,
-                    int64_t limit) {
-  DhcOperand *p = &c->s.operand[o];
-  int t = p->n_terms++;
-  p->term[t] = (DhcTerm){.n_axes = n, .div = 1, .index = -1, .guarded = true, .unit = stride == 1};
-  for (int i = 0; i < n; i++) p->term[t].axis[i] = a[i], p->term[t].coef[i] = coef[i];
-  c->stride[o][t] = stride;
-  c->offset[o] = offset;
-  c->limit[o][t] = limit;
-  c->size[o] += (limit - 1) * stride;
-}
-
-static int node(Bench *c, DhcSpecNode n) {
-  c->node[c->s.n_nodes] = n;
-  return c->s.n_nodes++;
-}
-static int load(Bench *c, int o) {
-  return node(c, (DhcSpecNode){.kind = DHC_SN_LOAD, .dtype = DHC_F32, .a = {-1, -1, -1, -1}, .operand = o});
-}
-static int fold(Bench *c, DhcOp op, dhc_dtype t, uint32_t axes, int x, int y) {
-  return node(c, (DhcSpecNode){.kind = DHC_SN_FOLD, .op = op, .dtype = t, .a = {x, y, -1, -1}, .axes = axes});
-}
-
-static void start(Bench *c, DhcKind kind) {
-  memset(c, 0, sizeof *c);
-  dhc_arena_init(&c->arena);
-  c->s.kind = kind;
-  c->s.node = c->node;
-}
-
-/* ---- shapes ------------------------------------------------------------------------------ */
-
-/* form: bit 0 A is [k, m], bit 1 B is [k, n] (else [n, k], as a linear layer's weight) */
-static void dot(Bench *c, int form, int64_t m, int64_t n, int64_t k) {
-  start(c, DHC_KIND_DOT);
-  int i = axis(c, DHC_AXIS_PAR, m, false), j = axis(c, DHC_AXIS_PAR, n, false),
-      r = axis(c, DHC_AXIS_RED, k, false);
-  int a = operand(c, -1), b = operand(c, -1);
-  plain(c, a, i, form & 1 ? 1 : k);
-  plain(c, a, r, form & 1 ? m : 1);
-  plain(c, b, j, form & 2 ? 1 : k);
-  plain(c, b, r, form & 2 ? n : 1);
-  int y = operand(c, fold(c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << r, load(c, a), load(c, b)));
-  plain(c, y, i, n);
-  plain(c, y, j, 1);
-  c->flops = 2.0 * (double)(m * n * k);
-}
-
-/* 3x3, pad 1; pool: 2x2 maxima with argmax */
-static void conv(Bench *c, bool back, bool pool, int64_t n_images, int64_t channels, int64_t outs,
-                 int64_t h) {
-  start(c, DHC_KIND_CONV);
-  int64_t step = pool ? 2 : 1, out = h / step;
-  int n = axis(c, DHC_AXIS_PAR, n_images, false), o = axis(c, DHC_AXIS_PAR, outs, false);
-  int y = axis(c, DHC_AXIS_PAR, out, false), x = axis(c, DHC_AXIS_PAR, out, false);
-  int wy = pool ? axis(c, DHC_AXIS_RED, 2, true) : -1, wx = pool ? axis(c, DHC_AXIS_RED, 2, true) : -1;
-  int ci = axis(c, DHC_AXIS_RED, channels, false), ky = axis(c, DHC_AXIS_RED, 3, true),
-      kx = axis(c, DHC_AXIS_RED, 3, true);
-  int ox = operand(c, -1), ow = operand(c, -1);
-  plain(c, ox, n, channels * h * h);
-  plain(c, ox, ci, h * h);
-  int64_t tap = back ? -1 : 1, offset = back ? 1 : -1;
-  if (pool) {
-    guarded(c, ox, 3, (int[]){y, wy, ky}, (int64_t[]){2, 1, tap}, h, offset, h);
-    guarded(c, ox, 3, (int[]){x, wx, kx}, (int64_t[]){2, 1, tap}, 1, offset, h);
-  } else {
-    guarded(c, ox, 2, (int[]){y, ky}, (int64_t[]){1, tap}, h, offset, h);
-    guarded(c, ox, 2, (int[]){x, kx}, (int64_t[]){1, tap}, 1, offset, h);
-  }
-  plain(c, ow, o, back ? 9 : channels * 9);
-  plain(c, ow, ci, back ? outs * 9 : 9);
-  plain(c, ow, ky, 3);
-  plain(c, ow, kx, 1);
-  int d = fold(c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << ci | 1u << ky | 1u << kx, load(c, ox), load(c, ow));
-  uint32_t window = pool ? 1u << wy | 1u << wx : 0;
-  int stored[2] = {d, -1};
-  if (pool) {
-    stored[0] = fold(c, DHC_OP_REDUCE_MAX, DHC_F32, window, d, -1);
-    stored[1] = fold(c, DHC_OP_ARGMAX, DHC_I32, window, d, -1);
-  }
-  for (int i = 0; i < 2 && stored[i] >= 0; i++) {
-    int q = operand(c, stored[i]);
-    c->s.operand[q].dtype = i ? DHC_I32 : DHC_F32;
-    plain(c, q, n, outs * out * out);
-    plain(c, q, o, out * out);
-    plain(c, q, y, out);
-    plain(c, q, x, 1);
-  }
-  c->flops = 18.0 * (double)(n_images * channels * outs * out * out * step * step);
-}
-
-static void conv_dw(Bench *c, int64_t n_images, int64_t channels, int64_t outs, int64_t h) {
-  start(c, DHC_KIND_CONV_DW);
-  int o = axis(c, DHC_AXIS_PAR, outs, false), ci = axis(c, DHC_AXIS_PAR, channels, false);
-  int ky = axis(c, DHC_AXIS_PAR, 3, true), kx = axis(c, DHC_AXIS_PAR, 3, true);
-  int n = axis(c, DHC_AXIS_RED, n_images, false), y = axis(c, DHC_AXIS_RED, h, false),
-      x = axis(c, DHC_AXIS_RED, h, false);
-  int ox = operand(c, -1), oy = operand(c, -1);
-  plain(c, ox, ci, h * h);
-  plain(c, ox, n, channels * h * h);
-  guarded(c, ox, 2, (int[]){ky, y}, (int64_t[]){1, 1}, h, -1, h);
-  guarded(c, ox, 2, (int[]){kx, x}, (int64_t[]){1, 1}, 1, -1, h);
-  plain(c, oy, o, h * h);
-  plain(c, oy, n, outs * h * h);
-  plain(c, oy, y, h);
-  plain(c, oy, x, 1);
-  int d = fold(c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << n | 1u << y | 1u << x, load(c, ox), load(c, oy));
-  int q = operand(c, d);
-  plain(c, q, o, channels * 9);
-  plain(c, q, ci, 9);
-  plain(c, q, ky, 3);
-  plain(c, q, kx, 1);
-  c->flops = 18.0 * (double)(n_images * channels * outs * h * h);
-}
-
-/* square sums of `rows` rows: along them, or down them ([n, rows] in memory) */
-static void sums(Bench *c, bool down, int64_t n_rows, int64_t n) {
-  start(c, DHC_KIND_ROW);
-  int i = axis(c, DHC_AXIS_PAR, n_rows, false), r = axis(c, DHC_AXIS_RED, n, false);
-  int x = operand(c, -1);
-  plain(c, x, down ? r : i, down ? n_rows : n);
-  plain(c, x, down ? i : r, 1);
-  int e = load(c, x);
-  int sq = node(c, (DhcSpecNode){.kind = DHC_SN_EW, .op = DHC_OP_MUL, .dtype = DHC_F32, .a = {e, e, -1, -1}});
-  plain(c, operand(c, fold(c, DHC_OP_REDUCE_SUM, DHC_F32, 1u << r, sq, -1)), i, 1);
-  c->flops = 2.0 * (double)(n_rows * n);
-}
-
 /* ---- running -------------------------------------------------------------------------------- */
 
 typedef struct Machine {
@@ -209,30 +49,6 @@ typedef struct Machine {
   double peak_flops;
   DhcPool *pool; /* or NULL */
 } Machine;
-
-static int64_t run_prog(dhc_dimprog p, const int64_t *dim) {
-  int64_t st[64];
-  int n = 0;
-  for (int i = 0; i < p.n_code; i++) {
-    int64_t o = p.code[i];
-    if (o == DHC_DIM_CONST || o == DHC_DIM_SYM) {
-      int64_t v = p.code[++i];
-      st[n++] = o == DHC_DIM_CONST ? v : dim[v];
-      continue;
-    }
-    int64_t y = st[--n], x = st[n - 1];
-    st[n - 1] = o == DHC_DIM_ADD        ? x + y
-                : o == DHC_DIM_SUB      ? x - y
-                : o == DHC_DIM_MUL      ? x * y
-                : o == DHC_DIM_FLOORDIV ? x / y
-                : o == DHC_DIM_CEILDIV  ? (x + y - 1) / y
-                : o == DHC_DIM_MIN      ? (x < y ? x : y)
-                : o == DHC_DIM_MAX      ? (x > y ? x : y)
-                : o == DHC_DIM_LE       ? x <= y
-                                        : x && y;
-  }
-  return n ? st[0] : 0;
-}
 
 static dhc_kernel_fn link_program(Machine *m, DhcArena *arena, const DhcLp *p, double *ms, size_t *bytes) {
   const char *name = dhc_arena_printf(arena, "k%d", m->n_kernels++);
@@ -293,18 +109,6 @@ static double measure_peak(Machine *m) {
   return m->peak_flops / t[7] * 1e-9;
 }
 
-static void fill_dims(const Bench *c, int64_t *dim) {
-  const DhcSpec *s = &c->s;
-  for (int a = 0; a < s->n_axes; a++)
-    if (dhc_spec_extent_arg(s, a) >= 0) dim[dhc_spec_extent_arg(s, a)] = c->extent[a];
-  for (int o = 0; o < s->n_operands; o++)
-    for (int t = 0; t < s->operand[o].n_terms; t++) {
-      int st = dhc_spec_stride_arg(s, o, t), of = dhc_spec_offset_arg(s, o, t);
-      if (st >= 0) dim[st] = c->stride[o][t];
-      if (of >= 0) dim[of] = c->offset[o], dim[of + 1] = c->limit[o][t];
-    }
-}
-
 /* A kernel's tasks [first, first + …) for the pool. */
 typedef struct Phase {
   dhc_kernel_fn fn;
@@ -352,7 +156,7 @@ static void bench(Machine *m, Bench *c, const char *name, const int *v) {
   size_t bytes;
   dhc_kernel_fn fn = link_program(m, &c->arena, p, &gen_ms, &bytes);
   int64_t dim[64] = {0};
-  fill_dims(c, dim);
+  bench_dims(c, dim);
   void *ptr[DHC_SPEC_MAX_OPERANDS + 1];
   for (int o = 0; o < c->s.n_operands; o++) {
     size_t n = (size_t)c->size[o] + 64;
@@ -361,13 +165,13 @@ static void bench(Machine *m, Bench *c, const char *name, const int *v) {
     for (size_t i = 0; i < n; i++) f[i] = (float)(i * 7919 % 1000) * 1e-3f - 0.5f;
     ptr[o] = f;
   }
-  int64_t n_tasks = run_prog(p->n_tasks, dim), n_scratch = run_prog(p->scratch_bytes, dim);
+  int64_t n_tasks = bench_prog(p->n_tasks, dim), n_scratch = bench_prog(p->scratch_bytes, dim);
   int64_t worker_scratch = (n_scratch + 127) / 64 * 64;
   const dhc_exec *exec = m->pool ? dhc_pool_exec(m->pool) : NULL;
   void *scratch = aligned_alloc(64, (size_t)(worker_scratch * (exec ? exec->workers : 1)));
   if (getenv("BENCH_JUNK")) /* denormals where nothing was written: must not be read */
     for (int64_t i = 0; i < n_scratch / 4; i++) ((uint32_t *)scratch)[i] = 0x100;
-  ptr[c->s.n_operands] = aligned_alloc(64, (size_t)(run_prog(p->shared_bytes, dim) + 127) / 64 * 64);
+  ptr[c->s.n_operands] = aligned_alloc(64, (size_t)(bench_prog(p->shared_bytes, dim) + 127) / 64 * 64);
   double t[MAX_RUNS], peak = measure_peak(m);
   int runs = 0;
   for (double begin = now(); runs < MAX_RUNS && (runs < 5 || now() - begin < 0.25); runs++) {
@@ -385,7 +189,7 @@ static void bench(Machine *m, Bench *c, const char *name, const int *v) {
       (double)n_scratch / 1024, (double)bytes / 1024, build_ms + gen_ms);
   if (exec) {
     Phase phase = {fn, ptr, (const intptr_t *)dim, scratch, 0, worker_scratch};
-    int64_t first = run_prog(p->first_tasks, dim);
+    int64_t first = bench_prog(p->first_tasks, dim);
     double one = wall(NULL, phase, first, n_tasks), many = wall(exec, phase, first, n_tasks);
     printf("%-26s wall: 1 thread %.3f ms, %d threads %.3f ms\n", "", one, exec->workers, many);
   }
@@ -396,8 +200,8 @@ static void bench(Machine *m, Bench *c, const char *name, const int *v) {
 
 typedef struct Row {
   const char *name;
-  int kind;           /* 0 dot, 1 conv, 2 conv_dx, 3 conv + pool, 4 conv_dw, 5 sums */
-  int64_t a, b, c, d; /* dot: form, m, n, k; sums: down, rows, elements; else images, channels, outs, height */
+  int kind; /* and its numbers: bench_shape */
+  int64_t a, b, c, d;
 } Row;
 
 static const Row rows[] = {
@@ -423,26 +227,10 @@ static const Row rows[] = {
     {"sum 507402", 5, 0, 1, 507402, 0},            {"sum 32055562", 5, 0, 1, 32055562, 0},
     {"sum 10 columns", 5, 1, 10, 200000, 0}};
 
-static int numbers(char *at, int *out, int max) {
-  int n = 0;
-  while (n < max && *at) {
-    out[n++] = (int)strtol(at, &at, 10);
-    if (*at) at++;
-  }
-  return n;
-}
-
 static void bench_row(Machine *m, const Row *r, const int *v) {
   Bench *c = malloc(sizeof *c);
   if (!c) die("out of memory");
-  if (r->kind == 0)
-    dot(c, (int)r->a, r->b, r->c, r->d);
-  else if (r->kind == 5)
-    sums(c, r->a != 0, r->b, r->c);
-  else if (r->kind == 4)
-    conv_dw(c, r->a, r->b, r->c, r->d);
-  else
-    conv(c, r->kind == 2, r->kind == 3, r->a, r->b, r->c, r->d);
+  bench_shape(c, r->kind, (int64_t[]){r->a, r->b, r->c, r->d});
   bench(m, c, r->name, v);
   free(c);
 }
@@ -452,9 +240,9 @@ int main(int argc, char **argv) {
   const char *only = NULL;
   for (int i = 1; i < argc; i++) {
     if (!strcmp(argv[i], "-v") && i + 1 < argc)
-      numbers(argv[++i], v, 8);
+      bench_numbers(argv[++i], v, 8);
     else if (!strcmp(argv[i], "-s") && i + 1 < argc)
-      n_own = numbers(argv[++i], own, 5);
+      n_own = bench_numbers(argv[++i], own, 5);
     else if (!strcmp(argv[i], "-t") && i + 1 < argc)
       threads = (int)strtol(argv[++i], NULL, 10);
     else

@@ -1,0 +1,27 @@
+/* Specs of single kernels for the benchmarks, with their sizes. */
+#ifndef DHC_BENCH_SHAPES_H
+#define DHC_BENCH_SHAPES_H
+
+#include "backends/loop/tpl.h"
+
+typedef struct Bench {
+  DhcArena arena;
+  DhcSpec s;
+  DhcSpecNode node[16];
+  int64_t extent[DHC_SPEC_MAX_AXES];
+  int64_t stride[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];
+  int64_t offset[DHC_SPEC_MAX_OPERANDS], limit[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];
+  int64_t size[DHC_SPEC_MAX_OPERANDS];
+  double flops;
+} Bench;
+
+/* kind 0 dot: form (bit 0 A is [k, m], bit 1 B is [k, n]), m, n, k; 1 conv, 2 its input gradient, 3 conv and pooling, 4 its
+ * weight gradient, 3x3 taps: images, channels, outs, height; 5 square sums: down, rows, elements. The arena is opened. */
+void bench_shape(Bench *c, int kind, const int64_t number[4]);
+/* The kernel's arguments. */
+void bench_dims(const Bench *c, int64_t *dim);
+int64_t bench_prog(dhc_dimprog p, const int64_t *dim);
+/* Integers with one character between them; how many. */
+int bench_numbers(char *at, int *out, int max);
+
+#endif
