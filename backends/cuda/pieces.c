@@ -330,17 +330,30 @@ static const Piece pieces[] = {
      "      asm volatile(\"st.global.v4.u32 [%4], {%0,%1,%2,%3};\"\n"
      "                   : : \"r\"(w[i]), \"r\"(w[i + 1]), \"r\"(w[i + 2]), \"r\"(w[i + 3]), \"l\"(at + 4 * i) : \"memory\");\n"
      "}\n"},
+    /* ---- copies to block memory: the first `bytes` bytes, the rest zeros ---- */
+    {"copy_async1",
+     D "void copy_async1(void *to, const void *from, int bytes) {\n"
+       "  asm volatile(\"cp.async.ca.shared.global [%0], [%1], 4, %2;\" :: \"r\"((u32)__cvta_generic_to_shared(to)), \"l\"(from), "
+       "\"r\"(bytes));\n"
+       "}\n"},
+    {"copy_async2",
+     D "void copy_async2(void *to, const void *from, int bytes) {\n"
+       "  asm volatile(\"cp.async.ca.shared.global [%0], [%1], 8, %2;\" :: \"r\"((u32)__cvta_generic_to_shared(to)), \"l\"(from), "
+       "\"r\"(bytes));\n"
+       "}\n"},
+    {"copy_async4",
+     D "void copy_async4(void *to, const void *from, int bytes) {\n"
+       "  asm volatile(\"cp.async.cg.shared.global [%0], [%1], 16, %2;\" :: \"r\"((u32)__cvta_generic_to_shared(to)), \"l\"(from), "
+       "\"r\"(bytes));\n"
+       "}\n"},
     /* ---- tensor cores ---- */
     {"tf32_of",
-     "// nearest tf32, ties away\n" D "float tf32_of(float x) {\n"
-     "  u32 r;\n"
-     "  asm(\"cvt.rna.tf32.f32 %0, %1;\" : \"=r\"(r) : \"f\"(x));\n"
-     "  return __uint_as_float(r);\n"
-     "}\n"},
+     "// matrix tiles cut off 13 bits: with this the nearest on average, and NaN stays NaN\n" D "float tf32_of(float x) { return x * "
+     "__uint_as_float(0x3f800b50u); } // 1 + 2^-11.5\n"},
     {"mma_tf32",
      "// d = a (16 x 8) * b (8 x 8) + d, a warp together\n" D
      "void mma_tf32(float *d, float a0, float a1, float a2, float a3, float b0, float b1) {\n"
-     "  asm volatile(\"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+     "  asm(\"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
      "{%0,%1,%2,%3};\"\n"
      "               : \"+f\"(d[0]), \"+f\"(d[1]), \"+f\"(d[2]), \"+f\"(d[3])\n"
      "               : \"r\"(__float_as_uint(a0)), \"r\"(__float_as_uint(a1)), \"r\"(__float_as_uint(a2)), "

@@ -425,6 +425,13 @@ static void write_mma(Writer *w, const DhcLpInst *n) {
   }
 }
 
+static void write_copy(Writer *w, const DhcLpInst *n) {
+  indent(w);
+  dhc_text_printf(w->to, "copy_async%lld(&%s[%s], %s, ", (long long)n->i, ref0(w, n->a[0]), ref0(w, n->a[1]), ref0(w, n->a[2]));
+  if (n->a[3]) dhc_text_printf(w->to, "(int)(%s) * 4);\n", ref0(w, n->a[3]));
+  else dhc_text_printf(w->to, "%lld);\n", (long long)n->i * 4);
+}
+
 /* One expression a lane. */
 static void write_simple(Writer *w, const DhcLpInst *n) {
   DhcArena *a = w->p->arena;
@@ -436,6 +443,7 @@ static void write_simple(Writer *w, const DhcLpInst *n) {
     case DHC_LP_BITCAST: text = dhc_arena_printf(a, "bits_to<%s>(%s)", dhc_cuda_type(n->type.dtype), x); break;
     case DHC_LP_TF32: text = dhc_arena_printf(a, "tf32_of(%s)", x); break;
     case DHC_LP_THREAD: text = "threadIdx.x"; break;
+    case DHC_LP_ALIGNED: text = dhc_arena_printf(a, "((u64)%s & %lld) == 0", x, (long long)n->i - 1); break;
     case DHC_LP_IOTA: text = w->row ? "lane" : dhc_arena_printf(a, "%d", l); break;
     case DHC_LP_GET:
       text = own_lanes(w, n->type) > 1 ? dhc_arena_printf(a, "x%lld_%d", (long long)n->i, l)
@@ -474,7 +482,7 @@ static void write_for(Writer *w, const DhcLpInst *n) {
   bool known = dhc_lp_is_const(n->a[0], &lo) && dhc_lp_is_const(n->a[1], &hi);
   if (known && hi - lo <= 32 * n->i) {
     indent(w);
-    dhc_text_puts(w->to, "#pragma unroll\n");
+    dhc_text_puts(w->to, n->rolled ? "#pragma unroll 1\n" : "#pragma unroll\n");
   }
   indent(w);
   dhc_text_printf(w->to, "for (i64 v%d = %s; v%d < %s; v%d += %lld) {\n", n->id, ref0(w, n->a[0]), n->id, ref0(w, n->a[1]), n->id,
@@ -532,6 +540,15 @@ static void write_statement(Writer *w, const DhcLpInst *n) {
     indent(w);
     dhc_text_puts(w->to, "__syncthreads();\n");
     break;
+  case DHC_LP_COPY: write_copy(w, n); break;
+  case DHC_LP_COMMIT:
+    indent(w);
+    dhc_text_puts(w->to, "asm volatile(\"cp.async.commit_group;\" ::: \"memory\");\n");
+    break;
+  case DHC_LP_WAIT:
+    indent(w);
+    dhc_text_printf(w->to, "asm volatile(\"cp.async.wait_group %lld;\" ::: \"memory\");\n", (long long)n->i);
+    break;
   case DHC_LP_IF:
     indent(w);
     dhc_text_printf(w->to, "if (%s) {\n", ref0(w, n->a[0]));
@@ -570,7 +587,9 @@ static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
   find_private(w);
   dhc_text_printf(to, "struct Args_%s {\n  void *ptr[%d];\n  i64 dim[%d];\n  i64 task0, task1;\n};\n\n", name, n_ptrs ? n_ptrs : 1,
                   p->n_dims ? p->n_dims : 1);
-  dhc_text_printf(to, "extern \"C\" __global__ void __launch_bounds__(%d)\n%s(const __grid_constant__ Args_%s a) {\n", threads, name, name);
+  dhc_text_printf(to, "extern \"C\" __global__ void __launch_bounds__(%d", threads);
+  if (p->together) dhc_text_printf(to, ", %d", p->together);
+  dhc_text_printf(to, ")\n%s(const __grid_constant__ Args_%s a) {\n", name, name);
   w->depth = 1;
   dhc_text_puts(to, "#if __CUDA_ARCH__ >= 900\n  asm volatile(\"griddepcontrol.wait;\" ::: \"memory\");\n#endif\n");
   if (w->row > 1) {

@@ -127,7 +127,31 @@ DhcLv dhc_lp_block_memory(DhcLp *b, dhc_dtype t, int64_t byte_offset) {
   n->i = byte_offset;
   return n;
 }
+void dhc_lp_together(DhcLp *b, int blocks) { b->together = blocks; }
 void dhc_lp_barrier(DhcLp *b) { emit(b, DHC_LP_BARRIER, type_of(DHC_BOOL, 1)); }
+void dhc_lp_copy(DhcLp *b, DhcLv block, DhcLv at, DhcLv from, int n, DhcLv valid) {
+  need_ptr(block, "copy");
+  need_ptr(from, "copy");
+  need_index(at, "copy");
+  if (valid) need_index(valid, "copy");
+  if ((n != 1 && n != 2 && n != 4) || dhc_dtype_bytes(from->type.dtype) != 4 || block->type.dtype != from->type.dtype)
+    DHC_BUG("copy of %d from %%%d", n, from->id);
+  DhcLpInst *r = emit(b, DHC_LP_COPY, type_of(DHC_BOOL, 1));
+  r->a[0] = block;
+  r->a[1] = at;
+  r->a[2] = from;
+  r->a[3] = valid;
+  r->i = n;
+}
+void dhc_lp_commit(DhcLp *b) { emit(b, DHC_LP_COMMIT, type_of(DHC_BOOL, 1)); }
+void dhc_lp_wait(DhcLp *b, int under_way) { emit(b, DHC_LP_WAIT, type_of(DHC_BOOL, 1))->i = under_way; }
+DhcLv dhc_lp_aligned(DhcLp *b, DhcLv pointer, int bytes) {
+  need_ptr(pointer, "aligned");
+  DhcLpInst *n = emit(b, DHC_LP_ALIGNED, type_of(DHC_BOOL, 1));
+  n->a[0] = pointer;
+  n->i = bytes;
+  return n;
+}
 DhcLv dhc_lp_tf32(DhcLp *b, DhcLv x) {
   if (x->type.dtype != DHC_F32 || x->type.ptr) DHC_BUG("tf32 of %%%d", x->id);
   DhcLpInst *n = emit(b, DHC_LP_TF32, x->type);
@@ -552,6 +576,12 @@ DhcLv dhc_lp_for(DhcLp *b, DhcLv lo, DhcLv hi, int64_t step) {
   r->a[1] = hi;
   r->i = step;
   DHC_PUSH(b->arena, &b->open, r->id);
+  return r;
+}
+
+DhcLv dhc_lp_for_rolled(DhcLp *b, DhcLv lo, DhcLv hi, int64_t step) {
+  DhcLv r = dhc_lp_for(b, lo, hi, step);
+  b->code.at[r->id]->rolled = true;
   return r;
 }
 

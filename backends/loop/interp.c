@@ -14,8 +14,17 @@ typedef struct Val {
   DhcLpMemory memory; /* pointers; `at` moves */
 } Val;
 
+/* A copy under way. */
+typedef struct Copy {
+  char *to;
+  const char *from;
+  int n, group; /* elements; number of its group, from 0 */
+} Copy;
+
 typedef struct Thread {
   int pc; /* -1: done */
+  int groups; /* closed so far */
+  DHC_VEC(Copy) copies;
   int64_t number;
   Val *value, *var;
   DhcLpMemory *local; /* by statement */
@@ -28,6 +37,7 @@ typedef struct Run {
   DhcArena *arena;
   const int *match; /* opener <-> what ends its block; by statement */
   DhcLpMemory block;
+  bool late; /* copies arrive when they are waited for, else at once: both must be right */
   const char *why;
 } Run;
 
@@ -121,12 +131,8 @@ static DhcScalar ew(const DhcLpInst *n, const DhcScalar *a) {
   return rounded(n->type.dtype, dhc_eval_ew(n->op, t, a));
 }
 
-/* Ties away from zero, ten bits of mantissa kept. */
-static double tf32(double x) {
-  uint32_t u = to_bits((float)x);
-  if ((u & 0x7f800000) == 0x7f800000) return x;
-  return (double)from_bits((u + 0x1000) & ~0x1fffu);
-}
+/* Ten bits of mantissa, as matrix tiles read their operands. */
+static double cut(double x) { return isnan(x) ? x : (double)from_bits(to_bits((float)x) & ~0x1fffu); }
 
 static void fold(const DhcLpInst *n, const DhcScalar *x, DhcScalar *out) {
   DhcScalar v[64];
@@ -169,7 +175,7 @@ static void lanes(Run *r, Thread *t, const DhcLpInst *n, DhcScalar *out) {
       break;
     }
     case DHC_LP_THREAD: out[l].i = t->number; break;
-    case DHC_LP_TF32: out[l].f = tf32(a[0].f); break;
+    case DHC_LP_TF32: out[l].f = (double)((float)a[0].f * from_bits(0x3f800b50)); break;
     case DHC_LP_FOLD: fold(n, t->value[n->a[0]->id].lane, &out[l]); break;
     default: fault(r, n, "no such value");
     }
@@ -203,6 +209,35 @@ static void store(Run *r, Thread *t, const DhcLpInst *n) {
     if (n->kind == DHC_LP_ADD_TO) v.i = dhc_eval_wrap(n->type.dtype, (int64_t)((uint64_t)v.i + (uint64_t)get(n->a[0]->type.dtype, at).i));
     put(n->a[0]->type.dtype, at, v);
   }
+}
+
+/* Where a copy goes is junk until it has arrived. */
+static void copy(Run *r, Thread *t, const DhcLpInst *n) {
+  int64_t at = lane_of(t, n->a[1], 0).i, valid = n->a[3] ? lane_of(t, n->a[3], 0).i : n->i;
+  char *to = element(r, n, t->value[n->a[0]->id].memory, n->a[0]->type.dtype, at);
+  if (!element(r, n, t->value[n->a[0]->id].memory, n->a[0]->type.dtype, at + n->i - 1) || !to) return;
+  if (valid < 0 || valid > n->i) fault(r, n, "copies more than there is");
+  char *from = valid > 0 ? element(r, n, t->value[n->a[2]->id].memory, n->a[2]->type.dtype, 0) : NULL;
+  if (valid > 0 && !element(r, n, t->value[n->a[2]->id].memory, n->a[2]->type.dtype, valid - 1)) return;
+  if ((uintptr_t)to % (uintptr_t)(4 * n->i) || (uintptr_t)from % (uintptr_t)(4 * n->i)) fault(r, n, "is not aligned");
+  if (r->why) return;
+  memset(to, r->late ? 0xff : 0, (size_t)n->i * 4);
+  if (!r->late && valid > 0) memcpy(to, from, (size_t)valid * 4);
+  if (!r->late) return;
+  /* zeros behind what is valid belong to the copy: kept as copies of their own from a place of zeros */
+  static const char zeros[16];
+  if (valid > 0) DHC_PUSH(r->arena, &t->copies, ((Copy){to, from, (int)valid, t->groups}));
+  if (valid < n->i) DHC_PUSH(r->arena, &t->copies, ((Copy){to + valid * 4, zeros, (int)(n->i - valid), t->groups}));
+}
+
+static void arrive(Thread *t, int under_way) {
+  int left = 0;
+  for (int i = 0; i < t->copies.n; i++) {
+    const Copy *c = &t->copies.at[i];
+    if (c->group < t->groups - under_way) memcpy(c->to, c->from, (size_t)c->n * 4);
+    else t->copies.at[left++] = *c;
+  }
+  t->copies.n = left;
 }
 
 static void pointer(Run *r, Thread *t, const DhcLpInst *n, DhcLpMemory *out) {
@@ -257,6 +292,10 @@ static void advance(Run *r, Thread *t) {
     if (n->kind == DHC_LP_FOR || n->kind == DHC_LP_IF || n->kind == DHC_LP_ELSE || n->kind == DHC_LP_END) structure(r, t, n);
     else if (n->kind == DHC_LP_LOAD || n->kind == DHC_LP_GATHER) load(r, t, n, v->lane);
     else if (n->kind == DHC_LP_STORE || n->kind == DHC_LP_SCATTER || n->kind == DHC_LP_ADD_TO) store(r, t, n);
+    else if (n->kind == DHC_LP_COPY) copy(r, t, n);
+    else if (n->kind == DHC_LP_COMMIT) t->groups++;
+    else if (n->kind == DHC_LP_WAIT) arrive(t, (int)n->i);
+    else if (n->kind == DHC_LP_ALIGNED) v->lane[0].i = (uintptr_t)t->value[n->a[0]->id].memory.at % (uintptr_t)n->i == 0;
     else if (n->kind == DHC_LP_VAR || n->kind == DHC_LP_SET) copy_lanes(&t->var[n->i], &t->value[n->a[0]->id], n->type.lanes);
     else if (n->type.ptr && n->kind != DHC_LP_PREFETCH) pointer(r, t, n, &v->memory);
     else if (n->kind == DHC_LP_GET) copy_lanes(v, &t->var[n->i], n->type.lanes);
@@ -278,7 +317,7 @@ static void matrix_tile(Thread *t, const DhcLpInst *n) {
     for (int e = 0; e < 4; e++) {
       int row = l / 4 + e / 2 * 8, col = l % 4 * 2 + e % 2;
       double sum = t[l].value[n->a[2]->id].lane[e].f;
-      for (int k = 0; k < 8; k++) sum += a[row][k] * b[k][col];
+      for (int k = 0; k < 8; k++) sum += cut(a[row][k]) * cut(b[k][col]);
       t[l].value[n->id].lane[e].f = (double)(float)sum;
     }
   for (int l = 0; l < WARP; l++) t[l].pc++;
@@ -350,7 +389,7 @@ static int *matches(const DhcLp *p, DhcArena *arena) {
 
 bool dhc_lp_interp(const DhcLp *p, const DhcLpMemory *ptr, const int64_t *dim, int64_t task0, int64_t task1,
                    DhcLpOrder order, DhcArena *arena, const char **why) {
-  Run r = {.p = p, .ptr = ptr, .dim = dim, .arena = arena, .match = matches(p, arena)};
+  Run r = {.p = p, .ptr = ptr, .dim = dim, .arena = arena, .match = matches(p, arena), .late = order != DHC_LP_RISING};
   int n = p->threads ? p->threads : 1, tasks = 0;
   Thread *t = DHC_NEW_N(arena, Thread, n);
   for (int i = 0; i < n; i++) open_thread(&r, &t[i], i);
@@ -359,6 +398,7 @@ bool dhc_lp_interp(const DhcLp *p, const DhcLpMemory *ptr, const int64_t *dim, i
   for (int64_t task = task0; task < task1 && !r.why; task++) {
     for (int i = 0; i < n; i++) {
       t[i].pc = 0;
+      t[i].copies.n = 0;
       while (t[i].pc < tasks && !r.why) { /* what stands before the tasks */
         const DhcLpInst *s = p->code.at[t[i].pc];
         Val *v = &t[i].value[s->id];

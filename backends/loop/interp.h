@@ -1,6 +1,7 @@
 /* Loop programs as they are, statement by statement: slow, for tests. Every access is checked against the
  * memory it belongs to, a value that was never stored is NaN or junk, and the threads of a block run one
- * after the other between barriers, in an order of the caller's, so that what depends on the order shows. */
+ * after the other between barriers, in an order of the caller's, so that what depends on the order shows. Copies
+ * arrive at once in rising order, in the others not before they are waited for. */
 #ifndef DHC_BACKENDS_LOOP_INTERP_H
 #define DHC_BACKENDS_LOOP_INTERP_H
 

@@ -13,6 +13,10 @@ static const struct {
     {DHC_LP_BLOCK, "block memory", NOWHERE, BLOCKS},
     {DHC_LP_BARRIER, "a barrier", NOWHERE, BLOCKS},
     {DHC_LP_ADD_TO, "an addition in one step", NOWHERE, BLOCKS},
+    {DHC_LP_COPY, "a copy that is not waited for", NOWHERE, BLOCKS},
+    {DHC_LP_COMMIT, "a group of copies", NOWHERE, BLOCKS},
+    {DHC_LP_WAIT, "a wait for copies", NOWHERE, BLOCKS},
+    {DHC_LP_ALIGNED, "a pointer's alignment", NOWHERE, EVERYWHERE},
     {DHC_LP_TF32, "rounding to tf32", NOWHERE, EVERYWHERE},
     {DHC_LP_MMA, "a matrix tile", NOWHERE, BLOCKS},
 };

@@ -70,10 +70,12 @@ typedef enum DhcLpKind {
   DHC_LP_INSERT,  /* a[0] with lane i replaced by scalar a[1] */
   DHC_LP_SHUFFLE, /* lane l is lane pick[l] of a[0] ++ a[1]; -1: any value */
   DHC_LP_THREAD,  /* i64: this thread's number in its block */
+  DHC_LP_ALIGNED, /* bool: is pointer a[0] a multiple of i bytes? */
   DHC_LP_BLOCK,   /* pointer: the block's memory + i bytes, aligned as i is, at most 128 */
-  DHC_LP_TF32,    /* a[0] rounded to 10 bits of mantissa, ties away from zero */
+  DHC_LP_TF32,    /* a[0] times 1 + 2^-11.5: what a matrix tile makes of it is then off by less than 0.71 of its last bit,
+                     by nothing on average */
   DHC_LP_MMA,     /* f32x4 of a 16 x 8 tile: a[2] + a[0] (f32x4 of 16 x 8) * a[1] (f32x2 of 8 x 8), by the 32
-                     threads of a warp together; operands hold tf32 values, lanes lie as in mma.m16n8k8 */
+                     threads of a warp together; operands are cut to 10 bits of mantissa, lanes lie as in mma.m16n8k8 */
   DHC_LP_FOLD,    /* lanes of a[0] combined by op ADD, MAX, MIN, AND, OR: l with l + n/2,
                      then l + n/4, … 1, as the sum rule demands */
   /* memory */
@@ -84,6 +86,11 @@ typedef enum DhcLpKind {
   DHC_LP_ADD_TO, /* a[0][a[1]] += a[2], an integer scalar, as one step among all threads: no order, no value */
   DHC_LP_PREFETCH, /* a[0] + a[1] into all caches for reading; never faults */
   DHC_LP_BARRIER,  /* every thread of the block is here, and sees what the others stored */
+  DHC_LP_COPY,     /* i elements of 4 bytes from a[2] to a[0] + a[1], block memory, both aligned to all of them; the first
+                      a[3] are read, the others become 0; under way until WAIT */
+  DHC_LP_COMMIT,   /* this thread's copies since the last COMMIT are one group */
+  DHC_LP_WAIT,     /* all but the last i groups of this thread's copies have arrived, for itself: others see them
+                      behind a barrier */
   /* variables */
   DHC_LP_VAR, /* variable number i begins its life as a[0] */
   DHC_LP_GET, /* its value now */
@@ -107,6 +114,7 @@ struct DhcLpInst {
   int64_t i;
   double f;
   int align;       /* LOAD, STORE: bytes known; LOCAL: 64 */
+  bool rolled;     /* FOR: stays a loop, however few its rounds */
   const int *pick; /* SHUFFLE: type.lanes entries */
 };
 
@@ -121,6 +129,7 @@ typedef struct DhcLp {
   int n_ptrs, n_dims;     /* of the kernel */
   int threads;            /* of a block; 0: rows of threads, or a CPU's vectors */
   int64_t block_bytes;    /* of block memory */
+  int together;           /* blocks that are to fit on a multiprocessor at once; 0: any */
   dhc_dimprog n_tasks;    /* over dim[]; set by dhc_lp_tasks */
   dhc_dimprog first_tasks; /* over dim[]; tasks below are done before others begin; absent: 0 */
   dhc_dimprog scratch_bytes; /* over dim[]; absent: 0 */
@@ -187,6 +196,13 @@ bool dhc_lp_is_const(DhcLv x, int64_t *v);
 void dhc_lp_block(DhcLp *b, int threads, int64_t bytes);
 DhcLv dhc_lp_thread(DhcLp *b);
 DhcLv dhc_lp_block_memory(DhcLp *b, dhc_dtype t, int64_t byte_offset);
+/* So many blocks at once on a multiprocessor: bounds the registers of a thread. */
+void dhc_lp_together(DhcLp *b, int blocks);
+/* n elements (1, 2, 4) to block memory without waiting; valid: NULL, all, or how many, 0 to n. */
+void dhc_lp_copy(DhcLp *b, DhcLv block, DhcLv at, DhcLv from, int n, DhcLv valid);
+void dhc_lp_commit(DhcLp *b);
+void dhc_lp_wait(DhcLp *b, int under_way);
+DhcLv dhc_lp_aligned(DhcLp *b, DhcLv pointer, int bytes);
 void dhc_lp_barrier(DhcLp *b); /* where control flow is the same in all threads of the block */
 DhcLv dhc_lp_tf32(DhcLp *b, DhcLv x);
 DhcLv dhc_lp_mma(DhcLp *b, DhcLv x, DhcLv y, DhcLv sum); /* likewise, in all threads of the warp */
@@ -225,6 +241,7 @@ DhcLv dhc_lp_tasks(DhcLp *b, dhc_dimprog n_tasks);
 /* The same in two phases: tasks [0, first), then [first, first + second). */
 DhcLv dhc_lp_phases(DhcLp *b, dhc_dimprog first, dhc_dimprog second);
 DhcLv dhc_lp_for(DhcLp *b, DhcLv lo, DhcLv hi, int64_t step); /* step >= 1 */
+DhcLv dhc_lp_for_rolled(DhcLp *b, DhcLv lo, DhcLv hi, int64_t step); /* where speed is not the point */
 void dhc_lp_if(DhcLp *b, DhcLv cond);
 void dhc_lp_else(DhcLp *b);
 void dhc_lp_end(DhcLp *b);

@@ -8,6 +8,8 @@ static const char *const kind_name[] = {
     [DHC_LP_BITCAST] = "bitcast", [DHC_LP_SPLAT] = "splat",       [DHC_LP_IOTA] = "iota",
     [DHC_LP_THREAD] = "thread",   [DHC_LP_BLOCK] = "block",       [DHC_LP_TF32] = "tf32",
     [DHC_LP_MMA] = "mma",         [DHC_LP_BARRIER] = "barrier",
+    [DHC_LP_COPY] = "copy",       [DHC_LP_COMMIT] = "commit",     [DHC_LP_WAIT] = "wait",
+    [DHC_LP_ALIGNED] = "aligned",
     [DHC_LP_EXTRACT] = "extract", [DHC_LP_INSERT] = "insert",     [DHC_LP_SHUFFLE] = "shuffle",
     [DHC_LP_FOLD] = "fold",       [DHC_LP_LOAD] = "load",         [DHC_LP_STORE] = "store",
     [DHC_LP_GATHER] = "gather",   [DHC_LP_SCATTER] = "scatter",   [DHC_LP_ADD_TO] = "add_to",   [DHC_LP_PREFETCH] = "prefetch",
@@ -22,6 +24,9 @@ static bool has_value(DhcLpKind k) {
   case DHC_LP_ADD_TO:
   case DHC_LP_PREFETCH:
   case DHC_LP_BARRIER:
+  case DHC_LP_COPY:
+  case DHC_LP_COMMIT:
+  case DHC_LP_WAIT:
   case DHC_LP_VAR:
   case DHC_LP_SET:
   case DHC_LP_IF:
@@ -94,8 +99,18 @@ static void print_inst(const DhcLpInst *n, DhcText *to) {
     print_args(n, to);
     if (n->align > dhc_dtype_bytes(n->a[0]->type.dtype)) dhc_text_printf(to, " align %d", n->align);
     break;
+  case DHC_LP_COPY:
+    print_args(n, to);
+    dhc_text_printf(to, " x%lld", (long long)n->i);
+    break;
+  case DHC_LP_ALIGNED:
+    print_args(n, to);
+    dhc_text_printf(to, " %lld", (long long)n->i);
+    break;
+  case DHC_LP_WAIT: dhc_text_printf(to, " %lld", (long long)n->i); break;
   case DHC_LP_TASKS:
   case DHC_LP_BARRIER:
+  case DHC_LP_COMMIT:
   case DHC_LP_ELSE:
   case DHC_LP_END: break;
   default: print_args(n, to);
@@ -165,6 +180,9 @@ static bool check_types(Check *c, const DhcLpInst *n) {
     return true;
   case DHC_LP_DIM:
     if (n->i < 0 || n->i >= c->p->n_dims) return fail(c, n, "no such dim");
+    return true;
+  case DHC_LP_COPY:
+    if (n->a[0]->kind != DHC_LP_BLOCK) return fail(c, n, "a copy to other than block memory");
     return true;
   default: return true;
   }

@@ -1,6 +1,5 @@
-/* Blocks of threads: where they may meet, what the interpreter finds, and a contraction by matrix tiles. */
+/* Blocks of threads: where they may meet, and what the interpreter finds. */
 #include "backends/loop/interp.h"
-#include "passes/plan/schedule.h"
 #include "tests/backends/spec_case.h"
 
 #include <math.h>
@@ -89,51 +88,58 @@ static void uniform_is_followed(void **st) {
   dhc_arena_fini(&a);
 }
 
-/* y = x w, by matrix tiles of tf32: within 2^-10 of the sum of magnitudes, and each tile's own threads */
-static void matrix_tiles(void **st) {
+/* out[i] = 2 * in[i ^ 1] of 60 elements, the others 0, in two groups of copies; `early`: the second is not waited for,
+ * or, `apart`, no barrier stands before what other threads copied. */
+static DhcLp *copied(DhcArena *a, bool early, bool apart) {
+  DhcLp *b = dhc_lp_new(a, 2, 1);
+  dhc_lp_block(b, 32, 512);
+  DhcLv in = dhc_lp_operand(b, 0, DHC_F32), out = dhc_lp_operand(b, 1, DHC_F32);
+  dhc_lp_tasks(b, dhc_prog_const(a, 1));
+  DhcLv t = dhc_lp_thread(b), mem = dhc_lp_block_memory(b, DHC_F32, 0), n = dhc_lp_i64(b, 60), zero = dhc_lp_i64(b, 0);
+  for (int g = 0; g < 2; g++) {
+    DhcLv at = dhc_lp_addc(b, dhc_lp_mulc(b, t, 2), 64 * g), left = dhc_lp_sub(b, n, at);
+    dhc_lp_copy(b, mem, at, dhc_lp_at(b, in, at), 2, dhc_lp_min(b, dhc_lp_max(b, left, zero), dhc_lp_i64(b, 2)));
+    dhc_lp_commit(b);
+  }
+  dhc_lp_wait(b, early ? 1 : 0);
+  if (!apart) dhc_lp_barrier(b);
+  DhcLv i = dhc_lp_for(b, zero, dhc_lp_i64(b, 4), 1), at = dhc_lp_add(b, dhc_lp_mulc(b, i, 32), t);
+  DhcLv x = dhc_lp_load(b, mem, dhc_lp_ew2(b, DHC_OP_XOR, at, dhc_lp_i64(b, 1)), 1, 0);
+  dhc_lp_store(b, out, at, dhc_lp_add(b, x, x), 0);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+  return b;
+}
+
+static void copies_arrive(void **st) {
   (void)st;
-  enum { M = 70, K = 41, N = 45 };
-  SpecCase c;
-  case_init(&c, DHC_KIND_DOT);
-  int i = case_axis(&c, DHC_AXIS_PAR, M, false), j = case_axis(&c, DHC_AXIS_PAR, N, false);
-  int k = case_axis(&c, DHC_AXIS_RED, K, false);
-  int x = case_operand(&c, DHC_F32, -1, 2, (int[]){i, k}), w = case_operand(&c, DHC_F32, -1, 2, (int[]){k, j});
-  int dot = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << k, case_load(&c, x), case_load(&c, w));
-  case_operand(&c, DHC_F32, dot, 2, (int[]){i, j});
-  DhcTargetFacts cuda = {.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1};
-  DhcSchedule s, classes[DHC_MAX_CLASSES];
-  assert_int_equal(dhc_schedule_choose(c.s, &cuda, &c.arena, classes), 2);
-  assert_int_equal(classes[1].v[5], 0); /* exact unless tf32 is asked for */
-  cuda.tf32 = true;
-  assert_int_equal(dhc_schedule_choose(c.s, &cuda, &c.arena, classes), 2);
-  assert_int_equal(classes[0].v[5], 0);
-  s = classes[1];
-  assert_int_equal(s.v[5], 1);
-  const char *why = NULL;
-  DhcTplInput in = {c.s, &s, &cuda, &c.arena};
-  DhcLp *p = dhc_template_build(&in, &why);
-  assert_non_null(p);
-  assert_int_equal(p->threads, 256);
-  static float xs[M * K], ws[K * N], ys[M * N];
-  for (int e = 0; e < M * K; e++) xs[e] = (float)(e * 37 % 101 - 50) / 64;
-  for (int e = 0; e < K * N; e++) ws[e] = (float)(e * 53 % 97 - 48) / 64;
-  DhcLpMemory m[3] = {{xs, xs, xs + M * K}, {ws, ws, ws + K * N}, {ys, ys, ys + M * N}};
-  int64_t *dim = case_dims(&c);
-  if (!dhc_lp_interp(p, m, dim, 0, case_prog(p->n_tasks, dim), DHC_LP_FALLING, &c.arena, &why)) fail_msg("%s", why);
-  for (int r = 0; r < M; r++)
-    for (int q = 0; q < N; q++) {
-      double want = 0, size = 0;
-      for (int e = 0; e < K; e++) {
-        double t = (double)xs[r * K + e] * (double)ws[e * N + q];
-        want += t, size += fabs(t);
-      }
-      if (!(fabs((double)ys[r * N + q] - want) <= 1e-3 * size)) fail_msg("%d, %d: want %g, got %g", r, q, want, (double)ys[r * N + q]);
+  DhcArena a;
+  dhc_arena_init(&a);
+  for (int kind = 0; kind < 3; kind++) {
+    const char *why = NULL;
+    _Alignas(16) float in[60];
+    float out[128];
+    int wrong = 0;
+    DhcLp *p = copied(&a, kind == 1, kind == 2);
+    assert_true(dhc_lp_verify(p, &a, &why));
+    assert_false(dhc_lp_legal(p, DHC_TARGET_CPU, &a, &why));
+    for (int i = 0; i < 60; i++) in[i] = (float)(i + 1);
+    DhcLpMemory m[2] = {{in, in, in + 60}, {out, out, out + 128}};
+    for (int order = 0; order < DHC_LP_N_ORDERS; order++) {
+      assert_true(dhc_lp_interp(p, m, (int64_t[]){0}, 0, 1, (DhcLpOrder)order, &a, &why));
+      for (int i = 0; i < 128; i++) wrong += !(out[i] == ((i ^ 1) < 60 ? (float)(2 * ((i ^ 1) + 1)) : 0));
     }
-  case_free(&c);
+    assert_int_equal(wrong > 0, kind > 0);
+    /* not aligned to two elements */
+    m[0].at = in + 1;
+    assert_false(dhc_lp_interp(p, m, (int64_t[]){0}, 0, 1, DHC_LP_RISING, &a, &why));
+    assert_non_null(strstr(why, "aligned"));
+  }
+  dhc_arena_fini(&a);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(threads_meet), cmocka_unit_test(uniform_is_followed),
-                                     cmocka_unit_test(matrix_tiles)};
+                                     cmocka_unit_test(copies_arrive)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
