@@ -191,41 +191,95 @@ int dhc_schedule_panel_width(const DhcTargetFacts *t, int n_folds) {
 
 /* ---- GPUs --------------------------------------------------------------------------- */
 
-/* Rows of a contraction by tiles (backends/loop/tpl_tile.c): what one operand alone varies over, the one that
- * does not have the result's last axis. */
-static uint32_t tile_rows(const DhcSpec *s) {
+/* A contraction by tiles (backends/loop/tpl_tile_roles.c): rows are what one operand alone varies over, columns, with the
+ * result's last axis, the other; batch, both. */
+typedef struct Roles {
+  uint32_t rows, cols, batch, k;
+  bool pair, ranges;
+} Roles;
+
+static Roles roles_of(const DhcSpec *s) {
   uint32_t par = axes_of(s, DHC_AXIS_PAR);
+  Roles r = {.ranges = s->kind == DHC_KIND_RAGGED};
   for (int n = 0; n < s->n_nodes; n++) {
     const DhcSpecNode *f = &s->node[n];
     if (f->kind != DHC_SN_FOLD || f->op != DHC_OP_DOT_GENERAL) continue;
+    r.pair = r.k != 0;
     uint32_t u = dhc_spec_varies(s, f->a[0]) & ~f->axes, v = dhc_spec_varies(s, f->a[1]) & ~f->axes;
     int last = -1;
     for (int a = 0; a < s->n_axes; a++)
-      if (par >> a & 1) last = a;
-    return last >= 0 && (v >> last & 1) ? u & ~v : v & ~u;
+      if ((u | v) & par & 1u << a) last = a;
+    bool swap = last >= 0 && !(v >> last & 1);
+    r.rows = swap ? v & ~u : u & ~v;
+    r.cols = swap ? u & ~v : v & ~u;
+    r.batch = u & v;
+    r.k = f->axes;
   }
-  return 0;
+  return r;
 }
 
-/* Matrix instructions have no place for what is reduced beside the contraction: windows of pooling. */
-static bool has_window(const DhcSpec *s) {
-  uint32_t red = axes_of(s, DHC_AXIS_RED);
-  for (int n = 0; n < s->n_nodes; n++)
-    if (s->node[n].kind == DHC_SN_FOLD && s->node[n].op == DHC_OP_DOT_GENERAL && red & ~s->node[n].axes) return true;
-  return false;
+/* lo <= product of extents (or, at_most, the other way round), joined by and with the guard so far. */
+static void put_bound(Guard *g, uint32_t axes, int64_t bound, bool at_most) {
+  bool joined = g->code.n > 0;
+  if (at_most) put_count(g, axes);
+  put_const(g, bound);
+  if (!at_most) put_count(g, axes);
+  put(g, DHC_DIM_LE);
+  if (joined) put(g, DHC_DIM_AND);
 }
 
-/* Few rows waste a tile of 64; those of ragged contractions meet many matrices, a few rows each. Both stay
- * exact under tf32: reading bounds them, not multiplying. */
+enum { FEW_ROWS = 16, MANY_TILES = 132, FEW_TILES = 100, DEEP = 512 };
+
+static DhcSchedule tile_class(const Guard *g, const int v[8]) {
+  DhcSchedule s = {.template_name = "tile", .guard = guard_of(g)};
+  memcpy(s.v, v, sizeof s.v);
+  return s;
+}
+
+/* A pooling window chooses among results, and a gradient follows its choice: what decides is nearly exact. */
+static bool chooses(const DhcSpec *s, const Roles *r) { return axes_of(s, DHC_AXIS_RED) & (r->rows | r->cols); }
+
+enum { TWO_PARTS = 16 }; /* + v[5] */
+
+/* In tf32, with matrix instructions: few rows take low tiles, whose warps share the ks of a step; many tiles large
+ * ones, which read each element less often; few tiles of long sums are cut along k. Rows of ranges meet a matrix for
+ * each range in their tile, so that low tiles pay longer. Operands are rounded where multiplying is what takes the
+ * time, in many tiles and long sums; elsewhere two parts cost little, and experts are chosen by such results. */
+static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSchedule out[4]) {
+  int n = 0, parts = chooses(s, r) ? TWO_PARTS : 0;
+  uint32_t results = r->rows | r->cols | r->batch;
+  Guard few = {.arena = arena, .spec = s}, many = few, deep = few;
+  if (r->ranges && !r->batch) {
+    put_bound(&few, r->rows, 512, true);
+    out[n++] = tile_class(&few, (int[8]){16, 32, 64, 1, 4, 2 + TWO_PARTS, 4});
+  } else if (!r->ranges) {
+    put_bound(&few, r->rows, FEW_ROWS, true);
+    out[n++] = tile_class(&few, (int[8]){16, 8, 128, 1, 1, 8 + TWO_PARTS, 3});
+    put_bound(&many, results, (int64_t)MANY_TILES * 128 * 128, false);
+    put_bound(&many, r->rows, 96, false);
+    if (!r->pair) out[n++] = tile_class(&many, (int[8]){128, 128, 16, 2, 2, 1 + parts, 4});
+    put_bound(&deep, results, (int64_t)FEW_TILES * 64 * 64, true);
+    put_bound(&deep, r->k, DEEP, false);
+    out[n++] = tile_class(&deep, (int[8]){64, 64, 32, 2, 4, 1 + parts, 3, 2 * MANY_TILES});
+  }
+  out[n++] = tile_class(&(Guard){0}, (int[8]){64, 64, 32, 2, 4, 1 + TWO_PARTS, 3});
+  return n;
+}
+
+/* Exact: few rows waste a tile of 64; those of ragged contractions meet many matrices, a few rows each. Few tiles of long
+ * sums are cut into the blocks of the product rule. */
 static int gpu_tiles(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[4]) {
-  Guard g = {.arena = arena, .spec = s};
-  put_count(&g, tile_rows(s));
-  put_const(&g, s->kind == DHC_KIND_RAGGED ? 1024 : 16);
-  put(&g, DHC_DIM_LE);
-  out[0] = (DhcSchedule){.template_name = "tile", .v = {16, 16, 128, 1, 2}, .guard = guard_of(&g)};
-  out[1] = (DhcSchedule){.template_name = "tile", .v = {64, 64, 16, 4, 4}};
-  if (tf32 && !has_window(s)) out[1] = (DhcSchedule){.template_name = "tile", .v = {64, 64, 32, 4, 4, 1}};
-  return 2;
+  Roles r = roles_of(s);
+  if (tf32) return tf32_tiles(s, &r, arena, out);
+  int n = 0;
+  Guard few = {.arena = arena, .spec = s}, deep = few;
+  put_bound(&few, r.rows, r.ranges ? 1024 : FEW_ROWS, true);
+  out[n++] = tile_class(&few, (int[8]){16, 16, 64, 1, 2, 0, 3});
+  put_bound(&deep, r.rows | r.cols | r.batch, (int64_t)FEW_TILES * 64 * 64, true);
+  put_bound(&deep, r.k, DEEP, false);
+  if (!r.ranges) out[n++] = tile_class(&deep, (int[8]){64, 64, 16, 4, 4, 0, 3, 1});
+  out[n++] = tile_class(&(Guard){0}, (int[8]){64, 64, 16, 4, 4, 0, 3});
+  return n;
 }
 
 enum { LONG_FOLD = 8192, FEW_FOLDS = 1024, MANY_ROWS = 1024, ROW_PIECE = 2048 };

@@ -342,6 +342,27 @@ static void interpret(SpecCase *c, Memory *m, const DhcLp *p, const int64_t *dim
   }
 }
 
+static void free_operands(SpecCase *c, Memory *m) {
+  for (int o = 0; o < c->s->n_operands; o++) free(m->at[o]), free(m->again[o]);
+}
+
+void case_interpret(SpecCase *c, const DhcSchedule *s, double tol) {
+  static const DhcTargetFacts gpu = {.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1, .has_fma = true, .tf32 = true};
+  const char *why = NULL;
+  Memory m;
+  if (!dhc_spec_verify(c->s, &c->arena, &why)) fail_msg("spec: %s", why);
+  alloc_operands(c, &m);
+  int64_t *dim = case_dims(c);
+  dhc_spec_interp(c->s, m.ref, dim, &c->arena);
+  DhcTplInput in = {c->s, s, &gpu, &c->arena};
+  DhcLp *p = dhc_template_build(&in, &why);
+  if (!p) fail_msg("%s", why);
+  if (!p->threads) fail_msg("refused: %s", why ? why : "?"); /* not the plain template's */
+  assert_true(dhc_lp_legal(p, DHC_TARGET_GPU, &c->arena, &why));
+  for (int order = 0; order < DHC_LP_N_ORDERS; order++) interpret(c, &m, p, dim, tol, (DhcLpOrder)order);
+  free_operands(c, &m);
+}
+
 /* Of what is asked for in tf32 every class has a program as well; test_levels.c runs its tiles. */
 static void build_in_tf32(SpecCase *c, const DhcTargetFacts *exact) {
   DhcTargetFacts facts = *exact;

@@ -57,4 +57,7 @@ void case_run_class(const dhc_kernel_class *k, void **ptr, int n_ptrs, const int
  * forced whatever its guard says. v: schedule. */
 void case_check(SpecCase *c, const char *features, const int *v, double tol);
 
+/* A GPU's program of a schedule, interpreted with its threads in every order, against the reference. */
+void case_interpret(SpecCase *c, const DhcSchedule *s, double tol);
+
 #endif

@@ -1,0 +1,90 @@
+/* The parts of template "tile"; tpl_tile.c says what it makes. */
+#ifndef DHC_BACKENDS_LOOP_TPL_TILE_H
+#define DHC_BACKENDS_LOOP_TPL_TILE_H
+
+#include "backends/loop/tpl.h"
+
+enum { DHC_TILE_PAIR = 2, DHC_TILE_GUARDS = 4, DHC_TILE_WARP = 32, DHC_TILE_MEMORY = 226 << 10 /* bytes of block memory on a multiprocessor */ };
+
+/* What is multiplied: lines (rows or columns) by k. A step brings size lines of bk ks into block memory, in
+ * copies of `width` elements; `fast` of them lie side by side in memory, along k or along the lines, and belong to
+ * neighbouring threads. So of line and k one is the same in all `each` copies of a thread and the other steps on. */
+typedef struct DhcTileSide {
+  int node;
+  uint32_t axes;
+  bool rows;
+  int size;
+  int operand; /* what is copied; -1: elements are evaluated one by one */
+  bool along_k;
+  int width, fast, each;
+  bool k_inner;  /* block memory holds lines of ks, else ks of lines */
+  int pitch;     /* elements from one of them to the next */
+  int64_t bytes; /* where in a stage */
+  int n_guards, guard[DHC_TILE_GUARDS]; /* terms of the operand that may lie outside */
+  bool table;    /* offsets of what steps on lie in block memory: of lines once a tile, of ks two steps' */
+  int64_t table_bytes;
+  DhcLv aligned; /* copies of `width` may be made */
+} DhcTileSide;
+
+typedef struct DhcTile {
+  DhcTplCx cx;
+  DhcLp *b;
+  int bm, bn, bk, tm, tn, threads, stages;
+  bool tf32, three; /* three: operands in two parts, so that nearly all of f32 counts */
+  int wr, wc, wk;   /* tf32: warps along rows, columns, and groups of them that share the ks of a step */
+  int target;       /* blocks that a split over k is to make; 0: none */
+  int n_folds, fold[DHC_TILE_PAIR];
+  DhcTileSide x, y[DHC_TILE_PAIR];
+  uint32_t batch, window, k;
+  bool window_rows; /* the window's axes count among the rows, else the columns */
+  int n_window;     /* elements of a window, 1: none */
+  int e, lo, hi;    /* RAGGED: the axis of the ranges and the nodes of their ends; e -1: none */
+  int range_axis;   /* whose places the ranges hold: a row, or k */
+  int64_t stage;    /* bytes of one stage */
+  int64_t stages_at, list_at; /* where in block memory: the stages; numbers, first and last rows of ranges */
+  int groups, passes, per_pass; /* results: columns (or windows of them) of a tile; rows a thread has; rows a pass */
+  DhcLv n_rows, n_cols, n_k, row0, col0, tid;
+  DhcLv k_lo, k_end;   /* the ks of this task; steps begin at k_first, the last multiple of bk up to k_lo */
+  DhcLv k_first;
+  DhcLv sum[DHC_TILE_PAIR]; /* stack arrays of the thread's sums */
+  DhcLv level[DHC_TILE_PAIR], total[DHC_TILE_PAIR]; /* of finished blocks of the product rule, by level; of ranges */
+  DhcLv many;               /* exact: more than one block; NULL: never */
+  DhcLv at_row, at_col;     /* while results are stored: first row and column of the window within the tile */
+  DhcLv n_splits, slot;     /* of a split: how many, and where its tile's sums lie in the shared memory */
+  DhcLv per_split, piece;   /* ks of a piece; number of the task's */
+} DhcTile;
+
+/* tpl_tile_roles.c: what is a row, a column, a batch, k; NULL, or why the template has no place for the spec. */
+const char *dhc_tile_roles(DhcTile *d);
+/* Numbers of the axes of a mask, ascending, the last fastest: digit[a] for each. */
+void dhc_tile_digits(DhcTile *d, uint32_t axes, DhcLv number, DhcLv *digit);
+void dhc_tile_bind(DhcTile *d, uint32_t axes, DhcLv number);
+/* Axes of a side's line `line`; the window's only if asked for. */
+void dhc_tile_bind_line(DhcTile *d, const DhcTileSide *s, DhcLv line, bool window);
+
+/* tpl_tile_copy.c */
+void dhc_tile_place(DhcTile *d, DhcTileSide *s, int size, int64_t *bytes); /* lays the side out in a stage */
+void dhc_tile_tables(DhcTile *d, int64_t *bytes);
+/* Once a tile: what does not change from step to step. */
+void dhc_tile_lines(DhcTile *d);
+/* Places of the ks from k0 on, for the copies of step number `step`. */
+void dhc_tile_ks(DhcTile *d, DhcLv step, DhcLv k0);
+/* Begins to bring the ks from k0 on to the stage at `base` (elements). range: number in the list of ranges, or NULL. */
+void dhc_tile_copy(DhcTile *d, DhcLv step, DhcLv k0, DhcLv base, DhcLv range);
+
+/* tpl_tile_sum.c */
+int dhc_tile_n_sums(const DhcTile *d);
+void dhc_tile_begin(DhcTile *d);
+/* Adds the products of the stage at `base`, n of them (exact). */
+void dhc_tile_multiply(DhcTile *d, DhcLv base, DhcLv n);
+/* Exact, of many blocks: the products before k_next are multiplied; a block that ends there goes to its level, and where
+ * they are the last of this task, or of the range, the sums are theirs. */
+void dhc_tile_end_step(DhcTile *d, DhcLv k_next);
+/* Of ranges: the sums are now those of all. */
+void dhc_tile_end_ranges(DhcTile *d);
+/* Calls put for each pair or four of neighbouring sums of fold f: their row and first column in the tile. */
+void dhc_tile_each_sum(DhcTile *d, int f, void (*put)(DhcTile *d, int f, DhcLv row, DhcLv col, DhcLv sums));
+/* Number of the thread's group among those that share a step's ks. */
+DhcLv dhc_tile_group(DhcTile *d);
+
+#endif

@@ -1,0 +1,265 @@
+/* Template "tile": a thread's sums, exact or by matrix tiles. */
+#include "backends/loop/tpl_tile.h"
+
+/* Place of an element of a side in block memory, from the stage on. */
+static DhcLv place(DhcTile *d, const DhcTileSide *s, DhcLv base, DhcLv line, DhcLv k) {
+  DhcLp *b = d->b;
+  DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, s->k_inner ? line : k, s->pitch), s->k_inner ? k : line);
+  return dhc_lp_add(b, base, dhc_lp_addc(b, at, s->bytes / 4));
+}
+
+/* ---- exact: tm x tn sums a thread ------------------------------------------ */
+
+/* A thread's columns lie in groups of four: group g at 4 * its number + g * (bn / groups). */
+static int column_groups(const DhcTile *d) { return d->tn / 4 > 0 ? d->tn / 4 : 1; }
+static int column_width(const DhcTile *d) { return d->tn < 4 ? d->tn : 4; }
+
+static DhcLv first_column(DhcTile *d) {
+  DhcLv tx = dhc_lp_urem(d->b, d->tid, dhc_lp_i64(d->b, d->bn / d->tn));
+  return dhc_lp_mulc(d->b, tx, column_width(d));
+}
+static DhcLv first_row(DhcTile *d) {
+  return dhc_lp_mulc(d->b, dhc_lp_udiv(d->b, d->tid, dhc_lp_i64(d->b, d->bn / d->tn)), d->tm);
+}
+
+/* n elements of one k from block memory, four at a time, into a stack array. */
+static void take(DhcTile *d, DhcLv to, DhcLv at, int n, int apart) {
+  DhcLp *b = d->b;
+  DhcLv mem = dhc_lp_block_memory(b, DHC_F32, d->stages_at);
+  int width = n < 4 ? 1 : 4;
+  for (int i = 0; i < n; i += width) {
+    DhcLv v = dhc_lp_load(b, mem, dhc_lp_addc(b, at, (int64_t)(i / width) * apart), width, 4 * width);
+    for (int l = 0; l < width; l++) dhc_lp_store(b, to, dhc_lp_i64(b, i + l), dhc_lp_extract(b, v, l), 0);
+  }
+}
+
+/* n ks, or all of a step where n is NULL. */
+static void multiply_exact(DhcTile *d, DhcLv base, DhcLv n) {
+  DhcLp *b = d->b;
+  DhcLv xs = dhc_lp_local(b, DHC_F32, d->tm);
+  DhcLv kk = dhc_lp_for(b, dhc_lp_i64(b, 0), n ? n : dhc_lp_i64(b, d->bk), 1);
+  take(d, xs, place(d, &d->x, base, first_row(d), kk), d->tm, d->tm < 4 ? 1 : 4);
+  for (int f = 0; f < d->n_folds; f++) {
+    DhcLv ys = dhc_lp_local(b, DHC_F32, d->tn);
+    take(d, ys, place(d, &d->y[f], base, first_column(d), kk), d->tn, d->tn < 4 ? 1 : d->bn / column_groups(d));
+    DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->tm), 1);
+    DhcLv x = dhc_lp_load(b, xs, i, 1, 0), row = dhc_lp_mulc(b, i, d->tn);
+    DhcLv j = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->tn), 1);
+    DhcLv at = dhc_lp_add(b, row, j), y = dhc_lp_load(b, ys, j, 1, 0);
+    dhc_lp_store(b, d->sum[f], at, dhc_lp_fma(b, x, y, dhc_lp_load(b, d->sum[f], at, 1, 0)), 0);
+    dhc_lp_end(b);
+    dhc_lp_end(b);
+  }
+  dhc_lp_end(b);
+}
+
+static void each_exact(DhcTile *d, int f, void (*put)(DhcTile *d, int f, DhcLv row, DhcLv col, DhcLv sums)) {
+  DhcLp *b = d->b;
+  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->tm), 1), row = dhc_lp_add(b, first_row(d), i);
+  for (int g = 0; g < column_groups(d); g++) {
+    int width = column_width(d);
+    DhcLv v = dhc_lp_zero(b, DHC_F32, width);
+    for (int l = 0; l < width; l++) {
+      DhcLv one = dhc_lp_load(b, d->sum[f], dhc_lp_addc(b, dhc_lp_mulc(b, i, d->tn), g * width + l), 1, 0);
+      v = width == 1 ? one : dhc_lp_insert(b, v, l, one);
+    }
+    put(d, f, row, dhc_lp_addc(b, first_column(d), g * (d->bn / column_groups(d))), v);
+  }
+  dhc_lp_end(b);
+}
+
+/* ---- matrix tiles: wr x wc warps a group, bm / wr rows and bn / wc columns a warp ------------------- */
+
+/* Of eight ks a thread takes 2t and 2t + 1, on both sides; which k goes where in a sum of eight is not defined. */
+typedef struct Lane {
+  DhcLv g, t, row, col, group; /* of a warp's tile its first row and column */
+} Lane;
+
+static int row_tiles(const DhcTile *d) { return d->bm / d->wr / 16; }
+static int col_tiles(const DhcTile *d) { return d->bn / d->wc / 8; }
+
+static Lane lane_of(DhcTile *d) {
+  DhcLp *b = d->b;
+  DhcLv lane = dhc_lp_urem(b, d->tid, dhc_lp_i64(b, DHC_TILE_WARP)), warp = dhc_lp_udiv(b, d->tid, dhc_lp_i64(b, DHC_TILE_WARP));
+  DhcLv four = dhc_lp_i64(b, 4), wr = dhc_lp_i64(b, d->wr), wc = dhc_lp_i64(b, d->wc);
+  DhcLv r = dhc_lp_urem(b, warp, wr), rest = dhc_lp_udiv(b, warp, wr);
+  return (Lane){.g = dhc_lp_udiv(b, lane, four), .t = dhc_lp_urem(b, lane, four), .row = dhc_lp_mulc(b, r, d->bm / d->wr),
+                .col = dhc_lp_mulc(b, dhc_lp_urem(b, rest, wc), d->bn / d->wc), .group = dhc_lp_udiv(b, rest, wc)};
+}
+
+DhcLv dhc_tile_group(DhcTile *d) { return d->tf32 ? lane_of(d).group : dhc_lp_i64(d->b, 0); }
+
+/* The bits of x that a matrix tile reads, and the rest, of which it reads the next eleven. */
+static DhcLv high_part(DhcLp *b, DhcLv x) {
+  DhcLv bits = dhc_lp_ew2(b, DHC_OP_AND, dhc_lp_bitcast(b, x, DHC_U32), dhc_lp_int(b, DHC_U32, 0xffffe000));
+  return dhc_lp_bitcast(b, bits, DHC_F32);
+}
+
+/* Two ks of n lines, eight apart, into a stack array: rounded, or in two parts, the rest behind the others. */
+static void fragments(DhcTile *d, const DhcTileSide *s, DhcLv to, DhcLv base, DhcLv line, DhcLv k, int n) {
+  DhcLp *b = d->b;
+  DhcLv mem = dhc_lp_block_memory(b, DHC_F32, d->stages_at);
+  for (int i = 0; i < n; i++) {
+    DhcLv own = dhc_lp_addc(b, line, 8 * i), v[2];
+    if (s->k_inner) {
+      DhcLv both = dhc_lp_load(b, mem, place(d, s, base, own, k), 2, 8);
+      for (int l = 0; l < 2; l++) v[l] = dhc_lp_extract(b, both, l);
+    } else {
+      for (int l = 0; l < 2; l++) v[l] = dhc_lp_load(b, mem, place(d, s, base, own, dhc_lp_addc(b, k, l)), 1, 0);
+    }
+    for (int l = 0; l < 2; l++) {
+      DhcLv high = d->three ? high_part(b, v[l]) : dhc_lp_tf32(b, v[l]);
+      dhc_lp_store(b, to, dhc_lp_i64(b, 2 * i + l), high, 0);
+      if (d->three) dhc_lp_store(b, to, dhc_lp_i64(b, 2 * (n + i) + l), dhc_lp_sub(b, v[l], high), 0);
+    }
+  }
+}
+
+static DhcLv gathered(DhcLp *b, DhcLv from, DhcLv at, const int64_t *add, int n) {
+  DhcLv v = dhc_lp_zero(b, DHC_F32, n);
+  for (int l = 0; l < n; l++) v = dhc_lp_insert(b, v, l, dhc_lp_load(b, from, dhc_lp_addc(b, at, add[l]), 1, 0));
+  return v;
+}
+
+static void multiply_tf32(DhcTile *d, DhcLv base) {
+  DhcLp *b = d->b;
+  int mt = row_tiles(d), nt = col_tiles(d);
+  Lane l = lane_of(d);
+  int parts = d->three ? 2 : 1;
+  DhcLv xs = dhc_lp_local(b, DHC_F32, 4 * mt * parts);
+  DhcLv eight = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->bk), 8 * d->wk);
+  DhcLv k = dhc_lp_add(b, dhc_lp_add(b, eight, dhc_lp_mulc(b, l.group, 8)), dhc_lp_mulc(b, l.t, 2));
+  fragments(d, &d->x, xs, base, dhc_lp_add(b, l.row, l.g), k, 2 * mt); /* rows g, g + 8, g + 16, ... */
+  for (int f = 0; f < d->n_folds; f++) {
+    DhcLv ys = dhc_lp_local(b, DHC_F32, 2 * nt * parts);
+    fragments(d, &d->y[f], ys, base, dhc_lp_add(b, l.col, l.g), k, nt);
+    DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, mt), 1);
+    DhcLv j = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, nt), 1), at = dhc_lp_mulc(b, dhc_lp_add(b, dhc_lp_mulc(b, i, nt), j), 4);
+    DhcLv sum = gathered(b, d->sum[f], at, (int64_t[]){0, 1, 2, 3}, 4), x[2], y[2];
+    for (int h = 0; h < parts; h++) {
+      x[h] = gathered(b, xs, dhc_lp_addc(b, dhc_lp_mulc(b, i, 4), h * 4 * mt), (int64_t[]){0, 2, 1, 3}, 4);
+      y[h] = gathered(b, ys, dhc_lp_addc(b, dhc_lp_mulc(b, j, 2), h * 2 * nt), (int64_t[]){0, 1}, 2);
+    }
+    /* the small ones first; the product of both rests is below what is kept */
+    if (d->three) sum = dhc_lp_mma(b, x[0], y[1], dhc_lp_mma(b, x[1], y[0], sum));
+    sum = dhc_lp_mma(b, x[0], y[0], sum);
+    for (int e = 0; e < 4; e++) dhc_lp_store(b, d->sum[f], dhc_lp_addc(b, at, e), dhc_lp_extract(b, sum, e), 0);
+    dhc_lp_end(b);
+    dhc_lp_end(b);
+  }
+  dhc_lp_end(b);
+}
+
+static void each_tf32(DhcTile *d, int f, void (*put)(DhcTile *d, int f, DhcLv row, DhcLv col, DhcLv sums)) {
+  DhcLp *b = d->b;
+  int nt = col_tiles(d);
+  Lane l = lane_of(d);
+  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, row_tiles(d)), 1), row = dhc_lp_add(b, dhc_lp_add(b, l.row, l.g), dhc_lp_mulc(b, i, 16));
+  DhcLv j = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, nt), 1);
+  DhcLv col = dhc_lp_add(b, dhc_lp_add(b, l.col, dhc_lp_mulc(b, l.t, 2)), dhc_lp_mulc(b, j, 8));
+  DhcLv at = dhc_lp_mulc(b, dhc_lp_add(b, dhc_lp_mulc(b, i, nt), j), 4);
+  for (int h = 0; h < 2; h++) put(d, f, dhc_lp_addc(b, row, 8 * h), col, gathered(b, d->sum[f], at, (int64_t[]){2 * h, 2 * h + 1}, 2));
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+}
+
+/* ---- both ---------------------------------------------------------------------------------------------- */
+
+int dhc_tile_n_sums(const DhcTile *d) { return d->tf32 ? row_tiles(d) * col_tiles(d) * 4 : d->tm * d->tn; }
+
+static void clear(DhcTile *d, DhcLv sums) {
+  DhcLp *b = d->b;
+  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, dhc_tile_n_sums(d)), 1);
+  dhc_lp_store(b, sums, i, dhc_lp_float(b, DHC_F32, 0), 0);
+  dhc_lp_end(b);
+}
+
+void dhc_tile_begin(DhcTile *d) {
+  DhcLp *b = d->b;
+  int n = dhc_tile_n_sums(d);
+  for (int f = 0; f < d->n_folds; f++) {
+    d->sum[f] = dhc_lp_local(b, DHC_F32, n);
+    if (d->many) d->level[f] = dhc_lp_local(b, DHC_F32, (int64_t)DHC_DOT_LEVELS * n);
+    if (d->many && d->e >= 0) d->total[f] = dhc_lp_local(b, DHC_F32, n);
+    clear(d, d->sum[f]);
+    if (d->many && d->e >= 0) clear(d, d->total[f]);
+  }
+}
+
+/* ---- exact: the product rule (ir/sum.h) ------------------------------------------------------------------ */
+
+static void end_block(DhcTile *d, DhcLv k_next, DhcLv last) {
+  DhcLp *b = d->b;
+  int n = dhc_tile_n_sums(d);
+  DhcLv zero = dhc_lp_i64(b, 0), count = dhc_lp_i64(b, n), none = dhc_lp_float(b, DHC_F32, 0);
+  DhcLv block = dhc_lp_addc(b, dhc_lp_ceildivc(b, k_next, DHC_DOT_BLOCK), -1), first = dhc_lp_udiv(b, d->k_first, dhc_lp_i64(b, DHC_DOT_BLOCK));
+  DhcTplLevel v;
+  DhcLv from = dhc_lp_mulc(b, dhc_tpl_level_begin(b, &v, block, first, last), n);
+  for (int f = 0; f < d->n_folds; f++) {
+    DhcLv i = dhc_lp_for(b, zero, count, 1), so_far = dhc_lp_load(b, d->level[f], dhc_lp_add(b, from, i), 1, 0);
+    dhc_lp_store(b, d->sum[f], i, dhc_lp_add(b, so_far, dhc_lp_load(b, d->sum[f], i, 1, 0)), 0);
+    dhc_lp_end(b);
+  }
+  dhc_tpl_level_end(b, &v);
+  DhcLv to = dhc_lp_mulc(b, v.to, n);
+  for (int f = 0; f < d->n_folds; f++) {
+    DhcLv i = dhc_lp_for(b, zero, count, 1), x = dhc_lp_add(b, none, dhc_lp_load(b, d->sum[f], i, 1, 0));
+    dhc_lp_store(b, d->level[f], dhc_lp_add(b, to, i), x, 0);
+    dhc_lp_store(b, d->sum[f], i, dhc_lp_select(b, last, x, none), 0);
+    dhc_lp_end(b);
+  }
+}
+
+/* Every range is a sum by itself: total += sum, and the sum begins anew. */
+static void end_range(DhcTile *d) {
+  DhcLp *b = d->b;
+  for (int f = 0; f < d->n_folds; f++) {
+    DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, dhc_tile_n_sums(d)), 1), x = dhc_lp_load(b, d->sum[f], i, 1, 0);
+    dhc_lp_store(b, d->total[f], i, dhc_lp_add(b, dhc_lp_load(b, d->total[f], i, 1, 0), x), 0);
+    dhc_lp_store(b, d->sum[f], i, dhc_lp_float(b, DHC_F32, 0), 0);
+    dhc_lp_end(b);
+  }
+}
+
+void dhc_tile_end_step(DhcTile *d, DhcLv k_next) {
+  DhcLp *b = d->b;
+  if (!d->many) return;
+  DhcLv last = dhc_lp_ge(b, k_next, d->k_end);
+  DhcLv complete = dhc_lp_eq(b, dhc_lp_urem(b, k_next, dhc_lp_i64(b, DHC_DOT_BLOCK)), dhc_lp_i64(b, 0));
+  dhc_lp_if(b, dhc_lp_and(b, dhc_lp_or(b, complete, last), d->many));
+  end_block(d, k_next, last);
+  if (d->e >= 0) {
+    dhc_lp_if(b, last);
+    end_range(d);
+    dhc_lp_end(b);
+  }
+  dhc_lp_end(b);
+}
+
+void dhc_tile_end_ranges(DhcTile *d) {
+  DhcLp *b = d->b;
+  if (!d->many) return;
+  for (int f = 0; f < d->n_folds; f++) {
+    DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, dhc_tile_n_sums(d)), 1), x = dhc_lp_load(b, d->total[f], i, 1, 0);
+    dhc_lp_store(b, d->sum[f], i, dhc_lp_select(b, d->many, x, dhc_lp_load(b, d->sum[f], i, 1, 0)), 0);
+    dhc_lp_end(b);
+  }
+}
+
+void dhc_tile_multiply(DhcTile *d, DhcLv base, DhcLv n) {
+  DhcLp *b = d->b;
+  if (d->tf32) {
+    multiply_tf32(d, base);
+    return;
+  }
+  dhc_lp_if(b, dhc_lp_ge(b, n, dhc_lp_i64(b, d->bk)));
+  multiply_exact(d, base, NULL);
+  dhc_lp_else(b);
+  multiply_exact(d, base, n);
+  dhc_lp_end(b);
+}
+
+void dhc_tile_each_sum(DhcTile *d, int f, void (*put)(DhcTile *d, int f, DhcLv row, DhcLv col, DhcLv sums)) {
+  if (d->tf32) each_tf32(d, f, put);
+  else each_exact(d, f, put);
+}

@@ -1,0 +1,207 @@
+/* Template "tile" in the interpreter of loop programs: every kind, layout and form of schedule, with tiles that are not
+ * full, threads in every order and copies that arrive early and late. */
+#include "passes/plan/schedule.h"
+#include "tests/backends/spec_case.h"
+
+#include <setjmp.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+/* Exact; the same by blocks of the product rule; tf32 in two parts; warps that share a step's ks; split over k; four stages; one column tile a warp. */
+static const DhcSchedule schedules[] = {{.template_name = "tile", .v = {16, 16, 16, 2, 4, 0, 3}},
+                                        {.template_name = "tile", .v = {32, 16, 16, 1, 1, 0, 2}},
+                                        {.template_name = "tile", .v = {32, 32, 16, 4, 4, 0, 3, 1}},
+                                        {.template_name = "tile", .v = {32, 16, 16, 1, 1, 17, 3}},
+                                        {.template_name = "tile", .v = {16, 16, 32, 1, 1, 2, 2}},
+                                        {.template_name = "tile", .v = {16, 8, 16, 1, 1, 1, 3, 12}},
+                                        {.template_name = "tile", .v = {16, 16, 16, 1, 2, 1, 4, 4}}};
+enum { N_SCHEDULES = sizeof schedules / sizeof *schedules };
+
+static double tolerance(const DhcSchedule *s) { return s->v[5] % 16 == 0 || s->v[5] > 16 ? 1e-5 : 2e-2; }
+
+/* y = relu(a . b + bias), forms by bit: 1 A is [k, m], 2 B is [k, n], 4 y is [n, m], 8 A is made, 16 a batch, 32 a
+ * second B. */
+static void one_dot(int form, int64_t m, int64_t n, int64_t k, const DhcSchedule *s) {
+  SpecCase c;
+  case_init(&c, DHC_KIND_DOT);
+  int g = form & 16 ? case_axis(&c, DHC_AXIS_PAR, 2, false) : -1;
+  int i = case_axis(&c, DHC_AXIS_PAR, m, false), j = case_axis(&c, DHC_AXIS_PAR, n, false), r = case_axis(&c, DHC_AXIS_RED, k, false);
+  int am[3] = {g, form & 1 ? r : i, form & 1 ? i : r}, bm[3] = {g, form & 2 ? r : j, form & 2 ? j : r};
+  int ym[3] = {g, form & 4 ? j : i, form & 4 ? i : j}, from = g < 0, rank = 3 - from;
+  int oa = case_operand(&c, DHC_F32, -1, rank, am + from), ob = case_operand(&c, DHC_F32, -1, rank, bm + from);
+  int bias = case_operand(&c, DHC_F32, -1, 1, &j), second = form & 32 ? case_operand(&c, DHC_F32, -1, rank, bm + from) : -1;
+  int a = case_load(&c, oa), b = case_load(&c, ob);
+  if (form & 8) a = case_ew(&c, DHC_OP_MUL, a, case_const(&c, 0.5), -1);
+  int d = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << r, a, b);
+  d = case_ew(&c, DHC_OP_MAX, case_ew(&c, DHC_OP_ADD, d, case_load(&c, bias), -1), case_const(&c, 0), -1);
+  if (second >= 0) d = case_ew(&c, DHC_OP_ADD, d, case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << r, a, case_load(&c, second)), -1);
+  case_operand(&c, DHC_F32, d, rank, ym + from);
+  case_interpret(&c, s, k > 256 ? 2e-4 : tolerance(s)); /* of long sums what cancels is left */
+  case_free(&c);
+}
+
+static void contractions(void **st) {
+  (void)st;
+  static const int64_t k[] = {41, 64, 1, 100}; /* rows of 64 and 100 may be read four elements at a time */
+  for (int form = 0; form < 64; form++) {
+    const DhcSchedule *s = &schedules[form % N_SCHEDULES];
+    one_dot(form, form % 3 ? 20 : 37, form % 5 ? 24 : 9, k[(form + form / N_SCHEDULES) % 4], s);
+  }
+}
+
+/* Several blocks of the product rule, and of its second level: one part by one part as in a whole. */
+static void long_sums(void **st) {
+  (void)st;
+  one_dot(0, 3, 5, 700, &schedules[0]);
+  one_dot(3, 3, 5, 700, &schedules[2]);
+  one_dot(2, 2, 3, 4500, &schedules[2]);
+  one_dot(1 | 16, 2, 3, 600, &schedules[1]);
+}
+
+static DhcTerm guarded(const int *axis, const int64_t *coef, bool unit) {
+  return (DhcTerm){.n_axes = coef[2] ? 3 : 2, .axis = {axis[0], axis[1], axis[2]}, .coef = {coef[0], coef[1], coef[2]}, .div = 1, .index = -1,
+                   .guarded = true, .unit = unit};
+}
+static DhcTerm plain(int axis, bool unit) {
+  return (DhcTerm){.n_axes = 1, .axis = {axis}, .coef = {1}, .div = 1, .index = -1, .unit = unit};
+}
+
+/* conv of [2, C, H, 6] with O of [C, 3, 3], relu; pooled: maxima of pool x pool windows, and where they are */
+static void one_conv(int64_t channels, int64_t outs, int64_t h, int pool, const DhcSchedule *s) {
+  enum { W = 6 };
+  SpecCase c;
+  case_init(&c, DHC_KIND_CONV);
+  int n = case_axis(&c, DHC_AXIS_PAR, 2, false), o = case_axis(&c, DHC_AXIS_PAR, outs, false);
+  int y = case_axis(&c, DHC_AXIS_PAR, h / pool, false), x = case_axis(&c, DHC_AXIS_PAR, W / pool, false);
+  int wy = pool > 1 ? case_axis(&c, DHC_AXIS_RED, pool, true) : -1, wx = pool > 1 ? case_axis(&c, DHC_AXIS_RED, pool, true) : -1;
+  int ci = case_axis(&c, DHC_AXIS_RED, channels, false), ky = case_axis(&c, DHC_AXIS_RED, 3, true), kx = case_axis(&c, DHC_AXIS_RED, 3, true);
+  int ox = case_operand(&c, DHC_F32, -1, 0, NULL), ow = case_operand(&c, DHC_F32, -1, 0, NULL);
+  case_term(&c, ox, plain(n, false), channels * h * W, 0, 0);
+  case_term(&c, ox, plain(ci, false), h * W, 0, 0);
+  if (pool > 1) {
+    case_term(&c, ox, guarded((int[]){y, wy, ky}, (int64_t[]){pool, 1, 1}, false), W, -1, h);
+    case_term(&c, ox, guarded((int[]){x, wx, kx}, (int64_t[]){pool, 1, 1}, true), 1, -1, W);
+  } else {
+    case_term(&c, ox, guarded((int[]){y, ky, 0}, (int64_t[]){1, 1, 0}, false), W, -1, h);
+    case_term(&c, ox, guarded((int[]){x, kx, 0}, (int64_t[]){1, 1, 0}, true), 1, -1, W);
+  }
+  c.size[ox] = 2 * channels * h * W;
+  case_term(&c, ow, plain(o, false), channels * 9, 0, 0);
+  case_term(&c, ow, plain(ci, false), 9, 0, 0);
+  case_term(&c, ow, plain(ky, false), 3, 0, 0);
+  case_term(&c, ow, plain(kx, true), 1, 0, 0);
+  c.size[ow] = outs * channels * 9;
+  int d = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << ci | 1u << ky | 1u << kx, case_load(&c, ox), case_load(&c, ow));
+  d = case_ew(&c, DHC_OP_MAX, d, case_const(&c, 0), -1);
+  uint32_t window = pool > 1 ? 1u << wy | 1u << wx : 0;
+  if (window) {
+    int most = case_fold(&c, DHC_OP_REDUCE_MAX, DHC_F32, window, d, -1);
+    case_operand(&c, DHC_F32, most, 4, (int[]){n, o, y, x});
+    if (s->v[5] == 0 || s->v[5] > 16) case_operand(&c, DHC_I32, case_fold(&c, DHC_OP_ARGMAX, DHC_I32, window, d, -1), 4, (int[]){n, o, y, x});
+  } else {
+    case_operand(&c, DHC_F32, d, 4, (int[]){n, o, y, x});
+  }
+  case_interpret(&c, s, tolerance(s));
+  case_free(&c);
+}
+
+/* its weight gradient */
+static void one_dw(int64_t channels, int64_t outs, int64_t h, const DhcSchedule *s) {
+  enum { W = 6 };
+  SpecCase c;
+  case_init(&c, DHC_KIND_CONV_DW);
+  int o = case_axis(&c, DHC_AXIS_PAR, outs, false), ci = case_axis(&c, DHC_AXIS_PAR, channels, false);
+  int ky = case_axis(&c, DHC_AXIS_PAR, 3, true), kx = case_axis(&c, DHC_AXIS_PAR, 3, true), n = case_axis(&c, DHC_AXIS_RED, 2, false);
+  int y = case_axis(&c, DHC_AXIS_RED, h, false), x = case_axis(&c, DHC_AXIS_RED, W, false);
+  int ox = case_operand(&c, DHC_F32, -1, 0, NULL);
+  case_term(&c, ox, plain(ci, false), h * W, 0, 0);
+  case_term(&c, ox, plain(n, false), channels * h * W, 0, 0);
+  case_term(&c, ox, guarded((int[]){ky, y, 0}, (int64_t[]){1, 1, 0}, false), W, -1, h);
+  case_term(&c, ox, guarded((int[]){kx, x, 0}, (int64_t[]){1, 1, 0}, true), 1, -1, W);
+  c.size[ox] = 2 * channels * h * W;
+  int oy = case_operand(&c, DHC_F32, -1, 4, (int[]){n, o, y, x});
+  int d = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << n | 1u << y | 1u << x, case_load(&c, ox), case_load(&c, oy));
+  case_operand(&c, DHC_F32, d, 4, (int[]){o, ci, ky, kx});
+  case_interpret(&c, s, 3 * tolerance(s));
+  case_free(&c);
+}
+
+static void convolutions(void **st) {
+  (void)st;
+  for (int i = 0; i < N_SCHEDULES; i++) {
+    one_conv(2, 9, 6, 1 + (schedules[i].v[1] < 9 ? 1 : i % 3), &schedules[i]);
+    one_conv(5, 3, 4, 1 + (i + 1) % 2, &schedules[i]);
+    one_dw(3, 5, i % 2 ? 4 : 9, &schedules[i]);
+  }
+}
+
+/* lo[e] <= row < hi[e], of random ranges, empty and overlapping ones among them */
+static int in_range(SpecCase *c, int row, int e) {
+  int lo = case_load(c, case_operand(c, DHC_I32, -1, 1, &e)), hi = case_load(c, case_operand(c, DHC_I32, -1, 1, &e));
+  int at = case_node(c, (DhcSpecNode){.kind = DHC_SN_AXIS, .dtype = DHC_I64, .a = {-1, -1, -1, -1}, .operand = row});
+  int wide[2] = {lo, hi};
+  for (int i = 0; i < 2; i++)
+    wide[i] = case_node(c, (DhcSpecNode){.kind = DHC_SN_EW, .op = DHC_OP_CAST, .dtype = DHC_I64, .a = {wide[i], -1, -1, -1}});
+  return case_ew(c, DHC_OP_AND, case_ew(c, DHC_OP_LE, wide[0], at, -1), case_ew(c, DHC_OP_LT, at, wide[1], -1), -1);
+}
+
+/* rows [T, K] by matrices [E, K, N] of their ranges; `sums`: x [T, M], y [T, N], for each range the sum over its rows;
+ * `across`: the matrices are [N, E, K] */
+static void one_ragged(bool sums, bool across, const DhcSchedule *s) {
+  enum { T = 40, E = 3, K = 20, N = 12 };
+  SpecCase c;
+  case_init(&c, DHC_KIND_RAGGED);
+  c.int_hi = T;
+  if (sums) {
+    int e = case_axis(&c, DHC_AXIS_PAR, E, false), i = case_axis(&c, DHC_AXIS_PAR, K, false), j = case_axis(&c, DHC_AXIS_PAR, N, false);
+    int t = case_axis(&c, DHC_AXIS_RED, T, false), ox = case_operand(&c, DHC_F32, -1, 2, (int[]){t, i});
+    int in = in_range(&c, t, e), oy = case_operand(&c, DHC_F32, -1, 2, (int[]){t, j});
+    int x = case_ew(&c, DHC_OP_SELECT, in, case_load(&c, ox), case_const(&c, 0));
+    case_operand(&c, DHC_F32, case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << t, x, case_load(&c, oy)), 3, (int[]){e, i, j});
+  } else {
+    int t = case_axis(&c, DHC_AXIS_PAR, T, false), j = case_axis(&c, DHC_AXIS_PAR, N, false), e = case_axis(&c, DHC_AXIS_RED, E, false);
+    int k = case_axis(&c, DHC_AXIS_RED, K, false), ox = case_operand(&c, DHC_F32, -1, 2, (int[]){t, k});
+    int in = in_range(&c, t, e), ow = case_operand(&c, DHC_F32, -1, 3, across ? (int[]){j, e, k} : (int[]){e, k, j});
+    int x = case_ew(&c, DHC_OP_SELECT, in, case_load(&c, ox), case_const(&c, 0));
+    case_operand(&c, DHC_F32, case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << e | 1u << k, x, case_load(&c, ow)), 2, (int[]){t, j});
+  }
+  case_interpret(&c, s, tolerance(s));
+  case_free(&c);
+}
+
+static void ranges(void **st) {
+  (void)st;
+  for (int i = 0; i < N_SCHEDULES; i++) {
+    if (schedules[i].v[7]) continue; /* the schedule never splits them */
+    one_ragged(false, i % 2, &schedules[i]);
+    one_ragged(false, i % 2 == 0, &schedules[i]);
+    one_ragged(true, false, &schedules[i]);
+  }
+}
+
+/* What the schedule takes in exact f32 has no matrix instructions, and in tf32 some. */
+static void classes(void **st) {
+  (void)st;
+  SpecCase c;
+  case_init(&c, DHC_KIND_DOT);
+  int i = case_axis(&c, DHC_AXIS_PAR, 70, false), j = case_axis(&c, DHC_AXIS_PAR, 45, false), k = case_axis(&c, DHC_AXIS_RED, 41, false);
+  int x = case_operand(&c, DHC_F32, -1, 2, (int[]){i, k}), w = case_operand(&c, DHC_F32, -1, 2, (int[]){k, j});
+  int dot = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << k, case_load(&c, x), case_load(&c, w));
+  case_operand(&c, DHC_F32, dot, 2, (int[]){i, j});
+  for (int tf32 = 0; tf32 < 2; tf32++) {
+    DhcTargetFacts gpu = {.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1, .tf32 = tf32};
+    DhcSchedule s[DHC_MAX_CLASSES];
+    int n = dhc_schedule_choose(c.s, &gpu, &c.arena, s);
+    assert_true(n > 1 && n <= DHC_MAX_CLASSES);
+    for (int q = 0; q < n; q++) assert_int_equal(s[q].v[5] > 0, tf32);
+    assert_int_equal(s[n - 1].guard.n_code, 0);
+  }
+  case_free(&c);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(classes), cmocka_unit_test(contractions), cmocka_unit_test(long_sums),
+                                      cmocka_unit_test(convolutions), cmocka_unit_test(ranges)};
+  if (argc > 1) cmocka_set_test_filter(argv[1]);
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
