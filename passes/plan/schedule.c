@@ -2,6 +2,8 @@
  * the numbers of a vector are is documented beside the templates (backends/loop/tpl_*.c), which obey. */
 #include "passes/plan/schedule.h"
 
+#include "ir/sum.h"
+
 /* ---- guards ------------------------------------------------------------------------ */
 
 typedef struct Guard {
@@ -342,8 +344,23 @@ static int gpu_scans(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_
     put(&g, DHC_DIM_LE);
     out[n++] = (DhcSchedule){.template_name = "count", .v = {0, 512}, .guard = guard_of(&g)};
   }
-  out[n++] = (DhcSchedule){.template_name = "scan", .v = {0, 1}};
+  bool states = axes_of(s, DHC_AXIS_RED) != 0;
+  out[n++] = states ? (DhcSchedule){.template_name = "scan_states", .v = {0, 64, 16, 4}} : (DhcSchedule){.template_name = "scan", .v = {0, 1}};
   return n;
+}
+
+/* A thread a row where its sums fit into one block of the sum rule. */
+static int gpu_chains(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  uint32_t unknown = 0;
+  for (int a = 0; a < s->n_axes; a++)
+    if (s->axis[a].role == DHC_AXIS_RED && !s->axis[a].extent) unknown |= 1u << a;
+  Guard g = {.arena = arena, .spec = s};
+  put_count(&g, unknown);
+  put_const(&g, DHC_SUM_BLOCK);
+  put(&g, DHC_DIM_LE);
+  out[0] = (DhcSchedule){.template_name = "chain_rows", .v = {0, 64, 32, 4}, .guard = guard_of(&g)};
+  out[1] = (DhcSchedule){.template_name = "chain_plain", .v = {0, 1}};
+  return 2;
 }
 
 static int gpu_scatters(const DhcSpec *s, DhcSchedule out[DHC_MAX_CLASSES]) {
@@ -363,7 +380,7 @@ static int gpu_classes(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule
   case DHC_KIND_ROW: return gpu_rows(s, arena, out);
   case DHC_KIND_SCAN: return gpu_scans(s, arena, out);
   case DHC_KIND_SCATTER: return gpu_scatters(s, out);
-  case DHC_KIND_CHAIN: out[0] = (DhcSchedule){.template_name = "chain_plain", .v = {0, 1}}; return 1;
+  case DHC_KIND_CHAIN: return gpu_chains(s, arena, out);
   default: return gpu_tiles(s, tf32, arena, out);
   }
 }

@@ -1,5 +1,6 @@
 /* Folds by blocks of threads where they are longer than a block of the sum rule, by rows and by columns, in one phase and
- * in two; and what needs no order: hits that are counted, integers that are scattered. Small cases of the same templates
+ * in two; what needs no order: hits that are counted,
+ * integers that are scattered; and chains, a thread a row. Small cases of the same templates
  * are in test_templates.c. */
 #include "tests/backends/spec_case.h"
 
@@ -89,8 +90,74 @@ static void integers(void **st) {
   case_free(&c);
 }
 
+/* Scores of 70 rows by 41 steps, their largest, what lies below it, its sum, and two outer contractions of it. */
+static void chain(void **st) {
+  (void)st;
+  SpecCase c;
+  case_init(&c, DHC_KIND_CHAIN);
+  c.all_classes = true;
+  int g = case_axis(&c, DHC_AXIS_PAR, 2, false), i = case_axis(&c, DHC_AXIS_PAR, 70, false), s = case_axis(&c, DHC_AXIS_RED, 41, false);
+  int k = case_axis(&c, DHC_AXIS_RED, 8, true), d = case_axis(&c, DHC_AXIS_RED, 4, true), e = case_axis(&c, DHC_AXIS_RED, 12, true);
+  int q = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){g, i, k}));
+  int key = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){g, s, k}));
+  int v = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){g, s, d}));
+  int w = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){g, s, e}));
+  int score = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << k, q, key);
+  int most = case_fold(&c, DHC_OP_REDUCE_MAX, DHC_F32, 1u << s, score, -1);
+  int below = case_ew(&c, DHC_OP_SUB, score, most, -1);
+  int first = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << s, below, v);
+  int second = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << s, below, w);
+  int sum = case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, 1u << s, below, -1);
+  case_operand(&c, DHC_F32, case_ew(&c, DHC_OP_ADD, first, sum, -1), 3, (int[]){g, i, d});
+  case_operand(&c, DHC_F32, second, 3, (int[]){g, i, e});
+  case_operand(&c, DHC_F32, sum, 2, (int[]){g, i});
+  const char *why = NULL;
+  const DhcSchedule schedule = {.template_name = "chain_rows", .v = {0, 64, 32, 4}};
+  const DhcTargetFacts cuda = {.kind = DHC_TARGET_GPU};
+  DhcTplInput in = {c.s, &schedule, &cuda, &c.arena};
+  DhcLp *p = dhc_template_build(&in, &why);
+  assert_true(p && p->threads == 64); /* it is this template that takes it */
+  case_check(&c, "", NULL, 1e-5);
+  case_free(&c);
+}
+
+/* h <- a h + b over 19 steps of 70 channels with 12 states: contracted with c in each step, every state stored in each
+ * step, and the last ones; forwards and backwards. */
+static void states(void **st) {
+  (void)st;
+  for (int reverse = 0; reverse < 2; reverse++) {
+    SpecCase c;
+    case_init(&c, DHC_KIND_SCAN);
+    c.all_classes = true;
+    c.lo = -0.9;
+    c.hi = 0.9;
+    c.s->n_attrs = 1;
+    c.s->attr[0] = reverse;
+    int g = case_axis(&c, DHC_AXIS_PAR, 2, false), i = case_axis(&c, DHC_AXIS_PAR, 70, false), t = case_axis(&c, DHC_AXIS_SEQ, 19, false);
+    int n = case_axis(&c, DHC_AXIS_RED, 12, true);
+    int a = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){n, i})), x = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){g, t, i}));
+    int b = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){g, t, n})), w = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){g, t, n}));
+    int h0 = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){g, n, i}));
+    int h = case_node(&c, (DhcSpecNode){.kind = DHC_SN_SCAN, .op = DHC_OP_LINEAR_SCAN, .dtype = DHC_F32, .i = 1,
+                                        .a = {a, case_ew(&c, DHC_OP_MUL, x, b, -1), h0, -1}});
+    int y = case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, 1u << n, case_ew(&c, DHC_OP_MUL, h, w, -1), -1);
+    case_operand(&c, DHC_F32, case_ew(&c, DHC_OP_ADD, y, x, -1), 3, (int[]){g, t, i});
+    case_operand(&c, DHC_F32, h, 4, (int[]){g, t, n, i});
+    case_operand(&c, DHC_F32, h, 3, (int[]){g, n, i});
+    const char *why = NULL;
+    const DhcSchedule schedule = {.template_name = "scan_states", .v = {0, 64, 16, 4}};
+    const DhcTargetFacts cuda = {.kind = DHC_TARGET_GPU};
+    DhcTplInput in = {c.s, &schedule, &cuda, &c.arena};
+    DhcLp *p = dhc_template_build(&in, &why);
+    assert_true(p && p->threads == 64);
+    case_check(&c, "", NULL, 1e-5);
+    case_free(&c);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(by_rows), cmocka_unit_test(by_columns), cmocka_unit_test(one_row),
-                                     cmocka_unit_test(norm), cmocka_unit_test(counts), cmocka_unit_test(integers)};
+                                     cmocka_unit_test(norm), cmocka_unit_test(counts), cmocka_unit_test(integers),
+                                     cmocka_unit_test(chain), cmocka_unit_test(states)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

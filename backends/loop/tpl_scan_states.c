@@ -1,0 +1,298 @@
+/* Template "scan_states" (GPUs): a scan over states that folds contract in each step, a thread a channel. The channel is
+ * a place of the vector axis; its states, 4 to 16 of a constant extent, are in registers, four to a vector. What varies
+ * over steps and states but not over channels comes into block memory, some steps at a time; what varies over steps and
+ * channels is asked for some steps before it is needed. One step after the other, sums by the sum rule: the CPU's bits.
+ *
+ * Schedule: v[0] as "scan", v[1] threads of a block, v[2] steps in block memory, v[3] steps asked for at once. */
+#include "backends/loop/tpl.h"
+
+enum { MAX_QUADS = 4, MAX_AHEAD = 8, MAX_KEPT = 8 };
+
+typedef struct States {
+  DhcTplCx cx;
+  DhcLp *b;
+  const DhcSpec *s;
+  int axis, seq, state, quads, threads, held, ahead;
+  bool reverse;
+  bool needed[DHC_SPEC_MAX_NODES];
+  /* loads by what they vary over: channels and states alone; steps and states alone; steps but not states */
+  int n_kept, kept[MAX_KEPT], n_staged, staged[MAX_KEPT], n_early, early[DHC_SPEC_MAX_OPERANDS];
+  DhcLv value[MAX_KEPT][MAX_QUADS], mem[MAX_KEPT];
+  DhcLpVar h[DHC_SPEC_MAX_NODES][MAX_QUADS]; /* of SCAN nodes */
+  DhcLv tid, inside;
+} States;
+
+/* ---- what it takes ---------------------------------------------------------------------------- */
+
+static bool needs_fold(const States *v, int n) {
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  dhc_tpl_needed(v->s, n, needed);
+  for (int m = 0; m <= n; m++)
+    if (needed[m] && v->s->node[m].kind == DHC_SN_FOLD) return true;
+  return false;
+}
+
+static bool has_axis(const States *v, int n, int axis) { return v->cx.varies[n] >> axis & 1; }
+
+static const char *find_axes(States *v) {
+  const DhcSpec *s = v->s;
+  uint32_t par = 0;
+  v->seq = v->state = -1;
+  for (int a = 0; a < s->n_axes; a++) {
+    if (s->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
+    if (s->axis[a].role == DHC_AXIS_SEQ) v->seq = a;
+    if (s->axis[a].role != DHC_AXIS_RED) continue;
+    if (v->state >= 0) return "two axes of states";
+    v->state = a;
+  }
+  if (v->seq < 0 || v->state < 0) return "no states";
+  int64_t n = s->axis[v->state].extent;
+  if (n < 4 || n % 4 || n > 4 * MAX_QUADS) return "another number of states";
+  v->quads = (int)(n / 4);
+  v->axis = dhc_tpl_choose_vector(&v->cx, par);
+  return v->axis < 0 ? "no channels" : NULL;
+}
+
+/* Folds are sums over the states, none below a scan, another fold or an output with states. */
+static const char *find_folds(const States *v) {
+  const DhcSpec *s = v->s;
+  for (int n = 0; n < s->n_nodes; n++) {
+    const DhcSpecNode *d = &s->node[n];
+    if (!v->needed[n]) continue;
+    if (d->kind == DHC_SN_SCAN && (d->dtype != DHC_F32 || !has_axis(v, n, v->state) || needs_fold(v, n)))
+      return "a scan of another form";
+    if (d->kind != DHC_SN_FOLD) continue;
+    if (d->op != DHC_OP_REDUCE_SUM || d->dtype != DHC_F32 || d->axes != 1u << v->state || needs_fold(v, d->a[0])) return "a fold of another form";
+  }
+  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) {
+    uint32_t axes = dhc_tpl_operand_axes(&v->cx, o);
+    if ((axes >> v->state & 1) && needs_fold(v, s->operand[o].stored)) return "an output of states that needs a fold";
+    if (!(axes >> v->seq & 1) && s->node[s->operand[o].stored].kind != DHC_SN_SCAN) return "a last value of another form";
+  }
+  return NULL;
+}
+
+static void find_loads(States *v) {
+  const DhcSpec *s = v->s;
+  for (int n = 0; n < s->n_nodes; n++) {
+    if (!v->needed[n] || s->node[n].kind != DHC_SN_LOAD) continue;
+    bool channel = has_axis(v, n, v->axis), seq = has_axis(v, n, v->seq), state = has_axis(v, n, v->state);
+    bool f32 = s->node[n].dtype == DHC_F32;
+    if (state && !seq && v->n_kept < MAX_KEPT) v->kept[v->n_kept++] = n;
+    else if (state && seq && !channel && f32 && v->n_staged < MAX_KEPT) v->staged[v->n_staged++] = n;
+    else if (seq && !state) v->early[v->n_early++] = n;
+  }
+}
+
+/* ---- places ---------------------------------------------------------------------------------------- */
+
+static void bind_step(States *v, DhcLv i) {
+  if (v->reverse) i = dhc_lp_sub(v->b, dhc_lp_addc(v->b, v->cx.extent[v->seq], -1), i);
+  dhc_tpl_bind(&v->cx, v->seq, i);
+}
+
+static void bind_quad(States *v, int q) { dhc_tpl_bind_vector(&v->cx, v->state, dhc_lp_i64(v->b, 4 * (int64_t)q), 4, NULL); }
+
+static DhcLv four(States *v, DhcLv x) { return dhc_lp_splat(v->b, x, 4); }
+
+/* Steps [step0, step0 + count) of load `n` into block memory, [step][state]. */
+static void stage(States *v, int k, DhcLv step0, DhcLv count) {
+  DhcLp *b = v->b;
+  DhcLv quads = dhc_lp_i64(b, v->quads);
+  DhcLv e = dhc_lp_for(b, v->tid, dhc_lp_mulc(b, count, v->quads), v->threads);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  bind_step(v, dhc_lp_add(b, step0, dhc_lp_udiv(b, e, quads)));
+  dhc_tpl_bind_vector(&v->cx, v->state, dhc_lp_mulc(b, dhc_lp_urem(b, e, quads), 4), 4, NULL);
+  dhc_lp_store(b, v->mem[k], dhc_lp_mulc(b, e, 4), four(v, dhc_tpl_eval(&v->cx, v->staged[k])), 16);
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
+}
+
+/* ---- a step ------------------------------------------------------------------------------------------ */
+
+static DhcLv flush(DhcLp *b, DhcLv h) {
+  DhcLv small = dhc_lp_lt(b, dhc_lp_ew1(b, DHC_OP_ABS, h), dhc_lp_splat(b, dhc_lp_float(b, DHC_F32, dhc_dtype_least_normal(DHC_F32)), 4));
+  return dhc_lp_select(b, small, dhc_lp_zero(b, DHC_F32, 4), h);
+}
+
+/* One vector of states: scans go on, what folds take is evaluated, outputs with states are stored. */
+static void step_quad(States *v, int q, DhcLv here, DhcLv term[DHC_SPEC_MAX_NODES][MAX_QUADS]) {
+  DhcLp *b = v->b;
+  const DhcSpec *s = v->s;
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  bind_quad(v, q);
+  for (int k = 0; k < v->n_kept; k++) dhc_tpl_set(&v->cx, v->kept[k], v->value[k][q]);
+  for (int k = 0; k < v->n_staged; k++)
+    dhc_tpl_set(&v->cx, v->staged[k], dhc_lp_load(b, v->mem[k], dhc_lp_addc(b, dhc_lp_mulc(b, here, 4 * v->quads), 4 * q), 4, 16));
+  for (int n = 0; n < s->n_nodes; n++) {
+    const DhcSpecNode *d = &s->node[n];
+    if (!v->needed[n]) continue;
+    if (d->kind == DHC_SN_SCAN) {
+      DhcLv a = four(v, dhc_tpl_eval(&v->cx, d->a[0])), x = four(v, dhc_tpl_eval(&v->cx, d->a[1]));
+      DhcLv h = dhc_lp_fma(b, a, dhc_lp_get(b, v->h[n][q]), x);
+      if (d->i) h = flush(b, h);
+      dhc_lp_set(b, v->h[n][q], h);
+      dhc_tpl_set(&v->cx, n, h);
+    } else if (d->kind == DHC_SN_FOLD) {
+      term[n][q] = dhc_lp_add(b, dhc_lp_zero(b, DHC_F32, 4), four(v, dhc_tpl_eval(&v->cx, d->a[0])));
+    }
+  }
+  uint32_t both = 1u << v->state | 1u << v->seq;
+  bool any = false;
+  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) {
+    if ((dhc_tpl_operand_axes(&v->cx, o) & both) != both) continue;
+    dhc_tpl_eval(&v->cx, s->operand[o].stored);
+    any = true;
+  }
+  if (any) dhc_lp_if(b, v->inside);
+  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++)
+    if ((dhc_tpl_operand_axes(&v->cx, o) & both) == both) dhc_tpl_store(&v->cx, o);
+  if (any) dhc_lp_end(b);
+  dhc_tpl_pop(&v->cx, &mark);
+}
+
+/* Up to 16 elements are a partial each: 8, 4, 2 and 1 apart. */
+static DhcLv sum_states(States *v, const DhcLv *term) {
+  DhcLp *b = v->b;
+  DhcLv p[MAX_QUADS] = {NULL};
+  for (int q = 0; q < v->quads; q++) p[q] = term[q];
+  for (int w = MAX_QUADS / 2; w > 0; w /= 2)
+    for (int q = 0; q < w; q++)
+      if (p[q + w]) p[q] = dhc_lp_add(b, p[q], p[q + w]);
+  return dhc_lp_fold(b, DHC_OP_ADD, p[0]);
+}
+
+static void step(States *v, DhcLv here) {
+  DhcLp *b = v->b;
+  const DhcSpec *s = v->s;
+  DhcLv term[DHC_SPEC_MAX_NODES][MAX_QUADS];
+  for (int q = 0; q < v->quads; q++) step_quad(v, q, here, term);
+  bool any = false;
+  for (int n = 0; n < s->n_nodes; n++)
+    if (v->needed[n] && s->node[n].kind == DHC_SN_FOLD) dhc_tpl_set(&v->cx, n, sum_states(v, term[n]));
+  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) {
+    uint32_t axes = dhc_tpl_operand_axes(&v->cx, o);
+    if (!(axes >> v->seq & 1) || (axes >> v->state & 1)) continue;
+    dhc_tpl_eval(&v->cx, s->operand[o].stored);
+    any = true;
+  }
+  if (!any) return;
+  dhc_lp_if(b, v->inside);
+  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) {
+    uint32_t axes = dhc_tpl_operand_axes(&v->cx, o);
+    if ((axes >> v->seq & 1) && !(axes >> v->state & 1)) dhc_tpl_store(&v->cx, o);
+  }
+  dhc_lp_end(b);
+}
+
+/* n steps, the first at `at` in block memory: all they load is asked for before the first is done. */
+static void steps(States *v, DhcLv step0, DhcLv at, int n) {
+  DhcLp *b = v->b;
+  DhcLv x[MAX_AHEAD][DHC_SPEC_MAX_OPERANDS];
+  for (int u = 0; u < n; u++) {
+    DhcTplMark mark = dhc_tpl_push(&v->cx);
+    bind_step(v, dhc_lp_add(b, step0, dhc_lp_addc(b, at, u)));
+    for (int k = 0; k < v->n_early; k++) x[u][k] = dhc_tpl_eval(&v->cx, v->early[k]);
+    dhc_tpl_pop(&v->cx, &mark);
+  }
+  for (int u = 0; u < n; u++) {
+    DhcLv here = dhc_lp_addc(b, at, u);
+    DhcTplMark mark = dhc_tpl_push(&v->cx);
+    bind_step(v, dhc_lp_add(b, step0, here));
+    for (int k = 0; k < v->n_early; k++) dhc_tpl_set(&v->cx, v->early[k], x[u][k]);
+    step(v, here);
+    dhc_tpl_pop(&v->cx, &mark);
+  }
+}
+
+/* ---- the kernel ------------------------------------------------------------------------------------------ */
+
+static void begin(States *v) {
+  DhcLp *b = v->b;
+  for (int q = 0; q < v->quads; q++) {
+    DhcTplMark mark = dhc_tpl_push(&v->cx);
+    bind_quad(v, q);
+    for (int k = 0; k < v->n_kept; k++) v->value[k][q] = four(v, dhc_tpl_eval(&v->cx, v->kept[k]));
+    for (int n = 0; n < v->s->n_nodes; n++)
+      if (v->needed[n] && v->s->node[n].kind == DHC_SN_SCAN) v->h[n][q] = dhc_lp_var(b, four(v, dhc_tpl_eval(&v->cx, v->s->node[n].a[2])));
+    dhc_tpl_pop(&v->cx, &mark);
+  }
+}
+
+/* Outputs that hold the states after the last step. */
+static void last_states(States *v) {
+  DhcLp *b = v->b;
+  const DhcSpec *s = v->s;
+  dhc_lp_if(b, v->inside);
+  for (int q = 0; q < v->quads; q++) {
+    DhcTplMark mark = dhc_tpl_push(&v->cx);
+    bind_quad(v, q);
+    for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++)
+      if (!(dhc_tpl_operand_axes(&v->cx, o) >> v->seq & 1))
+        dhc_tpl_store_value(&v->cx, o, dhc_lp_get(b, v->h[s->operand[o].stored][q]));
+    dhc_tpl_pop(&v->cx, &mark);
+  }
+  dhc_lp_end(b);
+}
+
+static void all_steps(States *v) {
+  DhcLp *b = v->b;
+  DhcLv n = v->cx.extent[v->seq], zero = dhc_lp_i64(b, 0);
+  DhcLv step0 = dhc_lp_for(b, zero, n, v->held), count = dhc_lp_min(b, dhc_lp_sub(b, n, step0), dhc_lp_i64(b, v->held));
+  DhcTplMark tile = dhc_tpl_push(&v->cx);
+  if (v->n_staged) {
+    dhc_lp_barrier(b);
+    for (int k = 0; k < v->n_staged; k++) stage(v, k, step0, count);
+    dhc_lp_barrier(b);
+  }
+  DhcLv whole = dhc_lp_mulc(b, dhc_lp_udiv(b, count, dhc_lp_i64(b, v->ahead)), v->ahead);
+  DhcLv at = dhc_lp_for(b, zero, whole, v->ahead);
+  steps(v, step0, at, v->ahead);
+  dhc_lp_end(b);
+  at = dhc_lp_for(b, whole, count, 1);
+  steps(v, step0, at, 1);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&v->cx, &tile);
+  dhc_lp_end(b);
+}
+
+void dhc_tpl_scan_states(const DhcTplInput *in, DhcLp *b) {
+  States *v = DHC_NEW(b->arena, States);
+  DhcArena *a = b->arena;
+  v->b = b;
+  v->s = in->spec;
+  v->threads = in->schedule->v[1];
+  v->held = in->schedule->v[2];
+  v->ahead = in->schedule->v[3];
+  v->reverse = v->s->n_attrs > 0 && v->s->attr[0];
+  if (v->ahead < 1 || v->ahead > MAX_AHEAD) DHC_BUG("schedule of a scan: %d steps at once", v->ahead);
+  dhc_tpl_init(&v->cx, in, b);
+  dhc_tpl_needed_by_outputs(v->s, v->needed);
+  const char *why = find_axes(v);
+  if (!why) why = find_folds(v);
+  if (why) dhc_lp_refuse(b, "%s", why);
+  if (b->refused) return;
+  find_loads(v);
+  uint32_t rows = 0;
+  for (int x = 0; x < v->s->n_axes; x++)
+    if (v->s->axis[x].role == DHC_AXIS_PAR && x != v->axis) rows |= 1u << x;
+  int64_t each = (int64_t)v->held * v->quads * 16;
+  dhc_lp_block(b, v->threads, each * v->n_staged);
+  dhc_dimprog blocks = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(&v->cx, v->axis), dhc_prog_const(a, v->threads));
+  DhcLv n_blocks = dhc_lp_prog(b, blocks), n = v->cx.extent[v->axis];
+  DhcLv task = dhc_lp_tasks(b, dhc_prog_op(a, DHC_DIM_MUL, dhc_tpl_count_prog(&v->cx, rows), blocks));
+  v->tid = dhc_lp_thread(b);
+  for (int k = 0; k < v->n_staged; k++) v->mem[k] = dhc_lp_block_memory(b, DHC_F32, k * each);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  dhc_tpl_bind_flat(&v->cx, rows, dhc_lp_udiv(b, task, n_blocks));
+  DhcLv channel = dhc_lp_add(b, dhc_lp_mulc(b, dhc_lp_urem(b, task, n_blocks), v->threads), v->tid);
+  v->inside = dhc_lp_lt(b, channel, n);
+  dhc_tpl_bind(&v->cx, v->axis, dhc_lp_min(b, channel, dhc_lp_addc(b, n, -1))); /* a thread behind the last stores nothing */
+  for (int x = 0; x < v->s->n_nodes; x++)
+    if (v->needed[x] && v->s->node[x].kind == DHC_SN_LOAD && !(v->cx.varies[x] & ~v->cx.bound)) dhc_tpl_eval(&v->cx, x);
+  begin(v);
+  all_steps(v);
+  last_states(v);
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
+}
