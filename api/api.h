@@ -57,12 +57,20 @@ struct dhc_session {
   DhcDevice *device;     /* opened when first needed */
   DhcCompiler *compiler; /* the same */
   dhc_compile_stats stats;
-  DHC_VEC(const char *) seen; /* keys of kernels that dhc_model_costs was asked about */
+  struct SeenKernels *seen; /* kernels that dhc_model_costs was asked about; lent to children */
 };
 
 /* A session of its own for one more model, over what `parent` has opened: store, pool, device, compiler and the
  * kernels it has. Closing it gives back all that the model took. The parent outlives it. */
 dhc_status session_child(dhc_session *parent, dhc_session **out) DHC_MUST_USE;
+/* atlas/explain.c: around compiling n kernels of a version, with session option explain_compiles; made: by kernel. */
+struct Version;
+void explain_before(dhc_session *s, int n, bool **made);
+void explain_after(dhc_model *m, const struct Version *v, const bool *made);
+/* atlas/costs.c */
+dhc_status seen_open(struct SeenKernels **out) DHC_MUST_USE;
+void seen_close(struct SeenKernels *s);
+
 /* Opens the device and the compiler when they are first needed. */
 dhc_status session_device(dhc_session *s, DhcDevice **out) DHC_MUST_USE;
 dhc_status session_compiler(dhc_session *s, DhcCompiler **out) DHC_MUST_USE;

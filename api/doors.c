@@ -57,6 +57,17 @@ dhc_status dhc_model_costs(dhc_model *m, const dhc_costs_options *o, dhc_costs *
   DOOR(m ? m->s : NULL, api_model_costs(m, o, out));
 }
 
+dhc_status dhc_kernels_diff(dhc_session *s, const dhc_model_options *base, const char *a, const char *b, const char *entry, char **out) {
+  if (out) *out = NULL;
+  DOOR(s, api_kernels_diff(s, base, a, b, entry, out));
+}
+
+dhc_status dhc_plans_diff(dhc_session *s, const dhc_model_options *base, const char *a, const char *b, const char *entry, const char *stage,
+                          char **out) {
+  if (out) *out = NULL;
+  DOOR(s, api_plans_diff(s, base, a, b, entry, stage, out));
+}
+
 dhc_status dhc_model_print(dhc_model *m, const char *entry, const char *stage, char **out) {
   if (out) *out = NULL;
   DOOR(m ? m->s : NULL, api_model_print(m, entry, stage, out));

@@ -11,6 +11,9 @@ dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model 
 dhc_status api_model_check(dhc_model *m) DHC_MUST_USE;
 dhc_status api_model_info_json(dhc_model *m, const char *entry, const char *sizes, char **out) DHC_MUST_USE;
 dhc_status api_model_costs(dhc_model *m, const dhc_costs_options *o, dhc_costs *out) DHC_MUST_USE;
+dhc_status api_kernels_diff(dhc_session *s, const dhc_model_options *base, const char *a, const char *b, const char *entry, char **out) DHC_MUST_USE;
+dhc_status api_plans_diff(dhc_session *s, const dhc_model_options *base, const char *a, const char *b, const char *entry, const char *stage,
+                          char **out) DHC_MUST_USE;
 dhc_status api_model_print(dhc_model *m, const char *entry, const char *stage, char **out) DHC_MUST_USE;
 dhc_status api_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_program **out) DHC_MUST_USE;
 dhc_status api_program_ablate(dhc_program *p, const char *const *what, int n) DHC_MUST_USE;

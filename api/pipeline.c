@@ -116,7 +116,9 @@ static dhc_status compile_kernels(dhc_model *m, Version *v) {
   DHC_TRY(pipeline_requests(m, v, &rq));
   DhcCompileStats st = {0};
   dhc_image_add_plan(v->image, v->planned, &s->arena);
+  if (s->o.explain_compiles) explain_before(s, v->planned->plan.n_kernels, &st.made);
   DHC_TRY(dhc_compile(s->compiler, rq, v->image->plan.n_kernels, (dhc_kernel *)(uintptr_t)v->image->kernels, &st));
+  if (st.made) explain_after(m, v, st.made);
   s->stats.kernels_compiled += st.compiled;
   s->stats.kernels_reused += st.reused_memory + st.reused_disk;
   s->stats.kernels_reused_disk += st.reused_disk;

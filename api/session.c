@@ -140,6 +140,7 @@ dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) {
   char why[400];
   if (st.code == DHC_OK && !dhc_pass_list_check(s->o.disable_passes, true, why, sizeof why))
     st = dhc_status_make(DHC_E_USAGE, "--disable-pass: %s", why);
+  if (st.code == DHC_OK) st = seen_open(&s->seen);
   if (st.code == DHC_OK) st = dhc_pool_new(s->o.threads, &s->pool);
   /* a machine that is not there is said before anything is read */
   DhcDevice *device;
@@ -213,6 +214,7 @@ void dhc_session_close(dhc_session *s) {
     dhc_device_close(s->device);
     if (s->store) dhc_store_close(s->store);
     if (s->pool) dhc_pool_free(s->pool);
+    seen_close(s->seen);
   }
   dhc_arena_fini(&s->arena);
   dhc_arena_trim();

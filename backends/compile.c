@@ -258,7 +258,9 @@ static dhc_status finish(DhcCompiler *c, Job *j) {
                     j->object.n_bytes, &e));
   if (!c->store) return dhc_status_ok();
   size_t n_bytes;
-  uint8_t *bytes = dhc_payload_write(&j->arena, j->classes, j->r->n_classes, j->object.bytes,
+  DhcText text = {.arena = &j->arena};
+  dhc_spec_print(j->r->spec, &text);
+  uint8_t *bytes = dhc_payload_write(&j->arena, j->classes, j->r->n_classes, dhc_text_str(&text), j->object.bytes,
                                      j->object.n_bytes, &n_bytes);
   dhc_store_put(c->store, j->key, c->needs, bytes, n_bytes); /* a failed put is only slow */
   return dhc_status_ok();
@@ -296,6 +298,7 @@ dhc_status dhc_compile(DhcCompiler *c, const DhcKernelRequest *req, int n, dhc_k
       memcpy(j->key, key[i], sizeof j->key);
       dhc_arena_init(&j->arena);
       dhc_hold(&j->held, drop_job, j);
+      if (stats->made) stats->made[i] = true;
     }
   }
   dhc_status s = n_jobs ? run_jobs(c, job, n_jobs) : dhc_status_ok();
@@ -309,6 +312,21 @@ dhc_status dhc_compile(DhcCompiler *c, const DhcKernelRequest *req, int n, dhc_k
   dhc_arena_fini(&scratch);
   stats->ms += now_ms() - start;
   return s;
+}
+
+int dhc_compiler_stored(DhcCompiler *c, DhcArena *arena, const char **text, int room) {
+  DhcStoreList list;
+  int n = 0;
+  if (!c->store || dhc_store_list(c->store, &list).code) return 0;
+  for (int64_t i = 0; i < list.n_entries && n < room; i++) {
+    DhcStoreBytes b;
+    if (!dhc_store_peek(c->store, list.entries[i].key, &b)) continue;
+    const char *t = dhc_payload_text(arena, b.bytes, b.n_bytes);
+    if (t) text[n++] = t;
+    dhc_store_bytes_free(&b);
+  }
+  dhc_store_list_free(&list);
+  return n;
 }
 
 /* ---- without code -------------------------------------------------------------------------- */

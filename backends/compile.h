@@ -70,6 +70,7 @@ typedef struct DhcCompileStats {
   int reused_memory; /* already in this compiler */
   int reused_disk;   /* linked from the store */
   double ms;         /* wall time of the call */
+  bool *made;        /* NULL, or by request: set where this call generated the kernel */
 } DhcCompileStats;
 
 /* What this machine has, capped by `cap` ("-avx512f" or NULL), as words for
@@ -111,6 +112,9 @@ dhc_status dhc_compiler_programs(const DhcCompiler *c, const DhcKernelRequest *r
                                  const struct DhcLp *const **programs) DHC_MUST_USE;
 /* A standalone object for the compiler's target; *bytes is malloc's. */
 dhc_status dhc_compiler_object(DhcCompiler *c, const struct DhcObject *o, DhcArena *arena, char **bytes, size_t *n_bytes) DHC_MUST_USE;
+
+/* Spec texts of all that the compiler's store holds, for as many as `room`; how many. Memory is the arena's. */
+int dhc_compiler_stored(DhcCompiler *c, DhcArena *arena, const char **text, int room);
 
 /* Stages of one kernel as text, for `print`: "loop", then what the backends of the build have. NULL behind the last. */
 const char *dhc_compiler_stage(int i);

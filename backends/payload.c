@@ -2,7 +2,7 @@
 
 #include "ir/spec.h"
 
-enum { MAGIC = 0x32504b44, MAX_CLASSES = DHC_MAX_CLASSES, MAX_CODE = 1 << 16, N_PROGS = 5 };
+enum { MAGIC = 0x33504b44, MAX_CLASSES = DHC_MAX_CLASSES, MAX_CODE = 1 << 16, N_PROGS = 5 };
 
 /* The programs of a class in the order in which they are written. */
 static void programs_of(dhc_kernel_class *c, dhc_dimprog *prog[N_PROGS]) {
@@ -24,9 +24,9 @@ static void put_prog(uint8_t **at, dhc_dimprog p) {
 
 static size_t prog_bytes(dhc_dimprog p) { return 8 * (size_t)(1 + p.n_code); }
 
-uint8_t *dhc_payload_write(DhcArena *arena, const dhc_kernel_class *classes, int n,
+uint8_t *dhc_payload_write(DhcArena *arena, const dhc_kernel_class *classes, int n, const char *text,
                            const char *object, size_t n_object, size_t *n_bytes) {
-  size_t size = 8 + n_object;
+  size_t n_text = strlen(text), padded = (n_text + 7) & ~(size_t)7, size = 16 + padded + n_object;
   dhc_dimprog *prog[N_PROGS];
   for (int i = 0; i < n; i++) {
     dhc_kernel_class c = classes[i];
@@ -40,7 +40,10 @@ uint8_t *dhc_payload_write(DhcArena *arena, const dhc_kernel_class *classes, int
     programs_of(&c, prog);
     for (int k = 0; k < N_PROGS; k++) put_prog(&at, *prog[k]);
   }
-  memcpy(at, object, n_object);
+  put_word(&at, n_text);
+  memcpy(at, text, n_text);
+  memset(at + n_text, 0, padded - n_text);
+  memcpy(at + padded, object, n_object);
   *n_bytes = size;
   return bytes;
 }
@@ -71,8 +74,8 @@ static dhc_dimprog get_prog(Reader *r, DhcArena *arena) {
   return (dhc_dimprog){n ? code : NULL, (int32_t)n};
 }
 
-bool dhc_payload_read(DhcArena *arena, const uint8_t *bytes, size_t n_bytes,
-                      dhc_kernel_class *classes, int *n, const char **object, size_t *n_object) {
+static bool read_payload(DhcArena *arena, const uint8_t *bytes, size_t n_bytes, dhc_kernel_class *classes, int *n,
+                         const char **text, size_t *n_text, const char **object, size_t *n_object) {
   Reader r = {bytes, bytes + n_bytes, false};
   uint64_t head = get_word(&r);
   if (r.bad || (uint32_t)head != MAGIC || head >> 32 < 1 || head >> 32 > MAX_CLASSES) return false;
@@ -83,8 +86,29 @@ bool dhc_payload_read(DhcArena *arena, const uint8_t *bytes, size_t n_bytes,
     programs_of(&classes[i], prog);
     for (int k = 0; k < N_PROGS; k++) *prog[k] = get_prog(&r, arena);
   }
-  if (r.bad || r.at == r.end) return false;
+  uint64_t length = get_word(&r), left = (uint64_t)(r.end - r.at);
+  if (r.bad || length > left || ((length + 7) & ~(uint64_t)7) > left) return false;
+  *text = (const char *)r.at;
+  *n_text = (size_t)length;
+  r.at += (length + 7) & ~(uint64_t)7;
+  if (r.at == r.end) return false;
   *object = (const char *)r.at;
   *n_object = (size_t)(r.end - r.at);
   return true;
+}
+
+bool dhc_payload_read(DhcArena *arena, const uint8_t *bytes, size_t n_bytes,
+                      dhc_kernel_class *classes, int *n, const char **object, size_t *n_object) {
+  const char *text;
+  size_t n_text;
+  return read_payload(arena, bytes, n_bytes, classes, n, &text, &n_text, object, n_object);
+}
+
+const char *dhc_payload_text(DhcArena *arena, const uint8_t *bytes, size_t n_bytes) {
+  dhc_kernel_class classes[MAX_CLASSES];
+  const char *text, *object;
+  size_t n_text, n_object;
+  int n;
+  if (!read_payload(arena, bytes, n_bytes, classes, &n, &text, &n_text, &object, &n_object)) return NULL;
+  return dhc_arena_printf(arena, "%.*s", (int)n_text, text);
 }

@@ -109,6 +109,16 @@ static void print_lengths(const cJSON *lengths) {
            short_number(cJSON_GetNumberValue(cJSON_GetObjectItem(row, "state_bytes")), "bytes", b));
 }
 
+static void print_unrolled(const cJSON *list) {
+  const cJSON *row;
+  if (cJSON_GetArraySize(list) > 0) printf("\nunrolled: another value compiles kernels\n");
+  cJSON_ArrayForEach(row, list) {
+    const char *by = cJSON_GetStringValue(cJSON_GetObjectItem(row, "by")), *name = cJSON_GetStringValue(cJSON_GetObjectItem(row, "name"));
+    printf("  %-8.0f by %s%s%s%s\n", cJSON_GetNumberValue(cJSON_GetObjectItem(row, "extent")), by ? by : "", name ? " (" : "", name ? name : "",
+           name ? ")" : "");
+  }
+}
+
 static void print_states(const cJSON *states) {
   const cJSON *state;
   if (states) printf("\nstate\n");
@@ -127,6 +137,7 @@ static void print_info(const cJSON *doc) {
   if (entry) print_entry(entry);
   print_costs(cJSON_GetObjectItem(doc, "costs"));
   print_lengths(cJSON_GetObjectItem(doc, "lengths"));
+  print_unrolled(cJSON_GetObjectItem(doc, "unrolled"));
   print_states(cJSON_GetObjectItem(doc, "state"));
   print_layers(cJSON_GetObjectItem(doc, "layers"));
   cJSON_ArrayForEach(note, cJSON_GetObjectItem(doc, "notes")) printf("note: %s\n", cJSON_GetStringValue(note));
@@ -188,10 +199,33 @@ int cmd_info(const Cli *c) {
   return rc;
 }
 
+/* Plans of two variants. */
+static int print_diff(const Cli *c) {
+  dhc_session *s = NULL;
+  char *text = NULL;
+  if (c->n_args != 3) {
+    cli_error(c, "print --diff: needs MODEL A B: variants as key=value,... or a name, . for the model itself");
+    return 2;
+  }
+  const dhc_model_options o = {.name = c->args[0], .root = c->root, .preset = c->preset, .recipe = c->recipe, .sets = c->sets, .n_sets = c->n_sets};
+  int rc = cli_open_session(c, &s);
+  if (!rc) rc = cli_done(c, s, dhc_plans_diff(s, &o, c->args[1], c->args[2], c->entry, c->stage ? c->stage : "plan", &text));
+  if (text && cli_doc(c)) cJSON_AddStringToObject(cli_doc(c), "text", text);
+  else if (text) fputs(text, stdout);
+  free(text);
+  cli_close(c, s, NULL);
+  return rc;
+}
+
 int cmd_print(const Cli *c) {
   dhc_session *s = NULL;
   dhc_model *m = NULL;
   char *text = NULL;
+  if (c->diff) return print_diff(c);
+  if (c->n_args > 1) {
+    cli_error(c, "print: too many arguments, from \"%s\" on (--diff compares variants)", c->args[1]);
+    return 2;
+  }
   int rc = cli_open(c, &s, &m);
   if (!rc) rc = cli_done(c, s, dhc_model_print(m, c->entry, c->stage ? c->stage : "graph", &text));
   if (text && cli_doc(c))

@@ -168,7 +168,48 @@ static void print_code(const dhc_error_info *e) {
   }
 }
 
+static const char *text_of(const cJSON *o, const char *key) {
+  const char *text = cJSON_GetStringValue(cJSON_GetObjectItem(o, key));
+  return text ? text : "";
+}
+
+static void print_kernels(const cJSON *doc) {
+  const cJSON *row, *a = cJSON_GetObjectItem(doc, "a"), *b = cJSON_GetObjectItem(doc, "b");
+  printf("A  %s: %.0f kernels\nB  %s: %.0f kernels\nin both: %.0f\n", text_of(a, "variant"), cJSON_GetNumberValue(cJSON_GetObjectItem(a, "kernels")),
+         text_of(b, "variant"), cJSON_GetNumberValue(cJSON_GetObjectItem(b, "kernels")), cJSON_GetNumberValue(cJSON_GetObjectItem(doc, "shared")));
+  cJSON_ArrayForEach(row, cJSON_GetObjectItem(doc, "differ"))
+    printf("%s%s: %s of %s (%s): %s\n", strcmp(text_of(row, "only"), "each") ? "only " : "", text_of(row, "only"), text_of(row, "kind"), *text_of(row, "layer") ? text_of(row, "layer") : "the entry",
+           text_of(row, "plan"), text_of(row, "why"));
+}
+
+static int explain_kernels(const Cli *c) {
+  dhc_session *s = NULL;
+  char *text = NULL;
+  if (c->n_args != 3) {
+    cli_error(c, "explain --kernels: needs MODEL A B: variants as key=value,... or a name, . for the model itself");
+    return 2;
+  }
+  const dhc_model_options o = {.name = c->args[0], .root = c->root, .preset = c->preset, .recipe = c->recipe, .sets = c->sets, .n_sets = c->n_sets};
+  int rc = cli_open_session(c, &s);
+  if (!rc) rc = cli_done(c, s, dhc_kernels_diff(s, &o, c->args[1], c->args[2], c->entry, &text));
+  cJSON *doc = text ? cJSON_Parse(text) : NULL, *field;
+  if (doc && !cli_doc(c)) print_kernels(doc);
+  while (doc && cli_doc(c) && (field = doc->child)) {
+    cJSON_DetachItemViaPointer(doc, field);
+    cli_add(cli_doc(c), field->string, field);
+  }
+  cJSON_Delete(doc);
+  free(text);
+  cli_close(c, s, NULL);
+  return rc;
+}
+
 int cmd_explain(const Cli *c) {
+  if (c->kernels) return explain_kernels(c);
+  if (c->n_args > 1) {
+    cli_error(c, "explain: one code, or --kernels MODEL A B");
+    return 2;
+  }
   const char *codes[256], *code = c->n_args ? c->args[0] : NULL;
   dhc_error_info e;
   cJSON *list = !code && cli_doc(c) ? cJSON_AddArrayToObject(cli_doc(c), "codes") : NULL;

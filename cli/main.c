@@ -13,7 +13,7 @@ static const CliCommand commands[] = {
     {"info", "MODEL", 1, 1, "parameters, layers, FLOPs, memory and kernels", "dhcc info dhc_ssm --sizes B=16,H=32,W=32",
      "FLOPs, memory and kernels are an entry's, at given sizes; --entry or --sizes asks for it.\nThey come from its plan: nothing is run, no weights "
      "are there, and nothing is compiled\nunless --compile says so.\n" MODEL_MORE, cmd_info},
-    {"print", "MODEL", 1, 1, "any stage on the way to machine code", "dhcc print dhc_ssm --stage=fused",
+    {"print", "MODEL [A B]", 1, 3, "any stage on the way to machine code", "dhcc print dhc_ssm --stage=fused",
      "Stages, in order: ast graph fused spec plan loop llvm asm. grad and train are the graph\nwith gradients, or of the training step; "
      "train.plan and so on are its later stages.\n" MODEL_MORE, cmd_print},
     {"opt", "FILE", 1, 1, "run passes on IR text", "dhcc opt --pass=simplify,cse graph.gir",
@@ -46,8 +46,9 @@ static const CliCommand commands[] = {
     {"cache", "[show|verify|prune]", 0, 1, "show, verify or prune the kernel store", "dhcc cache verify",
      "The store may be deleted at any time: only speed depends on it.", cmd_cache},
     {"doctor", "", 0, 0, "what this machine and this build have", "dhcc doctor", NULL, cmd_doctor},
-    {"explain", "[CODE]", 0, 1, "what an error code means, with an example", "dhcc explain E0201",
-     "Without a code: the list of codes.", cmd_explain},
+    {"explain", "[CODE | MODEL A B]", 0, 3, "an error code, with an example; why variants share kernels or not", "dhcc explain E0201",
+     "Without a code: the list of codes. With --kernels two variants of a model are compared:\nkey=value,..., a preset, a declared "
+     "variant, or . for the model as it is.", cmd_explain},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 

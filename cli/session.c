@@ -26,6 +26,7 @@ int cli_open_session(const Cli *c, dhc_session **out) {
       .disable_passes = c->disable_pass,
       .pass_limit = (int)c->pass_limit,
       .strict = c->strict,
+      .explain_compiles = c->explain_compiles,
       .warn = cli_warn_line,
       .warn_ctx = (void *)(uintptr_t)c,
   };

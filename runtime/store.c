@@ -179,6 +179,12 @@ bool dhc_store_has(DhcStore *s, const char *key) {
   return found || (s->dir_fd >= 0 && faccessat(s->dir_fd, key, R_OK, 0) == 0);
 }
 
+bool dhc_store_peek(DhcStore *s, const char *key, DhcStoreBytes *out) {
+  char missing[64] = "";
+  *out = (DhcStoreBytes){.bytes = NULL, .n_bytes = 0};
+  return dhc_sha256_is_hex(key) && s->dir_fd >= 0 && dhc_store_disk_read(s, key, out, missing) == ENTRY_OK;
+}
+
 bool dhc_store_put(DhcStore *s, const char *key, const char *needs, const void *bytes,
                    size_t n_bytes) {
   uint8_t *copy = dhc_sha256_is_hex(key) ? copy_of(bytes, n_bytes) : NULL;

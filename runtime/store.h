@@ -47,6 +47,8 @@ void dhc_store_bytes_free(DhcStoreBytes *b);
 bool dhc_store_get(DhcStore *s, const char *key, DhcStoreBytes *out);
 /* Whether an entry of that key is in memory or in the folder; whether it is whole, only dhc_store_get finds out. */
 bool dhc_store_has(DhcStore *s, const char *key);
+/* The same bytes as dhc_store_get gives, from the folder alone: no copy is kept, no miss counted or said. */
+bool dhc_store_peek(DhcStore *s, const char *key, DhcStoreBytes *out);
 /* Keeps a copy in memory and, if the store has a folder, on disk. needs: CPU
  * features without which the bytes must not be run ("" or NULL: none). Failure
  * to write to disk is a warning (one a store), not an error; false only for a

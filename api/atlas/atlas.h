@@ -3,11 +3,14 @@
  *   sizes.c   "B=16,H=32" -> values of an entry's symbols, shapes of its inputs
  *   costs.c   dhc_model_costs: a version's graph and plan, bound without code
  *   count.c   operations, parameters that a token meets, caches: walks over the graph
+ *   kernels.c why two variants do not share a kernel
+ *   explain.c what is new about a kernel that is compiled
  *   info.c    the report about a model */
 #ifndef DHC_API_ATLAS_H
 #define DHC_API_ATLAS_H
 
 #include "api/api.h"
+#include "ir/spec_diff.h"
 
 enum { ATLAS_MAX_INPUTS = 32 };
 
@@ -39,13 +42,37 @@ typedef struct Counts {
   const char *attends[16];  /* layers whose text attends: made by */
   int n_attends;
   const DhcFunc *func; /* what was walked over, once it is known */
+  struct {
+    DhcKind kind;
+    int64_t extent;
+    const char *name;
+  } unrolled[64];      /* what is a constant of kernels, each once a kind; name: NULL, or what it is */
+  int n_unrolled;
 } Counts;
 /* Walks f with its callees at these values of its symbols. False: a cost does not fit in 63 bits. */
 bool counts_of(const dhc_model *m, const DhcFunc *f, const int64_t *values, Counts *out);
+void counts_unrolled(Counts *c, DhcKind kind, int64_t extent, const char *name);
 /* Elements of parameters that one token meets. */
 double counts_active(const DhcFunc *f, const DhcModule *decls);
 /* Bytes of all states, of caches (states of layers that attend) and of others, at these sizes; NaN: unknown. */
 void counts_states(const dhc_model *m, const Counts *c, const Sizes *s, double *caches, double *others);
+
+/* Kernels that a session, and those lent to its variants, have to do with. */
+struct SeenKernels {
+  DhcArena arena;
+  DHC_VEC(const char *) keys;   /* that dhc_model_costs was asked about */
+  bool loaded;
+  DHC_VEC(DhcSpecLines) specs;  /* stored before, or compiled since; once loaded */
+};
+
+/* A hyperparameter of this name may be what kernels of this kind unroll. */
+bool atlas_may_unroll(const char *kind, const char *name);
+/* What a number that a kernel of this kind unrolls may be: hyperparameters of such names that have this value, the
+ * head size; or NULL. */
+const char *atlas_number_name(dhc_model *m, const char *kind, int64_t v);
+
+/* "loss", where there is something to train; else NULL. */
+const char *atlas_trained_entry(dhc_model *m);
 
 /* dhc_model_costs, with what else the walk over the entry's graph found. */
 dhc_status atlas_costs(dhc_model *m, const dhc_costs_options *o, DhcArena *a, Counts *run, dhc_costs *out) DHC_MUST_USE;

@@ -28,15 +28,27 @@ double dhc_costs_cache_bytes(const dhc_costs *c, int64_t length) {
 
 /* ---- kernels seen in this session --------------------------------------------------------------- */
 
-static bool seen_before(dhc_session *s, const char *key) {
-  for (int i = 0; i < s->seen.n; i++)
-    if (!strcmp(s->seen.at[i], key)) return true;
+dhc_status seen_open(struct SeenKernels **out) {
+  *out = calloc(1, sizeof **out);
+  if (!*out) return dhc_status_memory((long long)sizeof **out, "a session");
+  dhc_arena_init(&(*out)->arena);
+  return dhc_status_ok();
+}
+
+void seen_close(struct SeenKernels *s) {
+  if (s) dhc_arena_fini(&s->arena);
+  free(s);
+}
+
+static bool seen_before(const dhc_session *s, const char *key) {
+  for (int i = 0; i < s->seen->keys.n; i++)
+    if (!strcmp(s->seen->keys.at[i], key)) return true;
   return false;
 }
 
 static void see(dhc_session *s, const DhcKernelFacts *k, int n) {
   for (int i = 0; i < n; i++)
-    if (!seen_before(s, k[i].key)) DHC_PUSH(&s->arena, &s->seen, dhc_arena_printf(&s->arena, "%s", k[i].key));
+    if (!seen_before(s, k[i].key)) DHC_PUSH(&s->seen->arena, &s->seen->keys, dhc_arena_printf(&s->seen->arena, "%s", k[i].key));
 }
 
 /* ---- a plan at sizes ------------------------------------------------------------------------------- */
@@ -63,6 +75,12 @@ static double traffic(const DhcPlanned *p, const DhcBound *b, DhcArena *a) {
 /* Bytes that a program holds from run to run, but for streams' states. */
 static int64_t outliving(const dhc_layout *l) {
   return l->bytes[DHC_SEGMENT_WEIGHTS] + l->bytes[DHC_SEGMENT_MOMENTS] + l->bytes[DHC_SEGMENT_BUFFERS] + DHC_PROG_SCALAR_BYTES;
+}
+
+static void unrolled(const DhcPlanned *p, Counts *c) {
+  for (int i = 0; i < p->plan.n_kernels; i++)
+    for (int x = 0; x < p->specs[i]->n_axes; x++)
+      if (p->specs[i]->axis[x].extent) counts_unrolled(c, p->specs[i]->kind, p->specs[i]->axis[x].extent, NULL);
 }
 
 static dhc_status bind_plan(dhc_model *m, Version *v, const int64_t *symbols, const dhc_layout *layout, DhcArena *a, PlanCost *out) {
@@ -119,14 +137,14 @@ static dhc_status cost_entry(dhc_model *m, const char *entry, dhc_mode mode, boo
   if (active) *active = counts_active(v->func, m->module);
   if (m->s->graphs) return dhc_status_ok();
   DHC_TRY(pipeline_fuse(m, v));
+  unrolled(v->planned, c);
   DHC_TRY(bind_plan(m, v, values, layout, a, out));
   return compile ? pipeline_compile(m, v) : dhc_status_ok();
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------- */
 
-/* "loss" where it gives a scalar and there is something to train; else NULL. */
-static const char *trained_entry(dhc_model *m) {
+const char *atlas_trained_entry(dhc_model *m) {
   DhcEntryInfos e = dhc_model_entries(m->m);
   for (int i = 0; i < e.n; i++)
     if (!strcmp(e.at[i].name, "loss") && !e.at[i].is_metric && dhc_model_n_params(m) > 0) return e.at[i].name;
@@ -190,7 +208,7 @@ static void put_parameters(dhc_costs *c, const dhc_model *m, double active) {
 }
 
 dhc_status atlas_costs(dhc_model *m, const dhc_costs_options *o, DhcArena *a, Counts *run, dhc_costs *out) {
-  const char *entry = o->entry ? o->entry : "forward", *train = o->no_train ? NULL : trained_entry(m);
+  const char *entry = o->entry ? o->entry : "forward", *train = o->no_train ? NULL : atlas_trained_entry(m);
   Sizes s, st;
   PlanCost p;
   Counts trained;

@@ -51,11 +51,38 @@ static void walk_callee(Walk *w, const DhcNode *n, const DhcFunc *f, const int64
   walk(w, callee, inner, times * (double)trips);
 }
 
+void counts_unrolled(Counts *c, DhcKind kind, int64_t extent, const char *name) {
+  for (int k = 0; k < c->n_unrolled; k++)
+    if (c->unrolled[k].kind == kind && c->unrolled[k].extent == extent && (!name || c->unrolled[k].name == name)) return;
+  if (c->n_unrolled == (int)(sizeof c->unrolled / sizeof *c->unrolled)) return;
+  c->unrolled[c->n_unrolled].kind = kind;
+  c->unrolled[c->n_unrolled].name = name;
+  c->unrolled[c->n_unrolled++].extent = extent;
+}
+
+/* Routing compares with every expert and picks the best k, one after the other. */
+static void routes(Walk *w, const DhcNode *n) {
+  static const char *const experts = "experts", *const chosen = "experts a token goes to";
+  int64_t k;
+  counts_unrolled(w->out, DHC_KIND_ROW, dhc_attr(n, "num")->i, experts);
+  if (dhc_dim_is_const(n->args[0]->type.dim[1], &k)) counts_unrolled(w->out, DHC_KIND_ROW, k, chosen);
+}
+
+/* A depthwise convolution of few taps is a chain over shifted inputs (passes/fuse/fuse_conv.c). */
+static void taps(Walk *w, const DhcNode *n) {
+  static const char *const name = "taps of a depthwise convolution (d_conv)";
+  const DhcType *t = &n->args[1]->type;
+  int64_t k, groups = dhc_attr(n, "groups")->i;
+  if (groups > 1 && t->rank == 3 && dhc_dim_is(t->dim[1], 1) && dhc_dim_is_const(t->dim[2], &k)) counts_unrolled(w->out, DHC_KIND_MAP, k, name);
+}
+
 static void walk(Walk *w, const DhcFunc *f, const int64_t *values, double times) {
   for (const DhcNode *n = f->first; n && w->fits; n = n->next) {
     const DhcOpInfo *info = dhc_op_info(n->op);
     int64_t flops;
     w->out->op[n->op].nodes += times;
+    if (n->op == DHC_OP_ROUTE) routes(w, n);
+    if (n->op == DHC_OP_CONV) taps(w, n);
     if (info->cls == DHC_CLASS_CALL) { /* its cost is that of what it calls, counted there */
       walk_callee(w, n, f, values, times);
       continue;

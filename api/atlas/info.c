@@ -32,6 +32,23 @@ static void add_ops(const Counts *n, JsonDoc *doc) {
   }
 }
 
+/* Numbers that kernels are compiled for: a variant that differs in one of them compiles kernels of that kind. */
+static void add_unrolled(dhc_model *m, const Counts *n, JsonDoc *doc) {
+  static const char *const kinds[] = {
+#define KIND(id, name, ...) [DHC_KIND_##id] = name,
+#include "ir/kinds.def"
+  };
+  cJSON *list = json_array(doc, doc->root, "unrolled");
+  for (int i = 0; i < n->n_unrolled; i++) {
+    cJSON *row = json_object(doc, list, NULL);
+    const char *name = n->unrolled[i].name ? n->unrolled[i].name : atlas_number_name(m, kinds[n->unrolled[i].kind], n->unrolled[i].extent);
+    json_text(doc, row, "kind", kinds[n->unrolled[i].kind]);
+    json_number(doc, row, "extent", (double)n->unrolled[i].extent);
+    json_text(doc, row, "by", dhc_spec_unrolled_by(kinds[n->unrolled[i].kind]));
+    if (name) json_text(doc, row, "name", name);
+  }
+}
+
 /* Bytes of caches and states against length. */
 static void add_lengths(const dhc_costs *c, JsonDoc *doc) {
   if (!(c->cache_bytes_token > 0) && !(c->state_bytes > 0)) return;
@@ -88,6 +105,7 @@ static dhc_status add_entry(dhc_model *m, const char *entry, const char *sizes, 
     add_limit(m, &c, doc);
     add_ops(&n, doc);
     add_lengths(&c, doc);
+    if (!m->s->graphs) add_unrolled(m, &n, doc);
     const char *assumed = sizes_assumed(&s, &a);
     if (*assumed) add_note(doc, dhc_arena_printf(&a, "sizes not given are assumed: --sizes %s", assumed));
   }

@@ -90,6 +90,7 @@ typedef struct dhc_session_options {
                             * before they are allocated; 0: what the machine or its control group has */
   const char *disable_passes; /* comma-separated, or NULL */
   int pass_limit;          /* allow only the first N changes of all passes, to bisect; 0: all */
+  bool explain_compiles;   /* a note of every kernel that is compiled: how it differs from the nearest one stored */
   bool strict;             /* tensors of a weights file that the model does not have are an error, not a note */
   void (*warn)(void *ctx, const char *line); /* one-line warnings, or NULL */
   void *warn_ctx;
@@ -178,6 +179,15 @@ DHC_API dhc_status dhc_model_costs(dhc_model *m, const dhc_costs_options *o, dhc
 DHC_API bool dhc_costs_field(const dhc_costs *c, int i, dhc_cost_info *info, double *value);
 /* Bytes of caches after `length` tokens. */
 DHC_API double dhc_costs_cache_bytes(const dhc_costs *c, int64_t length);
+/* Which kernels two variants of a model share, of `entry` (NULL: "forward") and of training, and why they do not
+ * share the others. Each is "key=value,key=value" over what `base` sets, a preset, a declared variant, or "." for `base`
+ * itself. JSON: "a", "b" with "kernels"; "shared"; "differ": rows with "only" ("a", "b", or "each" where either has its own), "kind", "layer", "plan",
+ * "nearest" and "why", where a's value stands first. Nothing is compiled. Caller frees. */
+DHC_API dhc_status dhc_kernels_diff(dhc_session *s, const dhc_model_options *base, const char *a, const char *b, const char *entry,
+                                    char **out) DHC_MUST_USE;
+/* The same of one plan, as text, with the items that differ: stage "plan", "grad.plan" or "train.plan". */
+DHC_API dhc_status dhc_plans_diff(dhc_session *s, const dhc_model_options *base, const char *a, const char *b, const char *entry,
+                                  const char *stage, char **out) DHC_MUST_USE;
 /* Text of a stage: "ast", "graph", "grad", "fused", "spec", "loop", "plan", "llvm", "asm".
  * Caller frees. */
 DHC_API dhc_status dhc_model_print(dhc_model *m, const char *entry, const char *stage,

@@ -182,6 +182,17 @@ static void of_model(void) {
   IS_NULL("o", dhc_ablate(m, NULL));
   IS_NULL("o->data", dhc_ablate(m, &(dhc_ablate_options){.weights = "w"}));
   IS_NULL("o->weights", dhc_ablate(m, &(dhc_ablate_options){.data = "npy:nowhere"}));
+  IS_NULL("s", dhc_kernels_diff(NULL, &(dhc_model_options){.name = "mlp"}, ".", ".", NULL, &text));
+  IS_NULL("base", dhc_kernels_diff(s, NULL, ".", ".", NULL, &text));
+  IS_NULL("a", dhc_kernels_diff(s, &(dhc_model_options){.name = "mlp"}, NULL, ".", NULL, &text));
+  IS_NULL("b", dhc_kernels_diff(s, &(dhc_model_options){.name = "mlp"}, ".", NULL, NULL, &text));
+  IS_NULL("out", dhc_kernels_diff(s, &(dhc_model_options){.name = "mlp"}, ".", ".", NULL, NULL));
+  IS_NULL("s", dhc_plans_diff(NULL, &(dhc_model_options){.name = "mlp"}, ".", ".", NULL, "plan", &text));
+  IS_NULL("base", dhc_plans_diff(s, NULL, ".", ".", NULL, "plan", &text));
+  IS_NULL("a", dhc_plans_diff(s, &(dhc_model_options){.name = "mlp"}, NULL, ".", NULL, "plan", &text));
+  IS_NULL("b", dhc_plans_diff(s, &(dhc_model_options){.name = "mlp"}, ".", NULL, NULL, "plan", &text));
+  IS_NULL("stage", dhc_plans_diff(s, &(dhc_model_options){.name = "mlp"}, ".", ".", NULL, NULL, &text));
+  IS_NULL("out", dhc_plans_diff(s, &(dhc_model_options){.name = "mlp"}, ".", ".", NULL, "plan", NULL));
   IS_NULL("m", dhc_model_costs(NULL, NULL, &(dhc_costs){0}));
   IS_NULL("out", dhc_model_costs(m, NULL, NULL));
   VALUE(dhc_costs_field, dhc_costs_field(NULL, 0, NULL, NULL) && !dhc_costs_field(NULL, -1, NULL, NULL) && !dhc_costs_field(NULL, 1000, NULL, NULL));
