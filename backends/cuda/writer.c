@@ -137,20 +137,36 @@ static bool is_multiple(DhcLv x, int64_t of) {
   return false;
 }
 
+/* What a pointer was displaced from. */
+static const DhcLpInst *root_of(DhcLv p) {
+  while (p->kind == DHC_LP_AT) p = p->a[0];
+  return p;
+}
+
+/* Elements of a stack array that lie in one thread's for every `per` of the program's. */
+static int dealt(const Writer *w, DhcLv p) { return root_of(p)->kind == DHC_LP_LOCAL ? w->per_row[root_of(p)->id] : 1; }
+
+static bool touches(const DhcLpInst *n, const DhcLpInst *local) {
+  for (int k = 0; k < 4; k++)
+    if (n->a[k] && n->a[k]->type.ptr && root_of(n->a[k]) == local) return true;
+  return false;
+}
+
 /* A stack array of a row of threads. Touched by vectors at multiples of their length alone, it is dealt out
  * to the lanes; by scalars alone, every thread has its own copy; nothing else. */
 static int deal_out(Writer *w, const DhcLpInst *local) {
   int found = 0;
   for (int i = 0; i < w->p->code.n; i++) {
     const DhcLpInst *n = w->p->code.at[i];
-    bool touches = false;
-    for (int k = 0; k < 4; k++) touches = touches || n->a[k] == local;
-    if (!touches) continue;
+    if (n->kind == DHC_LP_AT || !touches(n, local)) continue;
     if (n->kind != DHC_LP_LOAD && n->kind != DHC_LP_STORE) return refuse(w, "a stack array that lanes share"), 1;
     int lanes = n->kind == DHC_LP_STORE ? n->a[2]->type.lanes : n->type.lanes;
     if (found && found != lanes) return refuse(w, "a stack array that lanes share"), 1;
-    if (lanes > 1 && !is_multiple(n->a[1], lanes)) return refuse(w, "a stack array that lanes share"), 1;
     found = lanes;
+  }
+  for (int i = 0; i < w->p->code.n && found > 1; i++) {
+    const DhcLpInst *n = w->p->code.at[i];
+    if (touches(n, local) && !is_multiple(n->a[1], found)) return refuse(w, "a stack array that lanes share"), 1;
   }
   return found ? found : 1;
 }
@@ -176,8 +192,7 @@ static const char *place(Writer *w, const DhcLpInst *n, int lanes, int lane) {
   const char *base = ref0(w, n->a[0]);
   if (n->kind == DHC_LP_GATHER || n->kind == DHC_LP_SCATTER) return dhc_arena_printf(a, "%s[%s]", base, ref(w, n->a[1], lane));
   const char *at = ref0(w, n->a[1]);
-  if (n->a[0]->kind == DHC_LP_LOCAL && w->per_row[n->a[0]->id] > 1)
-    return dhc_arena_printf(a, "%s[%s / %d]", base, at, w->per_row[n->a[0]->id]);
+  if (dealt(w, n->a[0]) > 1) return dhc_arena_printf(a, "%s[%s / %d]", base, at, dealt(w, n->a[0]));
   if (lanes == 1) return dhc_arena_printf(a, "%s[%s]", base, at);
   if (w->row) return dhc_arena_printf(a, "%s[%s + lane]", base, at);
   return dhc_arena_printf(a, "%s[%s + %d]", base, at, lane);
@@ -249,7 +264,7 @@ static void write_store(Writer *w, const DhcLpInst *n) {
     return;
   }
   /* one thread of a row stores what all hold; the others may neither run ahead nor lag behind */
-  bool one = w->row > 1 && lanes == 1 && n->a[0]->kind != DHC_LP_LOCAL;
+  bool one = w->row > 1 && lanes == 1 && root_of(n->a[0])->kind != DHC_LP_LOCAL;
   if (one) {
     indent(w);
     dhc_text_puts(w->to, "__syncwarp(row);\n");
@@ -459,7 +474,9 @@ static void write_simple(Writer *w, const DhcLpInst *n) {
 static void write_pointer(Writer *w, const DhcLpInst *n) {
   const char *t = dhc_cuda_memory_type(n->type.dtype);
   indent(w);
-  if (n->kind == DHC_LP_AT) dhc_text_printf(w->to, "%s *const v%d = &%s[%s];\n", t, n->id, ref0(w, n->a[0]), ref0(w, n->a[1]));
+  int per = n->kind == DHC_LP_AT ? dealt(w, n->a[0]) : 1;
+  const char *in = per > 1 ? dhc_arena_printf(w->p->arena, " / %d", per) : "";
+  if (n->kind == DHC_LP_AT) dhc_text_printf(w->to, "%s *const v%d = &%s[%s%s];\n", t, n->id, ref0(w, n->a[0]), ref0(w, n->a[1]), in);
   else dhc_text_printf(w->to, "%s *const v%d = (%s *)(block + %lld);\n", t, n->id, t, (long long)n->i);
 }
 

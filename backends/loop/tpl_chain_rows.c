@@ -4,9 +4,10 @@
  * pass, one a level of row folds, computes the inner contractions again. Every sum runs in the order of its
  * definition, so the bits are the CPU's; steps that no row sees are not left out.
  *
- * For contractions over constant extents, multiples of 4, and one axis of steps of at most 4096 where they are summed.
+ * For contractions over constant extents, multiples of 4, and one axis of at most 4096 steps: one block of the sum rule,
+ * 16 of the product rule.
  *
- * Schedule: v[1] threads of a block, v[2] steps in block memory, v[3] steps a thread takes at once, which divide v[2]. */
+ * Schedule: v[1] threads of a block, v[2] steps in block memory, which divide 256, v[3] steps a thread takes at once, which divide v[2]. */
 #include <math.h>
 
 #include "backends/loop/tpl_chain.h"
@@ -18,6 +19,7 @@ typedef struct Side {
   int quads;
   DhcLv row[MAX_QUADS];    /* inner: this thread's row */
   DhcLpVar sum[MAX_QUADS]; /* outer: its sums */
+  DhcLv done; /* outer: stack array of the sums of finished blocks of products; NULL: there is one block */
 } Side;
 
 typedef struct ChainRows {
@@ -148,6 +150,48 @@ static void steps(ChainRows *v, int level, const bool *needed, DhcLv step0, DhcL
   }
 }
 
+/* Outer sums' blocks of 256 products (ir/sum.h), at most 16 of them: those that are finished are added to +0 in order. */
+static void finish_block(ChainRows *v) {
+  DhcLp *b = v->b;
+  for (int j = 0; j < v->c.n_out; j++)
+    for (int q = 0; q < v->out[j].quads; q++) {
+      DhcLv at = dhc_lp_i64(b, 4 * (int64_t)q), so_far = dhc_lp_load(b, v->out[j].done, at, 4, 0);
+      dhc_lp_store(b, v->out[j].done, at, dhc_lp_add(b, so_far, dhc_lp_get(b, v->out[j].sum[q])), 0);
+      dhc_lp_set(b, v->out[j].sum[q], dhc_lp_zero(b, DHC_F32, 4));
+    }
+}
+
+static void products_begin(ChainRows *v) {
+  DhcLp *b = v->b;
+  if (dhc_tpl_one_block(v->c.cx.extent[v->c.step], 1)) return;
+  for (int j = 0; j < v->c.n_out; j++) {
+    v->out[j].done = dhc_lp_local(b, DHC_F32, 4 * v->out[j].quads);
+    for (int q = 0; q < v->out[j].quads; q++)
+      dhc_lp_store(b, v->out[j].done, dhc_lp_i64(b, 4 * (int64_t)q), dhc_lp_zero(b, DHC_F32, 4), 0);
+  }
+}
+
+/* Before the steps from step0 on. */
+static void products_step(ChainRows *v, DhcLv step0) {
+  DhcLp *b = v->b;
+  DhcLv zero = dhc_lp_i64(b, 0), within = dhc_lp_and(b, step0, dhc_lp_i64(b, DHC_DOT_BLOCK - 1));
+  if (!v->out[0].done) return;
+  dhc_lp_if(b, dhc_lp_and(b, dhc_lp_eq(b, within, zero), dhc_lp_lt(b, zero, step0)));
+  finish_block(v);
+  dhc_lp_end(b);
+}
+
+static void products_end(ChainRows *v) {
+  DhcLp *b = v->b;
+  if (!v->out[0].done) return;
+  dhc_lp_if(b, dhc_lp_lt(b, dhc_lp_i64(b, DHC_DOT_BLOCK), v->c.cx.extent[v->c.step]));
+  finish_block(v);
+  for (int j = 0; j < v->c.n_out; j++)
+    for (int q = 0; q < v->out[j].quads; q++)
+      dhc_lp_set(b, v->out[j].sum[q], dhc_lp_load(b, v->out[j].done, dhc_lp_i64(b, 4 * (int64_t)q), 4, 0));
+  dhc_lp_end(b);
+}
+
 static void pass(ChainRows *v, int level) {
   DhcLp *b = v->b;
   DhcChain *c = &v->c;
@@ -158,6 +202,7 @@ static void pass(ChainRows *v, int level) {
   DhcLv n = c->cx.extent[c->step], zero = dhc_lp_i64(b, 0);
   DhcLv step0 = dhc_lp_for(b, zero, n, v->held), count = dhc_lp_min(b, dhc_lp_sub(b, n, step0), dhc_lp_i64(b, v->held));
   DhcTplMark tile = dhc_tpl_push(&c->cx);
+  if (level == c->last) products_step(v, step0);
   dhc_lp_barrier(b);
   for (int i = 0; i < c->n_in; i++)
     if (needed[c->in[i].node]) bring(v, &v->in[i], c->in[i].na, c->in[i].k, step0, count);
@@ -262,7 +307,7 @@ void dhc_tpl_chain_rows(const DhcTplInput *in, DhcLp *b) {
   v->threads = in->schedule->v[1];
   v->held = in->schedule->v[2];
   v->together = in->schedule->v[3];
-  if (v->together < 1 || v->together > MAX_TOGETHER) DHC_BUG("schedule of a chain: %d steps at once", v->together);
+  if (v->together < 1 || v->together > MAX_TOGETHER || DHC_DOT_BLOCK % v->held) DHC_BUG("schedule of a chain: %d, %d", v->held, v->together);
   dhc_tpl_init(&c->cx, in, b);
   if (b->refused) return;
   const char *why = dhc_chain_roles(c) ? lay_out(v) : "no rows of contractions";
@@ -281,9 +326,11 @@ void dhc_tpl_chain_rows(const DhcTplInput *in, DhcLp *b) {
   hold_rows(v);
   for (int level = 1; level <= c->last; level++) {
     folds_begin(v, level);
+    if (level == c->last) products_begin(v);
     pass(v, level);
     folds_end(v, level);
   }
+  products_end(v);
   outputs(v);
   dhc_tpl_pop(&c->cx, &mark);
   dhc_lp_end(b);

@@ -90,13 +90,12 @@ static void integers(void **st) {
   case_free(&c);
 }
 
-/* Scores of 70 rows by 41 steps, their largest, what lies below it, its sum, and two outer contractions of it. */
-static void chain(void **st) {
-  (void)st;
+/* Scores of 70 rows by some steps, 300 of them more than a block of products, their largest, what lies below it, its sum, and two outer contractions of it. */
+static void chain_of(int64_t rows, int64_t n_steps) {
   SpecCase c;
   case_init(&c, DHC_KIND_CHAIN);
   c.all_classes = true;
-  int g = case_axis(&c, DHC_AXIS_PAR, 2, false), i = case_axis(&c, DHC_AXIS_PAR, 70, false), s = case_axis(&c, DHC_AXIS_RED, 41, false);
+  int g = case_axis(&c, DHC_AXIS_PAR, 2, false), i = case_axis(&c, DHC_AXIS_PAR, rows, false), s = case_axis(&c, DHC_AXIS_RED, n_steps, false);
   int k = case_axis(&c, DHC_AXIS_RED, 8, true), d = case_axis(&c, DHC_AXIS_RED, 4, true), e = case_axis(&c, DHC_AXIS_RED, 12, true);
   int q = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){g, i, k}));
   int key = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){g, s, k}));
@@ -119,6 +118,12 @@ static void chain(void **st) {
   assert_true(p && p->threads == 64); /* it is this template that takes it */
   case_check(&c, "", NULL, 1e-5);
   case_free(&c);
+}
+
+static void chain(void **st) {
+  (void)st;
+  chain_of(70, 41);
+  chain_of(3, 300);
 }
 
 /* h <- a h + b over 19 steps of 70 channels with 12 states: contracted with c in each step, every state stored in each

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Every kernel of every shipped model, forward and training step, has a CUDA form: no toolkit is needed to see that.
+# $1: dhcc
+set -u
+fails=0
+check() {
+  local out
+  for compute in f32 tf32; do
+    for stage in cuda train.cuda; do
+      out=$("$dhcc" print "$@" --stage=$stage --gpu-arch sm_90a --compute $compute --no-cache 2>&1 >/dev/null) && continue
+      echo "FAILED: print $* --stage=$stage --compute $compute: $out"
+      fails=1
+    done
+  done
+}
+dhcc=$1
+for model in dhc_ssm dhc_jamba "dhc_jamba --preset medium --set tokens=grid" seq mlp lstm rl_ssm_policy; do
+  # shellcheck disable=SC2086
+  check $model
+done
+exit $fails
