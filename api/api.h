@@ -86,6 +86,7 @@ struct dhc_model {
   DhcModule *module;
   const char *name;
   char hash[65];
+  const char *const *report; /* patterns of taps that runs of `loss` give as results, or NULL */
 };
 
 dhc_session *sweep_session(const dhc_sweep *w); /* NULL: of NULL */

@@ -27,6 +27,7 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   dhc_model_form(m->m, entry, &rq.name, &rq.form);
   const DhcRecipe *recipe = dhc_model_recipe(m->m);
   if (mode == DHC_MODE_TRAIN) rq.report = recipe->report;
+  if (mode == DHC_MODE_RUN && !strcmp(entry, "loss")) rq.report = m->report;
   DhcFunc *f = dhc_model_entry(m->m, &rq);
   if (!f || s->diags.n_errors > before) return NULL;
   DhcPipelineRequest way = request(m, f);

@@ -48,7 +48,7 @@ typedef struct Cli {
   double lr, clip, tolerance, val_fraction, temperature;
   bool json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, grad, print_recipe, profile;
   bool train, csv, compile, experts;
-  bool kernels, diff, explain_compiles;
+  bool kernels, diff, explain_compiles, routing;
   int argc; /* as main got them */
   char **argv;
   CliReport *report;

@@ -233,6 +233,8 @@ int cmd_train(const Cli *c) {
 typedef struct Predictions {
   cJSON *list; /* of the document; NULL: lines */
   int64_t n;
+  cJSON *routing; /* the same of the ledger */
+  int n_routed;
 } Predictions;
 
 static void show_prediction(void *ctx, int64_t example, int64_t target, int64_t predicted, double p) {
@@ -267,6 +269,33 @@ static void report_eval(const Cli *c, const dhc_eval_result *r) {
          acc, rate);
 }
 
+static void add_routing(cJSON *list, const dhc_routing_row *r) {
+  cJSON *row = cJSON_CreateObject();
+  cJSON_AddStringToObject(row, "path", r->path);
+  cJSON_AddStringToObject(row, "follows", r->follows);
+  cJSON_AddNumberToObject(row, "blocks", r->n_blocks);
+  cJSON_AddNumberToObject(row, "total", r->total);
+  cJSON_AddNumberToObject(row, "entropy", r->entropy);
+  cJSON_AddNumberToObject(row, "balance", r->balance);
+  cJSON *tokens = r->tokens ? cJSON_AddArrayToObject(row, "tokens") : NULL;
+  for (int i = 0; tokens && i < r->n_experts; i++) cJSON_AddItemToArray(tokens, cJSON_CreateNumber(r->tokens[i]));
+  cli_add(list, NULL, row);
+}
+
+static void show_routing(void *ctx, const dhc_routing_row *r) {
+  Predictions *pr = ctx;
+  if (pr->routing) {
+    add_routing(pr->routing, r);
+    return;
+  }
+  if (!pr->n_routed++) printf("%-44s %-20s %8s %8s  %s\n", "routed", "behind", "entropy", "balance", "tokens per expert");
+  if (*r->path) printf("%-44s", r->path);
+  else printf("%2d block%-35s", r->n_blocks, r->n_blocks == 1 ? "" : "s");
+  printf(" %-20s %8.4f %8.4f ", *r->follows ? r->follows : "-", r->entropy, r->balance);
+  for (int i = 0; r->tokens && i < r->n_experts; i++) printf(" %.0f", r->tokens[i]);
+  printf(r->tokens ? "\n" : " %.0f in all\n", r->total);
+}
+
 int cmd_eval(const Cli *c) {
   if (!c->data || !c->weights) {
     cli_error(c, "eval: needs --data SPEC and --weights FILE");
@@ -277,9 +306,10 @@ int cmd_eval(const Cli *c) {
   int rc = cli_open(c, &s, &m);
   if (!rc) {
     dhc_catch_signals();
-    Predictions pr = {cli_doc(c) ? cJSON_AddArrayToObject(cli_doc(c), "predictions") : NULL, 0};
+    Predictions pr = {.list = cli_doc(c) ? cJSON_AddArrayToObject(cli_doc(c), "predictions") : NULL,
+                      .routing = c->routing && cli_doc(c) ? cJSON_AddArrayToObject(cli_doc(c), "routing") : NULL};
     dhc_eval_options o = {.data = c->data, .split = c->split, .weights = c->weights, .batch = c->batch, .limit = c->limit,
-                          .ablate = c->parts, .n_ablate = c->n_parts, .n_predictions = (int)c->predictions, .prediction = show_prediction, .ctx = &pr};
+                          .routing = c->routing ? show_routing : NULL, .ablate = c->parts, .n_ablate = c->n_parts, .n_predictions = (int)c->predictions, .prediction = show_prediction, .ctx = &pr};
     dhc_eval_result r = {0};
     rc = cli_done(c, s, dhc_evaluate(m, &o, &r));
     if (!rc) report_eval(c, &r);

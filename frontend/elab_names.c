@@ -197,12 +197,12 @@ static DhcVal layer_value(DhcCx *cx, const DhcAstDecl *d, const DhcAstModule *fi
 /* Names every frame knows. */
 static bool predefined(DhcCx *cx, const char *name, DhcSpan at, DhcVal *out) {
   dhc_dtype t;
-  if (!strcmp(name, "training") || !strcmp(name, "streaming")) {
+  if (!strcmp(name, "training") || !strcmp(name, "streaming") || !strcmp(name, "reporting")) {
     if (!cx->run) {
       dhc_err(cx, "E0307", at, "'%s' is known only inside entries and functions", name);
       *out = dhc_v_error();
     } else {
-      *out = dhc_v_bool(name[0] == 't' ? cx->run->training : cx->run->streaming);
+      *out = dhc_v_bool(name[0] == 't' ? cx->run->training : name[0] == 's' ? cx->run->streaming : cx->run->request && cx->run->request->report);
     }
     return true;
   }

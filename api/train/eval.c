@@ -5,11 +5,13 @@
 
 typedef struct Predict {
   const dhc_eval_options *o;
+  Routing *routing; /* NULL: not asked for */
 } Predict;
 
 /* Largest logit and its softmax probability, for the first n_predictions examples. */
 static void predictions(void *ctx, const Feed *f, const dhc_tensor *results, int n_results, int64_t first, int64_t n) {
   const dhc_eval_options *o = ((Predict *)ctx)->o;
+  if (((Predict *)ctx)->routing) routing_add(((Predict *)ctx)->routing, results, n_results);
   const dhc_tensor *logits = result_named(results, n_results, "logits");
   const dhc_tensor *target = NULL;
   for (int i = 0; i < f->n_in; i++)
@@ -75,10 +77,12 @@ dhc_status evaluation_open(Evaluation *e, dhc_model *m, const dhc_eval_options *
 dhc_status evaluation_run(Evaluation *e, const dhc_eval_options *o, dhc_eval_result *out) {
   double t0 = session_now_ms();
   EvalSums sums;
-  Predict pr = {o};
+  e->routing = (Routing){.arena = &e->arena};
+  Predict pr = {o, o->routing ? &e->routing : NULL};
   DHC_TRY(evaluate(e->p, 0, &e->feed, &e->metric, &e->part, e->batch, predictions, &pr, &sums));
   *out = (dhc_eval_result){.n_examples = sums.n, .loss = sums.loss, .accuracy = e->metric.entry >= 0 ? sums.metric : NAN,
                            .seconds = (session_now_ms() - t0) / 1e3};
+  if (o->routing) DHC_TRY(routing_report(e->p->m, &e->routing, o->routing, o->ctx));
   return dhc_status_ok();
 }
 
@@ -97,8 +101,10 @@ dhc_status api_evaluate(dhc_model *m, const dhc_eval_options *o, dhc_eval_result
   Evaluation e = {.s = m->s};
   DhcHeld held;
   dhc_hold(&held, drop, &e);
+  m->report = o->routing ? routing_patterns() : NULL;
   dhc_status st = evaluation_open(&e, m, o);
   if (st.code == DHC_OK) st = evaluation_run(&e, o, out);
+  m->report = NULL;
   dhc_release(&held);
   drop(&e);
   return st;

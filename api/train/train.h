@@ -71,6 +71,21 @@ void taps_restore(Taps *t, const char *path, double *values, int64_t n);
 /* Their values, from the results of a run. */
 void taps_read(Taps *t, const dhc_tensor *results, int n_results);
 
+/* The routing ledger (routing.c). */
+typedef struct RoutedBlock {
+  const char *path; /* of the tap */
+  int n;
+  double *tokens; /* by expert */
+} RoutedBlock;
+typedef struct Routing {
+  DhcArena *arena;
+  DHC_VEC(RoutedBlock) blocks;
+} Routing;
+const char *const *routing_patterns(void); /* of the taps that it is made of */
+void routing_add(Routing *r, const dhc_tensor *results, int n_results);
+/* Every block, then the blocks behind each kind of mixer together. DHC_E_INPUT where there are none. */
+dhc_status routing_report(const dhc_model *m, const Routing *r, void (*row)(void *ctx, const dhc_routing_row *r), void *ctx) DHC_MUST_USE;
+
 /* An evaluation of entry "loss" on a split, with weights (eval.c). Whatever evaluation_open returns, e is to be
  * closed. */
 typedef struct Evaluation {
@@ -81,6 +96,7 @@ typedef struct Evaluation {
   Metric metric;
   Feed feed;
   int64_t batch;
+  Routing routing; /* where it is asked for */
   DhcArena arena;
   DhcCharge charge; /* of data */
 } Evaluation;

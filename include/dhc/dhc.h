@@ -374,12 +374,23 @@ DHC_API int dhc_signal_caught(void); /* 0 or the signal's number */
 DHC_API dhc_status dhc_train(dhc_model *m, const dhc_train_options *o,
                              dhc_train_result *out) DHC_MUST_USE;
 
+/* Where the tokens of an evaluation went, of one routed block or of all behind one kind of mixer. */
+typedef struct dhc_routing_row {
+  const char *path;    /* of the tap, "layers.1.ffn.tokens_per_expert"; "": of all blocks that follow such a mixer */
+  const char *follows; /* what made the mixer in front: "Mamba"; "" where there is none */
+  int n_blocks, n_experts;
+  const double *tokens; /* by expert; NULL of several blocks */
+  double total;        /* tokens times experts each goes to */
+  double entropy;      /* of the experts' shares, by its largest value: 1 where all get the same; means of several */
+  double balance;      /* mean by largest load, the same */
+} dhc_routing_row;
 typedef struct dhc_eval_options {
   const char *data, *split; /* split NULL: "test" */
   const char *weights;
   int64_t batch, limit;
   const char *const *ablate; /* n_ablate: see dhc_program_ablate */
   int n_ablate;
+  void (*routing)(void *ctx, const dhc_routing_row *r); /* the ledger, when the evaluation is done; or NULL */
   int n_predictions; /* report the first so many through `prediction` */
   void (*prediction)(void *ctx, int64_t example, int64_t target, int64_t predicted, double p);
   void *ctx;
