@@ -204,12 +204,27 @@ static int step_sweep(const Cli *c, dhc_session *s, dhc_sweep *sweep) {
   return cli_done(c, s, dhc_sweep_steps(sweep, show_row, &w));
 }
 
+/* "1%" as a share. */
+static bool read_slack(const Cli *c, double *out) {
+  if (!c->slack) return true;
+  char *end;
+  double v = strtod(c->slack, &end);
+  if (end != c->slack && !strcmp(end, "%") && v > 0 && v <= 100) {
+    *out = v / 100;
+    return true;
+  }
+  cli_error(c, "--slack: needs a percentage above 0, 1%%, got \"%s\"", c->slack);
+  return false;
+}
+
 static int run_sweep(const Cli *c, dhc_session *s) {
   dhc_sweep_options o = {.model = {.name = c->args[0], .root = c->root, .preset = c->preset, .recipe = c->recipe},
                          .axes = c->sets, .n_axes = c->n_sets, .opts = c->opts, .n_opts = c->n_opts, .variants = c->variants,
-                         .placements = c->placements, .random = c->random, .seed = (uint64_t)c->seed, .sizes = c->sizes};
+                         .placements = c->placements, .random = c->random, .seed = (uint64_t)c->seed, .sizes = c->sizes, .hold = c->hold,
+                         .solve = c->solve, .slack = 0};
   dhc_sweep *sweep = NULL;
-  int rc = cli_done(c, s, dhc_sweep_open(s, &o, &sweep));
+  int rc = read_slack(c, &o.slack) ? 0 : 2;
+  if (!rc) rc = cli_done(c, s, dhc_sweep_open(s, &o, &sweep));
   if (rc) return rc;
   dhc_catch_signals();
   rc = c->train ? train_sweep(c, s, sweep) : step_sweep(c, s, sweep);

@@ -204,7 +204,7 @@ static dhc_status list_variants(dhc_sweep *w) {
     if (n >= sizeof key || !dhc_recipe_has_key(key)) return dhc_status_make(DHC_E_USAGE, "--opt: a recipe has no '%s'", key);
     DHC_TRY(add_values(x, "opt", o->opts[i]));
   }
-  if (!x->n) return dhc_status_make(DHC_E_USAGE, "nothing to vary: give --set KEY=A,B, --opt KEY=A,B, --variants NAME or --placements M6A2");
+  if (!x->n && !o->hold) return dhc_status_make(DHC_E_USAGE, "nothing to vary: give --set KEY=A,B, --opt KEY=A,B, --variants NAME or --placements M6A2");
   return combine(x);
 }
 
@@ -228,6 +228,7 @@ dhc_status api_sweep_open(dhc_session *s, const dhc_sweep_options *o, dhc_sweep 
   DhcHeld held;
   dhc_hold(&held, free, w);
   dhc_status st = list_variants(w);
+  if (st.code == DHC_OK) st = sweep_solve(w);
   dhc_release(&held);
   if (st.code == DHC_OK) *out = w;
   else dhc_sweep_close(w);

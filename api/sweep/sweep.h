@@ -4,7 +4,9 @@
  *   list.c      which variants there are: axes and their combinations
  *   variant.c   one variant, opened in a session of its own; what identifies it
  *   generate.c  generated inputs of an entry
- *   steps.c     one step of each */
+ *   solve.c     equal budgets
+ *   steps.c     one step of each
+ *   study.h     training sweeps */
 #ifndef DHC_API_SWEEP_H
 #define DHC_API_SWEEP_H
 
@@ -63,6 +65,14 @@ typedef struct SweepIdentity {
   int64_t length, parameters;
 } SweepIdentity;
 dhc_status sweep_identify(const SweepOpen *x, const dhc_tensor *in, int n_in, DhcArena *a, SweepIdentity *out) DHC_MUST_USE;
+
+/* Tokens that the mixers see at these sizes; -1: not known. */
+dhc_status sweep_length(dhc_model *m, const char *sizes, int64_t *out) DHC_MUST_USE;
+
+/* ---- solve.c ---- */
+
+/* Gives every variant the value that meets the budget, if one is held. */
+dhc_status sweep_solve(dhc_sweep *w) DHC_MUST_USE;
 
 /* ---- generate.c ---- */
 

@@ -1,6 +1,7 @@
 /* One variant in a session of its own, and what identifies it. */
 #include <stdlib.h>
 
+#include "api/atlas/atlas.h"
 #include "api/sweep/sweep.h"
 
 static dhc_status open_in(dhc_sweep *w, const SweepVariant *v, SweepOpen *x) {
@@ -67,19 +68,34 @@ static void hash_of(dhc_model *m, DhcFunc *loss, DhcArena *a, char out[17]) {
 }
 
 /* Of the first call whose first operand is a batch of sequences, [B, L, d]: what the mixers see. */
+static int64_t length_at(const DhcFunc *f, const int64_t *values) {
+  int64_t length;
+  for (const DhcNode *n = f->first; n; n = n->next) {
+    if ((n->op != DHC_OP_CALL && n->op != DHC_OP_CHECKPOINT) || !n->n_args || n->args[0]->type.rank != 3) continue;
+    if (dhc_dim_eval(n->args[0]->type.dim[1], f->symbols.n, f->symbols.at, values, &length)) return length;
+  }
+  return -1;
+}
+
 static int64_t sequence_length(const DhcFunc *f, const dhc_tensor *in, int n_in) {
-  int64_t values[DHC_IMAGE_MAX_SYMBOLS] = {0}, length;
+  int64_t values[DHC_IMAGE_MAX_SYMBOLS] = {0};
   bool bound[DHC_IMAGE_MAX_SYMBOLS] = {false}, unbound;
   if (f->symbols.n > DHC_IMAGE_MAX_SYMBOLS) return -1;
   for (int i = 0; i < f->params.n; i++)
     for (int k = 0; k < n_in; k++)
       for (int d = 0; f->param_info.at[i].name && !strcmp(f->param_info.at[i].name, in[k].name) && d < in[k].rank; d++)
         dhc_dim_unify(f->params.at[i]->type.dim[d], in[k].dim[d], f->symbols.n, f->symbols.at, values, bound, &unbound);
-  for (const DhcNode *n = f->first; n; n = n->next) {
-    if ((n->op != DHC_OP_CALL && n->op != DHC_OP_CHECKPOINT) || !n->n_args || n->args[0]->type.rank != 3) continue;
-    if (dhc_dim_eval(n->args[0]->type.dim[1], f->symbols.n, f->symbols.at, values, &length)) return length;
-  }
-  return -1;
+  return length_at(f, values);
+}
+
+dhc_status sweep_length(dhc_model *m, const char *sizes, int64_t *out) {
+  DhcArena a;
+  Sizes s;
+  dhc_arena_init(&a);
+  dhc_status st = sizes_bind(m, "forward", sizes, false, &a, &s);
+  if (st.code == DHC_OK) *out = length_at(s.func, s.values);
+  dhc_arena_fini(&a);
+  return st;
 }
 
 static const char *mixers_text(const DhcModel *m, DhcArena *a) {

@@ -26,10 +26,15 @@ typedef struct dhc_sweep_options {
   int64_t random;             /* of all combinations only so many, drawn by `seed`; 0: all */
   uint64_t seed;              /* of that draw, of weights and of generated data */
   const char *sizes;          /* of generated data: "B=16,H=32,W=32"; what is not named has the recipe's batch, or 32, or 16 */
+  /* Equal budgets: of each variant the whole number `solve` ("ffn_inner", or "ffn_inner:16": its multiples) that brings it
+   * nearest to `hold` ("params=2.4M"; active-params, flops-per-token, state-bytes: caches included, at `sizes`), not
+   * further than this share of it. It becomes part of the variant and of its name. */
+  const char *hold, *solve;   /* both or none */
+  double slack;               /* 0: 0.01 */
 } dhc_sweep_options;
 
-/* DHC_E_USAGE where nothing varies, or an axis has no values; DHC_E_INPUT where the model has no such variants. No
- * variant is opened yet. The session outlives the sweep. */
+/* DHC_E_USAGE where nothing varies, or an axis has no values; DHC_E_INPUT where the model has no such variants, or
+ * one meets no budget. Texts are borrowed as long as the sweep. The session outlives the sweep. */
 DHC_API dhc_status dhc_sweep_open(dhc_session *s, const dhc_sweep_options *o, dhc_sweep **out) DHC_MUST_USE;
 DHC_API void dhc_sweep_close(dhc_sweep *w);
 DHC_API int dhc_sweep_count(const dhc_sweep *w); /* variants, equal ones counted each */

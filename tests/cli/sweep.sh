@@ -45,6 +45,33 @@ got=$("$dhcc" sweep "${tiny[@]}" --set num_layers=4 --set pattern=MMMA,M3A,MMMAM
 expect 0 "equal to pattern=MMMA, not run again: pattern=M3A" "$dhcc" sweep "${tiny[@]}" --set num_layers=4 --set pattern=MMMA,M3A
 expect 0 "M7A" "$dhcc" sweep "${tiny[@]}" --set mamba_ratio=7,6
 
+# six ratios at equal parameters: widths differ, and nothing is compiled after the first
+even=(dhc_jamba --set hidden_dim=4 --set num_heads=2 --set num_experts=2 --set d_state=4 --set tokens=grid --sizes B=2,H=16,W=16)
+"$dhcc" sweep "${even[@]}" --set ratio=7M:1A,1M,3M:1A,1M:1A,1M:3A,1A --hold params=30k --solve ffn_inner --slack 1% --json > "$work/even.json" || fail "equal parameters"
+python3 - "$work/even.json" <<'P' || fail "equal parameters"
+import json, sys
+v = json.load(open(sys.argv[1]))["variants"]
+assert [x["mixers"] for x in v] == ["M7 A1", "M8 A0", "M6 A2", "M4 A4", "M2 A6", "M0 A8"], v
+assert all(abs(x["parameters"] - 30000) <= 300 for x in v), [x["parameters"] for x in v]
+widths = [int(x["name"].split("ffn_inner=")[1]) for x in v]
+assert len(set(widths)) > 2, widths
+assert all(x["kernels_compiled"] == 0 for x in v[1:]), [x["kernels_compiled"] for x in v]
+P
+for what in active-params=26k flops-per-token=60k state-bytes=15k; do
+  step=ffn_inner
+  [ "${what%%=*}" = state-bytes ] && step=d_state
+  "$dhcc" sweep "${even[@]}" --set num_layers=4 --set ratio=3M:1A,1M:1A --hold $what --solve $step --slack 20% --json > "$work/held.json" || fail "--hold $what: $(cat "$work/held.json")"
+  grep -q "$step=" "$work/held.json" || fail "--hold $what: no $step in $(cat "$work/held.json")"
+done
+expect 1 "--hold params=10: variant ratio=7M:1A comes no nearer than" "$dhcc" sweep "${even[@]}" --set ratio=7M:1A,1M --hold params=10 --solve ffn_inner
+expect 1 "off by" "$dhcc" sweep "${even[@]}" --set ratio=7M:1A,1M --hold params=30k --solve ffn_inner:1000
+expect 1 "has no hyperparameter 'ffn_iner'" "$dhcc" sweep "${even[@]}" --set ratio=7M:1A,1M --hold params=30k --solve ffn_iner
+expect 2 "--hold and --solve need each other" "$dhcc" sweep "${even[@]}" --hold params=30k
+expect 2 "--hold: needs params, active-params" "$dhcc" sweep "${even[@]}" --hold param=30k --solve ffn_inner
+expect 2 "--hold: needs params, active-params" "$dhcc" sweep "${even[@]}" --hold params=-3 --solve ffn_inner
+expect 2 "--solve: needs NAME or NAME:STEP" "$dhcc" sweep "${even[@]}" --hold params=30k --solve ffn_inner:x
+expect 2 "--slack: needs a percentage" "$dhcc" sweep "${even[@]}" --hold params=30k --solve ffn_inner --slack 1
+
 # a recipe's settings are variants too, and compile nothing
 got=$("$dhcc" sweep "${small[@]}" --opt lr=1e-3,3e-4 --json)
 [ "$(echo "$got" | names)" = "lr=1e-3 lr=3e-4 | " ] || fail "--opt: $got"
