@@ -11,6 +11,7 @@
  *   weights.c   placement in segments, load, save
  *   initial.c   initialisers
  *   unused.c    what a weights file holds beside the model's tensors
+ *   transplant.c  values of another model's weights, where they fit
  *   state.c     what streaming entries keep from run to run
  *   finite.c    what holds a NaN
  *   generate.c, verify.c, print.c, tools.c, kernel_check.c, tensor_file.c
@@ -103,6 +104,20 @@ int program_range(const dhc_program *p, const char *name);
 /* initial.c: initial values of every tensor, or of the tables alone, which no file holds. */
 dhc_status weights_begin(dhc_program *p, bool tables_only) DHC_MUST_USE;
 
+/* Every tensor of a file in turn: parameters in the weights or a range like them, then perhaps buffers, a
+ * stacked one piece by piece. */
+typedef struct WeightsWalk {
+  dhc_program *p;
+  const char *prefix;
+  int range;
+  bool buffers;
+  int slot;
+  int64_t piece; /* of the slot */
+  char name[512];
+  DhcDevicePtr at; /* where it lies */
+} WeightsWalk;
+/* The next one, its name in w until the next call, its data NULL; false behind the last. */
+bool weights_next(WeightsWalk *w, DhcTensorView *out);
 /* Reads or lists all parameters (and buffers) under prefix + name, from or in the weights
  * (range DHC_WEIGHTS) or a range like them. Views' data are copies in the arena where the host does not see
  * the device's memory. */

@@ -98,6 +98,11 @@ dhc_status dhc_program_load(dhc_program *p, const char *path, bool partial) {
   DOOR(p ? p->m->s : NULL, api_program_load(p, path, partial));
 }
 
+dhc_status dhc_program_transplant(dhc_program *p, const char *path,
+                                  void (*row)(void *ctx, dhc_transplant_kind kind, const char *name, const char *why), void *ctx) {
+  DOOR(p ? p->m->s : NULL, api_program_transplant(p, path, row, ctx));
+}
+
 dhc_status dhc_program_save(dhc_program *p, const char *path, bool ema) {
   DOOR(p ? p->m->s : NULL, api_program_save(p, path, ema));
 }

@@ -21,6 +21,8 @@ dhc_status api_ablate(dhc_model *m, const dhc_ablate_options *o) DHC_MUST_USE;
 dhc_status api_program_add(dhc_program *p, const char *entry, dhc_mode mode, int *index) DHC_MUST_USE;
 dhc_status api_program_init(dhc_program *p, uint64_t seed) DHC_MUST_USE;
 dhc_status api_program_load(dhc_program *p, const char *path, bool partial) DHC_MUST_USE;
+dhc_status api_program_transplant(dhc_program *p, const char *path,
+                                  void (*row)(void *ctx, dhc_transplant_kind kind, const char *name, const char *why), void *ctx) DHC_MUST_USE;
 dhc_status api_program_save(dhc_program *p, const char *path, bool ema) DHC_MUST_USE;
 dhc_status api_program_set(dhc_program *p, const dhc_tensor *t) DHC_MUST_USE;
 dhc_status api_program_get(dhc_program *p, const char *path, dhc_tensor *t) DHC_MUST_USE;

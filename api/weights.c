@@ -111,21 +111,7 @@ static const char *piece_name(const dhc_slot *s, int64_t i, char *to, size_t n) 
   return to;
 }
 
-/* Every tensor of a file in turn: parameters in the weights or a range like them, then perhaps buffers, a
- * stacked one piece by piece. */
-typedef struct Walk {
-  dhc_program *p;
-  const char *prefix;
-  int range;
-  bool buffers;
-  int slot;
-  int64_t piece; /* of the slot */
-  char name[512];
-  DhcDevicePtr at; /* where it lies */
-} Walk;
-
-/* The next one, its name in w until the next call, its data NULL; false behind the last. */
-static bool walk_next(Walk *w, DhcTensorView *out) {
+bool weights_next(WeightsWalk *w, DhcTensorView *out) {
   const dhc_layout *l = dhc_prog_layout(w->p->run);
   for (; w->slot < l->n_slots; w->slot++, w->piece = 0) {
     const dhc_slot *s = &l->slots[w->slot];
@@ -146,10 +132,10 @@ static bool walk_next(Walk *w, DhcTensorView *out) {
 }
 
 dhc_status weights_read(dhc_program *p, const DhcSafetensors *file, const char *prefix, int range, bool partial, bool buffers) {
-  Walk w = {.p = p, .prefix = prefix, .range = range, .buffers = buffers};
+  WeightsWalk w = {.p = p, .prefix = prefix, .range = range, .buffers = buffers};
   DhcTensorView to;
   dhc_prog_changed(p->run, range != DHC_WEIGHTS);
-  while (walk_next(&w, &to)) {
+  while (weights_next(&w, &to)) {
     const DhcTensorView *from;
     if (partial && !dhc_safetensors_find(file, to.name)) continue;
     DHC_TRY(dhc_safetensors_need(file, to.name, -1, to.rank, to.shape, &from));
@@ -169,12 +155,12 @@ static dhc_status host_bytes(dhc_program *p, DhcDevicePtr at, int64_t bytes, Dhc
 }
 
 dhc_status weights_views(dhc_program *p, const char *prefix, int range, bool buffers, DhcArena *arena, DhcTensorView **out, int *n) {
-  Walk count = {.p = p, .prefix = prefix, .range = range, .buffers = buffers}, w = count;
+  WeightsWalk count = {.p = p, .prefix = prefix, .range = range, .buffers = buffers}, w = count;
   DhcTensorView v;
   *n = 0;
-  while (walk_next(&count, &v)) ++*n;
+  while (weights_next(&count, &v)) ++*n;
   *out = DHC_NEW_N(arena, DhcTensorView, *n + 1);
-  for (int i = 0; walk_next(&w, &v); i++) {
+  for (int i = 0; weights_next(&w, &v); i++) {
     v.name = dhc_arena_strdup(arena, v.name);
     DHC_TRY(host_bytes(p, w.at, v.bytes, arena, &v.data));
     (*out)[i] = v;

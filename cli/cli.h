@@ -41,7 +41,7 @@ typedef struct Cli {
   int n_parts;
   const char *root, *preset, *recipe, *backend, *cpu_features, *gpu_arch, *compute, *stage, *entry, *sizes, *pass;
   const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed, *variants, *placements;
-  const char *seeds, *baseline, *metric, *shard, *hold, *solve, *slack; /* sweep */
+  const char *seeds, *baseline, *metric, *shard, *hold, *solve, *slack, *init_from; /* sweep; init_from: train too */
   const char *header, *name, *bind, *weights_file, *target, *cpu, *features; /* build */
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
   int64_t tokens, top_k, max_memory, max_bytes, repeat, random;

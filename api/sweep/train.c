@@ -48,6 +48,7 @@ static void add_settings(Sweeping *g) {
   add_number(t, "clip", o->clip, o->clip >= 0);
   add_number(t, "val-fraction", o->val_fraction < 0 ? 0 : o->val_fraction, o->val_fraction != 0);
   add_number(t, "limit", (double)o->limit, o->limit > 0);
+  add_setting(t, "init-from", o->init_from);
   add_setting(t, "augment", o->augment_off ? "off" : "on");
   add_setting(t, "shuffle", o->shuffle_off ? "off" : "on");
   add_setting(t, "backend", g->w->s->tf32 ? "cuda tf32" : g->w->s->backend);

@@ -119,7 +119,7 @@ static void add_id(void *ctx, const char *run_id) {
 /* What another run has left. The config goes first and says so: a kill in between leaves a
  * folder that is this run's, and --resume goes on with the removing. */
 static dhc_status replace_files(Trainer *t) {
-  static const char *const files[] = {"metrics.csv", "metrics.jsonl", "best.safetensors", "last.safetensors"};
+  static const char *const files[] = {"metrics.csv", "metrics.jsonl", "best.safetensors", "last.safetensors", "init.json"};
   for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) (void)unlink(dhc_arena_printf(&t->arena, "%s/%s", t->o->out, files[i]));
   if (t->used)
     dhc_checkpoint_remove_run(t->o->out, NULL);
@@ -137,7 +137,10 @@ dhc_status trainer_begin_files(Trainer *t) {
   }
   DHC_TRY(trainer_write_config(t));
   t->begun = true;
-  if (!t->saved.any) return replace_files(t);
+  if (!t->saved.any) {
+    DHC_TRY(replace_files(t));
+    return trainer_write_origins(t);
+  }
   dhc_checkpoint_prune(t->o->out, t->run_id, t->saved.step, t->saved.stop, TRAIN_KEPT);
   return dhc_status_ok();
 }

@@ -128,6 +128,7 @@ void trainer_settings(Trainer *t) {
   add(t, RUN_PLAIN, "label_smoothing", number(t, r->label_smoothing));
   add(t, RUN_PLAIN, "augment", t->feed.augment >= 0 ? "on" : "off");
   add(t, RUN_PLAIN, "shuffle", o->shuffle_off ? "off" : "on");
+  if (o->init_from) add(t, RUN_PLAIN, "init-from", clean(t, o->init_from));
   /* the kind of device, not its number, and how it computes, where that is not exactly */
   add(t, RUN_PLAIN, "backend", t->m->s->tf32 ? dhc_arena_printf(&t->arena, "%s tf32", t->m->s->backend) : t->m->s->backend);
   DhcText report = {.arena = &t->arena};

@@ -117,6 +117,7 @@ static dhc_status set_up(Trainer *t) {
   if (o->out) trainer_settings(t);
   DHC_TRY(trainer_check_allowed(t));
   if (o->resume) DHC_TRY(trainer_go_on(t));
+  if (o->init_from && !t->saved.any) DHC_TRY(trainer_transplant(t));
   t->ready = true;
   return t->saved.any ? trainer_begin_files(t) : dhc_status_ok();
 }

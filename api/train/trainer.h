@@ -5,6 +5,7 @@
  *   run.c         which run it is: settings, what may not differ when it goes on, config.json
  *   checkpoint.c  checkpoints and resuming
  *   folder.c      the folder: whose it is, beginning and going on there
+ *   origin.c      beginning with the weights of another run
  *   blame.c       where a number that is not finite came from */
 #ifndef DHC_API_TRAINER_H
 #define DHC_API_TRAINER_H
@@ -53,6 +54,12 @@ typedef struct RunRecord {
   const struct cJSON *config; /* "run" of config.json */
 } RunRecord;
 
+/* Where a tensor's initial values come from. */
+typedef struct TrainerOrigin {
+  dhc_transplant_kind kind;
+  const char *name, *why;
+} TrainerOrigin;
+
 typedef struct Trainer {
   dhc_model *m;
   const dhc_train_options *o;
@@ -89,6 +96,7 @@ typedef struct Trainer {
   uint64_t seed;
   double epoch_loss, epoch_metric, best, val_loss, val_accuracy; /* of the last validation */
   int64_t epoch_n;
+  DHC_VEC(TrainerOrigin) origins; /* of the initial values, where they come from another run's weights */
   double t0;            /* ms: the loop began */
   double train_ms;      /* feeding and stepping, without compiling and validation */
   int64_t samples;      /* of those steps */
@@ -118,6 +126,11 @@ dhc_status trainer_open_folder(Trainer *t) DHC_MUST_USE;
 dhc_status trainer_go_on(Trainer *t) DHC_MUST_USE;
 /* Once, when there is something to write: the folder becomes this run's. */
 dhc_status trainer_begin_files(Trainer *t) DHC_MUST_USE;
+
+/* ---- origin.c ---- */
+/* Weights of options' init_from over the initial ones; says what was taken. */
+dhc_status trainer_transplant(Trainer *t) DHC_MUST_USE;
+dhc_status trainer_write_origins(Trainer *t) DHC_MUST_USE; /* init.json, if there are some */
 
 /* ---- checkpoint.c ---- */
 /* Checkpoint of the state now, unless the newest holds it; nothing without a folder. stop: an

@@ -220,6 +220,15 @@ DHC_API void dhc_program_close(dhc_program *p);
 DHC_API dhc_status dhc_program_init(dhc_program *p, uint64_t seed) DHC_MUST_USE;
 DHC_API dhc_status dhc_program_load(dhc_program *p, const char *path, bool partial) DHC_MUST_USE;
 DHC_API dhc_status dhc_program_save(dhc_program *p, const char *path, bool ema) DHC_MUST_USE;
+/* Takes from the weights of another model what fits, over initial values: `row` is told of every tensor. */
+typedef enum dhc_transplant_kind {
+  DHC_KEPT,     /* the same name and shape */
+  DHC_RESHAPED, /* as many elements in another shape, in their order; else what both shapes have in common, the rest as it was */
+  DHC_FRESH     /* not there, of another rank, or of a layer of another kind: as it was */
+} dhc_transplant_kind;
+DHC_API dhc_status dhc_program_transplant(dhc_program *p, const char *path,
+                                          void (*row)(void *ctx, dhc_transplant_kind kind, const char *name, const char *why),
+                                          void *ctx) DHC_MUST_USE;
 /* Copies one tensor in or out by path (row-major, f32 or the tensor's dtype; f64 is
  * converted). "m:PATH", "v:PATH", "ema:PATH" name optimiser state. */
 DHC_API dhc_status dhc_program_set(dhc_program *p, const dhc_tensor *t) DHC_MUST_USE;
@@ -342,6 +351,8 @@ typedef struct dhc_train_options {
   bool shuffle_off;           /* examples in the order of the data */
   const char *allow_changed;  /* with resume: names of such settings (and "model": its text) that may differ, "lr,seed", or NULL */
   const char *command;        /* recorded as what began the run, or NULL */
+  const char *init_from;      /* weights that a new run begins with where they fit (dhc_program_transplant), listed in
+                               * out/init.json; or NULL */
   void (*profile)(void *ctx, const dhc_profile_row *row); /* called at the end for every item of the step's plan, or NULL */
 } dhc_train_options;
 

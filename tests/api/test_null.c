@@ -108,6 +108,11 @@ static void of_session(void) {
   IS_NULL("report", dhc_kernel_check(s, "a", "b", dims, 1, 0, &e, NULL));
 }
 
+static void of_transplant(void) {
+  IS_NULL("p", dhc_program_transplant(NULL, "w.safetensors", NULL, NULL));
+  IS_NULL("path", dhc_program_transplant(p, NULL, NULL, NULL));
+}
+
 static void of_sweep(void) {
   dhc_sweep *w = (dhc_sweep *)1;
   const char *axes[] = {"hidden=3,4"}, *none[] = {NULL};
@@ -340,6 +345,7 @@ int main(int argc, char **argv) {
   of_session();
   of_model();
   of_sweep();
+  of_transplant();
   of_runs();
   of_program();
   of_tensors();
