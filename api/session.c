@@ -217,7 +217,7 @@ void dhc_session_close(dhc_session *s) {
     seen_close(s->seen);
   }
   dhc_arena_fini(&s->arena);
-  dhc_arena_trim();
+  if (!s->lent) dhc_arena_trim(); /* what a variant leaves serves the next */
   free(s);
 }
 
