@@ -56,7 +56,8 @@ static void print_term(DhcText *to, const DhcTerm *t) {
   for (int i = 0; i < t->n_axes; i++) {
     dhc_text_puts(to, i ? " + " : "");
     if (t->coef[i] != 1) dhc_text_printf(to, "%lld*", (long long)t->coef[i]);
-    dhc_text_printf(to, "a%d", t->axis[i]);
+    dhc_text_puts(to, "a");
+    dhc_text_int(to, t->axis[i]);
   }
   if (t->index >= 0) dhc_text_printf(to, "%s%%%d", t->n_axes ? " + " : "", t->index);
   dhc_text_puts(to, ")");
@@ -79,13 +80,18 @@ static void print_operand(DhcText *to, const DhcOperand *o) {
 
 static void print_args(DhcText *to, const DhcSpecNode *d) {
   dhc_text_puts(to, "(");
-  for (int k = 0; k < 4 && d->a[k] >= 0; k++) dhc_text_printf(to, "%s%%%d", k ? ", " : "", d->a[k]);
+  for (int k = 0; k < 4 && d->a[k] >= 0; k++) {
+    dhc_text_puts(to, k ? ", %" : "%");
+    dhc_text_int(to, d->a[k]);
+  }
   dhc_text_puts(to, ")");
 }
 
 static void print_node(DhcText *to, const DhcSpec *s, int n) {
   const DhcSpecNode *d = &s->node[n];
-  dhc_text_printf(to, "  %%%d = ", n);
+  dhc_text_puts(to, "  %");
+  dhc_text_int(to, n);
+  dhc_text_puts(to, " = ");
   switch (d->kind) {
     case DHC_SN_LOAD: dhc_text_printf(to, "load %d", d->operand); break;
     case DHC_SN_AXIS: dhc_text_printf(to, "axis %d", d->operand); break;
@@ -116,7 +122,9 @@ static void print_node(DhcText *to, const DhcSpec *s, int n) {
       print_args(to, d);
       break;
   }
-  dhc_text_printf(to, " : %s\n", dhc_dtype_name(d->dtype));
+  dhc_text_puts(to, " : ");
+  dhc_text_puts(to, dhc_dtype_name(d->dtype));
+  dhc_text_puts(to, "\n");
 }
 
 void dhc_spec_print(const DhcSpec *s, DhcText *to) {

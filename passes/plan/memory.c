@@ -154,91 +154,138 @@ static bool meet(const Block *a, const Block *b) {
   return a->life.first <= b->life.last && b->life.first <= a->life.last;
 }
 
+/* Blocks in the order being tried: heaviest first, then by row. */
+typedef struct Turn {
+  int64_t weight;
+  int block; /* blocks begin in the order of their rows */
+} Turn;
+
 static int heavier(const void *x, const void *y) {
-  const Block *a = x, *b = y;
+  const Turn *a = x, *b = y;
   if (a->weight != b->weight) return a->weight < b->weight ? 1 : -1;
-  return (a->row > b->row) - (a->row < b->row);
+  return (a->block > b->block) - (a->block < b->block);
 }
 
-static int lower(const void *x, const void *y) {
-  const Block *a = x, *b = y;
-  if (a->at != b->at) return a->at > b->at ? 1 : -1;
-  return (a->row > b->row) - (a->row < b->row);
-}
-
-/* What placing looks at, side by side. */
+/* What is placed, by place; columns side by side, as placing looks at nearly all of one before it looks at
+ * another. */
 typedef struct Placed {
-  int64_t at, end;
-  int first, last;
+  int n;
+  int64_t *at, *end;
+  int *first, *last, *block;
+  unsigned char *meets; /* lives at some time of the block being placed; 8 more than n */
 } Placed;
 
-/* Lowest place for b among the n in sorted[], which are by place; adds it there. */
-static void place(Block *b, int n, Placed *sorted) {
-  int64_t at = 0;
-  int first = b->life.first, last = b->life.last, i = n;
-  for (int k = 0; k < n; k++) {
-    const Placed *c = &sorted[k];
-    if (c->first > last || c->last < first) continue;
-    if (c->at - at >= b->size) break;
-    if (c->end > at) at = c->end;
-  }
-  b->at = at;
-  for (; i > 0 && sorted[i - 1].at > at; i--) sorted[i] = sorted[i - 1];
-  sorted[i] = (Placed){at, at + b->size, first, last};
+static Placed placed_new(int n, DhcArena *arena) {
+  return (Placed){.at = DHC_NEW_N(arena, int64_t, n + 1), .end = DHC_NEW_N(arena, int64_t, n + 1), .first = DHC_NEW_N(arena, int, n + 1),
+                  .last = DHC_NEW_N(arena, int, n + 1), .block = DHC_NEW_N(arena, int, n + 1),
+                  .meets = DHC_NEW_N(arena, unsigned char, n + 9)};
 }
 
-/* How far up each item is taken: a tree over the items, leaves from `leaves` on. */
+static void insert(Placed *p, int i, const Block *b, int block) {
+  size_t n = (size_t)(p->n - i);
+#define INSERT(column, value)                                       \
+  memmove(&p->column[i + 1], &p->column[i], n * sizeof *p->column); \
+  p->column[i] = value
+  INSERT(at, b->at);
+  INSERT(end, b->at + b->size);
+  INSERT(first, b->life.first);
+  INSERT(last, b->life.last);
+  INSERT(block, block);
+#undef INSERT
+  p->n++;
+}
+
+static void find_meeting(const int *restrict first, const int *restrict last, int n, int begin, int end, unsigned char *restrict meets) {
+  for (int k = 0; k < n; k++) meets[k] = (unsigned char)((first[k] <= end) & (last[k] >= begin));
+  memset(meets + n, 0, 8);
+}
+
+/* Puts b at the lowest place between those placed that live at the same time. */
+static void place(Block *b, int block, Placed *p) {
+  int64_t at = 0;
+  int n = p->n, i = n;
+  const unsigned char *meets = p->meets;
+  find_meeting(p->first, p->last, n, b->life.first, b->life.last, p->meets);
+  for (int k = 0; k < n; k++) {
+    uint64_t eight;
+    memcpy(&eight, meets + k, sizeof eight);
+    if (!eight) k += 7;
+    if (!eight || !meets[k]) continue;
+    if (p->at[k] - at >= b->size) break;
+    if (p->end[k] > at) at = p->end[k];
+  }
+  b->at = at;
+  for (int low = 0; low < i;) { /* behind all that do not lie above it */
+    int middle = (low + i) / 2;
+    if (p->at[middle] > at) i = middle;
+    else low = middle + 1;
+  }
+  insert(p, i, b, block);
+}
+
+/* The blocks by place, those at one place by row. */
+static Block *by_place(const Block *blocks, const Placed *p, DhcArena *arena) {
+  Block *out = DHC_NEW_N(arena, Block, p->n + 1);
+  for (int k = 0; k < p->n; k++) {
+    const Block *b = &blocks[p->block[k]];
+    int i = k;
+    for (; i > 0 && out[i - 1].at == b->at && out[i - 1].row > b->row; i--) out[i] = out[i - 1];
+    out[i] = *b;
+  }
+  return out;
+}
+
+/* How far up the items are taken, in stretches of one height. */
 typedef struct Heights {
-  int leaves;
-  int64_t *all;  /* of node v: at least this, everywhere below it */
-  int64_t *most; /* the largest anywhere below it */
+  int n_items, n_words;
+  uint64_t *begins; /* bit per item, and one behind the last: a stretch begins there */
+  int64_t *height;  /* by the item where it begins */
 } Heights;
 
 static Heights heights_new(int n_items, DhcArena *arena) {
-  Heights h = {.leaves = 1};
-  while (h.leaves < n_items) h.leaves *= 2;
-  h.all = DHC_NEW_N(arena, int64_t, 2 * h.leaves);
-  h.most = DHC_NEW_N(arena, int64_t, 2 * h.leaves);
+  Heights h = {.n_items = n_items, .n_words = n_items / 64 + 1};
+  h.begins = DHC_NEW_N(arena, uint64_t, h.n_words);
+  h.height = DHC_NEW_N(arena, int64_t, n_items + 1);
   return h;
 }
 
 static void heights_clear(Heights *h) {
-  memset(h->all, 0, sizeof *h->all * (size_t)(2 * h->leaves));
-  memset(h->most, 0, sizeof *h->most * (size_t)(2 * h->leaves));
+  memset(h->begins, 0, sizeof *h->begins * (size_t)h->n_words);
+  h->begins[0] = 1;
+  h->height[0] = 0;
+  h->begins[h->n_items / 64] |= UINT64_C(1) << h->n_items % 64;
 }
 
-static int64_t larger(int64_t a, int64_t b) {
-  return a > b ? a : b;
+static int begin_at_or_before(const Heights *h, int item) {
+  int w = item / 64;
+  uint64_t bits = h->begins[w] & (UINT64_MAX >> (63 - item % 64));
+  while (!bits) bits = h->begins[--w];
+  return w * 64 + 63 - __builtin_clzll(bits);
 }
 
-/* The largest height of items first … last. */
-static int64_t heights_over(const Heights *h, int first, int last) {
-  int64_t top = 0;
-  int l = first + h->leaves, r = last + h->leaves;
-  for (int a = l, b = r;;) {
-    if (a == b || a % 2) top = larger(top, h->most[a]);
-    if (a != b && b % 2 == 0) top = larger(top, h->most[b]);
-    a = (a + 1) / 2;
-    b = (b - 1) / 2;
-    if (a > b) break;
+static int begin_after(const Heights *h, int item) {
+  int w = (item + 1) / 64;
+  uint64_t bits = h->begins[w] & (UINT64_MAX << (item + 1) % 64);
+  while (!bits) bits = h->begins[++w];
+  return w * 64 + __builtin_ctzll(bits);
+}
+
+/* Something of this size on top of items first … last: they are all of one height then, which it returns. */
+static int64_t heights_pile(Heights *h, int first, int last, int64_t size) {
+  int stretch = begin_at_or_before(h, first);
+  int64_t top = h->height[stretch];
+  for (int next; (next = begin_after(h, stretch)) <= last; stretch = next) {
+    if (stretch > first) h->begins[stretch / 64] &= ~(UINT64_C(1) << stretch % 64);
+    if (h->height[next] > top) top = h->height[next];
   }
-  for (l /= 2; l; l /= 2) top = larger(top, h->all[l]);
-  for (r /= 2; r; r /= 2) top = larger(top, h->all[r]);
-  return top;
-}
-
-/* Items first … last are taken up to `end` at least. */
-static void heights_raise(Heights *h, int first, int last, int64_t end) {
-  int l = first + h->leaves, r = last + h->leaves;
-  for (int a = l, b = r;;) {
-    if (a == b || a % 2) h->all[a] = larger(h->all[a], end), h->most[a] = larger(h->most[a], end);
-    if (a != b && b % 2 == 0) h->all[b] = larger(h->all[b], end), h->most[b] = larger(h->most[b], end);
-    a = (a + 1) / 2;
-    b = (b - 1) / 2;
-    if (a > b) break;
+  int64_t behind = h->height[stretch];
+  if (stretch > first) h->begins[stretch / 64] &= ~(UINT64_C(1) << stretch % 64);
+  if (!(h->begins[(last + 1) / 64] >> (last + 1) % 64 & 1)) {
+    h->begins[(last + 1) / 64] |= UINT64_C(1) << (last + 1) % 64;
+    h->height[last + 1] = behind;
   }
-  for (l /= 2; l; l /= 2) h->most[l] = larger(h->most[l], end);
-  for (r /= 2; r; r /= 2) h->most[r] = larger(h->most[r], end);
+  h->begins[first / 64] |= UINT64_C(1) << first % 64;
+  return h->height[first] = top + size;
 }
 
 /* Peak at other sizes, size[] by row, of blocks sorted by place: where binding puts them. At `enough` and
@@ -248,9 +295,7 @@ static double peak_of(const Block *blocks, int n, const int64_t *size, Heights *
   heights_clear(h);
   for (int k = 0; k < n && (double)peak < enough; k++) {
     DhcSpanOfItems life = blocks[k].life;
-    bool lives = life.first <= life.last;
-    int64_t end = (lives ? heights_over(h, life.first, life.last) : 0) + size[blocks[k].row];
-    if (lives) heights_raise(h, life.first, life.last, end);
+    int64_t bytes = size[blocks[k].row], end = life.first > life.last ? bytes : heights_pile(h, life.first, life.last, bytes);
     if (end > peak) peak = end;
   }
   return (double)peak;
@@ -322,15 +367,18 @@ static double worst_of(const Block *blocks, int n, const Sample *sample, int n_s
 static Block *best_packing(const Sample *sample, int n_samples, int n, int n_items, DhcArena *arena) {
   Block *best = NULL;
   double least = 0;
-  Placed *sorted = DHC_NEW_N(arena, Placed, n + 1);
+  Placed placed = placed_new(n, arena);
+  Turn *turn = DHC_NEW_N(arena, Turn, n + 1);
   Heights h = heights_new(n_items, arena);
   for (int s = 0; s < n_samples; s++)
     for (int order = 0; order < N_ORDERS; order++) {
       Block *blocks = dhc_arena_dup(arena, sample[s].blocks, sizeof *blocks * (size_t)(n + 1));
       weigh(blocks, n, order, n_items, arena);
-      qsort(blocks, (size_t)n, sizeof *blocks, heavier);
-      for (int k = 0; k < n; k++) place(&blocks[k], k, sorted);
-      qsort(blocks, (size_t)n, sizeof *blocks, lower);
+      for (int k = 0; k < n; k++) turn[k] = (Turn){blocks[k].weight, k};
+      qsort(turn, (size_t)n, sizeof *turn, heavier);
+      placed.n = 0;
+      for (int k = 0; k < n; k++) place(&blocks[turn[k].block], turn[k].block, &placed);
+      blocks = by_place(blocks, &placed, arena);
       double worst = worst_of(blocks, n, sample, n_samples, &h, best ? least : INFINITY);
       if (best && worst >= least) continue;
       best = blocks;
