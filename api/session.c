@@ -115,6 +115,11 @@ static dhc_status choose_compute(dhc_session *s) {
   return s->o.print_only || (s->traits & DHC_BACKEND_TF32) ? dhc_status_ok() : no_tf32(s->backend);
 }
 
+static dhc_status choose_bounds(const dhc_session *s) {
+  if (!s->o.check_bounds || !strcmp(s->backend, "cpu")) return dhc_status_ok();
+  return dhc_status_make(DHC_E_USAGE, "--check-bounds: needs --backend cpu, whose kernels can be checked");
+}
+
 static void close_session(void *s) {
   dhc_session_close(s);
 }
@@ -137,6 +142,7 @@ dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) {
   find_roots(s);
   dhc_status st = choose_backend(s);
   if (st.code == DHC_OK) st = choose_compute(s);
+  if (st.code == DHC_OK) st = choose_bounds(s);
   char why[400];
   if (st.code == DHC_OK && !dhc_pass_list_check(s->o.disable_passes, true, why, sizeof why))
     st = dhc_status_make(DHC_E_USAGE, "--disable-pass: %s", why);
@@ -186,6 +192,7 @@ static dhc_status open_store(dhc_session *s) {
 dhc_status session_device(dhc_session *s, DhcDevice **out) {
   const DhcDeviceOptions o = {.exec = dhc_pool_exec(s->pool), .number = s->gpu};
   if (!s->device) DHC_TRY(dhc_backend_device(s->backend, &o, &s->device));
+  s->device->checked = s->o.check_bounds;
   *out = s->device;
   return dhc_status_ok();
 }
@@ -194,7 +201,7 @@ dhc_status session_compiler(dhc_session *s, DhcCompiler **out) {
   *out = s->compiler;
   if (s->compiler) return dhc_status_ok();
   const char *backend = s->graphs ? dhc_backend_name(0) : s->backend;
-  DhcCompileOptions o = {.backend = backend, .features = s->o.cpu_features, .gpu_arch = s->o.gpu_arch, .tf32 = s->tf32,
+  DhcCompileOptions o = {.backend = backend, .features = s->o.cpu_features, .gpu_arch = s->o.gpu_arch, .tf32 = s->tf32, .check_bounds = s->o.check_bounds,
                          .offline = s->offline, .workers = dhc_pool_threads(s->pool)};
   if (!dhc_backend_compiles(backend))
     return dhc_status_make(DHC_E_ENVIRONMENT, "%s; use --backend %s", dhc_backend_known(0)->lacks, dhc_backend_name(0));

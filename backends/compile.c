@@ -25,7 +25,7 @@ struct DhcCompiler {
   const char *key_text, *needs;
   DhcStore *store;
   DhcDevice *device;
-  bool owns_device;
+  bool owns_device, checked;
   int workers;
   void *worker[MAX_WORKERS]; /* generators, opened when first needed */
   DHC_VEC(Entry *) entries;
@@ -40,6 +40,8 @@ dhc_status dhc_compiler_open(DhcArena *arena, const DhcCompileOptions *o, DhcCom
   c->store = o->store;
   c->workers = o->workers < 1 ? 1 : o->workers > MAX_WORKERS ? MAX_WORKERS : o->workers;
   DHC_TRY(c->backend->open(arena, o, &c->self, &c->facts, &c->key_text, &c->needs));
+  c->checked = o->check_bounds;
+  if (c->checked) c->key_text = dhc_arena_printf(arena, "%s checked", c->key_text);
   c->device = o->device;
   c->owns_device = !o->device && !o->offline;
   dhc_status s = {0};
@@ -128,7 +130,7 @@ static dhc_status build_classes(const DhcCompiler *c, const DhcKernelRequest *r,
     const char *why = NULL;
     DhcLp *p = dhc_template_build(&in, &why);
     if (!p) return dhc_status_make(DHC_E_INPUT, "%s kernel: %s", kind_name(r->spec->kind), why);
-    program[i] = p;
+    program[i] = c->checked ? dhc_lp_checked(p, arena) : p;
     classes[i] = (dhc_kernel_class){.guard = r->classes[i].guard, .n_tasks = p->n_tasks, .first_tasks = p->first_tasks,
                                     .scratch_bytes = p->scratch_bytes, .shared_bytes = p->shared_bytes};
   }

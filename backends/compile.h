@@ -59,6 +59,7 @@ typedef struct DhcCompileOptions {
   const char *features;    /* NULL: this machine's; e.g. "-avx512f" to cap */
   const char *gpu_arch;    /* cuda; NULL: the GPU's, or sm_90a where there is none */
   bool tf32;               /* cuda: contractions round their operands to tf32 */
+  bool check_bounds;       /* cpu: kernels check where they read and write; launches carry limits (runtime/device.h) */
   bool offline;            /* code is only looked at: no device is opened, nothing is linked */
   int workers;             /* code generation threads, >= 1 */
   DhcStore *store;         /* borrowed; may be memory only */

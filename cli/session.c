@@ -25,6 +25,7 @@ int cli_open_session(const Cli *c, dhc_session **out) {
       .max_memory = c->max_memory,
       .disable_passes = c->disable_pass,
       .pass_limit = (int)c->pass_limit,
+      .check_bounds = c->check_bounds,
       .strict = c->strict,
       .explain_compiles = c->explain_compiles,
       .warn = cli_warn_line,

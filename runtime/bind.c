@@ -114,6 +114,8 @@ static bool bind_ref(DhcBound *b, const Nest *nest, const dhc_ref *ref, int64_t 
     return false;
   }
   high = low;
+  out->begin = buffer->offset;
+  out->end = buffer->offset + buffer->bytes; /* fits: checked when it was placed */
   out->segment = b->plan->buffers[ref->buffer].segment;
   out->steps = false;
   if (__builtin_add_overflow(buffer->offset, low, &out->offset)) {
@@ -169,10 +171,10 @@ static dhc_status bind_call(DhcBound *b, int32_t index, BoundItem *out, int64_t 
     }
     if (!dhc_dimprog_eval(class->n_tasks, dims64, item->n_dims, 1, &out->n_tasks) ||
         !dhc_dimprog_eval(class->first_tasks, dims64, item->n_dims, 0, &out->first_tasks) ||
-        !dhc_dimprog_eval(class->scratch_bytes, dims64, item->n_dims, 0, &scratch) ||
-        !dhc_dimprog_eval(class->shared_bytes, dims64, item->n_dims, 0, &shared) ||
+        !dhc_dimprog_eval(class->scratch_bytes, dims64, item->n_dims, 0, &out->scratch) ||
+        !dhc_dimprog_eval(class->shared_bytes, dims64, item->n_dims, 0, &out->shared) ||
         out->n_tasks < 0 || out->first_tasks < 0 || out->first_tasks > out->n_tasks ||
-        !dhc_size_align64(scratch, &scratch) || !dhc_size_align64(shared, &shared)) {
+        !dhc_size_align64(out->scratch, &scratch) || !dhc_size_align64(out->shared, &shared)) {
       return too_large(b, "work of item", index);
     }
     if (class->fn == NULL) {

@@ -10,6 +10,7 @@ typedef struct BoundRef {
   int32_t segment;
   bool steps; /* some step is not 0 */
   int64_t offset;
+  int64_t begin, end; /* of its buffer, in the segment */
   int64_t step[DHC_MAX_LOOP_DEPTH];
 } BoundRef;
 
@@ -22,6 +23,7 @@ typedef struct BoundItem {
   const BoundRef *refs;
   const intptr_t *dims;
   dhc_kernel_fn fn;
+  int64_t scratch, shared; /* CALL: bytes it asked for */
   int64_t n_tasks, first_tasks; /* CALL */
   int64_t bytes;   /* COPY, FILL */
   int64_t count;   /* LOOP */

@@ -44,6 +44,9 @@ typedef struct DhcLaunch {
   int64_t task0, n_tasks;
   DhcDevicePtr scratch;   /* of worker w: scratch + w * worker_scratch; 0: none is needed */
   int64_t worker_scratch; /* bytes, a multiple of 64 */
+  /* Of checked kernels, else NULL: the limits that ptr[n_ptrs + 1] is to hold (backends/loop/bounds.c); the report in them
+   * is of all launches of the call. */
+  int64_t *limits;
 } DhcLaunch;
 
 /* A run of a bound plan, resolved: loops unrolled, addresses fixed. */
@@ -102,6 +105,7 @@ typedef struct DhcDeviceOps {
 /* First member of every device. */
 struct DhcDevice {
   const DhcDeviceOps *ops;
+  bool checked; /* its kernels are: launches carry limits */
 };
 
 static inline void dhc_device_close(DhcDevice *d) {

@@ -162,9 +162,10 @@ static void call_tasks(void *arg, int64_t t0, int64_t t1, int worker) {
 }
 
 static dhc_status host_launch(DhcDevice *d, const DhcLaunch *l) {
-  void *ptr[DHC_MAX_KERNEL_PTRS + 1];
+  void *ptr[DHC_MAX_KERNEL_PTRS + 2];
   if (l->n_ptrs > DHC_MAX_KERNEL_PTRS) return dhc_status_make(DHC_E_USAGE, "a kernel of %d operands", (int)l->n_ptrs);
   for (int32_t i = 0; i <= l->n_ptrs; i++) ptr[i] = host(l->ptr[i]);
+  ptr[l->n_ptrs + 1] = l->limits;
   Call c = {l, ptr};
   run_tasks(d, l->n_tasks, call_tasks, &c);
   return dhc_status_ok();

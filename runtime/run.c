@@ -1,4 +1,5 @@
 /* Running a bound plan on a device: its commands one by one, or all of them as a list. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -25,14 +26,47 @@ static int64_t now_ns(void) {
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static DhcDevicePtr address(const Walk *w, const BoundRef *ref) {
+static int64_t offset_of(const Walk *w, const BoundRef *ref) {
   int64_t offset = ref->offset;
   if (ref->steps) {
     for (int d = 0; d < w->depth; d++) {
       offset += ref->step[d] * w->index[d];
     }
   }
-  return w->base[ref->segment] != 0 ? w->base[ref->segment] + (uint64_t)offset : 0;
+  return offset;
+}
+
+static DhcDevicePtr address(const Walk *w, const BoundRef *ref) {
+  return w->base[ref->segment] != 0 ? w->base[ref->segment] + (uint64_t)offset_of(w, ref) : 0;
+}
+
+/* Room around the operands of a checked kernel's call, its shared memory and its scratch; then the report. */
+static dhc_status set_limits(const Walk *w, const BoundItem *item, int64_t *to) {
+  if (item->n_refs > DHC_MAX_KERNEL_PTRS) return dhc_status_make(DHC_E_USAGE, "a kernel of %d operands", (int)item->n_refs);
+  for (int32_t r = 0; r < item->n_refs; r++) {
+    int64_t offset = offset_of(w, &item->refs[r]);
+    *to++ = offset - item->refs[r].begin;
+    *to++ = item->refs[r].end - offset;
+  }
+  *to++ = 0;
+  *to++ = item->shared;
+  *to++ = 0;
+  *to++ = item->scratch;
+  to[0] = to[1] = 0;
+  return dhc_status_ok();
+}
+
+/* Looks at the report. */
+static dhc_status check_limits(const Walk *w, const BoundItem *item, int32_t index, const int64_t *limits) {
+  const int64_t *report = limits + 2 * (item->n_refs + 2);
+  int64_t what = report[0] - 1;
+  char text[40] = "its scratch";
+  if (what < 0) return dhc_status_ok();
+  if (what < item->n_refs) snprintf(text, sizeof text, "operand %d", (int)what);
+  else if (what == item->n_refs) snprintf(text, sizeof text, "the memory of its tasks");
+  else if (what > item->n_refs + 1) snprintf(text, sizeof text, "an array of its own");
+  return dhc_status_make(DHC_E_ENVIRONMENT, "kernel %s, item %d of the plan, reads or writes outside %s, from its byte %lld on: a bug of dhcc",
+                         w->bound->kernels[w->bound->plan->items[index].kernel]->name, (int)index, text, (long long)report[1]);
 }
 
 /* One phase of a call; nothing where it has no tasks. */
@@ -65,8 +99,13 @@ static dhc_status walk_item(const Walk *w, int32_t index) {
   ptr[item->n_refs] = b->shared > 0 ? w->scratch + (uint64_t)(b->worker_scratch * b->workers) : 0;
   c.launch = (DhcLaunch){.fn = item->fn, .ptr = ptr, .dim = item->dims, .n_ptrs = item->n_refs, .n_dims = item->n_dims,
                          .scratch = b->worker_scratch > 0 ? w->scratch : 0, .worker_scratch = b->worker_scratch};
+  int64_t limits[2 * (DHC_MAX_KERNEL_PTRS + 2) + 2];
+  bool checked = w->device != NULL && w->device->checked;
+  if (checked) DHC_TRY(set_limits(w, item, limits));
+  if (checked) c.launch.limits = limits;
   DHC_TRY(phase(w, &c, 0, 0, item->first_tasks > 0 ? item->first_tasks : item->n_tasks));
-  return item->first_tasks > 0 ? phase(w, &c, 1, item->first_tasks, item->n_tasks) : dhc_status_ok();
+  if (item->first_tasks > 0) DHC_TRY(phase(w, &c, 1, item->first_tasks, item->n_tasks));
+  return checked ? check_limits(w, item, index, limits) : dhc_status_ok();
 }
 
 /* Items [begin, end); recursion is bounded by DHC_MAX_LOOP_DEPTH. */

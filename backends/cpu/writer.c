@@ -422,7 +422,7 @@ static LLVMValueRef load_at(DhcCpuW *w, LLVMTypeRef t, LLVMValueRef base, int i)
 static void write_body(Writer *x, const char *name) {
   DhcCpuW *w = x->w;
   const DhcLp *p = x->p;
-  int n_ptrs = p->n_ptrs + (p->shared_bytes.n_code > 0);
+  int n_ptrs = p->checked ? p->n_ptrs + 2 : p->n_ptrs + (p->shared_bytes.n_code > 0);
   LLVMTypeRef ptr = LLVMPointerTypeInContext(w->cx, 0), i64 = int_type(w, 64);
   LLVMTypeRef outer_args[] = {ptr, ptr, i64, i64, ptr};
   LLVMTypeRef outer_type = LLVMFunctionType(LLVMVoidTypeInContext(w->cx), outer_args, 5, false);
@@ -440,7 +440,7 @@ static void write_body(Writer *x, const char *name) {
 
 void dhc_cpu_write(DhcCpuW *w, const DhcLp *p, const char *name) {
   Writer x = {.w = w, .p = p};
-  x.operand = DHC_NEW_N(p->arena, LLVMValueRef, p->n_ptrs + 1);
+  x.operand = DHC_NEW_N(p->arena, LLVMValueRef, p->n_ptrs + 2);
   x.dim = DHC_NEW_N(p->arena, LLVMValueRef, p->n_dims + 1);
   x.value = DHC_NEW_N(p->arena, LLVMValueRef, p->code.n + 1);
   x.var = DHC_NEW_N(p->arena, LLVMValueRef, p->vars.n + 1);

@@ -103,6 +103,11 @@ DhcLv dhc_lp_shared(DhcLp *b, dhc_dtype t) {
   n->i = b->n_ptrs;
   return n;
 }
+DhcLv dhc_lp_limits(DhcLp *b) {
+  DhcLpInst *n = emit_ptr(b, DHC_LP_OPERAND, DHC_I64);
+  n->i = b->n_ptrs + 1;
+  return n;
+}
 DhcLv dhc_lp_at(DhcLp *b, DhcLv p, DhcLv index) {
   need_ptr(p, "at");
   need_index(index, "at");

@@ -135,6 +135,7 @@ typedef struct DhcLp {
   dhc_dimprog scratch_bytes; /* over dim[]; absent: 0 */
   dhc_dimprog shared_bytes;  /* over dim[]; set by dhc_lp_share */
   const char *refused;    /* message, or NULL */
+  bool checked;           /* ptr[n_ptrs + 1] holds limits (bounds.c) */
   DHC_VEC(int) open;      /* open TASKS, FOR, IF: their ids */
 } DhcLp;
 
@@ -157,6 +158,7 @@ DhcLv dhc_lp_local(DhcLp *b, dhc_dtype t, int64_t n);
  * how much, then its pointers. */
 void dhc_lp_share(DhcLp *b, dhc_dimprog bytes);
 DhcLv dhc_lp_shared(DhcLp *b, dhc_dtype t);
+DhcLv dhc_lp_limits(DhcLp *b); /* of a checked program */
 DhcLv dhc_lp_at(DhcLp *b, DhcLv p, DhcLv index); /* &p[index] */
 DhcLv dhc_lp_iota(DhcLp *b, dhc_dtype t, int lanes);
 
@@ -248,6 +250,8 @@ void dhc_lp_end(DhcLp *b);
 
 /* Makes equal pure values one, within what is in scope; renumbers. Once, on a complete program. */
 void dhc_lp_cse(DhcLp *p);
+/* The same program, with every access checked against limits that the caller gives (bounds.c). */
+DhcLp *dhc_lp_checked(const DhcLp *p, DhcArena *arena);
 /* Well-formed: types, operands defined and in scope, blocks closed. Run on every program. */
 bool dhc_lp_verify(const DhcLp *p, DhcArena *arena, const char **why);
 /* Does such a target have every statement of the program? *why: which one it lacks. */

@@ -175,7 +175,7 @@ static bool check_types(Check *c, const DhcLpInst *n) {
     if (n->a[3] && n->a[3]->type.lanes != n->a[2]->type.lanes) return fail(c, n, "mask lanes differ");
     return true;
   case DHC_LP_OPERAND:
-    if (n->i < 0 || n->i >= c->p->n_ptrs + (c->p->shared_bytes.n_code > 0))
+    if (n->i < 0 || (n->i >= c->p->n_ptrs + (c->p->shared_bytes.n_code > 0) && !(c->p->checked && n->i == c->p->n_ptrs + 1)))
       return fail(c, n, "no such operand");
     return true;
   case DHC_LP_DIM:

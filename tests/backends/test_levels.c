@@ -138,8 +138,67 @@ static void copies_arrive(void **st) {
   dhc_arena_fini(&a);
 }
 
+/* y[i] = x[i + off], i < 40, by one of several ways to reach memory: a vector, a masked one, a gather, a pointer in a
+ * variable. */
+static DhcLp *reads_at(DhcArena *a, int way, int off, bool store) {
+  DhcLp *b = dhc_lp_new(a, 2, 0);
+  DhcLv x = dhc_lp_operand(b, 0, DHC_F32), y = dhc_lp_operand(b, 1, DHC_F32), zero = dhc_lp_i64(b, 0);
+  dhc_lp_tasks(b, dhc_prog_const(a, 1));
+  DhcLpVar from = dhc_lp_var(b, x);
+  if (way == 3) dhc_lp_set(b, from, dhc_lp_at(b, x, dhc_lp_i64(b, store ? 0 : off)));
+  DhcLv n = dhc_lp_i64(b, 40), i = dhc_lp_for(b, zero, n, way == 1 || way == 2 ? 16 : 8), v;
+  int lanes = way == 1 || way == 2 ? 16 : 8;
+  DhcLv mask = dhc_lp_tail(b, i, n, lanes), at = store ? i : dhc_lp_addc(b, i, off), to = store ? dhc_lp_addc(b, i, off) : i;
+  if (way == 3) v = dhc_lp_load(b, dhc_lp_get(b, from), i, lanes, 0);
+  else if (way == 2) v = dhc_lp_gather(b, x, dhc_lp_add(b, dhc_lp_iota(b, DHC_I64, lanes), at), mask);
+  else if (way == 1) v = dhc_lp_mload(b, x, at, lanes, mask);
+  else v = dhc_lp_load(b, x, at, lanes, 0);
+  if (lanes == 16) dhc_lp_mstore(b, y, to, v, mask);
+  else dhc_lp_store(b, y, to, v, 0);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+  return b;
+}
+
+/* One element too far, or before the first: never done, always reported. */
+static void accesses_are_checked(void **st) {
+  (void)st;
+  DhcArena a;
+  dhc_arena_init(&a);
+  DhcCpuTarget target;
+  DhcCpuGen *g = NULL;
+  DhcCpuJit *j = NULL;
+  assert_int_equal(dhc_cpu_target(&a, NULL, NULL, &target).code, 0);
+  assert_int_equal(dhc_cpu_gen_open(&target, &g).code, 0);
+  assert_int_equal(dhc_cpu_jit_open(&j).code, 0);
+  for (int k = 0; k < 24; k++) {
+    int way = k % 4, off = k / 4 % 3 - 1, store = k / 12;
+    const DhcLp *p = dhc_lp_checked(reads_at(&a, way, off, store), &a);
+    const char *name = dhc_arena_printf(&a, "k%d", k);
+    DhcCpuBytes object;
+    dhc_kernel_fn fn;
+    assert_int_equal(dhc_cpu_gen_run(g, &p, &name, 1, DHC_CPU_OBJECT, &object).code, 0);
+    assert_int_equal(dhc_cpu_jit_add(j, object.bytes, object.n_bytes, &name, 1, &fn).code, 0);
+    free(object.bytes);
+    float x[60], y[60];
+    for (int i = 0; i < 60; i++) x[i] = (float)i, y[i] = -1;
+    int64_t limits[10] = {0, 160, 0, 160}; /* x, y, shared, scratch; the report */
+    void *ptr[4] = {x + 10, y + 10, NULL, limits};
+    fn(ptr, NULL, 0, 1, NULL);
+    assert_int_equal(limits[8], off ? 1 + store : 0);
+    if (off) assert_int_equal(limits[9] < 0, off < 0);
+    for (int i = 0; i < 60; i++)
+      if (i < 10 || i >= 50) assert_true(y[i] == -1);
+    for (int i = 10; i < 50 && !off; i++) assert_true(y[i] == (float)i);
+  }
+  dhc_cpu_jit_close(j);
+  dhc_cpu_gen_close(g);
+  dhc_arena_fini(&a);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(threads_meet), cmocka_unit_test(uniform_is_followed),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(threads_meet), cmocka_unit_test(accesses_are_checked),
+                                     cmocka_unit_test(uniform_is_followed),
                                      cmocka_unit_test(copies_arrive)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

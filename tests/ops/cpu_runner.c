@@ -62,22 +62,31 @@ static bool run_kernel(void *ctx, const DhcSpec *s, DhcArray *const *a, const in
   DhcArena arena;
   dhc_arena_init(&arena);
   Buffer b[DHC_SPEC_MAX_OPERANDS];
-  void *ptr[DHC_SPEC_MAX_OPERANDS + 1];
+  void *ptr[DHC_SPEC_MAX_OPERANDS + 2];
+  int64_t limits[2 * (DHC_SPEC_MAX_OPERANDS + 2) + 2] = {0}, *room = limits;
   intptr_t *native = DHC_NEW_N(&arena, intptr_t, kernel.n_dims + 1);
   for (int k = 0; k < kernel.n_dims; k++) native[k] = (intptr_t)dim[k];
   for (int k = 0; k < s->n_operands; k++) {
     b[k] = to_native(&arena, a[k]);
-    ptr[k] = b[k].at + offset[k] * dhc_dtype_bytes(a[k]->dtype);
+    int64_t at = offset[k] * dhc_dtype_bytes(a[k]->dtype);
+    ptr[k] = b[k].at + at;
+    *room++ = at;
+    *room++ = (int64_t)b[k].n_bytes - at;
   }
   unsigned char *scratch = dhc_arena_alloc(&arena, (size_t)scratch_bytes + 64);
   scratch += (64 - (uintptr_t)scratch % 64) % 64;
   unsigned char *shared = dhc_arena_alloc(&arena, (size_t)shared_bytes + 64);
   ptr[s->n_operands] = shared + (64 - (uintptr_t)shared % 64) % 64;
+  room[1] = shared_bytes;
+  room[3] = scratch_bytes;
+  ptr[s->n_operands + 1] = limits;
   if (first > 0) c->fn(ptr, native, 0, first, scratch);
   /* the last task first, the others in one piece: any cut gives the same */
   if (tasks > first) c->fn(ptr, native, tasks - 1, tasks, scratch);
   if (tasks > first + 1) c->fn(ptr, native, first, tasks - 1, scratch);
-  bool ok = true;
+  bool ok = room[4] == 0;
+  if (!ok)
+    cpu->why = dhc_arena_printf(&cpu->arena, "the kernel leaves operand %lld, from byte %lld on", (long long)room[4] - 1, (long long)room[5]);
   for (int k = 0; k < s->n_operands; k++) {
     if (!guards_hold(&b[k])) {
       cpu->why = dhc_arena_printf(&cpu->arena, "the kernel wrote outside operand %d", k);
@@ -94,17 +103,25 @@ static bool run_kernel(void *ctx, const DhcSpec *s, DhcArray *const *a, const in
   return ok;
 }
 
-bool cpu_runner_open(CpuRunner *c, const char *features) {
+static bool open_runner(CpuRunner *c, const char *features, bool checked) {
   memset(c, 0, sizeof *c);
   dhc_arena_init(&c->arena);
   c->runner = (DhcKernelRunner){.run = run_kernel, .ctx = c};
   c->why = "";
   DhcStoreOptions memory = {.memory_only = true};
   dhc_status st = dhc_store_open(&memory, &c->store);
-  DhcCompileOptions o = {.backend = "cpu", .features = features, .workers = 1, .store = c->store};
+  DhcCompileOptions o = {.backend = "cpu", .features = features, .workers = 1, .store = c->store, .check_bounds = checked};
   if (st.code == DHC_OK) st = dhc_compiler_open(&c->arena, &o, &c->compiler);
   if (st.code != DHC_OK) fprintf(stderr, "%s\n", st.message);
   return st.code == DHC_OK;
+}
+
+bool cpu_runner_open(CpuRunner *c, const char *features) {
+  return open_runner(c, features, false);
+}
+
+bool cpu_runner_open_checked(CpuRunner *c) {
+  return open_runner(c, NULL, true);
 }
 
 void cpu_runner_close(CpuRunner *c) {

@@ -19,6 +19,8 @@ typedef struct CpuRunner {
 /* features: cap as in DhcCompileOptions, or NULL. False: message on stderr. c must not move
  * afterwards. */
 bool cpu_runner_open(CpuRunner *c, const char *features);
+/* Kernels check their accesses; one outside is a failure. */
+bool cpu_runner_open_checked(CpuRunner *c);
 void cpu_runner_close(CpuRunner *c);
 
 #endif

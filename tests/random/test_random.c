@@ -2,7 +2,7 @@
  * the generator's own promises (same graph from the same seed, valid, finite, a reducer
  * that finds a planted bug in few steps).
  *
- *   test_random [graphs] [first seed] [fused | cpu]
+ *   test_random [graphs] [first seed] [fused | cpu | checked]
  *
  * With `fused` also through fusion, compared by running the kernel specs; with `cpu` the
  * kernels run as compiled code.
@@ -226,7 +226,8 @@ int main(int argc, char **argv) {
   if (argc > 3 && strcmp(argv[3], "fused") == 0) bad += test_fused(graphs, seed, NULL);
 #ifdef DHC_TEST_CPU
   CpuRunner cpu;
-  if (argc > 3 && strcmp(argv[3], "cpu") == 0 && cpu_runner_open(&cpu, NULL)) {
+  bool checked = argc > 3 && strcmp(argv[3], "checked") == 0;
+  if (argc > 3 && (checked || strcmp(argv[3], "cpu") == 0) && (checked ? cpu_runner_open_checked(&cpu) : cpu_runner_open(&cpu, NULL))) {
     bad += test_fused(graphs, seed, &cpu.runner);
     printf("%d kernels compiled, %d reused\n", cpu.stats.compiled, cpu.stats.reused_memory);
     cpu_runner_close(&cpu);
