@@ -17,7 +17,7 @@ static const CliCommand commands[] = {
      "Stages, in order: ast graph fused spec plan loop llvm asm. grad and train are the graph\nwith gradients, or of the training step; "
      "train.plan and so on are its later stages.\n" MODEL_MORE, cmd_print},
     {"opt", "FILE", 1, 1, "run passes on IR text", "dhcc opt --pass=simplify,cse graph.gir",
-     "FILE is what `dhcc print --stage=graph` prints, - for standard input. Passes are listed in\ndocs/folders.md; clean and kernels stand for several, pipeline for all that an entry goes through.", cmd_opt},
+     "FILE is what `dhcc print --stage=graph` prints, - for standard input. Passes are listed in\ndocs/folders.md; clean and kernels stand for several, pipeline for all of an entry's.", cmd_opt},
     {"kernel", "FILE", 1, 1, "run one kernel spec against its float64 meaning", "dhcc kernel add.spec --dims 1000",
      "FILE is one of the specs that `dhcc print --stage=spec` prints, - for standard input. It\nruns on random operands.", cmd_kernel},
     {"run", "MODEL", 1, 1, "run an entry on given inputs", "dhcc run mlp --weights w.safetensors --inputs image=x.npy -o y.safetensors",
