@@ -9,7 +9,6 @@
  *   program.c   a set of entries over one set of segments; runs
  *   exec.c      a compiled entry in the program's memory: inputs in, results out
  *   weights.c   placement in segments, load, save
- *   initial.c   initialisers
  *   unused.c    what a weights file holds beside the model's tensors
  *   transplant.c  values of another model's weights, where they fit
  *   state.c     what streaming entries keep from run to run
@@ -24,6 +23,7 @@
 #include "api/args.h"
 #include "api/doors.h"
 #include "backends/compile.h"
+#include "backends/interp/begin.h"
 #include "dhc/dhc.h"
 #include "frontend/elab.h"
 #include "ir/interp.h"
@@ -101,7 +101,8 @@ double *program_scalar(dhc_program *p, const char *name);
 /* Number of an optimiser's state ("m") or "ema" among the program's ranges; -2: there is none. */
 int program_range(const dhc_program *p, const char *name);
 
-/* initial.c: initial values of every tensor, or of the tables alone, which no file holds. */
+/* First values of every tensor, or of the tables alone, which no file holds. */
+DhcBeginner program_beginner(dhc_program *p);
 dhc_status weights_begin(dhc_program *p, bool tables_only) DHC_MUST_USE;
 
 /* Every tensor of a file in turn: parameters in the weights or a range like them, then perhaps buffers, a
@@ -143,6 +144,7 @@ typedef struct Version {
   DhcForm form;
   DhcFunc *reset;  /* streaming: initial values of the states it uses, in a module of its own */
   DhcFunc *source; /* the elaborated entry: identity of the version */
+  DhcFunc *optimizer; /* TRAIN: for the image */
   DhcPipeline way;     /* through the passes: what it has come to are the next three */
   DhcModule *module;
   DhcFunc *func;       /* with gradients, or the training step */

@@ -38,7 +38,7 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
     if (!(way.optimizer = dhc_model_function(m->m, recipe->optimizer))) return NULL;
   }
   Version *v = DHC_NEW(&s->arena, Version);
-  *v = (Version){.entry = entry, .form = rq.form, .mode = mode, .source = f};
+  *v = (Version){.entry = entry, .form = rq.form, .mode = mode, .source = f, .optimizer = way.optimizer};
   if ((rq.form == DHC_FORM_STREAM || rq.form == DHC_FORM_STEP) && !(v->reset = reset_of(m, rq))) return NULL;
   v->way = dhc_pipeline_begin(&way);
   if (!dhc_pipeline_run(&v->way, DHC_PIPELINE_GRAPH)) return NULL;
@@ -106,7 +106,8 @@ void pipeline_image(dhc_model *m, Version *v, const dhc_layout *layout) {
     values[i] = m->module->scalars.at[i].value;
   }
   const DhcImageRequest rq = {.name = v->entry, .func = v->func, .source = v->source, .layout = layout, .wide = m->s->graphs,
-                              .trains = v->mode == DHC_MODE_TRAIN, .scalar_names = names, .scalar_values = values, .n_scalars = n};
+                              .trains = v->mode == DHC_MODE_TRAIN, .optimizer = v->optimizer, .reset = v->reset,
+                              .scalar_names = names, .scalar_values = values, .n_scalars = n};
   v->image = dhc_image_begin(&rq, a);
 }
 

@@ -22,13 +22,13 @@ static dhc_status new_scalars(dhc_program *p) {
 
 static void default_scalars(dhc_program *p) {
   const DhcRecipe *r = dhc_model_recipe(p->m->m);
-  *program_scalar(p, "$seed") = 0;
-  *program_scalar(p, "$step") = 0;
-  *program_scalar(p, "$opt_step") = 1;
-  *program_scalar(p, "$lr") = dhc_recipe_lr(r, 0, 1);
-  *program_scalar(p, "$clip") = r->clip;
-  *program_scalar(p, "$limit") = (double)FLT_MAX;
-  *program_scalar(p, "$ema_decay") = r->ema;
+  *program_scalar(p, DHC_NAME_SEED) = 0;
+  *program_scalar(p, DHC_NAME_STEP) = 0;
+  *program_scalar(p, DHC_NAME_OPT_STEP) = 1;
+  *program_scalar(p, DHC_NAME_LR) = dhc_recipe_lr(r, 0, 1);
+  *program_scalar(p, DHC_NAME_CLIP) = r->clip;
+  *program_scalar(p, DHC_NAME_LIMIT) = (double)FLT_MAX;
+  *program_scalar(p, DHC_NAME_EMA_DECAY) = r->ema;
   for (int i = 0; i < r->optimizer_args.n; i++) {
     char name[128];
     snprintf(name, sizeof name, "$%s", r->optimizer_args.at[i].name);

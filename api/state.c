@@ -38,51 +38,11 @@ static dhc_status arrange(dhc_program *p, const DhcWantState *want) {
 
 /* ---- beginning ---------------------------------------------------------------------- */
 
-/* Initial values that are not one number everywhere: the reset form, run in float64. */
-static dhc_status run_reset(dhc_program *p, const Version *v, const DhcWantState *want) {
-  const DhcFunc *f = v->reset;
-  DhcArena a;
-  dhc_arena_init(&a);
-  const DhcArray **args = DHC_NEW_N(&a, const DhcArray *, f->params.n + 1);
-  DhcArray **updated = DHC_NEW_N(&a, DhcArray *, f->params.n + 1);
-  for (int i = 0; i < f->params.n; i++) {
-    const DhcParamInfo *info = &f->param_info.at[i];
-    const DhcType *t = &f->params.at[i]->type;
-    DhcArray *x = dhc_array_new(&a, t->dtype, t->rank, info->role == DHC_ROLE_STATE ? dhc_prog_state_dim(p->run, info->decl) : NULL);
-    if (info->role == DHC_ROLE_SCALAR) {
-      const double *value = program_scalar(p, info->name);
-      if (value && x->f) x->f[0] = *value;
-      if (value && !x->f) x->i[0] = dhc_dtype_from_double(t->dtype, *value);
-    }
-    args[i] = x;
-  }
-  bool ok = dhc_interp_run(&a, &p->m->s->diags, f, args, NULL, updated);
-  dhc_status st = dhc_status_ok();
-  for (int i = 0; ok && st.code == DHC_OK && i < f->params.n; i++) {
-    if (f->param_info.at[i].role != DHC_ROLE_STATE || !want[f->param_info.at[i].decl].in) continue;
-    const DhcArray *x = updated[i];
-    st = x->f ? put(p, f->param_info.at[i].decl, x->f, DHC_F64) : put(p, f->param_info.at[i].decl, x->i, DHC_I64);
-  }
-  dhc_arena_fini(&a);
-  return ok ? st : session_errors(p->m->s);
-}
-
 static dhc_status begin(dhc_program *p, const Version *v, const DhcWantState *want) {
-  bool other = false;
-  for (const DhcNode *n = v->reset->first; n; n = n->next) {
-    if (n->op != DHC_OP_UPDATE) continue;
-    int decl = -1;
-    for (int i = 0; i < v->reset->params.n; i++)
-      if (v->reset->params.at[i] == n->args[0]) decl = v->reset->param_info.at[i].decl;
-    if (decl < 0 || !want[decl].in) continue;
-    if (n->args[1]->def->op != DHC_OP_FILL) {
-      other = true;
-      continue;
-    }
-    DHC_TRY(dhc_device_set(dhc_prog_device(p->run), place_of(p, decl), slot_at(p, decl)->dtype, dhc_attr(n->args[1]->def, "value")->f,
-                           elements(p, decl)));
-  }
-  return other ? run_reset(p, v, want) : dhc_status_ok();
+  DhcBeginner b = program_beginner(p);
+  int before = p->m->s->diags.n_errors;
+  dhc_status st = dhc_begin_states(&b, p->run, v->image, want);
+  return st.code != DHC_OK && p->m->s->diags.n_errors > before ? session_errors(p->m->s) : st;
 }
 
 static dhc_status refuse_new(const dhc_program *p, const Version *v, const DhcWantState *want) {

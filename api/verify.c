@@ -297,8 +297,8 @@ static dhc_status replay_step(Verify *v, int64_t step, int64_t n_steps, Gathered
   int n_res;
   const dhc_tensor *res;
   DHC_TRY(gather_inputs(v, true, step, n_steps, g));
-  *program_scalar(v->p, "$step") = (double)step;
-  *program_scalar(v->p, "$opt_step") = (double)(step + 1);
+  *program_scalar(v->p, DHC_NAME_STEP) = (double)step;
+  *program_scalar(v->p, DHC_NAME_OPT_STEP) = (double)(step + 1);
   DHC_TRY(dhc_program_run(v->p, 0, g->in, g->n, &res, &n_res));
   use_inputs(v);
   for (int i = 0; i < n_res; i++) {
@@ -331,13 +331,13 @@ static dhc_status compare_weights(Verify *v) {
 }
 
 static dhc_status replay(Verify *v, int64_t n_steps) {
-  *program_scalar(v->p, "$weight_decay") = 0;
-  DHC_TRY(scalar_from_meta(v, "lr", "$lr", 0));
-  DHC_TRY(scalar_from_meta(v, "clip", "$clip", 0));
+  *program_scalar(v->p, DHC_NAME_WEIGHT_DECAY) = 0;
+  DHC_TRY(scalar_from_meta(v, "lr", DHC_NAME_LR, 0));
+  DHC_TRY(scalar_from_meta(v, "clip", DHC_NAME_CLIP, 0));
   DHC_TRY(scalar_from_meta(v, "eps", "$eps", 0));
   DHC_TRY(scalar_from_meta(v, "betas", "$beta1", 0));
   DHC_TRY(scalar_from_meta(v, "betas", "$beta2", 1));
-  DHC_TRY(scalar_from_meta(v, "weight_decay", "$weight_decay", 0));
+  DHC_TRY(scalar_from_meta(v, "weight_decay", DHC_NAME_WEIGHT_DECAY, 0));
   Gathered *g = dhc_arena_alloc(&v->arena, sizeof *g);
   for (int64_t step = 0; step < n_steps; step++) DHC_TRY(replay_step(v, step, n_steps, g));
   return compare_weights(v);

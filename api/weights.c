@@ -98,6 +98,28 @@ dhc_status api_program_set_scalar(dhc_program *p, const char *name, double v) {
   return dhc_status_ok();
 }
 
+/* ---- first values ------------------------------------------------------------------ */
+
+DhcBeginner program_beginner(dhc_program *p) {
+  dhc_session *s = p->m->s;
+  return (DhcBeginner){{&s->arena, &s->strings, &s->diags}, dhc_pool_exec(s->pool)};
+}
+
+dhc_status weights_begin(dhc_program *p, bool tables_only) {
+  DhcBeginner b = program_beginner(p);
+  int before = p->m->s->diags.n_errors;
+  dhc_status st = dhc_begin_slots(&b, p->run, tables_only);
+  return st.code != DHC_OK && p->m->s->diags.n_errors > before ? session_errors(p->m->s) : st;
+}
+
+dhc_status api_program_init(dhc_program *p, uint64_t seed) {
+  NEED(p);
+  DHC_TRY(dhc_program_set_scalar(p, DHC_NAME_SEED, (double)seed));
+  dhc_status st = weights_begin(p, false);
+  dhc_program_reset(p);
+  return st.code == DHC_OK ? dhc_prog_begin_ranges(p->run) : st;
+}
+
 /* ---- files ---------------------------------------------------------------------------- */
 
 /* A tensor stored as one file entry per index of its leading axis ("experts.*.fc1"). */
@@ -238,7 +260,7 @@ dhc_status api_program_load(dhc_program *p, const char *path, bool partial) {
 dhc_status api_program_save(dhc_program *p, const char *path, bool ema) {
   NEED(p);
   NEED(path);
-  int range = ema ? program_range(p, "ema") : DHC_WEIGHTS, n;
+  int range = ema ? program_range(p, DHC_RANGE_EMA) : DHC_WEIGHTS, n;
   if (range < DHC_WEIGHTS) return dhc_status_make(DHC_E_INPUT, "no averaged weights here (the recipe has no ema)");
   DhcArena a;
   dhc_arena_init(&a);

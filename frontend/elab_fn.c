@@ -103,7 +103,7 @@ static DhcValue *scalar_param(DhcFn *root, dhc_dtype dtype, const char *name, in
 
 DhcValue *dhc_fn_seed(DhcCx *cx) {
   DhcFn *root = dhc_fn_root(cx->fn);
-  if (!root->seed) root->seed = scalar_param(root, DHC_I64, "$seed", -1);
+  if (!root->seed) root->seed = scalar_param(root, DHC_I64, DHC_NAME_SEED, -1);
   return dhc_fn_import(cx->fn, root->seed);
 }
 
@@ -144,7 +144,7 @@ static DhcValue *trip_of(DhcFn *fn) {
 DhcValue *dhc_fn_step(DhcCx *cx) {
   DhcFn *root = dhc_fn_root(cx->fn), *scan = scan_around(cx->fn);
   if (root->f->kind == DHC_FUNC_INIT) return dhc_b_scalar(&cx->fn->b, DHC_I64, 0);
-  if (!root->step) root->step = scalar_param(root, DHC_I64, "$step", -1);
+  if (!root->step) root->step = scalar_param(root, DHC_I64, DHC_NAME_STEP, -1);
   if (!scan) return dhc_fn_import(cx->fn, root->step);
   if (!scan->drawn) {
     scan->b.span = cx->fn->b.span;

@@ -17,6 +17,7 @@
 #include "dhc/abi.h"
 #include "ir/diag.h"
 #include "ir/dim.h"
+#include "ir/reserved.h"
 #include "ir/limits.h"
 
 enum { DHC_MAX_RANK = DHC_LIMIT_RANK, DHC_MAX_ATTRS = 8, DHC_MAX_NODES = DHC_LIMIT_NODES };

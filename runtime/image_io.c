@@ -227,6 +227,12 @@ static void kernel(Io *x, void *at) {
   ARRAY(x, k->classes, k->n_classes, kernel_class);
 }
 
+/* `made` belongs to a process and is left behind: then there has to be a text. */
+static void graph(Io *x, dhc_graph *g) {
+  if (!x->reading && g->made && !g->text) x->bad = true;
+  text(x, &g->text);
+}
+
 static void slot(Io *x, void *at) {
   dhc_slot *s = at;
   text(x, &s->name);
@@ -237,6 +243,7 @@ static void slot(Io *x, void *at) {
   for (int d = 0; d < MAX_RANK; d++) i64(x, &s->dim[d]);
   i64(x, &s->n);
   i64(x, &s->at);
+  graph(x, &s->begin);
 }
 
 static void range(Io *x, void *at) {
@@ -301,6 +308,31 @@ static void require(Io *x, void *at) {
   text(x, &r->message);
 }
 
+static void begin(Io *x, void *at) {
+  dhc_begin *b = at;
+  i32(x, &b->slot);
+  i32(x, &b->result);
+  f64(x, &b->value);
+}
+
+static void update_param(Io *x, void *at) {
+  dhc_update_param *p = at;
+  i32(x, &p->kind);
+  i32(x, &p->range);
+  text(x, &p->scalar);
+  i32(x, &p->from_least);
+  f64(x, &p->least);
+}
+
+static void update(Io *x, dhc_update *u) {
+  graph(x, &u->formula);
+  ARRAY(x, u->params, u->n_params, update_param);
+  ARRAY(x, u->results, u->n_results, word32);
+  i32(x, &u->average);
+  i32(x, &u->loss);
+  i32(x, &u->norm);
+}
+
 static void image(Io *x, dhc_image *im) {
   dhc_plan *p = &im->plan;
   text(x, &p->name);
@@ -324,6 +356,9 @@ static void image(Io *x, dhc_image *im) {
   ARRAY(x, im->panels, im->n_panels, panel);
   ARRAY(x, im->index_checks, im->n_index_checks, index_check);
   ARRAY(x, im->requires, im->n_requires, require);
+  graph(x, &im->reset);
+  ARRAY(x, im->begins, im->n_begins, begin);
+  update(x, &im->update);
   i32(x, &im->finite);
 }
 
@@ -391,6 +426,24 @@ static bool checks_fit(const dhc_image *im) {
   return fits;
 }
 
+static bool update_fits(const dhc_image *im) {
+  const dhc_update *u = &im->update;
+  bool fits = u->average >= -1 && u->average < im->layout.n_ranges && u->loss >= -1 && u->loss < im->n_results && u->norm >= -1 &&
+              u->norm < im->n_results;
+  for (int32_t i = 0; i < u->n_params; i++) {
+    const dhc_update_param *p = &u->params[i];
+    fits = fits && in(p->kind, DHC_UPDATE_SCALAR + 1) && p->range >= -1 && p->range < im->layout.n_ranges &&
+           (p->kind != DHC_UPDATE_SCALAR || p->scalar);
+  }
+  for (int32_t i = 0; i < u->n_results; i++) fits = fits && u->results[i] >= -1 && u->results[i] < im->layout.n_ranges;
+  for (int32_t i = 0; i < im->n_begins; i++) {
+    const dhc_begin *b = &im->begins[i];
+    fits = fits && in(b->slot, im->layout.n_slots) && im->layout.slots[b->slot].role == DHC_IMAGE_STATE && b->result >= -1 &&
+           (b->result < 0 || im->reset.text);
+  }
+  return fits;
+}
+
 /* What binding does not check by itself. */
 static bool fits(const dhc_image *im) {
   const dhc_plan *p = &im->plan;
@@ -406,7 +459,7 @@ static bool fits(const dhc_image *im) {
     if (!im->kernels[i].name || im->kernels[i].n_classes < 1) return false;
   for (int32_t i = 0; i < im->n_params + im->n_results; i++)
     if (!tensor_fits(im, i)) return false;
-  return checks_fit(im);
+  return checks_fit(im) && update_fits(im);
 }
 
 /* ---- the whole ---------------------------------------------------------------------------------- */

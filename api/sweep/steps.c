@@ -42,8 +42,8 @@ typedef struct Steps {
 
 static dhc_status one_step(const SweepOpen *x, const dhc_tensor *in, int n_in, uint64_t seed) {
   const DhcRecipe *r = dhc_model_recipe(x->m->m);
-  *program_scalar(x->p, "$seed") = (double)(uint32_t)seed;
-  *program_scalar(x->p, "$lr") = dhc_recipe_lr(r, 0, 1);
+  *program_scalar(x->p, DHC_NAME_SEED) = (double)(uint32_t)seed;
+  *program_scalar(x->p, DHC_NAME_LR) = dhc_recipe_lr(r, 0, 1);
   return dhc_program_run(x->p, 0, in, n_in, NULL, NULL);
 }
 

@@ -37,41 +37,19 @@ static DhcRange range(Eval *e, double a, double b) {
 
 /* ---- one step --------------------------------------------------------------------- */
 
-static int named(const DhcFunc *f, const char *name) {
-  for (int i = 0; name && i < f->results.n; i++)
-    if (f->result_names.at[i] && !strcmp(f->result_names.at[i], name)) return i;
-  return -1;
-}
-
-static int flat_of(const dhc_program *p, const char *name) {
-  return 1 + program_range(p, name);
-}
-
 static double scalar_now(dhc_program *p, const char *name) {
-  char full[128];
-  snprintf(full, sizeof full, "$%s", strcmp(name, "step") ? name : "opt_step");
   for (int i = 0; i < dhc_prog_n_scalars(p->run); i++)
-    if (!strcmp(dhc_prog_scalar_name(p->run, i), full)) return *program_scalar(p, dhc_prog_scalar_name(p->run, i));
+    if (!strcmp(dhc_prog_scalar_name(p->run, i), name)) return *program_scalar(p, dhc_prog_scalar_name(p->run, i));
   return NAN;
 }
 
-/* What the optimiser's parameter i can be; `g` the largest gradient. */
-static DhcRange of_param(dhc_program *p, Eval *e, const DhcFunc *f, int i, double g, const DhcRange *now) {
-  const char *name = f->param_info.at[i].name;
-  if (i == 0) return now[0];
-  if (i == 1) return range(e, -g, g);
-  if (named(f, name) >= 0) {
-    int k = flat_of(p, name);
-    if (k > 0) return now[k];
-    e->bounded = false;
-    return (DhcRange){0, 0};
-  }
-  double v = scalar_now(p, name);
+/* What a parameter of the optimiser can be; `g` the largest gradient. */
+static DhcRange of_param(dhc_program *p, Eval *e, const dhc_update_param *x, double g, const DhcRange *now) {
+  if (x->kind == DHC_UPDATE_FLAT) return now[1 + x->range];
+  if (x->kind == DHC_UPDATE_GRADIENT) return range(e, -g, g);
+  double v = scalar_now(p, x->scalar);
   if (isnan(v)) e->bounded = false;
-  /* weight_decay is 0 for some tensors; a tensor in pieces may be younger than the run */
-  if (!strcmp(name, "weight_decay")) return range(e, 0, v);
-  if (!strcmp(name, "step") && program_range(p, "begun") >= 0) return range(e, 1, v);
-  return range(e, v, v);
+  return range(e, x->from_least ? x->least : v, v);
 }
 
 static bool of_floats(const DhcNode *n) {
@@ -81,11 +59,12 @@ static bool of_floats(const DhcNode *n) {
 }
 
 /* Whether a step with gradients up to g leaves all finite; then `now` are the ranges after it. */
-static bool proven(dhc_program *p, const DhcFunc *f, double g, DhcRange *now) {
+static bool proven(dhc_program *p, const dhc_update *u, const DhcFunc *f, double g, DhcRange *now) {
   struct StepGuard *s = p->guard;
+  if (u->n_params != f->params.n || u->n_results != f->results.n) return false;
   dhc_arena_reset(&s->arena);
   Eval e = {.f32 = !p->m->s->graphs, .bounded = true, .at = DHC_NEW_N(&s->arena, DhcRange, f->next_value_id + 1)};
-  for (int i = 0; i < f->params.n; i++) e.at[f->params.at[i]->id] = of_param(p, &e, f, i, g, now);
+  for (int i = 0; i < f->params.n; i++) e.at[f->params.at[i]->id] = of_param(p, &e, &u->params[i], g, now);
   for (const DhcNode *n = f->first; n && e.bounded; n = n->next) {
     DhcRange x[3] = {{0, 0}, {0, 0}, {0, 0}};
     if (n->op == DHC_OP_PARAM) continue;
@@ -97,19 +76,15 @@ static bool proven(dhc_program *p, const DhcFunc *f, double g, DhcRange *now) {
     else if (!of_floats(n) || !dhc_range_of(n, x, e.f32, y)) e.bounded = false;
   }
   if (!e.bounded) return false;
-  int w = named(f, f->param_info.at[0].name);
-  now[0] = dhc_range_hull(now[0], e.at[f->results.at[w < 0 ? 0 : w]->id]);
   for (int i = 0; i < f->results.n; i++) {
-    int k = f->result_names.at[i] ? flat_of(p, f->result_names.at[i]) : -1;
-    if (k > 0) now[k] = dhc_range_hull(now[k], e.at[f->results.at[i]->id]);
+    DhcRange *flat = &now[1 + u->results[i]];
+    *flat = dhc_range_hull(*flat, e.at[f->results.at[i]->id]);
   }
   /* An average of weights lies between them; a rounding of it must not go beyond the largest. */
-  int ema = flat_of(p, "ema");
-  if (ema > 0) {
-    now[ema] = dhc_range_hull(now[ema], now[0]);
-    if (now[ema].hi > FLT_MAX / 2 || now[ema].lo < -FLT_MAX / 2) return false;
-  }
-  return true;
+  if (u->average < 0) return true;
+  DhcRange *mean = &now[1 + u->average];
+  *mean = dhc_range_hull(*mean, now[0]);
+  return mean->hi <= FLT_MAX / 2 && mean->lo >= -FLT_MAX / 2;
 }
 
 /* ---- looking at memory ------------------------------------------------------------------ */
@@ -189,10 +164,9 @@ static dhc_status measure_all(dhc_program *p, bool *finite) {
 /* ---- running ----------------------------------------------------------------------------- */
 
 /* A result of the step just run as a number; NaN: there is none. */
-static dhc_status number(dhc_program *p, const Version *v, const char *name, double *out) {
-  int i = dhc_image_find(v->image, DHC_IMAGE_RESULT, name);
+static dhc_status number(dhc_program *p, const Version *v, int32_t result, double *out) {
   *out = NAN;
-  return i < 0 ? dhc_status_ok() : exec_number(p, v, i - v->image->n_params, out);
+  return result < 0 ? dhc_status_ok() : exec_number(p, v, result, out);
 }
 
 static dhc_status finite_step(dhc_program *p, const Version *v, bool *finite) {
@@ -215,7 +189,7 @@ static dhc_status run_watched(dhc_program *p, Version *v, const DhcTensorView *c
   bool finite;
   if (!p->guard->copy) DHC_TRY(budget_more(p, DHC_USE_COPY, dhc_prog_kept(p->run), "a careful step"));
   DHC_TRY(dhc_prog_save(p->run, &p->guard->copy));
-  *program_scalar(p, "$limit") = p->m->s->graphs ? DBL_MAX : (double)FLT_MAX;
+  *program_scalar(p, DHC_NAME_LIMIT) = p->m->s->graphs ? DBL_MAX : (double)FLT_MAX;
   DHC_TRY(exec_run(p, v, in, symbols));
   DHC_TRY(finite_step(p, v, &finite));
   if (!finite) return dhc_status_ok();
@@ -238,8 +212,8 @@ static dhc_status guard_of(dhc_program *p) {
 /* The step refused a gradient for its size alone: the loss is finite. */
 static dhc_status too_careful(dhc_program *p, const Version *v, double limit, bool *out) {
   double norm, loss;
-  DHC_TRY(number(p, v, "grad_norm", &norm));
-  DHC_TRY(number(p, v, "loss", &loss));
+  DHC_TRY(number(p, v, v->image->update.norm, &norm));
+  DHC_TRY(number(p, v, v->image->update.loss, &loss));
   *out = norm > limit && isfinite(loss);
   return dhc_status_ok();
 }
@@ -248,8 +222,10 @@ dhc_status step_run(dhc_program *p, Version *v, const DhcTensorView *const *in, 
   static const double usual = 0x1p30; /* gradients beyond this are looked at closely */
   DHC_TRY(guard_of(p));
   struct StepGuard *s = p->guard;
-  const DhcFunc *f = dhc_model_function(p->m->m, dhc_model_recipe(p->m->m)->optimizer);
-  double clip = *program_scalar(p, "$clip"), *limit = program_scalar(p, "$limit");
+  const dhc_update *u = &v->image->update;
+  const DhcGraphReader reader = {&p->m->s->arena, &p->m->s->strings, &p->m->s->diags};
+  const DhcFunc *f = dhc_graph_func(&reader, &u->formula);
+  double clip = *program_scalar(p, DHC_NAME_CLIP), *limit = program_scalar(p, DHC_NAME_LIMIT);
   s->blame[0] = 0;
   /* Clipped gradients are at most `clip`, but for rounding. */
   double g = clip > 0 && clip < usual ? clip * 1.001 : usual;
@@ -261,7 +237,7 @@ dhc_status step_run(dhc_program *p, Version *v, const DhcTensorView *const *in, 
     if (round == 1 || !known) DHC_TRY(measure_all(p, &known));
     memcpy(next, s->now, sizeof next);
     if (!known) break;
-    if (!proven(p, f, g, next)) continue;
+    if (!proven(p, u, f, g, next)) continue;
     DHC_TRY(exec_run(p, v, in, symbols));
     DHC_TRY(finite_step(p, v, &finite));
     if (!finite) {

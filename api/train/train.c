@@ -112,7 +112,7 @@ static dhc_status set_up(Trainer *t) {
   DHC_TRY(metric_open(t->p, &t->metric));
   DHC_TRY(feed_open(t->p, &t->train, t->set.batch, !o->augment_off, &t->feed));
   DHC_TRY(dhc_program_init(t->p, t->seed));
-  DHC_TRY(dhc_program_set_scalar(t->p, "$clip", t->set.clip));
+  DHC_TRY(dhc_program_set_scalar(t->p, DHC_NAME_CLIP, t->set.clip));
   dhc_program_profile(t->p, o->profile != NULL);
   if (o->out) trainer_settings(t);
   DHC_TRY(trainer_check_allowed(t));
@@ -156,7 +156,7 @@ static dhc_status validate(Trainer *t) {
   t->pr.val_loss = t->pr.val_accuracy = NAN;
   t->pr.best = false;
   if (!t->val.n_examples) return dhc_status_ok();
-  if (t->set.recipe->ema > 0) dhc_prog_use_weights(t->p->run, program_range(t->p, "ema"));
+  if (t->set.recipe->ema > 0) dhc_prog_use_weights(t->p->run, program_range(t->p, DHC_RANGE_EMA));
   EvalSums sums;
   dhc_status st = evaluate(t->p, t->eval_entry, &t->feed, &t->metric, &t->val, t->set.batch, NULL, NULL, &sums);
   dhc_prog_use_weights(t->p->run, DHC_WEIGHTS);
@@ -187,10 +187,10 @@ static dhc_status end_epoch(Trainer *t, bool all_seen) {
 
 static dhc_status one_step(Trainer *t, int64_t n) {
   t->pr.lr = train_lr(&t->set, t->step, t->steps);
-  *program_scalar(t->p, "$lr") = t->pr.lr;
-  *program_scalar(t->p, "$step") = (double)t->step;
-  *program_scalar(t->p, "$opt_step") = (double)(t->step - t->first_step + 1);
-  *program_scalar(t->p, "$seed") = (double)t->seed;
+  *program_scalar(t->p, DHC_NAME_LR) = t->pr.lr;
+  *program_scalar(t->p, DHC_NAME_STEP) = (double)t->step;
+  *program_scalar(t->p, DHC_NAME_OPT_STEP) = (double)(t->step - t->first_step + 1);
+  *program_scalar(t->p, DHC_NAME_SEED) = (double)t->seed;
   const dhc_tensor *res;
   int n_res;
   DHC_TRY(dhc_program_run(t->p, 0, t->feed.in, t->feed.n_in, &res, &n_res));
@@ -220,7 +220,7 @@ static dhc_status next_batch(Trainer *t) {
   int64_t n;
   double begin = working_ms(t);
   t->pr.epoch = dhc_batcher_position(t->batcher).epoch;
-  *program_scalar(t->p, "$step") = (double)t->step;
+  *program_scalar(t->p, DHC_NAME_STEP) = (double)t->step;
   DHC_TRY(feed_next(&t->feed, t->batcher, !t->o->augment_off, &n));
   DHC_TRY(feed_check_labels(&t->feed, 0));
   DHC_TRY(open_taps(t));

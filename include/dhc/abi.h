@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 /* Of everything in this file: images carry it, and readers refuse another (runtime/image_io.c). */
-enum { DHC_ABI_VERSION = 3 };
+enum { DHC_ABI_VERSION = 4 };
 
 /* ---- dtypes ------------------------------------------------------------ */
 
@@ -182,6 +182,13 @@ typedef enum dhc_image_role {
   DHC_IMAGE_SCALAR  /* a number that changes without compiling anew */
 } dhc_image_role;
 
+/* A function that is evaluated rarely and by itself, in float64: how tensors begin, what an optimiser does to
+ * ranges of numbers. Its parameters go by name: scalars of the program, and states, whose sizes they stand for. */
+typedef struct dhc_graph {
+  const char *text; /* in the text form of the IR, the function last; NULL: there is none, or it was not written yet */
+  const void *made; /* the same for the process that made the image, instead of the way through the text; never in bytes */
+} dhc_graph;
+
 /* A tensor that a program keeps: its name, its form and its place. */
 typedef struct dhc_slot {
   const char *name; /* "classifier.0.weight" */
@@ -193,6 +200,7 @@ typedef struct dhc_slot {
   int64_t n;        /* elements; STATE: 0 */
   int64_t at;       /* byte offset in its segment: WEIGHTS for WEIGHT, else BUFFERS; STATE: -1, placed
                        in STATES by who runs */
+  dhc_graph begin;  /* its first values, one result; STATE: see dhc_begin */
 } dhc_slot;
 
 /* A range of the MOMENTS segment. */
@@ -262,6 +270,34 @@ typedef struct dhc_require {
   const char *message;
 } dhc_require;
 
+/* How a state begins that the entry carries on and that holds nothing yet. */
+typedef struct dhc_begin {
+  int32_t slot;
+  int32_t result; /* of the image's `reset`; -1: `value` everywhere */
+  double value;
+} dhc_begin;
+
+enum { DHC_UPDATE_FLAT, DHC_UPDATE_GRADIENT, DHC_UPDATE_SCALAR };
+
+/* A parameter of an optimiser's formula. */
+typedef struct dhc_update_param {
+  int32_t kind;
+  int32_t range;        /* FLAT: of the layout, -1: the weights */
+  const char *scalar;   /* SCALAR: of the program */
+  int32_t from_least;   /* SCALAR: it may be anything from `least` to its value, element by element */
+  double least;
+} dhc_update_param;
+
+/* What a training step does to the weights and ranges, for those who want to know how far it can go. */
+typedef struct dhc_update {
+  dhc_graph formula; /* none in images that do not train */
+  int32_t n_params, n_results;
+  const dhc_update_param *params;
+  const int32_t *results; /* the range that a result becomes; -1: the weights */
+  int32_t average;        /* range that follows the weights as their average; -1: none */
+  int32_t loss, norm;     /* results of the entry; -1: none */
+} dhc_update;
+
 typedef struct dhc_image {
   uint32_t version; /* DHC_ABI_VERSION */
   dhc_plan plan;
@@ -274,6 +310,10 @@ typedef struct dhc_image {
   const dhc_panel *panels;
   const dhc_index_check *index_checks;
   const dhc_require *requires;
+  dhc_graph reset; /* first values of states that are not one number everywhere */
+  int32_t n_begins; /* of states; 0: the entry carries none on */
+  const dhc_begin *begins;
+  dhc_update update;
   int32_t finite; /* bool result of a training step: false where it changed nothing; -1: no step */
 } dhc_image;
 

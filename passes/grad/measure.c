@@ -10,7 +10,7 @@ DhcFunc *dhc_measure_entry(DhcModule *m, int64_t n) {
   DhcBuilder b = {.f = f};
   DhcType t = {.dtype = DHC_F32, .rank = 1};
   t.dim[0] = dhc_dim_const(own->dims, n);
-  DhcValue *x = dhc_func_param(f, &t, (DhcParamInfo){"$w", DHC_ROLE_FLAT, -1}, (DhcSpan){0});
+  DhcValue *x = dhc_func_param(f, &t, (DhcParamInfo){DHC_NAME_WEIGHTS, DHC_ROLE_FLAT, -1}, (DhcSpan){0});
   DhcValue *bad = dhc_b_select(&b, dhc_b_unary(&b, DHC_OP_IS_FINITE, x), dhc_b_scalar(&b, DHC_F32, 0), dhc_b_scalar(&b, DHC_F32, 1));
   dhc_func_result(f, dhc_b_reduce(&b, DHC_OP_REDUCE_MIN, x, &axis, 1, false), "lo");
   dhc_func_result(f, dhc_b_reduce(&b, DHC_OP_REDUCE_MAX, x, &axis, 1, false), "hi");

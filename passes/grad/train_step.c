@@ -5,7 +5,7 @@
  * and averaging are a few kernels over flat ranges. The optimiser's body is put in place of
  * its call: its elementwise work then joins the clipping before and the gate behind it. */
 #include "passes/grad/ad_internal.h"
-#include "passes/plan/image.h"
+#include "passes/grad/places.h"
 
 /* `frozen`: no gradient reaches it by construction, so nothing changes it, decay included, and its
  * average is itself. `pieces` > 0: a tensor kept as one file entry per index of its leading axis
@@ -203,29 +203,29 @@ static void add_params(Step *s) {
   }
   const char **moments = DHC_NEW_N(s->arena, const char *, s->n_moments + 1);
   s->flats = DHC_NEW_N(s->arena, DhcValue *, s->n_moments + 2);
-  s->flats[0] = add_flat(s, "$w");
+  s->flats[0] = add_flat(s, DHC_NAME_WEIGHTS);
   for (int i = 0; i < s->n_moments; i++) {
     moments[i] = dollar(s, o->param_info.at[s->moment_param[i]].name);
     s->flats[1 + i] = add_flat(s, moments[i]);
   }
   s->out->n_moments = s->n_moments;
   s->out->moments = moments;
-  if (s->rq->ema) s->flats[1 + s->n_moments] = add_flat(s, "$ema");
+  if (s->rq->ema) s->flats[1 + s->n_moments] = add_flat(s, DHC_NAME_EMA);
   if (s->out->n_begun && s->n_moments) {
     DhcType t = flat(s, s->out->n_begun);
-    s->begun = dhc_func_param(s->f, &t, (DhcParamInfo){"$begun", DHC_ROLE_FLAT, -1}, s->loss->span);
+    s->begun = dhc_func_param(s->f, &t, (DhcParamInfo){DHC_NAME_BEGUN, DHC_ROLE_FLAT, -1}, s->loss->span);
   }
   s->out->scalars = DHC_NEW_N(s->arena, const char *, o->params.n + 4);
-  s->clip = add_scalar(s, "$clip");
-  s->limit = add_scalar(s, "$limit");
+  s->clip = add_scalar(s, DHC_NAME_CLIP);
+  s->limit = add_scalar(s, DHC_NAME_LIMIT);
   s->optimizer_arg = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
   for (int i = 2; i < o->params.n; i++) {
     const char *name = o->param_info.at[i].name;
     if (result_named(o, name) < 0)
       s->optimizer_arg[i] =
-          add_scalar(s, strcmp(name, "step") == 0 ? "$opt_step" : dollar(s, name));
+          add_scalar(s, strcmp(name, "step") == 0 ? DHC_NAME_OPT_STEP : dollar(s, name));
   }
-  if (s->rq->ema) s->decay = add_scalar(s, "$ema_decay");
+  if (s->rq->ema) s->decay = add_scalar(s, DHC_NAME_EMA_DECAY);
 }
 
 /* ---- nodes ---------------------------------------------------------------------------- */

@@ -207,6 +207,9 @@ dhc_image *dhc_image_begin(const DhcImageRequest *rq, DhcArena *arena) {
   add_tensors(&b);
   add_equations(&b);
   add_guards(&b);
+  b.im->update.average = b.im->update.loss = b.im->update.norm = -1;
+  if (rq->reset) dhc_image_add_begins(b.im, rq->reset, arena);
+  if (rq->trains && rq->optimizer) dhc_image_add_update(b.im, rq->optimizer, arena);
   if (rq->source) b.im->index_checks = dhc_index_checks(rq->source, f, arena, &b.im->n_index_checks);
   return b.im;
 }

@@ -3,22 +3,8 @@
 #ifndef DHC_PASSES_IMAGE_H
 #define DHC_PASSES_IMAGE_H
 
+#include "passes/grad/places.h"
 #include "passes/plan/plan.h"
-
-/* ---- places of what outlives a run (places.c) ------------------------------------------- */
-
-/* Places of the module's parameters in one flat arena: those that decay first, each group in the
- * module's order. The one order that training steps, images and files go by. */
-typedef struct DhcPlaces {
-  int64_t *offset, *n; /* by tensor of the module, in elements; n 0: no parameter, or no fixed size */
-  int64_t n_weights, n_decayed;
-  int64_t n_begun; /* pieces of the tensors that files hold in pieces */
-} DhcPlaces;
-DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena);
-
-/* optimizer: whose state and, with ema, averaged weights get ranges; NULL: none. `wide`: floats
- * lie as f64. */
-const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, bool ema, bool wide, DhcArena *arena);
 
 /* ---- images (image.c) --------------------------------------------------------------------- */
 
@@ -29,6 +15,8 @@ typedef struct DhcImageRequest {
   const dhc_layout *layout;
   bool wide;              /* floats lie as f64: of graphs */
   bool trains;            /* result "finite" says whether anything changed */
+  const DhcFunc *optimizer; /* of an entry that trains */
+  const DhcFunc *reset;   /* updates of states with their first values, of an entry that carries some on; NULL: none */
   const char *const *scalar_names; /* defaults of scalars */
   const double *scalar_values;
   int n_scalars;
@@ -41,6 +29,12 @@ void dhc_image_add_plan(dhc_image *im, const DhcPlanned *planned, DhcArena *aren
 /* Instead of it one kernel, one call: all parameters and results are its operands, the symbols its
  * dims. */
 void dhc_image_add_graph(dhc_image *im, DhcArena *arena);
+
+/* How states begin and what a training step does (image_graphs.c): part of dhc_image_begin. */
+void dhc_image_add_begins(dhc_image *im, const DhcFunc *reset, DhcArena *arena);
+void dhc_image_add_update(dhc_image *im, const DhcFunc *optimizer, DhcArena *arena);
+/* The texts of all graphs, which an image needs before it is written. Slots may be those of other images, too. */
+void dhc_image_add_texts(dhc_image *im, DhcArena *arena);
 
 /* Which of source's inputs are indices (index_checks.c), by the image's parameters and symbols. */
 const dhc_index_check *dhc_index_checks(const DhcFunc *source, const DhcFunc *func, DhcArena *arena, int32_t *n);

@@ -262,7 +262,7 @@ static bool run(Frame *fr) {
 static dhc_segment segment_of(const DhcParamInfo *info) {
   switch (info->role) {
     case DHC_ROLE_WEIGHT: return DHC_SEGMENT_WEIGHTS;
-    case DHC_ROLE_FLAT: return strcmp(info->name, "$w") == 0 ? DHC_SEGMENT_WEIGHTS : DHC_SEGMENT_MOMENTS;
+    case DHC_ROLE_FLAT: return strcmp(info->name, DHC_NAME_WEIGHTS) == 0 ? DHC_SEGMENT_WEIGHTS : DHC_SEGMENT_MOMENTS;
     case DHC_ROLE_BUFFER:
     case DHC_ROLE_TABLE: return DHC_SEGMENT_BUFFERS;
     case DHC_ROLE_STATE: return DHC_SEGMENT_STATES;

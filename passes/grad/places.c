@@ -1,7 +1,7 @@
 /* Where everything lies that outlives a run. */
 #include <string.h>
 
-#include "passes/plan/image.h"
+#include "passes/grad/places.h"
 
 static int64_t elements(DhcModule *m, const DhcTensorDecl *d) {
   int64_t n = 0;
@@ -50,6 +50,7 @@ static dhc_slot slot_of(DhcModule *m, int i, const DhcPlaces *p, bool wide, int6
   for (int k = 0; k < s.rank; k++)
     if (!dhc_dim_is_const(d->type.dim[k], &s.dim[k])) s.dim[k] = -1;
   if (s.role == DHC_IMAGE_STATE) return s;
+  s.begin.made = d->init;
   s.n = elements(m, d);
   if (s.role == DHC_IMAGE_WEIGHT) {
     s.at = p->offset[i] * (wide ? 8 : 4);
@@ -88,10 +89,10 @@ const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, bool e
   Ranges r = {.at = DHC_NEW_N(arena, dhc_range, (optimizer ? optimizer->results.n : 0) + 2)};
   bool state = false;
   for (int i = 1; optimizer && i < optimizer->results.n; i++) state = state || is_param(optimizer, optimizer->result_names.at[i]);
-  if (state && p.n_begun) add_range(&r, "begun", p.n_begun, wide, false, false);
+  if (state && p.n_begun) add_range(&r, DHC_RANGE_BEGUN, p.n_begun, wide, false, false);
   for (int i = 1; optimizer && i < optimizer->results.n; i++)
     add_range(&r, optimizer->result_names.at[i], p.n_weights, wide, true, false);
-  if (optimizer && ema) add_range(&r, "ema", p.n_weights, wide, true, true);
+  if (optimizer && ema) add_range(&r, DHC_RANGE_EMA, p.n_weights, wide, true, true);
   l->slots = slots;
   l->n_slots = m->tensors.n;
   l->ranges = r.at;

@@ -1,0 +1,21 @@
+/* Where everything lies that outlives a run: one layout, by which training steps slice their flat tensors, images
+ * name places and files are read and written. */
+#ifndef DHC_PASSES_PLACES_H
+#define DHC_PASSES_PLACES_H
+
+#include "ir/ir.h"
+
+/* Places of the module's parameters in one flat arena: those that decay first, each group in the
+ * module's order. The one order that training steps, images and files go by. */
+typedef struct DhcPlaces {
+  int64_t *offset, *n; /* by tensor of the module, in elements; n 0: no parameter, or no fixed size */
+  int64_t n_weights, n_decayed;
+  int64_t n_begun; /* pieces of the tensors that files hold in pieces */
+} DhcPlaces;
+DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena);
+
+/* optimizer: whose state and, with ema, averaged weights get ranges; NULL: none. `wide`: floats
+ * lie as f64. */
+const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, bool ema, bool wide, DhcArena *arena);
+
+#endif
