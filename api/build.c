@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "api/build.h"
+#include "backends/object/c99.h"
 #include "dhc/version.h"
 
 static void drop(void *what) {
@@ -219,7 +220,9 @@ static dhc_status walk(Build *b) {
 static dhc_status check_options(const dhc_build_options *o, const dhc_session *s) {
   if (!o->out) return dhc_status_make(DHC_E_USAGE, "build: needs -o FILE.o, FILE.a or FILE.so");
   BuildForm form;
-  if (!build_form(o->out, &form)) return dhc_status_make(DHC_E_USAGE, "-o %s: needs a name that ends in .o, .a or .so", o->out);
+  if (!build_form(o->out, &form) || (form == BUILD_C) != o->c)
+    return dhc_status_make(DHC_E_USAGE, "-o %s: needs a name that ends in %s", o->out, o->c ? ".c" : ".o, .a or .so");
+  if (o->c && !o->header) return dhc_status_make(DHC_E_USAGE, "--emit c: needs --header, which the source includes");
   if (!o->target && (o->cpu || o->features)) return dhc_status_make(DHC_E_USAGE, "--%s: needs --target", o->cpu ? "cpu" : "features");
   if (o->weights_file && !o->weights) return dhc_status_make(DHC_E_USAGE, "--weights-file %s: needs --weights", o->weights_file);
   if (s->graphs || strcmp(s->backend, "cpu")) return dhc_status_make(DHC_E_USAGE, "build: objects are made by --backend cpu, not %s", s->backend);
@@ -246,6 +249,17 @@ static dhc_status go_elsewhere(Elsewhere *e, const dhc_build_options *o, DhcAren
   return dhc_status_ok();
 }
 
+static dhc_status source_text(Build *b) {
+  DhcText text = {.arena = b->arena};
+  const char *why = dhc_object_write_c99(b->object, build_file_name(b->o->header), &text);
+  if (why) return dhc_status_make(DHC_E_INPUT, "%s", why);
+  b->bytes = malloc((size_t)text.n + 1);
+  if (!b->bytes) return dhc_status_memory(text.n, "a source file");
+  memcpy(b->bytes, dhc_text_str(&text), (size_t)text.n);
+  b->n_bytes = (size_t)text.n;
+  return dhc_status_ok();
+}
+
 dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_result *out) {
   NEED(m);
   NEED(o);
@@ -263,7 +277,7 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
   if (st.code == DHC_OK) st = load_weights(&b);
   if (st.code == DHC_OK) st = walk(&b);
   if (st.code == DHC_OK) st = constants(&b);
-  if (st.code == DHC_OK) st = dhc_compiler_object(m->s->compiler, b.object, &arena, &b.bytes, &b.n_bytes);
+  if (st.code == DHC_OK) st = o->c ? source_text(&b) : dhc_compiler_object(m->s->compiler, b.object, &arena, &b.bytes, &b.n_bytes);
   if (st.code == DHC_OK) st = build_write(&b);
   if (st.code == DHC_OK && out)
     *out = (dhc_build_result){.object_bytes = (int64_t)b.n_bytes, .weights_bytes = b.object->blob_bytes, .n_entries = b.n,

@@ -28,8 +28,9 @@ typedef struct Build {
 } Build;
 
 /* What -o asks for, by the end of its name. */
-typedef enum BuildForm { BUILD_O, BUILD_A, BUILD_SO } BuildForm;
+typedef enum BuildForm { BUILD_O, BUILD_A, BUILD_SO, BUILD_C } BuildForm;
 bool build_form(const char *path, BuildForm *out);
+const char *build_file_name(const char *path); /* behind the last slash */
 /* All files, or none: the object's name is taken last. */
 dhc_status build_write(Build *b) DHC_MUST_USE;
 

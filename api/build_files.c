@@ -9,15 +9,15 @@
 
 extern char **environ;
 
-static const char *file_name(const char *path) {
+const char *build_file_name(const char *path) {
   const char *slash = strrchr(path, '/');
   return slash ? slash + 1 : path;
 }
 
 bool build_form(const char *path, BuildForm *out) {
-  static const char *const ends[] = {[BUILD_O] = ".o", [BUILD_A] = ".a", [BUILD_SO] = ".so"};
-  const char *dot = strrchr(file_name(path), '.');
-  for (int i = 0; i < 3; i++)
+  static const char *const ends[] = {[BUILD_O] = ".o", [BUILD_A] = ".a", [BUILD_SO] = ".so", [BUILD_C] = ".c"};
+  const char *dot = strrchr(build_file_name(path), '.');
+  for (int i = 0; i < 4; i++)
     if (dot && !strcmp(dot, ends[i])) {
       *out = (BuildForm)i;
       return true;
@@ -125,7 +125,7 @@ static dhc_status shared_library(Build *b) {
   char *folder = dhc_arena_printf(b->arena, "%s/dhcc-XXXXXX", base && *base ? base : "/tmp");
   if (!mkdtemp(folder)) return dhc_status_errno(errno, "%s", folder);
   char *from = dhc_arena_printf(b->arena, "%s/m.o", folder), *to = dhc_arena_printf(b->arena, "%s/m.so", folder);
-  char *name = dhc_arena_strdup(b->arena, file_name(b->o->out));
+  char *name = dhc_arena_strdup(b->arena, build_file_name(b->o->out));
   char *argv[] = {NULL, "-shared", "--build-id=none", "-soname", name, "-z", "noexecstack", "-o", to, from, NULL};
   dhc_status st = dhc_file_replace(from, b->bytes, b->n_bytes);
   int rc = st.code == DHC_OK ? link_with(linkers, sizeof linkers / sizeof *linkers, argv) : 0;
@@ -163,7 +163,7 @@ dhc_status build_write(Build *b) {
   if (form == BUILD_A) DHC_TRY(archive(b));
   if (form == BUILD_SO) DHC_TRY(shared_library(b));
   if (b->o->header) {
-    dhc_object_header(b->object, file_name(b->o->header), &header);
+    dhc_object_header(b->object, build_file_name(b->o->header), &header);
     file[n++] = (File){.path = b->o->header, .bytes = dhc_text_str(&header), .n_bytes = (size_t)header.n};
   }
   if (b->o->weights_file) file[n++] = (File){.path = b->o->weights_file, .bytes = b->blob, .n_bytes = (size_t)b->object->blob_bytes};

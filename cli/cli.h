@@ -42,13 +42,15 @@ typedef struct Cli {
   const char *root, *preset, *recipe, *backend, *cpu_features, *gpu_arch, *compute, *stage, *entry, *sizes, *pass;
   const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed, *variants, *placements;
   const char *seeds, *baseline, *metric, *shard, *hold, *solve, *slack, *init_from; /* sweep; init_from: train too */
-  const char *header, *name, *bind, *weights_file, *target, *cpu, *features; /* build */
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
   int64_t tokens, top_k, max_memory, max_bytes, repeat, random;
   double lr, clip, tolerance, val_fraction, temperature;
   bool json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, check_bounds, grad, print_recipe, profile;
   bool train, csv, compile, experts;
   bool kernels, diff, explain_compiles, routing;
+  /* build */
+  const char *header, *name, *bind, *weights_file;
+  const char *target, *cpu, *features, *emit;
   int argc; /* as main got them */
   char **argv;
   CliReport *report;

@@ -3,6 +3,7 @@
  * operation by operation, so that both give the same bits; the order of fused and separate
  * operations in them matters as much as the constants. */
 #include "backends/cuda/cuda_internal.h"
+#include "backends/cuda/maths.h"
 
 typedef struct Piece {
   const char *name; /* what a caller's text contains, followed by "(" or "<" */
@@ -372,12 +373,24 @@ static bool calls(const char *text, const char *name) {
   return false;
 }
 
-void dhc_cuda_pieces(const char *body, DhcText *to) {
-  bool needed[N_PIECES];
-  for (int i = N_PIECES - 1; i >= 0; i--) {
-    needed[i] = calls(body, pieces[i].name);
-    for (int k = i + 1; k < N_PIECES; k++) needed[i] = needed[i] || (needed[k] && calls(pieces[k].text, pieces[i].name));
-  }
-  for (int i = 0; i < N_PIECES; i++)
-    if (needed[i]) dhc_text_puts(to, pieces[i].text);
+static int find(const char *name) {
+  int i = 0;
+  while (strcmp(pieces[i].name, name)) i++;
+  return i;
 }
+
+/* Of the pieces from `first` to before `end`, without `left_out`. */
+static void put_needed(const char *body, DhcText *to, int first, int end, int left_out) {
+  bool needed[N_PIECES];
+  for (int i = end - 1; i >= first; i--) {
+    needed[i] = calls(body, pieces[i].name);
+    for (int k = i + 1; k < end; k++) needed[i] = needed[i] || (needed[k] && calls(pieces[k].text, pieces[i].name));
+  }
+  for (int i = first; i < end; i++)
+    if (needed[i] && i != left_out) dhc_text_puts(to, pieces[i].text);
+}
+
+void dhc_cuda_pieces(const char *body, DhcText *to) { put_needed(body, to, 0, N_PIECES, -1); }
+
+/* Every target has a root of its own. */
+void dhc_cuda_maths(const char *body, DhcText *to) { put_needed(body, to, find("two_to"), find("four"), find("root")); }

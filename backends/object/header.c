@@ -162,6 +162,18 @@ static void entry_comment(const DhcObjEntry *e, DhcText *to) {
   dhc_text_puts(to, " * Tensors are dense, the last axis side by side, none overlaps another. */\n");
 }
 
+const char *dhc_object_prototype(const DhcObject *o, const DhcObjEntry *e, DhcArena *arena) {
+  DhcText t = {.arena = arena};
+  dhc_text_printf(&t, "dhc_object_status %s(", e->c_name);
+  if (e->reads_weights && !o->blob) dhc_text_puts(&t, "const void *weights, ");
+  if (e->state_bytes) dhc_text_puts(&t, "void *state, ");
+  for (int i = 0; i < e->n_params; i++)
+    dhc_text_printf(&t, "%s%s *%s, ", e->param[i].out ? "" : "const ", c_type(e->param[i].tensor->dtype), e->param[i].name);
+  sizes_of(e, &t, "", ", ");
+  dhc_text_puts(&t, "void *workspace, int64_t workspace_bytes, const dhc_object_exec *exec)");
+  return dhc_text_str(&t);
+}
+
 /* Sizes that are known for the preprocessor: what NAME_..._BYTES say. */
 static void entry_numbers(const DhcObjEntry *e, DhcText *to) {
   const char *big = upper(e->c_name, to->arena);
@@ -204,13 +216,7 @@ static void entry_functions(const DhcObject *o, const DhcObjEntry *e, DhcText *t
   dhc_text_printf(to, "/* Why the model does not take these sizes; NULL: it does. */\nconst char *%s_why(", e->c_name);
   sizes_of(e, to, "", "");
   dhc_text_printf(to, "%s);\n", free_sizes(e) ? "" : "void");
-  dhc_text_printf(to, "dhc_object_status %s(", e->c_name);
-  if (e->reads_weights && !o->blob) dhc_text_puts(to, "const void *weights, ");
-  if (e->state_bytes) dhc_text_puts(to, "void *state, ");
-  for (int i = 0; i < e->n_params; i++)
-    dhc_text_printf(to, "%s%s *%s, ", e->param[i].out ? "" : "const ", c_type(e->param[i].tensor->dtype), e->param[i].name);
-  sizes_of(e, to, "", ", ");
-  dhc_text_puts(to, "void *workspace, int64_t workspace_bytes, const dhc_object_exec *exec);\n\n");
+  dhc_text_printf(to, "%s;\n\n", dhc_object_prototype(o, e, to->arena));
 }
 
 /* Functions for who passes the weights, and which tensors they are. */

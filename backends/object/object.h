@@ -4,7 +4,8 @@
  * image (walk.c) gives an entry in the terms of this file: integer expressions over the entry's sizes, and
  * statements whose operands are places in the caller's memory. Writers know no more than that:
  *
- *   llvm.c     functions in one LLVM module with the kernels
+ *   llvm*.c    functions in one LLVM module with the kernels
+ *   c99*.c     one file of freestanding C99
  *   header.c   the C header, and the text that describe() returns
  *
  * Nothing is interpreted at run time, nothing allocates, nothing is written but what the caller gives.
@@ -193,6 +194,8 @@ int64_t dhc_object_tensor_bytes(const DhcObject *o, int tensor);
 
 /* The header's text. */
 void dhc_object_header(const DhcObject *o, const char *file, DhcText *to);
+/* "dhc_object_status mlp_forward(const float *image, …)" */
+const char *dhc_object_prototype(const DhcObject *o, const DhcObjEntry *e, DhcArena *arena);
 /* What describe() returns. */
 const char *dhc_object_describe(const DhcObject *o, const char *target, DhcArena *arena);
 /* At all sizes: then its pointer may be anything. */

@@ -110,6 +110,15 @@ head -c 5000 w.safetensors > short.safetensors
 refused 1 "short.safetensors" mlp --weights short.safetensors "${out[@]}"
 [ -z "$(find . -name '*dhc-tmp*')" ] || fail "temporary files are left"
 
+# ---- source
+expect 0 "2 kernels" "$dhcc" build mlp --emit c -o mlp_c.c --header mlp_c.h --name mlp
+expect 0 "2 kernels" "$dhcc" build mlp --emit c -o again.c --header mlp_c.h --name mlp
+cmp -s mlp_c.c again.c || fail "the source is another the second time"
+refused 2 "needs a name that ends in .c" mlp --emit c "${out[@]}"
+refused 2 "needs a name that ends in .o, .a or .so" mlp -o mlp.c --header mlp.h
+refused 2 "needs --header" mlp --emit c -o none.c
+refused 2 "needs object or c" mlp --emit rust "${out[@]}"
+
 # ---- archives and shared libraries, and memory that is static
 cat > static.c <<'C'
 #include "tiny.h"

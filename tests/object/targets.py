@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Objects for other machines: built, linked by Debian's cross compilers, run under qemu-user (wasm32: Node.js), and
-compared with what the object for this machine computes, bit for bit.
+compared with what the object for this machine computes, bit for bit. So is the C99 source (--emit c), once with the
+fused multiply-add of its own and once with the machine's.
 
     targets.py DHCC [TARGET]
 
@@ -28,6 +29,8 @@ CASES = [
 ]
 # target, cross compiler (None: no program is run), emulator
 TARGETS = [
+    ("c99", ["cc", "-ffp-contract=off"], []),
+    ("c99 fma", ["cc", "-ffp-contract=off", "-mfma"], []),
     ("x86-64-v2", ["cc"], []),
     ("x86-64-v3", ["cc"], []),
     ("aarch64", ["aarch64-linux-gnu-gcc"], ["qemu-aarch64"]),
@@ -133,6 +136,7 @@ def undefined(path, cwd):
 def main():
     dhcc, only = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2:]
     wrong, skipped, want = [], [], {}
+    fuses = " fma " in (pathlib.Path("/proc/cpuinfo").read_text() if pathlib.Path("/proc/cpuinfo").exists() else "")
     with tempfile.TemporaryDirectory() as folder:
         at = pathlib.Path(folder)
         (at / "run.js").write_text(NODE)
@@ -144,8 +148,15 @@ def main():
             if missing:
                 skipped.append(f"{target} (no {' and no '.join(missing)})")
             for name, model, sizes in CASES:
-                flag = ["--target", target] if target else []
-                code, text = run(dhcc, "build", *model, *flag, "--name", "m", "-o", "m.o", "--header", "m.h", cwd=at)
+                c99 = target.startswith("c99")
+                if c99 and name not in (("mlp", "ssm") if "fma" in target else ("mlp", "ssm", "seq", "norm", "long")):
+                    continue  # compilers take seconds for each
+                if target == "c99 fma" and not fuses:
+                    continue
+                flag = ["--emit", "c"] if c99 else ["--target", target] if target else []
+                code, text = run(dhcc, "build", *model, *flag, "--name", "m", "-o", "o.c" if c99 else "m.o", "--header", "m.h", cwd=at)
+                if c99 and not code:  # functions alone: this file has no types of the program's
+                    code, text = run(*compiler, "-std=c99", "-O1", "-ffreestanding", "-Wall", "-Wextra", "-pedantic", "-Werror", "-c", "-o", "m.o", "o.c", cwd=at)
                 if code:
                     wrong.append(f"{target}: {name}: {text}")
                     continue

@@ -1,0 +1,21 @@
+/* The C99 writer of objects: one freestanding source file. */
+#ifndef DHC_BACKENDS_OBJECT_C99_H
+#define DHC_BACKENDS_OBJECT_C99_H
+
+#include "backends/object/object.h"
+
+/* c99_ew.c: C types in registers and memory; an op on operands a[] of dtype t (NULL, or why it has no form; index: i64
+ * values that never overflow); a cast. */
+const char *dhc_c99_type(dhc_dtype t);
+const char *dhc_c99_memory_type(dhc_dtype t);
+const char *dhc_c99_ew(DhcText *to, DhcOp op, const char *const *a, dhc_dtype t, bool index);
+void dhc_c99_cast(DhcText *to, const char *x, dhc_dtype from, dhc_dtype want);
+/* What all kernels may call: integers, rounding, fused multiply-add and root without a library; then those of the maths
+ * functions that `body` calls. */
+void dhc_c99_prelude(const char *body, DhcText *to);
+/* c99_kernel.c: one kernel as a static function; NULL, or why it has no form. */
+const char *dhc_c99_kernel(const DhcLp *p, const char *name, DhcText *to);
+/* c99.c: the whole; `header` is the name it includes. NULL, or why not. */
+const char *dhc_object_write_c99(const DhcObject *o, const char *header, DhcText *to);
+
+#endif
