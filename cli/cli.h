@@ -46,7 +46,7 @@ typedef struct Cli {
   int64_t tokens, top_k, max_memory, max_bytes, repeat, random;
   double lr, clip, tolerance, val_fraction, temperature;
   bool json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, check_bounds, grad, print_recipe, profile;
-  bool train, csv, compile, experts;
+  bool train, tensorboard, csv, compile, experts;
   bool kernels, diff, explain_compiles, routing;
   /* build */
   const char *header, *name, *bind, *weights_file;

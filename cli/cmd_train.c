@@ -139,7 +139,7 @@ dhc_train_options cli_train_options(const Cli *c) {
                              .lr = c->lr, .clip = c->clip, .val_fraction = c->val_fraction == 0 ? -1 : c->val_fraction < 0 ? 0 : c->val_fraction, .limit = c->limit,
                              .seed = (uint64_t)c->seed, .resume = c->resume, .augment_off = c->no_augment,
                              .save_every = c->save_every, .overwrite = c->overwrite, .shuffle_off = c->no_shuffle,
-                             .allow_changed = c->allow_changed, .init_from = c->init_from};
+                             .allow_changed = c->allow_changed, .init_from = c->init_from, .tensorboard = c->tensorboard};
 }
 
 /* What a run would use: in the document, or as lines. */

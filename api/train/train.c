@@ -6,10 +6,12 @@
 #include <math.h>
 
 #include "api/train/trainer.h"
+#include "runtime/events.h"
 
 static const char *const log_columns[] = {"step",      "epoch",     "loss",   "accuracy", "lr",
                                           "grad_norm", "samples_s", "time_s", "val_loss", "val_accuracy"};
 enum { N_LOG_COLUMNS = sizeof log_columns / sizeof log_columns[0] };
+_Static_assert((int)N_LOG_COLUMNS == (int)TRAIN_N_COLUMNS, "events.c knows the columns");
 
 /* ---- setting up ----------------------------------------------------------------- */
 
@@ -74,7 +76,8 @@ static dhc_status open_log(Trainer *t) {
   const char *csv = dhc_arena_printf(&t->arena, "%s/metrics.csv", t->o->out);
   const char *jsonl = dhc_arena_printf(&t->arena, "%s/metrics.jsonl", t->o->out);
   DHC_TRY(dhc_metrics_open(csv, jsonl, columns, N_LOG_COLUMNS + t->taps.n, t->taps.n, t->saved.any, &t->log));
-  return t->saved.any ? go_on_with_log(t) : dhc_status_ok();
+  if (t->saved.any) DHC_TRY(go_on_with_log(t));
+  return trainer_open_events(t);
 }
 
 static dhc_status check_options(const dhc_train_options *o) {
@@ -145,6 +148,7 @@ static dhc_status report(Trainer *t, bool epoch_end) {
     double row[N_LOG_COLUMNS] = {(double)t->step, (double)p->epoch + 1, p->loss, p->accuracy, p->lr, p->grad_norm,
                                  p->samples_per_s, p->seconds, p->val_loss, p->val_accuracy};
     DHC_TRY(dhc_metrics_row(t->log, row, t->taps.list));
+    DHC_TRY(trainer_event(t, row));
   }
   t->rows++;
   if (t->o->progress && !t->o->progress(t->o->ctx, p))
@@ -257,6 +261,7 @@ static void tear_down(void *trainer) {
   dhc_budget_release(&t->m->s->budget, &t->charge);
   feed_close(&t->feed);
   if (t->log) dhc_metrics_close(t->log);
+  dhc_events_close(t->events);
   if (t->batcher) dhc_batcher_free(t->batcher);
   dhc_program_close(t->p);
   dhc_run_folder_close(&t->folder);

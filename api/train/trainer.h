@@ -5,6 +5,7 @@
  *   run.c         which run it is: settings, what may not differ when it goes on, config.json
  *   checkpoint.c  checkpoints and resuming
  *   folder.c      the folder: whose it is, beginning and going on there
+ *   events.c      metrics for TensorBoard
  *   origin.c      beginning with the weights of another run
  *   blame.c       where a number that is not finite came from */
 #ifndef DHC_API_TRAINER_H
@@ -45,6 +46,8 @@ typedef struct RunSetting {
   const char *digest; /* what counts instead of value, or NULL */
 } RunSetting;
 
+enum { TRAIN_N_COLUMNS = 10 }; /* numbers of a row of the metrics (train.c) */
+#define TRAIN_EVENTS_FILE "events.out.tfevents.dhcc"
 enum { TRAIN_KEPT = 2 }; /* checkpoints of a folder, beside that of a stop */
 
 struct cJSON;
@@ -96,6 +99,8 @@ typedef struct Trainer {
   uint64_t seed;
   double epoch_loss, epoch_metric, best, val_loss, val_accuracy; /* of the last validation */
   int64_t epoch_n;
+  struct DhcEvents *events; /* NULL: not asked for, or not open yet */
+  double event_step, event_wall; /* last step written; time that time_s counts from */
   DHC_VEC(TrainerOrigin) origins; /* of the initial values, where they come from another run's weights */
   double t0;            /* ms: the loop began */
   double train_ms;      /* feeding and stepping, without compiling and validation */
@@ -126,6 +131,11 @@ dhc_status trainer_open_folder(Trainer *t) DHC_MUST_USE;
 dhc_status trainer_go_on(Trainer *t) DHC_MUST_USE;
 /* Once, when there is something to write: the folder becomes this run's. */
 dhc_status trainer_begin_files(Trainer *t) DHC_MUST_USE;
+
+/* ---- events.c ---- */
+/* Once the metrics are open: the event file, with the rows that they have. */
+dhc_status trainer_open_events(Trainer *t) DHC_MUST_USE;
+dhc_status trainer_event(Trainer *t, const double row[TRAIN_N_COLUMNS]) DHC_MUST_USE;
 
 /* ---- origin.c ---- */
 /* Weights of options' init_from over the initial ones; says what was taken. */

@@ -352,6 +352,7 @@ typedef struct dhc_train_options {
   bool shuffle_off;           /* examples in the order of the data */
   const char *allow_changed;  /* with resume: names of such settings (and "model": its text) that may differ, "lr,seed", or NULL */
   const char *command;        /* recorded as what began the run, or NULL */
+  bool tensorboard;           /* the metrics also as out/events.out.tfevents.dhcc */
   const char *init_from;      /* weights that a new run begins with where they fit (dhc_program_transplant), listed in
                                * out/init.json; or NULL */
   void (*profile)(void *ctx, const dhc_profile_row *row); /* called at the end for every item of the step's plan, or NULL */
