@@ -5,18 +5,9 @@
  * makes the same file.
  *
  *   test_object [case] */
-#include <cjson/cJSON.h>
-#include <dlfcn.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include "loaded.h"
 
-#include "dhc/dhc.h"
-
-enum { MAX_SETS = 12, MAX_ARGS = 32, N_THREADS = 4, MAX_SIZES = 4 };
+enum { N_THREADS = 4, MAX_SIZES = 4 };
 
 typedef struct Case {
   const char *name, *model, *root;
@@ -62,117 +53,6 @@ static const Case cases[] = {
     {"embedding", "layers/embedding", "Embedding", {"n=7", "d=6"}, "forward", {{2, 9}, {1, 1}}},
 };
 enum { N_CASES = sizeof cases / sizeof cases[0] };
-
-static int fails;
-static const char *now = "";
-static char folder[64];
-
-static bool check(bool ok, const char *what) {
-  if (ok) return true;
-  printf("FAILED: %s: %s\n", now, what);
-  fails++;
-  return false;
-}
-
-static bool good(dhc_status st, dhc_session *s, const char *what) {
-  if (st.code == DHC_OK) return true;
-  dhc_session_print_diagnostics(s, stdout, false);
-  printf("FAILED: %s: %s: %s\n", now, what, st.message);
-  fails++;
-  return false;
-}
-
-/* ---- memory that ends where nothing may be touched ------------------------------------------- */
-
-typedef struct Memory {
-  char *at, *map;
-  size_t bytes, mapped;
-} Memory;
-
-static Memory memory_new(size_t bytes) {
-  size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (bytes + page - 1) / page * page + page;
-  Memory m = {.bytes = bytes, .mapped = whole + page};
-  m.map = mmap(NULL, m.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (m.map == MAP_FAILED) abort();
-  mprotect(m.map + whole, page, PROT_NONE);
-  m.at = m.map + whole - bytes;
-  return m;
-}
-
-static void memory_free(Memory *m) {
-  if (m->map) munmap(m->map, m->mapped);
-  m->map = NULL;
-}
-
-/* ---- an object that is loaded ------------------------------------------------------------------ */
-
-typedef struct Dhc_exec {
-  void *ctx;
-  int workers;
-  void (*parallel_for)(void *ctx, int64_t n, void (*f)(void *arg, int64_t t0, int64_t t1, int worker), void *arg);
-} Exec;
-
-/* On this machine a function takes as many integer arguments as its caller passes, and does not mind more. */
-typedef int64_t (*AnyFn)(intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t,
-                         intptr_t, intptr_t, intptr_t, intptr_t, intptr_t);
-static int64_t call(void *fn, const intptr_t *a) {
-  AnyFn f;
-  memcpy(&f, &fn, sizeof f);
-  return f(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]);
-}
-
-typedef struct Loaded {
-  void *so;
-  cJSON *about;
-  const cJSON *entry;
-} Loaded;
-
-static void *symbol(const Loaded *l, const char *end) {
-  char name[128];
-  snprintf(name, sizeof name, "%s%s", cJSON_GetObjectItem(l->entry, "function")->valuestring, end);
-  return dlsym(l->so, name);
-}
-
-/* Tasks backwards, by fours, by changing workers. */
-static void backwards(void *ctx, int64_t n, void (*f)(void *, int64_t, int64_t, int), void *arg) {
-  int workers = *(int *)ctx;
-  for (int64_t end = n, k = 0; end > 0; end -= 4, k++) f(arg, end > 4 ? end - 4 : 0, end, (int)(k % workers));
-}
-
-static int n_dims_of(const cJSON *type, const cJSON *sizes, const int *value, int64_t *dim) {
-  char text[256];
-  snprintf(text, sizeof text, "%s", type->valuestring);
-  char *open = strchr(text, '['), *save = NULL;
-  int n = 0;
-  if (!open) return 0;
-  *strchr(open, ']') = 0;
-  for (char *d = strtok_r(open + 1, ", ", &save); d; d = strtok_r(NULL, ", ", &save)) {
-    dim[n] = strtoll(d, NULL, 10);
-    for (int i = 0; i < cJSON_GetArraySize(sizes); i++)
-      if (!strcmp(cJSON_GetObjectItem(cJSON_GetArrayItem(sizes, i), "name")->valuestring, d)) dim[n] = value[i];
-    n++;
-  }
-  return n;
-}
-
-static uint32_t next(uint32_t *seed) {
-  *seed = *seed * 1664525u + 1013904223u;
-  return *seed >> 8;
-}
-
-static void fill(void *data, dhc_dtype t, int64_t n, uint32_t seed) {
-  for (int64_t i = 0; i < n; i++) {
-    uint32_t r = next(&seed);
-    if (t == DHC_F32) ((float *)data)[i] = (float)(r % 20001) / 10000 - 1;
-    else if (t == DHC_U8) ((uint8_t *)data)[i] = (uint8_t)r;
-    else if (t == DHC_I64) ((int64_t *)data)[i] = r % 5;
-    else ((uint8_t *)data)[i] = r % 4 == 0;
-  }
-}
-
-static dhc_dtype dtype_of(const char *type) {
-  return !strncmp(type, "f32", 3) ? DHC_F32 : !strncmp(type, "u8", 2) ? DHC_U8 : !strncmp(type, "i64", 3) ? DHC_I64 : DHC_BOOL;
-}
 
 /* One call: its tensors, and what they have to be afterwards. */
 typedef struct Call {
@@ -306,52 +186,6 @@ static void at_sizes(const Case *c, dhc_session *s, dhc_program *p, const Loaded
   for (int i = 0; i < base.n_in; i++) memory_free(&base.in[i]);
 }
 
-/* ---- building ------------------------------------------------------------------------------------------- */
-
-static char *slurp(const char *path, size_t *n) {
-  FILE *f = fopen(path, "rb");
-  if (!f) return NULL;
-  fseek(f, 0, SEEK_END);
-  *n = (size_t)ftell(f);
-  rewind(f);
-  char *b = malloc(*n + 1);
-  if (!b || fread(b, 1, *n, f) != *n) abort();
-  b[*n] = 0;
-  fclose(f);
-  return b;
-}
-
-static bool same_files(const char *a, const char *b) {
-  size_t na = 0, nb = 0;
-  char *x = slurp(a, &na), *y = slurp(b, &nb);
-  bool same = x && y && na == nb && !memcmp(x, y, na);
-  free(x);
-  free(y);
-  return same;
-}
-
-/* What the object leaves to its linker, and that nothing in it can be written. */
-static void look_at_symbols(const char *object) {
-  char line[256], name[128], kind;
-  snprintf(line, sizeof line, "nm %s", object);
-  FILE *f = popen(line, "r");
-  if (!f) abort();
-  while (fgets(line, sizeof line, f)) {
-    if (sscanf(line, " U %127s", name) == 1)
-      check(!strcmp(name, "memcpy") || !strcmp(name, "memmove") || !strcmp(name, "memset"), line);
-    else if (sscanf(line, "%*s %c %127s", &kind, name) == 2)
-      check(strchr("tTrR", kind), line);
-  }
-  check(pclose(f) == 0, "nm");
-}
-
-static bool link_object(const char *object, const char *header, const char *so) {
-  char line[1024];
-  snprintf(line, sizeof line, "%s -std=c99 -Wall -Wextra -pedantic -Werror -fsyntax-only -x c %s && %s -shared -nostdlib -Wl,--fatal-warnings -o %s %s", CC,
-           header, CC, so, object);
-  return check(system(line) == 0, "header and object compile and link");
-}
-
 static void run_case(const Case *c) {
   char weights[128], object[128], again[128], header[128], so[128];
   snprintf(weights, sizeof weights, "%s/w.safetensors", folder);
@@ -392,11 +226,6 @@ static void run_case(const Case *c) {
 }
 
 /* ---- weights that the caller passes, sizes that are fixed, shared libraries ------------------------------------ */
-
-static int64_t call_named(const Loaded *l, const char *name, intptr_t a, intptr_t b, intptr_t c, intptr_t d) {
-  const intptr_t args[MAX_ARGS] = {a, b, c, d};
-  return (int)call(dlsym(l->so, name), args);
-}
 
 typedef struct Passed {
   const Loaded *l;
@@ -524,156 +353,49 @@ static void run_bound(const Case *c) {
   dhc_session_close(s);
 }
 
-/* ---- streams -------------------------------------------------------------------------------------------------- */
-
-typedef struct Stream {
-  const char *name, *model, *root;
-  const char *sets[MAX_SETS];
-  const char *entry; /* plain */
-  int features;      /* of its input [B, L, features]; 0: tokens */
-} Stream;
-
-#define CAUSAL "d_model=8", "num_heads=2", "causal=true"
-static const Stream streams[] = {
-    {"lstm stream", "lstm", "LSTM", {"d_in=5", "d=7"}, "forward", 5},
-    {"ssm stream", "layers/temporal_ssm", "TemporalSSM", {"d=5", "state_dim=6"}, "sequence", 5},
-    {"conv stream", "layers/mamba", "CausalDepthwiseConv1d", {"d=6", "taps=4"}, "forward", 6},
-    {"mamba stream", "layers/mamba", "Mamba", {"d_model=6", "d_state=5"}, "forward", 6},
-    {"attention stream", ATTENTION, {CAUSAL, "max_len=40"}, "forward", 8},
-    {"window stream", ATTENTION, {CAUSAL, "window=4", "max_len=16"}, "forward", 8},
-    {"stack stream", "layers/jamba", "JambaStack", {"d_model=8", JAMBA, "d_state=4", "ffn_inner=12", "causal=true"}, "forward", 8},
-    {"seq stream", "seq", NULL, {"vocabulary=11", "d_model=8", JAMBA, "d_state=4", "ffn_inner=12"}, "forward", 0},
-    {"policy stream", "rl_policy", NULL, {POLICY, "window=4"}, "sequence", 5},
-    {"ssm policy stream", "rl_ssm_policy", NULL, {"obs=5", "hidden_dim=8", "state_dim=6"}, "episodes", 5},
-};
-enum { N_STREAMS = sizeof streams / sizeof streams[0], B = 2, L = 12 };
-
-static const cJSON *entry_named(const Loaded *l, const char *name) {
-  const cJSON *e;
-  cJSON_ArrayForEach(e, cJSON_GetObjectItem(l->about, "entries")) if (!strcmp(cJSON_GetObjectItem(e, "name")->valuestring, name)) return e;
-  return NULL;
-}
-
-/* One piece through the object; outputs behind one another. size: B, or B and L. */
-static int64_t run_piece(Loaded *l, const cJSON *entry, const Memory *state, const void *in, const dhc_tensor *want, int n_out, int length,
-                         bool *same) {
-  intptr_t a[MAX_ARGS] = {0}, s[MAX_ARGS] = {B, length};
-  int n = 0, n_sizes = cJSON_GetArraySize(cJSON_GetObjectItem(entry, "sizes"));
-  Memory out[8] = {{0}};
-  l->entry = entry;
-  s[n_sizes] = 1;
-  Memory work = memory_new((size_t)call(symbol(l, "_workspace_bytes"), s));
-  memset(work.at, 0xff, work.bytes);
-  a[n++] = (intptr_t)state->at;
-  if (in) a[n++] = (intptr_t)in;
-  for (int i = 0; i < n_out; i++) {
-    out[i] = memory_new((size_t)dhc_tensor_bytes(&want[i]));
-    a[n++] = (intptr_t)out[i].at;
-  }
-  for (int i = 0; i < n_sizes; i++) a[n++] = s[i];
-  a[n++] = (intptr_t)work.at;
-  a[n++] = (intptr_t)work.bytes;
-  int64_t got = (int)call(symbol(l, ""), a);
-  *same = true;
-  for (int i = 0; i < n_out; i++) {
-    *same = *same && !memcmp(out[i].at, want[i].data, out[i].bytes);
-    memory_free(&out[i]);
-  }
-  memory_free(&work);
-  return got;
-}
-
-/* A sequence in pieces of these lengths, in the program and in the object, twice: what was there is forgotten. */
-static void in_pieces(const Stream *t, dhc_session *s, dhc_program *p, Loaded *l, const Memory *state, const int *length) {
-  char name[64];
-  bool same;
-  snprintf(name, sizeof name, "%s.reset", t->entry);
-  for (int round = 0; round < 2; round++) {
-    dhc_program_reset(p);
-    check(run_piece(l, entry_named(l, name), state, NULL, NULL, 0, 0, &same) == 0, "reset");
-    for (int i = 0, at = 0; at < L; at += length[i++]) {
-      float x[B * L * 8];
-      int64_t tokens[B * L];
-      bool step = length[i] == 1;
-      dhc_tensor in = {.dtype = t->features ? DHC_F32 : DHC_I64, .rank = t->features ? 3 : 2, .dim = {B, length[i], t->features},
-                       .data = t->features ? (void *)x : tokens};
-      const dhc_tensor *want;
-      int n;
-      fill(in.data, in.dtype, dhc_tensor_elements(&in), 7 + (uint32_t)at);
-      char of[64];
-      snprintf(of, sizeof of, "%s.%s", t->entry, step ? "step" : "stream");
-      const cJSON *e = entry_named(l, of);
-      in.name = cJSON_GetObjectItem(cJSON_GetArrayItem(cJSON_GetObjectItem(e, "inputs"), 0), "name")->valuestring;
-      if (!good(dhc_program_run(p, step, &in, 1, &want, &n), s, "the program's piece")) return;
-      check(run_piece(l, e, state, in.data, want, n, length[i], &same) == 0, "the object's piece");
-      check(same, step ? "the program's bytes, step by step" : "the program's bytes, piece by piece");
-    }
-  }
-}
-
-static void run_stream(const Stream *t) {
-  char weights[128], object[128], header[128], so[128], stream[64], step[64], reset[64];
-  snprintf(weights, sizeof weights, "%s/w.safetensors", folder);
-  snprintf(object, sizeof object, "%s/m.o", folder);
-  snprintf(header, sizeof header, "%s/m.h", folder);
-  snprintf(so, sizeof so, "%s/s%d.so", folder, (int)(t - streams));
-  snprintf(stream, sizeof stream, "%s.stream", t->entry);
-  snprintf(step, sizeof step, "%s.step", t->entry);
-  snprintf(reset, sizeof reset, "%s.reset", t->entry);
-  now = t->name;
+/* Loaded, called and unloaded again and again: nothing is left. */
+static void many_times(void) {
+  char object[128], so[128], line[512];
+  snprintf(object, sizeof object, "%s/often.o", folder);
+  snprintf(so, sizeof so, "%s/often.so", folder);
+  now = "1,000 times";
   dhc_session *s = NULL;
   dhc_model *m = NULL;
-  dhc_program *p = NULL;
   const dhc_session_options o = {.threads = 1};
-  int n_sets = 0;
-  while (n_sets < MAX_SETS && t->sets[n_sets]) n_sets++;
-  dhc_model_options mo = {.name = t->model, .root = t->root, .sets = t->sets, .n_sets = n_sets};
+  const dhc_build_options bo = {.name = "m", .bind = "B=1", .out = object};
+  const dhc_model_options mo = {.name = "mlp"};
   bool ok = good(dhc_session_open(&o, &s), s, "session") && good(dhc_model_open(s, &mo, &m), s, "model") &&
-            good(dhc_program_open(m, stream, DHC_MODE_RUN, &p), s, "program") &&
-            good(dhc_program_add(p, step, DHC_MODE_RUN, NULL), s, "step") && good(dhc_program_init(p, 5), s, "init") &&
-            good(dhc_program_save(p, weights, false), s, "save");
-  const char *const entries[] = {stream, step};
-  dhc_build_options bo = {.entries = entries, .n_entries = 2, .name = "m", .weights = weights, .out = object, .header = header};
-  ok = ok && good(dhc_model_build(m, &bo, NULL), s, "build");
-  if (ok) look_at_symbols(object);
-  Loaded l = {0};
-  ok = ok && link_object(object, header, so) && check((l.so = dlopen(so, RTLD_NOW | RTLD_LOCAL)) != NULL, "dlopen");
-  if (ok) {
-    intptr_t none[MAX_ARGS] = {0}, sizes[MAX_ARGS] = {B, 5};
-    l.about = cJSON_Parse((const char *)(intptr_t)call(dlsym(l.so, "m_describe"), none));
-    l.entry = entry_named(&l, reset);
-    ok = check(l.entry && entry_named(&l, stream) && entry_named(&l, step), "describe() has the entries and a reset");
-    if (ok) {
-      Memory state = memory_new((size_t)call(symbol(&l, "_state_bytes"), sizes));
-      l.entry = entry_named(&l, stream);
-      check(call(symbol(&l, "_state_bytes"), sizes) == (int64_t)state.bytes, "state has one size");
-      memset(state.at, 0xff, state.bytes);
-      in_pieces(t, s, p, &l, &state, (const int[]){5, 1, 6});
-      in_pieces(t, s, p, &l, &state, (const int[]){1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1});
-      memory_free(&state);
-    }
+            good(dhc_model_build(m, &bo, NULL), s, "build");
+  snprintf(line, sizeof line, "%s -shared -nostdlib -o %s %s", CC, so, object);
+  ok = ok && check(system(line) == 0, "link");
+  long pages[2] = {0};
+  static float image[784], logits[10];
+  Memory work = memory_new(1 << 16), weights = memory_new(1 << 21);
+  for (int i = 0; ok && i < 1000; i++) {
+    Loaded l = {.so = dlopen(so, RTLD_NOW | RTLD_LOCAL)};
+    ok = check(l.so != NULL, "dlopen");
+    const intptr_t a[MAX_ARGS] = {(intptr_t)weights.at, (intptr_t)image, (intptr_t)logits, (intptr_t)work.at, (intptr_t)work.bytes};
+    if (ok && !i) ok = check(call_named(&l, "m_weights_begin", (intptr_t)weights.at, (intptr_t)weights.bytes, 0, 0) == 0, "begin");
+    ok = ok && check((int)call(dlsym(l.so, "m_forward"), a) == 0, "call");
+    if (l.so) dlclose(l.so);
+    FILE *f = i == 100 || i == 999 ? fopen("/proc/self/statm", "r") : NULL;
+    if (f && fscanf(f, "%ld", &pages[i == 999]) != 1) ok = check(false, "statm");
+    if (f) fclose(f);
   }
-  cJSON_Delete(l.about);
-  if (l.so) dlclose(l.so);
-  dhc_program_close(p);
+  check(pages[0] && pages[0] == pages[1], "as much memory after 1,000 times as after 100");
+  memory_free(&work);
+  memory_free(&weights);
   dhc_model_close(m);
   dhc_session_close(s);
 }
 
 int main(int argc, char **argv) {
-  snprintf(folder, sizeof folder, "/tmp/dhc-object-%d", (int)getpid());
-  char line[128];
-  snprintf(line, sizeof line, "mkdir -p %s", folder);
-  if (system(line)) return 1;
+  begin_tests();
   for (int i = 0; i < N_CASES; i++)
     if (argc < 2 || !strcmp(argv[1], cases[i].name)) {
       run_case(&cases[i]);
       run_bound(&cases[i]);
     }
-  for (int i = 0; i < N_STREAMS; i++)
-    if (argc < 2 || !strcmp(argv[1], streams[i].name)) run_stream(&streams[i]);
-  snprintf(line, sizeof line, "rm -rf %s", folder);
-  if (system(line)) return 1;
-  if (!fails) printf("ok\n");
-  return fails != 0;
+  if (argc < 2 || !strcmp(argv[1], "often")) many_times();
+  return end_tests();
 }
