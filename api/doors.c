@@ -189,6 +189,10 @@ dhc_status dhc_sweep_steps(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_
   DOOR(sweep_session(w), api_sweep_steps(w, row, ctx));
 }
 
+dhc_status dhc_sweep_costs(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_cost_row *r), void *ctx) {
+  DOOR(sweep_session(w), api_sweep_costs(w, row, ctx));
+}
+
 dhc_status dhc_sweep_train(dhc_sweep *w, const dhc_sweep_train_options *o, dhc_sweep_train_result *out) {
   DOOR(sweep_session(w), api_sweep_train(w, o, out));
 }

@@ -47,7 +47,7 @@ typedef struct Cli {
   double lr, clip, tolerance, val_fraction, temperature;
   bool json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, check_bounds, grad, print_recipe, profile;
   bool train, tensorboard, csv, compile, experts;
-  bool kernels, diff, explain_compiles, routing;
+  bool kernels, diff, explain_compiles, routing, cost_only;
   /* build */
   const char *header, *name, *bind, *weights_file;
   const char *target, *cpu, *features, *emit;
@@ -134,6 +134,11 @@ dhc_train_options cli_train_options(const Cli *c);
 /* The command line that begins a run, as a shell takes it, without --resume; the caller's to free. NULL: no memory. */
 char *cli_command_line(const Cli *c);
 void cli_clock_text(double seconds, char *to, size_t n); /* "1:02:03", "--:--" where it is not known */
+
+/* 12345678 bytes as "12.3 MB", 1.2e9 as "1.2 G": what a reader compares; --json and --csv have every digit. */
+const char *cli_short_number(double v, const char *unit, char text[48]);
+/* sweep --cost-only (sweep_costs.c). */
+int cli_sweep_costs(const Cli *c, dhc_session *s, dhc_sweep *sweep);
 
 /* ---- commands ---- */
 int cmd_build(const Cli *c);

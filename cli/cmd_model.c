@@ -77,8 +77,7 @@ static void print_entry(const cJSON *entry) {
     printf("%-22s %s\n", "  compiled for", cJSON_GetStringValue(guard));
 }
 
-/* 12345678 bytes as "12.3 MB", 1.2e9 as "1.2 G": what a reader compares; --json and --csv have every digit. */
-static const char *short_number(double v, const char *unit, char text[48]) {
+const char *cli_short_number(double v, const char *unit, char text[48]) {
   static const char *const big[] = {"", " k", " M", " G", " T", " P"};
   bool bytes = !strcmp(unit, "bytes");
   int k = 0;
@@ -95,7 +94,7 @@ static void print_costs(const cJSON *costs) {
   if (costs) printf("\ncosts\n");
   for (int i = 0; costs && dhc_costs_field(NULL, i, &info, NULL); i++) {
     const cJSON *v = cJSON_GetObjectItem(costs, info.name);
-    if (v) printf("  %-24s %12s  %s\n", info.name, short_number(v->valuedouble, info.unit, text), info.text);
+    if (v) printf("  %-24s %12s  %s\n", info.name, cli_short_number(v->valuedouble, info.unit, text), info.text);
   }
 }
 
@@ -105,8 +104,8 @@ static void print_lengths(const cJSON *lengths) {
   if (lengths) printf("\n  %-8s %14s %14s\n", "length", "caches", "states");
   cJSON_ArrayForEach(row, lengths)
     printf("  %-8.0f %14s %14s\n", cJSON_GetNumberValue(cJSON_GetObjectItem(row, "length")),
-           short_number(cJSON_GetNumberValue(cJSON_GetObjectItem(row, "cache_bytes")), "bytes", a),
-           short_number(cJSON_GetNumberValue(cJSON_GetObjectItem(row, "state_bytes")), "bytes", b));
+           cli_short_number(cJSON_GetNumberValue(cJSON_GetObjectItem(row, "cache_bytes")), "bytes", a),
+           cli_short_number(cJSON_GetNumberValue(cJSON_GetObjectItem(row, "state_bytes")), "bytes", b));
 }
 
 static void print_unrolled(const cJSON *list) {

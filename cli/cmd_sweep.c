@@ -227,7 +227,7 @@ static int run_sweep(const Cli *c, dhc_session *s) {
   if (!rc) rc = cli_done(c, s, dhc_sweep_open(s, &o, &sweep));
   if (rc) return rc;
   dhc_catch_signals();
-  rc = c->train ? train_sweep(c, s, sweep) : step_sweep(c, s, sweep);
+  rc = c->train ? train_sweep(c, s, sweep) : c->cost_only ? cli_sweep_costs(c, s, sweep) : step_sweep(c, s, sweep);
   dhc_sweep_close(sweep);
   if (!rc && !cli_doc(c)) cli_print_stats(c, s);
   return rc;

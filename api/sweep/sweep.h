@@ -5,6 +5,7 @@
  *   variant.c   one variant, opened in a session of its own; what identifies it
  *   generate.c  generated inputs of an entry
  *   solve.c     equal budgets
+ *   costs.c     what each costs, without a run
  *   steps.c     one step of each
  *   study.h     training sweeps */
 #ifndef DHC_API_SWEEP_H

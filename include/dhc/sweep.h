@@ -60,6 +60,16 @@ typedef struct dhc_sweep_row {
  * call; false ends the sweep. The first variant that fails ends it too: its diagnostics are the session's. */
 DHC_API dhc_status dhc_sweep_steps(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_row *r), void *ctx) DHC_MUST_USE;
 
+/* What a variant costs, from its plan: nothing is run or compiled. kernels_shared of the costs counts variants before
+ * it, too. */
+typedef struct dhc_sweep_cost_row {
+  int index;
+  const char *name, *hash, *pattern, *order, *mixers; /* as in dhc_sweep_row */
+  const dhc_costs *costs;
+} dhc_sweep_cost_row;
+/* Of every variant, equal ones each; sizes that the sweep does not give are assumed, one example. false ends it. */
+DHC_API dhc_status dhc_sweep_costs(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_cost_row *r), void *ctx) DHC_MUST_USE;
+
 /* ---- training ------------------------------------------------------------------------- */
 
 /* Where a training sweep stands. */

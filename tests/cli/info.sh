@@ -37,6 +37,21 @@ if not os.environ["DHC_SANITIZED"]:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert used.ru_maxrss < 200000, used.ru_maxrss
 P
+# a sweep's costs are the variants' own
+"$dhcc" sweep seq --set mamba_ratio=0,3 --set d_state=4 --cost-only --sizes B=2,L=64 --json > "$work/sweep.json" || fail "sweep --cost-only"
+"$dhcc" sweep seq --set mamba_ratio=0,3 --set d_state=4 --cost-only --sizes B=2,L=64 --csv > "$work/sweep.csv" || fail "sweep --cost-only --csv"
+"$dhcc" info seq --set mamba_ratio=3 --set d_state=4 --sizes B=2,L=64 --json > "$work/one.json" || fail "info"
+python3 - "$work" <<'P' || fail "costs of a sweep"
+import csv, json, sys
+d, one = (json.load(open(sys.argv[1] + "/" + f)) for f in ("sweep.json", "one.json"))
+rows = {v["name"]: v for v in d["variants"]}
+assert d["kernels_compiled"] == 0 and list(rows) == ["mamba_ratio=0,d_state=4", "mamba_ratio=3,d_state=4"], list(rows)
+v = rows["mamba_ratio=3,d_state=4"]
+assert all(v[k] == x for k, x in one["costs"].items() if "shared" not in k) and v["mixers"] == "M3 A1", v
+assert v["kernels_shared"] > 10 > rows["mamba_ratio=0,d_state=4"]["kernels_shared"] == 0, v
+for r in csv.DictReader(open(sys.argv[1] + "/sweep.csv")):
+    assert all(float(r[k]) == x for k, x in rows[r["name"]].items() if isinstance(x, (int, float))), r
+P
 cat > "$work/least.dhc" <<'M'
 model Least() {
   forward<B>(x: [B]) -> (y: [B]) {

@@ -1,0 +1,95 @@
+/* sweep --cost-only: a line a variant, as a table, CSV or JSON. */
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+typedef struct CostTable {
+  const Cli *c;
+  cJSON *rows; /* of the document; NULL: lines */
+  int n;
+} CostTable;
+
+static void cost_json(const CostTable *t, const dhc_sweep_cost_row *r) {
+  cJSON *row = cJSON_CreateObject();
+  dhc_cost_info info;
+  double v;
+  cJSON_AddStringToObject(row, "name", r->name);
+  cJSON_AddStringToObject(row, "hash", r->hash);
+  cJSON_AddStringToObject(row, "mixers", r->mixers);
+  cJSON_AddStringToObject(row, "pattern", r->pattern);
+  cJSON_AddStringToObject(row, "order", r->order);
+  cJSON_AddStringToObject(row, "sizes", r->costs->sizes);
+  for (int i = 0; dhc_costs_field(r->costs, i, &info, &v); i++)
+    if (!isnan(v)) cJSON_AddNumberToObject(row, info.name, v);
+  cli_add(t->rows, NULL, row);
+}
+
+/* A cell of CSV: in quotes, as names have commas in them. */
+static void cell(const char *text, bool first) {
+  printf("%s\"", first ? "" : ",");
+  for (; *text; text++) printf(*text == '"' ? "\"\"" : "%c", *text);
+  printf("\"");
+}
+
+static void cost_csv(const CostTable *t, const dhc_sweep_cost_row *r) {
+  dhc_cost_info info;
+  double v;
+  if (!t->n) {
+    printf("name,hash,mixers,pattern,sizes");
+    for (int i = 0; dhc_costs_field(NULL, i, &info, NULL); i++) printf(",%s", info.name);
+    printf("\n");
+  }
+  cell(r->name, true);
+  cell(r->hash, false);
+  cell(r->mixers, false);
+  cell(r->pattern, false);
+  cell(r->costs->sizes, false);
+  for (int i = 0; dhc_costs_field(r->costs, i, &info, &v); i++) {
+    if (isnan(v)) printf(",");
+    else printf(",%.17g", v);
+  }
+  printf("\n");
+}
+
+static const char *or_dash(double v, const char *unit, char text[48]) {
+  return isnan(v) ? "-" : cli_short_number(v, unit, text);
+}
+
+static double both(double run, double train) {
+  return (isnan(run) ? 0 : run) + (isnan(train) ? 0 : train);
+}
+
+static void cost_line(const CostTable *t, const dhc_sweep_cost_row *r) {
+  const dhc_costs *c = r->costs;
+  static const char *const heads[] = {"parameters", "active", "FLOPs", "training", "activations", "in training", "cache/token", "states", "cross"};
+  const double values[] = {c->parameters, c->active_parameters, c->flops, c->flops_train, c->activation_bytes, c->activation_train_bytes,
+                           c->cache_bytes_token, c->state_bytes, c->cross_length};
+  static const char *const units[] = {"", "", "", "", "bytes", "bytes", "bytes", "bytes", ""};
+  char text[48];
+  if (!t->n) {
+    printf("%-10s", "mixers");
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) printf(" %11s", heads[i]);
+    printf("  %-9s  variant\n", "kernels");
+  }
+  printf("%-10s", *r->mixers ? r->mixers : "-");
+  for (size_t i = 0; i < sizeof values / sizeof *values; i++) printf(" %11s", or_dash(values[i], units[i], text));
+  double kernels = both(c->kernels, c->kernels_train);
+  printf("  %3.0f new %-3.0f %s\n", kernels - both(c->kernels_shared, c->kernels_train_shared), kernels, r->name);
+}
+
+static bool show_cost(void *ctx, const dhc_sweep_cost_row *r) {
+  CostTable *t = ctx;
+  if (t->rows) cost_json(t, r);
+  else if (t->c->csv) cost_csv(t, r);
+  else cost_line(t, r);
+  t->n++;
+  fflush(stdout);
+  return true;
+}
+
+int cli_sweep_costs(const Cli *c, dhc_session *s, dhc_sweep *sweep) {
+  CostTable t = {.c = c, .rows = cli_doc(c) ? cJSON_AddArrayToObject(cli_doc(c), "variants") : NULL};
+  return cli_done(c, s, dhc_sweep_costs(sweep, show_cost, &t));
+}
