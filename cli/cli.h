@@ -41,12 +41,12 @@ typedef struct Cli {
   int n_parts;
   const char *root, *preset, *recipe, *backend, *cpu_features, *gpu_arch, *compute, *stage, *entry, *sizes, *pass;
   const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed, *variants, *placements;
-  const char *seeds, *baseline, *metric, *shard, *hold, *solve, *slack, *init_from; /* sweep; init_from: train too */
+  const char *seeds, *baseline, *metric, *shard, *hold, *solve, *slack, *budget, *worker, *init_from; /* sweep; init_from: train too */
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
-  int64_t tokens, top_k, max_memory, max_bytes, repeat, random;
+  int64_t tokens, top_k, max_memory, max_bytes, repeat, random, jobs;
   double lr, clip, tolerance, val_fraction, temperature;
   bool json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, check_bounds, grad, print_recipe, profile;
-  bool train, tensorboard, csv, compile, experts;
+  bool train, dry_run, tensorboard, csv, compile, experts;
   bool kernels, diff, explain_compiles, routing, cost_only;
   /* build */
   const char *header, *name, *bind, *weights_file;

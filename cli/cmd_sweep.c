@@ -3,9 +3,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
+#include "cli/jobs.h"
 
 typedef struct Sweep {
   const Cli *c;
@@ -61,6 +62,13 @@ static bool show_row(void *ctx, const dhc_sweep_row *r) {
 
 typedef struct Training {
   const Cli *c;
+  cJSON *estimates;          /* of the document; NULL: lines */
+  int n_estimates, runs;
+  double all_seconds, disk;  /* of all runs */
+  int64_t memory;            /* of the largest */
+  Jobs jobs;                 /* of --jobs */
+  bool led;                  /* they have begun */
+  const dhc_session *session;
   bool terminal;
   double last; /* seconds of the last line */
 } Training;
@@ -84,6 +92,57 @@ static bool show_training(void *ctx, const dhc_sweep_progress *p) {
   fflush(stderr);
   if (ended && *p->message) cli_warn_line((void *)(uintptr_t)t->c, p->message);
   return true;
+}
+
+static void show_estimate(void *ctx, const dhc_sweep_estimate *e) {
+  Training *t = ctx;
+  t->runs += e->runs;
+  t->all_seconds += e->runs * e->seconds;
+  t->disk += (double)e->runs * (double)e->disk_bytes;
+  if (e->memory_bytes > t->memory) t->memory = e->memory_bytes;
+  if (!t->c->dry_run) return;
+  if (t->estimates) {
+    cJSON *row = cJSON_CreateObject();
+    cJSON_AddStringToObject(row, "name", e->name);
+    cJSON_AddStringToObject(row, "hash", e->hash);
+    cJSON_AddNumberToObject(row, "runs", e->runs);
+    cJSON_AddNumberToObject(row, "steps", (double)e->steps);
+    cJSON_AddNumberToObject(row, "step_ms", e->step_ms);
+    cJSON_AddNumberToObject(row, "seconds", e->seconds);
+    cJSON_AddNumberToObject(row, "memory_bytes", (double)e->memory_bytes);
+    cJSON_AddNumberToObject(row, "disk_bytes", (double)e->disk_bytes);
+    cli_add(t->estimates, NULL, row);
+    return;
+  }
+  if (!t->n_estimates++) printf("%-16s  %5s %9s %9s %10s %10s %10s  variant\n", "hash", "runs", "steps", "step ms", "run", "memory MB", "disk MB");
+  char run[24];
+  cli_clock_text(e->seconds, run, sizeof run);
+  printf("%-16s  %5d %9lld %9.1f %10s %10.1f %10.1f  %s\n", e->hash, e->runs, (long long)e->steps, e->step_ms, run, (double)e->memory_bytes / 1e6,
+         (double)e->disk_bytes / 1e6, e->name);
+  fflush(stdout);
+}
+
+static void sum_estimates(const Training *t) {
+  cJSON *doc = cli_doc(t->c);
+  if (doc) {
+    cJSON_AddNumberToObject(doc, "runs", t->runs);
+    cJSON_AddNumberToObject(doc, "hours", t->all_seconds / 3600);
+    cJSON_AddNumberToObject(doc, "memory_bytes", (double)t->memory);
+    cJSON_AddNumberToObject(doc, "disk_bytes", t->disk);
+    return;
+  }
+  printf("%d runs, %.2f hours one after the other, %.1f MB of memory, %.1f MB of disk\n", t->runs, t->all_seconds / 3600, (double)t->memory / 1e6,
+         t->disk / 1e6);
+}
+
+/* "8h" in seconds; 0: it is no such text. */
+static double read_duration(const char *text) {
+  char *end;
+  double v = strtod(text, &end);
+  static const char units[] = "smhd";
+  static const double seconds[] = {1, 60, 3600, 86400};
+  const char *unit = *end ? strchr(units, *end) : NULL;
+  return end == text || !unit || end[1] || !(v > 0) || v > 1e6 ? 0 : v * seconds[unit - units];
 }
 
 /* "0,1,2" or "0..4"; how many, or -1. */
@@ -111,14 +170,15 @@ static int read_seeds(const char *text, uint64_t *out, int max) {
 static void print_summary_row(const cJSON *row) {
   const cJSON *low = cJSON_GetObjectItem(row, "ci95_low"), *difference = cJSON_GetObjectItem(row, "difference");
   double mean = cJSON_GetNumberValue(cJSON_GetObjectItem(row, "mean"));
-  char interval[32] = "", diff[32] = "", p[16] = "", found[24] = "";
+  char value[32] = "-", interval[32] = "", diff[32] = "", p[16] = "", found[24] = "";
+  if (cJSON_IsNumber(cJSON_GetObjectItem(row, "mean"))) snprintf(value, sizeof value, "%.6g", mean);
   if (cJSON_IsNumber(low)) snprintf(interval, sizeof interval, "+- %.5g", mean - low->valuedouble);
   if (cJSON_IsNumber(difference)) snprintf(diff, sizeof diff, "%+.5g", difference->valuedouble);
   const cJSON *ph = cJSON_GetObjectItem(row, "p_holm"), *det = cJSON_GetObjectItem(row, "detectable");
   if (cJSON_IsNumber(ph)) snprintf(p, sizeof p, "%.3g", ph->valuedouble);
   if (cJSON_IsNumber(det)) snprintf(found, sizeof found, "%.4g", det->valuedouble);
-  printf("%-16s  %3.0f  %10.6g %-12s %10s %8s %10s  %s\n", cJSON_GetStringValue(cJSON_GetObjectItem(row, "hash")),
-         cJSON_GetNumberValue(cJSON_GetObjectItem(row, "n")), mean, interval, diff, p, found, cJSON_GetStringValue(cJSON_GetObjectItem(row, "name")));
+  printf("%-16s  %3.0f  %10s %-12s %10s %8s %10s  %s\n", cJSON_GetStringValue(cJSON_GetObjectItem(row, "hash")),
+         cJSON_GetNumberValue(cJSON_GetObjectItem(row, "n")), value, interval, diff, p, found, cJSON_GetStringValue(cJSON_GetObjectItem(row, "name")));
 }
 
 static void print_summary(const cJSON *doc) {
@@ -166,13 +226,24 @@ static void report_folder(const Cli *c, const char *folder, const dhc_sweep_trai
   cJSON_Delete(doc);
 }
 
+/* The workers begin when the folder is the sweep's. */
+static bool lead_jobs(void *ctx) {
+  Training *t = ctx;
+  if (!t->jobs.pid && !t->led) {
+    t->led = true;
+    if (!jobs_begin(&t->jobs, t->c, (int)t->c->jobs, dhc_session_threads(t->session))) return false;
+  }
+  return jobs_running(&t->jobs);
+}
+
 static int train_sweep(const Cli *c, dhc_session *s, dhc_sweep *sweep) {
   enum { MAX_SEEDS = 1000 };
   uint64_t seeds[MAX_SEEDS] = {(uint64_t)c->seed};
   const char *term = getenv("TERM");
-  Training t = {c, isatty(2) && !(term && !strcmp(term, "dumb")), -1e9};
+  Training t = {.c = c, .terminal = isatty(2) && !(term && !strcmp(term, "dumb")), .last = -1e9};
+  if (c->dry_run && cli_doc(c)) t.estimates = cJSON_AddArrayToObject(cli_doc(c), "estimates");
   dhc_sweep_train_options o = {.train = cli_train_options(c), .out = c->out, .seeds = seeds, .n_seeds = 1, .baseline = c->baseline,
-                               .metric = c->metric, .resume = c->resume, .progress = show_training, .ctx = &t};
+                               .metric = c->metric, .resume = c->resume, .progress = show_training, .estimate = show_estimate, .dry_run = c->dry_run, .ctx = &t};
   if (c->seeds && (o.n_seeds = read_seeds(c->seeds, seeds, MAX_SEEDS)) < 1) {
     cli_error(c, "--seeds: needs up to %d whole numbers, 0,1,2 or 0..4, got \"%s\"", MAX_SEEDS, c->seeds);
     return 2;
@@ -181,16 +252,32 @@ static int train_sweep(const Cli *c, dhc_session *s, dhc_sweep *sweep) {
     cli_error(c, "--shard: needs I/N with I from 1 to N, got \"%s\"", c->shard);
     return 2;
   }
+  if (c->budget && !(o.budget_seconds = read_duration(c->budget))) {
+    cli_error(c, "--budget: needs a time such as 90s, 30m, 8h or 2d, got \"%s\"", c->budget);
+    return 2;
+  }
+  if (c->worker && sscanf(c->worker, "%d/%d", &o.worker, &o.n_workers) != 2) {
+    cli_error(c, "--worker: needs I/N, got \"%s\"", c->worker);
+    return 2;
+  }
+  if (c->worker) (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* without its leader it stops, as if it had been asked to */
   char *command = cli_command_line(c);
   if (!command) return cli_no_memory(c);
   o.train.command = command;
   dhc_sweep_train_result r = {0};
   (void)signal(SIGPIPE, SIG_IGN);
+  bool leads = c->jobs > 1 && !c->worker && !c->dry_run;
+  if (leads) o.others = lead_jobs;
+  t.session = s;
   dhc_status st = dhc_sweep_train(sweep, &o, &r);
   free(command);
+  if (leads) jobs_end(&t.jobs);
+  if (c->worker) return cli_done(c, s, st);
   if (st.code == DHC_E_INTERRUPTED && t.terminal) fputc('\n', stderr);
-  if (r.done && st.code != DHC_E_USAGE) report_folder(c, c->out, &r);
-  return cli_done(c, s, st);
+  if (c->dry_run && st.code == DHC_OK) sum_estimates(&t);
+  else if (!c->dry_run && r.done && st.code != DHC_E_USAGE) report_folder(c, c->out, &r);
+  int rc = cli_done(c, s, st);
+  return rc ? rc : t.jobs.rc;
 }
 
 /* ---- the command ---------------------------------------------------------------------------- */
@@ -249,13 +336,14 @@ static int check_training(const Cli *c) {
   const struct {
     const char *name;
     bool given;
-  } of_training[] = {{"data", c->data}, {"out", c->out}, {"seeds", c->seeds}, {"baseline", c->baseline}, {"shard", c->shard}, {"resume", c->resume}};
+  } of_training[] = {{"data", c->data}, {"out", c->out}, {"seeds", c->seeds}, {"baseline", c->baseline}, {"shard", c->shard},
+                   {"resume", c->resume}, {"dry-run", c->dry_run}, {"budget", c->budget}, {"jobs", c->jobs}};
   for (size_t i = 0; !c->train && i < sizeof of_training / sizeof of_training[0]; i++)
     if (of_training[i].given) {
       cli_error(c, "sweep: --%s needs --train", of_training[i].name);
       return 2;
     }
-  if (c->train && (!c->data || !c->out)) {
+  if (c->train && (!c->data || (!c->out && !c->dry_run))) {
     cli_error(c, "sweep: --train needs --data SPEC and --out DIR");
     return 2;
   }

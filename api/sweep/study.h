@@ -2,6 +2,7 @@
  *
  *   study.c     which runs there are; what all of them share
  *   train.c     the loop over them
+ *   estimate.c  what it is going to take
  *   record.c    what a run came to, from its folder; run.json
  *   results.c   sweep.json and results.csv
  *   summary.c   means, intervals, comparisons
@@ -51,6 +52,7 @@ typedef struct StudyRun {
   int variant;
   uint64_t seed;
   const char *folder; /* below the sweep's */
+  bool seen;          /* told to be finished */
   StudyResult result;
 } StudyRun;
 
@@ -79,6 +81,9 @@ int study_variant(const Study *t, const char *name);
 dhc_status study_no_baseline(const Study *t) DHC_MUST_USE;
 void study_count(const Study *t, dhc_sweep_train_result *out);
 const char *study_path(const Study *t, const char *name); /* OUT/name */
+
+/* ---- estimate.c ---- */
+dhc_status sweep_estimate(dhc_sweep *w, const dhc_train_options *train, const SweepVariant *v, dhc_sweep_estimate *e) DHC_MUST_USE;
 
 /* ---- record.c ---- */
 /* Reads run.json of every run: those that have none are not finished. */

@@ -16,6 +16,7 @@ typedef struct Sweeping {
   double t0;     /* ms */
   int begun_at;  /* runs that were finished when it began here */
   bool stopped;  /* the caller said so */
+  double *expected; /* seconds of a run, by variant; NULL: not asked for */
 } Sweeping;
 
 /* ---- what varies and what does not ------------------------------------------------------------- */
@@ -227,24 +228,95 @@ static StudyRun *run_number(Study *t, int k) {
 }
 
 static bool is_mine(const Sweeping *g, int k) {
-  return !g->o->n_shards || k % g->o->n_shards == g->o->shard - 1;
+  const dhc_sweep_train_options *o = g->o;
+  int shards = o->n_shards ? o->n_shards : 1, shard = o->n_shards ? o->shard - 1 : 0;
+  if (k % shards != shard) return false;
+  return !o->n_workers || k / shards % o->n_workers == o->worker - 1;
+}
+
+/* Seconds of a run of each variant that has runs to do here. */
+static dhc_status estimate_all(Sweeping *g) {
+  Study *t = &g->t;
+  g->expected = DHC_NEW_N(t->arena, double, t->variants.n + 1);
+  for (int v = 0; v < t->variants.n; v++) {
+    dhc_sweep_estimate e = {.name = t->variants.at[v].name, .hash = t->variants.at[v].id.hash};
+    for (int k = 0; k < t->runs.n; k++) e.runs += is_mine(g, k) && run_number(t, k)->variant == v && !run_number(t, k)->result.status;
+    if (!e.runs) continue;
+    if (dhc_stop_signal()) return dhc_status_make(DHC_E_INTERRUPTED, "stopped before the first run");
+    DHC_TRY(sweep_estimate(g->w, &g->o->train, &g->w->variants.at[t->variants.at[v].number], &e));
+    g->expected[v] = e.seconds;
+    if (g->o->estimate) g->o->estimate(g->o->ctx, &e);
+  }
+  return dhc_status_ok();
+}
+
+/* Whether a run is expected to end within the budget. */
+static bool in_budget(const Sweeping *g, const StudyRun *run) {
+  return !(g->o->budget_seconds > 0) || now_s(g) + g->expected[run->variant] <= g->o->budget_seconds;
+}
+
+/* The budget must do for something. */
+static dhc_status check_budget(Sweeping *g) {
+  Study *t = &g->t;
+  double least = INFINITY;
+  int left = 0;
+  if (!(g->o->budget_seconds > 0)) return dhc_status_ok();
+  DHC_TRY(estimate_all(g));
+  for (int k = 0; k < t->runs.n; k++) {
+    if (!is_mine(g, k) || run_number(t, k)->result.status) continue;
+    left++;
+    if (in_budget(g, run_number(t, k))) return dhc_status_ok();
+    least = fmin(least, g->expected[run_number(t, k)->variant]);
+  }
+  if (!left) return dhc_status_ok();
+  return dhc_status_make(DHC_E_INPUT, "--budget: the shortest run takes about %.0f s, %.0f s are left of it", least,
+                         fmax(0, g->o->budget_seconds - now_s(g)));
+}
+
+/* Runs are done elsewhere: what is finished is shown and kept. */
+static dhc_status follow(Sweeping *g) {
+  Study *t = &g->t;
+  for (bool more = true; more;) {
+    more = g->o->others(g->o->ctx);
+    int was = g->pr.done;
+    DHC_TRY(study_read_results(t));
+    for (int k = 0; k < t->runs.n; k++) {
+      StudyRun *run = run_number(t, k);
+      bool seen = run->seen;
+      if (!is_mine(g, k) || !run->result.status) continue;
+      run->seen = true;
+      if (seen) continue;
+      g->pr.done++;
+      g->pr.name = t->variants.at[run->variant].name;
+      g->pr.hash = t->variants.at[run->variant].id.hash;
+      g->pr.seed = run->seed;
+      g->pr.status = run->result.status;
+      g->pr.message = run->result.message;
+      (void)show(g, NULL);
+    }
+    if (g->pr.done > was) DHC_TRY(study_write(t));
+  }
+  return dhc_stop_signal() ? dhc_status_make(DHC_E_INTERRUPTED, "stopped") : dhc_status_ok();
 }
 
 static dhc_status loop(Sweeping *g) {
   Study *t = &g->t;
+  DHC_TRY(check_budget(g));
   for (int k = 0; k < t->runs.n; k++) {
     g->pr.runs += is_mine(g, k);
-    g->pr.done += is_mine(g, k) && run_number(t, k)->result.status;
+    run_number(t, k)->seen = run_number(t, k)->result.status != NULL;
+    g->pr.done += is_mine(g, k) && run_number(t, k)->seen;
   }
   g->begun_at = g->pr.done;
+  if (g->o->others) return follow(g);
   for (int k = 0; k < t->runs.n; k++) {
     StudyRun *run = run_number(t, k);
-    if (!is_mine(g, k) || run->result.status) continue;
+    if (!is_mine(g, k) || run->result.status || !in_budget(g, run)) continue;
     if (dhc_stop_signal() || g->stopped) return dhc_status_make(DHC_E_INTERRUPTED, "stopped between two runs");
     g->pr.run = g->pr.done;
     DHC_TRY(do_run(g, run));
     g->pr.done++;
-    DHC_TRY(study_write(t));
+    if (!g->o->n_workers) DHC_TRY(study_write(t));
     (void)show(g, NULL);
   }
   return dhc_status_ok();
@@ -260,6 +332,7 @@ static dhc_status check_options(Sweeping *g) {
   }
   if (o->n_shards && (o->shard < 1 || o->shard > o->n_shards))
     return dhc_status_make(DHC_E_USAGE, "--shard: needs I/N with I from 1 to N, got %d/%d", o->shard, o->n_shards);
+  if (o->n_workers && (o->worker < 1 || o->worker > o->n_workers)) return dhc_status_make(DHC_E_USAGE, "no worker %d of %d", o->worker, o->n_workers);
   bool known = !o->metric;
   for (int i = 0; !known && i < STUDY_N_COLUMNS; i++) known = !strcmp(study_columns[i].name, o->metric);
   if (!known) return dhc_status_make(DHC_E_USAGE, "--metric: no column '%s' of results.csv is a number of a run", o->metric);
@@ -267,15 +340,16 @@ static dhc_status check_options(Sweeping *g) {
 }
 
 static dhc_status set_up(Sweeping *g) {
+  const dhc_sweep_train_options *o = g->o;
   Study *t = &g->t;
   DHC_TRY(check_options(g));
   add_settings(g);
-  DHC_TRY(open_folder(g));
+  if (!o->dry_run && !o->n_workers) DHC_TRY(open_folder(g));
   DHC_TRY(list_variants(g));
   if (t->baseline && study_variant(t, t->baseline) < 0) return study_no_baseline(t);
   study_add_runs(t);
-  DHC_TRY(study_read_results(t));
-  return study_write(t);
+  if (o->out) DHC_TRY(study_read_results(t));
+  return o->dry_run || o->n_workers ? dhc_status_ok() : study_write(t);
 }
 
 static void tear_down(void *sweeping) {
@@ -288,7 +362,7 @@ dhc_status api_sweep_train(dhc_sweep *w, const dhc_sweep_train_options *o, dhc_s
   *out = (dhc_sweep_train_result){0};
   NEED(w);
   NEED(o);
-  NEED(o->out);
+  if (!o->dry_run) NEED(o->out);
   NEED(o->train.data);
   if (o->n_seeds > 0) NEED(o->seeds);
   DhcArena a;
@@ -299,9 +373,9 @@ dhc_status api_sweep_train(dhc_sweep *w, const dhc_sweep_train_options *o, dhc_s
   DhcHeld held;
   dhc_hold(&held, tear_down, &g);
   dhc_status st = set_up(&g);
-  if (st.code == DHC_OK) st = loop(&g);
+  if (st.code == DHC_OK) st = o->dry_run ? estimate_all(&g) : loop(&g);
   study_count(&g.t, out);
-  if (st.code == DHC_E_INTERRUPTED && out->runs)
+  if (st.code == DHC_E_INTERRUPTED && out->runs && !o->dry_run)
     st = dhc_status_make(DHC_E_INTERRUPTED, "stopped; %d of %d runs are done; go on with --resume", out->done, out->runs);
   dhc_release(&held);
   tear_down(&g);

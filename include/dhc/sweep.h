@@ -84,6 +84,15 @@ typedef struct dhc_sweep_progress {
   const char *message;     /* of "numeric" */
 } dhc_sweep_progress;
 
+/* What a run of a variant is going to take, from a few steps of it. */
+typedef struct dhc_sweep_estimate {
+  const char *name, *hash;
+  int runs;             /* of it that are not finished */
+  int64_t steps;        /* of a run */
+  double step_ms, seconds; /* of a step; of a run, validation included */
+  int64_t memory_bytes, disk_bytes;
+} dhc_sweep_estimate;
+
 typedef struct dhc_sweep_train_options {
   dhc_train_options train;  /* of every run; `out`, `seed`, `resume`, `overwrite` and `progress` are the sweep's */
   const char *out;          /* the sweep's folder */
@@ -93,6 +102,13 @@ typedef struct dhc_sweep_train_options {
   const char *metric;       /* column of results.csv that is compared; NULL: val_accuracy, else val_loss, else loss */
   bool resume;              /* go on with the sweep in the folder: finished runs are not done again; variants and seeds may be more */
   int shard, n_shards;      /* only every n-th run, from number shard (1 ... n) on; 0, 0: all */
+  /* Several processes: the workers do the runs of this shard, the j-th of n every n-th of them, write nothing but those and
+   * take no lock; the one that leads them does none, and asks `others` until it says that they are done. */
+  int worker, n_workers;    /* 1 ... n; 0, 0: no worker */
+  bool (*others)(void *ctx);
+  double budget_seconds;    /* begin only runs that are expected to end within it, DHC_E_INPUT where none is; 0: all */
+  bool dry_run;             /* `estimate` is told of every variant, nothing is run or written; `out` may be NULL */
+  void (*estimate)(void *ctx, const dhc_sweep_estimate *e);
   bool (*progress)(void *ctx, const dhc_sweep_progress *p); /* false: stop as on SIGINT */
   void *ctx;
 } dhc_sweep_train_options;

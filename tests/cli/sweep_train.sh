@@ -109,6 +109,31 @@ cp -r whole more
 for f in whole/runs/*; do cmp -s "$f/run.json" "more/runs/${f##*/}/run.json" || fail "a finished run was done again: $f"; done
 [ "$before" = "$(cat whole/runs/*/run.json | sha256sum)" ] || fail "files of another folder changed"
 
+# ---- several processes; what it is going to take ----
+sweep --out jobs --jobs 3 > /dev/null || fail "--jobs"
+same jobs "three processes"
+by=exec sweep --out jobs2 --jobs 2 --epochs 100000 > /dev/null 2>&1 &
+pid=$!
+for _ in $(seq 300); do ls jobs2/runs/*/metrics.csv > /dev/null 2>&1 && break; sleep 0.05; done
+kill -INT $pid
+wait $pid
+[ $? = 130 ] || fail "an interrupt of several processes"
+sleep 0.2
+expect 130 'go on with --resume' env DHC_STOP_AT_POLL=30 "$dhcc" sweep m.dhc --variants size --train --data npy:data --epochs 100000 --seeds 0,1,2 --baseline size.small --threads 1 --quiet --out jobs2 --resume
+sweep --dry-run --json > dry.json || fail "--dry-run"
+python3 - <<'P' || fail "--dry-run: $(cat dry.json)"
+import json
+d = json.load(open("dry.json"))
+assert [(e["name"], e["runs"], e["steps"]) for e in d["estimates"]] == [("size.tiny", 3, 6), ("size.small", 3, 6), ("size.big", 3, 6)], d
+assert d["runs"] == 9 and d["hours"] > 0 and d["disk_bytes"] > 0 and d["memory_bytes"] > 0
+assert all(e["step_ms"] > 0 and e["seconds"] > 0 for e in d["estimates"])
+P
+sweep --out whole --resume --dry-run --json | grep -q '"runs":[[:space:]]*0' || fail "a dry run of what is done"
+sweep --out budget --budget 10m > /dev/null || fail "--budget"
+same budget "a budget for all of it"
+expect 1 '--budget: the shortest run takes about' sweep --out small --epochs 1000000 --budget 1s
+expect 2 '--budget: needs a time such as 90s, 30m, 8h or 2d' sweep --out small --budget 8
+
 # ---- what is wrong ----
 expect 1 'whole: holds a sweep already: --resume goes on with it' sweep --out whole
 expect 1 'whole/sweep.json: its sweep has epochs 2, this one 3' sweep --out whole --resume --epochs 3
