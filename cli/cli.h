@@ -51,6 +51,9 @@ typedef struct Cli {
   /* build */
   const char *header, *name, *bind, *weights_file;
   const char *target, *cpu, *features, *emit;
+  /* bench */
+  const char *object;
+  double rate, seconds;
   int argc; /* as main got them */
   char **argv;
   CliReport *report;
@@ -142,6 +145,7 @@ int cli_sweep_costs(const Cli *c, dhc_session *s, dhc_sweep *sweep);
 
 /* ---- commands ---- */
 int cmd_build(const Cli *c);
+int cmd_bench(const Cli *c);
 int cmd_check(const Cli *c);
 int cmd_info(const Cli *c);
 int cmd_print(const Cli *c);

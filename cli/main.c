@@ -43,6 +43,8 @@ static const CliCommand commands[] = {
     {"build", "MODEL", 1, 1, "an object file and a C header for programs without dhcc",
      "dhcc build mlp --weights w.safetensors -o mlp.o --header mlp.h",
      "What links the object needs nothing else; docs/abi.md says how it is called.\n" MODEL_MORE, cmd_build},
+    {"bench", "", 0, 0, "how long a call of an object takes", "dhcc bench --object mlp.so --entry forward --seconds 5",
+     "FILE.so is what `dhcc build -o FILE.so` makes; it is called as any program would call it, in one thread.", cmd_bench},
     {"cache", "[show|verify|prune]", 0, 1, "show, verify or prune the kernel store", "dhcc cache verify",
      "The store may be deleted at any time: only speed depends on it.", cmd_cache},
     {"doctor", "", 0, 0, "what this machine and this build have", "dhcc doctor", NULL, cmd_doctor},

@@ -49,7 +49,7 @@ static void describe_tensors(DhcText *to, const DhcObjEntry *e, bool out) {
   }
 }
 
-static void describe_entry(DhcText *to, const DhcObjEntry *e) {
+static void describe_entry(DhcText *to, const DhcObject *o, const DhcObjEntry *e) {
   dhc_text_puts(to, "{");
   json_member(to, "name", e->name, ", ");
   json_member(to, "function", e->c_name, ", \"sizes\": [");
@@ -66,7 +66,8 @@ static void describe_entry(DhcText *to, const DhcObjEntry *e) {
   describe_tensors(to, e, false);
   dhc_text_puts(to, "], \"outputs\": [");
   describe_tensors(to, e, true);
-  dhc_text_printf(to, "], \"state\": %s}", e->state_bytes ? "true" : "false");
+  /* whether the function has these parameters */
+  dhc_text_printf(to, "], \"weights\": %s, \"state\": %s}", e->reads_weights && !o->blob ? "true" : "false", e->state_bytes ? "true" : "false");
 }
 
 const char *dhc_object_describe(const DhcObject *o, const char *target, DhcArena *arena) {
@@ -89,7 +90,7 @@ const char *dhc_object_describe(const DhcObject *o, const char *target, DhcArena
   dhc_text_puts(&t, "], \"entries\": [");
   for (int i = 0; i < o->n_entries; i++) {
     if (i) dhc_text_puts(&t, ", ");
-    describe_entry(&t, o->entry[i]);
+    describe_entry(&t, o, o->entry[i]);
   }
   dhc_text_puts(&t, "]}");
   return dhc_text_str(&t);
@@ -191,10 +192,10 @@ static void object_numbers(const DhcObject *o, const char *big, DhcText *to) {
   bool known = o->n_entries > 0;
   for (int i = 0; i < o->n_entries; i++) {
     const DhcObjEntry *e = o->entry[i];
-    int64_t all = e->work_bytes->hi + e->shared_bytes->hi + e->scratch_bytes->hi;
     known = known && e->work_bytes->op == DHC_DIM_CONST && e->shared_bytes->op == DHC_DIM_CONST && e->scratch_bytes->op == DHC_DIM_CONST;
     known = known && (!e->state_bytes || e->state_bytes->op == DHC_DIM_CONST);
     if (!known) return;
+    int64_t all = e->work_bytes->value + e->shared_bytes->value + e->scratch_bytes->value;
     work = all > work ? all : work;
     if (e->state_bytes && e->state_bytes->value > state) state = e->state_bytes->value;
   }

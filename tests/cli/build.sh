@@ -139,6 +139,20 @@ done
 expect 3 "needs ld.lld or ld" env PATH=/nowhere "$dhcc" build mlp -o none.so
 [ -e none.so ] && fail "a library that was not linked"
 
+# ---- bench calls what build makes
+"$dhcc" build layers/mamba --root Mamba --set d_model=6 --entry stream --entry step --name mamba -o mamba.so --quiet
+for asks in "--entry step" "--entry stream --sizes B=2,L=5" "--entry step --rate 2000"; do
+  # shellcheck disable=SC2086
+  "$dhcc" bench --object mamba.so $asks --seconds 0.05 --json > bench.json || fail "bench $asks"
+  python3 -c 'import json,sys; d = json.load(open("bench.json")); assert d["calls"] >= 10 and 0 < d["p50_ms"] <= d["p99_ms"] <= d["max_ms"], d' || fail "bench $asks"
+done
+expect 0 "p99.99" "$dhcc" bench --object tiny.so --seconds 0.05
+expect 2 "needs --object FILE.so" "$dhcc" bench
+expect 1 "nix.so" "$dhcc" bench --object nix.so
+expect 1 "has no function other_describe" "$dhcc" bench --object tiny.so --name other
+expect 1 "it has no such entry" "$dhcc" bench --object mamba.so --entry forward
+expect 1 "does not take these --sizes" "$dhcc" bench --object mamba.so --entry step --sizes B=0
+
 # ---- --json
 "$dhcc" build mlp "${out[@]}" --json > out.json && [ "$(number kernels < out.json)" = 2 ] || fail "--json"
 finish
