@@ -190,6 +190,8 @@ dhc_status metric_value(dhc_program *p, const Metric *m, const Feed *f, const dh
   dhc_tensor in[FEED_MAX];
   void *copy[FEED_MAX] = {0};
   int n = 0;
+  DhcBudget *budget = &p->m->s->budget;
+  DhcCharge charge = {0}, want = {0};
   dhc_status st = dhc_status_ok();
   for (int i = 0; i < m->info.n_inputs && i < FEED_MAX; i++) {
     const dhc_tensor *t = result_named(results, n_results, m->info.inputs[i]);
@@ -201,6 +203,9 @@ dhc_status metric_value(dhc_program *p, const Metric *m, const Feed *f, const dh
       break;
     }
     in[n] = *t;
+    want.bytes[DHC_USE_COPY] += dhc_tensor_bytes(t);
+    st = dhc_budget_charge(budget, &charge, &want, "the metric");
+    if (st.code != DHC_OK) break;
     copy[n] = dhc_aligned_alloc(dhc_tensor_bytes(t)); /* results lie where inputs go */
     if (!copy[n]) st = dhc_status_memory((long long)dhc_tensor_bytes(t), "a metric");
     if (st.code != DHC_OK) break;
@@ -213,6 +218,7 @@ dhc_status metric_value(dhc_program *p, const Metric *m, const Feed *f, const dh
   if (st.code == DHC_OK) st = dhc_program_run(p, m->entry, in, n, &res, &n_res);
   if (st.code == DHC_OK) dhc_tensor_convert(out, DHC_F64, res[0].data, (int32_t)res[0].dtype, 1);
   for (int i = 0; i < FEED_MAX; i++) dhc_aligned_free(copy[i]);
+  dhc_budget_release(budget, &charge);
   return st;
 }
 

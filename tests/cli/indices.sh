@@ -21,6 +21,7 @@ model M(n: int = 5) {
   word = Embedding(7, 3)
   whole<B>(i: i64[B]) -> (y: [B, 3]) { return unit look { yield gather(self.table, i, axis = 0) } }
   swapped<B, L>(i: i64[B, L]) -> (y: [L, B, 3]) { return gather(self.table, transpose(i, [1, 0]), axis = 0) }
+  marked<B>(i: i64[B]) -> (y: [B, 5]) { return one_hot(i, 5) }
   layered<B>(i: i64[B]) -> (y: [B, 3]) { return word(i) }
   columns<B>(i: i64[B, 2]) -> (y: [B, 3]) {
     return gather(self.table, reshape(i[:, 0], [B]), axis = 0) + gather(self.small, reshape(i[:, 1:], [B]), axis = 0)
@@ -53,11 +54,12 @@ i="--inputs i=$work/i.npy"
 # shellcheck disable=SC2086
 {
   ints i 4 0 1 4 2
-  for e in whole layered padded wrapped counted stepped; do entry 0 '' $e $i; done
+  for e in whole layered padded wrapped counted stepped marked; do entry 0 '' $e $i; done
   ints i 4 0 1 5 2
   entry 1 "input 'i' has 5 at [2]: as an index of 'table' it must be in 0..4" whole $i
   entry 1 "input 'i' has 5 at [2]: as an index of 'table' it must be in 0..4" padded $i
   entry 1 "input 'i' has 5 at [2]: as an index it must be in 0..4" counted $i
+  entry 1 "input 'i' has 5 at [2]: as an index it must be in 0..4" marked $i
   entry 1 "input 'i' has 5 at [2]: as an index of 'table' it must be in 0..4" stepped $i
   entry 0 '' layered $i
   entry 0 '' wrapped $i
