@@ -210,7 +210,7 @@ static dhc_status walk(Build *b) {
   for (int i = 0; i < b->n; i++) DHC_TRY(source_of(b, b->version[i], &src[i]));
   const DhcObjRequest rq = {.name = object_name(b), .model = b->m->name, .hash = b->m->hash, .build = DHC_VERSION, .layout = b->layout,
                             .source = src, .n_sources = b->n, .bind_name = b->bind_name,
-                            .bind_value = b->bind_value, .n_bind = b->n_bind, .target = dhc_compiler_target_text(b->m->s->compiler)};
+                            .bind_value = b->bind_value, .n_bind = b->n_bind};
   const char *why = NULL;
   b->object = dhc_object_walk(&rq, b->arena, &why);
   if (!b->object) return dhc_status_make(DHC_E_INPUT, "%s", why);
@@ -277,6 +277,7 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
   if (st.code == DHC_OK) st = load_weights(&b);
   if (st.code == DHC_OK) st = walk(&b);
   if (st.code == DHC_OK) st = constants(&b);
+  if (st.code == DHC_OK) b.object->describe = dhc_object_describe(b.object, dhc_compiler_target_text(m->s->compiler), &arena);
   if (st.code == DHC_OK) st = o->c ? source_text(&b) : dhc_compiler_object(m->s->compiler, b.object, &arena, &b.bytes, &b.n_bytes);
   if (st.code == DHC_OK) st = build_write(&b);
   if (st.code == DHC_OK && out)

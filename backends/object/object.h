@@ -149,7 +149,7 @@ struct DhcObject {
   int *tensor;            /* slots of the tensors of files that entries read, in order */
   int n_tensors;
   uint64_t blob_id;       /* stands in the header of constants: what they are laid out for */
-  const char *describe;   /* JSON */
+  const char *describe;   /* JSON; by dhc_object_describe, when it is known where the constants lie */
 };
 typedef struct DhcObject DhcObject;
 
@@ -173,7 +173,6 @@ typedef struct DhcObjRequest {
   const int64_t *bind_value;
   int n_bind;
   const DhcTargetFacts *facts;
-  const char *target; /* for describe() */
 } DhcObjRequest;
 
 /* *why (arena): what an object cannot have. */

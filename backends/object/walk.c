@@ -584,6 +584,5 @@ DhcObject *dhc_object_walk(const DhcObjRequest *rq, DhcArena *arena, const char 
   o->blob_bytes = (o->blob_bytes + 63) / 64 * 64;
   o->blob_id = blob_id(o, arena);
   list_tensors(o, arena);
-  o->describe = dhc_object_describe(o, rq->target, arena);
   return o;
 }
