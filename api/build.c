@@ -224,8 +224,67 @@ static dhc_status check_options(const dhc_build_options *o, const dhc_session *s
     return dhc_status_make(DHC_E_USAGE, "-o %s: needs a name that ends in %s", o->out, o->c ? ".c" : ".o, .a or .so");
   if (o->c && !o->header) return dhc_status_make(DHC_E_USAGE, "--emit c: needs --header, which the source includes");
   if (!o->target && (o->cpu || o->features)) return dhc_status_make(DHC_E_USAGE, "--%s: needs --target", o->cpu ? "cpu" : "features");
+  if (o->selftest && !o->weights) return dhc_status_make(DHC_E_USAGE, "--selftest: needs --weights");
   if (o->weights_file && !o->weights) return dhc_status_make(DHC_E_USAGE, "--weights-file %s: needs --weights", o->weights_file);
   if (s->graphs || strcmp(s->backend, "cpu")) return dhc_status_make(DHC_E_USAGE, "build: objects are made by --backend cpu, not %s", s->backend);
+  return dhc_status_ok();
+}
+
+/* ---- selftest --------------------------------------------------------------------------------------- */
+
+static uint32_t next(uint32_t *seed) {
+  *seed = *seed * 1664525u + 1013904223u;
+  return *seed >> 8;
+}
+
+/* Floats in ±1; integers are 0, which is an index of anything; bools both. */
+static void fill(dhc_tensor *t, uint32_t seed) {
+  for (int64_t i = 0; i < dhc_tensor_elements(t); i++) {
+    if (t->dtype == DHC_F32) ((float *)t->data)[i] = (float)(next(&seed) % 20001) / 10000 - 1;
+    if (t->dtype == DHC_F64) ((double *)t->data)[i] = (double)(next(&seed) % 20001) / 10000 - 1;
+    if (t->dtype == DHC_BOOL || t->dtype == DHC_U8) ((uint8_t *)t->data)[i] = next(&seed) % 2;
+  }
+}
+
+/* One call in this process, whose bits are the object's. */
+static dhc_status add_test(Build *b, int entry, int index, uint32_t seed) {
+  const DhcObjEntry *e = b->object->entry[entry];
+  DhcObjTest t = {entry, DHC_NEW_N(b->arena, const void *, e->n_params + 1), DHC_NEW_N(b->arena, int64_t, e->n_params + 1)};
+  dhc_tensor *in = DHC_NEW_N(b->arena, dhc_tensor, e->n_params + 1);
+  const dhc_tensor *out;
+  int n_in = 0, n_out = 0, o = 0;
+  for (int i = 0; i < e->n_params; i++) {
+    const dhc_image_tensor *x = e->param[i].tensor;
+    if (e->param[i].out) continue;
+    dhc_tensor *to = &in[n_in++];
+    *to = (dhc_tensor){.name = x->name, .dtype = (dhc_dtype)x->dtype, .rank = x->rank};
+    if (!dhc_image_shape(e->image, (int32_t)(x - e->image->tensors), e->bound, to->dim)) return dhc_status_make(DHC_E_INPUT, "input '%s' has no size", x->name);
+    t.bytes[i] = dhc_tensor_bytes(to);
+    to->data = dhc_arena_alloc(b->arena, (size_t)t.bytes[i] + 64);
+    fill(to, seed + (uint32_t)i);
+    t.data[i] = to->data;
+  }
+  DHC_TRY(dhc_program_run(b->program, index, in, n_in, &out, &n_out));
+  for (int i = 0; i < e->n_params && o < n_out; i++) {
+    if (!e->param[i].out) continue;
+    t.bytes[i] = dhc_tensor_bytes(&out[o]);
+    t.data[i] = dhc_arena_dup(b->arena, out[o++].data, (size_t)t.bytes[i]);
+  }
+  DHC_PUSH(b->arena, &b->object->tests, t);
+  return dhc_status_ok();
+}
+
+static dhc_status add_tests(Build *b) {
+  for (int i = 0; i < b->n && b->o->selftest; i++) {
+    const DhcObjEntry *e = b->object->entry[i];
+    int index = 0;
+    if (e->state_bytes) continue;
+    for (int s = 0; s < e->n_symbols; s++)
+      if (!e->bound[s]) return dhc_status_make(DHC_E_USAGE, "--selftest: size %s of entry '%s' is not fixed (--bind)", e->symbol[s], e->name);
+    if (i) DHC_TRY(dhc_program_add(b->program, b->version[i]->entry, DHC_MODE_RUN, &index));
+    for (int k = 0; k < b->o->selftest; k++) DHC_TRY(add_test(b, i, index, 100u * (uint32_t)k + 1));
+  }
+  if (b->o->selftest && !b->object->tests.n) return dhc_status_make(DHC_E_USAGE, "--selftest: every entry of the object carries states on");
   return dhc_status_ok();
 }
 
@@ -277,6 +336,11 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
   if (st.code == DHC_OK) st = load_weights(&b);
   if (st.code == DHC_OK) st = walk(&b);
   if (st.code == DHC_OK) st = constants(&b);
+  if (st.code == DHC_OK && o->selftest) {
+    away.s->compiler = away.own ? away.was : m->s->compiler; /* the calls are made here */
+    st = add_tests(&b);
+    if (away.own) away.was = m->s->compiler, m->s->compiler = away.own;
+  }
   if (st.code == DHC_OK) b.object->describe = dhc_object_describe(b.object, dhc_compiler_target_text(m->s->compiler), &arena);
   if (st.code == DHC_OK) st = o->c ? source_text(&b) : dhc_compiler_object(m->s->compiler, b.object, &arena, &b.bytes, &b.n_bytes);
   if (st.code == DHC_OK) st = build_write(&b);

@@ -45,6 +45,7 @@ static Names exports_of(const Build *b) {
     exported(&n, o->name, "_weights_begin");
     exported(&n, o->name, "_weights_set");
   }
+  if (o->tests.n) exported(&n, o->name, "_selftest");
   for (int i = 0; i < o->n_entries; i++) {
     exported(&n, o->entry[i]->c_name, "");
     exported(&n, o->entry[i]->c_name, "_why");

@@ -51,6 +51,7 @@ typedef struct Cli {
   /* build */
   const char *header, *name, *bind, *weights_file;
   const char *target, *cpu, *features, *emit;
+  int64_t selftest;
   /* bench */
   const char *object;
   double rate, seconds;

@@ -25,6 +25,23 @@ bool dhc_object_piece_is_fixed(const DhcObject *o, const DhcObjPiece *p) {
   return p->kind == DHC_OBJ_SCALAR || o->layout->slots[p->slot].role == DHC_IMAGE_TABLE;
 }
 
+int64_t dhc_object_test_workspace(const DhcObjEntry *e) {
+  return e->work_bytes->value + e->shared_bytes->value + e->scratch_bytes->value;
+}
+
+int64_t dhc_object_selftest_bytes(const DhcObject *o) {
+  int64_t most = 0;
+  for (int i = 0; i < o->tests.n; i++) {
+    const DhcObjTest *t = &o->tests.at[i];
+    const DhcObjEntry *e = o->entry[t->entry];
+    int64_t all = dhc_object_test_workspace(e);
+    for (int k = 0; k < e->n_params; k++)
+      if (e->param[k].out) all += (t->bytes[k] + 63) / 64 * 64;
+    most = all > most ? all : most;
+  }
+  return most;
+}
+
 int64_t dhc_object_tensor_bytes(const DhcObject *o, int tensor) {
   const dhc_slot *s = &o->layout->slots[o->tensor[tensor]];
   return s->n * dhc_tensor_dtype_bytes(s->dtype);

@@ -368,6 +368,39 @@ static void write_weights(const DhcObject *o, DhcText *to) {
   dhc_text_puts(to, "    default: return DHC_OBJECT_WEIGHTS;\n  }\n}\n\n");
 }
 
+static void write_selftest(const DhcObject *o, DhcText *to) {
+  bool passed = false;
+  for (int i = 0; i < o->tests.n; i++) {
+    const DhcObjTest *t = &o->tests.at[i];
+    passed = passed || (o->entry[t->entry]->reads_weights && !o->blob);
+    for (int k = 0; k < o->entry[t->entry]->n_params; k++) put_words(dhc_arena_printf(to->arena, "test%d_%d", i, k), t->data[k], t->bytes[k], to);
+  }
+  dhc_text_printf(to, "SHARED int differs(const void *a, const void *b, i64 n) {\n"
+                      "  for (i64 i = 0; i < n; i++)\n    if (((const m_u8 *)a)[i] != ((const m_u8 *)b)[i]) return 1;\n  return 0;\n}\n\n"
+                      "dhc_object_status %s_selftest(%svoid *workspace, int64_t workspace_bytes) {\n  char *const work = (char *)workspace;\n"
+                      "  dhc_object_status got;\n  if (work == 0) return DHC_OBJECT_NULL;\n  if (misaligned(work)) return DHC_OBJECT_ALIGN;\n"
+                      "  if (workspace_bytes < %lld) return DHC_OBJECT_WORKSPACE;\n",
+                  o->name, passed ? "const void *weights, " : "", (long long)dhc_object_selftest_bytes(o));
+  for (int i = 0; i < o->tests.n; i++) {
+    const DhcObjTest *t = &o->tests.at[i];
+    const DhcObjEntry *e = o->entry[t->entry];
+    DhcText looks = {.arena = to->arena};
+    int64_t at = dhc_object_test_workspace(e);
+    dhc_text_printf(to, "  got = %s(%s", e->c_name, e->reads_weights && !o->blob ? "weights, " : "");
+    for (int k = 0; k < e->n_params; k++) {
+      if (!e->param[k].out) {
+        dhc_text_printf(to, "(const void *)test%d_%d, ", i, k);
+        continue;
+      }
+      dhc_text_printf(to, "(void *)(work + %lld), ", (long long)at);
+      dhc_text_printf(&looks, "  if (differs(work + %lld, test%d_%d, %lld)) return DHC_OBJECT_SELFTEST;\n", (long long)at, i, k, (long long)t->bytes[k]);
+      at += (t->bytes[k] + 63) / 64 * 64;
+    }
+    dhc_text_printf(to, "workspace, %lld, 0);\n  if (got != DHC_OBJECT_OK) return got;\n%s", (long long)dhc_object_test_workspace(e), dhc_text_str(&looks));
+  }
+  dhc_text_puts(to, "  return DHC_OBJECT_OK;\n}\n");
+}
+
 const char *dhc_object_write_c99(const DhcObject *o, const char *header, DhcText *to) {
   DhcText kernels = {.arena = to->arena};
   for (int i = 0; i < o->functions.n; i++) {
@@ -386,5 +419,6 @@ const char *dhc_object_write_c99(const DhcObject *o, const char *header, DhcText
   dhc_text_puts(to, ";\n}\n\n");
   write_weights(o, to);
   for (int i = 0; i < o->n_entries; i++) write_entry(o, o->entry[i], to);
+  if (o->tests.n) write_selftest(o, to);
   return NULL;
 }

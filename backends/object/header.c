@@ -111,7 +111,8 @@ static const char types[] =
     "  DHC_OBJECT_WORKSPACE = 4, /* the workspace is too small */\n"
     "  DHC_OBJECT_WEIGHTS = 5,   /* the weights are cut short, damaged, or laid out for another object */\n"
     "  DHC_OBJECT_INDEX = 6,     /* an input holds an index outside its range: nothing was computed */\n"
-    "  DHC_OBJECT_REQUIRE = 7    /* a value that the model requires is not so: results mean nothing */\n"
+    "  DHC_OBJECT_REQUIRE = 7,   /* a value that the model requires is not so: results mean nothing */\n"
+    "  DHC_OBJECT_SELFTEST = 8   /* ..._selftest(): an output is not what it has to be */\n"
     "};\n"
     "/* Who runs tasks, where a caller has threads. parallel_for calls f on disjoint ranges that cover [0, n), each\n"
     " * with a worker number below `workers`, and returns when all are done. NULL: the calling thread does it all.\n"
@@ -220,6 +221,14 @@ static void entry_functions(const DhcObject *o, const DhcObjEntry *e, DhcText *t
   dhc_text_printf(to, "%s;\n\n", dhc_object_prototype(o, e, to->arena));
 }
 
+static void selftest(const DhcObject *o, const char *big, DhcText *to) {
+  bool weights = false;
+  for (int i = 0; i < o->tests.n; i++) weights = weights || (o->entry[o->tests.at[i].entry]->reads_weights && !o->blob);
+  dhc_text_printf(to, "/* ---- selftest ----\n * Runs %d calls that were run when the object was made, and compares every byte of what they give. */\n"
+                      "#define %s_SELFTEST_WORKSPACE_BYTES %lld\n", o->tests.n, big, (long long)dhc_object_selftest_bytes(o));
+  dhc_text_printf(to, "dhc_object_status %s_selftest(%svoid *workspace, int64_t workspace_bytes);\n\n", o->name, weights ? "const void *weights, " : "");
+}
+
 /* Functions for who passes the weights, and which tensors they are. */
 static void weights_functions(const DhcObject *o, DhcText *to) {
   dhc_text_puts(to, "/* ---- weights ----\n");
@@ -258,5 +267,6 @@ void dhc_object_header(const DhcObject *o, const char *file, DhcText *to) {
     entry_comment(o->entry[i], to);
     entry_functions(o, o->entry[i], to);
   }
+  if (o->tests.n) selftest(o, guard, to);
   dhc_text_puts(to, "#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
 }

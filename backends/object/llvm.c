@@ -222,4 +222,5 @@ void dhc_object_write_llvm(DhcCpuW *w, void *object) {
     obj_write_sizes(&o, obj->entry[i], check, type);
     obj_write_entry(&o, obj->entry[i], check, type);
   }
+  if (obj->tests.n) obj_write_selftest(&o);
 }

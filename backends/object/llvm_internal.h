@@ -34,7 +34,7 @@ typedef struct Fn {
   V index[DHC_MAX_LOOP_DEPTH];
 } Fn;
 
-enum { OBJECT_NULL = 1, OBJECT_ALIGN, OBJECT_DIMS, OBJECT_WORKSPACE, OBJECT_WEIGHTS, OBJECT_INDEX, OBJECT_REQUIRE }; /* header.c */
+enum { OBJECT_NULL = 1, OBJECT_ALIGN, OBJECT_DIMS, OBJECT_WORKSPACE, OBJECT_WEIGHTS, OBJECT_INDEX, OBJECT_REQUIRE, OBJECT_SELFTEST }; /* header.c */
 
 /* ---- llvm.c ---- */
 V obj_number(Out *o, int64_t v);                /* i64 */
@@ -70,6 +70,7 @@ V obj_workspace(Fn *f, V workers);
 /* ---- llvm_run.c ---- */
 void obj_write_launch(Out *o);
 void obj_write_fill(Out *o);
+void obj_write_selftest(Out *o); /* behind the entries */
 void obj_write_entry(Out *o, const DhcObjEntry *e, V check, LLVMTypeRef check_type);
 
 /* ---- llvm_weights.c ---- */

@@ -1,4 +1,5 @@
-/* The constants of an object: embedded, or looked at and filled in where the caller passes them. */
+/* The constants of an object: embedded, or looked at and filled in where the caller passes them; and what it tests itself
+ * with. */
 #include "backends/object/llvm_internal.h"
 
 static void embed(Out *o) {
@@ -138,4 +139,68 @@ void obj_write_weights(Out *o) {
     write_begin(o);
     write_set(o);
   }
+}
+
+/* ---- selftest ------------------------------------------------------------------------------------- */
+
+/* i32 differs(a, b, bytes): whether any byte does. */
+static LLVMTypeRef differs_type(Out *o) {
+  LLVMTypeRef args[] = {o->ptr, o->ptr, o->i64};
+  return LLVMFunctionType(o->i32, args, 3, false);
+}
+
+static V write_differs(Out *o) {
+  LLVMBuilderRef m = o->w->b;
+  V fn = obj_function(o, dhc_arena_printf(o->arena, "%s_differs", o->o->name), differs_type(o), false);
+  ObjLoop l = obj_loop(o, fn, LLVMGetParam(fn, 2), 1);
+  V x = LLVMBuildLoad2(m, o->i8, obj_gep(o, LLVMGetParam(fn, 0), l.index), "");
+  V y = LLVMBuildLoad2(m, o->i8, obj_gep(o, LLVMGetParam(fn, 1), l.index), "");
+  obj_return_if(o, fn, LLVMBuildICmp(m, LLVMIntNE, x, y, ""), LLVMConstInt(o->i32, 1, false));
+  obj_loop_end(o, &l);
+  LLVMBuildRet(m, LLVMConstInt(o->i32, 0, false));
+  return fn;
+}
+
+static void write_test(Out *o, const DhcObjTest *t, V fn, V weights, V work, V differs) {
+  LLVMBuilderRef m = o->w->b;
+  const DhcObjEntry *e = o->o->entry[t->entry];
+  V entry = LLVMGetNamedFunction(o->w->module, e->c_name), *args = DHC_NEW_N(o->arena, V, e->n_params + 8);
+  V *want = DHC_NEW_N(o->arena, V, e->n_params + 1), *got = DHC_NEW_N(o->arena, V, e->n_params + 1);
+  int64_t at = dhc_object_test_workspace(e);
+  int n = 0;
+  if (e->reads_weights && weights) args[n++] = weights;
+  for (int k = 0; k < e->n_params; k++) {
+    want[k] = obj_bytes(o, "test", t->data[k], (size_t)t->bytes[k], 64);
+    got[k] = e->param[k].out ? obj_gep(o, work, obj_number(o, at)) : want[k];
+    if (e->param[k].out) at += (t->bytes[k] + 63) / 64 * 64;
+    args[n++] = got[k];
+  }
+  args[n++] = work;
+  args[n++] = obj_number(o, dhc_object_test_workspace(e));
+  args[n++] = LLVMConstNull(o->ptr);
+  V status = LLVMBuildCall2(m, LLVMGlobalGetValueType(entry), entry, args, (unsigned)n, "");
+  obj_return_if(o, fn, LLVMBuildICmp(m, LLVMIntNE, status, obj_status(o, 0), ""), status);
+  for (int k = 0; k < e->n_params; k++) {
+    if (!e->param[k].out) continue;
+    V with[] = {got[k], want[k], obj_number(o, t->bytes[k])};
+    V other = LLVMBuildCall2(m, differs_type(o), differs, with, 3, "");
+    obj_return_if(o, fn, LLVMBuildICmp(m, LLVMIntNE, other, obj_status(o, 0), ""), obj_status(o, OBJECT_SELFTEST));
+  }
+}
+
+void obj_write_selftest(Out *o) {
+  LLVMBuilderRef m = o->w->b;
+  LLVMTypeRef args[] = {o->ptr, o->ptr, o->i64};
+  V differs = write_differs(o);
+  bool passed = false;
+  for (int i = 0; i < o->o->tests.n; i++) passed = passed || (o->o->entry[o->o->tests.at[i].entry]->reads_weights && !o->blob);
+  LLVMTypeRef type = LLVMFunctionType(o->i32, passed ? args : args + 1, passed ? 3 : 2, false);
+  V fn = obj_function(o, dhc_arena_printf(o->arena, "%s_selftest", o->o->name), type, true);
+  V work = LLVMGetParam(fn, passed), bytes = LLVMGetParam(fn, 1u + passed);
+  obj_return_if(o, fn, LLVMBuildIsNull(m, work, ""), obj_status(o, OBJECT_NULL));
+  obj_return_if(o, fn, obj_misaligned(o, work), obj_status(o, OBJECT_ALIGN));
+  V small = LLVMBuildICmp(m, LLVMIntSLT, bytes, obj_number(o, dhc_object_selftest_bytes(o->o)), "");
+  obj_return_if(o, fn, small, obj_status(o, OBJECT_WORKSPACE));
+  for (int i = 0; i < o->o->tests.n; i++) write_test(o, &o->o->tests.at[i], fn, passed ? LLVMGetParam(fn, 0) : NULL, work, differs);
+  LLVMBuildRet(m, obj_status(o, 0));
 }

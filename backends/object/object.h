@@ -121,6 +121,14 @@ typedef struct DhcObjFunction {
   const DhcLp *program;
 } DhcObjFunction;
 
+/* One call that the object makes to test itself: bytes of each parameter of the entry, inputs as they are given, outputs as they
+ * have to be. */
+typedef struct DhcObjTest {
+  int entry;
+  const void **data;
+  int64_t *bytes;
+} DhcObjTest;
+
 /* Constants begin with a header (docs/abi.md); what entries read lies behind it. */
 enum { DHC_OBJ_BLOB_HEADER = 64 };
 typedef enum DhcObjPieceKind { DHC_OBJ_SLOT, DHC_OBJ_PANEL, DHC_OBJ_SCALAR } DhcObjPieceKind;
@@ -149,6 +157,7 @@ struct DhcObject {
   int *tensor;            /* slots of the tensors of files that entries read, in order */
   int n_tensors;
   uint64_t blob_id;       /* stands in the header of constants: what they are laid out for */
+  DHC_VEC(DhcObjTest) tests; /* of entries that carry nothing on and whose sizes are fixed; none: no selftest() */
   const char *describe;   /* JSON; by dhc_object_describe, when it is known where the constants lie */
 };
 typedef struct DhcObject DhcObject;
@@ -191,6 +200,9 @@ uint64_t dhc_object_header_word(const DhcObject *o, int i);
 bool dhc_object_piece_is_fixed(const DhcObject *o, const DhcObjPiece *p);
 int64_t dhc_object_tensor_bytes(const DhcObject *o, int tensor);
 
+/* Workspace of selftest(): the entry's, and behind it its outputs, each at a multiple of 64. */
+int64_t dhc_object_selftest_bytes(const DhcObject *o);
+int64_t dhc_object_test_workspace(const DhcObjEntry *e);
 /* The header's text. */
 void dhc_object_header(const DhcObject *o, const char *file, DhcText *to);
 /* "dhc_object_status mlp_forward(const float *image, …)" */

@@ -427,6 +427,8 @@ typedef struct dhc_build_options {
   const char *bind;    /* "B=1,L=16": sizes that are fixed; NULL: none */
   const char *weights; /* NULL: callers of the object pass them */
   const char *weights_file; /* where weights go that callers map and pass; NULL: they are embedded */
+  int selftest;        /* calls that the object can make to test itself, of each entry that carries nothing on; needs
+                          bind of all sizes, and weights */
   bool c;              /* C99 source instead of code; then out is FILE.c, and header is needed */
   const char *out;     /* FILE.o, FILE.a or FILE.so, which needs ld.lld or ld */
   const char *header;  /* NULL: none is written */

@@ -139,6 +139,33 @@ done
 expect 3 "needs ld.lld or ld" env PATH=/nowhere "$dhcc" build mlp -o none.so
 [ -e none.so ] && fail "a library that was not linked"
 
+# ---- an object that tests itself, as code and as source; with a weight that has changed it says so
+cat > self.c <<'C'
+#include "self.h"
+#include <stdio.h>
+#include <stdlib.h>
+static _Alignas(64) char workspace[SELF_SELFTEST_WORKSPACE_BYTES], weights[SELF_WEIGHTS_BYTES];
+int main(int argc, char **argv) {
+  FILE *f = fopen(argv[1], "rb");
+  if (!f || fread(weights, 1, sizeof weights, f) != sizeof weights) return 100;
+  if (argc > 2) weights[5003] ^= 64;
+  if (self_selftest(weights, workspace, sizeof workspace - 1) != DHC_OBJECT_WORKSPACE) return 101;
+  return self_selftest(weights, workspace, sizeof workspace);
+}
+C
+self=(mlp --bind B=3 --entry forward --entry normalize --weights w.safetensors --weights-file self.bin --name self --selftest 2 --header self.h --quiet)
+for form in "" "--emit c"; do
+  # shellcheck disable=SC2086
+  "$dhcc" build "${self[@]}" $form -o "self_model.$([ -z "$form" ] && echo o || echo c)" || fail "selftest $form"
+  "$cc" -std=c11 -O1 -ffp-contract=off -o self self.c self_model.?  || fail "a program with selftest $form does not link"
+  ./self self.bin || fail "selftest $form ends with $?"
+  ./self self.bin changed
+  [ $? = 8 ] || fail "selftest $form does not see a weight that has changed"
+  rm -f self_model.?
+done
+refused 2 "size B of entry 'forward' is not fixed" mlp --weights w.safetensors --selftest 1 "${out[@]}"
+refused 2 "--selftest: needs --weights" mlp --bind B=1 --selftest 1 "${out[@]}"
+
 # ---- bench calls what build makes
 "$dhcc" build layers/mamba --root Mamba --set d_model=6 --entry stream --entry step --name mamba -o mamba.so --quiet
 for asks in "--entry step" "--entry stream --sizes B=2,L=5" "--entry step --rate 2000"; do
