@@ -608,7 +608,9 @@ static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
   if (p->together) dhc_text_printf(to, ", %d", p->together);
   dhc_text_printf(to, ")\n%s(const __grid_constant__ Args_%s a) {\n", name, name);
   w->depth = 1;
-  dhc_text_puts(to, "#if __CUDA_ARCH__ >= 900\n  asm volatile(\"griddepcontrol.wait;\" ::: \"memory\");\n#endif\n");
+  /* what comes next may start to start where this leaves it room: its wait is for all of this */
+  dhc_text_puts(to, "#if __CUDA_ARCH__ >= 900\n  asm volatile(\"griddepcontrol.wait;\" ::: \"memory\");\n"
+                    "  if (gridDim.x <= 128) asm volatile(\"griddepcontrol.launch_dependents;\");\n#endif\n");
   if (w->row > 1) {
     dhc_text_printf(to, "  const int lane = threadIdx.x %% %d; // of a row of %d threads\n", w->row, w->row);
     if (w->row == 32) dhc_text_puts(to, "  const unsigned row = 0xffffffffu;\n");

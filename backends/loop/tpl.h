@@ -223,6 +223,8 @@ void dhc_tpl_nest(DhcTplCx *cx, uint32_t par, uint32_t work, const bool *needed,
 DhcLv dhc_tpl_state_index(DhcTplCx *cx, int n);
 /* Every output, each set of unbound axes in its own loops. */
 void dhc_tpl_store_all(DhcTplCx *cx);
+/* Operand o lies side by side along the axis, unguarded and not indexed, or does not vary over it. */
+bool dhc_tpl_contiguous(const DhcTplCx *cx, int o, int axis);
 /* Axes in the terms of operand o, those of index nodes included. */
 uint32_t dhc_tpl_operand_axes(const DhcTplCx *cx, int o);
 

@@ -53,6 +53,7 @@ static const char *lay_out(ChainRows *v) {
   if (held > MOST_HELD) return "more than registers hold";
   for (int f = 0; f < c->n_fold; f++) bytes += c->fold[f].sum ? (int64_t)PARTS * v->threads * 4 : 0;
   dhc_lp_block(v->b, v->threads, bytes);
+  v->b->together = 1;
   return NULL;
 }
 

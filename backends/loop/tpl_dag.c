@@ -101,6 +101,17 @@ dhc_dimprog dhc_tpl_extent_prog(const DhcTplCx *cx, int axis) {
   return arg < 0 ? dhc_prog_const(a, cx->s->axis[axis].extent) : dhc_prog_dim(a, arg);
 }
 
+bool dhc_tpl_contiguous(const DhcTplCx *cx, int o, int axis) {
+  const DhcOperand *p = &cx->s->operand[o];
+  for (int t = 0; t < p->n_terms; t++) {
+    const DhcTerm *e = &p->term[t];
+    bool has = e->index >= 0 && (cx->varies[e->index] >> axis & 1);
+    for (int i = 0; i < e->n_axes; i++) has = has || e->axis[i] == axis;
+    if (has && (e->guarded || e->index >= 0 || !e->unit)) return false;
+  }
+  return true;
+}
+
 uint32_t dhc_tpl_operand_axes(const DhcTplCx *cx, int o) {
   const DhcOperand *p = &cx->s->operand[o];
   uint32_t m = 0;
@@ -259,6 +270,14 @@ DhcLv dhc_tpl_load(DhcTplCx *cx, int o) {
   DhcLp *b = cx->b;
   Place p = place(cx, o);
   DhcLv ptr = cx->pointer[o];
+  bool whole = b->threads && p.one_ok && !cx->mask && !p.lanes_ok && is_contiguous(&p);
+  if (whole) { /* all lanes or none: a thread reads them by one access */
+    DhcLpVar v = dhc_lp_var(b, dhc_lp_zero(b, cx->s->operand[o].dtype == DHC_BF16 ? DHC_F32 : cx->s->operand[o].dtype, cx->lanes));
+    dhc_lp_if(b, p.one_ok);
+    dhc_lp_set(b, v, dhc_lp_load(b, ptr, p.at, cx->lanes, 0));
+    dhc_lp_end(b);
+    return dhc_lp_get(b, v);
+  }
   if (is_vector(&p)) {
     DhcLv mask = lane_mask(cx, &p);
     if (is_contiguous(&p)) return dhc_lp_mload(b, ptr, p.at, cx->lanes, mask);

@@ -1,42 +1,77 @@
-/* Template "elements" (GPUs): maps, a thread a few neighbouring elements. Threads are numbered over the parallel axes,
+/* Template "elements" (GPUs): maps, and rows of few elements, a thread a few neighbouring places of the parallel axes;
+ * what is folded there is the thread's own business. Threads are numbered over the parallel axes,
  * the vector axis innermost, so that neighbouring threads touch neighbouring memory; where everything that varies along
  * that axis lies side by side, a thread takes v[2] elements by one access each, and what is left over at the end of a
  * row one by one.
  *
- * Schedule: v[0] as "map", v[1] threads of a block, v[2] elements of a thread at most: 1, 2 or 4. */
+ * Schedule: v[0] as "map", v[1] threads of a block, v[2] elements of a thread at most: 1, 2 or 4, v[3] not 0: folds
+ * may be of unknown length, most likely at most 16. */
 #include "backends/loop/tpl.h"
 
 /* Does every operand lie side by side along the axis, or not vary over it? */
 static bool all_contiguous(const DhcTplCx *cx, int axis) {
-  for (int o = 0; o < cx->s->n_operands; o++) {
-    const DhcOperand *p = &cx->s->operand[o];
-    if (!(dhc_tpl_operand_axes(cx, o) >> axis & 1)) continue;
-    for (int t = 0; t < p->n_terms; t++) {
-      const DhcTerm *e = &p->term[t];
-      bool has = e->index >= 0 && (cx->varies[e->index] >> axis & 1);
-      for (int i = 0; i < e->n_axes; i++) has = has || e->axis[i] == axis;
-      if (has && (e->guarded || e->index >= 0 || !e->unit)) return false;
-    }
-  }
+  for (int o = 0; o < cx->s->n_operands; o++)
+    if (!dhc_tpl_contiguous(cx, o, axis)) return false;
   return true;
+}
+
+/* A sum, most likely of at most 16 elements: each is a partial, those that are not there are +0 (ir/sum.h). Of more, and
+ * for other folds (NULL): a loop. */
+static DhcLv sum_of_few(DhcTplCx *cx, int n, void *arg) {
+  DhcLp *b = cx->b;
+  const DhcSpecNode *d = &cx->s->node[n];
+  DhcLv p[DHC_SUM_PARTIALS];
+  (void)arg;
+  if (d->op != DHC_OP_REDUCE_SUM || !dhc_dtype_is_float(d->dtype) || d->dtype == DHC_BF16) return NULL;
+  bool vector = cx->vector_axis >= 0 && (cx->varies[d->a[0]] >> cx->vector_axis & 1);
+  DhcLv count = dhc_tpl_count(cx, d->axes), zero = dhc_lp_zero(b, d->dtype, vector ? cx->lanes : 1);
+  DhcLpVar sum = dhc_lp_var(b, zero);
+  dhc_lp_if(b, dhc_lp_le(b, count, dhc_lp_i64(b, DHC_SUM_PARTIALS)));
+  for (int i = 0; i < DHC_SUM_PARTIALS; i++) {
+    DhcLpVar v = dhc_lp_var(b, zero);
+    dhc_lp_if(b, dhc_lp_lt(b, dhc_lp_i64(b, i), count));
+    DhcTplMark mark = dhc_tpl_push(cx);
+    dhc_tpl_bind_flat(cx, d->axes, dhc_lp_i64(b, i));
+    dhc_lp_set(b, v, dhc_lp_add(b, zero, dhc_lp_splat(b, dhc_tpl_eval(cx, d->a[0]), zero->type.lanes)));
+    dhc_tpl_pop(cx, &mark);
+    dhc_lp_end(b);
+    p[i] = dhc_lp_get(b, v);
+  }
+  for (int half = DHC_SUM_PARTIALS / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) p[i] = dhc_lp_add(b, p[i], p[i + half]);
+  dhc_lp_set(b, sum, p[0]);
+  dhc_lp_else(b);
+  DhcTplMark mark = dhc_tpl_push(cx);
+  cx->provide = NULL;
+  dhc_tpl_fold(cx, n);
+  cx->provide = sum_of_few;
+  dhc_lp_set(b, sum, dhc_lp_splat(b, cx->value[n], zero->type.lanes));
+  dhc_tpl_pop(cx, &mark);
+  dhc_lp_end(b);
+  return dhc_lp_get(b, sum);
 }
 
 void dhc_tpl_elements(const DhcTplInput *in, DhcLp *b) {
   DhcTplCx cx;
   DhcArena *arena = b->arena;
-  uint32_t par = 0;
+  uint32_t par = 0, red = 0, stored = 0;
+  bool unknown = false;
   dhc_tpl_init(&cx, in, b);
   for (int a = 0; a < in->spec->n_axes; a++) {
-    if (in->spec->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
-    else dhc_lp_refuse(b, "a map over reduced axes");
+    *(in->spec->axis[a].role == DHC_AXIS_PAR ? &par : &red) |= 1u << a;
+    unknown = unknown || (in->spec->axis[a].role != DHC_AXIS_PAR && !in->spec->axis[a].extent);
   }
+  for (int o = dhc_spec_n_inputs(in->spec); o < in->spec->n_operands; o++) stored |= dhc_tpl_operand_axes(&cx, o);
+  if (unknown && !in->schedule->v[3]) dhc_lp_refuse(b, "folds of unknown length");
   if (b->refused) return;
+  if (unknown) cx.provide = sum_of_few;
   int axis = dhc_tpl_choose_vector(&cx, par), threads = in->schedule->v[1];
-  int each = axis >= 0 && all_contiguous(&cx, axis) ? in->schedule->v[2] : 1;
+  int each = axis >= 0 && all_contiguous(&cx, axis) && !(stored & red) ? in->schedule->v[2] : 1;
   cx.plan_vector = axis;
-  uint32_t unrolled = dhc_tpl_unrolled_axes(&cx, par), rows = par & ~unrolled;
+  uint32_t unrolled = red ? 0 : dhc_tpl_unrolled_axes(&cx, par), rows = par & ~unrolled;
   if (axis >= 0) rows &= ~(1u << axis);
   dhc_lp_block(b, threads, 0);
+  b->together = 1024 / threads;
   dhc_dimprog n_rows = dhc_tpl_count_prog(&cx, rows), per_row = dhc_prog_const(arena, 1);
   if (axis >= 0) per_row = dhc_prog_op(arena, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(&cx, axis), dhc_prog_const(arena, each));
   dhc_dimprog all = dhc_prog_op(arena, DHC_DIM_MUL, n_rows, per_row);

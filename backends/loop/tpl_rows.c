@@ -15,7 +15,7 @@
  * multiple of 16), v[4] elements that a thread asks for at once, up to 16. */
 #include "backends/loop/tpl.h"
 
-enum { PARTS = DHC_SUM_PARTIALS, MAX_AT_ONCE = 16 };
+enum { PARTS = DHC_SUM_PARTIALS, MAX_AT_ONCE = 16, JOINED = 8 };
 
 typedef struct Rows {
   DhcTplCx cx;
@@ -24,6 +24,7 @@ typedef struct Rows {
   uint32_t par, red;
   int axis;             /* by columns: the axis along which they lie; -1: by rows */
   int columns, threads; /* columns: 1 by rows */
+  bool by_parts;        /* by rows, first phase: 16 threads a block of the sum rule, as by columns */
   int at_once;          /* elements that a thread asks for before it needs the first */
   int piece, workers;   /* workers: threads that share a row, in a join */
   DhcLv tid, lane, part; /* part: number of a thread among those of its column */
@@ -40,6 +41,22 @@ static bool is_sum16(const Rows *v, int n) {
 static dhc_dtype folded_type(const Rows *v, int n) {
   dhc_dtype t = v->s->node[v->s->node[n].a[0]].dtype;
   return t == DHC_BF16 ? DHC_F32 : t; /* as it is in a register */
+}
+
+/* The one axis of a set along which all that node n loads lies side by side, or does not vary; else -1. */
+static int quad_axis(const Rows *v, uint32_t axes, int n) {
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  if (!axes || (axes & (axes - 1))) return -1;
+  int axis = 0;
+  while (!(axes >> axis & 1)) axis++;
+  dhc_tpl_needed(v->s, n, needed);
+  for (int m = 0; m < v->s->n_nodes; m++) {
+    const DhcSpecNode *d = &v->s->node[m];
+    if (!needed[m] || !(v->cx.varies[m] & axes)) continue;
+    if (d->kind == DHC_SN_FOLD || d->kind == DHC_SN_RANDOM) return -1;
+    if (d->kind == DHC_SN_LOAD && !dhc_tpl_contiguous(&v->cx, d->operand, axis)) return -1;
+  }
+  return axis;
 }
 
 /* The element of fold n at a flat index. Between push and pop of the caller's. */
@@ -94,10 +111,22 @@ static void take_pieces(Rows *v, int n, DhcLv lo, DhcLv hi, DhcLpVar acc) {
   DhcLp *b = v->b;
   DhcLv mem = dhc_lp_block_memory(b, folded_type(v, n), 0);
   DhcLv from = dhc_lp_for(b, lo, hi, v->piece), to = dhc_lp_min(b, hi, dhc_lp_addc(b, from, v->piece));
-  DhcLv i = dhc_lp_for(b, dhc_lp_add(b, from, v->tid), to, v->threads);
-  DhcTplMark mark = dhc_tpl_push(&v->cx);
-  DhcLv x = element(v, n, i);
-  dhc_lp_store(b, mem, dhc_lp_sub(b, i, from), x, 0);
+  int axis = folded_type(v, n) == DHC_F32 ? quad_axis(v, v->s->node[n].axes, v->s->node[n].a[0]) : -1;
+  DhcLv rest = from;
+  DhcTplMark mark;
+  if (axis >= 0) { /* four side by side, then what is left */
+    rest = dhc_lp_add(b, from, dhc_lp_and(b, dhc_lp_sub(b, to, from), dhc_lp_i64(b, -4)));
+    DhcLv i = dhc_lp_for(b, dhc_lp_add(b, from, dhc_lp_mulc(b, v->tid, 4)), rest, 4 * (int64_t)v->threads);
+    mark = dhc_tpl_push(&v->cx);
+    dhc_tpl_bind_vector(&v->cx, axis, i, 4, NULL);
+    DhcLv x = dhc_lp_splat(b, dhc_tpl_eval(&v->cx, v->s->node[n].a[0]), 4);
+    dhc_lp_store(b, mem, dhc_lp_sub(b, i, from), x, 16);
+    dhc_tpl_pop(&v->cx, &mark);
+    dhc_lp_end(b);
+  }
+  DhcLv i = dhc_lp_for(b, dhc_lp_add(b, rest, v->tid), to, v->threads);
+  mark = dhc_tpl_push(&v->cx);
+  dhc_lp_store(b, mem, dhc_lp_sub(b, i, from), element(v, n, i), 0);
   dhc_tpl_pop(&v->cx, &mark);
   dhc_lp_end(b);
   dhc_lp_barrier(b);
@@ -187,13 +216,36 @@ static void store_these(Rows *v, uint32_t extra) {
     if (extra_axes(v, o) == extra) dhc_tpl_store(&v->cx, o);
 }
 
+/* The axis along which these outputs, and all they are made of, lie side by side; -1: they do not. */
+static int stored_quads(const Rows *v, uint32_t extra) {
+  int axis = -1;
+  for (int o = dhc_spec_n_inputs(v->s); o < v->s->n_operands; o++) {
+    if (extra_axes(v, o) != extra) continue;
+    axis = quad_axis(v, extra, v->s->operand[o].stored);
+    if (axis < 0 || !dhc_tpl_contiguous(&v->cx, o, axis)) return -1;
+  }
+  return axis;
+}
+
 static void store_set(Rows *v, uint32_t extra) {
   DhcLp *b = v->b;
   dhc_lp_if(b, extra ? v->inside : v->is_first);
   DhcTplMark mark = dhc_tpl_push(&v->cx);
   if (extra) {
     bool by_rows = v->axis < 0;
-    dhc_tpl_bind_flat(&v->cx, extra, dhc_lp_for(b, by_rows ? v->tid : v->part, dhc_tpl_count(&v->cx, extra), by_rows ? v->threads : PARTS));
+    DhcLv n = dhc_tpl_count(&v->cx, extra), rest = dhc_lp_i64(b, 0);
+    int axis = by_rows ? stored_quads(v, extra) : -1;
+    if (axis >= 0) {
+      rest = dhc_lp_and(b, n, dhc_lp_i64(b, -4));
+      DhcLv i = dhc_lp_for(b, dhc_lp_mulc(b, v->tid, 4), rest, 4 * (int64_t)v->threads);
+      DhcTplMark quad = dhc_tpl_push(&v->cx);
+      dhc_tpl_bind_vector(&v->cx, axis, i, 4, NULL);
+      store_these(v, extra);
+      dhc_tpl_pop(&v->cx, &quad);
+      dhc_lp_end(b);
+    }
+    DhcLv first = dhc_lp_add(b, rest, by_rows ? v->tid : v->part);
+    dhc_tpl_bind_flat(&v->cx, extra, dhc_lp_for(b, first, n, by_rows ? v->threads : PARTS));
     store_these(v, extra);
     dhc_lp_end(b);
   } else {
@@ -243,7 +295,7 @@ static void bind_place(Rows *v, DhcLv place) {
   v->is_first = dhc_lp_and(b, dhc_lp_eq(b, v->part, dhc_lp_i64(b, 0)), v->inside);
 }
 
-static bool begin(Rows *v, const DhcTplInput *in, DhcLp *b) {
+static bool begin(Rows *v, const DhcTplInput *in, DhcLp *b, bool split) {
   const DhcSpec *s = in->spec;
   v->b = b;
   v->s = s;
@@ -264,10 +316,14 @@ static bool begin(Rows *v, const DhcTplInput *in, DhcLp *b) {
   v->piece = o[3];
   v->at_once = o[4];
   if (v->at_once < 1 || v->at_once > MAX_AT_ONCE || v->piece % PARTS) DHC_BUG("schedule of rows: %d, %d", v->piece, v->at_once);
+  v->by_parts = split && v->axis < 0;
   v->cx.provide = provide;
   v->cx.provide_arg = v;
-  int most = v->piece > v->threads ? v->piece : v->threads;
-  dhc_lp_block(b, v->threads, (int64_t)most * 8);
+  int most = v->axis < 0 && !v->by_parts && v->piece > v->threads ? v->piece : v->threads, bytes = 4;
+  for (int n = 0; n < s->n_nodes; n++)
+    if (s->node[n].kind == DHC_SN_FOLD && dhc_dtype_bytes(folded_type(v, n)) > bytes) bytes = dhc_dtype_bytes(folded_type(v, n));
+  dhc_lp_block(b, v->threads, (int64_t)most * bytes);
+  b->together = v->axis >= 0 ? 1 : 1024 / v->threads; /* by columns few threads have much on its way */
   return true;
 }
 
@@ -281,7 +337,7 @@ static void number_threads(Rows *v) {
 
 void dhc_tpl_rows_block(const DhcTplInput *in, DhcLp *b) {
   Rows *v = DHC_NEW(b->arena, Rows);
-  if (!begin(v, in, b)) return;
+  if (!begin(v, in, b, false)) return;
   bool needed[DHC_SPEC_MAX_NODES] = {false};
   dhc_tpl_needed_by_outputs(v->s, needed);
   DhcLv task = dhc_lp_tasks(b, n_places(v));
@@ -314,6 +370,33 @@ static DhcLv slot(const Split *w, DhcLv place, DhcLv block) {
   return at_column(w->v, dhc_lp_add(b, dhc_lp_mul(b, place, w->n_blocks), block));
 }
 
+/* By rows: 16 threads a block of the sum rule, several blocks a block of threads. */
+static void first_by_parts(const Split *w, DhcLv place, DhcLv group) {
+  Rows *v = w->v;
+  DhcLp *b = v->b;
+  DhcLv parts = dhc_lp_i64(b, PARTS), part = dhc_lp_urem(b, v->tid, parts), zero = dhc_lp_i64(b, 0);
+  DhcLv block = dhc_lp_add(b, dhc_lp_mulc(b, group, v->threads / PARTS), dhc_lp_udiv(b, v->tid, parts));
+  DhcLv count = dhc_tpl_count(&v->cx, v->red), lo = dhc_lp_mulc(b, block, DHC_SUM_BLOCK);
+  DhcLv hi = dhc_lp_min(b, count, dhc_lp_addc(b, lo, DHC_SUM_BLOCK));
+  DhcLv stores = dhc_lp_and(b, dhc_lp_eq(b, part, zero), dhc_lp_lt(b, block, w->n_blocks));
+  for (int k = 0; k < w->n_folds; k++) {
+    int n = w->fold[k];
+    const DhcSpecNode *d = &v->s->node[n];
+    DhcLv mem = dhc_lp_block_memory(b, folded_type(v, n), 0), own = dhc_lp_sub(b, v->tid, part), p[PARTS];
+    DhcLpVar acc = unit_var(v, n);
+    walk(v, n, dhc_lp_add(b, lo, part), hi, PARTS, acc);
+    dhc_lp_store(b, mem, v->tid, dhc_lp_get(b, acc), 0);
+    dhc_lp_barrier(b);
+    for (int i = 0; i < PARTS; i++) p[i] = dhc_lp_load(b, mem, dhc_lp_addc(b, own, i), 1, 0);
+    for (int half = PARTS / 2; half > 0; half /= 2)
+      for (int i = 0; i < half; i++) p[i] = dhc_tpl_fold_two(b, d, p[i], p[i + half]);
+    dhc_lp_barrier(b);
+    dhc_lp_if(b, stores);
+    dhc_lp_store(b, region(w, k, folded_type(v, n)), slot(w, place, block), p[0], 0);
+    dhc_lp_end(b);
+  }
+}
+
 static void first_phase(const Split *w, DhcLv place, DhcLv block) {
   Rows *v = w->v;
   DhcLp *b = v->b;
@@ -327,10 +410,10 @@ static void first_phase(const Split *w, DhcLv place, DhcLv block) {
   }
 }
 
-/* Blocks that a worker takes: the least power of two that lets the workers of a row take all. */
+/* Blocks that a worker takes: the least power of two, from 8, that lets the workers of a row take all. */
 static DhcLv blocks_each(const Split *w) {
   DhcLp *b = w->v->b;
-  DhcLpVar each = dhc_lp_var(b, dhc_lp_i64(b, 1));
+  DhcLpVar each = dhc_lp_var(b, dhc_lp_i64(b, JOINED));
   dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, DHC_SUM_LEVELS), 1);
   DhcLv e = dhc_lp_get(b, each), few = dhc_lp_lt(b, dhc_lp_mulc(b, e, w->v->workers), w->n_blocks);
   dhc_lp_set(b, each, dhc_lp_select(b, few, dhc_lp_mulc(b, e, 2), e));
@@ -365,9 +448,15 @@ static DhcLv join(const Split *w, int k, DhcLv place, DhcLv each) {
   DhcTplBlocks blocks = {0};
   DhcLpVar acc = unit_var(v, n);
   if (is_sum16(v, n)) blocks = dhc_tpl_blocks_begin(b, folded_type(v, n), 1);
-  DhcLv block = dhc_lp_for(b, first, last, 1), x = dhc_lp_load(b, from, slot(w, place, block), 1, 0);
-  if (is_sum16(v, n)) dhc_tpl_blocks_add(b, &blocks, x);
-  else dhc_lp_set(b, acc, dhc_tpl_fold_two(b, &v->s->node[n], dhc_lp_get(b, acc), x));
+  DhcLv block = dhc_lp_for(b, first, last, JOINED), x[JOINED], none = dhc_tpl_fold_unit(b, &v->s->node[n], folded_type(v, n));
+  for (int i = 0; i < JOINED; i++) { /* eight neighbours are a subtree of their own; behind the last there is nothing */
+    DhcLv at = dhc_lp_addc(b, block, i), there = dhc_lp_lt(b, at, last), top = dhc_lp_addc(b, last, -1);
+    x[i] = dhc_lp_select(b, there, dhc_lp_load(b, from, slot(w, place, dhc_lp_min(b, at, top)), 1, 0), none);
+  }
+  for (int apart = 1; apart < JOINED; apart *= 2)
+    for (int i = 0; i < JOINED; i += 2 * apart) x[i] = dhc_tpl_fold_two(b, &v->s->node[n], x[i], x[i + apart]);
+  if (is_sum16(v, n)) dhc_tpl_blocks_add(b, &blocks, x[0]);
+  else dhc_lp_set(b, acc, dhc_tpl_fold_two(b, &v->s->node[n], dhc_lp_get(b, acc), x[0]));
   dhc_lp_end(b);
   DhcLv own = is_sum16(v, n) ? dhc_tpl_blocks_end(b, &blocks, dhc_lp_get(b, acc)) : dhc_lp_get(b, acc);
   return dhc_tpl_fold_settle(b, &v->s->node[n], tree_of_workers(v, n, own));
@@ -384,27 +473,31 @@ void dhc_tpl_rows_split(const DhcTplInput *in, DhcLp *b) {
   Rows *v = DHC_NEW(b->arena, Rows);
   Split w = {.v = v};
   if (!dhc_spec_may_split(in->spec)) dhc_lp_refuse(b, "folds that cannot be split");
-  if (b->refused || !begin(v, in, b)) return;
+  if (b->refused || !begin(v, in, b, true)) return;
   DhcArena *a = b->arena;
   for (int n = 0; n < v->s->n_nodes; n++)
     if (v->s->node[n].kind == DHC_SN_FOLD) w.fold[w.n_folds++] = n;
   dhc_dimprog places = n_places(v);
   dhc_dimprog blocks = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_count_prog(&v->cx, v->red), dhc_prog_const(a, DHC_SUM_BLOCK));
-  dhc_dimprog first = dhc_prog_op(a, DHC_DIM_MUL, places, blocks);
-  dhc_dimprog slots = dhc_prog_op(a, DHC_DIM_MUL, first, dhc_prog_const(a, v->columns));
+  dhc_dimprog groups = blocks;
+  if (v->by_parts) groups = dhc_prog_op(a, DHC_DIM_CEILDIV, blocks, dhc_prog_const(a, v->threads / PARTS));
+  dhc_dimprog first = dhc_prog_op(a, DHC_DIM_MUL, places, groups);
+  dhc_dimprog slots = dhc_prog_op(a, DHC_DIM_MUL, dhc_prog_op(a, DHC_DIM_MUL, places, blocks), dhc_prog_const(a, v->columns));
   dhc_lp_share(b, dhc_prog_op(a, DHC_DIM_MUL, slots, dhc_prog_const(a, (int64_t)w.n_folds * 8)));
   w.n_blocks = dhc_lp_prog(b, blocks);
   w.slots = dhc_lp_prog(b, slots);
   DhcLv n_first = dhc_lp_prog(b, first), task = dhc_lp_phases(b, first, places);
   number_threads(v);
   DhcLv in_first = dhc_lp_lt(b, task, n_first);
-  DhcLv place = dhc_lp_udiv(b, task, dhc_lp_max(b, w.n_blocks, dhc_lp_i64(b, 1)));
+  DhcLv n_groups = dhc_lp_prog(b, groups), place = dhc_lp_udiv(b, task, dhc_lp_max(b, n_groups, dhc_lp_i64(b, 1)));
   place = dhc_lp_select(b, in_first, place, dhc_lp_sub(b, task, n_first));
   DhcTplMark mark = dhc_tpl_push(&v->cx);
   bind_place(v, place);
   dhc_lp_if(b, in_first);
   DhcTplMark arm = dhc_tpl_push(&v->cx);
-  first_phase(&w, place, dhc_lp_urem(b, task, w.n_blocks));
+  DhcLv group = dhc_lp_urem(b, task, n_groups);
+  if (v->by_parts) first_by_parts(&w, place, group);
+  else first_phase(&w, place, group);
   dhc_tpl_pop(&v->cx, &arm);
   dhc_lp_else(b);
   arm = dhc_tpl_push(&v->cx);

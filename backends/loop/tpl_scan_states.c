@@ -1,9 +1,10 @@
 /* Template "scan_states" (GPUs): a scan over states that folds contract in each step, a thread a channel. The channel is
  * a place of the vector axis; its states, 4 to 16 of a constant extent, are in registers, four to a vector. What varies
  * over steps and states but not over channels comes into block memory, some steps at a time; what varies over steps and
- * channels is asked for some steps before it is needed. One step after the other, sums by the sum rule: the CPU's bits.
+ * channels is asked for while the steps before are done. One step after the other, sums by the sum rule: the CPU's bits.
  *
- * Schedule: v[0] as "scan", v[1] threads of a block, v[2] steps in block memory, v[3] steps asked for at once. */
+ * Schedule: v[0] as "scan", v[1] threads of a block, v[2] steps in block memory, v[3] steps asked for at once, which
+ * divide v[2]. */
 #include "backends/loop/tpl.h"
 
 enum { MAX_QUADS = 4, MAX_AHEAD = 8, MAX_KEPT = 8 };
@@ -130,8 +131,7 @@ static void step_quad(States *v, int q, DhcLv here, DhcLv term[DHC_SPEC_MAX_NODE
     if (d->kind == DHC_SN_SCAN) {
       DhcLv a = four(v, dhc_tpl_eval(&v->cx, d->a[0])), x = four(v, dhc_tpl_eval(&v->cx, d->a[1]));
       DhcLv h = dhc_lp_fma(b, a, dhc_lp_get(b, v->h[n][q]), x);
-      if (d->i & DHC_SCAN_FORGET) h = dhc_lp_select(b, dhc_lp_eq(b, a, dhc_lp_zero(b, DHC_F32, 4)), x, h);
-      if (d->i & DHC_SCAN_FLUSH) h = flush(b, h);
+      if (d->i) h = flush(b, h);
       dhc_lp_set(b, v->h[n][q], h);
       dhc_tpl_set(&v->cx, n, h);
     } else if (d->kind == DHC_SN_FOLD) {
@@ -186,16 +186,21 @@ static void step(States *v, DhcLv here) {
   dhc_lp_end(b);
 }
 
-/* n steps, the first at `at` in block memory: all they load is asked for before the first is done. */
-static void steps(States *v, DhcLv step0, DhcLv at, int n) {
+/* What steps load that is the same for all states: n steps from number `first` on, behind the last step that one. */
+static void ask(States *v, DhcLv first, int n, DhcLv x[MAX_AHEAD][DHC_SPEC_MAX_OPERANDS]) {
   DhcLp *b = v->b;
-  DhcLv x[MAX_AHEAD][DHC_SPEC_MAX_OPERANDS];
+  DhcLv last = dhc_lp_addc(b, v->cx.extent[v->seq], -1);
   for (int u = 0; u < n; u++) {
     DhcTplMark mark = dhc_tpl_push(&v->cx);
-    bind_step(v, dhc_lp_add(b, step0, dhc_lp_addc(b, at, u)));
+    bind_step(v, dhc_lp_min(b, dhc_lp_addc(b, first, u), last));
     for (int k = 0; k < v->n_early; k++) x[u][k] = dhc_tpl_eval(&v->cx, v->early[k]);
     dhc_tpl_pop(&v->cx, &mark);
   }
+}
+
+/* n steps, the first at `at` in block memory, with what was asked for. */
+static void steps(States *v, DhcLv step0, DhcLv at, int n, DhcLv x[MAX_AHEAD][DHC_SPEC_MAX_OPERANDS]) {
+  DhcLp *b = v->b;
   for (int u = 0; u < n; u++) {
     DhcLv here = dhc_lp_addc(b, at, u);
     DhcTplMark mark = dhc_tpl_push(&v->cx);
@@ -238,7 +243,12 @@ static void last_states(States *v) {
 
 static void all_steps(States *v) {
   DhcLp *b = v->b;
-  DhcLv n = v->cx.extent[v->seq], zero = dhc_lp_i64(b, 0);
+  DhcLv n = v->cx.extent[v->seq], zero = dhc_lp_i64(b, 0), x[MAX_AHEAD][DHC_SPEC_MAX_OPERANDS], next[MAX_AHEAD][DHC_SPEC_MAX_OPERANDS];
+  DhcLpVar asked[MAX_AHEAD][DHC_SPEC_MAX_OPERANDS];
+  dhc_lp_if(b, dhc_lp_lt(b, zero, n)); /* where there is no step there is nothing to ask for */
+  ask(v, zero, v->ahead, x);
+  for (int u = 0; u < v->ahead; u++)
+    for (int k = 0; k < v->n_early; k++) asked[u][k] = dhc_lp_var(b, x[u][k]);
   DhcLv step0 = dhc_lp_for(b, zero, n, v->held), count = dhc_lp_min(b, dhc_lp_sub(b, n, step0), dhc_lp_i64(b, v->held));
   DhcTplMark tile = dhc_tpl_push(&v->cx);
   if (v->n_staged) {
@@ -248,12 +258,19 @@ static void all_steps(States *v) {
   }
   DhcLv whole = dhc_lp_mulc(b, dhc_lp_udiv(b, count, dhc_lp_i64(b, v->ahead)), v->ahead);
   DhcLv at = dhc_lp_for(b, zero, whole, v->ahead);
-  steps(v, step0, at, v->ahead);
+  for (int u = 0; u < v->ahead; u++)
+    for (int k = 0; k < v->n_early; k++) x[u][k] = dhc_lp_get(b, asked[u][k]);
+  ask(v, dhc_lp_addc(b, dhc_lp_add(b, step0, at), v->ahead), v->ahead, next);
+  for (int u = 0; u < v->ahead; u++)
+    for (int k = 0; k < v->n_early; k++) dhc_lp_set(b, asked[u][k], next[u][k]);
+  steps(v, step0, at, v->ahead, x);
   dhc_lp_end(b);
-  at = dhc_lp_for(b, whole, count, 1);
-  steps(v, step0, at, 1);
+  at = dhc_lp_for(b, whole, count, 1); /* of the last tile alone: the others are whole */
+  ask(v, dhc_lp_add(b, step0, at), 1, x);
+  steps(v, step0, at, 1, x);
   dhc_lp_end(b);
   dhc_tpl_pop(&v->cx, &tile);
+  dhc_lp_end(b);
   dhc_lp_end(b);
 }
 
@@ -266,7 +283,7 @@ void dhc_tpl_scan_states(const DhcTplInput *in, DhcLp *b) {
   v->held = in->schedule->v[2];
   v->ahead = in->schedule->v[3];
   v->reverse = v->s->n_attrs > 0 && v->s->attr[0];
-  if (v->ahead < 1 || v->ahead > MAX_AHEAD) DHC_BUG("schedule of a scan: %d steps at once", v->ahead);
+  if (v->ahead < 1 || v->ahead > MAX_AHEAD || v->held % v->ahead) DHC_BUG("schedule of a scan: %d, %d", v->held, v->ahead);
   dhc_tpl_init(&v->cx, in, b);
   dhc_tpl_needed_by_outputs(v->s, v->needed);
   const char *why = find_axes(v);
@@ -279,6 +296,7 @@ void dhc_tpl_scan_states(const DhcTplInput *in, DhcLp *b) {
     if (v->s->axis[x].role == DHC_AXIS_PAR && x != v->axis) rows |= 1u << x;
   int64_t each = (int64_t)v->held * v->quads * 16;
   dhc_lp_block(b, v->threads, each * v->n_staged);
+  b->together = 512 / v->threads;
   dhc_dimprog blocks = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(&v->cx, v->axis), dhc_prog_const(a, v->threads));
   DhcLv n_blocks = dhc_lp_prog(b, blocks), n = v->cx.extent[v->axis];
   DhcLv task = dhc_lp_tasks(b, dhc_prog_op(a, DHC_DIM_MUL, dhc_tpl_count_prog(&v->cx, rows), blocks));

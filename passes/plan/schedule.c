@@ -284,43 +284,15 @@ static int gpu_tiles(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule o
   return n;
 }
 
-enum { LONG_FOLD = 8192, FEW_FOLDS = 1024, MANY_ROWS = 1024, ROW_PIECE = 2048 };
+enum { LONG_FOLD = 8192, FEW_FOLDS = 1024, MANY_ROWS = 1024, ROW_PIECE = 2048, SHORT_PIECE = 512, PLAIN_NODES = 8, FEW_FOLDED = 64, FEW_UNKNOWN = 4, FEW_ELEMENTS = 65536 };
 
-static bool reduces_unknown(const DhcSpec *s) {
+/* Elements of all folds of one place, where the spec says how many; else -1. */
+static int64_t folded(const DhcSpec *s) {
+  int64_t n = 1;
   for (int a = 0; a < s->n_axes; a++)
-    if (s->axis[a].role == DHC_AXIS_RED && !s->axis[a].extent) return true;
-  return false;
-}
-
-/* Few and long folds in two phases; many rows by small blocks, so that many of them wait for memory side by side; few
- * rows by large ones. Windows and other short folds of known extent: rows of threads. */
-static int gpu_rows(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
-  int n = 0;
-  if (!reduces_unknown(s)) {
-    out[0] = (DhcSchedule){.template_name = "row", .v = {0, 1}};
-    return 1;
-  }
-  if (dhc_spec_may_split(s)) {
-    Guard g = {.arena = arena, .spec = s};
-    put_const(&g, LONG_FOLD);
-    put_count(&g, axes_of(s, DHC_AXIS_RED));
-    put(&g, DHC_DIM_LE);
-    put_count(&g, axes_of(s, DHC_AXIS_PAR));
-    put_const(&g, FEW_FOLDS);
-    put(&g, DHC_DIM_LE);
-    put(&g, DHC_DIM_AND);
-    out[n++] = (DhcSchedule){.template_name = "rows_split", .v = {0, 256, 32, ROW_PIECE, 8}, .guard = guard_of(&g)};
-  }
-  Guard g = {.arena = arena, .spec = s};
-  put_const(&g, MANY_ROWS);
-  put_count(&g, axes_of(s, DHC_AXIS_PAR));
-  put(&g, DHC_DIM_LE);
-  out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, 64, 32, ROW_PIECE, 8}, .guard = guard_of(&g)};
-  out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, 256, 32, ROW_PIECE, 8}};
+    if (s->axis[a].role == DHC_AXIS_RED) n = s->axis[a].extent && n > 0 && n < 1 << 20 ? n * s->axis[a].extent : -1;
   return n;
 }
-
-enum { FEW_ELEMENTS = 65536 };
 
 /* An element a thread where there are few: threads are what hides the way to memory. */
 static int gpu_maps(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
@@ -331,6 +303,37 @@ static int gpu_maps(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_C
   out[0] = (DhcSchedule){.template_name = "elements", .v = {0, 128, 1}, .guard = guard_of(&g)};
   out[1] = (DhcSchedule){.template_name = "elements", .v = {0, 256, 4}};
   return 2;
+}
+
+/* Windows and other folds of few elements are a thread's. Few and long folds go in two phases; many rows by small
+ * blocks, so that many of them wait for memory side by side; few rows by large ones. */
+static int gpu_rows(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  int n = 0, at_once = s->n_nodes <= PLAIN_NODES ? 16 : 8;
+  int64_t few = folded(s);
+  if (few >= 0 && few <= FEW_FOLDED) return gpu_maps(s, arena, out);
+  if (dhc_spec_may_split(s)) {
+    Guard g = {.arena = arena, .spec = s};
+    put_const(&g, LONG_FOLD);
+    put_count(&g, axes_of(s, DHC_AXIS_RED));
+    put(&g, DHC_DIM_LE);
+    put_count(&g, axes_of(s, DHC_AXIS_PAR));
+    put_const(&g, FEW_FOLDS);
+    put(&g, DHC_DIM_LE);
+    put(&g, DHC_DIM_AND);
+    out[n++] = (DhcSchedule){.template_name = "rows_split", .v = {0, 256, 32, ROW_PIECE, at_once}, .guard = guard_of(&g)};
+  }
+  Guard few_elements = {.arena = arena, .spec = s};
+  put_count(&few_elements, axes_of(s, DHC_AXIS_RED));
+  put_const(&few_elements, FEW_UNKNOWN);
+  put(&few_elements, DHC_DIM_LE);
+  if (few < 0) out[n++] = (DhcSchedule){.template_name = "elements", .v = {0, 256, 4, 1}, .guard = guard_of(&few_elements)};
+  Guard g = {.arena = arena, .spec = s};
+  put_const(&g, MANY_ROWS);
+  put_count(&g, axes_of(s, DHC_AXIS_PAR));
+  put(&g, DHC_DIM_LE);
+  out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, 64, 32, SHORT_PIECE, at_once}, .guard = guard_of(&g)};
+  out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, 256, 32, ROW_PIECE, at_once}};
+  return n;
 }
 
 enum { MOST_COUNTED = 1 << 24 };
@@ -345,7 +348,7 @@ static int gpu_scans(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_
     out[n++] = (DhcSchedule){.template_name = "count", .v = {0, 512}, .guard = guard_of(&g)};
   }
   bool states = axes_of(s, DHC_AXIS_RED) != 0;
-  out[n++] = states ? (DhcSchedule){.template_name = "scan_states", .v = {0, 64, 16, 4}} : (DhcSchedule){.template_name = "scan", .v = {0, 1}};
+  out[n++] = states ? (DhcSchedule){.template_name = "scan_states", .v = {0, 64, 64, 4}} : (DhcSchedule){.template_name = "scan", .v = {0, 1}};
   return n;
 }
 
