@@ -50,9 +50,17 @@ static void walk_next(DhcTile *d, const Walk *w) {
 static DhcLv walk_range(DhcTile *d, const Walk *w) { return d->e < 0 ? NULL : dhc_lp_get(d->b, w->range); }
 
 static bool has_k_table(const DhcTile *d) {
-  bool any = false;
-  for (int f = 0; f < d->n_folds; f++) any = any || (d->y[f].table && !d->y[f].along_k);
-  return any || (d->x.table && !d->x.along_k);
+  bool any = d->x.ks.on;
+  for (int f = 0; f < d->n_folds; f++) any = any || d->y[f].ks.on;
+  return any;
+}
+
+/* Writes the places of the chunk that begins with `step`, if one does. */
+static void begin_chunk(DhcTile *d, DhcLv step, const Walk *w) {
+  DhcLp *b = d->b;
+  dhc_lp_if(b, dhc_lp_eq(b, dhc_lp_and(b, step, dhc_lp_i64(b, d->chunk - 1)), dhc_lp_i64(b, 0)));
+  dhc_tile_ks(d, step, dhc_lp_get(b, w->k));
+  dhc_lp_end(b);
 }
 
 static void copy_step(DhcTile *d, const Walk *w, DhcLv step, DhcLv n_steps, DhcLv base) {
@@ -80,18 +88,18 @@ static void steps(DhcTile *d, DhcLv n_steps) {
   dhc_tile_lines(d);
   for (int s = 0; s < ahead; s++) {
     DhcLv step = dhc_lp_i64(b, s);
-    if (tables) dhc_tile_ks(d, step, dhc_lp_get(b, w.k));
-    if (tables || !s) dhc_lp_barrier(b);
+    if (tables && s % d->chunk == 0) dhc_tile_ks(d, step, dhc_lp_get(b, w.k));
+    if ((tables && s % d->chunk == 0) || !s) dhc_lp_barrier(b);
     copy_step(d, &w, step, n_steps, dhc_lp_i64(b, s * (d->stage / 4)));
   }
-  if (tables) dhc_tile_ks(d, dhc_lp_i64(b, ahead), dhc_lp_get(b, w.k));
+  if (tables && ahead % d->chunk == 0) dhc_tile_ks(d, dhc_lp_i64(b, ahead), dhc_lp_get(b, w.k));
   DhcLpVar now = dhc_lp_var(b, dhc_lp_i64(b, 0)), free = dhc_lp_var(b, dhc_lp_i64(b, ahead * (d->stage / 4)));
   DhcLv s = dhc_lp_for(b, dhc_lp_i64(b, 0), n_steps, 1);
   dhc_lp_wait(b, ahead - 1);
   dhc_lp_barrier(b); /* the step's ks are here, and nobody multiplies the stage that is filled now */
   DhcLv next = dhc_lp_addc(b, s, ahead);
   copy_step(d, &w, next, n_steps, dhc_lp_get(b, free));
-  if (tables) dhc_tile_ks(d, dhc_lp_addc(b, next, 1), dhc_lp_get(b, w.k));
+  if (tables) begin_chunk(d, dhc_lp_addc(b, next, 1), &w);
   dhc_tile_multiply(d, dhc_lp_get(b, now), dhc_lp_sub(b, d->k_end, dhc_lp_get(b, used.k)));
   dhc_tile_end_step(d, dhc_lp_addc(b, dhc_lp_get(b, used.k), d->bk));
   dhc_lp_set(b, now, next_stage(d, dhc_lp_get(b, now)));

@@ -6,6 +6,14 @@
 
 enum { DHC_TILE_PAIR = 2, DHC_TILE_GUARDS = 4, DHC_TILE_WARP = 32, DHC_TILE_MEMORY = 226 << 10 /* bytes of block memory on a multiprocessor */ };
 
+/* Places of lines or ks that are numbers over several axes, or enter where it may lie outside, in block memory: an offset,
+ * and an index for each guarded term. */
+typedef struct DhcTileTable {
+  bool on;
+  int size; /* entries */
+  int64_t bytes; /* where in block memory */
+} DhcTileTable;
+
 /* What is multiplied: lines (rows or columns) by k. A step brings size lines of bk ks into block memory, in
  * copies of `width` elements; `fast` of them lie side by side in memory, along k or along the lines, and belong to
  * neighbouring threads. So of line and k one is the same in all `each` copies of a thread and the other steps on. */
@@ -18,11 +26,10 @@ typedef struct DhcTileSide {
   bool along_k;
   int width, fast, each;
   bool k_inner;  /* block memory holds lines of ks, else ks of lines */
-  int pitch;     /* elements from one of them to the next */
+  int pitch;     /* elements from one of them to the next (dhc_tile_spot) */
   int64_t bytes; /* where in a stage */
   int n_guards, guard[DHC_TILE_GUARDS]; /* terms of the operand that may lie outside */
-  bool table;    /* offsets of what steps on lie in block memory: of lines once a tile, of ks two steps' */
-  int64_t table_bytes;
+  DhcTileTable lines, ks; /* of a tile's lines, where they step on; of the ks of two chunks of steps */
   DhcLv aligned; /* copies of `width` may be made */
 } DhcTileSide;
 
@@ -41,6 +48,7 @@ typedef struct DhcTile {
   int e, lo, hi;    /* RAGGED: the axis of the ranges and the nodes of their ends; e -1: none */
   int range_axis;   /* whose places the ranges hold: a row, or k */
   int64_t stage;    /* bytes of one stage */
+  int chunk;        /* steps whose places are written together */
   int64_t stages_at, list_at; /* where in block memory: the stages; numbers, first and last rows of ranges */
   int groups, passes, per_pass; /* results: columns (or windows of them) of a tile; rows a thread has; rows a pass */
   DhcLv n_rows, n_cols, n_k, row0, col0, tid;
@@ -65,9 +73,11 @@ void dhc_tile_bind_line(DhcTile *d, const DhcTileSide *s, DhcLv line, bool windo
 /* tpl_tile_copy.c */
 void dhc_tile_place(DhcTile *d, DhcTileSide *s, int size, int64_t *bytes); /* lays the side out in a stage */
 void dhc_tile_tables(DhcTile *d, int64_t *bytes);
+/* Where in block memory the side's element lies, counted from the stage's beginning. */
+DhcLv dhc_tile_spot(DhcTile *d, const DhcTileSide *s, DhcLv line, DhcLv k);
 /* Once a tile: what does not change from step to step. */
 void dhc_tile_lines(DhcTile *d);
-/* Places of the ks from k0 on, for the copies of step number `step`. */
+/* Places of the ks from k0 on, for the copies of a chunk of steps that begins with `step`. */
 void dhc_tile_ks(DhcTile *d, DhcLv step, DhcLv k0);
 /* Begins to bring the ks from k0 on to the stage at `base` (elements). range: number in the list of ranges, or NULL. */
 void dhc_tile_copy(DhcTile *d, DhcLv step, DhcLv k0, DhcLv base, DhcLv range);

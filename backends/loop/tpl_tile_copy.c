@@ -73,20 +73,39 @@ void dhc_tile_place(DhcTile *d, DhcTileSide *s, int size, int64_t *bytes) {
   s->fast = (s->along_k ? d->bk : size) / s->width;
   s->each = size * d->bk / s->width / d->threads;
   if (!s->each) s->each = 1;
-  s->table = s->operand >= 0 && !is_linear(d, s, steps);
-  s->pitch = s->k_inner ? d->bk + 8 : size + 4;
+  s->lines.on = s->along_k && s->operand >= 0 && !is_linear(d, s, steps);
+  s->ks.on = s->operand >= 0 && !is_linear(d, s, d->k);
+  s->pitch = s->k_inner ? d->bk : size + 4;
   s->bytes = *bytes;
   *bytes += 4 * (int64_t)s->pitch * (s->k_inner ? size : d->bk);
 }
 
-static int table_size(const DhcTile *d, const DhcTileSide *s) { return s->along_k ? s->size : d->bk; }
-static int table_slot(const DhcTileSide *s) { return 8 + 4 * s->n_guards; } /* bytes of an entry */
+/* Threads of a warp touch four lines of ks at once, two elements each, and copies fill whole lines: eights of ks are
+ * exchanged from line to line so that either meets every bank once. */
+DhcLv dhc_tile_spot(DhcTile *d, const DhcTileSide *s, DhcLv line, DhcLv k) {
+  DhcLp *b = d->b;
+  DhcLv at;
+  if (s->k_inner) {
+    DhcLv turn = d->bk == 16 ? dhc_lp_and(b, dhc_lp_udiv(b, line, dhc_lp_i64(b, 2)), dhc_lp_i64(b, 1)) : dhc_lp_and(b, line, dhc_lp_i64(b, 3));
+    at = dhc_lp_add(b, dhc_lp_mulc(b, line, s->pitch), dhc_lp_ew2(b, DHC_OP_XOR, k, dhc_lp_mulc(b, turn, 8)));
+  } else {
+    at = dhc_lp_add(b, dhc_lp_mulc(b, k, s->pitch), line);
+  }
+  return dhc_lp_addc(b, at, s->bytes / 4);
+}
+
+static void place_table(const DhcTileSide *s, DhcTileTable *t, int size, int64_t *bytes) {
+  t->size = size;
+  t->bytes = *bytes;
+  if (t->on) *bytes += (int64_t)(8 + 4 * s->n_guards) * size;
+}
 
 void dhc_tile_tables(DhcTile *d, int64_t *bytes) {
   DhcTileSide *side[] = {&d->x, &d->y[0], &d->y[1]};
+  d->chunk = d->e < 0 && d->threads > d->bk ? d->threads / d->bk : 1; /* the ks of ranges begin anew */
   for (int i = 0; i <= d->n_folds; i++) {
-    side[i]->table_bytes = *bytes;
-    if (side[i]->table) *bytes += (int64_t)table_size(d, side[i]) * table_slot(side[i]) * (side[i]->along_k ? 1 : 2);
+    place_table(side[i], &side[i]->lines, side[i]->size, bytes);
+    place_table(side[i], &side[i]->ks, 2 * d->chunk * d->bk, bytes);
   }
 }
 
@@ -156,35 +175,34 @@ static Part joined(DhcLp *b, const DhcTileSide *s, const Part *p, const Part *q)
 
 /* ---- tables -------------------------------------------------------------------------------------- */
 
-/* Writes entries [0, n) at `at` bytes: places of the lines, or ks, from `first` on. */
-static void write_table(DhcTile *d, const DhcTileSide *s, int n, DhcLv first, DhcLv slot) {
+static DhcLv offsets_of(DhcTile *d, const DhcTileTable *t) { return dhc_lp_block_memory(d->b, DHC_I64, t->bytes); }
+static DhcLv indices_of(DhcTile *d, const DhcTileTable *t) { return dhc_lp_block_memory(d->b, DHC_I32, t->bytes + 8 * (int64_t)t->size); }
+
+/* Entries [at, at + n): the numbers from `first` on; those from `end` on are far outside. */
+static void write_table(DhcTile *d, const DhcTileSide *s, const DhcTileTable *t, uint32_t axes, DhcLv at, int n, DhcLv first, DhcLv end) {
   DhcLp *b = d->b;
-  DhcLv offsets = dhc_lp_block_memory(b, DHC_I64, s->table_bytes);
-  DhcLv indices = dhc_lp_block_memory(b, DHC_I32, s->table_bytes + 8 * (int64_t)n * (s->along_k ? 1 : 2));
-  DhcLv i = dhc_lp_for(b, d->tid, dhc_lp_i64(b, n), d->threads), at = dhc_lp_add(b, dhc_lp_mulc(b, slot, n), i);
-  DhcLv number = dhc_lp_add(b, first, i), end = !s->along_k ? d->k_end : s->rows ? d->n_rows : d->n_cols;
-  Part p = part_of_number(d, s, s->along_k ? s->axes : d->k, number);
-  dhc_lp_store(b, offsets, at, p.offset, 0);
+  DhcLv i = dhc_lp_for(b, d->tid, dhc_lp_i64(b, n), d->threads), to = dhc_lp_add(b, at, i), number = dhc_lp_add(b, first, i);
+  Part p = part_of_number(d, s, axes, number);
+  dhc_lp_store(b, offsets_of(d, t), to, p.offset, 0);
   for (int g = 0; g < s->n_guards; g++) {
     DhcLv index = dhc_lp_select(b, dhc_lp_lt(b, number, end), p.index[g], dhc_lp_i64(b, FAR));
-    dhc_lp_store(b, indices, dhc_lp_addc(b, dhc_lp_mulc(b, at, s->n_guards), g), dhc_lp_cast(b, index, DHC_I32), 0);
+    dhc_lp_store(b, indices_of(d, t), dhc_lp_addc(b, dhc_lp_mulc(b, to, s->n_guards), g), dhc_lp_cast(b, index, DHC_I32), 0);
   }
   dhc_lp_end(b);
 }
 
-static Part read_table(DhcTile *d, const DhcTileSide *s, DhcLv i, DhcLv slot) {
+static Part read_table(DhcTile *d, const DhcTileSide *s, const DhcTileTable *t, DhcLv at) {
   DhcLp *b = d->b;
-  int n = table_size(d, s);
-  DhcLv offsets = dhc_lp_block_memory(b, DHC_I64, s->table_bytes);
-  DhcLv indices = dhc_lp_block_memory(b, DHC_I32, s->table_bytes + 8 * (int64_t)n * (s->along_k ? 1 : 2));
-  DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, slot, n), i);
-  Part p = {.offset = dhc_lp_load(b, offsets, at, 1, 0)};
+  Part p = {.offset = dhc_lp_load(b, offsets_of(d, t), at, 1, 0)};
   for (int g = 0; g < s->n_guards; g++)
-    p.index[g] = dhc_lp_load(b, indices, dhc_lp_addc(b, dhc_lp_mulc(b, at, s->n_guards), g), 1, 0);
+    p.index[g] = dhc_lp_load(b, indices_of(d, t), dhc_lp_addc(b, dhc_lp_mulc(b, at, s->n_guards), g), 1, 0);
   return p;
 }
 
-static DhcLv odd(DhcTile *d, DhcLv step) { return dhc_lp_and(d->b, step, dhc_lp_i64(d->b, 1)); }
+/* Entry of the first k of a step. */
+static DhcLv first_of(DhcTile *d, DhcLv step) {
+  return dhc_lp_mulc(d->b, dhc_lp_and(d->b, step, dhc_lp_i64(d->b, 2 * d->chunk - 1)), d->bk);
+}
 
 /* Stride of an axis that enters by a plain term; 0 if it does not enter. */
 static DhcLv stride_of(DhcTile *d, const DhcTileSide *s, int axis) {
@@ -223,7 +241,8 @@ void dhc_tile_lines(DhcTile *d) {
   DhcTileSide *side[] = {&d->x, &d->y[0], &d->y[1]};
   for (int i = 0; i <= d->n_folds; i++) {
     DhcTileSide *s = side[i];
-    if (s->table && s->along_k) write_table(d, s, s->size, s->rows ? d->row0 : d->col0, dhc_lp_i64(b, 0));
+    DhcLv first = s->rows ? d->row0 : d->col0, end = s->rows ? d->n_rows : d->n_cols;
+    if (s->lines.on) write_table(d, s, &s->lines, s->axes, dhc_lp_i64(b, 0), s->size, first, end);
     if (s->width == 1) continue;
     Part outer = outer_part(d, s, NULL);
     DhcLv at = dhc_lp_at(b, d->cx.pointer[s->operand], outer.offset);
@@ -234,7 +253,7 @@ void dhc_tile_lines(DhcTile *d) {
 void dhc_tile_ks(DhcTile *d, DhcLv step, DhcLv k0) {
   DhcTileSide *side[] = {&d->x, &d->y[0], &d->y[1]};
   for (int i = 0; i <= d->n_folds; i++)
-    if (side[i]->table && !side[i]->along_k) write_table(d, side[i], d->bk, k0, odd(d, step));
+    if (side[i]->ks.on) write_table(d, side[i], &side[i]->ks, d->k, first_of(d, step), d->chunk * d->bk, k0, d->k_end);
 }
 
 /* ---- copies ----------------------------------------------------------------------------------------- */
@@ -255,11 +274,14 @@ static DhcLv first_line(const DhcTile *d, const DhcTileSide *s) { return s->rows
 static DhcLv n_lines(const DhcTile *d, const DhcTileSide *s) { return s->rows ? d->n_rows : d->n_cols; }
 static bool range_of_k(const DhcTile *d) { return d->range_axis >= 0 && d->e < 0; }
 
-static Part steady_part(DhcTile *d, const DhcTileSide *s, const Walk *w, DhcLv k0, int64_t more) {
+/* The part of a line or k that is the same in all copies, `more` behind the first. */
+static Part steady_part(DhcTile *d, const DhcTileSide *s, const Walk *w, DhcLv step, DhcLv k0, int64_t more) {
   DhcLp *b = d->b;
   DhcLv number = dhc_lp_addc(b, dhc_lp_add(b, s->along_k ? k0 : first_line(d, s), w->low), more);
   uint32_t axes = s->along_k ? d->k : s->axes;
-  Part outer = outer_part(d, s, w->e), own = axes ? part_of_number(d, s, axes, number) : nothing(b);
+  Part outer = outer_part(d, s, w->e), own = nothing(b);
+  if (s->along_k && s->ks.on) own = read_table(d, s, &s->ks, dhc_lp_addc(b, dhc_lp_add(b, first_of(d, step), w->low), more));
+  else if (axes) own = part_of_number(d, s, axes, number);
   DhcLv in = dhc_lp_lt(b, number, s->along_k ? d->k_end : n_lines(d, s));
   own = joined(b, s, &outer, &own);
   for (int g = 0; g < s->n_guards; g++)
@@ -267,7 +289,7 @@ static Part steady_part(DhcTile *d, const DhcTileSide *s, const Walk *w, DhcLv k
   return own;
 }
 
-static Walk begin_walk(DhcTile *d, const DhcTileSide *s, DhcLv k0, DhcLv range) {
+static Walk begin_walk(DhcTile *d, const DhcTileSide *s, DhcLv step, DhcLv k0, DhcLv range) {
   DhcLp *b = d->b;
   DhcLv fast = dhc_lp_i64(b, s->fast), none = dhc_lp_i64(b, 0);
   Walk w = {.low = dhc_lp_mulc(b, dhc_lp_urem(b, d->tid, fast), s->width), .high = dhc_lp_udiv(b, d->tid, fast)};
@@ -278,7 +300,7 @@ static Walk begin_walk(DhcTile *d, const DhcTileSide *s, DhcLv k0, DhcLv range) 
     w.hi = s->rows ? dhc_lp_load(b, list, dhc_lp_addc(b, at, 2), 1, 0) : NULL;
   }
   if (s->operand < 0) return w;
-  w.steady = steady_part(d, s, &w, k0, 0);
+  w.steady = steady_part(d, s, &w, step, k0, 0);
   DhcLv number = dhc_lp_add(b, s->along_k ? k0 : first_line(d, s), w.low);
   w.valid = at_most(b, dhc_lp_sub(b, s->along_k ? d->k_end : n_lines(d, s), number), s->width);
   if (s->along_k && range_of_k(d)) w.valid = dhc_lp_select(b, dhc_lp_ge(b, number, d->k_lo), w.valid, none);
@@ -310,15 +332,15 @@ static Spot spot_of(DhcTile *d, const DhcTileSide *s, const Walk *w, DhcLv k0, D
   DhcLp *b = d->b;
   DhcLv own = dhc_lp_add(b, w->high, dhc_lp_mulc(b, r, d->threads / s->fast));
   Spot x = {.own = own, .line = s->along_k ? own : w->low, .k = s->along_k ? w->low : own};
-  DhcLv place = dhc_lp_add(b, dhc_lp_mulc(b, s->k_inner ? x.line : x.k, s->pitch), s->k_inner ? x.k : x.line);
-  x.place = dhc_lp_add(b, base, dhc_lp_addc(b, place, s->bytes / 4));
+  x.place = dhc_lp_add(b, base, dhc_tile_spot(d, s, x.line, x.k));
   x.number = dhc_lp_add(b, s->along_k ? first_line(d, s) : k0, own);
   return x;
 }
 
 static Part stepping_part(DhcTile *d, const DhcTileSide *s, const Spot *x, DhcLv step) {
   uint32_t axes = s->along_k ? s->axes : d->k;
-  if (s->table) return read_table(d, s, x->own, s->along_k ? dhc_lp_i64(d->b, 0) : odd(d, step));
+  if (s->along_k && s->lines.on) return read_table(d, s, &s->lines, x->own);
+  if (!s->along_k && s->ks.on) return read_table(d, s, &s->ks, dhc_lp_add(d->b, first_of(d, step), x->own));
   return axes ? part_of_number(d, s, axes, x->number) : nothing(d->b);
 }
 
@@ -333,7 +355,7 @@ static void copy_checked(DhcTile *d, const DhcTileSide *s, const Walk *w, const 
   if (s->width == 1) return;
   dhc_lp_else(b);
   for (int i = 0; i < s->width; i++) {
-    Part steady = steady_part(d, s, w, k0, i);
+    Part steady = steady_part(d, s, w, step, k0, i);
     p = joined(b, s, &steady, &own);
     DhcLv one = dhc_lp_min(b, dhc_lp_max(b, dhc_lp_addc(b, valid, -i), none), dhc_lp_i64(b, 1));
     dhc_lp_copy(b, mem, dhc_lp_addc(b, x->place, i), dhc_lp_at(b, d->cx.pointer[s->operand], p.offset), 1, one);
@@ -372,7 +394,7 @@ static DhcLv is_whole(DhcTile *d, const DhcTileSide *s, const Walk *w, DhcLv k0)
 
 static void copy_side(DhcTile *d, const DhcTileSide *s, DhcLv step, DhcLv k0, DhcLv base, DhcLv range) {
   DhcLp *b = d->b;
-  Walk w = begin_walk(d, s, k0, range);
+  Walk w = begin_walk(d, s, step, k0, range);
   DhcLv zero = dhc_lp_i64(b, 0), each = dhc_lp_i64(b, s->each);
   bool some = s->size * d->bk / s->width < d->threads; /* threads that bring nothing */
   bool plain = s->operand >= 0 && !s->n_guards;

@@ -1,11 +1,8 @@
 /* Template "tile": a thread's sums, exact or by matrix tiles. */
 #include "backends/loop/tpl_tile.h"
 
-/* Place of an element of a side in block memory, from the stage on. */
 static DhcLv place(DhcTile *d, const DhcTileSide *s, DhcLv base, DhcLv line, DhcLv k) {
-  DhcLp *b = d->b;
-  DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, s->k_inner ? line : k, s->pitch), s->k_inner ? k : line);
-  return dhc_lp_add(b, base, dhc_lp_addc(b, at, s->bytes / 4));
+  return dhc_lp_add(d->b, base, dhc_tile_spot(d, s, line, k));
 }
 
 /* ---- exact: tm x tn sums a thread ------------------------------------------ */
