@@ -497,9 +497,11 @@ static void write_var(Writer *w, const DhcLpInst *n, bool fresh) {
 static void write_for(Writer *w, const DhcLpInst *n) {
   int64_t lo, hi;
   bool known = dhc_lp_is_const(n->a[0], &lo) && dhc_lp_is_const(n->a[1], &hi);
-  if (known && hi - lo <= 32 * n->i) {
+  if (n->rounds || (known && hi - lo <= 32 * n->i)) {
     indent(w);
-    dhc_text_puts(w->to, n->rolled ? "#pragma unroll 1\n" : "#pragma unroll\n");
+    dhc_text_puts(w->to, "#pragma unroll");
+    if (n->rounds) dhc_text_printf(w->to, " %d", n->rounds);
+    dhc_text_puts(w->to, "\n");
   }
   indent(w);
   dhc_text_printf(w->to, "for (i64 v%d = %s; v%d < %s; v%d += %lld) {\n", n->id, ref0(w, n->a[0]), n->id, ref0(w, n->a[1]), n->id,

@@ -584,9 +584,9 @@ DhcLv dhc_lp_for(DhcLp *b, DhcLv lo, DhcLv hi, int64_t step) {
   return r;
 }
 
-DhcLv dhc_lp_for_rolled(DhcLp *b, DhcLv lo, DhcLv hi, int64_t step) {
+DhcLv dhc_lp_for_rounds(DhcLp *b, DhcLv lo, DhcLv hi, int64_t step, int rounds) {
   DhcLv r = dhc_lp_for(b, lo, hi, step);
-  b->code.at[r->id]->rolled = true;
+  b->code.at[r->id]->rounds = rounds;
   return r;
 }
 

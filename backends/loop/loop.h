@@ -114,7 +114,7 @@ struct DhcLpInst {
   int64_t i;
   double f;
   int align;       /* LOAD, STORE: bytes known; LOCAL: 64 */
-  bool rolled;     /* FOR: stays a loop, however few its rounds */
+  int rounds;      /* FOR: so many of its rounds are written out at most; 0: as the writer likes */
   const int *pick; /* SHUFFLE: type.lanes entries */
 };
 
@@ -243,7 +243,7 @@ DhcLv dhc_lp_tasks(DhcLp *b, dhc_dimprog n_tasks);
 /* The same in two phases: tasks [0, first), then [first, first + second). */
 DhcLv dhc_lp_phases(DhcLp *b, dhc_dimprog first, dhc_dimprog second);
 DhcLv dhc_lp_for(DhcLp *b, DhcLv lo, DhcLv hi, int64_t step); /* step >= 1 */
-DhcLv dhc_lp_for_rolled(DhcLp *b, DhcLv lo, DhcLv hi, int64_t step); /* where speed is not the point */
+DhcLv dhc_lp_for_rounds(DhcLp *b, DhcLv lo, DhcLv hi, int64_t step, int rounds); /* says how many are written out */
 void dhc_lp_if(DhcLp *b, DhcLv cond);
 void dhc_lp_else(DhcLp *b);
 void dhc_lp_end(DhcLp *b);

@@ -251,29 +251,34 @@ static DhcLv provide(DhcTplCx *cx, int n, void *arg) {
   return NULL;
 }
 
-/* Stores what belongs to pass number `pass` over the tile: a column, or a window of them, a thread, and every
- * per_pass-th row. */
-static void store_pass(DhcTile *d, DhcLv pass) {
+/* A thread stores one column of the tile, or a window of them: binds it; true if the result has it. */
+static DhcLv begin_column(DhcTile *d) {
+  DhcLp *b = d->b;
+  DhcLv col = dhc_lp_mulc(b, dhc_lp_urem(b, d->tid, dhc_lp_i64(b, d->groups)), d->window_rows ? 1 : d->n_window);
+  DhcLv at = dhc_lp_add(b, d->col0, col), own = dhc_lp_udiv(b, d->tid, dhc_lp_i64(b, d->groups));
+  d->at_col = col;
+  dhc_tile_bind_line(d, &d->y[0], at, false);
+  return dhc_lp_and(b, dhc_lp_lt(b, at, d->n_cols), dhc_lp_lt(b, own, dhc_lp_i64(b, d->per_pass)));
+}
+
+/* Of its column it stores every per_pass-th row, or window of them, one a pass. */
+static void store_pass(DhcTile *d, DhcLv pass, DhcLv has_column) {
   DhcLp *b = d->b;
   DhcTplCx *cx = &d->cx;
-  int row_window = d->window_rows ? d->n_window : 1, col_window = d->window_rows ? 1 : d->n_window;
-  DhcLv groups = dhc_lp_i64(b, d->groups);
-  DhcLv col = dhc_lp_mulc(b, dhc_lp_urem(b, d->tid, groups), col_window), own = dhc_lp_udiv(b, d->tid, groups);
-  DhcLv row = dhc_lp_mulc(b, dhc_lp_add(b, own, dhc_lp_mulc(b, pass, d->per_pass)), row_window);
-  DhcLv at_row = dhc_lp_add(b, d->row0, row), at_col = dhc_lp_add(b, d->col0, col);
-  DhcLv in = dhc_lp_and(b, dhc_lp_lt(b, at_row, d->n_rows), dhc_lp_lt(b, at_col, d->n_cols));
-  in = dhc_lp_and(b, in, dhc_lp_le(b, dhc_lp_addc(b, row, row_window), dhc_lp_i64(b, d->bm)));
-  in = dhc_lp_and(b, in, dhc_lp_lt(b, own, dhc_lp_i64(b, d->per_pass)));
+  int window = d->window_rows ? d->n_window : 1;
+  DhcLv own = dhc_lp_udiv(b, d->tid, dhc_lp_i64(b, d->groups));
+  DhcLv row = dhc_lp_mulc(b, dhc_lp_add(b, own, dhc_lp_mulc(b, pass, d->per_pass)), window), at = dhc_lp_add(b, d->row0, row);
+  DhcLv in = dhc_lp_and(b, has_column, dhc_lp_lt(b, at, d->n_rows));
   d->at_row = row;
-  d->at_col = col;
-  dhc_lp_if(b, in);
+  dhc_lp_if(b, dhc_lp_and(b, in, dhc_lp_le(b, dhc_lp_addc(b, row, window), dhc_lp_i64(b, d->bm))));
   DhcTplMark mark = dhc_tpl_push(cx);
-  dhc_tile_bind_line(d, &d->y[0], at_col, false);
-  dhc_tile_bind_line(d, &d->x, at_row, false);
+  dhc_tile_bind_line(d, &d->x, at, false);
   dhc_tpl_store_all(cx);
   dhc_tpl_pop(cx, &mark);
   dhc_lp_end(b);
 }
+
+enum { PASSES_AT_ONCE = 4 };
 
 static void results(DhcTile *d) {
   DhcLp *b = d->b;
@@ -281,9 +286,12 @@ static void results(DhcTile *d) {
   dhc_lp_barrier(b); /* the stages are free: the sums lie there now */
   for (int f = 0; f < d->n_folds; f++) dhc_tile_each_sum(d, f, put_result);
   dhc_lp_barrier(b);
-  DhcLv pass = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->passes), 1);
-  store_pass(d, pass);
+  DhcTplMark mark = dhc_tpl_push(&d->cx);
+  DhcLv has_column = begin_column(d);
+  DhcLv pass = dhc_lp_for_rounds(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->passes), 1, PASSES_AT_ONCE);
+  store_pass(d, pass, has_column);
   dhc_lp_end(b);
+  dhc_tpl_pop(&d->cx, &mark);
 }
 
 /* ---- the kernel ---------------------------------------------------------------------------------- */
@@ -372,7 +380,7 @@ static void two_phases(DhcTile *d, const Grid *g) {
   DhcLv rest = dhc_lp_sub(b, task, first), passes = dhc_lp_i64(b, d->passes);
   d->slot = dhc_lp_udiv(b, rest, passes);
   find_tile(d, g, d->slot);
-  store_pass(d, dhc_lp_urem(b, rest, passes));
+  store_pass(d, dhc_lp_urem(b, rest, passes), begin_column(d));
   dhc_tpl_pop(&d->cx, &inner);
   dhc_lp_end(b);
   dhc_tpl_pop(&d->cx, &mark);

@@ -14,6 +14,11 @@ typedef struct DhcTileTable {
   int64_t bytes; /* where in block memory */
 } DhcTileTable;
 
+/* What some axes add to an element's place: to its offset, and to the index of each guarded term. */
+typedef struct DhcTilePart {
+  DhcLv offset, index[DHC_TILE_GUARDS];
+} DhcTilePart;
+
 /* What is multiplied: lines (rows or columns) by k. A step brings size lines of bk ks into block memory, in
  * copies of `width` elements; `fast` of them lie side by side in memory, along k or along the lines, and belong to
  * neighbouring threads. So of line and k one is the same in all `each` copies of a thread and the other steps on. */
@@ -31,6 +36,7 @@ typedef struct DhcTileSide {
   int n_guards, guard[DHC_TILE_GUARDS]; /* terms of the operand that may lie outside */
   DhcTileTable lines, ks; /* of a tile's lines, where they step on; of the ks of two chunks of steps */
   DhcLv aligned; /* copies of `width` may be made */
+  DhcTilePart line_part; /* of the thread's line, where ks step on */
 } DhcTileSide;
 
 typedef struct DhcTile {

@@ -111,10 +111,7 @@ void dhc_tile_tables(DhcTile *d, int64_t *bytes) {
 
 /* ---- places --------------------------------------------------------------------------------- */
 
-/* What some axes add to an element's place: to its offset, and to the index of each guarded term. */
-typedef struct Part {
-  DhcLv offset, index[DHC_TILE_GUARDS];
-} Part;
+typedef DhcTilePart Part;
 
 enum { FAR = -(1 << 30) }; /* an index that no other brings back: what is guarded is shorter than 2^30 */
 
@@ -236,6 +233,13 @@ static DhcLv are_fours(DhcTile *d, const DhcTileSide *s) {
   return dhc_lp_and(b, yes, dhc_lp_or(b, one, dhc_lp_and(b, apart, is_four(b, d->cx.extent[last]))));
 }
 
+/* Of the thread's line, which is the same in all steps. */
+static Part line_part(DhcTile *d, const DhcTileSide *s) {
+  DhcLp *b = d->b;
+  DhcLv low = dhc_lp_mulc(b, dhc_lp_urem(b, d->tid, dhc_lp_i64(b, s->fast)), s->width);
+  return s->axes ? part_of_number(d, s, s->axes, dhc_lp_add(b, s->rows ? d->row0 : d->col0, low)) : nothing(b);
+}
+
 void dhc_tile_lines(DhcTile *d) {
   DhcLp *b = d->b;
   DhcTileSide *side[] = {&d->x, &d->y[0], &d->y[1]};
@@ -243,6 +247,7 @@ void dhc_tile_lines(DhcTile *d) {
     DhcTileSide *s = side[i];
     DhcLv first = s->rows ? d->row0 : d->col0, end = s->rows ? d->n_rows : d->n_cols;
     if (s->lines.on) write_table(d, s, &s->lines, s->axes, dhc_lp_i64(b, 0), s->size, first, end);
+    if (!s->along_k && s->operand >= 0) s->line_part = line_part(d, s);
     if (s->width == 1) continue;
     Part outer = outer_part(d, s, NULL);
     DhcLv at = dhc_lp_at(b, d->cx.pointer[s->operand], outer.offset);
@@ -281,6 +286,7 @@ static Part steady_part(DhcTile *d, const DhcTileSide *s, const Walk *w, DhcLv s
   uint32_t axes = s->along_k ? d->k : s->axes;
   Part outer = outer_part(d, s, w->e), own = nothing(b);
   if (s->along_k && s->ks.on) own = read_table(d, s, &s->ks, dhc_lp_addc(b, dhc_lp_add(b, first_of(d, step), w->low), more));
+  else if (!s->along_k && !more) own = s->line_part;
   else if (axes) own = part_of_number(d, s, axes, number);
   DhcLv in = dhc_lp_lt(b, number, s->along_k ? d->k_end : n_lines(d, s));
   own = joined(b, s, &outer, &own);
@@ -407,7 +413,7 @@ static void copy_side(DhcTile *d, const DhcTileSide *s, DhcLv step, DhcLv k0, Dh
     dhc_lp_end(b);
     dhc_lp_else(b);
   }
-  Spot x = spot_of(d, s, &w, k0, base, plain ? dhc_lp_for_rolled(b, zero, each, 1) : dhc_lp_for(b, zero, each, 1));
+  Spot x = spot_of(d, s, &w, k0, base, plain ? dhc_lp_for_rounds(b, zero, each, 1, 1) : dhc_lp_for(b, zero, each, 1));
   if (s->operand < 0) make_one(d, s, &w, &x, k0);
   else copy_checked(d, s, &w, &x, step, k0);
   dhc_lp_end(b);
