@@ -110,11 +110,17 @@ static void bench(Gpu *g, const Item *item, const dhc_kernel_class *k, const dhc
   Call call = {0};
   bench_dims(c, call.dim);
   uint32_t seed = 1;
+  bool second = false;
   for (int o = 0; o < c->s.n_operands; o++) {
     int64_t bytes = bytes_of(c, o);
     float *f = malloc((size_t)bytes);
     if (!f) exit(3);
-    for (int64_t i = 0; i < bytes / 4; i++) seed = seed * 1664525 + 1013904223, f[i] = c->s.operand[o].out ? NAN : (float)(seed >> 8) * 0x1p-23f - 1;
+    int64_t ranges = c->s.operand[o].dtype == DHC_I32 && !c->s.operand[o].out ? bytes / 4 : 0, n_rows = 0;
+    for (int a = 0; a < c->s.n_axes; a++)
+      if (c->s.node[0].kind == DHC_SN_AXIS && c->s.node[0].operand == a) n_rows = c->extent[a];
+    second = ranges ? !second : second; /* firsts, then ends */
+    for (int64_t i = 0; i < ranges; i++) ((int32_t *)(void *)f)[i] = (int32_t)((i + !second) * n_rows / ranges);
+    for (int64_t i = 0; i < bytes / 4 && !ranges; i++) seed = seed * 1664525 + 1013904223, f[i] = c->s.operand[o].out ? NAN : (float)(seed >> 8) * 0x1p-23f - 1;
     check(g->device->ops->alloc(g->device, bytes, &call.ptr[o]));
     check(g->device->ops->upload(g->device, call.ptr[o], f, bytes));
     check(g->device->ops->synchronise(g->device));
@@ -146,6 +152,9 @@ static const Row rows[] = {
     {"dx 64<128 16 b16", 2, 16, 128, 64, 16},    {"dx 128<256 8 b16", 2, 16, 256, 128, 8},
     {"dw 3>64 32 b16", 4, 16, 3, 64, 32},        {"dw 64>128 16 b16", 4, 16, 64, 128, 16},    {"dw 128>256 8 b16", 4, 16, 128, 256, 8},
     {"conv+pool 3>64 32 b256", 3, 256, 3, 64, 32}, {"conv+pool 64>128 16 b256", 3, 256, 64, 128, 16}, {"conv 128>256 8 b256", 1, 256, 128, 256, 8},
+    {"ragged 32 256 2048", 6, 0, 32, 256, 2048}, {"ragged 32 1024 256", 6, 0, 32, 1024, 256}, {"ragged 256 256 2048", 6, 0, 256, 256, 2048},
+    {"ragged 256 1024 256", 6, 0, 256, 1024, 256}, {"ragged dx 32 2048 256", 6, 1, 32, 2048, 256}, {"ragged dx 256 2048 256", 6, 1, 256, 2048, 256},
+    {"ragged dw 32 256 2048", 6, 2, 32, 256, 2048}, {"ragged dw 256 256 2048", 6, 2, 256, 256, 2048}, {"ragged dw 256 2048 256", 6, 2, 256, 2048, 256},
     {"dw 3>64 32 b128", 4, 128, 3, 64, 32},      {"dw 64>128 16 b128", 4, 128, 64, 128, 16},  {"dw 128>256 8 b128", 4, 128, 128, 256, 8}};
 
 static void add_row(Gpu *g, const Row *r, const char *vectors, Items *items) {
@@ -171,7 +180,8 @@ static void add_row(Gpu *g, const Row *r, const char *vectors, Items *items) {
 
 /* All kernels are compiled together. */
 static void run_all(Gpu *g, const Items *items) {
-  static const char *const plain[DHC_N_KINDS] = {[DHC_KIND_DOT] = "dot_plain", [DHC_KIND_CONV] = "conv_plain", [DHC_KIND_CONV_DW] = "conv_dw_plain"};
+  static const char *const plain[DHC_N_KINDS] = {[DHC_KIND_DOT] = "dot_plain", [DHC_KIND_CONV] = "conv_plain", [DHC_KIND_CONV_DW] = "conv_dw_plain",
+                                                  [DHC_KIND_RAGGED] = "ragged_plain"};
   DhcKernelRequest *r = DHC_NEW_N(&g->arena, DhcKernelRequest, 2 * items->n + 1);
   dhc_kernel *k = DHC_NEW_N(&g->arena, dhc_kernel, 2 * items->n + 1);
   DhcCompileStats stats = {0};

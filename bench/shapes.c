@@ -153,9 +153,63 @@ static void sums(Bench *c, bool down, int64_t n_rows, int64_t n) {
   c->flops = 2.0 * (double)(n_rows * n);
 }
 
+/* lo[e] <= row < hi[e] */
+static int in_range(Bench *c, int row, int e) {
+  int wide[2], at = node(c, (DhcSpecNode){.kind = DHC_SN_AXIS, .dtype = DHC_I64, .a = {-1, -1, -1, -1}, .operand = row});
+  for (int i = 0; i < 2; i++) {
+    int o = operand(c, -1);
+    c->s.operand[o].dtype = DHC_I32;
+    plain(c, o, e, 1);
+    int x = node(c, (DhcSpecNode){.kind = DHC_SN_LOAD, .dtype = DHC_I32, .a = {-1, -1, -1, -1}, .operand = o});
+    wide[i] = node(c, (DhcSpecNode){.kind = DHC_SN_EW, .op = DHC_OP_CAST, .dtype = DHC_I64, .a = {x, -1, -1, -1}});
+  }
+  int le = node(c, (DhcSpecNode){.kind = DHC_SN_EW, .op = DHC_OP_LE, .dtype = DHC_BOOL, .a = {wide[0], at, -1, -1}});
+  int lt = node(c, (DhcSpecNode){.kind = DHC_SN_EW, .op = DHC_OP_LT, .dtype = DHC_BOOL, .a = {at, wide[1], -1, -1}});
+  return node(c, (DhcSpecNode){.kind = DHC_SN_EW, .op = DHC_OP_AND, .dtype = DHC_BOOL, .a = {le, lt, -1, -1}});
+}
+
+static int masked(Bench *c, int in, int o) {
+  int zero = node(c, (DhcSpecNode){.kind = DHC_SN_CONST, .dtype = DHC_F32, .a = {-1, -1, -1, -1}});
+  return node(c, (DhcSpecNode){.kind = DHC_SN_EW, .op = DHC_OP_SELECT, .dtype = DHC_F32, .a = {in, load(c, o), zero, -1}});
+}
+
+/* form 0: rows by matrices [8, out, in], 1: [8, in, out], 2: their gradient */
+static void ragged(Bench *c, int form, int64_t n_rows, int64_t in, int64_t out) {
+  enum { E = 8 };
+  start(c, DHC_KIND_RAGGED);
+  if (form == 2) {
+    int e = axis(c, DHC_AXIS_PAR, E, false), i = axis(c, DHC_AXIS_PAR, in, false), j = axis(c, DHC_AXIS_PAR, out, false);
+    int t = axis(c, DHC_AXIS_RED, n_rows, false), x = operand(c, -1);
+    plain(c, x, i, 1);
+    plain(c, x, t, in);
+    int y, mask = in_range(c, t, e), m = masked(c, mask, x);
+    y = operand(c, -1);
+    plain(c, y, j, 1);
+    plain(c, y, t, out);
+    int q = operand(c, fold(c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << t, m, load(c, y)));
+    plain(c, q, e, in * out);
+    plain(c, q, i, out);
+    plain(c, q, j, 1);
+  } else {
+    int t = axis(c, DHC_AXIS_PAR, n_rows, false), j = axis(c, DHC_AXIS_PAR, out, false), e = axis(c, DHC_AXIS_RED, E, false);
+    int k = axis(c, DHC_AXIS_RED, in, false), x = operand(c, -1);
+    plain(c, x, t, in);
+    plain(c, x, k, 1);
+    int m = masked(c, in_range(c, t, e), x), w = operand(c, -1);
+    plain(c, w, j, form ? 1 : in);
+    plain(c, w, e, in * out);
+    plain(c, w, k, form ? out : 1);
+    int q = operand(c, fold(c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << e | 1u << k, m, load(c, w)));
+    plain(c, q, t, out);
+    plain(c, q, j, 1);
+  }
+  c->flops = 2.0 * (double)(n_rows * in * out);
+}
+
 void bench_shape(Bench *c, int kind, const int64_t number[4]) {
   const int64_t *n = number;
   if (kind == 0) dot(c, (int)n[0], n[1], n[2], n[3]);
+  else if (kind == 6) ragged(c, (int)n[0], n[1], n[2], n[3]);
   else if (kind == 5) sums(c, n[0] != 0, n[1], n[2]);
   else if (kind == 4) conv_dw(c, n[0], n[1], n[2], n[3]);
   else conv(c, kind == 2, kind == 3, n[0], n[1], n[2], n[3]);

@@ -7,7 +7,7 @@
 typedef struct Bench {
   DhcArena arena;
   DhcSpec s;
-  DhcSpecNode node[16];
+  DhcSpecNode node[24];
   int64_t extent[DHC_SPEC_MAX_AXES];
   int64_t stride[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];
   int64_t offset[DHC_SPEC_MAX_OPERANDS], limit[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];
@@ -16,7 +16,8 @@ typedef struct Bench {
 } Bench;
 
 /* kind 0 dot: form (bit 0 A is [k, m], bit 1 B is [k, n]), m, n, k; 1 conv, 2 its input gradient, 3 conv and pooling, 4 its
- * weight gradient, 3x3 taps: images, channels, outs, height; 5 square sums: down, rows, elements. The arena is opened. */
+ * weight gradient, 3x3 taps: images, channels, outs, height; 5 square sums: down, rows, elements; 6 rows by one of
+ * 8 matrices: form (0 [out, in], 1 [in, out], 2 the matrices' gradient), rows, in, out. The arena is opened. */
 void bench_shape(Bench *c, int kind, const int64_t number[4]);
 /* The kernel's arguments. */
 void bench_dims(const Bench *c, int64_t *dim);

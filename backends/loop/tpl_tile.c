@@ -13,9 +13,10 @@
  * tiles of 16 x 8 x 8, whose sums are cut toward zero: k / 8 cuts, each below 2^-23 of the sum's largest part.
  * Results go through block memory, so that a thread stores along the columns and holds whole windows.
  *
- * Ragged contractions. Rows of a range [lo, hi) of some axis e meet e's matrix: the es of which a block has rows are put
- * into a list, and its steps are those of all of them, one after the other; what the others would add is a zero. Or
- * the range is one of ks, for an e of the batch: the steps are those of the range.
+ * Ragged contractions. Rows of a range [lo, hi) of some axis e meet e's matrix: where the ranges are all rows in order,
+ * each has its own tiles (find_rows). Else the es of which a block has rows are put into a list, and its steps are those of
+ * all of them, one after the other; what the others would add is a zero. Or the range is one of ks, for an e of the
+ * batch: the steps are those of the range.
  *
  * Split over k (v[7]): where tiles are too few for the machine, the tasks of a first phase are the tiles by pieces of k,
  * whose sums lie in the shared memory; those of the second add them and store. Exact: a piece is a block of the product
@@ -315,7 +316,9 @@ typedef struct Grid {
 static Grid grid_of(const DhcTile *d) {
   DhcArena *a = d->b->arena;
   Grid g = {.across = tiles(d, d->y[0].axes, whole(d, false))};
-  g.per_batch = dhc_prog_op(a, DHC_DIM_MUL, g.across, tiles(d, d->x.axes, whole(d, true)));
+  dhc_dimprog down = tiles(d, d->x.axes, whole(d, true));
+  if (d->e >= 0) down = dhc_prog_op(a, DHC_DIM_ADD, down, dhc_tpl_extent_prog(&d->cx, d->e)); /* each range's last is not full */
+  g.per_batch = dhc_prog_op(a, DHC_DIM_MUL, g.across, down);
   g.all = dhc_prog_op(a, DHC_DIM_MUL, g.per_batch, dhc_tpl_count_prog(&d->cx, d->batch));
   if (!d->target) return g;
   if (!d->tf32) {
@@ -331,13 +334,44 @@ static Grid grid_of(const DhcTile *d) {
   return g;
 }
 
+/* Row tile number `tile` where rows belong to ranges. If these are all rows, one after the other, each has tiles of its
+ * own, so that a block has to do with one matrix: row0 and the end of the rows. Else tiles of rows as they come. */
+static void find_rows(DhcTile *d, DhcLv tile) {
+  DhcLp *b = d->b;
+  DhcLv plain = dhc_lp_mulc(b, tile, d->bm);
+  DhcLpVar row0 = dhc_lp_var(b, d->n_rows), end = dhc_lp_var(b, d->n_rows), before = dhc_lp_var(b, dhc_lp_i64(b, 0));
+  DhcLpVar reached = dhc_lp_var(b, dhc_lp_i64(b, 0)), gaps = dhc_lp_var(b, dhc_lp_i64(b, 0));
+  DhcLv e = dhc_lp_for(b, dhc_lp_i64(b, 0), d->cx.extent[d->e], 1);
+  DhcTplMark mark = dhc_tpl_push(&d->cx);
+  dhc_tpl_bind(&d->cx, d->e, e);
+  DhcLv lo = dhc_lp_cast(b, dhc_tpl_eval(&d->cx, d->lo), DHC_I64), hi = dhc_lp_cast(b, dhc_tpl_eval(&d->cx, d->hi), DHC_I64);
+  DhcLv gap = dhc_lp_sub(b, lo, dhc_lp_get(b, reached)); /* 0: this range begins where the last one ends */
+  gap = dhc_lp_or(b, gap, dhc_lp_min(b, dhc_lp_sub(b, hi, lo), dhc_lp_i64(b, 0)));
+  dhc_lp_set(b, gaps, dhc_lp_or(b, dhc_lp_get(b, gaps), gap));
+  dhc_lp_set(b, reached, hi);
+  DhcLv first = dhc_lp_get(b, before), n = dhc_lp_ceildivc(b, dhc_lp_max(b, dhc_lp_sub(b, hi, lo), dhc_lp_i64(b, 0)), d->bm);
+  dhc_lp_if(b, dhc_lp_and(b, dhc_lp_le(b, first, tile), dhc_lp_lt(b, tile, dhc_lp_add(b, first, n))));
+  dhc_lp_set(b, row0, dhc_lp_add(b, lo, dhc_lp_mulc(b, dhc_lp_sub(b, tile, first), d->bm)));
+  dhc_lp_set(b, end, hi);
+  dhc_lp_end(b);
+  dhc_lp_set(b, before, dhc_lp_add(b, first, n));
+  dhc_tpl_pop(&d->cx, &mark);
+  dhc_lp_end(b);
+  DhcLv none = dhc_lp_i64(b, 0), all = dhc_lp_eq(b, dhc_lp_get(b, gaps), none);
+  all = dhc_lp_and(b, all, dhc_lp_eq(b, dhc_lp_get(b, reached), d->n_rows));
+  d->row0 = dhc_lp_select(b, all, dhc_lp_get(b, row0), plain);
+  d->n_rows = dhc_lp_select(b, all, dhc_lp_get(b, end), d->n_rows);
+}
+
 /* The tile with number `tile` among all. */
 static void find_tile(DhcTile *d, const Grid *g, DhcLv tile) {
   DhcLp *b = d->b;
   DhcLv across = dhc_lp_prog(b, g->across), per_batch = dhc_lp_prog(b, g->per_batch), in = dhc_lp_urem(b, tile, per_batch);
   if (d->batch) dhc_tile_bind(d, d->batch, dhc_lp_udiv(b, tile, per_batch));
   /* tiles of one row of them follow each other: what they share is then in the cache */
-  d->row0 = dhc_lp_mulc(b, dhc_lp_udiv(b, in, across), whole(d, true));
+  DhcLv down = dhc_lp_udiv(b, in, across);
+  d->row0 = dhc_lp_mulc(b, down, whole(d, true));
+  if (d->e >= 0) find_rows(d, down);
   d->col0 = dhc_lp_mulc(b, dhc_lp_urem(b, in, across), whole(d, false));
 }
 

@@ -244,13 +244,14 @@ static bool chooses(const DhcSpec *s, const Roles *r) { return axes_of(s, DHC_AX
 enum { TWO_PARTS = 16 }; /* + v[5] */
 
 /* In tf32, with matrix instructions: few rows take low tiles, whose warps share the ks of a step; many tiles large
- * ones, which read each element less often; few tiles of long sums are cut along k. Rows of ranges meet a matrix for
- * each range in their tile, so that low tiles pay longer. Operands are rounded where multiplying is what takes the
+ * ones, which read each element less often; few tiles of long sums are cut along k, of short ones they are small. Rows
+ * of ranges have tiles range by range, most of them not full. Operands are rounded where multiplying is what takes the
  * time, in many tiles and long sums; elsewhere two parts cost little, and experts are chosen by such results. */
-static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSchedule out[4]) {
+static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   int n = 0, parts = chooses(s, r) ? TWO_PARTS : 0;
+  bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW;
   uint32_t results = r->rows | r->cols | r->batch;
-  Guard few = {.arena = arena, .spec = s}, many = few, deep = few;
+  Guard few = {.arena = arena, .spec = s}, many = few, wide = few, deep = few, small = few;
   if (r->ranges && !r->batch) {
     put_bound(&few, r->rows, 512, true);
     out[n++] = tile_class(&few, (int[8]){16, 32, 64, 1, 4, 2 + TWO_PARTS, 4});
@@ -259,10 +260,15 @@ static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSche
     out[n++] = tile_class(&few, (int[8]){16, 8, 128, 1, 1, 8 + TWO_PARTS, 3});
     put_bound(&many, results, (int64_t)MANY_TILES * 128 * 128, false);
     put_bound(&many, r->rows, 96, false);
-    if (!r->pair) out[n++] = tile_class(&many, (int[8]){128, 128, 16, 2, 2, 1 + parts, 4});
+    if (!r->pair) out[n++] = tile_class(&many, (int[8]){128, 128, 16, 2, 2, 1, 4});
+    put_bound(&wide, results, (int64_t)MANY_TILES * 128 * 128, false);
+    put_bound(&wide, r->cols, 256, false);
+    if (conv) out[n++] = tile_class(&wide, (int[8]){64, 256, 32, 2, 4, 1, 2});
     put_bound(&deep, results, (int64_t)FEW_TILES * 64 * 64, true);
     put_bound(&deep, r->k, DEEP, false);
     out[n++] = tile_class(&deep, (int[8]){64, 64, 32, 2, 4, 1 + parts, 3, 2 * MANY_TILES});
+    put_bound(&small, results, (int64_t)MANY_TILES * 64 * 64, true);
+    if (!conv) out[n++] = tile_class(&small, (int[8]){32, 32, 64, 2, 2, 2 + TWO_PARTS, 3});
   }
   out[n++] = tile_class(&(Guard){0}, (int[8]){64, 64, 32, 2, 4, 1 + TWO_PARTS, 3});
   return n;
@@ -270,7 +276,7 @@ static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSche
 
 /* Exact: few rows waste a tile of 64; those of ragged contractions meet many matrices, a few rows each. Few tiles of long
  * sums are cut into the blocks of the product rule. */
-static int gpu_tiles(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[4]) {
+static int gpu_tiles(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   Roles r = roles_of(s);
   if (tf32) return tf32_tiles(s, &r, arena, out);
   int n = 0;

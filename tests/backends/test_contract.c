@@ -250,7 +250,7 @@ static int64_t conv_out(int64_t n, int k, const ConvShape *f) {
 static void few_channels(SpecCase *c, int64_t outs, int64_t most) {
   DhcTargetFacts wide = {.vector_bytes = 64, .has_fma = true};
   DhcTargetFacts narrow = {.vector_bytes = 32, .has_fma = true};
-  DhcSchedule k[4];
+  DhcSchedule k[DHC_MAX_CLASSES];
   assert_int_equal(dhc_schedule_choose(c->s, &narrow, &c->arena, k), 1);
   assert_int_equal(dhc_schedule_choose(c->s, &wide, &c->arena, k), 2);
   assert_int_equal(case_prog(k[0].guard, case_dims(c)) != 0, outs <= most);

@@ -157,7 +157,7 @@ static void row_split(void **st) {
     case_operand(&c, DHC_I32, case_fold(&c, DHC_OP_ARGMAX, DHC_I32, red, k, -1), 1, &j); /* ties */
     assert_true(dhc_spec_may_split(c.s));
     DhcTargetFacts facts = {.vector_bytes = 64, .has_fma = true};
-    DhcSchedule cls[4];
+    DhcSchedule cls[DHC_MAX_CLASSES];
     assert_int_equal(dhc_schedule_choose(c.s, &facts, &c.arena, cls), 2);
     assert_int_equal(case_prog(cls[0].guard, case_dims(&c)) != 0, shape[i][0] * shape[i][2] >= 32768);
     for (int v = 0; v < 2 + !columns; v++) case_check(&c, NULL, (int[8]){v}, 1e-5);
@@ -178,7 +178,7 @@ static void row_whole(void **st) {
     if (form == 3) case_operand(&c, DHC_F32, case_ew(&c, DHC_OP_SUB, x, m, -1), 2, ir);
     else case_operand(&c, DHC_F32, m, 1, &i);
     assert_int_equal(dhc_spec_may_split(c.s), form == 0);
-    DhcSchedule k[4];
+    DhcSchedule k[DHC_MAX_CLASSES];
     assert_int_equal(dhc_schedule_choose(c.s, &(DhcTargetFacts){.vector_bytes = 64}, &c.arena, k), 1 + (form == 0));
     case_free(&c);
   }
