@@ -79,8 +79,9 @@ void dhc_tile_bind_line(DhcTile *d, const DhcTileSide *s, DhcLv line, bool windo
 /* tpl_tile_copy.c */
 void dhc_tile_place(DhcTile *d, DhcTileSide *s, int size, int64_t *bytes); /* lays the side out in a stage */
 void dhc_tile_tables(DhcTile *d, int64_t *bytes);
-/* Where in block memory the side's element lies, counted from the stage's beginning. */
-DhcLv dhc_tile_spot(DhcTile *d, const DhcTileSide *s, DhcLv line, DhcLv k);
+/* Where in block memory the side's element lies, counted from the stage's beginning. alike: a number that leaves the same
+ * rest by four as the line does, known earlier. */
+DhcLv dhc_tile_spot(DhcTile *d, const DhcTileSide *s, DhcLv line, DhcLv k, DhcLv alike);
 /* Once a tile: what does not change from step to step. */
 void dhc_tile_lines(DhcTile *d);
 /* Places of the ks from k0 on, for the copies of a chunk of steps that begins with `step`. */

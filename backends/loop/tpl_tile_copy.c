@@ -82,12 +82,13 @@ void dhc_tile_place(DhcTile *d, DhcTileSide *s, int size, int64_t *bytes) {
 
 /* Threads of a warp touch four lines of ks at once, two elements each, and copies fill whole lines: eights of ks are
  * exchanged from line to line so that either meets every bank once. */
-DhcLv dhc_tile_spot(DhcTile *d, const DhcTileSide *s, DhcLv line, DhcLv k) {
+DhcLv dhc_tile_spot(DhcTile *d, const DhcTileSide *s, DhcLv line, DhcLv k, DhcLv alike) {
   DhcLp *b = d->b;
   DhcLv at;
   if (s->k_inner) {
-    DhcLv turn = d->bk == 16 ? dhc_lp_and(b, dhc_lp_udiv(b, line, dhc_lp_i64(b, 2)), dhc_lp_i64(b, 1)) : dhc_lp_and(b, line, dhc_lp_i64(b, 3));
-    at = dhc_lp_add(b, dhc_lp_mulc(b, line, s->pitch), dhc_lp_ew2(b, DHC_OP_XOR, k, dhc_lp_mulc(b, turn, 8)));
+    bool two = d->bk == 16; /* eights in a line, two lines in all banks */
+    DhcLv turn = dhc_lp_mulc(b, dhc_lp_and(b, alike, dhc_lp_i64(b, two ? 2 : 3)), two ? 4 : 8);
+    at = dhc_lp_add(b, dhc_lp_mulc(b, line, s->pitch), dhc_lp_ew2(b, DHC_OP_XOR, k, turn));
   } else {
     at = dhc_lp_add(b, dhc_lp_mulc(b, k, s->pitch), line);
   }
@@ -338,7 +339,7 @@ static Spot spot_of(DhcTile *d, const DhcTileSide *s, const Walk *w, DhcLv k0, D
   DhcLp *b = d->b;
   DhcLv own = dhc_lp_add(b, w->high, dhc_lp_mulc(b, r, d->threads / s->fast));
   Spot x = {.own = own, .line = s->along_k ? own : w->low, .k = s->along_k ? w->low : own};
-  x.place = dhc_lp_add(b, base, dhc_tile_spot(d, s, x.line, x.k));
+  x.place = dhc_lp_add(b, base, dhc_tile_spot(d, s, x.line, x.k, d->threads / s->fast % 4 ? x.line : w->high));
   x.number = dhc_lp_add(b, s->along_k ? first_line(d, s) : k0, own);
   return x;
 }

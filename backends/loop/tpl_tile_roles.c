@@ -106,12 +106,16 @@ static void find_range(DhcTile *d) {
     if (lo < 0 || hi < 0 || row != row2) continue;
     uint32_t e = d->cx.varies[lo], own = 1u << row;
     if (!e || (e & (e - 1)) || e != d->cx.varies[hi]) continue;
-    bool of_rows = d->x.axes == own && (d->k & e) && !(d->k & (e - 1)) && d->k != e, of_k = d->k == own && d->batch == e;
+    bool of_rows = d->x.axes == own && (d->k & e) && !(d->k & (e - 1)) && d->k != e, of_k = d->k == own && !(d->batch & ~e) && (d->x.axes | d->batch) & e;
     if (!of_rows && !of_k) continue;
     d->range_axis = row;
     d->lo = lo;
     d->hi = hi;
-    if (of_k) return;
+    if (of_k) { /* what e's rows meet is the same for all e, but not the rows */
+      d->x.axes &= ~e;
+      d->batch = e;
+      return;
+    }
     d->e = last_axis(e);
     d->k &= ~e;
     return;

@@ -1,8 +1,8 @@
 /* Template "tile": a thread's sums, exact or by matrix tiles. */
 #include "backends/loop/tpl_tile.h"
 
-static DhcLv place(DhcTile *d, const DhcTileSide *s, DhcLv base, DhcLv line, DhcLv k) {
-  return dhc_lp_add(d->b, base, dhc_tile_spot(d, s, line, k));
+static DhcLv place(DhcTile *d, const DhcTileSide *s, DhcLv base, DhcLv line, DhcLv k, DhcLv alike) {
+  return dhc_lp_add(d->b, base, dhc_tile_spot(d, s, line, k, alike));
 }
 
 /* ---- exact: tm x tn sums a thread ------------------------------------------ */
@@ -35,10 +35,10 @@ static void multiply_exact(DhcTile *d, DhcLv base, DhcLv n) {
   DhcLp *b = d->b;
   DhcLv xs = dhc_lp_local(b, DHC_F32, d->tm);
   DhcLv kk = dhc_lp_for(b, dhc_lp_i64(b, 0), n ? n : dhc_lp_i64(b, d->bk), 1);
-  take(d, xs, place(d, &d->x, base, first_row(d), kk), d->tm, d->tm < 4 ? 1 : 4);
+  take(d, xs, place(d, &d->x, base, first_row(d), kk, kk), d->tm, d->tm < 4 ? 1 : 4);
   for (int f = 0; f < d->n_folds; f++) {
     DhcLv ys = dhc_lp_local(b, DHC_F32, d->tn);
-    take(d, ys, place(d, &d->y[f], base, first_column(d), kk), d->tn, d->tn < 4 ? 1 : d->bn / column_groups(d));
+    take(d, ys, place(d, &d->y[f], base, first_column(d), kk, kk), d->tn, d->tn < 4 ? 1 : d->bn / column_groups(d));
     DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->tm), 1);
     DhcLv x = dhc_lp_load(b, xs, i, 1, 0), row = dhc_lp_mulc(b, i, d->tn);
     DhcLv j = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->tn), 1);
@@ -92,17 +92,17 @@ static DhcLv high_part(DhcLp *b, DhcLv x) {
   return dhc_lp_bitcast(b, bits, DHC_F32);
 }
 
-/* Two ks of n lines, eight apart, into a stack array: rounded, or in two parts, the rest behind the others. */
-static void fragments(DhcTile *d, const DhcTileSide *s, DhcLv to, DhcLv base, DhcLv line, DhcLv k, int n) {
+/* Two ks of n lines, eight apart from first + g on, into a stack array: rounded, or in two parts, the rest behind the others. */
+static void fragments(DhcTile *d, const DhcTileSide *s, DhcLv to, DhcLv base, DhcLv first, DhcLv g, DhcLv k, int n) {
   DhcLp *b = d->b;
   DhcLv mem = dhc_lp_block_memory(b, DHC_F32, d->stages_at);
   for (int i = 0; i < n; i++) {
-    DhcLv own = dhc_lp_addc(b, line, 8 * i), v[2];
+    DhcLv own = dhc_lp_addc(b, dhc_lp_add(b, first, g), 8 * i), v[2];
     if (s->k_inner) {
-      DhcLv both = dhc_lp_load(b, mem, place(d, s, base, own, k), 2, 8);
+      DhcLv both = dhc_lp_load(b, mem, place(d, s, base, own, k, g), 2, 8);
       for (int l = 0; l < 2; l++) v[l] = dhc_lp_extract(b, both, l);
     } else {
-      for (int l = 0; l < 2; l++) v[l] = dhc_lp_load(b, mem, place(d, s, base, own, dhc_lp_addc(b, k, l)), 1, 0);
+      for (int l = 0; l < 2; l++) v[l] = dhc_lp_load(b, mem, place(d, s, base, own, dhc_lp_addc(b, k, l), g), 1, 0);
     }
     for (int l = 0; l < 2; l++) {
       DhcLv high = d->three ? high_part(b, v[l]) : dhc_lp_tf32(b, v[l]);
@@ -126,10 +126,10 @@ static void multiply_tf32(DhcTile *d, DhcLv base) {
   DhcLv xs = dhc_lp_local(b, DHC_F32, 4 * mt * parts);
   DhcLv eight = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->bk), 8 * d->wk);
   DhcLv k = dhc_lp_add(b, dhc_lp_add(b, eight, dhc_lp_mulc(b, l.group, 8)), dhc_lp_mulc(b, l.t, 2));
-  fragments(d, &d->x, xs, base, dhc_lp_add(b, l.row, l.g), k, 2 * mt); /* rows g, g + 8, g + 16, ... */
+  fragments(d, &d->x, xs, base, l.row, l.g, k, 2 * mt); /* rows g, g + 8, g + 16, ... */
   for (int f = 0; f < d->n_folds; f++) {
     DhcLv ys = dhc_lp_local(b, DHC_F32, 2 * nt * parts);
-    fragments(d, &d->y[f], ys, base, dhc_lp_add(b, l.col, l.g), k, nt);
+    fragments(d, &d->y[f], ys, base, l.col, l.g, k, nt);
     DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, mt), 1);
     DhcLv j = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, nt), 1), at = dhc_lp_mulc(b, dhc_lp_add(b, dhc_lp_mulc(b, i, nt), j), 4);
     DhcLv sum = gathered(b, d->sum[f], at, (int64_t[]){0, 1, 2, 3}, 4), x[2], y[2];

@@ -252,9 +252,13 @@ static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSche
   bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW;
   uint32_t results = r->rows | r->cols | r->batch;
   Guard few = {.arena = arena, .spec = s}, many = few, wide = few, deep = few, small = few;
-  if (r->ranges && !r->batch) {
+  if (r->ranges && r->k & (r->k - 1)) { /* of rows: ranges and ks are summed over */
     put_bound(&few, r->rows, 512, true);
-    out[n++] = tile_class(&few, (int[8]){16, 32, 64, 1, 4, 2 + TWO_PARTS, 4});
+    Guard narrow = {.arena = arena, .spec = s};
+    put_bound(&narrow, r->rows, 512, true);
+    put_bound(&narrow, r->cols, 512, true);
+    out[n++] = tile_class(&narrow, (int[8]){16, 16, 128, 1, 2, 4 + TWO_PARTS, 3});
+    out[n++] = tile_class(&few, (int[8]){16, 64, 32, 1, 4, 1 + TWO_PARTS, 4});
   } else if (!r->ranges) {
     put_bound(&few, r->rows, FEW_ROWS, true);
     out[n++] = tile_class(&few, (int[8]){16, 8, 128, 1, 1, 8 + TWO_PARTS, 3});
