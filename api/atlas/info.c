@@ -70,15 +70,20 @@ static void add_guards(const DhcFunc *f, cJSON *e, DhcArena *a, JsonDoc *doc) {
   }
 }
 
-/* A report is given at any size; a run is not. */
-static void add_limit(const dhc_model *m, const dhc_costs *c, JsonDoc *doc) {
-  const double limit = (double)m->s->budget.limit;
-  char need[32], have[32], text[128];
-  if (!(c->planned_bytes > limit)) return;
-  dhc_size_text((int64_t)(c->planned_bytes < 9e18 ? c->planned_bytes : 9e18), need, sizeof need);
-  dhc_size_text(m->s->budget.limit, have, sizeof have);
-  snprintf(text, sizeof text, "a run needs %s, limit is %s (--max-memory)", need, have);
-  add_note(doc, text);
+/* Nothing of it is allocated, but what no run could be given is most likely no size that was meant: it is refused as a
+ * run would be. A higher limit is an answer, too. */
+static dhc_status check_limit(const dhc_model *m, const char *entry, const Sizes *s, const dhc_costs *c) {
+  double need = isnan(c->planned_bytes) ? 0 : c->planned_bytes, inputs = 0;
+  char text[32], limit[32];
+  for (int i = 0; i < s->n_inputs; i++) {
+    double bytes = 4;
+    for (int d = 0; d < s->input[i].rank; d++) bytes *= (double)s->input[i].dim[d];
+    inputs += bytes;
+  }
+  if (inputs > need) need = inputs;
+  if (!(need > (double)m->s->budget.limit)) return dhc_status_ok();
+  return dhc_status_make(DHC_E_INPUT, "entry '%s' needs %s at these sizes, limit is %s (--max-memory; nothing would be allocated here)", entry,
+                         dhc_size_text(need < 9e18 ? (int64_t)need : INT64_MAX, text, sizeof text), dhc_size_text(m->s->budget.limit, limit, sizeof limit));
 }
 
 static dhc_status add_entry(dhc_model *m, const char *entry, const char *sizes, JsonDoc *doc) {
@@ -89,6 +94,7 @@ static dhc_status add_entry(dhc_model *m, const char *entry, const char *sizes, 
   Sizes s;
   dhc_status st = atlas_costs(m, &(dhc_costs_options){.entry = entry, .sizes = sizes}, &a, &n, &c);
   if (st.code == DHC_OK) st = sizes_bind(m, entry, sizes, false, &a, &s);
+  if (st.code == DHC_OK) st = check_limit(m, entry, &s, &c);
   if (st.code == DHC_OK) {
     cJSON *e = json_object(doc, doc->root, "entry");
     json_text(doc, e, "name", entry);
@@ -102,7 +108,6 @@ static dhc_status add_entry(dhc_model *m, const char *entry, const char *sizes, 
       json_number(doc, e, "calls", c.calls);
     }
     add_costs(&c, doc);
-    add_limit(m, &c, doc);
     add_ops(&n, doc);
     add_lengths(&c, doc);
     if (!m->s->graphs) add_unrolled(m, &n, doc);
