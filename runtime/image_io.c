@@ -308,6 +308,12 @@ static void require(Io *x, void *at) {
   text(x, &r->message);
 }
 
+static void scalar(Io *x, void *at) {
+  dhc_scalar *s = at;
+  text(x, &s->name);
+  f64(x, &s->value);
+}
+
 static void begin(Io *x, void *at) {
   dhc_begin *b = at;
   i32(x, &b->slot);
@@ -356,6 +362,7 @@ static void image(Io *x, dhc_image *im) {
   ARRAY(x, im->panels, im->n_panels, panel);
   ARRAY(x, im->index_checks, im->n_index_checks, index_check);
   ARRAY(x, im->requires, im->n_requires, require);
+  ARRAY(x, im->scalars, im->n_scalars, scalar);
   graph(x, &im->reset);
   ARRAY(x, im->begins, im->n_begins, begin);
   update(x, &im->update);
@@ -436,6 +443,7 @@ static bool update_fits(const dhc_image *im) {
            (p->kind != DHC_UPDATE_SCALAR || p->scalar);
   }
   for (int32_t i = 0; i < u->n_results; i++) fits = fits && u->results[i] >= -1 && u->results[i] < im->layout.n_ranges;
+  for (int32_t i = 0; i < im->n_scalars; i++) fits = fits && im->scalars[i].name;
   for (int32_t i = 0; i < im->n_begins; i++) {
     const dhc_begin *b = &im->begins[i];
     fits = fits && in(b->slot, im->layout.n_slots) && im->layout.slots[b->slot].role == DHC_IMAGE_STATE && b->result >= -1 &&

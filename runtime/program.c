@@ -180,6 +180,17 @@ static dhc_status enter_places(DhcLoaded *l) {
   return dhc_status_ok();
 }
 
+/* Those that the program does not know yet. */
+static dhc_status add_scalars(DhcProg *p, const dhc_image *im) {
+  for (int32_t i = 0; i < im->n_scalars; i++) {
+    int32_t before = p->n_scalars;
+    double *value = dhc_prog_scalar(p, im->scalars[i].name);
+    if (!value) return dhc_status_make(DHC_E_USAGE, "more than %d scalars", DHC_PROG_MAX_SCALARS);
+    if (p->n_scalars > before) *value = im->scalars[i].value;
+  }
+  return dhc_status_ok();
+}
+
 dhc_status dhc_prog_load(DhcProg *p, const dhc_image *im, DhcLoaded **out) {
   const dhc_plan *plan = &im->plan;
   if (plan->n_symbols > DHC_IMAGE_MAX_SYMBOLS)
@@ -194,6 +205,7 @@ dhc_status dhc_prog_load(DhcProg *p, const dhc_image *im, DhcLoaded **out) {
   if (!l->kernels || !l->place) st = dhc_status_memory((long long)sizeof *l->place * plan->n_buffers, "an entry");
   for (int32_t i = 0; st.code == DHC_OK && i < plan->n_kernels; i++) l->kernels[i] = &im->kernels[i];
   for (int32_t i = 0; st.code == DHC_OK && i < plan->n_buffers; i++) l->place[i] = -1;
+  if (st.code == DHC_OK) st = add_scalars(p, im);
   if (st.code == DHC_OK) st = enter_places(l);
   if (st.code != DHC_OK) {
     dhc_prog_unload(l);

@@ -270,6 +270,12 @@ typedef struct dhc_require {
   const char *message;
 } dhc_require;
 
+/* A number that changes without compiling anew, which the entry or a graph of the image may read. */
+typedef struct dhc_scalar {
+  const char *name;
+  double value; /* unless somebody says otherwise */
+} dhc_scalar;
+
 /* How a state begins that the entry carries on and that holds nothing yet. */
 typedef struct dhc_begin {
   int32_t slot;
@@ -310,6 +316,8 @@ typedef struct dhc_image {
   const dhc_panel *panels;
   const dhc_index_check *index_checks;
   const dhc_require *requires;
+  int32_t n_scalars;
+  const dhc_scalar *scalars;
   dhc_graph reset; /* first values of states that are not one number everywhere */
   int32_t n_begins; /* of states; 0: the entry carries none on */
   const dhc_begin *begins;

@@ -207,6 +207,10 @@ dhc_image *dhc_image_begin(const DhcImageRequest *rq, DhcArena *arena) {
   add_tensors(&b);
   add_equations(&b);
   add_guards(&b);
+  dhc_scalar *scalars = DHC_NEW_N(arena, dhc_scalar, rq->n_scalars + 1);
+  for (int i = 0; i < rq->n_scalars; i++) scalars[i] = (dhc_scalar){rq->scalar_names[i], rq->scalar_values[i]};
+  b.im->scalars = scalars;
+  b.im->n_scalars = rq->n_scalars;
   b.im->update.average = b.im->update.loss = b.im->update.norm = -1;
   if (rq->reset) dhc_image_add_begins(b.im, rq->reset, arena);
   if (rq->trains && rq->optimizer) dhc_image_add_update(b.im, rq->optimizer, arena);
