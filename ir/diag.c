@@ -125,13 +125,3 @@ const char *dhc_suggest(const char *word, const char *const *names, int n) {
   }
   return best;
 }
-
-_Noreturn void dhc_bug(const char *file, int line, const char *fmt, ...) {
-  fprintf(stderr, "dhcc: bug at %s:%d: ", file, line);
-  va_list ap;
-  va_start(ap, fmt);
-  vfprintf(stderr, fmt, ap);
-  va_end(ap);
-  fputc('\n', stderr);
-  abort();
-}

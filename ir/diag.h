@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "ir/arena.h"
+#include "ir/bug.h"
 
 typedef struct DhcSpan {
   uint32_t file;       /* 1-based index into DhcSources; 0: no place known */
@@ -77,10 +78,5 @@ void dhc_diags_print_json(const DhcDiags *d, FILE *to);
 /* Closest of `names` to `word` by edit distance (transpositions count one), or NULL
  * if none is within a third of its length. */
 const char *dhc_suggest(const char *word, const char *const *names, int n);
-
-/* A fault of dhcc itself: says where and what, aborts. */
-#define DHC_BUG(...) dhc_bug(__FILE__, __LINE__, __VA_ARGS__)
-_Noreturn void dhc_bug(const char *file, int line, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
-#include "ir/diag.h"
+#include "ir/bug.h"
 
 /* The one thing of its kind: a thread's innermost guard, NULL outside every door. The model
  * makes it part of the thread's block, which is there before the thread runs: the general one

@@ -1,6 +1,6 @@
 /* Rules where an extent is known to be 1: reductions, recurrences of one step, depthwise
  * convolutions over one place. */
-#include "passes/fuse/depthwise.h"
+#include "passes/clean/depthwise.h"
 #include "passes/clean/simplify_internal.h"
 
 #define RULE(name) static bool name(DhcSimplify *s, DhcNode *n, DhcValue **out)

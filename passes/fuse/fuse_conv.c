@@ -1,7 +1,7 @@
 /* Depthwise convolutions of few taps in terms of elementwise ops, before ops are put into
  * kernels: they then join what stands around them, without a copy for a layout of their own.
  * The chain is that of the definition, so every bit stays. */
-#include "passes/fuse/depthwise.h"
+#include "passes/clean/depthwise.h"
 #include "passes/fuse/fuse_internal.h"
 
 bool dhc_fu_lower_convs(DhcFunc *f) {

@@ -8,7 +8,7 @@
  * not a search: what is kept never depends on sizes or on what stands around the unit. */
 #include "passes/grad/ad_internal.h"
 
-#include "passes/fuse/depthwise.h"
+#include "passes/clean/depthwise.h"
 
 typedef struct Split {
   DhcAd *ad;

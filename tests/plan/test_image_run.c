@@ -20,23 +20,23 @@ enum { MAX_SETS = 12 };
 
 typedef struct Subject {
   const char *model, *layer;
-  DhcSetting sets[MAX_SETS];
   bool whole; /* its forward pass does not stream: attention over cells without order */
+  DhcSetting sets[MAX_SETS];
 } Subject;
 
 #define JAMBA {"num_layers", "2"}, {"mamba_ratio", "1"}, {"num_heads", "2"}, {"num_experts", "3"}
 #define POLICY {"obs", "5"}, {"hidden_dim", "8"}, {"num_layers", "2"}, {"num_heads", "2"}, {"mamba_ratio", "1"}
 static const Subject subjects[] = {
-    {"mlp", NULL, {{"channels", "1"}, {"height", "16"}, {"width", "16"}}},
-    {"lstm", "LSTMClassifier", {{"d_in", "5"}, {"hidden", "6"}}},
-    {"lstm", "LSTM", {{"d_in", "5"}, {"d", "6"}}},
-    {"dhc_ssm", NULL, {{"hidden_dim", "4"}, {"state_dim", "3"}}},
-    {"dhc_jamba", NULL, {{"hidden_dim", "4"}, {"d_state", "3"}, {"tokens", "grid"}, JAMBA}, true},
-    {"seq", NULL, {{"vocabulary", "7"}, {"d_model", "8"}, {"d_state", "4"}, JAMBA}},
-    {"rl_policy", NULL, {POLICY}},
-    {"rl_value", NULL, {POLICY}},
-    {"rl_actor_critic", NULL, {POLICY}},
-    {"rl_ssm_policy", NULL, {{"obs", "5"}, {"hidden_dim", "8"}, {"state_dim", "6"}}},
+    {"mlp", NULL, false, {{"channels", "1"}, {"height", "16"}, {"width", "16"}}},
+    {"lstm", "LSTMClassifier", false, {{"d_in", "5"}, {"hidden", "6"}}},
+    {"lstm", "LSTM", false, {{"d_in", "5"}, {"d", "6"}}},
+    {"dhc_ssm", NULL, false, {{"hidden_dim", "4"}, {"state_dim", "3"}}},
+    {"dhc_jamba", NULL, true, {{"hidden_dim", "4"}, {"d_state", "3"}, {"tokens", "grid"}, JAMBA}},
+    {"seq", NULL, false, {{"vocabulary", "7"}, {"d_model", "8"}, {"d_state", "4"}, JAMBA}},
+    {"rl_policy", NULL, false, {POLICY}},
+    {"rl_value", NULL, false, {POLICY}},
+    {"rl_actor_critic", NULL, false, {POLICY}},
+    {"rl_ssm_policy", NULL, false, {{"obs", "5"}, {"hidden_dim", "8"}, {"state_dim", "6"}}},
 };
 enum { N_SUBJECTS = sizeof subjects / sizeof *subjects };
 

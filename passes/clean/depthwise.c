@@ -1,4 +1,4 @@
-#include "passes/fuse/depthwise.h"
+#include "passes/clean/depthwise.h"
 
 enum { MAX_TAPS = 9 }; /* written out */
 
