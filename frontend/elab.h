@@ -181,6 +181,9 @@ enum { DHC_FLIP_ALL = -1 };
  * A `require` on values (streaming forms only) is a further result, bool[], named
  * "$require: MESSAGE". NULL after errors. */
 DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *request);
+/* The same of a submodule, by its path: what the layer is by itself. The function belongs to no module's list, is
+ * there to be looked at, and is made anew by every call. NULL also where there is no such layer or it has no such entry. */
+const DhcFunc *dhc_model_layer_entry(DhcModel *m, const char *path, const DhcEntryRequest *request);
 /* How many `if`s on dims the version that dhc_model_entry gave last left open. */
 int dhc_model_open_ifs(const DhcModel *m);
 

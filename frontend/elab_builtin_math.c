@@ -205,17 +205,17 @@ DhcVal dhc_bi_window_max(DhcCx *cx, DhcBuiltinCall *c) {
 DhcVal dhc_bi_linear_scan(DhcCx *cx, DhcBuiltinCall *c) {
   DhcValue *args[3] = {dhc_bi_tensor(cx, c, 0, -1), dhc_bi_tensor(cx, c, 1, -1), NULL};
   int64_t axis;
-  bool rev, flush;
+  bool rev, flush, forget;
   if (!args[0] || !args[1] || !dhc_bi_axis(cx, c, 3, args[0]->type.rank, 1, &axis) ||
-      !dhc_bi_bool(cx, c, 4, false, &rev) || !dhc_bi_bool(cx, c, 5, false, &flush))
+      !dhc_bi_bool(cx, c, 4, false, &rev) || !dhc_bi_bool(cx, c, 5, false, &flush) || !dhc_bi_bool(cx, c, 6, false, &forget))
     return dhc_v_error();
   DhcType t = args[0]->type;
   for (int k = (int)axis; k + 1 < t.rank; k++) t.dim[k] = t.dim[k + 1];
   t.rank--;
   args[2] = dhc_bi_given(c, 2) ? dhc_bi_tensor(cx, c, 2, -1) : dhc_b_fill(dhc_at(cx, c->at), &t, 0);
   if (!args[2]) return dhc_v_error();
-  DhcAttr attrs[3] = {dhc_attr_int(axis), dhc_attr_bool(rev), dhc_attr_bool(flush)};
-  return dhc_v_tensor(dhc_build1(dhc_at(cx, c->at), DHC_OP_LINEAR_SCAN, args, 3, attrs, 3));
+  DhcAttr attrs[4] = {dhc_attr_int(axis), dhc_attr_bool(rev), dhc_attr_bool(flush), dhc_attr_flag(forget)};
+  return dhc_v_tensor(dhc_build1(dhc_at(cx, c->at), DHC_OP_LINEAR_SCAN, args, 3, attrs, 4));
 }
 
 /* ---- routing ------------------------------------------------------------------------------------------ */

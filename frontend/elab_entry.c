@@ -346,6 +346,30 @@ DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *r) {
   return f;
 }
 
+static DhcInst *inst_at(DhcInst *inst, const char *path) {
+  if (!strcmp(inst->path, path)) return inst;
+  for (int i = 0; i < inst->children.n; i++) {
+    DhcInst *found = inst_at(inst->children.at[i], path);
+    if (found) return found;
+  }
+  return NULL;
+}
+
+const DhcFunc *dhc_model_layer_entry(DhcModel *m, const char *path, const DhcEntryRequest *request) {
+  DhcModel was = *m;
+  DhcInst *inst = inst_at(m->root, path);
+  if (!inst || !dhc_inst_entry(inst, request->name)) return NULL;
+  int n_funcs = m->module->funcs.n, n_scalars = m->module->scalars.n;
+  m->root = inst;
+  m->batch = true; /* not sealed: nothing of it stays */
+  memset(&m->versions, 0, sizeof m->versions);
+  const DhcFunc *f = dhc_model_entry(m, request);
+  m->module->funcs.n = n_funcs;
+  m->module->scalars.n = n_scalars;
+  *m = was;
+  return f;
+}
+
 /* ---- functions
  * ----------------------------------------------------------------------------------------------- */
 

@@ -5,6 +5,7 @@
 
 DhcAttr dhc_attr_int(int64_t v) { return (DhcAttr){.kind = DHC_ATTR_INT, .i = v}; }
 DhcAttr dhc_attr_float(double v) { return (DhcAttr){.kind = DHC_ATTR_FLOAT, .f = v}; }
+DhcAttr dhc_attr_flag(bool v) { return (DhcAttr){.kind = DHC_ATTR_FLAG, .b = v}; }
 DhcAttr dhc_attr_bool(bool v) { return (DhcAttr){.kind = DHC_ATTR_BOOL, .b = v}; }
 DhcAttr dhc_attr_string(const char *v) { return (DhcAttr){.kind = DHC_ATTR_STRING, .s = v}; }
 DhcAttr dhc_attr_dim(const DhcDim *v) { return (DhcAttr){.kind = DHC_ATTR_DIM, .dim = v}; }
@@ -48,7 +49,8 @@ DhcNode *dhc_build(DhcBuilder *b, DhcOp op, DhcValue *const *args, int n_args,
       DHC_BUG("%s in @%s: operand %d belongs to @%s", info->name, f->name, i,
               args[i]->def->func->name);
   }
-  if (n_attrs != info->n_attrs)
+  bool flag = n_attrs + 1 == info->n_attrs && info->attrs[n_attrs].kind == DHC_ATTR_FLAG; /* left out */
+  if (n_attrs != info->n_attrs && !flag)
     DHC_BUG("%s takes %d attributes, got %d", info->name, info->n_attrs, n_attrs);
   if (f->n_nodes >= DHC_MAX_NODES) {
     dhc_diag(m->diags, DHC_ERROR, DHC_E_LIMIT, b->span, "function @%s has more than %d nodes",
@@ -57,11 +59,12 @@ DhcNode *dhc_build(DhcBuilder *b, DhcOp op, DhcValue *const *args, int n_args,
   }
   DhcNode draft = {.op = op, .n_args = n_args, .args = (DhcValue **)args, .span = b->span, .func = f};
   for (int i = 0; i < n_attrs; i++) draft.attrs[i] = attrs[i];
+  if (flag) draft.attrs[n_attrs] = dhc_attr_flag(false);
   DhcType type[DHC_MAX_RESULTS];
   int n_results = 0;
   if (!dhc_shape_infer(m, &f->facts, b, &draft, NULL, type, &n_results)) return NULL;
   DhcNode *n = dhc_node_make(f, op, args, n_args, type, n_results);
-  for (int i = 0; i < n_attrs; i++) n->attrs[i] = attrs[i];
+  for (int i = 0; i < info->n_attrs; i++) n->attrs[i] = draft.attrs[i];
   n->span = b->span;
   n->origin = b->origin;
   dhc_node_link(n, b->before);

@@ -9,7 +9,7 @@ bool dhc_interp_linear_scan(DhcInterp *in, const DhcNode *n) {
   DhcArray *y = dhc_in_result(in, n, 0);
   if (!y) return false;
   DhcSplit s = dhc_in_split(y, dhc_in_axis(n, y->rank));
-  bool reverse = dhc_attr(n, "reverse")->b;
+  bool reverse = dhc_attr(n, "reverse")->b, forget = dhc_attr(n, "forget")->b;
   double least = dhc_attr(n, "flush")->b ? dhc_dtype_least_normal(y->dtype) : 0;
   if (a->n != y->n || b->n != y->n || h0->n != s.outer * s.inner)
     return dhc_interp_error(in, n, "linear_scan: shapes differ");
@@ -18,7 +18,7 @@ bool dhc_interp_linear_scan(DhcInterp *in, const DhcNode *n) {
       double h = h0->f[o * s.inner + i];
       for (int64_t t = 0; t < s.n; t++) {
         int64_t at = dhc_in_split_at(s, o, reverse ? s.n - 1 - t : t, i);
-        h = fma(a->f[at], h, b->f[at]);
+        h = forget && a->f[at] == 0 ? b->f[at] : fma(a->f[at], h, b->f[at]);
         if (fabs(h) < least) h = 0; /* NaN stays */
         y->f[at] = h;
       }

@@ -72,6 +72,7 @@ typedef enum DhcAttrKind {
   DHC_ATTR_INT,
   DHC_ATTR_FLOAT,
   DHC_ATTR_BOOL,
+  DHC_ATTR_FLAG, /* a bool that is false where builders and texts leave it out; the last of its op */
   DHC_ATTR_STRING,
   DHC_ATTR_INTS,
   DHC_ATTR_DIM,
@@ -334,6 +335,7 @@ DhcValue *dhc_build1(DhcBuilder *b, DhcOp op, DhcValue *const *args, int n_args,
 
 DhcAttr dhc_attr_int(int64_t v);
 DhcAttr dhc_attr_float(double v);
+DhcAttr dhc_attr_flag(bool v);
 DhcAttr dhc_attr_bool(bool v);
 DhcAttr dhc_attr_string(const char *v);
 DhcAttr dhc_attr_ints(DhcModule *m, const int64_t *v, int n);                /* copies */

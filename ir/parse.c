@@ -248,6 +248,7 @@ static bool need_attr(Parser *p, DhcAttrKind kind, DhcAttr *a) {
     case DHC_ATTR_INT: return need_int(p, &a->i);
     case DHC_ATTR_FLOAT: return need_float(p, a);
     case DHC_ATTR_BOOL:
+    case DHC_ATTR_FLAG:
       a->b = take(p, "true");
       return a->b || take(p, "false") || expected(p, "'true' or 'false'");
     case DHC_ATTR_STRING: return (a->s = need_string(p)) != NULL;
@@ -264,7 +265,7 @@ static bool need_attr(Parser *p, DhcAttrKind kind, DhcAttr *a) {
   return false;
 }
 
-/* {name = value, …}, in any order, each exactly once. */
+/* {name = value, …}, in any order, each exactly once, flags at most. */
 static bool need_attrs(Parser *p, const DhcOpInfo *info, DhcAttr *attrs) {
   bool seen[DHC_MAX_ATTRS] = {false};
   int n = 0;
@@ -282,7 +283,8 @@ static bool need_attrs(Parser *p, const DhcOpInfo *info, DhcAttr *attrs) {
     if (!need(p, "=") || !need_attr(p, info->attrs[k].kind, &attrs[k])) return false;
   }
   for (int k = 0; k < info->n_attrs; k++)
-    if (!seen[k]) return expected(p, dhc_arena_printf(p->m->arena, "attribute '%s'", info->attrs[k].name));
+    if (!seen[k] && info->attrs[k].kind == DHC_ATTR_FLAG) attrs[k] = dhc_attr_flag(false);
+    else if (!seen[k]) return expected(p, dhc_arena_printf(p->m->arena, "attribute '%s'", info->attrs[k].name));
   return !p->failed;
 }
 

@@ -70,7 +70,8 @@ static void print_attr(DhcPrinter *p, const DhcAttr *a) {
   switch (a->kind) {
     case DHC_ATTR_INT: dhc_text_int(to, a->i); break;
     case DHC_ATTR_FLOAT: dhc_print_double(a->f, to); break;
-    case DHC_ATTR_BOOL: dhc_text_puts(to, a->b ? "true" : "false"); break;
+    case DHC_ATTR_BOOL:
+    case DHC_ATTR_FLAG: dhc_text_puts(to, a->b ? "true" : "false"); break;
     case DHC_ATTR_STRING: dhc_print_string(a->s, to); break;
     case DHC_ATTR_DIM: print_dim(p, a->dim); break;
     case DHC_ATTR_DTYPE: dhc_text_puts(to, dhc_dtype_name(a->dtype)); break;
@@ -124,6 +125,7 @@ void dhc_print_node(DhcPrinter *p, const DhcNode *n) {
   }
   dhc_text_puts(to, ")");
   for (int i = 0; i < info->n_attrs; i++) {
+    if (info->attrs[i].kind == DHC_ATTR_FLAG && !n->attrs[i].b) continue;
     dhc_text_puts(to, i ? ", " : " {");
     dhc_text_puts(to, info->attrs[i].name);
     dhc_text_puts(to, " = ");

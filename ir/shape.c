@@ -92,7 +92,7 @@ static const char *attr_kind_name(DhcAttrKind k) {
       [DHC_ATTR_BOOL] = "a bool",    [DHC_ATTR_STRING] = "a string",
       [DHC_ATTR_INTS] = "integers",  [DHC_ATTR_DIM] = "a dim",
       [DHC_ATTR_DIMS] = "dims",      [DHC_ATTR_DTYPE] = "a dtype",
-      [DHC_ATTR_FUNC] = "a function", [DHC_ATTR_SPEC] = "a kernel spec"};
+      [DHC_ATTR_FUNC] = "a function", [DHC_ATTR_SPEC] = "a kernel spec", [DHC_ATTR_FLAG] = "a flag"};
   return name[k];
 }
 

@@ -109,9 +109,12 @@ typedef enum DhcSpecNodeKind {
                    over the axes in `axes`; order as ops.def defines, axes flattened in axis order;
                    op ADD on a[0]: ((0 + x0) + x1) + … in order (adds up what a window scatters).
                    ARGMAX gives the flat index in its own dtype */
-  DHC_SN_SCAN,  /* op LINEAR_SCAN on a[0], a[1], a[2] = h0 along the SEQ axis; attr[0] = reverse; i: flush */
+  DHC_SN_SCAN,  /* op LINEAR_SCAN on a[0], a[1], a[2] = h0 along the SEQ axis; attr[0] = reverse; i: DhcScanBits */
   DHC_SN_RANDOM /* u32: random_bits(a[0] seed, a[1] site, a[2] step) at flat index a[3] */
 } DhcSpecNodeKind;
+
+/* Of a SCAN node: the op's flush and forget. */
+typedef enum DhcScanBits { DHC_SCAN_FLUSH = 1, DHC_SCAN_FORGET = 2 } DhcScanBits;
 
 typedef struct DhcSpecNode {
   DhcSpecNodeKind kind;

@@ -204,9 +204,9 @@ static void run_scan(Run *r, int n) {
     double h = r->value[d->a[2]][w.at[3]].f;
     for (int64_t i = 0; i < length; i++) {
       int64_t t = reverse ? length - 1 - i : i;
-      h = fma(r->value[d->a[0]][w.at[1] + t * st[1][seq]].f, h,
-              r->value[d->a[1]][w.at[2] + t * st[2][seq]].f);
-      if (d->i && fabs(h) < dhc_dtype_least_normal(d->dtype)) h = 0;
+      double a = r->value[d->a[0]][w.at[1] + t * st[1][seq]].f, b = r->value[d->a[1]][w.at[2] + t * st[2][seq]].f;
+      h = d->i & DHC_SCAN_FORGET && a == 0 ? b : fma(a, h, b);
+      if (d->i & DHC_SCAN_FLUSH && fabs(h) < dhc_dtype_least_normal(d->dtype)) h = 0;
       r->value[n][w.at[0] + t * st[0][seq]].f = h;
     }
   } while (walk_next(&w));

@@ -114,7 +114,7 @@ static void print_node(DhcText *to, const DhcSpec *s, int n) {
         if (d->axes >> a & 1) dhc_text_printf(to, " a%d", a);
       break;
     case DHC_SN_SCAN:
-      dhc_text_puts(to, d->i ? "scan flush" : "scan");
+      dhc_text_printf(to, "scan%s%s", d->i & DHC_SCAN_FLUSH ? " flush" : "", d->i & DHC_SCAN_FORGET ? " forget" : "");
       print_args(to, d);
       break;
     case DHC_SN_RANDOM:
@@ -392,7 +392,8 @@ static void take_spec_node(Parse *p, DhcSpec *s) {
   } else if (take(p, "scan")) {
     d->kind = DHC_SN_SCAN;
     d->op = DHC_OP_LINEAR_SCAN;
-    d->i = take(p, "flush");
+    d->i = take(p, "flush") ? DHC_SCAN_FLUSH : 0;
+    if (take(p, "forget")) d->i |= DHC_SCAN_FORGET;
     take_node_args(p, d);
   } else if (take(p, "random")) {
     d->kind = DHC_SN_RANDOM;

@@ -1,5 +1,6 @@
 /* Knock-out: parts of a model left out of runs, as edits of a compiled entry's plan. A call of a unit that gives
- * what it takes (x + f(x)) is dropped, and its output is its input; what else it gave is zero. An expert is closed
+ * what it takes (x + f(x)) is dropped, and its output is its input; what else it gave is zero,
+ * or true. An expert is closed
  * through the table "closed" of its layer. Kernels are those of the whole entry.
  *
  *   target.c   words -> units of an entry, experts of layers

@@ -19,7 +19,10 @@ static void replace(DhcFunc *f, DhcValue *r, DhcValue *stand_in) {
 static void drop(DhcFunc *f, const Unit *u) {
   DhcNode *call = u->call;
   DhcBuilder b = {.f = f, .before = call, .span = call->span, .origin = call->origin};
-  for (int i = 1; i < call->n_results; i++) replace(f, call->results[i], dhc_b_fill(&b, &call->results[i]->type, 0));
+  for (int i = 1; i < call->n_results; i++) { /* a condition that a unit would have required holds */
+    const DhcType *t = &call->results[i]->type;
+    replace(f, call->results[i], dhc_b_fill(&b, t, t->dtype == DHC_BOOL ? 1 : 0));
+  }
   replace(f, call->results[0], (DhcValue *)(uintptr_t)u->input);
   dhc_node_remove(call);
 }
@@ -60,7 +63,7 @@ dhc_status ablate_version(dhc_program *p, Entry *e, Version *base, Version **out
   for (int t = 0; t < p->ablation->n; t++) units = units || p->ablation->target[t].expert < 0;
   *out = units ? made(e, base, p->ablation->id) : base;
   if (*out) return dhc_status_ok();
-  if (base->mode != DHC_MODE_RUN) return dhc_status_make(DHC_E_USAGE, "only runs leave units out, not gradients or training");
+  if (base->mode != DHC_MODE_RUN) return dhc_status_make(DHC_E_USAGE, "--ablate: only runs leave units out, not gradients or training");
   if (!s->graphs) DHC_TRY(pipeline_fuse(p->m, base));
   dhc_arena_init(&scratch);
   DhcFunc *f = dhc_func_clone(base->func, dhc_arena_printf(&s->arena, "%s.ablated", base->func->name));

@@ -184,6 +184,53 @@ static void put_train(dhc_costs *c, const PlanCost *p, bool planned) {
   c->calls_train = p->calls;
 }
 
+/* An entry that sees one token at a time attends to nothing in its whole form; its stream does. */
+static void stream_attends(dhc_model *m, const char *entry, const Sizes *s, Counts *n) {
+  bool any = false;
+  for (int i = 0; i < m->module->tensors.n; i++) any = any || m->module->tensors.at[i].role == DHC_ROLE_STATE;
+  if (!any || n->n_attends) return;
+  DhcEntryRequest rq = {.form = DHC_FORM_STREAM, .may_lack = true};
+  DhcForm asked;
+  dhc_model_form(m->m, entry, &rq.name, &asked);
+  const DhcFunc *f = dhc_model_entry(m->m, &rq);
+  if (!f) return;
+  int64_t values[DHC_IMAGE_MAX_SYMBOLS];
+  for (int i = 0; i < f->symbols.n && i < DHC_IMAGE_MAX_SYMBOLS; i++) {
+    values[i] = 1;
+    for (int k = 0; k < s->n; k++)
+      if (!strcmp(s->names[k], f->symbols.at[i])) values[i] = s->values[k];
+  }
+  Counts stream;
+  if (f->symbols.n > DHC_IMAGE_MAX_SYMBOLS || !counts_of(m, f, values, &stream)) return;
+  memcpy(n->attends, stream.attends, sizeof n->attends);
+  n->n_attends = stream.n_attends;
+  n->cache_bytes_token = stream.cache_bytes_token;
+}
+
+/* One mixer of a kind by itself, over a sequence: bytes of keys and values that it has of a token. */
+static double mixer_cache(dhc_model *m, const char *path, int64_t batch) {
+  const DhcEntryRequest rq = {.name = "forward", .may_lack = true};
+  const DhcFunc *f = dhc_model_layer_entry(m->m, path, &rq);
+  int64_t values[DHC_IMAGE_MAX_SYMBOLS];
+  Counts n;
+  if (!f || f->symbols.n > DHC_IMAGE_MAX_SYMBOLS) return 0;
+  for (int i = 0; i < f->symbols.n; i++) values[i] = i ? 16 : batch;
+  return counts_of(m, f, values, &n) ? n.cache_bytes_token : 0;
+}
+
+/* A model that gives its mixers one token has nothing to attend to; what they would keep of a sequence is asked of each
+ * kind of mixer by itself. */
+static void mixers_attend(dhc_model *m, const Sizes *s, Counts *n) {
+  DhcKindInfos kinds = dhc_model_kinds(m->m);
+  DhcLayerInfos l = dhc_model_layers(m->m);
+  if (n->n_attends) return;
+  for (int k = 0; k < kinds.n; k++) {
+    int first = 0;
+    while (first < l.n && strcmp(l.at[first].layer, kinds.at[k].layer)) first++;
+    if (first < l.n && kinds.at[k].count) n->cache_bytes_token += kinds.at[k].count * mixer_cache(m, l.at[first].path, s->n ? s->values[0] : 1);
+  }
+}
+
 static void put_states(dhc_costs *c, const dhc_model *m, const Counts *n, const Sizes *s) {
   double caches, states;
   counts_states(m, n, s, &caches, &states);
@@ -217,6 +264,8 @@ dhc_status atlas_costs(dhc_model *m, const dhc_costs_options *o, DhcArena *a, Co
   DHC_TRY(sizes_bind(m, entry, o->sizes, false, a, &s));
   snprintf(out->sizes, sizeof out->sizes, "%s", sizes_text(&s, a));
   DHC_TRY(cost_entry(m, entry, DHC_MODE_RUN, o->compile, &s, a, run, &p, &active));
+  stream_attends(m, entry, &s, run);
+  mixers_attend(m, &s, run);
   put_run(out, &s, run, &p, !m->s->graphs);
   put_parameters(out, m, active);
   put_states(out, m, run, &s);

@@ -43,13 +43,12 @@ DhcLp *dhc_template_build(const DhcTplInput *in, const char **why) {
   const char *name = in->schedule->template_name;
   DhcTargetKind target = in->facts->kind;
   const DhcTemplate *t = dhc_template_find(name, in->spec->kind, target), *plain = plain_of(in->spec->kind, target);
-  if (t) {
-    DhcLp *b = run(t, in, why);
-    if (b || !plain || plain == t) return b;
-  } else {
+  if (!t) {
     *why = dhc_arena_printf(in->arena, "no template '%s'", name ? name : "");
-    if (!plain) return NULL;
+    return NULL;
   }
+  DhcLp *b = run(t, in, why);
+  if (b || !plain || plain == t) return b;
   DhcTplInput again = *in;
   const DhcSchedule own = {.v = {0, in->facts->task_elements}}; /* the vector is meant for the other template */
   again.schedule = &own;

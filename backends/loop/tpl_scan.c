@@ -38,7 +38,8 @@ static DhcLv next_state(DhcTplCx *cx, int n, DhcLv h) {
   const DhcSpecNode *d = &cx->s->node[n];
   DhcLv a = dhc_tpl_eval(cx, d->a[0]), x = dhc_tpl_eval(cx, d->a[1]);
   DhcLv next = dhc_lp_fma(cx->b, a, h, x);
-  return d->i ? flush(cx->b, next) : next;
+  if (d->i & DHC_SCAN_FORGET) next = dhc_lp_select(cx->b, dhc_lp_eq(cx->b, a, dhc_lp_zero(cx->b, a->type.dtype, a->type.lanes)), x, next);
+  return d->i & DHC_SCAN_FLUSH ? flush(cx->b, next) : next;
 }
 
 static void state_step(DhcTplCx *cx, int n, bool first) {

@@ -131,7 +131,8 @@ static void step_quad(States *v, int q, DhcLv here, DhcLv term[DHC_SPEC_MAX_NODE
     if (d->kind == DHC_SN_SCAN) {
       DhcLv a = four(v, dhc_tpl_eval(&v->cx, d->a[0])), x = four(v, dhc_tpl_eval(&v->cx, d->a[1]));
       DhcLv h = dhc_lp_fma(b, a, dhc_lp_get(b, v->h[n][q]), x);
-      if (d->i) h = flush(b, h);
+      if (d->i & DHC_SCAN_FORGET) h = dhc_lp_select(b, dhc_lp_eq(b, a, dhc_lp_zero(b, DHC_F32, 4)), x, h);
+      if (d->i & DHC_SCAN_FLUSH) h = flush(b, h);
       dhc_lp_set(b, v->h[n][q], h);
       dhc_tpl_set(&v->cx, n, h);
     } else if (d->kind == DHC_SN_FOLD) {

@@ -23,7 +23,8 @@ static uint64_t attr_hash(const DhcAttr *a) {
   switch (a->kind) {
     case DHC_ATTR_INT: return mix(h, (uint64_t)a->i);
     case DHC_ATTR_FLOAT: return mix(h, bits_of(a->f));
-    case DHC_ATTR_BOOL: return mix(h, a->b);
+    case DHC_ATTR_BOOL:
+    case DHC_ATTR_FLAG: return mix(h, a->b);
     case DHC_ATTR_STRING: return mix(h, strlen(a->s));
     case DHC_ATTR_INTS:
       for (int i = 0; i < a->ints.n; i++) h = mix(h, (uint64_t)a->ints.at[i]);
@@ -42,7 +43,8 @@ static bool attr_equal(const DhcAttr *a, const DhcAttr *b) {
   switch (a->kind) {
     case DHC_ATTR_INT: return a->i == b->i;
     case DHC_ATTR_FLOAT: return bits_of(a->f) == bits_of(b->f);
-    case DHC_ATTR_BOOL: return a->b == b->b;
+    case DHC_ATTR_BOOL:
+    case DHC_ATTR_FLAG: return a->b == b->b;
     case DHC_ATTR_STRING: return strcmp(a->s, b->s) == 0;
     case DHC_ATTR_INTS:
       return a->ints.n == b->ints.n &&

@@ -28,7 +28,7 @@ RULE(extreme_fill) {
          becomes(out, dhc_b_fill(&s->b, &n->results[0]->type, dhc_attr(d, "value")->f));
 }
 
-/* h = fma(a, h0, b), flushed if asked. */
+/* h = fma(a, h0, b), or b where a forgets, flushed if asked. */
 RULE(linear_scan_one) {
   const DhcType *t = &n->results[0]->type;
   if (!dhc_dim_is(t->dim[dhc_attr(n, "axis")->i], 1)) return false;
@@ -36,6 +36,10 @@ RULE(linear_scan_one) {
   if (!h0) return false;
   DhcValue *args[3] = {n->args[0], h0, n->args[1]};
   DhcValue *h = dhc_build1(&s->b, DHC_OP_FMA, args, 3, NULL, 0);
+  if (dhc_attr(n, "forget")->b) {
+    DhcValue *anew = dhc_b_binary(&s->b, DHC_OP_EQ, n->args[0], dhc_b_fill(&s->b, t, 0));
+    h = dhc_b_select(&s->b, anew, n->args[1], h);
+  }
   return becomes(out, dhc_attr(n, "flush")->b ? dhc_b_flush(&s->b, h) : h);
 }
 

@@ -272,9 +272,13 @@ int dhc_fu_emit_scan(FuKernel *k, DhcValue *v, const FuIx *ix) {
   int a[3] = {dhc_fu_emit(k, n->args[0], ix), dhc_fu_emit(k, n->args[1], ix), dhc_fu_emit(k, n->args[2], h0)};
   if (k->failed) return -1;
   dhc_dtype t = v->type.dtype;
-  bool flush = dhc_attr(n, "flush")->b;
+  bool flush = dhc_attr(n, "flush")->b, forget = dhc_attr(n, "forget")->b;
   if (dhc_dim_is(v->type.dim[axis], 1)) { /* one step */
     int f[3] = {a[0], a[2], a[1]}, h = dhc_fu_node(k, DHC_SN_EW, DHC_OP_FMA, t, f, 3);
+    if (forget) {
+      int anew = dhc_fu_ew2(k, DHC_OP_EQ, DHC_BOOL, a[0], dhc_fu_const_node(k, t, 0, 0));
+      h = dhc_fu_select_node(k, t, anew, a[1], h);
+    }
     if (!flush) return h;
     int size = dhc_fu_node(k, DHC_SN_EW, DHC_OP_ABS, t, &h, 1);
     int small = dhc_fu_ew2(k, DHC_OP_LT, DHC_BOOL, size, dhc_fu_const_node(k, t, dhc_dtype_least_normal(t), 0));
@@ -282,5 +286,5 @@ int dhc_fu_emit_scan(FuKernel *k, DhcValue *v, const FuIx *ix) {
   }
   k->attr[0] = dhc_attr(n, "reverse")->b;
   k->n_attrs = 1;
-  return dhc_fu_scan_node(k, v->type.dtype, a, flush);
+  return dhc_fu_scan_node(k, v->type.dtype, a, (flush ? DHC_SCAN_FLUSH : 0) | (forget ? DHC_SCAN_FORGET : 0));
 }

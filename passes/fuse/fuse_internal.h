@@ -307,7 +307,7 @@ typedef struct FuMemo {
 int dhc_fu_node(FuKernel *k, DhcSpecNodeKind kind, DhcOp op, dhc_dtype t, const int *a, int n);
 /* Fold over a set of kernel axes (bits). */
 int dhc_fu_fold_node(FuKernel *k, DhcOp op, dhc_dtype t, const int *a, int n, uint32_t axes);
-int dhc_fu_scan_node(FuKernel *k, dhc_dtype t, const int a[3], bool flush);
+int dhc_fu_scan_node(FuKernel *k, dhc_dtype t, const int a[3], int bits); /* DhcScanBits */
 int dhc_fu_const_node(FuKernel *k, dhc_dtype t, double f, int64_t i);
 int dhc_fu_arg_node(FuKernel *k, const DhcDim *d);
 int dhc_fu_lin_node(FuKernel *k, const FuForm *f);

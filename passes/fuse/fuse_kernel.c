@@ -58,8 +58,8 @@ int dhc_fu_fold_node(FuKernel *k, DhcOp op, dhc_dtype t, const int *a, int n, ui
   return intern_node(k, &d);
 }
 
-int dhc_fu_scan_node(FuKernel *k, dhc_dtype t, const int a[3], bool flush) {
-  DhcSpecNode d = {.kind = DHC_SN_SCAN, .op = DHC_OP_LINEAR_SCAN, .dtype = t, .a = {a[0], a[1], a[2], -1}, .i = flush};
+int dhc_fu_scan_node(FuKernel *k, dhc_dtype t, const int a[3], int bits) {
+  DhcSpecNode d = {.kind = DHC_SN_SCAN, .op = DHC_OP_LINEAR_SCAN, .dtype = t, .a = {a[0], a[1], a[2], -1}, .i = bits};
   return a[0] < 0 || a[1] < 0 || a[2] < 0 ? -1 : intern_node(k, &d);
 }
 
@@ -270,7 +270,8 @@ static void drop_unused_axes(FuKernel *k, FuForm *const *form, int n_forms, cons
     bool used = false;
     for (int i = 0; i < n_forms; i++) used = used || coef_of(form[i], a);
     for (int n = 0; n < k->n_nodes; n++)
-      used = used || (live[n] && k->node[n].kind == DHC_SN_FOLD && (k->node[n].axes >> a & 1));
+      used = used || (live[n] && k->node[n].kind == DHC_SN_FOLD && (k->node[n].axes >> a & 1)) ||
+             (live[n] && k->node[n].kind == DHC_SN_SCAN && k->axis[a].role == DHC_AXIS_SEQ); /* steps alike, the last kept */
     if (!used) k->axis_gone[a] = true;
   }
 }

@@ -68,7 +68,8 @@ static DhcValue *without_last(DhcAd *ad, DhcValue *cot, int axis, bool reverse, 
 /* h[t] = a[t] h[t-1] + b[t], h[-1] = h0. With g[t] the whole cotangent of h[t],
  * g[t] = h̄[t] + a[t+1] g[t+1]: a linear_scan the other way over a moved by one. Then
  * b̄ = g, ā[t] = g[t] h[t-1], h̄0 = a[0] g[0]. `reverse` mirrors all of it. A cotangent of the last
- * state alone is where g begins, with a = 1. */
+ * state alone is where g begins, with a = 1. Where a forgets, so does g, which meets the same zeros; ā there
+ * belongs to nobody but who made the zero, and is 0 from a select. */
 bool vjp_linear_scan(DhcAd *ad, DhcNode *n) {
   DhcValue *a = n->args[0], *h0 = n->args[2], *h = n->results[0];
   int axis = (int)dhc_attr(n, "axis")->i;
@@ -77,9 +78,9 @@ bool vjp_linear_scan(DhcAd *ad, DhcNode *n) {
   DhcValue *last, *ones = NULL, *cot = without_last(ad, dhc_ad_cot(ad, n, 0), axis, reverse, &h0->type, &last);
   if (last) ones = dhc_b_fill(&ad->b, &h0->type, 1);
   DhcValue *args[3] = {shift(ad, a, axis, !reverse, ones), cot, last ? last : dhc_ad_zeros(ad, h0)};
-  DhcAttr attrs[3] = {dhc_attr_int(axis), dhc_attr_bool(!reverse), *dhc_attr(n, "flush")};
+  DhcAttr attrs[4] = {dhc_attr_int(axis), dhc_attr_bool(!reverse), *dhc_attr(n, "flush"), *dhc_attr(n, "forget")};
   if (!args[0]) return false;
-  DhcValue *g = dhc_build1(&ad->b, DHC_OP_LINEAR_SCAN, args, 3, attrs, 3);
+  DhcValue *g = dhc_build1(&ad->b, DHC_OP_LINEAR_SCAN, args, 3, attrs, 4);
   if (!g || !dhc_ad_add(ad, n, 1, g)) return false;
   if (dhc_ad_wants(ad, n, 0)) {
     DhcValue *before = shift(ad, h, axis, reverse, h0);
@@ -90,6 +91,10 @@ bool vjp_linear_scan(DhcAd *ad, DhcNode *n) {
   const DhcDim *at = reverse ? dhc_dim_sub(ad->m->dims, size, one) : zero;
   DhcValue *a0 = dhc_b_slice(&ad->b, a, axis, at, one), *g0 = dhc_b_slice(&ad->b, g, axis, at, one);
   DhcValue *ga = a0 && g0 ? dhc_b_binary(&ad->b, DHC_OP_MUL, a0, g0) : NULL;
+  if (ga && dhc_attr(n, "forget")->b) {
+    DhcValue *none = dhc_b_fill(&ad->b, &ga->type, 0);
+    ga = dhc_b_select(&ad->b, dhc_b_binary(&ad->b, DHC_OP_EQ, a0, none), none, ga);
+  }
   return ga && dhc_ad_add(ad, n, 2, dhc_b_reshape(&ad->b, ga, h0->type.dim, h0->type.rank));
 }
 

@@ -206,13 +206,15 @@ static void place(Block *b, int block, Placed *p) {
   int n = p->n, i = n;
   const unsigned char *meets = p->meets;
   find_meeting(p->first, p->last, n, b->life.first, b->life.last, p->meets);
-  for (int k = 0; k < n; k++) {
+  bool found = false;
+  for (int k = 0; k < n && !found; k += 8) {
     uint64_t eight;
-    memcpy(&eight, meets + k, sizeof eight);
-    if (!eight) k += 7;
-    if (!eight || !meets[k]) continue;
-    if (p->at[k] - at >= b->size) break;
-    if (p->end[k] > at) at = p->end[k];
+    memcpy(&eight, meets + k, sizeof eight); /* the first is the lowest byte */
+    for (unsigned bits = (unsigned)(eight * 0x0102040810204080u >> 56); bits && !found; bits &= bits - 1) {
+      int c = k + __builtin_ctz(bits);
+      found = p->at[c] - at >= b->size;
+      if (!found && p->end[c] > at) at = p->end[c];
+    }
   }
   b->at = at;
   for (int low = 0; low < i;) { /* behind all that do not lie above it */

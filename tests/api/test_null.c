@@ -231,6 +231,10 @@ static void of_runs(void) {
   IS_NULL("o", dhc_generate(m, NULL, &generated));
   IS_NULL("out", dhc_generate(m, &no_prompt, NULL));
   IS_NULL("o->prompt", dhc_generate(m, &no_prompt, &generated));
+  const dhc_build_options object = {.out = "m.o"};
+  dhc_build_result built;
+  IS_NULL("m", dhc_model_build(NULL, &object, &built));
+  IS_NULL("o", dhc_model_build(m, NULL, &built));
   IS_NULL("m", dhc_verify_oracle(NULL, &verify, &rows, &failed));
   IS_NULL("o", dhc_verify_oracle(m, NULL, &rows, &failed));
   IS_NULL("o->oracle", dhc_verify_oracle(m, &(dhc_verify_options){0}, &rows, &failed));

@@ -61,6 +61,32 @@ for i in 0 1 2 3; do
   cmp -s "out$i.safetensors" whole.safetensors && fail "without layers.$i: nothing changed"
   [ "$(number kernels_compiled < "out$i.json")" = 0 ] || fail "without layers.$i: something was compiled"
 done
+# a stream without a block is the whole without it, piece by piece; what the block keeps has no part in it
+python3 - <<'P'
+import struct
+raw = open("tokens.npy", "rb").read()
+v = struct.unpack("<27q", raw[128:])
+for name, lo, hi in (("a", 0, 5), ("b", 5, 9)):
+    part = [v[9 * r + i] for r in range(3) for i in range(lo, hi)]
+    head = "{'descr': '<i8', 'fortran_order': False, 'shape': (3, %d), }" % (hi - lo)
+    open(name + ".npy", "wb").write(b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + head.ljust(117).encode() + b"\n" + struct.pack("<%dq" % len(part), *part))
+P
+"$dhcc" run t.dhc --weights $w --inputs tokens=tokens.npy --ablate layers.1 --quiet -o forward.safetensors || fail "forward"
+for x in a b; do
+  "$dhcc" run t.dhc --weights $w --entry stream --state s.safetensors --inputs tokens=$x.npy --ablate layers.1 --quiet -o $x.safetensors || fail "piece $x"
+done
+python3 - <<'P' || fail "a stream without a block is not the whole without it"
+import json, struct
+def read(path):
+    b = open(path, "rb").read()
+    n = struct.unpack("<Q", b[:8])[0]
+    t = json.loads(b[8:8 + n])["logits"]
+    x = b[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]]
+    each = len(x) // 3
+    return [x[i * each:(i + 1) * each] for i in range(3)]
+whole, a, b = read("forward.safetensors"), read("a.safetensors"), read("b.safetensors")
+assert whole == [x + y for x, y in zip(a, b)]
+P
 bits both --ablate layers.1 --ablate layers.2
 bits either --ablate layers.2 --ablate layers.1
 cmp both.safetensors either.safetensors || fail "the order of parts matters"
@@ -102,6 +128,7 @@ expect 1 "'layers.0.ffn' has experts 0 to 3" "${run[@]}" --ablate moe=expert:4
 expect 1 'would have no expert left' "${run[@]}" --ablate layers.3=expert:0 --ablate moe=expert:1 --ablate moe=expert:2 --ablate moe=expert:3 --ablate moe=expert:0
 expect 1 'has no such layer of experts' "${run[@]}" --ablate attention=expert:1
 expect 2 'needs PATH, KIND or LAYER=expert:NUMBER' "${run[@]}" --ablate moe=expert:two
+expect 2 'only runs leave units out' "$dhcc" run t.dhc --weights $w --grad --inputs tokens=tokens.npy --inputs target=target.npy --ablate layers.1
 expect 2 'ablate: needs --data SPEC' "$dhcc" ablate t.dhc --weights $w
 expect 1 'has no unit that gives what it takes' "$dhcc" run layers/norm --root RMSNorm --set d=9 --inputs x=x.npy --ablate layers.0
 finish

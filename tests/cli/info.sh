@@ -37,6 +37,14 @@ if not os.environ["DHC_SANITIZED"]:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert used.ru_maxrss < 200000, used.ru_maxrss
 P
+# what attention would keep of a sequence does not depend on how many tokens the model gives it now
+for tokens in pooled grid; do
+  "$dhcc" info dhc_jamba --set tokens=$tokens --sizes B=2,H=32,W=32 --json > "$work/one.json" || fail "info"
+  python3 -c 'import json, sys
+c = json.load(open(sys.argv[1]))["costs"]
+sys.exit(not (c["cache_bytes_token"] == 2 * 2 * 256 * 4 and c["cross_length"] == 133 and "cache_max_bytes" not in c))' "$work/one.json" || fail "caches of dhc_jamba, tokens=$tokens"
+done
+expect 0 'cross_length                57 tokens' "$dhcc" info rl_value --set obs=17 --sizes B=3
 # a sweep's costs are the variants' own
 "$dhcc" sweep seq --set mamba_ratio=0,3 --set d_state=4 --cost-only --sizes B=2,L=64 --json > "$work/sweep.json" || fail "sweep --cost-only"
 "$dhcc" sweep seq --set mamba_ratio=0,3 --set d_state=4 --cost-only --sizes B=2,L=64 --csv > "$work/sweep.csv" || fail "sweep --cost-only --csv"

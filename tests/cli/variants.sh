@@ -17,6 +17,11 @@ for h in 16 24 64; do
   [ "$k" = 0 ] || fail "hidden_dim=$h compiled $k kernels"
 done
 
+# Passes work once on each distinct function: a stack twice as deep has no more of them, differentiated or fused.
+functions() { "$dhcc" print dhc_jamba --set hidden_dim=16 --set num_layers="$1" --stage=train.fused | grep -c '^func'; }
+a=$(functions 8) b=$(functions 16)
+[ "${a:-0}" -gt 0 ] && [ "$a" = "$b" ] || fail "$a functions in 8 blocks, $b in 16"
+
 # Of DHC-Jamba, training steps too: kernels that one variant has and another lacks, as specs. What is an argument
 # (attention's scale, how many blocks tap something into the loss) makes none; what is unrolled does.
 specs() { "$dhcc" print "$1" --stage=train.spec "${@:2}" > "$work/out" || fail "print $*"; }

@@ -56,6 +56,23 @@ def inputs():
 }
 """)
 
+    with open(work + "/blocks.dhc", "w") as f:
+        f.write("""import std/nn
+layer Block(d: int) {
+  param w: [d, d] = normal(0.0, 0.5)
+  forward<B, L>(x: [B, L, d]) -> (y: [B, L, d]) { return x + tanh(x @ w.T) }
+}
+model Blocks(ignore_index: int = -100) {
+  param E: [64, 4] = normal(0.0, 1.0)
+  for i in 0..2 { layers[i] = Block(4) }
+  loss<B, L>(tokens: i64[B, L], target: i64[B, L]) -> (loss: []) {
+    x = gather(E, tokens, axis = 0)
+    for i in 0..2 { x = layers[i](x) }
+    return cross_entropy(x @ E.T, target, ignore_index = ignore_index)
+  }
+}
+""")
+
 small = ["--set", "height=2", "--set", "width=2", "--set", "hidden=3"]
 sizes = ["--sizes", "B=2"]
 
@@ -77,6 +94,7 @@ def commands():
     yield "train", ["train", "mlp", *small, "--data", "npy:{work}/data", "--batch", "4", "--steps", "4", "--save-every", "2", "--backend", "interp", "--quiet", "--out", "{out}/run"], False
     yield "train-recipe", ["train", "mlp", *small, "--print-recipe", "--json"], False
     yield "eval", ["eval", "mlp", *small, "--data", "npy:{work}/data", "--weights", w, "--predictions", "2", "--backend", "interp"], False
+    yield "ablate", ["ablate", "{work}/blocks.dhc", "--data", "synth:copy:length=5,n_test=3", "--weights", "{work}/b.safetensors", "--backend", "interp", "--json"], False
     yield "generate", ["generate", "{work}/stream.dhc", "--prompt", "ab", "--tokens", "3", "--backend", "interp", "--json"], False
     yield "verify", ["verify", "mlp", *small, "--oracle", "{work}/oracle.safetensors", "--backend", "interp"], False
     yield "opt", ["opt", "--pass=simplify,cse,grad,dce", "{work}/graph.gir"], False
@@ -87,6 +105,9 @@ def commands():
     yield "kernel", ["kernel", "{work}/k.spec", "--dims", "{dims}"], True
     yield "print-asm", ["print", "mlp", *small, "--stage=asm"], True
     yield "info-cpu", ["info", "mlp", *small, *sizes, "--compile"], True
+    yield "info-csv", ["info", "mlp", *small, *sizes, "--csv"], True
+    yield "sweep-costs", ["sweep", "mlp", "--set", "height=2", "--set", "width=2", "--set", "hidden=3,4", "--cost-only", *sizes, "--json"], True
+    yield "explain-kernels", ["explain", "--kernels", "mlp", *small, ".", "depth=1", "--json"], True
     yield "run-cpu", ["run", "mlp", *small, "--inputs", "image={work}/x.npy", "-o", "{out}/y.safetensors"], True
     yield "run-cpu-warm", ["run", "mlp", *small, "--inputs", "image={work}/x.npy", "--repeat", "2", "-o", "{out}/y.safetensors"], True
     yield "train-cpu", ["train", "mlp", *small, "--data", "npy:{work}/data", "--batch", "4", "--steps", "4", "--quiet", "--out", "{out}/run", "--threads", "2"], True
@@ -196,6 +217,8 @@ def main():
     Command.dims = ""
     plain("train", "mlp", *small, "--data", f"npy:{work}/data", "--batch", "4", "--steps", "1", "--backend", "interp", "--quiet", "--out", work + "/first")
     shutil.copy(work + "/first/last.safetensors", work + "/w.safetensors")
+    plain("train", work + "/blocks.dhc", "--data", "synth:copy:length=5,n=4,n_test=2", "--batch", "2", "--steps", "1", "--backend", "interp", "--quiet", "--out", work + "/blocks")
+    shutil.copy(work + "/blocks/last.safetensors", work + "/b.safetensors")
     from_tensors(work)
     with open(work + "/graph.gir", "w") as f:
         f.write(plain("print", "mlp", *small, "--stage=graph"))

@@ -132,8 +132,7 @@ def scans():
             decay = torch.exp(dt[:, t, :, None] * A)
             if reset is not None:
                 decay = torch.where(reset[:, t, None, None], torch.zeros_like(decay), decay)
-                if t == 0:
-                    h = torch.where(reset[:, 0, None, None], torch.zeros_like(h), h)
+                h = torch.where(reset[:, t, None, None], torch.zeros_like(h), h)
             h = decay * h + dt[:, t, :, None] * x[:, t, :, None] * b[:, t, None, :]
             ys.append((h * c[:, t, None, :]).sum(-1) + x[:, t] * skip)
         return torch.stack(ys, 1), h
@@ -152,6 +151,17 @@ def scans():
     call = "selective_scan_episodes(x, dt, A, b, c, skip, h0, reset)"
     for h0 in ([[[0.5, -0.5], [1.0, 2.0]]], [[[NAN, INF], [-INF, TOP]]]):
         case("selective_scan_episodes", call, scan, data(h0=h0), {"reset": ("bool", [[True, False, True]])}, loose=["h0"])
+    late = {"reset": ("bool", [[False, False, True]])}  # in the middle: nothing of the episode before, nothing back into it
+    for x in (INF, NAN):
+        case("selective_scan_episodes", call, scan, data(x=[[[1.0, -2.0], [x, 3.0], [-1.0, 0.25]]]), late, grads=False)
+    case("selective_scan_episodes", call, scan, data(c=[[[0.5, 1.0], [1.0, -0.5], [INF, 2.0]]]), late)
+
+
+def weighted_sums():
+    for weight, u, v in ((0.5, 2.0, -3.0), (0.0, INF, NAN), (0.5, INF, 1.0), (2.0, NAN, 1.0)):
+        case("plus_weighted", f"plus_weighted(x, [u, v], {weight})",
+             lambda x, u, v: x + (weight * u + weight * v if weight else 0.0 * torch.zeros(()) * u.nan_to_num() * v.nan_to_num()),
+             {"x": 1.5, "u": u, "v": v})
 
 
 def attention():
@@ -289,7 +299,7 @@ def optimisers():
     case("bias_correction", "bias_correction(0.9, step)", lambda step: 1 - 0.9 ** step, {"step": INF}, grads=False)
 
 
-activations(), rows(), losses(), randomness(), scans(), attention(), experts(), angles(), initialisers(), optimisers()
+activations(), rows(), losses(), randomness(), scans(), weighted_sums(), attention(), experts(), angles(), initialisers(), optimisers()
 print("[")
 print(",\n".join(json.dumps(c) for c in cases))
 print("]")
