@@ -30,19 +30,50 @@ static DhcHostBlock *map_block(int64_t bytes) {
   return b;
 }
 
+static int64_t total(const DhcHostMemory *m, bool used) {
+  int64_t bytes = 0;
+  for (const DhcHostBlock *b = m->blocks; b; b = b->next)
+    if (b->used == used) bytes += b->room;
+  return bytes;
+}
+
+static void unmap(DhcHostBlock **link) {
+  DhcHostBlock *b = *link;
+  *link = b->next;
+  munmap(b->at, (size_t)b->room);
+  free(b);
+}
+
+/* Lets the smallest kept blocks go until a new one of this size fits beside the others. */
+static void make_room(DhcHostMemory *m, int64_t bytes) {
+  int64_t used = total(m, true) + room_for(bytes), most = used > m->peak ? used : m->peak;
+  while (total(m, false) > most - used) {
+    DhcHostBlock **least = NULL;
+    for (DhcHostBlock **link = &m->blocks; *link; link = &(*link)->next)
+      if (!(*link)->used && (!least || (*link)->room < (*least)->room)) least = link;
+    unmap(least);
+  }
+}
+
 void *dhc_host_take(DhcHostMemory *m, int64_t bytes, bool *zero) {
   DhcHostBlock *best = NULL;
   for (DhcHostBlock *b = m->blocks; b; b = b->next)
     if (!b->used && b->room >= bytes && b->room / 2 <= bytes && (!best || b->room < best->room)) best = b;
   *zero = !best;
   if (!best) {
-    dhc_host_drop(m);
+    make_room(m, bytes);
     best = map_block(bytes);
+    if (!best) {
+      dhc_host_drop(m);
+      best = map_block(bytes);
+    }
     if (!best) return NULL;
     best->next = m->blocks;
     m->blocks = best;
   }
   best->used = true;
+  int64_t used = total(m, true);
+  if (used > m->peak) m->peak = used;
   return best->at;
 }
 
@@ -66,21 +97,12 @@ bool dhc_host_is_new(DhcHostMemory *m, const void *at) {
 }
 
 int64_t dhc_host_kept(const DhcHostMemory *m) {
-  int64_t bytes = 0;
-  for (const DhcHostBlock *b = m->blocks; b; b = b->next)
-    if (!b->used) bytes += b->room;
-  return bytes;
+  return total(m, false);
 }
 
 void dhc_host_drop(DhcHostMemory *m) {
   for (DhcHostBlock **link = &m->blocks; *link;) {
-    DhcHostBlock *b = *link;
-    if (b->used) {
-      link = &b->next;
-      continue;
-    }
-    *link = b->next;
-    munmap(b->at, (size_t)b->room);
-    free(b);
+    if ((*link)->used) link = &(*link)->next;
+    else unmap(link);
   }
 }

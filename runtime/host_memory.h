@@ -1,6 +1,6 @@
 /* Large blocks of the host's memory for a device, kept when they are given back, so that the next program finds
- * pages that are there. What is kept never adds to what is used: a request that no kept block serves lets
- * all of them go first. */
+ * pages that are there. Used and kept together never take more than was once used at a time: a request that no
+ * kept block serves lets as many go as that needs, the smallest first. */
 #ifndef DHC_RUNTIME_HOST_MEMORY_H
 #define DHC_RUNTIME_HOST_MEMORY_H
 
@@ -20,6 +20,7 @@ typedef struct DhcHostBlock {
 /* All zero: empty. */
 typedef struct DhcHostMemory {
   DhcHostBlock *blocks;
+  int64_t peak; /* bytes: the most that was used at a time */
 } DhcHostMemory;
 
 /* At least `bytes` bytes; NULL: there are none. *zero: all of them are. */

@@ -33,7 +33,7 @@ static void blocks(void **state) {
   assert_ptr_not_equal(c, b);
   assert_true(zero);
   assert_true(dhc_host_give(&m, b));
-  char *d = dhc_host_take(&m, 64 * MIB, &zero); /* what does not fit lets it go */
+  char *d = dhc_host_take(&m, 64 * MIB, &zero); /* more than ever before: what is kept goes */
   assert_true(zero);
   assert_int_equal(dhc_host_kept(&m), 0);
   assert_true(dhc_host_give(&m, c));
@@ -41,6 +41,15 @@ static void blocks(void **state) {
   c = dhc_host_take(&m, 5 * MIB, &zero); /* the smallest that fits */
   assert_false(zero);
   assert_int_equal(dhc_host_kept(&m), 64 * MIB);
+  assert_true(dhc_host_give(&m, c));
+  char *e = dhc_host_take(&m, 20 * MIB, &zero); /* 74 at most: the smallest goes, the largest could not stay either */
+  assert_true(zero);
+  assert_int_equal(dhc_host_kept(&m), 0);
+  assert_true(dhc_host_give(&m, e));
+  assert_int_equal(dhc_host_kept(&m), 20 * MIB);
+  c = dhc_host_take(&m, 5 * MIB, &zero); /* too large a block is not cut: but both have room */
+  assert_true(zero);
+  assert_int_equal(dhc_host_kept(&m), 20 * MIB);
   assert_true(dhc_host_give(&m, c));
   dhc_host_drop(&m);
   assert_null(m.blocks);
