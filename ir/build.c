@@ -32,7 +32,7 @@ DhcAttr dhc_attr_dims(DhcModule *m, const DhcDim *const *v, int n) {
 const DhcAttr *dhc_attr(const DhcNode *n, const char *name) {
   const DhcOpInfo *info = dhc_op_info(n->op);
   for (int i = 0; i < info->n_attrs; i++)
-    if (strcmp(info->attrs[i].name, name) == 0) return &n->attrs[i];
+    if (info->attrs[i].name[0] == name[0] && strcmp(info->attrs[i].name, name) == 0) return &n->attrs[i];
   DHC_BUG("op %s has no attribute '%s'", info->name, name);
 }
 

@@ -179,6 +179,10 @@ static void float_rows_plain(DhcOp op, dhc_dtype operand, const double *a, const
 }
 
 #if HAS_WIDE
+static bool has_wide(void) {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
+}
+
 /* The same operations in the same order, more lanes at a time: the same bits. */
 __attribute__((target("avx512f,avx512dq"))) static void float_rows_wide(DhcOp op, dhc_dtype operand, const double *a, const double *b,
                                                                         const double *c, const int64_t *x, int64_t n, double *yf, int64_t *yi) {
@@ -192,7 +196,7 @@ void dhc_eval_ew_many(DhcOp op, dhc_dtype operand, const DhcLane *x, int64_t n, 
     const double *last = x[n_args - 1].f;
     const double *a = x[0].f ? x[0].f : last, *b = n_args > 1 ? x[1].f : last, *c = n_args > 2 ? x[2].f : last;
 #if HAS_WIDE
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) {
+    if (has_wide()) {
       float_rows_wide(op, operand, a, b, c, x[0].i, n, y.f, y.i);
       return;
     }
@@ -207,9 +211,29 @@ void dhc_eval_ew_many(DhcOp op, dhc_dtype operand, const DhcLane *x, int64_t n, 
   }
 }
 
+static inline __attribute__((always_inline)) void to_float(const int64_t *restrict x, int64_t n, double *restrict y) {
+  for (int64_t e = 0; e < n; e++) y[e] = (double)x[e];
+}
+
+static void to_float_plain(const int64_t *x, int64_t n, double *y) {
+  to_float(x, n, y);
+}
+
+#if HAS_WIDE
+__attribute__((target("avx512f,avx512dq"))) static void to_float_wide(const int64_t *x, int64_t n, double *y) {
+  to_float(x, n, y);
+}
+#endif
+
 void dhc_eval_cast_many(dhc_dtype from, dhc_dtype to, DhcLane x, int64_t n, DhcLaneOut y) {
+#if HAS_WIDE
+  if (x.i && y.f && has_wide()) {
+    to_float_wide(x.i, n, y.f);
+    return;
+  }
+#endif
   if (x.i && y.f) {
-    for (int64_t e = 0; e < n; e++) y.f[e] = (double)x.i[e];
+    to_float_plain(x.i, n, y.f);
     return;
   }
   for (int64_t e = 0; e < n; e++) {

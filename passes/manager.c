@@ -92,7 +92,8 @@ static const bool passes_trusted = true;
 static const bool passes_trusted = false;
 #endif
 
-static bool run_one(DhcModule *m, DhcPassCtx *px, const DhcPassInfo *p) {
+/* `last`: of the list that the caller named. */
+static bool run_one(DhcModule *m, DhcPassCtx *px, const DhcPassInfo *p, bool last) {
   if (p->requires & ~px->props) {
     report_missing(px, p);
     return false;
@@ -110,8 +111,14 @@ static bool run_one(DhcModule *m, DhcPassCtx *px, const DhcPassInfo *p) {
   if (px->changes) px->props &= ~p->breaks;
   px->props |= p->establishes;
   DhcStage stage = px->props & DHC_PROP_UNFUSED ? DHC_STAGE_GRAPH : DHC_STAGE_FUSED;
-  /* What nothing changed was verified before; builds with assertions do not take a pass' word for it. */
-  if (px->changes || !passes_trusted) ok = dhc_verify(m, stage, p->name);
+  /* What nothing changed was verified before, and what several passes change is where the list ends; builds with
+   * assertions take no pass' word for it, nor does a run that looks for a wrong one. */
+  px->unverified = px->unverified || px->changes || !passes_trusted;
+  bool each = !passes_trusted || px->limit >= 0 || px->disabled;
+  if (px->unverified && (each || last)) {
+    ok = dhc_verify(m, stage, p->name);
+    px->unverified = false;
+  }
   s.ms = t1 - t0;
   s.verify_ms = now_ms() - t1;
   s.changes = px->changes;
@@ -127,7 +134,7 @@ const char *dhc_pass_named_list(const char *name) {
   return NULL;
 }
 
-bool dhc_passes_run(DhcModule *m, DhcPassCtx *px, const char *list) {
+static bool run_list(DhcModule *m, DhcPassCtx *px, const char *list, bool ends) {
   char name[64];
   while (*list) {
     size_t k = strcspn(list, ",");
@@ -144,9 +151,14 @@ bool dhc_passes_run(DhcModule *m, DhcPassCtx *px, const char *list) {
       return false;
     }
     if (p && p->optional && listed(px->disabled, name)) continue;
-    if (p ? !run_one(m, px, p) : !dhc_passes_run(m, px, more)) return false;
+    bool last = ends && !*list;
+    if (p ? !run_one(m, px, p, last) : !run_list(m, px, more, last)) return false;
   }
   return true;
+}
+
+bool dhc_passes_run(DhcModule *m, DhcPassCtx *px, const char *list) {
+  return run_list(m, px, list, true);
 }
 
 bool dhc_passes_clean(DhcModule *m, DhcPassCtx *px) {

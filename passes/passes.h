@@ -41,6 +41,7 @@ typedef struct DhcPassCtx {
   unsigned props;      /* DhcProp set that holds now */
   const char *pass;    /* the one that runs, or "" */
   int64_t changes;     /* of the pass that runs */
+  bool unverified;     /* something changed since the verifier looked */
   int64_t all_changes; /* that passes asked leave for so far */
   int64_t limit;       /* changes allowed in all (bisecting); < 0: no limit */
   int panel_width;     /* columns of the target's contraction tile; 0: nothing is packed (layout) */
@@ -77,7 +78,8 @@ bool dhc_pass_can_change(const DhcPassCtx *px);
 void dhc_pass_count_change(DhcPassCtx *px);
 /* The passes that one name stands for (LIST rows of passes.def), or NULL. */
 const char *dhc_pass_named_list(const char *name);
-/* Runs the passes of `list` ("simplify,cse,dce") in order with the verifier after each.
+/* Runs the passes of `list` ("simplify,cse,dce") in order with the verifier after the last, and after each where
+ * assertions are on, there is a limit, or a pass is switched off.
  * False after diagnostics, also for an unknown name or a requirement that does not hold. */
 bool dhc_passes_run(DhcModule *m, DhcPassCtx *px, const char *list);
 /* The standard clean-up, run before and after autodiff. */
