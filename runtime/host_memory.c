@@ -47,7 +47,7 @@ static void unmap(DhcHostBlock **link) {
 /* Lets the smallest kept blocks go until a new one of this size fits beside the others. */
 static void make_room(DhcHostMemory *m, int64_t bytes) {
   int64_t used = total(m, true) + room_for(bytes), most = used > m->peak ? used : m->peak;
-  while (total(m, false) > most - used) {
+  while (total(m, false) > most - used + most / 8) {
     DhcHostBlock **least = NULL;
     for (DhcHostBlock **link = &m->blocks; *link; link = &(*link)->next)
       if (!(*link)->used && (!least || (*link)->room < (*least)->room)) least = link;

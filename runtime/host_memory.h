@@ -1,6 +1,6 @@
 /* Large blocks of the host's memory for a device, kept when they are given back, so that the next program finds
- * pages that are there. Used and kept together never take more than was once used at a time: a request that no
- * kept block serves lets as many go as that needs, the smallest first. */
+ * pages that are there. Used and kept together never take more than an eighth above what was once used at a
+ * time: a request that no kept block serves lets as many go as that needs, the smallest first. */
 #ifndef DHC_RUNTIME_HOST_MEMORY_H
 #define DHC_RUNTIME_HOST_MEMORY_H
 
