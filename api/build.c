@@ -288,6 +288,52 @@ static dhc_status add_tests(Build *b) {
   return dhc_status_ok();
 }
 
+/* ---- limits ------------------------------------------------------------------------------------------- */
+
+typedef struct Part {
+  const char *what;
+  int64_t bytes;
+} Part;
+
+static void larger(Part *most, const char *what, int64_t bytes) {
+  if (bytes > most->bytes) *most = (Part){what, bytes};
+}
+
+static dhc_status over(const char *option, const char *of, int64_t limit, int64_t need, const Part *most) {
+  return dhc_status_make(DHC_E_INPUT, "--%s %lld: %s needs %lld bytes, most of them (%lld) for %s", option, (long long)limit, of, (long long)need,
+                         (long long)most->bytes, most->what);
+}
+
+/* Of every entry by itself: one runs at a time. */
+static dhc_status check_ram(Build *b) {
+  for (int i = 0; i < b->n && b->o->max_ram; i++) {
+    const DhcObjEntry *e = b->object->entry[i];
+    Part most = {"", -1};
+    int64_t state = e->state_bytes ? e->state_bytes->value : 0;
+    for (int s = 0; s < e->n_symbols; s++)
+      if (!e->bound[s]) return dhc_status_make(DHC_E_USAGE, "--max-ram: size %s of entry '%s' is not fixed (--bind)", e->symbol[s], e->name);
+    larger(&most, "values between kernels", e->work_bytes->value);
+    larger(&most, "scratch of kernels", e->scratch_bytes->value + e->shared_bytes->value);
+    larger(&most, "state", state);
+    int64_t need = e->work_bytes->value + e->shared_bytes->value + e->scratch_bytes->value + state;
+    if (need > b->o->max_ram) return over("max-ram", dhc_arena_printf(b->arena, "entry '%s'", e->name), b->o->max_ram, need, &most);
+  }
+  return dhc_status_ok();
+}
+
+/* The object file's bytes, which are code and constants but for names. */
+static dhc_status check_flash(Build *b) {
+  const DhcObject *o = b->object;
+  Part most = {"", -1};
+  if (!b->o->max_flash || (int64_t)b->n_bytes <= b->o->max_flash) return dhc_status_ok();
+  larger(&most, "code", (int64_t)b->n_bytes - (o->blob ? o->blob_bytes : 0));
+  for (int i = 0; o->blob && i < o->pieces.n; i++) {
+    const DhcObjPiece *p = &o->pieces.at[i];
+    larger(&most, p->kind == DHC_OBJ_SCALAR ? p->scalar->name : dhc_arena_printf(b->arena, "'%s'", o->layout->slots[p->slot].name), p->bytes);
+  }
+  return over("max-flash", "the object", b->o->max_flash, (int64_t)b->n_bytes, &most);
+}
+
 /* Code for another machine is made by a compiler of its own, which runs nothing. */
 typedef struct Elsewhere {
   dhc_session *s;
@@ -336,6 +382,7 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
   if (st.code == DHC_OK) st = load_weights(&b);
   if (st.code == DHC_OK) st = walk(&b);
   if (st.code == DHC_OK) st = constants(&b);
+  if (st.code == DHC_OK) st = check_ram(&b);
   if (st.code == DHC_OK && o->selftest) {
     away.s->compiler = away.own ? away.was : m->s->compiler; /* the calls are made here */
     st = add_tests(&b);
@@ -343,6 +390,7 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
   }
   if (st.code == DHC_OK) b.object->describe = dhc_object_describe(b.object, dhc_compiler_target_text(m->s->compiler), &arena);
   if (st.code == DHC_OK) st = o->c ? source_text(&b) : dhc_compiler_object(m->s->compiler, b.object, &arena, &b.bytes, &b.n_bytes);
+  if (st.code == DHC_OK) st = check_flash(&b);
   if (st.code == DHC_OK) st = build_write(&b);
   if (st.code == DHC_OK && out)
     *out = (dhc_build_result){.object_bytes = (int64_t)b.n_bytes, .weights_bytes = b.object->blob_bytes, .n_entries = b.n,

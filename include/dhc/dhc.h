@@ -429,6 +429,8 @@ typedef struct dhc_build_options {
   const char *weights_file; /* where weights go that callers map and pass; NULL: they are embedded */
   int selftest;        /* calls that the object can make to test itself, of each entry that carries nothing on; needs
                           bind of all sizes, and weights */
+  int64_t max_ram;     /* refused where an entry's workspace (of one worker) and state need more; needs bind of all sizes; 0: no limit */
+  int64_t max_flash;   /* refused where code and embedded constants are more; 0: no limit */
   bool c;              /* C99 source instead of code; then out is FILE.c, and header is needed */
   const char *out;     /* FILE.o, FILE.a or FILE.so, which needs ld.lld or ld */
   const char *header;  /* NULL: none is written */

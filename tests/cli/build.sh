@@ -164,6 +164,11 @@ for form in "" "--emit c"; do
   rm -f self_model.?
 done
 refused 2 "size B of entry 'forward' is not fixed" mlp --weights w.safetensors --selftest 1 "${out[@]}"
+refused 1 "entry 'forward' needs" mlp --bind B=4 --max-ram 1000 "${out[@]}"
+refused 1 "for values between kernels" mlp --bind B=4 --max-ram 1000 "${out[@]}"
+refused 2 "size B of entry 'forward' is not fixed" mlp --max-ram 1000 "${out[@]}"
+refused 1 "for 'layers.0.weight'" mlp --weights w.safetensors --max-flash 100000 "${out[@]}"
+refused 1 "for code" mlp --max-flash 100 "${out[@]}"
 refused 2 "--selftest: needs --weights" mlp --bind B=1 --selftest 1 "${out[@]}"
 
 # ---- bench calls what build makes
