@@ -41,7 +41,7 @@ typedef struct Cli {
   int n_parts;
   const char *root, *preset, *recipe, *backend, *cpu_features, *gpu_arch, *compute, *stage, *entry, *sizes, *pass;
   const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed, *variants, *placements;
-  const char *seeds, *baseline, *metric, *shard, *hold, *solve, *slack, *budget, *worker, *init_from; /* sweep; init_from: train too */
+  const char *seeds, *baseline, *metric, *shard, *hold, *solve, *slack, *budget, *worker, *x, *init_from; /* sweep; init_from: train too */
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
   int64_t tokens, top_k, max_memory, max_bytes, repeat, random, jobs;
   double lr, clip, tolerance, val_fraction, temperature;
@@ -83,6 +83,8 @@ const CliCommand *cli_command(const char *name); /* NULL: none; an error is not 
 
 /* "dhcc: error: …" on stderr and in the document. */
 void cli_error(const Cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* "dhcc: error: WHAT: what errno err means", in lower case as messages are. */
+void cli_system_error(const Cli *c, const char *what, int err);
 /* A plain line on stderr, unless --quiet. */
 void cli_note(const Cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* "dhcc: warning: …", "dhcc: note: …" as the session hands them out; --quiet keeps notes back. */
@@ -144,6 +146,8 @@ const char *cli_short_number(double v, const char *unit, char text[48]);
 /* sweep --cost-only (sweep_costs.c). */
 int cli_sweep_costs(const Cli *c, dhc_session *s, dhc_sweep *sweep);
 
+struct cJSON *cli_sweep_json(const char *folder); /* its sweep.json, the caller's to delete; NULL: none (cmd_sweep.c) */
+
 /* ---- commands ---- */
 int cmd_build(const Cli *c);
 int cmd_bench(const Cli *c);
@@ -158,6 +162,7 @@ int cmd_train(const Cli *c);
 int cmd_eval(const Cli *c);
 int cmd_ablate(const Cli *c);
 int cmd_sweep(const Cli *c);
+int cmd_plot(const Cli *c);
 int cmd_generate(const Cli *c);
 int cmd_cache(const Cli *c);
 int cmd_doctor(const Cli *c);

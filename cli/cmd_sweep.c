@@ -193,7 +193,7 @@ static void print_summary(const cJSON *doc) {
   if (baseline) printf("differences from %s: paired t-test over seeds; detectable: the difference found in 80 of 100 such sweeps\n", baseline);
 }
 
-static cJSON *read_json(const char *folder) {
+cJSON *cli_sweep_json(const char *folder) {
   char path[4096], *text = NULL;
   long n = 0;
   snprintf(path, sizeof path, "%s/sweep.json", folder);
@@ -210,7 +210,7 @@ static cJSON *read_json(const char *folder) {
 
 /* What the folder holds now: in the document, or as a table. */
 static void report_folder(const Cli *c, const char *folder, const dhc_sweep_train_result *r) {
-  cJSON *doc = read_json(folder);
+  cJSON *doc = cli_sweep_json(folder);
   if (cli_doc(c)) {
     static const char *const keys[] = {"metric", "baseline", "seeds", "variants", "merged", "runs", "summary"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {

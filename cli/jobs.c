@@ -57,7 +57,7 @@ bool jobs_begin(Jobs *j, const Cli *c, int n, int threads) {
     free_argv(argv);
     if (!err) continue;
     j->pid[i] = 0;
-    cli_error(c, "--jobs: %s", strerror(err));
+    cli_system_error(c, "--jobs", err);
     j->rc = 3;
     break;
   }

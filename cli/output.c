@@ -55,6 +55,12 @@ void cli_error(const Cli *c, const char *fmt, ...) {
   add_message(c, "error", text);
 }
 
+void cli_system_error(const Cli *c, const char *what, int err) {
+  const char *text = strerror(err);
+  char first = (char)(text[0] >= 'A' && text[0] <= 'Z' ? text[0] - 'A' + 'a' : text[0]);
+  cli_error(c, "%s: %c%s", what, first, text[0] ? text + 1 : "");
+}
+
 void cli_note(const Cli *c, const char *fmt, ...) {
   if (c->quiet) return;
   va_list ap;

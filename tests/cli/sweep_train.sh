@@ -134,6 +134,31 @@ same budget "a budget for all of it"
 expect 1 '--budget: the shortest run takes about' sweep --out small --epochs 1000000 --budget 1s
 expect 2 '--budget: needs a time such as 90s, 30m, 8h or 2d' sweep --out small --budget 8
 
+# ---- figure, table, page: the numbers of sweep.json, and nothing to fetch ----
+for o in fig.svg table.tex page.html; do "$dhcc" plot whole -o $o || fail "plot -o $o"; done
+"$dhcc" plot whole merged --x parameters -o two.svg || fail "plot of two"
+python3 - <<'P' || fail "plot"
+import json, re
+import xml.etree.ElementTree as ET
+doc = json.load(open("whole/sweep.json"))
+svg = "{http://www.w3.org/2000/svg}"
+titles = [t.text for t in ET.parse("fig.svg").getroot().iter(svg + "title")]
+assert titles == ["%s: %.6g" % (s["name"], s["mean"]) for s in doc["summary"]], titles
+assert len(list(ET.parse("two.svg").getroot().iter(svg + "title"))) == 6
+tex, page = open("table.tex").read(), open("page.html").read()
+rows = re.findall(r"<tr><td>(.*?)<td><code>(.*?)</code><td>(.*?)<td>(\d+)<td>(\d+)<td>([^<]*)<td>(.*?)<td>(.*?)<td>(.*?)</tr>", page)
+assert len(rows) == 3 and not re.search(r"(src|href)=|url\(|@import|<script", page) and "prefers-color-scheme" in page
+for row, s, v in zip(rows, doc["summary"], doc["variants"]):
+    assert row[:2] == (s["name"], s["hash"]) and row[3:6] == (str(v["parameters"]), str(s["n"]), "%.6g" % s["mean"]), (row, s)
+    assert row[6] == "%.6g &hellip; %.6g" % (s["ci95_low"], s["ci95_high"]), row
+    assert ("%s & %s & %d & %d & %.4g" % (s["name"], v["mixers"], v["parameters"], s["n"], s["mean"])) in tex, tex
+assert doc["command"].replace("&", "&amp;") in page
+P
+expect 1 '--x speed: no variant of whole has a number of that name' "$dhcc" plot whole --x speed -o fig.svg
+expect 1 'data: holds no sweep' "$dhcc" plot data -o fig.svg
+expect 2 'plot: needs -o FILE that ends in .svg, .tex or .html' "$dhcc" plot whole -o fig.png
+expect 3 'none/fig.svg: no such file' "$dhcc" plot whole -o none/fig.svg
+
 # ---- what is wrong ----
 expect 1 'whole: holds a sweep already: --resume goes on with it' sweep --out whole
 expect 1 'whole/sweep.json: its sweep has epochs 2, this one 3' sweep --out whole --resume --epochs 3
