@@ -30,6 +30,7 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   if (mode == DHC_MODE_RUN && !strcmp(entry, "loss")) rq.report = m->report;
   DhcFunc *f = dhc_model_entry(m->m, &rq);
   if (!f || s->diags.n_errors > before) return NULL;
+  if (mode != DHC_MODE_RUN) dhc_warn_ties(m->elab, m->module);
   DhcPipelineRequest way = request(m, f);
   if (mode == DHC_MODE_GRAD) way.derive = DHC_DERIVE_GRADIENT;
   if (mode == DHC_MODE_TRAIN) {

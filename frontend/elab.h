@@ -64,6 +64,9 @@ bool dhc_elab_check(DhcElab *e);
 /* Ops of the module without machine code, where they are written (E0919). */
 void dhc_elab_say_uncompiled(DhcDiags *d, const DhcModule *m, DhcSeverity severity);
 
+/* Corners in the user's text that have no derivative (E0322), each place once: before something is differentiated. */
+void dhc_warn_ties(DhcElab *e, const DhcModule *m);
+
 /* ---- the model (elab_model.c, elab_bind.c) --------------------------------------- */
 
 typedef struct DhcSetting {

@@ -507,11 +507,6 @@ DhcVal dhc_absent_input(DhcCx *cx, const DhcAstParam *p);
 /* What a requirement says where it is not met (elab_stmt.c). */
 const char *dhc_require_message(DhcCx *cx, const DhcAstRequire *r);
 
-/* ---- corners (elab_ties.c) ----------------------------------------------------------------------------- */
-
-/* Warns of functions in pieces, made of max and min, that have no derivative at their corner. */
-void dhc_warn_ties(DhcElab *e, const DhcModule *m);
-
 /* ---- state (elab_state.c) ------------------------------------------------------------------------------ */
 
 /* Declares the states of inst and all below it in the module. */

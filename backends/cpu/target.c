@@ -66,13 +66,19 @@ static void turn_off(Words *w, DhcArena *arena, const char *word) {
                  {"avx", "avx2"},       {"avx", "fma"},        {"avx", "f16c"},
                  {"avx", "vaes"},       {"avx", "vpclmulqdq"}, {"avx2", "avxvnni"},
                  {"sse4.1", "avx"},     {"sse4.1", "fma"},     {"sse4.1", "sse4.2"},
-                 {"sse4.2", "avx"},     {"sse4.2", "fma"},    {"fma", "avx512"}};
+                 {"sse4.2", "avx"},     {"sse4.2", "fma"},    {"fma", "avx512"},
+                 {"sse3", "ssse3"},     {"ssse3", "sse4"}};
   turn(w, arena, word, false);
   for (size_t i = 0; i < sizeof implied / sizeof *implied; i++) {
     if (strcmp(implied[i].base, word)) continue;
-    for (int k = w->on.n - 1; k >= 0; k--)
-      if (!strncmp(w->on.at[k], implied[i].above, strlen(implied[i].above)))
-        turn(w, arena, w->on.at[k], false);
+    for (int k = 0; k < w->on.n;) {
+      if (strncmp(w->on.at[k], implied[i].above, strlen(implied[i].above))) {
+        k++;
+        continue;
+      }
+      turn_off(w, arena, w->on.at[k]);
+      k = 0;
+    }
   }
 }
 

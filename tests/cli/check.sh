@@ -67,4 +67,22 @@ form 'for i in 0..2 { if L > i + 1 { if B > 3 { y = x } else { y = nonsense(h, 3
 form 'require not streaming, "no pieces"\n    y = y' 0 'no errors'
 sed -i '/present(z)/s/y \* 2.0/nonsense(z)/' "$work/forms.dhc"
 form 'y = y' 1 "unknown function or submodule 'nonsense'"
+# what is differentiated is looked at for corners without a derivative; what only runs is not
+cat > "$work/tie.dhc" <<'M'
+model M() {
+  param w: [4] = ones()
+  loss<B>(x: [B, 4]) -> (loss: []) {
+    u = x * w
+    return mean(max(u, 0.0) + 0.1 * min(u, 0.0))
+  }
+}
+M
+python3 - "$work/x.npy" <<'P'
+import struct, sys
+h = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }".ljust(117) + "\n"
+open(sys.argv[1], "wb").write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(h)) + h.encode() + struct.pack("<12f", *[i / 7 for i in range(12)]))
+P
+tie() { "$dhcc" run "$work/tie.dhc" --entry loss --inputs x="$work/x.npy" --backend interp -o "$work/y.safetensors" "$@" 2>&1; }
+[ "$(tie --grad | grep -c 'tie.dhc:5:37: warning\[E0322\]')" = 1 ] || fail "no warning of a tie in what is differentiated"
+[ "$(tie | grep -c E0322)" = 0 ] || fail "a warning where nothing is differentiated"
 finish

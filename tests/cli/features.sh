@@ -27,7 +27,7 @@ if [ "$(uname -m)" = x86_64 ]; then
     expect 2 "--cpu-features: '$f' cannot be switched off" asked "-avx,-$f" y
   done
   has=$("$dhcc" doctor --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["features"])')
-  some="avx2 avx fma sse4.1"
+  some="avx2 avx fma sse4.1 sse3"
   [ "${ALL:-0}" = 1 ] && some=$(tr ',' '\n' <<< "$has" | grep -vx -e 64bit -e sse -e sse2 -e cmov -e cx8 -e fxsr -e mmx)
   for f in $some; do
     asked "-$f" y.safetensors > out.txt 2>&1 || fail "-$f: exit $?: $(head -1 out.txt)"
