@@ -16,7 +16,8 @@
  *   generate.c, verify.c, print.c, tools.c, kernel_check.c, tensor_file.c
  *   ablate/     parts of the model left out of runs (ablate/ablate.h)
  *   atlas/      what is known without running: costs, the report about a model (atlas/atlas.h)
- *   train/      the training room: batches, steps, their guard, reports, runs (train/train.h, train/trainer.h) */
+ *   train/      the training room: data source (feed.c), stepper, guard (step_guard.c), report (taps.c), runs;
+ *               doors in train/train.h, one run from inside in train/trainer.h */
 #ifndef DHC_API_API_H
 #define DHC_API_API_H
 

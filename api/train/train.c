@@ -191,20 +191,16 @@ static dhc_status end_epoch(Trainer *t, bool all_seen) {
 
 static dhc_status one_step(Trainer *t, int64_t n) {
   t->pr.lr = train_lr(&t->set, t->step, t->steps);
-  *program_scalar(t->p, DHC_NAME_LR) = t->pr.lr;
-  *program_scalar(t->p, DHC_NAME_STEP) = (double)t->step;
-  *program_scalar(t->p, DHC_NAME_OPT_STEP) = (double)(t->step - t->first_step + 1);
-  *program_scalar(t->p, DHC_NAME_SEED) = (double)t->seed;
-  const dhc_tensor *res;
-  int n_res;
-  DHC_TRY(dhc_program_run(t->p, 0, t->feed.in, t->feed.n_in, &res, &n_res));
-  t->pr.loss = scalar_result(res, n_res, "loss");
-  t->pr.grad_norm = scalar_result(res, n_res, "grad_norm");
-  if (scalar_result(res, n_res, "finite") == 0) return trainer_blame(t, t->pr.loss);
+  const StepAt at = {.step = t->step, .age = t->step - t->first_step + 1, .lr = t->pr.lr, .seed = t->seed};
+  Stepped done;
+  DHC_TRY(stepper_run(t->p, 0, &at, t->feed.in, t->feed.n_in, &done));
+  t->pr.loss = done.loss;
+  t->pr.grad_norm = done.grad_norm;
+  if (!done.finite) return trainer_blame(t, done.loss);
   DHC_TRY(open_log(t));
-  taps_read(&t->taps, res, n_res);
+  taps_read(&t->taps, done.results, done.n_results);
   dhc_stop_hold(); /* the weights have moved on: what belongs to the step cannot be left out */
-  dhc_status st = metric_value(t->p, &t->metric, &t->feed, res, n_res, &t->pr.accuracy);
+  dhc_status st = metric_value(t->p, &t->metric, &t->feed, done.results, done.n_results, &t->pr.accuracy);
   dhc_stop_release();
   if (st.code != DHC_OK) return st;
   t->step++;

@@ -1,4 +1,6 @@
-/* Shared by training and evaluation: batches on their way into an entry. */
+/* The training room: what sweeps, evaluation and whoever else trains build on. The data source takes batches to
+ * the inputs of an entry, the stepper makes a step of them, its guard lets none through that is not finite, metrics
+ * and taps report. train/trainer.h is one run made of these. */
 #ifndef DHC_API_TRAIN_H
 #define DHC_API_TRAIN_H
 
@@ -29,6 +31,24 @@ dhc_status feed_open(dhc_program *p, const DhcDataset *d, int64_t batch, bool au
 void feed_close(Feed *f);
 /* Next batch into f->in; *n examples, 0 at the end of an epoch. */
 dhc_status feed_next(Feed *f, DhcBatcher *b, bool augment, int64_t *n) DHC_MUST_USE;
+
+/* ---- the stepper (stepper.c) ------------------------------------------------------------ */
+
+/* Where a step stands in its run. */
+typedef struct StepAt {
+  int64_t step; /* those done before it */
+  int64_t age;  /* of the optimiser's moments: 1 at its first step */
+  double lr;
+  uint64_t seed;
+} StepAt;
+typedef struct Stepped {
+  double loss, grad_norm;
+  bool finite; /* false: nothing was changed; step_blame may know why */
+  const dhc_tensor *results; /* until the next run */
+  int n_results;
+} Stepped;
+/* One step of entry number `entry`, which trains, guarded (step_guard.c). */
+dhc_status stepper_run(dhc_program *p, int entry, const StepAt *at, const dhc_tensor *in, int n_in, Stepped *out) DHC_MUST_USE;
 
 /* Labels of the batch at hand must be below the number of classes of result "logits" of the
  * entry (and not negative, unless the model has an ignore_index): DHC_E_INPUT names example
