@@ -230,7 +230,7 @@ static void put_bound(Guard *g, uint32_t axes, int64_t bound, bool at_most) {
   if (joined) put(g, DHC_DIM_AND);
 }
 
-enum { FEW_ROWS = 16, MANY_TILES = 132, FEW_TILES = 100, DEEP = 512 };
+enum { FEW_ROWS = 16, MANY_TILES = 128, FEW_TILES = 100, DEEP = 512 };
 
 static DhcSchedule tile_class(const Guard *g, const int v[8]) {
   DhcSchedule s = {.template_name = "tile", .guard = guard_of(g)};
@@ -246,7 +246,8 @@ enum { TWO_PARTS = 16 }; /* + v[5] */
 /* In tf32, with matrix instructions: few rows take low tiles, whose warps share the ks of a step; many tiles large
  * ones, which read each element less often; few tiles of long sums are cut along k, of short ones they are small. Rows
  * of ranges have tiles range by range, most of them not full. Operands are rounded where multiplying is what takes the
- * time, in many tiles and long sums; elsewhere two parts cost little, and experts are chosen by such results. */
+ * time, in many tiles, long sums and convolutions that nothing chooses by; elsewhere two parts cost little, and experts
+ * are chosen by such results. */
 static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   int n = 0, parts = chooses(s, r) ? TWO_PARTS : 0;
   bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW;
@@ -270,11 +271,19 @@ static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSche
     if (conv) out[n++] = tile_class(&wide, (int[8]){64, 256, 32, 2, 4, 1, 2});
     put_bound(&deep, results, (int64_t)FEW_TILES * 64 * 64, true);
     put_bound(&deep, r->k, DEEP, false);
-    out[n++] = tile_class(&deep, (int[8]){64, 64, 32, 2, 4, 1 + parts, 3, 2 * MANY_TILES});
+    if (s->kind == DHC_KIND_CONV_DW) {
+      Guard tall = {.arena = arena, .spec = s};
+      put_bound(&tall, results, (int64_t)FEW_TILES * 64 * 64, true);
+      put_bound(&tall, r->k, DEEP, false);
+      put_bound(&tall, r->rows, 96, false);
+      out[n++] = tile_class(&tall, (int[8]){128, 64, 32, 2, 4, 1, 3, 2 * MANY_TILES});
+    }
+    int wider = s->kind == DHC_KIND_CONV ? 128 : 64;
+    out[n++] = tile_class(&deep, (int[8]){64, wider, 32, 2, 4, 1 + parts, 3, 2 * MANY_TILES});
     put_bound(&small, results, (int64_t)MANY_TILES * 64 * 64, true);
     if (!conv) out[n++] = tile_class(&small, (int[8]){32, 32, 64, 2, 2, 2 + TWO_PARTS, 3});
   }
-  out[n++] = tile_class(&(Guard){0}, (int[8]){64, 64, 32, 2, 4, 1 + TWO_PARTS, 3});
+  out[n++] = tile_class(&(Guard){0}, (int[8]){64, 64, 32, 2, 4, 1 + (conv ? parts : TWO_PARTS), 3});
   return n;
 }
 
