@@ -329,7 +329,11 @@ static int gpu_maps(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_C
 static int gpu_rows(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   int n = 0, at_once = s->n_nodes <= PLAIN_NODES ? 16 : 8;
   int64_t few = folded(s);
-  if (few >= 0 && few <= FEW_FOLDED) return gpu_maps(s, arena, out);
+  if (few >= 0 && few <= FEW_UNKNOWN) return gpu_maps(s, arena, out);
+  if (few >= 0 && few <= FEW_FOLDED) { /* four places a thread would hold 64 partials: more than its registers */
+    out[0] = (DhcSchedule){.template_name = "elements", .v = {0, 128, 1}};
+    return 1;
+  }
   if (dhc_spec_may_split(s)) {
     Guard g = {.arena = arena, .spec = s};
     put_const(&g, LONG_FOLD);
