@@ -58,7 +58,8 @@ typedef struct Call {
 
 static void prepare_call(Gpu *g, const Bench *c, const dhc_kernel_class *k, Call *call, int launches) {
   int n = c->s.n_operands;
-  int64_t cut[3] = {0, bench_prog(k->first_tasks, call->dim), bench_prog(k->n_tasks, call->dim)}, shared = bench_prog(k->shared_bytes, call->dim);
+  int64_t cut[3] = {0, bench_prog(k->first_tasks, call->dim), bench_prog(k->n_tasks, call->dim)},
+          shared = bench_prog(k->shared_bytes, call->dim);
   if (shared) check(g->device->ops->alloc(g->device, shared, &call->ptr[n]));
   call->n = 0;
   for (int i = 0; i < launches; i++)
@@ -120,7 +121,9 @@ static void bench(Gpu *g, const Item *item, const dhc_kernel_class *k, const dhc
       if (c->s.node[0].kind == DHC_SN_AXIS && c->s.node[0].operand == a) n_rows = c->extent[a];
     second = ranges ? !second : second; /* firsts, then ends */
     for (int64_t i = 0; i < ranges; i++) ((int32_t *)(void *)f)[i] = (int32_t)((i + !second) * n_rows / ranges);
-    for (int64_t i = 0; i < bytes / 4 && !ranges; i++) seed = seed * 1664525 + 1013904223, f[i] = c->s.operand[o].out ? NAN : (float)(seed >> 8) * 0x1p-23f - 1;
+    for (int64_t i = 0; i < bytes / 4 && !ranges; i++)
+      seed = seed * 1664525 + 1013904223,
+      f[i] = c->s.operand[o].out ? NAN : (float)(seed >> 8) * 0x1p-23f - 1;
     check(g->device->ops->alloc(g->device, bytes, &call.ptr[o]));
     check(g->device->ops->upload(g->device, call.ptr[o], f, bytes));
     check(g->device->ops->synchronise(g->device));
@@ -128,8 +131,9 @@ static void bench(Gpu *g, const Item *item, const dhc_kernel_class *k, const dhc
   }
   prepare_call(g, c, k, &call, LAUNCHES);
   double us = time_call(g, &call), error = error_of(g, c, &call, plain);
-  printf("%-24s %-36s %9.2f us %8.1f TFLOP/s  error %.1e  tasks %lld + %lld\n", item->name, item->what, us, c->flops / us * 1e-6, error,
-         (long long)(bench_prog(k->first_tasks, call.dim)), (long long)(bench_prog(k->n_tasks, call.dim) - bench_prog(k->first_tasks, call.dim)));
+  printf("%-24s %-36s %9.2f us %8.1f TFLOP/s  error %.1e  tasks %lld + %lld\n", item->name, item->what, us,
+         c->flops / us * 1e-6, error, (long long)(bench_prog(k->first_tasks, call.dim)),
+         (long long)(bench_prog(k->n_tasks, call.dim) - bench_prog(k->first_tasks, call.dim)));
   fflush(stdout);
   for (int o = 0; o <= c->s.n_operands; o++)
     if (call.ptr[o]) g->device->ops->free(g->device, call.ptr[o]);
@@ -142,20 +146,26 @@ typedef struct Row {
 } Row;
 
 static const Row rows[] = {
-    {"dot nt 4096", 0, 0, 4096, 4096, 4096},     {"dot nn 4096", 0, 2, 4096, 4096, 4096},     {"dot tn 4096", 0, 3, 4096, 4096, 4096},
-    {"dot nt 1 1024 256", 0, 0, 1, 1024, 256},   {"dot nt 16 1024 256", 0, 0, 16, 1024, 256}, {"dot nt 16 256 512", 0, 0, 16, 256, 512},
-    {"dot nt 16 256 1024", 0, 0, 16, 256, 1024}, {"dot nn 16 256 1024", 0, 2, 16, 256, 1024}, {"dot tn 1024 256 16", 0, 3, 1024, 256, 16},
-    {"dot nt 128 1024 256", 0, 0, 128, 1024, 256}, {"dot nt 128 256 1024", 0, 0, 128, 256, 1024}, {"dot tn 1024 256 128", 0, 3, 1024, 256, 128},
-    {"dot nt 1024 1024 256", 0, 0, 1024, 1024, 256}, {"dot nt 8192 1024 256", 0, 0, 8192, 1024, 256}, {"dot nt 8192 256 1024", 0, 0, 8192, 256, 1024},
-    {"dot tn 1024 256 8192", 0, 3, 1024, 256, 8192},
-    {"conv+pool 3>64 32 b16", 3, 16, 3, 64, 32}, {"conv+pool 64>128 16 b16", 3, 16, 64, 128, 16}, {"conv 128>256 8 b16", 1, 16, 128, 256, 8},
-    {"dx 64<128 16 b16", 2, 16, 128, 64, 16},    {"dx 128<256 8 b16", 2, 16, 256, 128, 8},
-    {"dw 3>64 32 b16", 4, 16, 3, 64, 32},        {"dw 64>128 16 b16", 4, 16, 64, 128, 16},    {"dw 128>256 8 b16", 4, 16, 128, 256, 8},
-    {"conv+pool 3>64 32 b256", 3, 256, 3, 64, 32}, {"conv+pool 64>128 16 b256", 3, 256, 64, 128, 16}, {"conv 128>256 8 b256", 1, 256, 128, 256, 8},
-    {"ragged 32 256 2048", 6, 0, 32, 256, 2048}, {"ragged 32 1024 256", 6, 0, 32, 1024, 256}, {"ragged 256 256 2048", 6, 0, 256, 256, 2048},
-    {"ragged 256 1024 256", 6, 0, 256, 1024, 256}, {"ragged dx 32 2048 256", 6, 1, 32, 2048, 256}, {"ragged dx 256 2048 256", 6, 1, 256, 2048, 256},
-    {"ragged dw 32 256 2048", 6, 2, 32, 256, 2048}, {"ragged dw 256 256 2048", 6, 2, 256, 256, 2048}, {"ragged dw 256 2048 256", 6, 2, 256, 2048, 256},
-    {"dw 3>64 32 b128", 4, 128, 3, 64, 32},      {"dw 64>128 16 b128", 4, 128, 64, 128, 16},  {"dw 128>256 8 b128", 4, 128, 128, 256, 8}};
+    {"dot nt 4096", 0, 0, 4096, 4096, 4096},          {"dot nn 4096", 0, 2, 4096, 4096, 4096},
+    {"dot tn 4096", 0, 3, 4096, 4096, 4096},          {"dot nt 1 1024 256", 0, 0, 1, 1024, 256},
+    {"dot nt 16 1024 256", 0, 0, 16, 1024, 256},      {"dot nt 16 256 512", 0, 0, 16, 256, 512},
+    {"dot nt 16 256 1024", 0, 0, 16, 256, 1024},      {"dot nn 16 256 1024", 0, 2, 16, 256, 1024},
+    {"dot tn 1024 256 16", 0, 3, 1024, 256, 16},      {"dot nt 128 1024 256", 0, 0, 128, 1024, 256},
+    {"dot nt 128 256 1024", 0, 0, 128, 256, 1024},    {"dot tn 1024 256 128", 0, 3, 1024, 256, 128},
+    {"dot nt 1024 1024 256", 0, 0, 1024, 1024, 256},  {"dot nt 8192 1024 256", 0, 0, 8192, 1024, 256},
+    {"dot nt 8192 256 1024", 0, 0, 8192, 256, 1024},  {"dot tn 1024 256 8192", 0, 3, 1024, 256, 8192},
+    {"conv+pool 3>64 32 b16", 3, 16, 3, 64, 32},      {"conv+pool 64>128 16 b16", 3, 16, 64, 128, 16},
+    {"conv 128>256 8 b16", 1, 16, 128, 256, 8},       {"dx 64<128 16 b16", 2, 16, 128, 64, 16},
+    {"dx 128<256 8 b16", 2, 16, 256, 128, 8},         {"dw 3>64 32 b16", 4, 16, 3, 64, 32},
+    {"dw 64>128 16 b16", 4, 16, 64, 128, 16},         {"dw 128>256 8 b16", 4, 16, 128, 256, 8},
+    {"conv+pool 3>64 32 b256", 3, 256, 3, 64, 32},    {"conv+pool 64>128 16 b256", 3, 256, 64, 128, 16},
+    {"conv 128>256 8 b256", 1, 256, 128, 256, 8},     {"ragged 32 256 2048", 6, 0, 32, 256, 2048},
+    {"ragged 32 1024 256", 6, 0, 32, 1024, 256},      {"ragged 256 256 2048", 6, 0, 256, 256, 2048},
+    {"ragged 256 1024 256", 6, 0, 256, 1024, 256},    {"ragged dx 32 2048 256", 6, 1, 32, 2048, 256},
+    {"ragged dx 256 2048 256", 6, 1, 256, 2048, 256}, {"ragged dw 32 256 2048", 6, 2, 32, 256, 2048},
+    {"ragged dw 256 256 2048", 6, 2, 256, 256, 2048}, {"ragged dw 256 2048 256", 6, 2, 256, 2048, 256},
+    {"dw 3>64 32 b128", 4, 128, 3, 64, 32},           {"dw 64>128 16 b128", 4, 128, 64, 128, 16},
+    {"dw 128>256 8 b128", 4, 128, 128, 256, 8}};
 
 static void add_row(Gpu *g, const Row *r, const char *vectors, Items *items) {
   Bench *c = DHC_NEW(&g->arena, Bench);
@@ -180,8 +190,10 @@ static void add_row(Gpu *g, const Row *r, const char *vectors, Items *items) {
 
 /* All kernels are compiled together. */
 static void run_all(Gpu *g, const Items *items) {
-  static const char *const plain[DHC_N_KINDS] = {[DHC_KIND_DOT] = "dot_plain", [DHC_KIND_CONV] = "conv_plain", [DHC_KIND_CONV_DW] = "conv_dw_plain",
-                                                  [DHC_KIND_RAGGED] = "ragged_plain"};
+  static const char *const plain[DHC_N_KINDS] = {[DHC_KIND_DOT] = "dot_plain",
+                                                 [DHC_KIND_CONV] = "conv_plain",
+                                                 [DHC_KIND_CONV_DW] = "conv_dw_plain",
+                                                 [DHC_KIND_RAGGED] = "ragged_plain"};
   DhcKernelRequest *r = DHC_NEW_N(&g->arena, DhcKernelRequest, 2 * items->n + 1);
   dhc_kernel *k = DHC_NEW_N(&g->arena, dhc_kernel, 2 * items->n + 1);
   DhcCompileStats stats = {0};

@@ -1,30 +1,33 @@
 /* Template "tile" (GPUs): contractions whose result is cut into tiles, a block of threads each. Serves every
- * kind that is one or two contractions of loads and what is made of them in place: dot, conv, conv_dw, ragged.
+ * kind that is one or two contractions of loads and what is made of them in place: dot, conv, conv_dw,
+ * ragged.
  *
  * Of a contraction sum over k of x * y, the rows are the axes that x alone varies over, the columns those
- * that y alone does; axes of both are a batch (tpl_tile_roles.c). Rows and columns are numbered row-major over
- * their axes, so a convolution is the same loop as a matrix product: its pixels are columns, its taps are part of k.
- * Reduced axes that the contraction does not fold but varies over (a pooling window) count as the innermost rows or
- * columns of whole windows.
+ * that y alone does; axes of both are a batch (tpl_tile_roles.c). Rows and columns are numbered row-major
+ * over their axes, so a convolution is the same loop as a matrix product: its pixels are columns, its taps
+ * are part of k. Reduced axes that the contraction does not fold but varies over (a pooling window) count as
+ * the innermost rows or columns of whole windows.
  *
- * In steps of BK a block brings a BM x BK and a BK x BN piece into block memory (tpl_tile_copy.c), some steps ahead of
- * the one that it multiplies (tpl_tile_sum.c): there are as many stages as steps on their way, and one. Exact: sums by the
- * product rule (ir/sum.h), k ascending, the CPU's bits. In tf32 operands are rounded to 11 bits, ties away, and go through matrix
- * tiles of 16 x 8 x 8, whose sums are cut toward zero: k / 8 cuts, each below 2^-23 of the sum's largest part.
- * Results go through block memory, so that a thread stores along the columns and holds whole windows.
+ * In steps of BK a block brings a BM x BK and a BK x BN piece into block memory (tpl_tile_copy.c), some steps
+ * ahead of the one that it multiplies (tpl_tile_sum.c): there are as many stages as steps on their way, and
+ * one. Exact: sums by the product rule (ir/sum.h), k ascending, the CPU's bits. In tf32 operands are rounded
+ * to 11 bits, or taken in two parts, and go through matrix tiles of 16 x 8 x 8, whose sums are cut toward zero: k / 8
+ * cuts, each below 2^-23 of the sum's largest part. Results go through block memory, so that a thread stores
+ * along the columns and holds whole windows.
  *
- * Ragged contractions. Rows of a range [lo, hi) of some axis e meet e's matrix: where the ranges are all rows in order,
- * each has its own tiles (find_rows). Else the es of which a block has rows are put into a list, and its steps are those of
- * all of them, one after the other; what the others would add is a zero. Or the range is one of ks, for an e of the
- * batch: the steps are those of the range.
+ * Ragged contractions. Rows of a range [lo, hi) of some axis e meet e's matrix: where the ranges are all rows
+ * in order, each has its own tiles (find_rows). Else the es of which a block has rows are put into a list,
+ * and its steps are those of all of them, one after the other; what the others would add is a zero. Or the
+ * range is one of ks, for an e of the batch: the steps are those of the range.
  *
- * Split over k (v[7]): where tiles are too few for the machine, the tasks of a first phase are the tiles by pieces of k,
- * whose sums lie in the shared memory; those of the second add them and store. Exact: a piece is a block of the product
- * rule, and they are added by that rule. In tf32 there are as many as make the tasks that v[7] asks for, added in order.
+ * Split over k (v[7]): where tiles are too few for the machine, the tasks of a first phase are the tiles by
+ * pieces of k, whose sums lie in the shared memory; those of the second add them and store. Exact: a piece is
+ * a block of the product rule, and they are added by that rule. In tf32 there are as many as make the tasks
+ * that v[7] asks for, added in order.
  *
- * Schedule: v[0] BM, v[1] BN, v[2] BK; exact: v[3] TM and v[4] TN, rows and columns of a thread; tf32: v[3] and v[4]
- * warps along rows and columns, v[5] groups of them that share a step's ks (0: exact), + 16: operands in two parts; v[6] stages; v[7] tasks of a split,
- * exact: 1; 0: not split. */
+ * Schedule: v[0] BM, v[1] BN, v[2] BK; exact: v[3] TM and v[4] TN, rows and columns of a thread; tf32: v[3]
+ * and v[4] warps along rows and columns, v[5] groups of them that share a step's ks (0: exact), + 16:
+ * operands in two parts; v[6] stages; v[7] tasks of a split, exact: 1; 0: not split. */
 #include "backends/loop/tpl_tile.h"
 
 /* ---- steps -------------------------------------------------------------------------------- */
@@ -109,7 +112,10 @@ static void steps(DhcTile *d, DhcLv n_steps) {
   dhc_lp_end(b);
 }
 
-static DhcLv count_steps(DhcTile *d) { return dhc_lp_ceildivc(d->b, dhc_lp_max(d->b, dhc_lp_sub(d->b, d->k_end, d->k_first), dhc_lp_i64(d->b, 0)), d->bk); }
+static DhcLv count_steps(DhcTile *d) {
+  return dhc_lp_ceildivc(d->b, dhc_lp_max(d->b, dhc_lp_sub(d->b, d->k_end, d->k_first), dhc_lp_i64(d->b, 0)),
+                         d->bk);
+}
 
 enum { LISTED = 64 }; /* ranges in the list at most; more are taken in turns */
 
@@ -395,7 +401,12 @@ static void two_phases(DhcTile *d, const Grid *g) {
   dhc_lp_share(b, dhc_prog_op(a, DHC_DIM_MUL, pieces, dhc_prog_const(a, (int64_t)4 * d->n_folds * d->bm * d->bn)));
   d->n_splits = dhc_lp_prog(b, g->splits);
   if (!d->tf32) d->per_split = dhc_lp_i64(b, DHC_DOT_BLOCK);
-  else d->per_split = dhc_lp_mulc(b, dhc_lp_ceildivc(b, dhc_lp_udiv(b, dhc_lp_addc(b, dhc_lp_add(b, d->n_k, d->n_splits), -1), d->n_splits), d->bk), d->bk);
+  else
+    d->per_split = dhc_lp_mulc(
+        b,
+        dhc_lp_ceildivc(
+            b, dhc_lp_udiv(b, dhc_lp_addc(b, dhc_lp_add(b, d->n_k, d->n_splits), -1), d->n_splits), d->bk),
+        d->bk);
   DhcLv first = dhc_lp_prog(b, pieces);
   DhcLv task = dhc_lp_phases(b, pieces, dhc_prog_op(a, DHC_DIM_MUL, g->all, dhc_prog_const(a, d->passes)));
   DhcTplMark mark = dhc_tpl_push(&d->cx);

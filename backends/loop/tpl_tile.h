@@ -4,7 +4,12 @@
 
 #include "backends/loop/tpl.h"
 
-enum { DHC_TILE_PAIR = 2, DHC_TILE_GUARDS = 4, DHC_TILE_WARP = 32, DHC_TILE_MEMORY = 226 << 10 /* bytes of block memory on a multiprocessor */ };
+enum {
+  DHC_TILE_PAIR = 2,
+  DHC_TILE_GUARDS = 4,
+  DHC_TILE_WARP = 32,
+  DHC_TILE_MEMORY = 226 << 10 /* bytes of block memory on a multiprocessor */
+};
 
 /* Places of lines or ks that are numbers over several axes, or enter where it may lie outside, in block memory: an offset,
  * and an index for each guarded term. */

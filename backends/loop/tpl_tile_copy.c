@@ -410,7 +410,8 @@ static void copy_side(DhcTile *d, const DhcTileSide *s, DhcLv step, DhcLv k0, Dh
     dhc_lp_if(b, is_whole(d, s, &w, k0));
     Spot x = spot_of(d, s, &w, k0, base, dhc_lp_for(b, zero, each, 1));
     Part own = stepping_part(d, s, &x, step), p = joined(b, s, &w.steady, &own);
-    dhc_lp_copy(b, dhc_lp_block_memory(b, DHC_F32, d->stages_at), x.place, dhc_lp_at(b, d->cx.pointer[s->operand], p.offset), s->width, NULL);
+    dhc_lp_copy(b, dhc_lp_block_memory(b, DHC_F32, d->stages_at), x.place,
+                dhc_lp_at(b, d->cx.pointer[s->operand], p.offset), s->width, NULL);
     dhc_lp_end(b);
     dhc_lp_else(b);
   }

@@ -106,7 +106,8 @@ static void find_range(DhcTile *d) {
     if (lo < 0 || hi < 0 || row != row2) continue;
     uint32_t e = d->cx.varies[lo], own = 1u << row;
     if (!e || (e & (e - 1)) || e != d->cx.varies[hi]) continue;
-    bool of_rows = d->x.axes == own && (d->k & e) && !(d->k & (e - 1)) && d->k != e, of_k = d->k == own && !(d->batch & ~e) && (d->x.axes | d->batch) & e;
+    bool of_rows = d->x.axes == own && (d->k & e) && !(d->k & (e - 1)) && d->k != e,
+         of_k = d->k == own && !(d->batch & ~e) && (d->x.axes | d->batch) & e;
     if (!of_rows && !of_k) continue;
     d->range_axis = row;
     d->lo = lo;

@@ -151,7 +151,8 @@ static void each_tf32(DhcTile *d, int f, void (*put)(DhcTile *d, int f, DhcLv ro
   DhcLp *b = d->b;
   int nt = col_tiles(d);
   Lane l = lane_of(d);
-  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, row_tiles(d)), 1), row = dhc_lp_add(b, dhc_lp_add(b, l.row, l.g), dhc_lp_mulc(b, i, 16));
+  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, row_tiles(d)), 1),
+        row = dhc_lp_add(b, dhc_lp_add(b, l.row, l.g), dhc_lp_mulc(b, i, 16));
   DhcLv j = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, nt), 1);
   DhcLv col = dhc_lp_add(b, dhc_lp_add(b, l.col, dhc_lp_mulc(b, l.t, 2)), dhc_lp_mulc(b, j, 8));
   DhcLv at = dhc_lp_mulc(b, dhc_lp_add(b, dhc_lp_mulc(b, i, nt), j), 4);
@@ -189,7 +190,8 @@ static void end_block(DhcTile *d, DhcLv k_next, DhcLv last) {
   DhcLp *b = d->b;
   int n = dhc_tile_n_sums(d);
   DhcLv zero = dhc_lp_i64(b, 0), count = dhc_lp_i64(b, n), none = dhc_lp_float(b, DHC_F32, 0);
-  DhcLv block = dhc_lp_addc(b, dhc_lp_ceildivc(b, k_next, DHC_DOT_BLOCK), -1), first = dhc_lp_udiv(b, d->k_first, dhc_lp_i64(b, DHC_DOT_BLOCK));
+  DhcLv block = dhc_lp_addc(b, dhc_lp_ceildivc(b, k_next, DHC_DOT_BLOCK), -1),
+        first = dhc_lp_udiv(b, d->k_first, dhc_lp_i64(b, DHC_DOT_BLOCK));
   DhcTplLevel v;
   DhcLv from = dhc_lp_mulc(b, dhc_tpl_level_begin(b, &v, block, first, last), n);
   for (int f = 0; f < d->n_folds; f++) {

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-/* Exact; the same by blocks of the product rule; tf32 in two parts; warps that share a step's ks; split over k; four stages; one column tile a warp. */
+/* Exact; the same by blocks of the product rule; tf32 in two parts; warps that share a step's ks; split over
+ * k; four stages; one column tile a warp. */
 static const DhcSchedule schedules[] = {{.template_name = "tile", .v = {16, 16, 16, 2, 4, 0, 3}},
                                         {.template_name = "tile", .v = {32, 16, 16, 1, 1, 0, 2}},
                                         {.template_name = "tile", .v = {32, 32, 16, 4, 4, 0, 3, 1}},
@@ -59,8 +60,13 @@ static void long_sums(void **st) {
 }
 
 static DhcTerm guarded(const int *axis, const int64_t *coef, bool unit) {
-  return (DhcTerm){.n_axes = coef[2] ? 3 : 2, .axis = {axis[0], axis[1], axis[2]}, .coef = {coef[0], coef[1], coef[2]}, .div = 1, .index = -1,
-                   .guarded = true, .unit = unit};
+  return (DhcTerm){.n_axes = coef[2] ? 3 : 2,
+                   .axis = {axis[0], axis[1], axis[2]},
+                   .coef = {coef[0], coef[1], coef[2]},
+                   .div = 1,
+                   .index = -1,
+                   .guarded = true,
+                   .unit = unit};
 }
 static DhcTerm plain(int axis, bool unit) {
   return (DhcTerm){.n_axes = 1, .axis = {axis}, .coef = {1}, .div = 1, .index = -1, .unit = unit};
@@ -74,7 +80,8 @@ static void one_conv(int64_t channels, int64_t outs, int64_t h, int pool, const 
   int n = case_axis(&c, DHC_AXIS_PAR, 2, false), o = case_axis(&c, DHC_AXIS_PAR, outs, false);
   int y = case_axis(&c, DHC_AXIS_PAR, h / pool, false), x = case_axis(&c, DHC_AXIS_PAR, W / pool, false);
   int wy = pool > 1 ? case_axis(&c, DHC_AXIS_RED, pool, true) : -1, wx = pool > 1 ? case_axis(&c, DHC_AXIS_RED, pool, true) : -1;
-  int ci = case_axis(&c, DHC_AXIS_RED, channels, false), ky = case_axis(&c, DHC_AXIS_RED, 3, true), kx = case_axis(&c, DHC_AXIS_RED, 3, true);
+  int ci = case_axis(&c, DHC_AXIS_RED, channels, false), ky = case_axis(&c, DHC_AXIS_RED, 3, true),
+      kx = case_axis(&c, DHC_AXIS_RED, 3, true);
   int ox = case_operand(&c, DHC_F32, -1, 0, NULL), ow = case_operand(&c, DHC_F32, -1, 0, NULL);
   case_term(&c, ox, plain(n, false), channels * h * W, 0, 0);
   case_term(&c, ox, plain(ci, false), h * W, 0, 0);
@@ -97,7 +104,8 @@ static void one_conv(int64_t channels, int64_t outs, int64_t h, int pool, const 
   if (window) {
     int most = case_fold(&c, DHC_OP_REDUCE_MAX, DHC_F32, window, d, -1);
     case_operand(&c, DHC_F32, most, 4, (int[]){n, o, y, x});
-    if (s->v[5] == 0 || s->v[5] > 16) case_operand(&c, DHC_I32, case_fold(&c, DHC_OP_ARGMAX, DHC_I32, window, d, -1), 4, (int[]){n, o, y, x});
+    if (s->v[5] == 0 || s->v[5] > 16)
+      case_operand(&c, DHC_I32, case_fold(&c, DHC_OP_ARGMAX, DHC_I32, window, d, -1), 4, (int[]){n, o, y, x});
   } else {
     case_operand(&c, DHC_F32, d, 4, (int[]){n, o, y, x});
   }
