@@ -11,6 +11,7 @@
 #include "runtime/data/data.h"
 #include "runtime/formats/npy.h"
 #include "runtime/formats/safetensors.h"
+#include "runtime/image.h"
 #include "runtime/metrics.h"
 #include "runtime/plan.h"
 #include "runtime/sha256.h"
@@ -25,6 +26,7 @@
 #define KIND_text 6
 #define KIND_run 7
 #define KIND_store 8
+#define KIND_image 9
 #define KIND_OF(name) KIND_##name
 #define KIND(name) KIND_OF(name)
 
@@ -184,6 +186,52 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
   if (told(dhc_metrics_open(csv, jsonl, columns, 3, 1, true, &m)) && told(dhc_metrics_keep(m, 2, &kept)))
     fuzz_check(kept >= 0 && kept <= 2, "no more rows than asked for are kept");
   if (m) dhc_metrics_close(m);
+  return 0;
+}
+
+#elif KIND(FUZZ_KIND) == KIND_image
+/* What stands behind an image's head, which is made to fit: magic, version, length, digest. */
+enum { HEAD = 56 };
+
+static void seal(uint8_t *image, size_t body) {
+  static const dhc_image none = {.plan = {.name = ""}, .finite = -1};
+  uint8_t *whole;
+  size_t n;
+  fuzz_check(told(dhc_image_write(&none, &whole, &n)) && n > HEAD, "an empty image is written");
+  memcpy(image, whole, 16);
+  free(whole);
+  for (int i = 0; i < 8; i++) image[16 + i] = (uint8_t)((uint64_t)body >> 8 * i);
+  dhc_sha256_bytes(image + HEAD, body, image + 24);
+}
+
+/* Bound to small sizes: what refers to what is read, no code is there to run. */
+static void bind(const dhc_image *im) {
+  const dhc_plan *plan = &im->plan;
+  int64_t *symbols = malloc(sizeof *symbols * ((size_t)plan->n_symbols + 1));
+  const dhc_kernel **kernels = malloc(sizeof(dhc_kernel *) * ((size_t)plan->n_kernels + 1));
+  fuzz_check(symbols && kernels, "memory");
+  for (int i = 0; i < plan->n_symbols; i++) symbols[i] = 2 + i;
+  for (int i = 0; i < plan->n_kernels; i++) kernels[i] = &im->kernels[i];
+  DhcBound *b = NULL;
+  if (told(dhc_plan_bind(plan, kernels, symbols, 2, &b))) dhc_bound_free(b);
+  free(kernels);
+  free(symbols);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
+  uint8_t *image = malloc(n + HEAD), *again = NULL;
+  size_t n_again;
+  dhc_image *im = NULL;
+  fuzz_check(image != NULL, "memory");
+  if (n) memcpy(image + HEAD, data, n);
+  seal(image, n);
+  if (told(dhc_image_read(image, n + HEAD, &im))) {
+    fuzz_check(told(dhc_image_write(im, &again, &n_again)), "what was read can be written");
+    bind(im);
+    dhc_image_free(im);
+  }
+  free(again);
+  free(image);
   return 0;
 }
 
