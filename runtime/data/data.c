@@ -63,6 +63,10 @@ void dhc_data_add(DhcDataOwner *o, const char *static_name, int32_t dtype, int32
   o->blocks[o->n_fields++] = block;
 }
 
+bool dhc_data_may_have_val(const char *spec) {
+  return strncmp(spec, "npy:", 4) == 0 || strncmp(spec, "synth:", 6) == 0;
+}
+
 static void owner_free(DhcDataOwner *o) {
   for (int32_t i = 0; i < o->cap_fields; i++) {
     if (o->names != NULL) {
@@ -126,6 +130,9 @@ dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptio
   if (k == n_sources) {
     return dhc_status_make(DHC_E_USAGE,
                            "data '%s': needs cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK", spec);
+  }
+  if (spec[strlen(sources[k].prefix)] == '\0' && sources[k].open != dhc_data_open_synth) {
+    return dhc_status_make(DHC_E_USAGE, "data '%s': needs a path behind the colon", spec);
   }
   DhcDataOwner *o = owner_new(MAX_FIELDS);
   DhcDataset *d = calloc(1, sizeof *d);

@@ -8,6 +8,8 @@
 typedef enum DhcSplit { DHC_SPLIT_TRAIN, DHC_SPLIT_VAL, DHC_SPLIT_TEST } DhcSplit;
 /* "train", "val", "test". */
 const char *dhc_split_name(DhcSplit split);
+/* Sources that may have validation examples of their own: a split of these is asked for, of others it is cut off train. */
+bool dhc_data_may_have_val(const char *spec);
 
 /* One column: example i is example_bytes bytes at data + i * example_bytes. */
 typedef struct DhcField {

@@ -21,6 +21,7 @@ typedef struct Synth {
   int64_t length, vocab, pairs, items, n, n_test, seed;
   const Task *task;
   int64_t *place; /* `length` numbers, room to shuffle in */
+  unsigned given; /* bit k: the spec gave keys[k] */
 } Synth;
 
 /* One example's random numbers. */
@@ -141,6 +142,10 @@ static dhc_status read_key(const char *spec, const char *at, size_t n, Synth *s)
       return dhc_status_make(DHC_E_USAGE, "data '%s': %s needs a number from %lld to %lld", spec, keys[k].name, (long long)keys[k].lo,
                              (long long)keys[k].hi);
     }
+    if ((s->given >> k) & 1) {
+      return dhc_status_make(DHC_E_USAGE, "data '%s': %s is given twice", spec, keys[k].name);
+    }
+    s->given |= 1u << k;
     *keys[k].to = v;
     return dhc_status_ok();
   }

@@ -16,7 +16,7 @@ typedef struct Rows {
 
 static dhc_status whole_numbers(const char *path, int32_t dtype) {
   bool fits = dtype < DHC_N_DTYPES && !dhc_tensor_dtype_is_float(dtype) && dtype != DHC_BOOL;
-  return fits ? dhc_status_ok() : dhc_status_file(path, "holds %s, tokens are whole numbers", dhc_tensor_dtype_name(dtype));
+  return fits ? dhc_status_ok() : dhc_status_file(path, "holds %s; tokens are i8, u8, i16, u16, i32, u32 or i64", dhc_tensor_dtype_name(dtype));
 }
 
 static dhc_status rows_of(const char *path, const DhcTensorView *v, int64_t length, bool given, Rows *r) {

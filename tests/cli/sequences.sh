@@ -12,6 +12,7 @@ train=("$dhcc" train "${model[@]}" --data $data --batch 32 --quiet --seed 3)
 "${train[@]}" --out parts --steps 40 || fail "the first part"
 "${train[@]}" --out parts --steps 96 --resume || fail "resume"
 cmp whole/last.safetensors parts/last.safetensors || fail "a resumed run gives other weights"
+grep -q "a split of its own" whole/config.json || fail "validation is cut off the training examples"
 accuracy() { "$dhcc" eval "${model[@]}" --data "$1" --weights whole/last.safetensors --split "$2" --json | number accuracy; }
 for split in val test; do
   a=$(accuracy $data $split)

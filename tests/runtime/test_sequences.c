@@ -131,6 +131,9 @@ static void what_is_refused(void **state) {
       {"synth:copy:len=3", "data 'synth:copy:len=3': no setting 'len' (length, vocab, pairs, items, n, n_test, seed)"},
       {"synth:copy:length=3", "data 'synth:copy:length=3': length needs a number from 4 to 1048576"},
       {"synth:copy:length", "data 'synth:copy:length': length needs a number from 4 to 1048576"},
+      {"synth:copy:length=8,length=16", "data 'synth:copy:length=8,length=16': length is given twice"},
+      {"tokens:", "data 'tokens:': needs a path behind the colon"},
+      {"scifar:", "data 'scifar:': needs a path behind the colon"},
       {"synth:copy:vocab=64,", "data 'synth:copy:vocab=64,': no setting '' (length, vocab, pairs, items, n, n_test, seed)"},
       {"synth:mqar:length=20", "data 'synth:mqar:length=20': 8 pairs need a length of 24 and a vocab of 18 at least"},
       {"synth:selective_copy:length=32", "data 'synth:selective_copy:length=32': 16 items need a length of 33 at least"}};
@@ -184,7 +187,7 @@ static void token_files(void **state) {
     int32_t dtype, rank;
     int64_t shape[3];
     const char *says;
-  } rows[] = {{"f.npy", "", DHC_F32, 1, {15}, "f.npy: error: holds f32, tokens are whole numbers"},
+  } rows[] = {{"f.npy", "", DHC_F32, 1, {15}, "f.npy: error: holds f32; tokens are i8, u8, i16, u16, i32, u32 or i64"},
               {"r.npy", "", DHC_I32, 3, {3, 5, 1}, "r.npy: error: has 3 dimensions, tokens have 1, or 2 for examples by row"},
               {"s.npy", "@15", DHC_I32, 1, {15}, "s.npy: error: 15 tokens are too few for a window of 15 and the token after it"},
               {"g.npy", "@3", DHC_I32, 2, {3, 5}, "g.npy: error: is a matrix, whose rows are the examples: no @LENGTH"},
