@@ -222,6 +222,8 @@ static dhc_status check_options(const dhc_build_options *o, const dhc_session *s
   BuildForm form;
   if (!build_form(o->out, &form) || (form == BUILD_C) != o->c)
     return dhc_status_make(DHC_E_USAGE, "-o %s: needs a name that ends in %s", o->out, o->c ? ".c" : ".o, .a or .so");
+  if (form == BUILD_SO && o->target && !strncmp(o->target, "wasm32", 6))
+    return dhc_status_make(DHC_E_USAGE, "-o %s: wasm32 has no shared libraries; needs a name that ends in .o or .a", o->out);
   if (o->c && !o->header) return dhc_status_make(DHC_E_USAGE, "--emit c: needs --header, which the source includes");
   if (!o->target && (o->cpu || o->features)) return dhc_status_make(DHC_E_USAGE, "--%s: needs --target", o->cpu ? "cpu" : "features");
   if (o->selftest && !o->weights) return dhc_status_make(DHC_E_USAGE, "--selftest: needs --weights");

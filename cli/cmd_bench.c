@@ -116,6 +116,16 @@ static int wrong(const Bench *b, const char *what) {
   return 1;
 }
 
+static int no_entry(const Bench *b) {
+  char all[512] = "";
+  size_t n = 0;
+  const cJSON *e;
+  cJSON_ArrayForEach(e, cJSON_GetObjectItem(b->about, "entries"))
+    if (n < sizeof all) n += (size_t)snprintf(all + n, sizeof all - n, "%s%s", n ? ", " : "", text_of(e, "name"));
+  cli_error(b->c, "bench: %s: it has no such entry; entries: %s", b->c->object, all);
+  return 1;
+}
+
 /* ---- opening ------------------------------------------------------------------------------------ */
 
 static int open_object(Bench *b) {
@@ -143,7 +153,29 @@ static int open_object(Bench *b) {
     const char *of = text_of(e, "name");
     if (b->c->entry ? !strcmp(of, b->c->entry) : !b->entry) b->entry = e;
   }
-  return b->entry ? 0 : wrong(b, "it has no such entry");
+  return b->entry ? 0 : no_entry(b);
+}
+
+/* Every part of --sizes gives a size of the entry that the object leaves open a whole number from 1. */
+static int check_sizes(const Bench *b) {
+  for (const char *at = b->c->sizes; at && *at; at += strcspn(at, ","), at += *at == ',') {
+    int length = (int)strcspn(at, ","), name = (int)strcspn(at, "=,");
+    char *end = NULL;
+    long long v = at[name] == '=' && at[name + 1] >= '0' && at[name + 1] <= '9' ? strtoll(at + name + 1, &end, 10) : 0;
+    const cJSON *s, *of = NULL;
+    cJSON_ArrayForEach(s, cJSON_GetObjectItem(b->entry, "sizes"))
+      if (strlen(text_of(s, "name")) == (size_t)name && !strncmp(text_of(s, "name"), at, (size_t)name)) of = s;
+    if (end != at + length || v < 1 || v > INT32_MAX)
+      cli_error(b->c, "--sizes: needs NAME=N with N from 1 to %d, got \"%.*s\"", INT32_MAX, length, at);
+    else if (!of)
+      cli_error(b->c, "--sizes: entry '%s' of %s has no size '%.*s'", text_of(b->entry, "name"), b->c->object, name, at);
+    else if (cJSON_GetObjectItem(of, "value"))
+      cli_error(b->c, "--sizes: %s fixes %.*s at %lld", b->c->object, name, at, (long long)cJSON_GetObjectItem(of, "value")->valuedouble);
+    else
+      continue;
+    return 2;
+  }
+  return 0;
 }
 
 /* Of no particular values, but none of them 0. */
@@ -310,6 +342,7 @@ int cmd_bench(const Cli *c) {
     return 3;
   }
   int rc = open_object(&b);
+  if (!rc) rc = check_sizes(&b);
   if (!rc) rc = prepare(&b);
   if (!rc) rc = measure(&b);
   for (int i = 0; i < b.n_blocks; i++) free(b.blocks[i]);

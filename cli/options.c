@@ -82,6 +82,8 @@ static bool set_real(Cli *c, const OptRow *r, const char *text) {
   if (end == text || *end || !isfinite(v) || v < r->lo || v > r->hi) {
     if (r->lo > 0 && isfinite(v) && v > r->hi)
       cli_error(c, "--%s: needs a number of at most %g, got \"%s\"", r->name, r->hi, text);
+    else if (v > 0 && v < r->lo)
+      cli_error(c, "--%s: needs a number of at least %g, got \"%s\"", r->name, r->lo, text);
     else if (r->lo > 0)
       cli_error(c, "--%s: needs a finite number above 0, got \"%s\"", r->name, text);
     else

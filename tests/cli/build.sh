@@ -2,6 +2,7 @@
 # build: an object and its header; a program without any library links and runs it; what cannot be
 # built is one line, and leaves the files that are there as they are.
 . "$(dirname "$0")/common.sh"
+here=$(cd "$(dirname "$0")" && pwd)
 cd "$work" || exit 1
 cc=${CC:-cc}
 
@@ -117,6 +118,7 @@ cmp -s mlp_c.c again.c || fail "the source is another the second time"
 refused 2 "needs a name that ends in .c" mlp --emit c "${out[@]}"
 refused 2 "needs a name that ends in .o, .a or .so" mlp -o mlp.c --header mlp.h
 refused 2 "needs --header" mlp --emit c -o none.c
+refused 2 "wasm32 has no shared libraries" mlp --target wasm32 -o none.so
 refused 2 "needs object or c" mlp --emit rust "${out[@]}"
 
 # ---- archives and shared libraries, and memory that is static
@@ -182,8 +184,16 @@ expect 0 "p99.99" "$dhcc" bench --object tiny.so --seconds 0.05
 expect 2 "needs --object FILE.so" "$dhcc" bench
 expect 1 "nix.so" "$dhcc" bench --object nix.so
 expect 1 "has no function other_describe" "$dhcc" bench --object tiny.so --name other
-expect 1 "it has no such entry" "$dhcc" bench --object mamba.so --entry forward
-expect 1 "does not take these --sizes" "$dhcc" bench --object mamba.so --entry step --sizes B=0
+expect 1 "it has no such entry; entries: stream, step, reset" "$dhcc" bench --object mamba.so --entry forward
+expect 2 '--sizes: needs NAME=N with N from 1 to 2147483647, got "B=0"' "$dhcc" bench --object mamba.so --entry step --sizes B=0
+expect 2 "--sizes: entry 'step' of mamba.so has no size 'Z'" "$dhcc" bench --object mamba.so --entry step --sizes B=1,Z=2
+expect 2 "--sizes: tiny.so fixes B at 1" "$dhcc" bench --object tiny.so --sizes B=2
+expect 1 "does not take these --sizes" "$dhcc" bench --object mamba.so --entry stream --sizes B=2147483647,L=2147483647
+expect 2 '--seconds: needs a number of at least 0.001, got "1e-9"' "$dhcc" bench --object tiny.so --seconds 1e-9
+# the program of docs/abi.md, as it is printed there
+sed -n '/^```c$/,/^```$/p' "$here/../../docs/abi.md" | sed '1d;$d' > printed.c
+expect 0 "embedded" "$dhcc" build mlp --weights w.safetensors -o mlp.o --header mlp.h
+"$cc" -std=c11 -Wall -Wextra -Werror -o printed printed.c mlp.o && ./printed || fail "the program of docs/abi.md"
 
 # ---- --json
 "$dhcc" build mlp "${out[@]}" --json > out.json && [ "$(number kernels < out.json)" = 2 ] || fail "--json"
