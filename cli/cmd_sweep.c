@@ -331,13 +331,17 @@ static int merge_sweep(const Cli *c) {
   return rc;
 }
 
-/* Options that mean something only where runs are trained. */
+/* Options that mean something only where runs are trained, or only where they are not. */
 static int check_training(const Cli *c) {
   const struct {
     const char *name;
     bool given;
   } of_training[] = {{"data", c->data}, {"out", c->out}, {"seeds", c->seeds}, {"baseline", c->baseline}, {"shard", c->shard},
-                   {"resume", c->resume}, {"dry-run", c->dry_run}, {"budget", c->budget}, {"jobs", c->jobs}};
+                     {"resume", c->resume}, {"dry-run", c->dry_run}, {"budget", c->budget}, {"jobs", c->jobs}, {"metric", c->metric},
+                     {"epochs", c->epochs}, {"steps", c->steps}, {"batch", c->batch}, {"lr", c->lr > 0}, {"clip", c->clip >= 0},
+                     {"val-fraction", c->val_fraction >= 0}, {"limit", c->limit}, {"save-every", c->save_every},
+                     {"init-from", c->init_from}, {"tensorboard", c->tensorboard}, {"no-augment", c->no_augment},
+                     {"no-shuffle", c->no_shuffle}};
   for (size_t i = 0; !c->train && i < sizeof of_training / sizeof of_training[0]; i++)
     if (of_training[i].given) {
       cli_error(c, "sweep: --%s needs --train", of_training[i].name);
@@ -345,6 +349,10 @@ static int check_training(const Cli *c) {
     }
   if (c->train && (!c->data || (!c->out && !c->dry_run))) {
     cli_error(c, "sweep: --train needs --data SPEC and --out DIR");
+    return 2;
+  }
+  if (c->cost_only ? c->train : c->csv) {
+    cli_error(c, c->cost_only ? "sweep: --cost-only trains nothing: leave it or --train out" : "sweep: --csv needs --cost-only");
     return 2;
   }
   return 0;

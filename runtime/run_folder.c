@@ -22,7 +22,7 @@ static dhc_status lock(int fd, const char *path, const DhcWarn *warn) {
     return dhc_status_ok();
   }
   if (errno == EWOULDBLOCK) {
-    return dhc_status_make(DHC_E_ENVIRONMENT, "%s: another training writes there", path);
+    return dhc_status_make(DHC_E_ENVIRONMENT, "%s: another process writes there", path);
   }
   dhc_warn(warn, DHC_WARN_WARNING, "%s: cannot be locked (%s): no other training may write there", path,
            strerror(errno));

@@ -8,7 +8,7 @@
 #include "runtime/run_folder.h"
 
 /* What the merged folder has of a run. */
-static const char *const small_files[] = {"config.json", "metrics.csv", "metrics.jsonl", "run.json"};
+static const char *const small_files[] = {"config.json", "init.json", "metrics.csv", "metrics.jsonl", "events.out.tfevents.dhcc", "run.json"};
 enum { N_SMALL_FILES = sizeof small_files / sizeof small_files[0] }; /* run.json, which says that it is finished, is the last */
 
 static dhc_status copy_file(const char *from, const char *to) {
@@ -72,10 +72,8 @@ static dhc_status read_all(Study *to, Study *from, const char *const *folders, i
   return dhc_status_ok();
 }
 
-static dhc_status merge(Study *to, const char *const *folders, int n) {
-  Study *from = DHC_NEW_N(to->arena, Study, n + 1);
+static dhc_status merge(Study *to, const Study *from, int n) {
   if (study_is_there(to->out)) return dhc_status_make(DHC_E_INPUT, "%s: holds a sweep already", to->out);
-  DHC_TRY(read_all(to, from, folders, n));
   for (int i = 0; i < n; i++)
     for (int k = 0; k < from[i].runs.n; k++)
       if (from[i].runs.at[k].result.status) DHC_TRY(copy_run(&from[i], to, &from[i].runs.at[k]));
@@ -100,8 +98,10 @@ dhc_status api_sweep_merge(const char *out, const char *const *folders, int n, d
   DhcHeld held;
   dhc_hold(&held, close_folder, &folder);
   Study to = {.out = out, .arena = &a};
-  dhc_status st = dhc_run_folder_open(out, true, NULL, &folder);
-  if (st.code == DHC_OK) st = merge(&to, folders, n);
+  Study *from = DHC_NEW_N(&a, Study, n + 1);
+  dhc_status st = read_all(&to, from, folders, n); /* before a folder is made */
+  if (st.code == DHC_OK) st = dhc_run_folder_open(out, true, NULL, &folder);
+  if (st.code == DHC_OK) st = merge(&to, from, n);
   if (st.code == DHC_OK) study_count(&to, result);
   dhc_release(&held);
   close_folder(&folder);

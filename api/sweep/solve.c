@@ -164,6 +164,9 @@ static dhc_status read_options(Solve *s) {
     if (*end || end == o->solve + key + 1 || s->step < 1 || s->step > MOST) s->step = 0;
   }
   if (!key || !s->step) return dhc_status_make(DHC_E_USAGE, "--solve: needs NAME or NAME:STEP, a hyperparameter and a whole number, got \"%s\"", o->solve);
+  for (int i = 0; i < o->n_axes; i++)
+    if (!strncmp(o->axes[i], s->key, key) && o->axes[i][key] == '=' && strchr(o->axes[i] + key, ','))
+      return dhc_status_make(DHC_E_USAGE, "--solve %s: --set %s varies it", s->key, o->axes[i]);
   s->slack = o->slack > 0 ? o->slack : 0.01;
   return dhc_status_ok();
 }

@@ -60,7 +60,7 @@ static bool progress(void *ctx, const dhc_train_progress *p) {
   (void)p;
   if (++pr->calls == 1 && pr->second) {
     dhc_train_result r;
-    fails_with(train_in(pr->second, &(dhc_train_options){.resume = true}, &r), DHC_E_ENVIRONMENT, "another training writes there",
+    fails_with(train_in(pr->second, &(dhc_train_options){.resume = true}, &r), DHC_E_ENVIRONMENT, "another process writes there",
                "a second training of one process");
   }
   return pr->calls != pr->stop_at;

@@ -58,7 +58,7 @@ train --overwrite --seed 5 --epochs 1 || fail "overwrite"
 by=exec train --out busy --epochs 100000 &
 pid=$!
 for _ in $(seq 300); do [ -e busy/metrics.csv ] && break; sleep 0.05; done
-for how in '' --resume --overwrite; do expect 3 'busy: another training writes there' train --out busy --epochs 100000 $how; done
+for how in '' --resume --overwrite; do expect 3 'busy: another process writes there' train --out busy --epochs 100000 $how; done
 kill -KILL $pid
 wait $pid 2> /dev/null
 train --out busy --epochs 1 --overwrite || fail "the lock outlived its process"

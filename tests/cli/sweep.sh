@@ -70,6 +70,7 @@ expect 2 "--hold and --solve need each other" "$dhcc" sweep "${even[@]}" --hold 
 expect 2 "--hold: needs params, active-params" "$dhcc" sweep "${even[@]}" --hold param=30k --solve ffn_inner
 expect 2 "--hold: needs params, active-params" "$dhcc" sweep "${even[@]}" --hold params=-3 --solve ffn_inner
 expect 2 "--solve: needs NAME or NAME:STEP" "$dhcc" sweep "${even[@]}" --hold params=30k --solve ffn_inner:x
+expect 2 "--solve ffn_inner: --set ffn_inner=16,32 varies it" "$dhcc" sweep "${even[@]}" --set ffn_inner=16,32 --hold params=30k --solve ffn_inner
 expect 2 "--slack: needs a percentage" "$dhcc" sweep "${even[@]}" --hold params=30k --solve ffn_inner --slack 1
 
 # a recipe's settings are variants too, and compile nothing

@@ -94,6 +94,11 @@ for i in 1 2 3; do sweep --out "shard$i" --shard $i/3 > /dev/null || fail "shard
 [ "$(wc -l < shard2/results.csv)" = 4 ] || fail "shard 2 has $(wc -l < shard2/results.csv) lines"
 "$dhcc" sweep merge merged shard1 shard2 shard3 --quiet > /dev/null || fail "merge"
 same merged "three shards"
+for i in 1 2; do sweep --out "from$i" --shard $i/2 --seeds 0 --epochs 1 --tensorboard --init-from "$(echo whole/runs/*-s0 | cut -d' ' -f1)/last.safetensors" > /dev/null || fail "shard $i from weights"; done
+"$dhcc" sweep merge from from1 from2 --quiet > /dev/null || fail "merge of runs from weights"
+for f in init.json events.out.tfevents.dhcc; do
+  [ "$(find from/runs -name $f | wc -l)" = 3 ] || fail "merging loses $f"
+done
 "$dhcc" sweep merge two shard3 shard1 --json > two.json || fail "merge of two"
 python3 -c 'import json; d = json.load(open("two.json")); assert (d["runs_done"], d["runs_left"]) == (6, 3), d' || fail "merge of two"
 expect 1 'merged: holds a sweep already' "$dhcc" sweep merge merged shard1
@@ -168,13 +173,20 @@ expect 2 '--seeds: has 1 twice' sweep --out none --seeds 1,2,1
 expect 2 '--shard: needs I/N' sweep --out none --shard 4/3
 expect 2 "--metric: no column 'speed' of results.csv" sweep --out none --metric speed
 expect 2 '--train needs --data SPEC and --out DIR' "$dhcc" sweep m.dhc --variants size --train
+for o in batch=4 lr=1e-3 metric=loss val-fraction=0 init-from=x tensorboard; do
+  expect 2 "sweep: --${o%=*} needs --train" "$dhcc" sweep m.dhc --variants size "--$o"
+done
+expect 2 'sweep: --csv needs --cost-only' "$dhcc" sweep m.dhc --variants size --csv
+expect 2 'sweep: --cost-only trains nothing' sweep --out none --cost-only
+expect 1 'nowhere: holds no sweep' "$dhcc" sweep merge unmade whole nowhere
+[ -e unmade ] && fail "a merge that is refused makes a folder"
 expect 2 'sweep: --seeds needs --train' "$dhcc" sweep m.dhc --variants size --seeds 1
 expect 1 'no such file or directory' "$dhcc" sweep m.dhc --variants size --train --out none --data npy:nowhere
 [ ! -e none/results.csv ] || fail "a sweep that could not begin left results"
 by=exec sweep --out busy --epochs 100000 > /dev/null 2>&1 &
 pid=$!
 for _ in $(seq 300); do [ -e busy/sweep.json ] && break; sleep 0.05; done
-expect 3 'busy: another training writes there' sweep --out busy --resume --epochs 100000
+expect 3 'busy: another process writes there' sweep --out busy --resume --epochs 100000
 kill -INT $pid
 wait $pid
 [ $? = 130 ] || fail "an interrupt in the middle of a run"

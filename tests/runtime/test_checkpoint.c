@@ -228,7 +228,7 @@ static void locked(void **state) {
   char folder[256], text[600], name[DHC_RUN_FILE_CHARS];
   support_folder(folder);
   DhcRunFolder f, g;
-  snprintf(text, sizeof text, "%s: another training writes there", folder);
+  snprintf(text, sizeof text, "%s: another process writes there", folder);
   assert_ok(dhc_run_folder_open(folder, false, &warn, &f));
   assert_fails(dhc_run_folder_open(folder, false, &warn, &g), DHC_E_ENVIRONMENT, text);
   dhc_run_folder_close(&f);
