@@ -341,7 +341,7 @@ static int check_training(const Cli *c) {
                      {"epochs", c->epochs}, {"steps", c->steps}, {"batch", c->batch}, {"lr", c->lr > 0}, {"clip", c->clip >= 0},
                      {"val-fraction", c->val_fraction >= 0}, {"limit", c->limit}, {"save-every", c->save_every},
                      {"init-from", c->init_from}, {"tensorboard", c->tensorboard}, {"no-augment", c->no_augment},
-                     {"no-shuffle", c->no_shuffle}};
+                     {"no-shuffle", c->no_shuffle}, {"worker", c->worker}};
   for (size_t i = 0; !c->train && i < sizeof of_training / sizeof of_training[0]; i++)
     if (of_training[i].given) {
       cli_error(c, "sweep: --%s needs --train", of_training[i].name);

@@ -216,10 +216,15 @@ int cmd_train(const Cli *c) {
     cli_error(c, "train: needs --data SPEC (cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK)");
     return 2;
   }
-  if ((c->resume || c->overwrite) && !c->out) {
-    cli_error(c, "train: --%s needs --out DIR", c->resume ? "resume" : "overwrite");
-    return 2;
-  }
+  const struct {
+    const char *name;
+    bool given;
+  } of_folders[] = {{"resume", c->resume}, {"overwrite", c->overwrite}, {"save-every", c->save_every}, {"tensorboard", c->tensorboard}};
+  for (size_t i = 0; !c->out && i < sizeof of_folders / sizeof of_folders[0]; i++)
+    if (of_folders[i].given) {
+      cli_error(c, "train: --%s needs --out DIR", of_folders[i].name);
+      return 2;
+    }
   dhc_session *s = NULL;
   dhc_model *m = NULL;
   int rc = cli_open(c, &s, &m);

@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Messages of the command line, of its options' values and of the files they name, one row each: exit status, then the
+# whole line, word for word. Where a run says more (notes in front), the line is one of them.
+. "$(dirname "$0")/common.sh"
+python3 "$(dirname "$0")/message_files.py" "$work" || fail "the files could not be made"
+cd "$work" || exit 1
+cat > trained.dhc <<'M'
+import std/nn
+model Trained(n: int = 4) {
+  param w: [4] = ones()
+  forward<B>(x: [B, 4]) -> (y) { return x * w }
+  loss<B>(x: [B, 4]) -> (loss: []) { return mean(x * w) }
+}
+M
+row() {
+  local want=$1 line=$2 rc
+  shift 2
+  timeout 30 "$dhcc" "$@" > said.txt 2>&1 < /dev/null
+  rc=$?
+  [ "$rc" = "$want" ] || fail "exit $rc, want $want: $*"
+  grep -Fxq -e "dhcc: $line" said.txt || grep -Fxq -e "$line" said.txt || fail "$*"$'\n'"   want: $line"$'\n'"   said: $(head -3 said.txt)"
+}
+# commands and their options
+row 2 'error: unknown command nothing; dhcc --help lists them' nothing
+row 2 'error: --help takes no value' check mlp --help=1
+row 2 'error: --data: needs a value (SPEC)' train mlp --data
+row 2 'error: unknown option --nothing; dhcc check --help lists them' check mlp --nothing
+row 1 'error: explain: no error code E9999; dhcc explain lists them' explain E9999
+row 1 'error: explain: no error code E030 (did you mean E0301?)' explain E030
+row 2 'error: explain: one code, or --kernels MODEL A B' explain E0300 E0301
+row 2 'error: explain --kernels: needs MODEL A B: variants as key=value,... or a name, . for the model itself' explain --kernels mlp
+row 2 'error: cache: needs show, verify or prune, got "nope"' cache nope
+row 2 'error: --dims: needs whole numbers of 63 bits separated by commas, got "a"' kernel x.spec --dims a
+row 2 'error: check: usage: dhcc check MODEL [options]' check mlp a
+row 2 'error: --sizes: needs NAME=N with N from 1 to 2147483647, got "B=0"' info mlp --sizes B=0
+row 2 'error: --set: needs KEY=VALUE, got "a"' check mlp --set a
+row 2 'error: print: too many arguments, from "a" on (--diff compares variants)' print mlp a b
+row 2 'error: print --diff: needs MODEL A B: variants as key=value,... or a name, . for the model itself' print mlp --stage=fused --diff mlp
+row 2 'error: --diff: needs --stage=plan, grad.plan or train.plan, got "graph"' print --diff mlp . depth=1 --backend interp --stage=graph
+row 2 'error: --backend interp: it has no kernels to compare' print --diff mlp . depth=1 --backend interp
+row 2 'error: --check-bounds: needs --backend cpu, whose kernels can be checked' run mlp --check-bounds --backend interp
+# leaving parts out
+row 2 'error: --ablate: only runs leave units out, not gradients or training' run mlp --backend interp --ablate layers.1 --grad
+row 2 'error: --ablate: needs a path or a kind of layer, got ""' run mlp --backend interp --ablate ''
+row 2 'error: --ablate: needs PATH, KIND or LAYER=expert:NUMBER, got "a=b"' run mlp --backend interp --ablate a=b
+row 2 'error: ablate: needs --data SPEC and --weights FILE' ablate mlp
+# objects
+row 2 'error: build: needs -o FILE.o, FILE.a or FILE.so' build mlp
+row 2 'error: -o x.txt: needs a name that ends in .o, .a or .so' build mlp -o x.txt
+row 2 'error: --emit: needs object or c, got "nothing"' build mlp -o x.o --emit nothing
+row 2 'error: --emit c: needs --header, which the source includes' build mlp -o x.c --emit c
+row 2 'error: --weights-file w: needs --weights' build mlp -o x.o --weights-file w
+row 2 'error: build: objects are made by --backend cpu, not interp' build mlp -o x.o --backend interp
+row 2 'error: --bind: needs NAME=N with N from 1 to 2147483647, got "B"' build mlp -o x.o --bind B
+row 2 "error: --bind: 'B' is given twice" build mlp -o x.o --bind B=2,B=3
+row 2 "error: --bind: no entry of the object has a size 'Q'" build mlp -o x.o --bind Q=2
+row 2 'error: --entry forward: given twice' build mlp -o x.o --entry forward --entry forward
+row 1 "error: model MLP has no entry 'nope'" build mlp -o x.o --entry nope
+row 2 'error: --selftest: needs --weights' build mlp -o x.o --selftest 1
+row 2 "error: --max-ram: size B of entry 'forward' is not fixed (--bind)" build mlp -o x.o --max-ram 10
+row 2 'error: bench: needs --object FILE.so' bench
+# generation
+row 2 'error: --prompt: is empty; generation needs a first token' generate trained.dhc --prompt ''
+row 1 "trained.dhc:4:3: error[E0321]: entry 'forward' uses no state here: it has no stream form" generate trained.dhc --prompt a
+# values of a run
+row 2 'error: --state and --repeat: every run would carry the state on' run trained.dhc --state s --repeat 3
+row 1 't.txt: error: is no .safetensors file but a text file' run trained.dhc --inputs x=t.txt
+row 1 "zip.npy: error: is no .npy file but a zip archive (PyTorch's .pt and .bin files are some); save its tensors with safetensors.torch.save_file and give that file" run trained.dhc --inputs x=zip.npy
+row 1 "void.npy: error: type '|V2' is bytes without a meaning, as NumPy writes bfloat16 and 8-bit floats; save them as float32" run trained.dhc --inputs x=void.npy
+row 3 'error: bare: exists and is no regular file' run trained.dhc --inputs x=x.npy --outputs bare
+row 2 "error: '' names no file" run trained.dhc --inputs x=x.npy --outputs ''
+row 1 'error: dangling.safetensors: is a link to nothing' run trained.dhc --weights dangling.safetensors
+row 1 'error: pipe.safetensors: is a named pipe, no regular file' run trained.dhc --weights pipe.safetensors
+row 1 "error: entry 'forward' needs 64.0 GiB at these sizes, limit is 977 KiB (--max-memory; nothing would be allocated here)" info trained.dhc --sizes B=2147483647 --max-memory 1000000
+row 2 'error: verify: needs --oracle FILE.safetensors' verify mlp
+# sweeps
+row 2 'error: nothing to vary: give --set KEY=A,B, --opt KEY=A,B, --variants NAME or --placements M6A2' sweep trained.dhc
+row 2 'error: sweep: one model at a time; got mlp as well' sweep trained.dhc mlp --set n=1,2
+row 2 'error: --set: needs KEY=VALUE, got "n"' sweep trained.dhc --set n
+row 2 'error: --placements: needs letters with how many of each, "M6A2", got "XX"' sweep trained.dhc --placements XX
+row 2 'error: --placements and --set pattern exclude each other' sweep trained.dhc --placements M2A2 --set pattern=A,B
+row 2 'error: --placements M40A40: 107507208733336201592832 orders; a sweep has at most 100000 variants' sweep trained.dhc --placements M40A40
+row 1 'error: --variants: trained.dhc: the file declares no variants for Trained' sweep trained.dhc --variants small
+row 1 "error: --variants: dhc_ssm: DHCSSM has no variants 'widht' (did you mean 'width'?)" sweep dhc_ssm --variants widht
+row 2 'error: sweep: --train needs --data SPEC and --out DIR' sweep trained.dhc --set n=1,2 --train
+row 2 'error: sweep: --worker needs --train' sweep trained.dhc --set n=1,2 --worker 1/2
+row 2 'error: sweep: --metric needs --train' sweep trained.dhc --set n=1,2 --metric loss
+row 2 'error: --hold: needs params, active-params, flops-per-token or state-bytes =VALUE (2.4M), got "params"' sweep trained.dhc --set n=1,2 --hold params --solve n
+row 2 'error: --solve: needs NAME or NAME:STEP, a hyperparameter and a whole number, got "n:0"' sweep trained.dhc --set n=1,2 --hold params=1M --solve n:0
+row 1 'error: --hold params=1000000: variant n=1 comes no nearer than 4 (n=1, off by 1e+02 %); --slack allows 1 %' sweep trained.dhc --set n=1,2 --hold params=1M --solve n
+row 2 'error: --slack: needs a percentage above 0, 1%, got "0"' sweep trained.dhc --set n=1,2 --hold params=1M --solve n --slack 0
+row 2 'error: --seeds: needs up to 1000 whole numbers, 0,1,2 or 0..4, got "a"' sweep trained.dhc --set n=1,2 --train --data npy:few --out o --seeds a
+row 2 'error: --shard: needs I/N with I from 1 to N, got "3/2"' sweep trained.dhc --set n=1,2 --train --data npy:few --out o --shard 3/2
+row 2 'error: --budget: needs a time such as 90s, 30m, 8h or 2d, got "x"' sweep trained.dhc --set n=1,2 --train --data npy:few --out o --budget x
+row 2 'error: --worker: needs I/N, got "x"' sweep trained.dhc --set n=1,2 --train --data npy:few --out o --worker x
+row 2 'error: no worker 9 of 2' sweep trained.dhc --set n=1,2 --train --data npy:few --out o --worker 9/2
+row 2 "error: --baseline: the sweep has no variant 'nope'" sweep trained.dhc --set n=1,2 --train --data npy:few --out o --baseline nope
+row 2 "error: --metric: no column 'nope' of results.csv is a number of a run" sweep trained.dhc --set n=1,2 --train --data npy:few --out o --metric nope --steps 1 --batch 1
+row 2 'error: sweep merge: needs a folder to make and the folders of shards' sweep merge a
+# training
+row 2 'error: train: needs --data SPEC (cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK)' train mlp
+row 2 'error: eval: needs --data SPEC and --weights FILE' eval mlp
+row 2 'error: --split: needs train, val or test, got "nope"' eval mlp --data idx:ok --weights w --split nope
+row 2 'error: train: --resume needs --out DIR' train mlp --data idx:ok --resume
+row 2 'error: train: --overwrite needs --out DIR' train mlp --data idx:ok --overwrite
+row 2 'error: train: --save-every needs --out DIR' train mlp --data idx:ok --save-every 3
+row 2 'error: train: --tensorboard needs --out DIR' train mlp --data idx:ok --tensorboard
+row 2 'error: --resume and --overwrite exclude each other' train mlp --data idx:ok --out o --resume --overwrite
+row 0 'warning: fresh: has no checkpoint of a run yet; it begins at step 1' train trained.dhc --data npy:few --out fresh --resume --steps 1 --quiet --backend interp
+"$dhcc" train trained.dhc --data npy:few --out started --steps 1 --quiet --backend interp || fail 'a run that begins'
+row 2 "error: --allow-changed: a run has no 'nope'" train trained.dhc --data npy:few --out started --resume --steps 1 --quiet --backend interp --allow-changed nope
+row 2 'error: --allow-changed: only a run that goes on (--resume) can have changes' train trained.dhc --data npy:few --out bare --steps 1 --quiet --backend interp --allow-changed lr
+# data
+row 2 "error: data 'nothing:x': needs cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK" train mlp --data nothing:x
+row 1 'error: npy:none: has no train examples' train trained.dhc --data npy:none --steps 1 --quiet --backend interp
+row 1 'error: noarrays/train: has no .npy files' train trained.dhc --data npy:noarrays --steps 1 --quiet --backend interp
+row 1 'scalar/train/x.npy: error: is a scalar, its first dimension must count examples' train trained.dhc --data npy:scalar --steps 1 --quiet --backend interp
+row 1 'odd.bin: error: 3 bytes are no .npy and no u16 tokens' train trained.dhc --data tokens:odd.bin --steps 1 --quiet --backend interp
+row 1 "error: the data has no 'x', which entry 'loss' of Trained needs" train trained.dhc --data idx:ok --steps 1 --quiet --backend interp
+row 1 'dims/train-images-idx3-ubyte: error: has 1 dimensions, pixels need 3' train mlp --data idx:dims --steps 1 --quiet --backend interp
+row 1 'ends/train-images-idx3-ubyte: error: ends inside its header' train mlp --data idx:ends --steps 1 --quiet --backend interp
+row 1 'more/train-images-idx3-ubyte: error: has more bytes than its header promises' train mlp --data idx:more --steps 1 --quiet --backend interp
+row 1 'error: label 200 of the data is outside 0..9, the classes of MLP' train mlp --data idx:label --steps 1 --quiet --backend interp
+finish
