@@ -11,6 +11,7 @@ typedef struct Sweeping {
   dhc_sweep *w;
   const dhc_sweep_train_options *o;
   Study t;
+  Study before; /* what the folder held; no variants: nothing */
   DhcRunFolder folder;
   dhc_sweep_progress pr;
   double t0;     /* ms */
@@ -142,10 +143,30 @@ static dhc_status open_folder(Sweeping *g) {
   DHC_TRY(dhc_run_folder_open(t->out, true, &g->w->s->warn, &g->folder));
   if (!study_is_there(t->out)) return dhc_status_ok();
   if (!g->o->resume) return dhc_status_make(DHC_E_INPUT, "%s: holds a sweep already: --resume goes on with it", t->out);
-  Study before = {.out = t->out, .arena = t->arena};
-  DHC_TRY(study_read(&before));
-  DHC_TRY(study_same_settings(t, &before, study_path(t, "sweep.json")));
-  t->command = before.command;
+  g->before = (Study){.out = t->out, .arena = t->arena};
+  DHC_TRY(study_read(&g->before));
+  DHC_TRY(study_same_settings(t, &g->before, study_path(t, "sweep.json")));
+  t->command = g->before.command;
+  return dhc_status_ok();
+}
+
+/* Rows of results.csv are those of this sweep's variants and seeds: one less would take finished runs out of it. */
+static dhc_status all_of_before(const Sweeping *g) {
+  const Study *t = &g->t, *was = &g->before;
+  for (int i = 0; i < was->variants.n; i++) {
+    bool there = false;
+    for (int k = 0; k < t->variants.n; k++) there = there || !strcmp(t->variants.at[k].id.hash, was->variants.at[i].id.hash);
+    if (!there)
+      return dhc_status_make(DHC_E_INPUT, "%s: its sweep has variant %s too; --resume may add variants and seeds, not leave them out",
+                             study_path(t, "sweep.json"), was->variants.at[i].name);
+  }
+  for (int i = 0; i < was->n_seeds; i++) {
+    bool there = false;
+    for (int k = 0; k < t->n_seeds; k++) there = there || t->seeds[k] == was->seeds[i];
+    if (!there)
+      return dhc_status_make(DHC_E_INPUT, "%s: its sweep has seed %llu too; --resume may add variants and seeds, not leave them out",
+                             study_path(t, "sweep.json"), (unsigned long long)was->seeds[i]);
+  }
   return dhc_status_ok();
 }
 
@@ -346,6 +367,7 @@ static dhc_status set_up(Sweeping *g) {
   add_settings(g);
   if (!o->dry_run && !o->n_workers) DHC_TRY(open_folder(g));
   DHC_TRY(list_variants(g));
+  DHC_TRY(all_of_before(g));
   if (t->baseline && study_variant(t, t->baseline) < 0) return study_no_baseline(t);
   study_add_runs(t);
   if (o->out) DHC_TRY(study_read_results(t));

@@ -166,6 +166,10 @@ expect 3 'none/fig.svg: no such file' "$dhcc" plot whole -o none/fig.svg
 
 # ---- what is wrong ----
 expect 1 'whole: holds a sweep already: --resume goes on with it' sweep --out whole
+cp whole/results.csv before.csv
+expect 1 'whole/sweep.json: its sweep has seed 2 too; --resume may add' sweep --out whole --resume --seeds 0,1
+expect 1 'whole/sweep.json: its sweep has variant size.tiny too' "$dhcc" sweep m.dhc --variants size.small --train --data npy:data --epochs 2 --seeds 0,1,2 --out whole --resume
+cmp -s whole/results.csv before.csv || fail "a refused sweep has changed results.csv"
 expect 1 'whole/sweep.json: its sweep has epochs 2, this one 3' sweep --out whole --resume --epochs 3
 expect 2 "the sweep has no variant 'size.smal' (did you mean 'size.small'?)" sweep --out none --baseline size.smal
 expect 2 '--seeds: needs up to 1000 whole numbers' sweep --out none --seeds 1,x
