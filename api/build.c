@@ -224,6 +224,10 @@ static dhc_status check_options(const dhc_build_options *o, const dhc_session *s
     return dhc_status_make(DHC_E_USAGE, "-o %s: needs a name that ends in %s", o->out, o->c ? ".c" : ".o, .a or .so");
   if (form == BUILD_SO && o->target && !strncmp(o->target, "wasm32", 6))
     return dhc_status_make(DHC_E_USAGE, "-o %s: wasm32 has no shared libraries; needs a name that ends in .o or .a", o->out);
+  const char *const files[] = {o->out, o->header, o->weights_file};
+  for (int i = 1; i < 3; i++)
+    for (int k = 0; k < i; k++)
+      if (files[i] && files[k] && !strcmp(files[i], files[k])) return dhc_status_make(DHC_E_USAGE, "build: %s is to be two files", files[i]);
   if (o->c && !o->header) return dhc_status_make(DHC_E_USAGE, "--emit c: needs --header, which the source includes");
   if (!o->target && (o->cpu || o->features)) return dhc_status_make(DHC_E_USAGE, "--%s: needs --target", o->cpu ? "cpu" : "features");
   if (o->selftest && !o->weights) return dhc_status_make(DHC_E_USAGE, "--selftest: needs --weights");

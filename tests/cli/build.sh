@@ -117,6 +117,8 @@ expect 0 "2 kernels" "$dhcc" build mlp --emit c -o again.c --header mlp_c.h --na
 cmp -s mlp_c.c again.c || fail "the source is another the second time"
 refused 2 "needs a name that ends in .c" mlp --emit c "${out[@]}"
 refused 2 "needs a name that ends in .o, .a or .so" mlp -o mlp.c --header mlp.h
+refused 2 "mlp.o is to be two files" mlp -o mlp.o --header mlp.o
+refused 2 "mlp.h is to be two files" mlp --weights w.safetensors "${out[@]}" --weights-file mlp.h
 refused 2 "needs --header" mlp --emit c -o none.c
 refused 2 "wasm32 has no shared libraries" mlp --target wasm32 -o none.so
 refused 2 "needs object or c" mlp --emit rust "${out[@]}"
