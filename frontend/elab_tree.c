@@ -97,9 +97,12 @@ static bool count_bytes(DhcCx *cx, const DhcAstItem *it, const DhcType *type, in
     return false;
   }
   int64_t limit = cx->e->config.max_memory_bytes;
-  if (limit > 0 && total > limit && cx->m->param_bytes <= limit)
-    dhc_err(cx, "E0312", it->span, "model needs %.1f GiB, limit is %.1f GiB (--max-memory)",
-            (double)total / (1 << 30), (double)limit / (1 << 30));
+  if (limit > 0 && total > limit && cx->m->param_bytes <= limit) {
+    bool large = limit >= 1 << 30;
+    double unit = large ? 1 << 30 : 1 << 10;
+    dhc_err(cx, "E0312", it->span, "model needs %.1f %s, limit is %.1f %s (--max-memory)", (double)total / unit, large ? "GiB" : "KiB",
+            (double)limit / unit, large ? "GiB" : "KiB");
+  }
   cx->m->param_bytes = total;
   return true;
 }

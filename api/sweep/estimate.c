@@ -34,7 +34,7 @@ static dhc_status count_examples(dhc_session *s, const dhc_train_options *o, int
   int64_t n = d->n_examples;
   dhc_dataset_free(d);
   dhc_status own = {.code = DHC_E_INPUT};
-  if (dhc_data_may_have_val(o->data)) own = dhc_dataset_open(o->data, DHC_SPLIT_VAL, &limit, &d);
+  if (o->val_fraction == 0 && dhc_data_may_have_val(o->data)) own = dhc_dataset_open(o->data, DHC_SPLIT_VAL, &limit, &d);
   if (own.code == DHC_OK) {
     *n_val = d->n_examples;
     *n_train = n;

@@ -20,7 +20,7 @@ static dhc_status open_data(Trainer *t) {
   DHC_TRY(dhc_dataset_open(t->o->data, DHC_SPLIT_TRAIN, &o, &t->data));
   DHC_TRY(budget_data(t->m->s, t->data, &t->charge));
   int64_t n = t->data->n_examples, n_val = 0;
-  if (dhc_data_may_have_val(t->o->data)) {
+  if (t->o->val_fraction == 0 && dhc_data_may_have_val(t->o->data)) {
     dhc_status st = dhc_dataset_open(t->o->data, DHC_SPLIT_VAL, &o, &t->val_file);
     if (st.code == DHC_E_ENVIRONMENT) return st;
     if (st.code == DHC_OK) DHC_TRY(budget_data(t->m->s, t->val_file, &t->charge));

@@ -42,6 +42,8 @@ check real 'real.dhc:2:13: error[E0106]: number out of range (from 4.94e-324 to 
 check elements "elements.dhc:2:3: error[E0313]: tensor 'w': number of elements does not fit in 63 bits"
 bad 1 'memory.dhc:2:3: error[E0312]: model needs 37.3 GiB, limit is 8.0 GiB (--max-memory)' \
   "$dhcc" run memory.dhc --inputs x=x.npy --outputs y.safetensors --max-memory 8589934592
+bad 1 'memory.dhc:2:3: error[E0312]: model needs 39062500.0 KiB, limit is 9.8 KiB (--max-memory)' \
+  "$dhcc" run memory.dhc --inputs x=x.npy --outputs y.safetensors --max-memory 10000
 check negative "negative.dhc:2:16: error[E0314]: tensor 'w': dimension 1 must be at least 1, got -1"
 check matmul "matmul.dhc:4:12: error[E0308]: matmul: inner sizes differ: 784 ('x', line 3), 785 ('w', line 2)"
 check outside 'outside.dhc:1:8: error[E0222]: import leaves the model folder: "a/../../secret"'

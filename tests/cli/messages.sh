@@ -87,7 +87,8 @@ row 2 'error: sweep: --worker needs --train' sweep trained.dhc --set n=1,2 --wor
 row 2 'error: sweep: --metric needs --train' sweep trained.dhc --set n=1,2 --metric loss
 row 2 'error: --hold: needs params, active-params, flops-per-token or state-bytes =VALUE (2.4M), got "params"' sweep trained.dhc --set n=1,2 --hold params --solve n
 row 2 'error: --solve: needs NAME or NAME:STEP, a hyperparameter and a whole number, got "n:0"' sweep trained.dhc --set n=1,2 --hold params=1M --solve n:0
-row 1 'error: --hold params=1000000: variant n=1 comes no nearer than 4 (n=1, off by 1e+02 %); --slack allows 1 %' sweep trained.dhc --set n=1,2 --hold params=1M --solve n
+row 1 'error: --hold params=1000000: variant base comes no nearer than 4 (n=1, off by 1e+02 %); --slack allows 1 %' sweep trained.dhc --hold params=1M --solve n
+row 2 'error: --solve n: --set n=1,2 varies it' sweep trained.dhc --set n=1,2 --hold params=1M --solve n
 row 2 'error: --slack: needs a percentage above 0, 1%, got "0"' sweep trained.dhc --set n=1,2 --hold params=1M --solve n --slack 0
 row 2 'error: --seeds: needs up to 1000 whole numbers, 0,1,2 or 0..4, got "a"' sweep trained.dhc --set n=1,2 --train --data npy:few --out o --seeds a
 row 2 'error: --shard: needs I/N with I from 1 to N, got "3/2"' sweep trained.dhc --set n=1,2 --train --data npy:few --out o --shard 3/2
