@@ -198,9 +198,9 @@ static dhc_status gather_inputs(Verify *v, bool replay, int64_t step, int64_t n_
     const DhcTensorView *t = dhc_safetensors_at(v->file, i);
     const char *name = after(t->name, "input.");
     if (!name && !after(t->name, "cotangent.")) continue;
-    if (g->n == MAX_INPUTS) return dhc_status_make(DHC_E_INPUT, "%s: more than %d inputs", v->o->oracle, MAX_INPUTS);
+    if (g->n == MAX_INPUTS) return dhc_status_file(v->o->oracle, "more than %d inputs", MAX_INPUTS);
     if (replay && (t->rank < 1 || t->shape[0] != n_steps))
-      return dhc_status_make(DHC_E_INPUT, "%s: '%s' has not one row for each of %lld steps", v->o->oracle, t->name, (long long)n_steps);
+      return dhc_status_file(v->o->oracle, "'%s' has not one row for each of %lld steps", t->name, (long long)n_steps);
     if (name) g->names[g->n_names++] = name;
     g->in[g->n++] = as_input(v, t, name ? name : t->name, replay, step);
   }
@@ -246,7 +246,7 @@ static dhc_status open_program(Verify *v, bool replay, int64_t n_steps) {
   Gathered *g = dhc_arena_alloc(&v->arena, sizeof *g);
   DHC_TRY(gather_inputs(v, replay, 0, n_steps, g));
   const char *entry = dhc_model_entry_for(v->m->m, g->names, g->n_names);
-  if (!entry) return dhc_status_make(DHC_E_INPUT, "%s: no entry of %s takes exactly the file's inputs", v->o->oracle, v->m->name);
+  if (!entry) return dhc_status_file(v->o->oracle, "no entry of %s takes exactly the file's inputs", v->m->name);
   bool grads = false;
   for (int i = 0; i < dhc_safetensors_count(v->file); i++) grads |= after(dhc_safetensors_at(v->file, i)->name, "grad.") != NULL;
   DHC_TRY(dhc_program_open(v->m, entry, replay ? DHC_MODE_TRAIN : grads ? DHC_MODE_GRAD : DHC_MODE_RUN, &v->p));
@@ -272,7 +272,7 @@ static dhc_status verify_once(Verify *v) {
     if (!name) continue;
     dhc_tensor got;
     if (!find_piece(v, prefix, name, res, n_res, &got) && !unused_param(v, prefix, name, &got))
-      return dhc_status_make(DHC_E_INPUT, "%s: '%s' is nothing that the entry computes", v->o->oracle, t->name);
+      return dhc_status_file(v->o->oracle, "'%s' is nothing that the entry computes", t->name);
     compare(v, t->name, &got, whole(t), gradient);
   }
   return dhc_status_ok();
@@ -288,7 +288,7 @@ static dhc_status scalar_from_meta(Verify *v, const char *key, const char *scala
   char *end;
   double x = strtod(text, &end);
   if (end == text || !isfinite(x) || (*end && *end != ',' && *end != ' '))
-    return dhc_status_make(DHC_E_INPUT, "%s: metadata '%s' is no number: \"%s\"", v->o->oracle, key, all);
+    return dhc_status_file(v->o->oracle, "metadata '%s' is no number: \"%s\"", key, all);
   *program_scalar(v->p, scalar) = x;
   return dhc_status_ok();
 }
@@ -306,7 +306,7 @@ static dhc_status replay_step(Verify *v, int64_t step, int64_t n_steps, Gathered
     const DhcTensorView *t = dhc_safetensors_find(v->file, key);
     if (!t) continue;
     if (t->rank < 1 || t->shape[0] != n_steps)
-      return dhc_status_make(DHC_E_INPUT, "%s: '%s' has not one row for each of %lld steps", v->o->oracle, key, (long long)n_steps);
+      return dhc_status_file(v->o->oracle, "'%s' has not one row for each of %lld steps", key, (long long)n_steps);
     bool gradient = !strcmp(res[i].name, "grad_norm"); /* as exact as what it is the norm of */
     compare(v, dhc_arena_printf(&v->arena, "step %lld %s", (long long)step, res[i].name), &res[i], of_step(t, step), gradient);
   }
@@ -324,7 +324,7 @@ static dhc_status compare_weights(Verify *v) {
     const DhcTensorView *t = dhc_safetensors_at(v->file, i);
     const char *name = after(t->name, "output.param.");
     if (!name) continue;
-    if (!find_piece(v, "", name, all, n, &got)) return dhc_status_make(DHC_E_INPUT, "%s: the model has no '%s'", v->o->oracle, name);
+    if (!find_piece(v, "", name, all, n, &got)) return dhc_status_file(v->o->oracle, "the model has no '%s'", name);
     compare(v, t->name, &got, whole(t), true);
   }
   return dhc_status_ok();
@@ -351,7 +351,7 @@ static dhc_status count_steps(const Verify *v, bool *steps, int64_t *n) {
   if (!*steps) return dhc_status_ok();
   const DhcTensorView *loss = dhc_safetensors_find(v->file, "output.loss");
   if (!loss || loss->rank < 1 || loss->shape[0] < 1)
-    return dhc_status_make(DHC_E_INPUT, "%s: training steps need output.loss, one for each", v->o->oracle);
+    return dhc_status_file(v->o->oracle, "training steps need output.loss, one for each");
   *n = loss->shape[0];
   return dhc_status_ok();
 }
@@ -371,8 +371,8 @@ static dhc_status look_over(Verify *v) {
 static dhc_status all_used(const Verify *v) {
   for (int i = 0; i < dhc_safetensors_count(v->file); i++)
     if (!v->used[i])
-      return dhc_status_make(DHC_E_INPUT, "%s: '%s' has no part in the comparison (known: param.*, buffer.*, input.*, cotangent.*, "
-                             "output.*, grad.param.*, grad.input.* of what the model has)", v->o->oracle, dhc_safetensors_at(v->file, i)->name);
+      return dhc_status_file(v->o->oracle, "'%s' has no part in the comparison (known: param.*, buffer.*, input.*, cotangent.*, "
+                             "output.*, grad.param.*, grad.input.* of what the model has)", dhc_safetensors_at(v->file, i)->name);
   return dhc_status_ok();
 }
 
@@ -406,7 +406,7 @@ dhc_status api_verify_oracle(dhc_model *m, const dhc_verify_options *o, int *n_r
   *n_failed = v.n_failed;
   if (st.code == DHC_OK && v.n_failed)
     st = dhc_status_make(DHC_E_INPUT, "%s: %d of %d rows are beyond the tolerance", o->oracle, v.n_failed, v.n_rows);
-  if (st.code == DHC_OK && !v.n_rows) st = dhc_status_make(DHC_E_INPUT, "%s: nothing to compare", o->oracle);
+  if (st.code == DHC_OK && !v.n_rows) st = dhc_status_file(o->oracle, "nothing to compare");
   dhc_release(&held);
   drop(&v);
   return st;

@@ -127,7 +127,7 @@ static void of_sweep(void) {
   bad = o, bad.axes = none;
   refused("dhc_sweep_open", dhc_sweep_open(s, &bad, &w), "'o->axes[i]' is NULL");
   bad = o, bad.random = -1;
-  refused("dhc_sweep_open", dhc_sweep_open(s, &bad, &w), "--random");
+  refused("dhc_sweep_open", dhc_sweep_open(s, &bad, &w), "--random: needs a number of variants, got -1");
   VALUE(dhc_sweep_open, !w);
   VALUE(dhc_sweep_count, dhc_sweep_count(NULL) == 0);
   VALUE(dhc_sweep_name, !dhc_sweep_name(NULL, 0));
@@ -142,7 +142,7 @@ static void of_sweep(void) {
   IS_NULL("out", dhc_sweep_merge(NULL, none, 1, &r));
   IS_NULL("folders", dhc_sweep_merge("must_not_be_made", NULL, 1, &r));
   IS_NULL("folders[i]", dhc_sweep_merge("must_not_be_made", none, 1, &r));
-  REFUSED("needs the folders", dhc_sweep_merge("must_not_be_made", none, 0, &r));
+  REFUSED("merge: needs the folders of a sweep", dhc_sweep_merge("must_not_be_made", none, 0, &r));
   must(dhc_sweep_open(s, &o, &w));
   VALUE(dhc_sweep_name, dhc_sweep_count(w) == 2 && !dhc_sweep_name(w, -1) && !dhc_sweep_name(w, 2) && dhc_sweep_name(w, 1));
   IS_NULL("o", dhc_sweep_train(w, NULL, &r));
@@ -183,7 +183,7 @@ static void of_model(void) {
   IS_NULL("out", dhc_model_info_json(m, NULL, NULL, NULL));
   IS_NULL("p", dhc_program_ablate(NULL, NULL, 0));
   IS_NULL("what", dhc_program_ablate(p, NULL, 1));
-  REFUSED("needs a path", dhc_program_ablate(p, (const char *const[]){""}, 1));
+  REFUSED("--ablate: needs a path or a kind of layer, got \"\"", dhc_program_ablate(p, (const char *const[]){""}, 1));
   IS_NULL("m", dhc_ablate(NULL, &(dhc_ablate_options){0}));
   IS_NULL("o", dhc_ablate(m, NULL));
   IS_NULL("o->data", dhc_ablate(m, &(dhc_ablate_options){.weights = "w"}));
@@ -277,7 +277,7 @@ static void of_program(void) {
   VALUE(dhc_program_profile_row, !dhc_program_profile_row(NULL, 0).kernel && !dhc_program_profile_row(p, -1).kernel);
   VALUE(dhc_program_n_kernels, dhc_program_n_kernels(NULL, 0) == 0 && dhc_program_n_kernels(p, -1) == 0);
   IS_NULL("p", dhc_program_check(NULL, 0));
-  REFUSED("no entry number 9", dhc_program_check(p, 9));
+  REFUSED("program has no entry number 9", dhc_program_check(p, 9));
   VALUE(dhc_program_n_calls, dhc_program_n_calls(NULL, 0) == 0 && dhc_program_n_calls(p, 99) == 0);
 }
 
@@ -293,7 +293,7 @@ static void of_tensors(void) {
   VALUE(dhc_tensor_file_count, dhc_tensor_file_count(NULL) == 0);
   VALUE(dhc_tensor_file_get, !dhc_tensor_file_get(NULL, 0));
   IS_NULL("path", dhc_tensor_file_save(NULL, &t, 1));
-  REFUSED("1 tensors at NULL", dhc_tensor_file_save("a", NULL, 1));
+  REFUSED("dhc_tensor_file_save: 1 tensors at NULL", dhc_tensor_file_save("a", NULL, 1));
   REFUSED("-1 tensors", dhc_tensor_file_save("a", &t, -1));
 }
 
@@ -307,21 +307,21 @@ static void no_tensor(const char *says, dhc_tensor t) {
 
 static void bad_tensors(void) {
   dhc_tensor t = in[0];
-  t.name = NULL, no_tensor("has no name", t), t = in[0];
-  t.data = NULL, no_tensor("'image' has no data", t), t = in[0];
-  t.dtype = (dhc_dtype)99, no_tensor("99 is no dtype", t), t = in[0];
+  t.name = NULL, no_tensor("a tensor has no name", t), t = in[0];
+  t.data = NULL, no_tensor("tensor 'image' has no data", t), t = in[0];
+  t.dtype = (dhc_dtype)99, no_tensor("tensor 'image': 99 is no dtype", t), t = in[0];
   t.dtype = (dhc_dtype)-1, no_tensor("-1 is no dtype", t), t = in[0];
-  t.rank = 9, no_tensor("rank 9 is outside 0..8", t), t = in[0];
+  t.rank = 9, no_tensor("tensor 'image': rank 9 is outside 0..8", t), t = in[0];
   t.rank = -1, no_tensor("rank -1 is outside 0..8", t), t = in[0];
   t.rank = 12, no_tensor("rank 12 is outside 0..8", t), t = in[0];
-  t.dim[0] = -8, no_tensor("no tensor can be [-8,1,28,28]", t), t = in[0];
+  t.dim[0] = -8, no_tensor("tensor 'image': no tensor can be [-8,1,28,28]", t), t = in[0];
   t.dim[0] = INT64_MAX, no_tensor("no tensor can be [9223372036854775807,1,28,28]", t), t = in[0];
   t.dim[0] = INT64_MAX / 784, no_tensor("no tensor can be", t), t = in[0];
   t.dim[0] = 0, t.dim[1] = INT64_MAX, no_tensor("no tensor can be", t);
   IS_NULL("p", dhc_program_run(NULL, 0, in, 2, NULL, NULL));
-  REFUSED("2 tensors at NULL", dhc_program_run(p, 0, NULL, 2, NULL, NULL));
+  REFUSED("dhc_program_run: 2 tensors at NULL", dhc_program_run(p, 0, NULL, 2, NULL, NULL));
   REFUSED("-1 tensors", dhc_program_run(p, 0, in, -1, NULL, NULL));
-  REFUSED("no entry number 7", dhc_program_run(p, 7, in, 2, NULL, NULL));
+  REFUSED("program has no entry number 7", dhc_program_run(p, 7, in, 2, NULL, NULL));
   REFUSED("no entry number -1", dhc_program_run(p, -1, in, 2, NULL, NULL));
   must(dhc_program_run(p, 0, in, 2, NULL, NULL)); /* and the program still works */
 }

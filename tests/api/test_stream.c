@@ -365,16 +365,17 @@ static void refusals(const char *backend) {
   snprintf(path, sizeof path, "refused.%d.safetensors", (int)getpid());
   now = "refusals";
   if (!open_all(&short_cache, backend, &p)) return;
-  refused(dhc_program_save_state(p.stream, path), "no state to save");
-  refused(dhc_program_get(p.stream, "keys", &t), "holds nothing before the first run");
+  refused(dhc_program_save_state(p.stream, path), "there is no state to save: no streaming entry has run");
+  refused(dhc_program_get(p.stream, "keys", &t), "state 'keys' holds nothing before the first run");
   refused(dhc_program_load_state(p.stream, "no such file"), "no such file");
   good(run_raw(p.stream, 0, 2, 5, 8), "five of eight");
   refused(run_raw(p.stream, 1, 2, 2, 8), "forward.step");
-  refused(run_raw(p.stream, 0, 3, 1, 8), "reset before sizes change");
+  refused(run_raw(p.stream, 0, 3, 1, 8), "state 'seen' is [2], these inputs need [3]: reset before sizes change");
   good(dhc_program_get(p.stream, "keys", &t), "get");
   check(t.rank == 4 && t.dim[0] == 2 && t.dim[2] == 8, "shape of a state");
   t.dim[2] = 7;
-  refused(dhc_program_set(p.stream, &t), "the model needs");
+  refused(dhc_program_set(p.stream, &t), backend ? "state 'keys' is f64[2,2,7,4] here, the model needs f32[B, 2, 8, 4]"
+                                                     : "state 'keys' is f32[2,2,7,4] here, the model needs f32[B, 2, 8, 4]");
   t.dim[2] = 8;
   good(dhc_program_set(p.stream, &t), "set");
   good(dhc_program_save_state(p.stream, path), "save");
@@ -382,11 +383,11 @@ static void refusals(const char *backend) {
   refused(run_raw(p.stream, 1, 2, 1, 8), "the stream is longer than max_len");
   good(run_raw(p.stream, 1, 2, 1, 8), "anew after that");
   refused(dhc_program_add(p.stream, "forward.strem", DHC_MODE_RUN, NULL), "did you mean");
-  refused(dhc_program_add(p.stream, "reset", DHC_MODE_RUN, NULL), "dhc_program_reset");
-  refused(dhc_program_add(p.stream, "step", DHC_MODE_GRAD, NULL), "runs only");
+  refused(dhc_program_add(p.stream, "reset", DHC_MODE_RUN, NULL), "'reset' is no entry to run: dhc_program_reset does it");
+  refused(dhc_program_add(p.stream, "step", DHC_MODE_GRAD, NULL), "'step' runs only: gradients and training are of 'forward'");
   dhc_program_reset(p.stream);
   good(run_raw(p.stream, 0, 3, 1, 8), "another batch size after a reset");
-  if (open_all(&other, backend, &q)) refused(dhc_program_load_state(q.stream, path), "state of another model");
+  if (open_all(&other, backend, &q)) refused(dhc_program_load_state(q.stream, path), "holds the state of another model than MultiHeadAttention as it is set here");
   close_all(&q);
   if (open_all(&both_ways, backend, &q)) refused(run_raw(q.stream, 0, 2, 3, 8), "1 error");
   close_all(&q);

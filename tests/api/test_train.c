@@ -140,17 +140,17 @@ static void usage(void) {
     dhc_train_options o;
     const char *text;
   } wrong[] = {
-      {{.resume = true, .overwrite = true}, "exclude each other"},
-      {{.allow_changed = "lr"}, "--allow-changed: only a run that goes on"},
-      {{.resume = true, .allow_changed = "lr,sed"}, "a run has no 'sed' (did you mean 'seed'?)"},
-      {{.seed = 1ull << 32}, "--seed: needs at most 4294967295"},
-      {{.batch = -1}, "--batch: needs a whole number"},
-      {{.limit = -1}, "--limit: needs a whole number"},
-      {{.save_every = -1}, "--save-every: needs a whole number"},
+      {{.resume = true, .overwrite = true}, "--resume and --overwrite exclude each other"},
+      {{.allow_changed = "lr"}, "--allow-changed: only a run that goes on (--resume) can have changes"},
+      {{.resume = true, .allow_changed = "lr,sed"}, "--allow-changed: a run has no 'sed' (did you mean 'seed'?)"},
+      {{.seed = 1ull << 32}, "--seed: needs at most 4294967295, got 4294967296"},
+      {{.batch = -1}, "--batch: needs a whole number, got -1"},
+      {{.limit = -1}, "--limit: needs a whole number, got -1"},
+      {{.save_every = -1}, "--save-every: needs a whole number, got -1"},
       {{.lr = NAN}, "--lr: needs a finite number"},
       {{.lr = -1}, "--lr: needs a finite number"},
-      {{.clip = NAN}, "--clip: needs a number"},
-      {{.val_fraction = NAN}, "--val-fraction: needs"},
+      {{.clip = NAN}, "--clip: needs a number, got nan"},
+      {{.val_fraction = NAN}, "--val-fraction: needs a share below 1, got nan"},
   };
   for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
     fails_with(train_in(wrong[i].o.allow_changed && !wrong[i].o.resume ? root : folder, &wrong[i].o, &r), DHC_E_USAGE, wrong[i].text,

@@ -123,12 +123,12 @@ P
 run=("$dhcc" run t.dhc --weights $w --inputs tokens=tokens.npy --quiet)
 expect 1 "--ablate layers.7: entry 'forward' has no such unit (did you mean 'layers.0'?); units are layers.0.main_layer to layers.3.ffn" "${run[@]}" --ablate layers.7
 expect 1 "did you mean 'layers.3.ffn'?" "${run[@]}" --ablate layers.3.fnf
-expect 1 "it is a part of 'layers.1.main_layer', which is left out as a whole" "${run[@]}" --ablate layers.1.main_layer.q_proj
-expect 1 "'layers.0.ffn' has experts 0 to 3" "${run[@]}" --ablate moe=expert:4
-expect 1 'would have no expert left' "${run[@]}" --ablate layers.3=expert:0 --ablate moe=expert:1 --ablate moe=expert:2 --ablate moe=expert:3 --ablate moe=expert:0
-expect 1 'has no such layer of experts' "${run[@]}" --ablate attention=expert:1
+expect 1 "--ablate layers.1.main_layer.q_proj: it is a part of 'layers.1.main_layer', which is left out as a whole" "${run[@]}" --ablate layers.1.main_layer.q_proj
+expect 1 "--ablate moe=expert:4: 'layers.0.ffn' has experts 0 to 3" "${run[@]}" --ablate moe=expert:4
+expect 1 "--ablate moe=expert:0: 'layers.0.ffn' would have no expert left" "${run[@]}" --ablate layers.3=expert:0 --ablate moe=expert:1 --ablate moe=expert:2 --ablate moe=expert:3 --ablate moe=expert:0
+expect 1 '--ablate attention=expert:1: the model has no such layer of experts' "${run[@]}" --ablate attention=expert:1
 expect 2 'needs PATH, KIND or LAYER=expert:NUMBER' "${run[@]}" --ablate moe=expert:two
-expect 2 'only runs leave units out' "$dhcc" run t.dhc --weights $w --grad --inputs tokens=tokens.npy --inputs target=target.npy --ablate layers.1
+expect 2 '--ablate: only runs leave units out, not gradients or training' "$dhcc" run t.dhc --weights $w --grad --inputs tokens=tokens.npy --inputs target=target.npy --ablate layers.1
 expect 2 'ablate: needs --data SPEC' "$dhcc" ablate t.dhc --weights $w
-expect 1 'has no unit that gives what it takes' "$dhcc" run layers/norm --root RMSNorm --set d=9 --inputs x=x.npy --ablate layers.0
+expect 1 "--ablate layers.0: entry 'forward' has no unit that gives what it takes" "$dhcc" run layers/norm --root RMSNorm --set d=9 --inputs x=x.npy --ablate layers.0
 finish

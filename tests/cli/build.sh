@@ -167,7 +167,7 @@ for form in "" "--emit c"; do
   [ $? = 8 ] || fail "selftest $form does not see a weight that has changed"
   rm -f self_model.?
 done
-refused 2 "size B of entry 'forward' is not fixed" mlp --weights w.safetensors --selftest 1 "${out[@]}"
+refused 2 "--selftest: size B of entry 'forward' is not fixed (--bind)" mlp --weights w.safetensors --selftest 1 "${out[@]}"
 refused 1 "entry 'forward' needs" mlp --bind B=4 --max-ram 1000 "${out[@]}"
 refused 1 "for values between kernels" mlp --bind B=4 --max-ram 1000 "${out[@]}"
 refused 2 "size B of entry 'forward' is not fixed" mlp --max-ram 1000 "${out[@]}"
@@ -186,7 +186,7 @@ expect 0 "p99.99" "$dhcc" bench --object tiny.so --seconds 0.05
 expect 2 "needs --object FILE.so" "$dhcc" bench
 expect 1 "nix.so" "$dhcc" bench --object nix.so
 expect 1 "has no function other_describe" "$dhcc" bench --object tiny.so --name other
-expect 1 "it has no such entry; entries: stream, step, reset" "$dhcc" bench --object mamba.so --entry forward
+expect 1 "bench: mamba.so: it has no such entry; entries: stream, step, reset" "$dhcc" bench --object mamba.so --entry forward
 expect 2 '--sizes: needs NAME=N with N from 1 to 2147483647, got "B=0"' "$dhcc" bench --object mamba.so --entry step --sizes B=0
 expect 2 "--sizes: entry 'step' of mamba.so has no size 'Z'" "$dhcc" bench --object mamba.so --entry step --sizes B=1,Z=2
 expect 2 "--sizes: tiny.so fixes B at 1" "$dhcc" bench --object tiny.so --sizes B=2

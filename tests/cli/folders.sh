@@ -94,7 +94,7 @@ sed 's/^model/# the model\n\nmodel/' m.dhc > comment.dhc
 differs_in ema.dhc 'ema: 0 in the run, 0.9 now'
 expect 2 "a run has no 'lrr' (did you mean 'lr'?)" train --epochs 1 --resume "${like[@]}" --allow-changed lrr
 expect 2 '--allow-changed: only a run that goes on' train --out fresh --allow-changed lr
-expect 1 'the run has done 3 steps, asked for are 2 in all' train --epochs 1 --steps 2 --resume "${like[@]}"
+expect 1 ': --resume: the run has done 3 steps, asked for are 2 in all' train --epochs 1 --steps 2 --resume "${like[@]}"
 expect 0 '' "$dhcc" train comment.dhc --set hidden=8 --set height=8 --set width=8 --data npy:data --batch 16 --quiet --out o --epochs 1 --resume "${like[@]}"
 # longer runs of the same rates are the same run; the same data elsewhere are the same data
 cp -r data elsewhere
@@ -115,7 +115,7 @@ cmp -s s/checkpoint-000000009.safetensors b/checkpoint-000000009.safetensors || 
 expect 0 'is a checkpoint of another run; renamed to ' train --out s --epochs 3 "${like[@]}" --resume
 cmp -s s/checkpoint-000000009.safetensors.aside b/checkpoint-000000009.safetensors || fail "another run's checkpoint is gone"
 rm -rf q && cp -r b q && cp s/config.json q/
-expect 1 'q: config.json names a run of which there is no checkpoint' train --out q --epochs 3 "${like[@]}" --resume
+expect 1 "q: config.json names a run of which there is no checkpoint; those that lie there are another's" train --out q --epochs 3 "${like[@]}" --resume
 cp -r b r && echo '{' > r/config.json
 expect 0 'warning: r/config.json: names no run; checkpoints say whose the folder is' train --out r --epochs 3 --seed 9 "${like[@]:2}" --resume
 rm p/config.json

@@ -67,5 +67,5 @@ head = json.dumps({"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}})
 head += b" " * (-len(head) % 8)
 open("other.safetensors", "wb").write(struct.pack("<Q", len(head)) + head + b"\0" * 4)
 P
-expect 1 '--init-from other.safetensors: nothing in it fits' train --init-from other.safetensors
+expect 1 '--init-from other.safetensors: nothing in it fits SequenceModel' train --init-from other.safetensors
 finish

@@ -12,6 +12,13 @@ model Trained(n: int = 4) {
   loss<B>(x: [B, 4]) -> (loss: []) { return mean(x * w) }
 }
 M
+cat > unlearned.dhc <<'M'
+import std/nn
+model Unlearned() {
+  param w: [300] = ones()
+  forward<B, L>(tokens: i32[B, L], more: i32[B, L]) -> (logits) { return gather(w, tokens) + gather(w, more) }
+}
+M
 row() {
   local want=$1 line=$2 rc
   shift 2
@@ -21,6 +28,9 @@ row() {
   grep -Fxq -e "dhcc: $line" said.txt || grep -Fxq -e "$line" said.txt || fail "$*"$'\n'"   want: $line"$'\n'"   said: $(head -3 said.txt)"
 }
 # commands and their options
+row 2 'error: unknown option --nothing; dhcc --help lists them' --nothing
+row 2 'error: --clip: needs a finite number from 0 to 1e+30, got "nan"' train mlp --clip nan
+row 2 'error: --set: needs KEY=VALUE,VALUE…, got "=1,2"' sweep mlp --set =1,2
 row 2 'error: unknown command nothing; dhcc --help lists them' nothing
 row 2 'error: --help takes no value' check mlp --help=1
 row 2 'error: --data: needs a value (SPEC)' train mlp --data
@@ -60,9 +70,13 @@ row 2 'error: --selftest: needs --weights' build mlp -o x.o --selftest 1
 row 2 "error: --max-ram: size B of entry 'forward' is not fixed (--bind)" build mlp -o x.o --max-ram 10
 row 2 'error: bench: needs --object FILE.so' bench
 # generation
+row 1 "error: 'forward' of Unlearned takes 'tokens' and 'more': only a model of one sequence of tokens can generate" generate unlearned.dhc --prompt a --backend interp
+row 1 'note: no --weights, using initial weights of seed 0' generate unlearned.dhc --prompt a --backend interp
 row 2 'error: --prompt: is empty; generation needs a first token' generate trained.dhc --prompt ''
 row 1 "trained.dhc:4:3: error[E0321]: entry 'forward' uses no state here: it has no stream form" generate trained.dhc --prompt a
 # values of a run
+row 1 'note: no s yet, the states begin anew' run trained.dhc --inputs x=x.npy --state s --backend interp
+row 1 'error: there is no state to save: no streaming entry has run' run trained.dhc --inputs x=x.npy --state s --backend interp
 row 2 'error: --state and --repeat: every run would carry the state on' run trained.dhc --state s --repeat 3
 row 1 't.txt: error: is no .safetensors file but a text file' run trained.dhc --inputs x=t.txt
 row 1 "zip.npy: error: is no .npy file but a zip archive (PyTorch's .pt and .bin files are some); save its tensors with safetensors.torch.save_file and give that file" run trained.dhc --inputs x=zip.npy
@@ -122,4 +136,19 @@ row 1 'dims/train-images-idx3-ubyte: error: has 1 dimensions, pixels need 3' tra
 row 1 'ends/train-images-idx3-ubyte: error: ends inside its header' train mlp --data idx:ends --steps 1 --quiet --backend interp
 row 1 'more/train-images-idx3-ubyte: error: has more bytes than its header promises' train mlp --data idx:more --steps 1 --quiet --backend interp
 row 1 'error: label 200 of the data is outside 0..9, the classes of MLP' train mlp --data idx:label --steps 1 --quiet --backend interp
+row 1 "error: model Unlearned has no entry 'loss'" train unlearned.dhc --data npy:few --steps 1 --quiet --backend interp
+row 1 'f16/train/x.npy: error: type f16 is not supported in data sets; save float32' train trained.dhc --data npy:f16 --steps 1 --quiet --backend interp
+row 1 "error: input 'x' is i16, entry 'loss' needs f32" train trained.dhc --data npy:i16 --steps 1 --quiet --backend interp
+row 1 'error: npy:many/train: more than 16 .npy files' train trained.dhc --data npy:many --steps 1 --quiet --backend interp
+row 0 'note: Trained has no recipe: adam, lr 0.001, batch 64, clip 1 (train --print-recipe shows all)' train trained.dhc --data npy:few --steps 1 --backend interp
+# as many as there may be, and more
+row 2 'error: --bind: more than 32 sizes' build trained.dhc --bind "$(seq -s, -f 'B%g=1' 40)" -o x.o
+row 2 'error: 160000 combinations; a sweep has at most 100000 variants (--random N takes some)' sweep mlp --set depth="$(seq -s, 400)" --set hidden="$(seq -s, 400)"
+mapfile -t many < <(seq -f '--inputs=a%g=x.npy' 33)
+row 2 'error: --inputs: given more than 32 times' run trained.dhc "${many[@]}"
+mapfile -t many < <(seq 65)
+row 2 'error: too many arguments, from "65" on' plot "${many[@]}"
+head -c 17000000 /dev/zero | tr '\0' ' ' > large.dhc
+row 1 'error: large.dhc: larger than 16 MB' opt large.dhc
+row 1 'error[E0114]: large.dhc is larger than 16 MiB' check large.dhc
 finish

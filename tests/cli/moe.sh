@@ -61,7 +61,7 @@ for row, line in zip(rows, lines):
 EOF
 expect 0 'tokens_per_expert max/mean ' run --steps 1
 expect 0 'router_z ' run --steps 1 --set 'report="*.router_z"'
-expect 0 'warning: report: no tap' run --steps 1 --set 'report="*.router"'
+expect 0 "warning: report: no tap of 'loss' matches" run --steps 1 --set 'report="*.router"'
 expect 1 'report must be a string, got the int 3' run --steps 1 --set report=3
 head -1 "$work/silent/metrics.csv" | grep -q tokens && fail "nothing was to be reported"
 

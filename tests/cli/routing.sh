@@ -31,5 +31,5 @@ t = closed["routing"][1]["tokens"]
 assert t[3] == 0 and sum(t) == 1600 and closed["routing"][0] == d["routing"][0], t
 P
 "$dhcc" train "${model[@]}" --set moe_frequency=0 --data $data --out none --steps 1 --quiet || fail "train"
-expect 1 'taps no tokens_per_expert: it routes nothing' "$dhcc" eval "${model[@]}" --set moe_frequency=0 --data $data --weights none/last.safetensors --routing
+expect 1 'model SequenceModel taps no tokens_per_expert: it routes nothing' "$dhcc" eval "${model[@]}" --set moe_frequency=0 --data $data --weights none/last.safetensors --routing
 finish

@@ -181,7 +181,7 @@ for o in batch=4 lr=1e-3 metric=loss val-fraction=0 init-from=x tensorboard; do
   expect 2 "sweep: --${o%=*} needs --train" "$dhcc" sweep m.dhc --variants size "--$o"
 done
 expect 2 'sweep: --csv needs --cost-only' "$dhcc" sweep m.dhc --variants size --csv
-expect 2 'sweep: --cost-only trains nothing' sweep --out none --cost-only
+expect 2 'sweep: --cost-only trains nothing: leave it or --train out' sweep --out none --cost-only
 expect 1 'nowhere: holds no sweep' "$dhcc" sweep merge unmade whole nowhere
 [ -e unmade ] && fail "a merge that is refused makes a folder"
 expect 2 'sweep: --seeds needs --train' "$dhcc" sweep m.dhc --variants size --seeds 1

@@ -30,7 +30,7 @@ if "$dhcc" doctor | grep -q "^NVRTC"; then
   fi
   expect 0 'no NVIDIA driver' "$dhcc" doctor
   expect 3 '--backend cuda: no NVIDIA driver' "$dhcc" info mlp --backend cuda:7
-  expect 2 "--backend: needs a GPU's number behind cuda:" "$dhcc" info mlp --backend cuda:x
+  expect 2 "--backend: needs a GPU's number behind cuda:, got \"cuda:x\"" "$dhcc" info mlp --backend cuda:x
 else
   expect 3 '--backend cuda: not in this build' "$dhcc" info dhc_ssm --backend cuda
 fi

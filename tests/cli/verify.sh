@@ -66,13 +66,13 @@ for backend in ${BACKENDS:-interp cpu}; do
   agrees m buffer
   agrees m buffer_named
   differs m buffer_shape "tensor 'param.shift' is [2], the model needs [3]"
-  differs m nothing "nothing to compare"
+  differs m nothing "nothing.safetensors: error: nothing to compare"
   for name in grad.w param.v buffer.v cotangent.y w outputs.y Output.y; do
-    differs m "extra_$name" "'$name' has no part in the comparison"
+    differs m "extra_$name" "extra_$name.safetensors: error: '$name' has no part in the comparison (known: param.*, buffer.*, input.*, cotangent.*, output.*, grad.param.*, grad.input.* of what the model has)"
   done
-  differs m extra_output.z "'output.z' is nothing that the entry computes"
+  differs m extra_output.z "extra_output.z.safetensors: error: 'output.z' is nothing that the entry computes"
   differs m extra_grad.param.v "is nothing that the entry computes"
-  differs m extra_input.z "no entry of M takes exactly the file's inputs"
+  differs m extra_input.z "extra_input.z.safetensors: error: no entry of M takes exactly the file's inputs"
 
   agrees grad grad_good
   agrees grad grad_rounding
@@ -88,11 +88,11 @@ for backend in ${BACKENDS:-interp cpu}; do
   agrees steps steps
   differs steps steps_wrong "1 of 3 rows"
   differs steps steps_shape "FAILED: the reference is [1,2], the model gives [2]"
-  differs steps steps_inputs "'input.x' has not one row for each of 2 steps"
+  differs steps steps_inputs "steps_inputs.safetensors: error: 'input.x' has not one row for each of 2 steps"
   differs steps steps_unknown "'output.other' has no part in the comparison"
   differs steps steps_scalar "'output.grad_norm' has not one row for each of 2 steps"
   differs steps steps_grad "'grad.param.w' has no part in the comparison"
-  differs steps steps_rate "metadata 'lr' is no number: \"fast\""
-  differs steps steps_none "training steps need output.loss, one for each"
+  differs steps steps_rate "steps_rate.safetensors: error: metadata 'lr' is no number: \"fast\""
+  differs steps steps_none "steps_none.safetensors: error: training steps need output.loss, one for each"
 done
 finish

@@ -77,6 +77,18 @@ static const Wrong wrong[] = {
      "operand 1 term 0: index node 0 is not an integer"},
     {MAP("axis par in i32 row [s(%1)] in i32 row [1(a0)] %0 = load 0 : i32 %1 = load 1 : i32 out i32 row [1(a0)] = %0"),
      "node 0: its index is computed later"},
+    {MAP("axis par -2 in f32 row [1(a0)] %0 = load 0 : f32 out f32 row [1(a0)] = %0"), "axis 0: negative extent"},
+    {MAP("axis par axis par in f32 row [s(a1 + a0)?] %0 = load 0 : f32 out f32 row [s(a0), 1(a1)] = %0"),
+     "operand 0 term 0: axes must ascend"},
+    {MAP("axis par in f32 row [s(0*a0)?] %0 = load 0 : f32 out f32 row [1(a0)] = %0"), "operand 0 term 0: zero coefficient"},
+    {MAP("axis par in f32 row [s(a0)/0?] %0 = load 0 : f32 out f32 row [1(a0)] = %0"), "operand 0 term 0: divisor 0"},
+    {MAP("axis par in f32 row [1(a0)] in f32 row [s(%7)] %0 = load 0 : f32 %1 = load 1 : f32 out f32 row [1(a0)] = %1"),
+     "operand 1 term 0: no node 7"},
+    {MAP("axis par in f32 row [1(a0)] %0 = load 0 : f32 out f32 row [1(a0)] = %5"), "operand 1: no node 5"},
+    {MAP("axis par in f32 row [1(a0)] %0 = load 0 : f32 %1 = cast(%0, %0) : i32 out i32 row [1(a0)] = %1"),
+     "node 1: cast takes one operand"},
+    {MAP("axis par in u32 row [1(a0)] %0 = load 0 : u32 %1 = random(%0, %0, %0) : u32 out u32 row [1(a0)] = %1"),
+     "node 1: not random bits"},
     {MAP("axis par in f32 row [1(a0)] %0 = load 0 : f32"), "no output"},
 };
 
