@@ -45,7 +45,9 @@ static dhc_status keep_inputs(dhc_program *p, const DhcDataset *d, DhcEntryInfo 
 dhc_status feed_open(dhc_program *p, const DhcDataset *d, int64_t batch, bool augment, Feed *f) {
   *f = (Feed){.p = p, .d = d, .normalize = -1, .augment = -1, .batch = batch};
   if (!entry_info(p, "loss", &f->loss)) return dhc_status_make(DHC_E_INPUT, "model %s has no entry 'loss'", p->m->name);
-  if (d->n_fields > FEED_MAX || f->loss.n_inputs > FEED_MAX) return dhc_status_make(DHC_E_INPUT, "more than %d inputs", FEED_MAX);
+  if (d->n_fields > FEED_MAX) return dhc_status_make(DHC_E_INPUT, "the data have %d fields, training takes at most %d", d->n_fields, FEED_MAX);
+  if (f->loss.n_inputs > FEED_MAX)
+    return dhc_status_make(DHC_E_INPUT, "entry 'loss' of %s has %d inputs, training takes at most %d", p->m->name, f->loss.n_inputs, FEED_MAX);
   DHC_TRY(keep_inputs(p, d, &f->loss));
   DHC_TRY(add_prepare(p, "normalize", &f->normalize, &f->norm_info));
   if (augment) DHC_TRY(add_prepare(p, "augment", &f->augment, &f->aug_info));
