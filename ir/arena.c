@@ -66,7 +66,8 @@ static struct DhcArenaBlock *kept_block(void) {
   return b;
 }
 
-void dhc_arena_trim(void) {
+/* Whether there was something to give back. */
+static bool trim(void) {
   pthread_mutex_lock(&kept.lock);
   struct DhcArenaBlock *all = kept.first;
   kept.first = NULL;
@@ -76,7 +77,10 @@ void dhc_arena_trim(void) {
     older = b->older;
     free(b);
   }
+  return all != NULL;
 }
+
+void dhc_arena_trim(void) { (void)trim(); }
 
 static void free_block(struct DhcArenaBlock *b) {
   dhc_guard_give(b->size);
@@ -122,10 +126,7 @@ static struct DhcArenaBlock *open_block(DhcArena *a, size_t bytes) {
   dhc_guard_take(size);
   struct DhcArenaBlock *b = size == LARGEST_BLOCK ? kept_block() : NULL;
   if (!b) b = calloc(1, sizeof *b + size);
-  if (!b) {
-    dhc_arena_trim();
-    b = calloc(1, sizeof *b + size);
-  }
+  if (!b && trim()) b = calloc(1, sizeof *b + size);
   if (!b) {
     dhc_guard_give(size);
     return NULL;

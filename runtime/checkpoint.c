@@ -217,11 +217,12 @@ void dhc_checkpoint_remove_run(const char *folder, const char *run_id) {
   each_end(&e);
 }
 
-bool dhc_checkpoint_newest(const char *folder, int64_t *step) {
-  Each e = each_begin(folder);
-  bool any = each_next(&e, step);
-  each_end(&e);
-  return any;
+dhc_status dhc_checkpoint_newest(const char *folder, int64_t *step) {
+  int64_t *steps = NULL, n = 0;
+  dhc_status listed = list_steps(folder, &steps, &n);
+  *step = n > 0 ? steps[n - 1] : -1;
+  free(steps);
+  return listed.code == DHC_E_INPUT ? dhc_status_ok() : listed; /* no such folder */
 }
 
 void dhc_checkpoint_runs(const char *folder, void (*seen)(void *ctx, const char *run_id), void *ctx) {

@@ -41,8 +41,9 @@ void dhc_checkpoint_prune(const char *folder, const char *run_id, int64_t step, 
                           int32_t n_keep);
 /* Removes every checkpoint of run `run_id`; NULL: of any, readable or not. */
 void dhc_checkpoint_remove_run(const char *folder, const char *run_id);
-/* Largest step among the names of checkpoints; false: there is none. */
-bool dhc_checkpoint_newest(const char *folder, int64_t *step);
+/* Largest step among the names of checkpoints; -1: there is none, or no such folder. An error where the folder
+ * cannot be listed: nobody knows then what it holds. */
+dhc_status dhc_checkpoint_newest(const char *folder, int64_t *step) DHC_MUST_USE;
 /* Calls seen(ctx, run_id) for every checkpoint that can be read, oldest first. */
 void dhc_checkpoint_runs(const char *folder, void (*seen)(void *ctx, const char *run_id), void *ctx);
 

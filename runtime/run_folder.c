@@ -79,22 +79,26 @@ dhc_status dhc_run_id_draw(char id[DHC_RUN_ID_CHARS]) {
   return dhc_status_ok();
 }
 
-bool dhc_run_folder_used(const char *path, char name[DHC_RUN_FILE_CHARS]) {
+dhc_status dhc_run_folder_used(const char *path, bool *used, char name[DHC_RUN_FILE_CHARS]) {
   static const char *const files[] = {"config.json", "metrics.csv", "metrics.jsonl", "best.safetensors",
                                       "last.safetensors"};
   int64_t newest;
-  bool used = dhc_checkpoint_newest(path, &newest);
-  if (used) {
+  *used = true;
+  DHC_TRY(dhc_checkpoint_newest(path, &newest));
+  if (newest >= 0) {
     snprintf(name, DHC_RUN_FILE_CHARS, "checkpoint-%09lld.safetensors", (long long)newest);
+    return dhc_status_ok();
   }
-  int fd = used ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  for (size_t i = 0; fd >= 0 && !used && i < sizeof files / sizeof files[0]; i++) {
+  *used = false;
+  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) {
+    return errno == ENOENT || errno == ENOTDIR ? dhc_status_ok() : dhc_status_errno(errno, "%s", path);
+  }
+  for (size_t i = 0; !*used && i < sizeof files / sizeof files[0]; i++) {
     struct stat st;
-    used = fstatat(fd, files[i], &st, AT_SYMLINK_NOFOLLOW) == 0;
+    *used = fstatat(fd, files[i], &st, AT_SYMLINK_NOFOLLOW) == 0;
     snprintf(name, DHC_RUN_FILE_CHARS, "%s", files[i]);
   }
-  if (fd >= 0) {
-    close(fd);
-  }
-  return used;
+  close(fd);
+  return dhc_status_ok();
 }

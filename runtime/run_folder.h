@@ -24,7 +24,7 @@ enum { DHC_RUN_ID_CHARS = 33, DHC_RUN_FILE_CHARS = 256 };
 dhc_status dhc_run_id_draw(char id[DHC_RUN_ID_CHARS]) DHC_MUST_USE;
 
 /* Whether the folder holds files of a run (a config, checkpoints, weights, metrics); name gets
- * one of them. */
-bool dhc_run_folder_used(const char *path, char name[DHC_RUN_FILE_CHARS]);
+ * one of them. An error where nobody can tell. */
+dhc_status dhc_run_folder_used(const char *path, bool *used, char name[DHC_RUN_FILE_CHARS]) DHC_MUST_USE;
 
 #endif

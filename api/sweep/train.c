@@ -208,7 +208,7 @@ static dhc_status train_one(Sweeping *g, SweepOpen *x, const StudyRun *run, dhc_
   dhc_train_options o = g->o->train;
   o.out = study_path(&g->t, run->folder);
   o.seed = run->seed;
-  o.resume = dhc_run_folder_used(o.out, name);
+  DHC_TRY(dhc_run_folder_used(o.out, &o.resume, name));
   o.overwrite = false;
   o.progress = during;
   o.ctx = g;

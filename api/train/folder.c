@@ -17,7 +17,7 @@ dhc_status trainer_open_folder(Trainer *t) {
   if (!o->out) return dhc_status_ok();
   DHC_TRY(dhc_run_folder_open(o->out, !o->resume, &t->m->s->warn, &t->folder));
   char name[DHC_RUN_FILE_CHARS];
-  t->used = dhc_run_folder_used(o->out, name);
+  DHC_TRY(dhc_run_folder_used(o->out, &t->used, name));
   if (t->used && !o->resume && !o->overwrite)
     return dhc_status_make(DHC_E_INPUT, "%s: holds a run already (%s): --resume goes on with it, --overwrite replaces it", o->out, name);
   return dhc_status_ok();
@@ -52,8 +52,9 @@ static dhc_status go_on_from_nothing(Trainer *t, const cJSON *config) {
   const char *out = t->o->out;
   if (!config && t->used)
     return dhc_status_make(DHC_E_INPUT, "%s: holds no run to go on with: neither checkpoints nor a config.json of one", out);
-  int64_t other;
-  if (config && dhc_checkpoint_newest(out, &other))
+  int64_t other = -1;
+  if (config) DHC_TRY(dhc_checkpoint_newest(out, &other));
+  if (other >= 0)
     return dhc_status_make(DHC_E_INPUT, "%s: config.json names a run of which there is no checkpoint; those that lie there are another's", out);
   if (config) {
     RunRecord record = {.config = cJSON_GetObjectItemCaseSensitive(config, "run")};

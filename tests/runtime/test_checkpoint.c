@@ -249,9 +249,12 @@ static void locked(void **state) {
   dhc_run_folder_close(&f);
   close(ready[0]);
   close(ready[1]);
-  assert_false(dhc_run_folder_used(folder, name));
+  bool used;
+  assert_ok(dhc_run_folder_used(folder, &used, name));
+  assert_false(used);
   save_as(folder, 7, run_a, true);
-  assert_true(dhc_run_folder_used(folder, name));
+  assert_ok(dhc_run_folder_used(folder, &used, name));
+  assert_true(used);
   assert_string_equal(name, "checkpoint-000000007.safetensors");
   char a[DHC_RUN_ID_CHARS], b[DHC_RUN_ID_CHARS];
   assert_ok(dhc_run_id_draw(a));
