@@ -374,6 +374,8 @@ static void metrics_rows(void **state) {
   static const char *const other[] = {"step", "acc"};
   dhc_status s = dhc_metrics_open(csv, NULL, other, 2, 0, true, &m);
   assert_non_null(strstr(s.message, "m.csv: error: has other columns, cannot go on with it"));
+  static const char *const comma[] = {"step", "a,b"};
+  assert_fails(dhc_metrics_open(csv, NULL, comma, 2, 0, true, &m), DHC_E_USAGE, "metrics: column name 'a,b' is not allowed");
   support_write(csv, "step,lo", 7); /* killed while it wrote the header */
   assert_ok(dhc_metrics_open(csv, NULL, columns, 3, 0, true, &m));
   dhc_metrics_close(m);

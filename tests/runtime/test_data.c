@@ -381,7 +381,11 @@ static void batches(void **state) {
   assert_int_equal(dhc_batcher_next(again, dst), 4);
   assert_memory_equal(dhc_batcher_indices(again), &order[1][4], 4 * sizeof(int64_t));
   assert_int_equal(dhc_batcher_position(again).next, 8);
-  assert_int_equal(dhc_batcher_seek(again, (DhcDataPosition){.next = 11}).code, DHC_E_INPUT);
+  assert_fails(dhc_batcher_seek(again, (DhcDataPosition){.next = 11}), DHC_E_INPUT, "data position (epoch 0, example 11) does not fit 10 examples");
+  DhcBatcher *none;
+  assert_fails(dhc_batcher_new(d, &(DhcBatchOptions){.batch = 0}, &none), DHC_E_USAGE, "batch: needs at least 1, got 0");
+  assert_fails(dhc_batcher_new(d, &(DhcBatchOptions){.batch = 11, .drop_last = true}, &none), DHC_E_INPUT,
+               "batches of 11 from 10 examples: none is full");
   dhc_batcher_free(again);
   dhc_batcher_free(b);
   options.drop_last = true;
@@ -475,7 +479,9 @@ static void text_files(void **state) {
   static const char *const lengths[3] = {"0", "1048577", "99999999999999999999"};
   for (int i = 0; i < 3; i++) {
     snprintf(spec, sizeof spec, "text:%s@%s", path, lengths[i]);
-    assert_int_equal(dhc_dataset_open(spec, DHC_SPLIT_TRAIN, NULL, &d).code, DHC_E_USAGE);
+    char want[800];
+    snprintf(want, sizeof want, "data '%s': the length of a window must be 1 to 1048576", spec);
+    assert_fails(dhc_dataset_open(spec, DHC_SPLIT_TRAIN, NULL, &d), DHC_E_USAGE, want);
   }
   support_drop(folder);
 }

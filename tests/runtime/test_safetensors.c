@@ -95,9 +95,15 @@ static void round_trip(void **state) {
   free(second);
 
   DhcTensorView twice[2] = {views[0], views[0]};
-  assert_int_equal(dhc_safetensors_write(path, twice, 2, NULL, 0).code, DHC_E_USAGE);
+  char refusal[700];
+  snprintf(refusal, sizeof refusal, "%s: tensor '%s' is given twice", path, views[0].name);
+  assert_fails(dhc_safetensors_write(path, twice, 2, NULL, 0), DHC_E_USAGE, refusal);
   views[0].bytes = 4;
-  assert_int_equal(dhc_safetensors_write(path, views, 1, NULL, 0).code, DHC_E_USAGE);
+  snprintf(refusal, sizeof refusal, "%s: tensor '%s': bytes do not fit its shape", path, views[0].name);
+  assert_fails(dhc_safetensors_write(path, views, 1, NULL, 0), DHC_E_USAGE, refusal);
+  DhcMetaPair same[2] = {{.key = "run", .value = "1"}, {.key = "run", .value = "2"}};
+  snprintf(refusal, sizeof refusal, "%s: metadata 'run' is given twice", path);
+  assert_fails(dhc_safetensors_write(path, NULL, 0, same, 2), DHC_E_USAGE, refusal);
   assert_ok(dhc_safetensors_write(path, NULL, 0, NULL, 0));
   assert_ok(dhc_safetensors_open(path, &s));
   assert_int_equal(dhc_safetensors_count(s), 0);
