@@ -82,7 +82,7 @@ static double time_call(Gpu *g, const Call *call) {
     if (t < best) best = t;
   }
   g->device->ops->forget(g->device, graph);
-  return best / LAUNCHES;
+  return best / (double)LAUNCHES;
 }
 
 /* |out - ref| / |ref| of the first output, ref by the plain template in exact f32 on the same device. */

@@ -252,7 +252,7 @@ static int train_sweep(const Cli *c, dhc_session *s, dhc_sweep *sweep) {
     cli_error(c, "--shard: needs I/N with I from 1 to N, got \"%s\"", c->shard);
     return 2;
   }
-  if (c->budget && !(o.budget_seconds = read_duration(c->budget))) {
+  if (c->budget && (o.budget_seconds = read_duration(c->budget)) == 0) {
     cli_error(c, "--budget: needs a time such as 90s, 30m, 8h or 2d, got \"%s\"", c->budget);
     return 2;
   }

@@ -74,7 +74,7 @@ static dhc_status add_placements(Axes *x, const char *text) {
   if (!sweep_letters_parse(text, &l))
     return dhc_status_make(DHC_E_USAGE, "--placements: needs letters with how many of each, \"M6A2\", got \"%s\"", text);
   if (is_set(&x->w->o, "pattern")) return dhc_status_make(DHC_E_USAGE, "--placements and --set pattern exclude each other");
-  if (sweep_letters_orders(&l) > MAX_VARIANTS)
+  if (sweep_letters_orders(&l) > (double)MAX_VARIANTS)
     return dhc_status_make(DHC_E_USAGE, "--placements %s: %.0f orders; a sweep has at most %d variants", text, sweep_letters_orders(&l),
                            MAX_VARIANTS);
   SweepTexts all = {0};

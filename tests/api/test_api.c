@@ -130,7 +130,7 @@ static void costs_are_those_of_runs(void) {
     check(c.kernels == dhc_program_n_kernels(p, 0) && c.calls_train == dhc_program_n_calls(t, 0), "kernels and calls");
     check(good(dhc_model_costs(m, &o, &c), "costs") && c.kernels_shared == c.kernels && c.kernels_train_shared == c.kernels_train,
           "every kernel is there now");
-    check(c.flops_train > 2 * c.flops && c.flops_example * MAX_BATCH == c.flops, "operations");
+    check(c.flops_train > 2 * c.flops && c.flops_example * (double)MAX_BATCH == c.flops, "operations");
   }
   dhc_program_close(p);
   dhc_program_close(t);
