@@ -41,9 +41,12 @@ static char **worker_argv(const Cli *c, int i, int n, int threads) {
   return argv;
 }
 
+/* The last --worker is the one that worker_argv added, and the beginning of its block. */
 static void free_argv(char **argv) {
+  char *numbers = NULL;
   for (int i = 0; argv && argv[i]; i++)
-    if (!strncmp(argv[i], "--worker=", 9)) free(argv[i]);
+    if (!strncmp(argv[i], "--worker=", 9)) numbers = argv[i];
+  free(numbers);
   free(argv);
 }
 

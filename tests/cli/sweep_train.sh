@@ -76,14 +76,15 @@ for poll in 1 7 30 60 90; do
   same stopped "stopped at poll $poll"
 done
 if [ -n "$killer" ]; then
-  LD_PRELOAD=$killer DHC_KILL_COUNT=$work/count sweep --out counted > /dev/null || fail "counting"
+  order=${ASAN_OPTIONS:-}:verify_asan_link_order=0 # the sanitizers want to be first otherwise
+  ASAN_OPTIONS=$order LD_PRELOAD=$killer DHC_KILL_COUNT=$work/count sweep --out counted > /dev/null || fail "counting"
   calls=$(cat count)
   [ "${calls:-0}" -gt 100 ] || fail "only $calls calls change files"
   for i in $(seq 1 "${KILLS:-12}"); do
     at=$((calls * (2 * i - 1) / (2 * ${KILLS:-12}) + i % 5)) torn=
     [ $((i % 3)) = 0 ] && torn=1
     rm -rf killed
-    LD_PRELOAD=$killer DHC_KILL_AT=$at ${torn:+DHC_KILL_TORN=1} sweep --out killed > /dev/null 2>&1 && continue # an even time is not reached: no kill
+    ASAN_OPTIONS=$order LD_PRELOAD=$killer DHC_KILL_AT=$at ${torn:+DHC_KILL_TORN=1} sweep --out killed > /dev/null 2>&1 && continue # an even time is not reached: no kill
     sweep --out killed --resume > /dev/null 2> err || sweep --out killed > /dev/null 2> err || fail "going on after call $at: $(cat err)"
     same killed "killed at call $at"
   done
