@@ -66,15 +66,17 @@ static void fill(SweepOpen *x, const dhc_train_options *o, int64_t n_train, int6
   e->disk_bytes = disk_bytes(x->m, e->steps);
 }
 
-static void close_open(void *x) {
-  sweep_close_variant(x);
-}
-
-dhc_status sweep_estimate(dhc_sweep *w, const dhc_train_options *train, const SweepVariant *v, dhc_sweep_estimate *e) {
+/* A few steps of a run that leaves nothing behind, and what the whole one would take. */
+typedef struct Trial {
+  dhc_train_options o;
   int64_t n_train, n_val;
-  DHC_TRY(count_examples(w->s, train, &n_train, &n_val));
-  Watch watch = {.n = 0};
-  dhc_train_options o = *train;
+  Watch watch;
+  dhc_sweep_estimate *e;
+} Trial;
+
+static dhc_status try_steps(void *ctx, SweepOpen *x) {
+  Trial *t = ctx;
+  dhc_train_options o = t->o;
   o.out = NULL;
   o.resume = o.overwrite = o.tensorboard = false;
   o.allow_changed = o.init_from = NULL;
@@ -82,17 +84,17 @@ dhc_status sweep_estimate(dhc_sweep *w, const dhc_train_options *train, const Sw
   o.epochs = 0;
   o.val_fraction = -1;
   o.progress = watch_step;
-  o.ctx = &watch;
+  o.ctx = &t->watch;
   dhc_train_result r = {0};
-  SweepOpen x;
-  DhcHeld held;
-  dhc_status st = sweep_open_variant(w, v, &x);
-  dhc_hold(&held, close_open, &x);
-  if (st.code == DHC_OK) st = dhc_train(x.m, &o, &r);
-  if (st.code == DHC_E_NUMERIC) st = dhc_status_ok(); /* the run itself will say so */
-  if (st.code == DHC_OK) fill(&x, train, n_train, n_val, step_seconds(&watch), e);
-  e->memory_bytes = r.peak_bytes;
-  dhc_release(&held);
-  sweep_close_variant(&x);
-  return st.code == DHC_OK || st.code == DHC_E_INTERRUPTED ? st : sweep_report_again(w, v, st);
+  dhc_status st = dhc_train(x->m, &o, &r);
+  t->e->memory_bytes = r.peak_bytes;
+  if (st.code != DHC_OK && st.code != DHC_E_NUMERIC) return st;
+  fill(x, &t->o, t->n_train, t->n_val, step_seconds(&t->watch), t->e); /* numbers: the run itself will say so */
+  return dhc_status_ok();
+}
+
+dhc_status sweep_estimate(dhc_sweep *w, const dhc_train_options *train, const SweepVariant *v, dhc_sweep_estimate *e) {
+  Trial t = {.o = *train, .e = e};
+  DHC_TRY(count_examples(w->s, train, &t.n_train, &t.n_val));
+  return sweep_report_again(w, v, sweep_with_variant(w, v, try_steps, &t, NULL));
 }

@@ -14,6 +14,7 @@ typedef struct Solve {
   int64_t step;
   int64_t best;      /* multiple of step that came nearest so far; 0: none */
   double best_is;
+  double is; /* what the variant at hand costs */
 } Solve;
 
 /* ---- what is held ---------------------------------------------------------------------- */
@@ -22,7 +23,9 @@ static double or_zero(double v) {
   return isnan(v) ? 0 : v;
 }
 
-static dhc_status cost(const SweepOpen *x, const Solve *s, double *out) {
+static dhc_status cost(void *ctx, SweepOpen *x) {
+  Solve *s = ctx;
+  double *out = &s->is;
   if (!strcmp(s->what, "params")) {
     *out = (double)dhc_model_n_params(x->m);
     return dhc_status_ok();
@@ -38,10 +41,6 @@ static dhc_status cost(const SweepOpen *x, const Solve *s, double *out) {
   return dhc_status_ok();
 }
 
-static void close_open(void *x) {
-  sweep_close_variant(x);
-}
-
 /* The variant with one more setting. */
 static SweepVariant with(const Solve *s, DhcArena *a, int64_t k) {
   SweepVariant v = *s->v;
@@ -54,16 +53,11 @@ static SweepVariant with(const Solve *s, DhcArena *a, int64_t k) {
 /* What the variant costs at k steps. DHC_E_INPUT: the model refuses that value. */
 static dhc_status at(Solve *s, int64_t k, double *out) {
   DhcArena a;
-  SweepOpen x;
-  DhcHeld held;
   dhc_arena_init(&a);
   SweepVariant v = with(s, &a, k);
-  dhc_status st = sweep_open_variant(s->w, &v, &x);
-  dhc_hold(&held, close_open, &x);
-  if (st.code == DHC_OK) st = cost(&x, s, out);
-  dhc_release(&held);
-  sweep_close_variant(&x);
+  dhc_status st = sweep_with_variant(s->w, &v, cost, s, NULL);
   dhc_arena_fini(&a);
+  *out = s->is;
   if (st.code == DHC_OK && (!s->best || fabs(*out - s->want) < fabs(s->best_is - s->want))) s->best = k, s->best_is = *out;
   return st;
 }

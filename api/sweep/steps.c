@@ -38,6 +38,8 @@ typedef struct Steps {
   Seen seen;
   bool (*row)(void *ctx, const dhc_sweep_row *r);
   void *ctx;
+  int at; /* variant */
+  bool go_on;
 } Steps;
 
 static dhc_status one_step(const SweepOpen *x, const dhc_tensor *in, int n_in, uint64_t seed) {
@@ -47,12 +49,14 @@ static dhc_status one_step(const SweepOpen *x, const dhc_tensor *in, int n_in, u
   return dhc_program_run(x->p, 0, in, n_in, NULL, NULL);
 }
 
-static dhc_status measure(Steps *t, SweepOpen *x, int i, DhcArena *a, double begin, bool *go_on) {
+static dhc_status measure(void *ctx, SweepOpen *x) {
+  Steps *t = ctx;
+  int i = t->at;
   dhc_tensor in[ATLAS_MAX_INPUTS];
   int n_in;
   SweepIdentity id;
-  DHC_TRY(sweep_inputs(x->m, t->w->o.sizes, t->w->o.seed, a, in, &n_in));
-  DHC_TRY(sweep_identify(x, in, n_in, a, &id));
+  DHC_TRY(sweep_inputs(x->m, t->w->o.sizes, t->w->o.seed, &x->arena, in, &n_in));
+  DHC_TRY(sweep_identify(x, in, n_in, &x->arena, &id));
   dhc_sweep_row row = {.index = i, .name = t->w->variants.at[i].name, .hash = id.hash, .pattern = id.pattern, .order = id.order,
                        .mixers = id.mixers, .sequence_length = id.length, .parameters = id.parameters};
   int same = seen_before(&t->seen, id.hash, i);
@@ -65,54 +69,22 @@ static dhc_status measure(Steps *t, SweepOpen *x, int i, DhcArena *a, double beg
     DHC_TRY(one_step(x, in, n_in, t->w->o.seed));
     double first = session_now_ms();
     DHC_TRY(one_step(x, in, n_in, t->w->o.seed));
-    row.plan_ms = planned - begin;
-    row.first_step_ms = first - begin;
+    row.plan_ms = planned - x->asked_ms;
+    row.first_step_ms = first - x->asked_ms;
     row.step_ms = session_now_ms() - first;
     row.kernels_compiled = x->s->stats.kernels_compiled;
     row.kernels_reused = x->s->stats.kernels_reused;
   }
-  *go_on = !t->row || t->row(t->ctx, &row);
+  t->go_on = !t->row || t->row(t->ctx, &row);
   return dhc_status_ok();
-}
-
-static void close_open(void *x) {
-  sweep_close_variant(x);
-}
-
-static dhc_status one(Steps *t, int i, bool *go_on) {
-  double begin = session_now_ms();
-  const SweepVariant *v = &t->w->variants.at[i];
-  SweepOpen x;
-  DhcArena a;
-  DhcHeld held;
-  dhc_arena_init(&a);
-  dhc_status st = sweep_open_variant(t->w, v, &x);
-  dhc_hold(&held, close_open, &x);
-  if (st.code == DHC_OK) st = measure(t, &x, i, &a, begin, go_on);
-  dhc_compile_stats *sum = &t->w->s->stats;
-  if (x.s) {
-    sum->kernels_compiled += x.s->stats.kernels_compiled;
-    sum->kernels_reused += x.s->stats.kernels_reused;
-    sum->kernels_reused_disk += x.s->stats.kernels_reused_disk;
-    sum->compile_ms += x.s->stats.compile_ms;
-    sum->codegen_ms += x.s->stats.codegen_ms;
-  }
-  dhc_release(&held);
-  sweep_close_variant(&x);
-  dhc_arena_fini(&a);
-  return st.code == DHC_OK || st.code == DHC_E_INTERRUPTED ? st : sweep_report_again(t->w, v, st);
 }
 
 dhc_status api_sweep_steps(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_row *r), void *ctx) {
   NEED(w);
   DhcArena a;
   dhc_arena_init(&a);
-  Steps t = {.w = w, .seen = seen_make(&a, w->variants.n), .row = row, .ctx = ctx};
-  dhc_status st = dhc_status_ok();
-  bool go_on = true;
-  for (int i = 0; i < w->variants.n && st.code == DHC_OK && go_on; i++) {
-    st = dhc_stop_signal() ? dhc_status_make(DHC_E_INTERRUPTED, "stopped after %d of %d variants", i, w->variants.n) : one(&t, i, &go_on);
-  }
+  Steps t = {.w = w, .seen = seen_make(&a, w->variants.n), .row = row, .ctx = ctx, .go_on = true};
+  dhc_status st = sweep_each(w, measure, &t, &t.at, &t.go_on);
   dhc_arena_fini(&a);
   return st;
 }

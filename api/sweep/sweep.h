@@ -51,13 +51,20 @@ struct dhc_sweep {
 typedef struct SweepOpen {
   dhc_session *s; /* of its own, or the sweep's */
   dhc_model *m;
-  dhc_program *p;
+  dhc_program *p;  /* the user's to open; closed with the rest */
+  DhcArena arena;  /* for what lasts as long */
+  double asked_ms; /* session_now_ms when it was asked for */
 } SweepOpen;
-/* In a session of its own. On failure too there may be something to close. */
-dhc_status sweep_open_variant(dhc_sweep *w, const SweepVariant *v, SweepOpen *out) DHC_MUST_USE;
-void sweep_close_variant(SweepOpen *x);
-/* After a failure of v: opens it in the sweep's session, so that its diagnostics are there, and names it. */
+/* Opens v in a session of its own, lets `use` have it, adds its kernels to the sweep's statistics and closes it. located,
+ * if not NULL: whether the failure left diagnostics with a place. */
+typedef dhc_status (*SweepUse)(void *ctx, SweepOpen *x);
+dhc_status sweep_with_variant(dhc_sweep *w, const SweepVariant *v, SweepUse use, void *ctx, bool *located) DHC_MUST_USE;
+/* After a failure of v: opens it in the sweep's session, so that its diagnostics are there, and names it. What is no
+ * failure, or a stop, comes back as it is. */
 dhc_status sweep_report_again(dhc_sweep *w, const SweepVariant *v, dhc_status st) DHC_MUST_USE;
+
+/* The same for every variant, its number in *at, as long as *go_on; a failure is reported as above, a stop as such. */
+dhc_status sweep_each(dhc_sweep *w, SweepUse use, void *ctx, int *at, const bool *go_on) DHC_MUST_USE;
 
 /* What identifies it: of its entry `loss` for these inputs. Texts in the arena. */
 typedef struct SweepIdentity {

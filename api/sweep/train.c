@@ -73,24 +73,23 @@ static int data_shapes(const dhc_model *m, const DhcDataset *d, int64_t batch, d
   return n;
 }
 
-static void close_open(void *x) {
-  sweep_close_variant(x);
+/* Of one variant on the sweep's data. */
+typedef struct Identify {
+  Sweeping *g;
+  const DhcDataset *d;
+  SweepIdentity *id;
+} Identify;
+
+static dhc_status identify_open(void *ctx, SweepOpen *x) {
+  Identify *t = ctx;
+  dhc_tensor in[FEED_MAX];
+  int64_t batch = t->g->o->train.batch ? t->g->o->train.batch : dhc_model_recipe(x->m->m)->batch;
+  return sweep_identify(x, in, data_shapes(x->m, t->d, batch, in), t->g->t.arena, t->id);
 }
 
 static dhc_status identify(Sweeping *g, int i, const DhcDataset *d, SweepIdentity *id) {
   const SweepVariant *v = &g->w->variants.at[i];
-  dhc_tensor in[FEED_MAX];
-  SweepOpen x;
-  DhcHeld held;
-  dhc_status st = sweep_open_variant(g->w, v, &x);
-  dhc_hold(&held, close_open, &x);
-  if (st.code == DHC_OK) {
-    int64_t batch = g->o->train.batch ? g->o->train.batch : dhc_model_recipe(x.m->m)->batch;
-    st = sweep_identify(&x, in, data_shapes(x.m, d, batch, in), g->t.arena, id);
-  }
-  dhc_release(&held);
-  sweep_close_variant(&x);
-  return st.code == DHC_OK || st.code == DHC_E_INTERRUPTED ? st : sweep_report_again(g->w, v, st);
+  return sweep_report_again(g->w, v, sweep_with_variant(g->w, v, identify_open, &(Identify){g, d, id}, NULL));
 }
 
 static const char *settings_text(const Sweeping *g, const SweepVariant *v) {
@@ -195,48 +194,41 @@ static bool during(void *ctx, const dhc_train_progress *p) {
   return show(ctx, p);
 }
 
-static void add_stats(dhc_session *to, const dhc_session *from) {
-  to->stats.kernels_compiled += from->stats.kernels_compiled;
-  to->stats.kernels_reused += from->stats.kernels_reused;
-  to->stats.kernels_reused_disk += from->stats.kernels_reused_disk;
-  to->stats.compile_ms += from->stats.compile_ms;
-  to->stats.codegen_ms += from->stats.codegen_ms;
-}
+typedef struct OneRun {
+  Sweeping *g;
+  const StudyRun *run;
+  dhc_train_result r;
+} OneRun;
 
-static dhc_status train_one(Sweeping *g, SweepOpen *x, const StudyRun *run, dhc_train_result *r) {
+static dhc_status train_one(void *ctx, SweepOpen *x) {
+  OneRun *one = ctx;
+  Sweeping *g = one->g;
   char name[DHC_RUN_FILE_CHARS];
   dhc_train_options o = g->o->train;
-  o.out = study_path(&g->t, run->folder);
-  o.seed = run->seed;
+  o.out = study_path(&g->t, one->run->folder);
+  o.seed = one->run->seed;
   DHC_TRY(dhc_run_folder_used(o.out, &o.resume, name));
   o.overwrite = false;
   o.progress = during;
   o.ctx = g;
-  o.command = dhc_arena_printf(g->t.arena, "%s # %s, seed %llu", g->t.command, g->pr.name, (unsigned long long)run->seed);
-  return dhc_train(x->m, &o, r);
+  o.command = dhc_arena_printf(g->t.arena, "%s # %s, seed %llu", g->t.command, g->pr.name, (unsigned long long)one->run->seed);
+  return dhc_train(x->m, &o, &one->r);
 }
 
 static dhc_status do_run(Sweeping *g, StudyRun *run) {
   const StudyVariant *v = &g->t.variants.at[run->variant];
   const SweepVariant *sv = &g->w->variants.at[v->number];
-  dhc_train_result r = {0};
-  SweepOpen x;
-  DhcHeld held;
+  OneRun one = {.g = g, .run = run};
+  bool located;
   g->pr.name = v->name;
   g->pr.hash = v->id.hash;
   g->pr.seed = run->seed;
   g->pr.status = g->pr.message = NULL;
-  dhc_status st = sweep_open_variant(g->w, sv, &x);
-  dhc_hold(&held, close_open, &x);
-  if (st.code == DHC_OK) st = train_one(g, &x, run, &r);
-  bool located = x.s && x.s->diags.n_errors > 0;
-  if (x.s) add_stats(g->w->s, x.s);
-  dhc_release(&held);
-  sweep_close_variant(&x);
+  dhc_status st = sweep_with_variant(g->w, sv, train_one, &one, &located);
   if (st.code == DHC_OK || st.code == DHC_E_NUMERIC) {
     g->pr.status = st.code == DHC_OK ? "done" : "numeric";
     g->pr.message = dhc_arena_strdup(g->t.arena, st.code == DHC_OK ? "" : st.message);
-    return study_finish(&g->t, run, g->pr.status, g->pr.message, &r);
+    return study_finish(&g->t, run, g->pr.status, g->pr.message, &one.r);
   }
   if (st.code == DHC_E_INPUT && located) return sweep_report_again(g->w, sv, st);
   if (st.code == DHC_E_INTERRUPTED || st.code == DHC_E_ENVIRONMENT) return st;

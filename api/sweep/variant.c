@@ -12,13 +12,39 @@ static dhc_status open_in(dhc_sweep *w, const SweepVariant *v, SweepOpen *x) {
   return dhc_model_open(x->s, &o, &x->m);
 }
 
-dhc_status sweep_open_variant(dhc_sweep *w, const SweepVariant *v, SweepOpen *x) {
-  *x = (SweepOpen){.s = NULL};
-  DHC_TRY(session_child(w->s, &x->s));
-  return open_in(w, v, x);
+static void close_open(void *what) {
+  SweepOpen *x = what;
+  dhc_program_close(x->p);
+  dhc_model_close(x->m);
+  dhc_session_close(x->s);
+}
+
+static void add_stats(dhc_compile_stats *to, const dhc_compile_stats *from) {
+  to->kernels_compiled += from->kernels_compiled;
+  to->kernels_reused += from->kernels_reused;
+  to->kernels_reused_disk += from->kernels_reused_disk;
+  to->compile_ms += from->compile_ms;
+  to->codegen_ms += from->codegen_ms;
+}
+
+dhc_status sweep_with_variant(dhc_sweep *w, const SweepVariant *v, SweepUse use, void *ctx, bool *located) {
+  SweepOpen x = {.asked_ms = session_now_ms()};
+  DhcHeld held;
+  dhc_arena_init(&x.arena);
+  dhc_hold(&held, close_open, &x);
+  dhc_status st = session_child(w->s, &x.s);
+  if (st.code == DHC_OK) st = open_in(w, v, &x);
+  if (st.code == DHC_OK) st = use(ctx, &x);
+  if (located) *located = x.s && x.s->diags.n_errors > 0;
+  if (x.s) add_stats(&w->s->stats, &x.s->stats);
+  dhc_release(&held);
+  close_open(&x);
+  dhc_arena_fini(&x.arena);
+  return st;
 }
 
 dhc_status sweep_report_again(dhc_sweep *w, const SweepVariant *v, dhc_status st) {
+  if (st.code == DHC_OK || st.code == DHC_E_INTERRUPTED) return st;
   SweepOpen x = {.s = w->s};
   int before = w->s->diags.n_errors;
   dhc_status again = open_in(w, v, &x);
@@ -30,11 +56,13 @@ dhc_status sweep_report_again(dhc_sweep *w, const SweepVariant *v, dhc_status st
   return st;
 }
 
-void sweep_close_variant(SweepOpen *x) {
-  dhc_program_close(x->p);
-  dhc_model_close(x->m);
-  dhc_session_close(x->s);
-  *x = (SweepOpen){.s = NULL};
+dhc_status sweep_each(dhc_sweep *w, SweepUse use, void *ctx, int *at, const bool *go_on) {
+  for (*at = 0; *at < w->variants.n && *go_on; ++*at) {
+    const SweepVariant *v = &w->variants.at[*at];
+    if (dhc_stop_signal()) return dhc_status_make(DHC_E_INTERRUPTED, "stopped after %d of %d variants", *at, w->variants.n);
+    DHC_TRY(sweep_report_again(w, v, sweep_with_variant(w, v, use, ctx, NULL)));
+  }
+  return dhc_status_ok();
 }
 
 /* ---- identity ------------------------------------------------------------------------------- */
