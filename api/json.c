@@ -1,5 +1,8 @@
 #include "api/json.h"
 
+#include <math.h>
+
+#include "runtime/number.h"
 #include "runtime/status.h"
 
 static void drop(void *doc) {
@@ -32,7 +35,9 @@ void json_text(JsonDoc *d, cJSON *in, const char *name, const char *text) {
 }
 
 void json_number(JsonDoc *d, cJSON *in, const char *name, double value) {
-  add(d, in, name, cJSON_CreateNumber(value));
+  char text[DHC_NUMBER_CHARS]; /* cJSON's own has 15 digits where 17 differ little */
+  dhc_number_text(value, 9, 17, text);
+  add(d, in, name, isfinite(value) ? cJSON_CreateRaw(text) : cJSON_CreateNull());
 }
 
 void json_bool(JsonDoc *d, cJSON *in, const char *name, bool value) {

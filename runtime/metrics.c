@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "runtime/io.h"
+#include "runtime/number.h"
 #include "runtime/tensor.h"
 
 enum { MAX_COLUMNS = 4096, MAX_NAME = 256 };
@@ -45,25 +46,11 @@ static void add(Line *line, const char *text) {
   line->n += n;
 }
 
-/* Nine digits bring every f32 back; the locale's decimal point becomes '.'. */
+/* Nine digits bring every f32 back. */
 static void add_number(Line *line, double v, const char *not_finite) {
-  char raw[48], text[48];
-  size_t n = 0;
-  if (!isfinite(v)) {
-    add(line, not_finite);
-    return;
-  }
-  snprintf(raw, sizeof raw, v == floor(v) && fabs(v) < 9007199254740992.0 ? "%.0f" : "%.9g", v);
-  for (const char *p = raw; *p != '\0'; p++) {
-    bool plain = (*p >= '0' && *p <= '9') || *p == '-' || *p == '+' || *p == 'e';
-    if (plain) {
-      text[n++] = *p;
-    } else if (n == 0 || text[n - 1] != '.') {
-      text[n++] = '.'; /* the point may be several bytes */
-    }
-  }
-  text[n] = '\0';
-  add(line, text);
+  char text[DHC_NUMBER_CHARS];
+  dhc_number_text(v, 9, 9, text);
+  add(line, isfinite(v) ? text : not_finite);
 }
 
 static dhc_status write_line(int fd, const char *path, const Line *line) {

@@ -5,15 +5,12 @@
 
 #include "api/sweep/study.h"
 #include "runtime/io.h"
+#include "runtime/number.h"
 
 const char *study_number(DhcArena *a, double v) {
-  char text[48];
+  char text[DHC_NUMBER_CHARS];
   if (!isfinite(v)) return "";
-  if (v == floor(v) && fabs(v) < 9007199254740992.0) return dhc_arena_printf(a, "%.0f", v);
-  for (int digits = 9; digits <= 17; digits++) {
-    snprintf(text, sizeof text, "%.*g", digits, v);
-    if (strtod(text, NULL) == v) break;
-  }
+  dhc_number_text(v, 9, 17, text);
   return dhc_arena_strdup(a, text);
 }
 

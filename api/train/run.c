@@ -7,6 +7,7 @@
 #include "api/train/trainer.h"
 #include "frontend/fmt.h"
 #include "frontend/literal.h"
+#include "runtime/number.h"
 
 /* ---- texts -------------------------------------------------------------------------- */
 
@@ -21,13 +22,9 @@ static const char *clean(Trainer *t, const char *text) {
   return copy;
 }
 
-/* The shortest of two precisions that brings v back, with a point in every locale. */
 static const char *number(Trainer *t, double v) {
-  char text[48];
-  snprintf(text, sizeof text, "%.9g", v);
-  if (strtod(text, NULL) != v) snprintf(text, sizeof text, "%.17g", v);
-  for (char *c = text; *c; c++)
-    if (!strchr("0123456789+-einfa", *c)) *c = '.';
+  char text[DHC_NUMBER_CHARS];
+  dhc_number_text(v, 9, 17, text);
   return dhc_arena_strdup(&t->arena, text);
 }
 

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/number.h"
 #include "support.h"
 
 static void status_wording(void **state) {
@@ -157,6 +158,24 @@ static void file_floats(void **state) {
   assert_true(d[0] == 0x1p64 && d[1] == 5);
 }
 
+/* As short as brings the value back, and always with a point. */
+static void number_texts(void **state) {
+  (void)state;
+  static const struct {
+    double v;
+    int least, most;
+    const char *text;
+  } rows[] = {{0, 9, 17, "0"}, {-3, 9, 17, "-3"}, {0.1, 9, 17, "0.1"}, {1.0 / 3, 9, 17, "0.3333333333333333"},
+              {0.1 + 0.2, 9, 17, "0.30000000000000004"}, {1.0 / 3, 9, 9, "0.333333333"}, {1e15, 9, 17, "1000000000000000"},
+              {1e300, 9, 17, "1e+300"}, {9007199254740993.0, 9, 17, "9007199254740992"}, {INFINITY, 9, 17, "inf"},
+              {-INFINITY, 9, 17, "-inf"}, {NAN, 9, 17, "nan"}, {5e-324, 9, 17, "4.94065646e-324"}};
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    char text[DHC_NUMBER_CHARS];
+    dhc_number_text(rows[i].v, rows[i].least, rows[i].most, text);
+    assert_string_equal(text, rows[i].text);
+  }
+}
+
 static void sha256_vectors(void **state) {
   (void)state;
   char hex[65];
@@ -265,6 +284,7 @@ int main(void) {
       cmocka_unit_test(status_wording), cmocka_unit_test(sizes),
       cmocka_unit_test(conversions),    cmocka_unit_test(sha256_vectors),
       cmocka_unit_test(file_floats),
+      cmocka_unit_test(number_texts),
       cmocka_unit_test(philox_vectors), cmocka_unit_test(files),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,11 @@
+/* Numbers as texts that other programs read: CSV, JSON, settings of a run. */
+#ifndef DHC_RUNTIME_NUMBER_H
+#define DHC_RUNTIME_NUMBER_H
+
+enum { DHC_NUMBER_CHARS = 48 };
+
+/* v with as few significant digits, from `least` to `most`, as bring it back (most = 17 always does; 9 for a float32),
+ * with '.' in every locale. Whole numbers below 2^53 have all their digits; "inf", "-inf" and "nan" are what they are. */
+void dhc_number_text(double v, int least, int most, char text[DHC_NUMBER_CHARS]);
+
+#endif
