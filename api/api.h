@@ -75,6 +75,7 @@ void seen_close(struct SeenKernels *s);
 
 /* Opens the device and the compiler when they are first needed. */
 dhc_status session_device(dhc_session *s, DhcDevice **out) DHC_MUST_USE;
+dhc_status session_makes_objects(const dhc_session *s) DHC_MUST_USE; /* a usage error where its backend makes none */
 dhc_status session_compiler(dhc_session *s, DhcCompiler **out) DHC_MUST_USE;
 /* DHC_E_INPUT, "N errors" if diagnostics have been reported (since there were `before`), else OK. */
 dhc_status session_errors(const dhc_session *s) DHC_MUST_USE;

@@ -232,8 +232,7 @@ static dhc_status check_options(const dhc_build_options *o, const dhc_session *s
   if (!o->target && (o->cpu || o->features)) return dhc_status_make(DHC_E_USAGE, "--%s: needs --target", o->cpu ? "cpu" : "features");
   if (o->selftest && !o->weights) return dhc_status_make(DHC_E_USAGE, "--selftest: needs --weights");
   if (o->weights_file && !o->weights) return dhc_status_make(DHC_E_USAGE, "--weights-file %s: needs --weights", o->weights_file);
-  if (s->graphs || strcmp(s->backend, "cpu")) return dhc_status_make(DHC_E_USAGE, "build: objects are made by --backend cpu, not %s", s->backend);
-  return dhc_status_ok();
+  return session_makes_objects(s);
 }
 
 /* ---- selftest --------------------------------------------------------------------------------------- */
@@ -353,7 +352,7 @@ static void come_back(void *what) {
 }
 
 static dhc_status go_elsewhere(Elsewhere *e, const dhc_build_options *o, DhcArena *arena) {
-  const DhcCompileOptions co = {.backend = "cpu", .target = o->target, .cpu = o->cpu, .features = o->features, .offline = true, .workers = 1};
+  const DhcCompileOptions co = {.backend = e->s->backend, .target = o->target, .cpu = o->cpu, .features = o->features, .offline = true, .workers = 1};
   if (!o->target) return dhc_status_ok();
   DHC_TRY(dhc_compiler_open(arena, &co, &e->own));
   e->s->compiler = e->own;

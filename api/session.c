@@ -99,10 +99,15 @@ static dhc_status choose_backend(dhc_session *s) {
   return dhc_status_ok();
 }
 
-static dhc_status no_tf32(const char *backend) {
+/* The first backend with a trait, to be named where another is asked for it. */
+static const char *backend_with(unsigned trait) {
   const DhcBackendInfo *b = NULL;
-  for (int i = 0; (b = dhc_backend_known(i)) && !(b->traits & DHC_BACKEND_TF32); i++) continue;
-  return dhc_status_make(DHC_E_USAGE, "--compute tf32: needs --backend %s; %s computes as it is defined", b ? b->name : "(none)", backend);
+  for (int i = 0; (b = dhc_backend_known(i)) && !(b->traits & trait); i++) continue;
+  return b ? b->name : "(none)";
+}
+
+static dhc_status no_tf32(const char *backend) {
+  return dhc_status_make(DHC_E_USAGE, "--compute tf32: needs --backend %s; %s computes as it is defined", backend_with(DHC_BACKEND_TF32), backend);
 }
 
 /* How contractions compute. Texts may be of another backend than the session's: session_compiler knows. */
@@ -116,8 +121,13 @@ static dhc_status choose_compute(dhc_session *s) {
 }
 
 static dhc_status choose_bounds(const dhc_session *s) {
-  if (!s->o.check_bounds || !strcmp(s->backend, "cpu")) return dhc_status_ok();
-  return dhc_status_make(DHC_E_USAGE, "--check-bounds: needs --backend cpu, whose kernels can be checked");
+  if (!s->o.check_bounds || (s->traits & DHC_BACKEND_BOUNDS)) return dhc_status_ok();
+  return dhc_status_make(DHC_E_USAGE, "--check-bounds: needs --backend %s, whose kernels can be checked", backend_with(DHC_BACKEND_BOUNDS));
+}
+
+dhc_status session_makes_objects(const dhc_session *s) {
+  if (s->traits & DHC_BACKEND_OBJECTS) return dhc_status_ok();
+  return dhc_status_make(DHC_E_USAGE, "build: objects are made by --backend %s, not %s", backend_with(DHC_BACKEND_OBJECTS), s->backend);
 }
 
 static void close_session(void *s) {

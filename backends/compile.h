@@ -23,7 +23,9 @@ int dhc_backend_facts(int i, DhcArena *arena, const char *(*pair)[2], int room);
 enum {
   DHC_BACKEND_NUMBERED = 1, /* a machine may have several: "cuda:1" is the second */
   DHC_BACKEND_APART = 2,    /* its machine may not be there: looked for before anything is read */
-  DHC_BACKEND_TF32 = 4      /* contractions may be asked for in tf32 */
+  DHC_BACKEND_TF32 = 4,     /* contractions may be asked for in tf32 */
+  DHC_BACKEND_BOUNDS = 8,   /* kernels that check every access may be asked for */
+  DHC_BACKEND_OBJECTS = 16  /* kernels can be code of an object that others link */
 };
 typedef struct DhcBackendInfo {
   const char *name;
