@@ -101,34 +101,7 @@ static void declare(Writer *w, const DhcLpInst *n, int lane) {
   else dhc_text_printf(w->to, "const %s v%d = ", dhc_cuda_type(n->type.dtype), n->id);
 }
 
-/* ---- what is an index, what is private ---------------------------------------------------- */
-
-static void find_indices(Writer *w) {
-  const DhcLp *p = w->p;
-  w->index = DHC_NEW_N(p->arena, bool, p->code.n + 1);
-  for (int i = 0; i < p->code.n; i++) {
-    const DhcLpInst *n = p->code.at[i];
-    if (n->type.dtype != DHC_I64 || n->type.ptr) continue;
-    switch (n->kind) {
-    case DHC_LP_CONST: w->index[i] = n->i == (int)n->i; break;
-    case DHC_LP_DIM:
-    case DHC_LP_TASKS:
-    case DHC_LP_FOR:
-    case DHC_LP_IOTA:
-    case DHC_LP_THREAD:
-    case DHC_LP_UDIV:
-    case DHC_LP_UREM: w->index[i] = true; break;
-    case DHC_LP_SPLAT: w->index[i] = w->index[n->a[0]->id]; break;
-    case DHC_LP_GET: w->index[i] = w->index[p->vars.at[n->i]->a[0]->id]; break;
-    case DHC_LP_EW:
-      w->index[i] = n->op != DHC_OP_CAST && n->op != DHC_OP_SELECT;
-      for (int k = 0; k < 4; k++)
-        if (n->a[k]) w->index[i] = w->index[i] && w->index[n->a[k]->id];
-      break;
-    default: break;
-    }
-  }
-}
+/* ---- what is private to a thread ----------------------------------------------------------- */
 
 static bool is_multiple(DhcLv x, int64_t of) {
   if (x->kind == DHC_LP_CONST) return x->i % of == 0;
@@ -602,7 +575,7 @@ static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
   if (w->row > 32) refuse(w, "vectors of more than 32 lanes");
   for (int i = 0; i < p->code.n && w->row; i++)
     if (p->code.at[i]->type.lanes != 1 && p->code.at[i]->type.lanes != w->row) refuse(w, "vectors of several lengths");
-  find_indices(w);
+  w->index = dhc_lp_indices(w->p, w->p->arena);
   find_private(w);
   dhc_text_printf(to, "struct Args_%s {\n  void *ptr[%d];\n  i64 dim[%d];\n  i64 task0, task1;\n};\n\n", name, n_ptrs ? n_ptrs : 1,
                   p->n_dims ? p->n_dims : 1);

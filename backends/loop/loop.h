@@ -250,6 +250,8 @@ void dhc_lp_end(DhcLp *b);
 
 /* Makes equal pure values one, within what is in scope; renumbers. Once, on a complete program. */
 void dhc_lp_cse(DhcLp *p);
+/* By statement: an i64 that is a size or a place, or comes from such alone, and so never overflows. */
+bool *dhc_lp_indices(const DhcLp *p, DhcArena *arena);
 /* The same program, with every access checked against limits that the caller gives (bounds.c). */
 DhcLp *dhc_lp_checked(const DhcLp *p, DhcArena *arena);
 /* Well-formed: types, operands defined and in scope, blocks closed. Run on every program. */

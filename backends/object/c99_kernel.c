@@ -79,32 +79,6 @@ static void declare(Writer *w, const DhcLpInst *n) {
   }
 }
 
-static void find_indices(Writer *w) {
-  const DhcLp *p = w->p;
-  w->index = DHC_NEW_N(p->arena, bool, p->code.n + 1);
-  for (int i = 0; i < p->code.n; i++) {
-    const DhcLpInst *n = p->code.at[i];
-    if (n->type.dtype != DHC_I64 || n->type.ptr) continue;
-    switch (n->kind) {
-    case DHC_LP_CONST: w->index[i] = n->i == (int)n->i; break;
-    case DHC_LP_DIM:
-    case DHC_LP_TASKS:
-    case DHC_LP_FOR:
-    case DHC_LP_IOTA:
-    case DHC_LP_UDIV:
-    case DHC_LP_UREM: w->index[i] = true; break;
-    case DHC_LP_SPLAT: w->index[i] = w->index[n->a[0]->id]; break;
-    case DHC_LP_GET: w->index[i] = w->index[p->vars.at[n->i]->a[0]->id]; break;
-    case DHC_LP_EW:
-      w->index[i] = n->op == DHC_OP_ADD || n->op == DHC_OP_SUB || n->op == DHC_OP_MUL;
-      for (int k = 0; k < 4; k++)
-        if (n->a[k]) w->index[i] = w->index[i] && w->index[n->a[k]->id];
-      break;
-    default: break;
-    }
-  }
-}
-
 static bool acts(const DhcLpInst *n) {
   switch (n->kind) {
   case DHC_LP_STORE:
@@ -323,7 +297,7 @@ static bool uses(const Writer *w, DhcLpKind kind, int64_t i) {
 const char *dhc_c99_kernel(const DhcLp *p, const char *name, DhcText *to) {
   Writer w = {.p = p, .to = to, .depth = 1};
   int n_ptrs = p->n_ptrs + (p->shared_bytes.n_code > 0);
-  find_indices(&w);
+  w.index = dhc_lp_indices(w.p, w.p->arena);
   find_used(&w);
   dhc_text_printf(to, "static void %s(void *const *ptr, const i64 *dim, i64 task0, i64 task1, void *scratch) {\n", name);
   for (int i = 0; i < n_ptrs; i++) {
