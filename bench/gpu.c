@@ -139,13 +139,7 @@ static void bench(Gpu *g, const Item *item, const dhc_kernel_class *k, const dhc
     if (call.ptr[o]) g->device->ops->free(g->device, call.ptr[o]);
 }
 
-typedef struct Row {
-  const char *name;
-  int kind; /* and its numbers: bench_shape */
-  int64_t a, b, c, d;
-} Row;
-
-static const Row rows[] = {
+static const BenchRow rows[] = {
     {"dot nt 4096", 0, 0, 4096, 4096, 4096},          {"dot nn 4096", 0, 2, 4096, 4096, 4096},
     {"dot tn 4096", 0, 3, 4096, 4096, 4096},          {"dot nt 1 1024 256", 0, 0, 1, 1024, 256},
     {"dot nt 16 1024 256", 0, 0, 16, 1024, 256},      {"dot nt 16 256 512", 0, 0, 16, 256, 512},
@@ -167,7 +161,7 @@ static const Row rows[] = {
     {"dw 3>64 32 b128", 4, 128, 3, 64, 32},           {"dw 64>128 16 b128", 4, 128, 64, 128, 16},
     {"dw 128>256 8 b128", 4, 128, 128, 256, 8}};
 
-static void add_row(Gpu *g, const Row *r, const char *vectors, Items *items) {
+static void add_row(Gpu *g, const BenchRow *r, const char *vectors, Items *items) {
   Bench *c = DHC_NEW(&g->arena, Bench);
   int64_t dim[MAX_DIMS] = {0};
   bench_shape(c, r->kind, (int64_t[]){r->a, r->b, r->c, r->d});
@@ -223,7 +217,7 @@ int main(int argc, char **argv) {
   check(dhc_backend_device("cuda", &(DhcDeviceOptions){0}, &g.device));
   DhcCompileOptions o = {.backend = "cuda", .workers = 16, .device = g.device, .tf32 = !strcmp(argv[1], "tf32")};
   check(dhc_compiler_open(&g.arena, &o, &g.compiler));
-  if (n_own == 5) add_row(&g, &(Row){"given", own[0], own[1], own[2], own[3], own[4]}, vectors, &items);
+  if (n_own == 5) add_row(&g, &(BenchRow){"given", own[0], own[1], own[2], own[3], own[4]}, vectors, &items);
   for (size_t i = 0; i < sizeof rows / sizeof *rows && n_own != 5; i++)
     if (!only || strstr(rows[i].name, only)) add_row(&g, &rows[i], vectors, &items);
   run_all(&g, &items);

@@ -198,13 +198,7 @@ static void bench(Machine *m, Bench *c, const char *name, const int *v) {
   dhc_arena_fini(&c->arena);
 }
 
-typedef struct Row {
-  const char *name;
-  int kind; /* and its numbers: bench_shape */
-  int64_t a, b, c, d;
-} Row;
-
-static const Row rows[] = {
+static const BenchRow rows[] = {
     {"dot nt 16 64 128", 0, 0, 16, 64, 128},       {"dot nt 16 128 256", 0, 0, 16, 128, 256},
     {"dot nt 1 1024 1024", 0, 0, 1, 1024, 1024},   {"dot nt 6 1024 1024", 0, 0, 6, 1024, 1024},
     {"dot nt 16 1024 1024", 0, 0, 16, 1024, 1024}, {"dot nt 64 64 64", 0, 0, 64, 64, 64},
@@ -227,7 +221,7 @@ static const Row rows[] = {
     {"sum 507402", 5, 0, 1, 507402, 0},            {"sum 32055562", 5, 0, 1, 32055562, 0},
     {"sum 10 columns", 5, 1, 10, 200000, 0}};
 
-static void bench_row(Machine *m, const Row *r, const int *v) {
+static void bench_row(Machine *m, const BenchRow *r, const int *v) {
   Bench *c = malloc(sizeof *c);
   if (!c) die("out of memory");
   bench_shape(c, r->kind, (int64_t[]){r->a, r->b, r->c, r->d});
@@ -258,7 +252,7 @@ int main(int argc, char **argv) {
   if (s.code) die(s.message);
   link_peak(&m, &arena);
   printf("%s: median time, rate of the peak measured beside it\n", m.target.cpu);
-  if (n_own == 5) bench_row(&m, &(Row){"given", own[0], own[1], own[2], own[3], own[4]}, v);
+  if (n_own == 5) bench_row(&m, &(BenchRow){"given", own[0], own[1], own[2], own[3], own[4]}, v);
   for (size_t i = 0; i < sizeof rows / sizeof *rows && n_own != 5; i++)
     if (!only || strstr(rows[i].name, only)) bench_row(&m, &rows[i], v);
   dhc_pool_free(m.pool);

@@ -19,6 +19,12 @@ typedef struct Bench {
  * weight gradient, 3x3 taps: images, channels, outs, height; 5 square sums: down, rows, elements; 6 rows by one of
  * 8 matrices: form (0 [out, in], 1 [in, out], 2 the matrices' gradient), rows, in, out. The arena is opened. */
 void bench_shape(Bench *c, int kind, const int64_t number[4]);
+/* One of a list of them. */
+typedef struct BenchRow {
+  const char *name;
+  int kind;
+  int64_t a, b, c, d; /* its numbers */
+} BenchRow;
 /* The kernel's arguments. */
 void bench_dims(const Bench *c, int64_t *dim);
 int64_t bench_prog(dhc_dimprog p, const int64_t *dim);
