@@ -3,6 +3,7 @@
 #include <stdarg.h>
 
 #include "ir/interp_internal.h"
+#include "ir/ir_internal.h"
 
 /* Functions cannot recurse, so only a module with chains of calls this long gets here. */
 enum { MAX_DEPTH = 256 };
@@ -45,9 +46,7 @@ bool dhc_interp_extents(DhcInterp *in, const DhcNode *n, const DhcType *t, int64
   int64_t elements = 1;
   for (int i = 0; i < t->rank; i++) {
     if (!dhc_interp_eval_dim(in, n, t->dim[i], &out[i])) return false;
-    if (out[i] < 0)
-      return dhc_interp_error(in, n, "@%s: dim %s is %lld, below 0", in->func->name,
-                              dim_text(in, t->dim[i]), (long long)out[i]);
+    dhc_in_proved(n, out[i] >= 0);
     if (out[i] > 0 && elements > max_elements / out[i])
       return dhc_interp_error(in, n, "@%s: a tensor has more than 2^40 elements", in->func->name);
     elements *= out[i];
@@ -74,22 +73,13 @@ int dhc_in_axis(const DhcNode *n, int rank) {
 
 /* ---- running a function -------------------------------------------------------- */
 
-/* Every parameter's extents must be what its type says under the bound symbols. */
 static bool check_params(DhcInterp *in, const DhcFunc *f, const DhcArray *const *args) {
   for (int p = 0; p < f->params.n; p++) {
     const DhcType *t = &f->params.at[p]->type;
     const DhcArray *a = args[p];
-    int64_t dim[DHC_MAX_RANK];
     if (!a || a->dtype != t->dtype || a->rank != t->rank)
       return dhc_interp_error(in, f->params.at[p]->def, "@%s: argument %d is not %s of rank %d",
                               f->name, p, dhc_dtype_name(t->dtype), t->rank);
-    if (!dhc_interp_extents(in, f->params.at[p]->def, t, dim)) return false;
-    for (int i = 0; i < t->rank; i++) {
-      if (dim[i] != a->dim[i])
-        return dhc_interp_error(in, f->params.at[p]->def,
-                                "@%s: argument %d has extent %lld on axis %d, its type says %lld",
-                                f->name, p, (long long)a->dim[i], i, (long long)dim[i]);
-    }
   }
   return true;
 }
@@ -110,7 +100,7 @@ static bool check_facts(DhcInterp *in, const DhcFunc *f) {
 /* Nodes in order; in->func, symbols and extents are set, values of parameters go in here. */
 static bool run_nodes(DhcInterp *in, const DhcArray *const *args, DhcArray **results) {
   const DhcFunc *f = in->func;
-  if (!check_params(in, f, args) || !check_facts(in, f)) return false;
+  if (!check_facts(in, f)) return false;
   in->value = DHC_NEW_N(in->arena, DhcArray *, f->next_value_id > 0 ? f->next_value_id : 1);
   /* never written to: every op makes its results anew */
   for (int p = 0; p < f->params.n; p++) in->value[f->params.at[p]->id] = (DhcArray *)(uintptr_t)args[p];
@@ -124,7 +114,8 @@ static bool run_nodes(DhcInterp *in, const DhcArray *const *args, DhcArray **res
   return true;
 }
 
-/* Finds symbols from parameter types, as long as any pass over them finds more. */
+/* Finds symbols from parameter types, as long as any pass over them finds more; the last one compares every
+ * extent with what its type says. */
 static bool bind_symbols(DhcInterp *in, const DhcFunc *f, const DhcArray *const *args,
                          int64_t *extents, bool *bound) {
   for (bool again = true; again;) {
@@ -132,7 +123,6 @@ static bool bind_symbols(DhcInterp *in, const DhcFunc *f, const DhcArray *const 
     for (int s = 0; s < in->n_symbols; s++) before += bound[s];
     for (int p = 0; p < f->params.n; p++) {
       const DhcType *t = &f->params.at[p]->type;
-      if (!args[p] || args[p]->rank != t->rank) continue; /* check_params will say so */
       for (int i = 0; i < t->rank; i++) {
         bool unbound = false;
         if (!dhc_dim_unify(t->dim[i], args[p]->dim[i], in->n_symbols, in->symbols, extents, bound,
@@ -178,7 +168,7 @@ static bool run_func(DhcArena *arena, DhcDiags *diags, const DhcFunc *f, int n,
                   .extents = value,
                   .updated = DHC_NEW_N(arena, DhcArray *, f->params.n + 1),
                   .runner = runner};
-  if (!bind_symbols(&in, f, args, value, bound) || !run_nodes(&in, args, results)) return false;
+  if (!check_params(&in, f, args) || !bind_symbols(&in, f, args, value, bound) || !run_nodes(&in, args, results)) return false;
   if (updated) memcpy(updated, in.updated, sizeof *updated * (size_t)f->params.n);
   return true;
 }
@@ -233,8 +223,6 @@ static void pass_updates_on(DhcInterp *in, const DhcNode *n, DhcArray **updated)
 bool dhc_interp_call(DhcInterp *in, const DhcNode *n) {
   const DhcFunc *f = dhc_attr(n, "callee")->func;
   const DhcAttr *dims = dhc_attr(n, "dims");
-  if (f->params.n != n->n_args || f->results.n != n->n_results || dims->dims.n != f->symbols.n)
-    return dhc_interp_error(in, n, "call @%s: arguments, results or dims differ in number", f->name);
   int64_t *extents = DHC_NEW_N(in->arena, int64_t, dims->dims.n + 1);
   if (!dhc_interp_attr_dims(in, n, "dims", extents)) return false;
 
@@ -259,13 +247,8 @@ bool dhc_interp_update(DhcInterp *in, const DhcNode *n) {
   DhcArray *y = dhc_in_result(in, n, 0);
   if (!y) return false;
   const DhcArray *v = dhc_in_arg(in, n, 1);
-  if (v->n != y->n) return dhc_interp_error(in, n, "update: the new value has another shape");
+  dhc_in_proved(n, v->n == y->n);
   for (int64_t e = 0; e < y->n; e++) dhc_in_copy(y, e, v, e);
-  for (int p = 0; p < in->func->params.n; p++) {
-    if (in->func->params.at[p] == n->args[0]) {
-      in->updated[p] = y;
-      return true;
-    }
-  }
-  return dhc_interp_error(in, n, "update: the target is not a parameter of @%s", in->func->name);
+  in->updated[dhc_param_index(in->func, n->args[0])] = y;
+  return true;
 }

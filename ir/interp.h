@@ -59,10 +59,10 @@ typedef struct DhcInterp {
   const DhcKernelRunner *runner; /* NULL: the spec interpreter */
 } DhcInterp;
 
-/* Runs f on args (one per parameter). Symbols are found by unifying parameter types
- * with the arguments. results has room for f->results.n; updated, if not NULL, for
- * f->params.n. Results may share memory with args. False after a diagnostic: a shape
- * that does not fit, a symbol no argument binds, a fact that fails. */
+/* Runs f, of a module that dhc_verify accepts, on args (one per parameter). Symbols are found by
+ * unifying parameter types with the arguments. results has room for f->results.n; updated, if not
+ * NULL, for f->params.n. Results may share memory with args. False after a diagnostic: an argument
+ * that does not fit its parameter, a symbol no argument binds, a fact that fails, a tensor too large. */
 bool dhc_interp_run(DhcArena *arena, DhcDiags *diags, const DhcFunc *f,
                     const DhcArray *const *args, DhcArray **results, DhcArray **updated);
 /* The same, with n symbols bound beforehand by name (those no parameter type gives). */
@@ -82,7 +82,7 @@ bool dhc_interp_run_kernels(DhcArena *arena, DhcDiags *diags, const DhcFunc *f,
 bool dhc_interp_eval_dim(DhcInterp *in, const DhcNode *n, const DhcDim *d, int64_t *out);
 /* Attribute of kind DIMS; out has room for its length. */
 bool dhc_interp_attr_dims(DhcInterp *in, const DhcNode *n, const char *attr, int64_t *out);
-/* Extents of a type; also refuses negative ones and more than 2^40 elements. */
+/* Extents of a type; also refuses more than 2^40 elements. */
 bool dhc_interp_extents(DhcInterp *in, const DhcNode *n, const DhcType *t, int64_t *out);
 /* Diagnostic at n. */
 bool dhc_interp_error(DhcInterp *in, const DhcNode *n, const char *fmt, ...)

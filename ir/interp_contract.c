@@ -49,9 +49,7 @@ bool dhc_interp_dot_general(DhcInterp *in, const DhcNode *n) {
     bool batch = k < ba->ints.n;
     int64_t i = batch ? ba->ints.at[k] : ca->ints.at[k - ba->ints.n];
     int64_t j = batch ? bb->ints.at[k] : cb->ints.at[k - ba->ints.n];
-    if (a->dim[i] != b->dim[j])
-      return dhc_interp_error(in, n, "dot_general: extents %lld and %lld are paired",
-                              (long long)a->dim[i], (long long)b->dim[j]);
+    dhc_in_proved(n, a->dim[i] == b->dim[j]);
     used_a[i] = used_b[j] = true;
     push(batch ? &out : &red, a->dim[i], sa[i], sb[j]);
   }
@@ -59,8 +57,7 @@ bool dhc_interp_dot_general(DhcInterp *in, const DhcNode *n) {
     if (!used_a[i]) push(&out, a->dim[i], sa[i], 0);
   for (int j = 0; j < b->rank; j++)
     if (!used_b[j]) push(&out, b->dim[j], 0, sb[j]);
-  if (dhc_in_product(out.dim, out.n) != y->n)
-    return dhc_interp_error(in, n, "dot_general: the result has another shape");
+  dhc_in_proved(n, dhc_in_product(out.dim, out.n) == y->n);
 
   int64_t n_red = dhc_in_product(red.dim, red.n), idx[2 * DHC_MAX_RANK] = {0};
   for (int64_t e = 0; e < y->n; e++) {

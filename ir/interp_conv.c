@@ -14,8 +14,7 @@ typedef struct Conv {
   int64_t size[MAX_SPATIAL], kernel[MAX_SPATIAL], out[MAX_SPATIAL];
 } Conv;
 
-static bool conv_init(DhcInterp *in, const DhcNode *n, Conv *v, const DhcArray *x,
-                      const DhcArray *w, const DhcArray *y) {
+static void conv_init(const DhcNode *n, Conv *v, const DhcArray *x, const DhcArray *w, const DhcArray *y) {
   v->n_s = x->rank - 2;
   v->stride = dhc_attr(n, "stride")->ints.at;
   v->low = dhc_attr(n, "pad_low")->ints.at;
@@ -24,15 +23,12 @@ static bool conv_init(DhcInterp *in, const DhcNode *n, Conv *v, const DhcArray *
   v->batch = x->dim[0];
   v->c = x->dim[1];
   v->o = w->dim[0];
-  if (y->dim[0] != v->batch || y->dim[1] != v->o || w->dim[1] * v->groups != v->c ||
-      v->o % v->groups != 0)
-    return dhc_interp_error(in, n, "%s: batch or channels differ", dhc_op_info(n->op)->name);
+  dhc_in_proved(n, y->dim[0] == v->batch && y->dim[1] == v->o && w->dim[1] * v->groups == v->c && v->o % v->groups == 0);
   for (int s = 0; s < v->n_s; s++) {
     v->size[s] = x->dim[s + 2];
     v->kernel[s] = w->dim[s + 2];
     v->out[s] = y->dim[s + 2];
   }
-  return true;
 }
 
 /* Place in x that output p meets at tap k, flattened; -1 in the padding. */
@@ -61,7 +57,8 @@ bool dhc_interp_conv(DhcInterp *in, const DhcNode *n) {
   const DhcArray *x = dhc_in_arg(in, n, 0), *w = dhc_in_arg(in, n, 1);
   DhcArray *y = dhc_in_result(in, n, 0);
   Conv v;
-  if (!y || !conv_init(in, n, &v, x, w, y)) return false;
+  if (!y) return false;
+  conv_init(n, &v, x, w, y);
   int64_t n_k = dhc_in_product(v.kernel, v.n_s), n_x = dhc_in_product(v.size, v.n_s);
   int64_t c_group = v.c / v.groups, o_group = v.o / v.groups, n_y = dhc_in_product(v.out, v.n_s);
   int64_t p[MAX_SPATIAL] = {0};
@@ -88,7 +85,8 @@ bool dhc_interp_conv_dx(DhcInterp *in, const DhcNode *n) {
   const DhcArray *dy = dhc_in_arg(in, n, 0), *w = dhc_in_arg(in, n, 1);
   DhcArray *dx = dhc_in_result(in, n, 0);
   Conv v;
-  if (!dx || !conv_init(in, n, &v, dx, w, dy)) return false;
+  if (!dx) return false;
+  conv_init(n, &v, dx, w, dy);
   int64_t n_k = dhc_in_product(v.kernel, v.n_s), n_x = dhc_in_product(v.size, v.n_s);
   int64_t c_group = v.c / v.groups, o_group = v.o / v.groups, n_y = dhc_in_product(v.out, v.n_s);
   int64_t q[MAX_SPATIAL] = {0};
@@ -115,7 +113,8 @@ bool dhc_interp_conv_dw(DhcInterp *in, const DhcNode *n) {
   const DhcArray *x = dhc_in_arg(in, n, 0), *dy = dhc_in_arg(in, n, 1);
   DhcArray *dw = dhc_in_result(in, n, 0);
   Conv v;
-  if (!dw || !conv_init(in, n, &v, x, dw, dy)) return false;
+  if (!dw) return false;
+  conv_init(n, &v, x, dw, dy);
   int64_t n_k = dhc_in_product(v.kernel, v.n_s), n_x = dhc_in_product(v.size, v.n_s);
   int64_t c_group = v.c / v.groups, o_group = v.o / v.groups, n_y = dhc_in_product(v.out, v.n_s);
   int64_t k[MAX_SPATIAL] = {0};
@@ -187,7 +186,7 @@ bool dhc_interp_window_max(DhcInterp *in, const DhcNode *n) {
     int64_t best = window_place(&v, idx, 0);
     for (int64_t t = 1; t < v.taps; t++) {
       int64_t at = window_place(&v, idx, t);
-      if (at < 0 || best < 0) return dhc_interp_error(in, n, "window_max: a window leaves the operand");
+      dhc_in_proved(n, at >= 0 && best >= 0);
       if (!dhc_in_larger(x, at, best)) continue;
       best = at;
       index->i[e] = t;

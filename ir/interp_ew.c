@@ -256,9 +256,7 @@ bool dhc_interp_ew(DhcInterp *in, const DhcNode *n) {
   const DhcArray *x[3];
   for (int k = 0; k < n->n_args; k++) {
     x[k] = dhc_in_arg(in, n, k);
-    if (x[k]->n != y->n)
-      return dhc_interp_error(in, n, "%s: operand %d has %lld elements, the result has %lld",
-                              dhc_op_info(n->op)->name, k, (long long)x[k]->n, (long long)y->n);
+    dhc_in_proved(n, x[k]->n == y->n);
   }
   DhcLane lane[3];
   for (int k = 0; k < n->n_args; k++) lane[k] = (DhcLane){x[k]->f, x[k]->i};

@@ -10,6 +10,12 @@ static inline const DhcArray *dhc_in_arg(const DhcInterp *in, const DhcNode *n, 
   return in->value[n->args[k]->id];
 }
 
+/* Shapes are the verifier's business: where one of them holds for an op to stay within its arrays, it holds
+ * here, or the verifier is at fault. */
+static inline void dhc_in_proved(const DhcNode *n, bool holds) {
+  if (!holds) DHC_BUG("%s: extents that the verifier lets nobody have", dhc_op_info(n->op)->name);
+}
+
 /* Makes result k of n, zeros of its type's shape; NULL after a diagnostic. */
 DhcArray *dhc_in_result(DhcInterp *in, const DhcNode *n, int k);
 /* Attribute INT named "axis" counted from 0 for an operand of the given rank. */

@@ -4,12 +4,6 @@
 #include "ir/interp_internal.h"
 #include "ir/spec.h"
 
-/* A build without the spec files runs no kernels. */
-#ifdef DHC_NO_SPEC
-bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
-  return dhc_interp_error(in, n, "kernel: this build runs no specs");
-}
-#else
 /* What a kernel finds in fresh memory. */
 static void garbage(DhcArray *a) {
   for (int64_t e = 0; e < a->n; e++) {
@@ -38,10 +32,6 @@ bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
   const DhcAttr *dims = dhc_attr(n, "dims"), *offsets = dhc_attr(n, "offsets");
   const DhcAttr *into = dhc_attr(n, "into");
   int n_in = dhc_spec_n_inputs(s);
-  if (n_in > n->n_args || n_in + n->n_results != s->n_operands || offsets->dims.n != s->n_operands ||
-      into->ints.n != n->n_results)
-    return dhc_interp_error(in, n, "kernel: %d arguments and %d results for a spec of %d operands", n->n_args,
-                            n->n_results, s->n_operands);
   int64_t *dim = DHC_NEW_N(in->arena, int64_t, dims->dims.n + 1);
   int64_t *offset = DHC_NEW_N(in->arena, int64_t, offsets->dims.n + 1);
   if (!dhc_interp_attr_dims(in, n, "dims", dim) || !dhc_interp_attr_dims(in, n, "offsets", offset))
@@ -69,4 +59,3 @@ bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
   dhc_arena_fini(&scratch);
   return true;
 }
-#endif

@@ -7,9 +7,7 @@ bool dhc_interp_reshape(DhcInterp *in, const DhcNode *n) {
   const DhcArray *x = dhc_in_arg(in, n, 0);
   DhcArray *y = dhc_in_result(in, n, 0);
   if (!y) return false;
-  if (x->n != y->n)
-    return dhc_interp_error(in, n, "reshape: %lld elements do not make %lld", (long long)x->n,
-                            (long long)y->n);
+  dhc_in_proved(n, x->n == y->n);
   for (int64_t e = 0; e < y->n; e++) dhc_in_copy(y, e, x, e);
   return true;
 }
@@ -43,11 +41,8 @@ bool dhc_interp_broadcast(DhcInterp *in, const DhcNode *n) {
   dhc_in_strides(x, stride);
   for (int d = 0; d < x->rank; d++) {
     int to = d + y->rank - x->rank;
-    if (x->dim[d] == y->dim[to])
-      step[to] = stride[d];
-    else if (x->dim[d] != 1)
-      return dhc_interp_error(in, n, "broadcast: extent %lld cannot become %lld",
-                              (long long)x->dim[d], (long long)y->dim[to]);
+    dhc_in_proved(n, x->dim[d] == y->dim[to] || x->dim[d] == 1);
+    if (x->dim[d] == y->dim[to]) step[to] = stride[d];
   }
   walk(y, x, 0, step);
   return true;
@@ -63,9 +58,7 @@ bool dhc_interp_slice(DhcInterp *in, const DhcNode *n) {
   dhc_in_strides(x, stride);
   for (int d = 0; d < x->rank; d++) {
     int64_t last = start[d] + (y->dim[d] - 1) * by[d];
-    if (y->dim[d] > 0 && (start[d] < 0 || last >= x->dim[d]))
-      return dhc_interp_error(in, n, "slice: %lld..%lld lies outside extent %lld of axis %d",
-                              (long long)start[d], (long long)last, (long long)x->dim[d], d);
+    dhc_in_proved(n, y->dim[d] == 0 || (start[d] >= 0 && last < x->dim[d]));
     at += start[d] * stride[d];
     step[d] = by[d] * stride[d];
   }
@@ -122,15 +115,14 @@ bool dhc_interp_concat(DhcInterp *in, const DhcNode *n) {
   for (int k = 0; k < n->n_args; k++) {
     const DhcArray *x = dhc_in_arg(in, n, k);
     DhcSplit s = dhc_in_split(x, axis);
-    if (s.outer != to.outer || s.inner != to.inner || done + s.n > to.n)
-      return dhc_interp_error(in, n, "concat: operand %d does not fit", k);
+    dhc_in_proved(n, s.outer == to.outer && s.inner == to.inner && done + s.n <= to.n);
     for (int64_t e = 0; e < x->n; e++) {
       int64_t i = e % s.inner, j = e / s.inner % s.n, o = e / s.inner / s.n;
       dhc_in_copy(y, dhc_in_split_at(to, o, done + j, i), x, e);
     }
     done += s.n;
   }
-  return done == to.n || dhc_interp_error(in, n, "concat: operands do not fill the result");
+  return true;
 }
 
 /* ---- at a run-time place --------------------------------------------------------- */
@@ -146,7 +138,7 @@ bool dhc_interp_dynamic_slice(DhcInterp *in, const DhcNode *n) {
   if (!y) return false;
   int axis = dhc_in_axis(n, x->rank);
   DhcSplit from = dhc_in_split(x, axis), to = dhc_in_split(y, axis);
-  if (to.n > from.n) return dhc_interp_error(in, n, "dynamic_slice: the size exceeds the extent");
+  dhc_in_proved(n, to.n <= from.n);
   int64_t start = clamp_start(dhc_in_arg(in, n, 1)->i[0], from.n, to.n);
   for (int64_t e = 0; e < y->n; e++) {
     int64_t i = e % to.inner, j = e / to.inner % to.n, o = e / to.inner / to.n;
@@ -161,7 +153,7 @@ bool dhc_interp_dynamic_update(DhcInterp *in, const DhcNode *n) {
   if (!y) return false;
   int axis = dhc_in_axis(n, x->rank);
   DhcSplit to = dhc_in_split(y, axis), from = dhc_in_split(u, axis);
-  if (from.n > to.n) return dhc_interp_error(in, n, "dynamic_update: the size exceeds the extent");
+  dhc_in_proved(n, from.n <= to.n);
   int64_t start = clamp_start(dhc_in_arg(in, n, 2)->i[0], to.n, from.n);
   for (int64_t e = 0; e < y->n; e++) dhc_in_copy(y, e, x, e);
   for (int64_t e = 0; e < u->n; e++) {
@@ -193,8 +185,7 @@ bool dhc_interp_scatter_add(DhcInterp *in, const DhcNode *n) {
   DhcArray *y = dhc_in_result(in, n, 0);
   if (!y) return false;
   DhcSplit to = dhc_in_split(y, dhc_in_axis(n, x->rank));
-  if (u->n != to.outer * index->n * to.inner)
-    return dhc_interp_error(in, n, "scatter_add: the update has another shape");
+  dhc_in_proved(n, u->n == to.outer * index->n * to.inner);
   for (int64_t e = 0; e < y->n; e++) dhc_in_copy(y, e, x, e);
   /* row-major over u visits each place's additions in index order */
   for (int64_t e = 0; e < u->n; e++) {
@@ -211,8 +202,7 @@ bool dhc_interp_take_along(DhcInterp *in, const DhcNode *n) {
   if (!y) return false;
   int axis = dhc_in_axis(n, x->rank);
   DhcSplit from = dhc_in_split(x, axis), to = dhc_in_split(index, axis);
-  if (y->n != index->n || from.outer != to.outer || from.inner != to.inner)
-    return dhc_interp_error(in, n, "take_along: shapes differ beside the axis");
+  dhc_in_proved(n, y->n == index->n && from.outer == to.outer && from.inner == to.inner);
   for (int64_t e = 0; e < y->n; e++) {
     int64_t i = e % to.inner, o = e / to.inner / to.n, k = index->i[e];
     if (k >= 0 && k < from.n) dhc_in_copy(y, e, x, dhc_in_split_at(from, o, k, i));
@@ -226,8 +216,7 @@ bool dhc_interp_put_along(DhcInterp *in, const DhcNode *n) {
   if (!y) return false;
   int axis = dhc_in_axis(n, u->rank);
   DhcSplit from = dhc_in_split(u, axis), to = dhc_in_split(y, axis);
-  if (u->n != index->n || from.outer != to.outer || from.inner != to.inner)
-    return dhc_interp_error(in, n, "put_along: shapes differ beside the axis");
+  dhc_in_proved(n, u->n == index->n && from.outer == to.outer && from.inner == to.inner);
   for (int64_t e = 0; e < u->n; e++) {
     int64_t i = e % from.inner, o = e / from.inner / from.n, k = index->i[e];
     if (k >= 0 && k < to.n) dhc_in_add(y, dhc_in_split_at(to, o, k, i), u, e);

@@ -130,7 +130,7 @@ bool dhc_pieces_make(DhcArena *arena, DhcDiags *diags, const DhcFunc *f, const D
   Maker k = {.in = {.arena = arena, .diags = diags, .func = f}};
   int64_t dim[DHC_MAX_RANK];
   const DhcType *t = &f->results.at[0]->type;
-  if (!dhc_interp_extents(&k.in, NULL, t, dim)) return false;
+  if (!dhc_interp_extents(&k.in, f->results.at[0]->def, t, dim)) return false;
   k.n = dhc_in_product(dim, t->rank);
   if (k.n <= DHC_PIECE) return true;
   k.in.value = DHC_NEW_N(arena, DhcArray *, f->next_value_id + 1);

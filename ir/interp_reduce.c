@@ -42,8 +42,7 @@ static bool fold_init(DhcInterp *in, const DhcNode *n, Fold *f) {
     reduced[d < 0 ? d + f->x->rank : d] = true;
   }
   fold_plan(f, reduced);
-  if (dhc_in_product(f->kept_dim, f->n_kept) != f->y->n)
-    return dhc_interp_error(in, n, "%s: the result has another shape", dhc_op_info(n->op)->name);
+  dhc_in_proved(n, dhc_in_product(f->kept_dim, f->n_kept) == f->y->n);
   return true;
 }
 

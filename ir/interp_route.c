@@ -6,7 +6,7 @@ bool dhc_interp_top_k(DhcInterp *in, const DhcNode *n) {
   DhcArray *y = dhc_in_result(in, n, 0), *index = dhc_in_result(in, n, 1);
   if (!y || !index) return false;
   int64_t k = dhc_attr(n, "k")->i, m = x->dim[x->rank - 1];
-  if (k > m) return dhc_interp_error(in, n, "top_k: k is %lld of %lld", (long long)k, (long long)m);
+  dhc_in_proved(n, k <= m);
   bool *taken = DHC_NEW_N(in->arena, bool, m + 1);
   for (int64_t row = 0; row < y->n / (k > 0 ? k : 1); row++) {
     memset(taken, 0, sizeof(bool) * (size_t)m);
@@ -29,8 +29,7 @@ bool dhc_interp_route(DhcInterp *in, const DhcNode *n) {
   DhcArray *offsets = dhc_in_result(in, n, 2);
   if (!row || !slot || !offsets) return false;
   int64_t num = dhc_attr(n, "num")->i, k = e->dim[1], next = 0;
-  if (row->n != e->n || offsets->n != num + 1)
-    return dhc_interp_error(in, n, "route: results have other shapes");
+  dhc_in_proved(n, row->n == e->n && offsets->n == num + 1);
   /* bin `num` collects what is in no bin */
   for (int64_t bin = 0; bin <= num; bin++) {
     offsets->i[bin] = next;

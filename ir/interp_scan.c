@@ -11,8 +11,7 @@ bool dhc_interp_linear_scan(DhcInterp *in, const DhcNode *n) {
   DhcSplit s = dhc_in_split(y, dhc_in_axis(n, y->rank));
   bool reverse = dhc_attr(n, "reverse")->b, forget = dhc_attr(n, "forget")->b;
   double least = dhc_attr(n, "flush")->b ? dhc_dtype_least_normal(y->dtype) : 0;
-  if (a->n != y->n || b->n != y->n || h0->n != s.outer * s.inner)
-    return dhc_interp_error(in, n, "linear_scan: shapes differ");
+  dhc_in_proved(n, a->n == y->n && b->n == y->n && h0->n == s.outer * s.inner);
   for (int64_t o = 0; o < s.outer; o++) {
     for (int64_t i = 0; i < s.inner; i++) {
       double h = h0->f[o * s.inner + i];
@@ -63,16 +62,8 @@ static bool scan_init(DhcInterp *in, const DhcNode *n, Scan *s) {
   s->axis = (int)dhc_attr(n, "axis")->i;
   s->reverse = dhc_attr(n, "reverse")->b;
   if (!dhc_interp_eval_dim(in, n, dhc_attr(n, "length")->dim, &s->length)) return false;
-  if (s->body->params.n != n->n_args || s->body->results.n != n->n_results || s->n_ys < 0 ||
-      dhc_attr(n, "dims")->dims.n != s->body->symbols.n)
-    return dhc_interp_error(in, n, "scan @%s: operands, results or dims differ in number",
-                            s->body->name);
-  for (int k = s->n_carry; k < s->n_carry + s->n_xs; k++) {
-    const DhcArray *x = dhc_in_arg(in, n, k);
-    if (s->axis < 0 || s->axis >= x->rank || x->dim[s->axis] != s->length)
-      return dhc_interp_error(in, n, "scan @%s: operand %d does not have %lld slices",
-                              s->body->name, k, (long long)s->length);
-  }
+  for (int k = s->n_carry; k < s->n_carry + s->n_xs; k++)
+    dhc_in_proved(n, dhc_in_arg(in, n, k)->dim[s->axis] == s->length);
   return true;
 }
 
@@ -84,15 +75,12 @@ bool dhc_interp_scan(DhcInterp *in, const DhcNode *n) {
   DhcArray **out = DHC_NEW_N(in->arena, DhcArray *, n->n_results + 1);
   for (int k = 0; k < n->n_results; k++) {
     if (!(out[k] = dhc_in_result(in, n, k))) return false;
-    if (k >= s.n_carry && (out[k]->rank <= s.axis || out[k]->dim[s.axis] != s.length))
-      return dhc_interp_error(in, n, "scan @%s: result %d does not have %lld slices",
-                              s.body->name, k, (long long)s.length);
+    dhc_in_proved(n, k < s.n_carry || out[k]->dim[s.axis] == s.length);
   }
   /* carries live in out[] between trips, so that a trip's values can go away */
   for (int k = 0; k < s.n_carry; k++) {
     const DhcArray *c = dhc_in_arg(in, n, k);
-    if (c->n != out[k]->n || c->dtype != out[k]->dtype)
-      return dhc_interp_error(in, n, "scan @%s: carry %d changes its type", s.body->name, k);
+    dhc_in_proved(n, c->n == out[k]->n && c->dtype == out[k]->dtype);
     for (int64_t e = 0; e < c->n; e++) dhc_in_copy(out[k], e, c, e);
   }
   DhcArena scratch;

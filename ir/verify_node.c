@@ -106,8 +106,6 @@ static bool verify_attr(DhcVerifier *v, const DhcNode *n, const DhcAttr *a, cons
       if (!dhc_verify_dim(v, n->func, n->span, a->dims.at[i], where)) return false;
   }
   if (a->kind == DHC_ATTR_FUNC) return verify_callee(v, n, a->func);
-  if (a->kind == DHC_ATTR_FLOAT && n->op != DHC_OP_FILL && !(a->f - a->f == 0))
-    return dhc_verify_fail(v, n->func, n->span, "node %d: attribute '%s' is not finite", n->id, name);
   if (a->kind != DHC_ATTR_SPEC || !a->spec) return true;
   for (int i = 0; i < v->m->specs.n; i++)
     if (v->m->specs.at[i] == a->spec) return true;
@@ -180,12 +178,10 @@ static bool verify_stage(DhcVerifier *v, const DhcNode *n) {
   return true;
 }
 
-/* A parameter is updated at most once, in an entry. */
+/* A parameter is updated at most once; an initialiser has none that could be. */
 static bool verify_update(DhcVerifier *v, const DhcNode *n, bool *updated) {
   if (n->op != DHC_OP_UPDATE) return true;
   int i = dhc_param_index(n->func, n->args[0]);
-  if (n->func->kind == DHC_FUNC_INIT)
-    return dhc_verify_fail(v, n->func, n->span, "node %d: an initialiser cannot update", n->id);
   if (i >= 0 && updated[i])
     return dhc_verify_fail(v, n->func, n->span, "node %d: parameter %d is updated twice", n->id, i);
   if (i >= 0) updated[i] = true;

@@ -50,7 +50,8 @@ static bool pack(Pl *p, const DhcPlanOptions *o, DhcPlanned *out) {
 DhcPlanned *dhc_plan_build(DhcModule *m, DhcFunc *entry, const DhcPlanOptions *o, DhcArena *arena) {
   Pl p = {.m = m, .cx = m->dims, .entry = entry, .facts = &entry->facts, .arena = arena, .loop = -1};
   DhcPlanned *out = DHC_NEW(arena, DhcPlanned);
-  if (!dhc_pl_flatten(&p) || !dhc_pl_panels(&p)) return NULL;
+  if (!dhc_pl_flatten(&p)) return NULL;
+  dhc_pl_panels(&p);
   dhc_pl_collect_uses(&p);
   if (!o || !o->plain) {
     dhc_pl_drop_unread(&p);

@@ -145,7 +145,7 @@ bool dhc_pl_same(const PlVal *a, const PlVal *b);
 /* ---- the steps ---- */
 
 bool dhc_pl_flatten(Pl *p);                        /* plan_flatten.c */
-bool dhc_pl_panels(Pl *p);                         /* plan_panels.c: packed operands read packed copies */
+void dhc_pl_panels(Pl *p);                         /* plan_panels.c: packed operands read packed copies */
 void dhc_pl_collect_uses(Pl *p);                   /* plan_merge.c */
 void dhc_pl_drop_uses(Pl *p, int root, int item);  /* the item no longer uses the buffer */
 void dhc_pl_drop_unread(Pl *p);                    /* plan_fold.c: items whose results nobody reads */

@@ -9,11 +9,6 @@ static const DhcDim *extent_of(const PlItem *it, int axis, Pl *p) {
   return at < 0 ? dhc_dim_const(p->cx, it->spec->axis[axis].extent) : it->dims[at];
 }
 
-static bool wrong(Pl *p, const PlItem *it) {
-  dhc_diag(p->m->diags, DHC_ERROR, "E0922", it->span, "'%s': only a whole parameter can be read packed", p->entry->name);
-  return false;
-}
-
 /* Buffer of the panel that holds the parameter in this shape, made if new. */
 static int panel_for(Pl *p, const DhcPlanPanel *want) {
   for (int i = 0; i < p->panels.n; i++) {
@@ -32,39 +27,39 @@ static int panel_for(Pl *p, const DhcPlanPanel *want) {
   return x.buffer;
 }
 
+/* The pass "layout" packs nothing else. */
+static void need(const Pl *p, bool whole) {
+  if (!whole) DHC_BUG("'%s': only a whole parameter can be read packed", p->entry->name);
+}
+
 /* Whole panels of a packed matrix lie where the rows they hold lie in the matrix: the offset
  * stays. */
-static bool redirect(Pl *p, PlItem *it, int o) {
+static void redirect(Pl *p, PlItem *it, int o) {
   PlRef *r = &it->refs[o];
   const DhcOperand *s = &it->spec->operand[o];
   DhcPlanPanel want = {.param = r->buf, .tag = s->tag, .width = s->width};
   int axis[3];
   int64_t rows, offset;
-  if (r->buf >= p->entry->params.n || p->entry->param_info.at[r->buf].role != DHC_ROLE_WEIGHT ||
-      !dhc_dim_is_const(r->offset, &offset) || !dhc_tag_fits(it->spec, o))
-    return wrong(p, it);
+  need(p, r->buf < p->entry->params.n && p->entry->param_info.at[r->buf].role == DHC_ROLE_WEIGHT &&
+              dhc_dim_is_const(r->offset, &offset) && dhc_tag_fits(it->spec, o));
   dhc_tag_axes(it->spec, o, axis);
-  if (!dhc_dim_is_const(extent_of(it, axis[0], p), &want.matrices) || !dhc_dim_is_const(extent_of(it, axis[1], p), &rows) ||
-      !dhc_dim_is_const(extent_of(it, axis[2], p), &want.cols))
-    return wrong(p, it);
+  need(p, dhc_dim_is_const(extent_of(it, axis[0], p), &want.matrices) && dhc_dim_is_const(extent_of(it, axis[1], p), &rows) &&
+              dhc_dim_is_const(extent_of(it, axis[2], p), &want.cols));
   const DhcType *t = &p->entry->params.at[r->buf]->type;
   int64_t panel = want.width * want.cols * dhc_dtype_bytes(DHC_F32);
-  if (t->rank < 2 || !dhc_dim_is_const(t->dim[t->rank - 2], &want.rows)) return wrong(p, it);
+  need(p, t->rank >= 2 && dhc_dim_is_const(t->dim[t->rank - 2], &want.rows));
   bool whole = rows == want.rows && offset == 0;
-  if (!whole && (t->rank != 2 || rows % want.width || offset % panel)) return wrong(p, it);
-  for (int i = 0; i < p->updates.n; i++)
-    if (p->updates.at[i].target == r->buf) return wrong(p, it);
+  need(p, whole || (t->rank == 2 && rows % want.width == 0 && offset % panel == 0));
+  for (int i = 0; i < p->updates.n; i++) need(p, p->updates.at[i].target != r->buf);
   int b = panel_for(p, &want);
   *r = (PlRef){.buf = b, .offset = dhc_dim_const(p->cx, offset), .lo = dhc_dim_const(p->cx, 0), .hi = p->bufs.at[b].bytes};
-  return true;
 }
 
-bool dhc_pl_panels(Pl *p) {
+void dhc_pl_panels(Pl *p) {
   for (int i = 0; i < p->items.n; i++) {
     PlItem *it = &p->items.at[i];
     if (it->kind != DHC_ITEM_CALL) continue;
     for (int o = 0; o < it->n_refs; o++)
-      if (it->spec->operand[o].tag != DHC_TAG_ROW && !redirect(p, it, o)) return false;
+      if (it->spec->operand[o].tag != DHC_TAG_ROW) redirect(p, it, o);
   }
-  return true;
 }

@@ -17,7 +17,7 @@ dhcc, work = sys.argv[1:]
 table = json.load(open(work + "/table"))["codes"]
 tested = open(work + "/tested").read().split()
 # Only a broken graph, or dhcc at fault, gets there.
-inside = "E0711 E0720 E0723 E0801 E0920 E0921 E0922".split()
+inside = "E0711 E0720 E0723 E0801 E0920".split()
 assert [e["code"] for e in table] == open(work + "/codes").read().split()
 bad = 0
 for e in table:

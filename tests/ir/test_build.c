@@ -19,7 +19,7 @@ static const char signature[] =
     "func @f<B, H, L>(%0: f32[B, 3, H, H] plain, %1: f32[16, 3, 3, 3] plain, %2: f32[B, L] plain,\n"
     "  %3: f32[2, 3] plain, %4: i32[B] plain, %5: bool[2, 3] plain, %6: f64[2, 3] plain, %7: i64[] plain,\n"
     "  %8: u16[4] plain, %9: f32[4, 3] plain, %10: f32[5, 2, 6] plain, %11: i32[6] plain, %12: f32[] plain,\n"
-    "  %13: f32[B, H, H] plain, %14: i32[L, 2] plain, %15: f32[B] plain, %16: f32[2, 2, 2, 2, 2, 2, 2, 2] plain)"
+    "  %13: f32[B, H, H] plain, %14: i32[L, 2] plain, %15: f32[B] plain, %16: f32[2, 2, 2, 2, 2, 2, 2, 2] plain, %17: f32[65536, 65536] plain)"
     " -> () unit {\n";
 
 static const struct {
@@ -148,6 +148,7 @@ static const struct {
     {"window_max(%0) {window = [2, 2], stride = [2, 2]} : f32[B, 3, H//2, H//2]",
      "window_max: window of 2 does not fit axis 2 of extent H: needs H >= 2\nhint: add `require H >= 2`"},
     {"window_max(%3) {window = [2, 2, 2], stride = [1, 1, 1]} : f32[1]", "window_max: a window of 3 axes over f32[2, 3]"},
+    {"window_max(%17) {window = [65536, 65536], stride = [1, 1]} : f32[1]", "window_max: the window has too many places"},
     {"window_gather(%3, %11) {window = [2], stride = [1]} : f32[2, 2]",
      "window_gather: the index must be i32[2, 2], got i32[6]"},
     {"window_scatter(%3, %11) {window = [2], stride = [2], size = [4]} : f32[2, 4]",
@@ -291,6 +292,24 @@ static void shorthands(void **state) {
   assert_ptr_equal(c->def->next, sum->def);
 }
 
+/* What only a program can ask for. */
+static void misuse(void **state) {
+  (void)state;
+  DhcFunc *f = dhc_func_new(b.m, "f", DHC_FUNC_UNIT, (DhcSpan){0}), *g = dhc_func_new(b.m, "g", DHC_FUNC_UNIT, (DhcSpan){0});
+  DhcType t = {.dtype = DHC_F32};
+  DhcValue *x = dhc_func_param(f, &t, (DhcParamInfo){.decl = -1}, (DhcSpan){0});
+  DhcValue *y = dhc_func_param(g, &t, (DhcParamInfo){.decl = -1}, (DhcSpan){0});
+  for (int i = 0; i <= DHC_MAX_RESULTS; i++) dhc_func_result(g, y, NULL);
+  DhcBuilder build = {.f = f};
+  assert_null(dhc_build(&build, DHC_OP_PARAM, NULL, 0, NULL, 0));
+  assert_null(dhc_build1(&build, DHC_OP_RESHAPE, &x, 1, (DhcAttr[]){dhc_attr_int(1)}, 1));
+  assert_null(dhc_b_call(&build, DHC_OP_CALL, g, &x, 1));
+  assert_string_equal(bench_messages(&b),
+      "param: cannot be built like this\n"
+      "reshape: attribute 'shape' must be dims\n"
+      "call: more than 512 results");
+}
+
 static void node_limit(void **state) {
   (void)state;
   DhcFunc *f = dhc_func_new(b.m, "f", DHC_FUNC_UNIT, (DhcSpan){0});
@@ -305,7 +324,7 @@ static void node_limit(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-      T(refusals), T(facts_decide), T(calls), T(binds_callees), T(shorthands), T(node_limit),
+      T(refusals), T(facts_decide), T(calls), T(binds_callees), T(shorthands), T(misuse), T(node_limit),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

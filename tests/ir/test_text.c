@@ -158,10 +158,19 @@ static void cut_short(void **state) {
   }
 }
 
+/* Places in a text are 32 bits wide: more than half of what they reach is refused before it is read. */
+static void too_large(void **state) {
+  (void)state;
+  DhcSource s = {.name = "t.gir", .text = "?", .n_bytes = (size_t)INT32_MAX + 1};
+  DHC_PUSH(&b.arena, &b.sources.files, s);
+  assert_null(dhc_module_parse(&b.arena, &b.strings, &b.diags, (uint32_t)b.sources.files.n));
+  assert_string_equal(bench_messages(&b), "this file is too large");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-      T(round_trip), T(loose_text), T(floats), T(refusals), T(cut_short),
+      T(round_trip), T(loose_text), T(floats), T(refusals), T(cut_short), T(too_large),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

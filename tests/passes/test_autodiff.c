@@ -269,6 +269,7 @@ static void not_a_loss(void **state) {
   rq.of = "z";
   assert_null(dhc_grad_entry(&b->px, f, &rq));
   assert_int_equal(b->diags.n_errors, 2);
+  assert_string_equal(b->diags.all.at[1]->text, "'f' has no result 'z' to differentiate");
   bench_free(b);
 }
 

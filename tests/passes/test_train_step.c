@@ -255,11 +255,30 @@ static void bad_optimizer(void **state) {
   bench_free(b);
 }
 
+/* Modules that no model gives: a weight in another dtype, one that no tensor stands behind. */
+static void bad_weights(void **state) {
+  (void)state;
+  Bench *b = bench_new(false);
+  DhcFunc *loss = dhc_module_func(b->m, "loss");
+  DhcTrainStep out;
+  DhcTrainRequest rq = {.optimizer = dhc_module_func(b->m, "momentum")};
+  loss->param_info.at[2].decl = -1;
+  assert_false(dhc_train_step(&b->px, loss, &rq, &out));
+  assert_string_equal(b->diags.all.at[0]->text, "parameter 'a' of 'loss' belongs to no tensor of the module");
+  loss->param_info.at[2].decl = 1;
+  b->m->tensors.at[1].type.dtype = DHC_BF16;
+  assert_false(dhc_train_step(&b->px, loss, &rq, &out));
+  assert_string_equal(b->diags.all.at[1]->text,
+                      "parameter 'a' cannot be trained: weights are f32 of a fixed shape, this is bf16[2, 3]");
+  assert_int_equal(b->diags.n_errors, 2);
+  bench_free(b);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(layout),   cmocka_unit_test(one_step),      cmocka_unit_test(averaging),
       cmocka_unit_test(nan_step), cmocka_unit_test(bad_optimizer),
-      cmocka_unit_test(limits),
+      cmocka_unit_test(limits),   cmocka_unit_test(bad_weights),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

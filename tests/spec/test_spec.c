@@ -123,6 +123,72 @@ static void test_wrong(void **state) {
   }
 }
 
+/* What no text can say: specs made by hand. */
+typedef struct Broken {
+  void (*break_it)(DhcSpec *s);
+  const char *message;
+} Broken;
+
+static const char sound[] =
+    "spec scan args 0 {\n"
+    "  axis par\n"
+    "  axis seq\n"
+    "  in f32 row [s(a0), 1(a1)]\n"
+    "  in f32 row [1(a0)]\n"
+    "  %0 = load 0 : f32\n"
+    "  %1 = load 1 : f32\n"
+    "  %2 = const 0x0p+0 : f32\n"
+    "  %3 = scan(%0, %0, %1) : f32\n"
+    "  out f32 row [s(a0), 1(a1)] = %3\n"
+    "}\n";
+
+static void break_kind(DhcSpec *s) { s->kind = DHC_N_KINDS; }
+static void break_operands(DhcSpec *s) { s->n_operands = 0; }
+static void break_nodes(DhcSpec *s) { s->n_nodes = 0; }
+static void break_args(DhcSpec *s) { s->n_args = -1; }
+static void break_axes(DhcSpec *s) { s->n_axes = DHC_SPEC_MAX_AXES + 1; }
+static void break_terms(DhcSpec *s) { s->operand[1].n_terms = -1; }
+static void break_term(DhcSpec *s) { s->operand[1].term[0].n_axes = 5; }
+static void break_store(DhcSpec *s) { s->operand[0].stored = 1; }
+static void break_order(DhcSpec *s) {
+  s->operand[3] = s->operand[0];
+  s->n_operands = 4;
+}
+static void break_const(DhcSpec *s) { s->node[2].a[0] = 0; }
+static void break_node(DhcSpec *s) { s->node[2].kind = (DhcSpecNodeKind)77; }
+static void break_begin(DhcSpec *s) { s->node[3].a[2] = 0; }
+
+static const Broken broken[] = {
+    {break_kind, "no kind 9"},
+    {break_operands, "0 operands"},
+    {break_nodes, "0 nodes"},
+    {break_args, "wrong number of arguments or attributes"},
+    {break_axes, "13 axes"},
+    {break_terms, "operand 1: -1 terms"},
+    {break_term, "operand 1 term 0: 5 axes"},
+    {break_store, "operand 0: only outputs store a node"},
+    {break_order, "operand 3: input after output"},
+    {break_const, "node 2: constant with operands"},
+    {break_node, "node 2: unknown kind"},
+    {break_begin, "node 3: what a scan begins with varies along it"},
+};
+
+static void test_broken(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+    Fix x;
+    begin(&x);
+    DhcSpec *s = parse(&x, sound);
+    assert_non_null(s);
+    const char *why = NULL;
+    assert_true(dhc_spec_verify(s, &x.arena, &why));
+    broken[i].break_it(s);
+    assert_false(dhc_spec_verify(s, &x.arena, &why));
+    assert_string_equal(why, broken[i].message);
+    dhc_arena_fini(&x.arena);
+  }
+}
+
 /* Every way to write a term, a constant and a node. */
 static const char full[] =
     "spec conv args 2 attrs 0, -3 {\n"
@@ -281,7 +347,7 @@ static void test_ragged_panels(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_wrong), cmocka_unit_test(test_text),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_wrong), cmocka_unit_test(test_broken), cmocka_unit_test(test_text),
                                      cmocka_unit_test(test_arguments), cmocka_unit_test(test_meaning),
                                      cmocka_unit_test(test_tag_map), cmocka_unit_test(test_panel_meaning),
                                      cmocka_unit_test(test_ragged_panels)};
