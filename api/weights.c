@@ -194,12 +194,12 @@ dhc_status weights_views(dhc_program *p, const char *prefix, int range, bool buf
 
 /* A range that is not like the weights ("begun"), as one tensor. */
 static DhcTensorView flat_range(const dhc_range *r, DhcArena *arena) {
-  return (DhcTensorView){.name = dhc_arena_printf(arena, "opt.$%s", r->name), .dtype = r->dtype, .rank = 1, .shape = {r->n},
+  return (DhcTensorView){.name = dhc_arena_printf(arena, DHC_CHECKPOINT_MOMENTS "$%s", r->name), .dtype = r->dtype, .rank = 1, .shape = {r->n},
                          .bytes = r->n * dhc_tensor_dtype_bytes(r->dtype)};
 }
 
 static const char *range_prefix(const dhc_range *r, DhcArena *arena) {
-  return dhc_arena_printf(arena, "opt.%s.", r->name);
+  return dhc_arena_printf(arena, DHC_CHECKPOINT_MOMENTS "%s.", r->name);
 }
 
 dhc_status weights_all(dhc_program *p, DhcArena *arena, DhcTensorView **out, int *n) {

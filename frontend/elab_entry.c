@@ -214,8 +214,8 @@ static void add_reported(DhcCx *cx, const char *const *pattern) {
     if (fn->taps.at[i].require) continue;
     for (int k = 0; pattern[k]; k++) wanted = wanted || dhc_tap_matches(pattern[k], path);
     if (!wanted) continue;
-    const char *name = dhc_arena_printf(dhc_cx_arena(cx), "tap.%s", path);
-    for (int k = 2; has_result(fn->f, name); k++) name = dhc_arena_printf(dhc_cx_arena(cx), "tap.%s.%d", path, k);
+    const char *name = dhc_arena_printf(dhc_cx_arena(cx), DHC_PREFIX_TAP "%s", path);
+    for (int k = 2; has_result(fn->f, name); k++) name = dhc_arena_printf(dhc_cx_arena(cx), DHC_PREFIX_TAP "%s.%d", path, k);
     dhc_func_result(fn->f, fn->taps.at[i].value, name);
   }
 }

@@ -221,7 +221,6 @@ typedef struct DhcTap {
   DhcValue *value;
   bool require; /* bool[] that must hold; becomes a result of the entry */
 } DhcTap;
-#define DHC_REQUIRE_RESULT "$require: " /* followed by the message */
 typedef struct DhcStore {
   int tensor;
   DhcValue *value;

@@ -109,7 +109,7 @@ static void require_value(DhcCx *cx, const DhcAstRequire *r, const DhcVal *v) {
     dhc_err(cx, "E0308", r->cond->span, "what is required must be a bool[], got %s", dhc_say_type(cx, &tap.value->type));
     return;
   }
-  tap.path = dhc_arena_printf(dhc_cx_arena(cx), DHC_REQUIRE_RESULT "%s%s%s%s", dhc_require_message(cx, r),
+  tap.path = dhc_arena_printf(dhc_cx_arena(cx), DHC_PREFIX_REQUIRE "%s%s%s%s", dhc_require_message(cx, r),
                               *base ? " (" : "", base, *base ? ")" : "");
   DHC_PUSH(dhc_cx_arena(cx), &cx->fn->taps, tap);
 }

@@ -1,5 +1,4 @@
-/* Names that folders share. Those of parameters begin with "$", so that no model can write them; the rest of an
- * optimiser's parameters have its own names with "$" in front. */
+/* Names that folders share. Those of parameters begin with "$", so that no model can write them. */
 #ifndef DHC_IR_RESERVED_H
 #define DHC_IR_RESERVED_H
 
@@ -18,6 +17,21 @@
 #define DHC_NAME_LIMIT "$limit"
 #define DHC_NAME_OPT_STEP "$opt_step"
 #define DHC_NAME_EMA_DECAY "$ema_decay"
-#define DHC_NAME_WEIGHT_DECAY "$weight_decay"
+#define DHC_NAME_WEIGHT_DECAY DHC_NAME_OF(DHC_OPTIMIZER_WEIGHT_DECAY)
+
+/* A moment, or an argument of the optimiser, as a parameter of the step: the optimiser's own name for it, marked. */
+#define DHC_NAME_OF(name) "$" name
+/* Arguments of optimisers that the step gives itself: how old the moments are, and 0 where nothing decays. */
+#define DHC_OPTIMIZER_STEP "step"
+#define DHC_OPTIMIZER_WEIGHT_DECAY "weight_decay"
+
+/* Results that mean something beyond their entry; prefixes of what is derived from other names. */
+#define DHC_RESULT_LOSS "loss"
+#define DHC_RESULT_GRAD_NORM "grad_norm"
+#define DHC_RESULT_FINITE "finite"
+#define DHC_PREFIX_GRADIENT "grad."
+#define DHC_PREFIX_COTANGENT "cotangent."
+#define DHC_PREFIX_TAP "tap."
+#define DHC_PREFIX_REQUIRE "$require: " /* a message follows */
 
 #endif

@@ -23,7 +23,7 @@ static bool differentiate(DhcPipeline *p, Px *px) {
   const DhcFunc *f = p->func;
   DhcGradRequest rq = {.name = dhc_arena_printf(p->module->arena, "%s.grad", f->name),
                        .roles = 1u << DHC_ROLE_WEIGHT | 1u << DHC_ROLE_INPUT};
-  rq.cotangents = !(f->results.n && f->results.at[0]->type.rank == 0 && !strcmp(f->result_names.at[0], "loss"));
+  rq.cotangents = !(f->results.n && f->results.at[0]->type.rank == 0 && !strcmp(f->result_names.at[0], DHC_RESULT_LOSS));
   p->func = dhc_grad_entry(px, p->func, &rq);
   return p->func != NULL;
 }

@@ -1,6 +1,6 @@
 /* Checkpoints: one safetensors file with the weights under their paths, whatever
  * else training needs under prefixed names ("opt.m.<path>", "opt.v.<path>",
- * "ema.<path>", "state.<path>"), and its place in metadata, sealed by a SHA-256.
+ * "opt.ema.<path>"), and its place in metadata, sealed by a SHA-256.
  * A save leaves the old checkpoint or the new one, whole. */
 #ifndef DHC_RUNTIME_CHECKPOINT_H
 #define DHC_RUNTIME_CHECKPOINT_H
@@ -9,6 +9,8 @@
 #include "runtime/formats/safetensors.h"
 #include "runtime/status.h"
 #include "runtime/tensor.h"
+
+#define DHC_CHECKPOINT_MOMENTS "opt." /* before the name of a range of optimiser state, averaged weights among them */
 
 typedef struct DhcCheckpointMeta {
   int64_t step;            /* completed training steps */

@@ -31,7 +31,7 @@ dhc_status dhc_device_get(DhcDevice *d, DhcDevicePtr at, int32_t dtype, void *to
 dhc_status dhc_device_set(DhcDevice *d, DhcDevicePtr at, int32_t dtype, double value, int64_t n) DHC_MUST_USE;
 
 enum { DHC_WEIGHTS = -1 }; /* where a range's number is expected: the weights themselves */
-/* Where a range, a slot of it, or a slot of another role lies. Slots of PARAMs lie in the weights and
+/* Where a range, a slot of it, or a slot of another role lies. Slots of WEIGHTs lie in the weights and
  * in every range that is like them. States only while they are live. */
 DhcDevicePtr dhc_prog_range(DhcProg *p, int32_t range);
 DhcDevicePtr dhc_prog_slot(DhcProg *p, int32_t slot, int32_t range);

@@ -9,7 +9,7 @@ enum { DHC_SCRATCH = DHC_N_SEGMENTS, SCALAR_BYTES = 8 };
 typedef struct State {
   bool live;
   int64_t dim[8];
-  int64_t at; /* byte offset in the RECURRENT segment */
+  int64_t at; /* byte offset in the STATES segment */
 } State;
 
 struct DhcProg {

@@ -1,6 +1,6 @@
 /* What streaming entries keep from run to run: where the states lie.
  *
- * The RECURRENT segment holds the live states, one after the other in the order of their
+ * The STATES segment holds the live states, one after the other in the order of their
  * slots. A state's sizes are those of the run it began in. */
 #include <stdlib.h>
 #include <string.h>

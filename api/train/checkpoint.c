@@ -149,8 +149,9 @@ dhc_status trainer_save_weights(Trainer *t, const char *name) {
 /* ---- loading ------------------------------------------------------------------------------- */
 
 static bool has_average(const DhcCheckpoint *c) {
+  static const char average[] = DHC_CHECKPOINT_MOMENTS DHC_RANGE_EMA ".";
   for (int32_t i = 0; i < dhc_safetensors_count(c->file); i++)
-    if (!strncmp(dhc_safetensors_at(c->file, i)->name, "opt.ema.", 8)) return true;
+    if (!strncmp(dhc_safetensors_at(c->file, i)->name, average, sizeof average - 1)) return true;
   return false;
 }
 

@@ -4,7 +4,8 @@
 #include "api/train/train.h"
 
 static const char *path_of(const char *result) {
-  return result && !strncmp(result, "tap.", 4) ? result + 4 : NULL;
+  static const size_t mark = sizeof DHC_PREFIX_TAP - 1;
+  return result && !strncmp(result, DHC_PREFIX_TAP, mark) ? result + mark : NULL;
 }
 
 void taps_begin(Taps *t, int most, DhcArena *arena) {
@@ -22,10 +23,10 @@ void taps_restore(Taps *t, const char *path, double *values, int64_t n) {
   t->tap[t->n++] = (dhc_tap){.path = path, .values = values, .n = n};
 }
 
-void taps_open(Taps *t, const DhcFunc *step, DhcArena *arena) {
-  taps_begin(t, step->results.n, arena);
-  for (int i = 0; i < step->results.n; i++) {
-    const char *path = path_of(step->result_names.at[i]);
+void taps_open(Taps *t, const dhc_image *step, DhcArena *arena) {
+  taps_begin(t, step->n_results, arena);
+  for (int i = 0; i < step->n_results; i++) {
+    const char *path = path_of(step->tensors[step->n_params + i].name);
     if (path) t->tap[t->n++].path = path;
   }
 }

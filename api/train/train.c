@@ -50,7 +50,7 @@ static dhc_status open_taps(Trainer *t) {
   Version *v;
   if (t->taps.open) return dhc_status_ok();
   DHC_TRY(program_version(t->p, &t->p->entries[0], t->feed.in, t->feed.n_in, &v));
-  taps_open(&t->taps, v->func, &t->arena);
+  taps_open(&t->taps, v->image, &t->arena);
   if (t->set.recipe->report_asked && !t->taps.n)
     dhc_warn(&t->m->s->warn, DHC_WARN_WARNING, "report: no tap of 'loss' matches");
   return dhc_status_ok();

@@ -84,7 +84,7 @@ typedef struct Taps {
   DhcArena *arena;
 } Taps;
 /* Which taps there are, from the step's results. */
-void taps_open(Taps *t, const DhcFunc *step, DhcArena *arena);
+void taps_open(Taps *t, const dhc_image *step, DhcArena *arena);
 /* The same from a checkpoint: `most` of them, then each with its values, which the taps take over. */
 void taps_begin(Taps *t, int most, DhcArena *arena);
 void taps_restore(Taps *t, const char *path, double *values, int64_t n);

@@ -46,7 +46,7 @@ Fu *dhc_fu_open(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
 }
 
 /* What an `update` takes is computed by map kernels: they may run in place. That goes back
- * through elementwise ops and the one concat that makes an arena of its ranges. */
+ * through elementwise ops and the one concat that makes a flat tensor of its ranges. */
 static void mark_updates(Fu *fu) {
   fu->to_update = DHC_NEW_N(fu->scratch, char, fu->f->next_value_id + 1);
   for (int i = fu->nodes.n; i-- > 0;) {

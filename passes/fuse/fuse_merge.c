@@ -229,7 +229,7 @@ void dhc_fu_merge_maps(Fu *fu) {
 /* ---- pieces of several concats ------------------------------------------------------------------ */
 
 /* Values of some size that computing v reads or passes: marks them, or says if one is marked.
- * A slice stands for itself: two ranges of one arena have nothing in common. */
+ * A slice stands for itself: two ranges of one flat tensor have nothing in common. */
 static bool touch(Merge *m, DhcValue *v, bool marking) {
   const FuValue *x = dhc_fu_of(m->fu, v);
   bool slice = v->def->op == DHC_OP_SLICE;

@@ -154,7 +154,7 @@ static DhcFunc *build_bwd(Split *s, DhcGradPair *pair, DhcValue *const *cots, in
   for (int i = 0; i < f->params.n; i++) {
     if (!s->ad->wanted[i]) continue;
     const char *name = f->param_info.at[i].name ? f->param_info.at[i].name : "";
-    dhc_ad_result(h, s->map[cots[k++]->id], dhc_arena_printf(s->ad->arena, "grad.%s", name));
+    dhc_ad_result(h, s->map[cots[k++]->id], dhc_arena_printf(s->ad->arena, DHC_PREFIX_GRADIENT "%s", name));
   }
   if (k != n_cots) DHC_BUG("%s: %d cotangents for %d parameters", f->name, n_cots, k);
   return h;

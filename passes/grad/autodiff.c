@@ -190,7 +190,7 @@ bool dhc_ad_forward(DhcAd *ad, const char *name, DhcFuncKind kind, const bool *t
     if (!target[i]) continue;
     const char *of = s->result_names.at[i] ? s->result_names.at[i] : "";
     DhcRole role = kind == DHC_FUNC_ENTRY ? DHC_ROLE_INPUT : DHC_ROLE_PLAIN;
-    DhcParamInfo info = {dhc_arena_printf(a, "cotangent.%s", of), role, -1};
+    DhcParamInfo info = {dhc_arena_printf(a, DHC_PREFIX_COTANGENT "%s", of), role, -1};
     ad->cot_param[i] = dhc_func_param(ad->f, &s->results.at[i]->type, info, s->span);
   }
   /* aux is indexed by node id; forward nodes plus parameters and later cotangent inputs. */

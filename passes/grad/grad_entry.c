@@ -54,8 +54,8 @@ static bool seed(DhcAd *ad, const DhcGradRequest *rq, const bool *target, DhcVal
 
 /* "grad.<name>", with one more "grad." for every result that has the name already. */
 static const char *gradient_name(const DhcAd *ad, const char *name) {
-  const char *r = dhc_arena_printf(ad->arena, "grad.%s", name ? name : "");
-  while (find_result(ad->f, r) >= 0) r = dhc_arena_printf(ad->arena, "grad.%s", r);
+  const char *r = dhc_arena_printf(ad->arena, DHC_PREFIX_GRADIENT "%s", name ? name : "");
+  while (find_result(ad->f, r) >= 0) r = dhc_arena_printf(ad->arena, DHC_PREFIX_GRADIENT "%s", r);
   return r;
 }
 

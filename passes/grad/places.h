@@ -5,7 +5,7 @@
 
 #include "ir/ir.h"
 
-/* Places of the module's parameters in one flat arena: those that decay first, each group in the
+/* Places of the module's weights in one flat tensor: those that decay first, each group in the
  * module's order. The one order that training steps, images and files go by. */
 typedef struct DhcPlaces {
   int64_t *offset, *n; /* by tensor of the module, in elements; n 0: no parameter, or no fixed size */

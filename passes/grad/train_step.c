@@ -191,7 +191,7 @@ static DhcValue *add_scalar(Step *s, const char *name) {
 }
 
 static const char *dollar(Step *s, const char *name) {
-  return dhc_arena_printf(s->arena, "$%s", name);
+  return dhc_arena_printf(s->arena, DHC_NAME_OF("%s"), name);
 }
 
 static void add_params(Step *s) {
@@ -223,7 +223,7 @@ static void add_params(Step *s) {
     const char *name = o->param_info.at[i].name;
     if (result_named(o, name) < 0)
       s->optimizer_arg[i] =
-          add_scalar(s, strcmp(name, "step") == 0 ? DHC_NAME_OPT_STEP : dollar(s, name));
+          add_scalar(s, strcmp(name, DHC_OPTIMIZER_STEP) == 0 ? DHC_NAME_OPT_STEP : dollar(s, name));
   }
   if (s->rq->ema) s->decay = add_scalar(s, DHC_NAME_EMA_DECAY);
 }
@@ -315,7 +315,7 @@ static bool optimizer_args(Step *s, const Range *r, DhcValue *const *old, DhcVal
   for (int i = 0; i < s->n_moments; i++) args[s->moment_param[i]] = old[1 + i];
   for (int i = 2; i < o->params.n; i++) {
     if (!s->optimizer_arg[i]) continue;
-    bool none = !r->decays && strcmp(o->param_info.at[i].name, "weight_decay") == 0;
+    bool none = !r->decays && strcmp(o->param_info.at[i].name, DHC_OPTIMIZER_WEIGHT_DECAY) == 0;
     args[i] = none ? dhc_b_scalar(&s->b, DHC_F32, 0) : s->optimizer_arg[i];
   }
   for (int i = 0; i < o->params.n; i++)
@@ -413,7 +413,7 @@ static bool step_pieces(Step *s, const Range *r, DhcValue *g, DhcValue *ages, Dh
   age = dhc_b_reshape(&s->b, age, column, 2);
   if (!age || !optimizer_args(s, r, old, dhc_b_reshape(&s->b, range_of(s, g, r), shape, 2), args)) return false;
   for (int i = 2; i < o->params.n; i++)
-    if (!strcmp(o->param_info.at[i].name, "step")) args[i] = bin(s, DHC_OP_MAX, age, dhc_b_scalar(&s->b, DHC_F32, 1));
+    if (!strcmp(o->param_info.at[i].name, DHC_OPTIMIZER_STEP)) args[i] = bin(s, DHC_OP_MAX, age, dhc_b_scalar(&s->b, DHC_F32, 1));
   if (!lift(s, args, now)) return false;
   DhcValue *begun = bin(s, DHC_OP_GT, age, dhc_b_scalar(&s->b, DHC_F32, 0));
   for (int k = 0; k <= s->n_moments; k++) now[k] = dhc_b_select(&s->b, begun, now[k], old[k]);
@@ -516,8 +516,8 @@ static bool build(Step *s) {
   if (!scaled || !s->finite || !step_flats(s, g, scaled) || !step_buffers(s)) return false;
   for (int i = 0; i < s->loss->results.n; i++)
     dhc_func_result(s->f, s->map[s->grad->results.at[i]->id], s->loss->result_names.at[i]);
-  dhc_func_result(s->f, norm, "grad_norm");
-  dhc_func_result(s->f, s->finite, "finite");
+  dhc_func_result(s->f, norm, DHC_RESULT_GRAD_NORM);
+  dhc_func_result(s->f, s->finite, DHC_RESULT_FINITE);
   return true;
 }
 

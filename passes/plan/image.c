@@ -65,13 +65,11 @@ static void set_role(const Build *b, dhc_image_tensor *t, const DhcParamInfo *in
     case DHC_ROLE_INPUT:
     case DHC_ROLE_PLAIN:
       t->role = DHC_IMAGE_INPUT;
-      if (strncmp(info->name, "cotangent.", 10)) return;
-      t->absent = t->rank == 0 && !strcmp(info->name, "cotangent.loss") ? DHC_ABSENT_ONES : DHC_ABSENT_ZEROS;
+      if (strncmp(info->name, DHC_PREFIX_COTANGENT, sizeof DHC_PREFIX_COTANGENT - 1)) return;
+      t->absent = t->rank == 0 && !strcmp(info->name, DHC_PREFIX_COTANGENT DHC_RESULT_LOSS) ? DHC_ABSENT_ONES : DHC_ABSENT_ZEROS;
       return;
   }
 }
-
-static const char require_mark[] = "$require: ";
 
 static void add_tensors(Build *b) {
   const DhcFunc *f = b->f;
@@ -91,9 +89,9 @@ static void add_tensors(Build *b) {
     const char *name = f->result_names.at[i] ? f->result_names.at[i] : "";
     *t = (dhc_image_tensor){.name = name, .role = DHC_IMAGE_RESULT, .place = -1};
     set_type(b, t, &f->results.at[i]->type);
-    if (b->rq->trains && !strcmp(name, "finite")) im->finite = i;
-    if (!strncmp(name, require_mark, sizeof require_mark - 1))
-      requires[im->n_requires++] = (dhc_require){f->params.n + i, name + sizeof require_mark - 1};
+    if (b->rq->trains && !strcmp(name, DHC_RESULT_FINITE)) im->finite = i;
+    if (!strncmp(name, DHC_PREFIX_REQUIRE, sizeof DHC_PREFIX_REQUIRE - 1))
+      requires[im->n_requires++] = (dhc_require){f->params.n + i, name + sizeof DHC_PREFIX_REQUIRE - 1};
   }
   im->tensors = all;
   im->requires = requires;

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "ir/image_graph.h"
-#include "ir/reserved.h"
 #include "passes/plan/image.h"
 
 /* ---- states ------------------------------------------------------------------------------- */
@@ -78,9 +77,9 @@ static dhc_update_param param_of(const dhc_layout *l, const DhcFunc *f, int i, D
     p.range = range_named(l, name);
     return p;
   }
-  bool step = !strcmp(name, "step"), decay = !strcmp(name, "weight_decay");
+  bool step = !strcmp(name, DHC_OPTIMIZER_STEP), decay = !strcmp(name, DHC_OPTIMIZER_WEIGHT_DECAY);
   p = (dhc_update_param){.kind = DHC_UPDATE_SCALAR, .range = -1};
-  p.scalar = step ? DHC_NAME_OPT_STEP : dhc_arena_printf(arena, "$%s", name);
+  p.scalar = step ? DHC_NAME_OPT_STEP : dhc_arena_printf(arena, DHC_NAME_OF("%s"), name);
   p.from_least = decay || (step && range_named(l, DHC_RANGE_BEGUN) >= 0);
   p.least = decay ? 0 : 1;
   return p;
@@ -94,7 +93,8 @@ void dhc_image_add_update(dhc_image *im, const DhcFunc *f, DhcArena *arena) {
   for (int i = 0; i < f->results.n; i++)
     results[i] = i == (weights < 0 ? 0 : weights) ? -1 : range_named(&im->layout, f->result_names.at[i]);
   im->update = (dhc_update){.formula = {.made = f}, .n_params = f->params.n, .n_results = f->results.n, .params = params, .results = results,
-                            .average = -1, .loss = result_named(im, "loss"), .norm = result_named(im, "grad_norm")};
+                            .average = -1, .loss = result_named(im, DHC_RESULT_LOSS),
+                            .norm = result_named(im, DHC_RESULT_GRAD_NORM)};
   for (int32_t i = 0; i < im->layout.n_ranges; i++)
     if (im->layout.ranges[i].from_weights) im->update.average = i;
 }
