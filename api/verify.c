@@ -10,7 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "api/api.h"
+#include "api/train/train.h"
 
 typedef struct Verify {
   dhc_model *m;
@@ -164,7 +164,7 @@ static bool find_piece(Verify *v, const char *prefix, const char *name, const dh
 
 /* A parameter that the entry does not read has the gradient zero. */
 static bool unused_param(Verify *v, const char *prefix, const char *name, dhc_tensor *out) {
-  if (strcmp(prefix, "grad.") || dhc_program_get(v->p, name, out).code != DHC_OK) return false;
+  if (strcmp(prefix, DHC_PREFIX_GRADIENT) || dhc_program_get(v->p, name, out).code != DHC_OK) return false;
   out->data = dhc_arena_alloc(&v->arena, (size_t)dhc_tensor_bytes(out) + 8);
   return true;
 }
@@ -197,7 +197,7 @@ static dhc_status gather_inputs(Verify *v, bool replay, int64_t step, int64_t n_
   for (int i = 0; i < dhc_safetensors_count(v->file); i++) {
     const DhcTensorView *t = dhc_safetensors_at(v->file, i);
     const char *name = after(t->name, "input.");
-    if (!name && !after(t->name, "cotangent.")) continue;
+    if (!name && !after(t->name, DHC_PREFIX_COTANGENT)) continue;
     if (g->n == MAX_INPUTS) return dhc_status_file(v->o->oracle, "more than %d inputs", MAX_INPUTS);
     if (replay && (t->rank < 1 || t->shape[0] != n_steps))
       return dhc_status_file(v->o->oracle, "'%s' has not one row for each of %lld steps", t->name, (long long)n_steps);
@@ -209,13 +209,12 @@ static dhc_status gather_inputs(Verify *v, bool replay, int64_t step, int64_t n_
 
 /* Inputs and cotangents that the entry took, as its version of the last run says. */
 static void use_inputs(Verify *v) {
-  const DhcFunc *f = v->p->entries[0].last->func;
+  const dhc_image *im = v->p->entries[0].last->image;
   for (int i = 0; i < dhc_safetensors_count(v->file); i++) {
     const DhcTensorView *t = dhc_safetensors_at(v->file, i);
     const char *name = after(t->name, "input.");
-    if (!name) name = after(t->name, "cotangent.") ? t->name : NULL;
-    for (int k = 0; name && k < f->params.n; k++)
-      if (f->param_info.at[k].role == DHC_ROLE_INPUT && !strcmp(f->param_info.at[k].name, name)) v->used[i] = true;
+    if (!name) name = after(t->name, DHC_PREFIX_COTANGENT) ? t->name : NULL;
+    if (name && dhc_image_find(im, DHC_IMAGE_INPUT, name) >= 0) v->used[i] = true;
   }
 }
 
@@ -248,7 +247,7 @@ static dhc_status open_program(Verify *v, bool replay, int64_t n_steps) {
   const char *entry = dhc_model_entry_for(v->m->m, g->names, g->n_names);
   if (!entry) return dhc_status_file(v->o->oracle, "no entry of %s takes exactly the file's inputs", v->m->name);
   bool grads = false;
-  for (int i = 0; i < dhc_safetensors_count(v->file); i++) grads |= after(dhc_safetensors_at(v->file, i)->name, "grad.") != NULL;
+  for (int i = 0; i < dhc_safetensors_count(v->file); i++) grads |= after(dhc_safetensors_at(v->file, i)->name, DHC_PREFIX_GRADIENT) != NULL;
   DHC_TRY(dhc_program_open(v->m, entry, replay ? DHC_MODE_TRAIN : grads ? DHC_MODE_GRAD : DHC_MODE_RUN, &v->p));
   DHC_TRY(dhc_program_init(v->p, 0));
   DHC_TRY(read_weights(v));
@@ -267,8 +266,8 @@ static dhc_status verify_once(Verify *v) {
     const DhcTensorView *t = dhc_safetensors_at(v->file, i);
     const char *name = after(t->name, "output."), *prefix = "";
     bool gradient = !name;
-    if (!name && (name = after(t->name, "grad.param."))) prefix = "grad.";
-    if (!name && (name = after(t->name, "grad.input."))) prefix = "grad.";
+    if (!name && (name = after(t->name, DHC_PREFIX_GRADIENT "param."))) prefix = DHC_PREFIX_GRADIENT;
+    if (!name && (name = after(t->name, DHC_PREFIX_GRADIENT "input."))) prefix = DHC_PREFIX_GRADIENT;
     if (!name) continue;
     dhc_tensor got;
     if (!find_piece(v, prefix, name, res, n_res, &got) && !unused_param(v, prefix, name, &got))
@@ -294,20 +293,19 @@ static dhc_status scalar_from_meta(Verify *v, const char *key, const char *scala
 }
 
 static dhc_status replay_step(Verify *v, int64_t step, int64_t n_steps, Gathered *g) {
-  int n_res;
-  const dhc_tensor *res;
+  Stepped done;
+  const StepAt at = {.step = step, .age = step + 1, .lr = *program_scalar(v->p, DHC_NAME_LR)};
   DHC_TRY(gather_inputs(v, true, step, n_steps, g));
-  *program_scalar(v->p, DHC_NAME_STEP) = (double)step;
-  *program_scalar(v->p, DHC_NAME_OPT_STEP) = (double)(step + 1);
-  DHC_TRY(dhc_program_run(v->p, 0, g->in, g->n, &res, &n_res));
+  DHC_TRY(stepper_run(v->p, 0, &at, g->in, g->n, &done));
+  const dhc_tensor *res = done.results;
   use_inputs(v);
-  for (int i = 0; i < n_res; i++) {
+  for (int i = 0; i < done.n_results; i++) {
     const char *key = dhc_arena_printf(&v->arena, "output.%s", res[i].name);
     const DhcTensorView *t = dhc_safetensors_find(v->file, key);
     if (!t) continue;
     if (t->rank < 1 || t->shape[0] != n_steps)
       return dhc_status_file(v->o->oracle, "'%s' has not one row for each of %lld steps", key, (long long)n_steps);
-    bool gradient = !strcmp(res[i].name, "grad_norm"); /* as exact as what it is the norm of */
+    bool gradient = !strcmp(res[i].name, DHC_RESULT_GRAD_NORM); /* as exact as what it is the norm of */
     compare(v, dhc_arena_printf(&v->arena, "step %lld %s", (long long)step, res[i].name), &res[i], of_step(t, step), gradient);
   }
   return dhc_status_ok();
@@ -334,9 +332,9 @@ static dhc_status replay(Verify *v, int64_t n_steps) {
   *program_scalar(v->p, DHC_NAME_WEIGHT_DECAY) = 0;
   DHC_TRY(scalar_from_meta(v, "lr", DHC_NAME_LR, 0));
   DHC_TRY(scalar_from_meta(v, "clip", DHC_NAME_CLIP, 0));
-  DHC_TRY(scalar_from_meta(v, "eps", "$eps", 0));
-  DHC_TRY(scalar_from_meta(v, "betas", "$beta1", 0));
-  DHC_TRY(scalar_from_meta(v, "betas", "$beta2", 1));
+  DHC_TRY(scalar_from_meta(v, "eps", DHC_NAME_OF("eps"), 0));
+  DHC_TRY(scalar_from_meta(v, "betas", DHC_NAME_OF("beta1"), 0));
+  DHC_TRY(scalar_from_meta(v, "betas", DHC_NAME_OF("beta2"), 1));
   DHC_TRY(scalar_from_meta(v, "weight_decay", DHC_NAME_WEIGHT_DECAY, 0));
   Gathered *g = dhc_arena_alloc(&v->arena, sizeof *g);
   for (int64_t step = 0; step < n_steps; step++) DHC_TRY(replay_step(v, step, n_steps, g));
@@ -362,7 +360,7 @@ static dhc_status look_over(Verify *v) {
   for (int i = 0; i < dhc_safetensors_count(v->file); i++) {
     const DhcTensorView *t = dhc_safetensors_at(v->file, i);
     DHC_TRY(dhc_safetensors_readable(v->file, t));
-    if (after(t->name, "grad.") || after(t->name, "output.param.")) v->largest_grad = fmax(v->largest_grad, norm(t));
+    if (after(t->name, DHC_PREFIX_GRADIENT) || after(t->name, "output.param.")) v->largest_grad = fmax(v->largest_grad, norm(t));
     else if (after(t->name, "output.")) v->largest_output = fmax(v->largest_output, norm(t));
   }
   return dhc_status_ok();

@@ -3,6 +3,7 @@
 
 #include "api/atlas/atlas.h"
 #include "api/sweep/sweep.h"
+#include "api/train/train.h"
 
 dhc_session *sweep_session(const dhc_sweep *w) {
   return w ? w->s : NULL;
@@ -42,11 +43,11 @@ typedef struct Steps {
   bool go_on;
 } Steps;
 
+/* The first step of a run, again and again. */
 static dhc_status one_step(const SweepOpen *x, const dhc_tensor *in, int n_in, uint64_t seed) {
-  const DhcRecipe *r = dhc_model_recipe(x->m->m);
-  *program_scalar(x->p, DHC_NAME_SEED) = (double)(uint32_t)seed;
-  *program_scalar(x->p, DHC_NAME_LR) = dhc_recipe_lr(r, 0, 1);
-  return dhc_program_run(x->p, 0, in, n_in, NULL, NULL);
+  const StepAt at = {.step = 0, .age = 1, .lr = dhc_recipe_lr(dhc_model_recipe(x->m->m), 0, 1), .seed = (uint32_t)seed};
+  Stepped done;
+  return stepper_run(x->p, 0, &at, in, n_in, &done);
 }
 
 static dhc_status measure(void *ctx, SweepOpen *x) {

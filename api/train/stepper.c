@@ -8,8 +8,8 @@ dhc_status stepper_run(dhc_program *p, int entry, const StepAt *at, const dhc_te
   *program_scalar(p, DHC_NAME_SEED) = (double)at->seed;
   *out = (Stepped){0};
   DHC_TRY(dhc_program_run(p, entry, in, n_in, &out->results, &out->n_results));
-  out->loss = scalar_result(out->results, out->n_results, "loss");
-  out->grad_norm = scalar_result(out->results, out->n_results, "grad_norm");
-  out->finite = scalar_result(out->results, out->n_results, "finite") != 0;
+  out->loss = scalar_result(out->results, out->n_results, DHC_RESULT_LOSS);
+  out->grad_norm = scalar_result(out->results, out->n_results, DHC_RESULT_GRAD_NORM);
+  out->finite = scalar_result(out->results, out->n_results, DHC_RESULT_FINITE) != 0;
   return dhc_status_ok();
 }
