@@ -243,8 +243,8 @@ dhc_status ablate_version(dhc_program *p, Entry *e, Version *base, Version **out
 /* Version of an entry for these inputs, made if new. */
 dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) DHC_MUST_USE;
 
-/* exec.c: compiled and in the program; its plan bound to what the inputs make its symbols; a run of it (which
- * binds too), inputs by the image's parameters; the results for the host, in e. */
+/* exec.c: a compiled version into the program, once; its plan bound to what the inputs make its symbols; a run of it
+ * (which binds too), inputs by the image's parameters; the results for the host, in e. */
 dhc_status exec_load(dhc_program *p, Version *v) DHC_MUST_USE;
 dhc_status exec_bind(dhc_program *p, Version *v, const int64_t *symbols) DHC_MUST_USE;
 dhc_status exec_run(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols) DHC_MUST_USE;
@@ -256,7 +256,9 @@ void exec_close(dhc_program *p);
 dhc_memory exec_memory(const dhc_program *p, const Version *v);
 /* Memory of the program as the host may read it until the next run: its own, or a copy. */
 dhc_status exec_host(dhc_program *p, DhcDevicePtr at, int64_t bytes, void **out) DHC_MUST_USE;
-/* A training step that changes nothing unless all it writes is finite (train/step_guard.c). */
+/* A training step that changes nothing unless all it writes is finite (train/step_guard.c), and before the first of
+ * them what it measures weights with. */
+dhc_status step_ready(dhc_program *p) DHC_MUST_USE;
 dhc_status step_run(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols) DHC_MUST_USE;
 /* What the update of the last step would have made not finite; "": nothing. */
 const char *step_blame(const dhc_program *p);

@@ -4,7 +4,6 @@
 #include "api/api.h"
 
 dhc_status exec_load(dhc_program *p, Version *v) {
-  DHC_TRY(pipeline_compile(p->m, v));
   return v->loaded ? dhc_status_ok() : dhc_prog_load(p->run, v->image, &v->loaded);
 }
 

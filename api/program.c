@@ -31,7 +31,7 @@ static void default_scalars(dhc_program *p) {
   *program_scalar(p, DHC_NAME_EMA_DECAY) = r->ema;
   for (int i = 0; i < r->optimizer_args.n; i++) {
     char name[128];
-    snprintf(name, sizeof name, "$%s", r->optimizer_args.at[i].name);
+    snprintf(name, sizeof name, DHC_NAME_OF("%s"), r->optimizer_args.at[i].name);
     *program_scalar(p, dhc_intern(&p->m->s->strings, name)) = r->optimizer_args.at[i].value;
   }
 }
@@ -240,8 +240,8 @@ static dhc_status check_inputs(const Version *v, const Inputs *x, const dhc_tens
     if (!x->by_param[i]) continue;
     dhc_dtype need = (dhc_dtype)t->dtype, got = (dhc_dtype)x->by_param[i]->dtype;
     if (dhc_dtype_is_float(need) != dhc_dtype_is_float(got))
-      return dhc_status_make(DHC_E_INPUT, "input '%s' is %s, entry '%s' needs %s", t->name, dhc_dtype_name(got), v->entry,
-                             dhc_dtype_name(v->func->params.at[i]->type.dtype));
+      return dhc_status_make(DHC_E_INPUT, "input '%s' is %s, entry '%s' needs %.*s", t->name, dhc_dtype_name(got), v->entry,
+                             (int)strcspn(t->type, "["), t->type);
   }
   return dhc_status_ok();
 }
@@ -315,21 +315,28 @@ static dhc_status run_version(dhc_program *p, Entry *e, Version *v, const dhc_te
   return st;
 }
 
-/* The version of entry number `index` that these inputs ask for, in the program. */
-static dhc_status loaded_version(dhc_program *p, int index, const dhc_tensor *in, int n_in, Version **out) {
+/* Compiled and in the program, with what its runs need beside it: from here on nothing asks the compiler. */
+static dhc_status make_ready(dhc_program *p, Version *v) {
+  DHC_TRY(pipeline_compile(p->m, v));
+  DHC_TRY(exec_load(p, v));
+  return v->mode == DHC_MODE_TRAIN ? step_ready(p) : dhc_status_ok();
+}
+
+/* The version of entry number `index` that these inputs ask for, ready to run. */
+static dhc_status ready_version(dhc_program *p, int index, const dhc_tensor *in, int n_in, Version **out) {
   if (index < 0 || index >= p->n_entries) return dhc_status_make(DHC_E_USAGE, "program has no entry number %d", index);
   Entry *e = &p->entries[index];
   DHC_TRY(check_names(e, in, n_in));
   DHC_TRY(program_version(p, e, in, n_in, out));
   if (p->ablation) DHC_TRY(ablate_version(p, e, *out, out));
-  return exec_load(p, *out);
+  return make_ready(p, *out);
 }
 
 dhc_status api_program_plan(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs) {
   Version *v;
   NEED(p);
   DHC_TRY(args_tensors(__func__, inputs, n_inputs));
-  DHC_TRY(loaded_version(p, index, inputs, n_inputs, &v));
+  DHC_TRY(ready_version(p, index, inputs, n_inputs, &v));
   return plan_version(p, v, inputs, n_inputs);
 }
 
@@ -338,7 +345,7 @@ dhc_status api_program_run(dhc_program *p, int index, const dhc_tensor *inputs, 
   Version *v;
   NEED(p);
   DHC_TRY(args_tensors(__func__, inputs, n_inputs));
-  DHC_TRY(loaded_version(p, index, inputs, n_inputs, &v));
+  DHC_TRY(ready_version(p, index, inputs, n_inputs, &v));
   Entry *e = &p->entries[index];
   DHC_TRY(run_version(p, e, v, inputs, n_inputs));
   DHC_TRY(check_required(p, v));

@@ -140,11 +140,9 @@ static dhc_status count_classes(Feed *f, int entry) {
   f->n_classes = -1;
   if (ignores_labels(f->p->m)) return dhc_status_ok();
   DHC_TRY(program_version(f->p, &f->p->entries[entry], f->in, f->n_in, &v));
-  for (int i = 0; i < v->func->results.n; i++) {
-    const DhcType *t = &v->func->results.at[i]->type;
-    if (!strcmp(v->func->result_names.at[i], "logits") && t->rank > 0 && !dhc_dim_is_const(t->dim[t->rank - 1], &f->n_classes))
-      f->n_classes = -1;
-  }
+  int32_t i = dhc_image_find(v->image, DHC_IMAGE_RESULT, "logits");
+  const dhc_image_tensor *t = i < 0 ? NULL : &v->image->tensors[i];
+  if (t && t->rank > 0 && !dhc_dimprog_eval(t->dims[t->rank - 1], NULL, 0, 0, &f->n_classes)) f->n_classes = -1; /* no number */
   return dhc_status_ok();
 }
 

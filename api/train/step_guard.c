@@ -17,7 +17,7 @@ struct StepGuard {
   DhcRange now[1 + API_MAX_RANGES];
   int64_t version; /* of the program, for which `now` holds */
   bool measured;
-  Version *measure; /* the entry that measures a flat range; NULL: not made yet */
+  Version *measure; /* the entry that measures a flat range; NULL: not made yet (step_ready) */
   DhcDevicePtr copy; /* to go back to; 0: none was needed yet */
   DhcArena arena; /* of one evaluation */
   char blame[200];
@@ -90,10 +90,8 @@ static bool proven(dhc_program *p, const dhc_update *u, const DhcFunc *f, double
 /* ---- looking at memory ------------------------------------------------------------------ */
 
 /* The entry that measures: compiled like any other, run over whatever its weights are said to be. */
-static dhc_status measure_version(dhc_program *p, Version **out) {
+static dhc_status make_measure(dhc_program *p) {
   struct StepGuard *g = p->guard;
-  *out = g->measure;
-  if (g->measure) return dhc_status_ok();
   Version *v = DHC_NEW(&p->arena, Version);
   *v = (Version){.entry = "measure", .mode = DHC_MODE_RUN};
   DhcFunc *f = dhc_measure_entry(p->m->module, dhc_prog_layout(p->run)->n_weights);
@@ -102,8 +100,9 @@ static dhc_status measure_version(dhc_program *p, Version **out) {
   v->module = v->way.module;
   v->func = v->way.func;
   pipeline_image(p->m, v, dhc_prog_layout(p->run));
+  DHC_TRY(pipeline_compile(p->m, v));
   DHC_TRY(exec_load(p, v));
-  *out = g->measure = v;
+  g->measure = v;
   return dhc_status_ok();
 }
 
@@ -111,9 +110,8 @@ enum { LO, HI, WORST, AT }; /* results of the entry, as passes/grad/measure.c sa
 
 /* Range of flat k's elements; *bad: index of the first that is not finite, or -1. */
 static dhc_status measure(dhc_program *p, int k, DhcRange *out, int64_t *bad) {
-  Version *v;
+  Version *v = p->guard->measure;
   double x[4];
-  DHC_TRY(measure_version(p, &v));
   const DhcTensorView *in[1] = {NULL}; /* its parameter is no input */
   const int64_t symbols[1] = {0};      /* it has none */
   dhc_prog_use_weights(p->run, k - 1);
@@ -201,12 +199,13 @@ const char *step_blame(const dhc_program *p) {
   return p->guard ? p->guard->blame : "";
 }
 
-static dhc_status guard_of(dhc_program *p) {
-  if (p->guard) return dhc_status_ok();
-  p->guard = calloc(1, sizeof *p->guard);
-  if (!p->guard) return dhc_status_memory((long long)sizeof *p->guard, "a training step");
-  dhc_arena_init(&p->guard->arena);
-  return dhc_status_ok();
+dhc_status step_ready(dhc_program *p) {
+  if (!p->guard) {
+    p->guard = calloc(1, sizeof *p->guard);
+    if (!p->guard) return dhc_status_memory((long long)sizeof *p->guard, "a training step");
+    dhc_arena_init(&p->guard->arena);
+  }
+  return p->guard->measure ? dhc_status_ok() : make_measure(p);
 }
 
 /* The step refused a gradient for its size alone: the loss is finite. */
@@ -220,7 +219,6 @@ static dhc_status too_careful(dhc_program *p, const Version *v, double limit, bo
 
 dhc_status step_run(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols) {
   static const double usual = 0x1p30; /* gradients beyond this are looked at closely */
-  DHC_TRY(guard_of(p));
   struct StepGuard *s = p->guard;
   const dhc_update *u = &v->image->update;
   const DhcGraphReader reader = {&p->m->s->arena, &p->m->s->strings, &p->m->s->diags};
