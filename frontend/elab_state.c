@@ -38,6 +38,7 @@ static void bind_symbols(DhcCx *cx, const DhcInst *inst) {
   }
 }
 
+/* No other tensor has its path: members of a layer have different names. */
 static void declare(DhcModel *m, DhcInst *inst, DhcMember *s) {
   DhcScope scope = {0};
   DhcCx cx = {.e = m->e, .m = m, .self = inst, .owner = inst, .file = inst->file, .scope = &scope};
@@ -46,12 +47,6 @@ static void declare(DhcModel *m, DhcInst *inst, DhcMember *s) {
   bind_symbols(&cx, inst);
   d.path = dhc_intern(m->e->strings, *inst->path ? dhc_arena_printf(m->e->arena, "%s.%s", inst->path, s->name) : s->name);
   if (!dhc_eval_type(&cx, &it->u.tensor.type, &d.type, dhc_arena_printf(m->e->arena, "state '%s'", s->name))) return;
-  int old = dhc_module_tensor(m->module, d.path);
-  if (old >= 0) {
-    DhcDiag *g = dhc_err(&cx, "E0319", it->span, "two tensors have the path '%s'", d.path);
-    dhc_err_note(&cx, g, m->module->tensors.at[old].span, "the other is declared here");
-    return;
-  }
   DHC_PUSH(m->module->arena, &m->module->tensors, d);
   s->tensor = m->module->tensors.n - 1;
 }

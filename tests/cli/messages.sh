@@ -32,6 +32,7 @@ row 2 'error: unknown option --nothing; dhcc --help lists them' --nothing
 row 2 'error: --clip: needs a finite number from 0 to 1e+30, got "nan"' train mlp --clip nan
 row 2 'error: --set: needs KEY=VALUE,VALUE…, got "=1,2"' sweep mlp --set =1,2
 row 2 'error: unknown command nothing; dhcc --help lists them' nothing
+row 1 '  hint: a model is a .dhc file or one of dhc_jamba, dhc_ssm, lstm, mlp, rl_actor_critic, rl_policy, rl_ssm_policy, rl_value, seq' check zzzzqqq
 row 2 'error: --help takes no value' check mlp --help=1
 row 2 'error: --data: needs a value (SPEC)' train mlp --data
 row 2 'error: unknown option --nothing; dhcc check --help lists them' check mlp --nothing

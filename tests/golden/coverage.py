@@ -10,9 +10,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 MIN_FILES = 400
 KINDS = (".gir", ".dhc", ".spec")
-# Codes of errors that no text leads to: other errors forestall them (E0319: members of a layer
-# have different names already, and so have paths), or only a broken module gets there.
-NO_WAY_TO = {"E0319", "E0711", "E0720", "E0723", "E0801"}
+# Codes of errors that no text leads to: only a broken module gets there.
+NO_WAY_TO = {"E0711", "E0720", "E0723", "E0801"}
 missing = []
 
 

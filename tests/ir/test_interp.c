@@ -32,7 +32,7 @@ static const struct {
     {"func @f() -> (%0) entry {\n  %0 = fill() {value = 0, dtype = f32, shape = [2097152, 2097152]} : f32[2097152, 2097152]\n}\n",
      "@f: a tensor has more than 2^40 elements", {{0}}},
     {"func @f<N>(%0: f32[N] input \"x\") -> (%1) entry {\n  %1 = dim() {dim = N*N*N*N*N} : i64[]\n}\n",
-     "@f: the dim N^5 has no value here", {{DHC_F32, 1, {8192}}}},
+     "@f: the dim N*N*N*N*N has no value here", {{DHC_F32, 1, {8192}}}},
 };
 
 static const char *refusal(Bench *b, const char *text, const Arg *args) {

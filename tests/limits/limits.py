@@ -93,6 +93,18 @@ generators = {
 }
 
 
+# What is said above a limit: of rows whose wording is checked nowhere else, and of texts below.
+words = {
+    "SCALARS": ["a float made of more than 1000 operations on floats known at run time"],
+    "CONDITIONS": ["more than 2000 conditions on sizes that nothing decides",
+                   "each `if` on dims that nothing decides doubles the versions of the entry; state facts with require"],
+    "DIM_TERMS": ["a size has at most 256 terms of 16 factors, divisions within divisions 16 deep"],
+    "EVALUATIONS": ["more than 2000 expressions within one another, through all calls"],
+    "a list deep in itself": ["lists and maps nested deeper than 256 levels"],
+    "many functions in a circle": ["in this call of f0", "… 58 places …"],
+}
+
+
 def check(name, text, code, arguments=(), place=True):
     path = work / "m.dhc"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -111,6 +123,9 @@ def check(name, text, code, arguments=(), place=True):
             fail(f"{name}: exit {done.returncode}: {first}")
     elif done.returncode != 1 or f"[{code}]" not in first or (place and not re.match(r"[\w./]+:\d+:\d+: ", first)):
         fail(f"{name}: exit {done.returncode}, want {code}: {first}")
+    for line in words.get(name, words.get(name.split()[0], [])) if code else []:
+        if line not in said:
+            fail(f"{name}: does not say '{line}': {said[:600]}")
     if spent > seconds:
         fail(f"{name}: {spent:.1f} s of processor time")
     return said
@@ -162,6 +177,8 @@ multiply = {
     "a function calls itself for ever": (value("f(1)", "fn f(n: int) -> (y: int) { return f(n + 1) }"), "E0315"),
     "and twice": (value("f(1)", "fn f(n: int) -> (y: int) { return f(n + 1) + f(n + 2) }"), "E0315"),
     "functions in a circle": (value("f(1)", "fn f(n: int) -> (y: int) { return g(n) }\nfn g(n: int) -> (y: int) { return f(n) }"), "E0315"),
+    "many functions in a circle": (value("f0(1)", "".join(
+        f"fn f{i}(n: int) -> (y: int) {{ return f{(i + 1) % 8}(n) }}\n" for i in range(8))), "E0315"),
     "2^40 calls": (value("f39(1)", "fn f0(n: int) -> (y: int) { return n }\n" + "".join(
         f"fn f{i}(n: int) -> (y: int) {{ return f{i - 1}(n) + f{i - 1}(n) }}\n" for i in range(1, 40))), "E0323"),
     "2^40 calls on tensors": (model(body="return f39(x)", outside="fn f0<...S>(x: [...S]) -> (y: [...S]) { return x }\n" + "".join(

@@ -127,6 +127,7 @@ static void test_size(void **state) {
   assert_true(dhc_parse_text(&s.parse, "m.dhc", text, max, &s.program));
   assert_false(dhc_parse_text(&s.parse, "m.dhc", text, max + 1, &s.program));
   assert_string_equal(s.diags.all.at[0]->code, "E0114");
+  assert_string_equal(s.diags.all.at[0]->text, "source is larger than 16 MiB");
   free(text);
   dhc_arena_fini(&s.arena);
 }
