@@ -89,6 +89,7 @@ struct dhc_model {
   DhcModule *module;
   const char *name;
   char hash[65];
+  dhc_model_options asked;   /* what it was opened with */
   const char *const *report; /* patterns of taps that runs of `loss` give as results, or NULL */
 };
 

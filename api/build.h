@@ -5,27 +5,57 @@
 #include "api/api.h"
 #include "backends/object/object.h"
 
-enum { BUILD_MAX_BINDS = 32 };
+enum { BUILD_MAX_BINDS = 32, BUILD_MAX_VARIANTS = 64 };
 
-/* What an entry brings, and a program that holds the weights. */
-typedef struct Build {
+/* A model that the object is made of, its entries in order, and a program that holds its weights. */
+typedef struct BuildModel {
   dhc_model *m;
+  const dhc_build_variant *variant; /* NULL: the object is of one model, which is the caller's */
+  Version *version[API_MAX_ENTRIES];
+  const char *plain[API_MAX_ENTRIES]; /* "forward" of "forward.step" */
+  int n;
+  const dhc_layout *layout;
+  int *slot_of;         /* by slot of the layout: of the object's */
+  dhc_program *program; /* NULL: nothing of it is needed */
+} BuildModel;
+
+/* Where a slot of the object's layout gets its values. */
+typedef struct BuildHome {
+  int model, slot;
+} BuildHome;
+
+typedef struct Build {
+  dhc_session *s;
   const dhc_build_options *o;
   DhcArena *arena;
   const char *bind_name[BUILD_MAX_BINDS];
   int64_t bind_value[BUILD_MAX_BINDS];
   bool bind_used[BUILD_MAX_BINDS];
   int n_bind;
-  Version *version[API_MAX_ENTRIES];
-  const char *plain[API_MAX_ENTRIES]; /* "forward" of "forward.step" */
-  int n;
-  const dhc_layout *layout;
-  dhc_program *program; /* NULL: nothing of it is needed */
+  BuildModel *model;
+  int n_models;
+  const dhc_layout *layout; /* of all models: tensors that are equal are one */
+  DHC_VEC(BuildHome) home;  /* by its slots */
   DhcObject *object;
   uint8_t *blob, *fixed; /* constants; those of objects whose callers pass them */
   char *bytes;           /* the object file */
   size_t n_bytes;
 } Build;
+
+/* Weights that are known while building, of a variant or (NULL) of the object; NULL: callers pass them. */
+static inline const char *build_weights(const dhc_build_options *o, const dhc_build_variant *v) {
+  return v && v->weights ? v->weights : o->weights;
+}
+
+/* build_models.c. The models that the options name: `m`, or a variant of it each. */
+dhc_status build_open(Build *b, dhc_model *m) DHC_MUST_USE;
+void build_close(Build *b);
+/* Entries, sizes that are fixed, values, and one layout for all. */
+dhc_status build_models(Build *b) DHC_MUST_USE;
+/* Values of a slot of the object's layout, as it lies in memory. NULL: it has none. */
+const void *build_values(const Build *b, int slot);
+/* A program of this model with the tables that no file holds, if there was none. */
+dhc_status build_program(BuildModel *x) DHC_MUST_USE;
 
 /* What -o asks for, by the end of its name. */
 typedef enum BuildForm { BUILD_O, BUILD_A, BUILD_SO, BUILD_C } BuildForm;

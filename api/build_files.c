@@ -27,34 +27,6 @@ bool build_form(const char *path, BuildForm *out) {
 
 /* ---- archives -------------------------------------------------------------------------------- */
 
-typedef struct Names {
-  DhcArena *arena;
-  DHC_VEC(const char *) all;
-} Names;
-
-static void exported(Names *n, const char *a, const char *b) {
-  DHC_PUSH(n->arena, &n->all, dhc_arena_printf(n->arena, "%s%s", a, b));
-}
-
-static Names exports_of(const Build *b) {
-  const DhcObject *o = b->object;
-  Names n = {.arena = b->arena};
-  exported(&n, o->name, "_describe");
-  if (o->blob_bytes && !o->blob) {
-    exported(&n, o->name, "_weights_check");
-    exported(&n, o->name, "_weights_begin");
-    exported(&n, o->name, "_weights_set");
-  }
-  if (o->tests.n) exported(&n, o->name, "_selftest");
-  for (int i = 0; i < o->n_entries; i++) {
-    exported(&n, o->entry[i]->c_name, "");
-    exported(&n, o->entry[i]->c_name, "_why");
-    exported(&n, o->entry[i]->c_name, "_workspace_bytes");
-    if (o->entry[i]->state_bytes) exported(&n, o->entry[i]->c_name, "_state_bytes");
-  }
-  return n;
-}
-
 static void big_endian(char *at, uint32_t v) {
   for (int i = 0; i < 4; i++) at[i] = (char)(v >> (24 - 8 * i));
 }
@@ -68,10 +40,11 @@ static void member(char *at, const char *name, size_t bytes) {
 
 /* "!<arch>\n", the symbols (number, places, names), the object; members begin at even places. */
 static dhc_status archive(Build *b) {
-  Names n = exports_of(b);
+  int n;
+  const char **name = dhc_object_exports(b->object, b->arena, &n);
   size_t names = 0;
-  for (int i = 0; i < n.all.n; i++) names += strlen(n.all.at[i]) + 1;
-  size_t table = 4 + 4 * (size_t)n.all.n + names, even = table + table % 2, object = 8 + 60 + even;
+  for (int i = 0; i < n; i++) names += strlen(name[i]) + 1;
+  size_t table = 4 + 4 * (size_t)n + names, even = table + table % 2, object = 8 + 60 + even;
   size_t total = object + 60 + b->n_bytes + b->n_bytes % 2;
   if (object > UINT32_MAX) return dhc_status_make(DHC_E_INPUT, "the archive is too large");
   char *bytes = calloc(1, total);
@@ -79,10 +52,10 @@ static dhc_status archive(Build *b) {
   memcpy(bytes, "!<arch>\n", 8);
   member(bytes + 8, "/", even);
   char *at = bytes + 68;
-  big_endian(at, (uint32_t)n.all.n);
-  for (int i = 0; i < n.all.n; i++) big_endian(at + 4 + 4 * i, (uint32_t)object);
-  at += 4 + 4 * n.all.n;
-  for (int i = 0; i < n.all.n; i++, at += strlen(at) + 1) memcpy(at, n.all.at[i], strlen(n.all.at[i]));
+  big_endian(at, (uint32_t)n);
+  for (int i = 0; i < n; i++) big_endian(at + 4 + 4 * i, (uint32_t)object);
+  at += 4 + 4 * n;
+  for (int i = 0; i < n; i++, at += strlen(at) + 1) memcpy(at, name[i], strlen(name[i]));
   member(bytes + object, "object.o/", b->n_bytes);
   memcpy(bytes + object + 60, b->bytes, b->n_bytes);
   if (b->n_bytes % 2) bytes[total - 1] = '\n';

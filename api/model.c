@@ -15,6 +15,15 @@ static void hash_text(DhcSha256 *h, const char *text) {
   dhc_sha256_update(h, text, strlen(text) + 1);
 }
 
+static const char *kept(dhc_session *s, const char *text) { return text ? dhc_intern(&s->strings, text) : NULL; }
+
+static dhc_model_options keep_options(dhc_session *s, const dhc_model_options *o) {
+  const char **sets = DHC_NEW_N(&s->arena, const char *, o->n_sets + 1);
+  for (int i = 0; i < o->n_sets; i++) sets[i] = kept(s, o->sets[i]);
+  return (dhc_model_options){.name = kept(s, o->name), .root = kept(s, o->root), .preset = kept(s, o->preset), .variant = kept(s, o->variant),
+                             .recipe = kept(s, o->recipe), .sets = sets, .n_sets = o->n_sets};
+}
+
 /* Structure and what shapes it: paths, types, non-scalar hyperparameters. Two models of
  * one hash can read each other's checkpoints. */
 static void model_hash(dhc_model *m) {
@@ -64,6 +73,7 @@ dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model 
   m->name = m->module->model_name ? m->module->model_name : o->name;
   DhcHeld held;
   dhc_hold(&held, free, m);
+  m->asked = keep_options(s, o);
   model_hash(m);
   dhc_release(&held);
   *out = m;

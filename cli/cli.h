@@ -25,6 +25,12 @@ typedef struct CliReport {
 } CliReport;
 
 /* Everything the command line can say; a field is its default where not given. */
+/* Values of an option that may be repeated, in order. */
+typedef struct CliList {
+  const char *at[CLI_MAX_SETS];
+  int n;
+} CliList;
+
 typedef struct Cli {
   const char *command;
   const char *args[64]; /* positional, after the command */
@@ -37,8 +43,8 @@ typedef struct Cli {
   int n_inputs;
   const char *entries[CLI_MAX_ENTRIES]; /* all that were given; `entry` is the last */
   int n_entries;
-  const char *parts[CLI_MAX_SETS]; /* --ablate */
-  int n_parts;
+  CliList parts;                             /* --ablate */
+  CliList object_variants, variant_weights;  /* build: NAME:SETTINGS, NAME:FILE */
   const char *root, *preset, *recipe, *backend, *cpu_features, *gpu_arch, *compute, *stage, *entry, *sizes, *pass;
   const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed, *variants, *placements;
   const char *seeds, *baseline, *metric, *shard, *hold, *solve, *slack, *budget, *worker, *x, *init_from; /* sweep; init_from: train too */

@@ -1,5 +1,6 @@
 /* build: a model as an object for C programs. */
 #include <cjson/cJSON.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -11,6 +12,74 @@ static const char *object_name(const Cli *c, char *to, size_t n) {
   const char *slash = strrchr(c->args[0], '/'), *stem = slash ? slash + 1 : c->args[0], *dot = strrchr(stem, '.');
   snprintf(to, n, "%.*s", dot ? (int)(dot - stem) : (int)strlen(stem), stem);
   return to;
+}
+
+/* Variants as the options give them. */
+typedef struct Variants {
+  dhc_build_variant at[CLI_MAX_SETS];
+  int n;
+  char *texts[2 * CLI_MAX_SETS]; /* malloc's */
+  int n_texts;
+  const char *sets[CLI_MAX_SETS][CLI_MAX_SETS];
+} Variants;
+
+static char *keep_text(Variants *v, const char *text) { return v->texts[v->n_texts++] = strdup(text); }
+
+static void variants_free(Variants *v) {
+  for (int i = 0; v && i < v->n_texts; i++) free(v->texts[i]);
+  free(v);
+}
+
+/* "r7:mamba_ratio=7,d=4" */
+static bool add_variant(const Cli *c, Variants *v, const char *text) {
+  char *name = keep_text(v, text), *sets = name ? strchr(name, ':') : NULL;
+  if (!name) return cli_error(c, "out of memory"), false;
+  dhc_build_variant *to = &v->at[v->n];
+  *to = (dhc_build_variant){.name = name, .sets = v->sets[v->n]};
+  v->n++;
+  if (!sets || sets == name || (sets[1] && !strchr(sets, '='))) {
+    cli_error(c, "--variant: needs NAME:KEY=VALUE,..., got \"%s\"", text);
+    return false;
+  }
+  *sets++ = 0;
+  for (char *at = sets; *at;) {
+    char *end = at + strcspn(at, ",");
+    if (to->n_sets == CLI_MAX_SETS) {
+      cli_error(c, "--variant %s: more than %d settings", name, CLI_MAX_SETS);
+      return false;
+    }
+    v->sets[v->n - 1][to->n_sets++] = at;
+    at = *end ? end + 1 : end;
+    *end = 0;
+  }
+  return true;
+}
+
+/* "r7:w.safetensors" */
+static bool add_weights(const Cli *c, Variants *v, const char *text) {
+  const char *colon = strchr(text, ':');
+  for (int i = 0; colon && i < v->n; i++)
+    if (strlen(v->at[i].name) == (size_t)(colon - text) && !strncmp(v->at[i].name, text, (size_t)(colon - text))) {
+      v->at[i].weights = colon + 1;
+      return true;
+    }
+  if (!colon || colon == text || !colon[1]) cli_error(c, "--variant-weights: needs NAME:FILE, got \"%s\"", text);
+  else cli_error(c, "--variant-weights: no --variant is called '%.*s'", (int)(colon - text), text);
+  return false;
+}
+
+static Variants *variants_of(const Cli *c) {
+  Variants *v = calloc(1, sizeof *v);
+  if (!v) {
+    cli_error(c, "out of memory");
+    return NULL;
+  }
+  bool good = true;
+  for (int i = 0; i < c->object_variants.n && good; i++) good = add_variant(c, v, c->object_variants.at[i]);
+  for (int i = 0; i < c->variant_weights.n && good; i++) good = add_weights(c, v, c->variant_weights.at[i]);
+  if (good) return v;
+  variants_free(v);
+  return NULL;
 }
 
 int cmd_build(const Cli *c) {
@@ -25,9 +94,11 @@ int cmd_build(const Cli *c) {
     cli_error(c, "--emit: needs object or c, got \"%s\"", c->emit);
     return 2;
   }
+  Variants *v = variants_of(c);
+  if (!v) return 2;
   int rc = cli_open(c, &s, &m);
   dhc_build_options o = {.name = object_name(c, name, sizeof name), .entries = c->entries, .n_entries = c->n_entries,
-                         .target = c->target, .cpu = c->cpu, .features = c->features, .bind = c->bind, .weights = c->weights, .weights_file = c->weights_file, .selftest = (int)c->selftest, .max_ram = c->max_ram, .max_flash = c->max_flash, .c = c->emit && !strcmp(c->emit, "c"), .out = c->outputs, .header = c->header};
+                         .target = c->target, .cpu = c->cpu, .features = c->features, .bind = c->bind, .weights = c->weights, .weights_file = c->weights_file, .selftest = (int)c->selftest, .max_ram = c->max_ram, .max_flash = c->max_flash, .c = c->emit && !strcmp(c->emit, "c"), .out = c->outputs, .header = c->header, .variants = v->at, .n_variants = v->n};
   dhc_build_result r = {0};
   if (!rc) rc = cli_done(c, s, dhc_model_build(m, &o, &r));
   cJSON *doc = cli_doc(c);
@@ -37,11 +108,13 @@ int cmd_build(const Cli *c) {
     cJSON_AddNumberToObject(doc, "object_bytes", (double)r.object_bytes);
     cJSON_AddNumberToObject(doc, "weights_bytes", (double)r.weights_bytes);
     cJSON_AddNumberToObject(doc, "entries", r.n_entries);
+    if (v->n) cJSON_AddNumberToObject(doc, "variants", v->n);
     cJSON_AddNumberToObject(doc, "kernels", r.n_kernels);
   } else if (!rc) {
     cli_note(c, "%s: %d entr%s, %d kernels, %lld bytes; weights %lld bytes, %s", c->outputs, r.n_entries, r.n_entries == 1 ? "y" : "ies",
-             r.n_kernels, (long long)r.object_bytes, (long long)r.weights_bytes, c->weights && !c->weights_file ? "embedded" : "passed by the caller");
+             r.n_kernels, (long long)r.object_bytes, (long long)r.weights_bytes, (c->weights || c->variant_weights.n) && !c->weights_file ? "embedded" : "passed by the caller");
   }
+  variants_free(v);
   cli_close(c, s, m);
   return rc;
 }

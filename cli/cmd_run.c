@@ -182,7 +182,7 @@ int cmd_run(const Cli *c) {
   if (!rc) rc = cli_done(c, s, c->weights ? dhc_program_load(p, c->weights, false) : dhc_program_init(p, (uint64_t)c->seed));
   if (!rc && !c->weights) cli_note(c, "note: no --weights, using initial weights of seed %lld", (long long)c->seed);
   if (!rc) rc = load_state(c, p);
-  if (!rc && c->n_parts) rc = cli_done(c, s, dhc_program_ablate(p, c->parts, c->n_parts));
+  if (!rc && c->parts.n) rc = cli_done(c, s, dhc_program_ablate(p, c->parts.at, c->parts.n));
   if (!rc) rc = run_program(c, s, p, in);
   if (!rc && c->profile) rc = profile(c, p, in);
   if (!rc && c->state) rc = cli_fail(c, dhc_program_save_state(p, c->state));

@@ -9,7 +9,7 @@
 
 #include "cli/cli.h"
 
-typedef enum OptKind { OPT_FLAG, OPT_TEXT, OPT_SETS, OPT_OPTS, OPT_INPUTS, OPT_ENTRIES, OPT_PARTS, OPT_INT, OPT_REAL } OptKind;
+typedef enum OptKind { OPT_FLAG, OPT_TEXT, OPT_SETS, OPT_OPTS, OPT_INPUTS, OPT_ENTRIES, OPT_LIST, OPT_INT, OPT_REAL } OptKind;
 
 typedef struct OptRow {
   const char *name;
@@ -116,7 +116,10 @@ static bool set_option(Cli *c, const OptRow *r, const char *text) {
       if (r->kind == OPT_OPTS) return set_listed(c, c->opts, &c->n_opts, CLI_MAX_SETS, r, text);
       return set_listed(c, c->sets, &c->n_sets, CLI_MAX_SETS, r, text);
     case OPT_INPUTS: return set_listed(c, c->inputs, &c->n_inputs, CLI_MAX_INPUTS, r, text);
-    case OPT_PARTS: return set_listed(c, c->parts, &c->n_parts, CLI_MAX_SETS, r, text);
+    case OPT_LIST: {
+      CliList *l = (CliList *)(void *)((char *)c + r->offset);
+      return set_listed(c, l->at, &l->n, CLI_MAX_SETS, r, text);
+    }
     case OPT_ENTRIES: c->entry = text; return set_listed(c, c->entries, &c->n_entries, CLI_MAX_ENTRIES, r, text);
     case OPT_INT: return set_int(c, r, text);
     case OPT_REAL: return set_real(c, r, text);

@@ -401,6 +401,46 @@ static void write_selftest(const DhcObject *o, DhcText *to) {
   dhc_text_puts(to, "  return DHC_OBJECT_OK;\n}\n");
 }
 
+/* ---- variants ------------------------------------------------------------------------------------------------- */
+
+static const char *argument(const DhcObjEntry *e, const DhcObjArg *a) {
+  static const char *const name[] = {[DHC_OBJ_ARG_WEIGHTS] = "weights", [DHC_OBJ_ARG_STATE] = "state", [DHC_OBJ_ARG_WORKSPACE] = "workspace",
+                                     [DHC_OBJ_ARG_BYTES] = "workspace_bytes", [DHC_OBJ_ARG_EXEC] = "exec", [DHC_OBJ_ARG_WORKERS] = "workers"};
+  return a->kind == DHC_OBJ_ARG_TENSOR ? e->param[a->i].name : a->kind == DHC_OBJ_ARG_SIZE ? e->symbol[a->i] : name[a->kind];
+}
+
+static void write_call_of(const DhcObject *o, const DhcObjChoice *c, DhcObjCall call, DhcText *to) {
+  static const char *const none[] = {[DHC_OBJ_RUN] = "DHC_OBJECT_VARIANT", [DHC_OBJ_WORKSPACE_BYTES] = "-1", [DHC_OBJ_WHY] = "\"there is no such variant\"",
+                                     [DHC_OBJ_STATE_BYTES] = "-1"};
+  dhc_text_printf(to, "%s {\n  switch (variant) {\n", dhc_object_call_prototype(o, c, call, to->arena));
+  for (int v = 0; v < o->n_variants; v++) {
+    const DhcObjEntry *e = o->entry[c->entry[v]];
+    DhcObjArgs args = dhc_object_call_args(o, c, call, v, to->arena);
+    if (call == DHC_OBJ_STATE_BYTES && !e->state_bytes) {
+      dhc_text_printf(to, "    case %d: return 0;\n", v);
+      continue;
+    }
+    dhc_text_printf(to, "    case %d: return %s%s(", v, e->c_name, dhc_object_call_suffix[call]);
+    for (int i = 0; i < args.all.n; i++) dhc_text_printf(to, "%s%s", i ? ", " : "", argument(o->entry[c->entry[0]], &args.all.at[i]));
+    dhc_text_puts(to, ");\n");
+  }
+  dhc_text_printf(to, "    default: return %s;\n  }\n}\n\n", none[call]);
+}
+
+static void write_variants(const DhcObject *o, DhcText *to) {
+  dhc_text_printf(to, "int %s_variant(const char *name) {\n", o->name);
+  for (int v = 0; v < o->n_variants; v++) {
+    const char *n = o->variant[v].name;
+    dhc_text_puts(to, "  if (");
+    for (size_t i = 0; i <= strlen(n); i++) dhc_text_printf(to, n[i] ? "name[%zu] == '%c' && " : "name[%zu] == 0", i, n[i]);
+    dhc_text_printf(to, ") return %d;\n", v);
+  }
+  dhc_text_puts(to, "  return -1;\n}\n\n");
+  for (int i = 0; i < o->choices.n; i++)
+    for (int k = 0; k < DHC_OBJ_N_CALLS; k++)
+      if (dhc_object_has_call(&o->choices.at[i], (DhcObjCall)k)) write_call_of(o, &o->choices.at[i], (DhcObjCall)k, to);
+}
+
 const char *dhc_object_write_c99(const DhcObject *o, const char *header, DhcText *to) {
   DhcText kernels = {.arena = to->arena};
   for (int i = 0; i < o->functions.n; i++) {
@@ -419,6 +459,7 @@ const char *dhc_object_write_c99(const DhcObject *o, const char *header, DhcText
   dhc_text_puts(to, ";\n}\n\n");
   write_weights(o, to);
   for (int i = 0; i < o->n_entries; i++) write_entry(o, o->entry[i], to);
+  if (o->n_variants) write_variants(o, to);
   if (o->tests.n) write_selftest(o, to);
   return NULL;
 }

@@ -1,7 +1,7 @@
 /* The C header of an object, and what it says about itself. */
 #include "backends/object/object.h"
 
-static const char *c_type(int32_t dtype) {
+const char *dhc_object_c_type(int32_t dtype) {
   static const char *const name[DHC_N_DTYPES] = {
       [DHC_F64] = "double", [DHC_F32] = "float",    [DHC_BF16] = "uint16_t", [DHC_I64] = "int64_t",
       [DHC_I32] = "int32_t", [DHC_I16] = "int16_t", [DHC_I8] = "int8_t",     [DHC_U32] = "uint32_t",
@@ -52,6 +52,7 @@ static void describe_tensors(DhcText *to, const DhcObjEntry *e, bool out) {
 static void describe_entry(DhcText *to, const DhcObject *o, const DhcObjEntry *e) {
   dhc_text_puts(to, "{");
   json_member(to, "name", e->name, ", ");
+  if (o->n_variants) json_member(to, "variant", o->variant[e->variant].name, ", ");
   json_member(to, "function", e->c_name, ", \"sizes\": [");
   bool first = true;
   for (int i = 0; i < e->n_symbols; i++) {
@@ -87,6 +88,12 @@ const char *dhc_object_describe(const DhcObject *o, const char *target, DhcArena
     for (int d = 0; d < s->rank; d++) dhc_text_printf(&t, "%s%lld", d ? ", " : "", (long long)s->dim[d]);
     dhc_text_puts(&t, "]}");
   }
+  if (o->n_variants) dhc_text_puts(&t, "], \"variants\": [");
+  for (int i = 0; i < o->n_variants; i++) {
+    dhc_text_printf(&t, "%s{", i ? ", " : "");
+    json_member(&t, "name", o->variant[i].name, ", ");
+    json_member(&t, "hash", o->variant[i].hash, "}");
+  }
   dhc_text_puts(&t, "], \"entries\": [");
   for (int i = 0; i < o->n_entries; i++) {
     if (i) dhc_text_puts(&t, ", ");
@@ -94,6 +101,37 @@ const char *dhc_object_describe(const DhcObject *o, const char *target, DhcArena
   }
   dhc_text_puts(&t, "]}");
   return dhc_text_str(&t);
+}
+
+/* ---- names ---------------------------------------------------------------------------------- */
+
+typedef struct Names {
+  DhcArena *arena;
+  DHC_VEC(const char *) all;
+} Names;
+
+static void exported(Names *n, const char *a, const char *b) {
+  DHC_PUSH(n->arena, &n->all, dhc_arena_printf(n->arena, "%s%s", a, b));
+}
+
+const char **dhc_object_exports(const DhcObject *o, DhcArena *arena, int *n_out) {
+  Names n = {.arena = arena};
+  exported(&n, o->name, "_describe");
+  if (o->blob_bytes && !o->blob) {
+    exported(&n, o->name, "_weights_check");
+    exported(&n, o->name, "_weights_begin");
+    exported(&n, o->name, "_weights_set");
+  }
+  if (o->tests.n) exported(&n, o->name, "_selftest");
+  if (o->n_variants) exported(&n, o->name, "_variant");
+  for (int i = 0; i < o->n_entries; i++)
+    for (int k = 0; k < DHC_OBJ_N_CALLS; k++)
+      if (k != DHC_OBJ_STATE_BYTES || o->entry[i]->state_bytes) exported(&n, o->entry[i]->c_name, dhc_object_call_suffix[k]);
+  for (int i = 0; i < o->choices.n; i++)
+    for (int k = 0; k < DHC_OBJ_N_CALLS; k++)
+      if (dhc_object_has_call(&o->choices.at[i], (DhcObjCall)k)) exported(&n, o->choices.at[i].c_name, dhc_object_call_suffix[k]);
+  *n_out = n.all.n;
+  return n.all.at;
 }
 
 /* ---- header ------------------------------------------------------------------------------------ */
@@ -112,7 +150,8 @@ static const char types[] =
     "  DHC_OBJECT_WEIGHTS = 5,   /* the weights are cut short, damaged, or laid out for another object */\n"
     "  DHC_OBJECT_INDEX = 6,     /* an input holds an index outside its range: nothing was computed */\n"
     "  DHC_OBJECT_REQUIRE = 7,   /* a value that the model requires is not so: results mean nothing */\n"
-    "  DHC_OBJECT_SELFTEST = 8   /* ..._selftest(): an output is not what it has to be */\n"
+    "  DHC_OBJECT_SELFTEST = 8,  /* ..._selftest(): an output is not what it has to be */\n"
+    "  DHC_OBJECT_VARIANT = 9    /* there is no variant of that number */\n"
     "};\n"
     "/* Who runs tasks, where a caller has threads. parallel_for calls f on disjoint ranges that cover [0, n), each\n"
     " * with a worker number below `workers`, and returns when all are done. NULL: the calling thread does it all.\n"
@@ -142,10 +181,11 @@ static int free_sizes(const DhcObjEntry *e) {
   return n;
 }
 
-static void entry_comment(const DhcObjEntry *e, DhcText *to) {
+static void entry_comment(const DhcObject *o, const DhcObjEntry *e, DhcText *to) {
   size_t width = 0;
   for (int i = 0; i < e->n_params; i++) width = strlen(e->param[i].name) > width ? strlen(e->param[i].name) : width;
-  dhc_text_printf(to, "/* ---- %s ----\n", e->name);
+  if (o->n_variants) dhc_text_printf(to, "/* ---- %s of variant %s ----\n", e->name, o->variant[e->variant].name);
+  else dhc_text_printf(to, "/* ---- %s ----\n", e->name);
   for (int i = 0; i < e->n_params; i++)
     dhc_text_printf(to, " *   %-*s  %s %s\n", (int)width, e->param[i].name, e->param[i].out ? "out" : "in ", e->param[i].tensor->type);
   bool any = false;
@@ -170,7 +210,7 @@ const char *dhc_object_prototype(const DhcObject *o, const DhcObjEntry *e, DhcAr
   if (e->reads_weights && !o->blob) dhc_text_puts(&t, "const void *weights, ");
   if (e->state_bytes) dhc_text_puts(&t, "void *state, ");
   for (int i = 0; i < e->n_params; i++)
-    dhc_text_printf(&t, "%s%s *%s, ", e->param[i].out ? "" : "const ", c_type(e->param[i].tensor->dtype), e->param[i].name);
+    dhc_text_printf(&t, "%s%s *%s, ", e->param[i].out ? "" : "const ", dhc_object_c_type(e->param[i].tensor->dtype), e->param[i].name);
   sizes_of(e, &t, "", ", ");
   dhc_text_puts(&t, "void *workspace, int64_t workspace_bytes, const dhc_object_exec *exec)");
   return dhc_text_str(&t);
@@ -221,6 +261,20 @@ static void entry_functions(const DhcObject *o, const DhcObjEntry *e, DhcText *t
   dhc_text_printf(to, "%s;\n\n", dhc_object_prototype(o, e, to->arena));
 }
 
+/* Which variants there are, and the functions that take one. */
+static void choices(const DhcObject *o, const char *big, DhcText *to) {
+  dhc_text_puts(to, "/* ---- variants ----\n * Each has functions of its own; those that all have take its number, too. */\nenum {");
+  for (int i = 0; i < o->n_variants; i++) dhc_text_printf(to, "%s%s_VARIANT_%s = %d", i ? ", " : " ", big, o->variant[i].name, i);
+  dhc_text_printf(to, ", %s_N_VARIANTS = %d };\n/* The number of a variant by its name; -1: there is none. */\nint %s_variant(const char *name);\n\n", big,
+                  o->n_variants, o->name);
+  for (int i = 0; i < o->choices.n; i++) {
+    const DhcObjChoice *c = &o->choices.at[i];
+    for (int k = 0; k < DHC_OBJ_N_CALLS; k++)
+      if (dhc_object_has_call(c, (DhcObjCall)k)) dhc_text_printf(to, "%s;\n", dhc_object_call_prototype(o, c, (DhcObjCall)k, to->arena));
+    dhc_text_puts(to, "\n");
+  }
+}
+
 static void selftest(const DhcObject *o, const char *big, DhcText *to) {
   bool weights = false;
   for (int i = 0; i < o->tests.n; i++) weights = weights || (o->entry[o->tests.at[i].entry]->reads_weights && !o->blob);
@@ -264,9 +318,10 @@ void dhc_object_header(const DhcObject *o, const char *file, DhcText *to) {
                       "const char *%s_describe(void);\n\n", o->name);
   if (o->blob_bytes && !o->blob) weights_functions(o, to);
   for (int i = 0; i < o->n_entries; i++) {
-    entry_comment(o->entry[i], to);
+    entry_comment(o, o->entry[i], to);
     entry_functions(o, o->entry[i], to);
   }
+  if (o->n_variants) choices(o, guard, to);
   if (o->tests.n) selftest(o, guard, to);
   dhc_text_puts(to, "#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
 }

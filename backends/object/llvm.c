@@ -222,5 +222,6 @@ void dhc_object_write_llvm(DhcCpuW *w, void *object) {
     obj_write_sizes(&o, obj->entry[i], check, type);
     obj_write_entry(&o, obj->entry[i], check, type);
   }
+  if (obj->n_variants) obj_write_variants(&o);
   if (obj->tests.n) obj_write_selftest(&o);
 }

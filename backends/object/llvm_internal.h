@@ -1,5 +1,5 @@
 /* What the parts of the LLVM writer of objects share: values and small helpers (llvm.c), sizes (llvm_sizes.c),
- * statements and entries (llvm_run.c), constants (llvm_weights.c). */
+ * statements and entries (llvm_run.c), constants (llvm_weights.c), variants (llvm_choose.c). */
 #ifndef DHC_BACKENDS_OBJECT_LLVM_INTERNAL_H
 #define DHC_BACKENDS_OBJECT_LLVM_INTERNAL_H
 
@@ -34,7 +34,7 @@ typedef struct Fn {
   V index[DHC_MAX_LOOP_DEPTH];
 } Fn;
 
-enum { OBJECT_NULL = 1, OBJECT_ALIGN, OBJECT_DIMS, OBJECT_WORKSPACE, OBJECT_WEIGHTS, OBJECT_INDEX, OBJECT_REQUIRE, OBJECT_SELFTEST }; /* header.c */
+enum { OBJECT_NULL = 1, OBJECT_ALIGN, OBJECT_DIMS, OBJECT_WORKSPACE, OBJECT_WEIGHTS, OBJECT_INDEX, OBJECT_REQUIRE, OBJECT_SELFTEST, OBJECT_VARIANT }; /* header.c */
 
 /* ---- llvm.c ---- */
 V obj_number(Out *o, int64_t v);                /* i64 */
@@ -75,5 +75,8 @@ void obj_write_entry(Out *o, const DhcObjEntry *e, V check, LLVMTypeRef check_ty
 
 /* ---- llvm_weights.c ---- */
 void obj_write_weights(Out *o);
+
+/* ---- llvm_choose.c ---- */
+void obj_write_variants(Out *o); /* behind the entries */
 
 #endif

@@ -93,8 +93,9 @@ typedef struct DhcObjIndexCheck {
 } DhcObjIndexCheck;
 
 typedef struct DhcObjEntry {
-  const char *name;  /* "forward" */
-  const char *c_name; /* "mlp_forward" */
+  const char *name;   /* "forward" */
+  const char *c_name; /* "mlp_forward", of a variant "mlp_r7_forward" */
+  int variant;        /* 0 where the object has none */
   const dhc_image *image;
   int n_symbols;
   const char **symbol; /* C identifiers */
@@ -120,6 +121,18 @@ typedef struct DhcObjFunction {
   const char *name;
   const DhcLp *program;
 } DhcObjFunction;
+
+/* One of several models that an object is made of. */
+typedef struct DhcObjVariant {
+  const char *name, *hash;
+} DhcObjVariant;
+
+/* An entry that every variant has, as functions that take a variant first. */
+typedef struct DhcObjChoice {
+  const char *name, *c_name; /* "forward", "mlp_forward" */
+  int *entry;                /* by variant */
+  bool weights, state;       /* parameters that entries of some variants have */
+} DhcObjChoice;
 
 /* One call that the object makes to test itself: bytes of each parameter of the entry, inputs as they are given, outputs as they
  * have to be. */
@@ -147,8 +160,11 @@ struct DhcObject {
   const char *hash;       /* of the model with its hyperparameters */
   const char *build;      /* what made the object */
   const dhc_layout *layout;
+  const DhcObjVariant *variant; /* n_variants 0: it is of one model */
+  int n_variants;
   DhcObjEntry **entry;
   int n_entries;
+  DHC_VEC(DhcObjChoice) choices; /* one an entry of the variants */
   DHC_VEC(DhcObjFunction) functions;
   DHC_VEC(DhcObjPiece) pieces;
   int64_t blob_bytes;     /* of the constants, a multiple of 64; 0: there are none */
@@ -166,6 +182,8 @@ typedef struct DhcObject DhcObject;
  * program of class c of kernel k, keys[k] names equal kernels. */
 typedef struct DhcObjSource {
   const char *name;
+  int variant;        /* 0 where the object has none */
+  const int *slot_of; /* by slot of the image: of the request's layout */
   const dhc_image *image;
   const dhc_kernel *kernels;
   const DhcLp *const *const *programs;
@@ -177,7 +195,9 @@ typedef struct DhcObjRequest {
   const char *name, *model, *hash, *build;
   const dhc_layout *layout;
   const DhcObjSource *source;
-  int n_sources;
+  int n_sources;               /* those of a variant side by side, all variants with the same entries */
+  const DhcObjVariant *variant; /* none: the object is of one model */
+  int n_variants;
   const char *const *bind_name; /* sizes that are fixed */
   const int64_t *bind_value;
   int n_bind;
@@ -199,6 +219,36 @@ uint64_t dhc_object_header_word(const DhcObject *o, int i);
 /* No file holds it: a table or a scalar. */
 bool dhc_object_piece_is_fixed(const DhcObject *o, const DhcObjPiece *p);
 int64_t dhc_object_tensor_bytes(const DhcObject *o, int tensor);
+
+/* ---- variants (choose.c) ------------------------------------------------------------------------ */
+
+/* o->choices, from the entries of all variants. NULL, or (arena) which of them differ in what callers pass. */
+const char *dhc_object_choose(DhcObject *o, DhcArena *arena);
+/* The functions of a choice: "mlp_forward", "mlp_forward_workspace_bytes", "mlp_forward_why", "mlp_forward_state_bytes". */
+typedef enum DhcObjCall { DHC_OBJ_RUN, DHC_OBJ_WORKSPACE_BYTES, DHC_OBJ_WHY, DHC_OBJ_STATE_BYTES, DHC_OBJ_N_CALLS } DhcObjCall;
+extern const char *const dhc_object_call_suffix[DHC_OBJ_N_CALLS];
+bool dhc_object_has_call(const DhcObjChoice *c, DhcObjCall call);
+/* What they are called with. */
+typedef enum DhcObjArgKind {
+  DHC_OBJ_ARG_VARIANT, DHC_OBJ_ARG_WEIGHTS, DHC_OBJ_ARG_STATE, DHC_OBJ_ARG_TENSOR, DHC_OBJ_ARG_SIZE, DHC_OBJ_ARG_WORKSPACE,
+  DHC_OBJ_ARG_BYTES, DHC_OBJ_ARG_EXEC, DHC_OBJ_ARG_WORKERS
+} DhcObjArgKind;
+typedef struct DhcObjArg {
+  DhcObjArgKind kind;
+  int i; /* TENSOR: parameter; SIZE: symbol of the first variant's entry */
+} DhcObjArg;
+typedef struct DhcObjArgs {
+  DHC_VEC(DhcObjArg) all;
+} DhcObjArgs;
+/* Of the function of variant v's own entry, or (-1) of the one that takes a variant. */
+DhcObjArgs dhc_object_call_args(const DhcObject *o, const DhcObjChoice *c, DhcObjCall call, int v, DhcArena *arena);
+/* "int64_t mlp_forward_workspace_bytes(int variant, int64_t B, int workers)" */
+const char *dhc_object_call_prototype(const DhcObject *o, const DhcObjChoice *c, DhcObjCall call, DhcArena *arena);
+
+/* Every name that the object defines for its users, and how many (header.c). */
+const char **dhc_object_exports(const DhcObject *o, DhcArena *arena, int *n);
+/* "float" of a tensor's elements. */
+const char *dhc_object_c_type(int32_t dtype);
 
 /* Workspace of selftest(): the entry's, and behind it its outputs, each at a multiple of 64. */
 int64_t dhc_object_selftest_bytes(const DhcObject *o);

@@ -130,7 +130,7 @@ static void add_params(Walk *w) {
 
 static bool same_piece(const DhcObjPiece *a, const DhcObjPiece *b) {
   if (a->kind != b->kind) return false;
-  if (a->kind == DHC_OBJ_SCALAR) return a->scalar->dtype == b->scalar->dtype && !strcmp(a->scalar->name, b->scalar->name);
+  if (a->kind == DHC_OBJ_SCALAR) return a->scalar->dtype == b->scalar->dtype && !strcmp(a->scalar->name, b->scalar->name) && !memcmp(&a->scalar->value, &b->scalar->value, sizeof(double));
   return a->slot == b->slot && a->width == b->width && a->matrices == b->matrices && a->rows == b->rows && a->cols == b->cols;
 }
 
@@ -153,7 +153,7 @@ static int64_t slot_piece(Walk *w, int slot) {
 
 static int64_t panel_piece(Walk *w, const dhc_panel *x) {
   int64_t padded = (x->rows + x->width - 1) / x->width * x->width;
-  return piece(w, (DhcObjPiece){.kind = DHC_OBJ_PANEL, .slot = w->im->tensors[x->tensor].place, .width = x->width,
+  return piece(w, (DhcObjPiece){.kind = DHC_OBJ_PANEL, .slot = w->src->slot_of[w->im->tensors[x->tensor].place], .width = x->width,
                                 .matrices = x->matrices, .rows = x->rows, .cols = x->cols,
                                 .bytes = x->matrices * padded * x->cols * 4});
 }
@@ -197,9 +197,10 @@ static const DhcObjX *tensor_bytes(Walk *w, const dhc_image_tensor *t) {
   return n;
 }
 
-static const dhc_image_tensor *state_in(const dhc_image *im, int slot) {
+static const dhc_image_tensor *state_in(const DhcObjSource *src, int slot) {
+  const dhc_image *im = src->image;
   for (int i = 0; i < im->n_params; i++)
-    if (im->tensors[i].role == DHC_IMAGE_STATE && im->tensors[i].place == slot) return &im->tensors[i];
+    if (im->tensors[i].role == DHC_IMAGE_STATE && src->slot_of[im->tensors[i].place] == slot) return &im->tensors[i];
   return NULL;
 }
 
@@ -229,16 +230,17 @@ static const DhcObjX *others_bytes(Walk *w, const dhc_image *of, const dhc_image
   return n;
 }
 
-/* The states of all entries lie one after the other in the order of their slots: one memory serves them all. */
+/* The states of all entries (of a variant) lie one after the other in the order of their slots: one memory serves them all. */
 static void place_states(Walk *w) {
   const DhcObjX *at = number(w, 0);
   if (!has_state(w->im)) return;
   for (int s = 0; s < w->rq->layout->n_slots; s++) {
-    const dhc_image_tensor *t = state_in(w->im, s);
+    const dhc_image_tensor *t = state_in(w->src, s);
     const DhcObjX *bytes = t ? tensor_bytes(w, t) : NULL;
     for (int i = 0; !bytes && i < w->rq->n_sources; i++) {
-      const dhc_image_tensor *other = state_in(w->rq->source[i].image, s);
-      if (other) bytes = others_bytes(w, w->rq->source[i].image, other);
+      const DhcObjSource *of = &w->rq->source[i];
+      const dhc_image_tensor *other = of->variant == w->src->variant ? state_in(of, s) : NULL;
+      if (other) bytes = others_bytes(w, of->image, other);
     }
     if (t && t->buffer >= 0) place(w, t->buffer, DHC_OBJ_STATE, 0, at);
     if (bytes) at = add(w, at, dhc_obj_align64(w->e, w->arena, bytes));
@@ -254,7 +256,7 @@ static void place_tensors(Walk *w) {
     switch (t->role) {
     case DHC_IMAGE_WEIGHT:
     case DHC_IMAGE_BUFFER:
-    case DHC_IMAGE_TABLE: place(w, t->buffer, DHC_OBJ_WEIGHTS, 0, number(w, slot_piece(w, t->place))); break;
+    case DHC_IMAGE_TABLE: place(w, t->buffer, DHC_OBJ_WEIGHTS, 0, number(w, slot_piece(w, w->src->slot_of[t->place]))); break;
     case DHC_IMAGE_SCALAR: place(w, t->buffer, DHC_OBJ_WEIGHTS, 0, number(w, scalar_piece(w, t))); break;
     case DHC_IMAGE_INPUT: /* one that is written to is copied first: the caller's stays as it is */
       if (!w->written[t->buffer]) place(w, t->buffer, DHC_OBJ_PARAM, w->param_of[i], number(w, 0));
@@ -483,7 +485,9 @@ static void walk_entry(Walk *w) {
   const dhc_image *im = w->im;
   DhcObjEntry *e = w->e;
   e->name = w->src->name;
-  e->c_name = dhc_arena_printf(w->arena, "%s_%s", w->rq->name, dhc_object_identifier(w->src->name, w->arena));
+  e->c_name = dhc_arena_printf(w->arena, "%s_%s%s%s", w->rq->name, w->o->n_variants ? w->o->variant[w->src->variant].name : "",
+                               w->o->n_variants ? "_" : "", dhc_object_identifier(w->src->name, w->arena));
+  e->variant = w->src->variant;
   e->image = im;
   add_symbols(w);
   add_params(w);
@@ -568,7 +572,7 @@ static void name_functions(DhcObject *o, const DhcObjRequest *rq, DhcArena *aren
 
 DhcObject *dhc_object_walk(const DhcObjRequest *rq, DhcArena *arena, const char **why) {
   DhcObject *o = DHC_NEW(arena, DhcObject);
-  *o = (DhcObject){.name = rq->name, .model = rq->model, .hash = rq->hash, .build = rq->build, .layout = rq->layout};
+  *o = (DhcObject){.name = rq->name, .model = rq->model, .hash = rq->hash, .build = rq->build, .layout = rq->layout, .variant = rq->variant, .n_variants = rq->n_variants};
   o->entry = DHC_NEW_N(arena, DhcObjEntry *, rq->n_sources + 1);
   for (int i = 0; i < rq->n_sources; i++) {
     Walk w = {.rq = rq, .src = &rq->source[i], .im = rq->source[i].image, .arena = arena, .o = o, .e = DHC_NEW(arena, DhcObjEntry)};
@@ -579,6 +583,8 @@ DhcObject *dhc_object_walk(const DhcObjRequest *rq, DhcArena *arena, const char 
       return NULL;
     }
   }
+  *why = dhc_object_choose(o, arena);
+  if (*why) return NULL;
   for (int i = 0; i < o->functions.n; i++) fix_dims(o, i);
   name_functions(o, rq, arena);
   o->blob_bytes = (o->blob_bytes + 63) / 64 * 64;

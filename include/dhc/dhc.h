@@ -418,6 +418,13 @@ DHC_API dhc_status dhc_evaluate(dhc_model *m, const dhc_eval_options *o,
 /* ---- standalone objects ------------------------------------------------------------------ */
 
 /* Entries of a model as one object file and a C header: what links it needs nothing else (docs/abi.md). */
+/* One of several models of an object: the settings that the model was opened with, and these. */
+typedef struct dhc_build_variant {
+  const char *name;        /* what callers choose it by: letters, digits, _ */
+  const char *const *sets; /* "key=value" */
+  int n_sets;
+  const char *weights;     /* NULL: those of the options */
+} dhc_build_variant;
 typedef struct dhc_build_options {
   const char *const *entries; /* none: "forward" */
   int n_entries;
@@ -431,6 +438,8 @@ typedef struct dhc_build_options {
                           bind of all sizes, and weights */
   int64_t max_ram;     /* refused where an entry's workspace (of one worker) and state need more; needs bind of all sizes; 0: no limit */
   int64_t max_flash;   /* refused where code and embedded constants are more; 0: no limit */
+  const dhc_build_variant *variants; /* none: the model as it is. Kernels and tensors that are equal are there once */
+  int n_variants;
   bool c;              /* C99 source instead of code; then out is FILE.c, and header is needed */
   const char *out;     /* FILE.o, FILE.a or FILE.so, which needs ld.lld or ld */
   const char *header;  /* NULL: none is written */

@@ -175,6 +175,54 @@ refused 1 "for 'layers.0.weight'" mlp --weights w.safetensors --max-flash 100000
 refused 1 "for code" mlp --max-flash 100 "${out[@]}"
 refused 2 "--selftest: needs --weights" mlp --bind B=1 --selftest 1 "${out[@]}"
 
+# ---- several variants in one object
+cat > variants.c <<'C'
+#include "many.h"
+#include <string.h>
+static float image[784], one[10], other[10];
+static _Alignas(64) char workspace[MANY_WORKSPACE_BYTES], weights[MANY_WEIGHTS_BYTES];
+int main(void) {
+  image[3] = 1;
+  if (many_weights_begin(weights, sizeof weights)) return 5;
+  if (many_variant("deep") != MANY_VARIANT_deep || many_variant("flat") != -1 || MANY_N_VARIANTS != 2) return 1;
+  for (int v = 0; v < MANY_N_VARIANTS; v++) {
+    if (many_forward(v, weights, image, one, workspace, sizeof workspace, 0)) return 2;
+    if ((v ? many_deep_forward : many_usual_forward)(weights, image, other, workspace, sizeof workspace, 0)) return 3;
+    if (memcmp(one, other, sizeof one)) return 4;
+  }
+  return many_forward(2, weights, image, one, workspace, sizeof workspace, 0) != DHC_OBJECT_VARIANT;
+}
+C
+for form in o a so; do
+  expect 0 "2 entries, 2 kernels" "$dhcc" build mlp --bind B=1 --variant usual: --variant deep:depth=3 --name many -o "./many.$form" --header many.h
+  "$cc" -std=c11 -Wall -Wextra -Werror -o variants variants.c "./many.$form" -Wl,-rpath,"$work" || fail "a program with many.$form does not link"
+  ./variants || fail "a program with variants in many.$form ends with $?"
+done
+cat > odd.dhc <<'M'
+model Odd(wide: bool = false, carries: bool = true) {
+  if carries { state h: [B] = zeros() }
+  forward<B>(x: [B]) -> (y: [B]) {
+    if carries {
+      h = h + x
+      return h
+    }
+    return x
+  }
+  why<B>(x: [B]) -> (y: [B]) { return x if wide else -x }
+}
+M
+refused 2 'needs a name of letters, digits and _ that is no word of C, got "a-b"' mlp --variant a-b: "${out[@]}"
+refused 2 '--variant: needs NAME:KEY=VALUE,..., got "a"' mlp --variant a "${out[@]}"
+refused 2 '--variant: needs NAME:KEY=VALUE,..., got "a:depth"' mlp --variant a:depth "${out[@]}"
+refused 2 "--variant a: given twice" mlp --variant a: --variant a: "${out[@]}"
+refused 2 '--variant-weights: needs NAME:FILE, got "a"' mlp --variant a: --variant-weights a "${out[@]}"
+refused 2 "no --variant is called 'b'" mlp --variant a: --variant-weights b:w.safetensors "${out[@]}"
+refused 2 "variant 'a' has weights and another has none" mlp --variant a: --variant b: --variant-weights a:w.safetensors "${out[@]}"
+refused 1 "entry 'forward' of variants 'a' and 'b' differs in 'logits': f32[B, 10] and f32[B, 11]: callers could not choose at run time" \
+  mlp --variant a: --variant b:output_dim=11 "${out[@]}"
+refused 1 "two functions of the object are called mlp_forward_why: give the variant another name" \
+  odd.dhc --name mlp --entry forward --entry why --variant forward: --variant b: "${out[@]}"
+
 # ---- bench calls what build makes
 "$dhcc" build layers/mamba --root Mamba --set d_model=6 --entry stream --entry step --name mamba -o mamba.so --quiet
 for asks in "--entry step" "--entry stream --sizes B=2,L=5" "--entry step --rate 2000"; do

@@ -1,0 +1,252 @@
+/* What an object is made of: a model, or variants of one, with their entries and weights. */
+#include <stdlib.h>
+
+#include "api/build.h"
+
+static const char *const no_entries[] = {"forward"};
+
+static const char *entry_at(const Build *b, int i) { return b->o->n_entries ? b->o->entries[i] : no_entries[i]; }
+
+static dhc_status check_entry(const BuildModel *x, const char *name) {
+  DhcEntryInfos all = dhc_model_entries(x->m->m);
+  const char *names[64], *plain;
+  DhcForm form;
+  int n = 0;
+  dhc_model_form(x->m->m, name, &plain, &form);
+  for (int i = 0; i < all.n; i++) {
+    if (n < 64) names[n++] = all.at[i].name;
+    if (strcmp(all.at[i].name, plain)) continue;
+    return dhc_status_ok();
+  }
+  const char *near = dhc_suggest(plain, names, n);
+  return dhc_status_make(DHC_E_INPUT, "model %s has no entry '%s'%s%s%s", x->m->name, plain, near ? " (did you mean '" : "", near ? near : "",
+                         near ? "'?)" : "");
+}
+
+/* ---- sizes that are fixed ----------------------------------------------------------------------- */
+
+/* "B=1,L=16" */
+static dhc_status parse_binds(Build *b) {
+  for (const char *at = b->o->bind; at && *at; at += strcspn(at, ","), at += *at == ',') {
+    int length = (int)strcspn(at, ","), name = (int)strcspn(at, "=,");
+    char *end = NULL;
+    long long v = at[name] == '=' && at[name + 1] >= '0' && at[name + 1] <= '9' ? strtoll(at + name + 1, &end, 10) : 0;
+    if (end != at + length || v < 1 || v > DHC_OBJ_MAX_DIM || !name)
+      return dhc_status_make(DHC_E_USAGE, "--bind: needs NAME=N with N from 1 to %d, got \"%.*s\"", DHC_OBJ_MAX_DIM, length, at);
+    if (b->n_bind == BUILD_MAX_BINDS) return dhc_status_make(DHC_E_USAGE, "--bind: more than %d sizes", BUILD_MAX_BINDS);
+    b->bind_name[b->n_bind] = dhc_arena_strndup(b->arena, at, (size_t)name);
+    for (int k = 0; k < b->n_bind; k++)
+      if (!strcmp(b->bind_name[k], b->bind_name[b->n_bind])) return dhc_status_make(DHC_E_USAGE, "--bind: '%s' is given twice", b->bind_name[k]);
+    b->bind_value[b->n_bind++] = v;
+  }
+  return dhc_status_ok();
+}
+
+static int64_t bound_value(Build *b, const char *symbol) {
+  for (int i = 0; i < b->n_bind; i++)
+    if (!strcmp(b->bind_name[i], symbol)) {
+      b->bind_used[i] = true;
+      return b->bind_value[i];
+    }
+  return 0;
+}
+
+/* The shapes of the entry's inputs where all its sizes are fixed: they decide its branches. n 0: they are not. */
+static DhcInputShape *bound_shapes(Build *b, const DhcFunc *f, int *n) {
+  int64_t *value = DHC_NEW_N(b->arena, int64_t, f->symbols.n + 1);
+  DhcInputShape *in = DHC_NEW_N(b->arena, DhcInputShape, f->params.n + 1);
+  bool all = b->n_bind > 0;
+  *n = 0;
+  for (int i = 0; i < f->symbols.n; i++) all = (value[i] = bound_value(b, f->symbols.at[i])) > 0 && all;
+  for (int i = 0; all && i < f->params.n; i++) {
+    const DhcType *t = &f->params.at[i]->type;
+    int64_t *dim = DHC_NEW_N(b->arena, int64_t, 8);
+    if (f->param_info.at[i].role != DHC_ROLE_INPUT) continue;
+    for (int d = 0; d < t->rank; d++)
+      if (!dhc_dim_eval(t->dim[d], f->symbols.n, f->symbols.at, value, &dim[d])) all = false;
+    in[(*n)++] = (DhcInputShape){f->param_info.at[i].name, t->rank, dim};
+  }
+  if (!all) *n = 0;
+  return in;
+}
+
+static dhc_status unused_binds(const Build *b) {
+  for (int i = 0; i < b->n_bind; i++)
+    if (!b->bind_used[i]) return dhc_status_make(DHC_E_USAGE, "--bind: no entry of the object has a size '%s'", b->bind_name[i]);
+  return dhc_status_ok();
+}
+
+/* ---- entries ---------------------------------------------------------------------------------------- */
+
+static dhc_status add_graph(Build *b, BuildModel *x, const char *name) {
+  if (x->n == API_MAX_ENTRIES) return dhc_status_make(DHC_E_USAGE, "an object has at most %d entries, resets among them", API_MAX_ENTRIES);
+  DhcForm form;
+  dhc_model_form(x->m->m, name, &x->plain[x->n], &form);
+  x->version[x->n] = pipeline_graph(x->m, name, DHC_MODE_RUN, NULL, 0);
+  if (!x->version[x->n]) return session_errors(b->s);
+  int n_in;
+  DhcInputShape *in = bound_shapes(b, x->version[x->n]->func, &n_in);
+  if (n_in && !(x->version[x->n] = pipeline_graph(x->m, name, DHC_MODE_RUN, in, n_in))) return session_errors(b->s);
+  x->n++;
+  return dhc_status_ok();
+}
+
+static bool has_states(const Version *v) {
+  for (int i = 0; i < v->func->params.n; i++)
+    if (v->func->param_info.at[i].role == DHC_ROLE_STATE) return true;
+  return false;
+}
+
+/* "forward.step" brings "forward.reset", "step" brings "reset": who carries states on has to begin. */
+static dhc_status add_resets(Build *b, BuildModel *x) {
+  for (int i = 0, n = x->n; i < n; i++) {
+    const Version *v = x->version[i];
+    if (!v->reset || !has_states(v)) continue;
+    const char *dot = strrchr(v->entry, '.'), *plain = "";
+    DhcForm form;
+    const char *name = dhc_intern(&b->s->strings, dhc_arena_printf(b->arena, "%.*sreset", dot ? (int)(dot + 1 - v->entry) : 0, v->entry));
+    dhc_model_form(x->m->m, name, &plain, &form);
+    bool there = form != DHC_FORM_RESET; /* the model's own entry of that name */
+    for (int k = 0; k < x->n && !there; k++) there = x->version[k]->form == DHC_FORM_RESET && !strcmp(x->plain[k], plain);
+    if (!there) DHC_TRY(add_graph(b, x, name));
+  }
+  return dhc_status_ok();
+}
+
+static dhc_status graphs(Build *b, BuildModel *x) {
+  int n = b->o->n_entries ? b->o->n_entries : 1;
+  for (int i = 0; i < n; i++) {
+    const char *name = dhc_intern(&b->s->strings, entry_at(b, i));
+    for (int k = 0; k < x->n; k++)
+      if (!strcmp(name, x->version[k]->entry)) return dhc_status_make(DHC_E_USAGE, "--entry %s: given twice", name);
+    DHC_TRY(check_entry(x, name));
+    DHC_TRY(add_graph(b, x, name));
+  }
+  DHC_TRY(add_resets(b, x));
+  x->layout = pipeline_layout(x->m, false); /* after all forms: they may have brought states */
+  return dhc_status_ok();
+}
+
+/* ---- models ------------------------------------------------------------------------------------------- */
+
+static dhc_status check_variant(const Build *b, int i) {
+  const dhc_build_variant *v = &b->o->variants[i];
+  NEED(v->name);
+  if (!*v->name || strcmp(dhc_object_identifier(v->name, b->arena), v->name))
+    return dhc_status_make(DHC_E_USAGE, "--variant: needs a name of letters, digits and _ that is no word of C, got \"%s\"", v->name);
+  for (int k = 0; k < i; k++)
+    if (!strcmp(b->o->variants[k].name, v->name)) return dhc_status_make(DHC_E_USAGE, "--variant %s: given twice", v->name);
+  return dhc_status_ok();
+}
+
+/* The model as it was opened, and the variant's settings behind its own. */
+static dhc_status open_variant(Build *b, const dhc_model *m, BuildModel *x) {
+  dhc_model_options o = m->asked;
+  const char **sets = DHC_NEW_N(b->arena, const char *, o.n_sets + x->variant->n_sets + 1);
+  for (int i = 0; i < o.n_sets; i++) sets[i] = o.sets[i];
+  for (int i = 0; i < x->variant->n_sets; i++) sets[o.n_sets++] = x->variant->sets[i];
+  o.sets = sets;
+  return dhc_model_open(b->s, &o, &x->m);
+}
+
+dhc_status build_open(Build *b, dhc_model *m) {
+  int n = b->o->n_variants;
+  if (n > BUILD_MAX_VARIANTS) return dhc_status_make(DHC_E_USAGE, "--variant: given more than %d times", BUILD_MAX_VARIANTS);
+  b->model = DHC_NEW_N(b->arena, BuildModel, n + 1);
+  if (!n) b->model[b->n_models++] = (BuildModel){.m = m};
+  for (int i = 0; i < n; i++) {
+    DHC_TRY(check_variant(b, i));
+    BuildModel *x = &b->model[b->n_models++];
+    *x = (BuildModel){.variant = &b->o->variants[i]};
+    DHC_TRY(open_variant(b, m, x));
+  }
+  return dhc_status_ok();
+}
+
+void build_close(Build *b) {
+  for (int i = 0; i < b->n_models; i++) {
+    dhc_program_close(b->model[i].program);
+    if (b->model[i].variant) dhc_model_close(b->model[i].m);
+  }
+}
+
+/* ---- values ---------------------------------------------------------------------------------------------- */
+
+dhc_status build_program(BuildModel *x) {
+  if (x->program) return dhc_status_ok();
+  DHC_TRY(dhc_program_open(x->m, x->version[0]->entry, DHC_MODE_RUN, &x->program));
+  return weights_begin(x->program, true);
+}
+
+static dhc_status load_weights(const Build *b, BuildModel *x) {
+  const char *weights = build_weights(b->o, x->variant);
+  if (!weights) return x->variant ? build_program(x) : dhc_status_ok(); /* tables of variants may differ */
+  DHC_TRY(dhc_program_open(x->m, x->version[0]->entry, DHC_MODE_RUN, &x->program));
+  return dhc_program_load(x->program, weights, false);
+}
+
+static const void *values_in(const BuildModel *x, int slot) {
+  DhcDevice *d = dhc_prog_device(x->program->run);
+  const dhc_slot *s = &dhc_prog_layout(x->program->run)->slots[slot];
+  return d->ops->view(d, dhc_prog_slot(x->program->run, slot, DHC_WEIGHTS), s->n * dhc_tensor_dtype_bytes(s->dtype));
+}
+
+const void *build_values(const Build *b, int slot) {
+  const BuildHome *h = &b->home.at[slot];
+  return values_in(&b->model[h->model], h->slot);
+}
+
+/* ---- one layout ----------------------------------------------------------------------------------------- */
+
+static bool same_form(const dhc_slot *a, const dhc_slot *b) {
+  bool same = a->role == b->role && a->dtype == b->dtype && a->rank == b->rank;
+  for (int d = 0; d < a->rank && same; d++) same = a->dim[d] == b->dim[d];
+  return same;
+}
+
+/* Weights that callers pass are equal where they are called the same; what is known has to be. */
+static bool same_values(const Build *b, const dhc_slot *s, int slot, const BuildModel *x, int own) {
+  bool known = s->role == DHC_IMAGE_TABLE || (s->role != DHC_IMAGE_STATE && build_weights(b->o, x->variant));
+  return !known || !memcmp(build_values(b, slot), values_in(x, own), (size_t)(s->n * dhc_tensor_dtype_bytes(s->dtype)));
+}
+
+typedef struct Slots {
+  DHC_VEC(dhc_slot) all;
+  DHC_VEC(const char *) name; /* what each is called in its own model */
+} Slots;
+
+static int merge_slot(Build *b, Slots *to, int model, int own) {
+  const BuildModel *x = &b->model[model];
+  dhc_slot s = x->layout->slots[own];
+  const char *name = s.name;
+  for (int i = 0; i < to->all.n; i++) {
+    if (strcmp(to->name.at[i], name)) continue;
+    if (same_form(&to->all.at[i], &s) && same_values(b, &s, i, x, own)) return i;
+    s.name = dhc_arena_printf(b->arena, "%s:%s", x->variant->name, name);
+  }
+  DHC_PUSH(b->arena, &to->all, s);
+  DHC_PUSH(b->arena, &to->name, name);
+  DHC_PUSH(b->arena, &b->home, ((BuildHome){model, own}));
+  return to->all.n - 1;
+}
+
+static void merge_layouts(Build *b) {
+  Slots to = {0};
+  for (int i = 0; i < b->n_models; i++) {
+    BuildModel *x = &b->model[i];
+    x->slot_of = DHC_NEW_N(b->arena, int, x->layout->n_slots + 1);
+    for (int s = 0; s < x->layout->n_slots; s++) x->slot_of[s] = merge_slot(b, &to, i, s);
+  }
+  dhc_layout *all = DHC_NEW(b->arena, dhc_layout);
+  *all = (dhc_layout){.n_slots = to.all.n, .slots = to.all.at, .dtype = b->model[0].layout->dtype};
+  b->layout = all;
+}
+
+dhc_status build_models(Build *b) {
+  DHC_TRY(parse_binds(b));
+  for (int i = 0; i < b->n_models; i++) DHC_TRY(graphs(b, &b->model[i]));
+  DHC_TRY(unused_binds(b));
+  for (int i = 0; i < b->n_models; i++) DHC_TRY(load_weights(b, &b->model[i]));
+  merge_layouts(b);
+  return dhc_status_ok();
+}
