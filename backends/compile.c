@@ -133,6 +133,7 @@ static dhc_status build_classes(const DhcCompiler *c, const DhcKernelRequest *r,
     program[i] = c->checked ? dhc_lp_checked(p, arena) : p;
     classes[i] = (dhc_kernel_class){.guard = r->classes[i].guard, .n_tasks = p->n_tasks, .first_tasks = p->first_tasks,
                                     .scratch_bytes = p->scratch_bytes, .shared_bytes = p->shared_bytes};
+    memcpy(classes[i].later_tasks, p->later_tasks, sizeof p->later_tasks);
   }
   return dhc_status_ok();
 }
@@ -158,6 +159,13 @@ static dhc_dimprog keep(DhcArena *arena, dhc_dimprog p) {
   return p;
 }
 
+static dhc_kernel_class keep_class(DhcArena *arena, const dhc_kernel_class *c, dhc_kernel_fn fn) {
+  dhc_kernel_class r = {.guard = keep(arena, c->guard), .n_tasks = keep(arena, c->n_tasks), .first_tasks = keep(arena, c->first_tasks),
+                        .scratch_bytes = keep(arena, c->scratch_bytes), .shared_bytes = keep(arena, c->shared_bytes), .fn = fn};
+  for (int i = 0; i < DHC_MAX_PHASES - 2; i++) r.later_tasks[i] = keep(arena, c->later_tasks[i]);
+  return r;
+}
+
 /* Links an object and enters the kernel under its key. */
 static dhc_status add_entry(DhcCompiler *c, const char *key, const DhcKernelRequest *r,
                             const dhc_kernel_class *classes, int n, const char *object,
@@ -174,13 +182,7 @@ static dhc_status add_entry(DhcCompiler *c, const char *key, const DhcKernelRequ
   e->kernel.n_classes = n;
   dhc_kernel_class *all = DHC_NEW_N(c->arena, dhc_kernel_class, n);
   e->kernel.classes = all;
-  for (int i = 0; i < n; i++) {
-    all[i] = (dhc_kernel_class){
-        .guard = keep(c->arena, classes[i].guard), .n_tasks = keep(c->arena, classes[i].n_tasks),
-        .first_tasks = keep(c->arena, classes[i].first_tasks),
-        .scratch_bytes = keep(c->arena, classes[i].scratch_bytes),
-        .shared_bytes = keep(c->arena, classes[i].shared_bytes), .fn = fn[i]};
-  }
+  for (int i = 0; i < n; i++) all[i] = keep_class(c->arena, &classes[i], fn[i]);
   DHC_PUSH(c->arena, &c->entries, e);
   *out = e;
   return dhc_status_ok();
@@ -354,11 +356,7 @@ dhc_status dhc_compile_describe(DhcCompiler *c, const DhcKernelRequest *req, int
     dhc_hold(&j->held, drop_job, j);
     dhc_status s = build(c, j);
     dhc_kernel_class *all = DHC_NEW_N(arena, dhc_kernel_class, req[i].n_classes + 1);
-    for (int k = 0; !s.code && k < req[i].n_classes; k++) {
-      const dhc_kernel_class *x = &j->classes[k];
-      all[k] = (dhc_kernel_class){keep(arena, x->guard), keep(arena, x->n_tasks), keep(arena, x->first_tasks),
-                                  keep(arena, x->scratch_bytes), keep(arena, x->shared_bytes), no_code};
-    }
+    for (int k = 0; !s.code && k < req[i].n_classes; k++) all[k] = keep_class(arena, &j->classes[k], no_code);
     f->kernel.classes = all;
     f->kernel.n_classes = req[i].n_classes;
     dhc_release(&j->held);

@@ -2,7 +2,7 @@
 
 #include "ir/spec.h"
 
-enum { MAGIC = 0x33504b44, MAX_CLASSES = DHC_MAX_CLASSES, MAX_CODE = 1 << 16, N_PROGS = 5 };
+enum { MAGIC = 0x34504b44, MAX_CLASSES = DHC_MAX_CLASSES, MAX_CODE = 1 << 16, N_PROGS = 5 + DHC_MAX_PHASES - 2 };
 
 /* The programs of a class in the order in which they are written. */
 static void programs_of(dhc_kernel_class *c, dhc_dimprog *prog[N_PROGS]) {
@@ -11,6 +11,7 @@ static void programs_of(dhc_kernel_class *c, dhc_dimprog *prog[N_PROGS]) {
   prog[2] = &c->first_tasks;
   prog[3] = &c->scratch_bytes;
   prog[4] = &c->shared_bytes;
+  for (int i = 0; i < DHC_MAX_PHASES - 2; i++) prog[5 + i] = &c->later_tasks[i];
 }
 
 static void put_word(uint8_t **at, uint64_t v) {

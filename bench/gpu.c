@@ -52,18 +52,20 @@ typedef DHC_VEC(Item) Items;
 typedef struct Call {
   DhcDevicePtr ptr[DHC_SPEC_MAX_OPERANDS + 1];
   int64_t dim[MAX_DIMS];
-  DhcCommand command[2 * LAUNCHES];
+  DhcCommand command[DHC_MAX_PHASES * LAUNCHES];
   int n;
 } Call;
 
 static void prepare_call(Gpu *g, const Bench *c, const dhc_kernel_class *k, Call *call, int launches) {
   int n = c->s.n_operands;
-  int64_t cut[3] = {0, bench_prog(k->first_tasks, call->dim), bench_prog(k->n_tasks, call->dim)},
+  int64_t all = bench_prog(k->n_tasks, call->dim), cut[DHC_MAX_PHASES + 1] = {0, bench_prog(k->first_tasks, call->dim)},
           shared = bench_prog(k->shared_bytes, call->dim);
   if (shared) check(g->device->ops->alloc(g->device, shared, &call->ptr[n]));
+  for (int i = 2; i <= DHC_MAX_PHASES; i++)
+    cut[i] = i < DHC_MAX_PHASES && k->later_tasks[i - 2].n_code ? bench_prog(k->later_tasks[i - 2], call->dim) : all;
   call->n = 0;
   for (int i = 0; i < launches; i++)
-    for (int phase = 0; phase < 2; phase++) {
+    for (int phase = 0; phase < DHC_MAX_PHASES; phase++) {
       DhcLaunch l = {.fn = k->fn, .ptr = call->ptr, .dim = (const intptr_t *)call->dim, .n_ptrs = n, .n_dims = dhc_spec_n_dims(&c->s),
                      .phase = phase, .task0 = cut[phase], .n_tasks = cut[phase + 1] - cut[phase]};
       if (l.n_tasks > 0) call->command[call->n++] = (DhcCommand){.kind = DHC_ITEM_CALL, .launch = l};

@@ -24,7 +24,8 @@ typedef struct BoundItem {
   const intptr_t *dims;
   dhc_kernel_fn fn;
   int64_t scratch, shared; /* CALL: bytes it asked for */
-  int64_t n_tasks, first_tasks; /* CALL */
+  int64_t n_tasks;                   /* CALL */
+  int64_t ends[DHC_MAX_PHASES]; /* CALL: of its phases, in tasks; the last is n_tasks */
   int64_t bytes;   /* COPY, FILL */
   int64_t count;   /* LOOP */
   int64_t runs;    /* product of the counts around it */

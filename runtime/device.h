@@ -40,7 +40,7 @@ typedef struct DhcLaunch {
   const DhcDevicePtr *ptr;
   const intptr_t *dim;
   int32_t n_ptrs, n_dims;
-  int32_t phase; /* 0; 1: tasks that begin when phase 0 of the same call is done */
+  int32_t phase; /* from 0: tasks that begin when the phase before of the same call is done */
   int64_t task0, n_tasks;
   DhcDevicePtr scratch;   /* of worker w: scratch + w * worker_scratch; 0: none is needed */
   int64_t worker_scratch; /* bytes, a multiple of 64 */

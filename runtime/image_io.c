@@ -215,6 +215,7 @@ static void kernel_class(Io *x, void *at) {
   program(x, &c->guard);
   program(x, &c->n_tasks);
   program(x, &c->first_tasks);
+  for (int i = 0; i < DHC_MAX_PHASES - 2; i++) program(x, &c->later_tasks[i]);
   program(x, &c->scratch_bytes);
   program(x, &c->shared_bytes);
 }

@@ -103,8 +103,11 @@ static dhc_status walk_item(const Walk *w, int32_t index) {
   bool checked = w->device != NULL && w->device->checked;
   if (checked) DHC_TRY(set_limits(w, item, limits));
   if (checked) c.launch.limits = limits;
-  DHC_TRY(phase(w, &c, 0, 0, item->first_tasks > 0 ? item->first_tasks : item->n_tasks));
-  if (item->first_tasks > 0) DHC_TRY(phase(w, &c, 1, item->first_tasks, item->n_tasks));
+  for (int k = 0, number = 0; k < DHC_MAX_PHASES; k++) {
+    int64_t begin = k > 0 ? item->ends[k - 1] : 0;
+    DHC_TRY(phase(w, &c, number, begin, item->ends[k]));
+    number += item->ends[k] > begin;
+  }
   return checked ? check_limits(w, item, index, limits) : dhc_status_ok();
 }
 
@@ -244,7 +247,7 @@ static void tell(const List *l, const float *ms, const DhcItemHook *hook) {
     double sum = 0;
     do {
       sum += (double)ms[i++];
-    } while (i < l->n && l->c[i].item == l->c[first].item && l->c[i].kind == DHC_ITEM_CALL && l->c[i].launch.phase == 1);
+    } while (i < l->n && l->c[i].item == l->c[first].item && l->c[i].kind == DHC_ITEM_CALL && l->c[i].launch.phase > 0);
     hook->item(hook->ctx, l->c[first].item, 0, (int64_t)(sum * 1e6));
   }
 }

@@ -572,6 +572,18 @@ DhcLv dhc_lp_phases(DhcLp *b, dhc_dimprog first, dhc_dimprog second) {
   return dhc_lp_tasks(b, dhc_prog_op(b->arena, DHC_DIM_ADD, first, second));
 }
 
+DhcLv dhc_lp_many_phases(DhcLp *b, const dhc_dimprog *count, int n, dhc_dimprog *end) {
+  if (n < 1 || n > DHC_MAX_PHASES) DHC_BUG("%d phases", n);
+  dhc_dimprog sum = count[0];
+  for (int i = 0; i < n; i++) {
+    if (i > 0) sum = dhc_prog_op(b->arena, DHC_DIM_ADD, sum, count[i]);
+    if (end) end[i] = sum;
+    if (i == 0 && n > 1) b->first_tasks = sum;
+    else if (i < n - 1) b->later_tasks[i - 1] = sum;
+  }
+  return dhc_lp_tasks(b, sum);
+}
+
 DhcLv dhc_lp_for(DhcLp *b, DhcLv lo, DhcLv hi, int64_t step) {
   need_index(lo, "for");
   need_index(hi, "for");

@@ -132,6 +132,7 @@ typedef struct DhcLp {
   int together;           /* blocks that are to fit on a multiprocessor at once; 0: any */
   dhc_dimprog n_tasks;    /* over dim[]; set by dhc_lp_tasks */
   dhc_dimprog first_tasks; /* over dim[]; tasks below are done before others begin; absent: 0 */
+  dhc_dimprog later_tasks[DHC_MAX_PHASES - 2]; /* likewise where the phases between the first and the last end; absent: n_tasks */
   dhc_dimprog scratch_bytes; /* over dim[]; absent: 0 */
   dhc_dimprog shared_bytes;  /* over dim[]; set by dhc_lp_share */
   const char *refused;    /* message, or NULL */
@@ -242,6 +243,8 @@ void dhc_lp_set(DhcLp *b, DhcLpVar v, DhcLv x);
 DhcLv dhc_lp_tasks(DhcLp *b, dhc_dimprog n_tasks);
 /* The same in two phases: tasks [0, first), then [first, first + second). */
 DhcLv dhc_lp_phases(DhcLp *b, dhc_dimprog first, dhc_dimprog second);
+/* The same in n phases, at most DHC_MAX_PHASES, of count[i] tasks each; end[i] (or NULL): where each ends. */
+DhcLv dhc_lp_many_phases(DhcLp *b, const dhc_dimprog *count, int n, dhc_dimprog *end);
 DhcLv dhc_lp_for(DhcLp *b, DhcLv lo, DhcLv hi, int64_t step); /* step >= 1 */
 DhcLv dhc_lp_for_rounds(DhcLp *b, DhcLv lo, DhcLv hi, int64_t step, int rounds); /* says how many are written out */
 void dhc_lp_if(DhcLp *b, DhcLv cond);

@@ -119,7 +119,7 @@ static void print_inst(const DhcLpInst *n, DhcText *to) {
 
 void dhc_lp_print(const DhcLp *p, DhcText *to) {
   dhc_text_printf(to, "loop program: %d operands, %d dims%s", p->n_ptrs, p->n_dims,
-                  p->first_tasks.n_code ? ", two phases" : "");
+                  p->later_tasks[0].n_code ? ", several phases" : p->first_tasks.n_code ? ", two phases" : "");
   if (p->threads) dhc_text_printf(to, ", blocks of %d threads, %lld bytes", p->threads, (long long)p->block_bytes);
   dhc_text_puts(to, "\n");
   int depth = 1;

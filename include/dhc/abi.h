@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 /* Of everything in this file: images carry it, and readers refuse another (runtime/image_io.c). */
-enum { DHC_ABI_VERSION = 4 };
+enum { DHC_ABI_VERSION = 5 };
 
 /* ---- dtypes ------------------------------------------------------------ */
 
@@ -29,8 +29,8 @@ typedef enum dhc_dtype {
 /* One compiled kernel. ptr[i] is operand i of its spec (inputs first, outputs
  * after, byte offsets already added), dim[] the spec's arguments in the order
  * that ir/spec.h fixes. Runs tasks [task0, task1); any partition of the tasks
- * over calls and threads gives the same bits, as long as the class's first
- * phase is complete before another task begins. scratch is private to the
+ * over calls and threads gives the same bits, as long as each of the class's
+ * phases is complete before a task of the next begins. scratch is private to the
  * calling worker, 64-byte aligned, at least as large as the class's scratch
  * program says. A class with shared memory finds it behind its operands, as
  * ptr[n_ptrs], 64-byte aligned, holding anything. Never allocates, never fails. */
@@ -71,11 +71,14 @@ typedef struct dhc_dimprog {
 
 /* ---- kernel table ------------------------------------------------------ */
 
+enum { DHC_MAX_PHASES = 4 };
+
 /* One size class of a compiled kernel. All programs read the kernel's dim[]. */
 typedef struct dhc_kernel_class {
   dhc_dimprog guard;         /* taken if nonzero; the last class has none */
   dhc_dimprog n_tasks;       /* how many tasks the class cuts the work into */
   dhc_dimprog first_tasks;   /* the first phase: tasks below this number; absent: one phase */
+  dhc_dimprog later_tasks[DHC_MAX_PHASES - 2]; /* where the phases behind the first but the last end; absent: at n_tasks */
   dhc_dimprog scratch_bytes; /* per worker */
   dhc_dimprog shared_bytes;  /* memory that the tasks of one call share */
   dhc_kernel_fn fn;          /* NULL until loaded; on other devices than the host a handle, not to be called */

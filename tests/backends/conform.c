@@ -70,8 +70,10 @@ void conform_run(const DhcSpec *s, const dhc_kernel_class *k, const int64_t *dim
     check(device->ops->fill(device, at[n], 0xffffffffu, shared / 4 * 4));
     ptr[n] = at[n];
   }
-  int64_t cut[3] = {0, eval(k->first_tasks, dim, n_dims), eval(k->n_tasks, dim, n_dims)};
-  for (int phase = 0; phase < 2; phase++) {
+  int64_t all = eval(k->n_tasks, dim, n_dims), cut[DHC_MAX_PHASES + 1] = {0, eval(k->first_tasks, dim, n_dims)};
+  for (int i = 2; i <= DHC_MAX_PHASES; i++)
+    cut[i] = i < DHC_MAX_PHASES && k->later_tasks[i - 2].n_code ? eval(k->later_tasks[i - 2], dim, n_dims) : all;
+  for (int phase = 0; phase < DHC_MAX_PHASES; phase++) {
     DhcLaunch l = {.fn = k->fn, .ptr = ptr, .dim = (const intptr_t *)dim, .n_ptrs = n, .n_dims = n_dims, .phase = phase,
                    .task0 = cut[phase], .n_tasks = cut[phase + 1] - cut[phase]};
     if (l.n_tasks > 0) check(device->ops->launch(device, &l));

@@ -272,11 +272,19 @@ static void *junk(int64_t bytes) {
   return p;
 }
 
+void case_phases(const dhc_kernel_class *k, const int64_t *dim, int64_t cut[DHC_MAX_PHASES + 1]) {
+  cut[0] = 0;
+  cut[1] = case_prog(k->first_tasks, dim);
+  for (int i = 2; i <= DHC_MAX_PHASES; i++)
+    cut[i] = case_prog(i < DHC_MAX_PHASES && k->later_tasks[i - 2].n_code ? k->later_tasks[i - 2] : k->n_tasks, dim);
+}
+
 void case_run_class(const dhc_kernel_class *k, void **ptr, int n_ptrs, const int64_t *dim, bool backwards) {
-  int64_t cut[3] = {0, case_prog(k->first_tasks, dim), case_prog(k->n_tasks, dim)};
+  int64_t cut[DHC_MAX_PHASES + 1];
+  case_phases(k, dim, cut);
   void *scratch = junk(case_prog(k->scratch_bytes, dim)), *shared = junk(case_prog(k->shared_bytes, dim));
   ptr[n_ptrs] = shared;
-  for (int phase = 0; phase < 2; phase++) {
+  for (int phase = 0; phase < DHC_MAX_PHASES; phase++) {
     intptr_t lo = (intptr_t)cut[phase], hi = (intptr_t)cut[phase + 1];
     if (!backwards && hi > lo) k->fn(ptr, (const intptr_t *)dim, lo, hi, scratch);
     for (intptr_t t = hi - 1; backwards && t >= lo; t--) k->fn(ptr, (const intptr_t *)dim, t, t + 1, scratch);
@@ -285,16 +293,17 @@ void case_run_class(const dhc_kernel_class *k, void **ptr, int n_ptrs, const int
   free(shared);
 }
 
-static dhc_kernel_class class_of(const Linked *k) {
-  return (dhc_kernel_class){.n_tasks = k->p->n_tasks, .first_tasks = k->p->first_tasks,
-                            .scratch_bytes = k->p->scratch_bytes, .shared_bytes = k->p->shared_bytes,
-                            .fn = k->fn};
+static dhc_kernel_class class_of(const DhcLp *p, dhc_kernel_fn fn) {
+  dhc_kernel_class c = {.n_tasks = p->n_tasks, .first_tasks = p->first_tasks, .scratch_bytes = p->scratch_bytes, .shared_bytes = p->shared_bytes,
+                        .fn = fn};
+  memcpy(c.later_tasks, p->later_tasks, sizeof c.later_tasks);
+  return c;
 }
 
 /* Runs another kernel of the case on fresh operands: the same bits. */
 static void run_again(SpecCase *c, Memory *m, const Linked *k, const int64_t *dim, bool backwards,
                       const char *what) {
-  dhc_kernel_class cls = class_of(k);
+  dhc_kernel_class cls = class_of(k->p, k->fn);
   for (int o = 0; o < c->s->n_operands; o++) memcpy(m->again[o], m->before[o], bytes_of(c, o));
   case_run_class(&cls, m->again, c->s->n_operands, dim, backwards);
   for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++)
@@ -325,7 +334,9 @@ static void interpret(SpecCase *c, Memory *m, const DhcLp *p, const int64_t *dim
   DhcArena *a = &c->arena;
   const char *why = NULL;
   DhcLpMemory ptr[DHC_SPEC_MAX_OPERANDS + 1] = {0};
-  int64_t cut[3] = {0, case_prog(p->first_tasks, dim), case_prog(p->n_tasks, dim)};
+  int64_t cut[DHC_MAX_PHASES + 1];
+  dhc_kernel_class cls = class_of(p, NULL);
+  case_phases(&cls, dim, cut);
   for (int o = 0; o < c->s->n_operands; o++) {
     memcpy(m->again[o], m->before[o], bytes_of(c, o));
     ptr[o] = (DhcLpMemory){m->again[o], m->again[o], (char *)m->again[o] + bytes_of(c, o) - PAD};
@@ -333,7 +344,7 @@ static void interpret(SpecCase *c, Memory *m, const DhcLp *p, const int64_t *dim
   int64_t shared = case_prog(p->shared_bytes, dim);
   char *all = shared ? junk(shared) : NULL;
   ptr[c->s->n_operands] = (DhcLpMemory){all, all, all + shared};
-  for (int phase = 0; phase < 2; phase++)
+  for (int phase = 0; phase < DHC_MAX_PHASES; phase++)
     if (!dhc_lp_interp(p, ptr, dim, cut[phase], cut[phase + 1], order, a, &why)) fail_msg("on a GPU, order %d: %s", (int)order, why);
   free(all);
   for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++) {
@@ -423,7 +434,7 @@ void case_check(SpecCase *c, const char *features, const int *v, double tol) {
   alloc_operands(c, &m);
   int64_t *dim = case_dims(c);
   dhc_spec_interp(c->s, m.ref, dim, a);
-  dhc_kernel_class cls = class_of(&k);
+  dhc_kernel_class cls = class_of(k.p, k.fn);
   case_run_class(&cls, m.at, c->s->n_operands, dim, false);
   for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++) compare(c, o, m.at[o], m.ref[o], tol);
   if (c->exact) c->exact(c, m.at);

@@ -45,6 +45,9 @@ void case_put(dhc_dtype t, char *at, int64_t i, double *f, int64_t *n);
 double case_take(dhc_dtype t, const char *at, int64_t i);
 int64_t case_prog(dhc_dimprog p, const int64_t *dim);
 
+/* Where a class's phases end. */
+void case_phases(const dhc_kernel_class *k, const int64_t *dim, int64_t cut[DHC_MAX_PHASES + 1]);
+
 /* The case's dim[]. */
 int64_t *case_dims(SpecCase *c);
 

@@ -82,7 +82,7 @@ static const dhc_kernel adder = {
                  .scratch_bytes = NUM(PER_TASK * 4),
                  .fn = add_one}}};
 
-/* Two phases: sums of PER_TASK elements to the shared memory, then y[i] = all of them added. */
+/* Three phases: sums of PER_TASK elements to the shared memory, then y[i] = all of them added, then twice that, by one task. */
 static void add_sums(void *const *ptr, const intptr_t *dim, intptr_t t0, intptr_t t1, void *scratch) {
   (void)scratch;
   intptr_t n = dim[0], first = (n + PER_TASK - 1) / PER_TASK;
@@ -94,6 +94,12 @@ static void add_sums(void *const *ptr, const intptr_t *dim, intptr_t t0, intptr_
     }
     if (t < first) {
       sums[t] = sum;
+      continue;
+    }
+    if (t == first + n) {
+      for (intptr_t k = 0; k < n; k++) {
+        ((float *)ptr[1])[k] *= 2;
+      }
       continue;
     }
     for (intptr_t k = 0; k < first; k++) {
@@ -110,8 +116,9 @@ static const dhc_kernel summer = {
     .n_dims = 1,
     .n_classes = 1,
     .classes = (const dhc_kernel_class[]){
-                {.n_tasks = CODE(N_SUMS, DHC_DIM_SYM, 0, DHC_DIM_ADD),
+                {.n_tasks = CODE(N_SUMS, DHC_DIM_SYM, 0, DHC_DIM_ADD, DHC_DIM_CONST, 1, DHC_DIM_ADD),
                  .first_tasks = CODE(N_SUMS),
+                 .later_tasks = {CODE(N_SUMS, DHC_DIM_SYM, 0, DHC_DIM_ADD)},
                  .scratch_bytes = NUM(8),
                  .shared_bytes = CODE(N_SUMS, DHC_DIM_CONST, 8, DHC_DIM_MUL),
                  .fn = add_sums}}};
@@ -236,7 +243,7 @@ static void phases(void **state) {
     int64_t n = 3001, n_sums = (n + PER_TASK - 1) / PER_TASK;
     assert_ok(dhc_pool_new(threads, &pool));
     assert_ok(dhc_plan_bind(&p, sums, &n, threads, &b));
-    assert_int_equal(dhc_bound_item_tasks(b, 0), n_sums + n);
+    assert_int_equal(dhc_bound_item_tasks(b, 0), n_sums + n + 1);
     assert_int_equal(dhc_bound_scratch_bytes(b), 64 * threads + (n_sums * 8 + 63) / 64 * 64);
     DhcDevice *d;
     DhcDevicePtr base[DHC_N_SEGMENTS] = {0};
@@ -253,7 +260,7 @@ static void phases(void **state) {
       memset(scratch, 0xff, (size_t)dhc_bound_scratch_bytes(b));
       assert_ok(dhc_bound_run(b, d, base, (DhcDevicePtr)(uintptr_t)scratch, NULL));
       for (int64_t i = 0; i < n; i++) {
-        assert_true(y[i] == 13500.0f);
+        assert_true(y[i] == 27000.0f);
       }
     }
     dhc_aligned_free(x);
