@@ -36,6 +36,10 @@ const DhcAttr *dhc_attr(const DhcNode *n, const char *name) {
   DHC_BUG("op %s has no attribute '%s'", info->name, name);
 }
 
+DhcFunc *dhc_node_callee(const DhcNode *n) {
+  return dhc_attr(n, n->op == DHC_OP_SCAN ? "body" : "callee")->func;
+}
+
 /* ---- the generic builder ------------------------------------------------------------------ */
 
 DhcNode *dhc_build(DhcBuilder *b, DhcOp op, DhcValue *const *args, int n_args,

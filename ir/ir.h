@@ -172,6 +172,8 @@ typedef struct DhcOpInfo {
   int index_arg;           /* INDEX: which operand, where index_into says that there is one */
   DhcIndexInto index_into;
   DhcEwTypes types;
+  bool folds;   /* FOLD: a fold by fold_by */
+  DhcOp fold_by;
   bool again; /* AGAIN */
   int work;   /* WORK; see dhc_op_work */
   bool exact; /* EXACT: evaluated in double, the result is exact or correctly rounded */
@@ -179,6 +181,8 @@ typedef struct DhcOpInfo {
 const DhcOpInfo *dhc_op_info(DhcOp op);
 /* What one element costs to compute once more, in additions. */
 int dhc_op_work(DhcOp op);
+/* Whether it is a fold by an elementwise op (FOLD): a sum, a maximum, a minimum. */
+static inline bool dhc_op_folds(DhcOp op) { return dhc_op_info(op)->folds; }
 /* Floating-point operations of all nodes of f, callees included, over f's symbols. */
 const DhcDim *dhc_func_flops(struct DhcFunc *f);
 bool dhc_op_parse(const char *name, DhcOp *out);
@@ -345,6 +349,8 @@ DhcAttr dhc_attr_dtype(dhc_dtype v);
 DhcAttr dhc_attr_func(DhcFunc *v);
 DhcAttr dhc_attr_spec(const struct DhcSpec *v);
 /* Attribute by name; a bug if the op has none of that name. */
+/* The function that a node of class CALL runs. */
+DhcFunc *dhc_node_callee(const DhcNode *n);
 const DhcAttr *dhc_attr(const DhcNode *n, const char *name);
 
 /* Shorthands. Unless said otherwise operands must already agree. */

@@ -28,6 +28,7 @@ static const DhcOpInfo table[DHC_N_OPS + 1] = {
 #define AXES(rule) .axes = dhc_axes_##rule,
 #define RANGE(rule) .range = dhc_range_##rule,
 #define INDEX(k, into) .index_arg = k, .index_into = DHC_INDEX_##into,
+#define FOLD(op) .folds = true, .fold_by = DHC_OP_##op,
 #define WORK(n) .work = n,
 #define AGAIN .again = true,
 #define EXACT .exact = true,

@@ -114,8 +114,7 @@ bool dhc_spec_may_split(const DhcSpec *s) {
         folded[n] = folded[n] || (index >= 0 && folded[index]);
       }
     if (d->kind != DHC_SN_FOLD) continue;
-    bool joins = d->op == DHC_OP_REDUCE_SUM || d->op == DHC_OP_REDUCE_MAX || d->op == DHC_OP_REDUCE_MIN ||
-                 d->op == DHC_OP_ARGMAX;
+    bool joins = dhc_op_folds(d->op) || d->op == DHC_OP_ARGMAX;
     if (!joins || folded[n] || d->axes != red) return false;
     folded[n] = any = true;
   }
@@ -231,9 +230,7 @@ static bool check_fold(Check *c, int n, uint32_t red) {
   const DhcSpecNode *d = &c->s->node[n];
   if (d->axes == 0 || (d->axes & ~red)) return fail(c, "node %d: folds axes that are not reduced", n);
   bool dot = d->op == DHC_OP_DOT_GENERAL;
-  if (d->op != DHC_OP_REDUCE_SUM && d->op != DHC_OP_REDUCE_MAX && d->op != DHC_OP_REDUCE_MIN &&
-      d->op != DHC_OP_ARGMAX && d->op != DHC_OP_ADD && !dot)
-    return fail(c, "node %d: not a fold", n);
+  if (!dhc_op_folds(d->op) && d->op != DHC_OP_ARGMAX && d->op != DHC_OP_ADD && !dot) return fail(c, "node %d: not a fold", n);
   if (d->a[0] < 0 || (d->a[1] >= 0) != dot || d->a[2] >= 0 || d->a[3] >= 0)
     return fail(c, "node %d: wrong number of operands", n);
   dhc_dtype t = c->s->node[d->a[0]].dtype;

@@ -167,7 +167,7 @@ static DhcScalar fold(const Run *r, const DhcSpecNode *d, Walk *w, const int64_t
   }
   if (d->op == DHC_OP_REDUCE_SUM && is_float) acc.f = dhc_sum_end(&sum);
   if (d->op == DHC_OP_DOT_GENERAL) acc.f = dhc_dot_end(&dot);
-  if (d->op == DHC_OP_REDUCE_MAX || d->op == DHC_OP_REDUCE_MIN) return best;
+  if (dhc_op_folds(d->op) && d->op != DHC_OP_REDUCE_SUM) return best;
   if (d->op == DHC_OP_ARGMAX) acc.i = arg;
   return acc;
 }

@@ -40,7 +40,7 @@ static void walk(Walk *w, const DhcFunc *f, const int64_t *values, double times)
 
 static void walk_callee(Walk *w, const DhcNode *n, const DhcFunc *f, const int64_t *values, double times) {
   bool scan = n->op == DHC_OP_SCAN;
-  const DhcFunc *callee = dhc_attr(n, scan ? "body" : "callee")->func;
+  const DhcFunc *callee = dhc_node_callee(n);
   const DhcAttr *dims = dhc_attr(n, "dims");
   int64_t *inner = DHC_NEW_N(w->a, int64_t, callee->symbols.n + 1), trips = 1;
   for (int i = 0; i < callee->symbols.n; i++)
@@ -134,7 +134,7 @@ static void shares(const DhcFunc *f, double *share, DhcArena *a) {
     if (info->cls == DHC_CLASS_VIEW) continue;
     double *inner = NULL;
     if (info->cls == DHC_CLASS_CALL) {
-      const DhcFunc *callee = dhc_attr(n, n->op == DHC_OP_SCAN ? "body" : "callee")->func;
+      const DhcFunc *callee = dhc_node_callee(n);
       inner = DHC_NEW_N(a, double, callee->params.n + 1);
       shares(callee, inner, a);
     }

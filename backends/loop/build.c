@@ -185,9 +185,10 @@ bool dhc_lp_is_const(DhcLv x, int64_t *v) {
   return true;
 }
 
+/* Whether it gives truth of whatever its operands are. */
 static bool is_compare(DhcOp op) {
-  return op == DHC_OP_EQ || op == DHC_OP_NE || op == DHC_OP_LT || op == DHC_OP_LE ||
-         op == DHC_OP_GT || op == DHC_OP_GE || op == DHC_OP_IS_FINITE;
+  DhcEwTypes t = dhc_op_info(op)->types;
+  return t == DHC_EW_compare || t == DHC_EW_test;
 }
 
 /* i64 scalar constants and neutral elements; NULL: nothing to fold. Addresses only ever

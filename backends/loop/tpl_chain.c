@@ -164,7 +164,7 @@ static void fold_step(DhcChain *c, DhcChainFold *f, DhcLv flat) {
   DhcLv x = dhc_lp_splat(b, dhc_tpl_eval(&c->cx, d->a[0]), c->lanes);
   if (!f->sum) {
     DhcLv y = dhc_lp_get(b, f->acc);
-    dhc_lp_set(b, f->acc, d->op == DHC_OP_REDUCE_MAX ? dhc_lp_max(b, y, x) : dhc_lp_min(b, y, x));
+    dhc_lp_set(b, f->acc, dhc_lp_ew2(b, dhc_op_info(d->op)->fold_by, y, x));
     return;
   }
   DhcLv at = dhc_lp_mulc(b, dhc_lp_and(b, flat, dhc_lp_i64(b, DHC_TPL_LANES - 1)), c->lanes);

@@ -43,8 +43,7 @@ static bool sort_folds(DhcChain *c) {
     if (d->kind != DHC_SN_FOLD) continue;
     if (d->dtype != DHC_F32) return false;
     if (!is_dot(d)) {
-      bool known = d->op == DHC_OP_REDUCE_SUM || d->op == DHC_OP_REDUCE_MAX || d->op == DHC_OP_REDUCE_MIN;
-      if (!known || c->n_fold == DHC_CHAIN_MAX_FOLDS) return false;
+      if (!dhc_op_folds(d->op) || c->n_fold == DHC_CHAIN_MAX_FOLDS) return false;
       c->fold[c->n_fold++] = (DhcChainFold){.node = n, .sum = d->op == DHC_OP_REDUCE_SUM};
       continue;
     }

@@ -158,27 +158,26 @@ static DhcLv argmax_before(DhcLp *b, DhcLv x, DhcLv y, DhcLv i, DhcLv j) {
   return dhc_lp_or(b, above, dhc_lp_and(b, equal, dhc_lp_lt(b, i, j)));
 }
 
-static DhcOp extreme_op(const Member *m) {
-  return m->d->op == DHC_OP_REDUCE_MIN ? DHC_OP_MIN : DHC_OP_MAX;
-}
+static bool is_extreme(DhcOp op) { return dhc_op_folds(op) && op != DHC_OP_REDUCE_SUM; }
+static DhcOp extreme_op(const Member *m) { return dhc_op_info(m->d->op)->fold_by; }
+/* Folds that choose an element begin with the one that any other is preferred to. */
+static bool chooses(DhcOp op) { return op == DHC_OP_ARGMAX || is_extreme(op); }
 
 static DhcLv settle_zero(DhcLp *b, const Member *m, DhcLv v) {
   return dhc_dtype_is_float(m->t) ? dhc_lp_add(b, v, dhc_lp_zero(b, m->t, v->type.lanes)) : v;
 }
 
 DhcLv dhc_tpl_fold_unit(DhcLp *b, const DhcSpecNode *d, dhc_dtype t) {
-  if (d->op != DHC_OP_REDUCE_MAX && d->op != DHC_OP_REDUCE_MIN) return dhc_lp_zero(b, t, 1);
+  if (!is_extreme(d->op)) return dhc_lp_zero(b, t, 1);
   return lowest(b, t, d->op == DHC_OP_REDUCE_MAX);
 }
 
 DhcLv dhc_tpl_fold_two(DhcLp *b, const DhcSpecNode *d, DhcLv x, DhcLv y) {
-  if (d->op != DHC_OP_REDUCE_MAX && d->op != DHC_OP_REDUCE_MIN) return dhc_lp_add(b, x, y);
-  return dhc_lp_ew2(b, d->op == DHC_OP_REDUCE_MIN ? DHC_OP_MIN : DHC_OP_MAX, x, y);
+  return dhc_lp_ew2(b, is_extreme(d->op) ? dhc_op_info(d->op)->fold_by : DHC_OP_ADD, x, y);
 }
 
 DhcLv dhc_tpl_fold_settle(DhcLp *b, const DhcSpecNode *d, DhcLv x) {
-  bool extreme = d->op == DHC_OP_REDUCE_MAX || d->op == DHC_OP_REDUCE_MIN;
-  return extreme && dhc_dtype_is_float(x->type.dtype) ? dhc_lp_add(b, x, dhc_lp_zero(b, x->type.dtype, x->type.lanes)) : x;
+  return is_extreme(d->op) && dhc_dtype_is_float(x->type.dtype) ? dhc_lp_add(b, x, dhc_lp_zero(b, x->type.dtype, x->type.lanes)) : x;
 }
 
 /* p[0..16): 8, 4, 2, 1 apart */
@@ -215,7 +214,7 @@ static void begin_in_order(Fold *f) {
       for (int i = 0; i < DHC_TPL_LANES; i++)
         dhc_lp_store(b, m->parts, dhc_lp_i64(b, (int64_t)i * lanes), zero, 0);
       if (many_blocks(f)) m->blocks = dhc_tpl_blocks_begin(b, m->t, lanes);
-    } else if (op == DHC_OP_REDUCE_MAX || op == DHC_OP_REDUCE_MIN || op == DHC_OP_ARGMAX) {
+    } else if (chooses(op)) {
       m->acc = dhc_lp_var(b, dhc_lp_splat(b, lowest(b, m->t, op != DHC_OP_REDUCE_MIN), lanes));
       if (op == DHC_OP_ARGMAX) m->arg = dhc_lp_var(b, dhc_lp_zero(b, m->d->dtype, lanes));
     } else {
@@ -311,7 +310,7 @@ static void end_in_order(Fold *f) {
     if (m->sum16 && f->unrolled) m->result = fold_few(b, m->few, f->n_few);
     else if (m->sum16) m->result = end_blocks(f, m, take_parts(f, m));
     else if (m->d->op == DHC_OP_ARGMAX) m->result = dhc_lp_get(b, m->arg), m->best = dhc_lp_get(b, m->acc);
-    else if (m->d->op == DHC_OP_REDUCE_MAX || m->d->op == DHC_OP_REDUCE_MIN)
+    else if (is_extreme(m->d->op))
       m->result = settle_zero(b, m, dhc_lp_get(b, m->acc));
     else m->result = dhc_lp_get(b, m->acc);
     if (m->levels.acc && f->ranges) m->result = dhc_lp_select(b, is_many(f), dhc_lp_get(b, m->total), m->result);
@@ -363,7 +362,7 @@ static void begin_by_lanes(Fold *f) {
   for (int k = 0; k < f->n; k++) {
     Member *m = &f->m[k];
     DhcOp op = m->d->op;
-    if (op == DHC_OP_REDUCE_MAX || op == DHC_OP_REDUCE_MIN || op == DHC_OP_ARGMAX) {
+    if (chooses(op)) {
       m->acc = dhc_lp_var(b, dhc_lp_splat(b, lowest(b, m->t, op != DHC_OP_REDUCE_MIN), lanes));
       /* off lanes lose every tie */
       if (op == DHC_OP_ARGMAX)
@@ -449,7 +448,7 @@ static void end_by_lanes(Fold *f) {
       DhcLv i = argmax_lanes(b, dhc_lp_get(b, m->acc), dhc_lp_get(b, m->arg), &m->best);
       DhcLv none = lowest(b, m->d->dtype, false); /* nothing was folded: 0 */
       m->result = dhc_lp_select(b, dhc_lp_eq(b, i, none), dhc_lp_zero(b, m->d->dtype, 1), i);
-    } else if (op == DHC_OP_REDUCE_MAX || op == DHC_OP_REDUCE_MIN) {
+    } else if (is_extreme(op)) {
       m->result = settle_zero(b, m, dhc_lp_fold(b, extreme_op(m), dhc_lp_get(b, m->acc)));
     } else if (op == DHC_OP_DOT_GENERAL || op == DHC_OP_ADD) {
       if (m->levels.acc) {
@@ -637,8 +636,7 @@ DhcTplJoin dhc_tpl_join_begin(DhcTplCx *cx, int n, int lanes) {
     j.blocks = dhc_tpl_blocks_begin(b, m.t, lanes);
     return j;
   }
-  bool extreme = op == DHC_OP_REDUCE_MAX || op == DHC_OP_REDUCE_MIN || op == DHC_OP_ARGMAX;
-  j.value = dhc_lp_var(b, extreme ? dhc_lp_splat(b, lowest(b, m.t, op != DHC_OP_REDUCE_MIN), lanes)
+  j.value = dhc_lp_var(b, chooses(op) ? dhc_lp_splat(b, lowest(b, m.t, op != DHC_OP_REDUCE_MIN), lanes)
                                   : dhc_lp_zero(b, m.t, lanes));
   if (op == DHC_OP_ARGMAX) j.index = dhc_lp_var(b, dhc_lp_zero(b, m.d->dtype, lanes));
   return j;

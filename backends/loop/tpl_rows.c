@@ -302,9 +302,7 @@ static bool begin(Rows *v, const DhcTplInput *in, DhcLp *b, bool split) {
   dhc_tpl_init(&v->cx, in, b);
   for (int a = 0; a < s->n_axes; a++) *(s->axis[a].role == DHC_AXIS_PAR ? &v->par : &v->red) |= 1u << a;
   for (int n = 0; n < s->n_nodes; n++) {
-    DhcOp op = s->node[n].op;
-    if (s->node[n].kind == DHC_SN_FOLD && op != DHC_OP_REDUCE_SUM && op != DHC_OP_REDUCE_MAX && op != DHC_OP_REDUCE_MIN)
-      dhc_lp_refuse(b, "a fold of another kind");
+    if (s->node[n].kind == DHC_SN_FOLD && !dhc_op_folds(s->node[n].op)) dhc_lp_refuse(b, "a fold of another kind");
   }
   if (b->refused) return false;
   const int *o = in->schedule->v;

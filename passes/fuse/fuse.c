@@ -152,6 +152,17 @@ static const DhcType *stored_type(const Fu *fu, const DhcValue *v) {
   return x->piece_of ? &x->piece_of->results[0]->type : &v->type;
 }
 
+/* Whether the windows of n, side by side, leave nothing of its result between them. */
+static bool windows_cover(const Rebuild *r, const DhcNode *n) {
+  const DhcAttr *w = dhc_attr(n, "window");
+  const DhcType *t = &n->results[0]->type;
+  for (int s = 0; s < w->ints.n; s++) {
+    int d = t->rank - w->ints.n + s;
+    if (t->dim[d] != dhc_dim_mulc(r->fu->m->dims, n->args[0]->type.dim[d], w->ints.at[s])) return false;
+  }
+  return true;
+}
+
 /* Whose contents the output v of group g starts as; NULL: nothing. */
 static DhcValue *starts_as(Rebuild *r, const FuGroup *g, DhcValue *v) {
   const FuValue *x = dhc_fu_of(r->fu, v);
@@ -159,22 +170,13 @@ static DhcValue *starts_as(Rebuild *r, const FuGroup *g, DhcValue *v) {
   if (g->copies.n) return r->to[v->id];
   const DhcNode *n = g->anchor;
   if (!n || n->results[0] != v) return NULL;
-  switch (n->op) {
-    case DHC_OP_DYNAMIC_UPDATE:
-    case DHC_OP_SCATTER_ADD: return get(r, n->args[0]);
-    case DHC_OP_PUT_ALONG: return dhc_b_fill(&r->b, &v->type, 0);
-    case DHC_OP_WINDOW_SCATTER: {
-      if (g->kind != DHC_KIND_MAP) return NULL;
-      const DhcAttr *w = dhc_attr(n, "window");
-      bool whole = true;
-      for (int s = 0; s < w->ints.n; s++) {
-        int d = v->type.rank - w->ints.n + s;
-        whole = whole && v->type.dim[d] == dhc_dim_mulc(r->fu->m->dims, n->args[0]->type.dim[d], w->ints.at[s]);
-      }
-      return whole ? NULL : dhc_b_fill(&r->b, &v->type, 0);
-    }
-    default: return NULL;
+  switch (dhc_fu_op(n->op)->starts) {
+    case FU_STARTS_NOTHING: return NULL;
+    case FU_STARTS_FIRST: return get(r, n->args[0]);
+    case FU_STARTS_ZEROS: return dhc_b_fill(&r->b, &v->type, 0);
+    case FU_STARTS_ZEROS_BETWEEN: return g->kind != DHC_KIND_MAP || windows_cover(r, n) ? NULL : dhc_b_fill(&r->b, &v->type, 0);
   }
+  return NULL;
 }
 
 static bool build_kernel(Rebuild *r, FuGroup *g, const FuSpec *w) {

@@ -90,18 +90,12 @@ static void take_use(Find *f, DhcNode *u) {
     else f->ok = false;
     return;
   }
-  switch (u->op) {
-    case DHC_OP_REDUCE_SUM:
-    case DHC_OP_REDUCE_MAX:
-    case DHC_OP_REDUCE_MIN:
-      if (!listed(u, c->folds.at, c->folds.n)) DHC_PUSH(f->fu->scratch, &c->folds, u);
-      return;
-    case DHC_OP_DOT_GENERAL:
-      if (u->args[0] == u->args[1] || u->results[0]->type.dtype != DHC_F32) f->ok = false;
-      if (!listed(u, c->outer.at, c->outer.n)) DHC_PUSH(f->fu->scratch, &c->outer, u);
-      return;
-    default: f->ok = false;
+  if (dhc_op_folds(u->op)) {
+    if (!listed(u, c->folds.at, c->folds.n)) DHC_PUSH(f->fu->scratch, &c->folds, u);
+    return;
   }
+  if (u->op != DHC_OP_DOT_GENERAL || u->args[0] == u->args[1] || u->results[0]->type.dtype != DHC_F32) f->ok = false;
+  else if (!listed(u, c->outer.at, c->outer.n)) DHC_PUSH(f->fu->scratch, &c->outer, u);
 }
 
 /* Everything that hangs together with the dot. */

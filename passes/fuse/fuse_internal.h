@@ -348,7 +348,9 @@ int dhc_fu_i64(FuKernel *k, int64_t v);
 /* Kernel of a group: all stored members. False: *force is to be kept in memory. */
 bool dhc_fu_write(Fu *fu, FuGroup *g, FuSpec *out, DhcValue **force);
 
-/* ---- the FUSE and IN_MEMORY columns of the op table (fuse_ops.c) ---- */
+/* ---- the FUSE, IN_MEMORY and STARTS columns of the op table (fuse_ops.c) ---- */
+
+typedef enum FuStarts { FU_STARTS_NOTHING, FU_STARTS_FIRST, FU_STARTS_ZEROS, FU_STARTS_ZEROS_BETWEEN } FuStarts;
 
 typedef struct FuOp {
   int op;
@@ -357,6 +359,7 @@ typedef struct FuOp {
   /* Node of v at ix inside kernel k; -1: see dhc_fu_emit. */
   int (*emit)(FuKernel *k, DhcValue *v, const FuIx *ix);
   unsigned in_memory; /* bit k: operand k */
+  FuStarts starts;    /* what the result holds where its kernel does not write */
 } FuOp;
 /* All NULL and 0: the op is none of fusion's. */
 const FuOp *dhc_fu_op(DhcOp op);

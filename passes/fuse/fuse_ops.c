@@ -10,6 +10,7 @@ static const FuOp table[DHC_N_OPS + 1] = {
     .op = DHC_OP_##id,
 #define FUSE(how, emitter) .join = dhc_fu_join_##how, .emit = dhc_fu_emit_##emitter,
 #define IN_MEMORY(set) .in_memory = set,
+#define STARTS(as) .starts = FU_STARTS_##as,
 #include "ir/ops.def"
   }
 };

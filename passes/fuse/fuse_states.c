@@ -20,16 +20,12 @@ unsigned dhc_fu_reduced_dims(const DhcNode *n) {
   return m;
 }
 
-static bool is_fold(const DhcNode *n) {
-  return n->op == DHC_OP_REDUCE_SUM || n->op == DHC_OP_REDUCE_MAX || n->op == DHC_OP_REDUCE_MIN;
-}
-
 /* Whether a fold or dot over the last axis of values like the group's is to come. */
 static bool folds_last(const FuGroup *g) {
   int last = g->rank - 1;
   for (const DhcNode *n = g->anchor->next; n; n = n->next) {
     bool dot = n->op == DHC_OP_DOT_GENERAL;
-    for (int k = 0; k < n->n_args && (dot || is_fold(n)); k++) {
+    for (int k = 0; k < n->n_args && (dot || dhc_op_folds(n->op)); k++) {
       const DhcType *t = &n->args[k]->type;
       bool like = t->rank == g->rank, over;
       for (int d = 0; like && d < g->rank; d++) like = t->dim[d] == g->dim[d];
@@ -75,7 +71,7 @@ bool dhc_fu_left_to_folds(const Fu *fu, const FuGroup *g, const DhcNode *n) {
   if (g->kind != DHC_KIND_SCAN || !g->anchor || fu->is_result[v->id] || !fu->n_use[v->id]) return false;
   for (int u = 0; u < fu->n_use[v->id]; u++) {
     const DhcNode *use = fu->use[v->id][u];
-    if (!is_fold(use) || dhc_fu_contracts_states(g, use, dhc_fu_reduced_dims(use))) return false;
+    if (!dhc_op_folds(use->op) || dhc_fu_contracts_states(g, use, dhc_fu_reduced_dims(use))) return false;
   }
   return true;
 }

@@ -59,8 +59,22 @@ static const DhcValue *unequal_to(const DhcValue *cond, int64_t *c) {
   return NULL;
 }
 
+/* ---- the ELEMENTS column of the op table ---- */
+
+static Origin elements_same(const Walk *w, const Frame *f, const DhcNode *n) {
+  (void)w;
+  return f->of[n->args[0]->id];
+}
+
+/* Whole numbers stay what they are, in the index's type. */
+static Origin elements_of_its_kind(const Walk *w, const Frame *f, const DhcNode *n) {
+  bool same = dhc_dtype_is_float(n->args[0]->type.dtype) == dhc_dtype_is_float(n->results[0]->type.dtype);
+  return same ? elements_same(w, f, n) : (Origin){0};
+}
+
 /* select(x != c, x, other): the elements of x but those that are c. */
-static Origin guarded(const Frame *f, const DhcNode *n) {
+static Origin elements_guarded(const Walk *w, const Frame *f, const DhcNode *n) {
+  (void)w;
   Origin none = {0}, o = f->of[n->args[1]->id];
   const DhcValue *x = unequal_to(n->args[0], &o.exempted);
   if (!x || !o.param || o.exempt || f->of[x->id].param != o.param || f->of[x->id].part != o.part) return none;
@@ -68,7 +82,7 @@ static Origin guarded(const Frame *f, const DhcNode *n) {
   return o;
 }
 
-static Origin sliced(const Walk *w, const Frame *f, const DhcNode *n) {
+static Origin elements_part(const Walk *w, const Frame *f, const DhcNode *n) {
   Origin o = f->of[n->args[0]->id];
   if (!o.param || o.part || !dhc_type_equal(&n->args[0]->type, &w->entry->params.at[o.param - 1]->type)) return (Origin){0};
   IndexPart *p = DHC_NEW(w->arena, IndexPart);
@@ -80,6 +94,22 @@ static Origin sliced(const Walk *w, const Frame *f, const DhcNode *n) {
   o.part = p;
   return o;
 }
+
+typedef Origin (*Elements)(const Walk *w, const Frame *f, const DhcNode *n);
+static const struct {
+  int op;
+  Elements of; /* NULL: from elsewhere */
+} elements[DHC_N_OPS + 1] = {
+  [DHC_N_OPS] = {
+    .op = DHC_N_OPS,
+#define OP(id, ...) \
+  },                \
+  [DHC_OP_##id] = { \
+    .op = DHC_OP_##id,
+#define ELEMENTS(rule) .of = elements_##rule,
+#include "ir/ops.def"
+  }
+};
 
 static void record(Walk *w, const Frame *f, const DhcNode *n, int index, int of, const DhcDim *extent) {
   const Origin *o = &f->of[n->args[index]->id], *x = &f->of[n->args[of]->id];
@@ -124,22 +154,8 @@ static void walk_node(Walk *w, Frame *f, const DhcNode *n) {
     record(w, f, n, info->index_arg, size, size ? dhc_attr(n, "size")->dim : t->dim[axis < 0 ? axis + t->rank : axis]);
     return;
   }
-  if (info->cls == DHC_CLASS_VIEW) {
-    f->of[n->results[0]->id] = n->op == DHC_OP_SLICE ? sliced(w, f, n) : f->of[n->args[0]->id];
-    return;
-  }
-  switch (n->op) {
-    case DHC_OP_STOP_GRADIENT: f->of[n->results[0]->id] = f->of[n->args[0]->id]; break;
-    case DHC_OP_CAST:
-      if (dhc_dtype_is_float(n->args[0]->type.dtype) == dhc_dtype_is_float(n->results[0]->type.dtype))
-        f->of[n->results[0]->id] = f->of[n->args[0]->id];
-      break;
-    case DHC_OP_SELECT: f->of[n->results[0]->id] = guarded(f, n); break;
-    case DHC_OP_CALL:
-    case DHC_OP_CHECKPOINT: walk_callee(w, f, n, dhc_attr(n, "callee")->func); break;
-    case DHC_OP_SCAN: walk_callee(w, f, n, dhc_attr(n, "body")->func); break;
-    default: break;
-  }
+  if (elements[n->op].of) f->of[n->results[0]->id] = elements[n->op].of(w, f, n);
+  if (info->cls == DHC_CLASS_CALL) walk_callee(w, f, n, dhc_node_callee(n));
 }
 
 static void walk(Walk *w, Frame *f, const Origin *params) {

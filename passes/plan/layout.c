@@ -25,10 +25,9 @@ static bool is_updated(const DhcFunc *f, const DhcValue *v) {
  * are not passed as they are. NULL: none. */
 static const DhcFunc *callee_of(const DhcNode *n, int *first) {
   *first = 0;
-  if (n->op == DHC_OP_CALL || n->op == DHC_OP_CHECKPOINT) return dhc_attr(n, "callee")->func;
-  if (n->op != DHC_OP_SCAN) return NULL;
-  *first = (int)(dhc_attr(n, "n_carry")->i + dhc_attr(n, "n_xs")->i);
-  return dhc_attr(n, "body")->func;
+  if (dhc_op_info(n->op)->cls != DHC_CLASS_CALL) return NULL;
+  if (n->op == DHC_OP_SCAN) *first = (int)(dhc_attr(n, "n_carry")->i + dhc_attr(n, "n_xs")->i);
+  return dhc_node_callee(n);
 }
 
 static bool is_weight(const DhcModule *m, const DhcFunc *f, const DhcValue *v, int depth);
