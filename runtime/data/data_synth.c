@@ -8,6 +8,7 @@
  *   induction       random tokens; somewhere the mark and a token behind it; at the end the mark: asked for that token
  *   adding          digits d as tokens 1 + d, one in each half marked as 11 + d; at the end 21: asked for the sum of
  *                   both (0 … 18), as in the adding problem (Hochreiter and Schmidhuber, 1997) */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,11 +113,19 @@ static void adding(const Synth *s, Draw *d, int32_t *token, int32_t *target) {
   token[n] = 21;
 }
 
+/* Settings, in the order in which messages name them. */
+enum { LENGTH, VOCAB, PAIRS, ITEMS, N, N_TEST, SEED, N_KEYS, ALL = 1 << LENGTH | 1 << N | 1 << N_TEST | 1 << SEED };
+
 struct Task {
   const char *name;
   void (*make)(const Synth *s, Draw *d, int32_t *token, int32_t *target);
+  unsigned keys; /* bit k: setting k changes its examples */
 };
-static const Task tasks[] = {{"mqar", mqar}, {"copy", copy}, {"selective_copy", selective_copy}, {"induction", induction}, {"adding", adding}};
+static const Task tasks[] = {{"mqar", mqar, ALL | 1 << VOCAB | 1 << PAIRS},
+                             {"copy", copy, ALL | 1 << VOCAB},
+                             {"selective_copy", selective_copy, ALL | 1 << VOCAB | 1 << ITEMS},
+                             {"induction", induction, ALL | 1 << VOCAB},
+                             {"adding", adding, ALL}};
 enum { N_TASKS = sizeof tasks / sizeof *tasks };
 
 /* ---- the spec: TASK or TASK:KEY=NUMBER,... ---------------------------------------------------------------- */
@@ -125,14 +134,21 @@ static dhc_status read_key(const char *spec, const char *at, size_t n, Synth *s)
   const struct {
     const char *name;
     int64_t *to, lo, hi;
-  } keys[] = {{"length", &s->length, 4, MAX_LENGTH}, {"vocab", &s->vocab, 22, 1 << 20}, {"pairs", &s->pairs, 1, MAX_LENGTH / 3},
-              {"items", &s->items, 1, MAX_LENGTH / 2}, {"n", &s->n, 1, 1 << 30}, {"n_test", &s->n_test, 1, 1 << 30},
-              {"seed", &s->seed, 0, UINT32_MAX}};
+  } keys[N_KEYS] = {[LENGTH] = {"length", &s->length, 4, MAX_LENGTH}, [VOCAB] = {"vocab", &s->vocab, 22, 1 << 20},
+                    [PAIRS] = {"pairs", &s->pairs, 1, MAX_LENGTH / 3}, [ITEMS] = {"items", &s->items, 1, MAX_LENGTH / 2},
+                    [N] = {"n", &s->n, 1, 1 << 30},            [N_TEST] = {"n_test", &s->n_test, 1, 1 << 30},
+                    [SEED] = {"seed", &s->seed, 0, UINT32_MAX}};
+  char names[80] = "";
   size_t name = 0, digits = 0;
   while (name < n && at[name] != '=') {
     name++;
   }
-  for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+  for (int k = 0; k < N_KEYS; k++) {
+    if (((s->task->keys >> k) & 1) == 0) {
+      continue;
+    }
+    size_t used = strlen(names);
+    snprintf(names + used, sizeof names - used, "%s%s", used > 0 ? ", " : "", keys[k].name);
     if (strlen(keys[k].name) != name || strncmp(keys[k].name, at, name) != 0) {
       continue;
     }
@@ -149,7 +165,7 @@ static dhc_status read_key(const char *spec, const char *at, size_t n, Synth *s)
     *keys[k].to = v;
     return dhc_status_ok();
   }
-  return dhc_status_make(DHC_E_USAGE, "data '%s': no setting '%.*s' (length, vocab, pairs, items, n, n_test, seed)", spec, (int)name, at);
+  return dhc_status_make(DHC_E_USAGE, "data '%s': %s has no setting '%.*s' (%s)", spec, s->task->name, (int)name, at, names);
 }
 
 static dhc_status check_sizes(const char *spec, const Synth *s) {

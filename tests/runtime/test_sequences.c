@@ -128,13 +128,18 @@ static void what_is_refused(void **state) {
   static const char *const rows[][2] = {
       {"synth:", "data 'synth:': no task '' (mqar, copy, selective_copy, induction, adding)"},
       {"synth:mqra", "data 'synth:mqra': no task 'mqra' (mqar, copy, selective_copy, induction, adding)"},
-      {"synth:copy:len=3", "data 'synth:copy:len=3': no setting 'len' (length, vocab, pairs, items, n, n_test, seed)"},
+      {"synth:copy:len=3", "data 'synth:copy:len=3': copy has no setting 'len' (length, vocab, n, n_test, seed)"},
       {"synth:copy:length=3", "data 'synth:copy:length=3': length needs a number from 4 to 1048576"},
       {"synth:copy:length", "data 'synth:copy:length': length needs a number from 4 to 1048576"},
       {"synth:copy:length=8,length=16", "data 'synth:copy:length=8,length=16': length is given twice"},
+      {"synth:mqar:items=3", "data 'synth:mqar:items=3': mqar has no setting 'items' (length, vocab, pairs, n, n_test, seed)"},
+      {"synth:selective_copy:pairs=3",
+       "data 'synth:selective_copy:pairs=3': selective_copy has no setting 'pairs' (length, vocab, items, n, n_test, seed)"},
+      {"synth:induction:n=3,pairs=3", "data 'synth:induction:n=3,pairs=3': induction has no setting 'pairs' (length, vocab, n, n_test, seed)"},
+      {"synth:adding:vocab=32", "data 'synth:adding:vocab=32': adding has no setting 'vocab' (length, n, n_test, seed)"},
       {"tokens:", "data 'tokens:': needs a path behind the colon"},
       {"scifar:", "data 'scifar:': needs a path behind the colon"},
-      {"synth:copy:vocab=64,", "data 'synth:copy:vocab=64,': no setting '' (length, vocab, pairs, items, n, n_test, seed)"},
+      {"synth:copy:vocab=64,", "data 'synth:copy:vocab=64,': copy has no setting '' (length, vocab, n, n_test, seed)"},
       {"synth:mqar:length=20", "data 'synth:mqar:length=20': 8 pairs need a length of 24 and a vocab of 18 at least"},
       {"synth:selective_copy:length=32", "data 'synth:selective_copy:length=32': 16 items need a length of 33 at least"}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
