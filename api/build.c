@@ -42,9 +42,16 @@ static dhc_status source_of(Build *b, int model, int entry, DhcObjSource *out) {
 
 /* "DHCSSM" as "dhcssm". */
 static const char *object_name(const Build *b) {
-  char *name = dhc_arena_strdup(b->arena, b->o->name ? b->o->name : b->model[0].m->name);
-  for (char *c = name; !b->o->name && *c; c++) *c = (char)tolower((unsigned char)*c);
+  const char *given = b->o->name ? b->o->name : b->o->stem;
+  char *name = dhc_arena_strdup(b->arena, given ? given : b->model[0].m->name);
+  for (char *c = name; !given && *c; c++) *c = (char)tolower((unsigned char)*c);
   return dhc_object_identifier(name, b->arena);
+}
+
+/* A name that was given is what the functions begin with, or refused. */
+static dhc_status check_name(const Build *b) {
+  if (!b->o->name || !strcmp(b->o->name, object_name(b))) return dhc_status_ok();
+  return dhc_status_make(DHC_E_USAGE, "--name: needs what functions of C can begin with, such as \"%s\", got \"%s\"", object_name(b), b->o->name);
 }
 
 static const void *values(void *ctx, int slot) { return build_values(ctx, slot); }
@@ -281,7 +288,8 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
   DhcHeld held, held_away;
   dhc_hold(&held, drop, &b);
   dhc_hold(&held_away, come_back, &away);
-  dhc_status st = go_elsewhere(&away, o, &arena);
+  dhc_status st = check_name(&b);
+  if (st.code == DHC_OK) st = go_elsewhere(&away, o, &arena);
   if (st.code == DHC_OK) st = build_open(&b, m);
   if (st.code == DHC_OK) st = build_models(&b);
   if (st.code == DHC_OK) st = walk(&b);

@@ -6,8 +6,7 @@
 #include "cli/cli.h"
 
 /* "models/dhc_ssm.dhc" is called dhc_ssm; what --root picks out of a file is called as it is. */
-static const char *object_name(const Cli *c, char *to, size_t n) {
-  if (c->name) return c->name;
+static const char *stem_of(const Cli *c, char *to, size_t n) {
   if (c->root) return NULL;
   const char *slash = strrchr(c->args[0], '/'), *stem = slash ? slash + 1 : c->args[0], *dot = strrchr(stem, '.');
   snprintf(to, n, "%.*s", dot ? (int)(dot - stem) : (int)strlen(stem), stem);
@@ -85,7 +84,7 @@ static Variants *variants_of(const Cli *c) {
 int cmd_build(const Cli *c) {
   dhc_session *s = NULL;
   dhc_model *m = NULL;
-  char name[128];
+  char stem[128];
   if (!c->outputs) {
     cli_error(c, "build: needs -o FILE.o, FILE.a or FILE.so");
     return 2;
@@ -97,7 +96,7 @@ int cmd_build(const Cli *c) {
   Variants *v = variants_of(c);
   if (!v) return 2;
   int rc = cli_open(c, &s, &m);
-  dhc_build_options o = {.name = object_name(c, name, sizeof name), .entries = c->entries, .n_entries = c->n_entries,
+  dhc_build_options o = {.name = c->name, .stem = stem_of(c, stem, sizeof stem), .entries = c->entries, .n_entries = c->n_entries,
                          .target = c->target, .cpu = c->cpu, .features = c->features, .bind = c->bind, .weights = c->weights, .weights_file = c->weights_file, .selftest = (int)c->selftest, .max_ram = c->max_ram, .max_flash = c->max_flash, .c = c->emit && !strcmp(c->emit, "c"), .out = c->outputs, .header = c->header, .variants = v->at, .n_variants = v->n};
   dhc_build_result r = {0};
   if (!rc) rc = cli_done(c, s, dhc_model_build(m, &o, &r));

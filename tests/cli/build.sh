@@ -247,4 +247,10 @@ expect 0 "embedded" "$dhcc" build mlp --weights w.safetensors -o mlp.o --header 
 
 # ---- --json
 "$dhcc" build mlp "${out[@]}" --json > out.json && [ "$(number kernels < out.json)" = 2 ] || fail "--json"
+# a name that was given is not made into another; a file's may be
+expect 2 'dhcc: error: --name: needs what functions of C can begin with, such as "my_model", got "my-model"' "$dhcc" build mlp -o named.o --name my-model
+expect 2 'such as "int_", got "int"' "$dhcc" build mlp -o named.o --name int
+[ ! -e named.o ] || fail "a refused name leaves an object"
+cp "$here/../../models/mlp.dhc" 2my-model.dhc
+"$dhcc" build 2my-model.dhc -o named.o --header named.h --quiet && grep -q 'x2my_model_forward' named.h || fail "a file's name"
 finish
