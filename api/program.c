@@ -367,6 +367,11 @@ dhc_memory dhc_program_memory(const dhc_program *p, int index) {
   return exec_memory(p, v);
 }
 
+const char *dhc_program_input(const dhc_program *p, int index, int i) {
+  const Entry *e = p && index >= 0 && index < p->n_entries ? &p->entries[index] : NULL;
+  return e && i >= 0 && i < e->info.n_inputs ? e->info.inputs[i] : NULL;
+}
+
 int dhc_program_n_kernels(const dhc_program *p, int index) {
   const Version *v = last_version(p, index);
   return v && v->planned ? v->planned->plan.n_kernels : 0;

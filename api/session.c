@@ -8,6 +8,7 @@
 #include "api/api.h"
 #include "dhc/version.h"
 #include "ir/errors.h"
+#include "runtime/number.h"
 
 const char *dhc_version(void) {
   return DHC_VERSION;
@@ -285,6 +286,11 @@ const char *dhc_closest(const char *word, const char *const *names, int n) {
   for (int i = 0; i < n; i++)
     if (!names[i]) return NULL;
   return dhc_suggest(word, names, n);
+}
+
+void dhc_format_number(double v, char text[DHC_NUMBER_TEXT]) {
+  _Static_assert((int)DHC_NUMBER_TEXT >= (int)DHC_NUMBER_CHARS, "a number needs room");
+  if (text) dhc_number_text(v, 9, 17, text);
 }
 
 bool dhc_explain(int i, dhc_error_info *out) {

@@ -149,6 +149,9 @@ void cli_clock_text(double seconds, char *to, size_t n); /* "1:02:03", "--:--" w
 
 /* 12345678 bytes as "12.3 MB", 1.2e9 as "1.2 G": what a reader compares; --json and --csv have every digit. */
 const char *cli_short_number(double v, const char *unit, char text[48]);
+/* Cells of CSV: a text, quoted where it has commas, quotes or line ends; a number with every digit, nothing for NaN. */
+void cli_csv_text(const char *text, FILE *to);
+void cli_csv_number(double v, FILE *to);
 /* sweep --cost-only (sweep_costs.c). */
 int cli_sweep_costs(const Cli *c, dhc_session *s, dhc_sweep *sweep);
 

@@ -29,13 +29,15 @@ static void show_json(Show *s, const dhc_ablate_row *r) {
 }
 
 static void csv_number(double v) {
-  if (isnan(v)) printf(",");
-  else printf(",%.17g", v);
+  printf(",");
+  cli_csv_number(v, stdout);
 }
 
 static void show_csv(const Show *s, const dhc_ablate_row *r) {
   if (!s->begun) printf("scope,name,kind,units,loss,loss_change,accuracy,accuracy_change\n");
-  printf("%s,%s,%s,%d", r->scope, r->name, r->kind, r->n_units);
+  printf("%s,", r->scope);
+  cli_csv_text(r->name, stdout);
+  printf(",%s,%d", r->kind, r->n_units);
   csv_number(r->loss);
   csv_number(r->loss_change);
   csv_number(r->accuracy);

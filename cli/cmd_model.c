@@ -162,8 +162,8 @@ static int print_csv(const Cli *c, dhc_session *s, dhc_model *m) {
   for (int i = 0; dhc_costs_field(&costs, i, &info, NULL); i++) printf(",%s", info.name);
   printf("\n%s,%.16s,%s,\"%s\"", dhc_model_name(m), dhc_model_hash(m), c->entry ? c->entry : "forward", costs.sizes);
   for (int i = 0; dhc_costs_field(&costs, i, &info, &value); i++) {
-    if (value == value) printf(",%.17g", value);
-    else printf(",");
+    printf(",");
+    cli_csv_number(value, stdout);
   }
   printf("\n");
   return 0;
@@ -181,7 +181,7 @@ int cmd_info(const Cli *c) {
   char *text = NULL;
   int rc = cli_open(c, &s, &m);
   if (!rc && c->compile) rc = compile_entry(c, s, m);
-  if (!rc && c->csv && !cli_doc(c)) {
+  if (!rc && c->csv) {
     rc = print_csv(c, s, m);
     cli_close(c, s, m);
     return rc;

@@ -23,6 +23,10 @@ typedef struct Inputs {
 static int add_input(const Cli *c, Inputs *in, const char *spec) {
   const char *eq = strchr(spec, '=');
   const char *path = eq ? eq + 1 : spec;
+  if (eq == spec || !*path) {
+    cli_error(c, "--inputs: needs FILE.safetensors or NAME=FILE.npy, got \"%s\"", spec);
+    return 2;
+  }
   dhc_tensor_file *f;
   int rc = cli_fail(c, dhc_tensor_file_open(path, &f));
   if (rc) return rc;
@@ -98,6 +102,23 @@ static int profile(const Cli *c, dhc_program *p, const Inputs *in) {
   }
   dhc_program_profile(p, false);
   return cli_profile_print(c, &sum, times);
+}
+
+/* What the command line names is meant: an input of the entry, or the cotangent of a result. */
+static int check_input(const Cli *c, const dhc_program *p, const char *spec, const char *entry) {
+  enum { MAX_NAMES = 64 };
+  const char *names[MAX_NAMES], *name, *eq = strchr(spec, '=');
+  char word[128];
+  int n = 0;
+  if (!eq || (c->grad && !strncmp(spec, "cotangent.", 10))) return 0;
+  snprintf(word, sizeof word, "%.*s", (int)(eq - spec), spec);
+  for (int i = 0; n < MAX_NAMES && (name = dhc_program_input(p, 0, i)); i++) {
+    if (!strcmp(name, word)) return 0;
+    names[n++] = name;
+  }
+  const char *near = dhc_closest(word, names, n);
+  cli_error(c, "--inputs %s: entry '%s' has no input '%s'%s%s%s", spec, entry, word, near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+  return 1;
 }
 
 static int run_program(const Cli *c, dhc_session *s, dhc_program *p, const Inputs *in) {
@@ -176,9 +197,12 @@ int cmd_run(const Cli *c) {
   Inputs *in = calloc(1, sizeof *in);
   if (!in) return cli_no_memory(c);
   int rc = cli_open(c, &s, &m);
-  for (int i = 0; i < c->n_inputs && !rc; i++) rc = add_input(c, in, c->inputs[i]);
   const char *entry = c->entry ? c->entry : c->grad ? "loss" : "forward";
   if (!rc) rc = cli_done(c, s, dhc_program_open(m, entry, c->grad ? DHC_MODE_GRAD : DHC_MODE_RUN, &p));
+  for (int i = 0; i < c->n_inputs && !rc; i++) {
+    rc = check_input(c, p, c->inputs[i], entry);
+    if (!rc) rc = add_input(c, in, c->inputs[i]);
+  }
   if (!rc) rc = cli_done(c, s, c->weights ? dhc_program_load(p, c->weights, false) : dhc_program_init(p, (uint64_t)c->seed));
   if (!rc && !c->weights) cli_note(c, "note: no --weights, using initial weights of seed %lld", (long long)c->seed);
   if (!rc) rc = load_state(c, p);

@@ -9,7 +9,7 @@
 
 #include "cli/cli.h"
 
-typedef enum OptKind { OPT_FLAG, OPT_TEXT, OPT_SETS, OPT_OPTS, OPT_INPUTS, OPT_ENTRIES, OPT_LIST, OPT_INT, OPT_REAL } OptKind;
+typedef enum OptKind { OPT_FLAG, OPT_TEXT, OPT_WORDS, OPT_SETS, OPT_OPTS, OPT_INPUTS, OPT_ENTRIES, OPT_LIST, OPT_INT, OPT_REAL } OptKind;
 
 typedef struct OptRow {
   const char *name;
@@ -104,8 +104,13 @@ static bool set_listed(const Cli *c, const char **list, int *n, int max, const O
 }
 
 static bool set_option(Cli *c, const OptRow *r, const char *text) {
+  if (!*text && r->kind != OPT_FLAG && r->kind != OPT_WORDS) {
+    cli_error(c, "--%s: needs a value (%s), got an empty one", r->name, r->argument);
+    return false;
+  }
   switch (r->kind) {
     case OPT_FLAG: *(bool *)((char *)c + r->offset) = true; return true;
+    case OPT_WORDS:
     case OPT_TEXT: *(const char **)((char *)c + r->offset) = text; return true;
     case OPT_SETS:
     case OPT_OPTS:
@@ -134,6 +139,10 @@ static bool add_positional(Cli *c, const char *arg) {
   }
   if (c->n_args == (int)(sizeof c->args / sizeof c->args[0])) {
     cli_error(c, "too many arguments, from \"%s\" on", arg);
+    return false;
+  }
+  if (!*arg) {
+    cli_error(c, "argument %d of %s is empty", c->n_args + 1, c->command);
     return false;
   }
   c->args[c->n_args++] = arg;
@@ -187,11 +196,15 @@ bool cli_parse(Cli *c, int argc, char **argv) {
         return false;
       }
     }
-    if (!set_option(c, r, value)) return false;
+    if (!set_option(c, r, value ? value : "")) return false;
     given[r - rows] = true;
   }
   for (int i = 0; i < N_ROWS; i++)
     if (given[i] && cli_command(c->command) && !takes(c->command, &rows[i])) return misplaced(c, &rows[i]);
+  if (c->csv && c->json) {
+    cli_error(c, "--csv and --json exclude each other");
+    return false;
+  }
   if (c->color && strcmp(c->color, "auto") && strcmp(c->color, "always") && strcmp(c->color, "never")) {
     cli_error(c, "--color: needs auto, always or never, got \"%s\"", c->color);
     return false;

@@ -1,5 +1,6 @@
 /* Messages, colours and the document of --json. */
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,6 +119,22 @@ cJSON *cli_doc(const Cli *c) {
   return c->report->doc;
 }
 
+void cli_csv_text(const char *text, FILE *to) {
+  bool plain = !text[strcspn(text, ",\"\r\n")];
+  if (!plain) fputc('"', to);
+  for (; *text; text++) {
+    if (*text == '"') fputc('"', to);
+    fputc(*text, to);
+  }
+  if (!plain) fputc('"', to);
+}
+
+void cli_csv_number(double v, FILE *to) {
+  char text[DHC_NUMBER_TEXT];
+  dhc_format_number(v, text);
+  if (!isnan(v)) fputs(text, to);
+}
+
 /* What --json promises where there is no room for more. */
 static void print_least(const Cli *c) {
   const CliCommand *cmd = cli_command(c->command);
@@ -131,6 +148,21 @@ void cli_drop_doc(CliReport *r) {
   *r = (CliReport){0};
 }
 
+/* cJSON has 15 digits where 17 differ little; whoever reads the document gets the number itself. */
+static void exact_numbers(cJSON *item) {
+  char text[DHC_NUMBER_TEXT];
+  for (; item; item = item->next) {
+    if (item->child) exact_numbers(item->child);
+    if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble)) continue;
+    dhc_format_number(item->valuedouble, text);
+    char *copy = document_malloc(strlen(text) + 1);
+    if (!copy) return;
+    strcpy(copy, text);
+    item->valuestring = copy;
+    item->type = (item->type & ~0xFF) | cJSON_Raw;
+  }
+}
+
 int cli_print_doc(const Cli *c, bool json, int status) {
   if (missing && status != 3 && (json || !status)) status = cli_no_memory(c);
   cJSON *doc = c->report->doc, *all = cJSON_GetObjectItem(doc, "diagnostics"), *row, *name = NULL;
@@ -138,6 +170,7 @@ int cli_print_doc(const Cli *c, bool json, int status) {
   if (name && !cJSON_ReplaceItemInObject(doc, "command", name)) cJSON_Delete(name);
   while ((row = cJSON_DetachItemFromArray(c->report->messages, 0))) cli_add(all, NULL, row);
   if (doc) cJSON_AddNumberToObject(doc, "exit_status", status);
+  exact_numbers(doc);
   char *text = doc && !missing ? cJSON_Print(doc) : NULL;
   if (json && missing) {
     if (status != 3) status = cli_no_memory(c);

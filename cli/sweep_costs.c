@@ -7,7 +7,7 @@
 
 typedef struct CostTable {
   const Cli *c;
-  cJSON *rows; /* of the document; NULL: lines */
+  cJSON *rows, *merged; /* of the document; NULL: lines */
   int n;
 } CostTable;
 
@@ -17,38 +17,39 @@ static void cost_json(const CostTable *t, const dhc_sweep_cost_row *r) {
   double v;
   cJSON_AddStringToObject(row, "name", r->name);
   cJSON_AddStringToObject(row, "hash", r->hash);
+  if (r->same_as) {
+    cJSON_AddStringToObject(row, "same_as", r->same_as);
+    cli_add(t->merged, NULL, row);
+    return;
+  }
   cJSON_AddStringToObject(row, "mixers", r->mixers);
   cJSON_AddStringToObject(row, "pattern", r->pattern);
   cJSON_AddStringToObject(row, "order", r->order);
+  if (r->sequence_length >= 0) cJSON_AddNumberToObject(row, "sequence_length", (double)r->sequence_length);
+  else cJSON_AddNullToObject(row, "sequence_length");
   cJSON_AddStringToObject(row, "sizes", r->costs->sizes);
   for (int i = 0; dhc_costs_field(r->costs, i, &info, &v); i++)
     if (!isnan(v)) cJSON_AddNumberToObject(row, info.name, v);
   cli_add(t->rows, NULL, row);
 }
 
-/* A cell of CSV: in quotes, as names have commas in them. */
-static void cell(const char *text, bool first) {
-  printf("%s\"", first ? "" : ",");
-  for (; *text; text++) printf(*text == '"' ? "\"\"" : "%c", *text);
-  printf("\"");
-}
-
 static void cost_csv(const CostTable *t, const dhc_sweep_cost_row *r) {
   dhc_cost_info info;
   double v;
   if (!t->n) {
-    printf("name,hash,mixers,pattern,sizes");
+    printf("name,hash,mixers,pattern,sequence_length,same_as,sizes");
     for (int i = 0; dhc_costs_field(NULL, i, &info, NULL); i++) printf(",%s", info.name);
     printf("\n");
   }
-  cell(r->name, true);
-  cell(r->hash, false);
-  cell(r->mixers, false);
-  cell(r->pattern, false);
-  cell(r->costs->sizes, false);
+  const char *const texts[] = {r->name, r->hash, r->mixers, r->pattern, NULL, r->same_as ? r->same_as : "", r->costs->sizes};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    if (i) printf(",");
+    if (texts[i]) cli_csv_text(texts[i], stdout);
+    else cli_csv_number(r->sequence_length >= 0 ? (double)r->sequence_length : (double)NAN, stdout);
+  }
   for (int i = 0; dhc_costs_field(r->costs, i, &info, &v); i++) {
-    if (isnan(v)) printf(",");
-    else printf(",%.17g", v);
+    printf(",");
+    cli_csv_number(v, stdout);
   }
   printf("\n");
 }
@@ -67,13 +68,18 @@ static void cost_line(const CostTable *t, const dhc_sweep_cost_row *r) {
   const double values[] = {c->parameters, c->active_parameters, c->flops, c->flops_train, c->activation_bytes, c->activation_train_bytes,
                            c->cache_bytes_token, c->state_bytes, c->cross_length};
   static const char *const units[] = {"", "", "", "", "bytes", "bytes", "bytes", "bytes", ""};
-  char text[48];
+  char text[48], length[32] = "-";
   if (!t->n) {
-    printf("%-10s", "mixers");
+    printf("%-16s  %-10s %-14s %6s", "hash", "mixers", "pattern", "length");
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) printf(" %11s", heads[i]);
     printf("  %-9s  variant\n", "kernels");
   }
-  printf("%-10s", *r->mixers ? r->mixers : "-");
+  if (r->same_as) {
+    printf("%-16s  equal to %s: %s\n", r->hash, r->same_as, r->name);
+    return;
+  }
+  if (r->sequence_length >= 0) snprintf(length, sizeof length, "%lld", (long long)r->sequence_length);
+  printf("%-16s  %-10s %-14s %6s", r->hash, *r->mixers ? r->mixers : "-", *r->order ? r->order : "-", length);
   for (size_t i = 0; i < sizeof values / sizeof *values; i++) printf(" %11s", or_dash(values[i], units[i], text));
   double kernels = both(c->kernels, c->kernels_train);
   printf("  %3.0f new %-3.0f %s\n", kernels - both(c->kernels_shared, c->kernels_train_shared), kernels, r->name);
@@ -90,6 +96,10 @@ static bool show_cost(void *ctx, const dhc_sweep_cost_row *r) {
 }
 
 int cli_sweep_costs(const Cli *c, dhc_session *s, dhc_sweep *sweep) {
-  CostTable t = {.c = c, .rows = cli_doc(c) ? cJSON_AddArrayToObject(cli_doc(c), "variants") : NULL};
+  CostTable t = {.c = c};
+  if (cli_doc(c)) {
+    t.rows = cJSON_AddArrayToObject(cli_doc(c), "variants");
+    t.merged = cJSON_AddArrayToObject(cli_doc(c), "merged");
+  }
   return cli_done(c, s, dhc_sweep_costs(sweep, show_cost, &t));
 }

@@ -27,6 +27,8 @@ typedef struct Sizes {
 /* DHC_E_USAGE where `sizes` is no list of NAME=N, or names no size of the entry (unless `any_name`);
  * DHC_E_INPUT where inputs have no such size. Memory is the arena's. */
 dhc_status sizes_bind(dhc_model *m, const char *entry, const char *sizes, bool any_name, DhcArena *a, Sizes *out) DHC_MUST_USE;
+/* Whether no block has the kind of mixer of that number, and in words. */
+bool atlas_kind_missing(const dhc_model *m, int kind, char *text, size_t n);
 /* "B = 16, H = 32 (assumed)"; "H=32" of those assumed. */
 const char *sizes_text(const Sizes *s, DhcArena *a);
 const char *sizes_assumed(const Sizes *s, DhcArena *a);

@@ -118,25 +118,27 @@ static dhc_status add_entry(dhc_model *m, const char *entry, const char *sizes, 
   return st;
 }
 
+bool atlas_kind_missing(const dhc_model *m, int kind, char *text, size_t n) {
+  DhcKindInfos k = dhc_model_kinds(m->m);
+  int total = 0;
+  for (int i = 0; i < k.n; i++) total += k.at[i].count;
+  if (k.at[kind].count) return false;
+  snprintf(text, n, "no %s among the %d mixers: pattern, ratio and depth leave kind %s out", k.at[kind].layer, total, k.at[kind].letter);
+  return true;
+}
+
 /* "M4 A0", and what a reader of a comparison of ratios should know about it. */
 static void add_mixers(dhc_model *m, const DhcHyperInfos *hypers, JsonDoc *doc) {
   DhcKindInfos k = dhc_model_kinds(m->m);
   if (!k.n) return;
   char text[256];
   size_t at = 0;
-  int total = 0;
   text[0] = 0;
-  for (int i = 0; i < k.n; i++) {
-    total += k.at[i].count;
+  for (int i = 0; i < k.n; i++)
     if (at < sizeof text) at += (size_t)snprintf(text + at, sizeof text - at, "%s%s%d", i ? " " : "", k.at[i].letter, k.at[i].count);
-  }
   json_text(doc, doc->root, "mixers", text);
-  for (int i = 0; i < k.n; i++) {
-    if (k.at[i].count) continue;
-    snprintf(text, sizeof text, "no %s among the %d mixers: pattern, ratio and depth leave kind %s out", k.at[i].layer, total,
-             k.at[i].letter);
-    add_note(doc, text);
-  }
+  for (int i = 0; i < k.n; i++)
+    if (atlas_kind_missing(m, i, text, sizeof text)) add_note(doc, text);
   for (int i = 0; i < hypers->n; i++)
     if (!strcmp(hypers->at[i].name, "tokens") && strstr(hypers->at[i].value, "pooled"))
       add_note(doc, "tokens = pooled gives the mixers a single token: they have nothing to mix");

@@ -8,6 +8,7 @@ typedef struct CostSweep {
   dhc_sweep *w;
   bool (*row)(void *ctx, const dhc_sweep_cost_row *r);
   void *ctx;
+  SweepSeen seen;
   int at;      /* variant */
   bool go_on;
 } CostSweep;
@@ -22,14 +23,19 @@ static dhc_status cost(void *ctx, SweepOpen *x) {
   DHC_TRY(sweep_inputs(x->m, o->sizes, o->seed, &x->arena, in, &n_in));
   DHC_TRY(sweep_identify(x, in, n_in, &x->arena, &id));
   DHC_TRY(dhc_model_costs(x->m, &(dhc_costs_options){.sizes = o->sizes}, &costs));
-  const dhc_sweep_cost_row row = {.index = t->at, .name = t->w->variants.at[t->at].name, .hash = id.hash, .pattern = id.pattern, .order = id.order,
-                                  .mixers = id.mixers, .costs = &costs};
+  int same = sweep_seen_before(&t->seen, id.hash, t->at);
+  const dhc_sweep_cost_row row = {.index = t->at, .name = x->name, .hash = id.hash, .pattern = id.pattern, .order = id.order, .mixers = id.mixers,
+                                  .sequence_length = id.length, .same_as = same >= 0 ? t->w->variants.at[same].name : NULL, .costs = &costs};
   t->go_on = !t->row || t->row(t->ctx, &row);
   return dhc_status_ok();
 }
 
 dhc_status api_sweep_costs(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_cost_row *r), void *ctx) {
   NEED(w);
-  CostSweep t = {.w = w, .row = row, .ctx = ctx, .go_on = true};
-  return sweep_each(w, cost, &t, &t.at, &t.go_on);
+  DhcArena a;
+  dhc_arena_init(&a);
+  CostSweep t = {.w = w, .row = row, .ctx = ctx, .seen = sweep_seen_make(&a, w->variants.n), .go_on = true};
+  dhc_status st = sweep_each(w, cost, &t, &t.at, &t.go_on);
+  dhc_arena_fini(&a);
+  return st;
 }

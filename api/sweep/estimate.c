@@ -96,5 +96,5 @@ static dhc_status try_steps(void *ctx, SweepOpen *x) {
 dhc_status sweep_estimate(dhc_sweep *w, const dhc_train_options *train, const SweepVariant *v, dhc_sweep_estimate *e) {
   Trial t = {.o = *train, .e = e};
   DHC_TRY(count_examples(w->s, train, &t.n_train, &t.n_val));
-  return sweep_report_again(w, v, sweep_with_variant(w, v, try_steps, &t, NULL));
+  return sweep_report_again(w, v, NULL, NULL, sweep_with_variant(w, v, try_steps, &t, NULL));
 }

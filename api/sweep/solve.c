@@ -112,7 +112,7 @@ static dhc_status solve_one(Solve *s, SweepVariant *v) {
   dhc_status st = search(s);
   if (st.code == DHC_E_INPUT) {
     SweepVariant refused = with(s, a, 1);
-    return sweep_report_again(s->w, &refused, st);
+    return sweep_report_again(s->w, &refused, NULL, NULL, st);
   }
   if (st.code != DHC_OK) return st;
   double off = fabs(s->best_is - s->want) / s->want;

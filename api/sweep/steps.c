@@ -9,34 +9,9 @@ dhc_session *sweep_session(const dhc_sweep *w) {
   return w ? w->s : NULL;
 }
 
-/* Hashes of the variants so far, with their numbers: open addressing, room for all. */
-typedef struct Seen {
-  struct {
-    char hash[17];
-    int variant;
-  } *at;
-  int room;
-} Seen;
-
-static Seen seen_make(DhcArena *a, int n) {
-  Seen s = {.room = 2 * n + 1};
-  s.at = dhc_arena_alloc(a, sizeof *s.at * (size_t)s.room);
-  return s;
-}
-
-/* The variant of that hash, if there was one before `variant`; else -1, and it is known from now on. */
-static int seen_before(Seen *s, const char *hash, int variant) {
-  int i = (int)(strtoull(hash, NULL, 16) % (unsigned)s->room);
-  for (; s->at[i].hash[0]; i = (i + 1) % s->room)
-    if (!strcmp(s->at[i].hash, hash)) return s->at[i].variant;
-  memcpy(s->at[i].hash, hash, sizeof s->at[i].hash);
-  s->at[i].variant = variant;
-  return -1;
-}
-
 typedef struct Steps {
   dhc_sweep *w;
-  Seen seen;
+  SweepSeen seen;
   bool (*row)(void *ctx, const dhc_sweep_row *r);
   void *ctx;
   int at; /* variant */
@@ -60,7 +35,7 @@ static dhc_status measure(void *ctx, SweepOpen *x) {
   DHC_TRY(sweep_identify(x, in, n_in, &x->arena, &id));
   dhc_sweep_row row = {.index = i, .name = t->w->variants.at[i].name, .hash = id.hash, .pattern = id.pattern, .order = id.order,
                        .mixers = id.mixers, .sequence_length = id.length, .parameters = id.parameters};
-  int same = seen_before(&t->seen, id.hash, i);
+  int same = sweep_seen_before(&t->seen, id.hash, i);
   if (same >= 0) row.same_as = t->w->variants.at[same].name;
   if (same < 0) {
     DHC_TRY(dhc_program_open(x->m, "loss", DHC_MODE_TRAIN, &x->p));
@@ -84,7 +59,7 @@ dhc_status api_sweep_steps(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_
   NEED(w);
   DhcArena a;
   dhc_arena_init(&a);
-  Steps t = {.w = w, .seen = seen_make(&a, w->variants.n), .row = row, .ctx = ctx, .go_on = true};
+  Steps t = {.w = w, .seen = sweep_seen_make(&a, w->variants.n), .row = row, .ctx = ctx, .go_on = true};
   dhc_status st = sweep_each(w, measure, &t, &t.at, &t.go_on);
   dhc_arena_fini(&a);
   return st;

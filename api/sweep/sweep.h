@@ -49,6 +49,7 @@ struct dhc_sweep {
 /* ---- variant.c ---- */
 
 typedef struct SweepOpen {
+  const char *name; /* of the variant */
   dhc_session *s; /* of its own, or the sweep's */
   dhc_model *m;
   dhc_program *p;  /* the user's to open; closed with the rest */
@@ -59,9 +60,9 @@ typedef struct SweepOpen {
  * if not NULL: whether the failure left diagnostics with a place. */
 typedef dhc_status (*SweepUse)(void *ctx, SweepOpen *x);
 dhc_status sweep_with_variant(dhc_sweep *w, const SweepVariant *v, SweepUse use, void *ctx, bool *located) DHC_MUST_USE;
-/* After a failure of v: opens it in the sweep's session, so that its diagnostics are there, and names it. What is no
- * failure, or a stop, comes back as it is. */
-dhc_status sweep_report_again(dhc_sweep *w, const SweepVariant *v, dhc_status st) DHC_MUST_USE;
+/* After a failure of v: opens it in the sweep's session, and uses it there (unless NULL), so that its diagnostics are
+ * there, and names it. What is no failure, or a stop, comes back as it is. */
+dhc_status sweep_report_again(dhc_sweep *w, const SweepVariant *v, SweepUse use, void *ctx, dhc_status st) DHC_MUST_USE;
 
 /* The same for every variant, its number in *at, as long as *go_on; a failure is reported as above, a stop as such. */
 dhc_status sweep_each(dhc_sweep *w, SweepUse use, void *ctx, int *at, const bool *go_on) DHC_MUST_USE;
@@ -73,6 +74,18 @@ typedef struct SweepIdentity {
   int64_t length, parameters;
 } SweepIdentity;
 dhc_status sweep_identify(const SweepOpen *x, const dhc_tensor *in, int n_in, DhcArena *a, SweepIdentity *out) DHC_MUST_USE;
+
+/* Hashes of the variants so far, with their numbers: open addressing, room for all. */
+typedef struct SweepSeen {
+  struct {
+    char hash[17];
+    int variant;
+  } *at;
+  int room;
+} SweepSeen;
+SweepSeen sweep_seen_make(DhcArena *a, int n);
+/* The variant of that hash, if there was one before `variant`; else -1, and it is known from now on. */
+int sweep_seen_before(SweepSeen *s, const char *hash, int variant);
 
 /* Tokens that the mixers see at these sizes; -1: not known. */
 dhc_status sweep_length(dhc_model *m, const char *sizes, int64_t *out) DHC_MUST_USE;

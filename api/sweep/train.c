@@ -1,6 +1,8 @@
 /* The loop of a training sweep: variants by seeds, each run in a session and a folder of its own. */
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "api/sweep/study.h"
 #include "api/train/train.h"
@@ -13,6 +15,8 @@ typedef struct Sweeping {
   Study t;
   Study before; /* what the folder held; no variants: nothing */
   DhcRunFolder folder;
+  bool made;  /* the folder was not there */
+  bool wrote; /* sweep.json and results.csv, which were not there */
   dhc_sweep_progress pr;
   double t0;     /* ms */
   int begun_at;  /* runs that were finished when it began here */
@@ -89,7 +93,8 @@ static dhc_status identify_open(void *ctx, SweepOpen *x) {
 
 static dhc_status identify(Sweeping *g, int i, const DhcDataset *d, SweepIdentity *id) {
   const SweepVariant *v = &g->w->variants.at[i];
-  return sweep_report_again(g->w, v, sweep_with_variant(g->w, v, identify_open, &(Identify){g, d, id}, NULL));
+  Identify t = {g, d, id};
+  return sweep_report_again(g->w, v, identify_open, &t, sweep_with_variant(g->w, v, identify_open, &t, NULL));
 }
 
 static const char *settings_text(const Sweeping *g, const SweepVariant *v) {
@@ -139,6 +144,8 @@ static dhc_status list_variants(Sweeping *g) {
 
 static dhc_status open_folder(Sweeping *g) {
   Study *t = &g->t;
+  DHC_TRY(dhc_run_folder_of_sweep(t->out));
+  g->made = access(t->out, F_OK) != 0;
   DHC_TRY(dhc_run_folder_open(t->out, true, &g->w->s->warn, &g->folder));
   if (!study_is_there(t->out)) return dhc_status_ok();
   if (!g->o->resume) return dhc_status_make(DHC_E_INPUT, "%s: holds a sweep already: --resume goes on with it", t->out);
@@ -147,6 +154,19 @@ static dhc_status open_folder(Sweeping *g) {
   DHC_TRY(study_same_settings(t, &g->before, study_path(t, "sweep.json")));
   t->command = g->before.command;
   return dhc_status_ok();
+}
+
+/* A sweep that could not begin leaves nothing that the same command, put right, would have to go on with: what it wrote
+ * goes, unless a run has left something or the folder held a sweep before. */
+static void take_back(const Sweeping *g) {
+  const Study *t = &g->t;
+  if (g->wrote) {
+    for (int i = 0; i < t->runs.n; i++) (void)rmdir(study_path(t, t->runs.at[i].folder)); /* of empty ones */
+    if (rmdir(study_path(t, "runs")) && errno != ENOENT) return;
+    (void)unlink(study_path(t, "sweep.json"));
+    (void)unlink(study_path(t, "results.csv"));
+  }
+  if (g->made) (void)rmdir(t->out);
 }
 
 /* Rows of results.csv are those of this sweep's variants and seeds: one less would take finished runs out of it. */
@@ -230,7 +250,7 @@ static dhc_status do_run(Sweeping *g, StudyRun *run) {
     g->pr.message = dhc_arena_strdup(g->t.arena, st.code == DHC_OK ? "" : st.message);
     return study_finish(&g->t, run, g->pr.status, g->pr.message, &one.r);
   }
-  if (st.code == DHC_E_INPUT && located) return sweep_report_again(g->w, sv, st);
+  if (st.code == DHC_E_INPUT && located) return sweep_report_again(g->w, sv, NULL, NULL, st);
   if (st.code == DHC_E_INTERRUPTED || st.code == DHC_E_ENVIRONMENT) return st;
   return dhc_status_make(st.code, "variant %s, seed %llu: %s", v->name, (unsigned long long)run->seed, st.message);
 }
@@ -314,7 +334,6 @@ static dhc_status follow(Sweeping *g) {
 
 static dhc_status loop(Sweeping *g) {
   Study *t = &g->t;
-  DHC_TRY(check_budget(g));
   for (int k = 0; k < t->runs.n; k++) {
     g->pr.runs += is_mine(g, k);
     run_number(t, k)->seen = run_number(t, k)->result.status != NULL;
@@ -363,7 +382,12 @@ static dhc_status set_up(Sweeping *g) {
   if (t->baseline && study_variant(t, t->baseline) < 0) return study_no_baseline(t);
   study_add_runs(t);
   if (o->out) DHC_TRY(study_read_results(t));
-  return o->dry_run || o->n_workers ? dhc_status_ok() : study_write(t);
+  if (o->train.init_from) DHC_TRY(weights_openable(o->train.init_from));
+  if (o->dry_run) return dhc_status_ok();
+  DHC_TRY(check_budget(g));
+  if (o->n_workers) return dhc_status_ok();
+  g->wrote = !study_is_there(t->out);
+  return study_write(t);
 }
 
 static void tear_down(void *sweeping) {
@@ -389,6 +413,8 @@ dhc_status api_sweep_train(dhc_sweep *w, const dhc_sweep_train_options *o, dhc_s
   dhc_status st = set_up(&g);
   if (st.code == DHC_OK) st = o->dry_run ? estimate_all(&g) : loop(&g);
   study_count(&g.t, out);
+  bool failed = st.code == DHC_E_INPUT || st.code == DHC_E_USAGE || (o->others && !g.pr.done);
+  if (failed && !dhc_stop_signal()) take_back(&g);
   if (st.code == DHC_E_INTERRUPTED && out->runs && !o->dry_run)
     st = dhc_status_make(DHC_E_INTERRUPTED, "stopped; %d of %d runs are done; go on with --resume", out->done, out->runs);
   dhc_release(&held);

@@ -28,7 +28,7 @@ static void add_stats(dhc_compile_stats *to, const dhc_compile_stats *from) {
 }
 
 dhc_status sweep_with_variant(dhc_sweep *w, const SweepVariant *v, SweepUse use, void *ctx, bool *located) {
-  SweepOpen x = {.asked_ms = session_now_ms()};
+  SweepOpen x = {.name = v->name, .asked_ms = session_now_ms()};
   DhcHeld held;
   dhc_arena_init(&x.arena);
   dhc_hold(&held, close_open, &x);
@@ -43,13 +43,25 @@ dhc_status sweep_with_variant(dhc_sweep *w, const SweepVariant *v, SweepUse use,
   return st;
 }
 
-dhc_status sweep_report_again(dhc_sweep *w, const SweepVariant *v, dhc_status st) {
+static void close_again(void *what) {
+  SweepOpen *x = what;
+  dhc_program_close(x->p);
+  dhc_model_close(x->m);
+}
+
+dhc_status sweep_report_again(dhc_sweep *w, const SweepVariant *v, SweepUse use, void *ctx, dhc_status st) {
   if (st.code == DHC_OK || st.code == DHC_E_INTERRUPTED) return st;
-  SweepOpen x = {.s = w->s};
+  SweepOpen x = {.name = v->name, .s = w->s};
   int before = w->s->diags.n_errors;
+  DhcHeld held;
+  dhc_arena_init(&x.arena);
+  dhc_hold(&held, close_again, &x);
   dhc_status again = open_in(w, v, &x);
+  if (again.code == DHC_OK && use) again = use(ctx, &x);
   (void)again; /* what matters is what it leaves in the session */
-  dhc_model_close(x.m);
+  dhc_release(&held);
+  close_again(&x);
+  dhc_arena_fini(&x.arena);
   DhcDiags *d = &w->s->diags;
   if (d->n_errors > before && d->all.n) dhc_diag_note(d, d->all.at[d->all.n - 1], (DhcSpan){0}, "of variant %s", v->name);
   else return dhc_status_make(st.code, "variant %s: %s", v->name, st.message);
@@ -60,7 +72,9 @@ dhc_status sweep_each(dhc_sweep *w, SweepUse use, void *ctx, int *at, const bool
   for (*at = 0; *at < w->variants.n && *go_on; ++*at) {
     const SweepVariant *v = &w->variants.at[*at];
     if (dhc_stop_signal()) return dhc_status_make(DHC_E_INTERRUPTED, "stopped after %d of %d variants", *at, w->variants.n);
-    DHC_TRY(sweep_report_again(w, v, sweep_with_variant(w, v, use, ctx, NULL)));
+    bool located;
+    dhc_status st = sweep_with_variant(w, v, use, ctx, &located);
+    DHC_TRY(sweep_report_again(w, v, located ? use : NULL, ctx, st));
   }
   return dhc_status_ok();
 }
@@ -74,6 +88,21 @@ static void put_recipe(const DhcRecipe *r, DhcText *t) {
   for (int i = 0; i < 8; i++) dhc_text_printf(t, " %a", dhc_recipe_lr(r, i * 20, 1000));
   for (int i = 0; i < r->optimizer_args.n; i++)
     dhc_text_printf(t, " %s %a", r->optimizer_args.at[i].name, r->optimizer_args.at[i].value);
+}
+
+SweepSeen sweep_seen_make(DhcArena *a, int n) {
+  SweepSeen s = {.room = 2 * n + 1};
+  s.at = dhc_arena_alloc(a, sizeof *s.at * (size_t)s.room);
+  return s;
+}
+
+int sweep_seen_before(SweepSeen *s, const char *hash, int variant) {
+  int i = (int)(strtoull(hash, NULL, 16) % (unsigned)s->room);
+  for (; s->at[i].hash[0]; i = (i + 1) % s->room)
+    if (!strcmp(s->at[i].hash, hash)) return s->at[i].variant;
+  memcpy(s->at[i].hash, hash, sizeof s->at[i].hash);
+  s->at[i].variant = variant;
+  return -1;
 }
 
 /* Everything that a run of it would compute: the graph of the loss with all it calls, tensors, how they begin, float
@@ -133,6 +162,28 @@ static const char *mixers_text(const DhcModel *m, DhcArena *a) {
   return dhc_text_str(&t);
 }
 
+/* Whether the variant says itself that it has none of that kind: its pattern or ratio does without the letter, or "0A". */
+static bool says_none(const dhc_model *m, const char *letter) {
+  static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  DhcHyperInfos h = dhc_model_hypers(m->m);
+  bool says = false;
+  for (int i = 0; i < h.n; i++) {
+    const char *value = h.at[i].value, *at = strstr(value, letter);
+    if (strcmp(h.at[i].name, "pattern") && strcmp(h.at[i].name, "ratio")) continue;
+    bool none = at && at > value && at[-1] == '0' && (at - value < 2 || at[-2] < '0' || at[-2] > '9');
+    says = says || (value[strcspn(value, letters)] && (!at || none));
+  }
+  return says;
+}
+
+/* A ratio may be longer than the stack is deep: what it is compared with is then another ratio. */
+static void note_missing(const SweepOpen *x) {
+  char why[160];
+  for (int i = 0; i < dhc_model_kinds(x->m->m).n; i++)
+    if (atlas_kind_missing(x->m, i, why, sizeof why) && !says_none(x->m, dhc_model_kinds(x->m->m).at[i].letter))
+      dhc_warn(&x->s->warn, DHC_WARN_NOTE, "%s: %s", x->name, why);
+}
+
 dhc_status sweep_identify(const SweepOpen *x, const dhc_tensor *in, int n_in, DhcArena *a, SweepIdentity *out) {
   int before = x->s->diags.n_errors;
   DhcInputShape *shape = DHC_NEW_N(a, DhcInputShape, n_in + 1);
@@ -147,5 +198,6 @@ dhc_status sweep_identify(const SweepOpen *x, const dhc_tensor *in, int n_in, Dh
   out->length = sequence_length(f, in, n_in);
   out->parameters = dhc_model_n_params(x->m);
   hash_of(x->m, f, a, out->hash);
+  note_missing(x);
   return dhc_status_ok();
 }

@@ -67,6 +67,10 @@ DHC_API dhc_status dhc_tensor_file_save(const char *path, const dhc_tensor *t, i
 
 /* Closest of `names` to `word`, or NULL: for "did you mean". */
 DHC_API const char *dhc_closest(const char *word, const char *const *names, int n);
+/* A number as other programs read it, in JSON and CSV: the fewest digits that bring it back, '.' in every locale, whole numbers
+ * below 2^53 with all of theirs; "nan", "inf" and "-inf" are what they are. */
+enum { DHC_NUMBER_TEXT = 48 };
+DHC_API void dhc_format_number(double v, char text[DHC_NUMBER_TEXT]);
 /* The i-th error code that a diagnostic can have, in order of codes; false behind the last. */
 typedef struct dhc_error_info {
   const char *code, *title, *text;
@@ -251,6 +255,8 @@ DHC_API dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *
 /* All that dhc_program_run does before it runs: with inputs of these shapes the entry is compiled, its memory
  * planned and bound. The first run then only runs. */
 DHC_API dhc_status dhc_program_plan(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs) DHC_MUST_USE;
+/* Name of the i-th input that entry number `index` takes; NULL behind the last. */
+DHC_API const char *dhc_program_input(const dhc_program *p, int index, int i);
 
 /* After a run of entry number `index`: DHC_E_NUMERIC names a param, buffer or result that holds a NaN,
  * and the place. Infinities pass: masks are made of them. */
@@ -428,7 +434,8 @@ typedef struct dhc_build_variant {
 typedef struct dhc_build_options {
   const char *const *entries; /* none: "forward" */
   int n_entries;
-  const char *name;    /* prefix of the functions; NULL: the model's name in lower case */
+  const char *name;    /* prefix of the functions, an identifier; NULL: made of `stem` */
+  const char *stem;    /* of a file, such as "my-model", which gives my_model; NULL: the model's name in lower case */
   const char *target;  /* a machine of backends/cpu/targets.def or a triple of one; NULL: this one */
   const char *cpu, *features; /* with target; NULL: its own */
   const char *bind;    /* "B=1,L=16": sizes that are fixed; NULL: none */

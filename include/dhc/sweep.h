@@ -65,9 +65,11 @@ DHC_API dhc_status dhc_sweep_steps(dhc_sweep *w, bool (*row)(void *ctx, const dh
 typedef struct dhc_sweep_cost_row {
   int index;
   const char *name, *hash, *pattern, *order, *mixers; /* as in dhc_sweep_row */
+  int64_t sequence_length; /* the same */
+  const char *same_as;    /* name of the variant that it is equal to, or NULL; its costs are told all the same */
   const dhc_costs *costs;
 } dhc_sweep_cost_row;
-/* Of every variant, equal ones each; sizes that the sweep does not give are assumed, one example. false ends it. */
+/* Of every variant, equal ones too; sizes that the sweep does not give are assumed, one example. false ends it. */
 DHC_API dhc_status dhc_sweep_costs(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_cost_row *r), void *ctx) DHC_MUST_USE;
 
 /* ---- training ------------------------------------------------------------------------- */

@@ -266,6 +266,7 @@ static void of_program(void) {
   IS_NULL("name", dhc_program_set_scalar(p, NULL, 0));
   IS_NULL("p", dhc_program_plan(NULL, 0, in, 2));
   REFUSED("no entry number 9", dhc_program_plan(p, 9, in, 2));
+  NOTHING(dhc_format_number(1, NULL));
   NOTHING(dhc_program_reset(NULL));
   IS_NULL("p", dhc_program_save_state(NULL, "a"));
   IS_NULL("path", dhc_program_save_state(p, NULL));
@@ -278,6 +279,7 @@ static void of_program(void) {
   VALUE(dhc_program_n_kernels, dhc_program_n_kernels(NULL, 0) == 0 && dhc_program_n_kernels(p, -1) == 0);
   IS_NULL("p", dhc_program_check(NULL, 0));
   REFUSED("program has no entry number 9", dhc_program_check(p, 9));
+  VALUE(dhc_program_input, !dhc_program_input(NULL, 0, 0) && !dhc_program_input(p, 99, 0) && !dhc_program_input(p, 0, -1) && !dhc_program_input(p, 0, 99));
   VALUE(dhc_program_n_calls, dhc_program_n_calls(NULL, 0) == 0 && dhc_program_n_calls(p, 99) == 0);
 }
 

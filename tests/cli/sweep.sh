@@ -76,6 +76,12 @@ expect 2 "--slack: needs a percentage" "$dhcc" sweep "${even[@]}" --hold params=
 # a recipe's settings are variants too, and compile nothing
 got=$("$dhcc" sweep "${small[@]}" --opt lr=1e-3,3e-4 --json)
 [ "$(echo "$got" | names)" = "lr=1e-3 lr=3e-4 | " ] || fail "--opt: $got"
+got=$("$dhcc" sweep "${small[@]}" --opt lr=1e-3,3e-4 --opt weight_decay=0.1,0.01 --opt beta2=0.99 --opt clip=0,1 --json)
+echo "$got" | python3 -c 'import json, sys
+v = json.load(sys.stdin)["variants"]
+assert len(v) == 8 and len({x["hash"] for x in v}) == 8, v
+assert v[0]["name"] == "lr=1e-3,weight_decay=0.1,clip=0" and [x["kernels_compiled"] for x in v] == [0] * 8, v' || fail "optimiser settings: $got"
+expect 2 "--opt: a recipe has no 'weight_decoy'" "$dhcc" sweep "${small[@]}" --opt weight_decoy=1,2
 
 # what a model file declares
 cat > "$work/v.dhc" <<'M'
@@ -134,4 +140,29 @@ print(few, many)
 assert many < few + 2048, (few, many)  # KiB
 P
 python3 "$work/grow.py" "$dhcc" "$work/v.dhc" || fail "a thousand variants grow"
+# what variants cost: equal ones are said to be, and a ratio that the depth cuts short is noted
+cost() { "$dhcc" sweep dhc_jamba --set hidden_dim=4 --set num_heads=2 --set num_experts=2 --set d_state=4 --set num_layers=4 --set tokens=grid --set moe_frequency=0 --set "ratio=$1" --cost-only --sizes B=1,H=16,W=16 "${@:2}"; }
+cost 3M:1A,6M:2A,12M:4A,1M:1A --set pattern=MMMA --json > "$work/equal.json" 2>&1 || fail "costs"
+[ "$(names < "$work/equal.json")" = "ratio=3M:1A | ratio=6M:2A=ratio=3M:1A ratio=12M:4A=ratio=3M:1A ratio=1M:1A=ratio=3M:1A" ] || fail "equal costs: $(cat "$work/equal.json")"
+cost 3M:1A,1M:1A --set pattern=MMMA > "$work/equal.txt" || fail "costs as a table"
+hash=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["variants"][0]["hash"])' "$work/equal.json")
+[ "$(sed -n 2p "$work/equal.txt" | cut -c1-50)" = "$hash  M3 A1      MMMA               16" ] || fail "a row of costs: $(cat "$work/equal.txt")"
+[ "$(sed -n 3p "$work/equal.txt")" = "$hash  equal to ratio=3M:1A: ratio=1M:1A" ] || fail "an equal row: $(cat "$work/equal.txt")"
+cost 3M:1A,1M:1A --set pattern=MMMA --csv | python3 -c 'import csv, json, sys
+rows = list(csv.DictReader(sys.stdin))
+v = json.load(open(sys.argv[1]))["variants"][0]
+assert [r["same_as"] for r in rows] == ["", "ratio=3M:1A"] and rows[0]["hash"] == rows[1]["hash"], rows
+assert rows[0]["sequence_length"] == "16" and rows[0]["pattern"] == "MMMA" and rows[0]["mixers"] == "M3 A1", rows
+for k, x in v.items():
+    if isinstance(x, (int, float)) and "shared" not in k: assert float(rows[0][k]) == x, (k, x, rows[0][k])' "$work/equal.json" || fail "costs as CSV"
+cost 7M:1A,3M:1A,1M:0A,1M > "$work/out" 2> "$work/err" || fail "costs of ratios"
+[ "$(cat "$work/err")" = "dhcc: note: ratio=7M:1A: no MultiHeadAttention among the 4 mixers: pattern, ratio and depth leave kind A out" ] || fail "a ratio longer than the stack: $(cat "$work/err")"
+cat > "$work/only.dhc" <<'M'
+model Only(d: int = 2) {
+  param w: [d] = zeros()
+  loss<B>(x: [B, d]) -> (loss: []) { return sum(x * w) }
+}
+M
+expect 1 "error[E0301]: Only has no entry 'forward'" "$dhcc" sweep "$work/only.dhc" --set d=2,3 --cost-only
+expect 1 "of variant d=2" "$dhcc" sweep "$work/only.dhc" --set d=2,3 --cost-only
 finish

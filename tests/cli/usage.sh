@@ -38,6 +38,18 @@ expect 0 'dhcc ' "$dhcc" --version
 expect 0 'usage: dhcc train MODEL' "$dhcc" train --help
 expect 0 'commands:' "$dhcc" --help
 expect 1 'no such' "$dhcc" run mlp --inputs "$work/absent.npy"
+# what is empty has no name to be said
+expect 2 'dhcc: error: --weights: needs a value (FILE), got an empty one' "$dhcc" run mlp --weights ''
+expect 2 'dhcc: error: --out: needs a value (DIR), got an empty one' "$dhcc" train mlp --data npy:x --out=
+expect 2 'dhcc: error: --set: needs a value (KEY=VALUE), got an empty one' "$dhcc" info mlp --set ''
+expect 2 'dhcc: error: argument 1 of check is empty' "$dhcc" check ''
+expect 2 'dhcc: error: --inputs: needs FILE.safetensors or NAME=FILE.npy, got "image="' "$dhcc" run mlp --inputs image=
+# a name on the command line is meant
+expect 1 "dhcc: error: --inputs y=x.npy: entry 'forward' has no input 'y'" "$dhcc" run mlp --backend interp --inputs y=x.npy
+expect 1 "dhcc: error: --inputs imgae=x.npy: entry 'forward' has no input 'imgae' (did you mean 'image'?)" "$dhcc" run mlp --backend interp --inputs imgae=x.npy
+expect 1 "dhcc: error: x.npy: no such file or directory" "$dhcc" run mlp --backend interp --grad --inputs cotangent.logits=x.npy
+expect 2 'dhcc: error: --csv and --json exclude each other' "$dhcc" info mlp --csv --json
+expect 2 'dhcc: error: --csv and --json exclude each other' "$dhcc" ablate mlp --csv --json
 expect 2 'unknown command nosuch' "$dhcc" help nosuch
 expect 2 '--color: needs auto, always or never, got "purple"' "$dhcc" check mlp --color=purple
 expect 2 '--sizes: needs NAME=N' "$dhcc" info mlp --sizes B=0
