@@ -135,6 +135,8 @@ dhc_status weights_all(dhc_program *p, DhcArena *arena, DhcTensorView **out, int
 dhc_status weights_read_range(dhc_program *p, const DhcSafetensors *file, int range) DHC_MUST_USE;
 /* After weights_read: names the tensors of the file that it did not need, as a note, with session option
  * strict as an error (unused.c). */
+/* Whether the file can be opened as weights. */
+dhc_status weights_openable(const char *path) DHC_MUST_USE;
 dhc_status weights_unused(const dhc_program *p, const DhcSafetensors *file) DHC_MUST_USE;
 
 /* ---- compiled entries (pipeline.c) --------------------------------------------- */

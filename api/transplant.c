@@ -127,6 +127,13 @@ static dhc_status all(Transplant *t) {
   return dhc_status_ok();
 }
 
+dhc_status weights_openable(const char *path) {
+  DhcSafetensors *file;
+  DHC_TRY(dhc_safetensors_open_weights(path, &file));
+  dhc_safetensors_close(file);
+  return dhc_status_ok();
+}
+
 dhc_status api_program_transplant(dhc_program *p, const char *path,
                                   void (*row)(void *ctx, dhc_transplant_kind kind, const char *name, const char *why), void *ctx) {
   NEED(p);

@@ -272,6 +272,7 @@ static int train_sweep(const Cli *c, dhc_session *s, dhc_sweep *sweep) {
   dhc_status st = dhc_sweep_train(sweep, &o, &r);
   free(command);
   if (leads) jobs_end(&t.jobs);
+  if (c->worker && st.code == DHC_E_INTERRUPTED) st.message[0] = 0; /* the leader says it, once for all */
   if (c->worker) return cli_done(c, s, st);
   if (st.code == DHC_E_INTERRUPTED && t.terminal) fputc('\n', stderr);
   if (c->dry_run && st.code == DHC_OK) sum_estimates(&t);

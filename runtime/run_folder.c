@@ -102,3 +102,19 @@ dhc_status dhc_run_folder_used(const char *path, bool *used, char name[DHC_RUN_F
   close(fd);
   return dhc_status_ok();
 }
+
+dhc_status dhc_run_folder_of_run(const char *path) {
+  char name[4096];
+  int n = snprintf(name, sizeof name, "%s/sweep.json", path);
+  if (n < 0 || (size_t)n >= sizeof name || access(name, F_OK) != 0) {
+    return dhc_status_ok();
+  }
+  return dhc_status_make(DHC_E_INPUT, "%s: holds a sweep (sweep.json); a run needs a folder of its own", path);
+}
+
+dhc_status dhc_run_folder_of_sweep(const char *path) {
+  char name[DHC_RUN_FILE_CHARS];
+  bool used;
+  DHC_TRY(dhc_run_folder_used(path, &used, name));
+  return used ? dhc_status_make(DHC_E_INPUT, "%s: holds a run (%s); a sweep needs a folder of its own", path, name) : dhc_status_ok();
+}

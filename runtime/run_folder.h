@@ -19,6 +19,11 @@ dhc_status dhc_run_folder_open(const char *path, bool make, const DhcWarn *warn,
                                DhcRunFolder *out) DHC_MUST_USE;
 void dhc_run_folder_close(DhcRunFolder *f);
 
+/* A run and a sweep have folders of their own: DHC_E_INPUT where a run is to go to a folder that holds a sweep, or a
+ * sweep to one that holds a run. */
+dhc_status dhc_run_folder_of_run(const char *path) DHC_MUST_USE;
+dhc_status dhc_run_folder_of_sweep(const char *path) DHC_MUST_USE;
+
 enum { DHC_RUN_ID_CHARS = 33, DHC_RUN_FILE_CHARS = 256 };
 /* 32 hex digits that no other run has. */
 dhc_status dhc_run_id_draw(char id[DHC_RUN_ID_CHARS]) DHC_MUST_USE;

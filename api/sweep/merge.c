@@ -54,7 +54,6 @@ static dhc_status read_all(Study *to, Study *from, const char *const *folders, i
   int n_seeds = 0;
   for (int i = 0; i < n; i++) {
     from[i] = (Study){.out = folders[i], .arena = to->arena};
-    if (!study_is_there(folders[i])) return dhc_status_make(DHC_E_INPUT, "%s: holds no sweep", folders[i]);
     DHC_TRY(study_read(&from[i]));
     DHC_TRY(study_read_results(&from[i]));
     if (i) DHC_TRY(study_same_settings(&from[0], &from[i], study_path(&from[i], "sweep.json")));
@@ -100,6 +99,7 @@ dhc_status api_sweep_merge(const char *out, const char *const *folders, int n, d
   Study to = {.out = out, .arena = &a};
   Study *from = DHC_NEW_N(&a, Study, n + 1);
   dhc_status st = read_all(&to, from, folders, n); /* before a folder is made */
+  if (st.code == DHC_OK) st = dhc_run_folder_of_sweep(out);
   if (st.code == DHC_OK) st = dhc_run_folder_open(out, true, NULL, &folder);
   if (st.code == DHC_OK) st = merge(&to, from, n);
   if (st.code == DHC_OK) study_count(&to, result);

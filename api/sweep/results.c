@@ -186,6 +186,7 @@ static void drop_json(void *json) {
 
 dhc_status study_read(Study *t) {
   DhcMapping map;
+  if (!study_is_there(t->out)) return dhc_status_make(DHC_E_INPUT, "%s: holds no sweep", t->out);
   DHC_TRY(dhc_map_open(study_path(t, "sweep.json"), &map));
   cJSON *json = cJSON_ParseWithLength((const char *)map.bytes, map.n_bytes);
   dhc_map_close(&map);
@@ -194,5 +195,5 @@ dhc_status study_read(Study *t) {
   bool ok = json && take(t, json);
   dhc_release(&held);
   cJSON_Delete(json);
-  return ok ? dhc_status_ok() : dhc_status_file(study_path(t, "sweep.json"), "describes no sweep");
+  return ok ? dhc_status_ok() : dhc_status_make(DHC_E_INPUT, "%s: holds no sweep: sweep.json describes none", t->out);
 }

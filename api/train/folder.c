@@ -15,6 +15,7 @@ dhc_status trainer_open_folder(Trainer *t) {
   t->replaces = "";
   DHC_TRY(dhc_run_id_draw(t->run_id));
   if (!o->out) return dhc_status_ok();
+  DHC_TRY(dhc_run_folder_of_run(o->out));
   DHC_TRY(dhc_run_folder_open(o->out, !o->resume, &t->m->s->warn, &t->folder));
   char name[DHC_RUN_FILE_CHARS];
   DHC_TRY(dhc_run_folder_used(o->out, &t->used, name));

@@ -104,6 +104,10 @@ done
 python3 -c 'import json; d = json.load(open("two.json")); assert (d["runs_done"], d["runs_left"]) == (6, 3), d' || fail "merge of two"
 expect 1 'merged: holds a sweep already' "$dhcc" sweep merge merged shard1
 expect 1 'data: holds no sweep' "$dhcc" sweep merge three data
+mkdir odd && echo '{}' > odd/sweep.json
+expect 1 'odd: holds no sweep: sweep.json describes none' "$dhcc" sweep merge three odd
+expect 1 'odd: holds no sweep: sweep.json describes none' sweep --out odd --resume
+[ "$(cat odd/sweep.json)" = '{}' ] || fail "a sweep.json that is none is gone"
 "$dhcc" sweep m.dhc --set hidden=2,3 --train --data npy:data --epochs 1 --quiet --out other > /dev/null || fail "another sweep"
 expect 1 'other/sweep.json: its sweep has epochs 1, this one 2' "$dhcc" sweep merge three shard1 other
 
@@ -125,6 +129,19 @@ kill -INT $pid
 wait $pid
 [ $? = 130 ] || fail "an interrupt of several processes"
 sleep 0.2
+# a terminal sends its interrupt to all of them: one of them says so
+rm -rf jobs3
+python3 - "$dhcc" > group 2>&1 <<'P' || fail "an interrupt of the group: $(cat group)"
+import glob, os, signal, subprocess, sys, time
+args = "sweep m.dhc --variants size --train --data npy:data --seeds 0,1,2 --threads 1 --quiet --out jobs3 --jobs 2 --epochs 100000".split()
+p = subprocess.Popen([sys.argv[1]] + args, stderr=subprocess.PIPE, text=True, start_new_session=True)
+for _ in range(600):
+    if len(glob.glob("jobs3/runs/*/metrics.csv")) == 2: break
+    time.sleep(0.05)
+os.killpg(p.pid, signal.SIGINT)
+err = p.communicate(timeout=60)[1]
+assert p.returncode == 130 and err == "dhcc: stopped; 0 of 9 runs are done; go on with --resume\n", (p.returncode, err)
+P
 expect 130 'go on with --resume' env DHC_STOP_AT_POLL=30 "$dhcc" sweep m.dhc --variants size --train --data npy:data --epochs 100000 --seeds 0,1,2 --baseline size.small --threads 1 --quiet --out jobs2 --resume
 sweep --dry-run --json > dry.json || fail "--dry-run"
 python3 - <<'P' || fail "--dry-run: $(cat dry.json)"
@@ -138,6 +155,21 @@ sweep --out whole --resume --dry-run --json | grep -q '"runs":[[:space:]]*0' || 
 sweep --out budget --budget 10m > /dev/null || fail "--budget"
 same budget "a budget for all of it"
 expect 1 '--budget: the shortest run takes about' sweep --out small --epochs 1000000 --budget 1s
+[ ! -e small ] || fail "a budget that is too small leaves a folder"
+# what could not begin leaves nothing, but what was there
+expect 1 'nowhere: no such file or directory' sweep --out small --init-from nowhere
+[ ! -e small ] || fail "--init-from of no file leaves a folder"
+mkdir small && echo mine > small/notes
+python3 - <<'P'
+import json, struct
+head = json.dumps({"other": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+open("other.safetensors", "wb").write(struct.pack("<Q", len(head)) + head + bytes(4))
+P
+for jobs in "" "--jobs 2"; do
+  # shellcheck disable=SC2086
+  expect 1 'nothing in it fits' sweep --out small --init-from other.safetensors $jobs
+  [ "$(ls small)" = notes ] || fail "weights that do not fit leave $(ls -R small) ($jobs)"
+done
 expect 2 '--budget: needs a time such as 90s, 30m, 8h or 2d' sweep --out small --budget 8
 
 # ---- figure, table, page: the numbers of sweep.json, and nothing to fetch ----
@@ -184,6 +216,9 @@ done
 expect 2 'sweep: --csv needs --cost-only' "$dhcc" sweep m.dhc --variants size --csv
 expect 2 'sweep: --cost-only trains nothing: leave it or --train out' sweep --out none --cost-only
 expect 1 'nowhere: holds no sweep' "$dhcc" sweep merge unmade whole nowhere
+expect 1 'whole: holds a sweep (sweep.json); a run needs a folder of its own' "$dhcc" train m.dhc --data npy:data --out whole --overwrite
+expect 1 'alone: holds a run (checkpoint-000000006.safetensors); a sweep needs a folder of its own' sweep --out alone
+expect 1 'a sweep needs a folder of its own' "$dhcc" sweep merge alone whole
 [ -e unmade ] && fail "a merge that is refused makes a folder"
 expect 2 'sweep: --seeds needs --train' "$dhcc" sweep m.dhc --variants size --seeds 1
 expect 1 'no such file or directory' "$dhcc" sweep m.dhc --variants size --train --out none --data npy:nowhere
