@@ -1,7 +1,7 @@
 """Times PyTorch on a model that bench_step times in dhcc: a training step (forward, backward,
 clipping, AdamW) or a forward pass. One JSON line; eager unless --compile.
 
-    python3 bench/torch_step.py dhc_jamba --preset medium --batch 16 --threads 2 --repeat 30
+    python3 bench/peers/torch_step.py dhc_jamba --preset medium --batch 16 --threads 2 --repeat 30
 """
 import argparse
 import json
@@ -10,7 +10,7 @@ import time
 import torch
 import torch.nn.functional as F
 
-from torch_models import build
+from models import build
 
 
 def main():
