@@ -1,14 +1,24 @@
-"""DHC-SSM and DHC-Jamba in PyTorch, as an expert would write them without kernels of his own.
+"""DHC-SSM and DHC-Jamba in PyTorch, as an expert would write them without kernels of his own. Parameters have the names
+that dhcc gives them, so one safetensors file serves all peers; experts are stacked.
 
-The Jamba stack follows models/layers/: pre-norm blocks, Mamba with one step a token (length 1
-skips the loop), attention through scaled_dot_product_attention where there is one, experts that
-compute only the tokens routed to them.
+The Jamba stack follows models/layers/: pre-norm blocks, Mamba with one step a token (length 1 skips the loop), attention
+through scaled_dot_product_attention. A mixture of experts has several forms that compute the same; which is fastest
+depends on the number of tokens and on who compiles it:
+
+  routed    a loop over experts, each with the tokens that chose it (sizes depend on data)
+  grouped   tokens sorted by expert, one grouped_mm over all
+  gathered  the chosen experts' matrices, copied for every token: for few tokens
+  dense     every expert for every token, what was not chosen masked
 """
 import math
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+
+from presets import PRESETS
+
+FORMS = ("routed", "grouped", "gathered", "dense")
 
 
 class SpatialEncoder(nn.Module):
@@ -30,21 +40,30 @@ class SpatialEncoder(nn.Module):
 class TemporalSSM(nn.Module):
     def __init__(self, d, s):
         super().__init__()
-        self.A, self.B = nn.Parameter(torch.randn(s, s) * 0.02), nn.Parameter(torch.randn(s, d) * 0.05)
-        self.C, self.D = nn.Parameter(torch.randn(d, s) * 0.05), nn.Parameter(torch.randn(d, d) * 0.05)
+        self.A, self.B = nn.Parameter(torch.empty(s, s)), nn.Parameter(torch.empty(s, d))
+        self.C, self.D = nn.Parameter(torch.empty(d, s)), nn.Parameter(torch.empty(d, d))
 
     def forward(self, x):
         return torch.tanh(x @ self.B.T) @ self.C.T + x @ self.D.T
 
 
+def classifier(hidden, classes, dropout):
+    return nn.Sequential(nn.Linear(4 * hidden, 2 * hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(2 * hidden, classes))
+
+
 class DHCSSM(nn.Module):
-    def __init__(self, channels=3, hidden=64, state=64, classes=10):
+    weight_decay = 0.01
+
+    def __init__(self, hidden_dim=64, state_dim=64, dropout=0.3):
         super().__init__()
-        self.spatial_encoder, self.temporal_ssm = SpatialEncoder(channels, hidden), TemporalSSM(4 * hidden, state)
-        self.classifier = nn.Sequential(nn.Linear(4 * hidden, 2 * hidden), nn.ReLU(), nn.Dropout(0.3), nn.Linear(2 * hidden, classes))
+        self.spatial_encoder, self.temporal_ssm = SpatialEncoder(3, hidden_dim), TemporalSSM(4 * hidden_dim, state_dim)
+        self.classifier = classifier(hidden_dim, 10, dropout)
 
     def forward(self, x):
         return self.classifier(self.temporal_ssm(self.spatial_encoder(x)))
+
+    def loss(self, x, target):
+        return F.cross_entropy(self(x), target)
 
 
 class RMSNorm(nn.Module):
@@ -53,19 +72,19 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(d))
 
     def forward(self, x):
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * self.weight
+        return F.rms_norm(x, x.shape[-1:], self.weight, 1e-6)
 
 
 class Mamba(nn.Module):
     def __init__(self, d, n=16, taps=4):
         super().__init__()
-        self.inner, self.n, self.rank, self.taps = 2 * d, n, math.ceil(d / 16), taps
+        self.inner, self.n, self.rank = 2 * d, n, math.ceil(d / 16)
         self.in_proj = nn.Linear(d, 2 * self.inner, bias=False)
         self.conv1d = nn.Conv1d(self.inner, self.inner, taps, groups=self.inner, padding=taps - 1)
         self.x_proj = nn.Linear(self.inner, self.rank + 2 * n, bias=False)
         self.dt_proj = nn.Linear(self.rank, self.inner)
-        self.A_log = nn.Parameter(torch.log(torch.arange(1, n + 1.0)).repeat(self.inner, 1))
-        self.D = nn.Parameter(torch.ones(self.inner))
+        self.A_log = nn.Parameter(torch.empty(self.inner, n))
+        self.D = nn.Parameter(torch.empty(self.inner))
         self.out_proj = nn.Linear(self.inner, d, bias=False)
 
     def forward(self, x):
@@ -94,9 +113,9 @@ class Mamba(nn.Module):
 class Attention(nn.Module):
     def __init__(self, d, heads, max_len=4096):
         super().__init__()
-        self.heads, self.size = heads, d // heads
+        self.heads, size = heads, d // heads
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(d, d, bias=False) for _ in range(4))
-        angle = torch.arange(max_len)[:, None] * 10000.0 ** (-torch.arange(self.size // 2) / (self.size // 2))
+        angle = torch.arange(max_len)[:, None] * 10000.0 ** (-torch.arange(size // 2) / (size // 2))
         self.register_buffer("cos", angle.cos(), persistent=False)
         self.register_buffer("sin", angle.sin(), persistent=False)
 
@@ -106,12 +125,8 @@ class Attention(nn.Module):
         return torch.stack((a * c - b * s, a * s + b * c), -1).flatten(-2)
 
     def forward(self, x):
-        q, k, v = (p(x).unflatten(-1, (self.heads, self.size)).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj))
-        q, k = self.rotate(q), self.rotate(k)
-        if hasattr(F, "scaled_dot_product_attention"):
-            o = F.scaled_dot_product_attention(q, k, v)
-        else:
-            o = torch.softmax(q @ k.transpose(-1, -2) * self.size**-0.5, -1) @ v
+        q, k, v = (p(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj))
+        o = F.scaled_dot_product_attention(self.rotate(q), self.rotate(k), v)
         return self.out_proj(o.transpose(1, 2).flatten(2))
 
 
@@ -125,55 +140,141 @@ class SwiGLU(nn.Module):
         return self.fc2(F.silu(a) * b)
 
 
+def gated(x):
+    a, b = x.chunk(2, -1)
+    return F.silu(a) * b
+
+
 class MoE(nn.Module):
     def __init__(self, d, inner, experts, k=2):
         super().__init__()
-        self.k, self.gate = k, nn.Linear(d, experts, bias=False)
-        self.experts = nn.ModuleList(SwiGLU(d, inner) for _ in range(experts))
+        self.k, self.n, self.form, self.aux = k, experts, "routed", None
+        self.gate = nn.Linear(d, experts, bias=False)
+        self.w1, self.w2 = nn.Parameter(torch.empty(experts, 2 * inner, d)), nn.Parameter(torch.empty(experts, d, inner))
 
     def forward(self, x):
         t = x.flatten(0, -2)
-        p, e = torch.softmax(self.gate(t), -1).topk(self.k, -1)
+        logits = self.gate(t)
+        prob = torch.softmax(logits, -1)
+        p, e = prob.topk(self.k, -1)
         p = p / p.sum(-1, keepdim=True)
+        if self.training:
+            balance = (prob.mean(0) - 1.0 / self.n).square().sum()
+            self.aux = 1e-3 * balance + 1e-3 * torch.logsumexp(logits, -1).mean()
+        return getattr(self, self.form)(t, p, e).view_as(x)
+
+    def routed(self, t, p, e):
         y = torch.zeros_like(t)
-        for i, expert in enumerate(self.experts):
+        for i in range(self.n):
             row, slot = torch.where(e == i)
             if row.numel():
-                y = y.index_add(0, row, expert(t[row]) * p[row, slot, None])
-        return y.view_as(x)
+                y = y.index_add(0, row, F.linear(gated(F.linear(t[row], self.w1[i])), self.w2[i]) * p[row, slot, None])
+        return y
+
+    def grouped(self, t, p, e):
+        order = e.flatten().argsort(stable=True)
+        ends = torch.searchsorted(e.flatten()[order], torch.arange(1, self.n + 1, device=t.device)).to(torch.int32)
+        row = order // self.k
+        h = gated(F.grouped_mm(t[row], self.w1.transpose(1, 2), offs=ends))
+        y = F.grouped_mm(h, self.w2.transpose(1, 2), offs=ends) * p.flatten()[order, None]
+        return torch.zeros_like(t).index_add(0, row, y)
+
+    def gathered(self, t, p, e):
+        h = gated(torch.einsum("tkhd,td->tkh", self.w1[e], t))
+        return torch.einsum("tkdh,tkh,tk->td", self.w2[e], h, p)
+
+    def dense(self, t, p, e):
+        share = torch.zeros(t.shape[0], self.n, device=t.device, dtype=t.dtype).scatter(1, e, p)
+        h = gated(torch.einsum("td,ehd->eth", t, self.w1))
+        return torch.einsum("etd,te->td", torch.bmm(h, self.w2.transpose(1, 2)), share)
 
 
 class Block(nn.Module):
-    def __init__(self, d, mixer, ffn):
+    def __init__(self, d, mixer, ffn, dropout):
         super().__init__()
-        self.norm1, self.main_layer, self.norm2, self.ffn, self.drop = RMSNorm(d), mixer, RMSNorm(d), ffn, nn.Dropout(0.1)
+        self.norm1, self.main_layer, self.norm2, self.ffn, self.drop = RMSNorm(d), mixer, RMSNorm(d), ffn, nn.Dropout(dropout)
 
     def forward(self, x):
         x = x + self.drop(self.main_layer(self.norm1(x)))
         return x + self.drop(self.ffn(self.norm2(x)))
 
 
-class DHCJamba(nn.Module):
-    PRESETS = {"small": (32, 4, 4, 4), "medium": (64, 8, 8, 8), "large": (128, 12, 8, 16)}
-
-    def __init__(self, preset="medium", tokens="pooled", ratio=7, channels=3, classes=10):
+class Stack(nn.Module):
+    def __init__(self, d, layers, heads, experts, ratio, dropout):
         super().__init__()
-        hidden, layers, heads, experts = self.PRESETS[preset]
-        d, self.tokens = 4 * hidden, tokens
-        self.spatial_encoder = SpatialEncoder(channels, hidden)
         self.layers = nn.ModuleList(
-            Block(d, Attention(d, heads) if i % (ratio + 1) == ratio else Mamba(d), MoE(d, 4 * d, experts) if i % 2 else SwiGLU(d, 4 * d))
+            Block(d, Attention(d, heads) if i % (ratio + 1) == ratio else Mamba(d), MoE(d, 4 * d, experts) if i % 2 else SwiGLU(d, 4 * d), dropout)
             for i in range(layers)
         )
         self.norm_f = RMSNorm(d)
-        self.classifier = nn.Sequential(nn.Linear(d, 2 * hidden), nn.ReLU(), nn.Dropout(0.1), nn.Linear(2 * hidden, classes))
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return self.norm_f(x)
+
+
+class DHCJamba(nn.Module):
+    weight_decay = 0.05
+
+    def __init__(self, preset="medium", tokens="pooled", mamba_ratio=7, dropout=0.1, **over):
+        super().__init__()
+        h = {**PRESETS[preset], **over}
+        hidden, self.tokens = h["hidden_dim"], tokens
+        self.spatial_encoder = SpatialEncoder(3, hidden)
+        self.jamba_model = Stack(4 * hidden, h["num_layers"], h["num_heads"], h["num_experts"], mamba_ratio, dropout)
+        self.classifier = classifier(hidden, 10, dropout)
 
     def forward(self, x):
         x = self.spatial_encoder.cells(x) if self.tokens == "grid" else self.spatial_encoder(x).unsqueeze(1)
-        for layer in self.layers:
-            x = layer(x)
-        return self.classifier(self.norm_f(x).mean(1))
+        return self.classifier(self.jamba_model(x).mean(1))
+
+    def loss(self, x, target):
+        return F.cross_entropy(self(x), target) + sum(m.aux for m in self.modules() if isinstance(m, MoE))
 
 
-def build(name, preset, tokens):
-    return DHCSSM() if name == "dhc_ssm" else DHCJamba(preset, tokens)
+def build(name, sets):
+    sets = {k: int(v) if v.isdigit() else float(v) if v.replace(".", "", 1).isdigit() else v for k, v in sets.items()}
+    return {"dhc_ssm": DHCSSM, "dhc_jamba": DHCJamba}[name](**sets)
+
+
+def load(model, weights):
+    """weights: tensors by dhcc's names, which has experts one by one."""
+    state = {}
+    for k in model.state_dict():
+        kind = {"w1": "fc1", "w2": "fc2"}.get(k.rsplit(".", 1)[-1])
+        if kind and k not in weights:
+            place = k.rsplit(".", 1)[0] + ".experts."
+            n = sum(w.startswith(place) for w in weights) // 2
+            state[k] = torch.stack([weights["%s%d.%s.weight" % (place, i, kind)] for i in range(n)])
+        else:
+            state[k] = weights[k]
+    model.load_state_dict(state)
+    return model
+
+
+def initial(model):
+    """Weights drawn for a model, as arrays by name: sizes that make a first step finite."""
+    out = {}
+    for n, p in model.named_parameters():
+        out[n] = (torch.randn(p.shape) * p.shape[-1] ** -0.5 if p.dim() > 1 else torch.ones(p.shape) if "norm" in n else torch.zeros(p.shape)).numpy()
+    return out
+
+
+def set_form(model, form):
+    for m in model.modules():
+        if isinstance(m, MoE):
+            m.form = form
+    return model
+
+
+def has_experts(model):
+    return any(isinstance(m, MoE) for m in model.modules())
+
+
+def optimizer(model):
+    """What dhcc decays: matrices and convolutions, not norms, biases, or Mamba's A and D."""
+    named = list(model.named_parameters())
+    plain = [p for n, p in named if p.dim() < 2 or n.endswith("A_log")]
+    decayed = [p for n, p in named if not (p.dim() < 2 or n.endswith("A_log"))]
+    return torch.optim.AdamW([{"params": decayed, "weight_decay": model.weight_decay}, {"params": plain, "weight_decay": 0.0}], lr=1e-3, fused=True)

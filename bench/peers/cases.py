@@ -1,0 +1,42 @@
+"""What is measured, a row each, and the peers. A case on another device or through another kind of artefact is one more
+row; a peer one more file.
+
+`sets` goes to all peers: `preset` and hyperparameters of the model; dropout is 0, so that outputs can be compared."""
+from typing import NamedTuple
+
+PEERS = ("dhcc", "peer_torch", "peer_compile", "peer_onnxruntime", "peer_openvino", "peer_jax")
+NAMES = {"dhcc": "dhcc", "peer_torch": "PyTorch eager", "peer_compile": "torch.compile", "peer_onnxruntime": "ONNX Runtime",
+         "peer_openvino": "OpenVINO f32", "peer_jax": "JAX"}
+
+
+class Case(NamedTuple):
+    name: str
+    model: str
+    mode: str  # run, train
+    batch: int
+    sets: dict = {}
+    device: str = ""  # "": processor; "cuda" goes to dhcc as backend, to the others as device
+    compute: str = ""  # of dhcc's contractions there
+    tolerance: float = 1e-4  # of results, relative
+    image: tuple = (3, 32, 32)
+    peers: tuple = PEERS
+
+
+def rows():
+    for batch in (1, 16, 256):
+        yield Case("ssm-forward-%d" % batch, "dhc_ssm", "run", batch, {"dropout": "0.0"})
+    for batch in (16, 128):
+        yield Case("ssm-train-%d" % batch, "dhc_ssm", "train", batch, {"dropout": "0.0"})
+    for preset in ("small", "medium"):
+        for batch in (1, 16, 256):
+            yield Case("%s-forward-%d" % (preset, batch), "dhc_jamba", "run", batch, {"preset": preset, "dropout": "0.0"})
+        for batch in (16, 128):
+            yield Case("%s-train-%d" % (preset, batch), "dhc_jamba", "train", batch, {"preset": preset, "dropout": "0.0"})
+    grid = {"preset": "medium", "tokens": "grid", "dropout": "0.0"}
+    for batch in (1, 16, 64):
+        yield Case("medium-grid-forward-%d" % batch, "dhc_jamba", "run", batch, grid)
+    yield Case("medium-grid-train-16", "dhc_jamba", "train", 16, grid)
+    yield Case("large-forward-1", "dhc_jamba", "run", 1, {"preset": "large", "dropout": "0.0"})
+
+
+CASES = {c.name: c for c in rows()}

@@ -1,0 +1,158 @@
+/* dhcc as one of the peers: a model is opened, says what it gives, then is timed whenever it is asked.
+ *
+ *   bench_peer MODEL ENTRY run|train THREADS[,BACKEND[,COMPUTE]] FOLDER [preset=NAME] [KEY=VALUE...]
+ *
+ * FOLDER/inputs.safetensors is read; FOLDER/weights.safetensors too, or, where there is none, initial weights of seed 0 are
+ * written there for all peers; FOLDER/dhcc.safetensors is what the peers have to agree on: of `run` all float results, of
+ * `train` the losses of the first steps. Then one JSON line, "ready", and for every line "SECONDS" on stdin one line of
+ * milliseconds, a run each: what fits into that time, three at least. */
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "dhc/dhc.h"
+
+enum { CHECKED_STEPS = 3, MAX_INPUTS = 8, MAX_RUNS = 4096 };
+
+typedef struct Peer {
+  dhc_session *session;
+  dhc_model *model;
+  dhc_program *program;
+  dhc_tensor in[MAX_INPUTS];
+  int n_in;
+  bool train;
+  int step;
+  char folder[512];
+} Peer;
+
+static double now_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static void must(dhc_status st, dhc_session *s) {
+  if (st.code == DHC_OK) return;
+  if (s) dhc_session_print_diagnostics(s, stderr, false);
+  fprintf(stderr, "bench_peer: %s\n", st.message);
+  exit((int)st.code);
+}
+
+static const char *in_folder(const Peer *p, const char *file, char path[1024]) {
+  snprintf(path, 1024, "%s/%s", p->folder, file);
+  return path;
+}
+
+/* "2", "2,cuda", "2,cuda,tf32" */
+static dhc_session_options machine(char *text) {
+  char *backend = strchr(text, ','), *compute = backend ? strchr(backend + 1, ',') : NULL;
+  if (backend) *backend++ = 0;
+  if (compute) *compute++ = 0;
+  return (dhc_session_options){.threads = atoi(text), .backend = backend, .compute = compute};
+}
+
+static void open_all(Peer *p, char **argv, int argc) {
+  dhc_model_options options = {.name = argv[1], .sets = (const char *const *)argv + 6, .n_sets = argc - 6};
+  if (options.n_sets && !strncmp(argv[6], "preset=", 7)) {
+    options.preset = argv[6] + 7;
+    options.sets++;
+    options.n_sets--;
+  }
+  dhc_session_options session = machine(argv[4]);
+  must(dhc_session_open(&session, &p->session), NULL);
+  must(dhc_model_open(p->session, &options, &p->model), p->session);
+  must(dhc_program_open(p->model, argv[2], p->train ? DHC_MODE_TRAIN : DHC_MODE_RUN, &p->program), p->session);
+}
+
+static void begin(Peer *p) {
+  char path[1024];
+  struct stat there;
+  if (stat(in_folder(p, "weights.safetensors", path), &there) == 0) {
+    must(dhc_program_load(p->program, path, false), p->session);
+  } else {
+    must(dhc_program_init(p->program, 0), p->session);
+    must(dhc_program_save(p->program, path, false), p->session);
+  }
+}
+
+/* Constant learning rate: a recipe's schedule asks for the number of steps. */
+static void run(Peer *p, const dhc_tensor **results, int *n) {
+  if (p->train) {
+    must(dhc_program_set_scalar(p->program, "$lr", 1e-3), p->session);
+    must(dhc_program_set_scalar(p->program, "$step", p->step), p->session);
+    must(dhc_program_set_scalar(p->program, "$opt_step", p->step + 1), p->session);
+    p->step++;
+  }
+  must(dhc_program_run(p->program, 0, p->in, p->n_in, results, n), p->session);
+}
+
+/* What the peers agree on; returns the time of the first run. */
+static double check(Peer *p) {
+  char path[1024];
+  const dhc_tensor *results;
+  int n;
+  double t = now_ms();
+  run(p, &results, &n);
+  t = now_ms() - t;
+  in_folder(p, "dhcc.safetensors", path);
+  if (!p->train) {
+    must(dhc_tensor_file_save(path, results, n), p->session);
+    return t;
+  }
+  float loss[CHECKED_STEPS];
+  for (int i = 0; i < CHECKED_STEPS; i++) {
+    if (i) run(p, &results, &n);
+    loss[i] = *(const float *)results[0].data;
+  }
+  dhc_tensor losses = {.name = "losses", .dtype = DHC_F32, .rank = 1, .dim = {CHECKED_STEPS}, .data = loss};
+  must(dhc_tensor_file_save(path, &losses, 1), p->session);
+  return t;
+}
+
+static void answer(Peer *p, double seconds) {
+  static double ms[MAX_RUNS];
+  int n = 0;
+  for (double end = now_ms() + seconds * 1e3; n < MAX_RUNS && (n < 3 || now_ms() < end); n++) {
+    double t = now_ms();
+    run(p, NULL, NULL);
+    ms[n] = now_ms() - t;
+  }
+  for (int i = 0; i < n; i++) printf("%s%.4f", i ? " " : "", ms[i]);
+  printf("\n");
+  fflush(stdout);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 6 || (strcmp(argv[3], "run") && strcmp(argv[3], "train"))) {
+    fprintf(stderr, "usage: bench_peer MODEL ENTRY run|train THREADS[,BACKEND[,COMPUTE]] FOLDER [preset=NAME] [KEY=VALUE...]\n");
+    return 2;
+  }
+  Peer p = {.train = !strcmp(argv[3], "train")};
+  snprintf(p.folder, sizeof p.folder, "%s", argv[5]);
+  char path[1024], line[64];
+  dhc_tensor_file *inputs;
+  must(dhc_tensor_file_open(in_folder(&p, "inputs.safetensors", path), &inputs), NULL);
+  for (int i = 0; i < dhc_tensor_file_count(inputs) && i < MAX_INPUTS; i++) p.in[p.n_in++] = *dhc_tensor_file_get(inputs, i);
+  double t0 = now_ms();
+  open_all(&p, argv, argc);
+  double t1 = now_ms();
+  begin(&p);
+  double weights = now_ms() - t1, first = check(&p);
+  dhc_compile_stats st = dhc_session_stats(p.session);
+  dhc_memory m = dhc_program_memory(p.program, 0);
+  printf("{\"ready\": true, \"versions\": {\"dhcc\": \"%s\"}, \"open_ms\": %.1f, \"weights_ms\": %.1f, \"first_ms\": %.1f, \"compile_ms\": %.1f, "
+         "\"kernels_compiled\": %d, \"kernels_reused\": %d, \"memory\": {\"weights\": %lld, \"grads\": %lld, \"optimizer\": %lld, \"work\": %lld, "
+         "\"planned\": %lld, \"allocated\": %lld}}\n",
+         dhc_version(), t1 - t0, weights, first, st.compile_ms, st.kernels_compiled, st.kernels_reused, (long long)m.weights, (long long)m.grads,
+         (long long)m.optimizer, (long long)m.work, (long long)m.planned, (long long)m.allocated);
+  fflush(stdout);
+  while (fgets(line, sizeof line, stdin)) answer(&p, atof(line));
+  dhc_program_close(p.program);
+  dhc_model_close(p.model);
+  dhc_session_close(p.session);
+  dhc_tensor_file_close(inputs);
+  return 0;
+}

@@ -1,0 +1,178 @@
+"""The command behind bench/peers/compare: cases in turn, one table."""
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+import measure
+import variants
+from cases import CASES, NAMES, PEERS
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+WORK = os.path.join(ROOT, "build", "peers", "work")
+
+
+def options():
+    p = argparse.ArgumentParser(prog="bench/peers/compare", description="dhcc beside its peers, in turn in one run; outputs agree before anything is timed.")
+    p.add_argument("cases", nargs="*", help="names or beginnings of names; variants: new ratios; none: all")
+    p.add_argument("--list", action="store_true", help="names of the cases")
+    p.add_argument("--peers", default=",".join(PEERS), help="some of %(default)s")
+    p.add_argument("--rounds", type=int, default=4, help="turns of each peer")
+    p.add_argument("--seconds", type=float, default=2.0, help="of a turn")
+    p.add_argument("--threads", type=int, default=0, help="of each peer; 0: one a core")
+    p.add_argument("--cpus", default="", help="cores to use, 0,1; all of this process otherwise")
+    p.add_argument("--patience", type=int, default=900, help="seconds that a peer may take to get ready")
+    p.add_argument("--build", default=os.path.join(ROOT, "build", "release"), help="folder of the build")
+    p.add_argument("-o", "--out", default=os.path.join(ROOT, "out", "peers"), help="folder for results.json and table.md")
+    return p.parse_args()
+
+
+def command(peer, case, o, folder):
+    sets = ["%s=%s" % s for s in sorted(case.sets.items(), key=lambda s: s[0] != "preset")]
+    on = ",".join([str(o.threads)] + [x for x in (case.device, case.compute if peer == "dhcc" else "") if x])
+    if peer == "dhcc":
+        entry = "loss" if case.mode == "train" else "forward"
+        return [os.path.join(o.build, "bench", "bench_peer"), case.model, entry, case.mode, on, folder, *sets]
+    return [sys.executable, os.path.join(HERE, "worker.py"), peer, case.model, case.mode, on, folder, *sets]
+
+
+def prepare(case):
+    """The case's folder with inputs. Weights are dhcc's initial ones: it comes first."""
+    folder = os.path.join(WORK, case.name)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    random = np.random.default_rng(1)
+    save_file({"image": random.standard_normal((case.batch, *case.image), np.float32), "target": np.arange(case.batch) % 10}, folder + "/inputs.safetensors")
+    return folder
+
+
+def results(folder, peer, case):
+    name = "losses" if case.mode == "train" else "logits"
+    return load_file("%s/%s.safetensors" % (folder, peer))[name].ravel().tolist()
+
+
+def open_peers(case, o, folder, row):
+    workers = []
+    for peer in o.peers:
+        if peer not in case.peers:
+            continue
+        say("  %s" % NAMES[peer])
+        try:
+            w = measure.Worker(peer, command(peer, case, o, folder), o.cpus, log="%s/%s.log" % (folder, peer), patience=o.patience)
+            ok, off = (True, 0.0) if peer == "dhcc" else measure.agrees(results(folder, peer, case), results(folder, "dhcc", case), case.tolerance)
+            if not ok:
+                w.close()
+                raise measure.Refused("does not agree: %.3g off, %.3g allowed" % (off, case.tolerance))
+            row["peers"][peer] = {**w.ready, "off": off}
+            workers.append(w)
+        except measure.Refused as e:
+            if peer == "dhcc":
+                raise
+            row["left_out"][peer] = str(e)
+            say("    left out: %s" % e)
+    return workers
+
+
+def compare(case, o):
+    row = {"case": case.name, "peers": {}, "left_out": {}, "load": measure.load()}
+    folder = prepare(case)
+    workers = open_peers(case, o, folder, row)
+    try:
+        def ask(w):
+            time.sleep(0.3)  # until threads of the one before have stopped spinning
+            return w.ask(o.seconds)
+        for w in workers:
+            w.ask(0)  # warm
+        times = measure.alternate(workers, o.rounds, ask)
+        for w in workers:
+            row["peers"][w.name].update(times=measure.summary(times[w.name]), peak_bytes=w.peak_bytes())
+            if w.name != "dhcc":
+                row["peers"][w.name]["ratio"] = measure.ratio(times["dhcc"], times[w.name])
+    finally:
+        for w in workers:
+            w.close()
+    shutil.rmtree(folder)
+    row["load_after"] = measure.load()
+    return row
+
+
+def cell(p):
+    t = p["times"]
+    return "%s (%s … %s, least %s)" % tuple(measure.number(t[k]) for k in ("median", "low", "high", "least"))
+
+
+def tables(rows, o):
+    peers = [p for p in o.peers if any(p in r["peers"] for r in rows)]
+    head = ["case"] + [NAMES[p] for p in peers] + ["dhcc against the fastest"]
+    body = []
+    for r in rows:
+        others = {p: d["ratio"] for p, d in r["peers"].items() if "ratio" in d}
+        best = min(others, key=lambda p: others[p]["median"], default=None)
+        end = "" if best is None else "%s× (%s … %s; least runs %s×)%s" % (
+            *(measure.number(others[best][k]) for k in ("median", "low", "high", "least")), " **losing**" if others[best]["median"] < 1 else "")
+        body.append([r["case"]] + [cell(r["peers"][p]) if p in r["peers"] else "–" for p in peers] + [end])
+    text = measure.table(head, body)
+    best = [min(d["ratio"]["median"] for d in r["peers"].values() if "ratio" in d) for r in rows if len(r["peers"]) > 1]
+    if best:
+        text += "\n\nGeometric mean against the fastest: %s×." % measure.number(measure.geometric_mean(best))
+    ready = [[r["case"], NAMES[p], "%.1f" % ((d["open_ms"] + d["first_ms"]) / 1e3), measure.bytes_text(d.get("peak_bytes")), "%.1e" % d["off"], d.get("note", "")]
+             for r in rows for p, d in r["peers"].items()]
+    text += "\n\n" + measure.table(["case", "peer", "s from libraries loaded to the first result", "most memory of the process", "off dhcc's results", ""], ready)
+    left = [[r["case"], NAMES[p], why] for r in rows for p, why in r["left_out"].items()]
+    return text + ("\n\n" + measure.table(["case", "left out", "why"], left) if left else "")
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def main():
+    o = options()
+    if o.list:
+        print("\n".join([*CASES, "variants"]))
+        return
+    o.peers = o.peers.split(",")
+    o.cpus = {int(c) for c in o.cpus.split(",")} if o.cpus else os.sched_getaffinity(0)
+    o.threads = o.threads or len(o.cpus)
+    unknown = [p for p in o.peers if p not in PEERS] + [n for n in o.cases if n != "variants" and not any(c.startswith(n) for c in CASES)]
+    if unknown or o.peers[0] != "dhcc":
+        sys.exit("bench/peers/compare: %s" % ("no case or peer %s; --list lists cases" % unknown[0] if unknown else "--peers begins with dhcc: it makes the weights"))
+    asked = [n for n in o.cases if n != "variants"]
+    chosen = [c for n, c in CASES.items() if not o.cases or n in asked or any(n.startswith(x) and x not in CASES for x in asked)]
+    os.makedirs(o.out, exist_ok=True)
+    doc = {"command": "bench/peers/compare " + " ".join(sys.argv[1:]), "machine": measure.machine(o.cpus), "threads": o.threads, "rows": [], "versions": {}}
+
+    def write():
+        for r in doc["rows"]:
+            for p in r["peers"].values():
+                doc["versions"].update(p["versions"])
+        text = "%s; %d thread%s a peer; %s.\n`%s`: milliseconds, median of %d rounds of %g s (lowest … highest round, least run).\nLoad of the machine before and after each row: %s.\n\n" % (
+            doc["machine"], o.threads, "s" if o.threads > 1 else "", ", ".join("%s %s" % v for v in sorted(doc["versions"].items())), doc["command"], o.rounds, o.seconds,
+            ", ".join("%.1f–%.1f" % (r["load"], r["load_after"]) for r in doc["rows"]))
+        text += tables(doc["rows"], o) if doc["rows"] else ""
+        text += variants.text(doc["variants"]) if "variants" in doc else ""
+        for name, data in (("results.json", json.dumps(doc, indent=1)), ("table.md", text + "\n")):
+            with open(os.path.join(o.out, name + ".part"), "w") as f:
+                f.write(data)
+            os.replace(os.path.join(o.out, name + ".part"), os.path.join(o.out, name))
+        return text
+
+    text = ""
+    for case in chosen:
+        say(case.name)
+        doc["rows"].append(compare(case, o))
+        text = write()  # what is measured is not lost with what comes after
+    if not o.cases or "variants" in o.cases:
+        doc["variants"] = variants.measure_all(o, say)
+        text = write()
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

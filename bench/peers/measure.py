@@ -1,0 +1,159 @@
+"""What all peers are measured with: processes that answer, turns A B A B, agreement, ratios, the machine. Knows no peer
+and needs no library; tests/bench/measure.py holds its numbers."""
+import json
+import math
+import os
+import subprocess
+import threading
+
+
+class Refused(Exception):
+    """A peer that cannot do a case, and why."""
+
+
+class Worker:
+    """A peer's process: after its line "ready" every line "SECONDS" is answered by milliseconds, a run each."""
+
+    def __init__(self, name, command, cpus=None, env=None, log=None, patience=900):
+        self.name = name
+        pin = (lambda: os.sched_setaffinity(0, cpus)) if cpus else None
+        self.log = open(log, "w+") if log else subprocess.DEVNULL
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, preexec_fn=pin,
+                                        env={**os.environ, **(env or {})})
+        alarm = threading.Timer(patience, self.process.kill)
+        alarm.start()
+        try:
+            self.ready = self._line(patience)
+        finally:
+            alarm.cancel()
+
+    def _line(self, patience):
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        status = self.process.wait()
+        if status == -9:
+            raise Refused("not ready after %d s, or out of memory" % patience)
+        raise Refused(self._why() or "ended with status %d" % status)
+
+    def _why(self):
+        if self.log is subprocess.DEVNULL:
+            return ""
+        self.log.seek(0)
+        lines = [line.strip() for line in self.log if line.strip()]
+        errors = [line for line in lines if "Error" in line or "error:" in line]
+        return (errors or lines or [""])[-1][:300]
+
+    def ask(self, seconds):
+        self.process.stdin.write("%g\n" % seconds)
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise Refused(self._why() or "ended in the middle of a measurement")
+        return [float(x) for x in line.split()]
+
+    def peak_bytes(self):
+        """The most memory that the process has had, its libraries among it."""
+        try:
+            with open("/proc/%d/status" % self.process.pid) as f:
+                return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
+        except (OSError, StopIteration):
+            return None
+
+    def close(self):
+        self.process.stdin.close()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def alternate(workers, rounds, ask):
+    """A B C, C B A, A B C, …: what changes slowly meets all of them alike. Returns for each name its rounds, a list of
+    milliseconds each; `ask` is called with a worker."""
+    times = {w.name: [] for w in workers}
+    for r in range(rounds):
+        for w in workers if r % 2 == 0 else workers[::-1]:
+            times[w.name].append(ask(w))
+    return times
+
+
+def median(values):
+    v = sorted(values)
+    n = len(v)
+    return v[n // 2] if n % 2 else (v[n // 2 - 1] + v[n // 2]) / 2
+
+
+def summary(rounds):
+    """Of a peer's rounds: the median of the rounds' medians, the lowest and highest of them, and the least single run."""
+    medians = [median(r) for r in rounds]
+    return {"median": median(medians), "low": min(medians), "high": max(medians), "least": min(min(r) for r in rounds), "rounds": len(rounds)}
+
+
+def ratio(ours, theirs):
+    """How many times as long they take: round by round, as a round's two stand next to each other in time; median, lowest
+    and highest, and the ratio of the least runs, which a busy machine disturbs least."""
+    each = [median(t) / median(o) for o, t in zip(ours, theirs)]
+    least = min(min(t) for t in theirs) / min(min(o) for o in ours)
+    return {"median": median(each), "low": min(each), "high": max(each), "least": least}
+
+
+def geometric_mean(values):
+    return math.exp(sum(math.log(v) for v in values) / len(values))
+
+
+def distance(a, b):
+    """||a - b|| / ||b|| over two lists of numbers; infinite where they differ in length or one is not finite."""
+    if len(a) != len(b) or not all(math.isfinite(x) for x in (*a, *b)):
+        return math.inf
+    size = math.sqrt(math.fsum(y * y for y in b))
+    off = math.sqrt(math.fsum((x - y) ** 2 for x, y in zip(a, b)))
+    return off / size if size > 0 else (0.0 if off == 0 else math.inf)
+
+
+def agrees(a, b, tolerance):
+    d = distance(a, b)
+    return d <= tolerance, d
+
+
+def exponent(sizes, values):
+    """The slope of log value over log size, least squares: 1 is linear, 2 quadratic."""
+    x, y = [math.log(s) for s in sizes], [math.log(v) for v in values]
+    mx, my = sum(x) / len(x), sum(y) / len(y)
+    return sum((a - mx) * (b - my) for a, b in zip(x, y)) / sum((a - mx) ** 2 for a in x)
+
+
+def processor():
+    try:
+        with open("/proc/cpuinfo") as f:
+            return next(line.split(":", 1)[1].strip() for line in f if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return os.uname().machine
+
+
+def load():
+    return os.getloadavg()[0]
+
+
+def machine(cpus=None):
+    n = len(cpus or os.sched_getaffinity(0))
+    return "%d core%s of %s, %s %s" % (n, "s" if n != 1 else "", processor(), os.uname().sysname, os.uname().release.split("-")[0])
+
+
+def table(head, rows):
+    """A table in Markdown."""
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(str(c) for c in r) + " |" for r in rows])
+
+
+def number(x):
+    """Three digits: 0.0123, 1.23, 12.3, 123."""
+    if x is None:
+        return ""
+    digits = max(0, 2 - math.floor(math.log10(abs(x)))) if x else 0
+    return "%.*f" % (min(digits, 6), x)
+
+
+def bytes_text(n):
+    return "" if n is None else "%s MB" % number(n / 1e6)
