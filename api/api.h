@@ -77,8 +77,9 @@ void seen_close(struct SeenKernels *s);
 dhc_status session_device(dhc_session *s, DhcDevice **out) DHC_MUST_USE;
 dhc_status session_makes_objects(const dhc_session *s) DHC_MUST_USE; /* a usage error where its backend makes none */
 dhc_status session_compiler(dhc_session *s, DhcCompiler **out) DHC_MUST_USE;
-/* DHC_E_INPUT, "N errors" if diagnostics have been reported (since there were `before`), else OK. */
+/* DHC_E_INPUT, "N errors": of a step that failed and has reported diagnostics. */
 dhc_status session_errors(const dhc_session *s) DHC_MUST_USE;
+/* The same of those since there were `before`; OK if there are none. */
 dhc_status session_errors_since(const dhc_session *s, int before) DHC_MUST_USE;
 double session_now_ms(void);
 

@@ -38,7 +38,8 @@ static void member(char *at, const char *name, size_t bytes) {
   memcpy(at, text, 60);
 }
 
-/* "!<arch>\n", the symbols (number, places, names), the object; members begin at even places. */
+/* "!<arch>\n", the symbols (number, places, names), the object; members begin at even places. Places have 32 bits, which
+ * is enough: in front of the object there are only the names of a few functions. */
 static dhc_status archive(Build *b) {
   int n;
   const char **name = dhc_object_exports(b->object, b->arena, &n);
@@ -46,7 +47,6 @@ static dhc_status archive(Build *b) {
   for (int i = 0; i < n; i++) names += strlen(name[i]) + 1;
   size_t table = 4 + 4 * (size_t)n + names, even = table + table % 2, object = 8 + 60 + even;
   size_t total = object + 60 + b->n_bytes + b->n_bytes % 2;
-  if (object > UINT32_MAX) return dhc_status_make(DHC_E_INPUT, "the archive is too large");
   char *bytes = calloc(1, total);
   if (!bytes) return dhc_status_memory((long long)total, "an archive");
   memcpy(bytes, "!<arch>\n", 8);

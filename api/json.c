@@ -47,7 +47,7 @@ void json_bool(JsonDoc *d, cJSON *in, const char *name, bool value) {
 dhc_status json_end(JsonDoc *d, dhc_status st, bool pretty, char **out) {
   *out = NULL;
   if (st.code == DHC_OK && !d->missing) *out = pretty ? cJSON_Print(d->root) : cJSON_PrintUnformatted(d->root);
-  if (st.code == DHC_OK && !*out) st = dhc_status_make(DHC_E_ENVIRONMENT, "out of memory (for a document)");
+  if (st.code == DHC_OK && !*out) st = dhc_status_memory(0, "a document");
   dhc_release(&d->held);
   cJSON_Delete(d->root);
   return st;

@@ -8,6 +8,7 @@
 
 enum { RANDOM_INTS = 16 }; /* elements of integer operands are below this */
 static const int64_t most_elements = 1 << 26; /* of an operand, of a value over its axes */
+static const int64_t most_places = (int64_t)1 << 40; /* of all axes together: steps of the two runs */
 static const int64_t most_bytes = (int64_t)1 << 31; /* of all of them */
 
 /* ---- arguments ----------------------------------------------------------------------- */
@@ -182,8 +183,11 @@ static dhc_status check_overlap(const KernelRun *k, int o) {
 /* Everything that the two runs need, before any of it is allocated. */
 static dhc_status measure(KernelRun *k) {
   const DhcSpec *s = k->spec;
-  int64_t bytes = 0;
+  int64_t bytes = 0, places = 1;
   DHC_TRY(check_arguments(k));
+  for (int a = 0; a < s->n_axes; a++)
+    if (!dhc_size_mul(places, extent_of(k, a) > 0 ? extent_of(k, a) : 1, &places) || places > most_places)
+      return dhc_status_make(DHC_E_USAGE, "--dims: the axes have more than %lld places together", (long long)most_places);
   for (int n = 0; n < s->n_nodes; n++) k->value[n] = range_of(k, n);
   for (int o = 0; o < s->n_operands; o++) {
     DHC_TRY(reach(k, o, &k->n[o]));
@@ -261,17 +265,17 @@ static double worst_error(const KernelRun *k, DhcText *t) {
   return worst;
 }
 
-/* The first size class whose guard holds, on one thread. */
+/* The first size class whose guard holds, on one thread. What its programs say fits, as the places of all axes do. */
 static dhc_status run_machine(KernelRun *k, const dhc_kernel *kernel, DhcText *t) {
   intptr_t *arg = DHC_NEW_N(k->arena, intptr_t, k->n_dims + 1);
   for (int i = 0; i < k->n_dims; i++) arg[i] = (intptr_t)k->dims[i];
   int cls = 0;
-  int64_t guard, tasks, scratch, shared;
+  int64_t guard, tasks = 0, scratch = 0, shared = 0;
   while (cls < kernel->n_classes - 1 && dhc_dimprog_eval(kernel->classes[cls].guard, k->dims, k->n_dims, 1, &guard) && !guard) cls++;
   const dhc_kernel_class *c = &kernel->classes[cls];
   if (!dhc_dimprog_eval(c->n_tasks, k->dims, k->n_dims, 1, &tasks) || !dhc_dimprog_eval(c->scratch_bytes, k->dims, k->n_dims, 0, &scratch) ||
-      !dhc_dimprog_eval(c->shared_bytes, k->dims, k->n_dims, 0, &shared) || scratch > most_bytes || shared > most_bytes)
-    return dhc_status_make(DHC_E_USAGE, "--dims: the kernel has no number of tasks or too much scratch at these arguments");
+      !dhc_dimprog_eval(c->shared_bytes, k->dims, k->n_dims, 0, &shared))
+    DHC_BUG("%s: its sizes do not fit in 63 bits", kernel->name);
   void *mem = dhc_aligned_alloc(scratch + 64), *all = dhc_aligned_alloc(shared + 64);
   k->machine[k->spec->n_operands] = all;
   if (mem && all) c->fn((void *const *)k->machine, arg, 0, (intptr_t)tasks, mem);

@@ -191,10 +191,7 @@ dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n
     shape[i] = (DhcInputShape){in[i].name, in[i].rank, dim};
   }
   Version *v = pipeline_graph(p->m, e->name, e->mode, shape, n_in);
-  if (!v) {
-    dhc_status st = session_errors(p->m->s);
-    return st.code == DHC_OK ? dhc_status_make(DHC_E_INPUT, "entry '%s' could not be built", e->name) : st;
-  }
+  if (!v) return session_errors(p->m->s);
   DHC_TRY(new_scalars(p));
   DHC_TRY(program_grow(p));
   if (v->func->symbols.n > DHC_IMAGE_MAX_SYMBOLS)

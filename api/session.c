@@ -240,6 +240,7 @@ void dhc_session_close(dhc_session *s) {
 }
 
 dhc_status session_errors(const dhc_session *s) {
+  if (!s->diags.n_errors) DHC_BUG("a step failed and nobody said why");
   return session_errors_since(s, 0);
 }
 
@@ -300,8 +301,7 @@ bool dhc_explain(int i, dhc_error_info *out) {
 }
 
 void dhc_catch_signals(void) {
-  dhc_status st = dhc_stop_install();
-  (void)st; /* without handlers signals act as they always do */
+  dhc_stop_install();
 }
 
 int dhc_signal_caught(void) {

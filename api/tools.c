@@ -45,17 +45,17 @@ dhc_status api_opt_text(dhc_session *s, const char *name, const char *text, cons
   dhc_hold(&held, drop_text, &o);
   DhcOptRequest rq = {.file_name = name, .text = text, .n_bytes = strlen(text), .passes = passes,
                       .disabled = s->o.disable_passes, .limit = s->o.pass_limit > 0 ? s->o.pass_limit : -1, .diags = &s->diags};
-  int before = s->diags.n_errors, rc = dhc_opt_run(&rq, o.to, o.err);
+  int rc = dhc_opt_run(&rq, o.to, o.err);
   dhc_release(&held);
   bool whole = end_text(&o) && rc != 3;
-  dhc_status st = session_errors_since(s, before);
+  dhc_status st = dhc_status_ok();
   if (!whole) {
-    st = dhc_status_make(DHC_E_ENVIRONMENT, "%s: out of memory (for the text)", name);
+    st = dhc_status_memory((long long)o.n_text, name);
   } else if (rc == 2) {
     o.err_text[strcspn(o.err_text, "\n")] = 0;
     st = dhc_status_make(DHC_E_USAGE, "%s", o.err_text);
-  } else if (rc && st.code == DHC_OK) {
-    st = dhc_status_make(DHC_E_INPUT, "%s: the passes could not be run", name);
+  } else if (rc) {
+    st = session_errors(s);
   }
   free(o.err_text);
   if (whole) *out = o.text;

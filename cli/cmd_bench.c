@@ -26,6 +26,7 @@ typedef struct Bench {
 typedef int64_t (*AnyFunction)(intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t,
                                intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t,
                                intptr_t, intptr_t, intptr_t);
+_Static_assert(sizeof(intptr_t) == 8, "an int64_t is passed as a pointer is");
 static int64_t call(void *fn, const intptr_t *a) {
   AnyFunction f;
   memcpy(&f, &fn, sizeof f);
@@ -336,10 +337,6 @@ int cmd_bench(const Cli *c) {
   if (!c->object) {
     cli_error(c, "bench: needs --object FILE.so");
     return 2;
-  }
-  if (sizeof(intptr_t) < 8) {
-    cli_error(c, "bench: of 64-bit machines only");
-    return 3;
   }
   int rc = open_object(&b);
   if (!rc) rc = check_sizes(&b);

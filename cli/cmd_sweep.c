@@ -312,9 +312,9 @@ static int run_sweep(const Cli *c, dhc_session *s) {
                          .solve = c->solve, .slack = 0};
   dhc_sweep *sweep = NULL;
   int rc = read_slack(c, &o.slack) ? 0 : 2;
+  dhc_catch_signals(); /* --solve takes its time, too */
   if (!rc) rc = cli_done(c, s, dhc_sweep_open(s, &o, &sweep));
   if (rc) return rc;
-  dhc_catch_signals();
   rc = c->train ? train_sweep(c, s, sweep) : c->cost_only ? cli_sweep_costs(c, s, sweep) : step_sweep(c, s, sweep);
   dhc_sweep_close(sweep);
   if (!rc && !cli_doc(c)) cli_print_stats(c, s);

@@ -192,10 +192,7 @@ static int train(const Cli *c, dhc_session *s, dhc_model *m) {
   if (c->profile) o.profile = take_row;
   dhc_train_result r = {0};
   char *command = cli_command_line(c);
-  if (!command) {
-    cli_error(c, "out of memory (the command line)");
-    return 3;
-  }
+  if (!command) return cli_no_memory(c);
   o.command = command;
   dhc_catch_signals();
   (void)signal(SIGPIPE, SIG_IGN); /* whoever read the progress is gone: the run is not */

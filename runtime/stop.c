@@ -1,6 +1,5 @@
 #include "runtime/stop.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -41,7 +40,7 @@ static void count_poll(void) {
 }
 #endif
 
-dhc_status dhc_stop_install(void) {
+void dhc_stop_install(void) {
   struct sigaction action = {.sa_flags = SA_RESTART};
   action.sa_handler = on_signal;
   sigemptyset(&action.sa_mask);
@@ -49,17 +48,12 @@ dhc_status dhc_stop_install(void) {
   atomic_store(&n_asked, 0);
   read_hook();
   for (int i = 0; i < N_CAUGHT; i++) {
-    if (sigaction(caught[i], NULL, &before[i]) != 0) {
-      return dhc_status_errno(errno, "cannot catch signals");
-    }
+    (void)sigaction(caught[i], NULL, &before[i]);
     if (caught[i] == SIGHUP && before[i].sa_handler == SIG_IGN) {
       continue;
     }
-    if (sigaction(caught[i], &action, NULL) != 0) {
-      return dhc_status_errno(errno, "cannot catch signals");
-    }
+    (void)sigaction(caught[i], &action, NULL); /* of these signals it cannot fail */
   }
-  return dhc_status_ok();
 }
 
 int dhc_stop_signal(void) {

@@ -5,11 +5,9 @@
 #ifndef DHC_RUNTIME_STOP_H
 #define DHC_RUNTIME_STOP_H
 
-#include "runtime/status.h"
-
 /* Installs the handlers (the flag is the one piece of process-wide state here:
  * signals are process-wide). Only a command calls this, never the library. */
-dhc_status dhc_stop_install(void) DHC_MUST_USE;
+void dhc_stop_install(void);
 /* The first signal's number, 0 as long as none came. */
 int dhc_stop_signal(void);
 /* Until as many calls of release, dhc_stop_signal says 0: around what must come to its end. */

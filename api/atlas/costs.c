@@ -116,10 +116,7 @@ static dhc_status cost_entry(dhc_model *m, const char *entry, dhc_mode mode, boo
                              PlanCost *out, double *active) {
   *out = (PlanCost){0};
   Version *v = pipeline_graph(m, entry, mode, s->input, s->n_inputs);
-  if (!v) {
-    dhc_status st = session_errors(m->s);
-    return st.code == DHC_OK ? dhc_status_make(DHC_E_INPUT, "entry '%s' could not be built", entry) : st;
-  }
+  if (!v) return session_errors(m->s);
   int64_t *values = DHC_NEW_N(a, int64_t, v->func->symbols.n + 1);
   for (int i = 0; i < v->func->symbols.n; i++) {
     values[i] = 1;

@@ -344,7 +344,7 @@ static dhc_status loop(Sweeping *g) {
   for (int k = 0; k < t->runs.n; k++) {
     StudyRun *run = run_number(t, k);
     if (!is_mine(g, k) || run->result.status || !in_budget(g, run)) continue;
-    if (dhc_stop_signal() || g->stopped) return dhc_status_make(DHC_E_INTERRUPTED, "stopped between two runs");
+    if (dhc_stop_signal() || g->stopped) return dhc_status_make(DHC_E_INTERRUPTED, "stopped");
     g->pr.run = g->pr.done;
     DHC_TRY(do_run(g, run));
     g->pr.done++;

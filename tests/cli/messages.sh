@@ -19,13 +19,23 @@ model Unlearned() {
   forward<B, L>(tokens: i32[B, L], more: i32[B, L]) -> (logits) { return gather(w, tokens) + gather(w, more) }
 }
 M
+with=() # what stands in the environment of the next commands
 row() {
   local want=$1 line=$2 rc
   shift 2
-  timeout 30 "$dhcc" "$@" > said.txt 2>&1 < /dev/null
+  timeout 30 env "${with[@]}" "$dhcc" "$@" > said.txt 2>&1 < /dev/null
   rc=$?
   [ "$rc" = "$want" ] || fail "exit $rc, want $want: $*"
   grep -Fxq -e "dhcc: $line" said.txt || grep -Fxq -e "$line" said.txt || fail "$*"$'\n'"   want: $line"$'\n'"   said: $(head -3 said.txt)"
+}
+# The same with a pattern (a basic one) for the whole line, where times and sizes stand in it.
+like() {
+  local want=$1 line=$2 rc
+  shift 2
+  timeout 30 env "${with[@]}" "$dhcc" "$@" > said.txt 2>&1 < /dev/null
+  rc=$?
+  [ "$rc" = "$want" ] || fail "exit $rc, want $want: $*"
+  grep -axq -e "$line" said.txt || fail "$*"$'\n'"   want: $line"$'\n'"   said: $(head -3 said.txt)"
 }
 # commands and their options
 row 2 'error: unknown option --nothing; dhcc --help lists them' --nothing
@@ -142,6 +152,196 @@ row 1 'f16/train/x.npy: error: type f16 is not supported in data sets; save floa
 row 1 "error: input 'x' is i16, entry 'loss' needs f32" train trained.dhc --data npy:i16 --steps 1 --quiet --backend interp
 row 1 'error: the data have 17 fields, training takes at most 16' train trained.dhc --data npy:many --steps 1 --quiet --backend interp
 row 0 'note: Trained has no recipe: adam, lr 0.001, batch 64, clip 1 (train --print-recipe shows all)' train trained.dhc --data npy:few --steps 1 --backend interp
+# models that something cannot be done with
+model() { # NAME: the text on stdin
+  { echo 'import std/nn'; cat; } > "$1.dhc"
+}
+model bare_loss <<'M'
+model BareLoss() {
+  param w: [4] = ones()
+  loss<B>(x: [B, 4]) -> (loss: []) { return mean(x * w) }
+}
+M
+model stream <<'M'
+model Stream(vocabulary: int = 256) {
+  param E: [vocabulary, 4] = normal(0.0, 1.0)
+  state s: [B, 4] = zeros()
+  forward<B, L>(tokens: i64[B, L]) -> (logits: [B, L, vocabulary]) {
+    last, y = scan (h = s) over (u = gather(E, tokens)) along 1 {
+      h = tanh(h + u)
+      yield h
+    }
+    s <- last
+    return y @ E.T
+  }
+}
+M
+sed 's/model Stream/model Infinite/; s/return y @ E.T/return y @ E.T \/ 0.0/' stream.dhc > infinite.dhc
+sed 's/model Stream/model Odd/; s/logits: \[B, L, vocabulary\]/y: [B, 4]/; s/return y @ E.T/return last/' stream.dhc > odd.dhc
+model two <<'M'
+model Two() {
+  state s: [B, 4] = zeros()
+  state t: [B, 4] = zeros()
+  forward<B>(x: [B, 4]) -> (y) {
+    s <- s + x
+    t <- t + s
+    return t
+  }
+}
+M
+model full <<'M'
+model Full() {
+  state n: [B] = zeros()
+  forward<B, L>(x: [B, L]) -> (y) {
+    require max(n) <= 3.0, "it is full"
+    n <- n + 1.0
+    return x * 2.0
+  }
+}
+M
+model optional <<'M'
+model Optional() {
+  forward<B>(x: [B, 4], mask: [B, 4] = ones()) -> (y) { return x * mask }
+}
+M
+model metric <<'M'
+model Metric() {
+  param w: [4] = ones()
+  loss<B>(x: [B, 4]) -> (loss: []) { return mean(x * w) }
+  metric accuracy<B>(y: [B, 4]) -> (accuracy: []) { return mean(y) }
+}
+M
+model over <<'M'
+model Over() {
+  param w: [4] = ones()
+  loss<B>(x: [B, 4]) -> (loss: []) { return sum(x * w + 1.0) / 0.0 }
+}
+M
+model buffered <<'M'
+model Buffered() {
+  param w: [4] = ones()
+  buffer n: [] = zeros()
+  loss<B>(x: [B, 4]) -> (loss: []) {
+    if training { n <- n + sum(x) + 1.0 / 0.0 }
+    return mean(x * w)
+  }
+}
+M
+model sizes <<'M'
+model Sizes() {
+  cube<N>(x: [N*N*N, 4]) -> (y) { return x * 2.0 }
+  square<A, B>(x: [A, B, 4]) -> (y) { return x * 2.0 }
+  product<A, B, C>(x: [A, B], y: [B, C]) -> (z) { return x @ y }
+}
+M
+sizes=(sizes.dhc --backend interp --entry)
+row 1 "error: input 'x' has no size here" info "${sizes[@]}" cube --sizes N=2147483647
+row 1 "error: input 'x' is larger than any tensor can be" info "${sizes[@]}" square --sizes A=2147483647,B=2147483647
+row 1 "error: entry 'product': operations at these sizes do not fit in 63 bits" info "${sizes[@]}" product --sizes A=1073741824,B=536870912,C=1024
+row 1 "error: model BareLoss has no entry 'forward' that takes tokens" generate bare_loss.dhc --prompt a --backend interp
+row 1 "error: 'forward' of Odd gives 'y', not logits [batch, length, vocabulary]" generate odd.dhc --prompt a --backend interp
+row 4 'error: token 1: the logits are not finite' generate infinite.dhc --prompt a --backend interp
+like 1 ".*dhcc: error: generate: a token is no byte, the model's vocabulary is larger than 256" generate stream.dhc --set vocabulary=400 --prompt a --tokens 50 --temperature 100 --backend interp
+like 0 '.*2 tokens, [0-9]* a second' generate stream.dhc --prompt a --tokens 2 --backend interp
+row 1 "error: entry 'forward' has no input 'msk' (did you mean 'mask'?)" run optional.dhc --inputs x=x.npy --inputs msk=x.npy --backend interp
+row 1 "z.safetensors: error: 'z' is no state of Two" run two.dhc --inputs x=x.npy --entry forward.step --state z.safetensors --backend interp
+row 1 "error: the loaded state has no 't', which entry 'forward.step' carries on" run two.dhc --inputs x=x.npy --entry forward.step --state s.safetensors --backend interp
+row 1 "nine.safetensors: error: tensor 'w' has 9 dimensions, more than 8" run trained.dhc --inputs x=x.npy --weights nine.safetensors --backend interp
+row 1 "steps.safetensors: error: the model has no 'z'" verify bare_loss.dhc --oracle steps.safetensors --backend interp
+like 1 'dhcc: error: off.safetensors: 1 of 1 rows are beyond the tolerance' verify trained.dhc --oracle off.safetensors --backend interp
+row 1 "error: model BareLoss: entry 'loss' has no unit that gives what it takes: nothing can be left out" ablate bare_loss.dhc --data npy:few --split train --weights w.safetensors --backend interp
+row 4 "error: result 'loss' is inf for the examples from number 0 on" eval over.dhc --data npy:few --split train --weights w.safetensors --backend interp
+row 4 "error: step 1: 'loss' is not finite at index 0; nothing was changed" train over.dhc --data npy:few --steps 1 --backend interp
+row 4 'error: step 1: the new value of a buffer is not finite (loss 0); nothing was changed' train buffered.dhc --data npy:few --steps 1 --backend interp
+row 1 "error: metric 'accuracy' needs 'y', which 'loss' neither takes nor gives" train metric.dhc --data npy:few --steps 1 --backend interp
+like 2 'dhcc: error: --stage: needs ast, graph, grad, train, fused, .* (also grad.STAGE, train.STAGE), got "nope"' print mlp --stage=nope
+# objects that are not made, or not called
+row 2 'error: -o x.so: wasm32 has no shared libraries; needs a name that ends in .o or .a' build trained.dhc -o x.so --target wasm32
+row 2 'error: build: x.o is to be two files' build trained.dhc -o x.o --header x.o
+row 2 'error: --selftest: every entry of the object carries states on' build two.dhc --entry forward.step --weights w.safetensors --bind B=1 -o x.o --selftest 1
+row 1 "error: --max-ram 10: entry 'forward' needs 204800 bytes, most of them (204800) for values between kernels" build mlp --max-ram 10 --bind B=100 -o x.o
+mkdir linkers
+printf '#!/bin/sh\nexit 3\n' > linkers/ld.lld
+chmod +x linkers/ld.lld
+with=(PATH="$work/linkers")
+row 3 'error: -o x.so: the linker ended with status 3' build trained.dhc -o x.so
+with=(PATH="$work/nowhere")
+row 3 'error: -o x.so: linking it needs ld.lld or ld; an object (.o) needs neither' build trained.dhc -o x.so
+with=()
+like 0 'full.so: 2 entries, [0-9]* kernels, [0-9]* bytes; weights 0 bytes, passed by the caller' build full.dhc --entry forward.step -o full.so
+row 1 'error: bench: full.so has no function other_describe: it is no object of dhcc build, or of another --name' bench --object full.so --name other
+row 1 'error: bench: full.so: the entry returns status 7 (docs/abi.md)' bench --object full.so
+# kernels by themselves
+cat > sine.spec <<'S'
+spec map args 0 {
+  axis par
+  in f32 row [1(a0)]
+  %0 = load 0 : f32
+  %1 = const 0x1.e848p+19 : f32
+  %2 = mul(%0, %1) : f32
+  %3 = sin(%2) : f32
+  out f32 row [1(a0)] = %3
+}
+S
+cat > fold.spec <<'S'
+spec row args 1 {
+  axis par
+  axis red
+  axis red
+  in f32 row [s(%0), s(a1), s(a2)]
+  %0 = arg 0 : i64
+  %1 = load 0 : f32
+  %2 = fold reduce_sum(%1) a1 a2 : f32
+  out f32 row [1(a0)] = %2
+}
+S
+like 1 'dhcc: error: sine.spec: kernel and reference differ by [0-9.]*e-0[12]' kernel sine.spec --dims 1000
+row 2 'error: --dims: the addresses of operand 0 do not fit in 63 bits' kernel fold.spec --dims 1,2,2,3,0,0,9223372036854775807
+row 2 'error: --dims: node 1 would have more than 67108864 values' kernel fold.spec --dims 1,10000,10000,0,0,0,0
+row 2 'error: --dims: operands and values need 3.00 GiB, the limit is 2.00 GiB' kernel sine.spec --dims 67000000
+row 2 'error: --dims: the axes have more than 1099511627776 places together' kernel fold.spec --dims 60000000,60000000,1,0,0,0,0
+# runs that go on with something else
+like 0 '1 steps in [0-9.]* s, last loss 0.0000, weights in again' train trained.dhc --data npy:few --out again --steps 1 --backend interp
+row 1 'error: again: --resume: lr: 0.001 in the run, 0.5 now (give what the run has, or --allow-changed lr)' train trained.dhc --data npy:few --out again --resume --lr 0.5 --steps 1 --backend interp
+head -1 again/metrics.csv > header && mv header again/metrics.csv
+row 0 'warning: again: the metrics have 0 of the 2 rows so far; the others are lost' train trained.dhc --data npy:few --out again --resume --steps 2 --allow-changed steps --quiet --backend interp
+mkdir last && cp again/last.safetensors last
+row 1 'error: last: holds no run to go on with: neither checkpoints nor a config.json of one' train trained.dhc --data npy:few --out last --resume --steps 1 --backend interp
+like 0 'median [0-9.]* ms of 2 runs (min [0-9.]*, max [0-9.]*)' run trained.dhc --inputs x=x.npy --backend interp --repeat 2
+like 0 'kernels: [0-9]* compiled, [0-9]* reused ([0-9]* from disk), [0-9]* ms' run trained.dhc --inputs x=x.npy
+# sweeps that cannot begin, or not go on
+few=(--train --data npy:few --steps 1 --batch 1 --quiet --backend interp)
+like 0 '4 of 4 runs done, in grid' sweep trained.dhc --opt lr=0.1,0.2 --seeds 0,1 --out grid --train --data npy:few --steps 1 --batch 1 --backend interp
+row 1 'error: grid/sweep.json: its sweep has variant lr=0.2 too; --resume may add variants and seeds, not leave them out' sweep trained.dhc --opt lr=0.1 --seeds 0,1 --out grid --resume "${few[@]}"
+row 1 'error: grid/sweep.json: its sweep has seed 1 too; --resume may add variants and seeds, not leave them out' sweep trained.dhc --opt lr=0.1,0.2 --out grid --resume "${few[@]}"
+"$dhcc" sweep trained.dhc --opt clip=0.1,0.2 --out other --metric val_loss "${few[@]}" > said.txt 2>&1 || fail 'a sweep of another metric'
+row 1 'error: grid is about loss, other about val_loss' plot grid other -o x.svg
+mkdir none_of && echo '{}' > none_of/sweep.json
+row 1 'none_of/sweep.json: error: describes no sweep' sweep trained.dhc --opt lr=0.1,0.2 --out none_of --resume "${few[@]}"
+row 1 'error: variant depth=1, seed 0: label 200 of the data is outside 0..9, the classes of MLP' sweep mlp --set depth=1,2 --set hidden=2 --out labels --train --data idx:label --steps 1 --quiet --backend interp
+like 1 'dhcc: error: --budget: the shortest run takes about [0-9]* s, [01] s are left of it' sweep trained.dhc --opt lr=0.1,0.2 --out budget --train --data npy:few --steps 1000000000 --batch 1 --quiet --backend interp --budget 1s
+row 2 'error: --seeds: needs at most 4294967295, got 4294967296' sweep trained.dhc --opt lr=0.1,0.2 --out x "${few[@]}" --seeds 4294967296
+row 1 "error: variant depth=1: the inputs of entry 'loss' need more memory than the limit leaves (--max-memory)" sweep mlp --set depth=1,2 --sizes B=1000000 --max-memory 100000000 --backend interp
+# stopped, wherever it is asked for
+stopped() { # LINE command...: one of the first polls ends it so
+  local line=$1 poll
+  shift
+  for poll in 1 2 3 4 5 6 7 8 9; do
+    rm -rf ended
+    DHC_STOP_AT_POLL=$poll timeout 30 "$dhcc" "$@" > said.txt 2>&1 < /dev/null
+    [ $? = 130 ] || break
+    grep -aq -e "dhcc: $line\$" said.txt && return
+  done
+  fail "never says '$line': $*"
+}
+stopped 'stopped after 0 tokens' generate stream.dhc --prompt a --tokens 5 --backend interp
+stopped 'stopped at step 1' train trained.dhc --data npy:few --batch 1 --steps 2 --quiet --backend interp
+stopped 'stopped at step 1, checkpoint in ended; go on with --resume' train trained.dhc --data npy:few --batch 1 --steps 2 --quiet --backend interp --out ended
+stopped 'stopped during evaluation' eval trained.dhc --data npy:few --split train --weights w.safetensors --backend interp
+stopped 'stopped before the first variant' sweep trained.dhc --hold params=1M --solve n --backend interp
+stopped 'stopped after 1 of 2 variants' sweep trained.dhc --opt lr=0.1,0.2 --cost-only --backend interp
+stopped 'stopped before the first run' sweep trained.dhc --opt lr=0.1,0.2 --out ended "${few[@]}"
+stopped 'stopped; 1 of 2 runs are done; go on with --resume' sweep trained.dhc --opt lr=0.1,0.2 --out ended --batch 2 "${few[@]}"
 # as many as there may be, and more
 row 2 'error: --bind: more than 32 sizes' build trained.dhc --bind "$(seq -s, -f 'B%g=1' 40)" -o x.o
 row 2 'error: 160000 combinations; a sweep has at most 100000 variants (--random N takes some)' sweep mlp --set depth="$(seq -s, 400)" --set hidden="$(seq -s, 400)"
@@ -152,4 +352,14 @@ row 2 'error: too many arguments, from "65" on' plot "${many[@]}"
 head -c 17000000 /dev/zero | tr '\0' ' ' > large.dhc
 row 1 'error: large.dhc: larger than 16 MB' opt large.dhc
 row 1 'error[E0114]: large.dhc is larger than 16 MiB' check large.dhc
+row 1 'error: arrays/train: more than 64 .npy files' train trained.dhc --data npy:arrays --steps 1 --quiet --backend interp
+row 1 'error: the model has 129 float hyperparameters; 128 are allowed' run floats.dhc --inputs x=x.npy --backend interp
+row 1 "error: entry 'forward' has more than 32 symbols" run symbols.dhc --inputs many.safetensors --backend interp
+row 1 'error: more than 32 inputs' info symbols.dhc --sizes A1=1 --backend interp
+row 1 "error: entry 'loss' of Symbols has 33 inputs, training takes at most 16" train symbols.dhc --data npy:few --steps 1 --backend interp
+row 2 'error: --inputs: more than 256 tensors' run trained.dhc --inputs more.safetensors --backend interp
+row 2 'error: an object has at most 16 entries, resets among them' build entries.dhc --entry f.step $(seq -f '--entry e%g' 15) -o x.o
+row 2 'error: more combinations than can be counted' sweep mlp $(seq -f "--set a%g=$(seq -s, 1000)" 7)
+row 2 'error: a sweep has at most 62 axes' sweep mlp $(seq -f '--set a%g=1' 32) $(seq -f '--opt lr=%g' 32)
+row 1 'long.txt.gz: error: inflates to more than the memory limit (--max-memory)' train stream.dhc --data text:long.txt.gz --max-memory 20000000 --steps 1 --quiet --backend interp
 finish
