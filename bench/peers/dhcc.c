@@ -1,6 +1,6 @@
 /* dhcc as one of the peers: a model is opened, says what it gives, then is timed whenever it is asked.
  *
- *   bench_peer MODEL ENTRY run|train THREADS[,BACKEND[,COMPUTE]] FOLDER [preset=NAME] [KEY=VALUE...]
+ *   bench_peer MODEL ENTRY run|train THREADS[,BACKEND[,COMPUTE]] FOLDER [preset=NAME] [root=NAME] [KEY=VALUE...]
  *
  * FOLDER/inputs.safetensors is read; FOLDER/weights.safetensors too, or, where there is none, initial weights of seed 0 are
  * written there for all peers; FOLDER/dhcc.safetensors is what the peers have to agree on: of `run` all float results, of
@@ -56,10 +56,10 @@ static dhc_session_options machine(char *text) {
 
 static void open_all(Peer *p, char **argv, int argc) {
   dhc_model_options options = {.name = argv[1], .sets = (const char *const *)argv + 6, .n_sets = argc - 6};
-  if (options.n_sets && !strncmp(argv[6], "preset=", 7)) {
-    options.preset = argv[6] + 7;
-    options.sets++;
-    options.n_sets--;
+  for (; options.n_sets; options.sets++, options.n_sets--) {
+    if (!strncmp(*options.sets, "preset=", 7)) options.preset = *options.sets + 7;
+    else if (!strncmp(*options.sets, "root=", 5)) options.root = *options.sets + 5;
+    else break;
   }
   dhc_session_options session = machine(argv[4]);
   must(dhc_session_open(&session, &p->session), NULL);
@@ -127,7 +127,7 @@ static void answer(Peer *p, double seconds) {
 
 int main(int argc, char **argv) {
   if (argc < 6 || (strcmp(argv[3], "run") && strcmp(argv[3], "train"))) {
-    fprintf(stderr, "usage: bench_peer MODEL ENTRY run|train THREADS[,BACKEND[,COMPUTE]] FOLDER [preset=NAME] [KEY=VALUE...]\n");
+    fprintf(stderr, "usage: bench_peer MODEL ENTRY run|train THREADS[,BACKEND[,COMPUTE]] FOLDER [preset=NAME] [root=NAME] [KEY=VALUE...]\n");
     return 2;
   }
   Peer p = {.train = !strcmp(argv[3], "train")};
