@@ -125,6 +125,7 @@ static dhc_status check_options(const dhc_build_options *o, const dhc_session *s
   for (int i = 1; i < 3; i++)
     for (int k = 0; k < i; k++)
       if (files[i] && files[k] && !strcmp(files[i], files[k])) return dhc_status_make(DHC_E_USAGE, "build: %s is to be two files", files[i]);
+  if (o->c && o->max_stack) return dhc_status_make(DHC_E_USAGE, "--max-stack: how much stack source takes is for its compiler to say");
   if (o->c && !o->header) return dhc_status_make(DHC_E_USAGE, "--emit c: needs --header, which the source includes");
   if (!o->target && (o->cpu || o->features)) return dhc_status_make(DHC_E_USAGE, "--%s: needs --target", o->cpu ? "cpu" : "features");
   if (o->n_variants > 0) NEED(o->variants);
@@ -233,6 +234,16 @@ static dhc_status check_ram(Build *b) {
   return dhc_status_ok();
 }
 
+static dhc_status check_stack(Build *b) {
+  for (int i = 0; i < b->object->n_entries && b->o->max_stack; i++) {
+    const DhcObjEntry *e = b->object->entry[i];
+    if (e->stack_bytes > b->o->max_stack)
+      return dhc_status_make(DHC_E_INPUT, "--max-stack %lld: entry '%s' may need %lld bytes; the largest frame is that of %s", (long long)b->o->max_stack,
+                             e->name, (long long)e->stack_bytes, e->stack_most);
+  }
+  return dhc_status_ok();
+}
+
 /* The object file's bytes, which are code and constants but for names. */
 static dhc_status check_flash(Build *b) {
   const DhcObject *o = b->object;
@@ -277,6 +288,22 @@ static dhc_status source_text(Build *b) {
   return dhc_status_ok();
 }
 
+static dhc_build_result result_of(const Build *b) {
+  const DhcObject *o = b->object;
+  dhc_build_result r = {.object_bytes = (int64_t)b->n_bytes, .weights_bytes = o->blob_bytes, .n_entries = o->n_entries, .n_kernels = o->functions.n};
+  r.code_bytes = r.object_bytes - (o->blob ? o->blob_bytes : 0);
+  for (int i = 0; i < o->n_entries; i++) {
+    const DhcObjEntry *e = o->entry[i];
+    int64_t work = e->work_bytes->op == DHC_DIM_CONST && e->shared_bytes->op == DHC_DIM_CONST && e->scratch_bytes->op == DHC_DIM_CONST
+                       ? dhc_object_test_workspace(e) : -1;
+    int64_t state = !e->state_bytes ? 0 : e->state_bytes->op == DHC_DIM_CONST ? e->state_bytes->value : -1;
+    if (r.workspace_bytes >= 0) r.workspace_bytes = work < 0 ? -1 : work > r.workspace_bytes ? work : r.workspace_bytes;
+    if (r.state_bytes >= 0) r.state_bytes = state < 0 ? -1 : state > r.state_bytes ? state : r.state_bytes;
+    if (e->stack_bytes > r.stack_bytes) r.stack_bytes = e->stack_bytes;
+  }
+  return r;
+}
+
 dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_result *out) {
   NEED(m);
   NEED(o);
@@ -302,11 +329,10 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
   }
   if (st.code == DHC_OK) b.object->describe = dhc_object_describe(b.object, dhc_compiler_target_text(m->s->compiler), &arena);
   if (st.code == DHC_OK) st = o->c ? source_text(&b) : dhc_compiler_object(m->s->compiler, b.object, &arena, &b.bytes, &b.n_bytes);
+  if (st.code == DHC_OK) st = check_stack(&b);
   if (st.code == DHC_OK) st = check_flash(&b);
   if (st.code == DHC_OK) st = build_write(&b);
-  if (st.code == DHC_OK && out)
-    *out = (dhc_build_result){.object_bytes = (int64_t)b.n_bytes, .weights_bytes = b.object->blob_bytes, .n_entries = b.object->n_entries,
-                              .n_kernels = b.object->functions.n};
+  if (st.code == DHC_OK && out) *out = result_of(&b);
   dhc_release(&held_away);
   come_back(&away);
   dhc_release(&held);

@@ -48,9 +48,15 @@ static dhc_status cpu_generate(void *worker, const DhcLp *const *program, const 
 
 static dhc_status cpu_object(void *worker, const struct DhcObject *o, DhcArena *arena, DhcBytes *out) {
   DhcObjLlvm in = {o, arena};
-  const DhcCpuFill fill = {o->model, dhc_object_write_llvm, &in};
+  DhcCpuStack stack = {.arena = arena};
+  const DhcCpuFill fill = {o->model, dhc_object_write_llvm, &in, &stack};
   DhcCpuBytes b = {0};
   dhc_status st = dhc_cpu_gen_module(worker, &fill, DHC_CPU_OBJECT, &b);
+  for (int i = 0; i < o->n_entries && !st.code; i++) {
+    const DhcCpuDepth *d = dhc_cpu_stack_of(&stack, o->entry[i]->c_name);
+    o->entry[i]->stack_bytes = d->deepest;
+    o->entry[i]->stack_most = d->largest;
+  }
   *out = (DhcBytes){b.bytes, b.n_bytes};
   return st;
 }

@@ -57,7 +57,7 @@ typedef struct Cli {
   /* build */
   const char *header, *name, *bind, *weights_file;
   const char *target, *cpu, *features, *emit;
-  int64_t selftest, max_ram, max_flash;
+  int64_t selftest, max_ram, max_stack, max_flash;
   /* bench */
   const char *object;
   double rate, seconds;

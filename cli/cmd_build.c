@@ -81,6 +81,12 @@ static Variants *variants_of(const Cli *c) {
   return NULL;
 }
 
+/* null: not known */
+static void add_bytes(cJSON *doc, const char *name, int64_t bytes) {
+  if (bytes < 0) cJSON_AddNullToObject(doc, name);
+  else cJSON_AddNumberToObject(doc, name, (double)bytes);
+}
+
 int cmd_build(const Cli *c) {
   dhc_session *s = NULL;
   dhc_model *m = NULL;
@@ -97,7 +103,7 @@ int cmd_build(const Cli *c) {
   if (!v) return 2;
   int rc = cli_open(c, &s, &m);
   dhc_build_options o = {.name = c->name, .stem = stem_of(c, stem, sizeof stem), .entries = c->entries, .n_entries = c->n_entries,
-                         .target = c->target, .cpu = c->cpu, .features = c->features, .bind = c->bind, .weights = c->weights, .weights_file = c->weights_file, .selftest = (int)c->selftest, .max_ram = c->max_ram, .max_flash = c->max_flash, .c = c->emit && !strcmp(c->emit, "c"), .out = c->outputs, .header = c->header, .variants = v->at, .n_variants = v->n};
+                         .target = c->target, .cpu = c->cpu, .features = c->features, .bind = c->bind, .weights = c->weights, .weights_file = c->weights_file, .selftest = (int)c->selftest, .max_ram = c->max_ram, .max_stack = c->max_stack, .max_flash = c->max_flash, .c = c->emit && !strcmp(c->emit, "c"), .out = c->outputs, .header = c->header, .variants = v->at, .n_variants = v->n};
   dhc_build_result r = {0};
   if (!rc) rc = cli_done(c, s, dhc_model_build(m, &o, &r));
   cJSON *doc = cli_doc(c);
@@ -106,6 +112,10 @@ int cmd_build(const Cli *c) {
     if (c->header) cJSON_AddStringToObject(doc, "header", c->header);
     cJSON_AddNumberToObject(doc, "object_bytes", (double)r.object_bytes);
     cJSON_AddNumberToObject(doc, "weights_bytes", (double)r.weights_bytes);
+    add_bytes(doc, "code_bytes", r.code_bytes);
+    add_bytes(doc, "workspace_bytes", r.workspace_bytes);
+    add_bytes(doc, "state_bytes", r.state_bytes);
+    add_bytes(doc, "stack_bytes", r.stack_bytes ? r.stack_bytes : -1);
     cJSON_AddNumberToObject(doc, "entries", r.n_entries);
     if (v->n) cJSON_AddNumberToObject(doc, "variants", v->n);
     cJSON_AddNumberToObject(doc, "kernels", r.n_kernels);

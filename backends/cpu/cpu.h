@@ -56,8 +56,25 @@ typedef struct DhcCpuFill {
   const char *name;
   void (*fill)(struct DhcCpuW *w, void *ctx);
   void *ctx;
+  struct DhcCpuStack *stack; /* NULL, or filled for an object file (stack.c) */
 } DhcCpuFill;
 dhc_status dhc_cpu_gen_module(DhcCpuGen *g, const DhcCpuFill *f, DhcCpuStage stage, DhcCpuBytes *out) DHC_MUST_USE;
+
+/* ---- stack.c ----------------------------------------------------------------------- */
+
+/* How much stack a function of a module takes at most, with those that it calls; not what functions of others take
+ * (memcpy, an executor's parallel_for). Bytes, for every function with a body; memory is the arena's. */
+typedef struct DhcCpuDepth {
+  const char *name;
+  int64_t frame;       /* by itself */
+  int64_t deepest;     /* -1: not computed yet */
+  const char *largest; /* whose frame is the largest on the deepest way */
+} DhcCpuDepth;
+typedef struct DhcCpuStack {
+  DhcArena *arena;
+  DHC_VEC(DhcCpuDepth) all;
+} DhcCpuStack;
+const DhcCpuDepth *dhc_cpu_stack_of(const DhcCpuStack *s, const char *function); /* NULL: there is none */
 
 /* ---- jit.c ------------------------------------------------------------------------- */
 

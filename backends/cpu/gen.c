@@ -145,7 +145,11 @@ dhc_status dhc_cpu_gen_module(DhcCpuGen *g, const DhcCpuFill *f, DhcCpuStage sta
   if (w.refused) s = error(DHC_E_INPUT, w.refused, NULL);
   else if (LLVMVerifyModule(w.module, LLVMReturnStatusAction, &message))
     DHC_BUG("module %s: %s", f->name, message);
-  else s = emit(g, f->name, w.module, stage, out);
+  else {
+    if (f->stack) dhc_cpu_stack_watch(f->stack, g->cx, w.module);
+    s = emit(g, f->name, w.module, stage, out);
+    if (f->stack) dhc_cpu_stack_add_up(f->stack, g->target, g->cx, w.module);
+  }
   LLVMDisposeMessage(message);
   drop_module(&w);
   return s;
@@ -165,6 +169,6 @@ static void write_kernels(DhcCpuW *w, void *ctx) {
 dhc_status dhc_cpu_gen_run(DhcCpuGen *g, const DhcLp *const *program, const char *const *names,
                            int n, DhcCpuStage stage, DhcCpuBytes *out) {
   Kernels k = {program, names, n};
-  const DhcCpuFill fill = {"kernel", write_kernels, &k};
+  const DhcCpuFill fill = {"kernel", write_kernels, &k, NULL};
   return dhc_cpu_gen_module(g, &fill, stage, out);
 }

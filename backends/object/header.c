@@ -219,6 +219,7 @@ const char *dhc_object_prototype(const DhcObject *o, const DhcObjEntry *e, DhcAr
 /* Sizes that are known for the preprocessor: what NAME_..._BYTES say. */
 static void entry_numbers(const DhcObjEntry *e, DhcText *to) {
   const char *big = upper(e->c_name, to->arena);
+  if (e->stack_bytes) dhc_text_printf(to, "#define %s_STACK_BYTES %lld /* at most, without exec */\n", big, (long long)e->stack_bytes);
   if (e->state_bytes && e->state_bytes->op == DHC_DIM_CONST)
     dhc_text_printf(to, "#define %s_STATE_BYTES %lld\n", big, (long long)e->state_bytes->value);
   if (e->work_bytes->op != DHC_DIM_CONST || e->shared_bytes->op != DHC_DIM_CONST || e->scratch_bytes->op != DHC_DIM_CONST) return;
@@ -229,7 +230,9 @@ static void entry_numbers(const DhcObjEntry *e, DhcText *to) {
 
 /* Of all entries together, where all are known. */
 static void object_numbers(const DhcObject *o, const char *big, DhcText *to) {
-  int64_t work = 0, state = 0;
+  int64_t work = 0, state = 0, stack = 0;
+  for (int i = 0; i < o->n_entries; i++) stack = o->entry[i]->stack_bytes > stack ? o->entry[i]->stack_bytes : stack;
+  if (stack) dhc_text_printf(to, "#define %s_STACK_BYTES %lld /* of every entry, without exec */\n", big, (long long)stack);
   bool known = o->n_entries > 0;
   for (int i = 0; i < o->n_entries; i++) {
     const DhcObjEntry *e = o->entry[i];

@@ -112,6 +112,8 @@ typedef struct DhcObjEntry {
   const DhcObjX *work_bytes;     /* multiple of 64; behind it `shared`, then `scratch` for each worker */
   const DhcObjX *shared_bytes, *scratch_bytes; /* multiples of 64 */
   const DhcObjX *state_bytes;    /* NULL: it carries nothing on */
+  int64_t stack_bytes;           /* when its code is made: what a call takes at most without exec; 0: not known */
+  const char *stack_most;        /* the function that takes most of it */
 } DhcObjEntry;
 
 /* ---- objects ---------------------------------------------------------------------------------- */

@@ -444,6 +444,7 @@ typedef struct dhc_build_options {
   int selftest;        /* calls that the object can make to test itself, of each entry that carries nothing on; needs
                           bind of all sizes, and weights */
   int64_t max_ram;     /* refused where an entry's workspace (of one worker) and state need more; needs bind of all sizes; 0: no limit */
+  int64_t max_stack;   /* refused where an entry may need more of it, called without exec; 0: no limit */
   int64_t max_flash;   /* refused where code and embedded constants are more; 0: no limit */
   const dhc_build_variant *variants; /* none: the model as it is. Kernels and tensors that are equal are there once */
   int n_variants;
@@ -454,6 +455,9 @@ typedef struct dhc_build_options {
 typedef struct dhc_build_result {
   int64_t object_bytes;  /* of the file */
   int64_t weights_bytes; /* of the constants that entries read, packed copies among them */
+  int64_t code_bytes;    /* the file without embedded constants */
+  int64_t workspace_bytes, state_bytes; /* of the entry that needs most, with one worker; -1: sizes that are not fixed decide */
+  int64_t stack_bytes;   /* of the entry that needs most; 0: source */
   int n_entries, n_kernels;
 } dhc_build_result;
 /* All files are there afterwards, or all are as they were. Needs the backend "cpu". */

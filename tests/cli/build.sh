@@ -173,6 +173,9 @@ refused 1 "for values between kernels" mlp --bind B=4 --max-ram 1000 "${out[@]}"
 refused 2 "size B of entry 'forward' is not fixed" mlp --max-ram 1000 "${out[@]}"
 refused 1 "for 'layers.0.weight'" mlp --weights w.safetensors --max-flash 100000 "${out[@]}"
 refused 1 "for code" mlp --max-flash 100 "${out[@]}"
+refused 1 "--max-stack 64: entry 'forward' may need" mlp --max-stack 64 "${out[@]}"
+refused 1 "the largest frame is that of mlp_k" mlp --max-stack 64 "${out[@]}"
+refused 2 "--max-stack: how much stack source takes is for its compiler to say" mlp --emit c -o none.c --header none.h --max-stack 64
 refused 2 "--selftest: needs --weights" mlp --bind B=1 --selftest 1 "${out[@]}"
 
 # ---- several variants in one object

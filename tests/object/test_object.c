@@ -148,6 +148,62 @@ static void refusals(const Loaded *l, const int *size) {
   }
 }
 
+/* ---- stack ---------------------------------------------------------------------------------------- */
+
+enum { STACK = 1 << 20, PAINT = 0xa5 };
+
+/* How deep a thread's stack gets under f. */
+static int64_t stack_used(void *(*f)(void *), void *arg) {
+  pthread_attr_t with;
+  pthread_t t;
+  unsigned char *at = aligned_alloc(4096, STACK);
+  int64_t used = 0;
+  if (!at || pthread_attr_init(&with) || pthread_attr_setstack(&with, at, STACK)) abort();
+  memset(at, PAINT, STACK);
+  if (!check(!pthread_create(&t, &with, f, arg), "a thread with a stack of its own")) return 0;
+  pthread_join(t, NULL);
+  pthread_attr_destroy(&with);
+  while (used < STACK && at[used] == PAINT) used++;
+  free(at);
+  return STACK - used;
+}
+
+typedef struct Bare {
+  void *fn;
+  intptr_t a[MAX_ARGS];
+  int64_t got;
+} Bare;
+
+static void *call_bare(void *what) {
+  Bare *b = what;
+  b->got = (int)call(b->fn, b->a);
+  return NULL;
+}
+
+static int64_t stack_bytes; /* what building the case has said */
+
+/* It is enough, and not ten times too much. */
+static void look_at_stack(const Loaded *l, const Call *c) {
+  intptr_t sizes[MAX_ARGS] = {0};
+  Bare run = {.fn = symbol(l, "")};
+  Memory work;
+  int n = 0, n_sizes = cJSON_GetArraySize(cJSON_GetObjectItem(l->entry, "sizes"));
+  for (int i = 0; i < n_sizes; i++) sizes[i] = c->size[i];
+  sizes[n_sizes] = 1;
+  work = memory_new((size_t)call(symbol(l, "_workspace_bytes"), sizes));
+  for (int i = 0; i < c->n_in; i++) run.a[n++] = (intptr_t)c->in[i].at;
+  for (int i = 0; i < c->n_out; i++) run.a[n++] = (intptr_t)c->out[i].at;
+  for (int i = 0; i < n_sizes; i++) run.a[n++] = sizes[i];
+  run.a[n++] = (intptr_t)work.at;
+  run.a[n++] = (intptr_t)work.bytes;
+  Bare nothing = {.fn = symbol(l, "_why")};
+  int64_t base = stack_used(call_bare, &nothing), used = stack_used(call_bare, &run) - base;
+  check(run.got == 0, "a call on a stack of its own");
+  if (!check(stack_bytes > 0 && used <= stack_bytes, "stack is no more than was said")) printf("  %lld of %lld\n", (long long)used, (long long)stack_bytes);
+  if (used * 10 + 4096 < stack_bytes) check(false, "nor is that far too much");
+  memory_free(&work);
+}
+
 /* ---- one case at one choice of sizes ----------------------------------------------------------------- */
 
 static void at_sizes(const Case *c, dhc_session *s, dhc_program *p, const Loaded *l, const int *size) {
@@ -178,6 +234,7 @@ static void at_sizes(const Case *c, dhc_session *s, dhc_program *p, const Loaded
   for (int k = 0; k < N_THREADS; k++) {
     pthread_join(thread[k], NULL);
     check(calls[k].got == 0, "the object runs");
+    if (!k) look_at_stack(l, &calls[k]);
     check(calls[k].same, calls[k].workers ? "the program's bytes, with workers" : "the program's bytes");
     for (int i = 0; i < base.n_out; i++) memory_free(&calls[k].out[i]);
   }
@@ -205,7 +262,9 @@ static void run_case(const Case *c) {
             good(dhc_program_open(m, c->entry, DHC_MODE_RUN, &p), s, "program") && good(dhc_program_init(p, 5), s, "init") &&
             good(dhc_program_save(p, weights, false), s, "save");
   dhc_build_options o = {.entries = &c->entry, .n_entries = 1, .name = "m", .weights = weights, .out = object, .header = header};
-  ok = ok && good(dhc_model_build(m, &o, NULL), s, "build");
+  dhc_build_result built = {0};
+  ok = ok && good(dhc_model_build(m, &o, &built), s, "build");
+  stack_bytes = built.stack_bytes;
   o.out = again;
   ok = ok && good(dhc_model_build(m, &o, NULL), s, "build again") && check(same_files(object, again), "twice the same bytes");
   if (ok) look_at_symbols(object);
