@@ -405,7 +405,7 @@ dhc_status dhc_prog_result(const DhcLoaded *l, int32_t i, DhcTensorView *out, Dh
   *out = (DhcTensorView){.name = t->name, .dtype = t->dtype, .rank = t->rank};
   if (!b || !dhc_image_shape(im, tensor, b->symbols, out->shape) ||
       !dhc_size_tensor(t->dtype, t->rank, out->shape, NULL, &out->bytes))
-    return dhc_status_make(DHC_E_INPUT, "result '%s' has no size", t->name);
+    return dhc_prog_unsized("result", t->name);
   *at = buffer_at(b, l, t->buffer);
   return dhc_status_ok();
 }

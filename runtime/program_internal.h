@@ -34,6 +34,9 @@ struct DhcProg {
  * that is never done. Everyone who looks at a segment comes here first, through dhc_prog_range mostly. */
 void dhc_prog_settle(DhcProg *p, int segment);
 
+/* Extents that the symbols at hand do not give. */
+dhc_status dhc_prog_unsized(const char *kind, const char *name);
+
 /* Sizes of one choice of symbols. */
 typedef struct Binding {
   int64_t *symbols;

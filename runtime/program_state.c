@@ -100,6 +100,10 @@ static dhc_status wrong_size(const DhcProg *p, int32_t slot, const int64_t *need
                          dhc_tensor_shape_text(s->rank, need, wants, sizeof wants));
 }
 
+dhc_status dhc_prog_unsized(const char *kind, const char *name) {
+  return dhc_status_make(DHC_E_INPUT, "%s '%s' has no size here", kind, name);
+}
+
 dhc_status dhc_prog_wanted_states(const DhcLoaded *l, const int64_t *symbols, DhcWantState *want, int32_t *n) {
   const DhcProg *p = l->p;
   *n = 0;
@@ -110,7 +114,7 @@ dhc_status dhc_prog_wanted_states(const DhcLoaded *l, const int64_t *symbols, Dh
     DhcWantState *w = &want[t->place];
     bool sized = dhc_image_shape(l->image, i, symbols, w->dim);
     for (int32_t d = 0; d < t->rank; d++) sized = sized && w->dim[d] >= 1;
-    if (!sized) return dhc_status_make(DHC_E_INPUT, "state '%s' has no size here", t->name);
+    if (!sized) return dhc_prog_unsized("state", t->name);
     if (s->live && memcmp(s->dim, w->dim, sizeof(int64_t) * (size_t)t->rank)) return wrong_size(p, t->place, w->dim);
     if (s->live) continue;
     w->in = true;

@@ -26,12 +26,12 @@ static dhc_status open_data(Trainer *t) {
     if (st.code == DHC_OK) DHC_TRY(budget_data(t->m->s, t->val_file, &t->charge));
     if (st.code == DHC_OK) t->val = *t->val_file; /* none: part of the training data */
   }
+  /* a share below 1: an example is left to train with */
   if (!t->val_file) n_val = (int64_t)((double)n * train_val_fraction(t->o));
   t->train = dataset_part(t->data, 0, n - n_val, &t->arena);
   if (!t->val_file) t->val = dataset_part(t->data, n - n_val, n_val, &t->arena);
   if (t->o->limit > 0 && t->o->limit < t->train.n_examples) t->train.n_examples = t->o->limit;
   if (t->o->limit > 0 && t->o->limit < t->val.n_examples) t->val.n_examples = t->o->limit;
-  if (t->train.n_examples < 1) return dhc_status_make(DHC_E_INPUT, "%s: no training examples", t->o->data);
   return dhc_status_ok();
 }
 

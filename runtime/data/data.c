@@ -39,7 +39,7 @@ dhc_status dhc_data_block(const char *spec, const DhcDataOptions *options, int64
   int64_t bytes;
   char needs[32], limit[32];
   if (!dhc_size_mul(n, example_bytes, &bytes)) {
-    return dhc_status_make(DHC_E_INPUT, "%s: size does not fit in 63 bits", spec);
+    bytes = INT64_MAX; /* more than there is, too */
   }
   if (options->max_bytes > 0 && bytes > options->max_bytes) {
     return dhc_status_make(DHC_E_INPUT, "%s: data needs %s, limit is %s (--max-memory)", spec,

@@ -25,6 +25,13 @@ static void refused(const char *call, dhc_status st, const char *says) {
   fails++;
 }
 
+/* The whole line: whose argument, and which. */
+static void is_null(const char *call, dhc_status st, const char *argument) {
+  char line[200];
+  snprintf(line, sizeof line, "%.*s: '%s' is NULL", (int)strcspn(call, "("), call, argument);
+  refused(call, st, line);
+}
+
 static void neutral(const char *call, bool ok) {
   n_rows++;
   name_function(call);
@@ -35,7 +42,7 @@ static void neutral(const char *call, bool ok) {
 
 /* REFUSED("m", dhc_model_check(NULL)): the status names the argument. VALUE: any expression. */
 #define REFUSED(says, call) refused(#call, call, says)
-#define IS_NULL(argument, call) refused(#call, call, "'" argument "' is NULL")
+#define IS_NULL(argument, call) is_null(#call, call, argument)
 #define VALUE(function, expression) neutral(#function, expression)
 #define NOTHING(call) (call, neutral(#call, true))
 

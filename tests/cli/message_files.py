@@ -47,6 +47,8 @@ def labels(n, value=0):
 
 
 npy("x.npy", "<f4", (2, 4), bytes(32))
+npy("n4.npy", "<f4", (65536,), bytes(4 * 65536))
+npy("n3.npy", "<f4", (1600000,), bytes(4 * 1600000))
 npy("void.npy", "|V2", (2, 4), bytes(16))
 npy("few/train/x.npy", "<f4", (2, 4), bytes(32))
 npy("none/train/x.npy", "<f4", (0, 4))

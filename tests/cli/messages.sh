@@ -62,7 +62,7 @@ row 2 'error: --backend interp: it has no kernels to compare' print --diff mlp .
 row 2 'error: --check-bounds: needs --backend cpu, whose kernels can be checked' run mlp --check-bounds --backend interp
 # leaving parts out
 row 2 'error: --ablate: only runs leave units out, not gradients or training' run mlp --backend interp --ablate layers.1 --grad
-row 2 'error: --ablate: needs a path or a kind of layer, got ""' run mlp --backend interp --ablate ''
+row 2 'error: --ablate: needs a value (PART), got an empty one' run mlp --backend interp --ablate ''
 row 2 'error: --ablate: needs PATH, KIND or LAYER=expert:NUMBER, got "a=b"' run mlp --backend interp --ablate a=b
 row 2 'error: ablate: needs --data SPEC and --weights FILE' ablate mlp
 # objects
@@ -93,7 +93,7 @@ row 1 't.txt: error: is no .safetensors file but a text file' run trained.dhc --
 row 1 "zip.npy: error: is no .npy file but a zip archive (PyTorch's .pt and .bin files are some); save its tensors with safetensors.torch.save_file and give that file" run trained.dhc --inputs x=zip.npy
 row 1 "void.npy: error: type '|V2' is bytes without a meaning, as NumPy writes bfloat16 and 8-bit floats; save them as float32" run trained.dhc --inputs x=void.npy
 row 3 'error: bare: exists and is no regular file' run trained.dhc --inputs x=x.npy --outputs bare
-row 2 "error: '' names no file" run trained.dhc --inputs x=x.npy --outputs ''
+row 2 "error: 'bare/' names no file" run trained.dhc --inputs x=x.npy --outputs bare/
 row 1 'error: dangling.safetensors: is a link to nothing' run trained.dhc --weights dangling.safetensors
 row 1 'error: pipe.safetensors: is a named pipe, no regular file' run trained.dhc --weights pipe.safetensors
 row 1 "error: entry 'forward' needs 64.0 GiB at these sizes, limit is 977 KiB (--max-memory; nothing would be allocated here)" info trained.dhc --sizes B=2147483647 --max-memory 1000000
@@ -189,6 +189,16 @@ model Two() {
   }
 }
 M
+model power <<'M'
+model Power() {
+  state s: [N*N*N*N] = zeros()
+  forward<N>(x: [N]) -> (y) {
+    s <- s * 2.0
+    return x
+  }
+}
+M
+sed 's/N\*N\*N\*N/N*N*N/' power.dhc > cube.dhc
 model full <<'M'
 model Full() {
   state n: [B] = zeros()
@@ -227,6 +237,14 @@ model Buffered() {
   }
 }
 M
+model constants <<'M'
+model Constants(n: int = 2) {
+  forward<B>(x: [B, 4]) -> (y) {
+    for i in 0..300 { x = x * (1.0 / float(n + i)) }
+    return x
+  }
+}
+M
 model sizes <<'M'
 model Sizes() {
   cube<N>(x: [N*N*N, 4]) -> (y) { return x * 2.0 }
@@ -243,9 +261,11 @@ row 1 "error: 'forward' of Odd gives 'y', not logits [batch, length, vocabulary]
 row 4 'error: token 1: the logits are not finite' generate infinite.dhc --prompt a --backend interp
 like 1 ".*dhcc: error: generate: a token is no byte, the model's vocabulary is larger than 256" generate stream.dhc --set vocabulary=400 --prompt a --tokens 50 --temperature 100 --backend interp
 like 0 '.*2 tokens, [0-9]* a second' generate stream.dhc --prompt a --tokens 2 --backend interp
-row 1 "error: entry 'forward' has no input 'msk' (did you mean 'mask'?)" run optional.dhc --inputs x=x.npy --inputs msk=x.npy --backend interp
+row 1 "error: --inputs msk=x.npy: entry 'forward' has no input 'msk' (did you mean 'mask'?)" run optional.dhc --inputs x=x.npy --inputs msk=x.npy --backend interp
 row 1 "z.safetensors: error: 'z' is no state of Two" run two.dhc --inputs x=x.npy --entry forward.step --state z.safetensors --backend interp
 row 1 "error: the loaded state has no 't', which entry 'forward.step' carries on" run two.dhc --inputs x=x.npy --entry forward.step --state s.safetensors --backend interp
+row 1 "error: state 's' has no size here" run power.dhc --entry forward.step --inputs x=n4.npy --backend interp
+row 1 "error: number of bytes of state 's' does not fit in 63 bits" run cube.dhc --entry forward.step --inputs x=n3.npy --backend interp
 row 1 "nine.safetensors: error: tensor 'w' has 9 dimensions, more than 8" run trained.dhc --inputs x=x.npy --weights nine.safetensors --backend interp
 row 1 "steps.safetensors: error: the model has no 'z'" verify bare_loss.dhc --oracle steps.safetensors --backend interp
 like 1 'dhcc: error: off.safetensors: 1 of 1 rows are beyond the tolerance' verify trained.dhc --oracle off.safetensors --backend interp
@@ -260,6 +280,9 @@ row 2 'error: -o x.so: wasm32 has no shared libraries; needs a name that ends in
 row 2 'error: build: x.o is to be two files' build trained.dhc -o x.o --header x.o
 row 2 'error: --selftest: every entry of the object carries states on' build two.dhc --entry forward.step --weights w.safetensors --bind B=1 -o x.o --selftest 1
 row 1 "error: --max-ram 10: entry 'forward' needs 204800 bytes, most of them (204800) for values between kernels" build mlp --max-ram 10 --bind B=100 -o x.o
+row 2 "error: --variant-weights: variant 'a' has weights and another has none (--weights are for all others)" build mlp -o x.o --variant a:depth=1 --variant b:depth=2 --variant-weights a:w.safetensors
+row 2 "error: --variant-weights: no --variant is called 'c'" build mlp -o x.o --variant a:depth=1 --variant-weights c:w.safetensors
+row 2 'error: --variant a: more than 64 settings' build mlp -o x.o --variant "a:$(seq -s, -f 'd%g=1' 65)"
 mkdir linkers
 printf '#!/bin/sh\nexit 3\n' > linkers/ld.lld
 chmod +x linkers/ld.lld
@@ -317,7 +340,7 @@ row 1 'error: grid/sweep.json: its sweep has seed 1 too; --resume may add varian
 "$dhcc" sweep trained.dhc --opt clip=0.1,0.2 --out other --metric val_loss "${few[@]}" > said.txt 2>&1 || fail 'a sweep of another metric'
 row 1 'error: grid is about loss, other about val_loss' plot grid other -o x.svg
 mkdir none_of && echo '{}' > none_of/sweep.json
-row 1 'none_of/sweep.json: error: describes no sweep' sweep trained.dhc --opt lr=0.1,0.2 --out none_of --resume "${few[@]}"
+row 1 'error: none_of: holds no sweep: sweep.json describes none' sweep trained.dhc --opt lr=0.1,0.2 --out none_of --resume "${few[@]}"
 row 1 'error: variant depth=1, seed 0: label 200 of the data is outside 0..9, the classes of MLP' sweep mlp --set depth=1,2 --set hidden=2 --out labels --train --data idx:label --steps 1 --quiet --backend interp
 like 1 'dhcc: error: --budget: the shortest run takes about [0-9]* s, [01] s are left of it' sweep trained.dhc --opt lr=0.1,0.2 --out budget --train --data npy:few --steps 1000000000 --batch 1 --quiet --backend interp --budget 1s
 row 2 'error: --seeds: needs at most 4294967295, got 4294967296' sweep trained.dhc --opt lr=0.1,0.2 --out x "${few[@]}" --seeds 4294967296
@@ -354,6 +377,7 @@ row 1 'error: large.dhc: larger than 16 MB' opt large.dhc
 row 1 'error[E0114]: large.dhc is larger than 16 MiB' check large.dhc
 row 1 'error: arrays/train: more than 64 .npy files' train trained.dhc --data npy:arrays --steps 1 --quiet --backend interp
 row 1 'error: the model has 129 float hyperparameters; 128 are allowed' run floats.dhc --inputs x=x.npy --backend interp
+row 1 'error: more than 256 scalars' run constants.dhc --inputs x=x.npy --backend interp
 row 1 "error: entry 'forward' has more than 32 symbols" run symbols.dhc --inputs many.safetensors --backend interp
 row 1 'error: more than 32 inputs' info symbols.dhc --sizes A1=1 --backend interp
 row 1 "error: entry 'loss' of Symbols has 33 inputs, training takes at most 16" train symbols.dhc --data npy:few --steps 1 --backend interp

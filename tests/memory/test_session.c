@@ -52,6 +52,24 @@ static dhc_status use(const char *backend, const char *folder, double *loss) {
   return st;
 }
 
+/* A session that ran out of memory while it compiled a model answers nothing more. */
+static void spent(const char *backend) {
+  static const char text[] = "out of memory in an earlier call: the session can only be closed";
+  const dhc_session_options so = {.backend = backend, .threads = 1, .cache_dir = ""};
+  dhc_session *s;
+  dhc_model *m;
+  dhc_status st = dhc_session_open(&so, &s);
+  expect(st.code == DHC_OK, "a session", 0, false, st);
+  if (st.code != DHC_OK) return;
+  set(0, true);
+  st = dhc_model_open(s, &(dhc_model_options){.name = "mlp"}, &m);
+  set(-1, false);
+  expect(st.code == DHC_E_ENVIRONMENT, "a model without memory", 0, true, st);
+  st = dhc_model_open(s, &(dhc_model_options){.name = "mlp"}, &m);
+  expect(st.code == DHC_E_ENVIRONMENT && !strcmp(st.message, text), "a spent session", 0, true, st);
+  dhc_session_close(s);
+}
+
 /* Without the allocator's caches for threads (GLIBC_TUNABLES, see CMakeLists.txt), in which blocks
  * that were freed count as used. */
 static size_t in_use(void) {
@@ -91,6 +109,7 @@ int main(int argc, char **argv) {
   st = use(argv[1], folder, &loss);
   expect(st.code == DHC_OK && loss == want, "a run after all", n, false, st);
   expect(n > 100, "requests counted", n, false, st);
+  spent(argv[1]);
   remove(path);
   remove(folder);
   printf("%ld requests, %ld runs, %ld wrong\n", n, tried, fails);

@@ -182,7 +182,9 @@ static void other_runs(void **state) {
   n_heard = 0;
   save_as(folder, 40, run_a, false); /* in its way: it moves, and is said to */
   assert_int_equal(n_heard, 1);
-  assert_non_null(strstr(heard, "is a checkpoint of another run; renamed to "));
+  support_join(path, folder, "checkpoint-000000040.safetensors");
+  snprintf(text, sizeof text, "%s: is a checkpoint of another run; renamed to %s.aside", path, path);
+  assert_string_equal(heard, text);
   support_join(path, folder, "checkpoint-000000040.safetensors.aside");
   assert_ok(dhc_checkpoint_open(path, model_a, &c));
   assert_string_equal(c.meta.run_id, run_b);
@@ -261,6 +263,54 @@ static void locked(void **state) {
   assert_ok(dhc_run_id_draw(b));
   assert_int_equal(strspn(a, "0123456789abcdef"), 32);
   assert_string_not_equal(a, b);
+  support_drop(folder);
+}
+
+/* Names for what is in the way of a checkpoint are used up. */
+static void no_name_left(void **state) {
+  (void)state;
+  char folder[256], path[512], aside[600], text[600];
+  support_folder(folder);
+  support_join(path, folder, "checkpoint-000000007.safetensors");
+  for (int i = 0; i < 1000; i++) {
+    snprintf(aside, sizeof aside, i == 0 ? "%s.aside" : "%s.aside-%d", path, i);
+    support_write(aside, "", 0);
+  }
+  save_as(folder, 7, run_b, false);
+  snprintf(text, sizeof text, "%s: cannot be renamed; checkpoint of step 7 kept", path);
+  DhcCheckpointMeta meta = meta_at(7);
+  dhc_status st = dhc_checkpoint_save(folder, &meta, tensors, 2, 2, &warn);
+  assert_int_equal(st.code, DHC_E_ENVIRONMENT);
+  assert_string_equal(st.message, text);
+  support_drop(folder);
+}
+
+/* Files that look like checkpoints. */
+static void forged(void **state) {
+  (void)state;
+  static const DhcMetaPair later = {"dhc.checkpoint", "99"}, bare = {"dhc.checkpoint", "2"};
+  char folder[256], path[512], text[700];
+  DhcCheckpoint c;
+  support_folder(folder);
+  support_join(path, folder, "c.safetensors");
+  assert_ok(dhc_safetensors_write_sealed(path, tensors, 2, &later, 1, "dhc.sha256"));
+  snprintf(text, sizeof text, "%s: error: checkpoint format 99 is not known", path);
+  assert_fails(dhc_checkpoint_open(path, NULL, &c), DHC_E_INPUT, text);
+  assert_ok(dhc_safetensors_write(path, tensors, 2, &bare, 1));
+  snprintf(text, sizeof text, "%s: error: has no checksum (metadata 'dhc.sha256')", path);
+  assert_fails(dhc_checkpoint_open(path, NULL, &c), DHC_E_INPUT, text);
+  assert_ok(dhc_safetensors_write_sealed(path, tensors, 2, &bare, 1, "dhc.sha256"));
+  snprintf(text, sizeof text, "%s: error: checkpoint lacks part of its metadata", path);
+  assert_fails(dhc_checkpoint_open(path, NULL, &c), DHC_E_INPUT, text);
+  DhcCheckpointMeta meta = meta_at(1);
+  assert_ok(dhc_checkpoint_write(path, &meta, tensors, 2));
+  size_t n;
+  uint8_t *bytes = support_read(path, &n);
+  bytes[n - 1] ^= 1;
+  support_write(path, bytes, n);
+  free(bytes);
+  snprintf(text, sizeof text, "%s: error: is damaged: its checksum does not fit its contents", path);
+  assert_fails(dhc_checkpoint_open(path, NULL, &c), DHC_E_INPUT, text);
   support_drop(folder);
 }
 
@@ -395,6 +445,7 @@ static void metrics_rows(void **state) {
   close(err);
   assert_int_equal(printed, -1);
   dhc_metrics_close(m);
+  assert_fails(dhc_metrics_open(csv, NULL, columns, 0, 0, false, &m), DHC_E_USAGE, "metrics: needs 1 to 4096 columns, got 0");
   static const char *const bad[] = {"a,b"};
   assert_int_equal(dhc_metrics_open(csv, NULL, bad, 1, 0, false, &m).code, DHC_E_USAGE);
   assert_ok(dhc_metrics_open(NULL, NULL, columns, 3, 0, false, &m));
@@ -465,6 +516,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(round_trip),   cmocka_unit_test(rotation),  cmocka_unit_test(damaged),
       cmocka_unit_test(stops_are_extra), cmocka_unit_test(other_runs), cmocka_unit_test(no_files), cmocka_unit_test(locked),
+      cmocka_unit_test(no_name_left), cmocka_unit_test(forged),
       cmocka_unit_test(metrics_rows), cmocka_unit_test(metrics_lists), cmocka_unit_test(stop_flag), cmocka_unit_test(hangups),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

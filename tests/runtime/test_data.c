@@ -193,8 +193,11 @@ static void idx_files(void **state) {
   check_idx(spec, DHC_SPLIT_TRAIN, 2, 0, 4);
   check_idx(spec, DHC_SPLIT_VAL, 2, 4, 2);
   DhcDataOptions none = {0}, all = {.n_val = 6}, tight = {.max_bytes = 10};
-  assert_int_equal(dhc_dataset_open(spec, DHC_SPLIT_VAL, &none, &d).code, DHC_E_INPUT);
-  assert_int_equal(dhc_dataset_open(spec, DHC_SPLIT_VAL, &all, &d).code, DHC_E_INPUT);
+  char text[700];
+  snprintf(text, sizeof text, "%s has no validation files; say how many training examples to hold out", spec);
+  assert_fails(dhc_dataset_open(spec, DHC_SPLIT_VAL, &none, &d), DHC_E_INPUT, text);
+  snprintf(text, sizeof text, "%s: cannot hold out 6 of 6 examples", spec);
+  assert_fails(dhc_dataset_open(spec, DHC_SPLIT_VAL, &all, &d), DHC_E_INPUT, text);
   dhc_status s = dhc_dataset_open(spec, DHC_SPLIT_TRAIN, &tight, &d);
   assert_non_null(strstr(s.message, "data needs 24 bytes, limit is 10 bytes (--max-memory)"));
   assert_int_equal(dhc_dataset_open(spec, DHC_SPLIT_TEST, NULL, &d).code, DHC_E_INPUT);
