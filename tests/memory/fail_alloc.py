@@ -272,7 +272,7 @@ def from_tensors(folder):
     got, weights = read(folder + "/g.safetensors"), read(folder + "/w.safetensors")
     rows = [("input.image", "F32", [3, 1, 2, 2], image), ("input.target", "I64", [3], target)]
     rows += [("param." + k, *v) for k, v in weights.items()]
-    rows += [("output." + k if not k.startswith("grad.") else k, *v) for k, v in got.items() if not k.startswith("grad.image")]
+    rows += [(re.sub("^grad\\.", "grad.param.", k) if k.startswith("grad.") else "output." + k, *v) for k, v in got.items() if not k.startswith("grad.image")]
     write(folder + "/oracle.safetensors", rows)
 
 try:
