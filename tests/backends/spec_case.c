@@ -233,35 +233,91 @@ static void compare(SpecCase *c, int o, const char *got, const void *ref, double
     if (pad[i] != 0x5a) fail_msg("operand %d: written past its end", o);
 }
 
-/* A template's kernel, linked into j. */
+/* ---- compiled programs: each once in a process ----------------------------------------------- */
+
+/* Machine code is a function of a loop program and the target: cases that differ in sizes, and classes that differ in
+ * their guard, are often one program. Kept until the process ends. */
+typedef struct Compiled {
+  const char *text;
+  dhc_kernel_fn fn;
+} Compiled;
+
+typedef struct Machine {
+  const char *features; /* NULL: this CPU's own */
+  DhcCpuTarget target;
+  DhcCpuGen *gen;
+  DhcCpuJit *jit;
+  DHC_VEC(Compiled) code;
+} Machine;
+
+static DhcArena kept;
+static DHC_VEC(Machine *) machines;
+
+static void close_machines(void) {
+  for (int i = 0; i < machines.n; i++) {
+    dhc_cpu_jit_close(machines.at[i]->jit);
+    dhc_cpu_gen_close(machines.at[i]->gen);
+  }
+  dhc_arena_fini(&kept);
+}
+
+static Machine *machine(const char *features) {
+  for (int i = 0; i < machines.n; i++) {
+    const char *of = machines.at[i]->features;
+    if (of == features || (of && features && !strcmp(of, features))) return machines.at[i];
+  }
+  if (!machines.n) {
+    dhc_arena_init(&kept);
+    atexit(close_machines);
+  }
+  Machine *m = DHC_NEW(&kept, Machine);
+  *m = (Machine){.features = features ? dhc_arena_strdup(&kept, features) : NULL};
+  dhc_status s = dhc_cpu_target(&kept, NULL, m->features, &m->target);
+  if (!s.code) s = dhc_cpu_gen_open(&m->target, &m->gen);
+  if (!s.code) s = dhc_cpu_jit_open(&m->jit);
+  if (s.code) fail_msg("%s", s.message);
+  DHC_PUSH(&kept, &machines, m);
+  return m;
+}
+
+static dhc_kernel_fn compile(Machine *m, const DhcLp *p, const char *text) {
+  const char *name = dhc_arena_printf(&kept, "k%d", m->code.n);
+  DhcCpuBytes object;
+  Compiled made = {.text = dhc_arena_strdup(&kept, text)};
+  dhc_status s = dhc_cpu_gen_run(m->gen, &p, &name, 1, DHC_CPU_OBJECT, &object);
+  if (s.code) fail_msg("%s", s.message);
+  if (getenv("CASE_ASM")) {
+    DhcCpuBytes assembly;
+    s = dhc_cpu_gen_run(m->gen, &p, &name, 1, DHC_CPU_ASM, &assembly);
+    fwrite(assembly.bytes, 1, assembly.n_bytes, stdout);
+    free(assembly.bytes);
+  }
+  s = dhc_cpu_jit_add(m->jit, object.bytes, object.n_bytes, &name, 1, &made.fn);
+  if (s.code) fail_msg("%s", s.message);
+  free(object.bytes);
+  DHC_PUSH(&kept, &m->code, made);
+  return made.fn;
+}
+
+/* A template's kernel. */
 typedef struct Linked {
   dhc_kernel_fn fn;
   DhcLp *p;
 } Linked;
 
-static Linked link_kernel(SpecCase *c, const DhcCpuTarget *target, DhcCpuGen *g, DhcCpuJit *j,
-                          const char *name, const DhcSchedule *schedule) {
+static Linked link_kernel(SpecCase *c, Machine *m, const DhcSchedule *schedule) {
   const char *why = NULL;
-  DhcTplInput in = {c->s, schedule, &target->facts, &c->arena};
+  DhcTplInput in = {c->s, schedule, &m->target.facts, &c->arena};
   Linked r = {.p = dhc_template_build(&in, &why)};
   if (!r.p) fail_msg("%s", why);
-  if (getenv("CASE_LOOP")) {
-    DhcText text = {.arena = &c->arena};
-    dhc_lp_print(r.p, &text);
-    puts(dhc_text_str(&text));
-  }
-  DhcCpuBytes object;
-  dhc_status s = dhc_cpu_gen_run(g, (const DhcLp *const *)&r.p, &name, 1, DHC_CPU_OBJECT, &object);
-  if (s.code) fail_msg("%s", s.message);
-  if (getenv("CASE_ASM")) {
-    DhcCpuBytes text;
-    s = dhc_cpu_gen_run(g, (const DhcLp *const *)&r.p, &name, 1, DHC_CPU_ASM, &text);
-    fwrite(text.bytes, 1, text.n_bytes, stdout);
-    free(text.bytes);
-  }
-  s = dhc_cpu_jit_add(j, object.bytes, object.n_bytes, &name, 1, &r.fn);
-  if (s.code) fail_msg("%s", s.message);
-  free(object.bytes);
+  DhcText text = {.arena = &c->arena};
+  dhc_lp_print(r.p, &text);
+  if (getenv("CASE_LOOP")) puts(dhc_text_str(&text));
+  for (int i = 0; i < r.p->code.n; i++) /* what a writer looks at and the text does not say */
+    if (r.p->code.at[i]->rounds) dhc_text_printf(&text, "%d: %d rounds\n", i, r.p->code.at[i]->rounds);
+  for (int i = 0; i < m->code.n && !r.fn; i++)
+    if (!strcmp(m->code.at[i].text, dhc_text_str(&text))) r.fn = m->code.at[i].fn;
+  if (!r.fn) r.fn = compile(m, r.p, dhc_text_str(&text));
   return r;
 }
 
@@ -388,7 +444,8 @@ static void build_in_tf32(SpecCase *c, const DhcTargetFacts *exact) {
   }
 }
 
-/* Every class of the schedule for a GPU, and the barrier rules; threads in several orders. */
+/* Every class of the schedule for a GPU, and the barrier rules; threads in several orders (of large cases in one where
+ * sanitizers watch the interpreter, which itself looks at every access: orders differ in values, not in its code). */
 static void check_on_gpu(SpecCase *c, Memory *m, const int64_t *dim, double tol) {
   static const DhcTargetFacts cuda = {.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1, .has_fma = true};
   DhcSchedule classes[DHC_MAX_CLASSES];
@@ -405,7 +462,8 @@ static void check_on_gpu(SpecCase *c, Memory *m, const int64_t *dim, double tol)
       continue;
     }
     if (elements > (p->threads ? MAX_IN_BLOCKS : MAX_INTERPRETED) && !(c->all_classes && p->threads)) continue;
-    for (int order = 0; order < (p->threads ? DHC_LP_N_ORDERS : 1); order++) {
+    bool once = !p->threads || (elements > MAX_INTERPRETED && getenv("DHC_SANITIZED"));
+    for (int order = 0; order < (once ? 1 : DHC_LP_N_ORDERS); order++) {
       interpret(c, m, p, dim, tol, (DhcLpOrder)order);
       if (c->exact) c->exact(c, m->again);
     }
@@ -417,18 +475,13 @@ void case_check(SpecCase *c, const char *features, const int *v, double tol) {
   DhcArena *a = &c->arena;
   const char *why = NULL;
   if (!dhc_spec_verify(c->s, a, &why)) fail_msg("spec: %s", why);
-  DhcCpuTarget target;
-  DhcCpuGen *g = NULL;
-  DhcCpuJit *j = NULL;
-  dhc_status s = dhc_cpu_target(a, NULL, features, &target);
-  if (!s.code) s = dhc_cpu_gen_open(&target, &g);
-  if (!s.code) s = dhc_cpu_jit_open(&j);
-  if (s.code) fail_msg("%s", s.message);
+  Machine *cpu = machine(features);
+  const DhcTargetFacts *facts = &cpu->target.facts;
   DhcSchedule schedule = {.template_name = ""}, plain = {.template_name = c->plain, .v = {c->plain_v0}};
   if (v) memcpy(schedule.v, v, sizeof schedule.v);
-  dhc_schedule_complete(c->s, &target.facts, &schedule);
-  dhc_schedule_complete(c->s, &target.facts, &plain);
-  Linked k = link_kernel(c, &target, g, j, "k", &schedule);
+  dhc_schedule_complete(c->s, facts, &schedule);
+  dhc_schedule_complete(c->s, facts, &plain);
+  Linked k = link_kernel(c, cpu, &schedule);
 
   Memory m;
   alloc_operands(c, &m);
@@ -440,19 +493,16 @@ void case_check(SpecCase *c, const char *features, const int *v, double tol) {
   if (c->exact) c->exact(c, m.at);
   run_again(c, &m, &k, dim, true, "the cut");
   if (c->plain) {
-    Linked slow = link_kernel(c, &target, g, j, "plain", &plain);
+    Linked slow = link_kernel(c, cpu, &plain);
     run_again(c, &m, &slow, dim, false, "the template");
   }
   DhcSchedule classes[DHC_MAX_CLASSES];
-  int n = dhc_schedule_choose(c->s, &target.facts, a, classes);
+  int n = dhc_schedule_choose(c->s, facts, a, classes);
   for (int i = 0; i < n; i++) {
-    const char *name = dhc_arena_printf(a, "class%d", i);
-    Linked forced = link_kernel(c, &target, g, j, name, &classes[i]);
+    Linked forced = link_kernel(c, cpu, &classes[i]);
     run_again(c, &m, &forced, dim, i % 2 == 0, dhc_arena_printf(a, "size class %d of %d", i, n));
   }
   check_on_gpu(c, &m, dim, tol);
   if (conform_backend()) check_elsewhere(c, &m, dim, tol);
-  for (int o = 0; o < c->s->n_operands; o++) free(m.at[o]), free(m.again[o]);
-  dhc_cpu_jit_close(j);
-  dhc_cpu_gen_close(g);
+  free_operands(c, &m);
 }
