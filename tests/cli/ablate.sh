@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Parts left out: the same bits as the model elaborated without them, and no kernel compiled.
+own_store=1
 . "$(dirname "$0")/common.sh"
 dhcc=$(realpath "$dhcc")
 cd "$work" || exit 1

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The kernel store: reuse from disk, damage, foreign rights: only speed changes.
+own_store=1
 . "$(dirname "$0")/common.sh"
 info() { "$dhcc" info mlp --json --compile --entry forward --sizes B=4; }
 first=$(info | number kernels_compiled)

@@ -1,10 +1,12 @@
-# Shared by the scripts of this folder: a private folder, a private kernel store, and checks.
+# Shared by the scripts of this folder: a private folder, a kernel store, and checks. The store is that of the build's
+# tests, where each kernel is compiled once; a script that counts what is compiled sets own_store=1 before.
 # shellcheck shell=bash
 set -u
 dhcc=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export XDG_CACHE_HOME=$work/cache NO_COLOR=1 LC_ALL=C
+[ -n "${own_store:-}" ] || XDG_CACHE_HOME=${DHC_TEST_STORE:-$XDG_CACHE_HOME}
 fails=0
 
 fail() {

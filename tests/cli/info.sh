@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # info: exact parameter counts, one JSON document on stdout.
+own_store=1
 . "$(dirname "$0")/common.sh"
 n=$("$dhcc" info dhc_ssm --json | number parameters)
 [ "$n" = 507402 ] || fail "dhc_ssm has $n parameters, want 507402"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # --json: stdout is one document, whatever happens, with the exit status, the messages and what
 # was compiled; stderr keeps the messages as text.
+own_store=1
 . "$(dirname "$0")/common.sh"
 python3 "$(dirname "$0")/data.py" "$work/data"
 backend=${BACKENDS##* } # the last one

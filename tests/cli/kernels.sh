@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Why variants share kernels or not: between two of them, between their plans, and against the store.
+own_store=1
 . "$(dirname "$0")/common.sh"
 model=(dhc_jamba --preset small --set mamba_ratio=1 --set tokens=grid)
 explain() { "$dhcc" explain --kernels "${model[@]}" --json "$@" > "$work/k.json" || fail "explain --kernels $*"; }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Messages of the command line, of its options' values and of the files they name, one row each: exit status, then the
 # whole line, word for word. Where a run says more (notes in front), the line is one of them.
+own_store=1
 . "$(dirname "$0")/common.sh"
 python3 "$(dirname "$0")/message_files.py" "$work" || fail "the files could not be made"
 cd "$work" || exit 1

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The routing ledger: every choice is counted, by block and expert and by the mixer in front; showing it changes nothing.
+own_store=1
 . "$(dirname "$0")/common.sh"
 cd "$work" || exit 1
 data=synth:copy:length=20,n=64,n_test=40,vocab=32

@@ -2,6 +2,7 @@
 # A training with validation, averaged weights, dropout and augmentation, stopped at every place
 # that looks for a signal, or killed before every call that changes a file (and in the middle of
 # writes): it goes on to the same bytes of every file as if it had not been. STRIDE leaves calls out.
+own_store=1 # calls that change files are counted
 . "$(dirname "$0")/common.sh"
 here=$(cd "$(dirname "$0")" && pwd)
 what=$2

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # sweep --train: the same results however it is stopped, killed, cut into shards and merged; what is wrong is one line.
+own_store=1 # calls that change files are counted
 . "$(dirname "$0")/common.sh"
 set -m # or jobs in the background ignore SIGINT
 here=$(cd "$(dirname "$0")" && pwd)

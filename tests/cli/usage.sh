@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Command line errors: one line, the option named, exit 2.
+own_store=1
 . "$(dirname "$0")/common.sh"
 expect 2 'unknown option --epoch (did you mean --epochs?)' "$dhcc" train dhc_ssm --epoch 3
 expect 2 '--batch: needs a whole number from 1 to 1048576, got "12abc"' "$dhcc" train dhc_ssm --batch 12abc

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # After one compile, other batch sizes, image sizes and widths compile nothing.
+own_store=1
 . "$(dirname "$0")/common.sh"
 compiled() { # SIZES SETS... -> kernels compiled
   local sizes=$1
