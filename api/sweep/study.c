@@ -33,12 +33,30 @@ int study_variant(const Study *t, const char *name) {
   return -1;
 }
 
-dhc_status study_no_baseline(const Study *t) {
+static dhc_status no_baseline(const Study *t) {
   const char **names = DHC_NEW_N(t->arena, const char *, t->variants.n + 1);
   for (int i = 0; i < t->variants.n; i++) names[i] = t->variants.at[i].name;
   const char *near = dhc_suggest(t->baseline, names, t->variants.n);
   return dhc_status_make(DHC_E_USAGE, "--baseline: the sweep has no variant '%s'%s%s%s", t->baseline, near ? " (did you mean '" : "",
                          near ? near : "", near ? "'?)" : "");
+}
+
+/* "ratio=7M:1A" of "ratio=7M:1A,ffn_inner=46": what a budget was solved for is not known when a sweep is written. */
+static bool begins_name(const char *name, const char *text) {
+  size_t n = strlen(text);
+  return !strncmp(name, text, n) && name[n] == ',';
+}
+
+dhc_status study_find_baseline(Study *t) {
+  int found = study_variant(t, t->baseline), n = 1;
+  if (found < 0) {
+    n = 0;
+    for (int i = 0; i < t->variants.n; i++)
+      if (begins_name(t->variants.at[i].name, t->baseline)) found = i, n++;
+  }
+  if (n != 1) return no_baseline(t);
+  t->baseline = t->variants.at[found].name;
+  return dhc_status_ok();
 }
 
 static const char *setting_of(const Study *t, const char *name) {

@@ -78,7 +78,9 @@ void study_add_runs(Study *t);
 dhc_status study_same_settings(const Study *t, const Study *other, const char *path) DHC_MUST_USE;
 /* The variant of that name, or that it was merged into; -1. */
 int study_variant(const Study *t, const char *name);
-dhc_status study_no_baseline(const Study *t) DHC_MUST_USE;
+/* Makes `baseline` the name of a variant: that one's, or the only one's that goes on with a comma (what was solved for).
+ * DHC_E_USAGE: there is none. */
+dhc_status study_find_baseline(Study *t) DHC_MUST_USE;
 void study_count(const Study *t, dhc_sweep_train_result *out);
 const char *study_path(const Study *t, const char *name); /* OUT/name */
 

@@ -379,7 +379,7 @@ static dhc_status set_up(Sweeping *g) {
   if (!o->dry_run && !o->n_workers) DHC_TRY(open_folder(g));
   DHC_TRY(list_variants(g));
   DHC_TRY(all_of_before(g));
-  if (t->baseline && study_variant(t, t->baseline) < 0) return study_no_baseline(t);
+  if (t->baseline) DHC_TRY(study_find_baseline(t));
   study_add_runs(t);
   if (o->out) DHC_TRY(study_read_results(t));
   if (o->train.init_from) DHC_TRY(weights_openable(o->train.init_from));

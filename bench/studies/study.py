@@ -147,10 +147,6 @@ class Study:
             self.missing.append("%s: %d of %d runs (%s%s)" % (label, len(left), doc["runs_all"], ", ".join(left[:4]), ", …" if len(left) > 4 else ""))
         return doc
 
-    def solved(self, args):
-        """Names of a sweep's variants, what is solved for among them: for --baseline."""
-        return [v["name"] for v in self.json("sweep", *args, "--cost-only")["variants"]]
-
     # ---- the section ----
 
     def finish(self, title, text):

@@ -100,7 +100,7 @@ typedef struct dhc_sweep_train_options {
   const char *out;          /* the sweep's folder */
   const uint64_t *seeds;    /* of weights, order and dropout: the same ones for every variant */
   int n_seeds;
-  const char *baseline;     /* variant that the others are compared with; NULL: none */
+  const char *baseline;     /* variant that the others are compared with, what is solved for may be left out; NULL: none */
   const char *metric;       /* column of results.csv that is compared; NULL: val_accuracy, else val_loss, else loss */
   bool resume;              /* go on with the sweep in the folder: finished runs are not done again; variants and seeds may be more */
   int shard, n_shards;      /* only every n-th run, from number shard (1 ... n) on; 0, 0: all */

@@ -206,6 +206,10 @@ expect 1 'whole/sweep.json: its sweep has variant size.tiny too' "$dhcc" sweep m
 cmp -s whole/results.csv before.csv || fail "a refused sweep has changed results.csv"
 expect 1 'whole/sweep.json: its sweep has epochs 2, this one 3' sweep --out whole --resume --epochs 3
 expect 2 "the sweep has no variant 'size.smal' (did you mean 'size.small'?)" sweep --out none --baseline size.smal
+# what is solved for needs no name: it is not known yet
+"$dhcc" sweep m.dhc --opt lr=1e-3,2e-3 --hold params=160 --solve hidden --train --data npy:data --epochs 1 --seeds 0,1 --baseline lr=2e-3 --threads 1 --quiet --out held > /dev/null || fail "a baseline without what is solved for"
+python3 -c 'import json; d = json.load(open("held/sweep.json")); assert d["baseline"] == "lr=2e-3,hidden=2", d["baseline"]; assert ["p" in s for s in d["summary"]] == [True, False], d["summary"]' || fail "a baseline without what is solved for: $(cat held/sweep.json)"
+expect 2 "the sweep has no variant 'hidden=2'" "$dhcc" sweep m.dhc --set hidden=2,4 --opt lr=1e-3,2e-3 --train --data npy:data --seeds 0,1 --baseline hidden=2 --out none
 expect 2 '--seeds: needs up to 1000 whole numbers' sweep --out none --seeds 1,x
 expect 2 '--seeds: has 1 twice' sweep --out none --seeds 1,2,1
 expect 2 '--shard: needs I/N' sweep --out none --shard 4/3
