@@ -91,7 +91,7 @@ def compare(case, o):
             w.ask(0)  # warm
         times = measure.alternate(workers, o.rounds, ask)
         for w in workers:
-            row["peers"][w.name].update(times=measure.summary(times[w.name]), peak_bytes=w.peak_bytes())
+            row["peers"][w.name].update(times=measure.summary(times[w.name]), cpu=measure.median(w.cpu[1:]), peak_bytes=w.peak_bytes())
             if w.name != "dhcc":
                 row["peers"][w.name]["ratio"] = measure.ratio(times["dhcc"], times[w.name])
     finally:
@@ -104,7 +104,7 @@ def compare(case, o):
 
 def cell(p):
     t = p["times"]
-    return "%s (%s … %s, least %s)" % tuple(measure.number(t[k]) for k in ("median", "low", "high", "least"))
+    return "%s (%s … %s; least %s, cpu %s)" % (*(measure.number(t[k]) for k in ("median", "low", "high", "least")), measure.number(p["cpu"]))
 
 
 def tables(rows, o):
@@ -114,8 +114,9 @@ def tables(rows, o):
     for r in rows:
         others = {p: d["ratio"] for p, d in r["peers"].items() if "ratio" in d}
         best = min(others, key=lambda p: others[p]["median"], default=None)
-        end = "" if best is None else "%s× (%s … %s; least runs %s×)%s" % (
-            *(measure.number(others[best][k]) for k in ("median", "low", "high", "least")), " **losing**" if others[best]["median"] < 1 else "")
+        end = "" if best is None else "%s× (%s … %s; least runs %s×, cpu %s×)%s" % (
+            *(measure.number(others[best][k]) for k in ("median", "low", "high", "least")), measure.number(min(r["peers"][p]["cpu"] for p in others) / r["peers"]["dhcc"]["cpu"]),
+            " **losing**" if others[best]["median"] < 1 else "")
         body.append([r["case"]] + [cell(r["peers"][p]) if p in r["peers"] else "–" for p in peers] + [end])
     text = measure.table(head, body)
     best = [min(d["ratio"]["median"] for d in r["peers"].values() if "ratio" in d) for r in rows if len(r["peers"]) > 1]
@@ -152,7 +153,7 @@ def main():
         for r in doc["rows"]:
             for p in r["peers"].values():
                 doc["versions"].update(p["versions"])
-        text = "%s; %d thread%s a peer; %s.\n`%s`: milliseconds, median of %d rounds of %g s (lowest … highest round, least run).\nLoad of the machine before and after each row: %s.\n\n" % (
+        text = "%s; %d thread%s a peer; %s.\n`%s`: milliseconds, median of %d rounds of %g s (lowest … highest round; least run; processor time of a run, all threads).\nLoad of the machine before and after each row: %s.\n\n" % (
             doc["machine"], o.threads, "s" if o.threads > 1 else "", ", ".join("%s %s" % v for v in sorted(doc["versions"].items())), doc["command"], o.rounds, o.seconds,
             ", ".join("%.1f–%.1f" % (r["load"], r["load_after"]) for r in doc["rows"]))
         text += tables(doc["rows"], o) if doc["rows"] else ""

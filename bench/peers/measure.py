@@ -12,10 +12,11 @@ class Refused(Exception):
 
 
 class Worker:
-    """A peer's process: after its line "ready" every line "SECONDS" is answered by milliseconds, a run each."""
+    """A peer's process: after its line "ready" every line "SECONDS" is answered by milliseconds, a run each, then "cpu" and
+    the processor time of a run, all threads together; `cpu` keeps the latter of every answer."""
 
     def __init__(self, name, command, cpus=None, env=None, log=None, patience=900):
-        self.name = name
+        self.name, self.cpu = name, []
         pin = (lambda: os.sched_setaffinity(0, cpus)) if cpus else None
         self.log = open(log, "w+") if log else subprocess.DEVNULL
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, preexec_fn=pin,
@@ -50,7 +51,9 @@ class Worker:
         line = self.process.stdout.readline()
         if not line:
             raise Refused(self._why() or "ended in the middle of a measurement")
-        return [float(x) for x in line.split()]
+        ms, _, cpu = line.partition("cpu")
+        self.cpu.append(float(cpu))
+        return [float(x) for x in ms.split()]
 
     def peak_bytes(self):
         """The most memory that the process has had, its libraries among it."""

@@ -6,7 +6,7 @@ PEER is a module beside this file with `open(job)`, which returns an object with
   versions    of the libraries, by name; `note`: what was chosen, or "".
 and perhaps `prepare(job)`, which makes files in the folder beforehand, in a process of its own (--prepare).
 Files, checks and answers are those of dhcc.c: inputs.safetensors and weights.safetensors are read, PEER.safetensors is
-written; then one JSON line, and for every line "SECONDS" on stdin a line of milliseconds.
+written; then one JSON line, and for every line "SECONDS" on stdin a line of milliseconds and "cpu".
 """
 import importlib
 import json
@@ -51,12 +51,12 @@ def main():
         save_file({"logits": np.ascontiguousarray(p.output(), np.float32)}, "%s/%s.safetensors" % (folder, peer))
     print(json.dumps({"ready": True, "versions": p.versions, "note": p.note, "open_ms": (opened - began) * 1e3, "first_ms": first * 1e3}), flush=True)
     for line in sys.stdin:
-        end, ms = time.perf_counter() + float(line), []
+        cpu, end, ms = time.process_time(), time.perf_counter() + float(line), []
         while len(ms) < 3 or (time.perf_counter() < end and len(ms) < 4096):
             t = time.perf_counter()
             p.run()
             ms.append((time.perf_counter() - t) * 1e3)
-        print(" ".join("%.4f" % x for x in ms), flush=True)
+        print(" ".join("%.4f" % x for x in ms), "cpu %.4f" % ((time.process_time() - cpu) / len(ms) * 1e3), flush=True)
 
 
 main()

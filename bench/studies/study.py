@@ -120,7 +120,7 @@ class Study:
             try:
                 w.ask(0)
                 times = measure.summary([w.ask(self.o.seconds / 3) for _ in range(3)])
-                return {**times, "memory": w.ready["memory"], "process_bytes": w.peak_bytes()}
+                return {**times, "cpu": min(w.cpu[1:]), "memory": w.ready["memory"], "process_bytes": w.peak_bytes()}
             finally:
                 w.close()
 
@@ -154,7 +154,7 @@ class Study:
         own = "bench/studies/%s --size %s%s%s" % (self.name, self.o.size, " --data DIR" if self.o.data else "", "" if self.o.backend == "cpu" else " --backend " + self.o.backend)
         head = "## %s\n\n`%s`, %s, %d thread%s, dhcc %s." % (title, own, measure.machine(), self.o.threads, "s" if self.o.threads > 1 else "", version(self.dhcc))
         if loads:
-            head += " Load of the machine while times were taken: %s to %s; above the number of cores, times are of a busy machine and compare only roughly." % (min(loads), max(loads))
+            head += " Load of the machine while times were taken: %s to %s; on a busy machine a run takes several times its processor time, and even that up to twice what it is on a quiet one. Times are **processor time** of a run, then how long it took (median of three rounds, lowest … highest); exponents and ratios are of processor times." % (min(loads), max(loads))
         text = head + "\n\n" + text.strip() + "\n"
         if self.commands:
             text += "\n" + "\n".join("    " + c for c in self.commands) + "\n"
@@ -192,7 +192,8 @@ def write_section(path, name, text):
 
 
 def times_text(row):
-    return "–" if row is None else "%s (%s … %s)" % tuple(measure.number(row[k]) for k in ("median", "low", "high"))
+    """Processor time of a run, and how long it took: median of rounds, lowest and highest."""
+    return "–" if row is None else "**%s**; %s (%s … %s)" % tuple(measure.number(row[k]) for k in ("cpu", "median", "low", "high"))
 
 
 def interval(s, percent=True):

@@ -51,12 +51,13 @@ expect("turns", "".join(order), "abccbaabc")
 expect("rounds", got, {"a": [[1], [6], [7]], "b": [[2], [5], [8]], "c": [[3], [4], [9]]})
 
 # Workers.
-answer = "import sys, json\nprint('noise'); print(json.dumps({'ready': True}), flush=True)\nfor line in sys.stdin: print(float(line), 2 * float(line), flush=True)"
+answer = "import sys, json\nprint('noise'); print(json.dumps({'ready': True}), flush=True)\nfor line in sys.stdin: print(float(line), 2 * float(line), 'cpu', 3 * float(line), flush=True)"
 with tempfile.TemporaryDirectory() as folder:
     log = folder + "/log"
     w = m.Worker("w", [sys.executable, "-c", answer], log=log)
     expect("ready", w.ready, {"ready": True})
     expect("an answer", [w.ask(0.5), w.ask(2)], [[0.5, 1.0], [2.0, 4.0]])
+    expect("processor time", w.cpu, [1.5, 6.0])
     expect("memory", (w.peak_bytes() or 0) > 1e6, True)
     w.close()
     expect("ends", w.process.returncode, 0)
