@@ -73,7 +73,11 @@ typedef struct DhcTplCx {
   void *provide_arg;
 } DhcTplCx;
 
+/* Refuses packed operands: every access here is to rows. */
 void dhc_tpl_init(DhcTplCx *cx, const DhcTplInput *in, DhcLp *b);
+/* For a template that reads packed operands by itself, and refuses those that it does not read. */
+void dhc_tpl_init_packed(DhcTplCx *cx, const DhcTplInput *in, DhcLp *b);
+void dhc_tpl_refuse_packed(DhcTplCx *cx);
 
 /* Scope: push saves bindings and values; pop forgets what was made since (call it where
  * the loop or if ends). */

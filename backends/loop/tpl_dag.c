@@ -5,7 +5,7 @@
 
 /* ---- setting up --------------------------------------------------------------------- */
 
-void dhc_tpl_init(DhcTplCx *cx, const DhcTplInput *in, DhcLp *b) {
+void dhc_tpl_init_packed(DhcTplCx *cx, const DhcTplInput *in, DhcLp *b) {
   const DhcSpec *s = in->spec;
   *cx = (DhcTplCx){.in = in, .s = s, .b = b, .vector_axis = -1, .plan_vector = -1,
                    .lanes = DHC_TPL_LANES};
@@ -16,9 +16,6 @@ void dhc_tpl_init(DhcTplCx *cx, const DhcTplInput *in, DhcLp *b) {
   for (int n = 0; n < s->n_nodes; n++) cx->varies[n] = dhc_spec_varies(s, n);
   for (int o = 0; o < s->n_operands; o++) {
     const DhcOperand *p = &s->operand[o];
-    bool columns = s->kind == DHC_KIND_DOT || s->kind == DHC_KIND_RAGGED;
-    if (p->tag != DHC_TAG_ROW && !(p->tag == DHC_TAG_PANEL && columns))
-      dhc_lp_refuse(b, "operand %d: packed storage", o);
     cx->pointer[o] = dhc_lp_operand(b, o, p->dtype);
     cx->base[o] = dhc_lp_i64(b, 0);
     for (int t = 0; t < p->n_terms; t++) {
@@ -30,6 +27,16 @@ void dhc_tpl_init(DhcTplCx *cx, const DhcTplInput *in, DhcLp *b) {
       cx->limit[o][t] = dhc_lp_dim(b, guard + 1);
     }
   }
+}
+
+void dhc_tpl_refuse_packed(DhcTplCx *cx) {
+  for (int o = 0; o < cx->s->n_operands; o++)
+    if (cx->s->operand[o].tag != DHC_TAG_ROW) dhc_lp_refuse(cx->b, "operand %d: packed storage", o);
+}
+
+void dhc_tpl_init(DhcTplCx *cx, const DhcTplInput *in, DhcLp *b) {
+  dhc_tpl_init_packed(cx, in, b);
+  dhc_tpl_refuse_packed(cx);
 }
 
 /* ---- scope ---------------------------------------------------------------------------- */

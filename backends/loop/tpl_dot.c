@@ -178,12 +178,6 @@ static bool is_bare(const Dot *d) {
   return dhc_dot_unit_axis(p) == d->n;
 }
 
-static bool any_panel(const DhcSpec *s) {
-  for (int o = 0; o < s->n_operands; o++)
-    if (s->operand[o].tag == DHC_TAG_PANEL) return true;
-  return false;
-}
-
 static bool is_b(const Dot *d, int o) {
   return o == d->ob[0] || (d->n_folds > 1 && o == d->ob[1]);
 }
@@ -558,12 +552,10 @@ void dhc_tpl_dot(const DhcTplInput *in, DhcLp *b) {
   Dot *d = DHC_NEW(b->arena, Dot);
   d->b = b;
   d->s = in->spec;
-  dhc_tpl_init(&d->cx, in, b);
-  if (b->refused) return;
+  dhc_tpl_init_packed(&d->cx, in, b);
   bool ragged = find_ragged(d);
   if (!ragged) d->e = -1;
   if (!ragged && !find_roles(d)) {
-    if (any_panel(d->s)) dhc_lp_refuse(b, "packed storage without columns to tile");
     dhc_tpl_row(in, b); /* no columns to tile: loops over the definition */
     return;
   }
@@ -571,7 +563,7 @@ void dhc_tpl_dot(const DhcTplInput *in, DhcLp *b) {
   choose_access(d);
   d->bare = is_bare(d);
   if (!panels_fit(d)) {
-    dhc_lp_refuse(b, "packed storage that no tile fits");
+    dhc_tpl_refuse_packed(&d->cx);
     return;
   }
   d->N = d->cx.extent[d->n];
