@@ -381,7 +381,7 @@ dhc_status dhc_compiler_programs(const DhcCompiler *c, const DhcKernelRequest *r
 
 dhc_status dhc_compiler_object(DhcCompiler *c, const struct DhcObject *o, DhcArena *arena, char **bytes, size_t *n_bytes) {
   DhcBytes b = {0};
-  if (!c->backend->object) return dhc_status_make(DHC_E_USAGE, "--backend %s makes no objects; cpu does", c->backend->name);
+  if (!c->backend->object) DHC_BUG("--backend %s makes no objects", c->backend->name);
   if (!c->worker[0]) DHC_TRY(c->backend->worker_open(c->self, &c->worker[0]));
   DHC_TRY(c->backend->object(c->worker[0], o, arena, &b));
   *bytes = b.bytes;

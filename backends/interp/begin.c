@@ -73,9 +73,9 @@ static dhc_status in_pieces(const DhcBeginner *b, DhcDevice *d, const dhc_slot *
 
 /* ---- tensors ------------------------------------------------------------------------ */
 
-static dhc_status said(const DhcBeginner *b, const char *name) {
-  (void)b; /* the interpreter has said why, as a diagnostic */
-  return dhc_status_make(DHC_E_INPUT, "no first values for '%s'", name);
+/* The interpreter has said why, as a diagnostic. */
+static dhc_status said(void) {
+  return (dhc_status){DHC_E_INPUT, "the interpreter reported an error"};
 }
 
 /* A scalar of the program as the interpreter takes it. */
@@ -99,16 +99,16 @@ static dhc_status put(DhcProg *p, int32_t slot, int64_t n, const DhcArray *x) {
 /* Values depend on ("$seed", path) alone, so equal names start equal. */
 static dhc_status begin_slot(const DhcBeginner *b, DhcProg *p, int32_t slot, DhcArena *scratch) {
   const dhc_slot *s = &dhc_prog_layout(p)->slots[slot];
-  if (!s->begin.made && !s->begin.text) return dhc_status_make(DHC_E_INPUT, "tensor '%s' has no initialiser", s->name);
+  if (!s->begin.made && !s->begin.text) DHC_BUG("tensor '%s' has no initialiser", s->name);
   const DhcFunc *f = dhc_graph_func(&b->reader, &s->begin);
-  if (!f) return said(b, s->name);
+  if (!f) return said();
   const DhcArray **args = DHC_NEW_N(scratch, const DhcArray *, f->params.n + 1);
   for (int i = 0; i < f->params.n; i++) DHC_TRY(scalar(p, f, i, scratch, &args[i]));
   DhcArray *result;
   DhcPieces *pieces;
-  if (!dhc_pieces_make(scratch, b->reader.diags, f, args, &pieces)) return said(b, s->name);
+  if (!dhc_pieces_make(scratch, b->reader.diags, f, args, &pieces)) return said();
   if (pieces) return in_pieces(b, dhc_prog_device(p), s, dhc_prog_slot(p, slot, DHC_WEIGHTS), pieces);
-  if (!dhc_interp_run(scratch, b->reader.diags, f, args, &result, NULL)) return said(b, s->name);
+  if (!dhc_interp_run(scratch, b->reader.diags, f, args, &result, NULL)) return said();
   return put(p, slot, s->n, result);
 }
 
@@ -146,7 +146,7 @@ static int32_t state_named(const DhcProg *p, const char *name) {
 /* Those that are not one number everywhere: all results of the image's `reset` at once. */
 static dhc_status run_reset(const DhcBeginner *b, DhcProg *p, const dhc_image *im, const DhcWantState *want, DhcArena *a) {
   const DhcFunc *f = dhc_graph_func(&b->reader, &im->reset);
-  if (!f) return said(b, im->plan.name);
+  if (!f) return said();
   const DhcArray **args = DHC_NEW_N(a, const DhcArray *, f->params.n + 1);
   DhcArray **results = DHC_NEW_N(a, DhcArray *, f->results.n + 1);
   for (int i = 0; i < f->params.n; i++) {
@@ -155,7 +155,7 @@ static dhc_status run_reset(const DhcBeginner *b, DhcProg *p, const dhc_image *i
     if (state >= 0) args[i] = dhc_array_new(a, t->dtype, t->rank, dhc_prog_state_dim(p, state)); /* for its sizes */
     else DHC_TRY(scalar(p, f, i, a, &args[i]));
   }
-  if (!dhc_interp_run(a, b->reader.diags, f, args, results, NULL)) return said(b, im->plan.name);
+  if (!dhc_interp_run(a, b->reader.diags, f, args, results, NULL)) return said();
   for (int32_t i = 0; i < im->n_begins; i++) {
     const dhc_begin *x = &im->begins[i];
     if (x->result >= 0 && x->result < f->results.n && want[x->slot].in) DHC_TRY(put(p, x->slot, state_elements(p, x->slot), results[x->result]));

@@ -160,11 +160,22 @@ static void stages_and_errors(void **state) {
     assert_non_null(strstr(dhc_text_str(&t), sign[i]));
   }
   DhcText t = {.arena = &a};
-  assert_int_equal(dhc_compiler_print(c, &r, "ptx", &t).code, DHC_E_USAGE);
+  dhc_status s = dhc_compiler_print(c, &r, "none", &t);
+  assert_int_equal(s.code, DHC_E_USAGE);
+  assert_string_equal(s.message, "no stage 'none' of a kernel in this build");
+  if (dhc_compiler_stage_backend("ptx")) { /* a build for GPUs */
+    s = dhc_compiler_print(c, &r, "ptx", &t);
+    assert_int_equal(s.code, DHC_E_USAGE);
+    assert_string_equal(s.message, "stage 'ptx' is one of --backend cuda");
+  }
+  DhcCompiler *none;
+  s = dhc_compiler_open(&a, &(DhcCompileOptions){.backend = "interp"}, &none);
+  assert_int_equal(s.code, DHC_E_USAGE);
+  assert_string_equal(s.message, "--backend interp: this build has no such backend");
   r.classes[0].template_name = "none such";
   dhc_kernel k;
   DhcCompileStats stats = {0};
-  dhc_status s = dhc_compile(c, &r, 1, &k, &stats);
+  s = dhc_compile(c, &r, 1, &k, &stats);
   assert_int_equal(s.code, DHC_E_INPUT);
   assert_string_equal(s.message, "map kernel: no template 'none such'");
   assert_int_equal(stats.compiled, 0);

@@ -284,6 +284,12 @@ row 1 "error: --max-ram 10: entry 'forward' needs 204800 bytes, most of them (20
 row 2 "error: --variant-weights: variant 'a' has weights and another has none (--weights are for all others)" build mlp -o x.o --variant a:depth=1 --variant b:depth=2 --variant-weights a:w.safetensors
 row 2 "error: --variant-weights: no --variant is called 'c'" build mlp -o x.o --variant a:depth=1 --variant-weights c:w.safetensors
 row 2 'error: --variant a: more than 64 settings' build mlp -o x.o --variant "a:$(seq -s, -f 'd%g=1' 65)"
+row 2 'error: --target nope: there is none; there are x86-64, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, riscv64, armv7, thumbv7em, wasm32, and triples of them' build trained.dhc -o x.o --target nope
+row 2 'error: --cpu nope: not one of aarch64 (generic cortex-a53 cortex-a55 cortex-a72 cortex-a76 neoverse-n1 neoverse-n2 neoverse-v1 neoverse-v2 apple-m1)' build trained.dhc -o x.o --target aarch64 --cpu nope
+row 2 'error: --features: of x86-64 only in this version; aarch64 has its own' build trained.dhc -o x.o --target aarch64 --features avx2
+[ "$(uname -m)" = x86_64 ] &&
+  row 2 "error: --cpu-features: 'sse2' cannot be switched off: all code for this machine needs it" run trained.dhc --inputs x=x.npy --cpu-features=-sse2
+like 1 "dhcc: error: --max-stack 1: entry 'forward' may need [0-9]* bytes; the largest frame is that of .*" build trained.dhc -o x.o --max-stack 1
 mkdir linkers
 printf '#!/bin/sh\nexit 3\n' > linkers/ld.lld
 chmod +x linkers/ld.lld
@@ -361,6 +367,7 @@ stopped() { # LINE command...: one of the first polls ends it so
 stopped 'stopped after 0 tokens' generate stream.dhc --prompt a --tokens 5 --backend interp
 stopped 'stopped at step 1' train trained.dhc --data npy:few --batch 1 --steps 2 --quiet --backend interp
 stopped 'stopped at step 1, checkpoint in ended; go on with --resume' train trained.dhc --data npy:few --batch 1 --steps 2 --quiet --backend interp --out ended
+stopped 'stopped while compiling' train trained.dhc --data npy:few --batch 1 --steps 2 --quiet --no-cache
 stopped 'stopped during evaluation' eval trained.dhc --data npy:few --split train --weights w.safetensors --backend interp
 stopped 'stopped before the first variant' sweep trained.dhc --hold params=1M --solve n --backend interp
 stopped 'stopped after 1 of 2 variants' sweep trained.dhc --opt lr=0.1,0.2 --cost-only --backend interp

@@ -3,9 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backends/compile.h"
 #include "backends/cuda/cuda.h"
 #include "backends/cuda/object.h"
 
@@ -84,7 +88,10 @@ done:
 
 static int n_wrong;
 
-static void run_case(const char *variable, const char *value, const char *want) {
+static dhc_status (*work)(void) = everything;
+
+/* The status and the whole line; `starts`: only what it begins with. */
+static void run_line(const char *variable, const char *value, const char *want, bool starts) {
   int pipe_[2];
   char text[600] = "";
   if (pipe(pipe_)) abort();
@@ -92,7 +99,7 @@ static void run_case(const char *variable, const char *value, const char *want) 
   pid_t child = fork();
   if (!child) {
     if (variable) setenv(variable, value, 1);
-    dhc_status st = everything();
+    dhc_status st = work();
     char line[600];
     int n = snprintf(line, sizeof line, "%d %s", (int)st.code, st.message);
     _Exit(write(pipe_[1], line, (size_t)n) != n || strchr(st.message, '\n') != NULL);
@@ -102,10 +109,109 @@ static void run_case(const char *variable, const char *value, const char *want) 
   close(pipe_[0]);
   int status = 0;
   waitpid(child, &status, 0);
-  bool ok = n > 0 && WIFEXITED(status) && !WEXITSTATUS(status) && strstr(text, want);
+  bool ok = n > 0 && WIFEXITED(status) && !WEXITSTATUS(status) && (starts ? strstr(text, want) != NULL : !strcmp(text, want));
   if (ok) return;
   printf("%s=%s: wanted \"%s\", got \"%s\" (status %d)\n", variable ? variable : "", value ? value : "", want, text, status);
   n_wrong++;
+}
+
+static void run_case(const char *variable, const char *value, const char *want) { run_line(variable, value, want, false); }
+
+/* ---- what is asked wrongly -------------------------------------------------------------------------- */
+
+static DhcDevice *open_device(void) {
+  DhcDevice *d = NULL;
+  return dhc_cuda_device_open(&(DhcDeviceOptions){0}, &d).code ? NULL : d;
+}
+
+static dhc_status second_gpu(void) {
+  DhcDevice *d;
+  return dhc_cuda_device_open(&(DhcDeviceOptions){.number = 3}, &d);
+}
+
+static dhc_status no_code(void) {
+  DhcDevice *d = open_device();
+  const char *name = "kernel";
+  dhc_kernel_fn fn;
+  return d->ops->load(d, "junk", 4, &name, 1, &fn);
+}
+
+static dhc_status operands(void) {
+  DhcDevice *d = open_device();
+  static const DhcDevicePtr ptr[300];
+  return d->ops->launch(d, &(DhcLaunch){.ptr = ptr, .n_ptrs = 257, .n_tasks = 1});
+}
+
+static dhc_status arguments(void) {
+  DhcDevice *d = open_device();
+  static const DhcDevicePtr ptr[2];
+  static const intptr_t dim[600];
+  const DhcCudaLaunch launch = {.threads = 32, .per_block = 1, .n_ptrs = 1, .n_dims = 600};
+  const char *name = "kernel";
+  size_t n;
+  char *bytes = dhc_cuda_object_write(&launch, 1, "code", 4, &n);
+  dhc_kernel_fn fn;
+  dhc_status st = d->ops->load(d, bytes, n, &name, 1, &fn);
+  return st.code ? st : d->ops->launch(d, &(DhcLaunch){.fn = fn, .ptr = ptr, .dim = dim, .n_ptrs = 1, .n_dims = 600, .n_tasks = 1});
+}
+
+/* ---- printing: a spec through a compiler that opens no GPU -------------------------------------------- */
+
+static const char *arch = "sm_90a", *dtype = "f32";
+
+static dhc_status print(const char *stage) {
+  static DhcArena a;
+  dhc_arena_init(&a);
+  DhcSources sources = {.arena = &a};
+  DhcDiags diags = {.arena = &a, .sources = &sources};
+  const char *text = dhc_arena_printf(&a, "spec map args 0 { axis par in %s row [1(a0)] %%0 = load 0 : %s %%1 = exp(%%0) : %s out %s row [1(a0)] = %%1 }",
+                                      dtype, dtype, dtype, dtype);
+  uint32_t end, file = dhc_sources_add(&sources, "t", "t", text, strlen(text));
+  DhcKernelRequest r = {.spec = dhc_spec_parse(&a, &diags, file, 0, &end), .n_classes = 1};
+  DhcCompiler *c;
+  DhcText to = {.arena = &a};
+  dhc_status st = dhc_compiler_open(&a, &(DhcCompileOptions){.backend = "cuda", .gpu_arch = arch, .offline = true, .workers = 1}, &c);
+  return st.code ? st : dhc_compiler_print(c, &r, stage, &to);
+}
+static dhc_status print_cuda(void) { return print("cuda"); }
+static dhc_status print_sass(void) { return print("sass"); }
+static dhc_status print_without_room(void) {
+  const struct rlimit none = {0, 0};
+  (void)signal(SIGXFSZ, SIG_IGN);
+  if (setrlimit(RLIMIT_FSIZE, &none)) abort();
+  return print("sass");
+}
+
+static void asked_wrongly(void) {
+  char folder[] = "/tmp/dhc-cuda-XXXXXX", tool[64];
+  work = second_gpu;
+  run_case(NULL, NULL, "3 --backend cuda: there is no GPU 3, only 1 of them, counted from 0");
+  work = no_code;
+  run_case(NULL, NULL, "3 --backend cuda: this is no kernel's code");
+  work = operands;
+  run_case(NULL, NULL, "3 --backend cuda: a kernel of 257 operands");
+  work = arguments;
+  run_case(NULL, NULL, "3 --backend cuda: a kernel of 601 arguments");
+  work = print_cuda;
+  run_case(NULL, NULL, "0 ");
+  dtype = "f64";
+  run_case(NULL, NULL, "1 not compiled for GPUs: maths functions are compiled for f32 only; use --backend interp for f64");
+  arch = "h100";
+  run_case(NULL, NULL, "2 --gpu-arch: needs an architecture such as sm_90a, got \"h100\"");
+  arch = "sm_90a";
+  dtype = "f32";
+  work = print_sass;
+  run_case("PATH", "/nonexistent", "3 --stage=sass: nvdisasm is not installed (it comes with the CUDA toolkit): No such file or directory");
+  if (!mkdtemp(folder)) abort();
+  snprintf(tool, sizeof tool, "%s/nvdisasm", folder);
+  FILE *f = fopen(tool, "w");
+  if (!f || fputs("#!/bin/sh\nexit 1\n", f) < 0 || fclose(f) || chmod(tool, 0755)) abort();
+  run_case("PATH", folder, "3 --stage=sass: nvdisasm failed");
+  work = print_without_room;
+  run_case("PATH", folder, "3 --stage=sass: cannot write to /tmp: File too large");
+  remove(tool);
+  remove(folder);
+  work = everything;
 }
 
 /* Failures that only tidying up sees, or that have nobody to tell, leave the run as it was. */
@@ -125,26 +231,37 @@ int main(int argc, char **argv) {
   setenv("DHC_LIBCUDA", argv[1], 1);
   setenv("DHC_LIBNVRTC", argv[1], 1);
   run_case(NULL, NULL, "0 ");
-  char value[128];
+  char value[128], line[300];
 #define CASE(name, code, want) snprintf(value, sizeof value, "%s:%d", name, code), run_case("STAND_IN_FAIL", value, want)
+/* one of many that end alike: what was being done stands behind the beginning */
+#define ALIKE(name, code, want) snprintf(value, sizeof value, "%s:%d", name, code), run_line("STAND_IN_FAIL", value, want, true)
 #define CU(name, version, arguments)                                                                                  \
-  CASE(#name, 719, is_silent(#name) ? "0 " : !strcmp(#name, "cuDriverGetVersion") ? "unknown error (719)" : "CUDA_ERROR_719"); \
-  run_case("STAND_IN_MISSING", #name, "3 --backend cuda: this NVIDIA driver has no " #name);
-#define NV(name, arguments) CASE(#name, 5, is_silent(#name) ? "0 " : "3 --backend cuda: NVRTC");
+  ALIKE(#name, 719, is_silent(#name) ? "0 " : !strcmp(#name, "cuDriverGetVersion") ? "unknown error (719)" : "CUDA_ERROR_719"); \
+  snprintf(line, sizeof line, "3 --backend cuda: this NVIDIA driver has no " #name " of CUDA %d.%d; install a newer driver", \
+           (version) / 1000, (version) % 1000 / 10);                                                                  \
+  run_case("STAND_IN_MISSING", #name, line);
+#define NV(name, arguments) ALIKE(#name, 5, is_silent(#name) ? "0 " : "3 --backend cuda: NVRTC");
 #include "backends/cuda/driver.def"
   CASE("cuMemAlloc", CU_OUT_OF_MEMORY, "3 out of GPU memory: 64 bytes for a program, 1000 free on stand-in");
   CASE("cuInit", CU_NO_DEVICE, "3 --backend cuda: the driver finds no GPU");
-  CASE("cuInit", CU_STUB_LIBRARY, "3 --backend cuda: the libcuda that was found is the toolkit's stub");
-  CASE("cuDriverGetVersion", CU_STUB_LIBRARY, "3 --backend cuda: the libcuda that was found is the toolkit's stub");
-  CASE("cuInit", CU_SYSTEM_DRIVER_MISMATCH, "3 --backend cuda: libcuda and the kernel's NVIDIA module are of different versions");
-  CASE("cuLibraryGetKernel", CU_NO_BINARY_FOR_GPU, "3 --backend cuda: finding a kernel in its code: CUDA_ERROR_209");
+  static const char stub[] = "3 --backend cuda: the libcuda that was found is the toolkit's stub; install the NVIDIA driver or mend LD_LIBRARY_PATH";
+  CASE("cuInit", CU_STUB_LIBRARY, stub);
+  CASE("cuDriverGetVersion", CU_STUB_LIBRARY, stub);
+  CASE("cuInit", CU_SYSTEM_DRIVER_MISMATCH,
+       "3 --backend cuda: libcuda and the kernel's NVIDIA module are of different versions; restart the machine or reload the module");
+  ALIKE("cuLibraryGetKernel", CU_NO_BINARY_FOR_GPU, "3 --backend cuda: finding a kernel in its code: CUDA_ERROR_209");
   CASE("nvrtcCompileProgram", NV_COMPILATION, "3 --backend cuda: NVRTC refuses a kernel: kernel(2): error: identifier \"nothing\" is undefined: nothing;");
-  CASE("nvrtcCompileProgram", NV_BUILTINS, "3 --backend cuda: NVRTC 13.0 cannot open libnvrtc-builtins.so.13.0");
-  run_case("STAND_IN_VERSION", "11040", "3 --backend cuda: the NVIDIA driver supports CUDA 11.4, kernels need 12.0");
+  CASE("nvrtcCompileProgram", NV_BUILTINS,
+       "3 --backend cuda: NVRTC 13.0 cannot open libnvrtc-builtins.so.13.0; it must lie beside libnvrtc");
+  CASE("nvrtcVersion", 5, "3 --backend cuda: NVRTC does not say its version");
+  CASE("nvrtcCreateProgram", 5, "3 --backend cuda: NVRTC 13.0: creating a program: NVRTC_ERROR (5)");
+  run_case("STAND_IN_VERSION", "11040", "3 --backend cuda: the NVIDIA driver supports CUDA 11.4, kernels need 12.0; install a newer driver");
   run_case("STAND_IN_GPUS", "0", "3 --backend cuda: the driver finds no GPU");
-  run_case("DHC_LIBCUDA", "/nonexistent/libcuda.so", "3 --backend cuda: no NVIDIA driver: /nonexistent/libcuda.so");
-  run_case("DHC_LIBNVRTC", "/nonexistent/libnvrtc.so", "3 --backend cuda: no NVRTC (/nonexistent/libnvrtc.so)");
-  run_case("DHC_LIBNVRTC", "libm.so.6", "3 --backend cuda: this libnvrtc has no nvrtcVersion");
+  run_line("DHC_LIBCUDA", "/nonexistent/libcuda.so", "3 --backend cuda: no NVIDIA driver: /nonexistent/libcuda.so", true);
+  run_case("DHC_LIBNVRTC", "/nonexistent/libnvrtc.so",
+           "3 --backend cuda: no NVRTC (/nonexistent/libnvrtc.so): install the CUDA toolkit's libnvrtc, or name it in DHC_LIBNVRTC");
+  run_case("DHC_LIBNVRTC", "libm.so.6", "3 --backend cuda: this libnvrtc has no nvrtcVersion; use one of CUDA 12 or newer");
+  asked_wrongly();
   printf(n_wrong ? "%d wrong\n" : "every failure is a line\n", n_wrong);
   return n_wrong != 0;
 }
