@@ -35,3 +35,7 @@ void dhc_number_text(double v, int least, int most, char text[DHC_NUMBER_CHARS])
   }
   point(text);
 }
+
+int64_t dhc_number_whole(double v) {
+  return v >= 0 && v <= 9007199254740992.0 && v == floor(v) ? (int64_t)v : -1;
+}

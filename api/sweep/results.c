@@ -7,6 +7,8 @@
 #include "runtime/io.h"
 #include "runtime/number.h"
 
+enum { MOST_RUNS = 1 << 20 }; /* that a file may describe */
+
 const char *study_number(DhcArena *a, double v) {
   char text[DHC_NUMBER_CHARS];
   if (!isfinite(v)) return "";
@@ -148,7 +150,7 @@ static void take_variants(Study *t, const cJSON *json) {
   cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(json, "variants")) {
     StudyVariant v = {.name = text_in(t, row, "name"), .number = -1, .settings = text_in(t, row, "settings")};
     v.id = (SweepIdentity){.pattern = text_in(t, row, "pattern"), .order = text_in(t, row, "order"), .mixers = text_in(t, row, "mixers"),
-                           .length = (int64_t)number_in(row, "sequence_length"), .parameters = (int64_t)number_in(row, "parameters")};
+                           .length = dhc_number_whole(number_in(row, "sequence_length")), .parameters = dhc_number_whole(number_in(row, "parameters"))};
     const char *hash = text_in(t, row, "hash");
     if (strlen(hash) != sizeof v.id.hash - 1 || strspn(hash, "0123456789abcdef") != sizeof v.id.hash - 1) continue;
     memcpy(v.id.hash, hash, sizeof v.id.hash);
@@ -167,7 +169,7 @@ static bool take(Study *t, const cJSON *json) {
   t->metric = text_in(t, json, "metric_asked");
   t->baseline = text_in(t, json, "baseline");
   if (!*t->baseline) t->baseline = NULL;
-  cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(json, "settings")) if (cJSON_IsString(row)) {
+  cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(json, "settings")) if (cJSON_IsString(row) && row->string) { /* of an object */
     StudySetting s = {dhc_arena_strdup(t->arena, row->string), dhc_arena_strdup(t->arena, row->valuestring)};
     DHC_PUSH(t->arena, &t->settings, s);
   }
@@ -176,6 +178,7 @@ static bool take(Study *t, const cJSON *json) {
       seed[t->n_seeds++] = (uint64_t)row->valuedouble;
   t->seeds = seed;
   take_variants(t, json);
+  if ((int64_t)t->variants.n * t->n_seeds > MOST_RUNS) return false;
   study_add_runs(t);
   return true;
 }

@@ -7,6 +7,7 @@
 #include "api/train/trainer.h"
 #include "runtime/events.h"
 #include "runtime/io.h"
+#include "runtime/number.h"
 
 /* Tags of the columns of a row, in their order; NULL: no scalar of its own. */
 static const char *const tags[TRAIN_N_COLUMNS] = {NULL,           "train/epoch",     "train/loss",      "train/accuracy", "train/lr",
@@ -20,7 +21,8 @@ dhc_status trainer_event(Trainer *t, const double row[TRAIN_N_COLUMNS]) {
   double value[TRAIN_N_COLUMNS];
   int n = 0;
   bool repeats = row[COLUMN_STEP] == t->event_step;
-  if (!t->events) return dhc_status_ok();
+  int64_t step = dhc_number_whole(row[COLUMN_STEP]);
+  if (!t->events || step < 0) return dhc_status_ok(); /* a row that is no row of a run */
   for (int i = 0; i < TRAIN_N_COLUMNS; i++) {
     if (!tags[i] || (repeats && i < COLUMN_VAL)) continue;
     tag[n] = tags[i];
@@ -30,7 +32,7 @@ dhc_status trainer_event(Trainer *t, const double row[TRAIN_N_COLUMNS]) {
   bool any = false;
   for (int i = 0; i < n; i++) any = any || isfinite(value[i]);
   if (!any) return dhc_status_ok();
-  return dhc_events_scalars(t->events, (int64_t)row[COLUMN_STEP], t->event_wall + (isfinite(row[COLUMN_TIME]) ? row[COLUMN_TIME] : 0), tag, value, n);
+  return dhc_events_scalars(t->events, step, t->event_wall + (isfinite(row[COLUMN_TIME]) ? row[COLUMN_TIME] : 0), tag, value, n);
 }
 
 static dhc_status replay(Trainer *t, const char *at, const char *end) {

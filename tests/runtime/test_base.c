@@ -159,6 +159,13 @@ static void file_floats(void **state) {
 }
 
 /* As short as brings the value back, and always with a point. */
+static void whole_numbers(void **state) {
+  (void)state;
+  static const double whole[] = {0, 5, 9007199254740992.0}, none[] = {-1, 0.5, 9007199254740994.0, 1e300, -1e300, (double)INFINITY, (double)NAN};
+  for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) assert_true(dhc_number_whole(whole[i]) == (int64_t)whole[i]);
+  for (size_t i = 0; i < sizeof none / sizeof *none; i++) assert_true(dhc_number_whole(none[i]) == -1);
+}
+
 static void number_texts(void **state) {
   (void)state;
   static const struct {
@@ -285,6 +292,7 @@ int main(void) {
       cmocka_unit_test(conversions),    cmocka_unit_test(sha256_vectors),
       cmocka_unit_test(file_floats),
       cmocka_unit_test(number_texts),
+      cmocka_unit_test(whole_numbers),
       cmocka_unit_test(philox_vectors), cmocka_unit_test(files),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
