@@ -39,7 +39,7 @@ static void redirect(Pl *p, PlItem *it, int o) {
   const DhcOperand *s = &it->spec->operand[o];
   DhcPlanPanel want = {.param = r->buf, .tag = s->tag, .width = s->width};
   int axis[3];
-  int64_t rows, offset;
+  int64_t rows = 0, offset = 0;
   need(p, r->buf < p->entry->params.n && p->entry->param_info.at[r->buf].role == DHC_ROLE_WEIGHT &&
               dhc_dim_is_const(r->offset, &offset) && dhc_tag_fits(it->spec, o));
   dhc_tag_axes(it->spec, o, axis);
