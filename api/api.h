@@ -5,6 +5,7 @@
  *   budget.c    what is going to be needed, against the limit
  *   session.c   handles, settings, statistics, diagnostics
  *   model.c     binding hyperparameters, listing, hash
+ *   kept.c      images of entries in the kernel store
  *   pipeline.c  entry -> differentiated, clean, fused, planned, compiled (one step a line)
  *   program.c   a set of entries over one set of segments; runs
  *   exec.c      a compiled entry in the program's memory: inputs in, results out
@@ -91,6 +92,9 @@ struct dhc_model {
   const char *name;
   char hash[65];
   dhc_model_options asked;   /* what it was opened with */
+  uint8_t from[32]; /* digest of its texts and settings (kept.c) */
+  int sources_before, sources_end; /* its texts among the session's: behind the first so many, up to the last */
+  int said;         /* messages of the session when it was open */
   const char *const *report; /* patterns of taps that runs of `loss` give as results, or NULL */
 };
 
@@ -157,6 +161,14 @@ typedef struct Version {
   DhcPlanned *planned; /* of backends that compile; NULL: not yet */
   dhc_image *image;    /* made with the version; complete when it is compiled */
   bool compiled;
+  DhcSpan span; /* of the entry */
+  const DhcInputShape *in; /* inputs it was first asked for with */
+  int n_in;
+  int n_calls;
+  bool kept;    /* from the store: the image is the version's own, there is no graph before pipeline_again */
+  const char *key; /* under which the image will be kept when it is compiled, with its number there; NULL: it will not */
+  int number;
+  char (*keys)[65]; /* of its kernels */
   DhcLoaded *loaded;   /* in the program */
   dhc_tensor *results; /* described anew by every run */
   void **copies;       /* by result: on the host, where it does not see the device's memory */
@@ -169,6 +181,8 @@ typedef struct Version {
 /* Graph stage of an entry ("forward", "forward.step") for these input shapes, differentiated as `mode` says. NULL
  * (and diagnostics) on error. */
 Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const DhcInputShape *in, int n_in);
+/* Graph and plan of a version that came without; nothing else of it changes. */
+dhc_status pipeline_again(dhc_model *m, Version *v) DHC_MUST_USE;
 /* Its image as far as the graph tells, for programs of this layout. */
 void pipeline_image(dhc_model *m, Version *v, const dhc_layout *layout);
 const dhc_layout *pipeline_layout(dhc_model *m, bool trains);
@@ -177,6 +191,13 @@ dhc_status pipeline_fuse(dhc_model *m, Version *v) DHC_MUST_USE;
 dhc_status pipeline_plan(dhc_model *m, Version *v) DHC_MUST_USE; /* of what is fused already */
 dhc_status pipeline_requests(dhc_model *m, Version *v, DhcKernelRequest **out) DHC_MUST_USE;
 dhc_status pipeline_compile(dhc_model *m, Version *v) DHC_MUST_USE;
+
+/* kept.c: what a model comes from; a version of the entry from the store, NULL: there is none for these inputs, and *key
+ * and *number say under what the one that is made now is to be kept; keeping it, compiled. */
+struct Entry;
+void kept_model(dhc_model *m, const dhc_model_options *o);
+Version *kept_version(dhc_program *p, const struct Entry *e, const dhc_tensor *in, int n_in, const char **key, int *number);
+void kept_put(dhc_program *p, Version *v);
 
 typedef struct Entry {
   const char *name;  /* as asked for: "forward.step" */
@@ -244,6 +265,8 @@ dhc_status budget_data(dhc_session *s, const DhcDataset *d, DhcCharge *c) DHC_MU
 dhc_status program_guards(dhc_session *s, const Version *v, const int64_t *symbols) DHC_MUST_USE;
 /* The version of `base` that leaves out what the program's ablation says, made if new (ablate/edit.c). */
 dhc_status ablate_version(dhc_program *p, Entry *e, Version *base, Version **out) DHC_MUST_USE;
+/* Whether the version is for these inputs. */
+bool program_fits(const Version *v, const Entry *e, const dhc_tensor *in, int n_in);
 /* Version of an entry for these inputs, made if new. */
 dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) DHC_MUST_USE;
 

@@ -49,7 +49,7 @@ dhc_status budget_run(dhc_program *p, const Version *v, const DhcCharge *segment
   if (new_panels) want.bytes[DHC_USE_PANELS] += segments->bytes[DHC_USE_PANELS];
   char what[200];
   snprintf(what, sizeof what, "entry '%.150s'", v->entry);
-  return locate(p->m->s, v->func->span, dhc_budget_charge(&p->m->s->budget, &p->charge, &want, what));
+  return locate(p->m->s, v->span, dhc_budget_charge(&p->m->s->budget, &p->charge, &want, what));
 }
 
 dhc_status budget_more(dhc_program *p, DhcUse use, int64_t bytes, const char *what) {

@@ -92,9 +92,10 @@ static void set_cost(dhc_profile_row *row, const dhc_item *it, const Version *v,
 }
 
 /* Rows for the plan's items, made when the program's first entry runs for the first time while it is on. */
-static void name_rows(dhc_program *p, const Version *v, const int64_t *symbols) {
+static dhc_status name_rows(dhc_program *p, Version *v, const int64_t *symbols) {
   const dhc_plan *plan = &v->image->plan;
-  if (p->profiled == v && p->n_profile == plan->n_items) return;
+  if (p->profiled == v && p->n_profile == plan->n_items) return dhc_status_ok();
+  DHC_TRY(pipeline_again(p->m, v)); /* costs are the specs' */
   p->profiled = v;
   p->n_profile = plan->n_items;
   p->profile = DHC_NEW_N(&p->arena, dhc_profile_row, plan->n_items + 1);
@@ -107,6 +108,7 @@ static void name_rows(dhc_program *p, const Version *v, const int64_t *symbols) 
     if (it->kind == DHC_ITEM_CALL) set_cost(row, it, v, symbols, &p->arena);
     else row->bytes = (it->kind == DHC_ITEM_COPY ? 2 : 1) * program_value(it->bytes, symbols, plan->n_symbols);
   }
+  return dhc_status_ok();
 }
 
 static bool is_profiled(const dhc_program *p, const Version *v) {
@@ -151,7 +153,7 @@ dhc_status exec_run(dhc_program *p, Version *v, const DhcTensorView *const *in, 
   int before = p->m->s->diags.n_errors;
   DHC_TRY(exec_bind(p, v, symbols));
   bool profiled = is_profiled(p, v);
-  if (profiled) name_rows(p, v, symbols);
+  if (profiled) DHC_TRY(name_rows(p, v, symbols));
   const DhcItemHook hook = {p, add_time};
   dhc_status st = dhc_prog_run(v->loaded, in, symbols, profiled ? &hook : NULL);
   if (p->m->s->diags.n_errors > before) return session_errors(p->m->s); /* the interpreter's */
@@ -167,7 +169,11 @@ void exec_unload(Version *v) {
 
 void exec_close(dhc_program *p) {
   for (int i = 0; i < p->n_entries; i++)
-    for (Version *v = p->entries[i].versions; v; v = v->next) exec_unload(v);
+    for (Version *v = p->entries[i].versions; v; v = v->next) {
+      exec_unload(v);
+      if (v->kept) dhc_image_free(v->image);
+      v->image = NULL;
+    }
   for (HostCopy *c = p->copies; c; c = c->next) dhc_aligned_free(c->at);
 }
 

@@ -60,6 +60,7 @@ dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model 
   for (int i = 0; i < o->n_sets; i++)
     if (!split_setting(s, o->sets[i], &sets[i]))
       return dhc_status_make(DHC_E_USAGE, "--set: needs KEY=VALUE, got \"%s\"", o->sets[i]);
+  int sources_before = s->sources.files.n;
   DhcElabConfig config = {.shipped_roots = s->roots, .n_shipped_roots = s->n_roots,
                           .max_memory_bytes = s->budget.limit};
   DhcElab *elab = dhc_elab_open(&s->arena, &s->strings, &s->diags, &config, o->name);
@@ -75,6 +76,10 @@ dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model 
   dhc_hold(&held, free, m);
   m->asked = keep_options(s, o);
   model_hash(m);
+  m->sources_before = sources_before;
+  m->sources_end = s->sources.files.n;
+  m->said = s->diags.all.n;
+  kept_model(m, o);
   dhc_release(&held);
   *out = m;
   return dhc_status_ok();

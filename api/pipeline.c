@@ -45,7 +45,24 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   if (!dhc_pipeline_run(&v->way, DHC_PIPELINE_GRAPH)) return NULL;
   v->module = v->way.module;
   v->func = v->way.func;
+  v->in = in;
+  v->n_in = n_in;
   return v;
+}
+
+dhc_status pipeline_again(dhc_model *m, Version *v) {
+  if (v->func) return dhc_status_ok();
+  Version *g = pipeline_graph(m, v->entry, v->mode, v->in, v->n_in);
+  if (!g) return session_errors(m->s);
+  DHC_TRY(pipeline_fuse(m, g));
+  v->source = g->source;
+  v->optimizer = g->optimizer;
+  v->reset = g->reset;
+  v->way = g->way;
+  v->module = g->module;
+  v->planned = g->planned;
+  v->func = g->func;
+  return dhc_status_ok();
 }
 
 /* Columns of a tile of n_folds contractions on this session's target, whose compiler is open; 0:
@@ -110,6 +127,7 @@ void pipeline_image(dhc_model *m, Version *v, const dhc_layout *layout) {
                               .trains = v->mode == DHC_MODE_TRAIN, .optimizer = v->optimizer, .reset = v->reset,
                               .scalar_names = names, .scalar_values = values, .n_scalars = n};
   v->image = dhc_image_begin(&rq, a);
+  v->span = v->func->span;
 }
 
 static dhc_status compile_kernels(dhc_model *m, Version *v) {
@@ -119,6 +137,8 @@ static dhc_status compile_kernels(dhc_model *m, Version *v) {
   DHC_TRY(pipeline_requests(m, v, &rq));
   DhcCompileStats st = {0};
   dhc_image_add_plan(v->image, v->planned, &s->arena);
+  v->n_calls = v->planned->n_calls;
+  if (v->key) st.keys = v->keys = dhc_arena_alloc(&s->arena, sizeof *v->keys * (size_t)(v->image->plan.n_kernels + 1));
   if (s->o.explain_compiles) explain_before(s, v->planned->plan.n_kernels, &st.made);
   DHC_TRY(dhc_compile(s->compiler, rq, v->image->plan.n_kernels, (dhc_kernel *)(uintptr_t)v->image->kernels, &st));
   if (st.made) explain_after(m, v, st.made);

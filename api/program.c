@@ -177,31 +177,55 @@ static bool shapes_fit(const Version *v, const dhc_tensor *in, int n_in) {
   return fit;
 }
 
-dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) {
-  for (Version *v = e->versions; v; v = v->next) {
-    if (v->base || !same_inputs(v, &e->info, in, n_in) || !shapes_fit(v, in, n_in)) continue;
-    *out = v;
-    return dhc_status_ok();
-  }
-  double t0 = session_now_ms();
+bool program_fits(const Version *v, const Entry *e, const dhc_tensor *in, int n_in) {
+  return same_inputs(v, &e->info, in, n_in) && shapes_fit(v, in, n_in);
+}
+
+static Version *enter(Entry *e, Version *v) {
+  v->next = e->versions;
+  return e->versions = v;
+}
+
+/* From the store, or elaborated. */
+static dhc_status new_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) {
+  const char *key;
+  int number, n_tensors = p->m->module->tensors.n;
   DhcInputShape *shape = DHC_NEW_N(&p->arena, DhcInputShape, n_in + 1);
   for (int i = 0; i < n_in; i++) {
     int64_t *dim = DHC_NEW_N(&p->arena, int64_t, 8);
     memcpy(dim, in[i].dim, sizeof in[i].dim);
-    shape[i] = (DhcInputShape){in[i].name, in[i].rank, dim};
+    shape[i] = (DhcInputShape){dhc_intern(&p->m->s->strings, in[i].name), in[i].rank, dim};
   }
-  Version *v = pipeline_graph(p->m, e->name, e->mode, shape, n_in);
+  Version *v = kept_version(p, e, in, n_in, &key, &number);
+  if (v) {
+    v->in = shape;
+    v->n_in = n_in;
+    *out = enter(e, v);
+    return new_scalars(p);
+  }
+  v = pipeline_graph(p->m, e->name, e->mode, shape, n_in);
   if (!v) return session_errors(p->m->s);
+  if (p->m->module->tensors.n == n_tensors) v->key = key;
+  v->number = number;
   DHC_TRY(new_scalars(p));
   DHC_TRY(program_grow(p));
   if (v->func->symbols.n > DHC_IMAGE_MAX_SYMBOLS)
     return dhc_status_make(DHC_E_INPUT, "entry '%s' has more than %d symbols", v->entry, DHC_IMAGE_MAX_SYMBOLS);
   pipeline_image(p->m, v, dhc_prog_layout(p->run));
-  v->next = e->versions;
-  e->versions = v;
-  p->m->s->stats.compile_ms += session_now_ms() - t0;
-  *out = v;
+  *out = enter(e, v);
   return dhc_status_ok();
+}
+
+dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) {
+  for (Version *v = e->versions; v; v = v->next) {
+    if (v->base || !program_fits(v, e, in, n_in)) continue;
+    *out = v;
+    return dhc_status_ok();
+  }
+  double t0 = session_now_ms();
+  const dhc_status st = new_version(p, e, in, n_in, out);
+  p->m->s->stats.compile_ms += session_now_ms() - t0;
+  return st;
 }
 
 /* ---- running ------------------------------------------------------------------------- */
@@ -284,7 +308,7 @@ static dhc_status prepare(dhc_program *p, const Version *v, const Inputs *x, con
   DHC_TRY(check_inputs(v, x, in, n_in));
   if (!dhc_image_solve(v->image, x->by_param, symbols, &wrong)) return wrong_shape(v, wrong, x->by_param[wrong]);
   DHC_TRY(program_guards(p->m->s, v, symbols));
-  return v->reset ? state_prepare(p, v, symbols) : dhc_status_ok();
+  return v->image->n_begins ? state_prepare(p, v, symbols) : dhc_status_ok();
 }
 
 static dhc_status plan_version(dhc_program *p, Version *v, const dhc_tensor *in, int n_in) {
@@ -314,7 +338,9 @@ static dhc_status run_version(dhc_program *p, Entry *e, Version *v, const dhc_te
 
 /* Compiled and in the program, with what its runs need beside it: from here on nothing asks the compiler. */
 static dhc_status make_ready(dhc_program *p, Version *v) {
+  bool made = !v->compiled;
   DHC_TRY(pipeline_compile(p->m, v));
+  if (made) kept_put(p, v);
   DHC_TRY(exec_load(p, v));
   return v->mode == DHC_MODE_TRAIN ? step_ready(p) : dhc_status_ok();
 }
@@ -371,10 +397,10 @@ const char *dhc_program_input(const dhc_program *p, int index, int i) {
 
 int dhc_program_n_kernels(const dhc_program *p, int index) {
   const Version *v = last_version(p, index);
-  return v && v->planned ? v->planned->plan.n_kernels : 0;
+  return v && !p->m->s->graphs ? v->image->plan.n_kernels : 0;
 }
 
 int dhc_program_n_calls(const dhc_program *p, int index) {
   const Version *v = last_version(p, index);
-  return v && v->planned ? v->planned->n_calls : 0;
+  return v ? v->n_calls : 0;
 }

@@ -166,20 +166,24 @@ static dhc_kernel_class keep_class(DhcArena *arena, const dhc_kernel_class *c, d
   return r;
 }
 
-/* Links an object and enters the kernel under its key. */
-static dhc_status add_entry(DhcCompiler *c, const char *key, const DhcKernelRequest *r,
-                            const dhc_kernel_class *classes, int n, const char *object,
+/* A kernel's table as far as the request tells: its classes are none yet, but how many there will be. */
+static dhc_kernel described(DhcArena *arena, const DhcKernelRequest *r, const char *key) {
+  return (dhc_kernel){.name = dhc_arena_printf(arena, "%s_%.8s", kind_name(r->spec->kind), key), .n_ptrs = r->spec->n_operands,
+                      .n_dims = dhc_spec_n_dims(r->spec), .n_classes = r->n_classes};
+}
+
+/* Links an object and enters the kernel, described by `about`, under its key. */
+static dhc_status add_entry(DhcCompiler *c, const char *key, const dhc_kernel *about, const dhc_kernel_class *classes, const char *object,
                             size_t n_object, Entry **out) {
   const char *name[MAX_CLASSES];
   dhc_kernel_fn fn[MAX_CLASSES];
+  int n = about->n_classes;
   symbol_names(c->arena, key, n, name);
   DHC_TRY(c->device->ops->load(c->device, object, n_object, name, n, fn));
   Entry *e = DHC_NEW(c->arena, Entry);
   memcpy(e->key, key, sizeof e->key);
-  e->kernel.name = dhc_arena_printf(c->arena, "%s_%.8s", kind_name(r->spec->kind), key);
-  e->kernel.n_ptrs = r->spec->n_operands;
-  e->kernel.n_dims = dhc_spec_n_dims(r->spec);
-  e->kernel.n_classes = n;
+  e->kernel = *about;
+  e->kernel.name = dhc_arena_strdup(c->arena, about->name);
   dhc_kernel_class *all = DHC_NEW_N(c->arena, dhc_kernel_class, n);
   e->kernel.classes = all;
   for (int i = 0; i < n; i++) all[i] = keep_class(c->arena, &classes[i], fn[i]);
@@ -191,7 +195,7 @@ static dhc_status add_entry(DhcCompiler *c, const char *key, const DhcKernelRequ
 static void drop_bytes(void *b) { dhc_store_bytes_free(b); }
 
 /* NULL: not in the store, or nothing that can be linked. */
-static Entry *from_store(DhcCompiler *c, const char *key, const DhcKernelRequest *r) {
+static Entry *from_store(DhcCompiler *c, const char *key, const dhc_kernel *about) {
   DhcStoreBytes b;
   if (!c->store || !dhc_store_get(c->store, key, &b)) return NULL;
   dhc_kernel_class classes[MAX_CLASSES];
@@ -202,8 +206,8 @@ static Entry *from_store(DhcCompiler *c, const char *key, const DhcKernelRequest
   DhcHeld held;
   dhc_hold(&held, drop_bytes, &b);
   if (dhc_payload_read(c->arena, b.bytes, b.n_bytes, classes, &n, &object, &n_object) &&
-      n == r->n_classes) {
-    dhc_status s = add_entry(c, key, r, classes, n, object, n_object, &e);
+      n == about->n_classes) {
+    dhc_status s = add_entry(c, key, about, classes, object, n_object, &e);
     if (s.code) e = NULL; /* made anew instead */
   }
   dhc_release(&held);
@@ -258,8 +262,8 @@ static dhc_status run_jobs(DhcCompiler *c, Job **job, int n) {
 
 static dhc_status finish(DhcCompiler *c, Job *j) {
   Entry *e;
-  DHC_TRY(add_entry(c, j->key, j->r, j->classes, j->r->n_classes, j->object.bytes,
-                    j->object.n_bytes, &e));
+  const dhc_kernel about = described(&j->arena, j->r, j->key);
+  DHC_TRY(add_entry(c, j->key, &about, j->classes, j->object.bytes, j->object.n_bytes, &e));
   if (!c->store) return dhc_status_ok();
   size_t n_bytes;
   DhcText text = {.arena = &j->arena};
@@ -292,9 +296,10 @@ dhc_status dhc_compile(DhcCompiler *c, const DhcKernelRequest *req, int n, dhc_k
   int n_jobs = 0;
   for (int i = 0; i < n; i++) {
     dhc_kernel_key(c, &req[i], key[i]);
+    const dhc_kernel about = described(&scratch, &req[i], key[i]);
     if (find(c, key[i]) || pending(job, n_jobs, key[i])) {
       stats->reused_memory++;
-    } else if (from_store(c, key[i], &req[i])) {
+    } else if (from_store(c, key[i], &about)) {
       stats->reused_disk++;
     } else {
       Job *j = job[n_jobs++] = DHC_NEW(&scratch, Job);
@@ -313,9 +318,28 @@ dhc_status dhc_compile(DhcCompiler *c, const DhcKernelRequest *req, int n, dhc_k
   }
   for (int i = 0; i < n && !s.code; i++) out[i] = find(c, key[i])->kernel;
   if (!s.code) stats->compiled += n_jobs;
+  if (!s.code && stats->keys) memcpy(stats->keys, key, sizeof *key * (size_t)n);
   dhc_arena_fini(&scratch);
   stats->ms += now_ms() - start;
   return s;
+}
+
+bool dhc_compile_again(DhcCompiler *c, const char (*key)[65], int n, dhc_kernel *kernels, DhcCompileStats *stats) {
+  double start = now_ms();
+  int memory = 0, disk = 0;
+  bool all = true;
+  for (int i = 0; all && i < n; i++) {
+    const Entry *e = find(c, key[i]);
+    if (e) memory++;
+    else if ((e = from_store(c, key[i], &kernels[i]))) disk++;
+    all = e != NULL;
+    if (all) kernels[i] = e->kernel;
+  }
+  stats->ms += now_ms() - start;
+  if (!all) return false;
+  stats->reused_memory += memory;
+  stats->reused_disk += disk;
+  return true;
 }
 
 int dhc_compiler_stored(DhcCompiler *c, DhcArena *arena, const char **text, int room) {

@@ -74,6 +74,7 @@ typedef struct DhcCompileStats {
   int reused_disk;   /* linked from the store */
   double ms;         /* wall time of the call */
   bool *made;        /* NULL, or by request: set where this call generated the kernel */
+  char (*keys)[65];  /* NULL, or by request: its key */
 } DhcCompileStats;
 
 /* What this machine has, capped by `cap` ("-avx512f" or NULL), as words for
@@ -100,6 +101,10 @@ void dhc_kernel_key(const DhcCompiler *c, const DhcKernelRequest *r, char hex[65
  * into the store. stats are added to. */
 dhc_status dhc_compile(DhcCompiler *c, const DhcKernelRequest *req, int n, dhc_kernel *out,
                        DhcCompileStats *stats) DHC_MUST_USE;
+
+/* The kernels of an earlier call by their keys alone; name, n_ptrs, n_dims and n_classes of kernels[] are as they were
+ * then. False where one of them is not in the store any more: they have to be asked for by dhc_compile. */
+bool dhc_compile_again(DhcCompiler *c, const char (*key)[65], int n, dhc_kernel *kernels, DhcCompileStats *stats);
 
 /* What is known of a kernel before it is compiled. */
 typedef struct DhcKernelFacts {

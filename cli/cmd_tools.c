@@ -106,7 +106,7 @@ int cmd_cache(const Cli *c) {
     cJSON_AddNumberToObject(doc, "damaged", (double)info.damaged);
     cJSON_AddNumberToObject(doc, "removed", (double)removed);
   } else if (!rc) {
-    printf("%s: %lld kernels, %lld bytes", info.path ? info.path : "memory only", (long long)info.entries, (long long)info.bytes);
+    printf("%s: %lld kernels and images, %lld bytes", info.path ? info.path : "memory only", (long long)info.entries, (long long)info.bytes);
     if (!strcmp(what, "verify")) printf(", %lld damaged", (long long)info.damaged);
     if (!strcmp(what, "prune")) printf(", %lld removed", (long long)removed);
     printf("\n");

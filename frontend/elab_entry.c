@@ -397,7 +397,7 @@ static bool function_inputs(DhcCx *cx, const DhcAstSignature *sig) {
   return true;
 }
 
-DhcFunc *dhc_model_function(DhcModel *m, const char *name) {
+static DhcFunc *new_function(DhcModel *m, const char *name) {
   DhcScope scope = {0};
   DhcRun run = {.training = true};
   DhcCx cx = {.e = m->e, .m = m, .owner = m->root, .file = m->root->file, .scope = &scope, .run = &run};
@@ -423,4 +423,12 @@ DhcFunc *dhc_model_function(DhcModel *m, const char *name) {
   DhcVal r = dhc_check_outputs(&cx, sig, cx.has_result ? cx.result : (DhcVal){.kind = DHC_V_VOID}, d->span);
   if (r.kind == DHC_V_ERROR || !add_results(&cx, sig, r)) return NULL;
   return m->e->diags->n_errors > before ? NULL : cx.fn->f;
+}
+
+DhcFunc *dhc_model_function(DhcModel *m, const char *name) {
+  for (int i = 0; i < m->functions.n; i++)
+    if (!strcmp(m->functions.at[i].name, name)) return m->functions.at[i].f;
+  const DhcNamedFunc x = {dhc_intern(m->e->strings, name), new_function(m, name)};
+  if (x.f) DHC_PUSH(m->e->arena, &m->functions, x);
+  return x.f;
 }

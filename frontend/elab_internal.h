@@ -198,11 +198,17 @@ typedef struct DhcPendingInit {
   int tensor;
 } DhcPendingInit;
 
+typedef struct DhcNamedFunc {
+  const char *name;
+  DhcFunc *f;
+} DhcNamedFunc;
+
 struct DhcModel {
   DhcElab *e;
   DhcModule *module;
   DhcInst *root;
   DHC_VEC(DhcVersion) versions;
+  DHC_VEC(DhcNamedFunc) functions; /* given by dhc_model_function */
   DhcRecipe recipe;
   const DhcAstDecl *recipe_decl;
   int64_t param_bytes;

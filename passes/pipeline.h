@@ -6,6 +6,9 @@
 #include "passes/passes.h"
 #include "passes/plan/plan.h"
 
+/* A digest of the compiler's own text: what one build makes is not taken for what another would. */
+extern const char dhc_build_id[];
+
 typedef enum DhcPipelineStage {
   DHC_PIPELINE_BEGUN,
   DHC_PIPELINE_GRAPH, /* differentiated or made into a training step, clean */

@@ -34,5 +34,12 @@ dhc_status dhc_image_write(const dhc_image *im, uint8_t **bytes, size_t *n_bytes
  * there; nothing that comes back reaches outside itself. Freed with dhc_image_free. */
 dhc_status dhc_image_read(const uint8_t *bytes, size_t n_bytes, dhc_image **out) DHC_MUST_USE;
 void dhc_image_free(dhc_image *im);
+/* Every number in it that stands for something else does (image_fits.c). */
+bool dhc_image_fits(const dhc_image *im);
+
+/* The same in a fraction of the bytes and without the layout, for who has an equal one (the kernel store); damage
+ * is for the caller to find. The layout is copied, what it points to borrowed. */
+dhc_status dhc_image_pack(const dhc_image *im, uint8_t **bytes, size_t *n_bytes) DHC_MUST_USE;
+dhc_status dhc_image_unpack(const uint8_t *bytes, size_t n_bytes, const dhc_layout *l, dhc_image **out) DHC_MUST_USE;
 
 #endif

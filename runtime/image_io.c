@@ -1,6 +1,9 @@
 /* Images as bytes. One function a struct reads it as it writes it, so that the two cannot
  * differ: every number is 8 bytes, little endian; a string its length and bytes; an array its length and
- * elements. In front stand a magic number, DHC_ABI_VERSION, the length of what follows and its SHA-256. */
+ * elements. In front stand a magic number, DHC_ABI_VERSION, the length of what follows and its SHA-256.
+ *
+ * Packed, an image has no layout, as whoever reads it has that; a number takes a byte for every seven bits of it, and
+ * a string or program that was there before is its number among those. Only the version stands in front. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +16,8 @@ static const uint64_t magic = UINT64_C(0x31474d4943484425);
 /* What a read image owns, newest first; the image itself is the oldest. */
 typedef struct Block {
   struct Block *next;
+  size_t used, size; /* of data[] */
+  _Alignas(16) unsigned char data[];
 } Block;
 
 typedef struct Owned {
@@ -20,12 +25,21 @@ typedef struct Owned {
   Block *blocks;
 } Owned;
 
+/* Strings or programs of a packed image in the order in which they came first. */
+typedef struct Said {
+  const void **at; /* borrowed from the image */
+  int32_t *n;      /* bytes or words */
+  int32_t n_said, room;
+  int32_t *slot; /* writing: open addressing, 1 + number; twice as many as `room` */
+} Said;
+
 typedef struct Io {
-  bool reading, bad, no_memory;
+  bool reading, bad, no_memory, packed;
   uint8_t *out; /* writing */
   size_t n, room;
   const uint8_t *at, *end; /* reading */
   Owned *owned;
+  Said strings, programs; /* packed */
 } Io;
 
 /* ---- numbers, strings, arrays ---------------------------------------------------------- */
@@ -60,8 +74,34 @@ static void word(Io *x, uint64_t *v) {
   for (int i = 0; i < 8; i++) *v |= (uint64_t)*x->at++ << 8 * i;
 }
 
+/* Seven bits a byte, the lowest first, below them the sign; the last byte has no top bit. */
+static void put_short(Io *x, int64_t v) {
+  uint64_t w = (uint64_t)v << 1 ^ (v < 0 ? UINT64_MAX : 0);
+  uint8_t b[10];
+  size_t n = 0;
+  for (; w > 127; w >>= 7) b[n++] = (uint8_t)(w | 128);
+  b[n++] = (uint8_t)w;
+  put_bytes(x, b, n);
+}
+
+static int64_t get_short(Io *x) {
+  uint64_t w = 0;
+  for (int shift = 0; shift < 64 && x->at < x->end; shift += 7) {
+    uint8_t b = *x->at++;
+    w |= (uint64_t)(b & 127) << shift;
+    if (b < 128) return (int64_t)(w >> 1 ^ (w & 1 ? UINT64_MAX : 0));
+  }
+  x->bad = true;
+  return 0;
+}
+
 static void i64(Io *x, int64_t *v) {
   uint64_t w = (uint64_t)*v;
+  if (x->packed) {
+    if (x->reading) *v = get_short(x);
+    else put_short(x, *v);
+    return;
+  }
   word(x, &w);
   if (x->reading) *v = (int64_t)w;
 }
@@ -74,9 +114,9 @@ static void i32(Io *x, int32_t *v) {
 }
 
 static void u32(Io *x, uint32_t *v) {
-  uint64_t w = *v;
-  word(x, &w);
-  if (w > UINT32_MAX) x->bad = true;
+  int64_t w = *v;
+  i64(x, &w);
+  if (w < 0 || w > UINT32_MAX) x->bad = true;
   else if (x->reading) *v = (uint32_t)w;
 }
 
@@ -89,20 +129,100 @@ static void f64(Io *x, double *v) {
 
 /* Zeroed, owned by the image; n is at most what the bytes left could fill. */
 static void *owned(Io *x, size_t bytes) {
-  Block *b = x->bad || x->no_memory ? NULL : calloc(1, sizeof *b + 8 + bytes);
-  if (!b) {
-    if (!x->bad) x->no_memory = true;
+  enum { USUAL = 32 << 10 };
+  Block *b = x->owned->blocks;
+  if (x->bad || x->no_memory) return NULL;
+  bytes = (bytes + 15) / 16 * 16;
+  if (!b || b->size - b->used < bytes) {
+    size_t size = bytes > USUAL ? bytes : USUAL;
+    b = calloc(1, sizeof *b + size);
+    if (!b) {
+      x->no_memory = true;
+      return NULL;
+    }
+    b->size = size;
+    b->next = x->owned->blocks;
+    x->owned->blocks = b;
+  }
+  b->used += bytes;
+  return b->data + b->used - bytes;
+}
+
+static bool said_grow(Io *x, Said *s) {
+  int32_t room = s->room ? s->room * 2 : 256;
+  const void **at = realloc(s->at, sizeof *at * (size_t)room);
+  if (at) s->at = at;
+  int32_t *n = realloc(s->n, sizeof *n * (size_t)room);
+  if (n) s->n = n;
+  if (at && n) s->room = room;
+  else x->no_memory = true;
+  free(s->slot);
+  s->slot = NULL;
+  return at && n;
+}
+
+static void say(Io *x, Said *s, const void *at, int32_t n) {
+  if (s->n_said == s->room && !said_grow(x, s)) return;
+  s->at[s->n_said] = at;
+  s->n[s->n_said++] = n;
+}
+
+/* Slot of n elements at `at`, or the free one where they belong. */
+static int32_t *said_slot(const Said *s, const void *at, int32_t n, size_t each) {
+  const uint8_t *p = at;
+  size_t bytes = (size_t)n * each, mask = (size_t)s->room * 2 - 1;
+  uint32_t h = 2166136261u; /* FNV-1a */
+  for (size_t i = 0; i < bytes; i++) h = (h ^ p[i]) * 16777619u;
+  size_t k = (h ^ h >> 15) & mask;
+  for (; s->slot[k]; k = (k + 1) & mask) {
+    int32_t i = s->slot[k] - 1;
+    if (s->n[i] == n && !memcmp(s->at[i], at, bytes)) break;
+  }
+  return &s->slot[k];
+}
+
+/* Writing: -2 - the number of what was said before, else n. */
+static int32_t said_or(Io *x, Said *s, const void *at, int32_t n, size_t each) {
+  if (!x->packed || n <= 0 || x->no_memory || (s->n_said == s->room && !said_grow(x, s))) return n;
+  if (!s->slot) {
+    s->slot = calloc((size_t)s->room * 2, sizeof *s->slot);
+    if (!s->slot) {
+      x->no_memory = true;
+      return n;
+    }
+    for (int32_t i = 0; i < s->n_said; i++) *said_slot(s, s->at[i], s->n[i], each) = i + 1;
+  }
+  int32_t *slot = said_slot(s, at, n, each);
+  if (*slot) return -1 - *slot;
+  say(x, s, at, n);
+  *slot = s->n_said;
+  return n;
+}
+
+/* Reading: what n stands for; *length of it. */
+static const void *said_at(Io *x, const Said *s, int32_t n, int32_t *length) {
+  int64_t number = -2 - (int64_t)n;
+  if (number < 0 || number >= s->n_said) {
+    x->bad = true;
     return NULL;
   }
-  b->next = x->owned->blocks;
-  x->owned->blocks = b;
-  return (char *)b + (sizeof *b + 7) / 8 * 8;
+  *length = s->n[number];
+  return s->at[number];
+}
+
+static void said_free(Io *x) {
+  Said *all[2] = {&x->strings, &x->programs};
+  for (int i = 0; i < 2; i++) {
+    free(all[i]->at);
+    free(all[i]->n);
+    free(all[i]->slot);
+  }
 }
 
 /* Length of what is at least `least` bytes an element; 0 where it cannot be. */
 static int32_t count(Io *x, int32_t n, size_t least) {
   i32(x, &n);
-  if (x->reading && (x->bad || n < 0 || (uint64_t)n > (uint64_t)(x->end - x->at) / least)) {
+  if (x->reading && (x->bad || n < 0 || (uint64_t)n > (uint64_t)(x->end - x->at) / (x->packed ? 1 : least))) {
     x->bad = true;
     n = 0;
   }
@@ -112,7 +232,7 @@ static int32_t count(Io *x, int32_t n, size_t least) {
 static void text(Io *x, const char **s) {
   int32_t n = -1;
   if (!x->reading) {
-    if (*s) n = (int32_t)strlen(*s);
+    if (*s) n = said_or(x, &x->strings, *s, (int32_t)strlen(*s), 1);
     i32(x, &n);
     if (n > 0) put_bytes(x, *s, (size_t)n);
     return;
@@ -120,6 +240,10 @@ static void text(Io *x, const char **s) {
   *s = NULL;
   i32(x, &n);
   if (x->bad || n == -1) return;
+  if (x->packed && n < 0) {
+    *s = said_at(x, &x->strings, n, &n);
+    return;
+  }
   if (n < 0 || n > x->end - x->at || memchr(x->at, 0, (size_t)n)) {
     x->bad = true;
     return;
@@ -129,9 +253,22 @@ static void text(Io *x, const char **s) {
   memcpy(to, x->at, (size_t)n);
   x->at += n;
   *s = to;
+  if (x->packed && n) say(x, &x->strings, to, n);
+}
+
+/* A program that was there before; false: it follows. */
+static bool said_program(Io *x, dhc_dimprog *p) {
+  const uint8_t *back = x->at;
+  int32_t n = x->reading ? 0 : said_or(x, &x->programs, p->code, p->n_code, sizeof *p->code);
+  if (!x->reading && n >= 0) return false;
+  i32(x, &n);
+  if (n < 0 && x->reading) p->code = said_at(x, &x->programs, n, &p->n_code);
+  if (n >= 0) x->at = back;
+  return n < 0;
 }
 
 static void program(Io *x, dhc_dimprog *p) {
+  if (x->packed && said_program(x, p)) return;
   int32_t n = count(x, p->n_code, 8);
   int64_t *code = (int64_t *)(uintptr_t)p->code;
   if (x->reading) {
@@ -139,6 +276,7 @@ static void program(Io *x, dhc_dimprog *p) {
     p->n_code = n;
   }
   for (int32_t i = 0; code && i < n; i++) i64(x, &code[i]);
+  if (x->packed && x->reading && code && !x->bad) say(x, &x->programs, code, n);
 }
 
 /* An array of structs: `each` is called for every element. */
@@ -340,6 +478,14 @@ static void update(Io *x, dhc_update *u) {
   i32(x, &u->norm);
 }
 
+static void layout(Io *x, dhc_layout *l) {
+  ARRAY(x, l->slots, l->n_slots, slot);
+  ARRAY(x, l->ranges, l->n_ranges, range);
+  i32(x, &l->dtype);
+  i64(x, &l->n_weights);
+  for (int a = 0; a < DHC_N_SEGMENTS; a++) i64(x, &l->bytes[a]);
+}
+
 static void image(Io *x, dhc_image *im) {
   dhc_plan *p = &im->plan;
   text(x, &p->name);
@@ -348,12 +494,7 @@ static void image(Io *x, dhc_image *im) {
   ARRAY(x, p->items, p->n_items, item);
   ARRAY(x, p->guards, p->n_guards, guard);
   ARRAY(x, im->kernels, p->n_kernels, kernel);
-  dhc_layout *l = &im->layout;
-  ARRAY(x, l->slots, l->n_slots, slot);
-  ARRAY(x, l->ranges, l->n_ranges, range);
-  i32(x, &l->dtype);
-  i64(x, &l->n_weights);
-  for (int a = 0; a < DHC_N_SEGMENTS; a++) i64(x, &l->bytes[a]);
+  if (!x->packed) layout(x, &im->layout);
   i32(x, &im->n_params);
   i32(x, &im->n_results);
   int32_t n = x->reading ? 0 : im->n_params + im->n_results;
@@ -368,107 +509,6 @@ static void image(Io *x, dhc_image *im) {
   ARRAY(x, im->begins, im->n_begins, begin);
   update(x, &im->update);
   i32(x, &im->finite);
-}
-
-/* ---- what refers to what --------------------------------------------------------------------- */
-
-static bool in(int64_t i, int64_t n) {
-  return i >= 0 && i < n;
-}
-
-static bool tensor_fits(const dhc_image *im, int32_t i) {
-  const dhc_image_tensor *t = &im->tensors[i];
-  bool result = i >= im->n_params;
-  bool fits = t->name && t->type && in(t->dtype, DHC_N_DTYPES) && in(t->rank, MAX_RANK + 1) && in(t->role, DHC_IMAGE_SCALAR + 1) &&
-              t->buffer < im->plan.n_buffers && t->buffer >= (result ? 0 : -1) && result == (t->role == DHC_IMAGE_RESULT);
-  if (!fits) return false;
-  switch (t->role) {
-    case DHC_IMAGE_WEIGHT:
-    case DHC_IMAGE_BUFFER:
-    case DHC_IMAGE_TABLE:
-    case DHC_IMAGE_STATE: return in(t->place, im->layout.n_slots) && im->layout.slots[t->place].role == t->role;
-    case DHC_IMAGE_RANGE: return t->place == -1 || in(t->place, im->layout.n_ranges);
-    default: return true;
-  }
-}
-
-static bool layout_fits(const dhc_layout *l) {
-  bool fits = in(l->dtype, DHC_N_DTYPES) && l->n_weights >= 0;
-  for (int a = 0; a < DHC_N_SEGMENTS; a++) fits = fits && l->bytes[a] >= 0;
-  for (int32_t i = 0; fits && i < l->n_slots; i++) {
-    const dhc_slot *s = &l->slots[i];
-    int64_t bytes, end;
-    fits = s->name && in(s->dtype, DHC_N_DTYPES) && in(s->rank, MAX_RANK + 1) && s->role >= DHC_IMAGE_WEIGHT && s->role <= DHC_IMAGE_STATE;
-    if (!fits || s->role == DHC_IMAGE_STATE) continue;
-    fits = dhc_size_mul(s->n, dhc_tensor_dtype_bytes(s->dtype), &bytes) && dhc_size_add(s->at, bytes, &end) &&
-           end <= l->bytes[s->role == DHC_IMAGE_WEIGHT ? DHC_SEGMENT_WEIGHTS : DHC_SEGMENT_BUFFERS];
-  }
-  for (int32_t i = 0; fits && i < l->n_ranges; i++) {
-    const dhc_range *r = &l->ranges[i];
-    int64_t bytes, end;
-    fits = r->name && in(r->dtype, DHC_N_DTYPES) && dhc_size_mul(r->n, dhc_tensor_dtype_bytes(r->dtype), &bytes) &&
-           dhc_size_add(r->at, bytes, &end) && end <= l->bytes[DHC_SEGMENT_MOMENTS] && (!r->like_weights || r->n == l->n_weights);
-  }
-  return fits;
-}
-
-static bool checks_fit(const dhc_image *im) {
-  bool fits = true;
-  for (int32_t i = 0; i < im->n_equations; i++) {
-    const dhc_equation *e = &im->equations[i];
-    fits = fits && in(e->symbol, im->plan.n_symbols) && in(e->tensor, im->n_params) && in(e->axis, im->tensors[e->tensor].rank);
-  }
-  for (int32_t i = 0; fits && i < im->n_panels; i++) {
-    const dhc_panel *p = &im->panels[i];
-    int64_t each, all;
-    fits = in(p->tensor, im->n_params) && im->tensors[p->tensor].role == DHC_IMAGE_WEIGHT && in(p->buffer, im->plan.n_buffers) &&
-           p->width > 0 && dhc_size_mul(p->rows, p->cols, &each) && dhc_size_mul(each, p->matrices, &all) &&
-           all <= im->layout.slots[im->tensors[p->tensor].place].n;
-  }
-  for (int32_t i = 0; fits && i < im->n_index_checks; i++) {
-    const dhc_index_check *c = &im->index_checks[i];
-    fits = in(c->tensor, im->n_params) && im->tensors[c->tensor].role == DHC_IMAGE_INPUT;
-  }
-  for (int32_t i = 0; fits && i < im->n_requires; i++)
-    fits = im->requires[i].message && in((int64_t)im->requires[i].tensor - im->n_params, im->n_results);
-  return fits;
-}
-
-static bool update_fits(const dhc_image *im) {
-  const dhc_update *u = &im->update;
-  bool fits = u->average >= -1 && u->average < im->layout.n_ranges && u->loss >= -1 && u->loss < im->n_results && u->norm >= -1 &&
-              u->norm < im->n_results;
-  for (int32_t i = 0; i < u->n_params; i++) {
-    const dhc_update_param *p = &u->params[i];
-    fits = fits && in(p->kind, DHC_UPDATE_SCALAR + 1) && p->range >= -1 && p->range < im->layout.n_ranges &&
-           (p->kind != DHC_UPDATE_SCALAR || p->scalar);
-  }
-  for (int32_t i = 0; i < u->n_results; i++) fits = fits && u->results[i] >= -1 && u->results[i] < im->layout.n_ranges;
-  for (int32_t i = 0; i < im->n_scalars; i++) fits = fits && im->scalars[i].name;
-  for (int32_t i = 0; i < im->n_begins; i++) {
-    const dhc_begin *b = &im->begins[i];
-    fits = fits && in(b->slot, im->layout.n_slots) && im->layout.slots[b->slot].role == DHC_IMAGE_STATE && b->result >= -1 &&
-           (b->result < 0 || im->reset.text);
-  }
-  return fits;
-}
-
-/* What binding does not check by itself. */
-static bool fits(const dhc_image *im) {
-  const dhc_plan *p = &im->plan;
-  if (!p->name || p->n_symbols > DHC_IMAGE_MAX_SYMBOLS || im->finite < -1 || im->finite >= im->n_results || !layout_fits(&im->layout))
-    return false;
-  for (int32_t i = 0; i < p->n_symbols; i++)
-    if (!p->symbols[i]) return false;
-  for (int32_t i = 0; i < p->n_buffers; i++)
-    if (!in(p->buffers[i].segment, DHC_N_SEGMENTS) || !in(p->buffers[i].dtype, DHC_N_DTYPES)) return false;
-  for (int32_t i = 0; i < p->n_guards; i++)
-    if (!p->guards[i].message) return false;
-  for (int32_t i = 0; i < p->n_kernels; i++)
-    if (!im->kernels[i].name || im->kernels[i].n_classes < 1) return false;
-  for (int32_t i = 0; i < im->n_params + im->n_results; i++)
-    if (!tensor_fits(im, i)) return false;
-  return checks_fit(im) && update_fits(im);
 }
 
 /* ---- the whole ---------------------------------------------------------------------------------- */
@@ -489,6 +529,22 @@ dhc_status dhc_image_write(const dhc_image *im, uint8_t **bytes, size_t *n_bytes
   word(&h, &version);
   word(&h, &rest);
   dhc_sha256_bytes(x.out + HEAD_BYTES, x.n - HEAD_BYTES, x.out + 24);
+  *bytes = x.out;
+  *n_bytes = x.n;
+  return dhc_status_ok();
+}
+
+dhc_status dhc_image_pack(const dhc_image *im, uint8_t **bytes, size_t *n_bytes) {
+  Io x = {.packed = true};
+  dhc_image copy = *im;
+  int32_t version = DHC_ABI_VERSION;
+  i32(&x, &version);
+  image(&x, &copy);
+  said_free(&x);
+  if (x.no_memory || x.bad) {
+    free(x.out);
+    return x.bad ? dhc_status_make(DHC_E_USAGE, "an image that counts wrongly") : dhc_status_memory((long long)x.n, "an image");
+  }
   *bytes = x.out;
   *n_bytes = x.n;
   return dhc_status_ok();
@@ -520,18 +576,34 @@ static dhc_status check_head(const uint8_t *bytes, size_t n_bytes) {
   return dhc_status_ok();
 }
 
-dhc_status dhc_image_read(const uint8_t *bytes, size_t n_bytes, dhc_image **out) {
-  DHC_TRY(check_head(bytes, n_bytes));
-  Owned *o = calloc(1, sizeof *o);
+static dhc_status read_image(Io *x, const dhc_layout *l, dhc_image **out) {
+  size_t n_bytes = (size_t)(x->end - x->at);
+  Owned *o = x->owned = calloc(1, sizeof *o);
   if (!o) return dhc_status_memory((long long)sizeof *o, "an image");
-  Io x = {.reading = true, .at = bytes + HEAD_BYTES, .end = bytes + n_bytes, .owned = o};
   o->image.version = DHC_ABI_VERSION;
-  image(&x, &o->image);
-  bool whole = !x.bad && !x.no_memory && x.at == x.end && fits(&o->image);
+  if (l) o->image.layout = *l;
+  image(x, &o->image);
+  bool whole = !x->bad && !x->no_memory && x->at == x->end && dhc_image_fits(&o->image);
   if (whole) {
     *out = &o->image;
     return dhc_status_ok();
   }
   dhc_image_free(&o->image);
-  return x.no_memory ? dhc_status_memory((long long)n_bytes, "an image") : dhc_status_make(DHC_E_INPUT, "an image that does not hold together");
+  return x->no_memory ? dhc_status_memory((long long)n_bytes, "an image") : dhc_status_make(DHC_E_INPUT, "an image that does not hold together");
+}
+
+dhc_status dhc_image_read(const uint8_t *bytes, size_t n_bytes, dhc_image **out) {
+  DHC_TRY(check_head(bytes, n_bytes));
+  Io x = {.reading = true, .at = bytes + HEAD_BYTES, .end = bytes + n_bytes};
+  return read_image(&x, NULL, out);
+}
+
+dhc_status dhc_image_unpack(const uint8_t *bytes, size_t n_bytes, const dhc_layout *l, dhc_image **out) {
+  Io x = {.reading = true, .packed = true, .at = bytes, .end = bytes + n_bytes};
+  int32_t version = 0;
+  i32(&x, &version);
+  if (x.bad || version != DHC_ABI_VERSION) return dhc_status_make(DHC_E_INPUT, "no image of this version");
+  dhc_status st = read_image(&x, l, out);
+  said_free(&x);
+  return st;
 }

@@ -185,6 +185,38 @@ bool dhc_store_peek(DhcStore *s, const char *key, DhcStoreBytes *out) {
   return dhc_sha256_is_hex(key) && s->dir_fd >= 0 && dhc_store_disk_read(s, key, out, missing) == ENTRY_OK;
 }
 
+bool dhc_store_load(DhcStore *s, const char *key, DhcStoreBytes *out) {
+  char missing[64] = "";
+  *out = (DhcStoreBytes){.bytes = NULL, .n_bytes = 0};
+  if (!dhc_sha256_is_hex(key) || s->dir_fd < 0) {
+    return false;
+  }
+  EntryState state = dhc_store_disk_read(s, key, out, missing);
+  report(s, key, state, missing);
+  return state == ENTRY_OK;
+}
+
+/* Failure is a warning, one a store. */
+static void write_entry(DhcStore *s, const char *key, const char *needs, const void *bytes, size_t n_bytes) {
+  dhc_status status = dhc_store_disk_write(s, key, needs, bytes, n_bytes);
+  if (status.code == DHC_OK) {
+    return;
+  }
+  pthread_mutex_lock(&s->lock);
+  bool first = !s->write_warned;
+  s->write_warned = true;
+  pthread_mutex_unlock(&s->lock);
+  if (first) {
+    dhc_warn(&s->warn, DHC_WARN_WARNING, "cannot write to the cache: %s", status.message);
+  }
+}
+
+void dhc_store_save(DhcStore *s, const char *key, const void *bytes, size_t n_bytes) {
+  if (dhc_sha256_is_hex(key) && s->dir_fd >= 0) {
+    write_entry(s, key, "", bytes, n_bytes);
+  }
+}
+
 bool dhc_store_put(DhcStore *s, const char *key, const char *needs, const void *bytes,
                    size_t n_bytes) {
   uint8_t *copy = dhc_sha256_is_hex(key) ? copy_of(bytes, n_bytes) : NULL;
@@ -199,18 +231,8 @@ bool dhc_store_put(DhcStore *s, const char *key, const char *needs, const void *
     dhc_aligned_free(copy);
     return false;
   }
-  if (s->dir_fd < 0) {
-    return true;
-  }
-  dhc_status status = dhc_store_disk_write(s, key, needs != NULL ? needs : "", bytes, n_bytes);
-  if (status.code != DHC_OK) {
-    pthread_mutex_lock(&s->lock);
-    bool first = !s->write_warned;
-    s->write_warned = true;
-    pthread_mutex_unlock(&s->lock);
-    if (first) {
-      dhc_warn(&s->warn, DHC_WARN_WARNING, "cannot write to the cache: %s", status.message);
-    }
+  if (s->dir_fd >= 0) {
+    write_entry(s, key, needs != NULL ? needs : "", bytes, n_bytes);
   }
   return true;
 }

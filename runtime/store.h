@@ -1,4 +1,4 @@
-/* The kernel store: bytes by key, in memory and on disk. An entry is one file,
+/* The kernel store: bytes by key, in memory and on disk: kernels, and images made of them. An entry is one file,
  * so code and metadata cannot mix; a damaged, foreign or unfit entry is a miss
  * with a warning, never an error: the store can be deleted, damaged, shared or
  * moved between machines and only speed changes. All functions but open and
@@ -55,6 +55,11 @@ bool dhc_store_peek(DhcStore *s, const char *key, DhcStoreBytes *out);
  * bad key or no memory. Last put wins; equal keys mean equal bytes. */
 bool dhc_store_put(DhcStore *s, const char *key, const char *needs, const void *bytes,
                    size_t n_bytes);
+
+/* Past the memory, for what is read once and then held otherwise (images): into the folder, and from it with the warnings
+ * of dhc_store_get. Without a folder nothing is kept and nothing found. */
+void dhc_store_save(DhcStore *s, const char *key, const void *bytes, size_t n_bytes);
+bool dhc_store_load(DhcStore *s, const char *key, DhcStoreBytes *out);
 
 typedef struct DhcStoreStats {
   int64_t n_memory_hits, n_disk_hits, n_misses, n_puts;

@@ -64,6 +64,7 @@ dhc_status ablate_version(dhc_program *p, Entry *e, Version *base, Version **out
   *out = units ? made(e, base, p->ablation->id) : base;
   if (*out) return dhc_status_ok();
   if (base->mode != DHC_MODE_RUN) return dhc_status_make(DHC_E_USAGE, "--ablate: only runs leave units out, not gradients or training");
+  DHC_TRY(pipeline_again(p->m, base));
   if (!s->graphs) DHC_TRY(pipeline_fuse(p->m, base));
   dhc_arena_init(&scratch);
   DhcFunc *f = dhc_func_clone(base->func, dhc_arena_printf(&s->arena, "%s.ablated", base->func->name));

@@ -72,6 +72,7 @@ static dhc_status evaluate_part(Study *s, const Part *part) {
 static dhc_status study(Study *s, dhc_model *m) {
   DHC_TRY(evaluate_part(s, NULL));
   DhcArena *a = &s->e.arena;
+  DHC_TRY(pipeline_again(m, s->e.p->entries[0].last));
   const Units u = units_of(m, s->e.p->entries[0].last->func, a);
   const Parts parts = parts_of(s->e.p, &u, s->o->experts, a);
   if (!parts.n) return dhc_status_make(DHC_E_INPUT, "model %s: entry 'loss' has no unit that gives what it takes: nothing can be left out", m->name);

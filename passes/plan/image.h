@@ -36,6 +36,8 @@ void dhc_image_add_update(dhc_image *im, const DhcFunc *optimizer, DhcArena *are
 /* The texts of all graphs, which an image needs before it is written. Slots may be those of other images, too. */
 void dhc_image_add_texts(dhc_image *im, DhcArena *arena);
 
+void dhc_image_add_reset_text(dhc_image *im, DhcArena *arena); /* of those that are its own, not the model's, alone */
+
 /* Which of source's inputs are indices (index_checks.c), by the image's parameters and symbols. */
 const dhc_index_check *dhc_index_checks(const DhcFunc *source, const DhcFunc *func, DhcArena *arena, int32_t *n);
 

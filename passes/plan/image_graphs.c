@@ -105,9 +105,13 @@ static void say(dhc_graph *g, DhcArena *arena) {
   if (g->made && !g->text) g->text = dhc_graph_text(g->made, arena);
 }
 
+void dhc_image_add_reset_text(dhc_image *im, DhcArena *arena) {
+  say(&im->reset, arena);
+}
+
 void dhc_image_add_texts(dhc_image *im, DhcArena *arena) {
   dhc_slot *slots = (dhc_slot *)(uintptr_t)im->layout.slots; /* made here (places.c) */
   for (int32_t i = 0; i < im->layout.n_slots; i++) say(&slots[i].begin, arena);
-  say(&im->reset, arena);
+  dhc_image_add_reset_text(im, arena);
   say(&im->update.formula, arena);
 }

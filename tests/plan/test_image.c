@@ -87,6 +87,41 @@ static int miscounted(const char *what, const dhc_image *im) {
   return st.code == DHC_E_USAGE && !strcmp(st.message, "an image that counts wrongly") ? 0 : fail(what, st.message);
 }
 
+/* Packed: what is unpacked is what was packed; another version, what is cut short and what is changed are refused or
+ * harmless. `whole`: the image as it is written. */
+static int packed(const char *what, const dhc_image *im, const uint8_t *whole, size_t n_whole) {
+  uint8_t *bytes = NULL, *again = NULL;
+  size_t n, n_again = 0;
+  dhc_image *back = NULL;
+  uint32_t state = 99;
+  int bad = 0;
+  if (dhc_image_pack(im, &bytes, &n).code != DHC_OK) return fail(what, "not packed");
+  if (dhc_image_unpack(bytes, n, &im->layout, &back).code != DHC_OK) bad = fail(what, "not unpacked");
+  else if (dhc_image_write(back, &again, &n_again).code != DHC_OK || n_again != n_whole || memcmp(again, whole, n_whole))
+    bad = fail(what, "unpacked to other bytes");
+  printf("%s: %zu bytes, packed %zu\n", what, n_whole, n);
+  dhc_image_free(back);
+  free(again);
+  for (size_t cut = 0; cut < n; cut += cut < 100 ? 1 : 997)
+    if (dhc_image_unpack(bytes, cut, &im->layout, &back).code != DHC_E_INPUT) bad += fail(what, "cut short and taken");
+  bytes[0] ^= 2;
+  dhc_status st = dhc_image_unpack(bytes, n, &im->layout, &back);
+  if (st.code != DHC_E_INPUT || strcmp(st.message, "no image of this version")) bad += fail(what, "another version is taken");
+  bytes[0] ^= 2;
+  for (int round = 0; round < 300; round++) {
+    state = state * 1664525 + 1013904223;
+    size_t at = 2 + state % (n - 2);
+    uint8_t was = bytes[at];
+    bytes[at] = (uint8_t)(state >> 24);
+    st = dhc_image_unpack(bytes, n, &im->layout, &back);
+    if (st.code != DHC_OK && st.code != DHC_E_INPUT) bad += fail(what, st.message);
+    if (st.code == DHC_OK) dhc_image_free(back);
+    bytes[at] = was;
+  }
+  free(bytes);
+  return bad;
+}
+
 static int check(const char *root, const char *model, const char *entry, const char *mode, const DhcSetting *sets, int n_sets) {
   Made x;
   char what[128];
@@ -107,8 +142,7 @@ static int check(const char *root, const char *model, const char *entry, const c
       bytes[at] ^= 0x10;
     }
     bad += refused(what, bytes, n - 1, "a damaged image") + refused(what, bytes, 40, "no image") + refused(what, bytes, 0, "no image");
-    bad += crooked(what, bytes, n) + miscounted(what, im);
-    printf("%s: %zu bytes\n", what, n);
+    bad += crooked(what, bytes, n) + miscounted(what, im) + packed(what, im, bytes, n);
   }
   dhc_image_free(back);
   free(bytes);
