@@ -12,7 +12,8 @@
  * of a block is -0.
  *
  * Schedule: v[0] as "row", v[1] threads of a block by rows, v[2] columns of a block, v[3] elements of a piece (a
- * multiple of 16), v[4] elements that a thread asks for at once, up to 16. */
+ * multiple of 16), v[4] elements that a thread asks for at once, up to 16, v[5] not 0: "rows_split" by rows, too, gives a
+ * block of the sum rule to a whole block of threads, else to 16. */
 #include "backends/loop/tpl.h"
 
 enum { PARTS = DHC_SUM_PARTIALS, MAX_AT_ONCE = 16, JOINED = 8 };
@@ -314,7 +315,7 @@ static bool begin(Rows *v, const DhcTplInput *in, DhcLp *b, bool split) {
   v->piece = o[3];
   v->at_once = o[4];
   if (v->at_once < 1 || v->at_once > MAX_AT_ONCE || v->piece % PARTS) DHC_BUG("schedule of rows: %d, %d", v->piece, v->at_once);
-  v->by_parts = split && v->axis < 0;
+  v->by_parts = split && v->axis < 0 && !o[5];
   v->cx.provide = provide;
   v->cx.provide_arg = v;
   int most = v->axis < 0 && !v->by_parts && v->piece > v->threads ? v->piece : v->threads, bytes = 4;

@@ -303,7 +303,12 @@ static int gpu_tiles(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule o
   return n;
 }
 
-enum { LONG_FOLD = 8192, FEW_FOLDS = 1024, MANY_ROWS = 1024, ROW_PIECE = 2048, SHORT_PIECE = 512, PLAIN_NODES = 8, FEW_FOLDED = 64, FEW_UNKNOWN = 4, FEW_ELEMENTS = 65536 };
+enum {
+  LONG_FOLD = 8192, FEW_FOLDS = 1024, HUGE_FOLDS = 1 << 24, /* elements of all folds: beyond, blocks of the sum rule are many */
+  MANY_ROWS = 1024, ROW_PIECE = 2048, SHORT_PIECE = 512, PLAIN_NODES = 8,
+  FEW_FOLDED = 64, FEW_UNKNOWN = 4, FEW_ELEMENTS = 65536,
+  FEW_PARTIALS = 16, SHORT_ROW = 512, MANY_PLACES = 2048
+};
 
 /* Elements of all folds of one place, where the spec says how many; else -1. */
 static int64_t folded(const DhcSpec *s) {
@@ -316,45 +321,67 @@ static int64_t folded(const DhcSpec *s) {
 /* An element a thread where there are few: threads are what hides the way to memory. */
 static int gpu_maps(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   Guard g = {.arena = arena, .spec = s};
-  put_count(&g, axes_of(s, DHC_AXIS_PAR));
-  put_const(&g, FEW_ELEMENTS);
-  put(&g, DHC_DIM_LE);
+  put_bound(&g, axes_of(s, DHC_AXIS_PAR), FEW_ELEMENTS, true);
   out[0] = (DhcSchedule){.template_name = "elements", .v = {0, 128, 1}, .guard = guard_of(&g)};
   out[1] = (DhcSchedule){.template_name = "elements", .v = {0, 256, 4}};
   return 2;
 }
 
-/* Windows and other folds of few elements are a thread's. Few and long folds go in two phases; many rows by small
- * blocks, so that many of them wait for memory side by side; few rows by large ones. */
+/* Is what is folded what lies side by side? */
+static bool along_rows(const DhcSpec *s) {
+  uint32_t par = axes_of(s, DHC_AXIS_PAR);
+  for (int o = 0; o < dhc_spec_n_inputs(s); o++)
+    for (int t = 0; t < s->operand[o].n_terms; t++)
+      if (s->operand[o].term[t].unit && (par >> s->operand[o].term[t].axis[0] & 1)) return false;
+  return true;
+}
+
+/* Long folds in two phases: blocks of the sum rule are a block of threads each, or sixteen threads where there are
+ * more of them than the machine holds at once. */
+static int gpu_long_rows(const DhcSpec *s, int at_once, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  uint32_t par = axes_of(s, DHC_AXIS_PAR), red = axes_of(s, DHC_AXIS_RED);
+  Guard some = {.arena = arena, .spec = s}, many = some;
+  for (int i = 0; i < 2; i++) {
+    Guard *g = i ? &many : &some;
+    put_bound(g, red, LONG_FOLD, false);
+    put_bound(g, par, FEW_FOLDS, true);
+  }
+  int n = 0;
+  put_bound(&some, par | red, HUGE_FOLDS, true);
+  if (along_rows(s)) out[n++] = (DhcSchedule){.template_name = "rows_split", .v = {0, 256, 32, 2 * ROW_PIECE, at_once, 1}, .guard = guard_of(&some)};
+  out[n++] = (DhcSchedule){.template_name = "rows_split", .v = {0, 256, 32, ROW_PIECE, at_once}, .guard = guard_of(&many)};
+  return n;
+}
+
+/* Windows and other folds of few elements are a thread's; many short rows sixteen threads' each, a partial sum a thread.
+ * Few and long folds go in two phases; other rows are a block's, small blocks where there are many of them, so that many
+ * wait for memory side by side. */
 static int gpu_rows(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   int n = 0, at_once = s->n_nodes <= PLAIN_NODES ? 16 : 8;
   int64_t few = folded(s);
+  uint32_t par = axes_of(s, DHC_AXIS_PAR), red = axes_of(s, DHC_AXIS_RED);
   if (few >= 0 && few <= FEW_UNKNOWN) return gpu_maps(s, arena, out);
   if (few >= 0 && few <= FEW_FOLDED) { /* four places a thread would hold 64 partials: more than its registers */
     out[0] = (DhcSchedule){.template_name = "elements", .v = {0, 128, 1}};
     return 1;
   }
-  if (dhc_spec_may_split(s)) {
-    Guard g = {.arena = arena, .spec = s};
-    put_const(&g, LONG_FOLD);
-    put_count(&g, axes_of(s, DHC_AXIS_RED));
-    put(&g, DHC_DIM_LE);
-    put_count(&g, axes_of(s, DHC_AXIS_PAR));
-    put_const(&g, FEW_FOLDS);
-    put(&g, DHC_DIM_LE);
-    put(&g, DHC_DIM_AND);
-    out[n++] = (DhcSchedule){.template_name = "rows_split", .v = {0, 256, 32, ROW_PIECE, at_once}, .guard = guard_of(&g)};
+  if (dhc_spec_may_split(s)) n = gpu_long_rows(s, at_once, arena, out);
+  if (few < 0) {
+    Guard tiny = {.arena = arena, .spec = s}, small = tiny, brief = tiny;
+    put_bound(&tiny, red, FEW_UNKNOWN, true);
+    out[n++] = (DhcSchedule){.template_name = "elements", .v = {0, 256, 4, 1}, .guard = guard_of(&tiny)};
+    put_bound(&small, red, FEW_PARTIALS, true);
+    put_bound(&small, par, MANY_PLACES, false);
+    out[n++] = (DhcSchedule){.template_name = "elements", .v = {0, 128, 1, 1}, .guard = guard_of(&small)};
+    put_bound(&brief, red, SHORT_ROW, true);
+    put_bound(&brief, par, MANY_PLACES, false);
+    out[n++] = (DhcSchedule){.template_name = "row", .v = {0, 1}, .guard = guard_of(&brief)};
   }
-  Guard few_elements = {.arena = arena, .spec = s};
-  put_count(&few_elements, axes_of(s, DHC_AXIS_RED));
-  put_const(&few_elements, FEW_UNKNOWN);
-  put(&few_elements, DHC_DIM_LE);
-  if (few < 0) out[n++] = (DhcSchedule){.template_name = "elements", .v = {0, 256, 4, 1}, .guard = guard_of(&few_elements)};
-  Guard g = {.arena = arena, .spec = s};
-  put_const(&g, MANY_ROWS);
-  put_count(&g, axes_of(s, DHC_AXIS_PAR));
-  put(&g, DHC_DIM_LE);
-  out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, 64, 32, SHORT_PIECE, at_once}, .guard = guard_of(&g)};
+  if (n < DHC_MAX_CLASSES - 1) {
+    Guard many = {.arena = arena, .spec = s};
+    put_bound(&many, par, MANY_ROWS, false);
+    out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, 64, 32, SHORT_PIECE, at_once}, .guard = guard_of(&many)};
+  }
   out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, 256, 32, ROW_PIECE, at_once}};
   return n;
 }
