@@ -1,10 +1,11 @@
 /* Speed of single contraction and convolution kernels on a GPU: microseconds a launch in a CUDA graph of many, and the
  * distance from exact sums.
  *
- *   bench_gpu f32|tf32 [-v A,B,...[/A,B,...]] [-s KIND,A,B,C,D] [NAME]
+ *   bench_gpu f32|tf32 [-v A,B,...[/A,B,...]] [-t TEMPLATE] [-s KIND,A,B,C,D] [NAME]
  *
  * Rows whose name contains NAME, or one row of one's own (bench/shapes.h), by the class that the schedule takes at its
- * sizes, or by these schedule vectors of template "tile". Operands stay in the GPU's cache where they fit. */
+ * sizes, or by these schedule vectors of template "tile" or the one given. Operands stay in the GPU's cache where they
+ * fit. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,7 +164,7 @@ static const BenchRow rows[] = {
     {"dw 3>64 32 b128", 4, 128, 3, 64, 32},           {"dw 64>128 16 b128", 4, 128, 64, 128, 16},
     {"dw 128>256 8 b128", 4, 128, 128, 256, 8}};
 
-static void add_row(Gpu *g, const BenchRow *r, const char *vectors, Items *items) {
+static void add_row(Gpu *g, const BenchRow *r, const char *vectors, const char *template, Items *items) {
   Bench *c = DHC_NEW(&g->arena, Bench);
   int64_t dim[MAX_DIMS] = {0};
   bench_shape(c, r->kind, (int64_t[]){r->a, r->b, r->c, r->d});
@@ -177,7 +178,7 @@ static void add_row(Gpu *g, const BenchRow *r, const char *vectors, Items *items
     const char *end = strchr(vectors, '/');
     char *what = dhc_arena_printf(&g->arena, "%.*s", end ? (int)(end - vectors) : 79, vectors);
     item.what = what;
-    item.schedule = (DhcSchedule){.template_name = "tile"};
+    item.schedule = (DhcSchedule){.template_name = template};
     bench_numbers(what, item.schedule.v, 8);
     DHC_PUSH(&g->arena, items, item);
     vectors = end ? end + 1 : NULL;
@@ -209,9 +210,11 @@ int main(int argc, char **argv) {
   Items items = {0};
   int own[5] = {0}, n_own = 0;
   char *vectors = NULL, *only = NULL;
+  const char *template = "tile";
   if (argc < 2) return 2;
   for (int i = 2; i < argc; i++) {
     if (!strcmp(argv[i], "-v") && i + 1 < argc) vectors = argv[++i];
+    else if (!strcmp(argv[i], "-t") && i + 1 < argc) template = argv[++i];
     else if (!strcmp(argv[i], "-s") && i + 1 < argc) n_own = bench_numbers(argv[++i], own, 5);
     else only = argv[i];
   }
@@ -219,9 +222,9 @@ int main(int argc, char **argv) {
   check(dhc_backend_device("cuda", &(DhcDeviceOptions){0}, &g.device));
   DhcCompileOptions o = {.backend = "cuda", .workers = 16, .device = g.device, .tf32 = !strcmp(argv[1], "tf32")};
   check(dhc_compiler_open(&g.arena, &o, &g.compiler));
-  if (n_own == 5) add_row(&g, &(BenchRow){"given", own[0], own[1], own[2], own[3], own[4]}, vectors, &items);
+  if (n_own == 5) add_row(&g, &(BenchRow){"given", own[0], own[1], own[2], own[3], own[4]}, vectors, template, &items);
   for (size_t i = 0; i < sizeof rows / sizeof *rows && n_own != 5; i++)
-    if (!only || strstr(rows[i].name, only)) add_row(&g, &rows[i], vectors, &items);
+    if (!only || strstr(rows[i].name, only)) add_row(&g, &rows[i], vectors, template, &items);
   run_all(&g, &items);
   dhc_compiler_close(g.compiler);
   dhc_device_close(g.device);

@@ -156,6 +156,22 @@ bool dhc_spec_may_split(const DhcSpec *s);
  * any order. */
 bool dhc_spec_counts(const DhcSpec *s);
 
+/* A line of an image: its pixel is step * place + window + sign * tap + offset. step: the window's extent, or 1. */
+typedef struct DhcSpecLine {
+  int place, window, tap; /* axes; window -1: none */
+  int sign, term;         /* term of the image's operand */
+  int64_t step, taps;
+} DhcSpecLine;
+/* A CONV of two loads, every pixel of whose image is a place (and window) of its results, moved by taps and offset. */
+typedef struct DhcSpecWindow {
+  int image, weights;           /* operands */
+  int batch, channel, out;      /* axes; a channel is of the image, an out of the result */
+  int batch_term, channel_term; /* of the image */
+  int weight_term[4];           /* of outs, channels, and taps down and across */
+  DhcSpecLine down, across;
+} DhcSpecWindow;
+bool dhc_spec_window(const DhcSpec *s, DhcSpecWindow *out);
+
 /* Well-formedness; false with a message in *why (arena). Run on every new spec. */
 bool dhc_spec_verify(const DhcSpec *s, DhcArena *arena, const char **why);
 /* Canonical text: parse(print(s)) equals s; it is what keys hash. */
@@ -213,7 +229,7 @@ typedef struct DhcTargetFacts {
 /* How a template is to lower a spec: its name and a short vector it understands
  * (documented beside the template). A spec has 1 to DHC_MAX_CLASSES size classes; class i
  * applies where its guard holds, the last one everywhere. Classes change neither operands nor bits. */
-enum { DHC_MAX_CLASSES = 6 };
+enum { DHC_MAX_CLASSES = 7 };
 typedef struct DhcSchedule {
   const char *template_name;
   int v[8];

@@ -213,22 +213,24 @@ static DhcLv blocks_sum(DhcTile *d, const DhcLpVar *level, DhcLv piece, DhcLv x)
   for (int l = 1; l < DHC_DOT_LEVELS; l++) {
     dhc_lp_if(b, dhc_lp_or(b, last, dhc_lp_eq(b, dhc_lp_urem(b, next, fan), dhc_lp_i64(b, 0))));
     dhc_lp_set(b, level[l], dhc_lp_add(b, dhc_lp_get(b, level[l]), dhc_lp_get(b, level[l - 1])));
-    dhc_lp_set(b, level[l - 1], dhc_lp_float(b, DHC_F32, 0));
+    dhc_lp_set(b, level[l - 1], dhc_lp_zero(b, DHC_F32, x->type.lanes));
     fan = dhc_lp_mulc(b, fan, 1 << DHC_DOT_FAN_LOG2);
   }
   for (int l = 0; l < DHC_DOT_LEVELS; l++) dhc_lp_end(b);
   return dhc_lp_get(b, level[DHC_DOT_LEVELS - 1]);
 }
 
-/* The sum of fold f at a place of the tile: of its groups, or of its pieces. */
-static DhcLv result(DhcTile *d, int f, DhcLv row, DhcLv col) {
+/* The sums of fold f at a place of the tile, and the next ones of its row: of its groups, or of its pieces. */
+static DhcLv result(DhcTile *d, int f, DhcLv row, DhcLv col, int lanes) {
   DhcLp *b = d->b;
+  int align = lanes > 1 ? 4 * lanes : 0;
   if (d->target) {
-    DhcLpVar sum = dhc_lp_var(b, dhc_lp_float(b, DHC_F32, 0)), level[DHC_DOT_LEVELS];
-    for (int l = 0; l < DHC_DOT_LEVELS; l++) level[l] = dhc_lp_var(b, dhc_lp_float(b, DHC_F32, 0));
+    DhcLv zero = dhc_lp_zero(b, DHC_F32, lanes);
+    DhcLpVar sum = dhc_lp_var(b, zero), level[DHC_DOT_LEVELS];
+    for (int l = 0; l < DHC_DOT_LEVELS; l++) level[l] = dhc_lp_var(b, zero);
     DhcLv at = dhc_lp_addc(b, dhc_lp_add(b, dhc_lp_mulc(b, row, d->bn), col), (int64_t)f * d->bm * d->bn);
     DhcLv p = dhc_lp_for(b, dhc_lp_i64(b, 0), d->n_splits, 1);
-    DhcLv one = dhc_lp_load(b, dhc_lp_shared(b, DHC_F32), dhc_lp_add(b, piece_at(d, p), at), 1, 0);
+    DhcLv one = dhc_lp_load(b, dhc_lp_shared(b, DHC_F32), dhc_lp_add(b, piece_at(d, p), at), lanes, align);
     if (!d->tf32) return blocks_sum(d, level, p, one);
     dhc_lp_set(b, sum, dhc_lp_add(b, dhc_lp_get(b, sum), one));
     dhc_lp_end(b);
@@ -237,7 +239,7 @@ static DhcLv result(DhcTile *d, int f, DhcLv row, DhcLv col) {
   DhcLv mem = dhc_lp_block_memory(b, DHC_F32, d->stages_at), sum = NULL;
   DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, row, result_pitch(d)), col);
   for (int g = 0; g < (d->tf32 ? d->wk : 1); g++) {
-    DhcLv one = dhc_lp_load(b, mem, dhc_lp_addc(b, at, (int64_t)(g * d->n_folds + f) * result_size(d)), 1, 0);
+    DhcLv one = dhc_lp_load(b, mem, dhc_lp_addc(b, at, (int64_t)(g * d->n_folds + f) * result_size(d)), lanes, align);
     sum = sum ? dhc_lp_add(b, sum, one) : one;
   }
   return sum;
@@ -253,28 +255,77 @@ static DhcLv provide(DhcTplCx *cx, int n, void *arg) {
     for (int a = 0; a < cx->s->n_axes; a++)
       if (d->window >> a & 1) w = dhc_lp_add(b, dhc_lp_mul(b, w, cx->extent[a]), cx->index[a]);
     bool rows = d->window && d->window_rows, cols = d->window && !d->window_rows;
-    return result(d, f, rows ? dhc_lp_add(b, d->at_row, w) : d->at_row, cols ? dhc_lp_add(b, d->at_col, w) : d->at_col);
+    return result(d, f, rows ? dhc_lp_add(b, d->at_row, w) : d->at_row, cols ? dhc_lp_add(b, d->at_col, w) : d->at_col,
+                  cx->vector_axis >= 0 ? cx->lanes : 1);
   }
   return NULL;
 }
 
-/* A thread stores one column of the tile, or a window of them: binds it; true if the result has it. */
-static DhcLv begin_column(DhcTile *d) {
-  DhcLp *b = d->b;
-  DhcLv col = dhc_lp_mulc(b, dhc_lp_urem(b, d->tid, dhc_lp_i64(b, d->groups)), d->window_rows ? 1 : d->n_window);
-  DhcLv at = dhc_lp_add(b, d->col0, col), own = dhc_lp_udiv(b, d->tid, dhc_lp_i64(b, d->groups));
-  d->at_col = col;
-  dhc_tile_bind_line(d, &d->y[0], at, false);
-  return dhc_lp_and(b, dhc_lp_lt(b, at, d->n_cols), dhc_lp_lt(b, own, dhc_lp_i64(b, d->per_pass)));
+enum { FOUR = 4 };
+
+/* The axis along which four results may be stored at once: the columns' last, along which all that is loaded for a
+ * result and all that is stored lies side by side, or stays where it is; -1: none. */
+static int fours_axis(const DhcTile *d) {
+  const DhcSpec *s = d->cx.s;
+  int axis = -1;
+  for (int a = 0; a < s->n_axes; a++)
+    if (d->y[0].axes >> a & 1) axis = a;
+  if (d->window || axis < 0 || d->bn % FOUR || d->bm * d->bn / FOUR < d->threads) return -1;
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) {
+    if (!dhc_tpl_contiguous(&d->cx, o, axis)) return -1;
+    needed[s->operand[o].stored] = true;
+  }
+  for (int n = s->n_nodes - 1; n >= 0; n--) { /* what is contracted is no more loaded */
+    const DhcSpecNode *e = &s->node[n];
+    if (!needed[n] || e->kind == DHC_SN_FOLD) continue;
+    if (e->kind == DHC_SN_RANDOM || e->kind == DHC_SN_AXIS) return -1;
+    if (e->kind == DHC_SN_LOAD && !dhc_tpl_contiguous(&d->cx, e->operand, axis)) return -1;
+    for (int k = 0; k < 4; k++)
+      if (e->a[k] >= 0) needed[e->a[k]] = true;
+  }
+  return axis;
 }
 
-/* Of its column it stores every per_pass-th row, or window of them, one a pass. */
-static void store_pass(DhcTile *d, DhcLv pass, DhcLv has_column) {
+/* Threads side by side, rows at once, and how often to cover a tile, by `lanes` columns a thread. */
+typedef struct Cover {
+  int lanes, groups, per_pass, passes;
+} Cover;
+
+static Cover cover(const DhcTile *d, int lanes) {
+  if (lanes == 1) return (Cover){1, d->groups, d->per_pass, d->passes};
+  Cover c = {.lanes = lanes, .groups = d->bn / lanes};
+  c.per_pass = d->threads / c.groups;
+  c.passes = (d->bm + c.per_pass - 1) / c.per_pass;
+  return c;
+}
+
+/* A thread stores one column of the tile, or a window of them, or four columns: binds it; true if the result has it. */
+static DhcLv begin_column(DhcTile *d, const Cover *c, int axis) {
+  DhcLp *b = d->b;
+  DhcLv group = dhc_lp_urem(b, d->tid, dhc_lp_i64(b, c->groups)), own = dhc_lp_udiv(b, d->tid, dhc_lp_i64(b, c->groups));
+  DhcLv col = dhc_lp_mulc(b, group, c->lanes > 1 ? c->lanes : d->window_rows ? 1 : d->n_window);
+  DhcLv at = dhc_lp_add(b, d->col0, col);
+  d->at_col = col;
+  if (c->lanes == 1) {
+    dhc_tile_bind_line(d, &d->y[0], at, false);
+  } else {
+    DhcLv digit[DHC_SPEC_MAX_AXES];
+    dhc_tile_digits(d, d->y[0].axes, at, digit);
+    for (int a = 0; a < d->cx.s->n_axes; a++)
+      if (a != axis && d->y[0].axes >> a & 1) dhc_tpl_bind(&d->cx, a, digit[a]);
+    dhc_tpl_bind_vector(&d->cx, axis, digit[axis], c->lanes, NULL);
+  }
+  return dhc_lp_and(b, dhc_lp_lt(b, at, d->n_cols), dhc_lp_lt(b, own, dhc_lp_i64(b, c->per_pass)));
+}
+
+/* Of its columns it stores every per_pass-th row, or window of them, one a pass. */
+static void store_pass(DhcTile *d, const Cover *c, DhcLv pass, DhcLv has_column) {
   DhcLp *b = d->b;
   DhcTplCx *cx = &d->cx;
   int window = d->window_rows ? d->n_window : 1;
-  DhcLv own = dhc_lp_udiv(b, d->tid, dhc_lp_i64(b, d->groups));
-  DhcLv row = dhc_lp_mulc(b, dhc_lp_add(b, own, dhc_lp_mulc(b, pass, d->per_pass)), window), at = dhc_lp_add(b, d->row0, row);
+  DhcLv own = dhc_lp_udiv(b, d->tid, dhc_lp_i64(b, c->groups));
+  DhcLv row = dhc_lp_mulc(b, dhc_lp_add(b, own, dhc_lp_mulc(b, pass, c->per_pass)), window), at = dhc_lp_add(b, d->row0, row);
   DhcLv in = dhc_lp_and(b, has_column, dhc_lp_lt(b, at, d->n_rows));
   d->at_row = row;
   dhc_lp_if(b, dhc_lp_and(b, in, dhc_lp_le(b, dhc_lp_addc(b, row, window), dhc_lp_i64(b, d->bm))));
@@ -287,18 +338,40 @@ static void store_pass(DhcTile *d, DhcLv pass, DhcLv has_column) {
 
 enum { PASSES_AT_ONCE = 4 };
 
-static void results(DhcTile *d) {
+static void store_tile(DhcTile *d, int lanes, int axis) {
   DhcLp *b = d->b;
+  Cover c = cover(d, lanes);
+  DhcTplMark mark = dhc_tpl_push(&d->cx);
+  DhcLv has_column = begin_column(d, &c, axis);
+  DhcLv pass = dhc_lp_for_rounds(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, c.passes), 1, axis >= 0 && lanes == 1 ? 1 : PASSES_AT_ONCE);
+  store_pass(d, &c, pass, has_column);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&d->cx, &mark);
+}
+
+/* Four columns belong to one row of the last axis. */
+static DhcLv in_fours(DhcTile *d, int axis) {
+  DhcLp *b = d->b;
+  DhcLv both = dhc_lp_or(b, d->cx.extent[axis], d->col0);
+  return dhc_lp_eq(b, dhc_lp_and(b, both, dhc_lp_i64(b, FOUR - 1)), dhc_lp_i64(b, 0));
+}
+
+void dhc_tile_results(DhcTile *d) {
+  DhcLp *b = d->b;
+  int axis = fours_axis(d);
   dhc_lp_wait(b, 0);
   dhc_lp_barrier(b); /* the stages are free: the sums lie there now */
   for (int f = 0; f < d->n_folds; f++) dhc_tile_each_sum(d, f, put_result);
   dhc_lp_barrier(b);
-  DhcTplMark mark = dhc_tpl_push(&d->cx);
-  DhcLv has_column = begin_column(d);
-  DhcLv pass = dhc_lp_for_rounds(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->passes), 1, PASSES_AT_ONCE);
-  store_pass(d, pass, has_column);
+  if (axis < 0) {
+    store_tile(d, 1, -1);
+    return;
+  }
+  dhc_lp_if(b, in_fours(d, axis));
+  store_tile(d, FOUR, axis);
+  dhc_lp_else(b);
+  store_tile(d, 1, axis);
   dhc_lp_end(b);
-  dhc_tpl_pop(&d->cx, &mark);
 }
 
 /* ---- the kernel ---------------------------------------------------------------------------------- */
@@ -389,7 +462,7 @@ static void one_phase(DhcTile *d, const Grid *g) {
   find_tile(d, g, task);
   choose_ks(d, NULL);
   add_up(d);
-  results(d);
+  dhc_tile_results(d);
   dhc_tpl_pop(&d->cx, &mark);
   dhc_lp_end(b);
 }
@@ -425,12 +498,15 @@ static void two_phases(DhcTile *d, const Grid *g) {
   DhcLv rest = dhc_lp_sub(b, task, first), passes = dhc_lp_i64(b, d->passes);
   d->slot = dhc_lp_udiv(b, rest, passes);
   find_tile(d, g, d->slot);
-  store_pass(d, dhc_lp_urem(b, rest, passes), begin_column(d));
+  Cover c = cover(d, 1);
+  store_pass(d, &c, dhc_lp_urem(b, rest, passes), begin_column(d, &c, -1));
   dhc_tpl_pop(&d->cx, &inner);
   dhc_lp_end(b);
   dhc_tpl_pop(&d->cx, &mark);
   dhc_lp_end(b);
 }
+
+int64_t dhc_tile_result_bytes(const DhcTile *d) { return (int64_t)4 * (d->tf32 ? d->wk : 1) * d->n_folds * result_size(d); }
 
 /* Block memory: tables, the list of ranges, the stages, over which the results lie later. */
 static int64_t lay_out(DhcTile *d) {
@@ -442,8 +518,24 @@ static int64_t lay_out(DhcTile *d) {
   d->list_at = at;
   if (d->e >= 0) at += LISTED * 3 * 8;
   d->stages_at = (at + 15) / 16 * 16;
-  int64_t results = d->target ? 0 : (int64_t)4 * (d->tf32 ? d->wk : 1) * d->n_folds * result_size(d);
+  int64_t results = d->target ? 0 : dhc_tile_result_bytes(d);
   return d->stages_at + (results > stage * d->stages ? results : stage * d->stages);
+}
+
+void dhc_tile_block(DhcTile *d, int64_t bytes) {
+  dhc_lp_block(d->b, d->threads, bytes);
+  /* two blocks at once hide each other's waits where registers and block memory suffice */
+  bool room = dhc_tile_n_sums(d) * d->n_folds * (d->three ? 2 : 1) * d->threads <= 64 * 256;
+  if (d->tf32 && d->threads <= 256 && room && 2 * bytes <= DHC_TILE_MEMORY) dhc_lp_together(d->b, 2);
+}
+
+void dhc_tile_open(DhcTile *d, const DhcTplInput *in) {
+  dhc_tpl_init(&d->cx, in, d->b);
+  d->cx.provide = provide;
+  d->cx.provide_arg = d;
+  d->n_rows = dhc_tpl_count(&d->cx, d->x.axes);
+  d->n_cols = dhc_tpl_count(&d->cx, d->y[0].axes);
+  d->n_k = dhc_tpl_count(&d->cx, d->k);
 }
 
 void dhc_tpl_tile(const DhcTplInput *in, DhcLp *b) {
@@ -456,17 +548,8 @@ void dhc_tpl_tile(const DhcTplInput *in, DhcLp *b) {
     dhc_lp_refuse(b, "%s", why);
     return;
   }
-  int64_t bytes = lay_out(d);
-  dhc_lp_block(b, d->threads, bytes);
-  /* two blocks at once hide each other's waits where registers and block memory suffice */
-  bool room = dhc_tile_n_sums(d) * d->n_folds * (d->three ? 2 : 1) * d->threads <= 64 * 256;
-  if (d->tf32 && d->threads <= 256 && room && 2 * bytes <= DHC_TILE_MEMORY) dhc_lp_together(b, 2);
-  dhc_tpl_init(&d->cx, in, b);
-  d->cx.provide = provide;
-  d->cx.provide_arg = d;
-  d->n_rows = dhc_tpl_count(&d->cx, d->x.axes);
-  d->n_cols = dhc_tpl_count(&d->cx, d->y[0].axes);
-  d->n_k = dhc_tpl_count(&d->cx, d->k);
+  dhc_tile_block(d, lay_out(d));
+  dhc_tile_open(d, in);
   bool pieces = d->target; /* each one block */
   if (!d->tf32 && !pieces && !dhc_tpl_one_block(d->n_k, 1)) d->many = dhc_lp_lt(b, dhc_lp_i64(b, DHC_DOT_BLOCK), d->n_k);
   Grid g = grid_of(d);

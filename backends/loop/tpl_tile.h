@@ -73,6 +73,10 @@ typedef struct DhcTile {
   DhcLv per_split, piece;   /* ks of a piece; number of the task's */
 } DhcTile;
 
+/* Matrix tiles of a warp, down and across. */
+static inline int dhc_tile_down(const DhcTile *d) { return d->bm / d->wr / 16; }
+static inline int dhc_tile_across(const DhcTile *d) { return d->bn / d->wc / 8; }
+
 /* tpl_tile_roles.c: what is a row, a column, a batch, k; NULL, or why the template has no place for the spec. */
 const char *dhc_tile_roles(DhcTile *d);
 /* Numbers of the axes of a mask, ascending, the last fastest: digit[a] for each. */
@@ -108,5 +112,20 @@ void dhc_tile_end_ranges(DhcTile *d);
 void dhc_tile_each_sum(DhcTile *d, int f, void (*put)(DhcTile *d, int f, DhcLv row, DhcLv col, DhcLv sums));
 /* Number of the thread's group among those that share a step's ks. */
 DhcLv dhc_tile_group(DhcTile *d);
+/* Of a warp: the thread's place among the 8 x 4 of a matrix tile, the first row and column of the warp's, its group. */
+typedef struct DhcTileLane {
+  DhcLv g, t, row, col, group;
+} DhcTileLane;
+DhcTileLane dhc_tile_lane(DhcTile *d);
+/* x as what a matrix tile multiplies: element i of n in a stack array, rounded, or in two parts, the rest behind the n. */
+void dhc_tile_take(DhcTile *d, DhcLv to, int i, int n, DhcLv x);
+/* Adds to fold f's sums the products of eight ks: of the thread's rows, in order of rows and in that of ks, and columns. */
+void dhc_tile_products(DhcTile *d, int f, DhcLv xs, DhcLv ys);
+
+/* tpl_tile.c: for templates that bring their operands by themselves. */
+void dhc_tile_block(DhcTile *d, int64_t bytes);           /* declares the block */
+void dhc_tile_open(DhcTile *d, const DhcTplInput *in);    /* the counts of rows, columns and ks */
+int64_t dhc_tile_result_bytes(const DhcTile *d);          /* of block memory */
+void dhc_tile_results(DhcTile *d);                        /* everything is multiplied: stores */
 
 #endif

@@ -139,6 +139,7 @@ static const char *choose(DhcTile *d) {
   if (DHC_DOT_BLOCK % d->bk) return "steps that do not divide a block of products";
   if (d->cx.s->kind == DHC_KIND_RAGGED && d->range_axis < 0 && (d->k & (d->k - 1))) return "ranges that are not read";
   if (d->n_window > (d->window_rows ? d->bm : d->bn)) return "a window larger than a tile";
+  if (d->bn > d->threads * (d->window_rows ? 1 : d->n_window)) return "more columns than threads";
   int per_group = d->window_rows ? 1 : d->n_window, per_row = d->window_rows ? d->n_window : 1;
   d->groups = d->bn / per_group;
   d->per_pass = d->threads / d->groups;

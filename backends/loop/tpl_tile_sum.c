@@ -68,28 +68,30 @@ static void each_exact(DhcTile *d, int f, void (*put)(DhcTile *d, int f, DhcLv r
 /* ---- matrix tiles: wr x wc warps a group, bm / wr rows and bn / wc columns a warp ------------------- */
 
 /* Of eight ks a thread takes 2t and 2t + 1, on both sides; which k goes where in a sum of eight is not defined. */
-typedef struct Lane {
-  DhcLv g, t, row, col, group; /* of a warp's tile its first row and column */
-} Lane;
 
-static int row_tiles(const DhcTile *d) { return d->bm / d->wr / 16; }
-static int col_tiles(const DhcTile *d) { return d->bn / d->wc / 8; }
 
-static Lane lane_of(DhcTile *d) {
+DhcTileLane dhc_tile_lane(DhcTile *d) {
   DhcLp *b = d->b;
   DhcLv lane = dhc_lp_urem(b, d->tid, dhc_lp_i64(b, DHC_TILE_WARP)), warp = dhc_lp_udiv(b, d->tid, dhc_lp_i64(b, DHC_TILE_WARP));
   DhcLv four = dhc_lp_i64(b, 4), wr = dhc_lp_i64(b, d->wr), wc = dhc_lp_i64(b, d->wc);
   DhcLv r = dhc_lp_urem(b, warp, wr), rest = dhc_lp_udiv(b, warp, wr);
-  return (Lane){.g = dhc_lp_udiv(b, lane, four), .t = dhc_lp_urem(b, lane, four), .row = dhc_lp_mulc(b, r, d->bm / d->wr),
+  return (DhcTileLane){.g = dhc_lp_udiv(b, lane, four), .t = dhc_lp_urem(b, lane, four), .row = dhc_lp_mulc(b, r, d->bm / d->wr),
                 .col = dhc_lp_mulc(b, dhc_lp_urem(b, rest, wc), d->bn / d->wc), .group = dhc_lp_udiv(b, rest, wc)};
 }
 
-DhcLv dhc_tile_group(DhcTile *d) { return d->tf32 ? lane_of(d).group : dhc_lp_i64(d->b, 0); }
+DhcLv dhc_tile_group(DhcTile *d) { return d->tf32 ? dhc_tile_lane(d).group : dhc_lp_i64(d->b, 0); }
 
 /* The bits of x that a matrix tile reads, and the rest, of which it reads the next eleven. */
 static DhcLv high_part(DhcLp *b, DhcLv x) {
   DhcLv bits = dhc_lp_ew2(b, DHC_OP_AND, dhc_lp_bitcast(b, x, DHC_U32), dhc_lp_int(b, DHC_U32, 0xffffe000));
   return dhc_lp_bitcast(b, bits, DHC_F32);
+}
+
+void dhc_tile_take(DhcTile *d, DhcLv to, int i, int n, DhcLv x) {
+  DhcLp *b = d->b;
+  DhcLv high = d->three ? high_part(b, x) : dhc_lp_tf32(b, x);
+  dhc_lp_store(b, to, dhc_lp_i64(b, i), high, 0);
+  if (d->three) dhc_lp_store(b, to, dhc_lp_i64(b, n + i), dhc_lp_sub(b, x, high), 0);
 }
 
 /* Two ks of n lines, eight apart from first + g on, into a stack array: rounded, or in two parts, the rest behind the others. */
@@ -104,11 +106,7 @@ static void fragments(DhcTile *d, const DhcTileSide *s, DhcLv to, DhcLv base, Dh
     } else {
       for (int l = 0; l < 2; l++) v[l] = dhc_lp_load(b, mem, place(d, s, base, own, dhc_lp_addc(b, k, l), g), 1, 0);
     }
-    for (int l = 0; l < 2; l++) {
-      DhcLv high = d->three ? high_part(b, v[l]) : dhc_lp_tf32(b, v[l]);
-      dhc_lp_store(b, to, dhc_lp_i64(b, 2 * i + l), high, 0);
-      if (d->three) dhc_lp_store(b, to, dhc_lp_i64(b, 2 * (n + i) + l), dhc_lp_sub(b, v[l], high), 0);
-    }
+    for (int l = 0; l < 2; l++) dhc_tile_take(d, to, 2 * i + l, 2 * n, v[l]);
   }
 }
 
@@ -118,10 +116,28 @@ static DhcLv gathered(DhcLp *b, DhcLv from, DhcLv at, const int64_t *add, int n)
   return v;
 }
 
+void dhc_tile_products(DhcTile *d, int f, DhcLv xs, DhcLv ys) {
+  DhcLp *b = d->b;
+  int mt = dhc_tile_down(d), nt = dhc_tile_across(d), parts = d->three ? 2 : 1;
+  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, mt), 1);
+  DhcLv j = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, nt), 1), at = dhc_lp_mulc(b, dhc_lp_add(b, dhc_lp_mulc(b, i, nt), j), 4);
+  DhcLv sum = gathered(b, d->sum[f], at, (int64_t[]){0, 1, 2, 3}, 4), x[2], y[2];
+  for (int h = 0; h < parts; h++) {
+    x[h] = gathered(b, xs, dhc_lp_addc(b, dhc_lp_mulc(b, i, 4), h * 4 * mt), (int64_t[]){0, 2, 1, 3}, 4);
+    y[h] = gathered(b, ys, dhc_lp_addc(b, dhc_lp_mulc(b, j, 2), h * 2 * nt), (int64_t[]){0, 1}, 2);
+  }
+  /* the small ones first; the product of both rests is below what is kept */
+  if (d->three) sum = dhc_lp_mma(b, x[0], y[1], dhc_lp_mma(b, x[1], y[0], sum));
+  sum = dhc_lp_mma(b, x[0], y[0], sum);
+  for (int e = 0; e < 4; e++) dhc_lp_store(b, d->sum[f], dhc_lp_addc(b, at, e), dhc_lp_extract(b, sum, e), 0);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+}
+
 static void multiply_tf32(DhcTile *d, DhcLv base) {
   DhcLp *b = d->b;
-  int mt = row_tiles(d), nt = col_tiles(d);
-  Lane l = lane_of(d);
+  int mt = dhc_tile_down(d), nt = dhc_tile_across(d);
+  DhcTileLane l = dhc_tile_lane(d);
   int parts = d->three ? 2 : 1;
   DhcLv xs = dhc_lp_local(b, DHC_F32, 4 * mt * parts);
   DhcLv eight = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->bk), 8 * d->wk);
@@ -130,28 +146,16 @@ static void multiply_tf32(DhcTile *d, DhcLv base) {
   for (int f = 0; f < d->n_folds; f++) {
     DhcLv ys = dhc_lp_local(b, DHC_F32, 2 * nt * parts);
     fragments(d, &d->y[f], ys, base, l.col, l.g, k, nt);
-    DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, mt), 1);
-    DhcLv j = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, nt), 1), at = dhc_lp_mulc(b, dhc_lp_add(b, dhc_lp_mulc(b, i, nt), j), 4);
-    DhcLv sum = gathered(b, d->sum[f], at, (int64_t[]){0, 1, 2, 3}, 4), x[2], y[2];
-    for (int h = 0; h < parts; h++) {
-      x[h] = gathered(b, xs, dhc_lp_addc(b, dhc_lp_mulc(b, i, 4), h * 4 * mt), (int64_t[]){0, 2, 1, 3}, 4);
-      y[h] = gathered(b, ys, dhc_lp_addc(b, dhc_lp_mulc(b, j, 2), h * 2 * nt), (int64_t[]){0, 1}, 2);
-    }
-    /* the small ones first; the product of both rests is below what is kept */
-    if (d->three) sum = dhc_lp_mma(b, x[0], y[1], dhc_lp_mma(b, x[1], y[0], sum));
-    sum = dhc_lp_mma(b, x[0], y[0], sum);
-    for (int e = 0; e < 4; e++) dhc_lp_store(b, d->sum[f], dhc_lp_addc(b, at, e), dhc_lp_extract(b, sum, e), 0);
-    dhc_lp_end(b);
-    dhc_lp_end(b);
+    dhc_tile_products(d, f, xs, ys);
   }
   dhc_lp_end(b);
 }
 
 static void each_tf32(DhcTile *d, int f, void (*put)(DhcTile *d, int f, DhcLv row, DhcLv col, DhcLv sums)) {
   DhcLp *b = d->b;
-  int nt = col_tiles(d);
-  Lane l = lane_of(d);
-  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, row_tiles(d)), 1),
+  int nt = dhc_tile_across(d);
+  DhcTileLane l = dhc_tile_lane(d);
+  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, dhc_tile_down(d)), 1),
         row = dhc_lp_add(b, dhc_lp_add(b, l.row, l.g), dhc_lp_mulc(b, i, 16));
   DhcLv j = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, nt), 1);
   DhcLv col = dhc_lp_add(b, dhc_lp_add(b, l.col, dhc_lp_mulc(b, l.t, 2)), dhc_lp_mulc(b, j, 8));
@@ -163,7 +167,7 @@ static void each_tf32(DhcTile *d, int f, void (*put)(DhcTile *d, int f, DhcLv ro
 
 /* ---- both ---------------------------------------------------------------------------------------------- */
 
-int dhc_tile_n_sums(const DhcTile *d) { return d->tf32 ? row_tiles(d) * col_tiles(d) * 4 : d->tm * d->tn; }
+int dhc_tile_n_sums(const DhcTile *d) { return d->tf32 ? dhc_tile_down(d) * dhc_tile_across(d) * 4 : d->tm * d->tn; }
 
 static void clear(DhcTile *d, DhcLv sums) {
   DhcLp *b = d->b;

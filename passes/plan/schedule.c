@@ -238,10 +238,113 @@ static DhcSchedule tile_class(const Guard *g, const int v[8]) {
   return s;
 }
 
-/* A pooling window chooses among results, and a gradient follows its choice: what decides is nearly exact. */
-static bool chooses(const DhcSpec *s, const Roles *r) { return axes_of(s, DHC_AXIS_RED) & (r->rows | r->cols); }
+/* A gradient follows what a pooling window chose among results: what decides is nearly exact. */
+static bool chooses(const DhcSpec *s) {
+  for (int n = 0; n < s->n_nodes; n++)
+    if (s->node[n].kind == DHC_SN_FOLD && s->node[n].op == DHC_OP_ARGMAX) return true;
+  return false;
+}
 
 enum { TWO_PARTS = 16 }; /* + v[5] */
+
+static void put_op(Guard *g, int op) {
+  put(g, op);
+}
+
+static void put_arg(Guard *g, int arg) {
+  put(g, DHC_DIM_SYM);
+  put(g, arg);
+}
+
+/* step * places, windows counted whole. */
+static void put_places(Guard *g, const DhcSpecLine *l) {
+  put_count(g, 1u << l->place);
+  put_const(g, l->step);
+  put_op(g, DHC_DIM_MUL);
+}
+
+static void put_line(Guard *g, const DhcSpecWindow *w) { /* of a plane in block memory, its four zeros left out */
+  put_arg(g, dhc_spec_offset_arg(g->spec, w->image, w->across.term) + 1);
+  put_const(g, 4);
+  put_op(g, DHC_DIM_CEILDIV);
+  put_const(g, 4);
+  put_op(g, DHC_DIM_MUL);
+}
+
+/* Template "image" at these sizes: a line, or whole windows of lines, fit a tile; what the tile sees fits a plane, and
+ * beside a line it sees no more than four zeros. Joined by and with the guard so far. */
+static void put_image(Guard *g, const DhcSpecWindow *w, int tile, int plane) {
+  bool joined = g->code.n > 0;
+  int back = w->across.sign < 0 ? (int)w->across.taps - 1 : 0;
+  put_places(g, &w->across);
+  put_const(g, w->down.step);
+  put_op(g, DHC_DIM_MUL);
+  put_const(g, tile);
+  put_op(g, DHC_DIM_LE);
+  if (joined) put_op(g, DHC_DIM_AND);
+  put_const(g, back - 4);
+  put_arg(g, dhc_spec_offset_arg(g->spec, w->image, w->across.term));
+  put_op(g, DHC_DIM_LE);
+  put_op(g, DHC_DIM_AND);
+  put_places(g, &w->across);
+  put_arg(g, dhc_spec_offset_arg(g->spec, w->image, w->across.term));
+  put_op(g, DHC_DIM_ADD);
+  put_const(g, w->across.taps - 1 - back - 4);
+  put_op(g, DHC_DIM_ADD);
+  put_line(g, w);
+  put_op(g, DHC_DIM_LE);
+  put_op(g, DHC_DIM_AND);
+  /* images of a tile */
+  put_const(g, tile);
+  put_places(g, &w->down);
+  put_places(g, &w->across);
+  put_op(g, DHC_DIM_MUL);
+  put_op(g, DHC_DIM_FLOORDIV);
+  put_const(g, 1);
+  put_op(g, DHC_DIM_MAX);
+  /* times lines seen of each */
+  put_const(g, tile);
+  put_places(g, &w->across);
+  put_op(g, DHC_DIM_FLOORDIV);
+  put_places(g, &w->down);
+  put_op(g, DHC_DIM_MIN);
+  put_const(g, w->down.taps - 1);
+  put_op(g, DHC_DIM_ADD);
+  put_op(g, DHC_DIM_MUL);
+  put_line(g, w);
+  put_const(g, 4);
+  put_op(g, DHC_DIM_ADD);
+  put_op(g, DHC_DIM_MUL);
+  put_const(g, plane - 4);
+  put_op(g, DHC_DIM_LE);
+  put_op(g, DHC_DIM_AND);
+}
+
+/* Convolutions that walk images by single pixels: large tiles where they are many, smaller ones whose warps share the
+ * channels of a step where not. */
+static int image_tiles(const DhcSpec *s, const Roles *r, int parts, DhcArena *arena, DhcSchedule *out) {
+  static const struct {
+    int v[8], tiles, outs; /* at least so many tiles and outs */
+  } form[] = {{{128, 256, 8, 2, 4, 1, 3, 488}, 100, 96},
+              {{128, 128, 8, 2, 4, 1, 3, 296}, 100, 96},
+              {{64, 64, 16, 2, 2, 2, 2, 168}, 100, 0},
+              {{32, 64, 32, 1, 2, 4, 2, 168}, 0, 0}};
+  DhcSpecWindow w;
+  if (s->kind != DHC_KIND_CONV || !dhc_spec_window(s, &w) || !(r->rows >> w.out & 1)) return 0;
+  for (int i = 0; i < 4; i++) {
+    Guard g = {.arena = arena, .spec = s};
+    put_bound(&g, 1u << w.channel, form[i].v[2], false);
+    if (form[i].tiles) put_bound(&g, r->rows | r->cols | r->batch, (int64_t)form[i].tiles * form[i].v[0] * form[i].v[1], false);
+    if (form[i].outs) put_bound(&g, r->rows, form[i].outs, false);
+    put_image(&g, &w, form[i].v[1], form[i].v[7]);
+    int v[8];
+    memcpy(v, form[i].v, sizeof v);
+    if (i >= 2) v[5] += parts;
+    out[i] = (DhcSchedule){.template_name = "image", .guard = guard_of(&g)};
+    memcpy(out[i].v, v, sizeof v);
+  }
+  return 4;
+}
 
 /* In tf32, with matrix instructions: few rows take low tiles, whose warps share the ks of a step; many tiles large
  * ones, which read each element less often; few tiles of long sums are cut along k, of short ones they are small. Rows
@@ -249,7 +352,7 @@ enum { TWO_PARTS = 16 }; /* + v[5] */
  * time, in many tiles, long sums and convolutions that nothing chooses by; elsewhere two parts cost little, and experts
  * are chosen by such results. */
 static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
-  int n = 0, parts = chooses(s, r) ? TWO_PARTS : 0;
+  int n = 0, parts = chooses(s) ? TWO_PARTS : 0;
   bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW;
   uint32_t results = r->rows | r->cols | r->batch;
   Guard few = {.arena = arena, .spec = s}, many = few, wide = few, deep = few, small = few;
@@ -263,9 +366,11 @@ static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSche
   } else if (!r->ranges) {
     put_bound(&few, r->rows, FEW_ROWS, true);
     out[n++] = tile_class(&few, (int[8]){16, 8, 128, 1, 1, 8 + TWO_PARTS, 3});
+    int images = image_tiles(s, r, parts, arena, out + n);
+    n += images;
     put_bound(&many, results, (int64_t)MANY_TILES * 128 * 128, false);
     put_bound(&many, r->rows, 96, false);
-    if (!r->pair) out[n++] = tile_class(&many, (int[8]){128, 128, 16, 2, 2, 1, 4});
+    if (!r->pair && !images) out[n++] = tile_class(&many, (int[8]){128, 128, 16, 2, 2, 1, 4});
     put_bound(&wide, results, (int64_t)MANY_TILES * 128 * 128, false);
     put_bound(&wide, r->cols, 256, false);
     if (conv) out[n++] = tile_class(&wide, (int[8]){64, 256, 32, 2, 4, 1, 2});
@@ -279,7 +384,7 @@ static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSche
       out[n++] = tile_class(&tall, (int[8]){128, 64, 32, 2, 4, 1, 3, 2 * MANY_TILES});
     }
     int wider = s->kind == DHC_KIND_CONV ? 128 : 64;
-    out[n++] = tile_class(&deep, (int[8]){64, wider, 32, 2, 4, 1 + parts, 3, 2 * MANY_TILES});
+    if (!images) out[n++] = tile_class(&deep, (int[8]){64, wider, 32, 2, 4, 1 + parts, 3, 2 * MANY_TILES});
     put_bound(&small, results, (int64_t)MANY_TILES * 64 * 64, true);
     if (!conv) out[n++] = tile_class(&small, (int[8]){32, 32, 64, 2, 2, 2 + TWO_PARTS, 3});
   }
@@ -375,7 +480,7 @@ static int gpu_rows(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_C
     out[n++] = (DhcSchedule){.template_name = "elements", .v = {0, 128, 1, 1}, .guard = guard_of(&small)};
     put_bound(&brief, red, SHORT_ROW, true);
     put_bound(&brief, par, MANY_PLACES, false);
-    out[n++] = (DhcSchedule){.template_name = "row", .v = {0, 1}, .guard = guard_of(&brief)};
+    if (along_rows(s)) out[n++] = (DhcSchedule){.template_name = "row", .v = {0, 1}, .guard = guard_of(&brief)};
   }
   if (n < DHC_MAX_CLASSES - 1) {
     Guard many = {.arena = arena, .spec = s};

@@ -72,9 +72,17 @@ static DhcTerm plain(int axis, bool unit) {
   return (DhcTerm){.n_axes = 1, .axis = {axis}, .coef = {1}, .div = 1, .index = -1, .unit = unit};
 }
 
-/* conv of [2, C, H, 6] with O of [C, 3, 3], relu; pooled: maxima of pool x pool windows, and where they are */
-static void one_conv(int64_t channels, int64_t outs, int64_t h, int pool, const DhcSchedule *s) {
-  enum { W = 6 };
+/* conv of [2, C, H, W] with O of [C, 3, 3], relu; pooled: maxima of pool x pool windows, and where they are; back: taps
+ * counted backwards, the weights [C, O, 3, 3], as the gradient of an image has them. */
+typedef struct Conv {
+  int64_t channels, outs, h, w;
+  int pool;
+  bool back;
+} Conv;
+
+static void any_conv(const Conv *f, const DhcSchedule *s) {
+  const int64_t channels = f->channels, outs = f->outs, h = f->h, W = f->w, tap = f->back ? -1 : 1, at = f->back ? 1 : -1;
+  const int pool = f->pool;
   SpecCase c;
   case_init(&c, DHC_KIND_CONV);
   int n = case_axis(&c, DHC_AXIS_PAR, 2, false), o = case_axis(&c, DHC_AXIS_PAR, outs, false);
@@ -86,15 +94,15 @@ static void one_conv(int64_t channels, int64_t outs, int64_t h, int pool, const 
   case_term(&c, ox, plain(n, false), channels * h * W, 0, 0);
   case_term(&c, ox, plain(ci, false), h * W, 0, 0);
   if (pool > 1) {
-    case_term(&c, ox, guarded((int[]){y, wy, ky}, (int64_t[]){pool, 1, 1}, false), W, -1, h);
-    case_term(&c, ox, guarded((int[]){x, wx, kx}, (int64_t[]){pool, 1, 1}, true), 1, -1, W);
+    case_term(&c, ox, guarded((int[]){y, wy, ky}, (int64_t[]){pool, 1, tap}, false), W, at, h);
+    case_term(&c, ox, guarded((int[]){x, wx, kx}, (int64_t[]){pool, 1, tap}, true), 1, at, W);
   } else {
-    case_term(&c, ox, guarded((int[]){y, ky, 0}, (int64_t[]){1, 1, 0}, false), W, -1, h);
-    case_term(&c, ox, guarded((int[]){x, kx, 0}, (int64_t[]){1, 1, 0}, true), 1, -1, W);
+    case_term(&c, ox, guarded((int[]){y, ky, 0}, (int64_t[]){1, tap, 0}, false), W, at, h);
+    case_term(&c, ox, guarded((int[]){x, kx, 0}, (int64_t[]){1, tap, 0}, true), 1, at, W);
   }
   c.size[ox] = 2 * channels * h * W;
-  case_term(&c, ow, plain(o, false), channels * 9, 0, 0);
-  case_term(&c, ow, plain(ci, false), 9, 0, 0);
+  case_term(&c, ow, plain(o, false), f->back ? 9 : channels * 9, 0, 0);
+  case_term(&c, ow, plain(ci, false), f->back ? outs * 9 : 9, 0, 0);
   case_term(&c, ow, plain(ky, false), 3, 0, 0);
   case_term(&c, ow, plain(kx, true), 1, 0, 0);
   c.size[ow] = outs * channels * 9;
@@ -111,6 +119,23 @@ static void one_conv(int64_t channels, int64_t outs, int64_t h, int pool, const 
   }
   case_interpret(&c, s, tolerance(s));
   case_free(&c);
+}
+
+static void one_conv(int64_t channels, int64_t outs, int64_t h, int pool, const DhcSchedule *s) {
+  any_conv(&(Conv){channels, outs, h, 6, pool, false}, s);
+}
+
+/* Template "image": bands of an image, whole images, lines of which copies are of four pixels or of one, taps in either
+ * direction, channels and outs that fill no step and no tile. */
+static void images(void **st) {
+  static const DhcSchedule form[] = {{.template_name = "image", .v = {16, 32, 8, 1, 2, 1, 2, 136}},
+                                     {.template_name = "image", .v = {32, 16, 16, 2, 1, 2 + 16, 3, 104}},
+                                     {.template_name = "image", .v = {16, 64, 8, 1, 2, 1, 2, 200}}};
+  static const Conv shape[] = {{11, 20, 6, 6, 1, false}, {3, 16, 8, 8, 2, false}, {8, 9, 6, 6, 2, false},
+                               {17, 18, 4, 4, 1, true},  {9, 33, 5, 8, 1, true},  {4, 5, 3, 5, 1, false}};
+  (void)st;
+  for (int i = 0; i < 6; i++)
+    for (int k = 0; k < 3; k++) any_conv(&shape[i], &form[k]);
 }
 
 /* its weight gradient */
@@ -219,7 +244,7 @@ static void classes(void **st) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(classes), cmocka_unit_test(contractions), cmocka_unit_test(long_sums),
-                                      cmocka_unit_test(convolutions), cmocka_unit_test(ranges)};
+                                      cmocka_unit_test(convolutions), cmocka_unit_test(images), cmocka_unit_test(ranges)};
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
