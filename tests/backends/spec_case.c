@@ -2,7 +2,6 @@
 
 #include "passes/plan/schedule.h"
 #include "backends/loop/interp.h"
-#include "tests/backends/conform.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -155,32 +154,6 @@ double case_take(dhc_dtype t, const char *at, int64_t i) {
   }
 }
 
-int64_t case_prog(dhc_dimprog p, const int64_t *dim) {
-  int64_t st[64];
-  int n = 0;
-  for (int i = 0; i < p.n_code; i++) {
-    switch ((int)p.code[i]) {
-    case DHC_DIM_CONST: st[n++] = p.code[++i]; continue;
-    case DHC_DIM_SYM: st[n++] = dim[p.code[++i]]; continue;
-    default: break;
-    }
-    int64_t y = st[--n], x = st[n - 1];
-    switch ((int)p.code[i]) {
-    case DHC_DIM_ADD: x += y; break;
-    case DHC_DIM_SUB: x -= y; break;
-    case DHC_DIM_MUL: x *= y; break;
-    case DHC_DIM_FLOORDIV: x /= y; break;
-    case DHC_DIM_CEILDIV: x = (x + y - 1) / y; break;
-    case DHC_DIM_MIN: x = x < y ? x : y; break;
-    case DHC_DIM_MAX: x = x > y ? x : y; break;
-    case DHC_DIM_LE: x = x <= y; break;
-    default: x = x && y; break;
-    }
-    st[n - 1] = x;
-  }
-  return n ? st[0] : 0;
-}
-
 enum { PAD = 64 }; /* bytes behind every operand that must stay as they are */
 
 typedef struct Memory {
@@ -233,92 +206,20 @@ static void compare(SpecCase *c, int o, const char *got, const void *ref, double
     if (pad[i] != 0x5a) fail_msg("operand %d: written past its end", o);
 }
 
-/* ---- compiled programs: each once in a process ----------------------------------------------- */
-
-/* Machine code is a function of a loop program and the target: cases that differ in sizes, and classes that differ in
- * their guard, are often one program. Kept until the process ends. */
-typedef struct Compiled {
-  const char *text;
-  dhc_kernel_fn fn;
-} Compiled;
-
-typedef struct Machine {
-  const char *features; /* NULL: this CPU's own */
-  DhcCpuTarget target;
-  DhcCpuGen *gen;
-  DhcCpuJit *jit;
-  DHC_VEC(Compiled) code;
-} Machine;
-
-static DhcArena kept;
-static DHC_VEC(Machine *) machines;
-
-static void close_machines(void) {
-  for (int i = 0; i < machines.n; i++) {
-    dhc_cpu_jit_close(machines.at[i]->jit);
-    dhc_cpu_gen_close(machines.at[i]->gen);
-  }
-  dhc_arena_fini(&kept);
+/* One size class of the case on a backend, whatever its guard says. */
+static dhc_kernel_class forced(SpecCase *c, Conform *b, const DhcSchedule *schedule) {
+  dhc_kernel k;
+  if (!conform_compile(b, c->s, schedule, 1, &c->arena, &k)) fail_msg("the backend has no form of it");
+  return k.classes[0];
 }
 
-static Machine *machine(const char *features) {
-  for (int i = 0; i < machines.n; i++) {
-    const char *of = machines.at[i]->features;
-    if (of == features || (of && features && !strcmp(of, features))) return machines.at[i];
-  }
-  if (!machines.n) {
-    dhc_arena_init(&kept);
-    atexit(close_machines);
-  }
-  Machine *m = DHC_NEW(&kept, Machine);
-  *m = (Machine){.features = features ? dhc_arena_strdup(&kept, features) : NULL};
-  dhc_status s = dhc_cpu_target(&kept, NULL, m->features, &m->target);
-  if (!s.code) s = dhc_cpu_gen_open(&m->target, &m->gen);
-  if (!s.code) s = dhc_cpu_jit_open(&m->jit);
-  if (s.code) fail_msg("%s", s.message);
-  DHC_PUSH(&kept, &machines, m);
-  return m;
-}
-
-static dhc_kernel_fn compile(Machine *m, const DhcLp *p, const char *text) {
-  const char *name = dhc_arena_printf(&kept, "k%d", m->code.n);
-  DhcCpuBytes object;
-  Compiled made = {.text = dhc_arena_strdup(&kept, text)};
-  dhc_status s = dhc_cpu_gen_run(m->gen, &p, &name, 1, DHC_CPU_OBJECT, &object);
-  if (s.code) fail_msg("%s", s.message);
-  if (getenv("CASE_ASM")) {
-    DhcCpuBytes assembly;
-    s = dhc_cpu_gen_run(m->gen, &p, &name, 1, DHC_CPU_ASM, &assembly);
-    fwrite(assembly.bytes, 1, assembly.n_bytes, stdout);
-    free(assembly.bytes);
-  }
-  s = dhc_cpu_jit_add(m->jit, object.bytes, object.n_bytes, &name, 1, &made.fn);
-  if (s.code) fail_msg("%s", s.message);
-  free(object.bytes);
-  DHC_PUSH(&kept, &m->code, made);
-  return made.fn;
-}
-
-/* A template's kernel. */
-typedef struct Linked {
-  dhc_kernel_fn fn;
-  DhcLp *p;
-} Linked;
-
-static Linked link_kernel(SpecCase *c, Machine *m, const DhcSchedule *schedule) {
-  const char *why = NULL;
-  DhcTplInput in = {c->s, schedule, &m->target.facts, &c->arena};
-  Linked r = {.p = dhc_template_build(&in, &why)};
-  if (!r.p) fail_msg("%s", why);
-  DhcText text = {.arena = &c->arena};
-  dhc_lp_print(r.p, &text);
-  if (getenv("CASE_LOOP")) puts(dhc_text_str(&text));
-  for (int i = 0; i < r.p->code.n; i++) /* what a writer looks at and the text does not say */
-    if (r.p->code.at[i]->rounds) dhc_text_printf(&text, "%d: %d rounds\n", i, r.p->code.at[i]->rounds);
-  for (int i = 0; i < m->code.n && !r.fn; i++)
-    if (!strcmp(m->code.at[i].text, dhc_text_str(&text))) r.fn = m->code.at[i].fn;
-  if (!r.fn) r.fn = compile(m, r.p, dhc_text_str(&text));
-  return r;
+/* Runs it on the operands as they begin; outputs go to `to`. */
+static void run_class(SpecCase *c, Conform *b, Memory *m, const dhc_kernel_class *k, const int64_t *dim, bool backwards, void *const *to) {
+  static const int64_t lo[DHC_SPEC_MAX_OPERANDS];
+  size_t bytes[DHC_SPEC_MAX_OPERANDS];
+  for (int o = 0; o < c->s->n_operands; o++) bytes[o] = bytes_of(c, o);
+  const ConformRun r = {dim, (const void *const *)m->before, lo, bytes, to, backwards};
+  conform_run(b, c->s, k, &r);
 }
 
 static void *junk(int64_t bytes) {
@@ -328,56 +229,28 @@ static void *junk(int64_t bytes) {
   return p;
 }
 
-void case_phases(const dhc_kernel_class *k, const int64_t *dim, int64_t cut[DHC_MAX_PHASES + 1]) {
-  cut[0] = 0;
-  cut[1] = case_prog(k->first_tasks, dim);
-  for (int i = 2; i <= DHC_MAX_PHASES; i++)
-    cut[i] = case_prog(i < DHC_MAX_PHASES && k->later_tasks[i - 2].n_code ? k->later_tasks[i - 2] : k->n_tasks, dim);
-}
-
-void case_run_class(const dhc_kernel_class *k, void **ptr, int n_ptrs, const int64_t *dim, bool backwards) {
-  int64_t cut[DHC_MAX_PHASES + 1];
-  case_phases(k, dim, cut);
-  void *scratch = junk(case_prog(k->scratch_bytes, dim)), *shared = junk(case_prog(k->shared_bytes, dim));
-  ptr[n_ptrs] = shared;
-  for (int phase = 0; phase < DHC_MAX_PHASES; phase++) {
-    intptr_t lo = (intptr_t)cut[phase], hi = (intptr_t)cut[phase + 1];
-    if (!backwards && hi > lo) k->fn(ptr, (const intptr_t *)dim, lo, hi, scratch);
-    for (intptr_t t = hi - 1; backwards && t >= lo; t--) k->fn(ptr, (const intptr_t *)dim, t, t + 1, scratch);
-  }
-  free(scratch);
-  free(shared);
-}
-
-static dhc_kernel_class class_of(const DhcLp *p, dhc_kernel_fn fn) {
-  dhc_kernel_class c = {.n_tasks = p->n_tasks, .first_tasks = p->first_tasks, .scratch_bytes = p->scratch_bytes, .shared_bytes = p->shared_bytes,
-                        .fn = fn};
+static dhc_kernel_class class_of(const DhcLp *p) {
+  dhc_kernel_class c = {.n_tasks = p->n_tasks, .first_tasks = p->first_tasks, .scratch_bytes = p->scratch_bytes, .shared_bytes = p->shared_bytes};
   memcpy(c.later_tasks, p->later_tasks, sizeof c.later_tasks);
   return c;
 }
 
-/* Runs another kernel of the case on fresh operands: the same bits. */
-static void run_again(SpecCase *c, Memory *m, const Linked *k, const int64_t *dim, bool backwards,
-                      const char *what) {
-  dhc_kernel_class cls = class_of(k->p, k->fn);
-  for (int o = 0; o < c->s->n_operands; o++) memcpy(m->again[o], m->before[o], bytes_of(c, o));
-  case_run_class(&cls, m->again, c->s->n_operands, dim, backwards);
+/* Runs another kernel of the case: the same bits. */
+static void run_again(SpecCase *c, Conform *b, Memory *m, const dhc_kernel_class *k, const int64_t *dim, bool backwards, const char *what) {
+  run_class(c, b, m, k, dim, backwards, m->again);
   for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++)
     if (memcmp(m->at[o], m->again[o], bytes_of(c, o))) fail_msg("operand %d: bits depend on %s", o, what);
 }
 
-/* Every class on the backend under test. */
-static void check_elsewhere(SpecCase *c, Memory *m, const int64_t *dim, double tol) {
+/* Every class on the other backend. */
+static void check_elsewhere(SpecCase *c, Conform *b, Memory *m, const int64_t *dim, double tol) {
   dhc_kernel k;
-  int64_t lo[DHC_SPEC_MAX_OPERANDS] = {0};
-  size_t bytes[DHC_SPEC_MAX_OPERANDS];
-  if (!conform_compile(c->s, &c->arena, &k)) return;
-  for (int o = 0; o < c->s->n_operands; o++) bytes[o] = bytes_of(c, o);
+  if (!conform_compile(b, c->s, NULL, 0, &c->arena, &k)) return;
   for (int i = 0; i < k.n_classes; i++) {
-    conform_run(c->s, &k.classes[i], dim, (const void *const *)m->before, lo, bytes, m->again);
+    run_class(c, b, m, &k.classes[i], dim, false, m->again);
     for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++) {
       compare(c, o, m->again[o], m->ref[o], tol);
-      conform_bits(m->at[o], m->again[o], bytes[o]);
+      conform_bits(m->at[o], m->again[o], bytes_of(c, o));
     }
   }
 }
@@ -391,13 +264,13 @@ static void interpret(SpecCase *c, Memory *m, const DhcLp *p, const int64_t *dim
   const char *why = NULL;
   DhcLpMemory ptr[DHC_SPEC_MAX_OPERANDS + 1] = {0};
   int64_t cut[DHC_MAX_PHASES + 1];
-  dhc_kernel_class cls = class_of(p, NULL);
-  case_phases(&cls, dim, cut);
+  dhc_kernel_class cls = class_of(p);
+  conform_phases(&cls, dim, cut);
   for (int o = 0; o < c->s->n_operands; o++) {
     memcpy(m->again[o], m->before[o], bytes_of(c, o));
     ptr[o] = (DhcLpMemory){m->again[o], m->again[o], (char *)m->again[o] + bytes_of(c, o) - PAD};
   }
-  int64_t shared = case_prog(p->shared_bytes, dim);
+  int64_t shared = conform_prog(p->shared_bytes, dim);
   char *all = shared ? junk(shared) : NULL;
   ptr[c->s->n_operands] = (DhcLpMemory){all, all, all + shared};
   for (int phase = 0; phase < DHC_MAX_PHASES; phase++)
@@ -471,38 +344,37 @@ static void check_on_gpu(SpecCase *c, Memory *m, const int64_t *dim, double tol)
   build_in_tf32(c, &cuda);
 }
 
-void case_check(SpecCase *c, const char *features, const int *v, double tol) {
-  DhcArena *a = &c->arena;
-  const char *why = NULL;
-  if (!dhc_spec_verify(c->s, a, &why)) fail_msg("spec: %s", why);
-  Machine *cpu = machine(features);
-  const DhcTargetFacts *facts = &cpu->target.facts;
-  DhcSchedule schedule = {.template_name = ""}, plain = {.template_name = c->plain, .v = {c->plain_v0}};
+/* Every way to run the case on a backend: in one piece, cut into single tasks, in another template and in every class. */
+static void check_on(SpecCase *c, Conform *b, Memory *m, const int64_t *dim, const int *v, double tol) {
+  DhcSchedule schedule = {.template_name = ""}, plain = {.template_name = c->plain, .v = {c->plain_v0}}, classes[DHC_MAX_CLASSES];
   if (v) memcpy(schedule.v, v, sizeof schedule.v);
-  dhc_schedule_complete(c->s, facts, &schedule);
-  dhc_schedule_complete(c->s, facts, &plain);
-  Linked k = link_kernel(c, cpu, &schedule);
+  dhc_schedule_complete(c->s, conform_target(b), &schedule);
+  dhc_schedule_complete(c->s, conform_target(b), &plain);
+  dhc_kernel_class k = forced(c, b, &schedule);
+  run_class(c, b, m, &k, dim, false, m->at);
+  for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++) compare(c, o, m->at[o], m->ref[o], tol);
+  if (c->exact) c->exact(c, m->at);
+  run_again(c, b, m, &k, dim, true, "the cut");
+  if (c->plain) {
+    dhc_kernel_class slow = forced(c, b, &plain);
+    run_again(c, b, m, &slow, dim, false, "the template");
+  }
+  int n = dhc_schedule_choose(c->s, conform_target(b), &c->arena, classes);
+  for (int i = 0; i < n; i++) {
+    dhc_kernel_class one = forced(c, b, &classes[i]);
+    run_again(c, b, m, &one, dim, i % 2 == 0, dhc_arena_printf(&c->arena, "size class %d of %d", i, n));
+  }
+}
 
+void case_check(SpecCase *c, const char *features, const int *v, double tol) {
+  const char *why = NULL;
+  if (!dhc_spec_verify(c->s, &c->arena, &why)) fail_msg("spec: %s", why);
   Memory m;
   alloc_operands(c, &m);
   int64_t *dim = case_dims(c);
-  dhc_spec_interp(c->s, m.ref, dim, a);
-  dhc_kernel_class cls = class_of(k.p, k.fn);
-  case_run_class(&cls, m.at, c->s->n_operands, dim, false);
-  for (int o = dhc_spec_n_inputs(c->s); o < c->s->n_operands; o++) compare(c, o, m.at[o], m.ref[o], tol);
-  if (c->exact) c->exact(c, m.at);
-  run_again(c, &m, &k, dim, true, "the cut");
-  if (c->plain) {
-    Linked slow = link_kernel(c, cpu, &plain);
-    run_again(c, &m, &slow, dim, false, "the template");
-  }
-  DhcSchedule classes[DHC_MAX_CLASSES];
-  int n = dhc_schedule_choose(c->s, facts, a, classes);
-  for (int i = 0; i < n; i++) {
-    Linked forced = link_kernel(c, cpu, &classes[i]);
-    run_again(c, &m, &forced, dim, i % 2 == 0, dhc_arena_printf(a, "size class %d of %d", i, n));
-  }
+  dhc_spec_interp(c->s, m.ref, dim, &c->arena);
+  check_on(c, conform_first(features), &m, dim, v, tol);
   check_on_gpu(c, &m, dim, tol);
-  if (conform_backend()) check_elsewhere(c, &m, dim, tol);
+  if (conform_other()) check_elsewhere(c, conform_other(), &m, dim, tol);
   free_operands(c, &m);
 }

@@ -1,11 +1,11 @@
-/* Small specs by hand, and one way to run them: template -> object -> call, against the
+/* Small specs by hand, and one way to run them: through a backend's compiler onto its device, against the
  * spec interpreter, in one piece and cut into single tasks in falling order, in every size
  * class that the schedule gives the spec. */
 #ifndef DHC_TESTS_BACKENDS_SPEC_CASE_H
 #define DHC_TESTS_BACKENDS_SPEC_CASE_H
 
-#include "backends/cpu/cpu.h"
 #include "backends/loop/tpl.h"
+#include "tests/backends/conform.h"
 
 typedef struct SpecCase {
   DhcArena arena;
@@ -43,21 +43,13 @@ int case_const(SpecCase *c, double v);
 /* Element i of dtype t from f[i] or n[i] (which become what was stored), and back. */
 void case_put(dhc_dtype t, char *at, int64_t i, double *f, int64_t *n);
 double case_take(dhc_dtype t, const char *at, int64_t i);
-int64_t case_prog(dhc_dimprog p, const int64_t *dim);
-
-/* Where a class's phases end. */
-void case_phases(const dhc_kernel_class *k, const int64_t *dim, int64_t cut[DHC_MAX_PHASES + 1]);
 
 /* The case's dim[]. */
 int64_t *case_dims(SpecCase *c);
 
-/* All tasks of a class, phase by phase; backwards: one by one, the last first. Scratch and shared
- * memory hold NaN before. ptr: n_ptrs operands and room for one more. */
-void case_run_class(const dhc_kernel_class *k, void **ptr, int n_ptrs, const int64_t *dim, bool backwards);
-
 /* Runs; fails the test where an output differs from the interpreter by more than
  * tol * (1 + |want|), or bits differ between ways to cut the tasks or between size classes, each
- * forced whatever its guard says. v: schedule. */
+ * forced whatever its guard says. v: schedule; features: what the first backend is capped to. */
 void case_check(SpecCase *c, const char *features, const int *v, double tol);
 
 /* A GPU's program of a schedule, interpreted with its threads in every order, against the reference. */

@@ -253,7 +253,7 @@ static void few_channels(SpecCase *c, int64_t outs, int64_t most) {
   DhcSchedule k[DHC_MAX_CLASSES];
   assert_int_equal(dhc_schedule_choose(c->s, &narrow, &c->arena, k), 1);
   assert_int_equal(dhc_schedule_choose(c->s, &wide, &c->arena, k), 2);
-  assert_int_equal(case_prog(k[0].guard, case_dims(c)) != 0, outs <= most);
+  assert_int_equal(conform_prog(k[0].guard, case_dims(c)) != 0, outs <= most);
   assert_int_equal(k[1].guard.n_code, 0);
 }
 

@@ -1,4 +1,5 @@
 /* Blocks of threads: where they may meet, and what the interpreter finds. */
+#include "backends/cpu/cpu.h"
 #include "backends/loop/interp.h"
 #include "tests/backends/spec_case.h"
 

@@ -159,7 +159,7 @@ static void row_split(void **st) {
     DhcTargetFacts facts = {.vector_bytes = 64, .has_fma = true};
     DhcSchedule cls[DHC_MAX_CLASSES];
     assert_int_equal(dhc_schedule_choose(c.s, &facts, &c.arena, cls), 2);
-    assert_int_equal(case_prog(cls[0].guard, case_dims(&c)) != 0, shape[i][0] * shape[i][2] >= 32768);
+    assert_int_equal(conform_prog(cls[0].guard, case_dims(&c)) != 0, shape[i][0] * shape[i][2] >= 32768);
     for (int v = 0; v < 2 + !columns; v++) case_check(&c, NULL, (int[8]){v}, 1e-5);
     case_free(&c);
   }

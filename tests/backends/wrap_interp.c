@@ -1,5 +1,5 @@
 /* Linked into tests that interpret fused modules (-Wl,--wrap=dhc_spec_interp): whatever
- * kernel they run is also compiled for this CPU and run on the same operands. Aborts where
+ * kernel they run is also compiled for the first backend and run on the same operands. Aborts where
  * the results differ by more than 1e-4 of the output's largest magnitude, or where bits
  * depend on how tasks are cut or on the size class. Operands indexed without a guard have no known size; such
  * kernels are only compiled. */
@@ -7,32 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "backends/compile.h"
-#include "passes/plan/schedule.h"
-#include "tests/backends/conform.h"
 #include "tests/backends/spec_case.h"
 
 void __real_dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *dim, DhcArena *scratch);
 void __wrap_dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *dim, DhcArena *scratch);
 
-static DhcArena session;
-static DhcCompiler *compiler;
-static DhcCompileStats stats;
 static int n_run, n_skipped, n_refused;
 
 static void report(void) {
-  fprintf(stderr, "kernels run %d, compiled %d (%.0f ms), without known size %d, refused %d\n",
-          n_run, stats.compiled, stats.ms, n_skipped, n_refused);
-  dhc_compiler_close(compiler);
-  dhc_arena_fini(&session);
-}
-
-static void open_compiler(void) {
-  dhc_arena_init(&session);
-  DhcCompileOptions o = {.backend = "cpu", .workers = 1, .features = getenv("DHC_TEST_FEATURES")};
-  dhc_status s = dhc_compiler_open(&session, &o, &compiler);
-  if (s.code) DHC_BUG("%s", s.message);
-  atexit(report);
+  fprintf(stderr, "kernels run %d, without known size %d, refused %d\n", n_run, n_skipped, n_refused);
 }
 
 typedef struct Range {
@@ -80,14 +63,20 @@ static Copy copy_operand(const DhcSpec *s, int o, const void *from, Range r, Dhc
   return c;
 }
 
-static void run(const dhc_kernel_class *k, const DhcSpec *s, Copy *c, const int64_t *dim, bool again) {
-  void *ptr[DHC_SPEC_MAX_OPERANDS + 1];
-  for (int o = 0; o < s->n_operands; o++) {
-    int64_t size = dhc_dtype_bytes(s->operand[o].dtype);
-    if (again) memcpy(c[o].again, c[o].before, (size_t)((c[o].r.hi - c[o].r.lo) * size));
-    ptr[o] = (again ? c[o].again : c[o].bytes) - c[o].r.lo * size;
-  }
-  case_run_class(k, ptr, s->n_operands, dim, again);
+static size_t bytes_of(const DhcSpec *s, const Copy *c, int o) {
+  return (size_t)((c[o].r.hi - c[o].r.lo) * dhc_dtype_bytes(s->operand[o].dtype));
+}
+
+/* Runs a class on the operands as they were; outputs go to `bytes` or `again`. */
+static void run(Conform *b, const dhc_kernel_class *k, const DhcSpec *s, Copy *c, const int64_t *dim, bool again, bool backwards) {
+  const void *before[DHC_SPEC_MAX_OPERANDS];
+  void *after[DHC_SPEC_MAX_OPERANDS];
+  int64_t lo[DHC_SPEC_MAX_OPERANDS];
+  size_t bytes[DHC_SPEC_MAX_OPERANDS];
+  for (int o = 0; o < s->n_operands; o++)
+    before[o] = c[o].before, after[o] = again ? c[o].again : c[o].bytes, lo[o] = c[o].r.lo, bytes[o] = bytes_of(s, c, o);
+  const ConformRun r = {dim, before, lo, bytes, after, backwards};
+  conform_run(b, s, k, &r);
 }
 
 static void complain(const DhcSpec *s, int o, int64_t i, double want, double got) {
@@ -120,41 +109,30 @@ static void compare(const DhcSpec *s, int o, const Copy *c, const void *ref) {
   }
 }
 
-/* Every class on the backend under test. */
-static void run_elsewhere(const DhcSpec *s, Copy *c, const int64_t *dim, void *const *ref, DhcArena *scratch) {
+/* Every class on the other backend. */
+static void run_elsewhere(Conform *b, const DhcSpec *s, Copy *c, const int64_t *dim, void *const *ref, DhcArena *scratch) {
   dhc_kernel k;
-  const void *before[DHC_SPEC_MAX_OPERANDS];
-  void *after[DHC_SPEC_MAX_OPERANDS];
-  int64_t lo[DHC_SPEC_MAX_OPERANDS];
-  size_t bytes[DHC_SPEC_MAX_OPERANDS];
-  if (!conform_compile(s, scratch, &k)) return;
-  for (int o = 0; o < s->n_operands; o++) {
-    before[o] = c[o].before, after[o] = c[o].again, lo[o] = c[o].r.lo;
-    bytes[o] = (size_t)((c[o].r.hi - c[o].r.lo) * dhc_dtype_bytes(s->operand[o].dtype));
-  }
+  if (!conform_compile(b, s, NULL, 0, scratch, &k)) return;
   for (int i = 0; i < k.n_classes; i++) {
-    conform_run(s, &k.classes[i], dim, before, lo, bytes, after);
+    run(b, &k.classes[i], s, c, dim, true, false);
     for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) {
       Copy got = c[o];
       got.bytes = c[o].again;
       compare(s, o, &got, ref[o]);
-      conform_bits(c[o].bytes, c[o].again, bytes[o]);
+      conform_bits(c[o].bytes, c[o].again, bytes_of(s, c, o));
     }
   }
 }
 
 void __wrap_dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *dim, DhcArena *scratch) {
-  if (!compiler) open_compiler();
-  DhcKernelRequest r = {.spec = s};
-  r.n_classes = dhc_schedule_choose(s, dhc_compiler_target(compiler), scratch, r.classes);
+  Conform *b = conform_first(getenv("DHC_TEST_FEATURES"));
+  if (!n_run && !n_skipped && !n_refused) atexit(report);
   dhc_kernel k;
-  dhc_status st = dhc_compile(compiler, &r, 1, &k, &stats);
-  if (st.code == DHC_E_INPUT && (strstr(st.message, "is not compiled") || strstr(st.message, "for f32 only"))) {
+  if (!conform_compile(b, s, NULL, 0, scratch, &k)) {
     n_refused++; /* sin, cos; f64 maths: by design */
     __real_dhc_spec_interp(s, ptr, dim, scratch);
     return;
   }
-  if (st.code) DHC_BUG("%s", st.message);
   Copy c[DHC_SPEC_MAX_OPERANDS];
   Range range[DHC_SPEC_MAX_OPERANDS];
   bool known = true;
@@ -167,15 +145,13 @@ void __wrap_dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *d
   }
   n_run++;
   int n_in = dhc_spec_n_inputs(s);
-  run(&k.classes[k.n_classes - 1], s, c, dim, false);
+  run(b, &k.classes[k.n_classes - 1], s, c, dim, false, false);
   for (int o = n_in; o < s->n_operands; o++) compare(s, o, &c[o], ptr[o]);
   for (int i = 0; i < k.n_classes; i++) {
-    run(&k.classes[i], s, c, dim, true);
-    for (int o = n_in; o < s->n_operands; o++) {
-      size_t bytes = (size_t)((c[o].r.hi - c[o].r.lo) * dhc_dtype_bytes(s->operand[o].dtype));
-      if (memcmp(c[o].bytes, c[o].again, bytes)) complain(s, o, -1 - i, 0, 0);
-    }
+    run(b, &k.classes[i], s, c, dim, true, true);
+    for (int o = n_in; o < s->n_operands; o++)
+      if (memcmp(c[o].bytes, c[o].again, bytes_of(s, c, o))) complain(s, o, -1 - i, 0, 0);
   }
-  if (conform_backend()) run_elsewhere(s, c, dim, ptr, scratch);
+  if (conform_other()) run_elsewhere(conform_other(), s, c, dim, ptr, scratch);
   for (int o = 0; o < s->n_operands; o++) free(c[o].bytes), free(c[o].again);
 }
