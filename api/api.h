@@ -38,6 +38,7 @@
 enum { API_MAX_ROOTS = 8, API_MAX_ENTRIES = 16, API_MAX_RANGES = 8 };
 
 struct dhc_session {
+  DhcBlocks *blocks; /* of regions that have ended; lent to children: what a variant leaves serves the next */
   DhcArena arena;
   DhcStrings strings;
   DhcSources sources;
@@ -51,7 +52,7 @@ struct dhc_session {
   bool tf32;           /* contractions in tf32: on the backend cuda, or for its texts */
   bool offline;        /* kernels are printed, not run: no device is opened */
   bool spent;  /* a call ran out of memory: see doors.c */
-  bool lent;   /* store, pool, device and compiler are another session's */
+  bool lent;   /* blocks, store, pool, device and compiler are another session's */
   const char *roots[API_MAX_ROOTS]; /* folders with shipped models */
   int n_roots;
   DhcWarn warn;

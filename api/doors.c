@@ -28,6 +28,7 @@ static dhc_status run_out(dhc_session *s, const DhcGuard *g) {
     DhcGuard guard_;                                                \
     dhc_guard_enter(&guard_);                                       \
     if (session_) dhc_guard_room(&guard_, room(session_));          \
+    if (session_) dhc_guard_use(session_->blocks);                  \
     if (setjmp(guard_.at)) return run_out(session_, &guard_);       \
     dhc_status door_ = (call);                                      \
     dhc_guard_leave(&guard_);                                       \

@@ -141,6 +141,7 @@ dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) {
   if (!s) return dhc_status_memory((long long)sizeof *s, "a session");
   if (o) s->o = *o;
   s->offline = s->o.print_only;
+  s->blocks = dhc_blocks_new();
   dhc_budget_init(&s->budget, s->o.max_memory);
   dhc_arena_init(&s->arena);
   DhcHeld held;
@@ -235,7 +236,7 @@ void dhc_session_close(dhc_session *s) {
     seen_close(s->seen);
   }
   dhc_arena_fini(&s->arena);
-  if (!s->lent) dhc_arena_trim(); /* what a variant leaves serves the next */
+  if (!s->lent) dhc_blocks_free(s->blocks);
   free(s);
 }
 

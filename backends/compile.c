@@ -150,8 +150,8 @@ static dhc_status generate(const DhcCompiler *c, void *worker, Job *j) {
 }
 
 /* For lanes, which are threads of their own: nothing may unwind past them. */
-static dhc_status generate_guarded(const DhcCompiler *c, void *worker, Job *j) {
-  DHC_GUARDED(generate(c, worker, j));
+static dhc_status generate_guarded(const DhcCompiler *c, DhcBlocks *blocks, void *worker, Job *j) {
+  DHC_GUARDED((dhc_guard_use(blocks), generate(c, worker, j)));
 }
 
 static dhc_dimprog keep(DhcArena *arena, dhc_dimprog p) {
@@ -219,6 +219,7 @@ static Entry *from_store(DhcCompiler *c, const char *key, const dhc_kernel *abou
 
 typedef struct Work {
   const DhcCompiler *c;
+  DhcBlocks *blocks; /* of the session that asks */
   Job **job;
   int n;
   atomic_int next;
@@ -239,12 +240,12 @@ static void *work_lane(void *arg) {
       l->work->job[i]->status = dhc_status_make(DHC_E_INTERRUPTED, "stopped while compiling");
       continue;
     }
-    l->work->job[i]->status = generate_guarded(l->work->c, l->generator, l->work->job[i]);
+    l->work->job[i]->status = generate_guarded(l->work->c, l->work->blocks, l->generator, l->work->job[i]);
   }
 }
 
 static dhc_status run_jobs(DhcCompiler *c, Job **job, int n) {
-  Work work = {.c = c, .job = job, .n = n};
+  Work work = {.c = c, .blocks = dhc_guard_blocks(), .job = job, .n = n};
   Lane lane[MAX_WORKERS];
   int want = c->workers < n ? c->workers : n, have = 0;
   for (int i = 0; i < want; i++) {

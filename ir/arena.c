@@ -32,34 +32,41 @@ enum { KEEP_BLOCKS = 0 };
 enum { KEEP_BLOCKS = 96 }; /* at most so many */
 #endif
 
-static struct {
-  pthread_mutex_t lock;
+struct DhcBlocks {
+  pthread_mutex_t lock; /* worker threads share what the call that they work for has */
   struct DhcArenaBlock *first;
   int n;
-} kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
+};
+
+DhcBlocks *dhc_blocks_new(void) {
+  DhcBlocks *kept = calloc(1, sizeof *kept);
+  if (kept) pthread_mutex_init(&kept->lock, NULL);
+  return kept;
+}
 
 /* Only the largest, which are nearly all of the bytes: any of them serves any request. */
-static bool keep_block(struct DhcArenaBlock *b) {
-  if (b->size != LARGEST_BLOCK) return false;
-  pthread_mutex_lock(&kept.lock);
-  bool room = kept.n < KEEP_BLOCKS;
+static bool keep_block(DhcBlocks *kept, struct DhcArenaBlock *b) {
+  if (!kept || b->size != LARGEST_BLOCK) return false;
+  pthread_mutex_lock(&kept->lock);
+  bool room = kept->n < KEEP_BLOCKS;
   if (room) {
-    b->older = kept.first;
-    kept.first = b;
-    kept.n++;
+    b->older = kept->first;
+    kept->first = b;
+    kept->n++;
   }
-  pthread_mutex_unlock(&kept.lock);
+  pthread_mutex_unlock(&kept->lock);
   return room;
 }
 
-static struct DhcArenaBlock *kept_block(void) {
-  pthread_mutex_lock(&kept.lock);
-  struct DhcArenaBlock *b = kept.first;
+static struct DhcArenaBlock *kept_block(DhcBlocks *kept) {
+  if (!kept) return NULL;
+  pthread_mutex_lock(&kept->lock);
+  struct DhcArenaBlock *b = kept->first;
   if (b) {
-    kept.first = b->older;
-    kept.n--;
+    kept->first = b->older;
+    kept->n--;
   }
-  pthread_mutex_unlock(&kept.lock);
+  pthread_mutex_unlock(&kept->lock);
   if (!b) return NULL;
   memset(b->data, 0, b->used);
   b->used = 0;
@@ -67,12 +74,13 @@ static struct DhcArenaBlock *kept_block(void) {
 }
 
 /* Whether there was something to give back. */
-static bool trim(void) {
-  pthread_mutex_lock(&kept.lock);
-  struct DhcArenaBlock *all = kept.first;
-  kept.first = NULL;
-  kept.n = 0;
-  pthread_mutex_unlock(&kept.lock);
+static bool trim(DhcBlocks *kept) {
+  if (!kept) return false;
+  pthread_mutex_lock(&kept->lock);
+  struct DhcArenaBlock *all = kept->first;
+  kept->first = NULL;
+  kept->n = 0;
+  pthread_mutex_unlock(&kept->lock);
   for (struct DhcArenaBlock *b = all, *older; b; b = older) {
     older = b->older;
     free(b);
@@ -80,11 +88,16 @@ static bool trim(void) {
   return all != NULL;
 }
 
-void dhc_arena_trim(void) { (void)trim(); }
+void dhc_blocks_free(DhcBlocks *kept) {
+  if (!kept) return;
+  (void)trim(kept);
+  pthread_mutex_destroy(&kept->lock);
+  free(kept);
+}
 
 static void free_block(struct DhcArenaBlock *b) {
   dhc_guard_give(b->size);
-  if (!keep_block(b)) free(b);
+  if (!keep_block(dhc_guard_blocks(), b)) free(b);
 }
 
 static void drop(void *what) { dhc_arena_fini(what); }
@@ -124,9 +137,9 @@ static struct DhcArenaBlock *open_block(DhcArena *a, size_t bytes) {
   if (size > LARGEST_BLOCK) size = LARGEST_BLOCK;
   if (size < bytes) size = bytes;
   dhc_guard_take(size);
-  struct DhcArenaBlock *b = size == LARGEST_BLOCK ? kept_block() : NULL;
+  struct DhcArenaBlock *b = size == LARGEST_BLOCK ? kept_block(dhc_guard_blocks()) : NULL;
   if (!b) b = calloc(1, sizeof *b + size);
-  if (!b && trim()) b = calloc(1, sizeof *b + size);
+  if (!b && trim(dhc_guard_blocks())) b = calloc(1, sizeof *b + size);
   if (!b) {
     dhc_guard_give(size);
     return NULL;

@@ -19,11 +19,15 @@ typedef struct DhcArena {
   DhcHeld held;      /* from init to fini, while a guard is there */
 } DhcArena;
 
+/* Blocks of regions that have ended, kept for others, some dozens of megabytes at most: of a session, to which guards point
+ * (dhc_guard_use). NULL, too, where there is no memory for it: nothing is kept then. */
+typedef struct DhcBlocks DhcBlocks;
+DhcBlocks *dhc_blocks_new(void);
+void dhc_blocks_free(DhcBlocks *kept); /* no guard of any thread points to them any more */
+
 void dhc_arena_init(DhcArena *a); /* must stay where it is until fini: guards point to it */
 void dhc_arena_fini(DhcArena *a);
 void dhc_arena_reset(DhcArena *a); /* keeps one block */
-/* Blocks of regions that have ended are kept for others, some dozens of megabytes at most; this gives them back. */
-void dhc_arena_trim(void);
 /* Zeroed, 16-byte aligned; never NULL. */
 void *dhc_arena_alloc(DhcArena *a, size_t bytes);
 void *dhc_arena_dup(DhcArena *a, const void *p, size_t bytes);

@@ -25,6 +25,7 @@ void dhc_guard_enter(DhcGuard *g) {
   g->bytes = 0;
   g->room = innermost ? innermost->room : INT64_MAX;
   g->refused = false;
+  g->blocks = innermost ? innermost->blocks : NULL;
   innermost = g;
 }
 
@@ -62,6 +63,12 @@ void dhc_release(DhcHeld *h) {
 }
 
 void dhc_guard_room(DhcGuard *g, int64_t bytes) { g->room = bytes; }
+
+void dhc_guard_use(struct DhcBlocks *blocks) {
+  if (innermost) innermost->blocks = blocks;
+}
+
+struct DhcBlocks *dhc_guard_blocks(void) { return innermost ? innermost->blocks : NULL; }
 
 void dhc_guard_take(size_t bytes) {
   if (!innermost || bytes < DHC_GUARD_LARGE) return;

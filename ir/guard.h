@@ -41,6 +41,7 @@ typedef struct DhcGuard {
   size_t bytes;  /* that could not be had */
   int64_t room;  /* bytes of large blocks that regions may still take; see dhc_guard_room */
   bool refused;  /* there was memory, but no room */
+  struct DhcBlocks *blocks; /* where regions take blocks from and give them to; NULL: the system; see dhc_guard_use */
   locale_t locale; /* of the thread before: a call reads and writes numbers as in "C" */
   jmp_buf at;
 } DhcGuard;
@@ -51,6 +52,9 @@ void dhc_guard_leave(DhcGuard *g); /* what is still held belongs to its handle f
  * one around it has. Tensors are such blocks; the compiler's structures hardly. */
 enum { DHC_GUARD_LARGE = 1 << 20 };
 void dhc_guard_room(DhcGuard *g, int64_t bytes);
+/* Kept blocks (ir/arena.h) for what this thread's innermost guard protects, and for the guards inside it. */
+void dhc_guard_use(struct DhcBlocks *blocks);
+struct DhcBlocks *dhc_guard_blocks(void); /* NULL: none, or no guard */
 /* A region takes a block (unwinds where there is no room) or gives one back. */
 void dhc_guard_take(size_t bytes);
 void dhc_guard_give(size_t bytes);

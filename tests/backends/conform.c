@@ -119,7 +119,7 @@ static bool make_class(Conform *b, const DhcSpec *s, const DhcSchedule *schedule
   const DhcTplInput in = {s, schedule, &b->facts, arena};
   const DhcLp *p = dhc_template_build(&in, &why);
   if (!p && by_design(why)) return false;
-  if (!p) check((dhc_status){DHC_E_USAGE, "the template refused the spec"});
+  if (!p) check(dhc_status_make(DHC_E_USAGE, "the template refused the spec: %s", why));
   DhcText text = {.arena = arena};
   dhc_lp_print(p, &text);
   if (getenv("CASE_LOOP")) puts(dhc_text_str(&text));

@@ -18,9 +18,10 @@ Conform *conform_other(void);
 const DhcTargetFacts *conform_target(const Conform *b);
 
 /* The spec's kernel in n size classes; n = 0: in those that the schedule gives it. False: it has no form there by design.
- *  * Aborts if it cannot be made. Programs are compiled once in a process. With CASE_LOOP or CASE_ASM in the environment
+ * Aborts if it cannot be made. Programs are compiled once in a process. With CASE_LOOP or CASE_ASM in the environment
  * they are printed as well. */
 bool conform_compile(Conform *b, const DhcSpec *s, const DhcSchedule *classes, int n, DhcArena *arena, dhc_kernel *out);
+
 /* Operands of a run. Operand o holds elements [lo[o], …) around its pointer, bytes[o] of them as before[o]
  * says; after[o], of outputs, gets what they are afterwards. */
 typedef struct ConformRun {
