@@ -117,6 +117,9 @@ static int wrong(const Bench *b, const char *what) {
   return 1;
 }
 
+/* Of a library that only looks like an object of ours. */
+static const char not_so[] = "it does not do what docs/abi.md says";
+
 static int no_entry(const Bench *b) {
   char all[512] = "";
   size_t n = 0;
@@ -189,7 +192,7 @@ static int make_weights(Bench *b) {
   float *tensor = block(b, bytes);
   if (!b->weights || !tensor) return cli_no_memory(b->c);
   const intptr_t first[MAX_ARGS] = {(intptr_t)b->weights, (intptr_t)bytes};
-  if ((int)call(begin, first)) return wrong(b, "its weights cannot be begun");
+  if ((int)call(begin, first)) return wrong(b, not_so);
   int k = 0;
   const cJSON *t, *d;
   cJSON_ArrayForEach(t, cJSON_GetObjectItem(b->about, "weights")) {
@@ -197,7 +200,7 @@ static int make_weights(Bench *b) {
     cJSON_ArrayForEach(d, cJSON_GetObjectItem(t, "shape")) n *= (int64_t)d->valuedouble;
     fill(tensor, n, 0.05f);
     const intptr_t a[MAX_ARGS] = {(intptr_t)b->weights, k++, (intptr_t)tensor, (intptr_t)(n * bytes_of(text_of(t, "dtype")))};
-    if ((int)call(set, a)) return wrong(b, "its weights cannot be set");
+    if ((int)call(set, a)) return wrong(b, not_so);
   }
   return 0;
 }
@@ -240,7 +243,7 @@ static int begin_state(Bench *b) {
   snprintf(name, sizeof name, "%.*sreset", dot ? (int)(dot + 1 - of) : 0, of);
   const cJSON *e, *reset = NULL;
   cJSON_ArrayForEach(e, cJSON_GetObjectItem(b->about, "entries")) if (!strcmp(text_of(e, "name"), name)) reset = e;
-  if (!reset) return wrong(b, "it has no reset for its state");
+  if (!reset) return wrong(b, not_so);
   intptr_t sizes[MAX_ARGS] = {0}, a[MAX_ARGS] = {0};
   int n = add_sizes(b, reset, sizes), k = 0;
   b->state = block(b, call(find(b, text_of(reset, "function"), "_state_bytes"), sizes));
@@ -252,7 +255,7 @@ static int begin_state(Bench *b) {
   for (int i = 0; i < n; i++) a[k++] = sizes[i];
   a[k++] = (intptr_t)work;
   a[k] = (intptr_t)bytes;
-  return (int)call(find(b, text_of(reset, "function"), ""), a) ? wrong(b, "reset fails") : 0;
+  return (int)call(find(b, text_of(reset, "function"), ""), a) ? wrong(b, not_so) : 0;
 }
 
 static int prepare(Bench *b) {

@@ -151,7 +151,6 @@ static bool check_size(DhcShapeCtx *cx, const DhcType *t) {
 }
 
 static bool check_result(DhcShapeCtx *cx, const DhcType *t) {
-  if (t->rank > DHC_MAX_RANK) return limit_error(cx, t, "has too many dimensions");
   const DhcDim *zero = NULL;
   for (int i = 0; i < t->rank; i++) {
     if (obviously_nonneg(t->dim[i])) continue;

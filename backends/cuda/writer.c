@@ -509,7 +509,7 @@ static void write_statement(Writer *w, const DhcLpInst *n) {
   case DHC_LP_OPERAND:
   case DHC_LP_SPLAT:
   case DHC_LP_PREFETCH: break;
-  case DHC_LP_SCRATCH: refuse(w, "a worker's scratch"); break;
+  case DHC_LP_SCRATCH: DHC_BUG("a worker's scratch on a GPU"); /* legal.c */
   case DHC_LP_LOCAL: write_local(w, n); break;
   case DHC_LP_AT:
   case DHC_LP_BLOCK: write_pointer(w, n); break;

@@ -51,7 +51,7 @@ static DhcArray *array_at(Interp *x, const dhc_image *im, const DhcFunc *f, int 
   const dhc_image_tensor *t = &im->tensors[i];
   int64_t dim[DHC_MAX_RANK] = {0};
   for (int d = 0; d < t->rank; d++)
-    if (!dhc_dimprog_eval(t->dims[d], symbols, im->plan.n_symbols, 0, &dim[d])) return NULL;
+    if (!dhc_dimprog_eval(t->dims[d], symbols, im->plan.n_symbols, 0, &dim[d])) DHC_BUG("'%s' was bound to no size", t->name);
   DhcArray *v = dhc_array_new(&x->values, f->params.at[i]->type.dtype, t->rank, dim);
   if (v->f)
     dhc_tensor_convert(v->f, DHC_F64, host(at), t->dtype, v->n);
@@ -81,9 +81,9 @@ static dhc_status interp_launch(DhcDevice *d, const DhcLaunch *l) {
   DhcArray **results = DHC_NEW_N(&x->values, DhcArray *, f->results.n + 1);
   DhcArray **updated = DHC_NEW_N(&x->values, DhcArray *, f->params.n + 1);
   for (int i = 0; i < f->params.n; i++)
-    if (!(args[i] = array_at(x, im, f, i, symbols, l->ptr[i]))) return (dhc_status){DHC_E_INPUT, "a size does not fit in 63 bits"};
+    args[i] = array_at(x, im, f, i, symbols, l->ptr[i]);
   if (!dhc_interp_run_bound(&x->values, g->code.diags, f, f->symbols.n, f->symbols.at, symbols, args, results, updated))
-    return (dhc_status){DHC_E_INPUT, "the interpreter reported an error"};
+    return (dhc_status){.code = DHC_E_INPUT}; /* the diagnostics say why */
   for (int i = 0; i < f->params.n; i++)
     if (updated[i]) store(updated[i], im->tensors[i].dtype, l->ptr[i]);
   for (int i = 0; i < f->results.n; i++) store(results[i], im->tensors[f->params.n + i].dtype, l->ptr[f->params.n + i]);

@@ -75,7 +75,7 @@ static dhc_status in_pieces(const DhcBeginner *b, DhcDevice *d, const dhc_slot *
 
 /* The interpreter has said why, as a diagnostic. */
 static dhc_status said(void) {
-  return (dhc_status){DHC_E_INPUT, "the interpreter reported an error"};
+  return (dhc_status){.code = DHC_E_INPUT};
 }
 
 /* A scalar of the program as the interpreter takes it. */

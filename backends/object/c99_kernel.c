@@ -221,7 +221,7 @@ static void write_simple(Writer *w, const DhcLpInst *n) {
   case DHC_LP_IOTA: text = n->type.lanes > 1 ? "l" : "0"; break;
   case DHC_LP_EXTRACT: text = ref(w, n->a[0], lane_text(w, (int)n->i)); break;
   case DHC_LP_GET: text = dhc_arena_printf(a, n->type.lanes > 1 ? "x%lld[l]" : "x%lld", (long long)n->i); break;
-  default: refuse(w, "a statement that C has no form of");
+  default: DHC_BUG("a statement of kind %d has no form in C", (int)n->kind);
   }
   declare(w, n);
   dhc_text_printf(w->to, "%s;\n", text);

@@ -34,8 +34,8 @@ static void refuse(Walk *w, const char *why) {
 
 static const DhcObjX *value(Walk *w, dhc_dimprog p, int64_t absent) {
   const DhcObjX *x = dhc_obj_prog(w->e, w->arena, p, w->env, w->im->plan.n_symbols, absent);
-  if (!x) refuse(w, dhc_arena_printf(w->arena, "entry '%s': a size has no program", w->src->name));
-  return x ? x : number(w, 0);
+  if (!x) DHC_BUG("entry '%s': a size has no program", w->src->name);
+  return x;
 }
 
 /* ---- names ------------------------------------------------------------------------------------ */
@@ -187,8 +187,7 @@ static void place(Walk *w, int buffer, DhcObjBase base, int param, const DhcObjX
   h->base = base;
   h->param = param;
   h->at = at;
-  if (base == DHC_OBJ_WEIGHTS && w->written[buffer])
-    refuse(w, dhc_arena_printf(w->arena, "entry '%s' writes to weights or buffers: training objects are not in this version", w->src->name));
+  if (base == DHC_OBJ_WEIGHTS && w->written[buffer]) DHC_BUG("entry '%s' writes to weights or buffers, which only training does", w->src->name);
 }
 
 static const DhcObjX *tensor_bytes(Walk *w, const dhc_image_tensor *t) {
@@ -262,7 +261,7 @@ static void place_tensors(Walk *w) {
       if (!w->written[t->buffer]) place(w, t->buffer, DHC_OBJ_PARAM, w->param_of[i], number(w, 0));
       break;
     case DHC_IMAGE_STATE: break;
-    default: refuse(w, dhc_arena_printf(w->arena, "entry '%s' trains: training objects are not in this version", w->src->name));
+    default: DHC_BUG("entry '%s' trains", w->src->name);
     }
   }
   for (int i = 0; i < im->n_panels; i++)
@@ -306,7 +305,7 @@ static void place_work(Walk *w) {
       place(w, i, DHC_OBJ_WORK, 0, dhc_obj_align64(w->e, w->arena, end));
       end = add(w, h->at, h->bytes);
     } else {
-      refuse(w, dhc_arena_printf(w->arena, "entry '%s': buffer %d has no place in an object", w->src->name, i));
+      DHC_BUG("entry '%s': buffer %d has no place in an object", w->src->name, i);
     }
   }
   w->e->work_bytes = dhc_obj_align64(w->e, w->arena, end);
@@ -360,10 +359,8 @@ static void add_call(Walk *w, const dhc_item *it, DhcObjStmt *s) {
   s->n_dims = it->n_dims;
   s->dims = DHC_NEW_N(a, const DhcObjX *, it->n_dims + 1);
   for (int i = 0; i < it->n_dims; i++) s->dims[i] = value(w, it->dims[i], 0);
-  if (k->n_ptrs != it->n_refs || k->n_dims != it->n_dims || k->n_classes < 1 || k->n_classes > DHC_MAX_CLASSES) {
-    refuse(w, dhc_arena_printf(a, "entry '%s': kernel %d does not fit its call", w->src->name, (int)it->kernel));
-    return;
-  }
+  if (k->n_ptrs != it->n_refs || k->n_dims != it->n_dims || k->n_classes < 1 || k->n_classes > DHC_MAX_CLASSES)
+    DHC_BUG("entry '%s': kernel %d does not fit its call", w->src->name, (int)it->kernel);
   const DhcObjX *scratch = number(w, 0), *shared = number(w, 0);
   for (int c = 0; c < k->n_classes; c++) {
     const dhc_kernel_class *from = &k->classes[c];
@@ -373,8 +370,7 @@ static void add_call(Walk *w, const dhc_item *it, DhcObjStmt *s) {
     const DhcObjX *own = dhc_obj_prog(e, a, from->scratch_bytes, s->dims, it->n_dims, 0);
     const DhcObjX *all = dhc_obj_prog(e, a, from->shared_bytes, s->dims, it->n_dims, 0);
     if (!guard || !n || !first || !own || !all) {
-      refuse(w, dhc_arena_printf(a, "entry '%s': kernel %d has no sizes", w->src->name, (int)it->kernel));
-      return;
+      DHC_BUG("entry '%s': kernel %d has no sizes", w->src->name, (int)it->kernel);
     }
     if (dhc_obj_is(guard, 0)) continue;
     bool always = c == k->n_classes - 1 || guard->lo > 0;
@@ -444,8 +440,6 @@ static void add_index_check(Walk *w, const dhc_index_check *from) {
   const dhc_image_tensor *t = &w->im->tensors[from->tensor];
   DhcObjIndexCheck c = {.param = w->param_of[from->tensor], .rank = t->rank, .at = number(w, 0), .extent = value(w, from->extent, 0),
                         .exempt = from->exempt, .exempted = from->exempted};
-  if (dhc_dtype_is_float((dhc_dtype)t->dtype))
-    refuse(w, dhc_arena_printf(w->arena, "entry '%s': input '%s' holds indices as floats: objects do not check those", w->src->name, t->name));
   const DhcObjX *stride = number(w, 1);
   for (int d = t->rank - 1; d >= 0; d--) {
     const DhcObjX *extent = value(w, t->dims[d], 0);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "backends/compile.h"
 #include "backends/loop/tpl.h"
 
 static const struct {
@@ -112,7 +113,23 @@ static void unbound(void **state) {
   dhc_arena_fini(&c.arena);
 }
 
+/* The interpreter as a device takes graphs, and nothing else. */
+static void interpreter(void **state) {
+  (void)state;
+  DhcDevice *d;
+  const char *name = "kernel";
+  dhc_kernel_fn fn;
+  assert_int_equal(dhc_backend_device("interp", &(DhcDeviceOptions){0}, &d).code, 0);
+  dhc_status st = d->ops->load(d, "code", 4, &name, 1, &fn);
+  assert_int_equal(st.code, DHC_E_USAGE);
+  assert_string_equal(st.message, "the interpreter takes graphs");
+  dhc_device_close(d);
+  st = dhc_backend_device("none", &(DhcDeviceOptions){0}, &d);
+  assert_int_equal(st.code, DHC_E_ENVIRONMENT);
+  assert_string_equal(st.message, "this build has no such backend");
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(refusals), cmocka_unit_test(unbound)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(refusals), cmocka_unit_test(unbound), cmocka_unit_test(interpreter)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -200,6 +200,28 @@ model Power() {
 }
 M
 sed 's/N\*N\*N\*N/N*N*N/' power.dhc > cube.dhc
+model apart <<'M'
+model Apart() {
+  state s: [B, 4] = zeros()
+  state t: [N, 4] = zeros()
+  f<B>(x: [B, 4]) -> (y) {
+    s <- s + x
+    return s
+  }
+  g<N>(x: [N, 4]) -> (y) {
+    t <- t + x
+    return t
+  }
+}
+M
+model grown <<'M'
+model Grown() {
+  forward<B>(x: [B, 4]) -> (y) {
+    require B >= 2
+    return pad(x, 0, 1, 0)
+  }
+}
+M
 model full <<'M'
 model Full() {
   state n: [B] = zeros()
@@ -284,6 +306,8 @@ row 1 "error: --max-ram 10: entry 'forward' needs 204800 bytes, most of them (20
 row 2 "error: --variant-weights: variant 'a' has weights and another has none (--weights are for all others)" build mlp -o x.o --variant a:depth=1 --variant b:depth=2 --variant-weights a:w.safetensors
 row 2 "error: --variant-weights: no --variant is called 'c'" build mlp -o x.o --variant a:depth=1 --variant-weights c:w.safetensors
 row 2 'error: --variant a: more than 64 settings' build mlp -o x.o --variant "a:$(seq -s, -f 'd%g=1' 65)"
+row 1 "error: entry 'f.step' does not tell how large state 't' of another entry is: build them apart" build apart.dhc --entry f.step --entry g.step -o x.o
+row 1 "error: entry 'cube': at these sizes a number of bytes does not fit in 63 bits" build sizes.dhc --entry cube --bind N=2147483647 -o x.o
 row 2 'error: --target nope: there is none; there are x86-64, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, riscv64, armv7, thumbv7em, wasm32, and triples of them' build trained.dhc -o x.o --target nope
 row 2 'error: --cpu nope: not one of aarch64 (generic cortex-a53 cortex-a55 cortex-a72 cortex-a76 neoverse-n1 neoverse-n2 neoverse-v1 neoverse-v2 apple-m1)' build trained.dhc -o x.o --target aarch64 --cpu nope
 row 2 'error: --features: of x86-64 only in this version; aarch64 has its own' build trained.dhc -o x.o --target aarch64 --features avx2
@@ -301,6 +325,11 @@ with=()
 like 0 'full.so: 2 entries, [0-9]* kernels, [0-9]* bytes; weights 0 bytes, passed by the caller' build full.dhc --entry forward.step -o full.so
 row 1 'error: bench: full.so has no function other_describe: it is no object of dhcc build, or of another --name' bench --object full.so --name other
 row 1 'error: bench: full.so: the entry returns status 7 (docs/abi.md)' bench --object full.so
+"$dhcc" build grown.dhc -o grown.so > said.txt 2>&1 || fail 'an object of a result that grows'
+row 1 'error: bench: grown.so: the entry does not take these --sizes' bench --object grown.so --sizes B=1
+row 1 'error: bench: grown.so: an input or output whose size bench does not work out' bench --object grown.so --sizes B=2
+[ -e "$ODD_OBJECT" ] && ln -s "$ODD_OBJECT" odd.so || fail "no library $ODD_OBJECT"
+row 1 'error: bench: odd.so: it does not do what docs/abi.md says' bench --object odd.so
 # kernels by themselves
 cat > sine.spec <<'S'
 spec map args 0 {

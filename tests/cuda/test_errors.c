@@ -12,6 +12,7 @@
 #include "backends/compile.h"
 #include "backends/cuda/cuda.h"
 #include "backends/cuda/object.h"
+#include "backends/loop/loop.h"
 
 /* ---- what a program does with a GPU, up to the first failure --------------------------------- */
 
@@ -182,6 +183,45 @@ static dhc_status print_without_room(void) {
   return print("sass");
 }
 
+/* ---- writing: programs that no template makes ---------------------------------------------------------- */
+
+static dhc_status write_program(void (*fill)(DhcLp *b, DhcLv p, DhcLv task)) {
+  static DhcArena a;
+  dhc_arena_init(&a);
+  DhcLp *b = dhc_lp_new(&a, 1, 0);
+  DhcLv p = dhc_lp_operand(b, 0, DHC_F32), task = dhc_lp_tasks(b, dhc_prog_const(&a, 4));
+  fill(b, p, task);
+  dhc_lp_end(b);
+  DhcText to = {.arena = &a};
+  DhcCudaLaunch launch;
+  const char *name = "kernel", *why = NULL;
+  const DhcLp *program = b;
+  dhc_cuda_write(&program, &name, 1, "", &to, &launch, &why);
+  dhc_status st = {.code = why ? DHC_E_INPUT : DHC_OK};
+  snprintf(st.message, sizeof st.message, "%s", why ? why : "");
+  return st;
+}
+
+static void wide(DhcLp *b, DhcLv p, DhcLv task) { dhc_lp_store(b, p, task, dhc_lp_load(b, p, task, 64, 0), 0); }
+static void several(DhcLp *b, DhcLv p, DhcLv task) {
+  dhc_lp_store(b, p, task, dhc_lp_load(b, p, task, 8, 0), 0);
+  dhc_lp_store(b, p, task, dhc_lp_load(b, p, task, 16, 0), 0);
+}
+static void shuffled(DhcLp *b, DhcLv p, DhcLv task) {
+  static const int pick[8] = {1, 0, 3, 2, 5, 4, 7, 6};
+  DhcLv x = dhc_lp_load(b, p, task, 8, 0);
+  dhc_lp_store(b, p, task, dhc_lp_shuffle(b, x, x, pick, 8), 0);
+}
+static void shared(DhcLp *b, DhcLv p, DhcLv task) {
+  DhcLv local = dhc_lp_local(b, DHC_F32, 64);
+  dhc_lp_store(b, local, dhc_lp_i64(b, 0), dhc_lp_load(b, p, task, 16, 0), 0);
+  dhc_lp_store(b, p, task, dhc_lp_load(b, local, dhc_lp_i64(b, 3), 1, 0), 0);
+}
+static dhc_status write_wide(void) { return write_program(wide); }
+static dhc_status write_several(void) { return write_program(several); }
+static dhc_status write_shuffled(void) { return write_program(shuffled); }
+static dhc_status write_shared(void) { return write_program(shared); }
+
 static void asked_wrongly(void) {
   char folder[] = "/tmp/dhc-cuda-XXXXXX", tool[64];
   work = second_gpu;
@@ -192,6 +232,14 @@ static void asked_wrongly(void) {
   run_case(NULL, NULL, "3 --backend cuda: a kernel of 257 operands");
   work = arguments;
   run_case(NULL, NULL, "3 --backend cuda: a kernel of 601 arguments");
+  work = write_wide;
+  run_case(NULL, NULL, "1 vectors of more than 32 lanes");
+  work = write_several;
+  run_case(NULL, NULL, "1 vectors of several lengths");
+  work = write_shuffled;
+  run_case(NULL, NULL, "1 a shuffle of other than 16 lanes");
+  work = write_shared;
+  run_case(NULL, NULL, "1 a stack array that lanes share");
   work = print_cuda;
   run_case(NULL, NULL, "0 ");
   dtype = "f64";

@@ -98,6 +98,12 @@ static void npy_headers(void **state) {
   BAD("{'descr': '<f4', 'descr': '<f4'}", 8, "header byte 24: key given twice");
   BAD("{'descr': [('a', '<f4')]}", 8, "header byte 10: expected a quoted word");
   BAD("", 0, "header byte 0: expected '{'");
+  BAD("{'a word that is long': 1}", 8, "header byte 17: unknown key or type");
+  BAD("{'descr", 8, "header byte 7: a quote is never closed");
+  BAD("{'shape': (1, 1, 1, 1, 1, 1, 1, 1, 1)}", 8, "header byte 36: the shape has more than 8 dimensions");
+  BAD("{'order': 'C'}", 8, "header byte 8: unknown key");
+  BAD("{'fortran_order': 'no'}", 8, "header byte 18: expected True or False");
+  BAD("{'shape': () 'descr'}", 8, "header byte 13: expected ',' or '}'");
   assert_fails(npy_text(4, "", 0, &v), DHC_E_INPUT,
                "a.npy: error: format version 4.0 is not supported");
 }

@@ -311,6 +311,7 @@ static void refusals(void **state) {
       {0, {.kind = DHC_ITEM_CALL, .kernel = 1}, "plan 'test': item 0: no such kernel"},
       {0, {.kind = DHC_ITEM_CALL, .n_refs = 1, .refs = x_to_a},
        "plan 'test': item 0: operands or dims do not match the kernel"},
+      {0, {.kind = DHC_ITEM_CALL, .n_refs = -1}, "plan 'test': item 0: too many operands"},
       {2, {.kind = DHC_ITEM_COPY, .n_refs = 2, .refs = b_to_y, .bytes = NUM(36)},
        "plan 'test': item 2: an operand lies outside its buffer"},
       {2, {.kind = DHC_ITEM_COPY, .n_refs = 1, .refs = b_to_y},
@@ -332,6 +333,19 @@ static void refusals(void **state) {
     bad.items = changed;
     assert_fails(dhc_plan_bind(&bad, kernels, &n, 1, &b), DHC_E_USAGE, cases[i].message);
   }
+  static const int64_t twice[] = {DHC_DIM_CONST, 2};
+  dhc_item deep[DHC_MAX_LOOP_DEPTH + 1];
+  for (int i = 0; i <= DHC_MAX_LOOP_DEPTH; i++) {
+    deep[i] = (dhc_item){.kind = DHC_ITEM_LOOP, .count = {twice, 2}, .n_body = DHC_MAX_LOOP_DEPTH - i};
+  }
+  dhc_plan nested = plan;
+  nested.items = deep;
+  nested.n_items = DHC_MAX_LOOP_DEPTH + 1;
+  assert_fails(dhc_plan_bind(&nested, kernels, &n, 1, &b), DHC_E_USAGE, "plan 'test': item 4: loops nested too deeply");
+  dhc_kernel unfit = adder;
+  unfit.n_classes = 1; /* of few elements only */
+  const dhc_kernel *const small[] = {&unfit};
+  assert_fails(dhc_plan_bind(&plan, small, &n, 1, &b), DHC_E_USAGE, "plan 'test': item 0: no size class of its kernel fits");
   dhc_kernel unlinked = adder;
   dhc_kernel_class none[] = {adder.classes[0], adder.classes[1]};
   none[1].fn = NULL;

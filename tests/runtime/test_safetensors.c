@@ -156,6 +156,8 @@ static void bad_inputs(void **state) {
           "tensor 'w': its range [4,0] ends before it begins");
   REFUSED("{" ENTRY("w", "U8", "[8]", "[0,8]") "}", 4,
           "tensor 'w' ends at byte 8, the data has only 4");
+  REFUSED("{" ENTRY("w", "U8", "[4]", "[0,99999999999999999999]") "}", 4, "header byte 46: data offset out of range");
+  REFUSED("{\"w\":{\"dtype\":{\"U8\":1},\"shape\":[],\"data_offsets\":[0,1]}}", 1, "header byte 20: expected null");
   REFUSED("{\"__metadata__\":{\"a\":1}}", 0, "header byte 21: metadata values must be strings");
   REFUSED("{\"__metadata__\":[]}", 0, "header byte 16: expected '{'");
   REFUSED("{\"__metadata__\":{},\"__metadata__\":{}}", 0, "header byte 19: key given twice");

@@ -123,6 +123,46 @@ static void test_wrong(void **state) {
   }
 }
 
+/* Texts that are no spec: what was expected. `body` stands behind "axis par in f32 row [1(a0)] %0 = load 0 : f32". */
+static const Wrong mistaken[] = {
+    {"%1 = const 0x1 : f32", "an exponent"},
+    {"%1 = const 0x1p+9999 : f32", "an exponent in range"},
+    {"%1 = const 1.5 : f32", "a hexadecimal float"},
+    {"%1 = load 9999999 : f32", "a small number"},
+    {"out f32 row [1(a0)] = 0", "a node (%0, %1, ...)"},
+    {"out f32 row [s(b0)] = %0", "an axis (a0, a1, ...)"},
+    {"out f32 row [s(a0 + a1 + a2 + a3 + a4)?] = %0", "at most 4 axes in a term"},
+    {"out f32 row [s(a0), s(a0), s(a0), s(a0), s(a0), s(a0), s(a0), s(a0), s(a0)] = %0", "fewer terms"},
+    {"out f32 row [x(a0)] = %0", "a term, s(...) or 1(...)"},
+    {"%1 = neg(%0, %0, %0, %0, %0) : f32", "at most 4 operands"},
+    {"%1 = fold reduce_sum(%0) a12 : f32", "an axis of the spec"},
+    {"axis par axis par axis par axis par axis par axis par axis par axis par axis par axis par axis par axis par", "fewer axes"},
+};
+
+static void expected(const char *text, const char *what) {
+  Fix x;
+  begin(&x);
+  assert_null(parse(&x, text));
+  assert_int_equal(x.diags.n_errors, 1);
+  assert_string_equal(x.diags.all.at[0]->text, dhc_arena_printf(&x.arena, "kernel spec: expected %s", what));
+  dhc_arena_fini(&x.arena);
+}
+
+static void test_mistaken(void **state) {
+  (void)state;
+  DhcArena a;
+  dhc_arena_init(&a);
+  for (size_t i = 0; i < sizeof mistaken / sizeof *mistaken; i++)
+    expected(dhc_arena_printf(&a, "spec map args 0 { axis par in f32 row [1(a0)] %%0 = load 0 : f32 %s }", mistaken[i].text), mistaken[i].message);
+  expected("spec map args 0 attrs 1, 2, 3, 4, 5, 6, 7, 8, 9 { axis par }", "fewer attributes");
+  DhcText operands = {.arena = &a}, nodes = {.arena = &a};
+  for (int i = 0; i <= DHC_SPEC_MAX_OPERANDS; i++) dhc_text_puts(&operands, "in f32 row [1(a0)] ");
+  for (int i = 0; i <= DHC_SPEC_MAX_NODES; i++) dhc_text_printf(&nodes, "%%%d = axis 0 : i64 ", i);
+  expected(dhc_arena_printf(&a, "spec map args 0 { axis par %s }", dhc_text_str(&operands)), "fewer operands");
+  expected(dhc_arena_printf(&a, "spec map args 0 { axis par %s }", dhc_text_str(&nodes)), "fewer nodes");
+  dhc_arena_fini(&a);
+}
+
 /* What no text can say: specs made by hand. */
 typedef struct Broken {
   void (*break_it)(DhcSpec *s);
@@ -347,7 +387,7 @@ static void test_ragged_panels(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_wrong), cmocka_unit_test(test_broken), cmocka_unit_test(test_text),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_wrong), cmocka_unit_test(test_mistaken), cmocka_unit_test(test_broken), cmocka_unit_test(test_text),
                                      cmocka_unit_test(test_arguments), cmocka_unit_test(test_meaning),
                                      cmocka_unit_test(test_tag_map), cmocka_unit_test(test_panel_meaning),
                                      cmocka_unit_test(test_ragged_panels)};
