@@ -327,7 +327,7 @@ static void ask_leave(DhcPassCtx *px, const DhcFunc *f, bool *forced) {
       for (int r = 0; r < n->n_results; r++) forced[n->results[r]->id] = !dhc_pass_may_change(px);
 }
 
-static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
+static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f, FuRoom *room) {
   if (!normalise_scans(f) || !dhc_fu_lower_routes(f) || !dhc_fu_lower_convs(f) || !dhc_fu_cut_pairs(f, px->scratch)) return false;
   dhc_fu_order_scans(f, px->scratch);
   int n_values = f->next_value_id + 1;
@@ -335,6 +335,7 @@ static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
   ask_leave(px, f, forced);
   for (;;) {
     Fu *fu = dhc_fu_open(m, px, f);
+    fu->room = room;
     mark_updates(fu);
     for (int v = 0; v < n_values; v++) fu->value[v].forced = forced[v];
     if (px->props & DHC_PROP_CHAINED) dhc_fu_find_chains(fu);
@@ -360,11 +361,12 @@ void dhc_fu_dissolve(DhcModule *m) {
 /* requires: UNFUSED. establishes: FUSED. breaks: UNFUSED. */
 bool dhc_pass_fuse(DhcModule *m, DhcPassCtx *px) {
   bool ok = true;
+  FuRoom room = {0};
   dhc_fu_dissolve(m);
   for (int i = 0; i < m->funcs.n; i++) {
     DhcFunc *f = m->funcs.at[i];
     if (f->kind == DHC_FUNC_INIT) continue; /* the interpreter runs these */
-    ok = fuse_function(m, px, f) && ok;
+    ok = fuse_function(m, px, f, &room) && ok;
   }
   return ok;
 }

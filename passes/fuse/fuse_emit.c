@@ -518,8 +518,8 @@ static DhcValue *choose_force(const FuKernel *k) {
 }
 
 bool dhc_fu_write(Fu *fu, FuGroup *g, FuSpec *out, DhcValue **force) {
-  if (!fu->kernel) fu->kernel = DHC_NEW(fu->scratch, FuKernel);
-  FuKernel *k = fu->kernel;
+  if (!fu->room->kernel) fu->room->kernel = DHC_NEW(fu->scratch, FuKernel);
+  FuKernel *k = fu->room->kernel;
   k->n_splits = 0;
   memset(k->attr, 0, sizeof k->attr);
   for (;;) {

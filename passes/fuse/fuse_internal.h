@@ -168,7 +168,7 @@ typedef struct Fu {
   int *n_use;
   bool *is_result;
   FuChain **chain_of; /* by node id: of folds and outer contractions; else NULL */
-  FuKernel *kernel; /* the one being written: every group's in turn */
+  struct FuRoom *room; /* of the pass; NULL where no kernels are written */
   char *to_update; /* by value id: on the way into an `update`; 2: and a concat may still come */
 } Fu;
 
@@ -326,6 +326,12 @@ typedef struct FuSpec {
   const DhcDim **offsets;  /* by operand */
   DhcValue **value;        /* by operand */
 } FuSpec;
+/* What kernels of a pass are written in, one after another: the structs are large. */
+typedef struct FuRoom {
+  FuKernel *kernel; /* the one being written: every group's in turn */
+  DhcSpec *spec;
+  DHC_VEC(DhcSpec *) made; /* equal ones once */
+} FuRoom;
 /* Drops unused nodes, merges axes, orders, lowers forms; false: too large. */
 bool dhc_fu_finish(FuKernel *k, FuSpec *out);
 

@@ -412,6 +412,8 @@ static void add_operand(Build *b, const FuOperand *o) {
   DhcOperand *p = &b->s->operand[b->s->n_operands++];
   p->dtype = o->dtype;
   p->out = o->out;
+  p->tag = DHC_TAG_ROW;
+  p->width = p->n_terms = 0;
   p->stored = o->out ? b->node_to[o->stored] : -1;
   for (int a = 0; a < b->s->n_axes; a++) { /* plain terms by axis */
     for (int i = 0; i < o->plain.n; i++) {
@@ -470,6 +472,17 @@ static void number_operands(Build *b, const bool *used) {
       if (used[o] && b->k->operand[o].out == out) b->operand_to[o] = n++;
 }
 
+/* A spec of the pass that is equal to s, new if there is none. */
+static DhcSpec *made_spec(Fu *fu, const DhcSpec *s) {
+  FuRoom *room = fu->room;
+  for (int i = 0; i < room->made.n; i++)
+    if (dhc_spec_equal(room->made.at[i], s)) return room->made.at[i];
+  DhcSpec *own = dhc_arena_dup(fu->scratch, s, sizeof *s);
+  own->node = dhc_arena_dup(fu->scratch, s->node, sizeof *s->node * (size_t)s->n_nodes);
+  DHC_PUSH(fu->scratch, &room->made, own);
+  return own;
+}
+
 /* Index nodes must come before the loads that use them; loads are numbered by first use,
  * which the writing order already ensures. */
 bool dhc_fu_finish(FuKernel *k, FuSpec *out) {
@@ -485,8 +498,11 @@ bool dhc_fu_finish(FuKernel *k, FuSpec *out) {
   drop_unused_axes(k, form, n_forms, live);
   merge_axes(k, form, n_forms, live);
 
-  Build b = {.k = k, .s = DHC_NEW(k->fu->scratch, DhcSpec)}; /* most are equal to one that the module has */
+  FuRoom *room = k->fu->room;
+  if (!room->spec) room->spec = DHC_NEW(k->fu->scratch, DhcSpec);
+  Build b = {.k = k, .s = room->spec};
   DhcSpecNode node[DHC_SPEC_MAX_NODES];
+  b.s->n_axes = b.s->n_operands = b.s->n_nodes = 0;
   b.s->kind = k->kind;
   b.s->node = node;
   add_axes(&b);
@@ -506,8 +522,7 @@ bool dhc_fu_finish(FuKernel *k, FuSpec *out) {
   b.s->n_args = b.n_arg;
   b.s->n_attrs = k->n_attrs;
   memcpy(b.s->attr, k->attr, sizeof b.s->attr);
-  b.s->node = dhc_arena_dup(k->fu->scratch, node, sizeof *node * (size_t)b.s->n_nodes);
-  out->spec = b.s;
+  out->spec = made_spec(k->fu, b.s);
   out->dims = b.dim.at;
   out->n_dims = b.dim.n;
   return true;
