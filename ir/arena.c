@@ -23,19 +23,21 @@ struct DhcArenaBlock {
 };
 
 /* ---- blocks given back ---------------------------------------------------------------
- * Compiling fills and drops dozens of regions; their blocks are kept for those that come next, whose pages are
- * there then. Not where every use of a dead block is to be seen. */
+ * Compiling fills and drops dozens of regions; their blocks are kept, by size, for those that come next, whose pages
+ * are there then: given to the heap, they would go back to the system and be made anew. Not where every use of a dead
+ * block is to be seen. */
 
 #if defined(DHC_STRESS) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { KEEP_BLOCKS = 0 };
+enum { KEEP_BYTES = 0 };
 #else
-enum { KEEP_BLOCKS = 96 }; /* at most so many */
+enum { KEEP_BYTES = 96 << 20 }; /* at most so many */
 #endif
+enum { N_SIZES = 8 };
 
 struct DhcBlocks {
   pthread_mutex_t lock; /* worker threads share what the call that they work for has */
-  struct DhcArenaBlock *first;
-  int n;
+  struct DhcArenaBlock *first[N_SIZES]; /* of FIRST_BLOCK << i bytes */
+  size_t bytes;
 };
 
 DhcBlocks *dhc_blocks_new(void) {
@@ -44,27 +46,35 @@ DhcBlocks *dhc_blocks_new(void) {
   return kept;
 }
 
-/* Only the largest, which are nearly all of the bytes: any of them serves any request. */
+/* -1: made for one request. */
+static int size_number(size_t size) {
+  for (int i = 0; i < N_SIZES; i++)
+    if (size == (size_t)FIRST_BLOCK << i) return size > LARGEST_BLOCK ? -1 : i;
+  return -1;
+}
+
 static bool keep_block(DhcBlocks *kept, struct DhcArenaBlock *b) {
-  if (!kept || b->size != LARGEST_BLOCK) return false;
+  int i = size_number(b->size);
+  if (!kept || i < 0) return false;
   pthread_mutex_lock(&kept->lock);
-  bool room = kept->n < KEEP_BLOCKS;
+  bool room = kept->bytes + b->size <= KEEP_BYTES;
   if (room) {
-    b->older = kept->first;
-    kept->first = b;
-    kept->n++;
+    b->older = kept->first[i];
+    kept->first[i] = b;
+    kept->bytes += b->size;
   }
   pthread_mutex_unlock(&kept->lock);
   return room;
 }
 
-static struct DhcArenaBlock *kept_block(DhcBlocks *kept) {
-  if (!kept) return NULL;
+static struct DhcArenaBlock *kept_block(DhcBlocks *kept, size_t size) {
+  int i = size_number(size);
+  if (!kept || i < 0) return NULL;
   pthread_mutex_lock(&kept->lock);
-  struct DhcArenaBlock *b = kept->first;
+  struct DhcArenaBlock *b = kept->first[i];
   if (b) {
-    kept->first = b->older;
-    kept->n--;
+    kept->first[i] = b->older;
+    kept->bytes -= size;
   }
   pthread_mutex_unlock(&kept->lock);
   if (!b) return NULL;
@@ -76,16 +86,19 @@ static struct DhcArenaBlock *kept_block(DhcBlocks *kept) {
 /* Whether there was something to give back. */
 static bool trim(DhcBlocks *kept) {
   if (!kept) return false;
+  struct DhcArenaBlock *all[N_SIZES];
   pthread_mutex_lock(&kept->lock);
-  struct DhcArenaBlock *all = kept->first;
-  kept->first = NULL;
-  kept->n = 0;
+  memcpy(all, kept->first, sizeof all);
+  memset(kept->first, 0, sizeof kept->first);
+  bool any = kept->bytes > 0;
+  kept->bytes = 0;
   pthread_mutex_unlock(&kept->lock);
-  for (struct DhcArenaBlock *b = all, *older; b; b = older) {
-    older = b->older;
-    free(b);
-  }
-  return all != NULL;
+  for (int i = 0; i < N_SIZES; i++)
+    for (struct DhcArenaBlock *b = all[i], *older; b; b = older) {
+      older = b->older;
+      free(b);
+    }
+  return any;
 }
 
 void dhc_blocks_free(DhcBlocks *kept) {
@@ -137,7 +150,7 @@ static struct DhcArenaBlock *open_block(DhcArena *a, size_t bytes) {
   if (size > LARGEST_BLOCK) size = LARGEST_BLOCK;
   if (size < bytes) size = bytes;
   dhc_guard_take(size);
-  struct DhcArenaBlock *b = size == LARGEST_BLOCK ? kept_block(dhc_guard_blocks()) : NULL;
+  struct DhcArenaBlock *b = kept_block(dhc_guard_blocks(), size);
   if (!b) b = calloc(1, sizeof *b + size);
   if (!b && trim(dhc_guard_blocks())) b = calloc(1, sizeof *b + size);
   if (!b) {
