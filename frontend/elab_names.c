@@ -26,10 +26,11 @@ DhcVal *dhc_scope_get(DhcScope *s, const char *name) {
 
 /* ---- declarations ---------------------------------------------------------------------- */
 
+/* Names are interned. */
 static const DhcAstDecl *find_in(const DhcAstModule *file, const char *name, unsigned kinds) {
   for (int i = 0; i < file->decls.n; i++) {
     const DhcAstDecl *d = file->decls.at[i];
-    if (d->name.text && (kinds & DHC_DECL_BIT(d->kind)) && !strcmp(d->name.text, name)) return d;
+    if (d->name.text == name && (kinds & DHC_DECL_BIT(d->kind))) return d;
   }
   return NULL;
 }
@@ -70,6 +71,7 @@ static const DhcAstDecl *search(DhcElab *e, const DhcAstProgram *p, const DhcAst
 
 const DhcAstDecl *dhc_find_decl(DhcElab *e, const DhcAstModule *file, const char *name, unsigned kinds,
                                 const DhcAstModule **in) {
+  name = dhc_intern(e->strings, name);
   const DhcAstDecl *d = search(e, program_of(e, file), file, name, kinds, in);
   for (int i = 0; i < e->prelude.n && !d; i++)
     if (e->prelude.at[i].root) d = search(e, &e->prelude.at[i], e->prelude.at[i].root, name, kinds, in);

@@ -100,9 +100,9 @@ static void redirect(DhcFunc *f, DhcFunc *const *stands_for) {
   if (f->vjp) f->vjp = stands_for[f->vjp->id];
 }
 
-/* One round in callee-before-caller order; further rounds merge what differed only by a
- * derivative that stands later. */
-static int merge_round(DhcModule *m, DhcArena *scratch) {
+/* One round in callee-before-caller order, after which functions differ at most by a derivative that stands
+ * later: *again if some of these were merged. */
+static int merge_round(DhcModule *m, DhcArena *scratch, bool *again) {
   Names names = {.arena = scratch, .merging = true};
   DhcFunc **stands_for = DHC_NEW_N(scratch, DhcFunc *, m->next_func_id + 1);
   DHC_VEC(const char *) seen = {0};
@@ -123,7 +123,12 @@ static int merge_round(DhcModule *m, DhcArena *scratch) {
     DHC_PUSH(scratch, &seen, text);
   }
   m->funcs.n = kept;
-  for (int i = 0; i < kept; i++) redirect(m->funcs.at[i], stands_for);
+  *again = false;
+  for (int i = 0; i < kept; i++) {
+    const DhcFunc *f = m->funcs.at[i], *vjp = f->vjp;
+    redirect(m->funcs.at[i], stands_for);
+    *again = *again || f->vjp != vjp;
+  }
   for (int i = 0; i < m->tensors.n; i++) {
     DhcFunc **init = &m->tensors.at[i].init;
     if (*init && (*init)->module == m) *init = stands_for[(*init)->id];
@@ -134,8 +139,8 @@ static int merge_round(DhcModule *m, DhcArena *scratch) {
 int dhc_module_merge_units(DhcModule *m) {
   DhcArena scratch;
   dhc_arena_init(&scratch);
-  int total = 0, n;
-  while ((n = merge_round(m, &scratch)) > 0) total += n;
+  int total = 0;
+  for (bool again = true; again;) total += merge_round(m, &scratch, &again);
   dhc_arena_fini(&scratch);
   return total;
 }

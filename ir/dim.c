@@ -206,10 +206,13 @@ static const DhcDim *combine(DhcDims *cx, const DhcDim *a, int64_t ca, const Dhc
 }
 
 const DhcDim *dhc_dim_add(DhcDims *cx, const DhcDim *a, const DhcDim *b) {
+  if (!a->n) return b;
+  if (!b->n) return a;
   return combine(cx, a, 1, b, 1);
 }
 
 const DhcDim *dhc_dim_sub(DhcDims *cx, const DhcDim *a, const DhcDim *b) {
+  if (!b->n) return a;
   return combine(cx, a, 1, b, -1);
 }
 
