@@ -78,17 +78,22 @@ static long try_copy(const uint8_t *bytes, size_t n, size_t at, uint8_t value, S
 }
 
 long support_damage(const uint8_t *bytes, size_t n, SupportTry try, void *ctx) {
-  long n_accepted = 0;
+  long n_accepted = 0, n_loads = (long)n;
   for (size_t k = 0; k < n; k++) {
     n_accepted += try_copy(bytes, k, n, 0, try, ctx);
   }
   for (size_t i = 0; i < n; i++) {
-    const uint8_t values[4] = {(uint8_t)(bytes[i] ^ 1), (uint8_t)(bytes[i] ^ 0x80), 0, 0xff};
-    for (int v = 0; v < 4; v++) {
-      if (values[v] != bytes[i]) {
+    uint8_t values[16] = {0, 0xff, '0', '"', ' ', '[', '}', '\n'};
+    for (int bit = 0; bit < 8; bit++) {
+      values[8 + bit] = (uint8_t)(bytes[i] ^ 1u << bit);
+    }
+    for (int v = 0; v < 16; v++) {
+      if (values[v] != bytes[i] && memchr(values, values[v], (size_t)v) == NULL) {
+        n_loads++;
         n_accepted += try_copy(bytes, n, i, values[v], try, ctx);
       }
     }
   }
+  print_message("%ld damaged files, %ld accepted\n", n_loads, n_accepted);
   return n_accepted;
 }

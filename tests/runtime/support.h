@@ -23,7 +23,7 @@ void support_write(const char *path, const void *bytes, size_t n);
 uint8_t *support_read(const char *path, size_t *n);
 
 /* Calls try(ctx, bytes, n) on every truncation of the bytes and with every byte
- * replaced by four other values; returns how many calls said it was accepted.
+ * replaced by up to 16 other values, one for each bit among them; returns how many calls said it was accepted.
  * The bytes handed over are a block of their own, so sanitizers see every stray
  * read. */
 typedef int (*SupportTry)(void *ctx, const uint8_t *bytes, size_t n);

@@ -1,9 +1,12 @@
 /* The kernel store: hits, damage, privacy, CPU features, threads, pruning. */
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <utime.h>
 
@@ -298,6 +301,84 @@ static void threads(void **state) {
   support_drop(folder);
 }
 
+/* ---- processes that are killed ------------------------------------------------------------ */
+
+enum { PROCESSES = 8, TURNS = 200, KILLS = 60, SIZE = 20000 };
+
+/* Turns from *turn on, as a process does that compiles: what is there is right, what is not is put. */
+static void take_turns(const char *folder, volatile int *turn) {
+  uint8_t payload[SIZE];
+  while (*turn < TURNS) {
+    char key[65];
+    DhcStoreBytes b;
+    DhcStore *s;
+    int which = *turn % 20;
+    key_of(which, key);
+    memset(payload, which, sizeof payload);
+    DhcStoreOptions options = {.dir = folder};
+    if (dhc_store_open(&options, &s).code != DHC_OK) _exit(3);
+    if (dhc_store_get(s, key, &b)) {
+      if (b.n_bytes != SIZE || memcmp(b.bytes, payload, SIZE)) _exit(2);
+      dhc_store_bytes_free(&b);
+      if (*turn % 7 == 0) (void)dhc_store_put(s, key, "", payload, SIZE);
+    } else if (!dhc_store_put(s, key, "", payload, SIZE)) {
+      _exit(4);
+    }
+    dhc_store_close(s);
+    ++*turn;
+  }
+  _exit(0);
+}
+
+static pid_t begin(const char *folder, volatile int *turn) {
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (pid == 0) take_turns(folder, turn);
+  return pid;
+}
+
+static void processes(void **state) {
+  (void)state;
+  char folder[256];
+  unsigned seed = 1, n_kills = 0;
+  pid_t pid[PROCESSES];
+  volatile int *turn = mmap(NULL, sizeof *turn * PROCESSES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  assert_true(turn != MAP_FAILED);
+  support_folder(folder);
+  for (int i = 0; i < PROCESSES; i++) pid[i] = begin(folder, &turn[i]);
+  for (int left = PROCESSES; left > 0;) {
+    int status, i = 0;
+    seed = seed * 1664525u + 1013904223u;
+    usleep(200 + (seed >> 20));
+    if (n_kills < KILLS) {
+      pid_t victim = pid[seed >> 8 & (PROCESSES - 1)];
+      n_kills += victim > 0 && kill(victim, SIGKILL) == 0;
+    }
+    pid_t done = waitpid(-1, &status, n_kills < KILLS ? WNOHANG : 0);
+    if (done <= 0) continue;
+    while (pid[i] != done) assert_true(++i < PROCESSES);
+    if (WIFSIGNALED(status)) {
+      assert_int_equal(WTERMSIG(status), SIGKILL);
+      pid[i] = begin(folder, &turn[i]);
+      continue;
+    }
+    assert_int_equal(WEXITSTATUS(status), 0);
+    pid[i] = 0;
+    left--;
+  }
+  Heard heard;
+  DhcStore *s = open_store(folder, NULL, &heard);
+  DhcStoreList list;
+  assert_ok(dhc_store_verify(s, false, &list));
+  assert_int_equal(list.n_entries, 20);
+  for (int i = 0; i < 20; i++) assert_true(list.entries[i].ok);
+  print_message("%u kills\n", n_kills);
+  dhc_store_list_free(&list);
+  dhc_store_close(s);
+  munmap((void *)(uintptr_t)turn, sizeof *turn * PROCESSES);
+  support_drop(folder);
+}
+
 static void housekeeping(void **state) {
   (void)state;
   char folder[256], path[512], key[65];
@@ -372,6 +453,7 @@ int main(void) {
       cmocka_unit_test(hits),         cmocka_unit_test(memory_only),
       cmocka_unit_test(privacy),      cmocka_unit_test(damaged),
       cmocka_unit_test(features),     cmocka_unit_test(threads),
+      cmocka_unit_test(processes),
       cmocka_unit_test(housekeeping), cmocka_unit_test(default_folder),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
