@@ -206,3 +206,7 @@ dhc_status dhc_recipe_json(dhc_model *m, const dhc_train_options *o, char **out)
   if (out) *out = NULL;
   DOOR(m ? m->s : NULL, api_recipe_json(m, o, out));
 }
+
+dhc_status dhc_sweep_json(const char *folder, const char *metric, char **out) {
+  DHC_GUARDED(api_sweep_json(folder, metric, out));
+}

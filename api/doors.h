@@ -49,6 +49,7 @@ dhc_status api_sweep_steps(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_
 dhc_status api_sweep_costs(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_cost_row *r), void *ctx) DHC_MUST_USE;
 dhc_status api_sweep_train(dhc_sweep *w, const dhc_sweep_train_options *o, dhc_sweep_train_result *out) DHC_MUST_USE;
 dhc_status api_sweep_merge(const char *out, const char *const *folders, int n, dhc_sweep_train_result *result) DHC_MUST_USE;
+dhc_status api_sweep_json(const char *folder, const char *metric, char **out) DHC_MUST_USE;
 dhc_status api_recipe_json(dhc_model *m, const dhc_train_options *o, char **out) DHC_MUST_USE;
 
 #endif

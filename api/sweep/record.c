@@ -144,7 +144,7 @@ static dhc_status read_metrics(const Study *t, const StudyRun *run, StudyResult 
   return dhc_status_ok();
 }
 
-dhc_status study_finish(Study *t, StudyRun *run, const char *status, const char *message, const dhc_train_result *r) {
+dhc_status study_finish(Study *t, StudyRun *run, const char *status, const char *message, const dhc_train_result *r, const dhc_costs *costs) {
   StudyResult out = {.status = status, .message = dhc_arena_strdup(t->arena, message), .run_id = dhc_arena_strdup(t->arena, r->run_id)};
   for (int i = 0; i < STUDY_N_COLUMNS; i++) *(double *)(void *)((char *)&out + study_columns[i].at) = (double)NAN;
   dhc_status st = read_metrics(t, run, &out);
@@ -152,6 +152,9 @@ dhc_status study_finish(Study *t, StudyRun *run, const char *status, const char 
   out.peak_bytes = r->peak_bytes > 0 ? (double)r->peak_bytes : (double)NAN;
   out.seconds = r->seconds;
   out.samples_s = r->samples_per_s;
+  out.latency_ms = r->latency_ms;
+  out.flops = costs->flops_example;
+  out.active_parameters = costs->active_parameters;
   run->result = out;
   return write_run(t, run);
 }

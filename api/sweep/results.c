@@ -76,7 +76,7 @@ static void put_variants(const Study *t, JsonDoc *d) {
   }
 }
 
-static void put_runs(const Study *t, JsonDoc *d) {
+static void put_runs(const Study *t, JsonDoc *d, bool numbers) {
   int done = 0;
   cJSON *list = json_array(d, d->root, "runs");
   for (int i = 0; i < t->runs.n; i++) {
@@ -88,13 +88,15 @@ static void put_runs(const Study *t, JsonDoc *d) {
     json_text(d, row, "folder", r->folder);
     json_text(d, row, "status", r->result.status ? r->result.status : "left");
     if (r->result.status && *r->result.message) json_text(d, row, "message", r->result.message);
+    for (int k = 0; numbers && k < STUDY_N_COLUMNS; k++)
+      if (!isnan(study_value(&r->result, k))) json_number(d, row, study_columns[k].name, study_value(&r->result, k));
     done += r->result.status != NULL;
   }
   json_number(d, d->root, "runs_done", done);
   json_number(d, d->root, "runs_all", t->runs.n);
 }
 
-static dhc_status write_json(const Study *t) {
+dhc_status study_json(const Study *t, bool numbers, char **out) {
   JsonDoc d;
   json_begin(&d);
   json_number(&d, d.root, "format", 1);
@@ -107,11 +109,15 @@ static dhc_status write_json(const Study *t) {
   if (t->baseline) json_text(&d, d.root, "baseline", t->baseline);
   if (*t->metric) json_text(&d, d.root, "metric_asked", t->metric);
   put_variants(t, &d);
-  put_runs(t, &d);
+  put_runs(t, &d, numbers);
   study_summarise(t, &d);
+  return json_end(&d, dhc_status_ok(), true, out);
+}
+
+static dhc_status write_json(const Study *t) {
   char *text;
-  dhc_status st = json_end(&d, dhc_status_ok(), true, &text);
-  if (st.code == DHC_OK) st = dhc_file_replace(study_path(t, "sweep.json"), text, strlen(text));
+  DHC_TRY(study_json(t, false, &text));
+  dhc_status st = dhc_file_replace(study_path(t, "sweep.json"), text, strlen(text));
   free(text);
   return st;
 }
@@ -145,14 +151,15 @@ static double number_in(const cJSON *json, const char *name) {
   return cJSON_IsNumber(v) ? v->valuedouble : -1;
 }
 
-static void take_variants(Study *t, const cJSON *json) {
+static bool take_variants(Study *t, const cJSON *json) {
   const cJSON *row;
   cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(json, "variants")) {
     StudyVariant v = {.name = text_in(t, row, "name"), .number = -1, .settings = text_in(t, row, "settings")};
     v.id = (SweepIdentity){.pattern = text_in(t, row, "pattern"), .order = text_in(t, row, "order"), .mixers = text_in(t, row, "mixers"),
                            .length = dhc_number_whole(number_in(row, "sequence_length")), .parameters = dhc_number_whole(number_in(row, "parameters"))};
     const char *hash = text_in(t, row, "hash");
-    if (strlen(hash) != sizeof v.id.hash - 1 || strspn(hash, "0123456789abcdef") != sizeof v.id.hash - 1) continue;
+    if (strlen(hash) != sizeof v.id.hash - 1 || strspn(hash, "0123456789abcdef") != sizeof v.id.hash - 1) return false;
+    if (!*v.name || v.id.parameters < 0) return false;
     memcpy(v.id.hash, hash, sizeof v.id.hash);
     DHC_PUSH(t->arena, &t->variants, v);
   }
@@ -160,6 +167,7 @@ static void take_variants(Study *t, const cJSON *json) {
     StudyMerged m = {text_in(t, row, "name"), text_in(t, row, "hash"), text_in(t, row, "same_as")};
     DHC_PUSH(t->arena, &t->merged, m);
   }
+  return t->variants.n > 0;
 }
 
 static bool take(Study *t, const cJSON *json) {
@@ -177,7 +185,7 @@ static bool take(Study *t, const cJSON *json) {
   cJSON_ArrayForEach(row, seeds) if (cJSON_IsNumber(row) && row->valuedouble >= 0 && row->valuedouble <= UINT32_MAX)
       seed[t->n_seeds++] = (uint64_t)row->valuedouble;
   t->seeds = seed;
-  take_variants(t, json);
+  if (!take_variants(t, json)) return false;
   if ((int64_t)t->variants.n * t->n_seeds > MOST_RUNS) return false;
   study_add_runs(t);
   return true;
@@ -199,4 +207,25 @@ dhc_status study_read(Study *t) {
   dhc_release(&held);
   cJSON_Delete(json);
   return ok ? dhc_status_ok() : dhc_status_make(DHC_E_INPUT, "%s: holds no sweep: sweep.json describes none", t->out);
+}
+
+/* ---- for whoever draws ------------------------------------------------------------------------ */
+
+static dhc_status read_folder(const char *folder, const char *metric, DhcArena *a, char **out) {
+  Study t = {.out = folder, .arena = a};
+  DHC_TRY(study_read(&t));
+  DHC_TRY(study_read_results(&t));
+  if (metric) t.metric = metric;
+  return study_json(&t, true, out);
+}
+
+dhc_status api_sweep_json(const char *folder, const char *metric, char **out) {
+  NEED_OUT(out);
+  NEED(folder);
+  if (metric) DHC_TRY(study_check_metric(metric));
+  DhcArena a;
+  dhc_arena_init(&a);
+  dhc_status st = read_folder(folder, metric, &a, out);
+  dhc_arena_fini(&a);
+  return st;
 }

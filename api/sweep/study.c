@@ -59,6 +59,12 @@ dhc_status study_find_baseline(Study *t) {
   return dhc_status_ok();
 }
 
+dhc_status study_check_metric(const char *name) {
+  for (int i = 0; i < STUDY_N_COLUMNS; i++)
+    if (!strcmp(study_columns[i].name, name)) return dhc_status_ok();
+  return dhc_status_make(DHC_E_USAGE, "no column '%s' of results.csv is a number of a run", name);
+}
+
 static const char *setting_of(const Study *t, const char *name) {
   for (int i = 0; i < t->settings.n; i++)
     if (!strcmp(t->settings.at[i].name, name)) return t->settings.at[i].value;

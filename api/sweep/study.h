@@ -81,6 +81,8 @@ int study_variant(const Study *t, const char *name);
 /* Makes `baseline` the name of a variant: that one's, or the only one's that goes on with a comma (what was solved for).
  * DHC_E_USAGE: there is none. */
 dhc_status study_find_baseline(Study *t) DHC_MUST_USE;
+/* DHC_E_USAGE where no column of results.csv has that name. */
+dhc_status study_check_metric(const char *name) DHC_MUST_USE;
 void study_count(const Study *t, dhc_sweep_train_result *out);
 const char *study_path(const Study *t, const char *name); /* OUT/name */
 
@@ -91,12 +93,15 @@ dhc_status sweep_estimate(dhc_sweep *w, const dhc_train_options *train, const Sw
 /* Reads run.json of every run: those that have none are not finished. */
 dhc_status study_read_results(Study *t) DHC_MUST_USE;
 /* Ends a run whose training came to an end: its numbers from metrics.csv, its times from `r`; writes run.json. */
-dhc_status study_finish(Study *t, StudyRun *run, const char *status, const char *message, const dhc_train_result *r) DHC_MUST_USE;
+dhc_status study_finish(Study *t, StudyRun *run, const char *status, const char *message, const dhc_train_result *r,
+                        const dhc_costs *costs) DHC_MUST_USE;
 
 /* ---- results.c ---- */
 /* A number as the shortest text that brings it back, "" for NaN. */
 const char *study_number(DhcArena *a, double v);
 dhc_status study_write(const Study *t) DHC_MUST_USE;
+/* sweep.json as a text, the caller's to free; `numbers`: of every run, too. */
+dhc_status study_json(const Study *t, bool numbers, char **out) DHC_MUST_USE;
 /* sweep.json of t->out, without results. DHC_E_INPUT where it is none. */
 dhc_status study_read(Study *t) DHC_MUST_USE;
 bool study_is_there(const char *out);

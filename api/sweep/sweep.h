@@ -71,6 +71,7 @@ dhc_status sweep_each(dhc_sweep *w, SweepUse use, void *ctx, int *at, const bool
 typedef struct SweepIdentity {
   char hash[17];
   const char *pattern, *order, *mixers;
+  const char *sizes; /* "B=16,L=256": what the inputs make of its symbols */
   int64_t length, parameters;
 } SweepIdentity;
 dhc_status sweep_identify(const SweepOpen *x, const dhc_tensor *in, int n_in, DhcArena *a, SweepIdentity *out) DHC_MUST_USE;

@@ -218,6 +218,7 @@ typedef struct OneRun {
   Sweeping *g;
   const StudyRun *run;
   dhc_train_result r;
+  dhc_costs costs;
 } OneRun;
 
 static dhc_status train_one(void *ctx, SweepOpen *x) {
@@ -232,13 +233,15 @@ static dhc_status train_one(void *ctx, SweepOpen *x) {
   o.progress = during;
   o.ctx = g;
   o.command = dhc_arena_printf(g->t.arena, "%s # %s, seed %llu", g->t.command, g->pr.name, (unsigned long long)one->run->seed);
-  return dhc_train(x->m, &o, &one->r);
+  DHC_TRY(dhc_train(x->m, &o, &one->r));
+  const char *sizes = g->t.variants.at[one->run->variant].id.sizes;
+  return dhc_model_costs(x->m, &(dhc_costs_options){.entry = "loss", .sizes = sizes, .no_train = true}, &one->costs);
 }
 
 static dhc_status do_run(Sweeping *g, StudyRun *run) {
   const StudyVariant *v = &g->t.variants.at[run->variant];
   const SweepVariant *sv = &g->w->variants.at[v->number];
-  OneRun one = {.g = g, .run = run};
+  OneRun one = {.g = g, .run = run, .costs = {.flops_example = NAN, .active_parameters = NAN}};
   bool located;
   g->pr.name = v->name;
   g->pr.hash = v->id.hash;
@@ -248,7 +251,7 @@ static dhc_status do_run(Sweeping *g, StudyRun *run) {
   if (st.code == DHC_OK || st.code == DHC_E_NUMERIC) {
     g->pr.status = st.code == DHC_OK ? "done" : "numeric";
     g->pr.message = dhc_arena_strdup(g->t.arena, st.code == DHC_OK ? "" : st.message);
-    return study_finish(&g->t, run, g->pr.status, g->pr.message, &one.r);
+    return study_finish(&g->t, run, g->pr.status, g->pr.message, &one.r, &one.costs);
   }
   if (st.code == DHC_E_INPUT && located) return sweep_report_again(g->w, sv, NULL, NULL, st);
   if (st.code == DHC_E_INTERRUPTED || st.code == DHC_E_ENVIRONMENT) return st;
@@ -365,10 +368,8 @@ static dhc_status check_options(Sweeping *g) {
   if (o->n_shards && (o->shard < 1 || o->shard > o->n_shards))
     return dhc_status_make(DHC_E_USAGE, "--shard: needs I/N with I from 1 to N, got %d/%d", o->shard, o->n_shards);
   if (o->n_workers && (o->worker < 1 || o->worker > o->n_workers)) return dhc_status_make(DHC_E_USAGE, "no worker %d of %d", o->worker, o->n_workers);
-  bool known = !o->metric;
-  for (int i = 0; !known && i < STUDY_N_COLUMNS; i++) known = !strcmp(study_columns[i].name, o->metric);
-  if (!known) return dhc_status_make(DHC_E_USAGE, "--metric: no column '%s' of results.csv is a number of a run", o->metric);
-  return dhc_status_ok();
+  dhc_status st = o->metric ? study_check_metric(o->metric) : dhc_status_ok();
+  return st.code == DHC_OK ? st : dhc_status_make(st.code, "--metric: %s", st.message);
 }
 
 static dhc_status set_up(Sweeping *g) {

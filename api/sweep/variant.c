@@ -134,7 +134,8 @@ static int64_t length_at(const DhcFunc *f, const int64_t *values) {
   return -1;
 }
 
-static int64_t sequence_length(const DhcFunc *f, const dhc_tensor *in, int n_in) {
+/* The length, and in *sizes what the inputs make of the entry's symbols. */
+static int64_t sequence_length(const DhcFunc *f, const dhc_tensor *in, int n_in, DhcText *sizes) {
   int64_t values[DHC_IMAGE_MAX_SYMBOLS] = {0};
   bool bound[DHC_IMAGE_MAX_SYMBOLS] = {false}, unbound;
   if (f->symbols.n > DHC_IMAGE_MAX_SYMBOLS) return -1;
@@ -142,6 +143,8 @@ static int64_t sequence_length(const DhcFunc *f, const dhc_tensor *in, int n_in)
     for (int k = 0; k < n_in; k++)
       for (int d = 0; f->param_info.at[i].name && !strcmp(f->param_info.at[i].name, in[k].name) && d < in[k].rank; d++)
         dhc_dim_unify(f->params.at[i]->type.dim[d], in[k].dim[d], f->symbols.n, f->symbols.at, values, bound, &unbound);
+  for (int i = 0; i < f->symbols.n; i++)
+    if (bound[i]) dhc_text_printf(sizes, "%s%s=%lld", sizes->n ? "," : "", f->symbols.at[i], (long long)values[i]);
   return length_at(f, values);
 }
 
@@ -195,7 +198,9 @@ dhc_status sweep_identify(const SweepOpen *x, const dhc_tensor *in, int n_in, Dh
   out->pattern = dhc_arena_strdup(a, dhc_model_pattern(x->m->m));
   out->order = sweep_pattern_name(a, out->pattern);
   out->mixers = mixers_text(x->m->m, a);
-  out->length = sequence_length(f, in, n_in);
+  DhcText sizes = {.arena = a};
+  out->length = sequence_length(f, in, n_in, &sizes);
+  out->sizes = dhc_text_str(&sizes);
   out->parameters = dhc_model_n_params(x->m);
   hash_of(x->m, f, a, out->hash);
   note_missing(x);

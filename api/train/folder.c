@@ -121,7 +121,7 @@ static void add_id(void *ctx, const char *run_id) {
 /* What another run has left. The config goes first and says so: a kill in between leaves a
  * folder that is this run's, and --resume goes on with the removing. */
 static dhc_status replace_files(Trainer *t) {
-  static const char *const files[] = {"metrics.csv", "metrics.jsonl", "best.safetensors", "last.safetensors", "init.json", TRAIN_EVENTS_FILE};
+  static const char *const files[] = {"metrics.csv", "metrics.jsonl", "best.safetensors", "last.safetensors", "init.json", TRAIN_EVENTS_FILE, "curve.svg"};
   for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) (void)unlink(dhc_arena_printf(&t->arena, "%s/%s", t->o->out, files[i]));
   if (t->used)
     dhc_checkpoint_remove_run(t->o->out, NULL);

@@ -162,9 +162,11 @@ static dhc_status validate(Trainer *t) {
   if (!t->val.n_examples) return dhc_status_ok();
   if (t->set.recipe->ema > 0) dhc_prog_use_weights(t->p->run, program_range(t->p, DHC_RANGE_EMA));
   EvalSums sums;
+  double began = session_now_ms();
   dhc_status st = evaluate(t->p, t->eval_entry, &t->feed, &t->metric, &t->val, t->set.batch, NULL, NULL, &sums);
   dhc_prog_use_weights(t->p->run, DHC_WEIGHTS);
   if (st.code != DHC_OK) return st;
+  if (sums.n) t->latency_ms = fmin(t->latency_ms, (session_now_ms() - began) / (double)sums.n); /* of one NaN the other */
   t->pr.val_loss = t->val_loss = sums.loss;
   t->pr.val_accuracy = t->val_accuracy = t->metric.entry >= 0 ? sums.metric : NAN;
   double score = t->metric.entry >= 0 ? sums.metric : -sums.loss;
@@ -293,7 +295,7 @@ dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result 
   NEED(o);
   NEED(o->data);
   Trainer t = {.m = m, .o = o, .folder = {.fd = -1}};
-  t.pr.val_loss = t.pr.val_accuracy = t.pr.accuracy = t.pr.loss = t.val_loss = t.val_accuracy = NAN;
+  t.pr.val_loss = t.pr.val_accuracy = t.pr.accuracy = t.pr.loss = t.val_loss = t.val_accuracy = t.latency_ms = NAN;
   dhc_arena_init(&t.arena);
   dhc_hold(&t.held, tear_down, &t);
   dhc_status st = set_up(&t);
@@ -309,6 +311,7 @@ dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result 
                             .val_accuracy = t.val_accuracy,
                             .best_val_accuracy = t.best,
                             .samples_per_s = samples_per_s(&t),
+                            .latency_ms = t.latency_ms,
                             .seconds = (session_now_ms() - t.t0) / 1e3};
   if (t.p && t.p->n_entries) out->peak_bytes = dhc_program_memory(t.p, 0).allocated;
   for (int i = 0; o->profile && i < dhc_program_profile_rows(t.p); i++) {

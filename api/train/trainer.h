@@ -105,6 +105,7 @@ typedef struct Trainer {
   double t0;            /* ms: the loop began */
   double train_ms;      /* feeding and stepping, without compiling and validation */
   int64_t samples;      /* of those steps */
+  double latency_ms;    /* an example of the fastest validation; NaN: none yet */
   dhc_train_progress pr;
 } Trainer;
 

@@ -369,6 +369,7 @@ typedef struct dhc_train_result {
   double loss, accuracy, val_loss, val_accuracy, best_val_accuracy;
   double seconds;       /* of the whole loop */
   double samples_per_s; /* of training: without compiling and validation */
+  double latency_ms;    /* of a forward pass, an example, in the fastest validation; NaN without one */
   int64_t peak_bytes;
   char run_id[33];      /* drawn once, kept when the run goes on */
 } dhc_train_result;

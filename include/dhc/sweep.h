@@ -132,6 +132,11 @@ DHC_API dhc_status dhc_sweep_train(dhc_sweep *w, const dhc_sweep_train_options *
  * `out` holds a sweep. */
 DHC_API dhc_status dhc_sweep_merge(const char *out, const char *const *folders, int n, dhc_sweep_train_result *result) DHC_MUST_USE;
 
+/* A sweep's folder as it stands, from its runs: sweep.json (docs/research.md) with the numbers of results.csv in every run, and
+ * the summary of column `metric`; NULL: the sweep's own. DHC_E_INPUT where it holds no sweep, DHC_E_USAGE where there is no
+ * such column. Caller frees. */
+DHC_API dhc_status dhc_sweep_json(const char *folder, const char *metric, char **out) DHC_MUST_USE;
+
 #ifdef __cplusplus
 }
 #endif

@@ -149,6 +149,9 @@ static void of_sweep(void) {
   IS_NULL("out", dhc_sweep_merge(NULL, none, 1, &r));
   IS_NULL("folders", dhc_sweep_merge("must_not_be_made", NULL, 1, &r));
   IS_NULL("folders[i]", dhc_sweep_merge("must_not_be_made", none, 1, &r));
+  IS_NULL("out", dhc_sweep_json("nowhere", NULL, NULL));
+  IS_NULL("folder", dhc_sweep_json(NULL, NULL, &(char *){NULL}));
+  REFUSED("no column 'speed' of results.csv is a number of a run", dhc_sweep_json("nowhere", "speed", &(char *){NULL}));
   REFUSED("merge: needs the folders of a sweep", dhc_sweep_merge("must_not_be_made", none, 0, &r));
   must(dhc_sweep_open(s, &o, &w));
   VALUE(dhc_sweep_name, dhc_sweep_count(w) == 2 && !dhc_sweep_name(w, -1) && !dhc_sweep_name(w, 2) && dhc_sweep_name(w, 1));
