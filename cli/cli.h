@@ -47,7 +47,7 @@ typedef struct Cli {
   CliList object_variants, variant_weights;  /* build: NAME:SETTINGS, NAME:FILE */
   const char *root, *preset, *recipe, *backend, *cpu_features, *gpu_arch, *compute, *stage, *entry, *sizes, *pass;
   const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed, *variants, *placements;
-  const char *seeds, *baseline, *metric, *shard, *hold, *solve, *slack, *budget, *worker, *x, *init_from; /* sweep; init_from: train too */
+  const char *seeds, *baseline, *metric, *shard, *hold, *solve, *slack, *budget, *worker, *x, *y, *err, *log, *init_from; /* sweep; init_from: train too */
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
   int64_t tokens, top_k, max_memory, max_bytes, repeat, random, jobs;
   double lr, clip, tolerance, val_fraction, temperature;
@@ -155,7 +155,9 @@ void cli_csv_number(double v, FILE *to);
 /* sweep --cost-only (sweep_costs.c). */
 int cli_sweep_costs(const Cli *c, dhc_session *s, dhc_sweep *sweep);
 
-struct cJSON *cli_sweep_json(const char *folder); /* its sweep.json, the caller's to delete; NULL: none (cmd_sweep.c) */
+struct cJSON *cli_json_file(const char *folder, const char *name); /* the caller's to delete; NULL: none */
+/* The learning curve of the run in --out, as curve.svg there (cmd_plot.c); exit status. */
+int cli_learning_curve(const Cli *c);
 
 /* ---- commands ---- */
 int cmd_build(const Cli *c);

@@ -3,12 +3,13 @@
 #include <math.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/page.h"
 
 typedef struct Show {
   const Cli *c;
   cJSON *rows;
   bool begun;
+  Figure *figure; /* NULL: none is asked for */
 } Show;
 
 static void add_number(cJSON *row, const char *name, double v) {
@@ -53,8 +54,19 @@ static void show_line(const Show *s, const dhc_ablate_row *r) {
   printf("\n");
 }
 
+/* A bar a part, a color a scope. */
+static void show_bar(Figure *f, const dhc_ablate_row *r) {
+  FigureSeries *s = NULL;
+  if (!strcmp(r->scope, "whole")) return;
+  for (int i = 0; i < f->n; i++)
+    if (f->series[i].name && !strcmp(f->series[i].name, r->scope)) s = &f->series[i];
+  if (!s) s = figure_series(f, r->scope, FIGURE_BARS);
+  figure_point(f, s, (FigurePoint){.x = figure_tick(f, r->name), .y = r->loss_change, .low = NAN, .high = NAN, .name = (char *)(uintptr_t)r->name});
+}
+
 static bool show(void *ctx, const dhc_ablate_row *r) {
   Show *s = ctx;
+  if (s->figure) show_bar(s->figure, r);
   if (s->rows) show_json(s, r);
   else if (s->c->csv) show_csv(s, r);
   else show_line(s, r);
@@ -68,17 +80,24 @@ int cmd_ablate(const Cli *c) {
     cli_error(c, "ablate: needs --data SPEC and --weights FILE");
     return 2;
   }
+  if (c->outputs && !figure_form(c->outputs)) {
+    cli_error(c, "ablate: -o needs FILE that ends in " FIGURE_FORMS);
+    return 2;
+  }
   dhc_session *s = NULL;
   dhc_model *m = NULL;
+  Figure figure = {.x_label = "left out", .y_label = "change of the loss"};
   int rc = cli_open(c, &s, &m);
   if (!rc) {
     dhc_catch_signals();
-    Show ctx = {.c = c, .rows = cli_doc(c) ? cJSON_AddArrayToObject(cli_doc(c), "parts") : NULL};
+    Show ctx = {.c = c, .figure = c->outputs ? &figure : NULL, .rows = cli_doc(c) ? cJSON_AddArrayToObject(cli_doc(c), "parts") : NULL};
     const dhc_ablate_options o = {.data = c->data, .split = c->split, .weights = c->weights, .batch = c->batch, .limit = c->limit,
                                   .experts = c->experts, .row = show, .ctx = &ctx};
     rc = cli_done(c, s, dhc_ablate(m, &o));
+    if (!rc && c->outputs) rc = figure_write(c, &figure, c->outputs);
     if (!rc) cli_print_stats(c, s);
   }
+  figure_free(&figure);
   cli_close(c, s, m);
   return rc;
 }

@@ -1,9 +1,10 @@
 /* check, info, print: commands about a model. */
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/costs.h"
 
 int cmd_check(const Cli *c) {
   dhc_session *s = NULL;
@@ -169,6 +170,24 @@ static int print_csv(const Cli *c, dhc_session *s, dhc_model *m) {
   return 0;
 }
 
+/* What a sequence keeps, against its length. */
+static int draw_lengths(const Cli *c, dhc_session *s, dhc_model *m) {
+  dhc_costs costs;
+  Costs all = {0};
+  int rc = cli_done(c, s, dhc_model_costs(m, &(dhc_costs_options){.entry = c->entry, .sizes = c->sizes, .no_train = true}, &costs));
+  if (rc) return rc;
+  dhc_costs states = costs, caches = costs;
+  states.cache_bytes_token = NAN;
+  caches.state_bytes = NAN;
+  costs_add(&all, "states", &states);
+  costs_add(&all, "keys and values", &caches);
+  Cli drawn = *c;
+  drawn.x = "length";
+  rc = costs_write(&drawn, &all);
+  costs_free(&all);
+  return rc;
+}
+
 static int compile_entry(const Cli *c, dhc_session *s, dhc_model *m) {
   dhc_costs costs;
   const dhc_costs_options o = {.entry = c->entry, .sizes = c->sizes, .no_train = true, .compile = true};
@@ -176,11 +195,16 @@ static int compile_entry(const Cli *c, dhc_session *s, dhc_model *m) {
 }
 
 int cmd_info(const Cli *c) {
+  if (c->outputs && !figure_form(c->outputs)) {
+    cli_error(c, "info: -o needs FILE that ends in " FIGURE_FORMS);
+    return 2;
+  }
   dhc_session *s = NULL;
   dhc_model *m = NULL;
   char *text = NULL;
   int rc = cli_open(c, &s, &m);
   if (!rc && c->compile) rc = compile_entry(c, s, m);
+  if (!rc && c->outputs) rc = draw_lengths(c, s, m);
   if (!rc && c->csv) {
     rc = print_csv(c, s, m);
     cli_close(c, s, m);

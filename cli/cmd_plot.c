@@ -1,121 +1,62 @@
-/* plot: a figure, a table or a page of finished sweeps. */
-#include <cjson/cJSON.h>
-#include <errno.h>
-#include <math.h>
-#include <stdlib.h>
+/* plot: figures, tables and pages of sweeps and of runs. */
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/plot.h"
 
-enum { MAX_SERIES = 16 }; /* the most arguments that main.c lets a plot have */
-
-static const char *text_of(const cJSON *json, const char *name) {
-  const char *text = cJSON_GetStringValue(cJSON_GetObjectItem(json, name));
-  return text ? text : "";
-}
-
-static double number_of(const cJSON *json, const char *name) {
-  const cJSON *v = cJSON_GetObjectItem(json, name);
-  return cJSON_IsNumber(v) ? v->valuedouble : (double)NAN;
-}
-
-/* A setting "mamba_ratio=3" of the variant as a number, or a number of its own; NaN: it has none. */
-static double x_of(const cJSON *variant, const char *key) {
-  double v = number_of(variant, key);
-  if (!isnan(v)) return v;
-  size_t n = strlen(key);
-  for (const char *at = text_of(variant, "settings"); *at; at += strcspn(at, ";"), at += *at == ';')
-    if (!strncmp(at, key, n) && at[n] == '=') {
-      char *end;
-      v = strtod(at + n + 1, &end);
-      return end > at + n + 1 && (!*end || *end == ';') ? v : (double)NAN;
-    }
-  return (double)NAN;
-}
-
-static bool fill(const Cli *c, PlotSeries *r) {
-  const cJSON *variants = cJSON_GetObjectItem(r->doc, "variants"), *summary = cJSON_GetObjectItem(r->doc, "summary");
-  int n = cJSON_GetArraySize(summary);
-  r->at = calloc((size_t)n + 1, sizeof *r->at);
-  if (!r->at) return cli_no_memory(c), false;
-  r->command = text_of(r->doc, "command");
-  r->metric = text_of(r->doc, "metric");
-  r->baseline = text_of(r->doc, "baseline");
-  for (int i = 0; i < n; i++) {
-    const cJSON *row = cJSON_GetArrayItem(summary, i), *variant = cJSON_GetArrayItem(variants, i);
-    r->at[r->n++] = (PlotPoint){.name = text_of(row, "name"), .hash = text_of(row, "hash"), .mixers = text_of(variant, "mixers"),
-                                .x = c->x ? x_of(variant, c->x) : i + 1, .y = number_of(row, "mean"), .low = number_of(row, "ci95_low"),
-                                .high = number_of(row, "ci95_high"), .parameters = number_of(variant, "parameters"), .n = number_of(row, "n"),
-                                .difference = number_of(row, "difference"), .p = number_of(row, "p_holm")};
+static int check_options(const Cli *c) {
+  if (!c->outputs || !(figure_form(c->outputs) || figure_ends(c->outputs, ".tex") || figure_ends(c->outputs, ".html"))) {
+    cli_error(c, "plot: needs -o FILE that ends in " FIGURE_FORMS ", .tex or .html");
+    return 2;
   }
-  return true;
-}
-
-static int read_all(const Cli *c, Plot *p) {
-  for (int i = 0; i < c->n_args; i++) {
-    PlotSeries *r = &p->series[p->n++];
-    *r = (PlotSeries){.folder = c->args[i], .doc = cli_sweep_json(c->args[i])};
-    if (!cJSON_IsArray(cJSON_GetObjectItem(r->doc, "summary"))) {
-      cli_error(c, "%s: holds no sweep", c->args[i]);
-      return 1;
-    }
-    if (!fill(c, r)) return 3;
-    int shown = 0;
-    for (int k = 0; k < r->n; k++) shown += !isnan(r->at[k].x);
-    if (!shown) {
-      cli_error(c, "--x %s: no variant of %s has a number of that name", c->x ? c->x : "", c->args[i]);
-      return 1;
-    }
-    if (i && strcmp(r->metric, p->series[0].metric)) {
-      cli_error(c, "%s is about %s, %s about %s", c->args[0], p->series[0].metric, c->args[i], r->metric);
-      return 1;
-    }
+  if (c->err && strcmp(c->err, "ci95") && strcmp(c->err, "sd") && strcmp(c->err, "none")) {
+    cli_error(c, "--err: needs ci95, sd or none, got \"%s\"", c->err);
+    return 2;
   }
-  p->x_label = c->x ? c->x : "variant";
-  p->y_label = p->series[0].metric;
-  p->named = !c->x;
-  return 0;
-}
-
-static bool ends(const char *path, const char *suffix) {
-  size_t n = strlen(path), k = strlen(suffix);
-  return n > k && !strcmp(path + n - k, suffix);
-}
-
-/* Whole or not there. */
-static int write_file(const Cli *c, const Plot *p) {
-  char temporary[4096];
-  int n = snprintf(temporary, sizeof temporary, "%s.%ld.tmp", c->outputs, (long)getpid());
-  FILE *to = n > 0 && (size_t)n < sizeof temporary ? fopen(temporary, "w") : NULL;
-  if (!to) {
-    cli_system_error(c, c->outputs, errno);
-    return 3;
-  }
-  if (ends(c->outputs, ".svg")) plot_svg(p, to);
-  else if (ends(c->outputs, ".tex")) plot_tex(p, to);
-  else plot_html(p, to);
-  bool bad = ferror(to) != 0;
-  if (fclose(to) || bad || rename(temporary, c->outputs)) {
-    cli_system_error(c, c->outputs, errno);
-    (void)unlink(temporary);
-    return 3;
+  if (c->log && strcmp(c->log, "x") && strcmp(c->log, "y") && strcmp(c->log, "xy")) {
+    cli_error(c, "--log: needs x, y or xy, got \"%s\"", c->log);
+    return 2;
   }
   return 0;
+}
+
+static int draw(const Cli *c, Plot *p) {
+  Figure f = {0};
+  p->thin = !figure_ends(c->outputs, ".csv") && !figure_ends(c->outputs, ".json");
+  int rc = p->curves ? plot_curves(p, p->x, p->y, &f) : plot_means(p, p->x, &f);
+  f.log_x = c->log && strchr(c->log, 'x') && !f.n_ticks;
+  f.log_y = c->log && strchr(c->log, 'y');
+  if (!rc) rc = figure_write(c, &f, c->outputs);
+  figure_free(&f);
+  return rc;
 }
 
 int cmd_plot(const Cli *c) {
-  PlotSeries series[MAX_SERIES] = {{0}};
-  Plot p = {.series = series};
-  if (!c->outputs || !(ends(c->outputs, ".svg") || ends(c->outputs, ".tex") || ends(c->outputs, ".html"))) {
-    cli_error(c, "plot: needs -o FILE that ends in .svg, .tex or .html");
-    return 2;
+  Plot p = {0};
+  int rc = check_options(c);
+  if (!rc) rc = plot_open(&p, c);
+  if (rc) {
+    plot_close(&p);
+    return rc;
   }
-  int rc = read_all(c, &p);
-  if (!rc) rc = write_file(c, &p);
-  for (int i = 0; i < p.n; i++) {
-    free(series[i].at);
-    cJSON_Delete(series[i].doc);
-  }
+  if (figure_ends(c->outputs, ".tex")) rc = figure_replace(c, c->outputs, plot_tex, &p);
+  else if (figure_ends(c->outputs, ".html")) rc = figure_replace(c, c->outputs, plot_html, &p);
+  else rc = draw(c, &p);
+  plot_close(&p);
+  return rc;
+}
+
+int cli_learning_curve(const Cli *c) {
+  char path[4096];
+  int n = snprintf(path, sizeof path, "%s/curve.svg", c->out);
+  if (n < 0 || (size_t)n >= sizeof path) return 0;
+  Plot p = {.c = c, .run = {c->out}, .n_runs = 1, .curves = true, .thin = true};
+  PlotCurve any;
+  bool there = plot_read_curve(c->out, "step", "loss", &any) && any.n;
+  plot_curve_free(&any);
+  if (!there) return any.no_memory ? cli_no_memory(c) : 0;
+  Figure f = {0};
+  int rc = plot_curves(&p, NULL, NULL, &f);
+  if (!rc) rc = figure_write(c, &f, path);
+  figure_free(&f);
   return rc;
 }

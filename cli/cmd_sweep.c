@@ -193,24 +193,9 @@ static void print_summary(const cJSON *doc) {
   if (baseline) printf("differences from %s: paired t-test over seeds; detectable: the difference found in 80 of 100 such sweeps\n", baseline);
 }
 
-cJSON *cli_sweep_json(const char *folder) {
-  char path[4096], *text = NULL;
-  long n = 0;
-  snprintf(path, sizeof path, "%s/sweep.json", folder);
-  FILE *f = fopen(path, "rb");
-  if (f && !fseek(f, 0, SEEK_END) && (n = ftell(f)) > 0 && !fseek(f, 0, SEEK_SET) && (text = malloc((size_t)n + 1))) {
-    n = (long)fread(text, 1, (size_t)n, f);
-    text[n] = 0;
-  }
-  if (f) fclose(f);
-  cJSON *doc = text ? cJSON_Parse(text) : NULL;
-  free(text);
-  return doc;
-}
-
 /* What the folder holds now: in the document, or as a table. */
 static void report_folder(const Cli *c, const char *folder, const dhc_sweep_train_result *r) {
-  cJSON *doc = cli_sweep_json(folder);
+  cJSON *doc = cli_json_file(folder, "sweep.json");
   if (cli_doc(c)) {
     static const char *const keys[] = {"metric", "baseline", "seeds", "variants", "merged", "runs", "summary"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
@@ -350,6 +335,10 @@ static int check_training(const Cli *c) {
     }
   if (c->train && (!c->data || (!c->out && !c->dry_run))) {
     cli_error(c, "sweep: --train needs --data SPEC and --out DIR");
+    return 2;
+  }
+  if (!c->cost_only && (c->outputs || c->x || c->y)) {
+    cli_error(c, "sweep: -o, --x and --y need --cost-only; dhcc plot draws sweeps that were trained");
     return 2;
   }
   if (c->cost_only ? c->train : c->csv) {

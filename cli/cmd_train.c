@@ -201,6 +201,10 @@ static int train(const Cli *c, dhc_session *s, dhc_model *m) {
   if (st.code == DHC_E_INTERRUPTED && pr.terminal) fputc('\n', stderr);
   int rc = cli_done(c, s, st);
   if (rc == 0 || rc > 128) report_run(c, s, &r);
+  if (c->out && (!rc || rc > 128)) {
+    int drawn = cli_learning_curve(c);
+    if (!rc) rc = drawn;
+  }
   if (c->profile) {
     int shown = cli_profile_print(c, &pr.profile, pr.steps);
     if (!rc) rc = shown;

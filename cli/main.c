@@ -36,8 +36,8 @@ static const CliCommand commands[] = {
     {"ablate", "MODEL", 1, 1, "what each block, unit and kind of layer is worth", "dhcc ablate seq --weights runs/t/best.safetensors --data text:corpus.txt",
      "Evaluates the model whole, then without each of its parts in turn, on the kernels of the\nwhole: nothing is compiled anew. A part "
      "gives what it takes, x + f(x); left out, it\ngives x.\n" MODEL_MORE, cmd_ablate},
-    {"plot", "DIR...", 1, 16, "finished sweeps as a figure, a table or a page", "dhcc plot study -o study.html",
-     "Means over seeds with their 95 % intervals, as sweep.json has them. .svg is the figure, .tex a LaTeX\ntable, .html a page with both and the commands.", cmd_plot},
+    {"plot", "DIR...", 1, 16, "sweeps and runs as a figure, a table or a page", "dhcc plot study -o study.html",
+     "Of sweeps means over seeds with their 95 % intervals, of runs learning curves. .svg, .pdf, .png and .gp\n(gnuplot's commands) are the figure, .csv and .json its numbers, .tex is a LaTeX table, .html a page with all\nfigures, tables and the commands. .pdf and .png need gnuplot.", cmd_plot},
     {"generate", "MODEL", 1, 1, "go on from a prompt, token by token",
      "dhcc generate seq --weights runs/t/best.safetensors --prompt 'In the '",
      "Tokens are bytes, written to standard output as they come. The prompt runs through the model's\nforward.stream, what follows through "

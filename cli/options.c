@@ -273,6 +273,6 @@ void cli_print_help(const char *command, FILE *to) {
     print_commands(to);
   for (int i = 0; i < N_ROWS; i++)
     if (cmd ? takes(cmd->name, &rows[i]) : !strcmp(rows[i].commands, "*")) print_option(to, &rows[i], width);
-  fprintf(to, "\n-h, -V and -q stand for --help, --version and --quiet%s.\n", cmd && (!strcmp(cmd->name, "run") || !strcmp(cmd->name, "build") || !strcmp(cmd->name, "plot")) ? ", -o for --outputs" : "");
+  fprintf(to, "\n-h, -V and -q stand for --help, --version and --quiet%s.\n", cmd && takes(cmd->name, find("outputs", 7)) ? ", -o for --outputs" : "");
   if (cmd && cmd->more) fprintf(to, "%s\n", cmd->more);
 }

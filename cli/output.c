@@ -119,6 +119,21 @@ cJSON *cli_doc(const Cli *c) {
   return c->report->doc;
 }
 
+cJSON *cli_json_file(const char *folder, const char *name) {
+  char path[4096], *text = NULL;
+  long n = 0;
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  FILE *f = fopen(path, "rb");
+  if (f && !fseek(f, 0, SEEK_END) && (n = ftell(f)) > 0 && !fseek(f, 0, SEEK_SET) && (text = malloc((size_t)n + 1))) {
+    n = (long)fread(text, 1, (size_t)n, f);
+    text[n] = 0;
+  }
+  if (f) fclose(f);
+  cJSON *doc = text ? cJSON_Parse(text) : NULL;
+  free(text);
+  return doc;
+}
+
 void cli_csv_text(const char *text, FILE *to) {
   bool plain = !text[strcspn(text, ",\"\r\n")];
   if (!plain) fputc('"', to);

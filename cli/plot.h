@@ -1,33 +1,70 @@
-/* What a figure or a table of sweeps shows: a point a variant. */
+/* What dhcc plot draws: sweeps and runs, read from their folders.
+ *
+ *   plot_data.c   reading; numbers of variants; learning curves
+ *   plot_sweep.c  figures of sweeps
+ *   plot_page.c   tables as LaTeX, and the page with everything */
 #ifndef DHC_CLI_PLOT_H
 #define DHC_CLI_PLOT_H
 
-#include "cli/cli.h"
+#include "cli/figure.h"
 
-typedef struct PlotPoint {
-  const char *name, *hash, *mixers;
-  double x, y, low, high; /* NaN: no interval */
-  double parameters, n, difference, p; /* NaN: no baseline */
-} PlotPoint;
+enum { PLOT_MAX_FOLDERS = 16 /* the most arguments that main.c lets a plot have */, PLOT_MOST_POINTS = 400 };
 
-typedef struct PlotSeries {
-  const char *folder, *command, *metric, *baseline;
-  PlotPoint *at;
-  int n;
-  struct cJSON *doc; /* holds the texts */
-} PlotSeries;
+typedef struct PlotSweep {
+  const char *folder;
+  struct cJSON *doc; /* dhc_sweep_json of the metric that is drawn */
+} PlotSweep;
 
 typedef struct Plot {
-  PlotSeries *series;
-  int n;
-  const char *x_label, *y_label;
-  bool named; /* x is the variant itself, its number in order */
+  const Cli *c;
+  PlotSweep sweep[PLOT_MAX_FOLDERS];
+  int n_sweeps;
+  const char *run[PLOT_MAX_FOLDERS]; /* folders */
+  int n_runs;
+  const char *x, *y; /* columns; x NULL: variants in order; y: of the first sweep, or of runs NULL: loss, and val_loss of a single one */
+  bool curves;       /* x is a column of metrics.csv */
+  bool thin;         /* for the eye: at most PLOT_MOST_POINTS a line, means of what lies between */
 } Plot;
 
-/* The figure as an SVG element that needs nothing else; colours follow the reader's light or dark. */
-void plot_svg(const Plot *p, FILE *to);
-void plot_tex(const Plot *p, FILE *to);
-/* A page with figure, table and commands: one file, nothing is fetched. */
-void plot_html(const Plot *p, FILE *to);
+/* ---- plot_data.c ---- */
+
+/* Reads every folder of the command line; exit status after a message. */
+int plot_open(Plot *p, const Cli *c);
+void plot_close(Plot *p);
+
+const char *plot_text(const struct cJSON *json, const char *name); /* "": none */
+double plot_number(const struct cJSON *json, const char *name);    /* NaN: none */
+/* Mean of a column of results.csv over the finished runs of a variant. */
+double plot_mean(const struct cJSON *doc, const char *hash, const char *column);
+/* What stands below: a number or setting of the variant, the share of a letter among its mixers ("A"), a column's mean. */
+double plot_x_of(const struct cJSON *doc, const struct cJSON *variant, const char *key);
+bool plot_is_share(const struct cJSON *variant, const char *key); /* whether that is a share */
+/* The letter whose share the variants differ in most usefully: the last one that some but not all mixers have; "": none. */
+const char *plot_ratio_letter(const struct cJSON *doc, char letter[8]);
+
+/* Rows of a metrics.csv; false: it is none, or has no such column, or there is no memory for it. */
+typedef struct PlotCurve {
+  double *x, *y;
+  int n, room;
+  bool no_memory;
+} PlotCurve;
+bool plot_read_curve(const char *folder, const char *x, const char *y, PlotCurve *out);
+void plot_curve_free(PlotCurve *curve);
+void plot_curve_thin(PlotCurve *curve, int most);
+
+/* ---- plot_sweep.c ---- */
+
+/* Means and intervals of the metric against x; DHC-like exit status. */
+int plot_means(const Plot *p, const char *x, Figure *f);
+/* Learning curves: a line a run, or a variant (the mean over its seeds). */
+int plot_curves(const Plot *p, const char *x, const char *y, Figure *f);
+/* The metric against a column, with the variants that no other one beats in both. */
+int plot_pareto(const Plot *p, const char *x, Figure *f);
+bool plot_more_is_better(const char *metric);
+
+/* ---- plot_page.c ---- */
+int plot_tex(void *plot, FILE *to);
+/* A page with figures, tables and commands: one file, nothing is fetched. */
+int plot_html(void *plot, FILE *to);
 
 #endif

@@ -3,12 +3,13 @@
 #include <math.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/costs.h"
 
 typedef struct CostTable {
   const Cli *c;
   cJSON *rows, *merged; /* of the document; NULL: lines */
   int n;
+  Costs *drawn; /* NULL: no figure is asked for */
 } CostTable;
 
 static void cost_json(const CostTable *t, const dhc_sweep_cost_row *r) {
@@ -90,6 +91,7 @@ static bool show_cost(void *ctx, const dhc_sweep_cost_row *r) {
   if (t->rows) cost_json(t, r);
   else if (t->c->csv) cost_csv(t, r);
   else cost_line(t, r);
+  if (t->drawn && !r->same_as) costs_add(t->drawn, r->name, r->costs);
   t->n++;
   fflush(stdout);
   return true;
@@ -101,5 +103,11 @@ int cli_sweep_costs(const Cli *c, dhc_session *s, dhc_sweep *sweep) {
     t.rows = cJSON_AddArrayToObject(cli_doc(c), "variants");
     t.merged = cJSON_AddArrayToObject(cli_doc(c), "merged");
   }
-  return cli_done(c, s, dhc_sweep_costs(sweep, show_cost, &t));
+  Costs drawn = {0};
+  if (c->outputs) t.drawn = &drawn;
+  int rc = costs_check(c);
+  if (!rc) rc = cli_done(c, s, dhc_sweep_costs(sweep, show_cost, &t));
+  if (!rc && c->outputs) rc = costs_write(c, &drawn);
+  costs_free(&drawn);
+  return rc;
 }

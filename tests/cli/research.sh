@@ -14,7 +14,7 @@ P
 python3 - "$doc" > commands.sh <<'P' || fail "no commands in $doc"
 import re, sys
 text = open(sys.argv[1]).read()
-block = text.split("## A study, from nothing to a table")[1].split("```")[1]
+block = text.split("## A study, from nothing to a plot")[1].split("```")[1]
 commands = re.sub(r"\\\n\s*", "", block).strip().split("\n")
 assert len(commands) >= 3 and all(c.startswith("dhcc ") for c in commands), commands
 print("\n".join(commands))
@@ -29,6 +29,7 @@ done < commands.sh
 [ "$(grep -c 'M3 A1' out1)" = 4 ] || fail "four orders: $(cat out1)"
 [ "$(wc -l < study/results.csv)" = 10 ] || fail "nine runs: $(cat study/results.csv)"
 cmp -s out2 out3 || fail "the third command found something to do: $(cat err3)"
+grep -q '<figcaption>val_accuracy against the share of A</figcaption>' study.html || fail "no plot against the ratio"
 # every column and field that is described is there, and no other
 python3 - "$doc" <<'P' || fail "what is described"
 import json, re, sys

@@ -16,7 +16,7 @@ sweep --out whole > whole.txt || fail "a sweep"
 cat > check.py <<'P'
 """The rows of results.csv without time columns; sweep.json agrees with them, and its summary is what they give."""
 import csv, json, math, os, sys
-TIMES = ("peak_bytes", "seconds", "samples_s")
+TIMES = ("peak_bytes", "seconds", "samples_s", "latency_ms")
 def rows(folder):
     return [{k: v for k, v in r.items() if k not in TIMES} for r in csv.DictReader(open(folder + "/results.csv"))]
 def tail(t, df):  # P(|T| > t) by Simpson's rule over an angle: T = sqrt(df) tan(a)
@@ -194,8 +194,15 @@ for row, s, v in zip(rows, doc["summary"], doc["variants"]):
 assert doc["command"].replace("&", "&amp;") in page
 P
 expect 1 '--x speed: no variant of whole has a number of that name' "$dhcc" plot whole --x speed -o fig.svg
-expect 1 'data: holds no sweep' "$dhcc" plot data -o fig.svg
-expect 2 'plot: needs -o FILE that ends in .svg, .tex or .html' "$dhcc" plot whole -o fig.png
+expect 1 'data: holds no sweep and no run' "$dhcc" plot data -o fig.svg
+expect 1 'odd: holds no sweep: sweep.json describes none' "$dhcc" plot odd -o fig.svg
+cp -r whole edited && sed -i 's/"hash":.*"[0-9a-f]*"/"hash": "no hash"/' edited/sweep.json
+expect 1 'edited: holds no sweep: sweep.json describes none' "$dhcc" plot edited -o fig.svg
+sed 's/"parameters":[^,]*/"parameters": "many"/' whole/sweep.json > edited/sweep.json
+expect 1 'edited: holds no sweep: sweep.json describes none' "$dhcc" plot edited -o fig.svg
+sed 's/"mean":[^,]*/"mean": 7e999/; s/"ci95_low":[^,]*/"ci95_low": 3/' whole/sweep.json > edited/sweep.json # the runs say what is so
+"$dhcc" plot edited -o edited.svg && sed s/edited/whole/ edited.svg | cmp -s - fig.svg || fail "a summary that was edited is drawn"
+expect 2 'plot: needs -o FILE that ends in .svg, .pdf, .png, .gp, .csv or .json, .tex or .html' "$dhcc" plot whole -o fig.gif
 expect 3 'none/fig.svg: no such file' "$dhcc" plot whole -o none/fig.svg
 
 # ---- what is wrong ----
