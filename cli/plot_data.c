@@ -103,6 +103,7 @@ static double share_of(const char *mixers, const char *letter) {
 static double setting_of(const char *settings, const char *key) {
   size_t n = strlen(key);
   for (const char *at = settings; *at; at += strcspn(at, ";"), at += *at == ';') {
+    if (!strncmp(at, "optimizer.", strlen("optimizer."))) at += strlen("optimizer.");
     if (strncmp(at, key, n) || at[n] != '=') continue;
     char *end;
     double v = strtod(at + n + 1, &end);

@@ -33,8 +33,14 @@ static int key_of(const char *name) {
   return -1;
 }
 
+/* "optimizer.weight_decay" names an argument of the optimiser, whichever that is; NULL: it is no such key. */
+static const char *argument_of(const char *key) {
+  size_t n = strlen(keys[KEY_OPTIMIZER]);
+  return !strncmp(key, keys[KEY_OPTIMIZER], n) && key[n] == '.' && key[n + 1] ? key + n + 1 : NULL;
+}
+
 bool dhc_recipe_has_key(const char *key) {
-  return key_of(key) >= 0;
+  return key_of(key) >= 0 || argument_of(key);
 }
 
 /* ---- the learning rate ---------------------------------------------------------------------- */
@@ -255,6 +261,26 @@ static void bind_optimizer(Binder *b, const char *name, const DhcAstArgs *args, 
   }
 }
 
+/* One argument, over what the recipe says. */
+static void bind_argument(Binder *b, const char *name, const DhcAstExpr *e) {
+  double v = 0;
+  DHC_VEC(const char *) names = {0};
+  bool known = false;
+  for (int i = 0; i < b->r->optimizer_args.n; i++) {
+    DHC_PUSH(b->m->e->arena, &names, b->r->optimizer_args.at[i].name);
+    known = known || !strcmp(b->r->optimizer_args.at[i].name, name);
+  }
+  if (!known) {
+    DhcDiag *g = dhc_err(b->cx, "E0306", e->span, "%s has no argument '%s'", b->r->optimizer, name);
+    const char *close = dhc_suggest(name, names.at, names.n);
+    if (close) dhc_err_hint(b->cx, g, "did you mean '%s'?", close);
+    b->ok = false;
+    return;
+  }
+  bind_float(b, e, dhc_arena_printf(b->m->e->arena, "argument '%s' of %s", name, b->r->optimizer), -INFINITY, INFINITY, &v);
+  set_arg(b, dhc_intern(b->m->e->strings, name), v);
+}
+
 static void bind_lr(Binder *b, const DhcAstNames *params, const DhcAstExpr *value) {
   struct DhcLr *lr = DHC_NEW(b->m->e->arena, struct DhcLr);
   lr->m = b->m;
@@ -314,6 +340,14 @@ static void try_lr(Binder *b) {
   }
 }
 
+/* The value of a --set as an expression; NULL after diagnostics. */
+static const DhcAstExpr *set_value(DhcElab *e, const DhcSetting *set) {
+  int before = e->diags->n_errors;
+  const char *name = dhc_arena_printf(e->arena, "--set %s", set->key);
+  const DhcAstExpr *x = dhc_parse_expr(&e->parse, name, set->value, strlen(set->value));
+  return e->diags->n_errors > before ? NULL : x;
+}
+
 bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
   DhcElab *e = m->e;
   DhcScope scope = {0};
@@ -339,11 +373,9 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
     }
   }
   for (int i = 0; i < q->n_sets; i++) {
-    if (!dhc_recipe_has_key(q->sets[i].key)) continue;
-    const char *name = dhc_arena_printf(e->arena, "--set %s", q->sets[i].key);
-    int before = e->diags->n_errors;
-    DhcAstExpr *x = dhc_parse_expr(&e->parse, name, q->sets[i].value, strlen(q->sets[i].value));
-    if (!x || e->diags->n_errors > before) return false;
+    if (key_of(q->sets[i].key) < 0) continue;
+    const DhcAstExpr *x = set_value(e, &q->sets[i]);
+    if (!x) return false;
     has_optimizer = has_optimizer || !strcmp(q->sets[i].key, "optimizer");
     r->report_asked = r->report_asked || key_of(q->sets[i].key) == KEY_REPORT;
     bind_key(&b, q->sets[i].key, NULL, x);
@@ -351,6 +383,12 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
   if (!has_optimizer && dhc_find_decl(e, cx.file, "adam", DHC_DECL_BIT(DHC_DE_FN), NULL))
     bind_optimizer(&b, "adam", NULL, r->span);
   if (!r->optimizer) r->optimizer = "adam";
+  for (int i = 0; i < q->n_sets; i++) {
+    const char *name = argument_of(q->sets[i].key);
+    const DhcAstExpr *x = name ? set_value(e, &q->sets[i]) : NULL;
+    if (name && !x) return false;
+    if (x) bind_argument(&b, name, x);
+  }
   DhcHyper *h = dhc_inst_hyper(m->root, "label_smoothing");
   if (h && h->value.kind == DHC_V_FLOAT) r->label_smoothing = h->value.fx->value;
   if (b.ok) try_lr(&b);

@@ -37,7 +37,8 @@ static size_t value_length(const char *text) {
   return n;
 }
 
-static dhc_status add_values(Axes *x, const char *option, const char *text) {
+/* `prefix`: of the keys that are set, but not of the names of variants. */
+static dhc_status add_values(Axes *x, const char *option, const char *prefix, const char *text) {
   DhcArena *a = &x->w->arena;
   const char *eq = strchr(text, '=');
   if (!eq || eq == text) return dhc_status_make(DHC_E_USAGE, "--%s: needs KEY=VALUE,VALUE…, got \"%s\"", option, text);
@@ -48,8 +49,8 @@ static dhc_status add_values(Axes *x, const char *option, const char *text) {
     if (!n) return dhc_status_make(DHC_E_USAGE, "--%s %s: has an empty value", option, text);
     const char *set = dhc_arena_printf(a, "%.*s=%.*s", key, text, (int)n, at);
     for (int i = 0; i < to->n; i++)
-      if (!strcmp(to->at[i].set[0], set)) return dhc_status_make(DHC_E_USAGE, "--%s %s: has %s twice", option, text, set);
-    DHC_PUSH(a, to, ((Choice){.label = set, .set = {set}, .n_sets = 1}));
+      if (!strcmp(to->at[i].label, set)) return dhc_status_make(DHC_E_USAGE, "--%s %s: has %s twice", option, text, set);
+    DHC_PUSH(a, to, ((Choice){.label = set, .set = {dhc_arena_printf(a, "%s%s", prefix, set)}, .n_sets = 1}));
     if (!at[n]) break;
     at += n + 1;
   }
@@ -196,13 +197,13 @@ static dhc_status list_variants(dhc_sweep *w) {
   if (o->n_axes + o->n_opts + 2 > MAX_AXES) return dhc_status_make(DHC_E_USAGE, "a sweep has at most %d axes", MAX_AXES - 2);
   if (o->variants) DHC_TRY(add_declared(x, o->variants));
   if (o->placements) DHC_TRY(add_placements(x, o->placements));
-  for (int i = 0; i < o->n_axes; i++) DHC_TRY(add_values(x, "set", o->axes[i]));
+  for (int i = 0; i < o->n_axes; i++) DHC_TRY(add_values(x, "set", "", o->axes[i]));
   for (int i = 0; i < o->n_opts; i++) {
     char key[64];
     size_t n = strcspn(o->opts[i], "=");
     snprintf(key, sizeof key, "%.*s", (int)n, o->opts[i]);
-    if (n >= sizeof key || !dhc_recipe_has_key(key)) return dhc_status_make(DHC_E_USAGE, "--opt: a recipe has no '%s'", key);
-    DHC_TRY(add_values(x, "opt", o->opts[i]));
+    /* what is no setting of recipes is an argument of the optimiser, which says whether it has one */
+    DHC_TRY(add_values(x, "opt", n >= sizeof key || dhc_recipe_has_key(key) ? "" : "optimizer.", o->opts[i]));
   }
   if (!x->n && !o->hold) return dhc_status_make(DHC_E_USAGE, "nothing to vary: give --set KEY=A,B, --opt KEY=A,B, --variants NAME or --placements M6A2");
   return combine(x);

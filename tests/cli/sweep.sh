@@ -85,7 +85,12 @@ echo "$got" | python3 -c 'import json, sys
 v = json.load(sys.stdin)["variants"]
 assert len(v) == 8 and len({x["hash"] for x in v}) == 8, v
 assert v[0]["name"] == "lr=1e-3,weight_decay=0.1,clip=0" and [x["kernels_compiled"] for x in v] == [0] * 8, v' || fail "optimiser settings: $got"
-expect 2 "--opt: a recipe has no 'weight_decoy'" "$dhcc" sweep "${small[@]}" --opt weight_decoy=1,2
+expect 1 "adam has no argument 'beta3'" "$dhcc" sweep "${small[@]}" --opt optimizer=adam --opt beta3=0.9,0.99
+expect 1 "error[E0306]: adamw has no argument 'weight_decoy'" "$dhcc" sweep "${small[@]}" --opt weight_decoy=1,2
+expect 1 "hint: did you mean 'weight_decay'?" "$dhcc" train mlp --print-recipe --set optimizer.weight_decoy=1
+expect 0 "weight_decay       0.25" "$dhcc" train mlp --print-recipe --set optimizer.weight_decay=0.25
+expect 0 "momentum           0.5" "$dhcc" train mlp --print-recipe --set optimizer.momentum=0.5 --set 'optimizer=sgd(momentum = 0.8)'
+expect 1 "error[E0303]" "$dhcc" train mlp --print-recipe --set optimizer.weight_decay=true
 
 # what a model file declares
 cat > "$work/v.dhc" <<'M'
@@ -117,7 +122,7 @@ expect 2 "--set hidden=4,4: has hidden=4 twice" "$dhcc" sweep mlp --set hidden=4
 expect 1 "V has no variants 'widht' (did you mean 'width'?)" "$dhcc" sweep "$work/v.dhc" --variants widht
 expect 1 "the file declares no variants for MLP" "$dhcc" sweep mlp --variants width
 expect 2 "--placements: needs letters" "$dhcc" sweep dhc_jamba --placements 6M
-expect 2 "--opt: a recipe has no 'lrr'" "$dhcc" sweep mlp --opt lrr=1
+expect 1 "adamw has no argument 'lrr'" "$dhcc" sweep mlp --opt lrr=1,2 --sizes B=2
 expect 1 'ratio "7:1" does not say which is which: 7M:1A or 7A:1M' "$dhcc" sweep dhc_jamba --set ratio=7:1,3M:1A
 expect 1 "note: of variant ratio=7:1" "$dhcc" sweep dhc_jamba --set ratio=7:1,3M:1A
 expect 2 "--sizes: entry 'loss' has no size 'Q'" "$dhcc" sweep mlp --set hidden=3,4 --sizes Q=3
