@@ -170,7 +170,11 @@ int plot_curves(const Plot *p, const char *x, const char *y, Figure *f) {
   int rc = 0;
   *f = (Figure){.x_label = x ? x : "step", .y_label = y ? y : "loss"};
   for (int i = 0; i < p->n_runs && !rc; i++) rc = add_run(p, f, p->run[i], single ? "loss" : p->run[i], f->x_label, f->y_label);
-  if (single && !rc) rc = add_run(p, f, p->run[0], "val_loss", f->x_label, "val_loss");
+  PlotCurve validated; /* a run may have none */
+  if (single && !rc && plot_read_curve(p->run[0], f->x_label, "val_loss", &validated)) {
+    if (validated.n) add_curve(p, f, "val_loss", &validated);
+    plot_curve_free(&validated);
+  }
   for (int i = 0; i < p->n_sweeps; i++) {
     const cJSON *variant;
     cJSON_ArrayForEach(variant, cJSON_GetObjectItem(p->sweep[i].doc, "variants")) if (!rc) rc = add_variant(p, f, &p->sweep[i], variant, f->x_label, f->y_label);

@@ -99,6 +99,13 @@ expect 2 '--log: needs x, y or xy, got "z"' "$dhcc" plot study --log z -o x.svg
 expect 2 "--y: no column 'speed' of results.csv is a number of a run" "$dhcc" plot study --y speed -o x.svg
 expect 1 '--x speed: no variant of study has a number of that name' "$dhcc" plot study --x speed -o x.svg
 expect 1 'run: metrics.csv has no columns step and speed' "$dhcc" plot run --y speed -o x.svg
+cp -r study other && sed -i 's/"seeds":/"metric_asked": "loss", "seeds":/' other/sweep.json
+expect 1 'study is about val_accuracy, other about loss: --y says which to draw' "$dhcc" plot study other -o x.svg
+"$dhcc" plot study other --y loss -o both.svg || fail "--y says which to draw"
+rm other/runs/*/run.json
+expect 1 'other: no finished run has a number in column loss' "$dhcc" plot other -o x.svg
+mkdir begun && echo step,loss > begun/metrics.csv
+expect 1 'begun: no run has a number in column loss' "$dhcc" plot begun -o x.svg
 expect 3 'none/x.svg: no such file or directory' "$dhcc" plot study -o none/x.svg
 [ ! -e x.svg ] || fail "a figure that could not be drawn is there"
 
@@ -129,17 +136,20 @@ for series, key in ("states", "state_bytes"), ("keys and values", "cache_bytes")
     assert all(line[n] == d[key] for n, d in lengths.items()), (series, line)
 P
 expect 2 "--x: no column 'paramters' of costs (did you mean 'parameters'?)" "$dhcc" sweep "${model[@]}" --set ratio=1M,1A --cost-only --x paramters -o x.svg
-expect 2 'sweep: -o, --x and --y need --cost-only' "$dhcc" sweep "${model[@]}" --set ratio=1M,1A -o x.svg
+expect 2 'sweep: -o, --x and --y need --cost-only; dhcc plot draws sweeps that were trained' "$dhcc" sweep "${model[@]}" --set ratio=1M,1A -o x.svg
 expect 2 '--x: needs -o FILE' "$dhcc" sweep "${model[@]}" --set ratio=1M,1A --cost-only --x flops
-expect 2 'ablate: -o needs FILE that ends in' "$dhcc" ablate "${model[@]}" --data $data --weights "$weights" -o x.html
-expect 1 'nothing keeps states or caches' "$dhcc" info mlp -o x.svg
+expect 2 '--x length: draws bytes that a sequence keeps; leave --y out' "$dhcc" sweep "${model[@]}" --set ratio=1M,1A --cost-only --x length --y flops -o x.svg
+expect 2 '-o x.tex: needs a name that ends in .svg, .pdf, .png, .gp, .csv or .json or .html' "$dhcc" sweep "${model[@]}" --set ratio=1M,1A --cost-only -o x.tex
+expect 2 'info: -o needs FILE that ends in .svg, .pdf, .png, .gp, .csv or .json' "$dhcc" info mlp -o x.html
+expect 2 'ablate: -o needs FILE that ends in .svg, .pdf, .png, .gp, .csv or .json' "$dhcc" ablate "${model[@]}" --data $data --weights "$weights" -o x.html
+expect 1 '--x length: nothing keeps states or caches' "$dhcc" info mlp -o x.svg
 
 # ---- gnuplot ----
 odd='it'"'"'s; a $(b) `c` "d" \e %f @g'
 cp -r study "$odd"
 "$dhcc" plot "$odd" study -o odd.gp && grep -q "'it''s; a \$(b) \`c\` \"d\" \\\\e %f @g'" odd.gp || fail "a name with everything in it: $(grep title odd.gp)"
 mkdir empty-path
-PATH=$work/empty-path expect 3 'x.pdf: gnuplot draws .pdf and .png, and is not installed' "$dhcc" plot study -o x.pdf
+PATH=$work/empty-path expect 3 'x.pdf: gnuplot draws .pdf and .png, and is not installed (on Debian: apt-get install gnuplot-nox); .svg and .gp need none' "$dhcc" plot study -o x.pdf
 [ ! -e x.pdf ] || fail "what gnuplot did not draw is there"
 if command -v gnuplot > /dev/null; then
   printf '#!/bin/sh\necho "gnuplot> set terminal pdfcairo"\necho "         line 1: unknown or ambiguous terminal type" >&2\nexit 1\n' > empty-path/gnuplot
