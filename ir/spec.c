@@ -84,7 +84,8 @@ static void all_varies(const DhcSpec *s, uint32_t *varies, int n_nodes) {
       case DHC_SN_LOAD: m = operand_axes(&s->operand[d->operand], varies); break;
       case DHC_SN_AXIS: m = 1u << d->operand; break;
       case DHC_SN_FOLD: m &= ~d->axes; break;
-      case DHC_SN_SCAN: m |= seq; break;
+      case DHC_SN_SCAN:
+      case DHC_SN_BEFORE: m |= seq; break;
       case DHC_SN_ARG:
       case DHC_SN_CONST:
       case DHC_SN_EW:
@@ -268,7 +269,12 @@ static bool check_node(Check *c, int n, uint32_t red, bool seq) {
     case DHC_SN_EW: return check_ew(c, n);
     case DHC_SN_FOLD: return check_fold(c, n, red);
     case DHC_SN_SCAN:
+      if (d->i & DHC_SCAN_BACK && s->kind != DHC_KIND_SCAN_BACK) return fail(c, "node %d: a scan against its direction", n);
       return seq && n_args == 3 && dhc_dtype_is_float(d->dtype) ? true : fail(c, "node %d: not a scan", n);
+    case DHC_SN_BEFORE:
+      return s->kind == DHC_KIND_SCAN_BACK && n_args == 1 && s->node[d->a[0]].kind == DHC_SN_SCAN && d->dtype == s->node[d->a[0]].dtype
+                 ? true
+                 : fail(c, "node %d: not before a scan's step", n);
     case DHC_SN_RANDOM:
       return n_args == 4 && d->dtype == DHC_U32 ? true : fail(c, "node %d: not random bits", n);
   }
@@ -281,9 +287,10 @@ static bool check_store(Check *c, int o, uint32_t must) {
   uint32_t has = operand_axes(p, c->varies);
   if (c->s->kind == DHC_KIND_SCATTER) return true; /* what is not indexed is summed */
   uint32_t seq = role_mask(c->s, DHC_AXIS_SEQ);
-  if (c->s->kind == DHC_KIND_SCAN && c->s->node[p->stored].kind == DHC_SN_SCAN) has |= seq; /* else: the last one */
+  bool back = c->s->kind == DHC_KIND_SCAN_BACK;
+  if ((back || c->s->kind == DHC_KIND_SCAN) && c->s->node[p->stored].kind == DHC_SN_SCAN) has |= seq; /* else: the last one */
   if (c->varies[p->stored] & ~has) return fail(c, "operand %d: stored value varies over more axes", o);
-  if (must & ~has) return fail(c, "operand %d: does not index every parallel axis", o);
+  if (must & ~has && !back) return fail(c, "operand %d: does not index every parallel axis", o);
   return true;
 }
 
@@ -297,6 +304,7 @@ bool dhc_spec_verify(const DhcSpec *s, DhcArena *arena, const char **why) {
     return fail(&c, "wrong number of arguments or attributes");
   if (!check_axes(&c)) return false;
   uint32_t red = role_mask(s, DHC_AXIS_RED), seq = role_mask(s, DHC_AXIS_SEQ);
+  if (s->kind == DHC_KIND_SCAN_BACK) red |= seq | role_mask(s, DHC_AXIS_PAR);
   for (int o = 0; o < s->n_operands; o++)
     if (!check_operand(&c, o)) return false;
   for (int n = 0; n < s->n_nodes; n++)
@@ -342,6 +350,7 @@ static bool node_equal(const DhcSpecNode *a, const DhcSpecNode *b) {
     case DHC_SN_EW: return a->op == b->op;
     case DHC_SN_FOLD: return a->op == b->op && a->axes == b->axes;
     case DHC_SN_SCAN: return a->i == b->i;
+    case DHC_SN_BEFORE:
     case DHC_SN_RANDOM: return true;
   }
   return false;

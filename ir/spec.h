@@ -4,7 +4,8 @@
  * Node values vary over the axes of what they load; a fold (sum, max, min, argmax, dot)
  * removes axes; what is stored to an output varies over a subset of the axes in that
  * output's terms, and these include every PAR and SEQ axis; but an output of a SCAN node's value
- * may lack SEQ, and holds the one after the last step. Prologue, anchor and epilogue
+ * may lack SEQ, and holds the one after the last step. (In a SCAN_BACK spec folds may remove any axes, and outputs
+ * have those that are left.) Prologue, anchor and epilogue
  * are just the nodes before, at and after the folds, so every kind has one meaning and one
  * interpreter.
  *
@@ -110,11 +111,13 @@ typedef enum DhcSpecNodeKind {
                    op ADD on a[0]: ((0 + x0) + x1) + … in order (adds up what a window scatters).
                    ARGMAX gives the flat index in its own dtype */
   DHC_SN_SCAN,  /* op LINEAR_SCAN on a[0], a[1], a[2] = h0 along the SEQ axis; attr[0] = reverse; i: DhcScanBits */
+  DHC_SN_BEFORE, /* a[0], a SCAN node, as it was before the step: a[2] of that at the first one */
   DHC_SN_RANDOM /* u32: random_bits(a[0] seed, a[1] site, a[2] step) at flat index a[3] */
 } DhcSpecNodeKind;
 
-/* Of a SCAN node: the op's flush and forget. */
-typedef enum DhcScanBits { DHC_SCAN_FLUSH = 1, DHC_SCAN_FORGET = 2 } DhcScanBits;
+/* Of a SCAN node: the op's flush and forget. BACK, in a SCAN_BACK spec: from the last step to the first,
+ * g <- a[1] + k, k <- a[0] g, where k is a[2] at first. An output of it that lacks SEQ holds k after the first step. */
+typedef enum DhcScanBits { DHC_SCAN_FLUSH = 1, DHC_SCAN_FORGET = 2, DHC_SCAN_BACK = 4 } DhcScanBits;
 
 typedef struct DhcSpecNode {
   DhcSpecNodeKind kind;

@@ -197,7 +197,7 @@ static void run_scan(Run *r, int n) {
   while (r->s->axis[seq].role != DHC_AXIS_SEQ) seq++;
   int64_t length = r->extent[seq], st[4][DHC_SPEC_MAX_AXES];
   for (int k = 0; k < 4; k++) node_strides(r, nodes[k], st[k]);
-  bool reverse = r->s->n_attrs > 0 && r->s->attr[0];
+  bool back = d->i & DHC_SCAN_BACK, reverse = (r->s->n_attrs > 0 && r->s->attr[0]) != back;
   Walk w;
   if (!walk_start(&w, r, r->varies[n] & ~(1u << seq), nodes, 4)) return;
   do {
@@ -205,10 +205,26 @@ static void run_scan(Run *r, int n) {
     for (int64_t i = 0; i < length; i++) {
       int64_t t = reverse ? length - 1 - i : i;
       double a = r->value[d->a[0]][w.at[1] + t * st[1][seq]].f, b = r->value[d->a[1]][w.at[2] + t * st[2][seq]].f;
-      h = d->i & DHC_SCAN_FORGET && a == 0 ? b : fma(a, h, b);
+      if (back) h += b;
+      else h = d->i & DHC_SCAN_FORGET && a == 0 ? b : fma(a, h, b);
       if (d->i & DHC_SCAN_FLUSH && fabs(h) < dhc_dtype_least_normal(d->dtype)) h = 0;
       r->value[n][w.at[0] + t * st[0][seq]].f = h;
+      if (back) h *= a;
     }
+  } while (walk_next(&w));
+}
+
+static void run_before(Run *r, int n) {
+  int scan = r->s->node[n].a[0], nodes[3] = {n, scan, r->s->node[scan].a[2]}, seq = 0;
+  while (r->s->axis[seq].role != DHC_AXIS_SEQ) seq++;
+  bool back = r->s->node[scan].i & DHC_SCAN_BACK, reverse = (r->s->n_attrs > 0 && r->s->attr[0]) != back;
+  int64_t st[DHC_SPEC_MAX_AXES];
+  node_strides(r, scan, st);
+  Walk w;
+  if (!walk_start(&w, r, r->varies[n], nodes, 3)) return;
+  do {
+    bool first = w.idx[seq] == (reverse ? r->extent[seq] - 1 : 0);
+    r->value[n][w.at[0]] = first ? r->value[nodes[2]][w.at[2]] : r->value[scan][w.at[1] + (reverse ? st[seq] : -st[seq])];
   } while (walk_next(&w));
 }
 
@@ -237,7 +253,8 @@ static DhcScalar node_value(const Run *r, const DhcSpecNode *d, const Walk *w) {
       }
     case DHC_SN_RANDOM: v.i = dhc_eval_random(a[0].i, a[1].i, a[2].i, a[3].i); return v;
     case DHC_SN_FOLD:
-    case DHC_SN_SCAN: break;
+    case DHC_SN_SCAN:
+    case DHC_SN_BEFORE: break;
   }
   DHC_BUG("spec node kind %d", (int)d->kind);
 }
@@ -256,6 +273,10 @@ static void run_node(Run *r, int n) {
     run_scan(r, n);
     return;
   }
+  if (d->kind == DHC_SN_BEFORE) {
+    run_before(r, n);
+    return;
+  }
   int nodes[5] = {n, n, n, n, n}, k = 0;
   while (k < 4 && d->a[k] >= 0) nodes[1 + k] = d->a[k], k++;
   Walk w;
@@ -270,15 +291,24 @@ static void run_store(Run *r, int o) {
   uint32_t axes = out_axes(r, p);
   if (add) axes |= r->varies[p->stored];
   Walk w;
-  int64_t last = 0, st[DHC_SPEC_MAX_AXES]; /* of a recurrence without its steps: the last one */
-  node_strides(r, p->stored, st);
-  for (int a = 0; a < r->s->n_axes; a++)
-    if (r->s->axis[a].role == DHC_AXIS_SEQ && !(axes >> a & 1) && !r->s->attr[0]) last = (r->extent[a] - 1) * st[a];
-  if (!walk_start(&w, r, axes, &p->stored, 1)) return;
+  const DhcSpecNode *d = &r->s->node[p->stored];
+  bool back = d->kind == DHC_SN_SCAN && d->i & DHC_SCAN_BACK, carry = false;
+  int nodes[2] = {p->stored, back ? d->a[0] : p->stored};
+  int64_t last[2] = {0, 0}, st[DHC_SPEC_MAX_AXES]; /* of a recurrence without its steps: the last one */
+  for (int k = 0; k < 2; k++) {
+    node_strides(r, nodes[k], st);
+    for (int a = 0; a < r->s->n_axes; a++)
+      if (r->s->axis[a].role == DHC_AXIS_SEQ && !(axes >> a & 1)) {
+        if ((r->s->attr[0] != 0) == back) last[k] = (r->extent[a] - 1) * st[a];
+        carry = back;
+      }
+  }
+  if (!walk_start(&w, r, axes, nodes, 2)) return;
   do {
     int64_t at;
     if (!address(r, o, w.idx, &at)) continue;
-    DhcScalar v = store_round(p->dtype, r->value[p->stored][w.at[0] + last]);
+    DhcScalar v = store_round(p->dtype, r->value[p->stored][w.at[0] + last[0]]);
+    if (carry) v.f *= r->value[nodes[1]][w.at[1] + last[1]].f;
     if (is_float) {
       double *to = (double *)r->ptr[o] + at;
       *to = add ? *to + v.f : v.f;

@@ -114,7 +114,12 @@ static void print_node(DhcText *to, const DhcSpec *s, int n) {
         if (d->axes >> a & 1) dhc_text_printf(to, " a%d", a);
       break;
     case DHC_SN_SCAN:
-      dhc_text_printf(to, "scan%s%s", d->i & DHC_SCAN_FLUSH ? " flush" : "", d->i & DHC_SCAN_FORGET ? " forget" : "");
+      dhc_text_printf(to, "scan%s%s%s", d->i & DHC_SCAN_FLUSH ? " flush" : "", d->i & DHC_SCAN_FORGET ? " forget" : "",
+                      d->i & DHC_SCAN_BACK ? " back" : "");
+      print_args(to, d);
+      break;
+    case DHC_SN_BEFORE:
+      dhc_text_puts(to, "before");
       print_args(to, d);
       break;
     case DHC_SN_RANDOM:
@@ -394,6 +399,10 @@ static void take_spec_node(Parse *p, DhcSpec *s) {
     d->op = DHC_OP_LINEAR_SCAN;
     d->i = take(p, "flush") ? DHC_SCAN_FLUSH : 0;
     if (take(p, "forget")) d->i |= DHC_SCAN_FORGET;
+    if (take(p, "back")) d->i |= DHC_SCAN_BACK;
+    take_node_args(p, d);
+  } else if (take(p, "before")) {
+    d->kind = DHC_SN_BEFORE;
     take_node_args(p, d);
   } else if (take(p, "random")) {
     d->kind = DHC_SN_RANDOM;

@@ -347,6 +347,19 @@ static const Piece pieces[] = {
        "  asm volatile(\"cp.async.cg.shared.global [%0], [%1], 16, %2;\" :: \"r\"((u32)__cvta_generic_to_shared(to)), \"l\"(from), "
        "\"r\"(bytes));\n"
        "}\n"},
+    /* ---- less than exact ---- */
+    {"exp2_near",
+     D "float exp2_near(float x) {\n"
+     "  float y;\n"
+     "  asm(\"ex2.approx.ftz.f32 %0, %1;\" : \"=f\"(y) : \"f\"(x));\n"
+     "  return y;\n"
+     "}\n"},
+    {"fma_flush",
+     D "float fma_flush(float x, float y, float z) {\n"
+     "  float r;\n"
+     "  asm(\"fma.rn.ftz.f32 %0, %1, %2, %3;\" : \"=f\"(r) : \"f\"(x), \"f\"(y), \"f\"(z));\n"
+     "  return r;\n"
+     "}\n"},
     /* ---- tensor cores ---- */
     {"tf32_of",
      "// matrix tiles cut off 13 bits: with this the nearest on average, and NaN stays NaN\n" D "float tf32_of(float x) { return x * "

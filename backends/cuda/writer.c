@@ -429,6 +429,9 @@ static void write_simple(Writer *w, const DhcLpInst *n) {
     case DHC_LP_UDIV: text = dhc_arena_printf(a, "index_div(%s, %s)", x, y); break;
     case DHC_LP_UREM: text = dhc_arena_printf(a, "index_rem(%s, %s)", x, y); break;
     case DHC_LP_BITCAST: text = dhc_arena_printf(a, "bits_to<%s>(%s)", dhc_cuda_type(n->type.dtype), x); break;
+    case DHC_LP_ACROSS: text = dhc_arena_printf(a, "__shfl_xor_sync(0xffffffffu, %s, %lld)", x, (long long)n->i); break;
+    case DHC_LP_EXP2: text = dhc_arena_printf(a, "exp2_near(%s)", x); break;
+    case DHC_LP_FMA_FLUSH: text = dhc_arena_printf(a, "fma_flush(%s, %s, %s)", x, y, ref(w, n->a[2], l)); break;
     case DHC_LP_TF32: text = dhc_arena_printf(a, "tf32_of(%s)", x); break;
     case DHC_LP_THREAD: text = "threadIdx.x"; break;
     case DHC_LP_ALIGNED: text = dhc_arena_printf(a, "((u64)%s & %lld) == 0", x, (long long)n->i - 1); break;

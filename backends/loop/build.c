@@ -172,6 +172,31 @@ DhcLv dhc_lp_mma(DhcLp *b, DhcLv x, DhcLv y, DhcLv sum) {
   return n;
 }
 
+DhcLv dhc_lp_across(DhcLp *b, DhcLv x, int bits) {
+  if (bits < 1 || bits > 31 || dhc_dtype_bytes(x->type.dtype) != 4 || x->type.ptr) DHC_BUG("across %d of %%%d", bits, x->id);
+  DhcLpInst *n = emit(b, DHC_LP_ACROSS, x->type);
+  n->a[0] = x;
+  n->i = bits;
+  return n;
+}
+DhcLv dhc_lp_exp2(DhcLp *b, DhcLv x) {
+  if (x->type.dtype != DHC_F32 || x->type.ptr) DHC_BUG("exp2 of %%%d", x->id);
+  DhcLpInst *n = emit(b, DHC_LP_EXP2, x->type);
+  n->a[0] = x;
+  return n;
+}
+DhcLv dhc_lp_fma_flush(DhcLp *b, DhcLv x, DhcLv y, DhcLv z) {
+  int lanes = x->type.lanes;
+  if (y->type.lanes > lanes) lanes = y->type.lanes;
+  if (z->type.lanes > lanes) lanes = z->type.lanes;
+  DhcLv a[3] = {dhc_lp_splat(b, x, lanes), dhc_lp_splat(b, y, lanes), dhc_lp_splat(b, z, lanes)};
+  for (int k = 0; k < 3; k++)
+    if (a[k]->type.dtype != DHC_F32 || a[k]->type.ptr) DHC_BUG("fma of %%%d", a[k]->id);
+  DhcLpInst *n = emit(b, DHC_LP_FMA_FLUSH, a[0]->type);
+  memcpy(n->a, a, sizeof a);
+  return n;
+}
+
 DhcLv dhc_lp_iota(DhcLp *b, dhc_dtype t, int lanes) {
   return emit(b, DHC_LP_IOTA, type_of(t, lanes));
 }

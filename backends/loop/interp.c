@@ -142,6 +142,8 @@ static void fold(const DhcLpInst *n, const DhcScalar *x, DhcScalar *out) {
   *out = v[0];
 }
 
+static double flushed(double x) { return fabs(x) < 0x1p-126 ? 0 : x; }
+
 static DhcScalar lane_of(const Thread *t, DhcLv x, int l) {
   return t->value[x->id].lane[x->type.lanes == 1 ? 0 : l];
 }
@@ -176,6 +178,8 @@ static void lanes(Run *r, Thread *t, const DhcLpInst *n, DhcScalar *out) {
     }
     case DHC_LP_THREAD: out[l].i = t->number; break;
     case DHC_LP_TF32: out[l].f = (double)((float)a[0].f * from_bits(0x3f800b50)); break;
+    case DHC_LP_EXP2: out[l].f = flushed((double)(float)exp2(flushed(a[0].f))); break;
+    case DHC_LP_FMA_FLUSH: out[l].f = flushed((double)fmaf((float)flushed(a[0].f), (float)flushed(a[1].f), (float)flushed(a[2].f))); break;
     case DHC_LP_FOLD: fold(n, t->value[n->a[0]->id].lane, &out[l]); break;
     default: fault(r, n, "no such value");
     }
@@ -283,7 +287,7 @@ static void structure(Run *r, Thread *t, const DhcLpInst *n) {
 static void advance(Run *r, Thread *t) {
   while (!r->why) {
     const DhcLpInst *n = r->p->code.at[t->pc];
-    if (n->kind == DHC_LP_BARRIER || n->kind == DHC_LP_MMA) return;
+    if (n->kind == DHC_LP_BARRIER || n->kind == DHC_LP_MMA || n->kind == DHC_LP_ACROSS) return;
     if (n->kind == DHC_LP_END && r->p->code.at[n->i]->kind == DHC_LP_TASKS) {
       t->pc = -1;
       return;
@@ -323,6 +327,13 @@ static void matrix_tile(Thread *t, const DhcLpInst *n) {
   for (int l = 0; l < WARP; l++) t[l].pc++;
 }
 
+/* The 32 threads of a warp give each other their values. */
+static void across(Thread *t, const DhcLpInst *n) {
+  for (int l = 0; l < WARP; l++)
+    for (int e = 0; e < n->type.lanes; e++) t[l].value[n->id].lane[e] = lane_of(&t[l ^ n->i], n->a[0], e);
+  for (int l = 0; l < WARP; l++) t[l].pc++;
+}
+
 /* True if all of n threads stand at the same statement of this kind. */
 static bool all_at(const Run *r, const Thread *t, int n, DhcLpKind kind) {
   for (int i = 0; i < n; i++)
@@ -351,6 +362,7 @@ static void run_task(Run *r, Thread *t, int n, DhcLpOrder order) {
     bool moved = false;
     for (int w = 0; w + WARP <= n; w += WARP)
       if (all_at(r, t + w, WARP, DHC_LP_MMA)) matrix_tile(t + w, r->p->code.at[t[w].pc]), moved = true;
+      else if (all_at(r, t + w, WARP, DHC_LP_ACROSS)) across(t + w, r->p->code.at[t[w].pc]), moved = true;
     if (!moved) r->why = "threads of a block wait at different places";
   }
 }

@@ -19,6 +19,9 @@ static const struct {
     {DHC_LP_ALIGNED, "a pointer's alignment", NOWHERE, EVERYWHERE},
     {DHC_LP_TF32, "rounding to tf32", NOWHERE, EVERYWHERE},
     {DHC_LP_MMA, "a matrix tile", NOWHERE, BLOCKS},
+    {DHC_LP_ACROSS, "a value of another thread", NOWHERE, BLOCKS},
+    {DHC_LP_EXP2, "a power of two, nearly", NOWHERE, EVERYWHERE},
+    {DHC_LP_FMA_FLUSH, "a multiply-add without denormals", NOWHERE, EVERYWHERE},
 };
 
 bool dhc_lp_legal(const DhcLp *p, DhcTargetKind target, DhcArena *arena, const char **why) {
@@ -76,7 +79,8 @@ static void walk(Differ *d, const DhcLpInst **where) {
     }
     d->changed = d->changed || now != d->value[i];
     d->value[i] = now;
-    if ((n->kind == DHC_LP_BARRIER || n->kind == DHC_LP_MMA) && apart && !*where) *where = n;
+    bool together = n->kind == DHC_LP_BARRIER || n->kind == DHC_LP_MMA || n->kind == DHC_LP_ACROSS;
+    if (together && apart && !*where) *where = n;
     if (n->kind == DHC_LP_TASKS || n->kind == DHC_LP_FOR || n->kind == DHC_LP_IF) {
       apart += now;
       DHC_PUSH(d->p->arena, &open, now);

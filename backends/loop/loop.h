@@ -76,6 +76,10 @@ typedef enum DhcLpKind {
                      by nothing on average */
   DHC_LP_MMA,     /* f32x4 of a 16 x 8 tile: a[2] + a[0] (f32x4 of 16 x 8) * a[1] (f32x2 of 8 x 8), by the 32
                      threads of a warp together; operands are cut to 10 bits of mantissa, lanes lie as in mma.m16n8k8 */
+  DHC_LP_ACROSS,  /* a[0] as the thread has it whose number differs from this one's by xor i, below 32; by the 32 threads of a
+                     warp together */
+  DHC_LP_EXP2,    /* 2 to the a[0], f32, within 2^-21 of it; denormals, read or made, are 0 */
+  DHC_LP_FMA_FLUSH, /* a[0] * a[1] + a[2], f32, one rounding; denormals, read or made, are 0 */
   DHC_LP_FOLD,    /* lanes of a[0] combined by op ADD, MAX, MIN, AND, OR: l with l + n/2,
                      then l + n/4, … 1, as the sum rule demands */
   /* memory */
@@ -209,6 +213,10 @@ DhcLv dhc_lp_aligned(DhcLp *b, DhcLv pointer, int bytes);
 void dhc_lp_barrier(DhcLp *b); /* where control flow is the same in all threads of the block */
 DhcLv dhc_lp_tf32(DhcLp *b, DhcLv x);
 DhcLv dhc_lp_mma(DhcLp *b, DhcLv x, DhcLv y, DhcLv sum); /* likewise, in all threads of the warp */
+DhcLv dhc_lp_across(DhcLp *b, DhcLv x, int bits);        /* likewise; x of 4 bytes an element */
+/* What is less than exact, where it has been asked for. */
+DhcLv dhc_lp_exp2(DhcLp *b, DhcLv x);
+DhcLv dhc_lp_fma_flush(DhcLp *b, DhcLv x, DhcLv y, DhcLv z);
 
 /* Lanes. */
 DhcLv dhc_lp_splat(DhcLp *b, DhcLv x, int lanes); /* x itself if it has `lanes` already */

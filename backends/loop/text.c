@@ -7,6 +7,7 @@ static const char *const kind_name[] = {
     [DHC_LP_EW] = "ew",           [DHC_LP_UDIV] = "udiv",         [DHC_LP_UREM] = "urem",
     [DHC_LP_BITCAST] = "bitcast", [DHC_LP_SPLAT] = "splat",       [DHC_LP_IOTA] = "iota",
     [DHC_LP_THREAD] = "thread",   [DHC_LP_BLOCK] = "block",       [DHC_LP_TF32] = "tf32",
+    [DHC_LP_ACROSS] = "across",   [DHC_LP_EXP2] = "exp2",         [DHC_LP_FMA_FLUSH] = "fma_flush",
     [DHC_LP_MMA] = "mma",         [DHC_LP_BARRIER] = "barrier",
     [DHC_LP_COPY] = "copy",       [DHC_LP_COMMIT] = "commit",     [DHC_LP_WAIT] = "wait",
     [DHC_LP_ALIGNED] = "aligned",
@@ -103,6 +104,7 @@ static void print_inst(const DhcLpInst *n, DhcText *to) {
     print_args(n, to);
     dhc_text_printf(to, " x%lld", (long long)n->i);
     break;
+  case DHC_LP_ACROSS:
   case DHC_LP_ALIGNED:
     print_args(n, to);
     dhc_text_printf(to, " %lld", (long long)n->i);

@@ -65,6 +65,7 @@ typedef struct DhcTplCx {
   DhcLv value[DHC_SPEC_MAX_NODES];   /* made so far and still in scope, or NULL */
   int made_at[DHC_SPEC_MAX_NODES];   /* depth of value[] */
   int depth;                         /* number of dhc_tpl_push without pop */
+  bool nearly;                       /* exponentials as fast as they come, not to the last bit */
   DhcLv carried[DHC_SPEC_MAX_NODES]; /* SCAN node over state axes: its values now, a buffer of
                                         vectors over those axes, or NULL */
   /* Asked for a fold's value at the bound axes before its loops are built; NULL from it: not

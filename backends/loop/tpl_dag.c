@@ -353,7 +353,22 @@ static DhcLv random_bits(DhcTplCx *cx, DhcLv seed, DhcLv site, DhcLv step, DhcLv
   return c[0];
 }
 
+/* exp(x y) as 2^(x (y log2 e)), where y is the same at every step. */
+static DhcLv near_exp(DhcTplCx *cx, int n) {
+  DhcLp *b = cx->b;
+  const DhcSpecNode *d = &cx->s->node[n];
+  DhcLv log2e = dhc_lp_float(b, DHC_F32, 1.4426950408889634);
+  uint32_t seq = 0;
+  for (int a = 0; a < cx->s->n_axes; a++)
+    if (cx->s->axis[a].role == DHC_AXIS_SEQ) seq |= 1u << a;
+  if (d->kind != DHC_SN_EW || d->op != DHC_OP_MUL || cx->value[n]) return dhc_lp_exp2(b, dhc_lp_mul(b, dhc_tpl_eval(cx, n), log2e));
+  int still = cx->varies[d->a[0]] & seq ? 1 : 0;
+  DhcLv y = dhc_lp_mul(b, dhc_tpl_eval(cx, d->a[still]), log2e);
+  return dhc_lp_exp2(b, dhc_lp_mul(b, dhc_tpl_eval(cx, d->a[1 - still]), y));
+}
+
 static DhcLv elementwise(DhcTplCx *cx, const DhcSpecNode *d) {
+  if (cx->nearly && d->op == DHC_OP_EXP && d->dtype == DHC_F32) return near_exp(cx, d->a[0]);
   DhcLv a[4];
   int n = 0;
   for (; n < 4 && d->a[n] >= 0; n++) a[n] = dhc_tpl_eval(cx, d->a[n]);
@@ -398,6 +413,9 @@ static DhcLv make(DhcTplCx *cx, int n) {
   case DHC_SN_SCAN:
     if (cx->carried[n]) return carried_state(cx, n);
     dhc_lp_refuse(b, "node %d: a scan in a template for other kinds", n);
+    break;
+  case DHC_SN_BEFORE:
+    dhc_lp_refuse(b, "node %d: what was before a step in a template for other kinds", n);
     break;
   case DHC_SN_FOLD: break;
   }

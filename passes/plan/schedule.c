@@ -507,6 +507,17 @@ static int gpu_scans(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_
   return n;
 }
 
+enum { MANY_CHANNELS = 16384, BACK_SEGMENT = 128 };
+
+/* Few channels are cut into segments of steps, so that there is something for every multiprocessor. */
+static int gpu_scans_back(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  Guard g = {.arena = arena, .spec = s};
+  put_bound(&g, axes_of(s, DHC_AXIS_PAR), MANY_CHANNELS, false);
+  out[0] = (DhcSchedule){.template_name = "scan_back", .v = {0, 256, 0, 2, tf32}, .guard = guard_of(&g)};
+  out[1] = (DhcSchedule){.template_name = "scan_back", .v = {0, 256, BACK_SEGMENT, 2, tf32}};
+  return 2;
+}
+
 /* A thread a row where its sums fit into one block of the sum rule. */
 static int gpu_chains(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   uint32_t unknown = 0;
@@ -537,6 +548,7 @@ static int gpu_classes(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule
   case DHC_KIND_MAP: return gpu_maps(s, arena, out);
   case DHC_KIND_ROW: return gpu_rows(s, arena, out);
   case DHC_KIND_SCAN: return gpu_scans(s, arena, out);
+  case DHC_KIND_SCAN_BACK: return gpu_scans_back(s, tf32, arena, out);
   case DHC_KIND_SCATTER: return gpu_scatters(s, out);
   case DHC_KIND_CHAIN: return gpu_chains(s, arena, out);
   default: return gpu_tiles(s, tf32, arena, out);
