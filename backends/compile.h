@@ -25,6 +25,7 @@ enum {
   DHC_BACKEND_APART = 2,    /* its machine may not be there: looked for before anything is read */
   DHC_BACKEND_TF32 = 4,     /* contractions may be asked for in tf32 */
   DHC_BACKEND_BOUNDS = 8,   /* kernels that check every access may be asked for */
+  DHC_BACKEND_RECURS = 32,  /* a derivative of a recurrence over states is one kernel */
   DHC_BACKEND_OBJECTS = 16  /* kernels can be code of an object that others link */
 };
 typedef struct DhcBackendInfo {

@@ -24,6 +24,7 @@ typedef struct DhcPipelineRequest {
   DhcDerive derive;
   DhcFunc *optimizer; /* of a step */
   bool ema;
+  bool recurs; /* the target has a kernel for derivatives of recurrences */
   const char *disabled; /* as in DhcPassCtx */
   int64_t limit;        /* changes of all passes that the switches reach; < 0: none */
 } DhcPipelineRequest;

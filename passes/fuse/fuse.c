@@ -131,7 +131,7 @@ static DhcValue *get(Rebuild *r, DhcValue *v) {
   return *slot = n ? n->results[0] : NULL;
 }
 
-static const DhcSpec *intern_spec(DhcModule *m, const DhcSpec *s) {
+const DhcSpec *dhc_fu_intern(DhcModule *m, const DhcSpec *s) {
   for (int i = 0; i < m->specs.n; i++)
     if (dhc_spec_equal(m->specs.at[i], s)) return m->specs.at[i];
   const char *why = "";
@@ -181,7 +181,7 @@ static DhcValue *starts_as(Rebuild *r, const FuGroup *g, DhcValue *v) {
 
 static bool build_kernel(Rebuild *r, FuGroup *g, const FuSpec *w) {
   Fu *fu = r->fu;
-  const DhcSpec *s = intern_spec(fu->m, w->spec);
+  const DhcSpec *s = dhc_fu_intern(fu->m, w->spec);
   int n_in = dhc_spec_n_inputs(s), n_out = s->n_operands - n_in, n_args = n_in, n_dims = 0;
   DhcValue *arg[2 * DHC_SPEC_MAX_OPERANDS];
   int64_t into[DHC_SPEC_MAX_OPERANDS], rank[DHC_SPEC_MAX_OPERANDS];
@@ -360,12 +360,13 @@ void dhc_fu_dissolve(DhcModule *m) {
 
 /* requires: UNFUSED. establishes: FUSED. breaks: UNFUSED. */
 bool dhc_pass_fuse(DhcModule *m, DhcPassCtx *px) {
-  bool ok = true;
+  bool ok = true, *done = DHC_NEW_N(m->arena, bool, m->next_func_id + 1);
   FuRoom room = {0};
   dhc_fu_dissolve(m);
+  if (!dhc_fu_write_backs(m, px, &room, done)) return false; /* from the bodies of what they are derivatives of, before these are kernels */
   for (int i = 0; i < m->funcs.n; i++) {
     DhcFunc *f = m->funcs.at[i];
-    if (f->kind == DHC_FUNC_INIT) continue; /* the interpreter runs these */
+    if (f->kind == DHC_FUNC_INIT || done[f->id]) continue; /* the interpreter runs the former */
     ok = fuse_function(m, px, f, &room) && ok;
   }
   return ok;

@@ -174,6 +174,10 @@ typedef struct Fu {
 
 /* Composites without a kernel kept their shape for autodiff alone: calls become their bodies. */
 void dhc_fu_dissolve(DhcModule *m);
+/* Derivatives of recurrences become one kernel each where they have the form for it (fuse_back.c); done[id]: this function is. */
+bool dhc_fu_write_backs(DhcModule *m, DhcPassCtx *px, struct FuRoom *room, bool *done);
+/* The module's own copy of a spec. */
+const DhcSpec *dhc_fu_intern(DhcModule *m, const DhcSpec *s);
 /* top_k and route in terms of other ops (fuse_route.c). */
 bool dhc_fu_lower_routes(DhcFunc *f);
 /* Depthwise convolutions of few taps likewise (fuse_conv.c). */

@@ -258,7 +258,7 @@ static bool build_results(Build *k) {
   return true;
 }
 
-static bool is_inside(const DhcChunk *c, const DhcNode *n) {
+bool dhc_chunk_is_inside(const DhcChunk *c, const DhcNode *n) {
   return n->n_results == 1 && n->results[0]->id < c->n_values && c->at[n->results[0]->id].place == DHC_CHUNK_INSIDE;
 }
 
@@ -272,14 +272,14 @@ static bool build_body(Build *k, int *n_xs) {
   k->state = DHC_NEW_N(c->px->scratch, DhcValue *, c->scans.n + 1);
   if (!build_params(k, n_xs)) return false;
   for (const DhcNode *n = c->f->first; n; n = n->next)
-    if (is_inside(c, n) && !copy_inside(k, n)) return false;
+    if (dhc_chunk_is_inside(c, n) && !copy_inside(k, n)) return false;
   return build_results(k);
 }
 
 /* ---- the rewrite ---------------------------------------------------------------------------------- */
 
 /* Nodes that the region reads but that stand behind its first recurrence move in front of it. */
-static void move_inputs(DhcChunk *c, DhcNode *first) {
+void dhc_chunk_move_inputs(DhcChunk *c, DhcNode *first) {
   bool *need = DHC_NEW_N(c->px->scratch, bool, c->f->next_value_id + 1);
   for (int i = 0; i < c->leaves.n; i++) need[c->leaves.at[i]->id] = true;
   for (int i = 0; i < c->consts.n; i++) need[c->consts.at[i]->id] = true;
@@ -298,12 +298,12 @@ static void move_inputs(DhcChunk *c, DhcNode *first) {
 }
 
 /* What only fed the recurrences goes. */
-static void sweep(DhcChunk *c) {
+void dhc_chunk_sweep(DhcChunk *c) {
   int *uses = dhc_use_counts(c->f, c->px->scratch);
   for (DhcNode *n = c->f->last, *prev; n; n = prev) {
     prev = n->prev;
     if (n->n_results != 1 || uses[n->results[0]->id]) continue;
-    bool region = is_inside(c, n);
+    bool region = dhc_chunk_is_inside(c, n);
     for (int i = 0; i < c->lasts.n; i++) region |= c->lasts.at[i] == n;
     if (!region) continue;
     for (int i = 0; i < n->n_args; i++) uses[n->args[i]->id]--;
@@ -322,7 +322,7 @@ static bool rewrite(DhcChunk *c) {
   DhcNode *first = first_scan(c);
   Build k = {.c = c, .b = {.f = c->f, .before = first, .span = first->span, .origin = first->origin}};
   int n_xs;
-  move_inputs(c, first);
+  dhc_chunk_move_inputs(c, first);
   set_sizes(&k);
   if (!build_mask(&k) || !build_body(&k, &n_xs)) return false;
   dhc_edit_place_before(c->m, k.body, c->f);
@@ -346,7 +346,7 @@ static bool rewrite(DhcChunk *c) {
     if (!last) return false;
     dhc_replace_uses(to, last);
   }
-  sweep(c);
+  dhc_chunk_sweep(c);
   return true;
 }
 
@@ -361,7 +361,7 @@ static bool is_long(const DhcNode *n) {
 bool dhc_pass_chunk(DhcModule *m, DhcPassCtx *px) {
   for (int i = 0; i < m->funcs.n; i++) {
     DhcFunc *f = m->funcs.at[i];
-    for (DhcNode *n = f->first, *next; n && f->kind != DHC_FUNC_INIT; n = next) {
+    for (DhcNode *n = f->first, *next; n && f->kind != DHC_FUNC_INIT && !f->kernel; n = next) {
       next = n->next;
       if (n->op != DHC_OP_LINEAR_SCAN || !is_long(n)) continue;
       DhcChunk c = {.px = px, .m = m, .f = f};

@@ -38,4 +38,11 @@ typedef struct DhcChunk {
 /* The region around recurrence n (chunk_region.c). False: it is to stay as it is. */
 bool dhc_chunk_region(DhcChunk *c, DhcNode *n);
 
+/* What a region's rewrite needs (chunk.c). Nodes that the region reads but that stand behind its first recurrence move in
+ * front of it. */
+void dhc_chunk_move_inputs(DhcChunk *c, DhcNode *first);
+bool dhc_chunk_is_inside(const DhcChunk *c, const DhcNode *n);
+/* What only fed the recurrences goes. */
+void dhc_chunk_sweep(DhcChunk *c);
+
 #endif

@@ -512,9 +512,11 @@ enum { MANY_CHANNELS = 16384, BACK_SEGMENT = 128 };
 /* Few channels are cut into segments of steps, so that there is something for every multiprocessor. */
 static int gpu_scans_back(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   Guard g = {.arena = arena, .spec = s};
+  int channels = 0; /* the last parallel axis */
+  while (channels < s->n_axes && s->axis[channels].role == DHC_AXIS_PAR) channels++;
   put_bound(&g, axes_of(s, DHC_AXIS_PAR), MANY_CHANNELS, false);
-  out[0] = (DhcSchedule){.template_name = "scan_back", .v = {0, 256, 0, 2, tf32}, .guard = guard_of(&g)};
-  out[1] = (DhcSchedule){.template_name = "scan_back", .v = {0, 256, BACK_SEGMENT, 2, tf32}};
+  out[0] = (DhcSchedule){.template_name = "scan_back", .v = {channels, 256, 0, 2, tf32}, .guard = guard_of(&g)};
+  out[1] = (DhcSchedule){.template_name = "scan_back", .v = {channels, 256, BACK_SEGMENT, 2, tf32}};
   return 2;
 }
 
