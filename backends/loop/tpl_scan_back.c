@@ -132,7 +132,7 @@ static DhcLv over_states(DhcBack *v, int n) {
 
 /* ---- forwards -------------------------------------------------------------------------------------- */
 
-/* Step `i` of the group at `step`; part: there may be none, and its loads are the last one's. */
+/* Step `i` of the group at `step`; part: there may be none, and what it loads by itself is the last one's. */
 static void bind_of(DhcBack *v, DhcLv step, int i, bool part) {
   DhcLv at = dhc_lp_addc(v->b, step, i);
   bind_step(v, part ? dhc_lp_min(v->b, at, dhc_lp_addc(v->b, v->last, -1)) : at);
@@ -315,6 +315,7 @@ typedef struct Carried {
   DhcLpVar k, along[DHC_BACK_FOLDS];
 } Carried;
 
+/* on: whether there is such a step. */
 static void store_step(DhcBack *v, DhcLv on) {
   DhcLp *b = v->b;
   uint32_t both = 1u << v->axis | 1u << v->seq;
@@ -327,7 +328,7 @@ static void store_step(DhcBack *v, DhcLv on) {
       any = true;
     }
     if (!any) continue;
-    DhcLv ok = on ? dhc_lp_and(b, on, v->inside) : v->inside;
+    DhcLv ok = dhc_lp_and(b, on, v->inside);
     if (!states) ok = dhc_lp_and(b, ok, dhc_lp_eq(b, v->quad, dhc_lp_i64(b, 0)));
     dhc_lp_if(b, ok);
     for (int o = dhc_spec_n_inputs(v->s); o < v->s->n_operands; o++) {
@@ -338,14 +339,15 @@ static void store_step(DhcBack *v, DhcLv on) {
   }
 }
 
-/* Step `i` of the group at `step`, whose states before and behind are known. on: NULL, or whether there is such a step. */
-static void backward_step(DhcBack *v, DhcLv step, int i, DhcLv a, DhcLv before, DhcLv h, const Carried *c, DhcLv on) {
+/* Step `i` of the group at `step`, whose states before and behind are known. */
+static void backward_step(DhcBack *v, DhcLv step, int i, DhcLv a, DhcLv before, DhcLv h, const Carried *c) {
   DhcLp *b = v->b;
   const DhcSpecNode *d = &v->s->node[v->back];
   DhcTplMark mark = dhc_tpl_push(&v->cx);
-  DhcLv x[DHC_BACK_FOLDS * QUAD];
+  DhcLv x[DHC_BACK_FOLDS * QUAD], on = dhc_lp_lt(b, dhc_lp_addc(b, step, i), v->last);
+  bool care = !v->vanishes;
   int n = 0;
-  bind_of(v, step, i, on != NULL);
+  bind_of(v, step, i, true);
   take(v, v->needed, step, i);
   if (a) dhc_tpl_set(&v->cx, d->a[0], a);
   else a = four(v, dhc_tpl_eval(&v->cx, d->a[0]));
@@ -356,18 +358,19 @@ static void backward_step(DhcBack *v, DhcLv step, int i, DhcLv a, DhcLv before, 
   if (d->i & DHC_SCAN_FLUSH && !v->cx.nearly) g = flush(v, g);
   dhc_tpl_set(&v->cx, v->back, g);
   DhcLv next = dhc_lp_mul(b, a, g);
-  dhc_lp_set(b, c->k, on ? dhc_lp_select(b, on, next, k) : next);
+  dhc_lp_set(b, c->k, care ? dhc_lp_select(b, on, next, k) : next);
   for (int m = 0; m < v->s->n_nodes; m++) {
     const DhcSpecNode *f = &v->s->node[m];
     if (v->needed[m] && f->kind == DHC_SN_FOLD && f->axes == 1u << v->state) dhc_tpl_set(&v->cx, m, over_states(v, f->a[0]));
   }
   for (int f = 0; f < v->n_along; f++) {
     DhcLv sum = dhc_lp_get(b, c->along[f]), more = plus(v, v->s->node[v->along[f]].a[0], sum);
-    dhc_lp_set(b, c->along[f], on ? dhc_lp_select(b, on, more, sum) : more);
+    dhc_lp_set(b, c->along[f], care ? dhc_lp_select(b, on, more, sum) : more);
   }
-  DhcLv counts = on ? dhc_lp_and(b, on, v->inside) : v->inside;
+  DhcLv counts = dhc_lp_and(b, on, v->inside);
   for (int f = 0; f < v->n_across; f++) {
-    DhcLv y = dhc_lp_select(b, counts, four(v, dhc_tpl_eval(&v->cx, v->s->node[v->across[f]].a[0])), zero4(v));
+    DhcLv y = four(v, dhc_tpl_eval(&v->cx, v->s->node[v->across[f]].a[0]));
+    if (care) y = dhc_lp_select(b, counts, y, zero4(v));
     for (int l = 0; l < QUAD; l++) x[n++] = dhc_lp_extract(b, y, l);
   }
   if (n) over_channels(v, x, n, step, i);
@@ -375,19 +378,16 @@ static void backward_step(DhcBack *v, DhcLv step, int i, DhcLv a, DhcLv before, 
   dhc_tpl_pop(&v->cx, &mark);
 }
 
-/* The group at `step`; those of its steps that there are, if `part`. */
-static void backward_group(DhcBack *v, DhcLv step, const Carried *c, bool part) {
+/* The group at `step`; the last one may be a part of one. */
+static void backward_group(DhcBack *v, DhcLv step, const Carried *c) {
   DhcLp *b = v->b;
   DhcLv h[STEPS + 1] = {NULL}, a[STEPS] = {NULL};
   if (v->scan >= 0) {
     DhcLv group = dhc_lp_udiv(b, dhc_lp_sub(b, step, v->first), dhc_lp_i64(b, STEPS));
     h[0] = dhc_lp_load(b, v->shared, saved_at(v, group), QUAD, 16);
-    for (int i = 0; i < STEPS; i++) h[i + 1] = forward_step(v, step, i, part, h[i], &a[i]);
+    for (int i = 0; i < STEPS; i++) h[i + 1] = forward_step(v, step, i, true, h[i], &a[i]);
   }
-  for (int i = STEPS - 1; i >= 0; i--) {
-    DhcLv on = part ? dhc_lp_lt(b, dhc_lp_addc(b, step, i), v->last) : NULL;
-    backward_step(v, step, i, a[i], h[i], h[i + 1], c, on);
-  }
+  for (int i = STEPS - 1; i >= 0; i--) backward_step(v, step, i, a[i], h[i], h[i + 1], c);
 }
 
 /* What came out of the task: sums over its steps, and what goes back to where the states began. */
@@ -428,16 +428,12 @@ static void segment(DhcBack *v) {
   DhcLv steps = dhc_lp_sub(b, v->last, v->first), groups = dhc_lp_ceildivc(b, steps, STEPS);
   DhcLv last_group = dhc_lp_add(b, v->first, dhc_lp_mulc(b, dhc_lp_addc(b, groups, -1), STEPS));
   if (v->scan >= 0) sweep(v, h0, last_group);
-  /* the last group by itself: it may be a part of one */
   ask(v, v->needed, last_group);
-  DhcLv before = dhc_lp_addc(b, last_group, -STEPS);
+  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), groups, 1), step = dhc_lp_sub(b, last_group, dhc_lp_mulc(b, i, STEPS));
+  DhcLv before = dhc_lp_addc(b, step, -STEPS);
   turn(v, v->needed, before, dhc_lp_le(b, v->first, before));
-  backward_group(v, last_group, &c, true);
-  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 1), groups, 1), step = dhc_lp_sub(b, last_group, dhc_lp_mulc(b, i, STEPS));
-  before = dhc_lp_addc(b, step, -STEPS);
-  turn(v, v->needed, before, dhc_lp_le(b, v->first, before));
-  add_warps(v, dhc_lp_addc(b, step, STEPS));
-  backward_group(v, step, &c, false);
+  add_warps(v, dhc_lp_addc(b, step, STEPS)); /* of the group before; nothing at first, as these steps are none */
+  backward_group(v, step, &c);
   dhc_lp_end(b);
   dhc_lp_barrier(b);
   add_warps(v, v->first);

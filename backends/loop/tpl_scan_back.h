@@ -41,6 +41,7 @@ typedef struct DhcBack {
   int n_along, along[DHC_BACK_FOLDS];   /* folds over rows and steps: a result a channel and state */
   int n_staged;
   DhcBackStaged staged[DHC_BACK_STAGED];
+  bool vanishes; /* steps and channels whose loads are 0 change nothing: those that there are not need no more care */
   int64_t slot, sums; /* elements of a slot; of the sums of one group over the channels of each warp */
   /* sizes */
   dhc_dimprog n_rows, n_blocks, n_segments, n_steps, n_channels; /* channels: filled up to whole blocks */

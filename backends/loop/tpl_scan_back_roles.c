@@ -104,13 +104,45 @@ static void find_staged(DhcBack *v) {
   }
 }
 
+typedef enum What { ZERO, ONE, ANY } What;
+
+static What what_of(const DhcBack *v, int n, const What *is) {
+  const DhcSpecNode *d = &v->s->node[n];
+  for (int k = 0; k < v->n_staged; k++)
+    if (v->staged[k].node == n) return ZERO;
+  if (d->kind == DHC_SN_CONST && d->dtype == DHC_F32) return d->f == 0 ? ZERO : d->f == 1 ? ONE : ANY;
+  if (d->kind != DHC_SN_EW || d->dtype != DHC_F32) return ANY;
+  What x = d->a[0] >= 0 ? is[d->a[0]] : ANY, y = d->a[1] >= 0 ? is[d->a[1]] : ANY;
+  switch ((int)d->op) {
+  case DHC_OP_MUL: return x == ZERO || y == ZERO ? ZERO : x == ONE ? y : y == ONE ? x : ANY;
+  case DHC_OP_ADD: return x == ZERO ? y : y == ZERO ? x : ANY;
+  case DHC_OP_SUB: return y == ZERO ? x : ANY;
+  case DHC_OP_NEG: return x == ZERO ? ZERO : ANY;
+  case DHC_OP_EXP: return x == ZERO ? ONE : ANY;
+  default: return ANY;
+  }
+}
+
+/* Where all that comes by groups is 0, states stay, nothing comes back, and no sum gets anything. */
+static bool does_vanish(const DhcBack *v) {
+  What is[DHC_SPEC_MAX_NODES];
+  for (int n = 0; n < v->s->n_nodes; n++) is[n] = what_of(v, n, is);
+  const DhcSpecNode *g = &v->s->node[v->back];
+  bool ok = is[g->a[0]] == ONE && is[g->a[1]] == ZERO && (v->scan < 0 || is[v->s->node[v->scan].a[1]] == ZERO);
+  for (int k = 0; k < v->n_across; k++) ok = ok && is[v->s->node[v->across[k]].a[0]] == ZERO;
+  for (int k = 0; k < v->n_along; k++) ok = ok && is[v->s->node[v->along[k]].a[0]] == ZERO;
+  return ok;
+}
+
 const char *dhc_back_roles(DhcBack *v) {
   dhc_tpl_needed_by_outputs(v->s, v->needed);
   const char *why = find_axes(v);
   if (!why) why = find_scans(v);
   if (!why) why = find_folds(v);
   if (!why) why = find_outputs(v);
-  if (!why) find_staged(v);
+  if (why) return why;
+  find_staged(v);
+  v->vanishes = does_vanish(v);
   return why;
 }
 
