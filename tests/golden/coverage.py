@@ -81,8 +81,11 @@ def rules():
 
 def kinds():
     names = table("ir/kinds.def", "KIND")
+    rows = some(re.findall(r"^(?:TPL|PLAIN)\((\w+), (\w+), ", read("backends/loop/templates.def"), re.M), "backends/loop/templates.def")
     for kind in names:
         want(f"spec/{kind}.spec", f"text of a spec of kind '{kind}'")
+        if not any(of == kind.upper() and target != "GPU" for target, of in rows):
+            continue  # CPUs have no program for it
         want(f"loop/{kind}.spec", f"loop program of kind '{kind}'")
         for target in ("avx512", "avx2", "portable"):
             want(f"llvm/{kind}_{target}.spec", f"LLVM IR of kind '{kind}' for {target}")

@@ -3,6 +3,7 @@
  * image size must not change a spec.
  *
  *   test_fuse_models MODELS_FOLDER [-p MODEL ENTRY fwd|grad|train [key=value]…]   (-p: print fused) */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -111,6 +112,65 @@ static int print_fused(int argc, char **argv) {
   return 0;
 }
 
+/* ---- recurrences -------------------------------------------------------------------- */
+
+static int near(const char *what, const Made *x, DhcArray *const *want, DhcArray *const *got) {
+  int bad = 0;
+  for (int r = 0; r < x->f->results.n; r++)
+    for (int64_t i = 0; want[r]->f && i < want[r]->n; i++) {
+      if (fabs(want[r]->f[i] - got[r]->f[i]) <= 1e-12 * (1 + fabs(want[r]->f[i]))) continue;
+      printf("%s: result %s, element %lld: want %.17g, got %.17g\n", what, x->f->result_names.at[r], (long long)i, want[r]->f[i], got[r]->f[i]);
+      bad++;
+      break;
+    }
+  return bad;
+}
+
+/* Gradients by chunks of steps, by calls whose derivative is one kernel, and by that kernel: nearly equal; `kernels` of
+ * that kind there are. */
+static int back(const char *root, const char *model, const DhcSetting *sets, int n_sets, const int64_t *extents, int kernels) {
+  Made x[2];
+  int bad = 0;
+  DhcArray **out[3];
+  for (int k = 0; k < 2 && !bad; k++) {
+    uint64_t state = 42;
+    bad = !dhc_test_model(&x[k], root, model, "forward", k ? "back" : "grad", sets, n_sets);
+    int n = bad ? 0 : x[k].f->params.n;
+    const DhcArray **args = DHC_NEW_N(&x[k].arena, const DhcArray *, n + 1);
+    DhcArray **up = DHC_NEW_N(&x[k].arena, DhcArray *, n + 1);
+    for (int i = 0; i < n && !bad; i++) bad = !(args[i] = dhc_test_draw(&x[k], i, &state, extents));
+    for (int fused = 0; fused <= k && !bad; fused++) {
+      out[k + fused] = DHC_NEW_N(&x[k].arena, DhcArray *, x[k].f->results.n + 1);
+      bad = (fused && !dhc_test_passes(&x[k], "chain,fuse")) || !dhc_interp_run(&x[k].arena, &x[k].diags, x[k].f, args, out[k + fused], up);
+    }
+    if (x[k].diags.all.n) dhc_diags_print(&x[k].diags, stdout, false);
+  }
+  if (bad) return bad;
+  int n = 0;
+  for (int s = 0; s < x[1].m->specs.n; s++) n += x[1].m->specs.at[s]->kind == DHC_KIND_SCAN_BACK;
+  if (n != kernels) printf("%s: %d kernels of derivatives of recurrences, not %d\n", model, n, kernels), bad++;
+  bad += near(model, &x[1], out[0], out[1]) + near(model, &x[1], out[0], out[2]);
+  printf("%s: %s by chunks and in one kernel\n", model, bad ? "FAILED" : "equal");
+  for (int k = 0; k < 2; k++) dhc_arena_fini(&x[k].arena);
+  return bad;
+}
+
+static int backs(const char *root) {
+  static const DhcSetting mamba[] = {{"d_model", "6"}, {"d_state", "8"}};
+  static const int64_t extents[] = {2, 37};
+  static const struct {
+    const char *layer;
+    int kernels;
+  } own[] = {{"Selective", 1}, {"Backward", 0}, {"GLA", 0}, {"S4D", 0}, {"Fading", 0}}; /* division, contractions, too few states */
+  int bad = back(root, "layers/mamba:Mamba", mamba, 2, extents, 1);
+  for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+    char model[512];
+    snprintf(model, sizeof model, "%s/../tests/recurrences/recurrences.dhc:%s", root, own[i].layer);
+    bad += back(root, model, NULL, 0, extents, own[i].kernels);
+  }
+  return bad;
+}
+
 int main(int argc, char **argv) {
   if (argc > 5 && strcmp(argv[2], "-p") == 0) return print_fused(argc, argv);
   if (argc < 2) return 2;
@@ -135,5 +195,6 @@ int main(int argc, char **argv) {
   bad += width_free(argv[1], "layers/norm:LayerNorm", "forward", "grad", "d");
   bad += width_free(argv[1], "layers/ffn:SwiGLU", "forward", "grad", "d_model");
   bad += width_free(argv[1], "layers/linear:Linear", "forward", "grad", "out_features");
+  bad += backs(argv[1]);
   return bad > 0;
 }

@@ -18,7 +18,8 @@ bool dhc_test_passes(Made *x, const char *list) {
 static bool derive(Made *x, DhcPipelineRequest rq, const char *mode) {
   rq.limit = -1;
   rq.ema = true;
-  rq.derive = !strcmp(mode, "grad") ? DHC_DERIVE_GRADIENT : !strcmp(mode, "train") ? DHC_DERIVE_STEP : DHC_DERIVE_NOTHING;
+  rq.recurs = !strcmp(mode, "back");
+  rq.derive = !strcmp(mode, "grad") || !strcmp(mode, "back") ? DHC_DERIVE_GRADIENT : !strcmp(mode, "train") ? DHC_DERIVE_STEP : DHC_DERIVE_NOTHING;
   DhcPipeline way = dhc_pipeline_begin(&rq);
   bool ok = dhc_pipeline_run(&way, DHC_PIPELINE_GRAPH);
   x->m = way.module;
