@@ -190,6 +190,14 @@ DhcLv dhc_tpl_step(const DhcTplCx *cx, int o, int axis);
 /* extent of an axis as a dim program, for n_tasks. */
 dhc_dimprog dhc_tpl_extent_prog(const DhcTplCx *cx, int axis);
 
+/* ---- recurrences in segments (tpl_carry.c) ---------------------------------------------- */
+
+/* Of one channel and state, in `memory` (f32): of segment s stands at place0 + s each, in the array at `left`, what leaves
+ * it if nothing enters, and in the one at `decay` by how much what enters counts. In the former's place comes what enters:
+ * `from` the first of n segments, or, backwards, the last. forgets: a decay of 0 leaves nothing of anything. */
+void dhc_tpl_carry(DhcLp *b, DhcLv memory, DhcLv left, DhcLv decay, DhcLv place0, DhcLv each, DhcLv n, DhcLv from, bool backwards,
+                   bool forgets);
+
 /* ---- loop nests ------------------------------------------------------------------- */
 
 /* A row number counted over some axes, first axis outermost: the digits as variables, so

@@ -411,11 +411,9 @@ static DhcLv make(DhcTplCx *cx, int n) {
     return random_bits(cx, dhc_tpl_eval(cx, d->a[0]), dhc_tpl_eval(cx, d->a[1]),
                        dhc_tpl_eval(cx, d->a[2]), dhc_tpl_eval(cx, d->a[3]));
   case DHC_SN_SCAN:
+  case DHC_SN_BEFORE:
     if (cx->carried[n]) return carried_state(cx, n);
     dhc_lp_refuse(b, "node %d: a scan in a template for other kinds", n);
-    break;
-  case DHC_SN_BEFORE:
-    dhc_lp_refuse(b, "node %d: what was before a step in a template for other kinds", n);
     break;
   case DHC_SN_FOLD: break;
   }

@@ -210,27 +210,8 @@ static void summary(DhcBack *v) {
 
 /* ---- from segment to segment -------------------------------------------------------------------------- */
 
-/* In array a, of one channel and state, what leaves each segment becomes what enters it: `from` enters the first, or,
- * backwards, the last. */
-static void carry(DhcBack *v, const DhcBackArray *a, DhcLv place0, DhcLv each, DhcLv from, bool backwards) {
-  enum { AHEAD = 4 };
-  DhcLp *b = v->b;
-  DhcLpVar x = dhc_lp_var(b, from);
-  DhcLv n = v->v_segments, top = dhc_lp_addc(b, n, -1), i = dhc_lp_for(b, dhc_lp_i64(b, 0), n, AHEAD), at[AHEAD], left[AHEAD], decay[AHEAD];
-  for (int j = 0; j < AHEAD; j++) {
-    DhcLv s = dhc_lp_min(b, dhc_lp_addc(b, i, j), top);
-    if (backwards) s = dhc_lp_sub(b, top, s);
-    at[j] = dhc_lp_add(b, place0, dhc_lp_mul(b, s, each));
-    left[j] = dhc_lp_load(b, v->shared, dhc_lp_add(b, a->at, at[j]), 1, 0);
-    decay[j] = dhc_lp_load(b, v->shared, dhc_lp_add(b, v->decays.at, at[j]), 1, 0);
-  }
-  for (int j = 0; j < AHEAD; j++) {
-    dhc_lp_if(b, dhc_lp_lt(b, dhc_lp_addc(b, i, j), n));
-    dhc_lp_store(b, v->shared, dhc_lp_add(b, a->at, at[j]), dhc_lp_get(b, x), 0);
-    dhc_lp_set(b, x, dhc_lp_fma(b, decay[j], dhc_lp_get(b, x), left[j]));
-    dhc_lp_end(b);
-  }
-  dhc_lp_end(b);
+static void carry(DhcBack *v, const DhcBackArray *a, DhcLv at, DhcLv each, int from, bool backwards) {
+  dhc_tpl_carry(v->b, v->shared, a->at, v->decays.at, at, each, v->v_segments, dhc_tpl_eval(&v->cx, from), backwards, false);
 }
 
 /* A thread a row, channel and state. */
@@ -246,8 +227,8 @@ static void carry_all(DhcBack *v, DhcLv task) {
   dhc_tpl_bind(&v->cx, v->axis, channel);
   dhc_tpl_bind(&v->cx, v->state, dhc_lp_urem(b, in, states));
   DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, dhc_lp_mul(b, row, v->v_segments), each), in);
-  if (v->scan >= 0) carry(v, &v->ends, at, each, dhc_tpl_eval(&v->cx, v->s->node[v->scan].a[2]), false);
-  carry(v, &v->backs, at, each, dhc_tpl_eval(&v->cx, v->s->node[v->back].a[2]), true);
+  if (v->scan >= 0) carry(v, &v->ends, at, each, v->s->node[v->scan].a[2], false);
+  carry(v, &v->backs, at, each, v->s->node[v->back].a[2], true);
   dhc_tpl_pop(&v->cx, &mark);
   dhc_lp_end(b);
 }

@@ -491,9 +491,9 @@ static int gpu_rows(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_C
   return n;
 }
 
-enum { MOST_COUNTED = 1 << 24 };
+enum { MOST_COUNTED = 1 << 24, MANY_CHANNELS = 16384, BACK_SEGMENT = 128 };
 
-static int gpu_scans(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+static int gpu_scans(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   int n = 0;
   if (dhc_spec_counts(s)) {
     Guard g = {.arena = arena, .spec = s};
@@ -503,11 +503,16 @@ static int gpu_scans(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_
     out[n++] = (DhcSchedule){.template_name = "count", .v = {0, 512}, .guard = guard_of(&g)};
   }
   bool states = axes_of(s, DHC_AXIS_RED) != 0;
+  if (states && tf32) { /* few channels are cut into segments of steps, so that there is something for every multiprocessor */
+    Guard g = {.arena = arena, .spec = s};
+    put_bound(&g, axes_of(s, DHC_AXIS_PAR), MANY_CHANNELS, false);
+    out[n++] = (DhcSchedule){.template_name = "scan_states", .v = {0, 64, 64, 8, 1}, .guard = guard_of(&g)};
+    out[n++] = (DhcSchedule){.template_name = "scan_states", .v = {0, 64, 64, 8, 1, 64}};
+    return n;
+  }
   out[n++] = states ? (DhcSchedule){.template_name = "scan_states", .v = {0, 64, 64, 4}} : (DhcSchedule){.template_name = "scan", .v = {0, 1}};
   return n;
 }
-
-enum { MANY_CHANNELS = 16384, BACK_SEGMENT = 128 };
 
 /* Few channels are cut into segments of steps, so that there is something for every multiprocessor. */
 static int gpu_scans_back(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
@@ -549,7 +554,7 @@ static int gpu_classes(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule
   switch ((int)s->kind) {
   case DHC_KIND_MAP: return gpu_maps(s, arena, out);
   case DHC_KIND_ROW: return gpu_rows(s, arena, out);
-  case DHC_KIND_SCAN: return gpu_scans(s, arena, out);
+  case DHC_KIND_SCAN: return gpu_scans(s, tf32, arena, out);
   case DHC_KIND_SCAN_BACK: return gpu_scans_back(s, tf32, arena, out);
   case DHC_KIND_SCATTER: return gpu_scatters(s, out);
   case DHC_KIND_CHAIN: return gpu_chains(s, arena, out);

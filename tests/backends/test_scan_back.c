@@ -90,11 +90,48 @@ static void refused(void **st) {
   case_operand(&c, DHC_F32, c.s->n_nodes - 1, 3, (int[]){0, 1, 3});
   assert_string_equal(refusal(&c), "template scan_back: a sum over other axes");
   c.s->kind = DHC_KIND_SCAN;
-  assert_non_null(strstr(refusal(&c), "not before a scan's step"));
+  for (int n = 0; n < c.s->n_nodes; n++)
+    if (c.s->node[n].kind == DHC_SN_FOLD) c.s->node[n].axes = 8u;
+  assert_string_equal(refusal(&c), "node 11: not before a scan's step");
+  for (int n = 0; n < c.s->n_nodes; n++)
+    if (c.s->node[n].kind == DHC_SN_BEFORE) c.s->node[n] = (DhcSpecNode){.kind = DHC_SN_CONST, .dtype = DHC_F32, .a = {-1, -1, -1, -1}};
+  assert_string_equal(refusal(&c), "node 13: a scan against its direction");
   case_free(&c);
 }
 
+/* The forward kernel, not to the last bit: in one segment and in several, forgetting or not. */
+static void forward(Shape x, int segment, int bits) {
+  SpecCase c;
+  case_init(&c, DHC_KIND_SCAN);
+  c.lo = -0.9;
+  c.hi = 0.9;
+  c.s->n_attrs = 1;
+  c.s->attr[0] = x.reverse;
+  int r = case_axis(&c, DHC_AXIS_PAR, x.rows, false), d = case_axis(&c, DHC_AXIS_PAR, x.channels, false);
+  int l = case_axis(&c, DHC_AXIS_SEQ, x.steps, false), n = case_axis(&c, DHC_AXIS_RED, x.states, true);
+  int t = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){r, l, d})), b = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){r, l, n}));
+  int A = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){d, n})), w = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){r, l, n}));
+  int h0 = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){r, d, n}));
+  int a = case_ew(&c, DHC_OP_EXP, case_ew(&c, DHC_OP_MUL, t, A, -1), -1, -1);
+  if (bits & DHC_SCAN_FORGET) a = case_ew(&c, DHC_OP_SELECT, case_ew(&c, DHC_OP_LT, t, case_const(&c, 0.3), -1), a, case_const(&c, 0));
+  int h = case_node(&c, (DhcSpecNode){.kind = DHC_SN_SCAN, .op = DHC_OP_LINEAR_SCAN, .dtype = DHC_F32, .i = bits,
+                                      .a = {a, case_ew(&c, DHC_OP_MUL, t, b, -1), h0, -1}});
+  int y = case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, 1u << n, case_ew(&c, DHC_OP_MUL, h, w, -1), -1);
+  case_operand(&c, DHC_F32, case_ew(&c, DHC_OP_ADD, y, t, -1), 3, (int[]){r, l, d});
+  case_operand(&c, DHC_F32, h, 3, (int[]){r, d, n});
+  case_interpret(&c, &(DhcSchedule){.template_name = "scan_states", .v = {0, 64, 8, 4, 1, segment}}, 2e-5);
+  case_free(&c);
+}
+
+static void forwards(void **st) {
+  (void)st;
+  forward((Shape){2, 19, 70, 8, false, true}, 8, DHC_SCAN_FLUSH);
+  forward((Shape){1, 21, 3, 16, true, true}, 16, DHC_SCAN_FORGET);
+  forward((Shape){2, 5, 3, 4, false, true}, 8, 0);
+  forward((Shape){1, 19, 2, 4, true, true}, 0, DHC_SCAN_FLUSH);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(one_segment), cmocka_unit_test(segments), cmocka_unit_test(few), cmocka_unit_test(refused)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(one_segment), cmocka_unit_test(segments), cmocka_unit_test(few), cmocka_unit_test(refused), cmocka_unit_test(forwards)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
