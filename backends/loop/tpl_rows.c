@@ -296,6 +296,20 @@ static void bind_place(Rows *v, DhcLv place) {
   v->is_first = dhc_lp_and(b, dhc_lp_eq(b, v->part, dhc_lp_i64(b, 0)), v->inside);
 }
 
+/* What is folded is most of what is read: how it lies decides, not how the results do. Along a parallel axis, more than along
+ * those that are folded? */
+static bool lies_by_columns(const Rows *v, int axis) {
+  int along = 0, across = 0;
+  for (int n = 0; n < v->s->n_nodes; n++) {
+    const DhcSpecNode *d = &v->s->node[n];
+    if (d->kind != DHC_SN_LOAD || !(v->cx.varies[n] & v->red)) continue;
+    along += (v->cx.varies[n] >> axis & 1) && dhc_tpl_contiguous(&v->cx, d->operand, axis);
+    for (int a = 0; a < v->s->n_axes; a++)
+      across += (v->red & v->cx.varies[n]) >> a & 1 && dhc_tpl_contiguous(&v->cx, d->operand, a);
+  }
+  return along >= across;
+}
+
 static bool begin(Rows *v, const DhcTplInput *in, DhcLp *b, bool split) {
   const DhcSpec *s = in->spec;
   v->b = b;
@@ -308,7 +322,7 @@ static bool begin(Rows *v, const DhcTplInput *in, DhcLp *b, bool split) {
   if (b->refused) return false;
   const int *o = in->schedule->v;
   int vector = dhc_tpl_choose_vector(&v->cx, v->par | v->red);
-  v->axis = vector >= 0 && (v->par >> vector & 1) ? vector : -1;
+  v->axis = vector >= 0 && (v->par >> vector & 1) && lies_by_columns(v, vector) ? vector : -1;
   v->columns = v->axis < 0 ? 1 : o[2];
   v->threads = v->axis < 0 ? o[1] : PARTS * v->columns;
   v->workers = v->threads / v->columns;
