@@ -19,7 +19,10 @@ typedef struct Back {
   FuIx full[DHC_MAX_RANK]; /* of the states over the kernel's axes */
   uint32_t bit[DHC_MAX_RANK];
   int scan;                /* node, or -1 */
-  int adj[DHC_SPEC_MAX_NODES];
+  int adj[DHC_SPEC_MAX_NODES];  /* cotangent of a node, or -1; of one without states, what is yet to be summed over them, */
+  int rest[DHC_SPEC_MAX_NODES]; /* and what is not */
+  uint32_t axes[DHC_SPEC_MAX_NODES]; /* of the first n_axes nodes */
+  int n_axes;
   DHC_VEC(FuMemo) memo; /* values of f; ix is of the arena */
 } Back;
 
@@ -114,13 +117,39 @@ static int emit(Back *x, DhcValue *v, const FuIx *ix) {
 
 /* ---- back over it ------------------------------------------------------------------------------ */
 
+/* Axes of the kernel that a node varies over. */
+static uint32_t axes_of(Back *x, int node) {
+  for (int n = x->n_axes; n <= node; n++, x->n_axes++) {
+    const DhcSpecNode *d = &x->k->node[n];
+    uint32_t m = 0;
+    for (int i = 0; i < 4; i++)
+      if (d->a[i] >= 0) m |= x->axes[d->a[i]];
+    if (d->kind == DHC_SN_LOAD)
+      for (int i = 0; i < x->k->operand[d->operand].plain.n; i++) m |= 1u << x->k->operand[d->operand].plain.axis[i];
+    if (d->kind == DHC_SN_SCAN || d->kind == DHC_SN_BEFORE) m |= x->bit[x->seq];
+    x->axes[n] = m & ~d->axes;
+  }
+  return x->axes[node];
+}
+
 static int ew(Back *x, DhcOp op, int a, int b) { return dhc_fu_ew2(x->k, op, x->k->node[a < 0 ? 0 : a].dtype, a, b); }
 
+/* What has states is summed over them once, before what has none is added. */
 static bool add(Back *x, int to, int cot) {
   if (cot < 0) return false;
   if (!dhc_dtype_is_float(x->k->node[to].dtype)) return true;
-  x->adj[to] = x->adj[to] < 0 ? cot : ew(x, DHC_OP_ADD, x->adj[to], cot);
-  return x->adj[to] >= 0;
+  int *sum = (axes_of(x, to) | axes_of(x, cot)) & x->bit[x->rank - 1] ? &x->adj[to] : &x->rest[to];
+  *sum = *sum < 0 ? cot : ew(x, DHC_OP_ADD, *sum, cot);
+  return *sum >= 0;
+}
+
+/* All of node n's cotangent in adj. */
+static void settle(Back *x, int n) {
+  uint32_t states = x->bit[x->rank - 1];
+  if (axes_of(x, n) & states) return;
+  if (x->adj[n] >= 0 && (axes_of(x, x->adj[n]) & states))
+    x->adj[n] = dhc_fu_fold_node(x->k, DHC_OP_REDUCE_SUM, x->k->node[n].dtype, &x->adj[n], 1, states);
+  if (x->rest[n] >= 0) x->adj[n] = x->adj[n] < 0 ? x->rest[n] : ew(x, DHC_OP_ADD, x->adj[n], x->rest[n]);
 }
 
 /* y = op(a…): a's share of y's cotangent, as passes/grad/vjp_ew.c has it. */
@@ -189,17 +218,6 @@ static bool seed(Back *x, int *last) {
 }
 
 /* ---- results --------------------------------------------------------------------------------------- */
-
-static uint32_t axes_of(const Back *x, int n) {
-  const DhcSpecNode *d = &x->k->node[n];
-  uint32_t m = 0, seq = x->bit[x->seq];
-  for (int i = 0; i < 4; i++)
-    if (d->a[i] >= 0) m |= axes_of(x, d->a[i]);
-  if (d->kind == DHC_SN_LOAD)
-    for (int i = 0; i < x->k->operand[d->operand].plain.n; i++) m |= 1u << x->k->operand[d->operand].plain.axis[i];
-  if (d->kind == DHC_SN_SCAN || d->kind == DHC_SN_BEFORE) m |= seq;
-  return m & ~d->axes;
-}
 
 /* The node that loads f's parameter i; -1: none; -2: several, or one under a guard. */
 static int load_of(const Back *x, int i, int n_forward) {
@@ -298,11 +316,12 @@ static bool write_back(DhcModule *m, DhcPassCtx *px, DhcFunc *f, DhcFunc *g, FuR
   x.k = DHC_NEW(px->scratch, FuKernel);
   x.k->fu = x.fu;
   x.k->miss.axis = -1;
-  for (int n = 0; n < DHC_SPEC_MAX_NODES; n++) x.adj[n] = -1;
+  for (int n = 0; n < DHC_SPEC_MAX_NODES; n++) x.adj[n] = x.rest[n] = -1;
   if (!open_axes(&x, scan) || emit(&x, scan->results[0], x.full) < 0 || !seed(&x, &last)) return true;
   int n_forward = x.k->n_nodes;
   for (int n = n_forward - 1; n >= 0; n--) {
     bool ok = true;
+    settle(&x, n);
     if (n == x.scan) ok = back_scan(&x, n, last);
     else if (x.adj[n] >= 0 && x.k->node[n].kind == DHC_SN_EW) ok = back_ew(&x, n);
     else if (x.adj[n] >= 0) ok = x.k->node[n].kind == DHC_SN_LOAD || x.k->node[n].kind == DHC_SN_CONST;

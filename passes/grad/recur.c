@@ -74,6 +74,44 @@ static bool takes(const DhcChunk *c, int axis) {
   return ok;
 }
 
+static bool used_outside(const DhcChunk *c, const DhcValue *v) {
+  for (int i = 0; i < c->f->results.n; i++)
+    if (c->f->results.at[i] == v) return true;
+  for (const DhcNode *n = v->def->next; n; n = n->next)
+    for (int k = 0; k < n->n_args; k++)
+      if (n->args[k] == v && !dhc_chunk_is_inside(c, n)) return true;
+  return false;
+}
+
+static bool may_come_in(const DhcChunk *c, const DhcValue *v) {
+  return v->id < c->n_values && v->def->op != DHC_OP_BROADCAST && v->def->op != DHC_OP_FILL &&
+         (c->at[v->id].place == DHC_CHUNK_OUTSIDE || c->at[v->id].place == DHC_CHUNK_LEAF);
+}
+
+/* A product by channels (dt x of a selective scan) that only the region reads becomes part of it: its factors come in
+ * instead, and their gradients come out. */
+static void take_products(DhcChunk *c) {
+  const DhcType *h = &c->scans.at[0]->results[0]->type;
+  for (int i = 0; i < c->leaves.n; i++) {
+    DhcValue *v = c->leaves.at[i];
+    const DhcNode *n = v->def;
+    bool ok = n->op == DHC_OP_MUL && !(dims_of(v, h, &(bool){true}) >> (h->rank - 1) & 1) && !used_outside(c, v);
+    for (int k = 0; ok && k < 2; k++) ok = may_come_in(c, n->args[k]);
+    if (!ok) continue;
+    int axis = c->at[v->id].axis, left = 0;
+    c->at[v->id].place = DHC_CHUNK_INSIDE;
+    for (int k = 0; k < c->leaves.n; k++)
+      if (c->leaves.at[k] != v) c->leaves.at[left++] = c->leaves.at[k];
+    c->leaves.n = left;
+    for (int k = 0; k < 2; k++) {
+      if (c->at[n->args[k]->id].place == DHC_CHUNK_LEAF) continue;
+      c->at[n->args[k]->id] = (DhcChunkValue){DHC_CHUNK_LEAF, axis, false};
+      DHC_PUSH(c->px->scratch, &c->leaves, n->args[k]);
+    }
+    i = -1; /* a factor may be a product */
+  }
+}
+
 /* ---- functions ----------------------------------------------------------------------------------- */
 
 typedef struct Recur {
@@ -164,6 +202,7 @@ static DhcFunc *build_back(DhcPassCtx *px, DhcFunc *f) {
 static bool rewrite(DhcChunk *c) {
   DhcNode *first = c->scans.at[0];
   DhcModule *m = c->m;
+  take_products(c);
   Recur k = {.c = c};
   dhc_chunk_move_inputs(c, first);
   k.f = dhc_func_new(m, dhc_arena_printf(m->arena, "%s.recur", c->f->name), DHC_FUNC_UNIT, first->span);
