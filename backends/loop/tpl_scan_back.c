@@ -14,7 +14,7 @@
  * once on a multiprocessor, v[4] 1: exponentials and states as fast as they come, not to the last bit. */
 #include "backends/loop/tpl_scan_back.h"
 
-enum { QUAD = DHC_BACK_QUAD, STEPS = DHC_BACK_STEPS, WARP = 32 };
+enum { QUAD = DHC_BACK_QUAD, STEPS = DHC_BACK_STEPS, WARP = 32, STORED = 4 /* steps whose results are stored together */ };
 
 static DhcLv four(DhcBack *v, DhcLv x) { return dhc_lp_splat(v->b, x, QUAD); }
 static DhcLv zero4(DhcBack *v) { return dhc_lp_zero(v->b, DHC_F32, QUAD); }
@@ -296,32 +296,40 @@ typedef struct Carried {
   DhcLpVar k, along[DHC_BACK_FOLDS];
 } Carried;
 
-/* on: whether there is such a step. */
-static void store_step(DhcBack *v, DhcLv on) {
-  DhcLp *b = v->b;
+/* Values of outputs of steps and channels, by operand. */
+static void step_values(DhcBack *v, DhcLv *out) {
   uint32_t both = 1u << v->axis | 1u << v->seq;
-  for (int states = 0; states < 2; states++) {
-    bool any = false;
-    for (int o = dhc_spec_n_inputs(v->s); o < v->s->n_operands; o++) {
-      uint32_t axes = dhc_tpl_operand_axes(&v->cx, o);
-      if ((axes & both) != both || (axes >> v->state & 1) != (uint32_t)states) continue;
-      dhc_tpl_eval(&v->cx, v->s->operand[o].stored);
-      any = true;
+  for (int o = dhc_spec_n_inputs(v->s); o < v->s->n_operands; o++)
+    if ((dhc_tpl_operand_axes(&v->cx, o) & both) == both) out[o] = dhc_tpl_eval(&v->cx, v->s->operand[o].stored);
+}
+
+static void store_one(DhcBack *v, DhcLv at, int o, DhcLv value) {
+  DhcLp *b = v->b;
+  dhc_lp_if(b, dhc_lp_and(b, dhc_lp_lt(b, at, v->last), v->inside));
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  bind_step(v, at);
+  dhc_tpl_store_value(&v->cx, o, value);
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
+}
+
+/* Stores those of steps [i, i + STORED) of the group at `step`, as far as there are such. Of what has no states each of a
+ * channel's threads stores another step. */
+static void store_steps(DhcBack *v, DhcLv step, int i, DhcLv out[STEPS][DHC_SPEC_MAX_OPERANDS]) {
+  DhcLp *b = v->b;
+  for (int o = dhc_spec_n_inputs(v->s); o < v->s->n_operands; o++) {
+    bool states = dhc_tpl_operand_axes(&v->cx, o) >> v->state & 1;
+    int together = states ? 1 : v->lanes;
+    for (int k = 0; out[i][o] && k < STORED; k += together) {
+      DhcLv x = out[i + k][o], at = dhc_lp_addc(b, step, i + k);
+      for (int l = 1; l < together; l++) x = dhc_lp_select(b, dhc_lp_eq(b, v->quad, dhc_lp_i64(b, l)), out[i + k + l][o], x);
+      store_one(v, together > 1 ? dhc_lp_add(b, at, v->quad) : at, o, x);
     }
-    if (!any) continue;
-    DhcLv ok = dhc_lp_and(b, on, v->inside);
-    if (!states) ok = dhc_lp_and(b, ok, dhc_lp_eq(b, v->quad, dhc_lp_i64(b, 0)));
-    dhc_lp_if(b, ok);
-    for (int o = dhc_spec_n_inputs(v->s); o < v->s->n_operands; o++) {
-      uint32_t axes = dhc_tpl_operand_axes(&v->cx, o);
-      if ((axes & both) == both && (axes >> v->state & 1) == (uint32_t)states) dhc_tpl_store(&v->cx, o);
-    }
-    dhc_lp_end(b);
   }
 }
 
 /* Step `i` of the group at `step`, whose states before and behind are known. */
-static void backward_step(DhcBack *v, DhcLv step, int i, DhcLv a, DhcLv before, DhcLv h, const Carried *c) {
+static void backward_step(DhcBack *v, DhcLv step, int i, DhcLv a, DhcLv before, DhcLv h, const Carried *c, DhcLv *out) {
   DhcLp *b = v->b;
   const DhcSpecNode *d = &v->s->node[v->back];
   DhcTplMark mark = dhc_tpl_push(&v->cx);
@@ -355,20 +363,23 @@ static void backward_step(DhcBack *v, DhcLv step, int i, DhcLv a, DhcLv before, 
     for (int l = 0; l < QUAD; l++) x[n++] = dhc_lp_extract(b, y, l);
   }
   if (n) over_channels(v, x, n, step, i);
-  store_step(v, on);
+  step_values(v, out);
   dhc_tpl_pop(&v->cx, &mark);
 }
 
 /* The group at `step`; the last one may be a part of one. */
 static void backward_group(DhcBack *v, DhcLv step, const Carried *c) {
   DhcLp *b = v->b;
-  DhcLv h[STEPS + 1] = {NULL}, a[STEPS] = {NULL};
+  DhcLv h[STEPS + 1] = {NULL}, a[STEPS] = {NULL}, out[STEPS][DHC_SPEC_MAX_OPERANDS] = {{NULL}};
   if (v->scan >= 0) {
     DhcLv group = dhc_lp_udiv(b, dhc_lp_sub(b, step, v->first), dhc_lp_i64(b, STEPS));
     h[0] = dhc_lp_load(b, v->shared, saved_at(v, group), QUAD, 16);
     for (int i = 0; i < STEPS; i++) h[i + 1] = forward_step(v, step, i, true, h[i], &a[i]);
   }
-  for (int i = STEPS - 1; i >= 0; i--) backward_step(v, step, i, a[i], h[i], h[i + 1], c);
+  for (int i = STEPS - 1; i >= 0; i--) {
+    backward_step(v, step, i, a[i], h[i], h[i + 1], c, out[i]);
+    if (i % STORED == 0) store_steps(v, step, i, out);
+  }
 }
 
 /* What came out of the task: sums over its steps, and what goes back to where the states began. */

@@ -197,28 +197,18 @@ static DhcLv sum_states(States *v, const DhcLv *term) {
   return dhc_lp_fold(b, DHC_OP_ADD, p[0]);
 }
 
-static void step(States *v, DhcLv here) {
-  DhcLp *b = v->b;
+/* Leaves the values of outputs of steps alone, by operand, in `out`. */
+static void step(States *v, DhcLv here, DhcLv *out) {
   const DhcSpec *s = v->s;
   DhcLv term[DHC_SPEC_MAX_NODES][MAX_QUADS];
   for (int q = 0; q < v->quads; q++) step_quad(v, q, here, term);
-  bool any = false;
   if (v->summary) return;
   for (int n = 0; n < s->n_nodes; n++)
     if (v->needed[n] && s->node[n].kind == DHC_SN_FOLD) dhc_tpl_set(&v->cx, n, sum_states(v, term[n]));
   for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) {
     uint32_t axes = dhc_tpl_operand_axes(&v->cx, o);
-    if (!(axes >> v->seq & 1) || (axes >> v->state & 1)) continue;
-    dhc_tpl_eval(&v->cx, s->operand[o].stored);
-    any = true;
+    if ((axes >> v->seq & 1) && !(axes >> v->state & 1)) out[o] = dhc_tpl_eval(&v->cx, s->operand[o].stored);
   }
-  if (!any) return;
-  dhc_lp_if(b, v->inside);
-  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) {
-    uint32_t axes = dhc_tpl_operand_axes(&v->cx, o);
-    if ((axes >> v->seq & 1) && !(axes >> v->state & 1)) dhc_tpl_store(&v->cx, o);
-  }
-  dhc_lp_end(b);
 }
 
 /* What steps load that is the same for all states: n steps from number `first` on, behind the last step that one. */
@@ -233,18 +223,30 @@ static void ask(States *v, DhcLv first, int n, DhcLv x[MAX_AHEAD][DHC_SPEC_MAX_O
   }
 }
 
-/* n steps, the first at `at` in block memory, with what was asked for. */
+/* n steps, the first at `at` in block memory, with what was asked for. What they give is stored behind them all: nothing
+ * keeps one from beginning before the one before is done. */
 static void steps(States *v, DhcLv step0, DhcLv at, int n, DhcLv x[MAX_AHEAD][DHC_SPEC_MAX_OPERANDS]) {
   DhcLp *b = v->b;
+  DhcLv out[MAX_AHEAD][DHC_SPEC_MAX_OPERANDS] = {{NULL}};
   for (int u = 0; u < n; u++) {
     DhcLv here = dhc_lp_addc(b, at, u);
     DhcTplMark mark = dhc_tpl_push(&v->cx);
     bind_step(v, dhc_lp_add(b, step0, here));
     for (int k = 0; k < v->n_early; k++)
       if (x[u][k]) dhc_tpl_set(&v->cx, v->early[k], x[u][k]);
-    step(v, here);
+    step(v, here, out[u]);
     dhc_tpl_pop(&v->cx, &mark);
   }
+  if (v->summary) return;
+  dhc_lp_if(b, v->inside);
+  for (int u = 0; u < n; u++) {
+    DhcTplMark mark = dhc_tpl_push(&v->cx);
+    bind_step(v, dhc_lp_add(b, step0, dhc_lp_addc(b, at, u)));
+    for (int o = dhc_spec_n_inputs(v->s); o < v->s->n_operands; o++)
+      if (out[u][o]) dhc_tpl_store_value(&v->cx, o, out[u][o]);
+    dhc_tpl_pop(&v->cx, &mark);
+  }
+  dhc_lp_end(b);
 }
 
 /* ---- the kernel ------------------------------------------------------------------------------------------ */
