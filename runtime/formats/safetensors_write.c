@@ -155,10 +155,25 @@ static void put_tensors(Text *t, const DhcTensorView *const *order, int32_t n, b
   }
 }
 
+/* What a header has at least: its texts. */
+static bool texts_fit(const DhcTensorView *const *order, int32_t n_tensors, const DhcMetaPair *meta, int32_t n_meta) {
+  size_t n = 0;
+  for (int32_t i = 0; i < n_meta; i++) {
+    n += strlen(meta[i].key) + strlen(meta[i].value);
+  }
+  for (int32_t i = 0; i < n_tensors; i++) {
+    n += strlen(order[i]->name);
+  }
+  return n <= DHC_SAFETENSORS_MAX_HEADER;
+}
+
 /* Header length, header, spaces up to a multiple of 8. */
 static bool make_header(Text *t, const DhcTensorView *const *order, int32_t n_tensors,
                         const DhcMetaPair *meta, int32_t n_meta, const char *seal_key,
                         size_t *seal_at) {
+  if (!texts_fit(order, n_tensors, meta, n_meta)) {
+    return false; /* before memory is taken for them */
+  }
   put(t, "\0\0\0\0\0\0\0\0{", 9);
   if (n_meta > 0) {
     put_metadata(t, meta, n_meta, seal_key, seal_at);
