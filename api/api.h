@@ -167,7 +167,7 @@ typedef struct Version {
   int n_in;
   int n_calls;
   bool kept;    /* from the store: the image is the version's own, there is no graph before pipeline_again */
-  const char *key; /* under which the image will be kept when it is compiled, with its number there; NULL: it will not */
+  const char *key; /* under which the image will be kept when it has run, with its number there; NULL: it will not */
   int number;
   char (*keys)[65]; /* of its kernels */
   DhcLoaded *loaded;   /* in the program */
@@ -194,7 +194,7 @@ dhc_status pipeline_requests(dhc_model *m, Version *v, DhcKernelRequest **out) D
 dhc_status pipeline_compile(dhc_model *m, Version *v) DHC_MUST_USE;
 
 /* kept.c: what a model comes from; a version of the entry from the store, NULL: there is none for these inputs, and *key
- * and *number say under what the one that is made now is to be kept; keeping it, compiled. */
+ * and *number say under what the one that is made now is to be kept; keeping it, when it has run. */
 struct Entry;
 void kept_model(dhc_model *m, const dhc_model_options *o);
 Version *kept_version(dhc_program *p, const struct Entry *e, const dhc_tensor *in, int n_in, const char **key, int *number);

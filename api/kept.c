@@ -166,7 +166,9 @@ static void drop_bytes(void *bytes) {
 
 void kept_put(dhc_program *p, Version *v) {
   dhc_model *m = p->m;
-  if (!v->key || v->number >= MAX_KEPT || m->s->diags.all.n != m->said || !all_inside(m, v)) return;
+  const char *under = v->key;
+  v->key = NULL; /* once */
+  if (!under || v->number >= MAX_KEPT || m->s->diags.all.n != m->said || !all_inside(m, v)) return;
   DhcArena scratch;
   DhcHeld held;
   dhc_arena_init(&scratch);
@@ -187,7 +189,7 @@ void kept_put(dhc_program *p, Version *v) {
     put_head(all, &h);
     for (int i = 0; i < im.plan.n_kernels; i++) memcpy(all + 4 * HEAD_WORDS + 64 * i, v->keys[i], 64);
     memcpy(all + 4 * HEAD_WORDS + n_keys, image, n_image);
-    numbered(v->key, v->number, key);
+    numbered(under, v->number, key);
     dhc_store_save(m->s->store, key, all, 4 * HEAD_WORDS + n_keys + n_image);
     dhc_release(&held);
     free(image);

@@ -338,9 +338,7 @@ static dhc_status run_version(dhc_program *p, Entry *e, Version *v, const dhc_te
 
 /* Compiled and in the program, with what its runs need beside it: from here on nothing asks the compiler. */
 static dhc_status make_ready(dhc_program *p, Version *v) {
-  bool made = !v->compiled;
   DHC_TRY(pipeline_compile(p->m, v));
-  if (made) kept_put(p, v);
   DHC_TRY(exec_load(p, v));
   return v->mode == DHC_MODE_TRAIN ? step_ready(p) : dhc_status_ok();
 }
@@ -371,6 +369,7 @@ dhc_status api_program_run(dhc_program *p, int index, const dhc_tensor *inputs, 
   DHC_TRY(ready_version(p, index, inputs, n_inputs, &v));
   Entry *e = &p->entries[index];
   DHC_TRY(run_version(p, e, v, inputs, n_inputs));
+  kept_put(p, v); /* nobody waits for it any more */
   DHC_TRY(check_required(p, v));
   if (!results && !n_results) return dhc_status_ok();
   DHC_TRY(exec_results(p, e, v));

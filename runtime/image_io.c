@@ -170,13 +170,18 @@ static void say(Io *x, Said *s, const void *at, int32_t n) {
 /* Slot of n elements at `at`, or the free one where they belong. */
 static int32_t *said_slot(const Said *s, const void *at, int32_t n, size_t each) {
   const uint8_t *p = at;
-  size_t bytes = (size_t)n * each, mask = (size_t)s->room * 2 - 1;
-  uint32_t h = 2166136261u; /* FNV-1a */
-  for (size_t i = 0; i < bytes; i++) h = (h ^ p[i]) * 16777619u;
-  size_t k = (h ^ h >> 15) & mask;
+  size_t bytes = (size_t)n * each, mask = (size_t)s->room * 2 - 1, i = 0;
+  uint64_t h = bytes, w; /* FNV-1a by words */
+  for (; i + 8 <= bytes; i += 8) {
+    memcpy(&w, p + i, 8);
+    h = (h ^ w) * UINT64_C(1099511628211);
+    h ^= h >> 29;
+  }
+  for (; i < bytes; i++) h = (h ^ p[i]) * UINT64_C(1099511628211);
+  size_t k = (size_t)(h ^ h >> 32) & mask;
   for (; s->slot[k]; k = (k + 1) & mask) {
-    int32_t i = s->slot[k] - 1;
-    if (s->n[i] == n && !memcmp(s->at[i], at, bytes)) break;
+    int32_t was = s->slot[k] - 1;
+    if (s->n[was] == n && !memcmp(s->at[was], at, bytes)) break;
   }
   return &s->slot[k];
 }
