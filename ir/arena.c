@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 /* A stress build makes every second allocation open a block, so that a pointer
  * kept too long is seen at once by the sanitizers. */
@@ -44,6 +45,19 @@ DhcBlocks *dhc_blocks_new(void) {
   DhcBlocks *kept = calloc(1, sizeof *kept);
   if (kept) pthread_mutex_init(&kept->lock, NULL);
   return kept;
+}
+
+/* Zeroed. The pages of a large block are made in one call, not by a fault each. */
+static struct DhcArenaBlock *new_block(size_t size) {
+  struct DhcArenaBlock *b;
+  if (!KEEP_BYTES || size != LARGEST_BLOCK) return calloc(1, sizeof *b + size);
+  b = mmap(NULL, sizeof *b + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  return (void *)b == MAP_FAILED ? NULL : b;
+}
+
+static void drop_block(struct DhcArenaBlock *b) {
+  if (!KEEP_BYTES || b->size != LARGEST_BLOCK) free(b);
+  else munmap(b, sizeof *b + b->size);
 }
 
 /* -1: made for one request. */
@@ -96,7 +110,7 @@ static bool trim(DhcBlocks *kept) {
   for (int i = 0; i < N_SIZES; i++)
     for (struct DhcArenaBlock *b = all[i], *older; b; b = older) {
       older = b->older;
-      free(b);
+      drop_block(b);
     }
   return any;
 }
@@ -110,7 +124,7 @@ void dhc_blocks_free(DhcBlocks *kept) {
 
 static void free_block(struct DhcArenaBlock *b) {
   dhc_guard_give(b->size);
-  if (!keep_block(dhc_guard_blocks(), b)) free(b);
+  if (!keep_block(dhc_guard_blocks(), b)) drop_block(b);
 }
 
 static void drop(void *what) { dhc_arena_fini(what); }
@@ -151,8 +165,8 @@ static struct DhcArenaBlock *open_block(DhcArena *a, size_t bytes) {
   if (size < bytes) size = bytes;
   dhc_guard_take(size);
   struct DhcArenaBlock *b = kept_block(dhc_guard_blocks(), size);
-  if (!b) b = calloc(1, sizeof *b + size);
-  if (!b && trim(dhc_guard_blocks())) b = calloc(1, sizeof *b + size);
+  if (!b) b = new_block(size);
+  if (!b && trim(dhc_guard_blocks())) b = new_block(size);
   if (!b) {
     dhc_guard_give(size);
     return NULL;

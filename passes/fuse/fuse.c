@@ -140,10 +140,8 @@ const DhcSpec *dhc_fu_intern(DhcModule *m, const DhcSpec *s) {
     dhc_spec_print(s, &text);
     DHC_BUG("fuse made a wrong spec: %s\n%s", why, dhc_text_str(&text));
   }
-  DhcSpec *own = dhc_arena_dup(m->arena, s, sizeof *s);
-  own->node = dhc_arena_dup(m->arena, s->node, sizeof *s->node * (size_t)s->n_nodes);
-  DHC_PUSH(m->arena, &m->specs, own);
-  return own;
+  DHC_PUSH(m->arena, &m->specs, s);
+  return s;
 }
 
 /* Type of the buffer that operand value v is stored in. */

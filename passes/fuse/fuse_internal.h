@@ -176,7 +176,7 @@ typedef struct Fu {
 void dhc_fu_dissolve(DhcModule *m);
 /* Derivatives of recurrences become one kernel each where they have the form for it (fuse_back.c); done[id]: this function is. */
 bool dhc_fu_write_backs(DhcModule *m, DhcPassCtx *px, struct FuRoom *room, bool *done);
-/* The module's own copy of a spec. */
+/* The module's spec that is equal to s, which is in its arena and becomes one if there is none. */
 const DhcSpec *dhc_fu_intern(DhcModule *m, const DhcSpec *s);
 /* top_k and route in terms of other ops (fuse_route.c). */
 bool dhc_fu_lower_routes(DhcFunc *f);

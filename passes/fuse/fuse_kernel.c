@@ -472,13 +472,13 @@ static void number_operands(Build *b, const bool *used) {
       if (used[o] && b->k->operand[o].out == out) b->operand_to[o] = n++;
 }
 
-/* A spec of the pass that is equal to s, new if there is none. */
+/* A spec of the pass that is equal to s, new if there is none: it may become one of the module's. */
 static DhcSpec *made_spec(Fu *fu, const DhcSpec *s) {
   FuRoom *room = fu->room;
   for (int i = 0; i < room->made.n; i++)
     if (dhc_spec_equal(room->made.at[i], s)) return room->made.at[i];
-  DhcSpec *own = dhc_arena_dup(fu->scratch, s, sizeof *s);
-  own->node = dhc_arena_dup(fu->scratch, s->node, sizeof *s->node * (size_t)s->n_nodes);
+  DhcSpec *own = dhc_arena_dup(fu->m->arena, s, sizeof *s);
+  own->node = dhc_arena_dup(fu->m->arena, s->node, sizeof *s->node * (size_t)s->n_nodes);
   DHC_PUSH(fu->scratch, &room->made, own);
   return own;
 }
