@@ -114,6 +114,7 @@ void cli_add(struct cJSON *to, const char *name, struct cJSON *item);
 int cli_print_doc(const Cli *c, bool json, int status);
 void cli_drop_doc(CliReport *r);
 void cli_doc_missing(void); /* something that cJSON did not see */
+bool cli_doc_is_missing(void); /* found no memory so far */
 
 /* ---- common steps (session.c) ---- */
 

@@ -39,14 +39,14 @@ static void add_row(Sweep *w, const dhc_sweep_row *r) {
 
 static void print_row(Sweep *w, const dhc_sweep_row *r) {
   char length[32] = "-";
-  if (!w->n) printf("%-16s  %-10s %-14s %6s %11s %9s %7s %9s %14s %9s  %s\n", "hash", "mixers", "pattern", "length", "parameters", "compiled",
+  if (!w->n) printf("%-16s  %-10s %-14s %-14s %6s %11s %9s %7s %9s %14s %9s  %s\n", "hash", "mixers", "pattern", "order", "length", "parameters", "compiled",
                     "reused", "plan ms", "first step ms", "step ms", "variant");
   if (r->sequence_length >= 0) snprintf(length, sizeof length, "%lld", (long long)r->sequence_length);
   if (r->same_as)
     printf("%-16s  equal to %s, not run again: %s\n", r->hash, r->same_as, r->name);
   else
-    printf("%-16s  %-10s %-14s %6s %11lld %9d %7d %9.1f %14.1f %9.1f  %s\n", r->hash, *r->mixers ? r->mixers : "-", *r->order ? r->order : "-",
-           length, (long long)r->parameters, r->kernels_compiled, r->kernels_reused, r->plan_ms, r->first_step_ms, r->step_ms, r->name);
+    printf("%-16s  %-10s %-14s %-14s %6s %11lld %9d %7d %9.1f %14.1f %9.1f  %s\n", r->hash, *r->mixers ? r->mixers : "-",
+           *r->pattern ? r->pattern : "-", *r->order ? r->order : "-", length, (long long)r->parameters, r->kernels_compiled, r->kernels_reused, r->plan_ms, r->first_step_ms, r->step_ms, r->name);
   fflush(stdout);
 }
 

@@ -149,7 +149,8 @@ bool figure_form(const char *path) {
 
 /* In the folder of the file, under a name that a run which comes back to that folder clears away; false: too long. */
 static bool temporary_name(const char *path, char *to, size_t n) {
-  int k = snprintf(to, n, "%s.dhc-tmp-%ld", path, (long)getpid());
+  const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+  int k = snprintf(to, n, "%.*s.%s.dhc-tmp-%ld", (int)(name - path), path, name, (long)getpid());
   return k > 0 && (size_t)k < n;
 }
 

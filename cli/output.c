@@ -1,5 +1,6 @@
 /* Messages, colours and the document of --json. */
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -20,6 +21,10 @@ static void *document_malloc(size_t n) {
 
 void cli_doc_missing(void) {
   missing = true;
+}
+
+bool cli_doc_is_missing(void) {
+  return missing;
 }
 
 void cli_begin_doc(CliReport *r, bool json) {
@@ -123,11 +128,13 @@ cJSON *cli_json_file(const char *folder, const char *name) {
   char path[4096], *text = NULL;
   long n = 0;
   snprintf(path, sizeof path, "%s/%s", folder, name);
+  errno = 0;
   FILE *f = fopen(path, "rb");
   if (f && !fseek(f, 0, SEEK_END) && (n = ftell(f)) > 0 && !fseek(f, 0, SEEK_SET) && (text = malloc((size_t)n + 1))) {
     n = (long)fread(text, 1, (size_t)n, f);
     text[n] = 0;
   }
+  if (!text && errno == ENOMEM) missing = true;
   if (f) fclose(f);
   cJSON *doc = text ? cJSON_Parse(text) : NULL;
   free(text);

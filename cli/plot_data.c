@@ -183,12 +183,12 @@ bool plot_read_curve(const char *folder, const char *x, const char *y, PlotCurve
   size_t room = 0;
   *out = (PlotCurve){0};
   snprintf(path, sizeof path, "%s/metrics.csv", folder);
+  errno = 0;
   FILE *from = fopen(path, "r");
   bool ok = from && getline(&line, &room, from) > 0;
   int step = ok ? column_of(line, "step") : -1, kx = ok ? column_of(line, x) : -1, ky = ok ? column_of(line, y) : -1;
   double last = NAN;
   ok = step >= 0 && kx >= 0 && ky >= 0;
-  errno = 0;
   while (ok && getline(&line, &room, from) > 0) {
     double s = cell(line, step), a = cell(line, kx), b = cell(line, ky);
     if (isnan(a) || isnan(b)) continue;

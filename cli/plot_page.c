@@ -85,7 +85,7 @@ int plot_tex(void *plot, FILE *to) {
     fputs(" \\\\\n", to);
   }
   fputs("\\hline\n\\end{tabular}\n", to);
-  return 0;
+  return cli_doc_is_missing() ? cli_no_memory(p->c) : 0;
 }
 
 /* ---- tables of the page ---------------------------------------------------------------------------- */
@@ -292,5 +292,5 @@ int plot_html(void *plot, FILE *to) {
   if (!rc) rc = put_curves(p, to);
   if (p->n_runs) html_runs(p, to);
   page_end(to);
-  return rc;
+  return !rc && cli_doc_is_missing() ? cli_no_memory(p->c) : rc;
 }

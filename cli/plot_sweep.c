@@ -175,6 +175,7 @@ int plot_curves(const Plot *p, const char *x, const char *y, Figure *f) {
     if (validated.n) add_curve(p, f, "val_loss", &validated);
     plot_curve_free(&validated);
   }
+  if (!rc && (f->no_memory || cli_doc_is_missing())) rc = cli_no_memory(p->c);
   for (int i = 0; i < p->n_sweeps; i++) {
     const cJSON *variant;
     cJSON_ArrayForEach(variant, cJSON_GetObjectItem(p->sweep[i].doc, "variants")) if (!rc) rc = add_variant(p, f, &p->sweep[i], variant, f->x_label, f->y_label);

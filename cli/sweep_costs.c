@@ -71,7 +71,7 @@ static void cost_line(const CostTable *t, const dhc_sweep_cost_row *r) {
   static const char *const units[] = {"", "", "", "", "bytes", "bytes", "bytes", "bytes", ""};
   char text[48], length[32] = "-";
   if (!t->n) {
-    printf("%-16s  %-10s %-14s %6s", "hash", "mixers", "pattern", "length");
+    printf("%-16s  %-10s %-14s %-14s %6s", "hash", "mixers", "pattern", "order", "length");
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) printf(" %11s", heads[i]);
     printf("  %-9s  variant\n", "kernels");
   }
@@ -80,7 +80,7 @@ static void cost_line(const CostTable *t, const dhc_sweep_cost_row *r) {
     return;
   }
   if (r->sequence_length >= 0) snprintf(length, sizeof length, "%lld", (long long)r->sequence_length);
-  printf("%-16s  %-10s %-14s %6s", r->hash, *r->mixers ? r->mixers : "-", *r->order ? r->order : "-", length);
+  printf("%-16s  %-10s %-14s %-14s %6s", r->hash, *r->mixers ? r->mixers : "-", *r->pattern ? r->pattern : "-", *r->order ? r->order : "-", length);
   for (size_t i = 0; i < sizeof values / sizeof *values; i++) printf(" %11s", or_dash(values[i], units[i], text));
   double kernels = both(c->kernels, c->kernels_train);
   printf("  %3.0f new %-3.0f %s\n", kernels - both(c->kernels_shared, c->kernels_train_shared), kernels, r->name);

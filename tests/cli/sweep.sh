@@ -47,7 +47,7 @@ got=$("$dhcc" sweep "${tiny[@]}" --set num_layers=4 --set ratio=3M:1A,1A:3M,6M:2
 got=$("$dhcc" sweep "${tiny[@]}" --set num_layers=4 --set pattern=MMMA,M3A,MMMAMMMA --json | names)
 [ "$got" = "pattern=MMMA | pattern=M3A=pattern=MMMA pattern=MMMAMMMA=pattern=MMMA" ] || fail "equal variants: $got"
 expect 0 "equal to pattern=MMMA, not run again: pattern=M3A" "$dhcc" sweep "${tiny[@]}" --set num_layers=4 --set pattern=MMMA,M3A
-expect 0 "M7A" "$dhcc" sweep "${tiny[@]}" --set mamba_ratio=7,6
+expect 0 "M7 A1      MMMMMMMA       M7A                16" "$dhcc" sweep "${tiny[@]}" --set mamba_ratio=7,6
 
 # six ratios at equal parameters: widths differ, and nothing is compiled after the first
 even=(dhc_jamba --set hidden_dim=4 --set num_heads=2 --set num_experts=2 --set d_state=4 --set tokens=grid --sizes B=2,H=16,W=16)
@@ -155,7 +155,7 @@ cost 3M:1A,6M:2A,12M:4A,1M:1A --set pattern=MMMA --json > "$work/equal.json" 2>&
 [ "$(names < "$work/equal.json")" = "ratio=3M:1A | ratio=6M:2A=ratio=3M:1A ratio=12M:4A=ratio=3M:1A ratio=1M:1A=ratio=3M:1A" ] || fail "equal costs: $(cat "$work/equal.json")"
 cost 3M:1A,1M:1A --set pattern=MMMA > "$work/equal.txt" || fail "costs as a table"
 hash=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["variants"][0]["hash"])' "$work/equal.json")
-[ "$(sed -n 2p "$work/equal.txt" | cut -c1-50)" = "$hash  M3 A1      MMMA               16" ] || fail "a row of costs: $(cat "$work/equal.txt")"
+[ "$(sed -n 2p "$work/equal.txt" | cut -c1-65)" = "$hash  M3 A1      MMMA           MMMA               16" ] || fail "a row of costs: $(cat "$work/equal.txt")"
 [ "$(sed -n 3p "$work/equal.txt")" = "$hash  equal to ratio=3M:1A: ratio=1M:1A" ] || fail "an equal row: $(cat "$work/equal.txt")"
 cost 3M:1A,1M:1A --set pattern=MMMA --csv | python3 -c 'import csv, json, sys
 rows = list(csv.DictReader(sys.stdin))

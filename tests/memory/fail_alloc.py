@@ -92,6 +92,8 @@ def commands():
     yield "run-grad", ["run", "mlp", *small, "--grad", "--inputs", "{work}/loss.safetensors", "--weights", w, "--backend", "interp", "-o", "{out}/y.safetensors"], False
     yield "run-state", ["run", "{work}/stream.dhc", "--entry", "stream", "--inputs", "tokens={work}/t.npy", "--state", "{out}/s.safetensors", "--backend", "interp", "-o", "{out}/y.safetensors"], False
     yield "train", ["train", "mlp", *small, "--data", "npy:{work}/data", "--batch", "4", "--steps", "4", "--save-every", "2", "--backend", "interp", "--quiet", "--out", "{out}/run"], False
+    yield "plot", ["plot", "{work}/first", "-o", "{out}/curve.svg"], False
+    yield "plot-page", ["plot", "{work}/first", "-o", "{out}/page.html"], False
     yield "train-recipe", ["train", "mlp", *small, "--print-recipe", "--json"], False
     yield "eval", ["eval", "mlp", *small, "--data", "npy:{work}/data", "--weights", w, "--predictions", "2", "--backend", "interp"], False
     yield "ablate", ["ablate", "{work}/blocks.dhc", "--data", "synth:copy:length=5,n_test=3", "--weights", "{work}/b.safetensors", "--backend", "interp", "--json"], False
