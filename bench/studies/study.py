@@ -56,6 +56,8 @@ class Study:
         p.add_argument("--data", default="", metavar="DIR", help="CIFAR-10's binary files, where the study needs them")
         p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="[%(default)s]")
         p.add_argument("--backend", default="cpu", help="cpu or cuda [%(default)s]")
+        p.add_argument("--compute", default="", help="contractions on a GPU: f32 or tf32 [f32]")
+        p.add_argument("--budget", default="", metavar="8h", help="of a sweep: begin only runs that end within it")
         p.add_argument("--jobs", type=int, default=1, help="training runs at a time [%(default)s]")
         p.add_argument("--seconds", type=float, default=1.0, help="of a measurement of time [%(default)s]")
         p.add_argument("--build", default=os.path.join(ROOT, "build", "release"), help="folder of the build")
@@ -71,6 +73,20 @@ class Study:
         self.path = os.path.join(self.folder, "rows.json")
         self.rows = json.load(open(self.path)) if os.path.exists(self.path) else {}
         self.missing = []
+        self.machine = self._where()
+
+    def _where(self):
+        """The machine that measured: kept beside the rows, so that a report made elsewhere says it too."""
+        path = os.path.join(self.folder, "machine")
+        if self.o.report:
+            return open(path).read() if os.path.exists(path) else measure.machine()
+        text = "%s, %d thread%s" % (measure.machine(), self.o.threads, "s" if self.o.threads > 1 else "")
+        if self.o.backend == "cuda":
+            r = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], capture_output=True, text=True)
+            text += "".join(", %s (driver %s)" % tuple(line.split(", ")) for line in r.stdout.splitlines()[:1])
+        with open(path, "w") as f:
+            f.write(text)
+        return text
 
     def part(self, name):
         return not self.o.only or name in self.o.only.split(",")
@@ -112,7 +128,7 @@ class Study:
 
     def time(self, model, sets, inputs, entry="forward", train=False):
         """Milliseconds of a run, and memory, of a fresh process."""
-        backend = "" if self.o.backend == "cpu" else "," + self.o.backend
+        backend = "".join("," + m for m in self._machine()[1::2])
         with tempfile.TemporaryDirectory() as folder:
             save_tensors(folder + "/inputs.safetensors", inputs)
             command = [os.path.join(self.o.build, "bench", "bench_peer"), model, entry, "train" if train else "run", "%d%s" % (self.o.threads, backend), folder]
@@ -124,12 +140,17 @@ class Study:
             finally:
                 w.close()
 
+    def _machine(self):
+        if self.o.backend == "cpu":
+            return []
+        return ["--backend", self.o.backend] + (["--compute", self.o.compute] if self.o.compute else [])
+
     def sweep(self, label, args):
         """A training sweep in OUT/SIZE/label, gone on with if it is there; what its sweep.json says, finished or not."""
         out = os.path.join(self.folder, label)
         there = os.path.exists(os.path.join(out, "sweep.json"))
         command = ["sweep", *args, "--train", "--threads", str(self.o.threads), "--jobs", str(self.o.jobs)]
-        command += [] if self.o.backend == "cpu" else ["--backend", self.o.backend]
+        command += self._machine() + (["--budget", self.o.budget] if self.o.budget else [])
         text = shlex.join(command + ["--out", "OUT/" + label]).replace(ROOT + "/", "")
         self.commands.append("dhcc " + (text.replace(self.o.data, "DIR") if self.o.data else text))
         if not self.o.report:
@@ -151,8 +172,8 @@ class Study:
 
     def finish(self, title, text):
         loads = [r["load"] for r in self.rows.values()]
-        own = "bench/studies/%s --size %s%s%s" % (self.name, self.o.size, " --data DIR" if self.o.data else "", "" if self.o.backend == "cpu" else " --backend " + self.o.backend)
-        head = "## %s\n\n`%s`, %s, %d thread%s, dhcc %s." % (title, own, measure.machine(), self.o.threads, "s" if self.o.threads > 1 else "", version(self.dhcc))
+        own = "bench/studies/%s --size %s%s%s" % (self.name, self.o.size, " --data DIR" if self.o.data else "", "".join(" " + m for m in self._machine()))
+        head = "## %s\n\n`%s`; %s; dhcc %s." % (title, own, self.machine, version(self.dhcc))
         if loads:
             head += " Load of the machine while times were taken: %s to %s; on a busy machine a run takes several times its processor time, and even that up to twice what it is on a quiet one. Times are **processor time** of a run, then how long it took (median of three rounds, lowest … highest); exponents and ratios are of processor times." % (min(loads), max(loads))
         text = head + "\n\n" + text.strip() + "\n"
