@@ -4,8 +4,8 @@ row; a peer one more file.
 `sets` goes to all peers: `preset` and hyperparameters of the model; dropout is 0, so that outputs can be compared."""
 from typing import NamedTuple
 
-PEERS = ("dhcc", "peer_torch", "peer_compile", "peer_onnxruntime", "peer_openvino", "peer_jax")
-NAMES = {"dhcc": "dhcc", "peer_torch": "PyTorch eager", "peer_compile": "torch.compile", "peer_onnxruntime": "ONNX Runtime",
+PEERS = ("dhcc", "peer_object", "peer_torch", "peer_compile", "peer_onnxruntime", "peer_openvino", "peer_jax")
+NAMES = {"dhcc": "dhcc", "peer_object": "dhcc's object", "peer_torch": "PyTorch eager", "peer_compile": "torch.compile", "peer_onnxruntime": "ONNX Runtime",
          "peer_openvino": "OpenVINO f32", "peer_jax": "JAX"}
 
 

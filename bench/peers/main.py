@@ -112,14 +112,14 @@ def tables(rows, o):
     head = ["case"] + [NAMES[p] for p in peers] + ["dhcc against the fastest"]
     body = []
     for r in rows:
-        others = {p: d["ratio"] for p, d in r["peers"].items() if "ratio" in d}
+        others = {p: d["ratio"] for p, d in r["peers"].items() if "ratio" in d and p != "peer_object"}
         best = min(others, key=lambda p: others[p]["median"], default=None)
         end = "" if best is None else "%s× (%s … %s; least runs %s×, cpu %s×)%s" % (
             *(measure.number(others[best][k]) for k in ("median", "low", "high", "least")), measure.number(min(r["peers"][p]["cpu"] for p in others) / r["peers"]["dhcc"]["cpu"]),
             " **losing**" if others[best]["median"] < 1 else "")
         body.append([r["case"]] + [cell(r["peers"][p]) if p in r["peers"] else "–" for p in peers] + [end])
     text = measure.table(head, body)
-    best = [min(d["ratio"]["median"] for d in r["peers"].values() if "ratio" in d) for r in rows if len(r["peers"]) > 1]
+    best = [min(d["ratio"]["median"] for p, d in r["peers"].items() if "ratio" in d and p != "peer_object") for r in rows if set(r["peers"]) - {"dhcc", "peer_object"}]
     if best:
         text += "\n\nGeometric mean against the fastest: %s×." % measure.number(measure.geometric_mean(best))
     ready = [[r["case"], NAMES[p], "%.1f" % ((d["open_ms"] + d["first_ms"]) / 1e3), measure.bytes_text(d.get("peak_bytes")), "%.1e" % d["off"], d.get("note", "")]
@@ -141,6 +141,7 @@ def main():
     o.peers = o.peers.split(",")
     o.cpus = {int(c) for c in o.cpus.split(",")} if o.cpus else os.sched_getaffinity(0)
     o.threads = o.threads or len(o.cpus)
+    os.environ["DHC_PEERS_DHCC"] = os.path.join(o.build, "cli", "dhcc")
     unknown = [p for p in o.peers if p not in PEERS] + [n for n in o.cases if n != "variants" and not any(c.startswith(n) for c in CASES)]
     if unknown or o.peers[0] != "dhcc":
         sys.exit("bench/peers/compare: %s" % ("no case or peer %s; --list lists cases" % unknown[0] if unknown else "--peers begins with dhcc: it makes the weights"))

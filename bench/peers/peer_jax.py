@@ -161,7 +161,8 @@ class Peer:
     def __init__(self, job):
         self.versions = {"jax": jax.__version__}
         sets = {k: int(v) if v.isdigit() else v for k, v in job.sets.items()}
-        self.note = "experts " + FORM if job.model == "dhc_jamba" else ""
+        few = len(job.inputs["image"]) <= 4 and sets.get("tokens") != "grid"
+        self.note = "experts " + ("gathered" if few else FORM) if job.model == "dhc_jamba" else ""
         forward = {"dhc_ssm": lambda w, x: dhc_ssm(w, x), "dhc_jamba": lambda w, x: dhc_jamba(w, x, **sets)}[job.model]
         self.x, self.target = jnp.asarray(job.inputs["image"]), jnp.asarray(job.inputs["target"])
         self.w, self.train, self.t = stacked(job.weights), job.train, 0

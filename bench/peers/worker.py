@@ -35,7 +35,9 @@ def main():
         module.prepare(job)
         return
     if hasattr(module, "prepare"):
-        subprocess.run([sys.executable, *sys.argv, "--prepare"], check=True)
+        failed = subprocess.run([sys.executable, *sys.argv, "--prepare"]).returncode  # which has said why
+        if failed:
+            sys.exit(failed)
     began = time.perf_counter()
     p = module.open(job)
     opened = time.perf_counter()
