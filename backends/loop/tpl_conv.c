@@ -21,16 +21,13 @@
  * Folds over window axes (pooling) are epilogue: their elements come from the tile.
  *
  * Schedule: v[0] rows of a tile, v[1] vectors, v[2] lanes, v[3] tasks that a kernel should
- * at least be cut into (by channels). */
+ * at least be cut into (by channels); images of up to v[4] pixels are grouped, up to v[5] pixels; a task holds planes of v[6]
+ * elements, if v[7] rows and those that they reach allow. */
 #include "backends/loop/tpl_space.h"
 
 enum {
   MAX_ROWS = 16,
-  MAX_VECTORS = 6,
-  FEW_PIXELS = 64,         /* images up to this size are grouped, */
-  MANY_PIXELS = 96,        /* up to so many pixels */
-  PLANE_ELEMENTS = 196608, /* planes of a task, if a few rows allow */
-  LEAST_ROWS = 4
+  MAX_VECTORS = 6
 };
 
 typedef struct Conv {
@@ -129,6 +126,7 @@ static dhc_dimprog at_least(Progs *p, dhc_dimprog x, int64_t v) {
 /* Images per task, out rows per task, sizes of planes. */
 static void size_blocks(Conv *v) {
   Progs p = {v->b->arena};
+  const int *k = v->cx.in->schedule->v;
   int64_t reach = v->shared ? v->y.hi - v->y.lo : 0;
   dhc_dimprog outs = dhc_space_outs_prog(&v->cx, &v->y);
   dhc_dimprog H = dhc_space_places_prog(&v->cx, &v->y, outs);
@@ -136,14 +134,14 @@ static void size_blocks(Conv *v) {
   W = at_least(&p, W, 1);
   dhc_dimprog pixels = at_least(&p, op(&p, DHC_DIM_MUL, H, W), 1);
   /* vectors fill up better over several small images, and weights are read for all of them */
-  dhc_dimprog fit = op(&p, DHC_DIM_CEILDIV, pc(&p, MANY_PIXELS), pixels);
-  dhc_dimprog small = op(&p, DHC_DIM_LE, pixels, pc(&p, FEW_PIXELS));
+  dhc_dimprog fit = op(&p, DHC_DIM_CEILDIV, pc(&p, k[5]), pixels);
+  dhc_dimprog small = op(&p, DHC_DIM_LE, pixels, pc(&p, k[4]));
   fit = op(&p, DHC_DIM_MUL, fit, small);
   v->group = at_least(&p, op(&p, DHC_DIM_MIN, fit, dhc_space_extent_prog(&v->cx, v->image)), 1);
   /* rows that fit, then blocks of equal height */
   dhc_dimprog row = op(&p, DHC_DIM_MUL, op(&p, DHC_DIM_MUL, W, dhc_space_extent_prog(&v->cx, v->c)), pc(&p, v->n_planes));
-  dhc_dimprog rows = op(&p, DHC_DIM_FLOORDIV, pc(&p, PLANE_ELEMENTS), at_least(&p, row, 1));
-  rows = at_least(&p, rows, LEAST_ROWS + reach);
+  dhc_dimprog rows = op(&p, DHC_DIM_FLOORDIV, pc(&p, k[6]), at_least(&p, row, 1));
+  rows = at_least(&p, rows, k[7] + reach);
   rows = op(&p, DHC_DIM_ADD, rows, pc(&p, -reach));
   dhc_dimprog step = at_least(&p, op(&p, DHC_DIM_FLOORDIV, rows, pc(&p, v->y.per_out)), 1);
   dhc_dimprog some = at_least(&p, outs, 1);

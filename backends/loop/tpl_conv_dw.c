@@ -15,16 +15,14 @@
  *         are complete they go to the rule's next level, which lies behind the sums
  *     epilogue, stores
  *
- * Schedule: v[0] vectors, v[1] vectors where taps are up to 3, v[2] lanes, v[3] tasks wanted. */
+ * Schedule: v[0] vectors, v[1] vectors where taps are up to 3, v[2] lanes, v[3] tasks wanted;
+ * images are grouped up to v[4] places, a task has up to v[5] input channels, where tasks are few down to v[6] (each transposes
+ * dy anew), and up to v[7] blocks of output channels. */
 #include "backends/loop/tpl_space.h"
 
 enum {
   MAX_TAPS = 14, /* taps of one pass */
-  MAX_VECTORS = 6,
-  MANY_PLACES = 196, /* images are grouped up to so many */
-  CHANNELS = 32,     /* input channels of a task at most; */
-  FEW_CHANNELS = 8,  /* where tasks are few, down to so many: each transposes dy anew */
-  BLOCKS = 4         /* blocks of output channels of a task at most */
+  MAX_VECTORS = 6
 };
 
 typedef struct ConvDw {
@@ -110,7 +108,7 @@ static dhc_dimprog reach_prog(const ConvDw *v, const DhcSpace *d, dhc_dimprog n)
 static void size_blocks(ConvDw *v) {
   dhc_dimprog H = at_least(v, dhc_space_extent_prog(&v->cx, v->y.out), 1), W = at_least(v, dhc_space_extent_prog(&v->cx, v->x.out), 1);
   dhc_dimprog pixels = op(v, DHC_DIM_MUL, H, W);
-  dhc_dimprog fit = op(v, DHC_DIM_CEILDIV, pc(v, MANY_PLACES), pixels);
+  dhc_dimprog fit = op(v, DHC_DIM_CEILDIV, pc(v, v->cx.in->schedule->v[4]), pixels);
   v->group = at_least(v, op(v, DHC_DIM_MIN, fit, dhc_space_extent_prog(&v->cx, v->image)), 1);
   /* a transposition writes whole blocks of places */
   v->places = op(v, DHC_DIM_ADD, op(v, DHC_DIM_MUL, v->group, pixels), pc(v, v->lanes));
@@ -124,12 +122,12 @@ static dhc_dimprog size_tasks(ConvDw *v, dhc_dimprog *o_chunks, dhc_dimprog *c_c
   dhc_dimprog c = dhc_space_extent_prog(&v->cx, v->c), enough = pc(v, k[3]);
   dhc_dimprog all = op(v, DHC_DIM_CEILDIV, dhc_space_extent_prog(&v->cx, v->o), pc(v, v->width));
   dhc_dimprog small = op(v, DHC_DIM_CEILDIV, enough, at_least(v, all, 1));
-  small = op(v, DHC_DIM_MIN, small, op(v, DHC_DIM_CEILDIV, c, pc(v, FEW_CHANNELS)));
-  *c_chunks = op(v, DHC_DIM_MAX, op(v, DHC_DIM_CEILDIV, c, pc(v, CHANNELS)), small);
+  small = op(v, DHC_DIM_MIN, small, op(v, DHC_DIM_CEILDIV, c, pc(v, k[6])));
+  *c_chunks = op(v, DHC_DIM_MAX, op(v, DHC_DIM_CEILDIV, c, pc(v, k[5])), small);
   v->channels = op(v, DHC_DIM_CEILDIV, c, at_least(v, *c_chunks, 1));
   *c_chunks = op(v, DHC_DIM_CEILDIV, c, at_least(v, v->channels, 1));
   dhc_dimprog want = op(v, DHC_DIM_CEILDIV, enough, at_least(v, *c_chunks, 1));
-  want = op(v, DHC_DIM_MAX, want, op(v, DHC_DIM_CEILDIV, all, pc(v, BLOCKS)));
+  want = op(v, DHC_DIM_MAX, want, op(v, DHC_DIM_CEILDIV, all, pc(v, k[7])));
   want = at_least(v, op(v, DHC_DIM_MIN, want, all), 1);
   v->blocks = op(v, DHC_DIM_CEILDIV, all, want);
   *o_chunks = op(v, DHC_DIM_CEILDIV, all, at_least(v, v->blocks, 1));

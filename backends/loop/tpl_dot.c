@@ -25,15 +25,13 @@
  * the loop over k is one short block.
  *
  * Schedule: v[0] rows of a tile, v[1] vectors (of both folds), v[2] lanes of a vector, v[3] tasks that a
- * kernel should at least be cut into. */
+ * kernel should at least be cut into, of v[4] row tiles if there are as many; up to v[5] steps, or with jumps shorter
+ * than v[6] elements, A stays in place where it is walked across. */
 #include "backends/loop/tpl_dot.h"
 
 enum {
-  LEAST_TILES = 8, /* row tiles of a task, if there are as many */
   A_GROUP = 48,    /* rows packed at once where A is walked across: whole vectors, whole tiles */
-  A_PITCH = 16,    /* of a packed tile of A */
-  FAR_STEPS = 32,  /* up to so many steps, or with jumps shorter than FAR_JUMP elements, A stays in */
-  FAR_JUMP = 1024  /* place: its lines find room in the caches. Measured at 64 to 512 steps */
+  A_PITCH = 16     /* of a packed tile of A */
 };
 
 typedef DhcDot Dot;
@@ -326,14 +324,15 @@ static void pack_tiles(Dot *d, Tile *t) {
 static void a_rows(Dot *d, Tile *t) {
   DhcLp *b = d->b;
   int k = dhc_dot_red_axis(d);
+  const int *v = d->cx.in->schedule->v;
   DhcLv zero = dhc_lp_i64(b, 0);
   DhcLv row_step = d->m >= 0 ? dhc_tpl_step(&d->cx, d->oa, d->m) : zero;
   DhcLv last = d->m >= 0 ? dhc_lp_addc(b, d->M, -1) : zero;
   DhcLv base = dhc_lp_at(b, d->cx.pointer[d->oa], dhc_tpl_base(&d->cx, d->oa)), far = NULL, within = NULL;
   t->a_step = dhc_tpl_step(&d->cx, d->oa, k);
   if (d->across) {
-    far = dhc_lp_and(b, dhc_lp_lt(b, dhc_lp_i64(b, FAR_STEPS), dhc_lp_sub(b, d->k_to, d->k_from)),
-                     dhc_lp_le(b, dhc_lp_i64(b, FAR_JUMP), t->a_step));
+    far = dhc_lp_and(b, dhc_lp_lt(b, dhc_lp_i64(b, v[5]), dhc_lp_sub(b, d->k_to, d->k_from)),
+                     dhc_lp_le(b, dhc_lp_i64(b, v[6]), t->a_step));
     within = dhc_lp_urem(b, dhc_lp_sub(b, t->row0, t->first), dhc_lp_i64(b, A_GROUP));
     DhcLpVar from = dhc_lp_var(b, base);
     dhc_lp_if(b, far);
@@ -507,7 +506,7 @@ static Cut cut(const Dot *d) {
   dhc_dimprog pieces = OP(MAX, OP(MUL, outer, blocks), one);
   dhc_dimprog tiles = OP(CEILDIV, rows, dhc_prog_const(a, d->rows));
   dhc_dimprog want = OP(CEILDIV, dhc_prog_const(a, d->tasks), pieces);
-  want = OP(MIN, want, OP(CEILDIV, tiles, dhc_prog_const(a, LEAST_TILES)));
+  want = OP(MIN, want, OP(CEILDIV, tiles, dhc_prog_const(a, d->cx.in->schedule->v[4])));
   Cut c = {.per_chunk = OP(MAX, OP(CEILDIV, tiles, OP(MAX, want, one)), one)};
   c.chunks = OP(CEILDIV, tiles, c.per_chunk);
   c.per_outer = OP(MUL, blocks, c.chunks);

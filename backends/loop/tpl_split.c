@@ -8,10 +8,10 @@
  *   second: row
  *     for each vector: join, then the nodes behind the folds, stores
  *
- * For specs that dhc_spec_may_split admits. Schedule: v[0] as "row". */
+ * For specs that dhc_spec_may_split admits. Schedule: v[0] as "row", v[2] blocks of a task. */
 #include "backends/loop/tpl.h"
 
-enum { CHUNK = 4 /* blocks of a task */, SLOT_BYTES = 8 /* room for an element of any dtype */ };
+enum { SLOT_BYTES = 8 /* room for an element of any dtype */ };
 
 typedef struct Split {
   DhcTplCx cx;
@@ -95,7 +95,8 @@ static void close_loop(Split *v, const DhcTplMark *mark) {
 static void first_phase(Split *v, DhcLv row, DhcLv chunk) {
   DhcLp *b = v->b;
   DhcLv vector, count = dhc_tpl_count(&v->cx, v->axes);
-  DhcLv first = dhc_lp_mulc(b, chunk, CHUNK), last = dhc_lp_min(b, dhc_lp_addc(b, first, CHUNK), v->n_blocks);
+  int each = v->cx.in->schedule->v[2];
+  DhcLv first = dhc_lp_mulc(b, chunk, each), last = dhc_lp_min(b, dhc_lp_addc(b, first, each), v->n_blocks);
   DhcTplMark in_vector = open_vectors(v, &vector);
   DhcLv block = dhc_lp_for(b, first, last, 1), lo = dhc_lp_mulc(b, block, DHC_SUM_BLOCK);
   DhcTplMark in_block = dhc_tpl_push(&v->cx);
@@ -131,7 +132,7 @@ static void kernel(Split *v) {
   dhc_dimprog rows = dhc_tpl_count_prog(&v->cx, v->rows), vectors = dhc_prog_const(a, 1);
   dhc_dimprog blocks = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_count_prog(&v->cx, v->axes),
                                    dhc_prog_const(a, DHC_SUM_BLOCK));
-  dhc_dimprog chunks = dhc_prog_op(a, DHC_DIM_CEILDIV, blocks, dhc_prog_const(a, CHUNK));
+  dhc_dimprog chunks = dhc_prog_op(a, DHC_DIM_CEILDIV, blocks, dhc_prog_const(a, v->cx.in->schedule->v[2]));
   if (v->vector >= 0)
     vectors = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(&v->cx, v->vector), dhc_prog_const(a, DHC_TPL_LANES));
   dhc_dimprog slots = dhc_prog_op(a, DHC_DIM_MUL, rows, dhc_prog_op(a, DHC_DIM_MUL, vectors, blocks));
