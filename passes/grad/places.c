@@ -61,6 +61,13 @@ static dhc_slot slot_of(DhcModule *m, int i, const DhcPlaces *p, bool wide, int6
   return s;
 }
 
+int dhc_optimizer_weights(const DhcFunc *f) {
+  const char *name = f->params.n ? f->param_info.at[0].name : NULL;
+  for (int i = 0; name && i < f->results.n; i++)
+    if (f->result_names.at[i] && !strcmp(f->result_names.at[i], name)) return i;
+  return 0;
+}
+
 static bool is_param(const DhcFunc *f, const char *name) {
   for (int i = 2; i < f->params.n; i++)
     if (!strcmp(f->param_info.at[i].name, name)) return true;
@@ -87,11 +94,12 @@ const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, bool e
   dhc_slot *slots = DHC_NEW_N(arena, dhc_slot, m->tensors.n + 1);
   for (int i = 0; i < m->tensors.n; i++) slots[i] = slot_of(m, i, &p, wide, &l->bytes[DHC_SEGMENT_BUFFERS]);
   Ranges r = {.at = DHC_NEW_N(arena, dhc_range, (optimizer ? optimizer->results.n : 0) + 2)};
+  int n_results = optimizer ? optimizer->results.n : 0, weights = optimizer ? dhc_optimizer_weights(optimizer) : 0;
   bool state = false;
-  for (int i = 1; optimizer && i < optimizer->results.n; i++) state = state || is_param(optimizer, optimizer->result_names.at[i]);
+  for (int i = 0; i < n_results; i++) state = state || (i != weights && is_param(optimizer, optimizer->result_names.at[i]));
   if (state && p.n_begun) add_range(&r, DHC_RANGE_BEGUN, p.n_begun, wide, false, false);
-  for (int i = 1; optimizer && i < optimizer->results.n; i++)
-    add_range(&r, optimizer->result_names.at[i], p.n_weights, wide, true, false);
+  for (int i = 0; i < n_results; i++)
+    if (i != weights) add_range(&r, optimizer->result_names.at[i], p.n_weights, wide, true, false);
   if (optimizer && ema) add_range(&r, DHC_RANGE_EMA, p.n_weights, wide, true, true);
   l->slots = slots;
   l->n_slots = m->tensors.n;

@@ -14,6 +14,10 @@ typedef struct DhcPlaces {
 } DhcPlaces;
 DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena);
 
+/* Which of the optimiser's results is the weights: the one with the name of its first parameter, else the first. All
+ * others are moments. */
+int dhc_optimizer_weights(const DhcFunc *optimizer);
+
 /* optimizer: whose state and, with ema, averaged weights get ranges; NULL: none. `wide`: floats
  * lie as f64. */
 const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, bool ema, bool wide, DhcArena *arena);

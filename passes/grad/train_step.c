@@ -337,8 +337,7 @@ static void finish_range(Step *s, DhcValue *const *old, DhcValue *const *now, Dh
 
 /* Result of the optimiser that is flat k's new value. */
 static int result_of(const Step *s, int k) {
-  int w = result_named(s->rq->optimizer, s->rq->optimizer->param_info.at[0].name);
-  return k ? s->moment_result[k - 1] : w < 0 ? 0 : w;
+  return k ? s->moment_result[k - 1] : dhc_optimizer_weights(s->rq->optimizer);
 }
 
 /* One flat range through the optimiser; part[k] gets the new value of flat k. */

@@ -89,9 +89,9 @@ void dhc_image_add_update(dhc_image *im, const DhcFunc *f, DhcArena *arena) {
   dhc_update_param *params = DHC_NEW_N(arena, dhc_update_param, f->params.n + 1);
   int32_t *results = DHC_NEW_N(arena, int32_t, f->results.n + 1);
   for (int i = 0; i < f->params.n; i++) params[i] = param_of(&im->layout, f, i, arena);
-  int weights = named(f, f->param_info.at[0].name); /* unnamed: the first */
+  int weights = dhc_optimizer_weights(f);
   for (int i = 0; i < f->results.n; i++)
-    results[i] = i == (weights < 0 ? 0 : weights) ? -1 : range_named(&im->layout, f->result_names.at[i]);
+    results[i] = i == weights ? -1 : range_named(&im->layout, f->result_names.at[i]);
   im->update = (dhc_update){.formula = {.made = f}, .n_params = f->params.n, .n_results = f->results.n, .params = params, .results = results,
                             .average = -1, .loss = result_named(im, DHC_RESULT_LOSS),
                             .norm = result_named(im, DHC_RESULT_GRAD_NORM)};

@@ -42,6 +42,28 @@ model Plain() {
 M
 expect 0 'note: Plain has no recipe: adam, lr 0.001, batch 64, clip 1' "$dhcc" train "$work/plain.dhc" --data "npy:$work/data" --steps 2
 
+# in which order an optimiser gives weights and moments is its own affair
+for order in 'w m v' 'm v w' 'v w m'; do
+  set -- $order
+  { sed 's/Plain/Own/' "$work/plain.dhc"
+    cat <<M
+fn own<N>(w: [N], g: [N], m: [N], v: [N], lr: []) -> ($1: [N], $2: [N], $3: [N]) {
+  m = 0.5 * m + g
+  v = 0.9 * v + g * g
+  w = w - lr * m / (sqrt(v) + 1e-3)
+  return $1, $2, $3
+}
+recipe default for Own { optimizer = own() }
+M
+  } > "$work/own.dhc"
+  for backend in ${BACKENDS:-interp cpu}; do
+    "$dhcc" train "$work/own.dhc" --data "npy:$work/data" --steps 4 --batch 16 --backend $backend --quiet --out "$work/own.$1.$backend" || fail "train with results $order"
+    "$dhcc" eval "$work/own.dhc" --data "npy:$work/data" --backend $backend --weights "$work/own.$1.$backend/last.safetensors" --json > "$work/own.$1.$backend.json"
+    cmp -s "$work/own.w.$backend/last.safetensors" "$work/own.$1.$backend/last.safetensors" || fail "$backend: other weights with results $order"
+    [ "$(grep '"loss"' "$work/own.w.$backend.json")" = "$(grep '"loss"' "$work/own.$1.$backend.json")" ] || fail "$backend: another loss with results $order"
+  done
+done
+
 expect 1 'label 3 of the data is outside 0..2' "$dhcc" train dhc_ssm --set input_channels=1 --set hidden_dim=8 --set output_dim=3 --data "npy:$work/data" --batch 200 --quiet
 before=$(cat "$work/a"/checkpoint-* | sha256sum)
 expect 4 'nothing was changed' train --epochs 3 --lr 1e6 --out "$work/nan"
