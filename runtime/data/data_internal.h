@@ -34,9 +34,27 @@ dhc_status dhc_data_block(const char *spec, const DhcDataOptions *options, int64
 void dhc_data_add(DhcDataOwner *o, const char *static_name, int32_t dtype, int32_t rank,
                   const int64_t *shape, void *block);
 
-/* "FILE@LENGTH": the file's name, owned by the caller (NULL: no memory), and the length, or the usual one where none is
- * given; an @ that no number follows is part of the name. */
-char *dhc_data_split_length(const char *path, int64_t usual, int64_t *length, bool *given);
+/* ---- windows of tokens (data_windows.c) ---- */
+
+/* "FILE@LENGTH": the file's name, owned by the caller, also after an error, and the length of a window, the usual one where
+ * none is given; an @ that no number follows is part of the name. */
+typedef struct DataWindowSpec {
+  char *file;
+  int64_t length;
+  bool given;
+} DataWindowSpec;
+enum { DATA_MAX_WINDOW = 1 << 20 };
+dhc_status dhc_data_window(const char *spec, const char *path, DataWindowSpec *out) DHC_MUST_USE;
+
+/* n windows of `length` tokens and the one behind, `step` apart; `as`: their type in the examples. */
+typedef struct DataWindows {
+  const void *data;
+  int32_t dtype, as;
+  int64_t n, length, step;
+} DataWindows;
+/* Those of a range become the examples: "tokens" and, one further, "target". */
+dhc_status dhc_data_cut(DhcDataOwner *o, const char *spec, const DhcDataOptions *options, const DataWindows *w,
+                        DataRange range) DHC_MUST_USE;
 
 /* ---- files, plain or gzip (data_source.c) ---- */
 

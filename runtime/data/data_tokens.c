@@ -5,22 +5,13 @@
 
 #include "runtime/data/data_internal.h"
 
-enum { DEFAULT_LENGTH = 256, MAX_LENGTH = 1 << 20 };
-
-/* Windows of `length` tokens and the one behind, `step` apart. */
-typedef struct Rows {
-  const uint8_t *data;
-  int32_t dtype;
-  int64_t n, length, step;
-} Rows;
-
 static dhc_status whole_numbers(const char *path, int32_t dtype) {
   bool fits = dtype < DHC_N_DTYPES && !dhc_tensor_dtype_is_float(dtype) && dtype != DHC_BOOL;
   return fits ? dhc_status_ok() : dhc_status_file(path, "holds %s; tokens are i8, u8, i16, u16, i32, u32 or i64", dhc_tensor_dtype_name(dtype));
 }
 
-static dhc_status rows_of(const char *path, const DhcTensorView *v, int64_t length, bool given, Rows *r) {
-  *r = (Rows){.data = v->data, .dtype = v->dtype, .length = length, .step = length};
+static dhc_status rows_of(const char *path, const DhcTensorView *v, int64_t length, bool given, DataWindows *r) {
+  *r = (DataWindows){.data = v->data, .dtype = v->dtype, .as = v->dtype, .length = length, .step = length};
   DHC_TRY(whole_numbers(path, v->dtype));
   if (v->rank == 2) {
     if (given) {
@@ -29,8 +20,8 @@ static dhc_status rows_of(const char *path, const DhcTensorView *v, int64_t leng
     r->n = v->shape[0];
     r->step = v->shape[1];
     r->length = r->step - 1;
-    return r->length >= 1 && r->length <= MAX_LENGTH ? dhc_status_ok()
-                                                     : dhc_status_file(path, "rows of %lld tokens: needs 2 to %d", (long long)r->step, MAX_LENGTH + 1);
+    return r->length >= 1 && r->length <= DATA_MAX_WINDOW ? dhc_status_ok()
+                                                     : dhc_status_file(path, "rows of %lld tokens: needs 2 to %d", (long long)r->step, DATA_MAX_WINDOW + 1);
   }
   if (v->rank != 1) {
     return dhc_status_file(path, "has %d dimensions, tokens have 1, or 2 for examples by row", (int)v->rank);
@@ -40,28 +31,6 @@ static dhc_status rows_of(const char *path, const DhcTensorView *v, int64_t leng
   }
   r->n = (v->shape[0] - 1) / length;
   return dhc_status_ok();
-}
-
-static dhc_status cut(DhcDataOwner *o, const char *spec, const DhcDataOptions *options, const Rows *r, DataRange range) {
-  int64_t size = dhc_tensor_dtype_bytes(r->dtype), bytes = r->length * size, n = range.end - range.begin;
-  void *tokens = NULL, *target = NULL;
-  dhc_status status = dhc_data_block(spec, options, n, bytes, &tokens);
-  if (status.code == DHC_OK) {
-    status = dhc_data_block(spec, options, n, bytes, &target);
-  }
-  if (status.code != DHC_OK) {
-    free(tokens);
-    return status;
-  }
-  for (int64_t i = 0; i < n; i++) {
-    const uint8_t *row = r->data + (range.begin + i) * r->step * size;
-    memcpy((uint8_t *)tokens + i * bytes, row, (size_t)bytes);
-    memcpy((uint8_t *)target + i * bytes, row + size, (size_t)bytes);
-  }
-  dhc_data_add(o, "target", r->dtype, 1, &r->length, target);
-  dhc_data_add(o, "tokens", r->dtype, 1, &r->length, tokens);
-  o->n_examples = n;
-  return status;
 }
 
 /* A file is npy where it says so; else u16, little endian. */
@@ -82,27 +51,23 @@ static dhc_status read_file(DhcDataOwner *o, const char *file, DhcTensorView *v)
 }
 
 dhc_status dhc_data_open_tokens(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split, const DhcDataOptions *options) {
-  int64_t length;
-  bool given;
-  char *file = dhc_data_split_length(path, DEFAULT_LENGTH, &length, &given);
+  DataWindowSpec window;
   DhcTensorView v = {0};
-  Rows rows;
+  DataWindows rows;
   DataRange range;
-  if (file == NULL) {
-    return dhc_status_memory(64, "a path");
-  }
-  dhc_status status = length >= 1 && length <= MAX_LENGTH
-                          ? read_file(o, file, &v)
-                          : dhc_status_make(DHC_E_USAGE, "data '%s': the length of a window must be 1 to %d", spec, MAX_LENGTH);
+  dhc_status status = dhc_data_window(spec, path, &window);
   if (status.code == DHC_OK) {
-    status = rows_of(file, &v, length, given, &rows);
+    status = read_file(o, window.file, &v);
+  }
+  if (status.code == DHC_OK) {
+    status = rows_of(window.file, &v, window.length, window.given, &rows);
   }
   if (status.code == DHC_OK) {
     status = dhc_data_range(spec, split, false, options->n_val, rows.n, &range);
   }
   if (status.code == DHC_OK) {
-    status = cut(o, spec, options, &rows, range);
+    status = dhc_data_cut(o, spec, options, &rows, range);
   }
-  free(file);
+  free(window.file);
   return status;
 }
