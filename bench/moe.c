@@ -3,25 +3,9 @@
  * rounds, one thread.
  *
  *   bench_moe DENSE.dhc [D_MODEL] [D_FF] [EXPERTS] [TOP_K] [REPEAT] */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+#include "bench/subject.h"
 
-#include "dhc/dhc.h"
-
-static double cpu_us(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
-}
-
-static void must(dhc_status st, dhc_session *s) {
-  if (st.code == DHC_OK) return;
-  if (s) dhc_session_print_diagnostics(s, stderr, false);
-  fprintf(stderr, "bench_moe: %s\n", st.message);
-  exit((int)st.code);
-}
+static double cpu_us(void) { return cpu_ms() * 1e3; }
 
 typedef struct Layer {
   dhc_model *model;

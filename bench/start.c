@@ -8,37 +8,20 @@
  * processor time of all threads, steadier on a shared machine. Inputs are 3x32x32 images, labels 0..9. With
  * DHC_BENCH_PLAN=1 nothing is run. */
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
-#include "dhc/dhc.h"
+#include "bench/subject.h"
 
 typedef struct Clock {
   double wall, cpu; /* ms */
 } Clock;
 
-static double read_ms(clockid_t which) {
-  struct timespec t;
-  clock_gettime(which, &t);
-  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
 static Clock now(void) {
-  return (Clock){read_ms(CLOCK_MONOTONIC), read_ms(CLOCK_PROCESS_CPUTIME_ID)};
+  return (Clock){now_ms(), cpu_ms()};
 }
 
 static Clock since(Clock t) {
   Clock n = now();
   return (Clock){n.wall - t.wall, n.cpu - t.cpu};
-}
-
-static void must(dhc_status st, dhc_session *s) {
-  if (st.code == DHC_OK) return;
-  if (s) dhc_session_print_diagnostics(s, stderr, false);
-  fprintf(stderr, "bench_start: %s\n", st.message);
-  exit((int)st.code);
 }
 
 enum { MAX_SETS = 32 };
@@ -53,24 +36,9 @@ static dhc_model_options options_of(const char *model, char *text, const char **
   return o;
 }
 
-typedef struct Inputs {
-  dhc_tensor in[2];
-} Inputs;
-
-static Inputs inputs_of(int64_t batch) {
-  int64_t pixels = batch * 3 * 32 * 32;
-  float *image = malloc(sizeof *image * (size_t)pixels);
-  int64_t *target = malloc(sizeof *target * (size_t)batch);
-  if (!image || !target) exit(3);
-  for (int64_t i = 0; i < pixels; i++) image[i] = (float)((i * 7919) % 2001 - 1000) / 1000;
-  for (int64_t i = 0; i < batch; i++) target[i] = i % 10;
-  return (Inputs){{{.name = "image", .dtype = DHC_F32, .rank = 4, .dim = {batch, 3, 32, 32}, .data = image},
-                   {.name = "target", .dtype = DHC_I64, .rank = 1, .dim = {batch}, .data = target}}};
-}
-
-static Clock run(dhc_program *p, dhc_session *s, const Inputs *x) {
+static Clock run(dhc_program *p, dhc_session *s, const dhc_tensor *x) {
   Clock t = now();
-  must(dhc_program_run(p, 0, x->in, 2, NULL, NULL), s);
+  must(dhc_program_run(p, 0, x, 2, NULL, NULL), s);
   return since(t);
 }
 
@@ -79,7 +47,7 @@ typedef struct Times {
   Clock model, plan, init, first, step;
 } Times;
 
-static void begin(dhc_session *s, const char *model, const char *name, const Inputs *x, Times *t) {
+static void begin(dhc_session *s, const char *model, const char *name, const dhc_tensor *x, Times *t) {
   const char *sets[MAX_SETS];
   char text[512];
   dhc_model *m;
@@ -90,7 +58,7 @@ static void begin(dhc_session *s, const char *model, const char *name, const Inp
   must(dhc_model_open(s, &o, &m), s);
   t->model = since(t0);
   must(dhc_program_open(m, "loss", DHC_MODE_TRAIN, &p), s);
-  must(dhc_program_plan(p, 0, x->in, 2), s);
+  must(dhc_program_plan(p, 0, x, 2), s);
   t->plan = since(t0);
   if (!getenv("DHC_BENCH_PLAN")) {
     t0 = now();
@@ -106,7 +74,7 @@ static void begin(dhc_session *s, const char *model, const char *name, const Inp
   dhc_model_close(m);
 }
 
-static void variant(dhc_session *s, const char *model, const char *name, const Inputs *x) {
+static void variant(dhc_session *s, const char *model, const char *name, const dhc_tensor *x) {
   dhc_compile_stats before = dhc_session_stats(s);
   Times t = {0};
   begin(s, model, name, x, &t);
@@ -128,11 +96,12 @@ int main(int argc, char **argv) {
   dhc_session_options o = {.threads = atoi(argv[4])};
   dhc_session *s;
   must(dhc_session_open(&o, &s), NULL);
-  Inputs x = inputs_of(atoll(argv[2]));
+  dhc_tensor x[2];
+  images_make(atoll(argv[2]), x);
   for (int round = 0; round < atoi(argv[3]); round++)
-    for (int i = 5; i < argc; i++) variant(s, argv[1], argv[i], &x);
-  free(x.in[0].data);
-  free(x.in[1].data);
+    for (int i = 5; i < argc; i++) variant(s, argv[1], argv[i], x);
+  free(x[0].data);
+  free(x[1].data);
   dhc_session_close(s);
   return 0;
 }

@@ -6,36 +6,12 @@
  * With DHC_BENCH_PROFILE=1 also the time of every item of the plan, how often it runs, and rates. Inputs are 3x32x32 images,
  * labels 0..9. */
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
-#include "dhc/dhc.h"
-
-static double now_ms(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
-/* Processor time of all threads: steadier than wall time on a shared machine. */
-static double cpu_ms(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
+#include "bench/subject.h"
 
 static int by_value(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
-}
-
-static void must(dhc_status st, dhc_session *s) {
-  if (st.code == DHC_OK) return;
-  if (s) dhc_session_print_diagnostics(s, stderr, false);
-  fprintf(stderr, "bench_step: %s\n", st.message);
-  exit((int)st.code);
 }
 
 typedef struct Bench {
@@ -67,18 +43,6 @@ static void open_all(Bench *b, const char *model, bool train, char *on, char **s
   must(dhc_program_open(b->model, train ? "loss" : "forward", train ? DHC_MODE_TRAIN : DHC_MODE_RUN, &b->program), b->session);
 }
 
-static void feed(Bench *b, bool train, int64_t batch) {
-  int64_t pixels = batch * 3 * 32 * 32;
-  float *image = malloc(sizeof *image * (size_t)pixels);
-  int64_t *target = malloc(sizeof *target * (size_t)batch);
-  if (!image || !target) exit(3);
-  for (int64_t i = 0; i < pixels; i++) image[i] = (float)((i * 7919) % 2001 - 1000) / 1000;
-  for (int64_t i = 0; i < batch; i++) target[i] = i % 10;
-  b->in[0] = (dhc_tensor){.name = "image", .dtype = DHC_F32, .rank = 4, .dim = {batch, 3, 32, 32}, .data = image};
-  b->in[1] = (dhc_tensor){.name = "target", .dtype = DHC_I64, .rank = 1, .dim = {batch}, .data = target};
-  b->n_in = train ? 2 : 1;
-}
-
 static void run(Bench *b) {
   must(dhc_program_run(b->program, 0, b->in, b->n_in, NULL, NULL), b->session);
 }
@@ -107,7 +71,8 @@ int main(int argc, char **argv) {
   double t1 = now_ms();
   must(dhc_program_init(b.program, 0), b.session);
   double init = now_ms() - t1;
-  feed(&b, train, atoll(argv[3]));
+  images_make(atoll(argv[3]), b.in);
+  b.n_in = train ? 2 : 1;
   run(&b);
   double first = now_ms() - t0 - init;
 
