@@ -89,9 +89,9 @@ dhc_status pipeline_fuse(dhc_model *m, Version *v) {
 }
 
 dhc_status pipeline_plan(dhc_model *m, Version *v) {
-  const DhcPlanOptions o = {0};
-  v->planned = dhc_plan_build(v->module, v->func, &o, &m->s->arena);
-  return v->planned ? dhc_status_ok() : session_errors(m->s);
+  if (!dhc_pipeline_run(&v->way, DHC_PIPELINE_PLAN)) return session_errors(m->s);
+  v->planned = v->way.planned;
+  return dhc_status_ok();
 }
 
 dhc_status pipeline_requests(dhc_model *m, Version *v, DhcKernelRequest **out) {

@@ -61,7 +61,7 @@ static bool to_kernels(DhcPipeline *p, Px *px) {
   px->panel_width = p->panel_width;
   px->panel_width_pair = p->panel_width_pair;
   bool packs = p->rq.derive == DHC_DERIVE_NOTHING && p->panel_width;
-  return dhc_passes_run(p->module, px, packs ? "chain,fuse,layout" : "chain,fuse");
+  return dhc_passes_run(p->module, px, packs ? "kernels" : "fusion");
 }
 
 static bool to_plan(DhcPipeline *p, Px *px) {

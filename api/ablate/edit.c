@@ -74,6 +74,9 @@ dhc_status ablate_version(dhc_program *p, Entry *e, Version *base, Version **out
   Version *v = DHC_NEW(&s->arena, Version);
   *v = (Version){.entry = base->entry, .mode = base->mode, .form = base->form, .reset = base->reset, .source = base->source,
                  .module = base->module, .func = f, .base = base, .ablation = p->ablation->id};
+  v->way = base->way; /* from where it is fused: the entry without its parts goes on there */
+  v->way.func = f;
+  v->way.at = DHC_PIPELINE_FUSED;
   if (!s->graphs) DHC_TRY(pipeline_plan(p->m, v));
   pipeline_image(p->m, v, dhc_prog_layout(p->run));
   v->next = e->versions;

@@ -24,7 +24,7 @@ static bool fuse(const DhcOpCase *c) {
   dhc_arena_init(&scratch);
   DhcPassCtx px;
   dhc_pass_ctx_init(&px, c->m, &scratch);
-  bool ok = dhc_passes_run(c->m, &px, "chain,fuse");
+  bool ok = dhc_passes_run(c->m, &px, "fusion");
   dhc_arena_fini(&scratch);
   return ok;
 }
@@ -123,7 +123,7 @@ static void check_gradient(void *ctx, const DhcOpCase *c) {
     check_fail(k, c, "the gradient does not run");
     goto done;
   }
-  bool fused = dhc_passes_clean(c->m, &px) && dhc_passes_run(c->m, &px, "chain,fuse");
+  bool fused = dhc_passes_clean(c->m, &px) && dhc_passes_run(c->m, &px, "fusion");
   if (is_interpreted(c)) {
     cpu->interpreted++;
     goto done;

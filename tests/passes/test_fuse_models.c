@@ -27,7 +27,7 @@ static int compare(Made *x, const char *what, const int64_t *extents) {
   for (int i = 0; i < n; i++)
     if (!(args[i] = dhc_test_draw(x, i, &state, extents))) return 1;
   if (!dhc_interp_run(&x->arena, &x->diags, x->f, args, want, want_up)) return 1;
-  if (!dhc_test_passes(x, "chain,fuse")) return 1;
+  if (!dhc_test_passes(x, "fusion")) return 1;
   if (!dhc_interp_run(&x->arena, &x->diags, x->f, args, got, got_up)) return 1;
   for (int r = 0; r < x->f->results.n; r++) {
     if (same(want[r], got[r])) continue;
@@ -70,7 +70,7 @@ static int width_free(const char *root, const char *model, const char *entry, co
   for (int w = 0; w < 3; w++) {
     DhcSetting set[2] = {{key, widths[w]}, {"in_features", "32"}};
     int n_sets = strcmp(key, "out_features") == 0 ? 2 : 1;
-    if (!dhc_test_model(&x[w], root, model, entry, mode, set, n_sets) || !dhc_test_passes(&x[w], "chain,fuse")) {
+    if (!dhc_test_model(&x[w], root, model, entry, mode, set, n_sets) || !dhc_test_passes(&x[w], "fusion")) {
       dhc_diags_print(&x[w].diags, stdout, false);
       return 1;
     }

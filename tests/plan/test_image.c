@@ -16,7 +16,7 @@ enum { HEAD = 56, DIGEST = 24 };
 
 static dhc_image *make(Made *x, const char *mode) {
   static const int64_t one[] = {DHC_DIM_CONST, 1};
-  if (!dhc_test_passes(x, "chain,fuse")) return NULL;
+  if (!dhc_test_passes(x, "fusion")) return NULL;
   DhcPlanned *p = dhc_plan_build(x->m, x->f, NULL, &x->arena);
   if (!p) return NULL;
   const DhcImageRequest rq = {.name = "entry", .func = x->f, .layout = dhc_layout_make(x->m, NULL, false, false, &x->arena),

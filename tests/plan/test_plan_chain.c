@@ -141,7 +141,7 @@ static int check_case(Run *r, const Case *c, const char *mode, int chains) {
   char what[128];
   snprintf(what, sizeof what, "%s %s", c->what, mode);
   bool ok = make(r, c, mode, "fuse", &apart), ranges = !strcmp(c->set[5], "true");
-  ok = make(r, c, mode, "chain,fuse", &chain) && ok;
+  ok = make(r, c, mode, "fusion", &chain) && ok;
   ok = make(r, c, mode, NULL, &graph) && ok;
   DhcPlanned *p = ok ? dhc_plan_build(apart.m, apart.f, NULL, &apart.arena) : NULL;
   DhcPlanned *q = ok ? dhc_plan_build(chain.m, chain.f, NULL, &chain.arena) : NULL;
@@ -247,11 +247,11 @@ static int check_memory(Run *r) {
   int bad = 0;
   for (int k = 0; k < 3; k++) {
     Made x;
-    bad += !make(r, &c, mode[k], k < 2 ? "chain,fuse" : "fuse", &x) || is_linear(&x, k < 2 ? mode[k] : "apart", k < 2);
+    bad += !make(r, &c, mode[k], k < 2 ? "fusion" : "fuse", &x) || is_linear(&x, k < 2 ? mode[k] : "apart", k < 2);
     dhc_arena_fini(&x.arena);
   }
   Made x;
-  bool ok = dhc_test_layer(&x, r->root, r->model, "Layer", "loss", "train", NULL, 0) && dhc_test_passes(&x, "chain,fuse");
+  bool ok = dhc_test_layer(&x, r->root, r->model, "Layer", "loss", "train", NULL, 0) && dhc_test_passes(&x, "fusion");
   dhc_diags_print(&x.diags, stderr, false);
   bad += !ok || is_linear(&x, "training step", true);
   dhc_arena_fini(&x.arena);

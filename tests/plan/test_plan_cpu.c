@@ -54,7 +54,7 @@ static bool fuse(DhcModule *m, DhcFunc **f) {
   const char *name = (*f)->name;
   dhc_arena_init(&scratch);
   dhc_pass_ctx_init(&px, m, &scratch);
-  bool ok = dhc_passes_clean(m, &px) && dhc_passes_run(m, &px, "chain,fuse");
+  bool ok = dhc_passes_clean(m, &px) && dhc_passes_run(m, &px, "fusion");
   dhc_arena_fini(&scratch);
   *f = dhc_module_func(m, name);
   return ok && *f;
@@ -67,7 +67,7 @@ static int check_step(CpuRunner *cpu, const char *root, const char *model, const
   bool ok = dhc_test_model(&x, root, model, "loss", "train", sets, n_sets);
   const DhcArray **args = DHC_NEW_N(&x.arena, const DhcArray *, ok ? x.f->params.n + 1 : 1);
   for (int i = 0; ok && i < x.f->params.n; i++) ok = (args[i] = dhc_test_draw(&x, i, &state, extents)) != NULL;
-  ok = ok && dhc_test_passes(&x, "chain,fuse") && compare(cpu, x.m, x.f, args, pool, &x.arena);
+  ok = ok && dhc_test_passes(&x, "fusion") && compare(cpu, x.m, x.f, args, pool, &x.arena);
   dhc_diags_print(&x.diags, stderr, false);
   if (!ok) fprintf(stderr, "the training step of %s is wrong\n", model);
   dhc_arena_fini(&x.arena);

@@ -54,7 +54,7 @@ static bool fuse(Piece *x, DhcFunc **f) {
   dhc_arena_init(&scratch);
   dhc_pass_ctx_init(&px, x->m, &scratch);
   const char *name = (*f)->name;
-  bool ok = dhc_passes_run(x->m, &px, "chain,fuse");
+  bool ok = dhc_passes_run(x->m, &px, "fusion");
   dhc_arena_fini(&scratch);
   *f = dhc_module_func(x->m, name);
   return ok;

@@ -20,7 +20,7 @@ static bool prepare(DhcModule *m, DhcFunc **f, bool clean) {
   DhcPassCtx px;
   dhc_arena_init(&scratch);
   dhc_pass_ctx_init(&px, m, &scratch);
-  bool ok = (!clean || dhc_passes_clean(m, &px)) && dhc_passes_run(m, &px, "chain,fuse");
+  bool ok = (!clean || dhc_passes_clean(m, &px)) && dhc_passes_run(m, &px, "fusion");
   dhc_arena_fini(&scratch);
   *f = dhc_module_func(m, name);
   return ok && *f;
