@@ -21,6 +21,20 @@ typedef struct Bench {
 
 void bench_open(Bench *b);
 void bench_close(Bench *b);
+/* A file's bench, `b`, and a test that begins with a new one. */
+#define BENCH_OF_FILE               \
+  static Bench b;                   \
+  static int setup(void **state) {  \
+    (void)state;                    \
+    bench_open(&b);                 \
+    return 0;                       \
+  }                                 \
+  static int teardown(void **state) { \
+    (void)state;                    \
+    bench_close(&b);                \
+    return 0;                       \
+  }
+#define BENCH_TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 /* Parses text into b->m; NULL after diagnostics. */
 DhcModule *bench_parse(Bench *b, const char *text);
 /* All messages so far, one a line, hints as "hint: …". */

@@ -109,18 +109,7 @@ static void strings(void **state) {
 
 /* ---- diagnostics ------------------------------------------------------------------- */
 
-static Bench b;
-
-static int setup(void **state) {
-  (void)state;
-  bench_open(&b);
-  return 0;
-}
-static int teardown(void **state) {
-  (void)state;
-  bench_close(&b);
-  return 0;
-}
+BENCH_OF_FILE
 
 static const char *printed(bool json) {
   char *text = NULL;
@@ -231,7 +220,7 @@ static void suggestions(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) BENCH_TEST(f)
       cmocka_unit_test(regions), cmocka_unit_test(out_of_memory), cmocka_unit_test(strings),
       T(excerpt), T(excerpt_edges), T(repeated_errors), T(json), T(spans), T(suggestions),
   };

@@ -1,18 +1,7 @@
 /* What the builder refuses, in which words; and the shorthands. */
 #include "tests/ir/support.h"
 
-static Bench b;
-
-static int setup(void **state) {
-  (void)state;
-  bench_open(&b);
-  return 0;
-}
-static int teardown(void **state) {
-  (void)state;
-  bench_close(&b);
-  return 0;
-}
+BENCH_OF_FILE
 
 /* One node over these parameters, and the message it gives ("" if it is fine). */
 static const char signature[] =
@@ -323,7 +312,7 @@ static void node_limit(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) BENCH_TEST(f)
       T(refusals), T(facts_decide), T(calls), T(binds_callees), T(shorthands), T(misuse), T(node_limit),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,18 +2,7 @@
  * the tree an expression was built from, and the prover never claims what is false. */
 #include "tests/ir/support.h"
 
-static Bench b;
-
-static int setup(void **state) {
-  (void)state;
-  bench_open(&b);
-  return 0;
-}
-static int teardown(void **state) {
-  (void)state;
-  bench_close(&b);
-  return 0;
-}
+BENCH_OF_FILE
 
 /* ---- normal form ------------------------------------------------------------------- */
 
@@ -374,7 +363,7 @@ static void facts_in_words(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) BENCH_TEST(f)
       T(equal_forms),       T(text_forms),        T(not_dims),     T(overflow_is_sticky),
       T(random_expressions), T(random_identities), T(exact_division), T(unification),
       T(solving_and_substitution), T(decided_order), T(order_is_sound), T(facts_in_words),

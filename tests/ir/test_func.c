@@ -2,18 +2,7 @@
  * costs. */
 #include "tests/ir/support.h"
 
-static Bench b;
-
-static int setup(void **state) {
-  (void)state;
-  bench_open(&b);
-  return 0;
-}
-static int teardown(void **state) {
-  (void)state;
-  bench_close(&b);
-  return 0;
-}
+BENCH_OF_FILE
 
 static DhcModule *parse(const char *text) {
   DhcModule *m = bench_parse(&b, text);
@@ -229,7 +218,7 @@ static void every_op_has_a_cost(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) BENCH_TEST(f)
       T(clone), T(inline_call), T(edits), T(sorting), T(canonical), T(merging), T(extraction), T(flops), T(every_op_has_a_cost),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

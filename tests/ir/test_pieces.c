@@ -8,18 +8,7 @@
 
 #include "ir/interp.h"
 
-static Bench b;
-
-static int setup(void **state) {
-  (void)state;
-  bench_open(&b);
-  return 0;
-}
-static int teardown(void **state) {
-  (void)state;
-  bench_close(&b);
-  return 0;
-}
+BENCH_OF_FILE
 
 enum { N = 67 }; /* no multiple of a vector's lanes */
 
@@ -142,9 +131,9 @@ static void pieces(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(elementwise, setup, teardown),
-      cmocka_unit_test_setup_teardown(random_bits, setup, teardown),
-      cmocka_unit_test_setup_teardown(pieces, setup, teardown),
+      BENCH_TEST(elementwise),
+      BENCH_TEST(random_bits),
+      BENCH_TEST(pieces),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,18 +5,7 @@
 
 #include "tests/ir/support.h"
 
-static Bench b;
-
-static int setup(void **state) {
-  (void)state;
-  bench_open(&b);
-  return 0;
-}
-static int teardown(void **state) {
-  (void)state;
-  bench_close(&b);
-  return 0;
-}
+BENCH_OF_FILE
 
 static const char everything[] =
     "module \"m \\\"1\\\"\"\n"
@@ -169,7 +158,7 @@ static void too_large(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) BENCH_TEST(f)
       T(round_trip), T(loose_text), T(floats), T(refusals), T(cut_short), T(too_large),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
