@@ -374,7 +374,7 @@ like 0 '4 of 4 runs done, in grid' sweep trained.dhc --opt lr=0.1,0.2 --seeds 0,
 row 1 'error: grid/sweep.json: its sweep has variant lr=0.2 too; --resume may add variants and seeds, not leave them out' sweep trained.dhc --opt lr=0.1 --seeds 0,1 --out grid --resume "${few[@]}"
 row 1 'error: grid/sweep.json: its sweep has seed 1 too; --resume may add variants and seeds, not leave them out' sweep trained.dhc --opt lr=0.1,0.2 --out grid --resume "${few[@]}"
 "$dhcc" sweep trained.dhc --opt clip=0.1,0.2 --out other --metric val_loss "${few[@]}" > said.txt 2>&1 || fail 'a sweep of another metric'
-row 1 'error: grid is about loss, other about val_loss' plot grid other -o x.svg
+row 1 'error: grid is about loss, other about val_loss: --y says which to draw' plot grid other -o x.svg
 mkdir none_of && echo '{}' > none_of/sweep.json
 row 1 'error: none_of: holds no sweep: sweep.json describes none' sweep trained.dhc --opt lr=0.1,0.2 --out none_of --resume "${few[@]}"
 row 1 'error: variant depth=1, seed 0: label 200 of the data is outside 0..9, the classes of MLP' sweep mlp --set depth=1,2 --set hidden=2 --out labels --train --data idx:label --steps 1 --quiet --backend interp
