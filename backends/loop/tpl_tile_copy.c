@@ -399,6 +399,29 @@ static DhcLv is_whole(DhcTile *d, const DhcTileSide *s, const Walk *w, DhcLv k0)
   return s->width > 1 ? dhc_lp_and(b, all, s->aligned) : all;
 }
 
+/* Nothing is asked. Where what steps on is one axis, a copy is as far from the one before as that from its own. */
+static void copy_whole(DhcTile *d, const DhcTileSide *s, const Walk *w, DhcLv step, DhcLv k0, DhcLv base) {
+  DhcLp *b = d->b;
+  uint32_t axes = s->along_k ? s->axes : d->k;
+  bool even = axes && is_linear(d, s, axes), table = s->along_k ? s->lines.on : s->ks.on;
+  DhcLv zero = dhc_lp_i64(b, 0), each = dhc_lp_i64(b, s->each), block = dhc_lp_block_memory(b, DHC_F32, d->stages_at);
+  if (!even || table) {
+    Spot x = spot_of(d, s, w, k0, base, dhc_lp_for(b, zero, each, 1));
+    Part own = stepping_part(d, s, &x, step), p = joined(b, s, &w->steady, &own);
+    dhc_lp_copy(b, block, x.place, dhc_lp_at(b, d->cx.pointer[s->operand], p.offset), s->width, NULL);
+    dhc_lp_end(b);
+    return;
+  }
+  Spot first = spot_of(d, s, w, k0, base, zero);
+  Part own = stepping_part(d, s, &first, step), p = joined(b, s, &w->steady, &own);
+  DhcLpVar offset = dhc_lp_var(b, p.offset);
+  DhcLv apart = dhc_lp_mulc(b, stride_of(d, s, last_axis(axes)), d->threads / s->fast);
+  Spot x = spot_of(d, s, w, k0, base, dhc_lp_for(b, zero, each, 1));
+  dhc_lp_copy(b, block, x.place, dhc_lp_at(b, d->cx.pointer[s->operand], dhc_lp_get(b, offset)), s->width, NULL);
+  dhc_lp_set(b, offset, dhc_lp_add(b, dhc_lp_get(b, offset), apart));
+  dhc_lp_end(b);
+}
+
 static void copy_side(DhcTile *d, const DhcTileSide *s, DhcLv step, DhcLv k0, DhcLv base, DhcLv range) {
   DhcLp *b = d->b;
   Walk w = begin_walk(d, s, step, k0, range);
@@ -408,11 +431,7 @@ static void copy_side(DhcTile *d, const DhcTileSide *s, DhcLv step, DhcLv k0, Dh
   if (some) dhc_lp_if(b, dhc_lp_lt(b, w.high, dhc_lp_i64(b, s->along_k ? s->size : d->bk)));
   if (plain) {
     dhc_lp_if(b, is_whole(d, s, &w, k0));
-    Spot x = spot_of(d, s, &w, k0, base, dhc_lp_for(b, zero, each, 1));
-    Part own = stepping_part(d, s, &x, step), p = joined(b, s, &w.steady, &own);
-    dhc_lp_copy(b, dhc_lp_block_memory(b, DHC_F32, d->stages_at), x.place,
-                dhc_lp_at(b, d->cx.pointer[s->operand], p.offset), s->width, NULL);
-    dhc_lp_end(b);
+    copy_whole(d, s, &w, step, k0, base);
     dhc_lp_else(b);
   }
   Spot x = spot_of(d, s, &w, k0, base, plain ? dhc_lp_for_rounds(b, zero, each, 1, 1) : dhc_lp_for(b, zero, each, 1));

@@ -231,7 +231,7 @@ static void put_bound(Guard *g, uint32_t axes, int64_t bound, bool at_most) {
   if (joined) put(g, DHC_DIM_AND);
 }
 
-enum { FEW_ROWS = 16, MANY_TILES = 128, FEW_TILES = 100, DEEP = 512 };
+enum { FEW_ROWS = 16, MANY_TILES = 128, FEW_TILES = 100, FEW_LARGE = 8, DEEP = 512 };
 
 static DhcSchedule tile_class(const Guard *g, const int v[8]) {
   DhcSchedule s = {.template_name = "tile", .guard = guard_of(g)};
@@ -350,8 +350,8 @@ static int image_tiles(const DhcSpec *s, const Roles *r, int parts, DhcArena *ar
 /* In tf32, with matrix instructions: few rows take low tiles, whose warps share the ks of a step; many tiles large
  * ones, which read each element less often; few tiles of long sums are cut along k, of short ones they are small. Rows
  * of ranges have tiles range by range, most of them not full. Operands are rounded where multiplying is what takes the
- * time, in many tiles, long sums and convolutions that nothing chooses by; elsewhere two parts cost little, and experts
- * are chosen by such results. */
+ * time, in tiles that fill the machine, long sums and convolutions that nothing chooses by; elsewhere, where experts are
+ * chosen too, two parts cost little. */
 static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   int n = 0, parts = chooses(s) ? TWO_PARTS : 0;
   bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW;
@@ -375,6 +375,13 @@ static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSche
     put_bound(&wide, results, (int64_t)MANY_TILES * 128 * 128, false);
     put_bound(&wide, r->cols, 256, false);
     if (conv) out[n++] = tile_class(&wide, (int[8]){64, 256, 32, 2, 4, 1, 2});
+    if (!conv) {
+      Guard large = {.arena = arena, .spec = s};
+      put_bound(&large, results, (int64_t)FEW_LARGE * 128 * 128, false);
+      put_bound(&large, r->k, 4 * DEEP, false);
+      put_bound(&large, r->rows, 96, false);
+      if (!r->pair) out[n++] = tile_class(&large, (int[8]){128, 128, 16, 2, 2, 1, 4, 2 * MANY_TILES});
+    }
     put_bound(&deep, results, (int64_t)FEW_TILES * 64 * 64, true);
     put_bound(&deep, r->k, DEEP, false);
     if (s->kind == DHC_KIND_CONV_DW) {
@@ -389,7 +396,9 @@ static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSche
     put_bound(&small, results, (int64_t)MANY_TILES * 64 * 64, true);
     if (!conv) out[n++] = tile_class(&small, (int[8]){32, 32, 64, 2, 2, 2 + TWO_PARTS, 3});
   }
-  out[n++] = tile_class(&(Guard){0}, (int[8]){64, 64, 32, 2, 4, 1 + (conv ? parts : TWO_PARTS), 3});
+  bool plain = !conv && !r->ranges && !r->pair; /* four warps: fragments of 32 x 32 are read for more products */
+  if (plain) out[n++] = tile_class(&(Guard){0}, (int[8]){64, 64, 32, 2, 2, 1, 4});
+  else out[n++] = tile_class(&(Guard){0}, (int[8]){64, 64, 32, 2, 4, 1 + (conv ? parts : TWO_PARTS), 3});
   return n;
 }
 
@@ -413,7 +422,7 @@ enum {
   LONG_FOLD = 8192, FEW_FOLDS = 1024, HUGE_FOLDS = 1 << 24, /* elements of all folds: beyond, blocks of the sum rule are many */
   MANY_ROWS = 1024, ROW_PIECE = 2048, SHORT_PIECE = 512, PLAIN_NODES = 8,
   FEW_FOLDED = 64, FEW_UNKNOWN = 4, FEW_ELEMENTS = 65536,
-  FEW_PARTIALS = 16, SHORT_ROW = 512, MANY_PLACES = 2048
+  FEW_PARTIALS = 16, SHORT_ROW = 128, MANY_PLACES = 2048
 };
 
 /* Elements of all folds of one place, where the spec says how many; else -1. */
