@@ -10,7 +10,7 @@ typedef struct DhcBytes {
   size_t n_bytes;
 } DhcBytes;
 
-typedef enum DhcStageText { DHC_TEXT_NONE, DHC_TEXT_IR, DHC_TEXT_ASM, DHC_TEXT_SASS, DHC_N_TEXTS } DhcStageText;
+typedef enum DhcStageText { DHC_TEXT_NONE, DHC_TEXT_IR, DHC_TEXT_ASM, DHC_TEXT_SASS, DHC_TEXT_USE, DHC_N_TEXTS } DhcStageText;
 
 /* A row of backends.def. A backend without `open` compiles nothing: its device runs whole
  * entries as graphs. */

@@ -19,5 +19,7 @@ typedef struct DhcCudaObject {
 char *dhc_cuda_object_write(const DhcCudaLaunch *launch, int n, const char *cubin, size_t n_cubin, size_t *n_bytes);
 /* False: not n kernels' code as written by this build. */
 bool dhc_cuda_object_read(const char *bytes, size_t n_bytes, int n, DhcCudaObject *out);
+/* Registers and bytes of stack of a thread; false: the cubin does not say. */
+bool dhc_cuda_cubin_use(const char *cubin, size_t n, const char *kernel, int *registers, int *stack);
 
 #endif
