@@ -44,12 +44,12 @@ static dhc_dtype folded_type(const Rows *v, int n) {
   return t == DHC_BF16 ? DHC_F32 : t; /* as it is in a register */
 }
 
-/* The one axis of a set along which all that node n loads lies side by side, or does not vary; else -1. */
+/* The last axis of a set, if all that node n loads lies side by side along it, or does not vary; else -1. */
 static int quad_axis(const Rows *v, uint32_t axes, int n) {
   bool needed[DHC_SPEC_MAX_NODES] = {false};
-  if (!axes || (axes & (axes - 1))) return -1;
-  int axis = 0;
-  while (!(axes >> axis & 1)) axis++;
+  int axis = DHC_SPEC_MAX_AXES - 1;
+  if (!axes) return -1;
+  while (!(axes >> axis & 1)) axis--;
   dhc_tpl_needed(v->s, n, needed);
   for (int m = 0; m < v->s->n_nodes; m++) {
     const DhcSpecNode *d = &v->s->node[m];
@@ -115,11 +115,15 @@ static void take_pieces(Rows *v, int n, DhcLv lo, DhcLv hi, DhcLpVar acc) {
   int axis = folded_type(v, n) == DHC_F32 ? quad_axis(v, v->s->node[n].axes, v->s->node[n].a[0]) : -1;
   DhcLv rest = from;
   DhcTplMark mark;
-  if (axis >= 0) { /* four side by side, then what is left */
-    rest = dhc_lp_add(b, from, dhc_lp_and(b, dhc_lp_sub(b, to, from), dhc_lp_i64(b, -4)));
+  if (axis >= 0) { /* four side by side, then what is left; of several axes all, if the last is so many fours */
+    uint32_t outer = v->s->node[n].axes & ~(1u << axis);
+    DhcLv extent = v->cx.extent[axis], none = dhc_lp_i64(b, 0), whole = dhc_lp_sub(b, to, from);
+    if (outer) whole = dhc_lp_select(b, dhc_lp_eq(b, dhc_lp_and(b, extent, dhc_lp_i64(b, 3)), none), whole, none);
+    rest = dhc_lp_add(b, from, dhc_lp_and(b, whole, dhc_lp_i64(b, -4)));
     DhcLv i = dhc_lp_for(b, dhc_lp_add(b, from, dhc_lp_mulc(b, v->tid, 4)), rest, 4 * (int64_t)v->threads);
     mark = dhc_tpl_push(&v->cx);
-    dhc_tpl_bind_vector(&v->cx, axis, i, 4, NULL);
+    if (outer) dhc_tpl_bind_flat(&v->cx, outer, dhc_lp_udiv(b, i, extent));
+    dhc_tpl_bind_vector(&v->cx, axis, outer ? dhc_lp_urem(b, i, extent) : i, 4, NULL);
     DhcLv x = dhc_lp_splat(b, dhc_tpl_eval(&v->cx, v->s->node[n].a[0]), 4);
     dhc_lp_store(b, mem, dhc_lp_sub(b, i, from), x, 16);
     dhc_tpl_pop(&v->cx, &mark);
@@ -220,6 +224,7 @@ static void store_these(Rows *v, uint32_t extra) {
 /* The axis along which these outputs, and all they are made of, lie side by side; -1: they do not. */
 static int stored_quads(const Rows *v, uint32_t extra) {
   int axis = -1;
+  if (extra & (extra - 1)) return -1;
   for (int o = dhc_spec_n_inputs(v->s); o < v->s->n_operands; o++) {
     if (extra_axes(v, o) != extra) continue;
     axis = quad_axis(v, extra, v->s->operand[o].stored);

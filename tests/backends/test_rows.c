@@ -48,6 +48,21 @@ static void norm(void **st) {
   case_free(&c);
 }
 
+/* The sum of a channel's planes, as a bias' gradient is: lines of whole fours, and not. */
+static void planes(void **st) {
+  (void)st;
+  for (int64_t size = 420; size < 422; size++) {
+    SpecCase c;
+    case_init(&c, DHC_KIND_ROW);
+    c.all_classes = true;
+    int i = case_axis(&c, DHC_AXIS_PAR, 3, false), n = case_axis(&c, DHC_AXIS_RED, 20, false), p = case_axis(&c, DHC_AXIS_RED, size, false);
+    int x = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){n, i, p}));
+    case_operand(&c, DHC_F32, case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, 1u << n | 1u << p, x, -1), 1, &i);
+    case_check(&c, "", NULL, 1e-4);
+    case_free(&c);
+  }
+}
+
 /* How often each of three values has come so far. */
 static void counts(void **st) {
   (void)st;
@@ -162,7 +177,7 @@ static void states(void **st) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(by_rows), cmocka_unit_test(by_columns), cmocka_unit_test(one_row),
-                                     cmocka_unit_test(norm), cmocka_unit_test(counts), cmocka_unit_test(integers),
+                                     cmocka_unit_test(norm), cmocka_unit_test(planes), cmocka_unit_test(counts), cmocka_unit_test(integers),
                                      cmocka_unit_test(chain), cmocka_unit_test(states)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
