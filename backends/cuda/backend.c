@@ -106,22 +106,25 @@ static dhc_status give(DhcBytes *out, const char *text) {
   return dhc_status_ok();
 }
 
-/* A line a size class: what one block and its threads take. */
-static dhc_status resources(const char *cubin, size_t n_cubin, const char *const *names, const DhcCudaLaunch *launch, int n, DhcBytes *out) {
-  char text[DHC_CUDA_MAX_KERNELS * 96] = "";
+/* A line a size class: what one block and its threads take. about: the spec's text, "spec KIND ...". */
+static dhc_status resources(const char *cubin, size_t n_cubin, const char *const *names, const DhcCudaLaunch *launch, int n,
+                            const char *about, DhcBytes *out) {
+  char text[DHC_CUDA_MAX_KERNELS * 112] = "";
+  const char *kind = strchr(about, ' ');
+  int length = kind ? (int)strcspn(kind + 1, " \n") : 0;
   size_t at = 0;
   for (int i = 0; i < n; i++) {
     int registers, stack;
     if (!dhc_cuda_cubin_use(cubin, n_cubin, names[i], &registers, &stack))
       return dhc_status_make(DHC_E_ENVIRONMENT, "--stage=resources: NVRTC's code does not say what it takes");
-    at += (size_t)snprintf(text + at, sizeof text - at, "%d: threads %d, registers %d, stack %d, block memory %d\n", i, launch[i].threads,
-                           registers, stack, launch[i].shared_bytes);
+    at += (size_t)snprintf(text + at, sizeof text - at, "%.*s %d: threads %d, registers %d, stack %d, block memory %d\n",
+                           length < 16 ? length : 16, kind ? kind + 1 : "", i, launch[i].threads, registers, stack, launch[i].shared_bytes);
   }
   return give(out, text);
 }
 
 static dhc_status compile(const Self *s, const char *source, const char *const *names, const DhcCudaLaunch *launch, int n,
-                          DhcStageText text, DhcBytes *out) {
+                          const char *about, DhcStageText text, DhcBytes *out) {
   const DhcNvrtc *nv;
   DHC_TRY(dhc_cuda_nvrtc(&nv));
   DhcNvrtcJob job = {.source = source, .name = names[0], .arch = s->arch, .ptx = text == DHC_TEXT_ASM};
@@ -136,7 +139,7 @@ static dhc_status compile(const Self *s, const char *source, const char *const *
   if (text == DHC_TEXT_SASS) {
     st = disassemble(code, n_code, out);
   } else if (text == DHC_TEXT_USE) {
-    st = resources(code, n_code, names, launch, n, out);
+    st = resources(code, n_code, names, launch, n, about, out);
   } else {
     out->bytes = dhc_cuda_object_write(launch, n, code, n_code, &out->n_bytes);
     if (!out->bytes) st = dhc_status_memory((long long)n_code, "a kernel");
@@ -156,7 +159,7 @@ static dhc_status cuda_generate(void *worker, const DhcLp *const *program, const
   dhc_cuda_write(program, names, n, about, &source, launch, &why);
   if (why) return dhc_status_make(DHC_E_INPUT, "not compiled for GPUs: %s", why);
   if (text == DHC_TEXT_IR) return give(out, dhc_text_str(&source));
-  return compile(worker, dhc_text_str(&source), names, launch, n, text, out);
+  return compile(worker, dhc_text_str(&source), names, launch, n, about, text, out);
 }
 
 /* Driver, GPU and NVRTC, or what is the matter with each. */

@@ -42,7 +42,8 @@ bool dhc_cuda_cubin_use(const char *cubin, size_t n, const char *kernel, int *re
   Elf e = {cubin, n};
   uint64_t text = find_section(&e, ".text.", kernel), info = find_section(&e, ".nv.info", "");
   if (!text || !info) return false;
-  uint64_t symbol = number(&e, text + AT_INFO, 4) & 0xffffff, at = number(&e, info + AT_OFFSET, 8), end = at + number(&e, info + AT_SIZE, 8);
+  uint64_t symbol = number(&e, text + AT_INFO, 4) & 0xffffff;
+  uint64_t at = number(&e, info + AT_OFFSET, 8), end = at + number(&e, info + AT_SIZE, 8);
   *registers = *stack = -1;
   while (at + 4 <= end && end <= n) {
     uint64_t format = number(&e, at, 1), kind = number(&e, at + 1, 1), size = number(&e, at + 2, 2);

@@ -463,7 +463,8 @@ static int gpu_long_rows(const DhcSpec *s, int at_once, DhcArena *arena, DhcSche
   }
   int n = 0;
   put_bound(&some, par | red, HUGE_FOLDS, true);
-  if (along_rows(s)) out[n++] = (DhcSchedule){.template_name = "rows_split", .v = {0, 256, 32, 2 * ROW_PIECE, at_once, 1}, .guard = guard_of(&some)};
+  DhcSchedule whole = {.template_name = "rows_split", .v = {0, 256, 32, 2 * ROW_PIECE, at_once, 1}, .guard = guard_of(&some)};
+  if (along_rows(s)) out[n++] = whole;
   out[n++] = (DhcSchedule){.template_name = "rows_split", .v = {0, 256, 32, ROW_PIECE, at_once}, .guard = guard_of(&many)};
   return n;
 }

@@ -176,6 +176,7 @@ static dhc_status print(const char *stage) {
 }
 static dhc_status print_cuda(void) { return print("cuda"); }
 static dhc_status print_sass(void) { return print("sass"); }
+static dhc_status print_resources(void) { return print("resources"); }
 static dhc_status print_without_room(void) {
   const struct rlimit none = {0, 0};
   (void)signal(SIGXFSZ, SIG_IGN);
@@ -248,6 +249,8 @@ static void asked_wrongly(void) {
   run_case(NULL, NULL, "2 --gpu-arch: needs an architecture such as sm_90a, got \"h100\"");
   arch = "sm_90a";
   dtype = "f32";
+  work = print_resources; /* a cubin that is none */
+  run_case("PATH", "/nonexistent", "3 --stage=resources: NVRTC's code does not say what it takes");
   work = print_sass;
   run_case("PATH", "/nonexistent", "3 --stage=sass: nvdisasm is not installed (it comes with the CUDA toolkit): No such file or directory");
   if (!mkdtemp(folder)) abort();
