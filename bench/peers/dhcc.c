@@ -112,7 +112,8 @@ static double check(Peer *p) {
   float loss[CHECKED_STEPS];
   for (int i = 0; i < CHECKED_STEPS; i++) {
     if (i) run(p, &results, &n);
-    loss[i] = *(const float *)results[0].data;
+    const void *value = results[0].data;
+    loss[i] = results[0].dtype == DHC_F64 ? (float)*(const double *)value : *(const float *)value;
   }
   dhc_tensor losses = {.name = "losses", .dtype = DHC_F32, .rank = 1, .dim = {CHECKED_STEPS}, .data = loss};
   must(dhc_tensor_file_save(path, &losses, 1), p->session);
