@@ -93,15 +93,23 @@ static bool mergeable(const DhcFunc *f) {
   return f->kind == DHC_FUNC_UNIT || f->kind == DHC_FUNC_BODY || f->kind == DHC_FUNC_COMPOSITE;
 }
 
-static void redirect(DhcFunc *f, DhcFunc *const *stands_for) {
+/* Whether anything stands for something else now. */
+static bool redirect(DhcFunc *f, DhcFunc *const *stands_for) {
+  bool changed = false;
   for (DhcNode *n = f->first; n; n = n->next)
     for (int i = 0; i < dhc_op_info(n->op)->n_attrs; i++)
-      if (n->attrs[i].kind == DHC_ATTR_FUNC) n->attrs[i].func = stands_for[n->attrs[i].func->id];
-  if (f->vjp) f->vjp = stands_for[f->vjp->id];
+      if (n->attrs[i].kind == DHC_ATTR_FUNC) {
+        DhcFunc *callee = n->attrs[i].func;
+        n->attrs[i].func = stands_for[callee->id];
+        changed = changed || stands_for[callee->id] != callee;
+      }
+  DhcFunc *vjp = f->vjp;
+  if (vjp) f->vjp = stands_for[vjp->id];
+  return changed || f->vjp != vjp;
 }
 
-/* One round in callee-before-caller order, after which functions differ at most by a derivative that stands
- * later: *again if some of these were merged. */
+/* One round in the module's order, callees mostly before their callers, after which functions differ at most by what
+ * stands later: *again if some of that was merged. */
 static int merge_round(DhcModule *m, DhcArena *scratch, bool *again) {
   Names names = {.arena = scratch, .merging = true};
   DhcFunc **stands_for = DHC_NEW_N(scratch, DhcFunc *, m->next_func_id + 1);
@@ -111,7 +119,7 @@ static int merge_round(DhcModule *m, DhcArena *scratch, bool *again) {
   for (int i = 0; i < n_before; i++) stands_for[m->funcs.at[i]->id] = m->funcs.at[i];
   for (int i = 0; i < n_before; i++) {
     DhcFunc *f = m->funcs.at[i];
-    redirect(f, stands_for);
+    (void)redirect(f, stands_for);
     const char *text = mergeable(f) ? dhc_intern(&texts, canonical(f, &names)) : NULL;
     int same = 0;
     while (same < kept && (!text || seen.at[same] != text)) same++;
@@ -124,11 +132,7 @@ static int merge_round(DhcModule *m, DhcArena *scratch, bool *again) {
   }
   m->funcs.n = kept;
   *again = false;
-  for (int i = 0; i < kept; i++) {
-    const DhcFunc *f = m->funcs.at[i], *vjp = f->vjp;
-    redirect(m->funcs.at[i], stands_for);
-    *again = *again || f->vjp != vjp;
-  }
+  for (int i = 0; i < kept; i++) *again = redirect(m->funcs.at[i], stands_for) || *again;
   for (int i = 0; i < m->tensors.n; i++) {
     DhcFunc **init = &m->tensors.at[i].init;
     if (*init && (*init)->module == m) *init = stands_for[(*init)->id];
