@@ -256,7 +256,8 @@ static void over_channels(DhcBack *v, DhcLv *x, int n, DhcLv step, int i) {
     which = dhc_lp_add(b, which, dhc_lp_select(b, up, dhc_lp_i64(b, n), zero));
   }
   /* value `which` + k is state 4 quad + (which + k) % 4 of sum (which + k) / 4 */
-  DhcLv half = dhc_lp_and(b, dhc_lp_udiv(b, step, dhc_lp_i64(b, STEPS)), dhc_lp_i64(b, 1)), warp = dhc_lp_udiv(b, v->tid, dhc_lp_i64(b, WARP));
+  DhcLv half = dhc_lp_and(b, dhc_lp_udiv(b, step, dhc_lp_i64(b, STEPS)), dhc_lp_i64(b, 1));
+  DhcLv warp = dhc_lp_udiv(b, v->tid, dhc_lp_i64(b, WARP));
   int64_t each = (int64_t)v->n_across * v->n;
   DhcLv base = dhc_lp_add(b, dhc_lp_mulc(b, half, v->sums), dhc_lp_mulc(b, warp, STEPS * each));
   if (alone) dhc_lp_if(b, alone);

@@ -149,8 +149,9 @@ static void step_quad(States *v, int q, DhcLv here, DhcLv term[DHC_SPEC_MAX_NODE
   DhcTplMark mark = dhc_tpl_push(&v->cx);
   bind_quad(v, q);
   for (int k = 0; k < v->n_kept; k++) dhc_tpl_set(&v->cx, v->kept[k], v->value[k][q]);
+  DhcLv place = dhc_lp_addc(b, dhc_lp_mulc(b, here, 4 * v->quads), 4 * q);
   for (int k = 0; k < v->n_staged; k++)
-    if (wants(v, v->staged[k])) dhc_tpl_set(&v->cx, v->staged[k], dhc_lp_load(b, v->mem[k], dhc_lp_addc(b, dhc_lp_mulc(b, here, 4 * v->quads), 4 * q), 4, 16));
+    if (wants(v, v->staged[k])) dhc_tpl_set(&v->cx, v->staged[k], dhc_lp_load(b, v->mem[k], place, 4, 16));
   for (int n = 0; n < s->n_nodes; n++) {
     const DhcSpecNode *d = &s->node[n];
     if (!v->needed[n]) continue;
@@ -451,7 +452,8 @@ void dhc_tpl_scan_states(const DhcTplInput *in, DhcLp *b) {
   v->ahead = in->schedule->v[3];
   v->segment = in->schedule->v[5];
   v->reverse = v->s->n_attrs > 0 && v->s->attr[0];
-  if (v->ahead < 1 || v->ahead > MAX_AHEAD || v->held % v->ahead || v->segment % v->held) DHC_BUG("schedule of a scan: %d, %d", v->held, v->ahead);
+  if (v->ahead < 1 || v->ahead > MAX_AHEAD || v->held % v->ahead || v->segment % v->held)
+    DHC_BUG("schedule of a scan: %d, %d", v->held, v->ahead);
   dhc_tpl_init(&v->cx, in, b);
   v->cx.nearly = in->schedule->v[4] != 0;
   dhc_tpl_needed_by_outputs(v->s, v->needed);

@@ -51,7 +51,8 @@ static bool open_axes(Back *x, const DhcNode *scan) {
     if (dhc_dim_is(h->dim[d], 1)) continue;
     int a = k->n_axes++;
     bool states = d == h->rank - 1;
-    k->axis[a] = (FuAxis){.role = d == x->seq ? DHC_AXIS_SEQ : states ? DHC_AXIS_RED : DHC_AXIS_PAR, .extent = h->dim[d], .unrolled = states};
+    DhcAxisRole role = d == x->seq ? DHC_AXIS_SEQ : states ? DHC_AXIS_RED : DHC_AXIS_PAR;
+    k->axis[a] = (FuAxis){.role = role, .extent = h->dim[d], .unrolled = states};
     k->key[a] = (int64_t)a << 20;
     x->full[d] = dhc_fu_plain(dhc_fu_axis(dims(x), a));
     x->bit[d] = 1u << a;
@@ -164,7 +165,8 @@ static bool back_ew(Back *x, int n) {
   case DHC_OP_EXP: return add(x, d.a[0], ew(x, DHC_OP_MUL, y, n));
   case DHC_OP_SELECT:
     zero = dhc_fu_const_node(x->k, d.dtype, 0, 0);
-    return add(x, d.a[1], dhc_fu_select_node(x->k, d.dtype, d.a[0], y, zero)) && add(x, d.a[2], dhc_fu_select_node(x->k, d.dtype, d.a[0], zero, y));
+    return add(x, d.a[1], dhc_fu_select_node(x->k, d.dtype, d.a[0], y, zero)) &&
+           add(x, d.a[2], dhc_fu_select_node(x->k, d.dtype, d.a[0], zero, y));
   default: return !dhc_dtype_is_float(d.dtype); /* a condition */
   }
 }
@@ -203,7 +205,8 @@ static bool seed(Back *x, int *last) {
   for (int i = 0; i < f->results.n; i++) {
     DhcValue *v = f->results.at[i], *cot = x->g->params.at[f->params.n + f->results.n + i], *base = v;
     bool is_last = false;
-    while (base->def->op == DHC_OP_RESHAPE || base->def->op == DHC_OP_SLICE) is_last = is_last || base->def->op == DHC_OP_SLICE, base = base->def->args[0];
+    for (; base->def->op == DHC_OP_RESHAPE || base->def->op == DHC_OP_SLICE; base = base->def->args[0])
+      is_last = is_last || base->def->op == DHC_OP_SLICE;
     if (base->def->op != (is_last ? DHC_OP_LINEAR_SCAN : DHC_OP_REDUCE_SUM) || !index_of(x, &v->type, is_last, ix)) return false;
     int c = dhc_fu_load_node(x->k, cot, ix);
     if (c < 0) return false;

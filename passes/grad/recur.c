@@ -62,7 +62,8 @@ static bool takes(const DhcChunk *c, int axis) {
   for (int i = 0; i < c->leaves.n; i++) {
     const DhcValue *v = c->leaves.at[i];
     unsigned has = dims_of(v, h, &ok);
-    if (dhc_ad_is_float(v) && (v->type.dtype != DHC_F32 || (has != (all & ~(one << last)) && has != (all & ~(one << channel))))) return false;
+    bool fits = has == (all & ~(one << last)) || has == (all & ~(one << channel));
+    if (dhc_ad_is_float(v) && (v->type.dtype != DHC_F32 || !fits)) return false;
   }
   for (int i = 0; i < c->consts.n; i++) {
     const DhcValue *v = c->consts.at[i];

@@ -21,9 +21,12 @@ static void build(SpecCase *c, const Shape *x) {
   c->s->attr[0] = x->reverse;
   int r = case_axis(c, DHC_AXIS_PAR, x->rows, false), d = case_axis(c, DHC_AXIS_PAR, x->channels, false);
   int l = case_axis(c, DHC_AXIS_SEQ, x->steps, false), n = case_axis(c, DHC_AXIS_RED, x->states, true);
-  int t = case_load(c, case_operand(c, DHC_F32, -1, 3, (int[]){r, l, d})), u = case_load(c, case_operand(c, DHC_F32, -1, 3, (int[]){r, l, d}));
-  int b = case_load(c, case_operand(c, DHC_F32, -1, 3, (int[]){r, l, n})), w = case_load(c, case_operand(c, DHC_F32, -1, 3, (int[]){r, l, n}));
-  int A = case_load(c, case_operand(c, DHC_F32, -1, 2, (int[]){d, n})), dy = case_load(c, case_operand(c, DHC_F32, -1, 3, (int[]){r, l, d}));
+  int t = case_load(c, case_operand(c, DHC_F32, -1, 3, (int[]){r, l, d}));
+  int u = case_load(c, case_operand(c, DHC_F32, -1, 3, (int[]){r, l, d}));
+  int b = case_load(c, case_operand(c, DHC_F32, -1, 3, (int[]){r, l, n}));
+  int w = case_load(c, case_operand(c, DHC_F32, -1, 3, (int[]){r, l, n}));
+  int A = case_load(c, case_operand(c, DHC_F32, -1, 2, (int[]){d, n}));
+  int dy = case_load(c, case_operand(c, DHC_F32, -1, 3, (int[]){r, l, d}));
   int zero = case_const(c, 0), h0 = zero, k0 = zero;
   if (x->begins) {
     h0 = case_load(c, case_operand(c, DHC_F32, -1, 3, (int[]){r, d, n}));
@@ -37,7 +40,8 @@ static void build(SpecCase *c, const Shape *x) {
                                      .a = {a, case_ew(c, DHC_OP_MUL, dy, w, -1), k0, -1}});
   int of_exp = case_ew(c, DHC_OP_MUL, case_ew(c, DHC_OP_MUL, g, before, -1), a, -1);
   uint32_t across = 1u << d, along = 1u << r | 1u << l, states = 1u << n;
-  case_operand(c, DHC_F32, case_fold(c, DHC_OP_REDUCE_SUM, DHC_F32, states, case_ew(c, DHC_OP_MUL, of_exp, A, -1), -1), 3, (int[]){r, l, d});
+  int of_t = case_ew(c, DHC_OP_MUL, of_exp, A, -1);
+  case_operand(c, DHC_F32, case_fold(c, DHC_OP_REDUCE_SUM, DHC_F32, states, of_t, -1), 3, (int[]){r, l, d});
   case_operand(c, DHC_F32, case_fold(c, DHC_OP_REDUCE_SUM, DHC_F32, states, case_ew(c, DHC_OP_MUL, g, b, -1), -1), 3, (int[]){r, l, d});
   case_operand(c, DHC_F32, case_fold(c, DHC_OP_REDUCE_SUM, DHC_F32, across, case_ew(c, DHC_OP_MUL, g, u, -1), -1), 3, (int[]){r, l, n});
   case_operand(c, DHC_F32, case_fold(c, DHC_OP_REDUCE_SUM, DHC_F32, across, case_ew(c, DHC_OP_MUL, dy, h, -1), -1), 3, (int[]){r, l, n});
@@ -109,8 +113,10 @@ static void forward(Shape x, int segment, int bits) {
   c.s->attr[0] = x.reverse;
   int r = case_axis(&c, DHC_AXIS_PAR, x.rows, false), d = case_axis(&c, DHC_AXIS_PAR, x.channels, false);
   int l = case_axis(&c, DHC_AXIS_SEQ, x.steps, false), n = case_axis(&c, DHC_AXIS_RED, x.states, true);
-  int t = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){r, l, d})), b = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){r, l, n}));
-  int A = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){d, n})), w = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){r, l, n}));
+  int t = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){r, l, d}));
+  int b = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){r, l, n}));
+  int A = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){d, n}));
+  int w = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){r, l, n}));
   int h0 = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){r, d, n}));
   int a = case_ew(&c, DHC_OP_EXP, case_ew(&c, DHC_OP_MUL, t, A, -1), -1, -1);
   if (bits & DHC_SCAN_FORGET) a = case_ew(&c, DHC_OP_SELECT, case_ew(&c, DHC_OP_LT, t, case_const(&c, 0.3), -1), a, case_const(&c, 0));
@@ -132,6 +138,7 @@ static void forwards(void **st) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(one_segment), cmocka_unit_test(segments), cmocka_unit_test(few), cmocka_unit_test(refused), cmocka_unit_test(forwards)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(one_segment), cmocka_unit_test(segments), cmocka_unit_test(few),
+                                     cmocka_unit_test(refused), cmocka_unit_test(forwards)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
