@@ -238,9 +238,9 @@ void figure_svg(const Figure *f, FILE *to) {
   pad(&x, 0.03), pad(&y, 0.06);
   if (f->n_ticks) x.lo = 0.4, x.hi = f->n_ticks + 0.6;
   int letters = longest_tick(f), legend = f->n > 1 ? (f->n < LEGEND_MOST ? f->n + 1 : LEGEND_MOST) / 2 * LINE : 0;
-  int across = (int)(6.8 * letters - 0.6 * (WIDTH - 100) / (f->n_ticks + 0.2)); /* how far the first name reaches out */
+  int across = (int)(7.6 * letters - 0.6 * (WIDTH - 100) / (f->n_ticks + 0.2)); /* how far the first name reaches out */
   Canvas s = {.f = f, .to = to, .left = across > 76 ? across : 76, .bottom = TOP + PLOT_HEIGHT};
-  int label = s.bottom + 42 + (int)(4.8 * letters);
+  int label = s.bottom + 42 + (int)(5.7 * letters);
   s.height = label + 10 + (legend ? legend + 12 : 0);
   x.from = s.left, x.to = WIDTH - RIGHT, y.from = s.bottom, y.to = TOP;
   s.x = x, s.y = y;

@@ -165,13 +165,15 @@ static const char *mixers_text(const DhcModel *m, DhcArena *a) {
   return dhc_text_str(&t);
 }
 
-/* Whether the variant says itself that it has none of that kind: its pattern or ratio does without the letter, or "0A". */
+/* Whether the variant says itself that it has none of that kind: its pattern or ratio does without the letter, or "0A", or
+ * a ratio in numbers (mamba_ratio) is 0. */
 static bool says_none(const dhc_model *m, const char *letter) {
   static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
   DhcHyperInfos h = dhc_model_hypers(m->m);
   bool says = false;
   for (int i = 0; i < h.n; i++) {
     const char *value = h.at[i].value, *at = strstr(value, letter);
+    if (strstr(h.at[i].name, "_ratio") && !strcmp(value, "0")) says = true;
     if (strcmp(h.at[i].name, "pattern") && strcmp(h.at[i].name, "ratio")) continue;
     bool none = at && at > value && at[-1] == '0' && (at - value < 2 || at[-2] < '0' || at[-2] > '9');
     says = says || (value[strcspn(value, letters)] && (!at || none));

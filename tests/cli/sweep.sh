@@ -150,7 +150,8 @@ assert many < few + 2048, (few, many)  # KiB
 P
 python3 "$work/grow.py" "$dhcc" "$work/v.dhc" || fail "a thousand variants grow"
 # what variants cost: equal ones are said to be, and a ratio that the depth cuts short is noted
-cost() { "$dhcc" sweep dhc_jamba --set hidden_dim=4 --set num_heads=2 --set num_experts=2 --set d_state=4 --set num_layers=4 --set tokens=grid --set moe_frequency=0 --set "ratio=$1" --cost-only --sizes B=1,H=16,W=16 "${@:2}"; }
+costs() { "$dhcc" sweep dhc_jamba --set hidden_dim=4 --set num_heads=2 --set num_experts=2 --set d_state=4 --set num_layers=4 --set tokens=grid --set moe_frequency=0 --set "$1" --cost-only --sizes B=1,H=16,W=16 "${@:2}"; }
+cost() { costs "ratio=$1" "${@:2}"; }
 cost 3M:1A,6M:2A,12M:4A,1M:1A --set pattern=MMMA --json > "$work/equal.json" 2>&1 || fail "costs"
 [ "$(names < "$work/equal.json")" = "ratio=3M:1A | ratio=6M:2A=ratio=3M:1A ratio=12M:4A=ratio=3M:1A ratio=1M:1A=ratio=3M:1A" ] || fail "equal costs: $(cat "$work/equal.json")"
 cost 3M:1A,1M:1A --set pattern=MMMA > "$work/equal.txt" || fail "costs as a table"
@@ -165,6 +166,7 @@ assert rows[0]["sequence_length"] == "16" and rows[0]["pattern"] == "MMMA" and r
 for k, x in v.items():
     if isinstance(x, (int, float)) and "shared" not in k: assert float(rows[0][k]) == x, (k, x, rows[0][k])' "$work/equal.json" || fail "costs as CSV"
 cost 7M:1A,3M:1A,1M:0A,1M > "$work/out" 2> "$work/err" || fail "costs of ratios"
+costs mamba_ratio=0,3 > "$work/out" 2>> "$work/err" || fail "costs of mamba_ratio"
 [ "$(cat "$work/err")" = "dhcc: note: ratio=7M:1A: no MultiHeadAttention among the 4 mixers: pattern, ratio and depth leave kind A out" ] || fail "a ratio longer than the stack: $(cat "$work/err")"
 cat > "$work/only.dhc" <<'M'
 model Only(d: int = 2) {
