@@ -87,6 +87,67 @@ const char *dhc_func_canonical(DhcFunc *f, DhcArena *arena) {
   return canonical(f, &names);
 }
 
+bool dhc_attr_equal(const DhcAttr *a, const DhcAttr *b) {
+  if (a->kind != b->kind) return false;
+  switch (a->kind) {
+    case DHC_ATTR_INT: return a->i == b->i;
+    case DHC_ATTR_FLOAT: return !memcmp(&a->f, &b->f, sizeof a->f);
+    case DHC_ATTR_BOOL:
+    case DHC_ATTR_FLAG: return a->b == b->b;
+    case DHC_ATTR_STRING: return strcmp(a->s, b->s) == 0;
+    case DHC_ATTR_INTS:
+      return a->ints.n == b->ints.n &&
+             (!a->ints.n ||
+              !memcmp(a->ints.at, b->ints.at, sizeof *a->ints.at * (size_t)a->ints.n));
+    case DHC_ATTR_DIM: return a->dim == b->dim;
+    case DHC_ATTR_DIMS:
+      if (a->dims.n != b->dims.n) return false;
+      for (int i = 0; i < a->dims.n; i++)
+        if (a->dims.at[i] != b->dims.at[i]) return false;
+      return true;
+    case DHC_ATTR_DTYPE: return a->dtype == b->dtype;
+    case DHC_ATTR_FUNC: return a->func == b->func;
+    case DHC_ATTR_SPEC: return a->spec == b->spec;
+  }
+  return false;
+}
+
+/* Written alike to the last symbol, as equal layers of a model are, whose texts need not be made then. What `number`
+ * holds by value id is a's place of b's value. */
+static bool same_nodes(const DhcFunc *a, const DhcFunc *b, int *number) {
+  const DhcNode *x = a->first, *y = b->first;
+  for (; x && y; x = x->next, y = y->next) {
+    if (x->op != y->op || x->n_args != y->n_args || x->n_results != y->n_results) return false;
+    for (int i = 0; i < x->n_args; i++)
+      if (number[y->args[i]->id] != x->args[i]->id) return false;
+    for (int i = 0; i < dhc_op_info(x->op)->n_attrs; i++)
+      if (!dhc_attr_equal(&x->attrs[i], &y->attrs[i])) return false;
+    for (int i = 0; i < x->n_results; i++) {
+      if (!dhc_type_equal(&x->results[i]->type, &y->results[i]->type)) return false;
+      number[y->results[i]->id] = x->results[i]->id;
+    }
+  }
+  return !x && !y;
+}
+
+static bool alike(const DhcFunc *a, const DhcFunc *b, DhcArena *scratch) {
+  if (a->kind != b->kind || a->n_nodes != b->n_nodes || a->symbols.n != b->symbols.n || a->params.n != b->params.n ||
+      a->results.n != b->results.n || a->facts.nonneg.n != b->facts.nonneg.n || a->vjp != b->vjp || !a->kernel != !b->kernel ||
+      (a->kernel && strcmp(a->kernel, b->kernel)))
+    return false;
+  for (int i = 0; i < a->symbols.n; i++)
+    if (a->symbols.at[i] != b->symbols.at[i]) return false;
+  for (int i = 0; i < a->facts.nonneg.n; i++)
+    if (a->facts.nonneg.at[i] != b->facts.nonneg.at[i]) return false;
+  for (int i = 0; i < a->params.n; i++)
+    if (a->param_info.at[i].role != b->param_info.at[i].role || a->param_info.at[i].decl != b->param_info.at[i].decl) return false;
+  int *number = DHC_NEW_N(scratch, int, b->next_value_id + 1);
+  if (!same_nodes(a, b, number)) return false;
+  for (int i = 0; i < a->results.n; i++)
+    if (number[b->results.at[i]->id] != a->results.at[i]->id) return false;
+  return true;
+}
+
 /* ---- merging ----------------------------------------------------------------------------- */
 
 static bool mergeable(const DhcFunc *f) {
@@ -120,9 +181,13 @@ static int merge_round(DhcModule *m, DhcArena *scratch, bool *again) {
   for (int i = 0; i < n_before; i++) {
     DhcFunc *f = m->funcs.at[i];
     (void)redirect(f, stands_for);
-    const char *text = mergeable(f) ? dhc_intern(&texts, canonical(f, &names)) : NULL;
-    int same = 0;
-    while (same < kept && (!text || seen.at[same] != text)) same++;
+    const char *text = NULL;
+    int same = mergeable(f) ? 0 : kept;
+    while (same < kept && !(seen.at[same] && alike(m->funcs.at[same], f, scratch))) same++;
+    if (same == kept && mergeable(f)) {
+      text = dhc_intern(&texts, canonical(f, &names));
+      for (same = 0; same < kept && seen.at[same] != text;) same++;
+    }
     if (same < kept) {
       stands_for[f->id] = m->funcs.at[same];
       continue;

@@ -311,6 +311,7 @@ DhcModule *dhc_module_extract(DhcModule *m, DhcFunc *const *roots, int n, DhcFun
 void dhc_module_sort(DhcModule *m);
 /* Merges units and bodies with equal canonical text; returns how many went away. */
 int dhc_module_merge_units(DhcModule *m);
+bool dhc_attr_equal(const DhcAttr *a, const DhcAttr *b); /* floats by their bits */
 /* Canonical text of one function: names and spans stripped, callees by their own
  * canonical hash. Equal text means equal function. */
 const char *dhc_func_canonical(DhcFunc *f, DhcArena *arena);

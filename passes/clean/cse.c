@@ -38,31 +38,6 @@ static uint64_t attr_hash(const DhcAttr *a) {
   return h;
 }
 
-static bool attr_equal(const DhcAttr *a, const DhcAttr *b) {
-  if (a->kind != b->kind) return false;
-  switch (a->kind) {
-    case DHC_ATTR_INT: return a->i == b->i;
-    case DHC_ATTR_FLOAT: return bits_of(a->f) == bits_of(b->f);
-    case DHC_ATTR_BOOL:
-    case DHC_ATTR_FLAG: return a->b == b->b;
-    case DHC_ATTR_STRING: return strcmp(a->s, b->s) == 0;
-    case DHC_ATTR_INTS:
-      return a->ints.n == b->ints.n &&
-             (!a->ints.n ||
-              !memcmp(a->ints.at, b->ints.at, sizeof *a->ints.at * (size_t)a->ints.n));
-    case DHC_ATTR_DIM: return a->dim == b->dim;
-    case DHC_ATTR_DIMS:
-      if (a->dims.n != b->dims.n) return false;
-      for (int i = 0; i < a->dims.n; i++)
-        if (a->dims.at[i] != b->dims.at[i]) return false;
-      return true;
-    case DHC_ATTR_DTYPE: return a->dtype == b->dtype;
-    case DHC_ATTR_FUNC: return a->func == b->func;
-    case DHC_ATTR_SPEC: return a->spec == b->spec;
-  }
-  return false;
-}
-
 static uint64_t node_hash(const DhcNode *n) {
   uint64_t h = mix((uint64_t)n->op, (uint64_t)n->n_args);
   for (int i = 0; i < n->n_args; i++) h = mix(h, (uint64_t)n->args[i]->id);
@@ -77,7 +52,7 @@ static bool node_equal(const DhcNode *a, const DhcNode *b) {
     if (a->args[i] != b->args[i]) return false;
   int n_attrs = dhc_op_info(a->op)->n_attrs;
   for (int i = 0; i < n_attrs; i++)
-    if (!attr_equal(&a->attrs[i], &b->attrs[i])) return false;
+    if (!dhc_attr_equal(&a->attrs[i], &b->attrs[i])) return false;
   return true;
 }
 

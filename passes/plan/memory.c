@@ -374,7 +374,8 @@ static bool place_all(Block *blocks, const Turn *turn, int n, const Sample *samp
   placed->n = 0;
   for (int k = 0; k < n; k++) {
     place(&blocks[turn[k].block], turn[k].block, placed);
-    bool look = placed->n >= FEW && (placed->n == n / 8 || placed->n == n / 4 || placed->n == n / 2);
+    int m = placed->n;
+    bool look = m >= FEW && (m == n / 8 || m == n / 4 || m == n * 3 / 8 || m == n / 2 || m == n * 3 / 4);
     if (look && worst_of(by_place(blocks, placed, arena), placed->n, sample, n_samples, h, least) >= least) return false;
   }
   return true;
