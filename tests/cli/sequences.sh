@@ -18,8 +18,8 @@ for split in val test; do
   a=$(accuracy $data $split)
   python3 -c "import sys; sys.exit(not float('$a') > 0.15)" || fail "$split: accuracy $a after 96 steps, one in 16 is chance"
 done
-for task in copy selective_copy induction adding; do
-  "$dhcc" eval "${model[@]}" --data "synth:$task:length=33,items=8,vocab=32,n_test=8" --weights whole/last.safetensors --json > e.json || fail "$task"
+for task in copy:vocab=32 selective_copy:items=8,vocab=32 induction:vocab=32 adding:n=8; do
+  "$dhcc" eval "${model[@]}" --data "synth:$task,length=33,n_test=8" --weights whole/last.safetensors --json > e.json || fail "$task"
   [ "$(number n_examples < e.json)" = 8 ] || fail "$task: examples"
 done
 expect 1 "the data has no 'image'" "$dhcc" train mlp --data $data --steps 1
