@@ -30,5 +30,5 @@ assert len(rows) > 10 and all(r["calls"] >= 1 and r["calls"] == int(r["calls"]) 
 assert rows == sorted(rows, key=lambda r: -r["ms"]) and abs(sum(r["share"] for r in rows) - 1) < 1e-9, rows
 assert any(r["kernel"].startswith("conv_dw_") and r["flops"] > 0 for r in rows), rows
 P
-expect 2 'every run would carry the state on' "$dhcc" run rl_policy --entry step --state "$work/s.safetensors" --inputs "x=$work/x.npy" --profile
+expect 2 'every run would carry the state on' "$dhcc" run rl_policy --entry step --state "$work/s.safetensors" --inputs "obs=$work/x.npy" --profile
 finish
