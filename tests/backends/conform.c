@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "backends/backend.h"
+#include "backends/loop/tpl.h"
 #include "passes/plan/schedule.h"
 #include "runtime/plan.h"
 
@@ -135,6 +136,7 @@ static bool make_class(Conform *b, const DhcSpec *s, const DhcSchedule *schedule
 
 bool conform_compile(Conform *b, const DhcSpec *s, const DhcSchedule *classes, int n, DhcArena *arena, dhc_kernel *out) {
   DhcSchedule chosen[DHC_MAX_CLASSES];
+  if (!dhc_template_find(NULL, s->kind, b->facts.kind)) return false; /* no pipeline for that target makes the kind */
   if (!n) {
     n = dhc_schedule_choose(s, &b->facts, arena, chosen);
     classes = chosen;

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # --check-bounds: kernels that check every access give the same bytes, results and gradients, and are other kernels.
+own_store=1
 . "$(dirname "$0")/common.sh"
 cd "$work" || exit 1
 python3 - <<'P'
