@@ -182,7 +182,7 @@ static const char sound[] =
     "  out f32 row [s(a0), 1(a1)] = %3\n"
     "}\n";
 
-static void break_kind(DhcSpec *s) { s->kind = DHC_N_KINDS; }
+static void break_kind(DhcSpec *s) { s->kind = (DhcKind)31; }
 static void break_operands(DhcSpec *s) { s->n_operands = 0; }
 static void break_nodes(DhcSpec *s) { s->n_nodes = 0; }
 static void break_args(DhcSpec *s) { s->n_args = -1; }
@@ -199,7 +199,7 @@ static void break_node(DhcSpec *s) { s->node[2].kind = (DhcSpecNodeKind)77; }
 static void break_begin(DhcSpec *s) { s->node[3].a[2] = 0; }
 
 static const Broken broken[] = {
-    {break_kind, "no kind 9"},
+    {break_kind, "no kind 31"},
     {break_operands, "0 operands"},
     {break_nodes, "0 nodes"},
     {break_args, "wrong number of arguments or attributes"},
