@@ -60,6 +60,11 @@ static void *block(Bench *b, int64_t bytes) {
   return p;
 }
 
+/* A number of the library's document; -1: it is no whole one from 0 on. */
+static int64_t whole(const cJSON *x) {
+  return cJSON_IsNumber(x) && x->valuedouble >= 0 && x->valuedouble <= 0x1p53 ? (int64_t)x->valuedouble : -1;
+}
+
 static int64_t size_named(const Cli *c, const char *name) {
   size_t n = strlen(name);
   for (const char *at = c->sizes; at && *at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
@@ -71,7 +76,7 @@ static int64_t value_of(const Bench *b, const cJSON *entry, const char *symbol) 
   const cJSON *s;
   cJSON_ArrayForEach(s, cJSON_GetObjectItem(entry, "sizes")) {
     const cJSON *v = cJSON_GetObjectItem(s, "value");
-    if (!strcmp(text_of(s, "name"), symbol)) return v ? (int64_t)v->valuedouble : size_named(b->c, symbol);
+    if (!strcmp(text_of(s, "name"), symbol)) return v ? whole(v) : size_named(b->c, symbol);
   }
   return -1;
 }
@@ -174,7 +179,7 @@ static int check_sizes(const Bench *b) {
     else if (!of)
       cli_error(b->c, "--sizes: entry '%s' of %s has no size '%.*s'", text_of(b->entry, "name"), b->c->object, name, at);
     else if (cJSON_GetObjectItem(of, "value"))
-      cli_error(b->c, "--sizes: %s fixes %.*s at %lld", b->c->object, name, at, (long long)cJSON_GetObjectItem(of, "value")->valuedouble);
+      cli_error(b->c, "--sizes: %s fixes %.*s at %lld", b->c->object, name, at, (long long)whole(cJSON_GetObjectItem(of, "value")));
     else
       continue;
     return 2;
@@ -185,9 +190,10 @@ static int check_sizes(const Bench *b) {
 /* Of no particular values, but none of them 0. */
 static int make_weights(Bench *b) {
   const char *name = text_of(b->about, "name");
-  int64_t bytes = (int64_t)cJSON_GetNumberValue(cJSON_GetObjectItem(b->about, "weights_bytes"));
+  int64_t bytes = whole(cJSON_GetObjectItem(b->about, "weights_bytes"));
   void *begin = find(b, name, "_weights_begin"), *set = find(b, name, "_weights_set");
   if (!begin || !set) return 0;
+  if (bytes < 0) return wrong(b, not_so);
   b->weights = block(b, bytes);
   float *tensor = block(b, bytes);
   if (!b->weights || !tensor) return cli_no_memory(b->c);
@@ -197,7 +203,11 @@ static int make_weights(Bench *b) {
   const cJSON *t, *d;
   cJSON_ArrayForEach(t, cJSON_GetObjectItem(b->about, "weights")) {
     int64_t n = 1;
-    cJSON_ArrayForEach(d, cJSON_GetObjectItem(t, "shape")) n *= (int64_t)d->valuedouble;
+    cJSON_ArrayForEach(d, cJSON_GetObjectItem(t, "shape")) {
+      int64_t of = whole(d);
+      if (of < 0 || n > bytes / 4 / (of ? of : 1)) return wrong(b, not_so); /* more than there are weights */
+      n *= of;
+    }
     fill(tensor, n, 0.05f);
     const intptr_t a[MAX_ARGS] = {(intptr_t)b->weights, k++, (intptr_t)tensor, (intptr_t)(n * bytes_of(text_of(t, "dtype")))};
     if ((int)call(set, a)) return wrong(b, not_so);

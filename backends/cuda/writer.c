@@ -591,7 +591,7 @@ static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
                     "  if (gridDim.x <= 128) asm volatile(\"griddepcontrol.launch_dependents;\");\n#endif\n");
   if (w->row > 1) {
     dhc_text_printf(to, "  const int lane = threadIdx.x %% %d; // of a row of %d threads\n", w->row, w->row);
-    if (w->row == 32) dhc_text_puts(to, "  const unsigned row = 0xffffffffu;\n");
+    if (w->row >= 32) dhc_text_puts(to, "  const unsigned row = 0xffffffffu;\n");
     else dhc_text_printf(to, "  const unsigned row = 0x%xu << (threadIdx.x %% 32 / %d * %d);\n", (1u << w->row) - 1, w->row, w->row);
   }
   if (p->block_bytes) dhc_text_printf(to, "  extern __shared__ __align__(128) unsigned char block[];\n");
