@@ -97,27 +97,13 @@ static struct DhcArenaBlock *kept_block(DhcBlocks *kept, size_t size) {
   return b;
 }
 
-/* Whether there was something to give back. */
-static bool trim(DhcBlocks *kept) {
-  if (!kept) return false;
-  struct DhcArenaBlock *all[N_SIZES];
-  pthread_mutex_lock(&kept->lock);
-  memcpy(all, kept->first, sizeof all);
-  memset(kept->first, 0, sizeof kept->first);
-  bool any = kept->bytes > 0;
-  kept->bytes = 0;
-  pthread_mutex_unlock(&kept->lock);
+void dhc_blocks_free(DhcBlocks *kept) {
+  if (!kept) return;
   for (int i = 0; i < N_SIZES; i++)
-    for (struct DhcArenaBlock *b = all[i], *older; b; b = older) {
+    for (struct DhcArenaBlock *b = kept->first[i], *older; b; b = older) {
       older = b->older;
       drop_block(b);
     }
-  return any;
-}
-
-void dhc_blocks_free(DhcBlocks *kept) {
-  if (!kept) return;
-  (void)trim(kept);
   pthread_mutex_destroy(&kept->lock);
   free(kept);
 }
@@ -166,7 +152,6 @@ static struct DhcArenaBlock *open_block(DhcArena *a, size_t bytes) {
   dhc_guard_take(size);
   struct DhcArenaBlock *b = kept_block(dhc_guard_blocks(), size);
   if (!b) b = new_block(size);
-  if (!b && trim(dhc_guard_blocks())) b = new_block(size);
   if (!b) {
     dhc_guard_give(size);
     return NULL;
