@@ -364,6 +364,7 @@ DhcLv dhc_lp_ceildivc(DhcLp *b, DhcLv x, int64_t c) {
 
 DhcLv dhc_lp_splat(DhcLp *b, DhcLv x, int lanes) {
   if (x->type.lanes == lanes) return x;
+  if (b->refused) return dhc_lp_zero(b, x->type.dtype, lanes); /* what has been refused need not fit any more */
   if (x->type.lanes != 1 || x->type.ptr)
     DHC_BUG("splat of %%%d: %d lanes to %d", x->id, x->type.lanes, lanes);
   DhcLpInst *r = emit(b, DHC_LP_SPLAT, type_of(x->type.dtype, lanes));

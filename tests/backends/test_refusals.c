@@ -54,6 +54,12 @@ static const struct {
     {"row", DHC_TARGET_CPU, "spec row args 0 { axis par axis red axis red in f32 row [s(a0), s(a1), 1(a2)] %0 = load 0 : f32"
      " %1 = fold reduce_sum(%0) a1 : f32 %2 = mul(%0, %1) : f32 %3 = fold reduce_max(%2) a1 a2 : f32 %4 = fold reduce_sum(%1) a2 : f32 %5 = add(%3, %4) : f32 out f32 row [1(a0)] = %5 }",
      "axis 1: a fold over it is needed inside its own loop"},
+    {"chain_plain", DHC_TARGET_CPU, "spec chain args 0 { axis par axis par axis red axis red 08 axis red 16 in f32 row [s(a0), s(a1), 1(a4)] in f32 row "
+     "[s(a0), s(a2), 1(a3)] in f32 row [s(a0), s(a2), 1(a4)] %0 = load 0 : f32 %1 = load 1 : f32 %2 = fold dot_general(%0, %1) "
+     "a3 : f32 %3 = fold reduce_max(%2) a4 : f32 %4 = sub(%2, %3) : f32 axis red 16 %5 = exp(%3) : f32 %6 = fold "
+     "reduce_sum(%5) a2 : f32 %7 = div(%5, %3) : f32 %8 = load 2 : f32 %9 = fold dot_general(%7, %8) a2 : f32 out f32 row "
+     "[s(a0), s(a1), 1(a4)] = %9 }",
+     "axis 4: a fold over it is needed inside its own loop"},
 };
 
 typedef struct Case {
