@@ -174,6 +174,7 @@ typedef struct DhcOpInfo {
   DhcEwTypes types;
   bool folds;   /* FOLD: a fold by fold_by */
   DhcOp fold_by;
+  bool back;  /* BACK: has a derivative inside the kernel of a recurrence's */
   bool again; /* AGAIN */
   int work;   /* WORK; see dhc_op_work */
   bool exact; /* EXACT: evaluated in double, the result is exact or correctly rounded */

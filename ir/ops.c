@@ -30,6 +30,7 @@ static const DhcOpInfo table[DHC_N_OPS + 1] = {
 #define INDEX(k, into) .index_arg = k, .index_into = DHC_INDEX_##into,
 #define FOLD(op) .folds = true, .fold_by = DHC_OP_##op,
 #define WORK(n) .work = n,
+#define BACK(rule) .back = true,
 #define AGAIN .again = true,
 #define EXACT .exact = true,
 #include "ir/ops.def"

@@ -34,4 +34,8 @@
 #define DHC_PREFIX_TAP "tap."
 #define DHC_PREFIX_REQUIRE "$require: " /* a message follows */
 
+/* Composites that passes/grad makes and passes/fuse knows: a recurrence over states, and its derivative. */
+#define DHC_KERNEL_RECURRENCE "recurrence"
+#define DHC_KERNEL_RECURRENCE_BACK "recurrence_back"
+
 #endif

@@ -177,13 +177,31 @@ static DhcValue *starts_as(Rebuild *r, const FuGroup *g, DhcValue *v) {
   return NULL;
 }
 
+DhcNode *dhc_fu_kernel(DhcModule *m, DhcBuilder *b, const FuSpec *w, DhcValue *const *arg, int n_args, const DhcType *const *out,
+                       const int64_t *into) {
+  const DhcSpec *s = dhc_fu_intern(m, w->spec);
+  int n_out = s->n_operands - dhc_spec_n_inputs(s), n_dims = 0;
+  int64_t rank[DHC_SPEC_MAX_OPERANDS];
+  const DhcDim *shape[DHC_SPEC_MAX_OPERANDS * DHC_MAX_RANK];
+  for (int o = 0; o < n_out; o++) {
+    rank[o] = out[o]->rank;
+    for (int d = 0; d < out[o]->rank; d++) shape[n_dims++] = out[o]->dim[d];
+  }
+  DhcAttr attr[] = {dhc_attr_spec(s),
+                    dhc_attr_dims(m, w->dims, w->n_dims),
+                    dhc_attr_dims(m, w->offsets, s->n_operands),
+                    dhc_attr_dims(m, shape, n_dims),
+                    dhc_attr_ints(m, rank, n_out),
+                    dhc_attr_ints(m, into, n_out)};
+  return dhc_build(b, DHC_OP_KERNEL, arg, n_args, attr, 6);
+}
+
 static bool build_kernel(Rebuild *r, FuGroup *g, const FuSpec *w) {
   Fu *fu = r->fu;
-  const DhcSpec *s = dhc_fu_intern(fu->m, w->spec);
-  int n_in = dhc_spec_n_inputs(s), n_out = s->n_operands - n_in, n_args = n_in, n_dims = 0;
+  int n_in = dhc_spec_n_inputs(w->spec), n_out = w->spec->n_operands - n_in, n_args = n_in;
   DhcValue *arg[2 * DHC_SPEC_MAX_OPERANDS];
-  int64_t into[DHC_SPEC_MAX_OPERANDS], rank[DHC_SPEC_MAX_OPERANDS];
-  const DhcDim *shape[DHC_SPEC_MAX_OPERANDS * DHC_MAX_RANK];
+  int64_t into[DHC_SPEC_MAX_OPERANDS];
+  const DhcType *out[DHC_SPEC_MAX_OPERANDS] = {NULL};
   const DhcNode *first = g->copies.n    ? g->copies.at[0].concat
                          : g->copy_view ? g->copy_view->def
                          : g->anchor    ? g->anchor
@@ -193,21 +211,13 @@ static bool build_kernel(Rebuild *r, FuGroup *g, const FuSpec *w) {
   for (int i = 0; i < n_in; i++) arg[i] = get(r, w->value[i]);
   for (int o = 0; o < n_out; o++) {
     DhcValue *v = w->value[n_in + o], *from = starts_as(r, g, v);
-    const DhcType *t = stored_type(fu, v);
+    out[o] = stored_type(fu, v);
     into[o] = from ? n_args : -1;
     if (from) arg[n_args++] = from;
-    rank[o] = t->rank;
-    for (int d = 0; d < t->rank; d++) shape[n_dims++] = t->dim[d];
   }
   r->b.span = first->span;
   r->b.origin = first->origin;
-  DhcAttr attr[] = {dhc_attr_spec(s),
-                    dhc_attr_dims(fu->m, w->dims, w->n_dims),
-                    dhc_attr_dims(fu->m, w->offsets, s->n_operands),
-                    dhc_attr_dims(fu->m, shape, n_dims),
-                    dhc_attr_ints(fu->m, rank, n_out),
-                    dhc_attr_ints(fu->m, into, n_out)};
-  DhcNode *n = dhc_build(&r->b, DHC_OP_KERNEL, arg, n_args, attr, 6);
+  DhcNode *n = dhc_fu_kernel(fu->m, &r->b, w, arg, n_args, out, into);
   if (!n) return false;
   for (int o = 0; o < n_out; o++) {
     DhcValue *v = w->value[n_in + o];

@@ -153,22 +153,47 @@ static void settle(Back *x, int n) {
   if (x->rest[n] >= 0) x->adj[n] = x->adj[n] < 0 ? x->rest[n] : ew(x, DHC_OP_ADD, x->adj[n], x->rest[n]);
 }
 
-/* y = op(a…): a's share of y's cotangent, as passes/grad/vjp_ew.c has it. */
+/* y = op(a…): each operand's share of y's cotangent g, as passes/grad/vjp_ew.c has it. */
+typedef bool (*Rule)(Back *x, const DhcSpecNode *d, int y, int g);
+
+static int negated(Back *x, const DhcSpecNode *d, int g) { return dhc_fu_node(x->k, DHC_SN_EW, DHC_OP_NEG, d->dtype, &g, 1); }
+
+static bool back_add(Back *x, const DhcSpecNode *d, int y, int g) { return (void)y, add(x, d->a[0], g) && add(x, d->a[1], g); }
+static bool back_sub(Back *x, const DhcSpecNode *d, int y, int g) { return (void)y, add(x, d->a[0], g) && add(x, d->a[1], negated(x, d, g)); }
+static bool back_neg(Back *x, const DhcSpecNode *d, int y, int g) { return (void)y, add(x, d->a[0], negated(x, d, g)); }
+static bool back_exp(Back *x, const DhcSpecNode *d, int y, int g) { return add(x, d->a[0], ew(x, DHC_OP_MUL, g, y)); }
+
+static bool back_mul(Back *x, const DhcSpecNode *d, int y, int g) {
+  (void)y;
+  return add(x, d->a[0], ew(x, DHC_OP_MUL, g, d->a[1])) && add(x, d->a[1], ew(x, DHC_OP_MUL, g, d->a[0]));
+}
+
+static bool back_select(Back *x, const DhcSpecNode *d, int y, int g) {
+  int zero = dhc_fu_const_node(x->k, d->dtype, 0, 0);
+  (void)y;
+  return add(x, d->a[1], dhc_fu_select_node(x->k, d->dtype, d->a[0], g, zero)) &&
+         add(x, d->a[2], dhc_fu_select_node(x->k, d->dtype, d->a[0], zero, g));
+}
+
+static const struct {
+  int op;
+  Rule back; /* NULL: none */
+} rules[DHC_N_OPS + 1] = {
+  [DHC_N_OPS] = {
+    .op = DHC_N_OPS,
+#define OP(id, ...) \
+  },                \
+  [DHC_OP_##id] = { \
+    .op = DHC_OP_##id,
+#define BACK(rule) .back = back_##rule,
+#include "ir/ops.def"
+  }
+};
+
 static bool back_ew(Back *x, int n) {
   const DhcSpecNode d = x->k->node[n];
-  int y = x->adj[n], zero = -1;
-  switch ((int)d.op) {
-  case DHC_OP_ADD: return add(x, d.a[0], y) && add(x, d.a[1], y);
-  case DHC_OP_SUB: return add(x, d.a[0], y) && add(x, d.a[1], dhc_fu_node(x->k, DHC_SN_EW, DHC_OP_NEG, d.dtype, &y, 1));
-  case DHC_OP_MUL: return add(x, d.a[0], ew(x, DHC_OP_MUL, y, d.a[1])) && add(x, d.a[1], ew(x, DHC_OP_MUL, y, d.a[0]));
-  case DHC_OP_NEG: return add(x, d.a[0], dhc_fu_node(x->k, DHC_SN_EW, DHC_OP_NEG, d.dtype, &y, 1));
-  case DHC_OP_EXP: return add(x, d.a[0], ew(x, DHC_OP_MUL, y, n));
-  case DHC_OP_SELECT:
-    zero = dhc_fu_const_node(x->k, d.dtype, 0, 0);
-    return add(x, d.a[1], dhc_fu_select_node(x->k, d.dtype, d.a[0], y, zero)) &&
-           add(x, d.a[2], dhc_fu_select_node(x->k, d.dtype, d.a[0], zero, y));
-  default: return !dhc_dtype_is_float(d.dtype); /* a condition */
-  }
+  Rule rule = rules[d.op].back;
+  return rule ? rule(x, &d, n, x->adj[n]) : !dhc_dtype_is_float(d.dtype); /* a condition */
 }
 
 /* g goes from the last step to the first; b gets g, a gets g times the states before. */
@@ -273,27 +298,14 @@ static bool outputs(Back *x, int n_forward, int *of) {
 /* ---- the kernel -------------------------------------------------------------------------------------- */
 
 static bool put_kernel(Back *x, const FuSpec *w, const int *of) {
-  DhcModule *m = x->fu->m;
   DhcFunc *g = x->g;
   DhcNode *old = g->last;
-  const DhcSpec *s = dhc_fu_intern(m, w->spec);
   DhcBuilder b = {.f = g, .span = g->span};
-  int n_in = dhc_spec_n_inputs(s), n_out = s->n_operands - n_in, n_dims = 0;
-  int64_t into[DHC_SPEC_MAX_OPERANDS], rank[DHC_SPEC_MAX_OPERANDS];
-  const DhcDim *shape[DHC_SPEC_MAX_OPERANDS * DHC_MAX_RANK];
-  for (int o = 0; o < n_out; o++) {
-    const DhcType *t = &w->value[n_in + o]->type;
-    into[o] = -1;
-    rank[o] = t->rank;
-    for (int d = 0; d < t->rank; d++) shape[n_dims++] = t->dim[d];
-  }
-  DhcAttr attr[] = {dhc_attr_spec(s),
-                    dhc_attr_dims(m, w->dims, w->n_dims),
-                    dhc_attr_dims(m, w->offsets, s->n_operands),
-                    dhc_attr_dims(m, shape, n_dims),
-                    dhc_attr_ints(m, rank, n_out),
-                    dhc_attr_ints(m, into, n_out)};
-  DhcNode *n = dhc_build(&b, DHC_OP_KERNEL, w->value, n_in, attr, 6);
+  int n_in = dhc_spec_n_inputs(w->spec), n_out = w->spec->n_operands - n_in;
+  int64_t into[DHC_SPEC_MAX_OPERANDS];
+  const DhcType *out[DHC_SPEC_MAX_OPERANDS] = {NULL};
+  for (int o = 0; o < n_out; o++) into[o] = -1, out[o] = &w->value[n_in + o]->type;
+  DhcNode *n = dhc_fu_kernel(x->fu->m, &b, w, w->value, n_in, out, into);
   for (int r = 0, o = 0; n && r < g->results.n; r++) {
     bool given = o < n_out && of[o] == r;
     g->results.at[r] = given ? n->results[o++] : dhc_b_fill(&b, &g->results.at[r]->type, 0);

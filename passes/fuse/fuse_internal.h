@@ -338,6 +338,9 @@ typedef struct FuRoom {
 } FuRoom;
 /* Drops unused nodes, merges axes, orders, lowers forms; false: too large. */
 bool dhc_fu_finish(FuKernel *k, FuSpec *out);
+/* The node that runs it, its outputs of types out[]; into[] as ir/ops.def has it. NULL after a diagnostic. */
+DhcNode *dhc_fu_kernel(DhcModule *m, DhcBuilder *b, const FuSpec *w, DhcValue *const *arg, int n_args, const DhcType *const *out,
+                       const int64_t *into);
 
 /* ---- writing (fuse_emit.c, fuse_anchor.c): nodes, or -1 when the kernel has failed ---- */
 

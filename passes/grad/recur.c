@@ -15,18 +15,8 @@
 /* ---- forms ------------------------------------------------------------------------------------ */
 
 static bool is_simple(const DhcNode *n) {
-  switch (n->op) {
-  case DHC_OP_ADD:
-  case DHC_OP_SUB:
-  case DHC_OP_MUL:
-  case DHC_OP_NEG:
-  case DHC_OP_EXP:
-  case DHC_OP_SELECT:
-  case DHC_OP_FILL:
-  case DHC_OP_LINEAR_SCAN:
-  case DHC_OP_REDUCE_SUM: return true;
-  default: return n->op == DHC_OP_BROADCAST || n->op == DHC_OP_RESHAPE || n->op == DHC_OP_TRANSPOSE;
-  }
+  bool view = n->op == DHC_OP_BROADCAST || n->op == DHC_OP_RESHAPE || n->op == DHC_OP_TRANSPOSE;
+  return view || dhc_op_info(n->op)->back || n->op == DHC_OP_FILL || n->op == DHC_OP_LINEAR_SCAN || n->op == DHC_OP_REDUCE_SUM;
 }
 
 /* Dims of the states, as bits, that v has, aligned with them from the right; *ok: it is so aligned. */
@@ -174,12 +164,12 @@ static DhcFunc *build_back(DhcPassCtx *px, DhcFunc *f) {
   DhcBuilder b = {.f = g, .span = f->span};
   int n = 0, n_params = f->params.n + 2 * f->results.n;
   DhcValue **p = DHC_NEW_N(m->arena, DhcValue *, n_params + 1), **args = DHC_NEW_N(m->arena, DhcValue *, n_params + pair->n_saved + 1);
-  g->kernel = "recurrence_back";
+  g->kernel = DHC_KERNEL_RECURRENCE_BACK;
   dhc_edit_copy_binders(g, f);
   for (int i = 0; i < f->params.n; i++) p[n++] = dhc_func_param(g, &f->params.at[i]->type, f->param_info.at[i], f->span);
   for (int round = 0; round < 2; round++)
     for (int i = 0; i < f->results.n; i++) {
-      const char *name = dhc_arena_printf(m->arena, "%s%s", round ? "cotangent." : "", f->result_names.at[i]);
+      const char *name = dhc_arena_printf(m->arena, "%s%s", round ? DHC_PREFIX_COTANGENT : "", f->result_names.at[i]);
       p[n++] = dhc_func_param(g, &f->results.at[i]->type, (DhcParamInfo){name, DHC_ROLE_PLAIN, -1}, f->span);
     }
   DhcNode *fwd = call(&b, pair->fwd, p, f->params.n);
@@ -214,13 +204,12 @@ static bool rewrite(DhcChunk *c) {
   DhcFunc *back = build_back(c->px, k.f);
   if (!back) return false;
   k.f->kind = DHC_FUNC_COMPOSITE;
-  k.f->kernel = "recurrence";
+  k.f->kernel = DHC_KERNEL_RECURRENCE;
   k.f->vjp = back;
   dhc_edit_place_before(m, k.f, c->f);
   dhc_edit_place_before(m, back, c->f);
   DhcBuilder b = {.f = c->f, .before = first, .span = first->span, .origin = first->origin};
-  DhcAttr attrs[2] = {dhc_attr_func(k.f), dhc_ad_own_dims(m, c->f)};
-  DhcNode *r = dhc_build(&b, DHC_OP_CALL, k.args, k.n_args, attrs, 2);
+  DhcNode *r = call(&b, k.f, k.args, k.n_args);
   if (!r) return false;
   for (int i = 0; i < c->outputs.n; i++) dhc_replace_uses(c->outputs.at[i], r->results[i]);
   for (int i = 0; i < c->lasts.n; i++) dhc_replace_uses(c->lasts.at[i]->results[0], r->results[c->outputs.n + i]);
