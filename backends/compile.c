@@ -297,10 +297,12 @@ dhc_status dhc_compile(DhcCompiler *c, const DhcKernelRequest *req, int n, dhc_k
   int n_jobs = 0;
   for (int i = 0; i < n; i++) {
     dhc_kernel_key(c, &req[i], key[i]);
-    const dhc_kernel about = described(&scratch, &req[i], key[i]);
     if (find(c, key[i]) || pending(job, n_jobs, key[i])) {
       stats->reused_memory++;
-    } else if (from_store(c, key[i], &about)) {
+      continue;
+    }
+    const dhc_kernel about = described(&scratch, &req[i], key[i]);
+    if (from_store(c, key[i], &about)) {
       stats->reused_disk++;
     } else {
       Job *j = job[n_jobs++] = DHC_NEW(&scratch, Job);

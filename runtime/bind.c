@@ -162,7 +162,7 @@ static dhc_status bind_call(DhcBound *b, int32_t index, BoundItem *out, int64_t 
   out->dims = dims;
   for (int32_t c = 0; c < kernel->n_classes; c++) {
     const dhc_kernel_class *class = &kernel->classes[c];
-    int64_t taken, scratch, shared, first, begin = 0;
+    int64_t taken, scratch, shared, begin = 0;
     if (!dhc_dimprog_eval(class->guard, dims64, item->n_dims, 1, &taken)) {
       return too_large(b, "class guard of item", index);
     }
@@ -170,18 +170,15 @@ static dhc_status bind_call(DhcBound *b, int32_t index, BoundItem *out, int64_t 
       continue;
     }
     if (!dhc_dimprog_eval(class->n_tasks, dims64, item->n_dims, 1, &out->n_tasks) ||
-        !dhc_dimprog_eval(class->first_tasks, dims64, item->n_dims, 0, &first) ||
         !dhc_dimprog_eval(class->scratch_bytes, dims64, item->n_dims, 0, &out->scratch) ||
         !dhc_dimprog_eval(class->shared_bytes, dims64, item->n_dims, 0, &out->shared) ||
         !dhc_size_align64(out->scratch, &scratch) || !dhc_size_align64(out->shared, &shared)) {
       return too_large(b, "work of item", index);
     }
     for (int k = 0; k < DHC_MAX_PHASES; k++) {
-      int64_t end = k == 0 && class->first_tasks.n_code ? first : out->n_tasks;
-      if (k > 0 && k < DHC_MAX_PHASES - 1 && !dhc_dimprog_eval(class->later_tasks[k - 1], dims64, item->n_dims, out->n_tasks, &end)) {
-        return too_large(b, "work of item", index);
-      }
-      if (end < begin || end > out->n_tasks) {
+      int64_t end = out->n_tasks; /* of the last, and of those that are not there */
+      const dhc_dimprog *p = k == 0 ? &class->first_tasks : k < DHC_MAX_PHASES - 1 ? &class->later_tasks[k - 1] : NULL;
+      if ((p && !dhc_dimprog_eval(*p, dims64, item->n_dims, out->n_tasks, &end)) || end < begin || end > out->n_tasks) {
         return too_large(b, "work of item", index);
       }
       out->ends[k] = begin = end;

@@ -1,7 +1,7 @@
 /* What an image refers to is there: all that binding does not check by itself. */
 #include "runtime/image.h"
+#include "runtime/tensor.h"
 
-enum { MAX_RANK = 8 };
 
 static bool in(int64_t i, int64_t n) {
   return i >= 0 && i < n;
@@ -10,7 +10,7 @@ static bool in(int64_t i, int64_t n) {
 static bool tensor_fits(const dhc_image *im, int32_t i) {
   const dhc_image_tensor *t = &im->tensors[i];
   bool result = i >= im->n_params;
-  bool fits = t->name && t->type && in(t->dtype, DHC_N_DTYPES) && in(t->rank, MAX_RANK + 1) && in(t->role, DHC_IMAGE_SCALAR + 1) &&
+  bool fits = t->name && t->type && in(t->dtype, DHC_N_DTYPES) && in(t->rank, DHC_TENSOR_MAX_RANK + 1) && in(t->role, DHC_IMAGE_SCALAR + 1) &&
               t->buffer < im->plan.n_buffers && t->buffer >= (result ? 0 : -1) && result == (t->role == DHC_IMAGE_RESULT);
   if (!fits) return false;
   switch (t->role) {
@@ -29,7 +29,7 @@ static bool layout_fits(const dhc_layout *l) {
   for (int32_t i = 0; fits && i < l->n_slots; i++) {
     const dhc_slot *s = &l->slots[i];
     int64_t bytes, end;
-    fits = s->name && in(s->dtype, DHC_N_DTYPES) && in(s->rank, MAX_RANK + 1) && s->role >= DHC_IMAGE_WEIGHT && s->role <= DHC_IMAGE_STATE;
+    fits = s->name && in(s->dtype, DHC_N_DTYPES) && in(s->rank, DHC_TENSOR_MAX_RANK + 1) && s->role >= DHC_IMAGE_WEIGHT && s->role <= DHC_IMAGE_STATE;
     if (!fits || s->role == DHC_IMAGE_STATE) continue;
     fits = dhc_size_mul(s->n, dhc_tensor_dtype_bytes(s->dtype), &bytes) && dhc_size_add(s->at, bytes, &end) &&
            end <= l->bytes[s->role == DHC_IMAGE_WEIGHT ? DHC_SEGMENT_WEIGHTS : DHC_SEGMENT_BUFFERS];

@@ -8,9 +8,10 @@
 #include <string.h>
 
 #include "runtime/image.h"
+#include "runtime/tensor.h"
 #include "runtime/sha256.h"
 
-enum { HEAD_BYTES = 24 + 32, MAX_RANK = 8 };
+enum { HEAD_BYTES = 24 + 32 };
 static const uint64_t magic = UINT64_C(0x31474d4943484425);
 
 /* What a read image owns, newest first; the image itself is the oldest. */
@@ -384,7 +385,7 @@ static void slot(Io *x, void *at) {
   i32(x, &s->role);
   i32(x, &s->dtype);
   i32(x, &s->rank);
-  for (int d = 0; d < MAX_RANK; d++) i64(x, &s->dim[d]);
+  for (int d = 0; d < DHC_TENSOR_MAX_RANK; d++) i64(x, &s->dim[d]);
   i64(x, &s->n);
   i64(x, &s->at);
   graph(x, &s->begin);
@@ -436,7 +437,7 @@ static void index_check(Io *x, void *at) {
   i32(x, &c->tensor);
   i32(x, &c->has_part);
   program(x, &c->extent);
-  for (int d = 0; d < MAX_RANK; d++) {
+  for (int d = 0; d < DHC_TENSOR_MAX_RANK; d++) {
     program(x, &c->start[d]);
     program(x, &c->size[d]);
     i64(x, &c->step[d]);

@@ -68,11 +68,8 @@ static dhc_status check_limits(const Walk *w, const BoundItem *item, int32_t ind
                          w->bound->kernels[w->bound->plan->items[index].kernel]->name, (int)index, text, (long long)report[1]);
 }
 
-/* One phase of a call; nothing where it has no tasks. */
+/* One phase of a call, which has tasks. */
 static dhc_status phase(const Walk *w, DhcCommand *c, int32_t number, int64_t task0, int64_t end) {
-  if (task0 == end) {
-    return dhc_status_ok();
-  }
   c->launch.phase = number;
   c->launch.task0 = task0;
   c->launch.n_tasks = end - task0;
@@ -102,11 +99,9 @@ static dhc_status walk_item(const Walk *w, int32_t index) {
   bool checked = w->device != NULL && w->device->checked;
   if (checked) set_limits(w, item, limits);
   if (checked) c.launch.limits = limits;
-  for (int k = 0, number = 0; k < DHC_MAX_PHASES; k++) {
-    int64_t begin = k > 0 ? item->ends[k - 1] : 0;
-    DHC_TRY(phase(w, &c, number, begin, item->ends[k]));
-    number += item->ends[k] > begin;
-  }
+  int64_t begin = 0;
+  for (int k = 0, number = 0; k < DHC_MAX_PHASES; begin = item->ends[k++])
+    if (item->ends[k] > begin) DHC_TRY(phase(w, &c, number++, begin, item->ends[k]));
   return checked ? check_limits(w, item, index, limits) : dhc_status_ok();
 }
 

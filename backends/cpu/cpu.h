@@ -68,7 +68,8 @@ typedef struct DhcCpuDepth {
   const char *name;
   int64_t frame;       /* by itself */
   int64_t deepest;     /* -1: not computed yet */
-  const char *largest; /* whose frame is the largest on the deepest way */
+  const char *largest; /* whose frame is the largest on the deepest way, and that frame */
+  int64_t largest_frame;
 } DhcCpuDepth;
 typedef struct DhcCpuStack {
   DhcArena *arena;

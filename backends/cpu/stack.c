@@ -40,7 +40,7 @@ void dhc_cpu_stack_watch(DhcCpuStack *s, LLVMContextRef cx, LLVMModuleRef module
     if (LLVMIsDeclaration(fn)) continue;
     LLVMAttributeRef all = LLVMCreateStringAttribute(cx, "warn-stack-size", 15, "0", 1);
     LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, all);
-    DHC_PUSH(s->arena, &s->all, ((DhcCpuDepth){dhc_arena_strdup(s->arena, name_of(fn)), 0, -1, ""}));
+    DHC_PUSH(s->arena, &s->all, ((DhcCpuDepth){dhc_arena_strdup(s->arena, name_of(fn)), 0, -1, "", 0}));
   }
   LLVMContextSetDiagnosticHandler(cx, on_diagnostic, s);
 }
@@ -87,13 +87,13 @@ static Way of_instruction(Adding *a, LLVMValueRef call, LLVMValueRef passed) {
 static Way below(Adding *a, LLVMValueRef fn, LLVMValueRef passed) {
   DhcCpuDepth *d = (DhcCpuDepth *)(uintptr_t)dhc_cpu_stack_of(a->s, name_of(fn));
   Way w = {0, 0, ""};
-  if (d->deepest >= 0 && !passed) return (Way){d->deepest, d->frame, d->largest};
+  if (d->deepest >= 0 && !passed) return (Way){d->deepest, d->largest_frame, d->largest};
   for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(fn); b; b = LLVMGetNextBasicBlock(b))
     for (LLVMValueRef i = LLVMGetFirstInstruction(b); i; i = LLVMGetNextInstruction(i))
       if (LLVMIsACallInst(i)) deeper(&w, of_instruction(a, i, passed));
   w.bytes += d->frame + of_call(a->target);
   if (d->frame >= w.largest) w.largest = d->frame, w.most = d->name;
-  if (!passed) d->deepest = w.bytes, d->largest = w.most;
+  if (!passed) d->deepest = w.bytes, d->largest = w.most, d->largest_frame = w.largest;
   return w;
 }
 

@@ -595,8 +595,7 @@ DhcLv dhc_lp_tasks(DhcLp *b, dhc_dimprog n_tasks) {
 }
 
 DhcLv dhc_lp_phases(DhcLp *b, dhc_dimprog first, dhc_dimprog second) {
-  b->first_tasks = first;
-  return dhc_lp_tasks(b, dhc_prog_op(b->arena, DHC_DIM_ADD, first, second));
+  return dhc_lp_many_phases(b, (const dhc_dimprog[]){first, second}, 2, NULL);
 }
 
 DhcLv dhc_lp_many_phases(DhcLp *b, const dhc_dimprog *count, int n, dhc_dimprog *end) {

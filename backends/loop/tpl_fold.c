@@ -293,9 +293,8 @@ static void step_in_order(Fold *f, Member *m, DhcLv flat) {
     dhc_lp_set(b, m->arg, dhc_lp_select(b, better, i, dhc_lp_get(b, m->arg)));
     break;
   }
-  case DHC_OP_REDUCE_MAX:
-  case DHC_OP_REDUCE_MIN: dhc_lp_set(b, m->acc, dhc_lp_ew2(b, extreme_op(m), acc, v)); break;
-  default: dhc_lp_set(b, m->acc, dhc_lp_add(b, acc, v)); /* ADD; sums of integers wrap */
+  default: /* else ADD; sums of integers wrap */
+    dhc_lp_set(b, m->acc, is_extreme(m->d->op) ? dhc_lp_ew2(b, extreme_op(m), acc, v) : dhc_lp_add(b, acc, v));
   }
 }
 
@@ -412,13 +411,12 @@ static void step_by_lanes(Fold *f, Member *m, DhcLv flat) {
     dhc_lp_set(b, m->arg, dhc_lp_select(b, better, i, arg));
     return;
   }
-  case DHC_OP_REDUCE_MAX:
-  case DHC_OP_REDUCE_MIN: {
-    if (on) v = dhc_lp_select(b, on, v, lowest(b, m->t, m->d->op == DHC_OP_REDUCE_MAX));
-    dhc_lp_set(b, m->acc, dhc_lp_ew2(b, extreme_op(m), dhc_lp_get(b, m->acc), v));
-    return;
-  }
   default:
+    if (is_extreme(m->d->op)) {
+      if (on) v = dhc_lp_select(b, on, v, lowest(b, m->t, m->d->op == DHC_OP_REDUCE_MAX));
+      dhc_lp_set(b, m->acc, dhc_lp_ew2(b, extreme_op(m), dhc_lp_get(b, m->acc), v));
+      return;
+    }
     if (on) v = dhc_lp_select(b, on, v, dhc_lp_zero(b, m->t, 1));
     dhc_lp_set(b, m->acc, dhc_lp_add(b, dhc_lp_get(b, m->acc), v));
   }
@@ -657,9 +655,7 @@ void dhc_tpl_join_add(DhcTplCx *cx, int n, const DhcTplJoin *j, const DhcTplPart
     dhc_lp_set(b, j->index, dhc_lp_select(b, better, part->index, dhc_lp_get(b, j->index)));
     break;
   }
-  case DHC_OP_REDUCE_MAX:
-  case DHC_OP_REDUCE_MIN: dhc_lp_set(b, j->value, dhc_lp_ew2(b, extreme_op(&m), acc, v)); break;
-  default: dhc_lp_set(b, j->value, dhc_lp_add(b, acc, v));
+  default: dhc_lp_set(b, j->value, is_extreme(m.d->op) ? dhc_lp_ew2(b, extreme_op(&m), acc, v) : dhc_lp_add(b, acc, v));
   }
 }
 
