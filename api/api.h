@@ -139,10 +139,10 @@ dhc_status weights_views(dhc_program *p, const char *prefix, int range, bool buf
 dhc_status weights_all(dhc_program *p, DhcArena *arena, DhcTensorView **out, int *n) DHC_MUST_USE;
 /* A range of optimiser state from such a file. */
 dhc_status weights_read_range(dhc_program *p, const DhcSafetensors *file, int range) DHC_MUST_USE;
-/* After weights_read: names the tensors of the file that it did not need, as a note, with session option
- * strict as an error (unused.c). */
 /* Whether the file can be opened as weights. */
 dhc_status weights_openable(const char *path) DHC_MUST_USE;
+/* After weights_read: names the tensors of the file that it did not need, as a note, with session option
+ * strict as an error (unused.c). */
 dhc_status weights_unused(const dhc_program *p, const DhcSafetensors *file) DHC_MUST_USE;
 
 /* ---- compiled entries (pipeline.c) --------------------------------------------- */
@@ -165,7 +165,6 @@ typedef struct Version {
   DhcSpan span; /* of the entry */
   const DhcInputShape *in; /* inputs it was first asked for with */
   int n_in;
-  int n_calls;
   bool kept;    /* from the store: the image is the version's own, there is no graph before pipeline_again */
   const char *key; /* under which the image will be kept when it has run, with its number there; NULL: it will not */
   int number;

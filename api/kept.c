@@ -15,7 +15,7 @@
 
 #include "api/api.h"
 
-enum { MAGIC = 0x31474944, MAX_KEPT = 16 /* images under one key */, HEAD_WORDS = 7 };
+enum { MAGIC = 0x32474944, MAX_KEPT = 16 /* images under one key */, HEAD_WORDS = 5 };
 
 static bool in_use(const dhc_session *s) {
   return s->compiler && !s->graphs && !s->offline && !s->o.explain_compiles && !s->o.disable_passes && s->o.pass_limit <= 0 &&
@@ -142,11 +142,11 @@ static bool all_inside(const dhc_model *m, const Version *v) {
 /* ---- entries: head, keys of kernels, packed image ---------------------------------------------- */
 
 typedef struct Head {
-  uint32_t magic, n_kernels, n_calls, file, begin, end, reserved;
+  uint32_t magic, n_kernels, file, begin, end; /* the last three: the entry in its text */
 } Head;
 
 static void put_head(uint8_t *to, const Head *h) {
-  const uint32_t words[HEAD_WORDS] = {h->magic, h->n_kernels, h->n_calls, h->file, h->begin, h->end, h->reserved};
+  const uint32_t words[HEAD_WORDS] = {h->magic, h->n_kernels, h->file, h->begin, h->end};
   for (int i = 0; i < HEAD_WORDS; i++)
     for (int b = 0; b < 4; b++) to[4 * i + b] = (uint8_t)(words[i] >> 8 * b);
 }
@@ -156,7 +156,7 @@ static bool get_head(const DhcStoreBytes *from, Head *h) {
   if (from->n_bytes < 4 * HEAD_WORDS) return false;
   for (int i = 0; i < HEAD_WORDS; i++)
     for (int b = 0; b < 4; b++) words[i] |= (uint32_t)from->bytes[4 * i + b] << 8 * b;
-  *h = (Head){words[0], words[1], words[2], words[3], words[4], words[5], words[6]};
+  *h = (Head){words[0], words[1], words[2], words[3], words[4]};
   return h->magic == MAGIC && h->n_kernels <= (from->n_bytes - 4 * HEAD_WORDS) / 64;
 }
 
@@ -184,8 +184,7 @@ void kept_put(dhc_program *p, Version *v) {
     dhc_hold(&held, drop_bytes, &image);
     char key[65];
     uint8_t *all = dhc_arena_alloc(&scratch, 4 * HEAD_WORDS + n_keys + n_image);
-    const Head h = {MAGIC, (uint32_t)im.plan.n_kernels, (uint32_t)v->planned->n_calls, moved(v->span.file, -(int64_t)m->sources_before),
-                    v->span.begin, v->span.end, 0};
+    const Head h = {MAGIC, (uint32_t)im.plan.n_kernels, moved(v->span.file, -(int64_t)m->sources_before), v->span.begin, v->span.end};
     put_head(all, &h);
     for (int i = 0; i < im.plan.n_kernels; i++) memcpy(all + 4 * HEAD_WORDS + 64 * i, v->keys[i], 64);
     memcpy(all + 4 * HEAD_WORDS + n_keys, image, n_image);
@@ -249,7 +248,6 @@ static Version *read_version(dhc_program *p, const Entry *e, const DhcStoreBytes
   dhc_hold(&held, drop_image, im);
   move_places(im, m->sources_before);
   *v = (Version){.entry = e->name, .form = e->form, .mode = e->mode, .image = im, .compiled = true, .kept = true};
-  v->n_calls = (int)h.n_calls;
   v->span = (DhcSpan){moved(h.file, m->sources_before), h.begin, h.end};
   bool ok = im->plan.n_kernels == (int32_t)h.n_kernels && program_fits(v, e, in, n_in) && load_kernels(m->s, im, keys) && complete(m, v);
   dhc_release(&held);

@@ -83,9 +83,7 @@ dhc_status pipeline_fuse(dhc_model *m, Version *v) {
   if (m->s->diags.n_errors > before) return session_errors(m->s);
   v->way.panel_width = panel_width(m->s, 1);
   v->way.panel_width_pair = panel_width(m->s, 2);
-  if (!dhc_pipeline_run(&v->way, DHC_PIPELINE_PLAN)) return session_errors(m->s);
-  v->planned = v->way.planned;
-  return dhc_status_ok();
+  return pipeline_plan(m, v);
 }
 
 dhc_status pipeline_plan(dhc_model *m, Version *v) {
@@ -139,7 +137,6 @@ static dhc_status compile_kernels(dhc_model *m, Version *v) {
   DHC_TRY(pipeline_requests(m, v, &rq));
   DhcCompileStats st = {0};
   dhc_image_add_plan(v->image, v->planned, &s->arena);
-  v->n_calls = v->planned->n_calls;
   if (v->key) st.keys = v->keys = dhc_arena_alloc(&s->arena, sizeof *v->keys * (size_t)(v->image->plan.n_kernels + 1));
   if (s->o.explain_compiles) explain_before(s, v->planned->plan.n_kernels, &st.made);
   DHC_TRY(dhc_compile(s->compiler, rq, v->image->plan.n_kernels, (dhc_kernel *)(uintptr_t)v->image->kernels, &st));

@@ -401,5 +401,7 @@ int dhc_program_n_kernels(const dhc_program *p, int index) {
 
 int dhc_program_n_calls(const dhc_program *p, int index) {
   const Version *v = last_version(p, index);
-  return v ? v->n_calls : 0;
+  int n = 0;
+  for (int i = 0; v && !p->m->s->graphs && i < v->image->plan.n_items; i++) n += v->image->plan.items[i].kind == DHC_ITEM_CALL;
+  return n;
 }

@@ -209,7 +209,7 @@ static int files(bool images, int what) {
     if (!f) continue;
     uint8_t head[124] = {0};
     bool read = fread(head, 1, sizeof head, f) == sizeof head;
-    if (read && !memcmp(head + 120, "DIG1", 4) == images) {
+    if (read && !memcmp(head + 120, "DIG", 3) == images) { /* a digit follows: the version */
       n++;
       if (what == FLIP) {
         fseek(f, -1, SEEK_END);
