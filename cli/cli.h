@@ -24,13 +24,13 @@ typedef struct CliReport {
   int n_shown;            /* diagnostics of the session that are on stderr already */
 } CliReport;
 
-/* Everything the command line can say; a field is its default where not given. */
 /* Values of an option that may be repeated, in order. */
 typedef struct CliList {
   const char *at[CLI_MAX_SETS];
   int n;
 } CliList;
 
+/* Everything the command line can say; a field is its default where not given. */
 typedef struct Cli {
   const char *command;
   const char *args[64]; /* positional, after the command */

@@ -17,68 +17,59 @@ static const char *stem_of(const Cli *c, char *to, size_t n) {
 typedef struct Variants {
   dhc_build_variant at[CLI_MAX_SETS];
   int n;
-  char *texts[2 * CLI_MAX_SETS]; /* malloc's */
-  int n_texts;
   const char *sets[CLI_MAX_SETS][CLI_MAX_SETS];
 } Variants;
 
-static char *keep_text(Variants *v, const char *text) { return v->texts[v->n_texts++] = strdup(text); }
-
 static void variants_free(Variants *v) {
-  for (int i = 0; v && i < v->n_texts; i++) free(v->texts[i]);
+  for (int i = 0; v && i < v->n; i++) free((char *)(uintptr_t)v->at[i].name); /* its settings lie behind it */
   free(v);
 }
 
 /* "r7:mamba_ratio=7,d=4" */
-static bool add_variant(const Cli *c, Variants *v, const char *text) {
-  char *name = keep_text(v, text), *sets = name ? strchr(name, ':') : NULL;
-  if (!name) return cli_error(c, "out of memory"), false;
+static int add_variant(const Cli *c, Variants *v, const char *text) {
+  char *name = strdup(text), *sets = name ? strchr(name, ':') : NULL;
+  if (!name) return cli_no_memory(c);
   dhc_build_variant *to = &v->at[v->n];
   *to = (dhc_build_variant){.name = name, .sets = v->sets[v->n]};
   v->n++;
   if (!sets || sets == name || (sets[1] && !strchr(sets, '='))) {
     cli_error(c, "--variant: needs NAME:KEY=VALUE,..., got \"%s\"", text);
-    return false;
+    return 2;
   }
   *sets++ = 0;
   for (char *at = sets; *at;) {
     char *end = at + strcspn(at, ",");
     if (to->n_sets == CLI_MAX_SETS) {
       cli_error(c, "--variant %s: more than %d settings", name, CLI_MAX_SETS);
-      return false;
+      return 2;
     }
     v->sets[v->n - 1][to->n_sets++] = at;
     at = *end ? end + 1 : end;
     *end = 0;
   }
-  return true;
+  return 0;
 }
 
 /* "r7:w.safetensors" */
-static bool add_weights(const Cli *c, Variants *v, const char *text) {
+static int add_weights(const Cli *c, Variants *v, const char *text) {
   const char *colon = strchr(text, ':');
   for (int i = 0; colon && i < v->n; i++)
     if (strlen(v->at[i].name) == (size_t)(colon - text) && !strncmp(v->at[i].name, text, (size_t)(colon - text))) {
       v->at[i].weights = colon + 1;
-      return true;
+      return 0;
     }
   if (!colon || colon == text || !colon[1]) cli_error(c, "--variant-weights: needs NAME:FILE, got \"%s\"", text);
   else cli_error(c, "--variant-weights: no --variant is called '%.*s'", (int)(colon - text), text);
-  return false;
+  return 2;
 }
 
-static Variants *variants_of(const Cli *c) {
-  Variants *v = calloc(1, sizeof *v);
-  if (!v) {
-    cli_error(c, "out of memory");
-    return NULL;
-  }
-  bool good = true;
-  for (int i = 0; i < c->object_variants.n && good; i++) good = add_variant(c, v, c->object_variants.at[i]);
-  for (int i = 0; i < c->variant_weights.n && good; i++) good = add_weights(c, v, c->variant_weights.at[i]);
-  if (good) return v;
-  variants_free(v);
-  return NULL;
+/* *out is variants_free's, whatever is returned. */
+static int variants_of(const Cli *c, Variants **out) {
+  Variants *v = *out = calloc(1, sizeof *v);
+  int rc = v ? 0 : cli_no_memory(c);
+  for (int i = 0; i < c->object_variants.n && !rc; i++) rc = add_variant(c, v, c->object_variants.at[i]);
+  for (int i = 0; i < c->variant_weights.n && !rc; i++) rc = add_weights(c, v, c->variant_weights.at[i]);
+  return rc;
 }
 
 /* null: not known */
@@ -99,9 +90,13 @@ int cmd_build(const Cli *c) {
     cli_error(c, "--emit: needs object or c, got \"%s\"", c->emit);
     return 2;
   }
-  Variants *v = variants_of(c);
-  if (!v) return 2;
-  int rc = cli_open(c, &s, &m);
+  Variants *v;
+  int rc = variants_of(c, &v);
+  if (rc) {
+    variants_free(v);
+    return rc;
+  }
+  rc = cli_open(c, &s, &m);
   dhc_build_options o = {.name = c->name, .stem = stem_of(c, stem, sizeof stem), .entries = c->entries, .n_entries = c->n_entries,
                          .target = c->target, .cpu = c->cpu, .features = c->features, .bind = c->bind, .weights = c->weights, .weights_file = c->weights_file, .selftest = (int)c->selftest, .max_ram = c->max_ram, .max_stack = c->max_stack, .max_flash = c->max_flash, .c = c->emit && !strcmp(c->emit, "c"), .out = c->outputs, .header = c->header, .variants = v->at, .n_variants = v->n};
   dhc_build_result r = {0};

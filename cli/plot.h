@@ -60,7 +60,6 @@ int plot_means(const Plot *p, const char *x, Figure *f);
 int plot_curves(const Plot *p, const char *x, const char *y, Figure *f);
 /* The metric against a column, with the variants that no other one beats in both. */
 int plot_pareto(const Plot *p, const char *x, Figure *f);
-bool plot_more_is_better(const char *metric);
 
 /* ---- plot_page.c ---- */
 int plot_tex(void *plot, FILE *to);

@@ -6,7 +6,7 @@
 
 #include "cli/plot.h"
 
-bool plot_more_is_better(const char *metric) {
+static bool more_is_better(const char *metric) {
   return strstr(metric, "accuracy") || !strcmp(metric, "samples_s");
 }
 
@@ -112,7 +112,7 @@ int plot_pareto(const Plot *p, const char *x, Figure *f) {
   bool each = p->n_sweeps == 1 && cJSON_GetArraySize(cJSON_GetObjectItem(p->sweep[0].doc, "variants")) <= MOST_NAMED;
   int rc = means(p, x, each, f);
   if (rc) return rc;
-  add_front(f, plot_more_is_better(p->y));
+  add_front(f, more_is_better(p->y));
   return f->no_memory ? cli_no_memory(p->c) : 0;
 }
 

@@ -424,7 +424,6 @@ DHC_API dhc_status dhc_evaluate(dhc_model *m, const dhc_eval_options *o,
 
 /* ---- standalone objects ------------------------------------------------------------------ */
 
-/* Entries of a model as one object file and a C header: what links it needs nothing else (docs/abi.md). */
 /* One of several models of an object: the settings that the model was opened with, and these. */
 typedef struct dhc_build_variant {
   const char *name;        /* what callers choose it by: letters, digits, _ */
@@ -432,6 +431,7 @@ typedef struct dhc_build_variant {
   int n_sets;
   const char *weights;     /* NULL: those of the options */
 } dhc_build_variant;
+/* Entries of a model as one object file and a C header: what links it needs nothing else (docs/abi.md). */
 typedef struct dhc_build_options {
   const char *const *entries; /* none: "forward" */
   int n_entries;
