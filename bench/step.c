@@ -22,14 +22,6 @@ typedef struct Bench {
   int n_in;
 } Bench;
 
-/* "16", "16,cuda", "16,cuda,tf32" */
-static dhc_session_options machine(char *text) {
-  char *backend = strchr(text, ','), *compute = backend ? strchr(backend + 1, ',') : NULL;
-  if (backend) *backend++ = 0;
-  if (compute) *compute++ = 0;
-  return (dhc_session_options){.threads = atoi(text), .backend = backend, .compute = compute};
-}
-
 static void open_all(Bench *b, const char *model, bool train, char *on, char **sets, int n_sets) {
   dhc_model_options options = {.name = model, .sets = (const char *const *)sets, .n_sets = n_sets};
   if (n_sets && !strncmp(sets[0], "preset=", 7)) {

@@ -29,6 +29,14 @@ static inline void must(dhc_status st, dhc_session *s) {
   exit((int)st.code);
 }
 
+/* "16", "16,cuda", "16,cuda,tf32": threads, backend, compute; the text is cut. */
+static inline dhc_session_options machine(char *text) {
+  char *backend = strchr(text, ','), *compute = backend ? strchr(backend + 1, ',') : NULL;
+  if (backend) *backend++ = 0;
+  if (compute) *compute++ = 0;
+  return (dhc_session_options){.threads = atoi(text), .backend = backend, .compute = compute};
+}
+
 /* "image" [batch, 3, 32, 32] and "target" [batch] of labels 0..9; data is malloc's. */
 static inline void images_make(int64_t batch, dhc_tensor in[2]) {
   int64_t pixels = batch * 3 * 32 * 32;

@@ -11,9 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
-#include "dhc/dhc.h"
+#include "bench/subject.h"
 
 enum { CHECKED_STEPS = 3, MAX_INPUTS = 8, MAX_RUNS = 4096 };
 
@@ -28,37 +27,9 @@ typedef struct Peer {
   char folder[512];
 } Peer;
 
-static double now_ms(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
-/* Processor time of all threads: what other work on the machine disturbs least. */
-static double cpu_ms(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
-static void must(dhc_status st, dhc_session *s) {
-  if (st.code == DHC_OK) return;
-  if (s) dhc_session_print_diagnostics(s, stderr, false);
-  fprintf(stderr, "bench_peer: %s\n", st.message);
-  exit((int)st.code);
-}
-
 static const char *in_folder(const Peer *p, const char *file, char path[1024]) {
   snprintf(path, 1024, "%s/%s", p->folder, file);
   return path;
-}
-
-/* "2", "2,cuda", "2,cuda,tf32" */
-static dhc_session_options machine(char *text) {
-  char *backend = strchr(text, ','), *compute = backend ? strchr(backend + 1, ',') : NULL;
-  if (backend) *backend++ = 0;
-  if (compute) *compute++ = 0;
-  return (dhc_session_options){.threads = atoi(text), .backend = backend, .compute = compute};
 }
 
 static void open_all(Peer *p, char **argv, int argc) {

@@ -15,12 +15,11 @@ class Worker:
     """A peer's process: after its line "ready" every line "SECONDS" is answered by milliseconds, a run each, then "cpu" and
     the processor time of a run, all threads together; `cpu` keeps the latter of every answer."""
 
-    def __init__(self, name, command, cpus=None, env=None, log=None, patience=900):
+    def __init__(self, name, command, cpus=None, log=None, patience=900):
         self.name, self.cpu = name, []
         pin = (lambda: os.sched_setaffinity(0, cpus)) if cpus else None
         self.log = open(log, "w+") if log else subprocess.DEVNULL
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, preexec_fn=pin,
-                                        env={**os.environ, **(env or {})})
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, preexec_fn=pin)
         alarm = threading.Timer(patience, self.process.kill)
         alarm.start()
         try:

@@ -94,21 +94,11 @@ def moe(w, x, experts, k=2):
         h = gated(jnp.einsum("tkhd,td->tkh", w["w1"][e], t))
         y = jnp.einsum("tkdh,tkh,tk->td", w["w2"][e], h, p)
     else:
-        order = jnp.argsort(e.reshape(-1), stable=True)
-        sizes = jnp.bincount(e.reshape(-1), length=experts)
-        if FORM == "ragged":
-            h = gated(jax.lax.ragged_dot(t[order // k], w["w1"].transpose(0, 2, 1), sizes))
-            y = jax.lax.ragged_dot(h, w["w2"].transpose(0, 2, 1), sizes) * p.reshape(-1)[order, None]
-            y = jnp.zeros_like(t).at[order // k].add(y)
-        else:
-            share = jnp.zeros((len(t), experts), x.dtype).at[jnp.arange(len(t))[:, None], e].set(p)
-            h = gated(jnp.einsum("td,ehd->eth", t, w["w1"]))
-            y = jnp.einsum("eth,edh,te->td", h, w["w2"], share)
+        share = jnp.zeros((len(t), experts), x.dtype).at[jnp.arange(len(t))[:, None], e].set(p)
+        h = gated(jnp.einsum("td,ehd->eth", t, w["w1"]))
+        y = jnp.einsum("eth,edh,te->td", h, w["w2"], share)
     balance = jnp.square(prob.mean(0) - 1.0 / experts).sum()
     return y.reshape(x.shape), 1e-3 * balance + 1e-3 * jax.nn.logsumexp(logits, -1).mean()
-
-
-FORM = os.environ.get("DHC_PEERS_JAX_EXPERTS", "dense")
 
 
 def dhc_jamba(w, image, preset="medium", tokens="pooled", mamba_ratio=7, **_):

@@ -217,14 +217,13 @@ def times_text(row):
     return "–" if row is None else "**%s**; %s (%s … %s)" % tuple(measure.number(row[k]) for k in ("cpu", "median", "low", "high"))
 
 
-def interval(s, percent=True):
-    """Mean and half of the 95 % interval of a sweep's summary row."""
-    f = 100 if percent else 1
+def interval(s):
+    """Mean and half of the 95 % interval of a sweep's summary row, in percent."""
     if s["mean"] is None:
         return "–"
     if s["ci95_low"] is None:
-        return "%.2f" % (f * s["mean"])
-    return "%.2f ± %.2f" % (f * s["mean"], f * (s["ci95_high"] - s["ci95_low"]) / 2)
+        return "%.2f" % (100 * s["mean"])
+    return "%.2f ± %.2f" % (100 * s["mean"], 100 * (s["ci95_high"] - s["ci95_low"]) / 2)
 
 
 def sweep_table(doc, first="variant"):
