@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,7 @@
 #include "backends/cuda/cuda.h"
 #include "backends/cuda/object.h"
 #include "runtime/status.h"
+#include "runtime/stop.h"
 
 extern char **environ;
 
@@ -21,6 +24,7 @@ static const char default_arch[] = "sm_90a";
 typedef struct Self {
   char arch[16];
   DhcTargetFacts facts;
+  sem_t slots; /* kernels that may be with NVRTC at once */
 } Self;
 
 static bool is_arch(const char *text) {
@@ -38,6 +42,7 @@ static dhc_status cuda_open(DhcArena *arena, const DhcCompileOptions *o, void **
   s->facts = (DhcTargetFacts){.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1, .has_fma = true, .tf32 = o->tf32};
   *facts = s->facts;
   *needs = "";
+  sem_init(&s->slots, 0, o->workers < 1 ? 1 : (unsigned)o->workers);
   /* NVRTC's version decides code; without NVRTC whatever the store has for any version is as good */
   const DhcNvrtc *nv;
   bool have = !dhc_cuda_nvrtc(&nv).code;
@@ -46,7 +51,7 @@ static dhc_status cuda_open(DhcArena *arena, const DhcCompileOptions *o, void **
   return dhc_status_ok();
 }
 
-static void cuda_close(void *self) { (void)self; }
+static void cuda_close(void *self) { sem_destroy(&((Self *)self)->slots); }
 
 static dhc_status cuda_worker_open(void *self, void **worker) {
   *worker = self; /* NVRTC compiles in parallel without more */
@@ -107,15 +112,15 @@ static dhc_status give(DhcBytes *out, const char *text) {
 }
 
 /* A line a size class: what one block and its threads take. about: the spec's text, "spec KIND ...". */
-static dhc_status resources(const char *cubin, size_t n_cubin, const char *const *names, const DhcCudaLaunch *launch, int n,
-                            const char *about, DhcBytes *out) {
+static dhc_status resources(const DhcCudaCode *code, const char *const *names, const DhcCudaLaunch *launch, int n, const char *about,
+                            DhcBytes *out) {
   char text[DHC_CUDA_MAX_KERNELS * 112] = "";
   const char *kind = strchr(about, ' ');
   int length = kind ? (int)strcspn(kind + 1, " \n") : 0;
   size_t at = 0;
   for (int i = 0; i < n; i++) {
     int registers, stack;
-    if (!dhc_cuda_cubin_use(cubin, n_cubin, names[i], &registers, &stack))
+    if (!dhc_cuda_cubin_use(code[i].cubin, code[i].n, names[i], &registers, &stack))
       return dhc_status_make(DHC_E_ENVIRONMENT, "--stage=resources: NVRTC's code does not say what it takes");
     at += (size_t)snprintf(text + at, sizeof text - at, "%.*s %d: threads %d, registers %d, stack %d, block memory %d\n",
                            length < 16 ? length : 16, kind ? kind + 1 : "", i, launch[i].threads, registers, stack, launch[i].shared_bytes);
@@ -123,27 +128,79 @@ static dhc_status resources(const char *cubin, size_t n_cubin, const char *const
   return give(out, text);
 }
 
-static dhc_status compile(const Self *s, const char *source, const char *const *names, const DhcCudaLaunch *launch, int n,
-                          const char *about, DhcStageText text, DhcBytes *out) {
+/* One size class on its way through NVRTC. */
+typedef struct Part {
+  Self *self;
+  const DhcNvrtc *nv;
+  DhcNvrtcJob job;
+  DhcCudaCode code;
+  dhc_status status;
+  pthread_t thread;
+  bool apart; /* in a thread of its own */
+} Part;
+
+static void *compile_part(void *arg) {
+  Part *p = arg;
+  while (sem_wait(&p->self->slots) && errno == EINTR) {}
+  p->status = dhc_stop_signal() ? dhc_status_make(DHC_E_INTERRUPTED, "stopped while compiling")
+                                : dhc_nvrtc_compile(p->nv, &p->job, &p->code.cubin, &p->code.n);
+  sem_post(&p->self->slots);
+  return NULL;
+}
+
+/* Size classes side by side: those of a contraction take NVRTC seconds each, and longer than all else of a model
+ * together if one waits for the other. */
+static dhc_status compile_parts(Self *s, const char *const *source, const char *const *names, int n, Part *part) {
   const DhcNvrtc *nv;
   DHC_TRY(dhc_cuda_nvrtc(&nv));
-  DhcNvrtcJob job = {.source = source, .name = names[0], .arch = s->arch, .ptx = text == DHC_TEXT_ASM};
+  for (int i = 0; i < n; i++) part[i] = (Part){.self = s, .nv = nv, .job = {.source = source[i], .name = names[i], .arch = s->arch}};
+  for (int i = 1; i < n; i++) part[i].apart = !pthread_create(&part[i].thread, NULL, compile_part, &part[i]);
+  for (int i = 0; i < n; i++)
+    if (!part[i].apart) compile_part(&part[i]);
+  dhc_status st = dhc_status_ok();
+  for (int i = 0; i < n; i++) {
+    if (part[i].apart) pthread_join(part[i].thread, NULL);
+    if (!st.code) st = part[i].status;
+  }
+  return st;
+}
+
+/* Each size class a program of its own. */
+static dhc_status compile(Self *s, const DhcLp *const *program, const char *const *names, int n, const char *about, DhcStageText text,
+                          DhcBytes *out) {
+  Part part[DHC_CUDA_MAX_KERNELS] = {0};
+  DhcCudaCode code[DHC_CUDA_MAX_KERNELS];
+  DhcCudaLaunch launch[DHC_CUDA_MAX_KERNELS];
+  const char *source[DHC_CUDA_MAX_KERNELS], *why = NULL;
+  for (int i = 0; i < n; i++) {
+    DhcText one = {.arena = program[i]->arena};
+    dhc_cuda_write(&program[i], &names[i], 1, NULL, &one, &launch[i], &why);
+    source[i] = dhc_text_str(&one);
+  }
+  dhc_status st = compile_parts(s, source, names, n, part);
+  for (int i = 0; i < n; i++) code[i] = part[i].code;
+  if (!st.code && text == DHC_TEXT_USE) {
+    st = resources(code, names, launch, n, about, out);
+  } else if (!st.code) {
+    out->bytes = dhc_cuda_object_write(launch, code, n, &out->n_bytes);
+    if (!out->bytes) st = dhc_status_memory((long long)out->n_bytes, "a kernel");
+  }
+  for (int i = 0; i < n; i++) free(code[i].cubin);
+  return st;
+}
+
+static dhc_status show(const Self *s, const char *source, const char *name, DhcStageText text, DhcBytes *out) {
+  const DhcNvrtc *nv;
+  DHC_TRY(dhc_cuda_nvrtc(&nv));
+  DhcNvrtcJob job = {.source = source, .name = name, .arch = s->arch, .ptx = text == DHC_TEXT_ASM};
   char *code = NULL;
   size_t n_code = 0;
   DHC_TRY(dhc_nvrtc_compile(nv, &job, &code, &n_code));
-  dhc_status st = dhc_status_ok();
   if (text == DHC_TEXT_ASM) {
     *out = (DhcBytes){code, strlen(code)};
-    return st;
+    return dhc_status_ok();
   }
-  if (text == DHC_TEXT_SASS) {
-    st = disassemble(code, n_code, out);
-  } else if (text == DHC_TEXT_USE) {
-    st = resources(code, n_code, names, launch, n, about, out);
-  } else {
-    out->bytes = dhc_cuda_object_write(launch, n, code, n_code, &out->n_bytes);
-    if (!out->bytes) st = dhc_status_memory((long long)n_code, "a kernel");
-  }
+  dhc_status st = disassemble(code, n_code, out);
   free(code);
   return st;
 }
@@ -159,7 +216,8 @@ static dhc_status cuda_generate(void *worker, const DhcLp *const *program, const
   dhc_cuda_write(program, names, n, about, &source, launch, &why);
   if (why) return dhc_status_make(DHC_E_INPUT, "not compiled for GPUs: %s", why);
   if (text == DHC_TEXT_IR) return give(out, dhc_text_str(&source));
-  return compile(worker, dhc_text_str(&source), names, launch, n, about, text, out);
+  if (text == DHC_TEXT_ASM || text == DHC_TEXT_SASS) return show(worker, dhc_text_str(&source), names[0], text, out);
+  return compile(worker, program, names, n, about, text, out);
 }
 
 /* Driver, GPU and NVRTC, or what is the matter with each. */

@@ -17,8 +17,9 @@ struct DhcCudaKernel {
 };
 
 typedef struct Library {
-  CuLibrary library;
-  DhcCudaKernel *kernels; /* of its own */
+  CuLibrary code[DHC_CUDA_MAX_KERNELS];
+  DhcCudaKernel *kernels; /* of its own, one of each code */
+  int n;
   struct Library *next;
 } Library;
 
@@ -115,7 +116,8 @@ void dhc_cuda_gpu_close(DhcCudaGpu *g) {
   while (g->libraries) {
     Library *l = g->libraries;
     g->libraries = l->next;
-    if (l->library) cu->cuLibraryUnload(l->library);
+    for (int i = 0; i < l->n; i++)
+      if (l->code[i]) cu->cuLibraryUnload(l->code[i]);
     free(l->kernels);
     free(l);
   }
@@ -192,17 +194,17 @@ dhc_status dhc_cuda_sync(DhcCudaGpu *g) {
 
 /* ---- code ----------------------------------------------------------------------------------- */
 
-static dhc_status find_kernels(DhcCudaGpu *g, Library *l, const DhcCudaLaunch *launch, const char *const *names, int n,
-                               const DhcCudaKernel **out) {
-  for (int i = 0; i < n; i++) {
-    DhcCudaKernel *k = &l->kernels[i];
-    k->launch = launch[i];
-    /* code for another architecture is noticed here, not at loading */
-    TRY_CU(g, cuLibraryGetKernel(&k->kernel, l->library, names[i]), "finding a kernel in its code");
-    if (k->launch.shared_bytes > 48 << 10)
-      TRY_CU(g, cuKernelSetAttribute(CU_KERNEL_MAX_DYNAMIC, k->launch.shared_bytes, k->kernel, g->device), "block memory");
-    out[i] = k;
-  }
+static dhc_status load_kernel(DhcCudaGpu *g, const char *cubin, size_t n, const char *name, CuLibrary *library, DhcCudaKernel *k) {
+  char *code = malloc(n); /* aligned, as the driver reads it in words */
+  if (!code) return dhc_status_memory((long long)n, "a kernel's code");
+  memcpy(code, cubin, n);
+  int rc = g->cu->cuLibraryLoadData(library, code, NULL, NULL, 0, NULL, NULL, 0);
+  free(code);
+  if (rc) return dhc_cuda_status(g->cu, rc, "loading a kernel");
+  /* code for another architecture is noticed here, not at loading */
+  TRY_CU(g, cuLibraryGetKernel(&k->kernel, *library, name), "finding a kernel in its code");
+  if (k->launch.shared_bytes > 48 << 10)
+    TRY_CU(g, cuKernelSetAttribute(CU_KERNEL_MAX_DYNAMIC, k->launch.shared_bytes, k->kernel, g->device), "block memory");
   return dhc_status_ok();
 }
 
@@ -212,21 +214,21 @@ dhc_status dhc_cuda_load(DhcCudaGpu *g, const char *bytes, size_t n_bytes, const
   if (!dhc_cuda_object_read(bytes, n_bytes, n, &o)) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: this is no kernel's code");
   Library *l = calloc(1, sizeof *l);
   DhcCudaKernel *kernels = calloc((size_t)n, sizeof *kernels);
-  char *code = malloc(o.n_cubin); /* aligned, as the driver reads it in words */
-  if (!l || !kernels || !code) {
+  if (!l || !kernels) {
     free(l);
     free(kernels);
-    free(code);
-    return dhc_status_memory((long long)n_bytes, "a kernel's code");
+    return dhc_status_memory((long long)sizeof *kernels * n, "a kernel's code");
   }
-  memcpy(code, o.cubin, o.n_cubin);
   l->kernels = kernels;
+  l->n = n;
   l->next = g->libraries;
   g->libraries = l;
-  int rc = g->cu->cuLibraryLoadData(&l->library, code, NULL, NULL, 0, NULL, NULL, 0);
-  free(code);
-  if (rc) return dhc_cuda_status(g->cu, rc, "loading a kernel");
-  return find_kernels(g, l, o.launch, names, n, out);
+  for (int i = 0; i < n; i++) {
+    kernels[i].launch = o.launch[i];
+    DHC_TRY(load_kernel(g, o.cubin[i], o.n_cubin[i], names[i], &l->code[i], &kernels[i]));
+    out[i] = &kernels[i];
+  }
+  return dhc_status_ok();
 }
 
 dhc_status dhc_cuda_launch(DhcCudaGpu *g, const DhcCudaKernel *k, void *const *ptr, const int64_t *dim, int64_t task0,

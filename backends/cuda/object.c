@@ -7,18 +7,30 @@ typedef struct Head {
   char magic[8];
   int64_t n;
 } Head;
-static const char magic[8] = "dhccuda1";
+static const char magic[8] = "dhccuda2";
 
-char *dhc_cuda_object_write(const DhcCudaLaunch *launch, int n, const char *cubin, size_t n_cubin, size_t *n_bytes) {
-  size_t table = sizeof *launch * (size_t)n;
+typedef struct Row { /* n of these, then the cubins one after the other */
+  DhcCudaLaunch launch;
+  int64_t n_cubin;
+} Row;
+
+char *dhc_cuda_object_write(const DhcCudaLaunch *launch, const DhcCudaCode *code, int n, size_t *n_bytes) {
   Head head = {.n = n};
   memcpy(head.magic, magic, sizeof magic);
-  *n_bytes = sizeof head + table + n_cubin;
-  char *bytes = malloc(*n_bytes);
+  *n_bytes = sizeof head + sizeof(Row) * (size_t)n;
+  for (int i = 0; i < n; i++) *n_bytes += code[i].n;
+  char *bytes = malloc(*n_bytes), *at = bytes;
   if (!bytes) return NULL;
-  memcpy(bytes, &head, sizeof head);
-  memcpy(bytes + sizeof head, launch, table);
-  memcpy(bytes + sizeof head + table, cubin, n_cubin);
+  memcpy(at, &head, sizeof head);
+  at += sizeof head;
+  for (int i = 0; i < n; i++, at += sizeof(Row)) {
+    Row row;
+    memset(&row, 0, sizeof row);
+    row.launch = launch[i];
+    row.n_cubin = (int64_t)code[i].n;
+    memcpy(at, &row, sizeof row);
+  }
+  for (int i = 0; i < n; at += code[i].n, i++) memcpy(at, code[i].cubin, code[i].n);
   return bytes;
 }
 
@@ -30,12 +42,16 @@ bool dhc_cuda_object_read(const char *bytes, size_t n_bytes, int n, DhcCudaObjec
   Head head;
   if (n < 1 || n > DHC_CUDA_MAX_KERNELS || n_bytes < sizeof head) return false;
   memcpy(&head, bytes, sizeof head);
-  size_t table = sizeof *out->launch * (size_t)n;
-  if (memcmp(head.magic, magic, sizeof magic) || head.n != n || n_bytes - sizeof head <= table) return false;
-  memcpy(out->launch, bytes + sizeof head, table);
-  for (int i = 0; i < n; i++)
-    if (!is_sane(&out->launch[i])) return false;
-  out->cubin = bytes + sizeof head + table;
-  out->n_cubin = n_bytes - sizeof head - table;
-  return true;
+  size_t at = sizeof head + sizeof(Row) * (size_t)n;
+  if (memcmp(head.magic, magic, sizeof magic) || head.n != n || n_bytes < at) return false;
+  for (int i = 0; i < n; i++) {
+    Row row;
+    memcpy(&row, bytes + sizeof head + sizeof row * (size_t)i, sizeof row);
+    if (!is_sane(&row.launch) || row.n_cubin < 1 || (uint64_t)row.n_cubin > n_bytes - at) return false;
+    out->launch[i] = row.launch;
+    out->cubin[i] = bytes + at;
+    out->n_cubin[i] = (size_t)row.n_cubin;
+    at += out->n_cubin[i];
+  }
+  return at == n_bytes;
 }

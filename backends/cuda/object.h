@@ -1,4 +1,4 @@
-/* What the CUDA backend keeps in the store: how each kernel is launched, then the cubin. */
+/* What the CUDA backend keeps in the store: how each kernel is launched, then their cubins. */
 #ifndef DHC_BACKENDS_CUDA_OBJECT_H
 #define DHC_BACKENDS_CUDA_OBJECT_H
 
@@ -9,14 +9,20 @@
 
 enum { DHC_CUDA_MAX_KERNELS = 16 }; /* as many as a kernel may have size classes */
 
+/* A cubin of one kernel. */
+typedef struct DhcCudaCode {
+  char *cubin;
+  size_t n;
+} DhcCudaCode;
+
 typedef struct DhcCudaObject {
   DhcCudaLaunch launch[DHC_CUDA_MAX_KERNELS];
-  const char *cubin; /* inside the bytes that were read */
-  size_t n_cubin;
+  const char *cubin[DHC_CUDA_MAX_KERNELS]; /* inside the bytes that were read */
+  size_t n_cubin[DHC_CUDA_MAX_KERNELS];
 } DhcCudaObject;
 
 /* malloc'd; NULL: no memory. */
-char *dhc_cuda_object_write(const DhcCudaLaunch *launch, int n, const char *cubin, size_t n_cubin, size_t *n_bytes);
+char *dhc_cuda_object_write(const DhcCudaLaunch *launch, const DhcCudaCode *code, int n, size_t *n_bytes);
 /* False: not n kernels' code as written by this build. */
 bool dhc_cuda_object_read(const char *bytes, size_t n_bytes, int n, DhcCudaObject *out);
 /* Registers and bytes of stack of a thread; false: the cubin does not say. */

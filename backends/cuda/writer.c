@@ -568,6 +568,61 @@ static bool uses_dim(const DhcLp *p, int i) {
   return false;
 }
 
+/* Does the statement read or write what other kernels wrote or read? */
+static bool meets_memory(const DhcLpInst *n) {
+  if (n->kind == DHC_LP_AT || n->kind == DHC_LP_ALIGNED) return false;
+  for (int k = 0; k < 4; k++)
+    if (n->a[k] && n->a[k]->type.ptr && root_of(n->a[k])->kind != DHC_LP_LOCAL && root_of(n->a[k])->kind != DHC_LP_BLOCK) return true;
+  return n->kind == DHC_LP_VAR || n->kind == DHC_LP_SET ? n->a[0]->type.ptr : false;
+}
+
+/* Where the statement that `open` begins ends. */
+static int end_of(const DhcLp *p, int open) {
+  int i = open;
+  while (p->code.at[i]->kind != DHC_LP_END || p->code.at[i]->i != open) i++;
+  return i;
+}
+
+/* Before which statements from i on, to the end of their block, the kernel waits for those before it: on every way
+ * before the first that meets memory, outside loops. What comes first, places and tables of its own, is made while the
+ * others still run. Gives where the block ends; *waited: has been waited for, on entry and there. */
+static int find_waits(const DhcLp *p, int i, bool *before, bool *waited) {
+  for (; i < p->code.n; i++) {
+    const DhcLpInst *n = p->code.at[i];
+    bool one = *waited, other = *waited;
+    switch (n->kind) {
+    case DHC_LP_ELSE:
+    case DHC_LP_END: return i;
+    case DHC_LP_TASKS: i = find_waits(p, i + 1, before, waited); break;
+    case DHC_LP_IF:
+      i = find_waits(p, i + 1, before, &one);
+      if (p->code.at[i]->kind == DHC_LP_ELSE) i = find_waits(p, i + 1, before, &other);
+      before[i + 1] = one != other; /* and for what comes behind it, on the way without */
+      *waited = one || other;
+      break;
+    case DHC_LP_FOR:
+      for (int k = i, end = end_of(p, i); k < end; k++) one = one || meets_memory(p->code.at[k]);
+      before[i] = before[i] || (one && !*waited);
+      *waited = one;
+      i = end_of(p, i);
+      break;
+    default:
+      before[i] = before[i] || (!*waited && meets_memory(n));
+      *waited = *waited || before[i];
+    }
+  }
+  return i;
+}
+
+/* What comes next may start to start where this leaves it room: its wait is for all of this. */
+static void write_wait(Writer *w) {
+  dhc_text_puts(w->to, "#if __CUDA_ARCH__ >= 900\n");
+  indent(w);
+  dhc_text_puts(w->to, "asm volatile(\"griddepcontrol.wait;\" ::: \"memory\");\n");
+  indent(w);
+  dhc_text_puts(w->to, "if (gridDim.x <= 128) asm volatile(\"griddepcontrol.launch_dependents;\");\n#endif\n");
+}
+
 static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
   const DhcLp *p = w->p;
   DhcText *to = w->to;
@@ -586,9 +641,6 @@ static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
   if (p->together) dhc_text_printf(to, ", %d", p->together);
   dhc_text_printf(to, ")\n%s(const __grid_constant__ Args_%s a) {\n", name, name);
   w->depth = 1;
-  /* what comes next may start to start where this leaves it room: its wait is for all of this */
-  dhc_text_puts(to, "#if __CUDA_ARCH__ >= 900\n  asm volatile(\"griddepcontrol.wait;\" ::: \"memory\");\n"
-                    "  if (gridDim.x <= 128) asm volatile(\"griddepcontrol.launch_dependents;\");\n#endif\n");
   if (w->row > 1) {
     dhc_text_printf(to, "  const int lane = threadIdx.x %% %d; // of a row of %d threads\n", w->row, w->row);
     if (w->row >= 32) dhc_text_puts(to, "  const unsigned row = 0xffffffffu;\n");
@@ -605,7 +657,12 @@ static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
   }
   for (int i = 0; i < p->n_dims; i++)
     if (uses_dim(p, i)) dhc_text_printf(to, "  const i64 d%d = a.dim[%d];\n", i, i);
-  for (int i = 0; i < p->code.n && !w->why; i++) write_statement(w, p->code.at[i]);
+  bool waited = false, *before = DHC_NEW_N(p->arena, bool, p->code.n + 1);
+  find_waits(p, 0, before, &waited);
+  for (int i = 0; i < p->code.n && !w->why; i++) {
+    if (before[i]) write_wait(w);
+    write_statement(w, p->code.at[i]);
+  }
   dhc_text_puts(to, "}\n");
 }
 

@@ -25,7 +25,7 @@ static dhc_status compile(DhcBytes *out) {
   DhcNvrtcJob job = {.source = "line one\n  nothing;\n", .name = "kernel", .arch = "sm_90a"};
   st = dhc_nvrtc_compile(nv, &job, &code, &n);
   const DhcCudaLaunch launch = {.threads = 256, .per_block = 16, .shared_bytes = 60 << 10, .n_ptrs = 1, .n_dims = 1};
-  if (!st.code) out->bytes = dhc_cuda_object_write(&launch, 1, code, n, &out->n_bytes);
+  if (!st.code) out->bytes = dhc_cuda_object_write(&launch, &(DhcCudaCode){code, n}, 1, &out->n_bytes);
   free(code);
   if (st.code) return st;
   job.ptx = 1;
@@ -150,7 +150,7 @@ static dhc_status arguments(void) {
   const DhcCudaLaunch launch = {.threads = 32, .per_block = 1, .n_ptrs = 1, .n_dims = 600};
   const char *name = "kernel";
   size_t n;
-  char *bytes = dhc_cuda_object_write(&launch, 1, "code", 4, &n);
+  char *bytes = dhc_cuda_object_write(&launch, &(DhcCudaCode){(char[]){"code"}, 4}, 1, &n);
   dhc_kernel_fn fn;
   dhc_status st = d->ops->load(d, bytes, n, &name, 1, &fn);
   return st.code ? st : d->ops->launch(d, &(DhcLaunch){.fn = fn, .ptr = ptr, .dim = dim, .n_ptrs = 1, .n_dims = 600, .n_tasks = 1});
