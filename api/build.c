@@ -14,6 +14,21 @@ static void drop(void *what) {
   free(b->bytes);
 }
 
+/* What the numbers of a training step are before its first one. */
+static dhc_status step_scalars(Build *b, BuildModel *x, const Version *v, const double **out) {
+  double *value = DHC_NEW_N(b->arena, double, v->image->n_params + 1);
+  DHC_TRY(build_program(b, x));
+  for (int i = 0; i < v->image->n_params; i++) {
+    const dhc_image_tensor *t = &v->image->tensors[i];
+    if (t->role != DHC_IMAGE_SCALAR) continue;
+    const double *at = program_scalar(x->program, t->name);
+    if (!at) return dhc_status_make(DHC_E_INPUT, "more than %d scalars", DHC_PROG_MAX_SCALARS);
+    value[i] = *at;
+  }
+  *out = value;
+  return dhc_status_ok();
+}
+
 /* Fused, planned, and loop programs instead of code. */
 static dhc_status source_of(Build *b, int model, int entry, DhcObjSource *out) {
   const BuildModel *x = &b->model[model];
@@ -36,8 +51,8 @@ static dhc_status source_of(Build *b, int model, int entry, DhcObjSource *out) {
     keys[i] = dhc_arena_strdup(a, key);
     for (int k = 0; k < rq[i].spec->n_operands && k < 64; k++) writes[i] |= (uint64_t)rq[i].spec->operand[k].out << k;
   }
-  *out = (DhcObjSource){v->entry, model, x->slot_of, v->image, kernels, programs, keys, writes};
-  return dhc_status_ok();
+  *out = (DhcObjSource){x->name[entry], model, x->slot_of, NULL, v->image, kernels, programs, keys, writes};
+  return v->mode == DHC_MODE_TRAIN ? step_scalars(b, &b->model[model], v, &out->scalar) : dhc_status_ok();
 }
 
 /* "DHCSSM" as "dhcssm". */
@@ -68,12 +83,26 @@ static bool knows_weights(const dhc_build_options *o) {
   return all || o->weights;
 }
 
+/* What the state of a training step begins with: of the weights given, or first ones. */
+static void first_state(const Build *b, DhcObjTrain *t) {
+  uint8_t *to = dhc_arena_alloc(b->arena, (size_t)(t->moments + t->bytes - t->buffers) + 64);
+  memset(to, 0, (size_t)(t->moments + t->bytes - t->buffers) + 64);
+  for (int i = 0; i < t->layout->n_slots; i++) {
+    const dhc_slot *s = &t->layout->slots[i];
+    if (s->role == DHC_IMAGE_STATE) continue;
+    memcpy(to + (s->role == DHC_IMAGE_WEIGHT ? 0 : t->moments) + s->at, build_values(b, i), (size_t)(s->n * dhc_tensor_dtype_bytes(s->dtype)));
+  }
+  t->first = to;
+}
+
 /* Embedded, or in a file; what no file holds is in the object in any case. */
 static dhc_status constants(Build *b) {
   DhcObject *o = b->object;
   bool known = knows_weights(b->o), passed = !known || b->o->weights_file;
+  for (int i = 0; i < o->n_entries; i++)
+    if (o->entry[i]->train) first_state(b, o->entry[i]->train);
   if (!o->blob_bytes) return dhc_status_ok();
-  for (int i = 0; i < b->n_models; i++) DHC_TRY(build_program(&b->model[i]));
+  for (int i = 0; i < b->n_models; i++) DHC_TRY(build_program(b, &b->model[i]));
   if (known) b->blob = dhc_object_blob(o, b->o->weights_file != NULL, values, b);
   if (passed) b->fixed = dhc_object_blob(o, false, tables, b);
   if ((known && !b->blob) || (passed && !b->fixed)) return dhc_status_memory((long long)o->blob_bytes, "the weights of an object");
@@ -188,7 +217,7 @@ static dhc_status add_tests_of(Build *b, const BuildModel *x, int first) {
     if (e->state_bytes) continue;
     for (int s = 0; s < e->n_symbols; s++)
       if (!e->bound[s]) return dhc_status_make(DHC_E_USAGE, "--selftest: size %s of entry '%s' is not fixed (--bind)", e->symbol[s], e->name);
-    if (i) DHC_TRY(dhc_program_add(x->program, x->version[i]->entry, DHC_MODE_RUN, &index));
+    if (i || x->version[0]->mode == DHC_MODE_TRAIN) DHC_TRY(dhc_program_add(x->program, x->version[i]->entry, DHC_MODE_RUN, &index));
     for (int k = 0; k < b->o->selftest; k++) DHC_TRY(add_test(b, x->program, first + i, index, 100u * (uint32_t)k + 1));
   }
   return dhc_status_ok();

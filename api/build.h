@@ -13,6 +13,8 @@ typedef struct BuildModel {
   const dhc_build_variant *variant; /* NULL: the object is of one model, which is the caller's */
   Version *version[API_MAX_ENTRIES];
   const char *plain[API_MAX_ENTRIES]; /* "forward" of "forward.step" */
+  const char *name[API_MAX_ENTRIES];  /* as the object calls it: "train_step" of the entry "loss" */
+  bool trains;                        /* some of them are training steps */
   int n;
   const dhc_layout *layout;
   int *slot_of;         /* by slot of the layout: of the object's */
@@ -54,8 +56,8 @@ void build_close(Build *b);
 dhc_status build_models(Build *b) DHC_MUST_USE;
 /* Values of a slot of the object's layout, as it lies in memory. NULL: it has none. */
 const void *build_values(const Build *b, int slot);
-/* A program of this model with the tables that no file holds, if there was none. */
-dhc_status build_program(BuildModel *x) DHC_MUST_USE;
+/* A program of this model with the tables that no file holds, if there was none; of one that trains, with first weights. */
+dhc_status build_program(const Build *b, BuildModel *x) DHC_MUST_USE;
 
 /* What -o asks for, by the end of its name. */
 typedef enum BuildForm { BUILD_O, BUILD_A, BUILD_SO, BUILD_C } BuildForm;

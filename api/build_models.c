@@ -7,7 +7,26 @@ static const char *const no_entries[] = {"forward"};
 
 static const char *entry_at(const Build *b, int i) { return b->o->n_entries ? b->o->entries[i] : no_entries[i]; }
 
-static dhc_status check_entry(const BuildModel *x, const char *name) {
+static const char train_step[] = "train_step", trained[] = "loss"; /* the entry that it is the step of, as everywhere */
+
+static bool has_entry(const BuildModel *x, const char *name) {
+  DhcEntryInfos all = dhc_model_entries(x->m->m);
+  for (int i = 0; i < all.n; i++)
+    if (!strcmp(all.at[i].name, name)) return true;
+  return false;
+}
+
+/* A training step, unless the model has an entry of that name. */
+static bool is_step(const BuildModel *x, const char *name) { return !strcmp(name, train_step) && !has_entry(x, name); }
+
+static dhc_status check_step(const Build *b, const BuildModel *x) {
+  if (b->o->n_variants) return dhc_status_make(DHC_E_USAGE, "--entry train_step: an object of several variants does not train; build one of each");
+  if (has_entry(x, trained)) return dhc_status_ok();
+  return dhc_status_make(DHC_E_INPUT, "--entry train_step: model %s has no entry 'loss' to train", x->m->name);
+}
+
+static dhc_status check_entry(const Build *b, const BuildModel *x, const char *name) {
+  if (is_step(x, name)) return check_step(b, x);
   DhcEntryInfos all = dhc_model_entries(x->m->m);
   const char *names[64], *plain;
   DhcForm form;
@@ -81,12 +100,16 @@ static dhc_status unused_binds(const Build *b) {
 static dhc_status add_graph(Build *b, BuildModel *x, const char *name) {
   if (x->n == API_MAX_ENTRIES) return dhc_status_make(DHC_E_USAGE, "an object has at most %d entries, resets among them", API_MAX_ENTRIES);
   DhcForm form;
+  dhc_mode mode = is_step(x, name) ? DHC_MODE_TRAIN : DHC_MODE_RUN;
+  x->name[x->n] = name;
+  if (mode == DHC_MODE_TRAIN) name = dhc_intern(&b->s->strings, trained);
   dhc_model_form(x->m->m, name, &x->plain[x->n], &form);
-  x->version[x->n] = pipeline_graph(x->m, name, DHC_MODE_RUN, NULL, 0);
+  x->version[x->n] = pipeline_graph(x->m, name, mode, NULL, 0);
   if (!x->version[x->n]) return session_errors(b->s);
   int n_in;
   DhcInputShape *in = bound_shapes(b, x->version[x->n]->func, &n_in);
-  if (n_in && !(x->version[x->n] = pipeline_graph(x->m, name, DHC_MODE_RUN, in, n_in))) return session_errors(b->s);
+  if (n_in && !(x->version[x->n] = pipeline_graph(x->m, name, mode, in, n_in))) return session_errors(b->s);
+  x->trains = x->trains || mode == DHC_MODE_TRAIN;
   x->n++;
   return dhc_status_ok();
 }
@@ -118,12 +141,12 @@ static dhc_status graphs(Build *b, BuildModel *x) {
   for (int i = 0; i < n; i++) {
     const char *name = dhc_intern(&b->s->strings, entry_at(b, i));
     for (int k = 0; k < x->n; k++)
-      if (!strcmp(name, x->version[k]->entry)) return dhc_status_make(DHC_E_USAGE, "--entry %s: given twice", name);
-    DHC_TRY(check_entry(x, name));
+      if (!strcmp(name, x->name[k])) return dhc_status_make(DHC_E_USAGE, "--entry %s: given twice", name);
+    DHC_TRY(check_entry(b, x, name));
     DHC_TRY(add_graph(b, x, name));
   }
   DHC_TRY(add_resets(b, x));
-  x->layout = pipeline_layout(x->m, false); /* after all forms: they may have brought states */
+  x->layout = pipeline_layout(x->m, x->trains); /* after all forms: they may have brought states */
   return dhc_status_ok();
 }
 
@@ -172,15 +195,16 @@ void build_close(Build *b) {
 
 /* ---- values ---------------------------------------------------------------------------------------------- */
 
-dhc_status build_program(BuildModel *x) {
+dhc_status build_program(const Build *b, BuildModel *x) {
   if (x->program) return dhc_status_ok();
   DHC_TRY(dhc_program_open(x->m, x->version[0]->entry, DHC_MODE_RUN, &x->program));
+  if (x->trains) return dhc_program_init(x->program, b->o->seed);
   return weights_begin(x->program, true);
 }
 
 static dhc_status load_weights(const Build *b, BuildModel *x) {
   const char *weights = build_weights(b->o, x->variant);
-  if (!weights) return x->variant ? build_program(x) : dhc_status_ok(); /* tables of variants may differ */
+  if (!weights) return x->variant ? build_program(b, x) : dhc_status_ok(); /* tables of variants may differ */
   DHC_TRY(dhc_program_open(x->m, x->version[0]->entry, DHC_MODE_RUN, &x->program));
   return dhc_program_load(x->program, weights, false);
 }

@@ -16,7 +16,7 @@ typedef struct Bench {
   const cJSON *entry;
   void *blocks[MAX_BLOCKS]; /* of the tensors, to be freed */
   int n_blocks;
-  void *weights, *state;
+  void *weights, *state, *scalars;
   intptr_t args[MAX_ARGS];
   int n_args;
   void *function;
@@ -246,6 +246,33 @@ static int64_t workspace_of(const Bench *b, const cJSON *entry) {
   return fn ? call(fn, a) : -1;
 }
 
+/* A step of training begins with its own function, and goes on from numbers that the object says. */
+static int begin_training(Bench *b) {
+  const char *name = text_of(b->entry, "training");
+  intptr_t a[MAX_ARGS] = {0};
+  add_sizes(b, b->entry, a);
+  void *of = find(b, text_of(b->entry, "function"), "_state_bytes"), *init = find(b, name, "_init");
+  int64_t bytes = of ? call(of, a) : -1, most = 64;
+  const cJSON *s;
+  cJSON_ArrayForEach(s, cJSON_GetObjectItem(b->entry, "scalars")) {
+    int64_t at = whole(cJSON_GetObjectItem(s, "at"));
+    if (at < 0 || at > 4096) return wrong(b, not_so);
+    most = at + 8 > most ? at + 8 : most;
+  }
+  if (bytes < 0 || !init) return wrong(b, not_so);
+  b->state = block(b, bytes);
+  b->scalars = block(b, most);
+  if (!b->state || !b->scalars) return cli_no_memory(b->c);
+  cJSON_ArrayForEach(s, cJSON_GetObjectItem(b->entry, "scalars")) {
+    char *to = (char *)b->scalars + whole(cJSON_GetObjectItem(s, "at"));
+    const cJSON *v = cJSON_GetObjectItem(s, "value");
+    double x = cJSON_IsNumber(v) ? v->valuedouble : 0;
+    if (!strcmp(text_of(s, "dtype"), "f32")) memcpy(to, &(float){(float)x}, 4);
+  }
+  const intptr_t first[MAX_ARGS] = {(intptr_t)b->state, (intptr_t)bytes};
+  return (int)call(init, first) ? wrong(b, not_so) : 0;
+}
+
 /* "forward.step" begins with "forward.reset". */
 static int begin_state(Bench *b) {
   const char *of = text_of(b->entry, "name"), *dot = strrchr(of, '.');
@@ -272,7 +299,9 @@ static int prepare(Bench *b) {
   int64_t bytes = workspace_of(b, b->entry);
   if (bytes < 0) return wrong(b, "the entry does not take these --sizes");
   int rc = make_weights(b);
-  if (!rc && is_true(b->entry, "state")) rc = begin_state(b);
+  bool trains = cJSON_GetObjectItem(b->entry, "training") != NULL;
+  if (!rc && trains) rc = begin_training(b);
+  else if (!rc && is_true(b->entry, "state")) rc = begin_state(b);
   if (rc) return rc;
   if (is_true(b->entry, "weights")) b->args[b->n_args++] = (intptr_t)b->weights;
   if (is_true(b->entry, "state")) b->args[b->n_args++] = (intptr_t)b->state;
@@ -281,6 +310,7 @@ static int prepare(Bench *b) {
   if (rc) return rc;
   void *work = block(b, bytes);
   if (!work) return cli_no_memory(b->c);
+  if (trains) b->args[b->n_args++] = (intptr_t)b->scalars;
   b->n_args += add_sizes(b, b->entry, b->args + b->n_args);
   b->args[b->n_args++] = (intptr_t)work;
   b->args[b->n_args++] = (intptr_t)bytes;

@@ -180,7 +180,9 @@ static const char tasks_text[] =
 static const char *address(Fn *f, const DhcObjRef *r, int depth) {
   const char *at = value(f, r->at);
   DhcText t = {.arena = f->arena};
-  const char *base = r->base == DHC_OBJ_WEIGHTS ? "constants" : r->base == DHC_OBJ_STATE ? "(char *)state" : r->base == DHC_OBJ_WORK ? "work" : NULL;
+  static const char *const own[] = {[DHC_OBJ_WEIGHTS] = "constants", [DHC_OBJ_STATE] = "(char *)state", [DHC_OBJ_WORK] = "work",
+                                    [DHC_OBJ_SCALARS] = "(char *)(uintptr_t)scalars", [DHC_OBJ_PARAM] = NULL};
+  const char *base = own[r->base];
   if (base) dhc_text_printf(&t, "%s + %s", base, at);
   else dhc_text_printf(&t, "(char *)(uintptr_t)%s + %s", f->e->param[r->param].name, at);
   for (int d = 0; d < depth; d++)
@@ -276,6 +278,7 @@ static void write_checks(Fn *f) {
   bool works = !dhc_object_needs_no_workspace(e), passed = e->reads_weights && !f->o->blob;
   DhcText null = {.arena = f->arena};
   for (int i = 0; i < e->n_params; i++) dhc_text_printf(&null, " || %s == 0", e->param[i].name);
+  if (e->train) dhc_text_puts(&null, " || scalars == 0");
   dhc_text_printf(f->to, "  if (%s%s%s%s) return DHC_OBJECT_NULL;\n", works ? "workspace == 0" : "0", e->state_bytes ? " || state == 0" : "",
                   passed ? " || weights == 0" : "", dhc_text_str(&null));
   dhc_text_printf(f->to, "  if (%s%s%s) return DHC_OBJECT_ALIGN;\n", works ? "misaligned(workspace)" : "0", e->state_bytes ? " || misaligned(state)" : "",
@@ -368,6 +371,33 @@ static void write_weights(const DhcObject *o, DhcText *to) {
   dhc_text_puts(to, "    default: return DHC_OBJECT_WEIGHTS;\n  }\n}\n\n");
 }
 
+static void write_training(const DhcObjTrain *t, DhcText *to) {
+  const char *look = "  if (state == 0) return DHC_OBJECT_NULL;\n  if (misaligned(state)) return DHC_OBJECT_ALIGN;\n";
+  long long weights = (long long)t->layout->bytes[DHC_SEGMENT_WEIGHTS], buffers = (long long)t->layout->bytes[DHC_SEGMENT_BUFFERS];
+  put_words(dhc_arena_printf(to->arena, "%s_first", t->c_name), t->first, t->bytes - t->buffers + t->moments, to);
+  dhc_text_printf(to, "\ndhc_object_status %s_reset(void *state) {\n%s", t->c_name, look);
+  if (t->buffers > t->moments) dhc_text_printf(to, "  fill((char *)state + %lld, 0u, %lld);\n", (long long)t->moments, (long long)(t->buffers - t->moments));
+  for (int i = 0; i < t->layout->n_ranges; i++)
+    if (t->layout->ranges[i].from_weights)
+      dhc_text_printf(to, "  memcpy((char *)state + %lld, state, %lld);\n", (long long)(t->moments + t->layout->ranges[i].at), weights);
+  dhc_text_printf(to, "  return DHC_OBJECT_OK;\n}\n\ndhc_object_status %s_init(void *state, int64_t state_bytes) {\n%s"
+                      "  if (state_bytes < INT64_C(%lld)) return DHC_OBJECT_WORKSPACE;\n", t->c_name, look, (long long)t->bytes);
+  if (weights) dhc_text_printf(to, "  memcpy(state, %s_first, %lld);\n", t->c_name, weights);
+  if (buffers) dhc_text_printf(to, "  memcpy((char *)state + %lld, (const char *)%s_first + %lld, %lld);\n", (long long)t->buffers, t->c_name, (long long)t->moments, buffers);
+  dhc_text_printf(to, "  return %s_reset(state);\n}\n\n", t->c_name);
+  for (int get = 0; get < 2; get++) {
+    dhc_text_printf(to, "dhc_object_status %s_%s(%svoid *state, int tensor, %svoid *data, int64_t bytes) {\n%s  if (data == 0) return DHC_OBJECT_NULL;\n"
+                        "  switch (tensor) {\n", t->c_name, get ? "get" : "set", get ? "const " : "", get ? "" : "const ", look);
+    for (int i = 0; i < t->kept.n; i++) {
+      const DhcObjKept *k = &t->kept.at[i];
+      dhc_text_printf(to, "    case %d:\n      if (bytes != INT64_C(%lld)) return DHC_OBJECT_WEIGHTS;\n", i, (long long)(k->n * dhc_dtype_bytes((dhc_dtype)k->dtype)));
+      dhc_text_printf(to, get ? "      memcpy(data, (const char *)state + %lld, (size_t)bytes);\n" : "      memcpy((char *)state + %lld, data, (size_t)bytes);\n", (long long)k->at);
+      dhc_text_puts(to, "      return DHC_OBJECT_OK;\n");
+    }
+    dhc_text_puts(to, "    default: return DHC_OBJECT_WEIGHTS;\n  }\n}\n\n");
+  }
+}
+
 static void write_selftest(const DhcObject *o, DhcText *to) {
   bool passed = false;
   for (int i = 0; i < o->tests.n; i++) {
@@ -404,7 +434,7 @@ static void write_selftest(const DhcObject *o, DhcText *to) {
 /* ---- variants ------------------------------------------------------------------------------------------------- */
 
 static const char *argument(const DhcObjEntry *e, const DhcObjArg *a) {
-  static const char *const name[] = {[DHC_OBJ_ARG_WEIGHTS] = "weights", [DHC_OBJ_ARG_STATE] = "state", [DHC_OBJ_ARG_WORKSPACE] = "workspace",
+  static const char *const name[] = {[DHC_OBJ_ARG_WEIGHTS] = "weights", [DHC_OBJ_ARG_STATE] = "state", [DHC_OBJ_ARG_WORKSPACE] = "workspace", [DHC_OBJ_ARG_SCALARS] = "scalars",
                                      [DHC_OBJ_ARG_BYTES] = "workspace_bytes", [DHC_OBJ_ARG_EXEC] = "exec", [DHC_OBJ_ARG_WORKERS] = "workers"};
   return a->kind == DHC_OBJ_ARG_TENSOR ? e->param[a->i].name : a->kind == DHC_OBJ_ARG_SIZE ? e->symbol[a->i] : name[a->kind];
 }
@@ -458,7 +488,10 @@ const char *dhc_object_write_c99(const DhcObject *o, const char *header, DhcText
   put_string(o->describe, to);
   dhc_text_puts(to, ";\n}\n\n");
   write_weights(o, to);
-  for (int i = 0; i < o->n_entries; i++) write_entry(o, o->entry[i], to);
+  for (int i = 0; i < o->n_entries; i++) {
+    write_entry(o, o->entry[i], to);
+    if (dhc_object_handles_state(o, o->entry[i])) write_training(o->entry[i]->train, to);
+  }
   if (o->n_variants) write_variants(o, to);
   if (o->tests.n) write_selftest(o, to);
   return NULL;

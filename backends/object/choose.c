@@ -90,6 +90,7 @@ DhcObjArgs dhc_object_call_args(const DhcObject *o, const DhcObjChoice *c, DhcOb
     if (!o->blob && (v < 0 ? c->weights : e->reads_weights)) put(&to, arena, DHC_OBJ_ARG_WEIGHTS, 0);
     if (v < 0 ? c->state : e->state_bytes != NULL) put(&to, arena, DHC_OBJ_ARG_STATE, 0);
     for (int i = 0; i < e->n_params; i++) put(&to, arena, DHC_OBJ_ARG_TENSOR, i);
+    if (e->train) put(&to, arena, DHC_OBJ_ARG_SCALARS, 0);
   }
   for (int i = 0; i < e->n_symbols; i++)
     if (!e->bound[i]) put(&to, arena, DHC_OBJ_ARG_SIZE, same_symbol(e, i, first));
@@ -107,6 +108,7 @@ static const char *parameter(const DhcObjEntry *e, const DhcObjArg *a, DhcArena 
   case DHC_OBJ_ARG_VARIANT: return "int variant";
   case DHC_OBJ_ARG_WEIGHTS: return "const void *weights";
   case DHC_OBJ_ARG_STATE: return "void *state";
+  case DHC_OBJ_ARG_SCALARS: return dhc_arena_printf(arena, "const %s_scalars *scalars", e->train->c_name);
   case DHC_OBJ_ARG_SIZE: return dhc_arena_printf(arena, "int64_t %s", e->symbol[a->i]);
   case DHC_OBJ_ARG_WORKSPACE: return "void *workspace";
   case DHC_OBJ_ARG_BYTES: return "int64_t workspace_bytes";

@@ -49,6 +49,30 @@ static void describe_tensors(DhcText *to, const DhcObjEntry *e, bool out) {
   }
 }
 
+/* What the state holds, by the numbers of _set and _get, and the members of the struct of numbers. */
+static void describe_training(DhcText *to, const DhcObjTrain *t) {
+  dhc_text_puts(to, ", ");
+  json_member(to, "training", t->c_name, ", \"state_tensors\": [");
+  for (int i = 0; i < t->kept.n; i++) {
+    const DhcObjKept *k = &t->kept.at[i];
+    dhc_text_puts(to, i ? ", {" : "{");
+    json_member(to, "name", k->name, ", ");
+    json_member(to, "dtype", dhc_dtype_name((dhc_dtype)k->dtype), ", \"shape\": [");
+    if (!k->slot) dhc_text_printf(to, "%lld", (long long)k->n);
+    for (int d = 0; k->slot && d < k->slot->rank; d++) dhc_text_printf(to, "%s%lld", d ? ", " : "", (long long)k->slot->dim[d]);
+    dhc_text_printf(to, "], \"at\": %lld}", (long long)k->at);
+  }
+  dhc_text_puts(to, "], \"scalars\": [");
+  for (int i = 0; i < t->scalars.n; i++) {
+    const DhcObjScalar *s = &t->scalars.at[i];
+    dhc_text_puts(to, i ? ", {" : "{");
+    json_member(to, "name", s->name, ", ");
+    json_member(to, "dtype", dhc_dtype_name((dhc_dtype)s->tensor->dtype), "");
+    dhc_text_printf(to, ", \"at\": %lld, \"value\": %.17g}", (long long)s->at, s->value);
+  }
+  dhc_text_puts(to, "]");
+}
+
 static void describe_entry(DhcText *to, const DhcObject *o, const DhcObjEntry *e) {
   dhc_text_puts(to, "{");
   json_member(to, "name", e->name, ", ");
@@ -68,7 +92,9 @@ static void describe_entry(DhcText *to, const DhcObject *o, const DhcObjEntry *e
   dhc_text_puts(to, "], \"outputs\": [");
   describe_tensors(to, e, true);
   /* whether the function has these parameters */
-  dhc_text_printf(to, "], \"weights\": %s, \"state\": %s}", e->reads_weights && !o->blob ? "true" : "false", e->state_bytes ? "true" : "false");
+  dhc_text_printf(to, "], \"weights\": %s, \"state\": %s", e->reads_weights && !o->blob ? "true" : "false", e->state_bytes ? "true" : "false");
+  if (e->train) describe_training(to, e->train);
+  dhc_text_puts(to, "}");
 }
 
 const char *dhc_object_describe(const DhcObject *o, const char *target, DhcArena *arena) {
@@ -110,6 +136,15 @@ typedef struct Names {
   DHC_VEC(const char *) all;
 } Names;
 
+const char *const dhc_object_training_suffix[DHC_OBJ_N_TRAINING] = {
+    [DHC_OBJ_INIT] = "_init", [DHC_OBJ_RESET] = "_reset", [DHC_OBJ_SET] = "_set", [DHC_OBJ_GET] = "_get"};
+
+bool dhc_object_handles_state(const DhcObject *o, const DhcObjEntry *e) {
+  for (int i = 0; e->train && i < o->n_entries; i++)
+    if (o->entry[i]->train && !strcmp(o->entry[i]->train->c_name, e->train->c_name)) return o->entry[i] == e;
+  return false;
+}
+
 static void exported(Names *n, const char *a, const char *b) {
   DHC_PUSH(n->arena, &n->all, dhc_arena_printf(n->arena, "%s%s", a, b));
 }
@@ -127,6 +162,9 @@ const char **dhc_object_exports(const DhcObject *o, DhcArena *arena, int *n_out)
   for (int i = 0; i < o->n_entries; i++)
     for (int k = 0; k < DHC_OBJ_N_CALLS; k++)
       if (k != DHC_OBJ_STATE_BYTES || o->entry[i]->state_bytes) exported(&n, o->entry[i]->c_name, dhc_object_call_suffix[k]);
+  for (int i = 0; i < o->n_entries; i++)
+    for (int k = 0; dhc_object_handles_state(o, o->entry[i]) && k < DHC_OBJ_N_TRAINING; k++)
+      exported(&n, o->entry[i]->train->c_name, dhc_object_training_suffix[k]);
   for (int i = 0; i < o->choices.n; i++)
     for (int k = 0; k < DHC_OBJ_N_CALLS; k++)
       if (dhc_object_has_call(&o->choices.at[i], (DhcObjCall)k)) exported(&n, o->choices.at[i].c_name, dhc_object_call_suffix[k]);
@@ -196,7 +234,11 @@ static void entry_comment(const DhcObject *o, const DhcObjEntry *e, DhcText *to)
   }
   if (any) dhc_text_puts(to, ".\n");
   for (int i = 0; i < e->guards.n; i++) dhc_text_printf(to, " * %s\n", e->guards.at[i].message);
-  if (e->state_bytes)
+  if (e->train)
+    dhc_text_puts(to, " * One step of training: forward, backward and optimiser. Weights, what the optimiser keeps and buffers are in state, which\n"
+                      " * ..._init() begins; a step that is not finite (`finite` 0) changes nothing in it. State is plain memory: a copy of it is a\n"
+                      " * checkpoint. Numbers of the step are in scalars.\n");
+  else if (e->state_bytes)
     dhc_text_puts(to, e->n_params ? " * Goes on from state, which ..._reset() begins, and changes it. After a status other than DHC_OBJECT_OK and\n"
                                     " * DHC_OBJECT_REQUIRE it is as before; after the latter it means nothing.\n"
                                   : " * Begins state: as before the first position of a sequence.\n");
@@ -211,6 +253,7 @@ const char *dhc_object_prototype(const DhcObject *o, const DhcObjEntry *e, DhcAr
   if (e->state_bytes) dhc_text_puts(&t, "void *state, ");
   for (int i = 0; i < e->n_params; i++)
     dhc_text_printf(&t, "%s%s *%s, ", e->param[i].out ? "" : "const ", dhc_object_c_type(e->param[i].tensor->dtype), e->param[i].name);
+  if (e->train) dhc_text_printf(&t, "const %s_scalars *scalars, ", e->train->c_name);
   sizes_of(e, &t, "", ", ");
   dhc_text_puts(&t, "void *workspace, int64_t workspace_bytes, const dhc_object_exec *exec)");
   return dhc_text_str(&t);
@@ -247,14 +290,58 @@ static void object_numbers(const DhcObject *o, const char *big, DhcText *to) {
   dhc_text_printf(to, "#define %s_STATE_BYTES %lld\n", big, (long long)state);
 }
 
+static void put_value(DhcText *to, const DhcObjScalar *s) {
+  if (dhc_dtype_is_float((dhc_dtype)s->tensor->dtype)) dhc_text_printf(to, s->tensor->dtype == DHC_F32 ? "%.9gf" : "%.17g", s->value);
+  else dhc_text_printf(to, "%lld", (long long)s->value);
+}
+
+/* A C literal of a float has a point or an exponent. */
+static const char *literal(const DhcObjScalar *s, DhcArena *arena) {
+  DhcText t = {.arena = arena};
+  put_value(&t, s);
+  const char *text = dhc_text_str(&t);
+  if (!dhc_dtype_is_float((dhc_dtype)s->tensor->dtype) || strpbrk(text, ".e")) return text;
+  bool f = text[strlen(text) - 1] == 'f';
+  return dhc_arena_printf(arena, "%.*s.0%s", (int)strlen(text) - f, text, f ? "f" : "");
+}
+
+static void training(const DhcObjEntry *e, DhcText *to) {
+  const DhcObjTrain *t = e->train;
+  const char *big = upper(t->c_name, to->arena);
+  dhc_text_printf(to, "/* Numbers of a step. step: from 0, opt_step: from 1, both one more every step that was finite; lr: the learning rate; clip:\n"
+                      " * largest norm of the gradient, 0: any; limit: a gradient of a larger norm is refused. */\n"
+                      "typedef struct %s_scalars {\n", t->c_name);
+  for (int i = 0; i < t->scalars.n; i++)
+    dhc_text_printf(to, "  %s %s;\n", dhc_object_c_type(t->scalars.at[i].tensor->dtype), t->scalars.at[i].name);
+  dhc_text_printf(to, "} %s_scalars;\n/* Those that a training of the model begins with. */\n#define %s_SCALARS {", t->c_name, big);
+  for (int i = 0; i < t->scalars.n; i++) dhc_text_printf(to, "%s%s", i ? ", " : "", literal(&t->scalars.at[i], to->arena));
+  dhc_text_puts(to, "}\n/* Tensors of the state, by number:\n");
+  for (int i = 0; i < t->kept.n; i++) {
+    const DhcObjKept *k = &t->kept.at[i];
+    dhc_text_printf(to, " *   %3d  %s %s[", i, k->name, dhc_dtype_name((dhc_dtype)k->dtype));
+    if (!k->slot) dhc_text_printf(to, "%lld", (long long)k->n);
+    for (int d = 0; k->slot && d < k->slot->rank; d++) dhc_text_printf(to, "%s%lld", d ? ", " : "", (long long)k->slot->dim[d]);
+    dhc_text_printf(to, "]%s\n", k->slot ? "" : " of the optimiser");
+  }
+  dhc_text_printf(to, " * _init: as a training begins. _reset: what the optimiser keeps begins anew, after _set of weights. _set, _get: one tensor in its\n"
+                      " * plain order; DHC_OBJECT_WEIGHTS: there is none of that number, or it is not so many bytes. */\n"
+                      "dhc_object_status %s_init(void *state, int64_t state_bytes);\n"
+                      "dhc_object_status %s_reset(void *state);\n"
+                      "dhc_object_status %s_set(void *state, int tensor, const void *data, int64_t bytes);\n"
+                      "dhc_object_status %s_get(const void *state, int tensor, void *data, int64_t bytes);\n",
+                  t->c_name, t->c_name, t->c_name, t->c_name);
+}
+
 static void entry_functions(const DhcObject *o, const DhcObjEntry *e, DhcText *to) {
+  if (dhc_object_handles_state(o, e)) training(e, to);
   entry_numbers(e, to);
   dhc_text_printf(to, "/* Bytes of workspace with so many workers (without exec: 1); -1: the model does not take these sizes. */\n");
   dhc_text_printf(to, "int64_t %s_workspace_bytes(", e->c_name);
   sizes_of(e, to, "", ", ");
   dhc_text_puts(to, "int workers);\n");
   if (e->state_bytes) {
-    dhc_text_printf(to, "/* Bytes of state, the same for all entries at the same sizes; -1: the model does not take these. */\nint64_t %s_state_bytes(", e->c_name);
+    dhc_text_printf(to, "/* Bytes of state%s; -1: the model does not take these. */\nint64_t %s_state_bytes(",
+                    e->train ? ", at all sizes the same" : ", the same for all entries at the same sizes", e->c_name);
     sizes_of(e, to, "", "");
     dhc_text_printf(to, "%s);\n", free_sizes(e) ? "" : "void");
   }

@@ -221,6 +221,7 @@ void dhc_object_write_llvm(DhcCpuW *w, void *object) {
     V check = obj_write_check(&o, obj->entry[i], &type);
     obj_write_sizes(&o, obj->entry[i], check, type);
     obj_write_entry(&o, obj->entry[i], check, type);
+    if (dhc_object_handles_state(obj, obj->entry[i])) obj_write_training(&o, obj->entry[i]);
   }
   if (obj->n_variants) obj_write_variants(&o);
   if (obj->tests.n) obj_write_selftest(&o);

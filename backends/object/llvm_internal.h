@@ -1,5 +1,5 @@
 /* What the parts of the LLVM writer of objects share: values and small helpers (llvm.c), sizes (llvm_sizes.c),
- * statements and entries (llvm_run.c), constants (llvm_weights.c), variants (llvm_choose.c). */
+ * statements and entries (llvm_run.c), constants (llvm_weights.c), training (llvm_train.c), variants (llvm_choose.c). */
 #ifndef DHC_BACKENDS_OBJECT_LLVM_INTERNAL_H
 #define DHC_BACKENDS_OBJECT_LLVM_INTERNAL_H
 
@@ -29,7 +29,7 @@ typedef struct Fn {
   bool checks; /* what may leave its range is watched: */
   V bad;       /* i1: something has; NULL: nothing may */
   /* of the entry proper */
-  V weights, state, *param, work, shared, scratch, per_worker, exec;
+  V weights, state, scalars, *param, work, shared, scratch, per_worker, exec;
   V ptrs, dims; /* operands and sizes of the next call */
   V index[DHC_MAX_LOOP_DEPTH];
 } Fn;
@@ -75,6 +75,9 @@ void obj_write_entry(Out *o, const DhcObjEntry *e, V check, LLVMTypeRef check_ty
 
 /* ---- llvm_weights.c ---- */
 void obj_write_weights(Out *o);
+
+/* ---- llvm_train.c ---- */
+void obj_write_training(Out *o, const DhcObjEntry *e); /* what handles its state */
 
 /* ---- llvm_choose.c ---- */
 void obj_write_variants(Out *o); /* behind the entries */

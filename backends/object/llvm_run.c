@@ -79,7 +79,8 @@ void obj_write_launch(Out *o) {
 
 static V address(Fn *f, const DhcObjRef *r, int depth) {
   Out *o = f->out;
-  V base = r->base == DHC_OBJ_WEIGHTS ? f->weights : r->base == DHC_OBJ_STATE ? f->state : r->base == DHC_OBJ_WORK ? f->work : f->param[r->param];
+  const V own[] = {[DHC_OBJ_WEIGHTS] = f->weights, [DHC_OBJ_STATE] = f->state, [DHC_OBJ_WORK] = f->work, [DHC_OBJ_SCALARS] = f->scalars};
+  V base = r->base == DHC_OBJ_PARAM ? f->param[r->param] : own[r->base];
   V at = obj_value(f, r->at);
   for (int d = 0; d < depth; d++)
     if (r->step[d]) at = LLVMBuildAdd(o->w->b, at, LLVMBuildMul(o->w->b, obj_value(f, r->step[d]), f->index[d], ""), "");
@@ -253,6 +254,7 @@ static void write_checks(Fn *f, V check, LLVMTypeRef check_type, V bytes) {
     is_null = LLVMBuildOr(m, is_null, LLVMBuildIsNull(m, f->state, ""), "");
     off = LLVMBuildOr(m, off, obj_misaligned(o, f->state), "");
   }
+  if (f->scalars) is_null = LLVMBuildOr(m, is_null, LLVMBuildIsNull(m, f->scalars, ""), "");
   if (f->weights && !o->blob) {
     is_null = LLVMBuildOr(m, is_null, LLVMBuildIsNull(m, f->weights, ""), "");
     off = LLVMBuildOr(m, off, obj_misaligned(o, f->weights), "");
@@ -281,7 +283,7 @@ static void write_checks(Fn *f, V check, LLVMTypeRef check_type, V bytes) {
 void obj_write_entry(Out *o, const DhcObjEntry *e, V check, LLVMTypeRef check_type) {
   LLVMBuilderRef m = o->w->b;
   bool passes_weights = e->reads_weights && !o->blob;
-  int n = passes_weights + (e->state_bytes != NULL) + e->n_params, first = n, k = 0;
+  int n = passes_weights + (e->state_bytes != NULL) + e->n_params + (e->train != NULL), first = n, k = 0;
   LLVMTypeRef *types = DHC_NEW_N(o->arena, LLVMTypeRef, n + e->n_symbols + 4);
   for (int i = 0; i < n; i++) types[i] = o->ptr;
   for (int i = obj_free_symbols(e); i > 0; i--) types[n++] = o->i64;
@@ -294,6 +296,7 @@ void obj_write_entry(Out *o, const DhcObjEntry *e, V check, LLVMTypeRef check_ty
   f.state = e->state_bytes ? LLVMGetParam(fn, (unsigned)k++) : NULL;
   f.param = DHC_NEW_N(o->arena, V, e->n_params + 1);
   for (int i = 0; i < e->n_params; i++) f.param[i] = LLVMGetParam(fn, (unsigned)k++);
+  f.scalars = e->train ? LLVMGetParam(fn, (unsigned)k++) : NULL;
   f.work = LLVMGetParam(fn, (unsigned)n - 3);
   f.exec = LLVMGetParam(fn, (unsigned)n - 1);
   f.ptrs = LLVMBuildArrayAlloca(m, o->ptr, obj_number(o, e->most_refs + 1), "");

@@ -39,8 +39,9 @@ typedef struct DhcObjX {
 /* Whose memory an operand lies in. */
 typedef enum DhcObjBase {
   DHC_OBJ_WEIGHTS, /* the object's constants: weights, buffers, tables, packed copies, scalars */
-  DHC_OBJ_STATE,   /* what a stream carries on: the caller's */
+  DHC_OBJ_STATE,   /* what a stream or a training carries on: the caller's */
   DHC_OBJ_WORK,    /* the caller's workspace */
+  DHC_OBJ_SCALARS, /* of a training step: the caller's numbers of this step */
   DHC_OBJ_PARAM    /* an input or output: parameter number `param` */
 } DhcObjBase;
 
@@ -77,6 +78,32 @@ typedef struct DhcObjParam {
   bool out;
 } DhcObjParam;
 
+/* A number of a training step: a member of the struct that its caller passes. */
+typedef struct DhcObjScalar {
+  const char *name; /* a C identifier */
+  const dhc_image_tensor *tensor;
+  int64_t at; /* byte offset in the struct, as C lays it out */
+  double value; /* what a training of the model would begin with */
+} DhcObjScalar;
+
+/* A tensor of a training's state that callers may set and get. */
+typedef struct DhcObjKept {
+  const char *name;
+  const dhc_slot *slot; /* NULL: a range of what the optimiser keeps, flat */
+  int32_t dtype;
+  int64_t at, n; /* byte offset in the state, elements */
+} DhcObjKept;
+
+/* The state of a training step: weights, what the optimiser keeps, buffers; each begins at a multiple of 64. */
+typedef struct DhcObjTrain {
+  const char *c_name; /* "mlp_train_step", of every level and variant */
+  const dhc_layout *layout;
+  int64_t moments, buffers, bytes; /* where they begin; weights at 0; of all */
+  const uint8_t *first;            /* weights, then (at buffers - moments) buffers, as a training begins */
+  DHC_VEC(DhcObjScalar) scalars;
+  DHC_VEC(DhcObjKept) kept;
+} DhcObjTrain;
+
 typedef struct DhcObjGuard {
   const DhcObjX *cond;
   const char *message;
@@ -112,6 +139,7 @@ typedef struct DhcObjEntry {
   const DhcObjX *work_bytes;     /* multiple of 64; behind it `shared`, then `scratch` for each worker */
   const DhcObjX *shared_bytes, *scratch_bytes; /* multiples of 64 */
   const DhcObjX *state_bytes;    /* NULL: it carries nothing on */
+  DhcObjTrain *train;            /* NULL: it does not train */
   int64_t stack_bytes;           /* when its code is made: what a call takes at most without exec; 0: not known */
   const char *stack_most;        /* the function that takes most of it */
 } DhcObjEntry;
@@ -186,6 +214,7 @@ typedef struct DhcObjSource {
   const char *name;
   int variant;        /* 0 where the object has none */
   const int *slot_of; /* by slot of the image: of the request's layout */
+  const double *scalar; /* of a training step: values by tensor of the image; NULL: it does not train */
   const dhc_image *image;
   const dhc_kernel *kernels;
   const DhcLp *const *const *programs;
@@ -232,7 +261,7 @@ extern const char *const dhc_object_call_suffix[DHC_OBJ_N_CALLS];
 bool dhc_object_has_call(const DhcObjChoice *c, DhcObjCall call);
 /* What they are called with. */
 typedef enum DhcObjArgKind {
-  DHC_OBJ_ARG_VARIANT, DHC_OBJ_ARG_WEIGHTS, DHC_OBJ_ARG_STATE, DHC_OBJ_ARG_TENSOR, DHC_OBJ_ARG_SIZE, DHC_OBJ_ARG_WORKSPACE,
+  DHC_OBJ_ARG_VARIANT, DHC_OBJ_ARG_WEIGHTS, DHC_OBJ_ARG_STATE, DHC_OBJ_ARG_TENSOR, DHC_OBJ_ARG_SCALARS, DHC_OBJ_ARG_SIZE, DHC_OBJ_ARG_WORKSPACE,
   DHC_OBJ_ARG_BYTES, DHC_OBJ_ARG_EXEC, DHC_OBJ_ARG_WORKERS
 } DhcObjArgKind;
 typedef struct DhcObjArg {
@@ -255,6 +284,11 @@ const char *dhc_object_c_type(int32_t dtype);
 /* Workspace of selftest(): the entry's, and behind it its outputs, each at a multiple of 64. */
 int64_t dhc_object_selftest_bytes(const DhcObject *o);
 int64_t dhc_object_test_workspace(const DhcObjEntry *e);
+/* What a training step's state is handled with: "_init", "_reset", "_set", "_get". */
+typedef enum DhcObjTraining { DHC_OBJ_INIT, DHC_OBJ_RESET, DHC_OBJ_SET, DHC_OBJ_GET, DHC_OBJ_N_TRAINING } DhcObjTraining;
+extern const char *const dhc_object_training_suffix[DHC_OBJ_N_TRAINING];
+/* The first entry that handles this state: of several levels of the machine one does for all. */
+bool dhc_object_handles_state(const DhcObject *o, const DhcObjEntry *e);
 /* The header's text. */
 void dhc_object_header(const DhcObject *o, const char *file, DhcText *to);
 /* "dhc_object_status mlp_forward(const float *image, …)" */

@@ -48,7 +48,7 @@ static const char *const reserved[] = {
     "register", "restrict", "return",   "short",     "signed",    "sizeof",   "static",  "struct",   "switch",   "template",
     "this",     "throw",    "true",     "try",       "typedef",   "typename", "union",   "unsigned", "using",    "virtual",
     "void",     "volatile", "while",    "xor",       "workspace", "state",    "weights", "exec",     "workers",  "workspace_bytes",
-    "linux",    "unix",     "I"};
+    "linux",    "unix",     "I",        "scalars"};
 
 const char *dhc_object_identifier(const char *text, DhcArena *arena) {
   DhcText t = {.arena = arena};
@@ -124,6 +124,49 @@ static void add_params(Walk *w) {
     w->param_of[i] = w->e->n_params;
     w->e->param[w->e->n_params++] = p;
   }
+}
+
+/* ---- training --------------------------------------------------------------------------------------- */
+
+static int64_t rounded(int64_t bytes, int64_t to) { return (bytes + to - 1) / to * to; }
+
+static void keep(Walk *w, DhcObjKept k) { DHC_PUSH(w->arena, &w->e->train->kept, k); }
+
+/* Segments one behind the other, as a program lays them out; tensors that callers may set and get in the order of their slots. */
+static void begin_training(Walk *w) {
+  DhcObjTrain *t = DHC_NEW(w->arena, DhcObjTrain);
+  const dhc_layout *l = &w->im->layout;
+  *t = (DhcObjTrain){.layout = l, .moments = rounded(l->bytes[DHC_SEGMENT_WEIGHTS], 64)};
+  t->c_name = dhc_arena_printf(w->arena, "%s_%s", w->rq->name, dhc_object_identifier(w->src->name, w->arena));
+  t->buffers = t->moments + rounded(l->bytes[DHC_SEGMENT_MOMENTS], 64);
+  t->bytes = t->buffers + rounded(l->bytes[DHC_SEGMENT_BUFFERS], 64);
+  w->e->train = t;
+  for (int i = 0; i < l->n_slots; i++) {
+    const dhc_slot *s = &l->slots[i];
+    if (s->role != DHC_IMAGE_WEIGHT && s->role != DHC_IMAGE_BUFFER) continue;
+    keep(w, (DhcObjKept){s->name, s, s->dtype, (s->role == DHC_IMAGE_WEIGHT ? 0 : t->buffers) + s->at, s->n});
+  }
+  for (int i = 0; i < l->n_ranges; i++)
+    keep(w, (DhcObjKept){l->ranges[i].name, NULL, l->ranges[i].dtype, t->moments + l->ranges[i].at, l->ranges[i].n});
+}
+
+static bool has_scalar(const DhcObjTrain *t, const char *name) {
+  for (int i = 0; i < t->scalars.n; i++)
+    if (!strcmp(t->scalars.at[i].name, name)) return true;
+  return false;
+}
+
+/* "$lr" is called lr. */
+static int64_t scalar_member(Walk *w, int tensor) {
+  const dhc_image_tensor *t = &w->im->tensors[tensor];
+  DhcObjTrain *of = w->e->train;
+  const DhcObjScalar *last = of->scalars.n ? &of->scalars.at[of->scalars.n - 1] : NULL;
+  int64_t each = dhc_dtype_bytes((dhc_dtype)t->dtype), end = last ? last->at + dhc_dtype_bytes((dhc_dtype)last->tensor->dtype) : 0;
+  const char *name = dhc_object_identifier(*t->name == '$' ? t->name + 1 : t->name, w->arena);
+  while (has_scalar(of, name)) name = dhc_arena_printf(w->arena, "%s_", name);
+  DhcObjScalar s = {name, t, rounded(end, each), w->src->scalar[tensor]};
+  DHC_PUSH(w->arena, &of->scalars, s);
+  return s.at;
 }
 
 /* ---- constants ------------------------------------------------------------------------------------ */
@@ -247,11 +290,33 @@ static void place_states(Walk *w) {
   w->e->state_bytes = at;
 }
 
-static void place_tensors(Walk *w) {
+/* Of a training step nothing is constant. */
+static void place_trained(Walk *w) {
   const dhc_image *im = w->im;
+  const DhcObjTrain *to = w->e->train;
   for (int i = 0; i < im->n_params; i++) {
     const dhc_image_tensor *t = &im->tensors[i];
+    if (t->role == DHC_IMAGE_SCALAR) {
+      int64_t at = scalar_member(w, i);
+      if (t->buffer >= 0) place(w, t->buffer, DHC_OBJ_SCALARS, 0, number(w, at));
+    }
     if (t->buffer < 0) continue;
+    if (t->role == DHC_IMAGE_RANGE)
+      place(w, t->buffer, DHC_OBJ_STATE, 0, number(w, t->place < 0 ? 0 : to->moments + to->layout->ranges[t->place].at));
+    if (t->role == DHC_IMAGE_BUFFER || t->role == DHC_IMAGE_TABLE)
+      place(w, t->buffer, DHC_OBJ_STATE, 0, number(w, to->buffers + to->layout->slots[t->place].at));
+    if (t->role == DHC_IMAGE_WEIGHT) place(w, t->buffer, DHC_OBJ_STATE, 0, number(w, to->layout->slots[t->place].at));
+  }
+  if (im->n_panels) DHC_BUG("entry '%s' trains packed copies", w->src->name);
+  w->e->state_bytes = number(w, to->bytes);
+}
+
+static void place_tensors(Walk *w) {
+  const dhc_image *im = w->im;
+  if (w->e->train) place_trained(w);
+  for (int i = 0; i < im->n_params; i++) {
+    const dhc_image_tensor *t = &im->tensors[i];
+    if (t->buffer < 0 || (w->e->train && t->role != DHC_IMAGE_INPUT)) continue;
     switch (t->role) {
     case DHC_IMAGE_WEIGHT:
     case DHC_IMAGE_BUFFER:
@@ -483,6 +548,7 @@ static void walk_entry(Walk *w) {
                                w->o->n_variants ? "_" : "", dhc_object_identifier(w->src->name, w->arena));
   e->variant = w->src->variant;
   e->image = im;
+  if (w->src->scalar) begin_training(w);
   add_symbols(w);
   add_params(w);
   e->scratch_bytes = e->shared_bytes = number(w, 0);

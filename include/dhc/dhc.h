@@ -433,12 +433,14 @@ typedef struct dhc_build_variant {
 } dhc_build_variant;
 /* Entries of a model as one object file and a C header: what links it needs nothing else (docs/abi.md). */
 typedef struct dhc_build_options {
-  const char *const *entries; /* none: "forward" */
+  const char *const *entries; /* none: "forward"; "train_step": a step of training of the entry "loss" as the recipe says, unless
+                                 the model has an entry of that name */
   int n_entries;
   const char *name;    /* prefix of the functions, an identifier; NULL: made of `stem` */
   const char *stem;    /* of a file, such as "my-model", which gives my_model; NULL: the model's name in lower case */
   const char *target;  /* a machine of backends/cpu/targets.def or a triple of one; NULL: this one */
   const char *cpu, *features; /* with target; NULL: its own */
+  uint64_t seed;       /* of the weights that a training step begins with where none are given */
   const char *bind;    /* "B=1,L=16": sizes that are fixed; NULL: none */
   const char *weights; /* NULL: callers of the object pass them */
   const char *weights_file; /* where weights go that callers map and pass; NULL: they are embedded */
