@@ -49,7 +49,7 @@ struct dhc_session {
   unsigned traits;     /* its DHC_BACKEND_ */
   bool graphs;         /* it runs whole entries as graphs, in float64 */
   int gpu;             /* number of the GPU, of a backend that has several */
-  bool tf32;           /* contractions in tf32: on the backend cuda, or for its texts */
+  DhcCompute compute;  /* of contractions; not f32: on the backend cuda, or for its texts */
   bool offline;        /* kernels are printed, not run: no device is opened */
   bool spent;  /* a call ran out of memory: see doors.c */
   bool lent;   /* blocks, store, pool, device and compiler are another session's */
@@ -79,6 +79,10 @@ void seen_close(struct SeenKernels *s);
 dhc_status session_device(dhc_session *s, DhcDevice **out) DHC_MUST_USE;
 dhc_status session_makes_objects(const dhc_session *s) DHC_MUST_USE; /* a usage error where its backend makes none */
 dhc_status session_compiler(dhc_session *s, DhcCompiler **out) DHC_MUST_USE;
+/* What verify takes of an output or a gradient, under the session's compute. */
+double session_tolerance(const dhc_session *s, bool gradient);
+/* The backend and, where that is not exactly, how it computes: "cuda tf32". */
+const char *session_backend_text(const dhc_session *s, DhcArena *arena);
 /* DHC_E_INPUT, "N errors": of a step that failed and has reported diagnostics. */
 dhc_status session_errors(const dhc_session *s) DHC_MUST_USE;
 /* The same of those since there were `before`; OK if there are none. */

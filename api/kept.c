@@ -83,7 +83,7 @@ static const char *key_of(const dhc_program *p, const Entry *e, const dhc_tensor
   add_text(&h, dhc_build_id);
   add_number(&h, DHC_ABI_VERSION);
   add_text(&h, dhc_compiler_target_text(m->s->compiler));
-  add_number(&h, m->s->tf32);
+  add_number(&h, m->s->compute);
   dhc_sha256_update(&h, m->from, sizeof m->from);
   add_text(&h, e->name);
   add_number(&h, e->mode);

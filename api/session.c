@@ -107,18 +107,35 @@ static const char *backend_with(unsigned trait) {
   return b ? b->name : "(none)";
 }
 
-static dhc_status no_tf32(const char *backend) {
-  return dhc_status_make(DHC_E_USAGE, "--compute tf32: needs --backend %s; %s computes as it is defined", backend_with(DHC_BACKEND_TF32), backend);
+static const struct {
+  const char *name;
+  double output, gradient;
+} computes[] = {
+#define COMPUTE(id, ...) {__VA_ARGS__},
+#include "ir/computes.def"
+};
+
+double session_tolerance(const dhc_session *s, bool gradient) {
+  return gradient ? computes[s->compute].gradient : computes[s->compute].output;
+}
+
+const char *session_backend_text(const dhc_session *s, DhcArena *arena) {
+  return s->compute ? dhc_arena_printf(arena, "%s %s", s->backend, computes[s->compute].name) : s->backend;
+}
+
+static dhc_status only_exact(const dhc_session *s, const char *backend) {
+  return dhc_status_make(DHC_E_USAGE, "--compute %s: needs --backend %s; %s computes as it is defined", computes[s->compute].name,
+                         backend_with(DHC_BACKEND_COMPUTE), backend);
 }
 
 /* How contractions compute. Texts may be of another backend than the session's: session_compiler knows. */
 static dhc_status choose_compute(dhc_session *s) {
   const char *c = s->o.compute;
-  if (!c || !strcmp(c, "f32")) return dhc_status_ok();
-  if (!strcmp(c, "bf16")) return dhc_status_make(DHC_E_USAGE, "--compute bf16: not in this version; f32 and tf32 are");
-  if (strcmp(c, "tf32")) return dhc_status_make(DHC_E_USAGE, "--compute: needs f32 or tf32, got \"%.32s\"", c);
-  s->tf32 = true;
-  return s->o.print_only || (s->traits & DHC_BACKEND_TF32) ? dhc_status_ok() : no_tf32(s->backend);
+  int i = 0;
+  while (c && i < DHC_N_COMPUTES && strcmp(c, computes[i].name)) i++;
+  if (i == DHC_N_COMPUTES) return dhc_status_make(DHC_E_USAGE, "--compute: needs f32, tf32 or bf16, got \"%.32s\"", c);
+  s->compute = (DhcCompute)i;
+  return !s->compute || s->o.print_only || (s->traits & DHC_BACKEND_COMPUTE) ? dhc_status_ok() : only_exact(s, s->backend);
 }
 
 static dhc_status choose_bounds(const dhc_session *s) {
@@ -213,11 +230,11 @@ dhc_status session_compiler(dhc_session *s, DhcCompiler **out) {
   *out = s->compiler;
   if (s->compiler) return dhc_status_ok();
   const char *backend = s->graphs ? dhc_backend_name(0) : s->backend;
-  DhcCompileOptions o = {.backend = backend, .features = s->o.cpu_features, .gpu_arch = s->o.gpu_arch, .tf32 = s->tf32, .check_bounds = s->o.check_bounds,
+  DhcCompileOptions o = {.backend = backend, .features = s->o.cpu_features, .gpu_arch = s->o.gpu_arch, .compute = s->compute, .check_bounds = s->o.check_bounds,
                          .offline = s->offline, .workers = dhc_pool_threads(s->pool)};
   if (!dhc_backend_compiles(backend))
     return dhc_status_make(DHC_E_ENVIRONMENT, "%s; use --backend %s", dhc_backend_known(0)->lacks, dhc_backend_name(0));
-  if (s->tf32 && !(dhc_backend_info(backend)->traits & DHC_BACKEND_TF32)) return no_tf32(backend);
+  if (s->compute && !(dhc_backend_info(backend)->traits & DHC_BACKEND_COMPUTE)) return only_exact(s, backend);
   DHC_TRY(open_store(s));
   o.store = s->store;
   if (!s->graphs && !s->offline) DHC_TRY(session_device(s, &o.device));

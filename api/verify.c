@@ -56,8 +56,7 @@ static void use(Verify *v, const DhcTensorView *t) {
 static double tolerance(const Verify *v, bool gradient) {
   if (v->o->tolerance >= 0) return v->o->tolerance;
   if (v->m->s->graphs) return 1e-9;
-  if (v->m->s->tf32) return gradient ? 5e-3 : 2e-3;
-  return gradient ? 1e-4 : 1e-5;
+  return session_tolerance(v->m->s, gradient);
 }
 
 /* The part of a tensor of the file that a row is about: all of it, or one index of its first axis. */

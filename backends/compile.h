@@ -23,7 +23,7 @@ int dhc_backend_facts(int i, DhcArena *arena, const char *(*pair)[2], int room);
 enum {
   DHC_BACKEND_NUMBERED = 1, /* a machine may have several: "cuda:1" is the second */
   DHC_BACKEND_APART = 2,    /* its machine may not be there: looked for before anything is read */
-  DHC_BACKEND_TF32 = 4,     /* contractions may be asked for in tf32 */
+  DHC_BACKEND_COMPUTE = 4,  /* contractions may be asked for in less than f32 */
   DHC_BACKEND_BOUNDS = 8,   /* kernels that check every access may be asked for */
   DHC_BACKEND_RECURS = 32,  /* a derivative of a recurrence over states is one kernel */
   DHC_BACKEND_OBJECTS = 16  /* kernels can be code of an object that others link */
@@ -61,7 +61,7 @@ typedef struct DhcCompileOptions {
   const char *cpu;         /* NULL: this machine's */
   const char *features;    /* NULL: this machine's; e.g. "-avx512f" to cap */
   const char *gpu_arch;    /* cuda; NULL: the GPU's, or sm_90a where there is none */
-  bool tf32;               /* cuda: contractions round their operands to tf32 */
+  DhcCompute compute;      /* cuda: how contractions compute */
   bool check_bounds;       /* cpu: kernels check where they read and write; launches carry limits (runtime/device.h) */
   bool offline;            /* code is only looked at: no device is opened, nothing is linked */
   int workers;             /* code generation threads, >= 1 */

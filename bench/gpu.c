@@ -1,7 +1,7 @@
 /* Speed of single contraction and convolution kernels on a GPU: microseconds a launch in a CUDA graph of many, and the
  * distance from exact sums.
  *
- *   bench_gpu f32|tf32 [-v A,B,...[/A,B,...]] [-t TEMPLATE] [-s KIND,A,B,C,D] [NAME]
+ *   bench_gpu f32|tf32|bf16 [-v A,B,...[/A,B,...]] [-t TEMPLATE] [-s KIND,A,B,C,D] [NAME]
  *
  * Rows whose name contains NAME, or one row of one's own (bench/shapes.h), by the class that the schedule takes at its
  * sizes, or by these schedule vectors of template "tile" or the one given. Operands stay in the GPU's cache where they
@@ -220,7 +220,7 @@ int main(int argc, char **argv) {
   }
   dhc_arena_init(&g.arena);
   check(dhc_backend_device("cuda", &(DhcDeviceOptions){0}, &g.device));
-  DhcCompileOptions o = {.backend = "cuda", .workers = 16, .device = g.device, .tf32 = !strcmp(argv[1], "tf32")};
+  DhcCompileOptions o = {.backend = "cuda", .workers = 16, .device = g.device, .compute = !strcmp(argv[1], "tf32") ? DHC_COMPUTE_TF32 : !strcmp(argv[1], "bf16") ? DHC_COMPUTE_BF16 : DHC_COMPUTE_F32};
   check(dhc_compiler_open(&g.arena, &o, &g.compiler));
   if (n_own == 5) add_row(&g, &(BenchRow){"given", own[0], own[1], own[2], own[3], own[4]}, vectors, template, &items);
   for (size_t i = 0; i < sizeof rows / sizeof *rows && n_own != 5; i++)

@@ -220,13 +220,20 @@ dhc_dimprog dhc_spec_bytes(const DhcSpec *s, DhcArena *arena);
  * lane each. Templates are written for one of them or for both (backends/loop/templates.def). */
 typedef enum DhcTargetKind { DHC_TARGET_CPU, DHC_TARGET_GPU, DHC_N_TARGETS } DhcTargetKind;
 
+/* How contractions compute. */
+typedef enum DhcCompute {
+#define COMPUTE(id, ...) DHC_COMPUTE_##id,
+#include "ir/computes.def"
+  DHC_N_COMPUTES
+} DhcCompute;
+
 /* What passes and templates may know of a target (backends fill it in): what one of them reads. */
 typedef struct DhcTargetFacts {
   DhcTargetKind kind;
   int vector_bytes; /* 64, 32, 16 */
   int task_elements; /* of maps and folds, in about how many of which a task is worth its while */
   bool has_fma;
-  bool tf32; /* contractions may round their operands to tf32: asked for, never a default */
+  DhcCompute compute; /* other than f32: asked for, never a default */
 } DhcTargetFacts;
 
 /* How a template is to lower a spec: its name and a short vector it understands

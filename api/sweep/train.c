@@ -57,7 +57,7 @@ static void add_settings(Sweeping *g) {
   add_setting(t, "init-from", o->init_from);
   add_setting(t, "augment", o->augment_off ? "off" : "on");
   add_setting(t, "shuffle", o->shuffle_off ? "off" : "on");
-  add_setting(t, "backend", g->w->s->tf32 ? "cuda tf32" : g->w->s->backend);
+  add_setting(t, "backend", session_backend_text(g->w->s, &g->w->s->arena));
 }
 
 /* Shapes of the data that the loss takes, a batch of them. */

@@ -127,7 +127,7 @@ void trainer_settings(Trainer *t) {
   add(t, RUN_PLAIN, "shuffle", o->shuffle_off ? "off" : "on");
   if (o->init_from) add(t, RUN_PLAIN, "init-from", clean(t, o->init_from));
   /* the kind of device, not its number, and how it computes, where that is not exactly */
-  add(t, RUN_PLAIN, "backend", t->m->s->tf32 ? dhc_arena_printf(&t->arena, "%s tf32", t->m->s->backend) : t->m->s->backend);
+  add(t, RUN_PLAIN, "backend", session_backend_text(t->m->s, &t->arena));
   DhcText report = {.arena = &t->arena};
   for (int i = 0; r->report && r->report[i]; i++) dhc_text_printf(&report, "%s%s", i ? " " : "", r->report[i]);
   add(t, RUN_PLAIN, "report", clean(t, dhc_text_str(&report)));

@@ -364,6 +364,20 @@ static const Piece pieces[] = {
     {"tf32_of",
      "// matrix tiles cut off 13 bits: with this the nearest on average, and NaN stays NaN\n" D "float tf32_of(float x) { return x * "
      "__uint_as_float(0x3f800b50u); } // 1 + 2^-11.5\n"},
+    {"bf16_pair",
+     D "u32 bf16_pair(float low, float high) {\n"
+       "  u32 r;\n"
+       "  asm(\"cvt.rn.bf16x2.f32 %0, %1, %2;\" : \"=r\"(r) : \"f\"(high), \"f\"(low));\n"
+       "  return r;\n"
+       "}\n"},
+    {"mma_bf16",
+     "// d = a (16 x 16) * b (16 x 8) + d, a warp together\n" D
+     "void mma_bf16(float *d, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {\n"
+     "  asm(\"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+     "{%0,%1,%2,%3};\"\n"
+     "               : \"+f\"(d[0]), \"+f\"(d[1]), \"+f\"(d[2]), \"+f\"(d[3])\n"
+     "               : \"r\"(a0), \"r\"(a1), \"r\"(a2), \"r\"(a3), \"r\"(b0), \"r\"(b1));\n"
+     "}\n"},
     {"mma_tf32",
      "// d = a (16 x 8) * b (8 x 8) + d, a warp together\n" D
      "void mma_tf32(float *d, float a0, float a1, float a2, float a3, float b0, float b1) {\n"

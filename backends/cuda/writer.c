@@ -405,7 +405,7 @@ static void write_mma(Writer *w, const DhcLpInst *n) {
   indent(w);
   dhc_text_printf(w->to, "float m%d[4] = {%s, %s, %s, %s};\n", n->id, ref(w, n->a[2], 0), ref(w, n->a[2], 1), ref(w, n->a[2], 2), ref(w, n->a[2], 3));
   indent(w);
-  dhc_text_printf(w->to, "mma_tf32(m%d, %s, %s, %s, %s, %s, %s);\n", n->id, ref(w, n->a[0], 0), ref(w, n->a[0], 1), ref(w, n->a[0], 2),
+  dhc_text_printf(w->to, "mma_%s(m%d, %s, %s, %s, %s, %s, %s);\n", n->a[0]->type.dtype == DHC_U32 ? "bf16" : "tf32", n->id, ref(w, n->a[0], 0), ref(w, n->a[0], 1), ref(w, n->a[0], 2),
                   ref(w, n->a[0], 3), ref(w, n->a[1], 0), ref(w, n->a[1], 1));
   for (int l = 0; l < 4; l++) {
     declare(w, n, l);
@@ -433,6 +433,7 @@ static void write_simple(Writer *w, const DhcLpInst *n) {
     case DHC_LP_EXP2: text = dhc_arena_printf(a, "exp2_near(%s)", x); break;
     case DHC_LP_FMA_FLUSH: text = dhc_arena_printf(a, "fma_flush(%s, %s, %s)", x, y, ref(w, n->a[2], l)); break;
     case DHC_LP_TF32: text = dhc_arena_printf(a, "tf32_of(%s)", x); break;
+    case DHC_LP_PAIR: text = dhc_arena_printf(a, "bf16_pair(%s, %s)", x, y); break;
     case DHC_LP_THREAD: text = "threadIdx.x"; break;
     case DHC_LP_ALIGNED: text = dhc_arena_printf(a, "((u64)%s & %lld) == 0", x, (long long)n->i - 1); break;
     case DHC_LP_IOTA: text = w->row ? "lane" : dhc_arena_printf(a, "%d", l); break;

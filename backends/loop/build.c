@@ -163,8 +163,17 @@ DhcLv dhc_lp_tf32(DhcLp *b, DhcLv x) {
   n->a[0] = x;
   return n;
 }
+DhcLv dhc_lp_pair(DhcLp *b, DhcLv low, DhcLv high) {
+  if (low->type.dtype != DHC_F32 || high->type.dtype != DHC_F32 || low->type.lanes != high->type.lanes || low->type.ptr || high->type.ptr)
+    DHC_BUG("pair of %%%d and %%%d", low->id, high->id);
+  DhcLpInst *n = emit(b, DHC_LP_PAIR, type_of(DHC_U32, low->type.lanes));
+  n->a[0] = low;
+  n->a[1] = high;
+  return n;
+}
 DhcLv dhc_lp_mma(DhcLp *b, DhcLv x, DhcLv y, DhcLv sum) {
-  if (x->type.lanes != 4 || y->type.lanes != 2 || sum->type.lanes != 4) DHC_BUG("mma of %%%d, %%%d, %%%d", x->id, y->id, sum->id);
+  bool f32 = x->type.dtype == DHC_F32 && y->type.dtype == DHC_F32, pairs = x->type.dtype == DHC_U32 && y->type.dtype == DHC_U32;
+  if (x->type.lanes != 4 || y->type.lanes != 2 || sum->type.lanes != 4 || !(f32 || pairs)) DHC_BUG("mma of %%%d, %%%d, %%%d", x->id, y->id, sum->id);
   DhcLpInst *n = emit(b, DHC_LP_MMA, sum->type);
   n->a[0] = x;
   n->a[1] = y;

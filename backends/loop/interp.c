@@ -134,6 +134,17 @@ static DhcScalar ew(const DhcLpInst *n, const DhcScalar *a) {
 /* Ten bits of mantissa, as matrix tiles read their operands. */
 static double cut(double x) { return isnan(x) ? x : (double)from_bits(to_bits((float)x) & ~0x1fffu); }
 
+/* What a matrix tile makes of a thread's value: an f32, or half i of a pair. */
+static double operand(DhcScalar x, bool pair, int i) {
+  return pair ? (double)from_bits((uint32_t)x.i >> 16 * i << 16) : cut(x.f);
+}
+
+static double sum_of(const double *term, int n) {
+  double sum = 0;
+  for (int i = 0; i < n; i++) sum += term[i];
+  return sum;
+}
+
 static void fold(const DhcLpInst *n, const DhcScalar *x, DhcScalar *out) {
   DhcScalar v[64];
   memcpy(v, x, sizeof *v * (size_t)n->a[0]->type.lanes);
@@ -178,6 +189,7 @@ static void lanes(Run *r, Thread *t, const DhcLpInst *n, DhcScalar *out) {
     }
     case DHC_LP_THREAD: out[l].i = t->number; break;
     case DHC_LP_TF32: out[l].f = (double)((float)a[0].f * from_bits(0x3f800b50)); break;
+    case DHC_LP_PAIR: out[l].i = (int64_t)(bf16_of(a[0].f) | bf16_of(a[1].f) << 16); break;
     case DHC_LP_EXP2: out[l].f = flushed((double)(float)exp2(flushed(a[0].f))); break;
     case DHC_LP_FMA_FLUSH: out[l].f = flushed((double)fmaf((float)flushed(a[0].f), (float)flushed(a[1].f), (float)flushed(a[2].f))); break;
     case DHC_LP_FOLD: fold(n, t->value[n->a[0]->id].lane, &out[l]); break;
@@ -308,21 +320,46 @@ static void advance(Run *r, Thread *t) {
   }
 }
 
-/* What the 32 threads of a warp hold of a, b and c, as mma.m16n8k8 deals them out. */
+/* The sum of n terms, f32 or products of two operands of a matrix tile, as an instruction makes it: in no order. */
+static double tile_sum(const double *term, int n) {
+  double most = 0, sum = 0;
+  for (int i = 0; i < n; i++) {
+    if (!isfinite(term[i])) return sum_of(term, n);
+    if (fabs(term[i]) > most) most = fabs(term[i]);
+  }
+  if (most == 0) return 0;
+  double unit = ldexp(1, ilogb(most) - 25), per = 1 / unit;
+  for (int i = 0; i < n; i++) sum += trunc(term[i] * per);
+  if (sum == 0) return 0;
+  sum *= unit; /* exact, as the sum is: 31 bits at most */
+  int low = ilogb(sum) - 23;
+  unit = ldexp(1, low < -149 ? -149 : low);
+  sum = trunc(sum / unit) * unit;
+  return fabs(sum) < 0x1p128 ? sum : copysign(INFINITY, sum);
+}
+
+/* What the 32 threads of a warp hold of a, b and c, as mma.m16n8k8 and mma.m16n8k16 deal them out: of `deep` ks a thread
+ * has `own` beside each other, and as many half of deep further on. */
 static void matrix_tile(Thread *t, const DhcLpInst *n) {
-  double a[16][8], b[8][8];
+  bool pairs = n->a[0]->type.dtype == DHC_U32;
+  int deep = pairs ? 16 : 8, own = pairs ? 2 : 1;
+  double a[16][16], b[16][8], term[17];
   for (int l = 0; l < WARP; l++) {
-    int g = l / 4, q = l % 4;
+    int g = l / 4, q = l % 4 * own;
     const DhcScalar *x = t[l].value[n->a[0]->id].lane, *y = t[l].value[n->a[1]->id].lane;
-    a[g][q] = x[0].f, a[g + 8][q] = x[1].f, a[g][q + 4] = x[2].f, a[g + 8][q + 4] = x[3].f;
-    b[q][g] = y[0].f, b[q + 4][g] = y[1].f;
+    for (int i = 0; i < own; i++) {
+      int high = q + i + deep / 2;
+      a[g][q + i] = operand(x[0], pairs, i), a[g + 8][q + i] = operand(x[1], pairs, i);
+      a[g][high] = operand(x[2], pairs, i), a[g + 8][high] = operand(x[3], pairs, i);
+      b[q + i][g] = operand(y[0], pairs, i), b[high][g] = operand(y[1], pairs, i);
+    }
   }
   for (int l = 0; l < WARP; l++)
     for (int e = 0; e < 4; e++) {
       int row = l / 4 + e / 2 * 8, col = l % 4 * 2 + e % 2;
-      double sum = t[l].value[n->a[2]->id].lane[e].f;
-      for (int k = 0; k < 8; k++) sum += cut(a[row][k]) * cut(b[k][col]);
-      t[l].value[n->id].lane[e].f = (double)(float)sum;
+      for (int k = 0; k < deep; k++) term[k] = a[row][k] * b[k][col];
+      term[deep] = t[l].value[n->a[2]->id].lane[e].f;
+      t[l].value[n->id].lane[e].f = tile_sum(term, deep + 1);
     }
   for (int l = 0; l < WARP; l++) t[l].pc++;
 }

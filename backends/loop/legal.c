@@ -18,6 +18,7 @@ static const struct {
     {DHC_LP_WAIT, "a wait for copies", NOWHERE, BLOCKS},
     {DHC_LP_ALIGNED, "a pointer's alignment", NOWHERE, EVERYWHERE},
     {DHC_LP_TF32, "rounding to tf32", NOWHERE, EVERYWHERE},
+    {DHC_LP_PAIR, "a pair of bf16", NOWHERE, EVERYWHERE},
     {DHC_LP_MMA, "a matrix tile", NOWHERE, BLOCKS},
     {DHC_LP_ACROSS, "a value of another thread", NOWHERE, BLOCKS},
     {DHC_LP_EXP2, "a power of two, nearly", NOWHERE, EVERYWHERE},

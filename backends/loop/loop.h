@@ -74,8 +74,11 @@ typedef enum DhcLpKind {
   DHC_LP_BLOCK,   /* pointer: the block's memory + i bytes, aligned as i is, at most 128 */
   DHC_LP_TF32,    /* a[0] times 1 + 2^-11.5: what a matrix tile makes of it is then off by less than 0.71 of its last bit,
                      by nothing on average */
+  DHC_LP_PAIR,    /* u32: f32 a[0] and a[1], each rounded to bf16, nearest even; a[0] is the low half */
   DHC_LP_MMA,     /* f32x4 of a 16 x 8 tile: a[2] + a[0] (f32x4 of 16 x 8) * a[1] (f32x2 of 8 x 8), by the 32
-                     threads of a warp together; operands are cut to 10 bits of mantissa, lanes lie as in mma.m16n8k8 */
+                     threads of a warp together; operands are cut to 10 bits of mantissa, lanes lie as in mma.m16n8k8. Or of
+                     pairs (u32x4 of 16 x 16, u32x2 of 16 x 8), as in mma.m16n8k16. Terms of a sum are cut toward zero
+                     at 2^-25 of the largest one's power of two, and the sum to 24 bits */
   DHC_LP_ACROSS,  /* a[0] as the thread has it whose number differs from this one's by xor i, below 32; by the 32 threads of a
                      warp together */
   DHC_LP_EXP2,    /* 2 to the a[0], f32, within 2^-21 of it; denormals, read or made, are 0 */
@@ -212,6 +215,7 @@ void dhc_lp_wait(DhcLp *b, int under_way);
 DhcLv dhc_lp_aligned(DhcLp *b, DhcLv pointer, int bytes);
 void dhc_lp_barrier(DhcLp *b); /* where control flow is the same in all threads of the block */
 DhcLv dhc_lp_tf32(DhcLp *b, DhcLv x);
+DhcLv dhc_lp_pair(DhcLp *b, DhcLv low, DhcLv high);
 DhcLv dhc_lp_mma(DhcLp *b, DhcLv x, DhcLv y, DhcLv sum); /* likewise, in all threads of the warp */
 DhcLv dhc_lp_across(DhcLp *b, DhcLv x, int bits);        /* likewise; x of 4 bytes an element */
 /* What is less than exact, where it has been asked for. */

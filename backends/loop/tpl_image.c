@@ -1,4 +1,4 @@
-/* Template "image" (GPUs, tf32): convolutions whose images are walked by single pixels (dhc_spec_window), by tiles of
+/* Template "image" (GPUs, matrix tiles): convolutions whose images are walked by single pixels (dhc_spec_window), by tiles of
  * outs x pixels as in tpl_tile.c, of which it has the sums and the stores.
  *
  * A tile's pixels are whole lines of one image, or whole images. In steps of v[2] channels a block brings to block memory
@@ -12,7 +12,7 @@
  * Planes are v[7] elements apart, 8 mod 32, and weights' lines 4 mod 8 (8 mod 16 backwards), so that the 32 threads of a
  * matrix tile meet as many banks.
  *
- * Schedule: v[0] BM outs, v[1] BN pixels, v[2] channels of a step, 8 for each group; v[3], v[4], v[5], v[6] as "tile";
+ * Schedule: v[0] BM outs, v[1] BN pixels, v[2] channels of a step, 8 (16 in bf16) for each group; v[3], v[4], v[5], v[6] as "tile";
  * v[7] elements of a plane. Where a tile's part of a plane is larger than that, or a line longer than BN, the guard of the
  * size class (passes/plan/schedule.c) must have chosen another. */
 #include "backends/loop/tpl_tile.h"
@@ -339,10 +339,10 @@ static void clear_planes(Image *v) {
 static void multiply(Image *v, DhcLv base) {
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
-  int mt = dhc_tile_down(d), nt = dhc_tile_across(d), parts = d->three ? 2 : 1;
+  int mt = dhc_tile_down(d), nt = dhc_tile_across(d), own = dhc_tile_own(d);
   DhcTileLane l = dhc_tile_lane(d);
-  DhcLv xs = dhc_lp_local(b, DHC_F32, 4 * mt * parts), ys = dhc_lp_local(b, DHC_F32, 2 * nt * parts);
-  DhcLv k = dhc_lp_add(b, dhc_lp_mulc(b, l.group, 8), l.t); /* of the group's eight channels, the thread's first; and k + 4 */
+  DhcLv xs = dhc_tile_operands(d, 2 * mt), ys = dhc_tile_operands(d, nt), x[4];
+  DhcLv k = dhc_lp_add(b, dhc_lp_mulc(b, l.group, dhc_tile_deep(d)), l.t); /* of the group's channels, the thread's first; then every fourth */
   int out_step = v->backwards ? v->taps : v->pitch, k_step = v->backwards ? v->pitch : v->taps;
   DhcLv weight = dhc_lp_add(b, base, dhc_lp_mulc(b, dhc_lp_add(b, l.row, l.g), out_step));
   weight = dhc_lp_add(b, weight, dhc_lp_mulc(b, k, k_step));
@@ -352,17 +352,17 @@ static void multiply(Image *v, DhcLv base) {
   weight = dhc_lp_add(b, weight, dhc_lp_mulc(b, ky, v->w.across.taps));
   pixel = dhc_lp_add(b, pixel, dhc_lp_mul(b, down, v->line));
   for (int kx = 0; kx < v->w.across.taps; kx++) {
-    for (int i = 0; i < 2 * mt; i++)
-      for (int h = 0; h < 2; h++) {
-        DhcLv at = dhc_lp_addc(b, weight, (int64_t)8 * i * out_step + (int64_t)4 * h * k_step + kx);
-        dhc_tile_take(d, xs, 2 * i + h, 4 * mt, dhc_lp_load(b, memory(v), at, 1, 0));
-      }
-    for (int j = 0; j < nt; j++)
-      for (int h = 0; h < 2; h++) {
-        DhcLv column = dhc_lp_cast(b, dhc_lp_load(b, v->column, dhc_lp_i64(b, j), 1, 0), DHC_I64);
-        DhcLv at = dhc_lp_addc(b, dhc_lp_add(b, pixel, column), (int64_t)4 * h * v->plane + v->w.across.sign * kx);
-        dhc_tile_take(d, ys, 2 * j + h, 2 * nt, dhc_lp_load(b, memory(v), at, 1, 0));
-      }
+    for (int i = 0; i < 2 * mt; i++) {
+      for (int h = 0; h < own; h++)
+        x[h] = dhc_lp_load(b, memory(v), dhc_lp_addc(b, weight, (int64_t)8 * i * out_step + (int64_t)4 * h * k_step + kx), 1, 0);
+      dhc_tile_take(d, xs, i, 2 * mt, x);
+    }
+    for (int j = 0; j < nt; j++) {
+      DhcLv column = dhc_lp_cast(b, dhc_lp_load(b, v->column, dhc_lp_i64(b, j), 1, 0), DHC_I64), at = dhc_lp_add(b, pixel, column);
+      for (int h = 0; h < own; h++)
+        x[h] = dhc_lp_load(b, memory(v), dhc_lp_addc(b, at, (int64_t)4 * h * v->plane + v->w.across.sign * kx), 1, 0);
+      dhc_tile_take(d, ys, j, nt, x);
+    }
     dhc_tile_products(d, 0, xs, ys);
   }
   dhc_lp_end(b);
@@ -406,7 +406,7 @@ static const char *roles(Image *v, const DhcTplInput *in) {
   d->target = 0;
   v->taps = (int)(v->w.down.taps * v->w.across.taps);
   v->backwards = v->w.across.sign < 0;
-  if (!d->tf32 || v->channels != 8 * d->wk || v->plane % 4 || v->plane > 4 * d->threads) DHC_BUG("schedule of images");
+  if (!d->warps || v->channels != dhc_tile_deep(d) * d->wk || v->plane % 4 || v->plane > 4 * d->threads) DHC_BUG("schedule of images");
   return NULL;
 }
 

@@ -12,7 +12,8 @@
  * ahead of the one that it multiplies (tpl_tile_sum.c): there are as many stages as steps on their way, and
  * one. Exact: sums by the product rule (ir/sum.h), k ascending, the CPU's bits. In tf32 operands are rounded
  * to 11 bits, or taken in two parts, and go through matrix tiles of 16 x 8 x 8, whose sums are cut toward zero: k / 8
- * cuts, each below 2^-23 of the sum's largest part. Results go through block memory, so that a thread stores
+ * cuts, each below 2^-23 of the sum's largest part. In bf16 it is 8 bits, 16 in two parts, and tiles of 16 x 8 x 16;
+ * memory, block memory too, holds f32. Results go through block memory, so that a thread stores
  * along the columns and holds whole windows.
  *
  * Ragged contractions. Rows of a range [lo, hi) of some axis e meet e's matrix: where the ranges are all rows
@@ -22,12 +23,12 @@
  *
  * Split over k (v[7]): where tiles are too few for the machine, the tasks of a first phase are the tiles by
  * pieces of k, whose sums lie in the shared memory; those of the second add them and store. Exact: a piece is
- * a block of the product rule, and they are added by that rule. In tf32 there are as many as make the tasks
+ * a block of the product rule, and they are added by that rule. By matrix tiles there are as many as make the tasks
  * that v[7] asks for, added in order.
  *
- * Schedule: v[0] BM, v[1] BN, v[2] BK; exact: v[3] TM and v[4] TN, rows and columns of a thread; tf32: v[3]
+ * Schedule: v[0] BM, v[1] BN, v[2] BK; exact: v[3] TM and v[4] TN, rows and columns of a thread; else: v[3]
  * and v[4] warps along rows and columns, v[5] groups of them that share a step's ks (0: exact), + 16:
- * operands in two parts; v[6] stages; v[7] tasks of a split, exact: 1; 0: not split. */
+ * operands in two parts, + 32: in bf16; v[6] stages; v[7] tasks of a split, exact: 1; 0: not split. */
 #include "backends/loop/tpl_tile.h"
 
 /* ---- steps -------------------------------------------------------------------------------- */
@@ -231,14 +232,14 @@ static DhcLv result(DhcTile *d, int f, DhcLv row, DhcLv col, int lanes) {
     DhcLv at = dhc_lp_addc(b, dhc_lp_add(b, dhc_lp_mulc(b, row, d->bn), col), (int64_t)f * d->bm * d->bn);
     DhcLv p = dhc_lp_for(b, dhc_lp_i64(b, 0), d->n_splits, 1);
     DhcLv one = dhc_lp_load(b, dhc_lp_shared(b, DHC_F32), dhc_lp_add(b, piece_at(d, p), at), lanes, align);
-    if (!d->tf32) return blocks_sum(d, level, p, one);
+    if (!d->warps) return blocks_sum(d, level, p, one);
     dhc_lp_set(b, sum, dhc_lp_add(b, dhc_lp_get(b, sum), one));
     dhc_lp_end(b);
     return dhc_lp_get(b, sum);
   }
   DhcLv mem = dhc_lp_block_memory(b, DHC_F32, d->stages_at), sum = NULL;
   DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, row, result_pitch(d)), col);
-  for (int g = 0; g < (d->tf32 ? d->wk : 1); g++) {
+  for (int g = 0; g < (d->warps ? d->wk : 1); g++) {
     DhcLv one = dhc_lp_load(b, mem, dhc_lp_addc(b, at, (int64_t)(g * d->n_folds + f) * result_size(d)), lanes, align);
     sum = sum ? dhc_lp_add(b, sum, one) : one;
   }
@@ -400,7 +401,7 @@ static Grid grid_of(const DhcTile *d) {
   g.per_batch = dhc_prog_op(a, DHC_DIM_MUL, g.across, down);
   g.all = dhc_prog_op(a, DHC_DIM_MUL, g.per_batch, dhc_tpl_count_prog(&d->cx, d->batch));
   if (!d->target) return g;
-  if (!d->tf32) {
+  if (!d->warps) {
     g.splits = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_count_prog(&d->cx, d->k), dhc_prog_const(a, DHC_DOT_BLOCK));
     g.splits = dhc_prog_op(a, DHC_DIM_MAX, g.splits, dhc_prog_const(a, 1));
     return g;
@@ -473,7 +474,7 @@ static void two_phases(DhcTile *d, const Grid *g) {
   dhc_dimprog pieces = dhc_prog_op(a, DHC_DIM_MUL, g->all, g->splits);
   dhc_lp_share(b, dhc_prog_op(a, DHC_DIM_MUL, pieces, dhc_prog_const(a, (int64_t)4 * d->n_folds * d->bm * d->bn)));
   d->n_splits = dhc_lp_prog(b, g->splits);
-  if (!d->tf32) d->per_split = dhc_lp_i64(b, DHC_DOT_BLOCK);
+  if (!d->warps) d->per_split = dhc_lp_i64(b, DHC_DOT_BLOCK);
   else
     d->per_split = dhc_lp_mulc(
         b,
@@ -506,7 +507,7 @@ static void two_phases(DhcTile *d, const Grid *g) {
   dhc_lp_end(b);
 }
 
-int64_t dhc_tile_result_bytes(const DhcTile *d) { return (int64_t)4 * (d->tf32 ? d->wk : 1) * d->n_folds * result_size(d); }
+int64_t dhc_tile_result_bytes(const DhcTile *d) { return (int64_t)4 * (d->warps ? d->wk : 1) * d->n_folds * result_size(d); }
 
 /* Block memory: tables, the list of ranges, the stages, over which the results lie later. */
 static int64_t lay_out(DhcTile *d) {
@@ -514,6 +515,8 @@ static int64_t lay_out(DhcTile *d) {
   dhc_tile_place(d, &d->x, d->bm, &stage);
   for (int f = 0; f < d->n_folds; f++) dhc_tile_place(d, &d->y[f], d->bn, &stage);
   d->stage = stage;
+  d->quads = d->bf16 && d->x.k_inner;
+  for (int f = 0; f < d->n_folds; f++) d->quads = d->quads && d->y[f].k_inner;
   dhc_tile_tables(d, &at);
   d->list_at = at;
   if (d->e >= 0) at += LISTED * 3 * 8;
@@ -526,7 +529,7 @@ void dhc_tile_block(DhcTile *d, int64_t bytes) {
   dhc_lp_block(d->b, d->threads, bytes);
   /* two blocks at once hide each other's waits where registers and block memory suffice */
   bool room = dhc_tile_n_sums(d) * d->n_folds * (d->three ? 2 : 1) * d->threads <= 64 * 256;
-  if (d->tf32 && d->threads <= 256 && room && 2 * bytes <= DHC_TILE_MEMORY) dhc_lp_together(d->b, 2);
+  if (d->warps && d->threads <= 256 && room && 2 * bytes <= DHC_TILE_MEMORY) dhc_lp_together(d->b, 2);
 }
 
 void dhc_tile_open(DhcTile *d, const DhcTplInput *in) {
@@ -551,7 +554,7 @@ void dhc_tpl_tile(const DhcTplInput *in, DhcLp *b) {
   dhc_tile_block(d, lay_out(d));
   dhc_tile_open(d, in);
   bool pieces = d->target; /* each one block */
-  if (!d->tf32 && !pieces && !dhc_tpl_one_block(d->n_k, 1)) d->many = dhc_lp_lt(b, dhc_lp_i64(b, DHC_DOT_BLOCK), d->n_k);
+  if (!d->warps && !pieces && !dhc_tpl_one_block(d->n_k, 1)) d->many = dhc_lp_lt(b, dhc_lp_i64(b, DHC_DOT_BLOCK), d->n_k);
   Grid g = grid_of(d);
   if (d->target) two_phases(d, &g);
   else one_phase(d, &g);

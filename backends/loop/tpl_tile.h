@@ -48,8 +48,10 @@ typedef struct DhcTile {
   DhcTplCx cx;
   DhcLp *b;
   int bm, bn, bk, tm, tn, threads, stages;
-  bool tf32, three; /* three: operands in two parts, so that nearly all of f32 counts */
-  int wr, wc, wk;   /* tf32: warps along rows, columns, and groups of them that share the ks of a step */
+  bool warps;       /* by matrix tiles, in tf32 or bf16; else exact */
+  bool bf16, three; /* three: operands in two parts, so that nearly all of f32 (of bf16: 16 bits) counts */
+  int wr, wc, wk;   /* warps along rows, columns, and groups of them that share the ks of a step */
+  bool quads;       /* bf16, both sides lines of ks: of sixteen ks a thread takes four beside each other */
   int target;       /* blocks that a split over k is to make; 0: none */
   int n_folds, fold[DHC_TILE_PAIR];
   DhcTileSide x, y[DHC_TILE_PAIR];
@@ -73,6 +75,11 @@ typedef struct DhcTile {
   DhcLv per_split, piece;   /* ks of a piece; number of the task's */
 } DhcTile;
 
+enum { DHC_TILE_TWO_PARTS = 16, DHC_TILE_BF16 = 32 }; /* + v[5] */
+
+/* ks of a matrix tile, and how many of its a thread has of a line. */
+static inline int dhc_tile_deep(const DhcTile *d) { return d->bf16 ? 16 : 8; }
+static inline int dhc_tile_own(const DhcTile *d) { return d->bf16 ? 4 : 2; }
 /* Matrix tiles of a warp, down and across. */
 static inline int dhc_tile_down(const DhcTile *d) { return d->bm / d->wr / 16; }
 static inline int dhc_tile_across(const DhcTile *d) { return d->bn / d->wc / 8; }
@@ -117,9 +124,13 @@ typedef struct DhcTileLane {
   DhcLv g, t, row, col, group;
 } DhcTileLane;
 DhcTileLane dhc_tile_lane(DhcTile *d);
-/* x as what a matrix tile multiplies: element i of n in a stack array, rounded, or in two parts, the rest behind the n. */
-void dhc_tile_take(DhcTile *d, DhcLv to, int i, int n, DhcLv x);
-/* Adds to fold f's sums the products of eight ks: of the thread's rows, in order of rows and in that of ks, and columns. */
+/* A stack array of what matrix tiles multiply, for n lines. */
+DhcLv dhc_tile_operands(DhcTile *d, int n);
+/* The dhc_tile_own values of line i of n as what a matrix tile multiplies: rounded, or in two parts, the rest behind the n
+ * lines'. */
+void dhc_tile_take(DhcTile *d, DhcLv to, int i, int n, const DhcLv *x);
+/* Adds to fold f's sums the products of dhc_tile_deep ks: of the thread's rows, in order of rows and in that of ks, and
+ * columns. */
 void dhc_tile_products(DhcTile *d, int f, DhcLv xs, DhcLv ys);
 
 /* tpl_tile.c: for templates that bring their operands by themselves. */

@@ -65,7 +65,7 @@ void dhc_tile_place(DhcTile *d, DhcTileSide *s, int size, int64_t *bytes) {
   for (int t = 0; s->operand >= 0 && t < d->cx.s->operand[s->operand].n_terms; t++)
     if (d->cx.s->operand[s->operand].term[t].guarded) s->guard[s->n_guards++] = t;
   uint32_t steady = s->along_k ? d->k : s->axes, steps = s->along_k ? s->axes : d->k;
-  s->k_inner = s->along_k && d->tf32;
+  s->k_inner = s->along_k && d->warps;
   /* four at once where the next three may be beside the first (dhc_tile_lines asks whether they are) */
   bool beside = s->operand >= 0 && !s->n_guards && steady && lies_along(&d->cx, node, last_axis(steady));
   bool cut = s->along_k ? d->range_axis >= 0 && d->e < 0 : s->rows && d->e >= 0; /* ranges may begin anywhere */
@@ -81,13 +81,14 @@ void dhc_tile_place(DhcTile *d, DhcTileSide *s, int size, int64_t *bytes) {
 }
 
 /* Threads of a warp touch four lines of ks at once, two elements each, and copies fill whole lines: eights of ks are
- * exchanged from line to line so that either meets every bank once. */
+ * exchanged from line to line so that either meets every bank once. Of quads it is two lines and sixteens of ks. */
 DhcLv dhc_tile_spot(DhcTile *d, const DhcTileSide *s, DhcLv line, DhcLv k, DhcLv alike) {
   DhcLp *b = d->b;
   DhcLv at;
   if (s->k_inner) {
     bool two = d->bk == 16; /* eights in a line, two lines in all banks */
     DhcLv turn = dhc_lp_mulc(b, dhc_lp_and(b, alike, dhc_lp_i64(b, two ? 2 : 3)), two ? 4 : 8);
+    if (d->quads) turn = two ? dhc_lp_i64(b, 0) : dhc_lp_mulc(b, dhc_lp_and(b, alike, dhc_lp_i64(b, 1)), 16);
     at = dhc_lp_add(b, dhc_lp_mulc(b, line, s->pitch), dhc_lp_ew2(b, DHC_OP_XOR, k, turn));
   } else {
     at = dhc_lp_add(b, dhc_lp_mulc(b, k, s->pitch), line);

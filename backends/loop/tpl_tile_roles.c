@@ -129,13 +129,15 @@ static const char *choose(DhcTile *d) {
   d->bn = v[1];
   d->bk = v[2];
   d->wk = v[5] & 15;
-  d->three = v[5] & 16;
-  d->tf32 = d->wk > 0;
+  d->three = v[5] & DHC_TILE_TWO_PARTS;
+  d->bf16 = v[5] & DHC_TILE_BF16;
+  d->warps = d->wk > 0;
   d->tm = d->wr = v[3];
   d->tn = d->wc = v[4];
   d->stages = v[6];
   d->target = v[7];
-  d->threads = d->tf32 ? DHC_TILE_WARP * d->wr * d->wc * d->wk : d->bm / d->tm * (d->bn / d->tn);
+  d->threads = d->warps ? DHC_TILE_WARP * d->wr * d->wc * d->wk : d->bm / d->tm * (d->bn / d->tn);
+  if (d->warps && d->bk % (dhc_tile_deep(d) * d->wk)) DHC_BUG("a step of %d ks for %d groups", d->bk, d->wk);
   if (DHC_DOT_BLOCK % d->bk) return "steps that do not divide a block of products";
   if (d->cx.s->kind == DHC_KIND_RAGGED && d->range_axis < 0 && (d->k & (d->k - 1))) return "ranges that are not read";
   if (d->n_window > (d->window_rows ? d->bm : d->bn)) return "a window larger than a tile";

@@ -67,8 +67,8 @@ static void each_exact(DhcTile *d, int f, void (*put)(DhcTile *d, int f, DhcLv r
 
 /* ---- matrix tiles: wr x wc warps a group, bm / wr rows and bn / wc columns a warp ------------------- */
 
-/* Of eight ks a thread takes 2t and 2t + 1, on both sides; which k goes where in a sum of eight is not defined. */
-
+/* Of eight ks a thread takes 2t and 2t + 1, on both sides; which k goes where in a matrix tile's sum is not defined. Of
+ * sixteen (bf16) it takes these of both eights, or 4t to 4t + 3. */
 
 DhcTileLane dhc_tile_lane(DhcTile *d) {
   DhcLp *b = d->b;
@@ -79,7 +79,7 @@ DhcTileLane dhc_tile_lane(DhcTile *d) {
                 .col = dhc_lp_mulc(b, dhc_lp_urem(b, rest, wc), d->bn / d->wc), .group = dhc_lp_udiv(b, rest, wc)};
 }
 
-DhcLv dhc_tile_group(DhcTile *d) { return d->tf32 ? dhc_tile_lane(d).group : dhc_lp_i64(d->b, 0); }
+DhcLv dhc_tile_group(DhcTile *d) { return d->warps ? dhc_tile_lane(d).group : dhc_lp_i64(d->b, 0); }
 
 /* The bits of x that a matrix tile reads, and the rest, of which it reads the next eleven. */
 static DhcLv high_part(DhcLp *b, DhcLv x) {
@@ -87,31 +87,58 @@ static DhcLv high_part(DhcLp *b, DhcLv x) {
   return dhc_lp_bitcast(b, bits, DHC_F32);
 }
 
-void dhc_tile_take(DhcTile *d, DhcLv to, int i, int n, DhcLv x) {
-  DhcLp *b = d->b;
-  DhcLv high = d->three ? high_part(b, x) : dhc_lp_tf32(b, x);
-  dhc_lp_store(b, to, dhc_lp_i64(b, i), high, 0);
-  if (d->three) dhc_lp_store(b, to, dhc_lp_i64(b, n + i), dhc_lp_sub(b, x, high), 0);
+DhcLv dhc_tile_operands(DhcTile *d, int n) {
+  return dhc_lp_local(d->b, d->bf16 ? DHC_U32 : DHC_F32, (int64_t)n * 2 * (d->three ? 2 : 1));
 }
 
-/* Two ks of n lines, eight apart from first + g on, into a stack array: rounded, or in two parts, the rest behind the others. */
-static void fragments(DhcTile *d, const DhcTileSide *s, DhcLv to, DhcLv base, DhcLv first, DhcLv g, DhcLv k, int n) {
+/* What the halves of a pair stand for. */
+static void halves(DhcLp *b, DhcLv pair, DhcLv *x) {
+  x[0] = dhc_lp_bitcast(b, dhc_lp_ew2(b, DHC_OP_SHL, pair, dhc_lp_int(b, DHC_U32, 16)), DHC_F32);
+  x[1] = dhc_lp_bitcast(b, dhc_lp_ew2(b, DHC_OP_AND, pair, dhc_lp_int(b, DHC_U32, 0xffff0000)), DHC_F32);
+}
+
+void dhc_tile_take(DhcTile *d, DhcLv to, int i, int n, const DhcLv *x) {
+  DhcLp *b = d->b;
+  for (int h = 0; h < 2; h++) {
+    DhcLv first = dhc_lp_i64(b, 2 * i + h), rest = dhc_lp_i64(b, 2 * (n + i) + h), part[2];
+    if (!d->bf16) {
+      part[0] = d->three ? high_part(b, x[h]) : dhc_lp_tf32(b, x[h]);
+      dhc_lp_store(b, to, first, part[0], 0);
+      if (d->three) dhc_lp_store(b, to, rest, dhc_lp_sub(b, x[h], part[0]), 0);
+      continue;
+    }
+    DhcLv pair = dhc_lp_pair(b, x[2 * h], x[2 * h + 1]);
+    dhc_lp_store(b, to, first, pair, 0);
+    if (!d->three) continue;
+    halves(b, pair, part);
+    dhc_lp_store(b, to, rest, dhc_lp_pair(b, dhc_lp_sub(b, x[2 * h], part[0]), dhc_lp_sub(b, x[2 * h + 1], part[1])), 0);
+  }
+}
+
+/* The thread's ks of a line, the first of them k: two beside each other of each eight, or four. */
+static void own_ks(DhcTile *d, const DhcTileSide *s, DhcLv base, DhcLv line, DhcLv k, DhcLv g, DhcLv *v) {
   DhcLp *b = d->b;
   DhcLv mem = dhc_lp_block_memory(b, DHC_F32, d->stages_at);
+  int lanes = d->quads ? 4 : s->k_inner ? 2 : 1;
+  for (int l = 0; l < dhc_tile_own(d); l += lanes) {
+    DhcLv at = place(d, s, base, line, dhc_lp_addc(b, k, d->quads ? l : l / 2 * 8 + l % 2), g);
+    DhcLv some = dhc_lp_load(b, mem, at, lanes, lanes > 1 ? 4 * lanes : 0);
+    for (int i = 0; i < lanes; i++) v[l + i] = dhc_lp_extract(b, some, i);
+  }
+}
+
+/* The thread's ks of n lines, eight apart from first + g on, into a stack array. */
+static void fragments(DhcTile *d, const DhcTileSide *s, DhcLv to, DhcLv base, DhcLv first, DhcLv g, DhcLv k, int n) {
+  DhcLp *b = d->b;
   for (int i = 0; i < n; i++) {
-    DhcLv own = dhc_lp_addc(b, dhc_lp_add(b, first, g), 8 * i), v[2];
-    if (s->k_inner) {
-      DhcLv both = dhc_lp_load(b, mem, place(d, s, base, own, k, g), 2, 8);
-      for (int l = 0; l < 2; l++) v[l] = dhc_lp_extract(b, both, l);
-    } else {
-      for (int l = 0; l < 2; l++) v[l] = dhc_lp_load(b, mem, place(d, s, base, own, dhc_lp_addc(b, k, l), g), 1, 0);
-    }
-    for (int l = 0; l < 2; l++) dhc_tile_take(d, to, 2 * i + l, 2 * n, v[l]);
+    DhcLv v[4];
+    own_ks(d, s, base, dhc_lp_addc(b, dhc_lp_add(b, first, g), 8 * i), k, g, v);
+    dhc_tile_take(d, to, i, n, v);
   }
 }
 
 static DhcLv gathered(DhcLp *b, DhcLv from, DhcLv at, const int64_t *add, int n) {
-  DhcLv v = dhc_lp_zero(b, DHC_F32, n);
+  DhcLv v = dhc_lp_zero(b, from->type.dtype, n);
   for (int l = 0; l < n; l++) v = dhc_lp_insert(b, v, l, dhc_lp_load(b, from, dhc_lp_addc(b, at, add[l]), 1, 0));
   return v;
 }
@@ -134,24 +161,24 @@ void dhc_tile_products(DhcTile *d, int f, DhcLv xs, DhcLv ys) {
   dhc_lp_end(b);
 }
 
-static void multiply_tf32(DhcTile *d, DhcLv base) {
+static void multiply_warps(DhcTile *d, DhcLv base) {
   DhcLp *b = d->b;
   int mt = dhc_tile_down(d), nt = dhc_tile_across(d);
   DhcTileLane l = dhc_tile_lane(d);
-  int parts = d->three ? 2 : 1;
-  DhcLv xs = dhc_lp_local(b, DHC_F32, 4 * mt * parts);
-  DhcLv eight = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->bk), 8 * d->wk);
-  DhcLv k = dhc_lp_add(b, dhc_lp_add(b, eight, dhc_lp_mulc(b, l.group, 8)), dhc_lp_mulc(b, l.t, 2));
+  int deep = dhc_tile_deep(d);
+  DhcLv xs = dhc_tile_operands(d, 2 * mt);
+  DhcLv some = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->bk), (int64_t)deep * d->wk);
+  DhcLv k = dhc_lp_add(b, dhc_lp_add(b, some, dhc_lp_mulc(b, l.group, deep)), dhc_lp_mulc(b, l.t, d->quads ? 4 : 2));
   fragments(d, &d->x, xs, base, l.row, l.g, k, 2 * mt); /* rows g, g + 8, g + 16, ... */
   for (int f = 0; f < d->n_folds; f++) {
-    DhcLv ys = dhc_lp_local(b, DHC_F32, 2 * nt * parts);
+    DhcLv ys = dhc_tile_operands(d, nt);
     fragments(d, &d->y[f], ys, base, l.col, l.g, k, nt);
     dhc_tile_products(d, f, xs, ys);
   }
   dhc_lp_end(b);
 }
 
-static void each_tf32(DhcTile *d, int f, void (*put)(DhcTile *d, int f, DhcLv row, DhcLv col, DhcLv sums)) {
+static void each_warps(DhcTile *d, int f, void (*put)(DhcTile *d, int f, DhcLv row, DhcLv col, DhcLv sums)) {
   DhcLp *b = d->b;
   int nt = dhc_tile_across(d);
   DhcTileLane l = dhc_tile_lane(d);
@@ -167,7 +194,7 @@ static void each_tf32(DhcTile *d, int f, void (*put)(DhcTile *d, int f, DhcLv ro
 
 /* ---- both ---------------------------------------------------------------------------------------------- */
 
-int dhc_tile_n_sums(const DhcTile *d) { return d->tf32 ? dhc_tile_down(d) * dhc_tile_across(d) * 4 : d->tm * d->tn; }
+int dhc_tile_n_sums(const DhcTile *d) { return d->warps ? dhc_tile_down(d) * dhc_tile_across(d) * 4 : d->tm * d->tn; }
 
 static void clear(DhcTile *d, DhcLv sums) {
   DhcLp *b = d->b;
@@ -251,8 +278,8 @@ void dhc_tile_end_ranges(DhcTile *d) {
 
 void dhc_tile_multiply(DhcTile *d, DhcLv base, DhcLv n) {
   DhcLp *b = d->b;
-  if (d->tf32) {
-    multiply_tf32(d, base);
+  if (d->warps) {
+    multiply_warps(d, base);
     return;
   }
   dhc_lp_if(b, dhc_lp_ge(b, n, dhc_lp_i64(b, d->bk)));
@@ -263,6 +290,6 @@ void dhc_tile_multiply(DhcTile *d, DhcLv base, DhcLv n) {
 }
 
 void dhc_tile_each_sum(DhcTile *d, int f, void (*put)(DhcTile *d, int f, DhcLv row, DhcLv col, DhcLv sums)) {
-  if (d->tf32) each_tf32(d, f, put);
+  if (d->warps) each_warps(d, f, put);
   else each_exact(d, f, put);
 }

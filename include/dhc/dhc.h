@@ -87,7 +87,7 @@ typedef struct dhc_session_options {
   const char *cpu_features; /* NULL: this machine's; "-avx512f" caps */
   bool print_only;          /* of a session that prints and checks: no GPU is opened */
   const char *gpu_arch;     /* what dhc_model_print writes GPU code for, "sm_90a"; NULL: the GPU's, else sm_90a */
-  const char *compute;      /* contractions: "f32" (NULL), exact, or "tf32", backend cuda only */
+  const char *compute;      /* contractions: "f32" (NULL), exact, or "tf32" or "bf16", backend cuda only */
   const char *cache_dir;   /* NULL: $XDG_CACHE_HOME/dhcc; "" : memory only */
   const char *model_path;  /* extra folders with shipped models, ':'-separated, or NULL */
   int64_t max_memory;      /* bytes that models, data and runs may need in all, refused (DHC_E_INPUT)
@@ -521,7 +521,7 @@ typedef struct dhc_verify_row {
 typedef struct dhc_verify_options {
   const char *oracle;
   double tolerance; /* < 0: 1e-9 interp; cpu and cuda 1e-5 outputs and losses, 1e-4 gradients and weights;
-                     * under compute tf32 2e-3 and 5e-3 */
+                     * under compute tf32 2e-3 and 5e-3, bf16 2e-2 */
   void (*row)(void *ctx, const dhc_verify_row *r);
   void *ctx;
 } dhc_verify_options;

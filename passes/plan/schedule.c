@@ -246,7 +246,7 @@ static bool chooses(const DhcSpec *s) {
   return false;
 }
 
-enum { TWO_PARTS = 16 }; /* + v[5] */
+enum { TWO_PARTS = 16, IN_BF16 = 32 }; /* + v[5] */
 
 static void put_op(Guard *g, int op) {
   put(g, op);
@@ -321,20 +321,27 @@ static void put_image(Guard *g, const DhcSpecWindow *w, int tile, int plane) {
   put_op(g, DHC_DIM_AND);
 }
 
+typedef struct ImageForm {
+  int v[8], tiles, outs; /* at least so many tiles and outs */
+} ImageForm;
+
 /* Convolutions that walk images by single pixels: large tiles where they are many, smaller ones whose warps share the
  * channels of a step where not. */
-static int image_tiles(const DhcSpec *s, const Roles *r, int parts, DhcArena *arena, DhcSchedule *out) {
-  static const struct {
-    int v[8], tiles, outs; /* at least so many tiles and outs */
-  } form[] = {{{128, 256, 8, 2, 4, 1, 3, 488}, 100, 96},
-              {{128, 128, 8, 2, 4, 1, 3, 296}, 100, 96},
-              {{64, 64, 16, 2, 2, 2, 2, 168}, 100, 0},
-              {{32, 64, 32, 1, 2, 4, 2, 168}, 0, 0}};
+static int image_tiles(const DhcSpec *s, const Roles *r, int parts, bool bf16, DhcArena *arena, DhcSchedule *out) {
+  static const ImageForm tf32[] = {{{128, 256, 8, 2, 4, 1, 3, 488}, 100, 96},
+                                   {{128, 128, 8, 2, 4, 1, 3, 296}, 100, 96},
+                                   {{64, 64, 16, 2, 2, 2, 2, 168}, 100, 0},
+                                   {{32, 64, 32, 1, 2, 4, 2, 168}, 0, 0}},
+                         pairs[] = {{{128, 256, 16, 2, 4, 1, 2, 488}, 100, 96},
+                                    {{128, 128, 16, 2, 4, 1, 2, 296}, 100, 96},
+                                    {{64, 64, 16, 2, 4, 1, 2, 168}, 100, 0},
+                                    {{32, 64, 32, 1, 4, 2, 2, 168}, 0, 0}};
+  const ImageForm *form = bf16 ? pairs : tf32;
   DhcSpecWindow w;
   if (s->kind != DHC_KIND_CONV || !dhc_spec_window(s, &w) || !(r->rows >> w.out & 1)) return 0;
   for (int i = 0; i < 4; i++) {
     Guard g = {.arena = arena, .spec = s};
-    put_bound(&g, 1u << w.channel, form[i].v[2], false);
+    put_bound(&g, 1u << w.channel, tf32[i].v[2], false);
     if (form[i].tiles) put_bound(&g, r->rows | r->cols | r->batch, (int64_t)form[i].tiles * form[i].v[0] * form[i].v[1], false);
     if (form[i].outs) put_bound(&g, r->rows, form[i].outs, false);
     put_image(&g, &w, form[i].v[1], form[i].v[7]);
@@ -347,13 +354,13 @@ static int image_tiles(const DhcSpec *s, const Roles *r, int parts, DhcArena *ar
   return 4;
 }
 
-/* In tf32, with matrix instructions: few rows take low tiles, whose warps share the ks of a step; many tiles large
+/* In tf32 or bf16, with matrix instructions: few rows take low tiles, whose warps share the ks of a step; many tiles large
  * ones, which read each element less often; few tiles of long sums are cut along k, of short ones they are small. Rows
  * of ranges have tiles range by range, most of them not full. Operands are rounded where multiplying is what takes the
  * time, in tiles that fill the machine, long sums and convolutions that nothing chooses by; elsewhere, where experts are
  * chosen too, two parts cost little. */
-static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
-  int n = 0, parts = chooses(s) ? TWO_PARTS : 0;
+static int warp_tiles(const DhcSpec *s, const Roles *r, bool bf16, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  int n = 0, parts = chooses(s) ? TWO_PARTS : 0, large_step = bf16 ? 32 : 16, large_stages = bf16 ? 3 : 4;
   bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW;
   uint32_t results = r->rows | r->cols | r->batch;
   Guard few = {.arena = arena, .spec = s}, many = few, wide = few, deep = few, small = few;
@@ -367,11 +374,11 @@ static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSche
   } else if (!r->ranges) {
     put_bound(&few, r->rows, FEW_ROWS, true);
     out[n++] = tile_class(&few, (int[8]){16, 8, 128, 1, 1, 8 + TWO_PARTS, 3});
-    int images = image_tiles(s, r, parts, arena, out + n);
+    int images = image_tiles(s, r, parts, bf16, arena, out + n);
     n += images;
     put_bound(&many, results, (int64_t)MANY_TILES * 128 * 128, false);
     put_bound(&many, r->rows, 96, false);
-    if (!r->pair && !images) out[n++] = tile_class(&many, (int[8]){128, 128, 16, 2, 2, 1, 4});
+    if (!r->pair && !images) out[n++] = tile_class(&many, (int[8]){128, 128, large_step, 2, 2, 1, large_stages});
     put_bound(&wide, results, (int64_t)MANY_TILES * 128 * 128, false);
     put_bound(&wide, r->cols, 256, false);
     if (conv) out[n++] = tile_class(&wide, (int[8]){64, 256, 32, 2, 4, 1, 2});
@@ -380,7 +387,7 @@ static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSche
       put_bound(&large, results, (int64_t)FEW_LARGE * 128 * 128, false);
       put_bound(&large, r->k, 4 * DEEP, false);
       put_bound(&large, r->rows, 96, false);
-      if (!r->pair) out[n++] = tile_class(&large, (int[8]){128, 128, 16, 2, 2, 1, 4, 2 * MANY_TILES});
+      if (!r->pair) out[n++] = tile_class(&large, (int[8]){128, 128, large_step, 2, 2, 1, large_stages, 2 * MANY_TILES});
     }
     put_bound(&deep, results, (int64_t)FEW_TILES * 64 * 64, true);
     put_bound(&deep, r->k, DEEP, false);
@@ -399,14 +406,15 @@ static int tf32_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSche
   bool plain = !conv && !r->ranges && !r->pair; /* four warps: fragments of 32 x 32 are read for more products */
   if (plain) out[n++] = tile_class(&(Guard){0}, (int[8]){64, 64, 32, 2, 2, 1, 4});
   else out[n++] = tile_class(&(Guard){0}, (int[8]){64, 64, 32, 2, 4, 1 + (conv ? parts : TWO_PARTS), 3});
+  for (int i = 0; i < n && bf16; i++) out[i].v[5] += IN_BF16;
   return n;
 }
 
 /* Exact: few rows waste a tile of 64; those of ragged contractions meet many matrices, a few rows each. Few tiles of long
  * sums are cut into the blocks of the product rule. */
-static int gpu_tiles(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+static int gpu_tiles(const DhcSpec *s, DhcCompute compute, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   Roles r = roles_of(s);
-  if (tf32) return tf32_tiles(s, &r, arena, out);
+  if (compute != DHC_COMPUTE_F32) return warp_tiles(s, &r, compute == DHC_COMPUTE_BF16, arena, out);
   int n = 0;
   Guard few = {.arena = arena, .spec = s}, deep = few;
   put_bound(&few, r.rows, r.ranges ? 1024 : FEW_ROWS, true);
@@ -504,7 +512,7 @@ static int gpu_rows(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_C
 
 enum { MOST_COUNTED = 1 << 24, MANY_CHANNELS = 16384, BACK_SEGMENT = 128 };
 
-static int gpu_scans(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+static int gpu_scans(const DhcSpec *s, bool nearly, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   int n = 0;
   if (dhc_spec_counts(s)) {
     Guard g = {.arena = arena, .spec = s};
@@ -514,7 +522,7 @@ static int gpu_scans(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule o
     out[n++] = (DhcSchedule){.template_name = "count", .v = {0, 512}, .guard = guard_of(&g)};
   }
   bool states = axes_of(s, DHC_AXIS_RED) != 0;
-  if (states && tf32) { /* few channels are cut into segments of steps, so that there is something for every multiprocessor */
+  if (states && nearly) { /* few channels are cut into segments of steps, so that there is something for every multiprocessor */
     Guard g = {.arena = arena, .spec = s};
     put_bound(&g, axes_of(s, DHC_AXIS_PAR), MANY_CHANNELS, false);
     out[n++] = (DhcSchedule){.template_name = "scan_states", .v = {0, 64, 64, 8, 1}, .guard = guard_of(&g)};
@@ -526,13 +534,13 @@ static int gpu_scans(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule o
 }
 
 /* Few channels are cut into segments of steps, so that there is something for every multiprocessor. */
-static int gpu_scans_back(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+static int gpu_scans_back(const DhcSpec *s, bool nearly, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   Guard g = {.arena = arena, .spec = s};
   int channels = 0; /* the last parallel axis */
   while (channels < s->n_axes && s->axis[channels].role == DHC_AXIS_PAR) channels++;
   put_bound(&g, axes_of(s, DHC_AXIS_PAR), MANY_CHANNELS, false);
-  out[0] = (DhcSchedule){.template_name = "scan_back", .v = {channels, 256, 0, 2, tf32}, .guard = guard_of(&g)};
-  out[1] = (DhcSchedule){.template_name = "scan_back", .v = {channels, 256, BACK_SEGMENT, 2, tf32}};
+  out[0] = (DhcSchedule){.template_name = "scan_back", .v = {channels, 256, 0, 2, nearly}, .guard = guard_of(&g)};
+  out[1] = (DhcSchedule){.template_name = "scan_back", .v = {channels, 256, BACK_SEGMENT, 2, nearly}};
   return 2;
 }
 
@@ -561,15 +569,16 @@ static int gpu_scatters(const DhcSpec *s, DhcSchedule out[DHC_MAX_CLASSES]) {
 }
 
 /* One row, or one vector of 16 lanes, a task: tasks are many and cheap. */
-static int gpu_classes(const DhcSpec *s, bool tf32, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+static int gpu_classes(const DhcSpec *s, DhcCompute compute, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  bool nearly = compute != DHC_COMPUTE_F32;
   switch ((int)s->kind) {
   case DHC_KIND_MAP: return gpu_maps(s, arena, out);
   case DHC_KIND_ROW: return gpu_rows(s, arena, out);
-  case DHC_KIND_SCAN: return gpu_scans(s, tf32, arena, out);
-  case DHC_KIND_SCAN_BACK: return gpu_scans_back(s, tf32, arena, out);
+  case DHC_KIND_SCAN: return gpu_scans(s, nearly, arena, out);
+  case DHC_KIND_SCAN_BACK: return gpu_scans_back(s, nearly, arena, out);
   case DHC_KIND_SCATTER: return gpu_scatters(s, out);
   case DHC_KIND_CHAIN: return gpu_chains(s, arena, out);
-  default: return gpu_tiles(s, tf32, arena, out);
+  default: return gpu_tiles(s, compute, arena, out);
   }
 }
 
@@ -580,7 +589,7 @@ static int choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, Dh
 #define KIND(id, name, ...) [DHC_KIND_##id] = name,
 #include "ir/kinds.def"
   };
-  if (t->kind == DHC_TARGET_GPU) return gpu_classes(s, t->tf32, arena, out);
+  if (t->kind == DHC_TARGET_GPU) return gpu_classes(s, t->compute, arena, out);
   if (s->kind == DHC_KIND_DOT) return dot_classes(out);
   if (s->kind == DHC_KIND_ROW) return row_classes(s, arena, out);
   if (s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW) return conv_classes(s, t, arena, out);

@@ -287,7 +287,7 @@ static void free_operands(SpecCase *c, Memory *m) {
 }
 
 void case_interpret(SpecCase *c, const DhcSchedule *s, double tol) {
-  static const DhcTargetFacts gpu = {.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1, .has_fma = true, .tf32 = true};
+  static const DhcTargetFacts gpu = {.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1, .has_fma = true, .compute = DHC_COMPUTE_TF32};
   const char *why = NULL;
   Memory m;
   if (!dhc_spec_verify(c->s, &c->arena, &why)) fail_msg("spec: %s", why);
@@ -303,17 +303,17 @@ void case_interpret(SpecCase *c, const DhcSchedule *s, double tol) {
   free_operands(c, &m);
 }
 
-/* Of what is asked for in tf32 every class has a program as well; test_levels.c runs its tiles. */
-static void build_in_tf32(SpecCase *c, const DhcTargetFacts *exact) {
+/* Of what is asked for in less than f32 every class has a program as well; test_tiles.c runs its tiles. */
+static void build_in(SpecCase *c, const DhcTargetFacts *exact, DhcCompute compute) {
   DhcTargetFacts facts = *exact;
-  facts.tf32 = true;
+  facts.compute = compute;
   DhcSchedule classes[DHC_MAX_CLASSES];
   int n = dhc_schedule_choose(c->s, &facts, &c->arena, classes);
   for (int i = 0; i < n; i++) {
     const char *why = NULL;
     DhcTplInput in = {c->s, &classes[i], &facts, &c->arena};
     if (!classes[i].v[5]) continue;
-    if (!dhc_template_build(&in, &why)) fail_msg("on a GPU in tf32: %s", why);
+    if (!dhc_template_build(&in, &why)) fail_msg("on a GPU, compute %d: %s", compute, why);
   }
 }
 
@@ -341,7 +341,7 @@ static void check_on_gpu(SpecCase *c, Memory *m, const int64_t *dim, double tol)
       if (c->exact) c->exact(c, m->again);
     }
   }
-  build_in_tf32(c, &cuda);
+  for (int compute = DHC_COMPUTE_TF32; compute < DHC_N_COMPUTES; compute++) build_in(c, &cuda, (DhcCompute)compute);
 }
 
 /* Every way to run the case on a backend: in one piece, cut into single tasks, in another template and in every class. */

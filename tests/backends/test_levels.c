@@ -197,9 +197,66 @@ static void accesses_are_checked(void **st) {
   dhc_arena_fini(&a);
 }
 
+/* One matrix tile of a warp: every element of x is in[0] but for the first k of a row, which is in[1]; of y in[2]; the sum
+ * begins with in[3]. out: the sum at (0, 0), as bits. */
+static DhcLp *one_tile(DhcArena *a, bool pairs) {
+  DhcLp *b = dhc_lp_new(a, 2, 0);
+  dhc_lp_block(b, 32, 128);
+  DhcLv in = dhc_lp_operand(b, 0, DHC_F32), out = dhc_lp_operand(b, 1, DHC_F32);
+  dhc_lp_tasks(b, dhc_prog_const(a, 1));
+  DhcLv t = dhc_lp_thread(b), v[4], first = dhc_lp_eq(b, dhc_lp_and(b, t, dhc_lp_i64(b, 3)), dhc_lp_i64(b, 0));
+  for (int i = 0; i < 4; i++) v[i] = dhc_lp_load(b, in, dhc_lp_i64(b, i), 1, 0);
+  DhcLv most = v[0], head = dhc_lp_select(b, first, v[1], v[0]), right = v[2];
+  if (pairs) head = dhc_lp_pair(b, head, most), most = dhc_lp_pair(b, most, most), right = dhc_lp_pair(b, right, right);
+  DhcLv x = dhc_lp_zero(b, most->type.dtype, 4), y = dhc_lp_zero(b, most->type.dtype, 2), sum = dhc_lp_splat(b, v[3], 4);
+  for (int i = 0; i < 4; i++) x = dhc_lp_insert(b, x, i, i < 2 ? head : most);
+  for (int i = 0; i < 2; i++) y = dhc_lp_insert(b, y, i, right);
+  DhcLv r = dhc_lp_extract(b, dhc_lp_mma(b, x, y, sum), 0);
+  dhc_lp_if(b, dhc_lp_eq(b, t, dhc_lp_i64(b, 0)));
+  dhc_lp_store(b, out, dhc_lp_i64(b, 0), r, 0);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+  return b;
+}
+
+/* What matrix instructions make of their operands and sums, as measured. */
+static void tiles_round(void **st) {
+  static const struct {
+    bool pairs;
+    float in[4], out;
+  } row[] = {
+      {false, {0x1.002p0f, 0x1.002p0f, 1, 0}, 8},                       /* ten bits of mantissa, the rest is cut */
+      {false, {0x1.003p0f, -0x1.ffffp0f, 1, 0}, 7 - 0x1.ffcp0f},        /* toward zero */
+      {true, {0x1.01p0f, 0x1.01p0f, 1, 0}, 16},                         /* seven bits, ties to even */
+      {true, {0x1.03p0f, 0x1.03p0f, 1, 0}, 16 * 0x1.04p0f},
+      {false, {0x1p-26f, 0x1p-26f, 1, 1}, 1},                           /* terms below 2^-25 of the largest */
+      {true, {0x1p-26f, 0x1p-26f, 1, 1}, 1},
+      {false, {0x1p-25f, 0x1p-25f, 1, 1}, 1 + 0x1p-22f},                /* those at it all count */
+      {true, {0x1p-25f, 0x1p-25f, 1, 1}, 1 + 0x1p-21f},
+      {true, {0, 0x1p-25f, 1, -1}, -1 + 0x1p-24f},                      /* the sum is cut, toward zero */
+      {true, {0, -0x1p-25f, 1, -1}, -1},
+      {true, {0x1p100f, 0x1p100f, 0x1p100f, 0}, INFINITY},
+      {false, {0x1p-70f, 0x1p-70f, 0x1p-70f, 0}, 0x1p-137f},            /* denormals count */
+  };
+  (void)st;
+  DhcArena a;
+  dhc_arena_init(&a);
+  for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+    const char *why = NULL;
+    float in[4], out = NAN;
+    memcpy(in, row[i].in, sizeof in);
+    DhcLp *p = one_tile(&a, row[i].pairs);
+    assert_true(dhc_lp_verify(p, &a, &why));
+    DhcLpMemory m[2] = {{in, in, in + 4}, {&out, &out, &out + 1}};
+    assert_true(dhc_lp_interp(p, m, NULL, 0, 1, DHC_LP_RISING, &a, &why));
+    if (!(out == row[i].out)) fail_msg("row %zu: %a, not %a", i, (double)out, (double)row[i].out);
+  }
+  dhc_arena_fini(&a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(threads_meet), cmocka_unit_test(accesses_are_checked),
                                      cmocka_unit_test(uniform_is_followed),
-                                     cmocka_unit_test(copies_arrive)};
+                                     cmocka_unit_test(copies_arrive), cmocka_unit_test(tiles_round)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

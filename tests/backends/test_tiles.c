@@ -15,10 +15,18 @@ static const DhcSchedule schedules[] = {{.template_name = "tile", .v = {16, 16, 
                                         {.template_name = "tile", .v = {32, 16, 16, 1, 1, 17, 3}},
                                         {.template_name = "tile", .v = {16, 16, 32, 1, 1, 2, 2}},
                                         {.template_name = "tile", .v = {16, 8, 16, 1, 1, 1, 3, 12}},
-                                        {.template_name = "tile", .v = {16, 16, 16, 1, 2, 1, 4, 4}}};
+                                        {.template_name = "tile", .v = {16, 16, 16, 1, 2, 1, 4, 4}},
+                                        {.template_name = "tile", .v = {16, 16, 32, 1, 1, 2 + 32, 2}},
+                                        {.template_name = "tile", .v = {32, 16, 16, 1, 2, 1 + 32, 3}},
+                                        {.template_name = "tile", .v = {16, 8, 32, 1, 1, 1 + 16 + 32, 3, 12}}};
 enum { N_SCHEDULES = sizeof schedules / sizeof *schedules };
 
-static double tolerance(const DhcSchedule *s) { return s->v[5] % 16 == 0 || s->v[5] > 16 ? 1e-5 : 2e-2; }
+/* Elementwise, over sums that may cancel. */
+static double tolerance(const DhcSchedule *s) {
+  bool two_parts = s->v[5] & 16, bf16 = s->v[5] & 32;
+  if (s->v[5] % 16 == 0) return 1e-5;
+  return bf16 ? (two_parts ? 1e-3 : 2e-1) : two_parts ? 1e-5 : 2e-2;
+}
 
 /* y = relu(a . b + bias), forms by bit: 1 A is [k, m], 2 B is [k, n], 4 y is [n, m], 8 A is made, 16 a batch, 32 a
  * second B. */
@@ -112,7 +120,7 @@ static void any_conv(const Conv *f, const DhcSchedule *s) {
   if (window) {
     int most = case_fold(&c, DHC_OP_REDUCE_MAX, DHC_F32, window, d, -1);
     case_operand(&c, DHC_F32, most, 4, (int[]){n, o, y, x});
-    if (s->v[5] == 0 || s->v[5] > 16)
+    if (s->v[5] == 0 || (s->v[5] & 16))
       case_operand(&c, DHC_I32, case_fold(&c, DHC_OP_ARGMAX, DHC_I32, window, d, -1), 4, (int[]){n, o, y, x});
   } else {
     case_operand(&c, DHC_F32, d, 4, (int[]){n, o, y, x});
@@ -130,12 +138,15 @@ static void one_conv(int64_t channels, int64_t outs, int64_t h, int pool, const 
 static void images(void **st) {
   static const DhcSchedule form[] = {{.template_name = "image", .v = {16, 32, 8, 1, 2, 1, 2, 136}},
                                      {.template_name = "image", .v = {32, 16, 16, 2, 1, 2 + 16, 3, 104}},
-                                     {.template_name = "image", .v = {16, 64, 8, 1, 2, 1, 2, 200}}};
+                                     {.template_name = "image", .v = {16, 64, 8, 1, 2, 1, 2, 200}},
+                                     {.template_name = "image", .v = {16, 32, 16, 1, 2, 1 + 32, 2, 136}},
+                                     {.template_name = "image", .v = {32, 64, 32, 2, 2, 2 + 16 + 32, 2, 200}}};
+  enum { N_FORMS = sizeof form / sizeof *form };
   static const Conv shape[] = {{11, 20, 6, 6, 1, false}, {3, 16, 8, 8, 2, false}, {8, 9, 6, 6, 2, false},
                                {17, 18, 4, 4, 1, true},  {9, 33, 5, 8, 1, true},  {4, 5, 3, 5, 1, false}};
   (void)st;
   for (int i = 0; i < 6; i++)
-    for (int k = 0; k < 3; k++) any_conv(&shape[i], &form[k]);
+    for (int k = 0; k < N_FORMS; k++) any_conv(&shape[i], &form[k]);
 }
 
 /* its weight gradient */
@@ -222,7 +233,7 @@ static void ranges(void **st) {
   }
 }
 
-/* What the schedule takes in exact f32 has no matrix instructions, and in tf32 some. */
+/* What the schedule takes in exact f32 has no matrix instructions, in tf32 some, and in bf16 all of that kind. */
 static void classes(void **st) {
   (void)st;
   SpecCase c;
@@ -231,12 +242,15 @@ static void classes(void **st) {
   int x = case_operand(&c, DHC_F32, -1, 2, (int[]){i, k}), w = case_operand(&c, DHC_F32, -1, 2, (int[]){k, j});
   int dot = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << k, case_load(&c, x), case_load(&c, w));
   case_operand(&c, DHC_F32, dot, 2, (int[]){i, j});
-  for (int tf32 = 0; tf32 < 2; tf32++) {
-    DhcTargetFacts gpu = {.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1, .tf32 = tf32};
+  for (int compute = 0; compute < DHC_N_COMPUTES; compute++) {
+    DhcTargetFacts gpu = {.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1, .compute = (DhcCompute)compute};
     DhcSchedule s[DHC_MAX_CLASSES];
     int n = dhc_schedule_choose(c.s, &gpu, &c.arena, s);
     assert_true(n > 1 && n <= DHC_MAX_CLASSES);
-    for (int q = 0; q < n; q++) assert_int_equal(s[q].v[5] > 0, tf32);
+    for (int q = 0; q < n; q++) {
+      assert_int_equal(s[q].v[5] > 0, compute != DHC_COMPUTE_F32);
+      assert_int_equal(s[q].v[5] >= 32, compute == DHC_COMPUTE_BF16);
+    }
     assert_int_equal(s[n - 1].guard.n_code, 0);
   }
   case_free(&c);

@@ -13,8 +13,8 @@ expect 2 'needs KEY=VALUE' "$dhcc" info dhc_ssm --set hidden_dim
 expect 2 'usage: dhcc check MODEL' "$dhcc" check
 expect 2 '--backend: needs cpu, interp or cuda, got "tpu"' "$dhcc" info dhc_ssm --backend tpu
 expect 2 '--compute tf32: needs --backend cuda; interp computes as it is defined' "$dhcc" info dhc_ssm --backend interp --compute tf32
-expect 2 '--compute bf16: not in this version; f32 and tf32 are' "$dhcc" info dhc_ssm --compute bf16
-expect 2 '--compute: needs f32 or tf32, got "f16"' "$dhcc" check dhc_ssm --compute f16
+expect 2 '--compute bf16: needs --backend cuda; interp computes as it is defined' "$dhcc" info dhc_ssm --backend interp --compute bf16
+expect 2 '--compute: needs f32, tf32 or bf16, got "f16"' "$dhcc" check dhc_ssm --compute f16
 expect 0 'parameters' "$dhcc" info dhc_ssm --compute f32
 if "$dhcc" doctor | grep -q "^NVRTC"; then
   # no driver is opened where the variable names none
@@ -25,6 +25,7 @@ if "$dhcc" doctor | grep -q "^NVRTC"; then
   expect 0 '__global__' "$dhcc" print mlp --stage=cuda --gpu-arch sm_100a
   expect 2 '--gpu-arch: needs an architecture such as sm_90a' "$dhcc" print mlp --stage=cuda --gpu-arch hopper
   expect 0 'mma_tf32' "$dhcc" print mlp --stage=cuda --compute tf32
+  expect 0 'mma_bf16' "$dhcc" print mlp --stage=cuda --compute bf16
   expect 2 '--compute tf32: needs --backend cuda' "$dhcc" run mlp --compute tf32
   if ! "$dhcc" run mlp --backend cpu 2>&1 | grep -q 'not in this build\|no LLVM'; then
     expect 2 '--compute tf32: needs --backend cuda; cpu computes as it is defined' "$dhcc" print mlp --stage=asm --compute tf32

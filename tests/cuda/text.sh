@@ -5,7 +5,7 @@ set -u
 fails=0
 check() {
   local out
-  for compute in f32 tf32; do
+  for compute in f32 tf32 bf16; do
     for stage in cuda train.cuda; do
       out=$("$dhcc" print "$@" --stage=$stage --gpu-arch sm_90a --compute $compute --no-cache 2>&1 >/dev/null) && continue
       echo "FAILED: print $* --stage=$stage --compute $compute: $out"
