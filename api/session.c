@@ -148,6 +148,14 @@ dhc_status session_makes_objects(const dhc_session *s) {
   return dhc_status_make(DHC_E_USAGE, "build: objects are made by --backend %s, not %s", backend_with(DHC_BACKEND_OBJECTS), s->backend);
 }
 
+/* A machine that is not there, or cannot be compiled for, is said before anything is read. */
+static dhc_status open_apart(dhc_session *s) {
+  DhcDevice *device;
+  DhcCompiler *compiler;
+  DHC_TRY(session_device(s, &device));
+  return session_compiler(s, &compiler);
+}
+
 static void close_session(void *s) {
   dhc_session_close(s);
 }
@@ -177,9 +185,7 @@ dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) {
     st = dhc_status_make(DHC_E_USAGE, "--disable-pass: %s", why);
   if (st.code == DHC_OK) st = seen_open(&s->seen);
   if (st.code == DHC_OK) st = dhc_pool_new(s->o.threads, &s->pool);
-  /* a machine that is not there is said before anything is read */
-  DhcDevice *device;
-  if (st.code == DHC_OK && !s->o.print_only && (s->traits & DHC_BACKEND_APART)) st = session_device(s, &device);
+  if (st.code == DHC_OK && !s->o.print_only && (s->traits & DHC_BACKEND_APART)) st = open_apart(s);
   dhc_release(&held);
   if (st.code != DHC_OK) {
     dhc_session_close(s);
@@ -218,9 +224,17 @@ static dhc_status open_store(dhc_session *s) {
   return dhc_store_open(&o, &s->store);
 }
 
-dhc_status session_device(dhc_session *s, DhcDevice **out) {
+static dhc_status open_device(dhc_session *s) {
   const DhcDeviceOptions o = {.exec = dhc_pool_exec(s->pool), .number = s->gpu};
-  if (!s->device) DHC_TRY(dhc_backend_device(s->backend, &o, &s->device));
+  DhcDeviceInfo info;
+  DHC_TRY(dhc_backend_device(s->backend, &o, &s->device));
+  s->device->ops->describe(s->device, &info);
+  s->budget.apart = info.own_memory ? info.memory_free : 0;
+  return dhc_status_ok();
+}
+
+dhc_status session_device(dhc_session *s, DhcDevice **out) {
+  if (!s->device) DHC_TRY(open_device(s));
   s->device->checked = s->o.check_bounds;
   *out = s->device;
   return dhc_status_ok();

@@ -29,6 +29,24 @@ static int64_t total(const DhcCharge *c) {
   return all;
 }
 
+static bool is_hosts(int use) {
+  return use == DHC_USE_DATA || use == DHC_USE_COPY;
+}
+
+/* What of a charge lies in a device's own memory, or in the host's. */
+static DhcCharge part(const DhcCharge *c, bool hosts) {
+  DhcCharge out = {{0}};
+  for (int i = 0; i < DHC_N_USES; i++) {
+    out.bytes[i] = is_hosts(i) == hosts ? c->bytes[i] : 0;
+  }
+  return out;
+}
+
+/* What the limit holds for. */
+static DhcCharge limited(const DhcBudget *b, const DhcCharge *c) {
+  return b->apart > 0 && !b->given ? part(c, true) : *c;
+}
+
 /* The three largest parts, as far as they matter. */
 static void say_parts(const DhcCharge *c, char *text, size_t size) {
   bool said[DHC_N_USES] = {false};
@@ -60,13 +78,20 @@ dhc_status dhc_budget_charge(DhcBudget *b, DhcCharge *owner, const DhcCharge *wa
   for (int i = 0; i < DHC_N_USES; i++) {
     after.bytes[i] = sum(after.bytes[i] - owner->bytes[i], want->bytes[i]);
   }
-  if (total(&after) > b->limit && total(want) > total(owner)) {
-    char needs[32], limit[32], parts[160];
-    say_parts(&after, parts, sizeof parts);
+  char needs[32], limit[32], parts[160];
+  const DhcCharge all = limited(b, &after), wanted = limited(b, want), had = limited(b, owner);
+  if (total(&all) > b->limit && total(&wanted) > total(&had)) {
+    say_parts(&all, parts, sizeof parts);
     return dhc_status_make(DHC_E_INPUT, "%s needs %s (%s), limit is %s (%s)", what,
-                           dhc_size_text(total(&after), needs, sizeof needs), parts,
+                           dhc_size_text(total(&all), needs, sizeof needs), parts,
                            dhc_size_text(b->limit, limit, sizeof limit),
                            b->given ? "--max-memory" : "what this machine has; --max-memory sets another");
+  }
+  const DhcCharge there = part(&after, false), more = part(want, false), less = part(owner, false);
+  if (b->apart > 0 && total(&there) > b->apart && total(&more) > total(&less)) {
+    say_parts(&there, parts, sizeof parts);
+    return dhc_status_make(DHC_E_ENVIRONMENT, "GPU memory: %s needs %s (%s), %s are free; try a smaller --batch", what,
+                           dhc_size_text(total(&there), needs, sizeof needs), parts, dhc_size_text(b->apart, limit, sizeof limit));
   }
   b->used = after;
   *owner = *want;
@@ -81,6 +106,7 @@ void dhc_budget_release(DhcBudget *b, DhcCharge *owner) {
 }
 
 int64_t dhc_budget_left(const DhcBudget *b) {
-  int64_t used = total(&b->used);
+  const DhcCharge all = limited(b, &b->used);
+  int64_t used = total(&all);
   return used < b->limit ? b->limit - used : 0;
 }

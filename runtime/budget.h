@@ -31,6 +31,7 @@ typedef struct DhcCharge {
 typedef struct DhcBudget {
   int64_t limit;
   bool given;     /* by the caller; else it is what the machine has */
+  int64_t apart;  /* free in a device's own memory, where all but data and copies go; 0: that is the host's */
   DhcCharge used; /* by all owners */
 } DhcBudget;
 
@@ -38,7 +39,9 @@ typedef struct DhcBudget {
 void dhc_budget_init(DhcBudget *b, int64_t limit);
 /* The owner's part becomes `want`. DHC_E_INPUT, "WHAT needs 1.2 GiB (workspace 1.0 GiB, weights
  * 200 MiB), limit is 1.0 GiB (--max-memory)", and nothing changes, where that is more than before
- * and too much. */
+ * and too much. Of a device's own memory it is DHC_E_ENVIRONMENT, "GPU memory: WHAT needs 12.4 GiB (workspace ...), 9.8 GiB
+ * are free; try a smaller --batch": others take part of it. A limit that was given holds for everything, what the machine
+ * has for what lies in the host's memory. */
 dhc_status dhc_budget_charge(DhcBudget *b, DhcCharge *owner, const DhcCharge *want, const char *what) DHC_MUST_USE;
 void dhc_budget_release(DhcBudget *b, DhcCharge *owner);
 int64_t dhc_budget_left(const DhcBudget *b); /* not negative */

@@ -28,6 +28,7 @@ typedef struct DhcDeviceInfo {
   const char *kind; /* row of backends/backends.def: "cpu" */
   char name[128];   /* of the machine: "NVIDIA H200"; "" where there is nothing to say */
   int64_t memory_free, memory_total; /* bytes; 0: not known */
+  bool own_memory; /* which is none of the host's */
   int workers; /* tasks that run side by side and need scratch of their own, at least 1 */
 } DhcDeviceInfo;
 

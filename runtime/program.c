@@ -41,6 +41,16 @@ void dhc_prog_settle(DhcProg *p, int segment) {
   (void)st; /* on a device that gives such memory filling does not fail */
 }
 
+/* Others may have taken it since the session began. */
+static dhc_status no_memory(DhcDevice *d, int64_t bytes, const char *what) {
+  DhcDeviceInfo info;
+  char free_text[32], needs[32];
+  d->ops->describe(d, &info);
+  if (!info.own_memory) return dhc_status_memory((long long)bytes, what);
+  return dhc_status_make(DHC_E_ENVIRONMENT, "GPU memory: %s for %s, %s are free; try a smaller --batch", dhc_size_text(bytes, needs, sizeof needs), what,
+                         dhc_size_text(info.memory_free, free_text, sizeof free_text));
+}
+
 static dhc_status need(DhcProg *p, int segment, int64_t bytes) {
   DhcDevice *d = p->device;
   if (bytes <= p->held[segment] && p->segment[segment]) return dhc_status_ok();
@@ -49,7 +59,7 @@ static dhc_status need(DhcProg *p, int segment, int64_t bytes) {
   p->held[segment] = 0;
   dhc_status st = allocate(p, segment, bytes);
   if (st.code == DHC_OK) p->held[segment] = bytes;
-  else if (st.code == DHC_E_ENVIRONMENT) st = dhc_status_memory((long long)bytes, segment_text(segment));
+  else if (st.code == DHC_E_ENVIRONMENT) st = no_memory(d, bytes, segment_text(segment));
   return st;
 }
 

@@ -32,6 +32,7 @@ static dhc_status lock(int fd, const char *path, const DhcWarn *warn) {
 dhc_status dhc_run_folder_open(const char *path, bool make, const DhcWarn *warn,
                                DhcRunFolder *out) {
   *out = (DhcRunFolder){.fd = -1};
+  bool there = !make || access(path, F_OK) == 0;
   if (make) {
     DHC_TRY(dhc_file_make_folder(path));
   }
@@ -51,11 +52,14 @@ dhc_status dhc_run_folder_open(const char *path, bool make, const DhcWarn *warn,
     return status;
   }
   (void)dhc_file_sweep_at(fd);
-  *out = (DhcRunFolder){.path = copy, .fd = fd};
+  *out = (DhcRunFolder){.path = copy, .fd = fd, .made = !there};
   return status;
 }
 
 void dhc_run_folder_close(DhcRunFolder *f) {
+  if (f->made) {
+    (void)rmdir(f->path); /* fails where something lies there */
+  }
   if (f->fd >= 0) {
     close(f->fd);
   }

@@ -8,13 +8,15 @@
 
 typedef struct DhcRunFolder {
   char *path;
-  int fd; /* -1: not open */
+  int fd;    /* -1: not open */
+  bool made; /* it was not there */
 } DhcRunFolder;
 
 /* Locks the folder and removes what killed saves left in it. The lock is on the folder itself
  * and dies with the process: DHC_E_ENVIRONMENT where another training, of this process or not,
  * holds it. A file system without locks gives a warning. make: the folder and its parents are
- * made if missing; else a missing one is DHC_E_INPUT. On failure nothing is left to close. */
+ * made if missing; else a missing one is DHC_E_INPUT. On failure nothing is left to close. One that was
+ * made, and nothing put into, goes when it is closed. */
 dhc_status dhc_run_folder_open(const char *path, bool make, const DhcWarn *warn,
                                DhcRunFolder *out) DHC_MUST_USE;
 void dhc_run_folder_close(DhcRunFolder *f);

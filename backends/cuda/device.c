@@ -21,7 +21,7 @@ static void cuda_close(DhcDevice *d) {
 
 static void cuda_describe(DhcDevice *d, DhcDeviceInfo *out) {
   const DhcCudaInfo *info = dhc_cuda_gpu_info(gpu(d));
-  *out = (DhcDeviceInfo){.kind = "cuda", .workers = 1, .memory_total = info->memory_bytes};
+  *out = (DhcDeviceInfo){.kind = "cuda", .workers = 1, .memory_total = info->memory_bytes, .own_memory = true};
   memcpy(out->name, info->name, sizeof out->name);
   if (dhc_cuda_gpu_free_bytes(gpu(d), &out->memory_free).code) out->memory_free = 0;
 }

@@ -4,6 +4,7 @@
  * something reaches outside the memory that was asked for. */
 #include "tests/device/standin.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@ typedef struct Standin {
 } Standin;
 
 static DhcStandinCounts counts;
+static int64_t taken; /* bytes, of all such devices */
 
 DhcStandinCounts dhc_standin_counts(void) {
   return counts;
@@ -57,10 +59,21 @@ static void standin_close(DhcDevice *d) {
 
 static void standin_describe(DhcDevice *d, DhcDeviceInfo *out) {
   self(d)->real->ops->describe(self(d)->real, out);
+  const char *left = getenv("STANDIN_FREE"); /* it has memory of its own, so much of it free */
+  if (!left) return;
+  out->own_memory = true;
+  out->memory_free = atoll(left);
+}
+
+/* STANDIN_ROOM: what is there, whatever describe says. */
+static bool full(int64_t bytes) {
+  const char *room = getenv("STANDIN_ROOM");
+  return room && taken + bytes > atoll(room);
 }
 
 static dhc_status standin_alloc(DhcDevice *d, int64_t bytes, DhcDevicePtr *out) {
   Standin *s = self(d);
+  if (full(bytes)) return dhc_status_make(DHC_E_ENVIRONMENT, "the stand-in is full");
   Block *b = malloc(sizeof *b);
   if (!b) return dhc_status_memory((long long)sizeof *b, "a block");
   dhc_status st = s->real->ops->alloc(s->real, bytes, out);
@@ -71,6 +84,7 @@ static dhc_status standin_alloc(DhcDevice *d, int64_t bytes, DhcDevicePtr *out) 
   *out += away;
   *b = (Block){*out, bytes, s->blocks};
   s->blocks = b;
+  taken += bytes;
   counts.allocs++;
   return st;
 }
@@ -90,6 +104,7 @@ static void standin_free(DhcDevice *d, DhcDevicePtr at) {
     Block *b = *link;
     if (b->at != at) continue;
     *link = b->next;
+    taken -= b->bytes;
     s->real->ops->free(s->real, at - away);
     free(b);
     return;

@@ -33,6 +33,35 @@ static void refuses_before_it_is_too_much(void **state) {
   assert_ok(dhc_budget_charge(&b, &program, &want, "model"));
 }
 
+/* A GPU's memory is its own: the host's limit is for data and copies, unless it was given. */
+static void a_device_has_its_own(void **state) {
+  (void)state;
+  DhcBudget b;
+  dhc_budget_init(&b, 1000 << 10);
+  b.given = false;
+  b.apart = 3000 << 10;
+  DhcCharge program = {{0}}, data = {{0}}, want = {{0}}, more = {{0}};
+  want.bytes[DHC_USE_WEIGHTS] = 600 << 10;
+  want.bytes[DHC_USE_WORK] = 2400 << 10;
+  assert_ok(dhc_budget_charge(&b, &program, &want, "entry 'loss'"));
+  assert_int_equal(dhc_budget_left(&b), 1000 << 10);
+  more.bytes[DHC_USE_DATA] = 1000 << 10;
+  assert_ok(dhc_budget_charge(&b, &data, &more, "data"));
+  more.bytes[DHC_USE_DATA]++;
+  assert_int_equal(dhc_budget_charge(&b, &data, &more, "data").code, DHC_E_INPUT);
+  want.bytes[DHC_USE_WORK]++;
+  dhc_status s = dhc_budget_charge(&b, &program, &want, "entry 'loss'");
+  assert_int_equal(s.code, DHC_E_ENVIRONMENT);
+  assert_string_equal(s.message, "GPU memory: entry 'loss' needs 2.93 MiB (workspace 2.34 MiB, weights 600 KiB), 2.93 MiB are free; try a smaller --batch");
+  want.bytes[DHC_USE_WORK] = INT64_MAX;
+  assert_int_equal(dhc_budget_charge(&b, &program, &want, "entry 'loss'").code, DHC_E_ENVIRONMENT);
+  b.given = true; /* of everything then, and said first */
+  want.bytes[DHC_USE_WORK] = 2401 << 10;
+  s = dhc_budget_charge(&b, &program, &want, "entry 'loss'");
+  assert_int_equal(s.code, DHC_E_INPUT);
+  assert_string_equal(s.message, "entry 'loss' needs 3.91 MiB (workspace 2.34 MiB, data 1000 KiB, weights 600 KiB), limit is 1000 KiB (--max-memory)");
+}
+
 static void put(const char *root, const char *path, const char *text) {
   char full[512];
   support_join(full, root, path);
@@ -79,6 +108,7 @@ static void what_a_machine_has(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(refuses_before_it_is_too_much), cmocka_unit_test(what_a_machine_has)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(refuses_before_it_is_too_much), cmocka_unit_test(a_device_has_its_own),
+                                     cmocka_unit_test(what_a_machine_has)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
