@@ -42,10 +42,12 @@ static dhc_status cuda_open(DhcArena *arena, const DhcCompileOptions *o, void **
   s->facts = (DhcTargetFacts){.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1, .has_fma = true, .compute = o->compute};
   *facts = s->facts;
   *needs = "";
-  sem_init(&s->slots, 0, o->workers < 1 ? 1 : (unsigned)o->workers);
-  /* NVRTC's version decides code; without NVRTC whatever the store has for any version is as good */
+  /* NVRTC's version decides code; texts alone need none */
   const DhcNvrtc *nv;
-  bool have = !dhc_cuda_nvrtc(&nv).code;
+  dhc_status st = dhc_cuda_nvrtc(&nv);
+  if (st.code && !o->offline) return st;
+  bool have = !st.code;
+  sem_init(&s->slots, 0, o->workers < 1 ? 1 : (unsigned)o->workers);
   *key_text = dhc_arena_printf(arena, "cuda %s nvrtc %d.%d", s->arch, have ? nv->major : 0, have ? nv->minor : 0);
   *out = s;
   return dhc_status_ok();
