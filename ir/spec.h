@@ -196,8 +196,6 @@ void dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *dim, Dhc
 int64_t dhc_tag_elements(DhcTag tag, int width, int64_t rows, int64_t cols);
 /* Position of element (r, c), r < rows, c < cols. */
 int64_t dhc_tag_index(DhcTag tag, int width, int64_t rows, int64_t cols, int64_t r, int64_t c);
-/* Packs a row-major f32 matrix; `to` has room for dhc_tag_elements, padding becomes 0. */
-void dhc_tag_pack(DhcTag tag, int width, int64_t rows, int64_t cols, const float *from, float *to);
 typedef struct DhcTagShape {
   int64_t matrices, rows, cols;
 } DhcTagShape;

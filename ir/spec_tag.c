@@ -1,7 +1,5 @@
 /* Storage tags: where an element of a packed weight lies. The one map that packing, the
  * reference interpreter and templates go by. */
-#include <string.h>
-
 #include "ir/spec.h"
 
 int64_t dhc_tag_elements(DhcTag tag, int width, int64_t rows, int64_t cols) {
@@ -13,22 +11,6 @@ int64_t dhc_tag_index(DhcTag tag, int width, int64_t rows, int64_t cols, int64_t
   (void)rows;
   if (tag == DHC_TAG_PANEL) return (r / width * cols + c) * width + r % width;
   return r * cols + c;
-}
-
-/* One panel after the other, in the order of `to`: writes are sequential, reads come from
- * `width` rows at a time. */
-void dhc_tag_pack(DhcTag tag, int width, int64_t rows, int64_t cols, const float *from, float *to) {
-  if (tag != DHC_TAG_PANEL) {
-    memcpy(to, from, sizeof *to * (size_t)(rows * cols));
-    return;
-  }
-  for (int64_t r = 0; r < rows; r += width) {
-    int64_t n = rows - r < width ? rows - r : width;
-    for (int64_t c = 0; c < cols; c++, to += width) {
-      for (int64_t i = 0; i < n; i++) to[i] = from[(r + i) * cols + c];
-      for (int64_t i = n; i < width; i++) to[i] = 0;
-    }
-  }
 }
 
 void dhc_tag_axes(const DhcSpec *s, int operand, int axis[3]) {

@@ -84,6 +84,8 @@ typedef struct DhcDeviceOps {
    * number of bytes where the pattern is 0). */
   dhc_status (*copy)(DhcDevice *d, DhcDevicePtr to, DhcDevicePtr from, int64_t bytes);
   dhc_status (*fill)(DhcDevice *d, DhcDevicePtr to, uint32_t pattern, int64_t bytes);
+  /* to <- the matrices at `from` in panels. NULL: none of the device's kernels reads any. */
+  dhc_status (*pack)(DhcDevice *d, DhcDevicePtr to, DhcDevicePtr from, const dhc_panel *x);
 
   /* Code as the backend's generator wrote it, kept until the device closes; fn[i] stands
    * for names[i]. */

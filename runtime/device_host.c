@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "runtime/device.h"
+#include "runtime/panel.h"
 #include "runtime/tensor.h"
 
 enum {
@@ -149,6 +150,24 @@ static dhc_status host_fill(DhcDevice *d, DhcDevicePtr to, uint32_t pattern, int
   return dhc_status_ok();
 }
 
+typedef struct Pack {
+  const dhc_panel *panel;
+  const float *from;
+  float *to;
+} Pack;
+
+static void pack_tasks(void *arg, int64_t t0, int64_t t1, int worker) {
+  const Pack *p = arg;
+  (void)worker;
+  dhc_panel_pack(p->panel, t0, t1, p->from, p->to);
+}
+
+static dhc_status host_pack(DhcDevice *d, DhcDevicePtr to, DhcDevicePtr from, const dhc_panel *x) {
+  Pack p = {x, host(from), host(to)};
+  run_tasks(d, dhc_panel_count(x), pack_tasks, &p);
+  return dhc_status_ok();
+}
+
 typedef struct Call {
   const DhcLaunch *l;
   void **ptr;
@@ -194,6 +213,7 @@ const DhcDeviceOps dhc_host_device_ops = {
     .view = host_view,
     .copy = host_copy,
     .fill = host_fill,
+    .pack = host_pack,
     .load = host_load,
     .launch = host_launch,
     .synchronise = host_synchronise,

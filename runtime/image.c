@@ -110,21 +110,3 @@ dhc_status dhc_image_check_indices(const dhc_image *im, const DhcTensorView *con
     if (in[im->index_checks[i].tensor]) DHC_TRY(check(im, &im->index_checks[i], in[im->index_checks[i].tensor], symbols));
   return dhc_status_ok();
 }
-
-/* ---- panels ------------------------------------------------------------------------------ */
-
-int64_t dhc_panel_elements(const dhc_panel *x) {
-  return (x->rows + x->width - 1) / x->width * x->width * x->cols;
-}
-
-/* One panel after the other, in the order of `to`: writes are sequential, reads come from
- * `width` rows at a time. */
-void dhc_panel_pack(const dhc_panel *x, const float *from, float *to) {
-  for (int64_t r = 0; r < x->rows; r += x->width) {
-    int64_t n = x->rows - r < x->width ? x->rows - r : x->width;
-    for (int64_t c = 0; c < x->cols; c++, to += x->width) {
-      for (int64_t i = 0; i < n; i++) to[i] = from[(r + i) * x->cols + c];
-      for (int64_t i = n; i < x->width; i++) to[i] = 0;
-    }
-  }
-}

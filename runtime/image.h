@@ -21,10 +21,6 @@ dhc_status dhc_image_check_indices(const dhc_image *im, const DhcTensorView *con
 /* Number of the parameter or result with that name and role, or -1. */
 int32_t dhc_image_find(const dhc_image *im, dhc_image_role role, const char *name);
 
-/* One matrix of a panel copy, packed; `to` has room for dhc_panel_elements. */
-void dhc_panel_pack(const dhc_panel *x, const float *from, float *to);
-int64_t dhc_panel_elements(const dhc_panel *x);
-
 /* ---- as bytes (image_io.c) ---------------------------------------------------------- */
 
 /* The image without code: kernel classes come back with fn = NULL. *bytes is malloc's, the caller's.

@@ -205,6 +205,8 @@ dhc_status dhc_prog_load(DhcProg *p, const dhc_image *im, DhcLoaded **out) {
   const dhc_plan *plan = &im->plan;
   if (plan->n_symbols > DHC_IMAGE_MAX_SYMBOLS)
     return dhc_status_make(DHC_E_INPUT, "entry '%s' has more than %d symbols", plan->name, DHC_IMAGE_MAX_SYMBOLS);
+  if (im->n_panels && !p->device->ops->pack)
+    return dhc_status_make(DHC_E_USAGE, "entry '%s' reads packed weights, which this device has not", plan->name);
   DhcLoaded *l = calloc(1, sizeof *l);
   if (!l) return dhc_status_memory((long long)sizeof *l, "an entry");
   l->p = p;
@@ -279,26 +281,8 @@ static DhcDevicePtr buffer_at(const Binding *b, const DhcLoaded *l, int32_t buff
 
 static dhc_status pack(const DhcLoaded *l, const Binding *b, const dhc_panel *x) {
   DhcDevice *d = l->p->device;
-  int64_t each = x->rows * x->cols, packed = dhc_panel_elements(x);
-  int64_t n_from = x->matrices * each * 4, n_to = x->matrices * packed * 4;
-  DhcDevicePtr from = b->base[DHC_SEGMENT_WEIGHTS] + (uint64_t)l->p->layout->slots[l->image->tensors[x->tensor].place].at;
-  DhcDevicePtr to = buffer_at(b, l, x->buffer);
-  const float *in = d->ops->view(d, from, n_from);
-  float *out = d->ops->view(d, to, n_to);
-  void *own = NULL;
-  dhc_status st = dhc_status_ok();
-  bool apart = !in || !out;
-  if (apart) {
-    own = malloc((size_t)(n_from + n_to));
-    if (!own) return dhc_status_memory((long long)(n_from + n_to), "packed weights");
-    st = d->ops->download(d, own, from, n_from);
-    in = own;
-    out = (float *)own + x->matrices * each;
-  }
-  for (int64_t k = 0; st.code == DHC_OK && k < x->matrices; k++) dhc_panel_pack(x, in + k * each, out + k * packed);
-  if (apart && st.code == DHC_OK) st = d->ops->upload(d, to, out, n_to);
-  free(own);
-  return st;
+  int64_t weight = l->p->layout->slots[l->image->tensors[x->tensor].place].at;
+  return d->ops->pack(d, buffer_at(b, l, x->buffer), b->base[DHC_SEGMENT_WEIGHTS] + (uint64_t)weight, x);
 }
 
 /* Packs the entry's weights anew if they may have changed since the last run. */

@@ -3,6 +3,7 @@
 
 #include "backends/object/object.h"
 #include "runtime/image.h"
+#include "runtime/panel.h"
 
 static void put(uint8_t *to, uint64_t v, int n) {
   for (int i = 0; i < n; i++) to[i] = (uint8_t)(v >> 8 * i);
@@ -10,8 +11,7 @@ static void put(uint8_t *to, uint64_t v, int n) {
 
 static void pack(const DhcObjPiece *p, const float *from, float *to) {
   dhc_panel x = {.width = p->width, .matrices = p->matrices, .rows = p->rows, .cols = p->cols};
-  for (int64_t k = 0; k < p->matrices; k++)
-    dhc_panel_pack(&x, from + k * p->rows * p->cols, to + k * dhc_panel_elements(&x));
+  dhc_panel_pack(&x, 0, dhc_panel_count(&x), from, to);
 }
 
 uint64_t dhc_object_header_word(const DhcObject *o, int i) {

@@ -69,7 +69,7 @@ static void write_begin(Out *o) {
   LLVMBuildRet(o->w->b, obj_status(o, 0));
 }
 
-/* void pack(to, from, matrices, rows, cols, width, panels): dhc_panel_pack for every matrix. */
+/* void pack(to, from, matrices, rows, cols, width, panels): dhc_panel_pack of all panels. */
 static LLVMTypeRef pack_type(Out *o) {
   LLVMTypeRef args[] = {o->ptr, o->ptr, o->i64, o->i64, o->i64, o->i64, o->i64};
   return LLVMFunctionType(o->none, args, 7, false);

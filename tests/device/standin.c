@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "backends/compile.h"
+#include "runtime/panel.h"
 
 static const DhcDevicePtr away = UINT64_C(1) << 62; /* no address of a process has this bit */
 
@@ -137,6 +138,13 @@ static dhc_status standin_fill(DhcDevice *d, DhcDevicePtr to, uint32_t pattern, 
   return self(d)->real->ops->fill(self(d)->real, real_at(self(d), to, bytes, "fill"), pattern, bytes);
 }
 
+static dhc_status standin_pack(DhcDevice *d, DhcDevicePtr to, DhcDevicePtr from, const dhc_panel *x) {
+  Standin *s = self(d);
+  DhcDevicePtr there = real_at(s, to, 4 * x->matrices * dhc_panel_elements(x), "pack");
+  counts.packs++;
+  return s->real->ops->pack(s->real, there, real_at(s, from, 4 * x->matrices * x->rows * x->cols, "pack"), x);
+}
+
 static dhc_status standin_load(DhcDevice *d, const void *code, size_t n_bytes, const char *const *names, int n, dhc_kernel_fn *fn) {
   return self(d)->real->ops->load(self(d)->real, code, n_bytes, names, n, fn);
 }
@@ -232,6 +240,7 @@ static const DhcDeviceOps ops = {
     .view = standin_view,
     .copy = standin_copy,
     .fill = standin_fill,
+    .pack = standin_pack,
     .load = standin_load,
     .launch = standin_launch,
     .synchronise = standin_synchronise,

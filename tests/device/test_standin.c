@@ -1,6 +1,7 @@
 /* A program on a device whose memory the host does not see: what crosses, and when. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "dhc/dhc.h"
 #include "tests/device/standin.h"
@@ -54,11 +55,17 @@ static void run_on(const char *backend) {
   ok(dhc_program_add(p, "forward", DHC_MODE_RUN, &forward));
   ok(dhc_program_init(p, 1));
   dhc_tensor in[2] = {{"image", DHC_F32, 4, {B, 1, 28, 28}, x}, {"target", DHC_I64, 1, {B}, target}};
-  ok(dhc_program_run(p, forward, in, 1, NULL, NULL));
   DhcStandinCounts before = dhc_standin_counts(), after;
   ok(dhc_program_run(p, forward, in, 1, NULL, NULL));
   after = dhc_standin_counts();
+  CHECK(after.downloads == before.downloads); /* weights are packed where they lie, */
+  int64_t packs = after.packs - before.packs;
+  CHECK(packs > 0 || strcmp(backend, "cpu"));
+  before = after;
+  ok(dhc_program_run(p, forward, in, 1, NULL, NULL));
+  after = dhc_standin_counts();
   CHECK(after.replays == before.replays + 1 && after.prepares == before.prepares);
+  CHECK(after.packs == before.packs); /* and again when they have changed */
   CHECK(after.downloads == before.downloads); /* results that nobody asks for stay there */
   ok(dhc_program_run(p, forward, in, 1, &results, &n));
   CHECK(n >= 1 && dhc_standin_counts().downloaded_bytes == after.downloaded_bytes + dhc_tensor_bytes(&results[0]));
@@ -72,6 +79,9 @@ static void run_on(const char *backend) {
   CHECK(loss[2] < loss[0]);
   CHECK(after.downloaded_bytes - before.downloaded_bytes < 4096); /* a step's numbers, never its weights */
   CHECK(after.allocs == before.allocs);
+  before = dhc_standin_counts();
+  ok(dhc_program_run(p, forward, in, 1, NULL, NULL));
+  CHECK(dhc_standin_counts().packs == before.packs + packs);
   profile(p, in, forward);
   dhc_program_close(p);
   dhc_model_close(m);

@@ -11,6 +11,7 @@
 
 #include "runtime/device.h"
 #include "runtime/events.h"
+#include "runtime/program.h"
 #include "support.h"
 
 /* ---- calls that fail ------------------------------------------------------------------- */
@@ -183,12 +184,31 @@ static void plans(void **state) {
   assert_fails(dhc_plan_bind(&plan, kernels, NULL, 1, &b), DHC_E_USAGE, "plan 'test': buffer 0 is malformed");
 }
 
+/* An image that wants more of a device than it has. */
+static void images(void **state) {
+  (void)state;
+  const dhc_image packed = {.plan = {.name = "forward"}, .n_panels = 1};
+  const dhc_layout nothing = {0};
+  DhcDeviceOps ops = dhc_host_device_ops;
+  ops.pack = NULL;
+  DhcDevice *d;
+  DhcProg *p;
+  DhcLoaded *l;
+  assert_ok(dhc_host_device_open("test", NULL, NULL, &d));
+  d->ops = &ops;
+  assert_ok(dhc_prog_open(d, &nothing, &p));
+  assert_fails(dhc_prog_load(p, &packed, &l), DHC_E_USAGE, "entry 'forward' reads packed weights, which this device has not");
+  dhc_prog_close(p);
+  dhc_device_close(d);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_system),
       cmocka_unit_test(files),
       cmocka_unit_test(stored),
       cmocka_unit_test(plans),
+      cmocka_unit_test(images),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

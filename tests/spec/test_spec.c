@@ -4,10 +4,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
 #include "ir/spec.h"
+#include "runtime/panel.h"
 
 typedef struct Wrong {
   const char *text, *message;
@@ -320,7 +322,10 @@ static void test_tag_map(void **state) {
       float from[ROWS * COLS], to[64 * COLS], sum = 0;
       int64_t n = dhc_tag_elements((DhcTag)tag, width, ROWS, COLS);
       for (int i = 0; i < ROWS * COLS; i++) from[i] = (float)(i + 1);
-      dhc_tag_pack((DhcTag)tag, width, ROWS, COLS, from, to);
+      const dhc_panel panel = {.width = width, .matrices = 1, .rows = ROWS, .cols = COLS};
+      if (tag == DHC_TAG_ROW) memcpy(to, from, sizeof from);
+      else dhc_panel_pack(&panel, 0, dhc_panel_count(&panel), from, to);
+      assert_true(tag == DHC_TAG_ROW || n == dhc_panel_elements(&panel));
       for (int64_t i = 0; i < n; i++) sum += to[i];
       assert_true(sum == ROWS * COLS * (ROWS * COLS + 1) / 2.0f); /* padding is 0 */
       assert_true(n >= ROWS * COLS && n <= (ROWS + width - 1) * COLS);
