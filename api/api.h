@@ -13,7 +13,7 @@
  *   unused.c    what a weights file holds beside the model's tensors
  *   transplant.c  values of another model's weights, where they fit
  *   state.c     what streaming entries keep from run to run
- *   finite.c    what holds a NaN
+ *   finite.c    how large tensors are, what holds a NaN
  *   generate.c, verify.c, print.c, tools.c, kernel_check.c, tensor_file.c
  *   ablate/     parts of the model left out of runs (ablate/ablate.h)
  *   atlas/      what is known without running: costs, the report about a model (atlas/atlas.h)
@@ -174,6 +174,7 @@ typedef struct Version {
   int number;
   char (*keys)[65]; /* of its kernels */
   DhcLoaded *loaded;   /* in the program */
+  const DhcTensorView **none; /* of entries that measure: their inputs */
   dhc_tensor *results; /* described anew by every run */
   void **copies;       /* by result: on the host, where it does not see the device's memory */
   int64_t *copy_bytes;
@@ -239,10 +240,17 @@ struct dhc_program {
   int n_profile;
   bool profiling;
   struct StepGuard *guard; /* of training steps (train/step_guard.c); NULL: none has run */
+  Version *look;           /* finds NaN in weights and buffers (finite.c); NULL: nobody asked yet */
   DhcArena arena;  /* as long as the program */
 };
 
-/* finite.c: DHC_E_NUMERIC names the first param or buffer, or result, that holds a NaN (of results: the
+/* finite.c: an entry that looks at tensors (passes/grad/measure.c) as a version, and a run of it, over the weights or a range
+ * like them, which leaves the results of other entries where they are; the weight that element *at of a flat range
+ * belongs to, *at its index there (NULL: none). */
+dhc_status measure_make(dhc_program *p, DhcFunc *f, Version **out) DHC_MUST_USE;
+dhc_status measure_run(dhc_program *p, Version *v, int32_t range) DHC_MUST_USE;
+const dhc_slot *measured_slot(const dhc_layout *l, int64_t *at);
+/* DHC_E_NUMERIC names the first param or buffer, or result, that holds a NaN (of results: the
  * weights come first). */
 dhc_status weights_check(dhc_program *p) DHC_MUST_USE;
 dhc_status results_check(dhc_program *p, const dhc_tensor *results, int n_results) DHC_MUST_USE;

@@ -129,6 +129,10 @@ dhc_status dhc_program_plan(dhc_program *p, int index, const dhc_tensor *inputs,
   DOOR(p ? p->m->s : NULL, api_program_plan(p, index, inputs, n_inputs));
 }
 
+dhc_status dhc_program_check(dhc_program *p, int index) {
+  DOOR(p ? p->m->s : NULL, api_program_check(p, index));
+}
+
 dhc_status dhc_program_save_state(dhc_program *p, const char *path) {
   DOOR(p ? p->m->s : NULL, api_program_save_state(p, path));
 }

@@ -30,6 +30,7 @@ dhc_status api_program_set_scalar(dhc_program *p, const char *name, double v) DH
 dhc_status api_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs,
                            const dhc_tensor **results, int *n_results) DHC_MUST_USE;
 dhc_status api_program_plan(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs) DHC_MUST_USE;
+dhc_status api_program_check(dhc_program *p, int index) DHC_MUST_USE;
 dhc_status api_program_save_state(dhc_program *p, const char *path) DHC_MUST_USE;
 dhc_status api_program_load_state(dhc_program *p, const char *path) DHC_MUST_USE;
 dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result *out) DHC_MUST_USE;

@@ -123,6 +123,7 @@ void dhc_program_close(dhc_program *p) {
   dhc_budget_release(&p->m->s->budget, &p->charge);
   exec_close(p);
   step_close(p);
+  if (p->look) dhc_prog_unload(p->look->loaded);
   dhc_prog_close(p->run);
   dhc_arena_fini(&p->arena);
   free(p);

@@ -205,8 +205,13 @@ typedef struct DhcTrainRequest {
  * buffer is not finite; every update then writes back the old value. False after diagnostics. */
 bool dhc_train_step(DhcPassCtx *px, DhcFunc *loss, const DhcTrainRequest *rq, DhcTrainStep *out);
 
-/* An entry of a module of its own that looks at a flat range of n f32 elements, its parameter "$w"
- * (measure.c). */
+/* Entries of a module of their own that look at tensors (measure.c). Results "first" are i64: the index of the first
+ * element in question, DHC_MEASURE_NONE where there is none.
+ *   measure  the flat range "$w" of n f32 elements: first that is not finite; "lo", "hi": least and largest element,
+ *            of no meaning where some is not finite
+ *   nan      "$w" (where n is not 0), then every float buffer of the model: first NaN of each */
+#define DHC_MEASURE_NONE (INT64_C(1) << 52)
 DhcFunc *dhc_measure_entry(DhcModule *m, int64_t n);
+DhcFunc *dhc_nan_entry(DhcModule *m, int64_t n);
 
 #endif

@@ -157,6 +157,7 @@ void dhc_prog_unload(DhcLoaded *l) {
   if (!l) return;
   forget_bindings(l);
   l->p->device->ops->free(l->p->device, l->panels);
+  l->p->device->ops->free(l->p->device, l->io);
   free(l->kernels);
   free(l->place);
   free(l);
@@ -338,11 +339,23 @@ static void touch(DhcProg *p, int segment) {
   if (p->segment[segment] && p->device->ops->touch) p->device->ops->touch(p->device, p->segment[segment], p->held[segment]);
 }
 
+static dhc_status need_io(DhcLoaded *l, const Binding *b) {
+  int64_t bytes = dhc_bound_segment_bytes(b->bound, DHC_SEGMENT_IO);
+  DhcDevice *d = l->p->device;
+  if (!l->apart) return need(l->p, DHC_SEGMENT_IO, bytes);
+  if (l->io && bytes <= l->io_bytes) return dhc_status_ok();
+  d->ops->free(d, l->io);
+  l->io = 0;
+  DHC_TRY(d->ops->alloc(d, bytes, &l->io));
+  l->io_bytes = bytes;
+  return dhc_status_ok();
+}
+
 /* Memory for all that the run shares with others; where each segment lies then. */
 static dhc_status find_bases(DhcLoaded *l, Binding *b) {
   DhcProg *p = l->p;
   DHC_TRY(need(p, DHC_SEGMENT_WORK, dhc_bound_segment_bytes(b->bound, DHC_SEGMENT_WORK)));
-  DHC_TRY(need(p, DHC_SEGMENT_IO, dhc_bound_segment_bytes(b->bound, DHC_SEGMENT_IO)));
+  DHC_TRY(need_io(l, b));
   DHC_TRY(need(p, DHC_SCRATCH, dhc_bound_scratch_bytes(b->bound)));
   DhcDevicePtr base[DHC_N_SEGMENTS + 1];
   dhc_prog_settle(p, DHC_SEGMENT_MOMENTS);
@@ -351,6 +364,7 @@ static dhc_status find_bases(DhcLoaded *l, Binding *b) {
   memcpy(base, p->segment, sizeof base);
   base[DHC_SEGMENT_WEIGHTS] = dhc_prog_range(p, p->weights);
   base[DHC_SEGMENT_PANELS] = l->panels;
+  if (l->apart) base[DHC_SEGMENT_IO] = l->io;
   if (memcmp(base, b->base, sizeof base)) forget_prepared(l, b);
   memcpy(b->base, base, sizeof base);
   return dhc_status_ok();
@@ -373,6 +387,10 @@ dhc_status dhc_prog_bind(DhcLoaded *l, const int64_t *symbols) {
     DHC_TRY(enter_places(l));
   }
   return bind(l, symbols, &b);
+}
+
+void dhc_prog_set_apart(DhcLoaded *l) {
+  l->apart = true;
 }
 
 bool dhc_prog_packed(const DhcLoaded *l) {

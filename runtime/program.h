@@ -89,6 +89,9 @@ void dhc_prog_unload(DhcLoaded *l);
  * known then. A run does it by itself. */
 dhc_status dhc_prog_bind(DhcLoaded *l, const int64_t *symbols) DHC_MUST_USE;
 bool dhc_prog_packed(const DhcLoaded *l); /* there is memory for packed weights */
+/* Its inputs and results get memory of their own, so that the results of other images' last runs stay where they are.
+ * Before its first run. */
+void dhc_prog_set_apart(DhcLoaded *l);
 
 /* in[i]: as in dhc_image_solve, checked by it; symbols: what it found. All states that the image
  * uses are live. Afterwards results lie in the program until the next run. */

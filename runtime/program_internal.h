@@ -54,10 +54,12 @@ struct DhcLoaded {
   int64_t *place;  /* by buffer of the plan: byte offset that the program chose, or -1 */
   int64_t places;  /* DhcProg.places when the states' were entered */
   Binding *bindings;
+  bool apart; /* its inputs and results lie in `io`, of `io_bytes` */
+  DhcDevicePtr io;
+  int64_t io_bytes;
   DhcDevicePtr panels;
   DhcDevicePtr packed_from; /* weights that panels hold, of version `packed` */
   int64_t packed;
 };
-
 
 #endif

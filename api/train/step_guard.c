@@ -17,7 +17,7 @@ struct StepGuard {
   DhcRange now[1 + API_MAX_RANGES];
   int64_t version; /* of the program, for which `now` holds */
   bool measured;
-  Version *measure; /* the entry that measures a flat range; NULL: not made yet (step_ready) */
+  Version *measure; /* measures a flat range; NULL: not made yet (step_ready) */
   DhcDevicePtr copy; /* to go back to; 0: none was needed yet */
   DhcArena arena; /* of one evaluation */
   char blame[200];
@@ -89,40 +89,14 @@ static bool proven(dhc_program *p, const dhc_update *u, const DhcFunc *f, double
 
 /* ---- looking at memory ------------------------------------------------------------------ */
 
-/* The entry that measures: compiled like any other, run over whatever its weights are said to be. */
-static dhc_status make_measure(dhc_program *p) {
-  struct StepGuard *g = p->guard;
-  Version *v = DHC_NEW(&p->arena, Version);
-  *v = (Version){.entry = "measure", .mode = DHC_MODE_RUN};
-  DhcFunc *f = dhc_measure_entry(p->m->module, dhc_prog_layout(p->run)->n_weights);
-  v->way = dhc_pipeline_begin(&(DhcPipelineRequest){.module = f->module, .entry = f, .limit = -1});
-  if (!dhc_pipeline_run(&v->way, DHC_PIPELINE_GRAPH)) return session_errors(p->m->s);
-  v->module = v->way.module;
-  v->func = v->way.func;
-  pipeline_image(p->m, v, dhc_prog_layout(p->run));
-  DHC_TRY(pipeline_compile(p->m, v));
-  DHC_TRY(exec_load(p, v));
-  g->measure = v;
-  return dhc_status_ok();
-}
-
-enum { LO, HI, WORST, AT }; /* results of the entry, as passes/grad/measure.c says */
-
 /* Range of flat k's elements; *bad: index of the first that is not finite, or -1. */
 static dhc_status measure(dhc_program *p, int k, DhcRange *out, int64_t *bad) {
+  enum { FIRST, LO, HI, N }; /* results of the entry */
   Version *v = p->guard->measure;
-  double x[4];
-  const DhcTensorView *in[1] = {NULL}; /* its parameter is no input */
-  const int64_t symbols[1] = {0};      /* it has none */
-  dhc_prog_use_weights(p->run, k - 1);
-  bool profiling = p->profiling;
-  p->profiling = false;
-  dhc_status st = exec_run(p, v, in, symbols);
-  p->profiling = profiling;
-  dhc_prog_use_weights(p->run, DHC_WEIGHTS);
-  DHC_TRY(st);
-  for (int i = 0; i < 4; i++) DHC_TRY(exec_number(p, v, i, &x[i]));
-  *bad = x[WORST] > 0 ? (int64_t)x[AT] : -1;
+  double x[N];
+  DHC_TRY(measure_run(p, v, k - 1));
+  for (int i = 0; i < N; i++) DHC_TRY(exec_number(p, v, i, &x[i]));
+  *bad = x[FIRST] < (double)DHC_MEASURE_NONE ? (int64_t)x[FIRST] : -1;
   *out = (DhcRange){fmin(x[LO], 0), fmax(x[HI], 0)};
   return dhc_status_ok();
 }
@@ -130,14 +104,10 @@ static dhc_status measure(dhc_program *p, int k, DhcRange *out, int64_t *bad) {
 static void blame(dhc_program *p, int k, int64_t bad) {
   const dhc_layout *l = dhc_prog_layout(p->run);
   struct StepGuard *g = p->guard;
-  int64_t each = dhc_tensor_dtype_bytes(l->dtype);
-  for (int i = 0; i < l->n_slots; i++) {
-    const dhc_slot *t = &l->slots[i];
-    int64_t at = bad - t->at / each;
-    if (t->role != DHC_IMAGE_WEIGHT || at < 0 || at >= t->n) continue;
+  const dhc_slot *t = measured_slot(l, &bad);
+  if (t)
     snprintf(g->blame, sizeof g->blame, "the update makes %s%s%s'%s' not finite at index %lld", k ? "'" : "tensor ",
-             k ? l->ranges[k - 1].name : "", k ? "' of tensor " : "", t->name, (long long)at);
-  }
+             k ? l->ranges[k - 1].name : "", k ? "' of tensor " : "", t->name, (long long)bad);
 }
 
 /* All of them; *finite is false if some element is not, with a line that says which. */
@@ -205,7 +175,8 @@ dhc_status step_ready(dhc_program *p) {
     if (!p->guard) return dhc_status_memory((long long)sizeof *p->guard, "a training step");
     dhc_arena_init(&p->guard->arena);
   }
-  return p->guard->measure ? dhc_status_ok() : make_measure(p);
+  if (p->guard->measure) return dhc_status_ok();
+  return measure_make(p, dhc_measure_entry(p->m->module, dhc_prog_layout(p->run)->n_weights), &p->guard->measure);
 }
 
 /* The step refused a gradient for its size alone: the loss is finite. */

@@ -1,21 +1,54 @@
-/* The entry that looks at a flat range of weights or optimiser state: how large its elements are, and
- * whether all are finite. Results: "lo", "hi" (least and largest, of no meaning where some element is not
- * finite), "worst" (f32: 1 where some is not, else 0), "at" (i64: index of the first such). */
+/* Entries that look at tensors: how large the elements of a flat range of weights or moments are and whether all are
+ * finite; whether weights and buffers hold a NaN. */
 #include "passes/passes.h"
+
+/* Index of the first element that is bad, DHC_MEASURE_NONE where none is; x of one axis. */
+static DhcValue *first(DhcBuilder *b, DhcValue *x, DhcValue *bad) {
+  DhcAttr a[3] = {dhc_attr_int(0), dhc_attr_dtype(DHC_I64), dhc_attr_dims(b->f->module, x->type.dim, 1)};
+  static const int64_t axis = 0;
+  DhcValue *at = dhc_build1(b, DHC_OP_IOTA, NULL, 0, a, 3);
+  at = dhc_b_select(b, bad, at, dhc_b_scalar(b, DHC_I64, (double)DHC_MEASURE_NONE));
+  return dhc_b_reduce(b, DHC_OP_REDUCE_MIN, at, &axis, 1, false);
+}
+
+static DhcFunc *begin(DhcModule *m, DhcBuilder *b) {
+  DhcModule *own = dhc_module_extract(m, NULL, 0, NULL); /* for what it says of tensors */
+  *b = (DhcBuilder){.f = dhc_func_new(own, "measure", DHC_FUNC_ENTRY, (DhcSpan){0})};
+  return b->f;
+}
+
+static DhcValue *flat(DhcFunc *f, int64_t n) {
+  DhcType t = {.dtype = DHC_F32, .rank = 1};
+  t.dim[0] = dhc_dim_const(f->module->dims, n);
+  return dhc_func_param(f, &t, (DhcParamInfo){DHC_NAME_WEIGHTS, DHC_ROLE_FLAT, -1}, (DhcSpan){0});
+}
 
 DhcFunc *dhc_measure_entry(DhcModule *m, int64_t n) {
   static const int64_t axis = 0;
-  DhcModule *own = dhc_module_new(m->arena, m->strings, m->diags);
-  DhcFunc *f = dhc_func_new(own, "measure", DHC_FUNC_ENTRY, (DhcSpan){0});
-  DhcBuilder b = {.f = f};
-  DhcType t = {.dtype = DHC_F32, .rank = 1};
-  t.dim[0] = dhc_dim_const(own->dims, n);
-  DhcValue *x = dhc_func_param(f, &t, (DhcParamInfo){DHC_NAME_WEIGHTS, DHC_ROLE_FLAT, -1}, (DhcSpan){0});
-  DhcValue *bad = dhc_b_select(&b, dhc_b_unary(&b, DHC_OP_IS_FINITE, x), dhc_b_scalar(&b, DHC_F32, 0), dhc_b_scalar(&b, DHC_F32, 1));
+  DhcBuilder b;
+  DhcFunc *f = begin(m, &b);
+  DhcValue *x = flat(f, n), *finite = dhc_b_unary(&b, DHC_OP_IS_FINITE, x);
+  dhc_func_result(f, first(&b, x, dhc_b_unary(&b, DHC_OP_NOT, finite)), "first");
   dhc_func_result(f, dhc_b_reduce(&b, DHC_OP_REDUCE_MIN, x, &axis, 1, false), "lo");
   dhc_func_result(f, dhc_b_reduce(&b, DHC_OP_REDUCE_MAX, x, &axis, 1, false), "hi");
-  dhc_func_result(f, dhc_b_reduce(&b, DHC_OP_REDUCE_MAX, bad, &axis, 1, false), "worst");
-  const DhcAttr along = dhc_attr_int(0);
-  dhc_func_result(f, dhc_build1(&b, DHC_OP_ARGMAX, &bad, 1, &along, 1), "at");
+  return f;
+}
+
+static void find_nan(DhcBuilder *b, DhcValue *x) {
+  const DhcDim *n = dhc_type_elements(b->f->module->dims, &x->type);
+  if (x->type.rank != 1) x = dhc_b_reshape(b, x, &n, 1);
+  DhcValue *nan = dhc_b_binary(b, DHC_OP_NE, x, x);
+  dhc_func_result(b->f, first(b, x, nan), dhc_arena_printf(b->f->module->arena, "first.%d", b->f->results.n));
+}
+
+DhcFunc *dhc_nan_entry(DhcModule *m, int64_t n) {
+  DhcBuilder b;
+  DhcFunc *f = begin(m, &b);
+  if (n) find_nan(&b, flat(f, n));
+  for (int i = 0; i < f->module->tensors.n; i++) {
+    const DhcTensorDecl *d = &f->module->tensors.at[i];
+    if (d->role != DHC_ROLE_BUFFER || !dhc_dtype_is_float(d->type.dtype)) continue;
+    find_nan(&b, dhc_func_param(f, &d->type, (DhcParamInfo){d->path, DHC_ROLE_BUFFER, i}, (DhcSpan){0}));
+  }
   return f;
 }

@@ -12,6 +12,16 @@ model M() {
   loss<B>(x: [B, 4], target: i64[B]) -> (loss: []) { return mean(forward(x)) }
 }
 M
+cat > kept.dhc <<'M'
+model K() {
+  param w: [4] = ones()
+  buffer plain: [3] = ones()
+  buffer half: bf16[3] = ones()
+  buffer wide: f64[3] = ones()
+  buffer count: i64[3] = zeros()
+  forward<B>(x: [B, 4]) -> (y: [B, 4]) { return x * w }
+}
+M
 cat > tokens.dhc <<'M'
 import layers/embedding
 model T() {
@@ -37,6 +47,10 @@ npy("negative.npy", "<f4", "(2, 4)", struct.pack("<8f", *[2.0 - i for i in range
 st("good.safetensors", w=[1, 2, 3, 4], unused=[0, 0])
 st("bad.safetensors", w=[1, 2, math.nan, 4], unused=[0, 0])
 st("quiet.safetensors", w=[1, 2, 3, 4], unused=[0, math.nan])
+buffers = dict(w=[1, 2, 3, 4], plain=[0, 1, 2], half=[0, 1, 2], wide=[0, 1, 2], count=[0, 1, 2])
+for name in ("plain", "half", "wide"):
+    st(name + ".safetensors", **dict(buffers, **{name: [-math.inf, math.nan, math.nan]}))
+st("masks.safetensors", **dict(buffers, w=[1, math.inf, 2, 3], wide=[-math.inf, 0, 0]))
 for name, x in (("train", "negative"), ("test", "good")):
     os.makedirs("data/" + name)
 os.makedirs("bad/test")
@@ -55,6 +69,11 @@ for b in ${BACKENDS:-interp}; do
   [ -e y.safetensors ] || fail "$b: no output"
   expect 0 '' run --weights good.safetensors --inputs x=zero.npy # log(0) is -inf
   rm -f y.safetensors
+  for name in plain half wide; do
+    expect 0 "tensor '$name' is NaN at index 1" "$dhcc" run kept.dhc --backend $b --weights $name.safetensors --inputs x=good.npy -o $name.y
+  done
+  expect 0 '' "$dhcc" run kept.dhc --backend $b --weights masks.safetensors --inputs x=good.npy -o masks.y
+  cmp half.y wide.y || fail "$b: looking at the weights changes results"
   expect 4 "tensor 'w' is NaN at index 2" "$dhcc" eval m.dhc --backend $b --data npy:data --weights bad.safetensors
   expect 4 "result 'loss' is NaN at index 0" "$dhcc" eval m.dhc --backend $b --data npy:bad --weights good.safetensors
   expect 0 'loss' "$dhcc" eval m.dhc --backend $b --data npy:data --weights good.safetensors

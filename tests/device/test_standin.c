@@ -69,6 +69,9 @@ static void run_on(const char *backend) {
   CHECK(after.downloads == before.downloads); /* results that nobody asks for stay there */
   ok(dhc_program_run(p, forward, in, 1, &results, &n));
   CHECK(n >= 1 && dhc_standin_counts().downloaded_bytes == after.downloaded_bytes + dhc_tensor_bytes(&results[0]));
+  before = dhc_standin_counts();
+  ok(dhc_program_check(p, forward));
+  CHECK(dhc_standin_counts().downloaded_bytes - before.downloaded_bytes < 64); /* it is looked at there */
   float loss[3];
   for (int i = 0; i < 3; i++) {
     before = dhc_standin_counts();
