@@ -5,6 +5,7 @@
  *   budget.c    what is going to be needed, against the limit
  *   session.c   handles, settings, statistics, diagnostics
  *   model.c     binding hyperparameters, listing, hash
+ *   package.c   a model with what it was opened with, in one file
  *   kept.c      images of entries in the kernel store
  *   pipeline.c  entry -> differentiated, clean, fused, planned, compiled (one step a line)
  *   program.c   a set of entries over one set of segments; runs
@@ -97,11 +98,21 @@ struct dhc_model {
   const char *name;
   char hash[65];
   dhc_model_options asked;   /* what it was opened with */
+  dhc_model_options made;    /* the same, but that of a package in place of its name */
+  const char *const *roots;  /* where its shipped texts were looked for */
+  int n_roots;
   uint8_t from[32]; /* digest of its texts and settings (kept.c) */
   int sources_before, sources_end; /* its texts among the session's: behind the first so many, up to the last */
   int said;         /* messages of the session when it was open */
   const char *const *report; /* patterns of taps that runs of `loss` give as results, or NULL */
 };
+
+/* package.c: what a folder of a run or a package stands for, with the texts it holds; of other names *made is *o and
+ * *texts NULL. Writing one without weights. */
+#define DHC_PACKAGE_FILE "model.dhcm" /* in the folder of a run */
+#define DHC_PACKAGE_SHIPPED "shipped" /* where shipped texts lie in it */
+dhc_status package_open(dhc_session *s, const dhc_model_options *o, dhc_model_options *made, const DhcTexts **texts) DHC_MUST_USE;
+dhc_status package_write(const dhc_model *m, const char *path) DHC_MUST_USE;
 
 dhc_session *sweep_session(const dhc_sweep *w); /* NULL: of NULL */
 

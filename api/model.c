@@ -56,30 +56,40 @@ dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model 
   for (int i = 0; i < o->n_sets; i++) NEED(o->sets[i]);
   int before = s->diags.n_errors;
   DhcSetting sets[256];
-  if (o->n_sets > 256) return dhc_status_make(DHC_E_USAGE, "more than 256 settings");
-  for (int i = 0; i < o->n_sets; i++)
-    if (!split_setting(s, o->sets[i], &sets[i]))
-      return dhc_status_make(DHC_E_USAGE, "--set: needs KEY=VALUE, got \"%s\"", o->sets[i]);
-  int sources_before = s->sources.files.n;
-  DhcElabConfig config = {.shipped_roots = s->roots, .n_shipped_roots = s->n_roots,
-                          .max_memory_bytes = s->budget.limit};
-  DhcElab *elab = dhc_elab_open(&s->arena, &s->strings, &s->diags, &config, o->name);
+  dhc_model_options made;
+  const DhcTexts *texts;
+  DHC_TRY(package_open(s, o, &made, &texts));
+  if (made.n_sets > 256) return dhc_status_make(DHC_E_USAGE, "more than 256 settings");
+  for (int i = 0; i < made.n_sets; i++)
+    if (!split_setting(s, made.sets[i], &sets[i]))
+      return dhc_status_make(DHC_E_USAGE, "--set: needs KEY=VALUE, got \"%s\"", made.sets[i]);
+  int sources_before = s->sources.files.n, n_roots = texts ? 1 : s->n_roots;
+  const char *const *roots = s->roots;
+  if (texts) {
+    const char **own = DHC_NEW(&s->arena, const char *);
+    *own = dhc_arena_printf(&s->arena, "%s/%s", texts->prefix, DHC_PACKAGE_SHIPPED);
+    roots = own;
+  }
+  DhcElabConfig config = {.shipped_roots = roots, .n_shipped_roots = n_roots, .texts = texts, .max_memory_bytes = s->budget.limit};
+  DhcElab *elab = dhc_elab_open(&s->arena, &s->strings, &s->diags, &config, made.name);
   if (!elab) return session_errors_since(s, before);
-  DhcModelRequest rq = {.root = o->root, .preset = o->preset, .variant = o->variant, .recipe = o->recipe, .sets = sets, .n_sets = o->n_sets};
+  DhcModelRequest rq = {.root = made.root, .preset = made.preset, .variant = made.variant, .recipe = made.recipe, .sets = sets,
+                        .n_sets = made.n_sets};
   DhcModel *dm = dhc_elab_model(elab, &rq);
   if (!dm || s->diags.n_errors > before) return session_errors_since(s, before);
   dhc_model *m = calloc(1, sizeof *m);
   if (!m) return dhc_status_memory((long long)sizeof *m, "a model");
-  *m = (dhc_model){.s = s, .elab = elab, .m = dm, .module = dhc_model_module(dm)};
+  *m = (dhc_model){.s = s, .elab = elab, .m = dm, .module = dhc_model_module(dm), .roots = roots, .n_roots = n_roots};
   m->name = m->module->model_name ? m->module->model_name : o->name;
   DhcHeld held;
   dhc_hold(&held, free, m);
   m->asked = keep_options(s, o);
+  m->made = keep_options(s, &made);
   model_hash(m);
   m->sources_before = sources_before;
   m->sources_end = s->sources.files.n;
   m->said = s->diags.all.n;
-  kept_model(m, o);
+  kept_model(m, &made);
   dhc_release(&held);
   *out = m;
   return dhc_status_ok();

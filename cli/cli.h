@@ -61,6 +61,7 @@ typedef struct Cli {
   /* bench */
   const char *object;
   double rate, seconds;
+  char run_data[4096]; /* where `data` came from a run */
   int argc; /* as main got them */
   char **argv;
   CliReport *report;
@@ -68,6 +69,11 @@ typedef struct Cli {
 
 /* Fills c, whose report is there already; false after a message (exit 2). */
 bool cli_parse(Cli *c, int argc, char **argv);
+/* Whether a command has the option (its name without dashes). */
+bool cli_takes(const char *command, const char *option);
+/* Where MODEL is the folder of a run or a package (dhc_package_find): weights and data that are not given are its own, and
+ * --resume goes on in it. */
+void cli_take_run(Cli *c);
 /* Numbers of "--dims 1,2,3" (NULL: none); how many, or -1 where it is no such list. */
 int cli_dims(const char *text, int64_t *dims, int max);
 /* Of a command, or of all for NULL. */
@@ -164,6 +170,7 @@ int cli_learning_curve(const Cli *c);
 int cmd_build(const Cli *c);
 int cmd_bench(const Cli *c);
 int cmd_check(const Cli *c);
+int cmd_pack(const Cli *c);
 int cmd_info(const Cli *c);
 int cmd_print(const Cli *c);
 int cmd_opt(const Cli *c);

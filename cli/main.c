@@ -6,7 +6,8 @@
 
 #include "cli/cli.h"
 
-#define MODEL_MORE "MODEL is a .dhc file or the name of a shipped model (dhc_ssm, dhc_jamba, mlp, lstm, ...)."
+#define MODEL_MORE \
+  "MODEL is a .dhc file, the name of a shipped model (dhc_ssm, dhc_jamba, mlp, lstm, ...), or a run's folder\nor a .dhcm package, which bring settings and weights along."
 
 static const CliCommand commands[] = {
     {"check", "MODEL", 1, 1, "report errors and warnings of a model file", "dhcc check my_model.dhc", MODEL_MORE, cmd_check},
@@ -28,7 +29,7 @@ static const CliCommand commands[] = {
      "Ctrl-C, SIGTERM and SIGHUP save a checkpoint and stop; --resume goes on from it,\nbit for bit, with the same options. "
      "A folder that holds a run needs\n--resume or --overwrite.\n" MODEL_MORE, cmd_train},
     {"eval", "MODEL", 1, 1, "loss and accuracy on a split",
-     "dhcc eval dhc_ssm --preset gray --data mnist:DIR --weights runs/a/best.safetensors",
+     "dhcc eval runs/a",
      MODEL_MORE, cmd_eval},
     {"sweep", "MODEL | merge OUT DIR...", 1, 63, "many variants of a model: a grid, orders of a pattern, those it declares",
      "dhcc sweep dhc_jamba --preset small --set mamba_ratio=0,1,3 --set moe_frequency=0,2",
@@ -45,6 +46,8 @@ static const CliCommand commands[] = {
     {"build", "MODEL", 1, 1, "an object file and a C header for programs without dhcc",
      "dhcc build mlp --weights w.safetensors -o mlp.o --header mlp.h",
      "What links the object needs nothing else; docs/abi.md says how it is called.\n" MODEL_MORE, cmd_build},
+    {"pack", "MODEL", 1, 1, "a model, its settings and its weights in one file", "dhcc pack runs/a -o digits.dhcm",
+     "The package holds the model's text with all it imports; commands take it wherever they take a model.\n" MODEL_MORE, cmd_pack},
     {"bench", "", 0, 0, "how long a call of an object takes", "dhcc bench --object mlp.so --entry forward --seconds 5",
      "FILE.so is what `dhcc build -o FILE.so` makes; it is called as any program would call it, in one thread.", cmd_bench},
     {"cache", "[show|verify|prune]", 0, 1, "show, verify or prune the kernel store", "dhcc cache verify",
@@ -98,6 +101,7 @@ static int dispatch(Cli *c, int argc, char **argv) {
     cli_error(c, "%s: usage: dhcc %s %s [options]", cmd->name, cmd->name, cmd->args);
     return 2;
   }
+  cli_take_run(c);
   return cmd->run(c);
 }
 

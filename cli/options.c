@@ -42,6 +42,11 @@ static bool takes(const char *command, const OptRow *r) {
   return false;
 }
 
+bool cli_takes(const char *command, const char *option) {
+  const OptRow *r = find(option, strlen(option));
+  return r && takes(command, r);
+}
+
 /* Suggests an option of the command, where it is known already. */
 static bool unknown(const Cli *c, const char *name, size_t n) {
   const char *names[N_ROWS];

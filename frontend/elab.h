@@ -19,6 +19,7 @@
 #define DHC_FRONTEND_ELAB_H
 
 #include "frontend/ast.h"
+#include "frontend/parse.h"
 #include "ir/ir.h"
 
 enum { DHC_MAX_VERSIONS = DHC_LIMIT_VERSIONS };
@@ -31,6 +32,7 @@ typedef struct DhcModel DhcModel;
 typedef struct DhcElabConfig {
   const char *const *shipped_roots; /* folders that hold std/nn.dhc, layers/, models */
   int n_shipped_roots;
+  const DhcTexts *texts; /* that the file and what it imports lie in, or NULL; the arena's or older */
   int64_t max_memory_bytes; /* parameters and buffers may not need more; 0: no limit */
 } DhcElabConfig;
 
@@ -41,6 +43,9 @@ DhcElab *dhc_elab_open(DhcArena *arena, DhcStrings *strings, DhcDiags *diags, co
 DhcElab *dhc_elab_open_text(DhcArena *arena, DhcStrings *strings, DhcDiags *diags,
                             const DhcElabConfig *config, const char *name, const char *text, size_t n_bytes);
 const DhcAstProgram *dhc_elab_program(const DhcElab *e);
+/* Every text that it has read, each once: what it imports, std, the main file. */
+typedef DHC_VEC(uint32_t) DhcFileNumbers;
+DhcFileNumbers dhc_elab_files(const DhcElab *e);
 
 typedef struct DhcDeclName {
   const char *name;

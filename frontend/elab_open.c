@@ -65,7 +65,8 @@ static DhcElab *elab_new(DhcArena *arena, DhcStrings *strings, DhcDiags *diags, 
                         .strings = strings,
                         .diags = diags,
                         .shipped_roots = config->shipped_roots,
-                        .n_shipped_roots = config->n_shipped_roots};
+                        .n_shipped_roots = config->n_shipped_roots,
+                        .texts = config->texts};
   return e;
 }
 
@@ -96,6 +97,17 @@ DhcElab *dhc_elab_open_text(DhcArena *arena, DhcStrings *strings, DhcDiags *diag
 
 const DhcAstProgram *dhc_elab_program(const DhcElab *e) {
   return &e->program;
+}
+
+static void add_files(const DhcElab *e, const DhcAstProgram *p, DhcFileNumbers *to) {
+  for (int i = 0; i < p->modules.n; i++) DHC_PUSH(e->arena, to, p->modules.at[i]->file);
+}
+
+DhcFileNumbers dhc_elab_files(const DhcElab *e) {
+  DhcFileNumbers all = {0};
+  for (int i = 0; i < e->prelude.n; i++) add_files(e, &e->prelude.at[i], &all);
+  add_files(e, &e->program, &all);
+  return all;
 }
 
 /* ---- lists -------------------------------------------------------------------------------- */

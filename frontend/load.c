@@ -134,7 +134,7 @@ const char *dhc_parse_find_layer(const DhcParse *p, const char *name) {
       DhcPlace place = dhc_place_of_shipped(p->arena, p->shipped_roots[r], names.at[i]);
       const char *text;
       size_t n_bytes;
-      if (dhc_place_read(p->arena, &place, false, &text, &n_bytes) == DHC_READ_OK && strstr(text, head))
+      if (dhc_place_read(p->arena, &place, p->texts, false, &text, &n_bytes) == DHC_READ_OK && strstr(text, head))
         return names.at[i];
     }
   return NULL;
@@ -186,7 +186,7 @@ static void load_shipped(Loader *ld, int importer, DhcAstImport *import) {
   DhcParse *p = ld->p;
   for (int i = 0; i < p->n_shipped_roots; i++) {
     DhcPlace place = dhc_place_of_shipped(p->arena, p->shipped_roots[i], import->text);
-    if (!dhc_place_exists(&place)) continue;
+    if (!dhc_place_exists(&place, p->texts)) continue;
     load(ld, &place, importer, import->span, import->text, &import->module);
     return;
   }
@@ -238,7 +238,7 @@ static bool load(Loader *ld, const DhcPlace *place, int parent, DhcSpan at, cons
   const char *text = NULL;
   size_t n_bytes = 0;
   bool refuse_links = parent >= 0 && !place->is_shipped;
-  DhcReadError error = dhc_place_read(ld->p->arena, place, refuse_links, &text, &n_bytes);
+  DhcReadError error = dhc_place_read(ld->p->arena, place, ld->p->texts, refuse_links, &text, &n_bytes);
   if (error != DHC_READ_OK) {
     report_read(ld, place, error, at, as_written);
     return false;
@@ -293,7 +293,7 @@ DhcAstExpr *dhc_parse_expr(DhcParse *p, const char *name, const char *text, size
 bool dhc_parse_find_shipped(const DhcParse *p, const char *name, const char **path) {
   for (int i = 0; i < p->n_shipped_roots; i++) {
     DhcPlace place = dhc_place_of_shipped(p->arena, p->shipped_roots[i], name);
-    if (!dhc_place_exists(&place)) continue;
+    if (!dhc_place_exists(&place, p->texts)) continue;
     *path = place.name;
     return true;
   }

@@ -7,6 +7,17 @@
 
 #include "frontend/ast.h"
 
+/* Texts that lie in no file of their own: NAME is PREFIX/..., found nowhere else. */
+typedef struct DhcTexts {
+  const char *prefix; /* the file that holds them */
+  int n;
+  const struct DhcPackedText {
+    const char *name; /* "mlp.dhc", "shipped/std/nn.dhc" */
+    const char *text;
+    size_t n_bytes;
+  } *at;
+} DhcTexts;
+
 typedef struct DhcParse {
   DhcArena *arena;     /* session: trees, texts */
   DhcStrings *strings; /* session: names */
@@ -14,6 +25,7 @@ typedef struct DhcParse {
   /* Folders searched in order for `import std/nn` (FOLDER/std/nn.dhc). */
   const char *const *shipped_roots;
   int n_shipped_roots;
+  const DhcTexts *texts; /* or NULL */
 } DhcParse;
 
 /* Reads `path` and all it imports. Quoted imports stay inside the folder of `path`;

@@ -106,8 +106,22 @@ static DhcReadError read_all(int fd, char *buffer, size_t n_bytes, size_t *n_rea
 
 static void close_file(void *fd) { close(*(int *)fd); }
 
-DhcReadError dhc_place_read(DhcArena *arena, const DhcPlace *place, bool refuse_links,
+static const struct DhcPackedText *packed(const DhcPlace *place, const DhcTexts *texts) {
+  size_t n = texts ? strlen(texts->prefix) : 0;
+  if (!n || strncmp(place->name, texts->prefix, n) || place->name[n] != '/') return NULL;
+  for (int i = 0; i < texts->n; i++)
+    if (!strcmp(texts->at[i].name, place->name + n + 1)) return &texts->at[i];
+  return NULL;
+}
+
+DhcReadError dhc_place_read(DhcArena *arena, const DhcPlace *place, const DhcTexts *texts, bool refuse_links,
                             const char **text, size_t *n_bytes) {
+  const struct DhcPackedText *in = packed(place, texts);
+  if (in) {
+    *text = in->text;
+    *n_bytes = in->n_bytes;
+    return in->n_bytes > DHC_AST_MAX_SOURCE_BYTES ? DHC_READ_SIZE : DHC_READ_OK;
+  }
   DhcReadError error = DHC_READ_SYSTEM;
   int fd = refuse_links ? open_without_links(arena, place, &error)
                         : open(place->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -135,7 +149,7 @@ DhcReadError dhc_place_read(DhcArena *arena, const DhcPlace *place, bool refuse_
   return error;
 }
 
-bool dhc_place_exists(const DhcPlace *place) {
+bool dhc_place_exists(const DhcPlace *place, const DhcTexts *texts) {
   struct stat st;
-  return stat(place->name, &st) == 0 && S_ISREG(st.st_mode);
+  return packed(place, texts) || (stat(place->name, &st) == 0 && S_ISREG(st.st_mode));
 }

@@ -22,7 +22,7 @@ DhcPlace dhc_place_of_model(DhcArena *arena, const char *path);
 bool dhc_place_of_import(DhcArena *arena, const DhcPlace *from, const char *text, DhcPlace *out);
 /* root/name.dhc */
 DhcPlace dhc_place_of_shipped(DhcArena *arena, const char *root, const char *name);
-bool dhc_place_exists(const DhcPlace *place);
+bool dhc_place_exists(const DhcPlace *place, const DhcTexts *texts);
 
 typedef enum DhcReadError {
   DHC_READ_OK,
@@ -32,8 +32,8 @@ typedef enum DhcReadError {
   DHC_READ_SYSTEM  /* errno says why */
 } DhcReadError;
 /* Reads the file into the arena, NUL-terminated. Links are refused in imports that are
- * not shipped (refuse_links). Never blocks on pipes. */
-DhcReadError dhc_place_read(DhcArena *arena, const DhcPlace *place, bool refuse_links,
+ * not shipped (refuse_links). Never blocks on pipes. What is named as one of `texts` (NULL: none) is that one. */
+DhcReadError dhc_place_read(DhcArena *arena, const DhcPlace *place, const DhcTexts *texts, bool refuse_links,
                             const char **text, size_t *n_bytes);
 
 #endif

@@ -8,7 +8,7 @@
 #include "runtime/run_folder.h"
 
 /* What the merged folder has of a run. */
-static const char *const small_files[] = {"config.json", "init.json", "metrics.csv", "metrics.jsonl", "events.out.tfevents.dhcc", "run.json"};
+static const char *const small_files[] = {"config.json", DHC_PACKAGE_FILE, "init.json", "metrics.csv", "metrics.jsonl", "events.out.tfevents.dhcc", "run.json"};
 enum { N_SMALL_FILES = sizeof small_files / sizeof small_files[0] }; /* run.json, which says that it is finished, is the last */
 
 static dhc_status copy_file(const char *from, const char *to) {

@@ -124,7 +124,8 @@ DHC_API dhc_compile_stats dhc_session_stats(const dhc_session *s);
 /* ---- model --------------------------------------------------------------------- */
 
 typedef struct dhc_model_options {
-  const char *name;     /* a file, or the name of a shipped model, layer or function file */
+  const char *name;     /* a file, the name of a shipped model, layer or function file, the folder of a run or a
+                         * package (.dhcm): these bring root, preset, variant, recipe and settings along; sets are added */
   const char *root;     /* layer or model to build; NULL: the file's only or last model */
   const char *preset;   /* or NULL */
   const char *variant;  /* of a `variants` block: "r3" or "ratio.r3"; or NULL */
@@ -142,6 +143,12 @@ DHC_API const char *dhc_model_name(const dhc_model *m);
 DHC_API const char *dhc_model_hash(const dhc_model *m);
 /* Elaborates every entry and reports everything that can be known without sizes. */
 DHC_API dhc_status dhc_model_check(dhc_model *m) DHC_MUST_USE;
+/* Writes a package: the model's texts, imports among them, what it was opened with, and weights, which are any that
+ * dhc_program_load takes. It opens wherever a model does, and is its own weights file. Atomic. */
+DHC_API dhc_status dhc_model_pack(dhc_model *m, const char *weights, const char *path) DHC_MUST_USE;
+/* Whether `path` is a package or the folder of a run that holds one; *weights (or NULL): whether it brings weights, to be
+ * had by dhc_program_load from the same path. */
+DHC_API bool dhc_package_find(const char *path, bool *weights);
 
 typedef struct dhc_tensor_info {
   const char *path;
@@ -218,7 +225,7 @@ DHC_API dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode m
 DHC_API void dhc_program_close(dhc_program *p);
 
 /* Weights. init: initialisers keyed by (seed, path). load: a .safetensors file, an index of several
- * (NAME.safetensors.index.json) or a folder that holds either; every param and buffer must be
+ * (NAME.safetensors.index.json), a package or a folder that holds one of the first two (of a run: its best, else its last); every param and buffer must be
  * there in the right shape, unless `partial`, of any float type; tensors that the model does not have are
  * named in a note, with the session option `strict` in an error. save: atomically; `ema` takes the averaged
  * weights. */

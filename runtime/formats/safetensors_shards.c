@@ -146,9 +146,16 @@ typedef struct Found {
   bool pickled; /* PyTorch's own files are there */
 } Found;
 
-/* The name that libraries look for; "model.fp16.safetensors" is another's. */
-static bool is_usual(const char *name) {
-  return strcmp(name, "model.safetensors") == 0 || strcmp(name, "model.safetensors.index.json") == 0;
+/* Names that go before all others, the higher the sooner: those that libraries look for ("model.fp16.safetensors" is
+ * another's), then those of a run's folder. */
+static int usual(const char *name) {
+  static const char *const names[] = {"last.safetensors", "best.safetensors", "model.safetensors", "model.safetensors.index.json"};
+  for (int i = 0; i < 4; i++) {
+    if (strcmp(name, names[i]) == 0) {
+      return i + 1;
+    }
+  }
+  return 0;
 }
 
 static bool note_name(Found *f, const char *name) {
@@ -159,8 +166,8 @@ static bool note_name(Found *f, const char *name) {
   }
   char **slot = index ? &f->index : &f->single;
   int *n = index ? &f->n_indices : &f->n_singles;
-  /* Of several the one with the usual name, else the first, so that messages name it. */
-  if ((*n)++ == 0 || is_usual(name) || (!is_usual(*slot) && strcmp(name, *slot) < 0)) {
+  /* Of several the one with the most usual name, else the first, so that messages name it. */
+  if ((*n)++ == 0 || usual(name) > usual(*slot) || (usual(name) == usual(*slot) && strcmp(name, *slot) < 0)) {
     char *copy = strdup(name);
     if (copy == NULL) {
       return false;
@@ -192,7 +199,7 @@ static dhc_status choose(const char *path, const Found *f, const char **name) {
     return dhc_status_make(DHC_E_INPUT, "%s: holds no %s file and no index of some%s", path, suffix,
                            f->pickled ? " (its PyTorch files must be saved with safetensors.torch.save_file first)" : "");
   }
-  if (n > 1 && !is_usual(one)) {
+  if (n > 1 && usual(one) == 0) {
     return dhc_status_make(DHC_E_INPUT, "%s: holds %d files like '%s'; name the one you mean", path, n, one);
   }
   *name = one;

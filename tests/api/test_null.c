@@ -184,6 +184,10 @@ static void of_model(void) {
   VALUE(dhc_model_name, !dhc_model_name(NULL));
   VALUE(dhc_model_hash, !dhc_model_hash(NULL));
   IS_NULL("m", dhc_model_check(NULL));
+  IS_NULL("m", dhc_model_pack(NULL, "w", "p.dhcm"));
+  IS_NULL("weights", dhc_model_pack(m, NULL, "p.dhcm"));
+  IS_NULL("path", dhc_model_pack(m, "w", NULL));
+  VALUE(dhc_package_find, !dhc_package_find(NULL, NULL) && !dhc_package_find("nowhere", NULL));
   VALUE(dhc_model_n_tensors, dhc_model_n_tensors(NULL) == 0);
   VALUE(dhc_model_tensor, !dhc_model_tensor(NULL, 0).path && !dhc_model_tensor(m, -1).path && !dhc_model_tensor(m, 1 << 20).path);
   VALUE(dhc_model_n_params, dhc_model_n_params(NULL) == 0);
