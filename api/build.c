@@ -12,11 +12,13 @@ static void drop(void *what) {
   free(b->blob);
   free(b->fixed);
   free(b->bytes);
+  for (int i = 0; i < BUILD_MAX_LEVELS; i++) dhc_compiler_close(b->level[i]);
 }
 
 /* What the numbers of a training step are before its first one. */
 static dhc_status step_scalars(Build *b, BuildModel *x, const Version *v, const double **out) {
   double *value = DHC_NEW_N(b->arena, double, v->image->n_params + 1);
+  if (b->o->multiversion) x = &b->model[0];
   DHC_TRY(build_program(b, x));
   for (int i = 0; i < v->image->n_params; i++) {
     const dhc_image_tensor *t = &v->image->tensors[i];
@@ -102,7 +104,7 @@ static dhc_status constants(Build *b) {
   for (int i = 0; i < o->n_entries; i++)
     if (o->entry[i]->train) first_state(b, o->entry[i]->train);
   if (!o->blob_bytes) return dhc_status_ok();
-  for (int i = 0; i < b->n_models; i++) DHC_TRY(build_program(b, &b->model[i]));
+  for (int i = 0; i < (b->o->multiversion ? 1 : b->n_models); i++) DHC_TRY(build_program(b, &b->model[i]));
   if (known) b->blob = dhc_object_blob(o, b->o->weights_file != NULL, values, b);
   if (passed) b->fixed = dhc_object_blob(o, false, tables, b);
   if ((known && !b->blob) || (passed && !b->fixed)) return dhc_status_memory((long long)o->blob_bytes, "the weights of an object");
@@ -131,12 +133,15 @@ static dhc_status walk(Build *b) {
   n = 0;
   for (int i = 0; i < b->n_models; i++) {
     const BuildModel *x = &b->model[i];
-    if (x->variant) variant[i] = (DhcObjVariant){x->variant->name, x->m->hash};
+    if (x->variant) variant[i] = (DhcObjVariant){x->variant->name, x->m->hash, NULL};
+    if (b->o->multiversion) variant[i] = (DhcObjVariant){build_levels[i], x->m->hash, build_level_targets[i]};
+    if (b->level[i]) b->s->compiler = b->level[i];
     for (int k = 0; k < x->n; k++, n++) DHC_TRY(source_of(b, i, k, &src[n]));
   }
   const DhcObjRequest rq = {.name = object_name(b), .model = b->model[0].m->name, .hash = object_hash(b), .build = DHC_VERSION, .layout = b->layout,
-                            .source = src, .n_sources = n, .variant = variant, .n_variants = b->o->n_variants, .bind_name = b->bind_name,
+                            .source = src, .n_sources = n, .variant = variant, .n_variants = b->o->multiversion ? b->n_models : b->o->n_variants, .bind_name = b->bind_name,
                             .bind_value = b->bind_value, .n_bind = b->n_bind};
+  if (b->level[0]) b->s->compiler = b->level[0];
   const char *why = NULL;
   b->object = dhc_object_walk(&rq, b->arena, &why);
   if (!b->object) return dhc_status_make(DHC_E_INPUT, "%s", why);
@@ -156,6 +161,8 @@ static dhc_status check_options(const dhc_build_options *o, const dhc_session *s
       if (files[i] && files[k] && !strcmp(files[i], files[k])) return dhc_status_make(DHC_E_USAGE, "build: %s is to be two files", files[i]);
   if (o->c && o->max_stack) return dhc_status_make(DHC_E_USAGE, "--max-stack: how much stack source takes is for its compiler to say");
   if (o->c && !o->header) return dhc_status_make(DHC_E_USAGE, "--emit c: needs --header, which the source includes");
+  if (o->multiversion && (o->target || o->c || o->n_variants || o->selftest))
+    return dhc_status_make(DHC_E_USAGE, "--multiversion: makes an object of three levels of x86-64, without --%s", o->target ? "target" : o->c ? "emit c" : o->n_variants ? "variant" : "selftest");
   if (!o->target && (o->cpu || o->features)) return dhc_status_make(DHC_E_USAGE, "--%s: needs --target", o->cpu ? "cpu" : "features");
   if (o->n_variants > 0) NEED(o->variants);
   for (int i = 0; i < o->n_variants; i++)
@@ -290,12 +297,25 @@ static dhc_status check_flash(Build *b) {
 typedef struct Elsewhere {
   dhc_session *s;
   DhcCompiler *was, *own;
+  bool levels;
 } Elsewhere;
 
 static void come_back(void *what) {
   Elsewhere *e = what;
-  if (e->own) e->s->compiler = e->was;
+  if (e->own || e->levels) e->s->compiler = e->was;
   dhc_compiler_close(e->own);
+}
+
+const char *const build_levels[BUILD_MAX_LEVELS] = {"v2", "v3", "v4"};
+const char *const build_level_targets[BUILD_MAX_LEVELS] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
+
+static dhc_status open_levels(Build *b) {
+  for (int i = 0; i < BUILD_MAX_LEVELS && b->o->multiversion; i++) {
+    const DhcCompileOptions co = {.backend = b->s->backend, .target = build_level_targets[i], .offline = true, .workers = 1};
+    DHC_TRY(dhc_compiler_open(b->arena, &co, &b->level[i]));
+  }
+  if (b->level[0]) b->s->compiler = b->level[0];
+  return dhc_status_ok();
 }
 
 static dhc_status go_elsewhere(Elsewhere *e, const dhc_build_options *o, DhcArena *arena) {
@@ -319,7 +339,7 @@ static dhc_status source_text(Build *b) {
 
 static dhc_build_result result_of(const Build *b) {
   const DhcObject *o = b->object;
-  dhc_build_result r = {.object_bytes = (int64_t)b->n_bytes, .weights_bytes = o->blob_bytes, .n_entries = o->n_entries, .n_kernels = o->functions.n};
+  dhc_build_result r = {.object_bytes = (int64_t)b->n_bytes, .weights_bytes = o->blob_bytes, .n_entries = o->levels ? o->choices.n : o->n_entries, .n_kernels = o->functions.n};
   r.code_bytes = r.object_bytes - (o->blob ? o->blob_bytes : 0);
   for (int i = 0; i < o->n_entries; i++) {
     const DhcObjEntry *e = o->entry[i];
@@ -340,12 +360,13 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
   DhcArena arena;
   dhc_arena_init(&arena);
   Build b = {.s = m->s, .o = o, .arena = &arena};
-  Elsewhere away = {.s = m->s, .was = m->s->compiler};
+  Elsewhere away = {.s = m->s, .was = m->s->compiler, .levels = o->multiversion};
   DhcHeld held, held_away;
   dhc_hold(&held, drop, &b);
   dhc_hold(&held_away, come_back, &away);
   dhc_status st = check_name(&b);
   if (st.code == DHC_OK) st = go_elsewhere(&away, o, &arena);
+  if (st.code == DHC_OK) st = open_levels(&b);
   if (st.code == DHC_OK) st = build_open(&b, m);
   if (st.code == DHC_OK) st = build_models(&b);
   if (st.code == DHC_OK) st = walk(&b);

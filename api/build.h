@@ -5,7 +5,9 @@
 #include "api/api.h"
 #include "backends/object/object.h"
 
-enum { BUILD_MAX_BINDS = 32, BUILD_MAX_VARIANTS = 64 };
+enum { BUILD_MAX_BINDS = 32, BUILD_MAX_VARIANTS = 64, BUILD_MAX_LEVELS = 3 };
+/* Levels of x86-64, the least first: as objects name them, and their rows of backends/cpu/targets.def. */
+extern const char *const build_levels[BUILD_MAX_LEVELS], *const build_level_targets[BUILD_MAX_LEVELS];
 
 /* A model that the object is made of, its entries in order, and a program that holds its weights. */
 typedef struct BuildModel {
@@ -18,7 +20,7 @@ typedef struct BuildModel {
   int n;
   const dhc_layout *layout;
   int *slot_of;         /* by slot of the layout: of the object's */
-  dhc_program *program; /* NULL: nothing of it is needed */
+  dhc_program *program; /* NULL: nothing of it is needed; of levels the first model's */
 } BuildModel;
 
 /* Where a slot of the object's layout gets its values. */
@@ -36,6 +38,7 @@ typedef struct Build {
   int n_bind;
   BuildModel *model;
   int n_models;
+  DhcCompiler *level[BUILD_MAX_LEVELS]; /* of an object for several levels of a machine: one a model, which is the same */
   const dhc_layout *layout; /* of all models: tensors that are equal are one */
   DHC_VEC(BuildHome) home;  /* by its slots */
   DhcObject *object;

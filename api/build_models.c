@@ -175,8 +175,8 @@ static dhc_status open_variant(Build *b, const dhc_model *m, BuildModel *x) {
 dhc_status build_open(Build *b, dhc_model *m) {
   int n = b->o->n_variants;
   if (n > BUILD_MAX_VARIANTS) return dhc_status_make(DHC_E_USAGE, "--variant: given more than %d times", BUILD_MAX_VARIANTS);
-  b->model = DHC_NEW_N(b->arena, BuildModel, n + 1);
-  if (!n) b->model[b->n_models++] = (BuildModel){.m = m};
+  b->model = DHC_NEW_N(b->arena, BuildModel, n + BUILD_MAX_LEVELS);
+  for (int i = 0; !n && i < (b->o->multiversion ? BUILD_MAX_LEVELS : 1); i++) b->model[b->n_models++] = (BuildModel){.m = m};
   for (int i = 0; i < n; i++) {
     DHC_TRY(check_variant(b, i));
     BuildModel *x = &b->model[b->n_models++];
@@ -259,7 +259,7 @@ static void merge_layouts(Build *b) {
   for (int i = 0; i < b->n_models; i++) {
     BuildModel *x = &b->model[i];
     x->slot_of = DHC_NEW_N(b->arena, int, x->layout->n_slots + 1);
-    for (int s = 0; s < x->layout->n_slots; s++) x->slot_of[s] = merge_slot(b, &to, i, s);
+    for (int s = 0; s < x->layout->n_slots; s++) x->slot_of[s] = i && b->o->multiversion ? s : merge_slot(b, &to, i, s);
   }
   dhc_layout *all = DHC_NEW(b->arena, dhc_layout);
   *all = (dhc_layout){.n_slots = to.all.n, .slots = to.all.at, .dtype = b->model[0].layout->dtype};
@@ -270,7 +270,7 @@ dhc_status build_models(Build *b) {
   DHC_TRY(parse_binds(b));
   for (int i = 0; i < b->n_models; i++) DHC_TRY(graphs(b, &b->model[i]));
   DHC_TRY(unused_binds(b));
-  for (int i = 0; i < b->n_models; i++) DHC_TRY(load_weights(b, &b->model[i]));
+  for (int i = 0; i < (b->o->multiversion ? 1 : b->n_models); i++) DHC_TRY(load_weights(b, &b->model[i]));
   merge_layouts(b);
   return dhc_status_ok();
 }

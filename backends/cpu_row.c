@@ -47,7 +47,12 @@ static dhc_status cpu_generate(void *worker, const DhcLp *const *program, const 
 }
 
 static dhc_status cpu_object(void *worker, const struct DhcObject *o, DhcArena *arena, DhcBytes *out) {
-  DhcObjLlvm in = {o, arena};
+  DhcObjLlvm in = {o, arena, NULL};
+  if (o->levels) {
+    DhcCpuTarget *level = DHC_NEW_N(arena, DhcCpuTarget, o->n_variants);
+    for (int i = 0; i < o->n_variants; i++) DHC_TRY(dhc_cpu_target_named(arena, o->variant[i].target, NULL, NULL, &level[i]));
+    in.level = level;
+  }
   DhcCpuStack stack = {.arena = arena};
   const DhcCpuFill fill = {o->model, dhc_object_write_llvm, &in, &stack};
   DhcCpuBytes b = {0};

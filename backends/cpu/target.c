@@ -24,6 +24,7 @@ static void init_targets(void) {
   LLVMInitializeAllTargets();
   LLVMInitializeAllTargetMCs();
   LLVMInitializeAllAsmPrinters();
+  LLVMInitializeAllAsmParsers(); /* of cpuid */
 #endif
   LLVMInitializeNativeTarget();
   LLVMInitializeNativeAsmPrinter();

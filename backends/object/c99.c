@@ -442,7 +442,7 @@ static const char *argument(const DhcObjEntry *e, const DhcObjArg *a) {
 static void write_call_of(const DhcObject *o, const DhcObjChoice *c, DhcObjCall call, DhcText *to) {
   static const char *const none[] = {[DHC_OBJ_RUN] = "DHC_OBJECT_VARIANT", [DHC_OBJ_WORKSPACE_BYTES] = "-1", [DHC_OBJ_WHY] = "\"there is no such variant\"",
                                      [DHC_OBJ_STATE_BYTES] = "-1"};
-  dhc_text_printf(to, "%s {\n  switch (variant) {\n", dhc_object_call_prototype(o, c, call, to->arena));
+  dhc_text_printf(to, "%s {\n  switch (variant) {\n", dhc_object_call_prototype(o, c, call, DHC_OBJ_BY_NUMBER, to->arena));
   for (int v = 0; v < o->n_variants; v++) {
     const DhcObjEntry *e = o->entry[c->entry[v]];
     DhcObjArgs args = dhc_object_call_args(o, c, call, v, to->arena);

@@ -85,7 +85,7 @@ static void put(DhcObjArgs *to, DhcArena *arena, DhcObjArgKind kind, int i) {
 DhcObjArgs dhc_object_call_args(const DhcObject *o, const DhcObjChoice *c, DhcObjCall call, int v, DhcArena *arena) {
   const DhcObjEntry *first = o->entry[c->entry[0]], *e = v < 0 ? first : o->entry[c->entry[v]];
   DhcObjArgs to = {0};
-  if (v < 0) put(&to, arena, DHC_OBJ_ARG_VARIANT, 0);
+  if (v == DHC_OBJ_BY_NUMBER) put(&to, arena, DHC_OBJ_ARG_VARIANT, 0);
   if (call == DHC_OBJ_RUN) {
     if (!o->blob && (v < 0 ? c->weights : e->reads_weights)) put(&to, arena, DHC_OBJ_ARG_WEIGHTS, 0);
     if (v < 0 ? c->state : e->state_bytes != NULL) put(&to, arena, DHC_OBJ_ARG_STATE, 0);
@@ -103,9 +103,9 @@ DhcObjArgs dhc_object_call_args(const DhcObject *o, const DhcObjChoice *c, DhcOb
   return to;
 }
 
-static const char *parameter(const DhcObjEntry *e, const DhcObjArg *a, DhcArena *arena) {
+static const char *parameter(const DhcObject *o, const DhcObjEntry *e, const DhcObjArg *a, DhcArena *arena) {
   switch (a->kind) {
-  case DHC_OBJ_ARG_VARIANT: return "int variant";
+  case DHC_OBJ_ARG_VARIANT: return o->levels ? "int level" : "int variant";
   case DHC_OBJ_ARG_WEIGHTS: return "const void *weights";
   case DHC_OBJ_ARG_STATE: return "void *state";
   case DHC_OBJ_ARG_SCALARS: return dhc_arena_printf(arena, "const %s_scalars *scalars", e->train->c_name);
@@ -120,13 +120,18 @@ static const char *parameter(const DhcObjEntry *e, const DhcObjArg *a, DhcArena 
   return dhc_arena_printf(arena, "%s%s *%s", p->out ? "" : "const ", dhc_object_c_type(p->tensor->dtype), p->name);
 }
 
-const char *dhc_object_call_prototype(const DhcObject *o, const DhcObjChoice *c, DhcObjCall call, DhcArena *arena) {
+const char *dhc_object_call_name(const DhcObject *o, const DhcObjChoice *c, DhcObjCall call, int by, DhcArena *arena) {
+  return dhc_arena_printf(arena, "%s%s%s", c->c_name, dhc_object_call_suffix[call], o->levels && by == DHC_OBJ_BY_NUMBER ? "_at" : "");
+}
+
+const char *dhc_object_call_prototype(const DhcObject *o, const DhcObjChoice *c, DhcObjCall call, int by, DhcArena *arena) {
   static const char *const result[] = {[DHC_OBJ_RUN] = "dhc_object_status ", [DHC_OBJ_WORKSPACE_BYTES] = "int64_t ", [DHC_OBJ_WHY] = "const char *",
                                        [DHC_OBJ_STATE_BYTES] = "int64_t "};
   DhcText t = {.arena = arena};
-  DhcObjArgs args = dhc_object_call_args(o, c, call, -1, arena);
-  dhc_text_printf(&t, "%s%s%s(", result[call], c->c_name, dhc_object_call_suffix[call]);
-  for (int i = 0; i < args.all.n; i++) dhc_text_printf(&t, "%s%s", i ? ", " : "", parameter(o->entry[c->entry[0]], &args.all.at[i], arena));
+  DhcObjArgs args = dhc_object_call_args(o, c, call, by, arena);
+  dhc_text_printf(&t, "%s%s(", result[call], dhc_object_call_name(o, c, call, by, arena));
+  for (int i = 0; i < args.all.n; i++) dhc_text_printf(&t, "%s%s", i ? ", " : "", parameter(o, o->entry[c->entry[0]], &args.all.at[i], arena));
+  if (!args.all.n) dhc_text_puts(&t, "void");
   dhc_text_puts(&t, ")");
   return dhc_text_str(&t);
 }

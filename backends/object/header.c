@@ -73,11 +73,11 @@ static void describe_training(DhcText *to, const DhcObjTrain *t) {
   dhc_text_puts(to, "]");
 }
 
-static void describe_entry(DhcText *to, const DhcObject *o, const DhcObjEntry *e) {
+static void describe_entry(DhcText *to, const DhcObject *o, const DhcObjEntry *e, const char *function) {
   dhc_text_puts(to, "{");
   json_member(to, "name", e->name, ", ");
-  if (o->n_variants) json_member(to, "variant", o->variant[e->variant].name, ", ");
-  json_member(to, "function", e->c_name, ", \"sizes\": [");
+  if (o->n_variants && !o->levels) json_member(to, "variant", o->variant[e->variant].name, ", ");
+  json_member(to, "function", function, ", \"sizes\": [");
   bool first = true;
   for (int i = 0; i < e->n_symbols; i++) {
     if (!first) dhc_text_puts(to, ", ");
@@ -114,16 +114,18 @@ const char *dhc_object_describe(const DhcObject *o, const char *target, DhcArena
     for (int d = 0; d < s->rank; d++) dhc_text_printf(&t, "%s%lld", d ? ", " : "", (long long)s->dim[d]);
     dhc_text_puts(&t, "]}");
   }
-  if (o->n_variants) dhc_text_puts(&t, "], \"variants\": [");
+  if (o->n_variants) dhc_text_puts(&t, o->levels ? "], \"levels\": [" : "], \"variants\": [");
   for (int i = 0; i < o->n_variants; i++) {
     dhc_text_printf(&t, "%s{", i ? ", " : "");
     json_member(&t, "name", o->variant[i].name, ", ");
-    json_member(&t, "hash", o->variant[i].hash, "}");
+    if (o->levels) json_member(&t, "target", o->variant[i].target, "}");
+    else json_member(&t, "hash", o->variant[i].hash, "}");
   }
   dhc_text_puts(&t, "], \"entries\": [");
-  for (int i = 0; i < o->n_entries; i++) {
+  for (int i = 0; i < (o->levels ? o->choices.n : o->n_entries); i++) { /* of levels what callers see */
+    const DhcObjEntry *e = o->entry[o->levels ? o->choices.at[i].entry[0] : i];
     if (i) dhc_text_puts(&t, ", ");
-    describe_entry(&t, o, o->entry[i]);
+    describe_entry(&t, o, e, o->levels ? o->choices.at[i].c_name : e->c_name);
   }
   dhc_text_puts(&t, "]}");
   return dhc_text_str(&t);
@@ -158,8 +160,8 @@ const char **dhc_object_exports(const DhcObject *o, DhcArena *arena, int *n_out)
     exported(&n, o->name, "_weights_set");
   }
   if (o->tests.n) exported(&n, o->name, "_selftest");
-  if (o->n_variants) exported(&n, o->name, "_variant");
-  for (int i = 0; i < o->n_entries; i++)
+  if (o->n_variants) exported(&n, o->name, o->levels ? "_level" : "_variant");
+  for (int i = 0; i < (o->levels ? 0 : o->n_entries); i++)
     for (int k = 0; k < DHC_OBJ_N_CALLS; k++)
       if (k != DHC_OBJ_STATE_BYTES || o->entry[i]->state_bytes) exported(&n, o->entry[i]->c_name, dhc_object_call_suffix[k]);
   for (int i = 0; i < o->n_entries; i++)
@@ -167,7 +169,8 @@ const char **dhc_object_exports(const DhcObject *o, DhcArena *arena, int *n_out)
       exported(&n, o->entry[i]->train->c_name, dhc_object_training_suffix[k]);
   for (int i = 0; i < o->choices.n; i++)
     for (int k = 0; k < DHC_OBJ_N_CALLS; k++)
-      if (dhc_object_has_call(&o->choices.at[i], (DhcObjCall)k)) exported(&n, o->choices.at[i].c_name, dhc_object_call_suffix[k]);
+      for (int by = DHC_OBJ_BY_NUMBER; by >= (o->levels ? DHC_OBJ_BY_CPU : DHC_OBJ_BY_NUMBER); by--)
+        if (dhc_object_has_call(&o->choices.at[i], (DhcObjCall)k)) exported(&n, dhc_object_call_name(o, &o->choices.at[i], (DhcObjCall)k, by, arena), "");
   *n_out = n.all.n;
   return n.all.at;
 }
@@ -189,7 +192,7 @@ static const char types[] =
     "  DHC_OBJECT_INDEX = 6,     /* an input holds an index outside its range: nothing was computed */\n"
     "  DHC_OBJECT_REQUIRE = 7,   /* a value that the model requires is not so: results mean nothing */\n"
     "  DHC_OBJECT_SELFTEST = 8,  /* ..._selftest(): an output is not what it has to be */\n"
-    "  DHC_OBJECT_VARIANT = 9    /* there is no variant of that number */\n"
+    "  DHC_OBJECT_VARIANT = 9    /* there is no variant or level of that number */\n"
     "};\n"
     "/* Who runs tasks, where a caller has threads. parallel_for calls f on disjoint ranges that cover [0, n), each\n"
     " * with a worker number below `workers`, and returns when all are done. NULL: the calling thread does it all.\n"
@@ -222,7 +225,7 @@ static int free_sizes(const DhcObjEntry *e) {
 static void entry_comment(const DhcObject *o, const DhcObjEntry *e, DhcText *to) {
   size_t width = 0;
   for (int i = 0; i < e->n_params; i++) width = strlen(e->param[i].name) > width ? strlen(e->param[i].name) : width;
-  if (o->n_variants) dhc_text_printf(to, "/* ---- %s of variant %s ----\n", e->name, o->variant[e->variant].name);
+  if (o->n_variants && !o->levels) dhc_text_printf(to, "/* ---- %s of variant %s ----\n", e->name, o->variant[e->variant].name);
   else dhc_text_printf(to, "/* ---- %s ----\n", e->name);
   for (int i = 0; i < e->n_params; i++)
     dhc_text_printf(to, " *   %-*s  %s %s\n", (int)width, e->param[i].name, e->param[i].out ? "out" : "in ", e->param[i].tensor->type);
@@ -360,7 +363,45 @@ static void choices(const DhcObject *o, const char *big, DhcText *to) {
   for (int i = 0; i < o->choices.n; i++) {
     const DhcObjChoice *c = &o->choices.at[i];
     for (int k = 0; k < DHC_OBJ_N_CALLS; k++)
-      if (dhc_object_has_call(c, (DhcObjCall)k)) dhc_text_printf(to, "%s;\n", dhc_object_call_prototype(o, c, (DhcObjCall)k, to->arena));
+      if (dhc_object_has_call(c, (DhcObjCall)k)) dhc_text_printf(to, "%s;\n", dhc_object_call_prototype(o, c, (DhcObjCall)k, DHC_OBJ_BY_NUMBER, to->arena));
+    dhc_text_puts(to, "\n");
+  }
+}
+
+/* Numbers that are known for the preprocessor, the largest of all levels. */
+static void level_numbers(const DhcObject *o, const DhcObjChoice *c, DhcText *to) {
+  const char *big = upper(c->c_name, to->arena);
+  int64_t stack = 0, work = 0;
+  bool known = true;
+  for (int v = 0; v < o->n_variants; v++) {
+    const DhcObjEntry *e = o->entry[c->entry[v]];
+    stack = e->stack_bytes > stack ? e->stack_bytes : stack;
+    known = known && e->work_bytes->op == DHC_DIM_CONST && e->shared_bytes->op == DHC_DIM_CONST && e->scratch_bytes->op == DHC_DIM_CONST;
+    if (known && dhc_object_test_workspace(e) > work) work = dhc_object_test_workspace(e);
+  }
+  const DhcObjX *state = o->entry[c->entry[0]]->state_bytes;
+  if (stack) dhc_text_printf(to, "#define %s_STACK_BYTES %lld /* at most, without exec, at any level */\n", big, (long long)stack);
+  if (state && state->op == DHC_DIM_CONST) dhc_text_printf(to, "#define %s_STATE_BYTES %lld\n", big, (long long)state->value);
+  if (known) dhc_text_printf(to, "#define %s_WORKSPACE_BYTES %lld /* without exec, at any level */\n", big, (long long)work);
+}
+
+/* Of the best level that the CPU has, and of one that the caller says. */
+static void levels(const DhcObject *o, const char *big, DhcText *to) {
+  dhc_text_puts(to, "/* ---- levels ----\n * Code for several levels of x86-64. Functions without _at take the best that the CPU and the system have; those with\n"
+                    " * it the one that they are told, which has to be no higher. State goes on from any level at any other. */\nenum {");
+  for (int i = 0; i < o->n_variants; i++) dhc_text_printf(to, "%s%s_LEVEL_%s = %d", i ? ", " : " ", big, o->variant[i].name, i);
+  dhc_text_printf(to, ", %s_N_LEVELS = %d };\n/* The best; -1: none. Asks the CPU every time, which on virtual machines takes microseconds. */\nint %s_level(void);\n\n", big,
+                  o->n_variants, o->name);
+  for (int i = 0; i < o->choices.n; i++) {
+    const DhcObjChoice *c = &o->choices.at[i];
+    const DhcObjEntry *e = o->entry[c->entry[0]];
+    entry_comment(o, e, to);
+    if (e->train) training(e, to);
+    level_numbers(o, c, to);
+    dhc_text_puts(to, "/* Bytes of workspace (with so many workers) and state, why the model does not take these sizes, the entry itself. */\n");
+    for (int by = DHC_OBJ_BY_CPU; by <= DHC_OBJ_BY_NUMBER; by++)
+      for (int k = DHC_OBJ_N_CALLS - 1; k >= 0; k--)
+        if (dhc_object_has_call(c, (DhcObjCall)k)) dhc_text_printf(to, "%s;\n", dhc_object_call_prototype(o, c, (DhcObjCall)k, by, to->arena));
     dhc_text_puts(to, "\n");
   }
 }
@@ -407,11 +448,12 @@ void dhc_object_header(const DhcObject *o, const char *file, DhcText *to) {
   dhc_text_printf(to, "\n/* One JSON object: entries, inputs, outputs, sizes, types, model hash, ABI version. */\n"
                       "const char *%s_describe(void);\n\n", o->name);
   if (o->blob_bytes && !o->blob) weights_functions(o, to);
-  for (int i = 0; i < o->n_entries; i++) {
+  for (int i = 0; i < o->n_entries && !o->levels; i++) {
     entry_comment(o, o->entry[i], to);
     entry_functions(o, o->entry[i], to);
   }
-  if (o->n_variants) choices(o, guard, to);
+  if (o->levels) levels(o, guard, to);
+  else if (o->n_variants) choices(o, guard, to);
   if (o->tests.n) selftest(o, guard, to);
   dhc_text_puts(to, "#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
 }

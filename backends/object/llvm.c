@@ -199,6 +199,7 @@ void dhc_object_write_llvm(DhcCpuW *w, void *object) {
   const DhcObjLlvm *in = object;
   const DhcObject *obj = in->object;
   Out o = {.w = w, .o = obj, .arena = in->arena};
+  const DhcCpuTarget *own = w->target;
   o.i8 = LLVMInt8TypeInContext(w->cx);
   o.i32 = LLVMInt32TypeInContext(w->cx);
   o.i64 = LLVMInt64TypeInContext(w->cx);
@@ -208,10 +209,13 @@ void dhc_object_write_llvm(DhcCpuW *w, void *object) {
   o.function = DHC_NEW_N(o.arena, V, obj->functions.n + 1);
   for (int i = 0; i < obj->functions.n && !w->refused; i++) {
     const DhcObjFunction *k = &obj->functions.at[i];
+    if (obj->levels) w->target = &in->level[k->level];
     dhc_cpu_write(w, k->program, k->name);
     o.function[i] = LLVMGetNamedFunction(w->module, k->name);
+    if (k->level) LLVMAddTargetDependentFunctionAttr(o.function[i], "target-cpu", w->target->cpu);
     LLVMSetLinkage(o.function[i], LLVMInternalLinkage);
   }
+  w->target = own;
   if (w->refused) return;
   obj_write_launch(&o);
   obj_write_fill(&o);

@@ -8,6 +8,7 @@
 typedef struct DhcObjLlvm {
   const DhcObject *object;
   DhcArena *arena; /* scratch */
+  const DhcCpuTarget *level; /* of an object with several: the machine of each, the first that of w */
 } DhcObjLlvm;
 
 /* Adds everything to w->module; w->refused as dhc_cpu_write says. `object` is a DhcObjLlvm. */

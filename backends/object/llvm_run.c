@@ -290,7 +290,7 @@ void obj_write_entry(Out *o, const DhcObjEntry *e, V check, LLVMTypeRef check_ty
   types[n++] = o->ptr;
   types[n++] = o->i64;
   types[n++] = o->ptr;
-  V fn = obj_function(o, e->c_name, LLVMFunctionType(o->i32, types, (unsigned)n, false), true);
+  V fn = obj_function(o, e->c_name, LLVMFunctionType(o->i32, types, (unsigned)n, false), !o->o->levels);
   Fn f = obj_begin(o, e, fn, first);
   f.weights = passes_weights ? LLVMGetParam(fn, (unsigned)k++) : o->blob;
   f.state = e->state_bytes ? LLVMGetParam(fn, (unsigned)k++) : NULL;

@@ -41,7 +41,7 @@ static void write_why(Out *o, const DhcObjEntry *e, V check, LLVMTypeRef type) {
   LLVMTypeRef args[64];
   int n = obj_free_symbols(e), k = 0;
   for (int i = 0; i < n; i++) args[i] = o->i64;
-  V fn = obj_function(o, dhc_arena_printf(o->arena, "%s_why", e->c_name), LLVMFunctionType(o->ptr, args, (unsigned)n, false), true);
+  V fn = obj_function(o, dhc_arena_printf(o->arena, "%s_why", e->c_name), LLVMFunctionType(o->ptr, args, (unsigned)n, false), !o->o->levels);
   Fn f = obj_begin(o, e, fn, 0);
   V got = obj_call_check(o, e, check, type, f.symbol), says = LLVMConstNull(o->ptr);
   const char **message = DHC_NEW_N(o->arena, const char *, 1 + e->n_symbols + e->guards.n);
@@ -72,7 +72,7 @@ static void write_workspace_bytes(Out *o, const DhcObjEntry *e, V check, LLVMTyp
   for (int i = 0; i < n; i++) args[i] = o->i64;
   args[n] = o->i32;
   V fn = obj_function(o, dhc_arena_printf(o->arena, "%s_workspace_bytes", e->c_name),
-                  LLVMFunctionType(o->i64, args, (unsigned)n + 1, false), true);
+                  LLVMFunctionType(o->i64, args, (unsigned)n + 1, false), !o->o->levels);
   Fn f = obj_begin(o, e, fn, 0);
   V workers = LLVMGetParam(fn, (unsigned)n), zero = LLVMConstInt(o->i32, 0, false);
   V got = obj_call_check(o, e, check, type, f.symbol);
@@ -87,7 +87,7 @@ static void write_state_bytes(Out *o, const DhcObjEntry *e, V check, LLVMTypeRef
   LLVMTypeRef args[64];
   int n = obj_free_symbols(e);
   for (int i = 0; i < n; i++) args[i] = o->i64;
-  V fn = obj_function(o, dhc_arena_printf(o->arena, "%s_state_bytes", e->c_name), LLVMFunctionType(o->i64, args, (unsigned)n, false), true);
+  V fn = obj_function(o, dhc_arena_printf(o->arena, "%s_state_bytes", e->c_name), LLVMFunctionType(o->i64, args, (unsigned)n, false), !o->o->levels);
   Fn f = obj_begin(o, e, fn, 0);
   V got = obj_call_check(o, e, check, type, f.symbol);
   obj_return_if(o, fn, LLVMBuildICmp(m, LLVMIntNE, got, LLVMConstInt(o->i32, 0, false), ""), obj_number(o, -1));

@@ -149,12 +149,15 @@ typedef struct DhcObjEntry {
 /* Code that entries call. Equal kernels are there once. */
 typedef struct DhcObjFunction {
   const char *name;
+  int level; /* of an object with several: the machine that it is for */
   const DhcLp *program;
 } DhcObjFunction;
 
-/* One of several models that an object is made of. */
+/* One of several models that an object is made of; or the model for one of several levels of a machine, the least first, which
+ * callers see together: by a level, or the best that the CPU has. */
 typedef struct DhcObjVariant {
   const char *name, *hash;
+  const char *target; /* of a level: its row of backends/cpu/targets.def; NULL: a variant */
 } DhcObjVariant;
 
 /* An entry that every variant has, as functions that take a variant first. */
@@ -192,6 +195,7 @@ struct DhcObject {
   const dhc_layout *layout;
   const DhcObjVariant *variant; /* n_variants 0: it is of one model */
   int n_variants;
+  bool levels;            /* they are those of a machine */
   DhcObjEntry **entry;
   int n_entries;
   DHC_VEC(DhcObjChoice) choices; /* one an entry of the variants */
@@ -271,10 +275,13 @@ typedef struct DhcObjArg {
 typedef struct DhcObjArgs {
   DHC_VEC(DhcObjArg) all;
 } DhcObjArgs;
-/* Of the function of variant v's own entry, or (-1) of the one that takes a variant. */
+/* Of the function of variant v's own entry, of the one that takes a variant or level, or of the one that finds the level. */
+enum { DHC_OBJ_BY_NUMBER = -1, DHC_OBJ_BY_CPU = -2 };
 DhcObjArgs dhc_object_call_args(const DhcObject *o, const DhcObjChoice *c, DhcObjCall call, int v, DhcArena *arena);
+/* "mlp_forward_workspace_bytes", of a level "mlp_forward_workspace_bytes_at"; by: as `v` of dhc_object_call_args */
+const char *dhc_object_call_name(const DhcObject *o, const DhcObjChoice *c, DhcObjCall call, int by, DhcArena *arena);
 /* "int64_t mlp_forward_workspace_bytes(int variant, int64_t B, int workers)" */
-const char *dhc_object_call_prototype(const DhcObject *o, const DhcObjChoice *c, DhcObjCall call, DhcArena *arena);
+const char *dhc_object_call_prototype(const DhcObject *o, const DhcObjChoice *c, DhcObjCall call, int by, DhcArena *arena);
 
 /* Every name that the object defines for its users, and how many (header.c). */
 const char **dhc_object_exports(const DhcObject *o, DhcArena *arena, int *n);

@@ -413,7 +413,7 @@ static int function_of(Walk *w, int kernel, int class) {
   const char *key = dhc_arena_printf(w->arena, "%s_%d", w->src->keys[kernel], class);
   for (int i = 0; i < o->functions.n; i++)
     if (!strcmp(o->functions.at[i].name, key)) return i;
-  DHC_PUSH(w->arena, &o->functions, ((DhcObjFunction){key, w->src->programs[kernel][class]}));
+  DHC_PUSH(w->arena, &o->functions, ((DhcObjFunction){key, o->levels ? w->src->variant : 0, w->src->programs[kernel][class]}));
   return o->functions.n - 1;
 }
 
@@ -626,13 +626,15 @@ static void name_functions(DhcObject *o, const DhcObjRequest *rq, DhcArena *aren
     for (int s = 0; s < rq->n_sources; s++)
       for (int k = 0; k < rq->source[s].image->plan.n_kernels; k++)
         if (!strncmp(rq->source[s].keys[k], key, strlen(rq->source[s].keys[k]))) kind = rq->source[s].kernels[k].name;
-    o->functions.at[i].name = dhc_arena_printf(arena, "%s_k%d_%s", rq->name, i, kind);
+    o->functions.at[i].name = dhc_arena_printf(arena, "%s%s%s_k%d_%s", rq->name, o->levels ? "_" : "",
+                                               o->levels ? o->variant[o->functions.at[i].level].name : "", i, kind);
   }
 }
 
 DhcObject *dhc_object_walk(const DhcObjRequest *rq, DhcArena *arena, const char **why) {
   DhcObject *o = DHC_NEW(arena, DhcObject);
   *o = (DhcObject){.name = rq->name, .model = rq->model, .hash = rq->hash, .build = rq->build, .layout = rq->layout, .variant = rq->variant, .n_variants = rq->n_variants};
+  o->levels = o->n_variants && o->variant[0].target;
   o->entry = DHC_NEW_N(arena, DhcObjEntry *, rq->n_sources + 1);
   for (int i = 0; i < rq->n_sources; i++) {
     Walk w = {.rq = rq, .src = &rq->source[i], .im = rq->source[i].image, .arena = arena, .o = o, .e = DHC_NEW(arena, DhcObjEntry)};

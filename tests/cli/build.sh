@@ -243,11 +243,15 @@ expect 2 "--sizes: entry 'step' of mamba.so has no size 'Z'" "$dhcc" bench --obj
 expect 2 "--sizes: tiny.so fixes B at 1" "$dhcc" bench --object tiny.so --sizes B=2
 expect 1 "does not take these --sizes" "$dhcc" bench --object mamba.so --entry stream --sizes B=2147483647,L=2147483647
 expect 2 '--seconds: needs a number of at least 0.001, got "1e-9"' "$dhcc" bench --object tiny.so --seconds 1e-9
+# several levels in one object
+refused 2 "--multiversion: makes an object of three levels of x86-64, without --target" mlp --multiversion --target x86-64-v3 "${out[@]}"
+refused 2 "--multiversion: makes an object of three levels of x86-64, without --variant" mlp --multiversion --variant a: "${out[@]}"
+refused 2 "--multiversion: makes an object of three levels of x86-64, without --emit c" mlp --multiversion --emit c -o none.c --header none.h
 # a step of training
 "$dhcc" build mlp --set width=4 --set height=4 --bind B=3 --entry train_step --name train -o train.so --quiet || fail "a step of training"
 expect 0 "p99.99" "$dhcc" bench --object train.so --seconds 0.05
 expect 1 "--entry train_step: model Mamba has no entry 'loss' to train" "$dhcc" build layers/mamba --root Mamba --set d_model=6 --entry train_step -o none.o
-expect 2 "an object of several variants does not train" "$dhcc" build mlp --entry train_step --variant a: -o none.o
+expect 2 "--entry train_step: an object of several variants does not train; build one of each" "$dhcc" build mlp --entry train_step --variant a: -o none.o
 [ -e none.o ] && fail "a refused build has written an object"
 # the program of docs/abi.md, as it is printed there
 sed -n '/^```c$/,/^```$/p' "$here/../../docs/abi.md" | sed '1d;$d' > printed.c

@@ -3,6 +3,11 @@
  *
  *   test_training [case] */
 #include "loaded.h"
+#ifdef __x86_64__
+#define SEVERAL true
+#else
+#define SEVERAL false
+#endif
 
 enum { N_STEPS = 4, MAX_SIZES = 4 };
 
@@ -11,6 +16,7 @@ typedef struct Case {
   const char *sets[MAX_SETS];
   int size[MAX_SIZES];
   bool source; /* of C99 too */
+  bool levels; /* of several levels of the machine */
 } Case;
 
 /* Averaged weights, buffers that training writes, dropout, clipping. */
@@ -25,11 +31,11 @@ static const char averaged[] =
     "recipe default for Averaged {\n  optimizer = adamw(weight_decay = 0.1)\n  ema = 0.9\n  clip = 0.05\n}\n";
 
 static const Case cases[] = {
-    {"mlp", "mlp", NULL, {"hidden=9", "width=4", "height=4"}, {6}, false},
-    {"averaged", NULL, NULL, {NULL}, {7}, true},
-    {"dhc_ssm", "dhc_ssm", NULL, {"hidden_dim=8", "label_smoothing=0.1"}, {2, 16, 16}, false},
-    {"dhc_jamba", "dhc_jamba", NULL, {"hidden_dim=4", "num_layers=2", "mamba_ratio=1", "num_heads=2", "num_experts=3"}, {2, 16, 16}, false},
-    {"seq", "seq", NULL, {"vocabulary=7", "d_model=8", "num_layers=2", "mamba_ratio=1", "num_heads=2", "num_experts=3", "d_state=4"}, {2, 9}, false},
+    {"mlp", "mlp", NULL, {"hidden=9", "width=4", "height=4"}, {6}, false, true},
+    {"averaged", NULL, NULL, {NULL}, {7}, true, false},
+    {"dhc_ssm", "dhc_ssm", NULL, {"hidden_dim=8", "label_smoothing=0.1"}, {2, 16, 16}, false, false},
+    {"dhc_jamba", "dhc_jamba", NULL, {"hidden_dim=4", "num_layers=2", "mamba_ratio=1", "num_heads=2", "num_experts=3"}, {2, 16, 16}, false, false},
+    {"seq", "seq", NULL, {"vocabulary=7", "d_model=8", "num_layers=2", "mamba_ratio=1", "num_heads=2", "num_experts=3", "d_state=4"}, {2, 9}, false, false},
 };
 enum { N_CASES = sizeof cases / sizeof cases[0] };
 
@@ -216,7 +222,7 @@ static bool build(Run *r, dhc_model *m, bool source, char *so) {
   snprintf(object, sizeof object, "%s/m.%s", folder, source ? "c" : "o");
   snprintf(header, sizeof header, "%s/m.h", folder);
   snprintf(so, 128, "%s/t%d%d.so", folder, (int)(r->c - cases), source);
-  const dhc_build_options bo = {.entries = &entry, .n_entries = 1, .name = "m", .seed = 3, .c = source, .out = object, .header = header};
+  const dhc_build_options bo = {.entries = &entry, .n_entries = 1, .name = "m", .seed = 3, .multiversion = r->c->levels && SEVERAL, .c = source, .out = object, .header = header};
   if (!good(dhc_model_build(m, &bo, NULL), r->s, "build")) return false;
   if (!source) return look_at_symbols(object), link_object(object, header, so);
   snprintf(line, sizeof line, "%s -std=c99 -O0 -Wall -Wextra -Werror -ffp-contract=off -shared -fPIC -o %s %s", CC, so, object);
