@@ -10,7 +10,8 @@ static DhcPipelineRequest request(const dhc_model *m, DhcFunc *f) {
   const dhc_session_options *o = &m->s->o;
   const DhcBackendInfo *b = dhc_backend_info(m->s->backend);
   return (DhcPipelineRequest){.module = m->module, .entry = f, .disabled = o->disable_passes, .limit = o->pass_limit > 0 ? o->pass_limit : -1,
-                              .recurs = b && (b->traits & DHC_BACKEND_RECURS)};
+                              .recurs = b && (b->traits & DHC_BACKEND_RECURS),
+                              .repeats = b && (b->traits & DHC_BACKEND_REPEATS)};
 }
 
 /* The reset form of the same entry, clean. */

@@ -26,6 +26,7 @@ enum {
   DHC_BACKEND_COMPUTE = 4,  /* contractions may be asked for in less than f32 */
   DHC_BACKEND_BOUNDS = 8,   /* kernels that check every access may be asked for */
   DHC_BACKEND_RECURS = 32,  /* a derivative of a recurrence over states is one kernel */
+  DHC_BACKEND_REPEATS = 64, /* computing a value again costs less than a kernel that keeps it, or reading it back */
   DHC_BACKEND_OBJECTS = 16  /* kernels can be code of an object that others link */
 };
 typedef struct DhcBackendInfo {

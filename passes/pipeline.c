@@ -58,6 +58,7 @@ static bool to_graph(DhcPipeline *p, Px *px) {
 
 /* Entries that train keep their weights in rows: a panel would be packed for one use. */
 static bool to_kernels(DhcPipeline *p, Px *px) {
+  px->repeats = p->rq.repeats;
   px->panel_width = p->panel_width;
   px->panel_width_pair = p->panel_width_pair;
   bool packs = p->rq.derive == DHC_DERIVE_NOTHING && p->panel_width;

@@ -25,6 +25,7 @@ typedef struct DhcPipelineRequest {
   DhcFunc *optimizer; /* of a step */
   bool ema;
   bool recurs; /* the target has a kernel for derivatives of recurrences */
+  bool repeats; /* to the target computing anew is cheap beside kernels and memory */
   const char *disabled; /* as in DhcPassCtx */
   int64_t limit;        /* changes of all passes that the switches reach; < 0: none */
 } DhcPipelineRequest;
