@@ -68,6 +68,7 @@ static void schedule_text(DhcText *to, const DhcSchedule *s) {
   dhc_text_printf(to, "schedule %s", s->template_name ? s->template_name : "");
   for (int i = 0; i < 8; i++) dhc_text_printf(to, " %d", s->v[i]);
   for (int i = 0; i < s->guard.n_code; i++) dhc_text_printf(to, " %lld", (long long)s->guard.code[i]);
+  if (s->wide) dhc_text_puts(to, " wide");
   dhc_text_puts(to, "\n");
 }
 

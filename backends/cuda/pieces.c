@@ -37,6 +37,8 @@ static const Piece pieces[] = {
      D "i64 index_div(i64 x, i64 y) { return (u64)(x | y) >> 32 ? (i64)((u64)x / (u64)y) : (i64)((u32)x / (u32)y); }\n"},
     {"index_rem",
      D "i64 index_rem(i64 x, i64 y) { return (u64)(x | y) >> 32 ? (i64)((u64)x % (u64)y) : (i64)((u32)x % (u32)y); }\n"},
+    {"place_div", D "int place_div(int x, int y) { return (int)((u32)x / (u32)y); }\n"},
+    {"place_rem", D "int place_rem(int x, int y) { return (int)((u32)x % (u32)y); }\n"},
     {"absolute",
      "template <class T> " D "T absolute(T x) { return x < 0 ? (T)(0 - (u64)x) : x; }\n" D
      "float absolute(float x) { return fabsf(x); }\n" D "double absolute(double x) { return fabs(x); }\n"},

@@ -18,6 +18,8 @@ typedef struct Writer {
   int row;      /* threads of a row; 0: blocks */
   int depth;
   bool *index;  /* by statement: an i64 that is a size or a place */
+  bool *narrow; /* by statement: an i64 that is written as an int */
+  bool widen;   /* what is written now takes its operands in full */
   int *per_row; /* by LOCAL: lanes among which its elements are dealt out; 1: every thread has all */
 } Writer;
 
@@ -57,6 +59,11 @@ static void constant(const DhcLpInst *n, char *at, size_t room) {
   }
 }
 
+static bool is_narrow(const Writer *w, DhcLv x) { return x->type.dtype == DHC_I64 && !x->type.ptr && w->narrow[x->id]; }
+
+/* Of a value in registers. */
+static const char *type_of(const Writer *w, DhcLv x) { return is_narrow(w, x) ? "int" : dhc_cuda_type(x->type.dtype); }
+
 /* Values that a thread holds of one value. */
 static int own_lanes(const Writer *w, DhcLpType t) { return w->row ? 1 : t.lanes; }
 
@@ -77,15 +84,16 @@ static const char *ref(Writer *w, DhcLv x, int lane) {
     constant(x, text, sizeof text);
     return dhc_arena_printf(a, "%s", text);
   }
-  case DHC_LP_DIM: return dhc_arena_printf(a, "d%lld", (long long)x->i);
+  case DHC_LP_DIM: return dhc_arena_printf(a, "%sd%lld", w->widen && is_narrow(w, x) ? "(i64)" : "", (long long)x->i);
   case DHC_LP_OPERAND: /* memory that tasks share is seen as several types */
     if (operand_type(w->p, (int)x->i) != x->type.dtype)
       return dhc_arena_printf(a, "((%s *)p%lld)", dhc_cuda_memory_type(x->type.dtype), (long long)x->i);
     return dhc_arena_printf(a, "p%lld", (long long)x->i);
   default: break;
   }
-  if (own_lanes(w, x->type) > 1) return dhc_arena_printf(a, "v%d_%d", x->id, lane);
-  return dhc_arena_printf(a, "v%d", x->id);
+  const char *full = w->widen && is_narrow(w, x) ? "(i64)" : "";
+  if (own_lanes(w, x->type) > 1) return dhc_arena_printf(a, "%sv%d_%d", full, x->id, lane);
+  return dhc_arena_printf(a, "%sv%d", full, x->id);
 }
 static const char *ref0(Writer *w, DhcLv x) { return ref(w, x, 0); }
 
@@ -97,8 +105,8 @@ static void declare(Writer *w, const DhcLpInst *n, int lane) {
     dhc_text_printf(w->to, "%s *const v%d = ", dhc_cuda_memory_type(n->type.dtype), n->id);
     return;
   }
-  if (own_lanes(w, n->type) > 1) dhc_text_printf(w->to, "const %s v%d_%d = ", dhc_cuda_type(n->type.dtype), n->id, lane);
-  else dhc_text_printf(w->to, "const %s v%d = ", dhc_cuda_type(n->type.dtype), n->id);
+  if (own_lanes(w, n->type) > 1) dhc_text_printf(w->to, "const %s v%d_%d = ", type_of(w, n), n->id, lane);
+  else dhc_text_printf(w->to, "const %s v%d = ", type_of(w, n), n->id);
 }
 
 /* ---- what is private to a thread ----------------------------------------------------------- */
@@ -426,8 +434,8 @@ static void write_simple(Writer *w, const DhcLpInst *n) {
   for (int l = 0; l < own_lanes(w, n->type); l++) {
     const char *x = n->a[0] ? ref(w, n->a[0], l) : "", *y = n->a[1] ? ref(w, n->a[1], l) : "", *text = "";
     switch (n->kind) {
-    case DHC_LP_UDIV: text = dhc_arena_printf(a, "index_div(%s, %s)", x, y); break;
-    case DHC_LP_UREM: text = dhc_arena_printf(a, "index_rem(%s, %s)", x, y); break;
+    case DHC_LP_UDIV: text = dhc_arena_printf(a, "%s(%s, %s)", is_narrow(w, n) ? "place_div" : "index_div", x, y); break;
+    case DHC_LP_UREM: text = dhc_arena_printf(a, "%s(%s, %s)", is_narrow(w, n) ? "place_rem" : "index_rem", x, y); break;
     case DHC_LP_BITCAST: text = dhc_arena_printf(a, "bits_to<%s>(%s)", dhc_cuda_type(n->type.dtype), x); break;
     case DHC_LP_ACROSS: text = dhc_arena_printf(a, "__shfl_xor_sync(0xffffffffu, %s, %lld)", x, (long long)n->i); break;
     case DHC_LP_EXP2: text = dhc_arena_printf(a, "exp2_near(%s)", x); break;
@@ -462,7 +470,7 @@ static void write_var(Writer *w, const DhcLpInst *n, bool fresh) {
   for (int l = 0; l < lanes; l++) {
     indent(w);
     const char *type = !fresh ? "" : n->type.ptr ? dhc_arena_printf(w->p->arena, "%s *", dhc_cuda_memory_type(n->type.dtype))
-                                                 : dhc_arena_printf(w->p->arena, "%s ", dhc_cuda_type(n->type.dtype));
+                                                 : dhc_arena_printf(w->p->arena, "%s ", w->narrow[n->id] ? "int" : dhc_cuda_type(n->type.dtype));
     dhc_text_printf(w->to, "%sx%lld", type, (long long)n->i);
     if (lanes > 1) dhc_text_printf(w->to, "_%d", l);
     dhc_text_printf(w->to, " = %s;\n", ref(w, n->a[0], l));
@@ -481,18 +489,19 @@ static void write_for(Writer *w, const DhcLpInst *n) {
     dhc_text_puts(w->to, "\n");
   }
   indent(w);
-  dhc_text_printf(w->to, "for (i64 v%d = %s; v%d < %s; v%d += %lld) {\n", n->id, ref0(w, n->a[0]), n->id, ref0(w, n->a[1]), n->id,
-                  (long long)n->i);
+  dhc_text_printf(w->to, "for (%s v%d = %s; v%d < %s; v%d += %lld) {\n", type_of(w, n), n->id, ref0(w, n->a[0]), n->id, ref0(w, n->a[1]),
+                  n->id, (long long)n->i);
   w->depth++;
 }
 
 static void write_tasks(Writer *w, const DhcLpInst *n) {
+  const char *type = type_of(w, n);
   indent(w);
   if (w->row)
-    dhc_text_printf(w->to, "for (i64 v%d = a.task0 + ((i64)blockIdx.x * %d + threadIdx.x) / %d; v%d < a.task1; v%d += (i64)gridDim.x * %d) {\n",
-                    n->id, DHC_CUDA_ROW_THREADS, w->row, n->id, n->id, DHC_CUDA_ROW_THREADS / w->row);
+    dhc_text_printf(w->to, "for (%s v%d = a.task0 + ((%s)blockIdx.x * %d + threadIdx.x) / %d; v%d < (%s)a.task1; v%d += (%s)gridDim.x * %d) {\n",
+                    type, n->id, type, DHC_CUDA_ROW_THREADS, w->row, n->id, type, n->id, type, DHC_CUDA_ROW_THREADS / w->row);
   else
-    dhc_text_printf(w->to, "for (i64 v%d = a.task0 + blockIdx.x; v%d < a.task1; v%d += gridDim.x) {\n", n->id, n->id, n->id);
+    dhc_text_printf(w->to, "for (%s v%d = a.task0 + blockIdx.x; v%d < (%s)a.task1; v%d += gridDim.x) {\n", type, n->id, n->id, type, n->id);
   w->depth++;
 }
 
@@ -506,7 +515,29 @@ static void write_end(Writer *w, const DhcLpInst *n) {
   dhc_text_puts(w->to, "}\n");
 }
 
+/* Does it take its operands as they are, or all of them in 64 bits? The first where it compares, counts or moves them;
+ * else functions would be those of ints, and sums those of 32 bits. */
+static bool is_widened(const Writer *w, const DhcLpInst *n) {
+  switch (n->kind) {
+  case DHC_LP_EW:
+    if (n->op == DHC_OP_CAST || is_narrow(w, n)) return false;
+    for (int k = n->op == DHC_OP_SELECT; k < 4; k++)
+      if (n->a[k] && n->a[k]->type.dtype == DHC_I64 && !is_narrow(w, n->a[k])) return true;
+    return n->type.dtype == DHC_I64;
+  case DHC_LP_BITCAST:
+  case DHC_LP_SHUFFLE:
+  case DHC_LP_INSERT:
+  case DHC_LP_EXTRACT:
+  case DHC_LP_ACROSS:
+  case DHC_LP_FOLD:
+  case DHC_LP_UDIV:
+  case DHC_LP_UREM: return !is_narrow(w, n);
+  default: return false;
+  }
+}
+
 static void write_statement(Writer *w, const DhcLpInst *n) {
+  w->widen = is_widened(w, n);
   switch (n->kind) {
   case DHC_LP_CONST:
   case DHC_LP_DIM:
@@ -634,7 +665,8 @@ static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
   if (w->row > 32) refuse(w, "vectors of more than 32 lanes");
   for (int i = 0; i < p->code.n && w->row; i++)
     if (p->code.at[i]->type.lanes != 1 && p->code.at[i]->type.lanes != w->row) refuse(w, "vectors of several lengths");
-  w->index = dhc_lp_indices(w->p, w->p->arena);
+  w->narrow = dhc_lp_narrow(p, p->arena);
+  w->index = p->narrow_dims ? w->narrow : dhc_lp_indices(p, p->arena);
   find_private(w);
   dhc_text_printf(to, "struct Args_%s {\n  void *ptr[%d];\n  i64 dim[%d];\n  i64 task0, task1;\n};\n\n", name, n_ptrs ? n_ptrs : 1,
                   p->n_dims ? p->n_dims : 1);
@@ -657,7 +689,7 @@ static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
     dhc_text_printf(to, "  __builtin_assume(__isGlobal(p%d));\n", i); /* no store to block memory can touch it */
   }
   for (int i = 0; i < p->n_dims; i++)
-    if (uses_dim(p, i)) dhc_text_printf(to, "  const i64 d%d = a.dim[%d];\n", i, i);
+    if (uses_dim(p, i)) dhc_text_printf(to, "  const %s d%d = a.dim[%d];\n", i < p->narrow_dims ? "int" : "i64", i, i);
   bool waited = false, *before = DHC_NEW_N(p->arena, bool, p->code.n + 1);
   find_waits(p, 0, before, &waited);
   for (int i = 0; i < p->code.n && !w->why; i++) {

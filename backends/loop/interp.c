@@ -35,6 +35,7 @@ typedef struct Run {
   const DhcLpMemory *ptr;
   const int64_t *dim;
   DhcArena *arena;
+  const bool *narrow; /* by statement (dhc_lp_narrow) */
   const int *match; /* opener <-> what ends its block; by statement */
   DhcLpMemory block;
   bool late; /* copies arrive when they are waited for, else at once: both must be right */
@@ -195,6 +196,7 @@ static void lanes(Run *r, Thread *t, const DhcLpInst *n, DhcScalar *out) {
     case DHC_LP_FOLD: fold(n, t->value[n->a[0]->id].lane, &out[l]); break;
     default: fault(r, n, "no such value");
     }
+    if (r->narrow[n->id] && out[l].i != (int32_t)out[l].i) fault(r, n, "is said to fit 32 bits");
   }
 }
 
@@ -438,7 +440,7 @@ static int *matches(const DhcLp *p, DhcArena *arena) {
 
 bool dhc_lp_interp(const DhcLp *p, const DhcLpMemory *ptr, const int64_t *dim, int64_t task0, int64_t task1,
                    DhcLpOrder order, DhcArena *arena, const char **why) {
-  Run r = {.p = p, .ptr = ptr, .dim = dim, .arena = arena, .match = matches(p, arena), .late = order != DHC_LP_RISING};
+  Run r = {.p = p, .ptr = ptr, .dim = dim, .arena = arena, .narrow = dhc_lp_narrow(p, arena), .match = matches(p, arena), .late = order != DHC_LP_RISING};
   int n = p->threads ? p->threads : 1, tasks = 0;
   Thread *t = DHC_NEW_N(arena, Thread, n);
   for (int i = 0; i < n; i++) open_thread(&r, &t[i], i);

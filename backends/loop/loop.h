@@ -136,6 +136,7 @@ typedef struct DhcLp {
   int n_ptrs, n_dims;     /* of the kernel */
   int threads;            /* of a block; 0: rows of threads, or a CPU's vectors */
   int64_t block_bytes;    /* of block memory */
+  int narrow_dims;        /* dim[] below are sizes, strides and offsets of less than 32 bits, and so is every place; 0: no */
   int together;           /* blocks that are to fit on a multiprocessor at once; 0: any */
   dhc_dimprog n_tasks;    /* over dim[]; set by dhc_lp_tasks */
   dhc_dimprog first_tasks; /* over dim[]; tasks below are done before others begin; absent: 0 */
@@ -267,6 +268,8 @@ void dhc_lp_end(DhcLp *b);
 void dhc_lp_cse(DhcLp *p);
 /* By statement: an i64 that is a size or a place, or comes from such alone, and so never overflows. */
 bool *dhc_lp_indices(const DhcLp *p, DhcArena *arena);
+/* By statement: an i64, of a value or a variable, that 32 bits hold where narrow_dims says what it says. */
+bool *dhc_lp_narrow(const DhcLp *p, DhcArena *arena);
 /* The same program, with every access checked against limits that the caller gives (bounds.c). */
 DhcLp *dhc_lp_checked(const DhcLp *p, DhcArena *arena);
 /* Well-formed: types, operands defined and in scope, blocks closed. Run on every program. */

@@ -29,6 +29,7 @@ static const DhcTemplate *plain_of(DhcKind kind, DhcTargetKind target) {
 static DhcLp *run(const DhcTemplate *t, const DhcTplInput *in, const char **why) {
   DhcLp *b = dhc_lp_new(in->arena, in->spec->n_operands, dhc_spec_n_dims(in->spec));
   t->build(in, b);
+  if (in->facts->kind == DHC_TARGET_GPU && !in->schedule->wide) b->narrow_dims = dhc_spec_extra_arg(in->spec, 0);
   if (b->refused) {
     *why = dhc_arena_printf(in->arena, "template %s: %s", t->name, b->refused);
     return NULL;

@@ -8,7 +8,7 @@ typedef struct Again {
   int stretched;   /* work that is not repeated under a broadcast */
   int scalar;      /* work of a single element */
 } Again;
-static const Again by_memory = {6, 2, 8, 32}, by_kernels = {48, 5, 48, 32};
+static const Again by_memory = {6, 2, 8, 32}, by_kernels = {48, 5, 8, 32};
 
 typedef struct Cost {
   int work, loads, steps;

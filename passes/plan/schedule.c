@@ -582,6 +582,79 @@ static int gpu_classes(const DhcSpec *s, DhcCompute compute, DhcArena *arena, Dh
   }
 }
 
+/* ---- places of 32 bits ---- */
+
+enum { NEAR = 1 << 30, SLACK = 256, SPLIT_PRODUCTS = 1 << 20 };
+
+static void put_size(Guard *g, int arg) { /* of a stride or an offset */
+  put_arg(g, arg);
+  put_const(g, 0);
+  put_arg(g, arg);
+  put_op(g, DHC_DIM_SUB);
+  put_op(g, DHC_DIM_MAX);
+}
+
+/* The farthest place along a term, in its operand's elements; what tiles compute of beyond the ends counts, too. */
+static void put_term_reach(Guard *g, int operand, int term) {
+  const DhcTerm *t = &g->spec->operand[operand].term[term];
+  put_const(g, 0);
+  for (int i = 0; i < t->n_axes; i++) {
+    put_count(g, 1u << t->axis[i]);
+    put_const(g, SLACK);
+    put_op(g, DHC_DIM_ADD);
+    put_const(g, t->coef[i] < 0 ? -t->coef[i] : t->coef[i]);
+    put_op(g, DHC_DIM_MUL);
+    put_op(g, DHC_DIM_ADD);
+  }
+  if (t->guarded) {
+    int offset = dhc_spec_offset_arg(g->spec, operand, term);
+    put_size(g, offset);
+    put_op(g, DHC_DIM_ADD);
+    put_arg(g, offset + 1);
+    put_op(g, DHC_DIM_ADD);
+  }
+  if (t->unit) return;
+  put_size(g, dhc_spec_stride_arg(g->spec, operand, term));
+  put_op(g, DHC_DIM_MUL);
+}
+
+/* All places of all operands, and all counts, are far below 2^31; false: the spec does not say so. Joined by and with
+ * the guard so far. exact: of a split contraction's pieces, too, which are as many as blocks of the product rule. */
+static bool put_reach(Guard *g, bool exact) {
+  const DhcSpec *s = g->spec;
+  bool joined = g->code.n > 0;
+  put_const(g, 0);
+  for (int o = 0; o < s->n_operands; o++)
+    for (int t = 0; t < s->operand[o].n_terms; t++) {
+      if (s->operand[o].term[t].index >= 0 && !s->operand[o].term[t].guarded) return false;
+      put_term_reach(g, o, t);
+      put_op(g, DHC_DIM_ADD);
+    }
+  put_const(g, NEAR);
+  put_op(g, DHC_DIM_LE);
+  if (joined) put_op(g, DHC_DIM_AND);
+  put_bound(g, axes_of(s, DHC_AXIS_PAR), NEAR, true);
+  put_bound(g, axes_of(s, DHC_AXIS_SEQ), NEAR, true);
+  put_bound(g, axes_of(s, DHC_AXIS_RED), exact ? SPLIT_PRODUCTS : NEAR, true);
+  return true;
+}
+
+/* Classes whose places are of 32 bits, and one more for what is larger. */
+static int gpu_widths(const DhcSpec *s, bool exact, DhcArena *arena, int n, DhcSchedule out[DHC_MAX_CLASSES]) {
+  DhcSchedule last = out[n - 1];
+  last.wide = true;
+  bool any = dhc_spec_extra_arg(s, 0) > 0 && n < DHC_MAX_CLASSES;
+  for (int i = 0; i < n; i++) {
+    Guard g = {.arena = arena, .spec = s};
+    for (int k = 0; k < out[i].guard.n_code; k++) put(&g, out[i].guard.code[k]);
+    any = any && put_reach(&g, exact);
+    if (!any) out[i].wide = true;
+    else out[i].guard = guard_of(&g);
+  }
+  if (any) out[n++] = last;
+  return n;
+}
+
 /* ---- all kinds ---------------------------------------------------------------------- */
 
 static int choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
@@ -589,7 +662,7 @@ static int choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, Dh
 #define KIND(id, name, ...) [DHC_KIND_##id] = name,
 #include "ir/kinds.def"
   };
-  if (t->kind == DHC_TARGET_GPU) return gpu_classes(s, t->compute, arena, out);
+  if (t->kind == DHC_TARGET_GPU) return gpu_widths(s, t->compute == DHC_COMPUTE_F32, arena, gpu_classes(s, t->compute, arena, out), out);
   if (s->kind == DHC_KIND_DOT) return dot_classes(out);
   if (s->kind == DHC_KIND_ROW) return row_classes(s, arena, out);
   if (s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW) return conv_classes(s, t, arena, out);
