@@ -315,7 +315,13 @@ static dhc_status put_scalars(const DhcLoaded *l) {
     dhc_tensor_convert(block + at, t->dtype, &p->scalars[at / SCALAR_BYTES], DHC_F64, 1);
     any = true;
   }
-  return any ? p->device->ops->upload(p->device, p->segment[DHC_SEGMENT_SCALARS], block, SCALAR_BYTES * p->n_scalars) : dhc_status_ok();
+  int64_t n = SCALAR_BYTES * p->n_scalars;
+  if (!any || (p->n_sent == n && !memcmp(p->sent, block, (size_t)n))) return dhc_status_ok(); /* entries that run mostly read constants */
+  p->n_sent = -1;
+  DHC_TRY(p->device->ops->upload(p->device, p->segment[DHC_SEGMENT_SCALARS], block, n));
+  memcpy(p->sent, block, (size_t)n);
+  p->n_sent = n;
+  return dhc_status_ok();
 }
 
 static dhc_status put_inputs(const DhcLoaded *l, const Binding *b, const DhcTensorView *const *in) {

@@ -23,6 +23,8 @@ struct DhcProg {
   int64_t places; /* goes up when a state has moved */
   const char *scalar_names[DHC_PROG_MAX_SCALARS];
   double scalars[DHC_PROG_MAX_SCALARS];
+  char sent[SCALAR_BYTES * DHC_PROG_MAX_SCALARS]; /* the first n_sent bytes of their segment; -1: not known */
+  int64_t n_sent;
   int32_t n_scalars;
   int64_t version;
   int64_t fresh; /* version at which all ranges began; -1: none are as they began */
