@@ -15,6 +15,9 @@ void dhc_cuda_cast(DhcText *to, const char *x, dhc_dtype from, dhc_dtype want);
 /* The functions that `body` calls, and those that they call. */
 void dhc_cuda_pieces(const char *body, DhcText *to);
 
+/* By statement: before it the kernel waits until those before it are done (in the program's arena). */
+const bool *dhc_cuda_waits(const DhcLp *p);
+
 /* How a kernel is launched; stands before its code in the store. */
 typedef struct DhcCudaLaunch {
   int32_t threads;      /* of a block */

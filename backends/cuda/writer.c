@@ -118,18 +118,12 @@ static bool is_multiple(DhcLv x, int64_t of) {
   return false;
 }
 
-/* What a pointer was displaced from. */
-static const DhcLpInst *root_of(DhcLv p) {
-  while (p->kind == DHC_LP_AT) p = p->a[0];
-  return p;
-}
-
 /* Elements of a stack array that lie in one thread's for every `per` of the program's. */
-static int dealt(const Writer *w, DhcLv p) { return root_of(p)->kind == DHC_LP_LOCAL ? w->per_row[root_of(p)->id] : 1; }
+static int dealt(const Writer *w, DhcLv p) { return dhc_lp_root(p)->kind == DHC_LP_LOCAL ? w->per_row[dhc_lp_root(p)->id] : 1; }
 
 static bool touches(const DhcLpInst *n, const DhcLpInst *local) {
   for (int k = 0; k < 4; k++)
-    if (n->a[k] && n->a[k]->type.ptr && root_of(n->a[k]) == local) return true;
+    if (n->a[k] && n->a[k]->type.ptr && dhc_lp_root(n->a[k]) == local) return true;
   return false;
 }
 
@@ -245,7 +239,7 @@ static void write_store(Writer *w, const DhcLpInst *n) {
     return;
   }
   /* one thread of a row stores what all hold; the others may neither run ahead nor lag behind */
-  bool one = w->row > 1 && lanes == 1 && root_of(n->a[0])->kind != DHC_LP_LOCAL;
+  bool one = w->row > 1 && lanes == 1 && dhc_lp_root(n->a[0])->kind != DHC_LP_LOCAL;
   if (one) {
     indent(w);
     dhc_text_puts(w->to, "__syncwarp(row);\n");
@@ -600,52 +594,6 @@ static bool uses_dim(const DhcLp *p, int i) {
   return false;
 }
 
-/* Does the statement read or write what other kernels wrote or read? */
-static bool meets_memory(const DhcLpInst *n) {
-  if (n->kind == DHC_LP_AT || n->kind == DHC_LP_ALIGNED) return false;
-  for (int k = 0; k < 4; k++)
-    if (n->a[k] && n->a[k]->type.ptr && root_of(n->a[k])->kind != DHC_LP_LOCAL && root_of(n->a[k])->kind != DHC_LP_BLOCK) return true;
-  return n->kind == DHC_LP_VAR || n->kind == DHC_LP_SET ? n->a[0]->type.ptr : false;
-}
-
-/* Where the statement that `open` begins ends. */
-static int end_of(const DhcLp *p, int open) {
-  int i = open;
-  while (p->code.at[i]->kind != DHC_LP_END || p->code.at[i]->i != open) i++;
-  return i;
-}
-
-/* Before which statements from i on, to the end of their block, the kernel waits for those before it: on every way
- * before the first that meets memory, outside loops. What comes first, places and tables of its own, is made while the
- * others still run. Gives where the block ends; *waited: has been waited for, on entry and there. */
-static int find_waits(const DhcLp *p, int i, bool *before, bool *waited) {
-  for (; i < p->code.n; i++) {
-    const DhcLpInst *n = p->code.at[i];
-    bool one = *waited, other = *waited;
-    switch (n->kind) {
-    case DHC_LP_ELSE:
-    case DHC_LP_END: return i;
-    case DHC_LP_TASKS: i = find_waits(p, i + 1, before, waited); break;
-    case DHC_LP_IF:
-      i = find_waits(p, i + 1, before, &one);
-      if (p->code.at[i]->kind == DHC_LP_ELSE) i = find_waits(p, i + 1, before, &other);
-      before[i + 1] = one != other; /* and for what comes behind it, on the way without */
-      *waited = one || other;
-      break;
-    case DHC_LP_FOR:
-      for (int k = i, end = end_of(p, i); k < end; k++) one = one || meets_memory(p->code.at[k]);
-      before[i] = before[i] || (one && !*waited);
-      *waited = one;
-      i = end_of(p, i);
-      break;
-    default:
-      before[i] = before[i] || (!*waited && meets_memory(n));
-      *waited = *waited || before[i];
-    }
-  }
-  return i;
-}
-
 /* What comes next may start to start where this leaves it room: its wait is for all of this. */
 static void write_wait(Writer *w) {
   dhc_text_puts(w->to, "#if __CUDA_ARCH__ >= 900\n");
@@ -690,8 +638,7 @@ static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
   }
   for (int i = 0; i < p->n_dims; i++)
     if (uses_dim(p, i)) dhc_text_printf(to, "  const %s d%d = a.dim[%d];\n", i < p->narrow_dims ? "int" : "i64", i, i);
-  bool waited = false, *before = DHC_NEW_N(p->arena, bool, p->code.n + 1);
-  find_waits(p, 0, before, &waited);
+  const bool *before = dhc_cuda_waits(p);
   for (int i = 0; i < p->code.n && !w->why; i++) {
     if (before[i]) write_wait(w);
     write_statement(w, p->code.at[i]);

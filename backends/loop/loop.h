@@ -270,6 +270,11 @@ void dhc_lp_cse(DhcLp *p);
 bool *dhc_lp_indices(const DhcLp *p, DhcArena *arena);
 /* By statement: an i64, of a value or a variable, that 32 bits hold where narrow_dims says what it says. */
 bool *dhc_lp_narrow(const DhcLp *p, DhcArena *arena);
+/* What a pointer was displaced from. */
+static inline DhcLv dhc_lp_root(DhcLv p) {
+  while (p->kind == DHC_LP_AT) p = p->a[0];
+  return p;
+}
 /* The same program, with every access checked against limits that the caller gives (bounds.c). */
 DhcLp *dhc_lp_checked(const DhcLp *p, DhcArena *arena);
 /* Well-formed: types, operands defined and in scope, blocks closed. Run on every program. */
