@@ -152,10 +152,13 @@ static void *compile_part(void *arg) {
 
 /* Size classes side by side: those of a contraction take NVRTC seconds each, and longer than all else of a model
  * together if one waits for the other. */
-static dhc_status compile_parts(Self *s, const char *const *source, const char *const *names, int n, Part *part) {
+static dhc_status compile_parts(Self *s, const DhcLp *const *program, const char *const *source, const char *const *names, int n, Part *part) {
   const DhcNvrtc *nv;
   DHC_TRY(dhc_cuda_nvrtc(&nv));
-  for (int i = 0; i < n; i++) part[i] = (Part){.self = s, .nv = nv, .job = {.source = source[i], .name = names[i], .arch = s->arch}};
+  for (int i = 0; i < n; i++) {
+    bool huge = n > 1 && !program[i]->narrow_dims; /* the class for places beyond 32 bits */
+    part[i] = (Part){.self = s, .nv = nv, .job = {.source = source[i], .name = names[i], .arch = s->arch, .quick = huge}};
+  }
   for (int i = 1; i < n; i++) part[i].apart = !pthread_create(&part[i].thread, NULL, compile_part, &part[i]);
   for (int i = 0; i < n; i++)
     if (!part[i].apart) compile_part(&part[i]);
@@ -179,7 +182,7 @@ static dhc_status compile(Self *s, const DhcLp *const *program, const char *cons
     dhc_cuda_write(&program[i], &names[i], 1, NULL, &one, &launch[i], &why);
     source[i] = dhc_text_str(&one);
   }
-  dhc_status st = compile_parts(s, source, names, n, part);
+  dhc_status st = compile_parts(s, program, source, names, n, part);
   for (int i = 0; i < n; i++) code[i] = part[i].code;
   if (!st.code && text == DHC_TEXT_USE) {
     st = resources(code, names, launch, n, about, out);

@@ -218,8 +218,8 @@ dhc_status dhc_nvrtc_compile(const DhcNvrtc *nv, const DhcNvrtcJob *job, char **
   snprintf(arch, sizeof arch, "--gpu-architecture=%.32s", job->arch);
   /* nothing but what the text says: no contraction, IEEE division and root, denormals kept */
   const char *options[] = {arch, "--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false",
-                           "--std=c++17", "--no-cache"};
-  int n_options = nv->major >= 13 ? 7 : 6; /* 12 knows no --no-cache */
+                           "--std=c++17", "--no-cache", "--Ofast-compile=mid"};
+  int n_options = nv->major < 13 ? 6 : job->quick ? 8 : 7; /* 12 knows neither of the last two */
   NvProgram program = NULL;
   *out = NULL;
   int code = nv->nvrtcCreateProgram(&program, job->source, job->name, 0, NULL, NULL);

@@ -94,6 +94,7 @@ dhc_status dhc_cuda_status(const DhcCudaDriver *cu, int code, const char *what) 
 typedef struct DhcNvrtcJob {
   const char *source, *name, *arch;
   int ptx; /* text instead of a cubin */
+  int quick; /* code that hardly ever runs: compiled fast rather than well */
   char **log;
 } DhcNvrtcJob;
 dhc_status dhc_nvrtc_compile(const DhcNvrtc *nv, const DhcNvrtcJob *job, char **out, size_t *n_out) DHC_MUST_USE;
