@@ -85,31 +85,39 @@ static DhcLv next_stage(DhcTile *d, DhcLv base) {
   return dhc_lp_select(b, dhc_lp_lt(b, next, dhc_lp_i64(b, size * d->stages)), next, dhc_lp_i64(b, 0));
 }
 
+/* Rounds before the first that multiplies bring steps only; the code that brings one stands here twice, and the first
+ * of them before all loops, so that nothing waits for it. */
 static void steps(DhcTile *d, DhcLv n_steps) {
   DhcLp *b = d->b;
-  int ahead = d->stages - 1;
+  int ahead = d->stages - 1, first = 1;
   bool tables = has_k_table(d);
   Walk w = walk_begin(d), used = walk_begin(d);
   dhc_tile_lines(d);
-  for (int s = 0; s < ahead; s++) {
+  if (tables && d->chunk <= ahead) first = ahead; /* places are due before the first product */
+  for (int s = 0; s < first; s++) {
     DhcLv step = dhc_lp_i64(b, s);
     if (tables && s % d->chunk == 0) dhc_tile_ks(d, step, dhc_lp_get(b, w.k));
     if ((tables && s % d->chunk == 0) || !s) dhc_lp_barrier(b);
     copy_step(d, &w, step, n_steps, dhc_lp_i64(b, s * (d->stage / 4)));
   }
-  if (tables && ahead % d->chunk == 0) dhc_tile_ks(d, dhc_lp_i64(b, ahead), dhc_lp_get(b, w.k));
-  DhcLpVar now = dhc_lp_var(b, dhc_lp_i64(b, 0)), free = dhc_lp_var(b, dhc_lp_i64(b, ahead * (d->stage / 4)));
-  DhcLv s = dhc_lp_for(b, dhc_lp_i64(b, 0), n_steps, 1);
+  if (tables && first % d->chunk == 0) dhc_tile_ks(d, dhc_lp_i64(b, first), dhc_lp_get(b, w.k));
+  DhcLpVar now = dhc_lp_var(b, dhc_lp_i64(b, 0)), free = dhc_lp_var(b, dhc_lp_i64(b, first * (d->stage / 4)));
+  DhcLv s = dhc_lp_for(b, dhc_lp_i64(b, first - ahead), n_steps, 1);
+  DhcLv multiplies = dhc_lp_ge(b, s, dhc_lp_i64(b, 0));
+  if (first < ahead) dhc_lp_if(b, multiplies);
   dhc_lp_wait(b, ahead - 1);
   dhc_lp_barrier(b); /* the step's ks are here, and nobody multiplies the stage that is filled now */
+  if (first < ahead) dhc_lp_end(b);
   DhcLv next = dhc_lp_addc(b, s, ahead);
   copy_step(d, &w, next, n_steps, dhc_lp_get(b, free));
   if (tables) begin_chunk(d, dhc_lp_addc(b, next, 1), &w);
+  if (first < ahead) dhc_lp_if(b, multiplies);
   dhc_tile_multiply(d, dhc_lp_get(b, now), dhc_lp_sub(b, d->k_end, dhc_lp_get(b, used.k)));
   dhc_tile_end_step(d, dhc_lp_addc(b, dhc_lp_get(b, used.k), d->bk));
   dhc_lp_set(b, now, next_stage(d, dhc_lp_get(b, now)));
-  dhc_lp_set(b, free, next_stage(d, dhc_lp_get(b, free)));
   walk_next(d, &used);
+  if (first < ahead) dhc_lp_end(b);
+  dhc_lp_set(b, free, next_stage(d, dhc_lp_get(b, free)));
   dhc_lp_end(b);
 }
 
