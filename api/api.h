@@ -43,6 +43,7 @@ struct dhc_session {
   DhcArena arena;
   DhcStrings strings;
   DhcSources sources;
+  DhcParsed parsed; /* model files, whose trees its models share */
   DhcDiags diags;
   dhc_session_options o;
   DhcBudget budget;
@@ -102,7 +103,7 @@ struct dhc_model {
   const char *const *roots;  /* where its shipped texts were looked for */
   int n_roots;
   uint8_t from[32]; /* digest of its texts and settings (kept.c) */
-  int sources_before, sources_end; /* its texts among the session's: behind the first so many, up to the last */
+  DhcFileNumbers files; /* its texts among the session's: what it was read from, then its settings */
   int said;         /* messages of the session when it was open */
   const char *const *report; /* patterns of taps that runs of `loss` give as results, or NULL */
 };

@@ -38,20 +38,29 @@ static void add_names(DhcSha256 *h, const char *const *names) {
   add_text(h, NULL);
 }
 
+/* Files of an image are numbers of the model's own files, from 1; 0 stays none. */
+typedef uint32_t FileNumber(const dhc_model *m, uint32_t file);
+
+static uint32_t own_number(const dhc_model *m, uint32_t file) {
+  for (int i = 0; i < m->files.n; i++)
+    if (m->files.at[i] == file) return (uint32_t)i + 1;
+  return 0;
+}
+
 void kept_model(dhc_model *m, const dhc_model_options *o) {
   DhcSha256 h;
-  const DhcSources *all = &m->s->sources;
   dhc_sha256_init(&h);
   add_text(&h, o->root);
   add_text(&h, o->preset);
   add_text(&h, o->variant);
   add_text(&h, o->recipe);
   for (int i = 0; i < o->n_sets; i++) add_text(&h, o->sets[i]);
-  for (int i = m->sources_before; i < all->files.n; i++) {
-    add_number(&h, (int64_t)all->files.at[i].n_bytes);
-    dhc_sha256_update(&h, all->files.at[i].text, all->files.at[i].n_bytes);
+  for (int i = 0; i < m->files.n; i++) {
+    const DhcSource *text = dhc_sources_get(&m->s->sources, m->files.at[i]);
+    add_number(&h, (int64_t)text->n_bytes);
+    dhc_sha256_update(&h, text->text, text->n_bytes);
   }
-  add_number(&h, (int64_t)dhc_elab_program(m->elab)->root->file - m->sources_before);
+  add_number(&h, own_number(m, dhc_elab_program(m->elab)->root->file));
   dhc_sha256_final(&h, m->from);
 }
 
@@ -115,20 +124,19 @@ static void numbered(const char *key, int number, char out[65]) {
 
 /* ---- places in texts ------------------------------------------------------------------------ */
 
-/* Files of an image count from the model's first; 0 stays none. */
-static uint32_t moved(uint32_t file, int64_t by) {
-  return file ? (uint32_t)(file + by) : 0;
+static uint32_t session_number(const dhc_model *m, uint32_t file) {
+  return file && file <= (uint32_t)m->files.n ? m->files.at[file - 1] : 0;
 }
 
-static void move_places(dhc_image *im, int64_t by) {
+static void move_places(const dhc_model *m, dhc_image *im, FileNumber *to) {
   dhc_item *items = (dhc_item *)(uintptr_t)im->plan.items;
   dhc_guard *guards = (dhc_guard *)(uintptr_t)im->plan.guards;
-  for (int i = 0; i < im->plan.n_items; i++) items[i].src_file = moved(items[i].src_file, by);
-  for (int i = 0; i < im->plan.n_guards; i++) guards[i].src_file = moved(guards[i].src_file, by);
+  for (int i = 0; i < im->plan.n_items; i++) items[i].src_file = to(m, items[i].src_file);
+  for (int i = 0; i < im->plan.n_guards; i++) guards[i].src_file = to(m, guards[i].src_file);
 }
 
 static bool inside(const dhc_model *m, uint32_t file) {
-  return !file || (file > (uint32_t)m->sources_before && file <= (uint32_t)m->sources_end);
+  return !file || own_number(m, file);
 }
 
 static bool all_inside(const dhc_model *m, const Version *v) {
@@ -175,7 +183,7 @@ void kept_put(dhc_program *p, Version *v) {
   dhc_image im = *v->image;
   im.plan.items = dhc_arena_dup(&scratch, im.plan.items, sizeof *im.plan.items * (size_t)im.plan.n_items);
   im.plan.guards = dhc_arena_dup(&scratch, im.plan.guards, sizeof *im.plan.guards * (size_t)im.plan.n_guards);
-  move_places(&im, -(int64_t)m->sources_before);
+  move_places(m, &im, own_number);
   im.update.formula = (dhc_graph){0}; /* the model has it */
   dhc_image_add_reset_text(&im, &scratch);
   uint8_t *image;
@@ -184,7 +192,7 @@ void kept_put(dhc_program *p, Version *v) {
     dhc_hold(&held, drop_bytes, &image);
     char key[65];
     uint8_t *all = dhc_arena_alloc(&scratch, 4 * HEAD_WORDS + n_keys + n_image);
-    const Head h = {MAGIC, (uint32_t)im.plan.n_kernels, moved(v->span.file, -(int64_t)m->sources_before), v->span.begin, v->span.end};
+    const Head h = {MAGIC, (uint32_t)im.plan.n_kernels, own_number(m, v->span.file), v->span.begin, v->span.end};
     put_head(all, &h);
     for (int i = 0; i < im.plan.n_kernels; i++) memcpy(all + 4 * HEAD_WORDS + 64 * i, v->keys[i], 64);
     memcpy(all + 4 * HEAD_WORDS + n_keys, image, n_image);
@@ -246,9 +254,9 @@ static Version *read_version(dhc_program *p, const Entry *e, const DhcStoreBytes
   const uint8_t *keys = b->bytes + 4 * HEAD_WORDS, *image = keys + 64 * (size_t)h.n_kernels;
   if (dhc_image_unpack(image, (size_t)(b->bytes + b->n_bytes - image), dhc_prog_layout(p->run), &im).code != DHC_OK) return NULL;
   dhc_hold(&held, drop_image, im);
-  move_places(im, m->sources_before);
+  move_places(m, im, session_number);
   *v = (Version){.entry = e->name, .form = e->form, .mode = e->mode, .image = im, .compiled = true, .kept = true};
-  v->span = (DhcSpan){moved(h.file, m->sources_before), h.begin, h.end};
+  v->span = (DhcSpan){session_number(m, h.file), h.begin, h.end};
   bool ok = im->plan.n_kernels == (int32_t)h.n_kernels && program_fits(v, e, in, n_in) && load_kernels(m->s, im, keys) && complete(m, v);
   dhc_release(&held);
   if (ok) return v;

@@ -47,6 +47,17 @@ static void model_hash(dhc_model *m) {
   dhc_sha256_hex(digest, m->hash);
 }
 
+/* Texts that were added since there were `before` are the settings', or files that this model was the first to read. */
+static void list_files(dhc_model *m, int before) {
+  m->files = dhc_elab_files(m->elab);
+  int n = m->files.n;
+  for (uint32_t f = (uint32_t)before + 1; f <= (uint32_t)m->s->sources.files.n; f++) {
+    bool read = false;
+    for (int i = 0; i < n; i++) read = read || m->files.at[i] == f;
+    if (!read) DHC_PUSH(&m->s->arena, &m->files, f);
+  }
+}
+
 dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model **out) {
   NEED_OUT(out);
   NEED(s);
@@ -70,7 +81,9 @@ dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model 
     *own = dhc_arena_printf(&s->arena, "%s/%s", texts->prefix, DHC_PACKAGE_SHIPPED);
     roots = own;
   }
-  DhcElabConfig config = {.shipped_roots = roots, .n_shipped_roots = n_roots, .texts = texts, .max_memory_bytes = s->budget.limit};
+  s->diags.since = s->diags.all.n;
+  DhcElabConfig config = {.shipped_roots = roots, .n_shipped_roots = n_roots, .texts = texts, .parsed = &s->parsed,
+                          .max_memory_bytes = s->budget.limit};
   DhcElab *elab = dhc_elab_open(&s->arena, &s->strings, &s->diags, &config, made.name);
   if (!elab) return session_errors_since(s, before);
   DhcModelRequest rq = {.root = made.root, .preset = made.preset, .variant = made.variant, .recipe = made.recipe, .sets = sets,
@@ -86,8 +99,7 @@ dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model 
   m->asked = keep_options(s, o);
   m->made = keep_options(s, &made);
   model_hash(m);
-  m->sources_before = sources_before;
-  m->sources_end = s->sources.files.n;
+  list_files(m, sources_before);
   m->said = s->diags.all.n;
   kept_model(m, &made);
   dhc_release(&held);

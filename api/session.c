@@ -205,8 +205,12 @@ dhc_status session_child(dhc_session *parent, dhc_session **out) {
   *s = *parent;
   s->lent = true;
   s->arena = (DhcArena){0};
-  s->strings = (DhcStrings){.arena = &s->arena};
-  s->sources = (DhcSources){.arena = &s->arena};
+  /* Files that the parent has parsed: their trees hold its strings, and spans in its sources. What comes to these lists
+   * lies in this session's memory. */
+  s->strings = (DhcStrings){.arena = &s->arena, .lender = &parent->strings};
+  s->sources.arena = &s->arena;
+  s->sources.files.cap = s->sources.files.n;
+  s->parsed.cap = s->parsed.n;
   s->diags = (DhcDiags){.arena = &s->arena, .sources = &s->sources};
   s->stats = (dhc_compile_stats){0};
   s->warn = (DhcWarn){s, emit_warning};

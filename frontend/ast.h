@@ -432,6 +432,10 @@ typedef struct DhcAstModule {
 } DhcAstModule;
 typedef DHC_VEC(DhcAstModule *) DhcAstModules;
 
+/* Trees of files about which nothing was said, each with the source it was made from. Who asks for the same bytes by
+ * the same name gets a module over the same declarations. */
+typedef DHC_VEC(const DhcAstModule *) DhcParsed;
+
 /* A model file with all it imports, each file once. Imported modules come before
  * those that import them; the file that was asked for is the last one. */
 typedef struct DhcAstProgram {

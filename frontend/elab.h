@@ -33,6 +33,7 @@ typedef struct DhcElabConfig {
   const char *const *shipped_roots; /* folders that hold std/nn.dhc, layers/, models */
   int n_shipped_roots;
   const DhcTexts *texts; /* that the file and what it imports lie in, or NULL; the arena's or older */
+  DhcParsed *parsed; /* files that were parsed before, of the same strings and sources; NULL: nothing is shared */
   int64_t max_memory_bytes; /* parameters and buffers may not need more; 0: no limit */
 } DhcElabConfig;
 

@@ -64,6 +64,7 @@ static DhcElab *elab_new(DhcArena *arena, DhcStrings *strings, DhcDiags *diags, 
   e->parse = (DhcParse){.arena = arena,
                         .strings = strings,
                         .diags = diags,
+                        .parsed = config->parsed,
                         .shipped_roots = config->shipped_roots,
                         .n_shipped_roots = config->n_shipped_roots,
                         .texts = config->texts};
@@ -100,7 +101,11 @@ const DhcAstProgram *dhc_elab_program(const DhcElab *e) {
 }
 
 static void add_files(const DhcElab *e, const DhcAstProgram *p, DhcFileNumbers *to) {
-  for (int i = 0; i < p->modules.n; i++) DHC_PUSH(e->arena, to, p->modules.at[i]->file);
+  for (int i = 0; i < p->modules.n; i++) {
+    bool known = false;
+    for (int k = 0; k < to->n; k++) known = known || to->at[k] == p->modules.at[i]->file;
+    if (!known) DHC_PUSH(e->arena, to, p->modules.at[i]->file);
+  }
 }
 
 DhcFileNumbers dhc_elab_files(const DhcElab *e) {

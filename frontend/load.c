@@ -81,6 +81,35 @@ static DhcAstModule *parse_module(DhcParse *p, const char *name, const char *pat
   return m;
 }
 
+/* ---- The same text again --------------------------------------------------------------- */
+
+static const DhcAstModule *parsed_before(const DhcParse *p, const DhcPlace *place, const char *text, size_t n_bytes) {
+  for (int i = 0; p->parsed && i < p->parsed->n; i++) {
+    const DhcAstModule *m = p->parsed->at[i];
+    const DhcSource *s = dhc_sources_get(p->diags->sources, m->file);
+    if (s->n_bytes == n_bytes && !strcmp(s->path, place->path) && !strcmp(s->name, place->name) && !memcmp(s->text, text, n_bytes)) return m;
+  }
+  return NULL;
+}
+
+/* A module of its own, as where its imports stand is another program's business. */
+static DhcAstModule *own_module(DhcParse *p, const DhcAstModule *from) {
+  DhcAstModule *m = dhc_arena_dup(p->arena, from, sizeof *m);
+  m->imports.at = dhc_arena_dup(p->arena, from->imports.at, sizeof *m->imports.at * (size_t)from->imports.n);
+  m->imports.cap = m->imports.n;
+  return m;
+}
+
+static DhcAstModule *module_of(DhcParse *p, const DhcPlace *place, const char *text, size_t n_bytes, bool is_root) {
+  const DhcAstModule *known = parsed_before(p, place, text, n_bytes);
+  if (known) return own_module(p, known);
+  int said = p->diags->all.n, errors = p->diags->n_errors;
+  DhcAstModule *m = parse_module(p, place->name, place->path, text, n_bytes, is_root);
+  bool silent = p->diags->all.n == said && p->diags->n_errors == errors && (m->decls.n || m->imports.n);
+  if (p->parsed && silent) DHC_PUSH(p->arena, p->parsed, own_module(p, m));
+  return m;
+}
+
 /* ---- Imports -------------------------------------------------------------------------- */
 
 static bool load(Loader *ld, const DhcPlace *place, int parent, DhcSpan at, const char *as_written,
@@ -244,7 +273,7 @@ static bool load(Loader *ld, const DhcPlace *place, int parent, DhcSpan at, cons
     return false;
   }
   Loaded file = {.place = *place, .index = -1, .parent = parent, .level = level};
-  file.module = parse_module(ld->p, place->name, place->path, text, n_bytes, parent < 0);
+  file.module = module_of(ld->p, place, text, n_bytes, parent < 0);
   int k = ld->files.n;
   DHC_PUSH(ld->p->arena, &ld->files, file);
   follow_imports(ld, k);

@@ -20,6 +20,7 @@ typedef struct DhcTexts {
 
 typedef struct DhcParse {
   DhcArena *arena;     /* session: trees, texts */
+  DhcParsed *parsed;   /* session: what was parsed before; NULL: nothing is shared */
   DhcStrings *strings; /* session: names */
   DhcDiags *diags;     /* its `sources` receives the files read */
   /* Folders searched in order for `import std/nn` (FOLDER/std/nn.dhc). */

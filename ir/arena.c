@@ -295,15 +295,23 @@ static void strings_rehash(DhcStrings *s) {
   }
 }
 
+/* Where the text stands in the table, or would; the table is not empty. */
+static size_t strings_find(const DhcStrings *s, size_t hash, const char *text, size_t n) {
+  size_t mask = (size_t)s->cap - 1, k = hash & mask;
+  while (s->slot[k] && (strncmp(s->slot[k], text, n) || s->slot[k][n])) k = (k + 1) & mask;
+  return k;
+}
+
+/* Its own strings come first: what the lender has got since is not its. */
 const char *dhc_intern_n(DhcStrings *s, const char *text, size_t n) {
   n = strnlen(text, n); /* a string ends at its first NUL */
   if (s->n * 2 >= s->cap) strings_rehash(s);
-  size_t mask = (size_t)s->cap - 1, k = hash_bytes(text, n) & mask;
-  for (; s->slot[k]; k = (k + 1) & mask)
-    if (strncmp(s->slot[k], text, n) == 0 && s->slot[k][n] == '\0') return s->slot[k];
-  const char *copy = dhc_arena_strndup(s->arena, text, n);
+  size_t hash = hash_bytes(text, n), k = strings_find(s, hash, text, n);
+  if (s->slot[k]) return s->slot[k];
+  const DhcStrings *l = s->lender;
+  const char *known = l && l->n ? l->slot[strings_find(l, hash, text, n)] : NULL;
   s->n++;
-  return s->slot[k] = copy;
+  return s->slot[k] = known ? known : dhc_arena_strndup(s->arena, text, n);
 }
 
 const char *dhc_intern(DhcStrings *s, const char *text) {

@@ -64,9 +64,11 @@ void dhc_text_puts(DhcText *t, const char *s);
 void dhc_text_int(DhcText *t, int64_t v); /* decimal */
 const char *dhc_text_str(DhcText *t); /* "" if untouched */
 
-/* Interned strings: equal text, equal pointer, for the table's lifetime. */
+/* Interned strings: equal text, equal pointer, for the table's lifetime; and equal to the lender's, for what that had
+ * before this table did. */
 typedef struct DhcStrings {
   DhcArena *arena;
+  const struct DhcStrings *lender; /* outlives this one; or NULL */
   const char **slot;
   int n, cap;
 } DhcStrings;

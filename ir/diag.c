@@ -56,7 +56,7 @@ DhcDiag *dhc_diag(DhcDiags *d, DhcSeverity sev, const char *code, DhcSpan at, co
   m->text = dhc_arena_vprintf(d->arena, fmt, ap);
   va_end(ap);
   if (sev == DHC_ERROR) {
-    for (int i = 0; i < d->all.n; i++)
+    for (int i = d->since; i < d->all.n; i++)
       if (same_place(d->all.at[i], code, at)) return m;
     int max = d->max_errors ? d->max_errors : 20;
     if (++d->n_errors > max) return m;

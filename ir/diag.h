@@ -57,10 +57,11 @@ typedef struct DhcDiags {
   DHC_VEC(DhcDiag *) all;
   int n_errors, n_warnings;
   int max_errors; /* further ones are counted, not kept; 0 = 20 */
+  int since;      /* messages before that number are of something else, where the same file may have been read, too */
 } DhcDiags;
 
 /* Adds one message; the result takes notes and a hint, and is never NULL. A second
- * error at the same span with the same code is dropped (kept out of `all`). */
+ * error at the same span with the same code is dropped (kept out of `all`), `since` some message. */
 DhcDiag *dhc_diag(DhcDiags *d, DhcSeverity sev, const char *code, DhcSpan at, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 void dhc_diag_note(DhcDiags *d, DhcDiag *to, DhcSpan at, const char *fmt, ...)

@@ -15,8 +15,8 @@ static void switches(const DhcPipeline *p, Px *px) {
  * of what a gradient is (docs/design.md) and no switch reaches it. */
 static bool clean_source(DhcPipeline *p, Px *px) {
   if (p->rq.derive != DHC_DERIVE_NOTHING) px->disabled = NULL, px->limit = -1;
-  const char *cut = p->rq.recurs ? "recur,chunk" : "chunk";
-  return dhc_passes_clean(p->module, px) && (p->rq.derive == DHC_DERIVE_NOTHING || dhc_passes_run(p->module, px, cut));
+  const char *cut = p->rq.derive == DHC_DERIVE_NOTHING ? "clean" : p->rq.recurs ? "clean,recur,chunk" : "clean,chunk";
+  return dhc_passes_run(p->module, px, cut);
 }
 
 /* A scalar loss is differentiated by itself; anything else against given cotangents. */

@@ -119,11 +119,22 @@ static dhc_status add_word(Axes *x, const DhcDeclNames *all, const char *target,
                          near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
 }
 
+static DhcElab *read_file(dhc_sweep *w, DhcDiags *diags) {
+  dhc_session *s = w->s;
+  DhcElabConfig config = {.shipped_roots = s->roots, .n_shipped_roots = s->n_roots, .parsed = &s->parsed, .max_memory_bytes = s->budget.limit};
+  return dhc_elab_open(&s->arena, &s->strings, diags, &config, w->o.model.name);
+}
+
+/* All variants share the trees of the sweep's session. What is wrong with them the first variant says. */
+static void parse_once(dhc_sweep *w) {
+  DhcDiags quiet = {.arena = &w->arena, .sources = &w->s->sources};
+  (void)read_file(w, &quiet);
+}
+
 static dhc_status add_declared(Axes *x, const char *words) {
   dhc_session *s = x->w->s;
   int before = s->diags.n_errors;
-  DhcElabConfig config = {.shipped_roots = s->roots, .n_shipped_roots = s->n_roots, .max_memory_bytes = s->budget.limit};
-  DhcElab *e = dhc_elab_open(&s->arena, &s->strings, &s->diags, &config, x->w->o.model.name);
+  DhcElab *e = read_file(x->w, &s->diags);
   if (!e) return session_errors_since(s, before);
   const char *target = target_of(e, x->w->o.model.root);
   DhcDeclNames all = dhc_elab_list(e, DHC_LIST_VARIANTS, target);
@@ -229,6 +240,7 @@ dhc_status api_sweep_open(dhc_session *s, const dhc_sweep_options *o, dhc_sweep 
   DhcHeld held;
   dhc_hold(&held, free, w);
   dhc_status st = list_variants(w);
+  if (st.code == DHC_OK) parse_once(w);
   if (st.code == DHC_OK) st = sweep_solve(w);
   dhc_release(&held);
   if (st.code == DHC_OK) *out = w;

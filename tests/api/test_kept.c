@@ -326,6 +326,62 @@ static void in_any_order(void) {
   free(want.image);
 }
 
+/* ---- one session --------------------------------------------------------------------------------- */
+
+static const Ask nothing = {.model = "files", .entry = "of a session"};
+
+static dhc_model *open_in(dhc_session *s, const char *name, const char *set) {
+  char path[700];
+  dhc_model *m = NULL;
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  dhc_status st = dhc_model_open(s, &(dhc_model_options){.name = path, .sets = &set, .n_sets = set != NULL}, &m);
+  (void)st; /* NULL */
+  return m;
+}
+
+static void run_in(dhc_session *s, const Ask *q, const Answer *want, bool kept) {
+  Answer a = {0};
+  dhc_model *m = open_in(s, q->model, q->set);
+  dhc_status st = ask_model(m, q, &a);
+  if (st.code != DHC_OK || a.kept != kept || memcmp(a.results, want->results, sizeof a.results)) fail(q, "in a session with others");
+  free(a.image);
+  dhc_model_close(m);
+}
+
+/* Files that are as they were are not read again, by a session that a parent lent them neither; one that has changed is; and
+ * what is wrong with a model is said each time. */
+static void shared_files(void) {
+  const Ask q = {.model = "kept.dhc", .entry = "loss", .mode = DHC_MODE_TRAIN, .length = 3};
+  Ask alone = q;
+  dhc_session *s, *child;
+  alone.memory_only = true;
+  Answer want = ask(&alone);
+  files(true, DROP);
+  if (dhc_session_open(&(dhc_session_options){.threads = 1, .backend = "cpu", .cache_dir = cache}, &s).code != DHC_OK) exit(3);
+  dhc_model_close(open_in(s, "corner.dhc", NULL));
+  run_in(s, &q, &want, false);
+  int n = s->sources.files.n;
+  run_in(s, &q, &want, true);
+  if (s->sources.files.n != n) fail(&nothing, "unchanged, read again");
+  if (session_child(s, &child).code != DHC_OK) exit(3);
+  run_in(child, &q, &want, true);
+  if (child->sources.files.n != n || s->sources.files.n != n) fail(&nothing, "unchanged, read again by a child");
+  write_text("block.dhc", block_text, "0.75");
+  dhc_model *m = open_in(child, "kept.dhc", NULL);
+  if (child->sources.files.n != n + 1 || s->sources.files.n != n) fail(&nothing, "changed, not read by a child");
+  dhc_model_close(m);
+  dhc_session_close(child);
+  write_text("block.dhc", block_text, "0.5");
+  for (int i = 0; i < 3; i++) {
+    int before = dhc_session_errors(s);
+    if (open_in(s, "kept.dhc", "deep=3") || dhc_session_errors(s) != before + 1) fail(&nothing, "an error is not said each time");
+  }
+  run_in(s, &q, &want, true);
+  dhc_session_close(s);
+  same(&q, &want, true, "kept by a session of several models");
+  free(want.image);
+}
+
 int main(int argc, char **argv) {
   if (argc != 2) return 2;
   snprintf(folder, sizeof folder, "%s/kept.%d", argv[1], (int)getpid());
@@ -342,6 +398,7 @@ int main(int argc, char **argv) {
   switches();
   messages();
   in_any_order();
+  shared_files();
   files(true, DROP);
   files(false, DROP);
   char path[700];

@@ -21,7 +21,7 @@ static bool parse(DhcArena *arena, DhcSources *sources, Run *r, const char *text
   r->diags.arena = arena;
   r->diags.sources = sources;
   r->strings.arena = arena;
-  r->parse = (DhcParse){arena, &r->strings, &r->diags, NULL, 0};
+  r->parse = (DhcParse){.arena = arena, .strings = &r->strings, .diags = &r->diags};
   return dhc_parse_text(&r->parse, "fuzz", text, n, &r->program);
 }
 

@@ -17,7 +17,7 @@ static bool parses(const char *example, int n) {
     DhcSources sources = {.arena = &arena};
     DhcDiags diags = {.arena = &arena, .sources = &sources};
     DhcStrings strings = {.arena = &arena};
-    DhcParse parse = {&arena, &strings, &diags, NULL, 0};
+    DhcParse parse = {.arena = &arena, .strings = &strings, .diags = &diags};
     DhcAstProgram program;
     const char *s = dhc_arena_printf(&arena, frames[i], n, example);
     dhc_parse_text(&parse, "example", s, strlen(s), &program);

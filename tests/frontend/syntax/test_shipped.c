@@ -11,7 +11,7 @@ static bool check(const char *root, const char *file) {
   DhcSources sources = {.arena = &arena};
   DhcDiags diags = {.arena = &arena, .sources = &sources};
   DhcStrings strings = {.arena = &arena};
-  DhcParse parse = {&arena, &strings, &diags, &root, 1};
+  DhcParse parse = {.arena = &arena, .strings = &strings, .diags = &diags, .shipped_roots = &root, .n_shipped_roots = 1};
   DhcAstProgram program, again;
   bool good = dhc_parse_file(&parse, file, &program);
   if (good) {

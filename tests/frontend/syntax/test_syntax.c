@@ -27,7 +27,7 @@ static void session_init(Session *s) {
   s->diags.arena = &s->arena;
   s->diags.sources = &s->sources;
   s->strings.arena = &s->arena;
-  s->parse = (DhcParse){&s->arena, &s->strings, &s->diags, shipped, 1};
+  s->parse = (DhcParse){.arena = &s->arena, .strings = &s->strings, .diags = &s->diags, .shipped_roots = shipped, .n_shipped_roots = 1};
 }
 
 static char *read_file(DhcArena *a, const char *path) {

@@ -34,7 +34,7 @@ static void session_init(Session *s) {
   s->diags.arena = &s->arena;
   s->diags.sources = &s->sources;
   s->strings.arena = &s->arena;
-  s->parse = (DhcParse){&s->arena, &s->strings, &s->diags, NULL, 0};
+  s->parse = (DhcParse){.arena = &s->arena, .strings = &s->strings, .diags = &s->diags};
 }
 
 /* `before`, then `part` n times, then `middle`, then `after_part` n times. */
