@@ -190,7 +190,12 @@ DhcLv dhc_tpl_step(const DhcTplCx *cx, int o, int axis);
 /* extent of an axis as a dim program, for n_tasks. */
 dhc_dimprog dhc_tpl_extent_prog(const DhcTplCx *cx, int axis);
 
-/* ---- recurrences in segments (tpl_carry.c) ---------------------------------------------- */
+/* ---- recurrences (tpl_carry.c) ----------------------------------------------------------- */
+
+/* h, zero where it is denormal. */
+DhcLv dhc_tpl_flush(DhcLp *b, DhcLv h);
+/* What SCAN node n has after h: a h + x, and what its bits ask for. */
+DhcLv dhc_tpl_next_state(DhcTplCx *cx, int n, DhcLv a, DhcLv h, DhcLv x);
 
 /* Of one channel and state, in `memory` (f32): of segment s stands at place0 + s each, in the array at `left`, what leaves
  * it if nothing enters, and in the one at `decay` by how much what enters counts. In the former's place comes what enters:

@@ -1,5 +1,18 @@
-/* A recurrence that was cut into segments of steps: what each of them leaves to the next. */
+/* Recurrences: one step, and where they were cut into segments of steps what each of them leaves to the next. */
 #include "backends/loop/tpl.h"
+
+DhcLv dhc_tpl_flush(DhcLp *b, DhcLv h) {
+  DhcLv small = dhc_lp_lt(b, dhc_lp_ew1(b, DHC_OP_ABS, h), dhc_lp_float(b, h->type.dtype, dhc_dtype_least_normal(h->type.dtype)));
+  return dhc_lp_select(b, small, dhc_lp_float(b, h->type.dtype, 0), h);
+}
+
+DhcLv dhc_tpl_next_state(DhcTplCx *cx, int n, DhcLv a, DhcLv h, DhcLv x) {
+  const DhcSpecNode *d = &cx->s->node[n];
+  bool flushes = d->i & DHC_SCAN_FLUSH, drops = flushes && cx->nearly;
+  DhcLv next = drops ? dhc_lp_fma_flush(cx->b, a, h, x) : dhc_lp_fma(cx->b, a, h, x);
+  if (d->i & DHC_SCAN_FORGET) next = dhc_lp_select(cx->b, dhc_lp_eq(cx->b, a, dhc_lp_zero(cx->b, a->type.dtype, a->type.lanes)), x, next);
+  return flushes && !drops ? dhc_tpl_flush(cx->b, next) : next;
+}
 
 enum { AHEAD = 4 /* segments that are asked for at once */ };
 

@@ -16,19 +16,11 @@ typedef struct Scan {
 } Scan;
 
 static uint32_t state_axes(const DhcTplCx *cx, int n) {
-  uint32_t m = 0;
-  for (int a = 0; a < cx->s->n_axes; a++)
-    if (cx->s->axis[a].role == DHC_AXIS_RED) m |= 1u << a;
-  return m & cx->varies[n];
+  return dhc_spec_axes(cx->s, DHC_AXIS_RED) & cx->varies[n];
 }
 
 /* Loops over `left`, then the step of scan n: its first value, or one more. */
 static void over_states(DhcTplCx *cx, const Scan *sc, int n, uint32_t left, bool first);
-
-static DhcLv flush(DhcLp *b, DhcLv h) {
-  DhcLv small = dhc_lp_lt(b, dhc_lp_ew1(b, DHC_OP_ABS, h), dhc_lp_float(b, h->type.dtype, dhc_dtype_least_normal(h->type.dtype)));
-  return dhc_lp_select(b, small, dhc_lp_float(b, h->type.dtype, 0), h);
-}
 
 static int value_lanes(const DhcTplCx *cx, int n) {
   return cx->vector_axis >= 0 && (cx->varies[n] >> cx->vector_axis & 1) ? cx->lanes : 1;
@@ -36,10 +28,8 @@ static int value_lanes(const DhcTplCx *cx, int n) {
 
 static DhcLv next_state(DhcTplCx *cx, int n, DhcLv h) {
   const DhcSpecNode *d = &cx->s->node[n];
-  DhcLv a = dhc_tpl_eval(cx, d->a[0]), x = dhc_tpl_eval(cx, d->a[1]);
-  DhcLv next = dhc_lp_fma(cx->b, a, h, x);
-  if (d->i & DHC_SCAN_FORGET) next = dhc_lp_select(cx->b, dhc_lp_eq(cx->b, a, dhc_lp_zero(cx->b, a->type.dtype, a->type.lanes)), x, next);
-  return d->i & DHC_SCAN_FLUSH ? flush(cx->b, next) : next;
+  DhcLv a = dhc_tpl_eval(cx, d->a[0]);
+  return dhc_tpl_next_state(cx, n, a, h, dhc_tpl_eval(cx, d->a[1]));
 }
 
 static void state_step(DhcTplCx *cx, int n, bool first) {

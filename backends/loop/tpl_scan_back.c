@@ -91,18 +91,9 @@ static void take(DhcBack *v, const bool *wanted, DhcLv step, int i) {
 
 /* ---- arithmetic ---------------------------------------------------------------------------------- */
 
-static DhcLv flush(DhcBack *v, DhcLv h) {
-  DhcLp *b = v->b;
-  DhcLv least = four(v, dhc_lp_float(b, DHC_F32, dhc_dtype_least_normal(DHC_F32)));
-  return dhc_lp_select(b, dhc_lp_lt(b, dhc_lp_ew1(b, DHC_OP_ABS, h), least), zero4(v), h);
-}
-
-/* a h + x, and what becomes of denormals. */
+/* The recurrence one step on. */
 static DhcLv next_state(DhcBack *v, DhcLv a, DhcLv h, DhcLv x) {
-  bool flushes = v->s->node[v->scan].i & DHC_SCAN_FLUSH;
-  if (flushes && v->cx.nearly) return dhc_lp_fma_flush(v->b, a, h, x);
-  DhcLv next = dhc_lp_fma(v->b, a, h, x);
-  return flushes ? flush(v, next) : next;
+  return dhc_tpl_next_state(&v->cx, v->scan, a, h, x);
 }
 
 /* Node n, plus y; a product of its own in one step with the sum. */
@@ -345,7 +336,7 @@ static void backward_step(DhcBack *v, DhcLv step, int i, DhcLv a, DhcLv before, 
   for (int m = 0; m < v->s->n_nodes; m++)
     if (v->needed[m] && v->s->node[m].kind == DHC_SN_BEFORE) dhc_tpl_set(&v->cx, m, before);
   DhcLv k = dhc_lp_get(b, c->k), g = plus(v, d->a[1], k);
-  if (d->i & DHC_SCAN_FLUSH && !v->cx.nearly) g = flush(v, g);
+  if (d->i & DHC_SCAN_FLUSH && !v->cx.nearly) g = dhc_tpl_flush(b, g);
   dhc_tpl_set(&v->cx, v->back, g);
   DhcLv next = dhc_lp_mul(b, a, g);
   dhc_lp_set(b, c->k, care ? dhc_lp_select(b, on, next, k) : next);

@@ -49,10 +49,9 @@ static bool has_axis(const States *v, int n, int axis) { return v->cx.varies[n] 
 
 static const char *find_axes(States *v) {
   const DhcSpec *s = v->s;
-  uint32_t par = 0;
+  uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR);
   v->seq = v->state = -1;
   for (int a = 0; a < s->n_axes; a++) {
-    if (s->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
     if (s->axis[a].role == DHC_AXIS_SEQ) v->seq = a;
     if (s->axis[a].role != DHC_AXIS_RED) continue;
     if (v->state >= 0) return "two axes of states";
@@ -126,11 +125,6 @@ static void stage(States *v, int k, DhcLv step0, DhcLv count) {
 
 /* ---- a step ------------------------------------------------------------------------------------------ */
 
-static DhcLv flush(DhcLp *b, DhcLv h) {
-  DhcLv small = dhc_lp_lt(b, dhc_lp_ew1(b, DHC_OP_ABS, h), dhc_lp_splat(b, dhc_lp_float(b, DHC_F32, dhc_dtype_least_normal(DHC_F32)), 4));
-  return dhc_lp_select(b, small, dhc_lp_zero(b, DHC_F32, 4), h);
-}
-
 /* Four terms of a fold, which are partials of the sum rule; or, not to the last bit, these added to those before. */
 static DhcLv fold_quad(States *v, int n, DhcLv before) {
   DhcLp *b = v->b;
@@ -157,10 +151,7 @@ static void step_quad(States *v, int q, DhcLv here, DhcLv term[DHC_SPEC_MAX_NODE
     if (!v->needed[n]) continue;
     if (d->kind == DHC_SN_SCAN) {
       DhcLv a = four(v, dhc_tpl_eval(&v->cx, d->a[0])), x = four(v, dhc_tpl_eval(&v->cx, d->a[1])), before = dhc_lp_get(b, v->h[n][q]);
-      bool drops = d->i & DHC_SCAN_FLUSH && v->cx.nearly;
-      DhcLv h = drops ? dhc_lp_fma_flush(b, a, before, x) : dhc_lp_fma(b, a, before, x);
-      if (d->i & DHC_SCAN_FORGET) h = dhc_lp_select(b, dhc_lp_eq(b, a, dhc_lp_zero(b, DHC_F32, 4)), x, h);
-      if (d->i & DHC_SCAN_FLUSH && !drops) h = flush(b, h);
+      DhcLv h = dhc_tpl_next_state(&v->cx, n, a, before, x);
       dhc_lp_set(b, v->h[n][q], h);
       if (v->summary) dhc_lp_set(b, v->decay[q], dhc_lp_mul(b, a, dhc_lp_get(b, v->decay[q])));
       dhc_tpl_set(&v->cx, n, h);
@@ -463,9 +454,7 @@ void dhc_tpl_scan_states(const DhcTplInput *in, DhcLp *b) {
   if (b->refused) return;
   find_loads(v);
   find_segments(v);
-  uint32_t rows = 0;
-  for (int x = 0; x < v->s->n_axes; x++)
-    if (v->s->axis[x].role == DHC_AXIS_PAR && x != v->axis) rows |= 1u << x;
+  uint32_t rows = dhc_spec_axes(v->s, DHC_AXIS_PAR) & ~(1u << v->axis);
   int64_t each = (int64_t)v->held * v->quads * 16;
   dhc_lp_block(b, v->threads, each * v->n_staged);
   b->together = 512 / v->threads;
