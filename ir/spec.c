@@ -56,7 +56,7 @@ int dhc_spec_n_inputs(const DhcSpec *s) {
 
 /* ---- axes ------------------------------------------------------------------ */
 
-static uint32_t role_mask(const DhcSpec *s, DhcAxisRole role) {
+uint32_t dhc_spec_axes(const DhcSpec *s, DhcAxisRole role) {
   uint32_t m = 0;
   for (int a = 0; a < s->n_axes; a++)
     if (s->axis[a].role == role) m |= 1u << a;
@@ -74,7 +74,7 @@ static uint32_t operand_axes(const DhcOperand *o, const uint32_t *varies) {
 }
 
 static void all_varies(const DhcSpec *s, uint32_t *varies, int n_nodes) {
-  uint32_t seq = role_mask(s, DHC_AXIS_SEQ);
+  uint32_t seq = dhc_spec_axes(s, DHC_AXIS_SEQ);
   for (int n = 0; n < n_nodes; n++) {
     const DhcSpecNode *d = &s->node[n];
     uint32_t m = 0;
@@ -102,9 +102,9 @@ uint32_t dhc_spec_varies(const DhcSpec *s, int n) {
 }
 
 bool dhc_spec_may_split(const DhcSpec *s) {
-  uint32_t red = role_mask(s, DHC_AXIS_RED), varies[DHC_SPEC_MAX_NODES];
+  uint32_t red = dhc_spec_axes(s, DHC_AXIS_RED), varies[DHC_SPEC_MAX_NODES];
   bool folded[DHC_SPEC_MAX_NODES] = {false}, any = false; /* made from a fold */
-  if (s->kind != DHC_KIND_ROW || !red || role_mask(s, DHC_AXIS_SEQ)) return false;
+  if (s->kind != DHC_KIND_ROW || !red || dhc_spec_axes(s, DHC_AXIS_SEQ)) return false;
   all_varies(s, varies, s->n_nodes);
   for (int n = 0; n < s->n_nodes; n++) {
     const DhcSpecNode *d = &s->node[n];
@@ -286,7 +286,7 @@ static bool check_store(Check *c, int o, uint32_t must) {
   const DhcOperand *p = &c->s->operand[o];
   uint32_t has = operand_axes(p, c->varies);
   if (c->s->kind == DHC_KIND_SCATTER) return true; /* what is not indexed is summed */
-  uint32_t seq = role_mask(c->s, DHC_AXIS_SEQ);
+  uint32_t seq = dhc_spec_axes(c->s, DHC_AXIS_SEQ);
   bool back = c->s->kind == DHC_KIND_SCAN_BACK;
   if ((back || c->s->kind == DHC_KIND_SCAN) && c->s->node[p->stored].kind == DHC_SN_SCAN) has |= seq; /* else: the last one */
   if (c->varies[p->stored] & ~has) return fail(c, "operand %d: stored value varies over more axes", o);
@@ -303,8 +303,8 @@ bool dhc_spec_verify(const DhcSpec *s, DhcArena *arena, const char **why) {
   if (s->n_args < 0 || s->n_attrs < 0 || s->n_attrs > DHC_SPEC_MAX_ATTRS)
     return fail(&c, "wrong number of arguments or attributes");
   if (!check_axes(&c)) return false;
-  uint32_t red = role_mask(s, DHC_AXIS_RED), seq = role_mask(s, DHC_AXIS_SEQ);
-  if (s->kind == DHC_KIND_SCAN_BACK) red |= seq | role_mask(s, DHC_AXIS_PAR);
+  uint32_t red = dhc_spec_axes(s, DHC_AXIS_RED), seq = dhc_spec_axes(s, DHC_AXIS_SEQ);
+  if (s->kind == DHC_KIND_SCAN_BACK) red |= seq | dhc_spec_axes(s, DHC_AXIS_PAR);
   for (int o = 0; o < s->n_operands; o++)
     if (!check_operand(&c, o)) return false;
   for (int n = 0; n < s->n_nodes; n++)
@@ -313,7 +313,7 @@ bool dhc_spec_verify(const DhcSpec *s, DhcArena *arena, const char **why) {
   all_varies(s, c.varies, s->n_nodes);
   for (int n = 0; n < s->n_nodes; n++)
     if (s->node[n].kind == DHC_SN_SCAN && (c.varies[s->node[n].a[2]] & seq)) return fail(&c, "node %d: what a scan begins with varies along it", n);
-  uint32_t must = role_mask(s, DHC_AXIS_PAR) | seq;
+  uint32_t must = dhc_spec_axes(s, DHC_AXIS_PAR) | seq;
   for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++)
     if (!check_store(&c, o, must)) return false;
   return true;

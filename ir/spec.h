@@ -143,6 +143,7 @@ typedef struct DhcSpec {
  * term's stride (-1 if unit) and offset (-1 if unguarded; extent is the next), of extra
  * argument k. */
 int dhc_spec_n_dims(const DhcSpec *s);
+uint32_t dhc_spec_axes(const DhcSpec *s, DhcAxisRole role); /* those of a role, as bits */
 int dhc_spec_extent_arg(const DhcSpec *s, int axis);
 int dhc_spec_stride_arg(const DhcSpec *s, int operand, int term);
 int dhc_spec_offset_arg(const DhcSpec *s, int operand, int term);

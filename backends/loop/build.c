@@ -30,6 +30,12 @@ static DhcLpInst *emit(DhcLp *b, DhcLpKind kind, DhcLpType type) {
   return n;
 }
 
+static DhcLpInst *of_one(DhcLp *b, DhcLpKind kind, DhcLpType type, DhcLv x) {
+  DhcLpInst *n = emit(b, kind, type);
+  n->a[0] = x;
+  return n;
+}
+
 static bool is_i64(DhcLv x) {
   return x->type.dtype == DHC_I64 && x->type.lanes == 1 && !x->type.ptr;
 }
@@ -152,30 +158,25 @@ void dhc_lp_commit(DhcLp *b) { emit(b, DHC_LP_COMMIT, type_of(DHC_BOOL, 1)); }
 void dhc_lp_wait(DhcLp *b, int under_way) { emit(b, DHC_LP_WAIT, type_of(DHC_BOOL, 1))->i = under_way; }
 DhcLv dhc_lp_aligned(DhcLp *b, DhcLv pointer, int bytes) {
   need_ptr(pointer, "aligned");
-  DhcLpInst *n = emit(b, DHC_LP_ALIGNED, type_of(DHC_BOOL, 1));
-  n->a[0] = pointer;
+  DhcLpInst *n = of_one(b, DHC_LP_ALIGNED, type_of(DHC_BOOL, 1), pointer);
   n->i = bytes;
   return n;
 }
 DhcLv dhc_lp_tf32(DhcLp *b, DhcLv x) {
   if (x->type.dtype != DHC_F32 || x->type.ptr) DHC_BUG("tf32 of %%%d", x->id);
-  DhcLpInst *n = emit(b, DHC_LP_TF32, x->type);
-  n->a[0] = x;
-  return n;
+  return of_one(b, DHC_LP_TF32, x->type, x);
 }
 DhcLv dhc_lp_pair(DhcLp *b, DhcLv low, DhcLv high) {
   if (low->type.dtype != DHC_F32 || high->type.dtype != DHC_F32 || low->type.lanes != high->type.lanes || low->type.ptr || high->type.ptr)
     DHC_BUG("pair of %%%d and %%%d", low->id, high->id);
-  DhcLpInst *n = emit(b, DHC_LP_PAIR, type_of(DHC_U32, low->type.lanes));
-  n->a[0] = low;
+  DhcLpInst *n = of_one(b, DHC_LP_PAIR, type_of(DHC_U32, low->type.lanes), low);
   n->a[1] = high;
   return n;
 }
 DhcLv dhc_lp_mma(DhcLp *b, DhcLv x, DhcLv y, DhcLv sum) {
   bool f32 = x->type.dtype == DHC_F32 && y->type.dtype == DHC_F32, pairs = x->type.dtype == DHC_U32 && y->type.dtype == DHC_U32;
   if (x->type.lanes != 4 || y->type.lanes != 2 || sum->type.lanes != 4 || !(f32 || pairs)) DHC_BUG("mma of %%%d, %%%d, %%%d", x->id, y->id, sum->id);
-  DhcLpInst *n = emit(b, DHC_LP_MMA, sum->type);
-  n->a[0] = x;
+  DhcLpInst *n = of_one(b, DHC_LP_MMA, sum->type, x);
   n->a[1] = y;
   n->a[2] = sum;
   return n;
@@ -183,16 +184,13 @@ DhcLv dhc_lp_mma(DhcLp *b, DhcLv x, DhcLv y, DhcLv sum) {
 
 DhcLv dhc_lp_across(DhcLp *b, DhcLv x, int bits) {
   if (bits < 1 || bits > 31 || dhc_dtype_bytes(x->type.dtype) != 4 || x->type.ptr) DHC_BUG("across %d of %%%d", bits, x->id);
-  DhcLpInst *n = emit(b, DHC_LP_ACROSS, x->type);
-  n->a[0] = x;
+  DhcLpInst *n = of_one(b, DHC_LP_ACROSS, x->type, x);
   n->i = bits;
   return n;
 }
 DhcLv dhc_lp_exp2(DhcLp *b, DhcLv x) {
   if (x->type.dtype != DHC_F32 || x->type.ptr) DHC_BUG("exp2 of %%%d", x->id);
-  DhcLpInst *n = emit(b, DHC_LP_EXP2, x->type);
-  n->a[0] = x;
-  return n;
+  return of_one(b, DHC_LP_EXP2, x->type, x);
 }
 DhcLv dhc_lp_fma_flush(DhcLp *b, DhcLv x, DhcLv y, DhcLv z) {
   int lanes = x->type.lanes;

@@ -126,11 +126,8 @@ static bool output_suits(const DhcChain *c, int o) {
 bool dhc_chain_roles(DhcChain *c) {
   const DhcSpec *s = c->s;
   if (!sort_folds(c)) return false;
-  uint32_t par = 0;
-  for (int a = 0; a < s->n_axes; a++) {
-    if (s->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
-    if (s->axis[a].role == DHC_AXIS_SEQ) return false;
-  }
+  uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR);
+  if (dhc_spec_axes(s, DHC_AXIS_SEQ)) return false;
   c->lane = -1;
   for (int a = s->n_axes - 1; a >= 0 && c->lane < 0; a--)
     if ((par >> a & 1) && lane_suits(c, a)) c->lane = a;

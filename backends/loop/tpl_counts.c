@@ -103,9 +103,7 @@ void dhc_tpl_count_hits(const DhcTplInput *in, DhcLp *b) {
   const char *why = find(c);
   if (why) dhc_lp_refuse(b, "%s", why);
   if (b->refused) return;
-  uint32_t par = 0;
-  for (int a = 0; a < s->n_axes; a++)
-    if (s->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
+  uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR);
   dhc_dtype t = s->node[c->scan].dtype;
   dhc_lp_block(b, c->threads, (int64_t)c->threads * dhc_dtype_bytes(t));
   DhcLv task = dhc_lp_tasks(b, dhc_tpl_count_prog(&c->cx, par));

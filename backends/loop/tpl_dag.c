@@ -358,9 +358,7 @@ static DhcLv near_exp(DhcTplCx *cx, int n) {
   DhcLp *b = cx->b;
   const DhcSpecNode *d = &cx->s->node[n];
   DhcLv log2e = dhc_lp_float(b, DHC_F32, 1.4426950408889634);
-  uint32_t seq = 0;
-  for (int a = 0; a < cx->s->n_axes; a++)
-    if (cx->s->axis[a].role == DHC_AXIS_SEQ) seq |= 1u << a;
+  uint32_t seq = dhc_spec_axes(cx->s, DHC_AXIS_SEQ);
   if (d->kind != DHC_SN_EW || d->op != DHC_OP_MUL || cx->value[n]) return dhc_lp_exp2(b, dhc_lp_mul(b, dhc_tpl_eval(cx, n), log2e));
   int still = cx->varies[d->a[0]] & seq ? 1 : 0;
   DhcLv y = dhc_lp_mul(b, dhc_tpl_eval(cx, d->a[still]), log2e);

@@ -122,10 +122,8 @@ static bool find_ragged(Dot *d) {
   d->na = range_of(d, f->a[0]);
   d->nb[0] = f->a[1];
   if (d->na < 0 || !find_second(d, f->a[0])) return false;
-  uint32_t e = 1u << d->e, row = 1u << d->m, par = 0;
+  uint32_t e = 1u << d->e, row = 1u << d->m, par = dhc_spec_axes(s, DHC_AXIS_PAR);
   d->red = f->axes & ~e;
-  for (int a = 0; a < s->n_axes; a++)
-    if (s->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
   bool forward = f->axes & e;
   if (!d->red || !one_axis(d->red) || (forward ? !(par & row) : row != d->red || !(par & e))) return false;
   uint32_t va = d->cx.varies[d->na] & ~d->red, vb = d->cx.varies[d->nb[0]] & ~d->red & ~e;

@@ -368,12 +368,6 @@ static void multiply(Image *v, DhcLv base) {
   dhc_lp_end(b);
 }
 
-static DhcLv next_stage(Image *v, DhcLv base) {
-  DhcLp *b = v->t.b;
-  DhcLv next = dhc_lp_addc(b, base, stage_size(v));
-  return dhc_lp_select(b, dhc_lp_lt(b, next, dhc_lp_i64(b, (int64_t)stage_size(v) * v->t.stages)), next, dhc_lp_i64(b, 0));
-}
-
 static void steps(Image *v) {
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
@@ -387,8 +381,8 @@ static void steps(Image *v) {
   dhc_lp_barrier(b); /* the step's channels are here, and nobody multiplies the stage that is filled now */
   copy_step(v, dhc_lp_addc(b, s, ahead), n_steps, dhc_lp_get(b, free));
   multiply(v, dhc_lp_get(b, now));
-  dhc_lp_set(b, now, next_stage(v, dhc_lp_get(b, now)));
-  dhc_lp_set(b, free, next_stage(v, dhc_lp_get(b, free)));
+  dhc_lp_set(b, now, dhc_tile_next_stage(d, dhc_lp_get(b, now)));
+  dhc_lp_set(b, free, dhc_tile_next_stage(d, dhc_lp_get(b, free)));
   dhc_lp_end(b);
 }
 
@@ -429,9 +423,7 @@ static int64_t lay_out(Image *v) {
 void dhc_tpl_image(const DhcTplInput *in, DhcLp *b) {
   Image *v = DHC_NEW(b->arena, Image);
   DhcTile *d = &v->t;
-  d->b = b;
-  d->cx = (DhcTplCx){.in = in, .s = in->spec, .b = b};
-  for (int n = 0; n < in->spec->n_nodes; n++) d->cx.varies[n] = dhc_spec_varies(in->spec, n);
+  dhc_tile_look(d, in, b);
   const char *why = roles(v, in);
   if (why) {
     dhc_lp_refuse(b, "%s", why);

@@ -312,12 +312,8 @@ static void store_body(DhcTplCx *cx, void *arg) { dhc_tpl_store_unrolled(cx, *(c
 void dhc_tpl_row(const DhcTplInput *in, DhcLp *b) {
   DhcTplCx cx;
   dhc_tpl_init(&cx, in, b);
-  uint32_t par = 0, red = 0;
-  for (int a = 0; a < in->spec->n_axes; a++) {
-    if (in->spec->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
-    else if (in->spec->axis[a].role == DHC_AXIS_RED) red |= 1u << a;
-    else dhc_lp_refuse(b, "sequential axis in a template for maps and rows");
-  }
+  uint32_t par = dhc_spec_axes(in->spec, DHC_AXIS_PAR), red = dhc_spec_axes(in->spec, DHC_AXIS_RED);
+  if (dhc_spec_axes(in->spec, DHC_AXIS_SEQ)) dhc_lp_refuse(b, "sequential axis in a template for maps and rows");
   if (b->refused) return;
   cx.plan_vector = dhc_tpl_choose_vector(&cx, par | red);
   bool needed[DHC_SPEC_MAX_NODES] = {false};

@@ -5,10 +5,9 @@ static bool has_axis(const DhcBack *v, int n, int axis) { return v->cx.varies[n]
 
 static const char *find_axes(DhcBack *v) {
   const DhcSpec *s = v->s;
-  uint32_t par = 0;
+  uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR);
   v->seq = v->state = -1;
   for (int a = 0; a < s->n_axes; a++) {
-    if (s->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
     if (s->axis[a].role == DHC_AXIS_SEQ) v->seq = a;
     if (s->axis[a].role != DHC_AXIS_RED) continue;
     if (v->state >= 0) return "two axes of states";

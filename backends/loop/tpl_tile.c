@@ -77,8 +77,7 @@ static void copy_step(DhcTile *d, const Walk *w, DhcLv step, DhcLv n_steps, DhcL
   walk_next(d, w);
 }
 
-/* The stage behind the one at `base`. */
-static DhcLv next_stage(DhcTile *d, DhcLv base) {
+DhcLv dhc_tile_next_stage(DhcTile *d, DhcLv base) {
   DhcLp *b = d->b;
   int64_t size = d->stage / 4;
   DhcLv next = dhc_lp_addc(b, base, size);
@@ -114,10 +113,10 @@ static void steps(DhcTile *d, DhcLv n_steps) {
   if (first < ahead) dhc_lp_if(b, multiplies);
   dhc_tile_multiply(d, dhc_lp_get(b, now), dhc_lp_sub(b, d->k_end, dhc_lp_get(b, used.k)));
   dhc_tile_end_step(d, dhc_lp_addc(b, dhc_lp_get(b, used.k), d->bk));
-  dhc_lp_set(b, now, next_stage(d, dhc_lp_get(b, now)));
+  dhc_lp_set(b, now, dhc_tile_next_stage(d, dhc_lp_get(b, now)));
   walk_next(d, &used);
   if (first < ahead) dhc_lp_end(b);
-  dhc_lp_set(b, free, next_stage(d, dhc_lp_get(b, free)));
+  dhc_lp_set(b, free, dhc_tile_next_stage(d, dhc_lp_get(b, free)));
   dhc_lp_end(b);
 }
 
@@ -533,6 +532,12 @@ static int64_t lay_out(DhcTile *d) {
   return d->stages_at + (results > stage * d->stages ? results : stage * d->stages);
 }
 
+void dhc_tile_look(DhcTile *d, const DhcTplInput *in, DhcLp *b) {
+  d->b = b;
+  d->cx = (DhcTplCx){.in = in, .s = in->spec, .b = b};
+  for (int n = 0; n < in->spec->n_nodes; n++) d->cx.varies[n] = dhc_spec_varies(in->spec, n);
+}
+
 void dhc_tile_block(DhcTile *d, int64_t bytes) {
   dhc_lp_block(d->b, d->threads, bytes);
   /* two blocks at once hide each other's waits where registers and block memory suffice */
@@ -551,9 +556,7 @@ void dhc_tile_open(DhcTile *d, const DhcTplInput *in) {
 
 void dhc_tpl_tile(const DhcTplInput *in, DhcLp *b) {
   DhcTile *d = DHC_NEW(b->arena, DhcTile);
-  d->b = b;
-  d->cx = (DhcTplCx){.in = in, .s = in->spec, .b = b};
-  for (int n = 0; n < in->spec->n_nodes; n++) d->cx.varies[n] = dhc_spec_varies(in->spec, n);
+  dhc_tile_look(d, in, b);
   const char *why = dhc_tile_roles(d);
   if (why) {
     dhc_lp_refuse(b, "%s", why);

@@ -134,6 +134,9 @@ void dhc_tile_take(DhcTile *d, DhcLv to, int i, int n, const DhcLv *x);
 void dhc_tile_products(DhcTile *d, int f, DhcLv xs, DhcLv ys);
 
 /* tpl_tile.c: for templates that bring their operands by themselves. */
+/* Before anything is built: what roles are found in. dhc_tile_open makes it whole. */
+void dhc_tile_look(DhcTile *d, const DhcTplInput *in, DhcLp *b);
+DhcLv dhc_tile_next_stage(DhcTile *d, DhcLv base);        /* the one behind that at `base` */
 void dhc_tile_block(DhcTile *d, int64_t bytes);           /* declares the block */
 void dhc_tile_open(DhcTile *d, const DhcTplInput *in);    /* the counts of rows, columns and ks */
 int64_t dhc_tile_result_bytes(const DhcTile *d);          /* of block memory */

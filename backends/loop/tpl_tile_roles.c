@@ -3,13 +3,6 @@
 
 /* ---- roles ------------------------------------------------------------------------------ */
 
-static uint32_t role_axes(const DhcSpec *s, DhcAxisRole role) {
-  uint32_t m = 0;
-  for (int a = 0; a < s->n_axes; a++)
-    if (s->axis[a].role == role) m |= 1u << a;
-  return m;
-}
-
 static bool needs_fold(const DhcSpec *s, int n) {
   bool needed[DHC_SPEC_MAX_NODES] = {false};
   dhc_tpl_needed(s, n, needed);
@@ -47,7 +40,7 @@ static const char *find_folds(DhcTile *d) {
 static const char *find_sides(DhcTile *d) {
   const DhcTplCx *cx = &d->cx;
   const DhcSpec *s = cx->s;
-  uint32_t out = 0, red = role_axes(s, DHC_AXIS_RED);
+  uint32_t out = 0, red = dhc_spec_axes(s, DHC_AXIS_RED);
   const DhcSpecNode *f = &s->node[d->fold[0]];
   uint32_t u = cx->varies[f->a[0]] & ~d->k, v = cx->varies[f->a[1]] & ~d->k;
   out = u | v;
@@ -77,9 +70,9 @@ static const char *find_sides(DhcTile *d) {
   }
   if (d->window & ~d->x.axes && d->window & ~d->y[0].axes) return "a window across rows and columns";
   /* every parallel axis has a place in the tile */
-  if (role_axes(s, DHC_AXIS_PAR) & ~(u | v)) return "an axis that the contraction does not have";
-  if (role_axes(s, DHC_AXIS_RED) & ~(d->k | d->window)) return "a reduced axis beside the contraction";
-  if (role_axes(s, DHC_AXIS_SEQ)) return "a sequential axis";
+  if (dhc_spec_axes(s, DHC_AXIS_PAR) & ~(u | v)) return "an axis that the contraction does not have";
+  if (dhc_spec_axes(s, DHC_AXIS_RED) & ~(d->k | d->window)) return "a reduced axis beside the contraction";
+  if (dhc_spec_axes(s, DHC_AXIS_SEQ)) return "a sequential axis";
   return NULL;
 }
 

@@ -29,13 +29,6 @@ static void put_count(Guard *g, uint32_t axes) {
   }
 }
 
-static uint32_t axes_of(const DhcSpec *s, DhcAxisRole role) {
-  uint32_t m = 0;
-  for (int a = 0; a < s->n_axes; a++)
-    if (s->axis[a].role == role) m |= 1u << a;
-  return m;
-}
-
 static void put_const(Guard *g, int64_t v) {
   put(g, DHC_DIM_CONST);
   put(g, v);
@@ -101,9 +94,9 @@ static int row_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MA
   if (!known && dhc_spec_may_split(s)) {
     Guard g = {.arena = arena, .spec = s};
     put_const(&g, SPLIT_FOLDED);
-    put_count(&g, axes_of(s, DHC_AXIS_RED));
+    put_count(&g, dhc_spec_axes(s, DHC_AXIS_RED));
     put(&g, DHC_DIM_LE);
-    put_count(&g, axes_of(s, DHC_AXIS_PAR));
+    put_count(&g, dhc_spec_axes(s, DHC_AXIS_PAR));
     put_const(&g, SPLIT_ROWS);
     put(&g, DHC_DIM_LE);
     put(&g, DHC_DIM_AND);
@@ -139,7 +132,7 @@ static int channel_axis(const DhcSpec *s) {
     const DhcOperand *p = &s->operand[x->operand], *q = &s->operand[y->operand];
     if (is_guarded(p) == is_guarded(q)) return -1;
     uint32_t own = is_guarded(p) ? plain_axes(q) & ~plain_axes(p) : plain_axes(p) & ~plain_axes(q);
-    own &= axes_of(s, DHC_AXIS_PAR);
+    own &= dhc_spec_axes(s, DHC_AXIS_PAR);
     for (int a = s->n_axes - 1; a >= 0; a--)
       if (own >> a & 1) return a;
   }
@@ -202,7 +195,7 @@ typedef struct Roles {
 } Roles;
 
 static Roles roles_of(const DhcSpec *s) {
-  uint32_t par = axes_of(s, DHC_AXIS_PAR);
+  uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR);
   Roles r = {.ranges = s->kind == DHC_KIND_RAGGED};
   for (int n = 0; n < s->n_nodes; n++) {
     const DhcSpecNode *f = &s->node[n];
@@ -248,10 +241,6 @@ static bool chooses(const DhcSpec *s) {
 
 enum { TWO_PARTS = 16, IN_BF16 = 32 }; /* + v[5] */
 
-static void put_op(Guard *g, int op) {
-  put(g, op);
-}
-
 static void put_arg(Guard *g, int arg) {
   put(g, DHC_DIM_SYM);
   put(g, arg);
@@ -261,15 +250,15 @@ static void put_arg(Guard *g, int arg) {
 static void put_places(Guard *g, const DhcSpecLine *l) {
   put_count(g, 1u << l->place);
   put_const(g, l->step);
-  put_op(g, DHC_DIM_MUL);
+  put(g, DHC_DIM_MUL);
 }
 
 static void put_line(Guard *g, const DhcSpecWindow *w) { /* of a plane in block memory, its four zeros left out */
   put_arg(g, dhc_spec_offset_arg(g->spec, w->image, w->across.term) + 1);
   put_const(g, 4);
-  put_op(g, DHC_DIM_CEILDIV);
+  put(g, DHC_DIM_CEILDIV);
   put_const(g, 4);
-  put_op(g, DHC_DIM_MUL);
+  put(g, DHC_DIM_MUL);
 }
 
 /* Template "image" at these sizes: a line, or whole windows of lines, fit a tile; what the tile sees fits a plane, and
@@ -279,46 +268,46 @@ static void put_image(Guard *g, const DhcSpecWindow *w, int tile, int plane) {
   int back = w->across.sign < 0 ? (int)w->across.taps - 1 : 0;
   put_places(g, &w->across);
   put_const(g, w->down.step);
-  put_op(g, DHC_DIM_MUL);
+  put(g, DHC_DIM_MUL);
   put_const(g, tile);
-  put_op(g, DHC_DIM_LE);
-  if (joined) put_op(g, DHC_DIM_AND);
+  put(g, DHC_DIM_LE);
+  if (joined) put(g, DHC_DIM_AND);
   put_const(g, back - 4);
   put_arg(g, dhc_spec_offset_arg(g->spec, w->image, w->across.term));
-  put_op(g, DHC_DIM_LE);
-  put_op(g, DHC_DIM_AND);
+  put(g, DHC_DIM_LE);
+  put(g, DHC_DIM_AND);
   put_places(g, &w->across);
   put_arg(g, dhc_spec_offset_arg(g->spec, w->image, w->across.term));
-  put_op(g, DHC_DIM_ADD);
+  put(g, DHC_DIM_ADD);
   put_const(g, w->across.taps - 1 - back - 4);
-  put_op(g, DHC_DIM_ADD);
+  put(g, DHC_DIM_ADD);
   put_line(g, w);
-  put_op(g, DHC_DIM_LE);
-  put_op(g, DHC_DIM_AND);
+  put(g, DHC_DIM_LE);
+  put(g, DHC_DIM_AND);
   /* images of a tile */
   put_const(g, tile);
   put_places(g, &w->down);
   put_places(g, &w->across);
-  put_op(g, DHC_DIM_MUL);
-  put_op(g, DHC_DIM_FLOORDIV);
+  put(g, DHC_DIM_MUL);
+  put(g, DHC_DIM_FLOORDIV);
   put_const(g, 1);
-  put_op(g, DHC_DIM_MAX);
+  put(g, DHC_DIM_MAX);
   /* times lines seen of each */
   put_const(g, tile);
   put_places(g, &w->across);
-  put_op(g, DHC_DIM_FLOORDIV);
+  put(g, DHC_DIM_FLOORDIV);
   put_places(g, &w->down);
-  put_op(g, DHC_DIM_MIN);
+  put(g, DHC_DIM_MIN);
   put_const(g, w->down.taps - 1);
-  put_op(g, DHC_DIM_ADD);
-  put_op(g, DHC_DIM_MUL);
+  put(g, DHC_DIM_ADD);
+  put(g, DHC_DIM_MUL);
   put_line(g, w);
   put_const(g, 4);
-  put_op(g, DHC_DIM_ADD);
-  put_op(g, DHC_DIM_MUL);
+  put(g, DHC_DIM_ADD);
+  put(g, DHC_DIM_MUL);
   put_const(g, plane - 4);
-  put_op(g, DHC_DIM_LE);
-  put_op(g, DHC_DIM_AND);
+  put(g, DHC_DIM_LE);
+  put(g, DHC_DIM_AND);
 }
 
 typedef struct ImageForm {
@@ -444,7 +433,7 @@ static int64_t folded(const DhcSpec *s) {
 /* An element a thread where there are few: threads are what hides the way to memory. */
 static int gpu_maps(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   Guard g = {.arena = arena, .spec = s};
-  put_bound(&g, axes_of(s, DHC_AXIS_PAR), FEW_ELEMENTS, true);
+  put_bound(&g, dhc_spec_axes(s, DHC_AXIS_PAR), FEW_ELEMENTS, true);
   out[0] = (DhcSchedule){.template_name = "elements", .v = {0, 128, 1}, .guard = guard_of(&g)};
   out[1] = (DhcSchedule){.template_name = "elements", .v = {0, 256, 4}};
   return 2;
@@ -452,7 +441,7 @@ static int gpu_maps(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_C
 
 /* Is what is folded what lies side by side? */
 static bool along_rows(const DhcSpec *s) {
-  uint32_t par = axes_of(s, DHC_AXIS_PAR);
+  uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR);
   for (int o = 0; o < dhc_spec_n_inputs(s); o++)
     for (int t = 0; t < s->operand[o].n_terms; t++)
       if (s->operand[o].term[t].unit && (par >> s->operand[o].term[t].axis[0] & 1)) return false;
@@ -462,7 +451,7 @@ static bool along_rows(const DhcSpec *s) {
 /* Long folds in two phases: blocks of the sum rule are a block of threads each, or sixteen threads where there are
  * more of them than the machine holds at once. */
 static int gpu_long_rows(const DhcSpec *s, int at_once, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
-  uint32_t par = axes_of(s, DHC_AXIS_PAR), red = axes_of(s, DHC_AXIS_RED);
+  uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR), red = dhc_spec_axes(s, DHC_AXIS_RED);
   Guard some = {.arena = arena, .spec = s}, many = some;
   for (int i = 0; i < 2; i++) {
     Guard *g = i ? &many : &some;
@@ -483,7 +472,7 @@ static int gpu_long_rows(const DhcSpec *s, int at_once, DhcArena *arena, DhcSche
 static int gpu_rows(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   int n = 0, at_once = s->n_nodes <= PLAIN_NODES ? 16 : 8;
   int64_t few = folded(s);
-  uint32_t par = axes_of(s, DHC_AXIS_PAR), red = axes_of(s, DHC_AXIS_RED);
+  uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR), red = dhc_spec_axes(s, DHC_AXIS_RED);
   if (few >= 0 && few <= FEW_UNKNOWN) return gpu_maps(s, arena, out);
   if (few >= 0 && few <= FEW_FOLDED) { /* four places a thread would hold 64 partials: more than its registers */
     out[0] = (DhcSchedule){.template_name = "elements", .v = {0, 128, 1}};
@@ -516,15 +505,15 @@ static int gpu_scans(const DhcSpec *s, bool nearly, DhcArena *arena, DhcSchedule
   int n = 0;
   if (dhc_spec_counts(s)) {
     Guard g = {.arena = arena, .spec = s};
-    put_count(&g, axes_of(s, DHC_AXIS_SEQ));
+    put_count(&g, dhc_spec_axes(s, DHC_AXIS_SEQ));
     put_const(&g, MOST_COUNTED);
     put(&g, DHC_DIM_LE);
     out[n++] = (DhcSchedule){.template_name = "count", .v = {0, 512}, .guard = guard_of(&g)};
   }
-  bool states = axes_of(s, DHC_AXIS_RED) != 0;
+  bool states = dhc_spec_axes(s, DHC_AXIS_RED) != 0;
   if (states && nearly) { /* few channels are cut into segments of steps, so that there is something for every multiprocessor */
     Guard g = {.arena = arena, .spec = s};
-    put_bound(&g, axes_of(s, DHC_AXIS_PAR), MANY_CHANNELS, false);
+    put_bound(&g, dhc_spec_axes(s, DHC_AXIS_PAR), MANY_CHANNELS, false);
     out[n++] = (DhcSchedule){.template_name = "scan_states", .v = {0, 64, 64, 8, 1}, .guard = guard_of(&g)};
     out[n++] = (DhcSchedule){.template_name = "scan_states", .v = {0, 64, 64, 8, 1, 64}};
     return n;
@@ -538,7 +527,7 @@ static int gpu_scans_back(const DhcSpec *s, bool nearly, DhcArena *arena, DhcSch
   Guard g = {.arena = arena, .spec = s};
   int channels = 0; /* the last parallel axis */
   while (channels < s->n_axes && s->axis[channels].role == DHC_AXIS_PAR) channels++;
-  put_bound(&g, axes_of(s, DHC_AXIS_PAR), MANY_CHANNELS, false);
+  put_bound(&g, dhc_spec_axes(s, DHC_AXIS_PAR), MANY_CHANNELS, false);
   out[0] = (DhcSchedule){.template_name = "scan_back", .v = {channels, 256, 0, 2, nearly}, .guard = guard_of(&g)};
   out[1] = (DhcSchedule){.template_name = "scan_back", .v = {channels, 256, BACK_SEGMENT, 2, nearly}};
   return 2;
@@ -590,8 +579,8 @@ static void put_size(Guard *g, int arg) { /* of a stride or an offset */
   put_arg(g, arg);
   put_const(g, 0);
   put_arg(g, arg);
-  put_op(g, DHC_DIM_SUB);
-  put_op(g, DHC_DIM_MAX);
+  put(g, DHC_DIM_SUB);
+  put(g, DHC_DIM_MAX);
 }
 
 /* The farthest place along a term, in its operand's elements; what tiles compute of beyond the ends counts, too. */
@@ -601,21 +590,21 @@ static void put_term_reach(Guard *g, int operand, int term) {
   for (int i = 0; i < t->n_axes; i++) {
     put_count(g, 1u << t->axis[i]);
     put_const(g, SLACK);
-    put_op(g, DHC_DIM_ADD);
+    put(g, DHC_DIM_ADD);
     put_const(g, t->coef[i] < 0 ? -t->coef[i] : t->coef[i]);
-    put_op(g, DHC_DIM_MUL);
-    put_op(g, DHC_DIM_ADD);
+    put(g, DHC_DIM_MUL);
+    put(g, DHC_DIM_ADD);
   }
   if (t->guarded) {
     int offset = dhc_spec_offset_arg(g->spec, operand, term);
     put_size(g, offset);
-    put_op(g, DHC_DIM_ADD);
+    put(g, DHC_DIM_ADD);
     put_arg(g, offset + 1);
-    put_op(g, DHC_DIM_ADD);
+    put(g, DHC_DIM_ADD);
   }
   if (t->unit) return;
   put_size(g, dhc_spec_stride_arg(g->spec, operand, term));
-  put_op(g, DHC_DIM_MUL);
+  put(g, DHC_DIM_MUL);
 }
 
 /* All places of all operands, and all counts, are far below 2^31; false: the spec does not say so. Joined by and with
@@ -628,14 +617,14 @@ static bool put_reach(Guard *g, bool exact) {
     for (int t = 0; t < s->operand[o].n_terms; t++) {
       if (s->operand[o].term[t].index >= 0 && !s->operand[o].term[t].guarded) return false;
       put_term_reach(g, o, t);
-      put_op(g, DHC_DIM_ADD);
+      put(g, DHC_DIM_ADD);
     }
   put_const(g, NEAR);
-  put_op(g, DHC_DIM_LE);
-  if (joined) put_op(g, DHC_DIM_AND);
-  put_bound(g, axes_of(s, DHC_AXIS_PAR), NEAR, true);
-  put_bound(g, axes_of(s, DHC_AXIS_SEQ), NEAR, true);
-  put_bound(g, axes_of(s, DHC_AXIS_RED), exact ? SPLIT_PRODUCTS : NEAR, true);
+  put(g, DHC_DIM_LE);
+  if (joined) put(g, DHC_DIM_AND);
+  put_bound(g, dhc_spec_axes(s, DHC_AXIS_PAR), NEAR, true);
+  put_bound(g, dhc_spec_axes(s, DHC_AXIS_SEQ), NEAR, true);
+  put_bound(g, dhc_spec_axes(s, DHC_AXIS_RED), exact ? SPLIT_PRODUCTS : NEAR, true);
   return true;
 }
 
