@@ -112,10 +112,12 @@ int dhc_opt_run(const DhcOptRequest *rq, FILE *out, FILE *err);
 
 /* ---- simplify ------------------------------------------------------------- */
 
+#define DHC_RULE_EXACT DHC_N_OPS
 /* The rules by name, for the property test over special values and the docs. */
 typedef struct DhcRuleInfo {
   const char *name;
-  DhcOp op;              /* of the node it replaces; a name may stand at several ops */
+  DhcOp op;              /* of the node it replaces; a name may stand at several ops; DHC_RULE_EXACT: at every one that
+                            ir/ops.def calls EXACT */
   const char *condition; /* why every bit stays, or the documented difference */
 } DhcRuleInfo;
 int dhc_simplify_rule_count(void);

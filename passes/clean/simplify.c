@@ -72,17 +72,21 @@ typedef struct Work {
   const DhcRule **order;
 } Work;
 
+static bool is_for(const DhcRule *r, int op) {
+  return r->op == DHC_RULE_EXACT ? dhc_op_info((DhcOp)op)->exact : (int)r->op == op;
+}
+
 static void index_rules(Work *w) {
   const DhcRule *const part[3] = {dhc_rules_ew, dhc_rules_shape, dhc_rules_length};
   const int n_part[3] = {dhc_n_rules_ew, dhc_n_rules_shape, dhc_n_rules_length};
   int all = n_part[0] + n_part[1] + n_part[2];
-  w->order = DHC_NEW_N(w->s.px->scratch, const DhcRule *, all);
+  w->order = DHC_NEW_N(w->s.px->scratch, const DhcRule *, all + DHC_N_OPS);
   int k = 0;
   for (int op = 0; op < DHC_N_OPS; op++) {
     w->by_op[op] = k;
     for (int p = 0; p < 3; p++)
       for (int i = 0; i < n_part[p]; i++)
-        if ((int)part[p][i].op == op) w->order[k++] = &part[p][i];
+        if (is_for(&part[p][i], op)) w->order[k++] = &part[p][i];
   }
   w->by_op[DHC_N_OPS] = k;
 }

@@ -204,7 +204,6 @@ static bool exact_in_double(const DhcNode *n, const DhcScalar *a, double r) {
 RULE(fold) {
   DhcScalar a[3], r;
   dhc_dtype from = n->args[0]->type.dtype, to = n->results[0]->type.dtype;
-  if (!dhc_op_info(n->op)->exact) return false;
   for (int i = 0; i < n->n_args; i++) {
     DhcValue *v = n->args[i];
     if (!dhc_simplify_const(v, &a[i])) return false;
@@ -251,8 +250,6 @@ RULE(dim_const) {
   return becomes(out, dhc_simplify_fill(s, &n->results[0]->type, (DhcScalar){.i = 1}));
 }
 
-#define FOLD(op) {"fold", DHC_OP_##op, fold, "operands and result are exact in the dtype"}
-
 const DhcRule dhc_rules_ew[] = {
     {"neg_neg", DHC_OP_NEG, neg_neg, "flips the sign bit twice; integers wrap twice"},
     {"abs_sign", DHC_OP_ABS, abs_sign, "only the sign bit is concerned"},
@@ -288,9 +285,6 @@ const DhcRule dhc_rules_ew[] = {
     {"dim_arith", DHC_OP_MUL, dim_arith, "integers, no overflow"},
     {"dim_arith", DHC_OP_FLOORDIV, dim_arith, "integers; both floor"},
     {"dim_const", DHC_OP_DIM, dim_const, "a length of 1 is a constant"},
-    FOLD(NEG), FOLD(ABS), FOLD(SIGN), FOLD(FLOOR), FOLD(ROUND), FOLD(IS_FINITE), FOLD(NOT),
-    FOLD(ADD), FOLD(SUB), FOLD(MUL), FOLD(MAX), FOLD(MIN), FOLD(FLOORDIV), FOLD(REM),
-    FOLD(AND), FOLD(OR), FOLD(XOR), FOLD(SHL), FOLD(SHR), FOLD(EQ), FOLD(NE), FOLD(LT),
-    FOLD(LE), FOLD(GT), FOLD(GE), FOLD(CAST),
+    {"fold", DHC_RULE_EXACT, fold, "operands and result are exact in the dtype"},
 };
 const int dhc_n_rules_ew = (int)(sizeof dhc_rules_ew / sizeof *dhc_rules_ew);

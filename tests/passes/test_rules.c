@@ -174,7 +174,7 @@ static bool check(const Case *c) {
 
 /* Rules on elementwise ops and dims; others move elements or depend on extents. */
 static bool is_elementwise(const DhcRuleInfo *r) {
-  return dhc_op_info(r->op)->cls == DHC_CLASS_ELEMENTWISE || r->op == DHC_OP_DIM;
+  return r->op == DHC_RULE_EXACT || dhc_op_info(r->op)->cls == DHC_CLASS_ELEMENTWISE || r->op == DHC_OP_DIM;
 }
 
 int main(void) {
