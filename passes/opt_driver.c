@@ -29,9 +29,9 @@ static size_t piece(const char *text, const char *end, const char **next) {
 static bool print_plans(DhcModule *m, DhcText *to) {
   for (int i = 0; i < m->funcs.n; i++) {
     if (m->funcs.at[i]->kind != DHC_FUNC_ENTRY) continue;
-    DhcPlanned *p = dhc_plan_build(m, m->funcs.at[i], NULL, m->arena);
-    if (!p) return false;
-    dhc_plan_print(p, to);
+    DhcPipeline p = dhc_pipeline_from(m->funcs.at[i], DHC_PIPELINE_FUSED);
+    if (!dhc_pipeline_run(&p, DHC_PIPELINE_PLAN)) return false;
+    dhc_plan_print(p.planned, to);
   }
   return true;
 }

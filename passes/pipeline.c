@@ -67,7 +67,7 @@ static bool to_kernels(DhcPipeline *p, Px *px) {
 
 static bool to_plan(DhcPipeline *p, Px *px) {
   (void)px;
-  const DhcPlanOptions o = {0};
+  const DhcPlanOptions o = {.plain = p->rq.plain};
   if (p->func) p->planned = dhc_plan_build(p->module, p->func, &o, p->module->arena);
   return p->planned || !p->func;
 }
@@ -79,6 +79,11 @@ DhcPipeline dhc_pipeline_begin(const DhcPipelineRequest *rq) {
   p.func = copy[0];
   p.rq.optimizer = copy[1];
   return p;
+}
+
+DhcPipeline dhc_pipeline_from(DhcFunc *entry, DhcPipelineStage at) {
+  return (DhcPipeline){.rq = {.module = entry->module, .entry = entry, .limit = -1}, .at = at, .module = entry->module, .func = entry,
+                       .props = at < DHC_PIPELINE_FUSED ? DHC_PROP_UNFUSED : DHC_PROP_FUSED};
 }
 
 bool dhc_pipeline_run(DhcPipeline *p, DhcPipelineStage until) {

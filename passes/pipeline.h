@@ -28,6 +28,7 @@ typedef struct DhcPipelineRequest {
   bool repeats; /* to the target computing anew is cheap beside kernels and memory */
   const char *disabled; /* as in DhcPassCtx */
   int64_t limit;        /* changes of all passes that the switches reach; < 0: none */
+  bool plain;           /* as in DhcPlanOptions */
 } DhcPipelineRequest;
 
 typedef struct DhcPipeline {
@@ -43,6 +44,8 @@ typedef struct DhcPipeline {
 } DhcPipeline;
 
 DhcPipeline dhc_pipeline_begin(const DhcPipelineRequest *rq);
+/* The same of an entry that has come to a stage already, which is gone on from in place: of IR text, of what tests make. */
+DhcPipeline dhc_pipeline_from(DhcFunc *entry, DhcPipelineStage at);
 /* Goes on to `until`; nothing where it is there already. False after diagnostics: it is of no use any more. */
 bool dhc_pipeline_run(DhcPipeline *p, DhcPipelineStage until);
 

@@ -358,15 +358,6 @@ int64_t dhc_bound_scratch_bytes(const DhcBound *b) {
   return b->worker_scratch * b->workers + b->shared;
 }
 
-int32_t dhc_plan_find_buffer(const dhc_plan *plan, const char *name) {
-  for (int32_t i = 0; i < plan->n_buffers; i++) {
-    if (plan->buffers[i].name != NULL && strcmp(plan->buffers[i].name, name) == 0) {
-      return i;
-    }
-  }
-  return -1;
-}
-
 int64_t dhc_bound_buffer_offset(const DhcBound *b, int32_t buffer) {
   return b->buffers[buffer].offset;
 }

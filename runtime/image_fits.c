@@ -91,7 +91,7 @@ bool dhc_image_fits(const dhc_image *im) {
   for (int32_t i = 0; i < p->n_symbols; i++)
     if (!p->symbols[i]) return false;
   for (int32_t i = 0; i < p->n_buffers; i++)
-    if (!in(p->buffers[i].segment, DHC_N_SEGMENTS) || !in(p->buffers[i].dtype, DHC_N_DTYPES)) return false;
+    if (!in(p->buffers[i].segment, DHC_N_SEGMENTS)) return false;
   for (int32_t i = 0; i < p->n_guards; i++)
     if (!p->guards[i].message) return false;
   for (int32_t i = 0; i < p->n_kernels; i++)

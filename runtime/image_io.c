@@ -314,7 +314,6 @@ static void dim(Io *x, void *at) {
 static void buffer(Io *x, void *at) {
   dhc_buffer *b = at;
   i32(x, &b->segment);
-  i32(x, &b->dtype);
   i32(x, &b->alias);
   program(x, &b->at);
   program(x, &b->bytes);

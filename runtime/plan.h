@@ -40,8 +40,6 @@ int64_t dhc_bound_segment_bytes(const DhcBound *bound, int segment);
  * multiple of 64, or 0. */
 int64_t dhc_bound_scratch_bytes(const DhcBound *bound);
 
-/* Index of the buffer with that name, or -1. Linear. */
-int32_t dhc_plan_find_buffer(const dhc_plan *plan, const char *name);
 /* Where a buffer lies: byte offset in its segment (plan->buffers[i].segment), and
  * its size. */
 int64_t dhc_bound_buffer_offset(const DhcBound *bound, int32_t buffer);

@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 /* Of everything in this file: images carry it, and readers refuse another (runtime/image_io.c). */
-enum { DHC_ABI_VERSION = 5 };
+enum { DHC_ABI_VERSION = 6 };
 
 /* ---- dtypes ------------------------------------------------------------ */
 
@@ -112,7 +112,6 @@ typedef enum dhc_segment {
  * where end(b) = offset(b) + bytes(b). */
 typedef struct dhc_buffer {
   int32_t segment; /* dhc_segment */
-  int32_t dtype; /* dhc_dtype, of the elements */
   int32_t alias; /* buffer whose memory this one shares, or -1 */
   dhc_dimprog at;
   dhc_dimprog bytes;
@@ -181,7 +180,7 @@ typedef enum dhc_image_role {
   DHC_IMAGE_BUFFER, /* saved, not trained */
   DHC_IMAGE_TABLE,  /* computed once, not saved */
   DHC_IMAGE_STATE,  /* carried from run to run by streaming entries */
-  DHC_IMAGE_RANGE,  /* flat: all weights, or a range of optimiser state */
+  DHC_IMAGE_RANGE,  /* flat: all weights, or a range of moments */
   DHC_IMAGE_SCALAR  /* a number that changes without compiling anew */
 } dhc_image_role;
 
@@ -208,7 +207,7 @@ typedef struct dhc_slot {
 
 /* A range of the MOMENTS segment. */
 typedef struct dhc_range {
-  const char *name;     /* of an optimiser's state: "m"; "ema"; "begun" */
+  const char *name;     /* "m"; "ema"; "begun" */
   int32_t dtype;
   int32_t like_weights; /* laid out like the weights; else by itself */
   int32_t from_weights; /* begins as a copy of the weights; else with zeros */

@@ -165,35 +165,6 @@ static void add_equations(Build *b) {
   b->im->n_equations = n;
 }
 
-/* Every fact the entry was compiled under, unless it holds at all sizes. */
-static void add_guards(Build *b) {
-  const DhcFunc *f = b->f;
-  DhcDims *cx = f->module->dims;
-  dhc_guard *guards = DHC_NEW_N(b->arena, dhc_guard, f->facts.nonneg.n + 1);
-  int n = 0;
-  for (int i = 0; i < f->facts.nonneg.n; i++) {
-    const DhcDim *fact = f->facts.nonneg.at[i];
-    if (dhc_dim_le(cx, &(DhcFacts){0}, dhc_dim_const(cx, 0), fact) == DHC_TRUE) continue;
-    dhc_dimprog x = program(b, fact);
-    int64_t *code = DHC_NEW_N(b->arena, int64_t, x.n_code + 3);
-    code[0] = DHC_DIM_CONST;
-    code[1] = 0;
-    memcpy(code + 2, x.code, sizeof *code * (size_t)x.n_code);
-    code[2 + x.n_code] = DHC_DIM_LE;
-    DhcFactMessage why = i < f->fact_messages.n ? f->fact_messages.at[i] : (DhcFactMessage){0};
-    if (!why.text) {
-      DhcText text = {.arena = b->arena};
-      dhc_dim_print_fact(cx, fact, &text);
-      why.text = dhc_arena_printf(b->arena, "needs %s", dhc_text_str(&text));
-    }
-    if (!why.at.file) why.at = f->span;
-    guards[n++] = (dhc_guard){{code, x.n_code + 3}, dhc_arena_printf(b->arena, "entry '%s': %s", b->rq->name, why.text),
-                              why.at.file, why.at.begin, why.at.end};
-  }
-  b->im->plan.guards = guards;
-  b->im->plan.n_guards = n;
-}
-
 /* ---- the whole ------------------------------------------------------------------------------ */
 
 dhc_image *dhc_image_begin(const DhcImageRequest *rq, DhcArena *arena) {
@@ -204,7 +175,7 @@ dhc_image *dhc_image_begin(const DhcImageRequest *rq, DhcArena *arena) {
   b.im->plan = (dhc_plan){.name = f->name, .symbols = f->symbols.at, .n_symbols = f->symbols.n};
   add_tensors(&b);
   add_equations(&b);
-  add_guards(&b);
+  b.im->plan.guards = dhc_entry_guards(f, rq->name, arena, &b.im->plan.n_guards);
   dhc_scalar *scalars = DHC_NEW_N(arena, dhc_scalar, rq->n_scalars + 1);
   for (int i = 0; i < rq->n_scalars; i++) scalars[i] = (dhc_scalar){rq->scalar_names[i], rq->scalar_values[i]};
   b.im->scalars = scalars;
@@ -275,7 +246,7 @@ void dhc_image_add_graph(dhc_image *im, DhcArena *arena) {
   dhc_dimprog *dims = DHC_NEW_N(arena, dhc_dimprog, n_symbols + 1);
   for (int32_t i = 0; i < n; i++) {
     t[i].buffer = refs[i].buffer = i;
-    buffers[i] = (dhc_buffer){.segment = (int32_t)segment_of(&t[i]), .dtype = t[i].dtype, .alias = -1, .name = t[i].name,
+    buffers[i] = (dhc_buffer){.segment = (int32_t)segment_of(&t[i]), .alias = -1, .name = t[i].name,
                               .bytes = bytes_of(&t[i], arena)};
     if (buffers[i].segment != DHC_SEGMENT_IO) continue;
     if (last_io >= 0) {

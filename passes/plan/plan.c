@@ -32,7 +32,9 @@ static bool pack(Pl *p, const DhcPlanOptions *o, DhcPlanned *out) {
     dhc_diag(p->m->diags, DHC_ERROR, "E0921", p->entry->span, "'%s': buffer sizes do not fit in 63 bits", p->entry->name);
     return false;
   }
-  for (int i = 0; i < n; i++) to[from[i]] = i;
+  dhc_dtype *dtypes = DHC_NEW_N(p->arena, dhc_dtype, n + 1);
+  for (int i = 0; i < n; i++) to[from[i]] = i, dtypes[i] = out->dtypes[from[i]];
+  out->dtypes = dtypes;
   for (int i = 0; i < out->n_params; i++)
     if (out->params[i].buffer >= 0) out->params[i].buffer = to[out->params[i].buffer];
   DhcPlanPanel *panels = DHC_NEW_N(p->arena, DhcPlanPanel, p->panels.n + 1);

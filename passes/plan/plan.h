@@ -27,6 +27,7 @@ typedef struct DhcPlanPanel {
 typedef struct DhcPlanned {
   dhc_plan plan;                /* symbols are the entry's binders, in order */
   const DhcSpec *const *specs;  /* plan.n_kernels of them, each once */
+  const dhc_dtype *dtypes;      /* of the elements of plan.buffers */
   DhcPlanTensor *params;        /* parallel to the entry's parameters */
   int n_params;
   DhcPlanTensor *results;       /* parallel to the entry's results */
@@ -57,6 +58,8 @@ typedef struct DhcPlanOptions {
  * diagnostics. */
 DhcPlanned *dhc_plan_build(DhcModule *m, DhcFunc *entry, const DhcPlanOptions *o, DhcArena *arena);
 
+/* Every fact that the entry, called `name` in messages, was compiled under, unless it holds at all sizes. */
+const dhc_guard *dhc_entry_guards(const DhcFunc *f, const char *name, DhcArena *arena, int32_t *n);
 /* Largest sum of live work bytes over the items at the given sizes: the lower bound that
  * packing is measured against. */
 int64_t dhc_plan_live_bytes(const DhcPlanned *p, const int64_t *symbols);

@@ -5,6 +5,7 @@ typedef struct Emit {
   Pl *p;
   DhcPlanned *out;
   DHC_VEC(dhc_buffer) rows;
+  DHC_VEC(dhc_dtype) dtypes; /* of the rows' elements */
   DHC_VEC(dhc_item) items;
   DHC_VEC(const DhcSpec *) specs;
 } Emit;
@@ -28,13 +29,18 @@ static void follow_previous(Emit *e, dhc_buffer *b) {
   }
 }
 
+static void push_row(Emit *e, const dhc_buffer *b, dhc_dtype t) {
+  DHC_PUSH(e->p->arena, &e->rows, *b);
+  DHC_PUSH(e->p->arena, &e->dtypes, t);
+}
+
 static void add_row(Emit *e, int buf) {
   PlBuf *s = &e->p->bufs.at[buf];
-  dhc_buffer b = {.segment = (int32_t)s->segment, .dtype = (int32_t)s->dtype, .alias = -1, .name = s->name};
+  dhc_buffer b = {.segment = (int32_t)s->segment, .alias = -1, .name = s->name};
   b.bytes = program(e, s->bytes);
   if (s->segment != DHC_SEGMENT_WORK) follow_previous(e, &b);
   s->row = e->rows.n;
-  DHC_PUSH(e->p->arena, &e->rows, b);
+  push_row(e, &b, s->dtype);
 }
 
 static int alias_row(Emit *e, int row, const char *name) {
@@ -44,7 +50,7 @@ static int alias_row(Emit *e, int row, const char *name) {
   b.below = NULL;
   b.n_below = 0;
   b.name = name;
-  DHC_PUSH(e->p->arena, &e->rows, b);
+  push_row(e, &b, e->dtypes.at[row]);
   return e->rows.n - 1;
 }
 
@@ -160,32 +166,30 @@ static void emit_items(Emit *e, int begin, int end) {
 
 /* ---- guards ------------------------------------------------------------------------------ */
 
-static void emit_guards(Emit *e) {
-  Pl *p = e->p;
-  DhcFunc *f = p->entry;
-  dhc_guard *guards = DHC_NEW_N(p->arena, dhc_guard, f->facts.nonneg.n + 1);
-  int n = 0;
+const dhc_guard *dhc_entry_guards(const DhcFunc *f, const char *name, DhcArena *arena, int32_t *n) {
+  DhcDims *cx = f->module->dims;
+  dhc_guard *guards = DHC_NEW_N(arena, dhc_guard, f->facts.nonneg.n + 1);
+  *n = 0;
   for (int i = 0; i < f->facts.nonneg.n; i++) {
     const DhcDim *fact = f->facts.nonneg.at[i];
-    if (dhc_dim_le(p->cx, &(DhcFacts){0}, dhc_dim_const(p->cx, 0), fact) == DHC_TRUE) continue;
-    dhc_dimprog x = program(e, fact);
-    int64_t *code = DHC_NEW_N(p->arena, int64_t, x.n_code + 3);
+    if (dhc_dim_le(cx, &(DhcFacts){0}, dhc_dim_const(cx, 0), fact) == DHC_TRUE) continue;
+    dhc_dimprog x = dhc_dim_program(fact, f->symbols.n, f->symbols.at, arena);
+    int64_t *code = DHC_NEW_N(arena, int64_t, x.n_code + 3);
     code[0] = DHC_DIM_CONST;
     code[1] = 0;
     memcpy(code + 2, x.code, sizeof *code * (size_t)x.n_code);
     code[2 + x.n_code] = DHC_DIM_LE;
-    const char *message = i < f->fact_messages.n ? f->fact_messages.at[i].text : NULL;
-    if (!message) {
-      DhcText text = {.arena = p->arena};
-      dhc_dim_print_fact(p->cx, fact, &text);
-      message = dhc_arena_printf(p->arena, "needs %s", dhc_text_str(&text));
+    DhcFactMessage why = i < f->fact_messages.n ? f->fact_messages.at[i] : (DhcFactMessage){0};
+    if (!why.text) {
+      DhcText text = {.arena = arena};
+      dhc_dim_print_fact(cx, fact, &text);
+      why.text = dhc_arena_printf(arena, "needs %s", dhc_text_str(&text));
     }
-    int name = (int)strcspn(f->name, "."); /* a version's number is not the user's business */
-    message = dhc_arena_printf(p->arena, "entry '%.*s': %s", name, f->name, message);
-    guards[n++] = (dhc_guard){.cond = {code, x.n_code + 3}, .message = message};
+    if (!why.at.file) why.at = f->span;
+    guards[(*n)++] = (dhc_guard){{code, x.n_code + 3}, dhc_arena_printf(arena, "entry '%s': %s", name, why.text),
+                                 why.at.file, why.at.begin, why.at.end};
   }
-  e->out->plan.guards = guards;
-  e->out->plan.n_guards = n;
+  return guards;
 }
 
 bool dhc_pl_emit(Pl *p, DhcPlanned *out) {
@@ -193,8 +197,9 @@ bool dhc_pl_emit(Pl *p, DhcPlanned *out) {
   emit_rows(&e);
   emit_tensors(&e);
   emit_items(&e, 0, p->items.n);
-  emit_guards(&e);
   dhc_plan *plan = &out->plan;
+  const char *name = p->entry->name; /* a version's number is not the user's business */
+  plan->guards = dhc_entry_guards(p->entry, dhc_arena_strndup(p->arena, name, strcspn(name, ".")), p->arena, &plan->n_guards);
   plan->name = p->entry->name;
   plan->symbols = p->entry->symbols.at;
   plan->n_symbols = p->entry->symbols.n;
@@ -204,5 +209,6 @@ bool dhc_pl_emit(Pl *p, DhcPlanned *out) {
   plan->n_items = e.items.n;
   plan->n_kernels = e.specs.n;
   out->specs = e.specs.at;
+  out->dtypes = e.dtypes.at;
   return true;
 }

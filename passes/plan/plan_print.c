@@ -57,9 +57,10 @@ static const char *text_of(DhcArena *a, const dhc_plan *plan, dhc_dimprog x) {
 
 /* ---- lines ----------------------------------------------------------------------------- */
 
-static void print_buffer(const dhc_plan *plan, int i, DhcText *to) {
+static void print_buffer(const DhcPlanned *p, int i, DhcText *to) {
+  const dhc_plan *plan = &p->plan;
   const dhc_buffer *b = &plan->buffers[i];
-  dhc_text_printf(to, "  %%%d = %s %s [%s bytes]", i, segment_name[b->segment], dhc_dtype_name((dhc_dtype)b->dtype),
+  dhc_text_printf(to, "  %%%d = %s %s [%s bytes]", i, segment_name[b->segment], dhc_dtype_name(p->dtypes[i]),
                   text_of(to->arena, plan, b->bytes));
   if (b->name) dhc_text_printf(to, " \"%s\"", b->name);
   if (b->alias >= 0) {
@@ -133,7 +134,7 @@ void dhc_plan_print(const DhcPlanned *p, DhcText *to) {
   for (int i = 0; i < plan->n_guards; i++)
     dhc_text_printf(to, "  guard %s \"%s\"\n", text_of(to->arena, plan, plan->guards[i].cond), plan->guards[i].message);
   dhc_text_puts(to, "buffers\n");
-  for (int i = 0; i < plan->n_buffers; i++) print_buffer(plan, i, to);
+  for (int i = 0; i < plan->n_buffers; i++) print_buffer(p, i, to);
   for (int i = 0; i < p->n_results; i++)
     dhc_text_printf(to, "  result \"%s\" is %%%d\n", p->results[i].name ? p->results[i].name : "", p->results[i].buffer);
   dhc_text_puts(to, "kernels\n");

@@ -34,6 +34,21 @@ bool dhc_test_same(const DhcArray *a, const DhcArray *b) {
   return true;
 }
 
+bool dhc_test_fuse(DhcFunc **f, DhcPipelineStage at) {
+  DhcPipeline way = dhc_pipeline_from(*f, at);
+  bool ok = dhc_pipeline_run(&way, DHC_PIPELINE_FUSED);
+  *f = way.func;
+  return ok;
+}
+
+DhcPlanned *dhc_test_plan(DhcFunc **f, DhcPipelineStage at, bool plain) {
+  DhcPipeline way = dhc_pipeline_from(*f, at);
+  way.rq.plain = plain;
+  bool ok = dhc_pipeline_run(&way, DHC_PIPELINE_PLAN);
+  *f = way.func;
+  return ok ? way.planned : NULL;
+}
+
 bool dhc_test_symbols(const DhcFunc *f, const DhcArray *const *args, int64_t *symbols) {
   bool bound[64] = {false};
   for (int round = 0; round < 2; round++)
@@ -167,12 +182,12 @@ static void run_copy(Exec *x, const dhc_item *it) {
 }
 
 static void run_fill(Exec *x, const dhc_item *it) {
-  const dhc_buffer *b = &x->p->plan.buffers[it->refs[0].buffer];
-  int64_t size = dhc_dtype_bytes((dhc_dtype)b->dtype), n = value_of(x, it->bytes) / size;
+  dhc_dtype t = x->p->dtypes[it->refs[0].buffer];
+  int64_t size = dhc_dtype_bytes(t), n = value_of(x, it->bytes) / size;
   float f;
   memcpy(&f, &it->pattern, 4);
-  int64_t i = b->dtype == DHC_I32 ? (int32_t)it->pattern : (int64_t)it->pattern;
-  Cell v = {dhc_dtype_is_float((dhc_dtype)b->dtype) ? (double)f : 0, i};
+  int64_t i = t == DHC_I32 ? (int32_t)it->pattern : (int64_t)it->pattern;
+  Cell v = {dhc_dtype_is_float(t) ? (double)f : 0, i};
   Cell *to = buffer_cells(x, it->refs[0].buffer) + place_of(x, &it->refs[0]);
   for (int64_t e = 0; e < n; e++) put(to + e * size, size, v);
 }

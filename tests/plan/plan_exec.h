@@ -6,9 +6,12 @@
 #define DHC_TESTS_PLAN_EXEC_H
 
 #include "ir/interp.h"
-#include "passes/plan/plan.h"
+#include "passes/pipeline.h"
 #include "runtime/plan.h"
 
+/* *f brought from a stage of the pipeline to kernels, or to its plan (NULL: diagnostics). */
+bool dhc_test_fuse(DhcFunc **f, DhcPipelineStage at);
+DhcPlanned *dhc_test_plan(DhcFunc **f, DhcPipelineStage at, bool plain);
 /* Sizes of f's symbols as args give them (1 where nothing does); false if they do not fit. */
 bool dhc_test_symbols(const DhcFunc *f, const DhcArray *const *args, int64_t *symbols);
 /* Binds p with kernels that must not be run. */

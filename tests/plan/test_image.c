@@ -16,8 +16,7 @@ enum { HEAD = 56, DIGEST = 24 };
 
 static dhc_image *make(Made *x, const char *mode) {
   static const int64_t one[] = {DHC_DIM_CONST, 1};
-  if (!dhc_test_passes(x, "fusion")) return NULL;
-  DhcPlanned *p = dhc_plan_build(x->m, x->f, NULL, &x->arena);
+  DhcPlanned *p = dhc_test_plan(&x->f, DHC_PIPELINE_GRAPH, false);
   if (!p) return NULL;
   const DhcImageRequest rq = {.name = "entry", .func = x->f, .layout = dhc_layout_make(x->m, NULL, false, false, &x->arena),
                               .trains = !strcmp(mode, "train")};

@@ -143,8 +143,8 @@ static int check_case(Run *r, const Case *c, const char *mode, int chains) {
   bool ok = make(r, c, mode, "fuse", &apart), ranges = !strcmp(c->set[5], "true");
   ok = make(r, c, mode, "fusion", &chain) && ok;
   ok = make(r, c, mode, NULL, &graph) && ok;
-  DhcPlanned *p = ok ? dhc_plan_build(apart.m, apart.f, NULL, &apart.arena) : NULL;
-  DhcPlanned *q = ok ? dhc_plan_build(chain.m, chain.f, NULL, &chain.arena) : NULL;
+  DhcPlanned *p = ok ? dhc_test_plan(&apart.f, DHC_PIPELINE_FUSED, false) : NULL;
+  DhcPlanned *q = ok ? dhc_test_plan(&chain.f, DHC_PIPELINE_FUSED, false) : NULL;
   ok = p && q;
   if (ok && (n_chains(p) != 0 || n_chains(q) != chains)) {
     fprintf(stderr, "%s: %d and %d chains\n", what, n_chains(p), n_chains(q));
@@ -220,7 +220,7 @@ static int check_second(Run *r) {
 }
 
 static int is_linear(Made *x, const char *what, bool want) {
-  DhcPlanned *p = dhc_plan_build(x->m, x->f, NULL, &x->arena);
+  DhcPlanned *p = dhc_test_plan(&x->f, DHC_PIPELINE_FUSED, false);
   int64_t bytes[2] = {0, 0}, largest = 0;
   for (int k = 0; p && k < 2; k++) {
     int64_t length = k ? 4096 : 1024, symbols[3] = {1, length, length};

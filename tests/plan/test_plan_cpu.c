@@ -10,11 +10,10 @@
 #include "tests/plan/plan_models.h"
 #include "tests/random/random_graph.h"
 
-static bool compare(CpuRunner *cpu, DhcModule *module, DhcFunc *f, const DhcArray *const *args, DhcPool *pool,
+static bool compare(CpuRunner *cpu, DhcFunc *f, const DhcArray *const *args, DhcPool *pool,
                     DhcArena *arena) {
   int64_t symbols[64];
-  DhcPlanOptions plain = {.plain = true};
-  DhcPlanned *p = dhc_plan_build(module, f, &plain, arena), *q = dhc_plan_build(module, f, NULL, arena);
+  DhcPlanned *p = dhc_test_plan(&f, DHC_PIPELINE_FUSED, true), *q = dhc_test_plan(&f, DHC_PIPELINE_FUSED, false);
   PlanImage m = {{0}, NULL}, n = {{0}, NULL};
   bool ok = p && q && dhc_test_symbols(f, args, symbols) && plan_cpu_run(cpu, p, args, symbols, pool, arena, &m) &&
             plan_cpu_run(cpu, q, args, symbols, pool, arena, &n);
@@ -48,18 +47,6 @@ static bool has_kernels(const DhcModule *m) {
   return true;
 }
 
-static bool fuse(DhcModule *m, DhcFunc **f) {
-  DhcArena scratch;
-  DhcPassCtx px;
-  const char *name = (*f)->name;
-  dhc_arena_init(&scratch);
-  dhc_pass_ctx_init(&px, m, &scratch);
-  bool ok = dhc_passes_clean(m, &px) && dhc_passes_run(m, &px, "fusion");
-  dhc_arena_fini(&scratch);
-  *f = dhc_module_func(m, name);
-  return ok && *f;
-}
-
 static int check_step(CpuRunner *cpu, const char *root, const char *model, const DhcSetting *sets, int n_sets,
                       const int64_t *extents, DhcPool *pool) {
   Made x;
@@ -67,7 +54,7 @@ static int check_step(CpuRunner *cpu, const char *root, const char *model, const
   bool ok = dhc_test_model(&x, root, model, "loss", "train", sets, n_sets);
   const DhcArray **args = DHC_NEW_N(&x.arena, const DhcArray *, ok ? x.f->params.n + 1 : 1);
   for (int i = 0; ok && i < x.f->params.n; i++) ok = (args[i] = dhc_test_draw(&x, i, &state, extents)) != NULL;
-  ok = ok && dhc_test_passes(&x, "fusion") && compare(cpu, x.m, x.f, args, pool, &x.arena);
+  ok = ok && dhc_test_fuse(&x.f, DHC_PIPELINE_GRAPH) && compare(cpu, x.f, args, pool, &x.arena);
   dhc_diags_print(&x.diags, stderr, false);
   if (!ok) fprintf(stderr, "the training step of %s is wrong\n", model);
   dhc_arena_fini(&x.arena);
@@ -99,7 +86,7 @@ int main(int argc, char **argv) {
     DhcRandomOptions o = {.seed = seed + (uint64_t)k, .max_elements = 4096};
     DhcFunc *f = dhc_random_graph(&o, &arena, g) && has_kernels(g->m) ? g->f : NULL;
     skipped += !f;
-    if (f && !(fuse(g->m, &f) && compare(&cpu, g->m, f, g->args, pool[k % 2], &arena))) {
+    if (f && !(dhc_test_fuse(&f, DHC_PIPELINE_BEGUN) && compare(&cpu, f, g->args, pool[k % 2], &arena))) {
       fprintf(stderr, "seed %llu is wrong\n", (unsigned long long)o.seed);
       dhc_diags_print(&g->diags, stderr, false);
       bad++;

@@ -48,18 +48,6 @@ static DhcArray *draw(Piece *x, const DhcFunc *f, int i, const int64_t *symbols,
   return a;
 }
 
-static bool fuse(Piece *x, DhcFunc **f) {
-  DhcArena scratch;
-  DhcPassCtx px;
-  dhc_arena_init(&scratch);
-  dhc_pass_ctx_init(&px, x->m, &scratch);
-  const char *name = (*f)->name;
-  bool ok = dhc_passes_run(x->m, &px, "fusion");
-  dhc_arena_fini(&scratch);
-  *f = dhc_module_func(x->m, name);
-  return ok;
-}
-
 static bool check(const char *text, size_t n, uint64_t seed) {
   Piece x;
   bool ok = parse(&x, text, n);
@@ -72,8 +60,8 @@ static bool check(const char *text, size_t n, uint64_t seed) {
     const DhcArray **args = DHC_NEW_N(&x.arena, const DhcArray *, n_params + 1);
     DhcArray *want[64], *got[64], *want_up[64], *after[64];
     for (int i = 0; i < n_params; i++) ok = (args[i] = draw(&x, f, i, symbols, &seed)) && ok;
-    ok = ok && dhc_interp_run(&x.arena, &x.diags, f, args, want, want_up) && fuse(&x, &f);
-    DhcPlanned *p = ok ? dhc_plan_build(x.m, f, NULL, &x.arena) : NULL;
+    ok = ok && dhc_interp_run(&x.arena, &x.diags, f, args, want, want_up);
+    DhcPlanned *p = ok ? dhc_test_plan(&f, DHC_PIPELINE_GRAPH, false) : NULL;
     ok = p && dhc_test_run_plan(p, f, args, &x.arena, got, after, stderr) && dhc_test_apart(p, symbols, &x.arena, stderr);
     for (int r = 0; ok && r < f->results.n; r++) ok = dhc_test_same(want[r], got[r]);
     for (int i = 0; ok && i < n_params; i++)

@@ -27,8 +27,8 @@ static int compare(Made *x, const char *what, const int64_t *extents, DhcPlanned
   DhcArray **want_up = DHC_NEW_N(&x->arena, DhcArray *, n + 1), **after = DHC_NEW_N(&x->arena, DhcArray *, n + 1);
   for (int i = 0; i < n; i++)
     if (!(args[i] = dhc_test_draw(x, i, &state, extents))) return 1;
-  if (!dhc_interp_run(&x->arena, &x->diags, x->f, args, want, want_up) || !dhc_test_passes(x, "fusion")) return 1;
-  DhcPlanned *p = *planned = dhc_plan_build(x->m, x->f, NULL, &x->arena);
+  if (!dhc_interp_run(&x->arena, &x->diags, x->f, args, want, want_up)) return 1;
+  DhcPlanned *p = *planned = dhc_test_plan(&x->f, DHC_PIPELINE_GRAPH, false);
   if (!p || !dhc_test_run_plan(p, x->f, args, &x->arena, got, after, stdout)) return 1;
   for (int r = 0; r < x->f->results.n; r++) {
     if (dhc_test_same(want[r], got[r])) continue;
@@ -97,8 +97,8 @@ static int print_plan(int argc, char **argv) {
     *eq = 0;
     sets[n++] = (DhcSetting){argv[i], eq + 1};
   }
-  bool ok = dhc_test_model(&x, argv[1], argv[3], argv[4], argv[5], sets, n) && dhc_test_passes(&x, "fusion");
-  DhcPlanned *p = ok ? dhc_plan_build(x.m, x.f, NULL, &x.arena) : NULL;
+  bool ok = dhc_test_model(&x, argv[1], argv[3], argv[4], argv[5], sets, n);
+  DhcPlanned *p = ok ? dhc_test_plan(&x.f, DHC_PIPELINE_GRAPH, false) : NULL;
   dhc_diags_print(&x.diags, stderr, false);
   if (!p) return 1;
   DhcText text = {.arena = &x.arena};

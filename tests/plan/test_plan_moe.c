@@ -78,7 +78,7 @@ static unsigned char **run(Made *x, CpuRunner *cpu, DhcArray *const *args, DhcPo
   int64_t symbols[64];
   PlanImage m = {0};
   const DhcArray *const *in = (const DhcArray *const *)args;
-  DhcPlanned *p = dhc_plan_build(x->m, x->f, NULL, &x->arena);
+  DhcPlanned *p = dhc_test_plan(&x->f, DHC_PIPELINE_FUSED, false);
   bool ok = p && dhc_test_symbols(x->f, in, symbols) && plan_cpu_run(cpu, p, in, symbols, pool, &x->arena, &m);
   unsigned char **out = DHC_NEW_N(&x->arena, unsigned char *, x->f->results.n + 1);
   for (int r = 0; ok && r < x->f->results.n; r++) {

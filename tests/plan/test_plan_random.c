@@ -14,18 +14,6 @@ typedef struct Sum {
   int copies, calls, graphs, skipped, bad;
 } Sum;
 
-static bool prepare(DhcModule *m, DhcFunc **f, bool clean) {
-  const char *name = (*f)->name;
-  DhcArena scratch;
-  DhcPassCtx px;
-  dhc_arena_init(&scratch);
-  dhc_pass_ctx_init(&px, m, &scratch);
-  bool ok = (!clean || dhc_passes_clean(m, &px)) && dhc_passes_run(m, &px, "fusion");
-  dhc_arena_fini(&scratch);
-  *f = dhc_module_func(m, name);
-  return ok && *f;
-}
-
 static bool check_memory(const DhcPlanned *p, DhcArena *arena, uint64_t seed, Sum *sum) {
   int64_t symbols[64];
   for (int round = 0; round < 4; round++) {
@@ -73,8 +61,8 @@ static void check(uint64_t seed, bool clean, bool verbose, Sum *sum) {
   }
   DhcArray *want[DHC_MAX_RESULTS], **want_up = DHC_NEW_N(&arena, DhcArray *, g->f->params.n + 1);
   DhcFunc *f = g->f;
-  bool ok = dhc_interp_run(&arena, &g->diags, f, g->args, want, want_up) && prepare(g->m, &f, clean);
-  DhcPlanned *p = ok ? dhc_plan_build(g->m, f, NULL, &arena) : NULL;
+  bool ok = dhc_interp_run(&arena, &g->diags, f, g->args, want, want_up);
+  DhcPlanned *p = ok ? dhc_test_plan(&f, clean ? DHC_PIPELINE_BEGUN : DHC_PIPELINE_GRAPH, false) : NULL;
   DhcText text = {.arena = &arena};
   if (p && verbose) dhc_func_print(f, &text), dhc_plan_print(p, &text), fputs(dhc_text_str(&text), stdout);
   ok = p && compare(p, f, g, want, want_up, &arena) && check_memory(p, &arena, seed, sum);

@@ -163,7 +163,7 @@ static void plans(void **state) {
   static const dhc_kernel *const kernels[] = {&kernel};
   static const dhc_ref refs[] = {{.buffer = 0}, {.buffer = 0}};
   static const dhc_item item = {.kind = DHC_ITEM_CALL, .n_refs = 2, .refs = refs};
-  dhc_buffer buffer = {.segment = DHC_SEGMENT_WORK, .dtype = DHC_F32, .alias = -1, .bytes = {room_code, 2}};
+  dhc_buffer buffer = {.segment = DHC_SEGMENT_WORK, .alias = -1, .bytes = {room_code, 2}};
   const dhc_plan plan = {.name = "test", .n_buffers = 1, .buffers = &buffer, .n_items = 1, .items = &item, .n_kernels = 1};
   DhcBound *b;
   DhcDevice *d;
