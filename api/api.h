@@ -123,7 +123,7 @@ dhc_session *sweep_session(const dhc_sweep *w); /* NULL: of NULL */
 dhc_status program_grow(dhc_program *p) DHC_MUST_USE;
 /* Scalar of a program, made (0) if new; NULL: too many. */
 double *program_scalar(dhc_program *p, const char *name);
-/* Number of an optimiser's state ("m") or "ema" among the program's ranges; -2: there is none. */
+/* Number of a moment ("m") or "ema" among the program's ranges; -2: there is none. */
 int program_range(const dhc_program *p, const char *name);
 
 /* First values of every tensor, or of the tables alone, which no file holds. */
@@ -151,9 +151,9 @@ dhc_status weights_read(dhc_program *p, const DhcSafetensors *file, const char *
                         bool partial, bool buffers) DHC_MUST_USE;
 dhc_status weights_views(dhc_program *p, const char *prefix, int range, bool buffers, DhcArena *arena,
                          DhcTensorView **out, int *n) DHC_MUST_USE;
-/* Weights, buffers and all optimiser state: what a checkpoint holds. */
+/* Weights, buffers and all moments: what a checkpoint holds. */
 dhc_status weights_all(dhc_program *p, DhcArena *arena, DhcTensorView **out, int *n) DHC_MUST_USE;
-/* A range of optimiser state from such a file. */
+/* A range of moments from such a file. */
 dhc_status weights_read_range(dhc_program *p, const DhcSafetensors *file, int range) DHC_MUST_USE;
 /* Whether the file can be opened as weights. */
 dhc_status weights_openable(const char *path) DHC_MUST_USE;

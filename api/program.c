@@ -69,7 +69,7 @@ dhc_status api_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_
   return st;
 }
 
-/* Room for the state of the recipe's optimiser, which is there before the first step is
+/* Room for the moments of the recipe's optimiser, which are there before the first step is
  * compiled: a checkpoint may be read into it. */
 static dhc_status add_states(dhc_program *p) {
   const dhc_layout *l = pipeline_layout(p->m, true);

@@ -26,7 +26,7 @@ int state_slot(const dhc_program *p, const char *path) {
   return i >= 0 && dhc_prog_layout(p->run)->slots[i].role == DHC_IMAGE_STATE ? i : -1;
 }
 
-/* "PATH", or "STATE:PATH" with STATE an optimiser state or "ema". */
+/* "PATH", or "MOMENT:PATH" with MOMENT what an optimiser keeps or "ema". */
 static dhc_status find_place(dhc_program *p, const char *name, Place *out) {
   const char *colon = strchr(name, ':'), *path = colon ? colon + 1 : name;
   int range = DHC_WEIGHTS;
@@ -35,7 +35,7 @@ static dhc_status find_place(dhc_program *p, const char *name, Place *out) {
     snprintf(state, sizeof state, "%.*s", (int)(colon - name), name);
     range = program_range(p, state);
     if (range < 0 || !dhc_prog_layout(p->run)->ranges[range].like_weights)
-      return dhc_status_make(DHC_E_INPUT, "no optimiser state '%s' here", state);
+      return dhc_status_make(DHC_E_INPUT, "no moments '%s' here", state);
   }
   int i = find_slot(p, path);
   const dhc_slot *s = i < 0 ? NULL : &dhc_prog_layout(p->run)->slots[i];

@@ -10,7 +10,7 @@
 #include "runtime/status.h"
 #include "runtime/tensor.h"
 
-#define DHC_CHECKPOINT_MOMENTS "opt." /* before the name of a range of optimiser state, averaged weights among them */
+#define DHC_CHECKPOINT_MOMENTS "opt." /* before the name of a range of moments, averaged weights among them */
 
 typedef struct DhcCheckpointMeta {
   int64_t step;            /* completed training steps */

@@ -10,7 +10,7 @@ enum { MAX_BINDINGS = 8 };
 
 static const char *segment_text(int segment) {
   static const char *const text[DHC_N_SEGMENTS + 1] = {
-      [DHC_SEGMENT_WEIGHTS] = "weights", [DHC_SEGMENT_MOMENTS] = "optimiser state", [DHC_SEGMENT_BUFFERS] = "buffers",
+      [DHC_SEGMENT_WEIGHTS] = "weights", [DHC_SEGMENT_MOMENTS] = "moments", [DHC_SEGMENT_BUFFERS] = "buffers",
       [DHC_SEGMENT_STATES] = "states", [DHC_SEGMENT_WORK] = "workspace", [DHC_SEGMENT_IO] = "inputs and outputs",
       [DHC_SEGMENT_PANELS] = "packed weights", [DHC_SEGMENT_SCALARS] = "scalars", [DHC_SCRATCH] = "scratch"};
   return text[segment];

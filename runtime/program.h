@@ -1,5 +1,5 @@
 /* A program: images of one model over one set of tensors on a device. It owns the memory that outlives
- * a run (weights, optimiser state, buffers, states, scalars) and what runs share (work, inputs and
+ * a run (weights, moments, buffers, states, scalars) and what runs share (work, inputs and
  * outputs, scratch), and knows nothing of how the images came about. Everything it holds lies on
  * its device; the host gives and takes values by dhc_prog_put and dhc_prog_get. */
 #ifndef DHC_RUNTIME_PROGRAM_H
@@ -13,11 +13,11 @@ typedef struct DhcProg DhcProg;
 /* An image in a program. */
 typedef struct DhcLoaded DhcLoaded;
 
-/* The layout is borrowed. Memory for optimiser state comes with the first layout that has some. */
+/* The layout is borrowed. Memory for moments comes with the first layout that has some. */
 dhc_status dhc_prog_open(DhcDevice *device, const dhc_layout *layout, DhcProg **out) DHC_MUST_USE;
 void dhc_prog_close(DhcProg *p);
 /* A layout that agrees with the present one in all that this has, and may have more states, or ranges where there
- * were none: optimiser state begins as dhc_prog_begin_ranges leaves it. */
+ * were none: moments begin as dhc_prog_begin_ranges leaves it. */
 dhc_status dhc_prog_extend(DhcProg *p, const dhc_layout *layout) DHC_MUST_USE;
 const dhc_layout *dhc_prog_layout(const DhcProg *p);
 DhcDevice *dhc_prog_device(const DhcProg *p);
@@ -39,12 +39,12 @@ DhcDevicePtr dhc_prog_slot(DhcProg *p, int32_t slot, int32_t range);
 void dhc_prog_overwrite(DhcProg *p);
 /* Number of a range by name, or -2. */
 int32_t dhc_prog_find_range(const DhcProg *p, const char *name);
-/* All optimiser state, or one range of it, as before the first step. */
+/* All moments, or one range of them, as before the first step. */
 dhc_status dhc_prog_begin_range(DhcProg *p, int32_t range) DHC_MUST_USE;
 dhc_status dhc_prog_begin_ranges(DhcProg *p) DHC_MUST_USE;
 /* True while a range is as it began: zeros, or the weights as they are. */
 bool dhc_prog_fresh(const DhcProg *p, int32_t range);
-/* To be said when weights, or with `ranges` optimiser state too, may have changed otherwise than by a run. */
+/* To be said when weights, or with `ranges` moments too, may have changed otherwise than by a run. */
 void dhc_prog_changed(DhcProg *p, bool ranges);
 int64_t dhc_prog_version(const DhcProg *p); /* goes up with every change, those of runs too */
 /* Run on the weights of a range (averaged ones); DHC_WEIGHTS: the weights. */

@@ -28,7 +28,7 @@ struct DhcProg {
   int32_t n_scalars;
   int64_t version;
   int64_t fresh; /* version at which all ranges began; -1: none are as they began */
-  bool ranges_zero; /* nothing was written to optimiser state since its memory came */
+  bool ranges_zero; /* nothing was written to moments since their memory came */
   int32_t weights; /* range whose weights runs use */
 };
 

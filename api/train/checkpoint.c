@@ -155,7 +155,7 @@ static bool has_average(const DhcCheckpoint *c) {
   return false;
 }
 
-/* The optimizer's state; of another optimizer than the checkpoint's only the averaged weights. */
+/* The moments; of another optimizer than the checkpoint's only the averaged weights. */
 static dhc_status load_optimizer(Trainer *t, const DhcCheckpoint *c) {
   dhc_program *p = t->p;
   const dhc_layout *l = dhc_prog_layout(p->run);

@@ -12,7 +12,7 @@
 #include "api/api.h"
 #include "ir/range.h"
 
-/* Flat 0 is the weights, 1 + k range k of the optimiser's state ("ema" too). */
+/* Flat 0 is the weights, 1 + k range k of the moments ("ema" too). */
 struct StepGuard {
   DhcRange now[1 + API_MAX_RANGES];
   int64_t version; /* of the program, for which `now` holds */

@@ -1,5 +1,5 @@
 /* The training loop: recipe, data, steps, validation, checkpoints, metrics. A run that was
- * stopped and resumed gives the bits of one that was not: weights, optimiser state, seed,
+ * stopped and resumed gives the bits of one that was not: weights, moments, seed,
  * step and data position all come back from the checkpoint, and so does what rows of the metrics
  * show. Between two steps and before a validation the state is whole; a stop anywhere else
  * goes back to there. */

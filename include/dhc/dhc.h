@@ -218,7 +218,7 @@ typedef enum dhc_mode {
  * version on first use with given input shapes, and serve all others. */
 DHC_API dhc_status dhc_program_open(dhc_model *m, const char *entry, dhc_mode mode,
                                     dhc_program **out) DHC_MUST_USE;
-/* A further entry over the same weights, optimiser state and buffers; its number in *index (or NULL). */
+/* A further entry over the same weights, moments and buffers; its number in *index (or NULL). */
 DHC_API dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode,
                                    int *index) DHC_MUST_USE;
 /* Its memory serves the session's next program, if that needs about as much: close a variant's before the next is opened. */
@@ -242,7 +242,7 @@ DHC_API dhc_status dhc_program_transplant(dhc_program *p, const char *path,
                                           void (*row)(void *ctx, dhc_transplant_kind kind, const char *name, const char *why),
                                           void *ctx) DHC_MUST_USE;
 /* Copies one tensor in or out by path (row-major, f32 or the tensor's dtype; f64 is
- * converted). "m:PATH", "v:PATH", "ema:PATH" name optimiser state. */
+ * converted). "m:PATH", "v:PATH", "ema:PATH" name moments: what an optimiser keeps, averages. */
 DHC_API dhc_status dhc_program_set(dhc_program *p, const dhc_tensor *t) DHC_MUST_USE;
 DHC_API dhc_status dhc_program_get(dhc_program *p, const char *path, dhc_tensor *t) DHC_MUST_USE;
 /* Float hyperparameters and "$lr", "$clip", "$step", "$seed", "$weight_decay" …: no recompile. */

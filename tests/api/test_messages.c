@@ -44,7 +44,7 @@ static void of_programs(dhc_model *m) {
   must(dhc_program_open(m, "forward", DHC_MODE_RUN, &p));
   must(dhc_program_init(p, 1));
   SAYS(DHC_E_INPUT, "the model has no tensor 'F'", dhc_program_get(p, "F", &t));
-  SAYS(DHC_E_INPUT, "no optimiser state 'q' here", dhc_program_get(p, "q:E", &t));
+  SAYS(DHC_E_INPUT, "no moments 'q' here", dhc_program_get(p, "q:E", &t));
   SAYS(DHC_E_INPUT, "no averaged weights here (the recipe has no ema)", dhc_program_save(p, "nothing.safetensors", true));
   int64_t token[1] = {1};
   float mask[1] = {1};

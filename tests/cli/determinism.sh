@@ -7,7 +7,7 @@ python3 "$(dirname "$0")/data.py" "$work/data"
 here=$(dirname "$0")
 steps=50 again=(2 3 4 5) threads=(1 2 3 4 8)
 [ "${DHC_SANITIZED:-0}" = 1 ] && steps=12 again=(2) threads=(3)
-weights() { # OUT ARGS... -> digest of the trained weights and optimiser state
+weights() { # OUT ARGS... -> digest of the trained weights and moments
   local out=$work/$1
   shift
   "$dhcc" train dhc_ssm --set input_channels=1 --set hidden_dim=8 --data "npy:$work/data" --batch 16 --steps $steps --epochs 99 \
