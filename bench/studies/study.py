@@ -56,7 +56,7 @@ class Study:
         p.add_argument("--data", default="", metavar="DIR", help="CIFAR-10's binary files, where the study needs them")
         p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="[%(default)s]")
         p.add_argument("--backend", default="cpu", help="cpu or cuda [%(default)s]")
-        p.add_argument("--compute", default="", help="contractions on a GPU: f32 or tf32 [f32]")
+        p.add_argument("--compute", default="", help="contractions on a GPU: f32, tf32 or bf16 [f32]")
         p.add_argument("--budget", default="", metavar="8h", help="of a sweep: begin only runs that end within it")
         p.add_argument("--jobs", type=int, default=1, help="training runs at a time [%(default)s]")
         p.add_argument("--seconds", type=float, default=1.0, help="of a measurement of time [%(default)s]")
