@@ -67,7 +67,8 @@ class Study:
         p.add_argument("--write", action="store_true", help="put the section into bench/RESULTS.md")
         self.o = p.parse_args()
         self.size = sizes[self.o.size]
-        self.folder = os.path.join(self.o.out, self.o.size + ("" if self.o.backend == "cpu" else "." + self.o.backend))
+        self.on = "" if self.o.backend == "cpu" else "." + self.o.backend  # a section of its own in RESULTS.md
+        self.folder = os.path.join(self.o.out, self.o.size + self.on)
         os.makedirs(self.folder, exist_ok=True)
         self.dhcc = os.path.join(self.o.build, "cli", "dhcc")
         self.path = os.path.join(self.folder, "rows.json")
@@ -173,7 +174,7 @@ class Study:
     def finish(self, title, text):
         loads = [r["load"] for r in self.rows.values()]
         own = "bench/studies/%s --size %s%s%s" % (self.name, self.o.size, " --data DIR" if self.o.data else "", "".join(" " + m for m in self._machine()))
-        head = "## %s\n\n`%s`; %s; dhcc %s." % (title, own, self.machine, version(self.dhcc))
+        head = "## %s\n\n`%s`; %s; dhcc %s." % (title + (", on a GPU" if self.on else ""), own, self.machine, version(self.dhcc))
         if loads:
             head += " Load of the machine while times were taken: %s to %s; on a busy machine a run takes several times its processor time, and even that up to twice what it is on a quiet one. Times are **processor time** of a run, then how long it took (median of three rounds, lowest … highest); exponents and ratios are of processor times." % (min(loads), max(loads))
         text = head + "\n\n" + text.strip() + "\n"
@@ -183,7 +184,7 @@ class Study:
             text += "\nNot measured yet: " + "; ".join(self.missing) + ".\n"
         print(text)
         if self.o.write:
-            write_section(os.path.join(ROOT, "bench", "RESULTS.md"), self.name, text)
+            write_section(os.path.join(ROOT, "bench", "RESULTS.md"), self.name + self.on, text)
 
 
 def version(dhcc):
