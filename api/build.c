@@ -148,11 +148,25 @@ static dhc_status walk(Build *b) {
   return dhc_status_ok();
 }
 
+/* What an object for GPUs cannot have. */
+static dhc_status check_gpu(const dhc_build_options *o) {
+  const char *other = o->c ? "emit c" : o->target ? "target" : o->multiversion ? "multiversion" : o->n_variants ? "variant" : o->selftest ? "selftest"
+                      : o->max_stack ? "max-stack" : NULL;
+  if (other) return dhc_status_make(DHC_E_USAGE, "--backend cuda: an object for GPUs has no --%s", other);
+  if (!o->header) return dhc_status_make(DHC_E_USAGE, "--backend cuda: needs --header, which the source includes");
+  if (o->weights && !o->weights_file) return dhc_status_make(DHC_E_USAGE, "--backend cuda: weights lie on the GPU; with --weights needs --weights-file");
+  for (int i = 0; i < o->n_entries; i++)
+    if (!strcmp(o->entries[i], "train_step")) return dhc_status_make(DHC_E_USAGE, "--backend cuda: an object for GPUs does not train");
+  return dhc_status_ok();
+}
+
 static dhc_status check_options(const dhc_build_options *o, const dhc_session *s) {
   if (!o->out) return dhc_status_make(DHC_E_USAGE, "build: needs -o FILE.o, FILE.a or FILE.so");
   BuildForm form;
-  if (!build_form(o->out, &form) || (form == BUILD_C) != o->c)
-    return dhc_status_make(DHC_E_USAGE, "-o %s: needs a name that ends in %s", o->out, o->c ? ".c" : ".o, .a or .so");
+  bool source = o->c || o->gpu;
+  if (!build_form(o->out, &form) || (form == BUILD_C) != source)
+    return dhc_status_make(DHC_E_USAGE, "-o %s: needs a name that ends in %s", o->out, source ? ".c" : ".o, .a or .so");
+  if (o->gpu) DHC_TRY(check_gpu(o));
   if (form == BUILD_SO && o->target && !strncmp(o->target, "wasm32", 6))
     return dhc_status_make(DHC_E_USAGE, "-o %s: wasm32 has no shared libraries; needs a name that ends in .o or .a", o->out);
   const char *const files[] = {o->out, o->header, o->weights_file};
@@ -320,8 +334,10 @@ static dhc_status open_levels(Build *b) {
 
 static dhc_status go_elsewhere(Elsewhere *e, const dhc_build_options *o, DhcArena *arena) {
   const DhcCompileOptions co = {.backend = e->s->backend, .target = o->target, .cpu = o->cpu, .features = o->features, .offline = true, .workers = 1};
-  if (!o->target) return dhc_status_ok();
-  DHC_TRY(dhc_compiler_open(arena, &co, &e->own));
+  const DhcCompileOptions gpu = {.backend = "cuda", .gpu_arch = "sm_90a", .compute = e->s->compute, .workers = 1};
+  if (!o->target && !o->gpu) return dhc_status_ok();
+  if (o->gpu && !dhc_backend_compiles(gpu.backend)) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: %s", dhc_backend_info(gpu.backend)->lacks);
+  DHC_TRY(dhc_compiler_open(arena, o->gpu ? &gpu : &co, &e->own));
   e->s->compiler = e->own;
   return dhc_status_ok();
 }
@@ -376,6 +392,10 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
     away.s->compiler = away.own ? away.was : m->s->compiler; /* the calls are made here */
     st = add_tests(&b);
     if (away.own) away.was = m->s->compiler, m->s->compiler = away.own;
+  }
+  if (st.code == DHC_OK && o->gpu) {
+    b.object->cuda = DHC_NEW(&arena, DhcObjCuda);
+    *b.object->cuda = (DhcObjCuda){.archs = o->gpu_arch && *o->gpu_arch ? o->gpu_arch : "sm_80,sm_90a,sm_100,sm_120", .header = build_file_name(o->header)};
   }
   if (st.code == DHC_OK) b.object->describe = dhc_object_describe(b.object, dhc_compiler_target_text(m->s->compiler), &arena);
   if (st.code == DHC_OK) st = o->c ? source_text(&b) : dhc_compiler_object(m->s->compiler, b.object, &arena, &b.bytes, &b.n_bytes);

@@ -258,4 +258,5 @@ const DhcBackend dhc_backend_cuda = {.name = "cuda",
                                      .close = cuda_close,
                                      .worker_open = cuda_worker_open,
                                      .worker_close = cuda_worker_close,
-                                     .generate = cuda_generate};
+                                     .generate = cuda_generate,
+                                     .object = dhc_cuda_make_object};

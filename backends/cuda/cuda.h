@@ -6,6 +6,9 @@
 #include "backends/backend.h"
 #include "backends/cuda/driver.h"
 
+/* backends/cuda_object.c: an object for GPUs, as one C file. */
+dhc_status dhc_cuda_make_object(void *worker, const struct DhcObject *o, DhcArena *arena, DhcBytes *out) DHC_MUST_USE;
+
 /* device.c: the GPU behind runtime/device.h. */
 dhc_status dhc_cuda_device_open(const DhcDeviceOptions *o, DhcDevice **out) DHC_MUST_USE;
 

@@ -1,13 +1,7 @@
 /* An object as one C99 file: what llvm*.c writes, statement by statement. */
 #include "backends/object/c99.h"
 
-typedef struct Fn {
-  const DhcObject *o;
-  const DhcObjEntry *e;
-  DhcText *to;
-  DhcArena *arena;
-  bool *made; /* by expression */
-} Fn;
+typedef DhcC99Fn Fn;
 
 /* ---- expressions ----------------------------------------------------------------------------------- */
 
@@ -201,6 +195,8 @@ static void prepare(Fn *f, const DhcObjStmt *s, int n) {
     for (int c = 0; c < s[i].n_classes; c++) {
       if (s[i].class[c].guard) value(f, s[i].class[c].guard);
       if (s[i].class[c].first_tasks) value(f, s[i].class[c].first_tasks);
+      for (int p = 0; p < DHC_MAX_PHASES - 2; p++)
+        if (s[i].class[c].later_tasks[p]) value(f, s[i].class[c].later_tasks[p]);
       value(f, s[i].class[c].n_tasks);
     }
     if (s[i].bytes) value(f, s[i].bytes);
@@ -495,4 +491,20 @@ const char *dhc_object_write_c99(const DhcObject *o, const char *header, DhcText
   if (o->n_variants) write_variants(o, to);
   if (o->tests.n) write_selftest(o, to);
   return NULL;
+}
+
+/* ---- for GPUs (cuda_host.c) -------------------------------------------------------------------------------------- */
+
+DhcC99Fn dhc_c99_begin(const DhcObject *o, const DhcObjEntry *e, DhcText *to) { return begin(o, e, to); }
+const char *dhc_c99_value(DhcC99Fn *f, const DhcObjX *x) { return value(f, x); }
+const char *dhc_c99_address(DhcC99Fn *f, const DhcObjRef *r, int depth) { return address(f, r, depth); }
+void dhc_c99_prepare(DhcC99Fn *f, const DhcObjStmt *s, int n) { prepare(f, s, n); }
+const char *dhc_c99_sizes_text(void) { return sizes_text; }
+void dhc_c99_string(const char *s, DhcText *to) { put_string(s, to); }
+void dhc_c99_words(const char *name, const void *bytes, int64_t n, DhcText *to) { put_words(name, bytes, n, to); }
+void dhc_c99_weights(const DhcObject *o, DhcText *to) { write_weights(o, to); }
+
+void dhc_c99_sizes(const DhcObject *o, const DhcObjEntry *e, DhcText *to) {
+  write_check(begin(o, e, to));
+  write_sizes(o, e, to);
 }

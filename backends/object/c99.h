@@ -18,4 +18,25 @@ const char *dhc_c99_kernel(const DhcLp *p, const char *name, DhcText *to);
 /* c99.c: the whole; `header` is the name it includes. NULL, or why not. */
 const char *dhc_object_write_c99(const DhcObject *o, const char *header, DhcText *to);
 
+/* What the host part of objects for GPUs has in common with it (c99.c): one function of an entry while it is written; an
+ * expression, declared where it was not yet; the address of an operand within so many loops; everything that statements need that
+ * no loop changes; functions that sizes are computed with; a literal; an array of 64-bit words; weights_check, _begin and _set; what an
+ * entry says about sizes. */
+typedef struct DhcC99Fn {
+  const DhcObject *o;
+  const DhcObjEntry *e;
+  DhcText *to;
+  DhcArena *arena;
+  bool *made; /* by expression */
+} DhcC99Fn;
+DhcC99Fn dhc_c99_begin(const DhcObject *o, const DhcObjEntry *e, DhcText *to);
+const char *dhc_c99_value(DhcC99Fn *f, const DhcObjX *x);
+const char *dhc_c99_address(DhcC99Fn *f, const DhcObjRef *r, int depth);
+void dhc_c99_prepare(DhcC99Fn *f, const DhcObjStmt *s, int n);
+const char *dhc_c99_sizes_text(void);
+void dhc_c99_string(const char *s, DhcText *to);
+void dhc_c99_words(const char *name, const void *bytes, int64_t n, DhcText *to);
+void dhc_c99_weights(const DhcObject *o, DhcText *to);
+void dhc_c99_sizes(const DhcObject *o, const DhcObjEntry *e, DhcText *to);
+
 #endif

@@ -154,6 +154,7 @@ static void exported(Names *n, const char *a, const char *b) {
 const char **dhc_object_exports(const DhcObject *o, DhcArena *arena, int *n_out) {
   Names n = {.arena = arena};
   exported(&n, o->name, "_describe");
+  if (o->cuda) exported(&n, o->name, "_cuda_open"), exported(&n, o->name, "_cuda_close");
   if (o->blob_bytes && !o->blob) {
     exported(&n, o->name, "_weights_check");
     exported(&n, o->name, "_weights_begin");
@@ -192,7 +193,8 @@ static const char types[] =
     "  DHC_OBJECT_INDEX = 6,     /* an input holds an index outside its range: nothing was computed */\n"
     "  DHC_OBJECT_REQUIRE = 7,   /* a value that the model requires is not so: results mean nothing */\n"
     "  DHC_OBJECT_SELFTEST = 8,  /* ..._selftest(): an output is not what it has to be */\n"
-    "  DHC_OBJECT_VARIANT = 9    /* there is no variant or level of that number */\n"
+    "  DHC_OBJECT_VARIANT = 9,   /* there is no variant or level of that number */\n"
+    "  DHC_OBJECT_DEVICE = 10    /* of objects for GPUs: the driver refused something, or the GPU is none they have code for */\n"
     "};\n"
     "/* Who runs tasks, where a caller has threads. parallel_for calls f on disjoint ranges that cover [0, n), each\n"
     " * with a worker number below `workers`, and returns when all are done. NULL: the calling thread does it all.\n"
@@ -258,7 +260,9 @@ const char *dhc_object_prototype(const DhcObject *o, const DhcObjEntry *e, DhcAr
     dhc_text_printf(&t, "%s%s *%s, ", e->param[i].out ? "" : "const ", dhc_object_c_type(e->param[i].tensor->dtype), e->param[i].name);
   if (e->train) dhc_text_printf(&t, "const %s_scalars *scalars, ", e->train->c_name);
   sizes_of(e, &t, "", ", ");
-  dhc_text_puts(&t, "void *workspace, int64_t workspace_bytes, const dhc_object_exec *exec)");
+  dhc_text_puts(&t, "void *workspace, int64_t workspace_bytes, ");
+  if (o->cuda) dhc_text_printf(&t, "const %s_cuda *gpu)", o->name);
+  else dhc_text_puts(&t, "const dhc_object_exec *exec)");
   return dhc_text_str(&t);
 }
 
@@ -436,7 +440,12 @@ static void weights_functions(const DhcObject *o, DhcText *to) {
 void dhc_object_header(const DhcObject *o, const char *file, DhcText *to) {
   const char *guard = upper(o->name, to->arena);
   dhc_text_printf(to, "/* %s: model %s as an object, written by dhcc %s.\n * Model hash %s.\n *\n", file, o->model, o->build, o->hash);
-  dhc_text_puts(to, " * All memory is the caller's. Workspace (any contents) and weights begin at multiples of 64 bytes; tensors at\n"
+  if (o->cuda)
+    dhc_text_puts(to, " * Weights, state, tensors and workspace that entries are given are memory of the GPU, which is all the caller's; functions\n"
+                      " * for weights work on the host, from where they are copied. Entries put their work into the stream and do not wait for\n"
+                      " * it, but where they look at indices and at what the model requires. */\n");
+  else
+    dhc_text_puts(to, " * All memory is the caller's. Workspace (any contents) and weights begin at multiples of 64 bytes; tensors at\n"
                     " * those of their elements. Every function may be called from any number of threads at once, each with a\n"
                     " * workspace, and outputs, of its own. */\n");
   dhc_text_printf(to, "#ifndef %s_OBJECT_H\n#define %s_OBJECT_H\n\n#include <stdint.h>\n\n", guard, guard);
@@ -447,6 +456,12 @@ void dhc_object_header(const DhcObject *o, const char *file, DhcText *to) {
   object_numbers(o, guard, to);
   dhc_text_printf(to, "\n/* One JSON object: entries, inputs, outputs, sizes, types, model hash, ABI version. */\n"
                       "const char *%s_describe(void);\n\n", o->name);
+  if (o->cuda)
+    dhc_text_printf(to, "/* The code on the GPU of the context that is current in the calling thread, and the stream (NULL: the default one) that it\n"
+                        " * goes to. Open until _cuda_close; any number at a time. */\n"
+                        "typedef struct %s_cuda {\n  void *stream, *module, *function[%d];\n  int multiprocessors;\n} %s_cuda;\n"
+                        "dhc_object_status %s_cuda_open(%s_cuda *gpu, void *stream);\nvoid %s_cuda_close(%s_cuda *gpu);\n\n",
+                    o->name, o->functions.n ? o->functions.n : 1, o->name, o->name, o->name, o->name, o->name);
   if (o->blob_bytes && !o->blob) weights_functions(o, to);
   for (int i = 0; i < o->n_entries && !o->levels; i++) {
     entry_comment(o, o->entry[i], to);

@@ -56,6 +56,7 @@ typedef struct DhcObjClass {
   const DhcObjX *guard; /* NULL: always */
   int function;         /* of the object */
   const DhcObjX *n_tasks, *first_tasks; /* first_tasks NULL: one phase */
+  const DhcObjX *later_tasks[DHC_MAX_PHASES - 2]; /* ends of phases between the first and the last; NULL: there is none (GPUs alone have some) */
 } DhcObjClass;
 
 typedef struct DhcObjStmt {
@@ -187,6 +188,24 @@ typedef struct DhcObjPiece {
   int64_t at, bytes;
 } DhcObjPiece;
 
+/* Code of an object for GPUs, and how each of its functions is launched. */
+typedef struct DhcObjCudaImage {
+  const char *arch; /* "sm_90a" */
+  int major, minor; /* of the architecture */
+  bool exact, ptx;  /* it runs on no other; it is text that the driver compiles for later ones */
+  const char *bytes;
+  size_t n;
+} DhcObjCudaImage;
+typedef struct DhcObjCudaLaunch {
+  int32_t threads, per_block, shared_bytes, n_ptrs, n_dims; /* backends/cuda/cuda_internal.h */
+} DhcObjCudaLaunch;
+typedef struct DhcObjCuda {
+  const char *archs, *header; /* "sm_80,sm_90a"; the file name that the source includes */
+  const DhcObjCudaImage *image; /* in the order in which they are tried */
+  int n_images;
+  const DhcObjCudaLaunch *launch; /* by function */
+} DhcObjCuda;
+
 struct DhcObject {
   const char *name;       /* prefix of all that it exports: a C identifier */
   const char *model;      /* as its author calls it */
@@ -208,6 +227,7 @@ struct DhcObject {
   int n_tensors;
   uint64_t blob_id;       /* stands in the header of constants: what they are laid out for */
   DHC_VEC(DhcObjTest) tests; /* of entries that carry nothing on and whose sizes are fixed; none: no selftest() */
+  DhcObjCuda *cuda;       /* NULL: code for a CPU */
   const char *describe;   /* JSON; by dhc_object_describe, when it is known where the constants lie */
 };
 typedef struct DhcObject DhcObject;

@@ -440,7 +440,9 @@ static void add_call(Walk *w, const dhc_item *it, DhcObjStmt *s) {
     if (dhc_obj_is(guard, 0)) continue;
     bool always = c == k->n_classes - 1 || guard->lo > 0;
     DhcObjClass *to = &s->class[s->n_classes++];
-    *to = (DhcObjClass){always ? NULL : guard, function_of(w, it->kernel, c), n, dhc_obj_is(first, 0) ? NULL : first};
+    *to = (DhcObjClass){always ? NULL : guard, function_of(w, it->kernel, c), n, dhc_obj_is(first, 0) ? NULL : first, {NULL}};
+    for (int p = 0; p < DHC_MAX_PHASES - 2; p++)
+      if (from->later_tasks[p].n_code) to->later_tasks[p] = dhc_obj_prog(e, a, from->later_tasks[p], s->dims, it->n_dims, 0);
     const DhcObjX *zero = number(w, 0); /* of a class that is not taken */
     scratch = dhc_obj_max(e, a, scratch, always ? own : dhc_obj_select(e, a, guard, own, zero));
     shared = dhc_obj_max(e, a, shared, always ? all : dhc_obj_select(e, a, guard, all, zero));

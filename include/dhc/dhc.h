@@ -460,6 +460,8 @@ typedef struct dhc_build_options {
   const dhc_build_variant *variants; /* none: the model as it is. Kernels and tensors that are equal are there once */
   int n_variants;
   bool c;              /* C99 source instead of code; then out is FILE.c, and header is needed */
+  bool gpu;            /* code for GPUs and a host part for the CUDA driver, in one C file; then out is FILE.c, and header is needed */
+  const char *gpu_arch; /* with gpu: "sm_80,sm_90a": architectures; NULL: those of a list of its own. PTX of the least is there, too */
   const char *out;     /* FILE.o, FILE.a or FILE.so, which needs ld.lld or ld */
   const char *header;  /* NULL: none is written */
 } dhc_build_options;
