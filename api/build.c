@@ -334,7 +334,7 @@ static dhc_status open_levels(Build *b) {
 
 static dhc_status go_elsewhere(Elsewhere *e, const dhc_build_options *o, DhcArena *arena) {
   const DhcCompileOptions co = {.backend = e->s->backend, .target = o->target, .cpu = o->cpu, .features = o->features, .offline = true, .workers = 1};
-  const DhcCompileOptions gpu = {.backend = "cuda", .gpu_arch = "sm_90a", .compute = e->s->compute, .workers = 1};
+  const DhcCompileOptions gpu = {.backend = "cuda", .gpu_arch = "sm_90a", .compute = e->s->compute, .offline = true, .workers = 1};
   if (!o->target && !o->gpu) return dhc_status_ok();
   if (o->gpu && !dhc_backend_compiles(gpu.backend)) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: %s", dhc_backend_info(gpu.backend)->lacks);
   DHC_TRY(dhc_compiler_open(arena, o->gpu ? &gpu : &co, &e->own));

@@ -28,37 +28,36 @@ static bool read_arch(const char *text, DhcObjCudaImage *to) {
   return true;
 }
 
-static dhc_status add_image(const DhcNvrtc *nv, const char *source, const char *arch, bool ptx, Images *to) {
-  DhcObjCudaImage m;
-  if (!read_arch(arch, &m)) return dhc_status_make(DHC_E_USAGE, "--gpu-arch: needs architectures such as sm_80,sm_90a, got \"%s\"", arch);
-  if (to->n == MAX_IMAGES) return dhc_status_make(DHC_E_USAGE, "--gpu-arch: more than %d architectures", MAX_IMAGES - 1);
-  const DhcNvrtcJob job = {.source = source, .name = "object", .arch = arch, .ptx = ptx};
-  char *code = NULL;
-  DHC_TRY(dhc_nvrtc_compile(nv, &job, &code, &m.n));
-  m.ptx = ptx;
-  m.bytes = code;
-  to->at[to->n++] = m;
+/* Cubins in the order in which they are tried: those of one part alone before those that later ones take, too; then PTX of the
+ * least. */
+static dhc_status read_archs(const char *list, DhcArena *arena, Images *to) {
+  DhcObjCudaImage all[MAX_IMAGES], least = {.major = 1000};
+  int n = 0;
+  for (const char *at = list; *at || !n; at += strcspn(at, ","), at += *at == ',') {
+    const char *arch = dhc_arena_strndup(arena, at, strcspn(at, ","));
+    if (n == MAX_IMAGES - 1) return dhc_status_make(DHC_E_USAGE, "--gpu-arch: more than %d architectures", MAX_IMAGES - 1);
+    if (!read_arch(arch, &all[n])) return dhc_status_make(DHC_E_USAGE, "--gpu-arch: needs architectures such as sm_80,sm_90a, got \"%s\"", arch);
+    if (10 * all[n].major + all[n].minor < 10 * least.major + least.minor) least = all[n];
+    n++;
+  }
+  for (int exact = 1; exact >= 0; exact--)
+    for (int i = 0; i < n; i++)
+      if (all[i].exact == exact) to->at[to->n++] = all[i];
+  least.arch = dhc_arena_printf(arena, "sm_%d%d", least.major, least.minor);
+  least.ptx = true;
+  least.exact = false;
+  to->at[to->n++] = least;
   return dhc_status_ok();
 }
 
-/* Cubins in the order in which they are tried: those of one part alone before those that later ones take, too; then PTX of the
- * least. */
-static dhc_status add_images(const DhcNvrtc *nv, const char *source, const char *list, DhcArena *arena, Images *to) {
-  const char *least = NULL;
-  int least_number = 0;
-  for (int exact = 1; exact >= 0; exact--)
-    for (const char *at = list; *at; at += strcspn(at, ","), at += *at == ',') {
-      const char *arch = dhc_arena_strndup(arena, at, strcspn(at, ","));
-      size_t n = strlen(arch);
-      bool own = n && arch[n - 1] == 'a';
-      if (own == exact) DHC_TRY(add_image(nv, source, arch, false, to));
-      int number = n > 3 ? atoi(arch + 3) : 0;
-      if (!least || number < least_number) {
-        least_number = number;
-        least = dhc_arena_printf(arena, "sm_%d", number);
-      }
-    }
-  return add_image(nv, source, least ? least : "", true, to);
+static dhc_status compile_images(const DhcNvrtc *nv, const char *source, Images *to) {
+  for (int i = 0; i < to->n; i++) {
+    const DhcNvrtcJob job = {.source = source, .name = "object", .arch = to->at[i].arch, .ptx = to->at[i].ptx};
+    char *code = NULL;
+    DHC_TRY(dhc_nvrtc_compile(nv, &job, &code, &to->at[i].n));
+    to->at[i].bytes = code;
+  }
+  return dhc_status_ok();
 }
 
 static dhc_status kernels(const DhcObject *o, DhcArena *arena, DhcObjCudaLaunch *launch, const char **source) {
@@ -84,13 +83,14 @@ dhc_status dhc_cuda_make_object(void *worker, const struct DhcObject *o, DhcAren
   const DhcNvrtc *nv;
   const char *source = NULL;
   (void)worker;
+  Images images = {.n = 0};
+  DHC_TRY(read_archs(o->cuda->archs, arena, &images));
   DHC_TRY(dhc_cuda_nvrtc(&nv));
   DhcObjCudaLaunch *launch = DHC_NEW_N(arena, DhcObjCudaLaunch, o->functions.n + 1);
   DHC_TRY(kernels(o, arena, launch, &source));
-  Images images = {.n = 0};
   DhcHeld held;
   dhc_hold(&held, drop, &images);
-  dhc_status st = add_images(nv, source, o->cuda->archs, arena, &images);
+  dhc_status st = compile_images(nv, source, &images);
   DhcText text = {.arena = arena};
   if (!st.code) {
     o->cuda->image = images.at;
