@@ -7,7 +7,7 @@
 #include "cli/cli.h"
 
 #define MODEL_MORE \
-  "MODEL is a .dhc file, the name of a shipped model (dhc_ssm, dhc_jamba, mlp, lstm, ...), or a run's folder\nor a .dhcm package, which bring settings and weights along."
+  "MODEL is a .dhc file, the name of a shipped model (dhc_ssm, dhc_jamba, mlp, lstm, ...),\na run's folder or a .dhcm package: these two bring settings and weights along."
 
 static const CliCommand commands[] = {
     {"check", "MODEL", 1, 1, "report errors and warnings of a model file", "dhcc check my_model.dhc", MODEL_MORE, cmd_check},
