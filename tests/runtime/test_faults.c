@@ -248,6 +248,7 @@ static void make_place(Place *p) {
   assert_ok(dhc_file_make_folder(support_join(path, p->folder, "data/train")));
   assert_ok(dhc_npy_write(support_join(path, p->folder, "data/train/x.npy"), &tensor));
   assert_ok(dhc_npy_write(support_join(path, p->folder, "data/train/y.npy"), &tensor));
+  assert_ok(dhc_file_make_folder(p->run)); /* one that was made and is empty would go when it is closed */
   assert_ok(folder(p));
   p->step = 1;
   assert_ok(save(p));
