@@ -100,6 +100,8 @@ struct dhc_model {
   char hash[65];
   dhc_model_options asked;   /* what it was opened with */
   dhc_model_options made;    /* the same, but that of a package in place of its name */
+  const char *const *classes; /* what a package says that its labels are called, n_classes of them; or NULL */
+  int64_t n_classes;
   const char *const *roots;  /* where its shipped texts were looked for */
   int n_roots;
   uint8_t from[32]; /* digest of its texts and settings (kept.c) */
@@ -108,12 +110,17 @@ struct dhc_model {
   const char *const *report; /* patterns of taps that runs of `loss` give as results, or NULL */
 };
 
-/* package.c: what a folder of a run or a package stands for, with the texts it holds; of other names *made is *o and
- * *texts NULL. Writing one without weights. */
+/* package.c: what a folder of a run or a package stands for, with what else it says; of other names *made is *o.
+ * Writing one without weights. */
 #define DHC_PACKAGE_FILE "model.dhcm" /* in the folder of a run */
 #define DHC_PACKAGE_SHIPPED "shipped" /* where shipped texts lie in it */
-dhc_status package_open(dhc_session *s, const dhc_model_options *o, dhc_model_options *made, const DhcTexts **texts) DHC_MUST_USE;
-dhc_status package_write(const dhc_model *m, const char *path) DHC_MUST_USE;
+typedef struct PackageSays {
+  const DhcTexts *texts;      /* NULL: the name is no package's */
+  const char *const *classes; /* n_classes, or NULL */
+  int64_t n_classes;
+} PackageSays;
+dhc_status package_open(dhc_session *s, const dhc_model_options *o, dhc_model_options *made, PackageSays *says) DHC_MUST_USE;
+dhc_status package_write(const dhc_model *m, const char *path, const char *const *classes, int64_t n_classes) DHC_MUST_USE;
 
 dhc_session *sweep_session(const dhc_sweep *w); /* NULL: of NULL */
 

@@ -153,6 +153,10 @@ dhc_status dhc_evaluate(dhc_model *m, const dhc_eval_options *o, dhc_eval_result
   DOOR(m ? m->s : NULL, api_evaluate(m, o, out));
 }
 
+dhc_status dhc_predict(dhc_model *m, const dhc_predict_options *o) {
+  DOOR(m ? m->s : NULL, api_predict(m, o));
+}
+
 dhc_status dhc_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_result *out) {
   if (out) *out = (dhc_build_result){0};
   DOOR(m ? m->s : NULL, api_model_build(m, o, out));

@@ -68,8 +68,9 @@ dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model 
   int before = s->diags.n_errors;
   DhcSetting sets[256];
   dhc_model_options made;
-  const DhcTexts *texts;
-  DHC_TRY(package_open(s, o, &made, &texts));
+  PackageSays says;
+  DHC_TRY(package_open(s, o, &made, &says));
+  const DhcTexts *texts = says.texts;
   if (made.n_sets > 256) return dhc_status_make(DHC_E_USAGE, "more than 256 settings");
   for (int i = 0; i < made.n_sets; i++)
     if (!split_setting(s, made.sets[i], &sets[i]))
@@ -92,7 +93,8 @@ dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model 
   if (!dm || s->diags.n_errors > before) return session_errors_since(s, before);
   dhc_model *m = calloc(1, sizeof *m);
   if (!m) return dhc_status_memory((long long)sizeof *m, "a model");
-  *m = (dhc_model){.s = s, .elab = elab, .m = dm, .module = dhc_model_module(dm), .roots = roots, .n_roots = n_roots};
+  *m = (dhc_model){.s = s, .elab = elab, .m = dm, .module = dhc_model_module(dm), .roots = roots, .n_roots = n_roots,
+                   .classes = says.classes, .n_classes = says.n_classes};
   m->name = m->module->model_name ? m->module->model_name : o->name;
   DhcHeld held;
   dhc_hold(&held, free, m);

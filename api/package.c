@@ -6,7 +6,8 @@
  *   dhc.texts               all names, a line each: shipped ones begin with "shipped/", others lie as beside dhc.main
  *   dhc.text.NAME           a text
  *   dhc.root, .preset, .variant, .recipe, dhc.set.0 ...   as in dhc_model_options; absent: NULL
- *   dhc.hash                dhc_model_hash of what was packed */
+ *   dhc.hash                dhc_model_hash of what was packed
+ *   dhc.classes             what the labels of the training data are called, a line each; absent: nobody says */
 #include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -112,10 +113,21 @@ static void close_package(void *f) {
   dhc_safetensors_close(f);
 }
 
-dhc_status package_open(dhc_session *s, const dhc_model_options *o, dhc_model_options *made, const DhcTexts **texts) {
+static void read_classes(dhc_session *s, const DhcSafetensors *f, PackageSays *says) {
+  DHC_VEC(const char *) all = {0};
+  for (const char *at = text_of(s, f, "dhc.classes"); at && *at;) {
+    size_t n = strcspn(at, "\n");
+    DHC_PUSH(&s->arena, &all, dhc_arena_strndup(&s->arena, at, n));
+    at += n + (at[n] == '\n');
+  }
+  says->classes = all.at;
+  says->n_classes = all.n;
+}
+
+dhc_status package_open(dhc_session *s, const dhc_model_options *o, dhc_model_options *made, PackageSays *says) {
   char file[PATH_MAX];
   *made = *o;
-  *texts = NULL;
+  *says = (PackageSays){.texts = NULL};
   if (!find(o->name, file)) return dhc_status_ok();
   DhcTexts *t = DHC_NEW(&s->arena, DhcTexts);
   t->prefix = dhc_arena_strdup(&s->arena, file);
@@ -124,9 +136,10 @@ dhc_status package_open(dhc_session *s, const dhc_model_options *o, dhc_model_op
   DhcHeld held;
   dhc_hold(&held, close_package, f);
   dhc_status st = read_package(s, f, o, made, t);
+  read_classes(s, f, says);
   dhc_release(&held);
   dhc_safetensors_close(f);
-  *texts = t;
+  says->texts = t;
   return st;
 }
 
@@ -173,7 +186,10 @@ static dhc_status put_texts(const dhc_model *m, DhcArena *a, Meta *to) {
   return dhc_status_ok();
 }
 
-static dhc_status meta_of(const dhc_model *m, DhcArena *a, Meta *to) {
+static dhc_status meta_of(const dhc_model *m, const char *const *classes, int64_t n_classes, DhcArena *a, Meta *to) {
+  DhcText names = {.arena = a};
+  for (int64_t i = 0; classes && i < n_classes; i++) dhc_text_printf(&names, "%s\n", classes[i]);
+  if (classes && n_classes) put(a, to, "dhc.classes", dhc_text_str(&names));
   const dhc_model_options *o = &m->made;
   put(a, to, "format", "dhcc");
   put(a, to, "dhc.package", "1");
@@ -186,11 +202,11 @@ static dhc_status meta_of(const dhc_model *m, DhcArena *a, Meta *to) {
   return put_texts(m, a, to);
 }
 
-dhc_status package_write(const dhc_model *m, const char *path) {
+dhc_status package_write(const dhc_model *m, const char *path, const char *const *classes, int64_t n_classes) {
   DhcArena a;
   dhc_arena_init(&a);
   Meta meta = {0};
-  dhc_status st = meta_of(m, &a, &meta);
+  dhc_status st = meta_of(m, classes, n_classes, &a, &meta);
   if (st.code == DHC_OK) st = dhc_safetensors_write(path, NULL, 0, meta.at, meta.n);
   dhc_arena_fini(&a);
   return st;
@@ -206,7 +222,7 @@ static dhc_status pack(dhc_program *p, const char *weights, const char *path) {
   Meta meta = {0};
   DhcTensorView *v;
   int n;
-  dhc_status st = meta_of(p->m, &a, &meta);
+  dhc_status st = meta_of(p->m, p->m->classes, p->m->n_classes, &a, &meta);
   if (st.code == DHC_OK) st = dhc_program_load(p, weights, false);
   if (st.code == DHC_OK) st = weights_views(p, "", DHC_WEIGHTS, true, &a, &v, &n);
   if (st.code == DHC_OK) st = dhc_safetensors_write(path, v, n, meta.at, meta.n);

@@ -3,6 +3,7 @@
 #include <sys/utsname.h>
 
 #include "api/api.h"
+#include "runtime/formats/picture.h"
 #include "api/json.h"
 #include "dhc/version.h"
 
@@ -99,6 +100,7 @@ dhc_status api_doctor_json(dhc_session *s, char **out) {
     int n = dhc_backend_facts(i, &s->arena, pair, 8);
     for (int k = 0; k < n; k++) json_text(&d, d.root, pair[k][0], pair[k][1]);
   }
+  json_text(&d, d.root, "pictures", *dhc_picture_formats() ? dhc_picture_formats() : "(none: built without libpng and libjpeg)");
   json_text(&d, d.root, "models", s->n_roots ? s->roots[0] : "(none found)");
   return json_end(&d, st, false, out);
 }

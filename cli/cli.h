@@ -13,7 +13,7 @@
 
 #include "dhc/dhc.h"
 
-enum { CLI_MAX_SETS = 64, CLI_MAX_INPUTS = 32, CLI_MAX_ENTRIES = 16 };
+enum { CLI_MAX_ARGS = 4096, CLI_MAX_SETS = 64, CLI_MAX_INPUTS = 32, CLI_MAX_ENTRIES = 16 };
 
 struct cJSON;
 
@@ -33,7 +33,7 @@ typedef struct CliList {
 /* Everything the command line can say; a field is its default where not given. */
 typedef struct Cli {
   const char *command;
-  const char *args[64]; /* positional, after the command */
+  const char *args[CLI_MAX_ARGS]; /* positional, after the command */
   int n_args;
   const char *sets[CLI_MAX_SETS];
   int n_sets;
@@ -49,7 +49,7 @@ typedef struct Cli {
   const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed, *variants, *placements;
   const char *seeds, *baseline, *metric, *shard, *hold, *solve, *slack, *budget, *worker, *x, *y, *err, *log, *init_from; /* sweep; init_from: train too */
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
-  int64_t tokens, top_k, max_memory, max_bytes, repeat, random, jobs;
+  int64_t top, tokens, top_k, max_memory, max_bytes, repeat, random, jobs;
   double lr, clip, tolerance, val_fraction, temperature;
   bool json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, multiversion, check_bounds, grad, print_recipe, profile;
   bool train, dry_run, tensorboard, csv, compile, experts;
@@ -171,6 +171,7 @@ int cmd_build(const Cli *c);
 int cmd_bench(const Cli *c);
 int cmd_check(const Cli *c);
 int cmd_pack(const Cli *c);
+int cmd_predict(const Cli *c);
 int cmd_info(const Cli *c);
 int cmd_print(const Cli *c);
 int cmd_opt(const Cli *c);

@@ -39,6 +39,8 @@ static const CliCommand commands[] = {
      "gives what it takes, x + f(x); left out, it\ngives x.\n" MODEL_MORE, cmd_ablate},
     {"plot", "DIR...", 1, 16, "sweeps and runs as a figure, a table or a page", "dhcc plot study -o study.html",
      "Of sweeps means over seeds with their 95 % intervals, of runs learning curves. .svg, .pdf, .png and .gp\n(gnuplot's commands) are the figure, .csv and .json its numbers, .tex is a LaTeX table, .html a page with all\nfigures, tables and the commands. .pdf and .png need gnuplot.", cmd_plot},
+    {"predict", "MODEL PICTURE...", 2, CLI_MAX_ARGS, "the likeliest classes of PNG and JPEG pictures",
+     "dhcc predict runs/a shirt.png digits/*.png", "Pixels go through the model's entry normalize into forward, which gives logits.\n" MODEL_MORE, cmd_predict},
     {"generate", "MODEL", 1, 1, "go on from a prompt, token by token",
      "dhcc generate seq --weights runs/t/best.safetensors --prompt 'In the '",
      "Tokens are bytes, written to standard output as they come. The prompt runs through the model's\nforward.stream, what follows through "

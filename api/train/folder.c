@@ -138,7 +138,8 @@ dhc_status trainer_begin_files(Trainer *t) {
     t->replaces = dhc_text_str(&ids.text);
   }
   DHC_TRY(trainer_write_config(t));
-  DHC_TRY(package_write(t->m, dhc_arena_printf(&t->arena, "%s/%s", t->o->out, DHC_PACKAGE_FILE)));
+  DHC_TRY(package_write(t->m, dhc_arena_printf(&t->arena, "%s/%s", t->o->out, DHC_PACKAGE_FILE), t->data->classes,
+                        t->data->n_classes));
   t->begun = true;
   if (!t->saved.any) {
     DHC_TRY(replace_files(t));

@@ -429,6 +429,28 @@ typedef struct dhc_eval_result {
 DHC_API dhc_status dhc_evaluate(dhc_model *m, const dhc_eval_options *o,
                             dhc_eval_result *out) DHC_MUST_USE;
 
+/* One of the likeliest classes of a picture. */
+typedef struct dhc_prediction {
+  const char *file;
+  int place;          /* 0: the likeliest */
+  int64_t label;
+  const char *name;   /* of the class, as the training data called it; NULL where nobody said */
+  double probability; /* softmax of the entry's logits */
+} dhc_prediction;
+typedef struct dhc_predict_options {
+  const char *weights;       /* as dhc_program_load takes them */
+  const char *const *images; /* n_images files, PNG or JPEG */
+  int n_images;
+  int64_t batch;             /* pictures of one size at a time; 0: 64 */
+  int top;                   /* classes of each */
+  void (*row)(void *ctx, const dhc_prediction *p); /* in the order of files, then of places */
+  void *ctx;
+} dhc_predict_options;
+/* Pixels go through the model's entry `normalize` into `forward`, which gives `logits` [B, classes]. Gray and colour become
+ * what the model takes (runtime/formats/picture.h says how). DHC_E_INPUT names the file that is no picture, or the entry
+ * that is missing. */
+DHC_API dhc_status dhc_predict(dhc_model *m, const dhc_predict_options *o) DHC_MUST_USE;
+
 /* ---- standalone objects ------------------------------------------------------------------ */
 
 /* One of several models of an object: the settings that the model was opened with, and these. */

@@ -64,7 +64,7 @@ void dhc_data_add(DhcDataOwner *o, const char *static_name, int32_t dtype, int32
 }
 
 bool dhc_data_may_have_val(const char *spec) {
-  return strncmp(spec, "npy:", 4) == 0 || strncmp(spec, "synth:", 6) == 0;
+  return strncmp(spec, "npy:", 4) == 0 || strncmp(spec, "images:", 7) == 0 || strncmp(spec, "synth:", 6) == 0;
 }
 
 static void owner_free(DhcDataOwner *o) {
@@ -79,6 +79,10 @@ static void owner_free(DhcDataOwner *o) {
       dhc_npy_close(&o->maps[i]);
     }
   }
+  for (int64_t i = 0; o->classes != NULL && i < o->n_classes; i++) {
+    free(o->classes[i]);
+  }
+  free(o->classes);
   free(o->names);
   free(o->blocks);
   free(o->maps);
@@ -113,6 +117,7 @@ static const struct {
   dhc_status (*open)(DhcDataOwner *, const char *, const char *, DhcSplit, const DhcDataOptions *);
 } sources[] = {{"cifar10:", dhc_data_open_cifar10},
                {"idx:", dhc_data_open_idx},
+               {"images:", dhc_data_open_images},
                {"mnist:", dhc_data_open_idx},
                {"npy:", dhc_data_open_npy},
                {"text:", dhc_data_open_text},
@@ -129,7 +134,7 @@ dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptio
   }
   if (k == n_sources) {
     return dhc_status_make(DHC_E_USAGE,
-                           "data '%s': needs cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK", spec);
+                           "data '%s': needs images:DIR, cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK", spec);
   }
   if (spec[strlen(sources[k].prefix)] == '\0' && sources[k].open != dhc_data_open_synth) {
     return dhc_status_make(DHC_E_USAGE, "data '%s': needs a path behind the colon", spec);
@@ -153,6 +158,7 @@ dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptio
   d->n_fields = o->n_fields;
   d->fields = o->fields;
   d->n_classes = o->n_classes;
+  d->classes = (const char *const *)o->classes;
   d->owner = o;
   *out = d;
   return status;

@@ -26,12 +26,13 @@ typedef struct DhcDataset {
   int32_t n_fields;
   const DhcField *fields; /* in name order */
   int64_t n_classes;      /* labels are in 0..n_classes-1; 0 where unknown */
+  const char *const *classes; /* what they are called, n_classes of them; NULL: nobody says */
   struct DhcDataOwner *owner;
 } DhcDataset;
 
 typedef struct DhcDataOptions {
-  /* For sources without files of their own for validation (CIFAR-10, IDX, npy
-   * without a val folder): so many examples at the end of the training files
+  /* For sources without files of their own for validation (CIFAR-10, IDX, npy and
+   * images without a val folder): so many examples at the end of the training files
    * are the val split and no part of the train split. 0: the val split is an
    * error there. */
   int64_t n_val;
@@ -44,6 +45,8 @@ typedef struct DhcDataOptions {
  *                 version); cifar10:FILE.bin for one file, whatever the split
  *   idx:DIR, mnist:DIR   {train,t10k}-{images-idx3,labels-idx1}-ubyte, each
  *                 plain or with .gz
+ *   images:DIR    DIR/{train,val,test}/CLASS/NAME.png or .jpg, or DIR/CLASS/NAME: all for training, of which the
+ *                 val split is drawn by a fixed order. Classes in order of their names; gray where no picture has colours
  *   npy:DIR       DIR/{train,val,test}/NAME.npy, one field each, first dimension
  *                 = examples
  *   text:FILE, text:FILE@LENGTH   bytes of a file, plain or gzip, for next-token

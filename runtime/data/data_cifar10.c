@@ -139,8 +139,14 @@ dhc_status dhc_data_open_cifar10(DhcDataOwner *o, const char *spec, const char *
   DHC_TRY(read_split(spec, path, split, options, PIXELS, (int64_t)sizeof(int64_t), &sink, &o->n_examples));
   dhc_data_add(o, "image", DHC_U8, 3, shape, sink.inputs);
   dhc_data_add(o, "target", DHC_I64, 0, NULL, sink.labels);
+  static const char *const names[CLASSES] = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"};
+  o->classes = calloc(CLASSES, sizeof *o->classes);
   o->n_classes = CLASSES;
-  return dhc_status_ok();
+  bool memory = o->classes != NULL;
+  for (int i = 0; memory && i < CLASSES; i++) {
+    memory = (o->classes[i] = strdup(names[i])) != NULL;
+  }
+  return memory ? dhc_status_ok() : dhc_status_memory(256, "names of classes");
 }
 
 dhc_status dhc_data_open_scifar(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split, const DhcDataOptions *options) {

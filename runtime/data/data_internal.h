@@ -17,6 +17,7 @@ typedef struct DhcDataOwner {
   DhcNpy *maps;   /* cap_fields of them */
   int64_t n_examples;
   int64_t n_classes;
+  char **classes; /* n_classes names, or NULL */
 } DhcDataOwner;
 
 /* Which part of a source's examples a split is: [begin, end). */
@@ -79,6 +80,8 @@ dhc_status dhc_data_open_cifar10(DhcDataOwner *o, const char *spec, const char *
                                  DhcSplit split, const DhcDataOptions *options) DHC_MUST_USE;
 /* The same files, every image as its 1,024 pixels from left to right and top to bottom. */
 dhc_status dhc_data_open_scifar(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
+                                const DhcDataOptions *options) DHC_MUST_USE;
+dhc_status dhc_data_open_images(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
                                 const DhcDataOptions *options) DHC_MUST_USE;
 dhc_status dhc_data_open_synth(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
                                const DhcDataOptions *options) DHC_MUST_USE;

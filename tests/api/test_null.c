@@ -198,6 +198,10 @@ static void of_model(void) {
   IS_NULL("p", dhc_program_ablate(NULL, NULL, 0));
   IS_NULL("what", dhc_program_ablate(p, NULL, 1));
   REFUSED("--ablate: needs a path or a kind of layer, got \"\"", dhc_program_ablate(p, (const char *const[]){""}, 1));
+  IS_NULL("m", dhc_predict(NULL, &(dhc_predict_options){0}));
+  IS_NULL("o", dhc_predict(m, NULL));
+  IS_NULL("o->weights", dhc_predict(m, &(dhc_predict_options){0}));
+  IS_NULL("o->row", dhc_predict(m, &(dhc_predict_options){.weights = "w"}));
   IS_NULL("m", dhc_ablate(NULL, &(dhc_ablate_options){0}));
   IS_NULL("o", dhc_ablate(m, NULL));
   IS_NULL("o->data", dhc_ablate(m, &(dhc_ablate_options){.weights = "w"}));

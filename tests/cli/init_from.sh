@@ -9,7 +9,8 @@ train --set pattern=MMAA --seed 2 --quiet --out plain || fail "without"
 train --set pattern=MMAA --seed 2 --init-from source/last.safetensors --out taken 2> said || fail "with: $(cat said)"
 train --set pattern=MMAA --seed 2 --init-from source/checkpoint-000000001.safetensors --quiet --out again || fail "from a checkpoint"
 train --set pattern=MMMA --set d_model=12 --set ffn_inner=12 --set num_experts=3 --seed 2 --quiet --out wide || fail "wider"
-train --set pattern=MMMA --set d_model=12 --set ffn_inner=12 --set num_experts=3 --seed 2 --quiet --init-from source --out widened 2> /dev/null && fail "a folder without weights"
+mkdir empty
+train --set pattern=MMMA --set d_model=12 --set ffn_inner=12 --set num_experts=3 --seed 2 --quiet --init-from empty --out widened 2> /dev/null && fail "a folder without weights"
 rm -rf widened
 train --set pattern=MMMA --set d_model=12 --set ffn_inner=12 --set num_experts=3 --seed 2 --init-from source/last.safetensors --out widened 2> said2 || fail "widened: $(cat said2)"
 cat > check.py <<'P'

@@ -138,7 +138,7 @@ row 0 'warning: fresh: has no checkpoint of a run yet; it begins at step 1' trai
 row 2 "error: --allow-changed: a run has no 'nope'" train trained.dhc --data npy:few --out started --resume --steps 1 --quiet --backend interp --allow-changed nope
 row 2 'error: --allow-changed: only a run that goes on (--resume) can have changes' train trained.dhc --data npy:few --out bare --steps 1 --quiet --backend interp --allow-changed lr
 # data
-row 2 "error: data 'nothing:x': needs cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK" train mlp --data nothing:x
+row 2 "error: data 'nothing:x': needs images:DIR, cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK" train mlp --data nothing:x
 row 1 'error: npy:none: has no train examples' train trained.dhc --data npy:none --steps 1 --quiet --backend interp
 row 1 'error: noarrays/train: has no .npy files' train trained.dhc --data npy:noarrays --steps 1 --quiet --backend interp
 row 1 'scalar/train/x.npy: error: is a scalar, its first dimension must count examples' train trained.dhc --data npy:scalar --steps 1 --quiet --backend interp
@@ -407,8 +407,8 @@ row 2 'error: --bind: more than 32 sizes' build trained.dhc --bind "$(seq -s, -f
 row 2 'error: 160000 combinations; a sweep has at most 100000 variants (--random N takes some)' sweep mlp --set depth="$(seq -s, 400)" --set hidden="$(seq -s, 400)"
 mapfile -t many < <(seq -f '--inputs=a%g=x.npy' 33)
 row 2 'error: --inputs: given more than 32 times' run trained.dhc "${many[@]}"
-mapfile -t many < <(seq 65)
-row 2 'error: too many arguments, from "65" on' plot "${many[@]}"
+mapfile -t many < <(seq 4097)
+row 2 'error: too many arguments, from "4097" on' plot "${many[@]}"
 head -c 17000000 /dev/zero | tr '\0' ' ' > large.dhc
 row 1 'error: large.dhc: larger than 16 MB' opt large.dhc
 row 1 'error[E0114]: large.dhc is larger than 16 MiB' check large.dhc
