@@ -42,6 +42,8 @@ dhc_status dhc_compiler_open(DhcArena *arena, const DhcCompileOptions *o, DhcCom
   DHC_TRY(c->backend->open(arena, o, &c->self, &c->facts, &c->key_text, &c->needs));
   c->checked = o->check_bounds;
   if (c->checked) c->key_text = dhc_arena_printf(arena, "%s checked", c->key_text);
+  c->facts.bounded = o->bounded;
+  if (o->bounded) c->key_text = dhc_arena_printf(arena, "%s bounded", c->key_text);
   c->device = o->device;
   c->owns_device = !o->device && !o->offline;
   dhc_status s = {0};

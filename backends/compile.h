@@ -64,6 +64,7 @@ typedef struct DhcCompileOptions {
   const char *gpu_arch;    /* cuda; NULL: the GPU's, or sm_90a where there is none */
   DhcCompute compute;      /* cuda: how contractions compute */
   bool check_bounds;       /* cpu: kernels check where they read and write; launches carry limits (runtime/device.h) */
+  bool bounded;            /* as in DhcTargetFacts */
   bool offline;            /* code is only looked at: no device is opened, nothing is linked */
   int workers;             /* code generation threads, >= 1 */
   DhcStore *store;         /* borrowed; may be memory only */

@@ -86,9 +86,12 @@ typedef struct DhcTerm {
 
 typedef enum DhcTag {
   DHC_TAG_ROW,  /* plain strided memory: the terms' strides say it all */
-  DHC_TAG_PANEL /* weight packed for contractions (passes/plan/layout.c); terms give the logical
-                   index, the tag's map the address */
+  DHC_TAG_PANEL, /* weight packed for contractions (passes/plan/layout.c); terms give the logical
+                    index, the tag's map the address */
+  DHC_TAG_PANEL_BF16, /* the same with elements of bf16, */
+  DHC_TAG_PANEL_I8    /* and of i8, each panel behind a scale (f32) for each of its rows: an element is i8 * scale, rounded to f32 */
 } DhcTag;
+static inline bool dhc_tag_is_panel(DhcTag t) { return t != DHC_TAG_ROW; }
 
 typedef struct DhcOperand {
   dhc_dtype dtype;
@@ -195,6 +198,9 @@ void dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *dim, Dhc
  * itself. PANEL: rows in panels of `width`, within a panel all rows of one column side by
  * side, the last panel filled up with zeros. The functions are about one matrix. */
 int64_t dhc_tag_elements(DhcTag tag, int width, int64_t rows, int64_t cols);
+/* Bytes of it in memory, and of one panel. */
+int64_t dhc_tag_bytes(DhcTag tag, int width, int64_t rows, int64_t cols);
+int64_t dhc_tag_panel_bytes(DhcTag tag, int width, int64_t cols);
 /* Position of element (r, c), r < rows, c < cols. */
 int64_t dhc_tag_index(DhcTag tag, int width, int64_t rows, int64_t cols, int64_t r, int64_t c);
 typedef struct DhcTagShape {
@@ -233,6 +239,7 @@ typedef struct DhcTargetFacts {
   int task_elements; /* of maps and folds, in about how many of which a task is worth its while */
   bool has_fma;
   DhcCompute compute; /* other than f32: asked for, never a default */
+  bool bounded; /* how much is done must not hang on values: nothing is left out because it would change nothing */
 } DhcTargetFacts;
 
 /* How a template is to lower a spec: its name and a short vector it understands

@@ -88,7 +88,7 @@ static DhcScalar value_at(const Run *r, int n, const int64_t *idx) {
 static bool address(const Run *r, int o, const int64_t *idx, int64_t *out) {
   const DhcOperand *p = &r->s->operand[o];
   int64_t at = 0;
-  if (p->tag == DHC_TAG_PANEL) {
+  if (dhc_tag_is_panel(p->tag)) {
     DhcTagShape x = dhc_tag_shape(r->s, o, r->dim);
     int axis[3];
     dhc_tag_axes(r->s, o, axis);

@@ -3,14 +3,24 @@
 #include "ir/spec.h"
 
 int64_t dhc_tag_elements(DhcTag tag, int width, int64_t rows, int64_t cols) {
-  if (tag == DHC_TAG_PANEL) return (rows + width - 1) / width * width * cols;
+  if (dhc_tag_is_panel(tag)) return (rows + width - 1) / width * width * cols;
   return rows * cols;
 }
 
 int64_t dhc_tag_index(DhcTag tag, int width, int64_t rows, int64_t cols, int64_t r, int64_t c) {
   (void)rows;
-  if (tag == DHC_TAG_PANEL) return (r / width * cols + c) * width + r % width;
+  if (dhc_tag_is_panel(tag)) return (r / width * cols + c) * width + r % width;
   return r * cols + c;
+}
+
+int64_t dhc_tag_panel_bytes(DhcTag tag, int width, int64_t cols) {
+  int64_t each = tag == DHC_TAG_PANEL_I8 ? 1 : tag == DHC_TAG_PANEL_BF16 ? 2 : 4;
+  return width * cols * each + (tag == DHC_TAG_PANEL_I8 ? 4 * (int64_t)width : 0);
+}
+
+int64_t dhc_tag_bytes(DhcTag tag, int width, int64_t rows, int64_t cols) {
+  if (!dhc_tag_is_panel(tag)) return rows * cols * 4;
+  return (rows + width - 1) / width * dhc_tag_panel_bytes(tag, width, cols);
 }
 
 void dhc_tag_axes(const DhcSpec *s, int operand, int axis[3]) {

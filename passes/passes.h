@@ -45,6 +45,7 @@ typedef struct DhcPassCtx {
   int64_t all_changes; /* that passes asked leave for so far */
   int64_t limit;       /* changes allowed in all (bisecting); < 0: no limit */
   int panel_width;     /* columns of the target's contraction tile; 0: nothing is packed (layout) */
+  int panel_tag;       /* how elements of packed weights lie: a DhcTag; 0: f32 */
   int panel_width_pair; /* of each of two contractions side by side in one tile */
   bool repeats;         /* values of little work are computed again by every kernel that needs them (fuse) */
   const char *disabled; /* names of passes switched off, separated by commas, or NULL */

@@ -60,7 +60,9 @@ static bool to_graph(DhcPipeline *p, Px *px) {
 static bool to_kernels(DhcPipeline *p, Px *px) {
   px->repeats = p->rq.repeats;
   px->panel_width = p->panel_width;
+  px->panel_tag = p->panel_tag;
   px->panel_width_pair = p->panel_width_pair;
+  if (p->rq.bounded && !dhc_passes_run(p->module, px, "dense,dce")) return false;
   bool packs = p->rq.derive == DHC_DERIVE_NOTHING && p->panel_width;
   return dhc_passes_run(p->module, px, packs ? "kernels" : "fusion");
 }

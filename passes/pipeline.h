@@ -24,6 +24,7 @@ typedef struct DhcPipelineRequest {
   DhcDerive derive;
   DhcFunc *optimizer; /* of a step */
   bool ema;
+  bool bounded; /* nothing of how much is done may hang on values: matrices that rows pick are all met */
   bool recurs; /* the target has a kernel for derivatives of recurrences */
   bool repeats; /* to the target computing anew is cheap beside kernels and memory */
   const char *disabled; /* as in DhcPassCtx */
@@ -39,6 +40,7 @@ typedef struct DhcPipeline {
   DhcTrainStep step;
   int64_t changes; /* so far, as `limit` counts them */
   unsigned props;  /* DhcProp set */
+  int panel_tag;
   int panel_width, panel_width_pair; /* as in DhcPassCtx; to be said before FUSED, of entries that run */
   DhcPlanned *planned;
 } DhcPipeline;

@@ -429,6 +429,7 @@ static void panel(Io *x, void *at) {
   i64(x, &p->matrices);
   i64(x, &p->rows);
   i64(x, &p->cols);
+  i32(x, &p->tag);
 }
 
 static void index_check(Io *x, void *at) {

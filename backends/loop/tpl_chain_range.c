@@ -54,7 +54,7 @@ static bool reads(DhcChain *c) {
 
 void dhc_chain_range(DhcChain *c) {
   c->range.condition = -1;
-  if (!reads(c)) c->range.condition = -1;
+  if (c->cx.in->facts->bounded || !reads(c)) c->range.condition = -1;
 }
 
 static DhcLv bound(DhcChain *c, int node) {

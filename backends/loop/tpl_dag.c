@@ -138,6 +138,8 @@ typedef struct Place {
   DhcLv lanes;    /* i64 vector or NULL */
   DhcLv one_ok;   /* scalar condition or NULL */
   DhcLv lanes_ok; /* vector condition or NULL */
+  DhcLv there;    /* of a bounded target: an index of memory is in its range, scalar or vector; where not, the place is another that
+                     may be read, and of the same task. NULL: it is */
 } Place;
 
 static DhcLv both(DhcTplCx *cx, DhcLv x, DhcLv y) {
@@ -220,6 +222,16 @@ static void place_lanes(DhcTplCx *cx, int o, int t, DhcLv v, Place *p) {
   p->lanes = p->lanes ? dhc_lp_add(b, p->lanes, v) : v;
 }
 
+/* An index that memory gives, where nothing may branch on it. Places along an axis of their own stay apart: they are kept. */
+static void place_anywhere(DhcTplCx *cx, int o, int t, DhcLv x, Place *p) {
+  DhcLp *b = cx->b;
+  DhcLv ok = in_range(cx, x, cx->limit[o][t]);
+  x = dhc_lp_mul(b, dhc_lp_select(b, ok, x, dhc_lp_i64(b, 0)), cx->stride[o][t]);
+  p->there = both(cx, p->there, ok);
+  if (x->type.lanes > 1) p->lanes = p->lanes ? dhc_lp_add(b, p->lanes, x) : x;
+  else p->at = dhc_lp_add(b, p->at, x);
+}
+
 static void place_term(DhcTplCx *cx, int o, int t, Place *p) {
   DhcLp *b = cx->b;
   const DhcTerm *e = &cx->s->operand[o].term[t];
@@ -231,7 +243,9 @@ static void place_term(DhcTplCx *cx, int o, int t, Place *p) {
   }
   if (e->index >= 0) x = dhc_lp_add(b, x, dhc_lp_cast(b, dhc_tpl_eval(cx, e->index), DHC_I64));
   bool vector = x->type.lanes > 1;
-  if (!vector && !per_lane) {
+  if (cx->in->facts->bounded && e->guarded && e->index >= 0 && e->div == 1 && !per_lane) {
+    place_anywhere(cx, o, t, x, p);
+  } else if (!vector && !per_lane) {
     place_scalar(cx, o, t, x, p);
   } else if (!vector && e->div == 1) {
     place_steady(cx, o, t, x, per_lane, p);
@@ -273,9 +287,8 @@ static DhcLv lane_mask(DhcTplCx *cx, const Place *p) {
   return m ? dhc_lp_and(cx->b, m, ok) : ok;
 }
 
-DhcLv dhc_tpl_load(DhcTplCx *cx, int o) {
+static DhcLv load_at(DhcTplCx *cx, int o, Place p) {
   DhcLp *b = cx->b;
-  Place p = place(cx, o);
   DhcLv ptr = cx->pointer[o];
   bool whole = b->threads && p.one_ok && !cx->mask && !p.lanes_ok && is_contiguous(&p);
   if (whole) { /* all lanes or none: a thread reads them by one access */
@@ -299,9 +312,16 @@ DhcLv dhc_tpl_load(DhcTplCx *cx, int o) {
   return dhc_lp_get(b, v);
 }
 
+DhcLv dhc_tpl_load(DhcTplCx *cx, int o) {
+  Place p = place(cx, o);
+  DhcLv x = load_at(cx, o, p);
+  return p.there ? dhc_lp_select(cx->b, p.there, x, dhc_lp_zero(cx->b, x->type.dtype, x->type.lanes)) : x;
+}
+
 void dhc_tpl_store_value(DhcTplCx *cx, int o, DhcLv v) {
   DhcLp *b = cx->b;
   Place p = place(cx, o);
+  if (p.there) v = dhc_lp_select(b, p.there, v, load_at(cx, o, p));
   DhcLv ptr = cx->pointer[o];
   if (is_vector(&p)) {
     DhcLv mask = lane_mask(cx, &p);

@@ -158,9 +158,10 @@ static void choose_access(Dot *d) {
   for (int f = 0; f < d->n_folds; f++) {
     d->ob[f] = dhc_tpl_plain_load(d->s, d->nb[f]);
     const DhcOperand *p = d->ob[f] >= 0 ? &d->s->operand[d->ob[f]] : NULL;
-    d->panels = d->panels && p && p->tag == DHC_TAG_PANEL && p->width == d->s->operand[d->ob[0]].width;
+    d->panels = d->panels && p && dhc_tag_is_panel(p->tag) && p->tag == d->s->operand[d->ob[0]].tag && p->width == d->s->operand[d->ob[0]].width;
     d->direct_b = d->direct_b && p && p->tag == DHC_TAG_ROW && dhc_dot_unit_axis(p) == d->n;
   }
+  if (d->panels) d->tag = d->s->operand[d->ob[0]].tag;
   if (d->panels) d->vectors = d->s->operand[d->ob[0]].width / d->lanes;
 }
 
@@ -182,7 +183,7 @@ static bool is_b(const Dot *d, int o) {
 static bool panels_fit(const Dot *d) {
   for (int o = 0; o < d->s->n_operands; o++) {
     const DhcOperand *p = &d->s->operand[o];
-    if (p->tag != DHC_TAG_PANEL) continue;
+    if (!dhc_tag_is_panel(p->tag)) continue;
     if (!d->panels || !is_b(d, o) || !dhc_tag_fits(d->s, o)) return false;
     int axis[3];
     dhc_tag_axes(d->s, o, axis);
@@ -199,6 +200,7 @@ typedef struct Tile {
   DhcLv a_ptr[DHC_DOT_MAX_ROWS], a_step; /* direct: a_ptr[r][k * a_step] */
   DhcLv a_panel;                 /* packed: [k * 16 + r]; across: room for a group */
   DhcLv first;                   /* row the tiles are counted from */
+  DhcLv scale[DHC_DOT_MAX_FOLDS]; /* of panels that have them: one a column; else NULL */
   DhcLv b_ptr[DHC_DOT_MAX_FOLDS], b_step[DHC_DOT_MAX_FOLDS]; /* b_ptr[f][k * b_step[f] + column] */
   DhcLpVar acc[DHC_DOT_MAX_ROWS * DHC_DOT_MAX_VECTORS];      /* by row; the folds' vectors after one another */
 } Tile;
@@ -206,6 +208,9 @@ typedef struct Tile {
 static int all_vectors(const Dot *d) {
   return d->n_folds * d->vectors;
 }
+
+/* Scales of a panel's rows stand in front of it. */
+static DhcLv scale_of(Dot *d, Tile *t, int f, int v) { return dhc_lp_load(d->b, t->scale[f], dhc_lp_i64(d->b, (int64_t)v * d->lanes), d->lanes, 0); }
 
 static void k_loop(Dot *d, Tile *t) {
   DhcLp *b = d->b;
@@ -215,8 +220,10 @@ static void k_loop(Dot *d, Tile *t) {
   DhcLv k = dhc_tpl_products_begin(b, &p, t->acc, d->rows * wide, d->lanes, d->k_from, d->k_to, d->K, 1);
   for (int f = 0; f < d->n_folds; f++) {
     DhcLv at_b = dhc_lp_mul(b, k, t->b_step[f]);
-    for (int v = 0; v < d->vectors; v++)
-      vec[f * d->vectors + v] = dhc_lp_load(b, t->b_ptr[f], dhc_lp_addc(b, at_b, (int64_t)v * d->lanes), d->lanes, 0);
+    for (int v = 0; v < d->vectors; v++) {
+      DhcLv x = dhc_lp_load(b, t->b_ptr[f], dhc_lp_addc(b, at_b, (int64_t)v * d->lanes), d->lanes, 0);
+      vec[f * d->vectors + v] = t->scale[f] ? dhc_lp_mul(b, dhc_lp_cast(b, x, DHC_F32), scale_of(d, t, f, v)) : x;
+    }
   }
   DhcLv at_a = !d->direct_a ? dhc_lp_mulc(b, k, A_PITCH) : dhc_lp_mul(b, k, t->a_step);
   for (int r = 0; r < d->rows; r++) {
@@ -411,13 +418,16 @@ static void column_block(Dot *d, Tile *t, int f, DhcLv col0) {
   DhcLv packed_step = dhc_lp_i64(b, width);
   t->b_step[f] = packed_step;
   if (d->panels) { /* whole panels, so no masks: the padding is zeros */
-    DhcLv from = dhc_lp_mul(b, col0, d->K);
+    bool scaled = d->tag == DHC_TAG_PANEL_I8;
+    DhcLv from = dhc_lp_mul(b, col0, scaled ? dhc_lp_addc(b, d->K, 4) : d->K); /* elements; of one byte four for a scale */
     if (d->range) {
       DhcLv panels = dhc_lp_udiv(b, dhc_lp_addc(b, d->N, width - 1), dhc_lp_i64(b, width));
-      DhcLv each = dhc_lp_mul(b, dhc_lp_mulc(b, panels, width), d->K);
+      DhcLv each = dhc_lp_mul(b, dhc_lp_mulc(b, panels, width), scaled ? dhc_lp_addc(b, d->K, 4) : d->K);
       from = dhc_lp_add(b, dhc_lp_mul(b, d->range, each), from);
     }
-    t->b_ptr[f] = dhc_lp_at(b, d->cx.pointer[o], from);
+    DhcLv there = d->tag == DHC_TAG_PANEL ? d->cx.pointer[o] : dhc_lp_operand(b, o, scaled ? DHC_I8 : DHC_BF16);
+    if (scaled) t->scale[f] = dhc_lp_at(b, dhc_lp_operand(b, o, DHC_F32), dhc_lp_udiv(b, from, dhc_lp_i64(b, 4)));
+    t->b_ptr[f] = dhc_lp_at(b, there, scaled ? dhc_lp_addc(b, from, 4 * (int64_t)width) : from);
     return;
   }
   if (!d->direct_b) {

@@ -19,6 +19,7 @@ typedef struct DhcDot {
   int rows, vectors, lanes, tasks; /* vectors: of columns, for each fold */
   bool direct_a, direct_b; /* B: where few rows are asked for */
   bool across; /* direct A lies side by side along m: each step is a jump through memory */
+  DhcTag tag;  /* of B's panels */
   bool panels; /* B is packed already, in panels of a tile's width (ir/spec_tag.c) */
   int oa, ob[DHC_DOT_MAX_FOLDS]; /* operands of plain loads, where direct */
   bool bare;   /* the sums are the output, side by side along n: no epilogue */

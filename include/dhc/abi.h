@@ -253,6 +253,7 @@ typedef struct dhc_equation {
 typedef struct dhc_panel {
   int32_t tensor, buffer, width;
   int64_t matrices, rows, cols;
+  int32_t tag; /* how elements lie (DhcTag of ir/spec.h); whoever runs an image packs f32 alone */
 } dhc_panel;
 
 /* Elements of an input, all or those of a part, are indices: from 0 to below `extent`. */

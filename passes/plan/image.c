@@ -203,7 +203,7 @@ void dhc_image_add_plan(dhc_image *im, const DhcPlanned *planned, DhcArena *aren
   dhc_panel *panels = DHC_NEW_N(arena, dhc_panel, planned->n_panels + 1);
   for (int i = 0; i < planned->n_panels; i++) {
     const DhcPlanPanel *x = &planned->panels[i];
-    panels[i] = (dhc_panel){x->param, x->buffer, x->width, x->matrices, x->rows, x->cols};
+    panels[i] = (dhc_panel){x->param, x->buffer, x->width, x->matrices, x->rows, x->cols, (int32_t)x->tag};
   }
   im->panels = panels;
   im->n_panels = planned->n_panels;

@@ -118,10 +118,10 @@ static bool is_whole(const DhcModule *m, const DhcNode *n, const DhcSpec *s, int
          dhc_dim_is_const(offsets->dims.at[o], &offset) && rows % width == 0 && offset % (width * cols) == 0;
 }
 
-static const DhcSpec *with_panels(DhcModule *m, const DhcSpec *s, const int *operand, int n, int width) {
+static const DhcSpec *with_panels(DhcModule *m, const DhcSpec *s, const int *operand, int n, int width, int tag) {
   DhcSpec *r = dhc_arena_dup(m->arena, s, sizeof *s);
   for (int i = 0; i < n; i++) {
-    r->operand[operand[i]].tag = DHC_TAG_PANEL;
+    r->operand[operand[i]].tag = (DhcTag)tag;
     r->operand[operand[i]].width = width;
   }
   for (int i = 0; i < m->specs.n; i++)
@@ -142,7 +142,7 @@ bool dhc_pass_layout(DhcModule *m, DhcPassCtx *px) {
       for (int k = 0; k < n_o && fits; k++)
         fits = a->spec->operand[o[k]].tag == DHC_TAG_ROW && loaded_once(a->spec, o[k]) &&
                is_whole(m, n, a->spec, o[k], width) && is_weight(m, m->funcs.at[i], n->args[o[k]], 0);
-      if (fits && dhc_pass_may_change(px)) a->spec = with_panels(m, a->spec, o, n_o, width);
+      if (fits && dhc_pass_may_change(px)) a->spec = with_panels(m, a->spec, o, n_o, width, px->panel_tag ? px->panel_tag : DHC_TAG_PANEL);
     }
   return true;
 }

@@ -18,8 +18,8 @@ static int panel_for(Pl *p, const DhcPlanPanel *want) {
       return x->buffer;
   }
   DhcPlanPanel x = *want;
-  int64_t n = x.matrices * dhc_tag_elements(x.tag, x.width, x.rows, x.cols);
-  x.buffer = dhc_pl_buffer(p, DHC_SEGMENT_PANELS, DHC_F32, dhc_dim_const(p->cx, n * dhc_dtype_bytes(DHC_F32)));
+  int64_t bytes = x.matrices * dhc_tag_bytes(x.tag, x.width, x.rows, x.cols);
+  x.buffer = dhc_pl_buffer(p, DHC_SEGMENT_PANELS, DHC_F32, dhc_dim_const(p->cx, bytes));
   PlBuf *b = &p->bufs.at[x.buffer];
   b->name = dhc_arena_printf(p->arena, "panel:%s", p->bufs.at[x.param].name);
   b->fixed = true;
@@ -52,6 +52,7 @@ static void redirect(Pl *p, PlItem *it, int o) {
   need(p, whole || (t->rank == 2 && rows % want.width == 0 && offset % panel == 0));
   for (int i = 0; i < p->updates.n; i++) need(p, p->updates.at[i].target != r->buf);
   int b = panel_for(p, &want);
+  offset = offset / panel * dhc_tag_panel_bytes(want.tag, want.width, want.cols);
   *r = (PlRef){.buf = b, .offset = dhc_dim_const(p->cx, offset), .lo = dhc_dim_const(p->cx, 0), .hi = p->bufs.at[b].bytes};
 }
 
