@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "api/build.h"
+#include "backends/object/bounds.h"
 #include "backends/object/c99.h"
 #include "dhc/version.h"
 
@@ -145,13 +146,15 @@ static dhc_status walk(Build *b) {
   const char *why = NULL;
   b->object = dhc_object_walk(&rq, b->arena, &why);
   if (!b->object) return dhc_status_make(DHC_E_INPUT, "%s", why);
+  b->object->bounded = b->o->bounded;
+  if (b->o->bounded && (why = dhc_object_unbounded(b->object, b->arena))) return dhc_status_make(DHC_E_INPUT, "--timing bounded: %s", why);
   return dhc_status_ok();
 }
 
 /* What an object for GPUs cannot have. */
 static dhc_status check_gpu(const dhc_build_options *o) {
   const char *other = o->c ? "emit c" : o->target ? "target" : o->multiversion ? "multiversion" : o->n_variants ? "variant" : o->selftest ? "selftest"
-                      : o->max_stack ? "max-stack" : NULL;
+                      : o->max_stack ? "max-stack" : o->quantize ? "quantize" : o->bounded ? "timing" : o->bounds ? "bounds" : NULL;
   if (other) return dhc_status_make(DHC_E_USAGE, "--backend cuda: an object for GPUs has no --%s", other);
   if (!o->header) return dhc_status_make(DHC_E_USAGE, "--backend cuda: needs --header, which the source includes");
   if (o->weights && !o->weights_file) return dhc_status_make(DHC_E_USAGE, "--backend cuda: weights lie on the GPU; with --weights needs --weights-file");
@@ -169,8 +172,8 @@ static dhc_status check_options(const dhc_build_options *o, const dhc_session *s
   if (o->gpu) DHC_TRY(check_gpu(o));
   if (form == BUILD_SO && o->target && !strncmp(o->target, "wasm32", 6))
     return dhc_status_make(DHC_E_USAGE, "-o %s: wasm32 has no shared libraries; needs a name that ends in .o or .a", o->out);
-  const char *const files[] = {o->out, o->header, o->weights_file};
-  for (int i = 1; i < 3; i++)
+  const char *const files[] = {o->out, o->header, o->weights_file, o->bounds};
+  for (int i = 1; i < 4; i++)
     for (int k = 0; k < i; k++)
       if (files[i] && files[k] && !strcmp(files[i], files[k])) return dhc_status_make(DHC_E_USAGE, "build: %s is to be two files", files[i]);
   if (o->c && o->max_stack) return dhc_status_make(DHC_E_USAGE, "--max-stack: how much stack source takes is for its compiler to say");
@@ -182,6 +185,8 @@ static dhc_status check_options(const dhc_build_options *o, const dhc_session *s
   for (int i = 0; i < o->n_variants; i++)
     if (o->variants[i].weights && !knows_weights(o))
       return dhc_status_make(DHC_E_USAGE, "--variant-weights: variant '%s' has weights and another has none (--weights are for all others)", o->variants[i].name);
+  if (o->quantize && !knows_weights(o)) return dhc_status_make(DHC_E_USAGE, "--quantize: needs --weights");
+  if (o->data && !o->quantize) return dhc_status_make(DHC_E_USAGE, "--data: of build, needs --quantize, whose accuracy it measures");
   if (o->selftest && !knows_weights(o)) return dhc_status_make(DHC_E_USAGE, "--selftest: needs --weights");
   if (o->weights_file && !knows_weights(o)) return dhc_status_make(DHC_E_USAGE, "--weights-file %s: needs --weights", o->weights_file);
   return session_makes_objects(s);
@@ -203,6 +208,15 @@ static void fill(dhc_tensor *t, uint32_t seed) {
   }
 }
 
+dhc_tensor build_generated(Build *b, const DhcObjEntry *e, const dhc_image_tensor *x, const int64_t *sizes, uint32_t seed) {
+  dhc_tensor to = {.name = x->name, .dtype = (dhc_dtype)x->dtype, .rank = x->rank};
+  if (!dhc_image_shape(e->image, (int32_t)(x - e->image->tensors), sizes, to.dim)) DHC_BUG("input '%s' has no size", x->name);
+  to.data = dhc_arena_alloc(b->arena, (size_t)dhc_tensor_bytes(&to) + 64);
+  memset(to.data, 0, (size_t)dhc_tensor_bytes(&to));
+  fill(&to, seed);
+  return to;
+}
+
 /* One call in this process, whose bits are the object's. */
 static dhc_status add_test(Build *b, dhc_program *p, int entry, int index, uint32_t seed) {
   const DhcObjEntry *e = b->object->entry[entry];
@@ -213,13 +227,9 @@ static dhc_status add_test(Build *b, dhc_program *p, int entry, int index, uint3
   for (int i = 0; i < e->n_params; i++) {
     const dhc_image_tensor *x = e->param[i].tensor;
     if (e->param[i].out) continue;
-    dhc_tensor *to = &in[n_in++];
-    *to = (dhc_tensor){.name = x->name, .dtype = (dhc_dtype)x->dtype, .rank = x->rank};
-    if (!dhc_image_shape(e->image, (int32_t)(x - e->image->tensors), e->bound, to->dim)) DHC_BUG("input '%s' has no size", x->name);
-    t.bytes[i] = dhc_tensor_bytes(to);
-    to->data = dhc_arena_alloc(b->arena, (size_t)t.bytes[i] + 64);
-    fill(to, seed + (uint32_t)i);
-    t.data[i] = to->data;
+    in[n_in] = build_generated(b, e, x, e->bound, seed + (uint32_t)i);
+    t.bytes[i] = dhc_tensor_bytes(&in[n_in]);
+    t.data[i] = in[n_in++].data;
   }
   DHC_TRY(dhc_program_run(p, index, in, n_in, &out, &n_out));
   for (int i = 0; i < e->n_params && o < n_out; i++) {
@@ -325,7 +335,7 @@ const char *const build_level_targets[BUILD_MAX_LEVELS] = {"x86-64-v2", "x86-64-
 
 static dhc_status open_levels(Build *b) {
   for (int i = 0; i < BUILD_MAX_LEVELS && b->o->multiversion; i++) {
-    const DhcCompileOptions co = {.backend = b->s->backend, .target = build_level_targets[i], .offline = true, .workers = 1};
+    const DhcCompileOptions co = {.backend = b->s->backend, .target = build_level_targets[i], .bounded = b->o->bounded, .offline = true, .workers = 1};
     DHC_TRY(dhc_compiler_open(b->arena, &co, &b->level[i]));
   }
   if (b->level[0]) b->s->compiler = b->level[0];
@@ -333,9 +343,9 @@ static dhc_status open_levels(Build *b) {
 }
 
 static dhc_status go_elsewhere(Elsewhere *e, const dhc_build_options *o, DhcArena *arena) {
-  const DhcCompileOptions co = {.backend = e->s->backend, .target = o->target, .cpu = o->cpu, .features = o->features, .offline = true, .workers = 1};
+  const DhcCompileOptions co = {.backend = e->s->backend, .target = o->target, .cpu = o->cpu, .features = o->target ? o->features : e->s->o.cpu_features, .bounded = o->bounded, .offline = true, .workers = 1};
   const DhcCompileOptions gpu = {.backend = "cuda", .gpu_arch = "sm_90a", .compute = e->s->compute, .offline = true, .workers = 1};
-  if (!o->target && !o->gpu) return dhc_status_ok();
+  if (!o->target && !o->gpu && (!o->bounded || o->multiversion)) return dhc_status_ok();
   if (o->gpu && !dhc_backend_compiles(gpu.backend)) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: %s", dhc_backend_info(gpu.backend)->lacks);
   DHC_TRY(dhc_compiler_open(arena, o->gpu ? &gpu : &co, &e->own));
   e->s->compiler = e->own;
@@ -353,9 +363,12 @@ static dhc_status source_text(Build *b) {
   return dhc_status_ok();
 }
 
-static dhc_build_result result_of(const Build *b) {
+static dhc_build_result result_of(const Build *b, dhc_build_result r) {
   const DhcObject *o = b->object;
-  dhc_build_result r = {.object_bytes = (int64_t)b->n_bytes, .weights_bytes = o->blob_bytes, .n_entries = o->levels ? o->choices.n : o->n_entries, .n_kernels = o->functions.n};
+  r.object_bytes = (int64_t)b->n_bytes;
+  r.weights_bytes = o->blob_bytes;
+  r.n_entries = o->levels ? o->choices.n : o->n_entries;
+  r.n_kernels = o->functions.n;
   r.code_bytes = r.object_bytes - (o->blob ? o->blob_bytes : 0);
   for (int i = 0; i < o->n_entries; i++) {
     const DhcObjEntry *e = o->entry[i];
@@ -381,28 +394,38 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
   dhc_hold(&held, drop, &b);
   dhc_hold(&held_away, come_back, &away);
   dhc_status st = check_name(&b);
+  if (st.code == DHC_OK) st = build_quantize_form(o->quantize, &b.tag);
   if (st.code == DHC_OK) st = go_elsewhere(&away, o, &arena);
   if (st.code == DHC_OK) st = open_levels(&b);
   if (st.code == DHC_OK) st = build_open(&b, m);
   if (st.code == DHC_OK) st = build_models(&b);
   if (st.code == DHC_OK) st = walk(&b);
+  if (st.code == DHC_OK && o->quantize) st = build_quantize_check(&b);
   if (st.code == DHC_OK) st = constants(&b);
   if (st.code == DHC_OK) st = check_ram(&b);
-  if (st.code == DHC_OK && o->selftest) {
-    away.s->compiler = away.own ? away.was : m->s->compiler; /* the calls are made here */
-    st = add_tests(&b);
-    if (away.own) away.was = m->s->compiler, m->s->compiler = away.own;
+  dhc_build_result r = {0};
+  if (st.code == DHC_OK && (o->selftest || o->quantize)) {
+    DhcCompiler *makes = m->s->compiler;
+    bool elsewhere = away.own || away.levels;
+    if (elsewhere) m->s->compiler = away.was; /* the calls are made here */
+    if (o->quantize) st = build_quantize(&b, &r);
+    if (st.code == DHC_OK && o->selftest) st = add_tests(&b);
+    if (elsewhere) away.was = m->s->compiler, m->s->compiler = makes;
   }
   if (st.code == DHC_OK && o->gpu) {
     b.object->cuda = DHC_NEW(&arena, DhcObjCuda);
     *b.object->cuda = (DhcObjCuda){.archs = o->gpu_arch && *o->gpu_arch ? o->gpu_arch : "sm_80,sm_90a,sm_100,sm_120", .header = build_file_name(o->header)};
   }
   if (st.code == DHC_OK) b.object->describe = dhc_object_describe(b.object, dhc_compiler_target_text(m->s->compiler), &arena);
+  if (st.code == DHC_OK && o->bounds) {
+    b.object->frames = DHC_NEW(&arena, DhcObjFrames);
+    *b.object->frames = (DhcObjFrames){0};
+  }
   if (st.code == DHC_OK) st = o->c ? source_text(&b) : dhc_compiler_object(m->s->compiler, b.object, &arena, &b.bytes, &b.n_bytes);
   if (st.code == DHC_OK) st = check_stack(&b);
   if (st.code == DHC_OK) st = check_flash(&b);
   if (st.code == DHC_OK) st = build_write(&b);
-  if (st.code == DHC_OK && out) *out = result_of(&b);
+  if (st.code == DHC_OK && out) *out = result_of(&b, r);
   dhc_release(&held_away);
   come_back(&away);
   dhc_release(&held);

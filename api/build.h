@@ -41,6 +41,7 @@ typedef struct Build {
   DhcCompiler *level[BUILD_MAX_LEVELS]; /* of an object for several levels of a machine: one a model, which is the same */
   const dhc_layout *layout; /* of all models: tensors that are equal are one */
   DHC_VEC(BuildHome) home;  /* by its slots */
+  DhcTag tag; /* how packed weights lie */
   DhcObject *object;
   uint8_t *blob, *fixed; /* constants; those of objects whose callers pass them */
   char *bytes;           /* the object file */
@@ -61,6 +62,15 @@ dhc_status build_models(Build *b) DHC_MUST_USE;
 const void *build_values(const Build *b, int slot);
 /* A program of this model with the tables that no file holds, if there was none; of one that trains, with first weights. */
 dhc_status build_program(const Build *b, BuildModel *x) DHC_MUST_USE;
+
+/* build_quantize.c. Of --quantize; NULL: PANEL. */
+dhc_status build_quantize_form(const char *name, DhcTag *out) DHC_MUST_USE;
+/* Refuses what cannot be rounded; before constants are made. */
+dhc_status build_quantize_check(const Build *b) DHC_MUST_USE;
+/* Rounds the models' weights in place and says what that costs; needs a compiler for this machine. */
+dhc_status build_quantize(Build *b, dhc_build_result *r) DHC_MUST_USE;
+/* build.c. An input of made-up values: floats in -1 to 1, integers 0, bools both. */
+dhc_tensor build_generated(Build *b, const DhcObjEntry *e, const dhc_image_tensor *x, const int64_t *sizes, uint32_t seed);
 
 /* What -o asks for, by the end of its name. */
 typedef enum BuildForm { BUILD_O, BUILD_A, BUILD_SO, BUILD_C } BuildForm;

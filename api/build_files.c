@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "api/build.h"
+#include "backends/object/bounds.h"
 
 extern char **environ;
 
@@ -130,15 +131,19 @@ static dhc_status write_one(File *f) {
 
 dhc_status build_write(Build *b) {
   BuildForm form = BUILD_O;
-  File file[3];
+  File file[4];
   int n = 0;
-  DhcText header = {.arena = b->arena};
+  DhcText header = {.arena = b->arena}, bounds = {.arena = b->arena};
   build_form(b->o->out, &form);
   if (form == BUILD_A) DHC_TRY(archive(b));
   if (form == BUILD_SO) DHC_TRY(shared_library(b));
   if (b->o->header) {
     dhc_object_header(b->object, build_file_name(b->o->header), &header);
     file[n++] = (File){.path = b->o->header, .bytes = dhc_text_str(&header), .n_bytes = (size_t)header.n};
+  }
+  if (b->o->bounds) {
+    dhc_object_bounds(b->object, dhc_compiler_target_text(b->s->compiler), &bounds);
+    file[n++] = (File){.path = b->o->bounds, .bytes = dhc_text_str(&bounds), .n_bytes = (size_t)bounds.n};
   }
   if (b->o->weights_file) file[n++] = (File){.path = b->o->weights_file, .bytes = b->blob, .n_bytes = (size_t)b->object->blob_bytes};
   file[n++] = (File){.path = b->o->out, .bytes = b->bytes, .n_bytes = b->n_bytes};

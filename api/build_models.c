@@ -109,6 +109,8 @@ static dhc_status add_graph(Build *b, BuildModel *x, const char *name) {
   int n_in;
   DhcInputShape *in = bound_shapes(b, x->version[x->n]->func, &n_in);
   if (n_in && !(x->version[x->n] = pipeline_graph(x->m, name, mode, in, n_in))) return session_errors(b->s);
+  x->version[x->n]->way.rq.bounded = b->o->bounded;
+  x->version[x->n]->way.panel_tag = (int)b->tag;
   x->trains = x->trains || mode == DHC_MODE_TRAIN;
   x->n++;
   return dhc_status_ok();

@@ -62,6 +62,8 @@ static dhc_status cpu_object(void *worker, const struct DhcObject *o, DhcArena *
     o->entry[i]->stack_bytes = d->deepest;
     o->entry[i]->stack_most = d->largest;
   }
+  for (int i = 0; i < stack.all.n && o->frames && !st.code; i++)
+    DHC_PUSH(arena, &o->frames->all, ((DhcObjFrame){stack.all.at[i].name, stack.all.at[i].frame, stack.all.at[i].deepest}));
   *out = (DhcBytes){b.bytes, b.n_bytes};
   return st;
 }

@@ -55,7 +55,7 @@ typedef struct Cli {
   bool train, dry_run, tensorboard, csv, compile, experts;
   bool kernels, diff, explain_compiles, routing, cost_only;
   /* build */
-  const char *header, *name, *bind, *weights_file;
+  const char *header, *name, *bind, *weights_file, *bounds, *timing, *quantize;
   const char *target, *cpu, *features, *emit;
   int64_t selftest, max_ram, max_stack, max_flash;
   /* bench */

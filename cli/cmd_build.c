@@ -1,5 +1,6 @@
 /* build: a model as an object for C programs. */
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,6 +79,41 @@ static void add_bytes(cJSON *doc, const char *name, int64_t bytes) {
   else cJSON_AddNumberToObject(doc, name, (double)bytes);
 }
 
+/* null: no number */
+static void add_number(cJSON *doc, const char *name, double v) {
+  if (isfinite(v)) cJSON_AddNumberToObject(doc, name, v);
+  else cJSON_AddNullToObject(doc, name);
+}
+
+/* What quantising has changed. */
+static void report_quantized(const Cli *c, const dhc_build_result *r) {
+  bool measured = r->after.n_examples > 0, counts = isfinite(r->after.accuracy);
+  cJSON *doc = cli_doc(c) ? cJSON_AddObjectToObject(cli_doc(c), "quantize") : NULL;
+  if (doc) {
+    cJSON_AddStringToObject(doc, "form", c->quantize);
+    cJSON_AddNumberToObject(doc, "tensors", r->n_quantized);
+    cJSON_AddNumberToObject(doc, "weights_bytes_before", (double)r->weights_bytes_before);
+    cJSON_AddNumberToObject(doc, "examples", (double)r->after.n_examples);
+    add_number(doc, "loss_before", measured ? r->before.loss : NAN);
+    add_number(doc, "loss", measured ? r->after.loss : NAN);
+    add_number(doc, "accuracy_before", measured ? r->before.accuracy : NAN);
+    add_number(doc, "accuracy", measured ? r->after.accuracy : NAN);
+    add_number(doc, "deviation", r->deviation);
+    add_number(doc, "largest", r->largest);
+    return;
+  }
+  cli_note(c, "%s: %d tensors, constants of %lld bytes where they were %lld", c->quantize, r->n_quantized, (long long)r->weights_bytes, (long long)r->weights_bytes_before);
+  if (measured && counts)
+    cli_note(c, "%s: accuracy %.4f on %lld examples, %.4f before; loss %.5f, %.5f before", c->quantize, r->after.accuracy, (long long)r->after.n_examples,
+             r->before.accuracy, r->after.loss, r->before.loss);
+  else if (measured)
+    cli_note(c, "%s: loss %.5f on %lld examples, %.5f before", c->quantize, r->after.loss, (long long)r->after.n_examples, r->before.loss);
+  else if (isfinite(r->deviation))
+    cli_note(c, "%s: accuracy is not measured (--data); on generated inputs results differ by at most %.3g, the largest being %.3g", c->quantize, r->deviation, r->largest);
+  else
+    cli_note(c, "%s: accuracy is not measured (--data)", c->quantize);
+}
+
 int cmd_build(const Cli *c) {
   dhc_session *s = NULL;
   dhc_model *m = NULL;
@@ -88,6 +124,10 @@ int cmd_build(const Cli *c) {
   }
   if (c->emit && strcmp(c->emit, "c") && strcmp(c->emit, "object")) {
     cli_error(c, "--emit: needs object or c, got \"%s\"", c->emit);
+    return 2;
+  }
+  if (c->timing && strcmp(c->timing, "bounded")) {
+    cli_error(c, "--timing: needs bounded, got \"%s\"", c->timing);
     return 2;
   }
   Variants *v;
@@ -102,13 +142,14 @@ int cmd_build(const Cli *c) {
   if (gpu) here.backend = here.gpu_arch = NULL;
   rc = cli_open(&here, &s, &m);
   dhc_build_options o = {.name = c->name, .stem = stem_of(c, stem, sizeof stem), .entries = c->entries, .n_entries = c->n_entries,
-                         .target = c->target, .cpu = c->cpu, .features = c->features, .multiversion = c->multiversion, .gpu = gpu, .gpu_arch = c->gpu_arch, .seed = (uint64_t)c->seed, .bind = c->bind, .weights = c->weights, .weights_file = c->weights_file, .selftest = (int)c->selftest, .max_ram = c->max_ram, .max_stack = c->max_stack, .max_flash = c->max_flash, .c = c->emit && !strcmp(c->emit, "c"), .out = c->outputs, .header = c->header, .variants = v->at, .n_variants = v->n};
+                         .target = c->target, .cpu = c->cpu, .features = c->features, .multiversion = c->multiversion, .gpu = gpu, .gpu_arch = c->gpu_arch, .seed = (uint64_t)c->seed, .bind = c->bind, .weights = c->weights, .weights_file = c->weights_file, .selftest = (int)c->selftest, .max_ram = c->max_ram, .max_stack = c->max_stack, .max_flash = c->max_flash, .c = c->emit && !strcmp(c->emit, "c"), .out = c->outputs, .header = c->header, .bounds = c->bounds, .quantize = c->quantize, .data = c->data, .split = c->split, .batch = c->batch, .limit = c->limit, .bounded = c->timing != NULL, .variants = v->at, .n_variants = v->n};
   dhc_build_result r = {0};
   if (!rc) rc = cli_done(c, s, dhc_model_build(m, &o, &r));
   cJSON *doc = cli_doc(c);
   if (!rc && doc) {
     cJSON_AddStringToObject(doc, "object", c->outputs);
     if (c->header) cJSON_AddStringToObject(doc, "header", c->header);
+    if (c->bounds) cJSON_AddStringToObject(doc, "bounds", c->bounds);
     cJSON_AddNumberToObject(doc, "object_bytes", (double)r.object_bytes);
     cJSON_AddNumberToObject(doc, "weights_bytes", (double)r.weights_bytes);
     add_bytes(doc, "code_bytes", r.code_bytes);
@@ -122,6 +163,7 @@ int cmd_build(const Cli *c) {
     cli_note(c, "%s: %d entr%s, %d kernels, %lld bytes; weights %lld bytes, %s", c->outputs, r.n_entries, r.n_entries == 1 ? "y" : "ies",
              r.n_kernels, (long long)r.object_bytes, (long long)r.weights_bytes, (c->weights || c->variant_weights.n) && !c->weights_file ? "embedded" : "passed by the caller");
   }
+  if (!rc && c->quantize) report_quantized(c, &r);
   variants_free(v);
   cli_close(c, s, m);
   return rc;

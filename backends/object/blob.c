@@ -1,4 +1,5 @@
 /* The constants of an object as bytes: a header, then what entries read (docs/abi.md). */
+#include <math.h>
 #include <stdlib.h>
 
 #include "backends/object/object.h"
@@ -8,6 +9,58 @@
 static void put(uint8_t *to, uint64_t v, int n) {
   for (int i = 0; i < n; i++) to[i] = (uint8_t)(v >> 8 * i);
 }
+
+/* The upper 16 bits of an f32, rounded to even; NaN stays one. */
+static uint16_t bf16_of(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40u);
+  return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+void dhc_object_round_row(DhcTag tag, const float *from, int64_t n, float *to, int8_t *whole, float *scale) {
+  float most = 0;
+  for (int64_t i = 0; i < n && tag == DHC_TAG_PANEL_I8; i++) most = fabsf(from[i]) > most ? fabsf(from[i]) : most;
+  float s = most / 127;
+  for (int64_t i = 0; i < n; i++) {
+    if (tag == DHC_TAG_PANEL_I8) {
+      float q = s > 0 ? rintf(from[i] / s) : 0;
+      q = q > 127 ? 127 : q < -127 ? -127 : q;
+      if (whole) whole[i] = (int8_t)q;
+      to[i] = q * s;
+    } else {
+      uint32_t bits = (uint32_t)bf16_of(from[i]) << 16;
+      memcpy(&to[i], &bits, 4);
+    }
+  }
+  if (scale) *scale = s;
+}
+
+/* A quantised panel after the other, its scales in front; rows that fill up are zeros. */
+static bool pack_rounded(const DhcObjPiece *p, const float *from, uint8_t *to) {
+  int64_t panel = dhc_tag_panel_bytes(p->tag, p->width, p->cols), each = dhc_tag_bytes(p->tag, p->width, p->rows, p->cols);
+  bool whole = p->tag == DHC_TAG_PANEL_I8;
+  float *row = malloc(sizeof *row * (size_t)(p->cols + 1));
+  int8_t *q = malloc((size_t)p->cols + 1);
+  for (int64_t k = 0; row && q && k < p->matrices; k++)
+    for (int64_t r = 0; r < p->rows; r++) {
+      uint8_t *at = to + k * each + r / p->width * panel;
+      int64_t lane = r % p->width;
+      float scale = 0;
+      dhc_object_round_row(p->tag, from + (k * p->rows + r) * p->cols, p->cols, row, q, &scale);
+      if (whole) memcpy(at + 4 * lane, &scale, 4);
+      for (int64_t c = 0; c < p->cols; c++) {
+        if (whole) at[4 * (int64_t)p->width + c * p->width + lane] = (uint8_t)q[c];
+        else put(at + 2 * (c * p->width + lane), bf16_of(row[c]), 2);
+      }
+    }
+  bool done = row && q;
+  free(row);
+  free(q);
+  return done;
+}
+
+const char *dhc_object_quantized(const DhcObject *o) { return o->tag == DHC_TAG_PANEL_I8 ? "int8" : o->tag == DHC_TAG_PANEL_BF16 ? "bf16" : NULL; }
 
 static void pack(const DhcObjPiece *p, const float *from, float *to) {
   dhc_panel x = {.width = p->width, .matrices = p->matrices, .rows = p->rows, .cols = p->cols};
@@ -57,6 +110,18 @@ static uint64_t sum_of(const uint8_t *at, int64_t bytes) {
   return sum;
 }
 
+/* As it is; of what is quantised elsewhere the same numbers. */
+static void copy(const DhcObject *o, const DhcObjPiece *p, const void *from, uint8_t *to) {
+  memcpy(to, from, (size_t)p->bytes);
+  for (int i = 0; i < o->pieces.n; i++) {
+    const DhcObjPiece *q = &o->pieces.at[i];
+    if (q->kind != DHC_OBJ_PANEL || q->slot != p->slot || q->tag <= DHC_TAG_PANEL) continue;
+    float *at = (float *)(void *)to;
+    for (int64_t r = 0; r < q->matrices * q->rows; r++) dhc_object_round_row(q->tag, at + r * q->cols, q->cols, at + r * q->cols, NULL, NULL);
+    return;
+  }
+}
+
 uint8_t *dhc_object_blob(const DhcObject *o, bool sum, DhcObjValues values, void *ctx) {
   uint8_t *blob = calloc(1, (size_t)o->blob_bytes + 64);
   if (!blob) return NULL;
@@ -69,8 +134,13 @@ uint8_t *dhc_object_blob(const DhcObject *o, bool sum, DhcObjValues values, void
     }
     const void *from = values(ctx, p->slot);
     if (!from) continue;
+    if (p->kind == DHC_OBJ_PANEL && p->tag > DHC_TAG_PANEL) {
+      if (pack_rounded(p, from, blob + p->at)) continue;
+      free(blob);
+      return NULL;
+    }
     if (p->kind == DHC_OBJ_PANEL) pack(p, from, (float *)(void *)(blob + p->at));
-    else memcpy(blob + p->at, from, (size_t)p->bytes);
+    else copy(o, p, from, blob + p->at);
   }
   if (sum) put(blob + 24, sum_of(blob + DHC_OBJ_BLOB_HEADER, o->blob_bytes - DHC_OBJ_BLOB_HEADER), 8);
   return blob;

@@ -335,6 +335,7 @@ static void write_weights(const DhcObject *o, DhcText *to) {
                       "  for (i64 i = %d; i < INT64_C(%lld); i++) sum = (sum ^ (u64)word[i]) * 0x%llxu;\n"
                       "  return sum == (u64)word[3] ? DHC_OBJECT_OK : DHC_OBJECT_WEIGHTS;\n}\n\n",
                   (unsigned long long)DHC_OBJ_SUM_BEGIN, DHC_OBJ_BLOB_HEADER / 8, bytes / 8, (unsigned long long)DHC_OBJ_SUM_FACTOR);
+  if (!dhc_object_sets_weights(o)) return;
   put_words("header", o->fixed, DHC_OBJ_BLOB_HEADER, to);
   for (int i = 0; i < o->pieces.n; i++)
     if (dhc_object_piece_is_fixed(o, &o->pieces.at[i]))

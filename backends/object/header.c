@@ -18,7 +18,7 @@ static const char *upper(const char *text, DhcArena *arena) {
 
 /* ---- describe() ---------------------------------------------------------------------------- */
 
-static void json_text(DhcText *to, const char *text) {
+void dhc_object_json_text(DhcText *to, const char *text) {
   dhc_text_puts(to, "\"");
   for (const char *c = text ? text : ""; *c; c++) {
     if (*c == '"' || *c == '\\') dhc_text_printf(to, "\\%c", *c);
@@ -29,9 +29,9 @@ static void json_text(DhcText *to, const char *text) {
 }
 
 static void json_member(DhcText *to, const char *name, const char *text, const char *end) {
-  json_text(to, name);
+  dhc_object_json_text(to, name);
   dhc_text_puts(to, ": ");
-  json_text(to, text);
+  dhc_object_json_text(to, text);
   dhc_text_puts(to, end);
 }
 
@@ -105,6 +105,8 @@ const char *dhc_object_describe(const DhcObject *o, const char *target, DhcArena
   json_member(&t, "hash", o->hash, ", ");
   json_member(&t, "build", o->build, ", ");
   json_member(&t, "target", target, ", ");
+  if (o->bounded) dhc_text_puts(&t, "\"timing\": \"bounded\", ");
+  if (dhc_object_quantized(o)) json_member(&t, "quantized", dhc_object_quantized(o), ", ");
   dhc_text_printf(&t, "\"weights_bytes\": %lld, \"weights\": [", (long long)o->blob_bytes);
   for (int i = 0; i < o->n_tensors; i++) {
     const dhc_slot *s = &o->layout->slots[o->tensor[i]];
@@ -157,6 +159,8 @@ const char **dhc_object_exports(const DhcObject *o, DhcArena *arena, int *n_out)
   if (o->cuda) exported(&n, o->name, "_cuda_open"), exported(&n, o->name, "_cuda_close");
   if (o->blob_bytes && !o->blob) {
     exported(&n, o->name, "_weights_check");
+  }
+  if (dhc_object_sets_weights(o)) {
     exported(&n, o->name, "_weights_begin");
     exported(&n, o->name, "_weights_set");
   }
@@ -420,21 +424,23 @@ static void selftest(const DhcObject *o, const char *big, DhcText *to) {
 
 /* Functions for who passes the weights, and which tensors they are. */
 static void weights_functions(const DhcObject *o, DhcText *to) {
+  bool sets = dhc_object_sets_weights(o);
   dhc_text_puts(to, "/* ---- weights ----\n");
-  for (int i = 0; i < o->n_tensors; i++) {
+  for (int i = 0; i < o->n_tensors && sets; i++) {
     const dhc_slot *s = &o->layout->slots[o->tensor[i]];
     dhc_text_printf(to, " *   %3d  %s %s[", i, s->name, dhc_dtype_name((dhc_dtype)s->dtype));
     for (int d = 0; d < s->rank; d++) dhc_text_printf(to, "%s%lld", d ? ", " : "", (long long)s->dim[d]);
     dhc_text_puts(to, "]\n");
   }
-  dhc_text_printf(to, " * A file of `dhcc build --weights-file`, mapped or read, is ready for use after _check; or _begin, then _set for\n"
-                      " * every tensor in its plain order. */\n"
+  dhc_text_printf(to, " * A file of `dhcc build --weights-file`, mapped or read, is ready for use after _check%s */\n"
                       "/* DHC_OBJECT_WEIGHTS: cut short, damaged, or for another object. Reads all of it. */\n"
-                      "dhc_object_status %s_weights_check(const void *weights, int64_t bytes);\n"
-                      "dhc_object_status %s_weights_begin(void *weights, int64_t bytes);\n"
+                      "dhc_object_status %s_weights_check(const void *weights, int64_t bytes);\n",
+                  sets ? "; or _begin, then _set for\n * every tensor in its plain order." : ".", o->name);
+  if (!sets) return;
+  dhc_text_printf(to, "dhc_object_status %s_weights_begin(void *weights, int64_t bytes);\n"
                       "/* DHC_OBJECT_WEIGHTS: no such tensor, or it is not so many bytes. */\n"
                       "dhc_object_status %s_weights_set(void *weights, int tensor, const void *data, int64_t bytes);\n\n",
-                  o->name, o->name, o->name);
+                  o->name, o->name);
 }
 
 void dhc_object_header(const DhcObject *o, const char *file, DhcText *to) {
@@ -447,7 +453,11 @@ void dhc_object_header(const DhcObject *o, const char *file, DhcText *to) {
   else
     dhc_text_puts(to, " * All memory is the caller's. Workspace (any contents) and weights begin at multiples of 64 bytes; tensors at\n"
                     " * those of their elements. Every function may be called from any number of threads at once, each with a\n"
-                    " * workspace, and outputs, of its own. */\n");
+                    " * workspace, and outputs, of its own.");
+  if (o->bounded) dhc_text_puts(to, " How much is done hangs on sizes alone.");
+  dhc_text_puts(to, " */\n");
+  if (dhc_object_quantized(o))
+    dhc_text_printf(to, "/* Weights of contractions lie as %s. */\n", o->tag == DHC_TAG_PANEL_I8 ? "int8 with a scale for each output channel" : "bf16");
   dhc_text_printf(to, "#ifndef %s_OBJECT_H\n#define %s_OBJECT_H\n\n#include <stdint.h>\n\n", guard, guard);
   dhc_text_puts(to, "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
   dhc_text_puts(to, types);

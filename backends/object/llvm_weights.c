@@ -136,8 +136,10 @@ void obj_write_weights(Out *o) {
     embed(o);
   } else if (o->o->blob_bytes) {
     write_check(o);
-    write_begin(o);
-    write_set(o);
+    if (dhc_object_sets_weights(o->o)) {
+      write_begin(o);
+      write_set(o);
+    }
   }
 }
 

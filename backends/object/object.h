@@ -176,6 +176,15 @@ typedef struct DhcObjTest {
   int64_t *bytes;
 } DhcObjTest;
 
+/* What a function takes of the stack: its own frame, and with all that it calls. */
+typedef struct DhcObjFrame {
+  const char *name;
+  int64_t frame, deepest;
+} DhcObjFrame;
+typedef struct DhcObjFrames {
+  DHC_VEC(DhcObjFrame) all;
+} DhcObjFrames;
+
 /* Constants begin with a header (docs/abi.md); what entries read lies behind it. */
 enum { DHC_OBJ_BLOB_HEADER = 64 };
 typedef enum DhcObjPieceKind { DHC_OBJ_SLOT, DHC_OBJ_PANEL, DHC_OBJ_SCALAR } DhcObjPieceKind;
@@ -183,6 +192,7 @@ typedef struct DhcObjPiece {
   DhcObjPieceKind kind;
   int slot;                        /* SLOT, PANEL: of the layout */
   int width;                       /* PANEL */
+  DhcTag tag;                      /* PANEL: how its elements lie */
   int64_t matrices, rows, cols;    /* PANEL */
   const dhc_image_tensor *scalar;  /* SCALAR */
   int64_t at, bytes;
@@ -228,6 +238,9 @@ struct DhcObject {
   uint64_t blob_id;       /* stands in the header of constants: what they are laid out for */
   DHC_VEC(DhcObjTest) tests; /* of entries that carry nothing on and whose sizes are fixed; none: no selftest() */
   DhcObjCuda *cuda;       /* NULL: code for a CPU */
+  DhcTag tag;                /* how packed weights lie: PANEL, or quantised, when callers cannot set them tensor by tensor */
+  bool bounded;              /* how much is done hangs on sizes alone */
+  DhcObjFrames *frames;      /* of all functions, in the order of the module; filled in when its code is made. NULL: nobody asks */
   const char *describe;   /* JSON; by dhc_object_describe, when it is known where the constants lie */
 };
 typedef struct DhcObject DhcObject;
@@ -264,6 +277,9 @@ DhcObject *dhc_object_walk(const DhcObjRequest *rq, DhcArena *arena, const char 
 
 /* Bytes of constants: values(slot) gives a slot's bytes as the layout says; NULL: they stay 0. */
 typedef const void *(*DhcObjValues)(void *ctx, int slot);
+/* The f32 that a row's elements become by being stored so. I8: to[i] * scale, symmetric, scale = largest / 127, halves to even;
+ * NULL scale: BF16, halves to even. */
+void dhc_object_round_row(DhcTag tag, const float *from, int64_t n, float *to, int8_t *whole, float *scale);
 /* With a sum over everything behind the header, if asked for. NULL: out of memory. malloc's. */
 uint8_t *dhc_object_blob(const DhcObject *o, bool sum, DhcObjValues values, void *ctx);
 /* The sum: from SUM_BEGIN on (sum ^ word) * SUM_FACTOR, word by word of 64 bits (FNV-1a on words); 0 stands for none. */
@@ -303,6 +319,11 @@ const char *dhc_object_call_name(const DhcObject *o, const DhcObjChoice *c, DhcO
 /* "int64_t mlp_forward_workspace_bytes(int variant, int64_t B, int workers)" */
 const char *dhc_object_call_prototype(const DhcObject *o, const DhcObjChoice *c, DhcObjCall call, int by, DhcArena *arena);
 
+/* Whether callers can fill in the weights tensor by tensor. */
+static inline bool dhc_object_sets_weights(const DhcObject *o) { return o->blob_bytes && !o->blob && o->tag == DHC_TAG_PANEL; }
+/* "int8", "bf16"; NULL: as they are. */
+const char *dhc_object_quantized(const DhcObject *o);
+
 /* Every name that the object defines for its users, and how many (header.c). */
 const char **dhc_object_exports(const DhcObject *o, DhcArena *arena, int *n);
 /* "float" of a tensor's elements. */
@@ -320,6 +341,8 @@ bool dhc_object_handles_state(const DhcObject *o, const DhcObjEntry *e);
 void dhc_object_header(const DhcObject *o, const char *file, DhcText *to);
 /* "dhc_object_status mlp_forward(const float *image, …)" */
 const char *dhc_object_prototype(const DhcObject *o, const DhcObjEntry *e, DhcArena *arena);
+/* Text as a string of JSON. */
+void dhc_object_json_text(DhcText *to, const char *text);
 /* What describe() returns. */
 const char *dhc_object_describe(const DhcObject *o, const char *target, DhcArena *arena);
 /* At all sizes: then its pointer may be anything. */

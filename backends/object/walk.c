@@ -174,7 +174,7 @@ static int64_t scalar_member(Walk *w, int tensor) {
 static bool same_piece(const DhcObjPiece *a, const DhcObjPiece *b) {
   if (a->kind != b->kind) return false;
   if (a->kind == DHC_OBJ_SCALAR) return a->scalar->dtype == b->scalar->dtype && !strcmp(a->scalar->name, b->scalar->name) && !memcmp(&a->scalar->value, &b->scalar->value, sizeof(double));
-  return a->slot == b->slot && a->width == b->width && a->matrices == b->matrices && a->rows == b->rows && a->cols == b->cols;
+  return a->slot == b->slot && a->width == b->width && a->tag == b->tag && a->matrices == b->matrices && a->rows == b->rows && a->cols == b->cols;
 }
 
 static int64_t piece(Walk *w, DhcObjPiece want) {
@@ -195,10 +195,9 @@ static int64_t slot_piece(Walk *w, int slot) {
 }
 
 static int64_t panel_piece(Walk *w, const dhc_panel *x) {
-  int64_t padded = (x->rows + x->width - 1) / x->width * x->width;
   return piece(w, (DhcObjPiece){.kind = DHC_OBJ_PANEL, .slot = w->src->slot_of[w->im->tensors[x->tensor].place], .width = x->width,
-                                .matrices = x->matrices, .rows = x->rows, .cols = x->cols,
-                                .bytes = x->matrices * padded * x->cols * 4});
+                                .tag = (DhcTag)x->tag, .matrices = x->matrices, .rows = x->rows, .cols = x->cols,
+                                .bytes = x->matrices * dhc_tag_bytes((DhcTag)x->tag, x->width, x->rows, x->cols)});
 }
 
 static int64_t scalar_piece(Walk *w, const dhc_image_tensor *t) {
@@ -576,6 +575,7 @@ static uint64_t blob_id(const DhcObject *o, DhcArena *arena) {
   dhc_text_printf(&t, "%d %s\n", DHC_OBJECT_ABI, o->hash);
   for (int i = 0; i < o->pieces.n; i++) {
     const DhcObjPiece *p = &o->pieces.at[i];
+    if (p->tag > DHC_TAG_PANEL) dhc_text_printf(&t, "%d ", (int)p->tag);
     dhc_text_printf(&t, "%d %s %d %lld %lld %lld %lld %lld\n", p->kind,
                     p->kind == DHC_OBJ_SCALAR ? p->scalar->name : o->layout->slots[p->slot].name, p->width, (long long)p->matrices,
                     (long long)p->rows, (long long)p->cols, (long long)p->at, (long long)p->bytes);
@@ -652,6 +652,9 @@ DhcObject *dhc_object_walk(const DhcObjRequest *rq, DhcArena *arena, const char 
   for (int i = 0; i < o->functions.n; i++) fix_dims(o, i);
   name_functions(o, rq, arena);
   o->blob_bytes = (o->blob_bytes + 63) / 64 * 64;
+  o->tag = DHC_TAG_PANEL;
+  for (int i = 0; i < o->pieces.n; i++)
+    if (o->pieces.at[i].tag > o->tag) o->tag = o->pieces.at[i].tag;
   o->blob_id = blob_id(o, arena);
   list_tensors(o, arena);
   return o;

@@ -481,11 +481,18 @@ typedef struct dhc_build_options {
   int64_t max_flash;   /* refused where code and embedded constants are more; 0: no limit */
   const dhc_build_variant *variants; /* none: the model as it is. Kernels and tensors that are equal are there once */
   int n_variants;
+  const char *quantize; /* "int8": weights of contractions in 8 bits, with a scale for each output channel; "bf16": in 16. Needs weights.
+                           NULL: as they are */
+  const char *data, *split; /* with quantize: accuracy before and after, as dhc_evaluate takes them; NULL: not measured */
+  int64_t batch, limit;
+  bool bounded;        /* how much an entry does hangs on sizes alone: experts all compute, no position is skipped. The results are the same
+                          bits. Refused where that cannot be had */
   bool c;              /* C99 source instead of code; then out is FILE.c, and header is needed */
   bool gpu;            /* code for GPUs and a host part for the CUDA driver, in one C file; then out is FILE.c, and header is needed */
   const char *gpu_arch; /* with gpu: "sm_80,sm_90a": architectures; NULL: those of a list of its own. PTX of the least is there, too */
   const char *out;     /* FILE.o, FILE.a or FILE.so, which needs ld.lld or ld */
   const char *header;  /* NULL: none is written */
+  const char *bounds;  /* where a JSON document goes: iterations of every loop, at most, and stack of every function; NULL: none */
 } dhc_build_options;
 typedef struct dhc_build_result {
   int64_t object_bytes;  /* of the file */
@@ -494,6 +501,12 @@ typedef struct dhc_build_result {
   int64_t workspace_bytes, state_bytes; /* of the entry that needs most, with one worker; -1: sizes that are not fixed decide */
   int64_t stack_bytes;   /* of the entry that needs most; 0: source */
   int n_entries, n_kernels;
+  /* with quantize: */
+  int n_quantized;              /* tensors */
+  int64_t weights_bytes_before; /* constants, had they stayed as they are */
+  dhc_eval_result before, after; /* n_examples 0: no data. Of several variants, of the one whose loss grows most */
+  double deviation, largest;    /* on generated inputs, between results before and after; the largest result before. NaN: no entry without
+                                   states takes any */
 } dhc_build_result;
 /* All files are there afterwards, or all are as they were. Needs the backend "cpu". */
 DHC_API dhc_status dhc_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_result *out) DHC_MUST_USE;

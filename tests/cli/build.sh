@@ -178,6 +178,47 @@ refused 1 "the largest frame is that of mlp_k" mlp --max-stack 64 "${out[@]}"
 refused 2 "--max-stack: how much stack source takes is for its compiler to say" mlp --emit c -o none.c --header none.h --max-stack 64
 refused 2 "--selftest: needs --weights" mlp --bind B=1 --selftest 1 "${out[@]}"
 
+# ---- bounds, a time that hangs on sizes alone, weights in fewer bits
+expect 0 "2 kernels" "$dhcc" build mlp --bind B=3 -o bounded.o --header bounded.h --timing bounded --bounds bounds.json
+python3 - <<'P' || fail "the document of --bounds"
+import json
+d = json.load(open("bounds.json"))
+loops = {f["name"]: [l["iterations"] for l in f["loops"]] for f in d["functions"]}
+assert d["entries"][0]["sizes"] == {"B": 3} and d["entries"][0]["stack_bytes"] > 0, d["entries"]
+assert all(n is not None for l in loops.values() for n in l) and 784 in loops["mlp_pack"], loops
+P
+grep -q "How much is done hangs on sizes alone" bounded.h || fail "the header does not say that time is bounded"
+refused 2 "mlp.h is to be two files" mlp "${out[@]}" --bounds mlp.h
+refused 2 '--timing: needs bounded, got "free"' mlp --timing free "${out[@]}"
+refused 1 "--timing bounded: entry 'forward': how much it does hangs on values, by kernel mlp_k" layers/moe --root MoE --set d_model=8 --name mlp \
+  --timing bounded --disable-pass dense "${out[@]}"
+refused 2 '--quantize: needs int8 or bf16, got "int4"' mlp --weights w.safetensors --quantize int4 "${out[@]}"
+refused 2 "--quantize: needs --weights" mlp --quantize int8 "${out[@]}"
+refused 2 "--data: of build, needs --quantize" mlp --data synth:mqar "${out[@]}"
+refused 1 "--quantize: no entry of the object multiplies with weights that could lie so" mlp --weights w.safetensors --entry normalize --quantize int8 "${out[@]}"
+python3 - <<'P'
+data = bytearray(open("w.safetensors", "rb").read())
+data[8 + int.from_bytes(data[:8], "little") + 3] = 0x7f  # an infinity or NaN in the first tensor
+data[8 + int.from_bytes(data[:8], "little") + 2] = 0x80
+open("inf.safetensors", "wb").write(data)
+P
+refused 1 "--quantize: weights 'layers.0.weight' are not all finite" mlp --weights inf.safetensors --quantize bf16 "${out[@]}"
+"$dhcc" build mlp --bind B=1 --weights w.safetensors --quantize int8 -o small.o --header small.h > small.txt 2>&1 || fail "build --quantize"
+grep -q "int8: 3 tensors, constants of 287104 bytes where they were 1132672" small.txt || fail "what quantising saves: $(cat small.txt)"
+grep -q "int8: accuracy is not measured (--data); on generated inputs results differ by at most" small.txt || fail "what quantising costs: $(cat small.txt)"
+grep -q "Weights of contractions lie as int8 with a scale for each output channel" small.h || fail "the header does not say that weights are quantised"
+"$dhcc" build mlp --weights w.safetensors --quantize bf16 --weights-file small.bin -o small.o --header small.h --quiet || fail "build --quantize --weights-file"
+grep -q "_weights_set" small.h && fail "quantised weights cannot be set one by one"
+mqar=synth:mqar:length=12,pairs=2,vocab=22,n=64,n_test=32
+task=(--set vocabulary=22 --set d_model=8 --set num_layers=2 --set mamba_ratio=1 --set num_heads=2)
+"$dhcc" train seq "${task[@]}" --data "$mqar" --limit 32 --epochs 1 --out tiny --quiet > /dev/null 2>&1 || fail "train seq"
+"$dhcc" build seq "${task[@]}" --weights tiny/best.safetensors --quantize int8 --data "$mqar" --limit 32 -o small.o --header small.h > small.txt 2>&1 ||
+  fail "build --quantize --data: $(cat small.txt)"
+grep -Eq "int8: accuracy 0\.[0-9]+ on 32 examples, 0\.[0-9]+ before; loss [0-9.]+, [0-9.]+ before" small.txt || fail "accuracy: $(cat small.txt)"
+"$dhcc" build seq "${task[@]}" --weights tiny/best.safetensors --quantize bf16 --data "$mqar" --limit 32 -o small.o --header small.h --json > small.json
+python3 -c 'import json; q = json.load(open("small.json"))["quantize"]; assert q["form"] == "bf16" and q["examples"] == 32 and 0 < abs(q["loss"] - q["loss_before"]) < 0.1, q' ||
+  fail "--quantize --json"
+
 # ---- several variants in one object
 cat > variants.c <<'C'
 #include "many.h"

@@ -43,6 +43,7 @@ def refusals(dhcc, at):
             (["-o", at / "no.c"], 2, "--backend cuda: needs --header, which the source includes"),
             ([*out, "--target", "aarch64"], 2, "--backend cuda: an object for GPUs has no --target"),
             ([*out, "--multiversion"], 2, "--backend cuda: an object for GPUs has no --multiversion"),
+            ([*out, "--timing", "bounded"], 2, "--backend cuda: an object for GPUs has no --timing"),
             ([*out, "--variant", "a:"], 2, "--backend cuda: an object for GPUs has no --variant"),
             ([*out, "--entry", "train_step"], 2, "--backend cuda: an object for GPUs does not train"),
             ([*out, "--weights", at / "w.safetensors"], 2, "--backend cuda: weights lie on the GPU; with --weights needs --weights-file"),
