@@ -194,7 +194,8 @@ refused 1 "--timing bounded: entry 'forward': how much it does hangs on values, 
   --timing bounded --disable-pass dense "${out[@]}"
 refused 2 '--quantize: needs int8 or bf16, got "int4"' mlp --weights w.safetensors --quantize int4 "${out[@]}"
 refused 2 "--quantize: needs --weights" mlp --quantize int8 "${out[@]}"
-refused 2 "--data: of build, needs --quantize" mlp --data synth:mqar "${out[@]}"
+refused 2 "--data: of build, needs --quantize, whose accuracy it measures" mlp --data synth:mqar "${out[@]}"
+refused 2 "--quantize: an entry of the object is a training step, whose weights are f32" mlp --entry train_step --entry forward --weights w.safetensors --quantize int8 "${out[@]}"
 refused 1 "--quantize: no entry of the object multiplies with weights that could lie so" mlp --weights w.safetensors --entry normalize --quantize int8 "${out[@]}"
 python3 - <<'P'
 data = bytearray(open("w.safetensors", "rb").read())
@@ -205,7 +206,7 @@ P
 refused 1 "--quantize: weights 'layers.0.weight' are not all finite" mlp --weights inf.safetensors --quantize bf16 "${out[@]}"
 "$dhcc" build mlp --bind B=1 --weights w.safetensors --quantize int8 -o small.o --header small.h > small.txt 2>&1 || fail "build --quantize"
 grep -q "int8: 3 tensors, constants of 287104 bytes where they were 1132672" small.txt || fail "what quantising saves: $(cat small.txt)"
-grep -q "int8: accuracy is not measured (--data); on generated inputs results differ by at most" small.txt || fail "what quantising costs: $(cat small.txt)"
+grep -q "int8: accuracy is not measured (--data); on generated inputs results differ by at most 0.00[0-9]*, the largest being 1.[0-9]*" small.txt || fail "what quantising costs: $(cat small.txt)"
 grep -q "Weights of contractions lie as int8 with a scale for each output channel" small.h || fail "the header does not say that weights are quantised"
 "$dhcc" build mlp --weights w.safetensors --quantize bf16 --weights-file small.bin -o small.o --header small.h --quiet || fail "build --quantize --weights-file"
 grep -q "_weights_set" small.h && fail "quantised weights cannot be set one by one"
@@ -218,6 +219,11 @@ grep -Eq "int8: accuracy 0\.[0-9]+ on 32 examples, 0\.[0-9]+ before; loss [0-9.]
 "$dhcc" build seq "${task[@]}" --weights tiny/best.safetensors --quantize bf16 --data "$mqar" --limit 32 -o small.o --header small.h --json > small.json
 python3 -c 'import json; q = json.load(open("small.json"))["quantize"]; assert q["form"] == "bf16" and q["examples"] == 32 and 0 < abs(q["loss"] - q["loss_before"]) < 0.1, q' ||
   fail "--quantize --json"
+sed '/metric accuracy/,/^  }/d' "$here/../../models/seq.dhc" > unmeasured.dhc
+"$dhcc" build unmeasured.dhc "${task[@]}" --weights tiny/best.safetensors --quantize bf16 --data "$mqar" --limit 32 -o small.o --header small.h > small.txt 2>&1
+grep -Eq "bf16: loss [0-9.]+ on 32 examples, [0-9.]+ before" small.txt || fail "a loss without a metric: $(cat small.txt)"
+"$dhcc" build seq "${task[@]}" --weights tiny/best.safetensors --entry step --quantize bf16 -o small.o --header small.h > small.txt 2>&1
+grep -q "bf16: accuracy is not measured (--data)$" small.txt || fail "an entry with states alone: $(cat small.txt)"
 
 # ---- several variants in one object
 cat > variants.c <<'C'
