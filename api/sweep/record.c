@@ -71,6 +71,7 @@ static dhc_status write_run(Study *t, const StudyRun *r) {
     if (!isnan(study_value(&r->result, i))) json_number(&d, d.root, study_columns[i].name, study_value(&r->result, i));
   char *text;
   dhc_status st = json_end(&d, dhc_status_ok(), true, &text);
+  if (st.code == DHC_OK) st = dhc_file_make_folder(study_path(t, r->folder)); /* a first step that failed has left none */
   if (st.code == DHC_OK) st = dhc_file_replace(run_json(t, r), text, strlen(text));
   free(text);
   return st;
@@ -144,7 +145,8 @@ static dhc_status read_metrics(const Study *t, const StudyRun *run, StudyResult 
   return dhc_status_ok();
 }
 
-dhc_status study_finish(Study *t, StudyRun *run, const char *status, const char *message, const dhc_train_result *r, const dhc_costs *costs) {
+dhc_status study_finish(Study *t, StudyRun *run, const char *status, const char *message, const dhc_train_result *r) {
+  const StudyVariant *v = &t->variants.at[run->variant];
   StudyResult out = {.status = status, .message = dhc_arena_strdup(t->arena, message), .run_id = dhc_arena_strdup(t->arena, r->run_id)};
   for (int i = 0; i < STUDY_N_COLUMNS; i++) *(double *)(void *)((char *)&out + study_columns[i].at) = (double)NAN;
   dhc_status st = read_metrics(t, run, &out);
@@ -153,8 +155,8 @@ dhc_status study_finish(Study *t, StudyRun *run, const char *status, const char 
   out.seconds = r->seconds;
   out.samples_s = r->samples_per_s;
   out.latency_ms = r->latency_ms;
-  out.flops = costs->flops_example;
-  out.active_parameters = costs->active_parameters;
+  out.flops = v->flops_example;
+  out.active_parameters = v->active_parameters;
   run->result = out;
   return write_run(t, run);
 }

@@ -21,6 +21,8 @@ typedef struct StudyVariant {
   int number;           /* among the sweep's variants; -1: read from a file */
   const char *settings; /* "mamba_ratio=3;lr=1e-3": what was set, in order */
   SweepIdentity id;
+  bool costed; /* in this process, when its first run began; else the next two say nothing */
+  double flops_example, active_parameters;
 } StudyVariant;
 
 typedef struct StudyMerged {
@@ -92,9 +94,8 @@ dhc_status sweep_estimate(dhc_sweep *w, const dhc_train_options *train, const Sw
 /* ---- record.c ---- */
 /* Reads run.json of every run: those that have none are not finished. */
 dhc_status study_read_results(Study *t) DHC_MUST_USE;
-/* Ends a run whose training came to an end: its numbers from metrics.csv, its times from `r`; writes run.json. */
-dhc_status study_finish(Study *t, StudyRun *run, const char *status, const char *message, const dhc_train_result *r,
-                        const dhc_costs *costs) DHC_MUST_USE;
+/* Ends a run whose training came to an end: its numbers from metrics.csv, its times from `r`, its costs from its variant; writes run.json. */
+dhc_status study_finish(Study *t, StudyRun *run, const char *status, const char *message, const dhc_train_result *r) DHC_MUST_USE;
 
 /* ---- results.c ---- */
 /* A number as the shortest text that brings it back, "" for NaN. */

@@ -218,8 +218,18 @@ typedef struct OneRun {
   Sweeping *g;
   const StudyRun *run;
   dhc_train_result r;
-  dhc_costs costs;
 } OneRun;
+
+/* What its runs have in common, however they end. */
+static dhc_status cost_once(StudyVariant *v, dhc_model *m) {
+  dhc_costs costs;
+  if (v->costed) return dhc_status_ok();
+  DHC_TRY(dhc_model_costs(m, &(dhc_costs_options){.entry = "loss", .sizes = v->id.sizes, .no_train = true}, &costs));
+  v->flops_example = costs.flops_example;
+  v->active_parameters = costs.active_parameters;
+  v->costed = true;
+  return dhc_status_ok();
+}
 
 static dhc_status train_one(void *ctx, SweepOpen *x) {
   OneRun *one = ctx;
@@ -233,15 +243,14 @@ static dhc_status train_one(void *ctx, SweepOpen *x) {
   o.progress = during;
   o.ctx = g;
   o.command = dhc_arena_printf(g->t.arena, "%s # %s, seed %llu", g->t.command, g->pr.name, (unsigned long long)one->run->seed);
-  DHC_TRY(dhc_train(x->m, &o, &one->r));
-  const char *sizes = g->t.variants.at[one->run->variant].id.sizes;
-  return dhc_model_costs(x->m, &(dhc_costs_options){.entry = "loss", .sizes = sizes, .no_train = true}, &one->costs);
+  DHC_TRY(cost_once(&g->t.variants.at[one->run->variant], x->m));
+  return dhc_train(x->m, &o, &one->r);
 }
 
 static dhc_status do_run(Sweeping *g, StudyRun *run) {
   const StudyVariant *v = &g->t.variants.at[run->variant];
   const SweepVariant *sv = &g->w->variants.at[v->number];
-  OneRun one = {.g = g, .run = run, .costs = {.flops_example = NAN, .active_parameters = NAN}};
+  OneRun one = {.g = g, .run = run};
   bool located;
   g->pr.name = v->name;
   g->pr.hash = v->id.hash;
@@ -251,7 +260,7 @@ static dhc_status do_run(Sweeping *g, StudyRun *run) {
   if (st.code == DHC_OK || st.code == DHC_E_NUMERIC) {
     g->pr.status = st.code == DHC_OK ? "done" : "numeric";
     g->pr.message = dhc_arena_strdup(g->t.arena, st.code == DHC_OK ? "" : st.message);
-    return study_finish(&g->t, run, g->pr.status, g->pr.message, &one.r, &one.costs);
+    return study_finish(&g->t, run, g->pr.status, g->pr.message, &one.r);
   }
   if (st.code == DHC_E_INPUT && located) return sweep_report_again(g->w, sv, NULL, NULL, st);
   if (st.code == DHC_E_INTERRUPTED || st.code == DHC_E_ENVIRONMENT) return st;

@@ -255,4 +255,5 @@ grep -q "^hidden=4,.*,0,done," full/results.csv || fail "what was measured is go
 sed -e 's/return cross_entropy(logits, target), logits/return cross_entropy(logits, target) * sqrt(scale), logits/; s/hidden: int = 8/hidden: int = 8, scale: float = 1.0/' m.dhc > bad.dhc
 "$dhcc" sweep bad.dhc --set scale=1.0,-1.0 --train --data npy:data --epochs 1 --seeds 0,1 --threads 1 --quiet --out numeric > out 2> err || fail "numbers that are not finite: $(cat err)"
 grep -q "^scale=-1.0,.*,1,numeric," numeric/results.csv && grep -q "^scale=1.0,.*,1,done," numeric/results.csv || fail "numeric: $(cat numeric/results.csv)"
+[ "$(cut -d, -f17,18 numeric/results.csv | sort | uniq -c | grep -c ' 4 610,1263.1875')" = 1 ] || fail "costs of runs, however they end: $(cat numeric/results.csv)"
 finish
