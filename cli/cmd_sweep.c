@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "cli/costs.h"
 #include "cli/jobs.h"
 
 typedef struct Sweep {
@@ -356,6 +357,7 @@ int cmd_sweep(const Cli *c) {
   }
   dhc_session *s = NULL;
   int rc = check_training(c);
+  if (!rc && c->cost_only) rc = costs_check(c);
   if (!rc) rc = cli_open_session(c, &s);
   if (!rc) rc = run_sweep(c, s);
   cli_close(c, s, NULL);

@@ -1,6 +1,7 @@
 /* Figures are built here and written in the form that a file's name asks for. */
 #include "cli/figure.h"
 
+#include <cjson/cJSON.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -95,42 +96,45 @@ static void write_csv(const Figure *f, FILE *to) {
     }
 }
 
-static void json_text(const char *text, FILE *to) {
-  fputc('"', to);
-  for (; text && *text; text++) {
-    if (*text == '"' || *text == '\\') fprintf(to, "\\%c", *text);
-    else if ((unsigned char)*text < 0x20) fprintf(to, "\\u%04x", (unsigned)(unsigned char)*text);
-    else fputc(*text, to);
-  }
-  fputc('"', to);
-}
-
-static void json_number(const char *name, double v, FILE *to) {
+static void json_number(cJSON *to, const char *name, double v) {
   char text[DHC_NUMBER_TEXT];
+  if (!isfinite(v)) return;
   dhc_format_number(v, text);
-  if (isfinite(v)) fprintf(to, ", \"%s\": %s", name, text);
+  cli_add(to, name, cJSON_CreateRaw(text));
 }
 
-static void write_json(const Figure *f, FILE *to) {
-  fputs("{\"x\": ", to);
-  json_text(f->x_label, to);
-  fputs(", \"y\": ", to);
-  json_text(f->y_label, to);
-  fputs(", \"series\": [", to);
+static cJSON *json_of(const Figure *f) {
+  cJSON *doc = cJSON_CreateObject(), *series = NULL;
+  cJSON_AddStringToObject(doc, "x", f->x_label);
+  cJSON_AddStringToObject(doc, "y", f->y_label);
+  cli_add(doc, "series", series = cJSON_CreateArray());
   for (int i = 0; i < f->n; i++) {
-    fputs(i ? ",\n{\"name\": " : "\n{\"name\": ", to);
-    json_text(f->series[i].name, to);
-    fputs(", \"points\": [", to);
+    cJSON *one = cJSON_CreateObject(), *points = cJSON_CreateArray();
+    cJSON_AddStringToObject(one, "name", f->series[i].name ? f->series[i].name : "");
+    cli_add(one, "points", points);
+    cli_add(series, NULL, one);
     for (int k = 0; k < f->series[i].n; k++) {
       const FigurePoint *p = &f->series[i].at[k];
-      fputs(k ? ",\n {\"name\": " : "\n {\"name\": ", to);
-      json_text(p->name, to);
-      json_number("x", p->x, to), json_number("y", p->y, to), json_number("low", p->low, to), json_number("high", p->high, to);
-      fputc('}', to);
+      cJSON *point = cJSON_CreateObject();
+      cJSON_AddStringToObject(point, "name", p->name ? p->name : "");
+      json_number(point, "x", p->x), json_number(point, "y", p->y), json_number(point, "low", p->low), json_number(point, "high", p->high);
+      cli_add(points, NULL, point);
     }
-    fputs("]}", to);
   }
-  fputs("]}\n", to);
+  return doc;
+}
+
+static int write_json(const Cli *c, const Figure *f, FILE *to) {
+  cJSON *doc = json_of(f);
+  char *text = cJSON_Print(doc);
+  cJSON_Delete(doc);
+  if (!text || cli_doc_is_missing()) {
+    free(text);
+    return cli_no_memory(c);
+  }
+  fprintf(to, "%s\n", text);
+  free(text);
+  return 0;
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -174,6 +178,7 @@ int figure_replace(const Cli *c, const char *path, int (*write)(void *ctx, FILE 
 }
 
 typedef struct Asked {
+  const Cli *c;
   const Figure *f;
   const char *path;
 } Asked;
@@ -183,7 +188,7 @@ static int write_text(void *ctx, FILE *to) {
   char output[4096];
   if (figure_ends(a->path, ".svg")) figure_svg(a->f, to);
   else if (figure_ends(a->path, ".csv")) write_csv(a->f, to);
-  else if (figure_ends(a->path, ".json")) write_json(a->f, to);
+  else if (figure_ends(a->path, ".json")) return write_json(a->c, a->f, to);
   else {
     const char *slash = strrchr(a->path, '/'), *name = slash ? slash + 1 : a->path;
     snprintf(output, sizeof output, "%.*s.pdf", (int)(strlen(name) - strlen(".gp")), name);
@@ -195,7 +200,7 @@ static int write_text(void *ctx, FILE *to) {
 int figure_write(const Cli *c, const Figure *f, const char *path) {
   char temporary[4096];
   if (f->no_memory) return cli_no_memory(c);
-  if (!figure_ends(path, ".pdf") && !figure_ends(path, ".png")) return figure_replace(c, path, write_text, &(Asked){f, path});
+  if (!figure_ends(path, ".pdf") && !figure_ends(path, ".png")) return figure_replace(c, path, write_text, &(Asked){c, f, path});
   if (!temporary_name(path, temporary, sizeof temporary)) {
     cli_system_error(c, path, ENAMETOOLONG);
     return 3;

@@ -8,7 +8,7 @@
 
 #include "cli/figure.h"
 
-enum { PLOT_MAX_FOLDERS = 16 /* the most arguments that main.c lets a plot have */, PLOT_MOST_POINTS = 400 };
+enum { PLOT_MAX_FOLDERS = 16 /* the most arguments that main.c lets a plot have */, PLOT_MOST_POINTS = 400, PLOT_MOST_COLUMNS = 16 /* read at once */ };
 
 typedef struct PlotSweep {
   const char *folder;
@@ -49,6 +49,8 @@ typedef struct PlotCurve {
   bool no_memory;
 } PlotCurve;
 bool plot_read_curve(const char *folder, const char *x, const char *y, PlotCurve *out);
+/* Of several columns in one reading, what stands last in each; NaN: nothing. */
+void plot_read_last(const char *folder, const char *const *columns, int n, double *out);
 void plot_curve_free(PlotCurve *curve);
 void plot_curve_thin(PlotCurve *curve, int most);
 

@@ -204,6 +204,26 @@ bool plot_read_curve(const char *folder, const char *x, const char *y, PlotCurve
   return ok;
 }
 
+void plot_read_last(const char *folder, const char *const *columns, int n, double *out) {
+  char path[4096], *line = NULL;
+  size_t room = 0;
+  int at[PLOT_MOST_COLUMNS];
+  for (int k = 0; k < n; k++) out[k] = NAN;
+  snprintf(path, sizeof path, "%s/metrics.csv", folder);
+  errno = 0;
+  FILE *from = fopen(path, "r");
+  bool ok = from && getline(&line, &room, from) > 0;
+  for (int k = 0; k < n && k < PLOT_MOST_COLUMNS; k++) at[k] = ok ? column_of(line, columns[k]) : -1;
+  while (ok && getline(&line, &room, from) > 0)
+    for (int k = 0; k < n && k < PLOT_MOST_COLUMNS; k++) {
+      double v = at[k] < 0 ? (double)NAN : cell(line, at[k]);
+      if (!isnan(v)) out[k] = v;
+    }
+  if (errno == ENOMEM) cli_doc_missing();
+  if (from) fclose(from);
+  free(line);
+}
+
 void plot_curve_free(PlotCurve *curve) {
   free(curve->x);
   free(curve->y);

@@ -26,13 +26,6 @@ static double size_of(const cJSON *doc, const cJSON *variant, const char *column
 static const char *const run_columns[] = {"step", "epoch", "loss", "accuracy", "val_loss", "val_accuracy"};
 enum { N_RUN_COLUMNS = sizeof run_columns / sizeof *run_columns };
 
-static double last_of(const char *folder, const char *column) {
-  PlotCurve curve;
-  double v = plot_read_curve(folder, "step", column, &curve) && curve.n ? curve.y[curve.n - 1] : (double)NAN;
-  plot_curve_free(&curve);
-  return v;
-}
-
 /* ---- LaTeX ------------------------------------------------------------------------------------ */
 
 static void tex_text(const char *text, FILE *to) {
@@ -80,8 +73,10 @@ int plot_tex(void *plot, FILE *to) {
   for (int k = 0; k < N_RUN_COLUMNS; k++) fputs(" & ", to), tex_text(run_columns[k], to);
   fputs(" \\\\\n\\hline\n", to);
   for (int i = 0; i < p->n_runs; i++) {
+    double last[N_RUN_COLUMNS];
+    plot_read_last(p->run[i], run_columns, N_RUN_COLUMNS, last);
     tex_text(p->run[i], to);
-    for (int k = 0; k < N_RUN_COLUMNS; k++) cell(to, " & ", "%.6g", last_of(p->run[i], run_columns[k]), "");
+    for (int k = 0; k < N_RUN_COLUMNS; k++) cell(to, " & ", "%.6g", last[k], "");
     fputs(" \\\\\n", to);
   }
   fputs("\\hline\n\\end{tabular}\n", to);
@@ -152,8 +147,10 @@ static void html_runs(const Plot *p, FILE *to) {
   page_heading("Runs", to);
   page_table_begin(heads, N_RUN_COLUMNS + 1, to);
   for (int i = 0; i < p->n_runs; i++) {
+    double last[N_RUN_COLUMNS];
+    plot_read_last(p->run[i], run_columns, N_RUN_COLUMNS, last);
     page_row(p->run[i], to);
-    for (int k = 0; k < N_RUN_COLUMNS; k++) page_cell("%.9g", last_of(p->run[i], run_columns[k]), to);
+    for (int k = 0; k < N_RUN_COLUMNS; k++) page_cell("%.9g", last[k], to);
     page_row_end(to);
   }
   page_table_end(to);
@@ -245,15 +242,18 @@ static int put_paretos(const Plot *p, FILE *to) {
 /* Of columns that the runs have. */
 static int put_curves(const Plot *p, FILE *to) {
   static const char *const columns[] = {"loss", "val_loss", "val_accuracy"};
+  enum { N_COLUMNS = sizeof columns / sizeof *columns };
+  double last[PLOT_MAX_FOLDERS][N_COLUMNS];
   Plot q = *p;
   int rc = 0;
   bool any = false;
   char title[64];
   q.thin = true;
-  for (size_t i = 0; i < sizeof columns / sizeof *columns && !rc; i++) {
+  for (int k = 0; k < p->n_runs; k++) plot_read_last(p->run[k], columns, N_COLUMNS, last[k]);
+  for (int i = 0; i < N_COLUMNS && !rc; i++) {
     Figure f = {0};
     bool there = false;
-    for (int k = 0; k < p->n_runs; k++) there = there || !isnan(last_of(p->run[k], columns[i]));
+    for (int k = 0; k < p->n_runs; k++) there = there || !isnan(last[k][i]);
     for (int k = 0; k < p->n_sweeps; k++) {
       const cJSON *variant;
       cJSON_ArrayForEach(variant, cJSON_GetObjectItem(p->sweep[k].doc, "variants"))
