@@ -1,4 +1,5 @@
 /* Tensors in files, for callers of dhc.h. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "api/api.h"
@@ -25,6 +26,11 @@ int64_t dhc_tensor_elements(const dhc_tensor *t) {
 int64_t dhc_tensor_bytes(const dhc_tensor *t) {
   int64_t bytes = -1;
   return has_dtype(t) && dhc_size_tensor((int32_t)t->dtype, t->rank, t->dim, NULL, &bytes) ? bytes : -1;
+}
+
+double dhc_tensor_value(const dhc_tensor *t, int64_t i) {
+  if (i < 0 || i >= dhc_tensor_elements(t) || !t->data) return NAN;
+  return dhc_tensor_get(&(DhcTensorView){.dtype = (int32_t)t->dtype, .data = t->data}, i);
 }
 
 const char *dhc_dtype_text(dhc_dtype t) {
@@ -145,7 +151,11 @@ dhc_status dhc_tensor_file_save(const char *path, const dhc_tensor *t, int n) {
                            .bytes = dhc_tensor_bytes(&t[i])};
     for (int k = 0; k < t[i].rank; k++) v[i].shape[k] = t[i].dim[k];
   }
-  dhc_status st = dhc_safetensors_write(path, v, n, NULL, 0);
+  size_t length = strlen(path);
+  bool npy = length > 4 && !strcmp(path + length - 4, ".npy");
+  dhc_status st = !npy     ? dhc_safetensors_write(path, v, n, NULL, 0)
+                  : n == 1 ? dhc_npy_write(path, v)
+                           : dhc_status_make(DHC_E_USAGE, "%s: a .npy file holds one tensor, not %d; .safetensors holds all", path, n);
   free(v);
   return st;
 }

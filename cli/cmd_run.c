@@ -77,11 +77,8 @@ static void print_tensor(const dhc_tensor *t) {
   printf("]");
   int64_t n = dhc_tensor_elements(t);
   for (int64_t i = 0; i < n && i < 8; i++) {
-    if (t->dtype == DHC_F32) printf(" %.7g", (double)((const float *)t->data)[i]);
-    if (t->dtype == DHC_F64) printf(" %.15g", ((const double *)t->data)[i]);
     if (t->dtype == DHC_I64) printf(" %lld", (long long)((const int64_t *)t->data)[i]);
-    if (t->dtype == DHC_I32) printf(" %d", ((const int32_t *)t->data)[i]);
-    if (t->dtype == DHC_BOOL) printf(" %d", ((const uint8_t *)t->data)[i]);
+    else printf(" %.*g", t->dtype == DHC_F64 ? 15 : t->dtype == DHC_F32 ? 7 : 10, dhc_tensor_value(t, i));
   }
   printf(n > 8 ? " ...\n" : "\n");
 }
@@ -121,6 +118,33 @@ static int check_input(const Cli *c, const dhc_program *p, const char *spec, con
   return 1;
 }
 
+/* -o FILE takes all results, -o NAME=FILE one of them. */
+static int save_results(const Cli *c, const dhc_tensor *res, int n) {
+  const char *eq = strchr(c->outputs, '=');
+  if (!eq || eq == c->outputs) return cli_fail(c, dhc_tensor_file_save(c->outputs, res, n));
+  const char *names[MAX_TENSORS];
+  char word[128];
+  int n_names = 0;
+  snprintf(word, sizeof word, "%.*s", (int)(eq - c->outputs), c->outputs);
+  for (int i = 0; i < n; i++) {
+    if (!strcmp(res[i].name, word)) return cli_fail(c, dhc_tensor_file_save(eq + 1, &res[i], 1));
+    if (n_names < MAX_TENSORS) names[n_names++] = res[i].name;
+  }
+  const char *near = dhc_closest(word, names, n_names);
+  cli_error(c, "-o %s: there is no result '%s'%s%s%s", c->outputs, word, near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+  return 1;
+}
+
+/* Row-major; what is no number is null, as JSON has it. */
+static void add_values(cJSON *r, const dhc_tensor *t) {
+  cJSON *values = cJSON_AddArrayToObject(r, "values");
+  for (int64_t i = 0, n = dhc_tensor_elements(t); values && i < n; i++) {
+    cJSON *v = cJSON_CreateNumber(dhc_tensor_value(t, i));
+    if (!v) return;
+    cli_add(values, NULL, v);
+  }
+}
+
 static int run_program(const Cli *c, dhc_session *s, dhc_program *p, const Inputs *in) {
   const dhc_tensor *res;
   int n_res;
@@ -148,7 +172,7 @@ static int run_program(const Cli *c, dhc_session *s, dhc_program *p, const Input
     snprintf(line, sizeof line, "warning: %s", st.message);
     cli_warn_line((void *)c, line);
   }
-  if (c->outputs) rc = cli_fail(c, dhc_tensor_file_save(c->outputs, res, n_res));
+  if (c->outputs) rc = save_results(c, res, n_res);
   cJSON *doc = cli_doc(c);
   if (doc) {
     cJSON *list = cJSON_AddArrayToObject(doc, "results");
@@ -158,6 +182,7 @@ static int run_program(const Cli *c, dhc_session *s, dhc_program *p, const Input
       cJSON_AddStringToObject(r, "dtype", dhc_dtype_text(res[i].dtype));
       cJSON *shape = cJSON_AddArrayToObject(r, "shape");
       for (int d = 0; d < res[i].rank; d++) cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)res[i].dim[d]));
+      if (!c->outputs) add_values(r, &res[i]);
       cli_add(list, NULL, r);
     }
     if (ms) {

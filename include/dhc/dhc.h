@@ -51,6 +51,8 @@ typedef struct dhc_tensor {
 /* -1: NULL, a rank outside 0..8, a negative size, or a count that does not fit in 63 bits. */
 DHC_API int64_t dhc_tensor_elements(const dhc_tensor *t);
 DHC_API int64_t dhc_tensor_bytes(const dhc_tensor *t);
+/* Element i in row-major order as a number, exactly but for integers beyond 2^53; NaN: there is none. */
+DHC_API double dhc_tensor_value(const dhc_tensor *t, int64_t i);
 DHC_API const char *dhc_dtype_text(dhc_dtype t); /* "?": no dtype */
 
 /* Tensor files: .safetensors (memory-mapped, validated) or one .npy (tensor "" with the
@@ -62,7 +64,7 @@ DHC_API dhc_status dhc_tensor_file_open(const char *path, dhc_tensor_file **out)
 DHC_API void dhc_tensor_file_close(dhc_tensor_file *f);
 DHC_API int dhc_tensor_file_count(const dhc_tensor_file *f);
 DHC_API const dhc_tensor *dhc_tensor_file_get(const dhc_tensor_file *f, int i);
-/* Writes .safetensors atomically. */
+/* Writes .safetensors, or one tensor as .npy, atomically. */
 DHC_API dhc_status dhc_tensor_file_save(const char *path, const dhc_tensor *t, int n) DHC_MUST_USE;
 
 /* Closest of `names` to `word`, or NULL: for "did you mean". */

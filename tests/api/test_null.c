@@ -1,6 +1,7 @@
 /* Every function of dhc.h with each of its pointers NULL in turn, numbers outside their range, and
  * tensors that cannot be: a status that says which argument, or the documented neutral value. The
  * header itself is read: a function that no row here names is a failure. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -307,6 +308,7 @@ static void of_tensors(void) {
   VALUE(dhc_tensor_elements, dhc_tensor_elements(NULL) == -1 && dhc_tensor_elements(&t) == 784);
   VALUE(dhc_tensor_bytes, dhc_tensor_bytes(NULL) == -1 && dhc_tensor_bytes(&t) == 4 * 784);
   VALUE(dhc_dtype_text, !strcmp(dhc_dtype_text((dhc_dtype)99), "?"));
+  VALUE(dhc_tensor_value, isnan(dhc_tensor_value(NULL, 0)) && isnan(dhc_tensor_value(&t, -1)) && isnan(dhc_tensor_value(&t, 784)));
   IS_NULL("path", dhc_tensor_file_open(NULL, &f));
   IS_NULL("out", dhc_tensor_file_open("a", NULL));
   NOTHING(dhc_tensor_file_close(NULL));

@@ -77,4 +77,32 @@ done
 expect 1 "note: c64.safetensors: 'w' is of a type, or has a rank, that dhcc lacks; it is left out" "$dhcc" run in.dhc --backend interp --inputs c64.safetensors
 expect 1 "entry 'forward' needs input 'w'" "$dhcc" run in.dhc --backend interp --inputs c64.safetensors
 expect 0 "y f64[2] 1.5 -2" "$dhcc" run in.dhc --backend interp --inputs extra.safetensors
+
+# ---- results: all in a file, one as .npy, or in the document ----
+cat > "$work/two.dhc" <<'M'
+model Two() {
+  param w: [2] = ones()
+  forward<B>(x: [B, 2]) -> (y: [B, 2], top: i64[B], nan: [B]) { return x * w, argmax(x, axis = 1), log(x[:, 0]) }
+}
+M
+python3 - "$work/x.npy" <<'P'
+import struct, sys
+head = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }"
+head += b" " * (-(len(head) + 11) % 64) + b"\n"
+open(sys.argv[1], "wb").write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head + struct.pack("<4f", 1, 2, -4, 0.1))
+P
+two=("$dhcc" run "$work/two.dhc" --quiet --inputs "x=$work/x.npy")
+"${two[@]}" --json 2> /dev/null | python3 -c 'import json, struct, sys
+r = {x["name"]: x["values"] for x in json.load(sys.stdin)["results"]}
+f32 = struct.unpack("<f", struct.pack("<f", 0.1))[0]
+assert r == {"y": [1, 2, -4, f32], "top": [1, 1], "nan": [0, None]}, r' || fail "values in the document"
+"${two[@]}" -o "top=$work/top.npy" 2> /dev/null || fail "one result"
+python3 - "$work/top.npy" <<'P' || fail "one result as .npy"
+import struct, sys
+b = open(sys.argv[1], "rb").read()
+n = struct.unpack("<H", b[8:10])[0]
+assert b"'<i8'" in b[:10 + n] and b"(2,)" in b[:10 + n] and struct.unpack("<2q", b[10 + n:]) == (1, 1), b
+P
+expect 2 "all.npy: a .npy file holds one tensor, not 3; .safetensors holds all" "${two[@]}" -o "$work/all.npy"
+expect 1 "there is no result 'tip' (did you mean 'top'?)" "${two[@]}" -o "tip=$work/t.npy"
 finish
