@@ -129,6 +129,7 @@ static void print_states(const cJSON *states) {
 
 static void print_info(const cJSON *doc) {
   print_text("model", doc, "model");
+  print_text("hash", doc, "hash");
   print_count("parameters", doc, "parameters", "");
   print_count("buffers", doc, "buffers", "");
   print_count("weight bytes", doc, "weight_bytes", "");
@@ -159,14 +160,21 @@ static int print_csv(const Cli *c, dhc_session *s, dhc_model *m) {
   double value;
   int rc = cli_done(c, s, dhc_model_costs(m, &(dhc_costs_options){.entry = c->entry, .sizes = c->sizes}, &costs));
   if (rc) return rc;
+  char *text = NULL;
+  rc = cli_done(c, s, dhc_model_info_json(m, NULL, NULL, &text));
+  if (rc) return rc;
+  cJSON *about = cJSON_Parse(text);
+  free(text);
+  if (!about) return cli_no_memory(c);
   printf("model,hash,entry,sizes");
   for (int i = 0; dhc_costs_field(&costs, i, &info, NULL); i++) printf(",%s", info.name);
-  printf("\n%s,%.16s,%s,\"%s\"", dhc_model_name(m), dhc_model_hash(m), c->entry ? c->entry : "forward", costs.sizes);
+  printf("\n%s,%s,%s,\"%s\"", dhc_model_name(m), cJSON_GetStringValue(cJSON_GetObjectItem(about, "hash")), c->entry ? c->entry : "forward", costs.sizes);
   for (int i = 0; dhc_costs_field(&costs, i, &info, &value); i++) {
     printf(",");
     cli_csv_number(value, stdout);
   }
   printf("\n");
+  cJSON_Delete(about);
   return 0;
 }
 

@@ -27,6 +27,10 @@ typedef struct Sizes {
 /* DHC_E_USAGE where `sizes` is no list of NAME=N, or names no size of the entry (unless `any_name`);
  * DHC_E_INPUT where inputs have no such size. Memory is the arena's. */
 dhc_status sizes_bind(dhc_model *m, const char *entry, const char *sizes, bool any_name, DhcArena *a, Sizes *out) DHC_MUST_USE;
+/* variant.c: 16 hex digits of what a run of the variant would compute, given its loss; the same where the loss is to be
+ * asked for, at these sizes or assumed ones: the model's own where it has none, or none at such sizes. */
+void atlas_hash_of(dhc_model *m, DhcFunc *loss, DhcArena *a, char out[17]);
+void atlas_variant_hash(dhc_model *m, const char *sizes, DhcArena *a, char out[17]);
 /* Whether no block has the kind of mixer of that number, and in words. */
 bool atlas_kind_missing(const dhc_model *m, int kind, char *text, size_t n);
 /* "B = 16, H = 32 (assumed)"; "H=32" of those assumed. */

@@ -162,13 +162,23 @@ static void add_states(const dhc_model *m, JsonDoc *doc) {
   dhc_arena_fini(&a);
 }
 
+/* Last: what is wrong with the loss is not said here. */
+static void add_hash(dhc_model *m, const char *sizes, JsonDoc *doc) {
+  DhcArena a;
+  char hash[17];
+  dhc_arena_init(&a);
+  atlas_variant_hash(m, sizes, &a, hash);
+  json_text(doc, doc->root, "hash", hash);
+  dhc_arena_fini(&a);
+}
+
 dhc_status api_model_info_json(dhc_model *m, const char *entry, const char *sizes, char **out) {
   NEED_OUT(out);
   NEED(m);
   JsonDoc doc;
   json_begin(&doc);
   json_text(&doc, doc.root, "model", m->name);
-  json_text(&doc, doc.root, "hash", m->hash);
+  json_text(&doc, doc.root, "model_hash", m->hash);
   int64_t n = dhc_model_n_params(m), buffers = 0;
   for (int i = 0; i < m->module->tensors.n; i++) {
     const DhcTensorDecl *d = &m->module->tensors.at[i];
@@ -203,5 +213,6 @@ dhc_status api_model_info_json(dhc_model *m, const char *entry, const char *size
   for (int i = 0; i < e.n; i++) json_text(&doc, entries, NULL, e.at[i].name);
   dhc_status st = dhc_status_ok();
   if (entry || sizes) st = add_entry(m, entry ? entry : "forward", sizes, &doc);
+  if (st.code == DHC_OK) add_hash(m, sizes, &doc);
   return json_end(&doc, st, false, out);
 }

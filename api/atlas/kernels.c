@@ -202,7 +202,12 @@ static int add_rows(const Kernels *a, const Kernels *b, const Kernels *of, const
 static void add_variant(JsonDoc *doc, const char *name, const char *text, const Kernels *k) {
   cJSON *o = json_object(doc, doc->root, name);
   json_text(doc, o, "variant", text);
-  json_text(doc, o, "hash", k->m->hash);
+  DhcArena a;
+  char hash[17];
+  dhc_arena_init(&a);
+  atlas_variant_hash(k->m, NULL, &a, hash);
+  json_text(doc, o, "hash", hash);
+  dhc_arena_fini(&a);
   json_number(doc, o, "kernels", k->at.n);
 }
 

@@ -81,15 +81,6 @@ dhc_status sweep_each(dhc_sweep *w, SweepUse use, void *ctx, int *at, const bool
 
 /* ---- identity ------------------------------------------------------------------------------- */
 
-static void put_recipe(const DhcRecipe *r, DhcText *t) {
-  dhc_text_printf(t, "recipe %s batch %lld epochs %lld steps %lld clip %a ema %a smoothing %a lr", r->optimizer, (long long)r->batch,
-                  (long long)r->epochs, (long long)r->steps, r->clip, r->ema, r->label_smoothing);
-  for (int i = 0; i <= 16; i++) dhc_text_printf(t, " %a", dhc_recipe_lr(r, i * 6250, 100001));
-  for (int i = 0; i < 8; i++) dhc_text_printf(t, " %a", dhc_recipe_lr(r, i * 20, 1000));
-  for (int i = 0; i < r->optimizer_args.n; i++)
-    dhc_text_printf(t, " %s %a", r->optimizer_args.at[i].name, r->optimizer_args.at[i].value);
-}
-
 SweepSeen sweep_seen_make(DhcArena *a, int n) {
   SweepSeen s = {.room = 2 * n + 1};
   s.at = dhc_arena_alloc(a, sizeof *s.at * (size_t)s.room);
@@ -103,25 +94,6 @@ int sweep_seen_before(SweepSeen *s, const char *hash, int variant) {
   memcpy(s->at[i].hash, hash, sizeof s->at[i].hash);
   s->at[i].variant = variant;
   return -1;
-}
-
-/* Everything that a run of it would compute: the graph of the loss with all it calls, tensors, how they begin, float
- * constants, and the recipe. Not the names under which hyperparameters said so, and not what else was elaborated. */
-static void hash_of(dhc_model *m, DhcFunc *loss, DhcArena *a, char out[17]) {
-  DhcFunc *copy;
-  DhcModule *own = dhc_module_extract(m->module, &loss, 1, &copy);
-  for (int i = 0; i < own->funcs.n; i++) own->funcs.at[i]->name = dhc_arena_printf(own->arena, "f%d", i);
-  DhcText t = {.arena = a};
-  dhc_module_print(own, &t);
-  for (int i = 0; i < m->module->tensors.n; i++)
-    if (m->module->tensors.at[i].init) dhc_func_print(m->module->tensors.at[i].init, &t);
-  put_recipe(dhc_model_recipe(m->m), &t);
-  uint8_t digest[32];
-  char hex[65];
-  dhc_sha256_bytes(t.at, (size_t)t.n, digest);
-  dhc_sha256_hex(digest, hex);
-  memcpy(out, hex, 16);
-  out[16] = 0;
 }
 
 /* Of the first call whose first operand is a batch of sequences, [B, L, d]: what the mixers see. */
@@ -204,7 +176,7 @@ dhc_status sweep_identify(const SweepOpen *x, const dhc_tensor *in, int n_in, Dh
   out->length = sequence_length(f, in, n_in, &sizes);
   out->sizes = dhc_text_str(&sizes);
   out->parameters = dhc_model_n_params(x->m);
-  hash_of(x->m, f, a, out->hash);
+  atlas_hash_of(x->m, f, a, out->hash);
   note_missing(x);
   return dhc_status_ok();
 }

@@ -157,6 +157,11 @@ cost 3M:1A,6M:2A,12M:4A,1M:1A --set pattern=MMMA --json > "$work/equal.json" 2>&
 cost 3M:1A,1M:1A --set pattern=MMMA > "$work/equal.txt" || fail "costs as a table"
 hash=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["variants"][0]["hash"])' "$work/equal.json")
 [ "$(sed -n 2p "$work/equal.txt" | cut -c1-65)" = "$hash  M3 A1      MMMA           MMMA               16" ] || fail "a row of costs: $(cat "$work/equal.txt")"
+one() { "$dhcc" "$1" "${@:2}" --set hidden_dim=4 --set num_heads=2 --set num_experts=2 --set d_state=4 --set num_layers=4 --set tokens=grid --set moe_frequency=0; }
+for form in --json --csv; do one info dhc_jamba --set ratio=3M:1A $form | grep -q "$hash" || fail "info has another hash, $form"; done
+one info dhc_jamba --set ratio=6M:2A --set pattern=MMMA | grep -q "^hash  *$hash$" || fail "info has another hash"
+one explain --kernels dhc_jamba ratio=3M:1A ratio=3M:1A,lr=0.5 --json > "$work/pair.json" || fail "explain"
+python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); assert d["a"]["hash"] == sys.argv[2] != d["b"]["hash"], d["a"]' "$work/pair.json" "$hash" || fail "explain has other hashes"
 [ "$(sed -n 3p "$work/equal.txt")" = "$hash  equal to ratio=3M:1A: ratio=1M:1A" ] || fail "an equal row: $(cat "$work/equal.txt")"
 cost 3M:1A,1M:1A --set pattern=MMMA --csv | python3 -c 'import csv, json, sys
 rows = list(csv.DictReader(sys.stdin))
