@@ -153,6 +153,10 @@ dhc_status dhc_evaluate(dhc_model *m, const dhc_eval_options *o, dhc_eval_result
   DOOR(m ? m->s : NULL, api_evaluate(m, o, out));
 }
 
+dhc_status dhc_library(dhc_session *s, void (*item)(void *ctx, const dhc_library_item *i), void *ctx) {
+  DOOR(s, api_library(s, item, ctx));
+}
+
 dhc_status dhc_predict(dhc_model *m, const dhc_predict_options *o) {
   DOOR(m ? m->s : NULL, api_predict(m, o));
 }

@@ -36,6 +36,7 @@ dhc_status api_program_save_state(dhc_program *p, const char *path) DHC_MUST_USE
 dhc_status api_program_load_state(dhc_program *p, const char *path) DHC_MUST_USE;
 dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result *out) DHC_MUST_USE;
 dhc_status api_evaluate(dhc_model *m, const dhc_eval_options *o, dhc_eval_result *out) DHC_MUST_USE;
+dhc_status api_library(dhc_session *s, void (*item)(void *ctx, const dhc_library_item *i), void *ctx) DHC_MUST_USE;
 dhc_status api_predict(dhc_model *m, const dhc_predict_options *o) DHC_MUST_USE;
 dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_result *out) DHC_MUST_USE;
 dhc_status api_generate(dhc_model *m, const dhc_generate_options *o, dhc_generate_result *out) DHC_MUST_USE;

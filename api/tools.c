@@ -3,6 +3,7 @@
 #include <sys/utsname.h>
 
 #include "api/api.h"
+#include "frontend/library.h"
 #include "runtime/formats/picture.h"
 #include "api/json.h"
 #include "dhc/version.h"
@@ -103,4 +104,21 @@ dhc_status api_doctor_json(dhc_session *s, char **out) {
   json_text(&d, d.root, "pictures", *dhc_picture_formats() ? dhc_picture_formats() : "(none: built without libpng and libjpeg)");
   json_text(&d, d.root, "models", s->n_roots ? s->roots[0] : "(none found)");
   return json_end(&d, st, false, out);
+}
+
+dhc_status api_library(dhc_session *s, void (*item)(void *ctx, const dhc_library_item *i), void *ctx) {
+  static const char *const kinds[] = {"model", "layer", "function", "builtin"};
+  NEED(s);
+  NEED(item);
+  int before = s->diags.n_errors;
+  DhcParse p = {.arena = &s->arena, .strings = &s->strings, .diags = &s->diags, .shipped_roots = s->roots, .n_shipped_roots = s->n_roots,
+                .parsed = &s->parsed};
+  DhcLibraryItems all;
+  if (!dhc_library_read(&p, &all)) return session_errors_since(s, before);
+  for (int i = 0; i < all.n; i++) {
+    const DhcLibraryItem *x = &all.at[i];
+    const dhc_library_item row = {kinds[x->kind], x->name, x->module, x->signature, x->comment, x->entries, x->presets};
+    item(ctx, &row);
+  }
+  return dhc_status_ok();
 }

@@ -171,6 +171,8 @@ int cmd_build(const Cli *c);
 int cmd_bench(const Cli *c);
 int cmd_check(const Cli *c);
 int cmd_pack(const Cli *c);
+int cmd_list(const Cli *c);
+int cmd_doc(const Cli *c);
 int cmd_predict(const Cli *c);
 int cmd_info(const Cli *c);
 int cmd_print(const Cli *c);

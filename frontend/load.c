@@ -125,8 +125,6 @@ static void report_cycle(Loader *ld, int again, int importer, DhcSpan at) {
   dhc_diag(ld->p->diags, DHC_ERROR, "E0224", at, "import cycle: %s -> %s", chain, tail);
 }
 
-typedef DHC_VEC(const char *) Names;
-
 static int by_text(const void *a, const void *b) {
   return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
@@ -135,9 +133,8 @@ static void close_folder(void *d) {
   if (d) closedir(d);
 }
 
-/* Names of the shipped modules of a folder ("", "layers/"), without ".dhc", sorted. */
-static Names shipped_names(const DhcParse *p, const char *folder) {
-  Names names = {0};
+DhcShippedNames dhc_parse_shipped_names(const DhcParse *p, const char *folder) {
+  DhcShippedNames names = {0};
   for (int i = 0; i < p->n_shipped_roots; i++) {
     DIR *d = opendir(dhc_arena_printf(p->arena, "%s/%s", p->shipped_roots[i], folder));
     if (!d && errno == ENOMEM) dhc_out_of_memory(0);
@@ -156,7 +153,7 @@ static Names shipped_names(const DhcParse *p, const char *folder) {
 }
 
 const char *dhc_parse_find_layer(const DhcParse *p, const char *name) {
-  Names names = shipped_names(p, "layers/");
+  DhcShippedNames names = dhc_parse_shipped_names(p, "layers/");
   const char *head = dhc_arena_printf(p->arena, "\nlayer %s(", name);
   for (int i = 0; i < names.n; i++)
     for (int r = 0; r < p->n_shipped_roots; r++) {
@@ -172,7 +169,7 @@ const char *dhc_parse_find_layer(const DhcParse *p, const char *name) {
 /* A model that is not there: what was meant may be a shipped one. name: NULL for imports. */
 static void hint_shipped(Loader *ld, DhcDiag *d, const char *name) {
   if (!name || strchr(name, '/') || strchr(name, '.')) return;
-  Names names = shipped_names(ld->p, "");
+  DhcShippedNames names = dhc_parse_shipped_names(ld->p, "");
   const char *close = dhc_suggest(name, names.at, names.n);
   if (close) {
     dhc_diag_hint(ld->p->diags, d, "did you mean '%s'?", close);

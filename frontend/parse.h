@@ -45,6 +45,10 @@ DhcAstExpr *dhc_parse_expr(DhcParse *p, const char *name, const char *text, size
  * shipped root has it (no diagnostic then). */
 bool dhc_parse_find_shipped(const DhcParse *p, const char *name, const char **path);
 
+/* Names of the shipped modules of a folder ("", "layers/"), without ".dhc", sorted. */
+typedef DHC_VEC(const char *) DhcShippedNames;
+DhcShippedNames dhc_parse_shipped_names(const DhcParse *p, const char *folder);
+
 /* The shipped module that declares the layer `name` ("layers/linear" for Linear), in the
  * arena; NULL if none does. Reads them all: for the hint of an error. */
 const char *dhc_parse_find_layer(const DhcParse *p, const char *name);

@@ -207,6 +207,18 @@ DHC_API dhc_status dhc_plans_diff(dhc_session *s, const dhc_model_options *base,
 DHC_API dhc_status dhc_model_print(dhc_model *m, const char *entry, const char *stage,
                                    char **out) DHC_MUST_USE;
 
+/* What the shipped files declare, and the builtins of the language, in that order: models, layers, functions. */
+typedef struct dhc_library_item {
+  const char *kind;      /* "model", "layer", "function", "builtin" */
+  const char *name;
+  const char *module;    /* what a file imports for it, "layers/linear"; "" of builtins */
+  const char *signature; /* "Linear(in_features: int in 1..1048576, ...)" */
+  const char *comment;   /* what its author says: shapes, formula, source; "" */
+  const char *entries;   /* of layers and models: their signatures, a line each */
+  const char *presets;   /* of models: "preset small", "recipe default", a line each */
+} dhc_library_item;
+DHC_API dhc_status dhc_library(dhc_session *s, void (*item)(void *ctx, const dhc_library_item *i), void *ctx) DHC_MUST_USE;
+
 /* ---- programs ------------------------------------------------------------------- */
 
 /* What the program is to compute from an entry. */

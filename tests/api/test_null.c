@@ -199,6 +199,8 @@ static void of_model(void) {
   IS_NULL("p", dhc_program_ablate(NULL, NULL, 0));
   IS_NULL("what", dhc_program_ablate(p, NULL, 1));
   REFUSED("--ablate: needs a path or a kind of layer, got \"\"", dhc_program_ablate(p, (const char *const[]){""}, 1));
+  IS_NULL("s", dhc_library(NULL, NULL, NULL));
+  IS_NULL("item", dhc_library(s, NULL, NULL));
   IS_NULL("m", dhc_predict(NULL, &(dhc_predict_options){0}));
   IS_NULL("o", dhc_predict(m, NULL));
   IS_NULL("o->weights", dhc_predict(m, &(dhc_predict_options){0}));

@@ -104,5 +104,5 @@ n = struct.unpack("<H", b[8:10])[0]
 assert b"'<i8'" in b[:10 + n] and b"(2,)" in b[:10 + n] and struct.unpack("<2q", b[10 + n:]) == (1, 1), b
 P
 expect 2 "all.npy: a .npy file holds one tensor, not 3; .safetensors holds all" "${two[@]}" -o "$work/all.npy"
-expect 1 "there is no result 'tip' (did you mean 'top'?)" "${two[@]}" -o "tip=$work/t.npy"
+expect 1 "-o tip=t.npy: there is no result 'tip' (did you mean 'top'?)" "${two[@]}" -o tip=t.npy
 finish
