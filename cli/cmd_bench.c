@@ -315,6 +315,11 @@ static int prepare(Bench *b) {
   b->args[b->n_args++] = (intptr_t)work;
   b->args[b->n_args++] = (intptr_t)bytes;
   b->function = find(b, text_of(b->entry, "function"), "");
+  void *touch = b->c->prefault ? find(b, text_of(b->about, "name"), "_prefault") : NULL;
+  int64_t weights = whole(cJSON_GetObjectItem(b->about, "weights_bytes"));
+  const intptr_t all[MAX_ARGS] = {(intptr_t)b->weights, b->weights ? (intptr_t)weights : 0, (intptr_t)work, (intptr_t)bytes};
+  if (b->c->prefault && !touch) return wrong(b, not_so);
+  if (touch) call(touch, all);
   return 0;
 }
 

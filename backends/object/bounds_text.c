@@ -62,6 +62,12 @@ static void pack_loops(Doc *d) {
   for (int k = 0; k < 4; k++) put_count(d, k, most[k]);
 }
 
+static void prefault_loops(Doc *d) {
+  if (d->o->blob) put_count(d, 0, (d->o->blob_bytes + 4095) / 4096);
+  put_count(d, 0, INT64_MAX); /* memory of the caller */
+  put_count(d, 0, INT64_MAX);
+}
+
 static void differs_loop(Doc *d) {
   int64_t most = 0;
   for (int i = 0; i < d->o->tests.n; i++)
@@ -75,7 +81,7 @@ static void helper_loops(Doc *d, const char *name) {
   static const struct {
     const char *end;
     void (*loops)(Doc *);
-  } of[] = {{"_fill", fill_loop}, {"_pack", pack_loops}, {"_differs", differs_loop}};
+  } of[] = {{"_fill", fill_loop}, {"_pack", pack_loops}, {"_prefault", prefault_loops}, {"_differs", differs_loop}};
   size_t n = strlen(d->o->name);
   for (size_t i = 0; i < sizeof of / sizeof *of && !strncmp(name, d->o->name, n); i++)
     if (!strcmp(name + n, of[i].end)) of[i].loops(d);

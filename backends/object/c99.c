@@ -395,6 +395,17 @@ static void write_training(const DhcObjTrain *t, DhcText *to) {
   }
 }
 
+static void write_prefault(const DhcObject *o, DhcText *to) {
+  dhc_text_puts(to, "/* the first byte of every page, and the last of all */\n"
+                    "SHARED void touch(const void *at, i64 bytes) {\n  const volatile m_u8 *const p = (const volatile m_u8 *)at;\n"
+                    "  for (i64 i = 0; i < bytes; i += 4096) (void)(p[i] + p[bytes - 1]);\n}\n\n");
+  dhc_text_printf(to, "void %s_prefault(const void *weights, int64_t weights_bytes, void *memory, int64_t memory_bytes) {\n"
+                      "  volatile m_u8 *const p = (volatile m_u8 *)memory;\n", o->name);
+  if (o->blob) dhc_text_printf(to, "  touch(embedded, INT64_C(%lld));\n", (long long)o->blob_bytes);
+  dhc_text_puts(to, "  touch(weights, weights_bytes);\n  for (i64 i = 0; i < memory_bytes; i += 4096) {\n    const m_u8 first = p[i], last = p[memory_bytes - 1];\n"
+                    "    p[i] = first;\n    if (i + 4096 >= memory_bytes && i < memory_bytes - 1) p[memory_bytes - 1] = last;\n  }\n}\n\n");
+}
+
 static void write_selftest(const DhcObject *o, DhcText *to) {
   bool passed = false;
   for (int i = 0; i < o->tests.n; i++) {
@@ -485,6 +496,7 @@ const char *dhc_object_write_c99(const DhcObject *o, const char *header, DhcText
   put_string(o->describe, to);
   dhc_text_puts(to, ";\n}\n\n");
   write_weights(o, to);
+  write_prefault(o, to);
   for (int i = 0; i < o->n_entries; i++) {
     write_entry(o, o->entry[i], to);
     if (dhc_object_handles_state(o, o->entry[i])) write_training(o->entry[i]->train, to);

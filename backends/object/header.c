@@ -156,6 +156,7 @@ static void exported(Names *n, const char *a, const char *b) {
 const char **dhc_object_exports(const DhcObject *o, DhcArena *arena, int *n_out) {
   Names n = {.arena = arena};
   exported(&n, o->name, "_describe");
+  if (!o->cuda) exported(&n, o->name, "_prefault");
   if (o->cuda) exported(&n, o->name, "_cuda_open"), exported(&n, o->name, "_cuda_close");
   if (o->blob_bytes && !o->blob) {
     exported(&n, o->name, "_weights_check");
@@ -449,7 +450,7 @@ void dhc_object_header(const DhcObject *o, const char *file, DhcText *to) {
   if (o->cuda)
     dhc_text_puts(to, " * Weights, state, tensors and workspace that entries are given are memory of the GPU, which is all the caller's; functions\n"
                       " * for weights work on the host, from where they are copied. Entries put their work into the stream and do not wait for\n"
-                      " * it, but where they look at indices and at what the model requires. */\n");
+                      " * it, but where they look at indices and at what the model requires.");
   else
     dhc_text_puts(to, " * All memory is the caller's. Workspace (any contents) and weights begin at multiples of 64 bytes; tensors at\n"
                     " * those of their elements. Every function may be called from any number of threads at once, each with a\n"
@@ -466,6 +467,10 @@ void dhc_object_header(const DhcObject *o, const char *file, DhcText *to) {
   object_numbers(o, guard, to);
   dhc_text_printf(to, "\n/* One JSON object: entries, inputs, outputs, sizes, types, model hash, ABI version. */\n"
                       "const char *%s_describe(void);\n\n", o->name);
+  if (!o->cuda)
+    dhc_text_printf(to, "/* Touches every page of what is embedded, of weights that are passed, and of other memory of the caller (workspace, state),\n"
+                        " * whose contents stay, so that no call that follows waits for one. Either may be NULL with 0 bytes. */\n"
+                        "void %s_prefault(const void *weights, int64_t weights_bytes, void *memory, int64_t memory_bytes);\n\n", o->name);
   if (o->cuda)
     dhc_text_printf(to, "/* The code on the GPU of the context that is current in the calling thread, and the stream (NULL: the default one) that it\n"
                         " * goes to. Open until _cuda_close; any number at a time. */\n"

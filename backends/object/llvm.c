@@ -206,6 +206,7 @@ void dhc_object_write_llvm(DhcCpuW *w, void *object) {
   o.ptr = LLVMPointerTypeInContext(w->cx, 0);
   o.none = LLVMVoidTypeInContext(w->cx);
   obj_write_weights(&o);
+  obj_write_prefault(&o);
   o.function = DHC_NEW_N(o.arena, V, obj->functions.n + 1);
   for (int i = 0; i < obj->functions.n && !w->refused; i++) {
     const DhcObjFunction *k = &obj->functions.at[i];

@@ -75,6 +75,7 @@ void obj_write_entry(Out *o, const DhcObjEntry *e, V check, LLVMTypeRef check_ty
 
 /* ---- llvm_weights.c ---- */
 void obj_write_weights(Out *o);
+void obj_write_prefault(Out *o);
 
 /* ---- llvm_train.c ---- */
 void obj_write_training(Out *o, const DhcObjEntry *e); /* what handles its state */

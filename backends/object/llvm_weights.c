@@ -143,6 +143,39 @@ void obj_write_weights(Out *o) {
   }
 }
 
+/* ---- pages ------------------------------------------------------------------------------------------- */
+
+enum { PAGE = 4096 /* or larger ones */ };
+
+static V touch(Out *o, V at) {
+  V x = LLVMBuildLoad2(o->w->b, o->i8, at, "");
+  LLVMSetVolatile(x, true);
+  return x;
+}
+
+/* The first byte of every page, counted from `at`, and the last of all. */
+static void touch_all(Out *o, V fn, V at, V bytes, bool write) {
+  LLVMBuilderRef m = o->w->b;
+  ObjLoop l = obj_loop(o, fn, bytes, PAGE);
+  V end = LLVMBuildSub(m, bytes, obj_number(o, 1), "");
+  V places[] = {obj_gep(o, at, l.index), obj_gep(o, at, end)};
+  for (int i = 0; i < 2; i++) {
+    V x = touch(o, places[i]);
+    if (write) LLVMSetVolatile(LLVMBuildStore(m, x, places[i]), true);
+  }
+  obj_loop_end(o, &l);
+}
+
+/* void prefault(weights, weights_bytes, memory, memory_bytes) */
+void obj_write_prefault(Out *o) {
+  LLVMTypeRef args[] = {o->ptr, o->i64, o->ptr, o->i64};
+  V fn = obj_function(o, dhc_arena_printf(o->arena, "%s_prefault", o->o->name), LLVMFunctionType(o->none, args, 4, false), true);
+  if (o->blob) touch_all(o, fn, o->blob, obj_number(o, o->o->blob_bytes), false);
+  touch_all(o, fn, LLVMGetParam(fn, 0), LLVMGetParam(fn, 1), false);
+  touch_all(o, fn, LLVMGetParam(fn, 2), LLVMGetParam(fn, 3), true);
+  LLVMBuildRetVoid(o->w->b);
+}
+
 /* ---- selftest ------------------------------------------------------------------------------------- */
 
 /* i32 differs(a, b, bytes): whether any byte does. */

@@ -72,6 +72,7 @@ static bool load(Object *o, const char *so, const char *entry) {
   cJSON_ArrayForEach(e, cJSON_GetObjectItem(o->l.about, "entries")) if (!strcmp(cJSON_GetObjectItem(e, "name")->valuestring, entry)) o->l.entry = e;
   o->run = symbol(&o->l, "");
   o->reset = dlsym(o->l.so, "m_reset");
+  if (!o->reset) o->reset = dlsym(o->l.so, "m_sequence_reset");
   int n = 0;
   if (o->reset) o->args[n++] = (intptr_t)o->state;
   char *in = o->in, *out = o->out;
@@ -266,6 +267,77 @@ static void rounding(dhc_session *s) {
   dhc_model_close(m);
 }
 
+/* ---- silence ------------------------------------------------------------------------------------------------------------------ */
+
+typedef struct Decay {
+  Form form;
+  struct {
+    const char *tensor;
+    int kind; /* 0: zeros; 1: value on the diagonal; 2: value at [from, to) */
+    int from, to;
+    float value;
+  } set[4];
+} Decay;
+
+/* Each decays by less than a hundredth a step, and would stay at some denormal number for ever. */
+static const Decay decays[] = {
+    {{"TemporalSSM", "layers/temporal_ssm", "TemporalSSM", {"d=5", "state_dim=6"}, "sequence.step", "N=1"}, {{"A", 1, 0, 0, 0.995f}}},
+    {{"LSTM", "lstm", "LSTM", {"d_in=5", "d=4"}, "step", "B=1"},
+     {{"weight_hh_l0", 0, 0, 0, 0}, {"bias_hh_l0", 0, 0, 0, 0}, {"bias_ih_l0", 2, 4, 8, 5}}},
+    {{"Mamba", "layers/mamba", "Mamba", {"d_model=4", "d_state=4"}, "step", "B=1"}, {{"A_log", 2, 0, 1 << 20, -8}}},
+};
+
+static bool set_decay(dhc_session *s, dhc_model *m, const Decay *d, const char *weights) {
+  dhc_program *p = NULL;
+  bool ok = good(dhc_program_open(m, d->form.entry, DHC_MODE_RUN, &p), s, "program") && good(dhc_program_load(p, weights, false), s, "load");
+  for (int i = 0; i < 4 && d->set[i].tensor && ok; i++) {
+    dhc_tensor t = {0};
+    if (!(ok = good(dhc_program_get(p, d->set[i].tensor, &t), s, d->set[i].tensor))) break;
+    int n = 1;
+    for (int k = 0; k < t.rank; k++) n *= (int)t.dim[k];
+    for (int k = 0; k < n; k++) {
+      bool on = d->set[i].kind == 1 ? k / (int)t.dim[1] == k % (int)t.dim[1] : d->set[i].kind == 2 && k >= d->set[i].from && k < d->set[i].to;
+      ((float *)t.data)[k] = on ? d->set[i].value : 0;
+    }
+  }
+  ok = ok && good(dhc_program_save(p, weights, false), s, "save");
+  dhc_program_close(p);
+  return ok;
+}
+
+/* Noise, then a silence of 24,000 steps: no number of the state is denormal on its way, but for a few rounds at most. */
+static void silence(dhc_session *s, const Decay *d, Object *o) {
+  char weights[128], object[128], header[128], so[128];
+  dhc_model *m = open_form(s, &d->form, weights);
+  const dhc_build_options b = {.name = "m", .entries = &d->form.entry, .n_entries = 1, .bind = d->form.bind, .weights = weights, .out = path(object, "s.o"),
+                               .header = path(header, "m.h")};
+  snprintf(so, sizeof so, "%s/%s.so", folder, d->form.name);
+  if (m && set_decay(s, m, d, weights) && good(dhc_model_build(m, &b, NULL), s, "build") && link_object(object, header, so) && load(o, so, d->form.entry)) {
+    int denormal = 0, alive = 0;
+    begin(o, 0, 0);
+    for (int i = 0; i < 20; i++) inputs(o, 0), check(run(o) == 0, "noise");
+    for (size_t i = 0; i < sizeof o->state / 4; i++) alive += ((float *)(void *)o->state)[i] != 0;
+    inputs(o, 1);
+    for (int step = 0; step < 24000; step++) {
+      run(o);
+      for (size_t i = 0; i < 64 && step % 50 == 0; i++) {
+        float x = fabsf(((float *)(void *)o->state)[i]);
+        denormal += x > 0 && x < 0x1p-126f;
+      }
+    }
+    check(alive > 0, "noise is remembered");
+    if (!check(denormal == 0, "no state stays at denormal numbers")) printf("  %d\n", denormal);
+    call(dlsym(o->l.so, "m_prefault"), (const intptr_t[MAX_ARGS]){0, 0, (intptr_t)o->state, sizeof o->state});
+    int kept = 0;
+    memset(o->work, 7, sizeof o->work);
+    call(dlsym(o->l.so, "m_prefault"), (const intptr_t[MAX_ARGS]){(intptr_t)o->in, sizeof o->in, (intptr_t)o->work, 5000});
+    for (size_t i = 0; i < sizeof o->work; i++) kept += o->work[i] == 7;
+    check(kept == sizeof o->work, "prefault leaves what is there");
+    unload(o);
+  }
+  dhc_model_close(m);
+}
+
 int main(void) {
   static Object usual, steady;
   begin_tests();
@@ -279,6 +351,7 @@ int main(void) {
       if (i == 0) quantised(s, &forms[i], "bf16", true, 0.97);
     }
     rounding(s);
+    for (size_t i = 0; i < sizeof decays / sizeof *decays; i++) now = decays[i].form.name, silence(s, &decays[i], &usual);
   }
   dhc_session_close(s);
   return end_tests();
