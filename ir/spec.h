@@ -240,6 +240,7 @@ typedef struct DhcTargetFacts {
   bool has_fma;
   DhcCompute compute; /* other than f32: asked for, never a default */
   bool bounded; /* how much is done must not hang on values: nothing is left out because it would change nothing */
+  bool groups; /* groups of four warps multiply out of block memory (sm_90a's wgmma) */
 } DhcTargetFacts;
 
 /* How a template is to lower a spec: its name and a short vector it understands

@@ -17,6 +17,8 @@ void dhc_cuda_pieces(const char *body, DhcText *to);
 
 /* By statement: before it the kernel waits until those before it are done (in the program's arena). */
 const bool *dhc_cuda_waits(const DhcLp *p);
+/* The functions for GROUP_MMA that the programs need. */
+void dhc_cuda_groups(const DhcLp *const *program, int n, DhcText *to);
 
 /* How a kernel is launched; stands before its code in the store. */
 typedef struct DhcCudaLaunch {

@@ -17,6 +17,7 @@ typedef struct Writer {
   const char *why;
   int row;      /* threads of a row; 0: blocks */
   int depth;
+  bool groups;  /* products of groups of warps */
   bool *index;  /* by statement: an i64 that is a size or a place */
   bool *narrow; /* by statement: an i64 that is written as an int */
   bool widen;   /* what is written now takes its operands in full */
@@ -557,7 +558,19 @@ static void write_statement(Writer *w, const DhcLpInst *n) {
   case DHC_LP_SET: write_var(w, n, false); break;
   case DHC_LP_TASKS: write_tasks(w, n); break;
   case DHC_LP_FOR: write_for(w, n); break;
+  case DHC_LP_GROUP_MMA:
+    indent(w);
+    dhc_text_printf(w->to, "group_mma_%lld(v%d, %s, %s);\n", (long long)n->i, n->a[0]->id, ref0(w, n->a[1]), ref0(w, n->a[2]));
+    break;
+  case DHC_LP_GROUP_WAIT:
+    indent(w);
+    dhc_text_printf(w->to, "asm volatile(\"wgmma.wait_group.sync.aligned %lld;\" ::: \"memory\");\n", (long long)n->i);
+    break;
   case DHC_LP_BARRIER:
+    if (w->groups) { /* what this thread stored or copied is seen by products */
+      indent(w);
+      dhc_text_puts(w->to, "asm volatile(\"fence.proxy.async.shared::cta;\" ::: \"memory\");\n");
+    }
     indent(w);
     dhc_text_puts(w->to, "__syncthreads();\n");
     break;
@@ -607,6 +620,7 @@ static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
   const DhcLp *p = w->p;
   DhcText *to = w->to;
   w->row = p->threads ? 0 : lanes_of(p);
+  w->groups = dhc_lp_groups(p);
   int threads = p->threads ? p->threads : DHC_CUDA_ROW_THREADS;
   int n_ptrs = p->n_ptrs + (p->shared_bytes.n_code > 0);
   *launch = (DhcCudaLaunch){threads, w->row ? threads / w->row : 1, (int)p->block_bytes, n_ptrs, p->n_dims};
@@ -627,7 +641,7 @@ static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
     if (w->row >= 32) dhc_text_puts(to, "  const unsigned row = 0xffffffffu;\n");
     else dhc_text_printf(to, "  const unsigned row = 0x%xu << (threadIdx.x %% 32 / %d * %d);\n", (1u << w->row) - 1, w->row, w->row);
   }
-  if (p->block_bytes) dhc_text_printf(to, "  extern __shared__ __align__(128) unsigned char block[];\n");
+  if (p->block_bytes) dhc_text_printf(to, "  extern __shared__ __align__(%d) unsigned char block[];\n", w->groups ? 1024 : 128);
   for (int i = 0; i < n_ptrs; i++) {
     dhc_dtype t = operand_type(p, i);
     if (t == DHC_N_DTYPES) continue;
@@ -669,5 +683,6 @@ void dhc_cuda_write(const DhcLp *const *program, const char *const *names, int n
   if (strstr(text, "pick("))
     dhc_text_puts(to, "template <class T> static __device__ __forceinline__ T pick(bool c, T x, T y) { return c ? x : y; }\n");
   dhc_cuda_pieces(text, to);
+  dhc_cuda_groups(program, n, to);
   dhc_text_puts(to, text);
 }

@@ -182,6 +182,19 @@ DhcLv dhc_lp_mma(DhcLp *b, DhcLv x, DhcLv y, DhcLv sum) {
   return n;
 }
 
+void dhc_lp_group_mma(DhcLp *b, DhcLv sums, DhcLv x, DhcLv y, int columns) {
+  if (columns < 8 || columns > 256 || columns % 8 || sums->kind != DHC_LP_LOCAL || sums->i < columns / 2 || b->threads % 128)
+    DHC_BUG("a group's %d columns in %%%d", columns, sums->id);
+  need_ptr(x, "group_mma");
+  need_ptr(y, "group_mma");
+  DhcLpInst *n = emit(b, DHC_LP_GROUP_MMA, type_of(DHC_BOOL, 1));
+  n->a[0] = sums;
+  n->a[1] = x;
+  n->a[2] = y;
+  n->i = columns;
+}
+void dhc_lp_group_wait(DhcLp *b, int under_way) { emit(b, DHC_LP_GROUP_WAIT, type_of(DHC_BOOL, 1))->i = under_way; }
+
 DhcLv dhc_lp_across(DhcLp *b, DhcLv x, int bits) {
   if (bits < 1 || bits > 31 || dhc_dtype_bytes(x->type.dtype) != 4 || x->type.ptr) DHC_BUG("across %d of %%%d", bits, x->id);
   DhcLpInst *n = of_one(b, DHC_LP_ACROSS, x->type, x);

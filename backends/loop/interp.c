@@ -7,7 +7,7 @@
 
 #include "ir/interp.h"
 
-enum { WARP = 32 };
+enum { WARP = 32, GROUP = 128 };
 
 typedef struct Val {
   DhcScalar *lane;   /* type.lanes of them */
@@ -21,10 +21,17 @@ typedef struct Copy {
   int n, group; /* elements; number of its group, from 0 */
 } Copy;
 
+/* A group's product under way, from a group's first thread: where its lines are. */
+typedef struct Product {
+  const DhcLpInst *statement;
+  const char *x, *y;
+} Product;
+
 typedef struct Thread {
   int pc; /* -1: done */
   int groups; /* closed so far */
   DHC_VEC(Copy) copies;
+  DHC_VEC(Product) products;
   int64_t number;
   Val *value, *var;
   DhcLpMemory *local; /* by statement */
@@ -302,6 +309,7 @@ static void advance(Run *r, Thread *t) {
   while (!r->why) {
     const DhcLpInst *n = r->p->code.at[t->pc];
     if (n->kind == DHC_LP_BARRIER || n->kind == DHC_LP_MMA || n->kind == DHC_LP_ACROSS) return;
+    if (n->kind == DHC_LP_GROUP_MMA || n->kind == DHC_LP_GROUP_WAIT) return;
     if (n->kind == DHC_LP_END && r->p->code.at[n->i]->kind == DHC_LP_TASKS) {
       t->pc = -1;
       return;
@@ -366,6 +374,59 @@ static void matrix_tile(Thread *t, const DhcLpInst *n) {
   for (int l = 0; l < WARP; l++) t[l].pc++;
 }
 
+/* Element k of line l of a group's lines. */
+static double line_element(const char *lines, int l, int k) {
+  float f;
+  memcpy(&f, lines + 128 * l + ((k / 4 ^ (l & 7)) * 4 + k % 4) * 4, 4);
+  return cut((double)f);
+}
+
+static void multiply_group(Thread *t, const Product *p) {
+  double term[9];
+  for (int i = 0; i < GROUP; i++)
+    for (int e = 0; e < p->statement->i / 2; e++) {
+      int row = i / 32 * 16 + i % 32 / 4 + e / 2 % 2 * 8, col = e / 4 * 8 + i % 4 * 2 + e % 2;
+      char *at = (char *)t[i].value[p->statement->a[0]->id].memory.at + 4 * e;
+      double sum = get(DHC_F32, at).f;
+      for (int k0 = 0; k0 < 32; k0 += 8) {
+        for (int k = 0; k < 8; k++) term[k] = line_element(p->x, row, k0 + k) * line_element(p->y, col, k0 + k);
+        term[8] = sum;
+        sum = tile_sum(term, 9);
+      }
+      put(DHC_F32, at, (DhcScalar){.f = sum});
+    }
+}
+
+/* All but the last `left` of the group's products are done. */
+static void finish(Thread *t, int left) {
+  int done = t->products.n - left;
+  for (int i = 0; i < done; i++) multiply_group(t, &t->products.at[i]);
+  for (int i = 0; i < left && done > 0; i++) t->products.at[i] = t->products.at[done + i];
+  if (done > 0) t->products.n = left;
+}
+
+static const char *lines_at(Run *r, const Thread *t, const DhcLpInst *n, DhcLv x, int64_t lines) {
+  const char *at = t->value[x->id].memory.at;
+  if ((at - (char *)r->block.lo) % 1024) fault(r, n, "is not aligned");
+  if (at < (char *)r->block.lo || at + 128 * lines > (char *)r->block.hi) fault(r, n, "lines outside block memory");
+  for (int i = 1; i < GROUP; i++)
+    if (t[i].value[x->id].memory.at != at) fault(r, n, "lines differ from thread to thread");
+  return at;
+}
+
+/* Of a group's threads that stand at one of its statements. */
+static void group_step(Run *r, Thread *t, const DhcLpInst *n) {
+  if (n->kind == DHC_LP_GROUP_WAIT) {
+    finish(t, (int)n->i);
+  } else {
+    Product p = {n, lines_at(r, t, n, n->a[1], 64), lines_at(r, t, n, n->a[2], n->i)};
+    if (r->why) return;
+    DHC_PUSH(r->arena, &t->products, p);
+    if (!r->late) finish(t, 0);
+  }
+  for (int i = 0; i < GROUP; i++) t[i].pc++;
+}
+
 /* The 32 threads of a warp give each other their values. */
 static void across(Thread *t, const DhcLpInst *n) {
   for (int l = 0; l < WARP; l++)
@@ -402,6 +463,9 @@ static void run_task(Run *r, Thread *t, int n, DhcLpOrder order) {
     for (int w = 0; w + WARP <= n; w += WARP)
       if (all_at(r, t + w, WARP, DHC_LP_MMA)) matrix_tile(t + w, r->p->code.at[t[w].pc]), moved = true;
       else if (all_at(r, t + w, WARP, DHC_LP_ACROSS)) across(t + w, r->p->code.at[t[w].pc]), moved = true;
+    for (int w = 0; w + GROUP <= n; w += GROUP)
+      if (all_at(r, t + w, GROUP, DHC_LP_GROUP_MMA) || all_at(r, t + w, GROUP, DHC_LP_GROUP_WAIT))
+        group_step(r, t + w, r->p->code.at[t[w].pc]), moved = true;
     if (!moved) r->why = "threads of a block wait at different places";
   }
 }
@@ -450,6 +514,7 @@ bool dhc_lp_interp(const DhcLp *p, const DhcLpMemory *ptr, const int64_t *dim, i
     for (int i = 0; i < n; i++) {
       t[i].pc = 0;
       t[i].copies.n = 0;
+      t[i].products.n = 0;
       while (t[i].pc < tasks && !r.why) { /* what stands before the tasks */
         const DhcLpInst *s = p->code.at[t[i].pc];
         Val *v = &t[i].value[s->id];

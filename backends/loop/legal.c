@@ -20,10 +20,18 @@ static const struct {
     {DHC_LP_TF32, "rounding to tf32", NOWHERE, EVERYWHERE},
     {DHC_LP_PAIR, "a pair of bf16", NOWHERE, EVERYWHERE},
     {DHC_LP_MMA, "a matrix tile", NOWHERE, BLOCKS},
+    {DHC_LP_GROUP_MMA, "a product of a group of warps", NOWHERE, BLOCKS},
+    {DHC_LP_GROUP_WAIT, "a wait for products", NOWHERE, BLOCKS},
     {DHC_LP_ACROSS, "a value of another thread", NOWHERE, BLOCKS},
     {DHC_LP_EXP2, "a power of two, nearly", NOWHERE, EVERYWHERE},
     {DHC_LP_FMA_FLUSH, "a multiply-add without denormals", NOWHERE, EVERYWHERE},
 };
+
+bool dhc_lp_groups(const DhcLp *p) {
+  for (int i = 0; i < p->code.n; i++)
+    if (p->code.at[i]->kind == DHC_LP_GROUP_MMA) return true;
+  return false;
+}
 
 bool dhc_lp_legal(const DhcLp *p, DhcTargetKind target, DhcArena *arena, const char **why) {
   for (int i = 0; i < p->code.n; i++)
@@ -80,7 +88,8 @@ static void walk(Differ *d, const DhcLpInst **where) {
     }
     d->changed = d->changed || now != d->value[i];
     d->value[i] = now;
-    bool together = n->kind == DHC_LP_BARRIER || n->kind == DHC_LP_MMA || n->kind == DHC_LP_ACROSS;
+    bool together = n->kind == DHC_LP_BARRIER || n->kind == DHC_LP_MMA || n->kind == DHC_LP_ACROSS ||
+                    n->kind == DHC_LP_GROUP_MMA || n->kind == DHC_LP_GROUP_WAIT;
     if (together && apart && !*where) *where = n;
     if (n->kind == DHC_LP_TASKS || n->kind == DHC_LP_FOR || n->kind == DHC_LP_IF) {
       apart += now;

@@ -98,6 +98,12 @@ typedef enum DhcLpKind {
   DHC_LP_COMMIT,   /* this thread's copies since the last COMMIT are one group */
   DHC_LP_WAIT,     /* all but the last i groups of this thread's copies have arrived, for itself: others see them
                       behind a barrier */
+  DHC_LP_GROUP_MMA, /* a[0], a stack array of i / 2 f32, of the 128 threads of four warps together, is 64 rows by i columns and
+                      becomes itself + 64 lines at a[1] by i lines at a[2], pointers into block memory, alike in all threads. Lines
+                      are 32 ks of f32, cut to 10 bits of mantissa; they begin at multiples of 1,024 bytes, and four ks p of line l
+                      lie at (p xor l mod 8). Threads hold rows and columns as of MMA, warps 16 rows each. Under way until
+                      GROUP_WAIT: till then nobody may write to the lines, nor the thread touch the array */
+  DHC_LP_GROUP_WAIT, /* all but the last i of this thread's GROUP_MMA are done */
   /* variables */
   DHC_LP_VAR, /* variable number i begins its life as a[0] */
   DHC_LP_GET, /* its value now */
@@ -218,6 +224,9 @@ void dhc_lp_barrier(DhcLp *b); /* where control flow is the same in all threads 
 DhcLv dhc_lp_tf32(DhcLp *b, DhcLv x);
 DhcLv dhc_lp_pair(DhcLp *b, DhcLv low, DhcLv high);
 DhcLv dhc_lp_mma(DhcLp *b, DhcLv x, DhcLv y, DhcLv sum); /* likewise, in all threads of the warp */
+void dhc_lp_group_mma(DhcLp *b, DhcLv sums, DhcLv x, DhcLv y, int columns); /* likewise, of the group; block memory is seen as
+                                                                            behind a barrier */
+void dhc_lp_group_wait(DhcLp *b, int under_way);
 DhcLv dhc_lp_across(DhcLp *b, DhcLv x, int bits);        /* likewise; x of 4 bytes an element */
 /* What is less than exact, where it has been asked for. */
 DhcLv dhc_lp_exp2(DhcLp *b, DhcLv x);
@@ -281,6 +290,8 @@ DhcLp *dhc_lp_checked(const DhcLp *p, DhcArena *arena);
 bool dhc_lp_verify(const DhcLp *p, DhcArena *arena, const char **why);
 /* Does such a target have every statement of the program? *why: which one it lacks. */
 bool dhc_lp_legal(const DhcLp *p, DhcTargetKind target, DhcArena *arena, const char **why);
+/* Does it have products of groups of warps? */
+bool dhc_lp_groups(const DhcLp *p);
 /* Do all threads of a block reach every barrier and matrix tile together? Part of dhc_lp_verify. */
 bool dhc_lp_meets(const DhcLp *p, DhcArena *arena, const char **why);
 /* One statement a line, indented; deterministic. Not parsed back. */

@@ -11,7 +11,8 @@ static const char *const kind_name[] = {
     [DHC_LP_FMA_FLUSH] = "fma_flush",
     [DHC_LP_MMA] = "mma",         [DHC_LP_BARRIER] = "barrier",
     [DHC_LP_COPY] = "copy",       [DHC_LP_COMMIT] = "commit",     [DHC_LP_WAIT] = "wait",
-    [DHC_LP_ALIGNED] = "aligned",
+    [DHC_LP_GROUP_MMA] = "group_mma",
+    [DHC_LP_GROUP_WAIT] = "group_wait", [DHC_LP_ALIGNED] = "aligned",
     [DHC_LP_EXTRACT] = "extract", [DHC_LP_INSERT] = "insert",     [DHC_LP_SHUFFLE] = "shuffle",
     [DHC_LP_FOLD] = "fold",       [DHC_LP_LOAD] = "load",         [DHC_LP_STORE] = "store",
     [DHC_LP_GATHER] = "gather",   [DHC_LP_SCATTER] = "scatter",   [DHC_LP_ADD_TO] = "add_to",   [DHC_LP_PREFETCH] = "prefetch",
@@ -29,6 +30,8 @@ static bool has_value(DhcLpKind k) {
   case DHC_LP_COPY:
   case DHC_LP_COMMIT:
   case DHC_LP_WAIT:
+  case DHC_LP_GROUP_MMA:
+  case DHC_LP_GROUP_WAIT:
   case DHC_LP_VAR:
   case DHC_LP_SET:
   case DHC_LP_IF:
@@ -101,6 +104,7 @@ static void print_inst(const DhcLpInst *n, DhcText *to) {
     print_args(n, to);
     if (n->align > dhc_dtype_bytes(n->a[0]->type.dtype)) dhc_text_printf(to, " align %d", n->align);
     break;
+  case DHC_LP_GROUP_MMA:
   case DHC_LP_COPY:
     print_args(n, to);
     dhc_text_printf(to, " x%lld", (long long)n->i);
@@ -110,6 +114,7 @@ static void print_inst(const DhcLpInst *n, DhcText *to) {
     print_args(n, to);
     dhc_text_printf(to, " %lld", (long long)n->i);
     break;
+  case DHC_LP_GROUP_WAIT:
   case DHC_LP_WAIT: dhc_text_printf(to, " %lld", (long long)n->i); break;
   case DHC_LP_TASKS:
   case DHC_LP_BARRIER:
@@ -152,6 +157,11 @@ static bool fail(Check *c, const DhcLpInst *n, const char *what) {
   return false;
 }
 
+static bool in_block(DhcLv p) {
+  while (p->kind == DHC_LP_AT) p = p->a[0];
+  return p->kind == DHC_LP_BLOCK && p->type.dtype == DHC_F32;
+}
+
 static bool check_types(Check *c, const DhcLpInst *n) {
   DhcLpType t = n->type;
   if (has_value(n->kind) && !t.ptr && t.dtype == DHC_BF16) return fail(c, n, "bf16 in a register");
@@ -183,6 +193,10 @@ static bool check_types(Check *c, const DhcLpInst *n) {
     return true;
   case DHC_LP_DIM:
     if (n->i < 0 || n->i >= c->p->n_dims) return fail(c, n, "no such dim");
+    return true;
+  case DHC_LP_GROUP_MMA:
+    if (!in_block(n->a[1]) || !in_block(n->a[2])) return fail(c, n, "lines elsewhere than in block memory");
+    if (n->a[0]->kind != DHC_LP_LOCAL || n->a[0]->i < n->i / 2) return fail(c, n, "no array of sums");
     return true;
   case DHC_LP_COPY:
     if (n->a[0]->kind != DHC_LP_BLOCK) return fail(c, n, "a copy to other than block memory");

@@ -28,7 +28,8 @@
  *
  * Schedule: v[0] BM, v[1] BN, v[2] BK; exact: v[3] TM and v[4] TN, rows and columns of a thread; else: v[3]
  * and v[4] warps along rows and columns, v[5] groups of them that share a step's ks (0: exact), + 16:
- * operands in two parts, + 32: in bf16; v[6] stages; v[7] tasks of a split, exact: 1; 0: not split. */
+ * operands in two parts, + 32: in bf16, + 64: by groups of four warps (wgmma), in tf32, 16 rows a warp, BK 32,
+ * operands cut and their sums scaled; v[6] stages; v[7] tasks of a split, exact: 1; 0: not split. */
 #include "backends/loop/tpl_tile.h"
 
 /* ---- steps -------------------------------------------------------------------------------- */
@@ -88,7 +89,8 @@ DhcLv dhc_tile_next_stage(DhcTile *d, DhcLv base) {
  * of them before all loops, so that nothing waits for it. */
 static void steps(DhcTile *d, DhcLv n_steps) {
   DhcLp *b = d->b;
-  int ahead = d->stages - 1, first = 1;
+  int ahead = d->stages - (d->group ? 2 : 1); /* a group multiplies one stage more than the one of this step */
+  int first = d->group ? ahead : 1;
   bool tables = has_k_table(d);
   Walk w = walk_begin(d), used = walk_begin(d);
   dhc_tile_lines(d);
@@ -108,16 +110,19 @@ static void steps(DhcTile *d, DhcLv n_steps) {
   dhc_lp_barrier(b); /* the step's ks are here, and nobody multiplies the stage that is filled now */
   if (first < ahead) dhc_lp_end(b);
   DhcLv next = dhc_lp_addc(b, s, ahead);
+  if (d->group) dhc_tile_multiply(d, dhc_lp_get(b, now), NULL);
   copy_step(d, &w, next, n_steps, dhc_lp_get(b, free));
   if (tables) begin_chunk(d, dhc_lp_addc(b, next, 1), &w);
   if (first < ahead) dhc_lp_if(b, multiplies);
-  dhc_tile_multiply(d, dhc_lp_get(b, now), dhc_lp_sub(b, d->k_end, dhc_lp_get(b, used.k)));
+  if (d->group) dhc_lp_group_wait(b, d->n_folds);
+  else dhc_tile_multiply(d, dhc_lp_get(b, now), dhc_lp_sub(b, d->k_end, dhc_lp_get(b, used.k)));
   dhc_tile_end_step(d, dhc_lp_addc(b, dhc_lp_get(b, used.k), d->bk));
   dhc_lp_set(b, now, dhc_tile_next_stage(d, dhc_lp_get(b, now)));
   walk_next(d, &used);
   if (first < ahead) dhc_lp_end(b);
   dhc_lp_set(b, free, dhc_tile_next_stage(d, dhc_lp_get(b, free)));
   dhc_lp_end(b);
+  if (d->group) dhc_lp_group_wait(b, 0);
 }
 
 static DhcLv count_steps(DhcTile *d) {
@@ -527,7 +532,8 @@ static int64_t lay_out(DhcTile *d) {
   dhc_tile_tables(d, &at);
   d->list_at = at;
   if (d->e >= 0) at += LISTED * 3 * 8;
-  d->stages_at = (at + 15) / 16 * 16;
+  int64_t align = d->group ? 1024 : 16;
+  d->stages_at = (at + align - 1) / align * align;
   int64_t results = d->target ? 0 : dhc_tile_result_bytes(d);
   return d->stages_at + (results > stage * d->stages ? results : stage * d->stages);
 }

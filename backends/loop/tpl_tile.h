@@ -51,6 +51,7 @@ typedef struct DhcTile {
   bool warps;       /* by matrix tiles, in tf32 or bf16; else exact */
   bool bf16, three; /* three: operands in two parts, so that nearly all of f32 (of bf16: 16 bits) counts */
   int wr, wc, wk;   /* warps along rows, columns, and groups of them that share the ks of a step */
+  bool group;       /* by groups of four warps out of block memory, tf32 alone: lines of 32 ks as GROUP_MMA wants them */
   bool quads;       /* bf16, both sides lines of ks: of sixteen ks a thread takes four beside each other */
   int target;       /* blocks that a split over k is to make; 0: none */
   int n_folds, fold[DHC_TILE_PAIR];
@@ -75,7 +76,7 @@ typedef struct DhcTile {
   DhcLv per_split, piece;   /* ks of a piece; number of the task's */
 } DhcTile;
 
-enum { DHC_TILE_TWO_PARTS = 16, DHC_TILE_BF16 = 32 }; /* + v[5] */
+enum { DHC_TILE_TWO_PARTS = 16, DHC_TILE_BF16 = 32, DHC_TILE_GROUP = 64 }; /* + v[5] */
 
 /* ks of a matrix tile, and how many of its a thread has of a line. */
 static inline int dhc_tile_deep(const DhcTile *d) { return d->bf16 ? 16 : 8; }

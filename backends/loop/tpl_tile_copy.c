@@ -65,11 +65,11 @@ void dhc_tile_place(DhcTile *d, DhcTileSide *s, int size, int64_t *bytes) {
   for (int t = 0; s->operand >= 0 && t < d->cx.s->operand[s->operand].n_terms; t++)
     if (d->cx.s->operand[s->operand].term[t].guarded) s->guard[s->n_guards++] = t;
   uint32_t steady = s->along_k ? d->k : s->axes, steps = s->along_k ? s->axes : d->k;
-  s->k_inner = s->along_k && d->warps;
+  s->k_inner = (s->along_k && d->warps) || d->group;
   /* four at once where the next three may be beside the first (dhc_tile_lines asks whether they are) */
   bool beside = s->operand >= 0 && !s->n_guards && steady && lies_along(&d->cx, node, last_axis(steady));
   bool cut = s->along_k ? d->range_axis >= 0 && d->e < 0 : s->rows && d->e >= 0; /* ranges may begin anywhere */
-  s->width = beside && !cut && !(steady & d->window) && (s->along_k ? s->k_inner : is_linear(d, s, steady)) ? 4 : 1;
+  s->width = !(d->group && !s->along_k) && beside && !cut && !(steady & d->window) && (s->along_k ? s->k_inner : is_linear(d, s, steady)) ? 4 : 1;
   s->fast = (s->along_k ? d->bk : size) / s->width;
   s->each = size * d->bk / s->width / d->threads;
   if (!s->each) s->each = 1;
@@ -85,7 +85,10 @@ void dhc_tile_place(DhcTile *d, DhcTileSide *s, int size, int64_t *bytes) {
 DhcLv dhc_tile_spot(DhcTile *d, const DhcTileSide *s, DhcLv line, DhcLv k, DhcLv alike) {
   DhcLp *b = d->b;
   DhcLv at;
-  if (s->k_inner) {
+  if (d->group) { /* GROUP_MMA's: fours of ks in a line of 32 */
+    DhcLv four = dhc_lp_ew2(b, DHC_OP_XOR, dhc_lp_udiv(b, k, dhc_lp_i64(b, 4)), dhc_lp_and(b, line, dhc_lp_i64(b, 7)));
+    at = dhc_lp_add(b, dhc_lp_mulc(b, line, s->pitch), dhc_lp_add(b, dhc_lp_mulc(b, four, 4), dhc_lp_and(b, k, dhc_lp_i64(b, 3))));
+  } else if (s->k_inner) {
     bool two = d->bk == 16; /* eights in a line, two lines in all banks */
     DhcLv turn = dhc_lp_mulc(b, dhc_lp_and(b, alike, dhc_lp_i64(b, two ? 2 : 3)), two ? 4 : 8);
     if (d->quads) turn = two ? dhc_lp_i64(b, 0) : dhc_lp_mulc(b, dhc_lp_and(b, alike, dhc_lp_i64(b, 1)), 16);
@@ -336,8 +339,16 @@ typedef struct Spot {
   DhcLv own;
 } Spot;
 
+/* Do eights of threads bring their ks in other orders, so that what a warp writes at once lies in as many banks as can be? */
+static int in_turns(const DhcTile *d, const DhcTileSide *s) {
+  int at_once = d->threads / s->fast;
+  return d->group && !s->along_k && at_once < 4 && s->each >= 4 ? 4 / at_once : 0;
+}
+
 static Spot spot_of(DhcTile *d, const DhcTileSide *s, const Walk *w, DhcLv k0, DhcLv base, DhcLv r) {
   DhcLp *b = d->b;
+  DhcLv eight = dhc_lp_udiv(b, d->tid, dhc_lp_i64(b, 8));
+  if (in_turns(d, s)) r = dhc_lp_ew2(b, DHC_OP_XOR, r, dhc_lp_and(b, eight, dhc_lp_i64(b, in_turns(d, s) - 1)));
   DhcLv own = dhc_lp_add(b, w->high, dhc_lp_mulc(b, r, d->threads / s->fast));
   Spot x = {.own = own, .line = s->along_k ? own : w->low, .k = s->along_k ? w->low : own};
   x.place = dhc_lp_add(b, base, dhc_tile_spot(d, s, x.line, x.k, d->threads / s->fast % 4 ? x.line : w->high));
@@ -404,7 +415,7 @@ static DhcLv is_whole(DhcTile *d, const DhcTileSide *s, const Walk *w, DhcLv k0)
 static void copy_whole(DhcTile *d, const DhcTileSide *s, const Walk *w, DhcLv step, DhcLv k0, DhcLv base) {
   DhcLp *b = d->b;
   uint32_t axes = s->along_k ? s->axes : d->k;
-  bool even = axes && is_linear(d, s, axes), table = s->along_k ? s->lines.on : s->ks.on;
+  bool even = axes && is_linear(d, s, axes) && !in_turns(d, s), table = s->along_k ? s->lines.on : s->ks.on;
   DhcLv zero = dhc_lp_i64(b, 0), each = dhc_lp_i64(b, s->each), block = dhc_lp_block_memory(b, DHC_F32, d->stages_at);
   if (!even || table) {
     Spot x = spot_of(d, s, w, k0, base, dhc_lp_for(b, zero, each, 1));

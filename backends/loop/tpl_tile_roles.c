@@ -124,6 +124,7 @@ static const char *choose(DhcTile *d) {
   d->wk = v[5] & 15;
   d->three = v[5] & DHC_TILE_TWO_PARTS;
   d->bf16 = v[5] & DHC_TILE_BF16;
+  d->group = v[5] & DHC_TILE_GROUP;
   d->warps = d->wk > 0;
   d->tm = d->wr = v[3];
   d->tn = d->wc = v[4];
@@ -131,6 +132,8 @@ static const char *choose(DhcTile *d) {
   d->target = v[7];
   d->threads = d->warps ? DHC_TILE_WARP * d->wr * d->wc * d->wk : d->bm / d->tm * (d->bn / d->tn);
   if (d->warps && d->bk % (dhc_tile_deep(d) * d->wk)) DHC_BUG("a step of %d ks for %d groups", d->bk, d->wk);
+  if (d->group && (d->bk != 32 || d->three || d->bf16 || d->wk != 1 || d->bm != 16 * d->wr || d->bn % (8 * d->wc) || d->wr % 4 || d->stages < 3))
+    DHC_BUG("schedule of groups");
   if (DHC_DOT_BLOCK % d->bk) return "steps that do not divide a block of products";
   if (d->cx.s->kind == DHC_KIND_RAGGED && d->range_axis < 0 && (d->k & (d->k - 1))) return "ranges that are not read";
   if (d->n_window > (d->window_rows ? d->bm : d->bn)) return "a window larger than a tile";

@@ -224,7 +224,7 @@ static void put_bound(Guard *g, uint32_t axes, int64_t bound, bool at_most) {
   if (joined) put(g, DHC_DIM_AND);
 }
 
-enum { FEW_ROWS = 16, MANY_TILES = 128, FEW_TILES = 100, FEW_LARGE = 8, DEEP = 512 };
+enum { FEW_ROWS = 16, MANY_TILES = 128, FEW_TILES = 100, FEW_LARGE = 8, DEEP = 512, GRAND_TILES = 120 };
 
 static DhcSchedule tile_class(const Guard *g, const int v[8]) {
   DhcSchedule s = {.template_name = "tile", .guard = guard_of(g)};
@@ -239,7 +239,7 @@ static bool chooses(const DhcSpec *s) {
   return false;
 }
 
-enum { TWO_PARTS = 16, IN_BF16 = 32 }; /* + v[5] */
+enum { TWO_PARTS = 16, IN_BF16 = 32, IN_GROUPS = 64 }; /* + v[5] */
 
 static void put_arg(Guard *g, int arg) {
   put(g, DHC_DIM_SYM);
@@ -348,11 +348,12 @@ static int image_tiles(const DhcSpec *s, const Roles *r, int parts, bool bf16, D
  * of ranges have tiles range by range, most of them not full. Operands are rounded where multiplying is what takes the
  * time, in tiles that fill the machine, long sums and convolutions that nothing chooses by; elsewhere, where experts are
  * chosen too, two parts cost little. */
-static int warp_tiles(const DhcSpec *s, const Roles *r, bool bf16, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+static int warp_tiles(const DhcSpec *s, const Roles *r, bool bf16, bool groups, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   int n = 0, parts = chooses(s) ? TWO_PARTS : 0, large_step = bf16 ? 32 : 16, large_stages = bf16 ? 3 : 4;
   bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW;
   uint32_t results = r->rows | r->cols | r->batch;
-  Guard few = {.arena = arena, .spec = s}, many = few, wide = few, deep = few, small = few;
+  Guard few = {.arena = arena, .spec = s}, grand = few, many = few, wide = few, deep = few, small = few;
+  bool grouped = groups && !bf16 && !conv; /* a group's tile is 128 rows by all columns of the tile */
   if (r->ranges && r->k & (r->k - 1)) { /* of rows: ranges and ks are summed over */
     put_bound(&few, r->rows, 512, true);
     Guard narrow = {.arena = arena, .spec = s};
@@ -367,7 +368,15 @@ static int warp_tiles(const DhcSpec *s, const Roles *r, bool bf16, DhcArena *are
     n += images;
     put_bound(&many, results, (int64_t)MANY_TILES * 128 * 128, false);
     put_bound(&many, r->rows, 96, false);
-    if (!r->pair && !images) out[n++] = tile_class(&many, (int[8]){128, 128, large_step, 2, 2, 1, large_stages});
+    if (grouped && !r->pair) {
+      put_bound(&grand, results, (int64_t)GRAND_TILES * 128 * 256, false);
+      put_bound(&grand, r->rows, 96, false);
+      put_bound(&grand, r->cols, 192, false);
+      put_bound(&grand, r->k, DEEP, false);
+      out[n++] = tile_class(&grand, (int[8]){128, 256, 32, 8, 1, 1 + IN_GROUPS, 4});
+    }
+    if (grouped) out[n++] = tile_class(&many, (int[8]){128, 128, 32, 8, 1, 1 + IN_GROUPS, r->pair ? 4 : 3});
+    else if (!r->pair && !images) out[n++] = tile_class(&many, (int[8]){128, 128, large_step, 2, 2, 1, large_stages});
     put_bound(&wide, results, (int64_t)MANY_TILES * 128 * 128, false);
     put_bound(&wide, r->cols, 256, false);
     if (conv) out[n++] = tile_class(&wide, (int[8]){64, 256, 32, 2, 4, 1, 2});
@@ -376,7 +385,8 @@ static int warp_tiles(const DhcSpec *s, const Roles *r, bool bf16, DhcArena *are
       put_bound(&large, results, (int64_t)FEW_LARGE * 128 * 128, false);
       put_bound(&large, r->k, 4 * DEEP, false);
       put_bound(&large, r->rows, 96, false);
-      if (!r->pair) out[n++] = tile_class(&large, (int[8]){128, 128, large_step, 2, 2, 1, large_stages, 2 * MANY_TILES});
+      if (grouped && !r->pair) out[n++] = tile_class(&large, (int[8]){128, 128, 32, 8, 1, 1 + IN_GROUPS, 3, 2 * MANY_TILES});
+      else if (!r->pair) out[n++] = tile_class(&large, (int[8]){128, 128, large_step, 2, 2, 1, large_stages, 2 * MANY_TILES});
     }
     put_bound(&deep, results, (int64_t)FEW_TILES * 64 * 64, true);
     put_bound(&deep, r->k, DEEP, false);
@@ -401,9 +411,9 @@ static int warp_tiles(const DhcSpec *s, const Roles *r, bool bf16, DhcArena *are
 
 /* Exact: few rows waste a tile of 64; those of ragged contractions meet many matrices, a few rows each. Few tiles of long
  * sums are cut into the blocks of the product rule. */
-static int gpu_tiles(const DhcSpec *s, DhcCompute compute, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+static int gpu_tiles(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   Roles r = roles_of(s);
-  if (compute != DHC_COMPUTE_F32) return warp_tiles(s, &r, compute == DHC_COMPUTE_BF16, arena, out);
+  if (t->compute != DHC_COMPUTE_F32) return warp_tiles(s, &r, t->compute == DHC_COMPUTE_BF16, t->groups, arena, out);
   int n = 0;
   Guard few = {.arena = arena, .spec = s}, deep = few;
   put_bound(&few, r.rows, r.ranges ? 1024 : FEW_ROWS, true);
@@ -558,8 +568,8 @@ static int gpu_scatters(const DhcSpec *s, DhcSchedule out[DHC_MAX_CLASSES]) {
 }
 
 /* One row, or one vector of 16 lanes, a task: tasks are many and cheap. */
-static int gpu_classes(const DhcSpec *s, DhcCompute compute, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
-  bool nearly = compute != DHC_COMPUTE_F32;
+static int gpu_classes(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  bool nearly = t->compute != DHC_COMPUTE_F32;
   switch ((int)s->kind) {
   case DHC_KIND_MAP: return gpu_maps(s, arena, out);
   case DHC_KIND_ROW: return gpu_rows(s, arena, out);
@@ -567,7 +577,7 @@ static int gpu_classes(const DhcSpec *s, DhcCompute compute, DhcArena *arena, Dh
   case DHC_KIND_SCAN_BACK: return gpu_scans_back(s, nearly, arena, out);
   case DHC_KIND_SCATTER: return gpu_scatters(s, out);
   case DHC_KIND_CHAIN: return gpu_chains(s, arena, out);
-  default: return gpu_tiles(s, compute, arena, out);
+  default: return gpu_tiles(s, t, arena, out);
   }
 }
 
@@ -651,7 +661,7 @@ static int choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, Dh
 #define KIND(id, name, ...) [DHC_KIND_##id] = name,
 #include "ir/kinds.def"
   };
-  if (t->kind == DHC_TARGET_GPU) return gpu_widths(s, t->compute == DHC_COMPUTE_F32, arena, gpu_classes(s, t->compute, arena, out), out);
+  if (t->kind == DHC_TARGET_GPU) return gpu_widths(s, t->compute == DHC_COMPUTE_F32, arena, gpu_classes(s, t, arena, out), out);
   if (s->kind == DHC_KIND_DOT) return dot_classes(out);
   if (s->kind == DHC_KIND_ROW) return row_classes(s, arena, out);
   if (s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW) return conv_classes(s, t, arena, out);
