@@ -178,6 +178,17 @@ typedef struct DhcSpecWindow {
   DhcSpecLine down, across;
 } DhcSpecWindow;
 bool dhc_spec_window(const DhcSpec *s, DhcSpecWindow *out);
+/* A CONV_DW of two loads whose image is walked so: a place is one of the gradient's pixels, which are summed over, a tap one
+ * of the result's; no window. */
+typedef struct DhcSpecFilters {
+  int image, grad;         /* operands */
+  int batch, channel, out; /* axes */
+  int image_term[2];       /* of batch and channels */
+  int grad_term[4];        /* of batch, outs, lines and pixels */
+  DhcSpecLine down, across;
+} DhcSpecFilters;
+bool dhc_spec_filters(const DhcSpec *s, DhcSpecFilters *out);
+enum { DHC_FILTERS_PLANE = 100 }; /* elements that a plane of template "filters" has beyond a step's pixels */
 
 /* Well-formedness; false with a message in *why (arena). Run on every new spec. */
 bool dhc_spec_verify(const DhcSpec *s, DhcArena *arena, const char **why);

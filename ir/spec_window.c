@@ -78,3 +78,71 @@ bool dhc_spec_window(const DhcSpec *s, DhcSpecWindow *w) {
   }
   return s->kind == DHC_KIND_CONV && w->image >= 0;
 }
+
+/* The two terms of the image that walk it: place + tap + offset. */
+static bool take_walk(const DhcSpec *s, const DhcTerm *t, uint32_t k, DhcSpecLine *line) {
+  *line = (DhcSpecLine){.place = -1, .window = -1, .tap = -1, .sign = 1, .step = 1};
+  if (t->div != 1 || t->index >= 0 || t->n_axes != 2 || t->coef[0] != 1 || t->coef[1] != 1) return false;
+  for (int i = 0; i < 2; i++) *(k >> t->axis[i] & 1 ? &line->place : &line->tap) = t->axis[i];
+  if (line->place < 0 || line->tap < 0) return false;
+  line->taps = s->axis[line->tap].extent;
+  return line->taps >= 1 && line->taps <= MOST_TAPS;
+}
+
+static bool take_walked(const DhcSpec *s, uint32_t k, DhcSpecFilters *w) {
+  const DhcOperand *p = &s->operand[w->image];
+  int seen = 0;
+  if (p->dtype != DHC_F32 || p->tag != DHC_TAG_ROW || p->n_terms != 4) return false;
+  for (int t = 0; t < 4; t++) {
+    const DhcTerm *e = &p->term[t];
+    if (e->guarded) {
+      DhcSpecLine *line = e->unit ? &w->across : &w->down;
+      if (!take_walk(s, e, k, line)) return false;
+      line->term = t;
+      seen |= e->unit ? 2 : 1;
+      continue;
+    }
+    if (e->n_axes != 1 || e->coef[0] != 1 || e->index >= 0 || e->unit) return false;
+    bool batch = k >> e->axis[0] & 1;
+    *(batch ? &w->batch : &w->channel) = e->axis[0];
+    w->image_term[!batch] = t;
+    seen |= batch ? 4 : 8;
+  }
+  return seen == 15;
+}
+
+static bool take_gradient(const DhcSpec *s, DhcSpecFilters *w) {
+  const DhcOperand *p = &s->operand[w->grad];
+  int seen = 0;
+  if (p->dtype != DHC_F32 || p->tag != DHC_TAG_ROW || p->n_terms != 4) return false;
+  for (int t = 0; t < 4; t++) {
+    const DhcTerm *e = &p->term[t];
+    if (e->guarded || e->n_axes != 1 || e->coef[0] != 1 || e->index >= 0) return false;
+    int a = e->axis[0], i = a == w->batch ? 0 : a == w->down.place ? 2 : a == w->across.place ? 3 : 1;
+    if (i == 1) w->out = a;
+    if (e->unit != (i == 3)) return false;
+    w->grad_term[i] = t;
+    seen |= 1 << i;
+  }
+  return seen == 15 && s->axis[w->out].role == DHC_AXIS_PAR;
+}
+
+bool dhc_spec_filters(const DhcSpec *s, DhcSpecFilters *w) {
+  const DhcSpecNode *f = NULL;
+  *w = (DhcSpecFilters){.image = -1};
+  for (int n = 0; n < s->n_nodes; n++) {
+    if (s->node[n].kind != DHC_SN_FOLD) continue;
+    if (f || s->node[n].op != DHC_OP_DOT_GENERAL || s->node[n].dtype != DHC_F32) return false;
+    f = &s->node[n];
+  }
+  if (s->kind != DHC_KIND_CONV_DW || !f) return false;
+  for (int i = 0; i < 2; i++) {
+    const DhcSpecNode *x = &s->node[f->a[i]], *y = &s->node[f->a[1 - i]];
+    if (x->kind != DHC_SN_LOAD || y->kind != DHC_SN_LOAD) return false;
+    for (int t = 0; t < s->operand[x->operand].n_terms; t++)
+      if (s->operand[x->operand].term[t].guarded) w->image = x->operand, w->grad = y->operand;
+  }
+  if (w->image < 0 || w->image == w->grad || !take_walked(s, f->axes, w) || !take_gradient(s, w)) return false;
+  if (f->axes != (1u << w->batch | 1u << w->down.place | 1u << w->across.place)) return false;
+  return w->channel < w->down.tap && w->down.tap < w->across.tap;
+}

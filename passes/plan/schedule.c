@@ -343,6 +343,69 @@ static int image_tiles(const DhcSpec *s, const Roles *r, int parts, bool bf16, D
   return 4;
 }
 
+/* Template "filters" at these sizes: a line fits a step of so many pixels, and what a band sees a plane, twelve elements
+ * less for what is read beyond; beside a line lie no more than four zeros. Joined by and with the guard so far. */
+static void put_filters(Guard *g, const DhcSpecFilters *w, int pixels) {
+  int offset = dhc_spec_offset_arg(g->spec, w->image, w->across.term);
+  put_const(g, -4);
+  put_arg(g, offset);
+  put_op(g, DHC_DIM_LE);
+  put_op(g, DHC_DIM_AND);
+  put_count(g, 1u << w->across.place);
+  put_arg(g, offset);
+  put_op(g, DHC_DIM_ADD);
+  put_const(g, w->across.taps - 5);
+  put_op(g, DHC_DIM_ADD);
+  put_arg(g, offset + 1);
+  put_op(g, DHC_DIM_LE);
+  put_op(g, DHC_DIM_AND);
+  for (int i = 0; i < 2; i++) { /* pixels of a line, with zeros; then lines of a band */
+    if (i) put_const(g, pixels);
+    put_count(g, 1u << w->across.place);
+    put_const(g, 8);
+    put_op(g, DHC_DIM_CEILDIV);
+    put_const(g, 8);
+    put_op(g, DHC_DIM_MUL);
+    if (!i) {
+      put_const(g, pixels);
+      put_op(g, DHC_DIM_LE);
+      put_op(g, DHC_DIM_AND);
+    }
+  }
+  put_op(g, DHC_DIM_FLOORDIV);
+  put_count(g, 1u << w->down.place);
+  put_op(g, DHC_DIM_MIN);
+  put_const(g, w->down.taps - 1);
+  put_op(g, DHC_DIM_ADD);
+  put_arg(g, offset + 1);
+  put_const(g, 4);
+  put_op(g, DHC_DIM_CEILDIV);
+  put_const(g, 1);
+  put_op(g, DHC_DIM_ADD);
+  put_const(g, 4);
+  put_op(g, DHC_DIM_MUL);
+  put_op(g, DHC_DIM_MUL);
+  put_const(g, pixels + DHC_FILTERS_PLANE - 12);
+  put_op(g, DHC_DIM_LE);
+  put_op(g, DHC_DIM_AND);
+}
+
+/* Filter gradients of that form, of not too few channels. */
+static int filter_tiles(const DhcSpec *s, DhcArena *arena, DhcSchedule *out) {
+  static const int form[2][8] = {{128, 32, 64, 2, 4, 1, 3, 132}, {64, 32, 64, 1, 4, 1, 3, 264}}, outs[2] = {72, 24};
+  DhcSpecFilters w;
+  if (s->kind != DHC_KIND_CONV_DW || !dhc_spec_filters(s, &w) || w.down.taps * w.across.taps > 9) return 0;
+  for (int i = 0; i < 2; i++) {
+    Guard g = {.arena = arena, .spec = s};
+    put_bound(&g, 1u << w.channel, 12, false);
+    put_bound(&g, 1u << w.out, outs[i], false);
+    put_filters(&g, &w, form[i][2]);
+    out[i] = (DhcSchedule){.template_name = "filters", .guard = guard_of(&g)};
+    memcpy(out[i].v, form[i], sizeof out[i].v);
+  }
+  return 2;
+}
+
 /* In tf32 or bf16, with matrix instructions: few rows take low tiles, whose warps share the ks of a step; many tiles large
  * ones, which read each element less often; few tiles of long sums are cut along k, of short ones they are small. Rows
  * of ranges have tiles range by range, most of them not full. Operands are rounded where multiplying is what takes the
@@ -364,8 +427,8 @@ static int warp_tiles(const DhcSpec *s, const Roles *r, bool bf16, bool groups, 
   } else if (!r->ranges) {
     put_bound(&few, r->rows, FEW_ROWS, true);
     out[n++] = tile_class(&few, (int[8]){16, 8, 128, 1, 1, 8 + TWO_PARTS, 3});
-    int images = image_tiles(s, r, parts, bf16, arena, out + n);
-    n += images;
+    int images = image_tiles(s, r, parts, bf16, arena, out + n), filters = bf16 ? 0 : filter_tiles(s, arena, out + n);
+    n += images + filters;
     put_bound(&many, results, (int64_t)MANY_TILES * 128 * 128, false);
     put_bound(&many, r->rows, 96, false);
     if (grouped && !r->pair) {
@@ -376,7 +439,7 @@ static int warp_tiles(const DhcSpec *s, const Roles *r, bool bf16, bool groups, 
       out[n++] = tile_class(&grand, (int[8]){128, 256, 32, 8, 1, 1 + IN_GROUPS, 4});
     }
     if (grouped) out[n++] = tile_class(&many, (int[8]){128, 128, 32, 8, 1, 1 + IN_GROUPS, r->pair ? 4 : 3});
-    else if (!r->pair && !images) out[n++] = tile_class(&many, (int[8]){128, 128, large_step, 2, 2, 1, large_stages});
+    else if (!r->pair && !images && !filters) out[n++] = tile_class(&many, (int[8]){128, 128, large_step, 2, 2, 1, large_stages});
     put_bound(&wide, results, (int64_t)MANY_TILES * 128 * 128, false);
     put_bound(&wide, r->cols, 256, false);
     if (conv) out[n++] = tile_class(&wide, (int[8]){64, 256, 32, 2, 4, 1, 2});
@@ -390,7 +453,7 @@ static int warp_tiles(const DhcSpec *s, const Roles *r, bool bf16, bool groups, 
     }
     put_bound(&deep, results, (int64_t)FEW_TILES * 64 * 64, true);
     put_bound(&deep, r->k, DEEP, false);
-    if (s->kind == DHC_KIND_CONV_DW) {
+    if (s->kind == DHC_KIND_CONV_DW && !filters) {
       Guard tall = {.arena = arena, .spec = s};
       put_bound(&tall, results, (int64_t)FEW_TILES * 64 * 64, true);
       put_bound(&tall, r->k, DEEP, false);

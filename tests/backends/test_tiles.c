@@ -153,8 +153,7 @@ static void images(void **st) {
 }
 
 /* its weight gradient */
-static void one_dw(int64_t channels, int64_t outs, int64_t h, const DhcSchedule *s) {
-  enum { W = 6 };
+static void any_dw(int64_t channels, int64_t outs, int64_t h, int64_t W, const DhcSchedule *s) {
   SpecCase c;
   case_init(&c, DHC_KIND_CONV_DW);
   int o = case_axis(&c, DHC_AXIS_PAR, outs, false), ci = case_axis(&c, DHC_AXIS_PAR, channels, false);
@@ -171,6 +170,22 @@ static void one_dw(int64_t channels, int64_t outs, int64_t h, const DhcSchedule 
   case_operand(&c, DHC_F32, d, 4, (int[]){o, ci, ky, kx});
   case_interpret(&c, s, 3 * tolerance(s));
   case_free(&c);
+}
+
+static void one_dw(int64_t channels, int64_t outs, int64_t h, const DhcSchedule *s) { any_dw(channels, outs, h, 6, s); }
+
+/* Template "filters": bands of an image and whole ones, lines of which copies are of four pixels or of one and that end in
+ * zeros, channels and outs that fill no tile, pieces of several steps and of one. */
+static void filters(void **st) {
+  static const DhcSchedule form[] = {{.template_name = "filters", .v = {32, 16, 32, 1, 2, 1, 2, 6}},
+                                     {.template_name = "filters", .v = {32, 8, 64, 2, 1, 1 + 16, 3, 1}},
+                                     {.template_name = "filters", .v = {16, 8, 32, 1, 1, 1, 4, 64}}};
+  static const struct {
+    int64_t channels, outs, h, w;
+  } shape[] = {{11, 20, 6, 6}, {16, 33, 8, 8}, {9, 16, 3, 12}, {17, 9, 7, 13}, {8, 17, 5, 24}, {3, 4, 2, 1}};
+  (void)st;
+  for (int i = 0; i < 6; i++)
+    for (int k = 0; k < 3; k++) any_dw(shape[i].channels, shape[i].outs, shape[i].h, shape[i].w, &form[k]);
 }
 
 static void convolutions(void **st) {
@@ -261,7 +276,7 @@ static void classes(void **st) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(classes), cmocka_unit_test(contractions), cmocka_unit_test(long_sums),
-                                      cmocka_unit_test(convolutions), cmocka_unit_test(images), cmocka_unit_test(ranges)};
+                                      cmocka_unit_test(convolutions), cmocka_unit_test(images), cmocka_unit_test(filters), cmocka_unit_test(ranges)};
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
