@@ -14,6 +14,11 @@
  * fits a step, and what a band sees a plane. */
 #include "backends/loop/tpl_tile.h"
 
+/* The thread's part of every plane, four elements of a line; planes at once, and how often. */
+typedef struct Lane {
+  DhcLv own, at_once, rounds, y, x;
+} Lane;
+
 typedef struct Filters {
   DhcTile t;
   DhcSpecFilters w;
@@ -23,13 +28,9 @@ typedef struct Filters {
   DhcLv n_lines, n_bands;           /* the same as values */
   DhcLv wide, line, seen, channel0; /* pixels of a line of gradients, elements of a plane's; lines a band sees */
   DhcLv image_fours, grad_fours;    /* copies of four elements may be made */
+  Lane grad_lane, image_lane;
   DhcLv value;                      /* what is stored now */
 } Filters;
-
-/* The thread's part of every plane, four elements of a line; planes at once. */
-typedef struct Lane {
-  DhcLv own, at_once, y, x;
-} Lane;
 
 static dhc_dimprog op(const Filters *v, int o, dhc_dimprog x, dhc_dimprog y) { return dhc_prog_op(v->t.b->arena, o, x, y); }
 static dhc_dimprog number(const Filters *v, int64_t n) { return dhc_prog_const(v->t.b->arena, n); }
@@ -86,12 +87,13 @@ static void find_tile(Filters *v, DhcLv tile) {
 
 /* ---- copies ------------------------------------------------------------------------------------------ */
 
-static Lane lane_of(Filters *v, DhcLv lines, DhcLv width) {
+static Lane lane_of(Filters *v, DhcLv lines, DhcLv width, int planes) {
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
   DhcLv across = dhc_lp_ceildivc(b, width, 4), each = dhc_lp_mul(b, lines, across), at = dhc_lp_urem(b, d->tid, each);
-  return (Lane){.own = dhc_lp_udiv(b, d->tid, each), .at_once = dhc_lp_udiv(b, dhc_lp_i64(b, d->threads), each),
-                .y = dhc_lp_udiv(b, at, across), .x = dhc_lp_mulc(b, dhc_lp_urem(b, at, across), 4)};
+  DhcLv at_once = dhc_lp_udiv(b, dhc_lp_i64(b, d->threads), each);
+  return (Lane){.own = dhc_lp_udiv(b, d->tid, each), .at_once = at_once,
+                .rounds = dhc_lp_udiv(b, dhc_lp_addc(b, at_once, planes - 1), at_once), .y = dhc_lp_udiv(b, at, across), .x = dhc_lp_mulc(b, dhc_lp_urem(b, at, across), 4)};
 }
 
 /* Planes of an operand: of the thread's part of the first, where it is in memory and how many of its four elements are
@@ -122,8 +124,7 @@ static void copy_planes(Filters *v, const Lane *l, const Planes *p, bool wide) {
   DhcLv first = dhc_lp_select(b, dhc_lp_lt(b, none, p->valid), dhc_lp_add(b, p->from, dhc_lp_mul(b, l->own, p->stride)), none);
   DhcLpVar from = dhc_lp_var(b, first), to = dhc_lp_var(b, dhc_lp_add(b, p->to, dhc_lp_mulc(b, l->own, p->pitch)));
   DhcLv apart = dhc_lp_select(b, dhc_lp_lt(b, none, p->valid), dhc_lp_mul(b, l->at_once, p->stride), none);
-  DhcLv rounds = dhc_lp_udiv(b, dhc_lp_addc(b, l->at_once, p->count - 1), l->at_once);
-  dhc_lp_for_rounds(b, none, rounds, 1, 4);
+  dhc_lp_for_rounds(b, none, l->rounds, 1, 4);
   DhcLv own = dhc_lp_get(b, plane);
   dhc_lp_if(b, dhc_lp_lt(b, own, end));
   copy_four(v, p, dhc_lp_get(b, to), dhc_lp_get(b, from), wide);
@@ -158,7 +159,7 @@ static void copy_step(Filters *v, DhcLv step, DhcLv end, DhcLv base) {
   DhcLv width = cx->extent[v->w.across.place], in_w = cx->limit[v->w.image][v->w.across.term];
   dhc_lp_if(b, dhc_lp_lt(b, step, end));
   DhcLv n = dhc_lp_udiv(b, step, v->n_bands), y0 = dhc_lp_mul(b, dhc_lp_urem(b, step, v->n_bands), v->n_lines);
-  Lane l = lane_of(v, v->n_lines, width);
+  Lane l = v->grad_lane;
   DhcLv y = dhc_lp_add(b, y0, l.y), from = dhc_lp_mul(b, n, stride(v, v->w.grad, v->w.grad_term[0]));
   from = dhc_lp_add(b, from, dhc_lp_mul(b, d->row0, stride(v, v->w.grad, v->w.grad_term[1])));
   from = dhc_lp_add(b, from, dhc_lp_add(b, dhc_lp_mul(b, y, stride(v, v->w.grad, v->w.grad_term[2])), l.x));
@@ -167,7 +168,7 @@ static void copy_step(Filters *v, DhcLv step, DhcLv end, DhcLv base) {
               .n = dhc_lp_sub(b, cx->extent[v->w.out], d->row0),
               .to = dhc_lp_add(b, base, dhc_lp_add(b, dhc_lp_mul(b, l.y, v->wide), l.x))};
   copy_operand(v, &l, &g, v->grad_fours);
-  l = lane_of(v, v->seen, in_w);
+  l = v->image_lane;
   y = dhc_lp_add(b, dhc_lp_add(b, y0, l.y), cx->offset[v->w.image][v->w.down.term]);
   from = dhc_lp_mul(b, n, stride(v, v->w.image, v->w.image_term[0]));
   from = dhc_lp_add(b, from, dhc_lp_mul(b, v->channel0, stride(v, v->w.image, v->w.image_term[1])));
@@ -228,13 +229,6 @@ static void multiply(Filters *v, DhcLv base) {
   dhc_lp_end(b);
 }
 
-static DhcLv next_stage(Filters *v, DhcLv base) {
-  DhcLp *b = v->t.b;
-  int64_t size = v->t.stage / 4;
-  DhcLv next = dhc_lp_addc(b, base, size);
-  return dhc_lp_select(b, dhc_lp_lt(b, next, dhc_lp_i64(b, size * v->t.stages)), next, dhc_lp_i64(b, 0));
-}
-
 static void steps(Filters *v, DhcLv first, DhcLv end) {
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
@@ -247,8 +241,8 @@ static void steps(Filters *v, DhcLv first, DhcLv end) {
   dhc_lp_barrier(b); /* the step's lines are here, and nobody multiplies the stage that is filled now */
   copy_step(v, dhc_lp_addc(b, s, ahead), end, dhc_lp_get(b, free));
   multiply(v, dhc_lp_get(b, now));
-  dhc_lp_set(b, now, next_stage(v, dhc_lp_get(b, now)));
-  dhc_lp_set(b, free, next_stage(v, dhc_lp_get(b, free)));
+  dhc_lp_set(b, now, dhc_tile_next_stage(d, dhc_lp_get(b, now)));
+  dhc_lp_set(b, free, dhc_tile_next_stage(d, dhc_lp_get(b, free)));
   dhc_lp_end(b);
   dhc_lp_wait(b, 0);
 }
@@ -272,6 +266,8 @@ static void add_up(Filters *v, DhcLv task) {
   DhcLv all = dhc_lp_mul(b, d->cx.extent[v->w.batch], v->n_bands);
   DhcLv each = dhc_lp_udiv(b, dhc_lp_addc(b, dhc_lp_add(b, all, d->n_splits), -1), d->n_splits);
   DhcLv first = dhc_lp_mul(b, d->piece, each), end = dhc_lp_min(b, all, dhc_lp_add(b, first, each));
+  v->grad_lane = lane_of(v, v->n_lines, d->cx.extent[v->w.across.place], d->bm);
+  v->image_lane = lane_of(v, v->seen, d->cx.limit[v->w.image][v->w.across.term], v->channels);
   clear(v);
   dhc_tile_begin(d);
   steps(v, first, end);

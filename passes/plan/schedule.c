@@ -1,42 +1,8 @@
 /* Schedules: a template and a short vector for each size class of a spec. All tile sizes are decided here; what
  * the numbers of a vector are is documented beside the templates (backends/loop/tpl_*.c), which obey. */
-#include "passes/plan/schedule.h"
+#include "passes/plan/schedule_internal.h"
 
 #include "ir/sum.h"
-
-/* ---- guards ------------------------------------------------------------------------ */
-
-typedef struct Guard {
-  DhcArena *arena;
-  const DhcSpec *spec;
-  DHC_VEC(int64_t) code;
-} Guard;
-
-static void put(Guard *g, int64_t word) {
-  DHC_PUSH(g->arena, &g->code, word);
-}
-
-/* Product of the extents of some axes. */
-static void put_count(Guard *g, uint32_t axes) {
-  put(g, DHC_DIM_CONST);
-  put(g, 1);
-  for (int a = 0; a < g->spec->n_axes; a++) {
-    if (!(axes >> a & 1)) continue;
-    int arg = dhc_spec_extent_arg(g->spec, a);
-    put(g, arg < 0 ? DHC_DIM_CONST : DHC_DIM_SYM);
-    put(g, arg < 0 ? g->spec->axis[a].extent : arg);
-    put(g, DHC_DIM_MUL);
-  }
-}
-
-static void put_const(Guard *g, int64_t v) {
-  put(g, DHC_DIM_CONST);
-  put(g, v);
-}
-
-static dhc_dimprog guard_of(const Guard *g) {
-  return (dhc_dimprog){g->code.at, g->code.n};
-}
 
 /* ---- tiles of a CPU ------------------------------------------------------------------ */
 
@@ -92,15 +58,15 @@ static int row_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MA
   bool known = true; /* folded axes of constant extent: windows */
   for (int a = 0; a < s->n_axes; a++) known = known && (s->axis[a].role != DHC_AXIS_RED || s->axis[a].extent);
   if (!known && dhc_spec_may_split(s)) {
-    Guard g = {.arena = arena, .spec = s};
-    put_const(&g, SPLIT_FOLDED);
-    put_count(&g, dhc_spec_axes(s, DHC_AXIS_RED));
-    put(&g, DHC_DIM_LE);
-    put_count(&g, dhc_spec_axes(s, DHC_AXIS_PAR));
-    put_const(&g, SPLIT_ROWS);
-    put(&g, DHC_DIM_LE);
-    put(&g, DHC_DIM_AND);
-    out[n++] = (DhcSchedule){.template_name = "row_split", .guard = guard_of(&g)};
+    DhcSizeGuard g = {.arena = arena, .spec = s};
+    dhc_size_const(&g, SPLIT_FOLDED);
+    dhc_size_count(&g, dhc_spec_axes(s, DHC_AXIS_RED));
+    dhc_size_put(&g, DHC_DIM_LE);
+    dhc_size_count(&g, dhc_spec_axes(s, DHC_AXIS_PAR));
+    dhc_size_const(&g, SPLIT_ROWS);
+    dhc_size_put(&g, DHC_DIM_LE);
+    dhc_size_put(&g, DHC_DIM_AND);
+    out[n++] = (DhcSchedule){.template_name = "row_split", .guard = dhc_size_guard(&g)};
   }
   out[n++] = (DhcSchedule){.template_name = "row"};
   return n;
@@ -143,11 +109,11 @@ static int channel_axis(const DhcSpec *s) {
 static int few_channels(const DhcSpec *s, int64_t most, DhcSchedule few, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   int axis = channel_axis(s), n = 0;
   if (axis >= 0 && s->axis[axis].extent <= most) {
-    Guard g = {.arena = arena, .spec = s};
-    put_count(&g, 1u << axis);
-    put_const(&g, most);
-    put(&g, DHC_DIM_LE);
-    few.guard = guard_of(&g);
+    DhcSizeGuard g = {.arena = arena, .spec = s};
+    dhc_size_count(&g, 1u << axis);
+    dhc_size_const(&g, most);
+    dhc_size_put(&g, DHC_DIM_LE);
+    few.guard = dhc_size_guard(&g);
     out[n++] = few;
   }
   out[n++] = (DhcSchedule){.template_name = few.template_name};
@@ -187,307 +153,6 @@ int dhc_schedule_panel_width(const DhcTargetFacts *t, int n_folds) {
 
 /* ---- GPUs --------------------------------------------------------------------------- */
 
-/* A contraction by tiles (backends/loop/tpl_tile_roles.c): rows are what one operand alone varies over, columns, with the
- * result's last axis, the other; batch, both. */
-typedef struct Roles {
-  uint32_t rows, cols, batch, k;
-  bool pair, ranges;
-} Roles;
-
-static Roles roles_of(const DhcSpec *s) {
-  uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR);
-  Roles r = {.ranges = s->kind == DHC_KIND_RAGGED};
-  for (int n = 0; n < s->n_nodes; n++) {
-    const DhcSpecNode *f = &s->node[n];
-    if (f->kind != DHC_SN_FOLD || f->op != DHC_OP_DOT_GENERAL) continue;
-    r.pair = r.k != 0;
-    uint32_t u = dhc_spec_varies(s, f->a[0]) & ~f->axes, v = dhc_spec_varies(s, f->a[1]) & ~f->axes;
-    int last = -1;
-    for (int a = 0; a < s->n_axes; a++)
-      if ((u | v) & par & 1u << a) last = a;
-    bool swap = last >= 0 && !(v >> last & 1);
-    r.rows = swap ? v & ~u : u & ~v;
-    r.cols = swap ? u & ~v : v & ~u;
-    r.batch = u & v;
-    r.k = f->axes;
-  }
-  return r;
-}
-
-/* lo <= product of extents (or, at_most, the other way round), joined by and with the guard so far. */
-static void put_bound(Guard *g, uint32_t axes, int64_t bound, bool at_most) {
-  bool joined = g->code.n > 0;
-  if (at_most) put_count(g, axes);
-  put_const(g, bound);
-  if (!at_most) put_count(g, axes);
-  put(g, DHC_DIM_LE);
-  if (joined) put(g, DHC_DIM_AND);
-}
-
-enum { FEW_ROWS = 16, MANY_TILES = 128, FEW_TILES = 100, FEW_LARGE = 8, DEEP = 512, GRAND_TILES = 120 };
-
-static DhcSchedule tile_class(const Guard *g, const int v[8]) {
-  DhcSchedule s = {.template_name = "tile", .guard = guard_of(g)};
-  memcpy(s.v, v, sizeof s.v);
-  return s;
-}
-
-/* A gradient follows what a pooling window chose among results: what decides is nearly exact. */
-static bool chooses(const DhcSpec *s) {
-  for (int n = 0; n < s->n_nodes; n++)
-    if (s->node[n].kind == DHC_SN_FOLD && s->node[n].op == DHC_OP_ARGMAX) return true;
-  return false;
-}
-
-enum { TWO_PARTS = 16, IN_BF16 = 32, IN_GROUPS = 64 }; /* + v[5] */
-
-static void put_arg(Guard *g, int arg) {
-  put(g, DHC_DIM_SYM);
-  put(g, arg);
-}
-
-/* step * places, windows counted whole. */
-static void put_places(Guard *g, const DhcSpecLine *l) {
-  put_count(g, 1u << l->place);
-  put_const(g, l->step);
-  put(g, DHC_DIM_MUL);
-}
-
-static void put_line(Guard *g, const DhcSpecWindow *w) { /* of a plane in block memory, its four zeros left out */
-  put_arg(g, dhc_spec_offset_arg(g->spec, w->image, w->across.term) + 1);
-  put_const(g, 4);
-  put(g, DHC_DIM_CEILDIV);
-  put_const(g, 4);
-  put(g, DHC_DIM_MUL);
-}
-
-/* Template "image" at these sizes: a line, or whole windows of lines, fit a tile; what the tile sees fits a plane, and
- * beside a line it sees no more than four zeros. Joined by and with the guard so far. */
-static void put_image(Guard *g, const DhcSpecWindow *w, int tile, int plane) {
-  bool joined = g->code.n > 0;
-  int back = w->across.sign < 0 ? (int)w->across.taps - 1 : 0;
-  put_places(g, &w->across);
-  put_const(g, w->down.step);
-  put(g, DHC_DIM_MUL);
-  put_const(g, tile);
-  put(g, DHC_DIM_LE);
-  if (joined) put(g, DHC_DIM_AND);
-  put_const(g, back - 4);
-  put_arg(g, dhc_spec_offset_arg(g->spec, w->image, w->across.term));
-  put(g, DHC_DIM_LE);
-  put(g, DHC_DIM_AND);
-  put_places(g, &w->across);
-  put_arg(g, dhc_spec_offset_arg(g->spec, w->image, w->across.term));
-  put(g, DHC_DIM_ADD);
-  put_const(g, w->across.taps - 1 - back - 4);
-  put(g, DHC_DIM_ADD);
-  put_line(g, w);
-  put(g, DHC_DIM_LE);
-  put(g, DHC_DIM_AND);
-  /* images of a tile */
-  put_const(g, tile);
-  put_places(g, &w->down);
-  put_places(g, &w->across);
-  put(g, DHC_DIM_MUL);
-  put(g, DHC_DIM_FLOORDIV);
-  put_const(g, 1);
-  put(g, DHC_DIM_MAX);
-  /* times lines seen of each */
-  put_const(g, tile);
-  put_places(g, &w->across);
-  put(g, DHC_DIM_FLOORDIV);
-  put_places(g, &w->down);
-  put(g, DHC_DIM_MIN);
-  put_const(g, w->down.taps - 1);
-  put(g, DHC_DIM_ADD);
-  put(g, DHC_DIM_MUL);
-  put_line(g, w);
-  put_const(g, 4);
-  put(g, DHC_DIM_ADD);
-  put(g, DHC_DIM_MUL);
-  put_const(g, plane - 4);
-  put(g, DHC_DIM_LE);
-  put(g, DHC_DIM_AND);
-}
-
-typedef struct ImageForm {
-  int v[8], tiles, outs; /* at least so many tiles and outs */
-} ImageForm;
-
-/* Convolutions that walk images by single pixels: large tiles where they are many, smaller ones whose warps share the
- * channels of a step where not. */
-static int image_tiles(const DhcSpec *s, const Roles *r, int parts, bool bf16, DhcArena *arena, DhcSchedule *out) {
-  static const ImageForm tf32[] = {{{128, 256, 8, 2, 4, 1, 3, 488}, 100, 96},
-                                   {{128, 128, 8, 2, 4, 1, 3, 296}, 100, 96},
-                                   {{64, 64, 16, 2, 2, 2, 2, 168}, 100, 0},
-                                   {{32, 64, 32, 1, 2, 4, 2, 168}, 0, 0}},
-                         pairs[] = {{{128, 256, 16, 2, 4, 1, 2, 488}, 100, 96},
-                                    {{128, 128, 16, 2, 4, 1, 2, 296}, 100, 96},
-                                    {{64, 64, 16, 2, 4, 1, 2, 168}, 100, 0},
-                                    {{32, 64, 32, 1, 4, 2, 2, 168}, 0, 0}};
-  const ImageForm *form = bf16 ? pairs : tf32;
-  DhcSpecWindow w;
-  if (s->kind != DHC_KIND_CONV || !dhc_spec_window(s, &w) || !(r->rows >> w.out & 1)) return 0;
-  for (int i = 0; i < 4; i++) {
-    Guard g = {.arena = arena, .spec = s};
-    put_bound(&g, 1u << w.channel, tf32[i].v[2], false);
-    if (form[i].tiles) put_bound(&g, r->rows | r->cols | r->batch, (int64_t)form[i].tiles * form[i].v[0] * form[i].v[1], false);
-    if (form[i].outs) put_bound(&g, r->rows, form[i].outs, false);
-    put_image(&g, &w, form[i].v[1], form[i].v[7]);
-    int v[8];
-    memcpy(v, form[i].v, sizeof v);
-    if (i >= 2) v[5] += parts;
-    out[i] = (DhcSchedule){.template_name = "image", .guard = guard_of(&g)};
-    memcpy(out[i].v, v, sizeof v);
-  }
-  return 4;
-}
-
-/* Template "filters" at these sizes: a line fits a step of so many pixels, and what a band sees a plane, twelve elements
- * less for what is read beyond; beside a line lie no more than four zeros. Joined by and with the guard so far. */
-static void put_filters(Guard *g, const DhcSpecFilters *w, int pixels) {
-  int offset = dhc_spec_offset_arg(g->spec, w->image, w->across.term);
-  put_const(g, -4);
-  put_arg(g, offset);
-  put_op(g, DHC_DIM_LE);
-  put_op(g, DHC_DIM_AND);
-  put_count(g, 1u << w->across.place);
-  put_arg(g, offset);
-  put_op(g, DHC_DIM_ADD);
-  put_const(g, w->across.taps - 5);
-  put_op(g, DHC_DIM_ADD);
-  put_arg(g, offset + 1);
-  put_op(g, DHC_DIM_LE);
-  put_op(g, DHC_DIM_AND);
-  for (int i = 0; i < 2; i++) { /* pixels of a line, with zeros; then lines of a band */
-    if (i) put_const(g, pixels);
-    put_count(g, 1u << w->across.place);
-    put_const(g, 8);
-    put_op(g, DHC_DIM_CEILDIV);
-    put_const(g, 8);
-    put_op(g, DHC_DIM_MUL);
-    if (!i) {
-      put_const(g, pixels);
-      put_op(g, DHC_DIM_LE);
-      put_op(g, DHC_DIM_AND);
-    }
-  }
-  put_op(g, DHC_DIM_FLOORDIV);
-  put_count(g, 1u << w->down.place);
-  put_op(g, DHC_DIM_MIN);
-  put_const(g, w->down.taps - 1);
-  put_op(g, DHC_DIM_ADD);
-  put_arg(g, offset + 1);
-  put_const(g, 4);
-  put_op(g, DHC_DIM_CEILDIV);
-  put_const(g, 1);
-  put_op(g, DHC_DIM_ADD);
-  put_const(g, 4);
-  put_op(g, DHC_DIM_MUL);
-  put_op(g, DHC_DIM_MUL);
-  put_const(g, pixels + DHC_FILTERS_PLANE - 12);
-  put_op(g, DHC_DIM_LE);
-  put_op(g, DHC_DIM_AND);
-}
-
-/* Filter gradients of that form, of not too few channels. */
-static int filter_tiles(const DhcSpec *s, DhcArena *arena, DhcSchedule *out) {
-  static const int form[2][8] = {{128, 32, 64, 2, 4, 1, 3, 132}, {64, 32, 64, 1, 4, 1, 3, 264}}, outs[2] = {72, 24};
-  DhcSpecFilters w;
-  if (s->kind != DHC_KIND_CONV_DW || !dhc_spec_filters(s, &w) || w.down.taps * w.across.taps > 9) return 0;
-  for (int i = 0; i < 2; i++) {
-    Guard g = {.arena = arena, .spec = s};
-    put_bound(&g, 1u << w.channel, 12, false);
-    put_bound(&g, 1u << w.out, outs[i], false);
-    put_filters(&g, &w, form[i][2]);
-    out[i] = (DhcSchedule){.template_name = "filters", .guard = guard_of(&g)};
-    memcpy(out[i].v, form[i], sizeof out[i].v);
-  }
-  return 2;
-}
-
-/* In tf32 or bf16, with matrix instructions: few rows take low tiles, whose warps share the ks of a step; many tiles large
- * ones, which read each element less often; few tiles of long sums are cut along k, of short ones they are small. Rows
- * of ranges have tiles range by range, most of them not full. Operands are rounded where multiplying is what takes the
- * time, in tiles that fill the machine, long sums and convolutions that nothing chooses by; elsewhere, where experts are
- * chosen too, two parts cost little. */
-static int warp_tiles(const DhcSpec *s, const Roles *r, bool bf16, bool groups, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
-  int n = 0, parts = chooses(s) ? TWO_PARTS : 0, large_step = bf16 ? 32 : 16, large_stages = bf16 ? 3 : 4;
-  bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW;
-  uint32_t results = r->rows | r->cols | r->batch;
-  Guard few = {.arena = arena, .spec = s}, grand = few, many = few, wide = few, deep = few, small = few;
-  bool grouped = groups && !bf16 && !conv; /* a group's tile is 128 rows by all columns of the tile */
-  if (r->ranges && r->k & (r->k - 1)) { /* of rows: ranges and ks are summed over */
-    put_bound(&few, r->rows, 512, true);
-    Guard narrow = {.arena = arena, .spec = s};
-    put_bound(&narrow, r->rows, 512, true);
-    put_bound(&narrow, r->cols, 512, true);
-    out[n++] = tile_class(&narrow, (int[8]){16, 16, 128, 1, 2, 4 + TWO_PARTS, 3});
-    out[n++] = tile_class(&few, (int[8]){16, 64, 32, 1, 4, 1 + TWO_PARTS, 4});
-  } else if (!r->ranges) {
-    put_bound(&few, r->rows, FEW_ROWS, true);
-    out[n++] = tile_class(&few, (int[8]){16, 8, 128, 1, 1, 8 + TWO_PARTS, 3});
-    int images = image_tiles(s, r, parts, bf16, arena, out + n), filters = bf16 ? 0 : filter_tiles(s, arena, out + n);
-    n += images + filters;
-    put_bound(&many, results, (int64_t)MANY_TILES * 128 * 128, false);
-    put_bound(&many, r->rows, 96, false);
-    if (grouped && !r->pair) {
-      put_bound(&grand, results, (int64_t)GRAND_TILES * 128 * 256, false);
-      put_bound(&grand, r->rows, 96, false);
-      put_bound(&grand, r->cols, 192, false);
-      put_bound(&grand, r->k, DEEP, false);
-      out[n++] = tile_class(&grand, (int[8]){128, 256, 32, 8, 1, 1 + IN_GROUPS, 4});
-    }
-    if (grouped) out[n++] = tile_class(&many, (int[8]){128, 128, 32, 8, 1, 1 + IN_GROUPS, r->pair ? 4 : 3});
-    else if (!r->pair && !images && !filters) out[n++] = tile_class(&many, (int[8]){128, 128, large_step, 2, 2, 1, large_stages});
-    put_bound(&wide, results, (int64_t)MANY_TILES * 128 * 128, false);
-    put_bound(&wide, r->cols, 256, false);
-    if (conv) out[n++] = tile_class(&wide, (int[8]){64, 256, 32, 2, 4, 1, 2});
-    if (!conv) {
-      Guard large = {.arena = arena, .spec = s};
-      put_bound(&large, results, (int64_t)FEW_LARGE * 128 * 128, false);
-      put_bound(&large, r->k, 4 * DEEP, false);
-      put_bound(&large, r->rows, 96, false);
-      if (grouped && !r->pair) out[n++] = tile_class(&large, (int[8]){128, 128, 32, 8, 1, 1 + IN_GROUPS, 3, 2 * MANY_TILES});
-      else if (!r->pair) out[n++] = tile_class(&large, (int[8]){128, 128, large_step, 2, 2, 1, large_stages, 2 * MANY_TILES});
-    }
-    put_bound(&deep, results, (int64_t)FEW_TILES * 64 * 64, true);
-    put_bound(&deep, r->k, DEEP, false);
-    if (s->kind == DHC_KIND_CONV_DW && !filters) {
-      Guard tall = {.arena = arena, .spec = s};
-      put_bound(&tall, results, (int64_t)FEW_TILES * 64 * 64, true);
-      put_bound(&tall, r->k, DEEP, false);
-      put_bound(&tall, r->rows, 96, false);
-      out[n++] = tile_class(&tall, (int[8]){128, 64, 32, 2, 4, 1, 3, 2 * MANY_TILES});
-    }
-    int wider = s->kind == DHC_KIND_CONV ? 128 : 64;
-    if (!images) out[n++] = tile_class(&deep, (int[8]){64, wider, 32, 2, 4, 1 + parts, 3, 2 * MANY_TILES});
-    put_bound(&small, results, (int64_t)MANY_TILES * 64 * 64, true);
-    if (!conv) out[n++] = tile_class(&small, (int[8]){32, 32, 64, 2, 2, 2 + TWO_PARTS, 3});
-  }
-  bool plain = !conv && !r->ranges && !r->pair; /* four warps: fragments of 32 x 32 are read for more products */
-  if (plain) out[n++] = tile_class(&(Guard){0}, (int[8]){64, 64, 32, 2, 2, 1, 4});
-  else out[n++] = tile_class(&(Guard){0}, (int[8]){64, 64, 32, 2, 4, 1 + (conv ? parts : TWO_PARTS), 3});
-  for (int i = 0; i < n && bf16; i++) out[i].v[5] += IN_BF16;
-  return n;
-}
-
-/* Exact: few rows waste a tile of 64; those of ragged contractions meet many matrices, a few rows each. Few tiles of long
- * sums are cut into the blocks of the product rule. */
-static int gpu_tiles(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
-  Roles r = roles_of(s);
-  if (t->compute != DHC_COMPUTE_F32) return warp_tiles(s, &r, t->compute == DHC_COMPUTE_BF16, t->groups, arena, out);
-  int n = 0;
-  Guard few = {.arena = arena, .spec = s}, deep = few;
-  put_bound(&few, r.rows, r.ranges ? 1024 : FEW_ROWS, true);
-  out[n++] = tile_class(&few, (int[8]){16, 16, 64, 1, 2, 0, 3});
-  put_bound(&deep, r.rows | r.cols | r.batch, (int64_t)FEW_TILES * 64 * 64, true);
-  put_bound(&deep, r.k, DEEP, false);
-  if (!r.ranges) out[n++] = tile_class(&deep, (int[8]){64, 64, 16, 4, 4, 0, 3, 1});
-  out[n++] = tile_class(&(Guard){0}, (int[8]){64, 64, 16, 4, 4, 0, 3});
-  return n;
-}
-
 enum {
   LONG_FOLD = 8192, FEW_FOLDS = 1024, HUGE_FOLDS = 1 << 24, /* elements of all folds: beyond, blocks of the sum rule are many */
   MANY_ROWS = 1024, ROW_PIECE = 2048, SHORT_PIECE = 512, PLAIN_NODES = 8,
@@ -505,9 +170,9 @@ static int64_t folded(const DhcSpec *s) {
 
 /* An element a thread where there are few: threads are what hides the way to memory. */
 static int gpu_maps(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
-  Guard g = {.arena = arena, .spec = s};
-  put_bound(&g, dhc_spec_axes(s, DHC_AXIS_PAR), FEW_ELEMENTS, true);
-  out[0] = (DhcSchedule){.template_name = "elements", .v = {0, 128, 1}, .guard = guard_of(&g)};
+  DhcSizeGuard g = {.arena = arena, .spec = s};
+  dhc_size_bound(&g, dhc_spec_axes(s, DHC_AXIS_PAR), FEW_ELEMENTS, true);
+  out[0] = (DhcSchedule){.template_name = "elements", .v = {0, 128, 1}, .guard = dhc_size_guard(&g)};
   out[1] = (DhcSchedule){.template_name = "elements", .v = {0, 256, 4}};
   return 2;
 }
@@ -525,17 +190,17 @@ static bool along_rows(const DhcSpec *s) {
  * more of them than the machine holds at once. */
 static int gpu_long_rows(const DhcSpec *s, int at_once, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR), red = dhc_spec_axes(s, DHC_AXIS_RED);
-  Guard some = {.arena = arena, .spec = s}, many = some;
+  DhcSizeGuard some = {.arena = arena, .spec = s}, many = some;
   for (int i = 0; i < 2; i++) {
-    Guard *g = i ? &many : &some;
-    put_bound(g, red, LONG_FOLD, false);
-    put_bound(g, par, FEW_FOLDS, true);
+    DhcSizeGuard *g = i ? &many : &some;
+    dhc_size_bound(g, red, LONG_FOLD, false);
+    dhc_size_bound(g, par, FEW_FOLDS, true);
   }
   int n = 0;
-  put_bound(&some, par | red, HUGE_FOLDS, true);
-  DhcSchedule whole = {.template_name = "rows_split", .v = {0, 256, 32, 2 * ROW_PIECE, at_once, 1}, .guard = guard_of(&some)};
+  dhc_size_bound(&some, par | red, HUGE_FOLDS, true);
+  DhcSchedule whole = {.template_name = "rows_split", .v = {0, 256, 32, 2 * ROW_PIECE, at_once, 1}, .guard = dhc_size_guard(&some)};
   if (along_rows(s)) out[n++] = whole;
-  out[n++] = (DhcSchedule){.template_name = "rows_split", .v = {0, 256, 32, ROW_PIECE, at_once}, .guard = guard_of(&many)};
+  out[n++] = (DhcSchedule){.template_name = "rows_split", .v = {0, 256, 32, ROW_PIECE, at_once}, .guard = dhc_size_guard(&many)};
   return n;
 }
 
@@ -553,20 +218,20 @@ static int gpu_rows(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_C
   }
   if (dhc_spec_may_split(s)) n = gpu_long_rows(s, at_once, arena, out);
   if (few < 0) {
-    Guard tiny = {.arena = arena, .spec = s}, small = tiny, brief = tiny;
-    put_bound(&tiny, red, FEW_UNKNOWN, true);
-    out[n++] = (DhcSchedule){.template_name = "elements", .v = {0, 256, 4, 1}, .guard = guard_of(&tiny)};
-    put_bound(&small, red, FEW_PARTIALS, true);
-    put_bound(&small, par, MANY_PLACES, false);
-    out[n++] = (DhcSchedule){.template_name = "elements", .v = {0, 128, 1, 1}, .guard = guard_of(&small)};
-    put_bound(&brief, red, SHORT_ROW, true);
-    put_bound(&brief, par, MANY_PLACES, false);
-    if (along_rows(s)) out[n++] = (DhcSchedule){.template_name = "row", .v = {0, 1}, .guard = guard_of(&brief)};
+    DhcSizeGuard tiny = {.arena = arena, .spec = s}, small = tiny, brief = tiny;
+    dhc_size_bound(&tiny, red, FEW_UNKNOWN, true);
+    out[n++] = (DhcSchedule){.template_name = "elements", .v = {0, 256, 4, 1}, .guard = dhc_size_guard(&tiny)};
+    dhc_size_bound(&small, red, FEW_PARTIALS, true);
+    dhc_size_bound(&small, par, MANY_PLACES, false);
+    out[n++] = (DhcSchedule){.template_name = "elements", .v = {0, 128, 1, 1}, .guard = dhc_size_guard(&small)};
+    dhc_size_bound(&brief, red, SHORT_ROW, true);
+    dhc_size_bound(&brief, par, MANY_PLACES, false);
+    if (along_rows(s)) out[n++] = (DhcSchedule){.template_name = "row", .v = {0, 1}, .guard = dhc_size_guard(&brief)};
   }
   if (n < DHC_MAX_CLASSES - 1) {
-    Guard many = {.arena = arena, .spec = s};
-    put_bound(&many, par, MANY_ROWS, false);
-    out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, 64, 32, SHORT_PIECE, at_once}, .guard = guard_of(&many)};
+    DhcSizeGuard many = {.arena = arena, .spec = s};
+    dhc_size_bound(&many, par, MANY_ROWS, false);
+    out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, 64, 32, SHORT_PIECE, at_once}, .guard = dhc_size_guard(&many)};
   }
   out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, 256, 32, ROW_PIECE, at_once}};
   return n;
@@ -577,17 +242,17 @@ enum { MOST_COUNTED = 1 << 24, MANY_CHANNELS = 16384, BACK_SEGMENT = 128 };
 static int gpu_scans(const DhcSpec *s, bool nearly, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   int n = 0;
   if (dhc_spec_counts(s)) {
-    Guard g = {.arena = arena, .spec = s};
-    put_count(&g, dhc_spec_axes(s, DHC_AXIS_SEQ));
-    put_const(&g, MOST_COUNTED);
-    put(&g, DHC_DIM_LE);
-    out[n++] = (DhcSchedule){.template_name = "count", .v = {0, 512}, .guard = guard_of(&g)};
+    DhcSizeGuard g = {.arena = arena, .spec = s};
+    dhc_size_count(&g, dhc_spec_axes(s, DHC_AXIS_SEQ));
+    dhc_size_const(&g, MOST_COUNTED);
+    dhc_size_put(&g, DHC_DIM_LE);
+    out[n++] = (DhcSchedule){.template_name = "count", .v = {0, 512}, .guard = dhc_size_guard(&g)};
   }
   bool states = dhc_spec_axes(s, DHC_AXIS_RED) != 0;
   if (states && nearly) { /* few channels are cut into segments of steps, so that there is something for every multiprocessor */
-    Guard g = {.arena = arena, .spec = s};
-    put_bound(&g, dhc_spec_axes(s, DHC_AXIS_PAR), MANY_CHANNELS, false);
-    out[n++] = (DhcSchedule){.template_name = "scan_states", .v = {0, 64, 64, 8, 1}, .guard = guard_of(&g)};
+    DhcSizeGuard g = {.arena = arena, .spec = s};
+    dhc_size_bound(&g, dhc_spec_axes(s, DHC_AXIS_PAR), MANY_CHANNELS, false);
+    out[n++] = (DhcSchedule){.template_name = "scan_states", .v = {0, 64, 64, 8, 1}, .guard = dhc_size_guard(&g)};
     out[n++] = (DhcSchedule){.template_name = "scan_states", .v = {0, 64, 64, 8, 1, 64}};
     return n;
   }
@@ -597,11 +262,11 @@ static int gpu_scans(const DhcSpec *s, bool nearly, DhcArena *arena, DhcSchedule
 
 /* Few channels are cut into segments of steps, so that there is something for every multiprocessor. */
 static int gpu_scans_back(const DhcSpec *s, bool nearly, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
-  Guard g = {.arena = arena, .spec = s};
+  DhcSizeGuard g = {.arena = arena, .spec = s};
   int channels = 0; /* the last parallel axis */
   while (channels < s->n_axes && s->axis[channels].role == DHC_AXIS_PAR) channels++;
-  put_bound(&g, dhc_spec_axes(s, DHC_AXIS_PAR), MANY_CHANNELS, false);
-  out[0] = (DhcSchedule){.template_name = "scan_back", .v = {channels, 256, 0, 2, nearly}, .guard = guard_of(&g)};
+  dhc_size_bound(&g, dhc_spec_axes(s, DHC_AXIS_PAR), MANY_CHANNELS, false);
+  out[0] = (DhcSchedule){.template_name = "scan_back", .v = {channels, 256, 0, 2, nearly}, .guard = dhc_size_guard(&g)};
   out[1] = (DhcSchedule){.template_name = "scan_back", .v = {channels, 256, BACK_SEGMENT, 2, nearly}};
   return 2;
 }
@@ -611,11 +276,11 @@ static int gpu_chains(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX
   uint32_t unknown = 0;
   for (int a = 0; a < s->n_axes; a++)
     if (s->axis[a].role == DHC_AXIS_RED && !s->axis[a].extent) unknown |= 1u << a;
-  Guard g = {.arena = arena, .spec = s};
-  put_count(&g, unknown);
-  put_const(&g, DHC_SUM_BLOCK);
-  put(&g, DHC_DIM_LE);
-  out[0] = (DhcSchedule){.template_name = "chain_rows", .v = {0, 64, 32, 4}, .guard = guard_of(&g)};
+  DhcSizeGuard g = {.arena = arena, .spec = s};
+  dhc_size_count(&g, unknown);
+  dhc_size_const(&g, DHC_SUM_BLOCK);
+  dhc_size_put(&g, DHC_DIM_LE);
+  out[0] = (DhcSchedule){.template_name = "chain_rows", .v = {0, 64, 32, 4}, .guard = dhc_size_guard(&g)};
   out[1] = (DhcSchedule){.template_name = "chain_plain", .v = {0, 1}};
   return 2;
 }
@@ -640,7 +305,7 @@ static int gpu_classes(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *aren
   case DHC_KIND_SCAN_BACK: return gpu_scans_back(s, nearly, arena, out);
   case DHC_KIND_SCATTER: return gpu_scatters(s, out);
   case DHC_KIND_CHAIN: return gpu_chains(s, arena, out);
-  default: return gpu_tiles(s, t, arena, out);
+  default: return dhc_schedule_tiles(s, t, arena, out);
   }
 }
 
@@ -648,56 +313,56 @@ static int gpu_classes(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *aren
 
 enum { NEAR = 1 << 30, SLACK = 256, SPLIT_PRODUCTS = 1 << 20 };
 
-static void put_size(Guard *g, int arg) { /* of a stride or an offset */
-  put_arg(g, arg);
-  put_const(g, 0);
-  put_arg(g, arg);
-  put(g, DHC_DIM_SUB);
-  put(g, DHC_DIM_MAX);
+static void put_size(DhcSizeGuard *g, int arg) { /* of a stride or an offset */
+  dhc_size_arg(g, arg);
+  dhc_size_const(g, 0);
+  dhc_size_arg(g, arg);
+  dhc_size_put(g, DHC_DIM_SUB);
+  dhc_size_put(g, DHC_DIM_MAX);
 }
 
 /* The farthest place along a term, in its operand's elements; what tiles compute of beyond the ends counts, too. */
-static void put_term_reach(Guard *g, int operand, int term) {
+static void put_term_reach(DhcSizeGuard *g, int operand, int term) {
   const DhcTerm *t = &g->spec->operand[operand].term[term];
-  put_const(g, 0);
+  dhc_size_const(g, 0);
   for (int i = 0; i < t->n_axes; i++) {
-    put_count(g, 1u << t->axis[i]);
-    put_const(g, SLACK);
-    put(g, DHC_DIM_ADD);
-    put_const(g, t->coef[i] < 0 ? -t->coef[i] : t->coef[i]);
-    put(g, DHC_DIM_MUL);
-    put(g, DHC_DIM_ADD);
+    dhc_size_count(g, 1u << t->axis[i]);
+    dhc_size_const(g, SLACK);
+    dhc_size_put(g, DHC_DIM_ADD);
+    dhc_size_const(g, t->coef[i] < 0 ? -t->coef[i] : t->coef[i]);
+    dhc_size_put(g, DHC_DIM_MUL);
+    dhc_size_put(g, DHC_DIM_ADD);
   }
   if (t->guarded) {
     int offset = dhc_spec_offset_arg(g->spec, operand, term);
     put_size(g, offset);
-    put(g, DHC_DIM_ADD);
-    put_arg(g, offset + 1);
-    put(g, DHC_DIM_ADD);
+    dhc_size_put(g, DHC_DIM_ADD);
+    dhc_size_arg(g, offset + 1);
+    dhc_size_put(g, DHC_DIM_ADD);
   }
   if (t->unit) return;
   put_size(g, dhc_spec_stride_arg(g->spec, operand, term));
-  put(g, DHC_DIM_MUL);
+  dhc_size_put(g, DHC_DIM_MUL);
 }
 
 /* All places of all operands, and all counts, are far below 2^31; false: the spec does not say so. Joined by and with
  * the guard so far. exact: of a split contraction's pieces, too, which are as many as blocks of the product rule. */
-static bool put_reach(Guard *g, bool exact) {
+static bool put_reach(DhcSizeGuard *g, bool exact) {
   const DhcSpec *s = g->spec;
   bool joined = g->code.n > 0;
-  put_const(g, 0);
+  dhc_size_const(g, 0);
   for (int o = 0; o < s->n_operands; o++)
     for (int t = 0; t < s->operand[o].n_terms; t++) {
       if (s->operand[o].term[t].index >= 0 && !s->operand[o].term[t].guarded) return false;
       put_term_reach(g, o, t);
-      put(g, DHC_DIM_ADD);
+      dhc_size_put(g, DHC_DIM_ADD);
     }
-  put_const(g, NEAR);
-  put(g, DHC_DIM_LE);
-  if (joined) put(g, DHC_DIM_AND);
-  put_bound(g, dhc_spec_axes(s, DHC_AXIS_PAR), NEAR, true);
-  put_bound(g, dhc_spec_axes(s, DHC_AXIS_SEQ), NEAR, true);
-  put_bound(g, dhc_spec_axes(s, DHC_AXIS_RED), exact ? SPLIT_PRODUCTS : NEAR, true);
+  dhc_size_const(g, NEAR);
+  dhc_size_put(g, DHC_DIM_LE);
+  if (joined) dhc_size_put(g, DHC_DIM_AND);
+  dhc_size_bound(g, dhc_spec_axes(s, DHC_AXIS_PAR), NEAR, true);
+  dhc_size_bound(g, dhc_spec_axes(s, DHC_AXIS_SEQ), NEAR, true);
+  dhc_size_bound(g, dhc_spec_axes(s, DHC_AXIS_RED), exact ? SPLIT_PRODUCTS : NEAR, true);
   return true;
 }
 
@@ -707,11 +372,11 @@ static int gpu_widths(const DhcSpec *s, bool exact, DhcArena *arena, int n, DhcS
   last.wide = true;
   bool any = dhc_spec_extra_arg(s, 0) > 0 && n < DHC_MAX_CLASSES;
   for (int i = 0; i < n; i++) {
-    Guard g = {.arena = arena, .spec = s};
-    for (int k = 0; k < out[i].guard.n_code; k++) put(&g, out[i].guard.code[k]);
+    DhcSizeGuard g = {.arena = arena, .spec = s};
+    for (int k = 0; k < out[i].guard.n_code; k++) dhc_size_put(&g, out[i].guard.code[k]);
     any = any && put_reach(&g, exact);
     if (!any) out[i].wide = true;
-    else out[i].guard = guard_of(&g);
+    else out[i].guard = dhc_size_guard(&g);
   }
   if (any) out[n++] = last;
   return n;

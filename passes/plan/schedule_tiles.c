@@ -1,0 +1,336 @@
+/* Schedules of contractions and convolutions on a GPU: what the numbers mean is said in backends/loop/tpl_tile.c, tpl_image.c and
+ * tpl_filters.c, which obey. */
+#include "passes/plan/schedule_internal.h"
+
+#include <string.h>
+
+/* A contraction by tiles (backends/loop/tpl_tile_roles.c): rows are what one operand alone varies over, columns, with the
+ * result's last axis, the other; batch, both. */
+typedef struct Roles {
+  uint32_t rows, cols, batch, k;
+  bool pair, ranges;
+} Roles;
+
+static Roles roles_of(const DhcSpec *s) {
+  uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR);
+  Roles r = {.ranges = s->kind == DHC_KIND_RAGGED};
+  for (int n = 0; n < s->n_nodes; n++) {
+    const DhcSpecNode *f = &s->node[n];
+    if (f->kind != DHC_SN_FOLD || f->op != DHC_OP_DOT_GENERAL) continue;
+    r.pair = r.k != 0;
+    uint32_t u = dhc_spec_varies(s, f->a[0]) & ~f->axes, v = dhc_spec_varies(s, f->a[1]) & ~f->axes;
+    int last = -1;
+    for (int a = 0; a < s->n_axes; a++)
+      if ((u | v) & par & 1u << a) last = a;
+    bool swap = last >= 0 && !(v >> last & 1);
+    r.rows = swap ? v & ~u : u & ~v;
+    r.cols = swap ? u & ~v : v & ~u;
+    r.batch = u & v;
+    r.k = f->axes;
+  }
+  return r;
+}
+
+
+enum { FEW_ROWS = 16, MANY_TILES = 128, FEW_TILES = 100, FEW_LARGE = 8, DEEP = 512, GRAND_TILES = 120, MANY_GROUPED = 100, MANY_RANGED = 4096, MANY_PIXELS = 8192 };
+
+static DhcSchedule tile_class(const DhcSizeGuard *g, const int v[8]) {
+  DhcSchedule s = {.template_name = "tile", .guard = dhc_size_guard(g)};
+  memcpy(s.v, v, sizeof s.v);
+  return s;
+}
+
+/* A gradient follows what a pooling window chose among results: what decides is nearly exact. */
+static bool chooses(const DhcSpec *s) {
+  for (int n = 0; n < s->n_nodes; n++)
+    if (s->node[n].kind == DHC_SN_FOLD && s->node[n].op == DHC_OP_ARGMAX) return true;
+  return false;
+}
+
+enum { TWO_PARTS = 16, IN_BF16 = 32, IN_GROUPS = 64 }; /* + v[5] */
+
+
+/* step * places, windows counted whole. */
+static void put_places(DhcSizeGuard *g, const DhcSpecLine *l) {
+  dhc_size_count(g, 1u << l->place);
+  dhc_size_const(g, l->step);
+  dhc_size_put(g, DHC_DIM_MUL);
+}
+
+static void put_line(DhcSizeGuard *g, const DhcSpecWindow *w) { /* of a plane in block memory, its four zeros left out */
+  dhc_size_arg(g, dhc_spec_offset_arg(g->spec, w->image, w->across.term) + 1);
+  dhc_size_const(g, 4);
+  dhc_size_put(g, DHC_DIM_CEILDIV);
+  dhc_size_const(g, 4);
+  dhc_size_put(g, DHC_DIM_MUL);
+}
+
+/* Template "image" at these sizes: a line, or whole windows of lines, fit a tile; what the tile sees fits a plane, and
+ * beside a line it sees no more than four zeros. Joined by and with the guard so far. */
+static void put_image(DhcSizeGuard *g, const DhcSpecWindow *w, int tile, int plane) {
+  bool joined = g->code.n > 0;
+  int back = w->across.sign < 0 ? (int)w->across.taps - 1 : 0;
+  put_places(g, &w->across);
+  dhc_size_const(g, w->down.step);
+  dhc_size_put(g, DHC_DIM_MUL);
+  dhc_size_const(g, tile);
+  dhc_size_put(g, DHC_DIM_LE);
+  if (joined) dhc_size_put(g, DHC_DIM_AND);
+  dhc_size_const(g, back - 4);
+  dhc_size_arg(g, dhc_spec_offset_arg(g->spec, w->image, w->across.term));
+  dhc_size_put(g, DHC_DIM_LE);
+  dhc_size_put(g, DHC_DIM_AND);
+  put_places(g, &w->across);
+  dhc_size_arg(g, dhc_spec_offset_arg(g->spec, w->image, w->across.term));
+  dhc_size_put(g, DHC_DIM_ADD);
+  dhc_size_const(g, w->across.taps - 1 - back - 4);
+  dhc_size_put(g, DHC_DIM_ADD);
+  put_line(g, w);
+  dhc_size_put(g, DHC_DIM_LE);
+  dhc_size_put(g, DHC_DIM_AND);
+  /* images of a tile */
+  dhc_size_const(g, tile);
+  put_places(g, &w->down);
+  put_places(g, &w->across);
+  dhc_size_put(g, DHC_DIM_MUL);
+  dhc_size_put(g, DHC_DIM_FLOORDIV);
+  dhc_size_const(g, 1);
+  dhc_size_put(g, DHC_DIM_MAX);
+  /* times lines seen of each */
+  dhc_size_const(g, tile);
+  put_places(g, &w->across);
+  dhc_size_put(g, DHC_DIM_FLOORDIV);
+  put_places(g, &w->down);
+  dhc_size_put(g, DHC_DIM_MIN);
+  dhc_size_const(g, w->down.taps - 1);
+  dhc_size_put(g, DHC_DIM_ADD);
+  dhc_size_put(g, DHC_DIM_MUL);
+  put_line(g, w);
+  dhc_size_const(g, 4);
+  dhc_size_put(g, DHC_DIM_ADD);
+  dhc_size_put(g, DHC_DIM_MUL);
+  dhc_size_const(g, plane - 4);
+  dhc_size_put(g, DHC_DIM_LE);
+  dhc_size_put(g, DHC_DIM_AND);
+}
+
+typedef struct ImageForm {
+  int v[8], tiles, outs; /* at least so many tiles and outs */
+} ImageForm;
+
+/* Convolutions that walk images by single pixels: large tiles where they are many, smaller ones whose warps share the
+ * channels of a step where not. */
+static int image_tiles(const DhcSpec *s, const Roles *r, int parts, bool bf16, DhcArena *arena, DhcSchedule *out) {
+  static const ImageForm tf32[] = {{{128, 256, 8, 2, 4, 1, 3, 488}, 100, 96},
+                                   {{128, 128, 8, 2, 4, 1, 3, 296}, 100, 96},
+                                   {{64, 64, 16, 2, 2, 2, 2, 168}, 100, 0},
+                                   {{32, 64, 32, 1, 2, 4, 2, 168}, 0, 0}},
+                         pairs[] = {{{128, 256, 16, 2, 4, 1, 2, 488}, 100, 96},
+                                    {{128, 128, 16, 2, 4, 1, 2, 296}, 100, 96},
+                                    {{64, 64, 16, 2, 4, 1, 2, 168}, 100, 0},
+                                    {{32, 64, 32, 1, 4, 2, 2, 168}, 0, 0}};
+  const ImageForm *form = bf16 ? pairs : tf32;
+  DhcSpecWindow w;
+  if (s->kind != DHC_KIND_CONV || !dhc_spec_window(s, &w) || !(r->rows >> w.out & 1)) return 0;
+  for (int i = 0; i < 4; i++) {
+    DhcSizeGuard g = {.arena = arena, .spec = s};
+    dhc_size_bound(&g, 1u << w.channel, tf32[i].v[2], false);
+    if (form[i].tiles) dhc_size_bound(&g, r->rows | r->cols | r->batch, (int64_t)form[i].tiles * form[i].v[0] * form[i].v[1], false);
+    if (form[i].outs) dhc_size_bound(&g, r->rows, form[i].outs, false);
+    put_image(&g, &w, form[i].v[1], form[i].v[7]);
+    int v[8];
+    memcpy(v, form[i].v, sizeof v);
+    if (i >= 2) v[5] += parts;
+    out[i] = (DhcSchedule){.template_name = "image", .guard = dhc_size_guard(&g)};
+    memcpy(out[i].v, v, sizeof v);
+  }
+  return 4;
+}
+
+/* Template "filters" at these sizes: a line fits a step of so many pixels, and what a band sees a plane, twelve elements
+ * less for what is read beyond; beside a line lie no more than four zeros. Joined by and with the guard so far. */
+static void put_filters(DhcSizeGuard *g, const DhcSpecFilters *w, int pixels) {
+  int offset = dhc_spec_offset_arg(g->spec, w->image, w->across.term);
+  dhc_size_const(g, -4);
+  dhc_size_arg(g, offset);
+  dhc_size_put(g, DHC_DIM_LE);
+  dhc_size_put(g, DHC_DIM_AND);
+  dhc_size_count(g, 1u << w->across.place);
+  dhc_size_arg(g, offset);
+  dhc_size_put(g, DHC_DIM_ADD);
+  dhc_size_const(g, w->across.taps - 5);
+  dhc_size_put(g, DHC_DIM_ADD);
+  dhc_size_arg(g, offset + 1);
+  dhc_size_put(g, DHC_DIM_LE);
+  dhc_size_put(g, DHC_DIM_AND);
+  for (int i = 0; i < 2; i++) { /* pixels of a line, with zeros; then lines of a band */
+    if (i) dhc_size_const(g, pixels);
+    dhc_size_count(g, 1u << w->across.place);
+    dhc_size_const(g, 8);
+    dhc_size_put(g, DHC_DIM_CEILDIV);
+    dhc_size_const(g, 8);
+    dhc_size_put(g, DHC_DIM_MUL);
+    if (!i) {
+      dhc_size_const(g, pixels);
+      dhc_size_put(g, DHC_DIM_LE);
+      dhc_size_put(g, DHC_DIM_AND);
+    }
+  }
+  dhc_size_put(g, DHC_DIM_FLOORDIV);
+  dhc_size_count(g, 1u << w->down.place);
+  dhc_size_put(g, DHC_DIM_MIN);
+  dhc_size_const(g, w->down.taps - 1);
+  dhc_size_put(g, DHC_DIM_ADD);
+  dhc_size_arg(g, offset + 1);
+  dhc_size_const(g, 4);
+  dhc_size_put(g, DHC_DIM_CEILDIV);
+  dhc_size_const(g, 1);
+  dhc_size_put(g, DHC_DIM_ADD);
+  dhc_size_const(g, 4);
+  dhc_size_put(g, DHC_DIM_MUL);
+  dhc_size_put(g, DHC_DIM_MUL);
+  dhc_size_const(g, pixels + DHC_FILTERS_PLANE - 12);
+  dhc_size_put(g, DHC_DIM_LE);
+  dhc_size_put(g, DHC_DIM_AND);
+}
+
+/* Filter gradients of that form, of not too few channels. */
+static int filter_tiles(const DhcSpec *s, DhcArena *arena, DhcSchedule *out) {
+  static const int form[2][8] = {{128, 32, 128, 2, 4, 1, 2, 132}, {64, 32, 64, 1, 4, 1, 2, 264}}, outs[2] = {72, 24};
+  DhcSpecFilters w;
+  if (s->kind != DHC_KIND_CONV_DW || !dhc_spec_filters(s, &w) || w.down.taps * w.across.taps > 9) return 0;
+  for (int i = 0; i < 2; i++) {
+    DhcSizeGuard g = {.arena = arena, .spec = s};
+    dhc_size_bound(&g, 1u << w.channel, 12, false);
+    dhc_size_bound(&g, 1u << w.out, outs[i], false);
+    dhc_size_bound(&g, dhc_spec_axes(s, DHC_AXIS_RED), MANY_PIXELS, false); /* two phases pay */
+    put_filters(&g, &w, form[i][2]);
+    out[i] = (DhcSchedule){.template_name = "filters", .guard = dhc_size_guard(&g)};
+    memcpy(out[i].v, form[i], sizeof out[i].v);
+  }
+  return 2;
+}
+
+/* Do all that is multiplied, loads but for ranges, lie along the last k in memory? Then a group's copies are sixteen bytes. */
+static bool along_k(const DhcSpec *s, const Roles *r) {
+  int last = -1;
+  for (int a = 0; a < s->n_axes; a++)
+    if (r->k >> a & 1) last = a;
+  for (int n = 0; n < s->n_nodes; n++) {
+    const DhcSpecNode *f = &s->node[n];
+    if (f->kind != DHC_SN_FOLD || f->op != DHC_OP_DOT_GENERAL) continue;
+    for (int i = 0; i < 2; i++) {
+      const DhcSpecNode *x = &s->node[f->a[i]];
+      if (r->ranges && x->kind == DHC_SN_EW && x->op == DHC_OP_SELECT) x = &s->node[x->a[1]];
+      if (x->kind != DHC_SN_LOAD || s->operand[x->operand].dtype != DHC_F32) return false;
+      bool along = false;
+      const DhcOperand *p = &s->operand[x->operand];
+      for (int t = 0; t < p->n_terms; t++) {
+        if (p->term[t].guarded || p->term[t].index >= 0 || p->term[t].div != 1) return false;
+        along = along || (p->term[t].unit && p->term[t].axis[0] == last);
+      }
+      if (!along) return false;
+    }
+  }
+  return true;
+}
+
+/* Rows of ranges, and ranges of ks: many of them, in large tiles as of plain contractions. */
+static int range_tiles(const DhcSpec *s, const Roles *r, bool grouped, bool bf16, DhcArena *arena, DhcSchedule *out) {
+  bool of_rows = r->k & (r->k - 1);
+  DhcSizeGuard many = {.arena = arena, .spec = s};
+  dhc_size_bound(&many, of_rows ? r->rows : r->k, MANY_RANGED, false);
+  dhc_size_bound(&many, of_rows ? r->cols : r->rows | r->cols, of_rows ? 96 : 128 * 128, false);
+  if (grouped && of_rows) out[0] = tile_class(&many, (int[8]){128, r->pair ? 128 : 256, 32, 8, 1, 1 + IN_GROUPS, 4});
+  else if (!r->pair) out[0] = tile_class(&many, (int[8]){128, 128, bf16 ? 32 : 16, 2, 2, 1, bf16 ? 3 : 4});
+  return (grouped && of_rows) || !r->pair;
+}
+
+/* In bf16: a tile of few products for what it reads, in which three of them cost little. */
+static bool is_small(const DhcSchedule *x) { return x->v[0] * x->v[1] <= 64 * 128; }
+
+/* In tf32 or bf16, with matrix instructions: few rows take low tiles, whose warps share the ks of a step; many tiles large
+ * ones, which read each element less often; few tiles of long sums are cut along k, of short ones they are small. Rows
+ * of ranges have tiles range by range, most of them not full. Operands are rounded where multiplying is what takes the
+ * time, in tiles that fill the machine, long sums and convolutions that nothing chooses by; elsewhere, where experts are
+ * chosen too, two parts cost little. */
+static int warp_tiles(const DhcSpec *s, const Roles *r, bool bf16, bool groups, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  int n = 0, parts = chooses(s) ? TWO_PARTS : 0, large_step = bf16 ? 32 : 16, large_stages = bf16 ? 3 : 4;
+  bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW;
+  uint32_t results = r->rows | r->cols | r->batch;
+  DhcSizeGuard few = {.arena = arena, .spec = s}, grand = few, many = few, wide = few, deep = few, small = few;
+  bool grouped = groups && !bf16 && !conv && along_k(s, r);
+  if (r->ranges && r->k & (r->k - 1)) { /* of rows: ranges and ks are summed over */
+    dhc_size_bound(&few, r->rows, 512, true);
+    DhcSizeGuard narrow = {.arena = arena, .spec = s};
+    dhc_size_bound(&narrow, r->rows, 512, true);
+    dhc_size_bound(&narrow, r->cols, 512, true);
+    out[n++] = tile_class(&narrow, (int[8]){16, 16, 128, 1, 2, 4 + TWO_PARTS, 3});
+    out[n++] = tile_class(&few, (int[8]){16, 64, 32, 1, 4, 1 + TWO_PARTS, 4});
+  } else if (!r->ranges) {
+    dhc_size_bound(&few, r->rows, FEW_ROWS, true);
+    out[n++] = tile_class(&few, (int[8]){16, 8, 128, 1, 1, 8 + TWO_PARTS, 3});
+    int images = image_tiles(s, r, parts, bf16, arena, out + n), filters = bf16 ? 0 : filter_tiles(s, arena, out + n);
+    n += images + filters;
+    dhc_size_bound(&many, results, (int64_t)MANY_TILES * 128 * 128, false);
+    dhc_size_bound(&many, r->rows, 96, false);
+    if (grouped && !r->pair) {
+      dhc_size_bound(&grand, results, (int64_t)GRAND_TILES * 128 * 256, false);
+      dhc_size_bound(&grand, r->rows, 96, false);
+      dhc_size_bound(&grand, r->cols, 192, false);
+      out[n++] = tile_class(&grand, (int[8]){128, 256, 32, 8, 1, 1 + IN_GROUPS, 4});
+    }
+    if (grouped && !r->pair) {
+      DhcSizeGuard some = {.arena = arena, .spec = s};
+      dhc_size_bound(&some, results, (int64_t)MANY_GROUPED * 64 * 128, false);
+      dhc_size_bound(&some, r->rows, 48, false);
+      out[n++] = tile_class(&some, (int[8]){64, 128, 32, 4, 1, 1 + IN_GROUPS, 4});
+    } else if (grouped) out[n++] = tile_class(&many, (int[8]){128, 128, 32, 8, 1, 1 + IN_GROUPS, 4});
+    else if (!r->pair && !images && !filters) out[n++] = tile_class(&many, (int[8]){128, 128, large_step, 2, 2, 1, large_stages});
+    dhc_size_bound(&wide, results, (int64_t)MANY_TILES * 128 * 128, false);
+    dhc_size_bound(&wide, r->cols, 256, false);
+    if (conv) out[n++] = tile_class(&wide, (int[8]){64, 256, 32, 2, 4, 1, 2});
+    if (!conv) {
+      DhcSizeGuard large = {.arena = arena, .spec = s};
+      dhc_size_bound(&large, results, (int64_t)FEW_LARGE * 128 * 128, false);
+      dhc_size_bound(&large, r->k, 4 * DEEP, false);
+      dhc_size_bound(&large, r->rows, 96, false);
+      if (!r->pair) out[n++] = tile_class(&large, (int[8]){128, 128, large_step, 2, 2, 1, large_stages, 2 * MANY_TILES});
+    }
+    dhc_size_bound(&deep, results, (int64_t)FEW_TILES * 64 * 64, true);
+    dhc_size_bound(&deep, r->k, DEEP, false);
+    if (s->kind == DHC_KIND_CONV_DW && !filters) {
+      DhcSizeGuard tall = {.arena = arena, .spec = s};
+      dhc_size_bound(&tall, results, (int64_t)FEW_TILES * 64 * 64, true);
+      dhc_size_bound(&tall, r->k, DEEP, false);
+      dhc_size_bound(&tall, r->rows, 96, false);
+      out[n++] = tile_class(&tall, (int[8]){128, 64, 32, 2, 4, 1, 3, 2 * MANY_TILES});
+    }
+    int wider = s->kind == DHC_KIND_CONV ? 128 : 64;
+    if (!images) out[n++] = tile_class(&deep, (int[8]){64, wider, 32, 2, 4, 1 + parts, 3, 2 * MANY_TILES});
+    dhc_size_bound(&small, results, (int64_t)MANY_TILES * 64 * 64, true);
+    if (!conv) out[n++] = tile_class(&small, (int[8]){32, 32, 64, 2, 2, 2 + TWO_PARTS, 3});
+  }
+  if (r->ranges) n += range_tiles(s, r, grouped, bf16, arena, out + n);
+  bool plain = !conv && !r->ranges && !r->pair; /* four warps: fragments of 32 x 32 are read for more products */
+  if (plain) out[n++] = tile_class(&(DhcSizeGuard){0}, (int[8]){64, 64, 32, 2, 2, 1, 4});
+  else out[n++] = tile_class(&(DhcSizeGuard){0}, (int[8]){64, 64, 32, 2, 4, 1 + (conv ? parts : TWO_PARTS), 3});
+  for (int i = 0; i < n && bf16; i++) out[i].v[5] += IN_BF16 + (is_small(&out[i]) && !(out[i].v[5] & TWO_PARTS) ? TWO_PARTS : 0);
+  return n;
+}
+
+/* Exact: few rows waste a tile of 64; those of ragged contractions meet many matrices, a few rows each. Few tiles of long
+ * sums are cut into the blocks of the product rule. */
+int dhc_schedule_tiles(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  Roles r = roles_of(s);
+  if (t->compute != DHC_COMPUTE_F32) return warp_tiles(s, &r, t->compute == DHC_COMPUTE_BF16, t->groups, arena, out);
+  int n = 0;
+  DhcSizeGuard few = {.arena = arena, .spec = s}, deep = few;
+  dhc_size_bound(&few, r.rows, r.ranges ? 1024 : FEW_ROWS, true);
+  out[n++] = tile_class(&few, (int[8]){16, 16, 64, 1, 2, 0, 3});
+  dhc_size_bound(&deep, r.rows | r.cols | r.batch, (int64_t)FEW_TILES * 64 * 64, true);
+  dhc_size_bound(&deep, r.k, DEEP, false);
+  if (!r.ranges) out[n++] = tile_class(&deep, (int[8]){64, 64, 16, 4, 4, 0, 3, 1});
+  out[n++] = tile_class(&(DhcSizeGuard){0}, (int[8]){64, 64, 16, 4, 4, 0, 3});
+  return n;
+}
