@@ -39,10 +39,11 @@ sed -i '0,/"done"/s//"left"/' recall/quick/mqar-16/sweep.json
 study recall --report > report.md 2> err || fail "a report of recall"
 grep -q "Not measured yet: .*: 1 of 4 runs" report.md || fail "an unfinished sweep is not said: $(cat report.md)"
 
-study expectations --only parameters,policies > expectations.md 2> err || fail "expectations: $(cat err)"
+study expectations --only parameters,policies,equal > expectations.md 2> err || fail "expectations: $(cat err)"
 grep -q '^| medium | 2.0 M | 32.06 M | 13.18 M | 16.0× | M7 A1 |$' expectations.md || fail "parameters: $(cat expectations.md)"
 grep -q "^- Sizes are wrong: .* 2.54, 32.1 and 342 million parameters, not 0.8, 2.0 and 8.5" expectations.md || fail "what it says in words: $(cat expectations.md)"
 grep -q "^| RL policy on the linear recurrence | 150 K | 149 K | 3 | \*\*[0-9]" expectations.md || fail "policies: $(cat expectations.md)"
+grep -q "^| width 16, pure transformer | A8 | 17 | 0.020 M .* | \*\*[0-9].* | \*\*[0-9]" expectations.md || fail "equal parameters: $(cat expectations.md)"
 
 # Sections of a file: put at its end, replaced where they are, nothing else touched.
 python3 - "$root" <<'P' || fail "sections of RESULTS.md"
