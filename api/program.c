@@ -261,6 +261,11 @@ static dhc_status check_inputs(const Version *v, const Inputs *x, const dhc_tens
     if (!x->by_param[i] && !t->absent) return missing(v, t->name, in, n_in);
     if (!x->by_param[i]) continue;
     dhc_dtype need = (dhc_dtype)t->dtype, got = (dhc_dtype)x->by_param[i]->dtype;
+    if (dhc_dtype_is_float(need) && got == DHC_U8)
+      return dhc_status_make(DHC_E_INPUT,
+                             "input '%s' is u8, entry '%s' needs %.*s; the model's entry normalize makes it of pixels: "
+                             "normalize<B, H, W>(pixels: u8[B, 3, H, W]) -> (%s: [B, 3, H, W]) { return float(pixels) * (1.0 / 255.0) }",
+                             t->name, v->entry, (int)strcspn(t->type, "["), t->type, t->name);
     if (dhc_dtype_is_float(need) != dhc_dtype_is_float(got))
       return dhc_status_make(DHC_E_INPUT, "input '%s' is %s, entry '%s' needs %.*s", t->name, dhc_dtype_name(got), v->entry,
                              (int)strcspn(t->type, "["), t->type);

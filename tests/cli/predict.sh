@@ -90,6 +90,19 @@ expect 1 "entry 'normalize' of Sums does not take pixels u8[B, C, H, W]" "$dhcc"
 expect 1 "entry 'normalize' of Sums takes 5 channels; pictures have 1 or 3" "$dhcc" predict sums.dhc --set channels=5 --weights w.safetensors p/gray.png
 sed 's/return concat.*/return sum(s) * one/; s/logits: \[B, channels + 1\]/logits: [1]/' sums.dhc > line.dhc
 expect 1 "result 'logits' of Sums is not [B, classes]" "$dhcc" predict line.dhc --weights w.safetensors p/gray.png
+cat > bare_loss.dhc <<'M'
+import std/nn
+import layers/linear
+model L() {
+  fc = Linear(64, 3)
+  loss<B>(image: [B, 1, 8, 8], target: i64[B]) -> (loss: [], logits: [B, 3]) {
+    logits = fc(reshape(image, [B, 64]))
+    return cross_entropy(logits, target), logits
+  }
+}
+M
+expect 1 "input 'image' is u8, entry 'loss' needs f32; the model's entry normalize makes it of pixels: normalize<B, H, W>(pixels: u8[B, 3, H, W]) -> (image: [B, 3, H, W]) { return float(pixels) * (1.0 / 255.0) }" \
+  "$dhcc" train bare_loss.dhc --data images:p/set --epochs 1 --quiet
 data() { expect 1 "$1" "$dhcc" train "${gray[@]}" --data "images:$2" --epochs 1 --quiet; }
 mkdir -p e1 e2/train e2/test/a e3/test/a e4/train/a e4/test/b e5/a
 cp p/gray.png e3/test/a && cp p/gray.png e4/train/a && cp p/gray.png e4/test/b && cp p/gray.png p/other.png e5/a
