@@ -211,11 +211,13 @@ bool dhc_train_step(DhcPassCtx *px, DhcFunc *loss, const DhcTrainRequest *rq, Dh
 
 /* Entries of a module of their own that look at tensors (measure.c). Results "first" are i64: the index of the first
  * element in question, DHC_MEASURE_NONE where there is none.
- *   measure  the flat range "$w" of n f32 elements: first that is not finite; "lo", "hi": least and largest element,
- *            of no meaning where some is not finite
+ *   measure  the flat range "$w" of n f32 elements: "ends", the largest element and the largest of the elements with
+ *            the other sign; not finite where some element is not
+ *   infinite of the same: first that is not finite
  *   nan      "$w" (where n is not 0), then every float buffer of the model: first NaN of each */
 #define DHC_MEASURE_NONE (INT64_C(1) << 52)
 DhcFunc *dhc_measure_entry(DhcModule *m, int64_t n);
+DhcFunc *dhc_infinite_entry(DhcModule *m, int64_t n);
 DhcFunc *dhc_nan_entry(DhcModule *m, int64_t n);
 
 #endif

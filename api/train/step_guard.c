@@ -18,6 +18,7 @@ struct StepGuard {
   int64_t version; /* of the program, for which `now` holds */
   bool measured;
   Version *measure; /* measures a flat range; NULL: not made yet (step_ready) */
+  Version *find;    /* finds in one what is not finite; NULL: it was not needed yet */
   DhcDevicePtr copy; /* to go back to; 0: none was needed yet */
   DhcArena arena; /* of one evaluation */
   char blame[200];
@@ -89,16 +90,29 @@ static bool proven(dhc_program *p, const dhc_update *u, const DhcFunc *f, double
 
 /* ---- looking at memory ------------------------------------------------------------------ */
 
+/* Index of the first element of flat k that is not finite; only asked where there is one. */
+static dhc_status find_bad(dhc_program *p, int k, int64_t *bad) {
+  struct StepGuard *g = p->guard;
+  double first;
+  if (!g->find) DHC_TRY(measure_make(p, dhc_infinite_entry(p->m->module, dhc_prog_layout(p->run)->n_weights), &g->find));
+  DHC_TRY(measure_run(p, g->find, k - 1));
+  DHC_TRY(exec_number(p, g->find, 0, &first));
+  *bad = first < (double)DHC_MEASURE_NONE ? (int64_t)first : -1;
+  return dhc_status_ok();
+}
+
 /* Range of flat k's elements; *bad: index of the first that is not finite, or -1. */
 static dhc_status measure(dhc_program *p, int k, DhcRange *out, int64_t *bad) {
-  enum { FIRST, LO, HI, N }; /* results of the entry */
-  Version *v = p->guard->measure;
-  double x[N];
-  DHC_TRY(measure_run(p, v, k - 1));
-  for (int i = 0; i < N; i++) DHC_TRY(exec_number(p, v, i, &x[i]));
-  *bad = x[FIRST] < (double)DHC_MEASURE_NONE ? (int64_t)x[FIRST] : -1;
-  *out = (DhcRange){fmin(x[LO], 0), fmax(x[HI], 0)};
-  return dhc_status_ok();
+  const Version *v = p->guard->measure;
+  DhcTensorView view;
+  DhcDevicePtr at;
+  double end[2];
+  DHC_TRY(measure_run(p, p->guard->measure, k - 1));
+  DHC_TRY(dhc_prog_result(v->loaded, 0, &view, &at));
+  DHC_TRY(dhc_device_get(dhc_prog_device(p->run), at, view.dtype, end, DHC_F64, 2));
+  *bad = -1;
+  *out = (DhcRange){fmin(-end[1], 0), fmax(end[0], 0)};
+  return isfinite(end[0]) && isfinite(end[1]) ? dhc_status_ok() : find_bad(p, k, bad);
 }
 
 static void blame(dhc_program *p, int k, int64_t bad) {
@@ -224,6 +238,7 @@ dhc_status step_run(dhc_program *p, Version *v, const DhcTensorView *const *in, 
 void step_close(dhc_program *p) {
   if (!p->guard) return;
   if (p->guard->measure) dhc_prog_unload(p->guard->measure->loaded);
+  if (p->guard->find) dhc_prog_unload(p->guard->find->loaded);
   if (p->guard->copy) dhc_prog_device(p->run)->ops->free(dhc_prog_device(p->run), p->guard->copy);
   dhc_arena_fini(&p->guard->arena);
   free(p->guard);

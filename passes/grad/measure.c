@@ -23,14 +23,26 @@ static DhcValue *flat(DhcFunc *f, int64_t n) {
   return dhc_func_param(f, &t, (DhcParamInfo){DHC_NAME_WEIGHTS, DHC_ROLE_FLAT, -1}, (DhcSpan){0});
 }
 
+/* One kernel, whose rows are the elements and the elements turned round: max gives NaN where one is. */
 DhcFunc *dhc_measure_entry(DhcModule *m, int64_t n) {
-  static const int64_t axis = 0;
+  static const int64_t axis = 1;
   DhcBuilder b;
   DhcFunc *f = begin(m, &b);
-  DhcValue *x = flat(f, n), *finite = dhc_b_unary(&b, DHC_OP_IS_FINITE, x);
-  dhc_func_result(f, first(&b, x, dhc_b_unary(&b, DHC_OP_NOT, finite)), "first");
-  dhc_func_result(f, dhc_b_reduce(&b, DHC_OP_REDUCE_MIN, x, &axis, 1, false), "lo");
-  dhc_func_result(f, dhc_b_reduce(&b, DHC_OP_REDUCE_MAX, x, &axis, 1, false), "hi");
+  DhcDims *cx = f->module->dims;
+  const DhcDim *row[2] = {dhc_dim_const(cx, 1), dhc_dim_const(cx, n)}, *two[2] = {dhc_dim_const(cx, 2), dhc_dim_const(cx, 1)};
+  DhcAttr a[3] = {dhc_attr_int(0), dhc_attr_dtype(DHC_I64), dhc_attr_dims(f->module, two, 2)};
+  DhcValue *x = dhc_b_reshape(&b, flat(f, n), row, 2);
+  DhcValue *turned = dhc_b_binary(&b, DHC_OP_GT, dhc_build1(&b, DHC_OP_IOTA, NULL, 0, a, 3), dhc_b_scalar(&b, DHC_I64, 0));
+  x = dhc_b_select(&b, turned, dhc_b_unary(&b, DHC_OP_NEG, x), x);
+  dhc_func_result(f, dhc_b_reduce(&b, DHC_OP_REDUCE_MAX, x, &axis, 1, false), "ends");
+  return f;
+}
+
+DhcFunc *dhc_infinite_entry(DhcModule *m, int64_t n) {
+  DhcBuilder b;
+  DhcFunc *f = begin(m, &b);
+  DhcValue *x = flat(f, n);
+  dhc_func_result(f, first(&b, x, dhc_b_unary(&b, DHC_OP_NOT, dhc_b_unary(&b, DHC_OP_IS_FINITE, x))), "first");
   return f;
 }
 
