@@ -186,7 +186,6 @@ static dhc_status check_options(const dhc_build_options *o, const dhc_session *s
     if (o->variants[i].weights && !knows_weights(o))
       return dhc_status_make(DHC_E_USAGE, "--variant-weights: variant '%s' has weights and another has none (--weights are for all others)", o->variants[i].name);
   if (o->quantize && !knows_weights(o)) return dhc_status_make(DHC_E_USAGE, "--quantize: needs --weights");
-  if (o->data && !o->quantize) return dhc_status_make(DHC_E_USAGE, "--data: of build, needs --quantize, whose accuracy it measures");
   if (o->selftest && !knows_weights(o)) return dhc_status_make(DHC_E_USAGE, "--selftest: needs --weights");
   if (o->weights_file && !knows_weights(o)) return dhc_status_make(DHC_E_USAGE, "--weights-file %s: needs --weights", o->weights_file);
   return session_makes_objects(s);

@@ -206,6 +206,10 @@ dhc_status dhc_sweep_steps(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_
   DOOR(sweep_session(w), api_sweep_steps(w, row, ctx));
 }
 
+dhc_status dhc_sweep_objects(dhc_sweep *w, const dhc_build_options *o, bool (*row)(void *ctx, const dhc_sweep_object_row *r), void *ctx) {
+  DOOR(sweep_session(w), api_sweep_objects(w, o, row, ctx));
+}
+
 dhc_status dhc_sweep_costs(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_cost_row *r), void *ctx) {
   DOOR(sweep_session(w), api_sweep_costs(w, row, ctx));
 }

@@ -50,6 +50,7 @@ dhc_status api_cache_prune(dhc_session *s, int64_t max_bytes, int64_t *removed) 
 dhc_status api_doctor_json(dhc_session *s, char **out) DHC_MUST_USE;
 dhc_status api_sweep_open(dhc_session *s, const dhc_sweep_options *o, dhc_sweep **out) DHC_MUST_USE;
 dhc_status api_sweep_steps(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_row *r), void *ctx) DHC_MUST_USE;
+dhc_status api_sweep_objects(dhc_sweep *w, const dhc_build_options *o, bool (*row)(void *ctx, const dhc_sweep_object_row *r), void *ctx) DHC_MUST_USE;
 dhc_status api_sweep_costs(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_cost_row *r), void *ctx) DHC_MUST_USE;
 dhc_status api_sweep_train(dhc_sweep *w, const dhc_sweep_train_options *o, dhc_sweep_train_result *out) DHC_MUST_USE;
 dhc_status api_sweep_merge(const char *out, const char *const *folders, int n, dhc_sweep_train_result *result) DHC_MUST_USE;

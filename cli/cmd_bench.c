@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "cli/cli.h"
+#include "cli/report.h"
 
 enum { MAX_ARGS = 24, MAX_BLOCKS = 64, SAMPLES = 1 << 20 };
 
@@ -20,6 +20,7 @@ typedef struct Bench {
   intptr_t args[MAX_ARGS];
   int n_args;
   void *function;
+  bool silent; /* of what cannot be called nothing is said */
 } Bench;
 
 /* Machines of 64 bits pass integers and pointers alike, and a function does not mind more than it takes. */
@@ -118,7 +119,7 @@ static void fill(float *x, int64_t n, float by) {
 }
 
 static int wrong(const Bench *b, const char *what) {
-  cli_error(b->c, "bench: %s: %s", b->c->object, what);
+  if (!b->silent) cli_error(b->c, "bench: %s: %s", b->c->object, what);
   return 1;
 }
 
@@ -336,8 +337,14 @@ static void wait_until(double ms) {
   clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
 }
 
+/* Milliseconds of all calls but the first, sorted. */
+typedef struct Calls {
+  double *ms, first;
+  int64_t n, late;
+} Calls;
+
 /* Every call, or at --rate one a tick; late: a call that ends after the next tick. Ticks that are missed are left out. */
-static int measure(Bench *b) {
+static int make_calls(Bench *b, Calls *out) {
   double *ms = malloc(sizeof *ms * SAMPLES), start = now_ms();
   if (!ms) return cli_no_memory(b->c);
   int status = (int)call(b->function, b->args);
@@ -356,28 +363,64 @@ static int measure(Bench *b) {
   }
   if (status) {
     free(ms);
-    cli_error(b->c, "bench: %s: the entry returns status %d (docs/abi.md)", b->c->object, status);
+    if (!b->silent) cli_error(b->c, "bench: %s: the entry returns status %d (docs/abi.md)", b->c->object, status);
     return 1;
   }
   qsort(ms, (size_t)n, sizeof *ms, by_value);
+  *out = (Calls){ms, first, n, late};
+  return 0;
+}
+
+static double at_share(const Calls *calls, double share) { return calls->ms[(int64_t)(share * (double)(calls->n - 1) + 0.5)]; }
+
+static int measure(Bench *b) {
+  Calls all;
+  int rc = make_calls(b, &all);
+  if (rc) return rc;
+  double *ms = all.ms, first = all.first, tick = b->c->rate;
+  int64_t n = all.n, late = all.late;
   static const double share[] = {0.5, 0.99, 0.999, 0.9999};
   static const char *const name[] = {"p50_ms", "p99_ms", "p99_9_ms", "p99_99_ms"};
   cJSON *doc = cli_doc(b->c);
   if (doc) {
     cJSON_AddNumberToObject(doc, "calls", (double)n);
     cJSON_AddNumberToObject(doc, "first_ms", first);
-    for (int i = 0; i < 4; i++) cJSON_AddNumberToObject(doc, name[i], ms[(int64_t)(share[i] * (double)(n - 1) + 0.5)]);
+    for (int i = 0; i < 4; i++) cJSON_AddNumberToObject(doc, name[i], at_share(&all, share[i]));
     cJSON_AddNumberToObject(doc, "max_ms", ms[n - 1]);
     cJSON_AddNumberToObject(doc, "late", (double)late);
   } else {
     printf("%-10s %12lld\n%-10s %12.4f ms\n", "calls", (long long)n, "first", first);
     static const char *const row[] = {"p50", "p99", "p99.9", "p99.99"};
-    for (int i = 0; i < 4; i++) printf("%-10s %12.4f ms\n", row[i], ms[(int64_t)(share[i] * (double)(n - 1) + 0.5)]);
+    for (int i = 0; i < 4; i++) printf("%-10s %12.4f ms\n", row[i], at_share(&all, share[i]));
     printf("%-10s %12.4f ms\n", "max", ms[n - 1]);
     if (tick > 0) printf("%-10s %12lld of %lld\n", "late", (long long)late, (long long)n);
   }
   free(ms);
   return 0;
+}
+
+static void bench_close(Bench *b) {
+  for (int i = 0; i < b->n_blocks; i++) free(b->blocks[i]);
+  cJSON_Delete(b->about);
+  if (b->library) dlclose(b->library);
+}
+
+void bench_latency(const Cli *c, const char *so, const char *name, const char *entry, double seconds, Latency *out) {
+  Cli of = *c;
+  of.object = so;
+  of.name = name;
+  of.entry = entry;
+  of.sizes = NULL;
+  of.rate = 0;
+  of.seconds = seconds;
+  of.prefault = false;
+  Bench b = {.c = &of, .silent = true};
+  Calls all;
+  if (!open_object(&b) && !prepare(&b) && !make_calls(&b, &all)) {
+    *out = (Latency){all.first, at_share(&all, 0.5), at_share(&all, 0.99)};
+    free(all.ms);
+  }
+  bench_close(&b);
 }
 
 int cmd_bench(const Cli *c) {
@@ -390,8 +433,6 @@ int cmd_bench(const Cli *c) {
   if (!rc) rc = check_sizes(&b);
   if (!rc) rc = prepare(&b);
   if (!rc) rc = measure(&b);
-  for (int i = 0; i < b.n_blocks; i++) free(b.blocks[i]);
-  cJSON_Delete(b.about);
-  if (b.library) dlclose(b.library);
+  bench_close(&b);
   return rc;
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/report.h"
 
 /* "models/dhc_ssm.dhc" is called dhc_ssm; what --root picks out of a file is called as it is. */
 static const char *stem_of(const Cli *c, char *to, size_t n) {
@@ -126,6 +126,14 @@ int cmd_build(const Cli *c) {
     cli_error(c, "--emit: needs object or c, got \"%s\"", c->emit);
     return 2;
   }
+  if (c->data && !c->quantize && !c->measured) {
+    cli_error(c, "--data: of build, needs --quantize or --report, for whose accuracy it is");
+    return 2;
+  }
+  if (c->data && !c->weights && !c->variant_weights.n) {
+    cli_error(c, "--data: of build, needs --weights");
+    return 2;
+  }
   if (c->timing && strcmp(c->timing, "bounded")) {
     cli_error(c, "--timing: needs bounded, got \"%s\"", c->timing);
     return 2;
@@ -142,7 +150,7 @@ int cmd_build(const Cli *c) {
   if (gpu) here.backend = here.gpu_arch = NULL;
   rc = cli_open(&here, &s, &m);
   dhc_build_options o = {.name = c->name, .stem = stem_of(c, stem, sizeof stem), .entries = c->entries, .n_entries = c->n_entries,
-                         .target = c->target, .cpu = c->cpu, .features = c->features, .multiversion = c->multiversion, .gpu = gpu, .gpu_arch = c->gpu_arch, .seed = (uint64_t)c->seed, .bind = c->bind, .weights = c->weights, .weights_file = c->weights_file, .selftest = (int)c->selftest, .max_ram = c->max_ram, .max_stack = c->max_stack, .max_flash = c->max_flash, .c = c->emit && !strcmp(c->emit, "c"), .out = c->outputs, .header = c->header, .bounds = c->bounds, .quantize = c->quantize, .data = c->data, .split = c->split, .batch = c->batch, .limit = c->limit, .bounded = c->timing != NULL, .variants = v->at, .n_variants = v->n};
+                         .target = c->target, .cpu = c->cpu, .features = c->features, .multiversion = c->multiversion, .gpu = gpu, .gpu_arch = c->gpu_arch, .seed = (uint64_t)c->seed, .bind = c->bind, .weights = c->weights, .weights_file = c->weights_file, .selftest = (int)c->selftest, .max_ram = c->max_ram, .max_stack = c->max_stack, .max_flash = c->max_flash, .c = c->emit && !strcmp(c->emit, "c"), .out = c->outputs, .header = c->header, .bounds = c->bounds, .quantize = c->quantize, .data = c->quantize ? c->data : NULL, .split = c->split, .batch = c->batch, .limit = c->limit, .bounded = c->timing != NULL, .variants = v->at, .n_variants = v->n};
   dhc_build_result r = {0};
   if (!rc) rc = cli_done(c, s, dhc_model_build(m, &o, &r));
   cJSON *doc = cli_doc(c);
@@ -164,6 +172,7 @@ int cmd_build(const Cli *c) {
              r.n_kernels, (long long)r.object_bytes, (long long)r.weights_bytes, (c->weights || c->variant_weights.n) && !c->weights_file ? "embedded" : "passed by the caller");
   }
   if (!rc && c->quantize) report_quantized(c, &r);
+  if (!rc && c->measured) rc = report_build(c, s, m, &o, &r);
   variants_free(v);
   cli_close(c, s, m);
   return rc;

@@ -8,6 +8,7 @@
 
 #include "cli/costs.h"
 #include "cli/jobs.h"
+#include "cli/report.h"
 
 typedef struct Sweep {
   const Cli *c;
@@ -301,7 +302,7 @@ static int run_sweep(const Cli *c, dhc_session *s) {
   dhc_catch_signals(); /* --solve takes its time, too */
   if (!rc) rc = cli_done(c, s, dhc_sweep_open(s, &o, &sweep));
   if (rc) return rc;
-  rc = c->train ? train_sweep(c, s, sweep) : c->cost_only ? cli_sweep_costs(c, s, sweep) : step_sweep(c, s, sweep);
+  rc = c->train ? train_sweep(c, s, sweep) : c->cost_only ? cli_sweep_costs(c, s, sweep) : c->build ? report_sweep(c, s, sweep) : step_sweep(c, s, sweep);
   dhc_sweep_close(sweep);
   if (!rc && !cli_doc(c)) cli_print_stats(c, s);
   return rc;
@@ -334,6 +335,10 @@ static int check_training(const Cli *c) {
       cli_error(c, "sweep: --%s needs --train", of_training[i].name);
       return 2;
     }
+  if (c->build && (c->train || c->cost_only)) {
+    cli_error(c, "sweep: --build goes without --train and --cost-only");
+    return 2;
+  }
   if (c->train && (!c->data || (!c->out && !c->dry_run))) {
     cli_error(c, "sweep: --train needs --data SPEC and --out DIR");
     return 2;

@@ -72,6 +72,16 @@ typedef struct dhc_sweep_cost_row {
 /* Of every variant, equal ones too; sizes that the sweep does not give are assumed, one example. false ends it. */
 DHC_API dhc_status dhc_sweep_costs(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_cost_row *r), void *ctx) DHC_MUST_USE;
 
+/* An object of each variant, made one after the other at the same place: o->out. */
+typedef struct dhc_sweep_object_row {
+  int index;
+  const char *name, *hash, *order, *mixers; /* as in dhc_sweep_row */
+  const char *same_as;                      /* nothing was built then; else NULL */
+  const dhc_build_result *built;
+} dhc_sweep_object_row;
+DHC_API dhc_status dhc_sweep_objects(dhc_sweep *w, const dhc_build_options *o, bool (*row)(void *ctx, const dhc_sweep_object_row *r),
+                                     void *ctx) DHC_MUST_USE;
+
 /* ---- training ------------------------------------------------------------------------- */
 
 /* Where a training sweep stands. */

@@ -139,6 +139,7 @@ static void of_sweep(void) {
   VALUE(dhc_sweep_open, !w);
   VALUE(dhc_sweep_count, dhc_sweep_count(NULL) == 0);
   VALUE(dhc_sweep_name, !dhc_sweep_name(NULL, 0));
+  IS_NULL("w", dhc_sweep_objects(NULL, NULL, NULL, NULL));
   IS_NULL("w", dhc_sweep_costs(NULL, NULL, NULL));
   IS_NULL("w", dhc_sweep_steps(NULL, NULL, NULL));
   NOTHING(dhc_sweep_close(NULL));

@@ -194,7 +194,7 @@ refused 1 "--timing bounded: entry 'forward': how much it does hangs on values, 
   --timing bounded --disable-pass dense "${out[@]}"
 refused 2 '--quantize: needs int8 or bf16, got "int4"' mlp --weights w.safetensors --quantize int4 "${out[@]}"
 refused 2 "--quantize: needs --weights" mlp --quantize int8 "${out[@]}"
-refused 2 "--data: of build, needs --quantize, whose accuracy it measures" mlp --data synth:mqar "${out[@]}"
+refused 2 "--data: of build, needs --quantize or --report, for whose accuracy it is" mlp --data synth:mqar "${out[@]}"
 refused 2 "--quantize: an entry of the object is a training step, whose weights are f32" mlp --entry train_step --entry forward --weights w.safetensors --quantize int8 "${out[@]}"
 refused 1 "--quantize: no entry of the object multiplies with weights that could lie so" mlp --weights w.safetensors --entry normalize --quantize int8 "${out[@]}"
 python3 - <<'P'
@@ -300,6 +300,15 @@ expect 0 "p99.99" "$dhcc" bench --object train.so --seconds 0.05
 expect 1 "--entry train_step: model Mamba has no entry 'loss' to train" "$dhcc" build layers/mamba --root Mamba --set d_model=6 --entry train_step -o none.o
 expect 2 "--entry train_step: an object of several variants does not train; build one of each" "$dhcc" build mlp --entry train_step --variant a: -o none.o
 [ -e none.o ] && fail "a refused build has written an object"
+# ---- what it takes to deploy: measured on the object
+"$dhcc" build mlp --bind B=1 --weights w.safetensors --report -o small.o > report.txt 2> /dev/null || fail "build --report"
+for line in '^code +[0-9]+ bytes$' '^weights +1132672 bytes$' '^stack +[0-9]+ bytes$' '^forward +p50 [0-9.]+ ms, p99 [0-9.]+ ms$'; do
+  grep -Eq "$line" report.txt || fail "no $line in $(cat report.txt)"
+done
+"$dhcc" build mlp --bind B=1 --weights w.safetensors --target aarch64 --report -o small.o 2> /dev/null | grep -q '^forward    p50 -, p99 -$' || fail "another machine's time"
+"$dhcc" build seq "${task[@]}" --weights tiny/best.safetensors --report --data "$mqar" --limit 32 -o small.o > report.txt 2> /dev/null
+grep -Eq 'accuracy +0.[0-9]+, [0-9.e-]+ per kilobyte of code and weights; loss [0-9.]+' report.txt || fail "no accuracy in $(cat report.txt)"
+refused 2 "--data: of build, needs --weights" mlp --report --data synth:mqar "${out[@]}"
 # the program of docs/abi.md, as it is printed there
 sed -n '/^```c$/,/^```$/p' "$here/../../docs/abi.md" | sed '1d;$d' > printed.c
 expect 0 "embedded" "$dhcc" build mlp --weights w.safetensors -o mlp.o --header mlp.h

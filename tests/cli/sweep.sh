@@ -181,4 +181,16 @@ model Only(d: int = 2) {
 M
 expect 1 "error[E0301]: Only has no entry 'forward'" "$dhcc" sweep "$work/only.dhc" --set d=2,3 --cost-only
 expect 1 "of variant d=2" "$dhcc" sweep "$work/only.dhc" --set d=2,3 --cost-only
+# an object of each variant; of another machine no times
+"$dhcc" sweep "${tiny[@]}" --set num_layers=4 --set mamba_ratio=0,3 --build --json > "$work/objects.json" || fail "sweep --build"
+"$dhcc" sweep "${tiny[@]}" --set num_layers=4 --set mamba_ratio=3 --build --target aarch64 --json > "$work/away.json" || fail "sweep --build --target"
+python3 - "$work/objects.json" "$work/away.json" <<'P' || fail "sweep --build"
+import json, sys
+d, away = (json.load(open(f)) for f in sys.argv[1:])
+assert len(d["variants"]) == 2, d
+for v in d["variants"]:
+    assert v["code_bytes"] > 1000 and v["workspace_bytes"] > 0 and v["stack_bytes"] > 0 and 0 < v["p50_ms"] <= v["p99_ms"], v
+assert d["variants"][0]["weights_bytes"] != d["variants"][1]["weights_bytes"] and away["variants"][0]["p50_ms"] is None, away
+P
+expect 2 "sweep: --build goes without --train and --cost-only" "$dhcc" sweep "${tiny[@]}" --set mamba_ratio=0,3 --build --cost-only
 finish
