@@ -93,7 +93,8 @@ static Lane lane_of(Filters *v, DhcLv lines, DhcLv width, int planes) {
   DhcLv across = dhc_lp_ceildivc(b, width, 4), each = dhc_lp_mul(b, lines, across), at = dhc_lp_urem(b, d->tid, each);
   DhcLv at_once = dhc_lp_udiv(b, dhc_lp_i64(b, d->threads), each);
   return (Lane){.own = dhc_lp_udiv(b, d->tid, each), .at_once = at_once,
-                .rounds = dhc_lp_udiv(b, dhc_lp_addc(b, at_once, planes - 1), at_once), .y = dhc_lp_udiv(b, at, across), .x = dhc_lp_mulc(b, dhc_lp_urem(b, at, across), 4)};
+                .rounds = dhc_lp_udiv(b, dhc_lp_addc(b, at_once, planes - 1), at_once),
+                .y = dhc_lp_udiv(b, at, across), .x = dhc_lp_mulc(b, dhc_lp_urem(b, at, across), 4)};
 }
 
 /* Planes of an operand: of the thread's part of the first, where it is in memory and how many of its four elements are
@@ -290,7 +291,8 @@ static void store(Filters *v, DhcLv rest) {
   d->slot = dhc_lp_udiv(b, rest, n);
   find_tile(v, d->slot);
   DhcTileLane l = dhc_tile_lane(d);
-  DhcLv taps = dhc_lp_i64(b, v->taps), across = dhc_lp_i64(b, v->w.across.taps), e = dhc_lp_urem(b, q, four), tile = dhc_lp_udiv(b, q, four);
+  DhcLv taps = dhc_lp_i64(b, v->taps), across = dhc_lp_i64(b, v->w.across.taps);
+  DhcLv e = dhc_lp_urem(b, q, four), tile = dhc_lp_udiv(b, q, four);
   DhcLv tap = dhc_lp_urem(b, tile, taps), down = dhc_lp_udiv(b, tile, taps);
   DhcLv out = dhc_lp_add(b, dhc_lp_add(b, l.row, l.g), dhc_lp_add(b, dhc_lp_mulc(b, down, 16), dhc_lp_mulc(b, dhc_lp_udiv(b, e, two), 8)));
   DhcLv channel = dhc_lp_add(b, warp_channel(v, &l), dhc_lp_add(b, dhc_lp_mulc(b, l.t, 2), dhc_lp_urem(b, e, two)));

@@ -342,7 +342,8 @@ static void multiply(Image *v, DhcLv base) {
   int mt = dhc_tile_down(d), nt = dhc_tile_across(d), own = dhc_tile_own(d);
   DhcTileLane l = dhc_tile_lane(d);
   DhcLv xs = dhc_tile_operands(d, 2 * mt), ys = dhc_tile_operands(d, nt), x[4];
-  DhcLv k = dhc_lp_add(b, dhc_lp_mulc(b, l.group, dhc_tile_deep(d)), l.t); /* of the group's channels, the thread's first; then every fourth */
+  /* of the group's channels, the thread's first; then every fourth */
+  DhcLv k = dhc_lp_add(b, dhc_lp_mulc(b, l.group, dhc_tile_deep(d)), l.t);
   int out_step = v->backwards ? v->taps : v->pitch, k_step = v->backwards ? v->pitch : v->taps;
   DhcLv weight = dhc_lp_add(b, base, dhc_lp_mulc(b, dhc_lp_add(b, l.row, l.g), out_step));
   weight = dhc_lp_add(b, weight, dhc_lp_mulc(b, k, k_step));

@@ -219,6 +219,71 @@ static DhcLp *one_tile(DhcArena *a, bool pairs) {
   return b;
 }
 
+/* out[row * 8 + col] of 64 x 8: the sum over 32 ks of (row + k % 4) * (col + 1), of lines in block memory. wrong: 0 nothing; 1 sums are
+ * read before they are there; 2 a line is overwritten while it is multiplied; 3 half of the threads multiply; 4 lines begin at
+ * no multiple of 1,024 bytes. */
+static DhcLp *by_a_group(DhcArena *a, int wrong) {
+  DhcLp *b = dhc_lp_new(a, 1, 0);
+  dhc_lp_block(b, 128, (64 + 8) * 128 + 1024);
+  DhcLv out = dhc_lp_operand(b, 0, DHC_F32), zero = dhc_lp_i64(b, 0);
+  dhc_lp_tasks(b, dhc_prog_const(a, 1));
+  DhcLv t = dhc_lp_thread(b), mem = dhc_lp_block_memory(b, DHC_F32, 0), sums = dhc_lp_local(b, DHC_F32, 4);
+  DhcLv thirty_two = dhc_lp_i64(b, 32), four = dhc_lp_i64(b, 4), e = dhc_lp_for(b, t, dhc_lp_i64(b, 72 * 32), 128);
+  DhcLv line = dhc_lp_udiv(b, e, thirty_two), k = dhc_lp_urem(b, e, thirty_two);
+  DhcLv at = dhc_lp_ew2(b, DHC_OP_XOR, dhc_lp_udiv(b, k, four), dhc_lp_and(b, line, dhc_lp_i64(b, 7)));
+  at = dhc_lp_add(b, dhc_lp_mulc(b, line, 32), dhc_lp_add(b, dhc_lp_mulc(b, at, 4), dhc_lp_urem(b, k, four)));
+  DhcLv own = dhc_lp_add(b, line, dhc_lp_urem(b, k, four)), right = dhc_lp_lt(b, dhc_lp_i64(b, 63), line);
+  DhcLv x = dhc_lp_select(b, right, dhc_lp_addc(b, line, -63), own);
+  dhc_lp_store(b, mem, at, dhc_lp_cast(b, x, DHC_F32), 0);
+  dhc_lp_end(b);
+  for (int i = 0; i < 4; i++) dhc_lp_store(b, sums, dhc_lp_i64(b, i), dhc_lp_float(b, DHC_F32, 0), 0);
+  dhc_lp_barrier(b);
+  if (wrong == 3) dhc_lp_if(b, dhc_lp_lt(b, t, dhc_lp_i64(b, 64)));
+  DhcLv xs = wrong == 4 ? dhc_lp_at(b, mem, dhc_lp_i64(b, 4)) : mem;
+  dhc_lp_group_mma(b, sums, xs, dhc_lp_at(b, mem, dhc_lp_i64(b, 64 * 32)), 8);
+  if (wrong == 3) dhc_lp_end(b);
+  if (wrong == 2) dhc_lp_store(b, mem, t, dhc_lp_float(b, DHC_F32, 1), 0);
+  dhc_lp_group_wait(b, wrong == 1);
+  DhcLv lane = dhc_lp_urem(b, t, thirty_two), row = dhc_lp_mulc(b, dhc_lp_udiv(b, t, thirty_two), 16);
+  row = dhc_lp_add(b, row, dhc_lp_udiv(b, lane, four));
+  for (int i = 0; i < 4; i++) {
+    DhcLv to = dhc_lp_addc(b, dhc_lp_mulc(b, dhc_lp_addc(b, row, i / 2 * 8), 8), i % 2);
+    to = dhc_lp_add(b, to, dhc_lp_mulc(b, dhc_lp_urem(b, lane, four), 2));
+    dhc_lp_store(b, out, to, dhc_lp_load(b, sums, dhc_lp_addc(b, zero, i), 1, 0), 0);
+  }
+  dhc_lp_end(b);
+  return b;
+}
+
+/* Products of a group are under way until they are waited for; all of its threads meet at them. */
+static void groups_multiply(void **st) {
+  (void)st;
+  DhcArena a;
+  dhc_arena_init(&a);
+  for (int wrong = 0; wrong < 5; wrong++) {
+    const char *why = NULL;
+    DhcLp *p = by_a_group(&a, wrong);
+    int off = 0;
+    if (dhc_lp_verify(p, &a, &why) != (wrong != 3)) fail_msg("%d: %s", wrong, why ? why : "verified");
+    if (wrong == 3) {
+      assert_non_null(strstr(why, "threads meet"));
+      continue;
+    }
+    assert_false(dhc_lp_legal(p, DHC_TARGET_CPU, &a, &why));
+    for (int order = 0; order < DHC_LP_N_ORDERS; order++) {
+      float out[512];
+      for (int i = 0; i < 512; i++) out[i] = NAN;
+      DhcLpMemory m = {out, out, out + 512};
+      bool done = dhc_lp_interp(p, &m, NULL, 0, 1, (DhcLpOrder)order, &a, &why);
+      assert_int_equal(done, wrong != 4);
+      if (!done) assert_non_null(strstr(why, "not aligned"));
+      for (int i = 0; i < 512 && done; i++) off += !(out[i] == (float)(32 * (i / 8) + 48) * (float)(i % 8 + 1));
+    }
+    assert_int_equal(off > 0, wrong == 1 || wrong == 2);
+  }
+  dhc_arena_fini(&a);
+}
+
 /* What matrix instructions make of their operands and sums, as measured. */
 static void tiles_round(void **st) {
   static const struct {
@@ -257,6 +322,6 @@ static void tiles_round(void **st) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(threads_meet), cmocka_unit_test(accesses_are_checked),
                                      cmocka_unit_test(uniform_is_followed),
-                                     cmocka_unit_test(copies_arrive), cmocka_unit_test(tiles_round)};
+                                     cmocka_unit_test(copies_arrive), cmocka_unit_test(tiles_round), cmocka_unit_test(groups_multiply)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
