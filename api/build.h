@@ -36,6 +36,7 @@ typedef struct Build {
   int64_t bind_value[BUILD_MAX_BINDS];
   bool bind_used[BUILD_MAX_BINDS];
   int n_bind;
+  bool *optional_used;
   BuildModel *model;
   int n_models;
   DhcCompiler *level[BUILD_MAX_LEVELS]; /* of an object for several levels of a machine: one a model, which is the same */

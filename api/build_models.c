@@ -89,6 +89,39 @@ static DhcInputShape *bound_shapes(Build *b, const DhcFunc *f, int *n) {
   return in;
 }
 
+/* The optional inputs that the entry has and callers are to give. */
+static DhcInputShape *optional_inputs(Build *b, const BuildModel *x, const char *entry, int *n) {
+  DhcInputShape *in = DHC_NEW_N(b->arena, DhcInputShape, b->o->n_optional + 1);
+  DhcEntryInfos all = dhc_model_entries(x->m->m);
+  *n = 0;
+  for (int e = 0; e < all.n; e++)
+    for (int k = 0; !strcmp(all.at[e].name, entry) && k < all.at[e].n_inputs; k++)
+      for (int i = 0; i < b->o->n_optional; i++) {
+        if (!all.at[e].optional[k] || strcmp(all.at[e].inputs[k], b->o->optional[i])) continue;
+        in[(*n)++] = (DhcInputShape){all.at[e].inputs[k], -1, NULL};
+        b->optional_used[i] = true;
+      }
+  return in;
+}
+
+static dhc_status unused_optional(const Build *b) {
+  for (int i = 0; i < b->o->n_optional; i++) {
+    const char *names[64], *near;
+    int n = 0;
+    if (b->optional_used[i]) continue;
+    for (int k = 0; k < b->model[0].n; k++) {
+      DhcEntryInfos all = dhc_model_entries(b->model[0].m->m);
+      for (int e = 0; e < all.n; e++)
+        for (int j = 0; !strcmp(all.at[e].name, b->model[0].plain[k]) && j < all.at[e].n_inputs && n < 64; j++)
+          if (all.at[e].optional[j]) names[n++] = all.at[e].inputs[j];
+    }
+    near = dhc_suggest(b->o->optional[i], names, n);
+    return dhc_status_make(DHC_E_USAGE, "--optional: no entry of the object has an optional input '%s'%s%s%s", b->o->optional[i],
+                           near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+  }
+  return dhc_status_ok();
+}
+
 static dhc_status unused_binds(const Build *b) {
   for (int i = 0; i < b->n_bind; i++)
     if (!b->bind_used[i]) return dhc_status_make(DHC_E_USAGE, "--bind: no entry of the object has a size '%s'", b->bind_name[i]);
@@ -104,9 +137,10 @@ static dhc_status add_graph(Build *b, BuildModel *x, const char *name) {
   x->name[x->n] = name;
   if (mode == DHC_MODE_TRAIN) name = dhc_intern(&b->s->strings, trained);
   dhc_model_form(x->m->m, name, &x->plain[x->n], &form);
-  x->version[x->n] = pipeline_graph(x->m, name, mode, NULL, 0);
-  if (!x->version[x->n]) return session_errors(b->s);
   int n_in;
+  DhcInputShape *given = optional_inputs(b, x, x->plain[x->n], &n_in);
+  x->version[x->n] = pipeline_graph(x->m, name, mode, given, n_in);
+  if (!x->version[x->n]) return session_errors(b->s);
   DhcInputShape *in = bound_shapes(b, x->version[x->n]->func, &n_in);
   if (n_in && !(x->version[x->n] = pipeline_graph(x->m, name, mode, in, n_in))) return session_errors(b->s);
   x->version[x->n]->way.rq.bounded = b->o->bounded;
@@ -270,8 +304,10 @@ static void merge_layouts(Build *b) {
 
 dhc_status build_models(Build *b) {
   DHC_TRY(parse_binds(b));
+  b->optional_used = DHC_NEW_N(b->arena, bool, b->o->n_optional + 1);
   for (int i = 0; i < b->n_models; i++) DHC_TRY(graphs(b, &b->model[i]));
   DHC_TRY(unused_binds(b));
+  DHC_TRY(unused_optional(b));
   for (int i = 0; i < (b->o->multiversion ? 1 : b->n_models); i++) DHC_TRY(load_weights(b, &b->model[i]));
   merge_layouts(b);
   return dhc_status_ok();

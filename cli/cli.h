@@ -45,6 +45,7 @@ typedef struct Cli {
   int n_entries;
   CliList parts;                             /* --ablate */
   CliList object_variants, variant_weights;  /* build: NAME:SETTINGS, NAME:FILE */
+  CliList optional;                          /* build: inputs */
   const char *root, *preset, *recipe, *backend, *cpu_features, *gpu_arch, *compute, *stage, *entry, *sizes, *pass;
   const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed, *variants, *placements;
   const char *seeds, *baseline, *metric, *shard, *hold, *solve, *slack, *budget, *worker, *x, *y, *err, *log, *init_from; /* sweep; init_from: train too */

@@ -160,7 +160,7 @@ const char *dhc_model_entry_for(const DhcModel *m, const char *const *inputs, in
 /* Shape of one input as it will be given. */
 typedef struct DhcInputShape {
   const char *name;
-  int rank;
+  int rank; /* -1: it is given, in what shape is not known */
   const int64_t *dim;
 } DhcInputShape;
 

@@ -73,7 +73,7 @@ static bool read_hints(DhcCx *cx, DhcRun *run, const DhcAstSignature *sig, const
   for (int i = 0; i < sig->inputs.n; i++) {
     const DhcAstParam *p = &sig->inputs.at[i];
     const DhcInputShape *x = given(r, p->name.text);
-    if (!x || p->type.kind != DHC_TY_TENSOR) continue;
+    if (!x || x->rank < 0 || p->type.kind != DHC_TY_TENSOR) continue;
     const DhcAstExprs *list = &p->type.shape->u.list;
     int at = -1;
     for (int k = 0; k < list->n; k++)

@@ -479,6 +479,8 @@ typedef struct dhc_build_options {
   const char *const *entries; /* none: "forward"; "train_step": a step of training of the entry "loss" as the recipe says, unless
                                  the model has an entry of that name */
   int n_entries;
+  const char *const *optional; /* inputs with a default that are parameters of the entries that have them; the others are left out */
+  int n_optional;
   const char *name;    /* prefix of the functions, an identifier; NULL: made of `stem` */
   const char *stem;    /* of a file, such as "my-model", which gives my_model; NULL: the model's name in lower case */
   const char *target;  /* a machine of backends/cpu/targets.def or a triple of one; NULL: this one */

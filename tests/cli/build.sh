@@ -290,6 +290,11 @@ expect 2 "--sizes: entry 'step' of mamba.so has no size 'Z'" "$dhcc" bench --obj
 expect 2 "--sizes: tiny.so fixes B at 1" "$dhcc" bench --object tiny.so --sizes B=2
 expect 1 "does not take these --sizes" "$dhcc" bench --object mamba.so --entry stream --sizes B=2147483647,L=2147483647
 expect 2 '--seconds: needs a number of at least 0.001, got "1e-9"' "$dhcc" bench --object tiny.so --seconds 1e-9
+# optional inputs
+"$dhcc" build lstm --root LSTM --set d_in=5 --set d=6 --entry stream --entry step --optional reset --name l -o l.o --header l.h --quiet || fail "--optional"
+grep -q "l_step(const void \*weights, void \*state, const float \*x, const uint8_t \*reset," l.h || fail "--optional: the step has no reset"
+refused 2 "--optional: no entry of the object has an optional input 'rest'" lstm --root LSTM --set d_in=5 --set d=6 --optional rest "${out[@]}"
+refused 2 "--optional: no entry of the object has an optional input 'image'" mlp --optional image "${out[@]}"
 # several levels in one object
 refused 2 "--multiversion: makes an object of three levels of x86-64, without --target" mlp --multiversion --target x86-64-v3 "${out[@]}"
 refused 2 "--multiversion: makes an object of three levels of x86-64, without --variant" mlp --multiversion --variant a: "${out[@]}"

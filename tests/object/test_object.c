@@ -14,43 +14,45 @@ typedef struct Case {
   const char *sets[MAX_SETS];
   const char *entry;
   int sizes[2][MAX_SIZES]; /* of the entry's symbols, in their order */
+  const char *optional;    /* input that callers give, or NULL */
 } Case;
 
 #define ATTENTION "layers/attention", "MultiHeadAttention"
 #define JAMBA "num_layers=4", "mamba_ratio=1", "num_heads=2", "num_experts=3"
 #define POLICY "obs=5", "hidden_dim=8", "num_layers=2", "num_heads=2", "mamba_ratio=1"
 static const Case cases[] = {
-    {"mlp", "mlp", NULL, {NULL}, "forward", {{1}, {7}}},
-    {"mlp normalize", "mlp", NULL, {NULL}, "normalize", {{1}, {7}}},
-    {"dhc_ssm", "dhc_ssm", NULL, {NULL}, "forward", {{1, 32, 32}, {3, 17, 30}}},
-    {"dhc_ssm classify", "dhc_ssm", NULL, {"hidden_dim=8"}, "classify", {{2, 16, 16}, {5, 33, 16}}},
-    {"dhc_ssm grid", "dhc_ssm", NULL, {"hidden_dim=8", "tokens=grid"}, "forward", {{2, 16, 16}, {3, 32, 24}}},
-    {"dhc_jamba", "dhc_jamba", NULL, {"hidden_dim=4", JAMBA}, "forward", {{1, 16, 16}, {3, 32, 16}}},
-    {"lstm", "lstm", "LSTMClassifier", {"d_in=5", "hidden=6"}, "forward", {{2, 9}, {1, 3}}},
-    {"lstm layer", "lstm", "LSTM", {"d_in=5", "d=6"}, "forward", {{3, 9}, {1, 1}}},
-    {"policy", "rl_policy", NULL, {POLICY}, "forward", {{1}, {3}}},
-    {"value", "rl_value", NULL, {POLICY}, "forward", {{1}, {3}}},
-    {"actor and critic", "rl_actor_critic", NULL, {POLICY}, "forward", {{1}, {3}}},
-    {"ssm policy", "rl_ssm_policy", NULL, {"obs=5", "hidden_dim=8", "state_dim=6"}, "episodes", {{2, 9}, {1, 4}}},
-    {"attention", ATTENTION, {"d_model=8", "num_heads=2", "causal=true"}, "forward", {{2, 9}, {1, 40}}},
-    {"grouped", ATTENTION, {"d_model=16", "num_heads=4", "num_kv_heads=2", "window=4", "causal=true"}, "forward", {{2, 9}, {1, 5}}},
-    {"conv1d", "layers/mamba", "CausalDepthwiseConv1d", {"d=6"}, "forward", {{2, 9}, {1, 70}}},
-    {"mamba", "layers/mamba", "Mamba", {"d_model=6", "d_state=5"}, "forward", {{2, 70}, {3, 5}}},
-    {"block", "layers/jamba", "JambaBlock", {"d=8"}, "forward", {{2, 9}, {1, 4}}},
-    {"stack", "layers/jamba", "JambaStack", {"d_model=8", JAMBA}, "forward", {{2, 9}, {1, 4}}},
-    {"moe", "layers/moe", "MoE", {"d_model=8", "num_experts=3"}, "forward", {{2, 9}, {1, 4}}},
-    {"swiglu", "layers/ffn", "SwiGLU", {"d_model=8"}, "forward", {{5, 2}, {1, 1}}},
-    {"gelu", "layers/ffn", "GELUFeedForward", {"d_model=8"}, "forward", {{5, 2}, {1, 1}}},
-    {"rms norm", "layers/norm", "RMSNorm", {"d=20"}, "forward", {{5, 2}, {1, 1}}},
-    {"layer norm", "layers/norm", "LayerNorm", {"d=20"}, "forward", {{5, 2}, {1, 1}}},
-    {"long norm", "layers/norm", "LayerNorm", {"d=40000"}, "forward", {{5, 2}, {1, 1}}}, /* two phases, shared memory */
-    {"batch norm", "layers/norm", "BatchNorm2d", {"channels=3"}, "forward", {{2, 8, 8}, {1, 5, 7}}},
-    {"linear", "layers/linear", "Linear", {"in_features=7", "out_features=5"}, "forward", {{2, 3}, {70, 1}}},
-    {"conv", "layers/conv", "Conv2d", {"in_channels=3", "out_channels=3", "padding=1"}, "forward", {{2, 8, 8}, {1, 5, 7}}},
-    {"spatial", "layers/spatial_encoder", "SpatialEncoder", {"hidden=4"}, "forward", {{2, 16, 16}, {1, 21, 19}}},
-    {"temporal", "layers/temporal_ssm", "TemporalSSM", {"d=5", "state_dim=6"}, "sequence", {{2, 9}, {1, 1}}},
-    {"seq", "seq", NULL, {"vocabulary=7", "d_model=8", JAMBA, "d_state=4"}, "forward", {{2, 9}, {1, 4}}},
-    {"embedding", "layers/embedding", "Embedding", {"n=7", "d=6"}, "forward", {{2, 9}, {1, 1}}},
+    {"mlp", "mlp", NULL, {NULL}, "forward", {{1}, {7}}, NULL},
+    {"mlp normalize", "mlp", NULL, {NULL}, "normalize", {{1}, {7}}, NULL},
+    {"dhc_ssm", "dhc_ssm", NULL, {NULL}, "forward", {{1, 32, 32}, {3, 17, 30}}, NULL},
+    {"dhc_ssm classify", "dhc_ssm", NULL, {"hidden_dim=8"}, "classify", {{2, 16, 16}, {5, 33, 16}}, NULL},
+    {"dhc_ssm grid", "dhc_ssm", NULL, {"hidden_dim=8", "tokens=grid"}, "forward", {{2, 16, 16}, {3, 32, 24}}, NULL},
+    {"dhc_jamba", "dhc_jamba", NULL, {"hidden_dim=4", JAMBA}, "forward", {{1, 16, 16}, {3, 32, 16}}, NULL},
+    {"lstm", "lstm", "LSTMClassifier", {"d_in=5", "hidden=6"}, "forward", {{2, 9}, {1, 3}}, NULL},
+    {"lstm layer", "lstm", "LSTM", {"d_in=5", "d=6"}, "forward", {{3, 9}, {1, 1}}, NULL},
+    {"lstm resets", "lstm", "LSTM", {"d_in=5", "d=6"}, "forward", {{3, 9}, {1, 1}}, "reset"},
+    {"policy", "rl_policy", NULL, {POLICY}, "forward", {{1}, {3}}, NULL},
+    {"value", "rl_value", NULL, {POLICY}, "forward", {{1}, {3}}, NULL},
+    {"actor and critic", "rl_actor_critic", NULL, {POLICY}, "forward", {{1}, {3}}, NULL},
+    {"ssm policy", "rl_ssm_policy", NULL, {"obs=5", "hidden_dim=8", "state_dim=6"}, "episodes", {{2, 9}, {1, 4}}, NULL},
+    {"attention", ATTENTION, {"d_model=8", "num_heads=2", "causal=true"}, "forward", {{2, 9}, {1, 40}}, NULL},
+    {"grouped", ATTENTION, {"d_model=16", "num_heads=4", "num_kv_heads=2", "window=4", "causal=true"}, "forward", {{2, 9}, {1, 5}}, NULL},
+    {"conv1d", "layers/mamba", "CausalDepthwiseConv1d", {"d=6"}, "forward", {{2, 9}, {1, 70}}, NULL},
+    {"mamba", "layers/mamba", "Mamba", {"d_model=6", "d_state=5"}, "forward", {{2, 70}, {3, 5}}, NULL},
+    {"block", "layers/jamba", "JambaBlock", {"d=8"}, "forward", {{2, 9}, {1, 4}}, NULL},
+    {"stack", "layers/jamba", "JambaStack", {"d_model=8", JAMBA}, "forward", {{2, 9}, {1, 4}}, NULL},
+    {"moe", "layers/moe", "MoE", {"d_model=8", "num_experts=3"}, "forward", {{2, 9}, {1, 4}}, NULL},
+    {"swiglu", "layers/ffn", "SwiGLU", {"d_model=8"}, "forward", {{5, 2}, {1, 1}}, NULL},
+    {"gelu", "layers/ffn", "GELUFeedForward", {"d_model=8"}, "forward", {{5, 2}, {1, 1}}, NULL},
+    {"rms norm", "layers/norm", "RMSNorm", {"d=20"}, "forward", {{5, 2}, {1, 1}}, NULL},
+    {"layer norm", "layers/norm", "LayerNorm", {"d=20"}, "forward", {{5, 2}, {1, 1}}, NULL},
+    {"long norm", "layers/norm", "LayerNorm", {"d=40000"}, "forward", {{5, 2}, {1, 1}}, NULL}, /* two phases, shared memory */
+    {"batch norm", "layers/norm", "BatchNorm2d", {"channels=3"}, "forward", {{2, 8, 8}, {1, 5, 7}}, NULL},
+    {"linear", "layers/linear", "Linear", {"in_features=7", "out_features=5"}, "forward", {{2, 3}, {70, 1}}, NULL},
+    {"conv", "layers/conv", "Conv2d", {"in_channels=3", "out_channels=3", "padding=1"}, "forward", {{2, 8, 8}, {1, 5, 7}}, NULL},
+    {"spatial", "layers/spatial_encoder", "SpatialEncoder", {"hidden=4"}, "forward", {{2, 16, 16}, {1, 21, 19}}, NULL},
+    {"temporal", "layers/temporal_ssm", "TemporalSSM", {"d=5", "state_dim=6"}, "sequence", {{2, 9}, {1, 1}}, NULL},
+    {"seq", "seq", NULL, {"vocabulary=7", "d_model=8", JAMBA, "d_state=4"}, "forward", {{2, 9}, {1, 4}}, NULL},
+    {"embedding", "layers/embedding", "Embedding", {"n=7", "d=6"}, "forward", {{2, 9}, {1, 1}}, NULL},
 };
 enum { N_CASES = sizeof cases / sizeof cases[0] };
 
@@ -243,6 +245,9 @@ static void at_sizes(const Case *c, dhc_session *s, dhc_program *p, const Loaded
   for (int i = 0; i < base.n_in; i++) memory_free(&base.in[i]);
 }
 
+static char seen[N_CASES][64]; /* models that were built and run */
+static int n_seen;
+
 static void run_case(const Case *c) {
   char weights[128], object[128], again[128], header[128], so[128];
   snprintf(weights, sizeof weights, "%s/w.safetensors", folder);
@@ -261,7 +266,7 @@ static void run_case(const Case *c) {
   bool ok = good(dhc_session_open(&so_, &s), s, "session") && good(dhc_model_open(s, &mo, &m), s, "model") &&
             good(dhc_program_open(m, c->entry, DHC_MODE_RUN, &p), s, "program") && good(dhc_program_init(p, 5), s, "init") &&
             good(dhc_program_save(p, weights, false), s, "save");
-  dhc_build_options o = {.entries = &c->entry, .n_entries = 1, .name = "m", .weights = weights, .out = object, .header = header};
+  dhc_build_options o = {.entries = &c->entry, .n_entries = 1, .optional = &c->optional, .n_optional = c->optional != NULL, .name = "m", .weights = weights, .out = object, .header = header};
   dhc_build_result built = {0};
   ok = ok && good(dhc_model_build(m, &o, &built), s, "build");
   stack_bytes = built.stack_bytes;
@@ -275,6 +280,8 @@ static void run_case(const Case *c) {
     l.about = cJSON_Parse((const char *)(intptr_t)call(dlsym(l.so, "m_describe"), none));
     l.entry = cJSON_GetArrayItem(cJSON_GetObjectItem(l.about, "entries"), 0);
     ok = check(l.entry != NULL, "describe() is JSON");
+    if (ok) snprintf(seen[n_seen++], sizeof *seen, "%s", cJSON_GetObjectItem(l.about, "model")->valuestring);
+    check(!c->optional || cJSON_GetArraySize(cJSON_GetObjectItem(l.entry, "inputs")) == 2, "the optional input is one");
   }
   for (int i = 0; ok && i < 2; i++) at_sizes(c, s, p, &l, c->sizes[i]);
   cJSON_Delete(l.about);
@@ -448,6 +455,21 @@ static void many_times(void) {
   dhc_session_close(s);
 }
 
+/* Every model and layer that is shipped was among the cases. */
+static void all_shipped(void) {
+  char name[64];
+  int n = 0;
+  now = "all models and layers";
+  FILE *f = popen("grep -rhoE '^(model|layer) [A-Za-z0-9_]+' " MODELS " | cut -d' ' -f2", "r");
+  if (!f) abort();
+  for (; fscanf(f, "%63s", name) == 1; n++) {
+    bool found = false;
+    for (int i = 0; i < n_seen; i++) found = found || !strcmp(seen[i], name);
+    check(found, name);
+  }
+  check(pclose(f) == 0 && n > 20, "are found");
+}
+
 int main(int argc, char **argv) {
   begin_tests();
   for (int i = 0; i < N_CASES; i++)
@@ -456,5 +478,6 @@ int main(int argc, char **argv) {
       run_bound(&cases[i]);
     }
   if (argc < 2 || !strcmp(argv[1], "often")) many_times();
+  if (argc < 2) all_shipped();
   return end_tests();
 }
