@@ -140,7 +140,7 @@ static DhcVal call_op(DhcCx *cx, DhcOp op, const DhcArg *args, int n_args, DhcSp
 bool dhc_call_builtin(DhcCx *cx, const char *name, const DhcArg *args, int n_args, DhcSpan at, DhcVal *out) {
   *out = dhc_v_error();
   for (int i = 0; i < N_BUILTINS; i++) {
-    if (strcmp(builtins[i].name, name)) continue;
+    if (*builtins[i].name != *name || strcmp(builtins[i].name, name)) continue;
     DhcBuiltinCall c = {.name = builtins[i].name, .at = at};
     if (args && match(cx, &builtins[i], args, n_args, &c)) *out = builtins[i].fn(cx, &c);
     return true;

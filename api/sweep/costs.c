@@ -20,7 +20,7 @@ static dhc_status cost(void *ctx, SweepOpen *x) {
   int n_in;
   SweepIdentity id;
   dhc_costs costs;
-  DHC_TRY(sweep_inputs(x->m, o->sizes, o->seed, &x->arena, in, &n_in));
+  DHC_TRY(sweep_inputs(x->m, o->sizes, &x->arena, in, &n_in, NULL));
   DHC_TRY(sweep_identify(x, in, n_in, &x->arena, &id));
   DHC_TRY(dhc_model_costs(x->m, &(dhc_costs_options){.sizes = o->sizes}, &costs));
   int same = sweep_seen_before(&t->seen, id.hash, t->at);

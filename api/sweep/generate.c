@@ -14,7 +14,7 @@ static int64_t classes_of(const DhcFunc *f) {
   return n;
 }
 
-static void fill(dhc_tensor *t, uint32_t seed, uint32_t site, int64_t classes) {
+static void fill(const dhc_tensor *t, uint32_t seed, uint32_t site, int64_t classes) {
   int64_t n = dhc_tensor_elements(t);
   for (int64_t i = 0; i < n; i++) {
     uint32_t bits = dhc_rng_bits(seed, site, (uint64_t)i, 0);
@@ -33,11 +33,11 @@ static dhc_status bind(dhc_model *m, const char *sizes, DhcArena *a, Sizes *out)
   return sizes_bind(m, "loss", with, false, a, out);
 }
 
-dhc_status sweep_inputs(dhc_model *m, const char *sizes, uint64_t seed, DhcArena *a, dhc_tensor *in, int *n_in) {
+dhc_status sweep_inputs(dhc_model *m, const char *sizes, DhcArena *a, dhc_tensor *in, int *n_in, int64_t *classes) {
   Sizes s;
   int64_t all = 0;
   DHC_TRY(bind(m, sizes, a, &s));
-  int64_t classes = classes_of(s.func);
+  if (classes) *classes = classes_of(s.func);
   for (int i = 0; i < s.n_inputs; i++) {
     const DhcInputShape *shape = &s.input[i];
     dhc_tensor *x = &in[i];
@@ -50,8 +50,11 @@ dhc_status sweep_inputs(dhc_model *m, const char *sizes, uint64_t seed, DhcArena
     if (all > dhc_budget_left(&m->s->budget))
       return dhc_status_make(DHC_E_INPUT, "the inputs of entry 'loss' need more memory than the limit leaves (--max-memory)");
     x->data = dhc_arena_alloc(a, (size_t)bytes + 64);
-    fill(x, (uint32_t)seed, (uint32_t)i, classes);
   }
   *n_in = s.n_inputs;
   return dhc_status_ok();
+}
+
+void sweep_fill(const dhc_tensor *in, int n_in, uint64_t seed, int64_t classes) {
+  for (int i = 0; i < n_in; i++) fill(&in[i], (uint32_t)seed, (uint32_t)i, classes);
 }

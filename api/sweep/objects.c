@@ -18,7 +18,7 @@ static dhc_status build(void *ctx, SweepOpen *x) {
   int n_in;
   SweepIdentity id;
   dhc_build_result built = {0};
-  DHC_TRY(sweep_inputs(x->m, t->w->o.sizes, t->w->o.seed, &x->arena, in, &n_in));
+  DHC_TRY(sweep_inputs(x->m, t->w->o.sizes, &x->arena, in, &n_in, NULL));
   DHC_TRY(sweep_identify(x, in, n_in, &x->arena, &id));
   int same = sweep_seen_before(&t->seen, id.hash, t->at);
   if (same < 0) DHC_TRY(dhc_model_build(x->m, t->o, &built));
