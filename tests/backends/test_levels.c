@@ -1,6 +1,8 @@
 /* Blocks of threads: where they may meet, and what the interpreter finds. */
 #include "backends/cpu/cpu.h"
 #include "backends/loop/interp.h"
+#include "passes/plan/schedule.h"
+#include "runtime/plan.h"
 #include "tests/backends/spec_case.h"
 
 #include <math.h>
@@ -319,9 +321,66 @@ static void tiles_round(void **st) {
   dhc_arena_fini(&a);
 }
 
+/* A place that is said to fit 32 bits, and a variable that begins so and then is what memory holds. */
+static void narrow_places(void **st) {
+  (void)st;
+  DhcArena a;
+  dhc_arena_init(&a);
+  DhcLp *b = dhc_lp_new(&a, 1, 2);
+  dhc_lp_block(b, 32, 0);
+  DhcLv p = dhc_lp_operand(b, 0, DHC_I64), seed = dhc_lp_dim(b, 1), task = dhc_lp_tasks(b, dhc_prog_const(&a, 2));
+  DhcLv far = dhc_lp_mul(b, dhc_lp_addc(b, task, 1), dhc_lp_dim(b, 0)), mixed = dhc_lp_add(b, seed, task);
+  DhcLpVar x = dhc_lp_var(b, dhc_lp_i64(b, 0)), y = dhc_lp_var(b, dhc_lp_i64(b, 0));
+  dhc_lp_set(b, x, dhc_lp_load(b, p, dhc_lp_i64(b, 0), 1, 0));
+  dhc_lp_set(b, y, far);
+  DhcLv got_x = dhc_lp_get(b, x), got_y = dhc_lp_get(b, y);
+  dhc_lp_store(b, p, dhc_lp_i64(b, 0), dhc_lp_add(b, dhc_lp_add(b, got_x, got_y), mixed), 0);
+  dhc_lp_end(b);
+  b->narrow_dims = 1;
+  const bool *narrow = dhc_lp_narrow(b, &a);
+  assert_true(narrow[task->id] && narrow[far->id] && narrow[got_y->id]);
+  assert_false(narrow[got_x->id] || narrow[seed->id] || narrow[mixed->id]);
+  int64_t memory[1] = {0};
+  DhcLpMemory m = {memory, memory, memory + 1};
+  const char *why = NULL;
+  assert_true(dhc_lp_interp(b, &m, (int64_t[]){1 << 30, (int64_t)1 << 40}, 0, 1, DHC_LP_RISING, &a, &why));
+  assert_false(dhc_lp_interp(b, &m, (int64_t[]){1 << 30, 0}, 0, 2, DHC_LP_RISING, &a, &why));
+  assert_non_null(strstr(why, "fit 32 bits"));
+  dhc_arena_fini(&a);
+}
+
+/* Which class of a copy of n elements, `apart` elements from one to the next, a GPU takes; the last is for what is far. */
+static int class_of(const DhcSchedule *k, int n_classes, int64_t n, int64_t apart) {
+  int64_t holds = 0;
+  for (int i = 0; i < n_classes - 1; i++)
+    if (dhc_dimprog_eval(k[i].guard, (int64_t[]){n, apart}, 2, 1, &holds) && holds) return i;
+  return n_classes - 1;
+}
+
+static void far_places_have_a_class(void **st) {
+  (void)st;
+  DhcArena a;
+  dhc_arena_init(&a);
+  DhcSources sources = {.arena = &a};
+  DhcDiags diags = {.arena = &a, .sources = &sources};
+  const char *text = "spec map args 0 { axis par in f32 row [s(a0)] %0 = load 0 : f32 out f32 row [1(a0)] = %0 }";
+  uint32_t end, file = dhc_sources_add(&sources, "t", "t", text, strlen(text));
+  const DhcSpec *s = dhc_spec_parse(&a, &diags, file, 0, &end);
+  DhcSchedule k[DHC_MAX_CLASSES];
+  int n = dhc_schedule_choose(s, &(DhcTargetFacts){.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1}, &a, k);
+  assert_true(n > 1 && k[n - 1].wide && !k[n - 1].guard.n_code);
+  for (int i = 0; i < n - 1; i++) assert_true(!k[i].wide && k[i].guard.n_code);
+  assert_true(class_of(k, n, 1000, 1) < n - 1 && class_of(k, n, 1 << 28, 1) < n - 1);
+  assert_int_equal(class_of(k, n, (int64_t)1 << 31, 1), n - 1);
+  assert_int_equal(class_of(k, n, 1000, (int64_t)1 << 24), n - 1);
+  assert_int_equal(class_of(k, n, 1000, -((int64_t)1 << 24)), n - 1);
+  dhc_arena_fini(&a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(threads_meet), cmocka_unit_test(accesses_are_checked),
                                      cmocka_unit_test(uniform_is_followed),
-                                     cmocka_unit_test(copies_arrive), cmocka_unit_test(tiles_round), cmocka_unit_test(groups_multiply)};
+                                     cmocka_unit_test(copies_arrive), cmocka_unit_test(tiles_round), cmocka_unit_test(groups_multiply), cmocka_unit_test(narrow_places),
+                                     cmocka_unit_test(far_places_have_a_class)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
