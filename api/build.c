@@ -86,6 +86,8 @@ static bool knows_weights(const dhc_build_options *o) {
   return all || o->weights;
 }
 
+enum { LARGE = 1 << 30 }; /* bytes of constants from which on code reaches them wherever they are */
+
 /* What the state of a training step begins with: of the weights given, or first ones. */
 static void first_state(const Build *b, DhcObjTrain *t) {
   uint8_t *to = dhc_arena_alloc(b->arena, (size_t)(t->moments + t->bytes - t->buffers) + 64);
@@ -102,8 +104,12 @@ static void first_state(const Build *b, DhcObjTrain *t) {
 static dhc_status constants(Build *b) {
   DhcObject *o = b->object;
   bool known = knows_weights(b->o), passed = !known || b->o->weights_file;
-  for (int i = 0; i < o->n_entries; i++)
-    if (o->entry[i]->train) first_state(b, o->entry[i]->train);
+  o->large = b->o->large || (known && !passed && o->blob_bytes > LARGE);
+  for (int i = 0; i < o->n_entries; i++) {
+    if (!o->entry[i]->train) continue;
+    first_state(b, o->entry[i]->train);
+    o->large = o->large || o->entry[i]->train->bytes > LARGE;
+  }
   if (!o->blob_bytes) return dhc_status_ok();
   for (int i = 0; i < (b->o->multiversion ? 1 : b->n_models); i++) DHC_TRY(build_program(b, &b->model[i]));
   if (known) b->blob = dhc_object_blob(o, b->o->weights_file != NULL, values, b);

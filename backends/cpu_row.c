@@ -54,7 +54,7 @@ static dhc_status cpu_object(void *worker, const struct DhcObject *o, DhcArena *
     in.level = level;
   }
   DhcCpuStack stack = {.arena = arena};
-  const DhcCpuFill fill = {o->model, dhc_object_write_llvm, &in, &stack};
+  const DhcCpuFill fill = {o->model, dhc_object_write_llvm, &in, &stack, o->large};
   DhcCpuBytes b = {0};
   dhc_status st = dhc_cpu_gen_module(worker, &fill, DHC_CPU_OBJECT, &b);
   for (int i = 0; i < o->n_entries && !st.code; i++) {

@@ -52,7 +52,7 @@ typedef struct Cli {
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
   int64_t top, tokens, top_k, max_memory, max_bytes, repeat, random, jobs;
   double lr, clip, tolerance, val_fraction, temperature;
-  bool prefault, measured, build, json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, multiversion, check_bounds, grad, print_recipe, profile;
+  bool prefault, measured, build, json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, multiversion, large, check_bounds, grad, print_recipe, profile;
   bool train, dry_run, tensorboard, csv, compile, experts;
   bool kernels, diff, explain_compiles, routing, cost_only;
   /* build */

@@ -237,6 +237,7 @@ struct DhcObject {
   int n_tensors;
   uint64_t blob_id;       /* stands in the header of constants: what they are laid out for */
   DHC_VEC(DhcObjTest) tests; /* of entries that carry nothing on and whose sizes are fixed; none: no selftest() */
+  bool large;             /* the program that links it may be larger than 2 GiB */
   DhcObjCuda *cuda;       /* NULL: code for a CPU */
   DhcTag tag;                /* how packed weights lie: PANEL, or quantised, when callers cannot set them tensor by tensor */
   bool bounded;              /* how much is done hangs on sizes alone */

@@ -485,6 +485,7 @@ typedef struct dhc_build_options {
   const char *stem;    /* of a file, such as "my-model", which gives my_model; NULL: the model's name in lower case */
   const char *target;  /* a machine of backends/cpu/targets.def or a triple of one; NULL: this one */
   const char *cpu, *features; /* with target; NULL: its own */
+  bool large;          /* the program that links the object may be larger than 2 GiB, as it is with constants of that size; x86-64 */
   bool multiversion;   /* code for x86-64-v2, v3 and v4 in one object, the best of which is chosen when it runs */
   uint64_t seed;       /* of the weights that a training step begins with where none are given */
   const char *bind;    /* "B=1,L=16": sizes that are fixed; NULL: none */

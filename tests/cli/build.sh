@@ -290,6 +290,24 @@ expect 2 "--sizes: entry 'step' of mamba.so has no size 'Z'" "$dhcc" bench --obj
 expect 2 "--sizes: tiny.so fixes B at 1" "$dhcc" bench --object tiny.so --sizes B=2
 expect 1 "does not take these --sizes" "$dhcc" bench --object mamba.so --entry stream --sizes B=2147483647,L=2147483647
 expect 2 '--seconds: needs a number of at least 0.001, got "1e-9"' "$dhcc" bench --object tiny.so --seconds 1e-9
+# code that reaches its weights 6 GiB away; without --large the linker says that it does not
+if [ "$(uname -m)" = x86_64 ]; then
+  for form in "" --large; do
+    "$dhcc" build mlp --bind B=1 $form --selftest 1 --weights w.safetensors --name far -o far.o --header far.h --quiet || fail "build $form"
+    cat > far.c <<'P'
+#include "far.h"
+static _Alignas(64) char workspace[FAR_SELFTEST_WORKSPACE_BYTES];
+int main(void) { return far_selftest(workspace, sizeof workspace); }
+P
+    section=.rodata; [ -n "$form" ] && section=.lrodata
+    if "$cc" -std=c11 -no-pie -fno-pie -o far far.c far.o "-Wl,--section-start=$section=0x180000000" > far.log 2>&1; then
+      [ -n "$form" ] && { ./far || fail "weights 6 GiB away: status $?"; }
+    else
+      [ -z "$form" ] && grep -q "relocation" far.log || fail "linking $form: $(cat far.log)"
+    fi
+  done
+  readelf -SW far.o | grep -q " .lrodata " || fail "--large leaves weights near the code"
+fi
 # optional inputs
 "$dhcc" build lstm --root LSTM --set d_in=5 --set d=6 --entry stream --entry step --optional reset --name l -o l.o --header l.h --quiet || fail "--optional"
 grep -q "l_step(const void \*weights, void \*state, const float \*x, const uint8_t \*reset," l.h || fail "--optional: the step has no reset"
