@@ -188,6 +188,13 @@ typedef struct DhcSpecFilters {
   DhcSpecLine down, across;
 } DhcSpecFilters;
 bool dhc_spec_filters(const DhcSpec *s, DhcSpecFilters *out);
+/* A CONV_DW of two loads along one channel axis, a unit of both; taps are of one of them alone, few. */
+typedef struct DhcSpecDepthwise {
+  int fold, channel, image_side; /* a node; an axis; which operand of the fold has taps */
+  uint32_t taps;                 /* axes */
+  int64_t n_taps;
+} DhcSpecDepthwise;
+bool dhc_spec_depthwise(const DhcSpec *s, DhcSpecDepthwise *out);
 enum { DHC_FILTERS_PLANE = 100 }; /* elements that a plane of template "filters" has beyond a step's pixels */
 
 /* Well-formedness; false with a message in *why (arena). Run on every new spec. */

@@ -146,3 +146,33 @@ bool dhc_spec_filters(const DhcSpec *s, DhcSpecFilters *w) {
   if (f->axes != (1u << w->batch | 1u << w->down.place | 1u << w->across.place)) return false;
   return w->channel < w->down.tap && w->down.tap < w->across.tap;
 }
+
+/* The axis that is an operand's unit, unguarded; -1: none. */
+static int unit_axis(const DhcOperand *p) {
+  for (int t = 0; t < p->n_terms; t++)
+    if (p->term[t].unit && !p->term[t].guarded && p->term[t].index < 0 && p->term[t].n_axes == 1) return p->term[t].axis[0];
+  return -1;
+}
+
+bool dhc_spec_depthwise(const DhcSpec *s, DhcSpecDepthwise *w) {
+  uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR);
+  *w = (DhcSpecDepthwise){.fold = -1, .n_taps = 1};
+  for (int n = 0; n < s->n_nodes; n++) {
+    if (s->node[n].kind != DHC_SN_FOLD) continue;
+    if (w->fold >= 0 || s->node[n].op != DHC_OP_DOT_GENERAL || s->node[n].dtype != DHC_F32) return false;
+    w->fold = n;
+  }
+  if (s->kind != DHC_KIND_CONV_DW || w->fold < 0) return false;
+  const DhcSpecNode *f = &s->node[w->fold];
+  if (s->node[f->a[0]].kind != DHC_SN_LOAD || s->node[f->a[1]].kind != DHC_SN_LOAD) return false;
+  uint32_t varies[2] = {dhc_spec_varies(s, f->a[0]) & par, dhc_spec_varies(s, f->a[1]) & par};
+  w->image_side = varies[1] != (varies[0] & varies[1]);
+  uint32_t both = varies[0] & varies[1], own = varies[1 - w->image_side];
+  w->channel = unit_axis(&s->operand[s->node[f->a[0]].operand]);
+  w->taps = par & ~both;
+  if (w->channel < 0 || both != 1u << w->channel || own != both || f->axes != dhc_spec_axes(s, DHC_AXIS_RED)) return false;
+  if (unit_axis(&s->operand[s->node[f->a[1]].operand]) != w->channel || dhc_spec_axes(s, DHC_AXIS_SEQ)) return false;
+  for (int a = 0; a < s->n_axes; a++)
+    if (w->taps >> a & 1) w->n_taps = s->axis[a].extent && w->n_taps <= 16 ? w->n_taps * s->axis[a].extent : 17;
+  return w->n_taps <= 16;
+}

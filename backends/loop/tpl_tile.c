@@ -219,11 +219,8 @@ static void put_piece(DhcTile *d, int f, DhcLv row, DhcLv col, DhcLv sums) {
   dhc_lp_store(b, dhc_lp_shared(b, DHC_F32), dhc_lp_add(b, piece_at(d, d->piece), at), sums, 4 * sums->type.lanes);
 }
 
-/* Within the loop over pieces, each a block of the product rule: closes it and gives the sum. Sixteen of a level are one
- * of the next, all of the last are added. */
-static DhcLv blocks_sum(DhcTile *d, const DhcLpVar *level, DhcLv piece, DhcLv x) {
-  DhcLp *b = d->b;
-  DhcLv next = dhc_lp_addc(b, piece, 1), last = dhc_lp_ge(b, next, d->n_splits), fan = dhc_lp_i64(b, 1 << DHC_DOT_FAN_LOG2);
+DhcLv dhc_tile_blocks_sum(DhcLp *b, const DhcLpVar *level, DhcLv piece, DhcLv n, DhcLv x) {
+  DhcLv next = dhc_lp_addc(b, piece, 1), last = dhc_lp_ge(b, next, n), fan = dhc_lp_i64(b, 1 << DHC_DOT_FAN_LOG2);
   dhc_lp_set(b, level[0], dhc_lp_add(b, dhc_lp_get(b, level[0]), x));
   for (int l = 1; l < DHC_DOT_LEVELS; l++) {
     dhc_lp_if(b, dhc_lp_or(b, last, dhc_lp_eq(b, dhc_lp_urem(b, next, fan), dhc_lp_i64(b, 0))));
@@ -246,7 +243,7 @@ static DhcLv result(DhcTile *d, int f, DhcLv row, DhcLv col, int lanes) {
     DhcLv at = dhc_lp_addc(b, dhc_lp_add(b, dhc_lp_mulc(b, row, d->bn), col), (int64_t)f * d->bm * d->bn);
     DhcLv p = dhc_lp_for(b, dhc_lp_i64(b, 0), d->n_splits, 1);
     DhcLv one = dhc_lp_load(b, dhc_lp_shared(b, DHC_F32), dhc_lp_add(b, piece_at(d, p), at), lanes, align);
-    if (!d->warps) return blocks_sum(d, level, p, one);
+    if (!d->warps) return dhc_tile_blocks_sum(b, level, p, d->n_splits, one);
     dhc_lp_set(b, sum, dhc_lp_add(b, dhc_lp_get(b, sum), one));
     dhc_lp_end(b);
     return dhc_lp_get(b, sum);

@@ -135,6 +135,9 @@ void dhc_tile_take(DhcTile *d, DhcLv to, int i, int n, const DhcLv *x);
 void dhc_tile_products(DhcTile *d, int f, DhcLv xs, DhcLv ys);
 
 /* tpl_tile.c: for templates that bring their operands by themselves. */
+/* Within the loop over n pieces, each a block of the product rule: closes it and gives the sum. Sixteen of a level are one
+ * of the next, all of the last are added; levels are +0 before. */
+DhcLv dhc_tile_blocks_sum(DhcLp *b, const DhcLpVar *level, DhcLv piece, DhcLv n, DhcLv x);
 /* Before anything is built: what roles are found in. dhc_tile_open makes it whole. */
 void dhc_tile_look(DhcTile *d, const DhcTplInput *in, DhcLp *b);
 DhcLv dhc_tile_next_stage(DhcTile *d, DhcLv base);        /* the one behind that at `base` */

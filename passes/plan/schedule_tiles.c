@@ -321,7 +321,7 @@ static int warp_tiles(const DhcSpec *s, const Roles *r, bool bf16, bool groups, 
 
 /* Exact: few rows waste a tile of 64; those of ragged contractions meet many matrices, a few rows each. Few tiles of long
  * sums are cut into the blocks of the product rule. */
-int dhc_schedule_tiles(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+static int tiles(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule *out) {
   Roles r = roles_of(s);
   if (t->compute != DHC_COMPUTE_F32) return warp_tiles(s, &r, t->compute == DHC_COMPUTE_BF16, t->groups, arena, out);
   int n = 0;
@@ -333,4 +333,16 @@ int dhc_schedule_tiles(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *aren
   if (!r.ranges) out[n++] = tile_class(&deep, (int[8]){64, 64, 16, 4, 4, 0, 3, 1});
   out[n++] = tile_class(&(DhcSizeGuard){0}, (int[8]){64, 64, 16, 4, 4, 0, 3});
   return n;
+}
+
+/* Long sums of a channel's taps are no tiles: these would hold a column or a few. */
+int dhc_schedule_tiles(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  DhcSpecDepthwise w;
+  int n = 0;
+  if (dhc_spec_depthwise(s, &w)) {
+    DhcSizeGuard g = {.arena = arena, .spec = s};
+    dhc_size_bound(&g, s->node[w.fold].axes, MANY_PIXELS / 2, false);
+    out[n++] = (DhcSchedule){.template_name = "depthwise", .v = {32, 8}, .guard = dhc_size_guard(&g)};
+  }
+  return n + tiles(s, t, arena, out + n);
 }

@@ -174,6 +174,32 @@ static void any_dw(int64_t channels, int64_t outs, int64_t h, int64_t W, const D
 
 static void one_dw(int64_t channels, int64_t outs, int64_t h, const DhcSchedule *s) { any_dw(channels, outs, h, 6, s); }
 
+/* Template "depthwise": channels that fill no block, several blocks of the product rule, taps before and behind. */
+static void depthwise(void **st) {
+  static const DhcSchedule schedule = {.template_name = "depthwise", .v = {32, 2}};
+  static const int64_t shape[][3] = {{37, 9, 4}, {5, 3, 3}, {33, 150, 3}, {40, 700, 2}}; /* channels, steps, taps */
+  (void)st;
+  for (int i = 0; i < 4; i++) {
+    const int64_t C = shape[i][0], L = shape[i][1];
+    SpecCase c;
+    case_init(&c, DHC_KIND_CONV_DW);
+    int ch = case_axis(&c, DHC_AXIS_PAR, C, false), tap = case_axis(&c, DHC_AXIS_PAR, shape[i][2], true);
+    int n = case_axis(&c, DHC_AXIS_RED, 3, false), t = case_axis(&c, DHC_AXIS_RED, L, false);
+    int ox = case_operand(&c, DHC_F32, -1, 0, NULL);
+    case_term(&c, ox, plain(ch, true), 1, 0, 0);
+    case_term(&c, ox, plain(n, false), L * C, 0, 0);
+    case_term(&c, ox, guarded((int[]){tap, t, 0}, (int64_t[]){1, 1, 0}, false), C, -2, L);
+    c.size[ox] = 3 * L * C;
+    int oy = case_operand(&c, DHC_F32, -1, 3, (int[]){n, t, ch});
+    case_operand(&c, DHC_F32, case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << n | 1u << t, case_load(&c, ox), case_load(&c, oy)), 2,
+                 (int[]){ch, tap});
+    DhcSpecDepthwise w;
+    assert_true(dhc_spec_depthwise(c.s, &w));
+    case_interpret(&c, &schedule, L > 100 ? 2e-4 : 1e-5);
+    case_free(&c);
+  }
+}
+
 /* Template "filters": bands of an image and whole ones, lines of which copies are of four pixels or of one and that end in
  * zeros, channels and outs that fill no tile, pieces of several steps and of one. */
 static void filters(void **st) {
@@ -276,7 +302,7 @@ static void classes(void **st) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(classes), cmocka_unit_test(contractions), cmocka_unit_test(long_sums),
-                                      cmocka_unit_test(convolutions), cmocka_unit_test(images), cmocka_unit_test(filters), cmocka_unit_test(ranges)};
+                                      cmocka_unit_test(convolutions), cmocka_unit_test(images), cmocka_unit_test(filters), cmocka_unit_test(depthwise), cmocka_unit_test(ranges)};
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
