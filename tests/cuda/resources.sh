@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # resources.sh DHCC FILE [write]: what NVRTC makes of the contractions and convolutions of some models, or, where FILE is
-# resources_all.txt, of all kernels of the training steps of all shipped models in tf32 (minutes: scripts/soak gpu): threads
+# resources_all.txt, of all kernels of the training steps of all shipped models in tf32 (half an hour of one core: scripts/soak gpu): threads
 # of a block, registers and stack (spills among it) of a thread, block memory, against FILE, whose first line names the NVRTC
 # that it is of; `write` writes it anew. Equal lines of a model stand there once. With another NVRTC the kernels are compiled and counted. Exit 77, a skipped test, where there
 # is no NVRTC.
