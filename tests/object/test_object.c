@@ -270,6 +270,7 @@ static void run_case(const Case *c) {
   dhc_build_result built = {0};
   ok = ok && good(dhc_model_build(m, &o, &built), s, "build");
   stack_bytes = built.stack_bytes;
+  check(strcmp(c->name, "dhc_ssm") || built.code_bytes < 150 << 10, "code of DHC-SSM takes less than 150 KB");
   o.out = again;
   ok = ok && good(dhc_model_build(m, &o, NULL), s, "build again") && check(same_files(object, again), "twice the same bytes");
   if (ok) look_at_symbols(object);
