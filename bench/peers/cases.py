@@ -9,6 +9,9 @@ NAMES = {"dhcc": "dhcc", "peer_object": "dhcc's object", "peer_torch": "PyTorch 
          "peer_openvino": "OpenVINO f32", "peer_jax": "JAX"}
 
 
+# Whether what is deployed for inference can train as well.
+TRAINS = {"dhcc": "yes", "peer_object": "another entry of it (train_step)", "peer_torch": "yes", "peer_compile": "yes", "peer_jax": "yes"}
+
 STACKED = 2e-2
 
 

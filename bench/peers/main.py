@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 import measure
 import variants
-from cases import CASES, NAMES, PEERS
+from cases import CASES, NAMES, PEERS, TRAINS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -94,7 +94,7 @@ def compare(case, o):
             w.ask(0)  # warm
         times = measure.alternate(workers, o.rounds, ask)
         for w in workers:
-            row["peers"][w.name].update(times=measure.summary(times[w.name]), cpu=measure.median(w.cpu[1:]), peak_bytes=w.peak_bytes())
+            row["peers"][w.name].update(times=measure.summary(times[w.name]), tail=measure.share([ms for r in times[w.name] for ms in r], 0.999), batch=case.batch, cpu=measure.median(w.cpu[1:]), peak_bytes=w.peak_bytes())
             if w.name != "dhcc":
                 row["peers"][w.name]["ratio"] = measure.ratio(times["dhcc"], times[w.name])
     finally:
@@ -128,8 +128,24 @@ def tables(rows, o):
     ready = [[r["case"], NAMES[p], "%.1f" % ((d["open_ms"] + d["first_ms"]) / 1e3), measure.bytes_text(d.get("peak_bytes")), "%.1e" % d["off"], d.get("note", "")]
              for r in rows for p, d in r["peers"].items()]
     text += "\n\n" + measure.table(["case", "peer", "s from libraries loaded to the first result", "most memory of the process", "off dhcc's results", ""], ready)
+    text += "\n\n" + deploying(rows)
     left = [[r["case"], NAMES[p], why] for r in rows for p, why in r["left_out"].items()]
     return text + ("\n\n" + measure.table(["case", "left out", "why"], left) if left else "")
+
+
+def deploying(rows):
+    """What it takes to deploy each peer that says so, and what it gives."""
+    body = []
+    for r in rows:
+        for p, d in r["peers"].items():
+            if "deploy" not in d or "tail" not in d:
+                continue
+            need, ms = d["deploy"], d["times"]["median"]
+            weights = need["weights_bytes"] if need["bytes"] > need["weights_bytes"] else 0
+            body.append([r["case"], NAMES[p], str(need["files"]), measure.bytes_text(need["bytes"] - weights), "%.0f" % d["start_ms"], "%.1f" % (d["open_ms"] + d["first_ms"]),
+                         measure.number(ms), measure.number(d["tail"]), "%.0f" % (1e3 * d["batch"] / ms), TRAINS.get(p, "no")])
+    return measure.table(["case", "peer", "files", "bytes without weights", "ms from the process to the first result", "from libraries loaded", "p50 ms", "p99.9 ms",
+                          "examples a second", "trains"], body) if body else ""
 
 
 def say(text):

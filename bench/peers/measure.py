@@ -87,6 +87,12 @@ def median(values):
     return v[n // 2] if n % 2 else (v[n // 2 - 1] + v[n // 2]) / 2
 
 
+def share(values, part):
+    """The value below which so large a part of them lies."""
+    v = sorted(values)
+    return v[min(len(v) - 1, int(part * (len(v) - 1) + 0.5))]
+
+
 def summary(rounds):
     """Of a peer's rounds: the median of the rounds' medians, the lowest and highest of them, and the least single run."""
     medians = [median(r) for r in rounds]

@@ -32,6 +32,7 @@ class Peer:
         library = ctypes.CDLL(path)
         library.m_describe.restype = ctypes.c_char_p
         self.versions = {"dhcc's objects": "ABI %s" % json.loads(library.m_describe())["abi"]}
+        self.files = [path]
         self.note = "%.1f MB, weights included" % (os.path.getsize(path) / 1e6)
         library.m_forward_workspace_bytes.restype = ctypes.c_int64
         self.work = aligned(library.m_forward_workspace_bytes(1))

@@ -38,6 +38,7 @@ class Peer:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = job.threads
         provider = "CPUExecutionProvider" if job.device == "cpu" else "CUDAExecutionProvider"
+        self.files = [job.folder + "/model.onnx"]
         self.session = onnxruntime.InferenceSession(job.folder + "/model.onnx", options, providers=[provider])
         self.inputs = {"x": np.ascontiguousarray(job.inputs["image"])}
         self.versions = {"onnxruntime": onnxruntime.__version__}

@@ -12,6 +12,7 @@ class Peer:
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": job.threads, "PERFORMANCE_HINT": "LATENCY"}
         self.request = openvino.Core().compile_model(job.folder + "/model.onnx", "CPU", settings).create_infer_request()
         self.image = job.inputs["image"]
+        self.files = [job.folder + "/model.onnx"]
         self.versions = {"openvino": openvino.__version__.split("-")[0]}
 
     def run(self):

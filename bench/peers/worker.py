@@ -19,6 +19,27 @@ from types import SimpleNamespace
 CHECKED_STEPS = 3
 
 
+def deployed(p, job):
+    """How many files a program needs beside itself, and their bytes: those of the libraries named in versions, without what
+    these need in turn, and the model's own (`files` of the peer)."""
+    import importlib.metadata
+
+    sizes = [os.path.getsize(f) for f in getattr(p, "files", [])]
+    for name in p.versions:
+        try:
+            found = importlib.metadata.files(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        sizes += [os.path.getsize(f.locate()) for f in found if not f.name.endswith(".pyc") and os.path.exists(f.locate())]
+    return {"files": len(sizes), "bytes": sum(sizes), "weights_bytes": sum(w.nbytes for w in job.weights.values())}
+
+
+def since_start():
+    """Milliseconds since this process began, to a hundredth of a second: interpreter and libraries are in it."""
+    with open("/proc/self/stat") as f, open("/proc/uptime") as up:
+        return (float(up.read().split()[0]) - int(f.read().rsplit(")", 1)[1].split()[19]) / os.sysconf("SC_CLK_TCK")) * 1e3
+
+
 def main():
     preparing = sys.argv[-1] == "--prepare"
     peer, model, mode, on, folder, *sets = sys.argv[1:-1] if preparing else sys.argv[1:]
@@ -43,6 +64,7 @@ def main():
     opened = time.perf_counter()
     p.run()
     first = time.perf_counter() - opened
+    start = since_start()
     if job.train:
         losses = [float(p.output())]
         for _ in range(CHECKED_STEPS - 1):
@@ -51,7 +73,7 @@ def main():
         save_file({"losses": np.array(losses, np.float32)}, "%s/%s.safetensors" % (folder, peer))
     else:
         save_file({"logits": np.ascontiguousarray(p.output(), np.float32)}, "%s/%s.safetensors" % (folder, peer))
-    print(json.dumps({"ready": True, "versions": p.versions, "note": p.note, "open_ms": (opened - began) * 1e3, "first_ms": first * 1e3}), flush=True)
+    print(json.dumps({"ready": True, "versions": p.versions, "note": p.note, "open_ms": (opened - began) * 1e3, "first_ms": first * 1e3, "start_ms": start, "deploy": deployed(p, job)}), flush=True)
     for line in sys.stdin:
         cpu, end, ms = time.process_time(), time.perf_counter() + float(line), []
         while len(ms) < 3 or (time.perf_counter() < end and len(ms) < 4096):
