@@ -83,6 +83,9 @@ def rows():
     case("log_softmax", "log_softmax(x)", lambda x: F.log_softmax(x, -1), {"x": ROWS})
     case("logsumexp", "logsumexp(x)", lambda x: torch.logsumexp(x, -1), {"x": ROWS})
     case("logsumexp", "logsumexp(x, axis = 0, keep = true)", lambda x: torch.logsumexp(x, 0, keepdim=True), {"x": [[-INF, 1.0], [-INF, INF]]})
+    least = 1.1754943508222875e-38  # of the normal numbers of float32
+    unary("settle", "settle(x)", lambda x: torch.where(x.abs() < least, torch.zeros_like(x), x),
+          [INF, -INF, NAN, TOP, 0.0, 1.0, -1.0, least, -least, 1e-38, -1e-38, 1e-45])
     case("cumsum", "cumsum(x)", lambda x: x.cumsum(-1), {"x": ROWS})
     case("outer", "outer(x, y)", lambda x, y: torch.outer(x, y), {"x": [INF, 2.0], "y": [0.0, 3.0]})
     case("mse_loss", "mse_loss(x, y)", lambda x, y: F.mse_loss(x, y), {"x": [INF, 1.0], "y": [0.0, 2.0]})
