@@ -86,7 +86,7 @@ typedef struct DhcTerm {
 
 typedef enum DhcTag {
   DHC_TAG_ROW,  /* plain strided memory: the terms' strides say it all */
-  DHC_TAG_PANEL, /* weight packed for contractions (passes/plan/layout.c); terms give the logical
+  DHC_TAG_PANEL = DHC_PANEL_F32, /* weight packed for contractions (passes/plan/layout.c); terms give the logical
                     index, the tag's map the address */
   DHC_TAG_PANEL_BF16, /* the same with elements of bf16, */
   DHC_TAG_PANEL_I8    /* and of i8, each panel behind a scale (f32) for each of its rows: an element is i8 * scale, rounded to f32 */

@@ -53,7 +53,7 @@ static bool checks_fit(const dhc_image *im) {
     const dhc_panel *p = &im->panels[i];
     int64_t each, all;
     fits = in(p->tensor, im->n_params) && im->tensors[p->tensor].role == DHC_IMAGE_WEIGHT && in(p->buffer, im->plan.n_buffers) &&
-           p->width > 0 && dhc_size_mul(p->rows, p->cols, &each) && dhc_size_mul(each, p->matrices, &all) &&
+           p->width > 0 && p->tag == DHC_PANEL_F32 && dhc_size_mul(p->rows, p->cols, &each) && dhc_size_mul(each, p->matrices, &all) &&
            all <= im->layout.slots[im->tensors[p->tensor].place].n;
   }
   for (int32_t i = 0; fits && i < im->n_index_checks; i++) {

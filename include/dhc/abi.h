@@ -250,10 +250,11 @@ typedef struct dhc_equation {
 /* A copy of a WEIGHT in the order in which kernels read it, made before the first run after weights have
  * changed: `matrices` of rows x cols elements, each in panels of `width` rows, within a panel all
  * rows of one column side by side, the last panel filled up with zeros. */
+enum { DHC_PANEL_F32 = 1 };
 typedef struct dhc_panel {
   int32_t tensor, buffer, width;
   int64_t matrices, rows, cols;
-  int32_t tag; /* how elements lie (DhcTag of ir/spec.h); whoever runs an image packs f32 alone */
+  int32_t tag; /* how elements lie: DHC_PANEL_F32; in images that are not run others of ir/spec.h */
 } dhc_panel;
 
 /* Elements of an input, all or those of a part, are indices: from 0 to below `extent`. */

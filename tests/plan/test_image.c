@@ -86,6 +86,29 @@ static int miscounted(const char *what, const dhc_image *im) {
   return st.code == DHC_E_USAGE && !strcmp(st.message, "an image that counts wrongly") ? 0 : fail(what, st.message);
 }
 
+/* Panels whose elements are not what a program packs. */
+static int tagged(const char *what, const dhc_image *im) {
+  static const int32_t tags[] = {0, 2, 3, -1, DHC_PANEL_F32};
+  int bad = 0;
+  for (int i = 0; i < 5; i++) {
+    dhc_panel panel = {.tensor = -1, .buffer = 0, .width = 4, .tag = tags[i]};
+    dhc_image copy = *im, *back = NULL;
+    uint8_t *bytes = NULL;
+    size_t n;
+    for (int k = 0; k < im->n_params; k++)
+      if (im->tensors[k].role == DHC_IMAGE_WEIGHT) panel.tensor = k;
+    if (panel.tensor < 0) break;
+    copy.panels = &panel;
+    copy.n_panels = 1;
+    if (dhc_image_write(&copy, &bytes, &n).code != DHC_OK) bad += fail(what, "panels are not written");
+    else if (tags[i] != DHC_PANEL_F32) bad += refused(what, bytes, n, "an image that does not hold together");
+    else if (dhc_image_read(bytes, n, &back).code != DHC_OK) bad += fail(what, "panels of f32 are refused");
+    dhc_image_free(back);
+    free(bytes);
+  }
+  return bad;
+}
+
 /* Packed: what is unpacked is what was packed; another version, what is cut short and what is changed are refused or
  * harmless. `whole`: the image as it is written. */
 static int packed(const char *what, const dhc_image *im, const uint8_t *whole, size_t n_whole) {
@@ -141,7 +164,7 @@ static int check(const char *root, const char *model, const char *entry, const c
       bytes[at] ^= 0x10;
     }
     bad += refused(what, bytes, n - 1, "a damaged image") + refused(what, bytes, 40, "no image") + refused(what, bytes, 0, "no image");
-    bad += crooked(what, bytes, n) + miscounted(what, im) + packed(what, im, bytes, n);
+    bad += crooked(what, bytes, n) + miscounted(what, im) + tagged(what, im) + packed(what, im, bytes, n);
   }
   dhc_image_free(back);
   free(bytes);
