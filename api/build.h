@@ -21,6 +21,7 @@ typedef struct BuildModel {
   const dhc_layout *layout;
   int *slot_of;         /* by slot of the layout: of the object's */
   dhc_program *program; /* NULL: nothing of it is needed; of levels the first model's */
+  const void **values;  /* of the program's slots, where the host sees them: in its memory, or copies of it */
 } BuildModel;
 
 /* Where a slot of the object's layout gets its values. */

@@ -231,29 +231,37 @@ void build_close(Build *b) {
 
 /* ---- values ---------------------------------------------------------------------------------------------- */
 
+static dhc_status find_values(const Build *b, BuildModel *x) {
+  const dhc_layout *l = dhc_prog_layout(x->program->run);
+  x->values = DHC_NEW_N(b->arena, const void *, l->n_slots + 1);
+  for (int i = 0; i < l->n_slots; i++) {
+    const dhc_slot *s = &l->slots[i];
+    void *at;
+    if (s->role == DHC_IMAGE_STATE) continue;
+    DHC_TRY(exec_host(x->program, dhc_prog_slot(x->program->run, i, DHC_WEIGHTS), s->n * dhc_tensor_dtype_bytes(s->dtype), &at));
+    x->values[i] = at;
+  }
+  return dhc_status_ok();
+}
+
 dhc_status build_program(const Build *b, BuildModel *x) {
   if (x->program) return dhc_status_ok();
   DHC_TRY(dhc_program_open(x->m, x->version[0]->entry, DHC_MODE_RUN, &x->program));
-  if (x->trains) return dhc_program_init(x->program, b->o->seed);
-  return weights_begin(x->program, true);
+  DHC_TRY(x->trains ? dhc_program_init(x->program, b->o->seed) : weights_begin(x->program, true));
+  return find_values(b, x);
 }
 
 static dhc_status load_weights(const Build *b, BuildModel *x) {
   const char *weights = build_weights(b->o, x->variant);
   if (!weights) return x->variant ? build_program(b, x) : dhc_status_ok(); /* tables of variants may differ */
   DHC_TRY(dhc_program_open(x->m, x->version[0]->entry, DHC_MODE_RUN, &x->program));
-  return dhc_program_load(x->program, weights, false);
-}
-
-static const void *values_in(const BuildModel *x, int slot) {
-  DhcDevice *d = dhc_prog_device(x->program->run);
-  const dhc_slot *s = &dhc_prog_layout(x->program->run)->slots[slot];
-  return d->ops->view(d, dhc_prog_slot(x->program->run, slot, DHC_WEIGHTS), s->n * dhc_tensor_dtype_bytes(s->dtype));
+  DHC_TRY(dhc_program_load(x->program, weights, false));
+  return find_values(b, x);
 }
 
 const void *build_values(const Build *b, int slot) {
   const BuildHome *h = &b->home.at[slot];
-  return values_in(&b->model[h->model], h->slot);
+  return b->model[h->model].values[h->slot];
 }
 
 /* ---- one layout ----------------------------------------------------------------------------------------- */
@@ -267,7 +275,7 @@ static bool same_form(const dhc_slot *a, const dhc_slot *b) {
 /* Weights that callers pass are equal where they are called the same; what is known has to be. */
 static bool same_values(const Build *b, const dhc_slot *s, int slot, const BuildModel *x, int own) {
   bool known = s->role == DHC_IMAGE_TABLE || (s->role != DHC_IMAGE_STATE && build_weights(b->o, x->variant));
-  return !known || !memcmp(build_values(b, slot), values_in(x, own), (size_t)(s->n * dhc_tensor_dtype_bytes(s->dtype)));
+  return !known || !memcmp(build_values(b, slot), x->values[own], (size_t)(s->n * dhc_tensor_dtype_bytes(s->dtype)));
 }
 
 typedef struct Slots {

@@ -28,16 +28,28 @@ static dhc_status not_finite(const char *name) {
   return dhc_status_make(DHC_E_INPUT, "--quantize: weights '%s' are not all finite", name);
 }
 
+static dhc_status round_slot(const BuildModel *x, const char *name, const DhcObjPiece *p, DhcArena *scratch) {
+  dhc_tensor t = {0};
+  DHC_TRY(dhc_program_get(x->program, name, &t));
+  const float *from = t.data;
+  float *to = dhc_arena_alloc(scratch, (size_t)dhc_tensor_bytes(&t));
+  memcpy(to, from, (size_t)dhc_tensor_bytes(&t));
+  for (int64_t r = 0; r < p->matrices * p->rows; r++) dhc_object_round_row(p->tag, from + r * p->cols, p->cols, to + r * p->cols, NULL, NULL);
+  t.data = to;
+  return dhc_program_set(x->program, &t);
+}
+
 static dhc_status round_slots(Build *b, const BuildModel *x) {
-  for (int own = 0; own < x->layout->n_slots; own++) {
+  dhc_status st = dhc_status_ok();
+  for (int own = 0; own < x->layout->n_slots && st.code == DHC_OK; own++) {
     const DhcObjPiece *p = piece_of(b->object, x->slot_of[own]);
-    dhc_tensor t = {0};
+    DhcArena scratch;
     if (!p) continue;
-    DHC_TRY(dhc_program_get(x->program, x->layout->slots[own].name, &t));
-    float *at = t.data;
-    for (int64_t r = 0; r < p->matrices * p->rows; r++) dhc_object_round_row(p->tag, at + r * p->cols, p->cols, at + r * p->cols, NULL, NULL);
+    dhc_arena_init(&scratch);
+    st = round_slot(x, x->layout->slots[own].name, p, &scratch);
+    dhc_arena_fini(&scratch);
   }
-  return dhc_status_ok();
+  return st;
 }
 
 dhc_status build_quantize_check(const Build *b) {
