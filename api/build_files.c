@@ -93,12 +93,19 @@ static dhc_status read_back(Build *b, const char *path) {
   return b->bytes ? dhc_status_ok() : dhc_status_memory((long long)b->n_bytes, "a shared library");
 }
 
-/* In a folder of its own, which is gone afterwards. */
-static dhc_status shared_library(Build *b) {
-  static const char *const linkers[] = {"ld.lld", "ld.lld-19", "ld"};
+dhc_status build_folder(const Build *b, const char **out) {
   const char *base = getenv("TMPDIR");
   char *folder = dhc_arena_printf(b->arena, "%s/dhcc-XXXXXX", base && *base ? base : "/tmp");
   if (!mkdtemp(folder)) return dhc_status_errno(errno, "%s", folder);
+  *out = folder;
+  return dhc_status_ok();
+}
+
+/* In a folder of its own, which is gone afterwards. */
+static dhc_status shared_library(Build *b) {
+  static const char *const linkers[] = {"ld.lld", "ld.lld-19", "ld"};
+  const char *folder = NULL;
+  DHC_TRY(build_folder(b, &folder));
   char *from = dhc_arena_printf(b->arena, "%s/m.o", folder), *to = dhc_arena_printf(b->arena, "%s/m.so", folder);
   char *name = dhc_arena_strdup(b->arena, build_file_name(b->o->out));
   char *argv[] = {NULL, "-shared", "--build-id=none", "-soname", name, "-z", "noexecstack", "-o", to, from, NULL};

@@ -1,9 +1,7 @@
 /* Objects whose weights of contractions lie as int8 or bf16 (--quantize). Kernels widen an element and scale it, rounding once, before
  * they multiply: so the object gives, bit for bit, what the model gives with these weights rounded. The rounded weights are put in
  * place of the model's own, once the object's constants are made: self tests and what is said about accuracy are theirs. */
-#include <errno.h>
 #include <math.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "api/build.h"
@@ -119,9 +117,8 @@ static dhc_status deviation(Build *b, dhc_build_result *r) {
 
 /* With the weights as they are rounded, from a file that is gone afterwards. */
 static dhc_status evaluate_rounded(Build *b, const BuildModel *x, dhc_eval_options eval, dhc_eval_result *out) {
-  const char *base = getenv("TMPDIR");
-  char *folder = dhc_arena_printf(b->arena, "%s/dhcc-XXXXXX", base && *base ? base : "/tmp");
-  if (!mkdtemp(folder)) return dhc_status_errno(errno, "%s", folder);
+  const char *folder = NULL;
+  DHC_TRY(build_folder(b, &folder));
   char *file = dhc_arena_printf(b->arena, "%s/w.safetensors", folder);
   eval.weights = file;
   dhc_status st = dhc_program_save(x->program, file, false);
