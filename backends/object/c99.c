@@ -231,23 +231,25 @@ static void write_move(Fn *f, const DhcObjStmt *s, int depth) {
   else dhc_text_printf(f->to, "%*sfill(%s, 0x%08xu, %s);\n", in, "", to, s->pattern, n);
 }
 
-static void write_range(Fn *f, int first, int end, int depth) {
+static void write_range(Fn *f, const DhcC99Forms *forms, int first, int end, int depth) {
   for (int i = first; i < end; i++) {
     const DhcObjStmt *s = &f->e->stmts.at[i];
     int body = s->kind == DHC_ITEM_LOOP ? s->n_body : 0;
     if (depth == 0) prepare(f, s, 1 + body);
     if (s->kind == DHC_ITEM_LOOP) {
       dhc_text_printf(f->to, "%*sfor (i64 i%d = 0; i%d < %s; i%d++) {\n", 2 * depth + 2, "", depth, depth, value(f, s->count), depth);
-      write_range(f, i + 1, i + 1 + body, depth + 1);
+      write_range(f, forms, i + 1, i + 1 + body, depth + 1);
       dhc_text_printf(f->to, "%*s}\n", 2 * depth + 2, "");
     } else if (s->kind == DHC_ITEM_CALL) {
-      write_call(f, s, depth);
+      forms->call(f, s, depth);
     } else {
-      write_move(f, s, depth);
+      forms->move(f, s, depth);
     }
     i += body;
   }
 }
+
+void dhc_c99_statements(DhcC99Fn *f, const DhcC99Forms *forms) { write_range(f, forms, 0, f->e->stmts.n, 0); }
 
 /* ---- entries ------------------------------------------------------------------------------------------------ */
 
@@ -299,7 +301,7 @@ static void write_entry(const DhcObject *o, const DhcObjEntry *e, DhcText *to) {
   Fn f = begin(o, e, to);
   dhc_text_printf(to, "%s {\n", dhc_object_prototype(o, e, to->arena));
   write_checks(&f);
-  write_range(&f, 0, e->stmts.n, 0);
+  dhc_c99_statements(&f, &(DhcC99Forms){write_call, write_move});
   for (int i = 0; i < e->required.n; i++) {
     const char *at = address(&f, &e->required.at[i], 0);
     dhc_text_printf(to, "  if (*(const m_u8 *)(%s) == 0) return DHC_OBJECT_REQUIRE;\n", at);
@@ -511,7 +513,6 @@ const char *dhc_object_write_c99(const DhcObject *o, const char *header, DhcText
 DhcC99Fn dhc_c99_begin(const DhcObject *o, const DhcObjEntry *e, DhcText *to) { return begin(o, e, to); }
 const char *dhc_c99_value(DhcC99Fn *f, const DhcObjX *x) { return value(f, x); }
 const char *dhc_c99_address(DhcC99Fn *f, const DhcObjRef *r, int depth) { return address(f, r, depth); }
-void dhc_c99_prepare(DhcC99Fn *f, const DhcObjStmt *s, int n) { prepare(f, s, n); }
 const char *dhc_c99_sizes_text(void) { return sizes_text; }
 void dhc_c99_string(const char *s, DhcText *to) { put_string(s, to); }
 void dhc_c99_words(const char *name, const void *bytes, int64_t n, DhcText *to) { put_words(name, bytes, n, to); }

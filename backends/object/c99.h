@@ -19,8 +19,8 @@ const char *dhc_c99_kernel(const DhcLp *p, const char *name, DhcText *to);
 const char *dhc_object_write_c99(const DhcObject *o, const char *header, DhcText *to);
 
 /* What the host part of objects for GPUs has in common with it (c99.c): one function of an entry while it is written; an
- * expression, declared where it was not yet; the address of an operand within so many loops; everything that statements need that
- * no loop changes; functions that sizes are computed with; a literal; an array of 64-bit words; weights_check, _begin and _set; what an
+ * expression, declared where it was not yet; the address of an operand within so many loops; all
+ * statements, loops among them; functions that sizes are computed with; a literal; an array of 64-bit words; weights_check, _begin and _set; what an
  * entry says about sizes. */
 typedef struct DhcC99Fn {
   const DhcObject *o;
@@ -29,10 +29,15 @@ typedef struct DhcC99Fn {
   DhcArena *arena;
   bool *made; /* by expression */
 } DhcC99Fn;
+/* How a call, and a copy or fill, is written within so many loops. */
+typedef struct DhcC99Forms {
+  void (*call)(DhcC99Fn *f, const DhcObjStmt *s, int depth);
+  void (*move)(DhcC99Fn *f, const DhcObjStmt *s, int depth);
+} DhcC99Forms;
 DhcC99Fn dhc_c99_begin(const DhcObject *o, const DhcObjEntry *e, DhcText *to);
 const char *dhc_c99_value(DhcC99Fn *f, const DhcObjX *x);
 const char *dhc_c99_address(DhcC99Fn *f, const DhcObjRef *r, int depth);
-void dhc_c99_prepare(DhcC99Fn *f, const DhcObjStmt *s, int n);
+void dhc_c99_statements(DhcC99Fn *f, const DhcC99Forms *forms);
 const char *dhc_c99_sizes_text(void);
 void dhc_c99_string(const char *s, DhcText *to);
 void dhc_c99_words(const char *name, const void *bytes, int64_t n, DhcText *to);

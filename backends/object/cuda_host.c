@@ -142,24 +142,6 @@ static void write_move(Fn *f, const DhcObjStmt *s, int depth) {
     dhc_text_printf(f->to, "%*sif (gpu_fill(gpu->stream, %s, 0x%08xu, %s)%s", in, "", to, s->pattern, n, failed);
 }
 
-static void write_range(Fn *f, int first, int end, int depth) {
-  for (int i = first; i < end; i++) {
-    const DhcObjStmt *s = &f->e->stmts.at[i];
-    int body = s->kind == DHC_ITEM_LOOP ? s->n_body : 0;
-    if (depth == 0) dhc_c99_prepare(f, s, 1 + body);
-    if (s->kind == DHC_ITEM_LOOP) {
-      dhc_text_printf(f->to, "%*sfor (i64 i%d = 0; i%d < %s; i%d++) {\n", 2 * depth + 2, "", depth, depth, value(f, s->count), depth);
-      write_range(f, i + 1, i + 1 + body, depth + 1);
-      dhc_text_printf(f->to, "%*s}\n", 2 * depth + 2, "");
-    } else if (s->kind == DHC_ITEM_CALL) {
-      write_call(f, s, depth);
-    } else {
-      write_move(f, s, depth);
-    }
-    i += body;
-  }
-}
-
 /* ---- entries ------------------------------------------------------------------------------------------------ */
 
 /* Elements come back in pieces of the innermost loop's rows, one element each where they are apart. */
@@ -216,7 +198,7 @@ static void write_entry(const DhcObject *o, const DhcObjEntry *e, DhcText *to) {
   Fn f = dhc_c99_begin(o, e, to);
   dhc_text_printf(to, "%s {\n", dhc_object_prototype(o, e, to->arena));
   write_checks(&f);
-  write_range(&f, 0, e->stmts.n, 0);
+  dhc_c99_statements(&f, &(DhcC99Forms){write_call, write_move});
   for (int i = 0; i < e->required.n; i++) {
     const char *at = dhc_c99_address(&f, &e->required.at[i], 0);
     dhc_text_printf(to, "  {\n    unsigned char holds = 0;\n    if (cuMemcpyDtoHAsync_v2(&holds, device_ptr(%s), 1, gpu->stream) != 0 || cuStreamSynchronize(gpu->stream)%s"
