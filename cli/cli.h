@@ -160,6 +160,8 @@ const char *cli_short_number(double v, const char *unit, char text[48]);
 /* Cells of CSV: a text, quoted where it has commas, quotes or line ends; a number with every digit, nothing for NaN. */
 void cli_csv_text(const char *text, FILE *to);
 void cli_csv_number(double v, FILE *to);
+/* A row for a variant in the document of a sweep, to which the caller adds the rest; NULL: it is equal to another, which says it all. */
+struct cJSON *cli_sweep_row(struct cJSON *variants, struct cJSON *merged, const char *name, const char *hash, const char *same_as);
 /* sweep --cost-only (sweep_costs.c). */
 int cli_sweep_costs(const Cli *c, dhc_session *s, dhc_sweep *sweep);
 

@@ -79,8 +79,7 @@ static void add_bytes(cJSON *doc, const char *name, int64_t bytes) {
   else cJSON_AddNumberToObject(doc, name, (double)bytes);
 }
 
-/* null: no number */
-static void add_number(cJSON *doc, const char *name, double v) {
+void report_number(cJSON *doc, const char *name, double v) {
   if (isfinite(v)) cJSON_AddNumberToObject(doc, name, v);
   else cJSON_AddNullToObject(doc, name);
 }
@@ -94,12 +93,12 @@ static void report_quantized(const Cli *c, const dhc_build_result *r) {
     cJSON_AddNumberToObject(doc, "tensors", r->n_quantized);
     cJSON_AddNumberToObject(doc, "weights_bytes_before", (double)r->weights_bytes_before);
     cJSON_AddNumberToObject(doc, "examples", (double)r->after.n_examples);
-    add_number(doc, "loss_before", measured ? r->before.loss : NAN);
-    add_number(doc, "loss", measured ? r->after.loss : NAN);
-    add_number(doc, "accuracy_before", measured ? r->before.accuracy : NAN);
-    add_number(doc, "accuracy", measured ? r->after.accuracy : NAN);
-    add_number(doc, "deviation", r->deviation);
-    add_number(doc, "largest", r->largest);
+    report_number(doc, "loss_before", measured ? r->before.loss : NAN);
+    report_number(doc, "loss", measured ? r->after.loss : NAN);
+    report_number(doc, "accuracy_before", measured ? r->before.accuracy : NAN);
+    report_number(doc, "accuracy", measured ? r->after.accuracy : NAN);
+    report_number(doc, "deviation", r->deviation);
+    report_number(doc, "largest", r->largest);
     return;
   }
   cli_note(c, "%s: %d tensors, constants of %lld bytes where they were %lld", c->quantize, r->n_quantized, (long long)r->weights_bytes, (long long)r->weights_bytes_before);

@@ -16,15 +16,18 @@ typedef struct Sweep {
   int n, all;
 } Sweep;
 
-static void add_row(Sweep *w, const dhc_sweep_row *r) {
+cJSON *cli_sweep_row(cJSON *variants, cJSON *merged, const char *name, const char *hash, const char *same_as) {
   cJSON *row = cJSON_CreateObject();
-  cJSON_AddStringToObject(row, "name", r->name);
-  cJSON_AddStringToObject(row, "hash", r->hash);
-  if (r->same_as) {
-    cJSON_AddStringToObject(row, "same_as", r->same_as);
-    cli_add(w->merged, NULL, row);
-    return;
-  }
+  cJSON_AddStringToObject(row, "name", name);
+  cJSON_AddStringToObject(row, "hash", hash);
+  if (same_as) cJSON_AddStringToObject(row, "same_as", same_as);
+  cli_add(same_as ? merged : variants, NULL, row);
+  return same_as ? NULL : row;
+}
+
+static void add_row(Sweep *w, const dhc_sweep_row *r) {
+  cJSON *row = cli_sweep_row(w->variants, w->merged, r->name, r->hash, r->same_as);
+  if (!row) return;
   cJSON_AddStringToObject(row, "mixers", r->mixers);
   cJSON_AddStringToObject(row, "pattern", r->pattern);
   cJSON_AddStringToObject(row, "order", r->order);
@@ -36,7 +39,6 @@ static void add_row(Sweep *w, const dhc_sweep_row *r) {
   cJSON_AddNumberToObject(row, "plan_ms", r->plan_ms);
   cJSON_AddNumberToObject(row, "first_step_ms", r->first_step_ms);
   cJSON_AddNumberToObject(row, "step_ms", r->step_ms);
-  cli_add(w->variants, NULL, row);
 }
 
 static void print_row(Sweep *w, const dhc_sweep_row *r) {

@@ -32,11 +32,6 @@ static void place_close(Place *p) {
   rmdir(p->folder);
 }
 
-static void add_number(cJSON *to, const char *name, double v) {
-  if (isfinite(v)) cJSON_AddNumberToObject(to, name, v);
-  else cJSON_AddNullToObject(to, name);
-}
-
 static double known(int64_t bytes) { return bytes < 0 ? (double)NAN : (double)bytes; }
 
 /* ---- one model ----------------------------------------------------------------------------------------------------- */
@@ -71,9 +66,9 @@ static int latencies(const Cli *c, dhc_session *s, dhc_model *m, dhc_build_optio
     }
     cJSON *row = cJSON_CreateObject();
     cJSON_AddStringToObject(row, "entry", entries[i]);
-    add_number(row, "first_ms", l.first);
-    add_number(row, "p50_ms", l.p50);
-    add_number(row, "p99_ms", l.p99);
+    report_number(row, "first_ms", l.first);
+    report_number(row, "p50_ms", l.p50);
+    report_number(row, "p99_ms", l.p99);
     cli_add(rows, NULL, row);
   }
   place_close(&p);
@@ -87,9 +82,9 @@ static int accuracy(const Cli *c, dhc_session *s, dhc_model *m, const dhc_build_
   double kilobytes = (double)(r->code_bytes + r->weights_bytes) / 1024;
   if (rc) return rc;
   if (doc) {
-    add_number(doc, "accuracy", e.accuracy);
-    add_number(doc, "loss", e.loss);
-    add_number(doc, "accuracy_per_kilobyte", e.accuracy / kilobytes);
+    report_number(doc, "accuracy", e.accuracy);
+    report_number(doc, "loss", e.loss);
+    report_number(doc, "accuracy_per_kilobyte", e.accuracy / kilobytes);
   } else {
     printf("%-10s %.4f, %.3g per kilobyte of code and weights; loss %.5f\n", "accuracy", e.accuracy, e.accuracy / kilobytes, e.loss);
   }
@@ -103,7 +98,7 @@ int report_build(const Cli *c, dhc_session *s, dhc_model *m, const dhc_build_opt
   char text[48];
   for (int i = 0; i < 5; i++) {
     snprintf(text, sizeof text, "%s_bytes", what[i]);
-    if (doc) add_number(doc, text, of[i]);
+    if (doc) report_number(doc, text, of[i]);
     else if (isfinite(of[i])) printf("%-10s %12.0f bytes\n", what[i], of[i]);
     else printf("%-10s %12s\n", what[i], "-");
   }
@@ -123,25 +118,18 @@ typedef struct Table {
 } Table;
 
 static void row_json(const Table *t, const dhc_sweep_object_row *r, const Latency *l) {
-  cJSON *row = cJSON_CreateObject();
-  cJSON_AddStringToObject(row, "name", r->name);
-  cJSON_AddStringToObject(row, "hash", r->hash);
-  if (r->same_as) {
-    cJSON_AddStringToObject(row, "same_as", r->same_as);
-    cli_add(t->merged, NULL, row);
-    return;
-  }
+  cJSON *row = cli_sweep_row(t->rows, t->merged, r->name, r->hash, r->same_as);
+  if (!row) return;
   cJSON_AddStringToObject(row, "mixers", r->mixers);
   cJSON_AddStringToObject(row, "order", r->order);
-  add_number(row, "code_bytes", known(r->built->code_bytes));
-  add_number(row, "weights_bytes", known(r->built->weights_bytes));
-  add_number(row, "workspace_bytes", known(r->built->workspace_bytes));
-  add_number(row, "state_bytes", known(r->built->state_bytes));
-  add_number(row, "stack_bytes", known(r->built->stack_bytes));
+  report_number(row, "code_bytes", known(r->built->code_bytes));
+  report_number(row, "weights_bytes", known(r->built->weights_bytes));
+  report_number(row, "workspace_bytes", known(r->built->workspace_bytes));
+  report_number(row, "state_bytes", known(r->built->state_bytes));
+  report_number(row, "stack_bytes", known(r->built->stack_bytes));
   cJSON_AddNumberToObject(row, "kernels", r->built->n_kernels);
-  add_number(row, "p50_ms", l->p50);
-  add_number(row, "p99_ms", l->p99);
-  cli_add(t->rows, NULL, row);
+  report_number(row, "p50_ms", l->p50);
+  report_number(row, "p99_ms", l->p99);
 }
 
 static void row_line(const Table *t, const dhc_sweep_object_row *r, const Latency *l) {

@@ -4,6 +4,9 @@
 
 #include "cli/cli.h"
 
+/* To an object of a document; null where it is none. */
+void report_number(struct cJSON *to, const char *name, double v);
+
 /* Milliseconds of calls of an object's entry on made-up inputs. */
 typedef struct Latency {
   double first, p50, p99;

@@ -13,16 +13,10 @@ typedef struct CostTable {
 } CostTable;
 
 static void cost_json(const CostTable *t, const dhc_sweep_cost_row *r) {
-  cJSON *row = cJSON_CreateObject();
+  cJSON *row = cli_sweep_row(t->rows, t->merged, r->name, r->hash, r->same_as);
   dhc_cost_info info;
   double v;
-  cJSON_AddStringToObject(row, "name", r->name);
-  cJSON_AddStringToObject(row, "hash", r->hash);
-  if (r->same_as) {
-    cJSON_AddStringToObject(row, "same_as", r->same_as);
-    cli_add(t->merged, NULL, row);
-    return;
-  }
+  if (!row) return;
   cJSON_AddStringToObject(row, "mixers", r->mixers);
   cJSON_AddStringToObject(row, "pattern", r->pattern);
   cJSON_AddStringToObject(row, "order", r->order);
@@ -31,7 +25,6 @@ static void cost_json(const CostTable *t, const dhc_sweep_cost_row *r) {
   cJSON_AddStringToObject(row, "sizes", r->costs->sizes);
   for (int i = 0; dhc_costs_field(r->costs, i, &info, &v); i++)
     if (!isnan(v)) cJSON_AddNumberToObject(row, info.name, v);
-  cli_add(t->rows, NULL, row);
 }
 
 static void cost_csv(const CostTable *t, const dhc_sweep_cost_row *r) {
