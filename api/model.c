@@ -88,7 +88,7 @@ dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model 
   DhcElab *elab = dhc_elab_open(&s->arena, &s->strings, &s->diags, &config, made.name);
   if (!elab) return session_errors_since(s, before);
   DhcModelRequest rq = {.root = made.root, .preset = made.preset, .variant = made.variant, .recipe = made.recipe, .sets = sets,
-                        .n_sets = made.n_sets};
+                        .n_sets = made.n_sets, .solved = s->solves};
   DhcModel *dm = dhc_elab_model(elab, &rq);
   if (!dm || s->diags.n_errors > before) return session_errors_since(s, before);
   dhc_model *m = calloc(1, sizeof *m);

@@ -87,7 +87,11 @@ typedef struct DhcModelRequest {
   const char *recipe;  /* or NULL */
   const DhcSetting *sets;
   int n_sets; /* later ones win */
+  const char *solved; /* key of the last one where --solve has made it; or NULL */
 } DhcModelRequest;
+
+/* What the text of setting i is called in messages: "--set hidden". */
+const char *dhc_setting_source(DhcArena *a, const DhcModelRequest *r, int i);
 
 /* Bound in the order default < preset < variant < recipe < sets. Settings that name a
  * key of the recipe go there. NULL after errors. */

@@ -153,9 +153,15 @@ static const char *set_text(Settings *s, const DhcSetting *set) {
   return set->value;
 }
 
-static void add_set(Settings *s, const DhcSetting *set) {
+const char *dhc_setting_source(DhcArena *a, const DhcModelRequest *r, int i) {
+  bool solved = r->solved && i == r->n_sets - 1 && !strcmp(r->sets[i].key, r->solved);
+  return dhc_arena_printf(a, "--%s %s", solved ? "solve" : "set", r->sets[i].key);
+}
+
+static void add_set(Settings *s, const DhcModelRequest *r, int at) {
+  const DhcSetting *set = &r->sets[at];
   DhcElab *e = s->cx->e;
-  const char *name = dhc_arena_printf(e->arena, "--set %s", set->key);
+  const char *name = dhc_setting_source(e->arena, r, at);
   if (!is_hyper(s->root, set->key) && dhc_recipe_has_key(set->key)) return;
   int before = e->diags->n_errors;
   const char *text = set_text(s, set);
@@ -204,7 +210,7 @@ DhcModel *dhc_elab_model(DhcElab *e, const DhcModelRequest *r) {
   if (r->variant) add_variant(&s, r->variant);
   m->recipe_decl = find_recipe(&s, r->recipe);
   if (m->recipe_decl && s.ok) add_recipe(&s, m->recipe_decl);
-  for (int i = 0; i < r->n_sets; i++) add_set(&s, &r->sets[i]);
+  for (int i = 0; i < r->n_sets; i++) add_set(&s, r, i);
   if (!s.ok) return NULL;
   m->root = dhc_instantiate(&cx, &c, "", "", NULL, NULL, root->name.span);
   if (m->root) dhc_state_declare(m, m->root);

@@ -341,10 +341,10 @@ static void try_lr(Binder *b) {
 }
 
 /* The value of a --set as an expression; NULL after diagnostics. */
-static const DhcAstExpr *set_value(DhcElab *e, const DhcSetting *set) {
+static const DhcAstExpr *set_value(DhcElab *e, const DhcModelRequest *q, int i) {
   int before = e->diags->n_errors;
-  const char *name = dhc_arena_printf(e->arena, "--set %s", set->key);
-  const DhcAstExpr *x = dhc_parse_expr(&e->parse, name, set->value, strlen(set->value));
+  const char *name = dhc_setting_source(e->arena, q, i);
+  const DhcAstExpr *x = dhc_parse_expr(&e->parse, name, q->sets[i].value, strlen(q->sets[i].value));
   return e->diags->n_errors > before ? NULL : x;
 }
 
@@ -374,7 +374,7 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
   }
   for (int i = 0; i < q->n_sets; i++) {
     if (key_of(q->sets[i].key) < 0) continue;
-    const DhcAstExpr *x = set_value(e, &q->sets[i]);
+    const DhcAstExpr *x = set_value(e, q, i);
     if (!x) return false;
     has_optimizer = has_optimizer || !strcmp(q->sets[i].key, "optimizer");
     r->report_asked = r->report_asked || key_of(q->sets[i].key) == KEY_REPORT;
@@ -385,7 +385,7 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
   if (!r->optimizer) r->optimizer = "adam";
   for (int i = 0; i < q->n_sets; i++) {
     const char *name = argument_of(q->sets[i].key);
-    const DhcAstExpr *x = name ? set_value(e, &q->sets[i]) : NULL;
+    const DhcAstExpr *x = name ? set_value(e, q, i) : NULL;
     if (name && !x) return false;
     if (x) bind_argument(&b, name, x);
   }

@@ -50,6 +50,13 @@ static SweepVariant with(const Solve *s, DhcArena *a, int64_t k) {
   return v;
 }
 
+/* Both on one side are compared with each other: far from what is wanted differences round to the same. */
+static bool nearer(double a, double b, double want) {
+  if (a < want && b < want) return a > b;
+  if (a > want && b > want) return a < b;
+  return fabs(a - want) < fabs(b - want);
+}
+
 /* What the variant costs at k steps. DHC_E_INPUT: the model refuses that value. */
 static dhc_status at(Solve *s, int64_t k, double *out) {
   DhcArena a;
@@ -58,7 +65,7 @@ static dhc_status at(Solve *s, int64_t k, double *out) {
   dhc_status st = sweep_with_variant(s->w, &v, cost, s, NULL);
   dhc_arena_fini(&a);
   *out = s->is;
-  if (st.code == DHC_OK && (!s->best || fabs(*out - s->want) < fabs(s->best_is - s->want))) s->best = k, s->best_is = *out;
+  if (st.code == DHC_OK && (!s->best || nearer(*out, s->best_is, s->want))) s->best = k, s->best_is = *out;
   return st;
 }
 
@@ -169,6 +176,9 @@ dhc_status sweep_solve(dhc_sweep *w) {
   Solve s = {.w = w};
   if (!w->o.hold && !w->o.solve) return dhc_status_ok();
   DHC_TRY(read_options(&s));
-  for (int i = 0; i < w->variants.n; i++) DHC_TRY(solve_one(&s, &w->variants.at[i]));
-  return dhc_status_ok();
+  dhc_status st = dhc_status_ok();
+  w->s->solves = s.key;
+  for (int i = 0; i < w->variants.n && st.code == DHC_OK; i++) st = solve_one(&s, &w->variants.at[i]);
+  w->s->solves = NULL;
+  return st;
 }

@@ -68,8 +68,11 @@ for what in active-params=26k flops-per-token=60k state-bytes=15k; do
   grep -q "$step=" "$work/held.json" || fail "--hold $what: no $step in $(cat "$work/held.json")"
 done
 expect 1 "--hold params=10: variant ratio=7M:1A comes no nearer than" "$dhcc" sweep "${even[@]}" --set ratio=7M:1A,1M --hold params=10 --solve ffn_inner
+expect 1 "comes no nearer than 19258 (ffn_inner=1," "$dhcc" sweep "${even[@]}" --hold params=10 --solve ffn_inner
+got=$("$dhcc" sweep "${even[@]}" --hold params=1e99 --solve ffn_inner 2>&1)
+[[ $got =~ ffn_inner=([0-9]+), && ${BASH_REMATCH[1]} -gt 1000 ]] || fail "the largest is not the nearest: $got"
 expect 1 "off by" "$dhcc" sweep "${even[@]}" --set ratio=7M:1A,1M --hold params=30k --solve ffn_inner:1000
-expect 1 "has no hyperparameter 'ffn_iner'" "$dhcc" sweep "${even[@]}" --set ratio=7M:1A,1M --hold params=30k --solve ffn_iner
+expect 1 "--solve ffn_iner:1:1: error[E0301]: DHCJamba has no hyperparameter 'ffn_iner'" "$dhcc" sweep "${even[@]}" --set ratio=7M:1A,1M --hold params=30k --solve ffn_iner
 expect 2 "--hold and --solve need each other" "$dhcc" sweep "${even[@]}" --hold params=30k
 expect 2 "--hold: needs params, active-params" "$dhcc" sweep "${even[@]}" --hold param=30k --solve ffn_inner
 expect 2 "--hold: needs params, active-params" "$dhcc" sweep "${even[@]}" --hold params=-3 --solve ffn_inner
