@@ -185,7 +185,8 @@ static dhc_status check_options(const dhc_build_options *o, const dhc_session *s
   if (o->c && o->max_stack) return dhc_status_make(DHC_E_USAGE, "--max-stack: how much stack source takes is for its compiler to say");
   if (o->c && !o->header) return dhc_status_make(DHC_E_USAGE, "--emit c: needs --header, which the source includes");
   if (o->multiversion && (o->target || o->c || o->n_variants || o->selftest))
-    return dhc_status_make(DHC_E_USAGE, "--multiversion: makes an object of three levels of x86-64, without --%s", o->target ? "target" : o->c ? "emit c" : o->n_variants ? "variant" : "selftest");
+    return dhc_status_make(DHC_E_USAGE, "--multiversion: makes an object of three levels of x86-64, without --%s",
+                           o->target ? "target" : o->c ? "emit c" : o->n_variants ? "variant" : "selftest");
   if (!o->target && (o->cpu || o->features)) return dhc_status_make(DHC_E_USAGE, "--%s: needs --target", o->cpu ? "cpu" : "features");
   if (o->n_variants > 0) NEED(o->variants);
   for (int i = 0; i < o->n_variants; i++)
@@ -348,7 +349,8 @@ static dhc_status open_levels(Build *b) {
 }
 
 static dhc_status go_elsewhere(Elsewhere *e, const dhc_build_options *o, DhcArena *arena) {
-  const DhcCompileOptions co = {.backend = e->s->backend, .target = o->target, .cpu = o->cpu, .features = o->target ? o->features : e->s->o.cpu_features, .bounded = o->bounded, .offline = true, .workers = 1};
+  const DhcCompileOptions co = {.backend = e->s->backend, .target = o->target, .cpu = o->cpu,
+                                .features = o->target ? o->features : e->s->o.cpu_features, .bounded = o->bounded, .offline = true, .workers = 1};
   const DhcCompileOptions gpu = {.backend = "cuda", .gpu_arch = "sm_90a", .compute = e->s->compute, .offline = true, .workers = 1};
   if (!o->target && !o->gpu && (!o->bounded || o->multiversion)) return dhc_status_ok();
   if (o->gpu && !dhc_backend_compiles(gpu.backend)) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: %s", dhc_backend_info(gpu.backend)->lacks);

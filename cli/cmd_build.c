@@ -148,8 +148,14 @@ int cmd_build(const Cli *c) {
   bool gpu = c->backend && !strcmp(c->backend, "cuda");
   if (gpu) here.backend = here.gpu_arch = NULL;
   rc = cli_open(&here, &s, &m);
-  dhc_build_options o = {.name = c->name, .stem = stem_of(c, stem, sizeof stem), .entries = c->entries, .n_entries = c->n_entries, .optional = (const char *const *)c->optional.at, .n_optional = c->optional.n,
-                         .target = c->target, .cpu = c->cpu, .features = c->features, .multiversion = c->multiversion, .large = c->large, .gpu = gpu, .gpu_arch = c->gpu_arch, .seed = (uint64_t)c->seed, .bind = c->bind, .weights = c->weights, .weights_file = c->weights_file, .selftest = (int)c->selftest, .max_ram = c->max_ram, .max_stack = c->max_stack, .max_flash = c->max_flash, .c = c->emit && !strcmp(c->emit, "c"), .out = c->outputs, .header = c->header, .bounds = c->bounds, .quantize = c->quantize, .data = c->quantize ? c->data : NULL, .split = c->split, .batch = c->batch, .limit = c->limit, .bounded = c->timing != NULL, .variants = v->at, .n_variants = v->n};
+  dhc_build_options o = {.name = c->name, .stem = stem_of(c, stem, sizeof stem), .entries = c->entries, .n_entries = c->n_entries,
+                         .optional = (const char *const *)c->optional.at, .n_optional = c->optional.n, .target = c->target, .cpu = c->cpu,
+                         .features = c->features, .multiversion = c->multiversion, .large = c->large, .gpu = gpu, .gpu_arch = c->gpu_arch,
+                         .seed = (uint64_t)c->seed, .bind = c->bind, .weights = c->weights, .weights_file = c->weights_file,
+                         .selftest = (int)c->selftest, .max_ram = c->max_ram, .max_stack = c->max_stack, .max_flash = c->max_flash,
+                         .c = c->emit && !strcmp(c->emit, "c"), .out = c->outputs, .header = c->header, .bounds = c->bounds,
+                         .quantize = c->quantize, .data = c->quantize ? c->data : NULL, .split = c->split, .batch = c->batch,
+                         .limit = c->limit, .bounded = c->timing != NULL, .variants = v->at, .n_variants = v->n};
   dhc_build_result r = {0};
   if (!rc) rc = cli_done(c, s, dhc_model_build(m, &o, &r));
   cJSON *doc = cli_doc(c);

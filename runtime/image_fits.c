@@ -2,7 +2,6 @@
 #include "runtime/image.h"
 #include "runtime/tensor.h"
 
-
 static bool in(int64_t i, int64_t n) {
   return i >= 0 && i < n;
 }

@@ -158,9 +158,7 @@ const char **dhc_object_exports(const DhcObject *o, DhcArena *arena, int *n_out)
   exported(&n, o->name, "_describe");
   if (!o->cuda) exported(&n, o->name, "_prefault");
   if (o->cuda) exported(&n, o->name, "_cuda_open"), exported(&n, o->name, "_cuda_close");
-  if (o->blob_bytes && !o->blob) {
-    exported(&n, o->name, "_weights_check");
-  }
+  if (o->blob_bytes && !o->blob) exported(&n, o->name, "_weights_check");
   if (dhc_object_sets_weights(o)) {
     exported(&n, o->name, "_weights_begin");
     exported(&n, o->name, "_weights_set");
