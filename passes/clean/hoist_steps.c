@@ -215,15 +215,8 @@ static Rule rule_of(DhcOp op) {
     DhcOp op;
     Rule rule;
   } table[DHC_N_OPS + 1] = {
-    [DHC_N_OPS] = {
-      .op = DHC_N_OPS,
-#define OP(id, ...) \
-    },              \
-    [DHC_OP_##id] = { \
-      .op = DHC_OP_##id,
 #define STEPS(name) .rule = steps_##name,
-#include "ir/ops.def"
-    }
+#include "ir/ops_column.h"
   };
   return table[op].rule;
 }

@@ -179,15 +179,8 @@ static const struct {
   int op;
   Rule back; /* NULL: none */
 } rules[DHC_N_OPS + 1] = {
-  [DHC_N_OPS] = {
-    .op = DHC_N_OPS,
-#define OP(id, ...) \
-  },                \
-  [DHC_OP_##id] = { \
-    .op = DHC_OP_##id,
 #define BACK(rule) .back = back_##rule,
-#include "ir/ops.def"
-  }
+#include "ir/ops_column.h"
 };
 
 static bool back_ew(Back *x, int n) {

@@ -100,15 +100,8 @@ static const struct {
   int op;
   Elements of; /* NULL: from elsewhere */
 } elements[DHC_N_OPS + 1] = {
-  [DHC_N_OPS] = {
-    .op = DHC_N_OPS,
-#define OP(id, ...) \
-  },                \
-  [DHC_OP_##id] = { \
-    .op = DHC_OP_##id,
 #define ELEMENTS(rule) .of = elements_##rule,
-#include "ir/ops.def"
-  }
+#include "ir/ops_column.h"
 };
 
 static void record(Walk *w, const Frame *f, const DhcNode *n, int index, int of, const DhcDim *extent) {
