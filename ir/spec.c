@@ -63,6 +63,14 @@ uint32_t dhc_spec_axes(const DhcSpec *s, DhcAxisRole role) {
   return m;
 }
 
+int dhc_spec_unit_axis(const DhcOperand *o) {
+  for (int t = 0; t < o->n_terms; t++) {
+    const DhcTerm *e = &o->term[t];
+    if (e->unit && !e->guarded && e->index < 0 && e->n_axes == 1) return e->axis[0];
+  }
+  return -1;
+}
+
 /* Axes an operand's address varies over, index nodes included. */
 static uint32_t operand_axes(const DhcOperand *o, const uint32_t *varies) {
   uint32_t m = 0;

@@ -147,6 +147,7 @@ typedef struct DhcSpec {
  * argument k. */
 int dhc_spec_n_dims(const DhcSpec *s);
 uint32_t dhc_spec_axes(const DhcSpec *s, DhcAxisRole role); /* those of a role, as bits */
+int dhc_spec_unit_axis(const DhcOperand *o);                /* along which its elements lie side by side, unguarded; -1: none */
 int dhc_spec_extent_arg(const DhcSpec *s, int axis);
 int dhc_spec_stride_arg(const DhcSpec *s, int operand, int term);
 int dhc_spec_offset_arg(const DhcSpec *s, int operand, int term);
@@ -171,24 +172,18 @@ typedef struct DhcSpecLine {
 } DhcSpecLine;
 /* A CONV of two loads, every pixel of whose image is a place (and window) of its results, moved by taps and offset. */
 typedef struct DhcSpecWindow {
-  int image, weights;           /* operands */
+  int image, other;             /* operands; the other are weights */
   int batch, channel, out;      /* axes; a channel is of the image, an out of the result */
   int batch_term, channel_term; /* of the image */
-  int weight_term[4];           /* of outs, channels, and taps down and across */
+  int other_term[4];            /* of outs, channels, and taps down and across */
   DhcSpecLine down, across;
 } DhcSpecWindow;
 bool dhc_spec_window(const DhcSpec *s, DhcSpecWindow *out);
 /* A CONV_DW of two loads whose image is walked so: a place is one of the gradient's pixels, which are summed over, a tap one
- * of the result's; no window. */
-typedef struct DhcSpecFilters {
-  int image, grad;         /* operands */
-  int batch, channel, out; /* axes */
-  int image_term[2];       /* of batch and channels */
-  int grad_term[4];        /* of batch, outs, lines and pixels */
-  DhcSpecLine down, across;
-} DhcSpecFilters;
-bool dhc_spec_filters(const DhcSpec *s, DhcSpecFilters *out);
+ * of the result's; no window. The other operand is the gradient, its terms are of batch, outs, lines and pixels. */
+bool dhc_spec_filters(const DhcSpec *s, DhcSpecWindow *out);
 /* A CONV_DW of two loads along one channel axis, a unit of both; taps are of one of them alone, few. */
+enum { DHC_DEPTHWISE_TAPS = 16 };
 typedef struct DhcSpecDepthwise {
   int fold, channel, image_side; /* a node; an axis; which operand of the fold has taps */
   uint32_t taps;                 /* axes */

@@ -7,8 +7,6 @@
  * Schedule: v[0] channels of a block of threads, v[1] blocks of products that it sums side by side. */
 #include "backends/loop/tpl_tile.h"
 
-enum { MOST_TAPS = 16 };
-
 typedef struct Depthwise {
   DhcTplCx cx;
   DhcLp *b;
@@ -36,7 +34,7 @@ static void sum_block(Depthwise *d, DhcLv task, DhcLv per_group) {
   DhcLv side = dhc_lp_i64(b, v[0]), group = dhc_lp_udiv(b, task, per_group);
   DhcLv channel = dhc_lp_add(b, dhc_lp_mulc(b, group, v[0]), dhc_lp_urem(b, d->tid, side));
   DhcLv block = dhc_lp_add(b, dhc_lp_mulc(b, dhc_lp_urem(b, task, per_group), v[1]), dhc_lp_udiv(b, d->tid, side));
-  DhcLpVar acc[MOST_TAPS];
+  DhcLpVar acc[DHC_DEPTHWISE_TAPS];
   dhc_lp_if(b, dhc_lp_and(b, dhc_lp_lt(b, channel, d->n_channels), dhc_lp_lt(b, block, d->n_blocks)));
   DhcTplMark mark = dhc_tpl_push(cx);
   dhc_tpl_bind(cx, d->w.channel, channel);

@@ -78,7 +78,7 @@ static bool find_roles(Dot *d) {
   }
   d->na = f->a[0];
   d->nb[0] = f->a[1];
-  int out = dhc_spec_n_inputs(s), side = dhc_dot_unit_axis(&s->operand[out]);
+  int out = dhc_spec_n_inputs(s), side = dhc_spec_unit_axis(&s->operand[out]);
   if (side >= 0 && (va & ~vb) >> side & 1) { /* the columns are A's: swap */
     uint32_t v = va;
     va = vb;
@@ -127,7 +127,7 @@ static bool find_ragged(Dot *d) {
   bool forward = f->axes & e;
   if (!d->red || !one_axis(d->red) || (forward ? !(par & row) : row != d->red || !(par & e))) return false;
   uint32_t va = d->cx.varies[d->na] & ~d->red, vb = d->cx.varies[d->nb[0]] & ~d->red & ~e;
-  int side = dhc_dot_unit_axis(&s->operand[dhc_spec_n_inputs(s)]);
+  int side = dhc_spec_unit_axis(&s->operand[dhc_spec_n_inputs(s)]);
   if (side >= 0 && !(vb >> side & 1)) return false;
   d->n = dhc_dot_single_axis(vb & ~va, side);
   d->m = dhc_dot_single_axis(va & ~vb, -1);
@@ -151,7 +151,7 @@ static void choose_tile(Dot *d) {
 static void choose_access(Dot *d) {
   d->oa = dhc_tpl_plain_load(d->s, d->na);
   d->direct_a = d->oa >= 0 && one_axis(d->red);
-  d->across = d->direct_a && d->m >= 0 && dhc_dot_unit_axis(&d->s->operand[d->oa]) == d->m && d->rows <= d->lanes &&
+  d->across = d->direct_a && d->m >= 0 && dhc_spec_unit_axis(&d->s->operand[d->oa]) == d->m && d->rows <= d->lanes &&
               A_GROUP % d->rows == 0;
   d->panels = true;
   d->direct_b = one_axis(d->red);
@@ -159,7 +159,7 @@ static void choose_access(Dot *d) {
     d->ob[f] = dhc_tpl_plain_load(d->s, d->nb[f]);
     const DhcOperand *p = d->ob[f] >= 0 ? &d->s->operand[d->ob[f]] : NULL;
     d->panels = d->panels && p && dhc_tag_is_panel(p->tag) && p->tag == d->s->operand[d->ob[0]].tag && p->width == d->s->operand[d->ob[0]].width;
-    d->direct_b = d->direct_b && p && p->tag == DHC_TAG_ROW && dhc_dot_unit_axis(p) == d->n;
+    d->direct_b = d->direct_b && p && p->tag == DHC_TAG_ROW && dhc_spec_unit_axis(p) == d->n;
   }
   if (d->panels) d->tag = d->s->operand[d->ob[0]].tag;
   if (d->panels) d->vectors = d->s->operand[d->ob[0]].width / d->lanes;
@@ -172,7 +172,7 @@ static bool is_bare(const Dot *d) {
   if (d->n_folds > 1 || dhc_spec_n_inputs(s) != s->n_operands - 1 || p->stored != d->node[0] || p->dtype != DHC_F32) return false;
   for (int t = 0; t < p->n_terms; t++)
     if (p->term[t].guarded || p->term[t].index >= 0) return false;
-  return dhc_dot_unit_axis(p) == d->n;
+  return dhc_spec_unit_axis(p) == d->n;
 }
 
 static bool is_b(const Dot *d, int o) {

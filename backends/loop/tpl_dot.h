@@ -30,8 +30,6 @@ typedef struct DhcDot {
   DhcLv range;             /* the one at hand, where ranges cut the rows */
 } DhcDot;
 
-/* Axis along which an operand's elements lie side by side, or -1. */
-int dhc_dot_unit_axis(const DhcOperand *p);
 /* `prefer` if it is in the mask, else its highest axis; -1: empty. */
 int dhc_dot_single_axis(uint32_t mask, int prefer);
 /* Innermost reduced axis. */

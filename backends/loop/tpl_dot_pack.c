@@ -1,13 +1,5 @@
 #include "backends/loop/tpl_dot.h"
 
-int dhc_dot_unit_axis(const DhcOperand *p) {
-  for (int t = 0; t < p->n_terms; t++) {
-    const DhcTerm *e = &p->term[t];
-    if (e->unit && !e->guarded && e->index < 0 && e->n_axes == 1) return e->axis[0];
-  }
-  return -1;
-}
-
 int dhc_dot_single_axis(uint32_t mask, int prefer) {
   if (prefer >= 0 && (mask >> prefer & 1)) return prefer;
   for (int a = DHC_SPEC_MAX_AXES - 1; a >= 0; a--)
@@ -24,7 +16,7 @@ bool dhc_dot_unit_along(const DhcDot *d, int node, int axis) {
   dhc_tpl_needed(d->s, node, needed);
   for (int n = 0; n < d->s->n_nodes; n++)
     if (needed[n] && d->s->node[n].kind == DHC_SN_LOAD &&
-        dhc_dot_unit_axis(&d->s->operand[d->s->node[n].operand]) == axis)
+        dhc_spec_unit_axis(&d->s->operand[d->s->node[n].operand]) == axis)
       return true;
   return false;
 }

@@ -21,7 +21,7 @@ typedef struct Lane {
 
 typedef struct Filters {
   DhcTile t;
-  DhcSpecFilters w;
+  DhcSpecWindow w;
   int channels, taps, pitch, plane; /* of a tile; elements from out to out, from plane to plane */
   int64_t image_at;                 /* elements from a stage's beginning to its planes */
   dhc_dimprog lines, bands, outs, tiles, splits; /* of a step; of an image; tiles along outs, all; pieces */
@@ -74,7 +74,7 @@ static void find_sizes(Filters *v) {
   v->line = dhc_lp_addc(b, dhc_lp_mulc(b, dhc_lp_ceildivc(b, d->cx.limit[v->w.image][v->w.across.term], 4), 4), 4);
   v->seen = dhc_lp_addc(b, v->n_lines, v->w.down.taps - 1);
   v->image_fours = fours(v, v->w.image);
-  v->grad_fours = fours(v, v->w.grad);
+  v->grad_fours = fours(v, v->w.other);
 }
 
 static void find_tile(Filters *v, DhcLv tile) {
@@ -161,22 +161,22 @@ static void copy_step(Filters *v, DhcLv step, DhcLv end, DhcLv base) {
   dhc_lp_if(b, dhc_lp_lt(b, step, end));
   DhcLv n = dhc_lp_udiv(b, step, v->n_bands), y0 = dhc_lp_mul(b, dhc_lp_urem(b, step, v->n_bands), v->n_lines);
   Lane l = v->grad_lane;
-  DhcLv y = dhc_lp_add(b, y0, l.y), from = dhc_lp_mul(b, n, stride(v, v->w.grad, v->w.grad_term[0]));
-  from = dhc_lp_add(b, from, dhc_lp_mul(b, d->row0, stride(v, v->w.grad, v->w.grad_term[1])));
-  from = dhc_lp_add(b, from, dhc_lp_add(b, dhc_lp_mul(b, y, stride(v, v->w.grad, v->w.grad_term[2])), l.x));
-  Planes g = {.operand = v->w.grad, .count = d->bm, .pitch = v->pitch, .from = from,
-              .valid = valid_of(b, y, cx->extent[v->w.down.place], l.x, width), .stride = stride(v, v->w.grad, v->w.grad_term[1]),
+  DhcLv y = dhc_lp_add(b, y0, l.y), from = dhc_lp_mul(b, n, stride(v, v->w.other, v->w.other_term[0]));
+  from = dhc_lp_add(b, from, dhc_lp_mul(b, d->row0, stride(v, v->w.other, v->w.other_term[1])));
+  from = dhc_lp_add(b, from, dhc_lp_add(b, dhc_lp_mul(b, y, stride(v, v->w.other, v->w.other_term[2])), l.x));
+  Planes g = {.operand = v->w.other, .count = d->bm, .pitch = v->pitch, .from = from,
+              .valid = valid_of(b, y, cx->extent[v->w.down.place], l.x, width), .stride = stride(v, v->w.other, v->w.other_term[1]),
               .n = dhc_lp_sub(b, cx->extent[v->w.out], d->row0),
               .to = dhc_lp_add(b, base, dhc_lp_add(b, dhc_lp_mul(b, l.y, v->wide), l.x))};
   copy_operand(v, &l, &g, v->grad_fours);
   l = v->image_lane;
   y = dhc_lp_add(b, dhc_lp_add(b, y0, l.y), cx->offset[v->w.image][v->w.down.term]);
-  from = dhc_lp_mul(b, n, stride(v, v->w.image, v->w.image_term[0]));
-  from = dhc_lp_add(b, from, dhc_lp_mul(b, v->channel0, stride(v, v->w.image, v->w.image_term[1])));
+  from = dhc_lp_mul(b, n, stride(v, v->w.image, v->w.batch_term));
+  from = dhc_lp_add(b, from, dhc_lp_mul(b, v->channel0, stride(v, v->w.image, v->w.channel_term)));
   from = dhc_lp_add(b, from, dhc_lp_add(b, dhc_lp_mul(b, y, stride(v, v->w.image, v->w.down.term)), l.x));
   Planes p = {.operand = v->w.image, .count = v->channels, .pitch = v->plane, .from = from,
               .valid = valid_of(b, y, cx->limit[v->w.image][v->w.down.term], l.x, in_w),
-              .stride = stride(v, v->w.image, v->w.image_term[1]), .n = dhc_lp_sub(b, cx->extent[v->w.channel], v->channel0),
+              .stride = stride(v, v->w.image, v->w.channel_term), .n = dhc_lp_sub(b, cx->extent[v->w.channel], v->channel0),
               .to = dhc_lp_addc(b, dhc_lp_add(b, base, dhc_lp_add(b, dhc_lp_mul(b, l.y, v->line), l.x)), v->image_at + 4)};
   copy_operand(v, &l, &p, v->image_fours);
   dhc_lp_end(b);
@@ -319,7 +319,7 @@ static const char *roles(Filters *v, const DhcTplInput *in) {
   const char *why = dhc_tile_roles(d);
   if (why) return why;
   const DhcSpecNode *x = &in->spec->node[d->x.node];
-  if (x->kind != DHC_SN_LOAD || x->operand != v->w.grad) return "results that do not lie along taps";
+  if (x->kind != DHC_SN_LOAD || x->operand != v->w.other) return "results that do not lie along taps";
   v->channels = d->bn;
   v->taps = (int)(v->w.down.taps * v->w.across.taps);
   d->bn = v->channels * v->taps;

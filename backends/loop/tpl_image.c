@@ -37,7 +37,7 @@ static int stage_size(const Image *v) { return (int)(v->t.stage / 4); }
 
 static DhcLv stride(const Image *v, int operand, int term) { return v->t.cx.stride[operand][term]; }
 static DhcLv image_stride(const Image *v, int term) { return stride(v, v->w.image, term); }
-static DhcLv weight_stride(const Image *v, int i) { return stride(v, v->w.weights, v->w.weight_term[i]); }
+static DhcLv weight_stride(const Image *v, int i) { return stride(v, v->w.other, v->w.other_term[i]); }
 static DhcLv offset(const Image *v, const DhcSpecLine *l) { return v->t.cx.offset[v->w.image][l->term]; }
 
 /* ---- the tile ------------------------------------------------------------------------------- */
@@ -168,7 +168,7 @@ static void find_widths(Image *v) {
                               dhc_lp_eq(b, weight_stride(v, 2), dhc_lp_i64(b, v->w.across.taps)));
   together = dhc_lp_and(b, together, dhc_lp_eq(b, weight_stride(v, 3), dhc_lp_i64(b, 1)));
   together = dhc_lp_and(b, together, is_four(b, weight_stride(v, 1 - beside)));
-  v->weights_wide = dhc_lp_and(b, together, dhc_lp_aligned(b, p[v->w.weights], 16));
+  v->weights_wide = dhc_lp_and(b, together, dhc_lp_aligned(b, p[v->w.other], 16));
 }
 
 static DhcLv memory(const Image *v) { return dhc_lp_block_memory(v->t.b, DHC_F32, v->t.stages_at); }
@@ -247,7 +247,7 @@ static void copy_line(Image *v, const Weights *w, const Lines *l, DhcLv base, Dh
     bool part = q + l->width > l->fours;
     if (part) dhc_lp_if(b, dhc_lp_lt(b, c, dhc_lp_i64(b, w->inner)));
     if (!l->whole) valid = dhc_lp_select(b, there, clamped(b, dhc_lp_sub(b, l->left, c)), dhc_lp_i64(b, 0));
-    DhcLv source = dhc_lp_at(b, d->cx.pointer[v->w.weights], dhc_lp_addc(b, dhc_lp_get(b, l->from), (int64_t)4 * q));
+    DhcLv source = dhc_lp_at(b, d->cx.pointer[v->w.other], dhc_lp_addc(b, dhc_lp_get(b, l->from), (int64_t)4 * q));
     dhc_lp_copy(b, memory(v), dhc_lp_addc(b, to, (int64_t)4 * q), source, 4, valid);
     if (part) dhc_lp_end(b);
   }
@@ -289,7 +289,7 @@ static void copy_elements(Image *v, const Weights *w, DhcLv base) {
   x = dhc_lp_add(b, x, dhc_lp_mul(b, dhc_lp_udiv(b, tap, across), weight_stride(v, 2)));
   x = dhc_lp_add(b, x, dhc_lp_mul(b, dhc_lp_urem(b, tap, across), weight_stride(v, 3)));
   DhcLv to = dhc_lp_add(b, base, dhc_lp_add(b, dhc_lp_mulc(b, line, v->pitch), at));
-  dhc_lp_copy(b, memory(v), to, dhc_lp_at(b, d->cx.pointer[v->w.weights], dhc_lp_select(b, there, x, none)), 1,
+  dhc_lp_copy(b, memory(v), to, dhc_lp_at(b, d->cx.pointer[v->w.other], dhc_lp_select(b, there, x, none)), 1,
               dhc_lp_select(b, there, dhc_lp_i64(b, 1), none));
   dhc_lp_end(b);
 }
@@ -395,7 +395,7 @@ static const char *roles(Image *v, const DhcTplInput *in) {
   const char *why = dhc_tile_roles(d);
   if (why) return why;
   const DhcSpecNode *x = &in->spec->node[d->x.node];
-  if (x->kind != DHC_SN_LOAD || x->operand != v->w.weights) return "results that do not lie along the image's lines";
+  if (x->kind != DHC_SN_LOAD || x->operand != v->w.other) return "results that do not lie along the image's lines";
   v->channels = in->schedule->v[2];
   v->plane = in->schedule->v[7];
   d->target = 0;

@@ -131,7 +131,7 @@ static int image_tiles(const DhcSpec *s, const Roles *r, int parts, bool bf16, D
                                     {{32, 64, 32, 1, 4, 2, 2, 168}, 0, 0}};
   const ImageForm *form = bf16 ? pairs : tf32;
   DhcSpecWindow w;
-  if (s->kind != DHC_KIND_CONV || !dhc_spec_window(s, &w) || !(r->rows >> w.out & 1)) return 0;
+  if (!dhc_spec_window(s, &w) || !(r->rows >> w.out & 1)) return 0;
   for (int i = 0; i < 4; i++) {
     DhcSizeGuard g = {.arena = arena, .spec = s};
     dhc_size_bound(&g, 1u << w.channel, tf32[i].v[2], false);
@@ -149,7 +149,7 @@ static int image_tiles(const DhcSpec *s, const Roles *r, int parts, bool bf16, D
 
 /* Template "filters" at these sizes: a line fits a step of so many pixels, and what a band sees a plane, twelve elements
  * less for what is read beyond; beside a line lie no more than four zeros. Joined by and with the guard so far. */
-static void put_filters(DhcSizeGuard *g, const DhcSpecFilters *w, int pixels) {
+static void put_filters(DhcSizeGuard *g, const DhcSpecWindow *w, int pixels) {
   int offset = dhc_spec_offset_arg(g->spec, w->image, w->across.term);
   dhc_size_const(g, -4);
   dhc_size_arg(g, offset);
@@ -197,8 +197,8 @@ static void put_filters(DhcSizeGuard *g, const DhcSpecFilters *w, int pixels) {
 /* Filter gradients of that form, of not too few channels. */
 static int filter_tiles(const DhcSpec *s, DhcArena *arena, DhcSchedule *out) {
   static const int form[2][8] = {{128, 32, 128, 2, 4, 1, 2, 132}, {64, 32, 64, 1, 4, 1, 2, 264}}, outs[2] = {72, 24};
-  DhcSpecFilters w;
-  if (s->kind != DHC_KIND_CONV_DW || !dhc_spec_filters(s, &w) || w.down.taps * w.across.taps > 9) return 0;
+  DhcSpecWindow w;
+  if (!dhc_spec_filters(s, &w) || w.down.taps * w.across.taps > 9) return 0;
   for (int i = 0; i < 2; i++) {
     DhcSizeGuard g = {.arena = arena, .spec = s};
     dhc_size_bound(&g, 1u << w.channel, 12, false);
