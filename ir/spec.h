@@ -190,7 +190,6 @@ typedef struct DhcSpecDepthwise {
   int64_t n_taps;
 } DhcSpecDepthwise;
 bool dhc_spec_depthwise(const DhcSpec *s, DhcSpecDepthwise *out);
-enum { DHC_FILTERS_PLANE = 100 }; /* elements that a plane of template "filters" has beyond a step's pixels */
 
 /* Well-formedness; false with a message in *why (arena). Run on every new spec. */
 bool dhc_spec_verify(const DhcSpec *s, DhcArena *arena, const char **why);
@@ -266,4 +265,7 @@ typedef struct DhcSchedule {
   dhc_dimprog guard; /* over dim[]; empty for the last class */
   bool wide; /* GPU: places may be beyond 32 bits; else the guard says that none is */
 } DhcSchedule;
+/* Of templates that go by matrix tiles: + v[5], operands in two parts, in bf16, by groups of four warps; rows of the lowest
+ * tile, which few rows take; elements that a plane of "filters" has beyond a step's pixels. */
+enum { DHC_TILE_TWO_PARTS = 16, DHC_TILE_BF16 = 32, DHC_TILE_GROUP = 64, DHC_TILE_LOW = 16, DHC_FILTERS_PLANE = 100 };
 #endif

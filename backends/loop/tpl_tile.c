@@ -85,8 +85,6 @@ DhcLv dhc_tile_next_stage(DhcTile *d, DhcLv base) {
   return dhc_lp_select(b, dhc_lp_lt(b, next, dhc_lp_i64(b, size * d->stages)), next, dhc_lp_i64(b, 0));
 }
 
-enum { FEW_ROWS = 16 };
-
 /* Rounds before the first that multiplies bring steps only; the code that brings one stands here twice, and the first
  * of them before all loops, so that nothing waits for it. Few rows are done in a step or two, and have all in a row. */
 static void steps(DhcTile *d, DhcLv n_steps) {
@@ -96,7 +94,7 @@ static void steps(DhcTile *d, DhcLv n_steps) {
   bool tables = has_k_table(d);
   Walk w = walk_begin(d), used = walk_begin(d);
   dhc_tile_lines(d);
-  if (d->bm <= FEW_ROWS || (tables && d->chunk <= ahead)) first = ahead; /* tables: places are due before the first product */
+  if (d->bm <= DHC_TILE_LOW || (tables && d->chunk <= ahead)) first = ahead; /* tables: places are due before the first product */
   for (int s = 0; s < first; s++) {
     DhcLv step = dhc_lp_i64(b, s);
     if (tables && s % d->chunk == 0) dhc_tile_ks(d, step, dhc_lp_get(b, w.k));

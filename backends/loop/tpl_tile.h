@@ -76,8 +76,6 @@ typedef struct DhcTile {
   DhcLv per_split, piece;   /* ks of a piece; number of the task's */
 } DhcTile;
 
-enum { DHC_TILE_TWO_PARTS = 16, DHC_TILE_BF16 = 32, DHC_TILE_GROUP = 64 }; /* + v[5] */
-
 /* ks of a matrix tile, and how many of its a thread has of a line. */
 static inline int dhc_tile_deep(const DhcTile *d) { return d->bf16 ? 16 : 8; }
 static inline int dhc_tile_own(const DhcTile *d) { return d->bf16 ? 4 : 2; }

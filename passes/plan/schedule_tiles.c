@@ -31,14 +31,18 @@ static Roles roles_of(const DhcSpec *s) {
   return r;
 }
 
+enum {
+  MANY_TILES = 128, FEW_TILES = 100, FEW_LARGE = 8, DEEP = 512, GRAND_TILES = 120, MANY_GROUPED = 100,
+  MANY_RANGED = 4096, MANY_PIXELS = 8192
+};
 
-enum { FEW_ROWS = 16, MANY_TILES = 128, FEW_TILES = 100, FEW_LARGE = 8, DEEP = 512, GRAND_TILES = 120, MANY_GROUPED = 100, MANY_RANGED = 4096, MANY_PIXELS = 8192 };
-
-static DhcSchedule tile_class(const DhcSizeGuard *g, const int v[8]) {
-  DhcSchedule s = {.template_name = "tile", .guard = dhc_size_guard(g)};
+static DhcSchedule class_of(const char *template_name, const DhcSizeGuard *g, const int v[8]) {
+  DhcSchedule s = {.template_name = template_name, .guard = dhc_size_guard(g)};
   memcpy(s.v, v, sizeof s.v);
   return s;
 }
+
+static DhcSchedule tile_class(const DhcSizeGuard *g, const int v[8]) { return class_of("tile", g, v); }
 
 /* A gradient follows what a pooling window chose among results: what decides is nearly exact. */
 static bool chooses(const DhcSpec *s) {
@@ -46,9 +50,6 @@ static bool chooses(const DhcSpec *s) {
     if (s->node[n].kind == DHC_SN_FOLD && s->node[n].op == DHC_OP_ARGMAX) return true;
   return false;
 }
-
-enum { TWO_PARTS = 16, IN_BF16 = 32, IN_GROUPS = 64 }; /* + v[5] */
-
 
 /* step * places, windows counted whole. */
 static void put_places(DhcSizeGuard *g, const DhcSpecLine *l) {
@@ -138,11 +139,8 @@ static int image_tiles(const DhcSpec *s, const Roles *r, int parts, bool bf16, D
     if (form[i].tiles) dhc_size_bound(&g, r->rows | r->cols | r->batch, (int64_t)form[i].tiles * form[i].v[0] * form[i].v[1], false);
     if (form[i].outs) dhc_size_bound(&g, r->rows, form[i].outs, false);
     put_image(&g, &w, form[i].v[1], form[i].v[7]);
-    int v[8];
-    memcpy(v, form[i].v, sizeof v);
-    if (i >= 2) v[5] += parts;
-    out[i] = (DhcSchedule){.template_name = "image", .guard = dhc_size_guard(&g)};
-    memcpy(out[i].v, v, sizeof v);
+    out[i] = class_of("image", &g, form[i].v);
+    if (i >= 2) out[i].v[5] += parts;
   }
   return 4;
 }
@@ -205,8 +203,7 @@ static int filter_tiles(const DhcSpec *s, DhcArena *arena, DhcSchedule *out) {
     dhc_size_bound(&g, 1u << w.out, outs[i], false);
     dhc_size_bound(&g, dhc_spec_axes(s, DHC_AXIS_RED), MANY_PIXELS, false); /* two phases pay */
     put_filters(&g, &w, form[i][2]);
-    out[i] = (DhcSchedule){.template_name = "filters", .guard = dhc_size_guard(&g)};
-    memcpy(out[i].v, form[i], sizeof out[i].v);
+    out[i] = class_of("filters", &g, form[i]);
   }
   return 2;
 }
@@ -235,87 +232,112 @@ static bool along_k(const DhcSpec *s, const Roles *r) {
   return true;
 }
 
-/* Rows of ranges, and ranges of ks: many of them, in large tiles as of plain contractions. */
+/* Many tiles, and few of long sums: large ones, which read each element less often. */
+static DhcSchedule large_class(const DhcSizeGuard *g, bool bf16, int split) {
+  return tile_class(g, bf16 ? (int[8]){128, 128, 32, 2, 2, 1, 3, split} : (int[8]){128, 128, 16, 2, 2, 1, 4, split});
+}
+
+/* Rows of ranges, tiles of which go range by range, most of them not full: few of them, low tiles. Many, and ranges of ks:
+ * large tiles as of plain contractions. */
 static int range_tiles(const DhcSpec *s, const Roles *r, bool grouped, bool bf16, DhcArena *arena, DhcSchedule *out) {
-  bool of_rows = r->k & (r->k - 1);
-  DhcSizeGuard many = {.arena = arena, .spec = s};
+  bool of_rows = r->k & (r->k - 1); /* ranges and ks are summed over */
+  DhcSizeGuard narrow = {.arena = arena, .spec = s}, few = narrow, many = narrow;
+  int n = 0;
+  if (of_rows) {
+    dhc_size_bound(&narrow, r->rows, 512, true);
+    dhc_size_bound(&narrow, r->cols, 512, true);
+    out[n++] = tile_class(&narrow, (int[8]){16, 16, 128, 1, 2, 4 + DHC_TILE_TWO_PARTS, 3});
+    dhc_size_bound(&few, r->rows, 512, true);
+    out[n++] = tile_class(&few, (int[8]){16, 64, 32, 1, 4, 1 + DHC_TILE_TWO_PARTS, 4});
+  }
   dhc_size_bound(&many, of_rows ? r->rows : r->k, MANY_RANGED, false);
   dhc_size_bound(&many, of_rows ? r->cols : r->rows | r->cols, of_rows ? 96 : 128 * 128, false);
-  if (grouped && of_rows) out[0] = tile_class(&many, (int[8]){128, r->pair ? 128 : 256, 32, 8, 1, 1 + IN_GROUPS, 4});
-  else if (!r->pair) out[0] = tile_class(&many, (int[8]){128, 128, bf16 ? 32 : 16, 2, 2, 1, bf16 ? 3 : 4});
-  return (grouped && of_rows) || !r->pair;
+  if (grouped && of_rows) out[n++] = tile_class(&many, (int[8]){128, r->pair ? 128 : 256, 32, 8, 1, 1 + DHC_TILE_GROUP, 4});
+  else if (!r->pair) out[n++] = large_class(&many, bf16, 0);
+  return n;
+}
+
+/* By groups of warps: plain contractions in tiles by which the machine is filled. */
+static int group_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSchedule *out) {
+  uint32_t results = r->rows | r->cols | r->batch;
+  DhcSizeGuard grand = {.arena = arena, .spec = s}, some = grand, many = grand;
+  if (r->pair) {
+    dhc_size_bound(&many, results, (int64_t)MANY_TILES * 128 * 128, false);
+    dhc_size_bound(&many, r->rows, 96, false);
+    out[0] = tile_class(&many, (int[8]){128, 128, 32, 8, 1, 1 + DHC_TILE_GROUP, 4});
+    return 1;
+  }
+  dhc_size_bound(&grand, results, (int64_t)GRAND_TILES * 128 * 256, false);
+  dhc_size_bound(&grand, r->rows, 96, false);
+  dhc_size_bound(&grand, r->cols, 192, false);
+  out[0] = tile_class(&grand, (int[8]){128, 256, 32, 8, 1, 1 + DHC_TILE_GROUP, 4});
+  dhc_size_bound(&some, results, (int64_t)MANY_GROUPED * 64 * 128, false);
+  dhc_size_bound(&some, r->rows, 48, false);
+  out[1] = tile_class(&some, (int[8]){64, 128, 32, 4, 1, 1 + DHC_TILE_GROUP, 4});
+  return 2;
+}
+
+/* Neither ranges nor groups: few rows, many tiles, few tiles of long sums, small ones. parts: of convolutions. */
+static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped, bool bf16, DhcArena *arena, DhcSchedule *out) {
+  bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW;
+  uint32_t results = r->rows | r->cols | r->batch;
+  DhcSizeGuard few = {.arena = arena, .spec = s}, many = few, wide = few, large = few, deep = few, small = few;
+  int n = 0;
+  dhc_size_bound(&few, r->rows, DHC_TILE_LOW, true);
+  out[n++] = tile_class(&few, (int[8]){16, 8, 128, 1, 1, 8 + DHC_TILE_TWO_PARTS, 3});
+  int images = image_tiles(s, r, parts, bf16, arena, out + n), filters = bf16 ? 0 : filter_tiles(s, arena, out + n);
+  n += images + filters;
+  if (grouped) {
+    n += group_tiles(s, r, arena, out + n);
+  } else if (!r->pair && !images && !filters) {
+    dhc_size_bound(&many, results, (int64_t)MANY_TILES * 128 * 128, false);
+    dhc_size_bound(&many, r->rows, 96, false);
+    out[n++] = large_class(&many, bf16, 0);
+  }
+  if (conv) {
+    dhc_size_bound(&wide, results, (int64_t)MANY_TILES * 128 * 128, false);
+    dhc_size_bound(&wide, r->cols, 256, false);
+    out[n++] = tile_class(&wide, (int[8]){64, 256, 32, 2, 4, 1, 2});
+  } else if (!r->pair) {
+    dhc_size_bound(&large, results, (int64_t)FEW_LARGE * 128 * 128, false);
+    dhc_size_bound(&large, r->k, 4 * DEEP, false);
+    dhc_size_bound(&large, r->rows, 96, false);
+    out[n++] = large_class(&large, bf16, 2 * MANY_TILES);
+  }
+  dhc_size_bound(&deep, results, (int64_t)FEW_TILES * 64 * 64, true);
+  dhc_size_bound(&deep, r->k, DEEP, false);
+  if (s->kind == DHC_KIND_CONV_DW && !filters) {
+    DhcSizeGuard tall = {.arena = arena, .spec = s};
+    dhc_size_bound(&tall, results, (int64_t)FEW_TILES * 64 * 64, true);
+    dhc_size_bound(&tall, r->k, DEEP, false);
+    dhc_size_bound(&tall, r->rows, 96, false);
+    out[n++] = tile_class(&tall, (int[8]){128, 64, 32, 2, 4, 1, 3, 2 * MANY_TILES});
+  }
+  int wider = s->kind == DHC_KIND_CONV ? 128 : 64;
+  if (!images) out[n++] = tile_class(&deep, (int[8]){64, wider, 32, 2, 4, 1 + parts, 3, 2 * MANY_TILES});
+  dhc_size_bound(&small, results, (int64_t)MANY_TILES * 64 * 64, true);
+  if (!conv) out[n++] = tile_class(&small, (int[8]){32, 32, 64, 2, 2, 2 + DHC_TILE_TWO_PARTS, 3});
+  return n;
 }
 
 /* In bf16: a tile of few products for what it reads, in which three of them cost little. */
 static bool is_small(const DhcSchedule *x) { return x->v[0] * x->v[1] <= 64 * 128; }
 
 /* In tf32 or bf16, with matrix instructions: few rows take low tiles, whose warps share the ks of a step; many tiles large
- * ones, which read each element less often; few tiles of long sums are cut along k, of short ones they are small. Rows
- * of ranges have tiles range by range, most of them not full. Operands are rounded where multiplying is what takes the
- * time, in tiles that fill the machine, long sums and convolutions that nothing chooses by; elsewhere, where experts are
- * chosen too, two parts cost little. */
+ * ones; few tiles of long sums are cut along k, of short ones they are small. Operands are rounded where multiplying is what
+ * takes the time, in tiles that fill the machine, long sums and convolutions that nothing chooses by; elsewhere, where
+ * experts are chosen too, two parts cost little. */
 static int warp_tiles(const DhcSpec *s, const Roles *r, bool bf16, bool groups, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
-  int n = 0, parts = chooses(s) ? TWO_PARTS : 0, large_step = bf16 ? 32 : 16, large_stages = bf16 ? 3 : 4;
-  bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW;
-  uint32_t results = r->rows | r->cols | r->batch;
-  DhcSizeGuard few = {.arena = arena, .spec = s}, grand = few, many = few, wide = few, deep = few, small = few;
-  bool grouped = groups && !bf16 && !conv && along_k(s, r);
-  if (r->ranges && r->k & (r->k - 1)) { /* of rows: ranges and ks are summed over */
-    dhc_size_bound(&few, r->rows, 512, true);
-    DhcSizeGuard narrow = {.arena = arena, .spec = s};
-    dhc_size_bound(&narrow, r->rows, 512, true);
-    dhc_size_bound(&narrow, r->cols, 512, true);
-    out[n++] = tile_class(&narrow, (int[8]){16, 16, 128, 1, 2, 4 + TWO_PARTS, 3});
-    out[n++] = tile_class(&few, (int[8]){16, 64, 32, 1, 4, 1 + TWO_PARTS, 4});
-  } else if (!r->ranges) {
-    dhc_size_bound(&few, r->rows, FEW_ROWS, true);
-    out[n++] = tile_class(&few, (int[8]){16, 8, 128, 1, 1, 8 + TWO_PARTS, 3});
-    int images = image_tiles(s, r, parts, bf16, arena, out + n), filters = bf16 ? 0 : filter_tiles(s, arena, out + n);
-    n += images + filters;
-    dhc_size_bound(&many, results, (int64_t)MANY_TILES * 128 * 128, false);
-    dhc_size_bound(&many, r->rows, 96, false);
-    if (grouped && !r->pair) {
-      dhc_size_bound(&grand, results, (int64_t)GRAND_TILES * 128 * 256, false);
-      dhc_size_bound(&grand, r->rows, 96, false);
-      dhc_size_bound(&grand, r->cols, 192, false);
-      out[n++] = tile_class(&grand, (int[8]){128, 256, 32, 8, 1, 1 + IN_GROUPS, 4});
-    }
-    if (grouped && !r->pair) {
-      DhcSizeGuard some = {.arena = arena, .spec = s};
-      dhc_size_bound(&some, results, (int64_t)MANY_GROUPED * 64 * 128, false);
-      dhc_size_bound(&some, r->rows, 48, false);
-      out[n++] = tile_class(&some, (int[8]){64, 128, 32, 4, 1, 1 + IN_GROUPS, 4});
-    } else if (grouped) out[n++] = tile_class(&many, (int[8]){128, 128, 32, 8, 1, 1 + IN_GROUPS, 4});
-    else if (!r->pair && !images && !filters) out[n++] = tile_class(&many, (int[8]){128, 128, large_step, 2, 2, 1, large_stages});
-    dhc_size_bound(&wide, results, (int64_t)MANY_TILES * 128 * 128, false);
-    dhc_size_bound(&wide, r->cols, 256, false);
-    if (conv) out[n++] = tile_class(&wide, (int[8]){64, 256, 32, 2, 4, 1, 2});
-    if (!conv) {
-      DhcSizeGuard large = {.arena = arena, .spec = s};
-      dhc_size_bound(&large, results, (int64_t)FEW_LARGE * 128 * 128, false);
-      dhc_size_bound(&large, r->k, 4 * DEEP, false);
-      dhc_size_bound(&large, r->rows, 96, false);
-      if (!r->pair) out[n++] = tile_class(&large, (int[8]){128, 128, large_step, 2, 2, 1, large_stages, 2 * MANY_TILES});
-    }
-    dhc_size_bound(&deep, results, (int64_t)FEW_TILES * 64 * 64, true);
-    dhc_size_bound(&deep, r->k, DEEP, false);
-    if (s->kind == DHC_KIND_CONV_DW && !filters) {
-      DhcSizeGuard tall = {.arena = arena, .spec = s};
-      dhc_size_bound(&tall, results, (int64_t)FEW_TILES * 64 * 64, true);
-      dhc_size_bound(&tall, r->k, DEEP, false);
-      dhc_size_bound(&tall, r->rows, 96, false);
-      out[n++] = tile_class(&tall, (int[8]){128, 64, 32, 2, 4, 1, 3, 2 * MANY_TILES});
-    }
-    int wider = s->kind == DHC_KIND_CONV ? 128 : 64;
-    if (!images) out[n++] = tile_class(&deep, (int[8]){64, wider, 32, 2, 4, 1 + parts, 3, 2 * MANY_TILES});
-    dhc_size_bound(&small, results, (int64_t)MANY_TILES * 64 * 64, true);
-    if (!conv) out[n++] = tile_class(&small, (int[8]){32, 32, 64, 2, 2, 2 + TWO_PARTS, 3});
-  }
-  if (r->ranges) n += range_tiles(s, r, grouped, bf16, arena, out + n);
+  bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW, grouped = groups && !bf16 && !conv && along_k(s, r);
+  int parts = chooses(s) ? DHC_TILE_TWO_PARTS : 0;
+  int n = r->ranges ? range_tiles(s, r, grouped, bf16, arena, out) : size_tiles(s, r, parts, grouped, bf16, arena, out);
   bool plain = !conv && !r->ranges && !r->pair; /* four warps: fragments of 32 x 32 are read for more products */
   if (plain) out[n++] = tile_class(&(DhcSizeGuard){0}, (int[8]){64, 64, 32, 2, 2, 1, 4});
-  else out[n++] = tile_class(&(DhcSizeGuard){0}, (int[8]){64, 64, 32, 2, 4, 1 + (conv ? parts : TWO_PARTS), 3});
-  for (int i = 0; i < n && bf16; i++) out[i].v[5] += IN_BF16 + (is_small(&out[i]) && !(out[i].v[5] & TWO_PARTS) ? TWO_PARTS : 0);
+  else out[n++] = tile_class(&(DhcSizeGuard){0}, (int[8]){64, 64, 32, 2, 4, 1 + (conv ? parts : DHC_TILE_TWO_PARTS), 3});
+  for (int i = 0; i < n && bf16; i++) {
+    bool nearly = is_small(&out[i]) && !(out[i].v[5] & DHC_TILE_TWO_PARTS);
+    out[i].v[5] += DHC_TILE_BF16 + (nearly ? DHC_TILE_TWO_PARTS : 0);
+  }
   return n;
 }
 
@@ -326,7 +348,7 @@ static int tiles(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, Dhc
   if (t->compute != DHC_COMPUTE_F32) return warp_tiles(s, &r, t->compute == DHC_COMPUTE_BF16, t->groups, arena, out);
   int n = 0;
   DhcSizeGuard few = {.arena = arena, .spec = s}, deep = few;
-  dhc_size_bound(&few, r.rows, r.ranges ? 1024 : FEW_ROWS, true);
+  dhc_size_bound(&few, r.rows, r.ranges ? 1024 : DHC_TILE_LOW, true);
   out[n++] = tile_class(&few, (int[8]){16, 16, 64, 1, 2, 0, 3});
   dhc_size_bound(&deep, r.rows | r.cols | r.batch, (int64_t)FEW_TILES * 64 * 64, true);
   dhc_size_bound(&deep, r.k, DEEP, false);
@@ -342,7 +364,7 @@ int dhc_schedule_tiles(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *aren
   if (dhc_spec_depthwise(s, &w)) {
     DhcSizeGuard g = {.arena = arena, .spec = s};
     dhc_size_bound(&g, s->node[w.fold].axes, MANY_PIXELS / 2, false);
-    out[n++] = (DhcSchedule){.template_name = "depthwise", .v = {32, 8}, .guard = dhc_size_guard(&g)};
+    out[n++] = class_of("depthwise", &g, (int[8]){32, 8});
   }
   return n + tiles(s, t, arena, out + n);
 }
