@@ -22,6 +22,7 @@ static int end_of(const DhcLp *p, int open) {
 static int find_waits(const DhcLp *p, int i, bool *before, bool *waited) {
   for (; i < p->code.n; i++) {
     const DhcLpInst *n = p->code.at[i];
+    const int end = n->kind == DHC_LP_FOR ? end_of(p, i) : i;
     bool one = *waited, other = *waited;
     switch (n->kind) {
     case DHC_LP_ELSE:
@@ -34,10 +35,10 @@ static int find_waits(const DhcLp *p, int i, bool *before, bool *waited) {
       *waited = one || other;
       break;
     case DHC_LP_FOR:
-      for (int k = i, end = end_of(p, i); k < end; k++) one = one || meets_memory(p->code.at[k]);
+      for (int k = i; k < end; k++) one = one || meets_memory(p->code.at[k]);
       before[i] = before[i] || (one && !*waited);
       *waited = one;
-      i = end_of(p, i);
+      i = end;
       break;
     default:
       before[i] = before[i] || (!*waited && meets_memory(n));

@@ -186,9 +186,7 @@ static bool is_wide(const Writer *w, const DhcLpInst *n, int lanes, DhcLv mask) 
 /* Four elements of one thread side by side in an operand's memory: one access where they are aligned, which is seen
  * when the kernel runs. */
 static bool is_four(const Writer *w, const DhcLpInst *n, int lanes, DhcLv mask) {
-  DhcLv p = n->a[0];
-  while (p->kind == DHC_LP_AT) p = p->a[0];
-  return !w->row && lanes == 4 && !mask && p->kind == DHC_LP_OPERAND && n->kind != DHC_LP_GATHER && n->kind != DHC_LP_SCATTER;
+  return !w->row && lanes == 4 && !mask && dhc_lp_root(n->a[0])->kind == DHC_LP_OPERAND && n->kind != DHC_LP_GATHER && n->kind != DHC_LP_SCATTER;
 }
 
 static void write_load(Writer *w, const DhcLpInst *n) {

@@ -308,8 +308,7 @@ static void structure(Run *r, Thread *t, const DhcLpInst *n) {
 static void advance(Run *r, Thread *t) {
   while (!r->why) {
     const DhcLpInst *n = r->p->code.at[t->pc];
-    if (n->kind == DHC_LP_BARRIER || n->kind == DHC_LP_MMA || n->kind == DHC_LP_ACROSS) return;
-    if (n->kind == DHC_LP_GROUP_MMA || n->kind == DHC_LP_GROUP_WAIT) return;
+    if (dhc_lp_joins(n)) return;
     if (n->kind == DHC_LP_END && r->p->code.at[n->i]->kind == DHC_LP_TASKS) {
       t->pc = -1;
       return;

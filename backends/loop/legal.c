@@ -57,7 +57,7 @@ typedef struct Differ {
 } Differ;
 
 static bool is_private(DhcLv p) {
-  while (p->kind == DHC_LP_AT) p = p->a[0];
+  p = dhc_lp_root(p);
   return p->kind == DHC_LP_BLOCK || p->kind == DHC_LP_LOCAL || p->kind == DHC_LP_GET;
 }
 
@@ -88,9 +88,7 @@ static void walk(Differ *d, const DhcLpInst **where) {
     }
     d->changed = d->changed || now != d->value[i];
     d->value[i] = now;
-    bool together = n->kind == DHC_LP_BARRIER || n->kind == DHC_LP_MMA || n->kind == DHC_LP_ACROSS ||
-                    n->kind == DHC_LP_GROUP_MMA || n->kind == DHC_LP_GROUP_WAIT;
-    if (together && apart && !*where) *where = n;
+    if (dhc_lp_joins(n) && apart && !*where) *where = n;
     if (n->kind == DHC_LP_TASKS || n->kind == DHC_LP_FOR || n->kind == DHC_LP_IF) {
       apart += now;
       DHC_PUSH(d->p->arena, &open, now);

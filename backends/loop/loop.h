@@ -279,6 +279,11 @@ void dhc_lp_cse(DhcLp *p);
 bool *dhc_lp_indices(const DhcLp *p, DhcArena *arena);
 /* By statement: an i64, of a value or a variable, that 32 bits hold where narrow_dims says what it says. */
 bool *dhc_lp_narrow(const DhcLp *p, DhcArena *arena);
+/* Is it done by several threads of a block together? */
+static inline bool dhc_lp_joins(const DhcLpInst *n) {
+  return n->kind == DHC_LP_BARRIER || n->kind == DHC_LP_MMA || n->kind == DHC_LP_ACROSS || n->kind == DHC_LP_GROUP_MMA ||
+         n->kind == DHC_LP_GROUP_WAIT;
+}
 /* What a pointer was displaced from. */
 static inline DhcLv dhc_lp_root(DhcLv p) {
   while (p->kind == DHC_LP_AT) p = p->a[0];

@@ -157,10 +157,7 @@ static bool fail(Check *c, const DhcLpInst *n, const char *what) {
   return false;
 }
 
-static bool in_block(DhcLv p) {
-  while (p->kind == DHC_LP_AT) p = p->a[0];
-  return p->kind == DHC_LP_BLOCK && p->type.dtype == DHC_F32;
-}
+static bool in_block(DhcLv p) { return dhc_lp_root(p)->kind == DHC_LP_BLOCK && dhc_lp_root(p)->type.dtype == DHC_F32; }
 
 static bool check_types(Check *c, const DhcLpInst *n) {
   DhcLpType t = n->type;

@@ -145,12 +145,10 @@ void dhc_tpl_scan(const DhcTplInput *in, DhcLp *b) {
   DhcTplCx cx;
   dhc_tpl_init(&cx, in, b);
   Scan sc = {.seq = -1, .reverse = in->spec->n_attrs > 0 && in->spec->attr[0]};
-  uint32_t par = 0, work = 0;
-  for (int a = 0; a < in->spec->n_axes; a++) {
-    if (in->spec->axis[a].role == DHC_AXIS_PAR) par |= 1u << a;
-    else work |= 1u << a;
-    if (in->spec->axis[a].role == DHC_AXIS_SEQ) sc.seq = a;
-  }
+  uint32_t par = dhc_spec_axes(in->spec, DHC_AXIS_PAR), seq = dhc_spec_axes(in->spec, DHC_AXIS_SEQ);
+  uint32_t work = dhc_spec_axes(in->spec, DHC_AXIS_RED) | seq;
+  for (int a = 0; a < in->spec->n_axes; a++)
+    if (seq >> a & 1) sc.seq = a;
   if (sc.seq < 0) dhc_lp_refuse(b, "no sequential axis");
   if (b->refused) return;
   bool needed[DHC_SPEC_MAX_NODES] = {false};
