@@ -51,9 +51,7 @@ static void plan(Filters *v) {
   v->splits = op(v, DHC_DIM_MAX, op(v, DHC_DIM_MIN, wanted, steps), one);
 }
 
-static DhcLv memory(const Filters *v) { return dhc_lp_block_memory(v->t.b, DHC_F32, v->t.stages_at); }
 static DhcLv stride(const Filters *v, int operand, int term) { return v->t.cx.stride[operand][term]; }
-static DhcLv is_four(DhcLp *b, DhcLv x) { return dhc_lp_eq(b, dhc_lp_and(b, x, dhc_lp_i64(b, 3)), dhc_lp_i64(b, 0)); }
 
 /* All strides but the unit one are multiples of four. */
 static DhcLv fours(const Filters *v, int operand) {
@@ -61,7 +59,7 @@ static DhcLv fours(const Filters *v, int operand) {
   DhcLv yes = dhc_lp_aligned(b, v->t.cx.pointer[operand], 16);
   const DhcOperand *p = &v->t.cx.s->operand[operand];
   for (int t = 0; t < p->n_terms; t++)
-    if (!p->term[t].unit) yes = dhc_lp_and(b, yes, is_four(b, stride(v, operand, t)));
+    if (!p->term[t].unit) yes = dhc_lp_and(b, yes, dhc_tile_is_four(b, stride(v, operand, t)));
   return yes;
 }
 
@@ -104,20 +102,6 @@ typedef struct Planes {
   DhcLv from, valid, stride, n, to;
 } Planes;
 
-static void copy_four(Filters *v, const Planes *p, DhcLv to, DhcLv from, bool wide) {
-  DhcLp *b = v->t.b;
-  DhcLv source = dhc_lp_at(b, v->t.cx.pointer[p->operand], from), none = dhc_lp_i64(b, 0);
-  if (wide) {
-    dhc_lp_copy(b, memory(v), to, source, 4, p->valid);
-    return;
-  }
-  for (int i = 0; i < 4; i++) {
-    DhcLv one = dhc_lp_min(b, dhc_lp_max(b, dhc_lp_addc(b, p->valid, -i), none), dhc_lp_i64(b, 1));
-    DhcLv step = dhc_lp_select(b, dhc_lp_lt(b, none, one), dhc_lp_i64(b, i), none);
-    dhc_lp_copy(b, memory(v), dhc_lp_addc(b, to, i), dhc_lp_at(b, source, step), 1, one);
-  }
-}
-
 static void copy_planes(Filters *v, const Lane *l, const Planes *p, bool wide) {
   DhcLp *b = v->t.b;
   DhcLv end = dhc_lp_min(b, p->n, dhc_lp_i64(b, p->count)), none = dhc_lp_i64(b, 0);
@@ -128,7 +112,7 @@ static void copy_planes(Filters *v, const Lane *l, const Planes *p, bool wide) {
   dhc_lp_for_rounds(b, none, l->rounds, 1, 4);
   DhcLv own = dhc_lp_get(b, plane);
   dhc_lp_if(b, dhc_lp_lt(b, own, end));
-  copy_four(v, p, dhc_lp_get(b, to), dhc_lp_get(b, from), wide);
+  dhc_tile_copy_four(&v->t, p->operand, dhc_lp_get(b, to), dhc_lp_get(b, from), p->valid, wide);
   dhc_lp_end(b);
   dhc_lp_set(b, plane, dhc_lp_add(b, own, l->at_once));
   dhc_lp_set(b, from, dhc_lp_add(b, dhc_lp_get(b, from), apart));
@@ -153,7 +137,8 @@ static DhcLv valid_of(DhcLp *b, DhcLv y, DhcLv height, DhcLv x, DhcLv width) {
   return dhc_lp_select(b, dhc_lp_and(b, dhc_lp_le(b, none, y), dhc_lp_lt(b, y, height)), left, none);
 }
 
-static void copy_step(Filters *v, DhcLv step, DhcLv end, DhcLv base) {
+static void copy_step(void *arg, DhcLv step, DhcLv end, DhcLv base) {
+  Filters *v = arg;
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
   const DhcTplCx *cx = &d->cx;
@@ -188,7 +173,7 @@ static void clear(Filters *v) {
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
   DhcLv i = dhc_lp_for(b, dhc_lp_mulc(b, d->tid, 4), dhc_lp_i64(b, d->stage / 4 * d->stages), 4 * (int64_t)d->threads);
-  dhc_lp_store(b, memory(v), i, dhc_lp_zero(b, DHC_F32, 4), 16);
+  dhc_lp_store(b, dhc_tile_memory(d), i, dhc_lp_zero(b, DHC_F32, 4), 16);
   dhc_lp_end(b);
   dhc_lp_barrier(b);
 }
@@ -201,7 +186,8 @@ static DhcLv warp_channel(Filters *v, const DhcTileLane *l) {
   return dhc_lp_mulc(d->b, dhc_lp_udiv(d->b, l->col, dhc_lp_i64(d->b, d->bn / d->wc)), 8);
 }
 
-static void multiply(Filters *v, DhcLv base) {
+static void multiply(void *arg, DhcLv base) {
+  Filters *v = arg;
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
   int mt = dhc_tile_down(d), own = dhc_tile_own(d), across = (int)v->w.across.taps;
@@ -215,37 +201,19 @@ static void multiply(Filters *v, DhcLv base) {
   DhcLv eight = dhc_lp_for_rounds(b, dhc_lp_i64(b, 0), v->wide, 8, 1);
   for (int i = 0; i < 2 * mt; i++) {
     for (int h = 0; h < own; h++)
-      x[h] = dhc_lp_load(b, memory(v), dhc_lp_addc(b, dhc_lp_add(b, row, eight), (int64_t)8 * i * v->pitch + 4 * h), 1, 0);
+      x[h] = dhc_lp_load(b, dhc_tile_memory(d), dhc_lp_addc(b, dhc_lp_add(b, row, eight), (int64_t)8 * i * v->pitch + 4 * h), 1, 0);
     dhc_tile_take(d, xs, i, 2 * mt, x);
   }
   for (int ky = 0; ky < v->w.down.taps; ky++) {
     DhcLv at = dhc_lp_add(b, dhc_lp_add(b, top, eight), dhc_lp_mulc(b, v->line, ky));
     for (int kx = 0; kx < across; kx++) {
-      for (int h = 0; h < own; h++) x[h] = dhc_lp_load(b, memory(v), dhc_lp_addc(b, at, kx + 4 * h), 1, 0);
+      for (int h = 0; h < own; h++) x[h] = dhc_lp_load(b, dhc_tile_memory(d), dhc_lp_addc(b, at, kx + 4 * h), 1, 0);
       dhc_tile_take(d, ys, ky * across + kx, v->taps, x);
     }
   }
   dhc_tile_products(d, 0, xs, ys);
   dhc_lp_end(b);
   dhc_lp_end(b);
-}
-
-static void steps(Filters *v, DhcLv first, DhcLv end) {
-  DhcTile *d = &v->t;
-  DhcLp *b = d->b;
-  int ahead = d->stages - 1;
-  int64_t size = d->stage / 4;
-  for (int s = 0; s < ahead; s++) copy_step(v, dhc_lp_addc(b, first, s), end, dhc_lp_i64(b, s * size));
-  DhcLpVar now = dhc_lp_var(b, dhc_lp_i64(b, 0)), free = dhc_lp_var(b, dhc_lp_i64(b, ahead * size));
-  DhcLv s = dhc_lp_for(b, first, end, 1);
-  dhc_lp_wait(b, ahead - 1);
-  dhc_lp_barrier(b); /* the step's lines are here, and nobody multiplies the stage that is filled now */
-  copy_step(v, dhc_lp_addc(b, s, ahead), end, dhc_lp_get(b, free));
-  multiply(v, dhc_lp_get(b, now));
-  dhc_lp_set(b, now, dhc_tile_next_stage(d, dhc_lp_get(b, now)));
-  dhc_lp_set(b, free, dhc_tile_next_stage(d, dhc_lp_get(b, free)));
-  dhc_lp_end(b);
-  dhc_lp_wait(b, 0);
 }
 
 /* ---- the kernel ------------------------------------------------------------------------------------------ */
@@ -271,7 +239,8 @@ static void add_up(Filters *v, DhcLv task) {
   v->image_lane = lane_of(v, v->seen, d->cx.limit[v->w.image][v->w.across.term], v->channels);
   clear(v);
   dhc_tile_begin(d);
-  steps(v, first, end);
+  dhc_tile_steps(d, &(DhcTileSteps){.copy = copy_step, .multiply = multiply, .arg = v}, first, end);
+  dhc_lp_wait(b, 0);
   DhcLv q = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, dhc_tile_n_sums(d)), 1);
   dhc_lp_store(b, dhc_lp_shared(b, DHC_F32), piece_at(v, d->piece, q), dhc_lp_load(b, d->sum[0], q, 1, 0), 0);
   dhc_lp_end(b);
@@ -334,9 +303,7 @@ static const char *roles(Filters *v, const DhcTplInput *in) {
 void dhc_tpl_filters(const DhcTplInput *in, DhcLp *b) {
   Filters *v = DHC_NEW(b->arena, Filters);
   DhcTile *d = &v->t;
-  d->b = b;
-  d->cx = (DhcTplCx){.in = in, .s = in->spec, .b = b};
-  for (int n = 0; n < in->spec->n_nodes; n++) d->cx.varies[n] = dhc_spec_varies(in->spec, n);
+  dhc_tile_look(d, in, b);
   const char *why = roles(v, in);
   if (why) {
     dhc_lp_refuse(b, "%s", why);

@@ -106,7 +106,8 @@ static DhcLv reciprocal_of(DhcLp *b, DhcLv n) {
 }
 
 /* Where the thread's columns lie in a plane, their tap at the corner; those that do not count take the last one's. */
-static void find_columns(Image *v) {
+static void find_columns(void *arg) {
+  Image *v = arg;
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
   DhcTileLane l = dhc_tile_lane(d);
@@ -131,8 +132,6 @@ static void find_columns(Image *v) {
 }
 
 /* ---- copies --------------------------------------------------------------------------------- */
-
-static DhcLv is_four(DhcLp *b, DhcLv x) { return dhc_lp_eq(b, dhc_lp_and(b, x, dhc_lp_i64(b, 3)), dhc_lp_i64(b, 0)); }
 
 static DhcLv clamped(DhcLp *b, DhcLv x) { return dhc_lp_min(b, dhc_lp_max(b, x, dhc_lp_i64(b, 0)), dhc_lp_i64(b, 4)); }
 
@@ -160,31 +159,15 @@ static void find_widths(Image *v) {
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
   const DhcLv *p = d->cx.pointer;
-  v->planes_wide = dhc_lp_and(b, dhc_lp_aligned(b, p[v->w.image], 16), is_four(b, image_stride(v, v->w.channel_term)));
-  v->planes_wide = dhc_lp_and(b, v->planes_wide, is_four(b, image_stride(v, v->w.batch_term)));
-  v->planes_wide = dhc_lp_and(b, v->planes_wide, is_four(b, image_stride(v, v->w.down.term)));
+  v->planes_wide = dhc_lp_and(b, dhc_lp_aligned(b, p[v->w.image], 16), dhc_tile_is_four(b, image_stride(v, v->w.channel_term)));
+  v->planes_wide = dhc_lp_and(b, v->planes_wide, dhc_tile_is_four(b, image_stride(v, v->w.batch_term)));
+  v->planes_wide = dhc_lp_and(b, v->planes_wide, dhc_tile_is_four(b, image_stride(v, v->w.down.term)));
   int beside = v->backwards ? 0 : 1; /* outs or channels whose taps follow each other */
   DhcLv together = dhc_lp_and(b, dhc_lp_eq(b, weight_stride(v, beside), dhc_lp_i64(b, v->taps)),
                               dhc_lp_eq(b, weight_stride(v, 2), dhc_lp_i64(b, v->w.across.taps)));
   together = dhc_lp_and(b, together, dhc_lp_eq(b, weight_stride(v, 3), dhc_lp_i64(b, 1)));
-  together = dhc_lp_and(b, together, is_four(b, weight_stride(v, 1 - beside)));
+  together = dhc_lp_and(b, together, dhc_tile_is_four(b, weight_stride(v, 1 - beside)));
   v->weights_wide = dhc_lp_and(b, together, dhc_lp_aligned(b, p[v->w.other], 16));
-}
-
-static DhcLv memory(const Image *v) { return dhc_lp_block_memory(v->t.b, DHC_F32, v->t.stages_at); }
-
-static void copy_plane(Image *v, DhcLv to, DhcLv from, DhcLv valid, bool wide) {
-  DhcLp *b = v->t.b;
-  DhcLv source = dhc_lp_at(b, v->t.cx.pointer[v->w.image], from), none = dhc_lp_i64(b, 0);
-  if (wide) {
-    dhc_lp_copy(b, memory(v), to, source, 4, valid);
-    return;
-  }
-  for (int i = 0; i < 4; i++) {
-    DhcLv one = dhc_lp_min(b, dhc_lp_max(b, dhc_lp_addc(b, valid, -i), none), dhc_lp_i64(b, 1));
-    DhcLv step = dhc_lp_select(b, dhc_lp_lt(b, none, one), dhc_lp_i64(b, i), none);
-    dhc_lp_copy(b, memory(v), dhc_lp_addc(b, to, i), dhc_lp_at(b, source, step), 1, one);
-  }
 }
 
 /* The planes from the thread's first on, as many apart as are brought at once. */
@@ -200,7 +183,8 @@ static void copy_planes(Image *v, DhcLv channel0, DhcLv base, bool wide) {
   dhc_lp_for_rounds(b, none, rounds, 1, 2);
   DhcLv own = dhc_lp_get(b, plane);
   dhc_lp_if(b, dhc_lp_lt(b, own, count));
-  copy_plane(v, dhc_lp_get(b, to), dhc_lp_get(b, from), dhc_lp_select(b, dhc_lp_lt(b, own, left), v->lane_valid, none), wide);
+  DhcLv valid = dhc_lp_select(b, dhc_lp_lt(b, own, left), v->lane_valid, none);
+  dhc_tile_copy_four(d, v->w.image, dhc_lp_get(b, to), dhc_lp_get(b, from), valid, wide);
   dhc_lp_end(b);
   dhc_lp_set(b, plane, dhc_lp_add(b, own, v->at_once));
   dhc_lp_set(b, from, dhc_lp_add(b, dhc_lp_get(b, from), dhc_lp_mul(b, v->at_once, stride)));
@@ -248,7 +232,7 @@ static void copy_line(Image *v, const Weights *w, const Lines *l, DhcLv base, Dh
     if (part) dhc_lp_if(b, dhc_lp_lt(b, c, dhc_lp_i64(b, w->inner)));
     if (!l->whole) valid = dhc_lp_select(b, there, clamped(b, dhc_lp_sub(b, l->left, c)), dhc_lp_i64(b, 0));
     DhcLv source = dhc_lp_at(b, d->cx.pointer[v->w.other], dhc_lp_addc(b, dhc_lp_get(b, l->from), (int64_t)4 * q));
-    dhc_lp_copy(b, memory(v), dhc_lp_addc(b, to, (int64_t)4 * q), source, 4, valid);
+    dhc_lp_copy(b, dhc_tile_memory(d), dhc_lp_addc(b, to, (int64_t)4 * q), source, 4, valid);
     if (part) dhc_lp_end(b);
   }
   if (cut) dhc_lp_end(b);
@@ -289,12 +273,13 @@ static void copy_elements(Image *v, const Weights *w, DhcLv base) {
   x = dhc_lp_add(b, x, dhc_lp_mul(b, dhc_lp_udiv(b, tap, across), weight_stride(v, 2)));
   x = dhc_lp_add(b, x, dhc_lp_mul(b, dhc_lp_urem(b, tap, across), weight_stride(v, 3)));
   DhcLv to = dhc_lp_add(b, base, dhc_lp_add(b, dhc_lp_mulc(b, line, v->pitch), at));
-  dhc_lp_copy(b, memory(v), to, dhc_lp_at(b, d->cx.pointer[v->w.other], dhc_lp_select(b, there, x, none)), 1,
+  dhc_lp_copy(b, dhc_tile_memory(d), to, dhc_lp_at(b, d->cx.pointer[v->w.other], dhc_lp_select(b, there, x, none)), 1,
               dhc_lp_select(b, there, dhc_lp_i64(b, 1), none));
   dhc_lp_end(b);
 }
 
-static void copy_step(Image *v, DhcLv step, DhcLv n_steps, DhcLv base) {
+static void copy_step(void *arg, DhcLv step, DhcLv n_steps, DhcLv base) {
+  Image *v = arg;
   DhcLp *b = v->t.b;
   dhc_lp_if(b, dhc_lp_lt(b, step, n_steps));
   DhcLv channel0 = dhc_lp_mulc(b, step, v->channels);
@@ -328,7 +313,7 @@ static void clear_planes(Image *v) {
   DhcLv zero = dhc_lp_zero(b, DHC_F32, 4);
   for (int s = 0; s < d->stages; s++) {
     DhcLv i = dhc_lp_for(b, dhc_lp_mulc(b, d->tid, 4), dhc_lp_i64(b, (int64_t)v->channels * v->plane), 4 * (int64_t)d->threads);
-    dhc_lp_store(b, memory(v), dhc_lp_addc(b, i, (int64_t)s * stage_size(v) + v->image_at), zero, 16);
+    dhc_lp_store(b, dhc_tile_memory(d), dhc_lp_addc(b, i, (int64_t)s * stage_size(v) + v->image_at), zero, 16);
     dhc_lp_end(b);
   }
   dhc_lp_barrier(b);
@@ -336,7 +321,8 @@ static void clear_planes(Image *v) {
 
 /* ---- products ---------------------------------------------------------------------------------- */
 
-static void multiply(Image *v, DhcLv base) {
+static void multiply(void *arg, DhcLv base) {
+  Image *v = arg;
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
   int mt = dhc_tile_down(d), nt = dhc_tile_across(d), own = dhc_tile_own(d);
@@ -355,35 +341,17 @@ static void multiply(Image *v, DhcLv base) {
   for (int kx = 0; kx < v->w.across.taps; kx++) {
     for (int i = 0; i < 2 * mt; i++) {
       for (int h = 0; h < own; h++)
-        x[h] = dhc_lp_load(b, memory(v), dhc_lp_addc(b, weight, (int64_t)8 * i * out_step + (int64_t)4 * h * k_step + kx), 1, 0);
+        x[h] = dhc_lp_load(b, dhc_tile_memory(d), dhc_lp_addc(b, weight, (int64_t)8 * i * out_step + (int64_t)4 * h * k_step + kx), 1, 0);
       dhc_tile_take(d, xs, i, 2 * mt, x);
     }
     for (int j = 0; j < nt; j++) {
       DhcLv column = dhc_lp_cast(b, dhc_lp_load(b, v->column, dhc_lp_i64(b, j), 1, 0), DHC_I64), at = dhc_lp_add(b, pixel, column);
       for (int h = 0; h < own; h++)
-        x[h] = dhc_lp_load(b, memory(v), dhc_lp_addc(b, at, (int64_t)4 * h * v->plane + v->w.across.sign * kx), 1, 0);
+        x[h] = dhc_lp_load(b, dhc_tile_memory(d), dhc_lp_addc(b, at, (int64_t)4 * h * v->plane + v->w.across.sign * kx), 1, 0);
       dhc_tile_take(d, ys, j, nt, x);
     }
     dhc_tile_products(d, 0, xs, ys);
   }
-  dhc_lp_end(b);
-}
-
-static void steps(Image *v) {
-  DhcTile *d = &v->t;
-  DhcLp *b = d->b;
-  int ahead = d->stages - 1;
-  DhcLv n_steps = dhc_lp_ceildivc(b, d->cx.extent[v->w.channel], v->channels);
-  for (int s = 0; s < ahead; s++) copy_step(v, dhc_lp_i64(b, s), n_steps, dhc_lp_i64(b, (int64_t)s * stage_size(v)));
-  find_columns(v);
-  DhcLpVar now = dhc_lp_var(b, dhc_lp_i64(b, 0)), free = dhc_lp_var(b, dhc_lp_i64(b, (int64_t)ahead * stage_size(v)));
-  DhcLv s = dhc_lp_for(b, dhc_lp_i64(b, 0), n_steps, 1);
-  dhc_lp_wait(b, ahead - 1);
-  dhc_lp_barrier(b); /* the step's channels are here, and nobody multiplies the stage that is filled now */
-  copy_step(v, dhc_lp_addc(b, s, ahead), n_steps, dhc_lp_get(b, free));
-  multiply(v, dhc_lp_get(b, now));
-  dhc_lp_set(b, now, dhc_tile_next_stage(d, dhc_lp_get(b, now)));
-  dhc_lp_set(b, free, dhc_tile_next_stage(d, dhc_lp_get(b, free)));
   dhc_lp_end(b);
 }
 
@@ -441,7 +409,9 @@ void dhc_tpl_image(const DhcTplInput *in, DhcLp *b) {
   find_lane(v);
   clear_planes(v);
   dhc_tile_begin(d);
-  steps(v);
+  const DhcTileSteps how = {.copy = copy_step, .ready = find_columns, .multiply = multiply, .arg = v};
+  DhcLv n_steps = dhc_lp_ceildivc(b, d->cx.extent[v->w.channel], v->channels);
+  dhc_tile_steps(d, &how, dhc_lp_i64(b, 0), n_steps);
   dhc_tile_results(d);
   dhc_tpl_pop(&d->cx, &mark);
   dhc_lp_end(b);

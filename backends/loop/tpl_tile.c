@@ -85,6 +85,23 @@ DhcLv dhc_tile_next_stage(DhcTile *d, DhcLv base) {
   return dhc_lp_select(b, dhc_lp_lt(b, next, dhc_lp_i64(b, size * d->stages)), next, dhc_lp_i64(b, 0));
 }
 
+void dhc_tile_steps(DhcTile *d, const DhcTileSteps *how, DhcLv first, DhcLv end) {
+  DhcLp *b = d->b;
+  int ahead = d->stages - 1;
+  int64_t size = d->stage / 4;
+  for (int s = 0; s < ahead; s++) how->copy(how->arg, dhc_lp_addc(b, first, s), end, dhc_lp_i64(b, s * size));
+  if (how->ready) how->ready(how->arg);
+  DhcLpVar now = dhc_lp_var(b, dhc_lp_i64(b, 0)), free = dhc_lp_var(b, dhc_lp_i64(b, ahead * size));
+  DhcLv s = dhc_lp_for(b, first, end, 1);
+  dhc_lp_wait(b, ahead - 1);
+  dhc_lp_barrier(b); /* the step's copies are here, and nobody multiplies the stage that is filled now */
+  how->copy(how->arg, dhc_lp_addc(b, s, ahead), end, dhc_lp_get(b, free));
+  how->multiply(how->arg, dhc_lp_get(b, now));
+  dhc_lp_set(b, now, dhc_tile_next_stage(d, dhc_lp_get(b, now)));
+  dhc_lp_set(b, free, dhc_tile_next_stage(d, dhc_lp_get(b, free)));
+  dhc_lp_end(b);
+}
+
 /* Rounds before the first that multiplies bring steps only; the code that brings one stands here twice, and the first
  * of them before all loops, so that nothing waits for it. Few rows are done in a step or two, and have all in a row. */
 static void steps(DhcTile *d, DhcLv n_steps) {
@@ -199,7 +216,7 @@ static int result_size(const DhcTile *d) { return d->bm * result_pitch(d); }
 
 static void put_result(DhcTile *d, int f, DhcLv row, DhcLv col, DhcLv sums) {
   DhcLp *b = d->b;
-  DhcLv mem = dhc_lp_block_memory(b, DHC_F32, d->stages_at);
+  DhcLv mem = dhc_tile_memory(d);
   DhcLv part = dhc_lp_mulc(b, dhc_lp_addc(b, dhc_lp_mulc(b, dhc_tile_group(d), d->n_folds), f), result_size(d));
   DhcLv at = dhc_lp_add(b, part, dhc_lp_add(b, dhc_lp_mulc(b, row, result_pitch(d)), col));
   dhc_lp_store(b, mem, at, sums, 4 * sums->type.lanes);
@@ -246,7 +263,7 @@ static DhcLv result(DhcTile *d, int f, DhcLv row, DhcLv col, int lanes) {
     dhc_lp_end(b);
     return dhc_lp_get(b, sum);
   }
-  DhcLv mem = dhc_lp_block_memory(b, DHC_F32, d->stages_at), sum = NULL;
+  DhcLv mem = dhc_tile_memory(d), sum = NULL;
   DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, row, result_pitch(d)), col);
   for (int g = 0; g < (d->warps ? d->wk : 1); g++) {
     DhcLv one = dhc_lp_load(b, mem, dhc_lp_addc(b, at, (int64_t)(g * d->n_folds + f) * result_size(d)), lanes, align);

@@ -76,6 +76,12 @@ typedef struct DhcTile {
   DhcLv per_split, piece;   /* ks of a piece; number of the task's */
 } DhcTile;
 
+/* The stages' memory. */
+static inline DhcLv dhc_tile_memory(const DhcTile *d) { return dhc_lp_block_memory(d->b, DHC_F32, d->stages_at); }
+/* Is x, of any sign, a multiple of four? */
+static inline DhcLv dhc_tile_is_four(DhcLp *b, DhcLv x) {
+  return dhc_lp_eq(b, dhc_lp_and(b, x, dhc_lp_i64(b, 3)), dhc_lp_i64(b, 0));
+}
 /* ks of a matrix tile, and how many of its a thread has of a line. */
 static inline int dhc_tile_deep(const DhcTile *d) { return d->bf16 ? 16 : 8; }
 static inline int dhc_tile_own(const DhcTile *d) { return d->bf16 ? 4 : 2; }
@@ -103,6 +109,9 @@ void dhc_tile_lines(DhcTile *d);
 void dhc_tile_ks(DhcTile *d, DhcLv step, DhcLv k0);
 /* Begins to bring the ks from k0 on to the stage at `base` (elements). range: number in the list of ranges, or NULL. */
 void dhc_tile_copy(DhcTile *d, DhcLv step, DhcLv k0, DhcLv base, DhcLv range);
+/* Begins to bring four elements of an operand to place `to`, `valid` of which are there, the others zero; wide: at once,
+ * else one by one. */
+void dhc_tile_copy_four(DhcTile *d, int operand, DhcLv to, DhcLv from, DhcLv valid, bool wide);
 
 /* tpl_tile_sum.c */
 int dhc_tile_n_sums(const DhcTile *d);
@@ -138,7 +147,16 @@ void dhc_tile_products(DhcTile *d, int f, DhcLv xs, DhcLv ys);
 DhcLv dhc_tile_blocks_sum(DhcLp *b, const DhcLpVar *level, DhcLv piece, DhcLv n, DhcLv x);
 /* Before anything is built: what roles are found in. dhc_tile_open makes it whole. */
 void dhc_tile_look(DhcTile *d, const DhcTplInput *in, DhcLp *b);
-DhcLv dhc_tile_next_stage(DhcTile *d, DhcLv base);        /* the one behind that at `base` */
+DhcLv dhc_tile_next_stage(DhcTile *d, DhcLv base); /* the one behind that at `base` */
+/* A template's own steps; places count from the stages' beginning. */
+typedef struct DhcTileSteps {
+  void (*copy)(void *arg, DhcLv step, DhcLv end, DhcLv base); /* begins to bring it to the stage at `base`, if it is below `end` */
+  void (*ready)(void *arg);                                   /* what is made while the first are under way; or NULL */
+  void (*multiply)(void *arg, DhcLv base);
+  void *arg;
+} DhcTileSteps;
+/* From first to end - 1, each multiplied while the next ones are under way. */
+void dhc_tile_steps(DhcTile *d, const DhcTileSteps *s, DhcLv first, DhcLv end);
 void dhc_tile_block(DhcTile *d, int64_t bytes);           /* declares the block */
 void dhc_tile_open(DhcTile *d, const DhcTplInput *in);    /* the counts of rows, columns and ks */
 int64_t dhc_tile_result_bytes(const DhcTile *d);          /* of block memory */

@@ -219,6 +219,20 @@ static DhcLv is_four(DhcLp *b, DhcLv x) {
   return dhc_lp_eq(b, dhc_lp_mul(b, dhc_lp_udiv(b, dhc_lp_max(b, x, dhc_lp_i64(b, 0)), four), four), x);
 }
 
+void dhc_tile_copy_four(DhcTile *d, int operand, DhcLv to, DhcLv from, DhcLv valid, bool wide) {
+  DhcLp *b = d->b;
+  DhcLv source = dhc_lp_at(b, d->cx.pointer[operand], from), none = dhc_lp_i64(b, 0);
+  if (wide) {
+    dhc_lp_copy(b, dhc_tile_memory(d), to, source, 4, valid);
+    return;
+  }
+  for (int i = 0; i < 4; i++) {
+    DhcLv one = dhc_lp_min(b, dhc_lp_max(b, dhc_lp_addc(b, valid, -i), none), dhc_lp_i64(b, 1));
+    DhcLv step = dhc_lp_select(b, dhc_lp_lt(b, none, one), dhc_lp_i64(b, i), none);
+    dhc_lp_copy(b, dhc_tile_memory(d), dhc_lp_addc(b, to, i), dhc_lp_at(b, source, step), 1, one);
+  }
+}
+
 /* May a copy bring four elements of what is steady: all strides but the unit one are multiples of four, and the last
  * axis' extent is, too; or the steady axes are one, as a weight's channels and taps are. */
 static DhcLv are_fours(DhcTile *d, const DhcTileSide *s) {
@@ -366,7 +380,7 @@ static Part stepping_part(DhcTile *d, const DhcTileSide *s, const Spot *x, DhcLv
 /* One element at a time where four are not side by side. */
 static void copy_checked(DhcTile *d, const DhcTileSide *s, const Walk *w, const Spot *x, DhcLv step, DhcLv k0) {
   DhcLp *b = d->b;
-  DhcLv mem = dhc_lp_block_memory(b, DHC_F32, d->stages_at), none = dhc_lp_i64(b, 0);
+  DhcLv mem = dhc_tile_memory(d), none = dhc_lp_i64(b, 0);
   Part own = stepping_part(d, s, x, step), p = joined(b, s, &w->steady, &own);
   DhcLv valid = dhc_lp_select(b, readable(d, s, w, x->number, &p), w->valid, none);
   if (s->width > 1) dhc_lp_if(b, s->aligned);
@@ -398,7 +412,7 @@ static void make_one(DhcTile *d, const DhcTileSide *s, const Walk *w, const Spot
   dhc_lp_set(b, v, dhc_tpl_eval(cx, s->node));
   dhc_tpl_pop(cx, &mark);
   dhc_lp_end(b);
-  dhc_lp_store(b, dhc_lp_block_memory(b, DHC_F32, d->stages_at), x->place, dhc_lp_get(b, v), 0);
+  dhc_lp_store(b, dhc_tile_memory(d), x->place, dhc_lp_get(b, v), 0);
 }
 
 /* Everything that the step brings of the side is there: nothing has to be asked of single elements. */
@@ -416,7 +430,7 @@ static void copy_whole(DhcTile *d, const DhcTileSide *s, const Walk *w, DhcLv st
   DhcLp *b = d->b;
   uint32_t axes = s->along_k ? s->axes : d->k;
   bool even = axes && is_linear(d, s, axes) && !in_turns(d, s), table = s->along_k ? s->lines.on : s->ks.on;
-  DhcLv zero = dhc_lp_i64(b, 0), each = dhc_lp_i64(b, s->each), block = dhc_lp_block_memory(b, DHC_F32, d->stages_at);
+  DhcLv zero = dhc_lp_i64(b, 0), each = dhc_lp_i64(b, s->each), block = dhc_tile_memory(d);
   if (!even || table) {
     Spot x = spot_of(d, s, w, k0, base, dhc_lp_for(b, zero, each, 1));
     Part own = stepping_part(d, s, &x, step), p = joined(b, s, &w->steady, &own);

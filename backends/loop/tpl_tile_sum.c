@@ -22,7 +22,7 @@ static DhcLv first_row(DhcTile *d) {
 /* n elements of one k from block memory, four at a time, into a stack array. */
 static void take(DhcTile *d, DhcLv to, DhcLv at, int n, int apart) {
   DhcLp *b = d->b;
-  DhcLv mem = dhc_lp_block_memory(b, DHC_F32, d->stages_at);
+  DhcLv mem = dhc_tile_memory(d);
   int width = n < 4 ? 1 : 4;
   for (int i = 0; i < n; i += width) {
     DhcLv v = dhc_lp_load(b, mem, dhc_lp_addc(b, at, (int64_t)(i / width) * apart), width, 4 * width);
@@ -118,7 +118,7 @@ void dhc_tile_take(DhcTile *d, DhcLv to, int i, int n, const DhcLv *x) {
 /* The thread's ks of a line, the first of them k: two beside each other of each eight, or four. */
 static void own_ks(DhcTile *d, const DhcTileSide *s, DhcLv base, DhcLv line, DhcLv k, DhcLv g, DhcLv *v) {
   DhcLp *b = d->b;
-  DhcLv mem = dhc_lp_block_memory(b, DHC_F32, d->stages_at);
+  DhcLv mem = dhc_tile_memory(d);
   int lanes = d->quads ? 4 : s->k_inner ? 2 : 1;
   for (int l = 0; l < dhc_tile_own(d); l += lanes) {
     DhcLv at = place(d, s, base, line, dhc_lp_addc(b, k, d->quads ? l : l / 2 * 8 + l % 2), g);
@@ -186,7 +186,7 @@ static DhcLv uncut(DhcLp *b) { return dhc_lp_splat(b, dhc_lp_float(b, DHC_F32, 1
 static void multiply_group(DhcTile *d, DhcLv base) {
   DhcLp *b = d->b;
   DhcTileLane l = dhc_tile_lane(d);
-  DhcLv mem = dhc_lp_block_memory(b, DHC_F32, d->stages_at), sixty_four = dhc_lp_i64(b, 64);
+  DhcLv mem = dhc_tile_memory(d), sixty_four = dhc_lp_i64(b, 64);
   DhcLv row = dhc_lp_mul(b, dhc_lp_udiv(b, l.row, sixty_four), sixty_four);
   DhcLv xs = dhc_lp_at(b, mem, dhc_lp_add(b, base, dhc_lp_addc(b, dhc_lp_mulc(b, row, d->bk), d->x.bytes / 4)));
   for (int f = 0; f < d->n_folds; f++) {
