@@ -1,5 +1,5 @@
 /* The pass manager: rows of passes.def as a table, properties checked before and updated
- * after every pass, the verifier after every pass, change counts and times. */
+ * after every pass, the verifier, change counts and times. */
 #include <string.h>
 #include <time.h>
 
