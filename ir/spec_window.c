@@ -132,8 +132,8 @@ bool dhc_spec_depthwise(const DhcSpec *s, DhcSpecDepthwise *w) {
   if (dhc_spec_unit_axis(&s->operand[s->node[f->a[1]].operand]) != w->channel || dhc_spec_axes(s, DHC_AXIS_SEQ)) return false;
   for (int a = 0; a < s->n_axes; a++) {
     if (!(w->taps >> a & 1)) continue;
+    if (s->axis[a].extent < 1 || s->axis[a].extent > DHC_DEPTHWISE_TAPS / w->n_taps) return false;
     w->n_taps *= s->axis[a].extent;
-    if (w->n_taps < 1 || w->n_taps > DHC_DEPTHWISE_TAPS) return false;
   }
   return true;
 }

@@ -14,7 +14,7 @@
  *
  * Schedule: v[0] BM outs, v[1] BN pixels, v[2] channels of a step, 8 (16 in bf16) for each group; v[3], v[4], v[5], v[6] as "tile";
  * v[7] elements of a plane. Where a tile's part of a plane is larger than that, or a line longer than BN, the guard of the
- * size class (passes/plan/schedule.c) must have chosen another. */
+ * size class (passes/plan/schedule_tiles.c) must have chosen another. */
 #include "backends/loop/tpl_tile.h"
 
 typedef struct Image {
