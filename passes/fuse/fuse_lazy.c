@@ -2,13 +2,16 @@
  * computed again by every kernel that needs it, or kept in memory by a map kernel. */
 #include "passes/fuse/fuse_internal.h"
 
-/* Up to where a value is computed again by each that needs it. */
+enum {
+  COSTLY = 8,       /* work that is not repeated under a broadcast */
+  CHEAP_SCALAR = 32 /* work of a single element */
+};
+
+/* Up to where a value is computed again by each that needs it: work, and memory operands. */
 typedef struct Again {
-  int work, loads; /* for each consumer: work, and memory operands */
-  int stretched;   /* work that is not repeated under a broadcast */
-  int scalar;      /* work of a single element */
+  int work, loads;
 } Again;
-static const Again by_memory = {6, 2, 8, 32}, by_kernels = {48, 5, 8, 32};
+static const Again by_memory = {6, 2}, by_kernels = {48, 5};
 
 typedef struct Cost {
   int work, loads, steps;
@@ -129,9 +132,9 @@ void dhc_fu_place(Fu *fu, DhcValue *v) {
     Cost c = {0};
     cost(fu, v, &c);
     const Again *most = fu->px->repeats ? &by_kernels : &by_memory;
-    if (v->type.rank == 0) root = c.work > most->scalar;
-    else if (x->n_sinks > 1) root = c.loads > most->loads || c.work > (c.loads ? most->work : 2 * most->scalar);
-    if (v->type.rank > 0 && x->stretched && c.work >= most->stretched) root = true;
+    if (v->type.rank == 0) root = c.work > CHEAP_SCALAR;
+    else if (x->n_sinks > 1) root = c.loads > most->loads || c.work > (c.loads ? most->work : 2 * CHEAP_SCALAR);
+    if (v->type.rank > 0 && x->stretched && c.work >= COSTLY) root = true;
   }
   if (!root) return;
   make_root(fu, v);
