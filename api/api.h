@@ -291,6 +291,8 @@ dhc_status budget_program(dhc_program *p, const dhc_layout *l, bool train) DHC_M
 dhc_status budget_run(dhc_program *p, const Version *v, const DhcCharge *segments, bool new_panels) DHC_MUST_USE;
 dhc_status budget_more(dhc_program *p, DhcUse use, int64_t bytes, const char *what) DHC_MUST_USE;
 void budget_less(dhc_program *p, DhcUse use, int64_t bytes); /* gives back what budget_more took */
+/* For data sets that are opened now. */
+DhcDataOptions session_data_options(const dhc_session *s);
 dhc_status budget_data(dhc_session *s, const DhcDataset *d, DhcCharge *c) DHC_MUST_USE;
 
 /* Every fact that v was compiled under holds at these sizes; else a diagnostic at the place that asked for it. */

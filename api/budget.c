@@ -7,11 +7,6 @@ static int64_t round_up(int64_t bytes) {
   return dhc_size_align64(bytes, &up) ? up : INT64_MAX;
 }
 
-static int64_t times(int64_t a, int64_t b) {
-  int64_t n;
-  return dhc_size_mul(a, b, &n) ? n : INT64_MAX;
-}
-
 /* A refusal is the model's: it points at what asked for so much. */
 static dhc_status locate(dhc_session *s, DhcSpan at, dhc_status st) {
   if (st.code == DHC_E_INPUT && at.file) dhc_diag(&s->diags, DHC_ERROR, "E0312", at, "%s", st.message);
@@ -63,11 +58,12 @@ void budget_less(dhc_program *p, DhcUse use, int64_t bytes) {
   p->m->s->budget.used.bytes[use] -= bytes;
 }
 
+DhcDataOptions session_data_options(const dhc_session *s) {
+  return (DhcDataOptions){.max_bytes = dhc_budget_left(&s->budget), .exec = dhc_pool_exec(s->pool)};
+}
+
 dhc_status budget_data(dhc_session *s, const DhcDataset *d, DhcCharge *c) {
   DhcCharge want = *c;
-  for (int i = 0; i < d->n_fields; i++) {
-    int64_t bytes = times(d->n_examples, d->fields[i].example_bytes);
-    if (!dhc_size_add(want.bytes[DHC_USE_DATA], bytes, &want.bytes[DHC_USE_DATA])) want.bytes[DHC_USE_DATA] = INT64_MAX;
-  }
+  if (!dhc_size_add(want.bytes[DHC_USE_DATA], d->bytes, &want.bytes[DHC_USE_DATA])) want.bytes[DHC_USE_DATA] = INT64_MAX;
   return dhc_budget_charge(&s->budget, c, &want, "data");
 }

@@ -51,7 +51,8 @@ int dhc_fd_above_standard(int fd) {
   return above;
 }
 
-dhc_status dhc_map_open(const char *path, DhcMapping *out) {
+/* *fd is open where the status is ok. */
+static dhc_status open_regular(const char *path, int *out, size_t *n_bytes) {
   int fd;
   do { /* O_NONBLOCK: opening a FIFO must not wait for a writer */
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -61,13 +62,57 @@ dhc_status dhc_map_open(const char *path, DhcMapping *out) {
   }
   struct stat st;
   dhc_status status = dhc_status_ok();
-  DhcMapping map = {.bytes = NULL, .n_bytes = 0};
   if (fstat(fd, &st) != 0) {
     status = dhc_status_errno(errno, "%s", path);
   } else if (!S_ISREG(st.st_mode)) {
     status = dhc_status_make(DHC_E_INPUT, "%s: %s, no regular file", path, kind_of(st.st_mode));
-  } else if (st.st_size > 0) {
-    map.n_bytes = (size_t)st.st_size;
+  }
+  if (status.code != DHC_OK) {
+    close(fd);
+  } else {
+    *n_bytes = (size_t)st.st_size;
+    *out = fd;
+  }
+  return status;
+}
+
+dhc_status dhc_file_read(const char *path, size_t most, uint8_t **bytes, size_t *n_bytes) {
+  int fd = -1;
+  size_t size = 0, got = 0;
+  DHC_TRY(open_regular(path, &fd, &size));
+  size = size < most ? size : most;
+  dhc_status status = dhc_status_ok();
+  uint8_t *to = malloc(size + 1);
+  if (to == NULL) {
+    status = dhc_status_memory((long long)size, path);
+  }
+  while (status.code == DHC_OK && got < size) {
+    ssize_t n = read(fd, to + got, size - got);
+    if (n < 0 && errno != EINTR) {
+      status = dhc_status_errno(errno, "%s", path);
+    } else if (n == 0) {
+      break; /* somebody cuts the file meanwhile */
+    }
+    got += n > 0 ? (size_t)n : 0;
+  }
+  close(fd);
+  if (status.code != DHC_OK) {
+    free(to);
+    return status;
+  }
+  *bytes = to;
+  *n_bytes = got;
+  return status;
+}
+
+dhc_status dhc_map_open(const char *path, DhcMapping *out) {
+  int fd = -1;
+  DhcMapping map = {.bytes = NULL, .n_bytes = 0};
+  dhc_status status = open_regular(path, &fd, &map.n_bytes);
+  if (status.code != DHC_OK) {
+    return status;
+  }
+  if (map.n_bytes > 0) {
     void *p = mmap(NULL, map.n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
     if (p == MAP_FAILED) {
       status = dhc_status_errno(errno, "%s", path);

@@ -18,6 +18,8 @@ typedef struct DhcMapping {
  * that is missing or no regular file, else DHC_E_ENVIRONMENT. */
 dhc_status dhc_map_open(const char *path, DhcMapping *out) DHC_MUST_USE;
 void dhc_map_close(DhcMapping *map);
+/* Up to `most` bytes of the same files into memory that the caller frees: for small files that are read once. */
+dhc_status dhc_file_read(const char *path, size_t most, uint8_t **bytes, size_t *n_bytes) DHC_MUST_USE;
 /* A descriptor that is none of 0, 1 and 2, which belong to whoever prints: fd itself, or a
  * duplicate that takes its place; -1 and errno if there is none. */
 int dhc_fd_above_standard(int fd);

@@ -29,7 +29,7 @@ static double step_seconds(const Watch *w) {
 /* Examples of training and of validation that a run with these options has. */
 static dhc_status count_examples(dhc_session *s, const dhc_train_options *o, int64_t *n_train, int64_t *n_val) {
   DhcDataset *d;
-  DhcDataOptions limit = {.max_bytes = dhc_budget_left(&s->budget)};
+  DhcDataOptions limit = session_data_options(s);
   DHC_TRY(dhc_dataset_open(o->data, DHC_SPLIT_TRAIN, &limit, &d));
   int64_t n = d->n_examples;
   dhc_dataset_free(d);

@@ -124,7 +124,7 @@ static void drop_data(void *d) {
 /* Every variant is opened once before the first of them runs: what is wrong with the last is said now. */
 static dhc_status list_variants(Sweeping *g) {
   DhcDataset *d;
-  DhcDataOptions o = {.max_bytes = dhc_budget_left(&g->w->s->budget)};
+  DhcDataOptions o = session_data_options(g->w->s);
   DHC_TRY(dhc_dataset_open(g->o->train.data, DHC_SPLIT_TRAIN, &o, &d));
   DhcHeld held;
   dhc_hold(&held, drop_data, d);

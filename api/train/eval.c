@@ -68,7 +68,7 @@ dhc_status evaluation_open(Evaluation *e, dhc_model *m, const dhc_eval_options *
   dhc_arena_init(&e->arena);
   if (o->split && !parse_split(o->split, &split))
     return dhc_status_make(DHC_E_USAGE, "--split: needs train, val or test, got \"%s\"", o->split);
-  DhcDataOptions data = {.max_bytes = dhc_budget_left(&m->s->budget)};
+  DhcDataOptions data = session_data_options(m->s);
   DHC_TRY(dhc_dataset_open(o->data, split, &data, &e->data));
   DHC_TRY(budget_data(m->s, e->data, &e->charge));
   return open_program(e, m, o);

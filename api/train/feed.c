@@ -51,6 +51,7 @@ dhc_status feed_open(dhc_program *p, const DhcDataset *d, int64_t batch, bool au
   DHC_TRY(keep_inputs(p, d, &f->loss));
   DHC_TRY(add_prepare(p, "normalize", &f->normalize, &f->norm_info));
   if (augment) DHC_TRY(add_prepare(p, "augment", &f->augment, &f->aug_info));
+  DHC_TRY(budget_more(p, DHC_USE_DATA, dhc_batcher_bytes(d, batch), "batches read ahead"));
   for (int i = 0; i < d->n_fields; i++) {
     int64_t bytes;
     if (!dhc_size_mul(batch, d->fields[i].example_bytes, &bytes))
@@ -113,7 +114,7 @@ static dhc_status augment(Feed *f) {
 }
 
 dhc_status feed_next(Feed *f, DhcBatcher *b, bool with_augment, int64_t *n) {
-  *n = dhc_batcher_next(b, f->field);
+  DHC_TRY(dhc_batcher_next(b, f->field, n));
   if (!*n) return dhc_status_ok();
   f->n_in = f->loss.n_inputs;
   for (int i = 0; i < f->n_in; i++) {
@@ -231,7 +232,9 @@ dhc_status evaluate(dhc_program *p, int loss_entry, Feed *f, const Metric *m, co
                     EvalSums *out) {
   *out = (EvalSums){0};
   DhcBatcher *b;
-  DHC_TRY(dhc_batcher_new(d, &(DhcBatchOptions){.batch = batch}, &b));
+  int64_t ahead = dhc_batcher_bytes(d, batch);
+  DHC_TRY(budget_more(p, DHC_USE_DATA, ahead, "batches read ahead"));
+  DHC_TRY(dhc_batcher_new(d, &(DhcBatchOptions){.batch = batch, .once = true, .workers = dhc_session_threads(p->m->s)}, &b));
   DhcHeld held;
   dhc_hold(&held, drop_batcher, b);
   const DhcDataset *was = f->d;
@@ -266,6 +269,7 @@ dhc_status evaluate(dhc_program *p, int loss_entry, Feed *f, const Metric *m, co
   f->d = was;
   dhc_release(&held);
   dhc_batcher_free(b);
+  budget_less(p, DHC_USE_DATA, ahead);
   if (out->n) {
     out->loss /= (double)out->n;
     out->metric /= (double)out->n;
@@ -280,5 +284,6 @@ DhcDataset dataset_part(const DhcDataset *d, int64_t first, int64_t n, DhcArena 
     if (fields[i].data) fields[i].data += first * fields[i].example_bytes;
   part.fields = fields;
   part.n_examples = n;
+  part.first += first;
   return part;
 }

@@ -64,28 +64,16 @@ static void add_rate(Trainer *t) {
 
 enum { DIGEST_BYTES = 64 << 20 };
 
-static void digest_part(DhcSha256 *h, const DhcDataset *d) {
-  dhc_sha256_update(h, &d->n_examples, sizeof d->n_examples);
-  for (int i = 0; i < d->n_fields; i++) {
-    const DhcField *f = &d->fields[i];
-    int64_t every = 1, all = d->n_examples;
-    if (f->example_bytes > 0 && all > DIGEST_BYTES / f->example_bytes) every = all / (DIGEST_BYTES / f->example_bytes + 1) + 1;
-    dhc_sha256_update(h, f->name, strlen(f->name) + 1);
-    dhc_sha256_update(h, f->shape, sizeof *f->shape * (size_t)f->rank);
-    if (every == 1 && all) dhc_sha256_update(h, f->data, (size_t)(all * f->example_bytes));
-    for (int64_t k = 0; every > 1 && k < all; k += every)
-      dhc_sha256_update(h, f->data + k * f->example_bytes, (size_t)f->example_bytes);
-  }
-}
-
 /* The examples count, wherever they come from: all of them, or, of more than 64 MiB a field,
  * examples of so many bytes at even distances. */
-static void add_data(Trainer *t) {
+static dhc_status add_data(Trainer *t) {
   DhcSha256 h;
+  const dhc_exec *exec = dhc_pool_exec(t->m->s->pool);
   dhc_sha256_init(&h);
-  digest_part(&h, &t->train);
-  digest_part(&h, &t->val);
+  DHC_TRY(dhc_dataset_digest(&t->train, DIGEST_BYTES, exec, &h));
+  DHC_TRY(dhc_dataset_digest(&t->val, DIGEST_BYTES, exec, &h));
   add(t, RUN_DATA, "data", clean(t, t->o->data))->digest = digest_text(t, &h);
+  return dhc_status_ok();
 }
 
 /* What the model is, beyond the parameters that its hash knows: its text and that of what it
@@ -107,7 +95,7 @@ static void add_model(Trainer *t) {
   add(t, RUN_PLAIN, "model", clean(t, t->m->name))->digest = digest_text(t, &h);
 }
 
-void trainer_settings(Trainer *t) {
+dhc_status trainer_settings(Trainer *t) {
   const DhcRecipe *r = t->set.recipe;
   const dhc_train_options *o = t->o;
   add_model(t);
@@ -133,9 +121,10 @@ void trainer_settings(Trainer *t) {
   add(t, RUN_PLAIN, "report", clean(t, dhc_text_str(&report)));
   add(t, RUN_EXTENT, "limit", dhc_arena_printf(&t->arena, "%lld", (long long)o->limit));
   add(t, RUN_EXTENT, "val-fraction", t->val_file ? "a split of its own" : number(t, train_val_fraction(o)));
-  add_data(t);
+  DHC_TRY(add_data(t));
   DhcHyperInfos h = dhc_model_hypers(t->m->m);
   for (int i = 0; i < h.n; i++) add(t, RUN_MODEL, h.at[i].name, clean(t, h.at[i].value));
+  return dhc_status_ok();
 }
 
 /* Under which name a setting is kept: hyperparameters may be called like anything else. */

@@ -16,11 +16,12 @@ _Static_assert((int)N_LOG_COLUMNS == (int)TRAIN_N_COLUMNS, "events.c knows the c
 /* ---- setting up ----------------------------------------------------------------- */
 
 static dhc_status open_data(Trainer *t) {
-  DhcDataOptions o = {.max_bytes = dhc_budget_left(&t->m->s->budget)};
+  DhcDataOptions o = session_data_options(t->m->s);
   DHC_TRY(dhc_dataset_open(t->o->data, DHC_SPLIT_TRAIN, &o, &t->data));
   DHC_TRY(budget_data(t->m->s, t->data, &t->charge));
   int64_t n = t->data->n_examples, n_val = 0;
   if (t->o->val_fraction == 0 && dhc_data_may_have_val(t->o->data)) {
+    o = session_data_options(t->m->s);
     dhc_status st = dhc_dataset_open(t->o->data, DHC_SPLIT_VAL, &o, &t->val_file);
     if (st.code == DHC_E_ENVIRONMENT) return st;
     if (st.code == DHC_OK) DHC_TRY(budget_data(t->m->s, t->val_file, &t->charge));
@@ -36,7 +37,7 @@ static dhc_status open_data(Trainer *t) {
 }
 
 static dhc_status open_batches(Trainer *t) {
-  DhcBatchOptions o = {.batch = t->set.batch, .shuffle = !t->o->shuffle_off, .seed = (uint32_t)t->seed};
+  DhcBatchOptions o = {.batch = t->set.batch, .shuffle = !t->o->shuffle_off, .workers = dhc_session_threads(t->m->s), .seed = (uint32_t)t->seed};
   DHC_TRY(dhc_batcher_new(&t->train, &o, &t->batcher));
   int64_t an_epoch = dhc_batcher_count(t->batcher), most = an_epoch * t->set.epochs;
   t->steps = t->set.steps && (!most || t->set.steps < most) ? t->set.steps : most;
@@ -117,7 +118,7 @@ static dhc_status set_up(Trainer *t) {
   DHC_TRY(dhc_program_init(t->p, t->seed));
   DHC_TRY(dhc_program_set_scalar(t->p, DHC_NAME_CLIP, t->set.clip));
   dhc_program_profile(t->p, o->profile != NULL);
-  if (o->out) trainer_settings(t);
+  if (o->out) DHC_TRY(trainer_settings(t));
   DHC_TRY(trainer_check_allowed(t));
   if (o->resume) DHC_TRY(trainer_go_on(t));
   if (o->init_from && !t->saved.any) DHC_TRY(trainer_transplant(t));

@@ -110,7 +110,7 @@ typedef struct Trainer {
 } Trainer;
 
 /* ---- run.c ---- */
-void trainer_settings(Trainer *t);
+dhc_status trainer_settings(Trainer *t) DHC_MUST_USE; /* reads the data, for their digest */
 /* DHC_E_USAGE where the caller allows changes of what no run has, or of a new run. */
 dhc_status trainer_check_allowed(Trainer *t) DHC_MUST_USE;
 bool trainer_allows(const Trainer *t, const char *name);

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/data/data.h"
+#include "runtime/data/data_internal.h"
 #include "runtime/rng.h"
 
 struct DhcBatcher {
@@ -11,6 +11,7 @@ struct DhcBatcher {
   DhcDataPosition at;
   int64_t last_begin; /* in order: the batch handed out last */
   int64_t *order;
+  DhcAhead *ahead; /* NULL: everything is in memory */
 };
 
 void dhc_data_permute(uint32_t seed, int64_t epoch, int64_t n, int64_t *order) {
@@ -62,25 +63,26 @@ dhc_status dhc_batcher_new(const DhcDataset *d, const DhcBatchOptions *options, 
   b->at.seed = options->seed;
   b->order = order;
   begin_epoch(b);
+  if (d->from_files) {
+    dhc_status st = dhc_ahead_new(d, options, &b->ahead);
+    if (st.code != DHC_OK) {
+      dhc_batcher_free(b);
+      return st;
+    }
+  }
   *out = b;
   return dhc_status_ok();
 }
 
 void dhc_batcher_free(DhcBatcher *b) {
   if (b != NULL) {
+    dhc_ahead_free(b->ahead);
     free(b->order);
     free(b);
   }
 }
 
-int64_t dhc_batcher_next(DhcBatcher *b, void *const *dst) {
-  int64_t left = b->data->n_examples - b->at.next;
-  int64_t n = left < b->options.batch ? left : b->options.batch;
-  if (n == 0 || (b->options.drop_last && n < b->options.batch)) {
-    dhc_batcher_end_epoch(b);
-    return 0;
-  }
-  b->last_begin = b->at.next;
+static void gather(const DhcBatcher *b, void *const *dst, int64_t n) {
   for (int32_t f = 0; f < b->data->n_fields; f++) {
     const DhcField *field = &b->data->fields[f];
     char *to = dst[f];
@@ -92,8 +94,25 @@ int64_t dhc_batcher_next(DhcBatcher *b, void *const *dst) {
              (size_t)field->example_bytes);
     }
   }
+}
+
+dhc_status dhc_batcher_next(DhcBatcher *b, void *const *dst, int64_t *n_out) {
+  int64_t left = b->data->n_examples - b->at.next;
+  int64_t n = left < b->options.batch ? left : b->options.batch;
+  *n_out = 0;
+  if (n == 0 || (b->options.drop_last && n < b->options.batch)) {
+    dhc_batcher_end_epoch(b);
+    return dhc_status_ok();
+  }
+  if (b->ahead != NULL) {
+    DHC_TRY(dhc_ahead_take(b->ahead, b->at, dst, n));
+  } else {
+    gather(b, dst, n);
+  }
+  b->last_begin = b->at.next;
   b->at.next += n;
-  return n;
+  *n_out = n;
+  return dhc_status_ok();
 }
 
 const int64_t *dhc_batcher_indices(const DhcBatcher *b) {

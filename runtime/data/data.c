@@ -51,16 +51,21 @@ dhc_status dhc_data_block(const char *spec, const DhcDataOptions *options, int64
   return *out != NULL ? dhc_status_ok() : dhc_status_memory(bytes, spec);
 }
 
-void dhc_data_add(DhcDataOwner *o, const char *static_name, int32_t dtype, int32_t rank,
-                  const int64_t *shape, void *block) {
-  DhcField *f = &o->fields[o->n_fields];
-  *f = (DhcField){.name = static_name, .dtype = dtype, .rank = rank, .data = block};
+void dhc_data_add_read(DhcDataOwner *o, const char *static_name, int32_t dtype, int32_t rank, const int64_t *shape) {
+  DhcField *f = &o->fields[o->n_fields++];
+  *f = (DhcField){.name = static_name, .dtype = dtype, .rank = rank};
   f->example_bytes = dhc_tensor_dtype_bytes(dtype);
   for (int32_t i = 0; i < rank; i++) {
     f->shape[i] = shape[i];
     f->example_bytes *= shape[i];
   }
-  o->blocks[o->n_fields++] = block;
+}
+
+void dhc_data_add(DhcDataOwner *o, const char *static_name, int32_t dtype, int32_t rank,
+                  const int64_t *shape, void *block) {
+  dhc_data_add_read(o, static_name, dtype, rank, shape);
+  o->fields[o->n_fields - 1].data = block;
+  o->blocks[o->n_fields - 1] = block;
 }
 
 bool dhc_data_may_have_val(const char *spec) {
@@ -68,6 +73,10 @@ bool dhc_data_may_have_val(const char *spec) {
 }
 
 static void owner_free(DhcDataOwner *o) {
+  dhc_data_kept_free(o->kept);
+  if (o->reader.close != NULL) {
+    o->reader.close(o->reader.ctx);
+  }
   for (int32_t i = 0; i < o->cap_fields; i++) {
     if (o->names != NULL) {
       free(o->names[i]);
@@ -110,8 +119,6 @@ static DhcDataOwner *owner_new(int32_t cap_fields) {
 
 /* ---- opening ------------------------------------------------------------------- */
 
-enum { MAX_FIELDS = 64 };
-
 static const struct {
   const char *prefix;
   dhc_status (*open)(DhcDataOwner *, const char *, const char *, DhcSplit, const DhcDataOptions *);
@@ -124,6 +131,20 @@ static const struct {
                {"tokens:", dhc_data_open_tokens},
                {"scifar:", dhc_data_open_scifar},
                {"synth:", dhc_data_open_synth}};
+
+/* Blocks count, and what is kept of a reader's examples; mapped files do not: their pages go when others need the memory. */
+static void describe(DhcDataOwner *o, DhcDataset *d) {
+  *d = (DhcDataset){.n_examples = o->n_examples, .n_fields = o->n_fields, .fields = o->fields, .n_classes = o->n_classes,
+                    .classes = (const char *const *)o->classes, .bytes = dhc_data_kept_bytes(o->kept), .owner = o};
+  for (int32_t i = 0; i < o->n_fields; i++) {
+    int64_t bytes = 0;
+    if (o->blocks[i] != NULL && (!dhc_size_mul(o->n_examples, o->fields[i].example_bytes, &bytes) || !dhc_size_add(d->bytes, bytes, &bytes))) {
+      bytes = INT64_MAX;
+    }
+    d->bytes = o->blocks[i] != NULL ? bytes : d->bytes;
+    d->from_files = d->from_files || o->blocks[i] == NULL;
+  }
+}
 
 dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptions *options,
                             DhcDataset **out) {
@@ -139,13 +160,16 @@ dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptio
   if (spec[strlen(sources[k].prefix)] == '\0' && sources[k].open != dhc_data_open_synth) {
     return dhc_status_make(DHC_E_USAGE, "data '%s': needs a path behind the colon", spec);
   }
-  DhcDataOwner *o = owner_new(MAX_FIELDS);
+  DhcDataOwner *o = owner_new(DATA_MAX_FIELDS);
   DhcDataset *d = calloc(1, sizeof *d);
   dhc_status status = o == NULL || d == NULL ? dhc_status_memory((long long)sizeof *d, "a data set")
                                              : dhc_status_ok();
   if (status.code == DHC_OK) {
     status = sources[k].open(o, spec, spec + strlen(sources[k].prefix), split,
                              options != NULL ? options : &defaults);
+  }
+  if (status.code == DHC_OK && o->reader.dear) {
+    status = dhc_data_keep(o, options != NULL ? options->max_bytes / 2 : 0, &o->kept);
   }
   if (status.code != DHC_OK) {
     if (o != NULL) {
@@ -154,12 +178,7 @@ dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptio
     free(d);
     return status;
   }
-  d->n_examples = o->n_examples;
-  d->n_fields = o->n_fields;
-  d->fields = o->fields;
-  d->n_classes = o->n_classes;
-  d->classes = (const char *const *)o->classes;
-  d->owner = o;
+  describe(o, d);
   *out = d;
   return status;
 }

@@ -1,7 +1,9 @@
-/* Data sets in host memory, and the order in which training sees them. */
+/* Data sets, in host memory or read as they are asked for, and the order in which training sees them. */
 #ifndef DHC_RUNTIME_DATA_H
 #define DHC_RUNTIME_DATA_H
 
+#include "dhc/abi.h"
+#include "runtime/sha256.h"
 #include "runtime/status.h"
 #include "runtime/tensor.h"
 
@@ -11,7 +13,8 @@ const char *dhc_split_name(DhcSplit split);
 /* Sources that may have validation examples of their own: a split of these is asked for, of others it is cut off train. */
 bool dhc_data_may_have_val(const char *spec);
 
-/* One column: example i is example_bytes bytes at data + i * example_bytes. */
+/* One column: example i is example_bytes bytes at data + i * example_bytes, or, where data is NULL, what dhc_dataset_read
+ * gives. */
 typedef struct DhcField {
   const char *name;
   int32_t dtype;
@@ -27,6 +30,9 @@ typedef struct DhcDataset {
   const DhcField *fields; /* in name order */
   int64_t n_classes;      /* labels are in 0..n_classes-1; 0 where unknown */
   const char *const *classes; /* what they are called, n_classes of them; NULL: nobody says */
+  int64_t first;   /* example i of a part is number first + i of the whole; fields' data are the part's already */
+  bool from_files; /* some of it is not in memory: batches are worth reading ahead */
+  int64_t bytes;   /* of memory that the whole takes, or comes to take */
   struct DhcDataOwner *owner;
 } DhcDataset;
 
@@ -36,8 +42,10 @@ typedef struct DhcDataOptions {
    * are the val split and no part of the train split. 0: the val split is an
    * error there. */
   int64_t n_val;
-  /* Refuse data sets of more bytes than this in memory; 0: no limit. */
+  /* Refuse data sets of more bytes than this in memory; 0: no limit. Of sources that read pictures as they are asked for
+   * half of it is for decoded ones, so that they are decoded once: data of any size can be trained on. */
   int64_t max_bytes;
+  const dhc_exec *exec; /* looks through folders; NULL: the calling thread */
 } DhcDataOptions;
 
 /* spec:
@@ -46,7 +54,8 @@ typedef struct DhcDataOptions {
  *   idx:DIR, mnist:DIR   {train,t10k}-{images-idx3,labels-idx1}-ubyte, each
  *                 plain or with .gz
  *   images:DIR    DIR/{train,val,test}/CLASS/NAME.png or .jpg, or DIR/CLASS/NAME: all for training, of which the
- *                 val split is drawn by a fixed order. Classes in order of their names; gray where no picture has colours
+ *                 val split is drawn by a fixed order. Classes in order of their names; gray where no picture has colours.
+ *                 Decoded when they are asked for
  *   npy:DIR       DIR/{train,val,test}/NAME.npy, one field each, first dimension
  *                 = examples
  *   text:FILE, text:FILE@LENGTH   bytes of a file, plain or gzip, for next-token
@@ -66,6 +75,13 @@ dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptio
 void dhc_dataset_free(DhcDataset *d);
 /* NULL if there is none. */
 const DhcField *dhc_dataset_field(const DhcDataset *d, const char *name);
+/* Example i into to[f], for each field f whose pointer is not NULL. By any number of threads. Errors: those of reading the
+ * source, which name the file. */
+dhc_status dhc_dataset_read(const DhcDataset *d, int64_t i, void *const *to) DHC_MUST_USE;
+
+/* Fields, shapes and examples into a digest: all of these, or, of more than most_bytes a field, as many bytes of examples at
+ * even distances. */
+dhc_status dhc_dataset_digest(const DhcDataset *d, int64_t most_bytes, const dhc_exec *exec, DhcSha256 *h) DHC_MUST_USE;
 
 /* ---- the order ---------------------------------------------------------- */
 
@@ -87,20 +103,25 @@ typedef struct DhcBatchOptions {
   int64_t batch;  /* examples a batch, at least 1 */
   bool shuffle;   /* else in file order */
   bool drop_last; /* no short batch at the end of an epoch */
+  bool once;      /* one epoch is all that will be asked for */
+  int workers;    /* threads that read batches ahead, of data from files; 0: whoever asks for a batch reads it */
   uint32_t seed;
 } DhcBatchOptions;
-/* The data set must outlive the batcher. */
+/* Batches are the same for any number of workers. The data set must outlive the batcher. */
 dhc_status dhc_batcher_new(const DhcDataset *d, const DhcBatchOptions *options,
                            DhcBatcher **out) DHC_MUST_USE;
 void dhc_batcher_free(DhcBatcher *b);
 /* Gathers the next batch: dst[f] receives field f's examples one after the other
- * (NULL: not wanted). Returns how many examples; 0 at the end of an epoch, once,
- * after which the next epoch begins. */
-int64_t dhc_batcher_next(DhcBatcher *b, void *const *dst);
+ * (NULL: not wanted). *n: how many examples; 0 at the end of an epoch, once,
+ * after which the next epoch begins. Where examples cannot be read the error is that of the first of them, whoever read
+ * which first, and the batcher stays where it is. */
+dhc_status dhc_batcher_next(DhcBatcher *b, void *const *dst, int64_t *n) DHC_MUST_USE;
 /* The next epoch begins, whatever is left of this one. */
 void dhc_batcher_end_epoch(DhcBatcher *b);
 /* Indices into the data set of the batch handed out last. */
 const int64_t *dhc_batcher_indices(const DhcBatcher *b);
+/* Memory for what is read ahead, in batches of that size. */
+int64_t dhc_batcher_bytes(const DhcDataset *d, int64_t batch);
 /* Batches an epoch has. */
 int64_t dhc_batcher_count(const DhcBatcher *b);
 DhcDataPosition dhc_batcher_position(const DhcBatcher *b);

@@ -1,7 +1,8 @@
-/* Folders of pictures: DIR/{train,val,test}/CLASS/NAME.png, .jpg or .jpeg, or without the splits DIR/CLASS/NAME, which is
+/* Folders of pictures, decoded when they are asked for: DIR/{train,val,test}/CLASS/NAME.png, .jpg or .jpeg, or without the splits DIR/CLASS/NAME, which is
  * all for training. Classes are the folders of training in order of their names; all pictures are of one size. */
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,7 +99,17 @@ typedef struct Pictures {
   int64_t *label; /* of each */
   Names classes;
   DhcPictureSize size;
+  int64_t *chosen; /* which picture an example is */
 } Pictures;
+
+static void pictures_free(void *pictures) {
+  Pictures *p = pictures;
+  names_free(&p->paths);
+  names_free(&p->classes);
+  free(p->label);
+  free(p->chosen);
+  free(p);
+}
 
 static int64_t class_of(const Names *classes, const char *name) {
   for (int64_t i = 0; i < classes->n; i++) {
@@ -148,53 +159,89 @@ static dhc_status add_all(Pictures *p, const char *folder) {
   return st;
 }
 
-/* Channels: 3 as soon as one has colours. */
-static dhc_status measure(Pictures *p) {
-  for (int64_t i = 0; i < p->paths.n; i++) {
-    DhcPictureSize s;
-    DHC_TRY(dhc_picture_size(p->paths.at[i], &s));
-    if (i == 0) {
-      p->size = s;
-    } else if (s.height != p->size.height || s.width != p->size.width) {
-      return dhc_status_file(p->paths.at[i], "is %lldx%lld pixels, %s is %lldx%lld; all must be of one size", (long long)s.width,
-                             (long long)s.height, p->paths.at[0], (long long)p->size.width, (long long)p->size.height);
-    }
-    p->size.channels = s.channels > p->size.channels ? s.channels : p->size.channels;
+/* The headers of all pictures, looked at by several threads. */
+typedef struct Measuring {
+  const Pictures *p;
+  pthread_mutex_t lock;
+  int64_t channels;
+  int64_t bad; /* the first that does not fit; n: none */
+  dhc_status st;
+} Measuring;
+
+static dhc_status measure_one(const Pictures *p, int64_t i, int64_t *channels) {
+  DhcPictureSize s;
+  DHC_TRY(dhc_picture_size(p->paths.at[i], &s));
+  *channels = s.channels > *channels ? s.channels : *channels;
+  if (s.height != p->size.height || s.width != p->size.width) {
+    return dhc_status_file(p->paths.at[i], "is %lldx%lld pixels, %s is %lldx%lld; all must be of one size", (long long)s.width,
+                           (long long)s.height, p->paths.at[0], (long long)p->size.width, (long long)p->size.height);
   }
   return dhc_status_ok();
 }
 
+/* Up to the first that does not fit: so the first of all is among those that the parts find. */
+static void measure_some(void *arg, int64_t begin, int64_t end, int worker) {
+  Measuring *m = arg;
+  int64_t channels = 0, bad = end;
+  dhc_status st = dhc_status_ok();
+  (void)worker;
+  for (int64_t i = begin; i < end && st.code == DHC_OK; i++) {
+    st = measure_one(m->p, i, &channels);
+    bad = st.code == DHC_OK ? end : i;
+  }
+  pthread_mutex_lock(&m->lock);
+  m->channels = channels > m->channels ? channels : m->channels;
+  if (st.code != DHC_OK && bad < m->bad) {
+    m->bad = bad;
+    m->st = st;
+  }
+  pthread_mutex_unlock(&m->lock);
+}
+
+/* Channels: 3 as soon as one has colours. */
+static dhc_status measure(Pictures *p, const dhc_exec *exec) {
+  DHC_TRY(dhc_picture_size(p->paths.at[0], &p->size));
+  Measuring m = {.p = p, .bad = p->paths.n, .st = dhc_status_ok()};
+  pthread_mutex_init(&m.lock, NULL);
+  if (exec != NULL) {
+    exec->parallel_for(exec->ctx, p->paths.n, measure_some, &m);
+  } else {
+    measure_some(&m, 0, p->paths.n, 0);
+  }
+  pthread_mutex_destroy(&m.lock);
+  p->size.channels = m.channels;
+  return m.st;
+}
+
 /* ---- reading --------------------------------------------------------------------------- */
+
+static dhc_status read_one(const void *pictures, int64_t i, void *const *to) {
+  const Pictures *p = pictures;
+  return dhc_picture_read(p->paths.at[p->chosen[i]], p->size, to[0]);
+}
 
 /* Training pictures lie by class: they are mixed by an order that is always the same, so that what is held out of them
  * comes from all. */
-static dhc_status take(DhcDataOwner *o, const Pictures *p, const char *spec, DataRange range, bool mixed, const DhcDataOptions *options) {
+static dhc_status take(DhcDataOwner *o, Pictures *p, const char *spec, DataRange range, bool mixed, const DhcDataOptions *options) {
   const int64_t shape[3] = {p->size.channels, p->size.height, p->size.width};
-  int64_t n = range.end - range.begin, bytes = p->size.channels * p->size.height * p->size.width;
-  int64_t *order = malloc((size_t)p->paths.n * sizeof *order);
-  void *pixels = NULL, *labels = NULL;
-  dhc_status st = order != NULL ? dhc_data_block(spec, options, n, bytes, &pixels) : no_memory((size_t)p->paths.n * sizeof *order);
-  if (st.code == DHC_OK) {
-    st = dhc_data_block(spec, options, n, (int64_t)sizeof(int64_t), &labels);
+  void *labels = NULL;
+  p->chosen = malloc((size_t)p->paths.n * sizeof *p->chosen);
+  if (p->chosen == NULL) {
+    return no_memory((size_t)p->paths.n * sizeof *p->chosen);
   }
-  if (st.code == DHC_OK && mixed) {
-    dhc_data_permute(0, 0, p->paths.n, order);
+  o->n_examples = range.end - range.begin;
+  DHC_TRY(dhc_data_block(spec, options, o->n_examples, (int64_t)sizeof(int64_t), &labels));
+  if (mixed) {
+    dhc_data_permute(0, 0, p->paths.n, p->chosen);
   }
-  for (int64_t i = 0; st.code == DHC_OK && i < n; i++) {
-    int64_t k = mixed ? order[range.begin + i] : range.begin + i;
-    ((int64_t *)labels)[i] = p->label[k];
-    st = dhc_picture_read(p->paths.at[k], p->size, (uint8_t *)pixels + i * bytes);
+  for (int64_t i = 0; i < o->n_examples; i++) {
+    p->chosen[i] = mixed ? p->chosen[range.begin + i] : range.begin + i;
+    ((int64_t *)labels)[i] = p->label[p->chosen[i]];
   }
-  free(order);
-  if (st.code != DHC_OK) {
-    free(pixels);
-    free(labels);
-    return st;
-  }
-  dhc_data_add(o, "image", DHC_U8, 3, shape, pixels);
+  dhc_data_add_read(o, "image", DHC_U8, 3, shape);
   dhc_data_add(o, "target", DHC_I64, 0, NULL, labels);
-  o->n_examples = n;
-  return st;
+  o->reader = (DataReader){.ctx = p, .read = read_one, .close = pictures_free, .dear = true};
+  return dhc_status_ok();
 }
 
 static dhc_status open_split(DhcDataOwner *o, Pictures *p, const char *spec, const char *folder, const char *train, bool own_val,
@@ -205,7 +252,9 @@ static dhc_status open_split(DhcDataOwner *o, Pictures *p, const char *spec, con
     return dhc_status_make(DHC_E_INPUT, "%s: has no folders, one for each class", train);
   }
   DHC_TRY(add_all(p, folder));
-  DHC_TRY(measure(p));
+  if (p->paths.n > 0) {
+    DHC_TRY(measure(p, options->exec));
+  }
   DHC_TRY(dhc_data_range(spec, split, own_val, options->n_val, p->paths.n, &range));
   DHC_TRY(take(o, p, spec, range, split == DHC_SPLIT_TRAIN || (split == DHC_SPLIT_VAL && !own_val), options));
   o->n_classes = p->classes.n;
@@ -215,12 +264,12 @@ static dhc_status open_split(DhcDataOwner *o, Pictures *p, const char *spec, con
 }
 
 dhc_status dhc_data_open_images(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split, const DhcDataOptions *options) {
-  Pictures p = {.label = NULL};
+  Pictures *p = calloc(1, sizeof *p);
   char *train = join(path, "train"), *val = join(path, "val"), *test = join(path, "test");
   bool own_val = is_folder(val), split_up = is_folder(train);
   const char *base = split_up ? train : path;
   const char *folder = split == DHC_SPLIT_TEST ? test : split == DHC_SPLIT_VAL && own_val ? val : base;
-  dhc_status st = train == NULL || val == NULL || test == NULL ? no_memory(64) : dhc_status_ok();
+  dhc_status st = p == NULL || train == NULL || val == NULL || test == NULL ? no_memory(64) : dhc_status_ok();
   if (st.code == DHC_OK && split == DHC_SPLIT_TEST && !is_folder(test)) {
     st = dhc_status_make(DHC_E_INPUT, "%s: has no test pictures (a folder %s/test)", spec, path);
   }
@@ -228,11 +277,11 @@ dhc_status dhc_data_open_images(DhcDataOwner *o, const char *spec, const char *p
     st = dhc_status_make(DHC_E_INPUT, "%s: has no folder %s/train beside the others", spec, path);
   }
   if (st.code == DHC_OK) {
-    st = open_split(o, &p, spec, folder, base, own_val, split, options);
+    st = open_split(o, p, spec, folder, base, own_val, split, options);
   }
-  names_free(&p.paths);
-  names_free(&p.classes);
-  free(p.label);
+  if (p != NULL && o->reader.ctx != p) {
+    pictures_free(p);
+  }
   free(train);
   free(val);
   free(test);

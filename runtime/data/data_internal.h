@@ -8,6 +8,20 @@
 #include "runtime/io.h"
 #include "runtime/formats/npy.h"
 
+enum { DATA_MAX_FIELDS = 64 };
+
+/* What a source reads when it is asked for: fields without data. */
+typedef struct DataReader {
+  void *ctx;
+  /* Example i into to[f], where that is not NULL, for each field f without data. By any number of threads. */
+  dhc_status (*read)(const void *ctx, int64_t i, void *const *to);
+  void (*close)(void *ctx);
+  bool dear; /* worth keeping what was read, where there is memory for it */
+} DataReader;
+
+/* Examples that were read, those numbered below n. */
+typedef struct DataKept DataKept;
+
 /* Everything a data set owns. */
 typedef struct DhcDataOwner {
   DhcField *fields;
@@ -18,6 +32,8 @@ typedef struct DhcDataOwner {
   int64_t n_examples;
   int64_t n_classes;
   char **classes; /* n_classes names, or NULL */
+  DataReader reader; /* NULL: all fields have data */
+  DataKept *kept;    /* NULL: none are */
 } DhcDataOwner;
 
 /* Which part of a source's examples a split is: [begin, end). */
@@ -34,6 +50,25 @@ dhc_status dhc_data_block(const char *spec, const DhcDataOptions *options, int64
 /* Adds a field over a block, which the owner takes over. */
 void dhc_data_add(DhcDataOwner *o, const char *static_name, int32_t dtype, int32_t rank,
                   const int64_t *shape, void *block);
+
+/* Adds a field that the reader gives. */
+void dhc_data_add_read(DhcDataOwner *o, const char *static_name, int32_t dtype, int32_t rank, const int64_t *shape);
+
+/* ---- what is read, and kept (data_read.c) ---- */
+
+/* Memory for as many of the o->n_examples as fit into max_bytes (0: all); NULL where none does. */
+dhc_status dhc_data_keep(const DhcDataOwner *o, int64_t max_bytes, DataKept **out) DHC_MUST_USE;
+int64_t dhc_data_kept_bytes(const DataKept *k);
+void dhc_data_kept_free(DataKept *k);
+
+/* ---- batches read ahead (ahead.c) ---- */
+
+typedef struct DhcAhead DhcAhead;
+dhc_status dhc_ahead_new(const DhcDataset *d, const DhcBatchOptions *options, DhcAhead **out) DHC_MUST_USE;
+/* Waits for what its threads are reading. */
+void dhc_ahead_free(DhcAhead *a);
+/* The batch of n examples that begins at a position: the next one in order, or any other after a jump. */
+dhc_status dhc_ahead_take(DhcAhead *a, DhcDataPosition at, void *const *dst, int64_t n) DHC_MUST_USE;
 
 /* ---- windows of tokens (data_windows.c) ---- */
 

@@ -41,6 +41,12 @@ bool dhc_picture_named(const char *path) {
   return false;
 }
 
+/* A file's bytes, or the first of them. */
+typedef struct Bytes {
+  const uint8_t *at;
+  size_t n;
+} Bytes;
+
 /* Where the pixels of a row go: interleaved in the file's channels here, in planes of those wanted there. */
 typedef struct Target {
   DhcPictureSize want;
@@ -76,7 +82,7 @@ static dhc_status fits(const char *path, DhcPictureSize got, const Target *t) {
 
 #ifdef DHC_HAS_PNG
 typedef struct Png {
-  const DhcMapping *map;
+  const Bytes *bytes;
   size_t at;
   char said[160];
   png_structp png;
@@ -97,10 +103,10 @@ static void png_ignored(png_structp png, png_const_charp text) {
 
 static void png_bytes(png_structp png, png_bytep to, size_t n) {
   Png *p = png_get_io_ptr(png);
-  if (n > p->map->n_bytes - p->at) {
+  if (n > p->bytes->n - p->at) {
     png_error(png, "ends too early");
   }
-  memcpy(to, p->map->bytes + p->at, n);
+  memcpy(to, p->bytes->at + p->at, n);
   p->at += n;
 }
 
@@ -146,8 +152,23 @@ static void png_try(Png *p, const char *path, const Target *t, DhcPictureSize *g
   }
 }
 
-static dhc_status read_png(const char *path, const DhcMapping *map, const Target *t, DhcPictureSize *got) {
-  Png p = {.map = map, .st = dhc_status_ok()};
+/* What a PNG begins with: mark, length and name of a chunk that is always the first, width and height, bits, colours. */
+enum { PNG_WIDTH = 16, PNG_HEIGHT = 20, PNG_COLOURS = 25 };
+
+static dhc_status png_size(const char *path, const Bytes *b, DhcPictureSize *got) {
+  if (b->n <= PNG_COLOURS || memcmp(b->at + 12, "IHDR", 4) != 0) {
+    return dhc_status_file(path, "is no whole PNG: ends too early");
+  }
+  *got = (DhcPictureSize){(b->at[PNG_COLOURS] & PNG_COLOR_MASK_COLOR) != 0 ? 3 : 1, png_get_uint_32(b->at + PNG_HEIGHT),
+                          png_get_uint_32(b->at + PNG_WIDTH)};
+  return fits(path, *got, NULL);
+}
+
+static dhc_status read_png(const char *path, const Bytes *b, const Target *t, DhcPictureSize *got) {
+  if (t == NULL) {
+    return png_size(path, b, got);
+  }
+  Png p = {.bytes = b, .st = dhc_status_ok()};
   p.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &p, png_said, png_ignored);
   p.info = p.png != NULL ? png_create_info_struct(p.png) : NULL;
   if (p.info == NULL) {
@@ -160,8 +181,8 @@ static dhc_status read_png(const char *path, const DhcMapping *map, const Target
   return p.st;
 }
 #else
-static dhc_status read_png(const char *path, const DhcMapping *map, const Target *t, DhcPictureSize *got) {
-  (void)map, (void)t, (void)got;
+static dhc_status read_png(const char *path, const Bytes *b, const Target *t, DhcPictureSize *got) {
+  (void)b, (void)t, (void)got;
   return dhc_status_file(path, "is a PNG, and this dhcc was built without libpng (libpng-dev)");
 }
 #endif
@@ -191,10 +212,10 @@ static void jpeg_warned(j_common_ptr cx, int level) {
   }
 }
 
-static void jpeg_take(Jpeg *j, const char *path, const DhcMapping *map, const Target *t, DhcPictureSize *got) {
+static void jpeg_take(Jpeg *j, const char *path, const Bytes *b, const Target *t, DhcPictureSize *got) {
   struct jpeg_decompress_struct *d = &j->d;
   jpeg_create_decompress(d);
-  jpeg_mem_src(d, map->bytes, (unsigned long)map->n_bytes);
+  jpeg_mem_src(d, b->at, (unsigned long)b->n);
   jpeg_read_header(d, TRUE);
   bool gray = d->jpeg_color_space == JCS_GRAYSCALE;
   *got = (DhcPictureSize){gray ? 1 : 3, d->image_height, d->image_width};
@@ -220,50 +241,66 @@ static void jpeg_take(Jpeg *j, const char *path, const DhcMapping *map, const Ta
   jpeg_finish_decompress(d);
 }
 
-static void jpeg_try(Jpeg *j, const char *path, const DhcMapping *map, const Target *t, DhcPictureSize *got) {
+static void jpeg_try(Jpeg *j, const char *path, const Bytes *b, const Target *t, DhcPictureSize *got) {
   if (setjmp(j->at) == 0) {
-    jpeg_take(j, path, map, t, got);
+    jpeg_take(j, path, b, t, got);
   } else {
     j->st = dhc_status_file(path, "is no whole JPEG: %s", j->said);
   }
 }
 
-static dhc_status read_jpeg(const char *path, const DhcMapping *map, const Target *t, DhcPictureSize *got) {
+static dhc_status read_jpeg(const char *path, const Bytes *b, const Target *t, DhcPictureSize *got) {
   Jpeg j = {.st = dhc_status_ok()};
   j.d.err = jpeg_std_error(&j.errors);
   j.errors.error_exit = jpeg_said;
   j.errors.emit_message = jpeg_warned;
-  jpeg_try(&j, path, map, t, got);
+  jpeg_try(&j, path, b, t, got);
   jpeg_destroy_decompress(&j.d);
   free(j.row);
   return j.st;
 }
 #else
-static dhc_status read_jpeg(const char *path, const DhcMapping *map, const Target *t, DhcPictureSize *got) {
-  (void)map, (void)t, (void)got;
+static dhc_status read_jpeg(const char *path, const Bytes *b, const Target *t, DhcPictureSize *got) {
+  (void)b, (void)t, (void)got;
   return dhc_status_file(path, "is a JPEG, and this dhcc was built without libjpeg (libjpeg62-turbo-dev)");
 }
 #endif
 
 /* ---- either ---------------------------------------------------------------------------- */
 
-static dhc_status read_picture(const char *path, const Target *t, DhcPictureSize *got) {
-  static const uint8_t png[8] = {0x89, 'P', 'N', 'G', 13, 10, 26, 10}, jpeg[3] = {0xff, 0xd8, 0xff};
-  DhcMapping map;
-  DHC_TRY(dhc_map_open(path, &map));
-  dhc_status st = map.n_bytes >= sizeof png && memcmp(map.bytes, png, sizeof png) == 0      ? read_png(path, &map, t, got)
-                  : map.n_bytes >= sizeof jpeg && memcmp(map.bytes, jpeg, sizeof jpeg) == 0 ? read_jpeg(path, &map, t, got)
-                                                                                            : dhc_status_file(path, "is neither PNG nor JPEG");
-  dhc_map_close(&map);
+static const uint8_t png_mark[8] = {0x89, 'P', 'N', 'G', 13, 10, 26, 10}, jpeg_mark[3] = {0xff, 0xd8, 0xff};
+
+static bool begins(const Bytes *b, const uint8_t *mark, size_t n) {
+  return b->n >= n && memcmp(b->at, mark, n) == 0;
+}
+
+static dhc_status read_bytes(const char *path, const Bytes *b, const Target *t, DhcPictureSize *got) {
+  return begins(b, png_mark, sizeof png_mark)     ? read_png(path, b, t, got)
+         : begins(b, jpeg_mark, sizeof jpeg_mark) ? read_jpeg(path, b, t, got)
+                                                  : dhc_status_file(path, "is neither PNG nor JPEG");
+}
+
+static dhc_status read_picture(const char *path, size_t most, const Target *t, DhcPictureSize *got) {
+  uint8_t *bytes = NULL;
+  Bytes b = {.n = 0};
+  DHC_TRY(dhc_file_read(path, most, &bytes, &b.n));
+  b.at = bytes;
+  dhc_status st = read_bytes(path, &b, t, got);
+  free(bytes);
   return st;
 }
 
+enum { HEAD = 4096 };
+
 dhc_status dhc_picture_size(const char *path, DhcPictureSize *out) {
-  return read_picture(path, NULL, out);
+  if (read_picture(path, HEAD, NULL, out).code == DHC_OK) {
+    return dhc_status_ok();
+  }
+  return read_picture(path, SIZE_MAX, NULL, out); /* much may stand before the size; and this says what is wrong */
 }
 
 dhc_status dhc_picture_read(const char *path, DhcPictureSize want, uint8_t *to) {
   const Target t = {want, to};
   DhcPictureSize got;
-  return read_picture(path, &t, &got);
+  return read_picture(path, SIZE_MAX, &t, &got);
 }

@@ -54,6 +54,10 @@ def main():
             for i in range(n):  # one third of the rows is bright: which says the class
                 rows = [[(200 if y // 3 == k else 20) + rng.randrange(50) for _ in range(8)] for y in range(8)]
                 png(folder / f"{i:03}.PNG" if i % 2 else folder / f"{i:03}.png", 8, 8, 0, 8, rows)
+    for i in range(60):  # 2.4 MB of pixels
+        folder = at / "large" / "abc"[i % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        png(folder / f"{i:02}.png", 200, 200, 0, 8, [rng.randbytes(200) for _ in range(200)])
     (at / "flat" / "a").mkdir(parents=True)
     (at / "flat" / "b").mkdir()
     for name in "ab":

@@ -30,6 +30,26 @@ expect 0 "  shoe" "$dhcc" predict runs/a p/set/test/shoe/000.png --top 1
 p/set/test/shoe/000.png,1,2,shoe" ] || [ "$("$dhcc" predict runs/a p/set/test/shoe/000.png --csv --quiet | sed -n 2p | cut -d, -f1-4)" = "p/set/test/shoe/000.png,1,2,shoe" ] || fail "--csv"
 "$dhcc" pack runs/a -o a.dhcm --quiet && "$dhcc" predict a.dhcm p/set/test/cat/000.png --top 1 --csv --quiet | grep -q ",1,cat," || fail "a package forgets the names"
 
+# the same run where memory is too small for the pictures, whoever reads them, and gone on with half way
+cat > means.dhc <<'M'
+import std/nn
+import layers/linear
+model Means() {
+  fc = Linear(1, 3)
+  normalize<B, H, W>(pixels: u8[B, 1, H, W]) -> (image: [B, 1, H, W]) { return float(pixels) * (1.0 / 255.0) }
+  loss<B, H, W>(image: [B, 1, H, W], target: i64[B]) -> (loss: []) { return cross_entropy(fc(mean(image, axis = [2, 3])), target) }
+}
+M
+large=(train means.dhc --data images:p/large --batch 2 --lr 0.01 --quiet)
+"$dhcc" "${large[@]}" --epochs 3 --threads 1 --out runs/c || fail "all pictures kept"
+"$dhcc" "${large[@]}" --epochs 3 --steps 40 --threads 2 --max-memory 3200000 --out runs/d || fail "few pictures kept"
+"$dhcc" "${large[@]}" --epochs 3 --threads 3 --max-memory 3200000 --out runs/d --resume || fail "gone on with"
+cmp runs/c/last.safetensors runs/d/last.safetensors || fail "weights differ by memory and threads"
+cp -r p/set p/hurt && head -c 60 p/set/train/cat/004.png > p/hurt/train/cat/004.png
+for threads in 1 3; do
+  expect 1 "p/hurt/train/cat/004.png: error: is no whole PNG: ends too early" "$dhcc" train "${gray[@]}" --data images:p/hurt --epochs 1 --threads $threads --quiet
+done
+
 # without splits all is for training; validation is drawn from all classes
 "$dhcc" train "${gray[@]}" --data images:p/flat --epochs 1 --batch 3 --val-fraction 0.5 --threads 1 --quiet --out runs/b || fail "a flat folder"
 expect 1 "images:p/flat: has no test pictures (a folder p/flat/test)" "$dhcc" eval runs/b

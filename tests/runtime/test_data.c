@@ -358,6 +358,12 @@ static void make_npy_set(const char *folder, int64_t n) {
   free(y);
 }
 
+static int64_t next_of(DhcBatcher *b, void *const *dst) {
+  int64_t n;
+  assert_ok(dhc_batcher_next(b, dst, &n));
+  return n;
+}
+
 static void batches(void **state) {
   (void)state;
   char folder[256], spec[300], path[512];
@@ -380,7 +386,7 @@ static void batches(void **state) {
     int seen[10] = {0};
     static const int64_t sizes[4] = {4, 4, 2, 0};
     for (int k = 0, at = 0; k < 4; k++) {
-      int64_t n = dhc_batcher_next(b, dst);
+      int64_t n = next_of(b, dst);
       assert_int_equal(n, sizes[k]);
       for (int64_t i = 0; i < n; i++) {
         int64_t index = dhc_batcher_indices(b)[i];
@@ -397,7 +403,7 @@ static void batches(void **state) {
   /* Going on from a saved position gives the same examples. */
   assert_ok(dhc_batcher_new(d, &options, &again));
   assert_ok(dhc_batcher_seek(again, (DhcDataPosition){.seed = 7, .epoch = 1, .next = 4}));
-  assert_int_equal(dhc_batcher_next(again, dst), 4);
+  assert_int_equal(next_of(again, dst), 4);
   assert_memory_equal(dhc_batcher_indices(again), &order[1][4], 4 * sizeof(int64_t));
   assert_int_equal(dhc_batcher_position(again).next, 8);
   assert_fails(dhc_batcher_seek(again, (DhcDataPosition){.next = 11}), DHC_E_INPUT, "data position (epoch 0, example 11) does not fit 10 examples");
@@ -411,10 +417,10 @@ static void batches(void **state) {
   options.shuffle = false;
   assert_ok(dhc_batcher_new(d, &options, &b));
   assert_int_equal(dhc_batcher_count(b), 2);
-  assert_int_equal(dhc_batcher_next(b, dst), 4);
+  assert_int_equal(next_of(b, dst), 4);
   assert_true(x[6] == 3.0f);
-  assert_int_equal(dhc_batcher_next(b, dst), 4);
-  assert_int_equal(dhc_batcher_next(b, dst), 0);
+  assert_int_equal(next_of(b, dst), 4);
+  assert_int_equal(next_of(b, dst), 0);
   assert_int_equal(dhc_batcher_position(b).epoch, 1);
   dhc_batcher_free(b);
   options.batch = 11;

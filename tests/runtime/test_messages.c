@@ -61,6 +61,11 @@ static void the_system(void **state) {
   support_folder(folder);
   threads_left = 1;
   assert_fails(dhc_pool_new(3, &pool), DHC_E_ENVIRONMENT, "cannot start thread 2 of 3: resource temporarily unavailable");
+  const DhcDataset streamed = {.n_examples = 4, .from_files = true};
+  DhcBatcher *batcher;
+  threads_left = 1;
+  assert_fails(dhc_batcher_new(&streamed, &(DhcBatchOptions){.batch = 1, .workers = 2}, &batcher), DHC_E_ENVIRONMENT,
+               "cannot start a thread that reads data: resource temporarily unavailable");
   threads_left = -1;
   random_error = ENOSYS;
   assert_fails(dhc_run_id_draw(id), DHC_E_ENVIRONMENT, "no random bits for the run's id: function not implemented");
