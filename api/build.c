@@ -429,6 +429,7 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
     *b.object->frames = (DhcObjFrames){0};
   }
   if (st.code == DHC_OK) st = o->c ? source_text(&b) : dhc_compiler_object(m->s->compiler, b.object, &arena, &b.bytes, &b.n_bytes);
+  if (st.code == DHC_OK && o->instructions) st = build_count(&b, &r);
   if (st.code == DHC_OK) st = check_stack(&b);
   if (st.code == DHC_OK) st = check_flash(&b);
   if (st.code == DHC_OK) st = build_write(&b);

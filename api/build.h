@@ -71,6 +71,8 @@ dhc_status build_quantize_form(const char *name, DhcTag *out) DHC_MUST_USE;
 dhc_status build_quantize_check(const Build *b) DHC_MUST_USE;
 /* Rounds the models' weights in place and says what that costs; needs a compiler for this machine. */
 dhc_status build_quantize(Build *b, dhc_build_result *r) DHC_MUST_USE;
+/* build_count.c. Instructions of a call of each entry asked for, or why they are not known; all sizes are fixed. */
+dhc_status build_count(Build *b, dhc_build_result *r) DHC_MUST_USE;
 /* build.c. An input of made-up values: floats in -1 to 1, integers 0, bools both. */
 dhc_tensor build_generated(Build *b, const DhcObjEntry *e, const dhc_image_tensor *x, const int64_t *sizes, uint32_t seed);
 

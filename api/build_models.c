@@ -67,14 +67,17 @@ static int64_t bound_value(Build *b, const char *symbol) {
       b->bind_used[i] = true;
       return b->bind_value[i];
     }
-  return 0;
+  if (!b->o->instructions || b->n_bind == BUILD_MAX_BINDS) return 0;
+  b->bind_name[b->n_bind] = symbol;
+  b->bind_used[b->n_bind] = true;
+  return b->bind_value[b->n_bind++] = 1;
 }
 
 /* The shapes of the entry's inputs where all its sizes are fixed: they decide its branches. n 0: they are not. */
 static DhcInputShape *bound_shapes(Build *b, const DhcFunc *f, int *n) {
   int64_t *value = DHC_NEW_N(b->arena, int64_t, f->symbols.n + 1);
   DhcInputShape *in = DHC_NEW_N(b->arena, DhcInputShape, f->params.n + 1);
-  bool all = b->n_bind > 0;
+  bool all = b->n_bind > 0 || b->o->instructions;
   *n = 0;
   for (int i = 0; i < f->symbols.n; i++) all = (value[i] = bound_value(b, f->symbols.at[i])) > 0 && all;
   for (int i = 0; all && i < f->params.n; i++) {

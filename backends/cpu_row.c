@@ -53,11 +53,14 @@ static dhc_status cpu_object(void *worker, const struct DhcObject *o, DhcArena *
     for (int i = 0; i < o->n_variants; i++) DHC_TRY(dhc_cpu_target_named(arena, o->variant[i].target, NULL, NULL, &level[i]));
     in.level = level;
   }
+  const char *emulator = dhc_cpu_gen_target(worker)->emulator;
+  if (o->drive) o->drive->emulator = *emulator ? emulator : NULL;
+  if (o->drive && !*emulator) return (dhc_status){0};
   DhcCpuStack stack = {.arena = arena};
-  const DhcCpuFill fill = {o->model, dhc_object_write_llvm, &in, &stack, o->large};
+  const DhcCpuFill fill = {o->model, dhc_object_write_llvm, &in, o->drive ? NULL : &stack, o->large};
   DhcCpuBytes b = {0};
   dhc_status st = dhc_cpu_gen_module(worker, &fill, DHC_CPU_OBJECT, &b);
-  for (int i = 0; i < o->n_entries && !st.code; i++) {
+  for (int i = 0; i < o->n_entries && !st.code && !o->drive; i++) {
     const DhcCpuDepth *d = dhc_cpu_stack_of(&stack, o->entry[i]->c_name);
     o->entry[i]->stack_bytes = d->deepest;
     o->entry[i]->stack_most = d->largest;

@@ -298,7 +298,7 @@ static int run_sweep(const Cli *c, dhc_session *s) {
   dhc_sweep_options o = {.model = {.name = c->args[0], .root = c->root, .preset = c->preset, .recipe = c->recipe},
                          .axes = c->sets, .n_axes = c->n_sets, .opts = c->opts, .n_opts = c->n_opts, .variants = c->variants,
                          .placements = c->placements, .random = c->random, .seed = (uint64_t)c->seed, .sizes = c->sizes, .hold = c->hold,
-                         .solve = c->solve, .slack = 0};
+                         .solve = c->solve, .slack = 0, .runs = c->build ? c->out : NULL};
   dhc_sweep *sweep = NULL;
   int rc = read_slack(c, &o.slack) ? 0 : 2;
   dhc_catch_signals(); /* --solve takes its time, too */
@@ -323,16 +323,21 @@ static int merge_sweep(const Cli *c) {
 
 /* Options that mean something only where runs are trained, or only where they are not. */
 static int check_training(const Cli *c) {
+  enum { OF_BUILDING = 4 }; /* the first, which --build takes as well */
   const struct {
     const char *name;
     bool given;
-  } of_training[] = {{"data", c->data}, {"out", c->out}, {"seeds", c->seeds}, {"baseline", c->baseline}, {"shard", c->shard},
-                     {"resume", c->resume}, {"dry-run", c->dry_run}, {"budget", c->budget}, {"jobs", c->jobs}, {"metric", c->metric},
-                     {"epochs", c->epochs}, {"steps", c->steps}, {"batch", c->batch}, {"lr", c->lr > 0}, {"clip", c->clip >= 0},
-                     {"val-fraction", c->val_fraction >= 0}, {"limit", c->limit}, {"save-every", c->save_every},
+  } of_training[] = {{"data", c->data}, {"out", c->out}, {"batch", c->batch}, {"limit", c->limit},
+                     {"seeds", c->seeds}, {"baseline", c->baseline}, {"shard", c->shard}, {"resume", c->resume}, {"dry-run", c->dry_run},
+                     {"budget", c->budget}, {"jobs", c->jobs}, {"metric", c->metric}, {"epochs", c->epochs}, {"steps", c->steps},
+                     {"lr", c->lr > 0}, {"clip", c->clip >= 0}, {"val-fraction", c->val_fraction >= 0}, {"save-every", c->save_every},
                      {"init-from", c->init_from}, {"tensorboard", c->tensorboard}, {"no-augment", c->no_augment},
                      {"no-shuffle", c->no_shuffle}, {"worker", c->worker}};
-  for (size_t i = 0; !c->train && i < sizeof of_training / sizeof of_training[0]; i++)
+  if (c->build && !c->train && (!c->data != !c->out || (!c->data && (c->limit || c->batch)))) {
+    cli_error(c, "sweep: --build takes --data and --out together: a sweep that --train has trained, and what its weights are measured on");
+    return 2;
+  }
+  for (size_t i = c->build ? OF_BUILDING : 0; !c->train && i < sizeof of_training / sizeof of_training[0]; i++)
     if (of_training[i].given) {
       cli_error(c, "sweep: --%s needs --train", of_training[i].name);
       return 2;

@@ -19,6 +19,7 @@ typedef struct DhcCpuTarget {
   bool x86;
   int bits;     /* of an address: 64 or 32 */
   bool divides; /* 32-bit integers have a division instruction */
+  const char *emulator; /* of its programs, and the CPU that it plays: "qemu-aarch64 max"; "": there is none */
 } DhcCpuTarget;
 
 /* cpu, features NULL: this machine's. `features` is added after the CPU's own ("-avx512f"
@@ -40,6 +41,7 @@ struct DhcCpuW;
 typedef struct DhcCpuGen DhcCpuGen;
 dhc_status dhc_cpu_gen_open(const DhcCpuTarget *target, DhcCpuGen **out) DHC_MUST_USE;
 void dhc_cpu_gen_close(DhcCpuGen *g);
+const DhcCpuTarget *dhc_cpu_gen_target(const DhcCpuGen *g);
 
 typedef enum DhcCpuStage { DHC_CPU_OBJECT, DHC_CPU_LLVM, DHC_CPU_ASM } DhcCpuStage;
 

@@ -29,6 +29,8 @@ static LLVMTargetMachineRef machine(LLVMTargetRef t, const DhcCpuTarget *target,
                                  strncmp(target->triple, "wasm32", 6) ? LLVMRelocPIC : LLVMRelocStatic, model);
 }
 
+const DhcCpuTarget *dhc_cpu_gen_target(const DhcCpuGen *g) { return g->target; }
+
 dhc_status dhc_cpu_gen_open(const DhcCpuTarget *target, DhcCpuGen **out) {
   LLVMTargetRef t;
   char *message = NULL;

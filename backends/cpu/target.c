@@ -172,7 +172,7 @@ static const char *keep_message(DhcArena *arena, char *text) {
 dhc_status dhc_cpu_target(DhcArena *arena, const char *cpu, const char *features,
                           DhcCpuTarget *out) {
   pthread_once(&targets_once, init_targets);
-  *out = (DhcCpuTarget){0};
+  *out = (DhcCpuTarget){.emulator = ""};
   out->triple = keep_message(arena, LLVMGetDefaultTargetTriple());
   out->triple = keep_message(arena, LLVMNormalizeTargetTriple(out->triple));
   const char *host_features = keep_message(arena, LLVMGetHostCPUFeatures());
@@ -215,6 +215,7 @@ typedef struct Row {
   const char *name, *arch, *triple, *cpu, *cpus, *features;
   int bits, vector_bytes;
   bool fma, round, divides;
+  const char *emulator;
 } Row;
 static const Row rows[] = {
 #define TARGET(...) {__VA_ARGS__},
@@ -265,11 +266,12 @@ dhc_status dhc_cpu_target_named(DhcArena *arena, const char *name, const char *c
   if (!strcmp(r->arch, "x86_64")) {
     DHC_TRY(dhc_cpu_target(arena, r->cpu, features, out));
     out->triple = keep_message(arena, LLVMNormalizeTargetTriple(by_name ? r->triple : name));
+    out->emulator = r->emulator;
     return check_cpu(out);
   }
   pthread_once(&targets_once, init_targets);
   *out = (DhcCpuTarget){.cpu = cpu ? dhc_arena_strdup(arena, cpu) : r->cpu, .features = r->features, .isa = r->features,
-                        .has_round = r->round, .bits = r->bits, .divides = r->divides};
+                        .has_round = r->round, .bits = r->bits, .divides = r->divides, .emulator = r->emulator};
   out->triple = keep_message(arena, LLVMNormalizeTargetTriple(by_name ? r->triple : name));
   out->facts = (DhcTargetFacts){.kind = DHC_TARGET_CPU, .vector_bytes = r->vector_bytes, .task_elements = 16384, .has_fma = r->fma};
   return check_cpu(out);

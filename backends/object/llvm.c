@@ -230,4 +230,5 @@ void dhc_object_write_llvm(DhcCpuW *w, void *object) {
   }
   if (obj->n_variants) obj_write_variants(&o);
   if (obj->tests.n) obj_write_selftest(&o);
+  if (obj->drive) obj_write_drive(&o);
 }

@@ -1,5 +1,6 @@
 /* What the parts of the LLVM writer of objects share: values and small helpers (llvm.c), sizes (llvm_sizes.c),
- * statements and entries (llvm_run.c), constants (llvm_weights.c), training (llvm_train.c), variants (llvm_choose.c). */
+ * statements and entries (llvm_run.c), constants (llvm_weights.c), training (llvm_train.c), variants (llvm_choose.c),
+ * programs for emulators (llvm_drive.c). */
 #ifndef DHC_BACKENDS_OBJECT_LLVM_INTERNAL_H
 #define DHC_BACKENDS_OBJECT_LLVM_INTERNAL_H
 
@@ -79,6 +80,9 @@ void obj_write_prefault(Out *o);
 
 /* ---- llvm_train.c ---- */
 void obj_write_training(Out *o, const DhcObjEntry *e); /* what handles its state */
+
+/* ---- llvm_drive.c ---- */
+void obj_write_drive(Out *o); /* behind all else */
 
 /* ---- llvm_choose.c ---- */
 void obj_write_variants(Out *o); /* behind the entries */

@@ -185,6 +185,13 @@ typedef struct DhcObjFrames {
   DHC_VEC(DhcObjFrame) all;
 } DhcObjFrames;
 
+/* The object is a program for an emulator that counts instructions: it calls an entry, all of whose sizes are fixed, as often as it has
+ * arguments (llvm_drive.c). */
+typedef struct DhcObjDrive {
+  int entry;
+  const char *emulator; /* filled in when its code is made: "qemu-aarch64 max", program and CPU; NULL: there is none, and no program */
+} DhcObjDrive;
+
 /* Constants begin with a header (docs/abi.md); what entries read lies behind it. */
 enum { DHC_OBJ_BLOB_HEADER = 64 };
 typedef enum DhcObjPieceKind { DHC_OBJ_SLOT, DHC_OBJ_PANEL, DHC_OBJ_SCALAR } DhcObjPieceKind;
@@ -242,6 +249,7 @@ struct DhcObject {
   DhcTag tag;                /* how packed weights lie: PANEL, or quantised, when callers cannot set them tensor by tensor */
   bool bounded;              /* how much is done hangs on sizes alone */
   DhcObjFrames *frames;      /* of all functions, in the order of the module; filled in when its code is made. NULL: nobody asks */
+  DhcObjDrive *drive;        /* NULL: what others link */
   const char *describe;   /* JSON; by dhc_object_describe, when it is known where the constants lie */
 };
 typedef struct DhcObject DhcObject;

@@ -510,6 +510,8 @@ typedef struct dhc_build_options {
   const char *out;     /* FILE.o, FILE.a or FILE.so, which needs ld.lld or ld */
   const char *header;  /* NULL: none is written */
   const char *bounds;  /* where a JSON document goes: iterations of every loop, at most, and stack of every function; NULL: none */
+  int64_t *instructions; /* NULL, or where those of a call go, one a name of `entries`: counted under qemu-user on inputs and weights of
+                            zeros, sizes that are open being 1; -1: not known. With target, of one model */
 } dhc_build_options;
 typedef struct dhc_build_result {
   int64_t object_bytes;  /* of the file */
@@ -518,6 +520,7 @@ typedef struct dhc_build_result {
   int64_t workspace_bytes, state_bytes; /* of the entry that needs most, with one worker; -1: sizes that are not fixed decide */
   int64_t stack_bytes;   /* of the entry that needs most; 0: source */
   int n_entries, n_kernels;
+  char uncounted[128];   /* why instructions are not known; "": they are */
   /* with quantize: */
   int n_quantized;              /* tensors */
   int64_t weights_bytes_before; /* constants, had they stayed as they are */

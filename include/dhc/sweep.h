@@ -31,6 +31,8 @@ typedef struct dhc_sweep_options {
    * further than this share of it. It becomes part of the variant and of its name. */
   const char *hold, *solve;   /* both or none */
   double slack;               /* 0: 0.01 */
+  const char *runs;           /* of dhc_sweep_objects: folder of a sweep that was trained, whose weights objects have: the best of each
+                                 variant's run with the first seed; NULL: no weights */
 } dhc_sweep_options;
 
 /* DHC_E_USAGE where nothing varies, or an axis has no values; DHC_E_INPUT where the model has no such variants, or
@@ -72,12 +74,13 @@ typedef struct dhc_sweep_cost_row {
 /* Of every variant, equal ones too; sizes that the sweep does not give are assumed, one example. false ends it. */
 DHC_API dhc_status dhc_sweep_costs(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_cost_row *r), void *ctx) DHC_MUST_USE;
 
-/* An object of each variant, made one after the other at the same place: o->out. */
+/* An object of each variant, made one after the other at the same place: o->out. With `runs` and o->data: what its weights come to. */
 typedef struct dhc_sweep_object_row {
   int index;
   const char *name, *hash, *order, *mixers; /* as in dhc_sweep_row */
   const char *same_as;                      /* nothing was built then; else NULL */
   const dhc_build_result *built;
+  const dhc_eval_result *eval;              /* NULL: not measured */
 } dhc_sweep_object_row;
 DHC_API dhc_status dhc_sweep_objects(dhc_sweep *w, const dhc_build_options *o, bool (*row)(void *ctx, const dhc_sweep_object_row *r),
                                      void *ctx) DHC_MUST_USE;

@@ -328,7 +328,36 @@ expect 2 "--entry train_step: an object of several variants does not train; buil
 for line in '^code +[0-9]+ bytes$' '^weights +1132672 bytes$' '^stack +[0-9]+ bytes$' '^forward +p50 [0-9.]+ ms, p99 [0-9.]+ ms$'; do
   grep -Eq "$line" report.txt || fail "no $line in $(cat report.txt)"
 done
-"$dhcc" build mlp --bind B=1 --weights w.safetensors --target aarch64 --report -o small.o 2> /dev/null | grep -q '^forward    p50 -, p99 -$' || fail "another machine's time"
+# of another machine: instructions of a call, as often as it is asked; what keeps it from being counted is said
+count() { "$dhcc" build mlp --set hidden=8 --report -o small.o "$@" 2> why.txt | sed -n 's/^forward *\([0-9]*\) instructions$/\1/p'; }
+if command -v qemu-aarch64 qemu-riscv64 qemu-arm ld.lld > /dev/null; then
+  for target in aarch64 riscv64 armv7 thumbv7em x86-64-v2; do
+    one=$(count --target $target)
+    [ "${one:-0}" -gt 3000 ] && [ "$one" = "$(count --target $target --bind B=1)" ] || fail "instructions on $target: $one, $(cat why.txt)"
+  done
+  many=$(count --target aarch64 --bind B=33)
+  one=$(count --target aarch64)
+  [ "$many" -gt $((10 * one)) ] && [ "$many" -lt $((33 * one)) ] || fail "33 examples take $many instructions, one $one"
+  "$dhcc" build mlp --set hidden=8 --entry train_step --entry forward --target aarch64 --report --json -o small.o |
+    python3 -c 'import json, sys; a, b = json.load(sys.stdin)["report"]["latency"]; assert a["instructions"] > b["instructions"] == '"$one"', (a, b)' || fail "instructions of a step of training"
+  "$dhcc" build seq "${task[@]}" --entry step --target riscv64 --report -o small.o 2> /dev/null | grep -Eq '^step +[0-9]+ instructions$' || fail "instructions of a step"
+fi
+uncounted() {
+  local want=$1 target=$2
+  PATH=${3:-$PATH} "$dhcc" build mlp --set hidden=8 --report --target "$target" -o small.o > report.txt 2> why.txt
+  grep -q '^forward *-$' report.txt && grep -qF "$target: instructions are not counted: $want" why.txt || fail "uncounted: $want: $(cat why.txt)"
+}
+uncounted "no emulator knows all its instructions" x86-64-v4
+mkdir -p tools
+uncounted "linking its program needs ld.lld (Debian: lld)" aarch64 "$work/tools"
+printf '#!/bin/sh\nexit 1\n' > tools/ld.lld && chmod +x tools/ld.lld
+uncounted "its program does not link" aarch64 "$work/tools:$PATH"
+printf '#!/bin/sh\nexit 0\n' > tools/ld.lld
+uncounted "there is no qemu-aarch64 (Debian: qemu-user)" aarch64 "$work/tools"
+printf '#!/bin/sh\nexit 67\n' > tools/qemu-aarch64 && chmod +x tools/qemu-aarch64
+uncounted "the entry returns status 3" aarch64 "$work/tools"
+printf '#!/bin/sh\nexit 9\n' > tools/qemu-aarch64
+uncounted "qemu-aarch64 ends with status 9" aarch64 "$work/tools"
 "$dhcc" build seq "${task[@]}" --weights tiny/best.safetensors --report --data "$mqar" --limit 32 -o small.o > report.txt 2> /dev/null
 grep -Eq 'accuracy +0.[0-9]+, [0-9.e-]+ per kilobyte of code and weights; loss [0-9.]+' report.txt || fail "no accuracy in $(cat report.txt)"
 refused 2 "--data: of build, needs --weights" mlp --report --data synth:mqar "${out[@]}"

@@ -195,5 +195,7 @@ for v in d["variants"]:
     assert v["code_bytes"] > 1000 and v["workspace_bytes"] > 0 and v["stack_bytes"] > 0 and 0 < v["p50_ms"] <= v["p99_ms"], v
 assert d["variants"][0]["weights_bytes"] != d["variants"][1]["weights_bytes"] and away["variants"][0]["p50_ms"] is None, away
 P
+expect 2 "sweep: --build takes --data and --out together: a sweep that --train has trained, and what its weights are measured on" "$dhcc" sweep "${tiny[@]}" \
+  --set mamba_ratio=0,3 --build --out none
 expect 2 "sweep: --build goes without --train and --cost-only" "$dhcc" sweep "${tiny[@]}" --set mamba_ratio=0,3 --build --cost-only
 finish

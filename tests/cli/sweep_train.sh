@@ -13,6 +13,27 @@ by= # exec: in place of the shell, so that a signal meets the sweep
 sweep() { $by "$dhcc" sweep m.dhc --variants size --train --data npy:data --epochs 2 --seeds 0,1,2 --baseline size.small --threads 1 --quiet "$@"; }
 "$dhcc" sweep m.dhc --variants size --sizes B=2 --quiet > /dev/null || fail "a step of each" # kernels
 sweep --out whole > whole.txt || fail "a sweep"
+# what its weights come to for what their objects take
+"$dhcc" sweep m.dhc --variants size --entry loss --build --data npy:data --out whole --sizes B=1 --quiet > built.txt || fail "sweep --build --data"
+"$dhcc" sweep m.dhc --variants size --entry loss --build --data npy:data --out whole --sizes B=1 --limit 7 --json > built.json || fail "sweep --build --data --json"
+head -1 built.txt | grep -q 'accuracy  a kilobyte  variant$' || fail "columns of $(cat built.txt)"
+python3 - built.json "$dhcc" <<'P' || fail "accuracy of objects"
+import glob, json, subprocess, sys
+doc = json.load(open(sys.argv[1]))
+for v in doc["variants"]:
+    run, = glob.glob("whole/runs/%s-s0/best.safetensors" % v["hash"])
+    name = {"size.tiny": 2, "size.small": 8, "size.big": 16}[v["name"]]
+    got = json.loads(subprocess.run([sys.argv[2], "eval", "m.dhc", "--set", "hidden=%d" % name, "--data", "npy:data", "--limit", "7", "--weights", run, "--json"],
+                                    check=True, capture_output=True, text=True).stdout)
+    assert got["accuracy"] == v["accuracy"] and got["loss"] == v["loss"], (got, v)
+    assert abs(v["accuracy_per_kilobyte"] * (v["code_bytes"] + v["weights_bytes"]) / 1024 - v["accuracy"]) < 1e-9, v
+assert len(doc["variants"]) == 3, doc
+P
+run=$(cd whole && python3 -c 'import json; print("runs/%s-s0" % json.load(open("sweep.json"))["variants"][0]["hash"])')
+mv whole/runs aside
+expect 1 "whole/$run: variant 'size.tiny' has no weights there: its run is not finished" "$dhcc" sweep m.dhc --variants size --entry loss --build --data npy:data --out whole --sizes B=1 --quiet
+mv aside whole/runs
+expect 1 "whole: the sweep has no variant 'hidden=3'" "$dhcc" sweep m.dhc --set hidden=3,4 --entry loss --build --data npy:data --out whole --quiet
 cat > check.py <<'P'
 """The rows of results.csv without time columns; sweep.json agrees with them, and its summary is what they give."""
 import csv, json, math, os, sys
