@@ -37,6 +37,33 @@ export PKG_CONFIG_PATH=$lib
 "$cc" -std=c11 $flags "$here/app/app.c" $(pkg-config --cflags --libs dhc) -Wl,-rpath,"$(dirname "$lib")" -o "$work/app2"
 "$work/app2"
 
+# ---- dhc_add_model, every word; what it does not take
+if "$prefix/bin/dhcc" build mlp -o "$work/mlp.o" --quiet 2> "$work/why"; then
+  python3 "$here/../object/made_weights.py" "$prefix/bin/dhcc" "$work/w.safetensors" dhc_ssm --preset gray --set hidden_dim=16
+  python3 "$here/../object/made_weights.py" "$prefix/bin/dhcc" "$work/grid.safetensors" dhc_ssm --preset gray --set hidden_dim=16 --set tokens=grid
+  python3 "$here/../object/made_weights.py" "$prefix/bin/dhcc" "$work/grid_20.safetensors" dhc_ssm --preset gray --set hidden_dim=20 --set tokens=grid
+  python3 "$here/../object/made_weights.py" "$prefix/bin/dhcc" "$work/mlp.safetensors" mlp --set hidden=8
+  cmake -S "$here/models" -B "$work/models" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" -DWEIGHTS="$work/w.safetensors" \
+    -DGRID="$work/grid.safetensors" -DGRID_20="$work/grid_20.safetensors" -DMLP="$work/mlp.safetensors" > /dev/null
+  cmake --build "$work/models" > "$work/built" || { cat "$work/built"; exit 1; }
+  "$work/models/main"
+  if command -v qemu-aarch64 ld.lld > /dev/null; then
+    "$prefix/bin/dhcc" build mlp --target aarch64 --report -o "$work/mlp.o" 2> /dev/null | grep -Eq '^forward +[0-9]+ instructions$' ||
+      { echo "FAILED: the installed command counts no instructions"; exit 1; }
+  fi
+  while IFS='|' read -r words want; do
+    mkdir -p "$work/bad"
+    printf 'cmake_minimum_required(VERSION 3.25)\nproject(bad LANGUAGES C)\nfind_package(dhc 0.1 REQUIRED)\ndhc_add_model(bad %s)\n' "$words" > "$work/bad/CMakeLists.txt"
+    cmake -S "$work/bad" -B "$work/bad/b" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" > "$work/bad/out" 2>&1 && { echo "FAILED: dhc_add_model($words) passes"; exit 1; }
+    tr -s ' \n' ' ' < "$work/bad/out" | grep -qF "$want" || { echo "FAILED: dhc_add_model($words) does not say: $want"; cat "$work/bad/out"; exit 1; }
+  done <<'W'
+SET a=1|dhc_add_model(bad): needs MODEL
+MODEL mlp QUANTISE int8|dhc_add_model(bad): what is QUANTISE;int8?
+MODEL mlp QUANTIZE|dhc_add_model(bad): QUANTIZE has no value
+MODEL mlp VARIANT a: VARIANT_WEIGHTS a|dhc_add_model(bad): VARIANT_WEIGHTS needs NAME:FILE, got a
+W
+fi
+
 # ---- examples/: a model inside a C program, and through ctypes; both say what the command says
 data=/usr/share/datasets/fashion-mnist
 if "$prefix/bin/dhcc" build mlp -o "$work/mlp.o" --quiet 2> "$work/why" && [ -f $data/t10k-images-idx3-ubyte.gz ]; then

@@ -3,13 +3,15 @@
 the code that fits the GPU, and hands the driver what a GPU takes. There is no GPU here: the driver is gpu_driver.c.
 
     gpu.py DHCC"""
-import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
 import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import made_weights
 
 HERE = pathlib.Path(__file__).parent
 STRICT = ["cc", "-std=c11", "-Wall", "-Wextra", "-pedantic", "-Werror"]
@@ -100,18 +102,7 @@ def main():
 
 
 def weights(dhcc, at, asked):
-    """A weights file of zeros: what is in it nobody reads."""
-    text = must(dhcc, "print", *asked, "--stage=graph")
-    header, place = {}, 0
-    for name, dims in re.findall(r'^tensor "([^"]+)" (?:param|buffer) f32\[([^\]]*)\]', text, re.M):
-        shape = [int(d) for d in dims.split(",") if d.strip()]
-        n = 4
-        for d in shape:
-            n *= d
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [place, place + n]}
-        place += n
-    head = json.dumps(header).encode()
-    (at / "w.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + bytes(place))
+    made_weights.write(at / "w.safetensors", must(dhcc, "print", *asked, "--stage=graph"))
 
 
 sys.exit(main())
