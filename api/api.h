@@ -91,6 +91,7 @@ dhc_status session_errors(const dhc_session *s) DHC_MUST_USE;
 /* The same of those since there were `before`; OK if there are none. */
 dhc_status session_errors_since(const dhc_session *s, int before) DHC_MUST_USE;
 double session_now_ms(void);
+int64_t session_pass_limit(const dhc_session *s); /* as passes take it */
 
 struct dhc_model {
   dhc_session *s;
@@ -203,6 +204,8 @@ typedef struct Version {
   struct Version *next;
 } Version;
 
+/* The switches of the session for a way through the passes, whatever goes it. */
+DhcPipelineRequest pipeline_request(const dhc_session *s, DhcModule *module, DhcFunc *entry);
 /* Graph stage of an entry ("forward", "forward.step") for these input shapes, differentiated as `mode` says. NULL
  * (and diagnostics) on error. */
 Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const DhcInputShape *in, int n_in);

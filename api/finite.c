@@ -9,7 +9,8 @@
 dhc_status measure_make(dhc_program *p, DhcFunc *f, Version **out) {
   Version *v = DHC_NEW(&p->arena, Version);
   *v = (Version){.entry = f->name, .mode = DHC_MODE_RUN};
-  v->way = dhc_pipeline_begin(&(DhcPipelineRequest){.module = f->module, .entry = f, .limit = -1});
+  const DhcPipelineRequest way = pipeline_request(p->m->s, f->module, f);
+  v->way = dhc_pipeline_begin(&way);
   if (!dhc_pipeline_run(&v->way, DHC_PIPELINE_GRAPH)) return session_errors(p->m->s);
   v->module = v->way.module;
   v->func = v->way.func;

@@ -18,7 +18,7 @@
 enum { MAGIC = 0x32474944, MAX_KEPT = 16 /* images under one key */, HEAD_WORDS = 5 };
 
 static bool in_use(const dhc_session *s) {
-  return s->compiler && !s->graphs && !s->offline && !s->o.explain_compiles && !s->o.disable_passes && s->o.pass_limit <= 0 &&
+  return s->compiler && !s->graphs && !s->offline && !s->o.explain_compiles && !s->o.disable_passes && !s->o.pass_limit &&
          dhc_store_path(s->store);
 }
 

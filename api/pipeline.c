@@ -5,11 +5,9 @@
 #include "dhc/version.h"
 #include "passes/plan/schedule.h"
 
-/* The same switches for every way through the passes. */
-static DhcPipelineRequest request(const dhc_model *m, DhcFunc *f) {
-  const dhc_session_options *o = &m->s->o;
-  const DhcBackendInfo *b = dhc_backend_info(m->s->backend);
-  return (DhcPipelineRequest){.module = m->module, .entry = f, .disabled = o->disable_passes, .limit = o->pass_limit > 0 ? o->pass_limit : -1,
+DhcPipelineRequest pipeline_request(const dhc_session *s, DhcModule *module, DhcFunc *entry) {
+  const DhcBackendInfo *b = dhc_backend_info(s->backend);
+  return (DhcPipelineRequest){.module = module, .entry = entry, .disabled = s->o.disable_passes, .limit = session_pass_limit(s),
                               .recurs = b && (b->traits & DHC_BACKEND_RECURS),
                               .repeats = b && (b->traits & DHC_BACKEND_REPEATS)};
 }
@@ -19,7 +17,8 @@ static DhcFunc *reset_of(dhc_model *m, DhcEntryRequest rq) {
   rq.form = DHC_FORM_RESET;
   DhcFunc *f = dhc_model_entry(m->m, &rq);
   if (!f) return NULL;
-  DhcPipeline way = dhc_pipeline_begin(&(DhcPipelineRequest){.module = m->module, .entry = f, .limit = -1});
+  const DhcPipelineRequest as = pipeline_request(m->s, m->module, f);
+  DhcPipeline way = dhc_pipeline_begin(&as);
   return dhc_pipeline_run(&way, DHC_PIPELINE_GRAPH) ? way.func : NULL;
 }
 
@@ -34,7 +33,7 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   DhcFunc *f = dhc_model_entry(m->m, &rq);
   if (!f || s->diags.n_errors > before) return NULL;
   if (mode != DHC_MODE_RUN) dhc_warn_ties(m->elab, m->module);
-  DhcPipelineRequest way = request(m, f);
+  DhcPipelineRequest way = pipeline_request(s, m->module, f);
   if (mode == DHC_MODE_GRAD) way.derive = DHC_DERIVE_GRADIENT;
   if (mode == DHC_MODE_TRAIN) {
     way.derive = DHC_DERIVE_STEP;

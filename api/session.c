@@ -14,6 +14,11 @@ const char *dhc_version(void) {
   return DHC_VERSION;
 }
 
+int64_t session_pass_limit(const dhc_session *s) {
+  const int n = s->o.pass_limit;
+  return n > 0 ? n : n < 0 ? 0 : -1;
+}
+
 double session_now_ms(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);

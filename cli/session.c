@@ -24,7 +24,7 @@ int cli_open_session(const Cli *c, dhc_session **out) {
       .cache_dir = c->no_cache ? "" : NULL,
       .max_memory = c->max_memory,
       .disable_passes = c->disable_pass,
-      .pass_limit = (int)c->pass_limit,
+      .pass_limit = c->pass_limit < 0 ? 0 : c->pass_limit ? (int)c->pass_limit : -1, /* of the session 0 is: all */
       .check_bounds = c->check_bounds,
       .strict = c->strict,
       .explain_compiles = c->explain_compiles,

@@ -5,16 +5,10 @@
 
 typedef DhcPassCtx Px;
 
-/* Passes that are left out, and how many changes all may make. */
-static void switches(const DhcPipeline *p, Px *px) {
-  px->disabled = p->rq.disabled;
-  px->limit = p->rq.limit;
-}
-
 /* What is differentiated is the clean form, in chunks: it says in which order cotangents add, so it is part
- * of what a gradient is (docs/design.md) and no switch reaches it. */
+ * of what a gradient is (docs/design.md) and nothing of it can be left out. A limit reaches it like all else. */
 static bool clean_source(DhcPipeline *p, Px *px) {
-  if (p->rq.derive != DHC_DERIVE_NOTHING) px->disabled = NULL, px->limit = -1;
+  if (p->rq.derive != DHC_DERIVE_NOTHING) px->disabled = NULL;
   const char *cut = p->rq.derive == DHC_DERIVE_NOTHING ? "clean" : p->rq.recurs ? "clean,recur,chunk" : "clean,chunk";
   return dhc_passes_run(p->module, px, cut);
 }
@@ -38,7 +32,7 @@ static bool derive(DhcPipeline *p, Px *px) {
   return ok;
 }
 
-/* Drops what is no longer called; counting begins where the switches do. */
+/* Drops what is no longer called. */
 static void extract(DhcPipeline *p, Px *px) {
   if (!p->func) return;
   DhcFunc *last;
@@ -46,8 +40,7 @@ static void extract(DhcPipeline *p, Px *px) {
   p->func = last;
   px->module = p->module;
   px->props = DHC_PROP_UNFUSED;
-  if (p->rq.derive != DHC_DERIVE_NOTHING) px->all_changes = 0;
-  switches(p, px);
+  px->disabled = p->rq.disabled;
 }
 
 static bool to_graph(DhcPipeline *p, Px *px) {
@@ -98,7 +91,8 @@ bool dhc_pipeline_run(DhcPipeline *p, DhcPipelineStage until) {
   dhc_pass_ctx_init(&px, p->module, &scratch);
   px.props = p->props;
   px.all_changes = p->changes;
-  switches(p, &px);
+  px.disabled = p->rq.disabled;
+  px.limit = p->rq.limit;
   while (ok && p->at < until) ok = step[++p->at](p, &px);
   p->props = px.props;
   p->changes = px.all_changes;

@@ -68,7 +68,7 @@ static void routes(Walk *w, const DhcNode *n) {
   if (dhc_dim_is_const(n->args[0]->type.dim[1], &k)) counts_unrolled(w->out, DHC_KIND_ROW, k, chosen);
 }
 
-/* A depthwise convolution of few taps is a chain over shifted inputs (passes/fuse/fuse_conv.c). */
+/* A depthwise convolution of few taps is a chain over shifted inputs (passes/fuse/ready.c). */
 static void taps(Walk *w, const DhcNode *n) {
   static const char *const name = "taps of a depthwise convolution (d_conv)";
   const DhcType *t = &n->args[1]->type;

@@ -96,7 +96,7 @@ typedef struct dhc_session_options {
                             * before they are allocated; 0: what the machine or its control group has */
   const char *disable_passes; /* comma-separated, or NULL */
   bool check_bounds;       /* backend cpu: kernels check every access; one outside ends the run (DHC_E_ENVIRONMENT) */
-  int pass_limit;          /* allow only the first N changes of all passes, to bisect; 0: all */
+  int pass_limit;          /* allow only the first N changes of all passes, to bisect; 0: all; < 0: none */
   bool explain_compiles;   /* a note of every kernel that is compiled: how it differs from the nearest one stored */
   bool strict;             /* tensors of a weights file that the model does not have are an error, not a note */
   void (*warn)(void *ctx, const char *line); /* one-line warnings, or NULL */

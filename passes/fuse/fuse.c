@@ -258,58 +258,6 @@ static bool rebuild(Fu *fu, const int *order, const FuSpec *spec) {
   return true;
 }
 
-/* ---- scans ----------------------------------------------------------------------------- */
-
-static DhcValue *move_axis(DhcBuilder *b, DhcValue *x, int from, int to) {
-  int64_t perm[DHC_MAX_RANK];
-  int n = x->type.rank, at = 0;
-  for (int d = 0; d < n; d++) {
-    if (d == to) {
-      perm[d] = from;
-      continue;
-    }
-    if (at == from) at++;
-    perm[d] = at++;
-  }
-  return dhc_b_transpose(b, x, perm);
-}
-
-/* A scan walks over its xs and ys step by step in memory: its axis becomes the first. */
-static bool scan_first_axis(DhcNode *n) {
-  int axis = (int)dhc_attr(n, "axis")->i, n_carry = (int)dhc_attr(n, "n_carry")->i, n_xs = (int)dhc_attr(n, "n_xs")->i;
-  if (axis == 0) return true;
-  DhcBuilder b = {.f = n->func, .before = n, .span = n->span, .origin = n->origin};
-  DhcValue **arg = DHC_NEW_N(n->func->module->arena, DhcValue *, n->n_args + 1);
-  for (int i = 0; i < n->n_args; i++) {
-    bool x = i >= n_carry && i < n_carry + n_xs;
-    int from = axis < 0 ? axis + n->args[i]->type.rank : axis;
-    arg[i] = x ? move_axis(&b, n->args[i], from, 0) : n->args[i];
-    if (!arg[i]) return false;
-  }
-  const DhcOpInfo *info = dhc_op_info(n->op);
-  DhcAttr attr[DHC_MAX_ATTRS];
-  for (int i = 0; i < info->n_attrs; i++)
-    attr[i] = strcmp(info->attrs[i].name, "axis") == 0 ? dhc_attr_int(0) : n->attrs[i];
-  DhcNode *scan = dhc_build(&b, n->op, arg, n->n_args, attr, info->n_attrs);
-  if (!scan) return false;
-  for (int i = 0; i < n->n_results; i++) {
-    int to = axis < 0 ? axis + n->results[i]->type.rank : axis;
-    DhcValue *v = i < n_carry ? scan->results[i] : move_axis(&b, scan->results[i], 0, to);
-    if (!v) return false;
-    dhc_replace_uses(n->results[i], v);
-  }
-  dhc_node_remove(n);
-  return true;
-}
-
-static bool normalise_scans(DhcFunc *f) {
-  for (DhcNode *n = f->first, *next; n; n = next) {
-    next = n->next;
-    if (n->op == DHC_OP_SCAN && !scan_first_axis(n)) return false;
-  }
-  return true;
-}
-
 /* ---- driver -------------------------------------------------------------------------------- */
 
 /* Kernels from last to first, so that all that is read of one is known when it is written.
@@ -336,8 +284,6 @@ static void ask_leave(DhcPassCtx *px, const DhcFunc *f, bool *forced) {
 }
 
 static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f, FuRoom *room) {
-  if (!normalise_scans(f) || !dhc_fu_lower_routes(f) || !dhc_fu_lower_convs(f) || !dhc_fu_cut_pairs(f, px->scratch)) return false;
-  dhc_fu_order_scans(f, px->scratch);
   int n_values = f->next_value_id + 1;
   bool *forced = DHC_NEW_N(px->scratch, bool, n_values);
   ask_leave(px, f, forced);
@@ -357,20 +303,11 @@ static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f, FuRoom *room
   }
 }
 
-/* Callees come before callers, so what is put in place holds no such calls. */
-void dhc_fu_dissolve(DhcModule *m) {
-  for (int i = 0; i < m->funcs.n; i++)
-    for (DhcNode *n = m->funcs.at[i]->first, *next; n; n = next) {
-      next = n->next;
-      if (n->op == DHC_OP_CALL && dhc_is_plain_composite(dhc_attr(n, "callee")->func)) dhc_inline_call(n);
-    }
-}
-
-/* requires: UNFUSED. establishes: FUSED. breaks: UNFUSED. */
+/* requires: LOWERED. establishes: FUSED. breaks: UNFUSED. That an op has a kernel is no choice and asks nobody;
+ * that several share one is. */
 bool dhc_pass_fuse(DhcModule *m, DhcPassCtx *px) {
   bool ok = true, *done = DHC_NEW_N(m->arena, bool, m->next_func_id + 1);
   FuRoom room = {0};
-  dhc_fu_dissolve(m);
   if (!dhc_fu_write_backs(m, px, &room, done)) return false; /* from the bodies of what they are derivatives of, before these are kernels */
   for (int i = 0; i < m->funcs.n; i++) {
     DhcFunc *f = m->funcs.at[i];

@@ -308,7 +308,6 @@ static bool put_kernel(Back *x, const FuSpec *w, const int *of) {
     prev = old->prev;
     if (old->op != DHC_OP_PARAM) dhc_node_remove(old);
   }
-  dhc_pass_count_change(x->fu->px);
   return n != NULL;
 }
 
@@ -335,7 +334,7 @@ static bool write_back(DhcModule *m, DhcPassCtx *px, DhcFunc *f, DhcFunc *g, FuR
     else if (x.adj[n] >= 0) ok = x.k->node[n].kind == DHC_SN_LOAD || x.k->node[n].kind == DHC_SN_CONST;
     if (!ok || x.k->failed) return true;
   }
-  if (!outputs(&x, n_forward, of) || x.k->failed || !dhc_fu_finish(x.k, &w)) return true;
+  if (!outputs(&x, n_forward, of) || x.k->failed || !dhc_fu_finish(x.k, &w) || !dhc_pass_may_change(px)) return true;
   *done = true;
   return put_kernel(&x, &w, of);
 }
@@ -344,7 +343,7 @@ bool dhc_fu_write_backs(DhcModule *m, DhcPassCtx *px, FuRoom *room, bool *done) 
   for (int i = 0; i < m->funcs.n; i++) {
     DhcFunc *f = m->funcs.at[i], *g = f->vjp;
     if (!g || !g->kernel || strcmp(g->kernel, "recurrence_back") != 0) continue;
-    if (dhc_pass_can_change(px) && !write_back(m, px, f, g, room, &done[g->id])) return false;
+    if (!write_back(m, px, f, g, room, &done[g->id])) return false;
   }
   return true;
 }

@@ -409,9 +409,8 @@ static void order_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
   }
 }
 
-/* requires: UNFUSED. establishes: CHAINED. breaks: -. */
+/* requires: LOWERED. establishes: CHAINED. breaks: -. */
 bool dhc_pass_chain(DhcModule *m, DhcPassCtx *px) {
-  dhc_fu_dissolve(m);
   for (int i = 0; i < m->funcs.n; i++)
     if (m->funcs.at[i]->kind != DHC_FUNC_INIT) order_function(m, px, m->funcs.at[i]);
   return true;

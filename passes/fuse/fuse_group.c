@@ -278,11 +278,12 @@ static bool join_dot(Fu *fu, DhcNode *n, int level) {
   return false;
 }
 
-/* A contraction joins the one it meets. */
+/* A contraction joins the one it meets. Forced values keep groups apart. */
 static bool join_pair(Fu *fu, DhcNode *n, int level) {
   for (int group = fu->groups.n; group-- > 0 && group > level;) {
     FuGroup *g = fu->groups.at[group];
     if (g->kind != DHC_KIND_DOT || !g->anchor || g->paired || !dhc_fu_are_pair(fu, g->anchor, n)) continue;
+    if (dhc_fu_of(fu, n->results[0])->forced || dhc_fu_of(fu, g->anchor->results[0])->forced) continue;
     g->paired = true;
     dhc_fu_add_member(fu, group, n->results[0], g->full);
     return true;

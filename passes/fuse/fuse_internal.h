@@ -172,18 +172,15 @@ typedef struct Fu {
   char *to_update; /* by value id: on the way into an `update`; 2: and a concat may still come */
 } Fu;
 
-/* Composites without a kernel kept their shape for autodiff alone: calls become their bodies. */
-void dhc_fu_dissolve(DhcModule *m);
 /* Derivatives of recurrences become one kernel each where they have the form for it (fuse_back.c); done[id]: this function is. */
 bool dhc_fu_write_backs(DhcModule *m, DhcPassCtx *px, struct FuRoom *room, bool *done);
 /* The module's spec that is equal to s, which is in its arena and becomes one if there is none. */
 const DhcSpec *dhc_fu_intern(DhcModule *m, const DhcSpec *s);
-/* top_k and route in terms of other ops (fuse_route.c). */
-bool dhc_fu_lower_routes(DhcFunc *f);
-/* Depthwise convolutions of few taps likewise (fuse_conv.c). */
-bool dhc_fu_lower_convs(DhcFunc *f);
-/* Contractions whose result's halves meet in an elementwise op become two (fuse_pair.c). */
-bool dhc_fu_cut_pairs(DhcFunc *f, DhcArena *scratch);
+/* top_k and route in terms of other ops, for pass "lower" (fuse_route.c). */
+bool dhc_fu_is_route(const DhcNode *n);
+bool dhc_fu_lower_route(DhcNode *n);
+/* For pass "ready": contractions whose result's halves meet in an elementwise op become two (fuse_pair.c). */
+bool dhc_fu_cut_pairs(DhcFunc *f, DhcPassCtx *px);
 /* Two contractions of one operand over equal axes whose results meet so: one kernel's. */
 bool dhc_fu_are_pair(const Fu *fu, const DhcNode *a, const DhcNode *b);
 /* Fills value[] and groups. */
@@ -212,8 +209,8 @@ bool dhc_fu_left_to_folds(const Fu *fu, const FuGroup *g, const DhcNode *n);
 bool dhc_fu_is_last(const DhcNode *n);
 /* Decides which values are `swapped`, once all else is decided. */
 void dhc_fu_swap_states(Fu *fu);
-/* What the states of recurrences meet moves in front of these. */
-void dhc_fu_order_scans(DhcFunc *f, DhcArena *scratch);
+/* What the states of recurrences meet moves in front of these, for pass "ready". */
+void dhc_fu_order_scans(DhcFunc *f, DhcPassCtx *px);
 
 /* Index of what a fold leaves of the group's domain, for a value of type t. */
 void dhc_fu_kept_index(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix);

@@ -96,12 +96,12 @@ static bool cut(DhcFunc *f, DhcNode *n, DhcNode *const half[2]) {
   return true;
 }
 
-bool dhc_fu_cut_pairs(DhcFunc *f, DhcArena *scratch) {
+bool dhc_fu_cut_pairs(DhcFunc *f, DhcPassCtx *px) {
   for (DhcNode *n = f->first, *next; n; n = next) {
     next = n->next;
     DhcNode *half[2];
     if (!is_contraction(n) || column_axis(n) < 0 || !halves(f, n->results[0], half)) continue;
-    if (!meet(f, scratch, half[0]->results[0], half[1]->results[0])) continue;
+    if (!meet(f, px->scratch, half[0]->results[0], half[1]->results[0]) || !dhc_pass_may_change(px)) continue;
     if (next == half[0] || next == half[1]) next = next->next;
     if (next == half[0] || next == half[1]) next = next->next;
     if (!cut(f, n, half)) return false;

@@ -1,4 +1,4 @@
-/* Routing in terms of other ops, before ops are put into kernels: top_k by rank, route by a
+/* Routing in terms of other ops (pass "lower"): top_k by rank, route by a
  * stable counting sort. Both give the same integers as their definitions. */
 #include "passes/fuse/fuse_internal.h"
 
@@ -133,13 +133,11 @@ static bool lower_route(Lower *l, DhcNode *n) {
   return true;
 }
 
-bool dhc_fu_lower_routes(DhcFunc *f) {
-  for (DhcNode *n = f->first, *next; n; n = next) {
-    next = n->next;
-    if (n->op != DHC_OP_TOP_K && n->op != DHC_OP_ROUTE) continue;
-    Lower l = {.b = {.f = f, .before = n, .span = n->span, .origin = n->origin}, .dims = f->module->dims};
-    if (!(n->op == DHC_OP_TOP_K ? lower_top_k(&l, n) : lower_route(&l, n))) return false;
-    dhc_node_remove(n);
-  }
+bool dhc_fu_is_route(const DhcNode *n) { return n->op == DHC_OP_TOP_K || n->op == DHC_OP_ROUTE; }
+
+bool dhc_fu_lower_route(DhcNode *n) {
+  Lower l = {.b = {.f = n->func, .before = n, .span = n->span, .origin = n->origin}, .dims = n->func->module->dims};
+  if (!(n->op == DHC_OP_TOP_K ? lower_top_k(&l, n) : lower_route(&l, n))) return false;
+  dhc_node_remove(n);
   return true;
 }

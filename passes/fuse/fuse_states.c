@@ -150,9 +150,23 @@ static void consumers(const DhcNode *n, bool *on, bool *meets, bool *wanted) {
   }
 }
 
+/* Moves what is wanted in front of n, where it is not yet: one change. */
+static void move_wanted(DhcNode *n, const bool *wanted, DhcPassCtx *px) {
+  bool asked = false;
+  for (DhcNode *u = n->next, *next; u; u = next) {
+    next = u->next;
+    bool any = false;
+    for (int r = 0; r < u->n_results; r++) any |= wanted[u->results[r]->id];
+    if (any && !asked && !dhc_pass_may_change(px)) return;
+    asked |= any;
+    if (any) dhc_edit_move_before(u, n);
+  }
+}
+
 /* A group takes in an op only if all it reads was computed before: what the states of a recurrence
  * meet moves in front of the recurrence, as far as it does not wait for it. */
-void dhc_fu_order_scans(DhcFunc *f, DhcArena *scratch) {
+void dhc_fu_order_scans(DhcFunc *f, DhcPassCtx *px) {
+  DhcArena *scratch = px->scratch;
   for (DhcNode *n = f->first; n; n = n->next) {
     if (n->op != DHC_OP_LINEAR_SCAN) continue;
     bool *on = DHC_NEW_N(scratch, bool, f->next_value_id + 1), *meets = DHC_NEW_N(scratch, bool, f->next_value_id + 1);
@@ -163,11 +177,6 @@ void dhc_fu_order_scans(DhcFunc *f, DhcArena *scratch) {
       for (int r = 0; r < u->n_results; r++) any |= wanted[u->results[r]->id];
       for (int i = 0; any && i < u->n_args; i++) wanted[u->args[i]->id] = true;
     }
-    for (DhcNode *u = n->next, *next; u; u = next) {
-      next = u->next;
-      bool any = false;
-      for (int r = 0; r < u->n_results; r++) any |= wanted[u->results[r]->id];
-      if (any) dhc_edit_move_before(u, n);
-    }
+    move_wanted(n, wanted, px);
   }
 }

@@ -9,7 +9,7 @@
 
 static const char *const lists[] = {
     "simplify,cse,dce", "inline,simplify,hoist,simplify,cse,dce", "chunk,simplify,dce", "grad,simplify,cse,dce",
-    "simplify,cse,dce,chain,fuse", "inline,simplify,cse,dce,hoist,chunk,grad,simplify,cse,dce,chain,fuse,layout",
+    "simplify,cse,dce,fusion", "inline,simplify,cse,dce,hoist,chunk,grad,simplify,cse,dce,kernels",
 };
 
 /* Exit status; the printed module in *out (heap). */

@@ -102,7 +102,7 @@ static int print_fused(int argc, char **argv) {
   bool ok = dhc_test_model(&x, argv[1], argv[3], argv[4], argv[5], sets, n);
   DhcText text = {.arena = &x.arena};
   if (ok) dhc_func_print(x.f, &text);
-  ok = ok && dhc_test_passes(&x, "fuse");
+  ok = ok && dhc_test_passes(&x, "lower,ready,fuse");
   dhc_diags_print(&x.diags, stderr, false);
   if (!ok) return 1;
   dhc_text_puts(&text, "\n---- fused ----\n");
@@ -141,7 +141,7 @@ static int back(const char *root, const char *model, const DhcSetting *sets, int
     for (int i = 0; i < n && !bad; i++) bad = !(args[i] = dhc_test_draw(&x[k], i, &state, extents));
     for (int fused = 0; fused <= k && !bad; fused++) {
       out[k + fused] = DHC_NEW_N(&x[k].arena, DhcArray *, x[k].f->results.n + 1);
-      bad = (fused && !dhc_test_passes(&x[k], "chain,fuse")) || !dhc_interp_run(&x[k].arena, &x[k].diags, x[k].f, args, out[k + fused], up);
+      bad = (fused && !dhc_test_passes(&x[k], "fusion")) || !dhc_interp_run(&x[k].arena, &x[k].diags, x[k].f, args, out[k + fused], up);
     }
     if (x[k].diags.all.n) dhc_diags_print(&x[k].diags, stdout, false);
   }

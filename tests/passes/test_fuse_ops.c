@@ -41,7 +41,7 @@ static void check(void *ctx, const DhcOpCase *c) {
   DhcArena scratch;
   dhc_arena_init(&scratch);
   DhcPassCtx px = {.module = c->m, .diags = c->diags, .scratch = &scratch, .limit = -1, .pass = "fuse"};
-  bool ok = dhc_pass_fuse(c->m, &px);
+  bool ok = dhc_pass_lower(c->m, &px) && dhc_pass_ready(c->m, &px) && dhc_pass_fuse(c->m, &px);
   dhc_arena_fini(&scratch);
   if (!ok) {
     check_fail(k, c, "fuse refused");

@@ -53,6 +53,11 @@ bool dhc_test_layer(Made *x, const char *root, const char *model, const char *la
   if (!way.entry) return false;
   if (train && !(way.optimizer = dhc_model_function(m, "adamw"))) return false;
   way.module = dhc_model_module(m);
+  if (!strcmp(mode, "raw")) {
+    x->m = way.module;
+    x->f = way.entry;
+    return true;
+  }
   return derive(x, way, mode);
 }
 

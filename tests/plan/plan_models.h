@@ -17,7 +17,7 @@ typedef struct Made {
 
 /* model: FILE or FILE:LAYER. mode: "fwd", "grad" (of a first result that is no scalar with
  * its cotangent as an input), "back" (the same for a target with a kernel for derivatives of recurrences) or "train" (with
- * adamw and averaging). x->arena is to be ended either
+ * adamw and averaging); "raw": as elaborated. x->arena is to be ended either
  * way; false: see x->diags. */
 bool dhc_test_model(Made *x, const char *root, const char *model, const char *entry, const char *mode,
                     const DhcSetting *sets, int n_sets);

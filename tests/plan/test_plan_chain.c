@@ -140,7 +140,7 @@ static int check_case(Run *r, const Case *c, const char *mode, int chains) {
   Made apart, chain, graph;
   char what[128];
   snprintf(what, sizeof what, "%s %s", c->what, mode);
-  bool ok = make(r, c, mode, "fuse", &apart), ranges = !strcmp(c->set[5], "true");
+  bool ok = make(r, c, mode, "lower,ready,fuse", &apart), ranges = !strcmp(c->set[5], "true");
   ok = make(r, c, mode, "fusion", &chain) && ok;
   ok = make(r, c, mode, NULL, &graph) && ok;
   DhcPlanned *p = ok ? dhc_test_plan(&apart.f, DHC_PIPELINE_FUSED, false) : NULL;
@@ -247,7 +247,7 @@ static int check_memory(Run *r) {
   int bad = 0;
   for (int k = 0; k < 3; k++) {
     Made x;
-    bad += !make(r, &c, mode[k], k < 2 ? "fusion" : "fuse", &x) || is_linear(&x, k < 2 ? mode[k] : "apart", k < 2);
+    bad += !make(r, &c, mode[k], k < 2 ? "fusion" : "lower,ready,fuse", &x) || is_linear(&x, k < 2 ? mode[k] : "apart", k < 2);
     dhc_arena_fini(&x.arena);
   }
   Made x;

@@ -133,7 +133,7 @@ static bool check(const char *root, const Case *c, CpuRunner *cpu, DhcPool *cons
   ok = args && x.f->results.n <= 16 &&
        dhc_interp_run(&x.arena, &x.diags, x.f, (const DhcArray *const *)args, want, NULL);
   if (ok) take_apart(&apart);
-  ok = ok && dhc_test_passes(&x, "fuse") && dhc_test_passes(&apart, "fuse");
+  ok = ok && dhc_test_passes(&x, "lower,ready,fuse") && dhc_test_passes(&apart, "lower,ready,fuse");
   unsigned char **one = ok ? run(&x, cpu, args, pool[0], bytes) : NULL;
   ok = one && near(c, &x, one, want);
   for (int k = 1; ok && k < 3; k++) ok = same(c, &x, one, run(&x, cpu, args, pool[k], bytes), bytes, "at another number of threads");

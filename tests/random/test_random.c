@@ -196,7 +196,7 @@ static int test_reducer(void) {
 #ifdef DHC_TEST_PASSES
 static int test_fused(int graphs, uint64_t seed, const DhcKernelRunner *runner) {
   int bad = 0;
-  static const char full[] = "inline,simplify,cse,dce,chain,fuse";
+  static const char full[] = "inline,simplify,cse,dce,fusion";
   DhcRandomHook fused = {.name = "full", .apply = run_passes, .ctx = (void *)(uintptr_t)full, .zeros = true};
   fused.runner = runner;
   fused.unsupported = "E0911";
