@@ -92,6 +92,7 @@ static void owner_free(DhcDataOwner *o) {
     free(o->classes[i]);
   }
   free(o->classes);
+  free(o->text);
   free(o->names);
   free(o->blocks);
   free(o->maps);
@@ -135,7 +136,7 @@ static const struct {
 /* Blocks count, and what is kept of a reader's examples; mapped files do not: their pages go when others need the memory. */
 static void describe(DhcDataOwner *o, DhcDataset *d) {
   *d = (DhcDataset){.n_examples = o->n_examples, .n_fields = o->n_fields, .fields = o->fields, .n_classes = o->n_classes,
-                    .classes = (const char *const *)o->classes, .bytes = dhc_data_kept_bytes(o->kept), .owner = o};
+                    .classes = (const char *const *)o->classes, .bytes = dhc_data_kept_bytes(o->kept) + o->text_bytes, .owner = o};
   for (int32_t i = 0; i < o->n_fields; i++) {
     int64_t bytes = 0;
     if (o->blocks[i] != NULL && (!dhc_size_mul(o->n_examples, o->fields[i].example_bytes, &bytes) || !dhc_size_add(d->bytes, bytes, &bytes))) {

@@ -29,6 +29,8 @@ typedef struct DhcDataOwner {
   char **names;   /* cap_fields of them, NULL where the name is static */
   void **blocks;  /* cap_fields of them, NULL where data lies in maps */
   DhcNpy *maps;   /* cap_fields of them */
+  void *text; /* what a source holds beside its fields */
+  int64_t text_bytes;
   int64_t n_examples;
   int64_t n_classes;
   char **classes; /* n_classes names, or NULL */
@@ -88,9 +90,9 @@ typedef struct DataWindows {
   int32_t dtype, as;
   int64_t n, length, step;
 } DataWindows;
-/* Those of a range become the examples: "tokens" and, one further, "target". */
-dhc_status dhc_data_cut(DhcDataOwner *o, const char *spec, const DhcDataOptions *options, const DataWindows *w,
-                        DataRange range) DHC_MUST_USE;
+/* Those of a range become the examples: "tokens" and, one further, "target", read when they are asked for. w->data live as long
+ * as the owner. */
+dhc_status dhc_data_cut(DhcDataOwner *o, const DataWindows *w, DataRange range) DHC_MUST_USE;
 
 /* ---- files, plain or gzip (data_source.c) ---- */
 

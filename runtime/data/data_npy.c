@@ -1,5 +1,5 @@
 /* A folder of .npy files as a data set: DIR/{train,val,test}/NAME.npy. Fields
- * stay in the mapped files. */
+ * stay in the mapped files; those that lie there in another order are put right when they are read. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -67,10 +67,9 @@ static dhc_status open_field(DhcDataOwner *o, int32_t i, const char *folder, int
     return dhc_status_memory(64, "a path");
   }
   DhcTensorView *v = &o->maps[i].view;
-  dhc_status status = dhc_npy_open(path, &o->maps[i]);
-  if (status.code == DHC_OK && v->dtype >= DHC_N_DTYPES) {
-    status = dhc_status_file(path, "type %s is not supported in data sets; save %s", dhc_tensor_dtype_name(v->dtype),
-                             dhc_tensor_dtype_is_float(v->dtype) ? "float32" : "int64");
+  dhc_status status = dhc_npy_map(path, &o->maps[i]);
+  if (status.code == DHC_OK && v->dtype >= DHC_N_DTYPES && v->dtype != DHC_FILE_F16) {
+    status = dhc_status_file(path, "type %s is not supported in data sets; save int64", dhc_tensor_dtype_name(v->dtype));
   } else if (status.code == DHC_OK && v->rank == 0) {
     status = dhc_status_file(path, "is a scalar, its first dimension must count examples");
   } else if (status.code == DHC_OK && i > 0 && v->shape[0] != *n_examples) {
@@ -81,25 +80,66 @@ static dhc_status open_field(DhcDataOwner *o, int32_t i, const char *folder, int
     DhcField *f = &o->fields[i];
     *n_examples = v->shape[0];
     f->name = o->names[i];
-    f->dtype = v->dtype;
+    f->dtype = v->dtype == DHC_FILE_F16 ? DHC_F32 : v->dtype;
     f->rank = v->rank - 1;
     memcpy(f->shape, v->shape + 1, (size_t)f->rank * sizeof *f->shape);
-    f->example_bytes = v->shape[0] > 0 ? v->bytes / v->shape[0] : 0;
-    f->data = v->data;
+    f->example_bytes = v->shape[0] > 0 ? v->bytes / v->shape[0] / dhc_tensor_dtype_bytes(v->dtype) * dhc_tensor_dtype_bytes(f->dtype) : 0;
+    f->data = dhc_npy_plain(&o->maps[i]) && f->dtype == v->dtype ? v->data : NULL;
   }
   free(path);
   return status;
 }
 
+/* What the files' order or type keeps from being a field's data. */
+typedef struct Rows {
+  const DhcDataOwner *o;
+  int64_t begin;
+} Rows;
+
+static dhc_status read_row(const void *rows, int64_t i, void *const *to) {
+  const Rows *r = rows;
+  for (int32_t f = 0; f < r->o->n_fields; f++) {
+    const DhcField *field = &r->o->fields[f];
+    if (field->data != NULL || to[f] == NULL || field->example_bytes == 0) {
+      continue;
+    }
+    const DhcNpy *npy = &r->o->maps[f];
+    if (npy->view.dtype == field->dtype) {
+      dhc_npy_row(npy, r->begin + i, to[f]);
+      continue;
+    }
+    int64_t n = field->example_bytes / dhc_tensor_dtype_bytes(field->dtype);
+    void *half = malloc((size_t)field->example_bytes); /* of f16, half of it is used */
+    if (half == NULL) {
+      return dhc_status_memory(field->example_bytes, "an example");
+    }
+    dhc_npy_row(npy, r->begin + i, half);
+    dhc_tensor_convert(to[f], field->dtype, half, npy->view.dtype, n);
+    free(half);
+  }
+  return dhc_status_ok();
+}
+
+static dhc_status add_rows(DhcDataOwner *o, int64_t begin) {
+  Rows *r = malloc(sizeof *r);
+  if (r == NULL) {
+    return dhc_status_memory((long long)sizeof *r, "rows");
+  }
+  *r = (Rows){o, begin};
+  o->reader = (DataReader){.ctx = r, .read = read_row, .close = free};
+  return dhc_status_ok();
+}
+
 /* One more than the largest target, 0 if there is a negative one or none. */
-static int64_t count_classes(const DhcField *f, int64_t n) {
-  int64_t most = -1;
+static int64_t count_classes(const DhcField *f, const DhcNpy *npy, int64_t begin, int64_t n) {
+  int64_t most = -1, row = 0;
   if (f->rank != 0 || f->dtype == DHC_F64 || f->dtype == DHC_F32 || f->dtype == DHC_BOOL) {
     return 0;
   }
   for (int64_t i = 0; i < n; i++) {
     int64_t v = 0;
-    dhc_tensor_convert(&v, DHC_I64, f->data + i * f->example_bytes, f->dtype, 1);
+    dhc_npy_row(npy, begin + i, &row);
+    dhc_tensor_convert(&v, DHC_I64, &row, f->dtype, 1);
     if (v < 0 || v == INT64_MAX) {
       return 0;
     }
@@ -136,10 +176,11 @@ dhc_status dhc_data_open_npy(DhcDataOwner *o, const char *spec, const char *path
   }
   o->n_examples = range.end - range.begin;
   for (int32_t i = 0; i < o->n_fields; i++) {
-    o->fields[i].data += range.begin * o->fields[i].example_bytes;
-    if (strcmp(o->fields[i].name, "target") == 0) {
-      o->n_classes = count_classes(&o->fields[i], o->n_examples);
+    DhcField *f = &o->fields[i];
+    f->data = f->data != NULL ? f->data + range.begin * f->example_bytes : NULL;
+    if (strcmp(f->name, "target") == 0) {
+      o->n_classes = count_classes(f, &o->maps[i], range.begin, o->n_examples);
     }
   }
-  return status;
+  return add_rows(o, range.begin);
 }

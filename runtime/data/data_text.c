@@ -8,10 +8,8 @@
 enum { BYTE_VALUES = 256 };
 
 /* The whole file, inflated. *bytes is the caller's, also after an error. */
-static dhc_status read_all(const char *path, int64_t max_bytes, uint8_t **bytes, size_t *n) {
-  DhcSource s;
-  DHC_TRY(dhc_source_open(&s, path));
-  size_t room = s.gzip ? 4 * s.map.n_bytes + 64 : s.map.n_bytes + 1, got = 0;
+static dhc_status inflate_all(DhcSource *s, const char *path, int64_t max_bytes, uint8_t **bytes, size_t *n) {
+  size_t room = 4 * s->map.n_bytes + 64, got = 0;
   dhc_status status = dhc_status_ok();
   *n = 0;
   for (;;) {
@@ -21,30 +19,47 @@ static dhc_status read_all(const char *path, int64_t max_bytes, uint8_t **bytes,
       break;
     }
     *bytes = grown;
-    status = dhc_source_read(&s, *bytes + *n, room - *n, &got);
+    status = dhc_source_read(s, *bytes + *n, room - *n, &got);
     *n += got;
-    if (status.code != DHC_OK || *n < room) {
-      break;
-    }
-    if (max_bytes > 0 && (int64_t)*n > max_bytes) {
+    if (status.code == DHC_OK && max_bytes > 0 && (int64_t)*n > max_bytes) {
       status = dhc_status_file(path, "inflates to more than the memory limit (--max-memory)");
+    }
+    if (status.code != DHC_OK || *n < room) {
       break;
     }
     room *= 2;
   }
+  return status;
+}
+
+/* The file as it is, mapped, or what it inflates to, in memory. */
+static dhc_status open_file(DhcDataOwner *o, const char *path, int64_t max_bytes, const uint8_t **text, size_t *n) {
+  DhcSource s;
+  DHC_TRY(dhc_source_open(&s, path));
+  if (!s.gzip) {
+    o->maps[0].map = s.map;
+    *text = s.map.bytes;
+    *n = s.map.n_bytes;
+    return dhc_status_ok();
+  }
+  uint8_t *bytes = NULL;
+  dhc_status status = inflate_all(&s, path, max_bytes, &bytes, n);
   dhc_source_close(&s);
+  o->text = bytes;
+  o->text_bytes = (int64_t)*n;
+  *text = bytes;
   return status;
 }
 
 dhc_status dhc_data_open_text(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
                               const DhcDataOptions *options) {
   DataWindowSpec window;
-  uint8_t *text = NULL;
+  const uint8_t *text = NULL;
   size_t n = 0;
   DataRange range = {0, 0};
   dhc_status status = dhc_data_window(spec, path, &window);
   if (status.code == DHC_OK) {
-    status = read_all(window.file, options->max_bytes, &text, &n);
+    status = open_file(o, window.file, options->max_bytes, &text, &n);
   }
   if (status.code == DHC_OK && (int64_t)n <= window.length) {
     status = n == 0 ? dhc_status_file(window.file, "is empty")
@@ -57,10 +72,9 @@ dhc_status dhc_data_open_text(DhcDataOwner *o, const char *spec, const char *pat
     status = dhc_data_range(spec, split, false, options->n_val, w.n, &range);
   }
   if (status.code == DHC_OK) {
-    status = dhc_data_cut(o, spec, options, &w, range);
+    status = dhc_data_cut(o, &w, range);
     o->n_classes = BYTE_VALUES;
   }
-  free(text);
   free(window.file);
   return status;
 }

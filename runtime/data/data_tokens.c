@@ -41,6 +41,7 @@ static dhc_status read_file(DhcDataOwner *o, const char *file, DhcTensorView *v)
     dhc_map_close(map);
     DHC_TRY(dhc_npy_open(file, &o->maps[0]));
     *v = o->maps[0].view;
+    o->text_bytes = o->maps[0].own != NULL ? v->bytes : 0;
     return dhc_status_ok();
   }
   if (map->n_bytes == 0 || map->n_bytes % 2 != 0) {
@@ -66,7 +67,7 @@ dhc_status dhc_data_open_tokens(DhcDataOwner *o, const char *spec, const char *p
     status = dhc_data_range(spec, split, false, options->n_val, rows.n, &range);
   }
   if (status.code == DHC_OK) {
-    status = dhc_data_cut(o, spec, options, &rows, range);
+    status = dhc_data_cut(o, &rows, range);
   }
   free(window.file);
   return status;

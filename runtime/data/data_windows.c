@@ -21,24 +21,29 @@ dhc_status dhc_data_window(const char *spec, const char *path, DataWindowSpec *o
   return out->file != NULL ? dhc_status_ok() : dhc_status_memory(64, "a path");
 }
 
-dhc_status dhc_data_cut(DhcDataOwner *o, const char *spec, const DhcDataOptions *options, const DataWindows *w, DataRange range) {
-  int64_t size = dhc_tensor_dtype_bytes(w->dtype), bytes = w->length * dhc_tensor_dtype_bytes(w->as), n = range.end - range.begin;
-  void *tokens = NULL, *target = NULL;
-  dhc_status status = dhc_data_block(spec, options, n, bytes, &tokens);
-  if (status.code == DHC_OK) {
-    status = dhc_data_block(spec, options, n, bytes, &target);
+static dhc_status read_window(const void *windows, int64_t i, void *const *to) {
+  const DataWindows *w = windows;
+  int64_t size = dhc_tensor_dtype_bytes(w->dtype);
+  const uint8_t *row = (const uint8_t *)w->data + i * w->step * size;
+  if (to[0] != NULL) {
+    dhc_tensor_convert(to[0], w->as, row + size, w->dtype, w->length);
   }
-  if (status.code != DHC_OK) {
-    free(tokens);
-    return status;
+  if (to[1] != NULL) {
+    dhc_tensor_convert(to[1], w->as, row, w->dtype, w->length);
   }
-  for (int64_t i = 0; i < n; i++) {
-    const uint8_t *row = (const uint8_t *)w->data + (range.begin + i) * w->step * size;
-    dhc_tensor_convert((uint8_t *)tokens + i * bytes, w->as, row, w->dtype, w->length);
-    dhc_tensor_convert((uint8_t *)target + i * bytes, w->as, row + size, w->dtype, w->length);
+  return dhc_status_ok();
+}
+
+dhc_status dhc_data_cut(DhcDataOwner *o, const DataWindows *w, DataRange range) {
+  DataWindows *kept = malloc(sizeof *kept);
+  if (kept == NULL) {
+    return dhc_status_memory((long long)sizeof *kept, "windows");
   }
-  dhc_data_add(o, "target", w->as, 1, &w->length, target);
-  dhc_data_add(o, "tokens", w->as, 1, &w->length, tokens);
-  o->n_examples = n;
-  return status;
+  *kept = *w;
+  kept->data = (const uint8_t *)w->data + range.begin * w->step * dhc_tensor_dtype_bytes(w->dtype);
+  o->reader = (DataReader){.ctx = kept, .read = read_window, .close = free};
+  dhc_data_add_read(o, "target", w->as, 1, &w->length);
+  dhc_data_add_read(o, "tokens", w->as, 1, &w->length);
+  o->n_examples = range.end - range.begin;
+  return dhc_status_ok();
 }

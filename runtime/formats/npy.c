@@ -66,20 +66,26 @@ static dhc_status quoted(Cursor *c, char text[16]) {
   return take(c, quote) ? dhc_status_ok() : wrong(c, "a quote is never closed");
 }
 
-static dhc_status parse_descr(Cursor *c, DhcTensorView *v) {
+static dhc_status parse_descr(Cursor *c, DhcNpy *npy) {
   char descr[16];
+  if (take(c, '[')) {
+    c->at--;
+    return wrong(c, "elements are structures of several fields; save each field as a file of its own");
+  }
   DHC_TRY(quoted(c, descr));
+  npy->swapped = descr[0] == '>';
+  descr[0] = npy->swapped ? '<' : descr[0];
   for (size_t i = 0; i < sizeof descrs / sizeof descrs[0]; i++) {
     if (strcmp(descr, descrs[i].descr) == 0) {
-      v->dtype = descrs[i].dtype;
+      npy->view.dtype = descrs[i].dtype;
       return dhc_status_ok();
     }
   }
   if (strstr(descr, "V") != NULL) {
     return dhc_status_file(c->path, "type '%s' is bytes without a meaning, as NumPy writes bfloat16 and 8-bit floats; save them as float32", descr);
   }
-  return dhc_status_file(c->path, descr[0] == '>' ? "type '%s' is big endian, not supported"
-                                                  : "type '%s' is not supported", descr);
+  descr[0] = npy->swapped ? '>' : descr[0];
+  return dhc_status_file(c->path, "type '%s' is not supported", descr);
 }
 
 static dhc_status parse_shape(Cursor *c, DhcTensorView *v) {
@@ -109,7 +115,7 @@ static dhc_status parse_shape(Cursor *c, DhcTensorView *v) {
   return dhc_status_ok();
 }
 
-static dhc_status parse_dict(Cursor *c, DhcTensorView *v) {
+static dhc_status parse_dict(Cursor *c, DhcNpy *npy) {
   static const char *const keys[3] = {"descr", "fortran_order", "shape"};
   unsigned seen = 0;
   if (!take(c, '{')) {
@@ -130,11 +136,11 @@ static dhc_status parse_dict(Cursor *c, DhcTensorView *v) {
       return wrong(c, "expected ':'");
     }
     if (k == 0) {
-      DHC_TRY(parse_descr(c, v));
+      DHC_TRY(parse_descr(c, npy));
     } else if (k == 2) {
-      DHC_TRY(parse_shape(c, v));
+      DHC_TRY(parse_shape(c, &npy->view));
     } else if (take_word(c, "True")) {
-      return dhc_status_file(c->path, "is in Fortran order, not supported");
+      npy->fortran = true;
     } else if (!take_word(c, "False")) {
       return wrong(c, "expected True or False");
     }
@@ -149,7 +155,7 @@ static dhc_status parse_dict(Cursor *c, DhcTensorView *v) {
   return seen == 7 ? dhc_status_ok() : wrong(c, "descr, fortran_order or shape is missing");
 }
 
-dhc_status dhc_npy_parse(const char *name, const void *bytes, size_t n_bytes, DhcTensorView *out) {
+dhc_status dhc_npy_parse(const char *name, const void *bytes, size_t n_bytes, DhcNpy *out) {
   const uint8_t *p = bytes;
   const char *other = n_bytes < 6 || memcmp(p, "\x93NUMPY", 6) != 0 ? dhc_recognise(p, n_bytes) : NULL;
   if (other != NULL) {
@@ -170,38 +176,108 @@ dhc_status dhc_npy_parse(const char *name, const void *bytes, size_t n_bytes, Dh
     return dhc_status_file(name, "header of %llu bytes runs past the end of the file (%zu bytes)",
                            (unsigned long long)length, n_bytes);
   }
-  DhcTensorView v = {.name = NULL, .rank = 0};
+  DhcNpy npy = {.fortran = false};
+  DhcTensorView *v = &npy.view;
   Cursor c = {.path = name, .text = p + prefix, .n = (size_t)length};
-  DHC_TRY(parse_dict(&c, &v));
-  if (!dhc_size_tensor(v.dtype, v.rank, v.shape, NULL, &v.bytes)) {
+  DHC_TRY(parse_dict(&c, &npy));
+  if (!dhc_size_tensor(v->dtype, v->rank, v->shape, NULL, &v->bytes)) {
     return dhc_status_file(name, "shape is too large");
   }
   size_t n_data = n_bytes - prefix - (size_t)length;
-  if ((uint64_t)v.bytes != n_data) {
+  if ((uint64_t)v->bytes != n_data) {
     char shape[160];
-    dhc_tensor_shape_text(v.rank, v.shape, shape, sizeof shape);
+    dhc_tensor_shape_text(v->rank, v->shape, shape, sizeof shape);
     return dhc_status_file(name, "%s %s needs %lld bytes, the file has %zu",
-                           dhc_tensor_dtype_name(v.dtype), shape, (long long)v.bytes, n_data);
+                           dhc_tensor_dtype_name(v->dtype), shape, (long long)v->bytes, n_data);
   }
-  v.data = p + prefix + length;
-  *out = v;
+  v->data = p + prefix + length;
+  npy.fortran = npy.fortran && v->rank > 1;
+  npy.swapped = npy.swapped && dhc_tensor_dtype_bytes(v->dtype) > 1;
+  *out = npy;
   return dhc_status_ok();
 }
 
-dhc_status dhc_npy_open(const char *path, DhcNpy *out) {
-  DhcNpy npy = {.map = {.bytes = NULL, .n_bytes = 0}};
-  DHC_TRY(dhc_map_open(path, &npy.map));
-  dhc_status status = dhc_npy_parse(path, npy.map.bytes, npy.map.n_bytes, &npy.view);
+dhc_status dhc_npy_map(const char *path, DhcNpy *out) {
+  DhcMapping map = {.bytes = NULL, .n_bytes = 0};
+  DHC_TRY(dhc_map_open(path, &map));
+  dhc_status status = dhc_npy_parse(path, map.bytes, map.n_bytes, out);
   if (status.code != DHC_OK) {
-    dhc_map_close(&npy.map);
+    dhc_map_close(&map);
     return status;
   }
-  *out = npy;
+  out->map = map;
   return status;
+}
+
+bool dhc_npy_plain(const DhcNpy *npy) {
+  return !npy->fortran && !npy->swapped;
+}
+
+static void swap_bytes(uint8_t *to, int64_t n, int32_t size) {
+  for (int64_t i = 0; i < n; i++, to += size) {
+    for (int32_t a = 0, b = size - 1; a < b; a++, b--) {
+      uint8_t was = to[a];
+      to[a] = to[b];
+      to[b] = was;
+    }
+  }
+}
+
+/* Element (i, i1, i2, …) of a file in Fortran order is number i + n0 (i1 + n1 (i2 + …)). */
+static void gather_row(const DhcTensorView *v, int64_t i, int64_t n, int32_t size, uint8_t *to) {
+  int64_t at[DHC_TENSOR_MAX_RANK] = {i};
+  for (int64_t k = 0; k < n; k++, to += size) {
+    int64_t number = 0;
+    for (int32_t d = v->rank - 1; d >= 0; d--) {
+      number = number * v->shape[d] + at[d];
+    }
+    memcpy(to, (const uint8_t *)v->data + number * size, (size_t)size);
+    for (int32_t d = v->rank - 1; d > 0 && ++at[d] == v->shape[d]; d--) {
+      at[d] = 0;
+    }
+  }
+}
+
+void dhc_npy_row(const DhcNpy *npy, int64_t i, void *to) {
+  const DhcTensorView *v = &npy->view;
+  int32_t size = dhc_tensor_dtype_bytes(v->dtype);
+  int64_t rows = v->rank > 0 ? v->shape[0] : 1, row = rows > 0 ? v->bytes / rows : 0;
+  if (npy->fortran) {
+    gather_row(v, i, row / size, size, to);
+  } else if (row > 0) {
+    memcpy(to, (const uint8_t *)v->data + i * row, (size_t)row);
+  }
+  if (npy->swapped) {
+    swap_bytes(to, row / size, size);
+  }
+}
+
+dhc_status dhc_npy_open(const char *path, DhcNpy *out) {
+  DhcNpy npy;
+  DHC_TRY(dhc_npy_map(path, &npy));
+  if (!dhc_npy_plain(&npy)) {
+    DhcTensorView *v = &npy.view;
+    int64_t rows = v->rank > 0 ? v->shape[0] : 1;
+    npy.own = malloc((size_t)v->bytes + 1);
+    if (npy.own == NULL) {
+      dhc_status status = dhc_status_memory((long long)v->bytes, path);
+      dhc_npy_close(&npy);
+      return status;
+    }
+    for (int64_t i = 0; i < rows && v->bytes > 0; i++) {
+      dhc_npy_row(&npy, i, (uint8_t *)npy.own + i * (v->bytes / rows));
+    }
+    v->data = npy.own;
+    npy.fortran = npy.swapped = false;
+  }
+  *out = npy;
+  return dhc_status_ok();
 }
 
 void dhc_npy_close(DhcNpy *npy) {
   dhc_map_close(&npy->map);
+  free(npy->own);
+  npy->own = NULL;
   npy->view.data = NULL;
 }
 

@@ -72,8 +72,15 @@ __attribute__((unused)) static void read_data(const char *kind, const DhcDataOpt
     DhcDataset *d = NULL;
     volatile unsigned sum = 0;
     if (!told(dhc_dataset_open(spec, (DhcSplit)split, o, &d))) continue;
-    for (int32_t f = 0; f < d->n_fields; f++)
-      for (int64_t i = 0; i < d->n_examples * d->fields[f].example_bytes && d->fields[f].data; i++) sum += d->fields[f].data[i];
+    for (int32_t f = 0; f < d->n_fields; f++) {
+      int64_t bytes = d->fields[f].example_bytes;
+      uint8_t *example = malloc((size_t)bytes + 1);
+      void *to[64] = {NULL};
+      to[f] = example;
+      for (int64_t i = 0; example && i < d->n_examples && told(dhc_dataset_read(d, i, to)); i++)
+        for (int64_t k = 0; k < bytes; k++) sum += example[k];
+      free(example);
+    }
     dhc_dataset_free(d);
   }
 }
@@ -104,8 +111,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
 
 #elif KIND(FUZZ_KIND) == KIND_npy
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
-  DhcTensorView v;
-  if (told(dhc_npy_parse("fuzz", data, n, &v))) read_view(&v);
+  DhcNpy npy;
+  if (!told(dhc_npy_parse("fuzz", data, n, &npy))) return 0;
+  read_view(&npy.view);
+  int64_t rows = npy.view.rank ? npy.view.shape[0] : 1;
+  uint8_t *row = malloc(rows ? (size_t)(npy.view.bytes / rows) + 1 : 1);
+  for (int64_t i = 0; row && i < rows && npy.view.bytes; i++) dhc_npy_row(&npy, i, row);
+  free(row);
   return 0;
 }
 

@@ -97,3 +97,16 @@ long support_damage(const uint8_t *bytes, size_t n, SupportTry try, void *ctx) {
   print_message("%ld damaged files, %ld accepted\n", n_loads, n_accepted);
   return n_accepted;
 }
+
+void *support_column(const DhcDataset *d, const char *name) {
+  const DhcField *f = dhc_dataset_field(d, name);
+  assert_non_null(f);
+  uint8_t *all = malloc((size_t)(d->n_examples * f->example_bytes) + 1);
+  assert_non_null(all);
+  for (int64_t i = d->n_examples - 1; i >= 0; i--) {
+    void *to[64] = {NULL};
+    to[f - d->fields] = all + i * f->example_bytes;
+    assert_ok(dhc_dataset_read(d, i, to));
+  }
+  return all;
+}

@@ -19,6 +19,8 @@ void support_drop(const char *path);
 /* folder/name into path; returns path. */
 char *support_join(char path[512], const char *folder, const char *name);
 void support_write(const char *path, const void *bytes, size_t n);
+/* The examples of a field one after the other, malloc'd; read one by one, from the last to the first. */
+void *support_column(const DhcDataset *d, const char *name);
 /* malloc'd contents. */
 uint8_t *support_read(const char *path, size_t *n);
 
