@@ -10,6 +10,9 @@
  *   pipeline.c  entry -> differentiated, clean, fused, planned, compiled (one step a line)
  *   program.c   a set of entries over one set of segments; runs
  *   exec.c      a compiled entry in the program's memory: inputs in, results out
+ *   call.c      prepared calls
+ *   share.c     programs over another one's weights
+ *   entry.c     what entries take and give
  *   weights.c   placement in segments, load, save
  *   unused.c    what a weights file holds beside the model's tensors
  *   transplant.c  values of another model's weights, where they fit
@@ -22,6 +25,8 @@
  *               doors in train/train.h, one run from inside in train/trainer.h */
 #ifndef DHC_API_API_H
 #define DHC_API_API_H
+
+#include <pthread.h>
 
 #include "api/args.h"
 #include "api/doors.h"
@@ -39,6 +44,7 @@
 enum { API_MAX_ROOTS = 8, API_MAX_ENTRIES = 16, API_MAX_RANGES = 8 };
 
 struct dhc_session {
+  pthread_mutex_t *lock; /* its calls take turns; recursive, children have their parent's */
   DhcBlocks *blocks; /* of regions that have ended; lent to children: what a variant leaves serves the next */
   DhcArena arena;
   DhcStrings strings;
@@ -78,6 +84,9 @@ void explain_after(dhc_model *m, const struct Version *v, const bool *made);
 dhc_status seen_open(struct SeenKernels **out) DHC_MUST_USE;
 void seen_close(struct SeenKernels *s);
 
+/* NULL: no session. */
+void session_lock(dhc_session *s);
+void session_unlock(dhc_session *s);
 /* Opens the device and the compiler when they are first needed. */
 dhc_status session_device(dhc_session *s, DhcDevice **out) DHC_MUST_USE;
 dhc_status session_makes_objects(const dhc_session *s) DHC_MUST_USE; /* a usage error where its backend makes none */
@@ -109,6 +118,7 @@ struct dhc_model {
   uint8_t from[32]; /* digest of its texts and settings (kept.c) */
   DhcFileNumbers files; /* its texts among the session's: what it was read from, then its settings */
   int said;         /* messages of the session when it was open */
+  struct EntryTypes *types;  /* entries that callers asked about (entry.c) */
   const char *const *report; /* patterns of taps that runs of `loss` give as results, or NULL */
 };
 
@@ -250,7 +260,9 @@ typedef struct HostCopy {
 struct dhc_program {
   dhc_model *m;
   DhcCharge charge;   /* against the session's budget */
-  DhcProg *run;       /* all memory, on the session's device */
+  DhcProg *run;       /* all memory, on the session's device or its own */
+  DhcDevice *device;  /* of a program that shares another's weights and runs beside it, with its pool; else NULL */
+  DhcPool *pool;
   bool states_loaded; /* from a file: none begins anew by itself */
   Entry entries[API_MAX_ENTRIES];
   int n_entries;
@@ -304,6 +316,10 @@ dhc_status program_guards(dhc_session *s, const Version *v, const int64_t *symbo
 dhc_status ablate_version(dhc_program *p, Entry *e, Version *base, Version **out) DHC_MUST_USE;
 /* Whether the version is for these inputs. */
 bool program_fits(const Version *v, const Entry *e, const dhc_tensor *in, int n_in);
+/* The version of entry number `index` for these inputs, compiled, loaded, states there, bound to what they make its symbols. */
+dhc_status program_bound(dhc_program *p, int index, const dhc_tensor *in, int n_in, int64_t *symbols, Version **out) DHC_MUST_USE;
+/* DHC_E_USAGE: `what` writes weights, which are another program's. */
+dhc_status program_owns(const dhc_program *p, const char *what) DHC_MUST_USE;
 /* Version of an entry for these inputs, made if new. */
 dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) DHC_MUST_USE;
 

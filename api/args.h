@@ -21,6 +21,9 @@ dhc_status args_null(const char *function, const char *argument) DHC_MUST_USE;
 /* A tensor that can be read: named, of a known dtype, rank 0 to 8, no size negative, its bytes
  * countable and, where there are any, there. DHC_E_USAGE says what is wrong. */
 dhc_status args_tensor(const dhc_tensor *t) DHC_MUST_USE;
+/* The same without the data. */
+dhc_status args_form(const dhc_tensor *t, int64_t *bytes) DHC_MUST_USE;
+dhc_status args_forms(const char *function, const dhc_tensor *t, int n) DHC_MUST_USE;
 dhc_status args_tensors(const char *function, const dhc_tensor *t, int n) DHC_MUST_USE;
 
 #endif

@@ -18,13 +18,21 @@ static int64_t room(const dhc_session *s) {
 
 static dhc_status run_out(dhc_session *s, const DhcGuard *g) {
   if (s) s->spent = true;
+  session_unlock(s);
   return dhc_guard_status(g);
+}
+
+static bool enter(dhc_session *s) {
+  session_lock(s);
+  if (!s || !s->spent) return true;
+  session_unlock(s);
+  return false;
 }
 
 #define DOOR(session, call)                                         \
   do {                                                              \
     dhc_session *session_ = (session);                              \
-    if (session_ && session_->spent) return spent();                \
+    if (!enter(session_)) return spent();                           \
     DhcGuard guard_;                                                \
     dhc_guard_enter(&guard_);                                       \
     if (session_) dhc_guard_room(&guard_, room(session_));          \
@@ -32,6 +40,7 @@ static dhc_status run_out(dhc_session *s, const DhcGuard *g) {
     if (setjmp(guard_.at)) return run_out(session_, &guard_);       \
     dhc_status door_ = (call);                                      \
     dhc_guard_leave(&guard_);                                       \
+    session_unlock(session_);                                       \
     return door_;                                                   \
   } while (0)
 
@@ -131,6 +140,30 @@ dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs, 
 
 dhc_status dhc_program_plan(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs) {
   DOOR(p ? p->m->s : NULL, api_program_plan(p, index, inputs, n_inputs));
+}
+
+dhc_status dhc_program_share(dhc_program *of, int threads, dhc_program **out) {
+  if (out) *out = NULL;
+  DOOR(of ? of->m->s : NULL, api_program_share(of, threads, out));
+}
+
+dhc_status dhc_model_signature(dhc_model *m, const char *entry, const dhc_entry_info **out) {
+  if (out) *out = NULL;
+  DOOR(m ? m->s : NULL, api_model_signature(m, entry, out));
+}
+
+dhc_status dhc_call_open(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs, dhc_call **out) {
+  if (out) *out = NULL;
+  DOOR(p ? p->m->s : NULL, api_call_open(p, index, inputs, n_inputs, out));
+}
+
+dhc_status call_begin(dhc_call *c) {
+  DOOR(call_session(c), api_call_begin(c));
+}
+
+dhc_status dhc_call_run(dhc_call *c, const void *const *inputs, void *const *results) {
+  if (call_is_apart(c)) DHC_GUARDED(api_call_run(c, inputs, results));
+  DOOR(call_session(c), api_call_run(c, inputs, results));
 }
 
 dhc_status dhc_program_check(dhc_program *p, int index) {

@@ -31,6 +31,15 @@ dhc_status api_program_set_scalar(dhc_program *p, const char *name, double v) DH
 dhc_status api_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs,
                            const dhc_tensor **results, int *n_results) DHC_MUST_USE;
 dhc_status api_program_plan(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs) DHC_MUST_USE;
+dhc_status api_program_share(dhc_program *of, int threads, dhc_program **out) DHC_MUST_USE;
+dhc_status api_model_signature(dhc_model *m, const char *entry, const dhc_entry_info **out) DHC_MUST_USE;
+dhc_status api_call_open(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs, dhc_call **out) DHC_MUST_USE;
+dhc_status api_call_run(dhc_call *c, const void *const *inputs, void *const *results) DHC_MUST_USE;
+/* What of a run is not to be done beside other calls of the session: states begin, the image is kept. A door of its own. */
+dhc_status call_begin(dhc_call *c) DHC_MUST_USE;
+dhc_status api_call_begin(dhc_call *c) DHC_MUST_USE;
+dhc_session *call_session(const dhc_call *c); /* NULL: of NULL */
+bool call_is_apart(const dhc_call *c);        /* it may run beside other calls of the session */
 dhc_status api_program_check(dhc_program *p, int index) DHC_MUST_USE;
 dhc_status api_program_save_state(dhc_program *p, const char *path) DHC_MUST_USE;
 dhc_status api_program_load_state(dhc_program *p, const char *path) DHC_MUST_USE;

@@ -10,6 +10,7 @@ typedef struct Generator {
   const dhc_generate_options *o;
   dhc_program *p;
   int stream, step;  /* entries */
+  dhc_call *next;    /* of `step` */
   const char *input; /* name of the tokens */
   int64_t vocabulary;
   float *logits;     /* of the last position */
@@ -49,12 +50,24 @@ static dhc_status keep_logits(Generator *g, const dhc_tensor *r, int64_t n) {
   return dhc_status_ok();
 }
 
-static dhc_status run(Generator *g, int entry, const int64_t *tokens, int64_t n) {
-  dhc_tensor in = {.name = g->input, .dtype = DHC_I64, .rank = 2, .dim = {1, n}, .data = (void *)(uintptr_t)tokens};
+static dhc_tensor tokens_of(const Generator *g, const int64_t *tokens, int64_t n) {
+  return (dhc_tensor){.name = g->input, .dtype = DHC_I64, .rank = 2, .dim = {1, n}, .data = (void *)(uintptr_t)tokens};
+}
+
+static dhc_status run_prompt(Generator *g) {
+  dhc_tensor in = tokens_of(g, g->o->prompt, g->o->n_prompt);
   const dhc_tensor *res;
   int n_res;
-  DHC_TRY(dhc_program_run(g->p, entry, &in, 1, &res, &n_res));
-  return keep_logits(g, &res[0], n);
+  DHC_TRY(dhc_program_run(g->p, g->stream, &in, 1, &res, &n_res));
+  return keep_logits(g, &res[0], g->o->n_prompt);
+}
+
+static dhc_status run_step(Generator *g, int64_t token) {
+  const void *data = &token;
+  dhc_tensor in = tokens_of(g, NULL, 1);
+  if (!g->next) DHC_TRY(dhc_call_open(g->p, g->step, &in, 1, &g->next));
+  DHC_TRY(dhc_call_run(g->next, &data, NULL));
+  return keep_logits(g, dhc_call_results(g->next, NULL), 1);
 }
 
 static dhc_status open_program(Generator *g) {
@@ -75,7 +88,7 @@ static dhc_status steps(Generator *g, dhc_generate_result *out) {
     if (token < 0) return dhc_status_make(DHC_E_NUMERIC, "token %lld: the logits are not finite", (long long)out->n_tokens + 1);
     out->n_tokens++;
     if (o->token && !o->token(o->ctx, token)) return dhc_status_ok();
-    if (out->n_tokens < o->n_tokens) DHC_TRY(run(g, g->step, &token, 1));
+    if (out->n_tokens < o->n_tokens) DHC_TRY(run_step(g, token));
   }
   return dhc_status_ok();
 }
@@ -86,7 +99,7 @@ static dhc_status generate(Generator *g, dhc_generate_result *out) {
     return dhc_status_make(DHC_E_USAGE, "the temperature is %g: it must be finite and not negative", g->o->temperature);
   DHC_TRY(open_program(g));
   double t0 = session_now_ms();
-  DHC_TRY(run(g, g->stream, g->o->prompt, g->o->n_prompt));
+  DHC_TRY(run_prompt(g));
   double t1 = session_now_ms();
   dhc_status st = steps(g, out);
   out->prompt_seconds = (t1 - t0) / 1e3;
@@ -98,6 +111,7 @@ static void drop(void *what) {
   Generator *g = what;
   free(g->logits);
   free(g->order);
+  dhc_call_close(g->next);
   dhc_program_close(g->p);
 }
 

@@ -72,6 +72,7 @@ dhc_status api_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_
 /* Room for the moments of the recipe's optimiser, which are there before the first step is
  * compiled: a checkpoint may be read into it. */
 static dhc_status add_states(dhc_program *p) {
+  DHC_TRY(program_owns(p, "training"));
   const dhc_layout *l = pipeline_layout(p->m, true);
   if (!l) return session_errors(p->m->s);
   DHC_TRY(budget_program(p, l, true));
@@ -120,13 +121,18 @@ dhc_status api_program_add(dhc_program *p, const char *entry, dhc_mode mode, int
 
 void dhc_program_close(dhc_program *p) {
   if (!p) return;
+  dhc_session *s = p->m->s;
+  session_lock(s);
   dhc_budget_release(&p->m->s->budget, &p->charge);
   exec_close(p);
   step_close(p);
   if (p->look) dhc_prog_unload(p->look->loaded);
   dhc_prog_close(p->run);
+  dhc_device_close(p->device);
+  if (p->pool) dhc_pool_free(p->pool);
   dhc_arena_fini(&p->arena);
   free(p);
+  session_unlock(s);
 }
 
 /* ---- versions -------------------------------------------------------------------- */
@@ -317,8 +323,7 @@ static dhc_status prepare(dhc_program *p, const Version *v, const Inputs *x, con
   return v->image->n_begins ? state_prepare(p, v, symbols) : dhc_status_ok();
 }
 
-static dhc_status plan_version(dhc_program *p, Version *v, const dhc_tensor *in, int n_in) {
-  int64_t symbols[DHC_IMAGE_MAX_SYMBOLS];
+static dhc_status plan_version(dhc_program *p, Version *v, const dhc_tensor *in, int n_in, int64_t *symbols) {
   DhcArena scratch;
   dhc_arena_init(&scratch);
   Inputs x = inputs_make(v->image, in, n_in, &scratch);
@@ -353,18 +358,24 @@ static dhc_status make_ready(dhc_program *p, Version *v) {
 static dhc_status ready_version(dhc_program *p, int index, const dhc_tensor *in, int n_in, Version **out) {
   if (index < 0 || index >= p->n_entries) return dhc_status_make(DHC_E_USAGE, "program has no entry number %d", index);
   Entry *e = &p->entries[index];
+  if (e->mode == DHC_MODE_TRAIN) DHC_TRY(program_owns(p, "training"));
   DHC_TRY(check_names(e, in, n_in));
   DHC_TRY(program_version(p, e, in, n_in, out));
   if (p->ablation) DHC_TRY(ablate_version(p, e, *out, out));
   return make_ready(p, *out);
 }
 
+dhc_status program_bound(dhc_program *p, int index, const dhc_tensor *in, int n_in, int64_t *symbols, Version **out) {
+  DHC_TRY(ready_version(p, index, in, n_in, out));
+  return plan_version(p, *out, in, n_in, symbols);
+}
+
 dhc_status api_program_plan(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs) {
+  int64_t symbols[DHC_IMAGE_MAX_SYMBOLS];
   Version *v;
   NEED(p);
   DHC_TRY(args_tensors(__func__, inputs, n_inputs));
-  DHC_TRY(ready_version(p, index, inputs, n_inputs, &v));
-  return plan_version(p, v, inputs, n_inputs);
+  return program_bound(p, index, inputs, n_inputs, symbols, &v);
 }
 
 dhc_status api_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs, const dhc_tensor **results,

@@ -161,6 +161,25 @@ static dhc_status open_apart(dhc_session *s) {
   return session_compiler(s, &compiler);
 }
 
+void session_lock(dhc_session *s) {
+  if (s && s->lock) pthread_mutex_lock(s->lock);
+}
+
+void session_unlock(dhc_session *s) {
+  if (s && s->lock) pthread_mutex_unlock(s->lock);
+}
+
+static dhc_status make_lock(dhc_session *s) {
+  pthread_mutexattr_t a;
+  s->lock = malloc(sizeof *s->lock);
+  if (!s->lock) return dhc_status_memory((long long)sizeof *s->lock, "a session");
+  pthread_mutexattr_init(&a);
+  pthread_mutexattr_settype(&a, PTHREAD_MUTEX_RECURSIVE);
+  pthread_mutex_init(s->lock, &a);
+  pthread_mutexattr_destroy(&a);
+  return dhc_status_ok();
+}
+
 static void close_session(void *s) {
   dhc_session_close(s);
 }
@@ -182,7 +201,8 @@ dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) {
   s->diags.sources = &s->sources;
   s->warn = (DhcWarn){s, emit_warning};
   find_roots(s);
-  dhc_status st = choose_backend(s);
+  dhc_status st = make_lock(s);
+  if (st.code == DHC_OK) st = choose_backend(s);
   if (st.code == DHC_OK) st = choose_compute(s);
   if (st.code == DHC_OK) st = choose_bounds(s);
   char why[400];
@@ -274,6 +294,8 @@ void dhc_session_close(dhc_session *s) {
     if (s->store) dhc_store_close(s->store);
     if (s->pool) dhc_pool_free(s->pool);
     seen_close(s->seen);
+    if (s->lock) pthread_mutex_destroy(s->lock);
+    free(s->lock);
   }
   dhc_arena_fini(&s->arena);
   if (!s->lent) dhc_blocks_free(s->blocks);

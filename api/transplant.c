@@ -138,6 +138,7 @@ dhc_status api_program_transplant(dhc_program *p, const char *path,
                                   void (*row)(void *ctx, dhc_transplant_kind kind, const char *name, const char *why), void *ctx) {
   NEED(p);
   NEED(path);
+  DHC_TRY(program_owns(p, "loading weights"));
   DhcSafetensors *file;
   DHC_TRY(dhc_safetensors_open_weights(path, &file));
   Transplant t = {.p = p, .file = file, .row = row, .ctx = ctx};

@@ -67,6 +67,7 @@ dhc_status api_program_set(dhc_program *p, const dhc_tensor *t) {
   DHC_TRY(args_tensor(t));
   int state = state_slot(p, t->name);
   if (state >= 0) return state_set(p, state, t);
+  DHC_TRY(program_owns(p, "writing a tensor"));
   Place at;
   DHC_TRY(find_place(p, t->name, &at));
   DHC_TRY(check_shape(t, at.slot));
@@ -114,6 +115,7 @@ dhc_status weights_begin(dhc_program *p, bool tables_only) {
 
 dhc_status api_program_init(dhc_program *p, uint64_t seed) {
   NEED(p);
+  DHC_TRY(program_owns(p, "initialising weights"));
   DHC_TRY(dhc_program_set_scalar(p, DHC_NAME_SEED, (double)seed));
   dhc_status st = weights_begin(p, false);
   dhc_program_reset(p);
@@ -249,6 +251,7 @@ dhc_status weights_read_range(dhc_program *p, const DhcSafetensors *file, int i)
 dhc_status api_program_load(dhc_program *p, const char *path, bool partial) {
   NEED(p);
   NEED(path);
+  DHC_TRY(program_owns(p, "loading weights"));
   DhcSafetensors *file;
   DHC_TRY(dhc_safetensors_open_weights(path, &file));
   dhc_status st = weights_read(p, file, "", DHC_WEIGHTS, partial, true);

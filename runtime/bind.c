@@ -350,6 +350,18 @@ void dhc_bound_free(DhcBound *b) {
   free(b);
 }
 
+void dhc_bound_lend(DhcBound *b, const int32_t *number) {
+  const dhc_plan *plan = b->plan;
+  BoundRef *ref = b->refs;
+  for (int32_t i = 0; i < plan->n_items; i++) {
+    for (int32_t r = 0; r < plan->items[i].n_refs; r++, ref++) {
+      int32_t buffer = plan->items[i].refs[r].buffer;
+      while (plan->buffers[buffer].alias >= 0) buffer = plan->buffers[buffer].alias;
+      if (number[buffer] >= 0) ref->segment = number[buffer];
+    }
+  }
+}
+
 int64_t dhc_bound_segment_bytes(const DhcBound *b, int segment) {
   return b->segment_bytes[segment];
 }

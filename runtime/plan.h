@@ -33,6 +33,9 @@ dhc_status dhc_plan_bind(const dhc_plan *plan, const dhc_kernel *const *kernels,
 dhc_status dhc_plan_bind_at(const dhc_plan *plan, const dhc_kernel *const *kernels, const int64_t *symbols, int workers,
                             const int64_t *place, DhcBound **out) DHC_MUST_USE;
 void dhc_bound_free(DhcBound *bound);
+/* Buffer i, and whatever shares its memory, lies from here on at its offset from base[number[i]] where that is not
+ * negative: base then has more elements than segments. */
+void dhc_bound_lend(DhcBound *bound, const int32_t *number);
 
 /* Bytes an segment needs for this binding, a multiple of 64, or 0. */
 int64_t dhc_bound_segment_bytes(const DhcBound *bound, int segment);

@@ -63,28 +63,56 @@ static dhc_status need(DhcProg *p, int segment, int64_t bytes) {
   return st;
 }
 
-dhc_status dhc_prog_open(DhcDevice *device, const dhc_layout *layout, DhcProg **out) {
+/* The owner's. */
+static bool shared(const DhcProg *p, int segment) {
+  return p->owner && (segment == DHC_SEGMENT_WEIGHTS || segment == DHC_SEGMENT_BUFFERS);
+}
+
+static dhc_status open_prog(DhcDevice *device, DhcProg *owner, const dhc_layout *layout, DhcProg **out) {
   DhcProg *p = calloc(1, sizeof *p);
   if (!p) return dhc_status_memory((long long)sizeof *p, "a program");
   DhcDeviceInfo info;
   device->ops->describe(device, &info);
   p->device = device;
+  p->owner = owner;
   p->workers = info.workers;
   p->layout = layout;
   p->weights = DHC_WEIGHTS;
   p->fresh = -1;
+  pthread_mutex_init(&p->lock, NULL);
   p->states = calloc((size_t)layout->n_slots + 1, sizeof *p->states);
   dhc_status st = p->states ? dhc_status_ok() : dhc_status_memory((long long)sizeof *p->states * layout->n_slots, "a program");
-  if (st.code == DHC_OK) st = need(p, DHC_SEGMENT_WEIGHTS, layout->bytes[DHC_SEGMENT_WEIGHTS]);
-  if (st.code == DHC_OK) st = need(p, DHC_SEGMENT_BUFFERS, layout->bytes[DHC_SEGMENT_BUFFERS]);
+  for (int a = 0; st.code == DHC_OK && a < DHC_N_SEGMENTS; a++) {
+    if (a != DHC_SEGMENT_WEIGHTS && a != DHC_SEGMENT_BUFFERS) continue;
+    if (!owner) st = need(p, a, layout->bytes[a]);
+    if (owner) dhc_prog_settle(owner, a);
+    if (owner) p->segment[a] = owner->segment[a];
+    if (owner) p->held[a] = owner->held[a];
+  }
   if (st.code == DHC_OK) st = need(p, DHC_SEGMENT_SCALARS, SCALAR_BYTES * DHC_PROG_MAX_SCALARS);
-  if (st.code == DHC_OK && layout->n_ranges) st = dhc_prog_extend(p, layout);
+  if (st.code == DHC_OK && layout->n_ranges && !owner) st = dhc_prog_extend(p, layout);
   if (st.code != DHC_OK) {
     dhc_prog_close(p);
     return st;
   }
   *out = p;
   return st;
+}
+
+dhc_status dhc_prog_open(DhcDevice *device, const dhc_layout *layout, DhcProg **out) {
+  return open_prog(device, NULL, layout, out);
+}
+
+dhc_status dhc_prog_share(DhcProg *of, DhcDevice *device, DhcProg **out) {
+  DHC_TRY(open_prog(device, of->owner ? of->owner : of, of->layout, out));
+  memcpy((*out)->scalar_names, of->scalar_names, sizeof of->scalar_names);
+  memcpy((*out)->scalars, of->scalars, sizeof of->scalars);
+  (*out)->n_scalars = of->n_scalars;
+  return dhc_status_ok();
+}
+
+bool dhc_prog_shares(const DhcProg *p) {
+  return p->owner != NULL;
 }
 
 static dhc_status more_states(DhcProg *p, const dhc_layout *layout) {
@@ -99,7 +127,7 @@ static dhc_status more_states(DhcProg *p, const dhc_layout *layout) {
 
 dhc_status dhc_prog_extend(DhcProg *p, const dhc_layout *layout) {
   DHC_TRY(more_states(p, layout));
-  bool begins = layout->n_ranges && !p->segment[DHC_SEGMENT_MOMENTS];
+  bool begins = layout->n_ranges && !p->owner && !p->segment[DHC_SEGMENT_MOMENTS];
   if (begins) DHC_TRY(need(p, DHC_SEGMENT_MOMENTS, layout->bytes[DHC_SEGMENT_MOMENTS]));
   p->layout = layout;
   if (!begins) return dhc_status_ok();
@@ -112,7 +140,9 @@ dhc_status dhc_prog_extend(DhcProg *p, const dhc_layout *layout) {
 
 void dhc_prog_close(DhcProg *p) {
   if (!p) return;
-  for (int a = 0; a <= DHC_SCRATCH; a++) p->device->ops->free(p->device, p->segment[a]);
+  for (int a = 0; a <= DHC_SCRATCH; a++)
+    if (!shared(p, a)) p->device->ops->free(p->device, p->segment[a]);
+  pthread_mutex_destroy(&p->lock);
   free(p->states);
   free(p);
 }
@@ -156,7 +186,7 @@ static void forget_bindings(DhcLoaded *l) {
 void dhc_prog_unload(DhcLoaded *l) {
   if (!l) return;
   forget_bindings(l);
-  l->p->device->ops->free(l->p->device, l->panels);
+  dhc_prog_drop_panels(l);
   l->p->device->ops->free(l->p->device, l->io);
   free(l->kernels);
   free(l->place);
@@ -182,7 +212,7 @@ static dhc_status place_of(DhcProg *p, const dhc_image_tensor *t, int64_t *at) {
   }
 }
 
-static dhc_status enter_places(DhcLoaded *l) {
+dhc_status dhc_prog_enter_places(DhcLoaded *l) {
   for (int32_t i = 0; i < l->image->n_params; i++) {
     const dhc_image_tensor *t = &l->image->tensors[i];
     if (t->buffer >= 0) DHC_TRY(place_of(l->p, t, &l->place[t->buffer]));
@@ -219,7 +249,7 @@ dhc_status dhc_prog_load(DhcProg *p, const dhc_image *im, DhcLoaded **out) {
   for (int32_t i = 0; st.code == DHC_OK && i < plan->n_kernels; i++) l->kernels[i] = &im->kernels[i];
   for (int32_t i = 0; st.code == DHC_OK && i < plan->n_buffers; i++) l->place[i] = -1;
   if (st.code == DHC_OK) st = add_scalars(p, im);
-  if (st.code == DHC_OK) st = enter_places(l);
+  if (st.code == DHC_OK) st = dhc_prog_enter_places(l);
   if (st.code != DHC_OK) {
     dhc_prog_unload(l);
     return st;
@@ -274,36 +304,13 @@ static dhc_status bind(DhcLoaded *l, const int64_t *symbols, Binding **out) {
   return st;
 }
 
-/* ---- packed weights ------------------------------------------------------------------------- */
+/* ---- running ---------------------------------------------------------------------------------- */
 
 static DhcDevicePtr buffer_at(const Binding *b, const DhcLoaded *l, int32_t buffer) {
   return b->base[l->image->plan.buffers[buffer].segment] + (uint64_t)dhc_bound_buffer_offset(b->bound, buffer);
 }
 
-static dhc_status pack(const DhcLoaded *l, const Binding *b, const dhc_panel *x) {
-  DhcDevice *d = l->p->device;
-  int64_t weight = l->p->layout->slots[l->image->tensors[x->tensor].place].at;
-  return d->ops->pack(d, buffer_at(b, l, x->buffer), b->base[DHC_SEGMENT_WEIGHTS] + (uint64_t)weight, x);
-}
-
-/* Packs the entry's weights anew if they may have changed since the last run. */
-static dhc_status pack_panels(DhcLoaded *l, Binding *b) {
-  DhcProg *p = l->p;
-  const dhc_image *im = l->image;
-  if (!im->n_panels) return dhc_status_ok();
-  if (!l->panels) DHC_TRY(p->device->ops->alloc(p->device, dhc_bound_segment_bytes(b->bound, DHC_SEGMENT_PANELS), &l->panels));
-  b->base[DHC_SEGMENT_PANELS] = l->panels;
-  if (l->packed_from == b->base[DHC_SEGMENT_WEIGHTS] && l->packed == p->version) return dhc_status_ok();
-  l->packed_from = 0;
-  for (int32_t i = 0; i < im->n_panels; i++) DHC_TRY(pack(l, b, &im->panels[i]));
-  l->packed_from = b->base[DHC_SEGMENT_WEIGHTS];
-  l->packed = p->version;
-  return dhc_status_ok();
-}
-
-/* ---- running ---------------------------------------------------------------------------------- */
-
-static dhc_status put_scalars(const DhcLoaded *l) {
+dhc_status dhc_prog_put_scalars(const DhcLoaded *l) {
   DhcProg *p = l->p;
   const dhc_image *im = l->image;
   char block[SCALAR_BYTES * DHC_PROG_MAX_SCALARS] = {0};
@@ -334,7 +341,7 @@ static dhc_status put_inputs(const DhcLoaded *l, const Binding *b, const DhcTens
     DHC_TRY(in[i] ? dhc_device_put(d, at, t->dtype, in[i]->data, in[i]->dtype, n)
                   : dhc_device_set(d, at, t->dtype, t->absent == DHC_ABSENT_ONES ? 1 : 0, n));
   }
-  return put_scalars(l);
+  return dhc_prog_put_scalars(l);
 }
 
 static bool writes_weights(const dhc_image *im) {
@@ -358,7 +365,7 @@ static dhc_status need_io(DhcLoaded *l, const Binding *b) {
 }
 
 /* Memory for all that the run shares with others; where each segment lies then. */
-static dhc_status find_bases(DhcLoaded *l, Binding *b) {
+dhc_status dhc_prog_find_bases(DhcLoaded *l, Binding *b) {
   DhcProg *p = l->p;
   DHC_TRY(need(p, DHC_SEGMENT_WORK, dhc_bound_segment_bytes(b->bound, DHC_SEGMENT_WORK)));
   DHC_TRY(need_io(l, b));
@@ -369,7 +376,7 @@ static dhc_status find_bases(DhcLoaded *l, Binding *b) {
   touch(p, DHC_SEGMENT_WORK);
   memcpy(base, p->segment, sizeof base);
   base[DHC_SEGMENT_WEIGHTS] = dhc_prog_range(p, p->weights);
-  base[DHC_SEGMENT_PANELS] = l->panels;
+  base[DHC_SEGMENT_PANELS] = l->panels ? l->panels->at : 0;
   if (l->apart) base[DHC_SEGMENT_IO] = l->io;
   if (memcmp(base, b->base, sizeof base)) forget_prepared(l, b);
   memcpy(b->base, base, sizeof base);
@@ -390,7 +397,7 @@ dhc_status dhc_prog_bind(DhcLoaded *l, const int64_t *symbols) {
   Binding *b;
   if (l->places != l->p->places) { /* states have moved, which no earlier binding knows */
     forget_bindings(l);
-    DHC_TRY(enter_places(l));
+    DHC_TRY(dhc_prog_enter_places(l));
   }
   return bind(l, symbols, &b);
 }
@@ -399,16 +406,12 @@ void dhc_prog_set_apart(DhcLoaded *l) {
   l->apart = true;
 }
 
-bool dhc_prog_packed(const DhcLoaded *l) {
-  return l->panels != 0;
-}
-
 dhc_status dhc_prog_run(DhcLoaded *l, const DhcTensorView *const *in, const int64_t *symbols, const DhcItemHook *hook) {
   DhcProg *p = l->p;
   DHC_TRY(dhc_prog_bind(l, symbols));
   Binding *b = l->bindings;
-  DHC_TRY(find_bases(l, b));
-  DHC_TRY(pack_panels(l, b));
+  DHC_TRY(dhc_prog_find_bases(l, b));
+  DHC_TRY(dhc_prog_pack(l, b));
   DHC_TRY(put_inputs(l, b, in));
   if (writes_weights(l->image)) dhc_prog_changed(p, true);
   DHC_TRY(run(l, b, hook));

@@ -16,6 +16,11 @@ typedef struct DhcLoaded DhcLoaded;
 /* The layout is borrowed. Memory for moments comes with the first layout that has some. */
 dhc_status dhc_prog_open(DhcDevice *device, const dhc_layout *layout, DhcProg **out) DHC_MUST_USE;
 void dhc_prog_close(DhcProg *p);
+/* A program on the weights and buffers of `of`, which outlives it, with states, scalars and all that a run needs of its own,
+ * on a device that sees `of`'s memory: another thread may run it. It has no moments, and nobody writes weights through
+ * it, or otherwise while it runs. Loading and binding (dhc_prog_hold included) are not to happen in two such programs at a time. */
+dhc_status dhc_prog_share(DhcProg *of, DhcDevice *device, DhcProg **out) DHC_MUST_USE;
+bool dhc_prog_shares(const DhcProg *p);
 /* A layout that agrees with the present one in all that this has, and may have more states, or ranges where there
  * were none: moments begin as dhc_prog_begin_ranges leaves it. */
 dhc_status dhc_prog_extend(DhcProg *p, const dhc_layout *layout) DHC_MUST_USE;
@@ -74,6 +79,7 @@ dhc_status dhc_prog_arrange_states(DhcProg *p, const DhcWantState *want) DHC_MUS
 /* Bytes of all states then. */
 dhc_status dhc_prog_states_bytes(const DhcProg *p, const DhcWantState *want, int64_t *bytes) DHC_MUST_USE;
 void dhc_prog_reset_states(DhcProg *p); /* none is live */
+int64_t dhc_prog_begun(const DhcProg *p); /* another number whenever states have begun or been reset */
 /* What a run of the image at these sizes needs: want[slot].in for states that are not live. DHC_E_INPUT
  * where a live one has another size. *n counts the new ones. */
 dhc_status dhc_prog_wanted_states(const DhcLoaded *l, const int64_t *symbols, DhcWantState *want, int32_t *n) DHC_MUST_USE;
@@ -89,6 +95,8 @@ void dhc_prog_unload(DhcLoaded *l);
  * known then. A run does it by itself. */
 dhc_status dhc_prog_bind(DhcLoaded *l, const int64_t *symbols) DHC_MUST_USE;
 bool dhc_prog_packed(const DhcLoaded *l); /* there is memory for packed weights */
+/* After dhc_prog_bind: takes what memory it has in common with programs that share its weights. A run does it by itself. */
+dhc_status dhc_prog_hold(DhcLoaded *l) DHC_MUST_USE;
 /* Its inputs and results get memory of their own, so that the results of other images' last runs stay where they are.
  * Before its first run. */
 void dhc_prog_set_apart(DhcLoaded *l);
@@ -98,6 +106,19 @@ void dhc_prog_set_apart(DhcLoaded *l);
 dhc_status dhc_prog_run(DhcLoaded *l, const DhcTensorView *const *in, const int64_t *symbols, const DhcItemHook *hook) DHC_MUST_USE;
 /* Result i of the last run: name, dtype, shape, bytes; data NULL. *at: where it lies. */
 dhc_status dhc_prog_result(const DhcLoaded *l, int32_t i, DhcTensorView *out, DhcDevicePtr *at) DHC_MUST_USE;
+
+/* ---- runs made ready (program_ready.c) ------------------------------------------------------------ */
+
+/* A run of one choice of sizes, whose inputs and results may be the caller's memory: on a device that shows its memory
+ * and takes commands one by one (NULL in *out: this one does not). As long as the loaded image. */
+typedef struct DhcReady DhcReady;
+dhc_status dhc_prog_ready(DhcLoaded *l, const int64_t *symbols, DhcReady **out) DHC_MUST_USE;
+void dhc_ready_free(DhcReady *r);
+/* in: as for dhc_prog_run, of the sizes it was made for; what is of the image's own dtype is read where it is. results[i]
+ * (or results): where result i is to be written, NULL: in the program until its next run; at[i] says where it lies then. */
+/* Of the last run: where result i lies, the required ones behind the others too. */
+void *dhc_ready_result(const DhcReady *r, int32_t i);
+dhc_status dhc_ready_run(DhcReady *r, const DhcTensorView *const *in, void *const *results, void **at) DHC_MUST_USE;
 
 /* Bytes of a segment (of scratch: DHC_N_SEGMENTS) as the last run needs and as is held. */
 int64_t dhc_prog_planned(const DhcLoaded *l, int segment);

@@ -4,6 +4,8 @@
 
 #include "runtime/program.h"
 
+#include <pthread.h>
+
 enum { DHC_SCRATCH = DHC_N_SEGMENTS, SCALAR_BYTES = 8 };
 
 typedef struct State {
@@ -12,7 +14,24 @@ typedef struct State {
   int64_t at; /* byte offset in the STATES segment */
 } State;
 
+/* Packed copies of weights in their order, one for all images that read the same ones: those of a program and of all
+ * that share its weights. */
+typedef struct PanelKey {
+  int64_t slot, width, tag, matrices, rows, cols, at; /* at: byte offset of the copy */
+} PanelKey;
+typedef struct Panels {
+  PanelKey *key;
+  int32_t n, users;
+  int32_t range; /* of weights, or DHC_WEIGHTS */
+  DhcDevicePtr at, from; /* from: weights that they hold, of version `packed` */
+  int64_t packed;
+  struct Panels *next;
+} Panels;
+
 struct DhcProg {
+  struct DhcProg *owner; /* whose weights and buffers these are; NULL: its own */
+  Panels *panels;        /* of the owner */
+  pthread_mutex_t lock;  /* of the owner's panels */
   DhcDevice *device;
   int workers;
   const dhc_layout *layout;
@@ -21,6 +40,7 @@ struct DhcProg {
   bool stale[DHC_N_SEGMENTS + 1]; /* it holds anything yet, where zeros are due: see dhc_prog_settle */
   State *states; /* by slot */
   int64_t places; /* goes up when a state has moved */
+  int64_t begun;  /* goes up when states have begun or been reset */
   const char *scalar_names[DHC_PROG_MAX_SCALARS];
   double scalars[DHC_PROG_MAX_SCALARS];
   char sent[SCALAR_BYTES * DHC_PROG_MAX_SCALARS]; /* the first n_sent bytes of their segment; -1: not known */
@@ -59,9 +79,17 @@ struct DhcLoaded {
   bool apart; /* its inputs and results lie in `io`, of `io_bytes` */
   DhcDevicePtr io;
   int64_t io_bytes;
-  DhcDevicePtr panels;
-  DhcDevicePtr packed_from; /* weights that panels hold, of version `packed` */
-  int64_t packed;
+  Panels *panels; /* NULL: not yet */
 };
+
+/* program.c: memory for all that a run shares with others, where each segment lies then; the numbers it reads; whether
+ * it writes weights; the runtime's own view of a buffer. */
+dhc_status dhc_prog_find_bases(DhcLoaded *l, Binding *b) DHC_MUST_USE;
+dhc_status dhc_prog_put_scalars(const DhcLoaded *l) DHC_MUST_USE;
+dhc_status dhc_prog_enter_places(DhcLoaded *l) DHC_MUST_USE;
+/* program_panels.c: memory for packed weights, of this binding; packs what may have changed; gives it back. */
+dhc_status dhc_prog_find_panels(DhcLoaded *l, const DhcBound *b) DHC_MUST_USE;
+dhc_status dhc_prog_pack(DhcLoaded *l, Binding *b) DHC_MUST_USE;
+void dhc_prog_drop_panels(DhcLoaded *l);
 
 #endif

@@ -15,7 +15,12 @@ const int64_t *dhc_prog_state_dim(const DhcProg *p, int32_t slot) {
   return p->states[slot].dim;
 }
 
+int64_t dhc_prog_begun(const DhcProg *p) {
+  return p->begun;
+}
+
 void dhc_prog_reset_states(DhcProg *p) {
+  p->begun++;
   for (int32_t i = 0; i < p->layout->n_slots; i++) p->states[i].live = false;
 }
 
@@ -83,6 +88,7 @@ dhc_status dhc_prog_arrange_states(DhcProg *p, const DhcWantState *want) {
   bool same = total == p->held[DHC_SEGMENT_STATES] && p->segment[DHC_SEGMENT_STATES];
   for (int32_t i = 0; i < n; i++) same = same && (!is_state(p, i) || p->states[i].at == at[i]);
   if (st.code == DHC_OK && !same) st = move(p, want, at, total);
+  p->begun++;
   for (int32_t i = 0; st.code == DHC_OK && i < n; i++) {
     if (!want[i].in) continue;
     memcpy(p->states[i].dim, want[i].dim, sizeof want[i].dim);

@@ -133,12 +133,13 @@ bool dhc_prog_fresh(const DhcProg *p, int32_t range) {
 }
 
 void dhc_prog_changed(DhcProg *p, bool ranges) {
+  if (p->owner) return; /* who shares weights does not write them */
   p->version++;
   if (ranges) p->ranges_zero = false;
 }
 
 int64_t dhc_prog_version(const DhcProg *p) {
-  return p->version;
+  return p->owner ? p->owner->version : p->version;
 }
 
 void dhc_prog_use_weights(DhcProg *p, int32_t range) {

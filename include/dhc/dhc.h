@@ -5,8 +5,9 @@
  *   program   one or more entries of a model, compiled for a backend, with memory
  *
  * Handles are opaque and owned by the caller; a parent must outlive its children.
- * A session and what hangs off it is used by one thread at a time; separate sessions
- * are independent. No function prints, exits or keeps a global; whatever the caller's locale, numbers
+ * Several threads may use a session and what hangs off it, each its own program (dhc_program_share): calls that
+ * can fail wait for one another, but for those of dhc_call_run; whatever is asked of a handle beside is for one thread
+ * at a time. Separate sessions are independent. No function prints, exits or keeps a global; whatever the caller's locale, numbers
  * are read and written as in "C" (in callbacks too). Functions that can
  * fail return a dhc_status that must be looked at; errors in model files are collected
  * in the session as diagnostics (the status then says how many). A pointer that is NULL where
@@ -166,6 +167,24 @@ DHC_API int64_t dhc_model_n_params(const dhc_model *m); /* elements of all param
 DHC_API int dhc_model_n_entries(const dhc_model *m);
 DHC_API const char *dhc_model_entry_name(const dhc_model *m, int i);
 
+/* What an entry ("forward", "forward.step") takes and gives, as it is written: extents in the entry's symbols. Kept with
+ * the model. Inputs whose rank a call decides have one that is assumed. */
+typedef struct dhc_entry_tensor {
+  const char *name;
+  const char *type;   /* "f32[B, 3, H, W]" */
+  dhc_dtype dtype;    /* of an input: callers may give any of its kind */
+  int rank;
+  const char *dim[8]; /* "B", "3", "2 * L + 1" */
+  int64_t size[8];    /* -1: the symbols decide */
+  bool optional;      /* an input that may be left out */
+} dhc_entry_tensor;
+typedef struct dhc_entry_info {
+  const char *name;
+  int n_inputs, n_results;
+  const dhc_entry_tensor *inputs, *results;
+} dhc_entry_info;
+DHC_API dhc_status dhc_model_signature(dhc_model *m, const char *entry, const dhc_entry_info **out) DHC_MUST_USE;
+
 /* A JSON document about the model: parameters, per layer, entries, and for `entry` (if
  * not NULL) at the given sizes FLOPs, bytes, workspace and kernels. sizes: "B=16,H=32".
  * Caller frees with free(). */
@@ -235,6 +254,11 @@ DHC_API dhc_status dhc_program_open(dhc_model *m, const char *entry, dhc_mode mo
 /* A further entry over the same weights, moments and buffers; its number in *index (or NULL). */
 DHC_API dhc_status dhc_program_add(dhc_program *p, const char *entry, dhc_mode mode,
                                    int *index) DHC_MUST_USE;
+/* A program with the entries of `of`, on its weights and buffers and on copies of its scalars; states and all that a run
+ * needs are its own, and so are `threads` threads (1: the one that calls; of backends other than "cpu": the
+ * session's). `of` outlives it. Weights are written through `of` alone, while none of those that share them runs. An entry
+ * that trains is DHC_E_USAGE when it is run here. */
+DHC_API dhc_status dhc_program_share(dhc_program *of, int threads, dhc_program **out) DHC_MUST_USE;
 /* Its memory serves the session's next program, if that needs about as much: close a variant's before the next is opened. */
 DHC_API void dhc_program_close(dhc_program *p);
 
@@ -276,6 +300,18 @@ DHC_API dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *
 /* All that dhc_program_run does before it runs: with inputs of these shapes the entry is compiled, its memory
  * planned and bound. The first run then only runs. */
 DHC_API dhc_status dhc_program_plan(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs) DHC_MUST_USE;
+/* A prepared call: entry number `index` for inputs of these names, dtypes and shapes (their data is not looked at), compiled
+ * and bound. It is closed before its program. A run of it matches no names and checks no shapes: inputs[i] is what the
+ * i-th of those tensors holds. On backends that run in the host's memory what is of the entry's own dtype is read where it
+ * lies, and result i is written to results[i] where that is not NULL, else (or if `results` is NULL) to the program's memory until its
+ * next run; dhc_call_results describes them, its data set by every run. What an entry gives as it was given may lie
+ * in the input.
+ * Runs of calls of a program that dhc_program_share made on the backend "cpu" go on beside all other calls of the session. */
+typedef struct dhc_call dhc_call;
+DHC_API dhc_status dhc_call_open(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs, dhc_call **out) DHC_MUST_USE;
+DHC_API void dhc_call_close(dhc_call *c);
+DHC_API const dhc_tensor *dhc_call_results(const dhc_call *c, int *n);
+DHC_API dhc_status dhc_call_run(dhc_call *c, const void *const *inputs, void *const *results) DHC_MUST_USE;
 /* Name of the i-th input that entry number `index` takes; NULL behind the last. */
 DHC_API const char *dhc_program_input(const dhc_program *p, int index, int i);
 
