@@ -97,6 +97,18 @@ static bool show_progress(void *ctx, const dhc_train_progress *p) {
   return true;
 }
 
+static void show_begin(void *ctx, const dhc_train_begin *b) {
+  const Progress *pr = ctx;
+  char val[48] = "", classes[32] = "", from[48] = "";
+  if (pr->c->quiet) return;
+  if (b->n_classes) snprintf(classes, sizeof classes, " of %lld classes", (long long)b->n_classes);
+  if (b->n_val) snprintf(val, sizeof val, ", %lld to validate with", (long long)b->n_val);
+  if (b->step) snprintf(from, sizeof from, " from step %lld", (long long)b->step + 1);
+  cli_note(pr->c, "%lld parameters; %lld examples%s to train with%s; %s, lr %.2e, batches of %lld, %lld step%s in %lld epoch%s%s",
+           (long long)b->n_params, (long long)b->n_train, classes, val, b->optimizer, b->lr, (long long)b->batch, (long long)b->steps,
+           b->steps == 1 ? "" : "s", (long long)b->epochs, b->epochs == 1 ? "" : "s", from);
+}
+
 /* A word as a shell takes it. */
 static void put_quoted(FILE *to, const char *word) {
   bool plain = *word && !word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%")];
@@ -188,6 +200,7 @@ static int train(const Cli *c, dhc_session *s, dhc_model *m) {
   Progress pr = {c, isatty(2) && !(term && !strcmp(term, "dumb")), 0, 0, 0, {0}};
   dhc_train_options o = cli_train_options(c);
   o.progress = show_progress;
+  o.begin = show_begin;
   o.ctx = &pr;
   if (c->profile) o.profile = take_row;
   dhc_train_result r = {0};

@@ -13,11 +13,12 @@ typedef struct Field {
   double *real; /* kept as the 16 hex digits of its bits: exact, NaN too, whatever the locale */
   int64_t *whole;
 } Field;
-enum { N_FIELDS = 13 };
+enum { N_FIELDS = 14 };
 
 static void fields(Trainer *t, Field out[N_FIELDS]) {
   const Field all[N_FIELDS] = {
       {"state.best", &t->best, NULL},
+      {"state.best_loss", &t->best_loss, NULL},
       {"state.epoch", NULL, &t->pr.epoch},
       {"state.epoch_loss", &t->epoch_loss, NULL},
       {"state.epoch_metric", &t->epoch_metric, NULL},
@@ -96,6 +97,7 @@ static bool load_fields(Trainer *t, const DhcCheckpoint *c) {
   fields(t, all);
   for (int i = 0; i < N_FIELDS; i++) {
     const char *text = dhc_checkpoint_text(c, all[i].key);
+    if (!text && all[i].real == &t->best_loss) continue; /* of a version before it: NaN, below which no loss is */
     if (!text) return false;
     if (all[i].real && !read_bits(&text, all[i].real)) return false;
     if (all[i].whole) *all[i].whole = strtoll(text, NULL, 10);

@@ -107,6 +107,7 @@ static dhc_status set_up(Trainer *t) {
   t->set = train_settings(t->m, o);
   t->seed = o->seed;
   t->best = -INFINITY;
+  t->best_loss = NAN;
   DHC_TRY(trainer_open_folder(t));
   DHC_TRY(open_data(t));
   DHC_TRY(open_batches(t));
@@ -171,8 +172,9 @@ static dhc_status validate(Trainer *t) {
   t->pr.val_loss = t->val_loss = sums.loss;
   t->pr.val_accuracy = t->val_accuracy = t->metric.entry >= 0 ? sums.metric : NAN;
   double score = t->metric.entry >= 0 ? sums.metric : -sums.loss;
-  if (score > t->best) {
+  if (score > t->best || (score == t->best && sums.loss < t->best_loss)) { /* few examples are soon all right: then the surer weights */
     t->best = score;
+    t->best_loss = sums.loss;
     t->pr.best = true;
     return trainer_save_weights(t, "best.safetensors");
   }
@@ -289,6 +291,14 @@ static void warn_of_defaults(const Trainer *t) {
            t->m->name, t->set.recipe->optimizer, train_lr(&t->set, 0, 1), (long long)t->set.batch, t->set.clip);
 }
 
+static void announce(const Trainer *t) {
+  if (!t->o->begin) return;
+  const dhc_train_begin b = {.n_params = dhc_model_n_params(t->m), .n_train = t->train.n_examples, .n_val = t->val.n_examples,
+                             .n_classes = t->data->n_classes, .step = t->step, .steps = t->steps, .epochs = t->epochs, .batch = t->set.batch,
+                             .optimizer = t->set.recipe->optimizer, .lr = train_lr(&t->set, t->step, t->steps)};
+  t->o->begin(t->o->ctx, &b);
+}
+
 dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result *out) {
   NEED(out);
   *out = (dhc_train_result){0};
@@ -301,6 +311,7 @@ dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result 
   dhc_hold(&t.held, tear_down, &t);
   dhc_status st = set_up(&t);
   if (st.code == DHC_OK) warn_of_defaults(&t);
+  if (st.code == DHC_OK) announce(&t);
   t.t0 = session_now_ms();
   if (st.code == DHC_OK) st = loop(&t);
   st = keep(&t, st);

@@ -97,6 +97,7 @@ typedef struct Trainer {
   DhcCharge charge; /* of data and val_file */
   int64_t steps, epochs, step; /* of the run: steps in all, epochs they take; done so far */
   uint64_t seed;
+  double best_loss; /* of the validation that was best; NaN: none */
   double epoch_loss, epoch_metric, best, val_loss, val_accuracy; /* of the last validation */
   int64_t epoch_n;
   struct DhcEvents *events; /* NULL: not asked for, or not open yet */

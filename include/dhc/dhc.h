@@ -390,8 +390,17 @@ typedef struct dhc_train_progress {
   int n_taps;
 } dhc_train_progress;
 
+/* What a run is about to do, when its data are open and before its first step. */
+typedef struct dhc_train_begin {
+  int64_t n_params;
+  int64_t n_train, n_val, n_classes; /* examples; classes 0 where the data do not say */
+  int64_t step, steps, epochs, batch; /* step: done before, by the run that is gone on with */
+  const char *optimizer;
+  double lr; /* of the next step */
+} dhc_train_begin;
+
 typedef struct dhc_train_options {
-  const char *data;   /* cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE[@LENGTH], tokens:FILE[@LENGTH], scifar:DIR, synth:TASK[:KEY=N,…] */
+  const char *data;   /* images:DIR, cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE[@LENGTH], tokens:FILE[@LENGTH], scifar:DIR, synth:TASK[:KEY=N,…] */
   const char *out;    /* folder for checkpoints and metrics, or NULL */
   int64_t batch, epochs, steps; /* 0: the recipe's; steps alone: as many epochs as they take */
   double lr;          /* 0: the recipe's; else a constant replaces its schedule */
@@ -419,6 +428,7 @@ typedef struct dhc_train_options {
   const char *init_from;      /* weights that a new run begins with where they fit (dhc_program_transplant), listed in
                                * out/init.json; or NULL */
   void (*profile)(void *ctx, const dhc_profile_row *row); /* called at the end for every item of the step's plan, or NULL */
+  void (*begin)(void *ctx, const dhc_train_begin *b); /* called once, or NULL */
 } dhc_train_options;
 
 typedef struct dhc_train_result {

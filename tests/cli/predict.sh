@@ -45,6 +45,8 @@ large=(train means.dhc --data images:p/large --batch 2 --lr 0.01 --quiet)
 "$dhcc" "${large[@]}" --epochs 3 --steps 40 --threads 2 --max-memory 3200000 --out runs/d || fail "few pictures kept"
 "$dhcc" "${large[@]}" --epochs 3 --threads 3 --max-memory 3200000 --out runs/d --resume || fail "gone on with"
 cmp runs/c/last.safetensors runs/d/last.safetensors || fail "weights differ by memory and threads"
+expect 0 "6 parameters; 55 examples of 3 classes to train with, 5 to validate with; adam, lr 1.00e-02, batches of 2, 84 steps in 3 epochs from step 85" \
+  "$dhcc" "${large[@]:0:${#large[@]}-1}" --epochs 3 --out runs/d --resume
 cp -r p/set p/hurt && head -c 60 p/set/train/cat/004.png > p/hurt/train/cat/004.png
 for threads in 1 3; do
   expect 1 "p/hurt/train/cat/004.png: error: is no whole PNG: ends too early" "$dhcc" train "${gray[@]}" --data images:p/hurt --epochs 1 --threads $threads --quiet

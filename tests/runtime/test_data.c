@@ -509,6 +509,11 @@ static void batches(void **state) {
   dhc_dataset_free(d);
   assert_int_equal(remove(path), 0);
 
+  memcpy(half + 10 + sizeof "{'descr': '" - 1, "<u8", 3);
+  support_write(support_join(path, folder, "train/y.npy"), half, n_half + 120);
+  FAILS_IN(folder, dhc_dataset_open(spec, DHC_SPLIT_TRAIN, NULL, &d), "train/y.npy: error: type u64 is not supported in data sets; save int64");
+  assert_int_equal(remove(path), 0);
+
   DhcTensorView odd = {.dtype = DHC_U8, .rank = 1, .shape = {9}, .data = "123456789", .bytes = 9};
   assert_ok(dhc_npy_write(support_join(path, folder, "train/z.npy"), &odd));
   FAILS_IN(folder, dhc_dataset_open(spec, DHC_SPLIT_TRAIN, NULL, &d),
