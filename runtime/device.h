@@ -76,6 +76,13 @@ typedef struct DhcDeviceOps {
   /* `from` may change once upload returns; `to` is complete when download does. */
   dhc_status (*upload)(DhcDevice *d, DhcDevicePtr to, const void *from, int64_t bytes);
   dhc_status (*download)(DhcDevice *d, void *to, DhcDevicePtr from, int64_t bytes);
+  /* Bytes that travel while the device computes, in memory that host_alloc gave. ahead: as upload, but beside commands that
+   * were given before, which do not use `to`; `from` stays as it is until the device has been synchronised. behind: as
+   * download, but `to` is complete when the device has been synchronised. All four are NULL where that gains nothing. */
+  dhc_status (*host_alloc)(DhcDevice *d, int64_t bytes, void **out);
+  void (*host_free)(DhcDevice *d, void *at);
+  dhc_status (*ahead)(DhcDevice *d, DhcDevicePtr to, const void *from, int64_t bytes);
+  dhc_status (*behind)(DhcDevice *d, void *to, DhcDevicePtr from, int64_t bytes);
   /* Where the host sees the same memory, once all commands are done; NULL: it does not. May be
    * read and written there until the next command. */
   void *(*view)(DhcDevice *d, DhcDevicePtr at, int64_t bytes);

@@ -331,6 +331,12 @@ dhc_status dhc_prog_put_scalars(const DhcLoaded *l) {
   return dhc_status_ok();
 }
 
+static dhc_status put_input(DhcDevice *d, DhcDevicePtr at, const dhc_image_tensor *t, const DhcTensorView *in, int64_t n) {
+  if (!in) return dhc_device_set(d, at, t->dtype, t->absent == DHC_ABSENT_ONES ? 1 : 0, n);
+  if (in->device && in->dtype == t->dtype) return d->ops->copy(d, at, in->device, n * dhc_tensor_dtype_bytes(t->dtype));
+  return dhc_device_put(d, at, t->dtype, in->data, in->dtype, n);
+}
+
 static dhc_status put_inputs(const DhcLoaded *l, const Binding *b, const DhcTensorView *const *in) {
   DhcDevice *d = l->p->device;
   for (int32_t i = 0; i < l->image->n_params; i++) {
@@ -338,8 +344,7 @@ static dhc_status put_inputs(const DhcLoaded *l, const Binding *b, const DhcTens
     if (t->buffer < 0 || t->role != DHC_IMAGE_INPUT) continue;
     DhcDevicePtr at = buffer_at(b, l, t->buffer);
     int64_t n = dhc_bound_buffer_bytes(b->bound, t->buffer) / dhc_tensor_dtype_bytes(t->dtype);
-    DHC_TRY(in[i] ? dhc_device_put(d, at, t->dtype, in[i]->data, in[i]->dtype, n)
-                  : dhc_device_set(d, at, t->dtype, t->absent == DHC_ABSENT_ONES ? 1 : 0, n));
+    DHC_TRY(put_input(d, at, t, in[i], n));
   }
   return dhc_prog_put_scalars(l);
 }
@@ -406,7 +411,12 @@ void dhc_prog_set_apart(DhcLoaded *l) {
   l->apart = true;
 }
 
-dhc_status dhc_prog_run(DhcLoaded *l, const DhcTensorView *const *in, const int64_t *symbols, const DhcItemHook *hook) {
+void dhc_prog_meanwhile(DhcProg *p, void (*fn)(void *ctx), void *ctx) {
+  p->meanwhile = fn;
+  p->meanwhile_ctx = ctx;
+}
+
+dhc_status dhc_prog_start(DhcLoaded *l, const DhcTensorView *const *in, const int64_t *symbols, const DhcItemHook *hook) {
   DhcProg *p = l->p;
   DHC_TRY(dhc_prog_bind(l, symbols));
   Binding *b = l->bindings;
@@ -414,7 +424,15 @@ dhc_status dhc_prog_run(DhcLoaded *l, const DhcTensorView *const *in, const int6
   DHC_TRY(dhc_prog_pack(l, b));
   DHC_TRY(put_inputs(l, b, in));
   if (writes_weights(l->image)) dhc_prog_changed(p, true);
-  DHC_TRY(run(l, b, hook));
+  return run(l, b, hook);
+}
+
+dhc_status dhc_prog_run(DhcLoaded *l, const DhcTensorView *const *in, const int64_t *symbols, const DhcItemHook *hook) {
+  DhcProg *p = l->p;
+  DHC_TRY(dhc_prog_start(l, in, symbols, hook));
+  void (*meanwhile)(void *ctx) = p->meanwhile;
+  p->meanwhile = NULL;
+  if (meanwhile) meanwhile(p->meanwhile_ctx);
   return p->device->ops->synchronise(p->device);
 }
 

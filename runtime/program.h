@@ -104,6 +104,10 @@ void dhc_prog_set_apart(DhcLoaded *l);
 /* in[i]: as in dhc_image_solve, checked by it; symbols: what it found. All states that the image
  * uses are live. Afterwards results lie in the program until the next run. */
 dhc_status dhc_prog_run(DhcLoaded *l, const DhcTensorView *const *in, const int64_t *symbols, const DhcItemHook *hook) DHC_MUST_USE;
+/* The same, but it may return before the device is done: what reads results waits. */
+dhc_status dhc_prog_start(DhcLoaded *l, const DhcTensorView *const *in, const int64_t *symbols, const DhcItemHook *hook) DHC_MUST_USE;
+/* Called once, while the device computes the next dhc_prog_run; fn NULL: nobody. */
+void dhc_prog_meanwhile(DhcProg *p, void (*fn)(void *ctx), void *ctx);
 /* Result i of the last run: name, dtype, shape, bytes; data NULL. *at: where it lies. */
 dhc_status dhc_prog_result(const DhcLoaded *l, int32_t i, DhcTensorView *out, DhcDevicePtr *at) DHC_MUST_USE;
 

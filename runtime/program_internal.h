@@ -50,6 +50,8 @@ struct DhcProg {
   int64_t fresh; /* version at which all ranges began; -1: none are as they began */
   bool ranges_zero; /* nothing was written to moments since their memory came */
   int32_t weights; /* range whose weights runs use */
+  void (*meanwhile)(void *ctx); /* once, while the next run is under way; NULL: nothing */
+  void *meanwhile_ctx;
 };
 
 /* Weights and moments are zero until they are something else; where they are written before they are looked at

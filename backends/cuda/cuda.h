@@ -42,6 +42,9 @@ void dhc_cuda_free_host(DhcCudaGpu *g, void *at);
  * dhc_cuda_alloc_host. download: the data are there after dhc_cuda_sync. */
 dhc_status dhc_cuda_upload(DhcCudaGpu *g, void *to, const void *from, int64_t bytes) DHC_MUST_USE;
 dhc_status dhc_cuda_download(DhcCudaGpu *g, void *to, const void *from, int64_t bytes) DHC_MUST_USE;
+/* As upload, on a stream of its own beside what was given before, which does not use `to`; what is given afterwards
+ * comes behind it. `from` is of dhc_cuda_alloc_host and stays as it is until dhc_cuda_sync. */
+dhc_status dhc_cuda_ahead(DhcCudaGpu *g, void *to, const void *from, int64_t bytes) DHC_MUST_USE;
 dhc_status dhc_cuda_copy(DhcCudaGpu *g, void *to, const void *from, int64_t bytes) DHC_MUST_USE;
 dhc_status dhc_cuda_fill(DhcCudaGpu *g, void *to, uint32_t pattern, int64_t bytes) DHC_MUST_USE; /* bytes: a multiple of 4 unless the pattern is 0 */
 dhc_status dhc_cuda_sync(DhcCudaGpu *g) DHC_MUST_USE;

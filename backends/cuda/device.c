@@ -47,6 +47,17 @@ static dhc_status cuda_download(DhcDevice *d, void *to, DhcDevicePtr from, int64
   return dhc_cuda_sync(gpu(d));
 }
 
+static dhc_status cuda_host_alloc(DhcDevice *d, int64_t bytes, void **out) { return dhc_cuda_alloc_host(gpu(d), bytes, out); }
+static void cuda_host_free(DhcDevice *d, void *p) { dhc_cuda_free_host(gpu(d), p); }
+
+static dhc_status cuda_ahead(DhcDevice *d, DhcDevicePtr to, const void *from, int64_t bytes) {
+  return dhc_cuda_ahead(gpu(d), at(to), from, bytes);
+}
+
+static dhc_status cuda_behind(DhcDevice *d, void *to, DhcDevicePtr from, int64_t bytes) {
+  return dhc_cuda_download(gpu(d), to, at(from), bytes);
+}
+
 static void *cuda_view(DhcDevice *d, DhcDevicePtr p, int64_t bytes) {
   (void)d, (void)p, (void)bytes;
   return NULL;
@@ -138,7 +149,8 @@ static dhc_status cuda_replay(DhcDevice *d, void *prepared) { return dhc_cuda_re
 static void cuda_forget(DhcDevice *d, void *prepared) { dhc_cuda_graph_free(gpu(d), prepared); }
 
 static const DhcDeviceOps ops = {.close = cuda_close, .describe = cuda_describe, .alloc = cuda_alloc, .free = cuda_free,
-                                 .upload = cuda_upload, .download = cuda_download, .view = cuda_view, .copy = cuda_copy,
+                                 .upload = cuda_upload, .download = cuda_download, .host_alloc = cuda_host_alloc,
+                                 .host_free = cuda_host_free, .ahead = cuda_ahead, .behind = cuda_behind, .view = cuda_view, .copy = cuda_copy,
                                  .fill = cuda_fill, .load = cuda_load, .launch = cuda_launch, .synchronise = cuda_synchronise,
                                  .prepare = cuda_prepare, .replay = cuda_replay, .forget = cuda_forget, .time = cuda_time};
 

@@ -59,6 +59,7 @@ enum {
   CU_LAUNCH_PROGRAMMATIC = 6,          /* programmatic stream serialisation */
   CU_STREAM_NON_BLOCKING = 1,
   CU_CAPTURE_THREAD_LOCAL = 1,
+  CU_EVENT_NO_TIMES = 2,               /* cuEventCreate: it only orders */
   CU_EVENT_RECORD_EXTERNAL = 1,        /* in a recorded graph: a node of its own, whose event the host may read */
   NV_OK = 0,
   NV_COMPILATION = 6,

@@ -27,7 +27,8 @@ struct DhcCudaGpu {
   const DhcCudaDriver *cu;
   int device;
   CuContext context;
-  CuStream stream;
+  CuStream stream, ahead; /* everything in order; uploads beside it */
+  CuEvent arrived;        /* of the last of those */
   Library *libraries;
   DhcCudaInfo info;
 };
@@ -88,6 +89,8 @@ static dhc_status start(DhcCudaGpu *g) {
   TRY_CU(g, cuDevicePrimaryCtxRetain(&g->context, g->device), "starting the GPU");
   TRY_CU(g, cuCtxSetCurrent(g->context), "starting the GPU");
   TRY_CU(g, cuStreamCreate(&g->stream, CU_STREAM_NON_BLOCKING), "starting the GPU");
+  TRY_CU(g, cuStreamCreate(&g->ahead, CU_STREAM_NON_BLOCKING), "starting the GPU");
+  TRY_CU(g, cuEventCreate(&g->arrived, CU_EVENT_NO_TIMES), "starting the GPU");
   return read_info(g);
 }
 
@@ -113,6 +116,7 @@ void dhc_cuda_gpu_close(DhcCudaGpu *g) {
   if (!g) return;
   const DhcCudaDriver *cu = g->cu;
   if (g->stream) cu->cuStreamSynchronize(g->stream); /* what went wrong was reported where it mattered */
+  if (g->ahead) cu->cuStreamSynchronize(g->ahead);
   while (g->libraries) {
     Library *l = g->libraries;
     g->libraries = l->next;
@@ -121,6 +125,8 @@ void dhc_cuda_gpu_close(DhcCudaGpu *g) {
     free(l->kernels);
     free(l);
   }
+  if (g->arrived) cu->cuEventDestroy(g->arrived);
+  if (g->ahead) cu->cuStreamDestroy(g->ahead);
   if (g->stream) cu->cuStreamDestroy(g->stream);
   if (g->context) cu->cuDevicePrimaryCtxRelease(g->device);
   free(g);
@@ -171,6 +177,13 @@ static CuPtr ptr_of(const void *at) { return (CuPtr)(uintptr_t)at; }
 
 dhc_status dhc_cuda_upload(DhcCudaGpu *g, void *to, const void *from, int64_t bytes) {
   if (bytes > 0) TRY_CU(g, cuMemcpyHtoDAsync(ptr_of(to), from, (size_t)bytes, g->stream), "copying to the GPU");
+  return dhc_status_ok();
+}
+dhc_status dhc_cuda_ahead(DhcCudaGpu *g, void *to, const void *from, int64_t bytes) {
+  if (bytes <= 0) return dhc_status_ok();
+  TRY_CU(g, cuMemcpyHtoDAsync(ptr_of(to), from, (size_t)bytes, g->ahead), "copying to the GPU");
+  TRY_CU(g, cuEventRecordWithFlags(g->arrived, g->ahead, 0), "copying to the GPU");
+  TRY_CU(g, cuStreamWaitEvent(g->stream, g->arrived, 0), "copying to the GPU");
   return dhc_status_ok();
 }
 dhc_status dhc_cuda_download(DhcCudaGpu *g, void *to, const void *from, int64_t bytes) {

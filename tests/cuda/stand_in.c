@@ -76,6 +76,7 @@ static int fake_cuMemsetD8Async(CuPtr to, unsigned char value, size_t n, CuStrea
 static int fake_cuStreamCreate(CuStream *s, unsigned flags) { (void)flags; FAIL(cuStreamCreate); *s = malloc(1); return 0; }
 static int fake_cuStreamDestroy(CuStream s) { free(s); FAIL(cuStreamDestroy); return 0; }
 static int fake_cuStreamSynchronize(CuStream s) { (void)s; FAIL(cuStreamSynchronize); return 0; }
+static int fake_cuStreamWaitEvent(CuStream s, CuEvent event, unsigned flags) { (void)s, (void)event, (void)flags; FAIL(cuStreamWaitEvent); return 0; }
 static int fake_cuStreamBeginCapture(CuStream s, int mode) { (void)s, (void)mode; FAIL(cuStreamBeginCapture); return 0; }
 static int fake_cuStreamEndCapture(CuStream s, CuGraph *graph) { (void)s; FAIL(cuStreamEndCapture); *graph = malloc(1); return 0; }
 static int fake_cuGraphInstantiateWithFlags(CuGraphExec *exec, CuGraph graph, unsigned long long flags) { (void)graph, (void)flags; FAIL(cuGraphInstantiateWithFlags); *exec = malloc(1); return 0; }

@@ -46,10 +46,14 @@ static dhc_status use_gpu(DhcDevice *d, const DhcBytes *code) {
   dhc_kernel_fn fn;
   void *prepared = NULL;
   char bytes[64] = "abc", back[64] = "";
+  void *host = NULL;
   const char *name = "kernel";
   intptr_t dim = 4;
   TRY(d->ops->alloc(d, 64, &at));
   TRY(d->ops->upload(d, at, bytes, 64));
+  TRY(d->ops->host_alloc(d, 64, &host));
+  TRY(d->ops->ahead(d, at, host, 64));
+  TRY(d->ops->behind(d, host, at, 64));
   TRY(d->ops->fill(d, at, 0x3f800000, 64));
   TRY(d->ops->copy(d, at, at + 32, 32));
   TRY(d->ops->load(d, code->bytes, code->n_bytes, &name, 1, &fn));
@@ -64,6 +68,7 @@ static dhc_status use_gpu(DhcDevice *d, const DhcBytes *code) {
   TRY(d->ops->synchronise(d));
 done:
   if (prepared) d->ops->forget(d, prepared);
+  d->ops->host_free(d, host);
   d->ops->free(d, at);
   return st;
 }
@@ -267,7 +272,7 @@ static void asked_wrongly(void) {
 
 /* Failures that only tidying up sees, or that have nobody to tell, leave the run as it was. */
 static bool is_silent(const char *name) {
-  static const char *const names[] = {"cuMemFree", "cuMemGetInfo", "cuMemFreeHost", "cuMemAllocHost", "cuLibraryUnload",
+  static const char *const names[] = {"cuMemFree", "cuMemGetInfo", "cuMemFreeHost", "cuLibraryUnload",
                                       "cuEventDestroy", "cuStreamDestroy", "cuDevicePrimaryCtxRelease", "cuGraphExecDestroy",
                                       "cuGraphDestroy",
                                       "cuKernelGetAttribute", "cuGetErrorName", "cuGetErrorString", "nvrtcDestroyProgram",

@@ -20,8 +20,18 @@ typedef struct Block {
   struct Block *next;
 } Block;
 
+/* Bytes on their way: up until the next command, down until the device is synchronised. */
+typedef struct Way {
+  DhcDevicePtr device; /* the real address */
+  void *host;
+  int64_t bytes;
+  bool up;
+  struct Way *next;
+} Way;
+
 typedef struct Standin {
   DhcDevice device;
+  Way *ways;
   DhcDevice *real;
   Block *blocks;
 } Standin;
@@ -51,8 +61,32 @@ static DhcDevicePtr real_at(Standin *s, DhcDevicePtr at, int64_t bytes, const ch
   wrong(what, at, bytes);
 }
 
+/* Those going up, or all of them, arrive. */
+static void arrive(Standin *s, bool all) {
+  for (Way **link = &s->ways; *link;) {
+    Way *w = *link;
+    if (!w->up && !all) {
+      link = &w->next;
+      continue;
+    }
+    if (w->up) memcpy((void *)(uintptr_t)w->device, w->host, (size_t)w->bytes);
+    else memcpy(w->host, (void *)(uintptr_t)w->device, (size_t)w->bytes);
+    *link = w->next;
+    free(w);
+  }
+}
+
+static dhc_status send(Standin *s, DhcDevicePtr real, void *host, int64_t bytes, bool up) {
+  Way *w = malloc(sizeof *w);
+  if (!w) return dhc_status_memory((long long)sizeof *w, "bytes on their way");
+  *w = (Way){real, host, bytes, up, s->ways};
+  s->ways = w;
+  return dhc_status_ok();
+}
+
 static void standin_close(DhcDevice *d) {
   Standin *s = self(d);
+  arrive(s, true);
   if (s->blocks) wrong("memory was not given back", s->blocks->at, s->blocks->bytes);
   dhc_device_close(s->real);
   free(s);
@@ -101,6 +135,7 @@ static dhc_status standin_alloc_any(DhcDevice *d, int64_t bytes, bool *zero, Dhc
 static void standin_free(DhcDevice *d, DhcDevicePtr at) {
   Standin *s = self(d);
   if (!at) return;
+  arrive(s, true);
   for (Block **link = &s->blocks; *link; link = &(*link)->next) {
     Block *b = *link;
     if (b->at != at) continue;
@@ -121,7 +156,32 @@ static dhc_status standin_upload(DhcDevice *d, DhcDevicePtr to, const void *from
 static dhc_status standin_download(DhcDevice *d, void *to, DhcDevicePtr from, int64_t bytes) {
   counts.downloads++;
   counts.downloaded_bytes += bytes;
+  arrive(self(d), true);
   return self(d)->real->ops->download(self(d)->real, to, real_at(self(d), from, bytes, "download"), bytes);
+}
+
+static dhc_status standin_host_alloc(DhcDevice *d, int64_t bytes, void **out) {
+  (void)d;
+  *out = malloc((size_t)bytes + 1);
+  return *out ? dhc_status_ok() : dhc_status_memory((long long)bytes, "host memory");
+}
+
+static void standin_host_free(DhcDevice *d, void *at) {
+  arrive(self(d), true);
+  free(at);
+}
+
+static dhc_status standin_ahead(DhcDevice *d, DhcDevicePtr to, const void *from, int64_t bytes) {
+  counts.uploads++;
+  counts.aheads++;
+  return send(self(d), real_at(self(d), to, bytes, "upload ahead"), (void *)(uintptr_t)from, bytes, true);
+}
+
+static dhc_status standin_behind(DhcDevice *d, void *to, DhcDevicePtr from, int64_t bytes) {
+  counts.downloads++;
+  counts.downloaded_bytes += bytes;
+  memset(to, 0xff, (size_t)bytes);
+  return send(self(d), real_at(self(d), from, bytes, "download behind"), to, bytes, false);
 }
 
 static void *standin_view(DhcDevice *d, DhcDevicePtr at, int64_t bytes) {
@@ -131,10 +191,12 @@ static void *standin_view(DhcDevice *d, DhcDevicePtr at, int64_t bytes) {
 
 static dhc_status standin_copy(DhcDevice *d, DhcDevicePtr to, DhcDevicePtr from, int64_t bytes) {
   Standin *s = self(d);
+  arrive(s, false);
   return s->real->ops->copy(s->real, real_at(s, to, bytes, "copy"), real_at(s, from, bytes, "copy"), bytes);
 }
 
 static dhc_status standin_fill(DhcDevice *d, DhcDevicePtr to, uint32_t pattern, int64_t bytes) {
+  arrive(self(d), false);
   return self(d)->real->ops->fill(self(d)->real, real_at(self(d), to, bytes, "fill"), pattern, bytes);
 }
 
@@ -142,6 +204,7 @@ static dhc_status standin_pack(DhcDevice *d, DhcDevicePtr to, DhcDevicePtr from,
   Standin *s = self(d);
   DhcDevicePtr there = real_at(s, to, 4 * x->matrices * dhc_panel_elements(x), "pack");
   counts.packs++;
+  arrive(s, false);
   return s->real->ops->pack(s->real, there, real_at(s, from, 4 * x->matrices * x->rows * x->cols, "pack"), x);
 }
 
@@ -158,12 +221,14 @@ static dhc_status standin_launch(DhcDevice *d, const DhcLaunch *l) {
   there.ptr = ptr;
   there.scratch = l->scratch ? real_at(s, l->scratch, l->worker_scratch, "scratch") : 0;
   counts.launches++;
+  arrive(s, false);
   dhc_status st = s->real->ops->launch(s->real, &there);
   free(ptr);
   return st;
 }
 
 static dhc_status standin_synchronise(DhcDevice *d) {
+  arrive(self(d), true);
   return self(d)->real->ops->synchronise(self(d)->real);
 }
 
@@ -237,6 +302,10 @@ static const DhcDeviceOps ops = {
     .free = standin_free,
     .upload = standin_upload,
     .download = standin_download,
+    .host_alloc = standin_host_alloc,
+    .host_free = standin_host_free,
+    .ahead = standin_ahead,
+    .behind = standin_behind,
     .view = standin_view,
     .copy = standin_copy,
     .fill = standin_fill,

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 typedef struct DhcStandinCounts {
-  int64_t allocs, uploads, downloads, downloaded_bytes, launches, packs, prepares, replays;
+  int64_t allocs, uploads, downloads, downloaded_bytes, aheads, launches, packs, prepares, replays;
 } DhcStandinCounts;
 
 __attribute__((visibility("default"))) DhcStandinCounts dhc_standin_counts(void);
