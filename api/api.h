@@ -320,6 +320,11 @@ bool program_fits(const Version *v, const Entry *e, const dhc_tensor *in, int n_
 dhc_status program_bound(dhc_program *p, int index, const dhc_tensor *in, int n_in, int64_t *symbols, Version **out) DHC_MUST_USE;
 /* DHC_E_USAGE: `what` writes weights, which are another program's. */
 dhc_status program_owns(const dhc_program *p, const char *what) DHC_MUST_USE;
+/* dhc_program_run with inputs that may lie on the device: at[k] says where input k does, 0: it does not; at may be
+ * NULL. Results: as there, or, of program_start, left on the device; what reads them waits (exec_result). */
+dhc_status program_run(dhc_program *p, int index, const dhc_tensor *in, const DhcDevicePtr *at, int n_in, const dhc_tensor **results,
+                       int *n_results) DHC_MUST_USE;
+dhc_status program_start(dhc_program *p, int index, const dhc_tensor *in, const DhcDevicePtr *at, int n_in, const Version **ran) DHC_MUST_USE;
 /* Version of an entry for these inputs, made if new. */
 dhc_status program_version(dhc_program *p, Entry *e, const dhc_tensor *in, int n_in, Version **out) DHC_MUST_USE;
 
@@ -329,9 +334,12 @@ dhc_status exec_load(dhc_program *p, Version *v) DHC_MUST_USE;
 dhc_status exec_bind(dhc_program *p, Version *v, const int64_t *symbols) DHC_MUST_USE;
 dhc_status exec_run(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols) DHC_MUST_USE;
 dhc_status exec_results(dhc_program *p, Entry *e, Version *v) DHC_MUST_USE;
+/* A run that nothing waits for yet, and a result of it where it lies: t's data are not set. */
+dhc_status exec_start(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols) DHC_MUST_USE;
+dhc_status exec_result(const Version *v, int i, dhc_tensor *t, int64_t *bytes, DhcDevicePtr *at) DHC_MUST_USE;
 /* Result i of the last run as one number. */
 dhc_status exec_number(dhc_program *p, const Version *v, int result, double *out) DHC_MUST_USE;
-void exec_unload(Version *v);
+void exec_unload(dhc_program *p, Version *v);
 void exec_close(dhc_program *p);
 dhc_memory exec_memory(const dhc_program *p, const Version *v);
 /* Memory of the program as the host may read it until the next run: its own, or a copy. */

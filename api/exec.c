@@ -24,18 +24,45 @@ dhc_status exec_host(dhc_program *p, DhcDevicePtr at, int64_t bytes, void **out)
   return d->ops->download(d, c->at, at, bytes);
 }
 
+enum { MOST_BEHIND = 16 << 20 }; /* memory that a device reaches is taken from all others: large results come the slow way */
+
+static bool comes_behind(const DhcDevice *d, int64_t bytes) {
+  return d->ops->behind && bytes <= MOST_BEHIND;
+}
+
+static void free_copy(DhcDevice *d, void *copy, int64_t bytes) {
+  if (comes_behind(d, bytes)) d->ops->host_free(d, copy);
+  else dhc_aligned_free(copy);
+}
+
+static dhc_status new_copy(DhcDevice *d, int64_t bytes, void **out) {
+  if (comes_behind(d, bytes)) return d->ops->host_alloc(d, bytes, out);
+  *out = dhc_aligned_alloc(bytes);
+  return *out ? dhc_status_ok() : dhc_status_memory((long long)bytes, "results");
+}
+
+/* There once the device has been synchronised. */
 static dhc_status result_data(dhc_program *p, Version *v, int i, DhcDevicePtr at, int64_t bytes, void **out) {
   DhcDevice *d = dhc_prog_device(p->run);
   if ((*out = d->ops->view(d, at, bytes))) return dhc_status_ok();
   if (bytes > v->copy_bytes[i] || !v->copies[i]) {
-    dhc_aligned_free(v->copies[i]);
+    free_copy(d, v->copies[i], v->copy_bytes[i]);
+    v->copies[i] = NULL;
     v->copy_bytes[i] = 0;
-    v->copies[i] = dhc_aligned_alloc(bytes);
-    if (!v->copies[i]) return dhc_status_memory((long long)bytes, "results");
+    DHC_TRY(new_copy(d, bytes, &v->copies[i]));
     v->copy_bytes[i] = bytes;
   }
   *out = v->copies[i];
-  return d->ops->download(d, *out, at, bytes);
+  return comes_behind(d, bytes) ? d->ops->behind(d, *out, at, bytes) : d->ops->download(d, *out, at, bytes);
+}
+
+dhc_status exec_result(const Version *v, int i, dhc_tensor *t, int64_t *bytes, DhcDevicePtr *at) {
+  DhcTensorView view;
+  DHC_TRY(dhc_prog_result(v->loaded, i, &view, at));
+  *t = (dhc_tensor){.name = view.name, .dtype = (dhc_dtype)view.dtype, .rank = view.rank};
+  memcpy(t->dim, view.shape, sizeof *t->dim * (size_t)view.rank);
+  *bytes = view.bytes;
+  return dhc_status_ok();
 }
 
 dhc_status exec_results(dhc_program *p, Entry *e, Version *v) {
@@ -48,15 +75,13 @@ dhc_status exec_results(dhc_program *p, Entry *e, Version *v) {
   e->results = v->results;
   e->n_results = n - v->image->n_requires; /* those are the last */
   for (int i = 0; i < e->n_results; i++) {
-    DhcTensorView view;
+    int64_t bytes;
     DhcDevicePtr at;
-    dhc_tensor *t = &v->results[i];
-    DHC_TRY(dhc_prog_result(v->loaded, i, &view, &at));
-    *t = (dhc_tensor){.name = view.name, .dtype = (dhc_dtype)view.dtype, .rank = view.rank};
-    memcpy(t->dim, view.shape, sizeof *t->dim * (size_t)view.rank);
-    DHC_TRY(result_data(p, v, i, at, view.bytes, &t->data));
+    DHC_TRY(exec_result(v, i, &v->results[i], &bytes, &at));
+    DHC_TRY(result_data(p, v, i, at, bytes, &v->results[i].data));
   }
-  return dhc_status_ok();
+  DhcDevice *d = dhc_prog_device(p->run);
+  return d->ops->behind ? d->ops->synchronise(d) : dhc_status_ok();
 }
 
 dhc_status exec_number(dhc_program *p, const Version *v, int result, double *out) {
@@ -149,28 +174,37 @@ dhc_status exec_bind(dhc_program *p, Version *v, const int64_t *symbols) {
   return charge(p, v);
 }
 
-dhc_status exec_run(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols) {
+static dhc_status bind_and_run(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols,
+                               dhc_status (*how)(DhcLoaded *, const DhcTensorView *const *, const int64_t *, const DhcItemHook *)) {
   int before = p->m->s->diags.n_errors;
   DHC_TRY(exec_bind(p, v, symbols));
   bool profiled = is_profiled(p, v);
   if (profiled) DHC_TRY(name_rows(p, v, symbols));
   const DhcItemHook hook = {p, add_time};
-  dhc_status st = dhc_prog_run(v->loaded, in, symbols, profiled ? &hook : NULL);
+  dhc_status st = how(v->loaded, in, symbols, profiled ? &hook : NULL);
   if (p->m->s->diags.n_errors > before) return session_errors(p->m->s); /* the interpreter's */
   return st;
 }
 
-void exec_unload(Version *v) {
+dhc_status exec_run(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols) {
+  return bind_and_run(p, v, in, symbols, dhc_prog_run);
+}
+
+dhc_status exec_start(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols) {
+  return bind_and_run(p, v, in, symbols, dhc_prog_start);
+}
+
+void exec_unload(dhc_program *p, Version *v) {
   dhc_prog_unload(v->loaded);
   v->loaded = NULL;
-  for (int i = 0; v->copies && i < v->image->n_results; i++) dhc_aligned_free(v->copies[i]);
+  for (int i = 0; v->copies && i < v->image->n_results; i++) free_copy(dhc_prog_device(p->run), v->copies[i], v->copy_bytes[i]);
   v->copies = NULL;
 }
 
 void exec_close(dhc_program *p) {
   for (int i = 0; i < p->n_entries; i++)
     for (Version *v = p->entries[i].versions; v; v = v->next) {
-      exec_unload(v);
+      exec_unload(p, v);
       if (v->kept) dhc_image_free(v->image);
       v->image = NULL;
     }

@@ -158,7 +158,7 @@ typedef struct Inputs {
   const DhcTensorView **by_param; /* NULL: no input, or not given */
 } Inputs;
 
-static Inputs inputs_make(const dhc_image *im, const dhc_tensor *in, int n_in, DhcArena *scratch) {
+static Inputs inputs_make(const dhc_image *im, const dhc_tensor *in, const DhcDevicePtr *at, int n_in, DhcArena *scratch) {
   Inputs x = {DHC_NEW_N(scratch, DhcTensorView, im->n_params + 1), DHC_NEW_N(scratch, const DhcTensorView *, im->n_params + 1)};
   for (int i = 0; i < im->n_params; i++) {
     for (int k = 0; im->tensors[i].role == DHC_IMAGE_INPUT && k < n_in; k++) {
@@ -166,6 +166,7 @@ static Inputs inputs_make(const dhc_image *im, const dhc_tensor *in, int n_in, D
       DhcTensorView *v = &x.all[i];
       *v = (DhcTensorView){.name = in[k].name, .dtype = (int32_t)in[k].dtype, .rank = in[k].rank, .data = in[k].data};
       v->bytes = dhc_tensor_bytes(&in[k]);
+      v->device = at ? at[k] : 0;
       for (int d = 0; d < in[k].rank; d++) v->shape[d] = in[k].dim[d];
       x.by_param[i] = v;
     }
@@ -178,7 +179,7 @@ static bool shapes_fit(const Version *v, const dhc_tensor *in, int n_in) {
   int32_t wrong;
   DhcArena scratch;
   dhc_arena_init(&scratch);
-  Inputs x = inputs_make(v->image, in, n_in, &scratch);
+  Inputs x = inputs_make(v->image, in, NULL, n_in, &scratch);
   bool fit = dhc_image_solve(v->image, x.by_param, symbols, &wrong) && dhc_image_guard(v->image, symbols) < 0;
   dhc_arena_fini(&scratch);
   return fit;
@@ -326,23 +327,38 @@ static dhc_status prepare(dhc_program *p, const Version *v, const Inputs *x, con
 static dhc_status plan_version(dhc_program *p, Version *v, const dhc_tensor *in, int n_in, int64_t *symbols) {
   DhcArena scratch;
   dhc_arena_init(&scratch);
-  Inputs x = inputs_make(v->image, in, n_in, &scratch);
+  Inputs x = inputs_make(v->image, in, NULL, n_in, &scratch);
   dhc_status st = prepare(p, v, &x, in, n_in, symbols);
   if (st.code == DHC_OK) st = exec_bind(p, v, symbols);
   dhc_arena_fini(&scratch);
   return st;
 }
 
-static dhc_status run_version(dhc_program *p, Entry *e, Version *v, const dhc_tensor *in, int n_in) {
+/* Inputs on the device that are converted on their way in, or looked at here, come down. */
+static dhc_status bring_down(dhc_program *p, const Version *v, const Inputs *x) {
+  for (int i = 0; i < v->image->n_params; i++) {
+    void *data;
+    DhcTensorView *t = &x->all[i];
+    if (!x->by_param[i] || t->data || (t->dtype == v->image->tensors[i].dtype && dhc_tensor_dtype_is_float(t->dtype))) continue;
+    DHC_TRY(exec_host(p, t->device, t->bytes, &data));
+    t->data = data;
+  }
+  return dhc_status_ok();
+}
+
+static dhc_status run_version(dhc_program *p, Entry *e, Version *v, const dhc_tensor *in, const DhcDevicePtr *at, int n_in, bool wait) {
   int64_t symbols[DHC_IMAGE_MAX_SYMBOLS];
   DhcArena scratch;
   dhc_arena_init(&scratch);
-  Inputs x = inputs_make(v->image, in, n_in, &scratch);
+  Inputs x = inputs_make(v->image, in, at, n_in, &scratch);
   dhc_status st = prepare(p, v, &x, in, n_in, symbols);
+  if (st.code == DHC_OK && at) st = bring_down(p, v, &x);
   if (st.code == DHC_OK) st = dhc_image_check_indices(v->image, x.by_param, symbols);
   if (st.code == DHC_OK) e->last = v;
   if (st.code == DHC_OK)
-    st = e->mode == DHC_MODE_TRAIN ? step_run(p, v, x.by_param, symbols) : exec_run(p, v, x.by_param, symbols);
+    st = e->mode == DHC_MODE_TRAIN ? step_run(p, v, x.by_param, symbols)
+         : wait                    ? exec_run(p, v, x.by_param, symbols)
+                                   : exec_start(p, v, x.by_param, symbols);
   dhc_arena_fini(&scratch);
   return st;
 }
@@ -378,21 +394,37 @@ dhc_status api_program_plan(dhc_program *p, int index, const dhc_tensor *inputs,
   return program_bound(p, index, inputs, n_inputs, symbols, &v);
 }
 
-dhc_status api_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs, const dhc_tensor **results,
-                           int *n_results) {
+static dhc_status run_entry(dhc_program *p, int index, const dhc_tensor *in, const DhcDevicePtr *at, int n_in, bool wait, Version **v) {
+  DHC_TRY(ready_version(p, index, in, n_in, v));
+  DHC_TRY(run_version(p, &p->entries[index], *v, in, at, n_in, wait));
+  kept_put(p, *v); /* nobody waits for it any more */
+  return check_required(p, *v);
+}
+
+dhc_status program_start(dhc_program *p, int index, const dhc_tensor *in, const DhcDevicePtr *at, int n_in, const Version **ran) {
   Version *v;
-  NEED(p);
-  DHC_TRY(args_tensors(__func__, inputs, n_inputs));
-  DHC_TRY(ready_version(p, index, inputs, n_inputs, &v));
-  Entry *e = &p->entries[index];
-  DHC_TRY(run_version(p, e, v, inputs, n_inputs));
-  kept_put(p, v); /* nobody waits for it any more */
-  DHC_TRY(check_required(p, v));
+  DHC_TRY(run_entry(p, index, in, at, n_in, false, &v));
+  *ran = v;
+  return dhc_status_ok();
+}
+
+dhc_status program_run(dhc_program *p, int index, const dhc_tensor *in, const DhcDevicePtr *at, int n_in, const dhc_tensor **results,
+                       int *n_results) {
+  Version *v;
+  DHC_TRY(run_entry(p, index, in, at, n_in, true, &v));
   if (!results && !n_results) return dhc_status_ok();
+  Entry *e = &p->entries[index];
   DHC_TRY(exec_results(p, e, v));
   if (results) *results = e->results;
   if (n_results) *n_results = e->n_results;
   return dhc_status_ok();
+}
+
+dhc_status api_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs, const dhc_tensor **results,
+                           int *n_results) {
+  NEED(p);
+  DHC_TRY(args_tensors(__func__, inputs, n_inputs));
+  return program_run(p, index, inputs, NULL, n_inputs, results, n_results);
 }
 
 /* What entry number `index` ran last; NULL: nothing, or there is no such entry. */

@@ -295,7 +295,7 @@ static dhc_status replay_step(Verify *v, int64_t step, int64_t n_steps, Gathered
   Stepped done;
   const StepAt at = {.step = step, .age = step + 1, .lr = *program_scalar(v->p, DHC_NAME_LR)};
   DHC_TRY(gather_inputs(v, true, step, n_steps, g));
-  DHC_TRY(stepper_run(v->p, 0, &at, g->in, g->n, &done));
+  DHC_TRY(stepper_run(v->p, 0, &at, g->in, NULL, g->n, &done));
   const dhc_tensor *res = done.results;
   use_inputs(v);
   for (int i = 0; i < done.n_results; i++) {

@@ -97,7 +97,7 @@ static void forget(dhc_program *p) {
       }
       *link = v->next;
       if (e->last == v) e->last = NULL;
-      exec_unload(v);
+      exec_unload(p, v);
     }
   }
 }

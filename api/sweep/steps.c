@@ -22,7 +22,7 @@ typedef struct Steps {
 static dhc_status one_step(const SweepOpen *x, const dhc_tensor *in, int n_in, uint64_t seed) {
   const StepAt at = {.step = 0, .age = 1, .lr = dhc_recipe_lr(dhc_model_recipe(x->m->m), 0, 1), .seed = (uint32_t)seed};
   Stepped done;
-  return stepper_run(x->p, 0, &at, in, n_in, &done);
+  return stepper_run(x->p, 0, &at, in, NULL, n_in, &done);
 }
 
 static dhc_status measure(void *ctx, SweepOpen *x) {

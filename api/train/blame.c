@@ -33,6 +33,7 @@ static dhc_status blame_weights(Trainer *t) {
 }
 
 dhc_status trainer_blame(Trainer *t, double loss) {
+  for (int i = 0; i < t->feed.n_in; i++) DHC_TRY(feed_data(&t->feed, i));
   for (int i = 0; i < t->feed.n_in; i++) DHC_TRY(blame_tensor(t, "input ", t->feed.in[i].name, &t->feed.in[i]));
   DHC_TRY(blame_weights(t));
   if (*step_blame(t->p))

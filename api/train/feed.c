@@ -42,6 +42,77 @@ static dhc_status keep_inputs(dhc_program *p, const DhcDataset *d, DhcEntryInfo 
   return dhc_status_ok();
 }
 
+/* ---- gathered examples ------------------------------------------------------------------- */
+
+static DhcDevice *device(const Feed *f) {
+  return dhc_prog_device(f->p->run);
+}
+
+/* Room for one field, and on a device that takes batches ahead. */
+static dhc_status make_room(Feed *f, FeedBatch *b, int i) {
+  DhcDevice *d = device(f);
+  int64_t bytes;
+  if (!dhc_size_mul(f->batch, f->d->fields[i].example_bytes, &bytes))
+    return dhc_status_make(DHC_E_USAGE, "batch: the bytes of %lld examples do not fit in 63 bits", (long long)f->batch);
+  DHC_TRY(budget_more(f->p, DHC_USE_DATA, bytes, "a batch"));
+  if (d->ops->ahead) {
+    DHC_TRY(d->ops->host_alloc(d, bytes, &b->field[i]));
+    return d->ops->alloc(d, bytes, &b->at[i]);
+  }
+  b->field[i] = dhc_aligned_alloc(bytes);
+  return b->field[i] ? dhc_status_ok() : dhc_status_memory((long long)bytes, "a batch");
+}
+
+static void free_room(Feed *f, FeedBatch *b, int i) {
+  DhcDevice *d = device(f);
+  if (d->ops->ahead) d->ops->host_free(d, b->field[i]);
+  else dhc_aligned_free(b->field[i]);
+  d->ops->free(d, b->at[i]);
+}
+
+static dhc_status send(Feed *f, const FeedBatch *b, int64_t n) {
+  DhcDevice *d = device(f);
+  for (int i = 0; i < f->d->n_fields && d->ops->ahead; i++)
+    DHC_TRY(d->ops->ahead(d, b->at[i], b->field[i], n * f->d->fields[i].example_bytes));
+  return dhc_status_ok();
+}
+
+/* While the device computes with the batch at hand. What fails here is done again by feed_next, which says it. */
+static void gather_next(void *feed) {
+  Feed *f = feed;
+  FeedBatch *b = &f->batches[!f->now];
+  int64_t n;
+  if (dhc_batcher_peek(f->from, b->field, &n).code != DHC_OK || !n || send(f, b, n).code != DHC_OK) return;
+  f->next.of = f->from;
+  f->next.n = n;
+  f->next.position = dhc_batcher_position(f->from);
+}
+
+/* The next batch is the one at hand. */
+static dhc_status gather(Feed *f, DhcBatcher *b, int64_t *n) {
+  DhcDataPosition now = dhc_batcher_position(b), then = f->next.position;
+  bool there = f->next.of == b && now.seed == then.seed && now.epoch == then.epoch && now.next == then.next;
+  f->next.of = NULL;
+  f->from = b;
+  if (there) {
+    f->now = !f->now;
+    *n = f->next.n;
+    dhc_batcher_skip(b, *n);
+  } else {
+    DHC_TRY(dhc_batcher_next(b, f->batches[f->now].field, n));
+    DHC_TRY(send(f, &f->batches[f->now], *n));
+  }
+  dhc_prog_meanwhile(f->p->run, device(f)->ops->ahead ? gather_next : NULL, f);
+  return dhc_status_ok();
+}
+
+void feed_forget(Feed *f) {
+  f->next.of = NULL;
+  if (f->p) dhc_prog_meanwhile(f->p->run, NULL, NULL);
+}
+
+/* ---- inputs of the loss -------------------------------------------------------------------- */
+
 dhc_status feed_open(dhc_program *p, const DhcDataset *d, int64_t batch, bool augment, Feed *f) {
   *f = (Feed){.p = p, .d = d, .normalize = -1, .augment = -1, .batch = batch};
   if (!entry_info(p, "loss", &f->loss)) return dhc_status_make(DHC_E_INPUT, "model %s has no entry 'loss'", p->m->name);
@@ -52,41 +123,45 @@ dhc_status feed_open(dhc_program *p, const DhcDataset *d, int64_t batch, bool au
   DHC_TRY(add_prepare(p, "normalize", &f->normalize, &f->norm_info));
   if (augment) DHC_TRY(add_prepare(p, "augment", &f->augment, &f->aug_info));
   DHC_TRY(budget_more(p, DHC_USE_DATA, dhc_batcher_bytes(d, batch), "batches read ahead"));
-  for (int i = 0; i < d->n_fields; i++) {
-    int64_t bytes;
-    if (!dhc_size_mul(batch, d->fields[i].example_bytes, &bytes))
-      return dhc_status_make(DHC_E_USAGE, "batch: the bytes of %lld examples do not fit in 63 bits", (long long)batch);
-    DHC_TRY(budget_more(p, DHC_USE_DATA, bytes, "a batch"));
-    f->field[i] = dhc_aligned_alloc(bytes);
-    if (!f->field[i]) return dhc_status_memory((long long)bytes, "a batch");
-  }
+  for (int k = 0; k < (device(f)->ops->ahead ? 2 : 1); k++)
+    for (int i = 0; i < d->n_fields; i++) DHC_TRY(make_room(f, &f->batches[k], i));
   return dhc_status_ok();
 }
 
 void feed_close(Feed *f) {
+  if (!f->p) return;
+  feed_forget(f);
   for (int i = 0; i < FEED_MAX; i++) {
-    dhc_aligned_free(f->field[i]);
-    dhc_aligned_free(f->stage[i]);
-    f->field[i] = f->stage[i] = NULL;
+    for (int k = 0; k < 2; k++) free_room(f, &f->batches[k], i);
+    device(f)->ops->free(device(f), f->stage[i]);
   }
+  *f = (Feed){0};
 }
 
-/* Keeps a copy of t as loss input i: entries share their input and output memory. */
-static dhc_status keep(Feed *f, int i, const dhc_tensor *t) {
-  int64_t bytes = dhc_tensor_bytes(t);
+/* Keeps a copy of result k as loss input i, where it lies: entries share their input and output memory. */
+static dhc_status keep(Feed *f, int i, const Version *v, int k) {
+  DhcDevice *d = device(f);
+  DhcDevicePtr from;
+  int64_t bytes;
+  DHC_TRY(exec_result(v, k, &f->in[i], &bytes, &from));
   if (bytes > f->stage_bytes[i]) {
     DHC_TRY(budget_more(f->p, DHC_USE_DATA, bytes - f->stage_bytes[i], "a batch"));
-    dhc_aligned_free(f->stage[i]);
+    d->ops->free(d, f->stage[i]);
+    f->stage[i] = 0;
     f->stage_bytes[i] = 0;
-    f->stage[i] = dhc_aligned_alloc(bytes);
-    if (!f->stage[i]) return dhc_status_memory((long long)bytes, "a batch");
+    DHC_TRY(d->ops->alloc(d, bytes, &f->stage[i]));
     f->stage_bytes[i] = bytes;
   }
-  memcpy(f->stage[i], t->data, (size_t)bytes);
-  f->in[i] = *t;
+  DHC_TRY(d->ops->copy(d, f->stage[i], from, bytes));
   f->in[i].name = f->loss.inputs[i];
-  f->in[i].data = f->stage[i];
-  return dhc_status_ok();
+  f->in[i].data = d->ops->view(d, f->stage[i], bytes);
+  f->at[i] = f->in[i].data ? 0 : f->stage[i];
+  return dhc_dtype_is_float(f->in[i].dtype) ? dhc_status_ok() : feed_data(f, i); /* labels, which the host looks at */
+}
+
+dhc_status feed_data(Feed *f, int i) {
+  dhc_tensor *t = &f->in[i];
+  return t->data ? dhc_status_ok() : exec_host(f->p, f->at[i], dhc_tensor_bytes(t), &t->data);
 }
 
 static dhc_status normalize(Feed *f) {
@@ -94,35 +169,35 @@ static dhc_status normalize(Feed *f) {
     if (f->in[i].dtype != DHC_U8 || index_of(f->norm_info.outputs, f->norm_info.n_outputs, f->in[i].name) < 0) continue;
     dhc_tensor in = f->in[i];
     in.name = f->norm_info.inputs[0];
-    const dhc_tensor *res;
-    int n;
-    DHC_TRY(dhc_program_run(f->p, f->normalize, &in, 1, &res, &n));
-    DHC_TRY(keep(f, i, &res[0]));
+    const Version *v;
+    DHC_TRY(program_start(f->p, f->normalize, &in, &f->at[i], 1, &v));
+    DHC_TRY(keep(f, i, v, 0));
   }
   return dhc_status_ok();
 }
 
 static dhc_status augment(Feed *f) {
-  const dhc_tensor *res;
-  int n;
-  DHC_TRY(dhc_program_run(f->p, f->augment, f->in, f->n_in, &res, &n));
-  for (int k = 0; k < n; k++) {
-    int i = index_of(f->loss.inputs, f->loss.n_inputs, res[k].name);
-    if (i >= 0) DHC_TRY(keep(f, i, &res[k]));
+  const Version *v;
+  DHC_TRY(program_start(f->p, f->augment, f->in, f->at, f->n_in, &v));
+  for (int k = 0; k < v->image->n_results - v->image->n_requires; k++) {
+    int i = index_of(f->loss.inputs, f->loss.n_inputs, v->image->tensors[v->image->n_params + k].name);
+    if (i >= 0) DHC_TRY(keep(f, i, v, k));
   }
   return dhc_status_ok();
 }
 
 dhc_status feed_next(Feed *f, DhcBatcher *b, bool with_augment, int64_t *n) {
-  DHC_TRY(dhc_batcher_next(b, f->field, n));
+  DHC_TRY(gather(f, b, n));
   if (!*n) return dhc_status_ok();
+  const FeedBatch *now = &f->batches[f->now];
   f->n_in = f->loss.n_inputs;
   for (int i = 0; i < f->n_in; i++) {
     const DhcField *field = dhc_dataset_field(f->d, f->loss.inputs[i]);
     dhc_tensor *t = &f->in[i];
     *t = (dhc_tensor){.name = f->loss.inputs[i], .dtype = (dhc_dtype)field->dtype, .rank = field->rank + 1, .dim = {*n}};
     for (int k = 0; k < field->rank; k++) t->dim[k + 1] = field->shape[k];
-    t->data = f->field[field - f->d->fields];
+    t->data = now->field[field - f->d->fields];
+    f->at[i] = now->at[field - f->d->fields];
   }
   if (f->normalize >= 0) DHC_TRY(normalize(f));
   if (with_augment && f->augment >= 0) DHC_TRY(augment(f));
@@ -185,7 +260,7 @@ dhc_status metric_open(dhc_program *p, Metric *out) {
   return dhc_status_ok();
 }
 
-dhc_status metric_value(dhc_program *p, const Metric *m, const Feed *f, const dhc_tensor *results, int n_results, double *out) {
+dhc_status metric_value(dhc_program *p, const Metric *m, Feed *f, const dhc_tensor *results, int n_results, double *out) {
   *out = NAN;
   if (m->entry < 0) return dhc_status_ok();
   dhc_tensor in[FEED_MAX];
@@ -196,7 +271,10 @@ dhc_status metric_value(dhc_program *p, const Metric *m, const Feed *f, const dh
   dhc_status st = dhc_status_ok();
   for (int i = 0; i < m->info.n_inputs && i < FEED_MAX; i++) {
     const dhc_tensor *t = result_named(results, n_results, m->info.inputs[i]);
-    if (!t) t = result_named(f->in, f->n_in, m->info.inputs[i]);
+    int at = t ? -1 : index_of(f->loss.inputs, f->n_in, m->info.inputs[i]);
+    if (at >= 0) st = feed_data(f, at);
+    if (st.code != DHC_OK) break;
+    if (at >= 0) t = &f->in[at];
     if (!t && m->info.optional[i]) continue;
     if (!t) {
       st = dhc_status_make(DHC_E_INPUT, "metric '%s' needs '%s', which 'loss' neither takes nor gives", m->info.name,
@@ -238,6 +316,7 @@ dhc_status evaluate(dhc_program *p, int loss_entry, Feed *f, const Metric *m, co
   DhcHeld held;
   dhc_hold(&held, drop_batcher, b);
   const DhcDataset *was = f->d;
+  feed_forget(f); /* the other batch is the training's */
   f->d = d;
   dhc_status st = dhc_status_ok();
   for (;;) {
@@ -252,7 +331,7 @@ dhc_status evaluate(dhc_program *p, int loss_entry, Feed *f, const Metric *m, co
     if (st.code != DHC_OK) break;
     const dhc_tensor *res;
     int n_res;
-    st = dhc_program_run(p, loss_entry, f->in, f->n_in, &res, &n_res);
+    st = program_run(p, loss_entry, f->in, f->at, f->n_in, &res, &n_res);
     if (st.code != DHC_OK) break;
     double loss = scalar_result(res, n_res, "loss"), metric;
     if (!isfinite(loss)) st = results_check(p, res, n_res); /* names the tensor where one is NaN */
@@ -267,6 +346,7 @@ dhc_status evaluate(dhc_program *p, int loss_entry, Feed *f, const Metric *m, co
     out->n += n;
   }
   f->d = was;
+  feed_forget(f);
   dhc_release(&held);
   dhc_batcher_free(b);
   budget_less(p, DHC_USE_DATA, ahead);

@@ -198,7 +198,7 @@ static dhc_status one_step(Trainer *t, int64_t n) {
   t->pr.lr = train_lr(&t->set, t->step, t->steps);
   const StepAt at = {.step = t->step, .age = t->step - t->first_step + 1, .lr = t->pr.lr, .seed = t->seed};
   Stepped done;
-  DHC_TRY(stepper_run(t->p, 0, &at, t->feed.in, t->feed.n_in, &done));
+  DHC_TRY(stepper_run(t->p, 0, &at, t->feed.in, t->feed.at, t->feed.n_in, &done));
   t->pr.loss = done.loss;
   t->pr.grad_norm = done.grad_norm;
   if (!done.finite) return trainer_blame(t, done.loss);

@@ -8,6 +8,12 @@
 
 enum { FEED_MAX = 16 };
 
+/* Gathered examples, by field of the data; on the device too where it has memory of its own. */
+typedef struct FeedBatch {
+  void *field[FEED_MAX];
+  DhcDevicePtr at[FEED_MAX];
+} FeedBatch;
+
 /* Takes batches of a data set to the inputs of the loss entry: fields by name; u8 pixels
  * through the model's `normalize` entry (one input, one result named like a loss input);
  * with augmentation also through its `augment` entry. */
@@ -18,10 +24,18 @@ typedef struct Feed {
   int normalize, augment; /* entry numbers, or -1 */
   DhcEntryInfo norm_info, aug_info;
   int64_t batch;
-  void *field[FEED_MAX];  /* gathered examples */
-  void *stage[FEED_MAX];  /* by loss input: what a preparing entry made of it */
+  FeedBatch batches[2]; /* the second only where a device takes them ahead */
+  int now;              /* the one at hand */
+  struct {              /* what the other one holds, gathered while the device computed; of NULL: nothing */
+    const DhcBatcher *of;
+    DhcDataPosition position;
+    int64_t n;
+  } next;
+  DhcBatcher *from;              /* of the last batch */
+  DhcDevicePtr stage[FEED_MAX];  /* by loss input: what a preparing entry made of it */
   int64_t stage_bytes[FEED_MAX];
-  dhc_tensor in[FEED_MAX]; /* loss inputs of the batch at hand */
+  dhc_tensor in[FEED_MAX];   /* loss inputs of the batch at hand; data NULL: see feed_data */
+  DhcDevicePtr at[FEED_MAX]; /* where they lie on the device; 0: on the host alone */
   int n_in;
   int64_t n_classes; /* of "logits"; 0: not asked yet, -1: the entry has none */
 } Feed;
@@ -31,6 +45,10 @@ dhc_status feed_open(dhc_program *p, const DhcDataset *d, int64_t batch, bool au
 void feed_close(Feed *f);
 /* Next batch into f->in; *n examples, 0 at the end of an epoch. */
 dhc_status feed_next(Feed *f, DhcBatcher *b, bool augment, int64_t *n) DHC_MUST_USE;
+/* Input i of the batch at hand for the host, where it is not there: f->in[i].data. */
+dhc_status feed_data(Feed *f, int i) DHC_MUST_USE;
+/* The batcher of the last batch is going to end. */
+void feed_forget(Feed *f);
 
 /* ---- the stepper (stepper.c) ------------------------------------------------------------ */
 
@@ -47,8 +65,9 @@ typedef struct Stepped {
   const dhc_tensor *results; /* until the next run */
   int n_results;
 } Stepped;
-/* One step of entry number `entry`, which trains, guarded (step_guard.c). */
-dhc_status stepper_run(dhc_program *p, int entry, const StepAt *at, const dhc_tensor *in, int n_in, Stepped *out) DHC_MUST_USE;
+/* One step of entry number `entry`, which trains, guarded (step_guard.c). where: as program_run's at. */
+dhc_status stepper_run(dhc_program *p, int entry, const StepAt *at, const dhc_tensor *in, const DhcDevicePtr *where, int n_in,
+                       Stepped *out) DHC_MUST_USE;
 
 /* Labels of the batch at hand must be below the number of classes of result "logits" of the
  * entry (and not negative, unless the model has an ignore_index): DHC_E_INPUT names example
@@ -62,7 +81,7 @@ typedef struct Metric {
 } Metric;
 dhc_status metric_open(dhc_program *p, Metric *out) DHC_MUST_USE;
 /* NaN if there is none. */
-dhc_status metric_value(dhc_program *p, const Metric *m, const Feed *f, const dhc_tensor *results, int n_results, double *out) DHC_MUST_USE;
+dhc_status metric_value(dhc_program *p, const Metric *m, Feed *f, const dhc_tensor *results, int n_results, double *out) DHC_MUST_USE;
 
 /* Mean loss and metric over a data set, weighted by examples. */
 typedef struct EvalSums {

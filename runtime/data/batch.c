@@ -96,12 +96,11 @@ static void gather(const DhcBatcher *b, void *const *dst, int64_t n) {
   }
 }
 
-dhc_status dhc_batcher_next(DhcBatcher *b, void *const *dst, int64_t *n_out) {
+dhc_status dhc_batcher_peek(DhcBatcher *b, void *const *dst, int64_t *n_out) {
   int64_t left = b->data->n_examples - b->at.next;
   int64_t n = left < b->options.batch ? left : b->options.batch;
   *n_out = 0;
   if (n == 0 || (b->options.drop_last && n < b->options.batch)) {
-    dhc_batcher_end_epoch(b);
     return dhc_status_ok();
   }
   if (b->ahead != NULL) {
@@ -109,9 +108,22 @@ dhc_status dhc_batcher_next(DhcBatcher *b, void *const *dst, int64_t *n_out) {
   } else {
     gather(b, dst, n);
   }
+  *n_out = n;
+  return dhc_status_ok();
+}
+
+void dhc_batcher_skip(DhcBatcher *b, int64_t n) {
+  if (n == 0) {
+    dhc_batcher_end_epoch(b);
+    return;
+  }
   b->last_begin = b->at.next;
   b->at.next += n;
-  *n_out = n;
+}
+
+dhc_status dhc_batcher_next(DhcBatcher *b, void *const *dst, int64_t *n) {
+  DHC_TRY(dhc_batcher_peek(b, dst, n));
+  dhc_batcher_skip(b, *n);
   return dhc_status_ok();
 }
 

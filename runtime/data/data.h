@@ -116,6 +116,9 @@ void dhc_batcher_free(DhcBatcher *b);
  * after which the next epoch begins. Where examples cannot be read the error is that of the first of them, whoever read
  * which first, and the batcher stays where it is. */
 dhc_status dhc_batcher_next(DhcBatcher *b, void *const *dst, int64_t *n) DHC_MUST_USE;
+/* The same without moving on, and the move past a batch of n that was peeked at, or, of 0, past the epoch's end. */
+dhc_status dhc_batcher_peek(DhcBatcher *b, void *const *dst, int64_t *n) DHC_MUST_USE;
+void dhc_batcher_skip(DhcBatcher *b, int64_t n);
 /* The next epoch begins, whatever is left of this one. */
 void dhc_batcher_end_epoch(DhcBatcher *b);
 /* Indices into the data set of the batch handed out last. */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "dhc/dhc.h"
 #include "tests/device/standin.h"
@@ -91,7 +92,74 @@ static void run_on(const char *backend) {
   dhc_session_close(s);
 }
 
+/* ---- batches of a training run --------------------------------------------------------------- */
+
+static void write_npy(const char *path, const char *type, const char *shape, const void *data, size_t bytes) {
+  char header[128];
+  memset(header, ' ', sizeof header);
+  memcpy(header, "\x93NUMPY\x01\x00\x76\x00", 10); /* 118 bytes follow */
+  int n = snprintf(header + 10, 100, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", type, shape);
+  header[10 + n] = ' ';
+  header[127] = '\n';
+  FILE *f = fopen(path, "wb");
+  CHECK(f && fwrite(header, 1, sizeof header, f) == sizeof header && fwrite(data, 1, bytes, f) == bytes && fclose(f) == 0);
+}
+
+enum { EXAMPLES = 20, BATCH = 4, PIXELS = 3 * 8 * 8 };
+static const char *make_images(void) {
+  static uint8_t pixel[EXAMPLES * PIXELS];
+  static char folder[64] = "/tmp/dhc-standin-XXXXXX", path[96];
+  int64_t label[EXAMPLES];
+  CHECK(mkdtemp(folder));
+  for (int i = 0; i < EXAMPLES * PIXELS; i++) pixel[i] = (uint8_t)(i * 7 % 251);
+  for (int i = 0; i < EXAMPLES; i++) label[i] = i % 10;
+  snprintf(path, sizeof path, "%s/train", folder);
+  CHECK(mkdir(path, 0700) == 0);
+  snprintf(path, sizeof path, "%s/train/image.npy", folder);
+  write_npy(path, "|u1", "20, 3, 8, 8", pixel, sizeof pixel);
+  snprintf(path, sizeof path, "%s/train/target.npy", folder);
+  write_npy(path, "<i8", "20", label, sizeof label);
+  return folder;
+}
+
+typedef struct Steps {
+  DhcStandinCounts before;
+  int n;
+} Steps;
+
+/* Pictures go up once, as pixels, and never come down: both fields of the next batch while a step runs, unless it is the
+ * epoch's last; those of the first before it. */
+static bool after_step(void *ctx, const dhc_train_progress *p) {
+  Steps *s = ctx;
+  DhcStandinCounts now = dhc_standin_counts();
+  if (s->n++ > 1 && !p->epoch_end) {
+    CHECK(now.downloaded_bytes - s->before.downloaded_bytes < BATCH * PIXELS);
+    int64_t of_epoch = p->step % (EXAMPLES / BATCH);
+    CHECK(now.aheads - s->before.aheads == (of_epoch == 0 ? 0 : of_epoch == 1 ? 4 : 2));
+  }
+  s->before = now;
+  return true;
+}
+
+static void train_on(const char *backend) {
+  char data[96];
+  dhc_session *s;
+  dhc_model *m;
+  dhc_train_result result;
+  Steps steps = {.n = 0};
+  const char *const sets[] = {"hidden_dim=8"};
+  snprintf(data, sizeof data, "npy:%s", make_images());
+  ok(dhc_session_open(&(dhc_session_options){.backend = backend, .threads = 2}, &s));
+  ok(dhc_model_open(s, &(dhc_model_options){.name = "dhc_ssm", .sets = sets, .n_sets = 1}, &m));
+  dhc_train_options o = {.data = data, .batch = BATCH, .epochs = 2, .val_fraction = -1, .progress = after_step, .ctx = &steps};
+  ok(dhc_train(m, &o, &result));
+  CHECK(result.steps == 2 * EXAMPLES / BATCH && steps.n == result.steps + 2);
+  dhc_model_close(m);
+  dhc_session_close(s);
+}
+
 int main(int argc, char **argv) {
   for (int i = 1; i < argc; i++) run_on(argv[i]);
+  if (argc > 1) train_on(argv[argc - 1]);
   return 0;
 }

@@ -412,8 +412,10 @@ static void make_npy_set(const char *folder, int64_t n) {
 }
 
 static int64_t next_of(DhcBatcher *b, void *const *dst) {
-  int64_t n;
-  assert_ok(dhc_batcher_next(b, dst, &n));
+  int64_t n, at = dhc_batcher_position(b).next;
+  assert_ok(dhc_batcher_peek(b, dst, &n));
+  assert_int_equal(dhc_batcher_position(b).next, at);
+  dhc_batcher_skip(b, n);
   return n;
 }
 
