@@ -184,9 +184,11 @@ static dhc_status check_options(const dhc_build_options *o, const dhc_session *s
       if (files[i] && files[k] && !strcmp(files[i], files[k])) return dhc_status_make(DHC_E_USAGE, "build: %s is to be two files", files[i]);
   if (o->c && o->max_stack) return dhc_status_make(DHC_E_USAGE, "--max-stack: how much stack source takes is for its compiler to say");
   if (o->c && !o->header) return dhc_status_make(DHC_E_USAGE, "--emit c: needs --header, which the source includes");
-  if (o->multiversion && (o->target || o->c || o->n_variants || o->selftest))
-    return dhc_status_make(DHC_E_USAGE, "--multiversion: makes an object of three levels of x86-64, without --%s",
-                           o->target ? "target" : o->c ? "emit c" : o->n_variants ? "variant" : "selftest");
+  if (o->multiversion && o->target) return dhc_status_make(DHC_E_USAGE, "--multiversion: is code for three levels of x86-64; --target %s is one machine", o->target);
+  if (o->multiversion && o->c)
+    return dhc_status_make(DHC_E_USAGE, "--multiversion: source has no level of its own, its compiler's -march says it; without --emit c");
+  if (o->multiversion && o->n_variants)
+    return dhc_status_make(DHC_E_USAGE, "--multiversion: functions take a level or a --variant, not both; build an object of each variant, or of each level (--target x86-64-v3)");
   if (!o->target && (o->cpu || o->features)) return dhc_status_make(DHC_E_USAGE, "--%s: needs --target", o->cpu ? "cpu" : "features");
   if (o->n_variants > 0) NEED(o->variants);
   for (int i = 0; i < o->n_variants; i++)
@@ -262,7 +264,7 @@ static dhc_status add_tests_of(Build *b, const BuildModel *x, int first) {
 
 static dhc_status add_tests(Build *b) {
   int first = 0;
-  for (int i = 0; i < b->n_models; first += b->model[i++].n) DHC_TRY(add_tests_of(b, &b->model[i], first));
+  for (int i = 0; i < (b->object->levels ? 1 : b->n_models); first += b->model[i++].n) DHC_TRY(add_tests_of(b, &b->model[i], first)); /* levels are one model */
   if (!b->object->tests.n) return dhc_status_make(DHC_E_USAGE, "--selftest: every entry of the object carries states on");
   return dhc_status_ok();
 }

@@ -103,14 +103,16 @@ dhc_status build_folder(const Build *b, const char **out) {
 
 /* In a folder of its own, which is gone afterwards. */
 static dhc_status shared_library(Build *b) {
-  static const char *const linkers[] = {"ld.lld", "ld.lld-19", "ld"};
+  /* ld.lld before 18 puts .lrodata between code and the constants that code reaches within 2 GiB */
+  static const char *const any[] = {"ld.lld", "ld.lld-19", "ld"}, *const far[] = {"ld.lld-19", "ld", "ld.lld"};
+  const char *const *linkers = b->object->large ? far : any;
   const char *folder = NULL;
   DHC_TRY(build_folder(b, &folder));
   char *from = dhc_arena_printf(b->arena, "%s/m.o", folder), *to = dhc_arena_printf(b->arena, "%s/m.so", folder);
   char *name = dhc_arena_strdup(b->arena, build_file_name(b->o->out));
   char *argv[] = {NULL, "-shared", "--build-id=none", "-soname", name, "-z", "noexecstack", "-o", to, from, NULL};
   dhc_status st = dhc_file_replace(from, b->bytes, b->n_bytes);
-  int rc = st.code == DHC_OK ? link_with(linkers, sizeof linkers / sizeof *linkers, argv) : 0;
+  int rc = st.code == DHC_OK ? link_with(linkers, 3, argv) : 0;
   if (rc < 0) st = dhc_status_make(DHC_E_ENVIRONMENT, "-o %s: linking it needs ld.lld or ld; an object (.o) needs neither", b->o->out);
   else if (rc > 0) st = dhc_status_make(DHC_E_ENVIRONMENT, "-o %s: the linker ended with status %d", b->o->out, rc);
   else if (st.code == DHC_OK) st = read_back(b, to);

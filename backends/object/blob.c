@@ -82,12 +82,34 @@ int64_t dhc_object_test_workspace(const DhcObjEntry *e) {
   return e->work_bytes->value + e->shared_bytes->value + e->scratch_bytes->value;
 }
 
+/* Of an object of several levels the entry is that of the first one, by whose name the best of them goes. */
+static const DhcObjChoice *tested_choice(const DhcObject *o, const DhcObjTest *t) {
+  for (int i = 0; i < o->choices.n && o->levels; i++)
+    if (o->choices.at[i].entry[0] == t->entry) return &o->choices.at[i];
+  return NULL;
+}
+
+const char *dhc_object_test_function(const DhcObject *o, const DhcObjTest *t) {
+  const DhcObjChoice *c = tested_choice(o, t);
+  return c ? c->c_name : o->entry[t->entry]->c_name;
+}
+
+int64_t dhc_object_tested_workspace(const DhcObject *o, const DhcObjTest *t) {
+  const DhcObjChoice *c = tested_choice(o, t);
+  int64_t most = dhc_object_test_workspace(o->entry[t->entry]);
+  for (int v = 1; c && v < o->n_variants; v++) {
+    int64_t bytes = dhc_object_test_workspace(o->entry[c->entry[v]]);
+    most = bytes > most ? bytes : most;
+  }
+  return most;
+}
+
 int64_t dhc_object_selftest_bytes(const DhcObject *o) {
   int64_t most = 0;
   for (int i = 0; i < o->tests.n; i++) {
     const DhcObjTest *t = &o->tests.at[i];
     const DhcObjEntry *e = o->entry[t->entry];
-    int64_t all = dhc_object_test_workspace(e);
+    int64_t all = dhc_object_tested_workspace(o, t);
     for (int k = 0; k < e->n_params; k++)
       if (e->param[k].out) all += (t->bytes[k] + 63) / 64 * 64;
     most = all > most ? all : most;

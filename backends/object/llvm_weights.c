@@ -199,9 +199,9 @@ static V write_differs(Out *o) {
 static void write_test(Out *o, const DhcObjTest *t, V fn, V weights, V work, V differs) {
   LLVMBuilderRef m = o->w->b;
   const DhcObjEntry *e = o->o->entry[t->entry];
-  V entry = LLVMGetNamedFunction(o->w->module, e->c_name), *args = DHC_NEW_N(o->arena, V, e->n_params + 8);
+  V entry = LLVMGetNamedFunction(o->w->module, dhc_object_test_function(o->o, t)), *args = DHC_NEW_N(o->arena, V, e->n_params + 8);
   V *want = DHC_NEW_N(o->arena, V, e->n_params + 1), *got = DHC_NEW_N(o->arena, V, e->n_params + 1);
-  int64_t at = dhc_object_test_workspace(e);
+  int64_t work_bytes = dhc_object_tested_workspace(o->o, t), at = work_bytes;
   int n = 0;
   if (e->reads_weights && weights) args[n++] = weights;
   for (int k = 0; k < e->n_params; k++) {
@@ -211,7 +211,7 @@ static void write_test(Out *o, const DhcObjTest *t, V fn, V weights, V work, V d
     args[n++] = got[k];
   }
   args[n++] = work;
-  args[n++] = obj_number(o, dhc_object_test_workspace(e));
+  args[n++] = obj_number(o, work_bytes);
   args[n++] = LLVMConstNull(o->ptr);
   V status = LLVMBuildCall2(m, LLVMGlobalGetValueType(entry), entry, args, (unsigned)n, "");
   obj_return_if(o, fn, LLVMBuildICmp(m, LLVMIntNE, status, obj_status(o, 0), ""), status);

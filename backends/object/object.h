@@ -338,6 +338,9 @@ const char **dhc_object_exports(const DhcObject *o, DhcArena *arena, int *n);
 /* "float" of a tensor's elements. */
 const char *dhc_object_c_type(int32_t dtype);
 
+/* The function that a test calls, and the workspace that it gives it: of several levels the largest. */
+const char *dhc_object_test_function(const DhcObject *o, const DhcObjTest *t);
+int64_t dhc_object_tested_workspace(const DhcObject *o, const DhcObjTest *t);
 /* Workspace of selftest(): the entry's, and behind it its outputs, each at a multiple of 64. */
 int64_t dhc_object_selftest_bytes(const DhcObject *o);
 int64_t dhc_object_test_workspace(const DhcObjEntry *e);

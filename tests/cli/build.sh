@@ -307,6 +307,15 @@ P
     fi
   done
   readelf -SW far.o | grep -q " .lrodata " || fail "--large leaves weights near the code"
+  # one object of three levels tests the one that the CPU has; one byte of what it has to give, and it says so
+  "$dhcc" build mlp --bind B=1 --multiversion --selftest 2 --weights w.safetensors --name far -o far.o --header far.h --quiet || fail "build --multiversion --selftest"
+  "$cc" -std=c11 -o far far.c far.o && ./far || fail "selftest of several levels: status $?"
+  if command -v qemu-x86_64 > /dev/null; then
+    "$cc" -std=c11 -static -o far far.c far.o
+    for cpu in Nehalem Haswell; do qemu-x86_64 -cpu $cpu ./far || fail "selftest of several levels on $cpu: status $?"; done
+    qemu-x86_64 -cpu core2duo ./far
+    [ $? = 9 ] || fail "selftest of several levels where the CPU has none"
+  fi
 fi
 # optional inputs
 "$dhcc" build lstm --root LSTM --set d_in=5 --set d=6 --entry stream --entry step --optional reset --name l -o l.o --header l.h --quiet || fail "--optional"
@@ -314,9 +323,10 @@ grep -q "l_step(const void \*weights, void \*state, const float \*x, const uint8
 refused 2 "--optional: no entry of the object has an optional input 'rest'" lstm --root LSTM --set d_in=5 --set d=6 --optional rest "${out[@]}"
 refused 2 "--optional: no entry of the object has an optional input 'image'" mlp --optional image "${out[@]}"
 # several levels in one object
-refused 2 "--multiversion: makes an object of three levels of x86-64, without --target" mlp --multiversion --target x86-64-v3 "${out[@]}"
-refused 2 "--multiversion: makes an object of three levels of x86-64, without --variant" mlp --multiversion --variant a: "${out[@]}"
-refused 2 "--multiversion: makes an object of three levels of x86-64, without --emit c" mlp --multiversion --emit c -o none.c --header none.h
+refused 2 "--multiversion: is code for three levels of x86-64; --target x86-64-v3 is one machine" mlp --multiversion --target x86-64-v3 "${out[@]}"
+refused 2 "--multiversion: functions take a level or a --variant, not both; build an object of each variant, or of each level (--target x86-64-v3)" mlp \
+  --multiversion --variant a: "${out[@]}"
+refused 2 "--multiversion: source has no level of its own, its compiler's -march says it; without --emit c" mlp --multiversion --emit c -o none.c --header none.h
 # a step of training
 "$dhcc" build mlp --set width=4 --set height=4 --bind B=3 --entry train_step --name train -o train.so --quiet || fail "a step of training"
 expect 0 "p99.99" "$dhcc" bench --object train.so --seconds 0.05
