@@ -157,15 +157,15 @@ static dhc_status walk(Build *b) {
   return dhc_status_ok();
 }
 
+/* Weights are a training's beginning alone, which objects hold. */
+static bool only_trains(const dhc_build_options *o) { return o->n_entries == 1 && !strcmp(o->entries[0], "train_step"); }
+
 /* What an object for GPUs cannot have. */
 static dhc_status check_gpu(const dhc_build_options *o) {
-  const char *other = o->c ? "emit c" : o->target ? "target" : o->multiversion ? "multiversion" : o->n_variants ? "variant" : o->selftest ? "selftest"
-                      : o->max_stack ? "max-stack" : o->quantize ? "quantize" : o->bounded ? "timing" : o->bounds ? "bounds" : NULL;
+  const char *other = o->c ? "emit c" : o->target ? "target" : o->multiversion ? "multiversion" : o->max_stack ? "max-stack" : o->quantize ? "quantize" : o->bounded ? "timing" : o->bounds ? "bounds" : NULL;
   if (other) return dhc_status_make(DHC_E_USAGE, "--backend cuda: an object for GPUs has no --%s", other);
   if (!o->header) return dhc_status_make(DHC_E_USAGE, "--backend cuda: needs --header, which the source includes");
-  if (o->weights && !o->weights_file) return dhc_status_make(DHC_E_USAGE, "--backend cuda: weights lie on the GPU; with --weights needs --weights-file");
-  for (int i = 0; i < o->n_entries; i++)
-    if (!strcmp(o->entries[i], "train_step")) return dhc_status_make(DHC_E_USAGE, "--backend cuda: an object for GPUs does not train");
+  if (knows_weights(o) && !o->weights_file && !only_trains(o)) return dhc_status_make(DHC_E_USAGE, "--backend cuda: weights lie on the GPU; with --weights needs --weights-file");
   return dhc_status_ok();
 }
 
@@ -413,6 +413,11 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
   if (st.code == DHC_OK) st = constants(&b);
   if (st.code == DHC_OK) st = check_ram(&b);
   dhc_build_result r = {0};
+  if (st.code == DHC_OK && o->gpu) {
+    b.object->cuda = DHC_NEW(&arena, DhcObjCuda);
+    *b.object->cuda = (DhcObjCuda){.archs = o->gpu_arch && *o->gpu_arch ? o->gpu_arch : "sm_80,sm_90a,sm_100,sm_120", .header = build_file_name(o->header)};
+    dhc_object_cuda_room(b.object, &arena);
+  }
   if (st.code == DHC_OK && (o->selftest || o->quantize)) {
     DhcCompiler *makes = m->s->compiler;
     bool elsewhere = away.own || away.levels;
@@ -420,10 +425,6 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
     if (o->quantize) st = build_quantize(&b, &r);
     if (st.code == DHC_OK && o->selftest) st = add_tests(&b);
     if (elsewhere) away.was = m->s->compiler, m->s->compiler = makes;
-  }
-  if (st.code == DHC_OK && o->gpu) {
-    b.object->cuda = DHC_NEW(&arena, DhcObjCuda);
-    *b.object->cuda = (DhcObjCuda){.archs = o->gpu_arch && *o->gpu_arch ? o->gpu_arch : "sm_80,sm_90a,sm_100,sm_120", .header = build_file_name(o->header)};
   }
   if (st.code == DHC_OK) b.object->describe = dhc_object_describe(b.object, dhc_compiler_target_text(m->s->compiler), &arena);
   if (st.code == DHC_OK && o->bounds) {

@@ -111,7 +111,7 @@ int64_t dhc_object_selftest_bytes(const DhcObject *o) {
     const DhcObjEntry *e = o->entry[t->entry];
     int64_t all = dhc_object_tested_workspace(o, t);
     for (int k = 0; k < e->n_params; k++)
-      if (e->param[k].out) all += (t->bytes[k] + 63) / 64 * 64;
+      if (e->param[k].out || o->cuda) all += (t->bytes[k] + 63) / 64 * 64;
     most = all > most ? all : most;
   }
   return most;

@@ -174,8 +174,8 @@ static const char tasks_text[] =
 static const char *address(Fn *f, const DhcObjRef *r, int depth) {
   const char *at = value(f, r->at);
   DhcText t = {.arena = f->arena};
-  static const char *const own[] = {[DHC_OBJ_WEIGHTS] = "constants", [DHC_OBJ_STATE] = "(char *)state", [DHC_OBJ_WORK] = "work",
-                                    [DHC_OBJ_SCALARS] = "(char *)(uintptr_t)scalars", [DHC_OBJ_PARAM] = NULL};
+  const char *const own[] = {[DHC_OBJ_WEIGHTS] = "constants", [DHC_OBJ_STATE] = "(char *)state", [DHC_OBJ_WORK] = "work",
+                             [DHC_OBJ_SCALARS] = f->e->numbers_at ? "numbers" : "(char *)(uintptr_t)scalars", [DHC_OBJ_PARAM] = NULL};
   const char *base = own[r->base];
   if (base) dhc_text_printf(&t, "%s + %s", base, at);
   else dhc_text_printf(&t, "(char *)(uintptr_t)%s + %s", f->e->param[r->param].name, at);
@@ -443,7 +443,8 @@ static void write_selftest(const DhcObject *o, DhcText *to) {
 
 /* ---- variants ------------------------------------------------------------------------------------------------- */
 
-static const char *argument(const DhcObjEntry *e, const DhcObjArg *a) {
+static const char *argument(const DhcObject *o, const DhcObjEntry *e, const DhcObjArg *a) {
+  if (a->kind == DHC_OBJ_ARG_EXEC && o->cuda) return "gpu";
   static const char *const name[] = {[DHC_OBJ_ARG_WEIGHTS] = "weights", [DHC_OBJ_ARG_STATE] = "state", [DHC_OBJ_ARG_WORKSPACE] = "workspace", [DHC_OBJ_ARG_SCALARS] = "scalars",
                                      [DHC_OBJ_ARG_BYTES] = "workspace_bytes", [DHC_OBJ_ARG_EXEC] = "exec", [DHC_OBJ_ARG_WORKERS] = "workers"};
   return a->kind == DHC_OBJ_ARG_TENSOR ? e->param[a->i].name : a->kind == DHC_OBJ_ARG_SIZE ? e->symbol[a->i] : name[a->kind];
@@ -461,7 +462,7 @@ static void write_call_of(const DhcObject *o, const DhcObjChoice *c, DhcObjCall 
       continue;
     }
     dhc_text_printf(to, "    case %d: return %s%s(", v, e->c_name, dhc_object_call_suffix[call]);
-    for (int i = 0; i < args.all.n; i++) dhc_text_printf(to, "%s%s", i ? ", " : "", argument(o->entry[c->entry[0]], &args.all.at[i]));
+    for (int i = 0; i < args.all.n; i++) dhc_text_printf(to, "%s%s", i ? ", " : "", argument(o, o->entry[c->entry[0]], &args.all.at[i]));
     dhc_text_puts(to, ");\n");
   }
   dhc_text_printf(to, "    default: return %s;\n  }\n}\n\n", none[call]);
@@ -517,6 +518,7 @@ const char *dhc_c99_sizes_text(void) { return sizes_text; }
 void dhc_c99_string(const char *s, DhcText *to) { put_string(s, to); }
 void dhc_c99_words(const char *name, const void *bytes, int64_t n, DhcText *to) { put_words(name, bytes, n, to); }
 void dhc_c99_weights(const DhcObject *o, DhcText *to) { write_weights(o, to); }
+void dhc_c99_variants(const DhcObject *o, DhcText *to) { write_variants(o, to); }
 
 void dhc_c99_sizes(const DhcObject *o, const DhcObjEntry *e, DhcText *to) {
   write_check(begin(o, e, to));

@@ -42,6 +42,7 @@ const char *dhc_c99_sizes_text(void);
 void dhc_c99_string(const char *s, DhcText *to);
 void dhc_c99_words(const char *name, const void *bytes, int64_t n, DhcText *to);
 void dhc_c99_weights(const DhcObject *o, DhcText *to);
+void dhc_c99_variants(const DhcObject *o, DhcText *to);
 void dhc_c99_sizes(const DhcObject *o, const DhcObjEntry *e, DhcText *to);
 
 #endif

@@ -112,7 +112,7 @@ static const char *parameter(const DhcObject *o, const DhcObjEntry *e, const Dhc
   case DHC_OBJ_ARG_SIZE: return dhc_arena_printf(arena, "int64_t %s", e->symbol[a->i]);
   case DHC_OBJ_ARG_WORKSPACE: return "void *workspace";
   case DHC_OBJ_ARG_BYTES: return "int64_t workspace_bytes";
-  case DHC_OBJ_ARG_EXEC: return "const dhc_object_exec *exec";
+  case DHC_OBJ_ARG_EXEC: return o->cuda ? dhc_arena_printf(arena, "const %s_cuda *gpu", o->name) : "const dhc_object_exec *exec";
   case DHC_OBJ_ARG_WORKERS: return "int workers";
   case DHC_OBJ_ARG_TENSOR: break;
   }

@@ -179,6 +179,7 @@ static void write_checks(Fn *f) {
   if (e->state_bytes) dhc_text_puts(f->to, " || state == 0");
   if (passed) dhc_text_puts(f->to, " || weights == 0");
   for (int i = 0; i < e->n_params; i++) dhc_text_printf(f->to, " || %s == 0", e->param[i].name);
+  if (e->train) dhc_text_puts(f->to, " || scalars == 0");
   dhc_text_printf(f->to, ") return DHC_OBJECT_NULL;\n  if (%s%s%s) return DHC_OBJECT_ALIGN;\n", works ? "misaligned(workspace)" : "0",
                   e->state_bytes ? " || misaligned(state)" : "", passed ? " || misaligned(weights)" : "");
   DhcText sizes = {.arena = f->arena};
@@ -190,6 +191,9 @@ static void write_checks(Fn *f) {
   if (passed) dhc_text_puts(f->to, "  char *const constants = (char *)(uintptr_t)weights;\n");
   dhc_text_puts(f->to, "  char *const work = (char *)workspace;\n  (void)work;\n");
   write_index_checks(f);
+  if (e->numbers_at)
+    dhc_text_printf(f->to, "  char *const numbers = work + %s;\n  if (cuMemcpyHtoDAsync_v2(device_ptr(numbers), scalars, sizeof *scalars, gpu->stream)%s",
+                    value(f, e->numbers_at), failed);
   if (e->most_refs) dhc_text_printf(f->to, "  char *const shared = work + %s;\n  void *p[%d];\n  i64 d[%d];\n", work, e->most_refs + 1, e->most_dims + 1);
 }
 
@@ -214,11 +218,19 @@ void dhc_object_write_cuda(const DhcObject *o, DhcText *to) {
   dhc_c99_prelude("", to);
   dhc_text_puts(to, dhc_c99_sizes_text());
   dhc_text_puts(to, driver_text);
+  bool around = o->tests.n > 0;
+  for (int i = 0; i < o->n_entries; i++) around = around || o->entry[i]->train;
+  if (around) dhc_text_puts(to, dhc_cuda_around_text);
   write_images(o, to);
   write_open(o, to);
   dhc_text_printf(to, "const char *%s_describe(void) {\n  return ", o->name);
   dhc_c99_string(o->describe, to);
   dhc_text_puts(to, ";\n}\n\n");
   dhc_c99_weights(o, to);
-  for (int i = 0; i < o->n_entries; i++) write_entry(o, o->entry[i], to);
+  for (int i = 0; i < o->n_entries; i++) {
+    write_entry(o, o->entry[i], to);
+    if (dhc_object_handles_state(o, o->entry[i])) dhc_cuda_training(o->entry[i]->train, to);
+  }
+  if (o->n_variants) dhc_c99_variants(o, to);
+  if (o->tests.n) dhc_cuda_selftest(o, to);
 }

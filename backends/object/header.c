@@ -334,12 +334,13 @@ static void training(const DhcObjEntry *e, DhcText *to) {
     dhc_text_printf(to, "]%s\n", k->slot ? "" : " of the optimiser");
   }
   dhc_text_printf(to, " * _init: as a training begins. _reset: what the optimiser keeps begins anew, after _set of weights. _set, _get: one tensor in its\n"
-                      " * plain order; DHC_OBJECT_WEIGHTS: there is none of that number, or it is not so many bytes. */\n"
+                      " * plain order; DHC_OBJECT_WEIGHTS: there is none of that number, or it is not so many bytes.%s */\n"
                       "dhc_object_status %s_init(void *state, int64_t state_bytes);\n"
                       "dhc_object_status %s_reset(void *state);\n"
                       "dhc_object_status %s_set(void *state, int tensor, const void *data, int64_t bytes);\n"
                       "dhc_object_status %s_get(const void *state, int tensor, void *data, int64_t bytes);\n",
-                  t->c_name, t->c_name, t->c_name, t->c_name);
+                  e->numbers_at ? "\n * State is memory of the GPU, data the host's: each is done when it returns, and waits for no stream." : "", t->c_name, t->c_name, t->c_name,
+                  t->c_name);
 }
 
 static void entry_functions(const DhcObject *o, const DhcObjEntry *e, DhcText *to) {
@@ -418,7 +419,8 @@ static void selftest(const DhcObject *o, const char *big, DhcText *to) {
   for (int i = 0; i < o->tests.n; i++) weights = weights || (o->entry[o->tests.at[i].entry]->reads_weights && !o->blob);
   dhc_text_printf(to, "/* ---- selftest ----\n * Runs %d calls that were run when the object was made, and compares every byte of what they give. */\n"
                       "#define %s_SELFTEST_WORKSPACE_BYTES %lld\n", o->tests.n, big, (long long)dhc_object_selftest_bytes(o));
-  dhc_text_printf(to, "dhc_object_status %s_selftest(%svoid *workspace, int64_t workspace_bytes);\n\n", o->name, weights ? "const void *weights, " : "");
+  const char *gpu = o->cuda ? dhc_arena_printf(to->arena, ", const %s_cuda *gpu", o->name) : "";
+  dhc_text_printf(to, "dhc_object_status %s_selftest(%svoid *workspace, int64_t workspace_bytes%s);\n\n", o->name, weights ? "const void *weights, " : "", gpu);
 }
 
 /* Functions for who passes the weights, and which tensors they are. */

@@ -141,6 +141,7 @@ typedef struct DhcObjEntry {
   const DhcObjX *shared_bytes, *scratch_bytes; /* multiples of 64 */
   const DhcObjX *state_bytes;    /* NULL: it carries nothing on */
   DhcObjTrain *train;            /* NULL: it does not train */
+  const DhcObjX *numbers_at;     /* of a step for GPUs: where in the workspace its numbers lie there; else NULL */
   int64_t stack_bytes;           /* when its code is made: what a call takes at most without exec; 0: not known */
   const char *stack_most;        /* the function that takes most of it */
 } DhcObjEntry;
@@ -365,6 +366,8 @@ static inline bool dhc_object_needs_no_workspace(const DhcObjEntry *e) {
 const char *dhc_object_identifier(const char *text, DhcArena *arena);
 
 /* Expressions of an entry: equal ones are one. */
+/* cuda_around.c: workspace of training steps has room for their numbers; once, behind the walk. */
+void dhc_object_cuda_room(DhcObject *o, DhcArena *arena);
 const DhcObjX *dhc_obj_const(DhcObjEntry *e, DhcArena *a, int64_t v);
 const DhcObjX *dhc_obj_op(DhcObjEntry *e, DhcArena *a, int op, const DhcObjX *x, const DhcObjX *y);
 const DhcObjX *dhc_obj_select(DhcObjEntry *e, DhcArena *a, const DhcObjX *c, const DhcObjX *x, const DhcObjX *y);

@@ -46,8 +46,7 @@ def refusals(dhcc, at):
             ([*out, "--target", "aarch64"], 2, "--backend cuda: an object for GPUs has no --target"),
             ([*out, "--multiversion"], 2, "--backend cuda: an object for GPUs has no --multiversion"),
             ([*out, "--timing", "bounded"], 2, "--backend cuda: an object for GPUs has no --timing"),
-            ([*out, "--variant", "a:"], 2, "--backend cuda: an object for GPUs has no --variant"),
-            ([*out, "--entry", "train_step"], 2, "--backend cuda: an object for GPUs does not train"),
+            ([*out, "--quantize", "int8", "--weights", at / "w.safetensors"], 2, "--backend cuda: an object for GPUs has no --quantize"),
             ([*out, "--weights", at / "w.safetensors"], 2, "--backend cuda: weights lie on the GPU; with --weights needs --weights-file"),
             ([*out, "--gpu-arch", "sm_8"], 2, '--gpu-arch: needs architectures such as sm_80,sm_90a, got "sm_8"'),
             ([*out, "--gpu-arch", ",".join(["sm_80"] * 16)], 2, "--gpu-arch: more than 15 architectures")]:
@@ -70,11 +69,56 @@ def use(at, asked, call, room, sizes, n_in, n_out, dhcc):
     return lambda cc: run(at / "program", at / "w.bin", at / "in.bin", n_out, at / "out.bin", *sizes, env={**os.environ, "GPU_CC": str(cc)})
 
 
+TINY = """import std/optim
+model Tiny(d: int = 64, k: int = 1) {
+  param w: [d] = normal(0.0, 0.1)
+  param v: [k] = zeros()
+  forward<B>(x: [B, d]) -> (y: [B, d]) { return x * w + sum(v) }
+  loss<B>(x: [B, d]) -> (loss: []) { return sum(x * w) }
+}
+recipe default for Tiny {
+  optimizer = adamw(weight_decay = 0.01)
+  lr(step, steps) = 1e-3
+}
+"""
+
+
+def around(dhcc, at, form, *asked):
+    """Builds an object, and the program of gpu_around.c with it; what it ends with, and how many kernels were launched."""
+    must(dhcc, "build", at / "tiny.dhc", *asked, "--backend", "cuda", "--gpu-arch", "sm_80", "--name", "m", "--quiet", "-o", at / "m.c", "--header", at / "m.h")
+    must(*STRICT, f'-DOBJECT="{at / "m.h"}"', f"-D{form}", "-o", at / "program", HERE / "gpu_around.c", at / "m.c", HERE / "gpu_driver.c")
+    done = run(at / "program")
+    found = re.search(r"launches (\d+)", done.stderr)
+    return done.returncode, int(found[1]) if found else -1, done.stderr
+
+
+def all_around(dhcc, at):
+    (at / "tiny.dhc").write_text(TINY)
+    rc, launches, said = around(dhcc, at, "TRAIN", "--entry", "train_step", "--seed", "3")
+    if rc or launches < 3:
+        wrong(f"a step of training: {rc}, {launches} launches: {said}")
+    rc, launches, said = around(dhcc, at, "VARIANTS", "--variant", "a:k=1", "--variant", "b:k=2")
+    if rc or launches < 2:
+        wrong(f"variants: {rc}, {launches} launches: {said}")
+    # launches do nothing: what comes out is zeros, as of weights that are zeros, and of no others; both are the same program
+    tested = ["--bind", "B=2", "--selftest", "2", "--weights", at / "w.safetensors", "--weights-file", at / "w.bin"]
+    for zeros, want in [(True, 0), (False, 8)]:
+        weights(dhcc, at, [at / "tiny.dhc"])
+        if zeros:
+            data = (at / "w.safetensors").read_bytes()
+            head = 8 + int.from_bytes(data[:8], "little")
+            (at / "w.safetensors").write_bytes(data[:head] + bytes(len(data) - head))
+        rc, launches, said = around(dhcc, at, "SELFTEST", *tested)
+        if rc != want or launches < (2 if zeros else 1):
+            wrong(f"self test: {rc} instead of {want}, {launches} launches: {said}")
+
+
 def main():
     dhcc = pathlib.Path(sys.argv[1]).resolve()
     with tempfile.TemporaryDirectory() as folder:
         at = pathlib.Path(folder)
         refusals(dhcc, at)
+        all_around(dhcc, at)
         mlp = ["mlp", "--set", "hidden=20"]
         weights(dhcc, at, mlp)
         call = use(at, mlp, "m_forward(w, in, out, s[0], work, bytes, &gpu)", "m_forward_workspace_bytes(s[0], 1)", [3], 3 * 784 * 4, 120, dhcc)

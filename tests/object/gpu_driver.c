@@ -49,6 +49,9 @@ int cuMemcpyDtoHAsync_v2(void *to, unsigned long long from, size_t bytes, void *
 int cuMemsetD8Async(unsigned long long to, unsigned char value, size_t n, void *stream);
 int cuMemsetD32Async(unsigned long long to, unsigned value, size_t n, void *stream);
 int cuStreamSynchronize(void *stream);
+int cuMemcpyHtoDAsync_v2(unsigned long long to, const void *from, size_t bytes, void *stream);
+int cuMemcpyDtoD_v2(unsigned long long to, unsigned long long from, size_t bytes);
+int cuMemsetD8_v2(unsigned long long to, unsigned char value, size_t n);
 
 ENTRY(cuInit)(unsigned flags) { return flags ? 1 : 0; }
 ENTRY(cuDeviceGet)(int *device, int ordinal) { return *device = ordinal, 0; }
@@ -130,4 +133,9 @@ ENTRY(cuMemsetD32Async)(unsigned long long to, unsigned value, size_t n, void *s
   for (size_t i = 0; i < n; i++) memcpy((char *)(uintptr_t)to + 4 * i, &value, 4);
   return 0;
 }
-ENTRY(cuStreamSynchronize)(void *stream) { return need(stream == (void *)7, "another stream"), 0; }
+ENTRY(cuStreamSynchronize)(void *stream) { return need(!stream || stream == (void *)7, "another stream"), 0; }
+ENTRY(cuMemcpyHtoDAsync_v2)(unsigned long long to, const void *from, size_t bytes, void *stream) {
+  return need(stream == (void *)7, "another stream"), cuMemcpyHtoD_v2(to, from, bytes);
+}
+ENTRY(cuMemcpyDtoD_v2)(unsigned long long to, unsigned long long from, size_t bytes) { return cuMemcpyDtoDAsync_v2(to, from, bytes, (void *)7); }
+ENTRY(cuMemsetD8_v2)(unsigned long long to, unsigned char value, size_t n) { return cuMemsetD8Async(to, value, n, (void *)7); }
