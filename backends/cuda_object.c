@@ -5,6 +5,7 @@
 #include "backends/cuda/cuda.h"
 #include "backends/cuda/cuda_internal.h"
 #include "backends/object/cuda_host.h"
+#include "backends/object/ptx.h"
 
 enum { MAX_IMAGES = 16 };
 
@@ -55,6 +56,7 @@ static dhc_status compile_images(const DhcNvrtc *nv, const char *source, Images 
     const DhcNvrtcJob job = {.source = source, .name = "object", .arch = to->at[i].arch, .ptx = to->at[i].ptx};
     char *code = NULL;
     DHC_TRY(dhc_nvrtc_compile(nv, &job, &code, &to->at[i].n));
+    if (job.ptx) dhc_ptx_lower(code, to->at[i].n, job.arch);
     to->at[i].bytes = code;
   }
   return dhc_status_ok();

@@ -1,6 +1,7 @@
 /* A CUDA driver without a GPU, for objects that are built for GPUs (gpu.py) and for programs that use them: memory is the
  * host's, launches are looked at and do nothing. GPU_CC=90 is its architecture. What it is given that is wrong ends the
  * process; what it does is printed to stderr, a line each. */
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,8 +88,9 @@ ENTRY(cuModuleLoadData)(void **module, const void *code) {
   image = code;
   need((uintptr_t)code % 8 == 0, "code at no multiple of 8");
   if (memcmp(image, "\177ELF", 4)) need(strstr(image, ".version") && strstr(image, ".target"), "code that is neither a cubin nor PTX");
-  const char *target = memcmp(image, "\177ELF", 4) ? strstr(image, ".target ") + 8 : "cubin";
-  fprintf(stderr, "loads %.*s\n", (int)strcspn(target, ", \n"), target);
+  bool text = memcmp(image, "\177ELF", 4) != 0;
+  const char *target = text ? strstr(image, ".target ") + 8 : "cubin", *version = text ? strstr(image, ".version ") + 9 : "";
+  fprintf(stderr, "loads %.*s %.*s\n", (int)strcspn(target, ", \n"), target, (int)strcspn(version, "\n"), version);
   *module = block;
   return 0;
 }
