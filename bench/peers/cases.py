@@ -4,13 +4,11 @@ row; a peer one more file.
 `sets` goes to all peers: `preset` and hyperparameters of the model; dropout is 0, so that outputs can be compared."""
 from typing import NamedTuple
 
+from presets import STACK
+
 PEERS = ("dhcc", "peer_object", "peer_torch", "peer_compile", "peer_onnxruntime", "peer_openvino", "peer_jax")
 NAMES = {"dhcc": "dhcc", "peer_object": "dhcc's object", "peer_torch": "PyTorch eager", "peer_compile": "torch.compile", "peer_onnxruntime": "ONNX Runtime",
-         "peer_openvino": "OpenVINO f32", "peer_jax": "JAX"}
-
-
-# Whether what is deployed for inference can train as well.
-TRAINS = {"dhcc": "yes", "peer_object": "another entry of it (train_step)", "peer_torch": "yes", "peer_compile": "yes", "peer_jax": "yes"}
+         "peer_openvino": "OpenVINO f32", "peer_jax": "JAX", "peer_executorch": "ExecuTorch", "peer_aoti": "AOTInductor", "peer_iree": "IREE", "peer_tvm": "TVM"}
 
 STACKED = 2e-2
 
@@ -18,7 +16,7 @@ STACKED = 2e-2
 class Case(NamedTuple):
     name: str
     model: str
-    mode: str  # run, train
+    mode: str  # run, train, step: one token after the other on a state
     batch: int
     sets: dict = {}
     device: str = ""  # "": processor; "cuda" goes to dhcc as backend, to the others as device
@@ -47,3 +45,7 @@ def rows():
 
 
 CASES = {c.name: c for c in rows()}
+
+# What is deployed: deploy.py. A step is that of medium's stack, causal, with a window of keys.
+STEP = {"root": "JambaStack", **{k: str(v) for k, v in STACK.items()}, "causal": "true", "max_len": str(STACK["window"]), "dropout": "0.0"}
+DEPLOY = (CASES["ssm-forward-1"], Case("medium-step", "layers/jamba", "step", 1, STEP), CASES["medium-forward-1"])

@@ -1,10 +1,11 @@
 /* dhcc as one of the peers: a model is opened, says what it gives, then is timed whenever it is asked.
  *
- *   bench_peer MODEL ENTRY run|train THREADS[,BACKEND[,COMPUTE]] FOLDER [preset=NAME] [root=NAME] [KEY=VALUE...]
+ *   bench_peer MODEL ENTRY run|train|step THREADS[,BACKEND[,COMPUTE]] FOLDER [preset=NAME] [root=NAME] [KEY=VALUE...]
  *
  * FOLDER/inputs.safetensors is read; FOLDER/weights.safetensors too, or, where there is none, initial weights of seed 0 are
  * written there for all peers; FOLDER/dhcc.safetensors is what the peers have to agree on: of `run` all float results, of
- * `train` the losses of the first steps. Then one JSON line, "ready", and for every line "SECONDS" on stdin one line of
+ * `train` the losses of the first steps, of `step` what the first tokens give: x is [tokens, batch, 1, d] there, met one after the other, round and
+ * round, on one state. Then one JSON line, "ready", and for every line "SECONDS" on stdin one line of
  * milliseconds, a run each: what fits into that time, three at least; then "cpu" and a run's processor time, all threads. */
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,7 +15,7 @@
 
 #include "bench/subject.h"
 
-enum { CHECKED_STEPS = 3, MAX_INPUTS = 8, MAX_RUNS = 4096 };
+enum { CHECKED_STEPS = 3, CHECKED_TOKENS = 12, MAX_INPUTS = 8, MAX_RUNS = 4096 };
 
 typedef struct Peer {
   dhc_session *session;
@@ -22,8 +23,10 @@ typedef struct Peer {
   dhc_program *program;
   dhc_tensor in[MAX_INPUTS];
   int n_in;
-  bool train;
+  bool train, stream;
   int step;
+  const char *tokens; /* of a stream: the data of x, whose first axis is not in `in` */
+  int64_t n_tokens;
   char folder[512];
 } Peer;
 
@@ -56,8 +59,28 @@ static void begin(Peer *p) {
   }
 }
 
+static int64_t token_bytes(const dhc_tensor *x) {
+  int64_t n = (int64_t)sizeof(float);
+  for (int i = 0; i < x->rank; i++) n *= x->dim[i];
+  return n;
+}
+
+/* x of a stream: one axis less, token by token. */
+static void open_tokens(Peer *p) {
+  dhc_tensor *x = &p->in[0];
+  if (p->n_in != 1 || x->dtype != DHC_F32 || x->rank < 2) {
+    fprintf(stderr, "bench_peer: a stream takes one tensor of f32, tokens first\n");
+    exit(1);
+  }
+  p->tokens = x->data;
+  p->n_tokens = x->dim[0];
+  for (int i = 1; i < x->rank; i++) x->dim[i - 1] = x->dim[i];
+  x->rank--;
+}
+
 /* Constant learning rate: a recipe's schedule asks for the number of steps. */
 static void run(Peer *p, const dhc_tensor **results, int *n) {
+  if (p->stream) p->in[0].data = (void *)(uintptr_t)(p->tokens + p->step++ % p->n_tokens * token_bytes(&p->in[0]));
   if (p->train) {
     must(dhc_program_set_scalar(p->program, "$lr", 1e-3), p->session);
     must(dhc_program_set_scalar(p->program, "$step", p->step), p->session);
@@ -65,6 +88,20 @@ static void run(Peer *p, const dhc_tensor **results, int *n) {
     p->step++;
   }
   must(dhc_program_run(p->program, 0, p->in, p->n_in, results, n), p->session);
+}
+
+static void check_tokens(Peer *p, const char *path, const dhc_tensor *y) {
+  int n;
+  size_t bytes = (size_t)token_bytes(y);
+  char *all = malloc(bytes * CHECKED_TOKENS);
+  if (!all) exit(3);
+  for (int i = 0; i < CHECKED_TOKENS; i++) {
+    if (i) run(p, &y, &n);
+    memcpy(all + bytes * (size_t)i, y->data, bytes);
+  }
+  dhc_tensor out = {.name = "logits", .dtype = DHC_F32, .rank = 2, .dim = {CHECKED_TOKENS, (int64_t)(bytes / sizeof(float))}, .data = all};
+  must(dhc_tensor_file_save(path, &out, 1), p->session);
+  free(all);
 }
 
 /* What the peers agree on; returns the time of the first run. */
@@ -76,6 +113,10 @@ static double check(Peer *p) {
   run(p, &results, &n);
   t = now_ms() - t;
   in_folder(p, "dhcc.safetensors", path);
+  if (p->stream) {
+    check_tokens(p, path, results);
+    return t;
+  }
   if (!p->train) {
     must(dhc_tensor_file_save(path, results, n), p->session);
     return t;
@@ -107,16 +148,17 @@ static void answer(Peer *p, double seconds) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 6 || (strcmp(argv[3], "run") && strcmp(argv[3], "train"))) {
-    fprintf(stderr, "usage: bench_peer MODEL ENTRY run|train THREADS[,BACKEND[,COMPUTE]] FOLDER [preset=NAME] [root=NAME] [KEY=VALUE...]\n");
+  if (argc < 6 || (strcmp(argv[3], "run") && strcmp(argv[3], "train") && strcmp(argv[3], "step"))) {
+    fprintf(stderr, "usage: bench_peer MODEL ENTRY run|train|step THREADS[,BACKEND[,COMPUTE]] FOLDER [preset=NAME] [root=NAME] [KEY=VALUE...]\n");
     return 2;
   }
-  Peer p = {.train = !strcmp(argv[3], "train")};
+  Peer p = {.train = !strcmp(argv[3], "train"), .stream = !strcmp(argv[3], "step")};
   snprintf(p.folder, sizeof p.folder, "%s", argv[5]);
   char path[1024], line[64];
   dhc_tensor_file *inputs;
   must(dhc_tensor_file_open(in_folder(&p, "inputs.safetensors", path), &inputs), NULL);
   for (int i = 0; i < dhc_tensor_file_count(inputs) && i < MAX_INPUTS; i++) p.in[p.n_in++] = *dhc_tensor_file_get(inputs, i);
+  if (p.stream) open_tokens(&p);
   double t0 = now_ms();
   open_all(&p, argv, argc);
   double t1 = now_ms();

@@ -9,20 +9,25 @@ import time
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+import deploy
 import measure
 import variants
-from cases import CASES, NAMES, PEERS, TRAINS
+from cases import CASES, NAMES, PEERS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+TOKENS = 64  # of a stream, met round and round
 WORK = os.path.join(ROOT, "build", "peers", "work")
 
 
 def options():
     p = argparse.ArgumentParser(prog="bench/peers/compare", description="dhcc beside its peers, in turn in one run; outputs agree before anything is timed.")
-    p.add_argument("cases", nargs="*", help="names or beginnings of names; variants: new ratios; none: all")
+    p.add_argument("cases", nargs="*", help="names or beginnings of names; variants: new ratios; deploy, deploy:CASE: what it takes to deploy; none: all")
     p.add_argument("--list", action="store_true", help="names of the cases")
     p.add_argument("--peers", default=",".join(PEERS), help="some of %(default)s")
+    p.add_argument("--deployed", default=",".join(deploy.PEERS), help="of deploy: some of %(default)s")
+    p.add_argument("--keep", action="store_true", help="of deploy: weights and what peers have compiled from an earlier run")
+    p.add_argument("--firsts", type=int, default=5, help="of deploy: processes until their first result, each peer")
     p.add_argument("--rounds", type=int, default=4, help="turns of each peer")
     p.add_argument("--seconds", type=float, default=2.0, help="of a turn")
     p.add_argument("--threads", type=int, default=0, help="of each peer; 0: one a core")
@@ -34,20 +39,25 @@ def options():
 
 
 def command(peer, case, o, folder):
-    sets = ["%s=%s" % s for s in sorted(case.sets.items(), key=lambda s: s[0] != "preset")]
+    sets = deploy.sets_of(case)
     on = ",".join([str(o.threads)] + [x for x in (case.device, case.compute if peer == "dhcc" else "") if x])
     if peer == "dhcc":
-        entry = "loss" if case.mode == "train" else "forward"
+        entry = {"train": "loss", "run": "forward", "step": "step"}[case.mode]
         return [os.path.join(o.build, "bench", "bench_peer"), case.model, entry, case.mode, on, folder, *sets]
     return [sys.executable, os.path.join(HERE, "worker.py"), peer, case.model, case.mode, on, folder, *sets]
 
 
-def prepare(case):
-    """The case's folder with inputs. Weights are dhcc's initial ones: it comes first."""
+def prepare(case, keep=False):
+    """The case's folder with inputs. Weights are dhcc's initial ones: it comes first. keep: what an earlier run has left there stays."""
     folder = os.path.join(WORK, case.name)
+    if keep and os.path.exists(folder + "/weights.safetensors"):
+        return folder
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     random = np.random.default_rng(1)
+    if case.mode == "step":
+        save_file({"x": random.standard_normal((TOKENS, case.batch, 1, int(case.sets["d_model"])), np.float32)}, folder + "/inputs.safetensors")
+        return folder
     save_file({"image": random.standard_normal((case.batch, *case.image), np.float32), "target": np.arange(case.batch) % 10}, folder + "/inputs.safetensors")
     return folder
 
@@ -82,6 +92,13 @@ def open_peers(case, o, folder, row):
     return workers
 
 
+def reference(o):
+    """What makes a case's weights and what is to come out: dhcc, once."""
+    def make(case, folder):
+        measure.Worker("dhcc", command("dhcc", case, o, folder), o.cpus, log=folder + "/dhcc.log", patience=o.patience).close()
+    return make
+
+
 def compare(case, o):
     row = {"case": case.name, "peers": {}, "left_out": {}, "load": measure.load()}
     folder = prepare(case)
@@ -94,7 +111,7 @@ def compare(case, o):
             w.ask(0)  # warm
         times = measure.alternate(workers, o.rounds, ask)
         for w in workers:
-            row["peers"][w.name].update(times=measure.summary(times[w.name]), tail=measure.share([ms for r in times[w.name] for ms in r], 0.999), batch=case.batch, cpu=measure.median(w.cpu[1:]), peak_bytes=w.peak_bytes())
+            row["peers"][w.name].update(times=measure.summary(times[w.name]), cpu=measure.median(w.cpu[1:]), peak_bytes=w.peak_bytes())
             if w.name != "dhcc":
                 row["peers"][w.name]["ratio"] = measure.ratio(times["dhcc"], times[w.name])
     finally:
@@ -128,43 +145,35 @@ def tables(rows, o):
     ready = [[r["case"], NAMES[p], "%.1f" % ((d["open_ms"] + d["first_ms"]) / 1e3), measure.bytes_text(d.get("peak_bytes")), "%.1e" % d["off"], d.get("note", "")]
              for r in rows for p, d in r["peers"].items()]
     text += "\n\n" + measure.table(["case", "peer", "s from libraries loaded to the first result", "most memory of the process", "off dhcc's results", ""], ready)
-    text += "\n\n" + deploying(rows)
     left = [[r["case"], NAMES[p], why] for r in rows for p, why in r["left_out"].items()]
     return text + ("\n\n" + measure.table(["case", "left out", "why"], left) if left else "")
-
-
-def deploying(rows):
-    """What it takes to deploy each peer that says so, and what it gives."""
-    body = []
-    for r in rows:
-        for p, d in r["peers"].items():
-            if "deploy" not in d or "tail" not in d:
-                continue
-            need, ms = d["deploy"], d["times"]["median"]
-            weights = need["weights_bytes"] if need["bytes"] > need["weights_bytes"] else 0
-            body.append([r["case"], NAMES[p], str(need["files"]), measure.bytes_text(need["bytes"] - weights), "%.0f" % d["start_ms"], "%.1f" % (d["open_ms"] + d["first_ms"]),
-                         measure.number(ms), measure.number(d["tail"]), "%.0f" % (1e3 * d["batch"] / ms), TRAINS.get(p, "no")])
-    return measure.table(["case", "peer", "files", "bytes without weights", "ms from the process to the first result", "from libraries loaded", "p50 ms", "p99.9 ms",
-                          "examples a second", "trains"], body) if body else ""
 
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
+def known(name):
+    at = name[7:] if name.startswith("deploy:") else ""
+    return name in ("variants", "deploy") or (at and any(c.name.startswith(at) for c in deploy.DEPLOY)) or any(c.startswith(name) for c in CASES)
+
+
 def main():
     o = options()
     if o.list:
-        print("\n".join([*CASES, "variants"]))
+        print("\n".join([*CASES, "variants", "deploy", *("deploy:" + c.name for c in deploy.DEPLOY)]))
         return
     o.peers = o.peers.split(",")
     o.cpus = {int(c) for c in o.cpus.split(",")} if o.cpus else os.sched_getaffinity(0)
     o.threads = o.threads or len(o.cpus)
+    o.deployed = o.deployed.split(",")
     os.environ["DHC_PEERS_DHCC"] = os.path.join(o.build, "cli", "dhcc")
-    unknown = [p for p in o.peers if p not in PEERS] + [n for n in o.cases if n != "variants" and not any(c.startswith(n) for c in CASES)]
+    os.environ["DHC_PEERS_POOL"] = os.path.join(o.build, "bench", "libbench_pool.so")
+    o.only = [n[7:] for n in o.cases if n.startswith("deploy:")]
+    unknown = [p for p in o.peers if p not in PEERS] + [p for p in o.deployed if p not in deploy.PEERS] + [n for n in o.cases if not known(n)]
     if unknown or o.peers[0] != "dhcc":
         sys.exit("bench/peers/compare: %s" % ("no case or peer %s; --list lists cases" % unknown[0] if unknown else "--peers begins with dhcc: it makes the weights"))
-    asked = [n for n in o.cases if n != "variants"]
+    asked = [n for n in o.cases if n != "variants" and not n.startswith("deploy")]
     chosen = [c for n, c in CASES.items() if not o.cases or n in asked or any(n.startswith(x) and x not in CASES for x in asked)]
     os.makedirs(o.out, exist_ok=True)
     doc = {"command": "bench/peers/compare " + " ".join(sys.argv[1:]), "machine": measure.machine(o.cpus), "threads": o.threads, "rows": [], "versions": {}}
@@ -178,6 +187,7 @@ def main():
             ", ".join("%.1f–%.1f" % (r["load"], r["load_after"]) for r in doc["rows"]))
         text += tables(doc["rows"], o) if doc["rows"] else ""
         text += variants.text(doc["variants"]) if "variants" in doc else ""
+        text += deploy.text(doc["deploy"]) if "deploy" in doc else ""
         for name, data in (("results.json", json.dumps(doc, indent=1)), ("table.md", text + "\n")):
             with open(os.path.join(o.out, name + ".part"), "w") as f:
                 f.write(data)
@@ -191,6 +201,13 @@ def main():
         text = write()  # what is measured is not lost with what comes after
     if not o.cases or "variants" in o.cases:
         doc["variants"] = variants.measure_all(o, say)
+        text = write()
+    if not o.cases or any(n.startswith("deploy") for n in o.cases):
+        def done(rows):
+            doc["deploy"] = rows
+            doc["versions"].update(rows["versions"])
+            write()
+        deploy.measure_all(o, say, prepare, reference(o), done)
         text = write()
     print(text)
 

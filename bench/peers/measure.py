@@ -40,9 +40,7 @@ class Worker:
         if self.log is subprocess.DEVNULL:
             return ""
         self.log.seek(0)
-        lines = [line.strip() for line in self.log if line.strip()]
-        errors = [line for line in lines if "Error" in line or "error:" in line]
-        return (errors or lines or [""])[-1][:300]
+        return why(self.log)
 
     def ask(self, seconds):
         self.process.stdin.write("%g\n" % seconds)
@@ -69,6 +67,13 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def why(lines):
+    """The line of a log that says why it ended: the last that speaks of an error, else the last."""
+    lines = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in lines if "Error" in line or "error:" in line]
+    return (errors or lines or [""])[-1][:300]
 
 
 def alternate(workers, rounds, ask):

@@ -8,6 +8,7 @@ depends on the number of tokens and on who compiles it:
   routed    a loop over experts, each with the tokens that chose it (sizes depend on data)
   grouped   tokens sorted by expert, one grouped_mm over all
   gathered  the chosen experts' matrices, copied for every token: for few tokens
+  turned    the same with matrices that were transposed before: what is exported, not what is trained
   dense     every expert for every token, what was not chosen masked
 """
 import math
@@ -183,7 +184,16 @@ class MoE(nn.Module):
 
     def gathered(self, t, p, e):
         h = gated(torch.einsum("tkhd,td->tkh", self.w1[e], t))
-        return torch.einsum("tkdh,tkh,tk->td", self.w2[e], h, p)
+        return torch.einsum("tkdh,tkh->td", self.w2[e], h * p.unsqueeze(-1))  # of two: findings/iree_onnx_einsum.sh
+
+    def turned(self, t, p, e):
+        h = gated(t[:, None, None] @ self.w1_turned[e])
+        return (h * p[..., None, None] @ self.w2_turned[e]).sum((1, 2))
+
+    def turn(self):
+        """What the form turned reads."""
+        self.register_buffer("w1_turned", self.w1.detach().transpose(1, 2).contiguous(), persistent=False)
+        self.register_buffer("w2_turned", self.w2.detach().transpose(1, 2).contiguous(), persistent=False)
 
     def dense(self, t, p, e):
         share = torch.zeros(t.shape[0], self.n, device=t.device, dtype=t.dtype).scatter(1, e, p)
@@ -202,10 +212,10 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-    def __init__(self, d, layers, heads, experts, ratio, dropout):
+    def __init__(self, d, layers, heads, experts, ratio, dropout, mamba=Mamba, attention=Attention):
         super().__init__()
         self.layers = nn.ModuleList(
-            Block(d, Attention(d, heads) if i % (ratio + 1) == ratio else Mamba(d), MoE(d, 4 * d, experts) if i % 2 else SwiGLU(d, 4 * d), dropout)
+            Block(d, attention(d, heads) if i % (ratio + 1) == ratio else mamba(d), MoE(d, 4 * d, experts) if i % 2 else SwiGLU(d, 4 * d), dropout)
             for i in range(layers)
         )
         self.norm_f = RMSNorm(d)
@@ -267,6 +277,8 @@ def set_form(model, form):
     for m in model.modules():
         if isinstance(m, MoE):
             m.form = form
+            if form == "turned":
+                m.turn()
     return model
 
 

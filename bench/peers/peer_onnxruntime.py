@@ -1,50 +1,70 @@
-"""ONNX Runtime on the model that PyTorch exports. Forward only."""
+"""ONNX Runtime on the model that PyTorch exports, optimised beforehand. Forward only. A stream's state stays in its tensors, two sets
+of them in turn."""
+import itertools
 import os
 
 import numpy as np
-import onnxruntime
+import onnxruntime as ort
+
+import exported
 
 
-def form(job):
-    """Of a mixture of experts: an exported graph has one form for good."""
-    if job.model == "dhc_ssm":
-        return ""
-    tokens = len(job.inputs["image"]) * (64 if job.sets.get("tokens") == "grid" else 1)
-    return "gathered" if tokens <= 4 else "dense"
+def options_of(threads):
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    return options
 
 
 def prepare(job):
-    """The model as FOLDER/model.onnx, for whoever reads ONNX."""
-    path = job.folder + "/model.onnx"
-    if os.path.exists(path) or job.train:
+    if job.train or os.path.exists(job.folder + "/ort.onnx"):
         return
-    import torch
-
-    import models
-
-    model = models.load(models.build(job.model, job.sets), {k: torch.from_numpy(v) for k, v in job.weights.items()}).eval()
-    models.set_form(model, form(job))
-    with torch.no_grad():
-        torch.onnx.export(model, (torch.from_numpy(job.inputs["image"]),), path + ".part", dynamo=False, opset_version=18, input_names=["x"],
-                          output_names=["logits"])
-    os.replace(path + ".part", path)
+    options = options_of(job.threads)
+    options.optimized_model_filepath = job.folder + "/ort.onnx"
+    options.log_severity_level = 3  # it warns that the file is for this machine, which it is
+    ort.InferenceSession(exported.onnx(job), options, providers=["CPUExecutionProvider"])
 
 
 class Peer:
     def __init__(self, job):
         if job.train:
             raise NotImplementedError("trains through a package of its own, onnxruntime-training, whose last release is for an older version")
-        self.note = "experts " + form(job) if form(job) else ""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = job.threads
+        form = exported.form(job)
+        self.note = "experts " + form if form else ""
+        self.versions = {"onnxruntime": ort.__version__}
+        options = options_of(job.threads)
+        if job.device == "cpu":
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # done in prepare
+            self.files = [job.folder + "/ort.onnx"]
+        else:
+            self.files = [job.folder + "/model.onnx"]
         provider = "CPUExecutionProvider" if job.device == "cpu" else "CUDAExecutionProvider"
-        self.files = [job.folder + "/model.onnx"]
-        self.session = onnxruntime.InferenceSession(job.folder + "/model.onnx", options, providers=[provider])
-        self.inputs = {"x": np.ascontiguousarray(job.inputs["image"])}
-        self.versions = {"onnxruntime": onnxruntime.__version__}
+        self.session = ort.InferenceSession(self.files[0], options, providers=[provider])
+        if job.mode == "step":
+            self.stream(job)
+        else:
+            inputs = {"x": np.ascontiguousarray(job.inputs["image"])}
+            self.run = lambda: setattr(self, "last", self.session.run(None, inputs)[0])
 
-    def run(self):
-        self.last = self.session.run(None, self.inputs)[0]
+    def stream(self, job):
+        tokens = exported.tokens(job)
+        x, y = ort.OrtValue.ortvalue_from_numpy(tokens[0]), ort.OrtValue.ortvalue_from_numpy(np.zeros_like(tokens[0]))
+        shapes = [i.shape for i in self.session.get_inputs()[1:]]
+        sets = [[ort.OrtValue.ortvalue_from_numpy(np.zeros(s, np.float32)) for s in shapes] for _ in range(2)]
+        turns = []
+        for old, new in (sets, sets[::-1]):
+            b = self.session.io_binding()
+            b.bind_ortvalue_input("x", x)
+            b.bind_ortvalue_output("y", y)
+            for i, (a, n) in enumerate(zip(old, new)):
+                b.bind_ortvalue_input("s%d" % i, a)
+                b.bind_ortvalue_output("n%d" % i, n)
+            turns.append(b)
+        turn, token = itertools.cycle(turns), itertools.cycle(tokens)
+
+        def run():
+            x.update_inplace(next(token))
+            self.session.run_with_iobinding(next(turn))
+        self.run, self.output = run, y.numpy
 
     def output(self):
         return self.last

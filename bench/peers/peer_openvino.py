@@ -1,22 +1,55 @@
-"""OpenVINO on the same ONNX file. Told f32: by itself it computes in bf16 where the machine has it. Forward only."""
-import openvino
+"""OpenVINO on the same ONNX file, as its own format, compiled beforehand into its cache. Told f32: by itself it computes in bf16 where the
+machine has it. Forward only. A stream's state is made OpenVINO's own, which it keeps between calls."""
+import glob
+import itertools
+import os
 
-from peer_onnxruntime import form, prepare  # noqa: F401: the worker looks for prepare
+import openvino as ov
+
+import exported
+
+
+def cache(job):
+    return "%s/openvino-%d" % (job.folder, job.threads)
+
+
+def compiled(job):
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": job.threads, "PERFORMANCE_HINT": "LATENCY", "CACHE_DIR": cache(job)}
+    return ov.Core().compile_model(job.folder + "/openvino.xml", "CPU", settings)
+
+
+def prepare(job):
+    if job.train:
+        return
+    if not os.path.exists(job.folder + "/openvino.xml"):
+        converted(job)
+    compiled(job)
+
+
+def converted(job):
+    from openvino import passes
+
+    model = ov.convert_model(exported.onnx(job))
+    if job.mode == "step":
+        manager = passes.Manager()
+        manager.register_pass(passes.MakeStateful({i.any_name: o.any_name for i, o in zip(model.inputs[1:], model.outputs[1:])}))
+        manager.run_passes(model)
+    ov.save_model(model, job.folder + "/openvino.xml", compress_to_fp16=False)
 
 
 class Peer:
     def __init__(self, job):
         if job.train:
             raise NotImplementedError("does not train")
-        self.note = "experts " + form(job) if form(job) else ""
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": job.threads, "PERFORMANCE_HINT": "LATENCY"}
-        self.request = openvino.Core().compile_model(job.folder + "/model.onnx", "CPU", settings).create_infer_request()
-        self.image = job.inputs["image"]
-        self.files = [job.folder + "/model.onnx"]
-        self.versions = {"openvino": openvino.__version__.split("-")[0]}
-
-    def run(self):
-        self.last = self.request.infer({0: self.image}, share_inputs=True)[0]
+        form = exported.form(job)
+        self.note = "experts " + form if form else ""
+        self.versions = {"openvino": ov.__version__.split("-")[0]}
+        model = compiled(job)
+        self.files = [job.folder + "/openvino.xml", job.folder + "/openvino.bin", *glob.glob(cache(job) + "/*")]
+        request = model.create_infer_request()
+        images = exported.tokens(job) if job.mode == "step" else [job.inputs["image"]]
+        turn = itertools.cycle([ov.Tensor(i, shared_memory=True) for i in images])
+        self.run = lambda: setattr(self, "last", request.infer({0: next(turn)}, share_inputs=True, share_outputs=True)[0])
 
     def output(self):
         return self.last

@@ -1,10 +1,11 @@
-"""A peer in a process of its own: worker.py PEER MODEL run|train THREADS[,DEVICE] FOLDER [KEY=VALUE...]
+"""A peer in a process of its own: worker.py PEER MODEL run|train|step THREADS[,DEVICE] FOLDER [KEY=VALUE...]
 
 PEER is a module beside this file with `open(job)`, which returns an object with
-  run()       one forward pass or one training step
+  run()       one forward pass, one training step, or one token on from the state that it keeps
   output()    what run() gave last: logits as a NumPy array, or the loss as a number
   versions    of the libraries, by name; `note`: what was chosen, or "".
-and perhaps `prepare(job)`, which makes files in the folder beforehand, in a process of its own (--prepare).
+and perhaps `prepare(job)`, which makes files in the folder beforehand, in a process of its own (--prepare), and `files`, those
+of them that the peer reads, with `weights_bytes` of weights as they lie there, where that is not as many as they have. With --once nothing is prepared, and the process ends after its first result.
 Files, checks and answers are those of dhcc.c: inputs.safetensors and weights.safetensors are read, PEER.safetensors is
 written; then one JSON line, and for every line "SECONDS" on stdin a line of milliseconds and "cpu".
 """
@@ -16,22 +17,10 @@ import sys
 import time
 from types import SimpleNamespace
 
-CHECKED_STEPS = 3
+CHECKED_STEPS = 3   # of training
+CHECKED_TOKENS = 12
 
-
-def deployed(p, job):
-    """How many files a program needs beside itself, and their bytes: those of the libraries named in versions, without what
-    these need in turn, and the model's own (`files` of the peer)."""
-    import importlib.metadata
-
-    sizes = [os.path.getsize(f) for f in getattr(p, "files", [])]
-    for name in p.versions:
-        try:
-            found = importlib.metadata.files(name) or []
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        sizes += [os.path.getsize(f.locate()) for f in found if not f.name.endswith(".pyc") and os.path.exists(f.locate())]
-    return {"files": len(sizes), "bytes": sum(sizes), "weights_bytes": sum(w.nbytes for w in job.weights.values())}
+import deployed  # noqa: E402: beside this file
 
 
 def since_start():
@@ -40,40 +29,54 @@ def since_start():
         return (float(up.read().split()[0]) - int(f.read().rsplit(")", 1)[1].split()[19]) / os.sysconf("SC_CLK_TCK")) * 1e3
 
 
+def outputs(p, job):
+    """What the peers have to agree on, by name; one run has been made."""
+    import numpy as np
+
+    if job.mode == "run":
+        return {"logits": np.ascontiguousarray(p.output(), np.float32)}
+    out = [np.array(p.output(), np.float32)]
+    for _ in range((CHECKED_STEPS if job.train else CHECKED_TOKENS) - 1):
+        p.run()
+        out.append(np.array(p.output(), np.float32))
+    return {"losses" if job.train else "logits": np.stack(out).reshape(len(out), -1).squeeze()}
+
+
 def main():
-    preparing = sys.argv[-1] == "--prepare"
-    peer, model, mode, on, folder, *sets = sys.argv[1:-1] if preparing else sys.argv[1:]
+    asked = sys.argv[-1] if sys.argv[-1].startswith("--") else ""
+    peer, model, mode, on, folder, *sets = sys.argv[1:-1] if asked else sys.argv[1:]
     threads, _, device = on.partition(",")
     os.environ["OMP_NUM_THREADS"] = threads  # before any library is loaded
-    import numpy as np
     from safetensors.numpy import load_file, save_file
 
-    job = SimpleNamespace(model=model, train=mode == "train", threads=int(threads), device=device or "cpu", folder=folder,
+    job = SimpleNamespace(model=model, mode=mode, train=mode == "train", threads=int(threads), device=device or "cpu", folder=folder,
                           sets=dict(s.split("=", 1) for s in sets), inputs=load_file(folder + "/inputs.safetensors"),
-                          weights=load_file(folder + "/weights.safetensors"))
+                          weights={} if asked == "--once" else load_file(folder + "/weights.safetensors"))
+    if not asked:
+        module = importlib.import_module(peer)
+        if hasattr(module, "prepare"):
+            failed = subprocess.run([sys.executable, *sys.argv, "--prepare"]).returncode  # which has said why
+            if failed:
+                sys.exit(failed)
+    before = time.perf_counter()
     module = importlib.import_module(peer)
-    if preparing:
+    if asked == "--prepare":
         module.prepare(job)
         return
-    if hasattr(module, "prepare"):
-        failed = subprocess.run([sys.executable, *sys.argv, "--prepare"]).returncode  # which has said why
-        if failed:
-            sys.exit(failed)
     began = time.perf_counter()
     p = module.open(job)
     opened = time.perf_counter()
     p.run()
     first = time.perf_counter() - opened
-    start = since_start()
-    if job.train:
-        losses = [float(p.output())]
-        for _ in range(CHECKED_STEPS - 1):
-            p.run()
-            losses.append(float(p.output()))
-        save_file({"losses": np.array(losses, np.float32)}, "%s/%s.safetensors" % (folder, peer))
+    ready = {"ready": True, "start_ms": since_start(), "load_ms": (began - before) * 1e3, "open_ms": (opened - began) * 1e3, "first_ms": first * 1e3,
+             "versions": p.versions, "note": p.note}
+    if asked == "--once":
+        ready["deploy"] = {**deployed.files(getattr(p, "files", [])), "weights_bytes": getattr(p, "weights_bytes", None)}
     else:
-        save_file({"logits": np.ascontiguousarray(p.output(), np.float32)}, "%s/%s.safetensors" % (folder, peer))
-    print(json.dumps({"ready": True, "versions": p.versions, "note": p.note, "open_ms": (opened - began) * 1e3, "first_ms": first * 1e3, "start_ms": start, "deploy": deployed(p, job)}), flush=True)
+        save_file(outputs(p, job), "%s/%s.safetensors" % (folder, peer))
+    print(json.dumps(ready), flush=True)
+    if asked == "--once":
+        return
     for line in sys.stdin:
         cpu, end, ms = time.process_time(), time.perf_counter() + float(line), []
         while len(ms) < 3 or (time.perf_counter() < end and len(ms) < 4096):

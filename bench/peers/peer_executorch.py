@@ -1,0 +1,52 @@
+"""ExecuTorch: a .pte lowered to XNNPACK, run by the runtime that its wheel brings. Forward only."""
+import itertools
+import os
+
+import torch
+
+import exported
+
+FORM = "gathered"
+
+
+def prepare(job):
+    if os.path.exists(job.folder + "/model.pte"):
+        return
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    model, inputs = exported.module(job, FORM if exported.form(job) else None)
+    with torch.no_grad():
+        program = to_edge_transform_and_lower(torch.export.export(model, inputs), partitioner=[XnnpackPartitioner()]).to_executorch()
+    program.save(job.folder + "/model.pte")
+
+
+class Peer:
+    def __init__(self, job):
+        import importlib.metadata
+
+        from executorch.runtime import Runtime
+
+        self.versions, self.files = {"executorch": importlib.metadata.version("executorch")}, [job.folder + "/model.pte"]
+        self.note = "experts " + FORM if exported.form(job) else ""
+        from executorch.extension.pybindings import portable_lib
+
+        portable_lib._unsafe_reset_threadpool(job.threads)
+        self.program = Runtime.get().load_program(self.files[0])
+        call = self.program.load_method("forward").execute
+        if job.mode != "step":
+            image = [torch.from_numpy(job.inputs["image"])]
+            self.run = lambda: setattr(self, "last", call(image)[0])
+            return
+        self.state = [torch.zeros(s) for s in exported.shapes(job)]
+        token = itertools.cycle([torch.from_numpy(t) for t in exported.tokens(job)])
+
+        def run():
+            self.last, *self.state = call([next(token), *self.state])
+        self.run = run
+
+    def output(self):
+        return self.last.numpy()
+
+
+open = Peer
