@@ -38,7 +38,8 @@ class Peer:
         token = itertools.cycle([torch.from_numpy(t) for t in exported.tokens(job)])
 
         def run():
-            self.last, *self.state = call(next(token), *self.state)
+            self.last, *state = call(next(token), *self.state)
+            self.state = [s.contiguous() for s in state]  # as the example was: findings/torch_aoti_strides.sh
         self.run = run
 
     def output(self):

@@ -25,15 +25,12 @@ class Peer:
     def __init__(self, job):
         import importlib.metadata
 
-        from executorch.runtime import Runtime
+        from executorch.extension.pybindings import portable_lib
 
         self.versions, self.files = {"executorch": importlib.metadata.version("executorch")}, [job.folder + "/model.pte"]
         self.note = "experts " + FORM if exported.form(job) else ""
-        from executorch.extension.pybindings import portable_lib
-
         portable_lib._unsafe_reset_threadpool(job.threads)
-        self.program = Runtime.get().load_program(self.files[0])
-        call = self.program.load_method("forward").execute
+        call = portable_lib._load_for_executorch(self.files[0]).forward
         if job.mode != "step":
             image = [torch.from_numpy(job.inputs["image"])]
             self.run = lambda: setattr(self, "last", call(image)[0])
