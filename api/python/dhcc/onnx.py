@@ -1,6 +1,7 @@
 """ONNX files of models.
 
     python -m dhcc.onnx export MODEL -o m.onnx [--weights W] [--entry forward] [--preset P] [--set K=V]... [--opset N]
+    python -m dhcc.onnx import m.onnx -o m.dhc --weights w.safetensors
 
 Extents stay symbolic. Recurrences become Scan, routed experts slices of sorted rows, states of `NAME.step` and `NAME.stream` inputs
 `state.PATH` and outputs `state.PATH.next`. What ONNX has no operator for is an error that names it."""
@@ -13,6 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from . import Error, InputError, UsageError, gir, load
+from .onnx_import import import_file, save_weights
 
 OPSET = 23  # the newest for whose operators ONNX Runtime 1.32 has kernels of its own throughout
 _NUMPY = {"f64": np.float64, "f32": np.float32, "i64": np.int64, "i32": np.int32, "i16": np.int16, "i8": np.int8, "u32": np.uint32,
@@ -563,8 +565,18 @@ def main(argv=None):
     e.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     e.add_argument("--opset", type=int, default=OPSET)
     e.add_argument("--seed", type=int, default=0, help="of initial weights, where there are no others")
+    i = commands.add_parser("import", help="an ONNX file as a model's text and weights")
+    i.add_argument("file")
+    i.add_argument("-o", "--out", required=True)
+    i.add_argument("--weights", required=True)
     a = parser.parse_args(argv)
     try:
+        if a.command == "import":
+            text, weights = import_file(a.file)
+            with open(a.out, "w") as f:
+                f.write(text)
+            save_weights(a.weights, weights)
+            return 0
         sets = dict(s.split("=", 1) for s in a.set if "=" in s)
         if len(sets) < len(a.set):
             raise UsageError("--set: needs KEY=VALUE")
