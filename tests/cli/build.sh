@@ -338,6 +338,7 @@ expect 2 "--entry train_step: an object of several variants does not train; buil
 for line in '^code +[0-9]+ bytes$' '^weights +1132672 bytes$' '^stack +[0-9]+ bytes$' '^forward +p50 [0-9.]+ ms, p99 [0-9.]+ ms$'; do
   grep -Eq "$line" report.txt || fail "no $line in $(cat report.txt)"
 done
+refused 1 "--cpu cortex-m4: it computes no f64, which code of this object does (__aeabi_d2f); cortex-m7 does" dhc_ssm --target thumbv7em --cpu cortex-m4 "${out[@]}"
 # of another machine: instructions of a call, as often as it is asked; what keeps it from being counted is said
 count() { "$dhcc" build mlp --set hidden=8 --report -o small.o "$@" 2> why.txt | sed -n 's/^forward *\([0-9]*\) instructions$/\1/p'; }
 if command -v qemu-aarch64 qemu-riscv64 qemu-arm ld.lld > /dev/null; then

@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from targets import program
+from targets import ABOVE_V2, ABOVE_V3, program
 
 LEVELS = ["v2", "v3", "v4"]
 CASES = [
@@ -22,9 +22,6 @@ CASES = [
 CPUS = [("qemu64", -1), ("core2duo", -1), ("Nehalem", 0), ("Westmere", 0), ("SandyBridge", 0), ("Haswell", 1), ("max", 1)]
 FLAGS = [{"ssse3", "cx16", "sse4_1", "sse4_2", "popcnt", "lahf_lm"}, {"fma", "movbe", "avx", "f16c", "abm", "bmi1", "avx2", "bmi2"},
          {"avx512f", "avx512dq", "avx512cd", "avx512bw", "avx512vl"}]
-# BMI, LZCNT, MOVBE; whatever begins with v is AVX or later, but for these
-ABOVE_V2 = re.compile(r"^(v(?!err|erw|mcall|mload)\w+|andn|bextr|blsi|blsmsk|blsr|tzcnt|bzhi|mulx|pdep|pext|rorx|sarx|shlx|shrx|lzcnt|movbe|k\w+[bwdq])$")
-ABOVE_V3 = re.compile(r"%zmm|%[xy]mm(1[6-9]|2\d|3[01])\b|%k[0-7]\b")
 fails = 0
 
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 
+HERE = pathlib.Path(__file__).resolve().parent
 STACK = ["num_layers=2", "mamba_ratio=1", "num_heads=2", "num_experts=3"]
 # name, what is built, sizes; every kind of kernel is in one of them
 CASES = [
@@ -27,24 +28,42 @@ CASES = [
     ("norm", ["layers/norm", "--root", "BatchNorm2d", "--set", "channels=3"], {"B": 2, "H": 5, "W": 7}),
     ("long", ["layers/norm", "--root", "LayerNorm", "--set", "d=40000"], {}),
 ]
-# target, cross compiler (None: no program is run), emulator
+# what a step of training has beside them (kinds.dhc)
+TRAINED = ("train", ["--entry", "train_step"])
+# target and CPU, cross compiler (None: no program is run), emulator: of a CPU with no more than the target, where QEMU has one
 TARGETS = [
     ("c99", ["cc", "-ffp-contract=off"], []),
     ("c99 fma", ["cc", "-ffp-contract=off", "-mfma"], []),
     ("x86-64-v2", ["cc"], []),
     ("x86-64-v3", ["cc"], []),
-    ("aarch64", ["aarch64-linux-gnu-gcc"], ["qemu-aarch64"]),
-    ("riscv64", ["riscv64-linux-gnu-gcc"], ["qemu-riscv64"]),
+    ("aarch64", ["aarch64-linux-gnu-gcc"], ["qemu-aarch64", "-cpu", "cortex-a53"]),
+    ("riscv64", ["riscv64-linux-gnu-gcc"], ["qemu-riscv64", "-cpu", "sifive-u54"]),
     ("armv7", ["arm-linux-gnueabihf-gcc", "-marm"], ["qemu-arm"]),
     ("wasm32", ["clang", "--target=wasm32", "-nostdlib", "-Wl,--no-entry", "-Wl,--export=test"], ["node"]),
+    ("x86-64", None, []),
     ("x86-64-v4", None, []),
     ("thumbv7em", None, []),
+    ("thumbv7em cortex-m4", None, []),
+    ("aarch64 neoverse-v2", None, []),
+    ("riscv64 sifive-u74", None, []),
+    ("armv7 cortex-a9", None, []),
 ]
+# x86: BMI, LZCNT, MOVBE; whatever begins with v is AVX or later, but for these
+ABOVE_V2 = re.compile(r"^(v(?!err|erw|mcall|mload)\w+|andn|bextr|blsi|blsmsk|blsr|tzcnt|bzhi|mulx|pdep|pext|rorx|sarx|shlx|shrx|lzcnt|movbe|k\w+[bwdq])$")
+ABOVE_V3 = re.compile(r"%zmm|%[xy]mm(1[6-9]|2\d|3[01])\b|%k[0-7]\b")
+# what a target's code has not: disassembler (qemu runs what of others is above), instruction with operands
+ABOVE = {
+    "x86-64": ("objdump", lambda i: ABOVE_V2.match(i.split()[0]) or re.search("%ymm", i) or ABOVE_V3.search(i) or re.match(r"pshufb|pmulld|round[sp][sd]|blendv|pinsr[dq]|pextr[dq]|p(min|max)[su]d|insertps|popcnt", i)),
+    "x86-64-v2": ("objdump", lambda i: ABOVE_V2.match(i.split()[0]) or re.search("%ymm", i) or ABOVE_V3.search(i)),
+    "x86-64-v3": ("objdump", lambda i: ABOVE_V3.search(i)),
+    "armv7": ("arm-linux-gnueabihf-objdump", lambda i: re.search(r"\bq\d+\b", i) or re.match(r"v\w+\.[fisu](8|16|32)\s+d\d", i)),  # NEON
+}
 LINKERS = {"memcpy", "memmove", "memset", "__stack_pointer", "__linear_memory", "__indirect_function_table"}
 NODE = """const fs = require('fs');
 WebAssembly.instantiate(fs.readFileSync(process.argv[2]), {}).then(m =>
   console.log(BigInt.asUintN(64, m.instance.exports.test()).toString(16)));
 """
+NO_F64 = "--cpu cortex-m4: it computes no f64, which code of this object does"
 BYTES = {"f32": 4, "f64": 8, "i64": 8, "i32": 4, "bool": 1, "u8": 1, "bf16": 2}
 
 
@@ -125,6 +144,28 @@ def run(*command, cwd):
     return done.returncode, done.stdout.decode("utf-8", "replace").strip()
 
 
+def above(target, path, cwd):
+    """The first instruction of an object that its target has not; None."""
+    tool, is_above = ABOVE.get(target.split(" ")[0], ("", None))
+    if not shutil.which(tool):
+        return None
+    name, seen = "", 0
+    for line in run(tool, "-d", "--no-show-raw-insn", path, cwd=cwd)[1].splitlines():
+        name = line if line.endswith(">:") else name
+        if "\t" not in line:
+            continue
+        seen += 1
+        if is_above(line.split("\t", 1)[1].strip()):
+            return f"{name} {line.strip()}"
+    return None if seen > 20 else "nothing that is an instruction"
+
+
+def kinds(path, cwd):
+    """Kinds of the kernels of an object, from their names."""
+    text = run("nm", path, cwd=cwd)[1]
+    return set(re.findall(r"\bm_k\d+_([a-z_]+)$", text, re.M))
+
+
 def undefined(path, cwd):
     for nm in ("llvm-nm-19", "llvm-nm", "nm"):
         if shutil.which(nm):
@@ -135,7 +176,7 @@ def undefined(path, cwd):
 
 def main():
     dhcc, only = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2:]
-    wrong, skipped, want = [], [], {}
+    wrong, skipped, want, seen = [], [], {}, set()
     fuses = " fma " in (pathlib.Path("/proc/cpuinfo").read_text() if pathlib.Path("/proc/cpuinfo").exists() else "")
     with tempfile.TemporaryDirectory() as folder:
         at = pathlib.Path(folder)
@@ -147,23 +188,32 @@ def main():
             missing = [t for t in tools if not shutil.which(t)]
             if missing:
                 skipped.append(f"{target} (no {' and no '.join(missing)})")
-            for name, model, sizes in CASES:
+            for name, model, sizes in CASES + [(TRAINED[0], [HERE / "kinds.dhc", *TRAINED[1]], None)]:
                 c99 = target.startswith("c99")
                 if c99 and name not in (("mlp", "ssm") if "fma" in target else ("mlp", "ssm", "seq", "norm", "long")):
                     continue  # compilers take seconds for each
                 if target == "c99 fma" and not fuses:
                     continue
-                flag = ["--emit", "c"] if c99 else ["--target", target] if target else []
+                if (" " in target or target == "x86-64") and not c99 and name not in ("mlp", "seq", "train"):
+                    continue  # all that others of the kind do not have
+                flag = ["--emit", "c"] if c99 else ["--target", target.split()[0]] if target else []
+                flag += ["--cpu", target.split()[1]] if " " in target and not c99 else []
                 code, text = run(dhcc, "build", *model, *flag, "--name", "m", "-o", "o.c" if c99 else "m.o", "--header", "m.h", cwd=at)
                 if c99 and not code:  # functions alone: this file has no types of the program's
                     code, text = run(*compiler, "-std=c99", "-O1", "-ffreestanding", "-Wall", "-Wextra", "-pedantic", "-Werror", "-c", "-o", "m.o", "o.c", cwd=at)
+                if code and "cortex-m4" in target and name != "mlp" and NO_F64 in text:
+                    continue
                 if code:
                     wrong.append(f"{target}: {name}: {text}")
                     continue
                 rest = {s for s in undefined("m.o", at) if s not in LINKERS and not s.startswith("__aeabi_mem")}
                 if rest:
                     wrong.append(f"{target}: {name} leaves {' '.join(sorted(rest))} undefined")
-                if missing or not compiler:
+                found = None if c99 else above(target, "m.o", at)
+                if found:
+                    wrong.append(f"{target}: {name} has {found}")
+                seen |= kinds("m.o", at) if not target else set()
+                if missing or not compiler or sizes is None:
                     continue
                 (at / "m.c").write_text(program((at / "m.h").read_text(), sizes))
                 link = ["-static"] if emulator and emulator != ["node"] else []
@@ -178,6 +228,9 @@ def main():
                         wrong.append(f"this machine: {name}: exit {code}: {text}")
                 elif code or text != want.get(name):
                     wrong.append(f"{target}: {name}: exit {code}, {text} where this machine has {want.get(name)}")
+    all_kinds = set(re.findall(r'^KIND\(\w+, "(\w+)"', (HERE / "../../ir/kinds.def").read_text(), re.M))
+    if all_kinds - seen - {"scan_back"}:  # which CPUs have no kernel for
+        wrong.append(f"no kernel of kind {' '.join(sorted(all_kinds - seen))}")
     for line in wrong:
         print("FAILED:", line)
     for line in skipped:
