@@ -12,11 +12,11 @@
  * of a block is -0.
  *
  * Schedule: v[0] as "row", v[1] threads of a block by rows, v[2] columns of a block, v[3] elements of a piece (a
- * multiple of 16), v[4] elements that a thread asks for at once, up to 16, v[5] not 0: "rows_split" by rows, too, gives a
+ * multiple of 16), v[4] elements that a thread asks for at once, up to 32, v[5] not 0: "rows_split" by rows, too, gives a
  * block of the sum rule to a whole block of threads, else to 16. */
 #include "backends/loop/tpl.h"
 
-enum { PARTS = DHC_SUM_PARTIALS, MAX_AT_ONCE = 16, JOINED = 8 };
+enum { PARTS = DHC_SUM_PARTIALS, MAX_AT_ONCE = 32, JOINED = 8 };
 
 typedef struct Rows {
   DhcTplCx cx;

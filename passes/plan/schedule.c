@@ -155,9 +155,9 @@ int dhc_schedule_panel_width(const DhcTargetFacts *t, int n_folds) {
 
 enum {
   LONG_FOLD = 8192, FEW_FOLDS = 1024, HUGE_FOLDS = 1 << 24, /* elements of all folds: beyond, blocks of the sum rule are many */
-  MANY_ROWS = 1024, ROW_PIECE = 2048, SHORT_PIECE = 512, PLAIN_NODES = 8,
+  MANY_ROWS = 1024, ROW_PIECE = 2048, SHORT_PIECE = 512, PLAIN_NODES = 8, BARE_NODES = 3,
   FEW_FOLDED = 64, FEW_UNKNOWN = 4, FEW_ELEMENTS = 65536,
-  FEW_PARTIALS = 16, SHORT_ROW = 128, MANY_PLACES = 2048
+  FEW_PARTIALS = 16, SHORT_ROW = 128, MANY_PLACES = 2048, NARROW = 8 /* columns of a block, where there are few of them */
 };
 
 /* Elements of all folds of one place, where the spec says how many; else -1. */
@@ -166,6 +166,17 @@ static int64_t folded(const DhcSpec *s) {
   for (int a = 0; a < s->n_axes; a++)
     if (s->axis[a].role == DHC_AXIS_RED) n = s->axis[a].extent && n > 0 && n < 1 << 20 ? n * s->axis[a].extent : -1;
   return n;
+}
+
+/* Are there folds within folds, or over axes of their own? Their axes are known and short. */
+static bool within(const DhcSpec *s) {
+  uint32_t first = 0;
+  for (int n = 0; n < s->n_nodes; n++) {
+    if (s->node[n].kind != DHC_SN_FOLD) continue;
+    if (s->node[n].op == DHC_OP_DOT_GENERAL || (first && s->node[n].axes != first)) return true;
+    first = s->node[n].axes;
+  }
+  return false;
 }
 
 /* An element a thread where there are few: threads are what hides the way to memory. */
@@ -198,9 +209,9 @@ static int gpu_long_rows(const DhcSpec *s, int at_once, DhcArena *arena, DhcSche
   }
   int n = 0;
   dhc_size_bound(&some, par | red, HUGE_FOLDS, true);
-  DhcSchedule whole = {.template_name = "rows_split", .v = {0, 256, 32, 2 * ROW_PIECE, at_once, 1}, .guard = dhc_size_guard(&some)};
+  DhcSchedule whole = {.template_name = "rows_split", .v = {0, 256, NARROW, 2 * ROW_PIECE, at_once, 1}, .guard = dhc_size_guard(&some)};
   if (along_rows(s)) out[n++] = whole;
-  out[n++] = (DhcSchedule){.template_name = "rows_split", .v = {0, 256, 32, ROW_PIECE, at_once}, .guard = dhc_size_guard(&many)};
+  out[n++] = (DhcSchedule){.template_name = "rows_split", .v = {0, 256, NARROW, ROW_PIECE, at_once}, .guard = dhc_size_guard(&many)};
   return n;
 }
 
@@ -208,11 +219,11 @@ static int gpu_long_rows(const DhcSpec *s, int at_once, DhcArena *arena, DhcSche
  * Few and long folds go in two phases; other rows are a block's, small blocks where there are many of them, so that many
  * wait for memory side by side. */
 static int gpu_rows(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
-  int n = 0, at_once = s->n_nodes <= PLAIN_NODES ? 16 : 8;
+  int n = 0, at_once = s->n_nodes <= BARE_NODES ? 32 : s->n_nodes <= PLAIN_NODES ? 16 : 8;
   int64_t few = folded(s);
   uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR), red = dhc_spec_axes(s, DHC_AXIS_RED);
   if (few >= 0 && few <= FEW_UNKNOWN) return gpu_maps(s, arena, out);
-  if (few >= 0 && few <= FEW_FOLDED) { /* four places a thread would hold 64 partials: more than its registers */
+  if (few >= 0 && (few <= FEW_FOLDED || within(s))) { /* four places a thread would hold 64 partials: more than its registers */
     out[0] = (DhcSchedule){.template_name = "elements", .v = {0, 128, 1}};
     return 1;
   }
@@ -233,7 +244,7 @@ static int gpu_rows(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_C
     dhc_size_bound(&many, par, MANY_ROWS, false);
     out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, 64, 32, SHORT_PIECE, at_once}, .guard = dhc_size_guard(&many)};
   }
-  out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, 256, 32, ROW_PIECE, at_once}};
+  out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, 256, NARROW, ROW_PIECE, at_once}};
   return n;
 }
 
