@@ -52,6 +52,7 @@ static bool to_graph(DhcPipeline *p, Px *px) {
 /* Entries that train keep their weights in rows: a panel would be packed for one use. */
 static bool to_kernels(DhcPipeline *p, Px *px) {
   px->repeats = p->rq.repeats;
+  px->folds_again = p->rq.repeats && p->rq.derive == DHC_DERIVE_NOTHING; /* derivatives go on from everything */
   px->panel_width = p->panel_width;
   px->panel_tag = p->panel_tag;
   px->panel_width_pair = p->panel_width_pair;

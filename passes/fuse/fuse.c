@@ -171,7 +171,7 @@ static DhcValue *starts_as(Rebuild *r, const FuGroup *g, DhcValue *v) {
   switch (dhc_fu_op(n->op)->starts) {
     case FU_STARTS_NOTHING: return NULL;
     case FU_STARTS_FIRST: return get(r, n->args[0]);
-    case FU_STARTS_ZEROS: return dhc_b_fill(&r->b, &v->type, 0);
+    case FU_STARTS_ZEROS: return g->kind == DHC_KIND_MAP ? NULL : dhc_b_fill(&r->b, &v->type, 0);
     case FU_STARTS_ZEROS_BETWEEN: return g->kind != DHC_KIND_MAP || windows_cover(r, n) ? NULL : dhc_b_fill(&r->b, &v->type, 0);
   }
   return NULL;

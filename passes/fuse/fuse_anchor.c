@@ -8,7 +8,7 @@ static DhcDims *dims(const FuKernel *k) {
   return k->fu->m->dims;
 }
 
-static int emit_fold(FuKernel *k, DhcOp op, dhc_dtype t, int x, int y, uint32_t axes) {
+int dhc_fu_emit_fold(FuKernel *k, DhcOp op, dhc_dtype t, int x, int y, uint32_t axes) {
   int a[2] = {x, y}, n = y >= 0 ? 2 : 1;
   if (x < 0 || k->failed) return -1;
   if (axes) return dhc_fu_fold_node(k, op, t, a, n, axes);
@@ -24,14 +24,14 @@ static int emit_fold(FuKernel *k, DhcOp op, dhc_dtype t, int x, int y, uint32_t 
 }
 
 int dhc_fu_emit_reduce(FuKernel *k, DhcValue *v, const FuIx *ix) {
-  (void)ix;
   FuGroup *g = k->g;
   FuIx in[DHC_MAX_RANK];
+  if (dhc_fu_of(k->fu, v)->inner) return dhc_fu_emit_short(k, v, ix);
   dhc_fu_split_index(k, g->full, g->rank, in);
   uint32_t axes = 0;
   for (int d = 0; d < g->rank; d++)
     if (g->reduced >> d & 1) axes |= dhc_fu_axis_bits(k, d);
-  return emit_fold(k, v->def->op, v->type.dtype, dhc_fu_emit(k, v->def->args[0], in), -1, axes);
+  return dhc_fu_emit_fold(k, v->def->op, v->type.dtype, dhc_fu_emit(k, v->def->args[0], in), -1, axes);
 }
 
 /* Axes of contraction number i of the group. */
@@ -56,6 +56,7 @@ static bool contains(const DhcAttr *list, int d, int *at) {
 
 int dhc_fu_emit_dot(FuKernel *k, DhcValue *v, const FuIx *ix) {
   const DhcNode *n = v->def;
+  if (dhc_fu_of(k->fu, v)->inner) return dhc_fu_emit_short(k, v, ix);
   bool chain = k->g->kind == DHC_KIND_CHAIN;
   const DhcAttr *batch[2] = {dhc_attr(n, "batch_a"), dhc_attr(n, "batch_b")};
   const DhcAttr *contract[2] = {dhc_attr(n, "contract_a"), dhc_attr(n, "contract_b")};
@@ -70,7 +71,7 @@ int dhc_fu_emit_dot(FuKernel *k, DhcValue *v, const FuIx *ix) {
     node[s] = dhc_fu_emit(k, n->args[s], in);
   }
   uint32_t axes = chain ? dhc_fu_chain_bits(k, n) : red_bits(k, 0, contract[0]->ints.n);
-  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, node[0], node[1], axes);
+  return dhc_fu_emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, node[0], node[1], axes);
 }
 
 /* a where row lies in the range that `offsets` gives to number e, else 0. */
@@ -97,7 +98,7 @@ int dhc_fu_emit_ragged(FuKernel *k, DhcValue *v, const FuIx *ix) {
   FuIx at_w[] = {dhc_fu_plain(dw ? row : e), dw ? ix[2] : dhc_fu_plain(c), ix[1]};
   int a = in_range(k, dhc_fu_emit(k, n->args[0], at_a), n->args[2], &e, &row);
   int w = dhc_fu_emit(k, n->args[1], at_w);
-  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, w, red_bits(k, 0, k->g->n_red));
+  return dhc_fu_emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, w, red_bits(k, 0, k->g->n_red));
 }
 
 /* Spatial index into x for output place p and tap t, stride * p + dil * t - pad; or back into y for
@@ -138,7 +139,7 @@ static int emit_padded(FuKernel *k, DhcValue *v, const FuIx *ix) {
 /* The contraction of a convolution or of one of its gradients: indices of its two operands. */
 static int emit_conv_dot(FuKernel *k, DhcValue *v, const FuIx *padded, const FuIx *other) {
   int a = emit_padded(k, v->def->args[0], padded), b = dhc_fu_emit(k, v->def->args[1], other);
-  return emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, v->type.rank - 1));
+  return dhc_fu_emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, a, b, red_bits(k, 0, v->type.rank - 1));
 }
 
 /* Indices [n, channel, *spatial] into x or dy, [o, c, *k] into w. */
@@ -222,7 +223,7 @@ int dhc_fu_emit_window_max(FuKernel *k, DhcValue *v, const FuIx *ix) {
     in[d] = dhc_fu_plain(dhc_fu_add(dims(k), &p, &w));
   }
   DhcOp op = v->index == 0 ? DHC_OP_REDUCE_MAX : DHC_OP_ARGMAX;
-  return emit_fold(k, op, v->type.dtype, dhc_fu_emit(k, n->args[0], in), -1, red_bits(k, w0, w0 + n_w));
+  return dhc_fu_emit_fold(k, op, v->type.dtype, dhc_fu_emit(k, n->args[0], in), -1, red_bits(k, w0, w0 + n_w));
 }
 
 /* Windows that do not overlap: each place of a window gets dy or 0. Else: an ordered sum
@@ -260,7 +261,7 @@ int dhc_fu_emit_window_scatter(FuKernel *k, DhcValue *v, const FuIx *ix) {
   dhc_dtype t = v->type.dtype;
   int hit = dhc_fu_ew2(k, DHC_OP_EQ, DHC_BOOL, index, tap);
   int x = dhc_fu_select_node(k, t, hit, dy, dhc_fu_const_node(k, t, 0, 0));
-  return apart ? x : emit_fold(k, DHC_OP_ADD, t, x, -1, red_bits(k, 0, n_w));
+  return apart ? x : dhc_fu_emit_fold(k, DHC_OP_ADD, t, x, -1, red_bits(k, 0, n_w));
 }
 
 int dhc_fu_emit_scan(FuKernel *k, DhcValue *v, const FuIx *ix) {

@@ -156,7 +156,8 @@ int dhc_fu_emit_view(FuKernel *k, DhcValue *v, const FuIx *ix) {
     if (b->where == FU_MEMBER) dhc_fu_of(k->fu, x)->stored = true;
     return dhc_fu_load_flat(k, x, &flat);
   }
-  if (cx.miss.axis >= 0 && k->n_splits < 12 && k->axis[cx.miss.axis].role != DHC_AXIS_SEQ) {
+  bool own = cx.miss.axis < k->g->n_axes + k->n_splits; /* else a short fold's, which stays as it is */
+  if (cx.miss.axis >= 0 && own && k->n_splits < 12 && k->axis[cx.miss.axis].role != DHC_AXIS_SEQ) {
     k->miss = cx.miss;
     return dhc_fu_fail(k, NULL);
   }
@@ -490,11 +491,11 @@ static void write_all(FuKernel *k) {
   }
 }
 
-/* Without a fold there is nothing to reduce, contract or carry. */
+/* Without a fold there is nothing to reduce, contract or carry; a map with short ones folds rows. */
 static DhcKind kind_of(const FuKernel *k) {
-  if (k->kind == DHC_KIND_MAP || k->kind == DHC_KIND_SCATTER) return k->kind;
+  if (k->kind == DHC_KIND_SCATTER) return k->kind;
   for (int n = 0; n < k->n_nodes; n++)
-    if (k->node[n].kind == DHC_SN_FOLD || k->node[n].kind == DHC_SN_SCAN) return k->kind;
+    if (k->node[n].kind == DHC_SN_FOLD || k->node[n].kind == DHC_SN_SCAN) return k->kind == DHC_KIND_MAP ? DHC_KIND_ROW : k->kind;
   return DHC_KIND_MAP;
 }
 

@@ -221,6 +221,19 @@ void dhc_fu_kept_index(Fu *fu, const FuGroup *g, const DhcType *t, FuIx *ix) {
   }
 }
 
+/* A short fold has no kernel of its own, unless others than kernels of elements go on from it. */
+static void join_short(Fu *fu, DhcNode *n, int level) {
+  DhcValue *v = n->results[0];
+  int group;
+  dhc_fu_join_lazy(fu, n, level);
+  dhc_fu_of(fu, v)->inner = true;
+  if (dhc_fu_goes_to_elements(fu, v)) return;
+  FuGroup *g = new_group(fu, DHC_KIND_MAP, &group);
+  dhc_fu_set_domain(fu, g, v->type.rank, v->type.dim);
+  dhc_fu_add_member(fu, group, v, g->full);
+  dhc_fu_of(fu, v)->folds = true;
+}
+
 void dhc_fu_join_reduce(Fu *fu, DhcNode *n, int level) {
   DhcValue *x = n->args[0], *v = n->results[0];
   unsigned reduced = dhc_fu_reduced_dims(n);
@@ -228,6 +241,10 @@ void dhc_fu_join_reduce(Fu *fu, DhcNode *n, int level) {
   int group = level;
   const FuGroup *g = level >= 0 ? fu->groups.at[level] : NULL;
   bool states = g && !g->fixed && dhc_fu_contracts_states(g, n, reduced);
+  if (!states && dhc_fu_is_short(fu, n)) {
+    join_short(fu, n, level);
+    return;
+  }
   bool join = g && !g->fixed && ((g->kind == DHC_KIND_ROW && g->reduced == reduced) || states) && g->rank == x->type.rank &&
               reaches(fu, level, x, g->full);
   for (int d = 0; join && d < x->type.rank; d++) join = g->dim[d] == x->type.dim[d];
@@ -282,7 +299,7 @@ static bool join_dot(Fu *fu, DhcNode *n, int level) {
 static bool join_pair(Fu *fu, DhcNode *n, int level) {
   for (int group = fu->groups.n; group-- > 0 && group > level;) {
     FuGroup *g = fu->groups.at[group];
-    if (g->kind != DHC_KIND_DOT || !g->anchor || g->paired || !dhc_fu_are_pair(fu, g->anchor, n)) continue;
+    if ((g->kind != DHC_KIND_DOT && g->kind != DHC_KIND_RAGGED) || !g->anchor || g->paired || !dhc_fu_are_pair(fu, g->anchor, n)) continue;
     if (dhc_fu_of(fu, n->results[0])->forced || dhc_fu_of(fu, g->anchor->results[0])->forced) continue;
     g->paired = true;
     dhc_fu_add_member(fu, group, n->results[0], g->full);
@@ -292,7 +309,12 @@ static bool join_pair(Fu *fu, DhcNode *n, int level) {
 }
 
 void dhc_fu_join_dot(Fu *fu, DhcNode *n, int level) {
-  if (join_dot(fu, n, level) || join_pair(fu, n, level)) return;
+  if (join_dot(fu, n, level)) return;
+  if (dhc_fu_is_short(fu, n)) {
+    join_short(fu, n, level);
+    return;
+  }
+  if (join_pair(fu, n, level)) return;
   int group;
   FuGroup *g = new_group(fu, DHC_KIND_DOT, &group);
   const DhcAttr *contract = dhc_attr(n, "contract_a");
@@ -307,7 +329,7 @@ void dhc_fu_join_dot(Fu *fu, DhcNode *n, int level) {
 
 /* Reduced: (range, contracted) or, for the weights' gradient, rows. */
 void dhc_fu_join_ragged(Fu *fu, DhcNode *n, int level) {
-  (void)level;
+  if (join_pair(fu, n, level)) return;
   int group;
   FuGroup *g = new_group(fu, DHC_KIND_RAGGED, &group);
   const DhcType *a = &n->args[0]->type, *w = &n->args[1]->type;
@@ -474,7 +496,8 @@ void dhc_fu_join_write(Fu *fu, DhcNode *n, int level) {
   (void)level;
   int group;
   DhcValue *u = n->args[n->op == DHC_OP_SCATTER_ADD ? 2 : n->op == DHC_OP_PUT_ALONG ? 0 : 1];
-  FuGroup *g = new_group(fu, n->op == DHC_OP_DYNAMIC_UPDATE ? DHC_KIND_MAP : DHC_KIND_SCATTER, &group);
+  bool stores = n->op == DHC_OP_DYNAMIC_UPDATE || (n->op == DHC_OP_PUT_ALONG && fu->px->repeats && dhc_attr(n, "whole")->b); /* else adds up */
+  FuGroup *g = new_group(fu, stores ? DHC_KIND_MAP : DHC_KIND_SCATTER, &group);
   g->anchor = n;
   dhc_fu_set_domain(fu, g, u->type.rank, u->type.dim);
   if (g->kind == DHC_KIND_SCATTER) {
@@ -640,6 +663,7 @@ void dhc_fu_group(Fu *fu) {
   for (int i = 0; i < fu->nodes.n; i++) {
     count_depth(fu, fu->nodes.at[i]);
     forward(fu, fu->nodes.at[i]);
+    dhc_fu_note_folds(fu, fu->nodes.at[i]);
   }
   dhc_fu_merge_copies(fu);
   for (int i = fu->nodes.n; i-- > 0;) {

@@ -120,6 +120,8 @@ typedef struct FuValue {
   bool dense;     /* must be row-major in memory itself */
   bool stretched; /* needed under a broadcast */
   int depth;      /* of the chain of nodes that kernels would walk through to compute it */
+  bool inner;     /* a short fold that each kernel which needs it computes by itself */
+  bool folds;     /* of what is not in memory: computing it takes such a fold */
   bool swapped;   /* in memory with its last two axes exchanged: only kernels read it there */
   FuChain *wide;  /* never in memory: chain kernels compute it again; or NULL */
 } FuValue;
@@ -226,6 +228,24 @@ void dhc_fu_add_chain(Fu *fu, DhcNode *n, int level);
 /* Contracted axis number i of a contraction in a CHAIN kernel. */
 FuForm dhc_fu_chain_axis(const FuKernel *k, const DhcNode *dot, int i);
 uint32_t dhc_fu_chain_bits(const FuKernel *k, const DhcNode *dot);
+
+/* ---- short folds (fuse_short.c) ---- */
+
+/* Whether every kernel that needs n's result is to fold by itself: a sum or extreme of few elements, or a contraction of few
+ * products that only kernels of elements need. To targets alone where computing anew is cheap. */
+bool dhc_fu_is_short(const Fu *fu, const DhcNode *n);
+/* Does v come to kernels of elements, or into memory, before anything else needs it? */
+bool dhc_fu_goes_to_elements(const Fu *fu, const DhcValue *v);
+/* Once n has its place. */
+void dhc_fu_note_folds(Fu *fu, const DhcNode *n);
+/* Does somebody need v, or a view of it, in memory, whoever computes it? */
+bool dhc_fu_in_memory_anyway(const Fu *fu, const DhcValue *v);
+/* May a kernel of this group hold a short fold? */
+bool dhc_fu_takes_folds(const FuGroup *g);
+/* Elements that it folds. */
+int64_t dhc_fu_short_extent(const DhcNode *n);
+/* v at ix, an `inner` one. */
+int dhc_fu_emit_short(FuKernel *k, DhcValue *v, const FuIx *ix);
 
 /* ---- merging (fuse_merge.c) ---- */
 
@@ -350,6 +370,8 @@ FuForm dhc_fu_axis_form(const FuKernel *k, int axis);
 uint32_t dhc_fu_axis_bits(const FuKernel *k, int axis);
 /* Index over the domain as one over kernel axes. */
 void dhc_fu_split_index(const FuKernel *k, const FuIx *ix, int rank, FuIx *out);
+/* The fold over kernel axes (bits), the second operand -1 but for contractions. */
+int dhc_fu_emit_fold(FuKernel *k, DhcOp op, dhc_dtype t, int x, int y, uint32_t axes);
 int dhc_fu_ew2(FuKernel *k, DhcOp op, dhc_dtype t, int x, int y);
 int dhc_fu_select_node(FuKernel *k, dhc_dtype t, int c, int x, int y);
 int dhc_fu_cast_node(FuKernel *k, dhc_dtype to, int x);

@@ -3,7 +3,10 @@
 #include "passes/fuse/fuse_internal.h"
 
 enum {
-  COSTLY = 8,       /* work that is not repeated under a broadcast */
+  COSTLY = 8,       /* work that is not repeated under a broadcast, */
+  COSTLY_FOLD = 64, /* nor a short fold's */
+  MUCH = 1 << 14,   /* what is not worth counting on */
+  FEW_TIMES = 16,   /* a known broadcast by up to this is none, where computing anew is cheap */
   CHEAP_SCALAR = 32 /* work of a single element */
 };
 
@@ -21,15 +24,24 @@ typedef struct Cost {
 static void cost(const Fu *fu, DhcValue *v, Cost *c) {
   v = dhc_view_base(v);
   if (++c->steps > 64) {
-    c->work = 1000;
+    c->work = MUCH;
     return;
   }
-  if (dhc_fu_of(fu, v)->where != FU_LAZY) {
+  if (dhc_fu_of(fu, v)->where != FU_LAZY || (fu->px->folds_again && c->steps > 1 && dhc_fu_in_memory_anyway(fu, v))) {
     c->loads += v->type.rank > 0;
     return;
   }
+  if (dhc_fu_of(fu, v)->inner) {
+    Cost each = {.steps = c->steps};
+    for (int i = 0; i < v->def->n_args; i++) cost(fu, v->def->args[i], &each);
+    int64_t work = dhc_fu_short_extent(v->def) * (each.work + 1) + c->work;
+    c->work = work < MUCH ? (int)work : MUCH;
+    c->loads += each.loads;
+    c->steps = each.steps;
+    return;
+  }
   c->work += dhc_op_work(v->def->op);
-  for (int i = 0; i < v->def->n_args; i++) cost(fu, v->def->args[i], c);
+  for (int i = 0; i < v->def->n_args && c->work < MUCH; i++) cost(fu, v->def->args[i], c);
 }
 
 static void add_sink(FuValue *x, int group) {
@@ -44,9 +56,22 @@ static void add_sinks(FuValue *x, const FuValue *from) {
   if (from->n_sinks > FU_MAX_SINKS) x->n_sinks = FU_MAX_SINKS + 1;
 }
 
+/* Does the broadcast make much of little? */
+static bool stretches(const Fu *fu, const DhcNode *n) {
+  const DhcType *from = &n->args[0]->type, *to = &n->results[0]->type;
+  int64_t times = 1, extent;
+  if (n->op != DHC_OP_BROADCAST) return false;
+  for (int d = 0; d < to->rank && times <= FEW_TIMES && fu->px->folds_again; d++) {
+    if (from->dim[d] == to->dim[d]) continue;
+    times = dhc_dim_is_const(to->dim[d], &extent) && extent <= FEW_TIMES ? times * extent : FEW_TIMES + 1;
+  }
+  return !fu->px->folds_again || times > FEW_TIMES;
+}
+
 /* Node n wants its operand k, in `x`. */
 static void demand(Fu *fu, const DhcNode *n, int k, FuValue *x) {
   const FuValue *r = n->n_results ? dhc_fu_of(fu, n->results[0]) : NULL;
+  if (x->folds && (n->op == DHC_OP_CONCAT || (r && r->where == FU_MEMBER && !dhc_fu_takes_folds(fu->groups.at[r->group])))) x->memory = true;
   if (dhc_fu_needs_memory(fu, n, k) && !x->wide) x->memory = true;
   if ((n->op == DHC_OP_DYNAMIC_UPDATE || n->op == DHC_OP_SCATTER_ADD) && k == 0) {
     x->dense = true;
@@ -72,7 +97,7 @@ static void demand(Fu *fu, const DhcNode *n, int k, FuValue *x) {
       add_sinks(x, r);
       x->memory = x->memory || r->memory || r->dense;
       x->dense = x->dense || r->dense;
-      x->stretched = x->stretched || r->stretched || n->op == DHC_OP_BROADCAST;
+      x->stretched = x->stretched || r->stretched || stretches(fu, n);
       return;
     case FU_MEMORY: return;
   }
@@ -128,13 +153,14 @@ void dhc_fu_place(Fu *fu, DhcValue *v) {
   }
   if (x->where != FU_LAZY || x->wide || (x->n_sinks == 0 && !x->dense && !x->memory)) return;
   bool root = x->forced || x->dense || x->memory;
-  if (!root && (x->n_sinks > 1 || x->stretched)) {
+  if (!root && (x->n_sinks > 1 || x->stretched || x->folds)) {
     Cost c = {0};
     cost(fu, v, &c);
     const Again *most = fu->px->repeats ? &by_kernels : &by_memory;
     if (v->type.rank == 0) root = c.work > CHEAP_SCALAR;
+    else if (x->folds && x->n_sinks <= 1) root = c.work >= MUCH;
     else if (x->n_sinks > 1) root = c.loads > most->loads || c.work > (c.loads ? most->work : 2 * CHEAP_SCALAR);
-    if (v->type.rank > 0 && x->stretched && c.work >= COSTLY) root = true;
+    if (v->type.rank > 0 && x->stretched && c.work >= (x->folds ? COSTLY_FOLD : COSTLY)) root = true;
   }
   if (!root) return;
   make_root(fu, v);

@@ -175,6 +175,13 @@ static bool any_forced(const Fu *fu, const FuGroup *g) {
   return false;
 }
 
+/* A short fold reads what it folds at other places than the kernel's own. */
+static bool any_folds(const Fu *fu, const FuGroup *g) {
+  for (int i = 0; i < g->members.n; i++)
+    if (dhc_fu_of(fu, g->members.at[i])->folds) return true;
+  return false;
+}
+
 /* Members in the function's order. */
 static void take_members(Fu *fu, int into, const FuGroup *b) {
   FuGroup *a = fu->groups.at[into];
@@ -217,7 +224,8 @@ void dhc_fu_merge_maps(Fu *fu) {
     for (int j = i + 1; j < fu->groups.n && a->members.n < MAX_OUTPUTS; j++) {
       FuGroup *b = fu->groups.at[j];
       if (!plain_map(b) || !same_domain(a, b) || a->members.n + b->members.n > MAX_OUTPUTS || any_forced(fu, b)) continue;
-      if (!shares_load(&m, j) && !reads_directly(&m, i, j) && !reads_directly(&m, j, i)) continue;
+      bool reads = reads_directly(&m, i, j) || reads_directly(&m, j, i);
+      if (reads ? any_folds(fu, a) || any_folds(fu, b) : !shares_load(&m, j)) continue;
       if (waits_through(&m, i, j) || waits_through(&m, j, i)) continue;
       take_members(fu, i, b);
       unite(&m, i, j);

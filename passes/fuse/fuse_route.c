@@ -122,8 +122,8 @@ static bool lower_route(Lower *l, DhcNode *n) {
   DhcValue *slot = dhc_b_cast(&l->b, bin(l, DHC_OP_SUB, bin(l, DHC_OP_ADD, base, mine), dhc_b_scalar(&l->b, DHC_F32, 1)), DHC_I32);
   DhcValue *token = dhc_b_reshape(&l->b, iota(l, DHC_I32, 0, e->type.dim, 2), &count, 1);
   DhcValue *args[] = {token, slot};
-  DhcAttr put[] = {dhc_attr_int(0), dhc_attr_dim(count)};
-  DhcValue *row = token && slot ? dhc_build1(&l->b, DHC_OP_PUT_ALONG, args, 2, put, 2) : NULL;
+  DhcAttr put[] = {dhc_attr_int(0), dhc_attr_dim(count), dhc_attr_flag(true)}; /* slots are all different */
+  DhcValue *row = token && slot ? dhc_build1(&l->b, DHC_OP_PUT_ALONG, args, 2, put, 3) : NULL;
   DhcValue *offsets = dhc_b_cast(&l->b, first, DHC_I32);
   slot = dhc_b_reshape(&l->b, slot, e->type.dim, 2);
   if (!row || !slot || !offsets) return false;

@@ -1,5 +1,5 @@
-/* Random graphs, interpreted as made and after fusion (alone, and after the clean-up): equal
- * bits.
+/* Random graphs, interpreted as made and after fusion (alone, after the clean-up, and after it as for a target that computes
+ * anew rather than start another kernel): equal bits.
  *
  *   test_fuse_random [graphs] [first seed] */
 #include <stdlib.h>
@@ -7,13 +7,14 @@
 #include "passes/passes.h"
 #include "tests/random/random_graph.h"
 
-/* ctx: passes before fusion. */
+/* ctx: passes before fusion, and, beginning with "again", as for which target. */
 static bool fuse(void *ctx, DhcModule *m, DhcFunc **f) {
   const char *name = (*f)->name;
   DhcArena scratch;
   DhcPassCtx px;
   dhc_arena_init(&scratch);
   dhc_pass_ctx_init(&px, m, &scratch);
+  px.repeats = px.folds_again = ctx && *(const char *)ctx == 'a';
   bool ok = (!ctx || dhc_passes_clean(m, &px)) && dhc_passes_run(m, &px, "fusion");
   dhc_arena_fini(&scratch);
   *f = dhc_module_func(m, name);
@@ -23,9 +24,10 @@ static bool fuse(void *ctx, DhcModule *m, DhcFunc **f) {
 int main(int argc, char **argv) {
   int graphs = argc > 1 ? atoi(argv[1]) : 300, bad = 0;
   uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
-  static char clean[] = "clean";
-  DhcRandomHook hooks[] = {{.name = "fuse", .apply = fuse}, {.name = "clean,fuse", .apply = fuse, .ctx = clean}};
-  for (int h = 0; h < 2; h++) {
+  static char clean[] = "clean", again[] = "again";
+  DhcRandomHook hooks[] = {{.name = "fuse", .apply = fuse}, {.name = "clean,fuse", .apply = fuse, .ctx = clean},
+                           {.name = "again: clean,fuse", .apply = fuse, .ctx = again}};
+  for (int h = 0; h < 3; h++) {
     DhcRandomTally t = {0};
     for (int k = 0; k < graphs; k++) {
       DhcRandomOptions o = {.seed = seed + (uint64_t)k, .max_elements = 2048};

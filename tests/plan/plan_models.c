@@ -3,17 +3,21 @@
 #include "passes/pipeline.h"
 #include "tests/ops/op_cases.h"
 
-bool dhc_test_passes(Made *x, const char *list) {
+static bool run_passes(Made *x, const char *list, bool again) {
   DhcArena scratch;
   DhcPassCtx px;
   const char *name = x->f->name;
   dhc_arena_init(&scratch);
   dhc_pass_ctx_init(&px, x->m, &scratch);
+  px.repeats = px.folds_again = again;
   bool ok = list ? dhc_passes_run(x->m, &px, list) : dhc_passes_clean(x->m, &px);
   dhc_arena_fini(&scratch);
   x->f = dhc_module_func(x->m, name);
   return ok && x->f;
 }
+
+bool dhc_test_passes(Made *x, const char *list) { return run_passes(x, list, false); }
+bool dhc_test_passes_again(Made *x, const char *list) { return run_passes(x, list, true); }
 
 static bool derive(Made *x, DhcPipelineRequest rq, const char *mode) {
   rq.limit = -1;
@@ -72,7 +76,7 @@ DhcArray *dhc_test_draw(Made *x, int i, uint64_t *state, const int64_t *extents)
     if (a->f)
       a->f[e] = info->role == DHC_ROLE_SCALAR ? 0.25 : dhc_case_uniform(state, -0.5, 0.5);
     else
-      a->i[e] = t->rank ? (int64_t)(dhc_case_bits(state) % 10) : 3;
+      a->i[e] = t->rank ? (int64_t)(dhc_case_bits(state) % (t->dtype == DHC_BOOL ? 2 : 10)) : 3;
     if (a->f && info->role == DHC_ROLE_FLAT && strncmp(info->name, "$v", 2) == 0) a->f[e] += 1;
   }
   return a;
