@@ -1,17 +1,21 @@
 /* Template "depthwise" (GPUs): filter gradients of depthwise convolutions (dhc_spec_depthwise), whose operands lie side by
  * side along the channels: a thread a channel, so that neighbours read neighbours, and all taps of it.
  *
- * Sums by the product rule (ir/sum.h), the CPU's bits: in a first phase each row of threads of a block sums one block of
- * products, which go to the shared memory; the second adds them up and stores.
+ * In a first phase each row of threads of a block sums one piece of products, which go to the shared memory; the second
+ * adds them up and stores. Exact: a piece is a block of the product rule (ir/sum.h), and they are added by that rule, the
+ * CPU's bits. Else pieces are shorter, so that more threads wait for memory side by side, and are added in order.
  *
- * Schedule: v[0] channels of a block of threads, v[1] blocks of products that it sums side by side. */
+ * Schedule: v[0] channels of a block of threads, v[1] pieces that it sums side by side, v[2] products of a piece; 0: exact. */
 #include "backends/loop/tpl_tile.h"
+
+enum { AT_ONCE = 8 /* steps, and sums of pieces, whose loads are on their way together */ };
 
 typedef struct Depthwise {
   DhcTplCx cx;
   DhcLp *b;
   DhcSpecDepthwise w;
   int threads, taps;
+  int64_t piece;
   DhcLv n_blocks, n_channels, tid, value; /* value: what is stored now */
 } Depthwise;
 
@@ -39,9 +43,9 @@ static void sum_block(Depthwise *d, DhcLv task, DhcLv per_group) {
   DhcTplMark mark = dhc_tpl_push(cx);
   dhc_tpl_bind(cx, d->w.channel, channel);
   for (int t = 0; t < d->taps; t++) acc[t] = dhc_lp_var(b, dhc_lp_float(b, DHC_F32, 0));
-  DhcLv first = dhc_lp_mulc(b, block, DHC_DOT_BLOCK), end = dhc_lp_min(b, dhc_lp_addc(b, first, DHC_DOT_BLOCK), dhc_tpl_count(cx, f->axes));
+  DhcLv first = dhc_lp_mulc(b, block, d->piece), end = dhc_lp_min(b, dhc_lp_addc(b, first, d->piece), dhc_tpl_count(cx, f->axes));
   DhcTplRows rows = dhc_tpl_rows(cx, f->axes, first);
-  dhc_lp_for_rounds(b, first, end, 1, 4);
+  dhc_lp_for_rounds(b, first, end, 1, AT_ONCE);
   DhcTplMark in = dhc_tpl_push(cx);
   dhc_tpl_rows_bind(cx, &rows);
   DhcLv y = dhc_tpl_eval(cx, f->a[1 - d->w.image_side]);
@@ -66,15 +70,28 @@ static DhcLv provide(DhcTplCx *cx, int n, void *arg) {
   return n == d->w.fold ? d->value : NULL;
 }
 
+/* What the pieces of one tap and channel add up to. */
+static DhcLv joined(Depthwise *d, DhcLv tap, DhcLv channel) {
+  DhcLp *b = d->b;
+  DhcLv zero = dhc_lp_i64(b, 0), none = dhc_lp_float(b, DHC_F32, 0), shared = dhc_lp_shared(b, DHC_F32);
+  DhcLpVar sum = dhc_lp_var(b, none), level[DHC_DOT_LEVELS];
+  if (d->piece == DHC_DOT_BLOCK) {
+    for (int l = 0; l < DHC_DOT_LEVELS; l++) level[l] = dhc_lp_var(b, none);
+    DhcLv block = dhc_lp_for(b, zero, d->n_blocks, 1);
+    return dhc_tile_blocks_sum(b, level, block, d->n_blocks, dhc_lp_load(b, shared, place(d, block, tap, channel), 1, 0));
+  }
+  DhcLv block = dhc_lp_for_rounds(b, zero, d->n_blocks, 1, AT_ONCE);
+  dhc_lp_set(b, sum, dhc_lp_add(b, dhc_lp_get(b, sum), dhc_lp_load(b, shared, place(d, block, tap, channel), 1, 0)));
+  dhc_lp_end(b);
+  return dhc_lp_get(b, sum);
+}
+
 /* Result number r: channel after channel of one tap. */
 static void store(Depthwise *d, DhcLv r) {
   DhcLp *b = d->b;
   DhcLv channel = dhc_lp_urem(b, r, d->n_channels), tap = dhc_lp_udiv(b, r, d->n_channels);
   dhc_lp_if(b, dhc_lp_lt(b, tap, dhc_lp_i64(b, d->taps)));
-  DhcLpVar level[DHC_DOT_LEVELS];
-  for (int l = 0; l < DHC_DOT_LEVELS; l++) level[l] = dhc_lp_var(b, dhc_lp_float(b, DHC_F32, 0));
-  DhcLv block = dhc_lp_for(b, dhc_lp_i64(b, 0), d->n_blocks, 1);
-  d->value = dhc_tile_blocks_sum(b, level, block, d->n_blocks, dhc_lp_load(b, dhc_lp_shared(b, DHC_F32), place(d, block, tap, channel), 1, 0));
+  d->value = joined(d, tap, channel);
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   dhc_tpl_bind(&d->cx, d->w.channel, channel);
   bind_tap(d, tap);
@@ -92,6 +109,7 @@ void dhc_tpl_depthwise(const DhcTplInput *in, DhcLp *b) {
   }
   const int *v = in->schedule->v;
   d->threads = v[0] * v[1];
+  d->piece = v[2] ? v[2] : DHC_DOT_BLOCK;
   dhc_lp_block(b, d->threads, 0);
   dhc_tpl_init(&d->cx, in, b);
   if (b->refused) return;
@@ -100,7 +118,7 @@ void dhc_tpl_depthwise(const DhcTplInput *in, DhcLp *b) {
   d->taps = (int)d->w.n_taps;
   uint32_t k = in->spec->node[d->w.fold].axes;
   dhc_dimprog channels = dhc_tpl_extent_prog(&d->cx, d->w.channel), one = number(d, 1);
-  dhc_dimprog blocks = op(d, DHC_DIM_MAX, op(d, DHC_DIM_CEILDIV, dhc_tpl_count_prog(&d->cx, k), number(d, DHC_DOT_BLOCK)), one);
+  dhc_dimprog blocks = op(d, DHC_DIM_MAX, op(d, DHC_DIM_CEILDIV, dhc_tpl_count_prog(&d->cx, k), number(d, d->piece)), one);
   dhc_dimprog per_group = op(d, DHC_DIM_CEILDIV, blocks, number(d, v[1])), groups = op(d, DHC_DIM_CEILDIV, channels, number(d, v[0]));
   dhc_dimprog results = op(d, DHC_DIM_MUL, channels, number(d, d->taps)), first = op(d, DHC_DIM_MUL, groups, per_group);
   dhc_lp_share(b, op(d, DHC_DIM_MUL, op(d, DHC_DIM_MUL, blocks, results), number(d, 4)));

@@ -174,9 +174,10 @@ static void any_dw(int64_t channels, int64_t outs, int64_t h, int64_t W, const D
 
 static void one_dw(int64_t channels, int64_t outs, int64_t h, const DhcSchedule *s) { any_dw(channels, outs, h, 6, s); }
 
-/* Template "depthwise": channels that fill no block, several blocks of the product rule, taps before and behind. */
+/* Template "depthwise": channels that fill no block, several blocks of the product rule, or pieces of another size, taps
+ * before and behind. */
 static void depthwise(void **st) {
-  static const DhcSchedule schedule = {.template_name = "depthwise", .v = {32, 2}};
+  static const DhcSchedule schedule = {.template_name = "depthwise", .v = {32, 2}}, pieces = {.template_name = "depthwise", .v = {32, 2, 64}};
   static const int64_t shape[][3] = {{37, 9, 4}, {5, 3, 3}, {33, 150, 3}, {40, 700, 2}}; /* channels, steps, taps */
   (void)st;
   for (int i = 0; i < 4; i++) {
@@ -196,6 +197,7 @@ static void depthwise(void **st) {
     DhcSpecDepthwise w;
     assert_true(dhc_spec_depthwise(c.s, &w));
     case_interpret(&c, &schedule, L > 100 ? 2e-4 : 1e-5);
+    case_interpret(&c, &pieces, L > 100 ? 2e-4 : 1e-5);
     case_free(&c);
   }
 }
