@@ -32,8 +32,8 @@ static Roles roles_of(const DhcSpec *s) {
 }
 
 enum {
-  MANY_TILES = 128, FEW_TILES = 100, FEW_LARGE = 8, DEEP = 512, GRAND_TILES = 120, MANY_GROUPED = 100,
-  MANY_RANGED = 4096, MANY_PIXELS = 8192
+  MANY_TILES = 128, FEW_TILES = 100, FEW_LARGE = 8, SMALL_TILES = 80, DEEP = 512, GRAND_TILES = 120, MANY_GROUPED = 100,
+  FEW_RANGED = 512, MANY_RANGED = 4096, SOME_RANGED = 1024, MANY_PIXELS = 8192
 };
 
 static DhcSchedule class_of(const char *template_name, const DhcSizeGuard *g, const int v[8]) {
@@ -233,39 +233,55 @@ static bool along_k(const DhcSpec *s, const Roles *r) {
 }
 
 /* Many tiles, and few of long sums: large ones, which read each element less often. */
-static DhcSchedule large_class(const DhcSizeGuard *g, bool bf16, int split) {
-  return tile_class(g, bf16 ? (int[8]){128, 128, 32, 2, 2, 1, 3, split} : (int[8]){128, 128, 16, 2, 2, 1, 4, split});
+static DhcSchedule large_class(const DhcSizeGuard *g, int split) { return tile_class(g, (int[8]){128, 128, 32, 2, 2, 1, 3, split}); }
+
+/* Rows of ranges, tiles of which go range by range, most of them not full: few of them, low tiles. */
+static int ranged_rows(const DhcSpec *s, const Roles *r, bool grouped, DhcArena *arena, DhcSchedule *out) {
+  DhcSizeGuard narrow = {.arena = arena, .spec = s}, few = narrow, many = narrow, some = narrow;
+  int n = 0;
+  dhc_size_bound(&narrow, r->rows, FEW_RANGED, true);
+  dhc_size_bound(&narrow, r->cols, 512, true);
+  out[n++] = tile_class(&narrow, (int[8]){16, 16, 256, 1, 1, 8 + DHC_TILE_TWO_PARTS, 3});
+  dhc_size_bound(&few, r->rows, FEW_RANGED, true);
+  out[n++] = tile_class(&few, (int[8]){16, 64, 32, 1, 4, 1 + DHC_TILE_TWO_PARTS, 4});
+  if (!grouped && r->pair) return n;
+  dhc_size_bound(&many, r->rows | r->cols, (int64_t)MANY_RANGED * (grouped && !r->pair ? 512 : 256), false);
+  dhc_size_bound(&many, r->cols, 96, false);
+  if (grouped) out[n++] = tile_class(&many, (int[8]){128, r->pair ? 128 : 256, 32, 8, 1, 1 + DHC_TILE_GROUP, 4});
+  else out[n++] = large_class(&many, 0);
+  dhc_size_bound(&some, r->cols, 48, false);
+  if (!grouped) out[n++] = tile_class(&some, (int[8]){64, 64, 64, 2, 2, 2, 3});
+  else out[n++] = tile_class(&some, (int[8]){64, r->pair ? 64 : 128, 32, 4, 1, 1 + DHC_TILE_GROUP, 4});
+  return n;
 }
 
-/* Rows of ranges, tiles of which go range by range, most of them not full: few of them, low tiles. Many, and ranges of ks:
- * large tiles as of plain contractions. */
+/* Ranges of ks: large tiles where these are many. */
+static int ranged_ks(const DhcSpec *s, const Roles *r, bool bf16, DhcArena *arena, DhcSchedule *out) {
+  DhcSizeGuard many = {.arena = arena, .spec = s};
+  if (r->pair) return 0;
+  dhc_size_bound(&many, r->k, SOME_RANGED, false);
+  dhc_size_bound(&many, r->rows | r->cols, 128 * 128, false);
+  out[0] = bf16 ? large_class(&many, 0) : tile_class(&many, (int[8]){128, 128, 16, 2, 2, 1, 4});
+  return 1;
+}
+
 static int range_tiles(const DhcSpec *s, const Roles *r, bool grouped, bool bf16, DhcArena *arena, DhcSchedule *out) {
   bool of_rows = r->k & (r->k - 1); /* ranges and ks are summed over */
-  DhcSizeGuard narrow = {.arena = arena, .spec = s}, few = narrow, many = narrow;
-  int n = 0;
-  if (of_rows) {
-    dhc_size_bound(&narrow, r->rows, 512, true);
-    dhc_size_bound(&narrow, r->cols, 512, true);
-    out[n++] = tile_class(&narrow, (int[8]){16, 16, 128, 1, 2, 4 + DHC_TILE_TWO_PARTS, 3});
-    dhc_size_bound(&few, r->rows, 512, true);
-    out[n++] = tile_class(&few, (int[8]){16, 64, 32, 1, 4, 1 + DHC_TILE_TWO_PARTS, 4});
-  }
-  dhc_size_bound(&many, of_rows ? r->rows : r->k, MANY_RANGED, false);
-  dhc_size_bound(&many, of_rows ? r->cols : r->rows | r->cols, of_rows ? 96 : 128 * 128, false);
-  if (grouped && of_rows) out[n++] = tile_class(&many, (int[8]){128, r->pair ? 128 : 256, 32, 8, 1, 1 + DHC_TILE_GROUP, 4});
-  else if (!r->pair) out[n++] = large_class(&many, bf16, 0);
-  return n;
+  return of_rows ? ranged_rows(s, r, grouped, arena, out) : ranged_ks(s, r, bf16, arena, out);
 }
 
 /* By groups of warps: plain contractions in tiles by which the machine is filled. */
 static int group_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSchedule *out) {
   uint32_t results = r->rows | r->cols | r->batch;
-  DhcSizeGuard grand = {.arena = arena, .spec = s}, some = grand, many = grand;
+  DhcSizeGuard grand = {.arena = arena, .spec = s}, some = grand, less = grand, many = grand;
   if (r->pair) {
     dhc_size_bound(&many, results, (int64_t)MANY_TILES * 128 * 128, false);
     dhc_size_bound(&many, r->rows, 96, false);
     out[0] = tile_class(&many, (int[8]){128, 128, 32, 8, 1, 1 + DHC_TILE_GROUP, 4});
-    return 1;
+    dhc_size_bound(&some, results, (int64_t)MANY_GROUPED * 64 * 64, false);
+    dhc_size_bound(&some, r->rows, 48, false);
+    out[1] = tile_class(&some, (int[8]){64, 64, 32, 4, 1, 1 + DHC_TILE_GROUP, 4});
+    return 2;
   }
   dhc_size_bound(&grand, results, (int64_t)GRAND_TILES * 128 * 256, false);
   dhc_size_bound(&grand, r->rows, 96, false);
@@ -274,17 +290,20 @@ static int group_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSch
   dhc_size_bound(&some, results, (int64_t)MANY_GROUPED * 64 * 128, false);
   dhc_size_bound(&some, r->rows, 48, false);
   out[1] = tile_class(&some, (int[8]){64, 128, 32, 4, 1, 1 + DHC_TILE_GROUP, 4});
-  return 2;
+  dhc_size_bound(&less, results, (int64_t)MANY_GROUPED * 64 * 32, false);
+  dhc_size_bound(&less, r->rows, 48, false);
+  out[2] = tile_class(&less, (int[8]){64, 32, 32, 4, 1, 1 + DHC_TILE_GROUP, 6});
+  return 3;
 }
 
 /* Neither ranges nor groups: few rows, many tiles, few tiles of long sums, small ones. parts: of convolutions. */
 static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped, bool bf16, DhcArena *arena, DhcSchedule *out) {
   bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW;
   uint32_t results = r->rows | r->cols | r->batch;
-  DhcSizeGuard few = {.arena = arena, .spec = s}, many = few, wide = few, large = few, deep = few, small = few;
+  DhcSizeGuard few = {.arena = arena, .spec = s}, many = few, wide = few, large = few, some = few, fewest = few, deep = few, small = few;
   int n = 0;
   dhc_size_bound(&few, r->rows, DHC_TILE_LOW, true);
-  out[n++] = tile_class(&few, (int[8]){16, 8, 128, 1, 1, 8 + DHC_TILE_TWO_PARTS, 3});
+  out[n++] = tile_class(&few, (int[8]){16, 8, 256, 1, 1, 8 + DHC_TILE_TWO_PARTS, 3});
   int images = image_tiles(s, r, parts, bf16, arena, out + n), filters = bf16 ? 0 : filter_tiles(s, arena, out + n);
   n += images + filters;
   if (grouped) {
@@ -292,7 +311,7 @@ static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped,
   } else if (!r->pair && !images && !filters) {
     dhc_size_bound(&many, results, (int64_t)MANY_TILES * 128 * 128, false);
     dhc_size_bound(&many, r->rows, 96, false);
-    out[n++] = large_class(&many, bf16, 0);
+    out[n++] = large_class(&many, 0);
   }
   if (conv) {
     dhc_size_bound(&wide, results, (int64_t)MANY_TILES * 128 * 128, false);
@@ -300,9 +319,9 @@ static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped,
     out[n++] = tile_class(&wide, (int[8]){64, 256, 32, 2, 4, 1, 2});
   } else if (!r->pair) {
     dhc_size_bound(&large, results, (int64_t)FEW_LARGE * 128 * 128, false);
-    dhc_size_bound(&large, r->k, 4 * DEEP, false);
+    dhc_size_bound(&large, r->k, 8 * DEEP, false);
     dhc_size_bound(&large, r->rows, 96, false);
-    out[n++] = large_class(&large, bf16, 2 * MANY_TILES);
+    out[n++] = large_class(&large, 2 * MANY_TILES);
   }
   dhc_size_bound(&deep, results, (int64_t)FEW_TILES * 64 * 64, true);
   dhc_size_bound(&deep, r->k, DEEP, false);
@@ -314,9 +333,23 @@ static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped,
     out[n++] = tile_class(&tall, (int[8]){128, 64, 32, 2, 4, 1, 3, 2 * MANY_TILES});
   }
   int wider = s->kind == DHC_KIND_CONV ? 128 : 64;
-  if (!images) out[n++] = tile_class(&deep, (int[8]){64, wider, 32, 2, 4, 1 + parts, 3, 2 * MANY_TILES});
-  dhc_size_bound(&small, results, (int64_t)MANY_TILES * 64 * 64, true);
-  if (!conv) out[n++] = tile_class(&small, (int[8]){32, 32, 64, 2, 2, 2 + DHC_TILE_TWO_PARTS, 3});
+  if (grouped && !r->pair) { /* the fewest of sums that are not too long: low tiles fill the machine, and need no second phase */
+    dhc_size_bound(&fewest, results, (int64_t)MANY_TILES * DHC_TILE_LOW * DHC_TILE_LOW, true);
+    dhc_size_bound(&fewest, r->k, DEEP / 2, false);
+    dhc_size_bound(&fewest, r->k, 2 * DEEP, true);
+    out[n++] = tile_class(&fewest, (int[8]){DHC_TILE_LOW, 16, 256, 1, 1, 8 + DHC_TILE_TWO_PARTS, 3});
+  }
+  if (!conv && !grouped && !r->pair) { /* not so few of not so long sums */
+    dhc_size_bound(&some, results, (int64_t)FEW_TILES * 64 * 64, true);
+    dhc_size_bound(&some, results, (int64_t)FEW_TILES * 64 * 32, false);
+    dhc_size_bound(&some, r->k, DEEP, false);
+    dhc_size_bound(&some, r->k, 4 * DEEP - 1, true);
+    dhc_size_bound(&some, r->rows, 24, false);
+    out[n++] = tile_class(&some, (int[8]){32, 64, 64, 1, 2, 2, 3});
+  }
+  if (!images) out[n++] = tile_class(&deep, (int[8]){64, wider, 32, 2, conv ? 4 : 2, 1 + parts, 3, 2 * MANY_TILES});
+  dhc_size_bound(&small, results, (int64_t)SMALL_TILES * 64 * 64, true);
+  if (!conv) out[n++] = tile_class(&small, (int[8]){32, 32, r->pair ? 64 : 128, 2, 2, 2 + DHC_TILE_TWO_PARTS, 3});
   return n;
 }
 
@@ -363,8 +396,9 @@ int dhc_schedule_tiles(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *aren
   int n = 0;
   if (dhc_spec_depthwise(s, &w)) {
     DhcSizeGuard g = {.arena = arena, .spec = s};
-    dhc_size_bound(&g, s->node[w.fold].axes, MANY_PIXELS / 2, false);
-    out[n++] = class_of("depthwise", &g, (int[8]){32, 8});
+    bool exact = t->compute == DHC_COMPUTE_F32;
+    dhc_size_bound(&g, s->node[w.fold].axes, exact ? MANY_PIXELS / 2 : MANY_PIXELS / 16, false);
+    out[n++] = class_of("depthwise", &g, (int[8]){32, 8, exact ? 0 : 64});
   }
   return n + tiles(s, t, arena, out + n);
 }
