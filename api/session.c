@@ -342,7 +342,9 @@ int dhc_session_threads(const dhc_session *s) {
 }
 
 dhc_compile_stats dhc_session_stats(const dhc_session *s) {
-  return s ? s->stats : (dhc_compile_stats){0};
+  dhc_compile_stats st = s ? s->stats : (dhc_compile_stats){0};
+  if (s && s->device && !s->lent) st.compile_ms += s->device->code_ms;
+  return st;
 }
 
 const char *dhc_closest(const char *word, const char *const *names, int n) {

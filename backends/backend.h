@@ -36,6 +36,9 @@ typedef struct DhcBackend {
    * spec's text, for a comment, or NULL. */
   dhc_status (*generate)(void *worker, const DhcLp *const *program, const char *const *names,
                          int n, DhcStageText text, const char *about, DhcBytes *out);
+  /* Where what generate wrote is whole only in this process, its code being compiled as it is needed: the whole object of n
+   * functions, which waits; keep false: nobody wants it. Once for each. NULL: generate writes it whole. */
+  dhc_status (*complete)(const DhcBytes *object, int n, bool keep, DhcBytes *out);
   /* One standalone object (backends/object/object.h), memory for writing it being the arena's; NULL: it makes none. */
   dhc_status (*object)(void *worker, const struct DhcObject *o, DhcArena *arena, DhcBytes *out);
 } DhcBackend;

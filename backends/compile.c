@@ -29,6 +29,7 @@ struct DhcCompiler {
   int workers;
   void *worker[MAX_WORKERS]; /* generators, opened when first needed */
   DHC_VEC(Entry *) entries;
+  struct Late *late; /* kernels that the store does not have yet */
 };
 
 dhc_status dhc_compiler_open(DhcArena *arena, const DhcCompileOptions *o, DhcCompiler **out) {
@@ -53,8 +54,11 @@ dhc_status dhc_compiler_open(DhcArena *arena, const DhcCompileOptions *o, DhcCom
   return s;
 }
 
+static void complete(DhcCompiler *c);
+
 void dhc_compiler_close(DhcCompiler *c) {
   if (!c) return;
+  complete(c);
   for (int i = 0; i < MAX_WORKERS; i++)
     if (c->worker[i]) c->backend->worker_close(c->worker[i]);
   c->backend->close(c->self);
@@ -106,6 +110,17 @@ typedef struct Job {
   dhc_status status;
   DhcHeld held; /* object and arena, in the thread that asked */
 } Job;
+
+/* A kernel whose code is not all there yet, for the store. */
+typedef struct Late {
+  char key[65];
+  DhcArena arena;
+  dhc_kernel_class classes[MAX_CLASSES];
+  int n_classes;
+  const char *text; /* of the spec */
+  DhcBytes object;
+  struct Late *next;
+} Late;
 
 static void drop_job(void *what) {
   Job *j = what;
@@ -264,18 +279,49 @@ static dhc_status run_jobs(DhcCompiler *c, Job **job, int n) {
   return dhc_status_ok();
 }
 
+static void put(DhcCompiler *c, const char *key, DhcArena *arena, const dhc_kernel_class *classes, int n, const char *text,
+                const DhcBytes *object) {
+  size_t n_bytes;
+  uint8_t *bytes = dhc_payload_write(arena, classes, n, text, object->bytes, object->n_bytes, &n_bytes);
+  dhc_store_put(c->store, key, c->needs, bytes, n_bytes); /* a failed put is only slow */
+}
+
+static void put_late(DhcCompiler *c, Job *j, const char *text) {
+  Late *l = DHC_NEW(c->arena, Late);
+  memcpy(l->key, j->key, sizeof l->key);
+  dhc_arena_init(&l->arena);
+  l->n_classes = j->r->n_classes;
+  for (int i = 0; i < l->n_classes; i++) l->classes[i] = keep_class(&l->arena, &j->classes[i], NULL);
+  l->text = dhc_arena_strdup(&l->arena, text);
+  l->object = j->object;
+  j->object = (DhcBytes){0};
+  l->next = c->late;
+  c->late = l;
+}
+
 static dhc_status finish(DhcCompiler *c, Job *j) {
   Entry *e;
   const dhc_kernel about = described(&j->arena, j->r, j->key);
   DHC_TRY(add_entry(c, j->key, &about, j->classes, j->object.bytes, j->object.n_bytes, &e));
-  if (!c->store) return dhc_status_ok();
-  size_t n_bytes;
   DhcText text = {.arena = &j->arena};
   dhc_spec_print(j->r->spec, &text);
-  uint8_t *bytes = dhc_payload_write(&j->arena, j->classes, j->r->n_classes, dhc_text_str(&text), j->object.bytes,
-                                     j->object.n_bytes, &n_bytes);
-  dhc_store_put(c->store, j->key, c->needs, bytes, n_bytes); /* a failed put is only slow */
+  if (c->store && c->backend->complete) put_late(c, j, dhc_text_str(&text));
+  else if (c->store) put(c, j->key, &j->arena, j->classes, j->r->n_classes, dhc_text_str(&text), &j->object);
   return dhc_status_ok();
+}
+
+/* Into the store, when nobody waits for it. A command that was stopped leaves there what was ready. */
+static void complete(DhcCompiler *c) {
+  while (c->late) {
+    Late *l = c->late;
+    DhcBytes whole = {0};
+    c->late = l->next;
+    dhc_status st = c->backend->complete(&l->object, l->n_classes, true, &whole);
+    if (!st.code && whole.bytes) put(c, l->key, &l->arena, l->classes, l->n_classes, l->text, &whole);
+    free(whole.bytes);
+    free(l->object.bytes);
+    dhc_arena_fini(&l->arena);
+  }
 }
 
 static double now_ms(void) {
@@ -320,6 +366,10 @@ dhc_status dhc_compile(DhcCompiler *c, const DhcKernelRequest *req, int n, dhc_k
   for (int i = 0; i < n_jobs; i++) {
     if (!s.code) s = finish(c, job[i]);
     dhc_release(&job[i]->held);
+    if (c->backend->complete && job[i]->object.bytes) { /* not for the store */
+      dhc_status none = c->backend->complete(&job[i]->object, job[i]->r->n_classes, false, NULL);
+      (void)none;
+    }
     drop_job(job[i]);
   }
   for (int i = 0; i < n && !s.code; i++) out[i] = find(c, key[i])->kernel;

@@ -116,6 +116,7 @@ typedef struct DhcDeviceOps {
 struct DhcDevice {
   const DhcDeviceOps *ops;
   bool checked; /* its kernels are: launches carry limits */
+  double code_ms; /* that commands have waited for code which `load` left to be made when it is needed */
 };
 
 static inline void dhc_device_close(DhcDevice *d) {

@@ -218,7 +218,7 @@ static dhc_status one_step(Trainer *t, int64_t n) {
 
 /* A clock that stands still while something is compiled: rates are about training. */
 static double working_ms(const Trainer *t) {
-  return session_now_ms() - t->m->s->stats.compile_ms;
+  return session_now_ms() - t->m->s->stats.compile_ms - dhc_prog_device(t->p->run)->code_ms;
 }
 
 static dhc_status next_batch(Trainer *t) {

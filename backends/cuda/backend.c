@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <semaphore.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,9 +11,8 @@
 #include <unistd.h>
 
 #include "backends/cuda/cuda.h"
-#include "backends/cuda/object.h"
+#include "backends/cuda/later.h"
 #include "runtime/status.h"
-#include "runtime/stop.h"
 
 extern char **environ;
 
@@ -23,7 +20,7 @@ static const char default_arch[] = "sm_90a";
 
 typedef struct Self {
   char arch[16];
-  sem_t slots; /* kernels that may be with NVRTC at once */
+  DhcCudaQueue *queue;
 } Self;
 
 static bool is_arch(const char *text) {
@@ -46,13 +43,13 @@ static dhc_status cuda_open(DhcArena *arena, const DhcCompileOptions *o, void **
   dhc_status st = dhc_cuda_nvrtc(&nv);
   if (st.code && !o->offline) return st;
   bool have = !st.code;
-  sem_init(&s->slots, 0, o->workers < 1 ? 1 : (unsigned)o->workers);
+  DHC_TRY(dhc_cuda_queue_open(s->arch, o->workers, &s->queue));
   *key_text = dhc_arena_printf(arena, "cuda %s nvrtc %d.%d", s->arch, have ? nv->major : 0, have ? nv->minor : 0);
   *out = s;
   return dhc_status_ok();
 }
 
-static void cuda_close(void *self) { sem_destroy(&((Self *)self)->slots); }
+static void cuda_close(void *self) { dhc_cuda_queue_close(((Self *)self)->queue); }
 
 static dhc_status cuda_worker_open(void *self, void **worker) {
   *worker = self; /* NVRTC compiles in parallel without more */
@@ -129,67 +126,59 @@ static dhc_status resources(const DhcCudaCode *code, const char *const *names, c
   return give(out, text);
 }
 
-/* One size class on its way through NVRTC. */
-typedef struct Part {
-  Self *self;
-  const DhcNvrtc *nv;
-  DhcNvrtcJob job;
-  DhcCudaCode code;
-  dhc_status status;
-  pthread_t thread;
-  bool apart; /* in a thread of its own */
-} Part;
-
-static void *compile_part(void *arg) {
-  Part *p = arg;
-  while (sem_wait(&p->self->slots) && errno == EINTR) {}
-  p->status = dhc_stop_signal() ? dhc_status_make(DHC_E_INTERRUPTED, "stopped while compiling")
-                                : dhc_nvrtc_compile(p->nv, &p->job, &p->code.cubin, &p->code.n);
-  sem_post(&p->self->slots);
-  return NULL;
-}
-
-/* Size classes side by side: those of a contraction take NVRTC seconds each, and longer than all else of a model
- * together if one waits for the other. */
-static dhc_status compile_parts(Self *s, const DhcLp *const *program, const char *const *source, const char *const *names, int n, Part *part) {
-  const DhcNvrtc *nv;
-  DHC_TRY(dhc_cuda_nvrtc(&nv));
-  for (int i = 0; i < n; i++) {
-    bool huge = n > 1 && !program[i]->narrow_dims; /* the class for places beyond 32 bits */
-    part[i] = (Part){.self = s, .nv = nv, .job = {.source = source[i], .name = names[i], .arch = s->arch, .quick = huge}};
-  }
-  for (int i = 1; i < n; i++) part[i].apart = !pthread_create(&part[i].thread, NULL, compile_part, &part[i]);
-  for (int i = 0; i < n; i++)
-    if (!part[i].apart) compile_part(&part[i]);
+/* The code of every kernel of an object; the cubins are the object's that is held. */
+static dhc_status all_code(DhcCudaLater *l, int n, DhcCudaCode *code) {
   dhc_status st = dhc_status_ok();
+  for (int i = 0; i < n; i++) dhc_cuda_later_want(l, i);
   for (int i = 0; i < n; i++) {
-    if (part[i].apart) pthread_join(part[i].thread, NULL);
-    if (!st.code) st = part[i].status;
+    const DhcCudaCode *one;
+    dhc_status each = dhc_cuda_later_code(l, i, &one);
+    code[i] = *one;
+    if (!st.code) st = each;
   }
   return st;
 }
 
-/* Each size class a program of its own. */
+/* Each size class a program of its own, compiled when it is needed; for looking at, now. */
 static dhc_status compile(Self *s, const DhcLp *const *program, const char *const *names, int n, const char *about, DhcStageText text,
                           DhcBytes *out) {
-  Part part[DHC_CUDA_MAX_KERNELS] = {0};
+  DhcNvrtcJob job[DHC_CUDA_MAX_KERNELS] = {{0}};
   DhcCudaCode code[DHC_CUDA_MAX_KERNELS];
   DhcCudaLaunch launch[DHC_CUDA_MAX_KERNELS];
-  const char *source[DHC_CUDA_MAX_KERNELS], *why = NULL;
+  const char *why = NULL;
   for (int i = 0; i < n; i++) {
     DhcText one = {.arena = program[i]->arena};
+    bool huge = n > 1 && !program[i]->narrow_dims; /* the class for places beyond 32 bits */
     dhc_cuda_write(&program[i], &names[i], 1, NULL, &one, &launch[i], &why);
-    source[i] = dhc_text_str(&one);
+    job[i] = (DhcNvrtcJob){.source = dhc_text_str(&one), .name = names[i], .quick = huge};
   }
-  dhc_status st = compile_parts(s, program, source, names, n, part);
-  for (int i = 0; i < n; i++) code[i] = part[i].code;
-  if (!st.code && text == DHC_TEXT_USE) {
-    st = resources(code, names, launch, n, about, out);
-  } else if (!st.code) {
+  DhcCudaLater *l = dhc_cuda_later_new(s->queue, job, n);
+  if (!l) return dhc_status_memory(0, "a kernel");
+  dhc_status st = dhc_status_ok();
+  if (text == DHC_TEXT_USE) {
+    st = all_code(l, n, code);
+    if (!st.code) st = resources(code, names, launch, n, about, out);
+  } else {
+    out->bytes = dhc_cuda_later_write(l, launch, &out->n_bytes);
+    if (!out->bytes) st = dhc_status_memory((long long)out->n_bytes, "a kernel");
+    else dhc_cuda_later_hold(l); /* until cuda_complete */
+  }
+  dhc_cuda_later_drop(l);
+  return st;
+}
+
+/* What the store keeps of an object: all of its code. */
+static dhc_status cuda_complete(const DhcBytes *object, int n, bool keep, DhcBytes *out) {
+  DhcCudaLaunch launch[DHC_CUDA_MAX_KERNELS];
+  DhcCudaCode code[DHC_CUDA_MAX_KERNELS];
+  DhcCudaLater *l = dhc_cuda_later_read(object->bytes, object->n_bytes, n, launch);
+  dhc_status st = dhc_status_ok();
+  if (l && keep) st = all_code(l, n, code);
+  if (l && keep && !st.code) {
     out->bytes = dhc_cuda_object_write(launch, code, n, &out->n_bytes);
     if (!out->bytes) st = dhc_status_memory((long long)out->n_bytes, "a kernel");
   }
-  for (int i = 0; i < n; i++) free(code[i].cubin);
+  dhc_cuda_later_drop(l);
   return st;
 }
 
@@ -258,4 +247,5 @@ const DhcBackend dhc_backend_cuda = {.name = "cuda",
                                      .worker_open = cuda_worker_open,
                                      .worker_close = cuda_worker_close,
                                      .generate = cuda_generate,
+                                     .complete = cuda_complete,
                                      .object = dhc_cuda_make_object};

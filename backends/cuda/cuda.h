@@ -58,6 +58,9 @@ dhc_status dhc_cuda_load(DhcCudaGpu *g, const char *bytes, size_t n_bytes, const
  * addresses, the memory that tasks share last, if the kernel has any. */
 dhc_status dhc_cuda_launch(DhcCudaGpu *g, const DhcCudaKernel *k, void *const *ptr, const int64_t *dim, int64_t task0,
                            int64_t task1) DHC_MUST_USE;
+/* Code that `generate` left to be compiled when it is needed is waited for by what uses it; this says beforehand that it will be. */
+void dhc_cuda_want(const DhcCudaKernel *k);
+double dhc_cuda_code_ms(const DhcCudaGpu *g); /* waited so far */
 typedef struct DhcCudaResources {
   int registers, local_bytes, shared_bytes;
 } DhcCudaResources;

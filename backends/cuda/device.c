@@ -89,7 +89,9 @@ static dhc_status cuda_launch(DhcDevice *d, const DhcLaunch *l) {
   if (l->n_ptrs > DHC_MAX_KERNEL_PTRS) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: a kernel of %d operands", l->n_ptrs);
   for (int i = 0; i <= l->n_ptrs; i++) ptr[i] = at(l->ptr[i]);
   _Static_assert(sizeof(intptr_t) == sizeof(int64_t), "arguments are 64 bits");
-  return dhc_cuda_launch(gpu(d), kernel, ptr, (const int64_t *)l->dim, l->task0, l->task0 + l->n_tasks);
+  dhc_status st = dhc_cuda_launch(gpu(d), kernel, ptr, (const int64_t *)l->dim, l->task0, l->task0 + l->n_tasks);
+  d->code_ms = dhc_cuda_code_ms(gpu(d));
+  return st;
 }
 
 static dhc_status cuda_synchronise(DhcDevice *d) { return dhc_cuda_sync(gpu(d)); }
@@ -104,9 +106,20 @@ static dhc_status run_command(DhcDevice *d, const DhcCommand *c) {
   }
 }
 
+/* All kernels of a list at once, as each is waited for in turn. */
+static void want_all(const DhcCommand *c, int64_t n) {
+  const DhcCudaKernel *kernel;
+  for (int64_t i = 0; i < n; i++) {
+    if (c[i].kind != DHC_ITEM_CALL || c[i].launch.n_tasks <= 0) continue;
+    memcpy(&kernel, &c[i].launch.fn, sizeof kernel);
+    dhc_cuda_want(kernel);
+  }
+}
+
 static dhc_status cuda_prepare(DhcDevice *d, const DhcCommand *c, int64_t n, void **out) {
   DhcCudaGraph *graph = NULL;
   *out = NULL;
+  want_all(c, n);
   DHC_TRY(dhc_cuda_record_begin(gpu(d)));
   dhc_status st = dhc_status_ok();
   for (int64_t i = 0; i < n && !st.code; i++) st = run_command(d, &c[i]);
@@ -119,6 +132,7 @@ static dhc_status cuda_prepare(DhcDevice *d, const DhcCommand *c, int64_t n, voi
 /* ---- the same graph with a mark before every command and one at the end ------------------------ */
 
 static dhc_status record_marked(DhcDevice *d, const DhcCommand *c, int64_t n, DhcCudaMark **mark, DhcCudaGraph **out) {
+  want_all(c, n);
   DHC_TRY(dhc_cuda_record_begin(gpu(d)));
   dhc_status st = dhc_status_ok();
   for (int64_t i = 0; i <= n && !st.code; i++) {

@@ -4,16 +4,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "backends/cuda/cuda_internal.h"
-#include "backends/cuda/object.h"
+#include "backends/cuda/later.h"
 #include "runtime/status.h"
 
 enum { MAX_GRID = 1 << 20, MAX_ARGUMENT = 4096, THREADS_OF_SM = 2048 };
 
 struct DhcCudaKernel {
-  CuKernel kernel;
+  CuKernel kernel; /* NULL: its code is not there yet, see ready */
   DhcCudaLaunch launch;
+  CuLibrary *library;
+  DhcCudaLater *later;
+  int part; /* of it */
+  char name[64];
 };
 
 typedef struct Library {
@@ -31,6 +36,7 @@ struct DhcCudaGpu {
   CuEvent arrived;        /* of the last of those */
   Library *libraries;
   DhcCudaInfo info;
+  double code_ms; /* waited for */
 };
 
 struct DhcCudaGraph {
@@ -122,6 +128,7 @@ void dhc_cuda_gpu_close(DhcCudaGpu *g) {
     g->libraries = l->next;
     for (int i = 0; i < l->n; i++)
       if (l->code[i]) cu->cuLibraryUnload(l->code[i]);
+    dhc_cuda_later_drop(l->kernels[0].later);
     free(l->kernels);
     free(l);
   }
@@ -224,7 +231,8 @@ static dhc_status load_kernel(DhcCudaGpu *g, const char *cubin, size_t n, const 
 dhc_status dhc_cuda_load(DhcCudaGpu *g, const char *bytes, size_t n_bytes, const char *const *names, int n,
                          const DhcCudaKernel **out) {
   DhcCudaObject o;
-  if (!dhc_cuda_object_read(bytes, n_bytes, n, &o)) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: this is no kernel's code");
+  DhcCudaLater *later = dhc_cuda_later_read(bytes, n_bytes, n, o.launch);
+  if (!later && !dhc_cuda_object_read(bytes, n_bytes, n, &o)) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: this is no kernel's code");
   Library *l = calloc(1, sizeof *l);
   DhcCudaKernel *kernels = calloc((size_t)n, sizeof *kernels);
   if (!l || !kernels) {
@@ -236,17 +244,37 @@ dhc_status dhc_cuda_load(DhcCudaGpu *g, const char *bytes, size_t n_bytes, const
   l->n = n;
   l->next = g->libraries;
   g->libraries = l;
+  if (later) dhc_cuda_later_hold(later);
   for (int i = 0; i < n; i++) {
-    kernels[i].launch = o.launch[i];
-    DHC_TRY(load_kernel(g, o.cubin[i], o.n_cubin[i], names[i], &l->code[i], &kernels[i]));
+    kernels[i] = (DhcCudaKernel){.launch = o.launch[i], .library = &l->code[i], .later = later, .part = i};
+    snprintf(kernels[i].name, sizeof kernels[i].name, "%s", names[i]);
+    if (!later) DHC_TRY(load_kernel(g, o.cubin[i], o.n_cubin[i], names[i], &l->code[i], &kernels[i]));
     out[i] = &kernels[i];
   }
   return dhc_status_ok();
 }
 
+void dhc_cuda_want(const DhcCudaKernel *k) {
+  if (!k->kernel) dhc_cuda_later_want(k->later, k->part);
+}
+
+/* Waits for code that is still to come. */
+static dhc_status ready(DhcCudaGpu *g, const DhcCudaKernel *k) {
+  const DhcCudaCode *code;
+  struct timespec begin, end;
+  if (k->kernel) return dhc_status_ok();
+  clock_gettime(CLOCK_MONOTONIC, &begin);
+  dhc_status st = dhc_cuda_later_code(k->later, k->part, &code);
+  clock_gettime(CLOCK_MONOTONIC, &end);
+  g->code_ms += (double)(end.tv_sec - begin.tv_sec) * 1e3 + (double)(end.tv_nsec - begin.tv_nsec) * 1e-6;
+  if (st.code) return st;
+  return load_kernel(g, code->cubin, code->n, k->name, k->library, (DhcCudaKernel *)(uintptr_t)k);
+}
+
 dhc_status dhc_cuda_launch(DhcCudaGpu *g, const DhcCudaKernel *k, void *const *ptr, const int64_t *dim, int64_t task0,
                            int64_t task1) {
   if (task1 <= task0) return dhc_status_ok();
+  DHC_TRY(ready(g, k));
   const DhcCudaLaunch *h = &k->launch;
   int n_ptrs = h->n_ptrs ? h->n_ptrs : 1, n_dims = h->n_dims ? h->n_dims : 1;
   int64_t argument[MAX_ARGUMENT / 8] = {0};
@@ -270,7 +298,10 @@ dhc_status dhc_cuda_launch(DhcCudaGpu *g, const DhcCudaKernel *k, void *const *p
   return dhc_status_ok();
 }
 
+double dhc_cuda_code_ms(const DhcCudaGpu *g) { return g->code_ms; }
+
 dhc_status dhc_cuda_resources(DhcCudaGpu *g, const DhcCudaKernel *k, DhcCudaResources *out) {
+  DHC_TRY(ready(g, k));
   TRY_CU(g, cuKernelGetAttribute(&out->registers, CU_KERNEL_REGISTERS, k->kernel, g->device), "asking a kernel for its registers");
   TRY_CU(g, cuKernelGetAttribute(&out->local_bytes, CU_KERNEL_LOCAL_BYTES, k->kernel, g->device), "asking a kernel for its stack");
   out->shared_bytes = k->launch.shared_bytes;

@@ -1,6 +1,6 @@
 /* A driver and an NVRTC without a GPU: every function of driver.def, doing what the backend relies on with
  * plain memory, launches doing nothing. STAND_IN_FAIL=NAME:CODE:AFTER lets a function return CODE after
- * AFTER good calls; STAND_IN_VERSION is the driver's version; STAND_IN_MISSING names a function it lacks. */
+ * AFTER good calls; STAND_IN_VERSION is the driver's version, STAND_IN_FREE bytes of memory are free; STAND_IN_MISSING names a function it lacks. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +58,7 @@ static int fake_cuDeviceTotalMem(size_t *bytes, int device) { (void)device; FAIL
 static int fake_cuDevicePrimaryCtxRetain(CuContext *context, int device) { (void)device; FAIL(cuDevicePrimaryCtxRetain); *context = malloc(1); return 0; }
 static int fake_cuDevicePrimaryCtxRelease(int device) { (void)device; FAIL(cuDevicePrimaryCtxRelease); return 0; }
 static int fake_cuCtxSetCurrent(CuContext context) { FAIL(cuCtxSetCurrent); free(context); return 0; }
-static int fake_cuMemGetInfo(size_t *left, size_t *total) { FAIL(cuMemGetInfo); *left = *total = 1000; return 0; }
+static int fake_cuMemGetInfo(size_t *left, size_t *total) { FAIL(cuMemGetInfo); *left = *total = getenv("STAND_IN_FREE") ? (size_t)atoll(getenv("STAND_IN_FREE")) : 1000; return 0; }
 static int fake_cuMemAlloc(CuPtr *at, size_t bytes) { FAIL(cuMemAlloc); *at = (CuPtr)(uintptr_t)malloc(bytes); return 0; }
 static int fake_cuMemFree(CuPtr at) { FAIL(cuMemFree); free(here(at)); return 0; }
 static int fake_cuMemAllocHost(void **at, size_t bytes) { FAIL(cuMemAllocHost); *at = malloc(bytes); return 0; }
