@@ -81,6 +81,20 @@ if "$prefix/bin/dhcc" build mlp -o "$work/mlp.o" --quiet 2> "$work/why" && [ -f 
     python=$(python3 "$here/../../examples/python/classify.py" "$work/clothes.so" $data/t10k-images-idx3-ubyte.gz $i)
     [ "$got" = "$want" ] && [ "$python" = "$want" ] || { echo "FAILED: image $i: C says $got, Python $python, dhcc eval $want"; exit 1; }
   done
+  # the first image as a PNG
+  python3 - "$work/images" "$work/image.png" <<'P'
+import struct, sys, zlib
+pixels = open(sys.argv[1], "rb").read()[16:16 + 784]
+chunk = lambda kind, body: struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+rows = b"".join(b"\0" + pixels[28 * i:28 * i + 28] for i in range(28))
+open(sys.argv[2], "wb").write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 28, 28, 8, 0, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+P
+  if grep -q '^PNG_LIBRARY_RELEASE:FILEPATH=/' "$work/c/CMakeCache.txt"; then
+    [ "$("$work/c/classify" "$work/image.png")" = "$("$work/c/classify" "$work/images" 0)" ] || { echo "FAILED: a PNG is another image"; exit 1; }
+    ! "$work/c/classify" "$work/images.png" 2> /dev/null || { echo "FAILED: a PNG that is none"; exit 1; }
+  else
+    ! "$work/c/classify" "$work/image.png" 2> "$work/said" && grep -q "built without libpng" "$work/said" || { echo "FAILED: a PNG without libpng"; exit 1; }
+  fi
 else
   echo "examples: left out ($(head -1 "$work/why"); data in $data)"
 fi
