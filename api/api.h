@@ -31,9 +31,9 @@
 #include "api/args.h"
 #include "api/doors.h"
 #include "backends/compile.h"
-#include "backends/interp/begin.h"
 #include "dhc/dhc.h"
 #include "frontend/elab.h"
+#include "ir/image_graph.h"
 #include "ir/interp.h"
 #include "ir/ir.h"
 #include "passes/pipeline.h"
@@ -55,7 +55,6 @@ struct dhc_session {
   DhcBudget budget;
   const char *backend; /* row of backends/backends.def */
   unsigned traits;     /* its DHC_BACKEND_ */
-  bool graphs;         /* it runs whole entries as graphs, in float64 */
   int gpu;             /* number of the GPU, of a backend that has several */
   DhcCompute compute;  /* of contractions; not f32: on the backend cuda, or for its texts */
   const char *solves;  /* the setting that --solve adds last to models; NULL: it is not at work */
@@ -89,7 +88,8 @@ void session_lock(dhc_session *s);
 void session_unlock(dhc_session *s);
 /* Opens the device and the compiler when they are first needed. */
 dhc_status session_device(dhc_session *s, DhcDevice **out) DHC_MUST_USE;
-dhc_status session_makes_objects(const dhc_session *s) DHC_MUST_USE; /* a usage error where its backend makes none */
+/* A usage error where a backend makes no objects, or (NULL) none is called `asked`. */
+dhc_status session_makes_objects(const DhcBackendInfo *b, const char *asked) DHC_MUST_USE;
 dhc_status session_compiler(dhc_session *s, DhcCompiler **out) DHC_MUST_USE;
 /* What verify takes of an output or a gradient, under the session's compute. */
 double session_tolerance(const dhc_session *s, bool gradient);
@@ -100,6 +100,7 @@ dhc_status session_errors(const dhc_session *s) DHC_MUST_USE;
 /* The same of those since there were `before`; OK if there are none. */
 dhc_status session_errors_since(const dhc_session *s, int before) DHC_MUST_USE;
 double session_now_ms(void);
+bool session_whole(const dhc_session *s); /* its backend runs entries whole, in float64: there are no kernels */
 int64_t session_pass_limit(const dhc_session *s); /* as passes take it */
 
 struct dhc_model {
@@ -146,7 +147,7 @@ double *program_scalar(dhc_program *p, const char *name);
 int program_range(const dhc_program *p, const char *name);
 
 /* First values of every tensor, or of the tables alone, which no file holds. */
-DhcBeginner program_beginner(dhc_program *p);
+struct DhcBeginner program_beginner(dhc_program *p); /* backends/begin.h */
 dhc_status weights_begin(dhc_program *p, bool tables_only) DHC_MUST_USE;
 
 /* Every tensor of a file in turn: parameters in the weights or a range like them, then perhaps buffers, a
@@ -194,7 +195,7 @@ typedef struct Version {
   DhcPipeline way;     /* through the passes: what it has come to are the next three */
   DhcModule *module;
   DhcFunc *func;       /* with gradients, or the training step */
-  DhcPlanned *planned; /* of backends that compile; NULL: not yet */
+  DhcPlanned *planned; /* NULL: not yet */
   dhc_image *image;    /* made with the version; complete when it is compiled */
   bool compiled;
   DhcSpan span; /* of the entry */

@@ -160,22 +160,31 @@ static dhc_status walk(Build *b) {
 /* Weights are a training's beginning alone, which objects hold. */
 static bool only_trains(const dhc_build_options *o) { return o->n_entries == 1 && !strcmp(o->entries[0], "train_step"); }
 
-/* What an object for GPUs cannot have. */
-static dhc_status check_gpu(const dhc_build_options *o) {
+/* What a source for the machines of another backend cannot have. */
+static dhc_status check_away(const dhc_build_options *o, const DhcBackendInfo *b) {
   const char *other = o->c ? "emit c" : o->target ? "target" : o->multiversion ? "multiversion" : o->max_stack ? "max-stack" : o->quantize ? "quantize" : o->bounded ? "timing" : o->bounds ? "bounds" : NULL;
-  if (other) return dhc_status_make(DHC_E_USAGE, "--backend cuda: an object for GPUs has no --%s", other);
-  if (!o->header) return dhc_status_make(DHC_E_USAGE, "--backend cuda: needs --header, which the source includes");
-  if (knows_weights(o) && !o->weights_file && !only_trains(o)) return dhc_status_make(DHC_E_USAGE, "--backend cuda: weights lie on the GPU; with --weights needs --weights-file");
+  if (other) return dhc_status_make(DHC_E_USAGE, "--backend %s: an object for GPUs has no --%s", b->name, other);
+  if (!o->header) return dhc_status_make(DHC_E_USAGE, "--backend %s: needs --header, which the source includes", b->name);
+  if (knows_weights(o) && !o->weights_file && !only_trains(o)) return dhc_status_make(DHC_E_USAGE, "--backend %s: weights lie on the GPU; with --weights needs --weights-file", b->name);
   return dhc_status_ok();
 }
 
+/* Whose code the object holds; NULL: there is no such backend. */
+static const DhcBackendInfo *made_by(const dhc_build_options *o, const dhc_session *s) {
+  return dhc_backend_info(o->backend ? o->backend : s->backend);
+}
+
+static bool goes_away(const dhc_build_options *o, const dhc_session *s) { return made_by(o, s)->traits & DHC_BACKEND_SOURCES; }
+
 static dhc_status check_options(const dhc_build_options *o, const dhc_session *s) {
+  DHC_TRY(session_makes_objects(made_by(o, s), o->backend));
   if (!o->out) return dhc_status_make(DHC_E_USAGE, "build: needs -o FILE.o, FILE.a or FILE.so");
   BuildForm form;
-  bool source = o->c || o->gpu;
+  const DhcBackendInfo *by = made_by(o, s);
+  bool away = goes_away(o, s), source = o->c || away;
   if (!build_form(o->out, &form) || (form == BUILD_C) != source)
     return dhc_status_make(DHC_E_USAGE, "-o %s: needs a name that ends in %s", o->out, source ? ".c" : ".o, .a or .so");
-  if (o->gpu) DHC_TRY(check_gpu(o));
+  if (away) DHC_TRY(check_away(o, by));
   if (form == BUILD_SO && o->target && !strncmp(o->target, "wasm32", 6))
     return dhc_status_make(DHC_E_USAGE, "-o %s: wasm32 has no shared libraries; needs a name that ends in .o or .a", o->out);
   const char *const files[] = {o->out, o->header, o->weights_file, o->bounds};
@@ -197,7 +206,7 @@ static dhc_status check_options(const dhc_build_options *o, const dhc_session *s
   if (o->quantize && !knows_weights(o)) return dhc_status_make(DHC_E_USAGE, "--quantize: needs --weights");
   if (o->selftest && !knows_weights(o)) return dhc_status_make(DHC_E_USAGE, "--selftest: needs --weights");
   if (o->weights_file && !knows_weights(o)) return dhc_status_make(DHC_E_USAGE, "--weights-file %s: needs --weights", o->weights_file);
-  return session_makes_objects(s);
+  return dhc_status_ok();
 }
 
 /* ---- selftest --------------------------------------------------------------------------------------- */
@@ -353,10 +362,12 @@ static dhc_status open_levels(Build *b) {
 static dhc_status go_elsewhere(Elsewhere *e, const dhc_build_options *o, DhcArena *arena) {
   const DhcCompileOptions co = {.backend = e->s->backend, .target = o->target, .cpu = o->cpu,
                                 .features = o->target ? o->features : e->s->o.cpu_features, .bounded = o->bounded, .offline = true, .workers = 1};
-  const DhcCompileOptions gpu = {.backend = "cuda", .gpu_arch = "sm_90a", .compute = e->s->compute, .offline = true, .workers = 1};
-  if (!o->target && !o->gpu && (!o->bounded || o->multiversion)) return dhc_status_ok();
-  if (o->gpu && !dhc_backend_compiles(gpu.backend)) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: %s", dhc_backend_info(gpu.backend)->lacks);
-  DHC_TRY(dhc_compiler_open(arena, o->gpu ? &gpu : &co, &e->own));
+  const DhcBackendInfo *by = made_by(o, e->s);
+  const bool away = goes_away(o, e->s);
+  const DhcCompileOptions other = {.backend = by->name, .gpu_arch = by->arch, .compute = e->s->compute, .offline = true, .workers = 1};
+  if (!o->target && !away && (!o->bounded || o->multiversion)) return dhc_status_ok();
+  if (away && !by->in_build) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend %s: %s", by->name, by->lacks);
+  DHC_TRY(dhc_compiler_open(arena, away ? &other : &co, &e->own));
   e->s->compiler = e->own;
   return dhc_status_ok();
 }
@@ -413,9 +424,9 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
   if (st.code == DHC_OK) st = constants(&b);
   if (st.code == DHC_OK) st = check_ram(&b);
   dhc_build_result r = {0};
-  if (st.code == DHC_OK && o->gpu) {
+  if (st.code == DHC_OK && goes_away(o, m->s)) {
     b.object->cuda = DHC_NEW(&arena, DhcObjCuda);
-    *b.object->cuda = (DhcObjCuda){.archs = o->gpu_arch && *o->gpu_arch ? o->gpu_arch : "sm_80,sm_90a,sm_100,sm_120", .header = build_file_name(o->header)};
+    *b.object->cuda = (DhcObjCuda){.archs = o->gpu_arch && *o->gpu_arch ? o->gpu_arch : made_by(o, m->s)->archs, .header = build_file_name(o->header)};
     dhc_object_cuda_room(b.object, &arena);
   }
   if (st.code == DHC_OK && (o->selftest || o->quantize)) {

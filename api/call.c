@@ -65,7 +65,7 @@ static dhc_status open_call(dhc_call *c, int index, const dhc_tensor *in, int n_
   c->ablations = p->n_ablations;
   c->begun = dhc_prog_begun(p->run);
   DHC_TRY(dhc_prog_hold(c->v->loaded));
-  if (!p->m->s->graphs) DHC_TRY(dhc_prog_ready(c->v->loaded, c->symbols, &c->ready));
+  if (!session_whole(p->m->s)) DHC_TRY(dhc_prog_ready(c->v->loaded, c->symbols, &c->ready));
   take_inputs(c, in, n_in);
   return describe_results(c);
 }

@@ -105,22 +105,20 @@ static double program_value(dhc_dimprog prog, const int64_t *env, int32_t n) {
   return dhc_dimprog_eval(prog, env, n, 0, &v) ? (double)v : 0;
 }
 
-/* What a call costs by its spec, at the kernel's arguments. Backends that run graphs have no specs. */
+/* What a call costs, at the kernel's arguments. */
 static void set_cost(dhc_profile_row *row, const dhc_item *it, const Version *v, const int64_t *symbols, DhcArena *arena) {
   int64_t *dim = DHC_NEW_N(arena, int64_t, it->n_dims + 1);
-  if (!v->planned) return;
-  const DhcSpec *s = v->planned->specs[it->kernel];
+  const dhc_kernel *k = &v->image->kernels[it->kernel];
   for (int i = 0; i < it->n_dims; i++)
     if (!dhc_dimprog_eval(it->dims[i], symbols, v->image->plan.n_symbols, 0, &dim[i])) return;
-  row->flops = program_value(dhc_spec_flops(s, arena), dim, it->n_dims);
-  row->bytes = program_value(dhc_spec_bytes(s, arena), dim, it->n_dims);
+  row->flops = program_value(k->flops, dim, it->n_dims);
+  row->bytes = program_value(k->bytes, dim, it->n_dims);
 }
 
 /* Rows for the plan's items, made when the program's first entry runs for the first time while it is on. */
-static dhc_status name_rows(dhc_program *p, Version *v, const int64_t *symbols) {
+static void name_rows(dhc_program *p, Version *v, const int64_t *symbols) {
   const dhc_plan *plan = &v->image->plan;
-  if (p->profiled == v && p->n_profile == plan->n_items) return dhc_status_ok();
-  DHC_TRY(pipeline_again(p->m, v)); /* costs are the specs' */
+  if (p->profiled == v && p->n_profile == plan->n_items) return;
   p->profiled = v;
   p->n_profile = plan->n_items;
   p->profile = DHC_NEW_N(&p->arena, dhc_profile_row, plan->n_items + 1);
@@ -133,7 +131,6 @@ static dhc_status name_rows(dhc_program *p, Version *v, const int64_t *symbols) 
     if (it->kind == DHC_ITEM_CALL) set_cost(row, it, v, symbols, &p->arena);
     else row->bytes = (it->kind == DHC_ITEM_COPY ? 2 : 1) * program_value(it->bytes, symbols, plan->n_symbols);
   }
-  return dhc_status_ok();
 }
 
 static bool is_profiled(const dhc_program *p, const Version *v) {
@@ -176,14 +173,11 @@ dhc_status exec_bind(dhc_program *p, Version *v, const int64_t *symbols) {
 
 static dhc_status bind_and_run(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols,
                                dhc_status (*how)(DhcLoaded *, const DhcTensorView *const *, const int64_t *, const DhcItemHook *)) {
-  int before = p->m->s->diags.n_errors;
   DHC_TRY(exec_bind(p, v, symbols));
   bool profiled = is_profiled(p, v);
-  if (profiled) DHC_TRY(name_rows(p, v, symbols));
+  if (profiled) name_rows(p, v, symbols);
   const DhcItemHook hook = {p, add_time};
-  dhc_status st = how(v->loaded, in, symbols, profiled ? &hook : NULL);
-  if (p->m->s->diags.n_errors > before) return session_errors(p->m->s); /* the interpreter's */
-  return st;
+  return how(v->loaded, in, symbols, profiled ? &hook : NULL);
 }
 
 dhc_status exec_run(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols) {

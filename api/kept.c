@@ -18,7 +18,7 @@
 enum { MAGIC = 0x32474944, MAX_KEPT = 16 /* images under one key */, HEAD_WORDS = 5 };
 
 static bool in_use(const dhc_session *s) {
-  return s->compiler && !s->graphs && !s->offline && !s->o.explain_compiles && !s->o.disable_passes && !s->o.pass_limit &&
+  return s->compiler && !session_whole(s) && !s->offline && !s->o.explain_compiles && !s->o.disable_passes && !s->o.pass_limit &&
          dhc_store_path(s->store);
 }
 
@@ -129,9 +129,7 @@ static uint32_t session_number(const dhc_model *m, uint32_t file) {
 }
 
 static void move_places(const dhc_model *m, dhc_image *im, FileNumber *to) {
-  dhc_item *items = (dhc_item *)(uintptr_t)im->plan.items;
   dhc_guard *guards = (dhc_guard *)(uintptr_t)im->plan.guards;
-  for (int i = 0; i < im->plan.n_items; i++) items[i].src_file = to(m, items[i].src_file);
   for (int i = 0; i < im->plan.n_guards; i++) guards[i].src_file = to(m, guards[i].src_file);
 }
 
@@ -142,7 +140,6 @@ static bool inside(const dhc_model *m, uint32_t file) {
 static bool all_inside(const dhc_model *m, const Version *v) {
   const dhc_plan *p = &v->image->plan;
   bool ok = inside(m, v->span.file);
-  for (int i = 0; i < p->n_items && ok; i++) ok = inside(m, p->items[i].src_file);
   for (int i = 0; i < p->n_guards && ok; i++) ok = inside(m, p->guards[i].src_file);
   return ok;
 }
@@ -270,7 +267,7 @@ Version *kept_version(dhc_program *p, const Entry *e, const dhc_tensor *in, int 
   Version *v = NULL;
   *key = NULL;
   *number = 0;
-  if (s->graphs || s->offline || session_compiler(s, &c).code != DHC_OK || !in_use(s)) return NULL; /* what is wrong is said later */
+  if (session_whole(s) || s->offline || session_compiler(s, &c).code != DHC_OK || !in_use(s)) return NULL; /* what is wrong is said later */
   *key = key_of(p, e, in, n_in);
   for (; !v && *number < MAX_KEPT; ++*number) {
     char name[65];

@@ -8,6 +8,7 @@
 DhcPipelineRequest pipeline_request(const dhc_session *s, DhcModule *module, DhcFunc *entry) {
   const DhcBackendInfo *b = dhc_backend_info(s->backend);
   return (DhcPipelineRequest){.module = module, .entry = entry, .disabled = s->o.disable_passes, .limit = session_pass_limit(s),
+                              .whole = session_whole(s) && !s->offline,
                               .recurs = b && (b->traits & DHC_BACKEND_RECURS),
                               .repeats = b && (b->traits & DHC_BACKEND_REPEATS)};
 }
@@ -70,16 +71,16 @@ dhc_status pipeline_again(dhc_model *m, Version *v) {
 /* Columns of a tile of n_folds contractions on this session's target, whose compiler is open; 0:
  * it has none, nothing is packed. */
 static int panel_width(const dhc_session *s, int n_folds) {
-  if (!s->graphs) return dhc_schedule_panel_width(dhc_compiler_target(s->compiler), n_folds);
+  if (!session_whole(s)) return dhc_schedule_panel_width(dhc_compiler_target(s->compiler), n_folds);
   return 0;
 }
 
 dhc_status pipeline_fuse(dhc_model *m, Version *v) {
   if (v->planned) return dhc_status_ok();
   DhcCompiler *c;
-  if (!m->s->graphs) DHC_TRY(session_compiler(m->s, &c));
+  if (!session_whole(m->s)) DHC_TRY(session_compiler(m->s, &c));
   int before = m->s->diags.n_errors;
-  if (!m->s->graphs) dhc_elab_say_uncompiled(&m->s->diags, v->module, DHC_ERROR);
+  if (!session_whole(m->s)) dhc_elab_say_uncompiled(&m->s->diags, v->module, DHC_ERROR);
   if (m->s->diags.n_errors > before) return session_errors(m->s);
   v->way.panel_width = panel_width(m->s, 1);
   v->way.panel_width_pair = panel_width(m->s, 2);
@@ -111,7 +112,7 @@ const dhc_layout *pipeline_layout(dhc_model *m, bool trains) {
   const DhcRecipe *r = dhc_model_recipe(m->m);
   DhcFunc *optimizer = trains ? dhc_model_function(m->m, r->optimizer) : NULL;
   if (trains && !optimizer) return NULL;
-  return dhc_layout_make(m->module, optimizer, r->ema > 0, m->s->graphs, &m->s->arena);
+  return dhc_layout_make(m->module, optimizer, r->ema > 0, session_whole(m->s), &m->s->arena);
 }
 
 void pipeline_image(dhc_model *m, Version *v, const dhc_layout *layout) {
@@ -123,7 +124,7 @@ void pipeline_image(dhc_model *m, Version *v, const dhc_layout *layout) {
     names[i] = m->module->scalars.at[i].name;
     values[i] = m->module->scalars.at[i].value;
   }
-  const DhcImageRequest rq = {.name = v->entry, .func = v->func, .source = v->source, .layout = layout, .wide = m->s->graphs,
+  const DhcImageRequest rq = {.name = v->entry, .func = v->func, .source = v->source, .layout = layout, .wide = session_whole(m->s),
                               .trains = v->mode == DHC_MODE_TRAIN, .optimizer = v->optimizer, .reset = v->reset,
                               .scalar_names = names, .scalar_values = values, .n_scalars = n};
   v->image = dhc_image_begin(&rq, a);
@@ -133,10 +134,8 @@ void pipeline_image(dhc_model *m, Version *v, const dhc_layout *layout) {
 static dhc_status compile_kernels(dhc_model *m, Version *v) {
   dhc_session *s = m->s;
   DhcKernelRequest *rq;
-  DHC_TRY(pipeline_fuse(m, v));
   DHC_TRY(pipeline_requests(m, v, &rq));
   DhcCompileStats st = {0};
-  dhc_image_add_plan(v->image, v->planned, &s->arena);
   if (v->key) st.keys = v->keys = dhc_arena_alloc(&s->arena, sizeof *v->keys * (size_t)(v->image->plan.n_kernels + 1));
   if (s->o.explain_compiles) explain_before(s, v->planned->plan.n_kernels, &st.made);
   DHC_TRY(dhc_compile(s->compiler, rq, v->image->plan.n_kernels, (dhc_kernel *)(uintptr_t)v->image->kernels, &st));
@@ -148,19 +147,21 @@ static dhc_status compile_kernels(dhc_model *m, Version *v) {
   return dhc_status_ok();
 }
 
+/* Its code is its text. */
+static dhc_status load_whole(dhc_model *m, Version *v) {
+  DhcDevice *d;
+  DhcArena *a = &m->s->arena;
+  DHC_TRY(session_device(m->s, &d));
+  return dhc_backend_load_whole(d, dhc_entry_text(v->func, a), &v->image->plan, a, (dhc_kernel *)(uintptr_t)v->image->kernels);
+}
+
 dhc_status pipeline_compile(dhc_model *m, Version *v) {
   dhc_session *s = m->s;
-  DhcDevice *d;
   if (v->compiled) return dhc_status_ok();
   double t0 = session_now_ms();
-  if (s->graphs) {
-    DHC_TRY(session_device(s, &d));
-    dhc_image_add_graph(v->image, &s->arena);
-    const DhcGraphCode code = {v->func, v->image, &s->diags};
-    DHC_TRY(dhc_backend_load_graph(d, &code, &s->arena, (dhc_kernel *)(uintptr_t)v->image->kernels));
-  } else {
-    DHC_TRY(compile_kernels(m, v));
-  }
+  DHC_TRY(pipeline_fuse(m, v));
+  dhc_image_add_plan(v->image, v->planned, &s->arena);
+  DHC_TRY(session_whole(s) ? load_whole(m, v) : compile_kernels(m, v));
   v->compiled = true;
   s->stats.compile_ms += session_now_ms() - t0;
   return dhc_status_ok();

@@ -26,6 +26,10 @@ static Stage parse_stage(const char *text, dhc_mode *mode, const char **kernel_s
   return ST_UNKNOWN;
 }
 
+const char *dhc_stage_name(int i) {
+  return i < 0 ? NULL : i < N_STAGES ? stages[i].name : dhc_compiler_stage(i - N_STAGES);
+}
+
 /* All of them, for who asked for another. */
 static dhc_status no_stage(DhcArena *a, const char *got) {
   DhcText t = {.arena = a};
@@ -73,14 +77,15 @@ static dhc_status print_version(dhc_model *m, Version *v, Stage stage, const cha
 typedef struct Offline {
   DhcCompiler *compiler;
   const char *backend;
-  bool graphs, offline;
+  unsigned traits;
+  bool offline;
 } Offline;
 
 static Offline offline_begin(dhc_session *s, const char *stage) {
-  Offline was = {s->compiler, s->backend, s->graphs, s->offline};
+  Offline was = {s->compiler, s->backend, s->traits, s->offline};
   const char *backend = dhc_compiler_stage_backend(stage);
   for (int i = 0; backend && dhc_backend_name(i); i++)
-    if (!strcmp(dhc_backend_name(i), backend)) s->backend = backend, s->graphs = false;
+    if (!strcmp(dhc_backend_name(i), backend)) s->backend = backend, s->traits = dhc_backend_info(backend)->traits;
   s->compiler = NULL;
   s->offline = true;
   return was;
@@ -90,7 +95,7 @@ static void offline_end(dhc_session *s, const Offline *was) {
   dhc_compiler_close(s->compiler);
   s->compiler = was->compiler;
   s->backend = was->backend;
-  s->graphs = was->graphs;
+  s->traits = was->traits;
   s->offline = was->offline;
 }
 

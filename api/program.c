@@ -434,7 +434,7 @@ static const Version *last_version(const dhc_program *p, int index) {
 
 dhc_memory dhc_program_memory(const dhc_program *p, int index) {
   const Version *v = last_version(p, index);
-  if (!v || p->m->s->graphs) return (dhc_memory){0};
+  if (!v || session_whole(p->m->s)) return (dhc_memory){0};
   return exec_memory(p, v);
 }
 
@@ -445,12 +445,12 @@ const char *dhc_program_input(const dhc_program *p, int index, int i) {
 
 int dhc_program_n_kernels(const dhc_program *p, int index) {
   const Version *v = last_version(p, index);
-  return v && !p->m->s->graphs ? v->image->plan.n_kernels : 0;
+  return v && !session_whole(p->m->s) ? v->image->plan.n_kernels : 0;
 }
 
 int dhc_program_n_calls(const dhc_program *p, int index) {
   const Version *v = last_version(p, index);
   int n = 0;
-  for (int i = 0; v && !p->m->s->graphs && i < v->image->plan.n_items; i++) n += v->image->plan.items[i].kind == DHC_ITEM_CALL;
+  for (int i = 0; v && !session_whole(p->m->s) && i < v->image->plan.n_items; i++) n += v->image->plan.items[i].kind == DHC_ITEM_CALL;
   return n;
 }

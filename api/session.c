@@ -14,6 +14,8 @@ const char *dhc_version(void) {
   return DHC_VERSION;
 }
 
+bool session_whole(const dhc_session *s) { return s->traits & DHC_BACKEND_WHOLE; }
+
 int64_t session_pass_limit(const dhc_session *s) {
   const int n = s->o.pass_limit;
   return n > 0 ? n : n < 0 ? 0 : -1;
@@ -101,7 +103,6 @@ static dhc_status choose_backend(dhc_session *s) {
     return dhc_status_make(DHC_E_ENVIRONMENT, "--backend %s: %s; use --backend %s", b->name, b->lacks, dhc_backend_name(0));
   s->backend = b->name;
   s->traits = b->traits;
-  s->graphs = !dhc_backend_compiles(b->name);
   return dhc_status_ok();
 }
 
@@ -148,9 +149,10 @@ static dhc_status choose_bounds(const dhc_session *s) {
   return dhc_status_make(DHC_E_USAGE, "--check-bounds: needs --backend %s, whose kernels can be checked", backend_with(DHC_BACKEND_BOUNDS));
 }
 
-dhc_status session_makes_objects(const dhc_session *s) {
-  if (s->traits & DHC_BACKEND_OBJECTS) return dhc_status_ok();
-  return dhc_status_make(DHC_E_USAGE, "build: objects are made by --backend %s, not %s", backend_with(DHC_BACKEND_OBJECTS), s->backend);
+dhc_status session_makes_objects(const DhcBackendInfo *b, const char *asked) {
+  if (!b) return unknown_backend(asked);
+  if (b->traits & (DHC_BACKEND_OBJECTS | DHC_BACKEND_SOURCES)) return dhc_status_ok();
+  return dhc_status_make(DHC_E_USAGE, "build: objects are made by --backend %s, not %s", backend_with(DHC_BACKEND_OBJECTS), b->name);
 }
 
 /* A machine that is not there, or cannot be compiled for, is said before anything is read. */
@@ -224,7 +226,7 @@ dhc_status session_child(dhc_session *parent, dhc_session **out) {
   DhcDevice *device;
   DhcCompiler *compiler;
   DHC_TRY(session_device(parent, &device));
-  if (!parent->graphs) DHC_TRY(session_compiler(parent, &compiler));
+  if (!session_whole(parent)) DHC_TRY(session_compiler(parent, &compiler));
   dhc_session *s = malloc(sizeof *s);
   if (!s) return dhc_status_memory((long long)sizeof *s, "a session");
   *s = *parent;
@@ -272,15 +274,15 @@ dhc_status session_device(dhc_session *s, DhcDevice **out) {
 dhc_status session_compiler(dhc_session *s, DhcCompiler **out) {
   *out = s->compiler;
   if (s->compiler) return dhc_status_ok();
-  const char *backend = s->graphs ? dhc_backend_name(0) : s->backend;
+  const char *backend = session_whole(s) ? dhc_backend_name(0) : s->backend;
   DhcCompileOptions o = {.backend = backend, .features = s->o.cpu_features, .gpu_arch = s->o.gpu_arch, .compute = s->compute, .check_bounds = s->o.check_bounds,
                          .offline = s->offline, .workers = dhc_pool_threads(s->pool)};
-  if (!dhc_backend_compiles(backend))
+  if (dhc_backend_info(backend)->traits & DHC_BACKEND_WHOLE)
     return dhc_status_make(DHC_E_ENVIRONMENT, "%s; use --backend %s", dhc_backend_known(0)->lacks, dhc_backend_name(0));
   if (s->compute && !(dhc_backend_info(backend)->traits & DHC_BACKEND_COMPUTE)) return only_exact(s, backend);
   DHC_TRY(open_store(s));
   o.store = s->store;
-  if (!s->graphs && !s->offline) DHC_TRY(session_device(s, &o.device));
+  if (!session_whole(s) && !s->offline) DHC_TRY(session_device(s, &o.device));
   DHC_TRY(dhc_compiler_open(&s->arena, &o, &s->compiler));
   *out = s->compiler;
   return dhc_status_ok();

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "api/api.h"
+#include "backends/begin.h"
 
 static const char meta_model[] = "dhc.model";
 

@@ -84,7 +84,7 @@ dhc_status api_doctor_json(dhc_session *s, char **out) {
   }
   dhc_status st = dhc_status_ok();
   DhcCompiler *c;
-  bool compiles = dhc_backend_compiles(dhc_backend_name(0));
+  bool compiles = !(dhc_backend_info(dhc_backend_name(0))->traits & DHC_BACKEND_WHOLE);
   if (compiles) st = session_compiler(s, &c);
   if (compiles && st.code == DHC_OK) {
     const DhcTargetFacts *f = dhc_compiler_target(c);

@@ -55,7 +55,7 @@ static void use(Verify *v, const DhcTensorView *t) {
 
 static double tolerance(const Verify *v, bool gradient) {
   if (v->o->tolerance >= 0) return v->o->tolerance;
-  if (v->m->s->graphs) return 1e-9;
+  if (session_whole(v->m->s)) return 1e-9;
   return session_tolerance(v->m->s, gradient);
 }
 

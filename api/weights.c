@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "api/api.h"
+#include "backends/begin.h"
 
 int program_range(const dhc_program *p, const char *name) {
   return dhc_prog_find_range(p->run, name);

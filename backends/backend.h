@@ -12,8 +12,8 @@ typedef struct DhcBytes {
 
 typedef enum DhcStageText { DHC_TEXT_NONE, DHC_TEXT_IR, DHC_TEXT_ASM, DHC_TEXT_SASS, DHC_TEXT_USE, DHC_N_TEXTS } DhcStageText;
 
-/* A row of backends.def. A backend without `open` compiles nothing: its device runs whole
- * entries as graphs. */
+/* A row of backends.def. A backend without `open` compiles nothing: its device runs
+ * entries whole (DHC_BACKEND_WHOLE). */
 typedef struct DhcBackend {
   const char *name;
   const char *stage[DHC_N_TEXTS]; /* names of the texts that generate writes; NULL: none */

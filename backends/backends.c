@@ -11,7 +11,7 @@ static const struct {
   DhcBackendInfo info;
   const DhcBackend *row;
 } known[] = {
-#define BACKEND(id, name, in_build, lacks, traits) {{name, lacks, traits, in_build}, ROW(in_build, id)},
+#define BACKEND(id, name, in_build, lacks, traits, arch, archs) {{name, lacks, traits, in_build, arch, archs}, ROW(in_build, id)},
 #include "backends/backends.def"
 };
 enum { N_KNOWN = sizeof known / sizeof *known };
@@ -53,22 +53,16 @@ int dhc_backend_facts(int i, DhcArena *arena, const char *(*pair)[2], int room) 
   return b && b->facts_for_people ? b->facts_for_people(arena, pair, room) : 0;
 }
 
-bool dhc_backend_compiles(const char *name) {
-  const DhcBackend *b = dhc_backend_find(name);
-  return b && b->open;
-}
-
 const char *dhc_compiler_host_features(DhcArena *arena, const char *cap) {
   for (int i = 0; dhc_backend_at(i); i++)
     if (dhc_backend_at(i)->host_features) return dhc_backend_at(i)->host_features(arena, cap);
   return "";
 }
 
-dhc_status dhc_backend_load_graph(DhcDevice *d, const DhcGraphCode *g, DhcArena *arena, dhc_kernel *out) {
+dhc_status dhc_backend_load_whole(DhcDevice *d, const char *text, const dhc_plan *plan, DhcArena *arena, dhc_kernel *out) {
   static const int64_t one[] = {DHC_DIM_CONST, 1};
   dhc_kernel_class *c = DHC_NEW(arena, dhc_kernel_class);
   c->n_tasks = (dhc_dimprog){one, 2};
-  *out = (dhc_kernel){.name = "graph", .n_ptrs = g->image->n_params + g->image->n_results, .n_dims = g->image->plan.n_symbols,
-                      .n_classes = 1, .classes = c};
-  return d->ops->load(d, g, sizeof *g, &g->func->name, 1, &c->fn);
+  *out = (dhc_kernel){.name = "entry", .n_ptrs = plan->items->n_refs, .n_dims = plan->n_symbols, .n_classes = 1, .classes = c};
+  return d->ops->load(d, text, strlen(text), &plan->name, 1, &c->fn);
 }

@@ -187,7 +187,8 @@ static dhc_kernel_class keep_class(DhcArena *arena, const dhc_kernel_class *c, d
 /* A kernel's table as far as the request tells: its classes are none yet, but how many there will be. */
 static dhc_kernel described(DhcArena *arena, const DhcKernelRequest *r, const char *key) {
   return (dhc_kernel){.name = dhc_arena_printf(arena, "%s_%.8s", kind_name(r->spec->kind), key), .n_ptrs = r->spec->n_operands,
-                      .n_dims = dhc_spec_n_dims(r->spec), .n_classes = r->n_classes};
+                      .n_dims = dhc_spec_n_dims(r->spec), .n_classes = r->n_classes,
+                      .flops = dhc_spec_flops(r->spec, arena), .bytes = dhc_spec_bytes(r->spec, arena)};
 }
 
 /* Links an object and enters the kernel, described by `about`, under its key. */
@@ -202,6 +203,8 @@ static dhc_status add_entry(DhcCompiler *c, const char *key, const dhc_kernel *a
   memcpy(e->key, key, sizeof e->key);
   e->kernel = *about;
   e->kernel.name = dhc_arena_strdup(c->arena, about->name);
+  e->kernel.flops = keep(c->arena, about->flops);
+  e->kernel.bytes = keep(c->arena, about->bytes);
   dhc_kernel_class *all = DHC_NEW_N(c->arena, dhc_kernel_class, n);
   e->kernel.classes = all;
   for (int i = 0; i < n; i++) all[i] = keep_class(c->arena, &classes[i], fn[i]);

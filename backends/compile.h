@@ -27,28 +27,22 @@ enum {
   DHC_BACKEND_BOUNDS = 8,   /* kernels that check every access may be asked for */
   DHC_BACKEND_RECURS = 32,  /* a derivative of a recurrence over states is one kernel */
   DHC_BACKEND_REPEATS = 64, /* computing a value again costs less than a kernel that keeps it, or reading it back */
-  DHC_BACKEND_OBJECTS = 16  /* kernels can be code of an object that others link */
+  DHC_BACKEND_OBJECTS = 16, /* kernels can be code of an object that others link */
+  DHC_BACKEND_SOURCES = 256, /* its object is one C source: code for its machines, which need not be at hand, and a host part */
+  DHC_BACKEND_WHOLE = 128   /* it has no compiler: it runs entries whole, in float64, from their text */
 };
 typedef struct DhcBackendInfo {
   const char *name;
   const char *lacks; /* what a build without it says; NULL: every build has it */
   unsigned traits;
   bool in_build;
+  const char *arch, *archs; /* backends.def */
 } DhcBackendInfo;
 const DhcBackendInfo *dhc_backend_known(int i);            /* NULL behind the last */
 const DhcBackendInfo *dhc_backend_info(const char *name); /* NULL: no such backend */
-/* False: it runs graphs and has no compiler. */
-bool dhc_backend_compiles(const char *name);
 
-/* What a device that runs graphs takes as code: an entry and the image that describes its
- * operands. Both are borrowed as long as the device. */
-typedef struct DhcGraphCode {
-  const DhcFunc *func;
-  const dhc_image *image;
-  DhcDiags *diags; /* where the interpreter says what is wrong */
-} DhcGraphCode;
-/* The kernel of such an image, loaded. */
-dhc_status dhc_backend_load_graph(DhcDevice *d, const DhcGraphCode *g, DhcArena *arena, dhc_kernel *out) DHC_MUST_USE;
+/* Of a backend that runs entries whole: the kernel of such an entry's plan, loaded from its text (dhc_entry_text). */
+dhc_status dhc_backend_load_whole(DhcDevice *d, const char *text, const dhc_plan *plan, DhcArena *arena, dhc_kernel *out) DHC_MUST_USE;
 
 /* ---- compiler ---- */
 
@@ -61,7 +55,7 @@ typedef struct DhcCompileOptions {
   const char *target;      /* cpu: a machine of backends/cpu/targets.def; NULL: this one */
   const char *cpu;         /* NULL: this machine's */
   const char *features;    /* NULL: this machine's; e.g. "-avx512f" to cap */
-  const char *gpu_arch;    /* cuda; NULL: the GPU's, or sm_90a where there is none */
+  const char *gpu_arch;    /* NULL: the machine's, or the arch of the row where there is none */
   DhcCompute compute;      /* cuda: how contractions compute */
   bool check_bounds;       /* cpu: kernels check where they read and write; launches carry limits (runtime/device.h) */
   bool bounded;            /* as in DhcTargetFacts */

@@ -143,14 +143,13 @@ int cmd_build(const Cli *c) {
     variants_free(v);
     return rc;
   }
-  /* what is compiled for a GPU is built on any machine */
+  /* what is compiled for other machines is built on any */
   Cli here = *c;
-  bool gpu = c->backend && !strcmp(c->backend, "cuda");
-  if (gpu) here.backend = here.gpu_arch = NULL;
+  here.backend = here.gpu_arch = NULL;
   rc = cli_open(&here, &s, &m);
   dhc_build_options o = {.name = c->name, .stem = stem_of(c, stem, sizeof stem), .entries = c->entries, .n_entries = c->n_entries,
                          .optional = (const char *const *)c->optional.at, .n_optional = c->optional.n, .target = c->target, .cpu = c->cpu,
-                         .features = c->features, .multiversion = c->multiversion, .large = c->large, .gpu = gpu, .gpu_arch = c->gpu_arch,
+                         .features = c->features, .multiversion = c->multiversion, .large = c->large, .backend = c->backend, .gpu_arch = c->gpu_arch,
                          .seed = (uint64_t)c->seed, .bind = c->bind, .weights = c->weights, .weights_file = c->weights_file,
                          .selftest = (int)c->selftest, .max_ram = c->max_ram, .max_stack = c->max_stack, .max_flash = c->max_flash,
                          .c = c->emit && !strcmp(c->emit, "c"), .out = c->outputs, .header = c->header, .bounds = c->bounds,

@@ -15,8 +15,7 @@ static const CliCommand commands[] = {
      "FLOPs, memory and kernels are an entry's, at given sizes; --entry or --sizes asks for it.\nThey come from its plan: nothing is run, no weights "
      "are there, and nothing is compiled\nunless --compile says so.\n" MODEL_MORE, cmd_info},
     {"print", "MODEL [A B]", 1, 3, "any stage on the way to machine code", "dhcc print dhc_ssm --stage=fused",
-     "Stages, in order: ast graph fused spec plan loop llvm asm. grad and train are the graph\nwith gradients, or of the training step; "
-     "train.plan and so on are its later stages.\n" MODEL_MORE, cmd_print},
+     "grad and train are the graph with gradients, or of the training step; train.plan and so on\nare its later stages.\n" MODEL_MORE, cmd_print},
     {"opt", "FILE", 1, 1, "run passes on IR text", "dhcc opt --pass=simplify,cse graph.gir",
      "FILE is what `dhcc print --stage=graph` prints, - for standard input. Passes are listed in\ndocs/folders.md; clean and kernels stand for several, pipeline for all of an entry's.", cmd_opt},
     {"kernel", "FILE", 1, 1, "run one kernel spec against its float64 meaning", "dhcc kernel add.spec --dims 1000",

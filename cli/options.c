@@ -268,6 +268,12 @@ static void print_commands(FILE *to) {
   fputs("\ndhcc COMMAND --help lists the command's options. Those of every command:\n", to);
 }
 
+static void print_stages(FILE *to) {
+  fputs("Stages, in order:", to);
+  for (int i = 0; dhc_stage_name(i); i++) fprintf(to, " %s", dhc_stage_name(i));
+  fputc('\n', to);
+}
+
 void cli_print_help(const char *command, FILE *to) {
   const CliCommand *cmd = cli_command(command);
   int columns = cli_columns(to), width = columns >= 40 && columns < HELP_COLUMNS ? columns : HELP_COLUMNS;
@@ -279,5 +285,6 @@ void cli_print_help(const char *command, FILE *to) {
   for (int i = 0; i < N_ROWS; i++)
     if (cmd ? takes(cmd->name, &rows[i]) : !strcmp(rows[i].commands, "*")) print_option(to, &rows[i], width);
   fprintf(to, "\n-h, -V and -q stand for --help, --version and --quiet%s.\n", cmd && takes(cmd->name, find("outputs", 7)) ? ", -o for --outputs" : "");
+  if (cmd && takes(cmd->name, find("stage", 5))) print_stages(to);
   if (cmd && cmd->more) fprintf(to, "%s\n", cmd->more);
 }

@@ -56,7 +56,8 @@ static int latencies(const Cli *c, dhc_session *s, dhc_model *m, dhc_build_optio
   int n = o.n_entries ? o.n_entries : 1, rc = place_open(c, &p);
   if (rc) return rc;
   bool elsewhere = o.target && !o.c && !o.n_variants;
-  bool native = !o.target && !o.gpu && !o.c && !o.multiversion && !o.n_variants;
+  const char *ends = strrchr(o.out, '.');
+  bool source = ends && !strcmp(ends, ".c"), native = !o.target && !source && !o.multiversion && !o.n_variants;
   o.out = p.so;
   o.name = "m";
   o.header = o.weights_file = o.bounds = o.data = NULL;

@@ -13,7 +13,9 @@ typedef struct DhcGraphReader {
 } DhcGraphReader;
 /* NULL where there is no graph, or after a diagnostic. */
 const DhcFunc *dhc_graph_func(const DhcGraphReader *r, const dhc_graph *g);
-/* f and what it calls, f last. */
+/* f and what it calls, f last, as a function of its own: its parameters are inputs. */
 const char *dhc_graph_text(const DhcFunc *f, DhcArena *arena);
+/* The same of an entry, whose parameters stay what they are: the code of a target that runs entries whole. */
+const char *dhc_entry_text(const DhcFunc *f, DhcArena *arena);
 
 #endif

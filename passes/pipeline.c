@@ -51,6 +51,7 @@ static bool to_graph(DhcPipeline *p, Px *px) {
 
 /* Entries that train keep their weights in rows: a panel would be packed for one use. */
 static bool to_kernels(DhcPipeline *p, Px *px) {
+  if (p->rq.whole) return true;
   px->repeats = p->rq.repeats;
   px->folds_again = p->rq.repeats && p->rq.derive == DHC_DERIVE_NOTHING; /* derivatives go on from everything */
   px->panel_width = p->panel_width;
@@ -64,7 +65,8 @@ static bool to_kernels(DhcPipeline *p, Px *px) {
 static bool to_plan(DhcPipeline *p, Px *px) {
   (void)px;
   const DhcPlanOptions o = {.plain = p->rq.plain};
-  if (p->func) p->planned = dhc_plan_build(p->module, p->func, &o, p->module->arena);
+  if (p->func && p->rq.whole) p->planned = dhc_plan_whole(p->func, p->module->arena);
+  else if (p->func) p->planned = dhc_plan_build(p->module, p->func, &o, p->module->arena);
   return p->planned || !p->func;
 }
 

@@ -42,6 +42,19 @@ static bool layout_fits(const dhc_layout *l) {
   return fits;
 }
 
+/* A panel's buffer, whose size hangs on nothing, holds all of the packed copy: panels of `width` rows, the last filled up. */
+static bool panel_fits(const dhc_image *im, const dhc_panel *p) {
+  int64_t each, all, panels, packed, held;
+  const dhc_buffer *b = &im->plan.buffers[p->buffer];
+  if (!dhc_size_mul(p->rows, p->cols, &each) || !dhc_size_mul(each, p->matrices, &all) ||
+      all > im->layout.slots[im->tensors[p->tensor].place].n)
+    return false;
+  panels = p->rows / p->width + (p->rows % p->width != 0);
+  return dhc_size_mul(panels, p->width, &packed) && dhc_size_mul(packed, p->cols, &packed) && dhc_size_mul(packed, p->matrices, &packed) &&
+         dhc_size_mul(packed, (int64_t)sizeof(float), &packed) && b->segment == DHC_SEGMENT_PANELS &&
+         dhc_dimprog_eval(b->bytes, NULL, 0, 0, &held) && packed <= held;
+}
+
 static bool checks_fit(const dhc_image *im) {
   bool fits = true;
   for (int32_t i = 0; i < im->n_equations; i++) {
@@ -50,10 +63,8 @@ static bool checks_fit(const dhc_image *im) {
   }
   for (int32_t i = 0; fits && i < im->n_panels; i++) {
     const dhc_panel *p = &im->panels[i];
-    int64_t each, all;
     fits = in(p->tensor, im->n_params) && im->tensors[p->tensor].role == DHC_IMAGE_WEIGHT && in(p->buffer, im->plan.n_buffers) &&
-           p->width > 0 && p->tag == DHC_PANEL_F32 && dhc_size_mul(p->rows, p->cols, &each) && dhc_size_mul(each, p->matrices, &all) &&
-           all <= im->layout.slots[im->tensors[p->tensor].place].n;
+           p->width > 0 && p->tag == DHC_PANEL_F32 && panel_fits(im, p);
   }
   for (int32_t i = 0; fits && i < im->n_index_checks; i++) {
     const dhc_index_check *c = &im->index_checks[i];

@@ -318,7 +318,6 @@ static void buffer(Io *x, void *at) {
   program(x, &b->at);
   program(x, &b->bytes);
   ARRAY(x, b->below, b->n_below, word32);
-  text(x, &b->name);
 }
 
 static void ref(Io *x, void *at) {
@@ -338,9 +337,6 @@ static void item(Io *x, void *at) {
   u32(x, &it->pattern);
   program(x, &it->count);
   i32(x, &it->n_body);
-  u32(x, &it->src_file);
-  u32(x, &it->src_begin);
-  u32(x, &it->src_end);
   text(x, &it->label);
 }
 
@@ -369,6 +365,8 @@ static void kernel(Io *x, void *at) {
   i32(x, &k->n_ptrs);
   i32(x, &k->n_dims);
   ARRAY(x, k->classes, k->n_classes, kernel_class);
+  program(x, &k->flops);
+  program(x, &k->bytes);
 }
 
 /* `made` belongs to a process and is left behind: then there has to be a text. */

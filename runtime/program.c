@@ -234,6 +234,8 @@ static dhc_status add_scalars(DhcProg *p, const dhc_image *im) {
 
 dhc_status dhc_prog_load(DhcProg *p, const dhc_image *im, DhcLoaded **out) {
   const dhc_plan *plan = &im->plan;
+  if (im->version != DHC_ABI_VERSION)
+    return dhc_status_make(DHC_E_INPUT, "entry '%s' is an image of version %u, this is version %d", plan->name, im->version, DHC_ABI_VERSION);
   if (plan->n_symbols > DHC_IMAGE_MAX_SYMBOLS)
     return dhc_status_make(DHC_E_INPUT, "entry '%s' has more than %d symbols", plan->name, DHC_IMAGE_MAX_SYMBOLS);
   if (im->n_panels && !p->device->ops->pack)

@@ -65,7 +65,7 @@ dhc_status ablate_version(dhc_program *p, Entry *e, Version *base, Version **out
   if (*out) return dhc_status_ok();
   if (base->mode != DHC_MODE_RUN) return dhc_status_make(DHC_E_USAGE, "--ablate: only runs leave units out, not gradients or training");
   DHC_TRY(pipeline_again(p->m, base));
-  if (!s->graphs) DHC_TRY(pipeline_fuse(p->m, base));
+  DHC_TRY(pipeline_fuse(p->m, base));
   dhc_arena_init(&scratch);
   DhcFunc *f = dhc_func_clone(base->func, dhc_arena_printf(&s->arena, "%s.ablated", base->func->name));
   dhc_status st = edit(p, p->ablation, f, e, &scratch);
@@ -77,7 +77,7 @@ dhc_status ablate_version(dhc_program *p, Entry *e, Version *base, Version **out
   v->way = base->way; /* from where it is fused: the entry without its parts goes on there */
   v->way.func = f;
   v->way.at = DHC_PIPELINE_FUSED;
-  if (!s->graphs) DHC_TRY(pipeline_plan(p->m, v));
+  DHC_TRY(pipeline_plan(p->m, v));
   pipeline_image(p->m, v, dhc_prog_layout(p->run));
   v->next = e->versions;
   e->versions = v;

@@ -132,7 +132,7 @@ static dhc_status cost_entry(dhc_model *m, const char *entry, dhc_mode mode, boo
   c->func = v->func;
   out->flops = c->flops;
   if (active) *active = counts_active(v->func, m->module);
-  if (m->s->graphs) return dhc_status_ok();
+  if (session_whole(m->s)) return dhc_status_ok();
   DHC_TRY(pipeline_fuse(m, v));
   unrolled(v->planned, c);
   DHC_TRY(bind_plan(m, v, values, layout, a, out));
@@ -263,13 +263,13 @@ dhc_status atlas_costs(dhc_model *m, const dhc_costs_options *o, DhcArena *a, Co
   DHC_TRY(cost_entry(m, entry, DHC_MODE_RUN, o->compile, &s, a, run, &p, &active));
   stream_attends(m, entry, &s, run);
   mixers_attend(m, &s, run);
-  put_run(out, &s, run, &p, !m->s->graphs);
+  put_run(out, &s, run, &p, !session_whole(m->s));
   put_parameters(out, m, active);
   put_states(out, m, run, &s);
   if (!train) return dhc_status_ok();
   DHC_TRY(sizes_bind(m, train, o->sizes, true, a, &st));
   DHC_TRY(cost_entry(m, train, DHC_MODE_TRAIN, false, &st, a, &trained, &p, NULL));
-  put_train(out, &p, !m->s->graphs);
+  put_train(out, &p, !session_whole(m->s));
   return dhc_status_ok();
 }
 

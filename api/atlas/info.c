@@ -101,7 +101,7 @@ static dhc_status add_entry(dhc_model *m, const char *entry, const char *sizes, 
     json_text(doc, e, "sizes", c.sizes);
     json_number(doc, e, "flops", c.flops);
     add_guards(n.func, e, &a, doc);
-    if (!m->s->graphs) {
+    if (!session_whole(m->s)) {
       json_number(doc, e, "workspace_bytes", c.workspace_bytes);
       json_number(doc, e, "planned_bytes", c.planned_bytes);
       json_number(doc, e, "kernels", c.kernels);
@@ -110,7 +110,7 @@ static dhc_status add_entry(dhc_model *m, const char *entry, const char *sizes, 
     add_costs(&c, doc);
     add_ops(&n, doc);
     add_lengths(&c, doc);
-    if (!m->s->graphs) add_unrolled(m, &n, doc);
+    if (!session_whole(m->s)) add_unrolled(m, &n, doc);
     const char *assumed = sizes_assumed(&s, &a);
     if (*assumed) add_note(doc, dhc_arena_printf(&a, "sizes not given are assumed: --sizes %s", assumed));
   }

@@ -223,7 +223,7 @@ static void close_pair(void *what) {
 }
 
 static dhc_status open_pair(dhc_session *s, const dhc_model_options *base, const char *a, const char *b, DhcArena *arena, Pair *p) {
-  if (s->graphs) return dhc_status_make(DHC_E_USAGE, "--backend interp: it has no kernels to compare");
+  if (session_whole(s)) return dhc_status_make(DHC_E_USAGE, "--backend %s: it has no kernels to compare", s->backend);
   DHC_TRY(open_variant(s, base, a, arena, &p->a));
   return open_variant(s, base, b, arena, &p->b);
 }

@@ -59,12 +59,15 @@ static bool of_floats(const DhcNode *n) {
   return n->n_args <= 3 && dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE;
 }
 
+static bool is_wide(const dhc_program *p) { return dhc_prog_layout(p->run)->dtype == DHC_F64; }
+static double largest(const dhc_program *p) { return is_wide(p) ? DBL_MAX : (double)FLT_MAX; }
+
 /* Whether a step with gradients up to g leaves all finite; then `now` are the ranges after it. */
 static bool proven(dhc_program *p, const dhc_update *u, const DhcFunc *f, double g, DhcRange *now) {
   struct StepGuard *s = p->guard;
   if (u->n_params != f->params.n || u->n_results != f->results.n) return false;
   dhc_arena_reset(&s->arena);
-  Eval e = {.f32 = !p->m->s->graphs, .bounded = true, .at = DHC_NEW_N(&s->arena, DhcRange, f->next_value_id + 1)};
+  Eval e = {.f32 = !is_wide(p), .bounded = true, .at = DHC_NEW_N(&s->arena, DhcRange, f->next_value_id + 1)};
   for (int i = 0; i < f->params.n; i++) e.at[f->params.at[i]->id] = of_param(p, &e, &u->params[i], g, now);
   for (const DhcNode *n = f->first; n && e.bounded; n = n->next) {
     DhcRange x[3] = {{0, 0}, {0, 0}, {0, 0}};
@@ -171,7 +174,7 @@ static dhc_status run_watched(dhc_program *p, Version *v, const DhcTensorView *c
   bool finite;
   if (!p->guard->copy) DHC_TRY(budget_more(p, DHC_USE_COPY, dhc_prog_kept(p->run), "a careful step"));
   DHC_TRY(dhc_prog_save(p->run, &p->guard->copy));
-  *program_scalar(p, DHC_NAME_LIMIT) = p->m->s->graphs ? DBL_MAX : (double)FLT_MAX;
+  *program_scalar(p, DHC_NAME_LIMIT) = largest(p);
   DHC_TRY(exec_run(p, v, in, symbols));
   DHC_TRY(finite_step(p, v, &finite));
   if (!finite) return dhc_status_ok();
@@ -212,7 +215,7 @@ dhc_status step_run(dhc_program *p, Version *v, const DhcTensorView *const *in, 
   s->blame[0] = 0;
   /* Clipped gradients are at most `clip`, but for rounding. */
   double g = clip > 0 && clip < usual ? clip * 1.001 : usual;
-  *limit = clip > 0 && clip < usual ? (p->m->s->graphs ? DBL_MAX : (double)FLT_MAX) : usual;
+  *limit = clip > 0 && clip < usual ? largest(p) : usual;
   DhcRange next[1 + API_MAX_RANGES];
   bool room = dhc_prog_layout(p->run)->n_ranges <= API_MAX_RANGES;
   for (int round = 0; f && room && round < 2; round++) {

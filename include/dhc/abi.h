@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 /* Of everything in this file: images carry it, and readers refuse another (runtime/image_io.c). */
-enum { DHC_ABI_VERSION = 6 };
+enum { DHC_ABI_VERSION = 7 };
 
 /* ---- dtypes ------------------------------------------------------------ */
 
@@ -88,6 +88,7 @@ typedef struct dhc_kernel {
   const char *name; /* short, for profiles: kind and key prefix */
   int32_t n_ptrs, n_dims, n_classes;
   const dhc_kernel_class *classes; /* n_classes, at least 1; what binding takes is the first whose guard holds */
+  dhc_dimprog flops, bytes; /* of a call, over its dims, for profiles: operations; bytes if each element is moved once. Absent: not known */
 } dhc_kernel;
 
 /* ---- plans ------------------------------------------------------------- */
@@ -117,7 +118,6 @@ typedef struct dhc_buffer {
   dhc_dimprog bytes;
   const int32_t *below;
   int32_t n_below;
-  const char *name; /* parameter path, input or output name, or NULL */
 } dhc_buffer;
 
 enum { DHC_MAX_LOOP_DEPTH = 4 };
@@ -147,7 +147,6 @@ typedef struct dhc_item {
   uint32_t pattern;        /* FILL */
   dhc_dimprog count;       /* LOOP */
   int32_t n_body;          /* LOOP */
-  uint32_t src_file, src_begin, src_end; /* where in the model it came from */
   const char *label;       /* path of the layer it belongs to, or NULL */
 } dhc_item;
 

@@ -221,7 +221,9 @@ DHC_API dhc_status dhc_kernels_diff(dhc_session *s, const dhc_model_options *bas
 /* The same of one plan, as text, with the items that differ: stage "plan", "grad.plan" or "train.plan". */
 DHC_API dhc_status dhc_plans_diff(dhc_session *s, const dhc_model_options *base, const char *a, const char *b, const char *entry,
                                   const char *stage, char **out) DHC_MUST_USE;
-/* Text of a stage: "ast", "graph", "grad", "fused", "spec", "loop", "plan", "llvm", "asm".
+/* Name of the i-th stage that dhc_model_print knows, in order; NULL behind the last. */
+DHC_API const char *dhc_stage_name(int i);
+/* Text of a stage, "grad" and "train" among them: the graph with gradients, or of a training step. Also "train.plan".
  * Caller frees. */
 DHC_API dhc_status dhc_model_print(dhc_model *m, const char *entry, const char *stage,
                                    char **out) DHC_MUST_USE;
@@ -551,8 +553,9 @@ typedef struct dhc_build_options {
   bool bounded;        /* how much an entry does hangs on sizes alone: experts all compute, no position is skipped. The results are the same
                           bits. Refused where that cannot be had */
   bool c;              /* C99 source instead of code; then out is FILE.c, and header is needed */
-  bool gpu;            /* code for GPUs and a host part for the CUDA driver, in one C file; then out is FILE.c, and header is needed */
-  const char *gpu_arch; /* with gpu: "sm_80,sm_90a": architectures; NULL: those of a list of its own. PTX of the least is there, too */
+  const char *backend; /* what its code runs on; NULL: what the session's does. "cuda", of which nothing need be here: code for GPUs and a
+                          host part for the CUDA driver, in one C file; then out is FILE.c, and header is needed */
+  const char *gpu_arch; /* with "cuda": "sm_80,sm_90a": architectures; NULL: those of a list of its own. PTX of the least is there, too */
   const char *out;     /* FILE.o, FILE.a or FILE.so, which needs ld.lld or ld */
   const char *header;  /* NULL: none is written */
   const char *bounds;  /* where a JSON document goes: iterations of every loop, at most, and stack of every function; NULL: none */

@@ -1,4 +1,4 @@
-/* From a planned entry, or one that is run as a graph, to an image (dhc/abi.h): all that is known
+/* From a planned entry to an image (dhc/abi.h): all that is known
  * about it as plain structs and dim programs. The image shares memory with the plan and the arena. */
 #ifndef DHC_PASSES_IMAGE_H
 #define DHC_PASSES_IMAGE_H
@@ -13,7 +13,7 @@ typedef struct DhcImageRequest {
   const DhcFunc *func;    /* what is run */
   const DhcFunc *source;  /* the elaborated entry, whose inputs are checked as indices; NULL: no checks */
   const dhc_layout *layout;
-  bool wide;              /* floats lie as f64: of graphs */
+  bool wide;              /* floats lie as f64: of entries that run whole */
   bool trains;            /* result "finite" says whether anything changed */
   const DhcFunc *optimizer; /* of an entry that trains */
   const DhcFunc *reset;   /* updates of states with their first values, of an entry that carries some on; NULL: none */
@@ -26,9 +26,6 @@ typedef struct DhcImageRequest {
 dhc_image *dhc_image_begin(const DhcImageRequest *rq, DhcArena *arena);
 /* The plan. image->kernels has room for who compiles planned->specs. */
 void dhc_image_add_plan(dhc_image *im, const DhcPlanned *planned, DhcArena *arena);
-/* Instead of it one kernel, one call: all parameters and results are its operands, the symbols its
- * dims. */
-void dhc_image_add_graph(dhc_image *im, DhcArena *arena);
 
 /* How states begin and what a training step does (image_graphs.c): part of dhc_image_begin. */
 void dhc_image_add_begins(dhc_image *im, const DhcFunc *reset, DhcArena *arena);

@@ -33,8 +33,10 @@ static bool pack(Pl *p, const DhcPlanOptions *o, DhcPlanned *out) {
     return false;
   }
   dhc_dtype *dtypes = DHC_NEW_N(p->arena, dhc_dtype, n + 1);
-  for (int i = 0; i < n; i++) to[from[i]] = i, dtypes[i] = out->dtypes[from[i]];
+  const char **names = DHC_NEW_N(p->arena, const char *, n + 1);
+  for (int i = 0; i < n; i++) to[from[i]] = i, dtypes[i] = out->dtypes[from[i]], names[i] = out->names[from[i]];
   out->dtypes = dtypes;
+  out->names = names;
   for (int i = 0; i < out->n_params; i++)
     if (out->params[i].buffer >= 0) out->params[i].buffer = to[out->params[i].buffer];
   DhcPlanPanel *panels = DHC_NEW_N(p->arena, DhcPlanPanel, p->panels.n + 1);

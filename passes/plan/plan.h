@@ -26,8 +26,9 @@ typedef struct DhcPlanPanel {
 
 typedef struct DhcPlanned {
   dhc_plan plan;                /* symbols are the entry's binders, in order */
-  const DhcSpec *const *specs;  /* plan.n_kernels of them, each once */
+  const DhcSpec *const *specs;  /* plan.n_kernels of them, each once; NULL: of an entry that runs whole */
   const dhc_dtype *dtypes;      /* of the elements of plan.buffers */
+  const char *const *names;     /* of plan.buffers, for texts: parameter path, input or result; NULL: it has none */
   DhcPlanTensor *params;        /* parallel to the entry's parameters */
   int n_params;
   DhcPlanTensor *results;       /* parallel to the entry's results */
@@ -57,6 +58,10 @@ typedef struct DhcPlanOptions {
  * reads the old value later, else through a copy. Memory is `arena`'s. NULL after
  * diagnostics. */
 DhcPlanned *dhc_plan_build(DhcModule *m, DhcFunc *entry, const DhcPlanOptions *o, DhcArena *arena);
+
+/* The same of an entry in stage GRAPH, for a target that runs it whole, in float64 (plan_whole.c): the one kernel is the
+ * entry, its operands all parameters and results, its dims the symbols. */
+DhcPlanned *dhc_plan_whole(DhcFunc *entry, DhcArena *arena);
 
 /* Every fact that the entry, called `name` in messages, was compiled under, unless it holds at all sizes. */
 const dhc_guard *dhc_entry_guards(const DhcFunc *f, const char *name, DhcArena *arena, int32_t *n);

@@ -6,6 +6,7 @@ typedef struct Emit {
   DhcPlanned *out;
   DHC_VEC(dhc_buffer) rows;
   DHC_VEC(dhc_dtype) dtypes; /* of the rows' elements */
+  DHC_VEC(const char *) names; /* of the rows, for texts */
   DHC_VEC(dhc_item) items;
   DHC_VEC(const DhcSpec *) specs;
 } Emit;
@@ -29,18 +30,19 @@ static void follow_previous(Emit *e, dhc_buffer *b) {
   }
 }
 
-static void push_row(Emit *e, const dhc_buffer *b, dhc_dtype t) {
+static void push_row(Emit *e, const dhc_buffer *b, dhc_dtype t, const char *name) {
   DHC_PUSH(e->p->arena, &e->rows, *b);
   DHC_PUSH(e->p->arena, &e->dtypes, t);
+  DHC_PUSH(e->p->arena, &e->names, name);
 }
 
 static void add_row(Emit *e, int buf) {
   PlBuf *s = &e->p->bufs.at[buf];
-  dhc_buffer b = {.segment = (int32_t)s->segment, .alias = -1, .name = s->name};
+  dhc_buffer b = {.segment = (int32_t)s->segment, .alias = -1};
   b.bytes = program(e, s->bytes);
   if (s->segment != DHC_SEGMENT_WORK) follow_previous(e, &b);
   s->row = e->rows.n;
-  push_row(e, &b, s->dtype);
+  push_row(e, &b, s->dtype, s->name);
 }
 
 static int alias_row(Emit *e, int row, const char *name) {
@@ -49,8 +51,7 @@ static int alias_row(Emit *e, int row, const char *name) {
   b.at = (dhc_dimprog){0};
   b.below = NULL;
   b.n_below = 0;
-  b.name = name;
-  push_row(e, &b, e->dtypes.at[row]);
+  push_row(e, &b, e->dtypes.at[row], name);
   return e->rows.n - 1;
 }
 
@@ -126,9 +127,6 @@ static dhc_ref make_ref(const Emit *e, const PlRef *r) {
 static void add_item(Emit *e, const PlItem *it) {
   const Pl *p = e->p;
   dhc_item o = {.kind = (int32_t)it->kind, .kernel = -1, .n_refs = it->n_refs, .label = it->label};
-  o.src_file = it->span.file;
-  o.src_begin = it->span.begin;
-  o.src_end = it->span.end;
   dhc_ref *refs = DHC_NEW_N(p->arena, dhc_ref, it->n_refs + 1);
   for (int r = 0; r < it->n_refs; r++) refs[r] = make_ref(e, &it->refs[r]);
   o.refs = refs;
@@ -210,5 +208,6 @@ bool dhc_pl_emit(Pl *p, DhcPlanned *out) {
   plan->n_kernels = e.specs.n;
   out->specs = e.specs.at;
   out->dtypes = e.dtypes.at;
+  out->names = e.names.at;
   return true;
 }

@@ -259,7 +259,7 @@ static bool run(Frame *fr) {
 
 /* ---- parameters, results, updates ------------------------------------------------------------------- */
 
-static dhc_segment segment_of(const DhcParamInfo *info) {
+dhc_segment dhc_pl_segment(const DhcParamInfo *info) {
   switch (info->role) {
     case DHC_ROLE_WEIGHT: return DHC_SEGMENT_WEIGHTS;
     case DHC_ROLE_FLAT: return strcmp(info->name, DHC_NAME_WEIGHTS) == 0 ? DHC_SEGMENT_WEIGHTS : DHC_SEGMENT_MOMENTS;
@@ -278,7 +278,7 @@ static void add_params(Pl *p, Frame *fr) {
   for (int i = 0; i < fr->f->params.n; i++) {
     DhcValue *v = fr->f->params.at[i];
     const DhcParamInfo *info = &fr->f->param_info.at[i];
-    int b = dhc_pl_buffer(p, segment_of(info), v->type.dtype, dhc_pl_bytes(p, &v->type));
+    int b = dhc_pl_buffer(p, dhc_pl_segment(info), v->type.dtype, dhc_pl_bytes(p, &v->type));
     p->bufs.at[b].name = info->name;
     p->bufs.at[b].fixed = true;
     *val(fr, v) = dhc_pl_whole(p, b, &v->type);

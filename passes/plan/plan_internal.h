@@ -99,6 +99,9 @@ typedef struct Pl {
   bool failed;
 } Pl;
 
+/* Where a parameter lies (plan_flatten.c). */
+dhc_segment dhc_pl_segment(const DhcParamInfo *info);
+
 /* ---- items and buffers (plan_items.c) ---- */
 
 int dhc_pl_buffer(Pl *p, dhc_segment segment, dhc_dtype t, const DhcDim *bytes);

@@ -62,7 +62,7 @@ static void print_buffer(const DhcPlanned *p, int i, DhcText *to) {
   const dhc_buffer *b = &plan->buffers[i];
   dhc_text_printf(to, "  %%%d = %s %s [%s bytes]", i, segment_name[b->segment], dhc_dtype_name(p->dtypes[i]),
                   text_of(to->arena, plan, b->bytes));
-  if (b->name) dhc_text_printf(to, " \"%s\"", b->name);
+  if (p->names[i]) dhc_text_printf(to, " \"%s\"", p->names[i]);
   if (b->alias >= 0) {
     dhc_text_printf(to, " in %%%d", b->alias);
     if (b->at.n_code) dhc_text_printf(to, " at %s", text_of(to->arena, plan, b->at));

@@ -125,16 +125,19 @@ static void unbound(void **state) {
   dhc_arena_fini(&c.arena);
 }
 
-/* The interpreter as a device takes graphs, and nothing else. */
+/* The interpreter as a device takes the text of an entry at a time, and nothing else. */
 static void interpreter(void **state) {
   (void)state;
   DhcDevice *d;
-  const char *name = "kernel";
+  const char *name = "kernel", *two[] = {"f", "g"};
   dhc_kernel_fn fn;
   assert_int_equal(dhc_backend_device("interp", &(DhcDeviceOptions){0}, &d).code, 0);
   dhc_status st = d->ops->load(d, "code", 4, &name, 1, &fn);
+  assert_int_equal(st.code, DHC_E_INPUT);
+  assert_string_equal(st.message, "the interpreter takes entries as text: 'func', 'tensor', 'scalar', 'spec' or 'module' expected");
+  st = d->ops->load(d, "", 0, two, 2, &fn);
   assert_int_equal(st.code, DHC_E_USAGE);
-  assert_string_equal(st.message, "the interpreter takes graphs");
+  assert_string_equal(st.message, "the interpreter takes one entry at a time");
   dhc_device_close(d);
   st = dhc_backend_device("none", &(DhcDeviceOptions){0}, &d);
   assert_int_equal(st.code, DHC_E_ENVIRONMENT);

@@ -86,25 +86,42 @@ static int miscounted(const char *what, const dhc_image *im) {
   return st.code == DHC_E_USAGE && !strcmp(st.message, "an image that counts wrongly") ? 0 : fail(what, st.message);
 }
 
-/* Panels whose elements are not what a program packs. */
+/* Panels whose elements are not what a program packs, and such as their buffer does not hold: three rows in fours. */
 static int tagged(const char *what, const dhc_image *im) {
-  static const int32_t tags[] = {0, 2, 3, -1, DHC_PANEL_F32};
+  static const struct {
+    int32_t tag, segment;
+    int64_t bytes;
+    bool fits;
+  } cases[] = {{0, DHC_SEGMENT_PANELS, 16, false}, {2, DHC_SEGMENT_PANELS, 16, false}, {3, DHC_SEGMENT_PANELS, 16, false},
+               {-1, DHC_SEGMENT_PANELS, 16, false}, {DHC_PANEL_F32, DHC_SEGMENT_PANELS, 12, false},
+               {DHC_PANEL_F32, DHC_SEGMENT_WORK, 16, false}, {DHC_PANEL_F32, DHC_SEGMENT_PANELS, 16, true}};
   int bad = 0;
-  for (int i = 0; i < 5; i++) {
-    dhc_panel panel = {.tensor = -1, .buffer = 0, .width = 4, .tag = tags[i]};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    dhc_panel panel = {.tensor = -1, .buffer = 0, .width = 4, .matrices = 1, .rows = 3, .cols = 1, .tag = cases[i].tag};
     dhc_image copy = *im, *back = NULL;
     uint8_t *bytes = NULL;
     size_t n;
+    const int64_t code[] = {DHC_DIM_CONST, cases[i].bytes};
+    dhc_buffer *buffers = malloc(sizeof *buffers * (size_t)im->plan.n_buffers);
+    if (!buffers) abort();
+    memcpy(buffers, im->plan.buffers, sizeof *buffers * (size_t)im->plan.n_buffers);
+    buffers[0].segment = cases[i].segment;
+    buffers[0].bytes = (dhc_dimprog){code, 2};
+    copy.plan.buffers = buffers;
     for (int k = 0; k < im->n_params; k++)
       if (im->tensors[k].role == DHC_IMAGE_WEIGHT) panel.tensor = k;
-    if (panel.tensor < 0) break;
+    if (panel.tensor < 0) {
+      free(buffers);
+      break;
+    }
     copy.panels = &panel;
     copy.n_panels = 1;
     if (dhc_image_write(&copy, &bytes, &n).code != DHC_OK) bad += fail(what, "panels are not written");
-    else if (tags[i] != DHC_PANEL_F32) bad += refused(what, bytes, n, "an image that does not hold together");
+    else if (!cases[i].fits) bad += refused(what, bytes, n, "an image that does not hold together");
     else if (dhc_image_read(bytes, n, &back).code != DHC_OK) bad += fail(what, "panels of f32 are refused");
     dhc_image_free(back);
     free(bytes);
+    free(buffers);
   }
   return bad;
 }

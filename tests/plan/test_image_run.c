@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backends/interp/begin.h"
+#include "backends/begin.h"
 #include "frontend/elab.h"
 #include "passes/pipeline.h"
 #include "passes/plan/image.h"
@@ -234,6 +234,15 @@ static int check(World *w, const char *what, const char *entry, DhcForm form, Dh
   if (st.code == DHC_OK) st = dhc_image_read(bytes, n, &back);
   if (st.code == DHC_OK) take_code(x.image, back);
   if (st.code == DHC_OK) st = run(w, back, &a, read);
+  if (st.code == DHC_OK) {
+    uint8_t other[32];
+    char message[200];
+    back->version++;
+    dhc_status old = run(w, back, &a, other);
+    back->version--;
+    snprintf(message, sizeof message, "entry '%s' is an image of version %u, this is version %d", back->plan.name, DHC_ABI_VERSION + 1, DHC_ABI_VERSION);
+    if (old.code != DHC_E_INPUT || strcmp(old.message, message)) return fail(w, what, "taken though of another version");
+  }
   const DhcGraphReader reader = {&a, &w->strings, &w->diags};
   if (st.code != DHC_OK) fail(w, what, st.message);
   else if (memcmp(made, read, sizeof made)) fail(w, what, "other bytes");

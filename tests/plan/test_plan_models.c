@@ -76,7 +76,7 @@ static int check(const char *root, const char *model, const char *entry, const c
   for (int i = 0; !bad && i < p->plan.n_items; i++) {
     const dhc_item *it = &p->plan.items[i];
     if (it->kind != DHC_ITEM_COPY || p->plan.buffers[it->refs[1].buffer].segment == DHC_SEGMENT_WORK) continue;
-    const char *name = p->plan.buffers[it->refs[1].buffer].name;
+    const char *name = p->names[it->refs[1].buffer];
     if (name && !strcmp(name, "$begun")) continue; /* one number an expert, read in between */
     printf("%s: item %d copies into what outlives the run\n", what, i);
     bad = 1;

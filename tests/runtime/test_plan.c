@@ -128,14 +128,14 @@ static const dhc_kernel summer = {
 static const char *const symbol_names[] = {"N"};
 static const int32_t below_b[] = {1}, below_y[] = {0};
 static const dhc_buffer buffers[] = {
-    {.segment = DHC_SEGMENT_IO, .alias = -1, .bytes = SYM_TIMES(0, 4), .name = "x"},
+    {.segment = DHC_SEGMENT_IO, .alias = -1, .bytes = SYM_TIMES(0, 4)},
     {.segment = DHC_SEGMENT_WORK, .alias = -1, .bytes = SYM_TIMES(0, 4)},
     {.segment = DHC_SEGMENT_WORK, .alias = -1, .bytes = SYM_TIMES(0, 4),
      .below = below_b, .n_below = 1},
     {.segment = DHC_SEGMENT_WORK, .alias = 1, .at = NUM(4), .bytes = NUM(4)},
-    {.segment = DHC_SEGMENT_BUFFERS, .alias = -1, .bytes = NUM(48), .name = "grid"},
+    {.segment = DHC_SEGMENT_BUFFERS, .alias = -1, .bytes = NUM(48)},
     {.segment = DHC_SEGMENT_IO, .alias = -1, .bytes = SYM_TIMES(0, 4),
-     .below = below_y, .n_below = 1, .name = "y"},
+     .below = below_y, .n_below = 1},
 };
 static const dhc_ref x_to_a[] = {{.buffer = 0}, {.buffer = 1}};
 static const dhc_ref a_to_b[] = {{.buffer = 1}, {.buffer = 2}};

@@ -1,10 +1,11 @@
 /* First values of a program's tensors and states, as the graphs of its images say, in float64 whatever the device. */
-#ifndef DHC_BACKENDS_INTERP_BEGIN_H
-#define DHC_BACKENDS_INTERP_BEGIN_H
+#ifndef DHC_BACKENDS_BEGIN_H
+#define DHC_BACKENDS_BEGIN_H
 
 #include "ir/image_graph.h"
 #include "runtime/program.h"
 
+/* Who makes them. */
 typedef struct DhcBeginner {
   DhcGraphReader reader;
   const dhc_exec *exec; /* NULL: the calling thread */

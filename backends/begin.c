@@ -1,6 +1,6 @@
 /* What an initialiser makes element by element, as nearly all do, is made in pieces on all cores, straight into
  * the program's memory: it is touched once. */
-#include "backends/interp/begin.h"
+#include "backends/begin.h"
 
 #include <stdlib.h>
 
