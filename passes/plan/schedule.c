@@ -362,12 +362,15 @@ static bool put_reach(DhcSizeGuard *g, bool exact) {
   const DhcSpec *s = g->spec;
   bool joined = g->code.n > 0;
   dhc_size_const(g, 0);
-  for (int o = 0; o < s->n_operands; o++)
+  for (int o = 0; o < s->n_operands; o++) {
+    dhc_size_const(g, 0);
     for (int t = 0; t < s->operand[o].n_terms; t++) {
       if (s->operand[o].term[t].index >= 0 && !s->operand[o].term[t].guarded) return false;
       put_term_reach(g, o, t);
       dhc_size_put(g, DHC_DIM_ADD);
     }
+    dhc_size_put(g, DHC_DIM_MAX);
+  }
   dhc_size_const(g, NEAR);
   dhc_size_put(g, DHC_DIM_LE);
   if (joined) dhc_size_put(g, DHC_DIM_AND);
