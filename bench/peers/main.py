@@ -27,7 +27,7 @@ def options():
     p.add_argument("--peers", default=",".join(PEERS), help="some of %(default)s")
     p.add_argument("--deployed", default=",".join(deploy.PEERS), help="of deploy: some of %(default)s")
     p.add_argument("--keep", action="store_true", help="of deploy: weights and what peers have compiled from an earlier run")
-    p.add_argument("--firsts", type=int, default=5, help="of deploy: processes until their first result, each peer")
+    p.add_argument("--firsts", type=int, default=7, help="of deploy: processes until their first result, each peer; two where they take seconds")
     p.add_argument("--rounds", type=int, default=4, help="turns of each peer")
     p.add_argument("--seconds", type=float, default=2.0, help="of a turn")
     p.add_argument("--threads", type=int, default=0, help="of each peer; 0: one a core")
@@ -47,9 +47,9 @@ def command(peer, case, o, folder):
     return [sys.executable, os.path.join(HERE, "worker.py"), peer, case.model, case.mode, on, folder, *sets]
 
 
-def prepare(case, keep=False):
+def prepare(case, place="compared", keep=False):
     """The case's folder with inputs. Weights are dhcc's initial ones: it comes first. keep: what an earlier run has left there stays."""
-    folder = os.path.join(WORK, case.name)
+    folder = os.path.join(WORK, place, case.name)
     if keep and os.path.exists(folder + "/weights.safetensors"):
         return folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -182,10 +182,11 @@ def main():
         for r in doc["rows"]:
             for p in r["peers"].values():
                 doc["versions"].update(p["versions"])
-        text = "%s; %d thread%s a peer; %s.\n`%s`: milliseconds, median of %d rounds of %g s (lowest … highest round; least run; processor time of a run, all threads).\nLoad of the machine before and after each row: %s.\n\n" % (
-            doc["machine"], o.threads, "s" if o.threads > 1 else "", ", ".join("%s %s" % v for v in sorted(doc["versions"].items())), doc["command"], o.rounds, o.seconds,
-            ", ".join("%.1f–%.1f" % (r["load"], r["load_after"]) for r in doc["rows"]))
-        text += tables(doc["rows"], o) if doc["rows"] else ""
+        text = "%s; %d thread%s a peer; %s.\n`%s`: milliseconds, median of %d rounds of %g s (lowest … highest round; least run; processor time of a run, all threads).\n" % (
+            doc["machine"], o.threads, "s" if o.threads > 1 else "", ", ".join("%s %s" % v for v in sorted(doc["versions"].items())), doc["command"], o.rounds, o.seconds)
+        if doc["rows"]:
+            text += "Load of the machine before and after each row: %s.\n\n" % ", ".join("%.1f–%.1f" % (r["load"], r["load_after"]) for r in doc["rows"])
+            text += tables(doc["rows"], o)
         text += variants.text(doc["variants"]) if "variants" in doc else ""
         text += deploy.text(doc["deploy"]) if "deploy" in doc else ""
         for name, data in (("results.json", json.dumps(doc, indent=1)), ("table.md", text + "\n")):

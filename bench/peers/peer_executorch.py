@@ -1,4 +1,5 @@
-"""ExecuTorch: a .pte lowered to XNNPACK, run by the runtime that its wheel brings. Forward only."""
+"""ExecuTorch: a .pte lowered to XNNPACK, run by the runtime that its wheel brings. Its Python binding needs torch, which a program in
+C++ does not: torch is in its start-up, and not in its bytes. Forward only."""
 import itertools
 import os
 
@@ -21,7 +22,13 @@ def prepare(job):
     program.save(job.folder + "/model.pte")
 
 
+def load():
+    from executorch.extension.pybindings import portable_lib  # noqa: F401
+
+
 class Peer:
+    needs = ("executorch",)
+
     def __init__(self, job):
         import importlib.metadata
 

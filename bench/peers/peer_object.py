@@ -35,10 +35,7 @@ class Peer:
             raise NotImplementedError("objects for other devices, and of training steps, are not called from here")
         path = job.folder + "/m.so"
         self.files, self.note = [path], ""
-        library = ctypes.CDLL(path)
-        library.m_describe.restype = ctypes.c_char_p
-        about = json.loads(library.m_describe())
-        self.versions, self.weights_bytes = {"dhcc's objects": "ABI %s" % about["abi"]}, about["weights_bytes"]
+        self.library = library = ctypes.CDLL(path)
         self.executor = None
         if job.threads > 1:
             pool = ctypes.CDLL(os.environ["DHC_PEERS_POOL"])
@@ -69,6 +66,19 @@ class Peer:
 
     def output(self):
         return self.last
+
+    @property
+    def about(self):
+        self.library.m_describe.restype = ctypes.c_char_p
+        return json.loads(self.library.m_describe())
+
+    @property
+    def versions(self):
+        return {"dhcc's objects": "ABI %s" % self.about["abi"]}
+
+    @property
+    def weights_bytes(self):
+        return self.about["weights_bytes"]
 
 
 open = Peer

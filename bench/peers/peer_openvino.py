@@ -45,7 +45,10 @@ class Peer:
         self.note = "experts " + form if form else ""
         self.versions = {"openvino": ov.__version__.split("-")[0]}
         model = compiled(job)
-        self.files = [job.folder + "/openvino.xml", job.folder + "/openvino.bin", *glob.glob(cache(job) + "/*")]
+        kept = glob.glob(cache(job) + "/*")
+        self.files = [job.folder + "/openvino.xml", job.folder + "/openvino.bin", *kept]
+        weights = os.path.getsize(self.files[1])
+        self.weights_bytes = weights * (1 + sum(os.path.getsize(f) >= weights for f in kept))  # the cache may hold them once more
         request = model.create_infer_request()
         images = exported.tokens(job) if job.mode == "step" else [job.inputs["image"]]
         turn = itertools.cycle([ov.Tensor(i, shared_memory=True) for i in images])

@@ -4,8 +4,8 @@ PEER is a module beside this file with `open(job)`, which returns an object with
   run()       one forward pass, one training step, or one token on from the state that it keeps
   output()    what run() gave last: logits as a NumPy array, or the loss as a number
   versions    of the libraries, by name; `note`: what was chosen, or "".
-and perhaps `prepare(job)`, which makes files in the folder beforehand, in a process of its own (--prepare), and `files`, those
-of them that the peer reads, with `weights_bytes` of weights as they lie there, where that is not as many as they have. With --once nothing is prepared, and the process ends after its first result.
+and perhaps `prepare(job)`, which makes files in the folder beforehand, in a process of its own (--prepare), `load()`, which imports what `prepare` must not have, and `files`, those
+of them that the peer reads, with `weights_bytes` of weights as they lie there, where that is not as many as they have, and `needs`, the packages whose libraries count, where not all that are mapped do. With --once nothing is prepared, and the process ends after its first result.
 Files, checks and answers are those of dhcc.c: inputs.safetensors and weights.safetensors are read, PEER.safetensors is
 written; then one JSON line, and for every line "SECONDS" on stdin a line of milliseconds and "cpu".
 """
@@ -58,11 +58,15 @@ def main():
             failed = subprocess.run([sys.executable, *sys.argv, "--prepare"]).returncode  # which has said why
             if failed:
                 sys.exit(failed)
+    import exported  # noqa: F401: ours, not the peer's
+
     before = time.perf_counter()
     module = importlib.import_module(peer)
     if asked == "--prepare":
         module.prepare(job)
         return
+    if hasattr(module, "load"):
+        module.load()
     began = time.perf_counter()
     p = module.open(job)
     opened = time.perf_counter()
@@ -71,7 +75,7 @@ def main():
     ready = {"ready": True, "start_ms": since_start(), "load_ms": (began - before) * 1e3, "open_ms": (opened - began) * 1e3, "first_ms": first * 1e3,
              "versions": p.versions, "note": p.note}
     if asked == "--once":
-        ready["deploy"] = {**deployed.files(getattr(p, "files", [])), "weights_bytes": getattr(p, "weights_bytes", None)}
+        ready["deploy"] = {**deployed.files(getattr(p, "files", []), getattr(p, "needs", None)), "weights_bytes": getattr(p, "weights_bytes", None)}
     else:
         save_file(outputs(p, job), "%s/%s.safetensors" % (folder, peer))
     print(json.dumps(ready), flush=True)
