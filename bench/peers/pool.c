@@ -2,7 +2,7 @@
 #include "runtime/pool.h"
 
 /* What an object takes as exec; it lives as long as the process. NULL: no threads to be had. */
-const dhc_exec *bench_pool_exec(int threads);
+__attribute__((visibility("default"))) const dhc_exec *bench_pool_exec(int threads);
 
 const dhc_exec *bench_pool_exec(int threads) {
   DhcPool *pool;
