@@ -18,6 +18,8 @@ class Table(list):
 
 
 def _value(text):
+    if text == "":
+        return None
     for kind in (int, float):
         try:
             return kind(text)
@@ -41,7 +43,7 @@ def sweep_results(folder, metric=None):
     about = json.loads(_dhcc.sweep_json(os.fspath(folder), metric))
     table = Table()
     for run in about.get("runs", []):
-        row = {}
+        row = {k: _value(v) for k, _, v in (part.partition("=") for part in run.get("name", "").split(",")) if v}  # what differs
         for k, v in run.items():
             row.update(v if isinstance(v, dict) else {k: v})
         table.append(row)
