@@ -9,12 +9,25 @@
 typedef struct CudaDevice {
   DhcDevice device;
   DhcCudaGpu *gpu;
+  const dhc_exec *exec; /* NULL: the calling thread alone */
+  char *stage;          /* of the host, which the GPU reads by itself; NULL: none was needed yet */
+  int64_t staged;       /* bytes of it that may not have been read yet */
 } CudaDevice;
+
+enum { LARGE = 512 << 10, STAGE = 8 << 20, AT_ONCE = 1 << 20, PIECE = 64 << 10 };
 
 static DhcCudaGpu *gpu(DhcDevice *d) { return ((CudaDevice *)(void *)d)->gpu; }
 static void *at(DhcDevicePtr p) { return (void *)(uintptr_t)p; }
 
+static CudaDevice *self(DhcDevice *d) { return (CudaDevice *)(void *)d; }
+
+static dhc_status cuda_synchronise(DhcDevice *d) {
+  self(d)->staged = 0;
+  return dhc_cuda_sync(gpu(d));
+}
+
 static void cuda_close(DhcDevice *d) {
+  dhc_cuda_free_host(gpu(d), self(d)->stage);
   dhc_cuda_gpu_close(gpu(d));
   free(d);
 }
@@ -38,13 +51,44 @@ static dhc_status cuda_alloc(DhcDevice *d, int64_t bytes, DhcDevicePtr *out) {
 
 static void cuda_free(DhcDevice *d, DhcDevicePtr p) { dhc_cuda_free(gpu(d), at(p)); }
 
+typedef struct Staging {
+  char *to;
+  const char *from;
+  int64_t bytes;
+} Staging;
+
+static void stage_pieces(void *arg, int64_t t0, int64_t t1, int worker) {
+  const Staging *s = arg;
+  int64_t begin = t0 * PIECE, end = t1 * PIECE < s->bytes ? t1 * PIECE : s->bytes;
+  (void)worker;
+  memcpy(s->to + begin, s->from + begin, (size_t)(end - begin));
+}
+
+/* The driver copies plain memory by one thread into memory that the GPU reads. Several do it faster, and a part travels while
+ * the next is copied. */
+static dhc_status upload_large(CudaDevice *c, char *to, const char *from, int64_t bytes) {
+  void *stage = c->stage;
+  if (!stage) DHC_TRY(dhc_cuda_alloc_host(c->gpu, STAGE, &stage));
+  c->stage = stage;
+  for (int64_t n; bytes > 0; bytes -= n, to += n, from += n) {
+    n = bytes < AT_ONCE ? bytes : AT_ONCE;
+    if (c->staged + n > STAGE) DHC_TRY(cuda_synchronise(&c->device));
+    Staging s = {c->stage + c->staged, from, n};
+    c->exec->parallel_for(c->exec->ctx, (n + PIECE - 1) / PIECE, stage_pieces, &s);
+    DHC_TRY(dhc_cuda_upload(c->gpu, to, s.to, n));
+    c->staged += n;
+  }
+  return dhc_status_ok();
+}
+
 static dhc_status cuda_upload(DhcDevice *d, DhcDevicePtr to, const void *from, int64_t bytes) {
+  if (bytes >= LARGE && self(d)->exec) return upload_large(self(d), at(to), from, bytes);
   return dhc_cuda_upload(gpu(d), at(to), from, bytes);
 }
 
 static dhc_status cuda_download(DhcDevice *d, void *to, DhcDevicePtr from, int64_t bytes) {
   DHC_TRY(dhc_cuda_download(gpu(d), to, at(from), bytes));
-  return dhc_cuda_sync(gpu(d));
+  return cuda_synchronise(d);
 }
 
 static dhc_status cuda_host_alloc(DhcDevice *d, int64_t bytes, void **out) { return dhc_cuda_alloc_host(gpu(d), bytes, out); }
@@ -93,8 +137,6 @@ static dhc_status cuda_launch(DhcDevice *d, const DhcLaunch *l) {
   d->code_ms = dhc_cuda_code_ms(gpu(d));
   return st;
 }
-
-static dhc_status cuda_synchronise(DhcDevice *d) { return dhc_cuda_sync(gpu(d)); }
 
 /* ---- a list of commands as one graph ---------------------------------------------------------- */
 
@@ -172,6 +214,7 @@ dhc_status dhc_cuda_device_open(const DhcDeviceOptions *o, DhcDevice **out) {
   CudaDevice *d = calloc(1, sizeof *d);
   if (!d) return dhc_status_memory((long long)sizeof *d, "a device");
   d->device.ops = &ops;
+  d->exec = o->exec;
   dhc_status st = dhc_cuda_gpu_open(o->number, &d->gpu);
   if (st.code) free(d);
   else *out = &d->device;

@@ -130,6 +130,31 @@ static DhcDevice *open_device(void) {
   return dhc_cuda_device_open(&(DhcDeviceOptions){0}, &d).code ? NULL : d;
 }
 
+static void one_by_one(void *ctx, int64_t n, void (*f)(void *, int64_t, int64_t, int), void *arg) {
+  (void)ctx;
+  for (int64_t i = n - 1; i >= 0; i--) f(arg, i, i + 1, 0);
+}
+
+/* A large upload goes in parts through memory of the host, several rounds of it. */
+static dhc_status upload_large(void) {
+  enum { BYTES = (20 << 20) + 12345 };
+  static const dhc_exec exec = {.workers = 1, .parallel_for = one_by_one};
+  static char bytes[BYTES], back[BYTES];
+  DhcDevicePtr at = 0;
+  DhcDevice *d = NULL;
+  dhc_status st;
+  for (int i = 0; i < BYTES; i++) bytes[i] = (char)(i * 31 >> 3);
+  TRY(dhc_cuda_device_open(&(DhcDeviceOptions){.exec = &exec}, &d));
+  TRY(d->ops->alloc(d, BYTES, &at));
+  TRY(d->ops->upload(d, at, bytes, BYTES));
+  TRY(d->ops->download(d, back, at, BYTES));
+  if (memcmp(bytes, back, BYTES)) st = dhc_status_make(DHC_E_INPUT, "other bytes came back");
+done:
+  if (d) d->ops->free(d, at);
+  if (d) d->ops->close(d);
+  return st;
+}
+
 static dhc_status second_gpu(void) {
   DhcDevice *d;
   return dhc_cuda_device_open(&(DhcDeviceOptions){.number = 3}, &d);
@@ -230,6 +255,11 @@ static dhc_status write_shared(void) { return write_program(shared); }
 
 static void asked_wrongly(void) {
   char folder[] = "/tmp/dhc-cuda-XXXXXX", tool[64];
+  work = upload_large;
+  run_case(NULL, NULL, "0 ");
+  run_case("STAND_IN_FAIL", "cuMemcpyHtoDAsync:719:3", "3 --backend cuda: copying to the GPU: CUDA_ERROR_719 (719): what it means");
+  run_case("STAND_IN_FAIL", "cuMemAllocHost:719", "3 --backend cuda: memory that the GPU can reach: CUDA_ERROR_719 (719): what it means");
+  run_case("STAND_IN_FAIL", "cuStreamSynchronize:719", "3 --backend cuda: running on the GPU: CUDA_ERROR_719 (719): what it means");
   work = second_gpu;
   run_case(NULL, NULL, "3 --backend cuda: there is no GPU 3, only 1 of them, counted from 0");
   work = no_code;
