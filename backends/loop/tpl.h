@@ -119,21 +119,28 @@ typedef struct DhcTplBlocks {
 DhcTplBlocks dhc_tpl_blocks_begin(DhcLp *b, dhc_dtype t, int lanes);
 void dhc_tpl_blocks_add(DhcLp *b, const DhcTplBlocks *s, DhcLv block);
 DhcLv dhc_tpl_blocks_end(DhcLp *b, const DhcTplBlocks *s, DhcLv last);
-/* The product rule (ir/sum.h), for n accumulators of one contraction. Blocks come in order, none is left out. */
+/* Sums of one block of products: element i of row r at at + r * row + i, i < width; or, row NULL, `width` in a row. Whole
+ * vectors. */
+typedef struct DhcTplSums {
+  DhcLv at, row, rows, width;
+  bool carried; /* what comes next is added to them: they become +0, but for the last */
+} DhcTplSums;
+/* The product rule (ir/sum.h), for the sums of one contraction. Blocks come in order, none is left out. */
 typedef struct DhcTplLevels {
   dhc_dtype dtype;
-  int n, lanes;
-  const DhcLpVar *acc;
-  DhcLv buffer, pitch;  /* pitch: elements from one level to the next */
-  const int64_t *place; /* of each accumulator in a level */
+  int lanes;
+  DhcLv buffer, pitch; /* levels, as rows one after the other; elements from one level to the next */
+  DhcLv none;          /* room for a vector of zeros */
 } DhcTplLevels;
-/* With a buffer of its own. */
-DhcTplLevels dhc_tpl_levels(DhcLp *b, dhc_dtype t, const DhcLpVar *acc, int n, int lanes);
-/* Block number `block` is complete and in acc; `first`: the contraction's first one. If it is the last one acc is
- * the result, else +0. Not where all products are one block. */
-void dhc_tpl_levels_add(DhcLp *b, const DhcTplLevels *v, DhcLv block, DhcLv first, DhcLv last);
-/* The same for accumulators that are no variables: between begin, which gives the number of a level, and end stands the
- * addition of what that level holds; after end `to` is the level that the sums go to, unless they are the last. */
+/* With a buffer of its own, for at most so many rows of at most `width`. */
+DhcTplLevels dhc_tpl_levels(DhcLp *b, dhc_dtype t, int rows, int width, int lanes);
+/* Block number `block` is complete; `first`: the contraction's first one. After the last one the sums are the result.
+ * Not where all products are one block. */
+void dhc_tpl_levels_add(DhcLp *b, const DhcTplLevels *v, const DhcTplSums *s, DhcLv block, DhcLv first, DhcLv last);
+/* The same for one accumulator that is a variable; the first block is number 0. If it is not the last acc is +0 then. */
+void dhc_tpl_levels_add_var(DhcLp *b, const DhcTplLevels *v, DhcLpVar acc, DhcLv block, DhcLv last);
+/* The same for sums that lie otherwise: between begin, which gives the number of a level, and end stands the addition of
+ * what that level holds; after end `to` is the level that the sums go to, unless they are the last. */
 typedef struct DhcTplLevel {
   DhcLv to;
   DhcLpVar number, first;
@@ -142,16 +149,19 @@ DhcLv dhc_tpl_level_begin(DhcLp *b, DhcTplLevel *v, DhcLv block, DhcLv first, Dh
 void dhc_tpl_level_end(DhcLp *b, const DhcTplLevel *v);
 /* At most one block, for all that is known; n counts `step` a product. */
 bool dhc_tpl_one_block(DhcLv n, int64_t step);
-/* The loop over products [from, to) of `all`, `step` apart; begin gives the running index, and between begin and end
- * stand the multiply-adds into acc, f32 variables that are +0 before. */
+/* Products [from, to) of `all`, `step` apart, which begin takes from p->from and p->to. Between begin and end, for each
+ * block: accumulators become +0; chain opens the loop over its products and gives the running index; behind that
+ * loop's end they are stored, and end is told where. */
 typedef struct DhcTplProducts {
-  bool one;
+  DhcLv from, to;
+  bool one, whole;
+  int64_t step;
   DhcTplLevels levels;
-  DhcLv many, to, size, first, block;
+  DhcLv many, size, first, block;
 } DhcTplProducts;
-DhcLv dhc_tpl_products_begin(DhcLp *b, DhcTplProducts *p, const DhcLpVar *acc, int n, int lanes, DhcLv from, DhcLv to,
-                             DhcLv all, int64_t step);
-void dhc_tpl_products_end(DhcLp *b, const DhcTplProducts *p);
+void dhc_tpl_products_begin(DhcLp *b, DhcTplProducts *p, int rows, int width, int lanes, DhcLv all, int64_t step);
+DhcLv dhc_tpl_products_chain(DhcLp *b, const DhcTplProducts *p);
+void dhc_tpl_products_end(DhcLp *b, const DhcTplProducts *p, DhcTplSums sums);
 /* The result of a fold over some of its elements. */
 typedef struct DhcTplPart {
   DhcLv value; /* the sum, the extreme element */

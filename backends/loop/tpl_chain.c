@@ -84,13 +84,14 @@ static void inner_tiles(DhcChain *c, int i, DhcLv from, DhcLv to, DhcLv row0) {
   DhcLv by_step = dhc_tpl_step(&c->cx, in->oa, c->step), by_k = dhc_tpl_step(&c->cx, in->oa, in->k);
   DhcLv last = dhc_lp_addc(b, to, -1), a[DHC_CHAIN_MAX_STEPS], vec[DHC_CHAIN_MAX_VECTORS];
   DhcLpVar acc[DHC_CHAIN_MAX_STEPS * DHC_CHAIN_MAX_VECTORS];
-  DhcTplProducts p;
   DhcLv s = dhc_lp_for(b, from, to, c->steps);
   for (int r = 0; r < c->steps; r++)
     a[r] = dhc_lp_at(b, base, dhc_lp_mul(b, dhc_lp_min(b, dhc_lp_addc(b, s, r), last), by_step));
+  DhcTplProducts p = {.from = dhc_lp_i64(b, 0), .to = c->cx.extent[in->k]};
+  DhcLv to_row = dhc_lp_mulc(b, dhc_lp_add(b, row0, dhc_lp_sub(b, s, from)), c->width);
+  dhc_tpl_products_begin(b, &p, c->steps, c->width, c->lanes, p.to, 1);
   for (int n = 0; n < c->steps * c->vectors; n++) acc[n] = dhc_lp_var(b, dhc_lp_zero(b, DHC_F32, c->lanes));
-  DhcLv n_k = c->cx.extent[in->k];
-  DhcLv k = dhc_tpl_products_begin(b, &p, acc, c->steps * c->vectors, c->lanes, dhc_lp_i64(b, 0), n_k, n_k, 1);
+  DhcLv k = dhc_tpl_products_chain(b, &p);
   DhcLv at = dhc_lp_mulc(b, k, c->width), at_a = dhc_lp_mul(b, k, by_k);
   for (int v = 0; v < c->vectors; v++)
     vec[v] = dhc_lp_load(b, in->packed, dhc_lp_addc(b, at, (int64_t)v * c->lanes), c->lanes, 0);
@@ -101,11 +102,12 @@ static void inner_tiles(DhcChain *c, int i, DhcLv from, DhcLv to, DhcLv row0) {
       dhc_lp_set(b, sum, dhc_lp_fma(b, x, vec[v], dhc_lp_get(b, sum)));
     }
   }
-  dhc_tpl_products_end(b, &p);
-  DhcLv to_row = dhc_lp_mulc(b, dhc_lp_add(b, row0, dhc_lp_sub(b, s, from)), c->width);
+  dhc_lp_end(b);
   for (int r = 0; r < c->steps; r++) /* rows behind the last are there and nobody's */
     for (int v = 0; v < c->vectors; v++)
       dhc_lp_store(b, c->panel[i], dhc_lp_addc(b, to_row, (int64_t)r * c->width + v * c->lanes), dhc_lp_get(b, acc[r * c->vectors + v]), 0);
+  DhcTplSums sums = {.at = dhc_lp_at(b, c->panel[i], to_row), .width = dhc_lp_i64(b, (int64_t)c->steps * c->width)};
+  dhc_tpl_products_end(b, &p, sums);
   dhc_lp_end(b);
 }
 

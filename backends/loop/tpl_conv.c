@@ -293,13 +293,12 @@ static void list_taps(Conv *v) {
   dhc_lp_end(b);
 }
 
-static void pixel_tile(Conv *v, Tile *t, DhcLv p, int vectors) {
+/* The products of a block for `vectors` vectors of pixels from p on, to the results. */
+static void pixel_tile(Conv *v, Tile *t, const DhcTplProducts *products, DhcLv p, int vectors) {
   DhcLp *b = v->b;
-  for (int i = 0; i < v->rows * vectors; i++) t->acc[i] = dhc_lp_var(b, dhc_lp_zero(b, DHC_F32, v->lanes));
   DhcLv start = dhc_lp_at(b, v->planes, p), vec[MAX_VECTORS];
-  DhcTplProducts products;
-  DhcLv k = dhc_tpl_products_begin(b, &products, t->acc, v->rows * vectors, v->lanes, dhc_lp_i64(b, 0), v->n_taps, v->n_taps,
-                                   v->listed);
+  for (int i = 0; i < v->rows * vectors; i++) t->acc[i] = dhc_lp_var(b, dhc_lp_zero(b, DHC_F32, v->lanes));
+  DhcLv k = dhc_tpl_products_chain(b, products);
   DhcLv x_at = dhc_lp_load(b, v->taps, k, 1, 0);
   DhcLv w_at = dhc_lp_load(b, v->taps, dhc_lp_addc(b, k, 1), 1, 0);
   if (v->listed == 3) dhc_lp_prefetch(b, t->w[0], dhc_lp_load(b, v->taps, dhc_lp_addc(b, k, 2), 1, 0));
@@ -313,7 +312,7 @@ static void pixel_tile(Conv *v, Tile *t, DhcLv p, int vectors) {
       dhc_lp_set(b, acc, dhc_lp_fma(b, w, vec[i], dhc_lp_get(b, acc)));
     }
   }
-  dhc_tpl_products_end(b, &products);
+  dhc_lp_end(b);
   for (int r = 0; r < v->rows; r++)
     for (int i = 0; i < vectors; i++) {
       DhcLv row = dhc_lp_i64(b, r % v->half);
@@ -321,6 +320,30 @@ static void pixel_tile(Conv *v, Tile *t, DhcLv p, int vectors) {
       DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, v->Result, row), dhc_lp_addc(b, p, (int64_t)i * v->lanes));
       dhc_lp_store(b, v->results, at, dhc_lp_get(b, t->acc[r * vectors + i]), 0);
     }
+}
+
+/* All pixels: tiles of `wide` vectors up to pixel `whole`, then narrow ones. */
+static void pixel_tiles(Conv *v, Tile *t, DhcLv whole, int narrow) {
+  DhcLp *b = v->b;
+  int64_t wide = v->vectors;
+  DhcLv zero = dhc_lp_i64(b, 0), n_wide = dhc_lp_udiv(b, whole, dhc_lp_i64(b, wide * v->lanes));
+  DhcLv rest = dhc_lp_udiv(b, dhc_lp_addc(b, dhc_lp_sub(b, v->n_pixels, whole), narrow * v->lanes - 1), dhc_lp_i64(b, narrow * v->lanes));
+  DhcLv i = dhc_lp_for(b, zero, dhc_lp_add(b, n_wide, dhc_lp_max(b, rest, zero)), 1), is_wide = dhc_lp_lt(b, i, n_wide);
+  DhcLv width = dhc_lp_select(b, is_wide, dhc_lp_i64(b, wide * v->lanes), dhc_lp_i64(b, narrow * v->lanes));
+  DhcLv behind = dhc_lp_add(b, whole, dhc_lp_mul(b, dhc_lp_sub(b, i, n_wide), width));
+  DhcLv p = dhc_lp_select(b, is_wide, dhc_lp_mul(b, i, width), behind);
+  DhcTplProducts products = {.from = zero, .to = v->n_taps};
+  dhc_tpl_products_begin(b, &products, v->rows, v->vectors * v->lanes, v->lanes, v->n_taps, v->listed);
+  dhc_lp_if(b, is_wide);
+  pixel_tile(v, t, &products, p, v->vectors);
+  dhc_lp_else(b);
+  pixel_tile(v, t, &products, p, narrow);
+  dhc_lp_end(b);
+  DhcLv rows = dhc_lp_i64(b, v->half);
+  if (v->half < v->rows) rows = dhc_lp_add(b, rows, t->second_rows);
+  DhcTplSums sums = {.at = dhc_lp_at(b, v->results, p), .row = v->Result, .rows = rows, .width = width};
+  dhc_tpl_products_end(b, &products, sums);
+  dhc_lp_end(b);
 }
 
 static void channel_tile(Conv *v, DhcLv m0) {
@@ -345,10 +368,7 @@ static void channel_tile(Conv *v, DhcLv m0) {
   DhcLv left = dhc_lp_urem(b, n, dhc_lp_i64(b, wide));
   if (narrow == 2) left = dhc_lp_urem(b, dhc_lp_mulc(b, left, 4), dhc_lp_i64(b, 6));
   DhcLv whole = dhc_lp_mulc(b, dhc_lp_max(b, dhc_lp_sub(b, n, left), zero), v->lanes);
-  pixel_tile(v, &t, dhc_lp_for(b, zero, whole, wide * v->lanes), v->vectors);
-  dhc_lp_end(b);
-  pixel_tile(v, &t, dhc_lp_for(b, whole, v->n_pixels, narrow * v->lanes), (int)narrow);
-  dhc_lp_end(b);
+  pixel_tiles(v, &t, whole, (int)narrow);
 }
 
 /* ---- epilogue --------------------------------------------------------------------------------- */

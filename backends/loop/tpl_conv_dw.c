@@ -12,7 +12,7 @@
  *     for each group of images:
  *       dy of the chunk, transposed
  *       for each c: its planes; for each block of o: sums += over images, rows, places; where 256 places
- *         are complete they go to the rule's next level, which lies behind the sums
+ *         are complete they go to the rule's next level; the levels lie behind all sums
  *     epilogue, stores
  *
  * Schedule: v[0] vectors, v[1] vectors where taps are up to 3, v[2] lanes, v[3] tasks wanted;
@@ -246,7 +246,7 @@ static void fill_planes(ConvDw *v) {
 typedef struct Taps {
   int n;
   DhcLpVar acc[MAX_TAPS * MAX_VECTORS];
-  int64_t place[MAX_TAPS * MAX_VECTORS]; /* in sums */
+  int64_t place[MAX_TAPS * MAX_VECTORS]; /* in the sums of these taps */
   DhcLv dy_row, tap_row[MAX_TAPS];
 } Taps;
 
@@ -285,35 +285,40 @@ static void add_rows(ConvDw *v, Taps *s, DhcLv dy, const DhcLv *shift, DhcLv fro
   dhc_lp_end(b);
 }
 
-/* All places of the group, block by block of the product rule. */
-static void add_blocks(ConvDw *v, Taps *s, DhcLv dy, const DhcLv *shift, DhcLv sums) {
+/* Places [from, to) of the group, of one block of products: from and to the sums. */
+static void add_block(ConvDw *v, Taps *s, DhcLv dy, const DhcLv *shift, DhcLv sums, DhcLv from, DhcLv to) {
+  DhcLp *b = v->b;
+  int sums_here = s->n * v->vectors;
+  for (int i = 0; i < sums_here; i++) s->acc[i] = dhc_lp_var(b, dhc_lp_load(b, sums, dhc_lp_i64(b, s->place[i]), v->lanes, 0));
+  add_rows(v, s, dy, shift, from, to);
+  for (int i = 0; i < sums_here; i++) dhc_lp_store(b, sums, dhc_lp_i64(b, s->place[i]), dhc_lp_get(b, s->acc[i]), 0);
+}
+
+/* All places of the group, block by block of the product rule; done: room for its levels. */
+static void add_blocks(ConvDw *v, Taps *s, DhcLv dy, const DhcLv *shift, DhcLv sums, DhcLv done) {
   DhcLp *b = v->b;
   DhcLv pixels = dhc_lp_mul(b, v->H, v->W), zero = dhc_lp_i64(b, 0), size = dhc_lp_i64(b, DHC_DOT_BLOCK);
   DhcLv all = dhc_lp_mul(b, dhc_space_extent(&v->cx, v->image), pixels), n = dhc_lp_mul(b, v->n_images, pixels);
   if (v->one_block) {
-    add_rows(v, s, dy, shift, zero, n);
+    add_block(v, s, dy, shift, sums, zero, n);
     return;
   }
-  DhcTplLevels levels = {.dtype = DHC_F32,
-                         .n = s->n * v->vectors,
-                         .lanes = v->lanes,
-                         .acc = s->acc,
-                         .place = s->place,
-                         .buffer = dhc_lp_at(b, sums, v->All),
-                         .pitch = v->All};
+  DhcLv width = dhc_lp_i64(b, (int64_t)s->n * v->width);
+  DhcTplLevels levels = {.dtype = DHC_F32, .lanes = v->lanes, .buffer = done, .pitch = width, .none = dhc_lp_local(b, DHC_F32, v->lanes)};
+  DhcTplSums here = {.at = sums, .width = width, .carried = true};
   DhcLv before = dhc_lp_mul(b, v->image0, pixels), end = dhc_lp_add(b, before, n);
   DhcLv block = dhc_lp_for(b, dhc_lp_udiv(b, before, size), dhc_lp_ceildivc(b, end, DHC_DOT_BLOCK), 1);
   DhcLv start = dhc_lp_mulc(b, block, DHC_DOT_BLOCK), stop = dhc_lp_min(b, end, dhc_lp_addc(b, start, DHC_DOT_BLOCK));
-  add_rows(v, s, dy, shift, dhc_lp_sub(b, dhc_lp_max(b, start, before), before), dhc_lp_sub(b, stop, before));
+  add_block(v, s, dy, shift, sums, dhc_lp_sub(b, dhc_lp_max(b, start, before), before), dhc_lp_sub(b, stop, before));
   DhcLv last = dhc_lp_eq(b, stop, all), complete = dhc_lp_eq(b, dhc_lp_and(b, stop, dhc_lp_addc(b, size, -1)), zero);
   dhc_lp_if(b, dhc_lp_and(b, dhc_lp_or(b, last, complete), dhc_lp_lt(b, size, all)));
-  dhc_tpl_levels_add(b, &levels, block, zero, last);
+  dhc_tpl_levels_add(b, &levels, &here, block, zero, last);
   dhc_lp_end(b);
   dhc_lp_end(b);
 }
 
-/* Taps [tap0, tap0 + n) of one channel and block: sums[tap][width] += over the group. */
-static void add_places(ConvDw *v, int tap0, int n, DhcLv dy, DhcLv sums) {
+/* Taps [tap0, tap0 + n) of one channel and block, whose sums[tap][width] lie at `at`: += over the group. */
+static void add_places(ConvDw *v, int tap0, int n, DhcLv dy, DhcLv at) {
   DhcLp *b = v->b;
   Taps s = {.n = n};
   DhcLv shift[MAX_TAPS];
@@ -321,14 +326,11 @@ static void add_places(ConvDw *v, int tap0, int n, DhcLv dy, DhcLv sums) {
     int64_t ky = (tap0 + t) / v->x.n_taps, kx = (tap0 + t) % v->x.n_taps;
     shift[t] = dhc_lp_mulc(b, v->Columns, v->y.dilation * ky - v->y.lo);
     shift[t] = dhc_lp_addc(b, shift[t], v->x.dilation * kx - v->x.lo);
-    for (int i = 0; i < v->vectors; i++) s.place[t * v->vectors + i] = (int64_t)(tap0 + t) * v->width + i * v->lanes;
+    for (int i = 0; i < v->vectors; i++) s.place[t * v->vectors + i] = (int64_t)t * v->width + i * v->lanes;
   }
-  int sums_here = n * v->vectors;
-  for (int i = 0; i < sums_here; i++)
-    s.acc[i] = dhc_lp_var(b, dhc_lp_load(b, sums, dhc_lp_i64(b, s.place[i]), v->lanes, 0));
-  add_blocks(v, &s, dy, shift, sums);
-  for (int i = 0; i < sums_here; i++)
-    dhc_lp_store(b, sums, dhc_lp_i64(b, s.place[i]), dhc_lp_get(b, s.acc[i]), 0);
+  at = dhc_lp_addc(b, at, (int64_t)tap0 * v->width);
+  DhcLv done = v->one_block ? NULL : dhc_lp_at(b, v->sums, dhc_lp_add(b, v->All, dhc_lp_mulc(b, at, DHC_DOT_LEVELS)));
+  add_blocks(v, &s, dy, shift, dhc_lp_at(b, v->sums, at), done);
 }
 
 static void add_group(ConvDw *v) {
@@ -340,11 +342,10 @@ static void add_group(ConvDw *v) {
   if (v->c >= 0) dhc_tpl_bind(&v->cx, v->c, dhc_lp_add(b, v->c0, c));
   fill_planes(v);
   DhcLv k = dhc_lp_for(b, zero, v->n_blocks, 1);
-  DhcLv sums = dhc_lp_add(b, dhc_lp_mul(b, k, v->Sums), dhc_lp_mulc(b, c, (int64_t)v->n_taps * v->width));
-  sums = dhc_lp_at(b, v->sums, sums);
+  DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, k, v->Sums), dhc_lp_mulc(b, c, (int64_t)v->n_taps * v->width));
   DhcLv dy = dhc_lp_at(b, v->dy, dhc_lp_mul(b, k, v->Dy));
   int per_pass = v->n_taps <= MAX_TAPS && v->n_taps * v->vectors <= 28 ? v->n_taps : (int)v->x.n_taps;
-  for (int t = 0; t < v->n_taps; t += per_pass) add_places(v, t, per_pass, dy, sums);
+  for (int t = 0; t < v->n_taps; t += per_pass) add_places(v, t, per_pass, dy, at);
   dhc_lp_end(b);
   dhc_tpl_pop(&v->cx, &mark);
   dhc_lp_end(b);

@@ -202,6 +202,8 @@ typedef struct Tile {
   DhcLv first;                   /* row the tiles are counted from */
   DhcLv scale[DHC_DOT_MAX_FOLDS]; /* of panels that have them: one a column; else NULL */
   DhcLv b_ptr[DHC_DOT_MAX_FOLDS], b_step[DHC_DOT_MAX_FOLDS]; /* b_ptr[f][k * b_step[f] + column] */
+  DhcLv local;                   /* room for its sums */
+  DhcTplSums sums;               /* there, or the output itself */
   DhcLpVar acc[DHC_DOT_MAX_ROWS * DHC_DOT_MAX_VECTORS];      /* by row; the folds' vectors after one another */
 } Tile;
 
@@ -212,12 +214,29 @@ static int all_vectors(const Dot *d) {
 /* Scales of a panel's rows stand in front of it. */
 static DhcLv scale_of(Dot *d, Tile *t, int f, int v) { return dhc_lp_load(d->b, t->scale[f], dhc_lp_i64(d->b, (int64_t)v * d->lanes), d->lanes, 0); }
 
+/* The rows' numbers are clamped: rows beyond the last are written to its place, before it is. */
+static void store_sums(Dot *d, Tile *t) {
+  DhcLp *b = d->b;
+  for (int r = d->rows; r-- > 0;) {
+    DhcLv at = dhc_lp_i64(b, (int64_t)r * all_vectors(d) * d->lanes);
+    if (d->bare) at = dhc_lp_mul(b, dhc_lp_min(b, dhc_lp_i64(b, r), dhc_lp_addc(b, t->sums.rows, -1)), t->sums.row);
+    for (int v = 0; v < all_vectors(d); v++)
+      dhc_lp_store(b, t->sums.at, dhc_lp_addc(b, at, (int64_t)v * d->lanes), dhc_lp_get(b, t->acc[r * all_vectors(d) + v]), 0);
+  }
+}
+
+static void clear(Dot *d, Tile *t) {
+  for (int i = 0; i < d->rows * all_vectors(d); i++) t->acc[i] = dhc_lp_var(d->b, dhc_lp_zero(d->b, DHC_F32, d->lanes));
+}
+
 static void k_loop(Dot *d, Tile *t) {
   DhcLp *b = d->b;
   DhcLv vec[DHC_DOT_MAX_VECTORS];
-  DhcTplProducts p;
   int wide = all_vectors(d);
-  DhcLv k = dhc_tpl_products_begin(b, &p, t->acc, d->rows * wide, d->lanes, d->k_from, d->k_to, d->K, 1);
+  DhcTplProducts p = {.from = d->k_from, .to = d->k_to};
+  dhc_tpl_products_begin(b, &p, d->rows, wide * d->lanes, d->lanes, d->K, 1);
+  clear(d, t);
+  DhcLv k = dhc_tpl_products_chain(b, &p);
   for (int f = 0; f < d->n_folds; f++) {
     DhcLv at_b = dhc_lp_mul(b, k, t->b_step[f]);
     for (int v = 0; v < d->vectors; v++) {
@@ -235,21 +254,31 @@ static void k_loop(Dot *d, Tile *t) {
       dhc_lp_set(b, acc, dhc_lp_fma(b, x, vec[v], dhc_lp_get(b, acc)));
     }
   }
-  dhc_tpl_products_end(b, &p);
+  dhc_lp_end(b);
+  store_sums(d, t);
+  dhc_tpl_products_end(b, &p, t->sums);
 }
 
-/* Sums to the output as they are. Rows beyond the last are written to its place, before it is:
- * no branch for a tile that is not full. */
-static void store_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
+static DhcLv is_whole(Dot *d, DhcLv col0) { return dhc_lp_le(d->b, dhc_lp_addc(d->b, col0, (int64_t)d->vectors * d->lanes), d->N); }
+
+/* Where the sums of rows [row0, row_end) go: to a local tile; whole ones that are the output as they are, to it. */
+static void place_sums(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   DhcLp *b = d->b;
-  int o = d->s->n_operands - 1;
-  DhcLv to = dhc_lp_at(b, d->cx.pointer[o], dhc_lp_add(b, dhc_tpl_base(&d->cx, o), col0));
-  DhcLv step = d->m >= 0 ? dhc_tpl_step(&d->cx, o, d->m) : dhc_lp_i64(b, 0), last = dhc_lp_addc(b, row_end, -1);
-  for (int r = d->rows; r-- > 0;) {
-    DhcLv at = dhc_lp_mul(b, dhc_lp_min(b, dhc_lp_addc(b, t->row0, r), last), step);
-    for (int v = 0; v < d->vectors; v++)
-      dhc_lp_store(b, to, dhc_lp_addc(b, at, v * d->lanes), dhc_lp_get(b, t->acc[r * all_vectors(d) + v]), 0);
-  }
+  int o = d->s->n_operands - 1, pitch = all_vectors(d) * d->lanes;
+  t->local = dhc_lp_local(b, DHC_F32, (int64_t)d->rows * pitch);
+  t->sums = (DhcTplSums){.at = t->local, .width = dhc_lp_i64(b, (int64_t)d->rows * pitch)};
+  if (!d->bare) return;
+  t->sums.rows = dhc_lp_min(b, dhc_lp_sub(b, row_end, t->row0), dhc_lp_i64(b, d->rows));
+  t->sums.width = t->sums.row = dhc_lp_i64(b, pitch);
+  DhcLpVar at = dhc_lp_var(b, t->sums.at), row = dhc_lp_var(b, t->sums.row);
+  dhc_lp_if(b, is_whole(d, col0));
+  DhcLv step = d->m >= 0 ? dhc_tpl_step(&d->cx, o, d->m) : dhc_lp_i64(b, 0);
+  DhcLv there = dhc_lp_add(b, dhc_lp_add(b, dhc_tpl_base(&d->cx, o), col0), dhc_lp_mul(b, t->row0, step));
+  dhc_lp_set(b, at, dhc_lp_at(b, d->cx.pointer[o], there));
+  dhc_lp_set(b, row, step);
+  dhc_lp_end(b);
+  t->sums.at = dhc_lp_get(b, at);
+  t->sums.row = dhc_lp_get(b, row);
 }
 
 static void epilogue(Dot *d, Tile *t, DhcLv col0, DhcLv row_end);
@@ -257,25 +286,15 @@ static void epilogue(Dot *d, Tile *t, DhcLv col0, DhcLv row_end);
 /* What a tile ends with. */
 static void finish_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   DhcLp *b = d->b;
-  if (!d->bare) {
-    epilogue(d, t, col0, row_end);
-    return;
-  }
-  dhc_lp_if(b, dhc_lp_le(b, dhc_lp_addc(b, col0, d->vectors * d->lanes), d->N));
-  store_tile(d, t, col0, row_end);
-  dhc_lp_else(b);
+  if (d->bare) dhc_lp_if(b, dhc_lp_ew1(b, DHC_OP_NOT, is_whole(d, col0)));
   epilogue(d, t, col0, row_end);
-  dhc_lp_end(b);
+  if (d->bare) dhc_lp_end(b);
 }
 
-/* By way of a local tile: the scalar DAG behind the sums, row by row, under masks. */
+/* From the local tile: the scalar DAG behind the sums, row by row, under masks. */
 static void epilogue(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   DhcLp *b = d->b;
   int width = d->vectors * d->lanes, pitch = all_vectors(d) * d->lanes;
-  DhcLv tile = dhc_lp_local(b, DHC_F32, d->rows * pitch);
-  for (int r = 0; r < d->rows; r++)
-    for (int v = 0; v < all_vectors(d); v++)
-      dhc_lp_store(b, tile, dhc_lp_i64(b, r * pitch + v * d->lanes), dhc_lp_get(b, t->acc[r * all_vectors(d) + v]), 0);
   DhcLv end = dhc_lp_min(b, dhc_lp_addc(b, t->row0, d->rows), row_end);
   DhcLv i = d->m < 0 ? t->row0 : dhc_lp_for(b, t->row0, end, 1);
   DhcTplMark in_row = dhc_tpl_push(&d->cx);
@@ -287,7 +306,7 @@ static void epilogue(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   dhc_tpl_bind_vector(&d->cx, d->n, j, d->lanes, dhc_lp_tail(b, j, col_end, d->lanes));
   for (int f = 0; f < d->n_folds; f++) {
     DhcLv at = dhc_lp_addc(b, dhc_lp_add(b, from, dhc_lp_sub(b, j, col0)), (int64_t)f * width);
-    dhc_tpl_set(&d->cx, d->node[f], dhc_lp_load(b, tile, at, d->lanes, 0));
+    dhc_tpl_set(&d->cx, d->node[f], dhc_lp_load(b, t->local, at, d->lanes, 0));
   }
   int first = dhc_spec_n_inputs(d->s);
   for (int o = first; o < d->s->n_operands; o++) dhc_tpl_eval(&d->cx, d->s->operand[o].stored);
@@ -296,10 +315,6 @@ static void epilogue(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   dhc_lp_end(b);
   dhc_tpl_pop(&d->cx, &in_row);
   if (d->m >= 0) dhc_lp_end(b);
-}
-
-static void clear(Dot *d, Tile *t) {
-  for (int i = 0; i < d->rows * all_vectors(d); i++) t->acc[i] = dhc_lp_var(d->b, dhc_lp_zero(d->b, DHC_F32, d->lanes));
 }
 
 /* The tiles of A_GROUP rows, each as [k][rows] with room for `lanes` more steps: whole vectors
@@ -378,7 +393,7 @@ static void row_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
                       t->a_panel);
     }
   }
-  clear(d, t);
+  place_sums(d, t, col0, row_end);
   k_loop(d, t);
   finish_tile(d, t, col0, row_end);
 }
@@ -477,8 +492,10 @@ static void rows_by_range(Dot *d, DhcLv col0, DhcLv from, DhcLv to, DhcLv a_pane
   DhcLv start = dhc_lp_select(b, before, from, dhc_lp_max(b, last, from));
   DhcLv end = dhc_lp_select(b, before, dhc_lp_min(b, first, to), to);
   Tile t = {.row0 = dhc_lp_for(b, start, end, d->rows)};
+  place_sums(d, &t, col0, end);
   clear(d, &t);
-  epilogue(d, &t, col0, end);
+  store_sums(d, &t);
+  finish_tile(d, &t, col0, end);
   dhc_lp_end(b);
   dhc_lp_end(b);
   DhcLv e = dhc_lp_for(b, zero, n, 1);

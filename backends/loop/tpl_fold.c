@@ -28,7 +28,7 @@ typedef struct Member {
   bool sum16;  /* by the sum rule */
   DhcLpVar acc, arg;
   DhcTplBlocks blocks;      /* where there may be several */
-  DhcTplLevels levels;      /* of a contraction, likewise */
+  DhcTplLevels levels;      /* of a contraction, likewise; buffer NULL: one block */
   DhcLpVar total;           /* of the ranges of a ragged contraction, likewise */
   DhcLv parts;              /* in order: buffer of 16 partials */
   DhcLv few[MAX_UNROLL];    /* in order, unrolled: the elements */
@@ -118,7 +118,7 @@ static void begin_levels(Fold *f, Member *m, int lanes) {
   DhcLv n = dhc_tpl_count(f->cx, f->axes & ~(f->ranges ? 1u << f->axis[0] : 0));
   if (m->d->op != DHC_OP_DOT_GENERAL || dhc_tpl_one_block(n, 1)) return;
   f->products = n;
-  m->levels = dhc_tpl_levels(f->cx->b, m->t, &m->acc, 1, lanes);
+  m->levels = dhc_tpl_levels(f->cx->b, m->t, 1, lanes, lanes);
   if (f->ranges) m->total = dhc_lp_var(f->cx->b, dhc_lp_zero(f->cx->b, m->t, lanes));
 }
 
@@ -249,12 +249,12 @@ static void end_block(Fold *f, Member *m, DhcLv flat) {
 /* Product `flat` may have completed a block. */
 static void end_products(Fold *f, Member *m, DhcLv flat) {
   DhcLp *b = f->cx->b;
-  if (!m->levels.acc) return;
+  if (!m->levels.buffer) return;
   if (f->ranges) flat = dhc_lp_urem(b, flat, f->products);
   DhcLv next = dhc_lp_addc(b, flat, 1), last = dhc_lp_eq(b, next, f->products), zero = dhc_lp_i64(b, 0);
   DhcLv complete = dhc_lp_eq(b, dhc_lp_and(b, next, dhc_lp_i64(b, DHC_DOT_BLOCK - 1)), zero);
   dhc_lp_if(b, dhc_lp_and(b, dhc_lp_or(b, complete, last), is_many(f)));
-  dhc_tpl_levels_add(b, &m->levels, dhc_lp_udiv(b, flat, dhc_lp_i64(b, DHC_DOT_BLOCK)), zero, last);
+  dhc_tpl_levels_add_var(b, &m->levels, m->acc, dhc_lp_udiv(b, flat, dhc_lp_i64(b, DHC_DOT_BLOCK)), last);
   if (f->ranges) {
     dhc_lp_if(b, last);
     dhc_lp_set(b, m->total, dhc_lp_add(b, dhc_lp_get(b, m->total), dhc_lp_get(b, m->acc)));
@@ -312,7 +312,7 @@ static void end_in_order(Fold *f) {
     else if (is_extreme(m->d->op))
       m->result = settle_zero(b, m, dhc_lp_get(b, m->acc));
     else m->result = dhc_lp_get(b, m->acc);
-    if (m->levels.acc && f->ranges) m->result = dhc_lp_select(b, is_many(f), dhc_lp_get(b, m->total), m->result);
+    if (m->levels.buffer && f->ranges) m->result = dhc_lp_select(b, is_many(f), dhc_lp_get(b, m->total), m->result);
   }
 }
 
@@ -449,10 +449,10 @@ static void end_by_lanes(Fold *f) {
     } else if (is_extreme(op)) {
       m->result = settle_zero(b, m, dhc_lp_fold(b, extreme_op(m), dhc_lp_get(b, m->acc)));
     } else if (op == DHC_OP_DOT_GENERAL || op == DHC_OP_ADD) {
-      if (m->levels.acc) {
+      if (m->levels.buffer) {
         DhcLv last = dhc_lp_udiv(b, dhc_lp_addc(b, f->products, -1), dhc_lp_i64(b, DHC_DOT_BLOCK));
         dhc_lp_if(b, is_many(f));
-        dhc_tpl_levels_add(b, &m->levels, last, dhc_lp_i64(b, 0), dhc_lp_int(b, DHC_BOOL, 1));
+        dhc_tpl_levels_add_var(b, &m->levels, m->acc, last, dhc_lp_int(b, DHC_BOOL, 1));
         dhc_lp_end(b);
       }
       m->result = dhc_lp_get(b, m->acc);
@@ -478,8 +478,10 @@ static DhcLv begins_block(DhcLp *b, DhcLv at, DhcLv j, int64_t size) {
 static void flush_products(Fold *f, DhcLv at) {
   DhcLp *b = f->cx->b;
   DhcLv block = dhc_lp_addc(b, dhc_lp_udiv(b, at, dhc_lp_i64(b, DHC_DOT_BLOCK)), -1);
-  for (int k = 0; k < f->n; k++)
-    if (f->m[k].levels.acc) dhc_tpl_levels_add(b, &f->m[k].levels, block, dhc_lp_i64(b, 0), dhc_lp_int(b, DHC_BOOL, 0));
+  for (int k = 0; k < f->n; k++) {
+    const Member *m = &f->m[k];
+    if (m->levels.buffer) dhc_tpl_levels_add_var(b, &m->levels, m->acc, block, dhc_lp_int(b, DHC_BOOL, 0));
+  }
 }
 
 static void flush_sums(Fold *f) {

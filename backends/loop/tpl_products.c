@@ -1,5 +1,6 @@
-/* The product rule (ir/sum.h) for accumulators that are variables: sums of finished blocks lie in a buffer,
- * one for every level. */
+/* The product rule (ir/sum.h) for a tile of accumulators. Its code stands there once: what adds products in registers is
+ * the body of a loop over blocks; at its end the sums go to memory, and from there, row by row, to those of finished
+ * blocks, a buffer for every level. */
 #include "backends/loop/tpl.h"
 
 static DhcLv group_of(DhcLp *b, DhcLv block, int level) {
@@ -24,68 +25,117 @@ static DhcLv holds(DhcLp *b, DhcLv at, DhcLv first, DhcLv top) {
   return dhc_lp_and(b, top ? dhc_lp_or(b, later, top) : later, dhc_lp_lt(b, first, at));
 }
 
-/* The loop over levels from `from` to v->to. */
-static DhcLv level_begin(DhcLp *b, DhcTplLevel *v, DhcLv block, DhcLv first, int from) {
-  v->number = dhc_lp_var(b, group_of(b, block, from));
-  v->first = dhc_lp_var(b, group_of(b, first, from));
-  DhcLv l = dhc_lp_for(b, dhc_lp_i64(b, from), dhc_lp_addc(b, v->to, 1), 1);
-  DhcLv top = dhc_lp_eq(b, l, dhc_lp_i64(b, DHC_DOT_LEVELS - 1));
-  dhc_lp_if(b, holds(b, dhc_lp_get(b, v->number), dhc_lp_get(b, v->first), top));
-  return l;
+/* The loop over levels up to v->to. */
+static DhcLv each_level(DhcLp *b, DhcTplLevel *v, DhcLv block, DhcLv first) {
+  v->number = dhc_lp_var(b, block);
+  v->first = dhc_lp_var(b, first);
+  return dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_addc(b, v->to, 1), 1);
 }
 
-DhcLv dhc_tpl_level_begin(DhcLp *b, DhcTplLevel *v, DhcLv block, DhcLv first, DhcLv last) {
-  v->to = goes_to(b, block, first, last);
-  return level_begin(b, v, block, first, 0);
+static DhcLv level_holds(DhcLp *b, const DhcTplLevel *v, DhcLv level) {
+  DhcLv top = dhc_lp_eq(b, level, dhc_lp_i64(b, DHC_DOT_LEVELS - 1));
+  return holds(b, dhc_lp_get(b, v->number), dhc_lp_get(b, v->first), top);
 }
 
-void dhc_tpl_level_end(DhcLp *b, const DhcTplLevel *v) {
-  dhc_lp_end(b);
+static void next_level(DhcLp *b, const DhcTplLevel *v) {
   dhc_lp_set(b, v->number, group_of(b, dhc_lp_get(b, v->number), 1));
   dhc_lp_set(b, v->first, group_of(b, dhc_lp_get(b, v->first), 1));
   dhc_lp_end(b);
 }
 
-static DhcLv level_at(DhcLp *b, const DhcTplLevels *v, DhcLv level) {
-  return dhc_lp_at(b, v->buffer, dhc_lp_mul(b, level, v->pitch));
+DhcLv dhc_tpl_level_begin(DhcLp *b, DhcTplLevel *v, DhcLv block, DhcLv first, DhcLv last) {
+  v->to = goes_to(b, block, first, last);
+  DhcLv l = each_level(b, v, block, first);
+  dhc_lp_if(b, level_holds(b, v, l));
+  return l;
 }
 
-static void add_level(DhcLp *b, const DhcTplLevels *v, DhcLv level) {
-  DhcLv at = level_at(b, v, level);
-  for (int i = 0; i < v->n; i++) {
-    DhcLv so_far = dhc_lp_load(b, at, dhc_lp_i64(b, v->place[i]), v->lanes, 0);
-    dhc_lp_set(b, v->acc[i], dhc_lp_add(b, so_far, dhc_lp_get(b, v->acc[i])));
+void dhc_tpl_level_end(DhcLp *b, const DhcTplLevel *v) {
+  dhc_lp_end(b);
+  next_level(b, v);
+}
+
+/* ---- sums in memory ---------------------------------------------------------------------------- */
+
+DhcTplLevels dhc_tpl_levels(DhcLp *b, dhc_dtype t, int rows, int width, int lanes) {
+  return (DhcTplLevels){.dtype = t,
+                        .lanes = lanes,
+                        .buffer = dhc_lp_local(b, t, (int64_t)DHC_DOT_LEVELS * rows * width),
+                        .none = dhc_lp_local(b, t, lanes),
+                        .pitch = dhc_lp_i64(b, (int64_t)rows * width)};
+}
+
+/* to[onto] = from[in] + the sums at `at`. */
+static void add_vector(DhcLp *b, const DhcTplLevels *v, const DhcTplSums *s, DhcLv at, DhcLv from, DhcLv in, DhcLv to, DhcLv onto) {
+  DhcLv x = dhc_lp_load(b, s->at, at, v->lanes, 0);
+  x = dhc_lp_add(b, dhc_lp_load(b, from, in, v->lanes, 0), x);
+  if (s->carried) dhc_lp_store(b, s->at, at, dhc_lp_zero(b, v->dtype, v->lanes), 0);
+  dhc_lp_store(b, to, onto, x, 0);
+}
+
+/* One level. What it does not hold is +0; a sum that is complete stays where it is, for the next level or as the result. */
+static void add_level(DhcLp *b, const DhcTplLevels *v, const DhcTplSums *s, DhcLv level, DhcLv held, DhcLv stays) {
+  DhcLv zero = dhc_lp_i64(b, 0), here = dhc_lp_at(b, v->buffer, dhc_lp_mul(b, level, v->pitch));
+  DhcLpVar from = dhc_lp_var(b, v->none), to = dhc_lp_var(b, s->at), to_row = dhc_lp_var(b, s->row ? s->row : zero);
+  DhcLv step = dhc_lp_select(b, held, dhc_lp_i64(b, 1), zero);
+  dhc_lp_if(b, held);
+  dhc_lp_set(b, from, here);
+  dhc_lp_end(b);
+  dhc_lp_if(b, stays);
+  dhc_lp_set(b, to, here);
+  if (s->row) dhc_lp_set(b, to_row, s->width);
+  dhc_lp_end(b);
+  DhcLv there = dhc_lp_get(b, from), onto = dhc_lp_get(b, to), onto_row = dhc_lp_get(b, to_row);
+  if (!s->row) {
+    DhcLv i = dhc_lp_for(b, zero, s->width, v->lanes);
+    add_vector(b, v, s, i, there, dhc_lp_mul(b, i, step), onto, i);
+    dhc_lp_end(b);
+    return;
   }
+  DhcLv r = dhc_lp_for(b, zero, s->rows, 1);
+  DhcLv at = dhc_lp_mul(b, r, s->row), in = dhc_lp_mul(b, r, s->width), at_to = dhc_lp_mul(b, r, onto_row);
+  DhcLv i = dhc_lp_for(b, zero, s->width, v->lanes);
+  add_vector(b, v, s, dhc_lp_add(b, at, i), there, dhc_lp_mul(b, dhc_lp_add(b, in, i), step), onto, dhc_lp_add(b, at_to, i));
+  dhc_lp_end(b);
+  dhc_lp_end(b);
 }
 
-void dhc_tpl_levels_add(DhcLp *b, const DhcTplLevels *v, DhcLv block, DhcLv first, DhcLv last) {
+void dhc_tpl_levels_add(DhcLp *b, const DhcTplLevels *v, const DhcTplSums *s, DhcLv block, DhcLv first, DhcLv last) {
   DhcTplLevel level = {.to = goes_to(b, block, first, last)};
-  DhcLv zero = dhc_lp_zero(b, v->dtype, v->lanes), none = dhc_lp_i64(b, 0);
-  dhc_lp_if(b, holds(b, block, first, NULL));
-  add_level(b, v, none);
+  DhcLv stays = dhc_lp_select(b, last, dhc_lp_i64(b, -1), level.to);
+  dhc_lp_store(b, v->none, dhc_lp_i64(b, 0), dhc_lp_zero(b, v->dtype, v->lanes), 0);
+  DhcLv l = each_level(b, &level, block, first);
+  add_level(b, v, s, l, level_holds(b, &level, l), dhc_lp_eq(b, l, stays));
+  next_level(b, &level);
+}
+
+/* acc += what `level` holds. */
+static void add_to_var(DhcLp *b, const DhcTplLevels *v, DhcLpVar acc, DhcLv level) {
+  DhcLv so_far = dhc_lp_load(b, v->buffer, dhc_lp_mul(b, level, v->pitch), v->lanes, 0);
+  dhc_lp_set(b, acc, dhc_lp_add(b, so_far, dhc_lp_get(b, acc)));
+}
+
+void dhc_tpl_levels_add_var(DhcLp *b, const DhcTplLevels *v, DhcLpVar acc, DhcLv block, DhcLv last) {
+  DhcLv none = dhc_lp_i64(b, 0), nothing = dhc_lp_zero(b, v->dtype, v->lanes);
+  DhcTplLevel level = {.to = goes_to(b, block, none, last)};
+  dhc_lp_if(b, holds(b, block, none, NULL));
+  add_to_var(b, v, acc, none);
   dhc_lp_end(b);
   dhc_lp_if(b, dhc_lp_lt(b, none, level.to)); /* seldom */
-  add_level(b, v, level_begin(b, &level, block, first, 1));
-  dhc_tpl_level_end(b, &level);
+  level.number = dhc_lp_var(b, group_of(b, block, 1));
+  level.first = dhc_lp_var(b, none);
+  DhcLv l = dhc_lp_for(b, dhc_lp_i64(b, 1), dhc_lp_addc(b, level.to, 1), 1);
+  dhc_lp_if(b, level_holds(b, &level, l));
+  add_to_var(b, v, acc, l);
+  dhc_lp_end(b);
+  next_level(b, &level);
   dhc_lp_end(b);
   dhc_lp_if(b, last);
-  for (int i = 0; i < v->n; i++) dhc_lp_set(b, v->acc[i], dhc_lp_add(b, zero, dhc_lp_get(b, v->acc[i])));
+  dhc_lp_set(b, acc, dhc_lp_add(b, nothing, dhc_lp_get(b, acc)));
   dhc_lp_else(b);
-  DhcLv at = level_at(b, v, level.to);
-  for (int i = 0; i < v->n; i++) {
-    dhc_lp_store(b, at, dhc_lp_i64(b, v->place[i]), dhc_lp_get(b, v->acc[i]), 0);
-    dhc_lp_set(b, v->acc[i], zero);
-  }
+  dhc_lp_store(b, v->buffer, dhc_lp_mul(b, level.to, v->pitch), dhc_lp_get(b, acc), 0);
+  dhc_lp_set(b, acc, nothing);
   dhc_lp_end(b);
-}
-
-DhcTplLevels dhc_tpl_levels(DhcLp *b, dhc_dtype t, const DhcLpVar *acc, int n, int lanes) {
-  DhcTplLevels v = {.dtype = t, .n = n, .lanes = lanes, .acc = acc, .pitch = dhc_lp_i64(b, (int64_t)n * lanes)};
-  int64_t *place = DHC_NEW_N(b->arena, int64_t, n ? n : 1);
-  for (int i = 0; i < n; i++) place[i] = (int64_t)i * lanes;
-  v.place = place;
-  v.buffer = dhc_lp_local(b, t, (int64_t)DHC_DOT_LEVELS * n * lanes);
-  return v;
 }
 
 bool dhc_tpl_one_block(DhcLv n, int64_t step) {
@@ -93,28 +143,31 @@ bool dhc_tpl_one_block(DhcLv n, int64_t step) {
   return dhc_lp_is_const(n, &known) && known <= DHC_DOT_BLOCK * step;
 }
 
-DhcLv dhc_tpl_products_begin(DhcLp *b, DhcTplProducts *p, const DhcLpVar *acc, int n, int lanes, DhcLv from, DhcLv to,
-                             DhcLv all, int64_t step) {
+void dhc_tpl_products_begin(DhcLp *b, DhcTplProducts *p, int rows, int width, int lanes, DhcLv all, int64_t step) {
   int64_t size = DHC_DOT_BLOCK * step, known;
-  *p = (DhcTplProducts){.one = dhc_tpl_one_block(all, step)};
-  if (p->one) return dhc_lp_for(b, from, to, step);
-  bool whole = dhc_lp_is_const(from, &known) && known == 0;
+  p->step = step;
+  p->one = dhc_tpl_one_block(all, step);
+  if (p->one) return;
+  p->whole = dhc_lp_is_const(p->from, &known) && known == 0;
   p->many = dhc_lp_lt(b, dhc_lp_i64(b, size), all);
-  p->to = to;
   p->size = dhc_lp_i64(b, size);
-  p->first = dhc_lp_udiv(b, from, p->size);
-  p->levels = dhc_tpl_levels(b, DHC_F32, acc, n, lanes);
-  p->block = dhc_lp_for(b, dhc_lp_mulc(b, p->first, size), to, size);
-  DhcLv end = dhc_lp_min(b, dhc_lp_addc(b, p->block, size), to);
-  return dhc_lp_for(b, whole ? p->block : dhc_lp_max(b, p->block, from), end, step);
+  p->first = dhc_lp_udiv(b, p->from, p->size);
+  p->levels = dhc_tpl_levels(b, DHC_F32, rows, width, lanes);
+  DhcLv start = dhc_lp_mulc(b, p->first, size);
+  p->block = dhc_lp_for(b, start, dhc_lp_max(b, p->to, dhc_lp_addc(b, start, 1)), size); /* once where there is nothing */
 }
 
-void dhc_tpl_products_end(DhcLp *b, const DhcTplProducts *p) {
-  dhc_lp_end(b);
+DhcLv dhc_tpl_products_chain(DhcLp *b, const DhcTplProducts *p) {
+  if (p->one) return dhc_lp_for(b, p->from, p->to, p->step);
+  DhcLv end = dhc_lp_min(b, dhc_lp_add(b, p->block, p->size), p->to);
+  return dhc_lp_for(b, p->whole ? p->block : dhc_lp_max(b, p->block, p->from), end, p->step);
+}
+
+void dhc_tpl_products_end(DhcLp *b, const DhcTplProducts *p, DhcTplSums sums) {
   if (p->one) return;
-  dhc_lp_if(b, p->many);
   DhcLv last = dhc_lp_ge(b, dhc_lp_add(b, p->block, p->size), p->to);
-  dhc_tpl_levels_add(b, &p->levels, dhc_lp_udiv(b, p->block, p->size), p->first, last);
+  dhc_lp_if(b, p->many);
+  dhc_tpl_levels_add(b, &p->levels, &sums, dhc_lp_udiv(b, p->block, p->size), p->first, last);
   dhc_lp_end(b);
   dhc_lp_end(b);
 }
