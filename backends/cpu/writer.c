@@ -8,7 +8,7 @@ typedef struct Block {
   const DhcLpInst *open; /* TASKS, FOR or IF */
   LLVMBasicBlockRef before, body, els, exit;
   LLVMValueRef hi, index; /* loops */
-  LLVMValueRef cond;      /* IF */
+  int rounds;             /* loops: 1, 2: at least so many; 0: any number */
   int n_vars;
   int *vars;             /* numbers of the variables set inside and declared outside */
   LLVMValueRef *entry;   /* their values before */
@@ -272,17 +272,29 @@ static LLVMBasicBlockRef new_block(Writer *x, const char *name) {
   return LLVMAppendBasicBlockInContext(x->w->cx, x->fn, name);
 }
 
-/* before: lo < hi ? body : exit;  body … next < hi ? body : exit */
+/* Rounds of a loop that runs at least once, for all that is known: 1, or more; else 0. */
+static int rounds(const DhcLpInst *n) {
+  int64_t lo, hi;
+  if (n->kind == DHC_LP_TASKS || !dhc_lp_is_const(n->a[0], &lo) || !dhc_lp_is_const(n->a[1], &hi) || lo >= hi) return 0;
+  return hi - lo <= n->i ? 1 : 2;
+}
+
+/* before: lo < hi ? body : exit;  body … next < hi ? body : exit. What is not asked for is left out. */
 static void write_for(Writer *x, const DhcLpInst *n) {
   LLVMBuilderRef b = x->w->b;
   Block *k = open_block(x, n, x->match[n->id]);
   bool tasks = n->kind == DHC_LP_TASKS;
   LLVMValueRef lo = tasks ? x->task0 : x->value[n->a[0]->id];
   k->hi = tasks ? x->task1 : x->value[n->a[1]->id];
+  k->rounds = rounds(n);
+  if (k->rounds == 1) {
+    x->value[n->id] = lo;
+    return;
+  }
   k->body = new_block(x, tasks ? "task" : "loop");
   k->exit = new_block(x, "done");
-  k->cond = LLVMBuildICmp(b, LLVMIntSLT, lo, k->hi, "");
-  LLVMBuildCondBr(b, k->cond, k->body, k->exit);
+  if (k->rounds) LLVMBuildBr(b, k->body);
+  else LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, lo, k->hi, ""), k->body, k->exit);
   LLVMPositionBuilderAtEnd(b, k->body);
   k->index = LLVMBuildPhi(b, int_type(x->w, 64), "");
   LLVMAddIncoming(k->index, &lo, &k->before, 1);
@@ -296,6 +308,7 @@ static void write_for(Writer *x, const DhcLpInst *n) {
 
 static void end_for(Writer *x, Block *k) {
   LLVMBuilderRef b = x->w->b;
+  if (k->rounds == 1) return;
   LLVMBasicBlockRef latch = LLVMGetInsertBlock(b);
   int64_t step = k->open->kind == DHC_LP_TASKS ? 1 : k->open->i;
   LLVMValueRef next = LLVMBuildNSWAdd(b, k->index, dhc_cpu_int(int_type(x->w, 64), step), "");
@@ -305,6 +318,7 @@ static void end_for(Writer *x, Block *k) {
   for (int i = 0; i < k->n_vars; i++) {
     LLVMValueRef last = x->var[k->vars[i]];
     LLVMAddIncoming(k->phi[i], &last, &latch, 1);
+    if (k->rounds) continue;
     LLVMValueRef out = LLVMBuildPhi(b, LLVMTypeOf(last), "");
     LLVMAddIncoming(out, &k->entry[i], &k->before, 1);
     LLVMAddIncoming(out, &last, &latch, 1);
