@@ -13,6 +13,7 @@ struct DhcCpuGen {
   const DhcCpuTarget *target;
   LLVMContextRef cx;
   LLVMTargetMachineRef tm;
+  LLVMTargetMachineRef quick; /* for kernels without tiles of accumulators; NULL: not yet */
   LLVMTargetDataRef layout;
 };
 
@@ -23,10 +24,10 @@ static dhc_status error(dhc_code code, const char *what, const char *detail) {
   return s;
 }
 
-/* Default: Less generates a quarter faster, but convolutions then run at 43 % of peak
+/* Level Default: Less generates a quarter faster, but convolutions then run at 43 % of peak
  * instead of 59 % (bench_kernels); None keeps every value on the stack. */
-static LLVMTargetMachineRef machine(LLVMTargetRef t, const DhcCpuTarget *target, LLVMCodeModel model) {
-  return LLVMCreateTargetMachine(t, target->triple, target->cpu, target->features, LLVMCodeGenLevelDefault,
+static LLVMTargetMachineRef machine(LLVMTargetRef t, const DhcCpuTarget *target, LLVMCodeGenOptLevel level, LLVMCodeModel model) {
+  return LLVMCreateTargetMachine(t, target->triple, target->cpu, target->features, level,
                                  strncmp(target->triple, "wasm32", 6) ? LLVMRelocPIC : LLVMRelocStatic, model);
 }
 
@@ -44,7 +45,7 @@ dhc_status dhc_cpu_gen_open(const DhcCpuTarget *target, DhcCpuGen **out) {
   if (!g) return error(DHC_E_ENVIRONMENT, "out of memory", NULL);
   g->target = target;
   g->cx = LLVMContextCreate();
-  g->tm = machine(t, target, LLVMCodeModelDefault);
+  g->tm = machine(t, target, LLVMCodeGenLevelDefault, LLVMCodeModelDefault);
   if (!g->tm) {
     dhc_cpu_gen_close(g);
     return error(DHC_E_ENVIRONMENT, "no target machine for this CPU", target->cpu);
@@ -58,6 +59,7 @@ void dhc_cpu_gen_close(DhcCpuGen *g) {
   if (!g) return;
   if (g->layout) LLVMDisposeTargetData(g->layout);
   if (g->tm) LLVMDisposeTargetMachine(g->tm);
+  if (g->quick) LLVMDisposeTargetMachine(g->quick);
   LLVMContextDispose(g->cx);
   free(g);
 }
@@ -157,7 +159,7 @@ dhc_status dhc_cpu_gen_module(DhcCpuGen *g, const DhcCpuFill *f, DhcCpuStage sta
     DHC_BUG("module %s: %s", f->name, message);
   else {
     LLVMTargetMachineRef usual = g->tm;
-    if (f->large && g->target->x86) g->tm = machine(LLVMGetTargetMachineTarget(usual), g->target, LLVMCodeModelMedium);
+    if (f->large && g->target->x86) g->tm = machine(LLVMGetTargetMachineTarget(usual), g->target, LLVMCodeGenLevelDefault, LLVMCodeModelMedium);
     if (f->stack) dhc_cpu_stack_watch(f->stack, g->cx, w.module);
     s = g->tm ? emit(g, f->name, w.module, stage, out) : error(DHC_E_ENVIRONMENT, "no target machine for large programs", g->target->cpu);
     if (g->tm && g->tm != usual) LLVMDisposeTargetMachine(g->tm);
@@ -180,9 +182,25 @@ static void write_kernels(DhcCpuW *w, void *ctx) {
   for (int i = 0; i < k->n && !w->refused; i++) dhc_cpu_write(w, k->program[i], k->names[i]);
 }
 
+/* Does it keep sums of products in vectors? */
+static bool has_tiles(const DhcLp *p) {
+  for (int i = 0; i < p->code.n; i++)
+    if (p->code.at[i]->kind == DHC_LP_EW && p->code.at[i]->op == DHC_OP_FMA && p->code.at[i]->type.lanes > 1) return true;
+  return false;
+}
+
 dhc_status dhc_cpu_gen_run(DhcCpuGen *g, const DhcLp *const *program, const char *const *names,
                            int n, DhcCpuStage stage, DhcCpuBytes *out) {
   Kernels k = {program, names, n};
   const DhcCpuFill fill = {"kernel", write_kernels, &k, NULL, false};
-  return dhc_cpu_gen_module(g, &fill, stage, out);
+  LLVMTargetMachineRef usual = g->tm;
+  bool tiles = false;
+  for (int i = 0; i < n; i++) tiles = tiles || has_tiles(program[i]);
+  if (!tiles) {
+    if (!g->quick) g->quick = machine(LLVMGetTargetMachineTarget(usual), g->target, LLVMCodeGenLevelLess, LLVMCodeModelDefault);
+    if (g->quick) g->tm = g->quick;
+  }
+  dhc_status s = dhc_cpu_gen_module(g, &fill, stage, out);
+  g->tm = usual;
+  return s;
 }
