@@ -124,7 +124,8 @@ const char *dhc_model_hash(const dhc_model *m) {
 dhc_status api_model_check(dhc_model *m) {
   NEED(m);
   int before = m->s->diags.n_errors;
-  dhc_elab_check(m->elab);
+  bool set = m->made.preset || m->made.variant || m->made.recipe || m->made.n_sets || m->made.root;
+  (void)(set ? dhc_elab_check_model(m->elab, m->m) : dhc_elab_check(m->elab)); /* as it is set; else every root of the file */
   return session_errors_since(m->s, before);
 }
 

@@ -67,6 +67,8 @@ DhcDeclNames dhc_elab_list(DhcElab *e, DhcListKind kind, const char *target);
 /* Elaborates every model of the file with its defaults and every entry of it in both
  * modes: what `check` does. */
 bool dhc_elab_check(DhcElab *e);
+/* The same of one model, as it is bound. */
+bool dhc_elab_check_model(DhcElab *e, DhcModel *m);
 /* Ops of the module without machine code, where they are written (E0919). */
 void dhc_elab_say_uncompiled(DhcDiags *d, const DhcModule *m, DhcSeverity severity);
 
@@ -213,6 +215,13 @@ typedef struct DhcRecipeArg {
   double value;
 } DhcRecipeArg;
 
+/* What collects experience, where a recipe is for that. */
+typedef struct DhcRollout {
+#define ROLLOUT(name, whole, usual, low, high, text) double name;
+#include "frontend/rollout.def"
+#undef ROLLOUT
+} DhcRollout;
+
 typedef struct DhcRecipe {
   const char *name;                     /* "default" if none was asked for and the file has none */
   const char *optimizer;                /* function of std/optim: "adamw" */
@@ -224,6 +233,7 @@ typedef struct DhcRecipe {
   double label_smoothing; /* also bound to the hyperparameter of that name, if there is one */
   const char *const *report; /* patterns of taps that training reports, NULL at the end; or NULL */
   bool report_asked;         /* by a setting, not by the model file's recipe */
+  DhcRollout rollout;
   double lr_constant;     /* where lr has no parameters */
   const struct DhcLr *lr; /* see dhc_recipe_lr; NULL: lr_constant */
   DhcSpan span;

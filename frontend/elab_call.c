@@ -567,8 +567,19 @@ static DhcVal apply_layer(DhcCx *cx, const DhcClosure *c, const DhcAstArgs *args
   return (DhcVal){.kind = DHC_V_LAYER, .layer = dhc_closure_with(dhc_cx_arena(cx), c, more, args->n)};
 }
 
+/* As functions do among names, an entry that is called comes before a hyperparameter of its name: `ppo.act(obs)`. */
+static DhcVal entry_called(DhcCx *cx, DhcVal callee, const DhcAstExpr *of) {
+  bool callable = callee.kind == DHC_V_ERROR || callee.kind == DHC_V_LAYER || callee.kind == DHC_V_INST || callee.kind == DHC_V_METHOD;
+  if (callable || of->kind != DHC_EX_MEMBER) return callee;
+  DhcVal object = dhc_eval(cx, of->u.member.object);
+  const DhcAstItem *entry = object.kind == DHC_V_INST ? dhc_inst_entry(object.inst, of->u.member.name.text) : NULL;
+  if (!entry) return callee;
+  return (DhcVal){.kind = DHC_V_METHOD, .method = {.inst = object.inst, .entry = entry}};
+}
+
 static DhcVal apply(DhcCx *cx, DhcVal callee, const DhcAstExpr *e) {
   bool ok;
+  callee = entry_called(cx, callee, e->u.call.callee);
   DhcInst *inst = NULL;
   const DhcAstItem *entry = NULL;
   switch (callee.kind) {

@@ -241,6 +241,19 @@ void dhc_elab_say_uncompiled(DhcDiags *d, const DhcModule *m, DhcSeverity severi
     }
 }
 
+bool dhc_elab_check_model(DhcElab *e, DhcModel *m) {
+  int before = e->diags->n_errors;
+  m->batch = true;
+  for (int k = 0; k < m->root->entries.n; k++) (void)check_entry(e, m, m->root->entries.at[k]->u.entry.sig.name.text);
+  dhc_model_seal(m);
+  if (e->diags->n_errors == before && m->root->entries.n) {
+    warn_unused(e, dhc_model_module(m));
+    dhc_elab_say_uncompiled(e->diags, dhc_model_module(m), DHC_WARNING);
+    dhc_warn_ties(e, dhc_model_module(m));
+  }
+  return e->diags->n_errors == before;
+}
+
 bool dhc_elab_check(DhcElab *e) {
   int before = e->diags->n_errors, roots = 0;
   const DhcAstModule *m = e->program.root;
@@ -252,15 +265,7 @@ bool dhc_elab_check(DhcElab *e) {
       roots++;
       DhcModelRequest r = {.root = d->name.text};
       DhcModel *model = dhc_elab_model(e, &r);
-      if (model) model->batch = true;
-      for (int k = 0; model && k < model->root->entries.n; k++)
-        (void)check_entry(e, model, model->root->entries.at[k]->u.entry.sig.name.text);
-      if (model) dhc_model_seal(model);
-      if (model && e->diags->n_errors == before && model->root->entries.n) {
-        warn_unused(e, dhc_model_module(model));
-        dhc_elab_say_uncompiled(e->diags, dhc_model_module(model), DHC_WARNING);
-        dhc_warn_ties(e, dhc_model_module(model));
-      }
+      if (model) (void)dhc_elab_check_model(e, model);
     }
   return e->diags->n_errors == before;
 }

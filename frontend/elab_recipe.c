@@ -1,6 +1,7 @@
 /* Recipes: how a model is trained. The learning rate is an expression that the host
  * evaluates at every step, in doubles. */
 #include <math.h>
+#include <stddef.h>
 
 #include "frontend/elab_internal.h"
 
@@ -33,6 +34,29 @@ static int key_of(const char *name) {
   return -1;
 }
 
+/* Settings of rollouts, by where they lie in DhcRollout. */
+static const struct RolloutKey {
+  const char *name;
+  size_t at;
+  bool whole;
+  double usual, low, high;
+} rollout_keys[] = {
+#define ROLLOUT(name, whole, usual, low, high, text) {#name, offsetof(DhcRollout, name), whole, usual, low, high},
+#include "frontend/rollout.def"
+#undef ROLLOUT
+};
+enum { N_ROLLOUT_KEYS = sizeof rollout_keys / sizeof rollout_keys[0] };
+
+static const struct RolloutKey *rollout_key(const char *name) {
+  for (int i = 0; i < N_ROLLOUT_KEYS; i++)
+    if (!strcmp(rollout_keys[i].name, name)) return &rollout_keys[i];
+  return NULL;
+}
+
+static double *rollout_value(DhcRollout *r, const struct RolloutKey *k) {
+  return (double *)(void *)((char *)r + k->at);
+}
+
 /* "optimizer.weight_decay" names an argument of the optimiser, whichever that is; NULL: it is no such key. */
 static const char *argument_of(const char *key) {
   size_t n = strlen(keys[KEY_OPTIMIZER]);
@@ -40,7 +64,7 @@ static const char *argument_of(const char *key) {
 }
 
 bool dhc_recipe_has_key(const char *key) {
-  return key_of(key) >= 0 || argument_of(key);
+  return key_of(key) >= 0 || rollout_key(key) || argument_of(key);
 }
 
 /* ---- the learning rate ---------------------------------------------------------------------- */
@@ -301,6 +325,16 @@ static void bind_report(Binder *b, const DhcAstExpr *e) {
   b->r->report = b->ok && n ? at : NULL;
 }
 
+static void bind_rollout(Binder *b, const struct RolloutKey *k, const DhcAstExpr *e) {
+  double v = k->usual;
+  bind_float(b, e, k->name, k->low, k->high, &v);
+  if (k->whole && v != floor(v)) {
+    dhc_err(b->cx, "E0304", e->span, "%s must be a whole number, got %g", k->name, v);
+    b->ok = false;
+  }
+  *rollout_value(&b->r->rollout, k) = v;
+}
+
 static void bind_key(Binder *b, const char *key, const DhcAstNames *params, const DhcAstExpr *e) {
   switch (key_of(key)) {
     case KEY_OPTIMIZER:
@@ -321,7 +355,9 @@ static void bind_key(Binder *b, const char *key, const DhcAstNames *params, cons
     case KEY_EMA: bind_float(b, e, "ema", 0, 1, &b->r->ema); break;
     case KEY_LABEL_SMOOTHING: bind_float(b, e, "label_smoothing", 0, 1, &b->r->label_smoothing); break;
     case KEY_REPORT: bind_report(b, e); break;
-    default: break;
+    default:
+      if (rollout_key(key)) bind_rollout(b, rollout_key(key), e);
+      break;
   }
 }
 
@@ -355,6 +391,7 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
   Binder b = {.m = m, .cx = &cx, .r = &m->recipe, .ok = true};
   DhcRecipe *r = &m->recipe;
   *r = (DhcRecipe){.name = "default", .batch = 64, .epochs = 10, .clip = 1.0, .lr_constant = 1e-3};
+  for (int i = 0; i < N_ROLLOUT_KEYS; i++) *rollout_value(&r->rollout, &rollout_keys[i]) = rollout_keys[i].usual;
   const DhcAstDecl *d = m->recipe_decl;
   bool has_optimizer = false;
   if (d) {
@@ -373,7 +410,7 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
     }
   }
   for (int i = 0; i < q->n_sets; i++) {
-    if (key_of(q->sets[i].key) < 0) continue;
+    if (key_of(q->sets[i].key) < 0 && !rollout_key(q->sets[i].key)) continue;
     const DhcAstExpr *x = set_value(e, q, i);
     if (!x) return false;
     has_optimizer = has_optimizer || !strcmp(q->sets[i].key, "optimizer");
