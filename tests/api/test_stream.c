@@ -41,7 +41,7 @@ static const Case cases[] = {
     {"value", "rl_value", NULL, {POLICY}, "sequence", "obs_seq", 5, false, true},
     {"actor and critic", "rl_actor_critic", NULL, {POLICY, "window=0"}, "sequence", "obs_seq", 5, true, true},
     {"called twice", TEST_FOLDER "/twice.dhc", NULL, {"d=6"}, "forward", "x", 6, true, false},
-    {"ssm policy", "rl_ssm_policy", NULL, {"obs=5", "hidden_dim=8", "state_dim=6"}, "episodes", "obs", 5, true, true},
+    {"ssm policy", "rl_ssm_policy", NULL, {"obs=5", "hidden_dim=8", "state_dim=6"}, "sequence", "obs", 5, true, true},
 };
 enum { N_CASES = sizeof cases / sizeof cases[0] };
 

@@ -75,7 +75,7 @@ stack="layers/jamba --root JambaStack --set d_model=16 --set num_heads=2 --set n
   agree image:f32:3x3x3x5 dhc_jamba --set hidden_dim=4 --set num_layers=2 --set num_heads=2 --set mamba_ratio=1
   agree tokens:i64:2x21 seq --set vocabulary=11 --set d_model=16 --set num_layers=2 --set mamba_ratio=1 --set num_heads=2
   agree tokens:i64:2x21,target:i64:2x21 seq --entry loss --set vocabulary=11 --set d_model=16 --set num_layers=2 --set num_heads=2
-  agree obs:f32:2x9x8,reset:bool:2x9 rl_ssm_policy --entry episodes
+  agree obs:f32:2x9x8,reset:bool:2x9 rl_ssm_policy --entry sequence
   agree obs_seq:f32:2x9x8 rl_policy --entry sequence --set hidden_dim=16
 }
 finish

@@ -33,7 +33,7 @@ static const Case cases[] = {
     {"policy", "rl_policy", NULL, {POLICY}, "forward", {{1}, {3}}, NULL},
     {"value", "rl_value", NULL, {POLICY}, "forward", {{1}, {3}}, NULL},
     {"actor and critic", "rl_actor_critic", NULL, {POLICY}, "forward", {{1}, {3}}, NULL},
-    {"ssm policy", "rl_ssm_policy", NULL, {"obs=5", "hidden_dim=8", "state_dim=6"}, "episodes", {{2, 9}, {1, 4}}, NULL},
+    {"ssm policy", "rl_ssm_policy", NULL, {"obs=5", "hidden_dim=8", "state_dim=6"}, "sequence", {{2, 9}, {1, 4}}, NULL},
     {"attention", ATTENTION, {"d_model=8", "num_heads=2", "causal=true"}, "forward", {{2, 9}, {1, 40}}, NULL},
     {"grouped", ATTENTION, {"d_model=16", "num_heads=4", "num_kv_heads=2", "window=4", "causal=true"}, "forward", {{2, 9}, {1, 5}}, NULL},
     {"conv1d", "layers/mamba", "CausalDepthwiseConv1d", {"d=6"}, "forward", {{2, 9}, {1, 70}}, NULL},

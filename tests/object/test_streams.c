@@ -27,7 +27,7 @@ static const Stream streams[] = {
     {"stack stream", "layers/jamba", "JambaStack", {"d_model=8", JAMBA, "d_state=4", "ffn_inner=12", "causal=true"}, "forward", 8},
     {"seq stream", "seq", NULL, {"vocabulary=11", "d_model=8", JAMBA, "d_state=4", "ffn_inner=12"}, "forward", 0},
     {"policy stream", "rl_policy", NULL, {POLICY, "window=4"}, "sequence", 5},
-    {"ssm policy stream", "rl_ssm_policy", NULL, {"obs=5", "hidden_dim=8", "state_dim=6"}, "episodes", 5},
+    {"ssm policy stream", "rl_ssm_policy", NULL, {"obs=5", "hidden_dim=8", "state_dim=6"}, "sequence", 5},
 };
 enum { N_STREAMS = sizeof streams / sizeof streams[0], B = 2, L = 12 };
 
