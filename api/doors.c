@@ -263,3 +263,16 @@ dhc_status dhc_recipe_json(dhc_model *m, const dhc_train_options *o, char **out)
 dhc_status dhc_sweep_json(const char *folder, const char *metric, char **out) {
   DHC_GUARDED(api_sweep_json(folder, metric, out));
 }
+
+dhc_status dhc_rl_model(dhc_session *s, const dhc_model_options *o, const char *env, const char *assets, dhc_model **out) {
+  if (out) *out = NULL;
+  DOOR(s, api_rl_model(s, o, env, assets, out));
+}
+
+dhc_status dhc_rl(dhc_model *m, const dhc_rl_options *o, dhc_rl_result *out) {
+  DOOR(m ? m->s : NULL, api_rl(m, o, out));
+}
+
+dhc_status dhc_rl_evaluate(dhc_model *m, const char *weights, const dhc_rl_options *o, dhc_rl_result *out) {
+  DOOR(m ? m->s : NULL, api_rl_evaluate(m, weights, o, out));
+}

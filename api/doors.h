@@ -64,6 +64,9 @@ dhc_status api_sweep_costs(dhc_sweep *w, bool (*row)(void *ctx, const dhc_sweep_
 dhc_status api_sweep_train(dhc_sweep *w, const dhc_sweep_train_options *o, dhc_sweep_train_result *out) DHC_MUST_USE;
 dhc_status api_sweep_merge(const char *out, const char *const *folders, int n, dhc_sweep_train_result *result) DHC_MUST_USE;
 dhc_status api_sweep_json(const char *folder, const char *metric, char **out) DHC_MUST_USE;
+dhc_status api_rl_model(dhc_session *s, const dhc_model_options *o, const char *env, const char *assets, dhc_model **out) DHC_MUST_USE;
+dhc_status api_rl(dhc_model *m, const dhc_rl_options *o, dhc_rl_result *out) DHC_MUST_USE;
+dhc_status api_rl_evaluate(dhc_model *m, const char *weights, const dhc_rl_options *o, dhc_rl_result *out) DHC_MUST_USE;
 dhc_status api_recipe_json(dhc_model *m, const dhc_train_options *o, char **out) DHC_MUST_USE;
 
 #endif

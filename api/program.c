@@ -110,8 +110,8 @@ dhc_status api_program_add(dhc_program *p, const char *entry, dhc_mode mode, int
                            near ? near : "", near ? "'?)" : "");
   }
   if (e.form == DHC_FORM_RESET) return dhc_status_make(DHC_E_USAGE, "'%s' is no entry to run: dhc_program_reset does it", entry);
-  if (e.form != DHC_FORM_WHOLE && mode != DHC_MODE_RUN)
-    return dhc_status_make(DHC_E_USAGE, "'%s' runs only: gradients and training are of '%s'", entry, e.plain);
+  if (e.form != DHC_FORM_WHOLE && mode == DHC_MODE_GRAD)
+    return dhc_status_make(DHC_E_USAGE, "'%s' runs and trains only: gradients are of '%s'", entry, e.plain);
   if (p->n_entries == API_MAX_ENTRIES) return dhc_status_make(DHC_E_USAGE, "a program has at most %d entries", API_MAX_ENTRIES);
   p->entries[p->n_entries] = e;
   if (index) *index = p->n_entries;

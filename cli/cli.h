@@ -50,6 +50,8 @@ typedef struct Cli {
   const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed, *variants, *placements;
   const char *seeds, *baseline, *metric, *shard, *hold, *solve, *slack, *budget, *worker, *x, *y, *err, *log, *init_from; /* sweep; init_from: train too */
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
+  int64_t episodes; /* rl: -1: not given */
+  const char *env, *assets; /* rl */
   int64_t top, tokens, top_k, max_memory, max_bytes, repeat, random, jobs;
   double lr, clip, tolerance, val_fraction, temperature;
   bool prefault, measured, build, json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, multiversion, large, check_bounds, grad, print_recipe, profile;
@@ -189,6 +191,7 @@ int cmd_ablate(const Cli *c);
 int cmd_sweep(const Cli *c);
 int cmd_plot(const Cli *c);
 int cmd_generate(const Cli *c);
+int cmd_rl(const Cli *c);
 int cmd_cache(const Cli *c);
 int cmd_doctor(const Cli *c);
 int cmd_explain(const Cli *c);

@@ -40,6 +40,8 @@ static const CliCommand commands[] = {
      "Of sweeps means over seeds with their 95 % intervals, of runs learning curves. .svg, .pdf, .png and .gp\n(gnuplot's commands) are the figure, .csv and .json its numbers, .tex is a LaTeX table, .html a page with all\nfigures, tables and the commands. .pdf and .png need gnuplot.", cmd_plot},
     {"predict", "MODEL PICTURE...", 2, CLI_MAX_ARGS, "the likeliest classes of PNG and JPEG pictures",
      "dhcc predict runs/a shirt.png digits/*.png", "Pixels go through the model's entry normalize into forward, which gives logits.\n" MODEL_MORE, cmd_predict},
+    {"rl", "MODEL", 1, 1, "train a policy by reinforcement (PPO) in an environment", "dhcc rl rl_ssm_policy --env pendulum --steps 100000 --out runs/p",
+     "MODEL has entries act, value and update (models/rl/ppo.dhc), or is a policy such as\nrl_ssm_policy or rl_policy, which PPO completes. --set takes hyperparameters of either and\nsettings of the recipe: docs/rl.md.\n" MODEL_MORE, cmd_rl},
     {"generate", "MODEL", 1, 1, "go on from a prompt, token by token",
      "dhcc generate seq --weights runs/t/best.safetensors --prompt 'In the '",
      "Tokens are bytes, written to standard output as they come. The prompt runs through the model's\nforward.stream, what follows through "

@@ -331,7 +331,8 @@ DHC_API dhc_status dhc_program_check(dhc_program *p, int index) DHC_MUST_USE;
  * All entries of a program share its states: a prompt may go through "forward.stream" and what
  * follows through "forward.step". States begin with their initialisers at the first run, which
  * also fixes their sizes; a run of another batch size is DHC_E_INPUT until the next reset.
- * Only DHC_MODE_RUN has forms. */
+ * DHC_MODE_RUN has all forms; DHC_MODE_TRAIN "whole" and "stream", whose step begins with the states as they are, which get
+ * no gradient; DHC_MODE_GRAD "whole" alone. */
 /* Every state begins anew in the next run, whose batch size may differ. dhc_program_init does
  * that too; loading weights does not. */
 DHC_API void dhc_program_reset(dhc_program *p);
@@ -671,5 +672,6 @@ DHC_API dhc_status dhc_doctor_json(dhc_session *s, char **out) DHC_MUST_USE;
 #ifdef __cplusplus
 }
 #endif
+#include "dhc/rl.h"
 #include "dhc/sweep.h"
 #endif

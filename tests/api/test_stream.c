@@ -384,7 +384,7 @@ static void refusals(const char *backend) {
   good(run_raw(p.stream, 1, 2, 1, 8), "anew after that");
   refused(dhc_program_add(p.stream, "forward.strem", DHC_MODE_RUN, NULL), "did you mean");
   refused(dhc_program_add(p.stream, "reset", DHC_MODE_RUN, NULL), "'reset' is no entry to run: dhc_program_reset does it");
-  refused(dhc_program_add(p.stream, "step", DHC_MODE_GRAD, NULL), "'step' runs only: gradients and training are of 'forward'");
+  refused(dhc_program_add(p.stream, "step", DHC_MODE_GRAD, NULL), "'step' runs and trains only: gradients are of 'forward'");
   dhc_program_reset(p.stream);
   good(run_raw(p.stream, 0, 3, 1, 8), "another batch size after a reset");
   if (open_all(&other, backend, &q)) refused(dhc_program_load_state(q.stream, path), "holds the state of another model than MultiHeadAttention as it is set here");

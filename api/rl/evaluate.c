@@ -1,0 +1,64 @@
+/* Episodes with the likeliest actions, in environments of their own. */
+#include <math.h>
+
+#include "api/rl/rl.h"
+
+enum { EVAL_ENVS = 16, EVAL_SEED = 0x65766100 };
+
+typedef struct Scores {
+  double *score, *length;
+  int64_t n;
+} Scores;
+
+static dhc_status play(Rl *r, DhcEnvs *envs, int64_t each, Scores *s) {
+  int64_t n = dhc_envs_count(envs);
+  int64_t *done = DHC_NEW_N(&r->arena, int64_t, n);
+  float *seen = DHC_NEW_N(&r->arena, float, n * r->n_obs), *still = DHC_NEW_N(&r->arena, float, n * r->n_act);
+  bool *begins = DHC_NEW_N(&r->arena, bool, n);
+  DhcEnvStep now;
+  dhc_envs_reset(envs, &now);
+  for (int64_t left = n * each; left > 0;) {
+    const float *action, *logp;
+    rl_observe(r, now.observation, n, seen);
+    memcpy(begins, now.begins, sizeof *begins * (size_t)n);
+    DHC_TRY(rl_act(r, seen, begins, still, n, &action, &logp));
+    dhc_envs_step(envs, dhc_pool_exec(r->m->s->pool), action, &now);
+    for (int64_t e = 0; e < n; e++) {
+      if ((!now.terminated[e] && !now.truncated[e]) || done[e] == each) continue;
+      done[e]++;
+      left--;
+      s->score[s->n] = now.episode_return[e];
+      s->length[s->n++] = now.episode_length[e];
+    }
+    if (dhc_stop_signal()) return dhc_status_make(DHC_E_INTERRUPTED, "stopped in evaluation");
+  }
+  return dhc_status_ok();
+}
+
+static void close_envs(void *envs) {
+  dhc_envs_close(envs);
+}
+
+/* As many of each environment, so that short episodes count no more than long ones. */
+dhc_status rl_evaluate(Rl *r, int64_t episodes, dhc_rl_result *out) {
+  int32_t n = (int32_t)(episodes < EVAL_ENVS ? episodes : EVAL_ENVS);
+  int64_t each = (episodes + n - 1) / n;
+  Scores s = {DHC_NEW_N(&r->arena, double, n * each), DHC_NEW_N(&r->arena, double, n * each), 0};
+  DhcEnvs *envs;
+  DHC_TRY(dhc_envs_open(r->o->env, r->o->assets, n, r->seed + EVAL_SEED, &envs));
+  DhcHeld held;
+  dhc_hold(&held, close_envs, envs);
+  if (r->recurrent) dhc_program_reset(r->p);
+  dhc_status st = play(r, envs, each, &s);
+  dhc_release(&held);
+  dhc_envs_close(envs);
+  if (st.code != DHC_OK) return st;
+  double mean = 0, length = 0, squares = 0;
+  for (int64_t i = 0; i < s.n; i++) mean += s.score[i] / (double)s.n, length += s.length[i] / (double)s.n;
+  for (int64_t i = 0; i < s.n; i++) squares += (s.score[i] - mean) * (s.score[i] - mean);
+  out->eval_return = mean;
+  out->eval_length = length;
+  out->eval_deviation = s.n > 1 ? sqrt(squares / (double)(s.n - 1)) : NAN;
+  out->eval_episodes = s.n;
+  return carried_put(r);
+}

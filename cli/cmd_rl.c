@@ -1,0 +1,157 @@
+/* rl: a policy learns in an environment, once for each seed. */
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+enum { MAX_SEEDS = 64, EVAL_EPISODES = 100 };
+
+typedef struct Show {
+  const Cli *c;
+  bool terminal;
+  double last;
+} Show;
+
+static bool show(void *ctx, const dhc_rl_progress *p) {
+  Show *s = ctx;
+  bool end = p->steps >= p->of;
+  if (s->c->quiet || (!end && p->seconds - s->last < (s->terminal ? 0.1 : 5.0) && p->rollouts != 1)) return true;
+  s->last = p->seconds;
+  char eta[24], score[64] = "";
+  cli_clock_text(p->eta_seconds, eta, sizeof eta);
+  if (!isnan(p->mean_return)) snprintf(score, sizeof score, "  return %.1f  length %.0f", p->mean_return, p->mean_length);
+  fprintf(stderr, "%sstep %lld/%lld%s  kl %.4f  entropy %.2f  explained %.2f  %.0f steps/s  eta %s%s", s->terminal ? "\r\033[K" : "",
+          (long long)p->steps, (long long)p->of, score, p->kl, p->entropy, p->explained_variance, p->steps_per_s, eta,
+          !s->terminal || end ? "\n" : "");
+  fflush(stderr);
+  return true;
+}
+
+/* "0,1,2"; how many, -1: no such list. */
+static int seeds_of(const Cli *c, int64_t *to) {
+  if (!c->seeds) {
+    to[0] = c->seed;
+    return 1;
+  }
+  int n = 0;
+  for (const char *at = c->seeds; n < MAX_SEEDS; at++) {
+    char *end;
+    errno = 0;
+    long long v = strtoll(at, &end, 10);
+    if (end == at || errno || v < 0 || v > 4294967295LL || (*end && *end != ',')) return -1;
+    to[n++] = v;
+    at = end;
+    if (!*end) return n;
+  }
+  return -1;
+}
+
+typedef struct Seeds {
+  int64_t seed[MAX_SEEDS];
+  dhc_rl_result result[MAX_SEEDS];
+  int n, done;
+} Seeds;
+
+/* What a run's evaluation says, or without one its last episodes. */
+static double score(const dhc_rl_result *r) {
+  return isnan(r->eval_return) ? r->mean_return : r->eval_return;
+}
+
+static void add_number(cJSON *to, const char *name, double v) {
+  cli_add(to, name, isfinite(v) ? cJSON_CreateNumber(v) : cJSON_CreateNull());
+}
+
+static void report(const Cli *c, const Seeds *s) {
+  double mean = 0, steps = 0, seconds = 0;
+  for (int i = 0; i < s->done; i++) {
+    mean += score(&s->result[i]) / s->done;
+    steps += (double)s->result[i].steps;
+    seconds += s->result[i].seconds;
+  }
+  cJSON *doc = cli_doc(c);
+  if (!doc) return;
+  cJSON *each = cJSON_AddArrayToObject(doc, "return_per_seed");
+  for (int i = 0; i < s->done; i++) {
+    double v = score(&s->result[i]);
+    cli_add(each, NULL, isfinite(v) ? cJSON_CreateNumber(v) : cJSON_CreateNull());
+  }
+  add_number(doc, "mean_return", s->done ? mean : NAN);
+  add_number(doc, "steps", s->done ? steps / s->done : 0);
+  add_number(doc, "steps_per_s", seconds > 0 ? steps / seconds : NAN);
+  add_number(doc, "seconds", seconds);
+}
+
+static void say(const Cli *c, int64_t seed, const dhc_rl_result *r) {
+  if (cli_doc(c)) return;
+  printf("seed %lld: %lld steps, %lld episodes, %.0f steps/s, return of the last %lld episodes %.1f\n", (long long)seed, (long long)r->steps,
+         (long long)r->episodes, r->steps_per_s, (long long)(r->episodes < 100 ? r->episodes : 100), r->mean_return);
+  if (r->eval_episodes)
+    printf("seed %lld: likeliest actions, %lld episodes: return %.1f (sd %.1f), length %.0f\n", (long long)seed, (long long)r->eval_episodes,
+           r->eval_return, r->eval_deviation, r->eval_length);
+}
+
+static int one_seed(const Cli *c, dhc_session *s, dhc_model *m, Seeds *seeds, const char *command) {
+  const char *term = getenv("TERM");
+  Show shown = {c, isatty(2) && !(term && !strcmp(term, "dumb")), 0};
+  int64_t seed = seeds->seed[seeds->done];
+  char out[4096];
+  if (c->out && seeds->n > 1) {
+    if ((size_t)snprintf(out, sizeof out, "%s/seed-%lld", c->out, (long long)seed) >= sizeof out) {
+      cli_error(c, "--out: the name is too long");
+      return 2;
+    }
+  }
+  const dhc_rl_options o = {.env = c->env, .assets = c->assets, .out = c->out && seeds->n > 1 ? out : c->out, .steps = c->steps, .seed = (uint64_t)seed,
+                            .resume = c->resume, .overwrite = c->overwrite, .save_every = c->save_every,
+                            .eval_episodes = c->episodes < 0 ? EVAL_EPISODES : c->episodes, .command = command, .progress = show, .ctx = &shown};
+  dhc_rl_result *r = &seeds->result[seeds->done];
+  dhc_status st = c->weights ? dhc_rl_evaluate(m, c->weights, &o, r) : dhc_rl(m, &o, r);
+  int rc = cli_done(c, s, st);
+  if (rc) return rc;
+  seeds->done++;
+  say(c, seed, r);
+  return 0;
+}
+
+static int run(const Cli *c, dhc_session *s, dhc_model *m) {
+  Seeds seeds = {.n = seeds_of(c, seeds.seed)};
+  if (seeds.n < 0) {
+    cli_error(c, "--seeds: needs numbers such as 0,1,2, at most %d, got \"%s\"", MAX_SEEDS, c->seeds);
+    return 2;
+  }
+  char *command = cli_command_line(c);
+  if (!command) return cli_no_memory(c);
+  dhc_catch_signals();
+  (void)signal(SIGPIPE, SIG_IGN);
+  int rc = 0;
+  for (int i = 0; i < seeds.n && !rc; i++) rc = one_seed(c, s, m, &seeds, command);
+  report(c, &seeds);
+  free(command);
+  return rc;
+}
+
+int cmd_rl(const Cli *c) {
+  dhc_session *s = NULL;
+  dhc_model *m = NULL;
+  if (!c->env) {
+    cli_error(c, "rl needs --env NAME: %s, %s, %s, %s, or a file ./NAME.so of your own", dhc_rl_environment(0), dhc_rl_environment(1),
+              dhc_rl_environment(2), dhc_rl_environment(3));
+    return 2;
+  }
+  if (!c->steps && !c->weights) {
+    cli_error(c, "rl needs --steps N, of the environments in all (or --weights FILE, which is evaluated)");
+    return 2;
+  }
+  int rc = cli_open_session(c, &s);
+  const dhc_model_options o = {.name = c->args[0], .root = c->root, .preset = c->preset, .recipe = c->recipe, .sets = c->sets, .n_sets = c->n_sets};
+  if (!rc) rc = cli_done(c, s, dhc_rl_model(s, &o, c->env, c->assets, &m));
+  if (!rc) rc = run(c, s, m);
+  if (!rc) cli_print_stats(c, s);
+  cli_close(c, s, m);
+  return rc;
+}

@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# Reinforcement learning: the same curve on any number of threads, after stops and kills; environments of one's own; bad asks.
+. "$(dirname "$0")/common.sh"
+source=$(cd "$(dirname "$0")/../.." && pwd)
+
+cd "$work" || exit 1
+cc=${CC:-cc}
+small=(--set hidden_dim=8 --set state_dim=4 --set envs=4 --set horizon=32 --set sequence=8 --set batch=32 --set epochs=2 --save-every 1 --episodes 4 --quiet)
+jamba=(--set hidden_dim=8 --set num_heads=2 --set num_layers=2 --set mamba_ratio=1 --set window=8 --set envs=4 --set horizon=32 --set sequence=8 --set batch=32 --set epochs=2 --episodes 0 --quiet)
+same() { cmp "$1/last.safetensors" "$2/last.safetensors" && cmp <(cut -d, -f1-13 "$1/metrics.csv") <(cut -d, -f1-13 "$2/metrics.csv") || fail "$1 and $2 differ: $3"; }
+
+# threads
+"$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --threads 1 --out a > said || fail "rl"
+grep -q '^seed 0: 1024 steps, 4 episodes' said && grep -q '^seed 0: likeliest actions, 4 episodes: return -' said || fail "$(cat said)"
+[ "$(wc -l < a/metrics.csv)" = 9 ] || fail "rows: $(cat a/metrics.csv)"
+"$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --threads 2 --out b > /dev/null && same a b threads
+
+# stopped, and killed: the same bytes
+DHC_STOP_AT_POLL=6 "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out c > said 2>&1
+[ $? = 130 ] && grep -q "stopped at step .*, checkpoint in c; go on with --resume" said || fail "a stop: $(cat said)"
+"$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out c --resume > /dev/null && same a c stopped
+for wait in 0.05 0.1 0.15; do
+  "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out k --resume > /dev/null 2>&1 &
+  sleep $wait
+  kill -9 $! 2> /dev/null
+  wait $! 2> /dev/null
+done
+mkdir -p k
+"$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out k --resume > /dev/null 2>&1 && same a k killed
+expect 1 "a/checkpoint-000001024.safetensors: the run has seed=0, this asks for seed=3" "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out a --resume --seed 3
+expect 1 "a: holds a run already" "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out a
+expect 2 "--resume needs --out DIR" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 "${small[@]}" --resume
+
+# a policy whose states are caches and recurrences; seeds
+"$dhcc" rl rl_policy --env pendulum --steps 256 "${jamba[@]}" --seeds 0,1 --out j --json > doc || fail "a Jamba policy: $(cat doc)"
+python3 - <<'P' || fail "$(cat doc)"
+import json
+d = json.load(open("doc"))
+assert d["steps"] == 256 and len(d["return_per_seed"]) == 2 and d["steps_per_s"] > 0 and "mean_return" in d, d
+P
+[ -s j/seed-0/last.safetensors ] && [ -s j/seed-1/last.safetensors ] || fail "folders of seeds"
+"$dhcc" rl rl_ssm_policy --env pendulum "${small[@]}" --weights a --episodes 4 > said || fail "evaluation"
+grep -q "return $(grep -o 'return -[0-9.]*' <("$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out a --resume | tail -1) | cut -d' ' -f2)" said || fail "weights evaluated: $(cat said)"
+
+# one's own
+"$cc" -shared -fPIC -I "$source/include" "$source/examples/env/mass.c" -o mass.so || fail "mass.c"
+"$dhcc" rl rl_ssm_policy --env ./mass.so --steps 256 "${small[@]}" | grep -q '^seed 0: 256 steps' || fail "mass"
+sed 's/DHC_ENV_VERSION, "mass"/7, "mass"/' "$source/examples/env/mass.c" > v.c && "$cc" -shared -fPIC -I "$source/include" v.c -o v.so
+expect 1 "environment ./v.so: is for version 7 of dhc/env.h, this is version 1" "$dhcc" rl rl_ssm_policy --env ./v.so --steps 64
+sed 's/return &functions/return 0/' "$source/examples/env/mass.c" > v.c && "$cc" -shared -fPIC -I "$source/include" v.c -o n.so
+expect 1 "environment ./n.so: dhc_env gave nothing" "$dhcc" rl rl_ssm_policy --env ./n.so --steps 64
+sed 's/.max_steps = 100/.max_steps = 0/' "$source/examples/env/mass.c" > v.c && "$cc" -shared -fPIC -I "$source/include" v.c -o z.so
+expect 1 "environment mass: its sizes or action ranges make no sense" "$dhcc" rl rl_ssm_policy --env ./z.so --steps 64
+echo 'int x;' > v.c && "$cc" -shared -fPIC v.c -o e.so
+expect 1 "environment ./e.so: has no function 'dhc_env' (include/dhc/env.h)" "$dhcc" rl rl_ssm_policy --env ./e.so --steps 64
+expect 1 "environment ./none.so: " "$dhcc" rl rl_ssm_policy --env ./none.so --steps 64
+
+# bad asks
+expect 1 "no environment 'ant': there are pendulum, halfcheetah, hopper, walker2d, or a file ./NAME.so of your own (include/dhc/env.h)" "$dhcc" rl rl_ssm_policy --env ant --steps 64
+expect 2 "rl needs --env NAME: pendulum, halfcheetah, hopper, walker2d, or a file ./NAME.so of your own" "$dhcc" rl rl_ssm_policy --steps 64
+expect 2 "rl needs --steps N, of the environments in all (or --weights FILE, which is evaluated)" "$dhcc" rl rl_ssm_policy --env pendulum
+expect 2 '--seeds: needs numbers such as 0,1,2, at most 64, got "0,x"' "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --seeds 0,x
+expect 2 "--set obs: comes from the environment" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --set obs=3
+expect 1 "recipe: sequence = 5 does not divide horizon = 32" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --set horizon=32 --set sequence=5
+expect 1 "gamma must be in 0..1, got 2.0" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --set gamma=2.0
+expect 1 "envs must be a whole number, got 2.5" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --set envs=2.5
+expect 1 "model MLP has neither entries act, value and update nor forward and sequence of a policy (docs/rl.md)" "$dhcc" rl mlp --env pendulum --steps 64
+expect 1 "a/checkpoint-000001024.safetensors: was made for another model" "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --set hidden_dim=16 --out a --resume
+"$dhcc" train seq --data synth:copy:length=8 --set vocabulary=64 --steps 1 --batch 2 --out t --quiet || fail "train"
+expect 1 "is no checkpoint of reinforcement learning" "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out t --resume
+
+# a policy as a control loop, its observations' statistics inside
+"$dhcc" build a --entry step --bind B=1 -o step.o --header step.h --quiet || fail "build of a policy"
+grep -q step step.h && grep -qa obs_mean a/last.safetensors || fail "step of a policy"
+DHC_MUJOCO=./e.so expect 3 "environment hopper: the library that was found is not MuJoCo 4.0.0: it has no mj_version" "$dhcc" rl rl_ssm_policy --env hopper --steps 64
+DHC_MUJOCO=./none.so expect 3 "environment hopper: DHC_MUJOCO: " "$dhcc" rl rl_ssm_policy --env hopper --steps 64
+cat > v.c <<'C'
+int mj_version(void) { return 3003005; }
+const char *mj_versionString(void) { return "3.3.5"; }
+C
+"$cc" -shared -fPIC v.c -o old.so
+DHC_MUJOCO=./old.so expect 3 "environment hopper: needs MuJoCo 4.0.0, this library is 3.3.5" "$dhcc" rl rl_ssm_policy --env hopper --steps 64
+
+expect 130 "stopped in evaluation" env DHC_STOP_AT_POLL=12 "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}"
+
+# entries that do not do
+cat > own.dhc <<'M'
+import rl/ppo
+model Own(obs: int = 3, act: int = 1) {
+  ppo = PPO(obs, act, policy = RLSSMPolicy(hidden_dim = 8, state_dim = 4))
+  act<B>(obs: [B, self.obs], reset: bool[B], noise: [B, self.act]) -> (action: [B, self.act], logp: [B]) { a, l = ppo.act(obs, reset, noise)
+    return a, l }
+  value<B>(obs: [B, self.obs]) -> (value: [B]) { return ppo.value(obs) }
+  update<B, L>(obs: [B, L, self.obs], reset: bool[B, L], action: [B, L, self.act], logp: [B, L], value: [B, L], advantage: [B, L],
+               returns: [B, L]) -> (loss: []) {
+    l, p, v, e, k, c = ppo.update(obs, reset, action, logp, value, advantage, returns)
+    return l
+  }
+}
+M
+tiny=(--set envs=4 --set horizon=16 --set sequence=8 --set batch=16 --set epochs=1 --episodes 0 --quiet)
+"$dhcc" rl own.dhc --env pendulum --steps 128 "${tiny[@]}" | grep -q '^seed 0: 128 steps' || fail "a model of one's own"
+sed 's/(action: \[B, self.act\], logp: \[B\])/(action: [B, self.act], log: [B])/' own.dhc > bad.dhc
+expect 1 "entry 'act' must give action: [B, 1] and logp: [B] (docs/rl.md)" "$dhcc" rl bad.dhc --env pendulum --steps 128 "${tiny[@]}"
+sed 's/(value: \[B\])/(v: [B])/' own.dhc > bad.dhc
+expect 1 "entry 'value' must give value: [B] (docs/rl.md)" "$dhcc" rl bad.dhc --env pendulum --steps 128 "${tiny[@]}"
+sed 's/a, l = ppo.act(obs, reset, noise)/a, l = 0.0 * action_of(obs), sum(0.0 * obs, axis = -1)/; s/^model Own/fn action_of<B, O>(x: [B, O]) -> (y: [B, 1]) { return x[:, 0:1] }\nmodel Own/' own.dhc > bad.dhc
+expect 1 "model Own: entries 'act' and 'update' must carry the same states (docs/rl.md)" "$dhcc" rl bad.dhc --env pendulum --steps 128 "${tiny[@]}"
+sed 's/    return l$/    return l \/ 0.0/' own.dhc > bad.dhc
+expect 4 "update 0: loss inf or a gradient is not finite" "$dhcc" rl bad.dhc --env pendulum --steps 128 "${tiny[@]}"
+cat > bad.dhc <<'M'
+import rl/ppo
+layer Odd(obs: int, act: int) {
+  param w: [act, obs] = zeros()
+  state seen: [2] = zeros()
+  forward<B>(x: [B, obs], reset: bool[B] = zeros()) -> (y: [B, act]) {
+    seen = self.seen + 1.0
+    return x @ w.T + 0.0 * sum(seen)
+  }
+  sequence<B, L>(x: [B, L, obs], reset: bool[B, L] = zeros()) -> (y: [B, L, act]) {
+    seen = self.seen + 1.0
+    return x @ w.T + 0.0 * sum(seen)
+  }
+}
+model Own(obs: int = 3, act: int = 1) {
+  ppo = PPO(obs, act, policy = Odd)
+M
+sed -n '/^  act</,$p' own.dhc >> bad.dhc
+expect 1 "state 'ppo.actor.seen' has no axis of environments in front, which reinforcement learning needs" "$dhcc" rl bad.dhc --env pendulum --steps 128 "${tiny[@]}"
+long=$(printf 'a%.0s' {1..4200})
+expect 2 "--out: the name is too long" "$dhcc" rl own.dhc --env pendulum --steps 128 "${tiny[@]}" --seeds 0,1 --out "$long"
+finish
