@@ -142,10 +142,10 @@ static void add_builtins(DhcParse *p, DhcLibraryItems *out) {
 
 bool dhc_library_read(DhcParse *p, DhcLibraryItems *out) {
   static const DhcAstDeclKind kinds[] = {DHC_DE_MODEL, DHC_DE_LAYER, DHC_DE_FN};
-  static const char *const folders[] = {"", "layers/", "std/"};
+  static const char *const folders[] = {"", "layers/", "rl/", "std/"};
   *out = (DhcLibraryItems){0};
   for (int k = 0; k < 3; k++)
-    for (int f = 0; f < 3; f++) {
+    for (int f = 0; f < (int)(sizeof folders / sizeof folders[0]); f++) {
       DhcShippedNames names = dhc_parse_shipped_names(p, folders[f]);
       for (int i = 0; i < names.n; i++) {
         Reader r = {.p = p, .name = names.at[i], .out = out};
