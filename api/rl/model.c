@@ -105,6 +105,7 @@ static dhc_status open_for(Opening *x, dhc_model **out) {
   dhc_model *probe;
   dhc_model_options plain = *x->o;
   plain.n_sets = 0;
+  plain.recipe = NULL; /* of PPO, where that completes a policy */
   DHC_TRY(refuse_sizes(x));
   DHC_TRY(dhc_model_open(x->s, &plain, &probe));
   DhcHeld held;

@@ -25,6 +25,8 @@ SHORTENED = [  # a pattern of the command, what it becomes, why
     (r"(dhcc sweep .*)--seeds 0,1,2( .*)", r"\1--seeds 0\2", "each seed a run"),
     (r"(dhcc sweep .*)mamba_ratio=0,1,3( .*--build.*)", r"\1mamba_ratio=0,1\2", "each variant an object"),
     (r"(dhcc sweep dhc_jamba .* --train .*)", r"\1 --steps 1 --batch 2", "hours on the whole of CIFAR-10"),
+    (r"(dhcc rl .*--env pendulum .*)--steps \d+(.*)", r"\1--steps 64 --set envs=2 --set horizon=16 --episodes 1\2", "a minute"),
+    (r"(dhcc rl .*--env pendulum --weights .*)", r"\1 --episodes 1", "100 episodes"),
     (r"(dhcc bench .* )--seconds \d+", r"\1--seconds 0.1", "as long as it says"),
     (r"(dhcc build dhc_jamba --preset )medium( .*)", r"\1small\2", "100 million weights in the object"),
     (r"(dhcc build mlp --backend cuda .*)", r"\1 --gpu-arch sm_90a", "every architecture by itself"),
@@ -34,6 +36,7 @@ OTHERWISE = [  # a pattern, the statuses it may have and what is then said, or N
     (r"cc -c mlp.c", None, "needs the CUDA driver's header and library"),
     (r"dhcc train .*--backend cuda", {3: "cuda"}, "needs a GPU"),
     (r"dhcc build .*--backend cuda", {0: "mlp.c", 3: "NVRTC"}, "needs NVRTC"),
+    (r"dhcc rl .*--env hopper", {3: "libmujoco"}, "needs MuJoCo"),
     (r"dhcc plot .*\.pdf", {0: "", 1: "gnuplot"}, "needs gnuplot"),
 ]
 ORACLE = ROOT.parent / "shared/oracles/dhc_ssm.safetensors"
@@ -163,7 +166,7 @@ def main():
         run, may = becomes(command, used)
         if run is None:
             continue
-        out = re.match(r"dhcc train .*--out (\S+)", run)
+        out = re.match(r"dhcc (?:train|rl) .*--out (\S+)", run)
         if where.endswith("--help") and out:
             shutil.rmtree(out[1], ignore_errors=True)
         began = time.perf_counter()

@@ -6,6 +6,7 @@ source=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$work" || exit 1
 cc=${CC:-cc}
 small=(--set hidden_dim=8 --set state_dim=4 --set envs=4 --set horizon=32 --set sequence=8 --set batch=32 --set epochs=2 --save-every 1 --episodes 4 --quiet)
+recipe=(--recipe pendulum --set hidden_dim=8 --set state_dim=4 --set envs=2 --set horizon=16 --episodes 0 --quiet)
 jamba=(--set hidden_dim=8 --set num_heads=2 --set num_layers=2 --set mamba_ratio=1 --set window=8 --set envs=4 --set horizon=32 --set sequence=8 --set batch=32 --set epochs=2 --episodes 0 --quiet)
 same() { cmp "$1/last.safetensors" "$2/last.safetensors" && cmp <(cut -d, -f1-13 "$1/metrics.csv") <(cut -d, -f1-13 "$2/metrics.csv") || fail "$1 and $2 differ: $3"; }
 
@@ -14,6 +15,8 @@ same() { cmp "$1/last.safetensors" "$2/last.safetensors" && cmp <(cut -d, -f1-13
 grep -q '^seed 0: 1024 steps, 4 episodes' said && grep -q '^seed 0: likeliest actions, 4 episodes: return -' said || fail "$(cat said)"
 [ "$(wc -l < a/metrics.csv)" = 9 ] || fail "rows: $(cat a/metrics.csv)"
 "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --threads 2 --out b > /dev/null && same a b threads
+
+"$dhcc" rl rl_ssm_policy --env pendulum --steps 32 "${recipe[@]}" --out r > /dev/null && grep -q 'gamma=0.9' r/config.json || fail "a recipe of PPO for a policy"
 
 # stopped, and killed: the same bytes
 DHC_STOP_AT_POLL=6 "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out c > said 2>&1
