@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "frontend/elab_internal.h"
+#include "ir/interp.h"
 
 /* lr(step, steps) = EXPR, with what its names mean. */
 struct DhcLr {
@@ -118,6 +119,16 @@ static double lr_function(LrEnv *env, const DhcAstDecl *d, const DhcAstArgs *arg
   return lr_eval(&inner, body->at[0]->u.values.at[0]);
 }
 
+/* As the interpreter evaluates the op in float64; NAN: it has no meaning there. */
+static double lr_op(DhcOp op, int n, const double *v) {
+  const DhcOpInfo *info = dhc_op_info(op);
+  if (info->cls != DHC_CLASS_ELEMENTWISE || info->n_args != n || n > 3 || info->types == DHC_EW_integer || info->types == DHC_EW_select) return NAN;
+  DhcScalar x[3] = {{0}};
+  for (int i = 0; i < n; i++) x[i].f = v[i];
+  const DhcScalar r = dhc_eval_ew(op, DHC_F64, x);
+  return info->types == DHC_EW_compare || info->types == DHC_EW_test ? (double)r.i : r.f;
+}
+
 static double lr_call(LrEnv *env, const DhcAstExpr *e) {
   const DhcAstArgs *args = &e->u.call.args;
   if (e->u.call.callee->kind != DHC_EX_NAME) return NAN;
@@ -127,43 +138,27 @@ static double lr_call(LrEnv *env, const DhcAstExpr *e) {
   double v[3] = {NAN, NAN, NAN};
   if (args->n < 1 || args->n > 3) return NAN;
   for (int i = 0; i < args->n; i++) v[i] = lr_eval(env, args->at[i].value);
-  if (args->n == 2) {
-    if (!strcmp(f, "min")) return v[0] < v[1] ? v[0] : v[1];
-    if (!strcmp(f, "max")) return v[0] > v[1] ? v[0] : v[1];
-    if (!strcmp(f, "pow")) return pow(v[0], v[1]);
-  }
-  if (args->n != 1) return NAN;
-  static const struct {
-    const char *name;
-    double (*fn)(double);
-  } table[] = {{"cos", cos},   {"sin", sin},  {"exp", exp},     {"log", log},
-               {"sqrt", sqrt}, {"abs", fabs}, {"floor", floor}, {"tanh", tanh}};
-  for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
-    if (!strcmp(f, table[i].name)) return table[i].fn(v[0]);
-  return !strcmp(f, "float") ? v[0] : NAN;
+  if (!strcmp(f, "float")) return args->n == 1 ? v[0] : NAN;
+  DhcOp op;
+  return dhc_op_parse(f, &op) ? lr_op(op, args->n, v) : NAN;
 }
 
 static double lr_binary(LrEnv *env, const DhcAstExpr *e) {
-  double a = lr_eval(env, e->u.binary.lhs), b = lr_eval(env, e->u.binary.rhs);
-  switch (e->u.binary.op) {
-    case DHC_BI_ADD: return a + b;
-    case DHC_BI_SUB: return a - b;
-    case DHC_BI_MUL: return a * b;
-    case DHC_BI_DIV: return a / b;
-    case DHC_BI_FLOORDIV: return floor(a / b);
-    case DHC_BI_MOD: return a - b * floor(a / b);
-    case DHC_BI_POW: return pow(a, b);
-    case DHC_BI_LT: return a < b;
-    case DHC_BI_LE: return a <= b;
-    case DHC_BI_GT: return a > b;
-    case DHC_BI_GE: return a >= b;
-    case DHC_BI_EQ: return a == b;
-    case DHC_BI_NE: return a != b;
-    case DHC_BI_AND: return a != 0 && b != 0;
-    case DHC_BI_OR: return a != 0 || b != 0;
-    case DHC_BI_MATMUL: break;
+  static const struct {
+    bool there;
+    DhcOp op;
+  } ops[] = {[DHC_BI_ADD] = {true, DHC_OP_ADD}, [DHC_BI_SUB] = {true, DHC_OP_SUB}, [DHC_BI_MUL] = {true, DHC_OP_MUL}, [DHC_BI_DIV] = {true, DHC_OP_DIV},
+             [DHC_BI_POW] = {true, DHC_OP_POW}, [DHC_BI_LT] = {true, DHC_OP_LT},   [DHC_BI_LE] = {true, DHC_OP_LE},   [DHC_BI_GT] = {true, DHC_OP_GT},
+             [DHC_BI_GE] = {true, DHC_OP_GE},   [DHC_BI_EQ] = {true, DHC_OP_EQ},   [DHC_BI_NE] = {true, DHC_OP_NE},   [DHC_BI_MATMUL] = {false, DHC_OP_DOT_GENERAL}};
+  const double v[2] = {lr_eval(env, e->u.binary.lhs), lr_eval(env, e->u.binary.rhs)};
+  const DhcAstBinary op = e->u.binary.op;
+  if (op == DHC_BI_AND) return v[0] != 0 && v[1] != 0;
+  if (op == DHC_BI_OR) return v[0] != 0 || v[1] != 0;
+  if (op == DHC_BI_FLOORDIV || op == DHC_BI_MOD) { /* ops of whole numbers: of floats by their parts */
+    const double ratio = lr_op(DHC_OP_DIV, 2, v), whole = lr_op(DHC_OP_FLOOR, 1, &ratio);
+    return op == DHC_BI_MOD ? v[0] - v[1] * whole : whole;
   }
-  return NAN;
+  return (size_t)op < sizeof ops / sizeof *ops && ops[op].there ? lr_op(ops[op].op, 2, v) : NAN;
 }
 
 static double lr_eval(LrEnv *env, const DhcAstExpr *e) {

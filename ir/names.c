@@ -4,7 +4,7 @@
 static const char *const roles[] = {
     [DHC_ROLE_PLAIN] = "plain",   [DHC_ROLE_INPUT] = "input", [DHC_ROLE_WEIGHT] = "param",
     [DHC_ROLE_BUFFER] = "buffer", [DHC_ROLE_TABLE] = "table", [DHC_ROLE_STATE] = "state",
-    [DHC_ROLE_SCALAR] = "scalar", [DHC_ROLE_FLAT] = "arena"};
+    [DHC_ROLE_SCALAR] = "scalar", [DHC_ROLE_FLAT] = "flat"};
 static const char *const kinds[] = {[DHC_FUNC_ENTRY] = "entry",
                                     [DHC_FUNC_UNIT] = "unit",
                                     [DHC_FUNC_BODY] = "body",

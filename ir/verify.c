@@ -132,7 +132,7 @@ static void verify_role(DhcVerifier *v, const DhcFunc *f, int i) {
   if (info->role == DHC_ROLE_SCALAR && t->rank != 0)
     dhc_verify_fail(v, f, at, "scalar parameter %d has rank %d", i, t->rank);
   if (info->role == DHC_ROLE_FLAT && t->rank != 1)
-    dhc_verify_fail(v, f, at, "arena parameter %d has rank %d", i, t->rank);
+    dhc_verify_fail(v, f, at, "flat parameter %d has rank %d", i, t->rank);
   if (f->kind != DHC_FUNC_ENTRY || info->role == DHC_ROLE_PLAIN) return;
   if (!info->name) {
     dhc_verify_fail(v, f, at, "parameter %d of an entry has no name", i);

@@ -1,5 +1,6 @@
 /* The builder of loop programs: types its operands, folds integer constants. */
 #include "backends/loop/loop.h"
+#include "ir/interp.h"
 
 DhcLp *dhc_lp_new(DhcArena *arena, int n_ptrs, int n_dims) {
   DhcLp *b = DHC_NEW(arena, DhcLp);
@@ -236,27 +237,23 @@ static bool is_compare(DhcOp op) {
   return t == DHC_EW_compare || t == DHC_EW_test;
 }
 
-/* i64 scalar constants and neutral elements; NULL: nothing to fold. Addresses only ever
+/* Arithmetic and comparisons of two whole numbers. */
+static bool folds(DhcOp op) {
+  const DhcOpInfo *info = dhc_op_info(op);
+  return info->n_args == 2 && (info->types == DHC_EW_compare || info->types == DHC_EW_arith);
+}
+
+/* i64 scalar constants, by the interpreter's own evaluation, and neutral elements; NULL: nothing to fold. Addresses only ever
  * use in-range values, so wrapping here equals wrapping there. */
 static DhcLv fold_index(DhcLp *b, DhcOp op, DhcLv x, DhcLv y) {
   int64_t p = 0, q = 0;
   bool cx = dhc_lp_is_const(x, &p), cy = dhc_lp_is_const(y, &q);
-  if (cx && cy) {
-    uint64_t up = (uint64_t)p, uq = (uint64_t)q;
-    switch ((int)op) {
-    case DHC_OP_ADD: return dhc_lp_i64(b, (int64_t)(up + uq));
-    case DHC_OP_SUB: return dhc_lp_i64(b, (int64_t)(up - uq));
-    case DHC_OP_MUL: return dhc_lp_i64(b, (int64_t)(up * uq));
-    case DHC_OP_MIN: return dhc_lp_i64(b, p < q ? p : q);
-    case DHC_OP_MAX: return dhc_lp_i64(b, p > q ? p : q);
-    case DHC_OP_LT: return dhc_lp_int(b, DHC_BOOL, p < q);
-    case DHC_OP_LE: return dhc_lp_int(b, DHC_BOOL, p <= q);
-    case DHC_OP_GE: return dhc_lp_int(b, DHC_BOOL, p >= q);
-    case DHC_OP_GT: return dhc_lp_int(b, DHC_BOOL, p > q);
-    case DHC_OP_EQ: return dhc_lp_int(b, DHC_BOOL, p == q);
-    default: return NULL;
-    }
+  if (cx && cy && folds(op)) {
+    const DhcScalar v[] = {{.i = p}, {.i = q}};
+    int64_t r = dhc_eval_ew(op, DHC_I64, v).i;
+    return is_compare(op) ? dhc_lp_int(b, DHC_BOOL, r) : dhc_lp_i64(b, r);
   }
+  if (cx && cy) return NULL;
   if (op == DHC_OP_ADD && cx && p == 0) return y;
   if ((op == DHC_OP_ADD || op == DHC_OP_SUB) && cy && q == 0) return x;
   if (op == DHC_OP_MUL && cx && p == 1) return y;

@@ -4,10 +4,10 @@
 #include "passes/plan/plan_internal.h"
 
 static const char *const segment_name[DHC_N_SEGMENTS] = {
-    [DHC_SEGMENT_WEIGHTS] = "weights", [DHC_SEGMENT_MOMENTS] = "opt",
-    [DHC_SEGMENT_BUFFERS] = "state",     [DHC_SEGMENT_WORK] = "work",   [DHC_SEGMENT_IO] = "io",
+    [DHC_SEGMENT_WEIGHTS] = "weights", [DHC_SEGMENT_MOMENTS] = "moments",
+    [DHC_SEGMENT_BUFFERS] = "buffers", [DHC_SEGMENT_WORK] = "work",   [DHC_SEGMENT_IO] = "io",
     [DHC_SEGMENT_SCALARS] = "scalars", [DHC_SEGMENT_PANELS] = "panels",
-    [DHC_SEGMENT_STATES] = "recurrent"};
+    [DHC_SEGMENT_STATES] = "states"};
 
 static const char *const kind_name[DHC_N_KINDS] = {
 #define KIND(id, name, interp, doc) [DHC_KIND_##id] = name,

@@ -25,7 +25,7 @@ expect 1 "bad.safetensors" "$dhcc" run "${model[@]}" --backend interp --entry st
 expect 1 "uses no state here" "$dhcc" run mlp --backend interp --entry step --inputs c.safetensors
 expect 1 "did you mean 'step'" "$dhcc" run "${model[@]}" --backend interp --entry stepp --inputs c.safetensors
 expect 0 'f32[B, 6]' "$dhcc" info "${model[@]}"
-expect 0 'recurrent f32 [24*B bytes] "h"' "$dhcc" print "${model[@]}" --entry step --stage plan
+expect 0 'states f32 [24*B bytes] "h"' "$dhcc" print "${model[@]}" --entry step --stage plan
 expect 0 'func @forward.reset<B>' "$dhcc" print "${model[@]}" --entry reset --stage graph
 # an optional input of the loss: the data need not have it
 cat > weighed.dhc <<'M'

@@ -25,7 +25,7 @@ static const char everything[] =
     "    %1: f32[10, 64] param \"fc.weight\" #0,\n"
     "    %2: f32[] scalar \"p\" #0,\n"
     "    %3: i64[] scalar \"$seed\",\n"
-    "    %4: f32[640] arena \"grads\") -> (%5 \"y\", %0) entry require B >= 2 \"two \\\\ at least\" require B*B >= B + 1 {\n"
+    "    %4: f32[640] flat \"grads\") -> (%5 \"y\", %0) entry require B >= 2 \"two \\\\ at least\" require B*B >= B + 1 {\n"
     "  %5 = call(%0) {callee = @\"odd name\\x0a\", dims = [B, 64]} : f32[B, 64]\n"
     "}\n";
 

@@ -19,7 +19,7 @@ static const char whole[] =
     "  %3 = mul(%1, %2) : f32[N, 4]\n"
     "}\n"
     "func @main<B>(%0: f32[B, 4] input \"x\", %1: f32[4, 4] param \"w\" #0, %2: f32[] scalar \"p\" #0, %3: f32[4] state \"s\" #1,\n"
-    "    %4: f32[16] arena \"g\") -> (%7 \"y\", %6 \"z\") entry require B >= 2 \"two\" {\n"
+    "    %4: f32[16] flat \"g\") -> (%7 \"y\", %6 \"z\") entry require B >= 2 \"two\" {\n"
     "  %5 = dot_general(%0, %1) {batch_a = [], batch_b = [], contract_a = [1], contract_b = [1]} : f32[B, 4]\n"
     "  %6 = call(%5) {callee = @unit, dims = [B]} : f32[B, 4]\n"
     "  %7 = call(%6) {callee = @comp, dims = [B]} : f32[B, 4]\n"
@@ -94,7 +94,7 @@ static DhcModule *other(void) {
   X(param_decl, "@main: parameter 0: role input has no declaration", f->param_info.at[0].decl = 0;) \
   X(param_scalar, "@main: parameter 2: there is no scalar #2", f->param_info.at[2].decl = 2;) \
   X(param_scalar_rank, "@main: scalar parameter 0 has rank 2", f->param_info.at[0].role = DHC_ROLE_SCALAR;) \
-  X(param_arena_rank, "@main: arena parameter 0 has rank 2", f->param_info.at[0].role = DHC_ROLE_FLAT;) \
+  X(param_arena_rank, "@main: flat parameter 0 has rank 2", f->param_info.at[0].role = DHC_ROLE_FLAT;) \
   X(param_nameless, "@main: parameter 0 of an entry has no name", f->param_info.at[0].name = NULL;) \
   X(param_names, "@main: two param parameters are named 'w'", \
     f->param_info.at[0] = f->param_info.at[1]; f->param_info.at[0].decl = -1;) \
