@@ -319,6 +319,7 @@ static void of_program(void) {
   IS_NULL("m", dhc_model_signature(NULL, "forward", &e));
   IS_NULL("entry", dhc_model_signature(m, NULL, &e));
   IS_NULL("out", dhc_model_signature(m, "forward", NULL));
+  VALUE(dhc_stage_name, !dhc_stage_name(-1) && dhc_stage_name(0) && !dhc_stage_name(999));
   NOTHING(dhc_format_number(1, NULL));
   NOTHING(dhc_program_reset(NULL));
   IS_NULL("p", dhc_program_save_state(NULL, "a"));
