@@ -3,6 +3,7 @@ machine has it. Forward only. A stream's state is made OpenVINO's own, which it 
 import glob
 import itertools
 import os
+import shutil
 
 import openvino as ov
 
@@ -22,6 +23,7 @@ def prepare(job):
     if job.train:
         return
     if not os.path.exists(job.folder + "/openvino.xml"):
+        shutil.rmtree(cache(job), ignore_errors=True)
         converted(job)
     compiled(job)
 
