@@ -69,7 +69,7 @@ void dhc_data_add(DhcDataOwner *o, const char *static_name, int32_t dtype, int32
 }
 
 bool dhc_data_may_have_val(const char *spec) {
-  return strncmp(spec, "npy:", 4) == 0 || strncmp(spec, "images:", 7) == 0 || strncmp(spec, "synth:", 6) == 0;
+  return strncmp(spec, "npy:", 4) == 0 || strncmp(spec, "csv:", 4) == 0 || strncmp(spec, "images:", 7) == 0 || strncmp(spec, "synth:", 6) == 0;
 }
 
 static void owner_free(DhcDataOwner *o) {
@@ -124,6 +124,8 @@ static const struct {
   const char *prefix;
   dhc_status (*open)(DhcDataOwner *, const char *, const char *, DhcSplit, const DhcDataOptions *);
 } sources[] = {{"cifar10:", dhc_data_open_cifar10},
+               {"cifar100:", dhc_data_open_cifar100},
+               {"csv:", dhc_data_open_csv},
                {"idx:", dhc_data_open_idx},
                {"images:", dhc_data_open_images},
                {"mnist:", dhc_data_open_idx},
@@ -156,7 +158,7 @@ dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptio
   }
   if (k == n_sources) {
     return dhc_status_make(DHC_E_USAGE,
-                           "data '%s': needs images:DIR, cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK", spec);
+                           "data '%s': needs images:DIR, cifar10:DIR, cifar100:DIR, csv:FILE, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK", spec);
   }
   if (spec[strlen(sources[k].prefix)] == '\0' && sources[k].open != dhc_data_open_synth) {
     return dhc_status_make(DHC_E_USAGE, "data '%s': needs a path behind the colon", spec);

@@ -51,6 +51,9 @@ typedef struct DhcDataOptions {
 /* spec:
  *   cifar10:DIR   data_batch_1..5.bin or test_batch.bin (CIFAR-10 binary
  *                 version); cifar10:FILE.bin for one file, whatever the split
+ *   cifar100:DIR  train.bin or test.bin (CIFAR-100 binary version): "target" the fine, "coarse" the coarse label
+ *   csv:FILE      any split; csv:DIR: DIR/{train,val,test}.csv. Columns by the names of the first line, f32; "x": all of
+ *                 them but "target", which is i64 where it is whole numbers or text (classes in order of their names)
  *   idx:DIR, mnist:DIR   {train,t10k}-{images-idx3,labels-idx1}-ubyte, each
  *                 plain or with .gz
  *   images:DIR    DIR/{train,val,test}/CLASS/NAME.png or .jpg, or DIR/CLASS/NAME: all for training, of which the

@@ -115,7 +115,11 @@ dhc_status dhc_source_read(DhcSource *s, uint8_t *to, size_t n, size_t *got) DHC
 
 dhc_status dhc_data_open_cifar10(DhcDataOwner *o, const char *spec, const char *path,
                                  DhcSplit split, const DhcDataOptions *options) DHC_MUST_USE;
-/* The same files, every image as its 1,024 pixels from left to right and top to bottom. */
+/* DIR/train.bin and DIR/test.bin: field "target" is the fine label, "coarse" the coarse one. */
+dhc_status dhc_data_open_cifar100(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split, const DhcDataOptions *options) DHC_MUST_USE;
+/* Columns of a file with a header (data_csv.c). */
+dhc_status dhc_data_open_csv(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split, const DhcDataOptions *options) DHC_MUST_USE;
+/* The files of CIFAR-10, every image as its 1,024 pixels from left to right and top to bottom. */
 dhc_status dhc_data_open_scifar(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
                                 const DhcDataOptions *options) DHC_MUST_USE;
 dhc_status dhc_data_open_images(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,

@@ -128,7 +128,8 @@ def commands():
     names = re.findall(r"^  ([a-z]+) ", sh("dhcc --help").stdout, re.M)
     for name in names:
         for line in re.findall(r"^  example: (.*)$", sh(f"dhcc {name} --help").stdout, re.M):
-            found.append((f"dhcc {name} --help", line))
+            if ("README.md", line) not in found:
+                found.append((f"dhcc {name} --help", line))
     return found
 
 
