@@ -76,7 +76,8 @@ static void add_vector(DhcLp *b, const DhcTplLevels *v, const DhcTplSums *s, Dhc
 /* One level. What it does not hold is +0; a sum that is complete stays where it is, for the next level or as the result. */
 static void add_level(DhcLp *b, const DhcTplLevels *v, const DhcTplSums *s, DhcLv level, DhcLv held, DhcLv stays) {
   DhcLv zero = dhc_lp_i64(b, 0), here = dhc_lp_at(b, v->buffer, dhc_lp_mul(b, level, v->pitch));
-  DhcLpVar from = dhc_lp_var(b, v->none), to = dhc_lp_var(b, s->at), to_row = dhc_lp_var(b, s->row ? s->row : zero);
+  DhcLpVar from = dhc_lp_var(b, v->none), to = dhc_lp_var(b, s->at), to_row = {0};
+  if (s->row) to_row = dhc_lp_var(b, s->row);
   DhcLv step = dhc_lp_select(b, held, dhc_lp_i64(b, 1), zero);
   dhc_lp_if(b, held);
   dhc_lp_set(b, from, here);
@@ -85,7 +86,7 @@ static void add_level(DhcLp *b, const DhcTplLevels *v, const DhcTplSums *s, DhcL
   dhc_lp_set(b, to, here);
   if (s->row) dhc_lp_set(b, to_row, s->width);
   dhc_lp_end(b);
-  DhcLv there = dhc_lp_get(b, from), onto = dhc_lp_get(b, to), onto_row = dhc_lp_get(b, to_row);
+  DhcLv there = dhc_lp_get(b, from), onto = dhc_lp_get(b, to);
   if (!s->row) {
     DhcLv i = dhc_lp_for(b, zero, s->width, v->lanes);
     add_vector(b, v, s, i, there, dhc_lp_mul(b, i, step), onto, i);
@@ -93,7 +94,7 @@ static void add_level(DhcLp *b, const DhcTplLevels *v, const DhcTplSums *s, DhcL
     return;
   }
   DhcLv r = dhc_lp_for(b, zero, s->rows, 1);
-  DhcLv at = dhc_lp_mul(b, r, s->row), in = dhc_lp_mul(b, r, s->width), at_to = dhc_lp_mul(b, r, onto_row);
+  DhcLv at = dhc_lp_mul(b, r, s->row), in = dhc_lp_mul(b, r, s->width), at_to = dhc_lp_mul(b, r, dhc_lp_get(b, to_row));
   DhcLv i = dhc_lp_for(b, zero, s->width, v->lanes);
   add_vector(b, v, s, dhc_lp_add(b, at, i), there, dhc_lp_mul(b, dhc_lp_add(b, in, i), step), onto, dhc_lp_add(b, at_to, i));
   dhc_lp_end(b);

@@ -15,7 +15,7 @@ DhcTplBlocks dhc_tpl_blocks_begin(DhcLp *b, dhc_dtype t, int lanes) {
 void dhc_tpl_blocks_add(DhcLp *b, const DhcTplBlocks *s, DhcLv block) {
   DhcLv n = dhc_lp_get(b, s->n), zero = dhc_lp_i64(b, 0), one = dhc_lp_i64(b, 1);
   DhcLpVar sum = dhc_lp_var(b, block), left = dhc_lp_var(b, n);
-  dhc_lp_for(b, zero, dhc_lp_get(b, s->depth), 1);
+  dhc_lp_for(b, zero, dhc_lp_min(b, dhc_lp_get(b, s->depth), dhc_lp_i64(b, DHC_SUM_LEVELS)), 1); /* that it ends can be seen */
   dhc_lp_if(b, dhc_lp_eq(b, dhc_lp_and(b, dhc_lp_get(b, left), one), one));
   DhcLv top = dhc_lp_addc(b, dhc_lp_get(b, s->depth), -1);
   DhcLv x = dhc_lp_load(b, s->tree, dhc_lp_mulc(b, top, s->lanes), s->lanes, 0);
