@@ -192,7 +192,7 @@ static void plans(void **state) {
 /* An image that wants more of a device than it has. */
 static void images(void **state) {
   (void)state;
-  const dhc_image packed = {.plan = {.name = "forward"}, .n_panels = 1};
+  const dhc_image packed = {.version = DHC_ABI_VERSION, .plan = {.name = "forward"}, .n_panels = 1};
   const dhc_layout nothing = {0};
   DhcDeviceOps ops = dhc_host_device_ops;
   ops.pack = NULL;
