@@ -197,6 +197,11 @@ dhc_status dhc_cpu_target(DhcArena *arena, const char *cpu, const char *features
     apply(&w, arena, features);
     dhc_text_printf(&all, "%s%s", all.n ? "," : "", features);
   }
+  if (!strncmp(out->triple, "x86_64", 6) && has(&w, "sse4a")) {
+    /* Code of LLVM 19 that moves lanes by it where SSE4.1 is off mixes them up (a select of 16 doubles, znver3 and znver4). */
+    turn(&w, arena, "sse4a", false);
+    dhc_text_puts(&all, ",-sse4a");
+  }
   out->features = dhc_text_str(&all);
   if (w.on.n) qsort(w.on.at, (size_t)w.on.n, sizeof *w.on.at, by_text);
   DhcText isa = {.arena = arena};
