@@ -1,4 +1,4 @@
-/* Objects whose weights of contractions lie as int8 or bf16 (--quantize). Kernels widen an element and scale it, rounding once, before
+/* Objects whose weights of contractions and convolutions, and those whose rows are gathered, lie as int8 or bf16 (--quantize). Kernels widen an element and scale it, rounding once, before
  * they multiply: so the object gives, bit for bit, what the model gives with these weights rounded. The rounded weights are put in
  * place of the model's own, once the object's constants are made: self tests and what is said about accuracy are theirs. */
 #include <math.h>
@@ -53,7 +53,7 @@ static dhc_status round_slots(Build *b, const BuildModel *x) {
 dhc_status build_quantize_check(const Build *b) {
   for (int i = 0; i < b->n_models; i++)
     if (b->model[i].trains) return dhc_status_make(DHC_E_USAGE, "--quantize: an entry of the object is a training step, whose weights are f32");
-  if (!b->object->tag || b->object->tag == DHC_TAG_PANEL) return dhc_status_make(DHC_E_INPUT, "--quantize: no entry of the object multiplies with weights that could lie so");
+  if (!b->object->tag || b->object->tag == DHC_TAG_PANEL) return dhc_status_make(DHC_E_INPUT, "--quantize: no entry of the object reads weights that could lie so");
   for (int s = 0; s < b->layout->n_slots; s++) {
     const float *at = piece_of(b->object, s) ? build_values(b, s) : NULL;
     for (int64_t i = 0; at && i < b->layout->slots[s].n; i++)
@@ -150,7 +150,7 @@ dhc_status build_quantize(Build *b, dhc_build_result *r) {
   r->weights_bytes_before = o->blob_bytes;
   for (int i = 0; i < o->pieces.n; i++) {
     const DhcObjPiece *p = &o->pieces.at[i];
-    if (p->kind == DHC_OBJ_PANEL) r->weights_bytes_before += p->matrices * dhc_tag_bytes(DHC_TAG_PANEL, p->width, p->rows, p->cols) - p->bytes;
+    if (p->kind == DHC_OBJ_PANEL) r->weights_bytes_before += p->matrices * dhc_tag_bytes(p->width ? DHC_TAG_PANEL : DHC_TAG_ROW, p->width, p->rows, p->cols) - p->bytes;
   }
   for (int s = 0; s < b->layout->n_slots; s++) r->n_quantized += piece_of(o, s) != NULL;
   DHC_TRY(deviation(b, r));

@@ -135,13 +135,13 @@ static Range term_range(const KernelRun *k, int o, int t) {
 static dhc_status reach(const KernelRun *k, int o, int64_t *n) {
   const DhcOperand *op = &k->spec->operand[o];
   Range r = {true, 0, 0};
-  if (op->tag != DHC_TAG_ROW) {
+  if (dhc_tag_is_panel(op->tag)) {
     DhcTagShape x = dhc_tag_shape(k->spec, o, k->dims);
     int64_t rows = x.rows > 0 ? (x.rows + op->width - 1) / op->width * (int64_t)op->width : 0;
     r = range_times(range_times((Range){true, 0, rows}, x.cols), x.matrices);
     r.high -= r.known && r.high > 0;
   }
-  for (int t = 0; op->tag == DHC_TAG_ROW && t < op->n_terms; t++) {
+  for (int t = 0; !dhc_tag_is_panel(op->tag) && t < op->n_terms; t++) {
     int stride_arg = dhc_spec_stride_arg(k->spec, o, t);
     Range index = term_range(k, o, t);
     if (!index.known && op->term[t].index >= 0)

@@ -50,7 +50,7 @@ bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
       garbage(a);
     }
     ptr[k] = a->f ? (void *)(a->f + offset[k]) : (void *)(a->i + offset[k]);
-    if (s->operand[k].tag != DHC_TAG_ROW) ptr[k] = packed(in, s, k, dim, ptr[k]);
+    if (dhc_tag_is_panel(s->operand[k].tag)) ptr[k] = packed(in, s, k, dim, ptr[k]);
   }
   if (in->runner) return in->runner->run(in->runner->ctx, s, array, offset, dim);
   DhcArena scratch;

@@ -200,7 +200,8 @@ static bool check_operand(Check *c, int o) {
     if (plain & bit) return fail(c, "operand %d: two plain terms of axis %d", o, p->term[t].axis[0]);
     plain |= bit;
   }
-  if (dhc_tag_is_panel(p->tag) ? p->width < 1 || !dhc_tag_fits(s, o) : p->tag != DHC_TAG_ROW || p->width)
+  bool fits = dhc_tag_is_rows(p->tag) ? dhc_tag_row_term(s, o) >= 0 : !dhc_tag_is_panel(p->tag) || dhc_tag_fits(s, o);
+  if (!fits || (dhc_tag_is_panel(p->tag) ? p->width < 1 : p->width))
     return fail(c, "operand %d: cannot be stored so", o);
   if (o > 0 && s->operand[o - 1].out && !p->out) return fail(c, "operand %d: input after output", o);
   if (p->out != (p->stored >= 0)) return fail(c, "operand %d: only outputs store a node", o);

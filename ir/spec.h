@@ -89,9 +89,13 @@ typedef enum DhcTag {
   DHC_TAG_PANEL = DHC_PANEL_F32, /* weight packed for contractions (passes/plan/layout.c); terms give the logical
                     index, the tag's map the address */
   DHC_TAG_PANEL_BF16, /* the same with elements of bf16, */
-  DHC_TAG_PANEL_I8    /* and of i8, each panel behind a scale (f32) for each of its rows: an element is i8 * scale, rounded to f32 */
+  DHC_TAG_PANEL_I8,   /* and of i8, each panel behind a scale (f32) for each of its rows: an element is i8 * scale, rounded to f32 */
+  DHC_TAG_ROWS_BF16,  /* weight that a convolution reads or rows are gathered from, as it lies, but for elements of bf16, */
+  DHC_TAG_ROWS_I8     /* and of i8, all behind a scale (f32) for each row */
 } DhcTag;
-static inline bool dhc_tag_is_panel(DhcTag t) { return t != DHC_TAG_ROW; }
+static inline bool dhc_tag_is_rows(DhcTag t) { return t >= DHC_TAG_ROWS_BF16; }
+static inline bool dhc_tag_is_panel(DhcTag t) { return t != DHC_TAG_ROW && !dhc_tag_is_rows(t); }
+static inline bool dhc_tag_is_i8(DhcTag t) { return t == DHC_TAG_PANEL_I8 || t == DHC_TAG_ROWS_I8; }
 
 typedef struct DhcOperand {
   dhc_dtype dtype;
@@ -226,6 +230,9 @@ void dhc_tag_axes(const DhcSpec *s, int operand, int axis[3]);
 /* True if the operand may be a panel: an f32 matrix of a DOT, parallel axis by unit-stride
  * reduced axis, or the matrices of a RAGGED, along one more reduced axis, all walked plainly. */
 bool dhc_tag_fits(const DhcSpec *s, int operand);
+/* The term that says in which row of weights an element lies, if they may lie in rows: the first, parallel, of what a CONV contracts,
+ * or that of the index by which a MAP or ROW gathers; -1: they may not. */
+int dhc_tag_row_term(const DhcSpec *s, int operand);
 
 /* Floating-point operations and bytes moved, as programs over dim[]. */
 dhc_dimprog dhc_spec_flops(const DhcSpec *s, DhcArena *arena);

@@ -19,6 +19,7 @@ int64_t dhc_tag_panel_bytes(DhcTag tag, int width, int64_t cols) {
 }
 
 int64_t dhc_tag_bytes(DhcTag tag, int width, int64_t rows, int64_t cols) {
+  if (dhc_tag_is_rows(tag)) return dhc_tag_is_i8(tag) ? rows * (4 + cols) : rows * cols * 2;
   if (!dhc_tag_is_panel(tag)) return rows * cols * 4;
   return (rows + width - 1) / width * dhc_tag_panel_bytes(tag, width, cols);
 }
@@ -51,4 +52,23 @@ bool dhc_tag_fits(const DhcSpec *s, int operand) {
     if (s->axis[e->axis[0]].role != (t ? DHC_AXIS_RED : DHC_AXIS_PAR)) return false;
   }
   return true;
+}
+
+static bool is_plain(const DhcTerm *e) { return !e->guarded && e->index < 0 && e->n_axes == 1 && e->coef[0] == 1; }
+
+/* One after the other: rows that are gathered, and their elements. */
+static int gathered_term(const DhcSpec *s, const DhcOperand *p) {
+  int row = p->n_terms == 2 && p->term[1].index >= 0;
+  const DhcTerm *e = &p->term[row];
+  if ((s->kind != DHC_KIND_MAP && s->kind != DHC_KIND_ROW) || p->n_terms != 2 || e->index < 0 || e->n_axes || !e->guarded || e->div != 1) return -1;
+  return is_plain(&p->term[1 - row]) && p->term[1 - row].unit ? row : -1;
+}
+
+int dhc_tag_row_term(const DhcSpec *s, int operand) {
+  const DhcOperand *p = &s->operand[operand];
+  if (p->out || p->dtype != DHC_F32) return -1;
+  if (s->kind != DHC_KIND_CONV) return gathered_term(s, p);
+  for (int t = 0; t < p->n_terms; t++)
+    if (!is_plain(&p->term[t]) || s->axis[p->term[t].axis[0]].role != (t ? DHC_AXIS_RED : DHC_AXIS_PAR)) return -1;
+  return p->n_terms > 1 && p->term[p->n_terms - 1].unit ? 0 : -1;
 }

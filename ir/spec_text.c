@@ -23,8 +23,8 @@ static const char *const kind_name[DHC_N_KINDS] = {
 #include "ir/kinds.def"
 };
 static const char *const role_name[] = {"par", "red", "seq"};
-static const char *const tag_name[] = {"row", "panel", "panel_bf16", "panel_i8"};
-enum { N_TAGS = 4, N_ROLES = 3 };
+static const char *const tag_name[] = {"row", "panel", "panel_bf16", "panel_i8", "rows_bf16", "rows_i8"};
+enum { N_TAGS = 6, N_ROLES = 3 };
 
 /* ---- printer ------------------------------------------------------------------- */
 

@@ -50,6 +50,7 @@ typedef struct DhcTplCx {
   DhcLp *b;
   DhcLv extent[DHC_SPEC_MAX_AXES];                             /* i64 */
   DhcLv pointer[DHC_SPEC_MAX_OPERANDS];
+  DhcLv scale[DHC_SPEC_MAX_OPERANDS]; /* of weights in rows of 8 bits: one for each row; else NULL */
   DhcLv stride[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];     /* i64; constant 1 if unit */
   DhcLv offset[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];     /* guarded terms */
   DhcLv limit[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];

@@ -54,6 +54,8 @@ typedef struct Conv {
   DhcLv tile_row;                           /* channel within the tile */
   DhcLv taps;                               /* scratch: for each (c, ky, kx) its place in planes and w */
   DhcLv n_taps;                             /* C * taps */
+  bool narrow;                              /* w has elements of fewer bits: a tile's rows are widened first, */
+  DhcLv weights, row;                       /* to scratch; elements of a row */
 } Conv;
 
 /* ---- roles --------------------------------------------------------------------------- */
@@ -105,7 +107,8 @@ static void choose_tile(Conv *v) {
   if (v->vectors > MAX_VECTORS) v->vectors = MAX_VECTORS;
   if (v->m < 0) v->rows = 1;
   v->half = v->rows % 2 ? v->rows : v->rows / 2;
-  v->listed = v->y.dilation < 0 || v->x.dilation < 0 ? 3 : 2;
+  v->narrow = dhc_tag_is_rows(v->s->operand[v->ow].tag);
+  v->listed = !v->narrow && (v->y.dilation < 0 || v->x.dilation < 0) ? 3 : 2;
 }
 
 /* ---- sizes ----------------------------------------------------------------------------- */
@@ -163,6 +166,12 @@ static dhc_dimprog taps_prog(const Conv *v) {
   return op(&p, DHC_DIM_MUL, op(&p, DHC_DIM_CEILDIV, n, pc(&p, 16)), pc(&p, 16));
 }
 
+/* Floats that a row of w takes in scratch. */
+static dhc_dimprog row_prog(const Conv *v) {
+  Progs p = {v->b->arena};
+  return op(&p, DHC_DIM_MUL, dhc_space_extent_prog(&v->cx, v->c), pc(&p, v->y.n_taps * v->x.n_taps));
+}
+
 static dhc_dimprog scratch_bytes(const Conv *v) {
   Progs p = {v->b->arena};
   dhc_dimprog n = op(&p, DHC_DIM_MUL, dhc_space_extent_prog(&v->cx, v->c), pc(&p, v->n_planes));
@@ -170,6 +179,7 @@ static dhc_dimprog scratch_bytes(const Conv *v) {
   n = op(&p, DHC_DIM_MUL, n, v->plane);
   n = op(&p, DHC_DIM_ADD, n, pc(&p, v->lanes * (v->x.per_out + 2)));
   n = op(&p, DHC_DIM_ADD, n, taps_prog(v));
+  if (v->narrow) n = op(&p, DHC_DIM_ADD, n, op(&p, DHC_DIM_MUL, row_prog(v), pc(&p, v->rows)));
   return op(&p, DHC_DIM_MUL, n, pc(&p, 4));
 }
 
@@ -346,13 +356,46 @@ static void pixel_tiles(Conv *v, Tile *t, DhcLv whole, int narrow) {
   dhc_lp_end(b);
 }
 
+/* Elements [from, to) of a row of w, `lanes` at a time, in f32. */
+static void widen_row(Conv *v, DhcLv to_row, DhcLv from_row, DhcLv scale, DhcLv from, DhcLv to, int lanes) {
+  DhcLp *b = v->b;
+  DhcLv k = dhc_lp_for(b, from, to, lanes);
+  DhcLv x = dhc_lp_cast(b, dhc_lp_load(b, from_row, k, lanes, 0), DHC_F32);
+  if (scale) x = dhc_lp_mul(b, x, lanes > 1 ? dhc_lp_splat(b, scale, lanes) : scale);
+  dhc_lp_store(b, to_row, k, x, 0);
+  dhc_lp_end(b);
+}
+
+/* The tile's rows of w, as they lie in memory, to scratch. */
+static void widen_rows(Conv *v, DhcLv m0, DhcLv last) {
+  DhcLp *b = v->b;
+  DhcLv zero = dhc_lp_i64(b, 0), lanes = dhc_lp_i64(b, v->lanes);
+  DhcLv base = dhc_lp_at(b, v->cx.pointer[v->ow], dhc_tpl_base(&v->cx, v->ow));
+  DhcLv whole = dhc_lp_mul(b, dhc_lp_udiv(b, v->row, lanes), lanes);
+  DhcLv n = dhc_lp_min(b, dhc_lp_i64(b, v->rows), dhc_lp_addc(b, dhc_lp_sub(b, last, m0), 1));
+  DhcLv r = dhc_lp_for(b, zero, n, 1);
+  DhcLv m = dhc_lp_add(b, m0, r);
+  DhcLv from = dhc_lp_at(b, base, dhc_lp_mul(b, m, dhc_space_step(&v->cx, v->ow, v->m)));
+  DhcLv to = dhc_lp_at(b, v->weights, dhc_lp_mul(b, r, v->row)), scale = v->cx.scale[v->ow];
+  if (scale) scale = dhc_lp_load(b, scale, v->m < 0 ? v->cx.index[v->s->operand[v->ow].term[0].axis[0]] : m, 1, 0);
+  widen_row(v, to, from, scale, zero, whole, v->lanes);
+  widen_row(v, to, from, scale, whole, v->row, 1);
+  dhc_lp_end(b);
+}
+
 static void channel_tile(Conv *v, DhcLv m0) {
   DhcLp *b = v->b;
   Tile t;
   DhcLv base = dhc_lp_at(b, v->cx.pointer[v->ow], dhc_tpl_base(&v->cx, v->ow));
   DhcLv step = dhc_space_step(&v->cx, v->ow, v->m), last = dhc_lp_addc(b, v->M, -1);
+  if (v->narrow) {
+    widen_rows(v, m0, last);
+    base = v->weights;
+    step = v->row;
+    last = dhc_lp_sub(b, last, m0);
+  }
   for (int r = 0; r < v->half; r++) {
-    DhcLv m = dhc_lp_min(b, dhc_lp_addc(b, m0, r), last);
+    DhcLv m = dhc_lp_min(b, dhc_lp_addc(b, v->narrow ? dhc_lp_i64(b, 0) : m0, r), last);
     t.w[r] = dhc_lp_at(b, base, dhc_lp_mul(b, m, step));
   }
   /* the second half ends with the last channel, overlapping the first where few are left:
@@ -488,6 +531,11 @@ static void task_body(Conv *v, DhcLv m_first, DhcLv m_end) {
   v->results = dhc_lp_at(b, v->planes, dhc_lp_mul(b, v->C, dhc_lp_mulc(b, v->Plane, v->n_planes)));
   fill_planes(v);
   list_taps(v);
+  if (v->narrow) {
+    v->row = dhc_lp_prog(b, row_prog(v));
+    DhcLv n = dhc_lp_addc(b, dhc_lp_mulc(b, v->Result, v->rows), (int64_t)v->lanes * (v->x.per_out + 2));
+    v->weights = dhc_lp_at(b, v->results, n);
+  }
   DhcLv m0 = dhc_lp_for(b, m_first, m_end, v->rows);
   channel_tile(v, m0);
   epilogue(v, m0, m_end);

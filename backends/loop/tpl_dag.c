@@ -5,6 +5,20 @@
 
 /* ---- setting up --------------------------------------------------------------------- */
 
+static dhc_dtype stored_as(const DhcOperand *p) {
+  return p->tag == DHC_TAG_ROWS_I8 ? DHC_I8 : p->tag == DHC_TAG_ROWS_BF16 ? DHC_BF16 : p->dtype;
+}
+
+/* Elements lie behind all scales. */
+static void begin_scaled(DhcTplCx *cx, int o) {
+  const DhcSpec *s = cx->s;
+  int t = dhc_tag_row_term(s, o);
+  const DhcTerm *e = &s->operand[o].term[t];
+  DhcLv rows = e->index < 0 ? cx->extent[e->axis[0]] : cx->limit[o][t];
+  cx->scale[o] = dhc_lp_operand(cx->b, o, DHC_F32);
+  cx->pointer[o] = dhc_lp_at(cx->b, cx->pointer[o], dhc_lp_mulc(cx->b, rows, 4));
+}
+
 void dhc_tpl_init_packed(DhcTplCx *cx, const DhcTplInput *in, DhcLp *b) {
   const DhcSpec *s = in->spec;
   *cx = (DhcTplCx){.in = in, .s = s, .b = b, .vector_axis = -1, .plan_vector = -1,
@@ -16,7 +30,7 @@ void dhc_tpl_init_packed(DhcTplCx *cx, const DhcTplInput *in, DhcLp *b) {
   for (int n = 0; n < s->n_nodes; n++) cx->varies[n] = dhc_spec_varies(s, n);
   for (int o = 0; o < s->n_operands; o++) {
     const DhcOperand *p = &s->operand[o];
-    cx->pointer[o] = dhc_lp_operand(b, o, p->dtype);
+    cx->pointer[o] = dhc_lp_operand(b, o, stored_as(p));
     cx->base[o] = dhc_lp_i64(b, 0);
     for (int t = 0; t < p->n_terms; t++) {
       int arg = dhc_spec_stride_arg(s, o, t);
@@ -26,12 +40,13 @@ void dhc_tpl_init_packed(DhcTplCx *cx, const DhcTplInput *in, DhcLp *b) {
       cx->offset[o][t] = dhc_lp_dim(b, guard);
       cx->limit[o][t] = dhc_lp_dim(b, guard + 1);
     }
+    if (p->tag == DHC_TAG_ROWS_I8) begin_scaled(cx, o);
   }
 }
 
 void dhc_tpl_refuse_packed(DhcTplCx *cx) {
   for (int o = 0; o < cx->s->n_operands; o++)
-    if (cx->s->operand[o].tag != DHC_TAG_ROW) dhc_lp_refuse(cx->b, "operand %d: packed storage", o);
+    if (dhc_tag_is_panel(cx->s->operand[o].tag)) dhc_lp_refuse(cx->b, "operand %d: packed storage", o);
 }
 
 void dhc_tpl_init(DhcTplCx *cx, const DhcTplInput *in, DhcLp *b) {
@@ -287,12 +302,12 @@ static DhcLv lane_mask(DhcTplCx *cx, const Place *p) {
   return m ? dhc_lp_and(cx->b, m, ok) : ok;
 }
 
-static DhcLv load_at(DhcTplCx *cx, int o, Place p) {
+static DhcLv load_at(DhcTplCx *cx, DhcLv ptr, Place p) {
   DhcLp *b = cx->b;
-  DhcLv ptr = cx->pointer[o];
+  dhc_dtype t = ptr->type.dtype == DHC_BF16 ? DHC_F32 : ptr->type.dtype; /* as it is in a register */
   bool whole = b->threads && p.one_ok && !cx->mask && !p.lanes_ok && is_contiguous(&p);
   if (whole) { /* all lanes or none: a thread reads them by one access */
-    DhcLpVar v = dhc_lp_var(b, dhc_lp_zero(b, cx->s->operand[o].dtype == DHC_BF16 ? DHC_F32 : cx->s->operand[o].dtype, cx->lanes));
+    DhcLpVar v = dhc_lp_var(b, dhc_lp_zero(b, t, cx->lanes));
     dhc_lp_if(b, p.one_ok);
     dhc_lp_set(b, v, dhc_lp_load(b, ptr, p.at, cx->lanes, 0));
     dhc_lp_end(b);
@@ -304,7 +319,6 @@ static DhcLv load_at(DhcTplCx *cx, int o, Place p) {
     return dhc_lp_gather(b, ptr, lane_places(cx, &p), mask);
   }
   if (!p.one_ok) return dhc_lp_load(b, ptr, p.at, 1, 0);
-  dhc_dtype t = cx->s->operand[o].dtype;
   DhcLpVar v = dhc_lp_var(b, dhc_lp_zero(b, t, 1));
   dhc_lp_if(b, p.one_ok);
   dhc_lp_set(b, v, dhc_lp_load(b, ptr, p.at, 1, 0));
@@ -312,16 +326,37 @@ static DhcLv load_at(DhcTplCx *cx, int o, Place p) {
   return dhc_lp_get(b, v);
 }
 
+/* x, of operand o's memory, times the scale of its row, or of each lane's. */
+static DhcLv scaled(DhcTplCx *cx, int o, DhcLv x) {
+  DhcLp *b = cx->b;
+  int t = dhc_tag_row_term(cx->s, o);
+  const DhcTerm *e = &cx->s->operand[o].term[t];
+  Place p = {.at = dhc_lp_i64(b, 0)};
+  if (is_plain(e)) {
+    p.at = cx->index[e->axis[0]];
+    if (e->axis[0] == cx->vector_axis) p.step = dhc_lp_i64(b, 1);
+  } else { /* by row, not by element */
+    DhcLv stride = cx->stride[o][t];
+    cx->stride[o][t] = dhc_lp_i64(b, 1);
+    place_term(cx, o, t, &p);
+    cx->stride[o][t] = stride;
+  }
+  DhcLv scale = load_at(cx, cx->scale[o], p);
+  if (x->type.lanes > 1) scale = dhc_lp_splat(b, scale, x->type.lanes);
+  return dhc_lp_mul(b, dhc_lp_cast(b, x, DHC_F32), scale);
+}
+
 DhcLv dhc_tpl_load(DhcTplCx *cx, int o) {
   Place p = place(cx, o);
-  DhcLv x = load_at(cx, o, p);
+  DhcLv x = load_at(cx, cx->pointer[o], p);
+  if (cx->scale[o]) x = scaled(cx, o, x);
   return p.there ? dhc_lp_select(cx->b, p.there, x, dhc_lp_zero(cx->b, x->type.dtype, x->type.lanes)) : x;
 }
 
 void dhc_tpl_store_value(DhcTplCx *cx, int o, DhcLv v) {
   DhcLp *b = cx->b;
   Place p = place(cx, o);
-  if (p.there) v = dhc_lp_select(b, p.there, v, load_at(cx, o, p));
+  if (p.there) v = dhc_lp_select(b, p.there, v, load_at(cx, cx->pointer[o], p));
   DhcLv ptr = cx->pointer[o];
   if (is_vector(&p)) {
     DhcLv mask = lane_mask(cx, &p);
@@ -483,6 +518,7 @@ int dhc_tpl_plain_load(const DhcSpec *s, int node) {
   const DhcSpecNode *d = &s->node[node];
   if (d->kind != DHC_SN_LOAD || d->dtype != DHC_F32) return -1;
   const DhcOperand *p = &s->operand[d->operand];
+  if (dhc_tag_is_rows(p->tag)) return -1;
   for (int t = 0; t < p->n_terms; t++)
     if (p->term[t].guarded || p->term[t].index >= 0) return -1;
   return d->operand;

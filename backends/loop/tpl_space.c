@@ -95,7 +95,7 @@ int dhc_space_contraction(const DhcSpec *s) {
 
 static int load_operand(const DhcSpec *s, int node) {
   const DhcSpecNode *d = &s->node[node];
-  return d->kind == DHC_SN_LOAD && d->dtype == DHC_F32 && s->operand[d->operand].tag == DHC_TAG_ROW
+  return d->kind == DHC_SN_LOAD && d->dtype == DHC_F32 && !dhc_tag_is_panel(s->operand[d->operand].tag)
              ? d->operand
              : -1;
 }

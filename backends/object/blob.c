@@ -20,10 +20,10 @@ static uint16_t bf16_of(float x) {
 
 void dhc_object_round_row(DhcTag tag, const float *from, int64_t n, float *to, int8_t *whole, float *scale) {
   float most = 0;
-  for (int64_t i = 0; i < n && tag == DHC_TAG_PANEL_I8; i++) most = fabsf(from[i]) > most ? fabsf(from[i]) : most;
+  for (int64_t i = 0; i < n && dhc_tag_is_i8(tag); i++) most = fabsf(from[i]) > most ? fabsf(from[i]) : most;
   float s = most / 127;
   for (int64_t i = 0; i < n; i++) {
-    if (tag == DHC_TAG_PANEL_I8) {
+    if (dhc_tag_is_i8(tag)) {
       float q = s > 0 ? rintf(from[i] / s) : 0;
       q = q > 127 ? 127 : q < -127 ? -127 : q;
       if (whole) whole[i] = (int8_t)q;
@@ -36,23 +36,28 @@ void dhc_object_round_row(DhcTag tag, const float *from, int64_t n, float *to, i
   if (scale) *scale = s;
 }
 
-/* A quantised panel after the other, its scales in front; rows that fill up are zeros. */
+/* Row r as it was rounded: to f32, and, in 8 bits, to whole numbers and a scale. */
+static void put_row(const DhcObjPiece *p, int64_t r, const float *row, const int8_t *whole, float scale, uint8_t *to) {
+  bool rows = dhc_tag_is_rows(p->tag);
+  int64_t panel = rows ? 0 : dhc_tag_panel_bytes(p->tag, p->width, p->cols), lanes = rows ? 1 : p->width, lane = rows ? r * p->cols : r % lanes;
+  uint8_t *at = rows ? to : to + r / lanes * panel;
+  if (whole) memcpy(at + 4 * (rows ? r : lane), &scale, 4);
+  for (int64_t c = 0; c < p->cols; c++) {
+    if (whole) at[4 * (rows ? p->rows : lanes) + c * lanes + lane] = (uint8_t)whole[c];
+    else put(at + 2 * (c * lanes + lane), bf16_of(row[c]), 2);
+  }
+}
+
+/* A quantised panel after the other, its scales in front, rows that fill up zeros; or a row after the other, all scales in front. */
 static bool pack_rounded(const DhcObjPiece *p, const float *from, uint8_t *to) {
-  int64_t panel = dhc_tag_panel_bytes(p->tag, p->width, p->cols), each = dhc_tag_bytes(p->tag, p->width, p->rows, p->cols);
-  bool whole = p->tag == DHC_TAG_PANEL_I8;
+  int64_t each = dhc_tag_bytes(p->tag, p->width, p->rows, p->cols);
   float *row = malloc(sizeof *row * (size_t)(p->cols + 1));
   int8_t *q = malloc((size_t)p->cols + 1);
   for (int64_t k = 0; row && q && k < p->matrices; k++)
     for (int64_t r = 0; r < p->rows; r++) {
-      uint8_t *at = to + k * each + r / p->width * panel;
-      int64_t lane = r % p->width;
       float scale = 0;
       dhc_object_round_row(p->tag, from + (k * p->rows + r) * p->cols, p->cols, row, q, &scale);
-      if (whole) memcpy(at + 4 * lane, &scale, 4);
-      for (int64_t c = 0; c < p->cols; c++) {
-        if (whole) at[4 * (int64_t)p->width + c * p->width + lane] = (uint8_t)q[c];
-        else put(at + 2 * (c * p->width + lane), bf16_of(row[c]), 2);
-      }
+      put_row(p, r, row, dhc_tag_is_i8(p->tag) ? q : NULL, scale, to + k * each);
     }
   bool done = row && q;
   free(row);
@@ -60,7 +65,7 @@ static bool pack_rounded(const DhcObjPiece *p, const float *from, uint8_t *to) {
   return done;
 }
 
-const char *dhc_object_quantized(const DhcObject *o) { return o->tag == DHC_TAG_PANEL_I8 ? "int8" : o->tag == DHC_TAG_PANEL_BF16 ? "bf16" : NULL; }
+const char *dhc_object_quantized(const DhcObject *o) { return dhc_tag_is_i8(o->tag) ? "int8" : o->tag > DHC_TAG_PANEL ? "bf16" : NULL; }
 
 static void pack(const DhcObjPiece *p, const float *from, float *to) {
   dhc_panel x = {.width = p->width, .matrices = p->matrices, .rows = p->rows, .cols = p->cols};

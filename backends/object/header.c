@@ -458,7 +458,7 @@ void dhc_object_header(const DhcObject *o, const char *file, DhcText *to) {
   if (o->bounded) dhc_text_puts(to, " How much is done hangs on sizes alone.");
   dhc_text_puts(to, " */\n");
   if (dhc_object_quantized(o))
-    dhc_text_printf(to, "/* Weights of contractions lie as %s. */\n", o->tag == DHC_TAG_PANEL_I8 ? "int8 with a scale for each output channel" : "bf16");
+    dhc_text_printf(to, "/* Weights of contractions, convolutions and gathered rows lie as %s. */\n", dhc_tag_is_i8(o->tag) ? "int8 with a scale for each row" : "bf16");
   dhc_text_printf(to, "#ifndef %s_OBJECT_H\n#define %s_OBJECT_H\n\n#include <stdint.h>\n\n", guard, guard);
   dhc_text_puts(to, "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
   dhc_text_puts(to, types);

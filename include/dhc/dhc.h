@@ -547,7 +547,8 @@ typedef struct dhc_build_options {
   int64_t max_flash;   /* refused where code and embedded constants are more; 0: no limit */
   const dhc_build_variant *variants; /* none: the model as it is. Kernels and tensors that are equal are there once */
   int n_variants;
-  const char *quantize; /* "int8": weights of contractions in 8 bits, with a scale for each output channel; "bf16": in 16. Needs weights.
+  const char *quantize; /* "int8": weights of contractions, convolutions and embeddings in 8 bits, with a scale for each row (output
+                           channel, token); "bf16": in 16. Needs weights.
                            NULL: as they are */
   const char *data, *split; /* with quantize: accuracy before and after, as dhc_evaluate takes them; NULL: not measured */
   int64_t batch, limit;

@@ -7,7 +7,8 @@
  *
  * A function's parameter counts as a model parameter only if every call passes one, so all
  * calls of a unit read the same storage. An entry that updates a parameter keeps it in
- * rows. Values and their order of summation stay: the result is the same to the bit. */
+ * rows. Where panels have elements of fewer bits, weights of convolutions and those whose rows are gathered have
+ * them too (tags ROWS): they stay in rows, but are a copy like panels are. Values and their order of summation stay: the result is the same to the bit. */
 #include "passes/clean/edit.h"
 #include "passes/passes.h"
 
@@ -118,6 +119,27 @@ static bool is_whole(const DhcModule *m, const DhcNode *n, const DhcSpec *s, int
          dhc_dim_is_const(offsets->dims.at[o], &offset) && rows % width == 0 && offset % (width * cols) == 0;
 }
 
+/* True if operand o of the kernel, which may lie in rows, is argument o as it lies, all of it. */
+static bool is_dense(const DhcModule *m, const DhcNode *n, const DhcSpec *s, int o) {
+  const DhcType *t = &n->args[o]->type;
+  const DhcAttr *dims = dhc_attr(n, "dims");
+  const DhcOperand *p = &s->operand[o];
+  int row = dhc_tag_row_term(s, o);
+  const DhcDim *step = dhc_dim_const(m->dims, 1), *all = step;
+  for (int k = p->n_terms - 1; k >= 0; k--) { /* of what is gathered the elements of a row first, wherever their term stands */
+    int at = p->term[row].index < 0 ? k : k ? 1 - row : row, guard = dhc_spec_offset_arg(s, o, at);
+    const DhcTerm *e = &p->term[at];
+    int stride = dhc_spec_stride_arg(s, o, at), extent = e->index < 0 ? dhc_spec_extent_arg(s, e->axis[0]) : guard + 1;
+    if (stride >= 0 && dims->dims.at[stride] != step) return false;
+    if (e->index >= 0 && !dhc_dim_is(dims->dims.at[guard], 0)) return false;
+    const DhcDim *count = extent < 0 ? dhc_dim_const(m->dims, s->axis[e->axis[0]].extent) : dims->dims.at[extent];
+    if (at == row && (!t->rank || count != t->dim[0])) return false;
+    step = dhc_dim_mul(m->dims, step, count);
+  }
+  for (int k = 0; k < t->rank; k++) all = dhc_dim_mul(m->dims, all, t->dim[k]);
+  return step == all && dhc_dim_is(dhc_attr(n, "offsets")->dims.at[o], 0);
+}
+
 static const DhcSpec *with_panels(DhcModule *m, const DhcSpec *s, const int *operand, int n, int width, int tag) {
   DhcSpec *r = dhc_arena_dup(m->arena, s, sizeof *s);
   for (int i = 0; i < n; i++) {
@@ -130,11 +152,22 @@ static const DhcSpec *with_panels(DhcModule *m, const DhcSpec *s, const int *ope
   return r;
 }
 
+/* Weights that lie in fewer bits, row by row, where a kernel reads no panels of them. */
+static void quantise_rows(DhcModule *m, const DhcFunc *f, const DhcNode *n, DhcAttr *a, DhcPassCtx *px) {
+  DhcTag tag = dhc_tag_is_i8((DhcTag)px->panel_tag) ? DHC_TAG_ROWS_I8 : DHC_TAG_ROWS_BF16;
+  for (int o = 0; o < dhc_spec_n_inputs(a->spec); o++) {
+    bool fits = dhc_tag_row_term(a->spec, o) >= 0 && a->spec->operand[o].tag == DHC_TAG_ROW && loaded_once(a->spec, o) &&
+                is_dense(m, n, a->spec, o) && is_weight(m, f, n->args[o], 0);
+    if (fits && dhc_pass_may_change(px)) a->spec = with_panels(m, a->spec, &o, 1, 0, (int)tag);
+  }
+}
+
 bool dhc_pass_layout(DhcModule *m, DhcPassCtx *px) {
   for (int i = 0; px->panel_width && i < m->funcs.n; i++)
     for (DhcNode *n = m->funcs.at[i]->first; n; n = n->next) {
       if (n->op != DHC_OP_KERNEL) continue;
       DhcAttr *a = &n->attrs[dhc_attr(n, "spec") - n->attrs];
+      if (px->panel_tag > DHC_TAG_PANEL) quantise_rows(m, m->funcs.at[i], n, a, px);
       if (a->spec->kind != DHC_KIND_DOT && a->spec->kind != DHC_KIND_RAGGED) continue;
       int o[MAX_FOLDS], n_o = column_operands(a->spec, o);
       int width = n_o > 1 ? px->panel_width_pair : px->panel_width;

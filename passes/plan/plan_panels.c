@@ -32,6 +32,23 @@ static void need(const Pl *p, bool whole) {
   if (!whole) DHC_BUG("'%s': only a whole parameter can be read packed", p->entry->name);
 }
 
+/* The whole parameter, row by row, as the pass "layout" saw to. */
+static void redirect_rows(Pl *p, PlItem *it, int o) {
+  PlRef *r = &it->refs[o];
+  DhcPlanPanel want = {.param = r->buf, .tag = it->spec->operand[o].tag, .matrices = 1, .cols = 1};
+  need(p, r->buf < p->entry->params.n && p->entry->param_info.at[r->buf].role == DHC_ROLE_WEIGHT && dhc_dim_is(r->offset, 0) &&
+              dhc_tag_row_term(it->spec, o) >= 0);
+  const DhcType *t = &p->entry->params.at[r->buf]->type;
+  for (int d = 0; d < t->rank; d++) {
+    int64_t n = 0;
+    need(p, dhc_dim_is_const(t->dim[d], &n));
+    if (d) want.cols *= n;
+    else want.rows = n;
+  }
+  int b = panel_for(p, &want);
+  *r = (PlRef){.buf = b, .offset = dhc_dim_const(p->cx, 0), .lo = dhc_dim_const(p->cx, 0), .hi = p->bufs.at[b].bytes};
+}
+
 /* Whole panels of a packed matrix lie where the rows they hold lie in the matrix: the offset
  * stays. */
 static void redirect(Pl *p, PlItem *it, int o) {
@@ -61,6 +78,7 @@ void dhc_pl_panels(Pl *p) {
     PlItem *it = &p->items.at[i];
     if (it->kind != DHC_ITEM_CALL) continue;
     for (int o = 0; o < it->n_refs; o++)
-      if (it->spec->operand[o].tag != DHC_TAG_ROW) redirect(p, it, o);
+      if (dhc_tag_is_rows(it->spec->operand[o].tag)) redirect_rows(p, it, o);
+      else if (dhc_tag_is_panel(it->spec->operand[o].tag)) redirect(p, it, o);
   }
 }

@@ -196,7 +196,7 @@ refused 2 '--quantize: needs int8 or bf16, got "int4"' mlp --weights w.safetenso
 refused 2 "--quantize: needs --weights" mlp --quantize int8 "${out[@]}"
 refused 2 "--data: of build, needs --quantize or --report, for whose accuracy it is" mlp --data synth:mqar "${out[@]}"
 refused 2 "--quantize: an entry of the object is a training step, whose weights are f32" mlp --entry train_step --entry forward --weights w.safetensors --quantize int8 "${out[@]}"
-refused 1 "--quantize: no entry of the object multiplies with weights that could lie so" mlp --weights w.safetensors --entry normalize --quantize int8 "${out[@]}"
+refused 1 "--quantize: no entry of the object reads weights that could lie so" mlp --weights w.safetensors --entry normalize --quantize int8 "${out[@]}"
 python3 - <<'P'
 data = bytearray(open("w.safetensors", "rb").read())
 data[8 + int.from_bytes(data[:8], "little") + 3] = 0x7f  # an infinity or NaN in the first tensor
@@ -207,7 +207,7 @@ refused 1 "--quantize: weights 'layers.0.weight' are not all finite" mlp --weigh
 "$dhcc" build mlp --bind B=1 --weights w.safetensors --quantize int8 -o small.o --header small.h > small.txt 2>&1 || fail "build --quantize"
 grep -q "int8: 3 tensors, constants of 287104 bytes where they were 1132672" small.txt || fail "what quantising saves: $(cat small.txt)"
 grep -q "int8: accuracy is not measured (--data); on generated inputs results differ by at most 0.00[0-9]*, the largest being 1.[0-9]*" small.txt || fail "what quantising costs: $(cat small.txt)"
-grep -q "Weights of contractions lie as int8 with a scale for each output channel" small.h || fail "the header does not say that weights are quantised"
+grep -q "Weights of contractions, convolutions and gathered rows lie as int8 with a scale for each row" small.h || fail "the header does not say that weights are quantised"
 "$dhcc" build mlp --weights w.safetensors --quantize bf16 --weights-file small.bin -o small.o --header small.h --quiet || fail "build --quantize --weights-file"
 grep -q "_weights_set" small.h && fail "quantised weights cannot be set one by one"
 mqar=synth:mqar:length=12,pairs=2,vocab=22,n=64,n_test=32

@@ -228,6 +228,18 @@ static void quantised(dhc_session *s, const Form *f, const char *how, bool sourc
   dhc_model_close(m);
 }
 
+/* Nearly all of whose weights are read row by row, and what of the constants is left of them at most: by convolutions of several
+ * tiles of channels, the last in part; of taps too many for tiles; in one dimension and for each channel; and by an index. */
+typedef struct Rows {
+  Form form;
+  double int8, bf16;
+} Rows;
+static const Rows in_rows[] = {
+    {{"convolutions", "dhc_ssm", NULL, {"hidden_dim=9", "state_dim=3"}, "forward", "B=2,H=17,W=16"}, 0.4, 0.6},
+    {{"taps", "layers/conv", "Conv2d", {"in_channels=2", "out_channels=5", "kernel=11", "padding=5"}, "forward", "B=2,H=13,W=12"}, 0.4, 0.6},
+    {{"gathered", "layers/embedding", "Embedding", {"n=50", "d=13"}, "forward", "S0=2,S1=5"}, 0.4, 0.6},
+};
+
 /* One-hot inputs read the weights out. */
 static void rounding(dhc_session *s) {
   enum { IN = 7, OUT = 5 };
@@ -349,6 +361,11 @@ int main(void) {
       now = forms[i].name;
       quantised(s, &forms[i], "int8", i == 0, 0.95);
       if (i == 0) quantised(s, &forms[i], "bf16", true, 0.97);
+    }
+    for (size_t i = 0; i < 2 * sizeof in_rows / sizeof *in_rows; i++) {
+      const Rows *r = &in_rows[i / 2];
+      now = r->form.name;
+      quantised(s, &r->form, i % 2 ? "bf16" : "int8", true, i % 2 ? r->bf16 : r->int8);
     }
     rounding(s);
     for (size_t i = 0; i < sizeof decays / sizeof *decays; i++) now = decays[i].form.name, silence(s, &decays[i], &usual);

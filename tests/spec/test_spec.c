@@ -21,6 +21,10 @@ typedef struct Wrong {
   "spec dot args 0 { axis par axis par axis red in f32 row [s(a0), 1(a2)] in f32 " w \
   " %0 = load 0 : f32 %1 = load 1 : f32 %2 = fold dot_general(%0, %1) a2 : f32 out f32 row [s(a0), 1(a1)] = %2 }"
 
+#define GATHER(w) \
+  "spec map args 0 { axis par axis par in i64 row [1(a0)] in f32 " w \
+  " %0 = load 0 : i64 %1 = load 1 : f32 out f32 row [s(a0), 1(a1)] = %1 }"
+
 /* Rows of range e meet matrix e. */
 #define RAGGED(w) \
   "spec ragged args 0 { axis par axis par axis red axis red in f32 row [s(a0), 1(a3)] in i32 row [1(a2)] in i32 row [1(a2)] in f32 " w \
@@ -30,6 +34,11 @@ typedef struct Wrong {
 
 static const Wrong wrong[] = {
     {RAGGED("panel(16) [1(a1), s(a2), s(a3)]"), "operand 3: cannot be stored so"},
+    {DOT("rows_i8 [s(a1), 1(a2)]"), "operand 1: cannot be stored so"},
+    {GATHER("panel(16) [s(%0)?, 1(a1)]"), "operand 1: cannot be stored so"},
+    {GATHER("rows_i8(16) [s(%0)?, 1(a1)]"), "operand 1: cannot be stored so"},
+    {GATHER("rows_i8 [1(%0)?, s(a1)]"), "operand 1: cannot be stored so"},
+    {GATHER("rows_bf16 [s(a1 + %0)?, 1(a0)]"), "operand 1: cannot be stored so"},
     {RAGGED("panel(16) [s(a1), 1(a3)]"), "operand 3: cannot be stored so"},
     {RAGGED("panel(0) [s(a1), s(a2), 1(a3)]"), "operand 3: cannot be stored so"},
     {DOT("panel [s(a1), 1(a2)]"), "operand 1: cannot be stored so"},
@@ -365,6 +374,31 @@ static void test_panel_meaning(void **state) {
   dhc_arena_fini(&x.arena);
 }
 
+/* Rows that are gathered, whichever term comes first, and what a convolution reads; their values are those of rows as they are. */
+static void test_rows(void **state) {
+  (void)state;
+  Fix x;
+  begin(&x);
+  const char *text[] = {GATHER("rows_i8 [s(%0)?, 1(a1)]"), GATHER("rows_bf16 [1(a1), s(%0)?]"), GATHER("row [s(%0)?, 1(a1)]")};
+  const DhcSpec *s[3];
+  for (int i = 0; i < 3; i++) {
+    s[i] = parse(&x, text[i]);
+    assert_true(s[i] && dhc_tag_row_term(s[i], 1) == i % 2 && dhc_tag_row_term(s[i], 0) == -1 && dhc_tag_row_term(s[i], 2) == -1);
+    DhcText t = {.arena = &x.arena};
+    dhc_spec_print(s[i], &t);
+    const DhcSpec *again = parse(&x, dhc_text_str(&t));
+    assert_true(again && dhc_spec_equal(s[i], again));
+  }
+  double w[6] = {1, 2, 3, 4, 5, 6}, y[4];
+  int64_t which[2] = {2, 0}, dim[] = {2, 2, 2, 0, 3, 2};
+  assert_int_equal(dhc_spec_n_dims(s[0]), 6);
+  dhc_spec_interp(s[0], (void *[]){which, w, y}, dim, &x.arena);
+  assert_true(y[0] == 5 && y[1] == 6 && y[2] == 1 && y[3] == 2);
+  assert_int_equal(dhc_tag_bytes(DHC_TAG_ROWS_I8, 0, 3, 7), 3 * (4 + 7));
+  assert_int_equal(dhc_tag_bytes(DHC_TAG_ROWS_BF16, 0, 3, 7), 3 * 7 * 2);
+  dhc_arena_fini(&x.arena);
+}
+
 /* The matrices of a ragged contraction are packed one by one. */
 static void test_ragged_panels(void **state) {
   (void)state;
@@ -394,7 +428,7 @@ static void test_ragged_panels(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_wrong), cmocka_unit_test(test_mistaken), cmocka_unit_test(test_broken), cmocka_unit_test(test_text),
                                      cmocka_unit_test(test_arguments), cmocka_unit_test(test_meaning),
-                                     cmocka_unit_test(test_tag_map), cmocka_unit_test(test_panel_meaning),
+                                     cmocka_unit_test(test_tag_map), cmocka_unit_test(test_panel_meaning), cmocka_unit_test(test_rows),
                                      cmocka_unit_test(test_ragged_panels)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
