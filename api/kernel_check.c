@@ -321,6 +321,9 @@ dhc_status api_kernel_check(dhc_session *s, const char *name, const char *text, 
   int before = s->diags.n_errors;
   DhcSpec *spec = dhc_spec_parse(&s->arena, &s->diags, file, 0, &end);
   if (!spec) return session_errors_since(s, before);
+  for (int o = 0; o < spec->n_operands; o++)
+    if (spec->operand[o].tag > DHC_TAG_PANEL)
+      return dhc_status_make(DHC_E_INPUT, "operand %d lies in fewer bits: objects alone have such weights (--quantize)", o);
   if (n_dims != dhc_spec_n_dims(spec))
     return dhc_status_make(DHC_E_USAGE, "--dims: this spec has %d arguments, got %d; in order: %s", dhc_spec_n_dims(spec), n_dims,
                            argument_names(spec, &s->arena));

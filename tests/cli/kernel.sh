@@ -47,4 +47,16 @@ dims 0 'output 2: 8 elements' plain.spec 8,1,0,4
 dims 0 'output 2: 8 elements' plain.spec 8,1,-3,4
 dims 2 'the bound 0 of operand 1 is -4' plain.spec 8,1,0,-4
 dims 2 'the offset 0 of operand 1 is 99999999999' plain.spec 8,1,99999999999,4
+cat > narrow.spec <<'S'
+spec map args 0 {
+  axis par
+  axis par
+  in i64 row [1(a0)]
+  in f32 rows_i8 [s(%0)?, 1(a1)]
+  %0 = load 0 : i64
+  %1 = load 1 : f32
+  out f32 row [s(a0), 1(a1)] = %1
+}
+S
+dims 1 'operand 1 lies in fewer bits: objects alone have such weights (--quantize)' narrow.spec 4,5,5,0,9,5
 finish
