@@ -39,7 +39,7 @@ OTHERWISE = [  # a pattern, the statuses it may have and what is then said, or N
     (r"dhcc rl .*--env hopper", {3: "libmujoco"}, "needs MuJoCo"),
     (r"dhcc plot .*\.pdf", {0: "", 1: "gnuplot"}, "needs gnuplot"),
 ]
-ORACLE = ROOT.parent / "shared/oracles/dhc_ssm.safetensors"
+ORACLE = pathlib.Path(os.environ.get("ORACLES", "")) / "dhc_ssm.safetensors"
 
 
 def sh(text, **more):

@@ -34,6 +34,8 @@ static const Case cases[] = {
     {"value", "rl_value", NULL, {POLICY}, "forward", {{1}, {3}}, NULL},
     {"actor and critic", "rl_actor_critic", NULL, {POLICY}, "forward", {{1}, {3}}, NULL},
     {"ssm policy", "rl_ssm_policy", NULL, {"obs=5", "hidden_dim=8", "state_dim=6"}, "sequence", {{2, 9}, {1, 4}}, NULL},
+    {"ppo", "rl/ppo", "PPO", {"obs=3", "act=2", "policy=RLSSMPolicy(hidden_dim = 8, state_dim = 6)"}, "forward", {{1}, {3}}, NULL},
+    {"value network", "rl/ppo", "ValueNetwork", {"obs=3", "hidden=6"}, "forward", {{5, 2}, {1, 1}}, NULL},
     {"attention", ATTENTION, {"d_model=8", "num_heads=2", "causal=true"}, "forward", {{2, 9}, {1, 40}}, NULL},
     {"grouped", ATTENTION, {"d_model=16", "num_heads=4", "num_kv_heads=2", "window=4", "causal=true"}, "forward", {{2, 9}, {1, 5}}, NULL},
     {"conv1d", "layers/mamba", "CausalDepthwiseConv1d", {"d=6"}, "forward", {{2, 9}, {1, 70}}, NULL},
