@@ -22,7 +22,7 @@ ssm = next(i for i in items if i["name"] == "DHCSSM")
 assert "preset gray\n" in ssm["presets"] and "recipe default\n" in ssm["presets"], ssm
 assert any(i["kind"] == "builtin" and i["signature"] == "argmax(x, axis?)" for i in items)
 P
-[ "$("$dhcc" list models | wc -l)" = "$(grep -l '^model ' "$models"/*.dhc | wc -l)" ] || fail "list models"
+[ "$("$dhcc" list models | wc -l)" = "$(grep -rl "^model " "$models" | wc -l)" ] || fail "list models"
 expect 0 "layer     RMSNorm                layers/norm            x / sqrt(mean(x^2) + eps) * weight over the last axis" "$dhcc" list layers
 expect 0 "  import layers/linear" "$dhcc" doc Linear
 expect 0 "function relu<...S>(x: [...S]) -> (y: [...S])" "$dhcc" doc relu
