@@ -56,7 +56,7 @@ CASES = [("mlp", "forward", dict(hidden=33, depth=2)), ("mlp", "loss", dict(hidd
          ("dhc_jamba", "forward", dict(hidden_dim=8, num_layers=2, mamba_ratio=1, num_heads=2, d_state=4, ffn_inner=12)),
          ("seq", "forward", STACK), ("seq", "forward.step", STACK), ("seq", "forward.stream", STACK), ("rl_policy", "sequence", POLICY),
          ("rl_policy", "step", POLICY), ("rl_value", "sequence", POLICY), ("rl_value", "forward", POLICY), ("rl_actor_critic", "sequence", POLICY),
-         ("rl_ssm_policy", "episodes", SSM), ("rl_ssm_policy", "step", SSM)]
+         ("rl_ssm_policy", "sequence", SSM), ("rl_ssm_policy", "step", SSM)]
 SIZES = {"B": 2, "L": 5, "H": 32, "W": 32, "R": 3, "T": 4}
 
 

@@ -163,7 +163,7 @@ else:
     check(False, "a file of another kind was taken")
 
 # there and back
-for name, entry, settings, sizes in (("lstm", "forward", dict(hidden=12), None), ("dhc_ssm", "forward", dict(hidden_dim=16), None), ("rl_ssm_policy", "episodes", dict(obs=5, hidden_dim=8, state_dim=6), None)):
+for name, entry, settings, sizes in (("lstm", "forward", dict(hidden=12), None), ("dhc_ssm", "forward", dict(hidden_dim=16), None), ("rl_ssm_policy", "sequence", dict(obs=5, hidden_dim=8, state_dim=6), None)):
     model = dhcc.load(name, set=settings, seed=2)
     dhcc.onnx.export(model, out / "there.onnx", entry)
     r = subprocess.run([sys.executable, "-m", "dhcc.onnx", "import", str(out / "there.onnx"), "-o", str(out / "back.dhc"), "--weights", str(out / "back.safetensors")])
