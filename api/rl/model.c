@@ -58,6 +58,7 @@ static bool said_again(Opening *x, int i) {
 static dhc_status wrap(Opening *x, const dhc_model *policy, const dhc_model *ppo) {
   DhcText own = {.arena = &x->arena};
   int n = 0;
+  bool quiet = !has_hyper(policy, "dropout");
   dhc_text_printf(&own, "policy=%s(", policy->name);
   for (int i = 0; i < x->o->n_sets; i++) {
     const char *set = x->o->sets[i], *key = key_of(set, &x->arena);
@@ -66,8 +67,11 @@ static dhc_status wrap(Opening *x, const dhc_model *policy, const dhc_model *ppo
       continue;
     }
     if (said_again(x, i)) continue;
+    quiet = quiet || !strcmp(key, "dropout");
     dhc_text_printf(&own, "%s%s = %s", n++ ? ", " : "", key, set + strlen(key) + 1);
   }
+  /* dropped units would make an update's probabilities others than those that were acted with */
+  if (!quiet) dhc_text_printf(&own, "%sdropout = 0.0", n++ ? ", " : "");
   dhc_text_printf(&own, ")");
   return add(x, dhc_text_str(&own));
 }

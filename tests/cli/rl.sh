@@ -41,6 +41,7 @@ import json
 d = json.load(open("doc"))
 assert d["steps"] == 256 and len(d["return_per_seed"]) == 2 and d["steps_per_s"] > 0 and "mean_return" in d, d
 P
+grep -qa 'window = 8, dropout = 0.0)' j/seed-0/model.dhcm || fail "a policy's dropout"
 [ -s j/seed-0/last.safetensors ] && [ -s j/seed-1/last.safetensors ] || fail "folders of seeds"
 "$dhcc" rl rl_ssm_policy --env pendulum "${small[@]}" --weights a --episodes 4 > said || fail "evaluation"
 grep -q "return $(grep -o 'return -[0-9.]*' <("$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out a --resume | tail -1) | cut -d' ' -f2)" said || fail "weights evaluated: $(cat said)"
