@@ -132,7 +132,7 @@ static void npy_layouts(void **state) {
                                        swapped ? types[t].big : types[t].little, fortran ? "True" : "False", A, B, C);
       file[8] = (uint8_t)(n - 12);
       for (int i = 0; i < ALL * size; i++) {
-        want[i] = types[t].dtype == DHC_BOOL ? i % 3 == 0 : (uint8_t)(i * 41 + 7);
+        want[i] = (uint8_t)(types[t].dtype == DHC_BOOL ? i % 3 == 0 : i * 41 + 7);
       }
       for (int k = 0; k < ALL; k++) {
         int a = k / (B * C), b = k / C % B, c = k % C, at = fortran ? a + A * (b + B * c) : k;
