@@ -88,7 +88,7 @@ static void report(const Cli *c, const Seeds *s) {
 
 static void say(const Cli *c, int64_t seed, const dhc_rl_result *r) {
   if (cli_doc(c)) return;
-  printf("seed %lld: %lld steps, %lld episodes, %.0f steps/s, return of the last %lld episodes %.1f\n", (long long)seed, (long long)r->steps,
+  if (r->steps) printf("seed %lld: %lld steps, %lld episodes, %.0f steps/s, return of the last %lld episodes %.1f\n", (long long)seed, (long long)r->steps,
          (long long)r->episodes, r->steps_per_s, (long long)(r->episodes < 100 ? r->episodes : 100), r->mean_return);
   if (r->eval_episodes)
     printf("seed %lld: likeliest actions, %lld episodes: return %.1f (sd %.1f), length %.0f\n", (long long)seed, (long long)r->eval_episodes,
