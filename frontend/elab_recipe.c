@@ -75,11 +75,18 @@ typedef struct LrEnv {
   const char *name[16];
   double value[16];
   int n, depth;
+  const DhcAstExpr **wrong; /* the first part that means nothing here; NULL: it has been looked for */
 } LrEnv;
 
 static double lr_eval(LrEnv *env, const DhcAstExpr *e);
 
-static double lr_name(LrEnv *env, const char *name) {
+static double lr_wrong(LrEnv *env, const DhcAstExpr *e) {
+  if (env->wrong && !*env->wrong) *env->wrong = e;
+  return NAN;
+}
+
+static double lr_name(LrEnv *env, const DhcAstExpr *e) {
+  const char *name = e->u.name;
   for (int i = env->n - 1; i >= 0; i--)
     if (!strcmp(env->name[i], name)) return env->value[i];
   const DhcModel *m = env->lr->m;
@@ -96,33 +103,38 @@ static double lr_name(LrEnv *env, const char *name) {
     env->depth--;
     return v;
   }
-  return NAN;
+  return lr_wrong(env, e);
 }
 
 /* A function whose body is one return. */
-static double lr_function(LrEnv *env, const DhcAstDecl *d, const DhcAstArgs *args) {
+static double lr_function(LrEnv *env, const DhcAstDecl *d, const DhcAstExpr *e) {
+  const DhcAstArgs *args = &e->u.call.args;
   const DhcAstSignature *sig = &d->u.fn.sig;
   const DhcAstStmts *body = &d->u.fn.body;
   if (env->depth >= 16 || body->n != 1 || body->at[0]->kind != DHC_ST_RETURN ||
       body->at[0]->u.values.n != 1 || sig->inputs.n > 16)
-    return NAN;
-  LrEnv inner = {.lr = env->lr, .depth = env->depth + 1};
+    return lr_wrong(env, e);
+  LrEnv inner = {.lr = env->lr, .depth = env->depth + 1, .wrong = env->wrong};
   for (int i = 0; i < sig->inputs.n; i++) {
     const DhcAstParam *p = &sig->inputs.at[i];
     const DhcAstExpr *value = p->default_value;
     for (int k = 0; k < args->n; k++)
       if (args->at[k].name.text ? args->at[k].name.text == p->name.text : k == i) value = args->at[k].value;
-    double v = value ? lr_eval(env, value) : NAN;
+    double v = value ? lr_eval(env, value) : lr_wrong(env, e);
     inner.name[inner.n] = p->name.text;
     inner.value[inner.n++] = v;
   }
   return lr_eval(&inner, body->at[0]->u.values.at[0]);
 }
 
-/* As the interpreter evaluates the op in float64; NAN: it has no meaning there. */
+static bool lr_takes(DhcOp op, int n) {
+  const DhcOpInfo *info = dhc_op_info(op);
+  return info->cls == DHC_CLASS_ELEMENTWISE && info->n_args == n && n <= 3 && info->types != DHC_EW_integer && info->types != DHC_EW_select;
+}
+
+/* As the interpreter evaluates an op that lr_takes in float64. */
 static double lr_op(DhcOp op, int n, const double *v) {
   const DhcOpInfo *info = dhc_op_info(op);
-  if (info->cls != DHC_CLASS_ELEMENTWISE || info->n_args != n || n > 3 || info->types == DHC_EW_integer || info->types == DHC_EW_select) return NAN;
   DhcScalar x[3] = {{0}};
   for (int i = 0; i < n; i++) x[i].f = v[i];
   const DhcScalar r = dhc_eval_ew(op, DHC_F64, x);
@@ -131,16 +143,16 @@ static double lr_op(DhcOp op, int n, const double *v) {
 
 static double lr_call(LrEnv *env, const DhcAstExpr *e) {
   const DhcAstArgs *args = &e->u.call.args;
-  if (e->u.call.callee->kind != DHC_EX_NAME) return NAN;
+  if (e->u.call.callee->kind != DHC_EX_NAME) return lr_wrong(env, e);
   const char *f = e->u.call.callee->u.name;
   const DhcAstDecl *d = dhc_find_decl(env->lr->m->e, env->lr->file, f, DHC_DECL_BIT(DHC_DE_FN), NULL);
-  if (d) return lr_function(env, d, args);
+  if (d) return lr_function(env, d, e);
   double v[3] = {NAN, NAN, NAN};
-  if (args->n < 1 || args->n > 3) return NAN;
+  if (args->n < 1 || args->n > 3) return lr_wrong(env, e);
   for (int i = 0; i < args->n; i++) v[i] = lr_eval(env, args->at[i].value);
-  if (!strcmp(f, "float")) return args->n == 1 ? v[0] : NAN;
+  if (!strcmp(f, "float") && args->n == 1) return v[0];
   DhcOp op;
-  return dhc_op_parse(f, &op) ? lr_op(op, args->n, v) : NAN;
+  return dhc_op_parse(f, &op) && lr_takes(op, args->n) ? lr_op(op, args->n, v) : lr_wrong(env, e);
 }
 
 static double lr_binary(LrEnv *env, const DhcAstExpr *e) {
@@ -158,25 +170,28 @@ static double lr_binary(LrEnv *env, const DhcAstExpr *e) {
     const double ratio = lr_op(DHC_OP_DIV, 2, v), whole = lr_op(DHC_OP_FLOOR, 1, &ratio);
     return op == DHC_BI_MOD ? v[0] - v[1] * whole : whole;
   }
-  return (size_t)op < sizeof ops / sizeof *ops && ops[op].there ? lr_op(ops[op].op, 2, v) : NAN;
+  return (size_t)op < sizeof ops / sizeof *ops && ops[op].there ? lr_op(ops[op].op, 2, v) : lr_wrong(env, e);
 }
 
 static double lr_eval(LrEnv *env, const DhcAstExpr *e) {
-  if (env->depth > 64 || e->n_ops > 1000) return NAN;
+  if (env->depth > 64 || e->n_ops > 1000) return lr_wrong(env, e);
   switch (e->kind) {
     case DHC_EX_INT: return (double)e->u.int_value;
     case DHC_EX_FLOAT: return e->u.float_value;
     case DHC_EX_BOOL: return e->u.bool_value;
-    case DHC_EX_NAME: return lr_name(env, e->u.name);
+    case DHC_EX_NAME: return lr_name(env, e);
     case DHC_EX_UNARY: {
       double v = lr_eval(env, e->u.unary.operand);
       return e->u.unary.op == DHC_UN_NEG ? -v : e->u.unary.op == DHC_UN_NOT ? v == 0 : v;
     }
     case DHC_EX_BINARY: return lr_binary(env, e);
-    case DHC_EX_COND:
-      return lr_eval(env, lr_eval(env, e->u.cond.cond) != 0 ? e->u.cond.then_ : e->u.cond.else_);
+    case DHC_EX_COND: {
+      const bool holds = lr_eval(env, e->u.cond.cond) != 0;
+      if (env->wrong) (void)lr_eval(env, holds ? e->u.cond.else_ : e->u.cond.then_); /* what may be wrong with it, too */
+      return lr_eval(env, holds ? e->u.cond.then_ : e->u.cond.else_);
+    }
     case DHC_EX_CALL: return lr_call(env, e);
-    default: return NAN;
+    default: return lr_wrong(env, e);
   }
 }
 
@@ -184,9 +199,8 @@ DhcSpan dhc_recipe_lr_span(const DhcRecipe *recipe) {
   return recipe->lr ? recipe->lr->value->span : (DhcSpan){0};
 }
 
-double dhc_recipe_lr(const DhcRecipe *r, int64_t step, int64_t steps) {
-  if (!r->lr) return r->lr_constant;
-  LrEnv env = {.lr = r->lr};
+static double lr_at(const DhcRecipe *r, int64_t step, int64_t steps, const DhcAstExpr **wrong) {
+  LrEnv env = {.lr = r->lr, .wrong = wrong};
   env.name[env.n] = r->lr->step;
   env.value[env.n++] = (double)step;
   if (r->lr->steps) {
@@ -194,6 +208,10 @@ double dhc_recipe_lr(const DhcRecipe *r, int64_t step, int64_t steps) {
     env.value[env.n++] = (double)steps;
   }
   return lr_eval(&env, r->lr->value);
+}
+
+double dhc_recipe_lr(const DhcRecipe *r, int64_t step, int64_t steps) {
+  return r->lr ? lr_at(r, step, steps, NULL) : r->lr_constant;
 }
 
 /* ---- binding ----------------------------------------------------------------------------------- */
@@ -356,16 +374,22 @@ static void bind_key(Binder *b, const char *key, const DhcAstNames *params, cons
   }
 }
 
+static DhcDiag *say_wrong(Binder *b, const DhcAstExpr *e) {
+  const DhcAstExpr *of = e->kind == DHC_EX_CALL ? e->u.call.callee : e;
+  if (of->kind != DHC_EX_NAME) return dhc_err(b->cx, "E0304", e->span, "this has no meaning in a learning rate");
+  return dhc_err(b->cx, "E0304", e->span, "'%s' has no meaning in a learning rate%s", of->u.name, e == of ? "" : ", called like this");
+}
+
 static void try_lr(Binder *b) {
   const int64_t at[3] = {0, 499, 999};
   for (int i = 0; i < 3 && b->r->lr; i++) {
-    double v = dhc_recipe_lr(b->r, at[i], 1000);
-    if (isfinite(v) && v >= 0) continue;
-    DhcDiag *d = dhc_err(b->cx, "E0304", b->r->lr->value->span,
-                         "the learning rate of step %lld of 1000 is %g", (long long)at[i], v);
-    dhc_err_hint(b->cx, d,
-                 "it may use %s, %s, numbers, hyperparameters, min, max, cos, exp, sqrt and if-else",
-                 b->r->lr->step, b->r->lr->steps ? b->r->lr->steps : "numbers");
+    const DhcAstExpr *wrong = NULL;
+    double v = lr_at(b->r, at[i], 1000, &wrong);
+    if (!wrong && isfinite(v) && v >= 0) continue;
+    DhcDiag *d = wrong ? say_wrong(b, wrong)
+                       : dhc_err(b->cx, "E0304", b->r->lr->value->span, "the learning rate of step %lld of 1000 is %g", (long long)at[i], v);
+    dhc_err_hint(b->cx, d, "it may use %s, %s, numbers, hyperparameters, functions of numbers such as min, cos and exp, and if-else",
+                 b->r->lr->step, b->r->lr->steps ? b->r->lr->steps : "constants");
     b->ok = false;
     return;
   }
