@@ -88,11 +88,14 @@ static void report(const Cli *c, const Seeds *s) {
 
 static void say(const Cli *c, int64_t seed, const dhc_rl_result *r) {
   if (cli_doc(c)) return;
-  if (r->steps) printf("seed %lld: %lld steps, %lld episodes, %.0f steps/s, return of the last %lld episodes %.1f\n", (long long)seed, (long long)r->steps,
-         (long long)r->episodes, r->steps_per_s, (long long)(r->episodes < 100 ? r->episodes : 100), r->mean_return);
+  char last[80] = "";
+  if (r->episodes)
+    snprintf(last, sizeof last, ", return of the last %lld episodes %.1f", (long long)(r->episodes < 100 ? r->episodes : 100), r->mean_return);
+  if (r->steps)
+    printf("seed %lld: %lld steps, %lld episodes, %.0f steps/s%s\n", (long long)seed, (long long)r->steps, (long long)r->episodes, r->steps_per_s, last);
   if (r->eval_episodes)
     printf("seed %lld: likeliest actions, %lld episodes: return %.1f (sd %.1f), length %.0f\n", (long long)seed, (long long)r->eval_episodes,
-           r->eval_return, r->eval_deviation, r->eval_length);
+           r->eval_return, r->eval_episodes > 1 ? r->eval_deviation : 0.0, r->eval_length);
 }
 
 static int one_seed(const Cli *c, dhc_session *s, dhc_model *m, Seeds *seeds, const char *command) {

@@ -81,6 +81,12 @@ static void *open_beside(const char *assets) {
   return handle;
 }
 
+/* Left to itself the library prints warnings, such as that a robot's file has an attribute of old, and adds them to a file
+ * MUJOCO_LOG.TXT wherever the process is. */
+static void drop_warning(const char *text) {
+  (void)text;
+}
+
 static bool open_library(Library *l, const char *assets, char *error, size_t room) {
   const char *said = getenv("DHC_MUJOCO");
   l->handle = said && *said ? dlopen(said, RTLD_NOW | RTLD_LOCAL) : NULL;
@@ -105,6 +111,9 @@ static bool open_library(Library *l, const char *assets, char *error, size_t roo
     snprintf(error, room, "needs MuJoCo " MUJOCO_TEXT ", this library is %.40s", l->mj_versionString());
     return false;
   }
+  void (**warning)(const char *);
+  *(void **)&warning = dlsym(l->handle, "mju_user_warning");
+  if (warning) *warning = drop_warning;
   if (missing) snprintf(error, room, "the library that was found is not MuJoCo " MUJOCO_TEXT ": it has no %s", missing);
   return !missing;
 }
