@@ -187,11 +187,8 @@ static dhc_status check_options(const dhc_build_options *o, const dhc_session *s
   if (away) DHC_TRY(check_away(o, by));
   if (form == BUILD_SO && o->target && !strncmp(o->target, "wasm32", 6))
     return dhc_status_make(DHC_E_USAGE, "-o %s: wasm32 has no shared libraries; needs a name that ends in .o or .a", o->out);
-  const char *const files[] = {o->out, o->header, o->weights_file, o->bounds};
-  for (int i = 1; i < 4; i++)
-    for (int k = 0; k < i; k++)
-      if (files[i] && files[k] && !strcmp(files[i], files[k])) return dhc_status_make(DHC_E_USAGE, "build: %s is to be two files", files[i]);
   if (o->c && o->max_stack) return dhc_status_make(DHC_E_USAGE, "--max-stack: how much stack source takes is for its compiler to say");
+  if (o->c && o->max_flash) return dhc_status_make(DHC_E_USAGE, "--max-flash: how many bytes source takes is for its compiler to say");
   if (o->c && !o->header) return dhc_status_make(DHC_E_USAGE, "--emit c: needs --header, which the source includes");
   if (o->multiversion && o->target) return dhc_status_make(DHC_E_USAGE, "--multiversion: is code for three levels of x86-64; --target %s is one machine", o->target);
   if (o->multiversion && o->c)
@@ -406,6 +403,7 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
   NEED(m);
   NEED(o);
   DHC_TRY(check_options(o, m->s));
+  DHC_TRY(build_check_files(m, o));
   DhcArena arena;
   dhc_arena_init(&arena);
   Build b = {.s = m->s, .o = o, .arena = &arena};

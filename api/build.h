@@ -80,6 +80,8 @@ dhc_tensor build_generated(Build *b, const DhcObjEntry *e, const dhc_image_tenso
 typedef enum BuildForm { BUILD_O, BUILD_A, BUILD_SO, BUILD_C } BuildForm;
 bool build_form(const char *path, BuildForm *out);
 const char *build_file_name(const char *path); /* behind the last slash */
+/* DHC_E_USAGE where one file is to be two, or would take the place of one that is read: weights, model, imports. */
+dhc_status build_check_files(const dhc_model *m, const dhc_build_options *o) DHC_MUST_USE;
 /* Makes a folder of its own in $TMPDIR or /tmp; its name lasts as long as the build. Who asks for it removes it. */
 dhc_status build_folder(const Build *b, const char **out) DHC_MUST_USE;
 /* All files, or none: the object's name is taken last. */

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <spawn.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +25,46 @@ bool build_form(const char *path, BuildForm *out) {
       return true;
     }
   return false;
+}
+
+/* ---- which files they are ------------------------------------------------------------------------ */
+
+/* Whether two names are one file, there or not: by what the system says of them, else of their folders. */
+static bool same_file(const char *a, const char *b) {
+  struct stat x, y;
+  if (!a || !b) return false;
+  if (!strcmp(a, b)) return true;
+  if (!stat(a, &x) && !stat(b, &y)) return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+  if (strcmp(build_file_name(a), build_file_name(b))) return false;
+  char folder[2][4096];
+  const char *of[] = {a, b};
+  for (int i = 0; i < 2; i++) {
+    int n = (int)(build_file_name(of[i]) - of[i]);
+    if (snprintf(folder[i], sizeof folder[i], "%.*s.", n, of[i]) >= (int)sizeof folder[i]) return false;
+  }
+  return !stat(folder[0], &x) && !stat(folder[1], &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static dhc_status is_read(const char *file, const char *input) {
+  if (!same_file(file, input)) return dhc_status_ok();
+  return dhc_status_make(DHC_E_USAGE, "build: %s is read, and would be overwritten", file);
+}
+
+dhc_status build_check_files(const dhc_model *m, const dhc_build_options *o) {
+  const char *const files[] = {o->out, o->header, o->weights_file, o->bounds};
+  for (int i = 0; i < 4; i++) {
+    if (!files[i]) continue;
+    for (int k = 0; k < i; k++)
+      if (same_file(files[i], files[k])) return dhc_status_make(DHC_E_USAGE, "build: %s is to be two files", files[i]);
+    DHC_TRY(is_read(files[i], o->weights));
+    for (int k = 0; k < o->n_variants; k++) DHC_TRY(is_read(files[i], o->variants[k].weights));
+    for (int k = 0; k < m->files.n; k++) {
+      const DhcSource *text = dhc_sources_get(&m->s->sources, m->files.at[k]);
+      DHC_TRY(is_read(files[i], text ? text->name : NULL));
+    }
+    DHC_TRY(is_read(files[i], m->asked.name));
+  }
+  return dhc_status_ok();
 }
 
 /* ---- archives -------------------------------------------------------------------------------- */

@@ -33,6 +33,8 @@ static dhc_status round_slot(const BuildModel *x, const char *name, const DhcObj
   float *to = dhc_arena_alloc(scratch, (size_t)dhc_tensor_bytes(&t));
   memcpy(to, from, (size_t)dhc_tensor_bytes(&t));
   for (int64_t r = 0; r < p->matrices * p->rows; r++) dhc_object_round_row(p->tag, from + r * p->cols, p->cols, to + r * p->cols, NULL, NULL);
+  for (int64_t i = 0; i < dhc_tensor_elements(&t); i++)
+    if (!isfinite(to[i])) return dhc_status_make(DHC_E_INPUT, "--quantize: a weight of '%s' is too large for it", name);
   t.data = to;
   return dhc_program_set(x->program, &t);
 }
@@ -105,11 +107,12 @@ static dhc_status deviation(Build *b, dhc_build_result *r) {
   int64_t n = 0, again = 0;
   if (entry > 0) DHC_TRY(dhc_program_add(x->program, x->version[entry]->entry, DHC_MODE_RUN, &index));
   const float *before = entry < 0 ? NULL : results(b, x, entry, index, &n);
-  for (int i = 0; i < b->n_models; i++) DHC_TRY(round_slots(b, &b->model[i]));
+  for (int i = 0; i < (b->object->levels ? 1 : b->n_models); i++) DHC_TRY(round_slots(b, &b->model[i]));
   const float *after = before ? results(b, x, entry, index, &again) : NULL;
   r->deviation = r->largest = after && n == again && n ? 0 : NAN;
   for (int64_t i = 0; i < n && !isnan(r->deviation); i++) {
-    r->deviation = fmax(r->deviation, fabs((double)after[i] - (double)before[i]));
+    const double moved = fabs((double)after[i] - (double)before[i]);
+    r->deviation = isnan(moved) && isfinite(before[i]) ? INFINITY : fmax(r->deviation, moved);
     r->largest = fmax(r->largest, fabs((double)before[i]));
   }
   return dhc_status_ok();

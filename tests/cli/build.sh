@@ -119,6 +119,24 @@ refused 2 "needs a name that ends in .c" mlp --emit c "${out[@]}"
 refused 2 "needs a name that ends in .o, .a or .so" mlp -o mlp.c --header mlp.h
 refused 2 "mlp.o is to be two files" mlp -o mlp.o --header mlp.o
 refused 2 "mlp.h is to be two files" mlp --weights w.safetensors "${out[@]}" --weights-file mlp.h
+refused 2 "mlp.o is to be two files" mlp -o ./mlp.o --header "$PWD/mlp.o"
+cp w.safetensors kept.safetensors
+refused 2 "build: w.safetensors is read, and would be overwritten" mlp --weights w.safetensors "${out[@]}" --weights-file w.safetensors
+refused 2 "build: ./w.safetensors is read, and would be overwritten" mlp --weights w.safetensors -o mlp.o --header ./w.safetensors
+cmp -s w.safetensors kept.safetensors || fail "weights that were read are others"
+expect 0 "int8: " "$dhcc" build mlp --weights w.safetensors --multiversion --quantize int8 -o levels.o --header levels.h
+python3 - <<'P' || fail "large.safetensors"
+import json, struct
+raw = bytearray(open("w.safetensors", "rb").read())
+n = struct.unpack("<Q", raw[:8])[0]
+head = json.loads(raw[8:8 + n])
+name = next(k for k in head if k.endswith("weight"))
+at = 8 + n + head[name]["data_offsets"][0]
+raw[at:at + 4] = struct.pack("<f", 3.4028e38)
+open("large.safetensors", "wb").write(raw)
+P
+refused 2 "--max-flash: how many bytes source takes is for its compiler to say" mlp --emit c --max-flash 100000 -o none.c --header none.h
+refused 1 "--quantize: a weight of 'layers.0.weight' is too large for it" mlp --weights large.safetensors --quantize bf16 "${out[@]}"
 refused 2 "needs --header" mlp --emit c -o none.c
 refused 2 "wasm32 has no shared libraries" mlp --target wasm32 -o none.so
 refused 2 "needs object or c" mlp --emit rust "${out[@]}"
