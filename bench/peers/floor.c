@@ -104,7 +104,7 @@ int main(int argc, char **argv) {
   float keep = 0;
   for (int i = 0; i < threads; i++) {
     if (i) pthread_join(thread[i], NULL);
-    flops += 2.0 * LANES * ACCUMULATORS * FMA_TURNS / part[i].fma_seconds;
+    flops += 2.0 * (double)LANES * (double)ACCUMULATORS * (double)FMA_TURNS / part[i].fma_seconds;
     read += (double)each / part[i].read_seconds;
     keep += part[i].keep;
   }

@@ -290,7 +290,7 @@ static double median(dhc_program *p, dhc_call *c, dhc_tensor *in, int n_in, cons
       dhc_status st = c ? dhc_call_run(c, data, out) : dhc_program_run(p, 0, in, n_in, NULL, NULL);
       if (st.code != DHC_OK) exit(1);
     }
-    each[i] = (now_us() - t0) / CALLS;
+    each[i] = (now_us() - t0) / (double)CALLS;
   }
   qsort(each, REPEATS, sizeof *each, by_size);
   return each[REPEATS / 2];
