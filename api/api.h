@@ -319,6 +319,8 @@ dhc_status ablate_version(dhc_program *p, Entry *e, Version *base, Version **out
 bool program_fits(const Version *v, const Entry *e, const dhc_tensor *in, int n_in);
 /* The version of entry number `index` for these inputs, compiled, loaded, states there, bound to what they make its symbols. */
 dhc_status program_bound(dhc_program *p, int index, const dhc_tensor *in, int n_in, int64_t *symbols, Version **out) DHC_MUST_USE;
+/* After a run, what the entry required of values; where one is false the states are reset. */
+dhc_status program_required(dhc_program *p, const Version *v) DHC_MUST_USE;
 /* DHC_E_USAGE: `what` writes weights, which are another program's. */
 dhc_status program_owns(const dhc_program *p, const char *what) DHC_MUST_USE;
 /* dhc_program_run with inputs that may lie on the device: at[k] says where input k does, 0: it does not; at may be

@@ -123,7 +123,7 @@ static dhc_status take_data(dhc_call *c, const void *const *inputs) {
   return dhc_status_ok();
 }
 
-/* What the entry required of values. Where one is false, what was written to the states means nothing. */
+/* As program_required, of results that lie where the caller wants them. */
 static dhc_status check_required(dhc_call *c) {
   const dhc_image *im = c->v->image;
   for (int32_t i = 0; i < im->n_requires; i++) {
@@ -138,15 +138,8 @@ static dhc_status check_required(dhc_call *c) {
 /* By the program's own way, and copied. */
 static dhc_status run_there(dhc_call *c, void *const *results) {
   dhc_program *p = c->p;
-  const dhc_image *im = c->v->image;
   DHC_TRY(c->v->mode == DHC_MODE_TRAIN ? step_run(p, c->v, c->by_param, c->symbols) : exec_run(p, c->v, c->by_param, c->symbols));
-  for (int32_t i = 0; i < im->n_requires; i++) {
-    double holds = 1;
-    DHC_TRY(exec_number(p, c->v, im->requires[i].tensor - im->n_params, &holds));
-    if (holds != 0) continue;
-    dhc_program_reset(p);
-    return dhc_status_make(DHC_E_INPUT, "entry '%s': %s", c->v->entry, im->requires[i].message);
-  }
+  DHC_TRY(program_required(p, c->v));
   DHC_TRY(exec_results(p, c->e, c->v));
   for (int i = 0; i < c->n_results; i++) {
     c->at[i] = results && results[i] ? results[i] : c->v->results[i].data;

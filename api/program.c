@@ -282,7 +282,7 @@ static dhc_status check_inputs(const Version *v, const Inputs *x, const dhc_tens
 
 /* What the entry required of values: bool results, behind those the caller sees. Where one is false, what
  * was written to the states means nothing. */
-static dhc_status check_required(dhc_program *p, const Version *v) {
+dhc_status program_required(dhc_program *p, const Version *v) {
   const dhc_image *im = v->image;
   dhc_status st = dhc_status_ok();
   for (int i = 0; i < im->n_requires && st.code == DHC_OK; i++) {
@@ -398,7 +398,7 @@ static dhc_status run_entry(dhc_program *p, int index, const dhc_tensor *in, con
   DHC_TRY(ready_version(p, index, in, n_in, v));
   DHC_TRY(run_version(p, &p->entries[index], *v, in, at, n_in, wait));
   kept_put(p, *v); /* nobody waits for it any more */
-  return check_required(p, *v);
+  return program_required(p, *v);
 }
 
 dhc_status program_start(dhc_program *p, int index, const dhc_tensor *in, const DhcDevicePtr *at, int n_in, const Version **ran) {
