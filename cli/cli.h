@@ -13,7 +13,7 @@
 
 #include "dhc/dhc.h"
 
-enum { CLI_MAX_ARGS = 4096, CLI_MAX_SETS = 64, CLI_MAX_INPUTS = 32, CLI_MAX_ENTRIES = 16 };
+enum { CLI_MAX_ARGS = 4096, CLI_MAX_SETS = 64, CLI_MAX_INPUTS = 32, CLI_MAX_ENTRIES = 16, CLI_MAX_SEEDS = 1000 };
 
 struct cJSON;
 
@@ -79,6 +79,8 @@ bool cli_takes(const char *command, const char *option);
 void cli_take_run(Cli *c);
 /* Numbers of "--dims 1,2,3" (NULL: none); how many, or -1 where it is no such list. */
 int cli_dims(const char *text, int64_t *dims, int max);
+/* Of --seeds, else --seed: CLI_MAX_SEEDS at most; how many, below 1 after a message. */
+int cli_seeds(const Cli *c, uint64_t *to);
 /* Of a command, or of all for NULL. */
 void cli_print_help(const char *command, FILE *to);
 

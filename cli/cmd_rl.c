@@ -1,6 +1,5 @@
 /* rl: a policy learns in an environment, once for each seed. */
 #include <cjson/cJSON.h>
-#include <errno.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -9,7 +8,7 @@
 
 #include "cli/cli.h"
 
-enum { MAX_SEEDS = 64, EVAL_EPISODES = 100 };
+enum { EVAL_EPISODES = 100 };
 
 typedef struct Show {
   const Cli *c;
@@ -32,28 +31,9 @@ static bool show(void *ctx, const dhc_rl_progress *p) {
   return true;
 }
 
-/* "0,1,2"; how many, -1: no such list. */
-static int seeds_of(const Cli *c, int64_t *to) {
-  if (!c->seeds) {
-    to[0] = c->seed;
-    return 1;
-  }
-  int n = 0;
-  for (const char *at = c->seeds; n < MAX_SEEDS; at++) {
-    char *end;
-    errno = 0;
-    long long v = strtoll(at, &end, 10);
-    if (end == at || errno || v < 0 || v > 4294967295LL || (*end && *end != ',')) return -1;
-    to[n++] = v;
-    at = end;
-    if (!*end) return n;
-  }
-  return -1;
-}
-
 typedef struct Seeds {
-  int64_t seed[MAX_SEEDS];
-  dhc_rl_result result[MAX_SEEDS];
+  uint64_t seed[CLI_MAX_SEEDS];
+  dhc_rl_result result[CLI_MAX_SEEDS];
   int n, done;
 } Seeds;
 
@@ -101,15 +81,15 @@ static void say(const Cli *c, int64_t seed, const dhc_rl_result *r) {
 static int one_seed(const Cli *c, dhc_session *s, dhc_model *m, Seeds *seeds, const char *command) {
   const char *term = getenv("TERM");
   Show shown = {c, isatty(2) && !(term && !strcmp(term, "dumb")), 0};
-  int64_t seed = seeds->seed[seeds->done];
+  uint64_t seed = seeds->seed[seeds->done];
   char out[4096];
   if (c->out && seeds->n > 1) {
-    if ((size_t)snprintf(out, sizeof out, "%s/seed-%lld", c->out, (long long)seed) >= sizeof out) {
+    if ((size_t)snprintf(out, sizeof out, "%s/seed-%llu", c->out, (unsigned long long)seed) >= sizeof out) {
       cli_error(c, "--out: the name is too long");
       return 2;
     }
   }
-  const dhc_rl_options o = {.env = c->env, .assets = c->assets, .out = c->out && seeds->n > 1 ? out : c->out, .steps = c->steps, .seed = (uint64_t)seed,
+  const dhc_rl_options o = {.env = c->env, .assets = c->assets, .out = c->out && seeds->n > 1 ? out : c->out, .steps = c->steps, .seed = seed,
                             .resume = c->resume, .overwrite = c->overwrite, .save_every = c->save_every,
                             .eval_episodes = c->episodes < 0 ? EVAL_EPISODES : c->episodes, .command = command, .progress = show, .ctx = &shown};
   dhc_rl_result *r = &seeds->result[seeds->done];
@@ -117,16 +97,13 @@ static int one_seed(const Cli *c, dhc_session *s, dhc_model *m, Seeds *seeds, co
   int rc = cli_done(c, s, st);
   if (rc) return rc;
   seeds->done++;
-  say(c, seed, r);
+  say(c, (int64_t)seed, r);
   return 0;
 }
 
 static int run(const Cli *c, dhc_session *s, dhc_model *m) {
-  Seeds seeds = {.n = seeds_of(c, seeds.seed)};
-  if (seeds.n < 0) {
-    cli_error(c, "--seeds: needs numbers such as 0,1,2, at most %d, got \"%s\"", MAX_SEEDS, c->seeds);
-    return 2;
-  }
+  Seeds seeds = {0};
+  if ((seeds.n = cli_seeds(c, seeds.seed)) < 1) return 2;
   char *command = cli_command_line(c);
   if (!command) return cli_no_memory(c);
   dhc_catch_signals();

@@ -149,27 +149,6 @@ static double read_duration(const char *text) {
   return end == text || !unit || end[1] || !(v > 0) || v > 1e6 ? 0 : v * seconds[unit - units];
 }
 
-/* "0,1,2" or "0..4"; how many, or -1. */
-static int read_seeds(const char *text, uint64_t *out, int max) {
-  int n = 0;
-  for (const char *at = text; *at;) {
-    char *end;
-    unsigned long long lo = strtoull(at, &end, 10), hi = lo;
-    if (end == at || *at == '-' || *at == '+') return -1;
-    if (end[0] == '.' && end[1] == '.') {
-      at = end + 2;
-      hi = strtoull(at, &end, 10);
-      if (end == at || hi < lo) return -1;
-    }
-    if (*end && (*end != ',' || !end[1])) return -1;
-    for (unsigned long long v = lo; v <= hi; v++) {
-      if (n == max) return -1;
-      out[n++] = v;
-    }
-    at = *end ? end + 1 : end;
-  }
-  return n;
-}
 
 static void print_summary_row(const cJSON *row) {
   const cJSON *low = cJSON_GetObjectItem(row, "ci95_low"), *difference = cJSON_GetObjectItem(row, "difference");
@@ -226,17 +205,13 @@ static bool lead_jobs(void *ctx) {
 }
 
 static int train_sweep(const Cli *c, dhc_session *s, dhc_sweep *sweep) {
-  enum { MAX_SEEDS = 1000 };
-  uint64_t seeds[MAX_SEEDS] = {(uint64_t)c->seed};
+  uint64_t seeds[CLI_MAX_SEEDS];
   const char *term = getenv("TERM");
   Training t = {.c = c, .terminal = isatty(2) && !(term && !strcmp(term, "dumb")), .last = -1e9};
   if (c->dry_run && cli_doc(c)) t.estimates = cJSON_AddArrayToObject(cli_doc(c), "estimates");
-  dhc_sweep_train_options o = {.train = cli_train_options(c), .out = c->out, .seeds = seeds, .n_seeds = 1, .baseline = c->baseline,
+  dhc_sweep_train_options o = {.train = cli_train_options(c), .out = c->out, .seeds = seeds, .baseline = c->baseline,
                                .metric = c->metric, .resume = c->resume, .progress = show_training, .estimate = show_estimate, .dry_run = c->dry_run, .ctx = &t};
-  if (c->seeds && (o.n_seeds = read_seeds(c->seeds, seeds, MAX_SEEDS)) < 1) {
-    cli_error(c, "--seeds: needs up to %d whole numbers, 0,1,2 or 0..4, got \"%s\"", MAX_SEEDS, c->seeds);
-    return 2;
-  }
+  if ((o.n_seeds = cli_seeds(c, seeds)) < 1) return 2;
   if (c->shard && (sscanf(c->shard, "%d/%d", &o.shard, &o.n_shards) != 2 || o.shard < 1 || o.shard > o.n_shards)) {
     cli_error(c, "--shard: needs I/N with I from 1 to N, got \"%s\"", c->shard);
     return 2;

@@ -288,3 +288,32 @@ void cli_print_help(const char *command, FILE *to) {
   if (cmd && takes(cmd->name, find("stage", 5))) print_stages(to);
   if (cmd && cmd->more) fprintf(to, "%s\n", cmd->more);
 }
+
+/* "0,1,2" or "0..4"; how many, or -1. */
+static int read_seeds(const char *text, uint64_t *out, int max) {
+  int n = 0;
+  for (const char *at = text; *at;) {
+    char *end;
+    unsigned long long lo = strtoull(at, &end, 10), hi = lo;
+    if (end == at || *at == '-' || *at == '+') return -1;
+    if (end[0] == '.' && end[1] == '.') {
+      at = end + 2;
+      hi = strtoull(at, &end, 10);
+      if (end == at || hi < lo) return -1;
+    }
+    if (*end && (*end != ',' || !end[1])) return -1;
+    for (unsigned long long v = lo; v <= hi; v++) {
+      if (n == max) return -1;
+      out[n++] = v;
+    }
+    at = *end ? end + 1 : end;
+  }
+  return n;
+}
+
+int cli_seeds(const Cli *c, uint64_t *to) {
+  int n = c->seeds ? read_seeds(c->seeds, to, CLI_MAX_SEEDS) : 1;
+  if (!c->seeds) *to = (uint64_t)c->seed;
+  if (n < 1) cli_error(c, "--seeds: needs up to %d whole numbers, 0,1,2 or 0..4, got \"%s\"", CLI_MAX_SEEDS, c->seeds);
+  return n;
+}

@@ -35,7 +35,7 @@ expect 1 "a: holds a run already" "$dhcc" rl rl_ssm_policy --env pendulum --step
 expect 2 "--resume needs --out DIR" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 "${small[@]}" --resume
 
 # a policy whose states are caches and recurrences; seeds
-"$dhcc" rl rl_policy --env pendulum --steps 256 "${jamba[@]}" --seeds 0,1 --out j --json > doc || fail "a Jamba policy: $(cat doc)"
+"$dhcc" rl rl_policy --env pendulum --steps 256 "${jamba[@]}" --seeds 0..1 --out j --json > doc || fail "a Jamba policy: $(cat doc)"
 python3 - <<'P' || fail "$(cat doc)"
 import json
 d = json.load(open("doc"))
@@ -63,7 +63,7 @@ expect 1 "environment ./none.so: " "$dhcc" rl rl_ssm_policy --env ./none.so --st
 expect 1 "no environment 'ant': there are pendulum, halfcheetah, hopper, walker2d, or a file ./NAME.so of your own (include/dhc/env.h)" "$dhcc" rl rl_ssm_policy --env ant --steps 64
 expect 2 "rl needs --env NAME: pendulum, halfcheetah, hopper, walker2d, or a file ./NAME.so of your own" "$dhcc" rl rl_ssm_policy --steps 64
 expect 2 "rl needs --steps N, of the environments in all (or --weights FILE, which is evaluated)" "$dhcc" rl rl_ssm_policy --env pendulum
-expect 2 '--seeds: needs numbers such as 0,1,2, at most 64, got "0,x"' "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --seeds 0,x
+expect 2 '--seeds: needs up to 1000 whole numbers, 0,1,2 or 0..4, got "0,x"' "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --seeds 0,x
 expect 2 "--set obs: comes from the environment" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --set obs=3
 expect 1 "recipe: sequence = 5 does not divide horizon = 32" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --set horizon=32 --set sequence=5
 expect 1 "gamma must be in 0..1, got 2.0" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --set gamma=2.0
