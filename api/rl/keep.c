@@ -53,9 +53,9 @@ typedef struct Block {
   int64_t n;
   void *data;
 } Block;
-enum { MAX_BLOCKS = 64, N_BLOCKS = 9 };
+enum { N_BLOCKS = 9 };
 
-static int blocks(Rl *r, unsigned char *envs, double *numbers, Block *out) {
+static int blocks(Rl *r, unsigned char *envs, double *numbers, Block **out) {
   const Block fixed[N_BLOCKS] = {
       {"numbers", DHC_F64, 8, numbers},
       {"observation.mean", DHC_F64, r->n_obs, r->seen_stats.mean},
@@ -67,10 +67,11 @@ static int blocks(Rl *r, unsigned char *envs, double *numbers, Block *out) {
       {"recent.length", DHC_F64, RL_RECENT, r->recent_length},
       {"environments", DHC_U8, dhc_envs_state_bytes(r->envs), envs},
   };
-  memcpy(out, fixed, sizeof fixed);
+  Block *all = *out = DHC_NEW_N(&r->arena, Block, N_BLOCKS + r->n_carried);
+  memcpy(all, fixed, sizeof fixed);
   int n = N_BLOCKS;
-  for (int i = 0; i < r->n_carried && n < MAX_BLOCKS; i++)
-    out[n++] = (Block){dhc_arena_printf(&r->arena, "state.%s", r->carried[i].path), DHC_U8, r->carried[i].row * r->n, r->carried[i].now};
+  for (int i = 0; i < r->n_carried; i++)
+    all[n++] = (Block){dhc_arena_printf(&r->arena, "state.%s", r->carried[i].path), DHC_U8, r->carried[i].row * r->n, r->carried[i].now};
   return n;
 }
 
@@ -124,9 +125,9 @@ dhc_status keep_save(Rl *r, bool stop) {
   unsigned char *envs = DHC_NEW_N(&a, unsigned char, dhc_envs_state_bytes(r->envs));
   dhc_envs_save(r->envs, envs);
   double numbers[8];
-  Block block[MAX_BLOCKS];
+  Block *block;
   numbers_out(r, numbers);
-  int n_blocks = blocks(r, envs, numbers, block), n;
+  int n_blocks = blocks(r, envs, numbers, &block), n;
   DhcTensorView *weights;
   dhc_status st = weights_all(r->p, &a, &weights, &n);
   DhcTensorView *all = DHC_NEW_N(&a, DhcTensorView, n + n_blocks);
@@ -152,15 +153,11 @@ static const char no_checkpoint[] = "is no checkpoint of reinforcement learning"
 
 /* ---- going on ------------------------------------------------------------------------------- */
 
-static dhc_status read_block(const DhcSafetensors *f, const char *name, const Block *b) {
-  for (int32_t i = 0; i < dhc_safetensors_count(f); i++) {
-    const DhcTensorView *v = dhc_safetensors_at(f, i);
-    if (strncmp(v->name, RL_PREFIX, sizeof RL_PREFIX - 1) || strcmp(v->name + sizeof RL_PREFIX - 1, name)) continue;
-    if (v->dtype != b->dtype || v->rank != 1 || v->shape[0] != b->n) break;
-    memcpy(b->data, v->data, (size_t)v->bytes);
-    return dhc_status_ok();
-  }
-  return dhc_status_file(dhc_safetensors_path(f), no_checkpoint);
+static dhc_status read_block(Rl *r, const DhcSafetensors *f, const Block *b) {
+  const DhcTensorView *v = dhc_safetensors_find(f, dhc_arena_printf(&r->arena, RL_PREFIX "%s", b->name));
+  if (!v || v->dtype != b->dtype || v->rank != 1 || v->shape[0] != b->n) return dhc_status_file(dhc_safetensors_path(f), no_checkpoint);
+  memcpy(b->data, v->data, (size_t)v->bytes);
+  return dhc_status_ok();
 }
 
 static dhc_status read_all(Rl *r, const DhcCheckpoint *c) {
@@ -172,9 +169,9 @@ static dhc_status read_all(Rl *r, const DhcCheckpoint *c) {
   for (int i = 0; i < dhc_prog_layout(r->p->run)->n_ranges; i++) DHC_TRY(weights_read_range(r->p, c->file, i));
   unsigned char *envs = DHC_NEW_N(&r->arena, unsigned char, dhc_envs_state_bytes(r->envs));
   double numbers[8];
-  Block block[MAX_BLOCKS];
-  int n = blocks(r, envs, numbers, block);
-  for (int i = 0; i < n; i++) DHC_TRY(read_block(c->file, block[i].name, &block[i]));
+  Block *block;
+  int n = blocks(r, envs, numbers, &block);
+  for (int i = 0; i < n; i++) DHC_TRY(read_block(r, c->file, &block[i]));
   numbers_in(r, numbers);
   dhc_envs_load(r->envs, envs, &r->now);
   snprintf(r->run_id, sizeof r->run_id, "%s", c->meta.run_id);
