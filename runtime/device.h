@@ -2,8 +2,9 @@
  * memory, takes code and runs commands over its memory in the order in which they are given.
  *
  * Device memory is named by numbers, not pointers: nothing outside the device's own file
- * can follow one by accident, and on the host they happen to be addresses. Bytes cross
- * only by upload and download, or where a device shows its memory by `view`.
+ * can follow one by accident. Bytes cross only by upload and download, or where a device shows its
+ * memory by `view`. Of a device without memory of its own (own_memory false) numbers are the host's
+ * addresses: prepared calls (program_ready.c) lend callers' memory to kernels by that.
  *
  * One thread at a time uses a device. A device outlives its memory, code and replays; it has one
  * stream: commands begin when those before them are done, or at least as if. Failures of

@@ -1,7 +1,7 @@
 /* A program: images of one model over one set of tensors on a device. It owns the memory that outlives
  * a run (weights, moments, buffers, states, scalars) and what runs share (work, inputs and
  * outputs, scratch), and knows nothing of how the images came about. Everything it holds lies on
- * its device; the host gives and takes values by dhc_prog_put and dhc_prog_get. */
+ * its device; the host gives and takes values by dhc_device_put and dhc_device_get. */
 #ifndef DHC_RUNTIME_PROGRAM_H
 #define DHC_RUNTIME_PROGRAM_H
 

@@ -33,7 +33,6 @@ const char *text(const Text &t) { return t ? t->c_str() : nullptr; }
 
 struct Session {
   dhc_session *s = nullptr;
-  std::string backend;
   std::mutex lock; /* of what is asked beside calls: diagnostics */
   ~Session() {
     unlocked([&] { dhc_session_close(s); });
@@ -281,7 +280,6 @@ std::shared_ptr<Session> open_session(const Text &backend, int threads, const Te
     st = dhc_session_open(&o, &s->s);
   }
   if (st.code != DHC_OK) raise(st);
-  s->backend = backend ? *backend : "cpu";
   return s;
 }
 

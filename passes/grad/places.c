@@ -43,7 +43,7 @@ static dhc_image_role role_of(DhcRole r) {
   }
 }
 
-static dhc_slot slot_of(DhcModule *m, int i, const DhcPlaces *p, bool wide, int64_t *state_bytes) {
+static dhc_slot slot_of(DhcModule *m, int i, const DhcPlaces *p, bool wide, int64_t *buffer_bytes) {
   const DhcTensorDecl *d = &m->tensors.at[i];
   dhc_slot s = {.name = d->path, .file = d->as, .role = (int32_t)role_of(d->role), .rank = d->type.rank, .at = -1};
   s.dtype = (int32_t)stored(d->type.dtype, wide);
@@ -55,8 +55,8 @@ static dhc_slot slot_of(DhcModule *m, int i, const DhcPlaces *p, bool wide, int6
   if (s.role == DHC_IMAGE_WEIGHT) {
     s.at = p->offset[i] * (wide ? 8 : 4);
   } else {
-    s.at = *state_bytes;
-    *state_bytes += align64(s.n * 8);
+    s.at = *buffer_bytes;
+    *buffer_bytes += align64(s.n * 8);
   }
   return s;
 }

@@ -6,7 +6,7 @@
 #include "tests/ops/cpu_runner.h"
 #include "tests/plan/plan_exec.h"
 
-/* Arenas after a run. */
+/* Segments after a run. */
 typedef struct PlanImage {
   unsigned char *all[DHC_N_SEGMENTS];
   DhcBound *bound;

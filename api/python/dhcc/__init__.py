@@ -30,7 +30,7 @@ _sessions_lock = threading.Lock()
 
 def _session(backend, threads, cache_dir):
     """One for each choice of these, as long as the process: its compiled kernels serve every model."""
-    key = (backend or "cpu", threads, cache_dir)
+    key = (backend, threads, cache_dir)
     with _sessions_lock:
         if key not in _sessions:
             models = pathlib.Path(__file__).parent / "models"
