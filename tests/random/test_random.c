@@ -233,11 +233,11 @@ int main(int argc, char **argv) {
     cpu_runner_close(&cpu);
   }
 #endif
-  static const char *const alone[] = {"simplify", "cse", "dce", "inline", "hoist"};
-  for (size_t k = 0; k < sizeof alone / sizeof *alone; k++) {
-    if (!dhc_pass_info(alone[k])) continue;
-    DhcRandomHook one = {.name = alone[k], .apply = run_passes, .ctx = (void *)(uintptr_t)alone[k]};
-    one.zeros = k == 0;
+  for (int k = 0; k < dhc_pass_count(); k++) {
+    const DhcPassInfo *pass = dhc_pass_at(k);
+    if (!pass->optional || !(pass->requires & DHC_PROP_UNFUSED)) continue;
+    DhcRandomHook one = {.name = pass->name, .apply = run_passes, .ctx = (void *)(uintptr_t)pass->name};
+    one.zeros = !strcmp(pass->name, "simplify");
     bad += run(&one, graphs, seed);
   }
 #endif
