@@ -4,6 +4,8 @@
  *   args.c      what callers hand in
  *   budget.c    what is going to be needed, against the limit
  *   session.c   handles, settings, statistics, diagnostics
+ *   doing.c     what a session is at, for who shows it
+ *   notes.c     what a reader of a model should know
  *   model.c     binding hyperparameters, listing, hash
  *   package.c   a model with what it was opened with, in one file
  *   kept.c      images of entries in the kernel store
@@ -27,6 +29,7 @@
 #define DHC_API_API_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "api/args.h"
 #include "api/doors.h"
@@ -69,6 +72,10 @@ struct dhc_session {
   DhcDevice *device;     /* opened when first needed */
   DhcCompiler *compiler; /* the same */
   dhc_compile_stats stats;
+  struct {
+    _Atomic(const char *) what; /* NULL: nothing that takes long */
+    DhcCompileSeen count;
+  } doing;
   struct SeenKernels *seen; /* kernels that dhc_model_costs was asked about; lent to children */
 };
 
@@ -100,6 +107,11 @@ dhc_status session_errors(const dhc_session *s) DHC_MUST_USE;
 /* The same of those since there were `before`; OK if there are none. */
 dhc_status session_errors_since(const dhc_session *s, int before) DHC_MUST_USE;
 double session_now_ms(void);
+/* doing.c: a text that stays, "compiling kernels"; done of so many, 0: not counted. */
+void session_doing(dhc_session *s, const char *what, int64_t done, int64_t of);
+/* notes.c: why a kind of mixer that the model knows is not among its mixers; false: it is. Everything of that sort. */
+bool model_kind_missing(const dhc_model *m, int kind, char *text, size_t n);
+void model_notes(const dhc_model *m, void (*note)(void *ctx, const char *text), void *ctx);
 bool session_whole(const dhc_session *s); /* its backend runs entries whole, in float64: there are no kernels */
 int64_t session_pass_limit(const dhc_session *s); /* as passes take it */
 

@@ -244,6 +244,7 @@ typedef struct Work {
   Job **job;
   int n;
   atomic_int next;
+  DhcCompileSeen *seen; /* or NULL */
 } Work;
 
 typedef struct Lane {
@@ -262,11 +263,13 @@ static void *work_lane(void *arg) {
       continue;
     }
     l->work->job[i]->status = generate_guarded(l->work->c, l->work->blocks, l->generator, l->work->job[i]);
+    if (l->work->seen) atomic_fetch_add(&l->work->seen->done, 1);
   }
 }
 
-static dhc_status run_jobs(DhcCompiler *c, Job **job, int n) {
-  Work work = {.c = c, .blocks = dhc_guard_blocks(), .job = job, .n = n};
+static dhc_status run_jobs(DhcCompiler *c, Job **job, int n, DhcCompileSeen *seen) {
+  Work work = {.c = c, .blocks = dhc_guard_blocks(), .job = job, .n = n, .seen = seen};
+  if (seen) atomic_store(&seen->of, n);
   Lane lane[MAX_WORKERS];
   int want = c->workers < n ? c->workers : n, have = 0;
   for (int i = 0; i < want; i++) {
@@ -365,7 +368,7 @@ dhc_status dhc_compile(DhcCompiler *c, const DhcKernelRequest *req, int n, dhc_k
       if (stats->made) stats->made[i] = true;
     }
   }
-  dhc_status s = n_jobs ? run_jobs(c, job, n_jobs) : dhc_status_ok();
+  dhc_status s = n_jobs ? run_jobs(c, job, n_jobs, stats->seen) : dhc_status_ok();
   for (int i = 0; i < n_jobs; i++) {
     if (!s.code) s = finish(c, job[i]);
     dhc_release(&job[i]->held);
@@ -399,6 +402,26 @@ bool dhc_compile_again(DhcCompiler *c, const char (*key)[65], int n, dhc_kernel 
   stats->reused_memory += memory;
   stats->reused_disk += disk;
   return true;
+}
+
+int dhc_compile_missing(const DhcCompiler *c, const DhcKernelRequest *req, int n) {
+  DhcArena scratch;
+  dhc_arena_init(&scratch);
+  char(*key)[65] = dhc_arena_alloc(&scratch, sizeof *key * (size_t)(n + 1));
+  int missing = 0;
+  for (int i = 0; i < n; i++) {
+    dhc_kernel_key(c, &req[i], key[missing]);
+    bool there = find(c, key[missing]) != NULL;
+    for (int k = 0; k < missing && !there; k++) there = !strcmp(key[k], key[missing]);
+    DhcStoreBytes b;
+    if (!there && c->store && dhc_store_peek(c->store, key[missing], &b)) {
+      there = true;
+      dhc_store_bytes_free(&b);
+    }
+    missing += !there;
+  }
+  dhc_arena_fini(&scratch);
+  return missing;
 }
 
 int dhc_compiler_stored(DhcCompiler *c, DhcArena *arena, const char **text, int room) {

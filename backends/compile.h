@@ -3,6 +3,8 @@
 #ifndef DHC_BACKENDS_COMPILE_H
 #define DHC_BACKENDS_COMPILE_H
 
+#include <stdatomic.h>
+
 #include "dhc/status.h"
 #include "ir/spec.h"
 #include "runtime/device.h"
@@ -65,6 +67,11 @@ typedef struct DhcCompileOptions {
   DhcDevice *device;       /* what kernels are loaded onto, borrowed; NULL: one of the compiler's own */
 } DhcCompileOptions;
 
+/* Kernels that a call generates, and how many of them it has; another thread may read both. */
+typedef struct DhcCompileSeen {
+  _Atomic int64_t done, of;
+} DhcCompileSeen;
+
 typedef struct DhcCompileStats {
   int compiled;      /* generated in this call */
   int reused_memory; /* already in this compiler */
@@ -72,6 +79,7 @@ typedef struct DhcCompileStats {
   double ms;         /* wall time of the call */
   bool *made;        /* NULL, or by request: set where this call generated the kernel */
   char (*keys)[65];  /* NULL, or by request: its key */
+  DhcCompileSeen *seen; /* NULL, or for who looks meanwhile */
 } DhcCompileStats;
 
 /* What this machine has, capped by `cap` ("-avx512f" or NULL), as words for
@@ -102,6 +110,9 @@ dhc_status dhc_compile(DhcCompiler *c, const DhcKernelRequest *req, int n, dhc_k
 /* The kernels of an earlier call by their keys alone; name, n_ptrs, n_dims and n_classes of kernels[] are as they were
  * then. False where one of them is not in the store any more: they have to be asked for by dhc_compile. */
 bool dhc_compile_again(DhcCompiler *c, const char (*key)[65], int n, dhc_kernel *kernels, DhcCompileStats *stats);
+
+/* How many of these a call of dhc_compile would generate. */
+int dhc_compile_missing(const DhcCompiler *c, const DhcKernelRequest *req, int n);
 
 /* What is known of a kernel before it is compiled. */
 typedef struct DhcKernelFacts {

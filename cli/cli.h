@@ -22,6 +22,7 @@ typedef struct CliReport {
   struct cJSON *doc;      /* the document of --json; NULL without */
   struct cJSON *messages; /* its "diagnostics" but those of the session, which go in front */
   int n_shown;            /* diagnostics of the session that are on stderr already */
+  struct CliWatch *watch; /* says what the command is at; NULL: nobody does */
 } CliReport;
 
 /* Values of an option that may be repeated, in order. */
@@ -65,6 +66,7 @@ typedef struct Cli {
   const char *object;
   double rate, seconds;
   char run_data[4096]; /* where `data` came from a run */
+  char run_backend[64], run_init[4096]; /* the same of a run that goes on */
   int argc; /* as main got them */
   char **argv;
   CliReport *report;
@@ -72,6 +74,8 @@ typedef struct Cli {
 
 /* Fills c, whose report is there already; false after a message (exit 2). */
 bool cli_parse(Cli *c, int argc, char **argv);
+/* Whether the command line has the option (its name without dashes). */
+bool cli_given(const Cli *c, const char *option);
 /* Whether a command has the option (its name without dashes). */
 bool cli_takes(const char *command, const char *option);
 /* Where MODEL is the folder of a run or a package (dhc_package_find): weights and data that are not given are its own, and
@@ -127,6 +131,20 @@ void cli_drop_doc(CliReport *r);
 void cli_doc_missing(void); /* something that cJSON did not see */
 bool cli_doc_is_missing(void); /* found no memory so far */
 
+/* ---- what a command is at (watch.c) ---- */
+
+/* Between these two a line is said where the command would be silent for a second, unless --quiet. Whoever writes to standard
+ * error meanwhile does it by these. */
+typedef struct CliWatch CliWatch;
+void cli_watch_begin(const Cli *c, const dhc_session *s);
+void cli_watch_end(const Cli *c);
+/* Whether the last line is so many seconds old, on a terminal or in a log; in the first seconds of a log one is enough. */
+bool cli_watch_due(const Cli *c, double terminal_s, double log_s);
+/* A line of progress; not whole: the next one takes its place on a terminal. */
+void cli_watch_progress(const Cli *c, const char *text, bool whole);
+void cli_watch_hold(const Cli *c); /* around other lines */
+void cli_watch_release(const Cli *c);
+
 /* ---- common steps (session.c) ---- */
 
 /* Session and model as the options say; 0 or an exit status, after messages. Whatever they
@@ -169,6 +187,8 @@ struct cJSON *cli_sweep_row(struct cJSON *variants, struct cJSON *merged, const 
 /* sweep --cost-only (sweep_costs.c). */
 int cli_sweep_costs(const Cli *c, dhc_session *s, dhc_sweep *sweep);
 
+/* train: settings that the command line leaves open are those of the run that it goes on with (run_settings.c). */
+void cli_take_settings(Cli *c);
 struct cJSON *cli_json_file(const char *folder, const char *name); /* the caller's to delete; NULL: none */
 /* The learning curve of the run in --out, as curve.svg there (cmd_plot.c); exit status. */
 int cli_learning_curve(const Cli *c);

@@ -31,6 +31,7 @@ void cli_take_run(Cli *c) {
   if (!c->n_args || !cli_takes(c->command, "set") || !dhc_package_find(c->args[0], &weights)) return;
   if (!c->weights && weights && cli_takes(c->command, "weights")) c->weights = c->args[0];
   if (c->resume && !c->out) c->out = c->args[0];
+  if (c->out) cli_take_settings(c);
   if (c->data || !cli_takes(c->command, "data")) return;
   cJSON *config = cli_json_file(c->args[0], "config.json");
   const char *data = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(config, "data"));

@@ -11,8 +11,6 @@
 
 typedef struct Progress {
   const Cli *c;
-  bool terminal;
-  double last; /* seconds of the last line */
   int64_t step, steps; /* the last one seen; how many this process has done */
   CliProfile profile;
 } Progress;
@@ -84,16 +82,10 @@ static bool show_progress(void *ctx, const dhc_train_progress *p) {
   if (p->step != pr->step) pr->steps++;
   pr->step = p->step;
   if (pr->c->quiet) return true;
-  double every = pr->terminal ? 0.1 : 5.0;
-  if (!p->epoch_end && p->seconds - pr->last < every && p->step != 1) return true;
-  pr->last = p->seconds;
+  if (!p->epoch_end && p->step != 1 && !cli_watch_due(pr->c, 0.1, 5.0)) return true;
   char text[480];
   metrics_text(p, text, sizeof text);
-  /* A line that wraps cannot be taken back: on a narrow terminal only its beginning shows. */
-  int columns = pr->terminal ? cli_columns(stderr) : 0;
-  if (!p->epoch_end && columns > 1 && (size_t)columns <= strlen(text)) text[columns - 1] = 0;
-  fprintf(stderr, "%s%s%s", pr->terminal ? "\r\033[K" : "", text, !pr->terminal || p->epoch_end ? "\n" : "");
-  fflush(stderr);
+  cli_watch_progress(pr->c, text, p->epoch_end);
   return true;
 }
 
@@ -107,6 +99,7 @@ static void show_begin(void *ctx, const dhc_train_begin *b) {
   cli_note(pr->c, "%lld parameters; %lld examples%s to train with%s; %s, lr %.2e, batches of %lld, %lld step%s in %lld epoch%s%s",
            (long long)b->n_params, (long long)b->n_train, classes, val, b->optimizer, b->lr, (long long)b->batch, (long long)b->steps,
            b->steps == 1 ? "" : "s", (long long)b->epochs, b->epochs == 1 ? "" : "s", from);
+  if (b->kernels >= 0) cli_note(pr->c, "a step is %d kernels, %d to compile", b->kernels, b->to_compile);
 }
 
 /* A word as a shell takes it. */
@@ -196,8 +189,7 @@ static void report_run(const Cli *c, dhc_session *s, const dhc_train_result *r) 
 }
 
 static int train(const Cli *c, dhc_session *s, dhc_model *m) {
-  const char *term = getenv("TERM");
-  Progress pr = {c, isatty(2) && !(term && !strcmp(term, "dumb")), 0, 0, 0, {0}};
+  Progress pr = {.c = c};
   dhc_train_options o = cli_train_options(c);
   o.progress = show_progress;
   o.begin = show_begin;
@@ -209,9 +201,10 @@ static int train(const Cli *c, dhc_session *s, dhc_model *m) {
   o.command = command;
   dhc_catch_signals();
   (void)signal(SIGPIPE, SIG_IGN); /* whoever read the progress is gone: the run is not */
+  cli_watch_begin(c, s);
   dhc_status st = dhc_train(m, &o, &r);
+  cli_watch_end(c);
   free(command);
-  if (st.code == DHC_E_INTERRUPTED && pr.terminal) fputc('\n', stderr);
   int rc = cli_done(c, s, st);
   if (rc == 0 || rc > 128) report_run(c, s, &r);
   if (c->out && (!rc || rc > 128)) {

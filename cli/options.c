@@ -42,6 +42,13 @@ static bool takes(const char *command, const OptRow *r) {
   return false;
 }
 
+bool cli_given(const Cli *c, const char *option) {
+  size_t n = strlen(option);
+  for (int i = 1; i < c->argc && strcmp(c->argv[i], "--"); i++)
+    if (!strncmp(c->argv[i], "--", 2) && !strncmp(c->argv[i] + 2, option, n) && (!c->argv[i][2 + n] || c->argv[i][2 + n] == '=')) return true;
+  return false;
+}
+
 bool cli_takes(const char *command, const char *option) {
   const OptRow *r = find(option, strlen(option));
   return r && takes(command, r);

@@ -57,7 +57,9 @@ void cli_error(const Cli *c, const char *fmt, ...) {
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
+  cli_watch_hold(c);
   fprintf(stderr, "dhcc: error: %s\n", text);
+  cli_watch_release(c);
   add_message(c, "error", text);
 }
 
@@ -71,8 +73,10 @@ void cli_note(const Cli *c, const char *fmt, ...) {
   if (c->quiet) return;
   va_list ap;
   va_start(ap, fmt);
+  cli_watch_hold(c);
   vfprintf(stderr, fmt, ap);
   fputc('\n', stderr);
+  cli_watch_release(c);
   va_end(ap);
 }
 
@@ -80,7 +84,9 @@ void cli_warn_line(void *cli, const char *line) {
   const Cli *c = cli;
   const char *text = strstr(line, ": ");
   bool note = !strncmp(line, "note", 4);
+  cli_watch_hold(c);
   if (!c->quiet || !note) fprintf(stderr, "dhcc: %s\n", line);
+  cli_watch_release(c);
   add_message(c, note ? "note" : "warning", text ? text + 2 : line);
 }
 

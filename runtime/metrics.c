@@ -259,6 +259,37 @@ dhc_status dhc_metrics_keep(DhcMetrics *m, int64_t n_rows, int64_t *n_kept) {
   return dhc_status_ok();
 }
 
+dhc_status dhc_metrics_last(const DhcMetrics *m, int32_t i, double *out) {
+  DhcMapping map;
+  *out = NAN;
+  if (m->csv_fd < 0) {
+    return dhc_status_ok();
+  }
+  DHC_TRY(dhc_map_open(m->csv_path, &map));
+  size_t end = map.n_bytes;
+  while (end > 0 && map.bytes[end - 1] == '\n') {
+    end--;
+  }
+  size_t at = end;
+  while (at > 0 && map.bytes[at - 1] != '\n') {
+    at--;
+  }
+  if (at > 0) { /* else it is the header */
+    char text[DHC_NUMBER_CHARS] = "", *stop;
+    for (; i > 0 && at < end; at++) {
+      i -= map.bytes[at] == ',';
+    }
+    for (size_t n = 0; at < end && map.bytes[at] != ',' && n + 1 < sizeof text; at++) {
+      text[n++] = (char)map.bytes[at];
+      text[n] = '\0';
+    }
+    double v = strtod(text, &stop);
+    *out = stop > text && *stop == '\0' ? v : NAN;
+  }
+  dhc_map_close(&map);
+  return dhc_status_ok();
+}
+
 dhc_status dhc_metrics_sync(DhcMetrics *m) {
   const int fd[] = {m->csv_fd, m->jsonl_fd};
   const char *const path[] = {m->csv_path, m->jsonl_path};

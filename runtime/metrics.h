@@ -18,6 +18,8 @@ dhc_status dhc_metrics_open(const char *csv_path, const char *jsonl_path,
  * also a line that a killed run left unfinished. *n_kept: rows that are there, of the file that
  * has fewer. */
 dhc_status dhc_metrics_keep(DhcMetrics *m, int64_t n_rows, int64_t *n_kept) DHC_MUST_USE;
+/* The number in column i of the CSV's last row; NaN where there is none. */
+dhc_status dhc_metrics_last(const DhcMetrics *m, int32_t i, double *out) DHC_MUST_USE;
 /* What has been written is on the disk. */
 dhc_status dhc_metrics_sync(DhcMetrics *m) DHC_MUST_USE;
 typedef struct DhcMetricList {

@@ -31,8 +31,6 @@ dhc_status sizes_bind(dhc_model *m, const char *entry, const char *sizes, bool a
  * asked for, at these sizes or assumed ones: the model's own where it has none, or none at such sizes. */
 void atlas_hash_of(dhc_model *m, DhcFunc *loss, DhcArena *a, char out[17]);
 void atlas_variant_hash(dhc_model *m, const char *sizes, DhcArena *a, char out[17]);
-/* Whether no block has the kind of mixer of that number, and in words. */
-bool atlas_kind_missing(const dhc_model *m, int kind, char *text, size_t n);
 /* "B = 16, H = 32 (assumed)"; "H=32" of those assumed. */
 const char *sizes_text(const Sizes *s, DhcArena *a);
 const char *sizes_assumed(const Sizes *s, DhcArena *a);

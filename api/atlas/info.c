@@ -12,6 +12,10 @@ static void add_note(JsonDoc *doc, const char *text) {
   json_text(doc, notes, NULL, text);
 }
 
+static void take_note(void *doc, const char *text) {
+  add_note(doc, text);
+}
+
 static void add_costs(const dhc_costs *c, JsonDoc *doc) {
   cJSON *o = json_object(doc, doc->root, "costs");
   dhc_cost_info info;
@@ -118,17 +122,8 @@ static dhc_status add_entry(dhc_model *m, const char *entry, const char *sizes, 
   return st;
 }
 
-bool atlas_kind_missing(const dhc_model *m, int kind, char *text, size_t n) {
-  DhcKindInfos k = dhc_model_kinds(m->m);
-  int total = 0;
-  for (int i = 0; i < k.n; i++) total += k.at[i].count;
-  if (k.at[kind].count) return false;
-  snprintf(text, n, "no %s among the %d mixers: pattern, ratio and depth leave kind %s out", k.at[kind].layer, total, k.at[kind].letter);
-  return true;
-}
-
-/* "M4 A0", and what a reader of a comparison of ratios should know about it. */
-static void add_mixers(dhc_model *m, const DhcHyperInfos *hypers, JsonDoc *doc) {
+/* "M4 A0". */
+static void add_mixers(const dhc_model *m, JsonDoc *doc) {
   DhcKindInfos k = dhc_model_kinds(m->m);
   if (!k.n) return;
   char text[256];
@@ -137,11 +132,6 @@ static void add_mixers(dhc_model *m, const DhcHyperInfos *hypers, JsonDoc *doc) 
   for (int i = 0; i < k.n; i++)
     if (at < sizeof text) at += (size_t)snprintf(text + at, sizeof text - at, "%s%s%d", i ? " " : "", k.at[i].letter, k.at[i].count);
   json_text(doc, doc->root, "mixers", text);
-  for (int i = 0; i < k.n; i++)
-    if (atlas_kind_missing(m, i, text, sizeof text)) add_note(doc, text);
-  for (int i = 0; i < hypers->n; i++)
-    if (!strcmp(hypers->at[i].name, "tokens") && strstr(hypers->at[i].value, "pooled"))
-      add_note(doc, "tokens = pooled gives the mixers a single token: they have nothing to mix");
 }
 
 /* What streaming entries carry on; shapes in the symbols of the layers that declare them. */
@@ -198,7 +188,8 @@ dhc_status api_model_info_json(dhc_model *m, const char *entry, const char *size
     json_text(&doc, row, "source", h.at[i].source);
     json_bool(&doc, row, "run_time", h.at[i].scalar >= 0);
   }
-  add_mixers(m, &h, &doc);
+  add_mixers(m, &doc);
+  model_notes(m, take_note, &doc);
   cJSON *layers = json_array(&doc, doc.root, "layers");
   DhcLayerInfos l = dhc_model_layers(m->m);
   for (int i = 0; i < l.n; i++) {

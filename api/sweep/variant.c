@@ -157,7 +157,7 @@ static bool says_none(const dhc_model *m, const char *letter) {
 static void note_missing(const SweepOpen *x) {
   char why[160];
   for (int i = 0; i < dhc_model_kinds(x->m->m).n; i++)
-    if (atlas_kind_missing(x->m, i, why, sizeof why) && !says_none(x->m, dhc_model_kinds(x->m->m).at[i].letter))
+    if (model_kind_missing(x->m, i, why, sizeof why) && !says_none(x->m, dhc_model_kinds(x->m->m).at[i].letter))
       dhc_warn(&x->s->warn, DHC_WARN_NOTE, "%s: %s", x->name, why);
 }
 

@@ -13,26 +13,21 @@
 static const char *const tags[TRAIN_N_COLUMNS] = {NULL,           "train/epoch",     "train/loss",      "train/accuracy", "train/lr",
                                                   "train/grad_norm", "train/samples_s", NULL,            "val/loss",       "val/accuracy"};
 
-enum { COLUMN_STEP = 0, COLUMN_TIME = 7, COLUMN_VAL = 8 };
-
-/* The row of an epoch's end repeats its last step: only what was validated is new. */
 dhc_status trainer_event(Trainer *t, const double row[TRAIN_N_COLUMNS]) {
   const char *tag[TRAIN_N_COLUMNS];
   double value[TRAIN_N_COLUMNS];
   int n = 0;
-  bool repeats = row[COLUMN_STEP] == t->event_step;
-  int64_t step = dhc_number_whole(row[COLUMN_STEP]);
+  int64_t step = dhc_number_whole(row[TRAIN_COLUMN_STEP]);
   if (!t->events || step < 0) return dhc_status_ok(); /* a row that is no row of a run */
   for (int i = 0; i < TRAIN_N_COLUMNS; i++) {
-    if (!tags[i] || (repeats && i < COLUMN_VAL)) continue;
+    if (!tags[i]) continue;
     tag[n] = tags[i];
     value[n++] = row[i];
   }
-  t->event_step = row[COLUMN_STEP];
   bool any = false;
   for (int i = 0; i < n; i++) any = any || isfinite(value[i]);
   if (!any) return dhc_status_ok();
-  return dhc_events_scalars(t->events, step, t->event_wall + (isfinite(row[COLUMN_TIME]) ? row[COLUMN_TIME] : 0), tag, value, n);
+  return dhc_events_scalars(t->events, step, t->event_wall + (isfinite(row[TRAIN_COLUMN_TIME]) ? row[TRAIN_COLUMN_TIME] : 0), tag, value, n);
 }
 
 static dhc_status replay(Trainer *t, const char *at, const char *end) {
@@ -58,8 +53,7 @@ static dhc_status replay(Trainer *t, const char *at, const char *end) {
 
 dhc_status trainer_open_events(Trainer *t) {
   if (!t->o->tensorboard || !t->o->out || t->events) return dhc_status_ok();
-  t->event_step = NAN;
-  t->event_wall = (double)time(NULL);
+  t->event_wall = (double)time(NULL) - (session_now_ms() - t->t0) / 1e3;
   DHC_TRY(dhc_events_open(dhc_arena_printf(&t->arena, "%s/" TRAIN_EVENTS_FILE, t->o->out), &t->events));
   DhcMapping map;
   dhc_status st = dhc_map_open(dhc_arena_printf(&t->arena, "%s/metrics.csv", t->o->out), &map);

@@ -323,6 +323,7 @@ dhc_status evaluate(dhc_program *p, int loss_entry, Feed *f, const Metric *m, co
     int64_t n;
     st = feed_next(f, b, false, &n);
     if (st.code != DHC_OK || !n) break;
+    atomic_fetch_add(&p->m->s->doing.count.done, n);
     if (dhc_stop_signal()) {
       st = dhc_status_make(DHC_E_INTERRUPTED, "stopped during evaluation");
       break;

@@ -57,10 +57,13 @@ static dhc_status open_taps(Trainer *t) {
   return dhc_status_ok();
 }
 
-/* Rows that a resumed run will write again go; rows that are gone are missed aloud. */
+/* Rows that a resumed run will write again go; rows that are gone are missed aloud. The clock goes on from the last one. */
 static dhc_status go_on_with_log(Trainer *t) {
   int64_t kept;
+  double seconds;
   DHC_TRY(dhc_metrics_keep(t->log, t->rows, &kept));
+  DHC_TRY(dhc_metrics_last(t->log, TRAIN_COLUMN_TIME, &seconds));
+  if (seconds > 0 && seconds < 1e12) t->t0 -= seconds * 1e3;
   if (kept < t->rows)
     dhc_warn(&t->m->s->warn, DHC_WARN_WARNING, "%s: the metrics have %lld of the %lld rows so far; the others are lost", t->o->out,
              (long long)kept, (long long)t->rows);
@@ -109,6 +112,7 @@ static dhc_status set_up(Trainer *t) {
   t->best = -INFINITY;
   t->best_loss = NAN;
   DHC_TRY(trainer_open_folder(t));
+  session_doing(t->m->s, "reading the data", 0, 0);
   DHC_TRY(open_data(t));
   DHC_TRY(open_batches(t));
   if (dhc_stop_signal()) return stopped_at_once(t);
@@ -125,6 +129,49 @@ static dhc_status set_up(Trainer *t) {
   if (o->init_from && !t->saved.any) DHC_TRY(trainer_transplant(t));
   t->ready = true;
   return t->saved.any ? trainer_begin_files(t) : dhc_status_ok();
+}
+
+/* ---- what it is about to do ---------------------------------------------------------- */
+
+static void warn_of_defaults(const Trainer *t) {
+  if (t->set.declared) return;
+  dhc_warn(&t->m->s->warn, DHC_WARN_NOTE, "%s has no recipe: %s, lr %g, batch %lld, clip %g (train --print-recipe shows all)",
+           t->m->name, t->set.recipe->optimizer, train_lr(&t->set, 0, 1), (long long)t->set.batch, t->set.clip);
+}
+
+static void take_note(void *trainer, const char *text) {
+  dhc_warn(&((Trainer *)trainer)->m->s->warn, DHC_WARN_NOTE, "%s", text);
+}
+
+/* Kernels of the step that is next: planned, not compiled. */
+static dhc_status count_kernels(const Trainer *t, dhc_train_begin *b) {
+  Version *v;
+  DhcKernelRequest *rq;
+  b->kernels = b->to_compile = -1;
+  if (session_whole(t->m->s) || t->step >= t->steps) return dhc_status_ok();
+  DHC_TRY(program_version(t->p, &t->p->entries[0], t->feed.in, t->feed.n_in, &v));
+  b->to_compile = 0;
+  if (!v->compiled) {
+    DHC_TRY(pipeline_fuse(t->m, v));
+    DHC_TRY(pipeline_requests(t->m, v, &rq));
+    b->to_compile = dhc_compile_missing(t->m->s->compiler, rq, v->planned->plan.n_kernels);
+  }
+  b->kernels = v->compiled ? v->image->plan.n_kernels : v->planned->plan.n_kernels;
+  return dhc_status_ok();
+}
+
+static dhc_status announce(Trainer *t) {
+  if (!t->o->begin || t->announced) return dhc_status_ok();
+  t->announced = true;
+  dhc_train_begin b = {.n_params = dhc_model_n_params(t->m), .n_train = t->train.n_examples, .n_val = t->val.n_examples,
+                             .n_classes = t->data->n_classes, .step = t->step, .steps = t->steps, .epochs = t->epochs, .batch = t->set.batch,
+                             .optimizer = t->set.recipe->optimizer, .lr = train_lr(&t->set, t->step, t->steps)};
+  double begin = session_now_ms();
+  DHC_TRY(count_kernels(t, &b));
+  t->m->s->stats.compile_ms += session_now_ms() - begin;
+  t->o->begin(t->o->ctx, &b);
+  model_notes(t->m, take_note, t);
+  return dhc_status_ok();
 }
 
 /* ---- the loop ------------------------------------------------------------------------- */
@@ -182,14 +229,16 @@ static dhc_status validate(Trainer *t) {
 }
 
 /* Stopped in its validation, the epoch has not ended: that is done again, from its start. */
-static dhc_status end_epoch(Trainer *t, bool all_seen) {
+static dhc_status end_epoch(Trainer *t, bool whole) {
   DHC_TRY(open_log(t)); /* a resumed run may have no batch left */
+  session_doing(t->m->s, "validating", 0, t->val.n_examples);
   DHC_TRY(validate(t));
+  session_doing(t->m->s, "saving", 0, 0);
   dhc_status st = report(t, true);
   t->epoch_loss = t->epoch_metric = 0;
   t->epoch_n = 0;
   t->pr.val_loss = t->pr.val_accuracy = NAN;
-  if (all_seen) dhc_batcher_end_epoch(t->batcher);
+  if (whole) dhc_batcher_end_epoch(t->batcher);
   if (st.code != DHC_OK) return st;
   return t->o->save_every ? dhc_status_ok() : trainer_save(t, false);
 }
@@ -226,24 +275,34 @@ static dhc_status next_batch(Trainer *t) {
   double begin = working_ms(t);
   t->pr.epoch = dhc_batcher_position(t->batcher).epoch;
   *program_scalar(t->p, DHC_NAME_STEP) = (double)t->step;
+  session_doing(t->m->s, "reading the data", 0, 0);
   DHC_TRY(feed_next(&t->feed, t->batcher, !t->o->augment_off, &n));
   DHC_TRY(feed_check_labels(&t->feed, 0));
   DHC_TRY(open_taps(t));
+  DHC_TRY(announce(t));
+  session_doing(t->m->s, "training: step", t->step + 1, t->steps);
   DHC_TRY(one_step(t, n));
   t->train_ms += working_ms(t) - begin;
   return dhc_status_ok();
 }
 
+static bool all_seen(const Trainer *t) {
+  return dhc_batcher_position(t->batcher).next >= t->train.n_examples;
+}
+
+static bool at_epoch_end(const Trainer *t) {
+  return t->epoch_n && (all_seen(t) || t->step >= t->steps);
+}
+
 static dhc_status loop(Trainer *t) {
   for (;;) {
     DhcDataPosition at = dhc_batcher_position(t->batcher);
-    bool all_seen = at.next >= t->train.n_examples;
-    if (t->epoch_n && (all_seen || t->step >= t->steps)) {
-      DHC_TRY(end_epoch(t, all_seen));
+    if (at_epoch_end(t)) {
+      DHC_TRY(end_epoch(t, all_seen(t)));
       continue;
     }
     if (t->step >= t->steps) return dhc_status_ok();
-    if (all_seen) { /* of fewer examples than the run had before */
+    if (all_seen(t)) { /* of fewer examples than the run had before */
       dhc_batcher_end_epoch(t->batcher);
       continue;
     }
@@ -252,7 +311,7 @@ static dhc_status loop(Trainer *t) {
     dhc_status st = next_batch(t);
     if (st.code != DHC_OK && t->step == done) DHC_TRY(dhc_batcher_seek(t->batcher, at)); /* that batch is still to be done */
     if (st.code != DHC_OK) return st;
-    DHC_TRY(report(t, false));
+    if (!at_epoch_end(t)) DHC_TRY(report(t, false)); /* else that step's row is written with what the validation finds */
     if (t->o->save_every && t->step % t->o->save_every == 0) DHC_TRY(trainer_save(t, false));
   }
 }
@@ -285,20 +344,6 @@ static dhc_status keep(Trainer *t, dhc_status st) {
   return st;
 }
 
-static void warn_of_defaults(const Trainer *t) {
-  if (t->set.declared) return;
-  dhc_warn(&t->m->s->warn, DHC_WARN_NOTE, "%s has no recipe: %s, lr %g, batch %lld, clip %g (train --print-recipe shows all)",
-           t->m->name, t->set.recipe->optimizer, train_lr(&t->set, 0, 1), (long long)t->set.batch, t->set.clip);
-}
-
-static void announce(const Trainer *t) {
-  if (!t->o->begin) return;
-  const dhc_train_begin b = {.n_params = dhc_model_n_params(t->m), .n_train = t->train.n_examples, .n_val = t->val.n_examples,
-                             .n_classes = t->data->n_classes, .step = t->step, .steps = t->steps, .epochs = t->epochs, .batch = t->set.batch,
-                             .optimizer = t->set.recipe->optimizer, .lr = train_lr(&t->set, t->step, t->steps)};
-  t->o->begin(t->o->ctx, &b);
-}
-
 dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result *out) {
   NEED(out);
   *out = (dhc_train_result){0};
@@ -311,10 +356,12 @@ dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result 
   dhc_hold(&t.held, tear_down, &t);
   dhc_status st = set_up(&t);
   if (st.code == DHC_OK) warn_of_defaults(&t);
-  if (st.code == DHC_OK) announce(&t);
-  t.t0 = session_now_ms();
+  t.t0 = t.began = session_now_ms();
+  if (st.code == DHC_OK && t.step >= t.steps) st = announce(&t);
   if (st.code == DHC_OK) st = loop(&t);
+  session_doing(m->s, "saving", 0, 0);
   st = keep(&t, st);
+  session_doing(m->s, NULL, 0, 0);
   *out = (dhc_train_result){.steps = t.step,
                             .epochs = t.pr.epoch + 1,
                             .loss = t.pr.loss,
@@ -324,7 +371,7 @@ dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result 
                             .best_val_accuracy = t.best,
                             .samples_per_s = samples_per_s(&t),
                             .latency_ms = t.latency_ms,
-                            .seconds = (session_now_ms() - t.t0) / 1e3};
+                            .seconds = (session_now_ms() - t.began) / 1e3};
   if (t.p && t.p->n_entries) out->peak_bytes = dhc_program_memory(t.p, 0).allocated;
   for (int i = 0; o->profile && i < dhc_program_profile_rows(t.p); i++) {
     const dhc_profile_row row = dhc_program_profile_row(t.p, i);

@@ -46,7 +46,7 @@ typedef struct RunSetting {
   const char *digest; /* what counts instead of value, or NULL */
 } RunSetting;
 
-enum { TRAIN_N_COLUMNS = 10 }; /* numbers of a row of the metrics (train.c) */
+enum { TRAIN_N_COLUMNS = 10, TRAIN_COLUMN_STEP = 0, TRAIN_COLUMN_TIME = 7 }; /* numbers of a row of the metrics (train.c) */
 #define TRAIN_EVENTS_FILE "events.out.tfevents.dhcc"
 enum { TRAIN_KEPT = 2 }; /* checkpoints of a folder, beside that of a stop */
 
@@ -83,6 +83,7 @@ typedef struct Trainer {
   bool used;           /* the folder holds another run, which is replaced by the first step that works */
   bool ready;          /* set up: there is a state to keep */
   bool begun;          /* its files are this run's */
+  bool announced;      /* the caller knows what it is about to do */
   char run_id[DHC_RUN_ID_CHARS];
   const char *command;  /* that began the run */
   const char *replaces; /* ids of runs whose checkpoints go, parted by blanks */
@@ -101,9 +102,10 @@ typedef struct Trainer {
   double epoch_loss, epoch_metric, best, val_loss, val_accuracy; /* of the last validation */
   int64_t epoch_n;
   struct DhcEvents *events; /* NULL: not asked for, or not open yet */
-  double event_step, event_wall; /* last step written; time that time_s counts from */
+  double event_wall;        /* time that time_s counts from */
   DHC_VEC(TrainerOrigin) origins; /* of the initial values, where they come from another run's weights */
-  double t0;            /* ms: the loop began */
+  double t0;            /* ms: the clock of the run, which stands still between its processes; the loop began then, or as much earlier as it had run */
+  double began;         /* ms: the loop of this process */
   double train_ms;      /* feeding and stepping, without compiling and validation */
   int64_t samples;      /* of those steps */
   double latency_ms;    /* an example of the fastest validation; NaN: none yet */

@@ -116,6 +116,14 @@ DHC_API void dhc_session_print_diagnostics_from(const dhc_session *s, int first,
 DHC_API void dhc_session_print_diagnostics_json(const dhc_session *s, FILE *to);
 DHC_API int dhc_session_threads(const dhc_session *s);
 
+/* What the session is at, for whoever shows progress: "compiling kernels", done of so many (of 0: not counted); what NULL: nothing that takes
+ * long. Unlike all else it may be asked by another thread while a call runs. */
+typedef struct dhc_doing {
+  const char *what;
+  int64_t done, of;
+} dhc_doing;
+DHC_API dhc_doing dhc_session_doing(const dhc_session *s);
+
 /* Kernels compiled and reused since the session began. */
 typedef struct dhc_compile_stats {
   int kernels_compiled, kernels_reused, kernels_reused_disk;
@@ -393,13 +401,14 @@ typedef struct dhc_train_progress {
   int n_taps;
 } dhc_train_progress;
 
-/* What a run is about to do, when its data are open and before its first step. */
+/* What a run is about to do, when its data are open and its step is planned, before it is compiled. */
 typedef struct dhc_train_begin {
   int64_t n_params;
   int64_t n_train, n_val, n_classes; /* examples; classes 0 where the data do not say */
   int64_t step, steps, epochs, batch; /* step: done before, by the run that is gone on with */
   const char *optimizer;
   double lr; /* of the next step */
+  int kernels, to_compile; /* of the step; so many of them are not in the store. -1: the backend has no kernels, or no step is left to do */
 } dhc_train_begin;
 
 typedef struct dhc_train_options {

@@ -165,7 +165,7 @@ static void stops(void) {
   snprintf(whole, sizeof whole, "%s/whole", root);
   snprintf(parts, sizeof parts, "%s/parts", root);
   fails_with(train_in(whole, &(dhc_train_options){.progress = progress, .ctx = &count}, &r), DHC_OK, "", "a run");
-  check(count.calls >= 10, "rows of a run");
+  check(count.calls >= 8, "rows of a run");
   for (int k = 1; k <= count.calls; k++) {
     Progress stop = {.stop_at = k};
     remove_tree(parts);

@@ -362,7 +362,7 @@ row 2 'error: --dims: the axes have more than 1099511627776 places together' ker
 like 0 '1 steps in [0-9.]* s, last loss 0.0000, weights in again' train trained.dhc --data npy:few --out again --steps 1 --backend interp
 row 1 'error: again: --resume: lr: 0.001 in the run, 0.5 now (give what the run has, or --allow-changed lr)' train trained.dhc --data npy:few --out again --resume --lr 0.5 --steps 1 --backend interp
 head -1 again/metrics.csv > header && mv header again/metrics.csv
-row 0 'warning: again: the metrics have 0 of the 2 rows so far; the others are lost' train trained.dhc --data npy:few --out again --resume --steps 2 --allow-changed steps --quiet --backend interp
+row 0 'warning: again: the metrics have 0 of the 1 rows so far; the others are lost' train trained.dhc --data npy:few --out again --resume --steps 2 --allow-changed steps --quiet --backend interp
 mkdir last && cp again/last.safetensors last
 row 1 'error: last: holds no run to go on with: neither checkpoints nor a config.json of one' train trained.dhc --data npy:few --out last --resume --steps 1 --backend interp
 like 0 'median [0-9.]* ms of 2 runs (min [0-9.]*, max [0-9.]*)' run trained.dhc --inputs x=x.npy --backend interp --repeat 2

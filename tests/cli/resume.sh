@@ -15,6 +15,26 @@ for optimizer in 'adamw(weight_decay = 0.01)' 'adam()' 'sgd(momentum = 0.9)'; do
     fail "$optimizer: resumed run differs"
 done
 
+# A folder says by itself with what its run goes on; its metrics have a row a step and one clock.
+"$dhcc" train "$work/o.dhc" --set input_channels=1 --set hidden_dim=8 --data "npy:$work/data" --batch 8 --lr 2e-3 --clip 0.5 --seed 3 --epochs 3 \
+  --no-augment --no-shuffle --limit 64 --save-every 6 --quiet --out "$work/all" || fail "24 steps"
+cp -r "$work/all" "$work/short"
+rm "$work/short/checkpoint-000000024.safetensors"
+expect 0 '64 examples of 10 classes to train with, 40 to validate with; sgd, lr 2.00e-03, batches of 8, 24 steps in 3 epochs from step 19' \
+  "$dhcc" train "$work/short" --resume
+cmp "$work/all/last.safetensors" "$work/short/last.safetensors" || fail "a run that its folder describes differs"
+python3 - "$work/all" "$work/short" <<'P' || fail "rows of a step or the clock"
+import csv, sys
+rows = [list(csv.DictReader(open(f + "/metrics.csv"))) for f in sys.argv[1:]]
+for r in rows:
+    assert [int(x["step"]) for x in r] == list(range(1, 25))
+    assert [int(x["step"]) for x in r if x["val_loss"]] == [8, 16, 24]
+    times = [float(x["time_s"]) for x in r]
+    assert times == sorted(times) and times[0] > 0, times
+assert all(a[k] == b[k] for a, b in zip(*rows) for k in a if k not in ("samples_s", "time_s"))
+P
+expect 1 'seed: 3 in the run, 4 now' "$dhcc" train "$work/short" --resume --seed 4
+
 "$dhcc" train "$work/o.dhc" --set input_channels=1 --set hidden_dim=8 --data "npy:$work/data" --batch 1 --epochs 500 --quiet --out "$work/int" &
 pid=$!
 sleep 3

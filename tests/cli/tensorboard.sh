@@ -56,13 +56,12 @@ def events(path):
         at += 16 + n
     return [x for e in out for x in e]
 def wanted(path):
-    last, out = None, set()
+    out = set()
     for r in csv.DictReader(open(path)):
         for tag, column in (("train/epoch", "epoch"), ("train/loss", "loss"), ("train/accuracy", "accuracy"), ("train/lr", "lr"),
                             ("train/grad_norm", "grad_norm"), ("train/samples_s", "samples_s"), ("val/loss", "val_loss"), ("val/accuracy", "val_accuracy")):
-            if r[column] and (tag[:3] == "val" or r["step"] != last):
+            if r[column]:
                 out.add((int(r["step"]), tag, struct.unpack("f", struct.pack("f", float(r[column])))[0]))
-        last = r["step"]
     return out
 def same(a, b):  # the file's nine digits rounded to a float, and the number itself rounded
     return len(a) == len(b) and all(x[:2] == y[:2] and math.isclose(x[2], y[2], rel_tol=1e-6) for x, y in zip(sorted(a), sorted(b)))

@@ -27,6 +27,27 @@ expect 3 'file too large; checkpoint of step 8 kept' full
 [ -z "$(find "$work/full" -name '.*')" ] || fail "a temporary file stayed"
 expect 0 '' train --steps 16 --save-every 4 --out "$work/full" --resume --allow-changed steps
 
+# what it is about to do stands first; it is never silent for long, on a terminal or in a log
+expect 0 'dhcc: note: no MultiHeadAttention among the 4 mixers: pattern, ratio and depth leave kind A out' "$dhcc" train dhc_jamba --preset small --set mamba_ratio=9 --set input_channels=1 \
+  --data "npy:$work/data" --batch 2 --steps 1
+python3 - "$dhcc" "$work" <<'P' || fail "what is said while it compiles"
+import os, pty, re, subprocess, sys, time
+command = [sys.argv[1], "train", "dhc_jamba", "--preset", "medium", "--set", "input_channels=1", "--data", "npy:%s/data" % sys.argv[2], "--batch", "2", "--steps", "1", "--no-cache", "--threads", "1"]
+here, there = pty.openpty()
+p = subprocess.Popen(command, stderr=there, stdout=there)
+os.close(there)
+text, last, gap = b"", time.time(), 0
+while True:
+    try: more = os.read(here, 4096)
+    except OSError: break
+    gap, last, text = max(gap, time.time() - last), time.time(), text + more
+assert p.wait() == 0, text
+assert re.search(rb"parameters; 200 examples.*\r\na step is \d+ kernels, (\d+) to compile\r\n", text, re.S), text
+assert re.search(rb"compiling kernels \d+ of \d+, \d+ s", text), text
+print("longest silence %.2f s" % gap)
+assert gap < 2.5, gap  # a second and what a loaded machine adds
+P
+
 # steps decide how many epochs are shown, and run beyond the recipe's where more are asked for
 expect 0 'epoch 1/1  step 3/3' "$dhcc" train "${model[@]}" --data "npy:$work/data" --batch 16 --steps 3
 expect 0 'epoch 7/7  step 80/80' "$dhcc" train "${model[@]}" --data "npy:$work/data" --batch 16 --steps 80
