@@ -121,8 +121,34 @@ static void compare(Verify *v, const char *name, const dhc_tensor *got, Part wan
 
 /* ---- what goes in -------------------------------------------------------------------- */
 
-/* The piece of results (or weights) that the file calls `name`: itself, or one index of a
- * tensor stored under an `as` pattern. */
+/* The number of the piece of a tensor that files call `name` (DhcNameParts), 0 if it is in one piece; -1: none. */
+static int64_t piece_of(const char *names, const char *name) {
+  const DhcNameParts p = dhc_name_parts(names);
+  for (int k = 0; k < p.n; k++, names += strcspn(names, "\n") + 1) {
+    const size_t length = strcspn(names, "\n"), head = strcspn(names, "*\n");
+    char *end = NULL;
+    if (strncmp(name, names, head)) continue;
+    if (!p.star && !name[head]) return k;
+    if (!p.star || name[head] < '0' || name[head] > '9') continue;
+    const long long index = strtoll(name + head, &end, 10);
+    if (strlen(end) == length - head - 1 && !strncmp(end, names + head + 1, length - head - 1)) return index * p.n + k;
+  }
+  return -1;
+}
+
+/* Piece k of a tensor. */
+static bool cut_piece(const char *names, int64_t k, dhc_tensor *t) {
+  const DhcNameParts p = dhc_name_parts(names);
+  const int64_t pieces = (p.star && t->rank ? t->dim[0] : 1) * p.n;
+  if (t->rank < p.star + (p.n > 1) || k >= pieces) return false;
+  t->data = (char *)t->data + k * (dhc_tensor_elements(t) / pieces) * dhc_dtype_bytes(t->dtype);
+  t->rank -= p.star;
+  memmove(t->dim, t->dim + p.star, sizeof t->dim[0] * 7);
+  if (p.n > 1) t->dim[0] /= p.n;
+  return true;
+}
+
+/* The piece of results (or weights) that the file calls `name`: itself, or a piece of a tensor with other names in files. */
 static bool find_piece(Verify *v, const char *prefix, const char *name, const dhc_tensor *res, int n_res, dhc_tensor *out) {
   char full[512];
   snprintf(full, sizeof full, "%s%s", prefix, name);
@@ -133,30 +159,10 @@ static bool find_piece(Verify *v, const char *prefix, const char *name, const dh
     }
   for (int i = 0; i < v->m->module->tensors.n; i++) {
     const DhcTensorDecl *d = &v->m->module->tensors.at[i];
-    const char *star = d->as ? strchr(d->as, '*') : NULL;
-    if (!d->as) continue;
-    long long k = 0;
-    if (star) {
-      size_t head = (size_t)(star - d->as);
-      char *end;
-      if (strncmp(name, d->as, head)) continue;
-      if (name[head] < '0' || name[head] > '9') continue;
-      k = strtoll(name + head, &end, 10);
-      if (strcmp(end, star + 1)) continue;
-    } else if (strcmp(d->as, name)) {
-      continue;
-    }
-    dhc_tensor all;
-    if (!strcmp(name, d->path) || !find_piece(v, prefix, d->path, res, n_res, &all)) return false; /* looked for above */
-    if (star && (!all.rank || k >= all.dim[0])) return false;
-    *out = all;
-    if (star) {
-      int64_t each = dhc_tensor_elements(&all) / all.dim[0];
-      out->data = (char *)all.data + k * each * dhc_dtype_bytes(all.dtype);
-      out->rank--;
-      memmove(out->dim, out->dim + 1, sizeof out->dim[0] * 7);
-    }
-    return true;
+    const int64_t k = d->as ? piece_of(d->as, name) : -1;
+    if (k < 0) continue;
+    if (!strcmp(name, d->path) || !find_piece(v, prefix, d->path, res, n_res, out)) return false; /* looked for above */
+    return cut_piece(d->as, k, out);
   }
   return false;
 }

@@ -125,15 +125,12 @@ dhc_status api_program_init(dhc_program *p, uint64_t seed) {
 
 /* ---- files ---------------------------------------------------------------------------- */
 
-/* A tensor stored as one file entry per index of its leading axis ("experts.*.fc1"). */
-static bool stacked(const dhc_slot *s) {
-  return s->file && strchr(s->file, '*') && s->rank > 0;
-}
-
-static const char *piece_name(const dhc_slot *s, int64_t i, char *to, size_t n) {
-  const char *star = strchr(s->file, '*');
-  snprintf(to, n, "%.*s%lld%s", (int)(star - s->file), s->file, (long long)i, star + 1);
-  return to;
+/* The name of a piece: of part `part` at index `i` of the leading axis (DhcNameParts). */
+static void piece_name(const char *names, int64_t i, int part, const char *prefix, char *to, size_t n) {
+  while (part-- > 0) names = strchr(names, '\n') + 1;
+  const size_t length = strcspn(names, "\n"), head = strcspn(names, "*\n");
+  if (names[head] == '*') snprintf(to, n, "%s%.*s%lld%.*s", prefix, (int)head, names, (long long)i, (int)(length - head - 1), names + head + 1);
+  else snprintf(to, n, "%s%.*s", prefix, (int)length, names);
 }
 
 bool weights_next(WeightsWalk *w, DhcTensorView *out) {
@@ -141,15 +138,15 @@ bool weights_next(WeightsWalk *w, DhcTensorView *out) {
   for (; w->slot < l->n_slots; w->slot++, w->piece = 0) {
     const dhc_slot *s = &l->slots[w->slot];
     if (s->role != DHC_IMAGE_WEIGHT && !(w->buffers && s->role == DHC_IMAGE_BUFFER)) continue;
-    int skip = stacked(s) ? 1 : 0;
-    int64_t pieces = skip ? s->dim[0] : 1, each = pieces ? s->n / pieces : 0;
+    const char *names = s->file ? s->file : s->name;
+    const DhcNameParts p = dhc_name_parts(names);
+    const int64_t pieces = (p.star ? s->dim[0] : 1) * p.n, each = pieces ? s->n / pieces : 0;
     if (w->piece >= pieces) continue;
-    char piece[400];
-    snprintf(w->name, sizeof w->name, "%s%s", w->prefix,
-             skip ? piece_name(s, w->piece, piece, sizeof piece) : s->file ? s->file : s->name);
-    *out = (DhcTensorView){.name = w->name, .dtype = s->dtype, .rank = s->rank - skip};
+    piece_name(names, w->piece / p.n, (int)(w->piece % p.n), w->prefix, w->name, sizeof w->name);
+    *out = (DhcTensorView){.name = w->name, .dtype = s->dtype, .rank = s->rank - p.star};
     out->bytes = each * dhc_tensor_dtype_bytes(s->dtype);
-    for (int i = 0; i < out->rank; i++) out->shape[i] = s->dim[i + skip];
+    for (int i = 0; i < out->rank; i++) out->shape[i] = s->dim[i + p.star];
+    if (p.n > 1) out->shape[0] /= p.n;
     w->at = dhc_prog_slot(w->p->run, w->slot, w->range) + (uint64_t)(w->piece++ * out->bytes);
     return true;
   }

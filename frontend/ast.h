@@ -321,13 +321,13 @@ struct DhcAstItem {
       DhcAstType type; /* always TENSOR */
       bool no_decay;   /* params only (parser checks) */
       DhcSpan no_decay_span;
-      const char *path; /* as "experts.*.fc1.weight", interned, or NULL */
-      DhcSpan path_span;
+      DhcAstExpr *path; /* as "experts.*.fc1.weight", or a list of such; NULL */
       DhcAstExpr *init; /* or NULL */
     } tensor;
     struct {
       DhcAstName name;
       DhcAstExprs indices; /* layers[i] = ..., blocks[i][j] = ...; none for a plain one */
+      DhcAstExpr *path;    /* as "lm_head", or NULL */
       DhcAstExpr *value;
     } submodule;
     struct {

@@ -37,8 +37,7 @@ typedef struct DhcParserFnTail {
 typedef struct DhcParserTensor {
   bool no_decay;
   DhcSpan no_decay_span;
-  const char *path;
-  DhcSpan path_span;
+  DhcAstExpr *path;
 } DhcParserTensor;
 
 int dhc_yylex(DHC_YYSTYPE *value, DhcSpan *at, DhcParser *ps);

@@ -23,13 +23,12 @@ DhcAstItem *dhc_build_tensor(DhcParser *ps, DhcSpan at, DhcAstTensorRole role, D
   it->u.tensor.no_decay = attrs->no_decay;
   it->u.tensor.no_decay_span = attrs->no_decay_span;
   it->u.tensor.path = attrs->path;
-  it->u.tensor.path_span = attrs->path_span;
   it->u.tensor.init = init;
   if (attrs->no_decay && role != DHC_TENSOR_PARAM)
     dhc_diag(diags, DHC_ERROR, "E0209", attrs->no_decay_span,
              "'no_decay' belongs to a param, '%s' is a %s", name.text, role_name[role]);
   if (attrs->path && role != DHC_TENSOR_PARAM && role != DHC_TENSOR_BUFFER)
-    dhc_diag(diags, DHC_ERROR, "E0209", attrs->path_span,
+    dhc_diag(diags, DHC_ERROR, "E0209", attrs->path->span,
              "'as' belongs to a param or buffer, '%s' is a %s, which is not saved", name.text,
              role_name[role]);
   return it;

@@ -146,6 +146,7 @@ typedef struct DhcOverride {
 
 struct DhcInst {
   const char *path;  /* "" for the root */
+  const char *files; /* the same in files, where `as` says otherwise */
   const char *name;  /* member it is of its parent, "" for the root */
   const char *index; /* "3" of an element, else NULL */
   const DhcAstDecl *decl;
@@ -545,7 +546,7 @@ int dhc_builtin_names(const char **out, int max);
 /* ---- models (elab_bind.c, elab_model.c, elab_init.c)
  * --------------------------------------------------------- */
 
-DhcInst *dhc_instantiate(DhcCx *cx, DhcClosure *c, const char *path, const char *name, const char *index,
+DhcInst *dhc_instantiate(DhcCx *cx, DhcClosure *c, const char *path, const char *files, const char *name, const char *index,
                          DhcInst *parent, DhcSpan at);
 bool dhc_run_initialisers(DhcModel *m);
 /* Equal units merged, callees first, verified. */

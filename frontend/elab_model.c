@@ -212,7 +212,7 @@ DhcModel *dhc_elab_model(DhcElab *e, const DhcModelRequest *r) {
   if (m->recipe_decl && s.ok) add_recipe(&s, m->recipe_decl);
   for (int i = 0; i < r->n_sets; i++) add_set(&s, r, i);
   if (!s.ok) return NULL;
-  m->root = dhc_instantiate(&cx, &c, "", "", NULL, NULL, root->name.span);
+  m->root = dhc_instantiate(&cx, &c, "", "", "", NULL, NULL, root->name.span);
   if (m->root) dhc_state_declare(m, m->root);
   if (!m->root || e->diags->n_errors > before) return NULL;
   if (!dhc_run_initialisers(m) || !dhc_recipe_bind(m, r)) return NULL;

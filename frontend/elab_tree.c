@@ -107,20 +107,58 @@ static bool count_bytes(DhcCx *cx, const DhcAstItem *it, const DhcType *type, in
   return true;
 }
 
-/* The name a tensor has in files: its path, or with `as` a pattern for the pieces of its
- * leading axis, in which '*' is the index. No two tensors share one. */
-static bool path_fits(DhcCx *cx, const DhcAstItem *it, const DhcTensorDecl *d) {
-  if (d->as && (!strchr(d->as, '*') || strchr(d->as, '*') != strrchr(d->as, '*'))) {
-    DhcDiag *g = dhc_err(cx, "E0212", it->span, "'%s': the path behind `as` needs one '*'", it->u.tensor.name.text);
-    dhc_err_hint(cx, g, "it stands for the index along the leading axis: \"experts.*.weight\"");
-    return false;
+/* What `as` says, one text or a list of them, below the instance's place in files. */
+static bool eval_as(DhcCx *cx, const DhcAstExpr *e, DhcTensorDecl *d) {
+  DhcVal v = dhc_eval(cx, e);
+  DhcText all = {.arena = dhc_cx_arena(cx)};
+  const int n = v.kind == DHC_V_LIST ? v.list.n : 1;
+  for (int i = 0; i < n; i++) {
+    const char *s;
+    if (!dhc_want_string(cx, v.kind == DHC_V_LIST ? &v.list.at[i] : &v, e->span, "the path behind `as`", &s)) return false;
+    dhc_text_printf(&all, "%s%s", i ? "\n" : "", joined(cx, cx->self->files, s));
   }
-  const char *name = d->as ? d->as : d->path;
-  if (!dhc_limit_steps(cx, dhc_limit_walk(cx->m->module->tensors.n), it->span)) return false;
+  if (!n) dhc_err(cx, "E0212", e->span, "the list behind `as` is empty");
+  d->as = n ? dhc_intern(cx->e->strings, dhc_text_str(&all)) : NULL;
+  return n > 0;
+}
+
+/* What files hold of a tensor: all of it under one name; with '*' in the name a piece for each index of its leading
+ * axis; of a list of names equal parts, one after the other along the axis that comes next. */
+static bool as_fits(DhcCx *cx, const DhcAstItem *it, const DhcTensorDecl *d) {
+  DhcNameParts p = dhc_name_parts(d->as ? d->as : d->path);
+  const char *name = it->u.tensor.name.text;
+  DhcDiag *g = NULL;
+  int64_t extent = 0;
+  if (p.bad) {
+    g = dhc_err(cx, "E0212", it->u.tensor.path->span, p.n == 1 ? "'%s': a path behind `as` has at most one '*'" : "'%s': all paths behind `as` have one '*', or none has", name);
+    dhc_err_hint(cx, g, "it stands for the index along the leading axis: \"experts.*.weight\"");
+  } else if (p.star && !d->type.rank) {
+    g = dhc_err(cx, "E0212", it->u.tensor.path->span, "'%s' has no leading axis for the '*'", name);
+  } else if (p.n > 1 && (d->type.rank <= p.star || !dhc_dim_is_const(d->type.dim[p.star], &extent) || extent % p.n)) {
+    g = dhc_err(cx, "E0212", it->u.tensor.path->span, "'%s' is %s: its axis %d has no %d equal parts", name, dhc_say_type(cx, &d->type), p.star, p.n);
+  }
+  return !g;
+}
+
+/* A name that both have in files, up to its line's end; NULL: none. */
+static const char *same_file_name(const DhcTensorDecl *a, const DhcTensorDecl *b) {
+  const char *x = a->as ? a->as : a->path, *y = b->as ? b->as : b->path;
+  for (const char *p = x; p; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL)
+    for (const char *q = y; q; q = strchr(q, '\n') ? strchr(q, '\n') + 1 : NULL) {
+      const size_t n = strcspn(p, "\n");
+      if (n == strcspn(q, "\n") && !strncmp(p, q, n)) return p;
+    }
+  return NULL;
+}
+
+/* No two tensors share a name in files. */
+static bool path_fits(DhcCx *cx, const DhcAstItem *it, const DhcTensorDecl *d) {
+  if (!as_fits(cx, it, d) || !dhc_limit_steps(cx, dhc_limit_walk(cx->m->module->tensors.n), it->span)) return false;
   for (int i = 0; i < cx->m->module->tensors.n; i++) {
     const DhcTensorDecl *t = &cx->m->module->tensors.at[i];
-    if (strcmp(t->path, d->path) && strcmp(t->as ? t->as : t->path, name)) continue;
-    DhcDiag *g = dhc_err(cx, "E0319", it->span, "two tensors have the path '%s'", name);
+    const char *same = strcmp(t->path, d->path) ? same_file_name(t, d) : d->path;
+    if (!same) continue;
+    DhcDiag *g = dhc_err(cx, "E0319", it->span, "two tensors have the path '%.*s'", (int)strcspn(same, "\n"), same);
     dhc_err_note(cx, g, t->span, "the other is declared here");
     return false;
   }
@@ -140,7 +178,8 @@ static void run_tensor(DhcCx *cx, const DhcAstItem *it) {
   if (state) return; /* its type may use binders: known where it is read */
   DhcTensorDecl d = {.role = roles[it->u.tensor.role], .no_decay = it->u.tensor.no_decay, .span = it->span};
   d.path = joined(cx, cx->self->path, name);
-  if (it->u.tensor.path) d.as = joined(cx, cx->self->path, it->u.tensor.path);
+  if (it->u.tensor.path && !eval_as(cx, it->u.tensor.path, &d)) return;
+  if (!it->u.tensor.path && strcmp(cx->self->files, cx->self->path)) d.as = joined(cx, cx->self->files, name);
   if (!dhc_eval_type(cx, &it->u.tensor.type, &d.type,
                      dhc_arena_printf(dhc_cx_arena(cx), "tensor '%s'", name)))
     return;
@@ -197,6 +236,15 @@ static DhcMember *submodule_member(DhcCx *cx, const DhcAstItem *it) {
   return new_member(cx, name->text, name->span, indexed ? DHC_M_TABLE : DHC_M_SUB, &m) ? m : NULL;
 }
 
+/* Where the tensors of a submodule lie in files: "" means beside those of the layer that has it. */
+static bool files_below(DhcCx *cx, const DhcAstExpr *e, const char **files) {
+  DhcVal v = dhc_eval(cx, e);
+  const char *s;
+  if (!dhc_want_string(cx, &v, e->span, "the path behind `as`", &s)) return false;
+  *files = *s ? joined(cx, cx->self->files, s) : cx->self->files;
+  return true;
+}
+
 static void run_submodule(DhcCx *cx, const DhcAstItem *it) {
   DhcIndexed x = {0};
   const char *index = NULL;
@@ -216,9 +264,10 @@ static void run_submodule(DhcCx *cx, const DhcAstItem *it) {
     v = dhc_v_error();
   }
   if (v.kind == DHC_V_LAYER) {
-    const char *path = joined(cx, cx->self->path, m->name);
-    if (index) path = joined(cx, path, index);
-    x.inst = dhc_instantiate(cx, v.layer, path, m->name, index, cx->self, it->span);
+    const char *path = joined(cx, cx->self->path, m->name), *files = joined(cx, cx->self->files, m->name);
+    if (index) path = joined(cx, path, index), files = joined(cx, files, index);
+    if (it->u.submodule.path && !files_below(cx, it->u.submodule.path, &files)) return;
+    x.inst = dhc_instantiate(cx, v.layer, path, files, m->name, index, cx->self, it->span);
   }
   if (index)
     DHC_PUSH(dhc_cx_arena(cx), &m->table, x);
@@ -298,7 +347,7 @@ static void run_items(DhcCx *cx, const DhcAstItems *items) {
   for (int i = 0; i < items->n && dhc_limit_steps(cx, 1, items->at[i]->span); i++) run_item(cx, items->at[i]);
 }
 
-DhcInst *dhc_instantiate(DhcCx *cx, DhcClosure *c, const char *path, const char *name, const char *index,
+DhcInst *dhc_instantiate(DhcCx *cx, DhcClosure *c, const char *path, const char *files, const char *name, const char *index,
                          DhcInst *parent, DhcSpan at) {
   DhcArena *a = dhc_cx_arena(cx);
   const DhcFrame frame = {path, at, cx->frame, true};
@@ -310,6 +359,7 @@ DhcInst *dhc_instantiate(DhcCx *cx, DhcClosure *c, const char *path, const char 
   if (!dhc_limit_steps(cx, STEPS_A_LAYER, at)) return NULL;
   DhcInst *inst = DHC_NEW(a, DhcInst);
   inst->path = path;
+  inst->files = files;
   inst->name = name;
   inst->index = index;
   inst->decl = c->decl;

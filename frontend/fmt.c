@@ -265,7 +265,7 @@ static void put_tensor(DhcFmt *f, const DhcAstItem *it) {
   if (it->u.tensor.no_decay) put(f, " no_decay");
   if (it->u.tensor.path) {
     put(f, " as ");
-    dhc_fmt_string(f, it->u.tensor.path);
+    dhc_fmt_expr(f, it->u.tensor.path);
   }
   if (!it->u.tensor.init) return;
   put(f, " = ");
@@ -315,6 +315,10 @@ static void put_item(DhcFmt *f, const DhcAstItem *it) {
         put(f, "[");
         dhc_fmt_expr(f, it->u.submodule.indices.at[i]);
         put(f, "]");
+      }
+      if (it->u.submodule.path) {
+        put(f, " as ");
+        dhc_fmt_expr(f, it->u.submodule.path);
       }
       put(f, " = ");
       dhc_fmt_expr(f, it->u.submodule.value);

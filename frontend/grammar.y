@@ -121,7 +121,7 @@ static void yyerror(DhcSpan *at, struct DhcParser *ps, const char *text);
 %type <arg> arg
 %type <subs> subscripts
 %type <sub> subscript
-%type <expr> bound
+%type <expr> bound sub_path
 %type <pairs> map map_list bindings binding_list
 %type <pair> pair
 %type <names> names name_list init_path
@@ -343,15 +343,17 @@ simple_item:
     { $$ = dhc_build_tensor(ps, @$, $1, NAME_AT($2, @2), $4, $5, NULL); }
   | role name COLON tensor_type tensor_attrs ASSIGN expr
     { $$ = dhc_build_tensor(ps, @$, $1, NAME_AT($2, @2), $4, $5, $7); }
-  | name ASSIGN expr
+  | name sub_path ASSIGN expr
     { $$ = dhc_build_item(ps, DHC_IT_SUBMODULE, @$);
       $$->u.submodule.name = NAME_AT($1, @1);
-      $$->u.submodule.value = $3; }
-  | name indices ASSIGN expr
+      $$->u.submodule.path = $2;
+      $$->u.submodule.value = $4; }
+  | name indices sub_path ASSIGN expr
     { $$ = dhc_build_item(ps, DHC_IT_SUBMODULE, @$);
       $$->u.submodule.name = NAME_AT($1, @1);
       $$->u.submodule.indices = *$2;
-      $$->u.submodule.value = $4; }
+      $$->u.submodule.path = $3;
+      $$->u.submodule.value = $5; }
   | INIT init_path ASSIGN expr
     { $$ = dhc_build_item(ps, DHC_IT_INIT, @$);
       $$->u.init.path = *$2;
@@ -376,10 +378,11 @@ role:
   | TABLE   { $$ = DHC_TENSOR_TABLE; }
   | STATE   { $$ = DHC_TENSOR_STATE; }
   ;
+sub_path: %empty { $$ = NULL; } | AS expr { $$ = $2; } ;
 tensor_attrs:
     %empty                  { $$ = FRESH(DhcParserTensor); }
   | tensor_attrs NO_DECAY   { $$ = $1; $$->no_decay = true; $$->no_decay_span = @2; }
-  | tensor_attrs AS STRING  { $$ = $1; $$->path = $3->at; $$->path_span = @3; }
+  | tensor_attrs AS expr    { $$ = $1; $$->path = $3; }
   ;
 indices:
     LBRACKET expr RBRACKET          { $$ = FRESH(DhcAstExprs); ADD($$, $2); }

@@ -265,7 +265,7 @@ struct DhcFunc {
 /* A tensor the model owns. */
 typedef struct DhcTensorDecl {
   const char *path; /* state_dict name, e.g. "classifier.0.weight" */
-  const char *as;   /* name on disk with one '*' for the leading axis, or NULL */
+  const char *as;   /* name on disk, or names, one a line (DhcNameParts); NULL: as `path` */
   DhcRole role;     /* WEIGHT, BUFFER, TABLE or STATE */
   DhcType type;     /* constant dims, but for STATE which may use the entry's symbols */
   bool no_decay;
@@ -293,6 +293,13 @@ struct DhcModule {
 
 DhcModule *dhc_module_new(DhcArena *arena, DhcStrings *strings, DhcDiags *diags);
 DhcFunc *dhc_module_func(const DhcModule *m, const char *name); /* or NULL */
+/* A tensor's names in files. One with a '*' stands for a piece for each index of the leading axis; of n names each
+ * holds one of n equal parts of the axis that comes next. `bad`: two stars, or not in all names. */
+typedef struct DhcNameParts {
+  int n, star;
+  bool bad;
+} DhcNameParts;
+DhcNameParts dhc_name_parts(const char *names);
 /* How many file entries a tensor in pieces has, one per index of its leading axis; 0: it is
  * one entry. */
 int64_t dhc_decl_pieces(const DhcTensorDecl *d);

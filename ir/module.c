@@ -17,6 +17,18 @@ DhcFunc *dhc_module_func(const DhcModule *m, const char *name) {
   return NULL;
 }
 
+DhcNameParts dhc_name_parts(const char *names) {
+  DhcNameParts p = {0};
+  for (const char *s = names; s; s = strchr(s, '\n') ? strchr(s, '\n') + 1 : NULL) {
+    int stars = 0;
+    for (size_t i = 0, n = strcspn(s, "\n"); i < n; i++) stars += s[i] == '*';
+    p.bad = p.bad || stars > 1 || (p.n && stars != p.star);
+    p.star = stars;
+    p.n++;
+  }
+  return p;
+}
+
 int64_t dhc_decl_pieces(const DhcTensorDecl *d) {
   int64_t n;
   return d->as && strchr(d->as, '*') && d->type.rank > 0 && dhc_dim_is_const(d->type.dim[0], &n) ? n : 0;

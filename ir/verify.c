@@ -76,8 +76,8 @@ static void verify_tensor(DhcVerifier *v, int i) {
     if (!dhc_dim_is_const(t->type.dim[k], NULL))
       dhc_verify_fail(v, NULL, t->span, "%s has the symbolic extent %s", what,
                       dhc_dim_text(v->m, t->type.dim[k]));
-  if (t->as && (strchr(t->as, '*') == NULL || strchr(t->as, '*') != strrchr(t->as, '*')))
-    dhc_verify_fail(v, NULL, t->span, "%s: its name on disk needs exactly one '*'", what);
+  if (t->as && dhc_name_parts(t->as).bad)
+    dhc_verify_fail(v, NULL, t->span, "%s: a name on disk has at most one '*', and all have it or none", what);
   if (!t->init || t->init->module != v->m) return; /* an extracted module leaves it behind */
   if (!dhc_verify_in_module(v, t->init))
     dhc_verify_fail(v, NULL, t->span, "%s: its initialiser is not in the module", what);

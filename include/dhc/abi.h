@@ -193,7 +193,7 @@ typedef struct dhc_graph {
 /* A tensor that a program keeps: its name, its form and its place. */
 typedef struct dhc_slot {
   const char *name; /* "classifier.0.weight" */
-  const char *file; /* in weight files, one '*' for the leading axis; NULL: as `name` */
+  const char *file; /* in weight files, names of its parts, one a line; '*' is an index of the leading axis; NULL: as `name` */
   int32_t role;     /* dhc_image_role: WEIGHT, BUFFER, TABLE or STATE */
   int32_t dtype;    /* as it lies in memory */
   int32_t rank;

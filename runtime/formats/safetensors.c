@@ -319,12 +319,26 @@ dhc_status dhc_safetensors_readable(const DhcSafetensors *s, const DhcTensorView
   return dhc_status_ok();
 }
 
+/* Whether `inner` is `outer` without a prefix that ends at a point. */
+static bool is_tail(const char *outer, const char *inner) {
+  const size_t n = strlen(outer), m = strlen(inner);
+  return n > m && outer[n - m - 1] == '.' && !strcmp(outer + n - m, inner);
+}
+
+/* That it is missing; where the file has it with one more prefix or one less, so. */
+static dhc_status missing(const DhcSafetensors *s, const char *name) {
+  for (int32_t i = 0; i < dhc_safetensors_count(s); i++) {
+    const char *has = dhc_safetensors_at(s, i)->name;
+    if (is_tail(has, name) || is_tail(name, has))
+      return dhc_status_file(s->path, "tensor '%s' is missing; it has '%s': `as` tells where a submodule lies in files", name, has);
+  }
+  return dhc_status_file(s->path, "tensor '%s' is missing", name);
+}
+
 dhc_status dhc_safetensors_need(const DhcSafetensors *s, const char *name, int32_t dtype,
                                 int32_t rank, const int64_t *shape, const DhcTensorView **out) {
   const DhcTensorView *view = dhc_safetensors_find(s, name);
-  if (view == NULL) {
-    return dhc_status_file(s->path, "tensor '%s' is missing", name);
-  }
+  if (view == NULL) return missing(s, name);
   DHC_TRY(dhc_safetensors_readable(s, view));
   StTensor *t = tensor_of(s, view);
   bool same = view->rank == rank;

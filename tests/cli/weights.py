@@ -63,6 +63,10 @@ save("extra.safetensors", extra)
 save("many.safetensors", dict({"w": w, "l.weight": l}, **{"m%02d" % i: w for i in range(30)}))
 
 
+save("prefix.safetensors", {"model.w": w, "model.l.weight": l})
+save("bare.safetensors", {"w": w, "weight": l})
+
+
 def index(path, where):
     put(path, json.dumps({"metadata": {"total_size": 24}, "weight_map": where}, indent=1).encode())
 

@@ -53,6 +53,10 @@ expect 1 'error: "../good.safetensors" is no file beside the index' run outside
 expect 1 'config.json: error: is no .safetensors file, and no index of some: it has no "weight_map"' run config.json
 expect 1 'broken.json: error: byte 21: names of files must be strings' run broken.json
 
+# names with one prefix more, or less
+expect 1 "prefix.safetensors: error: tensor 'w' is missing; it has 'model.w': \`as\` tells where a submodule lies in files" run prefix.safetensors
+expect 1 "bare.safetensors: error: tensor 'l.weight' is missing; it has 'weight': \`as\` tells" run bare.safetensors
+
 # what the model does not have
 loads extra.safetensors "dhcc: note: extra.safetensors: 5 tensors are left out, the model does not have them: 'l.bias' (a copy of 'w'), 'head', 'z', 'deep', 'six'"
 loads many.safetensors "30 tensors are left out"

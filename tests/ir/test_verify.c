@@ -69,7 +69,7 @@ static DhcModule *other(void) {
   X(tensor_symbolic, "tensor 'w' has the symbolic extent Z", m->tensors.at[0].type.dim[1] = foreign();) \
   X(tensor_huge, "tensor 'w': number of elements does not fit in 63 bits", \
     m->tensors.at[0].type.dim[1] = number(INT64_MAX / 8);) \
-  X(tensor_as, "tensor 'w': its name on disk needs exactly one '*'", m->tensors.at[0].as = "a.*.*";) \
+  X(tensor_as, "tensor 'w': a name on disk has at most one '*', and all have it or none", m->tensors.at[0].as = "a.*.*";) \
   X(tensor_init_gone, "tensor 'w': its initialiser is not in the module", \
     DhcFunc *gone = m->funcs.at[0]; gone->id = m->next_func_id++; m->funcs.at++; m->funcs.n--;) \
   X(tensor_init_kind, "tensor 'w': @unit is no initialiser", m->tensors.at[0].init = func("unit");) \

@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""Writes reference.json: for each model of this folder what PyTorch computes in float64 from numbers that float32 holds.
+
+Needs PyTorch (2.15 made the file that is here); the test, check.py, does not. A case: the model, parameters and buffers
+by their names in files, inputs, the outputs of a function of both and the gradients of `loss` (or of the first output).
+
+reference.py > reference.json"""
+import json
+import math
+
+import torch
+import torch.nn.functional as F
+
+torch.set_default_dtype(torch.float64)
+cases = []
+
+
+def numbers(*shape, seed=0, scale=1.0):
+    g = torch.Generator().manual_seed(seed * 7919 + sum((i + 1) * n for i, n in enumerate(shape)))
+    return (torch.randn(*shape, generator=g) * scale).float().double()
+
+
+def entry(t):
+    kinds = {torch.float64: "f32", torch.int64: "i64", torch.int32: "i32", torch.bool: "bool"}
+    return [kinds[t.dtype], list(t.shape), t.flatten().tolist()]
+
+
+def wide(t):
+    t = t.detach().double()
+    return ["f64", list(t.shape), t.flatten().tolist()]
+
+
+def case(model, fn, params=None, inputs=None, buffers=None, options=(), meta=None, grads=True):
+    """fn(params, inputs, buffers) -> {output: tensor}; gradients of its `loss`, or of its first."""
+    params = {k: v.clone().requires_grad_(grads and v.is_floating_point()) for k, v in (params or {}).items()}
+    inputs, buffers = inputs or {}, buffers or {}
+    out = fn(params, inputs, buffers)
+    tensors = {f"param.{k}": entry(v.detach()) for k, v in params.items()}
+    tensors.update({f"buffer.{k}": entry(v) for k, v in buffers.items()})
+    tensors.update({f"input.{k}": entry(v) for k, v in inputs.items()})
+    tensors.update({f"output.{k}": wide(v) for k, v in out.items()})
+    if grads:
+        loss = out.get("loss", next(iter(out.values())))
+        got = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
+        for (k, v), g in zip(params.items(), got):
+            tensors[f"grad.param.{k}"] = wide(torch.zeros_like(v) if g is None else g)
+    cases.append({"model": model, "options": list(options), "meta": meta or {}, "tensors": tensors})
+
+
+def gap_01_keywords():
+    p = {"model.weight": numbers(4, 4, seed=1), "layer.self.weight": numbers(4, 4, seed=2), "layer.in.0.bias": numbers(4, seed=3),
+         "lm_head.weight": numbers(3, 4, seed=4)}
+
+    def f(p, i, b):
+        y = torch.tanh(i["x"] @ p["model.weight"].T) @ p["layer.self.weight"].T + p["layer.in.0.bias"]
+        y = y @ p["lm_head.weight"].T
+        return {"loss": y.square().mean(), "y": y}
+
+    case("01_keywords", f, p, {"x": numbers(2, 4, seed=5)})
+
+
+def gap_02_names():
+    p = {f"rnn.weight_{a}_l{k}": numbers(*s, seed=10 + k, scale=0.5) for k in range(2) for a, s in (("ih", (3, 3)), ("hh", (3, 3)))}
+    for e in range(2):
+        p[f"experts.{e}.gate.weight"] = numbers(4, 3, seed=20 + e)
+        p[f"experts.{e}.up.weight"] = numbers(4, 3, seed=30 + e)
+    p.update({n: numbers(3, 3, seed=40 + i) for i, n in enumerate(("attn.q.weight", "attn.k.weight", "attn.v.weight"))})
+
+    def f(p, i, b):
+        x = i["x"]
+        for k in range(2):
+            h, out = torch.zeros(x.shape[0], 3), []
+            for t in range(x.shape[1]):
+                h = torch.tanh(x[:, t] @ p[f"rnn.weight_ih_l{k}"].T + h @ p[f"rnn.weight_hh_l{k}"].T)
+                out.append(h)
+            x = torch.stack(out, 1)
+        y = sum((F.silu(x @ p[f"experts.{e}.gate.weight"].T) * (x @ p[f"experts.{e}.up.weight"].T)).sum(-1) for e in range(2))
+        q, k, v = (x @ p[f"attn.{n}.weight"].T for n in "qkv")
+        y = y + (q * k * v).sum(-1)
+        return {"loss": y.square().mean(), "y": y}
+
+    case("02_names", f, p, {"x": numbers(2, 5, 3, seed=6)})
+
+
+def main():
+    for name, f in sorted(globals().items()):
+        if name.startswith("gap_"):
+            f()
+    print("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]")
+
+
+main()
