@@ -145,9 +145,11 @@ static dhc_status walk(Build *b) {
     if (b->level[i]) b->s->compiler = b->level[i];
     for (int k = 0; k < x->n; k++, n++) DHC_TRY(source_of(b, i, k, &src[n]));
   }
+  int *row_axes = DHC_NEW_N(b->arena, int, b->layout->n_slots + 1);
+  for (int i = 0; i < b->layout->n_slots; i++) row_axes[i] = build_row_axes(b, i);
   const DhcObjRequest rq = {.name = object_name(b), .model = b->model[0].m->name, .hash = object_hash(b), .build = DHC_VERSION, .layout = b->layout,
                             .source = src, .n_sources = n, .variant = variant, .n_variants = b->o->multiversion ? b->n_models : b->o->n_variants, .bind_name = b->bind_name,
-                            .bind_value = b->bind_value, .n_bind = b->n_bind};
+                            .bind_value = b->bind_value, .n_bind = b->n_bind, .tag = b->tag, .row_axes = row_axes};
   if (b->level[0]) b->s->compiler = b->level[0];
   const char *why = NULL;
   b->object = dhc_object_walk(&rq, b->arena, &why);

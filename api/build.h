@@ -4,6 +4,7 @@
 
 #include "api/api.h"
 #include "backends/object/object.h"
+#include "passes/plan/narrow.h"
 
 enum { BUILD_MAX_BINDS = 32, BUILD_MAX_VARIANTS = 64, BUILD_MAX_LEVELS = 3 };
 /* Levels of x86-64, the least first: as objects name them, and their rows of backends/cpu/targets.def. */
@@ -20,6 +21,7 @@ typedef struct BuildModel {
   int n;
   const dhc_layout *layout;
   int *slot_of;         /* by slot of the layout: of the object's */
+  DhcNarrows narrow;    /* of --quantize: weights that lie in fewer bits, as all its entries say */
   dhc_program *program; /* NULL: nothing of it is needed; of levels the first model's */
   const void **values;  /* of the program's slots, where the host sees them: in its memory, or copies of it */
 } BuildModel;
@@ -62,6 +64,8 @@ void build_close(Build *b);
 dhc_status build_models(Build *b) DHC_MUST_USE;
 /* Values of a slot of the object's layout, as it lies in memory. NULL: it has none. */
 const void *build_values(const Build *b, int slot);
+/* Axes that number rows, each with one scale, of a slot of the object's layout; 0: it is not quantised. */
+int build_row_axes(const Build *b, int slot);
 /* A program of this model with the tables that no file holds, if there was none; of one that trains, with first weights. */
 dhc_status build_program(const Build *b, BuildModel *x) DHC_MUST_USE;
 

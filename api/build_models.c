@@ -148,6 +148,7 @@ static dhc_status add_graph(Build *b, BuildModel *x, const char *name) {
   if (n_in && !(x->version[x->n] = pipeline_graph(x->m, name, mode, in, n_in))) return session_errors(b->s);
   x->version[x->n]->way.rq.bounded = b->o->bounded;
   x->version[x->n]->way.panel_tag = (int)b->tag;
+  x->version[x->n]->way.narrow = &x->narrow;
   x->trains = x->trains || mode == DHC_MODE_TRAIN;
   x->n++;
   return dhc_status_ok();
@@ -175,8 +176,20 @@ static dhc_status add_resets(Build *b, BuildModel *x) {
   return dhc_status_ok();
 }
 
+/* By all entries of the model, whichever of them the object has, at sizes that are open. */
+static dhc_status find_narrow(const Build *b, BuildModel *x) {
+  DhcEntryInfos all = dhc_model_entries(x->m->m);
+  for (int i = 0; i < all.n && b->o->quantize; i++) {
+    const Version *v = pipeline_graph(x->m, all.at[i].name, DHC_MODE_RUN, NULL, 0);
+    if (!v) return session_errors(b->s);
+    dhc_narrow_find(v->module, b->arena, &x->narrow);
+  }
+  return dhc_status_ok();
+}
+
 static dhc_status graphs(Build *b, BuildModel *x) {
   int n = b->o->n_entries ? b->o->n_entries : 1;
+  DHC_TRY(find_narrow(b, x));
   for (int i = 0; i < n; i++) {
     const char *name = dhc_intern(&b->s->strings, entry_at(b, i));
     for (int k = 0; k < x->n; k++)
@@ -267,6 +280,11 @@ const void *build_values(const Build *b, int slot) {
   return b->model[h->model].values[h->slot];
 }
 
+int build_row_axes(const Build *b, int slot) {
+  const BuildModel *x = &b->model[b->home.at[slot].model];
+  return dhc_narrow_row_axes(&x->narrow, x->layout->slots[b->home.at[slot].slot].name);
+}
+
 /* ---- one layout ----------------------------------------------------------------------------------------- */
 
 static bool same_form(const dhc_slot *a, const dhc_slot *b) {
@@ -292,7 +310,8 @@ static int merge_slot(Build *b, Slots *to, int model, int own) {
   const char *name = s.name;
   for (int i = 0; i < to->all.n; i++) {
     if (strcmp(to->name.at[i], name)) continue;
-    if (same_form(&to->all.at[i], &s) && same_values(b, &s, i, x, own)) return i;
+    bool same = same_form(&to->all.at[i], &s) && build_row_axes(b, i) == dhc_narrow_row_axes(&x->narrow, name);
+    if (same && same_values(b, &s, i, x, own)) return i;
     s.name = dhc_arena_printf(b->arena, "%s:%s", x->variant->name, name);
   }
   DHC_PUSH(b->arena, &to->all, s);

@@ -15,24 +15,16 @@ dhc_status build_quantize_form(const char *name, DhcTag *out) {
   return dhc_status_ok();
 }
 
-/* The packed piece of a slot of the object's layout; NULL: it lies as it is. */
-static const DhcObjPiece *piece_of(const DhcObject *o, int slot) {
-  for (int i = 0; i < o->pieces.n; i++)
-    if (o->pieces.at[i].kind == DHC_OBJ_PANEL && o->pieces.at[i].slot == slot && o->pieces.at[i].tag > DHC_TAG_PANEL) return &o->pieces.at[i];
-  return NULL;
-}
-
 static dhc_status not_finite(const char *name) {
   return dhc_status_make(DHC_E_INPUT, "--quantize: weights '%s' are not all finite", name);
 }
 
-static dhc_status round_slot(const BuildModel *x, const char *name, const DhcObjPiece *p, DhcArena *scratch) {
+static dhc_status round_slot(const DhcObject *o, const BuildModel *x, int own, DhcArena *scratch) {
+  const char *name = x->layout->slots[own].name;
   dhc_tensor t = {0};
   DHC_TRY(dhc_program_get(x->program, name, &t));
-  const float *from = t.data;
-  float *to = dhc_arena_alloc(scratch, (size_t)dhc_tensor_bytes(&t));
-  memcpy(to, from, (size_t)dhc_tensor_bytes(&t));
-  for (int64_t r = 0; r < p->matrices * p->rows; r++) dhc_object_round_row(p->tag, from + r * p->cols, p->cols, to + r * p->cols, NULL, NULL);
+  float *to = dhc_arena_alloc(scratch, (size_t)dhc_tensor_bytes(&t) + 1);
+  dhc_object_round(o, x->slot_of[own], t.data, to);
   for (int64_t i = 0; i < dhc_tensor_elements(&t); i++)
     if (!isfinite(to[i])) return dhc_status_make(DHC_E_INPUT, "--quantize: a weight of '%s' is too large for it", name);
   t.data = to;
@@ -42,11 +34,10 @@ static dhc_status round_slot(const BuildModel *x, const char *name, const DhcObj
 static dhc_status round_slots(Build *b, const BuildModel *x) {
   dhc_status st = dhc_status_ok();
   for (int own = 0; own < x->layout->n_slots && st.code == DHC_OK; own++) {
-    const DhcObjPiece *p = piece_of(b->object, x->slot_of[own]);
     DhcArena scratch;
-    if (!p) continue;
+    if (!dhc_object_is_rounded(b->object, x->slot_of[own])) continue;
     dhc_arena_init(&scratch);
-    st = round_slot(x, x->layout->slots[own].name, p, &scratch);
+    st = round_slot(b->object, x, own, &scratch);
     dhc_arena_fini(&scratch);
   }
   return st;
@@ -55,9 +46,9 @@ static dhc_status round_slots(Build *b, const BuildModel *x) {
 dhc_status build_quantize_check(const Build *b) {
   for (int i = 0; i < b->n_models; i++)
     if (b->model[i].trains) return dhc_status_make(DHC_E_USAGE, "--quantize: an entry of the object is a training step, whose weights are f32");
-  if (!b->object->tag || b->object->tag == DHC_TAG_PANEL) return dhc_status_make(DHC_E_INPUT, "--quantize: no entry of the object reads weights that could lie so");
+  if (!dhc_object_quantized(b->object)) return dhc_status_make(DHC_E_INPUT, "--quantize: no entry of the object reads weights that could lie so");
   for (int s = 0; s < b->layout->n_slots; s++) {
-    const float *at = piece_of(b->object, s) ? build_values(b, s) : NULL;
+    const float *at = dhc_object_is_rounded(b->object, s) ? build_values(b, s) : NULL;
     for (int64_t i = 0; at && i < b->layout->slots[s].n; i++)
       if (!isfinite(at[i])) return not_finite(b->layout->slots[s].name);
   }
@@ -155,7 +146,7 @@ dhc_status build_quantize(Build *b, dhc_build_result *r) {
     const DhcObjPiece *p = &o->pieces.at[i];
     if (p->kind == DHC_OBJ_PANEL) r->weights_bytes_before += p->matrices * dhc_tag_bytes(p->width ? DHC_TAG_PANEL : DHC_TAG_ROW, p->width, p->rows, p->cols) - p->bytes;
   }
-  for (int s = 0; s < b->layout->n_slots; s++) r->n_quantized += piece_of(o, s) != NULL;
+  for (int i = 0; i < o->n_tensors; i++) r->n_quantized += dhc_object_is_rounded(o, o->tensor[i]);
   DHC_TRY(deviation(b, r));
   return b->o->data ? accuracy(b, r) : dhc_status_ok();
 }

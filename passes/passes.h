@@ -46,6 +46,7 @@ typedef struct DhcPassCtx {
   int64_t limit;       /* changes allowed in all (bisecting); < 0: no limit */
   int panel_width;     /* columns of the target's contraction tile; 0: nothing is packed (layout) */
   int panel_tag;       /* how elements of packed weights lie: a DhcTag; 0: f32 */
+  const struct DhcNarrows *narrow; /* where that is in fewer bits: of which weights (plan/narrow.h) */
   int panel_width_pair; /* of each of two contractions side by side in one tile */
   bool repeats;         /* values of little work are computed again by every kernel that needs them (fuse) */
   bool folds_again;     /* short folds, too, and a contraction is cut for what goes on from its half (fuse) */

@@ -56,6 +56,7 @@ static bool to_kernels(DhcPipeline *p, Px *px) {
   px->folds_again = p->rq.repeats && p->rq.derive == DHC_DERIVE_NOTHING; /* derivatives go on from everything */
   px->panel_width = p->panel_width;
   px->panel_tag = p->panel_tag;
+  px->narrow = p->narrow;
   px->panel_width_pair = p->panel_width_pair;
   if (p->rq.bounded && !dhc_passes_run(p->module, px, "dense,dce")) return false;
   bool packs = p->rq.derive == DHC_DERIVE_NOTHING && p->panel_width;

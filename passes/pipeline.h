@@ -42,6 +42,7 @@ typedef struct DhcPipeline {
   int64_t changes; /* so far, as `limit` counts them */
   unsigned props;  /* DhcProp set */
   int panel_tag;
+  const struct DhcNarrows *narrow;
   int panel_width, panel_width_pair; /* as in DhcPassCtx; to be said before FUSED, of entries that run */
   DhcPlanned *planned;
 } DhcPipeline;

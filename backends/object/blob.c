@@ -137,16 +137,36 @@ static uint64_t sum_of(const uint8_t *at, int64_t bytes) {
   return sum;
 }
 
-/* As it is; of what is quantised elsewhere the same numbers. */
-static void copy(const DhcObject *o, const DhcObjPiece *p, const void *from, uint8_t *to) {
-  memcpy(to, from, (size_t)p->bytes);
+bool dhc_object_is_rounded(const DhcObject *o, int slot) { return o->tag > DHC_TAG_PANEL && o->row_axes[slot]; }
+
+bool dhc_object_is_wide(const DhcObject *o, int slot) {
   for (int i = 0; i < o->pieces.n; i++) {
-    const DhcObjPiece *q = &o->pieces.at[i];
-    if (q->kind != DHC_OBJ_PANEL || q->slot != p->slot || q->tag <= DHC_TAG_PANEL) continue;
-    float *at = (float *)(void *)to;
-    for (int64_t r = 0; r < q->matrices * q->rows; r++) dhc_object_round_row(q->tag, at + r * q->cols, q->cols, at + r * q->cols, NULL, NULL);
-    return;
+    const DhcObjPiece *p = &o->pieces.at[i];
+    if (p->kind != DHC_OBJ_SCALAR && p->slot == slot && p->tag <= DHC_TAG_PANEL) return true;
   }
+  return false;
+}
+
+void dhc_object_round(const DhcObject *o, int slot, const float *from, float *to) {
+  const dhc_slot *s = &o->layout->slots[slot];
+  int64_t rows = 1;
+  for (int d = 0; d < o->row_axes[slot]; d++) rows *= s->dim[d];
+  for (int64_t r = 0, cols = rows ? s->n / rows : 0; r < rows; r++) dhc_object_round_row(o->tag, from + r * cols, cols, to + r * cols, NULL, NULL);
+}
+
+/* In f32; of what is quantised the numbers that it has there. */
+static bool put_wide(const DhcObject *o, const DhcObjPiece *p, const void *from, uint8_t *to) {
+  float *rounded = NULL;
+  if (dhc_object_is_rounded(o, p->slot)) {
+    rounded = malloc((size_t)o->layout->slots[p->slot].n * sizeof *rounded + 1);
+    if (!rounded) return false;
+    dhc_object_round(o, p->slot, from, rounded);
+    from = rounded;
+  }
+  if (p->kind == DHC_OBJ_PANEL) pack(p, from, (float *)(void *)to);
+  else memcpy(to, from, (size_t)p->bytes);
+  free(rounded);
+  return true;
 }
 
 uint8_t *dhc_object_blob(const DhcObject *o, bool sum, DhcObjValues values, void *ctx) {
@@ -161,13 +181,9 @@ uint8_t *dhc_object_blob(const DhcObject *o, bool sum, DhcObjValues values, void
     }
     const void *from = values(ctx, p->slot);
     if (!from) continue;
-    if (p->kind == DHC_OBJ_PANEL && p->tag > DHC_TAG_PANEL) {
-      if (pack_rounded(p, from, blob + p->at)) continue;
-      free(blob);
-      return NULL;
-    }
-    if (p->kind == DHC_OBJ_PANEL) pack(p, from, (float *)(void *)(blob + p->at));
-    else copy(o, p, from, blob + p->at);
+    if (p->tag > DHC_TAG_PANEL ? pack_rounded(p, from, blob + p->at) : put_wide(o, p, from, blob + p->at)) continue;
+    free(blob);
+    return NULL;
   }
   if (sum) put(blob + 24, sum_of(blob + DHC_OBJ_BLOB_HEADER, o->blob_bytes - DHC_OBJ_BLOB_HEADER), 8);
   return blob;

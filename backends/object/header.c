@@ -114,7 +114,9 @@ const char *dhc_object_describe(const DhcObject *o, const char *target, DhcArena
     json_member(&t, "name", s->name, ", ");
     json_member(&t, "dtype", dhc_dtype_name((dhc_dtype)s->dtype), ", \"shape\": [");
     for (int d = 0; d < s->rank; d++) dhc_text_printf(&t, "%s%lld", d ? ", " : "", (long long)s->dim[d]);
-    dhc_text_puts(&t, "]}");
+    dhc_text_puts(&t, "]");
+    if (dhc_object_is_rounded(o, o->tensor[i])) dhc_text_printf(&t, ", \"quantized\": true, \"f32\": %s", dhc_object_is_wide(o, o->tensor[i]) ? "true" : "false");
+    dhc_text_puts(&t, "}");
   }
   if (o->n_variants) dhc_text_puts(&t, o->levels ? "], \"levels\": [" : "], \"variants\": [");
   for (int i = 0; i < o->n_variants; i++) {
@@ -444,6 +446,16 @@ static void weights_functions(const DhcObject *o, DhcText *to) {
                   o->name, o->name);
 }
 
+/* Which weights have fewer bits. */
+static void quantised(const DhcObject *o, DhcText *to) {
+  dhc_text_printf(to, "/* Weights that have the values of %s; those marked f32 also lie in f32, for kernels that read them so:\n",
+                  dhc_tag_is_i8(o->tag) ? "int8 with a scale for each row" : "bf16");
+  for (int i = 0; i < o->n_tensors; i++)
+    if (dhc_object_is_rounded(o, o->tensor[i]))
+      dhc_text_printf(to, " *   %s%s\n", o->layout->slots[o->tensor[i]].name, dhc_object_is_wide(o, o->tensor[i]) ? " (f32)" : "");
+  dhc_text_puts(to, " */\n");
+}
+
 void dhc_object_header(const DhcObject *o, const char *file, DhcText *to) {
   const char *guard = upper(o->name, to->arena);
   dhc_text_printf(to, "/* %s: model %s as an object, written by dhcc %s.\n * Model hash %s.\n *\n", file, o->model, o->build, o->hash);
@@ -457,8 +469,7 @@ void dhc_object_header(const DhcObject *o, const char *file, DhcText *to) {
                     " * workspace, and outputs, of its own.");
   if (o->bounded) dhc_text_puts(to, " How much is done hangs on sizes alone.");
   dhc_text_puts(to, " */\n");
-  if (dhc_object_quantized(o))
-    dhc_text_printf(to, "/* Weights of contractions, convolutions and gathered rows lie as %s. */\n", dhc_tag_is_i8(o->tag) ? "int8 with a scale for each row" : "bf16");
+  if (dhc_object_quantized(o)) quantised(o, to);
   dhc_text_printf(to, "#ifndef %s_OBJECT_H\n#define %s_OBJECT_H\n\n#include <stdint.h>\n\n", guard, guard);
   dhc_text_puts(to, "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
   dhc_text_puts(to, types);

@@ -247,7 +247,8 @@ struct DhcObject {
   DHC_VEC(DhcObjTest) tests; /* of entries that carry nothing on and whose sizes are fixed; none: no selftest() */
   bool large;             /* the program that links it may be larger than 2 GiB */
   DhcObjCuda *cuda;       /* NULL: code for a CPU */
-  DhcTag tag;                /* how packed weights lie: PANEL, or quantised, when callers cannot set them tensor by tensor */
+  DhcTag tag;                /* PANEL, or how weights are quantised, when callers cannot set them tensor by tensor */
+  const int *row_axes;       /* by slot of the layout, as in the request */
   bool bounded;              /* how much is done hangs on sizes alone */
   DhcObjFrames *frames;      /* of all functions, in the order of the module; filled in when its code is made. NULL: nobody asks */
   DhcObjDrive *drive;        /* NULL: what others link */
@@ -279,7 +280,8 @@ typedef struct DhcObjRequest {
   const char *const *bind_name; /* sizes that are fixed */
   const int64_t *bind_value;
   int n_bind;
-  const DhcTargetFacts *facts;
+  DhcTag tag;          /* how weights lie that are quantised */
+  const int *row_axes; /* by slot of the layout: axes that number its rows, each with one scale; 0: it is not quantised */
 } DhcObjRequest;
 
 /* *why (arena): what an object cannot have. */
@@ -290,6 +292,8 @@ typedef const void *(*DhcObjValues)(void *ctx, int slot);
 /* The f32 that a row's elements become by being stored so. I8: to[i] * scale, symmetric, scale = largest / 127, halves to even;
  * NULL scale: BF16, halves to even. */
 void dhc_object_round_row(DhcTag tag, const float *from, int64_t n, float *to, int8_t *whole, float *scale);
+/* All of a slot that is quantised. */
+void dhc_object_round(const DhcObject *o, int slot, const float *from, float *to);
 /* With a sum over everything behind the header, if asked for. NULL: out of memory. malloc's. */
 uint8_t *dhc_object_blob(const DhcObject *o, bool sum, DhcObjValues values, void *ctx);
 /* The sum: from SUM_BEGIN on (sum ^ word) * SUM_FACTOR, word by word of 64 bits (FNV-1a on words); 0 stands for none. */
@@ -333,6 +337,9 @@ const char *dhc_object_call_prototype(const DhcObject *o, const DhcObjChoice *c,
 static inline bool dhc_object_sets_weights(const DhcObject *o) { return o->blob_bytes && !o->blob && o->tag == DHC_TAG_PANEL; }
 /* "int8", "bf16"; NULL: as they are. */
 const char *dhc_object_quantized(const DhcObject *o);
+/* Whether a slot's numbers are those of fewer bits, and whether some kernel reads them as f32. */
+bool dhc_object_is_rounded(const DhcObject *o, int slot);
+bool dhc_object_is_wide(const DhcObject *o, int slot);
 
 /* Every name that the object defines for its users, and how many (header.c). */
 const char **dhc_object_exports(const DhcObject *o, DhcArena *arena, int *n);

@@ -652,10 +652,11 @@ DhcObject *dhc_object_walk(const DhcObjRequest *rq, DhcArena *arena, const char 
   for (int i = 0; i < o->functions.n; i++) fix_dims(o, i);
   name_functions(o, rq, arena);
   o->blob_bytes = (o->blob_bytes + 63) / 64 * 64;
-  o->tag = DHC_TAG_PANEL;
-  for (int i = 0; i < o->pieces.n; i++)
-    if (o->pieces.at[i].tag > o->tag) o->tag = o->pieces.at[i].tag;
-  o->blob_id = blob_id(o, arena);
   list_tensors(o, arena);
+  o->tag = DHC_TAG_PANEL;
+  o->row_axes = rq->row_axes;
+  for (int i = 0; i < o->n_tensors; i++)
+    if (rq->row_axes[o->tensor[i]]) o->tag = rq->tag;
+  o->blob_id = blob_id(o, arena);
   return o;
 }

@@ -13,6 +13,7 @@
 #include "passes/passes.h"
 
 #include "ir/spec.h"
+#include "passes/plan/narrow.h"
 
 enum { MAX_DEPTH = 64, /* of calls */ MAX_FOLDS = 2 /* of a tile */ };
 
@@ -22,37 +23,35 @@ static bool is_updated(const DhcFunc *f, const DhcValue *v) {
   return false;
 }
 
-/* The function that node n runs, with argument k its parameter k; *first: arguments below it
- * are not passed as they are. NULL: none. */
-static const DhcFunc *callee_of(const DhcNode *n, int *first) {
-  *first = 0;
-  if (dhc_op_info(n->op)->cls != DHC_CLASS_CALL) return NULL;
-  if (n->op == DHC_OP_SCAN) *first = (int)(dhc_attr(n, "n_carry")->i + dhc_attr(n, "n_xs")->i);
-  return dhc_node_callee(n);
-}
+/* What an operand is asked for: NULL: a weight, else one of these of which `row_axes` axes number rows. */
+typedef struct Wanted {
+  const DhcNarrows *narrow;
+  int row_axes;
+} Wanted;
 
-static bool is_weight(const DhcModule *m, const DhcFunc *f, const DhcValue *v, int depth);
+static bool is_weight(const DhcModule *m, const DhcFunc *f, const DhcValue *v, const Wanted *w, int depth);
 
 /* True if every call of f passes a model parameter as argument k, and there is a call. */
-static bool gets_weight(const DhcModule *m, const DhcFunc *f, int k, int depth) {
+static bool gets_weight(const DhcModule *m, const DhcFunc *f, int k, const Wanted *w, int depth) {
   int calls = 0, first;
   for (int i = 0; i < m->funcs.n; i++)
     for (const DhcNode *n = m->funcs.at[i]->first; n; n = n->next) {
-      if (callee_of(n, &first) != f) continue;
+      if (dhc_narrow_callee(n, &first) != f) continue;
       calls++;
-      if (k < first || k >= n->n_args || !is_weight(m, m->funcs.at[i], n->args[k], depth + 1)) return false;
+      if (k < first || k >= n->n_args || !is_weight(m, m->funcs.at[i], n->args[k], w, depth + 1)) return false;
     }
   return calls > 0;
 }
 
-/* True if v, in f, is a whole f32 model parameter of constant size in every entry. */
-static bool is_weight(const DhcModule *m, const DhcFunc *f, const DhcValue *v, int depth) {
+/* True if v, in f, is a whole f32 model parameter of constant size in every entry, and what is wanted. */
+static bool is_weight(const DhcModule *m, const DhcFunc *f, const DhcValue *v, const Wanted *w, int depth) {
   int k = dhc_edit_param(f, v);
   if (k < 0 || depth > MAX_DEPTH) return false;
-  if (f->kind != DHC_FUNC_ENTRY) return gets_weight(m, f, k, depth);
+  if (f->kind != DHC_FUNC_ENTRY) return gets_weight(m, f, k, w, depth);
   const DhcType *t = &v->type;
   for (int d = 0; d < t->rank; d++)
     if (!dhc_dim_is_const(t->dim[d], NULL)) return false;
+  if (w && dhc_narrow_row_axes(w->narrow, f->param_info.at[k].name) != w->row_axes) return false;
   return f->param_info.at[k].role == DHC_ROLE_WEIGHT && t->dtype == DHC_F32 && !is_updated(f, v);
 }
 
@@ -155,11 +154,22 @@ static const DhcSpec *with_panels(DhcModule *m, const DhcSpec *s, const int *ope
 /* Weights that lie in fewer bits, row by row, where a kernel reads no panels of them. */
 static void quantise_rows(DhcModule *m, const DhcFunc *f, const DhcNode *n, DhcAttr *a, DhcPassCtx *px) {
   DhcTag tag = dhc_tag_is_i8((DhcTag)px->panel_tag) ? DHC_TAG_ROWS_I8 : DHC_TAG_ROWS_BF16;
+  const Wanted w = {px->narrow, 1};
   for (int o = 0; o < dhc_spec_n_inputs(a->spec); o++) {
     bool fits = dhc_tag_row_term(a->spec, o) >= 0 && a->spec->operand[o].tag == DHC_TAG_ROW && loaded_once(a->spec, o) &&
-                is_dense(m, n, a->spec, o) && is_weight(m, f, n->args[o], 0);
+                is_dense(m, n, a->spec, o) && is_weight(m, f, n->args[o], &w, 0);
     if (fits && dhc_pass_may_change(px)) a->spec = with_panels(m, a->spec, &o, 1, 0, (int)tag);
   }
+}
+
+/* Of a tile whose columns come from several weights: narrow if all of them are. */
+static int panel_tag(const DhcModule *m, const DhcFunc *f, const DhcNode *n, const int *o, int n_o, const DhcPassCtx *px) {
+  bool narrow = px->panel_tag > DHC_TAG_PANEL;
+  for (int k = 0; k < n_o && narrow; k++) {
+    const Wanted w = {px->narrow, n->args[o[k]]->type.rank - 1};
+    narrow = is_weight(m, f, n->args[o[k]], &w, 0);
+  }
+  return narrow ? px->panel_tag : DHC_TAG_PANEL;
 }
 
 bool dhc_pass_layout(DhcModule *m, DhcPassCtx *px) {
@@ -174,8 +184,8 @@ bool dhc_pass_layout(DhcModule *m, DhcPassCtx *px) {
       bool fits = n_o > 0 && width > 0;
       for (int k = 0; k < n_o && fits; k++)
         fits = a->spec->operand[o[k]].tag == DHC_TAG_ROW && loaded_once(a->spec, o[k]) &&
-               is_whole(m, n, a->spec, o[k], width) && is_weight(m, m->funcs.at[i], n->args[o[k]], 0);
-      if (fits && dhc_pass_may_change(px)) a->spec = with_panels(m, a->spec, o, n_o, width, px->panel_tag ? px->panel_tag : DHC_TAG_PANEL);
+               is_whole(m, n, a->spec, o[k], width) && is_weight(m, m->funcs.at[i], n->args[o[k]], NULL, 0);
+      if (fits && dhc_pass_may_change(px)) a->spec = with_panels(m, a->spec, o, n_o, width, panel_tag(m, m->funcs.at[i], n, o, n_o, px));
     }
   return true;
 }

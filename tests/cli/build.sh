@@ -225,7 +225,7 @@ refused 1 "--quantize: weights 'layers.0.weight' are not all finite" mlp --weigh
 "$dhcc" build mlp --bind B=1 --weights w.safetensors --quantize int8 -o small.o --header small.h > small.txt 2>&1 || fail "build --quantize"
 grep -q "int8: 3 tensors, constants of 287104 bytes where they were 1132672" small.txt || fail "what quantising saves: $(cat small.txt)"
 grep -q "int8: accuracy is not measured (--data); on generated inputs results differ by at most 0.00[0-9]*, the largest being 1.[0-9]*" small.txt || fail "what quantising costs: $(cat small.txt)"
-grep -q "Weights of contractions, convolutions and gathered rows lie as int8 with a scale for each row" small.h || fail "the header does not say that weights are quantised"
+grep -q "Weights that have the values of int8 with a scale for each row" small.h && grep -q "^ \*   layers.0.weight$" small.h || fail "the header does not say which weights are quantised"
 "$dhcc" build mlp --weights w.safetensors --quantize bf16 --weights-file small.bin -o small.o --header small.h --quiet || fail "build --quantize --weights-file"
 grep -q "_weights_set" small.h && fail "quantised weights cannot be set one by one"
 mqar=synth:mqar:length=12,pairs=2,vocab=22,n=64,n_test=32

@@ -202,14 +202,31 @@ static void bounded(dhc_session *s, const Form *f, Object *usual, Object *steady
 
 /* ---- quantised ------------------------------------------------------------------------------------------------------------ */
 
-/* Their self tests compare with this process, whose model has the rounded weights. */
+/* How many weights describe() calls quantised. */
+static int says_quantised(void *so) {
+  void *about = dlsym(so, "m_describe");
+  const char *(*describe)(void);
+  memcpy(&describe, &about, sizeof about);
+  cJSON *all = cJSON_Parse(describe());
+  const cJSON *w;
+  int n = 0;
+  cJSON_ArrayForEach(w, cJSON_GetObjectItem(all, "weights")) n += cJSON_IsTrue(cJSON_GetObjectItem(w, "quantized"));
+  cJSON_Delete(all);
+  return n;
+}
+
+/* Their self tests compare with this process, whose model has the rounded weights: the same whichever way the object computes, and
+ * with an entry more. */
 static void quantised(dhc_session *s, const Form *f, const char *how, bool source, double factor) {
   char weights[128], out[128], header[128], so[128], line[1024];
   dhc_model *m = open_form(s, f, weights);
   const char *entry = !strcmp(f->entry, "step") ? "forward" : f->entry;
-  for (int c = 0; c <= source && m; c++) {
+  const char *const entries[] = {entry, f->entry};
+  enum { USUAL, BOUNDED, SOURCE };
+  for (int way = USUAL, n = 0; way <= (source ? SOURCE : BOUNDED) && m; way++) {
+    const bool c = way == SOURCE;
     dhc_build_result r = {0};
-    const dhc_build_options o = {.name = "m", .entries = &entry, .n_entries = 1, .bind = strcmp(f->entry, "step") ? f->bind : "B=2,L=5", .weights = weights,
+    const dhc_build_options o = {.name = "m", .entries = entries, .n_entries = way == BOUNDED && entry != f->entry ? 2 : 1, .bounded = way == BOUNDED, .bind = strcmp(f->entry, "step") ? f->bind : "B=2,L=5", .weights = weights,
                                  .quantize = how, .selftest = 2, .c = c, .out = path(out, c ? "q.c" : "q.o"), .header = path(header, "m.h")};
     if (!good(dhc_model_build(m, &o, &r), s, "build")) break;
     snprintf(line, sizeof line, "%s -std=c99 -O1 -Wall -Wextra -Werror -ffp-contract=off -shared -fPIC -o %s %s", CC, path(so, "q.so"), out);
@@ -219,8 +236,10 @@ static void quantised(dhc_session *s, const Form *f, const char *how, bool sourc
     Memory work = memory_new(1 << 22);
     const intptr_t a[MAX_ARGS] = {(intptr_t)work.at, (intptr_t)work.bytes};
     check((int)call(dlsym(l, "m_selftest"), a) == 0, c ? "source: the bits of the rounded model" : "the bits of the rounded model");
+    n = way == USUAL ? r.n_quantized : n;
+    check(r.n_quantized == n && says_quantised(l) == n, "the same weights whichever way");
     check(r.n_quantized > 0 && r.deviation > 0 && r.deviation < 0.2 * r.largest + 0.05, "results move a little");
-    if (!check((double)r.weights_bytes < factor * (double)r.weights_bytes_before, "constants are smaller"))
+    if (way != BOUNDED && !check((double)r.weights_bytes < factor * (double)r.weights_bytes_before, "constants are smaller"))
       printf("  %lld of %lld\n", (long long)r.weights_bytes, (long long)r.weights_bytes_before);
     memory_free(&work);
     dlclose(l);
