@@ -110,6 +110,8 @@ static dhc_status constants(Build *b) {
     first_state(b, o->entry[i]->train);
     o->large = o->large || o->entry[i]->train->bytes > LARGE;
   }
+  if (!o->blob_bytes && b->o->weights_file)
+    return dhc_status_make(DHC_E_USAGE, "--weights-file %s: no entry of the object reads weights from there; a training step holds its first ones", b->o->weights_file);
   if (!o->blob_bytes) return dhc_status_ok();
   for (int i = 0; i < (b->o->multiversion ? 1 : b->n_models); i++) DHC_TRY(build_program(b, &b->model[i]));
   if (known) b->blob = dhc_object_blob(o, b->o->weights_file != NULL, values, b);
@@ -388,7 +390,7 @@ static dhc_build_result result_of(const Build *b, dhc_build_result r) {
   r.weights_bytes = o->blob_bytes;
   r.n_entries = o->levels ? o->choices.n : o->n_entries;
   r.n_kernels = o->functions.n;
-  r.code_bytes = r.object_bytes - (o->blob ? o->blob_bytes : 0);
+  r.code_bytes = b->o->c || o->cuda ? -1 : r.object_bytes - (o->blob ? o->blob_bytes : 0);
   for (int i = 0; i < o->n_entries; i++) {
     const DhcObjEntry *e = o->entry[i];
     int64_t work = e->work_bytes->op == DHC_DIM_CONST && e->shared_bytes->op == DHC_DIM_CONST && e->scratch_bytes->op == DHC_DIM_CONST

@@ -99,12 +99,14 @@ static int accuracy(const Cli *c, dhc_session *s, dhc_model *m, const dhc_build_
   dhc_eval_options o = {.data = c->data, .split = c->split, .weights = c->weights, .batch = c->batch, .limit = c->limit};
   dhc_eval_result e = r->after; /* of quantised weights it has been measured */
   int rc = e.n_examples ? 0 : cli_done(c, s, dhc_evaluate(m, &o, &e));
-  double kilobytes = (double)(r->code_bytes + r->weights_bytes) / 1024;
+  double kilobytes = (known(r->code_bytes) + (double)r->weights_bytes) / 1024;
   if (rc) return rc;
   if (doc) {
     report_number(doc, "accuracy", e.accuracy);
     report_number(doc, "loss", e.loss);
     report_number(doc, "accuracy_per_kilobyte", e.accuracy / kilobytes);
+  } else if (!isfinite(kilobytes)) {
+    printf("%-10s %.4f; loss %.5f\n", "accuracy", e.accuracy, e.loss);
   } else {
     printf("%-10s %.4f, %.3g per kilobyte of code and weights; loss %.5f\n", "accuracy", e.accuracy, e.accuracy / kilobytes, e.loss);
   }

@@ -104,7 +104,7 @@ static dhc_status check_symbols(DhcCpuGen *g, const char *module, LLVMMemoryBuff
     if (!strcmp(name, module)) continue; /* the file symbol lies in no section */
     bool wide = g->target->bits == 32 && (!strncmp(name, "__aeabi_d", 9) || (!strncmp(name, "__aeabi_", 8) && strstr(name, "2d")));
     if (wide)
-      s = dhc_status_make(DHC_E_INPUT, "--cpu %s: it computes no f64, which code of this object does (%s); cortex-m7 does", g->target->cpu, name);
+      s = dhc_status_make(DHC_E_INPUT, "--cpu %s: it computes no f64, which code of this object does (%s); fix sizes that are open (--bind), or take cortex-m7", g->target->cpu, name);
     else s = error(DHC_E_ENVIRONMENT, "code needs a library function", name);
   }
   LLVMDisposeSectionIterator(section);

@@ -103,7 +103,8 @@ static bool is_required(const char *word) {
   return false;
 }
 
-/* What a caller asks for must exist ("+avx2" or "-avx2" among the host's), be there, and be optional.
+/* What a caller asks for must exist ("+avx2" or "-avx2" among the host's), be there, and be optional: of this machine (--cpu-features), or
+ * of a CPU that is named (--features).
  * A host that lists nothing is asked nothing. */
 static dhc_status check_features(DhcArena *arena, const char *host, const char *list, bool named_cpu) {
   DHC_VEC(const char *) names = {0};
@@ -113,6 +114,7 @@ static dhc_status check_features(DhcArena *arena, const char *host, const char *
     DHC_PUSH(arena, &names, f + 1);
     DHC_PUSH(arena, &there, *f == '+');
   }
+  const char *option = named_cpu ? "features" : "cpu-features";
   copy = dhc_arena_strdup(arena, list);
   for (char *f = strtok_r(copy, ", ", &save); f && names.n; f = strtok_r(NULL, ", ", &save)) {
     bool off = *f == '-';
@@ -121,11 +123,11 @@ static dhc_status check_features(DhcArena *arena, const char *host, const char *
     while (i < names.n && strcmp(names.at[i], word)) i++;
     if (i == names.n) {
       const char *close = dhc_suggest(word, names.at, names.n);
-      return dhc_status_make(DHC_E_USAGE, "--cpu-features: there is no '%.40s'%s%s%s", word, close ? " (did you mean '" : "",
+      return dhc_status_make(DHC_E_USAGE, "--%s: there is no '%.40s'%s%s%s", option, word, close ? " (did you mean '" : "",
                              close ? close : "", close ? "'?)" : "");
     }
     if (off && is_required(word))
-      return dhc_status_make(DHC_E_USAGE, "--cpu-features: '%s' cannot be switched off: all code for this machine needs it", word);
+      return dhc_status_make(DHC_E_USAGE, "--%s: '%s' cannot be switched off: all code for this machine needs it", option, word);
     if (!off && !named_cpu && !there.at[i]) return dhc_status_make(DHC_E_USAGE, "--cpu-features: this CPU has no '%s'", word);
   }
   return (dhc_status){0};

@@ -576,7 +576,7 @@ typedef struct dhc_build_options {
 typedef struct dhc_build_result {
   int64_t object_bytes;  /* of the file */
   int64_t weights_bytes; /* of the constants that entries read, packed copies among them */
-  int64_t code_bytes;    /* the file without embedded constants */
+  int64_t code_bytes;    /* the file without embedded constants; -1: source, whose compiler decides */
   int64_t workspace_bytes, state_bytes; /* of the entry that needs most, with one worker; -1: sizes that are not fixed decide */
   int64_t stack_bytes;   /* of the entry that needs most; 0: source */
   int n_entries, n_kernels;
