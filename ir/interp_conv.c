@@ -80,7 +80,7 @@ bool dhc_interp_conv(DhcInterp *in, const DhcNode *n) {
   return true;
 }
 
-/* Products over (o within the group, k…) ascending. */
+/* Products over (o within the group, k…) ascending; of patches over o, with the one tap that meets. */
 bool dhc_interp_conv_dx(DhcInterp *in, const DhcNode *n) {
   const DhcArray *dy = dhc_in_arg(in, n, 0), *w = dhc_in_arg(in, n, 1);
   DhcArray *dx = dhc_in_result(in, n, 0);
@@ -90,6 +90,7 @@ bool dhc_interp_conv_dx(DhcInterp *in, const DhcNode *n) {
   int64_t n_k = dhc_in_product(v.kernel, v.n_s), n_x = dhc_in_product(v.size, v.n_s);
   int64_t c_group = v.c / v.groups, o_group = v.o / v.groups, n_y = dhc_in_product(v.out, v.n_s);
   int64_t q[MAX_SPATIAL] = {0};
+  bool patches = dhc_conv_is_patches(n);
   for (int64_t e = 0; e < dx->n; e++) {
     int64_t c = e / n_x % v.c, b = e / n_x / v.c, o0 = c / c_group * o_group;
     DhcDotSum sum = {0};
@@ -97,9 +98,10 @@ bool dhc_interp_conv_dx(DhcInterp *in, const DhcNode *n) {
       int64_t k[MAX_SPATIAL] = {0};
       for (int64_t t = 0; t < n_k; t++) {
         int64_t p = back(&v, q, k);
+        dhc_in_next(v.n_s, v.kernel, k);
+        if (p < 0 && patches) continue;
         double d = p < 0 ? 0 : dy->f[(b * v.o + o) * n_y + p];
         dhc_dot_add(&sum, d, w->f[(o * c_group + c % c_group) * n_k + t]);
-        dhc_in_next(v.n_s, v.kernel, k);
       }
     }
     dx->f[e] = dhc_dot_end(&sum);

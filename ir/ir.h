@@ -361,6 +361,8 @@ DhcAttr dhc_attr_spec(const struct DhcSpec *v);
 /* The function that a node of class CALL runs. */
 DhcFunc *dhc_node_callee(const DhcNode *n);
 const DhcAttr *dhc_attr(const DhcNode *n, const char *name);
+/* A conv, conv_dx or conv_dw of one group whose windows lie side by side, without padding: as large as their stride. */
+bool dhc_conv_is_patches(const DhcNode *n);
 
 /* Shorthands. Unless said otherwise operands must already agree. */
 DhcValue *dhc_b_unary(DhcBuilder *b, DhcOp op, DhcValue *x);

@@ -219,6 +219,21 @@ bool dhc_shape_conv_dw(DhcShapeCtx *cx) {
   return dhc_result_of(cx, x->dtype, x->rank, dim);
 }
 
+static int64_t int_at(const DhcNode *n, const char *name, int i) { return dhc_attr(n, name)->ints.at[i]; }
+
+bool dhc_conv_is_patches(const DhcNode *n) {
+  if (n->op != DHC_OP_CONV && n->op != DHC_OP_CONV_DX && n->op != DHC_OP_CONV_DW) return false;
+  const DhcType *w = n->op == DHC_OP_CONV_DW ? &n->results[0]->type : &n->args[1]->type;
+  int64_t k, all = 1;
+  if (dhc_attr(n, "groups")->i != 1 || 2 * w->rank - 2 > DHC_MAX_RANK) return false;
+  for (int i = 0; i < w->rank - 2; i++) {
+    if (!dhc_dim_is_const(w->dim[2 + i], &k) || int_at(n, "stride", i) != k || (k > 1 && int_at(n, "dilation", i) != 1)) return false;
+    if (int_at(n, "pad_low", i) || int_at(n, "pad_high", i)) return false;
+    all = k > 1 ? 2 : all;
+  }
+  return all > 1;
+}
+
 /* ---- windows -------------------------------------------------------------------------------- */
 
 /* Result dims of windows over the last axes of x (rank dims): floor((n - w) / stride) + 1. */

@@ -1,6 +1,7 @@
 /* Pass "lower": what no kernel computes in terms of other ops, always by definition, so that no bit changes. A composite
  * without a kernel of its own is its body; scans walk along their first axis; routing is comparisons and a counting
- * sort (fuse_route.c). Nothing here is a choice: without it there is no program, so no switch and no limit reaches it. */
+ * sort (fuse_route.c); windows side by side are rows of a matrix (fuse_patch.c). Nothing here is a choice: without it there is no
+ * program, or one whose sums have another order, so no switch and no limit reaches it. */
 #include <string.h>
 
 #include "passes/fuse/fuse_internal.h"
@@ -65,10 +66,10 @@ static void dissolve(DhcFunc *f, DhcPassCtx *px) {
 static bool lower_function(DhcFunc *f, DhcPassCtx *px) {
   for (DhcNode *n = f->first, *next; n; n = next) {
     next = n->next;
-    bool scan = walks_elsewhere(n);
-    if (!scan && !dhc_fu_is_route(n)) continue;
+    bool scan = walks_elsewhere(n), patches = dhc_conv_is_patches(n);
+    if (!scan && !patches && !dhc_fu_is_route(n)) continue;
     dhc_pass_count_change(px);
-    if (!(scan ? first_axis(n) : dhc_fu_lower_route(n))) return false;
+    if (!(scan ? first_axis(n) : patches ? dhc_fu_lower_patches(n) : dhc_fu_lower_route(n))) return false;
   }
   return true;
 }
