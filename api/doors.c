@@ -62,6 +62,10 @@ dhc_status dhc_model_pack(dhc_model *m, const char *weights, const char *path) {
   DOOR(m ? m->s : NULL, api_model_pack(m, weights, path));
 }
 
+dhc_status dhc_model_graph_json(dhc_model *m, const char *entry, const char *sizes, char **out) {
+  DOOR(m ? m->s : NULL, api_model_graph_json(m, entry, sizes, out));
+}
+
 dhc_status dhc_model_info_json(dhc_model *m, const char *entry, const char *sizes, char **out) {
   if (out) *out = NULL;
   DOOR(m ? m->s : NULL, api_model_info_json(m, entry, sizes, out));

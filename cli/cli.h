@@ -52,6 +52,7 @@ typedef struct Cli {
   const char *seeds, *baseline, *metric, *shard, *hold, *solve, *slack, *budget, *worker, *x, *y, *err, *log, *init_from; /* sweep; init_from: train too */
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
   int64_t episodes; /* rl: -1: not given */
+  int64_t depth;    /* graph */
   const char *env, *assets; /* rl */
   int64_t top, tokens, top_k, max_memory, max_bytes, repeat, random, jobs;
   double lr, clip, tolerance, val_fraction, temperature;
@@ -212,6 +213,7 @@ int cmd_eval(const Cli *c);
 int cmd_ablate(const Cli *c);
 int cmd_sweep(const Cli *c);
 int cmd_plot(const Cli *c);
+int cmd_graph(const Cli *c);
 int cmd_generate(const Cli *c);
 int cmd_rl(const Cli *c);
 int cmd_cache(const Cli *c);

@@ -51,17 +51,21 @@ static void print_text(const char *label, const cJSON *doc, const char *key) {
 static void print_layers(const cJSON *layers) {
   const cJSON *layer;
   int width = 24;
+  bool costs = cJSON_GetObjectItem(cJSON_GetArrayItem(layers, 0), "flops") != NULL;
   char text[48];
   cJSON_ArrayForEach(layer, layers) {
     const char *path = cJSON_GetStringValue(cJSON_GetObjectItem(layer, "path"));
     if (path && (int)strlen(path) > width) width = (int)strlen(path);
   }
-  printf("\n%-*s %-18s %14s\n", width, "layers", "made by", "parameters");
+  printf("\n%-*s %-18s %14s%s\n", width, "layers", "made by", "parameters", costs ? "          FLOPs  gives" : "");
   cJSON_ArrayForEach(layer, layers) {
     const char *path = cJSON_GetStringValue(cJSON_GetObjectItem(layer, "path"));
     const char *made = cJSON_GetStringValue(cJSON_GetObjectItem(layer, "layer"));
-    printf("%-*s %-18s %14s\n", width, path && *path ? path : "(all)", made ? made : "",
+    const char *output = cJSON_GetStringValue(cJSON_GetObjectItem(layer, "output"));
+    printf("%-*s %-18s %14s", width, path && *path ? path : "(all)", made ? made : "",
            grouped(cJSON_GetNumberValue(cJSON_GetObjectItem(layer, "parameters")), text));
+    if (costs) printf(" %14s  %s", grouped(cJSON_GetNumberValue(cJSON_GetObjectItem(layer, "flops")), text), output ? output : "-");
+    putchar('\n');
   }
 }
 
@@ -127,6 +131,24 @@ static void print_states(const cJSON *states) {
            cJSON_GetStringValue(cJSON_GetObjectItem(state, "type")));
 }
 
+static void print_tensors(const cJSON *list) {
+  const cJSON *t;
+  cJSON_ArrayForEach(t, list) printf("%s%s: %s%s", t->prev && t->prev->next ? ", " : "", cJSON_GetStringValue(cJSON_GetObjectItem(t, "name")),
+                                     cJSON_GetStringValue(cJSON_GetObjectItem(t, "type")), cJSON_GetObjectItem(t, "optional") ? " = ..." : "");
+}
+
+static void print_entries(const cJSON *signatures) {
+  const cJSON *e;
+  printf("\nentries\n");
+  cJSON_ArrayForEach(e, signatures) {
+    printf("  %s(", cJSON_GetStringValue(cJSON_GetObjectItem(e, "name")));
+    print_tensors(cJSON_GetObjectItem(e, "inputs"));
+    printf(") -> (");
+    print_tensors(cJSON_GetObjectItem(e, "results"));
+    printf(")\n");
+  }
+}
+
 static void print_info(const cJSON *doc) {
   print_text("model", doc, "model");
   print_text("hash", doc, "hash");
@@ -140,6 +162,7 @@ static void print_info(const cJSON *doc) {
   print_lengths(cJSON_GetObjectItem(doc, "lengths"));
   print_unrolled(cJSON_GetObjectItem(doc, "unrolled"));
   print_states(cJSON_GetObjectItem(doc, "state"));
+  print_entries(cJSON_GetObjectItem(doc, "signatures"));
   print_layers(cJSON_GetObjectItem(doc, "layers"));
   cJSON_ArrayForEach(note, cJSON_GetObjectItem(doc, "notes")) printf("note: %s\n", cJSON_GetStringValue(note));
 }

@@ -16,6 +16,8 @@ static const CliCommand commands[] = {
      "are there, and nothing is compiled\nunless --compile says so.\n" MODEL_MORE, cmd_info},
     {"print", "MODEL [A B]", 1, 3, "any stage on the way to machine code", "dhcc print dhc_ssm --stage=fused",
      "grad and train are the graph with gradients, or of the training step; train.plan and so on\nare its later stages.\n" MODEL_MORE, cmd_print},
+    {"graph", "MODEL", 1, 1, "an entry as a graph of its layers and ops", "dhcc graph dhc_jamba --preset small --depth 2 -o jamba.html",
+     "Without -o the text is Graphviz's dot; .html is a page by itself, whose layers open and close. Boxes say\nparameters and FLOPs, edges what goes along them at --sizes.\n" MODEL_MORE, cmd_graph},
     {"opt", "FILE", 1, 1, "run passes on IR text", "dhcc opt --pass=simplify,cse graph.gir",
      "FILE is what `dhcc print --stage=graph` prints, - for standard input. Passes are listed in\ndocs/folders.md; clean and kernels stand for several, pipeline for all of an entry's.", cmd_opt},
     {"kernel", "FILE", 1, 1, "run one kernel spec against its float64 meaning", "dhcc kernel add.spec --dims 1000",

@@ -7,7 +7,7 @@
 
 /* Commands that run nothing work where there is no GPU. */
 static bool prints_only(const Cli *c) {
-  static const char *const names[] = {"print", "check", "doctor", "opt", "explain", "list", "doc"};
+  static const char *const names[] = {"print", "check", "graph", "doctor", "opt", "explain", "list", "doc"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (!strcmp(c->command, names[i])) return true;
   return false;

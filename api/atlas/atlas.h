@@ -3,6 +3,7 @@
  *   sizes.c   "B=16,H=32" -> values of an entry's symbols, shapes of its inputs
  *   costs.c   dhc_model_costs: a version's graph and plan, bound without code
  *   count.c   operations, parameters that a token meets, caches: walks over the graph
+ *   graph.c   an entry as one graph over its units
  *   kernels.c why two variants do not share a kernel
  *   explain.c what is new about a kernel that is compiled
  *   info.c    the report about a model */
@@ -60,6 +61,31 @@ void counts_unrolled(Counts *c, DhcKind kind, int64_t extent, const char *name);
 double counts_active(const DhcFunc *f, const DhcModule *decls);
 /* Bytes of all states, of caches (states of layers that attend) and of others, at these sizes; NaN: unknown. */
 void counts_states(const dhc_model *m, const Counts *c, const Sizes *s, double *caches, double *others);
+
+/* graph.c: an entry with all calls written out. */
+typedef struct AtlasNode {
+  const char *op;   /* "input", "result", an op, or what a kernel of its own computes */
+  const char *name; /* of an input or result; else NULL */
+  const char *path; /* of the layer that it was written in */
+  int layer;        /* that one's number in dhc_model_layers */
+  const char *type; /* of what it gives first, at the sizes */
+  double flops;
+  bool result;         /* an output of the entry */
+  DHC_VEC(int) args;   /* nodes, each once */
+} AtlasNode;
+typedef struct AtlasLayer {
+  int parent;         /* -1: of the root */
+  double flops;       /* submodules' too */
+  const char *output; /* what leaves it, types with commas between; NULL: nothing */
+} AtlasLayer;
+typedef struct AtlasGraph {
+  Sizes sizes;
+  DHC_VEC(AtlasNode) nodes; /* arguments first */
+  AtlasLayer *layers;       /* as dhc_model_layers */
+  int n_layers;
+} AtlasGraph;
+dhc_status atlas_graph(dhc_model *m, const char *entry, const char *sizes, DhcArena *a, AtlasGraph *out) DHC_MUST_USE;
+bool atlas_path_within(const char *path, const char *layer); /* "a.b" in "a", and in "" */
 
 /* Kernels that a session, and those lent to its variants, have to do with. */
 struct SeenKernels {

@@ -162,6 +162,52 @@ static void add_hash(dhc_model *m, const char *sizes, JsonDoc *doc) {
   dhc_arena_fini(&a);
 }
 
+/* With an entry: what of its operations is each layer's, and what each gives. */
+static dhc_status add_layers(dhc_model *m, const char *entry, const char *sizes, JsonDoc *doc) {
+  DhcArena a;
+  AtlasGraph g = {0};
+  dhc_arena_init(&a);
+  dhc_status st = entry ? atlas_graph(m, entry, sizes, &a, &g) : dhc_status_ok();
+  cJSON *layers = json_array(doc, doc->root, "layers");
+  DhcLayerInfos l = dhc_model_layers(m->m);
+  for (int i = 0; i < l.n; i++) {
+    cJSON *row = json_object(doc, layers, NULL);
+    json_text(doc, row, "path", l.at[i].path);
+    json_text(doc, row, "layer", l.at[i].layer);
+    json_number(doc, row, "parameters", (double)l.at[i].n_params);
+    if (g.layers) json_number(doc, row, "flops", g.layers[i].flops);
+    if (g.layers && g.layers[i].output) json_text(doc, row, "output", g.layers[i].output);
+  }
+  dhc_arena_fini(&a);
+  return st;
+}
+
+static void add_tensors(JsonDoc *doc, cJSON *to, const char *name, const dhc_entry_tensor *t, int n) {
+  cJSON *list = json_array(doc, to, name);
+  for (int i = 0; i < n; i++) {
+    cJSON *row = json_object(doc, list, NULL);
+    json_text(doc, row, "name", t[i].name);
+    json_text(doc, row, "type", t[i].type);
+    if (t[i].optional) json_bool(doc, row, "optional", true);
+  }
+}
+
+/* Names, and what each takes and gives. One that is wrong is said where it is asked for. */
+static dhc_status add_entries(dhc_model *m, JsonDoc *doc) {
+  cJSON *entries = json_array(doc, doc->root, "entries"), *list = json_array(doc, doc->root, "signatures");
+  DhcEntryInfos e = dhc_model_entries(m->m);
+  for (int i = 0; i < e.n; i++) {
+    const dhc_entry_info *sign;
+    json_text(doc, entries, NULL, e.at[i].name);
+    DHC_TRY(api_model_signature(m, e.at[i].name, &sign));
+    cJSON *row = json_object(doc, list, NULL);
+    json_text(doc, row, "name", sign->name);
+    add_tensors(doc, row, "inputs", sign->inputs, sign->n_inputs);
+    add_tensors(doc, row, "results", sign->results, sign->n_results);
+  }
+  return dhc_status_ok();
+}
+
 dhc_status api_model_info_json(dhc_model *m, const char *entry, const char *sizes, char **out) {
   NEED_OUT(out);
   NEED(m);
@@ -190,20 +236,10 @@ dhc_status api_model_info_json(dhc_model *m, const char *entry, const char *size
   }
   add_mixers(m, &doc);
   model_notes(m, take_note, &doc);
-  cJSON *layers = json_array(&doc, doc.root, "layers");
-  DhcLayerInfos l = dhc_model_layers(m->m);
-  for (int i = 0; i < l.n; i++) {
-    cJSON *row = json_object(&doc, layers, NULL);
-    json_text(&doc, row, "path", l.at[i].path);
-    json_text(&doc, row, "layer", l.at[i].layer);
-    json_number(&doc, row, "parameters", (double)l.at[i].n_params);
-  }
+  dhc_status st = add_layers(m, entry || sizes ? entry ? entry : "forward" : NULL, sizes, &doc);
   add_states(m, &doc);
-  cJSON *entries = json_array(&doc, doc.root, "entries");
-  DhcEntryInfos e = dhc_model_entries(m->m);
-  for (int i = 0; i < e.n; i++) json_text(&doc, entries, NULL, e.at[i].name);
-  dhc_status st = dhc_status_ok();
-  if (entry || sizes) st = add_entry(m, entry ? entry : "forward", sizes, &doc);
+  if (st.code == DHC_OK) st = add_entries(m, &doc);
+  if (st.code == DHC_OK && (entry || sizes)) st = add_entry(m, entry ? entry : "forward", sizes, &doc);
   if (st.code == DHC_OK) add_hash(m, sizes, &doc);
   return json_end(&doc, st, false, out);
 }

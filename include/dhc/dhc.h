@@ -198,6 +198,10 @@ DHC_API dhc_status dhc_model_signature(dhc_model *m, const char *entry, const dh
  * Caller frees with free(). */
 DHC_API dhc_status dhc_model_info_json(dhc_model *m, const char *entry, const char *sizes,
                                        char **out) DHC_MUST_USE;
+/* An entry (NULL: "forward") as one graph, all calls written out, at given sizes: "layers" as in dhc_model_info_json, each with its "parent"
+ * (-1: none), "flops" and "output", and "nodes", arguments first: "op" ("input" and "result" with a "name", ops, kernels), number of its
+ * "layer", "type" of what it gives, "flops", numbers of "args". Caller frees. */
+DHC_API dhc_status dhc_model_graph_json(dhc_model *m, const char *entry, const char *sizes, char **out) DHC_MUST_USE;
 /* What an entry of the model costs at given sizes, from its plan alone: nothing is run or compiled, no tensor of the
  * model is allocated. Fields: dhc/costs.def. */
 typedef struct dhc_costs {

@@ -195,6 +195,9 @@ static void of_model(void) {
   VALUE(dhc_model_n_params, dhc_model_n_params(NULL) == 0);
   VALUE(dhc_model_n_entries, dhc_model_n_entries(NULL) == 0);
   VALUE(dhc_model_entry_name, !dhc_model_entry_name(NULL, 0) && !dhc_model_entry_name(m, -1) && !dhc_model_entry_name(m, 1 << 20));
+  VALUE(dhc_session_doing, !dhc_session_doing(NULL).what);
+  IS_NULL("m", dhc_model_graph_json(NULL, NULL, NULL, &text));
+  IS_NULL("out", dhc_model_graph_json(m, NULL, NULL, NULL));
   IS_NULL("m", dhc_model_info_json(NULL, NULL, NULL, &text));
   IS_NULL("out", dhc_model_info_json(m, NULL, NULL, NULL));
   IS_NULL("p", dhc_program_ablate(NULL, NULL, 0));

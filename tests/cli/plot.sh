@@ -178,8 +178,9 @@ fi
 # ---- pages in a browser ----
 browser=${BROWSER:-$(command -v chromium)}
 if [ -n "$browser" ]; then
+  "$dhcc" graph seq --depth 3 -o graph.html || fail "a page of a graph"
   "$dhcc" plot study "$odd" -o two.html || fail "a page of two sweeps"
-  python3 "$here/browser.py" "$browser" "${SCREENSHOTS:-shots}" study.html mixed.html two.html costs.html > looked || fail "in the browser: $(cat looked)"
+  python3 "$here/browser.py" "$browser" "${SCREENSHOTS:-shots}" study.html mixed.html two.html costs.html graph.html > looked || fail "in the browser: $(cat looked)"
   # what it looks for is seen where it is
   printf '<!doctype html><meta name=viewport content="width=device-width"><style>:root{color-scheme:light dark}</style><img src=gone.png><script>console.error(1)</script><div style="width:900px"><svg width=50 height=20><text x=30 y=15>cut off</text></svg></div>' > bad.html
   python3 "$here/browser.py" "$browser" bad bad.html > looked && fail "a bad page passes"
