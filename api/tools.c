@@ -117,7 +117,7 @@ dhc_status api_library(dhc_session *s, void (*item)(void *ctx, const dhc_library
   if (!dhc_library_read(&p, &all)) return session_errors_since(s, before);
   for (int i = 0; i < all.n; i++) {
     const DhcLibraryItem *x = &all.at[i];
-    const dhc_library_item row = {kinds[x->kind], x->name, x->module, x->signature, x->comment, x->entries, x->presets};
+    const dhc_library_item row = {kinds[x->kind], x->name, x->module, x->signature, x->comment, x->entries, x->presets, x->text};
     item(ctx, &row);
   }
   return dhc_status_ok();

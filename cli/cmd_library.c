@@ -11,6 +11,8 @@ typedef struct Library {
   const Cli *c;
   const char *kind;   /* only these; NULL: all */
   const char *wanted; /* by name; NULL: all */
+  bool markdown;
+  const char *last_kind, *last_module; /* of it: under which headings the next item stands */
   cJSON *list;
   const char *names[MAX_ITEMS]; /* that live as long as the session */
   int n_names, n;
@@ -49,6 +51,7 @@ static void add_json(cJSON *list, const dhc_library_item *i) {
   cJSON_AddStringToObject(row, "comment", i->comment);
   cJSON_AddStringToObject(row, "entries", i->entries);
   cJSON_AddStringToObject(row, "presets", i->presets);
+  cJSON_AddStringToObject(row, "text", i->text);
   cli_add(list, NULL, row);
 }
 
@@ -64,13 +67,36 @@ static void print_item(const Library *l, const dhc_library_item *i) {
   printf("%s%s ", l->n ? "\n" : "", i->kind);
   print_signature(i->signature);
   if (*i->module) printf("  %s %s\n", strcmp(i->kind, "model") ? "import" : "shipped as", i->module);
-  else printf("  known everywhere; docs/language.md says what it does\n");
+  else printf("  known everywhere\n");
   if (*i->comment) putchar('\n');
   print_lines("  ", i->comment);
   if (*i->entries) puts("\n  entries");
   print_lines("    ", i->entries);
   if (*i->presets) puts("\n  settings");
   print_lines("    ", i->presets);
+  if (*i->text && strcmp(i->kind, "model")) puts("\n  text"); /* what it computes, to the letter */
+  if (strcmp(i->kind, "model")) print_lines("    ", i->text);
+}
+
+/* docs/reference.md: all of it, by kind and file. */
+static void print_markdown(Library *l, const dhc_library_item *i) {
+  static const char *const titles[][2] = {{"model", "Models"}, {"layer", "Layers"}, {"function", "Functions"}, {"builtin", "Builtins"}};
+  for (int k = 0; k < 4; k++)
+    if (!strcmp(titles[k][0], i->kind) && (!l->last_kind || strcmp(l->last_kind, i->kind))) printf("\n## %s\n", titles[k][1]);
+  if (*i->module && (!l->last_module || strcmp(l->last_module, i->module) || strcmp(l->last_kind, i->kind))) printf("\n### `%s`\n", i->module);
+  l->last_kind = i->kind;
+  l->last_module = i->module;
+  printf("\n#### %s\n\n```\n", i->name);
+  print_signature(i->signature);
+  print_lines("  ", i->entries);
+  print_lines("  ", i->presets);
+  puts("```");
+  if (*i->comment) putchar('\n');
+  print_lines("    ", i->comment); /* formulas stay as they are */
+  if (!*i->text || !strcmp(i->kind, "model")) return;
+  puts("\n```");
+  print_lines("", i->text);
+  puts("```");
 }
 
 static void take(void *ctx, const dhc_library_item *i) {
@@ -79,6 +105,7 @@ static void take(void *ctx, const dhc_library_item *i) {
   if (l->kind && strncmp(l->kind, i->kind, strlen(i->kind))) return;
   if (l->wanted && strcmp(l->wanted, i->name) && strcmp(l->wanted, i->module)) return;
   if (l->list) add_json(l->list, i);
+  else if (l->markdown) print_markdown(l, i);
   else if (l->wanted) print_item(l, i);
   else {
     printf("%-9s %-22s %-22s ", i->kind, i->name, *i->module ? i->module : "-");
@@ -114,6 +141,9 @@ int cmd_list(const Cli *c) {
 }
 
 int cmd_doc(const Cli *c) {
-  Library l = {.wanted = c->args[0]};
+  Library l = {.wanted = c->n_args ? c->args[0] : NULL, .markdown = !c->n_args};
+  if (l.markdown && !cli_doc(c))
+    puts("# Reference\n\nAll that the shipped files and the language itself have, as `dhcc doc NAME` shows it: what it is made with, its entries with their\n"
+         "shapes, what its author says of formula and source, and its text, which is what is computed. Written by `scripts/gen-docs`.");
   return show(c, &l);
 }

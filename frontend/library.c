@@ -53,7 +53,8 @@ static const char *comment_text(const Reader *r, int first, int last) {
     while (n && (*text == '#' || *text == ' ')) text++, n--;
     dhc_text_printf(&t, "%s%.*s", i > first ? "\n" : "", (int)n, text);
   }
-  return dhc_text_str(&t);
+  const char *all = dhc_text_str(&t);
+  return strncmp(all, "----", 4) ? all : ""; /* the heading of a group */
 }
 
 /* The lines that end on the line before `at`; else, of a layer or model, those at the file's beginning. */
@@ -110,6 +111,7 @@ static void add(const Reader *r, const DhcAstDecl *d) {
                                .signature = head(r, d->span, keywords[kind]),
                                .comment = comment_of(r, d->span.begin, kind != DHC_LIBRARY_FUNCTION),
                                .entries = dhc_text_str(&entries),
+                               .text = dhc_arena_strndup(a, text_of(r) + d->span.begin, d->span.end - d->span.begin),
                                .presets = dhc_text_str(&presets)};
   DHC_PUSH(a, r->out, item);
 }
@@ -124,6 +126,47 @@ static bool read_module(Reader *r, DhcAstDeclKind kind) {
   return true;
 }
 
+static const char *text_about(DhcArena *a, const char *name) {
+  static const struct {
+    const char *name, *shapes, *text;
+  } all[] = {
+#define TEXT(name, shapes, text) {#name, shapes, text},
+#include "frontend/builtin_texts.def"
+  };
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    if (!strcmp(all[i].name, name)) return dhc_arena_printf(a, "%s\n%s", all[i].shapes, all[i].text);
+  return "";
+}
+
+/* Elementwise ops, which are called by their names. */
+static void add_elementwise(DhcParse *p, DhcLibraryItems *out) {
+  static const struct {
+    const char *name, *types, *real, *whole;
+    int n_args;
+  } all[] = {
+#define OP(...)
+#define EW(id, name, n_args, types, real, whole, flops) {name, #types, #real, #whole, n_args},
+#include "ir/ops.def"
+  };
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    bool known = false;
+    for (int k = 0; k < out->n; k++) known = known || (out->at[k].kind == DHC_LIBRARY_BUILTIN && !strcmp(out->at[k].name, all[i].name));
+    if (known) continue; /* max(x, axis) and max(x, y) are one builtin */
+    const char *formula = strcmp(all[i].real, "NO") ? all[i].real : all[i].whole;
+    DhcText t = {.arena = p->arena};
+    for (const char *at = formula; *at; at++) { /* the interpreter's own functions, by their plain names */
+      if (!strncmp(at, "dhc_ref_", 8)) at += 8;
+      dhc_text_printf(&t, "%c", *at);
+    }
+    const bool integer = !strcmp(all[i].types, "integer");
+    const char *arguments = !strcmp(all[i].types, "select") ? "x, b, c" : all[i].n_args == 1 ? integer ? "x" : "a" : all[i].n_args == 2 ? integer ? "x, y" : "a, b" : "a, b, c";
+    const DhcLibraryItem item = {.kind = DHC_LIBRARY_BUILTIN, .name = all[i].name, .module = "", .entries = "", .presets = "", .text = "",
+                                 .comment = dhc_arena_printf(p->arena, "elementwise, types: %s\n%s", all[i].types, dhc_text_str(&t)),
+                                 .signature = dhc_arena_printf(p->arena, "%s(%s)", all[i].name, arguments)};
+    DHC_PUSH(p->arena, out, item);
+  }
+}
+
 static void add_builtins(DhcParse *p, DhcLibraryItems *out) {
   static const struct {
     const char *name, *arguments;
@@ -134,7 +177,8 @@ static void add_builtins(DhcParse *p, DhcLibraryItems *out) {
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
     DhcText t = {.arena = p->arena};
     for (const char *at = all[i].arguments; *at; at++) dhc_text_printf(&t, *at == ' ' ? ", " : "%c", *at);
-    const DhcLibraryItem item = {.kind = DHC_LIBRARY_BUILTIN, .name = all[i].name, .module = "", .comment = "", .entries = "", .presets = "",
+    const DhcLibraryItem item = {.kind = DHC_LIBRARY_BUILTIN, .name = all[i].name, .module = "", .entries = "", .presets = "", .text = "",
+                                 .comment = text_about(p->arena, all[i].name),
                                  .signature = dhc_arena_printf(p->arena, "%s(%s)", all[i].name, dhc_text_str(&t))};
     DHC_PUSH(p->arena, out, item);
   }
@@ -153,5 +197,6 @@ bool dhc_library_read(DhcParse *p, DhcLibraryItems *out) {
       }
     }
   add_builtins(p, out);
+  add_elementwise(p, out);
   return true;
 }

@@ -13,6 +13,7 @@ typedef struct DhcLibraryItem {
   const char *signature; /* of layers and models what they are made with: "Linear(in_features: int in 1..1048576, ...)" */
   const char *comment;   /* in front of it; of a layer or model without one that of its file; without its '#'; "" */
   const char *entries;   /* signatures of its entries, a line each; "" */
+  const char *text;      /* the declaration as it is written; "" of builtins */
   const char *presets;   /* and recipes of a model: "preset small", a line each; "" */
 } DhcLibraryItem;
 typedef DHC_VEC(DhcLibraryItem) DhcLibraryItems;

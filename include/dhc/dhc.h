@@ -249,6 +249,7 @@ typedef struct dhc_library_item {
   const char *comment;   /* what its author says: shapes, formula, source; "" */
   const char *entries;   /* of layers and models: their signatures, a line each */
   const char *presets;   /* of models: "preset small", "recipe default", a line each */
+  const char *text;      /* the declaration as it is written; "" of builtins */
 } dhc_library_item;
 DHC_API dhc_status dhc_library(dhc_session *s, void (*item)(void *ctx, const dhc_library_item *i), void *ctx) DHC_MUST_USE;
 
