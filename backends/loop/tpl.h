@@ -155,6 +155,7 @@ bool dhc_tpl_one_block(DhcLv n, int64_t step);
  * loop's end they are stored, and end is told where. */
 typedef struct DhcTplProducts {
   DhcLv from, to;
+  DhcLv starts; /* NULL, or where each block's products begin that are not left out (they would be zeros), and the last's end */
   bool one, whole;
   int64_t step;
   DhcTplLevels levels;

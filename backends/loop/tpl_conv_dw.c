@@ -219,18 +219,17 @@ static void fill_planes(ConvDw *v) {
   DhcLv zero = dhc_lp_i64(b, 0);
   DhcFill f = {.cx = &v->cx,
                .operand = v->ox,
-               .y = &v->y,
-               .x = &v->x,
+               .y_term = v->y.term,
+               .x_term = v->x.term,
                .lanes = v->lanes,
                .n_planes = 1,
                .y_step = 1,
                .x_step = 1,
-               .y_shift = v->y.lo,
-               .x_shift = {v->x.lo},
+               .y_at = v->y.term >= 0 ? dhc_lp_addc(b, v->cx.offset[v->ox][v->y.term], v->y.lo) : zero,
+               .x_at = {dhc_lp_addc(b, v->cx.offset[v->ox][v->x.term], v->x.lo)},
                .rows = v->Rows,
                .columns = v->Columns,
                .pitch = zero};
-  f.y_offset = v->y.term >= 0 ? v->cx.offset[v->ox][v->y.term] : zero;
   dhc_fill_begin(&f);
   DhcLv i = dhc_lp_for(b, zero, v->n_images, 1);
   DhcTplMark mark = dhc_tpl_push(&v->cx);

@@ -159,6 +159,11 @@ void dhc_tpl_products_begin(DhcLp *b, DhcTplProducts *p, int rows, int width, in
 }
 
 DhcLv dhc_tpl_products_chain(DhcLp *b, const DhcTplProducts *p) {
+  if (p->starts) {
+    DhcLv block = p->one ? dhc_lp_i64(b, 0) : dhc_lp_udiv(b, p->block, p->size);
+    DhcLv end = dhc_lp_load(b, p->starts, dhc_lp_addc(b, block, 1), 1, 0);
+    return dhc_lp_for(b, dhc_lp_load(b, p->starts, block, 1, 0), end, p->step);
+  }
   if (p->one) return dhc_lp_for(b, p->from, p->to, p->step);
   DhcLv end = dhc_lp_min(b, dhc_lp_add(b, p->block, p->size), p->to);
   return dhc_lp_for(b, p->whole ? p->block : dhc_lp_max(b, p->block, p->from), end, p->step);

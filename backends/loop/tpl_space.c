@@ -35,7 +35,7 @@ static bool space_read(const DhcTplCx *cx, int o, int t, uint32_t contracted, bo
     int a = e->axis[i];
     bool red = contracted >> a & 1, par = s->axis[a].role == DHC_AXIS_PAR;
     if (taps_out ? par : red) { /* a tap */
-      if (d->tap >= 0 || s->axis[a].extent < 1) return false;
+      if (d->tap >= 0 || (taps_out && s->axis[a].extent < 1)) return false;
       d->tap = a;
       d->dilation = e->coef[i];
       d->n_taps = s->axis[a].extent;
@@ -139,25 +139,6 @@ dhc_dimprog dhc_space_places_prog(const DhcTplCx *cx, const DhcSpace *d, dhc_dim
 
 /* ---- copying ------------------------------------------------------------------------- */
 
-/* x / div for values of which only multiples of div count; *ok says which do. */
-static DhcLv divide(DhcLp *b, DhcLv x, int64_t div, DhcLv *ok) {
-  DhcLv zero = dhc_lp_i64(b, 0), d = dhc_lp_i64(b, div);
-  *ok = dhc_lp_ge(b, x, zero);
-  if (div == 1) return x;
-  DhcLv rest;
-  if ((div & (div - 1)) == 0) {
-    int shift = 0;
-    while (1 << shift < div) shift++;
-    rest = dhc_lp_and(b, x, dhc_lp_i64(b, div - 1));
-    x = dhc_lp_ew2(b, DHC_OP_SHR, x, dhc_lp_i64(b, shift));
-  } else {
-    rest = dhc_lp_ew2(b, DHC_OP_REM, x, d);
-    x = dhc_lp_ew2(b, DHC_OP_FLOORDIV, x, d);
-  }
-  *ok = dhc_lp_and(b, *ok, dhc_lp_eq(b, rest, zero));
-  return x;
-}
-
 /* lanes l with 0 <= x + l < limit */
 static DhcLv lanes_inside(DhcLp *b, DhcLv x, DhcLv limit, int lanes) {
   DhcLv zero = dhc_lp_i64(b, 0), top = dhc_lp_i64(b, lanes);
@@ -168,27 +149,32 @@ static DhcLv lanes_inside(DhcLp *b, DhcLv x, DhcLv limit, int lanes) {
                     dhc_lp_lt(b, l, dhc_lp_cast(b, hi, DHC_I32)));
 }
 
-static bool by_rows(const DhcFill *f) {
-  return f->y_step == 1 && f->y->div == 1;
+static const DhcTerm *x_term(const DhcFill *f) {
+  return &f->cx->s->operand[f->operand].term[f->x_term];
 }
 
+/* Columns of a plane lie side by side in the operand, or every second of its elements. */
 static bool side_by_side(const DhcFill *f) {
-  return f->x_step == 1 && f->x->div == 1 && f->cx->s->operand[f->operand].term[f->x->term].unit;
+  return f->x_step == 1 && x_term(f)->unit;
+}
+static bool in_twos(const DhcFill *f) {
+  return f->x_step == 2 && x_term(f)->unit;
 }
 
 static void plane_lanes(DhcFill *f, int k) {
   DhcLp *b = f->cx->b;
-  int o = f->operand, t = f->x->term;
-  DhcLv start = dhc_lp_add(b, dhc_lp_mulc(b, f->column, f->x_step), f->cx->offset[o][t]);
-  start = dhc_lp_addc(b, start, f->x_shift[k]);
-  if (side_by_side(f)) {
+  int o = f->operand, t = f->x_term;
+  DhcLv start = dhc_lp_add(b, dhc_lp_mulc(b, f->column, f->x_step), f->x_at[k]), limit = f->cx->limit[o][t];
+  if (side_by_side(f) || in_twos(f)) {
     f->index[k] = start;
-    f->mask[k] = dhc_lp_and(b, f->store_mask, lanes_inside(b, start, f->cx->limit[o][t], f->lanes));
+    f->mask[k] = lanes_inside(b, start, limit, f->lanes);
+    if (in_twos(f)) f->second[k] = lanes_inside(b, dhc_lp_addc(b, start, f->lanes), limit, f->lanes);
+    else f->mask[k] = dhc_lp_and(b, f->store_mask, f->mask[k]);
     return;
   }
-  DhcLv ok, lane = dhc_lp_mul(b, dhc_lp_iota(b, DHC_I64, f->lanes), dhc_lp_i64(b, f->x_step));
-  DhcLv x = divide(b, dhc_lp_add(b, lane, start), f->x->div, &ok);
-  ok = dhc_lp_and(b, ok, dhc_lp_lt(b, x, f->cx->limit[o][t]));
+  DhcLv x = dhc_lp_mul(b, dhc_lp_iota(b, DHC_I64, f->lanes), dhc_lp_i64(b, f->x_step));
+  x = dhc_lp_add(b, x, start);
+  DhcLv ok = dhc_lp_and(b, dhc_lp_ge(b, x, dhc_lp_i64(b, 0)), dhc_lp_lt(b, x, limit));
   f->mask[k] = dhc_lp_and(b, f->store_mask, ok);
   f->index[k] = dhc_lp_mul(b, x, f->cx->stride[o][t]);
 }
@@ -196,12 +182,12 @@ static void plane_lanes(DhcFill *f, int k) {
 void dhc_fill_begin(DhcFill *f) {
   DhcLp *b = f->cx->b;
   DhcLv zero = dhc_lp_i64(b, 0);
-  if (f->y->term < 0) {
+  if (f->y_term < 0) {
     f->first = zero;
     f->last = f->rows;
-  } else if (by_rows(f)) {
-    DhcLv top = dhc_lp_sub(b, zero, dhc_lp_addc(b, f->y_offset, f->y_shift));
-    DhcLv end = dhc_lp_add(b, top, f->cx->limit[f->operand][f->y->term]);
+  } else if (f->y_step == 1) {
+    DhcLv top = dhc_lp_sub(b, zero, f->y_at);
+    DhcLv end = dhc_lp_add(b, top, f->cx->limit[f->operand][f->y_term]);
     f->first = dhc_lp_min(b, dhc_lp_max(b, top, zero), f->rows);
     f->last = dhc_lp_max(b, dhc_lp_min(b, end, f->rows), f->first);
   }
@@ -214,17 +200,25 @@ void dhc_fill_end(DhcFill *f) {
   dhc_lp_end(f->cx->b);
 }
 
+/* Columns of plane k; those outside are 0. */
+static DhcLv row_lanes(DhcFill *f, int k, DhcLv from, DhcLv ok) {
+  DhcLp *b = f->cx->b;
+  DhcLv mask = ok ? dhc_lp_and(b, f->mask[k], dhc_lp_splat(b, ok, f->lanes)) : f->mask[k], ptr = f->cx->pointer[f->operand];
+  if (!side_by_side(f) && !in_twos(f)) return dhc_lp_gather(b, dhc_lp_at(b, ptr, from), f->index[k], mask);
+  DhcLv at = dhc_lp_add(b, from, f->index[k]), x = dhc_lp_mload(b, ptr, at, f->lanes, mask);
+  if (side_by_side(f)) return x;
+  DhcLv second = ok ? dhc_lp_and(b, f->second[k], dhc_lp_splat(b, ok, f->lanes)) : f->second[k];
+  int even[64];
+  for (int l = 0; l < f->lanes; l++) even[l] = 2 * l;
+  return dhc_lp_shuffle(b, x, dhc_lp_mload(b, ptr, dhc_lp_addc(b, at, f->lanes), f->lanes, second), even, f->lanes);
+}
+
 /* from: where the row's x index 0 lies, in elements; NULL: a row of zeros */
 static void copy_row(DhcFill *f, DhcLv to, DhcLv row, DhcLv from, DhcLv ok) {
   DhcLp *b = f->cx->b;
   DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, row, f->columns), f->column);
   for (int k = 0; k < f->n_planes; k++) {
-    DhcLv v = dhc_lp_zero(b, DHC_F32, f->lanes), ptr = f->cx->pointer[f->operand];
-    if (from) {
-      DhcLv mask = ok ? dhc_lp_and(b, f->mask[k], dhc_lp_splat(b, ok, f->lanes)) : f->mask[k];
-      v = side_by_side(f) ? dhc_lp_mload(b, ptr, dhc_lp_add(b, from, f->index[k]), f->lanes, mask)
-                          : dhc_lp_gather(b, dhc_lp_at(b, ptr, from), f->index[k], mask);
-    }
+    DhcLv v = from ? row_lanes(f, k, from, ok) : dhc_lp_zero(b, DHC_F32, f->lanes);
     DhcLv plane = dhc_lp_mul(b, f->pitch, dhc_lp_i64(b, k));
     dhc_lp_mstore(b, to, dhc_lp_add(b, at, plane), v, f->store_mask);
   }
@@ -238,7 +232,7 @@ static void zero_rows(DhcFill *f, DhcLv to, DhcLv first, DhcLv last) {
 
 void dhc_fill_rows(DhcFill *f, DhcLv to) {
   DhcLp *b = f->cx->b;
-  int o = f->operand, t = f->y->term;
+  int o = f->operand, t = f->y_term;
   DhcLv base = dhc_tpl_base(f->cx, o), zero = dhc_lp_i64(b, 0);
   if (t < 0) {
     DhcLv r = dhc_lp_for(b, zero, f->rows, 1);
@@ -246,18 +240,18 @@ void dhc_fill_rows(DhcFill *f, DhcLv to) {
     dhc_lp_end(b);
     return;
   }
-  DhcLv shift = dhc_lp_addc(b, f->y_offset, f->y_shift), stride = f->cx->stride[o][t];
-  if (by_rows(f)) {
+  DhcLv stride = f->cx->stride[o][t];
+  if (f->y_step == 1) {
     zero_rows(f, to, zero, f->first);
     DhcLv r = dhc_lp_for(b, f->first, f->last, 1);
-    copy_row(f, to, r, dhc_lp_add(b, base, dhc_lp_mul(b, dhc_lp_add(b, r, shift), stride)), NULL);
+    copy_row(f, to, r, dhc_lp_add(b, base, dhc_lp_mul(b, dhc_lp_add(b, r, f->y_at), stride)), NULL);
     dhc_lp_end(b);
     zero_rows(f, to, f->last, f->rows);
     return;
   }
-  DhcLv r = dhc_lp_for(b, zero, f->rows, 1), ok;
-  DhcLv y = divide(b, dhc_lp_add(b, dhc_lp_mulc(b, r, f->y_step), shift), f->y->div, &ok);
-  ok = dhc_lp_and(b, ok, dhc_lp_lt(b, y, f->cx->limit[o][t]));
+  DhcLv r = dhc_lp_for(b, zero, f->rows, 1);
+  DhcLv y = dhc_lp_add(b, dhc_lp_mulc(b, r, f->y_step), f->y_at);
+  DhcLv ok = dhc_lp_and(b, dhc_lp_ge(b, y, zero), dhc_lp_lt(b, y, f->cx->limit[o][t]));
   copy_row(f, to, r, dhc_lp_add(b, base, dhc_lp_mul(b, y, stride)), ok);
   dhc_lp_end(b);
 }

@@ -13,7 +13,7 @@ typedef struct DhcSpace {
   int out, window, tap; /* axes, or -1 */
   int64_t per_out, n_window;
   int64_t stride, dilation, div;
-  int64_t n_taps;
+  int64_t n_taps; /* 0: as many as the axis has; then lo and hi say nothing */
   int64_t lo, hi; /* least and greatest dilation * tap */
 } DhcSpace;
 
@@ -42,23 +42,21 @@ dhc_dimprog dhc_space_places_prog(const DhcTplCx *cx, const DhcSpace *d, dhc_dim
 DhcLv dhc_space_outs(DhcTplCx *cx, const DhcSpace *d);
 dhc_dimprog dhc_space_outs_prog(const DhcTplCx *cx, const DhcSpace *d);
 
-enum { DHC_SPACE_MAX_PLANES = 16 };
+enum { DHC_SPACE_MAX_PLANES = 4 };
 
 /* Copying rows. Row r, column i of plane k is the operand's element at
- *   y index (y_step * r + y_shift + y_offset) / div,  x index (x_step * i + x_shift[k] + offset) / div
+ *   y index y_step * r + y_at,  x index x_step * i + x_at[k]
  * or 0 outside. Plane k begins k * pitch elements after the destination, rows are `columns`
- * apart. All but `y_offset` (the term's offset plus whatever the caller adds) is set before
- * begin. */
+ * apart. All is set before begin. */
 typedef struct DhcFill {
   DhcTplCx *cx;
-  int operand;
-  const DhcSpace *y, *x;
+  int operand, y_term, x_term; /* y_term -1: there is none */
   int lanes, n_planes;
-  int64_t y_step, x_step, y_shift, x_shift[DHC_SPACE_MAX_PLANES];
-  DhcLv y_offset, rows, columns, pitch;
+  int64_t y_step, x_step;
+  DhcLv y_at, x_at[DHC_SPACE_MAX_PLANES], rows, columns, pitch;
   /* set by begin */
-  DhcLv column, store_mask, mask[DHC_SPACE_MAX_PLANES], index[DHC_SPACE_MAX_PLANES];
-  DhcLv first, last; /* rows inside the guard, where y_step and div are 1 */
+  DhcLv column, store_mask, mask[DHC_SPACE_MAX_PLANES], second[DHC_SPACE_MAX_PLANES], index[DHC_SPACE_MAX_PLANES];
+  DhcLv first, last; /* rows inside the guard, where y_step is 1 */
 } DhcFill;
 
 /* Opens a loop over vectors of columns; then any loops of the caller's with dhc_fill_rows

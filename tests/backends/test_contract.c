@@ -407,7 +407,18 @@ static void conv_shapes(void **st) {
       {.n = 3, .c = 4, .o = 9, .h = 1, .w = 50, .kh = 1, .kw = 4, .pad = 3, .flat = true},
       {.n = 40, .c = 2, .o = 18, .h = 5, .w = 5, .kh = 3, .kw = 3, .pad = 1}, /* dw: blocks end within rows */
       {.n = 1, .c = 520, .o = 3, .h = 4, .w = 4, .kh = 3, .kw = 3, .pad = 1}, /* 4,680 products */
-      {.n = 3, .c = 40, .o = 9, .h = 64, .w = 64, .kh = 3, .kw = 3, .pad = 1}};
+      {.n = 3, .c = 40, .o = 9, .h = 64, .w = 64, .kh = 3, .kw = 3, .pad = 1},
+      /* strides, and taps that have no planes of their own */
+      {.n = 2, .c = 3, .o = 9, .h = 23, .w = 37, .kh = 7, .kw = 7, .pad = 3, .stride = 2},
+      {.n = 1, .c = 2, .o = 5, .h = 19, .w = 21, .kh = 9, .kw = 9, .pad = 4},
+      {.n = 2, .c = 30, .o = 9, .h = 9, .w = 19, .kh = 3, .kw = 3, .pad = 1, .stride = 3}, /* blocks of products end within channels */
+      {.n = 2, .c = 260, .o = 9, .h = 7, .w = 36, .kh = 1, .kw = 1, .pad = 0, .stride = 2},
+      {.n = 2, .c = 3, .o = 4, .h = 17, .w = 40, .kh = 4, .kw = 5, .pad = 1, .stride = 3, .dilation = 2},
+      {.n = 2, .c = 3, .o = 4, .h = 24, .w = 40, .kh = 8, .kw = 8, .pad = 2, .stride = 8},
+      {.n = 3, .c = 1, .o = 1, .no_o = true, .groups = 4, .h = 8, .w = 23, .kh = 7, .kw = 7, .pad = 3},
+      {.n = 2, .c = 1, .o = 1, .no_o = true, .groups = 2, .h = 9, .w = 23, .kh = 5, .kw = 5, .pad = 2, .stride = 2},
+      {.n = 2, .c = 3, .o = 2, .h = 1, .w = 70, .kh = 1, .kw = 20, .pad = 19, .flat = true},
+      {.n = 2, .c = 3, .o = 9, .h = 1, .w = 90, .kh = 1, .kw = 12, .pad = 3, .stride = 5, .flat = true}};
   for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
     for (int form = 0; form < 4; form++) {
       ConvShape f = shapes[i];
