@@ -10,6 +10,7 @@ DhcPipelineRequest pipeline_request(const dhc_session *s, DhcModule *module, Dhc
   return (DhcPipelineRequest){.module = module, .entry = entry, .disabled = s->o.disable_passes, .limit = session_pass_limit(s),
                               .whole = session_whole(s) && !s->offline,
                               .recurs = b && (b->traits & DHC_BACKEND_RECURS),
+                              .routes = b && (b->traits & DHC_BACKEND_ROUTES),
                               .repeats = b && (b->traits & DHC_BACKEND_REPEATS)};
 }
 

@@ -299,7 +299,7 @@ static bool check_store(Check *c, int o, uint32_t must) {
   bool back = c->s->kind == DHC_KIND_SCAN_BACK;
   if ((back || c->s->kind == DHC_KIND_SCAN) && c->s->node[p->stored].kind == DHC_SN_SCAN) has |= seq; /* else: the last one */
   if (c->varies[p->stored] & ~has) return fail(c, "operand %d: stored value varies over more axes", o);
-  if (must & ~has && !back) return fail(c, "operand %d: does not index every parallel axis", o);
+  if (must & ~has && !back && c->s->kind != DHC_KIND_ROUTE) return fail(c, "operand %d: does not index every parallel axis", o);
   return true;
 }
 

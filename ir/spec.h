@@ -5,7 +5,7 @@
  * removes axes; what is stored to an output varies over a subset of the axes in that
  * output's terms, and these include every PAR and SEQ axis; but an output of a SCAN node's value
  * may lack SEQ, and holds the one after the last step. (In a SCAN_BACK spec folds may remove any axes, and outputs
- * have those that are left.) Prologue, anchor and epilogue
+ * have those that are left; in a ROUTE spec outputs have those that what they store has.) Prologue, anchor and epilogue
  * are just the nodes before, at and after the folds, so every kind has one meaning and one
  * interpreter.
  *
@@ -25,6 +25,7 @@
  *   - the spatial terms of a convolution are guarded, whatever its padding;
  *   - outputs that overlap an input do so element by element (in-place updates): a MAP
  *     reads no element of such an input but the one it stores;
+ *   - what a ROUTE loads is one tensor, whichever operand it is;
  *   - a kernel writes only what its outputs' terms reach. A SCATTER adds to what the
  *     output holds already.
  *
@@ -167,6 +168,12 @@ bool dhc_spec_may_split(const DhcSpec *s);
 /* True for a SCAN of one scan that counts: 1 * h + a bool as a float, from 0, in f32: whole numbers, exact below 2^24 in
  * any order. */
 bool dhc_spec_counts(const DhcSpec *s);
+
+/* The ROUTE spec of so many places, of which each row chooses some. Operands: five times the rows' values [row, place];
+ * then of the choices [row, choice] the value and the place, the row of each slot, the slot of each choice, and the first
+ * slot of each place, behind them their number. Arguments: rows, twice; from 2 on strides. Is s one? */
+DhcSpec *dhc_spec_route(DhcArena *arena, int64_t places, int64_t chosen);
+bool dhc_spec_routes(const DhcSpec *s, DhcArena *scratch, int64_t *places, int64_t *chosen);
 
 /* A line of an image: its pixel is step * place + window + sign * tap + offset. step: the window's extent, or 1. */
 typedef struct DhcSpecLine {

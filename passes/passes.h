@@ -50,6 +50,7 @@ typedef struct DhcPassCtx {
   int panel_width_pair; /* of each of two contractions side by side in one tile */
   bool repeats;         /* values of little work are computed again by every kernel that needs them (fuse) */
   bool folds_again;     /* short folds, too, and a contraction is cut for what goes on from its half (fuse) */
+  bool routes;          /* top_k and route of what it chose are one kernel (fuse) */
   const char *disabled; /* names of passes switched off, separated by commas, or NULL */
   DHC_VEC(DhcPassStat) stats; /* in the module's arena */
   DHC_VEC(struct DhcGradPair *) pairs; /* derivatives made so far (autodiff) */

@@ -312,7 +312,7 @@ bool dhc_pass_fuse(DhcModule *m, DhcPassCtx *px) {
   for (int i = 0; i < m->funcs.n; i++) {
     DhcFunc *f = m->funcs.at[i];
     if (f->kind == DHC_FUNC_INIT || done[f->id]) continue; /* the interpreter runs the former */
-    ok = fuse_function(m, px, f, &room) && ok;
+    ok = dhc_fu_write_routes(f, px) && fuse_function(m, px, f, &room) && ok;
   }
   return ok;
 }

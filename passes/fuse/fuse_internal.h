@@ -181,6 +181,9 @@ const DhcSpec *dhc_fu_intern(DhcModule *m, const DhcSpec *s);
 /* top_k and route in terms of other ops, for pass "lower" (fuse_route.c). */
 bool dhc_fu_is_route(const DhcNode *n);
 bool dhc_fu_lower_route(DhcNode *n);
+/* Or it is left as it is, and becomes a kernel. */
+bool dhc_fu_route_stays(const DhcPassCtx *px, const DhcNode *n);
+bool dhc_fu_write_routes(DhcFunc *f, DhcPassCtx *px);
 /* A node of which dhc_conv_is_patches holds as a contraction, for the same pass (fuse_patch.c). */
 bool dhc_fu_lower_patches(DhcNode *n);
 /* For pass "ready": contractions whose result's halves meet in an elementwise op become two (fuse_pair.c). */

@@ -1,5 +1,6 @@
-/* Routing in terms of other ops (pass "lower"): top_k by rank, route by a
- * stable counting sort. Both give the same integers as their definitions. */
+/* Routing in terms of other ops (pass "lower"): top_k by rank, route by a stable counting sort. Both give the same integers as
+ * their definitions. Where the target has a kernel for it, a top_k of few places and the route of what it chose are left as
+ * they are, and become that kernel when others do (pass "fuse"). */
 #include "passes/fuse/fuse_internal.h"
 
 typedef struct Lower {
@@ -130,6 +131,57 @@ static bool lower_route(Lower *l, DhcNode *n) {
   dhc_replace_uses(n->results[0], row);
   dhc_replace_uses(n->results[1], slot);
   dhc_replace_uses(n->results[2], offsets);
+  return true;
+}
+
+/* ---- as one kernel -------------------------------------------------------------------------------- */
+
+enum { MOST_PLACES = 16 };
+
+/* The route of what n, a top_k, chose among all of its places, if the two are one kernel; else NULL. */
+static DhcNode *routed(const DhcPassCtx *px, const DhcNode *n) {
+  const DhcType *t = n->op == DHC_OP_TOP_K ? &n->args[0]->type : NULL;
+  int64_t places, chosen = t ? dhc_attr(n, "k")->i : 0;
+  if (!px->routes || !t || t->rank != 2 || t->dtype != DHC_F32 || !dhc_dim_is_const(t->dim[1], &places)) return NULL;
+  if (places < 2 || places > MOST_PLACES || chosen < 2) return NULL;
+  for (DhcNode *m = n->next; m; m = m->next)
+    if (m->op == DHC_OP_ROUTE && m->args[0] == n->results[1] && dhc_attr(m, "num")->i == places) return m;
+  return NULL;
+}
+
+bool dhc_fu_route_stays(const DhcPassCtx *px, const DhcNode *n) {
+  return routed(px, n) || (n->op == DHC_OP_ROUTE && routed(px, n->args[0]->def) == n);
+}
+
+static bool write_route(DhcPassCtx *px, DhcNode *top, DhcNode *route) {
+  DhcModule *m = top->func->module;
+  DhcBuilder b = {.f = top->func, .before = top, .span = top->span, .origin = top->origin};
+  DhcValue *x = top->args[0], *arg[] = {x, x, x, x, x}, *of[] = {top->results[0], top->results[1], route->results[0], route->results[1], route->results[2]};
+  const DhcDim *rows = x->type.dim[0], *places = x->type.dim[1], *chosen = of[0]->type.dim[1], *none = dhc_dim_const(m->dims, 0);
+  const DhcDim *dims[] = {rows, rows, places, places, places, places, places, none, places, chosen, chosen, none, of[2]->type.dim[0], chosen};
+  const DhcDim *offsets[10];
+  for (int o = 0; o < 10; o++) offsets[o] = none;
+  int64_t n_places = 0, n_chosen = 0, into[] = {-1, -1, -1, -1, -1};
+  const DhcType *type[5];
+  for (int o = 0; o < 5; o++) type[o] = &of[o]->type;
+  dhc_dim_is_const(places, &n_places);
+  dhc_dim_is_const(chosen, &n_chosen);
+  const FuSpec w = {.spec = dhc_spec_route(m->arena, n_places, n_chosen), .dims = dims, .n_dims = 14, .offsets = offsets};
+  DhcNode *n = dhc_fu_kernel(m, &b, &w, arg, 5, type, into);
+  for (int o = 0; n && o < 5; o++) dhc_replace_uses(of[o], n->results[o]);
+  if (!n) return false;
+  dhc_node_remove(route);
+  dhc_node_remove(top);
+  dhc_pass_count_change(px);
+  return true;
+}
+
+bool dhc_fu_write_routes(DhcFunc *f, DhcPassCtx *px) {
+  for (DhcNode *n = f->first, *next; n; n = next) {
+    DhcNode *route = routed(px, n);
+    next = route && n->next == route ? route->next : n->next;
+    if (route && !write_route(px, n, route)) return false;
+  }
   return true;
 }
 

@@ -306,6 +306,18 @@ static int gpu_scatters(const DhcSpec *s, DhcSchedule out[DHC_MAX_CLASSES]) {
   return 1;
 }
 
+enum { FEW_ROUTED = 1024 };
+
+static int gpu_routes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  DhcSizeGuard g = {.arena = arena, .spec = s};
+  dhc_size_arg(&g, 0);
+  dhc_size_const(&g, FEW_ROUTED);
+  dhc_size_put(&g, DHC_DIM_LE);
+  out[0] = (DhcSchedule){.template_name = "route", .v = {0, 512}, .guard = dhc_size_guard(&g)};
+  out[1] = (DhcSchedule){.template_name = "route", .v = {0, 256, 1}};
+  return 2;
+}
+
 /* One row, or one vector of 16 lanes, a task: tasks are many and cheap. */
 static int gpu_classes(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   bool nearly = t->compute != DHC_COMPUTE_F32;
@@ -314,6 +326,7 @@ static int gpu_classes(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *aren
   case DHC_KIND_ROW: return gpu_rows(s, arena, out);
   case DHC_KIND_SCAN: return gpu_scans(s, nearly, arena, out);
   case DHC_KIND_SCAN_BACK: return gpu_scans_back(s, nearly, arena, out);
+  case DHC_KIND_ROUTE: return gpu_routes(s, arena, out);
   case DHC_KIND_SCATTER: return gpu_scatters(s, out);
   case DHC_KIND_CHAIN: return gpu_chains(s, arena, out);
   default: return dhc_schedule_tiles(s, t, arena, out);

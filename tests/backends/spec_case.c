@@ -177,8 +177,11 @@ static void alloc_operands(SpecCase *c, Memory *m) {
     double *f = DHC_NEW_N(&c->arena, double, n + 1);
     m->ref[o] = f;
     bool out = c->s->operand[o].out && c->s->kind != DHC_KIND_SCATTER;
-    bool given = c->fill && !dhc_dtype_is_float(t);
-    if (given) c->fill(c, o, (int64_t *)(void *)f);
+    bool is_float = dhc_dtype_is_float(t), alike = c->s->kind == DHC_KIND_ROUTE && !out && o > 0;
+    bool given = alike || (is_float ? c->floats && !out : c->fill != NULL);
+    if (alike) memcpy(f, m->ref[0], sizeof *f * (size_t)n);
+    else if (given && is_float) c->floats(c, o, f);
+    else if (given) c->fill(c, o, (int64_t *)(void *)f);
     for (int64_t i = 0; i < n; i++) {
       if (given) ;
       else if (dhc_dtype_is_float(t)) f[i] = out ? -77 : c->lo + (c->hi - c->lo) * uniform();

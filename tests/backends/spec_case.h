@@ -25,6 +25,7 @@ typedef struct SpecCase {
   /* What operands must hold afterwards, to the bit; fails the test otherwise. NULL: not asked. */
   void (*exact)(const struct SpecCase *c, void *const *at);
   void (*fill)(const struct SpecCase *c, int operand, int64_t *to); /* of integers, instead of drawing them; or NULL */
+  void (*floats)(const struct SpecCase *c, int operand, double *to); /* the same of floats */
 } SpecCase;
 
 void case_init(SpecCase *c, DhcKind kind);
