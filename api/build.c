@@ -390,7 +390,7 @@ static dhc_build_result result_of(const Build *b, dhc_build_result r) {
   r.weights_bytes = o->blob_bytes;
   r.n_entries = o->levels ? o->choices.n : o->n_entries;
   r.n_kernels = o->functions.n;
-  r.code_bytes = b->o->c || o->cuda ? -1 : r.object_bytes - (o->blob ? o->blob_bytes : 0);
+  r.code_bytes = b->o->c || goes_away(b->o, b->s) ? -1 : r.object_bytes - (o->blob ? o->blob_bytes : 0);
   for (int i = 0; i < o->n_entries; i++) {
     const DhcObjEntry *e = o->entry[i];
     int64_t work = e->work_bytes->op == DHC_DIM_CONST && e->shared_bytes->op == DHC_DIM_CONST && e->scratch_bytes->op == DHC_DIM_CONST
@@ -426,11 +426,8 @@ dhc_status api_model_build(dhc_model *m, const dhc_build_options *o, dhc_build_r
   if (st.code == DHC_OK) st = constants(&b);
   if (st.code == DHC_OK) st = check_ram(&b);
   dhc_build_result r = {0};
-  if (st.code == DHC_OK && goes_away(o, m->s)) {
-    b.object->cuda = DHC_NEW(&arena, DhcObjCuda);
-    *b.object->cuda = (DhcObjCuda){.archs = o->gpu_arch && *o->gpu_arch ? o->gpu_arch : made_by(o, m->s)->archs, .header = build_file_name(o->header)};
-    dhc_object_cuda_room(b.object, &arena);
-  }
+  if (st.code == DHC_OK && goes_away(o, m->s))
+    dhc_object_goes_away(b.object, o->gpu_arch && *o->gpu_arch ? o->gpu_arch : made_by(o, m->s)->archs, build_file_name(o->header), &arena);
   if (st.code == DHC_OK && (o->selftest || o->quantize)) {
     DhcCompiler *makes = m->s->compiler;
     bool elsewhere = away.own || away.levels;

@@ -370,33 +370,6 @@ static void write_weights(const DhcObject *o, DhcText *to) {
   dhc_text_puts(to, "    default: return DHC_OBJECT_WEIGHTS;\n  }\n}\n\n");
 }
 
-static void write_training(const DhcObjTrain *t, DhcText *to) {
-  const char *look = "  if (state == 0) return DHC_OBJECT_NULL;\n  if (misaligned(state)) return DHC_OBJECT_ALIGN;\n";
-  long long weights = (long long)t->layout->bytes[DHC_SEGMENT_WEIGHTS], buffers = (long long)t->layout->bytes[DHC_SEGMENT_BUFFERS];
-  put_words(dhc_arena_printf(to->arena, "%s_first", t->c_name), t->first, t->bytes - t->buffers + t->moments, to);
-  dhc_text_printf(to, "\ndhc_object_status %s_reset(void *state) {\n%s", t->c_name, look);
-  if (t->buffers > t->moments) dhc_text_printf(to, "  fill((char *)state + %lld, 0u, %lld);\n", (long long)t->moments, (long long)(t->buffers - t->moments));
-  for (int i = 0; i < t->layout->n_ranges; i++)
-    if (t->layout->ranges[i].from_weights)
-      dhc_text_printf(to, "  memcpy((char *)state + %lld, state, %lld);\n", (long long)(t->moments + t->layout->ranges[i].at), weights);
-  dhc_text_printf(to, "  return DHC_OBJECT_OK;\n}\n\ndhc_object_status %s_init(void *state, int64_t state_bytes) {\n%s"
-                      "  if (state_bytes < INT64_C(%lld)) return DHC_OBJECT_WORKSPACE;\n", t->c_name, look, (long long)t->bytes);
-  if (weights) dhc_text_printf(to, "  memcpy(state, %s_first, %lld);\n", t->c_name, weights);
-  if (buffers) dhc_text_printf(to, "  memcpy((char *)state + %lld, (const char *)%s_first + %lld, %lld);\n", (long long)t->buffers, t->c_name, (long long)t->moments, buffers);
-  dhc_text_printf(to, "  return %s_reset(state);\n}\n\n", t->c_name);
-  for (int get = 0; get < 2; get++) {
-    dhc_text_printf(to, "dhc_object_status %s_%s(%svoid *state, int tensor, %svoid *data, int64_t bytes) {\n%s  if (data == 0) return DHC_OBJECT_NULL;\n"
-                        "  switch (tensor) {\n", t->c_name, get ? "get" : "set", get ? "const " : "", get ? "" : "const ", look);
-    for (int i = 0; i < t->kept.n; i++) {
-      const DhcObjKept *k = &t->kept.at[i];
-      dhc_text_printf(to, "    case %d:\n      if (bytes != INT64_C(%lld)) return DHC_OBJECT_WEIGHTS;\n", i, (long long)(k->n * dhc_dtype_bytes((dhc_dtype)k->dtype)));
-      dhc_text_printf(to, get ? "      memcpy(data, (const char *)state + %lld, (size_t)bytes);\n" : "      memcpy((char *)state + %lld, data, (size_t)bytes);\n", (long long)k->at);
-      dhc_text_puts(to, "      return DHC_OBJECT_OK;\n");
-    }
-    dhc_text_puts(to, "    default: return DHC_OBJECT_WEIGHTS;\n  }\n}\n\n");
-  }
-}
-
 static void write_prefault(const DhcObject *o, DhcText *to) {
   dhc_text_puts(to, "/* the first byte of every page, and the last of all */\n"
                     "SHARED void touch(const void *at, i64 bytes) {\n  const volatile m_u8 *const p = (const volatile m_u8 *)at;\n"
@@ -502,7 +475,7 @@ const char *dhc_object_write_c99(const DhcObject *o, const char *header, DhcText
   write_prefault(o, to);
   for (int i = 0; i < o->n_entries; i++) {
     write_entry(o, o->entry[i], to);
-    if (dhc_object_handles_state(o, o->entry[i])) write_training(o->entry[i]->train, to);
+    if (dhc_object_handles_state(o, o->entry[i])) dhc_c99_training(o->entry[i]->train, &dhc_c99_moves, to);
   }
   if (o->n_variants) write_variants(o, to);
   if (o->tests.n) write_selftest(o, to);

@@ -34,6 +34,15 @@ typedef struct DhcC99Forms {
   void (*call)(DhcC99Fn *f, const DhcObjStmt *s, int depth);
   void (*move)(DhcC99Fn *f, const DhcObjStmt *s, int depth);
 } DhcC99Forms;
+/* c99_train.c: what handles a training's state. How its bytes are moved: made 0, within it, into it from memory of the host, and out to it;
+ * `bytes` < 0: as many as the variable `bytes` says. A statement; `end` is one more, behind all of them. */
+typedef enum DhcC99Move { DHC_C99_CLEAR, DHC_C99_WITHIN, DHC_C99_IN, DHC_C99_OUT } DhcC99Move;
+typedef struct DhcC99Moves {
+  const char *(*move)(DhcC99Move kind, const char *to, const char *from, int64_t bytes, DhcArena *arena);
+  const char *end;
+} DhcC99Moves;
+extern const DhcC99Moves dhc_c99_moves; /* in memory of the host */
+void dhc_c99_training(const DhcObjTrain *t, const DhcC99Moves *moves, DhcText *to);
 DhcC99Fn dhc_c99_begin(const DhcObject *o, const DhcObjEntry *e, DhcText *to);
 const char *dhc_c99_value(DhcC99Fn *f, const DhcObjX *x);
 const char *dhc_c99_address(DhcC99Fn *f, const DhcObjRef *r, int depth);

@@ -17,7 +17,9 @@ static int64_t numbers_bytes(const DhcObjTrain *t) {
   return (end + 63) / 64 * 64 + 64;
 }
 
-void dhc_object_cuda_room(DhcObject *o, DhcArena *arena) {
+void dhc_object_goes_away(DhcObject *o, const char *archs, const char *header, DhcArena *arena) {
+  o->cuda = DHC_NEW(arena, DhcObjCuda);
+  *o->cuda = (DhcObjCuda){.archs = archs, .header = header};
   for (int i = 0; i < o->n_entries; i++) {
     DhcObjEntry *e = o->entry[i];
     if (!e->train) continue;
@@ -30,37 +32,20 @@ void dhc_object_cuda_room(DhcObject *o, DhcArena *arena) {
 
 static const char failed[] = " != 0) return DHC_OBJECT_DEVICE;\n";
 
+static const char *gpu_move(DhcC99Move kind, const char *to, const char *from, int64_t bytes, DhcArena *arena) {
+  static const char *const form[] = {[DHC_C99_CLEAR] = "cuMemsetD8_v2(device_ptr(%s), 0, ", [DHC_C99_WITHIN] = "cuMemcpyDtoD_v2(device_ptr(%s), device_ptr(%s), ",
+                                     [DHC_C99_IN] = "cuMemcpyHtoD_v2(device_ptr(%s), %s, ", [DHC_C99_OUT] = "cuMemcpyDtoH_v2(%s, device_ptr(%s), "};
+  const char *size = bytes < 0 ? "(size_t)bytes" : dhc_arena_printf(arena, "%lld", (long long)bytes);
+  DhcText t = {.arena = arena};
+  dhc_text_puts(&t, "if (");
+  dhc_text_printf(&t, form[kind], to, from);
+  dhc_text_printf(&t, "%s)%s", size, failed);
+  return dhc_text_str(&t);
+}
+
 void dhc_cuda_training(const DhcObjTrain *t, DhcText *to) {
-  const char *look = "  if (state == 0) return DHC_OBJECT_NULL;\n  if (misaligned(state)) return DHC_OBJECT_ALIGN;\n";
-  long long weights = (long long)t->layout->bytes[DHC_SEGMENT_WEIGHTS], buffers = (long long)t->layout->bytes[DHC_SEGMENT_BUFFERS];
-  dhc_c99_words(dhc_arena_printf(to->arena, "%s_first", t->c_name), t->first, t->bytes - t->buffers + t->moments, to);
-  dhc_text_printf(to, "\ndhc_object_status %s_reset(void *state) {\n%s", t->c_name, look);
-  if (t->buffers > t->moments)
-    dhc_text_printf(to, "  if (cuMemsetD8_v2(device_ptr((char *)state + %lld), 0, %lld)%s", (long long)t->moments, (long long)(t->buffers - t->moments), failed);
-  for (int i = 0; i < t->layout->n_ranges; i++)
-    if (t->layout->ranges[i].from_weights)
-      dhc_text_printf(to, "  if (cuMemcpyDtoD_v2(device_ptr((char *)state + %lld), device_ptr(state), %lld)%s",
-                      (long long)(t->moments + t->layout->ranges[i].at), weights, failed);
-  dhc_text_printf(to, "  if (cuStreamSynchronize(0)%s  return DHC_OBJECT_OK;\n}\n\ndhc_object_status %s_init(void *state, int64_t state_bytes) {\n%s"
-                      "  if (state_bytes < INT64_C(%lld)) return DHC_OBJECT_WORKSPACE;\n", failed, t->c_name, look, (long long)t->bytes);
-  if (weights) dhc_text_printf(to, "  if (cuMemcpyHtoD_v2(device_ptr(state), %s_first, %lld)%s", t->c_name, weights, failed);
-  if (buffers)
-    dhc_text_printf(to, "  if (cuMemcpyHtoD_v2(device_ptr((char *)state + %lld), (const char *)%s_first + %lld, %lld)%s", (long long)t->buffers, t->c_name,
-                    (long long)t->moments, buffers, failed);
-  dhc_text_printf(to, "  return %s_reset(state);\n}\n\n", t->c_name);
-  for (int get = 0; get < 2; get++) {
-    dhc_text_printf(to, "dhc_object_status %s_%s(%svoid *state, int tensor, %svoid *data, int64_t bytes) {\n%s  if (data == 0) return DHC_OBJECT_NULL;\n"
-                        "  switch (tensor) {\n", t->c_name, get ? "get" : "set", get ? "const " : "", get ? "" : "const ", look);
-    for (int i = 0; i < t->kept.n; i++) {
-      const DhcObjKept *k = &t->kept.at[i];
-      const char *at = dhc_arena_printf(to->arena, "device_ptr((const char *)state + %lld)", (long long)k->at);
-      dhc_text_printf(to, "    case %d:\n      if (bytes != INT64_C(%lld)) return DHC_OBJECT_WEIGHTS;\n", i, (long long)(k->n * dhc_dtype_bytes((dhc_dtype)k->dtype)));
-      if (get) dhc_text_printf(to, "      if (cuMemcpyDtoH_v2(data, %s, (size_t)bytes)%s", at, failed);
-      else dhc_text_printf(to, "      if (cuMemcpyHtoD_v2(%s, data, (size_t)bytes)%s", at, failed);
-      dhc_text_puts(to, "      return DHC_OBJECT_OK;\n");
-    }
-    dhc_text_puts(to, "    default: return DHC_OBJECT_WEIGHTS;\n  }\n}\n\n");
-  }
+  const DhcC99Moves moves = {gpu_move, "  if (cuStreamSynchronize(0) != 0) return DHC_OBJECT_DEVICE;\n"};
+  dhc_c99_training(t, &moves, to);
 }
 
 /* ---- self test ------------------------------------------------------------------------------------------------------ */

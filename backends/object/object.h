@@ -286,6 +286,9 @@ typedef struct DhcObjRequest {
 
 /* *why (arena): what an object cannot have. */
 DhcObject *dhc_object_walk(const DhcObjRequest *rq, DhcArena *arena, const char **why);
+/* cuda_around.c. Behind the walk: its code is for devices of these architectures, and source with a host part (DHC_BACKEND_SOURCES), which
+ * includes `header`; workspace of training steps has room for their numbers. */
+void dhc_object_goes_away(DhcObject *o, const char *archs, const char *header, DhcArena *arena);
 
 /* Bytes of constants: values(slot) gives a slot's bytes as the layout says; NULL: they stay 0. */
 typedef const void *(*DhcObjValues)(void *ctx, int slot);
@@ -373,8 +376,6 @@ static inline bool dhc_object_needs_no_workspace(const DhcObjEntry *e) {
 const char *dhc_object_identifier(const char *text, DhcArena *arena);
 
 /* Expressions of an entry: equal ones are one. */
-/* cuda_around.c: workspace of training steps has room for their numbers; once, behind the walk. */
-void dhc_object_cuda_room(DhcObject *o, DhcArena *arena);
 const DhcObjX *dhc_obj_const(DhcObjEntry *e, DhcArena *a, int64_t v);
 const DhcObjX *dhc_obj_op(DhcObjEntry *e, DhcArena *a, int op, const DhcObjX *x, const DhcObjX *y);
 const DhcObjX *dhc_obj_select(DhcObjEntry *e, DhcArena *a, const DhcObjX *c, const DhcObjX *x, const DhcObjX *y);
