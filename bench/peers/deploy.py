@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import measure
 from cases import DEPLOY, NAMES
@@ -65,11 +64,8 @@ def open_peers(case, o, threads, cpus, folder, row):
     for peer in o.deployed:
         say("  %s" % NAMES[peer])
         try:
-            w = measure.Worker(peer, worker_command(peer, case, threads, folder), cpus, log="%s/%s.log" % (folder, peer), patience=o.patience)
-            ok, off = measure.agrees(logits(folder, peer), want, case.tolerance)
-            if not ok:
-                w.close()
-                raise measure.Refused("does not agree: %.3g off, %.3g allowed" % (off, case.tolerance))
+            w, off = measure.opened(peer, worker_command(peer, case, threads, folder), cpus, folder, o.patience,
+                                    lambda: measure.off_by(logits(folder, peer), want, case.tolerance))
             row["peers"][peer] = {"versions": w.ready["versions"], "note": w.ready["note"], "off": off, "firsts": []}
             workers.append(w)
         except measure.Refused as e:
@@ -109,20 +105,9 @@ def measure_case(case, o, threads, prepare, reference):
         first_results(case, o, threads, cpus, folder, row)
         row["floor"] = floor(case, o, threads, cpus)
         closing, workers = workers, [w for w in workers if w.name in row["peers"]]
-
-        def ask(w):
-            time.sleep(0.3)  # until threads of the one before have stopped spinning
-            return w.ask(o.seconds)
-
+        times = measure.turns(workers, o, row["peers"], "peer_object")
         for w in workers:
-            w.ask(0)  # warm
-        times = measure.alternate(workers, o.rounds, ask)
-        for w in workers:
-            p = row["peers"][w.name]
-            p.update(times=measure.summary(times[w.name]), tail=measure.share([ms for r in times[w.name] for ms in r], 0.999), runs=sum(map(len, times[w.name])),
-                     cpu=measure.median(w.cpu[1:]), peak_bytes=w.peak_bytes())
-            if w.name != "peer_object" and "peer_object" in times:
-                p["ratio"] = measure.ratio(times["peer_object"], times[w.name])
+            row["peers"][w.name].update(tail=measure.share([ms for r in times[w.name] for ms in r], 0.999), runs=sum(map(len, times[w.name])))
         again = floor(case, o, threads, cpus)
         row["floor"] = min(row["floor"], again, key=lambda f: f["ms"])
     finally:

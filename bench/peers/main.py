@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import sys
-import time
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -67,6 +66,13 @@ def results(folder, peer, case):
     return load_file("%s/%s.safetensors" % (folder, peer))[name].ravel().tolist()
 
 
+def off_by(folder, peer, case):
+    """The later steps of a training have a tolerance of their own."""
+    got, want = (results(folder, p, case) for p in (peer, "dhcc"))
+    parts = ((slice(None), case.tolerance),) if case.mode == "run" else ((slice(2), case.tolerance), (slice(2, None), case.later))
+    return max(measure.off_by(got[part], want[part], tolerance) for part, tolerance in parts)
+
+
 def open_peers(case, o, folder, row):
     workers = []
     for peer in o.peers:
@@ -74,14 +80,7 @@ def open_peers(case, o, folder, row):
             continue
         say("  %s" % NAMES[peer])
         try:
-            w = measure.Worker(peer, command(peer, case, o, folder), o.cpus, log="%s/%s.log" % (folder, peer), patience=o.patience)
-            off = 0.0
-            for part, tolerance in ((slice(None), case.tolerance),) if case.mode == "run" else ((slice(2), case.tolerance), (slice(2, None), case.later)):
-                ok, d = measure.agrees(results(folder, peer, case)[part], results(folder, "dhcc", case)[part], tolerance)
-                if not ok:
-                    w.close()
-                    raise measure.Refused("does not agree: %.3g off, %.3g allowed" % (d, tolerance))
-                off = max(off, d)
+            w, off = measure.opened(peer, command(peer, case, o, folder), o.cpus, folder, o.patience, lambda: off_by(folder, peer, case))
             row["peers"][peer] = {**w.ready, "off": off}
             workers.append(w)
         except measure.Refused as e:
@@ -104,16 +103,7 @@ def compare(case, o):
     folder = prepare(case)
     workers = open_peers(case, o, folder, row)
     try:
-        def ask(w):
-            time.sleep(0.3)  # until threads of the one before have stopped spinning
-            return w.ask(o.seconds)
-        for w in workers:
-            w.ask(0)  # warm
-        times = measure.alternate(workers, o.rounds, ask)
-        for w in workers:
-            row["peers"][w.name].update(times=measure.summary(times[w.name]), cpu=measure.median(w.cpu[1:]), peak_bytes=w.peak_bytes())
-            if w.name != "dhcc":
-                row["peers"][w.name]["ratio"] = measure.ratio(times["dhcc"], times[w.name])
+        measure.turns(workers, o, row["peers"], "dhcc")
     finally:
         for w in workers:
             w.close()

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import threading
+import time
 
 
 class Refused(Exception):
@@ -170,3 +171,40 @@ def number(x):
 
 def bytes_text(n):
     return "" if n is None else "%s MB" % number(n / 1e6)
+
+
+# ---- peers in turn ----
+
+
+def off_by(got, want, tolerance):
+    """How far results are apart; Refused if that is too far."""
+    ok, off = agrees(got, want, tolerance)
+    if not ok:
+        raise Refused("does not agree: %.3g off, %.3g allowed" % (off, tolerance))
+    return off
+
+
+def opened(peer, command, cpus, folder, patience, off):
+    """A peer's process, and what `off` says of the results that it has left; Refused, with no process, where it says no."""
+    w = Worker(peer, command, cpus, log="%s/%s.log" % (folder, peer), patience=patience)
+    try:
+        return w, off()
+    except Refused:
+        w.close()
+        raise
+
+
+def turns(workers, o, peers, base):
+    """Calls of each in turn, o.rounds of o.seconds; peers[name] gets what came out, and its ratio to `base`. All times."""
+    def ask(w):
+        time.sleep(0.3)  # until threads of the one before have stopped spinning
+        return w.ask(o.seconds)
+
+    for w in workers:
+        w.ask(0)  # warm
+    times = alternate(workers, o.rounds, ask)
+    for w in workers:
+        peers[w.name].update(times=summary(times[w.name]), cpu=median(w.cpu[1:]), peak_bytes=w.peak_bytes())
+        if w.name != base and base in times:
+            peers[w.name]["ratio"] = ratio(times[base], times[w.name])
+    return times

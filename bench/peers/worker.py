@@ -9,7 +9,7 @@ of them that the peer reads, with `weights_bytes` of weights as they lie there, 
 Files, checks and answers are those of dhcc.c: inputs.safetensors and weights.safetensors are read, PEER.safetensors is
 written; then one JSON line, and for every line "SECONDS" on stdin a line of milliseconds and "cpu".
 """
-import importlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -60,8 +60,12 @@ def main():
                 sys.exit(failed)
     import exported  # noqa: F401: ours, not the peer's
 
+    # The file beside this one is found and compiled before time runs: what it imports is the peer's, the rest is ours.
+    spec = importlib.util.find_spec(peer)
+    module, code = importlib.util.module_from_spec(spec), spec.loader.get_code(peer)
+    sys.modules[peer] = module
     before = time.perf_counter()
-    module = importlib.import_module(peer)
+    exec(code, vars(module))
     if asked == "--prepare":
         module.prepare(job)
         return
