@@ -67,8 +67,9 @@ NO_F64 = "--cpu cortex-m4: it computes no f64, which code of this object does"
 BYTES = {"f32": 4, "f64": 8, "i64": 8, "i32": 4, "bool": 1, "u8": 1, "bf16": 2}
 
 
-def program(header, sizes):
-    """The C program of a header: its prototypes say all there is to know."""
+def program(header, sizes, exact=False):
+    """The C program of a header: its prototypes say all there is to know. exact: all memory ends where nothing may be touched, for
+    sanitizers to see."""
     name = re.search(r"const char \*(\w+)_describe\(void\)", header).group(1)
     out = ['#include "m.h"', "void *memcpy(void *restrict to, const void *restrict from, __SIZE_TYPE__ n);",
            "void *memset(void *to, int v, __SIZE_TYPE__ n);",
@@ -83,7 +84,8 @@ def program(header, sizes):
            "static uint64_t hash = 0xcbf29ce484222325u;",
            "static void look(const void *p, int n) {",
            "  for (int i = 0; i < n; i++) hash = (hash ^ ((const unsigned char *)p)[i]) * 0x100000001b3u;", "}",
-           "static _Alignas(64) char memory[8][1 << 20], work[1 << 22], state[1 << 20];",
+           "" if exact else "static _Alignas(64) char memory[8][1 << 20], work[1 << 22], state[1 << 20];",
+           "#include <stdlib.h>\nstatic char *work, *state, *weights, *tensor;" if exact else
            f"static _Alignas(64) char weights[{name.upper()}_WEIGHTS_BYTES + 64], tensor[{name.upper()}_WEIGHTS_BYTES + 64];",
            "static void floats(void *p, int n, float by) {",
            "  for (int i = 0; i < n; i++) ((float *)p)[i] = by * ((float)(next() % 2001) / 1000 - 1);", "}",
@@ -92,6 +94,9 @@ def program(header, sizes):
            "  else if (bytes == 8) for (int i = 0; i < n; i++) ((int64_t *)p)[i] = next() % 5;",
            "  else for (int i = 0; i < n; i++) ((uint8_t *)p)[i] = (uint8_t)(next() % 2);", "}",
            "uint64_t test(void);", "uint64_t test(void) {", "  int64_t got;"]
+    if exact:  # multiples of 64 bytes lie end to end with what is forbidden
+        out.append(f"  weights = aligned_alloc(64, {name.upper()}_WEIGHTS_BYTES);")
+        out.append(f"  tensor = malloc({name.upper()}_WEIGHTS_BYTES);")
     tensors = re.findall(r"^ \*\s+(\d+)  (\S+) (\w+)\[([\d, ]*)\]$", header, re.M)
     if tensors:
         out.append(f"  if ({name}_weights_begin(weights, {name.upper()}_WEIGHTS_BYTES)) return 1;")
@@ -127,20 +132,27 @@ def program(header, sizes):
                     for factor in d.split("*"):
                         n *= int(factor) if factor.isdigit() else sizes.get(factor, 2)
                 (ins if "const" in kind else outs).append((k, n, BYTES[shape.group(1)]))
-                arguments.append(f"(void *)memory[{k}]")
+                arguments.append(f"memory{k}" if exact else f"(void *)memory[{k}]")
                 k += 1
+        out.append("  {" if exact else "")
         out.append(f"  got = {function}_workspace_bytes({values + ', ' if values else ''}1);")
-        out.append("  if (got < 0 || got > (int64_t)sizeof work) return 3;")
-        out += [f"  fill(memory[{k}], {n}, {b});" for k, n, b in ins]
+        out.append("  if (got < 0 || (got && !(work = aligned_alloc(64, (size_t)got)))) return 3;" if exact else
+                   "  if (got < 0 || got > (int64_t)sizeof work) return 3;")
+        if exact and "state" in arguments:
+            out.append(f"  if (!state) state = aligned_alloc(64, (size_t){function}_state_bytes({values}));")
+        at = (lambda k: f"memory{k}") if exact else (lambda k: f"memory[{k}]")
+        out += [f"  void *memory{k} = malloc({n * b});" for k, n, b in ins + outs] if exact else []
+        out += [f"  fill({at(k)}, {n}, {b});" for k, n, b in ins]
         out.append(f"  if ((got = {function}({', '.join(arguments)}))) return 16 + (uint64_t)got;")
-        out += [f"  look(memory[{k}], {n * b});" for k, n, b in outs]
+        out += [f"  look({at(k)}, {n * b});" for k, n, b in outs]
+        out += [f"  free(memory{k});" for k, _, _ in ins + outs] + ["  free(work);", "  work = 0;", "  }"] if exact else []
     out += ["  return hash;", "}", "#ifndef __wasm__",
             'int main(void) { printf("%llx\\n", (unsigned long long)test()); return 0; }', "#endif"]
     return "\n".join(out) + "\n"
 
 
-def run(*command, cwd):
-    done = subprocess.run([str(c) for c in command], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=240)
+def run(*command, cwd, patience=240):
+    done = subprocess.run([str(c) for c in command], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=patience)
     return done.returncode, done.stdout.decode("utf-8", "replace").strip()
 
 
