@@ -77,6 +77,11 @@ typedef struct Cli {
 bool cli_parse(Cli *c, int argc, char **argv);
 /* Whether the command line has the option (its name without dashes). */
 bool cli_given(const Cli *c, const char *option);
+/* The i-th row of options.def; false behind the last. */
+typedef struct CliOption {
+  const char *name, *argument, *help, *usual, *commands; /* argument NULL: a flag; usual NULL: nothing holds without */
+} CliOption;
+bool cli_option(int i, CliOption *out);
 /* Whether a command has the option (its name without dashes). */
 bool cli_takes(const char *command, const char *option);
 /* Where MODEL is the folder of a run or a package (dhc_package_find): weights and data that are not given are its own, and
@@ -219,5 +224,7 @@ int cmd_rl(const Cli *c);
 int cmd_cache(const Cli *c);
 int cmd_doctor(const Cli *c);
 int cmd_explain(const Cli *c);
+int cmd_completion(const Cli *c);
+int cmd_man(const Cli *c);
 
 #endif

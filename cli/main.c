@@ -62,6 +62,10 @@ static const CliCommand commands[] = {
     {"cache", "[show|verify|prune]", 0, 1, "show, verify or prune the kernel store", "dhcc cache verify",
      "The store may be deleted at any time: only speed depends on it.", cmd_cache},
     {"doctor", "", 0, 0, "what this machine and this build have", "dhcc doctor", NULL, cmd_doctor},
+    {"completion", "SHELL", 1, 1, "completion for a shell, to be sourced", "dhcc completion bash",
+     "SHELL is bash, zsh or fish. Installed with dhcc they lie where these look.", cmd_completion},
+    {"man", "[COMMAND]", 0, 1, "the manual page, or that of a command", "dhcc man train",
+     "As roff; installed with dhcc: man dhcc-train. `dhcc man train | man -l -` shows it.", cmd_man},
     {"explain", "[CODE | MODEL A B]", 0, 3, "an error code, with an example; why variants share kernels or not", "dhcc explain E0201",
      "Without a code: the list of codes. With --kernels two variants of a model are compared:\nkey=value,..., a preset, a declared "
      "variant, or . for the model as it is.", cmd_explain},

@@ -42,6 +42,12 @@ static bool takes(const char *command, const OptRow *r) {
   return false;
 }
 
+bool cli_option(int i, CliOption *out) {
+  if (i < 0 || i >= N_ROWS) return false;
+  *out = (CliOption){rows[i].name, rows[i].argument, rows[i].help, rows[i].usual, rows[i].commands};
+  return true;
+}
+
 bool cli_given(const Cli *c, const char *option) {
   size_t n = strlen(option);
   for (int i = 1; i < c->argc && strcmp(c->argv[i], "--"); i++)
