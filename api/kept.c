@@ -98,6 +98,7 @@ static const char *key_of(const dhc_program *p, const Entry *e, const dhc_tensor
   add_number(&h, e->mode);
   add_text(&h, r->optimizer);
   add_number(&h, r->ema > 0);
+  add_text(&h, r->groups);
   add_names(&h, r->report);
   add_names(&h, m->report);
   for (int i = 0; i < n_in; i++) {

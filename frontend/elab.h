@@ -233,6 +233,7 @@ typedef struct DhcRecipe {
   double label_smoothing; /* also bound to the hyperparameter of that name, if there is one */
   const char *const *report; /* patterns of taps that training reports, NULL at the end; or NULL */
   bool report_asked;         /* by a setting, not by the model file's recipe */
+  const char *groups;        /* of parameters, with what they set; NULL: none */
   DhcRollout rollout;
   double lr_constant;     /* where lr has no parameters */
   const struct DhcLr *lr; /* see dhc_recipe_lr; NULL: lr_constant */

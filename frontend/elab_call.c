@@ -118,8 +118,7 @@ bool dhc_eval_type(DhcCx *cx, const DhcAstType *t, DhcType *out, const char *wha
   out->dtype = DHC_F32;
   if (t->kind != DHC_TY_TENSOR || !t->shape) return false;
   if (t->has_dtype && !dhc_dtype_parse(t->dtype.text, &out->dtype)) {
-    if (strcmp(t->dtype.text, "any"))
-      dhc_err(cx, "E0310", t->dtype.span, "unknown dtype '%s'", t->dtype.text);
+    if (strcmp(t->dtype.text, "any")) DHC_BUG("element type '%s' passed the parser", t->dtype.text);
     return false;
   }
   DhcVal list = dhc_eval(cx, t->shape);
@@ -570,7 +569,7 @@ static DhcVal apply_layer(DhcCx *cx, const DhcClosure *c, const DhcAstArgs *args
 /* As functions do among names, an entry that is called comes before a hyperparameter of its name: `ppo.act(obs)`. */
 static DhcVal entry_called(DhcCx *cx, DhcVal callee, const DhcAstExpr *of) {
   bool callable = callee.kind == DHC_V_ERROR || callee.kind == DHC_V_LAYER || callee.kind == DHC_V_INST || callee.kind == DHC_V_METHOD;
-  if (callable || of->kind != DHC_EX_MEMBER) return callee;
+  if (callable || of->kind != DHC_EX_MEMBER || of->u.member.object->kind == DHC_EX_SELF) return callee;
   DhcVal object = dhc_eval(cx, of->u.member.object);
   const DhcAstItem *entry = object.kind == DHC_V_INST ? dhc_inst_entry(object.inst, of->u.member.name.text) : NULL;
   if (!entry) return callee;
@@ -652,7 +651,10 @@ static DhcVal call_named(DhcCx *cx, const DhcAstExpr *e, const char *name) {
     return apply_layer(cx, &c, &e->u.call.args);
   }
   DhcVal out;
+  const bool frozen = cx->frozen;
+  cx->frozen = frozen || !strcmp(name, "frozen");
   DhcArg *args = dhc_eval_args(cx, &e->u.call.args, NULL, &ok);
+  cx->frozen = frozen;
   if (dhc_call_builtin(cx, name, ok ? args : NULL, n, e->span, &out)) return ok ? out : dhc_v_error();
   dhc_report_unknown(cx, "function or submodule", name, callee->span);
   return dhc_v_error();

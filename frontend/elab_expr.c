@@ -51,9 +51,8 @@ static DhcVal eval_map(DhcCx *cx, const DhcAstExpr *e) {
 static DhcVal eval_range(DhcCx *cx, const DhcAstExpr *e) {
   DhcVal lo = dhc_eval(cx, e->u.range.lo), hi = dhc_v_error();
   int64_t a, b;
-  if (!e->u.range.hi) {
-    dhc_err(cx, "E0303", e->span, "this range needs an end");
-    return hi;
+  if (!e->u.range.hi) { /* only in `in 1..` of a hyperparameter, which is not evaluated */
+    DHC_BUG("a range without an end is evaluated");
   }
   hi = dhc_eval(cx, e->u.range.hi);
   if (!dhc_want_int(cx, &lo, e->u.range.lo->span, "the start of a range", &a) ||
@@ -170,8 +169,7 @@ static DhcVal eval_kind(DhcCx *cx, const DhcAstExpr *e) {
     case DHC_EX_STRING: return dhc_v_string(cx, e->u.string.at, e->u.string.n);
     case DHC_EX_NAME: return dhc_eval_name(cx, e->u.name, e->span);
     case DHC_EX_SELF:
-      dhc_err(cx, "E0303", e->span, "'self' stands only before a member: self.x");
-      return dhc_v_error();
+      DHC_BUG("'self' is evaluated"); /* the grammar has it only before a member */
     case DHC_EX_MEMBER: return eval_member(cx, e);
     case DHC_EX_INDEX:
       return dhc_eval_index(cx, dhc_eval(cx, e->u.index.object), &e->u.index.subscripts, e->span);
@@ -188,8 +186,7 @@ static DhcVal eval_kind(DhcCx *cx, const DhcAstExpr *e) {
     case DHC_EX_LIST: return eval_list(cx, e);
     case DHC_EX_MAP: return eval_map(cx, e);
     case DHC_EX_RUN:
-      dhc_err(cx, "E0303", e->span, "'...%s' stands only in a list of dims", e->u.name);
-      return dhc_v_error();
+      DHC_BUG("'...%s' is evaluated", e->u.name); /* the grammar has it only in lists */
     case DHC_EX_RANGE: return eval_range(cx, e);
     case DHC_EX_UNIT: return dhc_eval_unit(cx, e);
     case DHC_EX_CHECKPOINT: return dhc_eval_checkpoint(cx, e);
@@ -268,10 +265,7 @@ static DhcVal index_table(DhcCx *cx, DhcVal o, const DhcAstSubscript *s) {
   if (s->kind != DHC_SUB_INDEX) dhc_err(cx, "E0303", s->span, "submodules are indexed by single ints");
   if (!dhc_want_int(cx, &v, s->span, "the index of a submodule", &i)) return dhc_v_error();
   const DhcMember *m = o.table.member;
-  if (o.table.n_prefix == 4) {
-    dhc_err(cx, "E0303", s->span, "too many indices");
-    return dhc_v_error();
-  }
+  if (o.table.n_prefix == 4) DHC_BUG("more indices of '%s' than a submodule can have", m->name);
   o.table.prefix[o.table.n_prefix++] = i;
   bool longer = false;
   if (!dhc_limit_steps(cx, dhc_limit_walk(m->table.n), s->span)) return dhc_v_error();

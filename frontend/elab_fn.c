@@ -92,7 +92,10 @@ DhcValue *dhc_fn_tensor(DhcCx *cx, int tensor) {
     DhcParamInfo info = {.name = d->path, .role = d->role, .decl = tensor};
     root->tensor_value.at[tensor] = dhc_func_param(root->f, &d->type, info, d->span);
   }
-  return dhc_fn_import(cx->fn, root->tensor_value.at[tensor]);
+  DhcValue *v = dhc_fn_import(cx->fn, root->tensor_value.at[tensor]);
+  const DhcTensorDecl *d = &m->tensors.at[tensor];
+  const bool frozen = d->role == DHC_ROLE_WEIGHT && (d->frozen || cx->frozen);
+  return frozen ? dhc_b_unary(&cx->fn->b, DHC_OP_STOP_GRADIENT, v) : v;
 }
 
 static DhcValue *scalar_param(DhcFn *root, dhc_dtype dtype, const char *name, int decl) {

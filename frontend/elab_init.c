@@ -119,5 +119,6 @@ bool dhc_run_initialisers(DhcModel *m) {
       for (int k = before; k < m->e->diags->all.n; k++)
         dhc_diag_note(m->e->diags, m->e->diags->all.at[k], d->span, "while initialising '%s'", d->path);
   }
+  dhc_train_begin_averages(m);
   return ok;
 }

@@ -110,6 +110,9 @@ struct DhcClosure {
   const DhcAstDecl *decl;
   const DhcAstModule *file;
   DhcGivens args;
+  bool frozen;
+  const DhcInst *average; /* what it follows, with `decay`; NULL: nothing */
+  const char *decay;
 };
 
 /* ---- instances ----------------------------------------------------------------------- */
@@ -153,6 +156,9 @@ struct DhcInst {
   const DhcAstModule *file;
   DhcInst *parent;
   bool is_element; /* of an indexed submodule */
+  bool frozen;     /* it, or what it is in */
+  const DhcInst *average; /* what it follows, with `decay`; NULL: nothing of its own */
+  const char *decay;
   int depth;
   DHC_VEC(DhcHyper) hypers;
   DHC_VEC(DhcMember *) members;
@@ -349,6 +355,7 @@ struct DhcCx {
   int depth;           /* of calls */
   const DhcFrame *frame; /* the innermost, NULL: none */
   int eval_depth;      /* of expressions */
+  bool frozen;         /* inside frozen(…): weights that are read get no gradient */
   const char *require; /* inside `require` on dims: its message; comparisons become facts */
   DhcSpan require_at; /* of the statement, while in_require */
   bool in_require;
@@ -374,7 +381,16 @@ int64_t dhc_limit_walk(int64_t n);
 DhcDiag *dhc_limit_stop(DhcCx *cx, const char *code, DhcSpan at, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 /* What a call adds to the frame that it makes. */
-#define DHC_CALLED(cx, frame_) .depth = (cx)->depth + 1, .eval_depth = (cx)->eval_depth, .frame = (frame_)
+#define DHC_CALLED(cx, frame_) .frozen = (cx)->frozen, .depth = (cx)->depth + 1, .eval_depth = (cx)->eval_depth, .frame = (frame_)
+
+/* ---- training (elab_train.c) ----------------------------------------------------------------------- */
+
+/* What frozen and average say of a tensor of cx->self. */
+void dhc_train_tensor(DhcCx *cx, DhcTensorDecl *d);
+/* Averages begin as what they follow. */
+void dhc_train_begin_averages(DhcModel *m);
+/* `groups` of a recipe whose optimiser is bound. False after diagnostics. */
+bool dhc_train_groups(DhcCx *cx, DhcRecipe *r, const DhcAstExpr *e);
 
 /* ---- diagnostics (elab_value.c) ---------------------------------------------------------------- */
 

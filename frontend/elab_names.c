@@ -180,6 +180,9 @@ DhcClosure *dhc_closure_with(DhcArena *a, const DhcClosure *c, const DhcGiven *m
   DhcClosure *r = DHC_NEW(a, DhcClosure);
   r->decl = c->decl;
   r->file = c->file;
+  r->frozen = c->frozen;
+  r->average = c->average;
+  r->decay = c->decay;
   for (int i = 0; i < c->args.n; i++) {
     bool replaced = false;
     for (int k = 0; k < n; k++) replaced = replaced || (more[k].name && more[k].name == c->args.at[i].name);

@@ -24,10 +24,11 @@ typedef enum Key {
   KEY_EMA,
   KEY_LABEL_SMOOTHING,
   KEY_REPORT,
+  KEY_GROUPS,
   N_KEYS
 } Key;
 static const char *const keys[N_KEYS] = {"optimizer", "lr",   "batch", "epochs",
-                                         "steps",     "clip", "ema",   "label_smoothing", "report"};
+                                         "steps",     "clip", "ema",   "label_smoothing", "report", "groups"};
 
 static int key_of(const char *name) {
   for (int i = 0; i < N_KEYS; i++)
@@ -220,6 +221,7 @@ typedef struct Binder {
   DhcModel *m;
   DhcCx *cx;
   DhcRecipe *r;
+  const DhcAstExpr *groups; /* bound last, when the optimiser is known */
   bool ok;
 } Binder;
 
@@ -368,6 +370,7 @@ static void bind_key(Binder *b, const char *key, const DhcAstNames *params, cons
     case KEY_EMA: bind_float(b, e, "ema", 0, 1, &b->r->ema); break;
     case KEY_LABEL_SMOOTHING: bind_float(b, e, "label_smoothing", 0, 1, &b->r->label_smoothing); break;
     case KEY_REPORT: bind_report(b, e); break;
+    case KEY_GROUPS: b->groups = e; break;
     default:
       if (rollout_key(key)) bind_rollout(b, rollout_key(key), e);
       break;
@@ -447,6 +450,7 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
   }
   DhcHyper *h = dhc_inst_hyper(m->root, "label_smoothing");
   if (h && h->value.kind == DHC_V_FLOAT) r->label_smoothing = h->value.fx->value;
+  if (b.ok && b.groups) b.ok = dhc_train_groups(&cx, r, b.groups);
   if (b.ok) try_lr(&b);
   return b.ok;
 }

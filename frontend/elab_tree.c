@@ -77,12 +77,7 @@ static bool count_bytes(DhcCx *cx, const DhcAstItem *it, const DhcType *type, in
   *n = 1;
   for (int i = 0; i < type->rank; i++) {
     int64_t d = 1;
-    if (!dhc_dim_is_const(type->dim[i], &d)) {
-      dhc_err(cx, "E0307", it->u.tensor.type.span,
-              "tensor '%s': dimension %d must be known at compile time, it is %s", it->u.tensor.name.text, i,
-              dhc_say_dim(cx, type->dim[i]));
-      return false;
-    }
+    if (!dhc_dim_is_const(type->dim[i], &d)) DHC_BUG("tensor '%s' has an extent of an entry", it->u.tensor.name.text); /* no binder is in scope */
     if (__builtin_mul_overflow(*n, d, n)) {
       dhc_err(cx, "E0313", it->span, "tensor '%s': number of elements does not fit in 63 bits",
               it->u.tensor.name.text);
@@ -197,6 +192,7 @@ static void run_tensor(DhcCx *cx, const DhcAstItem *it) {
     return;
   }
   if (!path_fits(cx, it, &d)) return;
+  if (d.role == DHC_ROLE_WEIGHT) dhc_train_tensor(cx, &d);
   DHC_PUSH(cx->m->module->arena, &cx->m->module->tensors, d);
   m->tensor = cx->m->module->tensors.n - 1;
   if (d.role == DHC_ROLE_WEIGHT) cx->self->n_own_params += n;
@@ -366,6 +362,9 @@ DhcInst *dhc_instantiate(DhcCx *cx, DhcClosure *c, const char *path, const char 
   inst->file = c->file;
   inst->parent = parent;
   inst->is_element = index != NULL;
+  inst->frozen = c->frozen || (parent && parent->frozen);
+  inst->average = c->average;
+  inst->decay = c->decay;
   inst->depth = parent ? parent->depth + 1 : 0;
   int before = cx->e->diags->all.n;
   DhcGivens args = {0};

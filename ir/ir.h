@@ -269,6 +269,10 @@ typedef struct DhcTensorDecl {
   DhcRole role;     /* WEIGHT, BUFFER, TABLE or STATE */
   DhcType type;     /* constant dims, but for STATE which may use the entry's symbols */
   bool no_decay;
+  bool frozen;       /* gets no gradient */
+  int group;         /* 1 + index of the module's group that has it; 0: none */
+  int average;       /* 1 + index of the weight that it follows in training; 0: none … */
+  const char *decay; /* … new = decay * old + (1 - decay) * the other's new value: a scalar of the module */
   DhcFunc *init; /* one result of `type` */
   DhcSpan span;
 } DhcTensorDecl;
@@ -278,6 +282,15 @@ typedef struct DhcScalarDecl {
   double value; /* as bound at elaboration; a program may change it */
 } DhcScalarDecl;
 
+/* Weights whose optimiser gets other scalars: for argument `param` the program's `scalar`, for "lr" a multiple by it. */
+typedef struct DhcGroupArg {
+  const char *param, *scalar;
+} DhcGroupArg;
+typedef struct DhcGroup {
+  const char *pattern;
+  DHC_VEC(DhcGroupArg) args;
+} DhcGroup;
+
 struct DhcModule {
   DhcArena *arena;
   DhcStrings *strings;
@@ -286,6 +299,7 @@ struct DhcModule {
   DHC_VEC(DhcFunc *) funcs; /* callees before callers */
   DHC_VEC(DhcTensorDecl) tensors;
   DHC_VEC(DhcScalarDecl) scalars;
+  DHC_VEC(DhcGroup) groups;
   DHC_VEC(const struct DhcSpec *) specs; /* after fusion; equal specs once */
   const char *model_name;                /* for reports */
   int next_func_id;

@@ -486,6 +486,7 @@ static bool parse_tensor(Parser *p, const char *begin, LaterList *later) {
   if (!role || !dhc_role_parse(role, &t.role)) return expected(p, "a role");
   if (!need_type(p, &t.type)) return false;
   t.no_decay = take(p, "no_decay");
+  t.frozen = take(p, "frozen");
   if (take(p, "as") && !(t.as = need_string(p))) return false;
   if (take(p, "init")) {
     Later l = {.tensor = p->m->tensors.n, .at = span_from(p, p->at)};

@@ -210,6 +210,7 @@ static void print_tensor(const DhcTensorDecl *t, DhcText *to) {
   dhc_text_printf(to, " %s ", dhc_role_name(t->role));
   dhc_type_print(&t->type, to);
   if (t->no_decay) dhc_text_puts(to, " no_decay");
+  if (t->frozen) dhc_text_puts(to, " frozen");
   if (t->as) {
     dhc_text_puts(to, " as ");
     dhc_print_string(t->as, to);

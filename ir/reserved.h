@@ -23,6 +23,7 @@
 #define DHC_NAME_OF(name) "$" name
 /* Arguments of optimisers that the step gives itself: how old the moments are, and 0 where nothing decays. */
 #define DHC_OPTIMIZER_STEP "step"
+#define DHC_OPTIMIZER_LR "lr"
 #define DHC_OPTIMIZER_WEIGHT_DECAY "weight_decay"
 
 /* Results that mean something beyond their entry; prefixes of what is derived from other names. */

@@ -58,5 +58,6 @@ dhc_status api_recipe_json(dhc_model *m, const dhc_train_options *o, char **out)
   json_number(&d, d.root, "clip", s.clip);
   json_number(&d, d.root, "ema", r->ema);
   json_number(&d, d.root, "label_smoothing", r->label_smoothing);
+  if (r->groups) json_text(&d, d.root, "groups", r->groups);
   return json_end(&d, dhc_status_ok(), false, out);
 }

@@ -111,6 +111,7 @@ dhc_status trainer_settings(Trainer *t) {
   add(t, RUN_PLAIN, "clip", number(t, t->set.clip));
   add(t, RUN_PLAIN, "ema", number(t, r->ema));
   add(t, RUN_PLAIN, "label_smoothing", number(t, r->label_smoothing));
+  add(t, RUN_PLAIN, "groups", r->groups ? r->groups : "");
   add(t, RUN_PLAIN, "augment", t->feed.augment >= 0 ? "on" : "off");
   add(t, RUN_PLAIN, "shuffle", o->shuffle_off ? "off" : "on");
   if (o->init_from) add(t, RUN_PLAIN, "init-from", clean(t, o->init_from));

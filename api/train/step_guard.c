@@ -44,13 +44,33 @@ static double scalar_now(dhc_program *p, const char *name) {
   return NAN;
 }
 
+/* Groups of parameters have other scalars. */
+static DhcRange of_groups(dhc_program *p, Eval *e, const dhc_update_param *x, double all, DhcRange r) {
+  const DhcModule *m = p->m->module;
+  for (int i = 0; i < m->groups.n; i++)
+    for (int k = 0; k < m->groups.at[i].args.n; k++) {
+      const DhcGroupArg *a = &m->groups.at[i].args.at[k];
+      if (x->scalar[0] != '$' || strcmp(x->scalar + 1, a->param)) continue;
+      double v = scalar_now(p, a->scalar) * (strcmp(x->scalar, DHC_NAME_LR) ? 1 : all);
+      if (isnan(v)) e->bounded = false;
+      r = dhc_range_hull(r, range(e, v, v));
+    }
+  return r;
+}
+
+static bool has_averages(const dhc_program *p) {
+  for (int i = 0; i < p->m->module->tensors.n; i++)
+    if (p->m->module->tensors.at[i].average) return true;
+  return false;
+}
+
 /* What a parameter of the optimiser can be; `g` the largest gradient. */
 static DhcRange of_param(dhc_program *p, Eval *e, const dhc_update_param *x, double g, const DhcRange *now) {
   if (x->kind == DHC_UPDATE_FLAT) return now[1 + x->range];
   if (x->kind == DHC_UPDATE_GRADIENT) return range(e, -g, g);
   double v = scalar_now(p, x->scalar);
   if (isnan(v)) e->bounded = false;
-  return range(e, x->from_least ? x->least : v, v);
+  return of_groups(p, e, x, v, range(e, x->from_least ? x->least : v, v));
 }
 
 static bool of_floats(const DhcNode *n) {
@@ -85,6 +105,7 @@ static bool proven(dhc_program *p, const dhc_update *u, const DhcFunc *f, double
     *flat = dhc_range_hull(*flat, e.at[f->results.at[i]->id]);
   }
   /* An average of weights lies between them; a rounding of it must not go beyond the largest. */
+  if (has_averages(p) && !(now[0].hi <= FLT_MAX / 2 && now[0].lo >= -FLT_MAX / 2)) return false;
   if (u->average < 0) return true;
   DhcRange *mean = &now[1 + u->average];
   *mean = dhc_range_hull(*mean, now[0]);

@@ -13,6 +13,9 @@
 typedef struct Range {
   int64_t begin, n;
   bool decays, frozen;
+  int group;         /* as of DhcTensorDecl */
+  int64_t source;    /* where what it follows begins; -1: it follows nothing */
+  const char *decay; /* with what decay */
   int64_t pieces, age;
 } Range;
 
@@ -36,6 +39,7 @@ typedef struct Step {
   DhcValue **flats;
   DhcValue **optimizer_arg; /* by parameter: the scalar, or NULL for flat operands */
   DhcValue *clip, *limit, *decay; /* decay: of "$ema" */
+  DhcValue **own; /* by scalar of the module: parameters for groups and averages */
   DhcValue *finite;
   DhcValue *begun; /* "$begun": steps since a piece first had a gradient; NULL: no pieces */
   DHC_VEC(Range) ranges; /* all weights, in order */
@@ -85,10 +89,17 @@ static bool place_all(Step *s) {
 static void add_range(Step *s, const DhcWeightSlot *slot, bool frozen) {
   const DhcTensorDecl *t = &s->m->tensors.at[slot->tensor];
   Range *last = s->ranges.n ? &s->ranges.at[s->ranges.n - 1] : NULL;
-  Range r = {.begin = slot->offset, .n = slot->n, .decays = !t->no_decay, .frozen = frozen};
+  Range r = {.begin = slot->offset, .n = slot->n, .decays = !t->no_decay, .frozen = frozen, .group = t->group, .source = -1};
   if (!slot->n) return;
-  r.pieces = frozen ? 0 : dhc_decl_pieces(t);
-  if (!r.pieces && last && !last->pieces && last->decays == r.decays && last->frozen == frozen) {
+  if (t->average) {
+    r.source = s->slots[s->slot_of[t->average - 1]].offset;
+    r.decay = t->decay;
+    r.frozen = true;
+  }
+  r.pieces = r.frozen ? 0 : dhc_decl_pieces(t);
+  const bool follows = last && (r.source < 0 ? last->source < 0 : last->source >= 0 && last->source + last->n == r.source && last->decay == r.decay);
+  const bool alike = last && last->decays == r.decays && last->group == r.group;
+  if (!r.pieces && last && !last->pieces && last->frozen == r.frozen && follows && (r.frozen || alike)) {
     last->n += slot->n;
     return;
   }
@@ -190,8 +201,28 @@ static DhcValue *add_scalar(Step *s, const char *name) {
   return dhc_func_param(s->f, &t, info, s->loss->span);
 }
 
+/* The parameter for a scalar of the module. */
+static DhcValue *own_scalar(Step *s, const char *name) {
+  for (int i = 0; i < s->m->scalars.n; i++) {
+    if (strcmp(s->m->scalars.at[i].name, name)) continue;
+    if (!s->own[i]) s->own[i] = add_scalar(s, name);
+    return s->own[i];
+  }
+  DHC_BUG("no scalar '%s'", name);
+}
+
 static const char *dollar(Step *s, const char *name) {
   return dhc_arena_printf(s->arena, DHC_NAME_OF("%s"), name);
+}
+
+/* Those of groups and averages. */
+static void add_own_scalars(Step *s) {
+  const DhcModule *m = s->m;
+  s->own = DHC_NEW_N(s->arena, DhcValue *, m->scalars.n + 1);
+  for (int i = 0; i < m->groups.n; i++)
+    for (int k = 0; k < m->groups.at[i].args.n; k++) own_scalar(s, m->groups.at[i].args.at[k].scalar);
+  for (int i = 0; i < s->ranges.n; i++)
+    if (s->ranges.at[i].source >= 0) own_scalar(s, s->ranges.at[i].decay);
 }
 
 static void add_params(Step *s) {
@@ -215,7 +246,7 @@ static void add_params(Step *s) {
     DhcType t = flat(s, s->out->n_begun);
     s->begun = dhc_func_param(s->f, &t, (DhcParamInfo){DHC_NAME_BEGUN, DHC_ROLE_FLAT, -1}, s->loss->span);
   }
-  s->out->scalars = DHC_NEW_N(s->arena, const char *, o->params.n + 4);
+  s->out->scalars = DHC_NEW_N(s->arena, const char *, o->params.n + 4 + s->m->scalars.n);
   s->clip = add_scalar(s, DHC_NAME_CLIP);
   s->limit = add_scalar(s, DHC_NAME_LIMIT);
   s->optimizer_arg = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
@@ -226,6 +257,7 @@ static void add_params(Step *s) {
           add_scalar(s, strcmp(name, DHC_OPTIMIZER_STEP) == 0 ? DHC_NAME_OPT_STEP : dollar(s, name));
   }
   if (s->rq->ema) s->decay = add_scalar(s, DHC_NAME_EMA_DECAY);
+  add_own_scalars(s);
 }
 
 /* ---- nodes ---------------------------------------------------------------------------- */
@@ -307,6 +339,17 @@ static int n_flats(const Step *s) {
   return 1 + s->n_moments + (s->rq->ema ? 1 : 0);
 }
 
+/* An argument of the optimiser's as the range's group has it. */
+static DhcValue *group_arg(Step *s, const Range *r, const char *name, DhcValue *all) {
+  const DhcGroup *g = r->group ? &s->m->groups.at[r->group - 1] : NULL;
+  for (int k = 0; g && k < g->args.n; k++) {
+    if (strcmp(g->args.at[k].param, name)) continue;
+    DhcValue *own = own_scalar(s, g->args.at[k].scalar);
+    return strcmp(name, DHC_OPTIMIZER_LR) ? own : bin(s, DHC_OP_MUL, all, own);
+  }
+  return all;
+}
+
 /* What the optimiser takes for a range: operands as they lie there, scalars. */
 static bool optimizer_args(Step *s, const Range *r, DhcValue *const *old, DhcValue *g, DhcValue **args) {
   const DhcFunc *o = s->rq->optimizer;
@@ -316,7 +359,7 @@ static bool optimizer_args(Step *s, const Range *r, DhcValue *const *old, DhcVal
   for (int i = 2; i < o->params.n; i++) {
     if (!s->optimizer_arg[i]) continue;
     bool none = !r->decays && strcmp(o->param_info.at[i].name, DHC_OPTIMIZER_WEIGHT_DECAY) == 0;
-    args[i] = none ? dhc_b_scalar(&s->b, DHC_F32, 0) : s->optimizer_arg[i];
+    args[i] = none ? dhc_b_scalar(&s->b, DHC_F32, 0) : group_arg(s, r, o->param_info.at[i].name, s->optimizer_arg[i]);
   }
   for (int i = 0; i < o->params.n; i++)
     if (!args[i]) return false;
@@ -452,6 +495,31 @@ static DhcValue *step_ages(Step *s, DhcValue *raw) {
   return args[1] ? dhc_build1(&s->b, DHC_OP_UPDATE, args, 2, NULL, 0) : NULL;
 }
 
+/* New weights begin … begin + n - 1, which the ranges hold in parts. */
+static DhcValue *new_weights(Step *s, DhcValue *(*part)[DHC_MAX_RESULTS], int64_t begin, int64_t n) {
+  DhcValue **piece = DHC_NEW_N(s->arena, DhcValue *, s->ranges.n + 1);
+  int count = 0;
+  for (int i = 0; i < s->ranges.n; i++) {
+    const Range *r = &s->ranges.at[i];
+    const int64_t from = r->begin > begin ? r->begin : begin, to = r->begin + r->n < begin + n ? r->begin + r->n : begin + n;
+    if (from >= to) continue;
+    piece[count++] = to - from == r->n ? part[i][0]
+                                       : dhc_b_slice(&s->b, part[i][0], 0, dhc_dim_const(s->m->dims, from - r->begin), dhc_dim_const(s->m->dims, to - from));
+  }
+  return joined(s, piece, count);
+}
+
+/* A range that follows others: decay * old + (1 - decay) * the others' new values, where the step is finite. */
+static bool follow(Step *s, const Range *r, DhcValue *(*part)[DHC_MAX_RESULTS], int i) {
+  DhcValue *of = new_weights(s, part, r->source, r->n), *old = part[i][0], *decay = own_scalar(s, r->decay);
+  DhcValue *rest = bin(s, DHC_OP_SUB, dhc_b_scalar(&s->b, DHC_F32, 1), decay);
+  DhcValue *now = of ? bin(s, DHC_OP_ADD, bin(s, DHC_OP_MUL, decay, old), bin(s, DHC_OP_MUL, rest, of)) : NULL;
+  if (!now) return false;
+  part[i][0] = gate(s, now, old);
+  if (s->rq->ema) part[i][1 + s->n_moments] = part[i][0];
+  return part[i][0];
+}
+
 static bool step_flats(Step *s, DhcValue *raw, DhcValue *g) {
   int n = s->ranges.n;
   DhcValue *ages = s->begun ? step_ages(s, raw) : NULL;
@@ -462,6 +530,8 @@ static bool step_flats(Step *s, DhcValue *raw, DhcValue *g) {
     const Range *r = &s->ranges.at[i];
     if (r->pieces && ages ? !step_pieces(s, r, g, ages, part[i]) : !step_range(s, r, g, part[i])) return false;
   }
+  for (int i = 0; i < n; i++)
+    if (s->ranges.at[i].source >= 0 && !follow(s, &s->ranges.at[i], part, i)) return false;
   for (int k = 0; k < n_flats(s); k++) {
     for (int i = 0; i < n; i++) column[i] = part[i][k];
     if (!update(s, s->flats[k], joined(s, column, n))) return false;

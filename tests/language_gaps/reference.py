@@ -82,6 +82,98 @@ def gap_02_names():
     case("02_names", f, p, {"x": numbers(2, 5, 3, seed=6)})
 
 
+def linear(p, name, x):
+    return x @ p[name + ".weight"].T + p[name + ".bias"]
+
+
+def steps(model, fn, params, inputs, groups, meta, n=3, after=None, options=()):
+    """Training steps with torch.optim: groups(params) -> optimisers; fn(params, inputs of a step) -> {loss, …}."""
+    p = {k: torch.nn.Parameter(v.clone()) for k, v in params.items()}
+    optimizers, rows = groups(p), {}
+    for t in range(n):
+        out = fn(p, {k: v[t] for k, v in inputs.items()})
+        for o in optimizers:
+            o.zero_grad()
+        out["loss"].backward()
+        for k, v in out.items():
+            rows.setdefault(k, []).append(v.detach())
+        for o in optimizers:
+            o.step()
+        if after:
+            after(p)
+    tensors = {f"param.{k}": entry(v) for k, v in params.items()}
+    tensors.update({f"input.{k}": entry(v) for k, v in inputs.items()})
+    tensors.update({f"output.{k}": wide(torch.stack(v)) for k, v in rows.items()})
+    tensors.update({f"output.param.{k}": wide(v) for k, v in p.items()})
+    cases.append({"model": model, "options": list(options), "meta": meta, "tensors": tensors})
+
+
+def gap_05_frozen():
+    p = {}
+    for i in range(2):
+        p.update({f"layers.{i}.base.weight": numbers(3, 3, seed=50 + i), f"layers.{i}.base.bias": numbers(3, seed=52 + i),
+                  f"layers.{i}.a": numbers(2, 3, seed=54 + i), f"layers.{i}.b": numbers(3, 2, seed=56 + i)})
+    p.update({"head.weight": numbers(2, 3, seed=58), "head.bias": numbers(2, seed=59)})
+
+    def f(p, i):
+        x = i["x"]
+        for k in range(2):
+            n = f"layers.{k}"
+            x = torch.tanh(linear(p, n + ".base", x) + x @ p[n + ".a"].T @ p[n + ".b"].T)
+        return {"loss": linear(p, "head", x).square().mean()}
+
+    def groups(p):
+        for k, v in p.items():
+            v.requires_grad_("base" not in k)
+        return [torch.optim.AdamW([
+            {"params": [p["head.weight"], p["head.bias"]], "lr": 0.1, "weight_decay": 0.0},
+            {"params": [p[f"layers.{k}.a"] for k in range(2)], "lr": 0.005, "betas": (0.5, 0.999)},
+            {"params": [p[f"layers.{k}.b"] for k in range(2)]}], lr=0.01, weight_decay=0.1)]
+
+    steps("05_frozen", f, p, {"x": numbers(3, 4, 3, seed=60)}, groups, {"lr": "0.01", "clip": "0", "weight_decay": "0.1"})
+
+
+def gap_05_average():
+    online = {f"{n}.{k}": numbers(*s, seed=70 + i) for i, n in enumerate(("up", "down.0", "down.1")) for k, s in (("weight", (3, 3)), ("bias", (3,)))}
+    p = {f"online.{k}": v for k, v in online.items()}
+    p.update({f"target.{k}": numbers(*v.shape, seed=80) for k, v in online.items()})
+
+    def net(p, n, x):
+        return linear(p, n + ".down.1", linear(p, n + ".down.0", torch.tanh(linear(p, n + ".up", x))))
+
+    def f(p, i):
+        return {"loss": F.mse_loss(net(p, "online", i["x"]), 0.9 * net(p, "target", i["next"]).detach())}
+
+    def after(p):
+        with torch.no_grad():
+            for k in online:
+                p["target." + k].mul_(0.9).add_(p["online." + k], alpha=0.1)
+
+    def groups(p):
+        return [torch.optim.AdamW([{"params": [p["online." + k] for k in online if "weight" in k]},
+                                   {"params": [p["online." + k] for k in online if "bias" in k], "weight_decay": 0.0}], lr=0.01, weight_decay=0.1)]
+
+    steps("05_average", f, p, {"x": numbers(3, 4, 3, seed=81), "next": numbers(3, 4, 3, seed=82)}, groups,
+          {"lr": "0.01", "clip": "0", "weight_decay": "0.1"}, after=after)
+
+
+def gap_05_losses():
+    p = {"gen.weight": numbers(3, 3, seed=90), "gen.bias": numbers(3, seed=91), "critic.weight": numbers(1, 3, seed=92), "critic.bias": numbers(1, seed=93)}
+
+    def f(p, i):
+        fake = torch.tanh(linear(p, "gen", i["noise"]))
+        fixed = {k: v.detach() for k, v in p.items()}
+        g = F.softplus(-linear(fixed, "critic", fake)).mean()
+        c = F.softplus(linear(p, "critic", fake.detach())).mean() + F.softplus(-linear(p, "critic", i["real"])).mean()
+        return {"loss": g + c, "gen_loss": g, "critic_loss": c}
+
+    def groups(p):  # the critic's gradient is of its loss alone, the generator's of its own
+        return [torch.optim.Adam([p["gen.weight"], p["gen.bias"]], lr=0.01, betas=(0.5, 0.999)),
+                torch.optim.Adam([p["critic.weight"], p["critic.bias"]], lr=0.04, betas=(0.9, 0.999))]
+
+    steps("05_losses", f, p, {"noise": numbers(3, 4, 3, seed=94), "real": numbers(3, 4, 3, seed=95)}, groups, {"lr": "0.01", "clip": "0"})
+
+
 def main():
     for name, f in sorted(globals().items()):
         if name.startswith("gap_"):
