@@ -53,11 +53,12 @@ typedef struct Cli {
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
   int64_t episodes; /* rl: -1: not given */
   int64_t depth;    /* graph */
-  const char *env, *assets; /* rl */
+  const char *env, *assets, *render; /* rl */
+  CliList env_sets;
   int64_t top, tokens, top_k, max_memory, max_bytes, repeat, random, jobs;
   double lr, clip, tolerance, val_fraction, temperature;
   bool prefault, measured, build, json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, multiversion, large, check_bounds, grad, print_recipe, profile;
-  bool train, dry_run, tensorboard, csv, compile, experts;
+  bool train, dry_run, tensorboard, csv, compile, experts, eval;
   bool kernels, diff, explain_compiles, routing, cost_only;
   /* build */
   const char *header, *name, *bind, *weights_file, *bounds, *timing, *quantize;

@@ -1,4 +1,5 @@
-/* rl: a policy learns in an environment, once for each seed. */
+/* rl: a policy learns in an environment, once for each seed; or episodes of one that has learned. Of a run's folder what is not
+ * said is as in the run. */
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <signal.h>
@@ -78,7 +79,57 @@ static void say(const Cli *c, int64_t seed, const dhc_rl_result *r) {
            r->eval_return, r->eval_episodes > 1 ? r->eval_deviation : 0.0, r->eval_length);
 }
 
-static int one_seed(const Cli *c, dhc_session *s, dhc_model *m, Seeds *seeds, const char *command) {
+/* What is asked for, with what config.json of a run's folder says. */
+typedef struct Ask {
+  cJSON *config; /* NULL: MODEL is no run */
+  const char *env, *assets, *weights;
+  CliList env_sets;
+  int64_t steps;
+  bool eval;
+} Ask;
+
+static const char *said(const Ask *a, const char *name) {
+  const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(a->config, name));
+  return text && *text ? text : NULL;
+}
+
+static int64_t number(const Ask *a, const char *name) {
+  const cJSON *n = cJSON_GetObjectItemCaseSensitive(a->config, name);
+  return cJSON_IsNumber(n) ? (int64_t)n->valuedouble : 0;
+}
+
+static void read_ask(const Cli *c, Ask *a) {
+  bool weights;
+  *a = (Ask){.env = c->env, .assets = c->assets, .weights = c->resume ? NULL : c->weights, .env_sets = c->env_sets, .steps = c->steps};
+  a->config = dhc_package_find(c->args[0], &weights) ? cli_json_file(c->args[0], "config.json") : NULL;
+  if (!a->env) a->env = said(a, "env");
+  if (!a->assets) a->assets = said(a, "assets");
+  const cJSON *sets = cJSON_GetObjectItemCaseSensitive(a->config, "env_set"), *x;
+  if (!c->env_sets.n) cJSON_ArrayForEach(x, sets) if (cJSON_IsString(x) && a->env_sets.n < CLI_MAX_SETS) a->env_sets.at[a->env_sets.n++] = x->valuestring;
+  if (c->resume && !a->steps) a->steps = number(a, "steps");
+  a->eval = c->eval || (a->weights && !c->steps);
+}
+
+static int check_ask(const Cli *c, const Ask *a) {
+  if (!a->env)
+    cli_error(c, "rl needs --env NAME: %s, %s, %s, %s, or a file ./NAME.so of your own", dhc_rl_environment(0), dhc_rl_environment(1),
+              dhc_rl_environment(2), dhc_rl_environment(3));
+  else if (c->eval && (c->resume || c->steps))
+    cli_error(c, "--eval and --%s exclude each other", c->resume ? "resume" : "steps");
+  else if (a->eval && !a->weights)
+    cli_error(c, "--eval needs weights: the folder of a run for MODEL, or --weights FILE");
+  else if (a->weights && c->steps)
+    cli_error(c, "weights are evaluated (--eval), not trained on: --steps goes with a model, or with --resume of a run");
+  else if (!a->steps && !a->eval)
+    cli_error(c, "rl needs --steps N, of the environments in all (or --weights FILE, which is evaluated)");
+  else if (c->render && c->episodes == 0)
+    cli_error(c, "--render: is of an evaluation, and --episodes 0 makes none");
+  else
+    return 0;
+  return 2;
+}
+
+static int one_seed(const Cli *c, dhc_session *s, dhc_model *m, const Ask *a, Seeds *seeds, const char *command) {
   const char *term = getenv("TERM");
   Show shown = {c, isatty(2) && !(term && !strcmp(term, "dumb")), 0};
   uint64_t seed = seeds->seed[seeds->done];
@@ -89,11 +140,11 @@ static int one_seed(const Cli *c, dhc_session *s, dhc_model *m, Seeds *seeds, co
       return 2;
     }
   }
-  const dhc_rl_options o = {.env = c->env, .assets = c->assets, .out = c->out && seeds->n > 1 ? out : c->out, .steps = c->steps, .seed = seed,
-                            .resume = c->resume, .overwrite = c->overwrite, .save_every = c->save_every,
+  const dhc_rl_options o = {.env = a->env, .assets = a->assets, .env_sets = a->env_sets.at, .n_env_sets = a->env_sets.n, .render = c->render,
+                            .out = c->out && seeds->n > 1 ? out : c->out, .steps = a->steps, .seed = seed, .resume = c->resume, .overwrite = c->overwrite, .save_every = c->save_every,
                             .eval_episodes = c->episodes < 0 ? EVAL_EPISODES : c->episodes, .command = command, .progress = show, .ctx = &shown};
   dhc_rl_result *r = &seeds->result[seeds->done];
-  dhc_status st = c->weights ? dhc_rl_evaluate(m, c->weights, &o, r) : dhc_rl(m, &o, r);
+  dhc_status st = a->eval ? dhc_rl_evaluate(m, a->weights, &o, r) : dhc_rl(m, &o, r);
   int rc = cli_done(c, s, st);
   if (rc) return rc;
   seeds->done++;
@@ -101,37 +152,38 @@ static int one_seed(const Cli *c, dhc_session *s, dhc_model *m, Seeds *seeds, co
   return 0;
 }
 
-static int run(const Cli *c, dhc_session *s, dhc_model *m) {
+static int run(const Cli *c, dhc_session *s, dhc_model *m, const Ask *a) {
   Seeds seeds = {0};
   if ((seeds.n = cli_seeds(c, seeds.seed)) < 1) return 2;
+  if (c->resume && !c->seeds && !c->seed) seeds.seed[0] = (uint64_t)number(a, "seed");
   char *command = cli_command_line(c);
   if (!command) return cli_no_memory(c);
   dhc_catch_signals();
   (void)signal(SIGPIPE, SIG_IGN);
   int rc = 0;
-  for (int i = 0; i < seeds.n && !rc; i++) rc = one_seed(c, s, m, &seeds, command);
+  for (int i = 0; i < seeds.n && !rc; i++) rc = one_seed(c, s, m, a, &seeds, command);
   report(c, &seeds);
   free(command);
   return rc;
 }
 
-int cmd_rl(const Cli *c) {
+static int with_ask(const Cli *c, const Ask *a) {
   dhc_session *s = NULL;
   dhc_model *m = NULL;
-  if (!c->env) {
-    cli_error(c, "rl needs --env NAME: %s, %s, %s, %s, or a file ./NAME.so of your own", dhc_rl_environment(0), dhc_rl_environment(1),
-              dhc_rl_environment(2), dhc_rl_environment(3));
-    return 2;
-  }
-  if (!c->steps && !c->weights) {
-    cli_error(c, "rl needs --steps N, of the environments in all (or --weights FILE, which is evaluated)");
-    return 2;
-  }
   int rc = cli_open_session(c, &s);
   const dhc_model_options o = {.name = c->args[0], .root = c->root, .preset = c->preset, .recipe = c->recipe, .sets = c->sets, .n_sets = c->n_sets};
-  if (!rc) rc = cli_done(c, s, dhc_rl_model(s, &o, c->env, c->assets, &m));
-  if (!rc) rc = run(c, s, m);
+  if (!rc) rc = cli_done(c, s, dhc_rl_model(s, &o, a->env, a->assets, &m));
+  if (!rc) rc = run(c, s, m, a);
   if (!rc) cli_print_stats(c, s);
   cli_close(c, s, m);
+  return rc;
+}
+
+int cmd_rl(const Cli *c) {
+  Ask a;
+  read_ask(c, &a);
+  int rc = check_ask(c, &a);
+  if (!rc) rc = with_ask(c, &a);
+  cJSON_Delete(a.config);
   return rc;
 }

@@ -24,6 +24,7 @@ static const char *settings(Rl *r) {
   const DhcRecipe *c = r->recipe;
   DhcText t = {.arena = &r->arena};
   dhc_text_printf(&t, "env=%s\nsteps=%" PRId64 "\nseed=%" PRIu64 "\n", r->o->env, r->total * r->n * r->horizon, r->o->seed);
+  for (int i = 0; i < r->o->n_env_sets; i++) dhc_text_printf(&t, "env.%s\n", r->o->env_sets[i]);
   dhc_text_printf(&t, "optimizer=%s\nbatch=%" PRId64 "\nepochs=%" PRId64 "\nclip=%.17g\n", c->optimizer, c->batch, c->epochs, c->clip);
   for (int i = 0; i < c->optimizer_args.n; i++) dhc_text_printf(&t, "%s=%.17g\n", c->optimizer_args.at[i].name, c->optimizer_args.at[i].value);
   for (int i = 0; i < 5; i++) dhc_text_printf(&t, "lr.%d=%.17g\n", i, dhc_recipe_lr(c, i * (r->total - 1) / 4, r->total));
@@ -101,6 +102,11 @@ static dhc_status begin_files(Rl *r) {
   json_text(&d, d.root, "model", r->m->name);
   json_text(&d, d.root, "model_hash", r->m->hash);
   json_text(&d, d.root, "env", r->o->env);
+  json_text(&d, d.root, "assets", r->o->assets ? r->o->assets : "");
+  struct cJSON *sets = json_array(&d, d.root, "env_set");
+  for (int i = 0; i < r->o->n_env_sets; i++) json_text(&d, sets, NULL, r->o->env_sets[i]);
+  json_number(&d, d.root, "steps", (double)(r->total * r->n * r->horizon));
+  json_number(&d, d.root, "seed", (double)r->seed);
   json_text(&d, d.root, "rl", settings(r));
   char *text;
   dhc_status st = json_end(&d, dhc_status_ok(), true, &text);

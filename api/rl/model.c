@@ -131,7 +131,7 @@ dhc_status api_rl_model(dhc_session *s, const dhc_model_options *o, const char *
   NEED(o->name);
   NEED(env);
   DhcEnvs *envs;
-  DHC_TRY(dhc_envs_open(env, assets, 1, 0, &envs));
+  DHC_TRY(dhc_envs_open(&(DhcEnvAsk){.name = env, .assets = assets}, 1, 0, &envs));
   Opening *x = calloc(1, sizeof *x);
   if (!x) {
     dhc_envs_close(envs);

@@ -30,6 +30,12 @@ static dhc_status open_entries(Rl *r) {
   return dhc_program_init(r->p, r->o->seed);
 }
 
+/* The reference interpreter keeps numbers of another size. */
+static dhc_status check_backend(const dhc_model *m) {
+  if (!strcmp(m->s->backend, "cpu")) return dhc_status_ok();
+  return dhc_status_make(DHC_E_USAGE, "--backend %s: reinforcement learning runs on the CPU: --backend cpu", m->s->backend);
+}
+
 static dhc_status check_sizes(const Rl *r) {
   if (r->horizon % r->length)
     return dhc_status_make(DHC_E_INPUT, "recipe: sequence = %lld does not divide horizon = %lld", (long long)r->length, (long long)r->horizon);
@@ -94,9 +100,10 @@ dhc_status rl_open(Rl *r, dhc_model *m, const dhc_rl_options *o) {
   dhc_arena_init(&r->arena);
   dhc_hold(&r->held, rl_close, r);
   r->pr.mean_return = r->pr.mean_length = NAN;
+  DHC_TRY(check_backend(m));
   read_recipe(r);
   DHC_TRY(check_sizes(r));
-  DHC_TRY(dhc_envs_open(o->env, o->assets, (int32_t)r->n, r->seed, &r->envs));
+  DHC_TRY(dhc_envs_open(&(DhcEnvAsk){o->env, o->assets, o->env_sets, o->n_env_sets}, (int32_t)r->n, r->seed, &r->envs));
   r->n_obs = dhc_envs_info(r->envs)->n_observations;
   r->n_act = dhc_envs_info(r->envs)->n_actions;
   allocate(r);

@@ -4,6 +4,7 @@
  *   cc -shared -fPIC -I $(pkg-config --variable=includedir dhc) mass.c -o mass.so
  *   dhcc rl rl_ssm_policy --env ./mass.so --steps 50000 --out runs/mass */
 #include <dhc/env.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,8 +14,12 @@ typedef struct Mass {
 
 static const double step_s = 0.05, weakest[] = {-1.0}, strongest[] = {1.0}; /* N, on 1 kg */
 
-static void *create(const char *assets, dhc_env_info *info, char *error, size_t room) {
+static void *create(const char *assets, const dhc_env_setting *settings, dhc_env_info *info, char *error, size_t room) {
   (void)assets;
+  if (settings->name) {
+    snprintf(error, room, "has no settings");
+    return NULL;
+  }
   Mass *m = calloc(1, sizeof *m);
   if (!m && room) error[0] = 0;
   *info = (dhc_env_info){.n_observations = 2, .n_actions = 1, .action_low = weakest, .action_high = strongest, .max_steps = 100,
@@ -53,6 +58,6 @@ static void load(void *env, const void *state) {
 
 __attribute__((visibility("default"))) const dhc_env_functions *dhc_env(void);
 const dhc_env_functions *dhc_env(void) {
-  static const dhc_env_functions functions = {DHC_ENV_VERSION, "mass", create, free, reset, step, save, load};
+  static const dhc_env_functions functions = {DHC_ENV_VERSION, "mass", create, free, reset, step, save, load, NULL};
   return &functions;
 }

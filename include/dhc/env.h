@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define DHC_ENV_VERSION 1
+#define DHC_ENV_VERSION 2
 
 /* Random numbers of one episode, the same for the same run whatever else happens. */
 typedef struct dhc_env_random {
@@ -24,6 +24,12 @@ typedef struct dhc_env_random {
   double (*uniform)(void *ctx, double low, double high);
   double (*normal)(void *ctx); /* mean 0, standard deviation 1 */
 } dhc_env_random;
+
+/* What a user asks for by --env-set NAME=VALUE. */
+typedef struct dhc_env_setting {
+  const char *name;
+  double value;
+} dhc_env_setting;
 
 /* What create says of an environment; arrays live as long as it. */
 typedef struct dhc_env_info {
@@ -36,8 +42,9 @@ typedef struct dhc_env_info {
 typedef struct dhc_env_functions {
   uint32_t version; /* DHC_ENV_VERSION */
   const char *name;
-  /* `assets`: a folder with the environment's files, or NULL. NULL: it could not be made, and `error` says why in one line. */
-  void *(*create)(const char *assets, dhc_env_info *info, char *error, size_t room);
+  /* `assets`: a folder with the environment's files, or NULL. `settings`: up to one without a name. NULL: it could not be made,
+   * and `error` says why in one line, such as that there is no setting of a name. */
+  void *(*create)(const char *assets, const dhc_env_setting *settings, dhc_env_info *info, char *error, size_t room);
   void (*destroy)(void *env);
   /* An episode begins; its first observation. */
   void (*reset)(void *env, const dhc_env_random *random, double *observation);
@@ -46,6 +53,9 @@ typedef struct dhc_env_functions {
   /* All that later steps depend on, state_bytes of it: what is loaded goes on bit for bit. */
   void (*save)(void *env, void *state);
   void (*load)(void *env, const void *state);
+  /* A picture of where it is: `height` rows of `width` pixels of red, green and blue, from the top. False: `error` says what is
+   * missing. NULL in place of it: there are no pictures. */
+  bool (*draw)(void *env, int32_t width, int32_t height, unsigned char *rgb, char *error, size_t room);
 } dhc_env_functions;
 
 #ifdef __cplusplus

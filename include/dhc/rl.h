@@ -31,6 +31,9 @@ typedef struct dhc_rl_progress {
 
 typedef struct dhc_rl_options {
   const char *env, *assets; /* as dhc_rl_model */
+  const char *const *env_sets; /* of the environment, NAME=NUMBER each: docs/rl.md; beside its own observation_noise */
+  int n_env_sets;
+  const char *render;   /* folder for pictures of the first episode of the evaluation, or NULL */
   const char *out;      /* folder, or NULL */
   int64_t steps;        /* of environments, in all; rounded up to whole rollouts */
   uint64_t seed;        /* of weights, environments, noise and order */
@@ -54,7 +57,8 @@ typedef struct dhc_rl_result {
  * update that is not finite. */
 DHC_API dhc_status dhc_rl(dhc_model *m, const dhc_rl_options *o, dhc_rl_result *out) DHC_MUST_USE;
 /* Episodes with the likeliest actions: weights as dhc_program_load takes them, a run's folder brings its observations'
- * statistics along. Of the options env, assets, seed, out (NULL) and eval_episodes are read. */
+ * statistics along. Of the options env, assets, env_sets, render, seed, out (NULL) and
+ * eval_episodes are read. */
 DHC_API dhc_status dhc_rl_evaluate(dhc_model *m, const char *weights, const dhc_rl_options *o, dhc_rl_result *out) DHC_MUST_USE;
 /* Name of the i-th shipped environment; NULL behind the last. */
 DHC_API const char *dhc_rl_environment(int i);

@@ -18,9 +18,15 @@ typedef struct DhcEnvStep {
   const int32_t *episode_length;
 } DhcEnvStep;
 
-/* `name`: of envs.def, or a file NAME.so. DHC_E_INPUT names what is not there; DHC_E_ENVIRONMENT what would have to be
- * installed. */
-dhc_status dhc_envs_open(const char *name, const char *assets, int32_t count, uint32_t seed, DhcEnvs **out) DHC_MUST_USE;
+/* Which environment. `name`: of envs.def, or a file NAME.so; `sets`: NAME=NUMBER each, of the environment's own settings, or
+ * observation_noise, the standard deviation of what is added to observations of any. */
+typedef struct DhcEnvAsk {
+  const char *name, *assets;
+  const char *const *sets;
+  int n_sets;
+} DhcEnvAsk;
+/* DHC_E_INPUT names what is not there; DHC_E_ENVIRONMENT what would have to be installed. */
+dhc_status dhc_envs_open(const DhcEnvAsk *ask, int32_t count, uint32_t seed, DhcEnvs **out) DHC_MUST_USE;
 void dhc_envs_close(DhcEnvs *e);
 const dhc_env_info *dhc_envs_info(const DhcEnvs *e);
 const char *dhc_envs_name(const DhcEnvs *e);
@@ -33,6 +39,8 @@ void dhc_envs_step(DhcEnvs *e, const dhc_exec *exec, const float *action, DhcEnv
 int64_t dhc_envs_state_bytes(const DhcEnvs *e);
 void dhc_envs_save(const DhcEnvs *e, void *state);
 void dhc_envs_load(DhcEnvs *e, const void *state, DhcEnvStep *step);
+/* A picture of environment i, as draw of dhc/env.h. */
+dhc_status dhc_envs_draw(DhcEnvs *e, int32_t i, int32_t width, int32_t height, unsigned char *rgb) DHC_MUST_USE;
 /* A single one, as its library made it: for tests of parity. */
 const dhc_env_functions *dhc_envs_functions(const DhcEnvs *e);
 void *dhc_envs_at(const DhcEnvs *e, int32_t i);

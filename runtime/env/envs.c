@@ -21,6 +21,7 @@ struct DhcEnvs {
   void *library;
   int32_t count;
   uint32_t seed;
+  double noise; /* of observations */
   void **env;
   Episode *episode;
   double *observation, *last, *reward, *episode_return;
@@ -67,6 +68,52 @@ static double draw_normal(void *ctx) {
   return radius * cos(2.0 * 3.14159265358979323846 * unit(ctx));
 }
 
+/* ---- settings ------------------------------------------------------------------------------ */
+
+bool dhc_env_numbers(const dhc_env_setting *settings, const DhcEnvNumber *known, int n, char *error, size_t room) {
+  for (const dhc_env_setting *s = settings; s->name; s++) {
+    int k = 0;
+    while (k < n && strcmp(known[k].name, s->name)) k++;
+    if (k < n && s->value > known[k].above) {
+      *known[k].to = s->value;
+      continue;
+    }
+    size_t at = (size_t)snprintf(error, room, k < n ? "setting '%.100s' must be above %g" : "has no setting '%.100s': there are observation_noise", s->name,
+                                 k < n ? known[k].above : 0.0);
+    for (int i = 0; k == n && i < n && at < room; i++) at += (size_t)snprintf(error + at, room - at, ", %s", known[i].name);
+    return false;
+  }
+  return true;
+}
+
+enum { MAX_SETTINGS = 32 };
+typedef struct Settings {
+  dhc_env_setting at[MAX_SETTINGS + 1];
+  char name[MAX_SETTINGS][64];
+  int n;
+} Settings;
+
+static dhc_status read_settings(DhcEnvs *e, const DhcEnvAsk *ask, Settings *to) {
+  for (int i = 0; i < ask->n_sets; i++) {
+    const char *set = ask->sets[i];
+    size_t n = strcspn(set, "=");
+    char *end = NULL;
+    double v = set[n] ? strtod(set + n + 1, &end) : 0;
+    if (!n || n >= sizeof to->name[0] || !end || end == set + n + 1 || *end || !isfinite(v))
+      return dhc_status_make(DHC_E_USAGE, "--env-set %s: needs NAME=NUMBER", set);
+    if (!strncmp(set, "observation_noise", n) && n == strlen("observation_noise")) {
+      if (v < 0) return dhc_status_make(DHC_E_USAGE, "--env-set %s: a standard deviation is at least 0", set);
+      e->noise = v;
+      continue;
+    }
+    if (to->n == MAX_SETTINGS) return dhc_status_make(DHC_E_USAGE, "more than %d settings of an environment", MAX_SETTINGS);
+    memcpy(to->name[to->n], set, n);
+    to->at[to->n] = (dhc_env_setting){to->name[to->n], v};
+    to->n++;
+  }
+  return dhc_status_ok();
+}
+
 /* ---- opening ------------------------------------------------------------------------------- */
 
 static dhc_status open_library(DhcEnvs *e, const char *path) {
@@ -105,13 +152,23 @@ static bool info_right(const dhc_env_info *i) {
   return ok;
 }
 
-static dhc_status make_all(DhcEnvs *e, const char *assets) {
+/* Whether it is for its settings that one cannot be made: there it is without them. */
+static bool at_fault(DhcEnvs *e, const char *assets, const dhc_env_setting *settings) {
+  static const dhc_env_setting none = {NULL, 0};
+  char error[400] = "";
+  dhc_env_info info = {0};
+  void *env = settings->name ? e->f->create(assets, &none, &info, error, sizeof error) : NULL;
+  if (env) e->f->destroy(env);
+  return env;
+}
+
+static dhc_status make_all(DhcEnvs *e, const char *assets, const dhc_env_setting *settings) {
   for (int32_t i = 0; i < e->count; i++) {
     char error[400] = "";
     dhc_env_info info = {0};
-    e->env[i] = e->f->create(assets, &info, error, sizeof error);
+    e->env[i] = e->f->create(assets, settings, &info, error, sizeof error);
     if (!e->env[i] && !error[0]) return dhc_status_memory(0, "environments");
-    if (!e->env[i]) return dhc_status_make(DHC_E_ENVIRONMENT, "environment %s: %s", e->f->name, error);
+    if (!e->env[i]) return dhc_status_make(at_fault(e, assets, settings) ? DHC_E_INPUT : DHC_E_ENVIRONMENT, "environment %s: %s", e->f->name, error);
     if (!i) e->info = info;
     if (!info_right(&info)) return dhc_status_make(DHC_E_INPUT, "environment %s: its sizes or action ranges make no sense", e->f->name);
   }
@@ -135,14 +192,16 @@ static dhc_status allocate(DhcEnvs *e) {
   return dhc_status_ok();
 }
 
-dhc_status dhc_envs_open(const char *name, const char *assets, int32_t count, uint32_t seed, DhcEnvs **out) {
+dhc_status dhc_envs_open(const DhcEnvAsk *ask, int32_t count, uint32_t seed, DhcEnvs **out) {
   DhcEnvs *e = calloc(1, sizeof *e);
   if (!e) return dhc_status_memory(sizeof *e, "environments");
   e->count = count;
   e->seed = seed;
   e->env = calloc((size_t)count, sizeof *e->env);
-  dhc_status st = e->env ? find(e, name) : dhc_status_memory((long long)sizeof *e->env * count, "environments");
-  if (st.code == DHC_OK) st = make_all(e, assets);
+  Settings settings = {0};
+  dhc_status st = e->env ? find(e, ask->name) : dhc_status_memory((long long)sizeof *e->env * count, "environments");
+  if (st.code == DHC_OK) st = read_settings(e, ask, &settings);
+  if (st.code == DHC_OK) st = make_all(e, ask->assets, settings.at);
   if (st.code == DHC_OK) st = allocate(e);
   if (st.code == DHC_OK) *out = e;
   else dhc_envs_close(e);
@@ -189,12 +248,23 @@ void *dhc_envs_at(const DhcEnvs *e, int32_t i) {
 
 /* ---- stepping ------------------------------------------------------------------------------ */
 
+/* A sensor's noise: of an episode's numbers those that no reset comes to. */
+static void disturb(DhcEnvs *e, int32_t i, double *observation) {
+  if (e->noise == 0) return;
+  const Episode *at = &e->episode[i];
+  Draws d = {.seed = e->seed, .env = (uint32_t)i, .episode = at->number - 1,
+             .n = ((uint64_t)1 << 40) + (uint64_t)at->length * 2 * (uint64_t)e->info.n_observations};
+  for (int32_t k = 0; k < e->info.n_observations; k++) observation[k] += e->noise * draw_normal(&d);
+}
+
 static void begin(DhcEnvs *e, int32_t i) {
   Draws d = {.seed = e->seed, .env = (uint32_t)i, .episode = e->episode[i].number++};
   const dhc_env_random random = {&d, draw_uniform, draw_normal};
   e->episode[i].sum = 0;
   e->episode[i].length = 0;
-  e->f->reset(e->env[i], &random, e->observation + (int64_t)i * e->info.n_observations);
+  double *observation = e->observation + (int64_t)i * e->info.n_observations;
+  e->f->reset(e->env[i], &random, observation);
+  disturb(e, i, observation);
   e->begins[i] = true;
 }
 
@@ -226,6 +296,7 @@ static void step_one(DhcEnvs *e, int32_t i, const float *action) {
   e->terminated[i] = e->f->step(e->env[i], scaled, observation, &e->reward[i]);
   episode->sum += e->reward[i];
   episode->length++;
+  disturb(e, i, observation);
   e->truncated[i] = !e->terminated[i] && episode->length >= info->max_steps;
   if (!e->terminated[i] && !e->truncated[i]) return;
   e->episode_return[i] = episode->sum;
@@ -245,6 +316,13 @@ void dhc_envs_step(DhcEnvs *e, const dhc_exec *exec, const float *action, DhcEnv
   if (exec) exec->parallel_for(exec->ctx, e->count, step_range, &s);
   else step_range(&s, 0, e->count, 0);
   show(e, step);
+}
+
+dhc_status dhc_envs_draw(DhcEnvs *e, int32_t i, int32_t width, int32_t height, unsigned char *rgb) {
+  char error[400] = "";
+  if (!e->f->draw) return dhc_status_make(DHC_E_INPUT, "environment %s: has no pictures of itself", e->f->name);
+  if (e->f->draw(e->env[i], width, height, rgb, error, sizeof error)) return dhc_status_ok();
+  return dhc_status_make(DHC_E_ENVIRONMENT, "environment %s: no picture: %s", e->f->name, error);
 }
 
 /* ---- state ----------------------------------------------------------------------------------- */

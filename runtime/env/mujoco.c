@@ -1,5 +1,5 @@
 /* HalfCheetah, Hopper and Walker2d as Gymnasium 1.4.0 defines their v5, over MuJoCo's C library, which is opened when one is
- * made. Only functions of the library are used, none of its structs: a state goes in and out as an array.
+ * made. A step uses functions of the library alone, none of its structs: a state goes in and out as an array.
  *
  * A robot's file is Gymnasium's own, in `assets`; the library is looked for where the system's loader finds it, in
  * $DHC_MUJOCO, and beside the Python package gymnasium that the assets belong to. */
@@ -12,9 +12,7 @@
 #include <string.h>
 
 #include "runtime/env/env_internal.h"
-
-#define MUJOCO_VERSION 4000000
-#define MUJOCO_TEXT "4.0.0"
+#include "runtime/env/mujoco.h"
 
 enum { /* components of a state (mjtState) */
   STATE_TIME = 1 << 0,
@@ -23,28 +21,6 @@ enum { /* components of a state (mjtState) */
   STATE_CTRL = 1 << 6,
   STATE_INTEGRATION = (1 << 15) - 1 /* all that a step depends on, where the solver begins among it */
 };
-
-/* The interface of the version above, as far as it is used. */
-#define MUJOCO_FUNCTIONS(F)                                                    \
-  F(int, mj_version, (void))                                                   \
-  F(const char *, mj_versionString, (void))                                    \
-  F(void *, mj_loadXML, (const char *file, const void *vfs, char *error, int room)) \
-  F(void, mj_deleteModel, (void *model))                                       \
-  F(void *, mj_makeData, (const void *model))                                  \
-  F(void, mj_deleteData, (void *data))                                         \
-  F(void, mj_resetData, (const void *model, void *data))                       \
-  F(void, mj_step, (const void *model, void *data))                            \
-  F(void, mj_forward, (const void *model, void *data))                         \
-  F(int, mj_stateSize, (const void *model, int signature))                     \
-  F(void, mj_getState, (const void *model, const void *data, double *state, int signature)) \
-  F(void, mj_setState, (const void *model, void *data, const double *state, int signature))
-
-typedef struct Library {
-  void *handle;
-#define F(result, name, parameters) result(*name) parameters;
-  MUJOCO_FUNCTIONS(F)
-#undef F
-} Library;
 
 /* What sets the robots apart (gymnasium/envs/mujoco/NAME_v5.py). */
 typedef struct Kind {
@@ -59,7 +35,7 @@ enum { MAX_SIZE = 32 }; /* positions, speeds, actuators: each */
 
 typedef struct Robot {
   const Kind *kind;
-  Library library;
+  Mujoco library;
   void *model, *data;
   int n_positions, n_speeds, n_actions;
   double dt;
@@ -87,7 +63,7 @@ static void drop_warning(const char *text) {
   (void)text;
 }
 
-static bool open_library(Library *l, const char *assets, char *error, size_t room) {
+static bool open_library(Mujoco *l, const char *assets, char *error, size_t room) {
   const char *said = getenv("DHC_MUJOCO");
   l->handle = said && *said ? dlopen(said, RTLD_NOW | RTLD_LOCAL) : NULL;
   if (said && *said && !l->handle) {
@@ -130,8 +106,24 @@ static void destroy(void *env) {
   free(r);
 }
 
-static bool load_model(Robot *r, const char *assets, char *error, size_t room) {
-  char path[4096], why[300] = "";
+/* What settings change of a robot, in a file of its own around Gymnasium's. */
+static bool write_around(const char *path, const dhc_env_setting *settings, char *text, size_t n, char *error, size_t room) {
+  double gravity = NAN, mass = NAN;
+  const DhcEnvNumber known[] = {{"gravity", -INFINITY, &gravity}, {"mass", 0, &mass}};
+  if (!dhc_env_numbers(settings, known, sizeof known / sizeof known[0], error, room)) return false;
+  size_t at = (size_t)snprintf(text, n, "<mujoco><include file=\"%s\"/>", path);
+  if (!isnan(gravity) && at < n) at += (size_t)snprintf(text + at, n - at, "<option gravity=\"0 0 %.17g\"/>", -gravity);
+  if (!isnan(mass) && at < n) at += (size_t)snprintf(text + at, n - at, "<compiler settotalmass=\"%.17g\"/>", mass);
+  if (at < n) at += (size_t)snprintf(text + at, n - at, "</mujoco>");
+  if (at < n) return true;
+  snprintf(error, room, "the name of the folder of assets is too long");
+  return false;
+}
+
+static bool load_model(Robot *r, const char *assets, const dhc_env_setting *settings, char *error, size_t room) {
+  static const char around[] = "dhc_around.xml";
+  char path[4096], text[8192], why[300] = "";
+  double vfs[16]; /* a pointer */
   if (!assets) {
     snprintf(error, room, "needs --assets DIR, the folder with %s: envs/mujoco/assets of the Python package gymnasium==1.4.0", r->kind->file);
     return false;
@@ -140,8 +132,14 @@ static bool load_model(Robot *r, const char *assets, char *error, size_t room) {
     snprintf(error, room, "the name of the folder of assets is too long");
     return false;
   }
+  if (settings->name && !write_around(path, settings, text, sizeof text, error, room)) return false;
   pthread_mutex_lock(&loading);
-  r->model = r->library.mj_loadXML(path, NULL, why, sizeof why);
+  if (settings->name) {
+    r->library.mj_defaultVFS(vfs);
+    (void)r->library.mj_addBufferVFS(vfs, around, text, (int)strlen(text));
+  }
+  r->model = r->library.mj_loadXML(settings->name ? around : path, settings->name ? vfs : NULL, why, sizeof why);
+  if (settings->name) r->library.mj_deleteVFS(vfs);
   pthread_mutex_unlock(&loading);
   if (!r->model) {
     why[strcspn(why, "\n")] = 0;
@@ -151,7 +149,7 @@ static bool load_model(Robot *r, const char *assets, char *error, size_t room) {
 }
 
 static bool measure(Robot *r, char *error, size_t room) {
-  const Library *l = &r->library;
+  const Mujoco *l = &r->library;
   r->n_positions = l->mj_stateSize(r->model, STATE_QPOS);
   r->n_speeds = l->mj_stateSize(r->model, STATE_QVEL);
   r->n_actions = l->mj_stateSize(r->model, STATE_CTRL);
@@ -173,14 +171,14 @@ static bool measure(Robot *r, char *error, size_t room) {
   return true;
 }
 
-static void *create(const Kind *kind, const char *assets, dhc_env_info *info, char *error, size_t room) {
+static void *create(const Kind *kind, const char *assets, const dhc_env_setting *settings, dhc_env_info *info, char *error, size_t room) {
   Robot *r = calloc(1, sizeof *r);
   if (!r) {
     error[0] = 0;
     return NULL;
   }
   r->kind = kind;
-  bool ok = open_library(&r->library, assets, error, room) && load_model(r, assets, error, room);
+  bool ok = open_library(&r->library, assets, error, room) && load_model(r, assets, settings, error, room);
   if (ok && !(r->data = r->library.mj_makeData(r->model))) {
     snprintf(error, room, "MuJoCo made no data for %s", kind->file);
     ok = false;
@@ -262,12 +260,17 @@ static void load(void *env, const void *state) {
   free(all);
 }
 
+static bool draw(void *env, int32_t width, int32_t height, unsigned char *rgb, char *error, size_t room) {
+  Robot *r = env;
+  return mujoco_draw(&r->library, r->model, r->data, width, height, rgb, error, room);
+}
+
 #define ROBOT(which, ...)                                                                                  \
   static const Kind kind_##which = {__VA_ARGS__};                                                          \
-  static void *create_##which(const char *assets, dhc_env_info *info, char *error, size_t room) {          \
-    return create(&kind_##which, assets, info, error, room);                                               \
+  static void *create_##which(const char *assets, const dhc_env_setting *settings, dhc_env_info *info, char *error, size_t room) { \
+    return create(&kind_##which, assets, settings, info, error, room);                                     \
   }                                                                                                        \
-  const dhc_env_functions dhc_env_##which = {DHC_ENV_VERSION, #which, create_##which, destroy, reset, step, save, load};
+  const dhc_env_functions dhc_env_##which = {DHC_ENV_VERSION, #which, create_##which, destroy, reset, step, save, load, draw};
 
 ROBOT(halfcheetah, .file = "half_cheetah.xml", .frames = 5, .control_cost = 0.1, .noise = 0.1, .max_speed = INFINITY, .normal_speeds = true,
       .min_height = -INFINITY, .max_height = INFINITY, .max_angle = INFINITY, .max_state = INFINITY)

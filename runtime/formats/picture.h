@@ -22,5 +22,7 @@ dhc_status dhc_picture_size(const char *path, DhcPictureSize *out) DHC_MUST_USE;
 /* The pixels, [channels, height, width] of that size, channels 1 or 3: gray in three equal ones, colours in one by luma (ITU-R
  * BT.601, rounded); 16 bits are cut to 8, transparency is left out. DHC_E_INPUT also where the size is another. */
 dhc_status dhc_picture_read(const char *path, DhcPictureSize want, uint8_t *to) DHC_MUST_USE;
+/* A PNG of `height` rows of `width` pixels of red, green and blue. */
+dhc_status dhc_picture_write(const char *path, int64_t width, int64_t height, const uint8_t *rgb) DHC_MUST_USE;
 
 #endif

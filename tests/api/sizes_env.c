@@ -5,8 +5,9 @@
 
 static const double low[] = {-1.0, -1.0}, high[] = {1.0, 1.0};
 
-static void *create(const char *assets, dhc_env_info *info, char *error, size_t room) {
+static void *create(const char *assets, const dhc_env_setting *settings, dhc_env_info *info, char *error, size_t room) {
   (void)assets;
+  (void)settings;
   if (room) error[0] = 0;
   *info = (dhc_env_info){.n_observations = 4, .n_actions = 2, .action_low = low, .action_high = high, .max_steps = 100, .state_bytes = 0};
   return malloc(1);
@@ -36,6 +37,6 @@ static void load(void *env, const void *state) {
 
 __attribute__((visibility("default"))) const dhc_env_functions *dhc_env(void);
 const dhc_env_functions *dhc_env(void) {
-  static const dhc_env_functions functions = {DHC_ENV_VERSION, "sizes", create, free, reset, step, save, load};
+  static const dhc_env_functions functions = {DHC_ENV_VERSION, "sizes", create, free, reset, step, save, load, NULL};
   return &functions;
 }

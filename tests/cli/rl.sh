@@ -22,17 +22,38 @@ grep -q '^seed 0: 1024 steps, 4 episodes' said && grep -q '^seed 0: likeliest ac
 DHC_STOP_AT_POLL=6 "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out c > said 2>&1
 [ $? = 130 ] && grep -q "stopped at step .*, checkpoint in c; go on with --resume" said || fail "a stop: $(cat said)"
 "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out c --resume > /dev/null && same a c stopped
-for wait in 0.05 0.1 0.15; do
+for i in 1 2 3 4 5 6; do
+  wait=0.$(printf %03d $((20 + RANDOM % 200)))
+  waits="${waits:-} $wait"
   "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out k --resume > /dev/null 2>&1 &
-  sleep $wait
+  sleep "$wait"
   kill -9 $! 2> /dev/null
   wait $! 2> /dev/null
 done
 mkdir -p k
-"$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out k --resume > /dev/null 2>&1 && same a k killed
+"$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out k --resume > /dev/null 2>&1 && same a k "killed after$waits"
 expect 1 "a/checkpoint-000001024.safetensors: the run has seed=0, this asks for seed=3" "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out a --resume --seed 3
 expect 1 "a: holds a run already" "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out a
 expect 2 "--resume needs --out DIR" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 "${small[@]}" --resume
+
+# a run's folder says what it is of
+DHC_STOP_AT_POLL=6 "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --env-set gravity=9.81 --env-set observation_noise=0.1 --seed 7 --out f > /dev/null 2>&1
+"$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --env-set gravity=9.81 --env-set observation_noise=0.1 --seed 7 --out g > /dev/null
+"$dhcc" rl f --resume --quiet > /dev/null && same f g "a folder alone"
+"$dhcc" rl g --resume --episodes 4 --quiet | tail -1 > said && "$dhcc" rl g --eval --seed 7 --episodes 4 --quiet | diff said - || fail "evaluation of a folder"
+cmp -s a/last.safetensors g/last.safetensors && fail "settings of an environment change nothing"
+expect 1 "the run has env.gravity=9.81, this asks for env.gravity=3" "$dhcc" rl f --resume --env-set gravity=3
+expect 2 "--eval and --resume exclude each other" "$dhcc" rl f --resume --eval
+expect 2 "--eval needs weights: the folder of a run for MODEL, or --weights FILE" "$dhcc" rl rl_ssm_policy --env pendulum --eval
+expect 2 "weights are evaluated (--eval), not trained on: --steps goes with a model, or with --resume of a run" "$dhcc" rl f --steps 64
+expect 2 "--render: is of an evaluation, and --episodes 0 makes none" "$dhcc" rl f --render p --episodes 0
+
+# pictures
+"$dhcc" rl g --eval --episodes 1 --render p/q --quiet > /dev/null && python3 - <<'P' || fail "a picture"
+import struct
+b = open("p/q/episode.png", "rb").read()
+assert b[:8] == b"\x89PNG\r\n\x1a\n" and struct.unpack(">II", b[16:24]) == (1600, 120), b[:32]
+P
 
 # a policy whose states are caches and recurrences; seeds
 "$dhcc" rl rl_policy --env pendulum --steps 256 "${jamba[@]}" --seeds 0..1 --out j --json > doc || fail "a Jamba policy: $(cat doc)"
@@ -50,7 +71,7 @@ grep -q "return $(grep -o 'return -[0-9.]*' <("$dhcc" rl rl_ssm_policy --env pen
 "$cc" -shared -fPIC -I "$source/include" "$source/examples/env/mass.c" -o mass.so || fail "mass.c"
 "$dhcc" rl rl_ssm_policy --env ./mass.so --steps 256 "${small[@]}" | grep -q '^seed 0: 256 steps' || fail "mass"
 sed 's/DHC_ENV_VERSION, "mass"/7, "mass"/' "$source/examples/env/mass.c" > v.c && "$cc" -shared -fPIC -I "$source/include" v.c -o v.so
-expect 1 "environment ./v.so: is for version 7 of dhc/env.h, this is version 1" "$dhcc" rl rl_ssm_policy --env ./v.so --steps 64
+expect 1 "environment ./v.so: is for version 7 of dhc/env.h, this is version 2" "$dhcc" rl rl_ssm_policy --env ./v.so --steps 64
 sed 's/return &functions/return 0/' "$source/examples/env/mass.c" > v.c && "$cc" -shared -fPIC -I "$source/include" v.c -o n.so
 expect 1 "environment ./n.so: dhc_env gave nothing" "$dhcc" rl rl_ssm_policy --env ./n.so --steps 64
 sed 's/.max_steps = 100/.max_steps = 0/' "$source/examples/env/mass.c" > v.c && "$cc" -shared -fPIC -I "$source/include" v.c -o z.so
@@ -59,7 +80,19 @@ echo 'int x;' > v.c && "$cc" -shared -fPIC v.c -o e.so
 expect 1 "environment ./e.so: has no function 'dhc_env' (include/dhc/env.h)" "$dhcc" rl rl_ssm_policy --env ./e.so --steps 64
 expect 1 "environment ./none.so: " "$dhcc" rl rl_ssm_policy --env ./none.so --steps 64
 
+expect 1 "environment mass: has no settings" "$dhcc" rl rl_ssm_policy --env ./mass.so --steps 64 --env-set gravity=1
+expect 1 "environment mass: has no pictures of itself" "$dhcc" rl rl_ssm_policy --env ./mass.so --steps 64 "${small[@]}" --render p
+sed 's/step, save, load, NULL}/step, save, load, draw}/; s/^static void save/static bool draw(void *env, int32_t w, int32_t h, unsigned char *to, char *error, size_t room) { (void)env; (void)w; (void)h; (void)to; snprintf(error, room, "it is dark"); return false; }\n&/' "$source/examples/env/mass.c" > v.c && "$cc" -shared -fPIC -I "$source/include" v.c -o d.so
+expect 3 "environment mass: no picture: it is dark" "$dhcc" rl rl_ssm_policy --env ./d.so --steps 64 "${small[@]}" --render p
+
 # bad asks
+for set in gravity gravity=x =3 gravity=nan; do expect 2 "--env-set $set: needs NAME=NUMBER" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --env-set "$set" "${small[@]}"; done
+expect 2 "--env-set observation_noise=-1: a standard deviation is at least 0" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --env-set observation_noise=-1 "${small[@]}"
+expect 1 "environment pendulum: has no setting 'friction': there are observation_noise, gravity, mass, length, dt" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --env-set friction=1 "${small[@]}"
+expect 1 "environment pendulum: setting 'mass' must be above 0" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --env-set mass=0 "${small[@]}"
+mapfile -t many < <(for i in $(seq 33); do echo "--env-set"; echo "gravity=$i"; done)
+expect 2 "more than 32 settings of an environment" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 "${many[@]}" "${small[@]}"
+expect 2 "--backend interp: reinforcement learning runs on the CPU: --backend cpu" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --backend interp "${small[@]}"
 expect 1 "no environment 'ant': there are pendulum, halfcheetah, hopper, walker2d, or a file ./NAME.so of your own (include/dhc/env.h)" "$dhcc" rl rl_ssm_policy --env ant --steps 64
 expect 2 "rl needs --env NAME: pendulum, halfcheetah, hopper, walker2d, or a file ./NAME.so of your own" "$dhcc" rl rl_ssm_policy --steps 64
 expect 2 "rl needs --steps N, of the environments in all (or --weights FILE, which is evaluated)" "$dhcc" rl rl_ssm_policy --env pendulum

@@ -34,10 +34,19 @@ def begin(env, state):
     mujoco.mj_setState(env.model, env.data, state, everything)
 
 
-for name, gym_id in ids.items():
+def make(gym_id, gravity):
+    if gravity and gym_id.startswith("Pendulum"):
+        return gymnasium.make(gym_id, g=gravity).unwrapped
     env = gymnasium.make(gym_id).unwrapped
+    if gravity:
+        env.model.opt.gravity[2] = -gravity
+    return env
+
+
+for name, gym_id, gravity in [(*i, g) for i in ids.items() for g in (None, 3.7)]:
+    env = make(gym_id, gravity)
     env.reset(seed=0)
-    run = subprocess.run([sys.argv[1], "dump", name, assets], capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.argv[1], "dump", name, assets] + ([f"gravity={gravity}"] if gravity else []), capture_output=True, text=True, check=False)
     if run.returncode:
         sys.exit(f"FAILED: {name}: {run.stdout}")
     lines = iter(run.stdout.splitlines())

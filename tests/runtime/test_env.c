@@ -1,7 +1,7 @@
 /* Environments: numbers of Gymnasium's Pendulum, episodes that end, states that go on bit for bit, threads.
  *
  *   test_env                     all of it
- *   test_env dump NAME ASSETS    a state, then actions and what came of them, in hexadecimal: env_parity.py compares */
+ *   test_env dump NAME ASSETS [NAME=NUMBER]   a state, then actions and what came of them, in hexadecimal: env_parity.py compares */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,9 +20,9 @@ static int fails;
     }                                                       \
   } while (0)
 
-static DhcEnvs *open_envs(const char *name, const char *assets, int32_t n) {
+static DhcEnvs *open_envs(const char *name, const char *assets, int32_t n, const char *set) {
   DhcEnvs *e;
-  dhc_status st = dhc_envs_open(name, assets, n, 7, &e);
+  dhc_status st = dhc_envs_open(&(DhcEnvAsk){name, assets, &set, set != NULL}, n, 7, &e);
   if (st.code == DHC_OK) return e;
   printf("%s\n", st.message);
   exit(1);
@@ -30,7 +30,7 @@ static DhcEnvs *open_envs(const char *name, const char *assets, int32_t n) {
 
 /* Gymnasium 1.4.0: from angle pi at rest, action 3, which is clipped to 2 (here the wrapper clips). */
 static void pendulum(void) {
-  DhcEnvs *e = open_envs("pendulum", NULL, 1);
+  DhcEnvs *e = open_envs("pendulum", NULL, 1, NULL);
   const dhc_env_functions *f = dhc_envs_functions(e);
   const double state[2] = {3.14159265358979323846, 0};
   const float most = 2;
@@ -49,12 +49,12 @@ static void actions_of(int t, int32_t n, float *action) {
 }
 
 /* On one and two threads, and from a state in the middle: the same bits. */
-static void repeatable(void) {
+static void repeatable(const char *set) {
   enum { N = 5, STEPS = 450 };
   DhcPool *pool;
   dhc_status st = dhc_pool_new(2, &pool);
   if (st.code != DHC_OK) exit(1);
-  DhcEnvs *a = open_envs("pendulum", NULL, N), *b = open_envs("pendulum", NULL, N);
+  DhcEnvs *a = open_envs("pendulum", NULL, N, set), *b = open_envs("pendulum", NULL, N, set);
   DhcEnvStep x, y;
   float action[N];
   void *state = malloc((size_t)dhc_envs_state_bytes(a));
@@ -82,9 +82,34 @@ static void repeatable(void) {
   dhc_pool_free(pool);
 }
 
+/* What is added to observations has the deviation asked for, and changes nothing of the environment. */
+static void noisy(void) {
+  enum { STEPS = 2000 };
+  DhcEnvs *a = open_envs("pendulum", NULL, 1, NULL), *b = open_envs("pendulum", NULL, 1, "observation_noise=0.5");
+  DhcEnvStep x, y;
+  float action;
+  double mean = 0, squares = 0;
+  dhc_envs_reset(a, &x);
+  dhc_envs_reset(b, &y);
+  for (int t = 0; t < STEPS; t++) {
+    for (int k = 0; k < 3; k++) {
+      double off = y.observation[k] - x.observation[k];
+      mean += off / (3 * STEPS);
+      squares += off * off / (3 * STEPS);
+    }
+    actions_of(t, 1, &action);
+    dhc_envs_step(a, NULL, &action, &x);
+    dhc_envs_step(b, NULL, &action, &y);
+    CHECK(x.reward[0] == y.reward[0] && x.truncated[0] == y.truncated[0]);
+  }
+  CHECK(fabs(mean) < 0.03 && fabs(sqrt(squares) - 0.5) < 0.02); /* four standard errors */
+  dhc_envs_close(a);
+  dhc_envs_close(b);
+}
+
 static void refused(const char *name, const char *assets, const char *says) {
   DhcEnvs *e;
-  dhc_status st = dhc_envs_open(name, assets, 1, 0, &e);
+  dhc_status st = dhc_envs_open(&(DhcEnvAsk){.name = name, .assets = assets}, 1, 0, &e);
   if (st.code != DHC_OK && strstr(st.message, says)) return;
   printf("FAILED: %s: \"%s\", want \"%s\"\n", name, st.message, says);
   fails++;
@@ -94,9 +119,9 @@ static void print_numbers(const double *x, int64_t n) {
   for (int64_t i = 0; i < n; i++) printf("%a ", x[i]);
 }
 
-static int dump(const char *name, const char *assets) {
+static int dump(const char *name, const char *assets, const char *set) {
   enum { EPISODES = 6, STEPS = 150 };
-  DhcEnvs *e = open_envs(name, assets, EPISODES);
+  DhcEnvs *e = open_envs(name, assets, EPISODES, set);
   const dhc_env_info *info = dhc_envs_info(e);
   const dhc_env_functions *f = dhc_envs_functions(e);
   double *state = malloc((size_t)info->state_bytes), *observation = calloc((size_t)info->n_observations, sizeof(double)), reward;
@@ -128,9 +153,11 @@ static int dump(const char *name, const char *assets) {
 }
 
 int main(int argc, char **argv) {
-  if (argc > 2 && !strcmp(argv[1], "dump")) return dump(argv[2], argc > 3 ? argv[3] : NULL);
+  if (argc > 2 && !strcmp(argv[1], "dump")) return dump(argv[2], argc > 3 ? argv[3] : NULL, argc > 4 ? argv[4] : NULL);
   pendulum();
-  repeatable();
+  repeatable(NULL);
+  repeatable("observation_noise=0.5");
+  noisy();
   setenv("DHC_MUJOCO", "./nowhere.so", 1);
   refused("hopper", NULL, "environment hopper: DHC_MUJOCO: ");
   unsetenv("DHC_MUJOCO");
