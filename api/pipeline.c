@@ -11,6 +11,7 @@ DhcPipelineRequest pipeline_request(const dhc_session *s, DhcModule *module, Dhc
                               .whole = session_whole(s) && !s->offline,
                               .recurs = b && (b->traits & DHC_BACKEND_RECURS),
                               .routes = b && (b->traits & DHC_BACKEND_ROUTES),
+                              .lanes = b && (b->traits & DHC_BACKEND_LANES),
                               .repeats = b && (b->traits & DHC_BACKEND_REPEATS)};
 }
 

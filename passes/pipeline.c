@@ -64,9 +64,11 @@ static bool to_kernels(DhcPipeline *p, Px *px) {
   return dhc_passes_run(p->module, px, packs ? "kernels" : "fusion");
 }
 
+enum { LINGER = 16 /* items of a training step that lanes may be apart */ };
+
 static bool to_plan(DhcPipeline *p, Px *px) {
   (void)px;
-  const DhcPlanOptions o = {.plain = p->rq.plain};
+  const DhcPlanOptions o = {.plain = p->rq.plain, .linger = p->rq.lanes && p->rq.derive != DHC_DERIVE_NOTHING ? LINGER : 0};
   if (p->func && p->rq.whole) p->planned = dhc_plan_whole(p->func, p->module->arena);
   else if (p->func) p->planned = dhc_plan_build(p->module, p->func, &o, p->module->arena);
   return p->planned || !p->func;

@@ -27,6 +27,7 @@ typedef struct DhcPipelineRequest {
   bool bounded; /* nothing of how much is done may hang on values: matrices that rows pick are all met */
   bool recurs; /* the target has a kernel for derivatives of recurrences */
   bool routes; /* the target has a kernel for routing */
+  bool lanes;   /* the target runs calls side by side that do not touch one another's memory */
   bool repeats; /* to the target computing anew is cheap beside kernels and memory */
   bool whole; /* the target runs entries whole: no kernels are made, the plan is one call (dhc_plan_whole) */
   const char *disabled; /* as in DhcPassCtx */

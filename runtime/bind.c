@@ -303,6 +303,7 @@ dhc_status dhc_plan_bind_at(const dhc_plan *plan, const dhc_kernel *const *kerne
   b->plan = plan;
   b->kernels = kernels;
   b->workers = workers;
+  b->lanes = 1;
   b->place = place;
   b->symbols = calloc((size_t)plan->n_symbols + 1, sizeof *b->symbols);
   b->buffers = calloc((size_t)plan->n_buffers + 1, sizeof *b->buffers);
@@ -362,12 +363,17 @@ void dhc_bound_lend(DhcBound *b, const int32_t *number) {
   }
 }
 
+void dhc_bound_lanes(DhcBound *b, int lanes) {
+  int64_t all;
+  if (lanes > 1 && dhc_size_mul(b->shared, lanes, &all) && dhc_size_add(all, b->worker_scratch * b->workers, &all)) b->lanes = lanes;
+}
+
 int64_t dhc_bound_segment_bytes(const DhcBound *b, int segment) {
   return b->segment_bytes[segment];
 }
 
 int64_t dhc_bound_scratch_bytes(const DhcBound *b) {
-  return b->worker_scratch * b->workers + b->shared;
+  return b->worker_scratch * b->workers + b->shared * b->lanes;
 }
 
 int64_t dhc_bound_buffer_offset(const DhcBound *b, int32_t buffer) {

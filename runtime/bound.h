@@ -39,10 +39,10 @@ struct DhcBound {
   const dhc_plan *plan;
   const dhc_kernel *const *kernels;
   const int64_t *place; /* while it is being bound: see dhc_plan_bind_at */
-  int workers;
+  int workers, lanes;
   int32_t most_refs; /* of an item */
   int64_t worker_scratch; /* bytes a worker, multiple of 64 */
-  int64_t shared;         /* bytes behind the workers' scratch, for tasks of one call to share */
+  int64_t shared;         /* bytes behind the workers' scratch, for tasks of one call to share; of each lane */
   int64_t segment_bytes[DHC_N_SEGMENTS];
   int64_t *symbols;
   BoundBuffer *buffers;

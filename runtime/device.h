@@ -31,15 +31,23 @@ typedef struct DhcDeviceInfo {
   int64_t memory_free, memory_total; /* bytes; 0: not known */
   bool own_memory; /* which is none of the host's */
   int workers; /* tasks that run side by side and need scratch of their own, at least 1 */
+  int lanes;   /* calls of a list that may run side by side, what their tasks share apart; 0 is 1 */
 } DhcDeviceInfo;
 
 enum { DHC_MAX_KERNEL_PTRS = 256 }; /* operands of a compiled kernel; a graph may have more */
+
+/* Memory that a call may touch of an operand: the buffer that it lies in. */
+typedef struct DhcReach {
+  DhcDevicePtr begin, end;
+} DhcReach;
 
 /* One phase of a kernel call: tasks [task0, task0 + n_tasks), in any order and cut. */
 typedef struct DhcLaunch {
   dhc_kernel_fn fn; /* as load gave it; only a host device may call it */
   /* n_ptrs operands, and behind them, ptr[n_ptrs], what the tasks of the call share (0: nothing) */
   const DhcDevicePtr *ptr;
+  const DhcReach *reach; /* by operand; NULL: nobody says */
+  int64_t shared_bytes;  /* behind ptr[n_ptrs], once for each lane of the device */
   const intptr_t *dim;
   int32_t n_ptrs, n_dims;
   int32_t phase; /* from 0: tasks that begin when the phase before of the same call is done */

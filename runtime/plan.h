@@ -37,6 +37,9 @@ void dhc_bound_free(DhcBound *bound);
  * negative: base then has more elements than segments. */
 void dhc_bound_lend(DhcBound *bound, const int32_t *number);
 
+/* Calls of a list may run side by side in so many lanes (DhcDeviceInfo.lanes). */
+void dhc_bound_lanes(DhcBound *bound, int lanes);
+
 /* Bytes an segment needs for this binding, a multiple of 64, or 0. */
 int64_t dhc_bound_segment_bytes(const DhcBound *bound, int segment);
 /* Bytes of scratch for all workers together and of the memory that tasks of a call share, a

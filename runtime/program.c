@@ -76,6 +76,7 @@ static dhc_status open_prog(DhcDevice *device, DhcProg *owner, const dhc_layout 
   p->device = device;
   p->owner = owner;
   p->workers = info.workers;
+  p->lanes = info.lanes;
   p->layout = layout;
   p->weights = DHC_WEIGHTS;
   p->fresh = -1;
@@ -300,6 +301,7 @@ static dhc_status bind(DhcLoaded *l, const int64_t *symbols, Binding **out) {
     free(b);
     return st;
   }
+  dhc_bound_lanes(b->bound, l->p->lanes);
   b->next = l->bindings;
   *out = l->bindings = b;
   forget_oldest(l);

@@ -33,7 +33,7 @@ struct DhcProg {
   Panels *panels;        /* of the owner */
   pthread_mutex_t lock;  /* of the owner's panels */
   DhcDevice *device;
-  int workers;
+  int workers, lanes;
   const dhc_layout *layout;
   DhcDevicePtr segment[DHC_N_SEGMENTS + 1]; /* and scratch; PANELS belong to loaded images */
   int64_t held[DHC_N_SEGMENTS + 1];

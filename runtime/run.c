@@ -12,6 +12,8 @@ typedef struct Walk {
   const DhcDevicePtr *base;
   DhcDevicePtr scratch;
   DhcDevicePtr *ptr; /* room for the operands of one item, and one more */
+  bool reaches;      /* of a list: who touches what is asked for */
+  DhcReach *reach;   /* room for that; else NULL */
   dhc_status (*command)(void *ctx, DhcCommand *c);
   void *ctx;
   const DhcItemHook *hook; /* NULL: nobody asks for times */
@@ -81,7 +83,9 @@ static dhc_status walk_item(const Walk *w, int32_t index) {
   const BoundItem *item = &b->items[index];
   DhcDevicePtr *ptr = w->ptr;
   for (int32_t r = 0; r < item->n_refs; r++) {
-    ptr[r] = address(w, &item->refs[r]);
+    const BoundRef *ref = &item->refs[r];
+    ptr[r] = address(w, ref);
+    if (w->reach != NULL) w->reach[r] = (DhcReach){w->base[ref->segment] + (uint64_t)ref->begin, w->base[ref->segment] + (uint64_t)ref->end};
   }
   DhcCommand c = {.kind = item->kind, .item = index};
   if (item->kind != DHC_ITEM_CALL) {
@@ -94,7 +98,8 @@ static dhc_status walk_item(const Walk *w, int32_t index) {
   }
   ptr[item->n_refs] = b->shared > 0 ? w->scratch + (uint64_t)(b->worker_scratch * b->workers) : 0;
   c.launch = (DhcLaunch){.fn = item->fn, .ptr = ptr, .dim = item->dims, .n_ptrs = item->n_refs, .n_dims = item->n_dims,
-                         .scratch = b->worker_scratch > 0 ? w->scratch : 0, .worker_scratch = b->worker_scratch};
+                         .scratch = b->worker_scratch > 0 ? w->scratch : 0, .worker_scratch = b->worker_scratch,
+                         .reach = w->reach, .shared_bytes = b->lanes > 1 ? b->shared : 0};
   int64_t limits[2 * (DHC_MAX_KERNEL_PTRS + 2) + 2];
   bool checked = w->device != NULL && w->device->checked;
   if (checked) set_limits(w, item, limits);
@@ -133,11 +138,16 @@ enum { FEW_REFS = 256 };
 static dhc_status walk_all(Walk *w) {
   const DhcBound *b = w->bound;
   DhcDevicePtr few[FEW_REFS + 1];
+  DhcReach *reach = w->reaches ? malloc(sizeof *reach * ((size_t)b->most_refs + 1)) : NULL;
+  w->reach = reach;
   w->ptr = b->most_refs <= FEW_REFS ? few : malloc(sizeof *few * ((size_t)b->most_refs + 1));
-  if (w->ptr == NULL) {
+  if (w->ptr == NULL || (w->reaches && reach == NULL)) {
+    free(reach);
+    if (w->ptr != few) free(w->ptr);
     return dhc_status_memory((long long)sizeof *few * b->most_refs, "a run");
   }
   dhc_status st = walk_range(w, 0, b->plan->n_items);
+  free(reach);
   if (w->ptr != few) {
     free(w->ptr);
   }
@@ -160,7 +170,8 @@ static dhc_status issue(void *ctx, DhcCommand *c) {
 typedef struct List {
   DhcCommand *c;
   DhcDevicePtr *ptr; /* operands of all calls, one after the other */
-  int64_t n, room, n_ptrs, room_ptrs;
+  DhcReach *reach;   /* beside them */
+  int64_t n, room, n_ptrs, room_ptrs, room_reach;
 } List;
 
 static bool grow(void **at, int64_t *room, int64_t need, size_t each) {
@@ -180,33 +191,39 @@ static bool grow(void **at, int64_t *room, int64_t need, size_t each) {
 /* Operands are kept by number until the list is complete: it moves as it grows. */
 static dhc_status list_command(void *ctx, DhcCommand *c) {
   List *l = ctx;
-  void *commands = l->c, *ptrs = l->ptr;
+  void *commands = l->c, *ptrs = l->ptr, *reach = l->reach;
   int64_t n_ptrs = c->kind == DHC_ITEM_CALL ? c->launch.n_ptrs + 1 : 0;
   bool ok = grow(&commands, &l->room, l->n + 1, sizeof *l->c);
   l->c = commands;
   ok = ok && grow(&ptrs, &l->room_ptrs, l->n_ptrs + n_ptrs, sizeof *l->ptr);
   l->ptr = ptrs;
+  ok = ok && grow(&reach, &l->room_reach, l->n_ptrs + n_ptrs, sizeof *l->reach);
+  l->reach = reach;
   if (!ok) {
     return dhc_status_memory((long long)(l->n * (int64_t)sizeof *l->c), "a list of commands");
   }
   if (n_ptrs > 0) {
     memcpy(l->ptr + l->n_ptrs, c->launch.ptr, (size_t)n_ptrs * sizeof *l->ptr);
+    memcpy(l->reach + l->n_ptrs, c->launch.reach, (size_t)(n_ptrs - 1) * sizeof *l->reach);
   }
   l->n_ptrs += n_ptrs;
   l->c[l->n++] = *c;
   return dhc_status_ok();
 }
 
-/* Every command of a run; the receiver frees l->c and l->ptr, also after a failure. */
+/* Every command of a run; the receiver frees what l holds, also after a failure. */
 static dhc_status list_all(const DhcBound *bound, const DhcDevicePtr base[DHC_N_SEGMENTS], DhcDevicePtr scratch, List *l) {
   *l = (List){.c = NULL};
-  Walk w = {.bound = bound, .base = base, .scratch = scratch, .command = list_command, .ctx = l};
+  Walk w = {.bound = bound, .base = base, .scratch = scratch, .command = list_command, .ctx = l, .reaches = true};
   dhc_status st = walk_all(&w);
   const DhcDevicePtr *ptr = l->ptr;
+  const DhcReach *reach = l->reach;
   for (int64_t i = 0; i < l->n; i++) {
     if (l->c[i].kind == DHC_ITEM_CALL) {
       l->c[i].launch.ptr = ptr;
+      l->c[i].launch.reach = reach;
       ptr += l->c[i].launch.n_ptrs + 1;
+      reach += l->c[i].launch.n_ptrs + 1;
     }
   }
   return st;
@@ -215,6 +232,7 @@ static dhc_status list_all(const DhcBound *bound, const DhcDevicePtr base[DHC_N_
 static void list_free(List *l) {
   free(l->c);
   free(l->ptr);
+  free(l->reach);
 }
 
 dhc_status dhc_bound_prepare(const DhcBound *bound, DhcDevice *device, const DhcDevicePtr base[DHC_N_SEGMENTS], DhcDevicePtr scratch,

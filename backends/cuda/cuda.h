@@ -58,6 +58,8 @@ dhc_status dhc_cuda_load(DhcCudaGpu *g, const char *bytes, size_t n_bytes, const
  * addresses, the memory that tasks share last, if the kernel has any. */
 dhc_status dhc_cuda_launch(DhcCudaGpu *g, const DhcCudaKernel *k, void *const *ptr, const int64_t *dim, int64_t task0,
                            int64_t task1) DHC_MUST_USE;
+/* Does the kernel write to its operand? */
+bool dhc_cuda_writes(const DhcCudaKernel *k, int operand);
 /* Code that `generate` left to be compiled when it is needed is waited for by what uses it; this says beforehand that it will be. */
 void dhc_cuda_want(const DhcCudaKernel *k);
 double dhc_cuda_code_ms(const DhcCudaGpu *g); /* waited so far */
@@ -70,6 +72,11 @@ dhc_status dhc_cuda_resources(DhcCudaGpu *g, const DhcCudaKernel *k, DhcCudaReso
  * Replaying does it all again at the same addresses. */
 typedef struct DhcCudaGraph DhcCudaGraph;
 dhc_status dhc_cuda_record_begin(DhcCudaGpu *g) DHC_MUST_USE;
+/* Among it: what follows goes to this lane, beside the others, and lane 0 first and last; a signal is given when all before it in
+ * the lane is done, and awaited by all that comes behind in another one. Numbers count from 0, each signalled once before it is awaited. */
+dhc_status dhc_cuda_lane(DhcCudaGpu *g, int lane) DHC_MUST_USE;
+dhc_status dhc_cuda_signal(DhcCudaGpu *g, int number) DHC_MUST_USE;
+dhc_status dhc_cuda_await(DhcCudaGpu *g, int number) DHC_MUST_USE;
 dhc_status dhc_cuda_record_end(DhcCudaGpu *g, DhcCudaGraph **out) DHC_MUST_USE; /* NULL after a failure */
 dhc_status dhc_cuda_replay(DhcCudaGpu *g, const DhcCudaGraph *graph) DHC_MUST_USE;
 void dhc_cuda_graph_free(DhcCudaGpu *g, DhcCudaGraph *graph);

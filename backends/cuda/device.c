@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backends/cuda/cuda.h"
+#include "backends/cuda/lanes.h"
 #include "runtime/bound.h"
 #include "runtime/status.h"
 
@@ -14,7 +15,7 @@ typedef struct CudaDevice {
   int64_t staged;       /* bytes of it that may not have been read yet */
 } CudaDevice;
 
-enum { LARGE = 512 << 10, STAGE = 8 << 20, AT_ONCE = 1 << 20, PIECE = 64 << 10 };
+enum { LARGE = 512 << 10, STAGE = 8 << 20, AT_ONCE = 1 << 20, PIECE = 64 << 10, FEW_COMMANDS = 32 };
 
 static DhcCudaGpu *gpu(DhcDevice *d) { return ((CudaDevice *)(void *)d)->gpu; }
 static void *at(DhcDevicePtr p) { return (void *)(uintptr_t)p; }
@@ -34,7 +35,7 @@ static void cuda_close(DhcDevice *d) {
 
 static void cuda_describe(DhcDevice *d, DhcDeviceInfo *out) {
   const DhcCudaInfo *info = dhc_cuda_gpu_info(gpu(d));
-  *out = (DhcDeviceInfo){.kind = "cuda", .workers = 1, .memory_total = info->memory_bytes, .own_memory = true};
+  *out = (DhcDeviceInfo){.kind = "cuda", .workers = 1, .lanes = DHC_CUDA_LANES, .memory_total = info->memory_bytes, .own_memory = true};
   memcpy(out->name, info->name, sizeof out->name);
   if (dhc_cuda_gpu_free_bytes(gpu(d), &out->memory_free).code) out->memory_free = 0;
 }
@@ -158,17 +159,107 @@ static void want_all(const DhcCommand *c, int64_t n) {
   }
 }
 
-static dhc_status cuda_prepare(DhcDevice *d, const DhcCommand *c, int64_t n, void **out) {
-  DhcCudaGraph *graph = NULL;
-  *out = NULL;
-  want_all(c, n);
+/* What the commands of a list use, for lanes; *in_lanes: that is known of all. */
+typedef struct Uses {
+  DhcCudaUse *use;
+  DhcCudaStep *step;
+  bool in_lanes;
+} Uses;
+
+static void use_of_call(const DhcCommand *c, DhcCudaUse *use, DhcCudaStep *s) {
+  const DhcCudaKernel *kernel;
+  memcpy(&kernel, &c->launch.fn, sizeof kernel);
+  s->follows = c->launch.phase > 0;
+  for (int i = 0; i < c->launch.n_ptrs; i++) {
+    const DhcReach *r = &c->launch.reach[i];
+    if (r->end > r->begin) use[s->n_uses++] = (DhcCudaUse){r->begin, r->end, dhc_cuda_writes(kernel, i)};
+  }
+}
+
+static dhc_status find_uses(const DhcCommand *c, int64_t n, Uses *out) {
+  int64_t most = 0;
+  out->in_lanes = n >= FEW_COMMANDS;
+  for (int64_t i = 0; i < n; i++) {
+    bool call = c[i].kind == DHC_ITEM_CALL, moves = c[i].kind == DHC_ITEM_COPY || c[i].kind == DHC_ITEM_FILL;
+    most += call ? c[i].launch.n_ptrs : 2;
+    if (!moves && (!call || !c[i].launch.reach || (c[i].launch.ptr[c[i].launch.n_ptrs] && !c[i].launch.shared_bytes))) out->in_lanes = false;
+  }
+  if (!out->in_lanes) return dhc_status_ok();
+  out->use = calloc((size_t)most + 1, sizeof *out->use);
+  out->step = calloc((size_t)n + 1, sizeof *out->step);
+  if (!out->use || !out->step) return dhc_status_memory((long long)sizeof *out->use * (most + 1), "a list of commands");
+  for (int64_t i = 0, at = 0; i < n; at += out->step[i++].n_uses) {
+    DhcCudaStep *s = &out->step[i];
+    s->first_use = (int)at;
+    if (c[i].kind == DHC_ITEM_CALL) {
+      use_of_call(&c[i], out->use + at, s);
+      continue;
+    }
+    if (c[i].kind == DHC_ITEM_COPY) out->use[at + s->n_uses++] = (DhcCudaUse){c[i].from, c[i].from + (uint64_t)c[i].bytes, false};
+    out->use[at + s->n_uses++] = (DhcCudaUse){c[i].to, c[i].to + (uint64_t)c[i].bytes, true};
+  }
+  return dhc_cuda_lanes(out->use, out->step, (int)n);
+}
+
+/* The command in its lane: memory that its tasks share is the lane's own. */
+static dhc_status run_in_lane(DhcDevice *d, const DhcCommand *c, int lane) {
+  DhcDevicePtr ptr[DHC_MAX_KERNEL_PTRS + 1];
+  if (!lane || c->kind != DHC_ITEM_CALL || c->launch.n_ptrs > DHC_MAX_KERNEL_PTRS || !c->launch.ptr[c->launch.n_ptrs]) return run_command(d, c);
+  DhcCommand own = *c;
+  memcpy(ptr, c->launch.ptr, sizeof *ptr * (size_t)(c->launch.n_ptrs + 1));
+  ptr[c->launch.n_ptrs] += (uint64_t)(lane * c->launch.shared_bytes);
+  own.launch.ptr = ptr;
+  return run_command(d, &own);
+}
+
+/* Signal i is command i's, signal n + lane the beginning (0) and the ends of the others. */
+static dhc_status record_step(DhcDevice *d, const DhcCommand *c, const DhcCudaStep *s, int64_t i, int64_t n, bool *begun) {
+  DHC_TRY(dhc_cuda_lane(gpu(d), s->lane));
+  if (!begun[s->lane]) DHC_TRY(dhc_cuda_await(gpu(d), (int)n));
+  begun[s->lane] = true;
+  for (int k = 0; k < DHC_CUDA_LANES; k++)
+    if (s->after[k] >= 0) DHC_TRY(dhc_cuda_await(gpu(d), s->after[k]));
+  DHC_TRY(run_in_lane(d, c, s->lane));
+  return s->signals ? dhc_cuda_signal(gpu(d), (int)i) : dhc_status_ok();
+}
+
+static dhc_status record_lanes(DhcDevice *d, const DhcCommand *c, const DhcCudaStep *s, int64_t n) {
+  bool begun[DHC_CUDA_LANES] = {true};
+  DHC_TRY(dhc_cuda_signal(gpu(d), (int)n));
+  dhc_status st = dhc_status_ok();
+  for (int64_t i = 0; i < n && !st.code; i++) st = record_step(d, &c[i], &s[i], i, n, begun);
+  for (int k = 1; k < DHC_CUDA_LANES && !st.code; k++) {
+    if (!begun[k]) continue;
+    st = dhc_cuda_lane(gpu(d), k);
+    if (!st.code) st = dhc_cuda_signal(gpu(d), (int)n + k);
+    dhc_status main = dhc_cuda_lane(gpu(d), 0);
+    if (!st.code) st = main;
+    if (!st.code) st = dhc_cuda_await(gpu(d), (int)n + k);
+  }
+  return st;
+}
+
+static dhc_status record(DhcDevice *d, const DhcCommand *c, int64_t n, const Uses *u, DhcCudaGraph **out) {
   DHC_TRY(dhc_cuda_record_begin(gpu(d)));
   dhc_status st = dhc_status_ok();
-  for (int64_t i = 0; i < n && !st.code; i++) st = run_command(d, &c[i]);
-  dhc_status end = dhc_cuda_record_end(gpu(d), &graph);
-  if (st.code) dhc_cuda_graph_free(gpu(d), graph);
-  else if (!end.code) *out = graph;
+  if (u->in_lanes) st = record_lanes(d, c, u->step, n);
+  for (int64_t i = 0; i < n && !st.code && !u->in_lanes; i++) st = run_command(d, &c[i]);
+  dhc_status end = dhc_cuda_record_end(gpu(d), out);
   return st.code ? st : end;
+}
+
+static dhc_status cuda_prepare(DhcDevice *d, const DhcCommand *c, int64_t n, void **out) {
+  DhcCudaGraph *graph = NULL;
+  Uses uses = {NULL};
+  *out = NULL;
+  want_all(c, n);
+  dhc_status st = find_uses(c, n, &uses);
+  if (!st.code) st = record(d, c, n, &uses, &graph);
+  free(uses.use);
+  free(uses.step);
+  if (st.code) dhc_cuda_graph_free(gpu(d), graph);
+  else *out = graph;
+  return st;
 }
 
 /* ---- the same graph with a mark before every command and one at the end ------------------------ */

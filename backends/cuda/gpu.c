@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "backends/cuda/cuda_internal.h"
+#include "backends/cuda/lanes.h"
 #include "backends/cuda/later.h"
 #include "runtime/status.h"
 
@@ -33,6 +34,11 @@ struct DhcCudaGpu {
   int device;
   CuContext context;
   CuStream stream, ahead; /* everything in order; uploads beside it */
+  CuStream lane[DHC_CUDA_LANES]; /* while a graph is recorded: the first is `stream` */
+  CuStream at;            /* where commands go: `stream`, but for lanes */
+  bool joins;             /* the next command there waits for another lane's, so for the one before it to its end, too */
+  CuEvent *signal;        /* by number */
+  int n_signals;
   CuEvent arrived;        /* of the last of those */
   Library *libraries;
   DhcCudaInfo info;
@@ -95,6 +101,7 @@ static dhc_status start(DhcCudaGpu *g) {
   TRY_CU(g, cuDevicePrimaryCtxRetain(&g->context, g->device), "starting the GPU");
   TRY_CU(g, cuCtxSetCurrent(g->context), "starting the GPU");
   TRY_CU(g, cuStreamCreate(&g->stream, CU_STREAM_NON_BLOCKING), "starting the GPU");
+  g->at = g->lane[0] = g->stream;
   TRY_CU(g, cuStreamCreate(&g->ahead, CU_STREAM_NON_BLOCKING), "starting the GPU");
   TRY_CU(g, cuEventCreate(&g->arrived, CU_EVENT_NO_TIMES), "starting the GPU");
   return read_info(g);
@@ -133,6 +140,10 @@ void dhc_cuda_gpu_close(DhcCudaGpu *g) {
     free(l);
   }
   if (g->arrived) cu->cuEventDestroy(g->arrived);
+  for (int i = 0; i < g->n_signals; i++) cu->cuEventDestroy(g->signal[i]);
+  free(g->signal);
+  for (int i = 1; i < DHC_CUDA_LANES; i++)
+    if (g->lane[i]) cu->cuStreamDestroy(g->lane[i]);
   if (g->ahead) cu->cuStreamDestroy(g->ahead);
   if (g->stream) cu->cuStreamDestroy(g->stream);
   if (g->context) cu->cuDevicePrimaryCtxRelease(g->device);
@@ -198,13 +209,15 @@ dhc_status dhc_cuda_download(DhcCudaGpu *g, void *to, const void *from, int64_t 
   return dhc_status_ok();
 }
 dhc_status dhc_cuda_copy(DhcCudaGpu *g, void *to, const void *from, int64_t bytes) {
+  g->joins = false;
   if (bytes > 0 && to != from)
-    TRY_CU(g, cuMemcpyDtoDAsync(ptr_of(to), ptr_of(from), (size_t)bytes, g->stream), "copying on the GPU");
+    TRY_CU(g, cuMemcpyDtoDAsync(ptr_of(to), ptr_of(from), (size_t)bytes, g->at), "copying on the GPU");
   return dhc_status_ok();
 }
 dhc_status dhc_cuda_fill(DhcCudaGpu *g, void *to, uint32_t pattern, int64_t bytes) {
-  if (bytes > 0 && pattern == 0) TRY_CU(g, cuMemsetD8Async(ptr_of(to), 0, (size_t)bytes, g->stream), "filling GPU memory");
-  else if (bytes > 0) TRY_CU(g, cuMemsetD32Async(ptr_of(to), pattern, (size_t)bytes / 4, g->stream), "filling GPU memory");
+  g->joins = false;
+  if (bytes > 0 && pattern == 0) TRY_CU(g, cuMemsetD8Async(ptr_of(to), 0, (size_t)bytes, g->at), "filling GPU memory");
+  else if (bytes > 0) TRY_CU(g, cuMemsetD32Async(ptr_of(to), pattern, (size_t)bytes / 4, g->at), "filling GPU memory");
   return dhc_status_ok();
 }
 dhc_status dhc_cuda_sync(DhcCudaGpu *g) {
@@ -254,6 +267,8 @@ dhc_status dhc_cuda_load(DhcCudaGpu *g, const char *bytes, size_t n_bytes, const
   return dhc_status_ok();
 }
 
+bool dhc_cuda_writes(const DhcCudaKernel *k, int operand) { return dhc_cuda_stores_to(&k->launch, operand); }
+
 void dhc_cuda_want(const DhcCudaKernel *k) {
   if (!k->kernel) dhc_cuda_later_want(k->later, k->part);
 }
@@ -290,10 +305,11 @@ dhc_status dhc_cuda_launch(DhcCudaGpu *g, const DhcCudaKernel *k, void *const *p
   CuLaunchConfig config = {.grid = {(unsigned)(blocks < most ? blocks : most), 1, 1},
                            .block = {(unsigned)h->threads, 1, 1},
                            .shared_bytes = (unsigned)h->shared_bytes,
-                           .stream = g->stream,
+                           .stream = g->at,
                            .attributes = &early,
-                           .n_attributes = 1};
+                           .n_attributes = !g->joins};
   void *arguments[] = {argument};
+  g->joins = false;
   TRY_CU(g, cuLaunchKernelEx(&config, k->kernel, arguments, NULL), "launching a kernel");
   return dhc_status_ok();
 }
@@ -315,9 +331,38 @@ dhc_status dhc_cuda_record_begin(DhcCudaGpu *g) {
   return dhc_status_ok();
 }
 
+dhc_status dhc_cuda_lane(DhcCudaGpu *g, int lane) {
+  if (!g->lane[lane]) TRY_CU(g, cuStreamCreate(&g->lane[lane], CU_STREAM_NON_BLOCKING), "recording a graph");
+  g->at = g->lane[lane];
+  return dhc_status_ok();
+}
+
+dhc_status dhc_cuda_signal(DhcCudaGpu *g, int number) {
+  if (number >= g->n_signals) {
+    int n = number * 2 + 64;
+    CuEvent *more = realloc(g->signal, sizeof *more * (size_t)n);
+    if (!more) return dhc_status_memory((long long)sizeof *more * n, "a graph");
+    g->signal = more;
+    while (g->n_signals < n) {
+      TRY_CU(g, cuEventCreate(&g->signal[g->n_signals], CU_EVENT_NO_TIMES), "recording a graph");
+      g->n_signals++;
+    }
+  }
+  TRY_CU(g, cuEventRecordWithFlags(g->signal[number], g->at, 0), "recording a graph");
+  return dhc_status_ok();
+}
+
+dhc_status dhc_cuda_await(DhcCudaGpu *g, int number) {
+  TRY_CU(g, cuStreamWaitEvent(g->at, g->signal[number], 0), "recording a graph");
+  g->joins = true;
+  return dhc_status_ok();
+}
+
 dhc_status dhc_cuda_record_end(DhcCudaGpu *g, DhcCudaGraph **out) {
   CuGraph graph = NULL;
   *out = NULL;
+  g->at = g->stream;
+  g->joins = false;
   TRY_CU(g, cuStreamEndCapture(g->stream, &graph), "recording a graph");
   DhcCudaGraph *r = calloc(1, sizeof *r);
   if (!r) {

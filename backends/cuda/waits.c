@@ -1,4 +1,7 @@
-/* Where a kernel waits for those before it, where it may have started before they ended (programmatic dependent launch). */
+/* Where a kernel waits for those before it, where it may have started before they ended (programmatic dependent launch);
+ * and what it writes, for those that run beside it. */
+#include <string.h>
+
 #include "backends/cuda/cuda_internal.h"
 
 /* Does the statement read or write what other kernels wrote or read? */
@@ -52,4 +55,19 @@ const bool *dhc_cuda_waits(const DhcLp *p) {
   bool waited = false, *before = DHC_NEW_N(p->arena, bool, p->code.n + 1);
   find_waits(p, 0, before, &waited);
   return before;
+}
+
+bool dhc_cuda_stores_to(const DhcCudaLaunch *launch, int operand) {
+  return operand / 32 >= 3 || launch->stores[operand / 32] >> operand % 32 & 1;
+}
+
+void dhc_cuda_stores(const DhcLp *p, DhcCudaLaunch *launch) {
+  for (int i = 0; i < p->code.n; i++) {
+    const DhcLpInst *n = p->code.at[i];
+    if (n->kind != DHC_LP_STORE && n->kind != DHC_LP_SCATTER && n->kind != DHC_LP_ADD_TO) continue;
+    const DhcLpInst *root = dhc_lp_root(n->a[0]);
+    if (root->kind == DHC_LP_LOCAL || root->kind == DHC_LP_BLOCK) continue;
+    if (root->kind != DHC_LP_OPERAND) memset(launch->stores, 0xff, sizeof launch->stores);
+    else if (root->i < 96) launch->stores[root->i / 32] |= 1u << root->i % 32;
+  }
 }

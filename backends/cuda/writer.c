@@ -621,7 +621,8 @@ static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
   w->groups = dhc_lp_groups(p);
   int threads = p->threads ? p->threads : DHC_CUDA_ROW_THREADS;
   int n_ptrs = p->n_ptrs + (p->shared_bytes.n_code > 0);
-  *launch = (DhcCudaLaunch){threads, w->row ? threads / w->row : 1, (int)p->block_bytes, n_ptrs, p->n_dims};
+  *launch = (DhcCudaLaunch){threads, w->row ? threads / w->row : 1, (int)p->block_bytes, n_ptrs, p->n_dims, {0}};
+  dhc_cuda_stores(p, launch);
   if (w->row > 32) refuse(w, "vectors of more than 32 lanes");
   for (int i = 0; i < p->code.n && w->row; i++)
     if (p->code.at[i]->type.lanes != 1 && p->code.at[i]->type.lanes != w->row) refuse(w, "vectors of several lengths");

@@ -477,11 +477,13 @@ static void reorder(dhc_plan *plan, const Block *blocks, int n_blocks, DhcArena 
   plan->items = items;
 }
 
-bool dhc_memory_pack(dhc_plan *plan, const DhcSpec *const *specs, const int64_t *const *symbols, int n_samples,
+bool dhc_memory_pack(dhc_plan *plan, const DhcSpec *const *specs, const int64_t *const *symbols, int n_samples, int linger,
                      DhcArena *arena, int *from) {
   DhcArena scratch;
   dhc_arena_init(&scratch);
   DhcSpanOfItems *life = dhc_memory_lives(plan, specs, &scratch);
+  for (int b = 0; b < plan->n_buffers; b++)
+    if (life[b].last >= life[b].first) life[b].last = life[b].last + linger < plan->n_items ? life[b].last + linger : plan->n_items - 1;
   Sample *sample = DHC_NEW_N(&scratch, Sample, n_samples);
   int n = make_sample(plan, life, symbols[0], &sample[0], &scratch), first_row, n_usable = 1;
   if (n <= MANY)

@@ -28,7 +28,7 @@ static bool pack(Pl *p, const DhcPlanOptions *o, DhcPlanned *out) {
   const int64_t *samples[N_SAMPLES];
   int n_samples = choose_samples(p, o, &out->plan, samples);
   int *from = DHC_NEW_N(p->arena, int, n + 1), *to = DHC_NEW_N(p->arena, int, n + 1);
-  if (!dhc_memory_pack(&out->plan, out->specs, samples, n_samples, p->arena, from)) {
+  if (!dhc_memory_pack(&out->plan, out->specs, samples, n_samples, o ? o->linger : 0, p->arena, from)) {
     dhc_diag(p->m->diags, DHC_ERROR, "E0921", p->entry->span, "'%s': buffer sizes do not fit in 63 bits", p->entry->name);
     return false;
   }

@@ -47,6 +47,7 @@ typedef struct DhcPlanOptions {
   /* Every value in a buffer of its own, nothing in place: what other plans must agree with, bit
    * for bit. For tests and for finding faults. */
   bool plain;
+  int linger; /* items that a buffer outlives its last use: those that follow need not wait for who reads it still */
 } DhcPlanOptions;
 
 /* `entry` is in stage FUSED, and so is what it calls. Buffers of persistent parameters

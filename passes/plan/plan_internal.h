@@ -172,9 +172,10 @@ typedef struct DhcSpanOfItems {
 DhcSpanOfItems *dhc_memory_lives(const dhc_plan *plan, const DhcSpec *const *specs, DhcArena *arena);
 /* Places the work buffers: sets at and below, and puts the table into an order in which
  * these refer to earlier rows. symbols[k] are the sizes of sample k; the first one decides
- * where there are very many buffers. `from` gets the old row of every new one. False: sizes
+ * where there are very many buffers. linger: as in
+ * DhcPlanOptions. `from` gets the old row of every new one. False: sizes
  * of the first sample do not fit in 63 bits. */
-bool dhc_memory_pack(dhc_plan *plan, const DhcSpec *const *specs, const int64_t *const *symbols, int n_samples,
+bool dhc_memory_pack(dhc_plan *plan, const DhcSpec *const *specs, const int64_t *const *symbols, int n_samples, int linger,
                      DhcArena *arena, int *from);
 
 #endif

@@ -1,0 +1,31 @@
+/* Commands of a list side by side: which may, and what each then waits for. */
+#ifndef DHC_BACKENDS_CUDA_LANES_H
+#define DHC_BACKENDS_CUDA_LANES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "runtime/status.h"
+
+enum { DHC_CUDA_LANES = 2 };
+
+/* Memory [begin, end) that a command reads or writes. */
+typedef struct DhcCudaUse {
+  uint64_t begin, end;
+  bool writes;
+} DhcCudaUse;
+
+typedef struct DhcCudaStep {
+  int first_use, n_uses; /* given; in the table of uses */
+  bool follows;          /* given: it goes on with what the one before has begun, in its lane */
+  int lane;
+  int after[DHC_CUDA_LANES]; /* by other lane: the command that it waits for, and with it all before that one there; -1 */
+  bool signals;              /* some other lane waits for it */
+} DhcCudaStep;
+
+/* Puts n commands into lanes. Each lane keeps their order; a command waits for those of other lanes that write what it
+ * touches, or touch what it writes. What much more is to come behind stays in lane 0, as every command does of a list
+ * that gains nothing. */
+dhc_status dhc_cuda_lanes(const DhcCudaUse *use, DhcCudaStep *step, int n) DHC_MUST_USE;
+
+#endif

@@ -1,0 +1,123 @@
+/* Lanes for commands of a list: whatever touches the same memory keeps its order, by waiting where it is in different lanes;
+ * the longest way stays in lane 0, and only what nobody needs soon leaves it. */
+#include "backends/cuda/lanes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define CHECK(x)                                                      \
+  do {                                                                \
+    if (!(x)) {                                                       \
+      fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #x); \
+      exit(1);                                                        \
+    }                                                                 \
+  } while (0)
+
+enum { N = 300, MOST = 4 };
+
+typedef struct Listed {
+  DhcCudaUse use[N * MOST];
+  DhcCudaStep step[N];
+  int n, n_uses;
+} Listed;
+
+static void add(Listed *l) {
+  l->step[l->n++] = (DhcCudaStep){.first_use = l->n_uses};
+}
+
+static void touch(Listed *l, uint64_t begin, uint64_t end, bool writes) {
+  l->use[l->n_uses++] = (DhcCudaUse){begin, end, writes};
+  l->step[l->n - 1].n_uses++;
+}
+
+static bool in_conflict(const Listed *l, int i, int j) {
+  const DhcCudaStep *x = &l->step[i], *y = &l->step[j];
+  for (int a = x->first_use; a < x->first_use + x->n_uses; a++)
+    for (int b = y->first_use; b < y->first_use + y->n_uses; b++)
+      if (l->use[a].begin < l->use[b].end && l->use[b].begin < l->use[a].end && (l->use[a].writes || l->use[b].writes)) return true;
+  return false;
+}
+
+/* Has j's lane waited for i, or for one behind it, when j begins? */
+static bool waited(const Listed *l, int i, int j) {
+  for (int k = 0; k <= j; k++)
+    if (l->step[k].lane == l->step[j].lane && l->step[k].after[l->step[i].lane] >= i) return true;
+  return false;
+}
+
+static int check_order(const Listed *l) {
+  int apart = 0;
+  for (int j = 0; j < l->n; j++) {
+    const DhcCudaStep *s = &l->step[j];
+    CHECK(s->lane >= 0 && s->lane < DHC_CUDA_LANES && s->after[s->lane] == -1);
+    if (s->follows && j) CHECK(s->lane == l->step[j - 1].lane);
+    for (int k = 0; k < DHC_CUDA_LANES; k++)
+      if (s->after[k] >= 0) CHECK(s->after[k] < j && l->step[s->after[k]].lane == k && l->step[s->after[k]].signals);
+    apart += s->lane > 0;
+    for (int i = 0; i < j; i++)
+      if (l->step[i].lane != s->lane && in_conflict(l, i, j)) CHECK(waited(l, i, j));
+  }
+  return apart;
+}
+
+static uint32_t state = 1;
+static int draw(int below) {
+  state = state * 1664525u + 1013904223u;
+  return (int)((state >> 16) % (uint32_t)below);
+}
+
+/* Commands over places that overlap, as buffers do whose memory is used again. */
+static void at_random(void) {
+  int apart = 0;
+  for (int round = 0; round < 60; round++) {
+    Listed *l = calloc(1, sizeof *l);
+    CHECK(l);
+    int n = 1 + draw(N), places = 4 + draw(200);
+    while (l->n < n) {
+      add(l);
+      l->step[l->n - 1].follows = l->n > 1 && draw(10) == 0;
+      for (int u = draw(MOST) + 1; u > 0; u--) {
+        uint64_t begin = (uint64_t)draw(places);
+        touch(l, begin, begin + 1 + (uint64_t)draw(3), u == 1);
+      }
+    }
+    CHECK(!dhc_cuda_lanes(l->use, l->step, l->n).code);
+    apart += check_order(l);
+    free(l);
+  }
+  CHECK(apart > 0);
+}
+
+enum { CHAIN = 40, GRADIENTS = 100000 };
+
+/* A chain whose links also give what only the last command reads, and now and then a fill that the next link needs. */
+static void like_a_step(void) {
+  Listed *l = calloc(1, sizeof *l);
+  CHECK(l);
+  for (uint64_t i = 0; i < CHAIN; i++) {
+    add(l); /* what the link adds up to */
+    touch(l, 10 + 10 * i, 20 + 10 * i, true);
+    add(l); /* the link */
+    touch(l, 10 * i, 10 * i + 10, false);
+    touch(l, 10 + 10 * i, 20 + 10 * i, true);
+    add(l); /* its gradient */
+    touch(l, 10 * i, 10 * i + 10, false);
+    touch(l, GRADIENTS, GRADIENTS + 1000, true);
+  }
+  add(l);
+  touch(l, GRADIENTS, GRADIENTS + 1000, false);
+  CHECK(!dhc_cuda_lanes(l->use, l->step, l->n).code);
+  check_order(l);
+  for (int i = 0; i < CHAIN; i++) {
+    CHECK(l->step[3 * i].lane == 0 && l->step[3 * i + 1].lane == 0);
+    if (i < CHAIN / 2) CHECK(l->step[3 * i + 2].lane == 1);
+  }
+  CHECK(l->step[l->n - 1].lane == 0);
+  free(l);
+}
+
+int main(void) {
+  at_random();
+  like_a_step();
+  return 0;
+}
