@@ -420,8 +420,19 @@ static DhcLv near_exp(DhcTplCx *cx, int n) {
   return dhc_lp_exp2(b, dhc_lp_mul(b, dhc_tpl_eval(cx, d->a[1 - still]), y));
 }
 
+/* exp(-|x|), and what is made of it by its definition (ir/ops.def). */
+static DhcLv near_sigmoid(DhcLp *b, DhcOp op, DhcLv x) {
+  DhcLv zero = dhc_lp_float(b, DHC_F32, 0.0), one = dhc_lp_float(b, DHC_F32, 1.0);
+  DhcLv z = dhc_lp_exp2(b, dhc_lp_mul(b, dhc_lp_ew1(b, DHC_OP_ABS, x), dhc_lp_float(b, DHC_F32, -1.4426950408889634)));
+  DhcLv below = dhc_lp_lt(b, x, zero);
+  if (op == DHC_OP_SOFTPLUS) return dhc_lp_add(b, dhc_lp_select(b, below, zero, x), dhc_lp_ew1(b, DHC_OP_LOG1P, z));
+  return dhc_lp_ew2(b, DHC_OP_DIV, dhc_lp_select(b, below, z, one), dhc_lp_add(b, one, z));
+}
+
 static DhcLv elementwise(DhcTplCx *cx, const DhcSpecNode *d) {
-  if (cx->nearly && d->op == DHC_OP_EXP && d->dtype == DHC_F32) return near_exp(cx, d->a[0]);
+  bool nearly = cx->nearly && d->dtype == DHC_F32;
+  if (nearly && d->op == DHC_OP_EXP) return near_exp(cx, d->a[0]);
+  if (nearly && (d->op == DHC_OP_SIGMOID || d->op == DHC_OP_SOFTPLUS)) return near_sigmoid(cx->b, d->op, dhc_tpl_eval(cx, d->a[0]));
   DhcLv a[4];
   int n = 0;
   for (; n < 4 && d->a[n] >= 0; n++) a[n] = dhc_tpl_eval(cx, d->a[n]);

@@ -2,10 +2,11 @@
  * what is folded there is the thread's own business. Threads are numbered over the parallel axes,
  * the vector axis innermost, so that neighbouring threads touch neighbouring memory; where everything that varies along
  * that axis lies side by side, a thread takes v[2] elements by one access each, and what is left over at the end of a
- * row one by one.
+ * row one by one. Where that is not so because of what varies along that axis but not along the one around it, as a
+ * weight of each channel does, a thread has v[4] places of the latter and reads such values once.
  *
  * Schedule: v[0] as "map", v[1] threads of a block, v[2] elements of a thread at most: 1, 2 or 4, v[3] not 0: folds
- * may be of unknown length, most likely at most 16. */
+ * may be of unknown length, most likely at most 16; v[4] places of a thread along another axis, or 0. */
 #include "backends/loop/tpl.h"
 
 /* Does every operand lie side by side along the axis, or not vary over it? */
@@ -13,6 +14,18 @@ static bool all_contiguous(const DhcTplCx *cx, int axis) {
   for (int o = 0; o < cx->s->n_operands; o++)
     if (!dhc_tpl_contiguous(cx, o, axis)) return false;
   return true;
+}
+
+/* The innermost of `rows`, if at least two inputs that vary along `axis` stay the same along it; else -1. */
+static int shared_axis(const DhcTplCx *cx, uint32_t rows, int axis) {
+  int around = -1, n = 0;
+  for (int a = 0; a < cx->s->n_axes; a++)
+    if (rows >> a & 1) around = a;
+  for (int o = 0; o < dhc_spec_n_inputs(cx->s) && around >= 0; o++) {
+    uint32_t axes = dhc_tpl_operand_axes(cx, o);
+    n += (axes >> axis & 1) && !(axes >> around & 1);
+  }
+  return n >= 2 ? around : -1;
 }
 
 /* A sum, most likely of at most 16 elements: each is a partial, those that are not there are +0 (ir/sum.h). Of more, and
@@ -51,6 +64,21 @@ static DhcLv sum_of_few(DhcTplCx *cx, int n, void *arg) {
   return dhc_lp_get(b, sum);
 }
 
+/* Piece number `piece` along the axis: what does not vary along it is there before. */
+static void store_places(DhcTplCx *cx, int axis, int places, DhcLv piece, uint32_t unrolled) {
+  DhcLp *b = cx->b;
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  DhcLv from = dhc_lp_mulc(b, piece, places), to = dhc_lp_min(b, cx->extent[axis], dhc_lp_addc(b, from, places));
+  dhc_tpl_needed_by_outputs(cx->s, needed);
+  dhc_tpl_hoist(cx, needed);
+  DhcLv i = dhc_lp_for(b, from, to, 1);
+  DhcTplMark mark = dhc_tpl_push(cx);
+  dhc_tpl_bind(cx, axis, i);
+  dhc_tpl_store_unrolled(cx, unrolled);
+  dhc_tpl_pop(cx, &mark);
+  dhc_lp_end(b);
+}
+
 void dhc_tpl_elements(const DhcTplInput *in, DhcLp *b) {
   DhcTplCx cx;
   DhcArena *arena = b->arena;
@@ -70,20 +98,33 @@ void dhc_tpl_elements(const DhcTplInput *in, DhcLp *b) {
   cx.plan_vector = axis;
   uint32_t unrolled = red ? 0 : dhc_tpl_unrolled_axes(&cx, par), rows = par & ~unrolled;
   if (axis >= 0) rows &= ~(1u << axis);
+  int places = in->schedule->v[4], around = axis >= 0 && each == 1 && !red && places ? shared_axis(&cx, rows, axis) : -1;
+  if (around >= 0) rows &= ~(1u << around);
   dhc_lp_block(b, threads, 0);
   b->together = 1024 / threads;
   dhc_dimprog n_rows = dhc_tpl_count_prog(&cx, rows), per_row = dhc_prog_const(arena, 1);
   if (axis >= 0) per_row = dhc_prog_op(arena, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(&cx, axis), dhc_prog_const(arena, each));
-  dhc_dimprog all = dhc_prog_op(arena, DHC_DIM_MUL, n_rows, per_row);
+  dhc_dimprog all = dhc_prog_op(arena, DHC_DIM_MUL, n_rows, per_row), pieces = dhc_prog_const(arena, 1);
+  if (around >= 0) pieces = dhc_prog_op(arena, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(&cx, around), dhc_prog_const(arena, places));
+  all = dhc_prog_op(arena, DHC_DIM_MUL, all, pieces);
   DhcLv n_all = dhc_lp_prog(b, all), n_per_row = dhc_lp_prog(b, per_row);
   DhcLv task = dhc_lp_tasks(b, dhc_prog_op(arena, DHC_DIM_CEILDIV, all, dhc_prog_const(arena, threads)));
   DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, task, threads), dhc_lp_thread(b));
   dhc_lp_if(b, dhc_lp_lt(b, at, n_all));
   DhcTplMark mark = dhc_tpl_push(&cx);
-  bool several = rows != 0;
-  DhcLv column = several && axis >= 0 ? dhc_lp_urem(b, at, n_per_row) : at;
-  dhc_tpl_bind_flat(&cx, rows, axis >= 0 ? dhc_lp_udiv(b, at, n_per_row) : at);
-  if (axis < 0) {
+  bool several = rows != 0 || around >= 0;
+  DhcLv column = several && axis >= 0 ? dhc_lp_urem(b, at, n_per_row) : at, row = axis >= 0 ? dhc_lp_udiv(b, at, n_per_row) : at;
+  if (around >= 0) {
+    DhcLv n_pieces = dhc_lp_prog(b, pieces);
+    dhc_tpl_bind_flat(&cx, rows, dhc_lp_udiv(b, row, n_pieces));
+    dhc_tpl_bind(&cx, axis, column);
+    store_places(&cx, around, places, dhc_lp_urem(b, row, n_pieces), unrolled);
+  } else {
+    dhc_tpl_bind_flat(&cx, rows, row);
+  }
+  if (around >= 0) {
+    ;
+  } else if (axis < 0) {
     dhc_tpl_store_unrolled(&cx, unrolled);
   } else if (each == 1) {
     dhc_tpl_bind(&cx, axis, column);

@@ -567,6 +567,7 @@ void dhc_tile_block(DhcTile *d, int64_t bytes) {
 
 void dhc_tile_open(DhcTile *d, const DhcTplInput *in) {
   dhc_tpl_init(&d->cx, in, d->b);
+  d->cx.nearly = d->warps; /* what sums that are cut go into is no more exact for exact exponentials */
   d->cx.provide = provide;
   d->cx.provide_arg = d;
   d->n_rows = dhc_tpl_count(&d->cx, d->x.axes);

@@ -184,7 +184,7 @@ static int gpu_maps(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_C
   DhcSizeGuard g = {.arena = arena, .spec = s};
   dhc_size_bound(&g, dhc_spec_axes(s, DHC_AXIS_PAR), FEW_ELEMENTS, true);
   out[0] = (DhcSchedule){.template_name = "elements", .v = {0, 128, 1}, .guard = dhc_size_guard(&g)};
-  out[1] = (DhcSchedule){.template_name = "elements", .v = {0, 256, 4}};
+  out[1] = (DhcSchedule){.template_name = "elements", .v = {0, 256, 4, 0, 4}};
   return 2;
 }
 

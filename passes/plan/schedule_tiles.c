@@ -33,7 +33,7 @@ static Roles roles_of(const DhcSpec *s) {
 
 enum {
   MANY_TILES = 128, FEW_TILES = 100, FEW_LARGE = 8, SMALL_TILES = 80, DEEP = 512, GRAND_TILES = 120, MANY_GROUPED = 100,
-  FEW_RANGED = 512, MANY_RANGED = 4096, SOME_RANGED = 1024, MANY_PIXELS = 8192
+  FEW_RANGED = 512, MANY_RANGED = 4096, SOME_RANGED = 1024, BRIEF = 64, MANY_PIXELS = 8192
 };
 
 static DhcSchedule class_of(const char *template_name, const DhcSizeGuard *g, const int v[8]) {
@@ -270,7 +270,8 @@ static int range_tiles(const DhcSpec *s, const Roles *r, bool grouped, bool bf16
   return of_rows ? ranged_rows(s, r, grouped, arena, out) : ranged_ks(s, r, bf16, arena, out);
 }
 
-/* By groups of warps: plain contractions in tiles by which the machine is filled. */
+/* By groups of warps: plain contractions in tiles by which the machine is filled. What is made of brief sums takes longer than they
+ * do: many threads for it. */
 static int group_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSchedule *out) {
   uint32_t results = r->rows | r->cols | r->batch;
   DhcSizeGuard grand = {.arena = arena, .spec = s}, some = grand, less = grand, many = grand;
@@ -286,9 +287,11 @@ static int group_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSch
   dhc_size_bound(&grand, results, (int64_t)GRAND_TILES * 128 * 256, false);
   dhc_size_bound(&grand, r->rows, 96, false);
   dhc_size_bound(&grand, r->cols, 192, false);
+  dhc_size_bound(&grand, r->k, BRIEF, false);
   out[0] = tile_class(&grand, (int[8]){128, 256, 32, 8, 1, 1 + DHC_TILE_GROUP, 4});
   dhc_size_bound(&some, results, (int64_t)MANY_GROUPED * 64 * 128, false);
   dhc_size_bound(&some, r->rows, 48, false);
+  dhc_size_bound(&some, r->k, BRIEF, false);
   out[1] = tile_class(&some, (int[8]){64, 128, 32, 4, 1, 1 + DHC_TILE_GROUP, 4});
   dhc_size_bound(&less, results, (int64_t)MANY_GROUPED * 64 * 32, false);
   dhc_size_bound(&less, r->rows, 48, false);

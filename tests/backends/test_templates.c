@@ -46,6 +46,30 @@ static void map_broadcast(void **st) {
     }
 }
 
+/* y[i,l,d] = x[i,l-1,d] * w[d] + v[d], w and v every other element of theirs: what stays the same along l */
+static void map_shared(void **st) {
+  (void)st;
+  for (int k = 0; k < 12; k++) {
+    SpecCase c;
+    case_init(&c, DHC_KIND_MAP);
+    int i = case_axis(&c, DHC_AXIS_PAR, 1 + k / 6, false), l = case_axis(&c, DHC_AXIS_PAR, 1 + k % 6, false), d = case_axis(&c, DHC_AXIS_PAR, 5, false);
+    int w[2], x = case_operand(&c, DHC_F32, -1, 2, (int[]){i, d});
+    c.stride[x][0] = 5 * c.extent[l];
+    case_term(&c, x, (DhcTerm){1, {l}, {1}, 1, -1, true, false}, 5, -1, c.extent[l]);
+    c.size[x] = 5 * c.extent[i] * c.extent[l];
+    for (int o = 0; o < 2; o++) {
+      w[o] = case_operand(&c, DHC_F32, -1, 0, NULL);
+      case_term(&c, w[o], (DhcTerm){1, {d}, {1}, 1, -1, false, false}, 2, 0, 0);
+    }
+    int n = case_ew(&c, DHC_OP_MUL, case_load(&c, x), case_load(&c, w[0]), -1);
+    n = case_ew(&c, DHC_OP_ADD, n, case_load(&c, w[1]), -1);
+    case_operand(&c, DHC_F32, n, 3, (int[]){i, l, d});
+    c.all_classes = true;
+    case_check(&c, NULL, NULL, 1e-6);
+    case_free(&c);
+  }
+}
+
 /* softmax with all its phases; argmax beside it */
 static void row_softmax(void **st) {
   (void)st;
@@ -366,7 +390,7 @@ static void random_and_casts(void **st) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(map_flat), cmocka_unit_test(map_broadcast), cmocka_unit_test(row_softmax),
+      cmocka_unit_test(map_flat), cmocka_unit_test(map_broadcast), cmocka_unit_test(map_shared), cmocka_unit_test(row_softmax),
       cmocka_unit_test(row_columns), cmocka_unit_test(row_all), cmocka_unit_test(row_mean_var),
       cmocka_unit_test(row_split), cmocka_unit_test(row_whole), cmocka_unit_test(sums_of_blocks),
       cmocka_unit_test(map_access), cmocka_unit_test(row_window), cmocka_unit_test(dot_plain),
