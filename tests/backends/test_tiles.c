@@ -32,7 +32,7 @@ static double tolerance(const DhcSchedule *s) {
 }
 
 /* y = relu(a . b + bias), forms by bit: 1 A is [k, m], 2 B is [k, n], 4 y is [n, m], 8 A is made, 16 a batch, 32 a
- * second B. */
+ * second B, 64 its exponentials instead. */
 static void one_dot(int form, int64_t m, int64_t n, int64_t k, const DhcSchedule *s) {
   SpecCase c;
   case_init(&c, DHC_KIND_DOT);
@@ -45,7 +45,9 @@ static void one_dot(int form, int64_t m, int64_t n, int64_t k, const DhcSchedule
   int a = case_load(&c, oa), b = case_load(&c, ob);
   if (form & 8) a = case_ew(&c, DHC_OP_MUL, a, case_const(&c, 0.5), -1);
   int d = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << r, a, b);
-  d = case_ew(&c, DHC_OP_MAX, case_ew(&c, DHC_OP_ADD, d, case_load(&c, bias), -1), case_const(&c, 0), -1);
+  d = case_ew(&c, DHC_OP_ADD, d, case_load(&c, bias), -1);
+  if (form & 64) d = case_ew(&c, DHC_OP_ADD, case_ew(&c, DHC_OP_SIGMOID, d, -1, -1), case_ew(&c, DHC_OP_SOFTPLUS, d, -1, -1), -1);
+  else d = case_ew(&c, DHC_OP_MAX, d, case_const(&c, 0), -1);
   if (second >= 0) d = case_ew(&c, DHC_OP_ADD, d, case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << r, a, case_load(&c, second)), -1);
   case_operand(&c, DHC_F32, d, rank, ym + from);
   case_interpret(&c, s, k > 256 ? 2e-4 : tolerance(s)); /* of long sums what cancels is left */
@@ -59,6 +61,14 @@ static void contractions(void **st) {
     const DhcSchedule *s = &schedules[form % N_SCHEDULES];
     one_dot(form, form % 3 ? 20 : 37, form % 5 ? 24 : 9, k[(form + form / N_SCHEDULES) % 4], s);
   }
+}
+
+/* What sums go into, exactly and nearly: four columns at once, and one. */
+static void exponentials(void **st) {
+  (void)st;
+  one_dot(64, 20, 24, 3, &schedules[0]);
+  one_dot(64, 20, 24, 3, &schedules[3]);
+  one_dot(64 | 4, 20, 24, 41, &schedules[3]);
 }
 
 /* Several blocks of the product rule, and of its second level: one part by one part as in a whole. */
@@ -303,7 +313,7 @@ static void classes(void **st) {
 }
 
 int main(int argc, char **argv) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(classes), cmocka_unit_test(contractions), cmocka_unit_test(long_sums),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(classes), cmocka_unit_test(contractions), cmocka_unit_test(exponentials), cmocka_unit_test(long_sums),
                                       cmocka_unit_test(convolutions), cmocka_unit_test(images), cmocka_unit_test(filters), cmocka_unit_test(depthwise), cmocka_unit_test(ranges)};
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
