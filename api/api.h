@@ -20,6 +20,7 @@
  *   transplant.c  values of another model's weights, where they fit
  *   state.c     what streaming entries keep from run to run
  *   finite.c    how large tensors are, what holds a NaN
+ *   source.c    what editors ask about a model file
  *   generate.c, verify.c, print.c, tools.c, kernel_check.c, tensor_file.c
  *   ablate/     parts of the model left out of runs (ablate/ablate.h)
  *   atlas/      what is known without running: costs, the report about a model (atlas/atlas.h)

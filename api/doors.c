@@ -62,7 +62,13 @@ dhc_status dhc_model_pack(dhc_model *m, const char *weights, const char *path) {
   DOOR(m ? m->s : NULL, api_model_pack(m, weights, path));
 }
 
+dhc_status dhc_source_json(dhc_session *s, const char *path, const char *text, char **out) {
+  if (out) *out = NULL;
+  DOOR(s, api_source_json(s, path, text, out));
+}
+
 dhc_status dhc_model_graph_json(dhc_model *m, const char *entry, const char *sizes, char **out) {
+  if (out) *out = NULL;
   DOOR(m ? m->s : NULL, api_model_graph_json(m, entry, sizes, out));
 }
 

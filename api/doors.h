@@ -10,6 +10,7 @@ dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) DHC
 dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model **out) DHC_MUST_USE;
 dhc_status api_model_check(dhc_model *m) DHC_MUST_USE;
 dhc_status api_model_pack(dhc_model *m, const char *weights, const char *path) DHC_MUST_USE;
+dhc_status api_source_json(dhc_session *s, const char *path, const char *text, char **out) DHC_MUST_USE;
 dhc_status api_model_graph_json(dhc_model *m, const char *entry, const char *sizes, char **out) DHC_MUST_USE;
 dhc_status api_model_info_json(dhc_model *m, const char *entry, const char *sizes, char **out) DHC_MUST_USE;
 dhc_status api_model_costs(dhc_model *m, const dhc_costs_options *o, dhc_costs *out) DHC_MUST_USE;

@@ -227,5 +227,6 @@ int cmd_doctor(const Cli *c);
 int cmd_explain(const Cli *c);
 int cmd_completion(const Cli *c);
 int cmd_man(const Cli *c);
+int cmd_lsp(const Cli *c);
 
 #endif

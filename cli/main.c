@@ -62,6 +62,8 @@ static const CliCommand commands[] = {
     {"cache", "[show|verify|prune]", 0, 1, "show, verify or prune the kernel store", "dhcc cache verify",
      "The store may be deleted at any time: only speed depends on it.", cmd_cache},
     {"doctor", "", 0, 0, "what this machine and this build have", "dhcc doctor", NULL, cmd_doctor},
+    {"lsp", "", 0, 0, "a language server for editors, on standard input and output", "dhcc lsp < /dev/null",
+     "Language Server Protocol: diagnostics, hover with shapes, definitions, completion.\ndocs/editors/README.md says how editors start it.", cmd_lsp},
     {"completion", "SHELL", 1, 1, "completion for a shell, to be sourced", "dhcc completion bash",
      "SHELL is bash, zsh or fish. Installed with dhcc they lie where these look.", cmd_completion},
     {"man", "[COMMAND]", 0, 1, "the manual page, or that of a command", "dhcc man train",

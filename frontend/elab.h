@@ -34,6 +34,8 @@ typedef struct DhcElabConfig {
   int n_shipped_roots;
   const DhcTexts *texts; /* that the file and what it imports lie in, or NULL; the arena's or older */
   DhcParsed *parsed; /* files that were parsed before, of the same strings and sources; NULL: nothing is shared */
+  void (*assigned)(void *ctx, DhcSpan name, const DhcType *type); /* told of every name that gets a tensor, or NULL */
+  void *assigned_ctx;
   int64_t max_memory_bytes; /* parameters and buffers may not need more; 0: no limit */
 } DhcElabConfig;
 

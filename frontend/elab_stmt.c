@@ -32,6 +32,7 @@ static void exec_assign(DhcCx *cx, const DhcAstStmt *s) {
     DhcMember *state = dhc_state_target(cx, to->at[i].text);
     if (state) dhc_state_write(cx, state, &v[i], to->at[i].span);
     dhc_scope_set(cx, to->at[i].text, v[i]);
+    if (cx->e->config.assigned && v[i].kind == DHC_V_TENSOR) cx->e->config.assigned(cx->e->config.assigned_ctx, to->at[i].span, &v[i].t->type);
   }
 }
 

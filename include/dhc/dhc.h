@@ -253,6 +253,12 @@ typedef struct dhc_library_item {
 } dhc_library_item;
 DHC_API dhc_status dhc_library(dhc_session *s, void (*item)(void *ctx, const dhc_library_item *i), void *ctx) DHC_MUST_USE;
 
+/* What editors ask about a model file; text: what it holds now, NULL: what the file has. JSON: "diagnostics" of the session; "names" that it and
+ * its imports declare: "kind", "name", "file", "line", "column", "begin" and "end" (bytes), "text", of what lies in a declaration "in", of what is known in
+ * a part of the file alone "scope_begin" and "scope_end"; "types": "begin", "end" and "type" of expressions and of names that get a value, as far as
+ * the file's models could be built. Errors of the file are no error here. To be asked of a session of its own. Caller frees. */
+DHC_API dhc_status dhc_source_json(dhc_session *s, const char *path, const char *text, char **out) DHC_MUST_USE;
+
 /* ---- programs ------------------------------------------------------------------- */
 
 /* What the program is to compute from an entry. */

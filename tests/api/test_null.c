@@ -195,6 +195,10 @@ static void of_model(void) {
   VALUE(dhc_model_n_params, dhc_model_n_params(NULL) == 0);
   VALUE(dhc_model_n_entries, dhc_model_n_entries(NULL) == 0);
   VALUE(dhc_model_entry_name, !dhc_model_entry_name(NULL, 0) && !dhc_model_entry_name(m, -1) && !dhc_model_entry_name(m, 1 << 20));
+  IS_NULL("s", dhc_source_json(NULL, "a.dhc", NULL, &text));
+  IS_NULL("path", dhc_source_json(s, NULL, NULL, &text));
+  IS_NULL("out", dhc_source_json(s, "a.dhc", NULL, NULL));
+  REFUSED("a text of a file needs the file's folder in its path, got \"a.dhc\"", dhc_source_json(s, "a.dhc", "", &text));
   VALUE(dhc_session_doing, !dhc_session_doing(NULL).what);
   IS_NULL("m", dhc_model_graph_json(NULL, NULL, NULL, &text));
   IS_NULL("out", dhc_model_graph_json(m, NULL, NULL, NULL));

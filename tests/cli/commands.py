@@ -33,6 +33,7 @@ SHORTENED = [  # a pattern of the command, what it becomes, why
 ]
 OTHERWISE = [  # a pattern, the statuses it may have and what is then said, or None: it is not run; and why
     (r"scripts/(demo|test)", None, "installs, builds, trains; CI runs both"),
+    (r"dhcc lsp$", None, "waits for an editor; cli.lsp speaks with it"),
     (r"cc -c mlp.c", None, "needs the CUDA driver's header and library"),
     (r"dhcc train .*--backend cuda", {3: "cuda"}, "needs a GPU"),
     (r"dhcc build .*--backend cuda", {0: "mlp.c", 3: "NVRTC"}, "needs NVRTC"),

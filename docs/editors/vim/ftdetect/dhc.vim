@@ -1,0 +1,1 @@
+au BufNewFile,BufRead *.dhc setfiletype dhc
