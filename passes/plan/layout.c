@@ -8,7 +8,7 @@
  * A function's parameter counts as a model parameter only if every call passes one, so all
  * calls of a unit read the same storage. An entry that updates a parameter keeps it in
  * rows. Where panels have elements of fewer bits, weights of convolutions and those whose rows are gathered have
- * them too (tags ROWS): they stay in rows, but are a copy like panels are. Values and their order of summation stay: the result is the same to the bit. */
+ * them too (tags ROWS): they stay in rows, but are a copy like panels are; which weights have fewer bits says narrow.h. Values and their order of summation stay: the result is the same to the bit. */
 #include "passes/clean/edit.h"
 #include "passes/passes.h"
 
@@ -96,6 +96,20 @@ static bool loaded_once(const DhcSpec *s, int operand) {
   return loads == 1;
 }
 
+/* True if operand o is all rows of all matrices of argument o as those of one. */
+static bool is_stack(const DhcModule *m, const DhcNode *n, const DhcSpec *s, int o) {
+  const DhcType *t = &n->args[o]->type;
+  const DhcAttr *dims = dhc_attr(n, "dims");
+  const DhcDim *want[] = {dhc_dim_mul(m->dims, t->dim[0], t->dim[1]), t->dim[2]};
+  int axis[3];
+  dhc_tag_axes(s, o, axis);
+  for (int k = 0; k < 2; k++) {
+    int at = dhc_spec_extent_arg(s, axis[k + 1]);
+    if ((at < 0 ? dhc_dim_const(m->dims, s->axis[axis[k + 1]].extent) : dims->dims.at[at]) != want[k]) return false;
+  }
+  return dims->dims.at[dhc_spec_stride_arg(s, o, 0)] == want[1] && dhc_dim_is(dhc_attr(n, "offsets")->dims.at[o], 0);
+}
+
 /* True if operand o of the kernel is argument o row by row: all of it, or whole panels. */
 static bool is_whole(const DhcModule *m, const DhcNode *n, const DhcSpec *s, int o, int width) {
   const DhcType *t = &n->args[o]->type;
@@ -104,6 +118,7 @@ static bool is_whole(const DhcModule *m, const DhcNode *n, const DhcSpec *s, int
   int64_t rows, cols, offset;
   const DhcDim *extent[3] = {NULL};
   dhc_tag_axes(s, o, axis);
+  if (t->rank == 3 && first) return is_stack(m, n, s, o);
   if (t->rank != 3 - first) return false;
   for (int k = first; k < 3; k++) {
     int at = dhc_spec_extent_arg(s, axis[k]);

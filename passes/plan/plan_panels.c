@@ -65,6 +65,9 @@ static void redirect(Pl *p, PlItem *it, int o) {
   const DhcType *t = &p->entry->params.at[r->buf]->type;
   int64_t panel = want.width * want.cols * dhc_dtype_bytes(DHC_F32);
   need(p, t->rank >= 2 && dhc_dim_is_const(t->dim[t->rank - 2], &want.rows));
+  int64_t stacked = 1; /* rows of several matrices, read as those of one */
+  if (t->rank == 3 && axis[0] < 0) need(p, dhc_dim_is_const(t->dim[0], &stacked));
+  want.rows *= stacked;
   bool whole = rows == want.rows && offset == 0;
   need(p, whole || (t->rank == 2 && rows % want.width == 0 && offset % panel == 0));
   for (int i = 0; i < p->updates.n; i++) need(p, p->updates.at[i].target != r->buf);

@@ -239,7 +239,7 @@ static void quantised(dhc_session *s, const Form *f, const char *how, bool sourc
     n = way == USUAL ? r.n_quantized : n;
     check(r.n_quantized == n && says_quantised(l) == n, "the same weights whichever way");
     check(r.n_quantized > 0 && r.deviation > 0 && r.deviation < 0.2 * r.largest + 0.05, "results move a little");
-    if (way != BOUNDED && !check((double)r.weights_bytes < factor * (double)r.weights_bytes_before, "constants are smaller"))
+    if (!check((double)r.weights_bytes < factor * (double)r.weights_bytes_before, "constants are smaller"))
       printf("  %lld of %lld\n", (long long)r.weights_bytes, (long long)r.weights_bytes_before);
     memory_free(&work);
     dlclose(l);
