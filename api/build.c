@@ -6,6 +6,7 @@
 #include "backends/object/bounds.h"
 #include "backends/object/c99.h"
 #include "dhc/version.h"
+#include "passes/pipeline.h"
 
 static void drop(void *what) {
   Build *b = what;
@@ -149,7 +150,7 @@ static dhc_status walk(Build *b) {
   }
   int *row_axes = DHC_NEW_N(b->arena, int, b->layout->n_slots + 1);
   for (int i = 0; i < b->layout->n_slots; i++) row_axes[i] = build_row_axes(b, i);
-  const DhcObjRequest rq = {.name = object_name(b), .model = b->model[0].m->name, .hash = object_hash(b), .build = DHC_VERSION, .layout = b->layout,
+  const DhcObjRequest rq = {.name = object_name(b), .model = b->model[0].m->name, .hash = object_hash(b), .build = dhc_arena_printf(b->arena, "%s %.12s", DHC_VERSION, dhc_build_id), .layout = b->layout,
                             .source = src, .n_sources = n, .variant = variant, .n_variants = b->o->multiversion ? b->n_models : b->o->n_variants, .bind_name = b->bind_name,
                             .bind_value = b->bind_value, .n_bind = b->n_bind, .tag = b->tag, .row_axes = row_axes};
   if (b->level[0]) b->s->compiler = b->level[0];
@@ -189,6 +190,7 @@ static dhc_status check_options(const dhc_build_options *o, const dhc_session *s
   if (!build_form(o->out, &form) || (form == BUILD_C) != source)
     return dhc_status_make(DHC_E_USAGE, "-o %s: needs a name that ends in %s", o->out, source ? ".c" : ".o, .a or .so");
   if (away) DHC_TRY(check_away(o, by));
+  if (!away && o->gpu_arch) return dhc_status_make(DHC_E_USAGE, "--gpu-arch %s: the object is for a CPU; needs --backend cuda", o->gpu_arch);
   if (form == BUILD_SO && o->target && !strncmp(o->target, "wasm32", 6))
     return dhc_status_make(DHC_E_USAGE, "-o %s: wasm32 has no shared libraries; needs a name that ends in .o or .a", o->out);
   if (o->c && o->max_stack) return dhc_status_make(DHC_E_USAGE, "--max-stack: how much stack source takes is for its compiler to say");

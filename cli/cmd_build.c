@@ -172,8 +172,10 @@ int cmd_build(const Cli *c) {
     if (v->n) cJSON_AddNumberToObject(doc, "variants", v->n);
     cJSON_AddNumberToObject(doc, "kernels", r.n_kernels);
   } else if (!rc) {
-    cli_note(c, "%s: %d entr%s, %d kernels, %lld bytes; weights %lld bytes, %s", c->outputs, r.n_entries, r.n_entries == 1 ? "y" : "ies",
-             r.n_kernels, (long long)r.object_bytes, (long long)r.weights_bytes, (c->weights || c->variant_weights.n) && !c->weights_file ? "embedded" : "passed by the caller");
+    const char *where = (c->weights || c->variant_weights.n) && !c->weights_file ? "embedded" : "passed by the caller";
+    char weights[64] = "no weights to pass";
+    if (r.weights_bytes) snprintf(weights, sizeof weights, "weights %lld bytes, %s", (long long)r.weights_bytes, where);
+    cli_note(c, "%s: %d entr%s, %d kernels, %lld bytes; %s", c->outputs, r.n_entries, r.n_entries == 1 ? "y" : "ies", r.n_kernels, (long long)r.object_bytes, weights);
   }
   if (!rc && c->quantize) report_quantized(c, &r);
   if (!rc && c->measured) rc = report_build(c, s, m, &o, &r);

@@ -18,6 +18,8 @@ def aligned(n_bytes):
 
 
 def main():
+    if len(sys.argv) != 4 or not sys.argv[3].isdigit():
+        sys.exit("usage: classify.py LIBRARY.so IDX-FILE NUMBER")
     library = ctypes.CDLL(sys.argv[1] if "/" in sys.argv[1] else "./" + sys.argv[1])
     library.clothes_describe.restype = ctypes.c_char_p
     about = json.loads(library.clothes_describe())
@@ -26,6 +28,8 @@ def main():
     with opened(sys.argv[2], "rb") as f:
         f.seek(16 + 784 * int(sys.argv[3]))
         image = f.read(784)
+    if len(image) < 784:
+        sys.exit(f"{sys.argv[2]}: no image {sys.argv[3]} of 28 by 28 pixels")
     sizes = [ctypes.c_int64({"B": 1, "H": 28, "W": 28}[s["name"]]) for s in entry["sizes"] if "value" not in s]
     size_of_work = library.clothes_classify_workspace_bytes
     size_of_work.restype = ctypes.c_int64
@@ -46,4 +50,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as e:  # files that are not there, or are something else
+        sys.exit(str(e))

@@ -100,6 +100,7 @@ refused 2 "error: --features: there is no 'avx99'" mlp --target x86-64-v3 --feat
 refused 2 "error: --features: 'sse2' cannot be switched off: all code for this machine needs it" mlp --target x86-64-v3 --features=-sse2 "${out[@]}"
 refused 2 "--cpu: needs --target" mlp --cpu x86-64-v3 "${out[@]}"
 refused 2 "needs --weights" mlp --weights-file w.bin "${out[@]}"
+refused 2 "--gpu-arch sm_80: the object is for a CPU; needs --backend cuda" mlp --gpu-arch sm_80 "${out[@]}"
 [ -e w.bin ] && fail "a refused build has written weights"
 refused 3 "nowhere" mlp --weights w.safetensors --weights-file nowhere/w.bin "${out[@]}"
 refused 2 "--weights-file none.bin: no entry of the object reads weights from there; a training step holds its first ones" mlp --entry train_step --weights w.safetensors --weights-file none.bin "${out[@]}"

@@ -321,7 +321,7 @@ row 3 'error: -o x.so: the linker ended with status 3' build trained.dhc -o x.so
 with=(PATH="$work/nowhere")
 row 3 'error: -o x.so: linking it needs ld.lld or ld; an object (.o) needs neither' build trained.dhc -o x.so
 with=()
-like 0 'full.so: 2 entries, [0-9]* kernels, [0-9]* bytes; weights 0 bytes, passed by the caller' build full.dhc --entry forward.step -o full.so
+like 0 'full.so: 2 entries, [0-9]* kernels, [0-9]* bytes; no weights to pass' build full.dhc --entry forward.step -o full.so
 row 1 'error: bench: full.so has no function other_describe: it is no object of dhcc build, or of another --name' bench --object full.so --name other
 row 1 'error: bench: full.so: the entry returns status 7 (docs/abi.md)' bench --object full.so
 "$dhcc" build grown.dhc -o grown.so > said.txt 2>&1 || fail 'an object of a result that grows'

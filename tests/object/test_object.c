@@ -283,6 +283,8 @@ static void run_case(const Case *c) {
     l.about = cJSON_Parse((const char *)(intptr_t)call(dlsym(l.so, "m_describe"), none));
     l.entry = cJSON_GetArrayItem(cJSON_GetObjectItem(l.about, "entries"), 0);
     ok = check(l.entry != NULL, "describe() is JSON");
+    const char *build = ok ? cJSON_GetObjectItem(l.about, "build")->valuestring : "", *id = strchr(build, ' ');
+    check(id && strlen(id) == 13 && strspn(id + 1, "0123456789abcdef") == 12, "the build's id");
     if (ok) snprintf(seen[n_seen++], sizeof *seen, "%s", cJSON_GetObjectItem(l.about, "model")->valuestring);
     check(!c->optional || cJSON_GetArraySize(cJSON_GetObjectItem(l.entry, "inputs")) == 2, "the optional input is one");
   }
