@@ -111,7 +111,8 @@ void figure_gnuplot(const Figure *f, const char *terminal, const char *output, F
     static const char *const forms[] = {[FIGURE_POINTS] = "points pt 7 ps 0.8", [FIGURE_LINE] = "lines lw 1.5", [FIGURE_BARS] = "boxes fs solid 0.8"};
     fputs(i ? ", \\\n     " : "", to);
     /* in front of the points: it clears their places */
-    if (has_intervals(s)) fprintf(to, "$s%d using 1:2:3:4 with yerrorbars pt 7 ps 0.1 lc rgb '%s' notitle, \\\n     ", i, color);
+    if (has_intervals(s) && s->form == FIGURE_LINE) fprintf(to, "$s%d using 1:3:4 with filledcurves fs transparent solid 0.18 lc rgb '%s' notitle, \\\n     ", i, color);
+    else if (has_intervals(s)) fprintf(to, "$s%d using 1:2:3:4 with yerrorbars pt 7 ps 0.1 lc rgb '%s' notitle, \\\n     ", i, color);
     fprintf(to, "$s%d using 1:2 with %s lc rgb '%s' title ", i, forms[s->form], color);
     quoted(s->name, to);
   }

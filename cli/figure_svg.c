@@ -173,8 +173,27 @@ static void put_bars(const Canvas *s, const FigureSeries *r) {
   }
 }
 
+static bool in_band(const Canvas *s, const FigurePoint *p) {
+  return figure_shows(s->f, p) && isfinite(p->low) && isfinite(p->high) && !(s->y.log && !(p->low > 0));
+}
+
+/* Intervals of a line, as far as they reach without a gap, as one surface: there and back. */
+static void put_band(const Canvas *s, const FigureSeries *r) {
+  for (int i = 0; i < r->n; i++) {
+    int end = i;
+    while (end < r->n && in_band(s, &r->at[end])) end++;
+    if (end == i) continue;
+    fputs("<path class=\"band\" d=\"M", s->to);
+    for (int k = i; k < end; k++) fprintf(s->to, "%.1f %.1f ", place(&s->x, r->at[k].x), place(&s->y, r->at[k].high));
+    for (int k = end - 1; k >= i; k--) fprintf(s->to, "%.1f %.1f ", place(&s->x, r->at[k].x), place(&s->y, r->at[k].low));
+    fputs("z\"/>\n", s->to);
+    i = end;
+  }
+}
+
 static void put_line(const Canvas *s, const FigureSeries *r) {
   bool on = false; /* a line ends at what cannot be shown */
+  put_band(s, r);
   fputs("<path class=\"line\" d=\"", s->to);
   for (int i = 0; i < r->n; i++) {
     bool shown = figure_shows(s->f, &r->at[i]);
@@ -212,7 +231,7 @@ static void put_legend(const Canvas *s, int top) {
 
 static void put_style(FILE *to) {
   static const char *const dark[FIGURE_COLORS] = {"#7ab2ee", "#f09a68", "#68cfa2", "#d09ae0", "#e6bf52", "#aab2ba"};
-  fputs("<style>text{font:15px system-ui,sans-serif;fill:#222}.grid{stroke:#ccc;stroke-width:.7}.line{fill:none;stroke-width:1.6}.bar{fill:none;stroke-width:1.5}", to);
+  fputs("<style>text{font:15px system-ui,sans-serif;fill:#222}.grid{stroke:#ccc;stroke-width:.7}.line{fill:none;stroke-width:1.6}.band{fill-opacity:.18;stroke:none}.bar{fill:none;stroke-width:1.5}", to);
   for (int i = 0; i < FIGURE_COLORS; i++) fprintf(to, ".c%d{fill:%s;stroke:%s}", i, figure_colors[i], figure_colors[i]);
   fputs("@media screen and (prefers-color-scheme:dark){text{fill:#ddd}.grid{stroke:#444}", to);
   for (int i = 0; i < FIGURE_COLORS; i++) fprintf(to, ".c%d{fill:%s;stroke:%s}", i, dark[i], dark[i]);

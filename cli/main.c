@@ -39,7 +39,7 @@ static const CliCommand commands[] = {
      "Evaluates the model whole, then without each of its parts in turn, on the kernels of the\nwhole: nothing is compiled anew. A part "
      "gives what it takes, x + f(x); left out, it\ngives x.\n" MODEL_MORE, cmd_ablate},
     {"plot", "DIR...", 1, 16, "sweeps and runs as a figure, a table or a page", "dhcc plot study -o study.html",
-     "Of sweeps means over seeds with their 95 % intervals, of runs learning curves. .svg, .pdf, .png and .gp\n(gnuplot's commands) are the figure, .csv and .json its numbers, .tex is a LaTeX table, .html a page with all\nfigures, tables and the commands. .pdf and .png need gnuplot.", cmd_plot},
+     "Of sweeps means over seeds with their 95 % intervals, of runs learning curves; of sweeps by step (--x step)\ncurves with a band over seeds. Without -o they are lines of text. .svg, .pdf, .png and .gp\n(gnuplot's commands) are the figure, .csv and .json its numbers, .tex is a LaTeX table, .html a page with all\nfigures, tables and the commands. .pdf and .png need gnuplot.", cmd_plot},
     {"predict", "MODEL PICTURE...", 2, CLI_MAX_ARGS, "the likeliest classes of PNG and JPEG pictures",
      "dhcc predict runs/a shirt.png digits/*.png", "Pixels go through the model's entry normalize into forward, which gives logits.\n" MODEL_MORE, cmd_predict},
     {"rl", "MODEL", 1, 1, "train a policy by reinforcement (PPO) in an environment", "dhcc rl rl_ssm_policy --env pendulum --steps 100000 --out runs/p",

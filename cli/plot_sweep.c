@@ -136,16 +136,52 @@ static int add_run(const Plot *p, Figure *f, const char *folder, const char *nam
   return f->no_memory ? cli_no_memory(p->c) : 0;
 }
 
-/* Row by row the mean of what runs with equally many rows have; a run that ended early is left out of them. */
-static void mean_in(PlotCurve *sum, int *n, const PlotCurve *one) {
-  if (*n && one->n != sum->n) return;
-  for (int i = 0; *n && i < sum->n; i++) sum->y[i] += one->y[i];
-  ++*n;
+/* Row by row what runs with equally many rows have: y is their mean, `spread` the sum of squares around it (Welford). A run that ended
+ * early is left out. */
+typedef struct Together {
+  PlotCurve mean;
+  double *spread;
+  int n;
+} Together;
+
+static bool take_run(Together *t, PlotCurve *one) {
+  if (!t->n) {
+    t->mean = *one;
+    t->spread = calloc((size_t)one->n + 1, sizeof *t->spread);
+    t->n = 1;
+    return t->spread != NULL;
+  }
+  t->n += one->n == t->mean.n;
+  for (int i = 0; i < one->n && one->n == t->mean.n; i++) {
+    double off = one->y[i] - t->mean.y[i];
+    t->mean.y[i] += off / t->n;
+    t->spread[i] += off * (one->y[i] - t->mean.y[i]);
+  }
+  plot_curve_free(one);
+  return true;
+}
+
+/* What lies around a mean of n: Student's 97.5 % points times the standard error, or the standard deviation. */
+static double half_width(const Cli *c, double spread, int n) {
+  static const double student[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+                                   2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
+  enum { KNOWN = sizeof student / sizeof *student };
+  if (n < 2 || (c->err && !strcmp(c->err, "none"))) return NAN;
+  double sd = sqrt(spread / (n - 1));
+  if (c->err && !strcmp(c->err, "sd")) return sd;
+  return (n - 2 < KNOWN ? student[n - 2] : 1.96) * sd / sqrt(n);
+}
+
+static void add_together(const Plot *p, Figure *f, const char *name, const Together *t) {
+  FigureSeries *s = figure_series(f, name, FIGURE_LINE);
+  for (int i = 0; i < t->mean.n; i++) {
+    double y = t->mean.y[i], half = half_width(p->c, t->spread[i], t->n);
+    figure_point(f, s, (FigurePoint){.x = t->mean.x[i], .y = y, .low = y - half, .high = y + half});
+  }
 }
 
 static int add_variant(const Plot *p, Figure *f, const PlotSweep *s, const cJSON *variant, const char *x, const char *y) {
-  PlotCurve sum = {0};
-  int n = 0;
+  Together all = {0};
   const cJSON *run;
   char name[600], folder[4096];
   cJSON_ArrayForEach(run, cJSON_GetObjectItem(s->doc, "runs")) {
@@ -153,15 +189,13 @@ static int add_variant(const Plot *p, Figure *f, const PlotSweep *s, const cJSON
     if (strcmp(plot_text(run, "hash"), plot_text(variant, "hash"))) continue;
     snprintf(folder, sizeof folder, "%s/%s", s->folder, plot_text(run, "folder"));
     if (strcmp(plot_text(run, "status"), "done") || !plot_read_curve(folder, x, y, &one)) continue;
-    bool first = !n;
-    mean_in(&sum, &n, &one);
-    if (first) sum = one;
-    else plot_curve_free(&one);
+    if (p->thin) plot_curve_thin(&one, PLOT_MOST_POINTS);
+    if (!take_run(&all, &one)) f->no_memory = true;
   }
-  for (int i = 0; i < sum.n; i++) sum.y[i] /= n;
   snprintf(name, sizeof name, "%s%s%s", p->n_sweeps > 1 ? s->folder : "", p->n_sweeps > 1 ? ": " : "", plot_text(variant, "name"));
-  if (sum.n) add_curve(p, f, name, &sum);
-  plot_curve_free(&sum);
+  if (all.mean.n && all.spread) add_together(p, f, name, &all);
+  plot_curve_free(&all.mean);
+  free(all.spread);
   return f->no_memory ? cli_no_memory(p->c) : 0;
 }
 

@@ -68,6 +68,19 @@ hashes = {r["name"]: r["hash"] for r in results}
 for s in doc["series"][1:]:
     both = [dict(rows("study/runs/%s-s%d" % (hashes[s["name"]], k), "loss")) for k in (0, 1)]
     assert [p["x"] for p in s["points"]] == list(both[0]) and all(close(p["y"], (both[0][p["x"]] + both[1][p["x"]]) / 2) for p in s["points"])
+    for p in s["points"]:  # the band over seeds
+        half = T * abs(both[0][p["x"]] - both[1][p["x"]]) / 2
+        assert abs(p["high"] - p["y"] - half) <= 1e-4 * half + 1e-9 and abs(p["y"] - p["low"] - half) <= 1e-4 * half + 1e-9, p
+assert all(p.get("low") is None for p in doc["series"][0]["points"])
+plot("study", "--x", "step", "-o", "band.svg")
+assert len([p for p in ET.parse("band.svg").getroot().iter(SVG + "path") if p.get("class") == "band"]) == 3
+# on the terminal: the first value, the course, the last one
+told = subprocess.run([sys.argv[1], "plot", "run", "--y", "loss"], check=True, capture_output=True, text=True).stdout
+want = rows("run", "loss")
+assert re.fullmatch(r"run loss +%.5g [\u2581-\u2588]+ %.5g\n" % (want[0][1], want[-1][1]), told), told
+assert len(set(told) & set("\u2581\u2588")) == 2, told
+told = subprocess.run([sys.argv[1], "plot", "study"], check=True, capture_output=True, text=True).stdout
+assert [l.split()[0] for l in told.splitlines()] == names and "(" in told, told
 # the curve that train leaves is the one that plot draws, and a picture
 plot("run", "-o", "again.svg")
 assert open("run/curve.svg").read() == open("again.svg").read()
