@@ -168,6 +168,20 @@ DhcValue *dhc_as_tensor(DhcCx *cx, const DhcVal *v, int want, DhcSpan at) {
   return NULL;
 }
 
+/* Whether a's axes are the first ones of b, which has one more. */
+static bool prefix_of(const DhcType *a, const DhcType *b) {
+  if (!a->rank || b->rank != a->rank + 1) return false;
+  for (int i = 0; i < a->rank; i++)
+    if (a->dim[i] != b->dim[i]) return false;
+  return true;
+}
+
+static const char *shape_list(DhcCx *cx, const DhcType *t) {
+  DhcText s = {.arena = dhc_cx_arena(cx)};
+  for (int i = 0; i < t->rank; i++) dhc_text_printf(&s, "%s%s", i ? ", " : "", dhc_say_dim(cx, t->dim[i]));
+  return dhc_text_str(&s);
+}
+
 bool dhc_broadcast_shape(DhcCx *cx, const char *op, const DhcVal *args, int n, DhcSpan at, int *rank,
                          const DhcDim **dim) {
   *rank = 0;
@@ -192,7 +206,11 @@ bool dhc_broadcast_shape(DhcCx *cx, const char *op, const DhcVal *args, int n, D
         dhc_note_operand(cx, g, &args[from]);
         dhc_note_operand(cx, g, &args[i]);
         const char *dd = dhc_say_dim(cx, d), *dx = dhc_say_dim(cx, x);
-        if (!dhc_dim_is_const(d, NULL) || !dhc_dim_is_const(x, NULL))
+        if (prefix_of(t, u) || prefix_of(u, t)) {
+          const DhcType *less = prefix_of(t, u) ? t : u;
+          dhc_err_hint(cx, g, "shapes meet at their last axes: give the smaller one an axis there, reshape(…, [%s%s1])",
+                       shape_list(cx, less), less->rank ? ", " : "");
+        } else if (!dhc_dim_is_const(d, NULL) || !dhc_dim_is_const(x, NULL))
           dhc_err_hint(cx, g,
                        "%s and %s are not known to be equal: say so with `require %s == %s`; only an extent "
                        "known to be 1 stretches",
@@ -514,6 +532,24 @@ static DhcVal logic(DhcCx *cx, DhcAstBinary op, const DhcVal *a, const DhcVal *b
   return dhc_elementwise(cx, op == DHC_BI_AND ? DHC_OP_AND : DHC_OP_OR, two, 2, at);
 }
 
+static bool is_float(const DhcVal *v) { return v->kind == DHC_V_FLOAT || (v->kind == DHC_V_TENSOR && dhc_dtype_is_float(v->t->type.dtype)); }
+
+/* a - floor(a / b) b, with b's sign as of whole numbers. Where the quotient is rounded up to a whole number it is one too large. */
+static DhcVal float_remainder(DhcCx *cx, DhcVal a, DhcVal b, DhcSpan at) {
+  DhcVal two[2] = {a, b}, v[3], zero = dhc_v_float(cx, 0);
+  v[0] = dhc_elementwise(cx, DHC_OP_DIV, two, 2, at);
+  v[0] = dhc_elementwise(cx, DHC_OP_FLOOR, v, 1, at);
+  v[0] = dhc_elementwise(cx, DHC_OP_NEG, v, 1, at);
+  v[1] = b;
+  v[2] = a;
+  DhcVal r = dhc_elementwise(cx, DHC_OP_FMA, v, 3, at);
+  if (r.kind != DHC_V_TENSOR) return r;
+  DhcVal below[2] = {compare(cx, DHC_BI_LT, &r, &zero, at), compare(cx, DHC_BI_LT, &b, &zero, at)};
+  DhcVal some = compare(cx, DHC_BI_NE, &r, &zero, at), other = compare(cx, DHC_BI_NE, &below[0], &below[1], at);
+  DhcVal three[3] = {logic(cx, DHC_BI_AND, &some, &other, at), dhc_eval_binary(cx, DHC_BI_ADD, r, b, at), r};
+  return dhc_elementwise(cx, DHC_OP_SELECT, three, 3, at);
+}
+
 DhcVal dhc_eval_binary(DhcCx *cx, DhcAstBinary op, DhcVal a, DhcVal b, DhcSpan at) {
   if (a.kind == DHC_V_ERROR || b.kind == DHC_V_ERROR) return dhc_v_error();
   bool whole = (a.kind == DHC_V_INT || a.kind == DHC_V_DIM) && (b.kind == DHC_V_INT || b.kind == DHC_V_DIM);
@@ -542,6 +578,7 @@ DhcVal dhc_eval_binary(DhcCx *cx, DhcAstBinary op, DhcVal a, DhcVal b, DhcSpan a
       return dhc_elementwise(cx, DHC_OP_DIV, two, 2, at);
     case DHC_BI_FLOORDIV:
     case DHC_BI_MOD:
+      if (op == DHC_BI_MOD && (is_float(&a) || is_float(&b))) return float_remainder(cx, a, b, at);
       if (whole) return divide_ints(cx, op, a, b, at);
       return dhc_elementwise(cx, op == DHC_BI_FLOORDIV ? DHC_OP_FLOORDIV : DHC_OP_REM, two, 2, at);
     default: return power(cx, a, b, at);

@@ -45,6 +45,12 @@ static DhcVal reduce(DhcCx *cx, DhcBuiltinCall *c, DhcOp op, int axis_arg, const
   int64_t axes[DHC_MAX_RANK];
   int n;
   bool keep;
+  if (x && x->type.dtype == DHC_BOOL) {
+    DhcDiag *d = dhc_err(cx, "E0310", c->at, "%s: needs numbers, got %s", c->name, dhc_say_type(cx, &x->type));
+    dhc_err_hint(cx, d, "count by %s(float(…)); any and all ask whether some or every one is true", c->name);
+    dhc_note_operand(cx, d, &c->arg[0]);
+    return dhc_v_error();
+  }
   if (!x || !axes_of(cx, c, axis_arg, x->type.rank, axes, &n) ||
       !dhc_bi_bool(cx, c, axis_arg + 1, false, &keep))
     return dhc_v_error();
@@ -180,6 +186,38 @@ DhcVal dhc_bi_conv(DhcCx *cx, DhcBuiltinCall *c) {
   DhcAttr attrs[5] = {dhc_attr_ints(m, stride, n), dhc_attr_ints(m, low, n), dhc_attr_ints(m, high, n),
                       dhc_attr_ints(m, dilation, n), dhc_attr_int(groups)};
   return dhc_v_tensor(dhc_build1(dhc_at(cx, c->at), DHC_OP_CONV, args, 2, attrs, 5));
+}
+
+/* What conv has as the derivative of its input: x [N, C, ...], w [C, O/groups, ...] as PyTorch has them. */
+DhcVal dhc_bi_conv_transpose(DhcCx *cx, DhcBuiltinCall *c) {
+  DhcValue *args[2] = {dhc_bi_tensor(cx, c, 0, -1), dhc_bi_tensor(cx, c, 1, -1)};
+  if (!args[0] || !args[1]) return dhc_v_error();
+  int n = args[1]->type.rank - 2;
+  if (n < 1 || args[0]->type.rank != n + 2) {
+    DhcDiag *d = dhc_err(cx, "E0308", c->at, "conv_transpose: needs x [N, C, ...] and w [C, O/groups, ...] of one rank, got %s and %s",
+                         dhc_say_type(cx, &args[0]->type), dhc_say_type(cx, &args[1]->type));
+    dhc_note_operand(cx, d, &c->arg[0]);
+    dhc_note_operand(cx, d, &c->arg[1]);
+    return dhc_v_error();
+  }
+  int64_t stride[DHC_MAX_RANK], padding[DHC_MAX_RANK], more[DHC_MAX_RANK], dilation[DHC_MAX_RANK], groups = 1;
+  if (!per_axis(cx, c, 2, n, 1, 1, stride) || !per_axis(cx, c, 3, n, 0, 0, padding) || !per_axis(cx, c, 4, n, 0, 0, more) ||
+      !per_axis(cx, c, 5, n, 1, 1, dilation) || !per_axis(cx, c, 6, 1, 1, 1, &groups))
+    return dhc_v_error();
+  DhcModule *m = cx->m->module;
+  const DhcDim *size[DHC_MAX_RANK];
+  for (int i = 0; i < n; i++) {
+    if (more[i] >= stride[i]) {
+      dhc_err(cx, "E0304", c->at, "conv_transpose: output_padding must be below the stride, got %lld and %lld", (long long)more[i], (long long)stride[i]);
+      return dhc_v_error();
+    }
+    const DhcDim *last = dhc_dim_mul(m->dims, dhc_dim_sub(m->dims, args[0]->type.dim[2 + i], dhc_dim_const(m->dims, 1)), dhc_dim_const(m->dims, stride[i]));
+    const DhcDim *reach = dhc_dim_mul(m->dims, dhc_dim_sub(m->dims, args[1]->type.dim[2 + i], dhc_dim_const(m->dims, 1)), dhc_dim_const(m->dims, dilation[i]));
+    size[i] = dhc_dim_add(m->dims, dhc_dim_add(m->dims, last, reach), dhc_dim_const(m->dims, 1 + more[i] - 2 * padding[i]));
+  }
+  DhcAttr attrs[6] = {dhc_attr_ints(m, stride, n),   dhc_attr_ints(m, padding, n), dhc_attr_ints(m, padding, n),
+                      dhc_attr_ints(m, dilation, n), dhc_attr_int(groups),         dhc_attr_dims(m, size, n)};
+  return dhc_v_tensor(dhc_build1(dhc_at(cx, c->at), DHC_OP_CONV_DX, args, 2, attrs, 6));
 }
 
 DhcVal dhc_bi_window_max(DhcCx *cx, DhcBuiltinCall *c) {

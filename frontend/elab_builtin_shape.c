@@ -347,7 +347,13 @@ DhcVal dhc_bi_pad(DhcCx *cx, DhcBuiltinCall *c) {
   DhcModule *m = cx->m->module;
   DhcAttr attrs[3] = {dhc_attr_dims(m, low, x->type.rank), dhc_attr_dims(m, high, x->type.rank),
                       dhc_attr_ints(m, step, x->type.rank)};
-  return build(cx, c, DHC_OP_PAD, &x, 1, attrs, 3);
+  DhcVal v = build(cx, c, DHC_OP_PAD, &x, 1, attrs, 3);
+  if (!dhc_bi_given(c, 4) || v.kind != DHC_V_TENSOR) return v;
+  DhcType inside = x->type; /* of what was there a mask, so that any value may surround it */
+  inside.dtype = DHC_BOOL;
+  DhcValue *is = dhc_b_fill(dhc_at(cx, c->at), &inside, 1);
+  DhcVal three[3] = {build(cx, c, DHC_OP_PAD, &is, 1, attrs, 3), v, c->arg[4]};
+  return dhc_elementwise(cx, DHC_OP_SELECT, three, 3, c->at);
 }
 
 /* ---- moves by index

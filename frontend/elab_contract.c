@@ -172,6 +172,28 @@ static bool contract(DhcCx *cx, Term *a, const Term *b, const char *keep, DhcSpa
   return a->v != NULL;
 }
 
+/* Axes i and j of t have one label: what is off the diagonal is left out, and j goes. */
+static bool diagonal(DhcCx *cx, Term *t, int i, int j, DhcSpan at) {
+  DhcType type = t->v->type;
+  if (type.dim[i] != type.dim[j]) {
+    dhc_err(cx, "E0308", at, "einsum: '%c' is %s and %s in one operand", t->label[i], dhc_say_dim(cx, type.dim[i]), dhc_say_dim(cx, type.dim[j]));
+    return false;
+  }
+  DhcBuilder *b = dhc_at(cx, at);
+  DhcModule *m = cx->m->module;
+  DhcValue *place[2];
+  for (int k = 0; k < 2; k++) {
+    DhcAttr attrs[3] = {dhc_attr_int(k ? j : i), dhc_attr_dtype(DHC_I32), dhc_attr_dims(m, type.dim, type.rank)};
+    place[k] = dhc_build1(b, DHC_OP_IOTA, NULL, 0, attrs, 3);
+    if (!place[k]) return false;
+  }
+  const int64_t axis = j;
+  DhcValue *zeros = dhc_b_fill(b, &type, 0);
+  t->v = dhc_b_reduce(b, DHC_OP_REDUCE_SUM, dhc_b_select(b, dhc_b_binary(b, DHC_OP_EQ, place[0], place[1]), t->v, zeros), &axis, 1, false);
+  memmove(t->label + j, t->label + j + 1, strlen(t->label + j));
+  return t->v != NULL;
+}
+
 static bool parse_term(DhcCx *cx, Term *t, const DhcVal *v, const char *text, int n, int index, DhcSpan at) {
   t->v = dhc_as_tensor(cx, v, -1, at);
   if (!t->v) return false;
@@ -181,15 +203,11 @@ static bool parse_term(DhcCx *cx, Term *t, const DhcVal *v, const char *text, in
     dhc_note_operand(cx, d, v);
     return false;
   }
-  for (int i = 0; i < n; i++) {
-    if (label_at(t, text[i]) >= 0 && label_at(t, text[i]) < i) {
-      dhc_err(cx, "E0308", at, "einsum: '%c' stands twice in \"%.*s\": diagonals are not supported", text[i],
-              n, text);
-      return false;
-    }
-    t->label[i] = text[i];
-  }
+  for (int i = 0; i < n; i++) t->label[i] = text[i];
   t->label[n] = 0;
+  for (int i = 0; i < t->v->type.rank; i++)
+    while (strchr(t->label + i + 1, t->label[i]))
+      if (!diagonal(cx, t, i, (int)(strchr(t->label + i + 1, t->label[i]) - t->label), at)) return false;
   return true;
 }
 

@@ -55,6 +55,11 @@ static DhcVal eval_range(DhcCx *cx, const DhcAstExpr *e) {
     DHC_BUG("a range without an end is evaluated");
   }
   hi = dhc_eval(cx, e->u.range.hi);
+  if (hi.kind == DHC_V_DIM) {
+    DhcDiag *d = dhc_err(cx, "E0303", e->u.range.hi->span, "the end of a range must be an int known at compile time, got the dim %s", dhc_say_val(cx, &hi));
+    dhc_err_hint(cx, d, "a loop is unrolled; along an axis go steps of: h, y = scan (h = h0) over (u = x) along 1 { … yield h }");
+    return dhc_v_error();
+  }
   if (!dhc_want_int(cx, &lo, e->u.range.lo->span, "the start of a range", &a) ||
       !dhc_want_int(cx, &hi, e->u.range.hi->span, "the end of a range", &b))
     return dhc_v_error();

@@ -226,6 +226,19 @@ static bool predefined(DhcCx *cx, const char *name, DhcSpan at, DhcVal *out) {
   return false;
 }
 
+/* What another library's name is here, NULL: not known. */
+static const char *synonym(const char *name) {
+  static const struct {
+    const char *theirs, *here;
+  } table[] = {
+#define SYNONYM(theirs, here) {#theirs, here},
+#include "frontend/synonyms.def"
+  };
+  for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+    if (!strcmp(table[i].theirs, name)) return table[i].here;
+  return NULL;
+}
+
 void dhc_report_unknown(DhcCx *cx, const char *what, const char *name, DhcSpan at) {
   DhcArena *a = dhc_cx_arena(cx);
   DHC_VEC(const char *) names = {0};
@@ -252,8 +265,10 @@ void dhc_report_unknown(DhcCx *cx, const char *what, const char *name, DhcSpan a
   for (int i = 0; i < n; i++) DHC_PUSH(a, &names, builtin[i]);
   DhcDiag *d = dhc_err(cx, "E0301", at, "unknown %s '%s'", what, name);
   const char *close = dhc_suggest(name, names.at, names.n);
-  const char *home = dhc_parse_find_layer(&cx->e->parse, name);
-  if (home)
+  const char *home = dhc_parse_find_layer(&cx->e->parse, name), *here = synonym(name);
+  if (here && !(close && !strcmp(close, name)))
+    dhc_err_hint(cx, d, "write %s", here);
+  else if (home)
     dhc_err_hint(cx, d, "add 'import %s'", home);
   else if (close && !strcmp(close, name))
     dhc_err_hint(cx, d, "there is a '%s', but it is no %s here", name, what);

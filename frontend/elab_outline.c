@@ -389,6 +389,13 @@ DhcVal dhc_eval_scan(DhcCx *cx, const DhcAstExpr *e) {
   bool ok = true;
   for (int i = 0; i < s.n_carry; i++) ok = scan_carry(&inner, &s, i) && ok;
   if (!ok) return dhc_v_error();
+  for (int i = 0; i < n; i++) {
+    if (ys[i].t->type.rank >= (int)s.axis) continue;
+    DhcDiag *d = dhc_err(cx, "E0308", e->span, "scan along %lld: yields %s, which has no place for an axis %lld", (long long)s.axis,
+                         dhc_say_type(cx, &ys[i].t->type), (long long)s.axis);
+    dhc_err_hint(cx, d, "steps are stacked along that axis: yield a value of at least %lld axes, or scan along 0", (long long)s.axis);
+    return dhc_v_error();
+  }
   for (int i = 0; i < n; i++) dhc_func_result(s.fn->f, ys[i].t, NULL);
   return scan_build(cx, &s, n);
 }

@@ -26,6 +26,17 @@ static dhc_status add_prepare(dhc_program *p, const char *name, int *entry, DhcE
   return dhc_program_add(p, name, DHC_MODE_RUN, entry);
 }
 
+/* "'target' i64[256], 'tokens' i64[256]" */
+static const char *fields_of(dhc_program *p, const DhcDataset *d) {
+  DhcText t = {.arena = &p->arena};
+  for (int i = 0; i < d->n_fields; i++) {
+    char shape[128];
+    dhc_text_printf(&t, "%s'%s' %s%s", i ? ", " : "", d->fields[i].name, dhc_tensor_dtype_name(d->fields[i].dtype),
+                    dhc_tensor_shape_text(d->fields[i].rank, d->fields[i].shape, shape, sizeof shape));
+  }
+  return dhc_text_str(&t);
+}
+
 /* Optional inputs that the data does not have are left out. */
 static dhc_status keep_inputs(dhc_program *p, const DhcDataset *d, DhcEntryInfo *e) {
   const char **kept = DHC_NEW_N(&p->arena, const char *, e->n_inputs + 1);
@@ -34,7 +45,7 @@ static dhc_status keep_inputs(dhc_program *p, const DhcDataset *d, DhcEntryInfo 
     if (dhc_dataset_field(d, e->inputs[i]))
       kept[n++] = e->inputs[i];
     else if (!e->optional[i])
-      return dhc_status_make(DHC_E_INPUT, "the data has no '%s', which entry 'loss' of %s needs", e->inputs[i], p->m->name);
+      return dhc_status_make(DHC_E_INPUT, "the data has no '%s', which entry 'loss' of %s needs: it has %s", e->inputs[i], p->m->name, fields_of(p, d));
   }
   e->inputs = kept;
   e->n_inputs = n;

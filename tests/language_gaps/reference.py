@@ -174,6 +174,35 @@ def gap_05_losses():
     steps("05_losses", f, p, {"noise": numbers(3, 4, 3, seed=94), "real": numbers(3, 4, 3, seed=95)}, groups, {"lr": "0.01", "clip": "0"})
 
 
+def gap_08_planes():
+    p = {"wide.weight": numbers(4, 1, 7, 7, seed=100, scale=0.2), "wide.bias": numbers(4, seed=101), "norm.weight": numbers(4, seed=102),
+         "norm.bias": numbers(4, seed=103), "up.weight": numbers(4, 2, 3, 3, seed=104), "up.bias": numbers(2, seed=105)}
+
+    def f(p, i, b):
+        x = F.conv2d(i["x"], p["wide.weight"], p["wide.bias"], padding=3, groups=4)
+        x = F.group_norm(x, 2, p["norm.weight"], p["norm.bias"], 1e-5)
+        y = F.conv_transpose2d(x, p["up.weight"], p["up.bias"], stride=2, padding=1, output_padding=1)
+        q = F.pad(x, (0, 0, 1, 1), value=-2.0)
+        m, a = F.max_pool2d(x, 3, 2, 1), F.avg_pool2d(x, 3, 2, 1)
+        l = F.interpolate(x, (7, 9), mode="bilinear")
+        n = F.interpolate(x, (7, 3), mode="nearest")
+        loss = y.square().mean() + q.square().mean() + m.exp().mean() + a.exp().mean() + l.sin().mean() + n.cos().mean()
+        return {"loss": loss, "y": y, "p": q, "m": m, "a": a, "l": l, "n": n}
+
+    case("08_planes", f, p, {"x": numbers(2, 4, 5, 6, seed=106)})
+
+
+def gap_08_order():
+    def f(p, i, b):
+        z = i["x"] @ p["w"]
+        y, index = z.sort(-1)
+        r, d = torch.remainder(z, 0.75), p["w"].diagonal()
+        loss = (y * torch.arange(1.0, 6.0)).mean() + r.square().mean() + (d * d).sum() + d.sum()
+        return {"loss": loss, "y": y, "index": index, "r": r, "some": i["mask"].any(-1), "every": i["mask"].all(-1), "d": d, "trace": d.sum()}
+
+    case("08_order", f, {"w": numbers(5, 5, seed=110)}, {"x": numbers(3, 5, seed=111), "mask": torch.tensor([[False] * 5, [True] * 5, [True, False] * 2 + [True]])})
+
+
 def main():
     for name, f in sorted(globals().items()):
         if name.startswith("gap_"):

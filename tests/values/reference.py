@@ -93,6 +93,17 @@ def rows():
     case("mse_loss", "mse_loss(x, y)", lambda x, y: F.mse_loss(x, y), {"x": [1e18, 3.0], "y": [0.0, 2.0]})
     images = [[[[INF, 1.0, -INF, -INF], [0.0, 2.0, -INF, -INF], [NAN, 0.0, TOP, -TOP], [1.0, 1.0, 1.0, 1.0]]]]
     case("max_pool", "max_pool(x, 2)", lambda x: F.max_pool2d(x, 2), {"x": images})
+    case("max_pool", "max_pool(x, 3, stride = 2, padding = 1)", lambda x: F.max_pool2d(x, 3, 2, 1), {"x": images}, loose=["x"])
+    plane = [[[[0.5, 1.0, -2.0, 3.0], [0.0, 2.0, -1.0, 4.0], [1.5, 0.25, 8.0, -3.0]]]]
+    case("avg_pool", "avg_pool(x, 2)", lambda x: F.avg_pool2d(x, 2), {"x": plane})
+    case("avg_pool", "avg_pool(x, 3, stride = 2, padding = 1)", lambda x: F.avg_pool2d(x, 3, 2, 1), {"x": plane})
+    for size in ((5, 7), (2, 3), (3, 4)):
+        say = f"(x, {size[0]}, {size[1]})"
+        case("resize_linear", "resize_linear" + say, lambda x: F.interpolate(x, size, mode="bilinear"), {"x": plane})
+        case("resize_nearest", "resize_nearest" + say, lambda x: F.interpolate(x, size, mode="nearest"), {"x": plane})
+    mixed = [[INF, 1.0, -INF, 1.0], [NAN, 2.0, TOP, -TOP], [3.0, NAN, 0.0, INF]]
+    case("sort", "sort(x)", lambda x: x.sort(dim=-1, stable=True)[0], {"x": mixed}, loose=["x"])
+    case("argsort", "float(argsort(x))", lambda x: x.sort(dim=-1, stable=True)[1].double(), {"x": mixed}, grads=False)
 
 
 def losses():
