@@ -1,5 +1,6 @@
 /* Columns of numbers with a line of names above them, commas or tabs between (RFC 4180): each by its name, f32, all but the target together
- * as "x", and "target": labels where it holds whole numbers or text, else f32. */
+ * as "x", and "target": labels where it holds whole numbers or text, else f32. A column called "text" is "tokens": its bytes, as many as
+ * FILE@LENGTH says, zeros behind a shorter one; "length": how many they are. */
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
@@ -18,7 +19,7 @@ typedef struct Csv {
   char separator;
   locale_t plain; /* numbers have a point, whatever the user's locale */
   char **names;
-  int columns, target; /* -1: none */
+  int columns, target, words; /* -1: none; words: the column "text" */
   char **cells;        /* of all rows, one after the other */
   int64_t *lines;      /* of each row */
   int64_t rows, room;
@@ -133,6 +134,7 @@ static dhc_status take_names(Csv *c, char **cell, int n) {
     name[strcspn(name, " ")] = '\0';
     c->names[i] = name;
     c->target = strcmp(name, "target") == 0 ? i : c->target;
+    c->words = strcmp(name, "text") == 0 ? i : c->words;
     for (int k = 0; k < i; k++) {
       if (strcmp(name, c->names[k]) == 0) {
         snprintf(text, sizeof text, "column '%.200s' is there twice", name);
@@ -173,7 +175,7 @@ static dhc_status parse(Csv *c) {
   dhc_status st = cell != NULL ? dhc_status_ok() : no_memory(MAX_COLUMNS);
   size_t names = strcspn(c->text + at, "\n");
   c->separator = memchr(c->text + at, '\t', names) != NULL ? '\t' : ',';
-  c->target = -1;
+  c->target = c->words = -1;
   for (bool head = true; st.code == DHC_OK; head = false) {
     st = next_row(c, &at, &line, cell, &n, &first);
     if (st.code != DHC_OK || n == 0) {
@@ -271,6 +273,7 @@ typedef struct Take {
   const char *spec;
   const DhcDataOptions *options;
   const int64_t *order; /* rows of the examples */
+  int64_t length;       /* tokens of an example */
 } Take;
 
 static dhc_status add_target(const Take *t, TargetKind kind) {
@@ -294,14 +297,35 @@ static dhc_status add_target(const Take *t, TargetKind kind) {
   return dhc_status_ok();
 }
 
+/* Bytes of the column "text". */
+static dhc_status add_words(const Take *t) {
+  void *tokens = NULL, *length = NULL;
+  DHC_TRY(dhc_data_block(t->spec, t->options, t->o->n_examples, t->length, &tokens));
+  dhc_data_add(t->o, "tokens", DHC_U8, 1, &t->length, tokens);
+  DHC_TRY(dhc_data_block(t->spec, t->options, t->o->n_examples, 8, &length));
+  dhc_data_add(t->o, "length", DHC_I64, 0, NULL, length);
+  for (int64_t i = 0; i < t->o->n_examples; i++) {
+    const char *text = cell_at(t->c, t->order[i], t->c->words);
+    int64_t n = (int64_t)strnlen(text, (size_t)t->length);
+    uint8_t *row = (uint8_t *)tokens + i * t->length;
+    memcpy(row, text, (size_t)n);
+    memset(row + n, 0, (size_t)(t->length - n));
+    ((int64_t *)length)[i] = n;
+  }
+  return dhc_status_ok();
+}
+
 /* All numbers together, and where they are few each column by itself. */
 static dhc_status add_numbers(const Take *t) {
   const Csv *c = t->c;
-  int64_t width = c->columns - (c->target >= 0);
+  int64_t width = c->columns - (c->target >= 0) - (c->words >= 0);
   void *all = NULL;
   bool has_x = false, by_name = width <= BY_NAME;
   for (int k = 0; k < c->columns; k++) {
     has_x = has_x || strcmp(c->names[k], "x") == 0;
+  }
+  if (width == 0 && c->words >= 0) {
+    return dhc_status_ok();
   }
   if (width == 0) {
     return dhc_status_file(c->path, "has no column beside 'target'");
@@ -319,7 +343,7 @@ static dhc_status add_numbers(const Take *t) {
   }
   for (int k = 0, at = 0; k < c->columns; k++) {
     void *column = NULL;
-    if (k == c->target) {
+    if (k == c->target || k == c->words) {
       continue;
     }
     if (by_name) {
@@ -364,7 +388,8 @@ static dhc_status take(Take *t, const Csv *train, DhcSplit split, bool own_val) 
     dhc_data_permute(0, 0, t->c->rows, order);
   }
   t->order = order + range.begin;
-  dhc_status st = add_numbers(t);
+  dhc_status st = t->c->words >= 0 ? add_words(t) : dhc_status_ok();
+  st = st.code == DHC_OK ? add_numbers(t) : st;
   if (st.code == DHC_OK && t->c->target >= 0) {
     TargetKind kind = train->target >= 0 ? kind_of_target(train) : LABELS;
     st = kind == TEXTS ? find_classes(t->o, train) : dhc_status_ok();
@@ -393,11 +418,17 @@ static bool is_there(const char *path) {
 
 dhc_status dhc_data_open_csv(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split, const DhcDataOptions *options) {
   struct stat s;
+  DataWindowSpec window;
+  dhc_status st = dhc_data_window(spec, path, &window);
+  if (st.code != DHC_OK) {
+    return st;
+  }
+  path = window.file;
   bool folder = stat(path, &s) == 0 && S_ISDIR(s.st_mode);
   size_t room = strlen(path) + 16;
   char *file = malloc(room), *first = malloc(room);
-  Csv c = {.target = -1}, train = {.target = -1};
-  dhc_status st = file != NULL && first != NULL ? dhc_status_ok() : no_memory((int64_t)room);
+  Csv c = {.target = -1, .words = -1}, train = {.target = -1, .words = -1};
+  st = file != NULL && first != NULL ? dhc_status_ok() : no_memory((int64_t)room);
   bool own_val = false, apart = false;
   if (st.code == DHC_OK) {
     snprintf(first, room, folder ? "%s/train.csv" : "%s", path);
@@ -413,12 +444,16 @@ dhc_status dhc_data_open_csv(DhcDataOwner *o, const char *spec, const char *path
     st = open_table(&train, first, options);
   }
   if (st.code == DHC_OK) {
-    Take t = {.o = o, .c = apart ? &c : &train, .spec = spec, .options = options};
-    st = take(&t, &train, split, own_val);
+    Take t = {.o = o, .c = apart ? &c : &train, .spec = spec, .options = options, .length = window.length};
+    if (window.given && t.c->words < 0) {
+      st = dhc_status_file(t.c->path, "has no column 'text', of which @LENGTH says how many bytes an example has");
+    }
+    st = st.code != DHC_OK ? st : take(&t, &train, split, own_val);
   }
   csv_free(&c);
   csv_free(&train);
   free(file);
   free(first);
+  free(window.file);
   return st;
 }

@@ -18,6 +18,37 @@ static const char *after(const char *folder, const dhc_status *s) {
     assert_string_equal(after(folder, &failed_), message);    \
   } while (0)
 
+/* ---- text with labels ---------------------------------------------------------------------- */
+
+static void words(void **state) {
+  (void)state;
+  char folder[256], path[512], spec[600];
+  DhcDataset *d;
+  support_folder(folder);
+  support_join(path, folder, "w.csv");
+  static const char rows[] = "text,target,stars\n\"good, really\",yes,5\n\xc3\xbc,no,1\n,no,2\n";
+  support_write(path, rows, sizeof rows - 1);
+  snprintf(spec, sizeof spec, "csv:%s@6", path);
+  assert_ok(dhc_dataset_open(spec, DHC_SPLIT_TEST, NULL, &d));
+  assert_true(d->n_examples == 3 && d->n_fields == 5 && d->n_classes == 2);
+  const DhcField *f = dhc_dataset_field(d, "tokens");
+  assert_true(f->dtype == DHC_U8 && f->rank == 1 && f->shape[0] == 6);
+  char *tokens = support_column(d, "tokens");
+  int64_t *length = support_column(d, "length"), *target = support_column(d, "target");
+  float *stars = support_column(d, "stars");
+  assert_memory_equal(tokens, "good, \xc3\xbc\0\0\0\0\0\0\0\0\0", 18); /* cut, filled, empty */
+  assert_true(length[0] == 6 && length[1] == 2 && length[2] == 0 && target[0] == 1 && target[2] == 0 && stars[0] == 5);
+  free(tokens), free(length), free(target), free(stars);
+  dhc_dataset_free(d);
+  snprintf(spec, sizeof spec, "csv:%s", path);
+  assert_ok(dhc_dataset_open(spec, DHC_SPLIT_TEST, NULL, &d));
+  assert_int_equal(dhc_dataset_field(d, "tokens")->shape[0], 256);
+  dhc_dataset_free(d);
+  support_write(path, "x,target\n1,2\n", 13);
+  snprintf(spec, sizeof spec, "csv:%s@6", path);
+  FAILS_IN(folder, dhc_dataset_open(spec, DHC_SPLIT_TEST, NULL, &d), "w.csv: error: has no column 'text', of which @LENGTH says how many bytes an example has");
+}
+
 /* ---- columns ---------------------------------------------------------------------- */
 
 static void columns(void **state) {
@@ -140,6 +171,6 @@ static void cifar100_files(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(columns), cmocka_unit_test(cifar100_files)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(words), cmocka_unit_test(columns), cmocka_unit_test(cifar100_files)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
