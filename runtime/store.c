@@ -217,6 +217,12 @@ void dhc_store_save(DhcStore *s, const char *key, const void *bytes, size_t n_by
   }
 }
 
+void dhc_store_drop(DhcStore *s, const char *key) {
+  if (dhc_sha256_is_hex(key) && s->dir_fd >= 0) {
+    (void)unlinkat(s->dir_fd, key, 0);
+  }
+}
+
 bool dhc_store_put(DhcStore *s, const char *key, const char *needs, const void *bytes,
                    size_t n_bytes) {
   uint8_t *copy = dhc_sha256_is_hex(key) ? copy_of(bytes, n_bytes) : NULL;

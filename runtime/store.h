@@ -60,6 +60,8 @@ bool dhc_store_put(DhcStore *s, const char *key, const char *needs, const void *
  * of dhc_store_get. Without a folder nothing is kept and nothing found. */
 void dhc_store_save(DhcStore *s, const char *key, const void *bytes, size_t n_bytes);
 bool dhc_store_load(DhcStore *s, const char *key, DhcStoreBytes *out);
+/* Out of the folder, if it is there; memory keeps what it has. */
+void dhc_store_drop(DhcStore *s, const char *key);
 
 typedef struct DhcStoreStats {
   int64_t n_memory_hits, n_disk_hits, n_misses, n_puts;

@@ -42,8 +42,9 @@ static dhc_status cuda_open(DhcArena *arena, const DhcCompileOptions *o, void **
   dhc_status st = dhc_cuda_nvrtc(&nv);
   if (st.code && !o->offline) return st;
   bool have = !st.code;
-  DHC_TRY(dhc_cuda_queue_open(s->arch, o->workers, &s->queue));
-  *key_text = dhc_arena_printf(arena, "cuda %s nvrtc %d.%d", s->arch, have ? nv->major : 0, have ? nv->minor : 0);
+  const char *nvrtc = dhc_arena_printf(arena, "nvrtc %d.%d", have ? nv->major : 0, have ? nv->minor : 0);
+  DHC_TRY(dhc_cuda_queue_open(s->arch, o->workers, o->store, nvrtc, &s->queue));
+  *key_text = dhc_arena_printf(arena, "cuda %s %s", s->arch, nvrtc);
   *out = s;
   return dhc_status_ok();
 }
@@ -176,6 +177,7 @@ static dhc_status cuda_complete(const DhcBytes *object, int n, bool keep, DhcByt
   if (l && keep && !st.code) {
     out->bytes = dhc_cuda_object_write(launch, code, n, &out->n_bytes);
     if (!out->bytes) st = dhc_status_memory((long long)out->n_bytes, "a kernel");
+    else dhc_cuda_later_stored(l);
   }
   dhc_cuda_later_drop(l);
   return st;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/sha256.h"
 #include "runtime/status.h"
 #include "runtime/stop.h"
 
@@ -15,6 +16,7 @@ typedef enum State { WAITS, UNDER_WAY, DONE } State;
 
 typedef struct Part {
   char *source, *name;
+  char key[65]; /* of its code in the store */
   int quick;
   bool wanted;
   State state;
@@ -32,7 +34,8 @@ struct DhcCudaLater {
 };
 
 struct DhcCudaQueue {
-  char arch[16];
+  char arch[16], nvrtc[16];
+  DhcStore *store; /* or NULL */
   pthread_cond_t work, done;
   pthread_t thread[MAX_THREADS];
   int n_threads, most_threads;
@@ -46,15 +49,40 @@ static DhcCudaLater *all; /* that are held, newest first */
 
 /* ---- compiling -------------------------------------------------------------------------------- */
 
-/* The lock is held, but not while NVRTC is at work. */
-static void compile(Part *p, const char *arch) {
+static void find_key(const DhcCudaQueue *q, Part *p) {
+  DhcSha256 h;
+  uint8_t digest[32];
+  dhc_sha256_init(&h);
+  const char *const said[] = {"code of a size class", q->arch, q->nvrtc, p->quick ? "quick" : "", p->name, p->source};
+  for (size_t i = 0; i < sizeof said / sizeof *said; i++) dhc_sha256_update(&h, said[i], strlen(said[i]) + 1);
+  dhc_sha256_final(&h, digest);
+  dhc_sha256_hex(digest, p->key);
+}
+
+/* What a run that did not come to its end has left. */
+static bool from_store(DhcStore *store, Part *p) {
+  DhcStoreBytes b;
+  if (!store || !dhc_store_load(store, p->key, &b)) return false;
+  p->code.cubin = malloc(b.n_bytes + 1);
+  if (p->code.cubin) memcpy(p->code.cubin, b.bytes, b.n_bytes);
+  p->code.n = b.n_bytes;
+  dhc_store_bytes_free(&b);
+  return p->code.cubin != NULL;
+}
+
+/* The lock is held, but not while NVRTC is at work. store: the queue's, which stays while one of its threads or whoever
+ * waits for code is here. */
+static void compile(Part *p, const char *arch, DhcStore *store) {
   const DhcNvrtc *nv;
   p->state = UNDER_WAY;
   pthread_mutex_unlock(&lock);
   dhc_status st = dhc_cuda_nvrtc(&nv);
   DhcNvrtcJob job = {.source = p->source, .name = p->name, .arch = arch, .quick = p->quick};
   if (!st.code && dhc_stop_signal()) st = dhc_status_make(DHC_E_INTERRUPTED, "stopped while compiling");
-  if (!st.code) st = dhc_nvrtc_compile(nv, &job, &p->code.cubin, &p->code.n);
+  if (!st.code && !from_store(store, p)) {
+    st = dhc_nvrtc_compile(nv, &job, &p->code.cubin, &p->code.n);
+    if (!st.code && store) dhc_store_save(store, p->key, p->code.cubin, p->code.n);
+  }
   pthread_mutex_lock(&lock);
   p->status = st;
   p->state = DONE;
@@ -101,7 +129,7 @@ static void *work(void *arg) {
       continue;
     }
     l->holders++;
-    compile(p, l->arch);
+    compile(p, l->arch, q->store);
     pthread_cond_broadcast(&q->done);
     drop(l);
   }
@@ -111,10 +139,12 @@ static void *work(void *arg) {
 
 /* ---- queues --------------------------------------------------------------------------------------- */
 
-dhc_status dhc_cuda_queue_open(const char *arch, int workers, DhcCudaQueue **out) {
+dhc_status dhc_cuda_queue_open(const char *arch, int workers, DhcStore *store, const char *nvrtc, DhcCudaQueue **out) {
   DhcCudaQueue *q = calloc(1, sizeof *q);
   if (!q) return dhc_status_memory((long long)sizeof *q, "kernels to compile");
   memcpy(q->arch, arch, strnlen(arch, sizeof q->arch - 1));
+  memcpy(q->nvrtc, nvrtc, strnlen(nvrtc, sizeof q->nvrtc - 1));
+  q->store = store;
   q->most_threads = workers < 1 ? 1 : workers > MAX_THREADS ? MAX_THREADS : workers;
   pthread_cond_init(&q->work, NULL);
   pthread_cond_init(&q->done, NULL);
@@ -153,9 +183,11 @@ DhcCudaLater *dhc_cuda_later_new(DhcCudaQueue *q, const DhcNvrtcJob *job, int n)
   memcpy(l->arch, q->arch, sizeof l->arch);
   for (int i = 0; i < n; i++) {
     l->part[i] = (Part){.source = strdup(job[i].source), .name = strdup(job[i].name), .quick = job[i].quick};
-    if (l->part[i].source && l->part[i].name) continue;
-    free_later(l);
-    return NULL;
+    if (!l->part[i].source || !l->part[i].name) {
+      free_later(l);
+      return NULL;
+    }
+    find_key(q, &l->part[i]);
   }
   pthread_mutex_lock(&lock);
   l->id = ++last_id;
@@ -179,6 +211,13 @@ void dhc_cuda_later_drop(DhcCudaLater *l) {
   pthread_mutex_unlock(&lock);
 }
 
+void dhc_cuda_later_stored(DhcCudaLater *l) {
+  pthread_mutex_lock(&lock);
+  DhcStore *store = l->queue ? l->queue->store : NULL;
+  pthread_mutex_unlock(&lock);
+  for (int i = 0; i < l->n && store; i++) dhc_store_drop(store, l->part[i].key);
+}
+
 static void want(DhcCudaLater *l, int i) {
   DhcCudaQueue *q = l->queue;
   if (l->part[i].state == DONE || !q) return;
@@ -199,7 +238,7 @@ dhc_status dhc_cuda_later_code(DhcCudaLater *l, int i, const DhcCudaCode **code)
   pthread_mutex_lock(&lock);
   want(l, i);
   if (p->state == WAITS) {
-    compile(p, l->arch);
+    compile(p, l->arch, l->queue ? l->queue->store : NULL);
     if (l->queue) pthread_cond_broadcast(&l->queue->done);
   }
   while (p->state != DONE) pthread_cond_wait(&l->queue->done, &lock);

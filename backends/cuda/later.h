@@ -4,17 +4,22 @@
 #define DHC_BACKENDS_CUDA_LATER_H
 
 #include "backends/cuda/object.h"
+#include "runtime/store.h"
 
 typedef struct DhcCudaQueue DhcCudaQueue;
 typedef struct DhcCudaLater DhcCudaLater;
 
-dhc_status dhc_cuda_queue_open(const char *arch, int workers, DhcCudaQueue **out) DHC_MUST_USE;
+/* Code is put into the store (NULL: none; borrowed) as soon as it is compiled, and found there by an interrupted run's next one;
+ * nvrtc: whose code it is. */
+dhc_status dhc_cuda_queue_open(const char *arch, int workers, DhcStore *store, const char *nvrtc, DhcCudaQueue **out) DHC_MUST_USE;
 void dhc_cuda_queue_close(DhcCudaQueue *q); /* what nobody has begun is done by who needs it */
 
 /* Jobs' texts are copied. The one who makes it holds it. NULL: no memory. */
 DhcCudaLater *dhc_cuda_later_new(DhcCudaQueue *q, const DhcNvrtcJob *job, int n);
 void dhc_cuda_later_hold(DhcCudaLater *l);
 void dhc_cuda_later_drop(DhcCudaLater *l);
+/* The store has all of it together from now on: what it has of its parts goes. */
+void dhc_cuda_later_stored(DhcCudaLater *l);
 /* Number i is needed: before all that nobody asked for. */
 void dhc_cuda_later_want(DhcCudaLater *l, int i);
 /* Its code, as long as it is held: compiled by now, or here. */

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "backends/compile.h"
 
@@ -65,12 +67,45 @@ static void end(Bench *b) {
   dhc_arena_fini(&b->arena);
 }
 
+/* A process that ends without a word has left in the store what it had compiled; when all of a kernel is there, it is one entry. */
+static void ends_early(void) {
+  char folder[] = "/tmp/dhc-later-XXXXXX", command[64];
+  DhcStore *store;
+  Bench b;
+  CHECK(mkdtemp(folder));
+  pid_t child = fork();
+  CHECK(child >= 0);
+  if (!child) {
+    ok(dhc_store_open(&(DhcStoreOptions){.dir = folder}, &store));
+    compile(&b, store, "sin");
+    ok(launch(&b, 1));
+    _exit(7);
+  }
+  int status = 0;
+  CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 7);
+  ok(dhc_store_open(&(DhcStoreOptions){.dir = folder}, &store));
+  setenv("STAND_IN_FAIL", "nvrtcCompileProgram:6", 1);
+  compile(&b, store, "sin");
+  CHECK(b.stats.compiled == 1);
+  ok(launch(&b, 1));
+  unsetenv("STAND_IN_FAIL");
+  end(&b);
+  DhcStoreList list;
+  ok(dhc_store_verify(store, false, &list));
+  CHECK(list.n_entries == 1 && list.entries[0].ok && dhc_store_has(store, b.key[0]));
+  dhc_store_list_free(&list);
+  dhc_store_close(store);
+  snprintf(command, sizeof command, "rm -r %s", folder);
+  CHECK(system(command) == 0);
+}
+
 int main(int argc, char **argv) {
   DhcStore *store;
   Bench b;
   CHECK(argc == 2);
   setenv("DHC_LIBCUDA", argv[1], 1);
   setenv("DHC_LIBNVRTC", argv[1], 1);
+  ends_early();
   ok(dhc_store_open(&(DhcStoreOptions){.memory_only = true}, &store));
 
   compile(&b, store, "exp"); /* one class is needed, the other is there in the end */
