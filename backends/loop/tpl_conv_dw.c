@@ -15,6 +15,9 @@
  *         are complete they go to the rule's next level; the levels lie behind all sums
  *     epilogue, stores
  *
+ * A depthwise one has no axis of dy's alone: vectors run over the channels of both, x is transposed as dy is, and a place
+ * costs a vector row of x for each tap.
+ *
  * Schedule: v[0] vectors, v[1] vectors where taps are up to 3, v[2] lanes, v[3] tasks wanted;
  * images are grouped up to v[4] places, a task has up to v[5] input channels, where tasks are few down to v[6] (each transposes
  * dy anew), and up to v[7] blocks of output channels. */
@@ -22,6 +25,7 @@
 
 enum {
   MAX_TAPS = 14, /* taps of one pass */
+  MAX_SUMS = 28, /* and their vectors */
   MAX_VECTORS = 6
 };
 
@@ -35,6 +39,7 @@ typedef struct ConvDw {
   uint32_t outer;
   int vectors, lanes, width; /* width: output channels of a block */
   int n_taps;
+  bool deep;                        /* depthwise: o is an axis of x, too */
   bool one_block;                   /* of products, whatever the sizes */
   dhc_dimprog group, places, plane; /* images; places of a group; elements of one image's plane */
   dhc_dimprog blocks, channels;     /* of a task */
@@ -42,6 +47,7 @@ typedef struct ConvDw {
   DhcLv Dy;                         /* elements of one block of transposed dy */
   DhcLv Plane, Sums, All;           /* elements: one image's plane; sums of one block, of the task's blocks */
   DhcLv dy, planes, sums;           /* scratch */
+  DhcLv apart;                      /* deep: planes of the channels of a vector, one after the other, before they are transposed */
   DhcLv image0, n_images, o0, n_blocks, c0, n_channels; /* of a task */
 } ConvDw;
 
@@ -74,10 +80,15 @@ static bool find_roles(ConvDw *v) {
   uint32_t in_x = dhc_tpl_operand_axes(&v->cx, v->ox), in_y = dhc_tpl_operand_axes(&v->cx, v->oy);
   v->o = dhc_space_last_axis(par & in_y & ~in_x);
   v->c = dhc_space_last_axis(par & in_x & ~in_y & ~taps);
+  if (v->o < 0) {
+    v->o = dhc_space_last_axis(par & in_y & in_x & ~taps);
+    v->deep = true;
+    if (v->c >= 0) return false;
+  }
   if (v->o < 0 || (in_y & taps)) return false;
   v->outer = par & ~(dhc_space_bit(v->o) | dhc_space_bit(v->c) | taps);
   v->n_taps = (int)(v->y.n_taps * v->x.n_taps);
-  return v->x.n_taps <= MAX_TAPS && v->y.n_taps <= 64;
+  return true;
 }
 
 static void choose_tile(ConvDw *v) {
@@ -143,7 +154,9 @@ static dhc_dimprog scratch_bytes(const ConvDw *v) {
   dhc_dimprog dy = op(v, DHC_DIM_MUL, v->places, pc(v, v->width));
   dhc_dimprog sums = op(v, DHC_DIM_MUL, sums_prog(v), pc(v, v->one_block ? 1 : 1 + DHC_DOT_LEVELS));
   dhc_dimprog n = op(v, DHC_DIM_MUL, v->blocks, op(v, DHC_DIM_ADD, dy, sums));
-  n = op(v, DHC_DIM_ADD, n, op(v, DHC_DIM_MUL, v->group, v->plane));
+  dhc_dimprog planes = op(v, DHC_DIM_MUL, v->group, v->plane);
+  if (v->deep) planes = op(v, DHC_DIM_MUL, op(v, DHC_DIM_ADD, planes, pc(v, v->lanes)), pc(v, v->width + v->lanes));
+  n = op(v, DHC_DIM_ADD, n, planes);
   return op(v, DHC_DIM_MUL, n, pc(v, 4));
 }
 
@@ -214,7 +227,8 @@ static void transpose_dy(ConvDw *v) {
   dhc_lp_end(b);
 }
 
-static void fill_planes(ConvDw *v) {
+/* x of the group's images, at the bound channels, to planes one after the other. */
+static void fill_planes(ConvDw *v, DhcLv to) {
   DhcLp *b = v->b;
   DhcLv zero = dhc_lp_i64(b, 0);
   DhcFill f = {.cx = &v->cx,
@@ -234,10 +248,32 @@ static void fill_planes(ConvDw *v) {
   DhcLv i = dhc_lp_for(b, zero, v->n_images, 1);
   DhcTplMark mark = dhc_tpl_push(&v->cx);
   if (v->image >= 0) dhc_tpl_bind(&v->cx, v->image, dhc_lp_add(b, v->image0, i));
-  dhc_fill_rows(&f, dhc_lp_at(b, v->planes, dhc_lp_mul(b, i, v->Plane)));
+  dhc_fill_rows(&f, dhc_lp_at(b, to, dhc_lp_mul(b, i, v->Plane)));
   dhc_tpl_pop(&v->cx, &mark);
   dhc_lp_end(b);
   dhc_fill_end(&f);
+}
+
+/* planes[place * width + l]: x of channel o_first + l; those beyond the last are copies of it. */
+static void fill_deep(ConvDw *v, DhcLv o_first) {
+  DhcLp *b = v->b;
+  DhcLv zero = dhc_lp_i64(b, 0), last = dhc_lp_addc(b, dhc_space_extent(&v->cx, v->o), -1), x[64];
+  DhcLv all = dhc_lp_mul(b, v->n_images, v->Plane), each = dhc_lp_mul(b, dhc_lp_prog(b, v->group), v->Plane);
+  each = dhc_lp_addc(b, each, v->lanes);
+  DhcLv part = dhc_lp_for(b, zero, dhc_lp_i64(b, v->width), v->lanes);
+  DhcLv l = dhc_lp_for(b, zero, dhc_lp_i64(b, v->lanes), 1);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  dhc_tpl_bind(&v->cx, v->o, dhc_lp_min(b, dhc_lp_add(b, o_first, dhc_lp_add(b, part, l)), last));
+  fill_planes(v, dhc_lp_at(b, v->apart, dhc_lp_mul(b, l, each)));
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
+  DhcLv place = dhc_lp_for(b, zero, all, v->lanes);
+  for (int i = 0; i < v->lanes; i++) x[i] = dhc_lp_load(b, v->apart, dhc_lp_add(b, dhc_lp_mulc(b, each, i), place), v->lanes, 0);
+  dhc_lp_transpose(b, x, v->lanes);
+  for (int i = 0; i < v->lanes; i++)
+    dhc_lp_store(b, v->planes, dhc_lp_add(b, dhc_lp_mulc(b, dhc_lp_addc(b, place, i), v->width), part), x[i], 0);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
 }
 
 /* ---- sums ------------------------------------------------------------------------------------ */
@@ -249,15 +285,19 @@ typedef struct Taps {
   DhcLv dy_row, tap_row[MAX_TAPS];
 } Taps;
 
+/* Elements from a place of the planes to the next. */
+static int64_t across(const ConvDw *v) { return v->deep ? v->width : 1; }
+
 /* Places [from, to) of a row. */
 static void add_row(ConvDw *v, const Taps *s, DhcLv from, DhcLv to) {
   DhcLp *b = v->b;
-  DhcLv x = dhc_lp_for(b, from, to, 1), x_at = dhc_lp_mulc(b, x, v->x.stride), vec[MAX_VECTORS];
+  DhcLv x = dhc_lp_for(b, from, to, 1), x_at = dhc_lp_mulc(b, x, v->x.stride * across(v)), vec[MAX_VECTORS];
   for (int i = 0; i < v->vectors; i++)
     vec[i] = dhc_lp_load(b, s->dy_row, dhc_lp_addc(b, dhc_lp_mulc(b, x, v->width), i * v->lanes), v->lanes, 0);
   for (int t = 0; t < s->n; t++) {
-    DhcLv p = dhc_lp_splat(b, dhc_lp_load(b, s->tap_row[t], x_at, 1, 0), v->lanes);
+    DhcLv p = v->deep ? NULL : dhc_lp_splat(b, dhc_lp_load(b, s->tap_row[t], x_at, 1, 0), v->lanes);
     for (int i = 0; i < v->vectors; i++) {
+      if (v->deep) p = dhc_lp_load(b, s->tap_row[t], dhc_lp_addc(b, x_at, i * v->lanes), v->lanes, 0);
       DhcLpVar acc = s->acc[t * v->vectors + i];
       dhc_lp_set(b, acc, dhc_lp_fma(b, p, vec[i], dhc_lp_get(b, acc)));
     }
@@ -274,7 +314,7 @@ static void add_rows(ConvDw *v, Taps *s, DhcLv dy, const DhcLv *shift, DhcLv fro
   DhcLpVar plane = dhc_lp_var(b, dhc_lp_mul(b, dhc_lp_udiv(b, first, v->H), v->Plane));
   DhcLv row = dhc_lp_for(b, first, end, 1), place = dhc_lp_mul(b, row, v->W), y = dhc_lp_get(b, in_image);
   DhcLv image = dhc_lp_get(b, plane), in_plane = dhc_lp_mul(b, dhc_lp_mulc(b, y, v->y.stride), v->Columns);
-  DhcLv planes = dhc_lp_at(b, v->planes, dhc_lp_add(b, image, in_plane));
+  DhcLv planes = dhc_lp_at(b, v->planes, dhc_lp_mulc(b, dhc_lp_add(b, image, in_plane), across(v)));
   s->dy_row = dhc_lp_at(b, dy, dhc_lp_mulc(b, place, v->width));
   for (int t = 0; t < s->n; t++) s->tap_row[t] = dhc_lp_at(b, planes, shift[t]);
   add_row(v, s, dhc_lp_max(b, dhc_lp_sub(b, from, place), zero), dhc_lp_min(b, dhc_lp_sub(b, to, place), v->W));
@@ -316,20 +356,36 @@ static void add_blocks(ConvDw *v, Taps *s, DhcLv dy, const DhcLv *shift, DhcLv s
   dhc_lp_end(b);
 }
 
-/* Taps [tap0, tap0 + n) of one channel and block, whose sums[tap][width] lie at `at`: += over the group. */
-static void add_places(ConvDw *v, int tap0, int n, DhcLv dy, DhcLv at) {
+/* Rows of taps from ky on, `rows` of them, in each n taps from kx on (all of them, or rows is 1): of one channel and block, whose
+ * sums[tap][width] lie at `at`: += over the group. */
+static void add_places(ConvDw *v, DhcLv ky, int rows, int kx, int n, DhcLv dy, DhcLv at) {
   DhcLp *b = v->b;
-  Taps s = {.n = n};
+  Taps s = {.n = rows * n};
   DhcLv shift[MAX_TAPS];
-  for (int t = 0; t < n; t++) {
-    int64_t ky = (tap0 + t) / v->x.n_taps, kx = (tap0 + t) % v->x.n_taps;
-    shift[t] = dhc_lp_mulc(b, v->Columns, v->y.dilation * ky - v->y.lo);
-    shift[t] = dhc_lp_addc(b, shift[t], v->x.dilation * kx - v->x.lo);
+  for (int t = 0; t < s.n; t++) {
+    DhcLv row = dhc_lp_addc(b, dhc_lp_mulc(b, dhc_lp_addc(b, ky, t / n), v->y.dilation), -v->y.lo);
+    shift[t] = dhc_lp_addc(b, dhc_lp_mul(b, v->Columns, row), v->x.dilation * (kx + t % n) - v->x.lo);
+    shift[t] = dhc_lp_mulc(b, shift[t], across(v));
     for (int i = 0; i < v->vectors; i++) s.place[t * v->vectors + i] = (int64_t)t * v->width + i * v->lanes;
   }
-  at = dhc_lp_addc(b, at, (int64_t)tap0 * v->width);
+  at = dhc_lp_add(b, at, dhc_lp_mulc(b, dhc_lp_addc(b, dhc_lp_mulc(b, ky, v->x.n_taps), kx), v->width));
   DhcLv done = v->one_block ? NULL : dhc_lp_at(b, v->sums, dhc_lp_add(b, v->All, dhc_lp_mulc(b, at, DHC_DOT_LEVELS)));
   add_blocks(v, &s, dy, shift, dhc_lp_at(b, v->sums, at), done);
+}
+
+static void add_taps(ConvDw *v, DhcLv dy, DhcLv at) {
+  DhcLp *b = v->b;
+  DhcLv zero = dhc_lp_i64(b, 0);
+  if (v->n_taps <= MAX_TAPS && v->n_taps * v->vectors <= MAX_SUMS) {
+    add_places(v, zero, (int)v->y.n_taps, 0, (int)v->x.n_taps, dy, at);
+    return;
+  }
+  DhcLv ky = dhc_lp_for(b, zero, dhc_lp_i64(b, v->y.n_taps), 1);
+  for (int kx = 0, n; kx < v->x.n_taps; kx += n) {
+    n = v->x.n_taps - kx < MAX_TAPS ? (int)v->x.n_taps - kx : MAX_TAPS;
+    add_places(v, ky, 1, kx, n, dy, at);
+  }
+  dhc_lp_end(b);
 }
 
 static void add_group(ConvDw *v) {
@@ -339,12 +395,11 @@ static void add_group(ConvDw *v) {
   DhcLv c = dhc_lp_for(b, zero, v->n_channels, 1);
   DhcTplMark mark = dhc_tpl_push(&v->cx);
   if (v->c >= 0) dhc_tpl_bind(&v->cx, v->c, dhc_lp_add(b, v->c0, c));
-  fill_planes(v);
+  if (!v->deep) fill_planes(v, v->planes);
   DhcLv k = dhc_lp_for(b, zero, v->n_blocks, 1);
+  if (v->deep) fill_deep(v, dhc_lp_add(b, v->o0, dhc_lp_mulc(b, k, v->width)));
   DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, k, v->Sums), dhc_lp_mulc(b, c, (int64_t)v->n_taps * v->width));
-  DhcLv dy = dhc_lp_at(b, v->dy, dhc_lp_mul(b, k, v->Dy));
-  int per_pass = v->n_taps <= MAX_TAPS && v->n_taps * v->vectors <= 28 ? v->n_taps : (int)v->x.n_taps;
-  for (int t = 0; t < v->n_taps; t += per_pass) add_places(v, t, per_pass, dy, at);
+  add_taps(v, dhc_lp_at(b, v->dy, dhc_lp_mul(b, k, v->Dy)), at);
   dhc_lp_end(b);
   dhc_tpl_pop(&v->cx, &mark);
   dhc_lp_end(b);
@@ -442,6 +497,8 @@ static void kernel(ConvDw *v) {
   v->sums = dhc_lp_at(b, v->dy, dhc_lp_mul(b, blocks, v->Dy));
   v->All = dhc_lp_mul(b, blocks, v->Sums);
   v->planes = dhc_lp_at(b, v->sums, dhc_lp_mulc(b, v->All, v->one_block ? 1 : 1 + DHC_DOT_LEVELS));
+  DhcLv deep = dhc_lp_addc(b, dhc_lp_mul(b, dhc_lp_prog(b, v->group), v->Plane), v->lanes);
+  if (v->deep) v->apart = dhc_lp_at(b, v->planes, dhc_lp_mulc(b, deep, v->width));
   DhcLv n_o = dhc_lp_prog(b, o_chunks), n_c = dhc_lp_prog(b, c_chunks), per_outer = dhc_lp_mul(b, n_o, n_c);
   DhcLv all_blocks = dhc_lp_ceildivc(b, dhc_space_extent(&v->cx, v->o), v->width);
 

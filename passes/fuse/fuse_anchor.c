@@ -68,7 +68,9 @@ int dhc_fu_emit_dot(FuKernel *k, DhcValue *v, const FuIx *ix) {
       else if (contains(contract[s], d, &at)) in[d] = dhc_fu_plain(chain ? dhc_fu_chain_axis(k, n, at) : red_form(k, at));
       else in[d] = ix[out++];
     }
+    k->one_sum = k->g->kind == DHC_KIND_DOT && !k->fu->px->repeats; /* else a tile's operands are gathered */
     node[s] = dhc_fu_emit(k, n->args[s], in);
+    k->one_sum = false;
   }
   uint32_t axes = chain ? dhc_fu_chain_bits(k, n) : red_bits(k, 0, contract[0]->ints.n);
   return dhc_fu_emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, node[0], node[1], axes);

@@ -157,6 +157,7 @@ int dhc_fu_emit_view(FuKernel *k, DhcValue *v, const FuIx *ix) {
     return dhc_fu_load_flat(k, x, &flat);
   }
   bool own = cx.miss.axis < k->g->n_axes + k->n_splits; /* else a short fold's, which stays as it is */
+  if (cx.miss.axis >= 0 && own && k->one_sum && k->axis[cx.miss.axis].role == DHC_AXIS_RED) return dhc_fu_fail(k, v);
   if (cx.miss.axis >= 0 && own && k->n_splits < 12 && k->axis[cx.miss.axis].role != DHC_AXIS_SEQ) {
     k->miss = cx.miss;
     return dhc_fu_fail(k, NULL);

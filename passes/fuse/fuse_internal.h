@@ -184,7 +184,9 @@ bool dhc_fu_lower_route(DhcNode *n);
 /* Or it is left as it is, and becomes a kernel. */
 bool dhc_fu_route_stays(const DhcPassCtx *px, const DhcNode *n);
 bool dhc_fu_write_routes(DhcFunc *f, DhcPassCtx *px);
-/* A node of which dhc_conv_is_patches holds as a contraction, for the same pass (fuse_patch.c). */
+/* A node of which dhc_conv_is_patches holds as a contraction, for the same pass (fuse_patch.c); forward not those of few taps, which a
+ * convolution's kernel takes as they lie. */
+bool dhc_fu_is_patches(const DhcNode *n);
 bool dhc_fu_lower_patches(DhcNode *n);
 /* For pass "ready": contractions whose result's halves meet in an elementwise op become two (fuse_pair.c). */
 bool dhc_fu_cut_pairs(DhcFunc *f, DhcPassCtx *px);
@@ -322,6 +324,7 @@ struct FuKernel {
     const DhcDim *inner;
   } split[12];
   int n_splits;
+  bool one_sum; /* an operand whose view would cut the contracted axis goes to memory */
 };
 
 typedef struct FuMemo {

@@ -12,6 +12,16 @@ typedef struct Patch {
   const DhcDim *all;        /* elements of a patch */
 } Patch;
 
+enum { FEW_TAPS = 64 };
+
+bool dhc_fu_is_patches(const DhcNode *n) {
+  int64_t all = 1, k = 1;
+  if (!dhc_conv_is_patches(n)) return false;
+  for (int i = 2; n->op == DHC_OP_CONV && i < n->args[1]->type.rank; i++)
+    if (dhc_dim_is_const(n->args[1]->type.dim[i], &k)) all *= k;
+  return n->op != DHC_OP_CONV || all > FEW_TAPS;
+}
+
 /* x as [n, place…, c, k…], its patches flat. */
 static DhcValue *patches_of(Patch *p, DhcValue *x) {
   const DhcDim *cut[DHC_MAX_RANK] = {p->x->dim[0], p->x->dim[1]}, *flat[DHC_MAX_RANK] = {p->x->dim[0]};
