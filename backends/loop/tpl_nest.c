@@ -168,20 +168,33 @@ static int operand_score(const DhcTplCx *cx, int o, int axis) {
   return 0;
 }
 
+enum { MUCH = DHC_SPEC_MAX_OPERANDS };
+
+/* What operand o counts for: on a CPU one of fewer axes than others little, be there however many of them: it is small beside them. */
+static int operand_weight(const DhcTplCx *cx, int o) {
+  int most = 0, own = __builtin_popcount(dhc_tpl_operand_axes(cx, o));
+  if (cx->in->facts->kind != DHC_TARGET_CPU) return 1;
+  for (int i = 0; i < cx->s->n_operands; i++) {
+    int n = __builtin_popcount(dhc_tpl_operand_axes(cx, i));
+    if (n > most) most = n;
+  }
+  return own == most ? MUCH : 1;
+}
+
 int dhc_tpl_choose_vector(const DhcTplCx *cx, uint32_t axes) {
   const DhcSpec *s = cx->s;
   if (cx->in->schedule->v[0] > 0) return cx->in->schedule->v[0] - 1;
-  int best = -1, best_score = -1000000;
+  int best = -1, best_score = -1000000, much = cx->in->facts->kind == DHC_TARGET_CPU ? MUCH : 1;
   for (int a = 0; a < s->n_axes; a++) {
     if (!(axes >> a & 1) || !may_be_lanes(s, a)) continue;
     int score = 0;
-    for (int o = 0; o < s->n_operands; o++) score += operand_score(cx, o, a);
+    for (int o = 0; o < s->n_operands; o++) score += operand_score(cx, o, a) * operand_weight(cx, o);
     for (int n = 0; n < s->n_nodes; n++)
       if (s->node[n].kind == DHC_SN_FOLD && (s->node[n].axes >> a & 1) &&
           (s->node[n].op == DHC_OP_DOT_GENERAL || s->node[n].op == DHC_OP_ADD))
-        score -= 8;
+        score -= 8 * much;
     int64_t extent = s->axis[a].extent;
-    if (extent && extent < DHC_TPL_LANES / 2) score -= 6;
+    if (extent && extent < DHC_TPL_LANES / 2) score -= 6 * much;
     if (score >= best_score) best = a, best_score = score;
   }
   return best;
