@@ -11,7 +11,7 @@
 #include "backends/cuda/later.h"
 #include "runtime/status.h"
 
-enum { MAX_GRID = 1 << 20, MAX_ARGUMENT = 4096, THREADS_OF_SM = 2048 };
+enum { MAX_GRID = 1 << 20, MAX_ARGUMENT = 4096 };
 
 struct DhcCudaKernel {
   CuKernel kernel; /* NULL: its code is not there yet, see ready */
@@ -298,11 +298,10 @@ dhc_status dhc_cuda_launch(DhcCudaGpu *g, const DhcCudaKernel *k, void *const *p
   for (int i = 0; i < h->n_dims; i++) argument[n_ptrs + i] = dim[i];
   argument[n_ptrs + n_dims] = task0;
   argument[n_ptrs + n_dims + 1] = task1;
-  int64_t blocks = (task1 - task0 + h->per_block - 1) / h->per_block, most = MAX_GRID;
-  /* without block memory a block that goes on is as good as a new one, and saves starting that */
-  if (!h->shared_bytes) most = (int64_t)g->info.sms * (THREADS_OF_SM / h->threads);
+  /* a new block is better than one that goes on: there is always one whose loads are under way */
+  int64_t blocks = (task1 - task0 + h->per_block - 1) / h->per_block;
   CuLaunchAttribute early = {.id = CU_LAUNCH_PROGRAMMATIC, .value.number = 1};
-  CuLaunchConfig config = {.grid = {(unsigned)(blocks < most ? blocks : most), 1, 1},
+  CuLaunchConfig config = {.grid = {(unsigned)(blocks < MAX_GRID ? blocks : MAX_GRID), 1, 1},
                            .block = {(unsigned)h->threads, 1, 1},
                            .shared_bytes = (unsigned)h->shared_bytes,
                            .stream = g->at,

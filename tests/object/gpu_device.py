@@ -5,10 +5,14 @@ cubins and from PTX. Exit 77: there is no GPU.
     gpu_device.py DHCC                # all of it where a GPU is
     gpu_device.py build DHCC FOLDER   # or in two parts: the libraries, wherever NVRTC and a C compiler are,
     gpu_device.py run FOLDER          # and what they compute"""
+import array
 import ctypes
 import json
+import math
 import pathlib
+import random
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -58,10 +62,11 @@ def build(dhcc, at):
         options = ["build", *model, *options, "--name", "m", "--quiet"]
         if name in WEIGHTED:
             made_weights.write(at / "w.safetensors", must(dhcc, "print", *model, "--stage=graph"))
-            options += ["--weights", at / "w.safetensors", "--weights-file", f"{out}.bin"]
-        must(dhcc, *options, "--target", "x86-64-v3", "-o", f"{out}.cpu.so", "--header", f"{out}.cpu.h")
-        must(dhcc, *options, "--backend", "cuda", *GPU_ONLY.get(name, ["--gpu-arch", "sm_90a"]), "-o", f"{out}.c", "--header", f"{out}.h")
-        must("cc", "-std=c11", "-O1", "-shared", "-fPIC", "-o", f"{out}.gpu.so", f"{out}.c")
+            options += ["--weights", at / "w.safetensors"]
+        for kind, more in (("cpu", ["--target", "x86-64-v3"]), ("gpu", ["--backend", "cuda", *GPU_ONLY.get(name, ["--gpu-arch", "sm_90a"])])):
+            file = ["--weights-file", f"{out}.{kind}.bin"] if name in WEIGHTED else []
+            must(dhcc, *options, *more, *file, "-o", f"{out}.{kind}.{'so' if kind == 'cpu' else 'c'}", "--header", f"{out}.{kind}.h")
+        must("cc", "-std=c11", "-O1", "-shared", "-fPIC", "-o", f"{out}.gpu.so", f"{out}.gpu.c")
 
 
 # ---- memory and libraries -----------------------------------------------------------------------------
@@ -150,22 +155,20 @@ def shape_of(text, names, sizes):
     return dtype, n
 
 
-def made(dtype, n, seed):
-    import numpy
-    draw = numpy.random.default_rng(seed)
+def made(dtype, n, seed, scale=1.0):
+    draw = random.Random(seed)
     if dtype == "i64":
-        return draw.integers(0, 3, n).astype("<i8").tobytes()
-    return draw.standard_normal(n).astype("<f4").tobytes()
+        return array.array("q", [draw.randrange(3) for _ in range(n)]).tobytes()
+    return array.array("f", [scale * draw.gauss(0, 1) for _ in range(n)]).tobytes()
 
 
 def close(got, want, dtype, what):
-    import numpy
-    if dtype != "f32":
+    if dtype != "f32" or not want:
         check(got == want, what)
         return "exact"
-    a, b = (numpy.frombuffer(x, "<f4").astype(float) for x in (got, want))
-    off = float(abs(a - b).max()) / max(float(abs(b).max()), 1e-30) if len(b) else 0.0
-    check(off <= WITHIN and bool(numpy.isfinite(b).all()), f"{what}: {off:.2e}")
+    a, b = (array.array("f", x) for x in (got, want))
+    off = max(abs(x - y) for x, y in zip(a, b)) / max(1e-30, *map(abs, b))
+    check(off <= WITHIN and all(map(math.isfinite, [*a, *b])), f"{what}: {off:.2e}")
     return "exact" if got == want else f"{off:.1e}"
 
 
@@ -204,15 +207,12 @@ def weights_of(o):
         count = 1
         for d in w["shape"]:
             count *= d
-        data = bytes(made(w["dtype"], count, 500 + i))
-        import numpy
-        data = (numpy.frombuffer(data, "<f4") * 0.2).astype("<f4").tobytes() if w["dtype"] == "f32" else data
+        data = made(w["dtype"], count, 500 + i, 0.2)
         check(o.call("m_weights_set", host, i, Cpu.memory(o.machine, data), len(data)) == 0, f"set {w['name']}")
     return o.machine.memory(ctypes.string_at(host, n))
 
 
 def train(name, objects, e, sizes):
-    import struct
     states, results = [], []
     for o in objects:
         n = o.call(f"{e['function']}_state_bytes", *sizes) if hasattr(o.lib, f"{e['function']}_state_bytes") else o.state_bytes
@@ -251,51 +251,48 @@ def train(name, objects, e, sizes):
     print(f"{name:9} state after 4 steps: {exact} of {len(states[0])} tensors exact")
 
 
+def self_test(name, o, at, kind):
+    data = (at / f"{name}.{kind}.bin").read_bytes()
+    n = int(re.search(r"SELFTEST_WORKSPACE_BYTES (\d+)", (at / f"{name}.{kind}.h").read_text())[1])
+    m = o.machine
+    status = o.call("m_selftest", m.memory(data), m.memory(b"\xff" * n), n, m.end)
+    of_zeros = o.call("m_selftest", m.memory(bytes(len(data))), m.memory(bytes(n)), n, m.end)
+    print(f"{name:9} {kind} status {status}, of other weights {of_zeros}")
+    check(status == 0 and of_zeros == 8, f"{name}: {kind}: {status}, {of_zeros}")
+
+
 def run_case(name, at, gpu):
-    _, sizes, options = CASES[name]
-    cpu_lib = ctypes.CDLL(str(at / f"{name}.cpu.so"))
-    cpu_lib.m_describe.restype = ctypes.c_char_p
-    cpu_about = json.loads(cpu_lib.m_describe())
-    gpu_lib = ctypes.CDLL(str(at / f"{name}.gpu.so"))
-    gpu_lib.m_describe.restype = ctypes.c_char_p
-    about = json.loads(gpu_lib.m_describe())
-    objects = [Object(at / f"{name}.cpu.so", cpu_about, Cpu()), Object(at / f"{name}.gpu.so", about, gpu)]
-    objects[1].state_bytes = int((re.search(r"STATE_BYTES (\d+)", (at / f"{name}.h").read_text()) or [0, 0])[1])
-    objects[0].state_bytes = int((re.search(r"STATE_BYTES (\d+)", (at / f"{name}.cpu.h").read_text()) or [0, 0])[1])
+    sizes, options = CASES[name][1:]
+    kinds = [("cpu", Cpu()), ("gpu", gpu)]
+    objects = []
+    for kind, machine in kinds:
+        lib = ctypes.CDLL(str(at / f"{name}.{kind}.so"))
+        lib.m_describe.restype = ctypes.c_char_p
+        objects.append(Object(at / f"{name}.{kind}.so", json.loads(lib.m_describe()), machine))
+        objects[-1].state_bytes = int((re.search(r"STATE_BYTES (\d+)", (at / f"{name}.{kind}.h").read_text()) or [0, 0])[1])
     if "--selftest" in options:
-        for o in objects:
-            data = (at / f"{name}.bin").read_bytes()
-            w = o.machine.memory(data)
-            header = (at / (f"{name}.h" if o.machine is gpu else f"{name}.cpu.h")).read_text()
-            n = int(re.search(r"SELFTEST_WORKSPACE_BYTES (\d+)", header)[1])
-            status = o.call("m_selftest", w, o.machine.memory(b"\xff" * n), n, o.machine.end)
-            check(status == 0, f"{name}: {status}")
-            if o.machine is gpu:
-                print(f"{name:9} status {status}; of other weights", o.call("m_selftest", o.machine.memory(bytes(len(data))), o.machine.memory(bytes(n)), n, gpu.end))
+        for (kind, _), o in zip(kinds, objects):
+            self_test(name, o, at, kind)
         return
-    for variant in about.get("variants", [None]):
-        entries = (variant or about)["entries"]
-        number = None if variant is None else objects[1].call("m_variant", Cpu.memory(gpu, variant["name"].encode() + b"\0"))
-        weights = None
-        states = [None, None]
-        for e in entries:
-            if e.get("training"):
-                train(name, objects, e, sizes)
-                continue
-            weights = weights or [weights_of(o) for o in objects]
-            names = [s["name"] for s in e["sizes"]]
-            state_bytes = [o.call(f"{e['function']}_state_bytes", *sizes[:len(names)]) if e["state"] else 0 for o in objects]
-            for round_ in range(2 if e["state"] else 1):
-                rows = []
-                for k, o in enumerate(objects):
-                    if e["state"] and not states[k]:
-                        states[k] = o.machine.memory(b"\xff" * state_bytes[k])
-                        reset = [r["reset"] for r in entries if r.get("reset")] or ["m_forward_reset"]
-                        b = sizes[:1]
-                        check(o.call(reset[0], states[k], state_bytes[k], *b, *([o.machine.end] if o.machine is gpu else [])) == 0, "reset")
-                    first = [weights[k]] + ([states[k]] if e["state"] else [])
-                    rows.append(entry_call(o, e, sizes, first, [], 70 + round_, number))
-                compare(name, f"{e['name']} {variant['name'] if variant else ''} {round_}", rows[1], rows[0])
+    weights, states = None, [None, None]
+    entries = objects[0].about["entries"]
+    for e in sorted(entries, key=lambda e: e["name"] != "reset"):  # which begins what others go on from
+        if e.get("training"):
+            train(name, objects, e, sizes)
+            continue
+        weights = weights or [weights_of(o) for o in objects]
+        for round_ in range(2 if e["state"] and e["name"] != "reset" else 1):
+            rows = []
+            for k, o in enumerate(objects):
+                if e["state"] and not states[k]:
+                    states[k] = o.machine.memory(b"\xff" * o.call(f"{e['function']}_state_bytes", *sizes[:len(e["sizes"])]))
+                first = ([weights[k]] if e["weights"] else []) + ([states[k]] if e["state"] else [])
+                rows.append(entry_call(o, e, sizes, first, [], 70 + round_))
+                if "variant" in e:
+                    number = o.call("m_variant", Cpu.memory(o.machine, e["variant"].encode() + b"\0"))
+                    again = entry_call(o, {**e, "function": f"m_{e['name']}"}, sizes, first, [], 70 + round_, number)
+                    check(again == rows[-1], f"{name}: {e['variant']} by its number")
+            compare(name, f"{e['name']} {e.get('variant', '')} {round_}", rows[1], rows[0])
 
 
 def run_all(at, gpu):
