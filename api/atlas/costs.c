@@ -97,6 +97,7 @@ static dhc_status bind_plan(dhc_model *m, Version *v, const int64_t *symbols, co
   DHC_TRY(dhc_compile_describe(m->s->compiler, rq, n, a, facts));
   for (int i = 0; i < n; i++) kernel[i] = &facts[i].kernel;
   DHC_TRY(dhc_plan_bind(&v->planned->plan, kernel, symbols, about.workers, &b));
+  dhc_bound_lanes(b, about.lanes);
   out->activations = (double)dhc_bound_segment_bytes(b, DHC_SEGMENT_WORK);
   out->scratch = (double)dhc_bound_scratch_bytes(b);
   out->planned = out->activations + out->scratch + (double)dhc_bound_segment_bytes(b, DHC_SEGMENT_IO) +
