@@ -84,7 +84,7 @@ dhc_status api_model_open(dhc_session *s, const dhc_model_options *o, dhc_model 
   }
   s->diags.since = s->diags.all.n;
   DhcElabConfig config = {.shipped_roots = roots, .n_shipped_roots = n_roots, .texts = texts, .parsed = &s->parsed,
-                          .max_memory_bytes = s->budget.limit};
+                          .grad = dhc_grad_unit, .max_memory_bytes = s->budget.limit};
   DhcElab *elab = dhc_elab_open(&s->arena, &s->strings, &s->diags, &config, made.name);
   if (!elab) return session_errors_since(s, before);
   DhcModelRequest rq = {.root = made.root, .preset = made.preset, .variant = made.variant, .recipe = made.recipe, .sets = sets,

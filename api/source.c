@@ -150,7 +150,7 @@ static void put_types(const Source *x, const DhcModule *m) {
 static void elaborate(Source *x, const char *path, const DhcTexts *texts) {
   dhc_session *s = x->s;
   const DhcElabConfig config = {.shipped_roots = s->roots, .n_shipped_roots = s->n_roots, .texts = texts, .parsed = &s->parsed,
-                                .assigned = take_assigned, .assigned_ctx = x, .max_memory_bytes = s->budget.limit};
+                                .assigned = take_assigned, .assigned_ctx = x, .grad = dhc_grad_unit, .max_memory_bytes = s->budget.limit};
   DhcElab *e = dhc_elab_open(&s->arena, &s->strings, &s->diags, &config, path);
   x->types = json_array(x->doc, x->doc->root, "types");
   if (!e || !dhc_elab_check(e)) return;

@@ -36,6 +36,7 @@ typedef struct DhcElabConfig {
   DhcParsed *parsed; /* files that were parsed before, of the same strings and sources; NULL: nothing is shared */
   void (*assigned)(void *ctx, DhcSpan name, const DhcType *type); /* told of every name that gets a tensor, or NULL */
   void *assigned_ctx;
+  DhcFunc *(*grad)(DhcModule *m, DhcFunc *f, const char *const *wrt, int n); /* dhc_grad_unit of passes.h */
   int64_t max_memory_bytes; /* parameters and buffers may not need more; 0: no limit */
 } DhcElabConfig;
 

@@ -171,6 +171,10 @@ typedef struct DhcGradRequest {
  * taken). Its output can be differentiated again. NULL after diagnostics. */
 DhcFunc *dhc_grad_entry(DhcPassCtx *px, DhcFunc *entry, const DhcGradRequest *rq);
 
+/* The same of a unit with a scalar result, while its module is made: a unit too, which gives the result and its derivatives by
+ * the parameters called `wrt`, in their order. NULL after diagnostics. */
+DhcFunc *dhc_grad_unit(DhcModule *m, DhcFunc *f, const char *const *wrt, int n);
+
 /* ---- train step (train_step.c) ----------------------------------------------- */
 
 typedef struct DhcWeightSlot {

@@ -121,7 +121,7 @@ static dhc_status add_word(Axes *x, const DhcDeclNames *all, const char *target,
 
 static DhcElab *read_file(dhc_sweep *w, DhcDiags *diags) {
   dhc_session *s = w->s;
-  DhcElabConfig config = {.shipped_roots = s->roots, .n_shipped_roots = s->n_roots, .parsed = &s->parsed, .max_memory_bytes = s->budget.limit};
+  DhcElabConfig config = {.shipped_roots = s->roots, .n_shipped_roots = s->n_roots, .parsed = &s->parsed, .grad = dhc_grad_unit, .max_memory_bytes = s->budget.limit};
   return dhc_elab_open(&s->arena, &s->strings, diags, &config, w->o.model.name);
 }
 

@@ -109,3 +109,16 @@ bool dhc_pass_grad(DhcModule *m, DhcPassCtx *px) {
   }
   return true;
 }
+
+DhcFunc *dhc_grad_unit(DhcModule *m, DhcFunc *f, const char *const *wrt, int n) {
+  DhcArena scratch;
+  DhcPassCtx px;
+  dhc_arena_init(&scratch);
+  dhc_pass_ctx_init(&px, m, &scratch);
+  const DhcGradRequest rq = {.name = dhc_arena_printf(m->arena, "%s.by", f->name), .wrt = wrt, .n_wrt = n};
+  DhcFunc *g = dhc_grad_entry(&px, f, &rq);
+  dhc_arena_fini(&scratch);
+  if (!g) return NULL;
+  g->kind = DHC_FUNC_UNIT;
+  return g;
+}

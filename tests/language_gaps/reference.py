@@ -203,6 +203,35 @@ def gap_08_order():
     case("08_order", f, {"w": numbers(5, 5, seed=110)}, {"x": numbers(3, 5, seed=111), "mask": torch.tensor([[False] * 5, [True] * 5, [True, False] * 2 + [True]])})
 
 
+def gap_09_grad():
+    p = {}
+    for name, d in (("net", 1), ("energy", 4)):
+        for k, s in (("up", (5, d)), ("mid.0", (5, 5)), ("mid.1", (5, 5)), ("down", (1, 5))):
+            p[f"{name}.{k}.weight"] = numbers(*s, seed=120 + d + len(k), scale=0.7)
+            p[f"{name}.{k}.bias"] = numbers(s[0], seed=130 + d + len(k))
+
+    def net(p, n, x):
+        x = torch.tanh(linear(p, n + ".up", x))
+        for i in range(2):
+            x = torch.sin(linear(p, f"{n}.mid.{i}", x))
+        return linear(p, n + ".down", x)
+
+    def by(y, *x):
+        return torch.autograd.grad(y.sum(), x, create_graph=True)
+
+    def f(p, i, b):
+        t, s = i["t"].clone().requires_grad_(), i["state"]
+        u = net(p, "net", t)
+        du, = by(u, t)
+        ddu, = by(du, t)
+        q, r = s[:, :2].clone().requires_grad_(), s[:, 2:].clone().requires_grad_()
+        hq, hp = by(net(p, "energy", torch.cat([q, r], -1)), q, r)
+        penalty = (hq.square().sum(-1).sqrt() - 1).square()
+        return {"loss": (ddu + u * u).square().mean() + penalty.mean() + hp.mean(), "u": u, "du": du, "ddu": ddu, "dq": hp, "dp": -hq}
+
+    case("09_grad", f, p, {"t": numbers(6, 1, seed=140), "state": numbers(6, 4, seed=141)})
+
+
 def main():
     for name, f in sorted(globals().items()):
         if name.startswith("gap_"):
