@@ -54,7 +54,7 @@ class Peer:
             self.last = np.empty(self.tokens.shape[1:], np.float32)
             if library.m_reset(at(self.state), None, ctypes.c_int64(0), None):
                 raise RuntimeError("the object refuses to begin a state")
-            self.arguments = itertools.cycle([(at(self.state), at(x), at(self.last), *end) for x in self.tokens])
+            self.arguments = itertools.cycle((at(self.state), at(x), at(self.last), *end) for x in self.tokens)  # made when they are met, once
         else:
             self.image = np.ascontiguousarray(job.inputs["image"])
             self.last = np.empty((len(self.image), 10), np.float32)
