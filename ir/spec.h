@@ -169,11 +169,12 @@ bool dhc_spec_may_split(const DhcSpec *s);
  * any order. */
 bool dhc_spec_counts(const DhcSpec *s);
 
-/* The ROUTE spec of so many places, of which each row chooses some. Operands: five times the rows' values [row, place];
+/* The ROUTE spec of so many places, of which each row chooses some. Operands: four times the rows' values [row, place];
  * then of the choices [row, choice] the value and the place, the row of each slot, the slot of each choice, and the first
- * slot of each place, behind them their number. Arguments: rows, twice; from 2 on strides. Is s one? */
-DhcSpec *dhc_spec_route(DhcArena *arena, int64_t places, int64_t chosen);
-bool dhc_spec_routes(const DhcSpec *s, DhcArena *scratch, int64_t *places, int64_t *chosen);
+ * slot of each place, behind them their number. Arguments: rows, twice; from 2 on strides. shares: the softmax of what is
+ * loaded stands for it. Is s one? */
+DhcSpec *dhc_spec_route(DhcArena *arena, int64_t places, int64_t chosen, bool shares);
+bool dhc_spec_routes(const DhcSpec *s, DhcArena *scratch, int64_t *places, int64_t *chosen, bool *shares);
 
 /* A line of an image: its pixel is step * place + window + sign * tap + offset. step: the window's extent, or 1. */
 typedef struct DhcSpecLine {

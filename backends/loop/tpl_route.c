@@ -10,13 +10,14 @@
 #include "backends/loop/tpl.h"
 
 enum { MOST_PLACES = 16 };
-enum { VALUES = 0, INDEXED = 4, CHOSEN_VALUE, CHOSEN_PLACE, ROW_OF_SLOT, SLOT, FIRST, N_OPERANDS };
+enum { VALUES = 0, CHOSEN_VALUE = 4, CHOSEN_PLACE, ROW_OF_SLOT, SLOT, FIRST, N_OPERANDS };
 enum { ROWS_ARG = 0, ROW_STRIDE_ARG = 2 };
 
 typedef struct Routes {
   const DhcSpec *s;
   DhcLp *b;
   int places, chosen, threads;
+  bool shares;
   DhcLv n_rows, tid, table, totals; /* counts by place and thread; then what a block has in all of each place */
   DhcLv first, end;                 /* the thread's rows */
 } Routes;
@@ -48,12 +49,25 @@ static void rank_places(Routes *r, const DhcLv *x, DhcLv *rank) {
     }
 }
 
+/* Of each value its exponential's share of all; added as a sum of so few is. */
+static void share(Routes *r, DhcLv *x) {
+  DhcLp *b = r->b;
+  DhcLv most = x[0], sum[DHC_SUM_PARTIALS];
+  for (int i = 1; i < r->places; i++) most = dhc_lp_max(b, most, x[i]);
+  for (int i = 0; i < r->places; i++) x[i] = dhc_lp_ew1(b, DHC_OP_EXP, dhc_lp_sub(b, x[i], most));
+  for (int i = 0; i < DHC_SUM_PARTIALS; i++) sum[i] = i < r->places ? x[i] : dhc_lp_float(b, DHC_F32, 0.0);
+  for (int half = DHC_SUM_PARTIALS / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) sum[i] = dhc_lp_add(b, sum[i], sum[i + half]);
+  for (int i = 0; i < r->places; i++) x[i] = dhc_lp_ew2(b, DHC_OP_DIV, x[i], sum[0]);
+}
+
 /* A row's choices, written down and counted. */
 static void choose(Routes *r, DhcLv row) {
   DhcLp *b = r->b;
   DhcLv x[MOST_PLACES], rank[MOST_PLACES], values = dhc_lp_operand(b, VALUES, DHC_F32);
   DhcLv at = dhc_lp_mul(b, row, dhc_lp_dim(b, ROW_STRIDE_ARG));
   for (int i = 0; i < r->places; i++) x[i] = dhc_lp_load(b, values, dhc_lp_addc(b, at, i), 1, 0);
+  if (r->shares) share(r, x);
   rank_places(r, x, rank);
   for (int c = 0; c < r->chosen; c++) {
     DhcLv value = x[0], place = whole(b, 0);
@@ -212,7 +226,7 @@ static void two_phases(Routes *r) {
 void dhc_tpl_route(const DhcTplInput *in, DhcLp *b) {
   Routes r = {.s = in->spec, .b = b, .threads = in->schedule->v[1]};
   int64_t places = 0, chosen = 0;
-  if (!dhc_spec_routes(in->spec, in->arena, &places, &chosen)) dhc_lp_refuse(b, "no spec of routing");
+  if (!dhc_spec_routes(in->spec, in->arena, &places, &chosen, &r.shares)) dhc_lp_refuse(b, "no spec of routing");
   else if (places > MOST_PLACES) dhc_lp_refuse(b, "many places");
   if (b->refused) return;
   r.places = (int)places;

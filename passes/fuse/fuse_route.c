@@ -153,21 +153,44 @@ bool dhc_fu_route_stays(const DhcPassCtx *px, const DhcNode *n) {
   return routed(px, n) || (n->op == DHC_OP_ROUTE && routed(px, n->args[0]->def) == n);
 }
 
+static const DhcValue *seen_through(const DhcValue *v) {
+  while (v->def->op == DHC_OP_BROADCAST || v->def->op == DHC_OP_RESHAPE || v->def->op == DHC_OP_STOP_GRADIENT) v = v->def->args[0];
+  return v;
+}
+
+/* Does `v` fold x, all of its rows' places, by op? */
+static bool folds(const DhcValue *v, DhcOp op, const DhcValue *x) {
+  const DhcNode *n = seen_through(v)->def;
+  return n->op == op && n->args[0] == x && dhc_fu_reduced_dims(n) == 2u;
+}
+
+/* What v is the softmax of, if nobody else uses it, or short folds are computed again anyway; else NULL. */
+static DhcValue *softmax_of(const DhcPassCtx *px, const DhcFunc *f, const DhcValue *v) {
+  int uses = 0;
+  for (int i = 0; i < f->results.n; i++) uses += f->results.at[i] == v;
+  for (const DhcNode *n = f->first; n; n = n->next)
+    for (int k = 0; k < n->n_args; k++) uses += n->args[k] == v;
+  const DhcNode *d = v->def, *e = d->op == DHC_OP_DIV ? d->args[0]->def : NULL;
+  if ((uses != 1 && !px->folds_again) || !e || e->op != DHC_OP_EXP || !folds(d->args[1], DHC_OP_REDUCE_SUM, d->args[0])) return NULL;
+  const DhcNode *s = e->args[0]->def;
+  return s->op == DHC_OP_SUB && folds(s->args[1], DHC_OP_REDUCE_MAX, s->args[0]) ? s->args[0] : NULL;
+}
+
 static bool write_route(DhcPassCtx *px, DhcNode *top, DhcNode *route) {
   DhcModule *m = top->func->module;
   DhcBuilder b = {.f = top->func, .before = top, .span = top->span, .origin = top->origin};
-  DhcValue *x = top->args[0], *arg[] = {x, x, x, x, x}, *of[] = {top->results[0], top->results[1], route->results[0], route->results[1], route->results[2]};
+  DhcValue *soft = softmax_of(px, top->func, top->args[0]), *x = soft ? soft : top->args[0], *arg[] = {x, x, x, x}, *of[] = {top->results[0], top->results[1], route->results[0], route->results[1], route->results[2]};
   const DhcDim *rows = x->type.dim[0], *places = x->type.dim[1], *chosen = of[0]->type.dim[1], *none = dhc_dim_const(m->dims, 0);
-  const DhcDim *dims[] = {rows, rows, places, places, places, places, places, none, places, chosen, chosen, none, of[2]->type.dim[0], chosen};
-  const DhcDim *offsets[10];
-  for (int o = 0; o < 10; o++) offsets[o] = none;
+  const DhcDim *dims[] = {rows, rows, places, places, places, places, chosen, chosen, none, of[2]->type.dim[0], chosen};
+  const DhcDim *offsets[9];
+  for (int o = 0; o < 9; o++) offsets[o] = none;
   int64_t n_places = 0, n_chosen = 0, into[] = {-1, -1, -1, -1, -1};
   const DhcType *type[5];
   for (int o = 0; o < 5; o++) type[o] = &of[o]->type;
   dhc_dim_is_const(places, &n_places);
   dhc_dim_is_const(chosen, &n_chosen);
-  const FuSpec w = {.spec = dhc_spec_route(m->arena, n_places, n_chosen), .dims = dims, .n_dims = 14, .offsets = offsets};
-  DhcNode *n = dhc_fu_kernel(m, &b, &w, arg, 5, type, into);
+  const FuSpec w = {.spec = dhc_spec_route(m->arena, n_places, n_chosen, soft != NULL), .dims = dims, .n_dims = 11, .offsets = offsets};
+  DhcNode *n = dhc_fu_kernel(m, &b, &w, arg, 4, type, into);
   for (int o = 0; n && o < 5; o++) dhc_replace_uses(of[o], n->results[o]);
   if (!n) return false;
   dhc_node_remove(route);

@@ -7,18 +7,17 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-static void build(SpecCase *c, int64_t rows, int64_t places, int64_t chosen) {
+static void build(SpecCase *c, int64_t rows, int64_t places, int64_t chosen, bool shares) {
   const int64_t of_axis[] = {rows, chosen, places + 1, places, places, rows, chosen};
   case_init(c, DHC_KIND_ROUTE);
-  c->s = dhc_spec_route(&c->arena, places, chosen);
+  c->s = dhc_spec_route(&c->arena, places, chosen, shares);
   memcpy(c->extent, of_axis, sizeof of_axis);
-  for (int o = 0; o < 5; o++) c->stride[o][0] = places, c->stride[o][1] = 1, c->size[o] = rows * places;
-  c->limit[4][1] = places;
-  for (int o = 5; o < 9; o++) c->stride[o][0] = chosen, c->stride[o][1] = 1, c->size[o] = rows * chosen;
-  c->stride[7][0] = 1;
-  c->limit[7][0] = rows * chosen;
-  c->stride[9][0] = 1;
-  c->size[9] = places + 1;
+  for (int o = 0; o < 4; o++) c->stride[o][0] = places, c->stride[o][1] = 1, c->size[o] = rows * places;
+  for (int o = 4; o < 8; o++) c->stride[o][0] = chosen, c->stride[o][1] = 1, c->size[o] = rows * chosen;
+  c->stride[6][0] = 1;
+  c->limit[6][0] = rows * chosen;
+  c->stride[8][0] = 1;
+  c->size[8] = places + 1;
 }
 
 /* Equal values, infinities and what is no number. */
@@ -29,10 +28,12 @@ static void odd(const SpecCase *c, int operand, double *to) {
 
 static void check(int64_t rows, int64_t places, int64_t chosen, int threads, bool phases, bool draw_odd) {
   SpecCase c;
-  build(&c, rows, places, chosen);
-  if (draw_odd) c.floats = odd;
-  case_interpret(&c, &(DhcSchedule){.template_name = "route", .v = {0, threads, phases}}, 0);
-  case_free(&c);
+  for (int shares = 0; shares < 2; shares++) {
+    build(&c, rows, places, chosen, shares);
+    if (draw_odd) c.floats = odd;
+    case_interpret(&c, &(DhcSchedule){.template_name = "route", .v = {0, threads, phases}}, shares ? 1e-6 : 0);
+    case_free(&c);
+  }
 }
 
 static void one_block(void **st) {
@@ -52,11 +53,13 @@ static void known(void **st) {
   (void)st;
   SpecCase c;
   int64_t places, chosen;
-  build(&c, 3, 8, 2);
-  assert_true(dhc_spec_routes(c.s, &c.arena, &places, &chosen));
+  bool shares;
+  build(&c, 3, 8, 2, true);
+  assert_true(dhc_spec_routes(c.s, &c.arena, &places, &chosen, &shares));
   assert_int_equal(places * 10 + chosen, 82);
+  assert_true(shares);
   c.s->node[c.s->n_nodes - 1].op = DHC_OP_REDUCE_MAX;
-  assert_false(dhc_spec_routes(c.s, &c.arena, &places, &chosen));
+  assert_false(dhc_spec_routes(c.s, &c.arena, &places, &chosen, &shares));
   case_free(&c);
 }
 
@@ -71,10 +74,10 @@ static const char *refusal(SpecCase *c) {
 static void refused(void **st) {
   (void)st;
   SpecCase c;
-  build(&c, 3, 17, 2);
+  build(&c, 3, 17, 2, false);
   assert_string_equal(refusal(&c), "template route: many places");
   case_free(&c);
-  build(&c, 3, 4, 2);
+  build(&c, 3, 4, 2, false);
   c.s->node[c.s->n_nodes - 1].op = DHC_OP_REDUCE_MAX;
   assert_string_equal(refusal(&c), "template route: no spec of routing");
   case_free(&c);

@@ -204,7 +204,7 @@ int main(int argc, char **argv) {
   bad += width_free(argv[1], "layers/linear:Linear", "forward", "grad", "out_features");
   bad += backs(argv[1]);
   static const DhcSetting stack[] = {{"hidden_dim", "2"}, {"num_layers", "2"}, {"mamba_ratio", "1"}, {"num_heads", "2"}, {"num_experts", "3"}, {"tokens", "grid"}};
-  bad += check_again(argv[1], "dhc_jamba", "forward", "fwd", stack, 5, image, 36);
-  bad += check_again(argv[1], "dhc_jamba", "forward", "fwd", stack, 6, image, 51);
+  bad += check_again(argv[1], "dhc_jamba", "forward", "fwd", stack, 5, image, 37);
+  bad += check_again(argv[1], "dhc_jamba", "forward", "fwd", stack, 6, image, 52);
   return bad > 0;
 }
