@@ -174,6 +174,27 @@ def gap_05_losses():
     steps("05_losses", f, p, {"noise": numbers(3, 4, 3, seed=94), "real": numbers(3, 4, 3, seed=95)}, groups, {"lr": "0.01", "clip": "0"})
 
 
+def gap_06_scores():
+    p = {"q": numbers(2, 2, 1, 4, 3, seed=150), "k": numbers(2, 2, 5, 3, seed=151), "v": numbers(2, 2, 5, 3, seed=152), "bias": numbers(2, 1, 4, 5, seed=153)}
+    mask = torch.rand(2, 4, 5, generator=torch.Generator().manual_seed(9)) > 0.4
+    mask[1, 2] = False  # a row that sees nothing gives 0
+
+    def attend(p, bias, mask, cap=0.0):
+        s = 0.7 * torch.einsum("bgrlk,bgmk->bgrlm", p["q"], p["k"])
+        s = (cap * torch.tanh(s / cap) if cap else s) + bias
+        w = torch.softmax(s.masked_fill(~mask, -1e300), -1) * mask.any(-1, keepdim=True)
+        return torch.einsum("bgrlm,bgmv->bgrlv", w, p["v"])
+
+    def f(p, i, b):
+        m = i["mask"][:, None, None]
+        y = attend(p, p["bias"], m, 2.0)
+        z = attend(p, p["bias"], torch.ones(4, 5).tril().bool())
+        w = attend(p, 0.0, m)
+        return {"loss": (torch.sin(y) * i["weight"]).sum() + (torch.cos(z) * i["weight"]).sum() + (w * w * i["weight"]).sum(), "y": y, "z": z, "w": w}
+
+    case("06_scores", f, p, {"mask": mask, "weight": numbers(3, seed=154)})
+
+
 def gap_08_planes():
     p = {"wide.weight": numbers(4, 1, 7, 7, seed=100, scale=0.2), "wide.bias": numbers(4, seed=101), "norm.weight": numbers(4, seed=102),
          "norm.bias": numbers(4, seed=103), "up.weight": numbers(4, 2, 3, 3, seed=104), "up.bias": numbers(2, seed=105)}

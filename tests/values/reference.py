@@ -178,6 +178,51 @@ def weighted_sums():
              {"x": 1.5, "u": u, "v": v})
 
 
+def scored(case, f, draw):
+    """attend_scored with bias, mask, kept weights and a soft cap; without them; and its derivative."""
+    bias = draw(1, 2, 3, 4)
+    mask = [[[True, True, False, True], [False] * 4, [True] * 4]]
+    keep = [[[[[True, False, True, True]] * 3, [[True] * 4, [False, True, True, True], [True] * 4]]]]
+    both = {"mask": ("bool", mask), "keep": ("bool", keep)}
+
+    def parts(q, k, bias, mask, all_of_it):
+        s = torch.einsum("bgrlk,bgmk->bgrlm", q, k)
+        seen = mask[:, None, None]
+        if all_of_it:
+            s = torch.where(seen, 1.5 * torch.tanh(s / 1.5) + bias, torch.full_like(s, -TOP))
+        return s, seen if all_of_it else torch.ones_like(seen)
+
+    def forward(all_of_it):
+        def fn(q, k, v, bias, mask, keep):
+            s, seen = parts(q, k, bias, mask, all_of_it)
+            m = s.amax(-1, keepdim=True).detach()
+            e = torch.where(seen, torch.exp(s - m), torch.zeros_like(s))
+            n = e.sum(-1).clamp(min=1.0)
+            w = torch.where(keep, e * 2.0, torch.zeros_like(e)) if all_of_it else e
+            return torch.einsum("bgrlm,bgmv->bgrlv", w, v) / n[..., None], m[..., 0] + n.log()
+        return fn
+
+    def back(q, k, v, bias, y, lse, dy, dlse, mask, keep):
+        s, seen = parts(q, k, bias, mask, True)
+        none = torch.zeros_like(s)
+        p = torch.where(seen, torch.exp(s - lse[..., None]), none)
+        c = torch.where(keep, torch.einsum("bgrlv,bgmv->bgrlm", dy, v) * 2.0, none) - ((dy * y).sum(-1) - dlse)[..., None]
+        t = torch.tanh(torch.einsum("bgrlk,bgmk->bgrlm", q, k) / 1.5)
+        db, ds, w = (p * c).sum(0), p * c * (1.0 - t * t), torch.where(keep, p * 2.0, none)
+        return (torch.einsum("bgrlm,bgmk->bgrlk", ds, k), torch.einsum("bgrlm,bgrlk->bgmk", ds, q), torch.einsum("bgrlm,bgrlv->bgmv", w, dy), db,
+                torch.zeros([]), torch.zeros([]))
+
+    on = "fill([], 2.0), fill([], 1.5), true, true, true, true"
+    h = {**f, "bias": bias}
+    case("attend_scored", f"attend_scored(q, k, v, bias, mask, keep, {on})", forward(True), h, both)
+    case("attend_scored", "attend_scored(q, k, v, bias, mask, keep, fill([], 2.0), fill([], 1.5), false, false, false, false)", forward(False), h, both)
+    y, lse = forward(True)(*(tensor(h[n]).float().double() for n in h), torch.tensor(mask), torch.tensor(keep))
+    lse = torch.where(lse < -1e30, torch.zeros_like(lse), lse)  # of the row that sees none: any number does
+    case("attend_scored_grad", f"attend_scored_grad(q, k, v, bias, mask, keep, {on}, y, lse, dy, dlse)", back,
+         {**h, "y": y.tolist(), "lse": lse.tolist(), "dy": draw(1, 1, 2, 3, 2), "dlse": draw(1, 1, 2, 3)}, both)
+    case("attend_with", "attend_with(q, k, v, 0.5)", lambda q, k, v: torch.einsum("bgrlm,bgmv->bgrlv", torch.softmax(0.5 * torch.einsum("bgrlk,bgmk->bgrlm", q, k), -1), v), f)
+
+
 def attention():
     g = torch.Generator().manual_seed(1)
 
@@ -238,6 +283,7 @@ def attention():
                  lambda first, end, **a: back(**a, seen=seen_of(first, end, 4)), g7, masked)
         else:
             case(name, "attend_all_grad(q, k, v, y, lse, dy, dlse)", back, g7)
+    scored(case, f, draw)
     case("attend_end", "attend_end(e, m, v)",
          lambda e, m, v: ((lambda n: (torch.einsum("bgrlm,bgmv->bgrlv", e, v) / n[..., None], m + n.log()))(e.sum(-1).clamp(min=1.0))),
          {"e": [[[[[1.0, 0.5], [0.0, 0.0]]]]], "m": [[[[3.0, -INF]]]], "v": [[[[1.0], [2.0]]]]}, grads=False)
