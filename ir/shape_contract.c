@@ -132,9 +132,9 @@ static bool read_conv(DhcShapeCtx *cx, Conv *c) {
 }
 
 /* floor((n + low + high - dilation (k - 1) - 1) / stride) + 1, which must be >= 1 */
-static const DhcDim *conv_extent(DhcShapeCtx *cx, const Conv *c, int i, const DhcDim *n, int64_t k) {
+static const DhcDim *conv_extent(DhcShapeCtx *cx, const Conv *c, int i, const DhcDim *n, const DhcDim *k) {
   DhcDims *dims = cx->m->dims;
-  const DhcDim *reach = dhc_dim_addc(dims, dhc_dim_mulc(dims, dhc_dim_const(dims, k - 1), c->dilation[i]), 1);
+  const DhcDim *reach = dhc_dim_addc(dims, dhc_dim_mulc(dims, dhc_dim_addc(dims, k, -1), c->dilation[i]), 1);
   const DhcDim *room = dhc_dim_addc(dims, n, c->low[i] + c->high[i]);
   if (!dhc_need_le(cx, reach, room, "kernel of extent %s does not fit dimension %d of extent %s (padding included)",
                    dhc_dim_text(cx->m, reach), i, dhc_dim_text(cx->m, room)))
@@ -142,11 +142,10 @@ static const DhcDim *conv_extent(DhcShapeCtx *cx, const Conv *c, int i, const Dh
   return dhc_dim_addc(dims, dhc_dim_floordiv(dims, dhc_dim_sub(dims, room, reach), c->stride[i]), 1);
 }
 
-/* Kernel extent i of weight operand `arg`: a constant, at least 1. */
-static bool kernel_extent(DhcShapeCtx *cx, int arg, int i, int64_t *k) {
-  if (dhc_dim_is_const(dhc_arg_type(cx, arg)->dim[2 + i], k) && *k >= 1) return true;
-  return dhc_shape_error(cx, "kernel extents must be known and at least 1, got %s",
-                         dhc_arg_text(cx, arg));
+/* Kernel extent i, at least 1: of a weight operand, or as told. */
+static bool kernel_extent(DhcShapeCtx *cx, const DhcDim *k, int i) {
+  return dhc_need_le(cx, dhc_dim_const(cx->m->dims, 1), k, "kernel extent %s of dimension %d must be at least 1",
+                     dhc_dim_text(cx->m, k), i);
 }
 
 static bool need_divides(DhcShapeCtx *cx, const DhcDim *d, int64_t groups, const char *what) {
@@ -167,8 +166,8 @@ bool dhc_shape_conv(DhcShapeCtx *cx) {
   if (!need_divides(cx, w->dim[0], c.groups, "output channels")) return false;
   const DhcDim *dim[DHC_MAX_RANK] = {x->dim[0], w->dim[0]};
   for (int i = 0; i < c.n; i++) {
-    int64_t k;
-    if (!kernel_extent(cx, 1, i, &k)) return false;
+    const DhcDim *k = w->dim[2 + i];
+    if (!kernel_extent(cx, k, i)) return false;
     if (!(dim[2 + i] = conv_extent(cx, &c, i, x->dim[2 + i], k))) return false;
   }
   return dhc_result_of(cx, x->dtype, x->rank, dim);
@@ -176,7 +175,7 @@ bool dhc_shape_conv(DhcShapeCtx *cx) {
 
 /* dy's spatial extents are what a convolution of extent `size` gives. */
 static bool need_conv_result(DhcShapeCtx *cx, const Conv *c, int dy, int i, const DhcDim *size,
-                             int64_t k) {
+                             const DhcDim *k) {
   const DhcDim *want = conv_extent(cx, c, i, size, k), *have = dhc_arg_type(cx, dy)->dim[2 + i];
   if (!want || want == have) return want != NULL;
   return dhc_shape_error(cx, "spatial dimension %d of %s should be %s", i, dhc_arg_text(cx, dy),
@@ -193,8 +192,8 @@ bool dhc_shape_conv_dx(DhcShapeCtx *cx) {
   if (!need_divides(cx, w->dim[0], c.groups, "output channels")) return false;
   const DhcDim *dim[DHC_MAX_RANK] = {dy->dim[0], dhc_dim_mulc(cx->m->dims, w->dim[1], c.groups)};
   for (int i = 0; i < c.n; i++) {
-    int64_t k;
-    if (!kernel_extent(cx, 1, i, &k) || !need_conv_result(cx, &c, 0, i, size->dims.at[i], k))
+    const DhcDim *k = w->dim[2 + i];
+    if (!kernel_extent(cx, k, i) || !need_conv_result(cx, &c, 0, i, size->dims.at[i], k))
       return false;
     dim[2 + i] = size->dims.at[i];
   }
@@ -207,14 +206,17 @@ bool dhc_shape_conv_dw(DhcShapeCtx *cx) {
   const DhcType *x = dhc_arg_type(cx, 0), *dy = dhc_arg_type(cx, 1);
   const DhcAttr *size = dhc_attr(cx->n, "size");
   DhcDims *dims = cx->m->dims;
-  if (!need_ints(cx, "size", c.n, 1) || !need_divides(cx, x->dim[1], c.groups, "input channels") ||
+  if (size->dims.n != c.n)
+    return dhc_shape_error(cx, "'size' has %d entries for %d spatial dimensions", size->dims.n, c.n);
+  if (!need_divides(cx, x->dim[1], c.groups, "input channels") ||
       !need_divides(cx, dy->dim[1], c.groups, "output channels"))
     return false;
   const DhcDim *dim[DHC_MAX_RANK] = {
       dy->dim[1], dhc_dim_divide(dims, x->dim[1], dhc_dim_const(dims, c.groups))};
   for (int i = 0; i < c.n; i++) {
-    if (!need_conv_result(cx, &c, 1, i, x->dim[2 + i], size->ints.at[i])) return false;
-    dim[2 + i] = dhc_dim_const(dims, size->ints.at[i]);
+    const DhcDim *k = size->dims.at[i];
+    if (!kernel_extent(cx, k, i) || !need_conv_result(cx, &c, 1, i, x->dim[2 + i], k)) return false;
+    dim[2 + i] = k;
   }
   return dhc_result_of(cx, x->dtype, x->rank, dim);
 }

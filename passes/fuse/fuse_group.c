@@ -371,14 +371,14 @@ void dhc_fu_join_conv(Fu *fu, DhcNode *n, int level) {
   dhc_fu_set_domain(fu, g, y->rank, y->dim);
   cut_channels(fu, g, dw ? 0 : 1, groups);
   if (dw)
-    for (int d = 2; d < y->rank; d++) g->axis[d].unrolled = true;
+    for (int d = 2; d < y->rank; d++) g->axis[d].unrolled = dhc_dim_is_const(y->dim[d], &o_all);
   g->red0 = g->n_axes;
   g->n_red = 1 + y->rank - 2;
   const DhcDim *first = dw ? a->dim[0] : b->dim[1];
   if (n->op == DHC_OP_CONV_DX)
     first = dhc_dim_is_const(b->dim[0], &o_all) ? dhc_dim_const(dims(fu), o_all / groups) : b->dim[0];
   add_axis(g, DHC_AXIS_RED, first, false);
-  for (int d = 2; d < y->rank; d++) add_axis(g, DHC_AXIS_RED, b->dim[d], !dw);
+  for (int d = 2; d < y->rank; d++) add_axis(g, DHC_AXIS_RED, b->dim[d], !dw && dhc_dim_is_const(b->dim[d], &o_all));
   for (int i = 0; i < g->n_red; i++) g->axis[g->red0 + i].place += 1000;
   dhc_fu_add_member(fu, group, n->results[0], g->full);
 }

@@ -24,16 +24,12 @@ static DhcValue *conv_dx(DhcAd *ad, const DhcNode *n, DhcValue *d, DhcValue *w,
   return dhc_build1(&ad->b, DHC_OP_CONV_DX, args, 2, attrs, N_COMMON + 1);
 }
 
-/* w's shape gives the kernel extents, which are constants. */
+/* w's shape gives the kernel extents. */
 static DhcValue *conv_dw(DhcAd *ad, const DhcNode *n, DhcValue *x, DhcValue *d,
                          const DhcType *w) {
-  int64_t size[DHC_MAX_RANK] = {0};
-  for (int i = 2; i < w->rank; i++)
-    if (!dhc_dim_is_const(w->dim[i], &size[i - 2]))
-      DHC_BUG("%s: kernel extent %d is not a constant", dhc_op_info(n->op)->name, i - 2);
   DhcAttr attrs[N_COMMON + 1];
   common(n, attrs);
-  attrs[N_COMMON] = dhc_attr_ints(ad->m, size, w->rank - 2);
+  attrs[N_COMMON] = dhc_attr_dims(ad->m, w->dim + 2, w->rank - 2);
   DhcValue *args[2] = {x, d};
   return dhc_build1(&ad->b, DHC_OP_CONV_DW, args, 2, attrs, N_COMMON + 1);
 }

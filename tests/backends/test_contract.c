@@ -224,6 +224,7 @@ typedef struct ConvShape {
   bool back;       /* the input gradient */
   bool flat;       /* one spatial dimension: w only */
   bool no_n, no_o; /* axes of extent 1 left out, as fusion does */
+  bool any;        /* taps along w are an argument, as many as it says */
 } ConvShape;
 
 static DhcTerm guarded(int n, const int *axis, const int64_t *coef, int64_t div, bool unit) {
@@ -276,7 +277,7 @@ static void one_conv(ConvShape f, const char *features, const int *v) {
   int wx = f.pool > 1 ? case_axis(&c, DHC_AXIS_RED, f.pool, true) : -1;
   int ci = f.c > 1 ? case_axis(&c, DHC_AXIS_RED, f.c, false) : -1;
   int ky = f.kh > 1 && !f.flat ? case_axis(&c, DHC_AXIS_RED, f.kh, true) : -1;
-  int kx = f.kw > 1 ? case_axis(&c, DHC_AXIS_RED, f.kw, true) : -1;
+  int kx = f.kw > 1 ? case_axis(&c, DHC_AXIS_RED, f.kw, !f.any) : -1;
   int64_t N = f.no_n ? 1 : f.n, O = f.no_o ? 1 : f.o;
 
   int ox = case_operand(&c, DHC_F32, -1, 0, NULL);
@@ -418,7 +419,9 @@ static void conv_shapes(void **st) {
       {.n = 3, .c = 1, .o = 1, .no_o = true, .groups = 4, .h = 8, .w = 23, .kh = 7, .kw = 7, .pad = 3},
       {.n = 2, .c = 1, .o = 1, .no_o = true, .groups = 2, .h = 9, .w = 23, .kh = 5, .kw = 5, .pad = 2, .stride = 2},
       {.n = 2, .c = 3, .o = 2, .h = 1, .w = 70, .kh = 1, .kw = 20, .pad = 19, .flat = true},
-      {.n = 2, .c = 3, .o = 9, .h = 1, .w = 90, .kh = 1, .kw = 12, .pad = 3, .stride = 5, .flat = true}};
+      {.n = 2, .c = 3, .o = 9, .h = 1, .w = 90, .kh = 1, .kw = 12, .pad = 3, .stride = 5, .flat = true},
+      {.n = 2, .c = 1, .o = 1, .no_o = true, .groups = 3, .h = 1, .w = 299, .kh = 1, .kw = 290, .pad = 120, .flat = true, .any = true},
+      {.n = 1, .c = 3, .o = 9, .h = 5, .w = 19, .kh = 2, .kw = 6, .pad = 1, .stride = 2, .any = true}};
   for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
     for (int form = 0; form < 4; form++) {
       ConvShape f = shapes[i];

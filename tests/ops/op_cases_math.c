@@ -207,7 +207,9 @@ void cases_conv(Gen *g) {
     attr_ints_n(g, n_s, t[k].dilation);
     attr_i(g, t[k].groups);
     if (dx) attr_dims(g, size);
-    if (dw) attr_ints_n(g, n_s, t[k].kernel);
+    Shape kernel = {n_s, {0}};
+    for (int s = 0; s < n_s; s++) kernel.dim[s] = t[k].kernel[s];
+    if (dw) attr_dims(g, kernel);
     case_end(g);
   }
 }

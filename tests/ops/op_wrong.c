@@ -226,10 +226,10 @@ static void wrong_conv(Gen *g) {
       WRONG("size length", F(1, 4, 6); F(4, 2, 3); conv_attrs(g, 1, 0, 1, 1); attr_dims(g, SHAPE(8, 8)));
       return;
     case DHC_OP_CONV_DW:
-      WRONG("batch", F(1, 3, 8); F(2, 4, 6); conv_attrs(g, 1, 0, 1, 1); attr_ints(g, 3));
-      WRONG("size", F(1, 3, 8); F(1, 4, 6); conv_attrs(g, 1, 0, 1, 1); attr_ints(g, 5));
-      WRONG("size length", F(1, 3, 8); F(1, 4, 6); conv_attrs(g, 1, 0, 1, 1); attr_ints(g, 3, 3));
-      WRONG("groups", F(1, 3, 8); F(1, 4, 6); conv_attrs(g, 1, 0, 1, 2); attr_ints(g, 3));
+      WRONG("batch", F(1, 3, 8); F(2, 4, 6); conv_attrs(g, 1, 0, 1, 1); attr_dims(g, SHAPE(3)));
+      WRONG("size", F(1, 3, 8); F(1, 4, 6); conv_attrs(g, 1, 0, 1, 1); attr_dims(g, SHAPE(5)));
+      WRONG("size length", F(1, 3, 8); F(1, 4, 6); conv_attrs(g, 1, 0, 1, 1); attr_dims(g, SHAPE(3, 3)));
+      WRONG("groups", F(1, 3, 8); F(1, 4, 6); conv_attrs(g, 1, 0, 1, 2); attr_dims(g, SHAPE(3)));
       return;
     case DHC_OP_WINDOW_MAX:
       WRONG("too large", F(2, 3); attr_ints(g, 4); attr_ints(g, 1));

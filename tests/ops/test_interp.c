@@ -114,7 +114,7 @@ static void conv_adjoints(Check *k, const DhcOpCase *c, const DhcArray *y) {
   attrs[5] = dims_of(c, x, 2, x->rank - 2);
   const DhcArray *for_dx[] = {dy, w}, *for_dw[] = {x, dy};
   DhcArray *dx = apply(c, DHC_OP_CONV_DX, for_dx, 2, attrs, 6);
-  attrs[5] = dhc_attr_ints(c->m, w->dim + 2, w->rank - 2);
+  attrs[5] = dims_of(c, w, 2, w->rank - 2);
   DhcArray *dw = apply(c, DHC_OP_CONV_DW, for_dw, 2, attrs, 6);
   if (!dx || !dw) {
     check_fail(k, c, "conv_dx or conv_dw was refused");
