@@ -26,6 +26,7 @@
 enum {
   MAX_TAPS = 14, /* taps of one pass */
   MAX_SUMS = 28, /* and their vectors */
+  MAX_TOGETHER = 6,
   MAX_VECTORS = 6
 };
 
@@ -40,6 +41,7 @@ typedef struct ConvDw {
   int vectors, lanes, width; /* width: output channels of a block */
   int n_taps;
   bool deep;                        /* depthwise: o is an axis of x, too */
+  int together;                     /* channels of one pass, where taps are few: each place's row of dy serves them all */
   bool one_block;                   /* of products, whatever the sizes */
   dhc_dimprog group, places, plane; /* images; places of a group; elements of one image's plane */
   dhc_dimprog blocks, channels;     /* of a task */
@@ -97,6 +99,9 @@ static void choose_tile(ConvDw *v) {
   v->lanes = k[2];
   if (v->vectors > MAX_VECTORS) v->vectors = MAX_VECTORS;
   v->width = v->vectors * v->lanes;
+  v->together = v->c < 0 || v->deep ? 1 : MAX_TOGETHER / v->n_taps;
+  while (v->together > 1 && v->together * v->n_taps * v->vectors > MAX_SUMS - v->vectors) v->together--;
+  if (v->together < 1) v->together = 1;
 }
 
 /* ---- sizes ------------------------------------------------------------------------------ */
@@ -154,7 +159,7 @@ static dhc_dimprog scratch_bytes(const ConvDw *v) {
   dhc_dimprog dy = op(v, DHC_DIM_MUL, v->places, pc(v, v->width));
   dhc_dimprog sums = op(v, DHC_DIM_MUL, sums_prog(v), pc(v, v->one_block ? 1 : 1 + DHC_DOT_LEVELS));
   dhc_dimprog n = op(v, DHC_DIM_MUL, v->blocks, op(v, DHC_DIM_ADD, dy, sums));
-  dhc_dimprog planes = op(v, DHC_DIM_MUL, v->group, v->plane);
+  dhc_dimprog planes = op(v, DHC_DIM_MUL, op(v, DHC_DIM_MUL, v->group, v->plane), pc(v, v->together));
   if (v->deep) planes = op(v, DHC_DIM_MUL, op(v, DHC_DIM_ADD, planes, pc(v, v->lanes)), pc(v, v->width + v->lanes));
   n = op(v, DHC_DIM_ADD, n, planes);
   return op(v, DHC_DIM_MUL, n, pc(v, 4));
@@ -356,15 +361,16 @@ static void add_blocks(ConvDw *v, Taps *s, DhcLv dy, const DhcLv *shift, DhcLv s
   dhc_lp_end(b);
 }
 
-/* Rows of taps from ky on, `rows` of them, in each n taps from kx on (all of them, or rows is 1): of one channel and block, whose
- * sums[tap][width] lie at `at`: += over the group. */
-static void add_places(ConvDw *v, DhcLv ky, int rows, int kx, int n, DhcLv dy, DhcLv at) {
+/* Rows of taps from ky on, `rows` of them, in each n taps from kx on (all of them, or rows is 1): of so many channels and a block,
+ * whose sums[channel][tap][width] lie at `at`: += over the group. Of more than one channel all taps. */
+static void add_places(ConvDw *v, int channels, DhcLv ky, int rows, int kx, int n, DhcLv dy, DhcLv at) {
   DhcLp *b = v->b;
-  Taps s = {.n = rows * n};
-  DhcLv shift[MAX_TAPS];
+  Taps s = {.n = channels * rows * n};
+  DhcLv shift[MAX_TAPS], each = dhc_lp_mul(b, dhc_lp_prog(b, v->group), v->Plane);
   for (int t = 0; t < s.n; t++) {
-    DhcLv row = dhc_lp_addc(b, dhc_lp_mulc(b, dhc_lp_addc(b, ky, t / n), v->y.dilation), -v->y.lo);
+    DhcLv row = dhc_lp_addc(b, dhc_lp_mulc(b, dhc_lp_addc(b, ky, t / n % rows), v->y.dilation), -v->y.lo);
     shift[t] = dhc_lp_addc(b, dhc_lp_mul(b, v->Columns, row), v->x.dilation * (kx + t % n) - v->x.lo);
+    shift[t] = dhc_lp_add(b, shift[t], dhc_lp_mulc(b, each, t / n / rows));
     shift[t] = dhc_lp_mulc(b, shift[t], across(v));
     for (int i = 0; i < v->vectors; i++) s.place[t * v->vectors + i] = (int64_t)t * v->width + i * v->lanes;
   }
@@ -373,35 +379,49 @@ static void add_places(ConvDw *v, DhcLv ky, int rows, int kx, int n, DhcLv dy, D
   add_blocks(v, &s, dy, shift, dhc_lp_at(b, v->sums, at), done);
 }
 
-static void add_taps(ConvDw *v, DhcLv dy, DhcLv at) {
+static void add_taps(ConvDw *v, int channels, DhcLv dy, DhcLv at) {
   DhcLp *b = v->b;
   DhcLv zero = dhc_lp_i64(b, 0);
   if (v->n_taps <= MAX_TAPS && v->n_taps * v->vectors <= MAX_SUMS) {
-    add_places(v, zero, (int)v->y.n_taps, 0, (int)v->x.n_taps, dy, at);
+    add_places(v, channels, zero, (int)v->y.n_taps, 0, (int)v->x.n_taps, dy, at);
     return;
   }
   DhcLv ky = dhc_lp_for(b, zero, dhc_lp_i64(b, v->y.n_taps), 1);
   for (int kx = 0, n; kx < v->x.n_taps; kx += n) {
     n = v->x.n_taps - kx < MAX_TAPS ? (int)v->x.n_taps - kx : MAX_TAPS;
-    add_places(v, ky, 1, kx, n, dy, at);
+    add_places(v, 1, ky, 1, kx, n, dy, at);
   }
+  dhc_lp_end(b);
+}
+
+/* Channels [c, c + channels) of the task. */
+static void add_channels(ConvDw *v, DhcLv c, int channels) {
+  DhcLp *b = v->b;
+  DhcLv each = dhc_lp_mul(b, dhc_lp_prog(b, v->group), v->Plane);
+  for (int i = 0; i < channels && !v->deep; i++) {
+    DhcTplMark mark = dhc_tpl_push(&v->cx);
+    if (v->c >= 0) dhc_tpl_bind(&v->cx, v->c, dhc_lp_add(b, v->c0, dhc_lp_addc(b, c, i)));
+    fill_planes(v, dhc_lp_at(b, v->planes, dhc_lp_mulc(b, each, i)));
+    dhc_tpl_pop(&v->cx, &mark);
+  }
+  DhcLv k = dhc_lp_for(b, dhc_lp_i64(b, 0), v->n_blocks, 1);
+  if (v->deep) fill_deep(v, dhc_lp_add(b, v->o0, dhc_lp_mulc(b, k, v->width)));
+  DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, k, v->Sums), dhc_lp_mulc(b, c, (int64_t)v->n_taps * v->width));
+  add_taps(v, channels, dhc_lp_at(b, v->dy, dhc_lp_mul(b, k, v->Dy)), at);
   dhc_lp_end(b);
 }
 
 static void add_group(ConvDw *v) {
   DhcLp *b = v->b;
-  DhcLv zero = dhc_lp_i64(b, 0);
+  DhcLv zero = dhc_lp_i64(b, 0), whole = zero;
   transpose_dy(v);
-  DhcLv c = dhc_lp_for(b, zero, v->n_channels, 1);
-  DhcTplMark mark = dhc_tpl_push(&v->cx);
-  if (v->c >= 0) dhc_tpl_bind(&v->cx, v->c, dhc_lp_add(b, v->c0, c));
-  if (!v->deep) fill_planes(v, v->planes);
-  DhcLv k = dhc_lp_for(b, zero, v->n_blocks, 1);
-  if (v->deep) fill_deep(v, dhc_lp_add(b, v->o0, dhc_lp_mulc(b, k, v->width)));
-  DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, k, v->Sums), dhc_lp_mulc(b, c, (int64_t)v->n_taps * v->width));
-  add_taps(v, dhc_lp_at(b, v->dy, dhc_lp_mul(b, k, v->Dy)), at);
-  dhc_lp_end(b);
-  dhc_tpl_pop(&v->cx, &mark);
+  if (v->together > 1) {
+    DhcLv by = dhc_lp_i64(b, v->together);
+    whole = dhc_lp_mul(b, dhc_lp_udiv(b, v->n_channels, by), by);
+    add_channels(v, dhc_lp_for(b, zero, whole, v->together), v->together);
+    dhc_lp_end(b);
+  }
+  add_channels(v, dhc_lp_for(b, whole, v->n_channels, 1), 1);
   dhc_lp_end(b);
 }
 
