@@ -70,6 +70,7 @@ bool dhc_conv_roles(DhcConv *v) {
   /* a row's tail that no place needs costs less than copies of it, where one channel or a single row meets it */
   bool wide = v->m < 0 || y->term < 0;
   if (!plan_dim(&v->y, true) || !plan_dim(&v->x, wide)) return false;
+  if (dhc_conv_has_phases(v) && v->cx.in->facts->bounded) return false; /* where a phase's list ends is read from memory */
   v->shared = y->stride == 1 && y->div == 1;
   v->n_planes = (int)(v->y.classes * v->x.classes);
   return true;
