@@ -133,6 +133,7 @@ struct dhc_model {
   DhcFileNumbers files; /* its texts among the session's: what it was read from, then its settings */
   int said;         /* messages of the session when it was open */
   struct EntryTypes *types;  /* entries that callers asked about (entry.c) */
+  bool parts; /* what is trained sees parts of batches, the others being with other ranks */
   const char *const *report; /* patterns of taps that runs of `loss` give as results, or NULL */
 };
 

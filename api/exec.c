@@ -124,7 +124,7 @@ static void name_rows(dhc_program *p, Version *v, const int64_t *symbols) {
   p->profile = DHC_NEW_N(&p->arena, dhc_profile_row, plan->n_items + 1);
   for (int i = 0; i < plan->n_items; i++) {
     const dhc_item *it = &plan->items[i];
-    static const char *const names[] = {[DHC_ITEM_CALL] = "", [DHC_ITEM_COPY] = "copy", [DHC_ITEM_FILL] = "fill", [DHC_ITEM_LOOP] = "loop"};
+    static const char *const names[] = {[DHC_ITEM_CALL] = "", [DHC_ITEM_COPY] = "copy", [DHC_ITEM_FILL] = "fill", [DHC_ITEM_LOOP] = "loop", [DHC_ITEM_RANKS] = "ranks", [DHC_ITEM_JOIN] = "join"};
     dhc_profile_row *row = &p->profile[i];
     *row = (dhc_profile_row){.kernel = it->kind == DHC_ITEM_CALL ? v->image->kernels[it->kernel].name : names[it->kind],
                              .label = it->label ? it->label : ""};

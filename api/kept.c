@@ -96,6 +96,7 @@ static const char *key_of(const dhc_program *p, const Entry *e, const dhc_tensor
   dhc_sha256_update(&h, m->from, sizeof m->from);
   add_text(&h, e->name);
   add_number(&h, e->mode);
+  add_number(&h, m->parts);
   add_text(&h, r->optimizer);
   add_number(&h, r->ema > 0);
   add_text(&h, r->groups);

@@ -29,6 +29,7 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   dhc_session *s = m->s;
   int before = s->diags.n_errors;
   DhcEntryRequest rq = {.training = mode == DHC_MODE_TRAIN || !strcmp(entry, "augment"), .inputs = in, .n_inputs = n_in};
+  rq.part = rq.training && m->parts;
   dhc_model_form(m->m, entry, &rq.name, &rq.form);
   const DhcRecipe *recipe = dhc_model_recipe(m->m);
   if (mode == DHC_MODE_TRAIN) rq.report = recipe->report;
@@ -41,6 +42,7 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   if (mode == DHC_MODE_TRAIN) {
     way.derive = DHC_DERIVE_STEP;
     way.ema = recipe->ema > 0;
+    way.shared = m->parts;
     if (!(way.optimizer = dhc_model_function(m->m, recipe->optimizer))) return NULL;
   }
   Version *v = DHC_NEW(&s->arena, Version);

@@ -176,6 +176,7 @@ typedef struct DhcInputShape {
 typedef struct DhcEntryRequest {
   const char *name; /* "forward", "loss", … */
   bool training;    /* what `training` means in it; buffers are assigned only then */
+  bool part;        /* its inputs are a part of a batch, "$rows" examples from number "$first" on: random draws are those of the whole */
   DhcForm form;
   /* Actual inputs, any subset. They fix the ranks of `...S` runs (2 if unknown) and
    * decide dims' `if`s (taken as true if unknown); extents stay symbolic. An optional input

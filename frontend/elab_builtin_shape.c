@@ -76,9 +76,9 @@ DhcVal dhc_bi_random_bits(DhcCx *cx, DhcBuiltinCall *c) {
   int count = run->site_count.at[k]++;
   dhc_at(cx, c->at);
   int64_t site = dhc_site_of(dhc_arena_printf(dhc_cx_arena(cx), "%s#%d", path, count));
-  DhcValue *args[3] = {dhc_fn_seed(cx), dhc_fn_i64(cx, site), dhc_fn_step(cx)};
+  DhcValue *args[4] = {dhc_fn_seed(cx), dhc_fn_i64(cx, site), dhc_fn_step(cx), dhc_fn_draw_from(cx, dim, rank)};
   DhcAttr attr = dhc_attr_dims(cx->m->module, dim, rank);
-  return build(cx, c, DHC_OP_RANDOM_BITS, args, 3, &attr, 1);
+  return build(cx, c, DHC_OP_RANDOM_BITS, args, args[3] ? 4 : 3, &attr, 1);
 }
 
 /* ---- views ------------------------------------------------------------------------------------- */

@@ -269,7 +269,7 @@ static DhcFunc *find_version(DhcModel *m, const DhcEntryRequest *r, uint64_t giv
   *n = 0;
   for (int i = 0; i < m->versions.n; i++) {
     const DhcVersion *v = &m->versions.at[i];
-    if (strcmp(v->entry, r->name) || v->training != r->training || v->reported != !!r->report) continue;
+    if (strcmp(v->entry, r->name) || v->training != r->training || v->part != r->part || v->reported != !!r->report) continue;
     if (v->form != r->form || v->given != given_inputs) continue;
     ++*n;
     if (v->n_runs != n_runs || memcmp(v->run_rank, ranks, sizeof(int) * (size_t)n_runs)) continue;
@@ -339,7 +339,7 @@ DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *r) {
   }
   if (!m->batch && !dhc_model_seal(m)) return NULL;
   if (r->flip) return f; /* looked at, and no version of its own */
-  DhcVersion v = {.entry = it->u.entry.sig.name.text, .training = r->training, .reported = !!r->report, .form = r->form,
+  DhcVersion v = {.entry = it->u.entry.sig.name.text, .training = r->training, .part = r->part, .reported = !!r->report, .form = r->form,
                   .given = given_inputs, .func = f, .n_runs = n_runs, .n_open = run.n_open};
   memcpy(v.run_rank, ranks, sizeof v.run_rank);
   DHC_PUSH(m->e->arena, &m->versions, v);

@@ -110,6 +110,18 @@ DhcValue *dhc_fn_seed(DhcCx *cx) {
   return dhc_fn_import(cx->fn, root->seed);
 }
 
+/* Where a draw of that shape begins among those of the whole batch. What does not depend on sizes all parts draw alike. */
+DhcValue *dhc_fn_draw_from(DhcCx *cx, const DhcDim *const *dim, int rank) {
+  DhcFn *root = dhc_fn_root(cx->fn);
+  const DhcDim *n = dhc_dim_product(cx->m->module->dims, dim, rank);
+  if (!cx->run->request || !cx->run->request->part || dhc_dim_is_const(n, NULL)) return NULL;
+  if (!root->first) root->first = scalar_param(root, DHC_I64, DHC_NAME_FIRST, -1);
+  if (!root->rows) root->rows = scalar_param(root, DHC_I64, DHC_NAME_ROWS, -1);
+  DhcBuilder *b = &cx->fn->b;
+  DhcValue *at = dhc_b_binary(b, DHC_OP_MUL, dhc_b_dim(b, n), dhc_fn_import(cx->fn, root->first));
+  return dhc_b_binary(b, DHC_OP_FLOORDIV, at, dhc_fn_import(cx->fn, root->rows));
+}
+
 static DhcFn *scan_around(DhcFn *fn) {
   while (fn && !fn->in_scan) fn = fn->outer;
   return fn;

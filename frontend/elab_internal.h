@@ -188,7 +188,7 @@ struct DhcElab {
 
 typedef struct DhcVersion {
   const char *entry;
-  bool training, reported;
+  bool training, part, reported;
   DhcForm form;
   uint64_t given; /* by input: the request had it */
   DhcFunc *func;
@@ -273,7 +273,7 @@ struct DhcFn {
   DHC_VEC(DhcValue *) tensor_value; /* by tensor index; NULL: not used yet */
   DHC_VEC(DhcFx *) fx_key;
   DHC_VEC(DhcValue *) fx_value;
-  DhcValue *seed, *step;
+  DhcValue *seed, *step, *first, *rows;
 };
 
 DhcFn *dhc_fn_begin(DhcCx *cx, const char *name, DhcFuncKind kind, DhcFn *outer, bool renamed);
@@ -285,6 +285,7 @@ DhcValue *dhc_fn_import(DhcFn *fn, DhcValue *v);
 DhcValue *dhc_fn_tensor(DhcCx *cx, int tensor); /* parameter, buffer or table, seen in cx->fn */
 DhcValue *dhc_fn_fx(DhcCx *cx, DhcFx *fx);      /* f32[] seen in cx->fn */
 DhcValue *dhc_fn_i64(DhcCx *cx, int64_t v);     /* constant made at the root, so that it is an operand */
+DhcValue *dhc_fn_draw_from(DhcCx *cx, const DhcDim *const *dim, int rank); /* NULL: the first element */
 DhcValue *dhc_fn_seed(DhcCx *cx);
 DhcValue *dhc_fn_step(DhcCx *cx);
 /* Fixes symbols and facts of a finished inner function; *dims: what they are bound to. */

@@ -243,6 +243,14 @@ bool dhc_interp_call(DhcInterp *in, const DhcNode *n) {
   return ok;
 }
 
+/* The only rank. */
+bool dhc_interp_sum_ranks(DhcInterp *in, const DhcNode *n) {
+  DhcArray *y = dhc_in_result(in, n, 0);
+  const DhcArray *x = dhc_in_arg(in, n, 0);
+  for (int64_t e = 0; y && e < y->n; e++) dhc_in_copy(y, e, x, e);
+  return y != NULL;
+}
+
 bool dhc_interp_update(DhcInterp *in, const DhcNode *n) {
   DhcArray *y = dhc_in_result(in, n, 0);
   if (!y) return false;

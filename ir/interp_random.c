@@ -72,6 +72,6 @@ bool dhc_interp_random_bits(DhcInterp *in, const DhcNode *n) {
   if (!y) return false;
   int64_t seed = dhc_in_arg(in, n, 0)->i[0], site = dhc_in_arg(in, n, 1)->i[0];
   int64_t step = dhc_in_arg(in, n, 2)->i[0];
-  dhc_eval_random_many(seed, site, step, 0, y->n, y->i);
+  dhc_eval_random_many(seed, site, step, n->n_args > 3 ? dhc_in_arg(in, n, 3)->i[0] : 0, y->n, y->i);
   return true;
 }

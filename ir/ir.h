@@ -64,7 +64,7 @@ typedef enum DhcOpClass {
   DHC_CLASS_SCAN,
   DHC_CLASS_ROUTE,
   DHC_CLASS_CALL,  /* names another function */
-  DHC_CLASS_EFFECT, /* update */
+  DHC_CLASS_EFFECT, /* update; what other processes have a part in */
   DHC_CLASS_META   /* param, kernel */
 } DhcOpClass;
 

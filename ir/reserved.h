@@ -16,6 +16,9 @@
 #define DHC_NAME_CLIP "$clip"
 #define DHC_NAME_LIMIT "$limit"
 #define DHC_NAME_OPT_STEP "$opt_step"
+#define DHC_NAME_SHARE "$share" /* of a part of a batch: its examples by those of the whole */
+#define DHC_NAME_FIRST "$first" /* number of its first example in the whole */
+#define DHC_NAME_ROWS "$rows"   /* how many it has */
 #define DHC_NAME_EMA_DECAY "$ema_decay"
 #define DHC_NAME_WEIGHT_DECAY DHC_NAME_OF(DHC_OPTIMIZER_WEIGHT_DECAY)
 

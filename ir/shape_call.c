@@ -182,6 +182,12 @@ bool dhc_shape_update(DhcShapeCtx *cx) {
   return dhc_result_of(cx, t->dtype, t->rank, t->dim);
 }
 
+bool dhc_shape_sum_ranks(DhcShapeCtx *cx) {
+  const DhcType *t = dhc_arg_type(cx, 0);
+  if (t->dtype != DHC_F32) return dhc_shape_error(cx, "ranks sum f32, got %s", dhc_arg_text(cx, 0));
+  return dhc_result_of(cx, t->dtype, t->rank, t->dim);
+}
+
 bool dhc_shape_kernel(DhcShapeCtx *cx) {
   const DhcNode *n = cx->n;
   const DhcSpec *s = dhc_attr(n, "spec")->spec;

@@ -126,8 +126,9 @@ bool dhc_shape_iota(DhcShapeCtx *cx) {
 bool dhc_shape_dim(DhcShapeCtx *cx) { return dhc_result_of(cx, DHC_I64, 0, NULL); }
 
 bool dhc_shape_random_bits(DhcShapeCtx *cx) {
-  static const char *const what[] = {"seed", "site", "step"};
-  for (int i = 0; i < 3; i++) {
+  static const char *const what[] = {"seed", "site", "step", "first element"};
+  if (cx->n->n_args < 3 || cx->n->n_args > 4) return dhc_shape_error(cx, "takes 3 or 4 operands, got %d", cx->n->n_args);
+  for (int i = 0; i < cx->n->n_args; i++) {
     const DhcType *t = dhc_arg_type(cx, i);
     if (t->dtype != DHC_I64 || t->rank != 0)
       return dhc_shape_error(cx, "the %s must be i64[], got %s", what[i], dhc_arg_text(cx, i));

@@ -205,6 +205,10 @@ typedef struct DhcTrainRequest {
    * parameter with the name of a result is a moment; others are scalars by name. */
   DhcFunc *optimizer;
   bool ema; /* adds flat "$ema" and scalar "$ema_decay": e <- d*e + (1-d)*w_new */
+  /* Every rank runs the step on a part of the batch: loss, gradients and float buffers times scalar "$share", summed over the
+   * ranks (op sum_ranks), are those of the whole. Gradients are summed by ranges of the flat one, each behind the last of its
+   * gradients; norm, clipping and the finite flag come of the sums, so all ranks agree. */
+  bool shared;
 } DhcTrainRequest;
 
 /* Builds the step as a plain entry: the loss entry's parameters, but weights as slices of

@@ -233,13 +233,17 @@ static dhc_status bind_item(DhcBound *b, int32_t index, Nest *nest, BoundRef *re
       return too_large(b, "loops around item", index);
     }
   }
-  bool moves = item->kind == DHC_ITEM_COPY || item->kind == DHC_ITEM_FILL;
+  bool ranks = item->kind == DHC_ITEM_RANKS, moves = item->kind == DHC_ITEM_COPY || item->kind == DHC_ITEM_FILL || ranks;
   if (moves && (!eval(b, item->bytes, 0, &out->bytes) || out->bytes < 0)) {
     return too_large(b, "item", index);
   }
   if ((item->kind == DHC_ITEM_COPY && item->n_refs != 2) ||
       (item->kind == DHC_ITEM_FILL && (item->n_refs != 1 || out->bytes % 4 != 0))) {
     return malformed(b, index, "wrong operands of a copy or fill");
+  }
+  if ((ranks && (item->n_refs != 2 || item->pattern >= DHC_N_RANKS_OPS || out->bytes % 4 != 0)) ||
+      (item->kind == DHC_ITEM_JOIN && item->n_refs != 0)) {
+    return malformed(b, index, "wrong operands of what ranks do together");
   }
   for (int32_t r = 0; r < item->n_refs; r++) {
     if (!bind_ref(b, nest, &item->refs[r], out->bytes, &refs[r])) {
@@ -250,7 +254,9 @@ static dhc_status bind_item(DhcBound *b, int32_t index, Nest *nest, BoundRef *re
   case DHC_ITEM_CALL: return bind_call(b, index, out, dims64, dims);
   case DHC_ITEM_LOOP: return bind_loop(b, index, nest, out);
   case DHC_ITEM_COPY:
-  case DHC_ITEM_FILL: return dhc_status_ok();
+  case DHC_ITEM_FILL:
+  case DHC_ITEM_RANKS:
+  case DHC_ITEM_JOIN: return dhc_status_ok();
   default: return malformed(b, index, "unknown kind");
   }
 }

@@ -61,13 +61,20 @@ typedef struct DhcLaunch {
 
 /* A run of a bound plan, resolved: loops unrolled, addresses fixed. */
 typedef struct DhcCommand {
-  int32_t kind;     /* dhc_item_kind: CALL, COPY or FILL */
+  int32_t kind;     /* dhc_item_kind, but no LOOP */
   int32_t item;     /* of the plan, for profiles */
   DhcLaunch launch; /* CALL */
   DhcDevicePtr to, from;
-  int64_t bytes;    /* COPY, FILL; a multiple of 4 for FILL with a pattern */
-  uint32_t pattern; /* FILL */
+  int64_t bytes;    /* COPY, FILL, RANKS; a multiple of 4 for RANKS and FILL with a pattern */
+  uint32_t pattern; /* FILL; RANKS: dhc_ranks_op */
 } DhcCommand;
+
+/* The processes that run the same plans, each with a device of its own. */
+enum { DHC_RANKS_ID_BYTES = 128, DHC_MAX_RANKS = 1024 };
+typedef struct DhcRanksOf {
+  int rank, n;
+  unsigned char id[DHC_RANKS_ID_BYTES]; /* as rank 0's device made it */
+} DhcRanksOf;
 
 typedef struct DhcDeviceOps {
   void (*close)(DhcDevice *d);
@@ -119,6 +126,17 @@ typedef struct DhcDeviceOps {
   /* Runs the list once; ms[i] <- what command i took, by the device's own clock. NULL: whoever asks waits for every
    * command and looks at the host's. */
   dhc_status (*time)(DhcDevice *d, const DhcCommand *c, int64_t n, float *ms);
+
+  /* Several processes. All are NULL where the device knows no others. meet_id: an id for them to meet under (rank 0's
+   * device makes it); meet: waits for the others, once. ranks: what a RANKS command says, or its beginning: join waits for it; all ranks
+   * give the same of these in the same order. spread: what rank 0 holds at `at` is there on all ranks, done when it is synchronised. */
+  dhc_status (*meet_id)(DhcDevice *d, unsigned char id[DHC_RANKS_ID_BYTES]);
+  dhc_status (*meet)(DhcDevice *d, const DhcRanksOf *ranks);
+  dhc_status (*ranks)(DhcDevice *d, uint32_t op, DhcDevicePtr at, int64_t bytes);
+  dhc_status (*join)(DhcDevice *d);
+  dhc_status (*spread)(DhcDevice *d, DhcDevicePtr at, int64_t bytes);
+  /* The others; whole: all do so now, else they may be gone. Prepared lists with RANKS in them are forgotten before. */
+  void (*leave)(DhcDevice *d, bool whole);
 } DhcDeviceOps;
 
 /* First member of every device. */
@@ -130,6 +148,11 @@ struct DhcDevice {
 
 static inline void dhc_device_close(DhcDevice *d) {
   if (d) d->ops->close(d);
+}
+
+/* A RANKS command on a device that has met none is done: it is the only rank. */
+static inline dhc_status dhc_device_ranks(DhcDevice *d, const DhcCommand *c) {
+  return d->ops->ranks ? d->ops->ranks(d, c->pattern, c->to, c->bytes) : dhc_status_ok();
 }
 
 /* ---- the host as a device (device_host.c) ------------------------------------------- */

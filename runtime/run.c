@@ -89,12 +89,12 @@ static dhc_status walk_item(const Walk *w, int32_t index) {
   }
   DhcCommand c = {.kind = item->kind, .item = index};
   if (item->kind != DHC_ITEM_CALL) {
-    bool copies = item->kind == DHC_ITEM_COPY;
-    c.to = ptr[copies ? 1 : 0];
+    bool copies = item->kind == DHC_ITEM_COPY || item->kind == DHC_ITEM_RANKS, joins = item->kind == DHC_ITEM_JOIN;
+    c.to = joins ? 0 : ptr[copies ? 1 : 0];
     c.from = copies ? ptr[0] : 0;
     c.bytes = item->bytes;
     c.pattern = item->pattern;
-    return item->bytes > 0 ? w->command(w->ctx, &c) : dhc_status_ok();
+    return item->bytes > 0 || joins ? w->command(w->ctx, &c) : dhc_status_ok();
   }
   ptr[item->n_refs] = b->shared > 0 ? w->scratch + (uint64_t)(b->worker_scratch * b->workers) : 0;
   c.launch = (DhcLaunch){.fn = item->fn, .ptr = ptr, .dim = item->dims, .n_ptrs = item->n_refs, .n_dims = item->n_dims,
@@ -161,6 +161,8 @@ static dhc_status issue(void *ctx, DhcCommand *c) {
   switch (c->kind) {
   case DHC_ITEM_CALL: return d->ops->launch(d, &c->launch);
   case DHC_ITEM_COPY: return d->ops->copy(d, c->to, c->from, c->bytes);
+  case DHC_ITEM_RANKS: return dhc_device_ranks(d, c);
+  case DHC_ITEM_JOIN: return d->ops->ranks ? d->ops->join(d) : dhc_status_ok();
   default: return d->ops->fill(d, c->to, c->pattern, c->bytes);
   }
 }

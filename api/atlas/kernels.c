@@ -273,7 +273,7 @@ typedef struct PlanLines {
 
 static PlanLines plan_lines(const DhcPlanned *p, const Kernels *all, DhcArena *a) {
   PlanLines l = {DHC_NEW_N(a, const char *, p->plan.n_items + 1), DHC_NEW_N(a, uint64_t, p->plan.n_items + 1), 0};
-  static const char *const moves[] = {[DHC_ITEM_COPY] = "copy", [DHC_ITEM_FILL] = "fill", [DHC_ITEM_LOOP] = "loop"};
+  static const char *const moves[] = {[DHC_ITEM_COPY] = "copy", [DHC_ITEM_FILL] = "fill", [DHC_ITEM_LOOP] = "loop", [DHC_ITEM_RANKS] = "ranks", [DHC_ITEM_JOIN] = "join"};
   for (int i = 0; i < p->plan.n_items; i++) {
     const dhc_item *it = &p->plan.items[i];
     DhcText t = {.arena = a}, spec = {.arena = a};

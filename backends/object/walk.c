@@ -464,6 +464,8 @@ static void add_items(Walk *w) {
     case DHC_ITEM_COPY:
     case DHC_ITEM_FILL: add_move(w, it->kind, s.refs, value(w, it->bytes, 0), it->pattern); continue;
     case DHC_ITEM_LOOP: s.count = value(w, it->count, 0); break;
+    case DHC_ITEM_RANKS:
+    case DHC_ITEM_JOIN: continue; /* an object is the only rank */
     default: add_call(w, it, &s);
     }
     DHC_PUSH(w->arena, &w->e->stmts, s);

@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 /* Of everything in this file: images carry it, and readers refuse another (runtime/image_io.c). */
-enum { DHC_ABI_VERSION = 7 };
+enum { DHC_ABI_VERSION = 8 };
 
 /* ---- dtypes ------------------------------------------------------------ */
 
@@ -134,8 +134,16 @@ typedef enum dhc_item_kind {
   DHC_ITEM_CALL, /* run kernel `kernel` on refs with dims */
   DHC_ITEM_COPY, /* refs[1] <- refs[0], `bytes` bytes, may not overlap */
   DHC_ITEM_FILL, /* refs[0] <- bytes of `pattern` (4-byte), `bytes` bytes */
-  DHC_ITEM_LOOP  /* run the next n_body items `count` times */
+  DHC_ITEM_LOOP, /* run the next n_body items `count` times */
+  DHC_ITEM_RANKS, /* refs[1] <- what refs[0] of all processes that run the plan make together, `bytes` bytes; `pattern`: a
+                     dhc_ranks_op. Both are the same place. Under way beside the items behind it, up to the next JOIN */
+  DHC_ITEM_JOIN  /* all RANKS before it are done */
 } dhc_item_kind;
+
+typedef enum dhc_ranks_op {
+  DHC_RANKS_SUM, /* f32, element by element */
+  DHC_N_RANKS_OPS
+} dhc_ranks_op;
 
 typedef struct dhc_item {
   int32_t kind; /* dhc_item_kind */
@@ -143,8 +151,8 @@ typedef struct dhc_item {
   int32_t n_refs, n_dims;
   const dhc_ref *refs;
   const dhc_dimprog *dims; /* over the plan's symbols */
-  dhc_dimprog bytes;       /* COPY, FILL */
-  uint32_t pattern;        /* FILL */
+  dhc_dimprog bytes;       /* COPY, FILL, RANKS */
+  uint32_t pattern;        /* FILL, RANKS */
   dhc_dimprog count;       /* LOOP */
   int32_t n_body;          /* LOOP */
   const char *label;       /* path of the layer it belongs to, or NULL */

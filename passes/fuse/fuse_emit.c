@@ -285,6 +285,10 @@ int dhc_fu_emit_random(FuKernel *k, DhcValue *v, const FuIx *ix) {
     else a[i] = dhc_fu_emit(k, n->args[i], NULL);
   }
   a[3] = dhc_fu_lin_node(k, &flat);
+  if (n->n_args > 3) {
+    int sum[2] = {a[3], dhc_fu_emit(k, n->args[3], NULL)};
+    a[3] = k->failed ? -1 : dhc_fu_node(k, DHC_SN_EW, DHC_OP_ADD, DHC_I64, sum, 2);
+  }
   return k->failed ? -1 : dhc_fu_node(k, DHC_SN_RANDOM, (DhcOp)0, DHC_U32, a, 4);
 }
 

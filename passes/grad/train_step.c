@@ -40,6 +40,7 @@ typedef struct Step {
   DhcValue **optimizer_arg; /* by parameter: the scalar, or NULL for flat operands */
   DhcValue *clip, *limit, *decay; /* decay: of "$ema" */
   DhcValue **own; /* by scalar of the module: parameters for groups and averages */
+  DhcValue *share; /* NULL: the only rank */
   DhcValue *finite;
   DhcValue *begun; /* "$begun": steps since a piece first had a gradient; NULL: no pieces */
   DHC_VEC(Range) ranges; /* all weights, in order */
@@ -246,9 +247,10 @@ static void add_params(Step *s) {
     DhcType t = flat(s, s->out->n_begun);
     s->begun = dhc_func_param(s->f, &t, (DhcParamInfo){DHC_NAME_BEGUN, DHC_ROLE_FLAT, -1}, s->loss->span);
   }
-  s->out->scalars = DHC_NEW_N(s->arena, const char *, o->params.n + 4 + s->m->scalars.n);
+  s->out->scalars = DHC_NEW_N(s->arena, const char *, o->params.n + 5 + s->m->scalars.n);
   s->clip = add_scalar(s, DHC_NAME_CLIP);
   s->limit = add_scalar(s, DHC_NAME_LIMIT);
+  if (s->rq->shared) s->share = add_scalar(s, DHC_NAME_SHARE);
   s->optimizer_arg = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
   for (int i = 2; i < o->params.n; i++) {
     const char *name = o->param_info.at[i].name;
@@ -268,6 +270,18 @@ static DhcValue *range_of(Step *s, DhcValue *v, const Range *r) {
                      dhc_dim_const(s->m->dims, r->n));
 }
 
+static DhcValue *bin(Step *s, DhcOp op, DhcValue *x, DhcValue *y) {
+  return dhc_b_binary(&s->b, op, x, y);
+}
+
+/* ---- ranks ------------------------------------------------------------------------------ */
+
+/* v of the whole batch, from those of its parts. */
+static DhcValue *over_ranks(Step *s, DhcValue *v) {
+  v = v && s->share ? bin(s, DHC_OP_MUL, v, s->share) : v;
+  return v && s->share ? dhc_build1(&s->b, DHC_OP_SUM_RANKS, &v, 1, NULL, 0) : v;
+}
+
 /* Weights as slices of the flat tensor, then the nodes of the gradient entry but its updates. */
 static bool copy_gradients(Step *s) {
   const DhcFunc *g = s->grad;
@@ -283,7 +297,9 @@ static bool copy_gradients(Step *s) {
   for (const DhcNode *n = g->first; n; n = n->next) {
     if (n->op == DHC_OP_PARAM) continue;
     if (n->op == DHC_OP_UPDATE) { /* its result is the new value; the write comes last */
-      s->map[n->results[0]->id] = s->map[n->args[1]->id];
+      DhcValue *now = s->map[n->args[1]->id];
+      if (now->type.dtype == DHC_F32) now = over_ranks(s, now);
+      if (!(s->map[n->results[0]->id] = now)) return false;
       continue;
     }
     DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, n->n_args + 1);
@@ -299,26 +315,64 @@ static bool copy_gradients(Step *s) {
   return true;
 }
 
-/* All gradients, flat, in the order of the weights; zeros where the loss has none. */
+/* Ranges that are summed at once: large enough that starting one costs little, and so many that the first are under way while
+ * most of the backward pass is still to come. */
+enum { LEAST_AT_ONCE = 1 << 18, PARTS_AT_ONCE = 16 };
+
+/* The gradient of a slot, flat; zeros where the loss has none. */
+static DhcValue *flat_part(Step *s, int slot, DhcValue *gradient) {
+  DhcType t = flat(s, s->slots[slot].n);
+  return gradient ? dhc_b_reshape(&s->b, gradient, t.dim, 1) : dhc_b_fill(&s->b, &t, 0);
+}
+
+static DhcValue *joined(Step *s, DhcValue *const *part, int n);
+
+/* The gradients of slots [begin, end) as one range, summed as soon as the last of them is there. */
+static DhcValue *sum_slots(Step *s, DhcValue *const *gradient, int begin, int end) {
+  const DhcNode *last = NULL;
+  DhcValue **part = DHC_NEW_N(s->arena, DhcValue *, end - begin);
+  for (int i = begin; i < end; i++)
+    if (gradient[i] && (!last || gradient[i]->def->id > last->id)) last = gradient[i]->def;
+  s->b.before = last ? last->next : NULL;
+  while (s->b.before && s->b.before->op == DHC_OP_PARAM) s->b.before = s->b.before->next;
+  for (int i = begin; i < end; i++) part[i - begin] = flat_part(s, i, gradient[i]);
+  DhcValue *all = joined(s, part, end - begin);
+  if (last) all = over_ranks(s, all);
+  s->b.before = NULL;
+  return all;
+}
+
+/* Slots of no gradient have a range of their own, which nobody sums. */
+static int range_end(const Step *s, DhcValue *const *gradient, int begin) {
+  int64_t least = s->out->n / PARTS_AT_ONCE > LEAST_AT_ONCE ? s->out->n / PARTS_AT_ONCE : LEAST_AT_ONCE, n = 0;
+  int end = begin;
+  while (end < s->out->n_slots && n < least && !gradient[end] == !gradient[begin]) {
+    const DhcWeightSlot *slot = &s->slots[end++];
+    n += slot->n;
+    if (slot->offset + slot->n == s->out->n_decayed) break; /* behind those that decay are the small ones of all layers: done last */
+  }
+  return end;
+}
+
+/* All gradients, flat, in the order of the weights. */
 static DhcValue *flat_gradient(Step *s) {
-  DhcValue **part = DHC_NEW_N(s->arena, DhcValue *, s->out->n_slots + 1);
-  int next = s->loss->results.n; /* gradients stand behind the loss entry's results */
+  DhcValue **gradient = DHC_NEW_N(s->arena, DhcValue *, s->out->n_slots + 1), **part = DHC_NEW_N(s->arena, DhcValue *, s->out->n_slots + 1);
+  int n = 0, next = s->loss->results.n; /* gradients stand behind the loss entry's results */
   for (int i = 0; i < s->grad->params.n; i++) {
     if (s->grad->param_info.at[i].role != DHC_ROLE_WEIGHT) continue;
     int slot = s->slot_of[s->grad->param_info.at[i].decl];
-    DhcType t = flat(s, s->slots[slot].n);
-    part[slot] = dhc_b_reshape(&s->b, s->map[s->grad->results.at[next++]->id], t.dim, 1);
-    if (!part[slot]) return NULL;
+    gradient[slot] = s->map[s->grad->results.at[next++]->id];
+    if (!s->share) part[slot] = flat_part(s, slot, gradient[slot]);
   }
-  for (int i = 0; i < s->out->n_slots; i++) {
-    DhcType t = flat(s, s->slots[i].n);
-    if (!part[i]) part[i] = dhc_b_fill(&s->b, &t, 0);
+  for (int i = 0; i < s->out->n_slots && !s->share; i++, n++)
+    if (!part[i]) part[i] = flat_part(s, i, gradient[i]);
+  for (int i = 0, end; i < s->out->n_slots && s->share; i = end) {
+    end = range_end(s, gradient, i);
+    part[n++] = sum_slots(s, gradient, i, end);
   }
-  return dhc_b_concat(&s->b, part, s->out->n_slots, 0);
-}
-
-static DhcValue *bin(Step *s, DhcOp op, DhcValue *x, DhcValue *y) {
-  return dhc_b_binary(&s->b, op, x, y);
+  for (int i = 0; i < n; i++)
+    if (!part[i]) return NULL;
+  return dhc_b_concat(&s->b, part, n, 0);
 }
 
 /* norm = √Σg²; scale = clip > 0 ? min(1, clip / (norm + 1e-6)) : 1 */
@@ -543,7 +597,7 @@ static bool step_flats(Step *s, DhcValue *raw, DhcValue *g) {
 static bool step_buffers(Step *s) {
   for (const DhcNode *n = s->grad->first; n; n = n->next) {
     if (n->op != DHC_OP_UPDATE) continue;
-    DhcValue *old = s->map[n->args[0]->id], *now = s->map[n->args[1]->id];
+    DhcValue *old = s->map[n->args[0]->id], *now = s->map[n->results[0]->id];
     s->b.span = n->span;
     if (!update(s, old, gate(s, now, old))) return false;
   }
@@ -556,7 +610,7 @@ static bool step_buffers(Step *s) {
 static bool finite_buffers(Step *s) {
   for (const DhcNode *n = s->grad->first; n; n = n->next) {
     if (n->op != DHC_OP_UPDATE) continue;
-    DhcValue *now = s->map[n->args[1]->id];
+    DhcValue *now = s->map[n->results[0]->id];
     int64_t axis[DHC_MAX_RANK];
     if (!now || !dhc_dtype_is_float(now->type.dtype)) continue;
     for (int i = 0; i < now->type.rank; i++) axis[i] = i;
@@ -577,7 +631,8 @@ static bool build(Step *s) {
   DhcValue *norm = dhc_b_unary(&s->b, DHC_OP_SQRT,
                                dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, bin(s, DHC_OP_MUL, g, g),
                                             &axis, 1, false));
-  DhcValue *loss = s->map[s->grad->results.at[s->loss_result]->id];
+  DhcValue **at = &s->map[s->grad->results.at[s->loss_result]->id], *loss = *at = over_ranks(s, *at);
+  if (!loss) return false;
   DhcValue *loss_finite = dhc_b_unary(&s->b, DHC_OP_IS_FINITE, loss);
   s->finite = bin(s, DHC_OP_AND, bin(s, DHC_OP_LE, norm, s->limit), loss_finite);
   if (!finite_buffers(s)) return false;

@@ -9,6 +9,7 @@ typedef struct Emit {
   DHC_VEC(const char *) names; /* of the rows, for texts */
   DHC_VEC(dhc_item) items;
   DHC_VEC(const DhcSpec *) specs;
+  DHC_VEC(const PlItem *) begun; /* items of ranks that nothing has waited for yet */
 } Emit;
 
 static dhc_dimprog program(const Emit *e, const DhcDim *d) {
@@ -146,12 +147,35 @@ static void add_item(Emit *e, const PlItem *it) {
   DHC_PUSH(p->arena, &e->items, o);
 }
 
+/* Whether item i, or one of a loop's, touches what an item of ranks has begun on. */
+static bool meets_begun(const Emit *e, int i) {
+  Pl *p = e->p;
+  int end = p->items.at[i].kind == DHC_ITEM_LOOP ? p->items.at[i].end : i + 1;
+  const DhcDim *lo[2], *hi[2];
+  for (int b = 0; b < e->begun.n; b++) {
+    int root = dhc_pl_extent(p, &e->begun.at[b]->refs[1], &lo[0], &hi[0]);
+    for (int k = i; k < end; k++)
+      for (int r = 0; r < p->items.at[k].n_refs; r++)
+        if (!p->items.at[k].gone && dhc_pl_extent(p, &p->items.at[k].refs[r], &lo[1], &hi[1]) == root && !dhc_pl_apart(p, lo[0], hi[0], lo[1], hi[1]))
+          return true;
+  }
+  return false;
+}
+
+static void emit_join(Emit *e) {
+  dhc_item join = {.kind = DHC_ITEM_JOIN, .kernel = -1};
+  DHC_PUSH(e->p->arena, &e->items, join);
+  e->begun.n = 0;
+}
+
 /* Items [begin, end); loops with nothing in them are left out. */
 static void emit_items(Emit *e, int begin, int end) {
   Pl *p = e->p;
   for (int i = begin; i < end; i++) {
     const PlItem *it = &p->items.at[i];
     if (it->gone) continue;
+    if (e->begun.n && meets_begun(e, i)) emit_join(e);
+    if (it->kind == DHC_ITEM_RANKS) DHC_PUSH(p->arena, &e->begun, it);
     int at = e->items.n;
     add_item(e, it);
     if (it->kind != DHC_ITEM_LOOP) continue;
@@ -195,6 +219,7 @@ bool dhc_pl_emit(Pl *p, DhcPlanned *out) {
   emit_rows(&e);
   emit_tensors(&e);
   emit_items(&e, 0, p->items.n);
+  if (e.begun.n) emit_join(&e);
   dhc_plan *plan = &out->plan;
   const char *name = p->entry->name; /* a version's number is not the user's business */
   plan->guards = dhc_entry_guards(p->entry, dhc_arena_strndup(p->arena, name, strcspn(name, ".")), p->arena, &plan->n_guards);

@@ -229,6 +229,20 @@ static bool do_update(Frame *fr, const DhcNode *n) {
   return true;
 }
 
+/* In place of a copy, which merging mostly makes nothing. */
+static bool do_sum_ranks(Frame *fr, const DhcNode *n) {
+  Pl *p = fr->p;
+  if (p->depth) return fail(fr, n, "ranks meet in no scan");
+  PlVal x = dense(fr, n->args[0]), *v = val(fr, n->results[0]);
+  *v = dhc_pl_new(p, &x.type);
+  dhc_pl_move(p, v, &x);
+  PlItem *it = dhc_pl_item(p, DHC_ITEM_RANKS, 2);
+  for (int r = 0; r < 2; r++) it->refs[r] = dhc_pl_ref(p, v, r == 1);
+  it->bytes = dhc_pl_bytes(p, &v->type);
+  it->pattern = DHC_RANKS_SUM;
+  return true;
+}
+
 static bool do_node(Frame *fr, const DhcNode *n) {
   switch (n->op) {
     case DHC_OP_PARAM: return true;
@@ -239,6 +253,7 @@ static bool do_node(Frame *fr, const DhcNode *n) {
     case DHC_OP_CHECKPOINT: return do_call(fr, n);
     case DHC_OP_SCAN: return do_scan(fr, n);
     case DHC_OP_UPDATE: return do_update(fr, n);
+    case DHC_OP_SUM_RANKS: return do_sum_ranks(fr, n);
     default: break;
   }
   if (dhc_op_info(n->op)->cls == DHC_CLASS_VIEW) {

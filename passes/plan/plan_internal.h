@@ -34,8 +34,8 @@ typedef struct PlItem {
   int n_dims;
   PlRef *refs;
   int n_refs;
-  const DhcDim *bytes; /* COPY, FILL */
-  uint32_t pattern;    /* FILL */
+  const DhcDim *bytes; /* COPY, FILL, RANKS */
+  uint32_t pattern;    /* FILL, RANKS */
   const DhcDim *count; /* LOOP */
   int end;             /* LOOP: first item after the body */
   int loop;            /* item of the innermost loop around, or -1 */

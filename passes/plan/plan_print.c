@@ -109,6 +109,13 @@ static void print_move(const dhc_plan *plan, const dhc_item *it, DhcText *to) {
   dhc_text_printf(to, " [%s bytes]", text_of(to->arena, plan, it->bytes));
 }
 
+static void print_ranks(const dhc_plan *plan, const dhc_item *it, DhcText *to) {
+  static const char *const names[DHC_N_RANKS_OPS] = {[DHC_RANKS_SUM] = "sum"};
+  dhc_text_printf(to, "ranks %s ", names[it->pattern]);
+  print_ref(plan, &it->refs[1], to);
+  dhc_text_printf(to, " [%s bytes]", text_of(to->arena, plan, it->bytes));
+}
+
 static void print_items(const DhcPlanned *p, int begin, int end, int depth, DhcText *to) {
   for (int i = begin; i < end; i++) {
     const dhc_item *it = &p->plan.items[i];
@@ -116,6 +123,8 @@ static void print_items(const DhcPlanned *p, int begin, int end, int depth, DhcT
     switch (it->kind) {
       case DHC_ITEM_CALL: print_call(p, it, to); break;
       case DHC_ITEM_LOOP: dhc_text_printf(to, "loop i%d < %s", depth, text_of(to->arena, &p->plan, it->count)); break;
+      case DHC_ITEM_RANKS: print_ranks(&p->plan, it, to); break;
+      case DHC_ITEM_JOIN: dhc_text_puts(to, "join"); break;
       default: print_move(&p->plan, it, to); break;
     }
     if (it->label) dhc_text_printf(to, "  # %s", it->label);

@@ -162,6 +162,7 @@ static void cases_random(Gen *g) {
     case_begin(g, "key %d", k);
     g->c.name = dhc_arena_printf(&g->arena, "%s %s", g->c.name, shape_text(g, shapes[k]));
     for (int a = 0; a < 3; a++) arg(g, DHC_I64, SCALAR)->i[0] = keys[k % 6][a];
+    if (k % 2) arg(g, DHC_I64, SCALAR)->i[0] = k > 4 ? (1ll << 32) - 7 : 40 * k; /* the first element */
     /* a symbol in the shape needs an operand that binds it */
     if (shapes[k].rank == 2 && shapes[k].dim[0] == B(3)) {
       arg(g, g->flt, SHAPE(B(3)));

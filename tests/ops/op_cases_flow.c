@@ -257,7 +257,18 @@ void cases_call(Gen *g) {
 
 /* ---- update ---------------------------------------------------------------------------- */
 
+static void cases_ranks(Gen *g) {
+  static const Shape of[] = {{0, {0}}, {1, {1}}, {2, {17, 33}}, {1, {16}}, {1, {15}}, {1, {17}}, {3, {2, 3, 5}}, {1, {B(3)}}};
+  for (int k = 0; k < 8 && g->op == DHC_OP_SUM_RANKS; k++) {
+    case_begin(g, "the only rank");
+    name_shape(g, of[k]);
+    arg(g, DHC_F32, of[k]);
+    case_end(g);
+  }
+}
+
 void cases_update(Gen *g) {
+  cases_ranks(g);
   static const Shape of[] = {{0, {0}}, {1, {1}}, {2, {17, 33}}, {1, {16}},
                              {1, {15}}, {1, {17}}, {3, {2, 3, 5}}, {1, {B(3)}}}; /* an arena has rank 1 */
   static const DhcRole role[] = {DHC_ROLE_WEIGHT, DHC_ROLE_BUFFER, DHC_ROLE_STATE, DHC_ROLE_FLAT};

@@ -313,6 +313,7 @@ static void wrong_flow(Gen *g) {
       WRONG("dims", F(2); F(2); call_attrs(g, SHAPE(4)));
       WRONG("dtype", F(2); I(2); call_attrs(g, SCALAR));
       return;
+    case DHC_OP_SUM_RANKS: WRONG("dtype", I(3)); return;
     case DHC_OP_UPDATE:
       WRONG("role", F(3); F(3));
       WRONG("shape", g->role = DHC_ROLE_BUFFER; F(3); F(4));

@@ -199,6 +199,8 @@ static void run_items(Exec *x, int begin, int end, int depth) {
       case DHC_ITEM_CALL: run_call(x, i); break;
       case DHC_ITEM_COPY: run_copy(x, it); break;
       case DHC_ITEM_FILL: run_fill(x, it); break;
+      case DHC_ITEM_RANKS:
+      case DHC_ITEM_JOIN: break;
       default: {
         int64_t count = value_of(x, it->count);
         if (depth >= DHC_MAX_LOOP_DEPTH) abort();

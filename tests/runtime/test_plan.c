@@ -314,6 +314,7 @@ static void refusals(void **state) {
        "plan 'test': item 2: an operand lies outside its buffer"},
       {2, {.kind = DHC_ITEM_COPY, .n_refs = 1, .refs = b_to_y},
        "plan 'test': item 2: wrong operands of a copy or fill"},
+      {2, {.kind = DHC_ITEM_RANKS, .n_refs = 1, .refs = b_to_y}, "plan 'test': item 2: wrong operands of what ranks do together"},
       {3, {.kind = DHC_ITEM_LOOP, .count = NUM(4), .n_body = 5},
        "plan 'test': item 3: loop body runs past its end"},
       {4, {.kind = DHC_ITEM_LOOP, .count = NUM(3), .n_body = 2},
