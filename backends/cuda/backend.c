@@ -12,6 +12,7 @@
 
 #include "backends/cuda/cuda.h"
 #include "backends/cuda/later.h"
+#include "backends/cuda/nccl.h"
 #include "runtime/status.h"
 
 extern char **environ;
@@ -221,7 +222,7 @@ static int cuda_facts(DhcArena *arena, const char *(*pair)[2], int room) {
   DhcCudaGpu *g = NULL;
   int n = 0;
   dhc_status driver = dhc_cuda_driver(&cu), nvrtc = dhc_cuda_nvrtc(&nv);
-  if (room < 3) return 0;
+  if (room < 4) return 0;
   const char *missing = driver.message + (strncmp(driver.message, "--backend cuda: ", 16) ? 0 : 16);
   pair[n][0] = "NVIDIA driver";
   pair[n++][1] = driver.code ? dhc_arena_printf(arena, "%s", missing)
@@ -236,6 +237,11 @@ static int cuda_facts(DhcArena *arena, const char *(*pair)[2], int room) {
   missing = nvrtc.message + (strncmp(nvrtc.message, "--backend cuda: ", 16) ? 0 : 16);
   pair[n][0] = "NVRTC";
   pair[n++][1] = nvrtc.code ? dhc_arena_printf(arena, "%s", missing) : dhc_arena_printf(arena, "%d.%d", nv->major, nv->minor);
+  const DhcNccl *nc;
+  dhc_status nccl = dhc_nccl(&nc);
+  pair[n][0] = "NCCL";
+  pair[n++][1] = nccl.code ? dhc_arena_printf(arena, "%s", nccl.message)
+                           : dhc_arena_printf(arena, "%d.%d.%d", nc->version / 10000, nc->version % 10000 / 100, nc->version % 100);
   return n;
 }
 

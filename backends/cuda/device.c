@@ -4,6 +4,7 @@
 
 #include "backends/cuda/cuda.h"
 #include "backends/cuda/lanes.h"
+#include "backends/cuda/nccl.h"
 #include "runtime/bound.h"
 #include "runtime/status.h"
 
@@ -13,6 +14,7 @@ typedef struct CudaDevice {
   const dhc_exec *exec; /* NULL: the calling thread alone */
   char *stage;          /* of the host, which the GPU reads by itself; NULL: none was needed yet */
   int64_t staged;       /* bytes of it that may not have been read yet */
+  bool met;             /* other ranks */
 } CudaDevice;
 
 enum { LARGE = 512 << 10, STAGE = 8 << 20, AT_ONCE = 1 << 20, PIECE = 64 << 10, FEW_COMMANDS = 32 };
@@ -139,12 +141,40 @@ static dhc_status cuda_launch(DhcDevice *d, const DhcLaunch *l) {
   return st;
 }
 
+/* ---- several ranks ------------------------------------------------------------------------------ */
+
+static dhc_status cuda_meet_id(DhcDevice *d, unsigned char id[DHC_RANKS_ID_BYTES]) {
+  (void)d;
+  return dhc_nccl_id(id);
+}
+
+static dhc_status cuda_meet(DhcDevice *d, const DhcRanksOf *ranks) {
+  self(d)->met = true;
+  return dhc_cuda_meet(gpu(d), ranks);
+}
+
+static dhc_status cuda_ranks(DhcDevice *d, uint32_t op, DhcDevicePtr p, int64_t bytes) {
+  (void)op; /* there is one */
+  return self(d)->met ? dhc_cuda_ranks_sum(gpu(d), at(p), bytes) : dhc_status_ok();
+}
+
+static dhc_status cuda_join(DhcDevice *d) { return self(d)->met ? dhc_cuda_join(gpu(d)) : dhc_status_ok(); }
+
+static dhc_status cuda_spread(DhcDevice *d, DhcDevicePtr p, int64_t bytes) { return dhc_cuda_spread(gpu(d), at(p), bytes); }
+
+static void cuda_leave(DhcDevice *d, bool whole) {
+  self(d)->met = false;
+  dhc_cuda_leave(gpu(d), whole);
+}
+
 /* ---- a list of commands as one graph ---------------------------------------------------------- */
 
 static dhc_status run_command(DhcDevice *d, const DhcCommand *c) {
   switch (c->kind) {
   case DHC_ITEM_COPY: return c->to == c->from ? dhc_status_ok() : cuda_copy(d, c->to, c->from, c->bytes);
   case DHC_ITEM_FILL: return cuda_fill(d, c->to, c->pattern, c->bytes);
+  case DHC_ITEM_RANKS: return cuda_ranks(d, c->pattern, c->to, c->bytes);
+  case DHC_ITEM_JOIN: return cuda_join(d);
   default: return cuda_launch(d, &c->launch);
   }
 }
@@ -299,7 +329,8 @@ static const DhcDeviceOps ops = {.close = cuda_close, .describe = cuda_describe,
                                  .upload = cuda_upload, .download = cuda_download, .host_alloc = cuda_host_alloc,
                                  .host_free = cuda_host_free, .ahead = cuda_ahead, .behind = cuda_behind, .view = cuda_view, .copy = cuda_copy,
                                  .fill = cuda_fill, .load = cuda_load, .launch = cuda_launch, .synchronise = cuda_synchronise,
-                                 .prepare = cuda_prepare, .replay = cuda_replay, .forget = cuda_forget, .time = cuda_time};
+                                 .prepare = cuda_prepare, .replay = cuda_replay, .forget = cuda_forget, .time = cuda_time,
+                                 .meet_id = cuda_meet_id, .meet = cuda_meet, .ranks = cuda_ranks, .join = cuda_join, .spread = cuda_spread, .leave = cuda_leave};
 
 dhc_status dhc_cuda_device_open(const DhcDeviceOptions *o, DhcDevice **out) {
   CudaDevice *d = calloc(1, sizeof *d);

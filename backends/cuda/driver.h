@@ -21,6 +21,10 @@ typedef struct CuGraphExecOpaque *CuGraphExec;
 typedef struct CuLibraryOpaque *CuLibrary;
 typedef struct CuKernelOpaque *CuKernel;
 typedef struct NvProgramOpaque *NvProgram;
+typedef struct NcclCommOpaque *NcclComm;
+typedef struct NcclId {
+  char bytes[128];
+} NcclId;
 
 /* CUlaunchAttribute: 64 bytes of value, aligned to 8. */
 typedef struct CuLaunchAttribute {

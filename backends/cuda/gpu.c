@@ -9,6 +9,7 @@
 #include "backends/cuda/cuda_internal.h"
 #include "backends/cuda/lanes.h"
 #include "backends/cuda/later.h"
+#include "backends/cuda/nccl.h"
 #include "runtime/status.h"
 
 enum { MAX_GRID = 1 << 20, MAX_ARGUMENT = 4096 };
@@ -40,6 +41,10 @@ struct DhcCudaGpu {
   CuEvent *signal;        /* by number */
   int n_signals;
   CuEvent arrived;        /* of the last of those */
+  NcclComm comm;          /* NULL: the only rank */
+  CuStream ranks;         /* what the ranks do together, beside `stream` */
+  CuEvent begun, done;    /* `stream` up to such a thing; the last of them */
+  bool lost;              /* a call failed: the other ranks may be gone */
   Library *libraries;
   DhcCudaInfo info;
   double code_ms; /* waited for */
@@ -139,6 +144,10 @@ void dhc_cuda_gpu_close(DhcCudaGpu *g) {
     free(l->kernels);
     free(l);
   }
+  dhc_nccl_leave(g->comm, false);
+  if (g->begun) cu->cuEventDestroy(g->begun);
+  if (g->done) cu->cuEventDestroy(g->done);
+  if (g->ranks) cu->cuStreamDestroy(g->ranks);
   if (g->arrived) cu->cuEventDestroy(g->arrived);
   for (int i = 0; i < g->n_signals; i++) cu->cuEventDestroy(g->signal[i]);
   free(g->signal);
@@ -221,8 +230,46 @@ dhc_status dhc_cuda_fill(DhcCudaGpu *g, void *to, uint32_t pattern, int64_t byte
   return dhc_status_ok();
 }
 dhc_status dhc_cuda_sync(DhcCudaGpu *g) {
-  TRY_CU(g, cuStreamSynchronize(g->stream), "running on the GPU");
+  int code = g->cu->cuStreamSynchronize(g->stream);
+  dhc_status st = code ? dhc_cuda_status(g->cu, code, "running on the GPU") : dhc_nccl_failed(g->comm);
+  if (st.code) g->lost = true;
+  return st;
+}
+
+/* ---- several ranks -------------------------------------------------------------------------- */
+
+dhc_status dhc_cuda_meet(DhcCudaGpu *g, const DhcRanksOf *ranks) {
+  TRY_CU(g, cuStreamCreate(&g->ranks, CU_STREAM_NON_BLOCKING), "starting the GPU");
+  TRY_CU(g, cuEventCreate(&g->begun, CU_EVENT_NO_TIMES), "starting the GPU");
+  TRY_CU(g, cuEventCreate(&g->done, CU_EVENT_NO_TIMES), "starting the GPU");
+  return dhc_nccl_meet(ranks, &g->comm);
+}
+
+static dhc_status fork_stream(DhcCudaGpu *g) {
+  TRY_CU(g, cuEventRecordWithFlags(g->begun, g->at, 0), "working with the other ranks");
+  TRY_CU(g, cuStreamWaitEvent(g->ranks, g->begun, 0), "working with the other ranks");
   return dhc_status_ok();
+}
+
+dhc_status dhc_cuda_ranks_sum(DhcCudaGpu *g, void *at, int64_t bytes) {
+  DHC_TRY(fork_stream(g));
+  return dhc_nccl_sum(g->comm, at, bytes, g->ranks);
+}
+
+dhc_status dhc_cuda_join(DhcCudaGpu *g) {
+  TRY_CU(g, cuEventRecordWithFlags(g->done, g->ranks, 0), "working with the other ranks");
+  TRY_CU(g, cuStreamWaitEvent(g->at, g->done, 0), "working with the other ranks");
+  g->joins = true;
+  return dhc_status_ok();
+}
+
+void dhc_cuda_leave(DhcCudaGpu *g, bool whole) {
+  dhc_nccl_leave(g->comm, whole && !g->lost);
+  g->comm = NULL;
+}
+
+dhc_status dhc_cuda_spread(DhcCudaGpu *g, void *at, int64_t bytes) {
+  return dhc_nccl_spread(g->comm, at, bytes, g->stream);
 }
 
 /* ---- code ----------------------------------------------------------------------------------- */
