@@ -56,6 +56,8 @@ typedef struct Cli {
   const char *env, *assets, *render; /* rl */
   CliList env_sets;
   int64_t top, tokens, top_k, max_memory, max_bytes, repeat, random, jobs;
+  int64_t gpus, rank_timeout, check_ranks; /* train */
+  bool distributed;
   double lr, clip, tolerance, val_fraction, temperature;
   bool prefault, measured, build, json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, multiversion, large, check_bounds, grad, print_recipe, profile;
   bool train, dry_run, tensorboard, csv, compile, experts, eval;
@@ -176,6 +178,12 @@ typedef struct CliProfile {
 void cli_profile_add(CliProfile *p, const dhc_profile_row *row); /* a row as dhc.h gives it */
 /* The table on stdout, or "profile" in the document; frees the rows. times: runs of the entry. Exit status. */
 int cli_profile_print(const Cli *c, CliProfile *p, int64_t times);
+
+/* ---- ranks (ranks.c) ---- */
+
+/* The command `run` as --gpus and --distributed say: in processes of their own, or as one of those that are there; g NULL:
+ * it is the only one. Exit status. */
+int cli_ranks(const Cli *c, int (*run)(const Cli *c, dhc_group *g, dhc_status *st));
 
 /* ---- training (cmd_train.c), for sweeps too ---- */
 

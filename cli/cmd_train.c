@@ -188,12 +188,21 @@ static void report_run(const Cli *c, dhc_session *s, const dhc_train_result *r) 
   cli_print_stats(c, s);
 }
 
-static int train(const Cli *c, dhc_session *s, dhc_model *m) {
+/* What the run of a rank has ended with; what others have ended they say. */
+static int rank_done(const Cli *c, dhc_session *s, const dhc_group *g, dhc_status st) {
+  bool mine = !g || dhc_group_speaks(g) || !dhc_group_ended(g);
+  if (mine) return cli_done(c, s, st);
+  return (int)st.code;
+}
+
+static int train(const Cli *c, dhc_session *s, dhc_model *m, dhc_group *g, dhc_status *ended) {
   Progress pr = {.c = c};
   dhc_train_options o = cli_train_options(c);
   o.progress = show_progress;
   o.begin = show_begin;
   o.ctx = &pr;
+  o.group = g;
+  o.check_every = c->check_ranks;
   if (c->profile) o.profile = take_row;
   dhc_train_result r = {0};
   char *command = cli_command_line(c);
@@ -202,10 +211,11 @@ static int train(const Cli *c, dhc_session *s, dhc_model *m) {
   dhc_catch_signals();
   (void)signal(SIGPIPE, SIG_IGN); /* whoever read the progress is gone: the run is not */
   cli_watch_begin(c, s);
-  dhc_status st = dhc_train(m, &o, &r);
+  dhc_status st = *ended = dhc_train(m, &o, &r);
   cli_watch_end(c);
   free(command);
-  int rc = cli_done(c, s, st);
+  if (g && dhc_group_rank(g)) return rank_done(c, s, g, st);
+  int rc = rank_done(c, s, g, st);
   if (rc == 0 || rc > 128) report_run(c, s, &r);
   if (c->out && (!rc || rc > 128)) {
     int drawn = cli_learning_curve(c);
@@ -215,6 +225,15 @@ static int train(const Cli *c, dhc_session *s, dhc_model *m) {
     int shown = cli_profile_print(c, &pr.profile, pr.steps);
     if (!rc) rc = shown;
   }
+  return rc;
+}
+
+static int train_as(const Cli *c, dhc_group *g, dhc_status *st) {
+  dhc_session *s = NULL;
+  dhc_model *m = NULL;
+  int rc = cli_open(c, &s, &m);
+  if (!rc) rc = c->print_recipe ? print_recipe(c, s, m) : train(c, s, m, g, st);
+  cli_close(c, s, m);
   return rc;
 }
 
@@ -232,12 +251,7 @@ int cmd_train(const Cli *c) {
       cli_error(c, "train: --%s needs --out DIR", of_folders[i].name);
       return 2;
     }
-  dhc_session *s = NULL;
-  dhc_model *m = NULL;
-  int rc = cli_open(c, &s, &m);
-  if (!rc) rc = c->print_recipe ? print_recipe(c, s, m) : train(c, s, m);
-  cli_close(c, s, m);
-  return rc;
+  return c->print_recipe ? train_as(c, NULL, &(dhc_status){0}) : cli_ranks(c, train_as);
 }
 
 /* ---- eval ---------------------------------------------------------------------------- */

@@ -57,6 +57,10 @@ void dhc_prog_use_weights(DhcProg *p, int32_t range);
 /* Copies of all that a training step writes, to go back to: 0 in *copy: none yet. */
 dhc_status dhc_prog_save(DhcProg *p, DhcDevicePtr *copy) DHC_MUST_USE;
 int64_t dhc_prog_kept(const DhcProg *p); /* bytes of such a copy */
+/* Where weights (0), buffers (1) or moments (2) lie. */
+DhcDevicePtr dhc_prog_kept_at(DhcProg *p, int which, int64_t *bytes);
+/* All of them as rank 0 has them, on every rank. */
+dhc_status dhc_prog_spread(DhcProg *p) DHC_MUST_USE;
 dhc_status dhc_prog_restore(DhcProg *p, DhcDevicePtr copy) DHC_MUST_USE;
 
 /* A scalar's value on the host, made (0) if new; NULL: too many. Names are borrowed. */

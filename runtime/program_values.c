@@ -151,6 +151,24 @@ void dhc_prog_use_weights(DhcProg *p, int32_t range) {
 static const int kept[] = {DHC_SEGMENT_WEIGHTS, DHC_SEGMENT_MOMENTS, DHC_SEGMENT_BUFFERS};
 enum { N_KEPT = sizeof kept / sizeof *kept };
 
+DhcDevicePtr dhc_prog_kept_at(DhcProg *p, int which, int64_t *bytes) {
+  static const int order[] = {DHC_SEGMENT_WEIGHTS, DHC_SEGMENT_BUFFERS, DHC_SEGMENT_MOMENTS};
+  dhc_prog_settle(p, order[which]);
+  *bytes = p->layout->bytes[order[which]];
+  return p->segment[order[which]];
+}
+
+dhc_status dhc_prog_spread(DhcProg *p) {
+  DhcDevice *d = p->device;
+  for (int i = 0; i < N_KEPT; i++) {
+    int64_t bytes;
+    DhcDevicePtr at = dhc_prog_kept_at(p, i, &bytes);
+    if (bytes) DHC_TRY(d->ops->spread(d, at, bytes));
+  }
+  dhc_prog_changed(p, true);
+  return d->ops->synchronise(d);
+}
+
 int64_t dhc_prog_kept(const DhcProg *p) {
   int64_t bytes = 0;
   for (int i = 0; i < N_KEPT; i++) bytes += p->layout->bytes[kept[i]];

@@ -64,6 +64,10 @@ int dhc_stop_signal(void) {
   return atomic_load_explicit(&stop_signal, memory_order_relaxed);
 }
 
+int dhc_stop_pending(void) {
+  return atomic_load_explicit(&stop_signal, memory_order_relaxed);
+}
+
 void dhc_stop_hold(void) {
   atomic_fetch_add(&n_holds, 1);
 }

@@ -10,6 +10,8 @@
 void dhc_stop_install(void);
 /* The first signal's number, 0 as long as none came. */
 int dhc_stop_signal(void);
+/* The same, whatever is held. */
+int dhc_stop_pending(void);
 /* Until as many calls of release, dhc_stop_signal says 0: around what must come to its end. */
 void dhc_stop_hold(void);
 void dhc_stop_release(void);

@@ -32,18 +32,29 @@ static dhc_status blame_weights(Trainer *t) {
   return dhc_status_ok();
 }
 
-dhc_status trainer_blame(Trainer *t, double loss) {
+/* *how: the first of the four places where something was found. */
+static dhc_status blame(Trainer *t, double loss, int *how) {
+  *how = 0;
   for (int i = 0; i < t->feed.n_in; i++) DHC_TRY(feed_data(&t->feed, i));
   for (int i = 0; i < t->feed.n_in; i++) DHC_TRY(blame_tensor(t, "input ", t->feed.in[i].name, &t->feed.in[i]));
+  *how = 1;
   DHC_TRY(blame_weights(t));
   if (*step_blame(t->p))
     return dhc_status_make(DHC_E_NUMERIC, "step %lld: %s; nothing was changed", (long long)t->step + 1, step_blame(t->p));
   int grad, n = 0;
   const dhc_tensor *res;
+  *how = 2;
   dhc_status st = dhc_program_add(t->p, "loss", DHC_MODE_GRAD, &grad);
   if (st.code == DHC_OK) st = dhc_program_run(t->p, grad, t->feed.in, t->feed.n_in, &res, &n);
   for (int i = 0; st.code == DHC_OK && i < n; i++) DHC_TRY(blame_tensor(t, "", res[i].name, &res[i]));
+  *how = 3;
   const char *what = isfinite(t->pr.grad_norm) ? "the new value of a buffer" : "the gradient norm";
   return dhc_status_make(DHC_E_NUMERIC, "step %lld: %s is not finite (loss %g); nothing was changed", (long long)t->step + 1,
                          what, loss);
+}
+
+dhc_status trainer_blame(Trainer *t, double loss) {
+  int how;
+  dhc_status st = blame(t, loss, &how);
+  return trainer_blame_ranks(t, st, how);
 }

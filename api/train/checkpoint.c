@@ -13,7 +13,7 @@ typedef struct Field {
   double *real; /* kept as the 16 hex digits of its bits: exact, NaN too, whatever the locale */
   int64_t *whole;
 } Field;
-enum { N_FIELDS = 14 };
+enum { N_FIELDS = TRAIN_N_FIELDS };
 
 static void fields(Trainer *t, Field out[N_FIELDS]) {
   const Field all[N_FIELDS] = {
@@ -33,6 +33,16 @@ static void fields(Trainer *t, Field out[N_FIELDS]) {
       {"state.val.accuracy", &t->val_accuracy, NULL},
   };
   memcpy(out, all, sizeof all);
+}
+
+void trainer_fields(Trainer *t, double words[TRAIN_N_FIELDS], bool read) {
+  Field all[N_FIELDS];
+  fields(t, all);
+  for (int i = 0; i < N_FIELDS; i++) {
+    void *at = all[i].real ? (void *)all[i].real : (void *)all[i].whole;
+    _Static_assert(sizeof *all[i].real == sizeof *all[i].whole, "either is a word");
+    memcpy(read ? at : &words[i], read ? (void *)&words[i] : at, sizeof words[i]);
+  }
 }
 
 static const char *bits_text(DhcArena *a, double v) {

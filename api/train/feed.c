@@ -197,9 +197,19 @@ static dhc_status augment(Feed *f) {
   return dhc_status_ok();
 }
 
+/* Where the examples at hand stand in the batch that other ranks have other parts of. */
+static void say_part(Feed *f, const DhcBatcher *b) {
+  if (!f->p->m->parts) return;
+  const DhcBatchPart part = dhc_batcher_part(b);
+  *program_scalar(f->p, DHC_NAME_SHARE) = part.share;
+  *program_scalar(f->p, DHC_NAME_FIRST) = (double)part.first;
+  *program_scalar(f->p, DHC_NAME_ROWS) = (double)part.n;
+}
+
 dhc_status feed_next(Feed *f, DhcBatcher *b, bool with_augment, int64_t *n) {
   DHC_TRY(gather(f, b, n));
   if (!*n) return dhc_status_ok();
+  say_part(f, b);
   const FeedBatch *now = &f->batches[f->now];
   f->n_in = f->loss.n_inputs;
   for (int i = 0; i < f->n_in; i++) {

@@ -38,6 +38,8 @@ static dhc_status open_data(Trainer *t) {
 
 static dhc_status open_batches(Trainer *t) {
   DhcBatchOptions o = {.batch = t->set.batch, .shuffle = !t->o->shuffle_off, .workers = dhc_session_threads(t->m->s), .seed = (uint32_t)t->seed};
+  if (t->ranks) o.part = dhc_ranks_number(t->ranks);
+  if (t->ranks) o.parts = dhc_ranks_count(t->ranks);
   DHC_TRY(dhc_batcher_new(&t->train, &o, &t->batcher));
   int64_t an_epoch = dhc_batcher_count(t->batcher), most = an_epoch * t->set.epochs;
   t->steps = t->set.steps && (!most || t->set.steps < most) ? t->set.steps : most;
@@ -120,6 +122,7 @@ static dhc_status set_up(Trainer *t) {
   DHC_TRY(dhc_program_add(t->p, "loss", DHC_MODE_RUN, &t->eval_entry));
   DHC_TRY(metric_open(t->p, &t->metric));
   DHC_TRY(feed_open(t->p, &t->train, t->set.batch, !o->augment_off, &t->feed));
+  DHC_TRY(trainer_meet(t));
   DHC_TRY(dhc_program_init(t->p, t->seed));
   DHC_TRY(dhc_program_set_scalar(t->p, DHC_NAME_CLIP, t->set.clip));
   dhc_program_profile(t->p, o->profile != NULL);
@@ -127,6 +130,7 @@ static dhc_status set_up(Trainer *t) {
   DHC_TRY(trainer_check_allowed(t));
   if (o->resume) DHC_TRY(trainer_go_on(t));
   if (o->init_from && !t->saved.any) DHC_TRY(trainer_transplant(t));
+  DHC_TRY(trainer_share(t));
   t->ready = true;
   return t->saved.any ? trainer_begin_files(t) : dhc_status_ok();
 }
@@ -200,15 +204,16 @@ static dhc_status report(Trainer *t, bool epoch_end) {
     DHC_TRY(trainer_event(t, row));
   }
   t->rows++;
-  if (t->o->progress && !t->o->progress(t->o->ctx, p))
-    return dhc_status_make(DHC_E_INTERRUPTED, "stopped at step %lld", (long long)t->step);
+  if (!t->o->progress || t->o->progress(t->o->ctx, p)) return dhc_status_ok();
+  t->asked_to_stop = true;
+  if (!t->ranks) return dhc_status_make(DHC_E_INTERRUPTED, "stopped at step %lld", (long long)t->step);
   return dhc_status_ok();
 }
 
 static dhc_status validate(Trainer *t) {
   t->pr.val_loss = t->pr.val_accuracy = NAN;
   t->pr.best = false;
-  if (!t->val.n_examples) return dhc_status_ok();
+  if (!t->val.n_examples || !trainer_leads(t)) return dhc_status_ok();
   if (t->set.recipe->ema > 0) dhc_prog_use_weights(t->p->run, program_range(t->p, DHC_RANGE_EMA));
   EvalSums sums;
   double began = session_now_ms();
@@ -243,10 +248,23 @@ static dhc_status end_epoch(Trainer *t, bool whole) {
   return t->o->save_every ? dhc_status_ok() : trainer_save(t, false);
 }
 
-static dhc_status one_step(Trainer *t, int64_t n) {
+/* What belongs to the step of all ranks. */
+static dhc_status end_step(Trainer *t) {
+  t->step++;
+  if (t->ranks) DHC_TRY(trainer_agree(t, &t->pr.accuracy, &t->stops));
+  int64_t n = dhc_batcher_part(t->batcher).whole;
+  t->epoch_loss += t->pr.loss * (double)n;
+  t->epoch_metric += t->pr.accuracy * (double)n;
+  t->epoch_n += n;
+  t->samples += n;
+  return dhc_status_ok();
+}
+
+static dhc_status one_step(Trainer *t) {
   t->pr.lr = train_lr(&t->set, t->step, t->steps);
   const StepAt at = {.step = t->step, .age = t->step - t->first_step + 1, .lr = t->pr.lr, .seed = t->seed};
   Stepped done;
+  if (t->ranks) dhc_ranks_mark(t->ranks);
   DHC_TRY(stepper_run(t->p, 0, &at, t->feed.in, t->feed.at, t->feed.n_in, &done));
   t->pr.loss = done.loss;
   t->pr.grad_norm = done.grad_norm;
@@ -256,13 +274,7 @@ static dhc_status one_step(Trainer *t, int64_t n) {
   dhc_stop_hold(); /* the weights have moved on: what belongs to the step cannot be left out */
   dhc_status st = metric_value(t->p, &t->metric, &t->feed, done.results, done.n_results, &t->pr.accuracy);
   dhc_stop_release();
-  if (st.code != DHC_OK) return st;
-  t->step++;
-  t->epoch_loss += t->pr.loss * (double)n;
-  t->epoch_metric += t->pr.accuracy * (double)n;
-  t->epoch_n += n;
-  t->samples += n;
-  return dhc_status_ok();
+  return st.code ? st : end_step(t);
 }
 
 /* A clock that stands still while something is compiled: rates are about training. */
@@ -281,7 +293,7 @@ static dhc_status next_batch(Trainer *t) {
   DHC_TRY(open_taps(t));
   DHC_TRY(announce(t));
   session_doing(t->m->s, "training: step", t->step + 1, t->steps);
-  DHC_TRY(one_step(t, n));
+  DHC_TRY(one_step(t));
   t->train_ms += working_ms(t) - begin;
   return dhc_status_ok();
 }
@@ -306,7 +318,7 @@ static dhc_status loop(Trainer *t) {
       dhc_batcher_end_epoch(t->batcher);
       continue;
     }
-    if (dhc_stop_signal()) return dhc_status_make(DHC_E_INTERRUPTED, "stopped at step %lld", (long long)t->step);
+    if (dhc_stop_signal() || t->stops) return dhc_status_make(DHC_E_INTERRUPTED, "stopped at step %lld", (long long)t->step);
     int64_t done = t->step;
     dhc_status st = next_batch(t);
     if (st.code != DHC_OK && t->step == done) DHC_TRY(dhc_batcher_seek(t->batcher, at)); /* that batch is still to be done */
@@ -318,12 +330,14 @@ static dhc_status loop(Trainer *t) {
 
 static void tear_down(void *trainer) {
   Trainer *t = trainer;
+  DhcDevice *met = t->met ? dhc_prog_device(t->p->run) : NULL;
   dhc_budget_release(&t->m->s->budget, &t->charge);
   feed_close(&t->feed);
   if (t->log) dhc_metrics_close(t->log);
   dhc_events_close(t->events);
   if (t->batcher) dhc_batcher_free(t->batcher);
-  dhc_program_close(t->p);
+  dhc_program_close(t->p); /* with the lists of commands in which the device meets the others */
+  trainer_leave_ranks(t, met);
   dhc_run_folder_close(&t->folder);
   if (t->data) dhc_dataset_free(t->data);
   if (t->val_file) dhc_dataset_free(t->val_file);
@@ -350,7 +364,8 @@ dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result 
   NEED(m);
   NEED(o);
   NEED(o->data);
-  Trainer t = {.m = m, .o = o, .folder = {.fd = -1}};
+  Trainer t = {.m = m, .folder = {.fd = -1}};
+  trainer_take_rank(&t, o);
   t.pr.val_loss = t.pr.val_accuracy = t.pr.accuracy = t.pr.loss = t.val_loss = t.val_accuracy = t.latency_ms = NAN;
   dhc_arena_init(&t.arena);
   dhc_hold(&t.held, tear_down, &t);
@@ -360,7 +375,7 @@ dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result 
   if (st.code == DHC_OK && t.step >= t.steps) st = announce(&t);
   if (st.code == DHC_OK) st = loop(&t);
   session_doing(m->s, "saving", 0, 0);
-  st = keep(&t, st);
+  st = trainer_of_rank(&t, keep(&t, st));
   session_doing(m->s, NULL, 0, 0);
   *out = (dhc_train_result){.steps = t.step,
                             .epochs = t.pr.epoch + 1,
@@ -373,11 +388,14 @@ dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result 
                             .latency_ms = t.latency_ms,
                             .seconds = (session_now_ms() - t.began) / 1e3};
   if (t.p && t.p->n_entries) out->peak_bytes = dhc_program_memory(t.p, 0).allocated;
-  for (int i = 0; o->profile && i < dhc_program_profile_rows(t.p); i++) {
+  for (int i = 0; t.o->profile && i < dhc_program_profile_rows(t.p); i++) {
     const dhc_profile_row row = dhc_program_profile_row(t.p, i);
-    o->profile(o->ctx, &row);
+    t.o->profile(t.o->ctx, &row);
   }
   snprintf(out->run_id, sizeof out->run_id, "%s", t.run_id);
+  if (t.ranks && t.common) dhc_ranks_agreed(t.ranks);
+  if (t.ranks && st.code && st.code != DHC_E_INTERRUPTED) dhc_ranks_tell(t.ranks, &st); /* before the device is waited for */
+  t.ended = st;
   dhc_release(&t.held);
   tear_down(&t);
   return st;

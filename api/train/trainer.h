@@ -7,11 +7,13 @@
  *   folder.c      the folder: whose it is, beginning and going on there
  *   events.c      metrics for TensorBoard
  *   origin.c      beginning with the weights of another run
+ *   ranks.c       several processes, each with a part of every batch
  *   blame.c       where a number that is not finite came from */
 #ifndef DHC_API_TRAINER_H
 #define DHC_API_TRAINER_H
 
 #include "api/train/train.h"
+#include "runtime/ranks.h"
 
 /* The recipe with what the options change in it. */
 typedef struct TrainSettings {
@@ -110,6 +112,14 @@ typedef struct Trainer {
   int64_t samples;      /* of those steps */
   double latency_ms;    /* an example of the fastest validation; NaN: none yet */
   dhc_train_progress pr;
+  dhc_train_options own;   /* what `o` is: the caller's, or what of it is this rank's business */
+  DhcRanks *ranks;         /* NULL: this process alone */
+  struct Report *reports;  /* of all, of the last step */
+  bool met;                /* the devices know one another */
+  bool asked_to_stop;      /* by the caller: all are to hear of it first */
+  bool stops;              /* all do, now */
+  dhc_status ended;        /* how the run has */
+  bool common;             /* what went wrong all ranks say alike: one is enough */
 } Trainer;
 
 /* ---- run.c ---- */
@@ -153,6 +163,23 @@ dhc_status trainer_save(Trainer *t, bool stop) DHC_MUST_USE;
 dhc_status trainer_save_weights(Trainer *t, const char *name) DHC_MUST_USE;
 /* Takes up a checkpoint of this run. */
 dhc_status trainer_load(Trainer *t, const DhcCheckpoint *c) DHC_MUST_USE;
+
+/* ---- ranks.c ---- */
+enum { TRAIN_CHECK_EVERY = 100 /* steps */, TRAIN_N_FIELDS = 14 };
+bool trainer_leads(const Trainer *t); /* this is rank 0, or the only one */
+void trainer_take_rank(Trainer *t, const dhc_train_options *o);
+void trainer_leave_ranks(Trainer *t, DhcDevice *met); /* met: the device that knows the others, or NULL */
+dhc_status trainer_meet(Trainer *t) DHC_MUST_USE;
+dhc_status trainer_share(Trainer *t) DHC_MUST_USE;
+/* After a step: the metric of all parts from that of this one (NaN stays NaN); whether all stop. Now and then that all
+ * have the same weights. */
+dhc_status trainer_agree(Trainer *t, double *metric, bool *stop) DHC_MUST_USE;
+dhc_status trainer_common(Trainer *t, dhc_status st) DHC_MUST_USE; /* st; every rank returns the same */
+/* how: where it was found, the smaller the nearer to its cause. */
+dhc_status trainer_blame_ranks(Trainer *t, dhc_status own, int how) DHC_MUST_USE;
+dhc_status trainer_of_rank(const Trainer *t, dhc_status st) DHC_MUST_USE; /* with its rank in front, where that is of use */
+/* What the loop's decisions and rows depend on, beside tensors, to or from so many words (checkpoint.c). */
+void trainer_fields(Trainer *t, double words[TRAIN_N_FIELDS], bool read);
 
 /* ---- blame.c ---- */
 /* DHC_E_NUMERIC: the first culprit on the way of the step that was refused, for inputs, weights,

@@ -432,7 +432,7 @@ typedef struct dhc_train_options {
   int64_t limit;      /* use only the first N training examples; 0: all */
   uint64_t seed;
   bool resume, augment_off, no_csv;
-  int64_t save_every; /* steps between checkpoints; 0: each epoch */
+  int64_t save_every, check_every; /* steps between checkpoints, 0: each epoch; between comparisons of the group's weights, 0: 100 */
   bool (*progress)(void *ctx, const dhc_train_progress *p); /* false: stop as on SIGINT */
   void *ctx;
   /* `out` belongs to one run at a time, and to one process (DHC_E_ENVIRONMENT while another
@@ -452,6 +452,7 @@ typedef struct dhc_train_options {
                                * out/init.json; or NULL */
   void (*profile)(void *ctx, const dhc_profile_row *row); /* called at the end for every item of the step's plan, or NULL */
   void (*begin)(void *ctx, const dhc_train_begin *b); /* called once, or NULL */
+  struct DhcRanks *group; /* this process is one of several, which have parts of every batch (group.h); or NULL */
 } dhc_train_options;
 
 typedef struct dhc_train_result {
@@ -693,6 +694,7 @@ DHC_API dhc_status dhc_doctor_json(dhc_session *s, char **out) DHC_MUST_USE;
 #ifdef __cplusplus
 }
 #endif
+#include "dhc/group.h"
 #include "dhc/rl.h"
 #include "dhc/sweep.h"
 #endif

@@ -67,12 +67,13 @@ static void plan(DhcAhead *a) {
   }
   put_in_order(a);
   Slot *s = &a->slots[(a->head + a->used++) % AHEAD];
+  DhcBatchPart part = dhc_batch_part(&a->options, n);
   s->at = a->next;
-  s->n = s->bad = n;
+  s->n = s->bad = part.n;
   s->taken = s->done = 0;
-  s->task = (n + TASKS - 1) / TASKS;
+  s->task = (part.n + TASKS - 1) / TASKS;
   s->st = dhc_status_ok();
-  memcpy(s->index, a->order + a->next.next, (size_t)n * sizeof *s->index);
+  memcpy(s->index, a->order + a->next.next + part.first, (size_t)part.n * sizeof *s->index);
   a->next.next += n;
 }
 

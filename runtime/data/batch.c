@@ -9,7 +9,7 @@ struct DhcBatcher {
   const DhcDataset *data;
   DhcBatchOptions options;
   DhcDataPosition at;
-  int64_t last_begin; /* in order: the batch handed out last */
+  int64_t last_begin, last_whole; /* in order: the batch handed out last, and its examples, all parts together */
   int64_t *order;
   DhcAhead *ahead; /* NULL: everything is in memory */
 };
@@ -82,7 +82,25 @@ void dhc_batcher_free(DhcBatcher *b) {
   }
 }
 
-static void gather(const DhcBatcher *b, void *const *dst, int64_t n) {
+DhcBatchPart dhc_batch_part(const DhcBatchOptions *o, int64_t whole) {
+  if (o->parts < 2 || whole == 0) {
+    return (DhcBatchPart){0, whole, whole, 1};
+  }
+  int64_t each = whole / o->parts, more = whole % o->parts, k = o->part;
+  DhcBatchPart p = {k * each + (k < more ? k : more), each + (k < more), whole, 0};
+  p.share = (double)p.n / (double)whole;
+  if (p.n == 0) {
+    p.first = whole - 1;
+    p.n = 1;
+  }
+  return p;
+}
+
+DhcBatchPart dhc_batcher_part(const DhcBatcher *b) {
+  return dhc_batch_part(&b->options, b->last_whole);
+}
+
+static void gather(const DhcBatcher *b, void *const *dst, int64_t first, int64_t n) {
   for (int32_t f = 0; f < b->data->n_fields; f++) {
     const DhcField *field = &b->data->fields[f];
     char *to = dst[f];
@@ -90,25 +108,31 @@ static void gather(const DhcBatcher *b, void *const *dst, int64_t n) {
       continue;
     }
     for (int64_t i = 0; i < n; i++, to += field->example_bytes) {
-      memcpy(to, field->data + b->order[b->at.next + i] * field->example_bytes,
+      memcpy(to, field->data + b->order[first + i] * field->example_bytes,
              (size_t)field->example_bytes);
     }
   }
 }
 
-dhc_status dhc_batcher_peek(DhcBatcher *b, void *const *dst, int64_t *n_out) {
+/* Examples of the next batch. */
+static int64_t next_whole(const DhcBatcher *b) {
   int64_t left = b->data->n_examples - b->at.next;
-  int64_t n = left < b->options.batch ? left : b->options.batch;
+  return left < b->options.batch ? left : b->options.batch;
+}
+
+dhc_status dhc_batcher_peek(DhcBatcher *b, void *const *dst, int64_t *n_out) {
+  int64_t n = next_whole(b);
   *n_out = 0;
   if (n == 0 || (b->options.drop_last && n < b->options.batch)) {
     return dhc_status_ok();
   }
+  DhcBatchPart part = dhc_batch_part(&b->options, n);
   if (b->ahead != NULL) {
-    DHC_TRY(dhc_ahead_take(b->ahead, b->at, dst, n));
+    DHC_TRY(dhc_ahead_take(b->ahead, b->at, dst, part.n));
   } else {
-    gather(b, dst, n);
+    gather(b, dst, b->at.next + part.first, part.n);
   }
-  *n_out = n;
+  *n_out = part.n;
   return dhc_status_ok();
 }
 
@@ -117,8 +141,9 @@ void dhc_batcher_skip(DhcBatcher *b, int64_t n) {
     dhc_batcher_end_epoch(b);
     return;
   }
+  b->last_whole = next_whole(b);
   b->last_begin = b->at.next;
-  b->at.next += n;
+  b->at.next += b->last_whole;
 }
 
 dhc_status dhc_batcher_next(DhcBatcher *b, void *const *dst, int64_t *n) {
@@ -128,7 +153,7 @@ dhc_status dhc_batcher_next(DhcBatcher *b, void *const *dst, int64_t *n) {
 }
 
 const int64_t *dhc_batcher_indices(const DhcBatcher *b) {
-  return b->order + b->last_begin;
+  return b->order + b->last_begin + dhc_batcher_part(b).first;
 }
 
 int64_t dhc_batcher_count(const DhcBatcher *b) {

@@ -109,7 +109,16 @@ typedef struct DhcBatchOptions {
   bool once;      /* one epoch is all that will be asked for */
   int workers;    /* threads that read batches ahead, of data from files; 0: whoever asks for a batch reads it */
   uint32_t seed;
+  int part, parts; /* of every batch only part number `part` of `parts`; parts 0 or 1: all of it */
 } DhcBatchOptions;
+
+/* Examples [first, first + n) of a batch of `whole`, as even as can be, earlier parts the larger ones. Where there are fewer
+ * examples than parts the last ones get one, too, which counts for nothing: share is n / whole, or 0. */
+typedef struct DhcBatchPart {
+  int64_t first, n, whole;
+  double share;
+} DhcBatchPart;
+DhcBatchPart dhc_batch_part(const DhcBatchOptions *o, int64_t whole);
 /* Batches are the same for any number of workers. The data set must outlive the batcher. */
 dhc_status dhc_batcher_new(const DhcDataset *d, const DhcBatchOptions *options,
                            DhcBatcher **out) DHC_MUST_USE;
@@ -124,6 +133,8 @@ dhc_status dhc_batcher_peek(DhcBatcher *b, void *const *dst, int64_t *n) DHC_MUS
 void dhc_batcher_skip(DhcBatcher *b, int64_t n);
 /* The next epoch begins, whatever is left of this one. */
 void dhc_batcher_end_epoch(DhcBatcher *b);
+/* Which part of the whole it was that was handed out last. */
+DhcBatchPart dhc_batcher_part(const DhcBatcher *b);
 /* Indices into the data set of the batch handed out last. */
 const int64_t *dhc_batcher_indices(const DhcBatcher *b);
 /* Memory for what is read ahead, in batches of that size. */

@@ -10,6 +10,9 @@
 #include <string.h>
 
 #include "backends/compile.h"
+#ifdef TEST_NCCL
+#include "backends/cuda/nccl.h"
+#endif
 #include "runtime/panel.h"
 
 static const DhcDevicePtr away = UINT64_C(1) << 62; /* no address of a process has this bit */
@@ -29,8 +32,19 @@ typedef struct Way {
   struct Way *next;
 } Way;
 
+/* What ranks do together is done no sooner than it must be: at the join. */
+typedef struct Together {
+  DhcDevicePtr real;
+  int64_t bytes;
+} Together;
+
 typedef struct Standin {
   DhcDevice device;
+  Together together[64];
+  int n_together;
+#ifdef TEST_NCCL
+  NcclComm comm;
+#endif
   Way *ways;
   DhcDevice *real;
   Block *blocks;
@@ -232,6 +246,43 @@ static dhc_status standin_synchronise(DhcDevice *d) {
   return self(d)->real->ops->synchronise(self(d)->real);
 }
 
+/* ---- ranks ------------------------------------------------------------------------------ */
+
+#ifdef TEST_NCCL
+static dhc_status standin_meet_id(DhcDevice *d, unsigned char id[DHC_RANKS_ID_BYTES]) {
+  (void)d;
+  return dhc_nccl_id(id);
+}
+
+static dhc_status standin_meet(DhcDevice *d, const DhcRanksOf *ranks) { return dhc_nccl_meet(ranks, &self(d)->comm); }
+
+static dhc_status standin_join(DhcDevice *d) {
+  Standin *s = self(d);
+  for (int i = 0; i < s->n_together; i++) DHC_TRY(dhc_nccl_sum(s->comm, (void *)(uintptr_t)s->together[i].real, s->together[i].bytes, NULL));
+  s->n_together = 0;
+  return dhc_nccl_failed(s->comm);
+}
+
+static dhc_status standin_ranks(DhcDevice *d, uint32_t op, DhcDevicePtr at, int64_t bytes) {
+  Standin *s = self(d);
+  (void)op;
+  if (!s->comm) return dhc_status_ok();
+  if (s->n_together == 64) wrong("more than is expected under way", at, bytes);
+  arrive(s, false);
+  s->together[s->n_together++] = (Together){real_at(s, at, bytes, "ranks"), bytes};
+  return dhc_status_ok();
+}
+
+static dhc_status standin_spread(DhcDevice *d, DhcDevicePtr at, int64_t bytes) {
+  return dhc_nccl_spread(self(d)->comm, (void *)(uintptr_t)real_at(self(d), at, bytes, "spread"), bytes, NULL);
+}
+
+static void standin_leave(DhcDevice *d, bool whole) {
+  dhc_nccl_leave(self(d)->comm, whole);
+  self(d)->comm = NULL;
+}
+#endif
+
 /* ---- ready-made runs: copies of the commands -------------------------------------------- */
 
 typedef struct Ready {
@@ -265,6 +316,8 @@ static dhc_status run_list(DhcDevice *d, const DhcCommand *list, int64_t n) {
     const DhcCommand *c = &list[i];
     DHC_TRY(c->kind == DHC_ITEM_CALL   ? standin_launch(d, &c->launch)
             : c->kind == DHC_ITEM_COPY ? standin_copy(d, c->to, c->from, c->bytes)
+            : c->kind == DHC_ITEM_RANKS ? dhc_device_ranks(d, c)
+            : c->kind == DHC_ITEM_JOIN ? (d->ops->ranks ? d->ops->join(d) : dhc_status_ok())
                                        : standin_fill(d, c->to, c->pattern, c->bytes));
   }
   return dhc_status_ok();
@@ -317,6 +370,14 @@ static const DhcDeviceOps ops = {
     .replay = standin_replay,
     .forget = standin_forget,
     .time = standin_time,
+#ifdef TEST_NCCL
+    .meet_id = standin_meet_id,
+    .meet = standin_meet,
+    .ranks = standin_ranks,
+    .join = standin_join,
+    .spread = standin_spread,
+    .leave = standin_leave,
+#endif
 };
 
 dhc_status __real_dhc_backend_device(const char *name, const DhcDeviceOptions *o, DhcDevice **out);

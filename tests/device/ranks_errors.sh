@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# What goes wrong with several ranks is one line, and ends all of them.
+# $1: dhcc with the stand-in device, $2: the stand-in NCCL, $3: dhcc, $4: the stand-in driver
+. "$(dirname "$0")/../cli/common.sh"
+export DHC_LIBNCCL=$2
+python3 "$(dirname "$0")/../cli/data.py" "$work/data"
+train() { timeout 60 "$1" train dhc_ssm --set input_channels=1 --set hidden_dim=8 --data "npy:$work/data" --batch 16 --quiet --steps 3 "${@:2}"; }
+# one STATUS TEXT ENVIRONMENT... : the one line of two ranks
+one() {
+  local want=$1 text=$2 out rc
+  shift 2
+  out=$(export "$@"; train "$dhcc" --gpus 2 --check-ranks 1 2>&1)
+  rc=$?
+  [ "$rc" = "$want" ] && [ "$out" = "dhcc: error: $text" ] || fail "$*: status $rc, wanted $want and \"$text\", got: $out"
+}
+all='; all ranks have ended'
+one 3 "rank 0: no NCCL (/nonexistent), which several GPUs need: install it, or name the file in DHC_LIBNCCL" DHC_LIBNCCL=/nonexistent
+one 3 "rank 0: this NCCL has no ncclGetVersion; use version 2.10 or newer" "DHC_LIBNCCL=$4"
+one 3 "rank 0: this NCCL is version code 2804; use version 2.10 or newer" STAND_IN_NCCL_VERSION=2804
+one 3 "rank 0: NCCL: asking for its version: unhandled system error (2): what it means" STAND_IN_NCCL_FAIL=ncclGetVersion:2
+one 3 "rank 0: NCCL: making an id: unhandled system error (2): what it means" STAND_IN_NCCL_FAIL=ncclGetUniqueId:2
+one 3 "rank 1: NCCL: meeting the other ranks: internal error (3): what it means$all" STAND_IN_NCCL_FAIL=ncclCommInitRank:3 STAND_IN_NCCL_RANK=1
+one 3 "rank 1: NCCL: sending to the other ranks: internal error (3): what it means$all" STAND_IN_NCCL_FAIL=ncclBroadcast:3 STAND_IN_NCCL_RANK=1
+one 3 "rank 1: NCCL: summing over the ranks: internal error (3): what it means$all" STAND_IN_NCCL_FAIL=ncclAllReduce:3:1 STAND_IN_NCCL_RANK=1
+one 3 "rank 1: NCCL: working with the other ranks: internal error (3): what it means$all" STAND_IN_NCCL_FAIL=async:3:1 STAND_IN_NCCL_RANK=1
+one 3 "ranks 0 and 1 have other weights after step 2, which cannot be" STAND_IN_NCCL_SPOIL=2
+expect 2 'train: --gpus and --distributed exclude each other' train "$dhcc" --gpus 2 --distributed
+expect 2 'several ranks: --profile is of one' train "$dhcc" --gpus 2 --profile
+expect 2 'several ranks: backend cpu cannot sum over them; use --backend cuda' train "$3" --gpus 2
+expect 3 '--distributed: neither torchrun' train "$dhcc" --distributed
+expect 1 'nothing.dhc' timeout 60 "$dhcc" train "$work/nothing.dhc" --data "npy:$work/data" --gpus 2
+
+# ranks that others started: both trained as those of --gpus
+for r in 0 1; do
+  RANK=$r WORLD_SIZE=2 LOCAL_RANK=$r MASTER_ADDR=127.0.0.1 MASTER_PORT=$((20000 + $$ % 20000)) train "$dhcc" --distributed --out "$work/tcp" 2> "$work/err$r" &
+done
+wait
+[ -s "$work/err0" ] && fail "rank 0 says $(cat "$work/err0")"
+train "$dhcc" --gpus 2 --out "$work/forked"
+cmp -s "$work/tcp/last.safetensors" "$work/forked/last.safetensors" || fail "ranks over TCP have other weights"
+finish
