@@ -60,6 +60,23 @@ bool cli_takes(const char *command, const char *option) {
   return r && takes(command, r);
 }
 
+/* What other programs call it. */
+static const char *const peers[][2] = {
+    {"learning-rate", "lr"},     {"bs", "batch"},          {"batch-size", "batch"},     {"num-epochs", "epochs"},     {"n-epochs", "epochs"},
+    {"max-epochs", "epochs"},    {"max-steps", "steps"},   {"num-steps", "steps"},      {"max-iters", "steps"},       {"device", "backend"},
+    {"gpu", "backend"},          {"accelerator", "backend"}, {"precision", "compute"},  {"workers", "threads"},       {"num-workers", "threads"},
+    {"output", "out"},           {"output-dir", "out"},    {"save-dir", "out"},         {"log-dir", "out"},           {"checkpoint", "weights"},
+    {"ckpt", "weights"},         {"pretrained", "init-from"}, {"val-split", "val-fraction"}, {"validation-split", "val-fraction"}, {"dataset", "data"},
+    {"data-dir", "data"},        {"random-seed", "seed"},  {"grad-clip", "clip"},       {"gradient-clip", "clip"},    {"max-grad-norm", "clip"},
+    {"config", "recipe"},        {"max-new-tokens", "tokens"}, {"limit-train-batches", "limit"}, {"shuffle", "no-shuffle"}, {"save-steps", "save-every"},
+};
+
+static bool same_word(const char *a, const char *b) { /* but for _ and - */
+  for (; *a && *b; a++, b++)
+    if (*a != *b && !(*a == '_' && *b == '-')) return false;
+  return *a == *b;
+}
+
 /* Suggests an option of the command, where it is known already. */
 static bool unknown(const Cli *c, const char *name, size_t n) {
   const char *names[N_ROWS];
@@ -70,7 +87,11 @@ static bool unknown(const Cli *c, const char *name, size_t n) {
   size_t k = n < sizeof word ? n : sizeof word - 1;
   memcpy(word, name, k);
   word[k] = 0;
-  const char *near = dhc_closest(word, names, n_names);
+  const char *near = NULL;
+  for (size_t i = 0; i < sizeof peers / sizeof *peers && !near; i++)
+    for (int l = 0; l < n_names && !near; l++)
+      if (same_word(word, peers[i][0]) && !strcmp(peers[i][1], names[l])) near = names[l];
+  if (!near) near = dhc_closest(word, names, n_names);
   if (near)
     cli_error(c, "unknown option --%s (did you mean --%s?)", word, near);
   else if (cli_command(c->command))

@@ -164,7 +164,9 @@ DhcValue *dhc_as_tensor(DhcCx *cx, const DhcVal *v, int want, DhcSpan at) {
     case DHC_V_LIST: return list_tensor(cx, v, want, at);
     default: break;
   }
-  dhc_err(cx, "E0303", at, "expected a tensor, got %s", dhc_say_kind(cx, v));
+  DhcDiag *d = dhc_err(cx, "E0303", at, "expected a tensor, got %s", dhc_say_kind(cx, v));
+  if (v->kind == DHC_V_LAYER)
+    dhc_err_hint(cx, d, "a layer is made as a member, fc = %s(...), and called by that name: fc(x)", v->layer->decl->name.text);
   return NULL;
 }
 

@@ -177,7 +177,7 @@ static void unknown_hyper(DhcCx *cx, DhcInst *inst, const DhcGiven *b) {
   DHC_VEC(const char *) names = {0};
   for (int i = 0; i < params->n; i++) DHC_PUSH(dhc_cx_arena(cx), &names, params->at[i].name.text);
   DhcDiag *d = dhc_err(cx, "E0301", b->span, "%s has no hyperparameter '%s'", inst->decl->name.text, b->name);
-  const char *close = dhc_suggest(b->name, names.at, names.n);
+  const char *close = dhc_argument_here(b->name, names.at, names.n);
   if (close) dhc_err_hint(cx, d, "did you mean '%s'?", close);
   dhc_err_note(cx, d, inst->decl->name.span, "%s is declared here", inst->decl->name.text);
 }

@@ -98,7 +98,15 @@ static bool match(DhcCx *cx, const Builtin *b, const DhcArg *args, int n_args, D
                        ? dhc_err(cx, "E0306", args[i].span, "%s has no argument '%s'", b->name, args[i].name)
                        : dhc_err(cx, "E0306", args[i].span, "%s takes at most %d arguments, got %d", b->name,
                                  n, n_args);
-      dhc_err_hint(cx, d, "its arguments are: %s", b->args);
+      const char *names[16], *meant = NULL;
+      int n_names = 0;
+      for (int k = 0; k < n && n_names < 16; k++) {
+        const char *w = word(b->args, k, &len);
+        names[n_names++] = dhc_arena_strndup(dhc_cx_arena(cx), w, (size_t)(len - (w[len - 1] == '?')));
+      }
+      if (args[i].name) meant = dhc_argument_here(args[i].name, names, n_names);
+      if (meant) dhc_err_hint(cx, d, "did you mean '%s'? Its arguments are: %s", meant, b->args);
+      else dhc_err_hint(cx, d, "its arguments are: %s", b->args);
       return false;
     }
     if (c->arg[at].kind != DHC_V_VOID) {

@@ -47,7 +47,7 @@ static void unknown_argument(DhcCx *cx, const DhcAstParams *params, const char *
   DHC_VEC(const char *) names = {0};
   for (int i = 0; i < params->n; i++) DHC_PUSH(dhc_cx_arena(cx), &names, params->at[i].name.text);
   DhcDiag *d = dhc_err(cx, "E0306", a->span, "%s has no argument '%s'", what, a->name);
-  const char *close = dhc_suggest(a->name, names.at, names.n);
+  const char *close = dhc_argument_here(a->name, names.at, names.n);
   if (close) dhc_err_hint(cx, d, "did you mean '%s'?", close);
 }
 

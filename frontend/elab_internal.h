@@ -184,6 +184,7 @@ struct DhcElab {
   bool stopped;   /* a limit that ends the work was met and reported: everything is an error, silently */
   DHC_VEC(uint32_t) visited; /* by module of a program: the last search that came by */
   uint32_t n_searches;
+  bool warned_unread;
 };
 
 typedef struct DhcVersion {
@@ -454,6 +455,9 @@ DhcVal dhc_eval_member_of(DhcCx *cx, DhcInst *inst, const char *name, DhcSpan at
 DhcVal dhc_member_value(DhcCx *cx, DhcInst *inst, DhcMember *m, DhcSpan at);
 /* A copy of c with one more argument; a named one replaces its namesake. */
 DhcClosure *dhc_closure_with(DhcArena *a, const DhcClosure *c, const DhcGiven *more, int n);
+/* The one of `names` that an unknown argument means: what other libraries call so, or a near one; NULL: none. */
+const char *dhc_argument_here(const char *name, const char *const *names, int n);
+void dhc_warn_unread(DhcElab *e); /* once (elab_unused.c) */
 void dhc_report_unknown(DhcCx *cx, const char *what, const char *name, DhcSpan at);
 
 /* ---- expressions (elab_expr.c, elab_arith.c) --------------------------------------------------------- */

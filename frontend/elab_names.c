@@ -239,6 +239,19 @@ static const char *synonym(const char *name) {
   return NULL;
 }
 
+const char *dhc_argument_here(const char *name, const char *const *names, int n) {
+  static const struct {
+    const char *theirs, *here;
+  } table[] = {
+#define ARGUMENT(theirs, here) {#theirs, #here},
+#include "frontend/synonyms.def"
+  };
+  for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+    for (int k = 0; k < n; k++)
+      if (!strcmp(table[i].theirs, name) && !strcmp(table[i].here, names[k])) return names[k];
+  return dhc_suggest(name, names, n);
+}
+
 void dhc_report_unknown(DhcCx *cx, const char *what, const char *name, DhcSpan at) {
   DhcArena *a = dhc_cx_arena(cx);
   DHC_VEC(const char *) names = {0};

@@ -248,6 +248,7 @@ bool dhc_elab_check_model(DhcElab *e, DhcModel *m) {
   dhc_model_seal(m);
   if (e->diags->n_errors == before && m->root->entries.n) {
     warn_unused(e, dhc_model_module(m));
+    dhc_warn_unread(e);
     dhc_elab_say_uncompiled(e->diags, dhc_model_module(m), DHC_WARNING);
     dhc_warn_ties(e, dhc_model_module(m));
   }

@@ -86,4 +86,6 @@ P
 tie() { "$dhcc" run "$work/tie.dhc" --entry loss --inputs x="$work/x.npy" --backend interp -o "$work/y.safetensors" "$@" 2>&1; }
 [ "$(tie --grad | grep -c 'tie.dhc:5:37: warning\[E0322\]')" = 1 ] || fail "no warning of a tie in what is differentiated"
 [ "$(tie | grep -c E0322)" = 0 ] || fail "a warning where nothing is differentiated"
+printf 'model M() {\n  forward<B>(x: [B, 3]) -> (y: [B, 3]) {\n    z = x + 1.0\n    return x\n  }\n}\n' > "$work/unread.dhc"
+expect 0 "unread.dhc:3:5: warning[E0324]: 'z' gets a value that nothing reads" "$dhcc" check "$work/unread.dhc"
 finish

@@ -8,6 +8,9 @@ expect 2 '--batch: needs a whole number from 1 to 1048576, got "0"' "$dhcc" trai
 expect 2 '--batch: needs a whole number from 1 to 1048576, got "-1"' "$dhcc" train dhc_ssm --batch=-1
 expect 2 '--batch: needs a whole number from 1 to 1048576, got "1e3"' "$dhcc" train dhc_ssm --batch 1e3
 expect 2 '--lr: needs a finite number above 0, got "nan"' "$dhcc" train dhc_ssm --lr nan
+expect 2 'unknown option --learning_rate (did you mean --lr?)' "$dhcc" train dhc_ssm --learning_rate 1
+expect 2 'unknown option --num-workers (did you mean --threads?)' "$dhcc" train dhc_ssm --num-workers=2
+expect 2 'unknown option --device (did you mean --backend?)' "$dhcc" run dhc_ssm --device cuda
 expect 2 'unknown command trian (did you mean train?)' "$dhcc" trian
 expect 2 'needs KEY=VALUE' "$dhcc" info dhc_ssm --set hidden_dim
 expect 2 'usage: dhcc check MODEL' "$dhcc" check
