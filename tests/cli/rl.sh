@@ -109,6 +109,8 @@ expect 1 "is no checkpoint of reinforcement learning" "$dhcc" rl rl_ssm_policy -
 # a policy as a control loop, its observations' statistics inside
 "$dhcc" build a --entry step --bind B=1 -o step.o --header step.h --quiet || fail "build of a policy"
 grep -q step step.h && grep -qa obs_mean a/last.safetensors || fail "step of a policy"
+"$dhcc" build a --entry step --bind B=1 --name policy -o policy.o --header policy.h --quiet && "$cc" -Wall -Wextra -Werror -O2 -I . "$source/examples/control/control.c" policy.o -lm -o control || fail "examples/control"
+./control 0.1 > said && grep -Eq '^100 calls at 1000 Hz.*: half within [0-9.]+ us, 99.9 % within [0-9.]+ us, the longest [0-9.]+ us$' said && grep -q '^at the end' said || fail "control: $(cat said)"
 DHC_MUJOCO=./e.so expect 3 "environment hopper: the library that was found is not MuJoCo 4.0.0: it has no mj_version" "$dhcc" rl rl_ssm_policy --env hopper --steps 64
 DHC_MUJOCO=./none.so expect 3 "environment hopper: DHC_MUJOCO: " "$dhcc" rl rl_ssm_policy --env hopper --steps 64
 cat > v.c <<'C'
