@@ -48,11 +48,12 @@ static void add_number(cJSON *to, const char *name, double v) {
 }
 
 static void report(const Cli *c, const Seeds *s) {
-  double mean = 0, steps = 0, seconds = 0;
+  double mean = 0, steps = 0, seconds = 0, rolls = 0;
   for (int i = 0; i < s->done; i++) {
     mean += score(&s->result[i]) / s->done;
     steps += (double)s->result[i].steps;
     seconds += s->result[i].seconds;
+    rolls += (double)s->result[i].steps / s->result[i].rollout_steps_per_s;
   }
   cJSON *doc = cli_doc(c);
   if (!doc) return;
@@ -64,6 +65,7 @@ static void report(const Cli *c, const Seeds *s) {
   add_number(doc, "mean_return", s->done ? mean : NAN);
   add_number(doc, "steps", s->done ? steps / s->done : 0);
   add_number(doc, "steps_per_s", seconds > 0 ? steps / seconds : NAN);
+  add_number(doc, "rollout_steps_per_s", steps / rolls);
   add_number(doc, "seconds", seconds);
 }
 

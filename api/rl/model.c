@@ -97,11 +97,13 @@ static dhc_status wrapped(Opening *x, const dhc_model *policy, dhc_model **out) 
   dhc_status st = dhc_status_ok();
   if (!has_entry(policy, "forward") || !has_entry(policy, "sequence"))
     st = dhc_status_make(DHC_E_INPUT, "model %s has neither entries act, value and update nor forward and sequence of a policy (docs/rl.md)", policy->name);
+  if (st.code == DHC_OK && strpbrk(x->o->name, "./"))
+    st = dhc_status_make(DHC_E_INPUT, "model %s is a policy of a file of its own: a model of yours imports rl/ppo and takes it in (docs/rl.md, Models)", policy->name);
   if (st.code == DHC_OK) st = wrap(x, policy, ppo);
   dhc_release(&held);
   dhc_model_close(ppo);
   if (st.code != DHC_OK) return st;
-  const dhc_model_options o = {.name = wrapper, .recipe = x->o->recipe};
+  const dhc_model_options o = {.name = wrapper, .preset = x->o->preset, .recipe = x->o->recipe};
   return open_made(x, o, out);
 }
 
@@ -109,7 +111,7 @@ static dhc_status open_for(Opening *x, dhc_model **out) {
   dhc_model *probe;
   dhc_model_options plain = *x->o;
   plain.n_sets = 0;
-  plain.recipe = NULL; /* of PPO, where that completes a policy */
+  plain.recipe = plain.preset = NULL; /* of PPO, where that completes a policy */
   DHC_TRY(refuse_sizes(x));
   DHC_TRY(dhc_model_open(x->s, &plain, &probe));
   DhcHeld held;

@@ -32,8 +32,8 @@ static dhc_status open_entries(Rl *r) {
 
 /* The reference interpreter keeps numbers of another size. */
 static dhc_status check_backend(const dhc_model *m) {
-  if (!strcmp(m->s->backend, "cpu")) return dhc_status_ok();
-  return dhc_status_make(DHC_E_USAGE, "--backend %s: reinforcement learning runs on the CPU: --backend cpu", m->s->backend);
+  if (strcmp(m->s->backend, "interp")) return dhc_status_ok();
+  return dhc_status_make(DHC_E_USAGE, "--backend interp: reinforcement learning runs on cpu and cuda");
 }
 
 static dhc_status check_sizes(const Rl *r) {
@@ -153,7 +153,9 @@ static dhc_status loop(Rl *r) {
   while (r->rollouts < r->total) {
     if (dhc_stop_signal()) return dhc_status_make(DHC_E_INTERRUPTED, "stopped at step %lld", (long long)(r->rollouts * r->n * r->horizon));
     dhc_stop_hold(); /* a rollout and what is learned from it are one: between two the state is whole */
+    double rolls = session_now_ms();
     dhc_status st = rl_rollout(r);
+    r->rollout_ms += session_now_ms() - rolls;
     if (st.code == DHC_OK) st = rl_learn(r);
     dhc_stop_release();
     if (st.code != DHC_OK) return st;
@@ -173,6 +175,7 @@ static dhc_status run(Rl *r, dhc_rl_result *out) {
   out->seconds = (session_now_ms() - began) / 1e3;
   out->steps = r->rollouts * r->n * r->horizon;
   out->steps_per_s = (double)((r->rollouts - first) * r->n * r->horizon) / out->seconds;
+  out->rollout_steps_per_s = r->rollout_ms > 0 ? (double)((r->rollouts - first) * r->n * r->horizon) / (1e-3 * r->rollout_ms) : NAN;
   out->episodes = r->episodes;
   out->mean_return = mean_of(r->recent, r->episodes < RL_RECENT ? r->episodes : RL_RECENT);
   if (st.code != DHC_OK && !stop) return st;
@@ -191,7 +194,7 @@ static dhc_status check_options(const dhc_rl_options *o) {
 }
 
 static void begin_result(dhc_rl_result *out) {
-  *out = (dhc_rl_result){.mean_return = NAN, .eval_return = NAN, .eval_deviation = NAN, .eval_length = NAN};
+  *out = (dhc_rl_result){.mean_return = NAN, .eval_return = NAN, .eval_deviation = NAN, .eval_length = NAN, .rollout_steps_per_s = NAN};
 }
 
 dhc_status api_rl(dhc_model *m, const dhc_rl_options *o, dhc_rl_result *out) {

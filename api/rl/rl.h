@@ -75,6 +75,7 @@ typedef struct Rl {
   int n_carried;
   Carried *carried;
   double recent[RL_RECENT], recent_length[RL_RECENT];
+  double rollout_ms; /* of this process, without what is learned */
   int64_t rollouts, total, updates, episodes; /* rollouts done and in all; optimiser steps */
   dhc_rl_progress pr;
   DhcRunFolder folder;

@@ -51,6 +51,7 @@ def images(batch, h=32, w=32, channels=3):
 class Study:
     def __init__(self, name, about, sizes):
         self.name, self.commands = name, []
+        self.timed = True  # rows are times of runs
         p = argparse.ArgumentParser(prog="bench/studies/" + name, description=about)
         p.add_argument("--size", choices=list(sizes), default="reduced", help="how large [%(default)s]")
         p.add_argument("--data", default="", metavar="DIR", help="CIFAR-10's binary files, where the study needs them")
@@ -175,7 +176,9 @@ class Study:
         loads = [r["load"] for r in self.rows.values()]
         own = "bench/studies/%s --size %s%s%s" % (self.name, self.o.size, " --data DIR" if self.o.data else "", "".join(" " + m for m in self._machine()))
         head = "## %s\n\n`%s`; %s; dhcc %s." % (title + (", on a GPU" if self.on else ""), own, self.machine, version(self.dhcc))
-        if loads:
+        if loads and not self.timed:
+            head += " Load of the machine: %s to %s." % (min(loads), max(loads))
+        elif loads:
             head += " Load of the machine while times were taken: %s to %s; on a busy machine a run takes several times its processor time, and even that up to twice what it is on a quiet one. Times are **processor time** of a run, then how long it took (median of three rounds, lowest … highest); exponents and ratios are of processor times." % (min(loads), max(loads))
         text = head + "\n\n" + text.strip() + "\n"
         if self.commands:

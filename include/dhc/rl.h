@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-/* Opens a model for an environment: one with the entries above as it is; a policy (a shipped or own layer or model with
+/* Opens a model for an environment: one with the entries above as it is; a shipped policy (a layer or model with
  * forward and sequence) inside the model PPO of models/rl/ppo.dhc. Settings that PPO does not have are the policy's. Sizes of
  * observations and actions, hyperparameters obs and act, come from the environment. */
 DHC_API dhc_status dhc_rl_model(dhc_session *s, const dhc_model_options *o, const char *env, const char *assets,
@@ -51,6 +51,7 @@ typedef struct dhc_rl_result {
   double eval_return, eval_deviation, eval_length; /* NaN without evaluation */
   int64_t eval_episodes;
   double seconds, steps_per_s; /* of this process */
+  double rollout_steps_per_s;  /* of its rollouts alone: the policy acts, environments go on, nothing is learned; NaN: none */
 } dhc_rl_result;
 
 /* Trains. A run stopped or killed goes on with `resume` to the same bytes, whatever the number of threads. DHC_E_NUMERIC: an

@@ -45,6 +45,11 @@ grep -q "^- Sizes are wrong: .* 2.54, 32.1 and 342 million parameters, not 0.8, 
 grep -q "^| RL policy on the linear recurrence | 150 K | 149 K | 3 | \*\*[0-9]" expectations.md || fail "policies: $(cat expectations.md)"
 grep -q "^| width 16, pure transformer | A8 | 17 | 0.020 M .* | \*\*[0-9].* | \*\*[0-9]" expectations.md || fail "equal parameters: $(cat expectations.md)"
 
+study rl --only policies,parts > rl.md 2> err || fail "rl: $(cat err)"
+[ "$(grep -cE '^\| pendulum, 64 \| (linear SSM|Jamba) \| -[0-9.]+ ± [0-9.]+ \(' rl.md)" = 2 ] || fail "policies: $(cat rl.md)"
+[ "$(grep -cE '^\| (Mamba|attention) only \| -' rl.md)" = 2 ] || fail "parts of a policy: $(cat rl.md)"
+study rl --only policies,parts > again.md 2> err && [ ! -s err ] || fail "rl trains again what is kept: $(cat err)"
+
 # Sections of a file: put at its end, replaced where they are, nothing else touched.
 python3 - "$root" <<'P' || fail "sections of RESULTS.md"
 import sys

@@ -17,6 +17,8 @@ grep -q '^seed 0: 1024 steps, 4 episodes' said && grep -q '^seed 0: likeliest ac
 "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --threads 2 --out b > /dev/null && same a b threads
 
 "$dhcc" rl rl_ssm_policy --env pendulum --steps 32 "${recipe[@]}" --out r > /dev/null && grep -q 'gamma=0.9' r/config.json || fail "a recipe of PPO for a policy"
+"$dhcc" rl rl_ssm_policy --env pendulum --steps 32 "${recipe[@]}" --preset pendulum --out q > /dev/null && grep -qa 'entropy_weight = 0.003' q/model.dhcm || fail "a preset of PPO for a policy"
+expect 1 "PPO has no preset 'small'" "$dhcc" rl rl_ssm_policy --env pendulum --steps 32 "${recipe[@]}" --preset small
 
 # stopped, and killed: the same bytes
 DHC_STOP_AT_POLL=6 "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out c > said 2>&1
@@ -92,7 +94,7 @@ expect 1 "environment pendulum: has no setting 'friction': there are observation
 expect 1 "environment pendulum: setting 'mass' must be above 0" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --env-set mass=0 "${small[@]}"
 mapfile -t many < <(for i in $(seq 33); do echo "--env-set"; echo "gravity=$i"; done)
 expect 2 "more than 32 settings of an environment" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 "${many[@]}" "${small[@]}"
-expect 2 "--backend interp: reinforcement learning runs on the CPU: --backend cpu" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --backend interp "${small[@]}"
+expect 2 "--backend interp: reinforcement learning runs on cpu and cuda" "$dhcc" rl rl_ssm_policy --env pendulum --steps 64 --backend interp "${small[@]}"
 expect 1 "no environment 'ant': there are pendulum, halfcheetah, hopper, walker2d, or a file ./NAME.so of your own (include/dhc/env.h)" "$dhcc" rl rl_ssm_policy --env ant --steps 64
 expect 2 "rl needs --env NAME: pendulum, halfcheetah, hopper, walker2d, or a file ./NAME.so of your own" "$dhcc" rl rl_ssm_policy --steps 64
 expect 2 "rl needs --steps N, of the environments in all (or --weights FILE, which is evaluated)" "$dhcc" rl rl_ssm_policy --env pendulum
@@ -122,7 +124,9 @@ DHC_MUJOCO=./old.so expect 3 "environment hopper: needs MuJoCo 4.0.0, this libra
 
 expect 130 "stopped in evaluation" env DHC_STOP_AT_POLL=12 "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}"
 
-# entries that do not do
+# a policy of one's own, and entries that do not do
+printf 'layer Still(obs: int = 3, act: int = 1) {\n  forward<B>(x: [B, obs], reset: bool[B] = zeros()) -> (y: [B, act]) { return x[:, 0:1] }\n  sequence<B, L>(x: [B, L, obs], reset: bool[B, L] = zeros()) -> (y: [B, L, act]) { return x[:, :, 0:1] }\n}\n' > still.dhc
+expect 1 "model Still is a policy of a file of its own: a model of yours imports rl/ppo and takes it in (docs/rl.md, Models)" "$dhcc" rl still.dhc --root Still --env pendulum --steps 64
 cat > own.dhc <<'M'
 import rl/ppo
 model Own(obs: int = 3, act: int = 1) {
