@@ -153,7 +153,7 @@ static void train_on(const char *backend) {
   ok(dhc_model_open(s, &(dhc_model_options){.name = "dhc_ssm", .sets = sets, .n_sets = 1}, &m));
   dhc_train_options o = {.data = data, .batch = BATCH, .epochs = 2, .val_fraction = -1, .progress = after_step, .ctx = &steps};
   ok(dhc_train(m, &o, &result));
-  CHECK(result.steps == 2 * EXAMPLES / BATCH && steps.n == result.steps + 2);
+  CHECK(result.steps == 2 * EXAMPLES / BATCH && steps.n == result.steps); /* an epoch's end is in the row of its last step */
   dhc_model_close(m);
   dhc_session_close(s);
 }
