@@ -12,6 +12,7 @@ typedef struct Walk {
   Range n_tasks;
   Range *of;       /* by statement */
   Range *var;      /* by variable: all that it is set to */
+  Range kept;      /* integers that the kernel stores in memory of its own: tables of places */
   bool *inside;    /* by open block: entered or not by values */
   int depth;
   DhcObjLoops *out; /* NULL: variables are still being learnt */
@@ -189,9 +190,15 @@ static bool by_values(const Walk *w) {
   return false;
 }
 
-/* A variable is all that it is ever set to; one that still grows in the second walk has no bound on that side. */
-static void set(Walk *w, int64_t number, Range x, bool last) {
-  Range *v = &w->var[number], before = *v;
+/* Memory that no caller sees: the kernel's stack arrays and scratch. */
+static bool is_own(DhcLv pointer) {
+  while (pointer->kind == DHC_LP_AT) pointer = pointer->a[0];
+  return pointer->kind == DHC_LP_LOCAL || pointer->kind == DHC_LP_SCRATCH;
+}
+
+/* A variable, or memory, is all that it is ever set to; what still grows in the second walk has no bound on that side. */
+static void set(Walk *w, Range *v, Range x, bool last) {
+  const Range before = *v;
   x.values = x.values || by_values(w);
   *v = join(*v, x);
   if (last && v->lo < before.lo) v->lo = INT64_MIN;
@@ -225,7 +232,8 @@ static Range value_of(Walk *w, const DhcLpInst *n) {
   case DHC_LP_IOTA: return (Range){0, n->type.lanes - 1, false};
   case DHC_LP_GET: return w->var[n->i];
   case DHC_LP_LOAD:
-  case DHC_LP_GATHER: /* what an integer of memory can be is its type's range: no bound of use */
+  case DHC_LP_GATHER: /* what an integer of the caller's memory can be is its type's range: no bound of use */
+    if (!dhc_dtype_is_float(n->type.dtype) && is_own(n->a[0])) return (Range){w->kept.lo, w->kept.hi, r.values || w->kept.values};
     r.values = true;
     return r;
   default: return r;
@@ -260,16 +268,22 @@ static void statement(Walk *w, DhcLpKind *open, const DhcLpInst *n, bool last) {
   }
   case DHC_LP_END: w->depth--; return;
   case DHC_LP_VAR:
-    set(w, n->i, w->of[n->a[0]->id], last);
+  case DHC_LP_SET: set(w, &w->var[n->i], w->of[n->a[0]->id], last); return;
+  case DHC_LP_STORE:
+  case DHC_LP_SCATTER:
+    if (!dhc_dtype_is_float(n->a[2]->type.dtype) && is_own(n->a[0])) {
+      Range x = w->of[n->a[2]->id];
+      x.values = x.values || w->of[n->a[1]->id].values || (n->a[3] && w->of[n->a[3]->id].values);
+      set(w, &w->kept, x, last);
+    }
     return;
-  case DHC_LP_SET: set(w, n->i, w->of[n->a[0]->id], last); return;
   default: w->of[n->id] = value_of(w, n);
   }
 }
 
 void dhc_object_kernel_loops(const DhcLp *p, const DhcObjRange *dim, DhcObjRange n_tasks, DhcArena *arena, DhcObjLoops *out) {
   Walk w = {.p = p, .dim = dim, .n_tasks = n_tasks, .of = DHC_NEW_N(arena, Range, p->code.n + 1),
-            .var = DHC_NEW_N(arena, Range, p->vars.n + 1), .inside = DHC_NEW_N(arena, bool, p->code.n + 1)};
+            .var = DHC_NEW_N(arena, Range, p->vars.n + 1), .kept = {INT64_MAX, INT64_MIN, false}, .inside = DHC_NEW_N(arena, bool, p->code.n + 1)};
   DhcLpKind *open = DHC_NEW_N(arena, DhcLpKind, p->code.n + 1);
   for (int i = 0; i < p->vars.n; i++) w.var[i] = (Range){INT64_MAX, INT64_MIN, false}; /* nothing yet */
   for (int round = 0; round == 0 || w.changed; round++) {

@@ -18,6 +18,12 @@ CASES = [
     ("seq", ["seq", "--set", "vocabulary=7", "--set", "d_model=8", "--set", "d_state=4", *[w for s in STACK for w in ("--set", s)],
              "--entry", "stream", "--entry", "step"], {"B": 2, "L": 5}),
 ]
+# A convolution that keeps tables of places, by which its loops run.
+TABLES = """model T() {
+  param w: [3, 2, 3, 3] = normal()
+  forward<B, H, W>(x: [B, 3, H, W]) -> (y: [B, 2, 2 * H, 2 * W]) { return conv_transpose(x, w, stride = 2, padding = 1, output_padding = 1) }
+}
+"""
 LOOP = re.compile(r"^( *)for \(i64 (v\d+|i\d+) = .*\{$")
 
 
@@ -116,6 +122,10 @@ def main():
         code, text = run(dhcc, "build", "stride.dhc", "--entry", "train_step", "--bind", "B=1,H=12,W=12", "--timing", "bounded", "-o", "s.o", cwd=at)
         if code:
             wrong.append(f"stride: {text}")
+        (at / "tables.dhc").write_text(TABLES)
+        code, text = run(dhcc, "build", "tables.dhc", "--timing", "bounded", "-o", "m.o", cwd=at)
+        if code:
+            wrong.append(f"tables of places are no values: {text}")
     print("\n".join(wrong))
     return 1 if wrong else 0
 
