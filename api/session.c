@@ -70,17 +70,20 @@ static void find_roots(dhc_session *s) {
   if (!s->n_roots) add_roots(s, DHC_SOURCE_MODELS);
 }
 
-/* "cuda:2" is the backend "cuda" and its GPU 2, of backends whose machines are numbered. */
+/* "cuda:2" is the backend "cuda" and its GPU 2, of backends whose machines are numbered; "cuda:+2" the one that process 2 of
+ * several takes where they go round all GPUs. */
 static dhc_status choose_number(dhc_session *s) {
   const char *colon = strchr(s->backend, ':');
   if (!colon) return dhc_status_ok();
   const char *name = dhc_arena_strndup(&s->arena, s->backend, (size_t)(colon - s->backend)), *digits = colon + 1;
   const DhcBackendInfo *b = dhc_backend_info(name);
   if (!b || !(b->traits & DHC_BACKEND_NUMBERED)) return dhc_status_ok(); /* no backend's name */
+  bool round = *digits == '+';
+  digits += round;
   size_t n = strspn(digits, "0123456789");
   if (!n || n > 4 || digits[n])
     return dhc_status_make(DHC_E_USAGE, "--backend: needs a GPU's number behind %s:, got \"%.32s\"", name, s->backend);
-  s->gpu = atoi(digits);
+  s->gpu = round ? -1 - atoi(digits) : atoi(digits);
   s->backend = name;
   return dhc_status_ok();
 }

@@ -13,10 +13,19 @@ static bool prints_only(const Cli *c) {
   return false;
 }
 
+/* Workers of a sweep take a GPU each, one after the other. */
+static const char *backend_of(const Cli *c) {
+  static char text[32];
+  int worker = c->worker ? atoi(c->worker) : 0;
+  if (worker < 1 || !c->backend || strcmp(c->backend, "cuda")) return c->backend;
+  snprintf(text, sizeof text, "cuda:+%d", worker - 1);
+  return text;
+}
+
 int cli_open_session(const Cli *c, dhc_session **out) {
   dhc_session_options o = {
       .threads = (int)c->threads,
-      .backend = c->backend,
+      .backend = backend_of(c),
       .cpu_features = c->cpu_features,
       .gpu_arch = c->gpu_arch,
       .compute = c->compute,

@@ -66,7 +66,8 @@ static dhc_status device_at(const DhcCudaDriver *cu, int ordinal, int *device) {
   int n = 0, code = cu->cuDeviceGetCount(&n);
   if (code) return dhc_cuda_status(cu, code, "counting GPUs");
   if (n < 1) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: the driver finds no GPU");
-  if (ordinal < 0 || ordinal >= n)
+  if (ordinal < 0) ordinal = (-1 - ordinal) % n; /* of several processes that go round all GPUs */
+  if (ordinal >= n)
     return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: there is no GPU %d, only %d of them, counted from 0", ordinal, n);
   code = cu->cuDeviceGet(device, ordinal);
   return dhc_cuda_status(cu, code, "naming a GPU");

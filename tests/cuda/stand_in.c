@@ -47,7 +47,12 @@ static int fake_cuGetErrorName(int code, const char **name) {
 static int fake_cuGetErrorString(int code, const char **text) { (void)code; *text = "what it means"; FAIL(cuGetErrorString); return 0; }
 static int fake_cuDeviceGetCount(int *n) { FAIL(cuDeviceGetCount); *n = getenv("STAND_IN_GPUS") ? atoi(getenv("STAND_IN_GPUS")) : 1; return 0; }
 static int fake_cuDeviceGet(int *device, int ordinal) { FAIL(cuDeviceGet); *device = ordinal; return 0; }
-static int fake_cuDeviceGetName(char *name, int room, int device) { (void)device; FAIL(cuDeviceGetName); snprintf(name, (size_t)room, "stand-in"); return 0; }
+static int fake_cuDeviceGetName(char *name, int room, int device) {
+  FAIL(cuDeviceGetName);
+  if (device) snprintf(name, (size_t)room, "stand-in %d", device);
+  else snprintf(name, (size_t)room, "stand-in");
+  return 0;
+}
 static int fake_cuDeviceGetAttribute(int *value, int attribute, int device) {
   (void)device;
   FAIL(cuDeviceGetAttribute);

@@ -160,6 +160,17 @@ static dhc_status second_gpu(void) {
   return dhc_cuda_device_open(&(DhcDeviceOptions){.number = 3}, &d);
 }
 
+/* Of five processes on three GPUs the fifth has the second. */
+static dhc_status going_round(void) {
+  DhcDevice *d;
+  DHC_TRY(dhc_cuda_device_open(&(DhcDeviceOptions){.number = -1 - 4}, &d));
+  DhcDeviceInfo info;
+  d->ops->describe(d, &info);
+  bool second = !strcmp(info.name, "stand-in 1");
+  dhc_device_close(d);
+  return second ? dhc_status_ok() : dhc_status_make(DHC_E_INPUT, "not so: %s", info.name);
+}
+
 static dhc_status no_code(void) {
   DhcDevice *d = open_device();
   const char *name = "kernel";
@@ -262,6 +273,8 @@ static void asked_wrongly(void) {
   run_case("STAND_IN_FAIL", "cuStreamSynchronize:719", "3 --backend cuda: running on the GPU: CUDA_ERROR_719 (719): what it means");
   work = second_gpu;
   run_case(NULL, NULL, "3 --backend cuda: there is no GPU 3, only 1 of them, counted from 0");
+  work = going_round;
+  run_case("STAND_IN_GPUS", "3", "0 ");
   work = no_code;
   run_case(NULL, NULL, "3 --backend cuda: this is no kernel's code");
   work = operands;
