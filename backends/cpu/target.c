@@ -240,6 +240,14 @@ static const Row *row_of(const char *name) {
   return NULL;
 }
 
+/* Systems whose object files are of another form. */
+static bool is_elf(const char *triple) {
+  static const char *const others[] = {"apple", "darwin", "macos", "windows", "mingw", "win32", "msvc", "cygwin", "uefi", "aix"};
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+    if (strstr(triple, others[i])) return false;
+  return true;
+}
+
 static dhc_status no_target(DhcArena *arena, const char *name) {
   const char *names[N_ROWS];
   DhcText all = {.arena = arena};
@@ -263,6 +271,7 @@ dhc_status dhc_cpu_target_named(DhcArena *arena, const char *name, const char *c
                                 DhcCpuTarget *out) {
   const Row *r = row_of(name);
   if (!r) return no_target(arena, name);
+  if (!is_elf(name)) return dhc_status_make(DHC_E_USAGE, "--target %.60s: objects are ELF files, or WebAssembly's; needs a triple of Linux, a BSD or no system", name);
   bool by_name = !strcmp(r->name, name);
   if (!strcmp(r->arch, "x86_64") && cpu)
     for (int i = 0; i < N_ROWS; i++)
