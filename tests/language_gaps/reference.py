@@ -253,6 +253,24 @@ def gap_09_grad():
     case("09_grad", f, p, {"t": numbers(6, 1, seed=140), "state": numbers(6, 4, seed=141)})
 
 
+def gap_11_segments():
+    to, source = torch.tensor([0, 1, 0, 2, 1, 0]), torch.tensor([1, 2, 2, 0, 0, 1])
+
+    def f(p, i, b):
+        x, u = i["x"], i["u"]
+        s = F.leaky_relu(torch.cat([x[source], x[to]], -1) @ p["a"], 0.2)
+        w = torch.zeros_like(s)
+        for k in range(3):
+            w = w.masked_scatter(to == k, torch.softmax(s[to == k], 0))
+        h = torch.zeros(3, 2).index_add(0, to, w[:, None] * x[source])
+        m = torch.stack([x[source][to == k].max(0)[0] for k in range(3)])
+        y = torch.stack([sum(p["k"][j] * u[:, t - j] for j in range(min(6, t + 1))) for t in range(u.shape[1])], 1)
+        return {"loss": h.square().mean() + y.square().mean(), "w": w, "h": h, "m": m, "y": y}
+
+    case("11_segments", f, {"a": numbers(4, seed=160), "k": numbers(6, 2, seed=161)},
+         {"x": numbers(3, 2, seed=162), "from": source, "to": to, "u": numbers(1, 8, 2, seed=163)})
+
+
 def main():
     for name, f in sorted(globals().items()):
         if name.startswith("gap_"):

@@ -106,6 +106,32 @@ def rows():
     case("argsort", "float(argsort(x))", lambda x: x.sort(dim=-1, stable=True)[1].double(), {"x": mixed}, grads=False)
 
 
+def segments():
+    index = {"index": ("i64", [2, 0, 2, 2])}
+    x = [[1.0, -2.0], [INF, 0.5], [3.0, TOP], [3.0, -INF]]
+    def each(f, n=3):
+        return lambda x, index: torch.stack([f(x[index == i]) if (index == i).any() else torch.full_like(x[0], -TOP) for i in range(n)])
+    case("segment_max", "segment_max(x, index, 3)", each(lambda r: r.max(0)[0]), {"x": [[1.0, -2.0], [INF, 0.5], [3.0, TOP], [2.0, -INF]]}, index)
+    case("segment_sum", "segment_sum(x, index, 3)", lambda x, index: torch.zeros(3, 2).index_add(0, index, x), {"x": x}, index)
+    def softmax(x, index):
+        out = torch.zeros_like(x)
+        for i in range(3):
+            out[index == i] = torch.softmax(x[index == i], 0)
+        return out
+    case("segment_softmax", "segment_softmax(x, index, 3)", softmax, {"x": [[1.0, -2.0], [0.25, 0.5], [3.0, TOP], [3.0, -TOP]]}, index)
+    def conv(x, k):
+        L, M = x.shape[1], k.shape[0]
+        return torch.stack([sum(k[s] * x[:, t - s] for s in range(min(M, t + 1))) for t in range(L)], 1)
+    seq = [[[1.0, 2.0], [-1.0, 0.5], [0.25, 3.0], [2.0, -2.0]]]
+    def back(x, k, y, g):
+        xx, kk = x.clone().detach().requires_grad_(), k.clone().detach().requires_grad_()
+        return torch.autograd.grad((conv(xx, kk) * g).sum(), (xx, kk))
+    case("long_conv", "long_conv(x, k)", conv, {"x": seq, "k": [[0.5, 1.0], [2.0, -1.0], [0.125, 0.25], [3.0, 1.0]]})
+    case("long_conv", "long_conv(x, k)", conv, {"x": seq, "k": [[0.5, 1.0], [2.0, -1.0]]})
+    case("lag_by_lag", "lag_by_lag(x, k)", conv, {"x": seq, "k": [[0.5, 1.0], [2.0, -1.0]]})
+    case("long_conv_vjp", "long_conv_vjp(x, k, y, g)", back, {"x": seq, "k": [[0.5, 1.0], [2.0, -1.0]], "y": seq, "g": seq}, grads=False)
+
+
 def losses():
     def loss(smoothing, ignore=None):
         def f(x, target):
@@ -359,7 +385,7 @@ def optimisers():
     case("bias_correction", "bias_correction(0.9, step)", lambda step: 1 - 0.9 ** step, {"step": INF}, grads=False)
 
 
-activations(), rows(), losses(), randomness(), scans(), weighted_sums(), attention(), experts(), angles(), initialisers(), optimisers()
+activations(), rows(), segments(), losses(), randomness(), scans(), weighted_sums(), attention(), experts(), angles(), initialisers(), optimisers()
 print("[")
 print(",\n".join(json.dumps(c) for c in cases))
 print("]")
