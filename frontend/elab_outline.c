@@ -560,9 +560,17 @@ static DhcFunc *composite_vjp(DhcCx *cx, const DhcAstDecl *fn, const DhcAstModul
     dhc_report_unknown(cx, "function", fn->u.fn.vjp.text, fn->u.fn.vjp.span);
     return NULL;
   }
+  for (const DhcFrame *q = cx->frame; q; q = q->outer)
+    if (!q->made && q->what == d->name.text) {
+      DhcDiag *g = dhc_err(cx, "E0315", fn->u.fn.vjp.span, "'%s' calls '%s', whose derivative it is", d->name.text, fn->name.text);
+      dhc_err_hint(cx, g, "put what both compute into a function without vjp");
+      return NULL;
+    }
   const DhcAstSignature *sig = &d->u.fn.sig;
+  const DhcFrame frame = {d->name.text, fn->u.fn.vjp.span, cx->frame, false};
   DhcCx inner = *cx;
   DhcScope scope = {0};
+  inner.frame = &frame;
   inner.scope = &scope;
   inner.self = NULL;
   inner.file = in;
