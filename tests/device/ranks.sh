@@ -3,7 +3,7 @@
 # end together, whatever ends one of them.
 # $1: dhcc with the stand-in device, $2: the stand-in NCCL
 . "$(dirname "$0")/../cli/common.sh"
-export DHC_LIBNCCL=$2
+export DHC_LIBNCCL=$2 STAND_IN_NCCL_FOLDER=$work
 python3 "$(dirname "$0")/../cli/data.py" "$work/data"
 model=(dhc_ssm --set input_channels=1 --set hidden_dim=8 --data "npy:$work/data" --batch 16)
 train() { timeout 120 "$dhcc" train "${model[@]}" --quiet "$@"; }

@@ -2,7 +2,7 @@
 # What goes wrong with several ranks is one line, and ends all of them.
 # $1: dhcc with the stand-in device, $2: the stand-in NCCL, $3: dhcc, $4: the stand-in driver
 . "$(dirname "$0")/../cli/common.sh"
-export DHC_LIBNCCL=$2
+export DHC_LIBNCCL=$2 STAND_IN_NCCL_FOLDER=$work
 python3 "$(dirname "$0")/../cli/data.py" "$work/data"
 train() { timeout 60 "$1" train dhc_ssm --set input_channels=1 --set hidden_dim=8 --data "npy:$work/data" --batch 16 --quiet --steps 3 "${@:2}"; }
 # one STATUS TEXT ENVIRONMENT... : the one line of two ranks
