@@ -63,7 +63,8 @@ def sb3(seed, steps, threads):
 
 
 def cleanrl(path, seed, steps, threads):
-    """The file as it is, but for the width that policies begin with and a clock around what is learned."""
+    """The file as it is, but for the width that policies begin with, a clock around what is learned, and an argument that
+    wrappers of Gymnasium 1 want."""
     import gymnasium
     import numpy as np
     import torch
@@ -71,6 +72,7 @@ def cleanrl(path, seed, steps, threads):
     torch.set_num_threads(threads)
     source = pathlib.Path(path).read_text()
     for a, b in (("nn.Parameter(torch.zeros(", f"nn.Parameter({float(np.log(2 * STD))} + torch.zeros("),
+                 ("lambda obs: np.clip(obs, -10, 10))", "lambda obs: np.clip(obs, -10, 10), env.observation_space)"),
                  ("        b_inds = np.arange(", "        learning_began = time.perf_counter()\n        b_inds = np.arange("),
                  ("        y_pred, y_true = ", "        LEARNING[0] += time.perf_counter() - learning_began\n        y_pred, y_true = ")):
         if source.count(a) != 1:
