@@ -1,4 +1,6 @@
 /* What identifies a variant. */
+#include <string.h>
+
 #include "api/atlas/atlas.h"
 
 static void put_recipe(const DhcRecipe *r, DhcText *t) {
@@ -10,6 +12,20 @@ static void put_recipe(const DhcRecipe *r, DhcText *t) {
     dhc_text_printf(t, " %s %a", r->optimizer_args.at[i].name, r->optimizer_args.at[i].value);
 }
 
+/* Float constants are scalars that their bits name: whoever takes one says so, and other entries made others. */
+static void drop_constants(DhcModule *own) {
+  const DhcModule was = *own;
+  memset(&own->scalars, 0, sizeof own->scalars);
+  for (int i = 0; i < was.scalars.n; i++) {
+    const DhcScalarDecl *s = &was.scalars.at[i];
+    uint64_t bits;
+    char name[24];
+    memcpy(&bits, &s->value, sizeof bits);
+    snprintf(name, sizeof name, "$%016llx", (unsigned long long)bits);
+    if (strcmp(s->name, name)) DHC_PUSH(own->arena, &own->scalars, *s);
+  }
+}
+
 /* Everything that a run of it would compute: the graph of the loss with all it calls, tensors, how they begin, float
  * constants, and the recipe. Not the names under which hyperparameters said so, and not what else was elaborated. */
 void atlas_hash_of(dhc_model *m, DhcFunc *loss, DhcArena *a, char out[17]) {
@@ -17,6 +33,7 @@ void atlas_hash_of(dhc_model *m, DhcFunc *loss, DhcArena *a, char out[17]) {
   DhcModule *own = dhc_module_extract(m->module, &loss, 1, &copy);
   for (int i = 0; i < own->funcs.n; i++) own->funcs.at[i]->name = dhc_arena_printf(own->arena, "f%d", i);
   DhcText t = {.arena = a};
+  drop_constants(own);
   dhc_module_print(own, &t);
   for (int i = 0; i < m->module->tensors.n; i++)
     if (m->module->tensors.at[i].init) dhc_func_print(m->module->tensors.at[i].init, &t);
