@@ -147,10 +147,9 @@ static void facts_x86(DhcCpuTarget *t, const Words *w) {
   t->x86 = true;
 }
 
-static dhc_status check_cpu(const DhcCpuTarget *t) {
-  LLVMTargetRef target;
+static dhc_status check_cpu(const DhcCpuTarget *t, LLVMTargetRef *target) {
   char *message = NULL;
-  if (LLVMGetTargetFromTriple(t->triple, &target, &message)) {
+  if (LLVMGetTargetFromTriple(t->triple, target, &message)) {
     dhc_status s = error(DHC_E_ENVIRONMENT, "this build's LLVM makes no code for it", message);
     LLVMDisposeMessage(message);
     return s;
@@ -213,7 +212,8 @@ dhc_status dhc_cpu_target(DhcArena *arena, const char *cpu, const char *features
   out->has_round = out->divides = true;
   out->bits = 64;
   if (!strncmp(out->triple, "x86_64", 6)) facts_x86(out, &w);
-  return check_cpu(out);
+  LLVMTargetRef target;
+  return check_cpu(out, &target);
 }
 
 /* ---- targets by name ---------------------------------------------------------------- */
@@ -267,6 +267,20 @@ static bool in_list(const char *list, const char *word) {
   return false;
 }
 
+/* Triples that begin like a row's and are of another memory: aarch64_be, armv7eb, gnux32. */
+static dhc_status check_memory(const char *name, const DhcCpuTarget *t) {
+  LLVMTargetRef target;
+  DHC_TRY(check_cpu(t, &target));
+  LLVMTargetMachineRef machine = LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, LLVMCodeGenLevelNone, LLVMRelocPIC, LLVMCodeModelDefault);
+  if (!machine) dhc_out_of_memory(0);
+  LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
+  bool same = LLVMByteOrder(layout) == LLVMLittleEndian && 8 * (int)LLVMPointerSize(layout) == t->bits;
+  LLVMDisposeTargetData(layout);
+  LLVMDisposeTargetMachine(machine);
+  if (!same) return dhc_status_make(DHC_E_USAGE, "--target %.60s: needs a triple of little-endian memory and addresses of %d bits", name, t->bits);
+  return (dhc_status){0};
+}
+
 dhc_status dhc_cpu_target_named(DhcArena *arena, const char *name, const char *cpu, const char *features,
                                 DhcCpuTarget *out) {
   const Row *r = row_of(name);
@@ -283,14 +297,14 @@ dhc_status dhc_cpu_target_named(DhcArena *arena, const char *name, const char *c
     DHC_TRY(dhc_cpu_target(arena, r->cpu, features, out));
     out->triple = keep_message(arena, LLVMNormalizeTargetTriple(by_name ? r->triple : name));
     out->emulator = r->emulator;
-    return check_cpu(out);
+    return check_memory(name, out);
   }
   pthread_once(&targets_once, init_targets);
   *out = (DhcCpuTarget){.cpu = cpu ? dhc_arena_strdup(arena, cpu) : r->cpu, .features = r->features, .isa = r->features,
                         .has_round = r->round, .bits = r->bits, .divides = r->divides, .emulator = r->emulator};
   out->triple = keep_message(arena, LLVMNormalizeTargetTriple(by_name ? r->triple : name));
   out->facts = (DhcTargetFacts){.kind = DHC_TARGET_CPU, .vector_bytes = r->vector_bytes, .task_elements = 16384, .has_fma = r->fma};
-  return check_cpu(out);
+  return check_memory(name, out);
 }
 
 const char *dhc_cpu_llvm_version(DhcArena *arena) {
