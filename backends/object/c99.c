@@ -104,6 +104,24 @@ static void put_string(const char *s, DhcText *to) {
   dhc_text_puts(to, "\"");
 }
 
+/* A compiler of C99 need not take strings of more than 4,095 characters; an array of them it does. */
+static void write_describe(const DhcObject *o, DhcText *to) {
+  dhc_text_printf(to, "const char *%s_describe(void) {\n", o->name);
+  if (strlen(o->describe) <= 4095) {
+    dhc_text_puts(to, "  return ");
+    put_string(o->describe, to);
+  } else {
+    dhc_text_puts(to, "  static const char text[] = {");
+    int column = 0;
+    for (const char *s = o->describe; *s; s++) {
+      bool plain = (unsigned char)*s >= 0x20 && (unsigned char)*s < 0x7f && *s != '\'' && *s != '\\';
+      dhc_text_printf(to, plain ? "%s'%c'," : "%s'\\%03o',", column++ % 30 ? "" : "\n    ", (unsigned)(unsigned char)*s);
+    }
+    dhc_text_puts(to, "0\n  };\n  return text");
+  }
+  dhc_text_puts(to, ";\n}\n\n");
+}
+
 static void write_check(Fn f) {
   const DhcObjEntry *e = f.e;
   const char *sizes = sizes_of(e, "i64 ", "", f.arena);
@@ -468,9 +486,7 @@ const char *dhc_object_write_c99(const DhcObject *o, const char *header, DhcText
   dhc_text_puts(to, sizes_text);
   dhc_text_puts(to, tasks_text);
   dhc_text_puts(to, dhc_text_str(&kernels));
-  dhc_text_printf(to, "const char *%s_describe(void) {\n  return ", o->name);
-  put_string(o->describe, to);
-  dhc_text_puts(to, ";\n}\n\n");
+  write_describe(o, to);
   write_weights(o, to);
   write_prefault(o, to);
   for (int i = 0; i < o->n_entries; i++) {
@@ -488,7 +504,7 @@ DhcC99Fn dhc_c99_begin(const DhcObject *o, const DhcObjEntry *e, DhcText *to) { 
 const char *dhc_c99_value(DhcC99Fn *f, const DhcObjX *x) { return value(f, x); }
 const char *dhc_c99_address(DhcC99Fn *f, const DhcObjRef *r, int depth) { return address(f, r, depth); }
 const char *dhc_c99_sizes_text(void) { return sizes_text; }
-void dhc_c99_string(const char *s, DhcText *to) { put_string(s, to); }
+void dhc_c99_describe(const DhcObject *o, DhcText *to) { write_describe(o, to); }
 void dhc_c99_words(const char *name, const void *bytes, int64_t n, DhcText *to) { put_words(name, bytes, n, to); }
 void dhc_c99_weights(const DhcObject *o, DhcText *to) { write_weights(o, to); }
 void dhc_c99_variants(const DhcObject *o, DhcText *to) { write_variants(o, to); }

@@ -48,7 +48,7 @@ const char *dhc_c99_value(DhcC99Fn *f, const DhcObjX *x);
 const char *dhc_c99_address(DhcC99Fn *f, const DhcObjRef *r, int depth);
 void dhc_c99_statements(DhcC99Fn *f, const DhcC99Forms *forms);
 const char *dhc_c99_sizes_text(void);
-void dhc_c99_string(const char *s, DhcText *to);
+void dhc_c99_describe(const DhcObject *o, DhcText *to);
 void dhc_c99_words(const char *name, const void *bytes, int64_t n, DhcText *to);
 void dhc_c99_weights(const DhcObject *o, DhcText *to);
 void dhc_c99_variants(const DhcObject *o, DhcText *to);

@@ -223,9 +223,7 @@ void dhc_object_write_cuda(const DhcObject *o, DhcText *to) {
   if (around) dhc_text_puts(to, dhc_cuda_around_text);
   write_images(o, to);
   write_open(o, to);
-  dhc_text_printf(to, "const char *%s_describe(void) {\n  return ", o->name);
-  dhc_c99_string(o->describe, to);
-  dhc_text_puts(to, ";\n}\n\n");
+  dhc_c99_describe(o, to);
   dhc_c99_weights(o, to);
   for (int i = 0; i < o->n_entries; i++) {
     write_entry(o, o->entry[i], to);

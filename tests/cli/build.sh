@@ -125,6 +125,15 @@ refused 1 "short.safetensors" mlp --weights short.safetensors "${out[@]}"
 expect 0 "2 kernels" "$dhcc" build mlp --emit c -o mlp_c.c --header mlp_c.h --name mlp
 expect 0 "2 kernels" "$dhcc" build mlp --emit c -o again.c --header mlp_c.h --name mlp
 cmp -s mlp_c.c again.c || fail "the source is another the second time"
+cat > long.c <<'C'
+#include "long_c.h"
+#include <stdio.h>
+int main(void) { return puts(long_c_describe()) < 0; }
+C
+# describe() is longer than a string of C99 may be
+"$dhcc" build mlp --set hidden=4 --set depth=60 --emit c --name long_c -o long_c.c --header long_c.h --quiet || fail "source of 60 layers"
+"$cc" -std=c99 -pedantic -Wall -Wextra -Werror -ffp-contract=off -o long long.c long_c.c || fail "source of 60 layers is no C99"
+./long | python3 -c 'import json, sys; t = sys.stdin.read(); assert len(t) > 4095 and len(json.loads(t)["weights"]) == 122, t' || fail "a long describe()"
 refused 2 "needs a name that ends in .c" mlp --emit c "${out[@]}"
 refused 2 "needs a name that ends in .o, .a or .so" mlp -o mlp.c --header mlp.h
 refused 2 "mlp.o is to be two files" mlp -o mlp.o --header mlp.o
