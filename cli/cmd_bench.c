@@ -296,9 +296,20 @@ static int begin_state(Bench *b) {
   return (int)call(find(b, text_of(reset, "function"), ""), a) ? wrong(b, not_so) : 0;
 }
 
+/* Sizes that are left open are 1, which may be too small. */
+static int not_taken(const Bench *b) {
+  intptr_t a[MAX_ARGS] = {0};
+  add_sizes(b, b->entry, a);
+  void *fn = find(b, text_of(b->entry, "function"), "_why");
+  const char *why = fn ? (const char *)(intptr_t)call(fn, a) : NULL;
+  if (!why) return wrong(b, not_so);
+  if (!b->silent) cli_error(b->c, "bench: %s: the entry does not take these sizes (--sizes; 1 where left out): %s", b->c->object, why);
+  return 1;
+}
+
 static int prepare(Bench *b) {
   int64_t bytes = workspace_of(b, b->entry);
-  if (bytes < 0) return wrong(b, "the entry does not take these --sizes");
+  if (bytes < 0) return not_taken(b);
   int rc = make_weights(b);
   bool trains = cJSON_GetObjectItem(b->entry, "training") != NULL;
   if (!rc && trains) rc = begin_training(b);

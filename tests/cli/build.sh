@@ -325,7 +325,7 @@ expect 1 "bench: mamba.so: it has no such entry; entries: stream, step, reset" "
 expect 2 '--sizes: needs NAME=N with N from 1 to 2147483647, got "B=0"' "$dhcc" bench --object mamba.so --entry step --sizes B=0
 expect 2 "--sizes: entry 'step' of mamba.so has no size 'Z'" "$dhcc" bench --object mamba.so --entry step --sizes B=1,Z=2
 expect 2 "--sizes: tiny.so fixes B at 1" "$dhcc" bench --object tiny.so --sizes B=2
-expect 1 "does not take these --sizes" "$dhcc" bench --object mamba.so --entry stream --sizes B=2147483647,L=2147483647
+expect 1 "does not take these sizes" "$dhcc" bench --object mamba.so --entry stream --sizes B=2147483647,L=2147483647
 expect 2 '--seconds: needs a number of at least 0.001, got "1e-9"' "$dhcc" bench --object tiny.so --seconds 1e-9
 # code that reaches its weights 6 GiB away; without --large the linker says that it does not
 if [ "$(uname -m)" = x86_64 ]; then

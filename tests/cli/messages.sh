@@ -325,7 +325,7 @@ like 0 'full.so: 2 entries, [0-9]* kernels, [0-9]* bytes; no weights to pass' bu
 row 1 'error: bench: full.so has no function other_describe: it is no object of dhcc build, or of another --name' bench --object full.so --name other
 row 1 'error: bench: full.so: the entry returns status 7 (docs/abi.md)' bench --object full.so
 "$dhcc" build grown.dhc -o grown.so > said.txt 2>&1 || fail 'an object of a result that grows'
-row 1 'error: bench: grown.so: the entry does not take these --sizes' bench --object grown.so --sizes B=1
+row 1 "error: bench: grown.so: the entry does not take these sizes (--sizes; 1 where left out): entry 'forward': needs B >= 2" bench --object grown.so --sizes B=1
 row 1 'error: bench: grown.so: an input or output whose size bench does not work out' bench --object grown.so --sizes B=2
 [ -e "$ODD_OBJECT" ] && ln -s "$ODD_OBJECT" odd.so || fail "no library $ODD_OBJECT"
 row 1 'error: bench: odd.so: it does not do what docs/abi.md says' bench --object odd.so
