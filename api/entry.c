@@ -59,6 +59,35 @@ static void add_results(dhc_model *m, const DhcFunc *f, dhc_entry_info *out) {
   out->results = r;
 }
 
+/* The graph with these inputs, or NULL in silence. */
+static Version *try_inputs(dhc_model *m, const char *entry, const DhcInputShape *in, int n) {
+  const DhcDiags said = m->s->diags;
+  m->s->diags = (DhcDiags){.arena = &m->s->arena, .sources = said.sources};
+  Version *v = pipeline_graph(m, entry, DHC_MODE_RUN, in, n);
+  m->s->diags = said;
+  return v;
+}
+
+/* The entry with every input that it can have. Optional ones may be refused as the model is set, or beside others: those
+ * stay that go with the ones before. NULL after diagnostics: not even without them. */
+static Version *with_inputs(dhc_model *m, const char *entry, const DhcEntryInfo *e) {
+  DhcInputShape *in = DHC_NEW_N(&m->s->arena, DhcInputShape, e->n_inputs + 1);
+  int n = 0;
+  for (int i = 0; i < e->n_inputs; i++) in[i] = (DhcInputShape){e->inputs[i], -1, NULL};
+  Version *v = try_inputs(m, entry, in, e->n_inputs);
+  if (v) return v;
+  for (int i = 0; i < e->n_inputs; i++)
+    if (!e->optional[i]) in[n++] = (DhcInputShape){e->inputs[i], -1, NULL};
+  v = pipeline_graph(m, entry, DHC_MODE_RUN, in, n);
+  for (int i = 0; v && i < e->n_inputs; i++) {
+    if (!e->optional[i]) continue;
+    in[n] = (DhcInputShape){e->inputs[i], -1, NULL};
+    Version *more = try_inputs(m, entry, in, n + 1);
+    if (more) v = more, n++;
+  }
+  return v;
+}
+
 dhc_status api_model_signature(dhc_model *m, const char *entry, const dhc_entry_info **out) {
   NEED_OUT(out);
   NEED(m);
@@ -74,9 +103,7 @@ dhc_status api_model_signature(dhc_model *m, const char *entry, const dhc_entry_
   dhc_model_form(m->m, entry, &plain, &form);
   const DhcEntryInfo *e = find(m, plain);
   if (!e) return unknown(m, plain);
-  DhcInputShape *in = DHC_NEW_N(&s->arena, DhcInputShape, e->n_inputs + 1);
-  for (int i = 0; i < e->n_inputs; i++) in[i] = (DhcInputShape){e->inputs[i], -1, NULL};
-  Version *v = pipeline_graph(m, dhc_intern(&s->strings, entry), DHC_MODE_RUN, in, e->n_inputs);
+  Version *v = with_inputs(m, dhc_intern(&s->strings, entry), e);
   if (!v) return session_errors(s);
   EntryTypes *t = DHC_NEW(&s->arena, EntryTypes);
   *t = (EntryTypes){.info = {.name = v->entry}, .next = m->types};

@@ -329,12 +329,12 @@ DhcFunc *dhc_model_entry(DhcModel *m, const DhcEntryRequest *r) {
     dhc_err_hint(&cx, d, "each `if` on dims that nothing decides doubles them; state facts with require");
     return NULL;
   }
-  int n_funcs = m->module->funcs.n;
+  const int n_funcs = m->module->funcs.n, before = m->e->diags->n_errors;
   f = elaborate(m, it, &run, ranks);
   m->n_open = run.n_open;
   if (!f && run.refused) forget_refused(m->e->diags, &run);
-  if (!f) {
-    m->module->funcs.n = n_funcs; /* nothing half-made stays */
+  if (!f || m->e->diags->n_errors > before) { /* nothing half-made stays: who asks again hears it again */
+    m->module->funcs.n = n_funcs;
     return NULL;
   }
   if (!m->batch && !dhc_model_seal(m)) return NULL;

@@ -192,20 +192,24 @@ static void add_tensors(JsonDoc *doc, cJSON *to, const char *name, const dhc_ent
   }
 }
 
-/* Names, and what each takes and gives. One that is wrong is said where it is asked for. */
-static dhc_status add_entries(dhc_model *m, JsonDoc *doc) {
+/* Names, and what each takes and gives. One that is wrong as the model is set has its name alone: why is said where it
+ * is asked for. */
+static void add_entries(dhc_model *m, JsonDoc *doc) {
   cJSON *entries = json_array(doc, doc->root, "entries"), *list = json_array(doc, doc->root, "signatures");
   DhcEntryInfos e = dhc_model_entries(m->m);
   for (int i = 0; i < e.n; i++) {
     const dhc_entry_info *sign;
     json_text(doc, entries, NULL, e.at[i].name);
-    DHC_TRY(api_model_signature(m, e.at[i].name, &sign));
+    const DhcDiags said = m->s->diags;
+    m->s->diags = (DhcDiags){.arena = &m->s->arena, .sources = said.sources};
+    const bool fits = api_model_signature(m, e.at[i].name, &sign).code == DHC_OK;
+    m->s->diags = said;
+    if (!fits) continue;
     cJSON *row = json_object(doc, list, NULL);
     json_text(doc, row, "name", sign->name);
     add_tensors(doc, row, "inputs", sign->inputs, sign->n_inputs);
     add_tensors(doc, row, "results", sign->results, sign->n_results);
   }
-  return dhc_status_ok();
 }
 
 dhc_status api_model_info_json(dhc_model *m, const char *entry, const char *sizes, char **out) {
@@ -238,7 +242,7 @@ dhc_status api_model_info_json(dhc_model *m, const char *entry, const char *size
   model_notes(m, take_note, &doc);
   dhc_status st = add_layers(m, entry || sizes ? entry ? entry : "forward" : NULL, sizes, &doc);
   add_states(m, &doc);
-  if (st.code == DHC_OK) st = add_entries(m, &doc);
+  if (st.code == DHC_OK) add_entries(m, &doc);
   if (st.code == DHC_OK && (entry || sizes)) st = add_entry(m, entry ? entry : "forward", sizes, &doc);
   if (st.code == DHC_OK) add_hash(m, sizes, &doc);
   return json_end(&doc, st, false, out);

@@ -25,7 +25,7 @@ SHORTENED = [  # a pattern of the command, what it becomes, why
     (r"(dhcc sweep .*)--seeds 0,1,2( .*)", r"\1--seeds 0\2", "each seed a run"),
     (r"(dhcc sweep .*)mamba_ratio=0,1,3( .*--build.*)", r"\1mamba_ratio=0,1\2", "each variant an object"),
     (r"(dhcc sweep dhc_jamba .* --train .*)", r"\1 --steps 1 --batch 2", "hours on the whole of CIFAR-10"),
-    (r"(dhcc rl .*--env pendulum .*)--steps \d+(.*)", r"\1--steps 64 --set envs=2 --set horizon=16 --episodes 1\2", "a minute"),
+    (r"(dhcc rl .*--env pendulum .*)--steps \d+(.*)", r"\1--steps 64 --set envs=2 --set horizon=32 --set sequence=16 --set batch=32 --episodes 1\2", "a minute"),
     (r"(dhcc rl \S+ --eval.*)", r"\1 --episodes 1", "100 episodes"),
     (r"(dhcc bench .* )--seconds \d+", r"\1--seconds 0.1", "as long as it says"),
     (r"(dhcc build dhc_jamba --preset )medium( .*)", r"\1small\2", "100 million weights in the object"),

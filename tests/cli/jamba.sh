@@ -48,6 +48,10 @@ entry() {
 [ "$(entry B=1,L=4096 workspace_bytes)" -le 60000000 ] || fail "attention works in too much memory"
 [ "$(entry B=1,L=1 flops)" -eq $((2 * 2 * 512 * 512)) ] || fail "attention of one key computes more than its value"
 
+# what an entry takes is what it takes as the model is set
+expect 0 'forward(x: f32[B, L, 16]) -> (y: f32[B, L, 16])' "$dhcc" info layers/attention --root MultiHeadAttention --set d_model=16
+expect 0 'forward(x: f32[B, L, 16], reset: bool[B, L] = ...) ->' "$dhcc" info layers/attention --root MultiHeadAttention --set d_model=16 --set causal=true
+
 # agree INPUTS model arguments
 agree() {
   python3 "$(dirname "$0")/same_run.py" "$dhcc" "$@" > "$work/log" 2>&1 || fail "$* :: $(cat "$work/log")"
