@@ -241,8 +241,9 @@ def main():
                 elif code or text != want.get(name):
                     wrong.append(f"{target}: {name}: exit {code}, {text} where this machine has {want.get(name)}")
     all_kinds = set(re.findall(r'^KIND\(\w+, "(\w+)"', (HERE / "../../ir/kinds.def").read_text(), re.M))
-    if all_kinds - seen - {"scan_back"}:  # which CPUs have no kernel for
-        wrong.append(f"no kernel of kind {' '.join(sorted(all_kinds - seen))}")
+    missing = all_kinds - seen - {"scan_back", "route"}  # for those two GPUs alone have kernels
+    if missing:
+        wrong.append(f"no kernel of kind {' '.join(sorted(missing))}")
     for line in wrong:
         print("FAILED:", line)
     for line in skipped:

@@ -48,9 +48,11 @@ static const Case cases[] = {
     {"rms norm", "layers/norm", "RMSNorm", {"d=20"}, "forward", {{5, 2}, {1, 1}}, NULL},
     {"layer norm", "layers/norm", "LayerNorm", {"d=20"}, "forward", {{5, 2}, {1, 1}}, NULL},
     {"long norm", "layers/norm", "LayerNorm", {"d=40000"}, "forward", {{5, 2}, {1, 1}}, NULL}, /* two phases, shared memory */
+    {"group norm", "layers/norm", "GroupNorm", {"groups=2", "channels=6"}, "forward", {{2, 9}, {1, 1}}, NULL},
     {"batch norm", "layers/norm", "BatchNorm2d", {"channels=3"}, "forward", {{2, 8, 8}, {1, 5, 7}}, NULL},
     {"linear", "layers/linear", "Linear", {"in_features=7", "out_features=5"}, "forward", {{2, 3}, {70, 1}}, NULL},
     {"conv", "layers/conv", "Conv2d", {"in_channels=3", "out_channels=3", "padding=1"}, "forward", {{2, 8, 8}, {1, 5, 7}}, NULL},
+    {"conv back", "layers/conv", "ConvTranspose2d", {"in_channels=3", "out_channels=2", "kernel=3", "stride=2", "padding=1"}, "forward", {{2, 8, 8}, {1, 5, 7}}, NULL},
     {"spatial", "layers/spatial_encoder", "SpatialEncoder", {"hidden=4"}, "forward", {{2, 16, 16}, {1, 21, 19}}, NULL},
     {"temporal", "layers/temporal_ssm", "TemporalSSM", {"d=5", "state_dim=6"}, "sequence", {{2, 9}, {1, 1}}, NULL},
     {"seq", "seq", NULL, {"vocabulary=7", "d_model=8", JAMBA, "d_state=4"}, "forward", {{2, 9}, {1, 4}}, NULL},
