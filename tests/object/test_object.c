@@ -48,7 +48,7 @@ static const Case cases[] = {
     {"rms norm", "layers/norm", "RMSNorm", {"d=20"}, "forward", {{5, 2}, {1, 1}}, NULL},
     {"layer norm", "layers/norm", "LayerNorm", {"d=20"}, "forward", {{5, 2}, {1, 1}}, NULL},
     {"long norm", "layers/norm", "LayerNorm", {"d=40000"}, "forward", {{5, 2}, {1, 1}}, NULL}, /* two phases, shared memory */
-    {"group norm", "layers/norm", "GroupNorm", {"groups=2", "channels=6"}, "forward", {{2, 9}, {1, 1}}, NULL},
+    {"group norm", "layers/norm", "GroupNorm", {"groups=2", "channels=6"}, "forward", {{2, 9, 4}, {1, 1, 3}}, NULL},
     {"batch norm", "layers/norm", "BatchNorm2d", {"channels=3"}, "forward", {{2, 8, 8}, {1, 5, 7}}, NULL},
     {"linear", "layers/linear", "Linear", {"in_features=7", "out_features=5"}, "forward", {{2, 3}, {70, 1}}, NULL},
     {"conv", "layers/conv", "Conv2d", {"in_channels=3", "out_channels=3", "padding=1"}, "forward", {{2, 8, 8}, {1, 5, 7}}, NULL},
