@@ -280,7 +280,7 @@ static dhc_status record(DhcDevice *d, const DhcCommand *c, int64_t n, const Use
 
 static dhc_status cuda_prepare(DhcDevice *d, const DhcCommand *c, int64_t n, void **out) {
   DhcCudaGraph *graph = NULL;
-  Uses uses = {NULL};
+  Uses uses = {0};
   *out = NULL;
   want_all(c, n);
   dhc_status st = find_uses(c, n, &uses);

@@ -295,6 +295,7 @@ static void write_checks(Fn *f) {
   DhcText null = {.arena = f->arena};
   for (int i = 0; i < e->n_params; i++) dhc_text_printf(&null, " || %s == 0", e->param[i].name);
   if (e->train) dhc_text_puts(&null, " || scalars == 0");
+  dhc_text_puts(&null, " || (exec != 0 && exec->parallel_for == 0)");
   dhc_text_printf(f->to, "  if (%s%s%s%s) return DHC_OBJECT_NULL;\n", works ? "workspace == 0" : "0", e->state_bytes ? " || state == 0" : "",
                   passed ? " || weights == 0" : "", dhc_text_str(&null));
   dhc_text_printf(f->to, "  if (%s%s%s) return DHC_OBJECT_ALIGN;\n", works ? "misaligned(workspace)" : "0", e->state_bytes ? " || misaligned(state)" : "",

@@ -270,6 +270,9 @@ static void write_checks(Fn *f, V check, LLVMTypeRef check_type, V bytes) {
   LLVMBasicBlockRef none = LLVMGetInsertBlock(m), with = obj_block(o, f->fn, ""), on = obj_block(o, f->fn, "");
   LLVMBuildCondBr(m, LLVMBuildIsNull(m, f->exec, ""), on, with);
   LLVMPositionBuilderAtEnd(m, with);
+  V runs = LLVMBuildLoad2(m, o->ptr, LLVMBuildStructGEP2(m, exec_type(o), f->exec, 2, ""), "");
+  obj_return_if(o, f->fn, LLVMBuildIsNull(m, runs, ""), obj_status(o, OBJECT_NULL));
+  with = LLVMGetInsertBlock(m);
   V count = LLVMBuildLoad2(m, o->i32, LLVMBuildStructGEP2(m, exec_type(o), f->exec, 1, ""), "");
   LLVMBuildBr(m, on);
   LLVMPositionBuilderAtEnd(m, on);

@@ -102,6 +102,10 @@ static void run_call(Call *c) {
   a[n - 3] = 0;
   check(!c->work.bytes || (int)call(symbol(c->l, ""), a) == 1, "a workspace that is NULL is refused");
   a[n - 3] = (intptr_t)c->work.at;
+  exec.parallel_for = NULL;
+  a[n - 1] = (intptr_t)&exec;
+  check((int)call(symbol(c->l, ""), a) == 1, "threads without parallel_for are refused");
+  a[n - 1] = 0;
   a[0] = 0;
   check((int)call(symbol(c->l, ""), a) == 1, "an input that is NULL is refused");
   memory_free(&c->work);
