@@ -118,8 +118,8 @@ static void ask(Serve *s, double now) {
 static void look_for_lost(Serve *s, double now) {
   double half = s->h->timeout_s / 2.0;
   int least = -1, most = -1;
-  if (!s->asked && now - s->moved > half) ask(s, now);
-  if (!s->asked || now - s->asked < half) return;
+  if (!(s->asked > 0) && now - s->moved > half) ask(s, now);
+  if (!(s->asked > 0) || now - s->asked < half) return;
   for (int i = 0; i < s->h->n; i++) {
     if (!s->peer[i].answers) {
       fail(s, i, dhc_status_make(DHC_E_ENVIRONMENT, "rank %d has not answered for %d s", i, s->h->timeout_s), false);
