@@ -315,10 +315,12 @@ int dhc_file_sweep_at(int dir_fd) {
   int own = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *dir = own >= 0 ? fdopendir(own) : NULL;
   if (dir == NULL) {
+    int err = errno;
     if (own >= 0) {
       close(own);
     }
-    return 0;
+    errno = err;
+    return -1;
   }
   int n_removed = 0;
   for (struct dirent *e; (e = readdir(dir)) != NULL;) {

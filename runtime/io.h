@@ -54,8 +54,8 @@ void dhc_file_abort(DhcFileWriter *w);
 /* begin, write, commit. */
 dhc_status dhc_file_replace(const char *path, const void *bytes, size_t n_bytes) DHC_MUST_USE;
 /* Removes temporaries that a killed process left in a folder. One that a live
- * writer holds is kept (it is locked). Returns how many were removed; a folder
- * that cannot be read has none. */
+ * writer holds is kept (it is locked). Returns how many were removed; < 0 with errno: the
+ * folder cannot be listed (0 where it cannot even be opened). */
 int dhc_file_sweep(const char *folder);
 int dhc_file_sweep_at(int dir_fd);
 /* Makes a folder and its missing parents (mode 0777 less the umask). */

@@ -47,11 +47,14 @@ dhc_status dhc_run_folder_open(const char *path, bool make, const DhcWarn *warn,
   if (status.code == DHC_OK && copy == NULL) {
     status = dhc_status_memory((long long)strlen(path) + 1, "a path");
   }
+  if (status.code == DHC_OK && dhc_file_sweep_at(fd) < 0) {
+    status = dhc_status_errno(errno, "%s", path);
+  }
   if (status.code != DHC_OK) {
+    free(copy);
     close(fd);
     return status;
   }
-  (void)dhc_file_sweep_at(fd);
   *out = (DhcRunFolder){.path = copy, .fd = fd, .made = !there};
   return status;
 }
