@@ -52,6 +52,7 @@ static dhc_status is_read(const char *file, const char *input) {
 
 dhc_status build_check_files(const dhc_model *m, const dhc_build_options *o) {
   const char *const files[] = {o->out, o->header, o->weights_file, o->bounds};
+  if (o->header && strpbrk(build_file_name(o->header), "\"\\\n")) return dhc_status_make(DHC_E_USAGE, "--header: no #include can name %s", o->header);
   for (int i = 0; i < 4; i++) {
     if (!files[i]) continue;
     for (int k = 0; k < i; k++)

@@ -46,7 +46,7 @@ static dhc_status check_entry(const Build *b, const BuildModel *x, const char *n
 
 /* "B=1,L=16" */
 static dhc_status parse_binds(Build *b) {
-  for (const char *at = b->o->bind; at && *at; at += strcspn(at, ","), at += *at == ',') {
+  for (const char *at = b->o->bind && *b->o->bind ? b->o->bind : NULL; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
     int length = (int)strcspn(at, ","), name = (int)strcspn(at, "=,");
     char *end = NULL;
     long long v = at[name] == '=' && at[name + 1] >= '0' && at[name + 1] <= '9' ? strtoll(at + name + 1, &end, 10) : 0;

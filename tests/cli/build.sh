@@ -88,9 +88,10 @@ refused 2 "needs a name that ends in .o, .a or .so" mlp -o mlp.exe --header mlp.
 refused 1 "has no entry 'forwart' (did you mean 'forward'?)" mlp --entry forwart "${out[@]}"
 refused 2 "no entry of the object has a size 'C'" mlp --bind C=3 "${out[@]}"
 refused 2 "'B' is given twice" mlp --bind B=1,B=2 "${out[@]}"
-for bad in B B= B=0 B=-1 B=x B=1x =1 B=2147483648 B=99999999999999999999; do
+for bad in B B= B=0 B=-1 B=x B=1x =1 B=2147483648 B=99999999999999999999 B=1, ,B=1; do
   refused 2 "needs NAME=N with N from 1 to 2147483647" mlp --bind "$bad" "${out[@]}"
 done
+refused 2 '--header: no #include can name q"x.h' mlp -o m.o --header 'q"x.h'
 refused 1 "needs H >= 4" dhc_ssm --bind H=2 "${out[@]}"
 refused 2 "there is none (did you mean x86-64-v2?)" mlp --target x86-64-v5 "${out[@]}"
 refused 2 "there are x86-64," mlp --target vax "${out[@]}"
