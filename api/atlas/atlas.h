@@ -62,6 +62,9 @@ double counts_active(const DhcFunc *f, const DhcModule *decls);
 /* Bytes of all states, of caches (states of layers that attend) and of others, at these sizes; NaN: unknown. */
 void counts_states(const dhc_model *m, const Counts *c, const Sizes *s, double *caches, double *others);
 
+/* An entry's graph, before fusion changes it, with the values of its symbols at these sizes, which its guards take. */
+dhc_status atlas_version(dhc_model *m, const char *entry, dhc_mode mode, const Sizes *s, DhcArena *a, Version **out, int64_t **out_values) DHC_MUST_USE;
+
 /* graph.c: an entry with all calls written out. */
 typedef struct AtlasNode {
   const char *op;   /* "input", "result", an op, or what a kernel of its own computes */

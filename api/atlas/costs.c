@@ -83,7 +83,7 @@ static void unrolled(const DhcPlanned *p, Counts *c) {
       if (p->specs[i]->axis[x].extent) counts_unrolled(c, p->specs[i]->kind, p->specs[i]->axis[x].extent, NULL);
 }
 
-static dhc_status bind_plan(dhc_model *m, Version *v, const int64_t *symbols, const dhc_layout *layout, DhcArena *a, PlanCost *out) {
+static dhc_status bind_plan(dhc_model *m, Version *v, const int64_t *symbols, DhcArena *a, PlanCost *out) {
   DhcKernelRequest *rq;
   DhcDevice *device;
   DhcDeviceInfo about;
@@ -102,7 +102,7 @@ static dhc_status bind_plan(dhc_model *m, Version *v, const int64_t *symbols, co
   out->scratch = (double)dhc_bound_scratch_bytes(b);
   out->planned = out->activations + out->scratch + (double)dhc_bound_segment_bytes(b, DHC_SEGMENT_IO) +
                  (double)dhc_bound_segment_bytes(b, DHC_SEGMENT_PANELS) + (double)dhc_bound_segment_bytes(b, DHC_SEGMENT_STATES) +
-                 (double)outliving(layout);
+                 (double)outliving(&v->image->layout);
   out->traffic = traffic(v->planned, b, a);
   out->kernels = n;
   out->calls = v->planned->n_calls;
@@ -112,10 +112,7 @@ static dhc_status bind_plan(dhc_model *m, Version *v, const int64_t *symbols, co
   return dhc_status_ok();
 }
 
-/* Graph and plan of one entry in one mode. The graph is counted before fusion changes it. */
-static dhc_status cost_entry(dhc_model *m, const char *entry, dhc_mode mode, bool compile, const Sizes *s, DhcArena *a, Counts *c,
-                             PlanCost *out, double *active) {
-  *out = (PlanCost){0};
+dhc_status atlas_version(dhc_model *m, const char *entry, dhc_mode mode, const Sizes *s, DhcArena *a, Version **out, int64_t **out_values) {
   Version *v = pipeline_graph(m, entry, mode, s->input, s->n_inputs);
   if (!v) return session_errors(m->s);
   int64_t *values = DHC_NEW_N(a, int64_t, v->func->symbols.n + 1);
@@ -127,7 +124,18 @@ static dhc_status cost_entry(dhc_model *m, const char *entry, dhc_mode mode, boo
   const dhc_layout *layout = pipeline_layout(m, mode == DHC_MODE_TRAIN);
   if (!layout) return session_errors(m->s);
   pipeline_image(m, v, layout);
-  DHC_TRY(program_guards(m->s, v, values));
+  *out = v;
+  *out_values = values;
+  return program_guards(m->s, v, values);
+}
+
+/* Graph and plan of one entry in one mode. The graph is counted before fusion changes it. */
+static dhc_status cost_entry(dhc_model *m, const char *entry, dhc_mode mode, bool compile, const Sizes *s, DhcArena *a, Counts *c,
+                             PlanCost *out, double *active) {
+  *out = (PlanCost){0};
+  Version *v;
+  int64_t *values;
+  DHC_TRY(atlas_version(m, entry, mode, s, a, &v, &values));
   if (!counts_of(m, v->func, values, c))
     return dhc_status_make(DHC_E_INPUT, "entry '%s': operations at these sizes do not fit in 63 bits", entry);
   c->func = v->func;
@@ -136,7 +144,7 @@ static dhc_status cost_entry(dhc_model *m, const char *entry, dhc_mode mode, boo
   if (session_whole(m->s)) return dhc_status_ok();
   DHC_TRY(pipeline_fuse(m, v));
   unrolled(v->planned, c);
-  DHC_TRY(bind_plan(m, v, values, layout, a, out));
+  DHC_TRY(bind_plan(m, v, values, a, out));
   return compile ? pipeline_compile(m, v) : dhc_status_ok();
 }
 

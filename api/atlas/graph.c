@@ -190,19 +190,9 @@ static void sum_layers(const dhc_model *m, AtlasGraph *g, DhcArena *a) {
 dhc_status atlas_graph(dhc_model *m, const char *entry, const char *sizes, DhcArena *a, AtlasGraph *out) {
   *out = (AtlasGraph){0};
   DHC_TRY(sizes_bind(m, entry, sizes, false, a, &out->sizes));
-  const Sizes *s = &out->sizes;
-  Version *v = pipeline_graph(m, entry, DHC_MODE_RUN, s->input, s->n_inputs);
-  if (!v) return session_errors(m->s);
-  int64_t *values = DHC_NEW_N(a, int64_t, v->func->symbols.n + 1);
-  for (int i = 0; i < v->func->symbols.n; i++) {
-    values[i] = 1;
-    for (int k = 0; k < s->n; k++)
-      if (!strcmp(s->names[k], v->func->symbols.at[i])) values[i] = s->values[k];
-  }
-  const dhc_layout *layout = pipeline_layout(m, false);
-  if (!layout) return session_errors(m->s);
-  pipeline_image(m, v, layout);
-  DHC_TRY(program_guards(m->s, v, values));
+  Version *v;
+  int64_t *values;
+  DHC_TRY(atlas_version(m, entry, DHC_MODE_RUN, &out->sizes, a, &v, &values));
   Walk w = {.m = m, .g = out, .a = a, .module = v->module, .fits = true};
   Frame fr = {.f = v->func, .values = values, .node = DHC_NEW_N(a, int, v->func->next_value_id + 1), .was = "", .is = ""};
   for (int i = 0; i < v->func->params.n; i++) {
