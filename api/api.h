@@ -234,6 +234,8 @@ DhcPipelineRequest pipeline_request(const dhc_session *s, DhcModule *module, Dhc
 /* Graph stage of an entry ("forward", "forward.step") for these input shapes, differentiated as `mode` says. NULL
  * (and diagnostics) on error. */
 Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const DhcInputShape *in, int n_in);
+/* The same of a run, or NULL in silence where the model as it is set refuses it. */
+Version *pipeline_try(dhc_model *m, const char *entry, const DhcInputShape *in, int n_in);
 /* Graph and plan of a version that came without; nothing else of it changes. */
 dhc_status pipeline_again(dhc_model *m, Version *v) DHC_MUST_USE;
 /* Its image as far as the graph tells, for programs of this layout. */

@@ -176,20 +176,18 @@ static dhc_status add_resets(Build *b, BuildModel *x) {
   return dhc_status_ok();
 }
 
-/* By all entries of the model, whichever of them the object has, at sizes that are open. */
-static dhc_status find_narrow(const Build *b, BuildModel *x) {
+/* By all entries that the model has as it is set, whichever of them the object has, at sizes that are open. */
+static void find_narrow(const Build *b, BuildModel *x) {
   DhcEntryInfos all = dhc_model_entries(x->m->m);
   for (int i = 0; i < all.n && b->o->quantize; i++) {
-    const Version *v = pipeline_graph(x->m, all.at[i].name, DHC_MODE_RUN, NULL, 0);
-    if (!v) return session_errors(b->s);
-    dhc_narrow_find(v->module, b->arena, &x->narrow);
+    const Version *v = pipeline_try(x->m, all.at[i].name, NULL, 0);
+    if (v) dhc_narrow_find(v->module, b->arena, &x->narrow);
   }
-  return dhc_status_ok();
 }
 
 static dhc_status graphs(Build *b, BuildModel *x) {
   int n = b->o->n_entries ? b->o->n_entries : 1;
-  DHC_TRY(find_narrow(b, x));
+  find_narrow(b, x);
   for (int i = 0; i < n; i++) {
     const char *name = dhc_intern(&b->s->strings, entry_at(b, i));
     for (int k = 0; k < x->n; k++)

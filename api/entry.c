@@ -59,22 +59,13 @@ static void add_results(dhc_model *m, const DhcFunc *f, dhc_entry_info *out) {
   out->results = r;
 }
 
-/* The graph with these inputs, or NULL in silence. */
-static Version *try_inputs(dhc_model *m, const char *entry, const DhcInputShape *in, int n) {
-  const DhcDiags said = m->s->diags;
-  m->s->diags = (DhcDiags){.arena = &m->s->arena, .sources = said.sources};
-  Version *v = pipeline_graph(m, entry, DHC_MODE_RUN, in, n);
-  m->s->diags = said;
-  return v;
-}
-
 /* The entry with every input that it can have. Optional ones may be refused as the model is set, or beside others: those
  * stay that go with the ones before. NULL after diagnostics: not even without them. */
 static Version *with_inputs(dhc_model *m, const char *entry, const DhcEntryInfo *e) {
   DhcInputShape *in = DHC_NEW_N(&m->s->arena, DhcInputShape, e->n_inputs + 1);
   int n = 0;
   for (int i = 0; i < e->n_inputs; i++) in[i] = (DhcInputShape){e->inputs[i], -1, NULL};
-  Version *v = try_inputs(m, entry, in, e->n_inputs);
+  Version *v = pipeline_try(m, entry, in, e->n_inputs);
   if (v) return v;
   for (int i = 0; i < e->n_inputs; i++)
     if (!e->optional[i]) in[n++] = (DhcInputShape){e->inputs[i], -1, NULL};
@@ -82,7 +73,7 @@ static Version *with_inputs(dhc_model *m, const char *entry, const DhcEntryInfo 
   for (int i = 0; v && i < e->n_inputs; i++) {
     if (!e->optional[i]) continue;
     in[n] = (DhcInputShape){e->inputs[i], -1, NULL};
-    Version *more = try_inputs(m, entry, in, n + 1);
+    Version *more = pipeline_try(m, entry, in, n + 1);
     if (more) v = more, n++;
   }
   return v;

@@ -57,6 +57,14 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
   return v;
 }
 
+Version *pipeline_try(dhc_model *m, const char *entry, const DhcInputShape *in, int n_in) {
+  const DhcDiags said = m->s->diags;
+  m->s->diags = (DhcDiags){.arena = &m->s->arena, .sources = said.sources};
+  Version *v = pipeline_graph(m, entry, DHC_MODE_RUN, in, n_in);
+  m->s->diags = said;
+  return v;
+}
+
 dhc_status pipeline_again(dhc_model *m, Version *v) {
   if (v->func) return dhc_status_ok();
   Version *g = pipeline_graph(m, v->entry, v->mode, v->in, v->n_in);

@@ -246,6 +246,10 @@ refused 1 "--quantize: weights 'layers.0.weight' are not all finite" mlp --weigh
 grep -q "int8: 3 tensors, constants of 287104 bytes where they were 1132672" small.txt || fail "what quantising saves: $(cat small.txt)"
 grep -q "int8: accuracy is not measured (--data); on generated inputs results differ by at most 0.00[0-9]*, the largest being 1.[0-9]*" small.txt || fail "what quantising costs: $(cat small.txt)"
 grep -q "Weights that have the values of int8 with a scale for each row" small.h && grep -q "^ \*   layers.0.weight$" small.h || fail "the header does not say which weights are quantised"
+# an entry that the model as it is set refuses (attention's append, which is causal) decides nothing
+attention=(layers/attention --root MultiHeadAttention --set d_model=16 --set num_heads=2)
+python3 "$here/../object/made_weights.py" "$dhcc" attention.safetensors "${attention[@]}" || fail "made-up weights"
+expect 0 "int8: 4 tensors" "$dhcc" build "${attention[@]}" --weights attention.safetensors --quantize int8 -o attention.o --header attention.h
 "$dhcc" build mlp --weights w.safetensors --quantize bf16 --weights-file small.bin -o small.o --header small.h --quiet || fail "build --quantize --weights-file"
 grep -q "_weights_set" small.h && fail "quantised weights cannot be set one by one"
 mqar=synth:mqar:length=12,pairs=2,vocab=22,n=64,n_test=32
