@@ -286,3 +286,8 @@ dhc_status dhc_rl(dhc_model *m, const dhc_rl_options *o, dhc_rl_result *out) {
 dhc_status dhc_rl_evaluate(dhc_model *m, const char *weights, const dhc_rl_options *o, dhc_rl_result *out) {
   DOOR(m ? m->s : NULL, api_rl_evaluate(m, weights, o, out));
 }
+
+dhc_status dhc_rl_recipe_json(dhc_model *m, int64_t steps, char **out) {
+  if (out) *out = NULL;
+  DOOR(m ? m->s : NULL, api_rl_recipe_json(m, steps, out));
+}

@@ -69,6 +69,7 @@ dhc_status api_sweep_json(const char *folder, const char *metric, char **out) DH
 dhc_status api_rl_model(dhc_session *s, const dhc_model_options *o, const char *env, const char *assets, dhc_model **out) DHC_MUST_USE;
 dhc_status api_rl(dhc_model *m, const dhc_rl_options *o, dhc_rl_result *out) DHC_MUST_USE;
 dhc_status api_rl_evaluate(dhc_model *m, const char *weights, const dhc_rl_options *o, dhc_rl_result *out) DHC_MUST_USE;
+dhc_status api_rl_recipe_json(dhc_model *m, int64_t steps, char **out) DHC_MUST_USE;
 dhc_status api_recipe_json(dhc_model *m, const dhc_train_options *o, char **out) DHC_MUST_USE;
 
 #endif

@@ -122,7 +122,7 @@ static int check_ask(const Cli *c, const Ask *a) {
     cli_error(c, "--eval needs weights: the folder of a run for MODEL, or --weights FILE");
   else if (a->weights && c->steps)
     cli_error(c, "weights are evaluated (--eval), not trained on: --steps goes with a model, or with --resume of a run");
-  else if (!a->steps && !a->eval)
+  else if (!a->steps && !a->eval && !c->print_recipe)
     cli_error(c, "rl needs --steps N, of the environments in all (or --weights FILE, which is evaluated)");
   else if (c->render && c->episodes == 0)
     cli_error(c, "--render: is of an evaluation, and --episodes 0 makes none");
@@ -169,13 +169,35 @@ static int run(const Cli *c, dhc_session *s, dhc_model *m, const Ask *a) {
   return rc;
 }
 
+/* The settings of a run, a line each, and where they come from. */
+static int print_recipe(const Cli *c, dhc_session *s, dhc_model *m, const Ask *a) {
+  char *text = NULL;
+  int rc = cli_done(c, s, dhc_rl_recipe_json(m, a->steps, &text));
+  cJSON *recipe = text ? cJSON_Parse(text) : NULL, *row;
+  free(text);
+  if (cli_doc(c) && recipe) {
+    cli_add(cli_doc(c), "recipe", recipe);
+    return rc;
+  }
+  const cJSON *from = cJSON_GetObjectItemCaseSensitive(recipe, "from");
+  cJSON_ArrayForEach(row, recipe) {
+    const char *why = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(from, row->string));
+    char value[64];
+    if (cJSON_IsNumber(row)) snprintf(value, sizeof value, "%.10g", row->valuedouble);
+    if (cJSON_IsNumber(row) || cJSON_IsString(row))
+      printf("%-20s %s%s%s\n", row->string, cJSON_IsNumber(row) ? value : row->valuestring, why ? "  # " : "", why ? why : "");
+  }
+  cJSON_Delete(recipe);
+  return rc;
+}
+
 static int with_ask(const Cli *c, const Ask *a) {
   dhc_session *s = NULL;
   dhc_model *m = NULL;
   int rc = cli_open_session(c, &s);
   const dhc_model_options o = {.name = c->args[0], .root = c->root, .preset = c->preset, .recipe = c->recipe, .sets = c->sets, .n_sets = c->n_sets};
   if (!rc) rc = cli_done(c, s, dhc_rl_model(s, &o, a->env, a->assets, &m));
-  if (!rc) rc = run(c, s, m, a);
+  if (!rc) rc = c->print_recipe ? print_recipe(c, s, m, a) : run(c, s, m, a);
   if (!rc) cli_print_stats(c, s);
   cli_close(c, s, m);
   return rc;

@@ -199,11 +199,24 @@ static int add_variant(const Plot *p, Figure *f, const PlotSweep *s, const cJSON
   return f->no_memory ? cli_no_memory(p->c) : 0;
 }
 
+static bool has_column(const char *folder, const char *x, const char *y) {
+  PlotCurve c;
+  if (!plot_read_curve(folder, x, y, &c)) return false;
+  plot_curve_free(&c);
+  return true;
+}
+
+/* What a run learns by: policies have a return, of a rollout there is no one loss. */
+static const char *usual_column(const Plot *p, const char *x) {
+  return p->n_runs && !has_column(p->run[0], x, "loss") && has_column(p->run[0], x, "return") ? "return" : "loss";
+}
+
 int plot_curves(const Plot *p, const char *x, const char *y, Figure *f) {
   bool single = !y && p->n_runs == 1 && !p->n_sweeps;
   int rc = 0;
-  *f = (Figure){.x_label = x ? x : "step", .y_label = y ? y : "loss"};
-  for (int i = 0; i < p->n_runs && !rc; i++) rc = add_run(p, f, p->run[i], single ? "loss" : p->run[i], f->x_label, f->y_label);
+  *f = (Figure){.x_label = x ? x : "step"};
+  f->y_label = y ? y : usual_column(p, f->x_label);
+  for (int i = 0; i < p->n_runs && !rc; i++) rc = add_run(p, f, p->run[i], single ? f->y_label : p->run[i], f->x_label, f->y_label);
   PlotCurve validated; /* a run may have none */
   if (single && !rc && plot_read_curve(p->run[0], f->x_label, "val_loss", &validated)) {
     if (validated.n) add_curve(p, f, "val_loss", &validated);

@@ -7,6 +7,7 @@
  *   carried.c     states of a recurrent policy, in and out of the program
  *   normal.c      running means and deviations
  *   evaluate.c    episodes with the likeliest actions
+ *   recipe.c      the settings, in words
  *   keep.c        checkpoints and metrics */
 #ifndef DHC_API_RL_H
 #define DHC_API_RL_H

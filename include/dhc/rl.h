@@ -61,6 +61,9 @@ DHC_API dhc_status dhc_rl(dhc_model *m, const dhc_rl_options *o, dhc_rl_result *
  * statistics along. Of the options env, assets, env_sets, render, seed, out (NULL) and
  * eval_episodes are read. */
 DHC_API dhc_status dhc_rl_evaluate(dhc_model *m, const char *weights, const dhc_rl_options *o, dhc_rl_result *out) DHC_MUST_USE;
+/* The settings that a run of so many steps (0: unknown) would use, as a JSON object; "from" in it says of each where it comes
+ * from: a paper, the model, its preset, the caller. *out: free(). */
+DHC_API dhc_status dhc_rl_recipe_json(dhc_model *m, int64_t steps, char **out) DHC_MUST_USE;
 /* Name of the i-th shipped environment; NULL behind the last. */
 DHC_API const char *dhc_rl_environment(int i);
 

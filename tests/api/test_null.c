@@ -276,6 +276,9 @@ static void of_runs(void) {
   REFUSED("0 episodes are none", dhc_rl_evaluate(m, "w", &(dhc_rl_options){.env = "pendulum"}, &learned));
   REFUSED("-1 steps are none", dhc_rl(m, &(dhc_rl_options){.env = "pendulum", .steps = -1}, &learned));
   REFUSED("a seed has 32 bits here", dhc_rl(m, &(dhc_rl_options){.env = "pendulum", .steps = 1, .seed = 1ull << 32}, &learned));
+  char *recipe;
+  IS_NULL("m", dhc_rl_recipe_json(NULL, 1, &recipe));
+  IS_NULL("out", dhc_rl_recipe_json(m, 1, NULL));
   VALUE(dhc_rl_environment, !strcmp(dhc_rl_environment(0), "pendulum") && !dhc_rl_environment(-1) && !dhc_rl_environment(1000));
   const dhc_build_options object = {.out = "m.o"};
   dhc_build_result built;

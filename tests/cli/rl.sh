@@ -20,6 +20,11 @@ grep -q '^seed 0: 1024 steps, 4 episodes' said && grep -q '^seed 0: likeliest ac
 "$dhcc" rl rl_ssm_policy --env pendulum --steps 32 "${recipe[@]}" --preset pendulum --out q > /dev/null && grep -qa 'entropy_weight = 0.003' q/model.dhcm || fail "a preset of PPO for a policy"
 expect 1 "PPO has no preset 'small'" "$dhcc" rl rl_ssm_policy --env pendulum --steps 32 "${recipe[@]}" --preset small
 
+expect 0 "gamma                0.9  # discount of a step" "$dhcc" rl rl_ssm_policy --env pendulum --recipe pendulum --print-recipe
+expect 0 "entropy_weight       0.003  # preset pendulum" "$dhcc" rl rl_policy --env pendulum --preset pendulum --print-recipe
+"$dhcc" rl rl_ssm_policy --env pendulum --steps 4096 --recipe pendulum --set gamma=0.5 --print-recipe --json | python3 -c 'import json, sys; r = json.load(sys.stdin)["recipe"]; assert r["gamma"] == 0.5 and r["lr at the end"] == 5e-4 and r["obs"] == "3" and "pendulum" == r["recipe"], r' || fail "a recipe as JSON"
+"$dhcc" plot a | grep -q '^return' || fail "a policy's curve: $("$dhcc" plot a)"
+
 # stopped, and killed: the same bytes
 DHC_STOP_AT_POLL=6 "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --out c > said 2>&1
 [ $? = 130 ] && grep -q "stopped at step .*, checkpoint in c; go on with --resume" said || fail "a stop: $(cat said)"
