@@ -14,7 +14,7 @@
  *     for each tile of rows (row numbers clamped, so that the last tile needs no code)
  *       A's rows to scratch as [k][rows], unless a scalar load can fetch them; where they lie
  *         side by side along m and steps are many, several tiles' rows at once
- *       for k: accumulators += A[m, k] * B[k, n..]
+ *       for k: accumulators += A[m, k] * B[k, n..]; one vector of columns, or two rows, where no more are left
  *       accumulators to a local tile; for each row: the epilogue, stores
  *
  * Ragged contractions (kind RAGGED: A counts only where its row lies in the range [lo, hi) of
@@ -30,6 +30,7 @@
 #include "backends/loop/tpl_dot.h"
 
 enum {
+  FEW_ROWS = 2,    /* for so many a tile has a form of its own */
   A_GROUP = 48,    /* rows packed at once where A is walked across: whole vectors, whole tiles */
   A_PITCH = 16     /* of a packed tile of A */
 };
@@ -204,6 +205,8 @@ typedef struct Tile {
   DhcLv b_ptr[DHC_DOT_MAX_FOLDS], b_step[DHC_DOT_MAX_FOLDS]; /* b_ptr[f][k * b_step[f] + column] */
   DhcLv local;                   /* room for its sums */
   DhcTplSums sums;               /* there, or the output itself */
+  DhcLv narrow, few;             /* bool: one vector of columns is enough; so are FEW_ROWS rows; NULL: a tile has no more */
+  DhcLv width, pitch;            /* of a fold's and of a row's sums in the local tile */
   DhcLpVar acc[DHC_DOT_MAX_ROWS * DHC_DOT_MAX_VECTORS];      /* by row; the folds' vectors after one another */
 } Tile;
 
@@ -214,38 +217,43 @@ static int all_vectors(const Dot *d) {
 /* Scales of a panel's rows stand in front of it. */
 static DhcLv scale_of(Dot *d, Tile *t, int f, int v) { return dhc_lp_load(d->b, t->scale[f], dhc_lp_i64(d->b, (int64_t)v * d->lanes), d->lanes, 0); }
 
+/* The part of a tile that is multiplied: its first rows, and so many vectors of each fold. */
+typedef struct Form {
+  int rows, vectors;
+} Form;
+
 /* The rows' numbers are clamped: rows beyond the last are written to its place, before it is. */
-static void store_sums(Dot *d, Tile *t) {
+static void store_sums(Dot *d, Tile *t, Form form) {
   DhcLp *b = d->b;
-  for (int r = d->rows; r-- > 0;) {
-    DhcLv at = dhc_lp_i64(b, (int64_t)r * all_vectors(d) * d->lanes);
+  int wide = d->n_folds * form.vectors;
+  for (int r = form.rows; r-- > 0;) {
+    DhcLv at = dhc_lp_i64(b, (int64_t)r * wide * d->lanes);
     if (d->bare) at = dhc_lp_mul(b, dhc_lp_min(b, dhc_lp_i64(b, r), dhc_lp_addc(b, t->sums.rows, -1)), t->sums.row);
-    for (int v = 0; v < all_vectors(d); v++)
-      dhc_lp_store(b, t->sums.at, dhc_lp_addc(b, at, (int64_t)v * d->lanes), dhc_lp_get(b, t->acc[r * all_vectors(d) + v]), 0);
+    for (int v = 0; v < wide; v++)
+      dhc_lp_store(b, t->sums.at, dhc_lp_addc(b, at, (int64_t)v * d->lanes), dhc_lp_get(b, t->acc[r * wide + v]), 0);
   }
 }
 
-static void clear(Dot *d, Tile *t) {
-  for (int i = 0; i < d->rows * all_vectors(d); i++) t->acc[i] = dhc_lp_var(d->b, dhc_lp_zero(d->b, DHC_F32, d->lanes));
+static void clear(Dot *d, Tile *t, Form form) {
+  for (int i = 0; i < form.rows * d->n_folds * form.vectors; i++) t->acc[i] = dhc_lp_var(d->b, dhc_lp_zero(d->b, DHC_F32, d->lanes));
 }
 
-static void k_loop(Dot *d, Tile *t) {
+/* The products of one block. */
+static void add_products(Dot *d, Tile *t, const DhcTplProducts *p, Form form) {
   DhcLp *b = d->b;
   DhcLv vec[DHC_DOT_MAX_VECTORS];
-  int wide = all_vectors(d);
-  DhcTplProducts p = {.from = d->k_from, .to = d->k_to};
-  dhc_tpl_products_begin(b, &p, d->rows, wide * d->lanes, d->lanes, d->K, 1);
-  clear(d, t);
-  DhcLv k = dhc_tpl_products_chain(b, &p);
+  int wide = d->n_folds * form.vectors;
+  clear(d, t, form);
+  DhcLv k = dhc_tpl_products_chain(b, p);
   for (int f = 0; f < d->n_folds; f++) {
     DhcLv at_b = dhc_lp_mul(b, k, t->b_step[f]);
-    for (int v = 0; v < d->vectors; v++) {
+    for (int v = 0; v < form.vectors; v++) {
       DhcLv x = dhc_lp_load(b, t->b_ptr[f], dhc_lp_addc(b, at_b, (int64_t)v * d->lanes), d->lanes, 0);
-      vec[f * d->vectors + v] = t->scale[f] ? dhc_lp_mul(b, dhc_lp_cast(b, x, DHC_F32), scale_of(d, t, f, v)) : x;
+      vec[f * form.vectors + v] = t->scale[f] ? dhc_lp_mul(b, dhc_lp_cast(b, x, DHC_F32), scale_of(d, t, f, v)) : x;
     }
   }
   DhcLv at_a = !d->direct_a ? dhc_lp_mulc(b, k, A_PITCH) : dhc_lp_mul(b, k, t->a_step);
-  for (int r = 0; r < d->rows; r++) {
+  for (int r = 0; r < form.rows; r++) {
     DhcLv x = !d->direct_a ? dhc_lp_load(b, t->a_panel, dhc_lp_addc(b, at_a, r), 1, 0)
                          : dhc_lp_load(b, t->a_ptr[r], at_a, 1, 0);
     x = dhc_lp_splat(b, x, d->lanes);
@@ -255,9 +263,33 @@ static void k_loop(Dot *d, Tile *t) {
     }
   }
   dhc_lp_end(b);
-  store_sums(d, t);
+  store_sums(d, t, form);
+}
+
+/* Of the last columns, or the last rows, no more is multiplied than there are: the same sums in the same order. */
+static void k_loop(Dot *d, Tile *t) {
+  DhcLp *b = d->b;
+  const Form whole = {d->rows, d->vectors};
+  DhcTplProducts p = {.from = d->k_from, .to = d->k_to};
+  dhc_tpl_products_begin(b, &p, d->rows, all_vectors(d) * d->lanes, d->lanes, d->K, 1);
+  if (t->narrow) {
+    dhc_lp_if(b, t->narrow);
+    add_products(d, t, &p, (Form){d->rows, 1});
+    dhc_lp_else(b);
+  }
+  if (t->few) {
+    dhc_lp_if(b, t->few);
+    add_products(d, t, &p, (Form){FEW_ROWS, d->vectors});
+    dhc_lp_else(b);
+  }
+  add_products(d, t, &p, whole);
+  if (t->few) dhc_lp_end(b);
+  if (t->narrow) dhc_lp_end(b);
   dhc_tpl_products_end(b, &p, t->sums);
 }
+
+/* One vector of columns is all that is left. */
+static DhcLv is_narrow(Dot *d, DhcLv col0) { return dhc_lp_le(d->b, dhc_lp_sub(d->b, d->N, col0), dhc_lp_i64(d->b, d->lanes)); }
 
 static DhcLv is_whole(Dot *d, DhcLv col0) { return dhc_lp_le(d->b, dhc_lp_addc(d->b, col0, (int64_t)d->vectors * d->lanes), d->N); }
 
@@ -265,11 +297,25 @@ static DhcLv is_whole(Dot *d, DhcLv col0) { return dhc_lp_le(d->b, dhc_lp_addc(d
 static void place_sums(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   DhcLp *b = d->b;
   int o = d->s->n_operands - 1, pitch = all_vectors(d) * d->lanes;
+  DhcLv n_rows = dhc_lp_sub(b, row_end, t->row0), rows = dhc_lp_i64(b, d->rows);
+  t->narrow = t->few = NULL;
+  t->width = dhc_lp_i64(b, d->vectors * d->lanes);
+  t->pitch = dhc_lp_i64(b, pitch);
+  if (d->vectors > 1) {
+    t->narrow = is_narrow(d, col0);
+    t->width = dhc_lp_select(b, t->narrow, dhc_lp_i64(b, d->lanes), t->width);
+    t->pitch = dhc_lp_mulc(b, t->width, d->n_folds);
+  }
+  if (d->rows > FEW_ROWS) {
+    t->few = dhc_lp_le(b, n_rows, dhc_lp_i64(b, FEW_ROWS));
+    DhcLv only = t->narrow ? dhc_lp_and(b, t->few, dhc_lp_ew1(b, DHC_OP_NOT, t->narrow)) : t->few;
+    rows = dhc_lp_select(b, only, dhc_lp_i64(b, FEW_ROWS), rows);
+  }
   t->local = dhc_lp_local(b, DHC_F32, (int64_t)d->rows * pitch);
-  t->sums = (DhcTplSums){.at = t->local, .width = dhc_lp_i64(b, (int64_t)d->rows * pitch)};
+  t->sums = (DhcTplSums){.at = t->local, .width = dhc_lp_mul(b, rows, t->pitch)};
   if (!d->bare) return;
-  t->sums.rows = dhc_lp_min(b, dhc_lp_sub(b, row_end, t->row0), dhc_lp_i64(b, d->rows));
-  t->sums.width = t->sums.row = dhc_lp_i64(b, pitch);
+  t->sums.rows = dhc_lp_min(b, n_rows, dhc_lp_i64(b, d->rows));
+  t->sums.width = t->sums.row = t->pitch;
   DhcLpVar at = dhc_lp_var(b, t->sums.at), row = dhc_lp_var(b, t->sums.row);
   dhc_lp_if(b, is_whole(d, col0));
   DhcLv step = d->m >= 0 ? dhc_tpl_step(&d->cx, o, d->m) : dhc_lp_i64(b, 0);
@@ -294,18 +340,18 @@ static void finish_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
 /* From the local tile: the scalar DAG behind the sums, row by row, under masks. */
 static void epilogue(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
   DhcLp *b = d->b;
-  int width = d->vectors * d->lanes, pitch = all_vectors(d) * d->lanes;
+  int width = d->vectors * d->lanes;
   DhcLv end = dhc_lp_min(b, dhc_lp_addc(b, t->row0, d->rows), row_end);
   DhcLv i = d->m < 0 ? t->row0 : dhc_lp_for(b, t->row0, end, 1);
   DhcTplMark in_row = dhc_tpl_push(&d->cx);
   if (d->m >= 0) dhc_tpl_bind(&d->cx, d->m, i);
-  DhcLv from = dhc_lp_mulc(b, dhc_lp_sub(b, i, t->row0), pitch);
+  DhcLv from = dhc_lp_mul(b, dhc_lp_sub(b, i, t->row0), t->pitch);
   DhcLv col_end = dhc_lp_min(b, dhc_lp_addc(b, col0, width), d->N);
   DhcLv j = dhc_lp_for(b, col0, col_end, d->lanes);
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   dhc_tpl_bind_vector(&d->cx, d->n, j, d->lanes, dhc_lp_tail(b, j, col_end, d->lanes));
   for (int f = 0; f < d->n_folds; f++) {
-    DhcLv at = dhc_lp_addc(b, dhc_lp_add(b, from, dhc_lp_sub(b, j, col0)), (int64_t)f * width);
+    DhcLv at = dhc_lp_add(b, dhc_lp_add(b, from, dhc_lp_sub(b, j, col0)), dhc_lp_mulc(b, t->width, f));
     dhc_tpl_set(&d->cx, d->node[f], dhc_lp_load(b, t->local, at, d->lanes, 0));
   }
   int first = dhc_spec_n_inputs(d->s);
@@ -387,10 +433,10 @@ static void row_tile(Dot *d, Tile *t, DhcLv col0, DhcLv row_end) {
       dhc_tpl_rows_next(&d->cx, &k);
       dhc_lp_end(b);
     } else if (dhc_dot_unit_along(d, d->na, d->m) || A_PITCH % d->lanes) {
-      dhc_dot_pack_along(d, d->na, d->m, t->row0, d->M, A_PITCH, t->a_panel);
+      dhc_dot_pack_along(d, d->na, d->m, t->row0, d->M, A_PITCH, dhc_lp_i64(b, A_PITCH), t->a_panel);
     } else {
-      dhc_dot_pack_transposed(d, d->na, d->m, t->row0, d->M, (d->rows + d->lanes - 1) / d->lanes * d->lanes, A_PITCH,
-                      t->a_panel);
+      dhc_dot_pack_transposed(d, d->na, d->m, t->row0, d->M, dhc_lp_i64(b, (d->rows + d->lanes - 1) / d->lanes * d->lanes), A_PITCH,
+                              t->a_panel);
     }
   }
   place_sums(d, t, col0, row_end);
@@ -418,10 +464,12 @@ static DhcLv b_room(Dot *d) {
 
 static void pack_columns(Dot *d, int f, DhcLv col0, DhcLv panel) {
   int width = d->vectors * d->lanes;
+  DhcLv used = dhc_lp_i64(d->b, width);
+  if (d->vectors > 1) used = dhc_lp_select(d->b, is_narrow(d, col0), dhc_lp_i64(d->b, d->lanes), used);
   if (dhc_dot_unit_along(d, d->nb[f], d->n))
-    dhc_dot_pack_along(d, d->nb[f], d->n, col0, d->N, width, panel);
+    dhc_dot_pack_along(d, d->nb[f], d->n, col0, d->N, width, used, panel);
   else
-    dhc_dot_pack_transposed(d, d->nb[f], d->n, col0, d->N, width, width, panel);
+    dhc_dot_pack_transposed(d, d->nb[f], d->n, col0, d->N, used, width, panel);
 }
 
 /* The columns [col0, col0 + width) of fold f's B: packed, or, for few rows, where they lie.
@@ -493,8 +541,9 @@ static void rows_by_range(Dot *d, DhcLv col0, DhcLv from, DhcLv to, DhcLv a_pane
   DhcLv end = dhc_lp_select(b, before, dhc_lp_min(b, first, to), to);
   Tile t = {.row0 = dhc_lp_for(b, start, end, d->rows)};
   place_sums(d, &t, col0, end);
-  clear(d, &t);
-  store_sums(d, &t);
+  const Form whole = {d->rows, d->vectors};
+  clear(d, &t, whole);
+  store_sums(d, &t, whole);
   finish_tile(d, &t, col0, end);
   dhc_lp_end(b);
   dhc_lp_end(b);

@@ -36,12 +36,12 @@ int dhc_dot_single_axis(uint32_t mask, int prefer);
 int dhc_dot_red_axis(const DhcDot *d);
 /* True if something that node is made from lies side by side along axis. */
 bool dhc_dot_unit_along(const DhcDot *d, int node, int axis);
-/* to[k * width + i] = value of `node` at (along = first + i, k), i < width, along clamped to
- * its extent, k_from <= k < k_to. Vectors run along `along`; width is a multiple of the
+/* to[k * width + i] = value of `node` at (along = first + i, k), i < used <= width, along clamped to
+ * its extent, k_from <= k < k_to. Vectors run along `along`; used is a multiple of the
  * lanes or below them. */
-void dhc_dot_pack_along(DhcDot *d, int node, int along, DhcLv first, DhcLv extent, int width, DhcLv to);
+void dhc_dot_pack_along(DhcDot *d, int node, int along, DhcLv first, DhcLv extent, int width, DhcLv used, DhcLv to);
 /* The same for all k, with vectors along the innermost reduced axis, by blocks of lanes x
- * lanes. `pitch`: of the panel, which has room for whole blocks of k; width <= pitch. */
-void dhc_dot_pack_transposed(DhcDot *d, int node, int along, DhcLv first, DhcLv extent, int width, int pitch,
+ * lanes. `pitch`: of the panel, which has room for whole blocks of k; used <= pitch. */
+void dhc_dot_pack_transposed(DhcDot *d, int node, int along, DhcLv first, DhcLv extent, DhcLv used, int pitch,
                              DhcLv to);
 #endif

@@ -21,13 +21,13 @@ bool dhc_dot_unit_along(const DhcDot *d, int node, int axis) {
   return false;
 }
 
-void dhc_dot_pack_along(DhcDot *d, int node, int along, DhcLv first, DhcLv extent, int width, DhcLv to) {
+void dhc_dot_pack_along(DhcDot *d, int node, int along, DhcLv first, DhcLv extent, int width, DhcLv used, DhcLv to) {
   DhcLp *b = d->b;
   DhcTplRows k = dhc_tpl_rows(&d->cx, d->red, d->k_from);
   DhcLv i = dhc_lp_for(b, d->k_from, d->k_to, 1);
   DhcTplMark in_k = dhc_tpl_push(&d->cx);
   dhc_tpl_rows_bind(&d->cx, &k);
-  DhcLv v = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, width), d->lanes);
+  DhcLv v = dhc_lp_for(b, dhc_lp_i64(b, 0), used, d->lanes);
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   DhcLv low = dhc_lp_min(b, dhc_lp_add(b, first, v), extent); /* a mask wants index <= limit */
   dhc_tpl_bind_vector(&d->cx, along, low, d->lanes, dhc_lp_tail(b, low, extent, d->lanes));
@@ -40,7 +40,7 @@ void dhc_dot_pack_along(DhcDot *d, int node, int along, DhcLv first, DhcLv exten
   dhc_lp_end(b);
 }
 
-void dhc_dot_pack_transposed(DhcDot *d, int node, int along, DhcLv first, DhcLv extent, int width, int pitch,
+void dhc_dot_pack_transposed(DhcDot *d, int node, int along, DhcLv first, DhcLv extent, DhcLv used, int pitch,
                             DhcLv to) {
   DhcLp *b = d->b;
   int inner = dhc_dot_red_axis(d), lanes = d->lanes;
@@ -52,7 +52,7 @@ void dhc_dot_pack_transposed(DhcDot *d, int node, int along, DhcLv first, DhcLv 
   DhcTplMark in_o = dhc_tpl_push(&d->cx);
   dhc_tpl_rows_bind(&d->cx, &k);
   DhcLv base = dhc_lp_mul(b, o, n_inner);
-  DhcLv v = dhc_lp_for(b, zero, dhc_lp_i64(b, width), lanes);
+  DhcLv v = dhc_lp_for(b, zero, used, lanes);
   DhcLv column = dhc_lp_add(b, first, v);
   DhcLv j = dhc_lp_for(b, zero, n_inner, lanes);
   DhcLv mask = dhc_lp_tail(b, j, n_inner, lanes), row[64];

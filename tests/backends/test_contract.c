@@ -137,7 +137,7 @@ static void product_rule(void **st) {
       c.plain = "dot_plain";
       c.all_classes = m == 1 && kk[i] < 600;
       c.exact = exact_dot;
-      int rows = case_axis(&c, DHC_AXIS_PAR, m, false), n = case_axis(&c, DHC_AXIS_PAR, m == 1 ? 1 : kk[i] > 5000 ? 3 : 21, false);
+      int rows = case_axis(&c, DHC_AXIS_PAR, m, false), n = case_axis(&c, DHC_AXIS_PAR, m == 1 && i % 2 ? 1 : kk[i] > 5000 ? 3 : 21, false);
       int k = case_axis(&c, DHC_AXIS_RED, kk[i], false);
       int a = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){rows, k}));
       int b = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){n, k}));
