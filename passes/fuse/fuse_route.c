@@ -1,6 +1,8 @@
-/* Routing in terms of other ops (pass "lower"): top_k by rank, route by a stable counting sort. Both give the same integers as
- * their definitions. Where the target has a kernel for it, a top_k of few places and the route of what it chose are left as
+/* Routing in terms of other ops (pass "lower"): top_k by rank, or of many places choice by choice; route by a stable counting
+ * sort. All give the same integers as their definitions. Where the target has a kernel for it, a top_k of few places and the route of what it chose are left as
  * they are, and become that kernel when others do (pass "fuse"). */
+#include <math.h>
+
 #include "passes/fuse/fuse_internal.h"
 
 typedef struct Lower {
@@ -79,6 +81,56 @@ static bool lower_top_k(Lower *l, DhcNode *n) {
   if (!value) return false;
   dhc_replace_uses(n->results[0], value);
   dhc_replace_uses(n->results[1], index);
+  return true;
+}
+
+enum { FEW_PLACES = 32, MOST_CHOICES = 64 };
+
+/* Ranks cost the square of the places, choices a walk over them each. */
+static bool by_choices(const DhcNode *n) {
+  const DhcType *t = &n->args[0]->type;
+  int64_t places, k = dhc_attr(n, "k")->i;
+  if (k > MOST_CHOICES || t->rank + 1 > DHC_MAX_RANK) return false;
+  return !dhc_dim_is_const(t->dim[t->rank - 1], &places) || (places > FEW_PLACES && 4 * k < places);
+}
+
+static DhcValue *argmax_last(Lower *l, DhcValue *x) {
+  DhcAttr axis = dhc_attr_int(x ? x->type.rank - 1 : 0);
+  return x ? dhc_b_cast(&l->b, dhc_build1(&l->b, DHC_OP_ARGMAX, &x, 1, &axis, 1), DHC_I32) : NULL;
+}
+
+/* The index that comes next behind (value, index), which are as wide as x: the largest of those that are not before; where
+ * these are all the lowest there is, the first of them. */
+static DhcValue *next_choice(Lower *l, DhcValue *x, DhcValue *at, DhcValue *value, DhcValue *index) {
+  DhcValue *low = dhc_b_scalar(&l->b, x->type.dtype, -(double)INFINITY);
+  int64_t axis = x->type.rank - 1;
+  DhcValue *left = bin(l, DHC_OP_OR, over(l, value, x), bin(l, DHC_OP_AND, alike(l, value, x), bin(l, DHC_OP_LT, index, at)));
+  DhcValue *rest = dhc_b_select(&l->b, left, x, low);
+  DhcValue *none = bin(l, DHC_OP_EQ, dhc_b_reduce(&l->b, DHC_OP_REDUCE_MAX, rest, &axis, 1, false), low);
+  DhcValue *first = dhc_b_select(&l->b, left, at, dhc_b_scalar(&l->b, DHC_I32, INT32_MAX));
+  first = dhc_b_reduce(&l->b, DHC_OP_REDUCE_MIN, first, &axis, 1, false);
+  return dhc_b_select(&l->b, none, first, argmax_last(l, rest));
+}
+
+/* Choice after choice. */
+static bool lower_choices(Lower *l, DhcNode *n) {
+  DhcValue *x = n->args[0], *chosen[MOST_CHOICES];
+  int r = x->type.rank, k = (int)dhc_attr(n, "k")->i;
+  DhcValue *at = iota(l, DHC_I32, r - 1, x->type.dim, r), *index = argmax_last(l, x);
+  DhcAttr axis = dhc_attr_int(r - 1);
+  for (int c = 0; c < k; c++) {
+    if (!at || !index) return false;
+    chosen[c] = unsqueeze(l, index, r - 1);
+    if (c + 1 == k) break;
+    DhcValue *args[] = {x, chosen[c]}, *value = chosen[c] ? dhc_build1(&l->b, DHC_OP_TAKE_ALONG, args, 2, &axis, 1) : NULL;
+    if (!value) return false;
+    index = next_choice(l, x, at, dhc_b_broadcast(&l->b, value, x->type.dim, r), dhc_b_broadcast(&l->b, chosen[c], x->type.dim, r));
+  }
+  DhcValue *all = k > 1 ? dhc_b_concat(&l->b, chosen, k, r - 1) : chosen[0], *args[] = {x, all};
+  DhcValue *value = all ? dhc_build1(&l->b, DHC_OP_TAKE_ALONG, args, 2, &axis, 1) : NULL;
+  if (!value) return false;
+  dhc_replace_uses(n->results[0], value);
+  dhc_replace_uses(n->results[1], all);
   return true;
 }
 
@@ -212,7 +264,8 @@ bool dhc_fu_is_route(const DhcNode *n) { return n->op == DHC_OP_TOP_K || n->op =
 
 bool dhc_fu_lower_route(DhcNode *n) {
   Lower l = {.b = {.f = n->func, .before = n, .span = n->span, .origin = n->origin}, .dims = n->func->module->dims};
-  if (!(n->op == DHC_OP_TOP_K ? lower_top_k(&l, n) : lower_route(&l, n))) return false;
+  bool done = n->op == DHC_OP_ROUTE ? lower_route(&l, n) : by_choices(n) ? lower_choices(&l, n) : lower_top_k(&l, n);
+  if (!done) return false;
   dhc_node_remove(n);
   return true;
 }

@@ -107,4 +107,33 @@ seq 1 "input 'target' has -1 at [0, 1]: as an index it must be in 0..10"
 ints target 1x4 3 -100 5 -100
 ints tokens 1x4 0 3 11 5
 seq 1 "input 'tokens' has 11 at [0, 2]: as an index of 'embedding.weight' it must be in 0..10"
+# The best of many places: choice by choice where compiled, as the op says where interpreted. Ties, infinities, numbers that are none.
+cat > "$work/best.dhc" <<'EOF'
+import std/nn
+model M() {
+  forward<B>(start: i64[B, 1]) -> (values: [B, 9], places: i32[B, 9]) {
+    n = iota(40, i64) + start
+    x = float(n * n % 7) - 3.0
+    none = log(x - 9.0)
+    x = select(n > 45, -inf, x)          # row 1 has four places above, row 2 none
+    x = select(n == 100 or n == 130, none, x)
+    v, i = top_k(x, 9)
+    return select(v == v, v, 77.0), i
+  }
+}
+EOF
+ints start 3x1 0 42 97
+for backend in ${BACKENDS:-interp cpu}; do
+  "$dhcc" run "$work/best.dhc" --backend "$backend" --inputs "start=$work/start.npy" --quiet --json > "$work/best.$backend" || fail "top_k: $backend"
+  python3 - "$work/best.$backend" <<'EOF' || fail "top_k: $backend chose otherwise"
+import json, math, sys
+got = {r["name"]: r["values"] for r in json.load(open(sys.argv[1]))["results"]}
+for row, start in enumerate((0, 42, 97)):
+    x = [77.0 if n in (100, 130) else -math.inf if n > 45 else n * n % 7 - 3.0 for n in range(start, start + 40)]
+    want = sorted(range(40), key=lambda i: (-x[i], i))[:9]
+    assert got["places"][9 * row:9 * row + 9] == want, (got["places"], want)
+    v = [-math.inf if a is None else a for a in got["values"][9 * row:9 * row + 9]]
+    assert v == [x[i] for i in want], (v, want)
+EOF
+done
 finish
