@@ -199,7 +199,8 @@ int64_t dhc_batcher_bytes(const DhcDataset *d, int64_t batch) {
       return INT64_MAX;
     }
   }
-  return !d->from_files ? 0 : dhc_size_mul(batch_of(d, batch) * AHEAD, example, &bytes) ? bytes : INT64_MAX;
+  bool ok = dhc_size_mul(batch_of(d, batch) * AHEAD, example, &bytes) && dhc_size_add(bytes, 2 * (int64_t)sizeof(int64_t) * d->n_examples, &bytes);
+  return !d->from_files ? 0 : ok ? bytes : INT64_MAX;
 }
 
 static bool make_slots(DhcAhead *a, int64_t batch) {

@@ -135,7 +135,7 @@ static const struct {
                {"scifar:", dhc_data_open_scifar},
                {"synth:", dhc_data_open_synth}};
 
-/* Blocks count, and what is kept of a reader's examples; mapped files do not: their pages go when others need the memory. */
+/* Blocks count, and what is kept of a reader's examples and beside them; mapped files do not: their pages go when others need the memory. */
 static void describe(DhcDataOwner *o, DhcDataset *d) {
   *d = (DhcDataset){.n_examples = o->n_examples, .n_fields = o->n_fields, .fields = o->fields, .n_classes = o->n_classes,
                     .classes = (const char *const *)o->classes, .bytes = dhc_data_kept_bytes(o->kept) + o->text_bytes, .owner = o};
@@ -172,7 +172,8 @@ dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptio
                              options != NULL ? options : &defaults);
   }
   if (status.code == DHC_OK && o->reader.dear) {
-    status = dhc_data_keep(o, options != NULL ? options->max_bytes / 2 : 0, &o->kept);
+    int64_t most = options != NULL ? options->max_bytes : 0;
+    status = dhc_data_keep(o, most > o->text_bytes ? (most - o->text_bytes) / 2 : most / 2, &o->kept);
   }
   if (status.code != DHC_OK) {
     if (o != NULL) {

@@ -137,7 +137,7 @@ void dhc_batcher_end_epoch(DhcBatcher *b);
 DhcBatchPart dhc_batcher_part(const DhcBatcher *b);
 /* Indices into the data set of the batch handed out last. */
 const int64_t *dhc_batcher_indices(const DhcBatcher *b);
-/* Memory for what is read ahead, in batches of that size. */
+/* Memory for what is read ahead, in batches of that size, and for the order of examples. */
 int64_t dhc_batcher_bytes(const DhcDataset *d, int64_t batch);
 /* Batches an epoch has. */
 int64_t dhc_batcher_count(const DhcBatcher *b);

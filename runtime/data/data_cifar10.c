@@ -1,5 +1,5 @@
 /* CIFAR-10 and CIFAR-100, binary versions: records of one label byte (of CIFAR-100 two, coarse and fine) and 3 × 32 × 32
- * pixels (R, G, B planes, row-major). */
+ * pixels (R, G, B planes, row-major). Examples are read from the mapped files when they are asked for. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,13 +15,16 @@ typedef struct Files {
   int n;
   int64_t n_records;
   int labels; /* bytes of a record before its pixels */
+  int64_t begin; /* the record that is the first example */
 } Files;
 
-static void files_close(Files *f) {
+static void files_close(void *files) {
+  Files *f = files;
   for (int i = 0; i < f->n; i++) {
     dhc_map_close(&f->maps[i]);
     free(f->paths[i]);
   }
+  free(f);
 }
 
 static dhc_status add_file(Files *f, const char *folder, const char *name) {
@@ -46,34 +49,62 @@ static dhc_status add_file(Files *f, const char *folder, const char *name) {
   return dhc_status_ok();
 }
 
-/* What becomes of record i of the split. */
-typedef struct Sink {
-  void *inputs, *labels;
-  void *coarse; /* of CIFAR-100 */
-  void (*put)(const struct Sink *to, int64_t i, const uint8_t *record);
-} Sink;
+/* ---- one example; fields are in order of their names ------------------------------------------- */
 
-static void put_image(const Sink *to, int64_t i, const uint8_t *record) {
-  ((int64_t *)to->labels)[i] = record[0];
-  memcpy((uint8_t *)to->inputs + i * PIXELS, record + 1, PIXELS);
+static int64_t count(const Files *f, int file) {
+  return (int64_t)(f->maps[file].n_bytes / ((size_t)f->labels + PIXELS));
 }
 
-static void put_of_100(const Sink *to, int64_t i, const uint8_t *record) {
-  ((int64_t *)to->coarse)[i] = record[0];
-  put_image(to, i, record + 1);
+static const uint8_t *record_of(const Files *f, int64_t i) {
+  int file = 0;
+  for (i += f->begin; i >= count(f, file); file++) {
+    i -= count(f, file);
+  }
+  return f->maps[file].bytes + i * (f->labels + PIXELS);
+}
+
+static void put_label(void *to, int64_t label) {
+  if (to != NULL) {
+    memcpy(to, &label, sizeof label);
+  }
+}
+
+static void put_pixels(void *to, const uint8_t *pixels) {
+  if (to != NULL) {
+    memcpy(to, pixels, PIXELS);
+  }
+}
+
+static dhc_status read_image(const void *files, int64_t i, void *const *to) {
+  const uint8_t *record = record_of(files, i);
+  put_pixels(to[0], record + 1);
+  put_label(to[1], record[0]);
+  return dhc_status_ok();
+}
+
+static dhc_status read_of_100(const void *files, int64_t i, void *const *to) {
+  const uint8_t *record = record_of(files, i);
+  put_label(to[0], record[0]);
+  put_pixels(to[1], record + 2);
+  put_label(to[2], record[1]);
+  return dhc_status_ok();
 }
 
 /* Luma (ITU-R BT.601) of every pixel; the label is asked for at the last. */
-static void put_sequence(const Sink *to, int64_t i, const uint8_t *record) {
-  const uint8_t *r = record + 1, *g = r + CELLS, *b = g + CELLS;
-  uint8_t *token = (uint8_t *)to->inputs + i * CELLS;
-  int8_t *target = (int8_t *)to->labels + i * CELLS;
-  for (int k = 0; k < CELLS; k++) {
+static dhc_status read_sequence(const void *files, int64_t i, void *const *to) {
+  const uint8_t *record = record_of(files, i), *r = record + 1, *g = r + CELLS, *b = g + CELLS;
+  int8_t *target = to[0];
+  uint8_t *token = to[1];
+  for (int k = 0; token != NULL && k < CELLS; k++) {
     token[k] = (uint8_t)((299 * r[k] + 587 * g[k] + 114 * b[k] + 500) / 1000);
-    target[k] = -100;
   }
-  target[CELLS - 1] = (int8_t)record[0];
+  for (int k = 0; target != NULL && k < CELLS; k++) {
+    target[k] = k < CELLS - 1 ? -100 : (int8_t)record[0];
+  }
+  return dhc_status_ok();
 }
+
+/* ---- opening ------------------------------------------------------------------------------------ */
 
 static dhc_status check_labels(const char *path, int64_t k, const uint8_t *record, int labels) {
   if (labels == 1) {
@@ -84,17 +115,11 @@ static dhc_status check_labels(const char *path, int64_t k, const uint8_t *recor
              : dhc_status_file(path, "record %lld: labels %d and %d are outside 0..19 and 0..99", (long long)k, record[0], record[1]);
 }
 
-/* Takes the records of the range; every label is checked, wanted or not. */
-static dhc_status unpack(const Files *f, DataRange range, const Sink *to) {
-  int64_t index = 0;
+static dhc_status check_records(const Files *f) {
   for (int i = 0; i < f->n; i++) {
-    int64_t n = (int64_t)(f->maps[i].n_bytes / ((size_t)f->labels + PIXELS));
     const uint8_t *record = f->maps[i].bytes;
-    for (int64_t k = 0; k < n; k++, index++, record += f->labels + PIXELS) {
+    for (int64_t k = 0; k < count(f, i); k++, record += f->labels + PIXELS) {
       DHC_TRY(check_labels(f->paths[i], k, record, f->labels));
-      if (index >= range.begin && index < range.end) {
-        to->put(to, index - range.begin, record);
-      }
     }
   }
   return dhc_status_ok();
@@ -120,45 +145,30 @@ static dhc_status find_files(Files *f, const char *path, DhcSplit split, bool *s
   return dhc_status_ok();
 }
 
-/* *n examples of the split into what `sink` has room for: input_bytes and label_bytes of each. */
-static dhc_status read_split(const char *spec, const char *path, DhcSplit split, const DhcDataOptions *options, int64_t input_bytes,
-                             int64_t label_bytes, Sink *sink, int64_t *n) {
-  Files files = {.labels = sink->put == put_of_100 ? 2 : 1};
+/* The split's examples, each of which `read` gives. */
+static dhc_status open_split(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split, const DhcDataOptions *options,
+                             dhc_status (*read)(const void *, int64_t, void *const *)) {
+  Files *files = calloc(1, sizeof *files);
+  if (files == NULL) {
+    return dhc_status_memory((long long)sizeof *files, "files");
+  }
+  o->reader = (DataReader){.ctx = files, .read = read, .close = files_close};
+  files->labels = read == read_of_100 ? 2 : 1;
   bool single = false;
   DataRange range = {0, 0};
-  dhc_status status = find_files(&files, path, split, &single);
-  if (status.code == DHC_OK) {
-    status = dhc_data_range(spec, split, single, options->n_val, files.n_records, &range);
-  }
-  *n = range.end - range.begin;
-  if (status.code == DHC_OK) {
-    status = dhc_data_block(spec, options, *n, input_bytes, &sink->inputs);
-  }
-  if (status.code == DHC_OK) {
-    status = dhc_data_block(spec, options, *n, label_bytes, &sink->labels);
-  }
-  if (status.code == DHC_OK && files.labels == 2) {
-    status = dhc_data_block(spec, options, *n, label_bytes, &sink->coarse);
-  }
-  if (status.code == DHC_OK) {
-    status = unpack(&files, range, sink);
-  }
-  files_close(&files);
-  if (status.code != DHC_OK) {
-    free(sink->inputs);
-    free(sink->labels);
-    free(sink->coarse);
-  }
-  return status;
+  DHC_TRY(find_files(files, path, split, &single));
+  DHC_TRY(dhc_data_range(spec, split, single, options->n_val, files->n_records, &range));
+  files->begin = range.begin;
+  o->n_examples = range.end - range.begin;
+  return check_records(files);
 }
 
 dhc_status dhc_data_open_cifar10(DhcDataOwner *o, const char *spec, const char *path,
                                  DhcSplit split, const DhcDataOptions *options) {
   static const int64_t shape[3] = {3, 32, 32};
-  Sink sink = {.put = put_image};
-  DHC_TRY(read_split(spec, path, split, options, PIXELS, (int64_t)sizeof(int64_t), &sink, &o->n_examples));
-  dhc_data_add(o, "image", DHC_U8, 3, shape, sink.inputs);
-  dhc_data_add(o, "target", DHC_I64, 0, NULL, sink.labels);
+  DHC_TRY(open_split(o, spec, path, split, options, read_image));
+  dhc_data_add_read(o, "image", DHC_U8, 3, shape);
+  dhc_data_add_read(o, "target", DHC_I64, 0, NULL);
   static const char *const names[CLASSES] = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"};
   o->classes = calloc(CLASSES, sizeof *o->classes);
   o->n_classes = CLASSES;
@@ -171,20 +181,18 @@ dhc_status dhc_data_open_cifar10(DhcDataOwner *o, const char *spec, const char *
 
 dhc_status dhc_data_open_cifar100(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split, const DhcDataOptions *options) {
   static const int64_t shape[3] = {3, 32, 32};
-  Sink sink = {.put = put_of_100};
-  DHC_TRY(read_split(spec, path, split, options, PIXELS, (int64_t)sizeof(int64_t), &sink, &o->n_examples));
-  dhc_data_add(o, "coarse", DHC_I64, 0, NULL, sink.coarse);
-  dhc_data_add(o, "image", DHC_U8, 3, shape, sink.inputs);
-  dhc_data_add(o, "target", DHC_I64, 0, NULL, sink.labels);
+  DHC_TRY(open_split(o, spec, path, split, options, read_of_100));
+  dhc_data_add_read(o, "coarse", DHC_I64, 0, NULL);
+  dhc_data_add_read(o, "image", DHC_U8, 3, shape);
+  dhc_data_add_read(o, "target", DHC_I64, 0, NULL);
   o->n_classes = FINE;
   return dhc_status_ok();
 }
 
 dhc_status dhc_data_open_scifar(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split, const DhcDataOptions *options) {
   static const int64_t shape[1] = {CELLS};
-  Sink sink = {.put = put_sequence};
-  DHC_TRY(read_split(spec, path, split, options, CELLS, CELLS, &sink, &o->n_examples));
-  dhc_data_add(o, "target", DHC_I8, 1, shape, sink.labels);
-  dhc_data_add(o, "tokens", DHC_U8, 1, shape, sink.inputs);
+  DHC_TRY(open_split(o, spec, path, split, options, read_sequence));
+  dhc_data_add_read(o, "target", DHC_I8, 1, shape);
+  dhc_data_add_read(o, "tokens", DHC_U8, 1, shape);
   return dhc_status_ok();
 }

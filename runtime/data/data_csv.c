@@ -1,369 +1,298 @@
 /* Columns of numbers with a line of names above them, commas or tabs between (RFC 4180): each by its name, f32, all but the target together
  * as "x", and "target": labels where it holds whole numbers or text, else f32. A column called "text" is "tokens": its bytes, as many as
- * FILE@LENGTH says, zeros behind a shorter one; "length": how many they are. */
-#include <locale.h>
+ * FILE@LENGTH says, zeros behind a shorter one; "length": how many they are. Every cell is looked at when the file is opened; rows are read
+ * again when they are asked for. */
 #include <math.h>
+#include <pthread.h>
+#include <search.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "runtime/data/data_internal.h"
+#include "runtime/data/data_csv.h"
 
-enum { MAX_COLUMNS = 4096, BY_NAME = 12 }; /* columns that are fields by themselves: a loss takes few fields */
+enum { BY_NAME = 12, MAX_CLASS = 300 }; /* columns that are fields by themselves: a loss takes few fields; bytes of a class's name */
 
-typedef struct Csv {
-  const char *path;
-  char *text; /* the file, cut into cells where they stand */
-  size_t n;
-  char separator;
-  locale_t plain; /* numbers have a point, whatever the user's locale */
-  char **names;
-  int columns, target, words; /* -1: none; words: the column "text" */
-  char **cells;        /* of all rows, one after the other */
-  int64_t *lines;      /* of each row */
-  int64_t rows, room;
-} Csv;
+typedef enum TargetKind { LABELS, NUMBERS, TEXTS } TargetKind;
 
-static void csv_free(Csv *c) {
-  if (c->plain != (locale_t)0) {
-    freelocale(c->plain);
-  }
-  free(c->text);
-  free(c->names);
-  free(c->cells);
-  free(c->lines);
-}
+/* What a data set reads from: rows of a file, in the order of the examples. */
+typedef struct Table {
+  Csv c;
+  int64_t begin;  /* the row of the first example, of rows in order */
+  int64_t *mixed; /* else: of each example */
+  TargetKind kind;
+  char *const *classes; /* the owner's */
+  int64_t n_classes;
+  int64_t length; /* tokens of an example */
+  int32_t x, tokens, n_tokens, target; /* fields; -1: none */
+  int32_t *field; /* of each column by its name; -1: none */
+} Table;
 
 static dhc_status no_memory(int64_t bytes) {
   return dhc_status_memory((long long)bytes, "a table");
 }
 
-static dhc_status read_file(Csv *c, const char *path, int64_t max_bytes) {
-  DhcSource s;
-  DHC_TRY(dhc_source_open(&s, path));
-  size_t room = (s.gzip ? 4 * s.map.n_bytes : s.map.n_bytes) + 64, got = 0;
-  dhc_status st = dhc_status_ok();
-  for (;;) {
-    char *grown = realloc(c->text, room + 1);
-    if (grown == NULL) {
-      st = no_memory((int64_t)room);
-      break;
-    }
-    c->text = grown;
-    st = dhc_source_read(&s, (uint8_t *)c->text + c->n, room - c->n, &got);
-    c->n += got;
-    if (st.code == DHC_OK && max_bytes > 0 && (int64_t)c->n > max_bytes) {
-      st = dhc_status_file(path, "is larger than the memory limit (--max-memory)");
-    }
-    if (st.code != DHC_OK || c->n < room) {
-      break;
-    }
-    room *= 2;
-  }
-  dhc_source_close(&s);
-  if (c->text != NULL) {
-    c->text[c->n] = '\0';
-  }
-  return st;
+static void table_free(void *table) {
+  Table *t = table;
+  csv_close(&t->c);
+  free(t->mixed);
+  free(t->field);
+  free(t);
 }
 
-/* ---- cells ------------------------------------------------------------------------------ */
-
-static dhc_status at_line(const Csv *c, int64_t line, const char *what) {
-  char place[600];
-  snprintf(place, sizeof place, "%s:%lld", c->path, (long long)line);
-  return dhc_status_file(place, "%s", what);
-}
-
-/* The cells of the next line that is not blank, at most MAX_COLUMNS of them, where they stand; *n 0: the end. */
-static dhc_status next_row(Csv *c, size_t *at, int64_t *line, char **cell, int *n, int64_t *first) {
-  char *t = c->text;
-  *n = 0;
-  while (*at < c->n && (t[*at] == '\n' || t[*at] == '\r')) {
-    *line += t[(*at)++] == '\n';
-  }
-  *first = *line;
-  if (*at >= c->n) {
-    return dhc_status_ok();
-  }
-  for (;;) {
-    if (*n == MAX_COLUMNS) {
-      return at_line(c, *line, "has more than 4096 columns");
-    }
-    char *to = t + *at;
-    bool quoted = *at < c->n && t[*at] == '"';
-    cell[(*n)++] = to;
-    if (quoted) {
-      for ((*at)++; *at < c->n && (t[*at] != '"' || t[*at + 1] == '"'); (*at)++) {
-        *at += t[*at] == '"';
-        *line += t[*at] == '\n';
-        *to++ = t[*at];
-      }
-      if (*at >= c->n) {
-        return at_line(c, *first, "a quote is never closed");
-      }
-      (*at)++;
-    } else {
-      for (; *at < c->n && t[*at] != c->separator && t[*at] != '\n' && t[*at] != '\r'; (*at)++) {
-        *to++ = t[*at];
-      }
-    }
-    char end = *at < c->n ? t[*at] : '\n';
-    *to = '\0';
-    if (end != c->separator && end != '\n' && end != '\r') {
-      return at_line(c, *line, "text behind a closed quote");
-    }
-    (*at)++;
-    if (end != c->separator) {
-      *line += end == '\n';
-      return dhc_status_ok();
-    }
-  }
-}
-
-static dhc_status take_names(Csv *c, char **cell, int n) {
-  c->names = malloc((size_t)n * sizeof *c->names);
-  if (c->names == NULL) {
-    return no_memory(n);
-  }
-  memcpy(c->names, cell, (size_t)n * sizeof *c->names);
-  c->columns = n;
-  for (int i = 0; i < n; i++) {
-    char *name = c->names[i] + strspn(c->names[i], " "), text[300];
-    name[strcspn(name, " ")] = '\0';
-    c->names[i] = name;
-    c->target = strcmp(name, "target") == 0 ? i : c->target;
-    c->words = strcmp(name, "text") == 0 ? i : c->words;
-    for (int k = 0; k < i; k++) {
-      if (strcmp(name, c->names[k]) == 0) {
-        snprintf(text, sizeof text, "column '%.200s' is there twice", name);
-        return at_line(c, 1, text);
-      }
-    }
-  }
-  return dhc_status_ok();
-}
-
-static dhc_status add_row(Csv *c, char **cell, int n, int64_t line) {
-  if (n != c->columns) {
-    char text[80];
-    snprintf(text, sizeof text, "has %d cells, the line of names %d", n, c->columns);
-    return at_line(c, line, text);
-  }
-  if (c->rows == c->room) {
-    int64_t room = c->room > 0 ? 2 * c->room : 256;
-    char **cells = realloc(c->cells, (size_t)(room * n) * sizeof *cells);
-    c->cells = cells != NULL ? cells : c->cells;
-    int64_t *lines = cells != NULL ? realloc(c->lines, (size_t)room * sizeof *lines) : NULL;
-    if (lines == NULL) {
-      return no_memory(room * n);
-    }
-    c->lines = lines;
-    c->room = room;
-  }
-  memcpy(c->cells + c->rows * n, cell, (size_t)n * sizeof *cell);
-  c->lines[c->rows++] = line;
-  return dhc_status_ok();
-}
-
-static dhc_status parse(Csv *c) {
-  char **cell = malloc(MAX_COLUMNS * sizeof *cell);
-  size_t at = c->n >= 3 && memcmp(c->text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* a byte order mark */
-  int64_t line = 1, first = 1;
-  int n = 0;
-  dhc_status st = cell != NULL ? dhc_status_ok() : no_memory(MAX_COLUMNS);
-  size_t names = strcspn(c->text + at, "\n");
-  c->separator = memchr(c->text + at, '\t', names) != NULL ? '\t' : ',';
-  c->target = c->words = -1;
-  for (bool head = true; st.code == DHC_OK; head = false) {
-    st = next_row(c, &at, &line, cell, &n, &first);
-    if (st.code != DHC_OK || n == 0) {
-      break;
-    }
-    st = head ? take_names(c, cell, n) : add_row(c, cell, n, first);
-  }
-  free(cell);
-  if (st.code == DHC_OK && c->rows == 0) {
-    st = dhc_status_file(c->path, "has no examples: a line of names and a line for each");
-  }
-  return st;
-}
-
-/* ---- values ------------------------------------------------------------------------------ */
-
-static const char *cell_at(const Csv *c, int64_t row, int column) {
-  return c->cells[row * c->columns + column];
-}
-
-static dhc_status number_at(const Csv *c, int64_t row, int column, float *out) {
-  const char *text = cell_at(c, row, column);
-  char *end = NULL, what[400];
-  text += strspn(text, " ");
-  size_t n = strcspn(text, " ");
-  *out = strtof_l(text, &end, c->plain);
-  if (n > 0 && end == text + n) {
-    return dhc_status_ok();
-  }
-  snprintf(what, sizeof what, n == 0 ? "column '%.100s' is empty%.0s" : "column '%.100s' holds '%.200s', which is no number", c->names[column], text);
-  return at_line(c, c->lines[row], what);
-}
+/* ---- classes ------------------------------------------------------------------------------ */
 
 static int by_text(const void *a, const void *b) {
+  return strcmp(a, b);
+}
+
+static int by_pointed(const void *a, const void *b) {
   return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-typedef enum TargetKind { LABELS, NUMBERS, TEXTS } TargetKind;
-
-static TargetKind kind_of_target(const Csv *c) {
-  TargetKind kind = LABELS;
-  for (int64_t i = 0; i < c->rows; i++) {
-    float v;
-    if (number_at(c, i, c->target, &v).code != DHC_OK) {
-      return TEXTS;
-    }
-    kind = v >= 0 && v < 1e6F && v == floorf(v) ? kind : NUMBERS;
+/* The cell of a column in a row that csv_open has gone through; an empty one where the file has changed since. */
+static CsvCell cell_of(const Csv *c, size_t row, int column) {
+  CsvCell cell = {.text = ""};
+  for (int i = 0; i <= column && csv_cell(c, &row, &cell) == NULL; i++) {
   }
-  return kind;
+  return cell;
 }
 
-/* The different texts of a table's target, in order, into the owner's classes. */
+static dhc_status add_class(const Csv *c, size_t row, void **tree, int64_t *n, const CsvCell *cell) {
+  char *text = malloc(MAX_CLASS);
+  if (text == NULL || csv_text(cell, text, MAX_CLASS) == MAX_CLASS - 1) {
+    free(text);
+    return text == NULL ? no_memory(MAX_CLASS) : csv_error(c, row, "a class in 'target' has a name of 299 bytes or more");
+  }
+  if (tsearch(text, tree, by_text) == NULL) {
+    free(text);
+    return no_memory(MAX_CLASS);
+  }
+  ++*n;
+  return dhc_status_ok();
+}
+
+/* The different texts of a file's target, in order, into the owner's classes. */
 static dhc_status find_classes(DhcDataOwner *o, const Csv *c) {
-  char **all = malloc((size_t)c->rows * sizeof *all);
-  if (all == NULL) {
-    return no_memory(c->rows);
-  }
-  for (int64_t i = 0; i < c->rows; i++) {
-    all[i] = c->cells[i * c->columns + c->target];
-  }
-  qsort(all, (size_t)c->rows, sizeof *all, by_text);
+  void *tree = NULL;
   int64_t n = 0;
-  for (int64_t i = 0; i < c->rows; i++) {
-    if (n == 0 || strcmp(all[n - 1], all[i]) != 0) {
-      all[n++] = all[i];
+  dhc_status st = dhc_status_ok();
+  for (size_t row = csv_row(c, 0); row < c->n && st.code == DHC_OK; row = csv_row_behind(c, row)) {
+    CsvCell cell = cell_of(c, row, c->target);
+    char text[MAX_CLASS];
+    csv_text(&cell, text, MAX_CLASS);
+    if (tfind(text, &tree, by_text) == NULL) {
+      st = add_class(c, row, &tree, &n, &cell);
     }
   }
-  o->classes = calloc((size_t)n, sizeof *o->classes);
-  bool ok = o->classes != NULL;
-  o->n_classes = ok ? n : 0;
-  for (int64_t i = 0; ok && i < n; i++) {
-    ok = (o->classes[i] = strdup(all[i])) != NULL;
+  char **classes = calloc((size_t)n + 1, sizeof *classes);
+  for (int64_t i = 0; tree != NULL; i++) {
+    char *text = *(char **)tree;
+    tdelete(text, &tree, by_text);
+    if (classes != NULL) {
+      classes[i] = text;
+    } else {
+      free(text);
+    }
   }
-  free(all);
-  return ok ? dhc_status_ok() : no_memory(n);
+  if (classes == NULL) {
+    return no_memory(n);
+  }
+  qsort(classes, (size_t)n, sizeof *classes, by_pointed);
+  o->classes = classes;
+  o->n_classes = n;
+  return st;
 }
 
-static dhc_status class_at(const DhcDataOwner *o, const Csv *c, int64_t row, int64_t *out) {
-  const char *text = cell_at(c, row, c->target);
-  char **found = bsearch(&text, o->classes, (size_t)o->n_classes, sizeof *o->classes, by_text);
-  if (found == NULL) {
-    char what[300];
-    snprintf(what, sizeof what, "'%.200s' is a class that the training examples lack", text);
-    return at_line(c, c->lines[row], what);
+static dhc_status unknown_class(const Table *t, size_t row, const char *text) {
+  char what[400];
+  snprintf(what, sizeof what, "'%.200s' is a class that the training examples lack", text);
+  return csv_error(&t->c, row, what);
+}
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+static dhc_status read_class(const Table *t, size_t row, const CsvCell *cell, void *to) {
+  char text[MAX_CLASS];
+  const char *key = text;
+  csv_text(cell, text, MAX_CLASS);
+  char *const *found = bsearch(&key, t->classes, (size_t)t->n_classes, sizeof *t->classes, by_pointed);
+  int64_t label = found - t->classes;
+  if (found != NULL && to != NULL) {
+    memcpy(to, &label, sizeof label);
   }
-  *out = found - o->classes;
+  return found != NULL ? dhc_status_ok() : unknown_class(t, row, text);
+}
+
+static void put_target(const Table *t, float v, void *to) {
+  int64_t label = (int64_t)v;
+  if (to != NULL && t->kind == NUMBERS) {
+    memcpy(to, &v, sizeof v);
+  } else if (to != NULL) {
+    memcpy(to, &label, sizeof label);
+  }
+}
+
+static void read_words(const Table *t, const CsvCell *cell, uint8_t *tokens, void *length) {
+  int64_t n = 0;
+  for (size_t i = 0; i < cell->n && n < t->length; i++, n++) {
+    i += cell->quoted && cell->text[i] == '"';
+    if (tokens != NULL) {
+      tokens[n] = (uint8_t)cell->text[i];
+    }
+  }
+  if (tokens != NULL) {
+    memset(tokens + n, 0, (size_t)(t->length - n));
+  }
+  if (length != NULL) {
+    memcpy(length, &n, sizeof n);
+  }
+}
+
+static void *place(void *const *to, int32_t field) {
+  return to != NULL && field >= 0 ? to[field] : NULL;
+}
+
+/* The row's cells into to[field]; to NULL: a look whether they can be read. */
+static dhc_status read_row(const Table *t, size_t row, void *const *to) {
+  size_t at = row;
+  float *x = place(to, t->x);
+  for (int k = 0, n = 0; k < t->c.columns; k++) {
+    CsvCell cell;
+    float v = 0;
+    const char *wrong = csv_cell(&t->c, &at, &cell);
+    if (wrong != NULL) {
+      return csv_error(&t->c, at, wrong);
+    }
+    if (k == t->c.words) {
+      read_words(t, &cell, place(to, t->tokens), place(to, t->n_tokens));
+    } else if (k == t->c.target && t->kind == TEXTS) {
+      DHC_TRY(read_class(t, row, &cell, place(to, t->target)));
+    } else if (!csv_number(&t->c, &cell, &v)) {
+      return csv_no_number(&t->c, row, k, &cell);
+    } else if (k == t->c.target) {
+      put_target(t, v, place(to, t->target));
+    } else {
+      float *column = place(to, t->field[k]);
+      if (x != NULL) {
+        x[n] = v;
+      }
+      if (column != NULL) {
+        *column = v;
+      }
+      n++;
+    }
+  }
+  return dhc_status_ok();
+}
+
+static dhc_status read_one(const void *table, int64_t i, void *const *to) {
+  const Table *t = table;
+  return read_row(t, csv_row(&t->c, t->mixed != NULL ? t->mixed[i] : t->begin + i), to);
+}
+
+/* ---- a look at all cells, by several threads ------------------------------------------------- */
+
+typedef struct Look {
+  const Table *t;
+  dhc_status (*at)(const Table *t, size_t row, int64_t *found);
+  pthread_mutex_t lock;
+  int64_t enough, found; /* the largest that `at` gave, or any that is enough */
+  int64_t bad;   /* the first row that cannot be read; all: none */
+  dhc_status st;
+} Look;
+
+static void look_at_some(void *arg, int64_t begin, int64_t end, int worker) {
+  Look *look = arg;
+  int64_t found = 0, bad = end;
+  dhc_status st = dhc_status_ok();
+  (void)worker;
+  size_t row = csv_row(&look->t->c, begin);
+  for (int64_t i = begin; i < end && st.code == DHC_OK && found < look->enough; i++) {
+    st = look->at(look->t, row, &found);
+    bad = st.code == DHC_OK ? end : i;
+    row = csv_row_behind(&look->t->c, row);
+  }
+  pthread_mutex_lock(&look->lock);
+  look->found = found > look->found ? found : look->found;
+  if (st.code != DHC_OK && bad < look->bad) {
+    look->bad = bad;
+    look->st = st;
+  }
+  pthread_mutex_unlock(&look->lock);
+}
+
+static dhc_status look_at_all(Look *look, const dhc_exec *exec) {
+  look->bad = look->t->c.rows;
+  look->st = dhc_status_ok();
+  pthread_mutex_init(&look->lock, NULL);
+  if (exec != NULL) {
+    exec->parallel_for(exec->ctx, look->t->c.rows, look_at_some, look);
+  } else {
+    look_at_some(look, 0, look->t->c.rows, 0);
+  }
+  pthread_mutex_destroy(&look->lock);
+  return look->st;
+}
+
+/* The kind of a target, the largest of all rows'. */
+static dhc_status kind_at(const Table *t, size_t row, int64_t *found) {
+  float v;
+  CsvCell cell = cell_of(&t->c, row, t->c.target);
+  int64_t kind = !csv_number(&t->c, &cell, &v) ? TEXTS : v >= 0 && v < 1e6F && v == floorf(v) ? LABELS : NUMBERS;
+  *found = kind > *found ? kind : *found;
+  return dhc_status_ok();
+}
+
+/* Whether a row can be read; one more than the largest label. */
+static dhc_status row_at(const Table *t, size_t row, int64_t *found) {
+  void *to[DATA_MAX_FIELDS] = {NULL};
+  int64_t label = 0;
+  bool labels = t->target >= 0 && t->kind == LABELS;
+  if (labels) {
+    to[t->target] = &label;
+  }
+  DHC_TRY(read_row(t, row, to));
+  *found = labels && label >= *found ? label + 1 : *found;
   return dhc_status_ok();
 }
 
 /* ---- fields ------------------------------------------------------------------------------ */
 
-typedef struct Take {
-  DhcDataOwner *o;
-  const Csv *c;
-  const char *spec;
-  const DhcDataOptions *options;
-  const int64_t *order; /* rows of the examples */
-  int64_t length;       /* tokens of an example */
-} Take;
-
-static dhc_status add_target(const Take *t, TargetKind kind) {
-  void *block = NULL;
-  DHC_TRY(dhc_data_block(t->spec, t->options, t->o->n_examples, kind == NUMBERS ? 4 : 8, &block));
-  dhc_data_add(t->o, "target", kind == NUMBERS ? DHC_F32 : DHC_I64, 0, NULL, block);
-  for (int64_t i = 0; i < t->o->n_examples; i++) {
-    float v = 0;
-    if (kind == TEXTS) {
-      DHC_TRY(class_at(t->o, t->c, t->order[i], (int64_t *)block + i));
-      continue;
-    }
-    DHC_TRY(number_at(t->c, t->order[i], t->c->target, &v));
-    if (kind == NUMBERS) {
-      ((float *)block)[i] = v;
-    } else {
-      ((int64_t *)block)[i] = (int64_t)v;
-      t->o->n_classes = (int64_t)v >= t->o->n_classes ? (int64_t)v + 1 : t->o->n_classes;
+static int32_t field_called(const DhcDataOwner *o, const char *name) {
+  for (int32_t i = 0; i < o->n_fields; i++) {
+    if (strcmp(o->fields[i].name, name) == 0) {
+      return i;
     }
   }
-  return dhc_status_ok();
-}
-
-/* Bytes of the column "text". */
-static dhc_status add_words(const Take *t) {
-  void *tokens = NULL, *length = NULL;
-  DHC_TRY(dhc_data_block(t->spec, t->options, t->o->n_examples, t->length, &tokens));
-  dhc_data_add(t->o, "tokens", DHC_U8, 1, &t->length, tokens);
-  DHC_TRY(dhc_data_block(t->spec, t->options, t->o->n_examples, 8, &length));
-  dhc_data_add(t->o, "length", DHC_I64, 0, NULL, length);
-  for (int64_t i = 0; i < t->o->n_examples; i++) {
-    const char *text = cell_at(t->c, t->order[i], t->c->words);
-    int64_t n = (int64_t)strnlen(text, (size_t)t->length);
-    uint8_t *row = (uint8_t *)tokens + i * t->length;
-    memcpy(row, text, (size_t)n);
-    memset(row + n, 0, (size_t)(t->length - n));
-    ((int64_t *)length)[i] = n;
-  }
-  return dhc_status_ok();
+  return -1;
 }
 
 /* All numbers together, and where they are few each column by itself. */
-static dhc_status add_numbers(const Take *t) {
-  const Csv *c = t->c;
+static dhc_status add_numbers(DhcDataOwner *o, const Csv *c) {
   int64_t width = c->columns - (c->target >= 0) - (c->words >= 0);
-  void *all = NULL;
   bool has_x = false, by_name = width <= BY_NAME;
   for (int k = 0; k < c->columns; k++) {
     has_x = has_x || strcmp(c->names[k], "x") == 0;
   }
-  if (width == 0 && c->words >= 0) {
-    return dhc_status_ok();
-  }
   if (width == 0) {
-    return dhc_status_file(c->path, "has no column beside 'target'");
-  }
-  DHC_TRY(dhc_data_block(t->spec, t->options, t->o->n_examples, 4 * width, &all));
-  if (!has_x) {
-    dhc_data_add(t->o, "x", DHC_F32, 1, &width, all);
-  } else {
-    t->o->text = all; /* freed with the rest */
-    t->o->text_bytes = 4 * width * t->o->n_examples;
-    by_name = true;
+    return c->words >= 0 ? dhc_status_ok() : dhc_status_file(c->path, "has no column beside 'target'");
   }
   if (has_x && width > BY_NAME) {
     return dhc_status_file(c->path, "has a column 'x', which is also what all %lld together are called; rename it", (long long)width);
   }
-  for (int k = 0, at = 0; k < c->columns; k++) {
-    void *column = NULL;
-    if (k == c->target || k == c->words) {
-      continue;
-    }
-    if (by_name) {
-      DHC_TRY(dhc_data_block(t->spec, t->options, t->o->n_examples, 4, &column));
+  if (!has_x) {
+    dhc_data_add_read(o, "x", DHC_F32, 1, &width);
+  }
+  for (int k = 0; k < c->columns && by_name; k++) {
+    if (k != c->target && k != c->words) {
       char *name = strdup(c->names[k]);
-      t->o->names[t->o->n_fields] = name;
-      dhc_data_add(t->o, name != NULL ? name : "", DHC_F32, 0, NULL, column);
+      o->names[o->n_fields] = name;
       if (name == NULL) {
         return no_memory(64);
       }
+      dhc_data_add_read(o, name, DHC_F32, 0, NULL);
     }
-    for (int64_t i = 0; i < t->o->n_examples; i++) {
-      float v = 0;
-      DHC_TRY(number_at(c, t->order[i], k, &v));
-      ((float *)all)[i * width + at] = v;
-      if (column != NULL) {
-        ((float *)column)[i] = v;
-      }
-    }
-    at++;
   }
   return dhc_status_ok();
 }
@@ -372,43 +301,77 @@ static int by_name(const void *a, const void *b) {
   return strcmp(((const DhcField *)a)->name, ((const DhcField *)b)->name);
 }
 
-static dhc_status take(Take *t, const Csv *train, DhcSplit split, bool own_val) {
-  DataRange range = {0, 0};
-  bool mixed = split != DHC_SPLIT_TEST && !(split == DHC_SPLIT_VAL && own_val);
-  DHC_TRY(dhc_data_range(t->spec, split, own_val, t->options->n_val, t->c->rows, &range));
-  t->o->n_examples = range.end - range.begin;
-  int64_t *order = malloc((size_t)t->c->rows * sizeof *order);
-  if (order == NULL) {
-    return no_memory(t->c->rows);
+static dhc_status add_fields(DhcDataOwner *o, Table *t) {
+  const Csv *c = &t->c;
+  if (c->words >= 0) {
+    dhc_data_add_read(o, "tokens", DHC_U8, 1, &t->length);
+    dhc_data_add_read(o, "length", DHC_I64, 0, NULL);
   }
-  for (int64_t i = 0; i < t->c->rows; i++) {
-    order[i] = i;
+  DHC_TRY(add_numbers(o, c));
+  if (c->target >= 0) {
+    dhc_data_add_read(o, "target", t->kind == NUMBERS ? DHC_F32 : DHC_I64, 0, NULL);
   }
-  if (mixed) {
-    dhc_data_permute(0, 0, t->c->rows, order);
+  /* names go with their places in the owner, which freeing does not look at */
+  qsort(o->fields, (size_t)o->n_fields, sizeof *o->fields, by_name);
+  t->field = malloc((size_t)c->columns * sizeof *t->field);
+  if (t->field == NULL) {
+    return no_memory(c->columns);
   }
-  t->order = order + range.begin;
-  dhc_status st = t->c->words >= 0 ? add_words(t) : dhc_status_ok();
-  st = st.code == DHC_OK ? add_numbers(t) : st;
-  if (st.code == DHC_OK && t->c->target >= 0) {
-    TargetKind kind = train->target >= 0 ? kind_of_target(train) : LABELS;
-    st = kind == TEXTS ? find_classes(t->o, train) : dhc_status_ok();
-    st = st.code == DHC_OK ? add_target(t, kind) : st;
+  for (int k = 0; k < c->columns; k++) {
+    t->field[k] = field_called(o, c->names[k]);
   }
-  free(order);
-  /* blocks go with the fields' places, which freeing does not look at */
-  qsort(t->o->fields, (size_t)t->o->n_fields, sizeof *t->o->fields, by_name);
-  return st;
+  int32_t x = field_called(o, "x");
+  t->x = x >= 0 && o->fields[x].rank == 1 ? x : -1;
+  t->tokens = c->words >= 0 ? field_called(o, "tokens") : -1;
+  t->n_tokens = c->words >= 0 ? field_called(o, "length") : -1;
+  t->target = c->target >= 0 ? field_called(o, "target") : -1;
+  return dhc_status_ok();
 }
 
-static dhc_status open_table(Csv *c, const char *path, const DhcDataOptions *options) {
-  c->path = path;
-  c->plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-  if (c->plain == (locale_t)0) {
-    return no_memory(64);
+/* Which rows the examples are. */
+static dhc_status choose(DhcDataOwner *o, const char *spec, Table *t, DataRange range, bool mixed, const DhcDataOptions *options) {
+  void *order = NULL;
+  o->n_examples = range.end - range.begin;
+  t->begin = range.begin;
+  o->text_bytes = t->c.room * (int64_t)sizeof *t->c.row;
+  if (!mixed) {
+    return dhc_status_ok();
   }
-  DHC_TRY(read_file(c, path, options->max_bytes));
-  return parse(c);
+  DHC_TRY(dhc_data_block(spec, options, t->c.rows, (int64_t)sizeof *t->mixed, &order));
+  t->mixed = order;
+  dhc_data_permute(0, 0, t->c.rows, t->mixed);
+  size_t bytes = (size_t)o->n_examples * sizeof *t->mixed;
+  memmove(t->mixed, t->mixed + range.begin, bytes);
+  order = realloc(t->mixed, bytes);
+  t->mixed = order != NULL ? order : t->mixed;
+  o->text_bytes += (int64_t)bytes;
+  return dhc_status_ok();
+}
+
+/* What the training file says about targets. */
+static dhc_status learn_target(DhcDataOwner *o, Table *t, const Table *train, const dhc_exec *exec) {
+  if (t->c.target >= 0 && train->c.target >= 0) {
+    Look look = {.t = train, .at = kind_at, .enough = TEXTS};
+    DHC_TRY(look_at_all(&look, exec));
+    t->kind = (TargetKind)look.found;
+  }
+  if (t->kind == TEXTS) {
+    DHC_TRY(find_classes(o, &train->c));
+    t->classes = o->classes;
+    t->n_classes = o->n_classes;
+  }
+  return dhc_status_ok();
+}
+
+static dhc_status take(DhcDataOwner *o, const char *spec, Table *t, const Table *train, DhcSplit split, bool own_val, const DhcDataOptions *options) {
+  DataRange range = {0, 0};
+  DHC_TRY(dhc_data_range(spec, split, own_val, options->n_val, t->c.rows, &range));
+  DHC_TRY(learn_target(o, t, train, options->exec));
+  DHC_TRY(add_fields(o, t));
+  Look look = {.t = t, .at = row_at, .enough = INT64_MAX};
+  DHC_TRY(look_at_all(&look, options->exec));
+  o->n_classes = t->kind == LABELS ? look.found : o->n_classes;
+  return choose(o, spec, t, range, split != DHC_SPLIT_TEST && !(split == DHC_SPLIT_VAL && own_val), options);
 }
 
 static bool is_there(const char *path) {
@@ -416,44 +379,50 @@ static bool is_there(const char *path) {
   return stat(path, &st) == 0;
 }
 
-dhc_status dhc_data_open_csv(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split, const DhcDataOptions *options) {
+static dhc_status open_tables(DhcDataOwner *o, const char *spec, const DataWindowSpec *window, Table *t, Table *train, DhcSplit split,
+                              const DhcDataOptions *options) {
   struct stat s;
+  bool folder = stat(window->file, &s) == 0 && S_ISDIR(s.st_mode);
+  size_t room = strlen(window->file) + 16;
+  char *path = malloc(room);
+  if (path == NULL) {
+    return no_memory((int64_t)room);
+  }
+  snprintf(path, room, "%s/val.csv", window->file);
+  bool own_val = folder && is_there(path), apart = folder && (split == DHC_SPLIT_TEST || (split == DHC_SPLIT_VAL && own_val));
+  dhc_status st = dhc_status_ok();
+  if (apart) {
+    snprintf(path, room, "%s/%s.csv", window->file, dhc_split_name(split));
+    st = csv_open(&t->c, path, options);
+  }
+  if (st.code == DHC_OK) {
+    snprintf(path, room, folder ? "%s/train.csv" : "%s", window->file);
+    st = csv_open(apart ? &train->c : &t->c, path, options);
+  }
+  free(path);
+  DHC_TRY(st);
+  t->length = window->length;
+  if (window->given && t->c.words < 0) {
+    return dhc_status_file(t->c.path, "has no column 'text', of which @LENGTH says how many bytes an example has");
+  }
+  return take(o, spec, t, apart ? train : t, split, own_val, options);
+}
+
+dhc_status dhc_data_open_csv(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split, const DhcDataOptions *options) {
   DataWindowSpec window;
+  Table *t = calloc(1, sizeof *t), *train = calloc(1, sizeof *train);
   dhc_status st = dhc_data_window(spec, path, &window);
-  if (st.code != DHC_OK) {
-    return st;
-  }
-  path = window.file;
-  bool folder = stat(path, &s) == 0 && S_ISDIR(s.st_mode);
-  size_t room = strlen(path) + 16;
-  char *file = malloc(room), *first = malloc(room);
-  Csv c = {.target = -1, .words = -1}, train = {.target = -1, .words = -1};
-  st = file != NULL && first != NULL ? dhc_status_ok() : no_memory((int64_t)room);
-  bool own_val = false, apart = false;
   if (st.code == DHC_OK) {
-    snprintf(first, room, folder ? "%s/train.csv" : "%s", path);
-    snprintf(file, room, folder ? "%s/val.csv" : "%s", path);
-    own_val = folder && is_there(file);
-    apart = folder && (split == DHC_SPLIT_TEST || (split == DHC_SPLIT_VAL && own_val));
-    if (apart) {
-      snprintf(file, room, "%s/%s.csv", path, dhc_split_name(split));
-      st = open_table(&c, file, options);
-    }
+    st = t != NULL && train != NULL ? open_tables(o, spec, &window, t, train, split, options) : no_memory((int64_t)sizeof *t);
+    free(window.file);
+  }
+  if (train != NULL) {
+    table_free(train);
   }
   if (st.code == DHC_OK) {
-    st = open_table(&train, first, options);
+    o->reader = (DataReader){.ctx = t, .read = read_one, .close = table_free, .dear = true};
+  } else if (t != NULL) {
+    table_free(t);
   }
-  if (st.code == DHC_OK) {
-    Take t = {.o = o, .c = apart ? &c : &train, .spec = spec, .options = options, .length = window.length};
-    if (window.given && t.c->words < 0) {
-      st = dhc_status_file(t.c->path, "has no column 'text', of which @LENGTH says how many bytes an example has");
-    }
-    st = st.code != DHC_OK ? st : take(&t, &train, split, own_val);
-  }
-  csv_free(&c);
-  csv_free(&train);
-  free(file);
-  free(first);
-  free(window.file);
   return st;
 }

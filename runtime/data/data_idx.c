@@ -1,5 +1,5 @@
 /* IDX files (the MNIST family), plain or gzip: two zero bytes, element type,
- * rank, big-endian sizes, then the elements; unsigned bytes only. */
+ * rank, big-endian sizes, then the elements; unsigned bytes only. Pixels of a plain file stay in it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,23 +106,67 @@ static char *find_file(const char *folder, const char *stem) {
   return path;
 }
 
-/* Both headers, the range, both bodies. images and labels are allocated here. */
-static dhc_status read_both(DhcSource *pixels, DhcSource *classes, const char *spec, DhcSplit split,
-                            const DhcDataOptions *options, Idx *image, DataRange *range,
-                            void **images, void **bytes) {
+typedef struct Both {
+  DhcSource pixels, classes;
+  Idx image;
+  DataRange range;
+  void *images; /* of a gzip file; NULL: they stay in the mapped one */
+  void *labels; /* a byte each */
+} Both;
+
+/* Both headers, the range, both bodies. */
+static dhc_status read_both(Both *b, const char *spec, DhcSplit split, const DhcDataOptions *options) {
   Idx label;
-  DHC_TRY(read_header(pixels, "pixels", 3, 4, image));
-  DHC_TRY(read_header(classes, "labels", 1, 1, &label));
-  if (label.shape[0] != image->shape[0]) {
-    return dhc_status_file(classes->path, "%lld labels for %lld images", (long long)label.shape[0],
-                           (long long)image->shape[0]);
+  DHC_TRY(read_header(&b->pixels, "pixels", 3, 4, &b->image));
+  DHC_TRY(read_header(&b->classes, "labels", 1, 1, &label));
+  if (label.shape[0] != b->image.shape[0]) {
+    return dhc_status_file(b->classes.path, "%lld labels for %lld images", (long long)label.shape[0], (long long)b->image.shape[0]);
   }
-  DHC_TRY(dhc_data_range(spec, split, false, options->n_val, image->shape[0], range));
-  int64_t n = range->end - range->begin;
-  DHC_TRY(dhc_data_block(spec, options, n, image->bytes / image->shape[0], images));
-  DHC_TRY(dhc_data_block(spec, options, n, 1, bytes));
-  DHC_TRY(read_range(pixels, image, "pixels", *range, *images));
-  return read_range(classes, &label, "labels", *range, *bytes);
+  DHC_TRY(dhc_data_range(spec, split, false, options->n_val, b->image.shape[0], &b->range));
+  int64_t n = b->range.end - b->range.begin;
+  DHC_TRY(dhc_data_block(spec, options, n, 1, &b->labels));
+  if (b->pixels.gzip) {
+    DHC_TRY(dhc_data_block(spec, options, n, b->image.bytes / b->image.shape[0], &b->images));
+    DHC_TRY(read_range(&b->pixels, &b->image, "pixels", b->range, b->images));
+  } else if (b->pixels.map.n_bytes - b->pixels.at != (size_t)b->image.bytes) {
+    return dhc_status_file(b->pixels.path, "has more bytes than its header promises");
+  }
+  return read_range(&b->classes, &label, "labels", b->range, b->labels);
+}
+
+static void drop_map(void *map) {
+  dhc_map_close(map);
+  free(map);
+}
+
+/* The data set's fields, which take over the images or the file that they are in. */
+static dhc_status add_fields(DhcDataOwner *o, Both *b, const char *spec, const DhcDataOptions *options) {
+  int64_t n = b->range.end - b->range.begin, rank = b->image.rank;
+  int64_t shape[3] = {rank == 4 ? b->image.shape[1] : 1, b->image.shape[rank - 2], b->image.shape[rank - 1]};
+  void *labels = NULL;
+  DhcMapping *map = malloc(sizeof *map);
+  dhc_status st = map != NULL ? dhc_data_block(spec, options, n, (int64_t)sizeof(int64_t), &labels) : dhc_status_memory(64, "a file");
+  if (st.code != DHC_OK) {
+    free(map);
+    return st;
+  }
+  dhc_tensor_convert(labels, DHC_I64, b->labels, DHC_U8, n);
+  for (int64_t i = 0; i < n; i++) {
+    int64_t label = ((const uint8_t *)b->labels)[i];
+    o->n_classes = label >= o->n_classes ? label + 1 : o->n_classes;
+  }
+  *map = (DhcMapping){NULL, 0};
+  dhc_data_add(o, "image", DHC_U8, 3, shape, b->images);
+  if (b->images == NULL) {
+    *map = b->pixels.map;
+    b->pixels.map = (DhcMapping){NULL, 0};
+    o->fields[0].data = map->bytes + b->pixels.at + b->range.begin * o->fields[0].example_bytes;
+  }
+  b->images = NULL;
+  o->reader = (DataReader){.ctx = map, .close = drop_map};
+  dhc_data_add(o, "target", DHC_I64, 0, NULL, labels);
+  o->n_examples = n;
+  return st;
 }
 
 dhc_status dhc_data_open_idx(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
@@ -133,45 +177,25 @@ dhc_status dhc_data_open_idx(DhcDataOwner *o, const char *spec, const char *path
   char *image_path = find_file(path, stem);
   snprintf(stem, sizeof stem, "%s-labels-idx1-ubyte", prefix);
   char *label_path = find_file(path, stem);
-  DhcSource pixels = {0}, classes = {0};
-  Idx image = {0};
-  DataRange range = {0, 0};
-  void *images = NULL, *bytes = NULL, *labels = NULL;
+  Both b = {.images = NULL};
   dhc_status status = image_path == NULL || label_path == NULL ? dhc_status_memory(64, "a path")
                                                                : dhc_status_ok();
   if (status.code == DHC_OK) {
-    status = dhc_source_open(&pixels, image_path);
+    status = dhc_source_open(&b.pixels, image_path);
   }
   if (status.code == DHC_OK) {
-    status = dhc_source_open(&classes, label_path);
+    status = dhc_source_open(&b.classes, label_path);
   }
   if (status.code == DHC_OK) {
-    status = read_both(&pixels, &classes, spec, split, options, &image, &range, &images, &bytes);
-  }
-  int64_t n = range.end - range.begin;
-  if (status.code == DHC_OK) {
-    status = dhc_data_block(spec, options, n, (int64_t)sizeof(int64_t), &labels);
+    status = read_both(&b, spec, split, options);
   }
   if (status.code == DHC_OK) {
-    int64_t shape[3] = {1, image.shape[image.rank - 2], image.shape[image.rank - 1]};
-    if (image.rank == 4) {
-      shape[0] = image.shape[1];
-    }
-    dhc_tensor_convert(labels, DHC_I64, bytes, DHC_U8, n);
-    for (int64_t i = 0; i < n; i++) {
-      int64_t label = ((const uint8_t *)bytes)[i];
-      o->n_classes = label >= o->n_classes ? label + 1 : o->n_classes;
-    }
-    dhc_data_add(o, "image", DHC_U8, 3, shape, images);
-    dhc_data_add(o, "target", DHC_I64, 0, NULL, labels);
-    o->n_examples = n;
-  } else {
-    free(images);
-    free(labels);
+    status = add_fields(o, &b, spec, options);
   }
-  free(bytes);
-  dhc_source_close(&pixels);
-  dhc_source_close(&classes);
+  free(b.images);
+  free(b.labels);
+  dhc_source_close(&b.pixels);
+  dhc_source_close(&b.classes);
   free(image_path);
   free(label_path);
   return status;

@@ -46,4 +46,49 @@ expect 1 'wide.dhc:2:3: error[E0312]' "$dhcc" info wide.dhc --set n=20000000 --e
 # a limit of resources is one too
 limited() { (ulimit -v 3000000; "$dhcc" info wide.dhc --set n=40000 --entry forward --sizes B=1); }
 [ -n "${DHC_SANITIZED:-}" ] || expect 1 'limit is 2.9 GiB' limited
+# data larger than memory: files that are mostly holes, and a table, read while others' memory is limited to less
+python3 - <<'P'
+import os
+import struct
+def holes(name, head, n, body=b""):
+    os.makedirs(os.path.dirname(name), exist_ok=True)
+    with open(name, "wb") as f:
+        f.write(head + body)
+        f.truncate(len(head) + n)
+def npy(kind, shape):
+    text = "{'descr': '%s', 'fortran_order': False, 'shape': %s, }" % (kind, shape)
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + text.ljust(117).encode() + b"\n"
+n = 1500
+holes("idx/train-images-idx3-ubyte", struct.pack(">IIII", 0x803, n, 512, 512), n << 18)
+holes("idx/train-labels-idx1-ubyte", struct.pack(">II", 0x801, n), n, bytes(k % 10 for k in range(n)))
+holes("large/train/image.npy", npy("|u1", "(1500, 1, 512, 512)"), n << 18)
+holes("large/train/target.npy", npy("<i8", "(1500,)"), 8 * n)
+holes("cifar/data_batch_1.bin", b"", 3073 * 100000)
+for k in range(2, 6):
+    holes("cifar/data_batch_%d.bin" % k, b"", 3073)
+with open("table.csv", "w") as f:
+    f.write("text,target\n" + "".join('"%d %s",%s\n' % (k, "word, " * 3300, "ab"[k % 2]) for k in range(9000)))
+P
+cat > small.dhc <<'M'
+model Small(c: int = 1) {
+  param w: [c, 10] = xavier_uniform()
+  normalize<B, H, W>(pixels: u8[B, c, H, W]) -> (image: [B, c, H, W]) { return float(pixels) * (1.0 / 255.0) }
+  forward<B, H, W>(image: [B, c, H, W]) -> (logits: [B, 10]) { return mean(image, axis = [2, 3]) @ w }
+  loss<B, H, W>(image: [B, c, H, W], target: i64[B]) -> (loss: []) { return cross_entropy(forward(image), target) }
+}
+M
+cat > words.dhc <<'M'
+model Words() {
+  param w: [256, 2] = xavier_uniform()
+  loss<B, L>(tokens: u8[B, L], target: i64[B]) -> (loss: []) { return cross_entropy(mean(w[int(tokens)], axis = 1), target) }
+}
+M
+within() { (ulimit -d 150000; "$dhcc" train "$@" --steps 3 --batch 8 --lr 0.01 --threads 2 --quiet --json); }
+if [ -z "${DHC_SANITIZED:-}" ]; then
+  for data in idx:idx npy:large 'cifar10:cifar --set c=3'; do
+    # shellcheck disable=SC2086
+    expect 0 $'"steps":\t3' within small.dhc --data $data
+  done
+  expect 0 $'"steps":\t3' within words.dhc --data csv:table.csv@64
+fi
 finish

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "support.h"
 
@@ -134,8 +135,47 @@ static void columns(void **state) {
   support_write(path, wide, 10000);
   FAILS_IN(folder, dhc_dataset_open(spec, DHC_SPLIT_TRAIN, NULL, &d), "train.csv:1: error: has more than 4096 columns");
   free(wide);
-  FAILS_IN(folder, dhc_dataset_open(spec, DHC_SPLIT_TRAIN, &(DhcDataOptions){.max_bytes = 100}, &d),
-           "train.csv: error: is larger than the memory limit (--max-memory)");
+  char name[400] = "x,target\n1,";
+  memset(name + 11, 'a', 300);
+  support_write(path, name, strlen(name));
+  FAILS_IN(folder, dhc_dataset_open(spec, DHC_SPLIT_TRAIN, NULL, &d), "train.csv:2: error: a class in 'target' has a name of 299 bytes or more");
+  support_drop(folder);
+}
+
+/* A file is read where it lies, in any memory that has room for where its rows begin. */
+static void larger_than_memory(void **state) {
+  (void)state;
+  enum { ROWS = 300 };
+  char folder[256], path[512], spec[600], text[ROWS * 40] = "y,target\n";
+  DhcDataset *d;
+  support_folder(folder);
+  snprintf(spec, sizeof spec, "csv:%s", support_join(path, folder, "m.csv"));
+  for (int i = 0; i < ROWS; i++) {
+    snprintf(text + strlen(text), 40, "%d,%s\n", i, i % 3 == 1 ? "odd \"one\"" : "\"some, \"\"more\"\"\"");
+  }
+  for (int64_t bytes = 0; bytes < 6000; bytes += 5000) {
+    support_write(path, text, strlen(text));
+    assert_ok(dhc_dataset_open(spec, DHC_SPLIT_TRAIN, &(DhcDataOptions){.max_bytes = bytes, .n_val = 1}, &d));
+    assert_true(d->n_classes == 2 && d->bytes <= (bytes > 0 ? bytes : 20000));
+    for (int again = 0; again < 2; again++) {
+      float *y = support_column(d, "y");
+      int64_t *target = support_column(d, "target");
+      for (int i = 0; i < ROWS - 1; i++) {
+        assert_true(target[i] == ((int)y[i] % 3 != 1));
+      }
+      free(y), free(target);
+    }
+    dhc_dataset_free(d);
+  }
+  FAILS_IN(folder, dhc_dataset_open(spec, DHC_SPLIT_TRAIN, &(DhcDataOptions){.max_bytes = 500}, &d),
+           "m.csv: error: has more lines than the memory limit (--max-memory) has room for");
+  gzFile f = gzopen(path, "wb");
+  assert_int_equal(gzwrite(f, text, (unsigned)strlen(text)), (int)strlen(text));
+  assert_int_equal(gzclose(f), Z_OK);
+  assert_ok(dhc_dataset_open(spec, DHC_SPLIT_TRAIN, &(DhcDataOptions){.max_bytes = 9000}, &d));
+  dhc_dataset_free(d);
+  FAILS_IN(folder, dhc_dataset_open(spec, DHC_SPLIT_TRAIN, &(DhcDataOptions){.max_bytes = 3000}, &d),
+           "m.csv: error: is larger than the memory limit (--max-memory); unpacked it is read where it lies");
   support_drop(folder);
 }
 
@@ -171,6 +211,6 @@ static void cifar100_files(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(words), cmocka_unit_test(columns), cmocka_unit_test(cifar100_files)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(words), cmocka_unit_test(columns), cmocka_unit_test(larger_than_memory), cmocka_unit_test(cifar100_files)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

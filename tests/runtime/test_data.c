@@ -224,13 +224,14 @@ static void check_idx(const char *spec, DhcSplit split, int64_t n_val, int64_t f
   assert_int_equal(image->shape[0], 1);
   assert_int_equal(image->shape[2], SIDE);
   assert_int_equal(target->dtype, DHC_I64);
+  uint8_t *images = support_column(d, "image");
+  int64_t *got = support_column(d, "target");
   for (int64_t i = 0; i < n; i++) {
-    assert_int_equal(image->data[i * image->example_bytes + 3], (first + i) * 4 + 3);
-    int64_t label;
-    memcpy(&label, target->data + 8 * i, 8);
     static const int64_t labels[IMAGES] = {0, 1, 2, 3, 4, 2};
-    assert_int_equal(label, labels[first + i]);
+    assert_int_equal(images[i * image->example_bytes + 3], (first + i) * 4 + 3);
+    assert_int_equal(got[i], labels[first + i]);
   }
+  free(images), free(got);
   dhc_dataset_free(d);
 }
 
@@ -258,7 +259,14 @@ static void idx_files(void **state) {
   snprintf(text, sizeof text, "%s: cannot hold out 6 of 6 examples", spec);
   assert_fails(dhc_dataset_open(spec, DHC_SPLIT_VAL, &all, &d), DHC_E_INPUT, text);
   dhc_status s = dhc_dataset_open(spec, DHC_SPLIT_TRAIN, &tight, &d);
+  assert_non_null(strstr(s.message, "data needs 48 bytes, limit is 10 bytes (--max-memory)")); /* labels: pixels stay in the file */
+  write_gzip(images, image_bytes, n_images);
+  check_idx(spec, DHC_SPLIT_VAL, 2, 4, 2);
+  s = dhc_dataset_open(spec, DHC_SPLIT_TRAIN, &tight, &d);
   assert_non_null(strstr(s.message, "data needs 24 bytes, limit is 10 bytes (--max-memory)"));
+  support_write(images, image_bytes, n_images + 1);
+  FAILS_IN(folder, dhc_dataset_open(spec, DHC_SPLIT_TRAIN, NULL, &d), "train-images-idx3-ubyte: error: has more bytes than its header promises");
+  support_write(images, image_bytes, n_images);
   assert_int_equal(dhc_dataset_open(spec, DHC_SPLIT_TEST, NULL, &d).code, DHC_E_INPUT);
   assert_int_equal(dhc_dataset_open("nothing:x", DHC_SPLIT_TEST, NULL, &d).code, DHC_E_USAGE);
 
@@ -298,11 +306,12 @@ static int try_dataset(void *ctx, const uint8_t *bytes, size_t n) {
     return 0;
   }
   for (int32_t f = 0; f < d->n_fields; f++) { /* every byte can be read */
-    const DhcField *field = &d->fields[f];
+    uint8_t *all = support_column(d, d->fields[f].name);
     volatile unsigned sum = 0;
-    for (int64_t i = 0; i < d->n_examples * field->example_bytes; i++) {
-      sum += field->data[i];
+    for (int64_t i = 0; i < d->n_examples * d->fields[f].example_bytes; i++) {
+      sum += all[i];
     }
+    free(all);
   }
   dhc_dataset_free(d);
   return 1;
@@ -350,14 +359,16 @@ static void cifar10_files(void **state) {
   assert_ok(dhc_dataset_open(spec, DHC_SPLIT_TRAIN, NULL, &d));
   assert_int_equal(d->n_examples, 10);
   assert_int_equal(d->n_classes, 10);
-  assert_int_equal(d->fields[0].data[8 * 3072], 50);
+  uint8_t *images = support_column(d, "image");
+  assert_int_equal(images[8 * 3072], 50);
+  free(images);
   dhc_dataset_free(d);
   DhcDataOptions options = {.n_val = 3};
   assert_ok(dhc_dataset_open(spec, DHC_SPLIT_VAL, &options, &d));
   assert_int_equal(d->n_examples, 3);
-  int64_t label;
-  memcpy(&label, dhc_dataset_field(d, "target")->data, 8);
-  assert_int_equal(label, 5); /* example 7: second of file 4 */
+  int64_t *labels = support_column(d, "target");
+  assert_int_equal(labels[0], 5); /* example 7: second of file 4 */
+  free(labels);
   dhc_dataset_free(d);
   FAILS_IN(folder, dhc_dataset_open(spec, DHC_SPLIT_TEST, NULL, &d),
            "test_batch.bin: no such file or directory");

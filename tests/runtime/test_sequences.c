@@ -241,14 +241,17 @@ static void images_as_sequences(void **state) {
   const DhcField *tokens = dhc_dataset_field(d, "tokens"), *target = dhc_dataset_field(d, "target");
   assert_int_equal(tokens->dtype, DHC_U8);
   assert_int_equal(target->dtype, DHC_I8);
+  uint8_t *token = support_column(d, "tokens");
+  int8_t *asked = support_column(d, "target");
   for (int e = 0; e < 2; e++)
     for (int i = 0; i < 1024; i++) {
       const uint8_t *r = file + e * RECORD + 1 + i;
       double gray = 0.299 * r[0] + 0.587 * r[1024] + 0.114 * r[2048];
-      double error = gray - tokens->data[e * 1024 + i];
+      double error = gray - token[e * 1024 + i];
       assert_true(error >= -0.501 && error <= 0.501);
-      assert_int_equal(((const int8_t *)target->data)[e * 1024 + i], i < 1023 ? -100 : e ? 4 : 9);
+      assert_int_equal(asked[e * 1024 + i], i < 1023 ? -100 : e ? 4 : 9);
     }
+  free(token), free(asked);
   dhc_dataset_free(d);
   support_drop(folder);
 }
