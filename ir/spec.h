@@ -202,6 +202,9 @@ typedef struct DhcSpecDepthwise {
   int64_t n_taps;
 } DhcSpecDepthwise;
 bool dhc_spec_depthwise(const DhcSpec *s, DhcSpecDepthwise *out);
+/* A DOT whose folds are contractions in f32 over one axis, along which all that is multiplied lies: loads of an axis of
+ * lines, at most, by that one. */
+bool dhc_spec_low(const DhcSpec *s);
 
 /* Well-formedness; false with a message in *why (arena). Run on every new spec. */
 bool dhc_spec_verify(const DhcSpec *s, DhcArena *arena, const char **why);
@@ -273,7 +276,7 @@ typedef struct DhcTargetFacts {
 /* How a template is to lower a spec: its name and a short vector it understands
  * (documented beside the template). A spec has 1 to DHC_MAX_CLASSES size classes; class i
  * applies where its guard holds, the last one everywhere. Classes change neither operands nor bits. */
-enum { DHC_MAX_CLASSES = 10 };
+enum { DHC_MAX_CLASSES = 14 };
 typedef struct DhcSchedule {
   const char *template_name;
   int v[8];

@@ -62,9 +62,12 @@ typedef struct DhcCudaKernel DhcCudaKernel;
 dhc_status dhc_cuda_load(DhcCudaGpu *g, const char *bytes, size_t n_bytes, const char *const *names, int n,
                          const DhcCudaKernel **out) DHC_MUST_USE;
 /* Tasks [task0, task1) in stream order: what the stream did before is complete and seen. ptr: device
- * addresses, the memory that tasks share last, if the kernel has any. */
+ * addresses, the memory that tasks share last, if the kernel has any. early: nothing that is still under way writes the operands of
+ * which dhc_cuda_early holds. */
 dhc_status dhc_cuda_launch(DhcCudaGpu *g, const DhcCudaKernel *k, void *const *ptr, const int64_t *dim, int64_t task0,
-                           int64_t task1) DHC_MUST_USE;
+                           int64_t task1, bool early) DHC_MUST_USE;
+/* Would the kernel read its operand before those ahead of it have ended? */
+bool dhc_cuda_early(const DhcCudaKernel *k, int operand);
 /* Does the kernel write to its operand? */
 bool dhc_cuda_writes(const DhcCudaKernel *k, int operand);
 /* Code that `generate` left to be compiled when it is needed is waited for by what uses it; this says beforehand that it will be. */

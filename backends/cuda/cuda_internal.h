@@ -27,10 +27,12 @@ typedef struct DhcCudaLaunch {
   int32_t shared_bytes; /* block memory */
   int32_t n_ptrs, n_dims; /* of its argument; n_ptrs with the memory that tasks share */
   uint32_t stores[3];     /* bit by operand: it is written; beyond the last each is */
+  uint32_t early[3];      /* bit by operand: loads of it may begin before the wait, where the launch says so */
 } DhcCudaLaunch;
 /* Which operands the program stores to, one that nobody can tell: all. */
 void dhc_cuda_stores(const DhcLp *p, DhcCudaLaunch *launch);
 bool dhc_cuda_stores_to(const DhcCudaLaunch *launch, int operand);
+bool dhc_cuda_reads_early(const DhcCudaLaunch *launch, int operand);
 enum { DHC_CUDA_ROW_THREADS = 256 /* of a block, where rows of threads share it */ };
 
 /* One translation unit with a kernel names[i] for each program[i]; `about` is a comment (the spec), or NULL.

@@ -129,17 +129,19 @@ static dhc_status cuda_load(DhcDevice *d, const void *code, size_t n_bytes, cons
   return st;
 }
 
-static dhc_status cuda_launch(DhcDevice *d, const DhcLaunch *l) {
+static dhc_status launch(DhcDevice *d, const DhcLaunch *l, bool early) {
   const DhcCudaKernel *kernel;
   void *ptr[DHC_MAX_KERNEL_PTRS + 1];
   memcpy(&kernel, &l->fn, sizeof kernel);
   if (l->n_ptrs > DHC_MAX_KERNEL_PTRS) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: a kernel of %d operands", l->n_ptrs);
   for (int i = 0; i <= l->n_ptrs; i++) ptr[i] = at(l->ptr[i]);
   _Static_assert(sizeof(intptr_t) == sizeof(int64_t), "arguments are 64 bits");
-  dhc_status st = dhc_cuda_launch(gpu(d), kernel, ptr, (const int64_t *)l->dim, l->task0, l->task0 + l->n_tasks);
+  dhc_status st = dhc_cuda_launch(gpu(d), kernel, ptr, (const int64_t *)l->dim, l->task0, l->task0 + l->n_tasks, early);
   d->code_ms = dhc_cuda_code_ms(gpu(d));
   return st;
 }
+
+static dhc_status cuda_launch(DhcDevice *d, const DhcLaunch *l) { return launch(d, l, false); }
 
 /* ---- several ranks ------------------------------------------------------------------------------ */
 
@@ -169,13 +171,13 @@ static void cuda_leave(DhcDevice *d, bool whole) {
 
 /* ---- a list of commands as one graph ---------------------------------------------------------- */
 
-static dhc_status run_command(DhcDevice *d, const DhcCommand *c) {
+static dhc_status run_command(DhcDevice *d, const DhcCommand *c, bool early) {
   switch (c->kind) {
   case DHC_ITEM_COPY: return c->to == c->from ? dhc_status_ok() : cuda_copy(d, c->to, c->from, c->bytes);
   case DHC_ITEM_FILL: return cuda_fill(d, c->to, c->pattern, c->bytes);
   case DHC_ITEM_RANKS: return cuda_ranks(d, c->pattern, c->to, c->bytes);
   case DHC_ITEM_JOIN: return cuda_join(d);
-  default: return cuda_launch(d, &c->launch);
+  default: return launch(d, &c->launch, early);
   }
 }
 
@@ -189,7 +191,7 @@ static void want_all(const DhcCommand *c, int64_t n) {
   }
 }
 
-/* What the commands of a list use, for lanes; *in_lanes: that is known of all. */
+/* What the commands of a list use; step NULL: that is not known of all. */
 typedef struct Uses {
   DhcCudaUse *use;
   DhcCudaStep *step;
@@ -202,19 +204,26 @@ static void use_of_call(const DhcCommand *c, DhcCudaUse *use, DhcCudaStep *s) {
   s->follows = c->launch.phase > 0;
   for (int i = 0; i < c->launch.n_ptrs; i++) {
     const DhcReach *r = &c->launch.reach[i];
-    if (r->end > r->begin) use[s->n_uses++] = (DhcCudaUse){r->begin, r->end, dhc_cuda_writes(kernel, i)};
+    if (r->end > r->begin) use[s->n_uses++] = (DhcCudaUse){r->begin, r->end, dhc_cuda_writes(kernel, i), dhc_cuda_early(kernel, i)};
   }
+}
+
+static bool are_known(const DhcCommand *c, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    bool call = c[i].kind == DHC_ITEM_CALL, moves = c[i].kind == DHC_ITEM_COPY || c[i].kind == DHC_ITEM_FILL;
+    if (!moves && (!call || !c[i].launch.reach || (c[i].launch.ptr[c[i].launch.n_ptrs] && !c[i].launch.shared_bytes))) return false;
+  }
+  return true;
 }
 
 static dhc_status find_uses(const DhcCommand *c, int64_t n, Uses *out) {
   int64_t most = 0;
   out->in_lanes = n >= FEW_COMMANDS;
-  for (int64_t i = 0; i < n; i++) {
-    bool call = c[i].kind == DHC_ITEM_CALL, moves = c[i].kind == DHC_ITEM_COPY || c[i].kind == DHC_ITEM_FILL;
-    most += call ? c[i].launch.n_ptrs : 2;
-    if (!moves && (!call || !c[i].launch.reach || (c[i].launch.ptr[c[i].launch.n_ptrs] && !c[i].launch.shared_bytes))) out->in_lanes = false;
+  for (int64_t i = 0; i < n; i++) most += c[i].kind == DHC_ITEM_CALL ? c[i].launch.n_ptrs : 2;
+  if (!are_known(c, n)) {
+    out->in_lanes = false;
+    return dhc_status_ok();
   }
-  if (!out->in_lanes) return dhc_status_ok();
   out->use = calloc((size_t)most + 1, sizeof *out->use);
   out->step = calloc((size_t)n + 1, sizeof *out->step);
   if (!out->use || !out->step) return dhc_status_memory((long long)sizeof *out->use * (most + 1), "a list of commands");
@@ -225,21 +234,23 @@ static dhc_status find_uses(const DhcCommand *c, int64_t n, Uses *out) {
       use_of_call(&c[i], out->use + at, s);
       continue;
     }
-    if (c[i].kind == DHC_ITEM_COPY) out->use[at + s->n_uses++] = (DhcCudaUse){c[i].from, c[i].from + (uint64_t)c[i].bytes, false};
-    out->use[at + s->n_uses++] = (DhcCudaUse){c[i].to, c[i].to + (uint64_t)c[i].bytes, true};
+    if (c[i].kind == DHC_ITEM_COPY) out->use[at + s->n_uses++] = (DhcCudaUse){c[i].from, c[i].from + (uint64_t)c[i].bytes, false, false};
+    out->use[at + s->n_uses++] = (DhcCudaUse){c[i].to, c[i].to + (uint64_t)c[i].bytes, true, false};
   }
-  return dhc_cuda_lanes(out->use, out->step, (int)n);
+  DHC_TRY(dhc_cuda_find_early(out->use, out->step, (int)n));
+  return out->in_lanes ? dhc_cuda_lanes(out->use, out->step, (int)n) : dhc_status_ok();
 }
 
 /* The command in its lane: memory that its tasks share is the lane's own. */
-static dhc_status run_in_lane(DhcDevice *d, const DhcCommand *c, int lane) {
+static dhc_status run_in_lane(DhcDevice *d, const DhcCommand *c, const DhcCudaStep *s) {
+  const int lane = s->lane;
   DhcDevicePtr ptr[DHC_MAX_KERNEL_PTRS + 1];
-  if (!lane || c->kind != DHC_ITEM_CALL || c->launch.n_ptrs > DHC_MAX_KERNEL_PTRS || !c->launch.ptr[c->launch.n_ptrs]) return run_command(d, c);
+  if (!lane || c->kind != DHC_ITEM_CALL || c->launch.n_ptrs > DHC_MAX_KERNEL_PTRS || !c->launch.ptr[c->launch.n_ptrs]) return run_command(d, c, s->early);
   DhcCommand own = *c;
   memcpy(ptr, c->launch.ptr, sizeof *ptr * (size_t)(c->launch.n_ptrs + 1));
   ptr[c->launch.n_ptrs] += (uint64_t)(lane * c->launch.shared_bytes);
   own.launch.ptr = ptr;
-  return run_command(d, &own);
+  return run_command(d, &own, s->early);
 }
 
 /* Signal i is command i's, signal n + lane the beginning (0) and the ends of the others. */
@@ -249,7 +260,7 @@ static dhc_status record_step(DhcDevice *d, const DhcCommand *c, const DhcCudaSt
   begun[s->lane] = true;
   for (int k = 0; k < DHC_CUDA_LANES; k++)
     if (s->after[k] >= 0) DHC_TRY(dhc_cuda_await(gpu(d), s->after[k]));
-  DHC_TRY(run_in_lane(d, c, s->lane));
+  DHC_TRY(run_in_lane(d, c, s));
   return s->signals ? dhc_cuda_signal(gpu(d), (int)i) : dhc_status_ok();
 }
 
@@ -273,7 +284,7 @@ static dhc_status record(DhcDevice *d, const DhcCommand *c, int64_t n, const Use
   DHC_TRY(dhc_cuda_record_begin(gpu(d)));
   dhc_status st = dhc_status_ok();
   if (u->in_lanes) st = record_lanes(d, c, u->step, n);
-  for (int64_t i = 0; i < n && !st.code && !u->in_lanes; i++) st = run_command(d, &c[i]);
+  for (int64_t i = 0; i < n && !st.code && !u->in_lanes; i++) st = run_command(d, &c[i], u->step && u->step[i].early);
   dhc_status end = dhc_cuda_record_end(gpu(d), out);
   return st.code ? st : end;
 }
@@ -300,7 +311,7 @@ static dhc_status record_marked(DhcDevice *d, const DhcCommand *c, int64_t n, Dh
   dhc_status st = dhc_status_ok();
   for (int64_t i = 0; i <= n && !st.code; i++) {
     st = dhc_cuda_mark(gpu(d), mark[i]);
-    if (i < n && !st.code) st = run_command(d, &c[i]);
+    if (i < n && !st.code) st = run_command(d, &c[i], false);
   }
   dhc_status end = dhc_cuda_record_end(gpu(d), out);
   return st.code ? st : end;

@@ -334,26 +334,29 @@ static dhc_status ready(DhcCudaGpu *g, const DhcCudaKernel *k) {
   return load_kernel(g, code->cubin, code->n, k->name, k->library, (DhcCudaKernel *)(uintptr_t)k);
 }
 
+bool dhc_cuda_early(const DhcCudaKernel *k, int operand) { return dhc_cuda_reads_early(&k->launch, operand); }
+
 dhc_status dhc_cuda_launch(DhcCudaGpu *g, const DhcCudaKernel *k, void *const *ptr, const int64_t *dim, int64_t task0,
-                           int64_t task1) {
+                           int64_t task1, bool early) {
   if (task1 <= task0) return dhc_status_ok();
   DHC_TRY(ready(g, k));
   const DhcCudaLaunch *h = &k->launch;
   int n_ptrs = h->n_ptrs ? h->n_ptrs : 1, n_dims = h->n_dims ? h->n_dims : 1;
   int64_t argument[MAX_ARGUMENT / 8] = {0};
-  if (n_ptrs + n_dims + 2 > MAX_ARGUMENT / 8) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: a kernel of %d arguments", n_ptrs + n_dims);
+  if (n_ptrs + n_dims + 3 > MAX_ARGUMENT / 8) return dhc_status_make(DHC_E_ENVIRONMENT, "--backend cuda: a kernel of %d arguments", n_ptrs + n_dims);
   for (int i = 0; i < h->n_ptrs; i++) argument[i] = (int64_t)(uintptr_t)ptr[i];
   for (int i = 0; i < h->n_dims; i++) argument[n_ptrs + i] = dim[i];
   argument[n_ptrs + n_dims] = task0;
   argument[n_ptrs + n_dims + 1] = task1;
+  argument[n_ptrs + n_dims + 2] = early;
   /* a new block is better than one that goes on: there is always one whose loads are under way */
   int64_t blocks = (task1 - task0 + h->per_block - 1) / h->per_block;
-  CuLaunchAttribute early = {.id = CU_LAUNCH_PROGRAMMATIC, .value.number = 1};
+  CuLaunchAttribute programmatic = {.id = CU_LAUNCH_PROGRAMMATIC, .value.number = 1};
   CuLaunchConfig config = {.grid = {(unsigned)(blocks < MAX_GRID ? blocks : MAX_GRID), 1, 1},
                            .block = {(unsigned)h->threads, 1, 1},
                            .shared_bytes = (unsigned)h->shared_bytes,
                            .stream = g->at,
-                           .attributes = &early,
+                           .attributes = &programmatic,
                            .n_attributes = !g->joins};
   void *arguments[] = {argument};
   g->joins = false;

@@ -12,7 +12,7 @@ enum { DHC_CUDA_LANES = 2 };
 /* Memory [begin, end) that a command reads or writes. */
 typedef struct DhcCudaUse {
   uint64_t begin, end;
-  bool writes;
+  bool writes, early; /* early: it would read it before it has waited */
 } DhcCudaUse;
 
 typedef struct DhcCudaStep {
@@ -21,11 +21,15 @@ typedef struct DhcCudaStep {
   int lane;
   int after[DHC_CUDA_LANES]; /* by other lane: the command that it waits for, and with it all before that one there; -1 */
   bool signals;              /* some other lane waits for it */
+  bool early;                /* by dhc_cuda_find_early */
 } DhcCudaStep;
 
 /* Puts n commands into lanes. Each lane keeps their order; a command waits for those of other lanes that write what it
  * touches, or touch what it writes. What much more is to come behind stays in lane 0, as every command does of a list
  * that gains nothing. */
 dhc_status dhc_cuda_lanes(const DhcCudaUse *use, DhcCudaStep *step, int n) DHC_MUST_USE;
+/* Which of n commands have nothing among their early uses that a command of the list writes (early.c). The table of uses is in the
+ * order of the commands. */
+dhc_status dhc_cuda_find_early(const DhcCudaUse *use, DhcCudaStep *step, int n) DHC_MUST_USE;
 
 #endif

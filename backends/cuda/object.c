@@ -7,7 +7,7 @@ typedef struct Head {
   char magic[8];
   int64_t n;
 } Head;
-static const char magic[8] = "dhccuda3";
+static const char magic[8] = "dhccuda4";
 
 typedef struct Row { /* n of these, then the cubins one after the other */
   DhcCudaLaunch launch;

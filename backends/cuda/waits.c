@@ -4,9 +4,12 @@
 
 #include "backends/cuda/cuda_internal.h"
 
+static bool has(const uint32_t *operands, int64_t i) { return i < 96 && operands[i / 32] >> i % 32 & 1; }
+
 /* Does the statement read or write what other kernels wrote or read? */
-static bool meets_memory(const DhcLpInst *n) {
+static bool meets_memory(const DhcLp *p, const DhcLpInst *n) {
   if (n->kind == DHC_LP_AT || n->kind == DHC_LP_ALIGNED) return false;
+  if (n->kind == DHC_LP_LOAD && dhc_lp_root(n->a[0])->kind == DHC_LP_OPERAND && has(p->early, dhc_lp_root(n->a[0])->i)) return false;
   for (int k = 0; k < 4; k++)
     if (n->a[k] && n->a[k]->type.ptr && dhc_lp_root(n->a[k])->kind != DHC_LP_LOCAL && dhc_lp_root(n->a[k])->kind != DHC_LP_BLOCK) return true;
   return n->kind == DHC_LP_VAR || n->kind == DHC_LP_SET ? n->a[0]->type.ptr : false;
@@ -38,13 +41,13 @@ static int find_waits(const DhcLp *p, int i, bool *before, bool *waited) {
       *waited = one || other;
       break;
     case DHC_LP_FOR:
-      for (int k = i; k < end; k++) one = one || meets_memory(p->code.at[k]);
+      for (int k = i; k < end; k++) one = one || meets_memory(p, p->code.at[k]);
       before[i] = before[i] || (one && !*waited);
       *waited = one;
       i = end;
       break;
     default:
-      before[i] = before[i] || (!*waited && meets_memory(n));
+      before[i] = before[i] || (!*waited && meets_memory(p, n));
       *waited = *waited || before[i];
     }
   }
@@ -57,9 +60,8 @@ const bool *dhc_cuda_waits(const DhcLp *p) {
   return before;
 }
 
-bool dhc_cuda_stores_to(const DhcCudaLaunch *launch, int operand) {
-  return operand / 32 >= 3 || launch->stores[operand / 32] >> operand % 32 & 1;
-}
+bool dhc_cuda_stores_to(const DhcCudaLaunch *launch, int operand) { return operand >= 96 || has(launch->stores, operand); }
+bool dhc_cuda_reads_early(const DhcCudaLaunch *launch, int operand) { return has(launch->early, operand); }
 
 void dhc_cuda_stores(const DhcLp *p, DhcCudaLaunch *launch) {
   for (int i = 0; i < p->code.n; i++) {

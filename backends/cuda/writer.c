@@ -4,6 +4,7 @@
  *   ptr[]   operands, and the memory that tasks share, if there is any
  *   dim[]   the spec's arguments
  *   task0, task1   the tasks to run
+ *   early   of kernels that may read some operands before they wait: nobody ahead of this launch writes them
  * Rows of threads: lane l of a vector is a variable of thread l of the row, so a vector statement is the
  * scalar statement, and an exchange between lanes is a shuffle. Blocks: a vector of n lanes is n
  * variables of one thread. */
@@ -621,7 +622,9 @@ static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
   w->groups = dhc_lp_groups(p);
   int threads = p->threads ? p->threads : DHC_CUDA_ROW_THREADS;
   int n_ptrs = p->n_ptrs + (p->shared_bytes.n_code > 0);
-  *launch = (DhcCudaLaunch){threads, w->row ? threads / w->row : 1, (int)p->block_bytes, n_ptrs, p->n_dims, {0}};
+  const bool early = p->early[0] || p->early[1] || p->early[2];
+  *launch = (DhcCudaLaunch){threads, w->row ? threads / w->row : 1, (int)p->block_bytes, n_ptrs, p->n_dims, {0}, {0}};
+  memcpy(launch->early, p->early, sizeof launch->early);
   dhc_cuda_stores(p, launch);
   if (w->row > 32) refuse(w, "vectors of more than 32 lanes");
   for (int i = 0; i < p->code.n && w->row; i++)
@@ -629,8 +632,8 @@ static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
   w->narrow = dhc_lp_narrow(p, p->arena);
   w->index = p->narrow_dims ? w->narrow : dhc_lp_indices(p, p->arena);
   find_private(w);
-  dhc_text_printf(to, "struct Args_%s {\n  void *ptr[%d];\n  i64 dim[%d];\n  i64 task0, task1;\n};\n\n", name, n_ptrs ? n_ptrs : 1,
-                  p->n_dims ? p->n_dims : 1);
+  dhc_text_printf(to, "struct Args_%s {\n  void *ptr[%d];\n  i64 dim[%d];\n  i64 task0, task1%s;\n};\n\n", name, n_ptrs ? n_ptrs : 1,
+                  p->n_dims ? p->n_dims : 1, early ? ", early" : "");
   dhc_text_printf(to, "extern \"C\" __global__ void __launch_bounds__(%d", threads);
   if (p->together) dhc_text_printf(to, ", %d", p->together);
   dhc_text_printf(to, ")\n%s(const __grid_constant__ Args_%s a) {\n", name, name);
@@ -651,6 +654,7 @@ static void write_kernel(Writer *w, const char *name, DhcCudaLaunch *launch) {
   }
   for (int i = 0; i < p->n_dims; i++)
     if (uses_dim(p, i)) dhc_text_printf(to, "  const %s d%d = a.dim[%d];\n", i < p->narrow_dims ? "int" : "i64", i, i);
+  if (early) dhc_text_puts(to, "#if __CUDA_ARCH__ >= 900\n  if (!a.early) asm volatile(\"griddepcontrol.wait;\" ::: \"memory\");\n#endif\n");
   const bool *before = dhc_cuda_waits(p);
   for (int i = 0; i < p->code.n && !w->why; i++) {
     if (before[i]) write_wait(w);

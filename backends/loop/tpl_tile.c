@@ -383,13 +383,17 @@ static DhcLv in_fours(DhcTile *d, int axis) {
   return dhc_lp_eq(b, dhc_lp_and(b, both, dhc_lp_i64(b, FOUR - 1)), dhc_lp_i64(b, 0));
 }
 
+void dhc_tile_put_sums(DhcTile *d) {
+  for (int f = 0; f < d->n_folds; f++) dhc_tile_each_sum(d, f, put_result);
+  dhc_lp_barrier(d->b);
+}
+
 void dhc_tile_results(DhcTile *d) {
   DhcLp *b = d->b;
   int axis = fours_axis(d);
   dhc_lp_wait(b, 0);
   dhc_lp_barrier(b); /* the stages are free: the sums lie there now */
-  for (int f = 0; f < d->n_folds; f++) dhc_tile_each_sum(d, f, put_result);
-  dhc_lp_barrier(b);
+  dhc_tile_put_sums(d);
   if (axis < 0) {
     store_tile(d, 1, -1);
     return;

@@ -160,6 +160,7 @@ void dhc_tile_steps(DhcTile *d, const DhcTileSteps *s, DhcLv first, DhcLv end);
 void dhc_tile_block(DhcTile *d, int64_t bytes);           /* declares the block */
 void dhc_tile_open(DhcTile *d, const DhcTplInput *in);    /* the counts of rows, columns and ks */
 int64_t dhc_tile_result_bytes(const DhcTile *d);          /* of block memory */
+void dhc_tile_put_sums(DhcTile *d);                       /* to block memory, where results are made of them */
 void dhc_tile_results(DhcTile *d);                        /* everything is multiplied: stores */
 
 #endif

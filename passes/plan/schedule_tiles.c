@@ -299,14 +299,30 @@ static int group_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSch
   return 3;
 }
 
+/* Few rows whose ks lie side by side: all that a thread reads of them is on its way at once, where that is not too much. Many
+ * columns: two matrix tiles of them, or every block would read all rows for few. */
+static int low_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSchedule *out) {
+  static const int rounds[] = {2, 4, 4, 8}, ks[] = {256, 512, 512, 0}, columns[] = {0, 1024, 0, 0};
+  if (!dhc_spec_low(s)) return 0;
+  for (int i = 0; i < 4; i++) {
+    DhcSizeGuard g = {.arena = arena, .spec = s};
+    dhc_size_bound(&g, r->rows, DHC_TILE_LOW, true);
+    if (ks[i]) dhc_size_bound(&g, r->k, ks[i], true);
+    if (columns[i]) dhc_size_bound(&g, r->cols, columns[i], false);
+    out[i] = class_of("low", &g, (int[8]){DHC_TILE_LOW, columns[i] ? 16 : 8, 128, 1, 1, 8 + DHC_TILE_TWO_PARTS, rounds[i]});
+  }
+  return 4;
+}
+
 /* Neither ranges nor groups: few rows, many tiles, few tiles of long sums, small ones. parts: of convolutions. */
 static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped, bool bf16, DhcArena *arena, DhcSchedule *out) {
   bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW;
   uint32_t results = r->rows | r->cols | r->batch;
   DhcSizeGuard few = {.arena = arena, .spec = s}, many = few, wide = few, large = few, some = few, fewest = few, deep = few, small = few;
   int n = 0;
+  n += low_tiles(s, r, arena, out);
   dhc_size_bound(&few, r->rows, DHC_TILE_LOW, true);
-  out[n++] = tile_class(&few, (int[8]){16, 8, 256, 1, 1, 8 + DHC_TILE_TWO_PARTS, 3});
+  if (!n) out[n++] = tile_class(&few, (int[8]){16, 8, 256, 1, 1, 8 + DHC_TILE_TWO_PARTS, 3});
   int images = image_tiles(s, r, parts, bf16, arena, out + n), filters = bf16 ? 0 : filter_tiles(s, arena, out + n);
   n += images + filters;
   if (grouped) {

@@ -80,6 +80,22 @@ static void long_sums(void **st) {
   one_dot(1 | 16, 2, 3, 600, &schedules[1]);
 }
 
+/* Template "low": rows and columns that do not fill a tile, and more of them than one has; ks that end within a round, within
+ * four, and go on into a loop; two contractions; the results across. */
+static void few_rows(void **st) {
+  (void)st;
+  static const DhcSchedule s[] = {{.template_name = "low", .v = {16, 8, 64, 1, 1, 4 + 16, 2}},
+                                  {.template_name = "low", .v = {16, 16, 128, 1, 1, 8 + 16, 1}},
+                                  {.template_name = "low", .v = {16, 8, 64, 1, 1, 4, 1}},
+                                  {.template_name = "low", .v = {16, 8, 64, 1, 1, 4 + 32, 1}},
+                                  {.template_name = "low", .v = {16, 16, 128, 1, 1, 8 + 16 + 32, 2}}};
+  static const int64_t k[] = {41, 64, 1, 100, 132};
+  static const int form[] = {0, 4, 32, 4 | 32};
+  for (int i = 0; i < 5; i++)
+    for (int f = 0; f < 4; f++) one_dot(form[f], form[f] & 4 ? 9 : 20, form[f] & 4 ? 24 : 9, k[(i + f) % 5], &s[i]);
+  one_dot(64, 1, 3, 260, &s[1]);
+}
+
 static DhcTerm guarded(const int *axis, const int64_t *coef, bool unit) {
   return (DhcTerm){.n_axes = coef[2] ? 3 : 2,
                    .axis = {axis[0], axis[1], axis[2]},
@@ -313,7 +329,7 @@ static void classes(void **st) {
 }
 
 int main(int argc, char **argv) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(classes), cmocka_unit_test(contractions), cmocka_unit_test(exponentials), cmocka_unit_test(long_sums),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(classes), cmocka_unit_test(contractions), cmocka_unit_test(exponentials), cmocka_unit_test(long_sums), cmocka_unit_test(few_rows),
                                       cmocka_unit_test(convolutions), cmocka_unit_test(images), cmocka_unit_test(filters), cmocka_unit_test(depthwise), cmocka_unit_test(ranges)};
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* Lanes for commands of a list: whatever touches the same memory keeps its order, by waiting where it is in different lanes;
- * the longest way stays in lane 0, and only what nobody needs soon leaves it. */
+ * the longest way stays in lane 0, and only what nobody needs soon leaves it. And which may read some operands early. */
 #include "backends/cuda/lanes.h"
 
 #include <stdio.h>
@@ -26,7 +26,7 @@ static void add(Listed *l) {
 }
 
 static void touch(Listed *l, uint64_t begin, uint64_t end, bool writes) {
-  l->use[l->n_uses++] = (DhcCudaUse){begin, end, writes};
+  l->use[l->n_uses++] = (DhcCudaUse){begin, end, writes, false};
   l->step[l->n - 1].n_uses++;
 }
 
@@ -116,8 +116,31 @@ static void like_a_step(void) {
   free(l);
 }
 
+/* Weights that nothing writes may be read before a command has waited; those that some command of the list writes, in part or
+ * behind it, may not. */
+static void early(void) {
+  Listed l = {0};
+  static const uint64_t weights = 1000, work = 5000;
+  for (int i = 0; i < 4; i++) {
+    add(&l);
+    touch(&l, work + 100 * (uint64_t)i, work + 100 * (uint64_t)i + 100, false);
+    touch(&l, weights + 100 * (uint64_t)i, weights + 100 * (uint64_t)i + 100, false);
+    l.use[l.n_uses - 1].early = true;
+    touch(&l, work + 100 * (uint64_t)i + 100, work + 100 * (uint64_t)i + 200, true);
+  }
+  CHECK(!dhc_cuda_find_early(l.use, l.step, l.n).code);
+  for (int i = 0; i < 4; i++) CHECK(l.step[i].early);
+  add(&l);
+  touch(&l, weights + 250, weights + 320, true); /* of the third and the fourth */
+  touch(&l, 900, weights, true);                 /* up to where they begin */
+  touch(&l, weights + 400, weights + 500, true); /* and from where they end */
+  CHECK(!dhc_cuda_find_early(l.use, l.step, l.n).code);
+  CHECK(l.step[0].early && l.step[1].early && !l.step[2].early && !l.step[3].early);
+}
+
 int main(void) {
   at_random();
   like_a_step();
+  early();
   return 0;
 }

@@ -1,0 +1,204 @@
+/* Template "low" (GPUs): contractions of few rows, in tf32 or bf16, whose time is that of waiting. Of loads alone, along one
+ * axis of ks that lie side by side on both sides; dhc_spec_low says which.
+ *
+ * A block has sixteen rows and few columns. Its warps share the ks, sixteen of them each in turn; a thread reads four ks of
+ * a line at once, in the order in which matrix tiles want them, straight into registers, and no line goes through block
+ * memory. First what no kernel before it can have written, where a launch says so of it (dhc_lp_early): the columns', weights. They
+ * are on their way while that kernel ends. Then the rows', and what results go into. The warps' sums meet in block memory and are
+ * added in order.
+ *
+ * Schedule: v[0] rows, 16; v[1] columns; v[2] ks of a round, sixteen of each warp; v[3] and v[4] 1; v[5] as of template "tile": warps, in two
+ * parts, in bf16; v[6] rounds whose operands are on their way together. */
+#include "backends/loop/tpl_tile.h"
+
+enum { ROWS = 2 /* of a thread: g and g + 8 */, FOUR = 4, WARP_KS = 16 };
+
+typedef struct Low {
+  DhcTile t;
+  int rounds, columns; /* at once; matrix tiles of a warp, across */
+  DhcLv fours;         /* every line's ks may be read four at a time */
+  DhcLv row_at[ROWS], *column_at[DHC_TILE_PAIR]; /* where the thread's lines begin */
+  DhcLv xs, ys[DHC_TILE_PAIR];                   /* stack arrays of what has been read: by round, line and k */
+  DhcTileLane lane;
+} Low;
+
+static DhcLv stride_along(const Low *l, const DhcTileSide *s, uint32_t axes) {
+  const DhcTile *d = &l->t;
+  const DhcOperand *p = &d->cx.s->operand[s->operand];
+  for (int t = 0; t < p->n_terms; t++)
+    if (axes >> p->term[t].axis[0] & 1) return d->cx.stride[s->operand][t];
+  return dhc_lp_i64(d->b, 0);
+}
+
+/* Lines beyond the last are the last: nobody looks at what becomes of them. */
+static DhcLv line_at(Low *l, const DhcTileSide *s, DhcLv line) {
+  DhcLp *b = l->t.b;
+  DhcLv last = dhc_lp_addc(b, s->rows ? l->t.n_rows : l->t.n_cols, -1);
+  return dhc_lp_mul(b, dhc_lp_min(b, line, last), stride_along(l, s, s->axes));
+}
+
+static DhcLv are_fours(Low *l, const DhcTileSide *s) {
+  DhcLp *b = l->t.b;
+  DhcLv yes = dhc_lp_aligned(b, l->t.cx.pointer[s->operand], 16);
+  return dhc_lp_and(b, yes, dhc_tile_is_four(b, stride_along(l, s, s->axes)));
+}
+
+static void find_lines(Low *l) {
+  DhcTile *d = &l->t;
+  DhcLp *b = d->b;
+  l->lane = dhc_tile_lane(d);
+  l->fours = dhc_lp_and(b, dhc_tile_is_four(b, d->n_k), are_fours(l, &d->x));
+  for (int r = 0; r < ROWS; r++) l->row_at[r] = line_at(l, &d->x, dhc_lp_addc(b, dhc_lp_add(b, d->row0, l->lane.g), 8 * r));
+  for (int f = 0; f < d->n_folds; f++) {
+    l->fours = dhc_lp_and(b, l->fours, are_fours(l, &d->y[f]));
+    for (int j = 0; j < l->columns; j++)
+      l->column_at[f][j] = line_at(l, &d->y[f], dhc_lp_addc(b, dhc_lp_add(b, d->col0, l->lane.g), 8 * j));
+  }
+}
+
+/* The thread's ks of a round, of lines that begin at at[]; what is beyond the last k is zero. */
+static void read_lines(Low *l, const DhcTileSide *s, DhcLv to, const DhcLv *at, int n, DhcLv k0, int round, bool fours) {
+  DhcTile *d = &l->t;
+  DhcLp *b = d->b;
+  DhcLv k = dhc_lp_add(b, dhc_lp_addc(b, k0, (int64_t)round * d->bk), dhc_lp_add(b, dhc_lp_mulc(b, l->lane.group, WARP_KS), dhc_lp_mulc(b, l->lane.t, FOUR)));
+  DhcLv in = dhc_lp_lt(b, k, d->n_k), some = dhc_lp_select(b, in, k, dhc_lp_i64(b, 0)), from = d->cx.pointer[s->operand];
+  DhcLv each = dhc_lp_add(b, dhc_lp_splat(b, k, FOUR), dhc_lp_iota(b, DHC_I64, FOUR));
+  DhcLv mask = dhc_lp_lt(b, each, dhc_lp_splat(b, d->n_k, FOUR));
+  for (int i = 0; i < n; i++) {
+    DhcLv v = fours ? dhc_lp_select(b, in, dhc_lp_load(b, from, dhc_lp_add(b, at[i], some), FOUR, 16), dhc_lp_zero(b, DHC_F32, FOUR))
+                    : dhc_lp_mload(b, from, dhc_lp_add(b, at[i], k), FOUR, mask);
+    for (int e = 0; e < FOUR; e++)
+      dhc_lp_store(b, to, dhc_lp_i64(b, ((int64_t)round * n + i) * FOUR + e), dhc_lp_extract(b, v, e), 0);
+  }
+}
+
+static void read_side(Low *l, const DhcTileSide *s, DhcLv to, const DhcLv *at, int n, DhcLv k0) {
+  DhcLp *b = l->t.b;
+  dhc_lp_if(b, l->fours);
+  for (int r = 0; r < l->rounds; r++) read_lines(l, s, to, at, n, k0, r, true);
+  dhc_lp_else(b);
+  for (int r = 0; r < l->rounds; r++) read_lines(l, s, to, at, n, k0, r, false);
+  dhc_lp_end(b);
+}
+
+static void read_columns(Low *l, DhcLv k0) {
+  for (int f = 0; f < l->t.n_folds; f++) read_side(l, &l->t.y[f], l->ys[f], l->column_at[f], l->columns, k0);
+}
+
+static void take(Low *l, DhcLv to, int i, int n, DhcLv from, int64_t at) {
+  DhcLp *b = l->t.b;
+  DhcLv v[FOUR];
+  for (int e = 0; e < dhc_tile_own(&l->t); e++) v[e] = dhc_lp_load(b, from, dhc_lp_i64(b, at + e), 1, 0);
+  dhc_tile_take(&l->t, to, i, n, v);
+}
+
+/* Sixteen ks of a warp are one product of bf16, two of tf32. */
+static void multiply(Low *l) {
+  DhcTile *d = &l->t;
+  int own = dhc_tile_own(d);
+  for (int r = 0; r < l->rounds; r++)
+    for (int h = 0; h < FOUR; h += own) {
+      DhcLv xs = dhc_tile_operands(d, ROWS);
+      for (int i = 0; i < ROWS; i++) take(l, xs, i, ROWS, l->xs, ((int64_t)r * ROWS + i) * FOUR + h);
+      for (int f = 0; f < d->n_folds; f++) {
+        DhcLv ys = dhc_tile_operands(d, l->columns);
+        for (int j = 0; j < l->columns; j++) take(l, ys, j, l->columns, l->ys[f], ((int64_t)r * l->columns + j) * FOUR + h);
+        dhc_tile_products(d, f, xs, ys);
+      }
+    }
+}
+
+/* A thread's result, if the tile has so many: binds it. True: the result is there. */
+static DhcLv bind_result(Low *l) {
+  DhcTile *d = &l->t;
+  DhcLp *b = d->b;
+  DhcLv columns = dhc_lp_i64(b, d->bn), one = dhc_lp_i64(b, 1);
+  d->at_row = dhc_lp_udiv(b, d->tid, columns);
+  d->at_col = dhc_lp_urem(b, d->tid, columns);
+  DhcLv row = dhc_lp_add(b, d->row0, d->at_row), col = dhc_lp_add(b, d->col0, d->at_col);
+  DhcLv there = dhc_lp_and(b, dhc_lp_lt(b, row, d->n_rows), dhc_lp_lt(b, col, d->n_cols));
+  if (d->x.axes) dhc_tile_bind_line(d, &d->x, dhc_lp_min(b, row, dhc_lp_sub(b, d->n_rows, one)), false);
+  dhc_tile_bind_line(d, &d->y[0], dhc_lp_min(b, col, dhc_lp_sub(b, d->n_cols, one)), false);
+  return dhc_lp_and(b, there, dhc_lp_lt(b, d->at_row, dhc_lp_i64(b, d->bm)));
+}
+
+/* What results go into is on its way with the rows. */
+static void read_beside(Low *l) {
+  const DhcSpec *s = l->t.cx.s;
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) needed[s->operand[o].stored] = true;
+  for (int n = s->n_nodes - 1; n >= 0; n--) {
+    const DhcSpecNode *e = &s->node[n];
+    if (!needed[n] || e->kind == DHC_SN_FOLD) continue;
+    if (e->kind == DHC_SN_LOAD) dhc_tpl_eval(&l->t.cx, n);
+    for (int k = 0; k < 4; k++)
+      if (e->a[k] >= 0) needed[e->a[k]] = true;
+  }
+}
+
+static void one_tile(Low *l) {
+  DhcTile *d = &l->t;
+  DhcLp *b = d->b;
+  DhcLv zero = dhc_lp_i64(b, 0);
+  int64_t at_once = (int64_t)l->rounds * d->bk;
+  find_lines(l);
+  dhc_tile_begin(d);
+  l->xs = dhc_lp_local(b, DHC_F32, (int64_t)l->rounds * ROWS * FOUR);
+  for (int f = 0; f < d->n_folds; f++) l->ys[f] = dhc_lp_local(b, DHC_F32, (int64_t)l->rounds * l->columns * FOUR);
+  read_columns(l, zero);
+  read_side(l, &d->x, l->xs, l->row_at, ROWS, zero);
+  DhcLv there = bind_result(l);
+  read_beside(l);
+  multiply(l);
+  DhcLv k0 = dhc_lp_for(b, dhc_lp_i64(b, at_once), d->n_k, at_once);
+  read_columns(l, k0);
+  read_side(l, &d->x, l->xs, l->row_at, ROWS, k0);
+  multiply(l);
+  dhc_lp_end(b);
+  dhc_tile_put_sums(d);
+  dhc_lp_if(b, there);
+  dhc_tpl_store_all(&d->cx);
+  dhc_lp_end(b);
+}
+
+/* Sides that are one axis of lines by one of ks. */
+static const char *look(Low *l) {
+  DhcTile *d = &l->t;
+  const char *why = dhc_tile_roles(d);
+  if (why) return why;
+  if (!dhc_spec_low(d->cx.s)) return "rows that are not read as they lie";
+  d->x.operand = d->cx.s->node[d->x.node].operand;
+  for (int f = 0; f < d->n_folds; f++) d->y[f].operand = d->cx.s->node[d->y[f].node].operand;
+  l->rounds = d->stages;
+  l->columns = dhc_tile_across(d);
+  if (d->bm != DHC_TILE_LOW || d->wr != 1 || d->wc != 1 || d->bk != WARP_KS * d->wk || d->bm * d->bn > d->threads) DHC_BUG("schedule of few rows");
+  return NULL;
+}
+
+void dhc_tpl_low(const DhcTplInput *in, DhcLp *b) {
+  Low *l = DHC_NEW(b->arena, Low);
+  DhcTile *d = &l->t;
+  DhcArena *a = b->arena;
+  dhc_tile_look(d, in, b);
+  const char *why = look(l);
+  if (why) {
+    dhc_lp_refuse(b, "%s", why);
+    return;
+  }
+  dhc_lp_block(b, d->threads, dhc_tile_result_bytes(d));
+  dhc_tile_open(d, in);
+  for (int f = 0; f < d->n_folds; f++) {
+    l->column_at[f] = DHC_NEW_N(a, DhcLv, l->columns);
+    dhc_lp_early(b, d->y[f].operand);
+  }
+  dhc_dimprog across = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_count_prog(&d->cx, d->y[0].axes), dhc_prog_const(a, d->bn));
+  dhc_dimprog down = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_count_prog(&d->cx, d->x.axes), dhc_prog_const(a, d->bm));
+  DhcLv n_across = dhc_lp_prog(b, across), task = dhc_lp_tasks(b, dhc_prog_op(a, DHC_DIM_MUL, across, down));
+  DhcTplMark mark = dhc_tpl_push(&d->cx);
+  d->tid = dhc_lp_thread(b);
+  d->row0 = dhc_lp_mulc(b, dhc_lp_udiv(b, task, n_across), d->bm);
+  d->col0 = dhc_lp_mulc(b, dhc_lp_urem(b, task, n_across), d->bn);
+  one_tile(l);
+  dhc_tpl_pop(&d->cx, &mark);
+  dhc_lp_end(b);
+}
