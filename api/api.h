@@ -62,6 +62,7 @@ struct dhc_session {
   int gpu;             /* number of the GPU, of a backend that has several */
   DhcCompute compute;  /* of contractions; not f32: on the backend cuda, or for its texts */
   const char *solves;  /* the setting that --solve adds last to models; NULL: it is not at work */
+  struct DhcTuning *tuning; /* tuning.h; NULL: the usual schedules */
   bool offline;        /* kernels are printed, not run: no device is opened */
   bool spent;  /* a call ran out of memory: see doors.c */
   bool lent;   /* blocks, store, pool, device and compiler are another session's */

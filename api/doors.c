@@ -58,6 +58,10 @@ dhc_status dhc_model_check(dhc_model *m) {
   DOOR(m ? m->s : NULL, api_model_check(m));
 }
 
+dhc_status dhc_model_tune(dhc_model *m, const dhc_tune_options *o, dhc_tune_result *out) {
+  DOOR(m ? m->s : NULL, api_model_tune(m, o, out));
+}
+
 dhc_status dhc_model_pack(dhc_model *m, const char *weights, const char *path) {
   DOOR(m ? m->s : NULL, api_model_pack(m, weights, path));
 }

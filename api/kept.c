@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "api/api.h"
+#include "api/tuning.h"
 
 enum { MAGIC = 0x32474944, MAX_KEPT = 16 /* images under one key */, HEAD_WORDS = 5 };
 
@@ -93,6 +94,7 @@ static const char *key_of(const dhc_program *p, const Entry *e, const dhc_tensor
   add_number(&h, DHC_ABI_VERSION);
   add_text(&h, dhc_compiler_target_text(m->s->compiler));
   add_number(&h, m->s->compute);
+  add_text(&h, m->s->tuning ? m->s->tuning->digest : NULL);
   dhc_sha256_update(&h, m->from, sizeof m->from);
   add_text(&h, e->name);
   add_number(&h, e->mode);

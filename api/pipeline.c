@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "api/api.h"
+#include "api/tuning.h"
 #include "dhc/version.h"
 #include "passes/plan/schedule.h"
 
@@ -113,6 +114,7 @@ dhc_status pipeline_requests(dhc_model *m, Version *v, DhcKernelRequest **out) {
   for (int i = 0; i < n; i++) {
     rq[i].spec = v->planned->specs[i];
     rq[i].n_classes = dhc_schedule_choose(rq[i].spec, dhc_compiler_target(c), &m->s->arena, rq[i].classes);
+    if (m->s->tuning) DHC_TRY(tuning_apply(m->s->tuning, c, rq[i].spec, rq[i].classes, rq[i].n_classes));
   }
   *out = rq;
   return dhc_status_ok();

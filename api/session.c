@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/tuning.h"
 #include "dhc/version.h"
 #include "ir/errors.h"
 #include "runtime/number.h"
@@ -213,6 +214,7 @@ dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) {
   char why[400];
   if (st.code == DHC_OK && !dhc_pass_list_check(s->o.disable_passes, true, why, sizeof why))
     st = dhc_status_make(DHC_E_USAGE, "--disable-pass: %s", why);
+  if (st.code == DHC_OK && s->o.tuning) st = tuning_read(s->o.tuning, &s->arena, &s->tuning);
   if (st.code == DHC_OK) st = seen_open(&s->seen);
   if (st.code == DHC_OK) st = dhc_pool_new(s->o.threads, &s->pool);
   if (st.code == DHC_OK && !s->o.print_only && (s->traits & DHC_BACKEND_APART)) st = open_apart(s);

@@ -48,7 +48,7 @@ typedef struct Cli {
   CliList object_variants, variant_weights;  /* build: NAME:SETTINGS, NAME:FILE */
   CliList optional;                          /* build: inputs */
   const char *root, *preset, *recipe, *backend, *cpu_features, *gpu_arch, *compute, *stage, *entry, *sizes, *pass;
-  const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed, *variants, *placements;
+  const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed, *variants, *placements, *tuning;
   const char *seeds, *baseline, *metric, *shard, *hold, *solve, *slack, *budget, *worker, *x, *y, *err, *log, *init_from; /* sweep; init_from: train too */
   int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
   int64_t episodes; /* rl: -1: not given */
@@ -211,6 +211,7 @@ int cli_learning_curve(const Cli *c);
 /* ---- commands ---- */
 int cmd_build(const Cli *c);
 int cmd_bench(const Cli *c);
+int cmd_tune(const Cli *c);
 int cmd_check(const Cli *c);
 int cmd_pack(const Cli *c);
 int cmd_list(const Cli *c);

@@ -53,6 +53,8 @@ static const CliCommand commands[] = {
      "What links the object needs nothing else; docs/abi.md says how it is called.\n" MODEL_MORE, cmd_build},
     {"pack", "MODEL", 1, 1, "a model, its settings and its weights in one file", "dhcc pack runs/a -o digits.dhcm",
      "The package holds the model's text with all it imports; commands take it wherever they take a model.\n" MODEL_MORE, cmd_pack},
+    {"tune", "MODEL", 1, 1, "the fastest schedules of an entry's kernels on this machine, for --tuning", "dhcc tune dhc_ssm --sizes B=16,H=32,W=32 -o ssm.tuning",
+     "Runs the entry on generated inputs, every kernel by each of its schedules in turn. They give the same\nbits, so a tuning file decides nothing but speed. One that is there is gone on with: other\nentries, sizes, machines, or a search that was stopped.\n" MODEL_MORE, cmd_tune},
     {"bench", "", 0, 0, "how long a call of an object takes", "dhcc bench --object mlp.so --entry forward --seconds 5",
      "FILE.so is what `dhcc build -o FILE.so` makes; it is called as any program would call it, in one thread.", cmd_bench},
     {"list", "[KIND]", 0, 1, "the shipped models, layers and functions", "dhcc list layers",

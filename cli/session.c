@@ -37,6 +37,7 @@ int cli_open_session(const Cli *c, dhc_session **out) {
       .check_bounds = c->check_bounds,
       .strict = c->strict,
       .explain_compiles = c->explain_compiles,
+      .tuning = c->tuning,
       .warn = cli_warn_line,
       .warn_ctx = (void *)(uintptr_t)c,
   };

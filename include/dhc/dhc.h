@@ -36,7 +36,6 @@ extern "C" {
 typedef struct dhc_session dhc_session;
 typedef struct dhc_model dhc_model;
 typedef struct dhc_program dhc_program;
-
 DHC_API const char *dhc_version(void); /* "0.1.0" */
 
 /* ---- tensors --------------------------------------------------------------- */
@@ -102,6 +101,7 @@ typedef struct dhc_session_options {
   bool strict;             /* tensors of a weights file that the model does not have are an error, not a note */
   void (*warn)(void *ctx, const char *line); /* one-line warnings, or NULL */
   void *warn_ctx;
+  const char *tuning;      /* file of dhc_model_tune (tune.h): schedules of kernels; only speed depends on it. NULL: the usual ones */
 } dhc_session_options;
 
 DHC_API dhc_status dhc_session_open(const dhc_session_options *o, dhc_session **out) DHC_MUST_USE;
@@ -690,11 +690,11 @@ DHC_API dhc_status dhc_cache_prune(dhc_session *s, int64_t max_bytes, int64_t *r
 
 /* What this machine and build have, as JSON (caller frees). */
 DHC_API dhc_status dhc_doctor_json(dhc_session *s, char **out) DHC_MUST_USE;
-
 #ifdef __cplusplus
 }
 #endif
 #include "dhc/group.h"
 #include "dhc/rl.h"
 #include "dhc/sweep.h"
+#include "dhc/tune.h"
 #endif

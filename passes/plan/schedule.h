@@ -16,4 +16,9 @@ void dhc_schedule_complete(const DhcSpec *s, const DhcTargetFacts *t, DhcSchedul
  * the width of panels that need no masks. */
 int dhc_schedule_panel_width(const DhcTargetFacts *t, int n_folds);
 
+/* Schedules that may stand in the place of one that dhc_schedule_choose gave for s, that one first; how many, at most
+ * DHC_MAX_CANDIDATES. They differ in speed alone: operands, guard and every bit of the results stay (tests/plan/test_tune.c). */
+enum { DHC_MAX_CANDIDATES = 8 };
+int dhc_schedule_candidates(const DhcSpec *s, const DhcTargetFacts *t, const DhcSchedule *usual, DhcSchedule out[DHC_MAX_CANDIDATES]);
+
 #endif

@@ -204,6 +204,11 @@ static void of_model(void) {
   IS_NULL("out", dhc_model_graph_json(m, NULL, NULL, NULL));
   IS_NULL("m", dhc_model_info_json(NULL, NULL, NULL, &text));
   IS_NULL("out", dhc_model_info_json(m, NULL, NULL, NULL));
+  dhc_tune_result tuned;
+  IS_NULL("m", dhc_model_tune(NULL, &(dhc_tune_options){.file = "t"}, &tuned));
+  IS_NULL("o", dhc_model_tune(m, NULL, &tuned));
+  IS_NULL("o->file", dhc_model_tune(m, &(dhc_tune_options){0}, &tuned));
+  IS_NULL("out", dhc_model_tune(m, &(dhc_tune_options){.file = "t"}, NULL));
   IS_NULL("p", dhc_program_ablate(NULL, NULL, 0));
   IS_NULL("what", dhc_program_ablate(p, NULL, 1));
   REFUSED("--ablate: needs a path or a kind of layer, got \"\"", dhc_program_ablate(p, (const char *const[]){""}, 1));
