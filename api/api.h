@@ -117,6 +117,10 @@ void model_notes(const dhc_model *m, void (*note)(void *ctx, const char *text), 
 bool session_whole(const dhc_session *s); /* its backend runs entries whole, in float64: there are no kernels */
 int64_t session_pass_limit(const dhc_session *s); /* as passes take it */
 
+/* A mode of the trainer's: adds a part of a batch to those before it (program_add_part). */
+#define API_MODE_PART ((dhc_mode)(DHC_MODE_TRAIN + 1))
+enum { API_PARTS_OF_RANKS = 1 /* others are with other ranks */, API_PARTS_IN_TURN = 2 /* others come before or behind it */ };
+
 struct dhc_model {
   dhc_session *s;
   DhcElab *elab;
@@ -134,7 +138,7 @@ struct dhc_model {
   DhcFileNumbers files; /* its texts among the session's: what it was read from, then its settings */
   int said;         /* messages of the session when it was open */
   struct EntryTypes *types;  /* entries that callers asked about (entry.c) */
-  bool parts; /* what is trained sees parts of batches, the others being with other ranks */
+  unsigned parts; /* API_PARTS_ of what is trained, which sees parts of batches; 0: whole ones */
   const char *const *report; /* patterns of taps that runs of `loss` give as results, or NULL */
 };
 
@@ -340,6 +344,8 @@ dhc_status program_bound(dhc_program *p, int index, const dhc_tensor *in, int n_
 dhc_status program_required(dhc_program *p, const Version *v) DHC_MUST_USE;
 /* DHC_E_USAGE: `what` writes weights, which are another program's. */
 dhc_status program_owns(const dhc_program *p, const char *what) DHC_MUST_USE;
+/* An entry beside the first, which trains: the same, but it only adds a part of the batch to those before it (DHC_NAME_PART of them). */
+dhc_status program_add_part(dhc_program *p, int *index) DHC_MUST_USE;
 /* dhc_program_run with inputs that may lie on the device: at[k] says where input k does, 0: it does not; at may be
  * NULL. Results: as there, or, of program_start, left on the device; what reads them waits (exec_result). */
 dhc_status program_run(dhc_program *p, int index, const dhc_tensor *in, const DhcDevicePtr *at, int n_in, const dhc_tensor **results,

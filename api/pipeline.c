@@ -29,21 +29,23 @@ static DhcFunc *reset_of(dhc_model *m, DhcEntryRequest rq) {
 Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const DhcInputShape *in, int n_in) {
   dhc_session *s = m->s;
   int before = s->diags.n_errors;
-  DhcEntryRequest rq = {.training = mode == DHC_MODE_TRAIN || !strcmp(entry, "augment"), .inputs = in, .n_inputs = n_in};
+  DhcEntryRequest rq = {.training = mode >= DHC_MODE_TRAIN || !strcmp(entry, "augment"), .inputs = in, .n_inputs = n_in};
   rq.part = rq.training && m->parts;
   dhc_model_form(m->m, entry, &rq.name, &rq.form);
   const DhcRecipe *recipe = dhc_model_recipe(m->m);
-  if (mode == DHC_MODE_TRAIN) rq.report = recipe->report;
+  if (mode >= DHC_MODE_TRAIN) rq.report = recipe->report;
   if (mode == DHC_MODE_RUN && !strcmp(entry, "loss")) rq.report = m->report;
   DhcFunc *f = dhc_model_entry(m->m, &rq);
   if (!f || s->diags.n_errors > before) return NULL;
   if (mode != DHC_MODE_RUN) dhc_warn_ties(m->elab, m->module);
   DhcPipelineRequest way = pipeline_request(s, m->module, f);
   if (mode == DHC_MODE_GRAD) way.derive = DHC_DERIVE_GRADIENT;
-  if (mode == DHC_MODE_TRAIN) {
+  if (mode >= DHC_MODE_TRAIN) {
     way.derive = DHC_DERIVE_STEP;
     way.ema = recipe->ema > 0;
-    way.shared = m->parts;
+    way.shared = m->parts & API_PARTS_OF_RANKS;
+    way.parts = m->parts & API_PARTS_IN_TURN;
+    way.part = mode == API_MODE_PART;
     if (!(way.optimizer = dhc_model_function(m->m, recipe->optimizer))) return NULL;
   }
   Version *v = DHC_NEW(&s->arena, Version);
@@ -126,7 +128,7 @@ const dhc_layout *pipeline_layout(dhc_model *m, bool trains) {
   const DhcRecipe *r = dhc_model_recipe(m->m);
   DhcFunc *optimizer = trains ? dhc_model_function(m->m, r->optimizer) : NULL;
   if (trains && !optimizer) return NULL;
-  return dhc_layout_make(m->module, optimizer, r->ema > 0, session_whole(m->s), &m->s->arena);
+  return dhc_layout_make(m->module, optimizer, r->ema > 0, m->parts & API_PARTS_IN_TURN, session_whole(m->s), &m->s->arena);
 }
 
 void pipeline_image(dhc_model *m, Version *v, const dhc_layout *layout) {

@@ -119,6 +119,14 @@ dhc_status api_program_add(dhc_program *p, const char *entry, dhc_mode mode, int
   return mode == DHC_MODE_TRAIN ? add_states(p) : dhc_status_ok();
 }
 
+dhc_status program_add_part(dhc_program *p, int *index) {
+  if (p->n_entries == API_MAX_ENTRIES) return dhc_status_make(DHC_E_USAGE, "a program has at most %d entries", API_MAX_ENTRIES);
+  Entry e = {.name = p->entries[0].name, .mode = API_MODE_PART, .plain = p->entries[0].plain, .form = p->entries[0].form, .info = p->entries[0].info};
+  *index = p->n_entries;
+  p->entries[p->n_entries++] = e;
+  return dhc_status_ok();
+}
+
 void dhc_program_close(dhc_program *p) {
   if (!p) return;
   dhc_session *s = p->m->s;

@@ -192,6 +192,9 @@ dhc_status weights_views(dhc_program *p, const char *prefix, int range, bool buf
 
 /* ---- checkpoints ------------------------------------------------------------------------ */
 
+/* Sums of a step that is not done mean nothing behind it. */
+static bool of_parts(const dhc_range *r) { return !strcmp(r->name, DHC_RANGE_SUM) || !strcmp(r->name, DHC_RANGE_MORE); }
+
 /* A range that is not like the weights ("begun"), as one tensor. */
 static DhcTensorView flat_range(const dhc_range *r, DhcArena *arena) {
   return (DhcTensorView){.name = dhc_arena_printf(arena, DHC_CHECKPOINT_MOMENTS "$%s", r->name), .dtype = r->dtype, .rank = 1, .shape = {r->n},
@@ -210,7 +213,7 @@ dhc_status weights_all(dhc_program *p, DhcArena *arena, DhcTensorView **out, int
   for (int flat = 0; flat < 2; flat++) /* those like the weights first */
     for (int i = 0; i < l->n_ranges; i++) {
       const dhc_range *r = &l->ranges[i];
-      if (r->like_weights == flat) continue;
+      if (r->like_weights == flat || of_parts(r)) continue;
       k++;
       if (!flat) {
         DHC_TRY(weights_views(p, range_prefix(r, arena), i, false, arena, &part[k], &count[k]));
@@ -240,6 +243,7 @@ static dhc_status read_range(dhc_program *p, const DhcSafetensors *file, int i, 
 
 dhc_status weights_read_range(dhc_program *p, const DhcSafetensors *file, int i) {
   DhcArena scratch;
+  if (of_parts(&dhc_prog_layout(p->run)->ranges[i])) return dhc_status_ok();
   dhc_arena_init(&scratch);
   dhc_status st = read_range(p, file, i, &scratch);
   dhc_arena_fini(&scratch);

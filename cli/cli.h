@@ -50,7 +50,7 @@ typedef struct Cli {
   const char *root, *preset, *recipe, *backend, *cpu_features, *gpu_arch, *compute, *stage, *entry, *sizes, *pass;
   const char *weights, *state, *prompt, *outputs, *oracle, *data, *split, *out, *disable_pass, *color, *dims, *allow_changed, *variants, *placements, *tuning;
   const char *seeds, *baseline, *metric, *shard, *hold, *solve, *slack, *budget, *worker, *x, *y, *err, *log, *init_from; /* sweep; init_from: train too */
-  int64_t threads, batch, epochs, steps, limit, seed, save_every, predictions, pass_limit;
+  int64_t threads, batch, accumulate, epochs, steps, limit, seed, save_every, predictions, pass_limit;
   int64_t episodes; /* rl: -1: not given */
   int64_t depth;    /* graph */
   const char *env, *assets, *render; /* rl */

@@ -305,7 +305,7 @@ static int check_training(const Cli *c) {
   } of_training[] = {{"data", c->data}, {"out", c->out}, {"batch", c->batch}, {"limit", c->limit},
                      {"seeds", c->seeds}, {"baseline", c->baseline}, {"shard", c->shard}, {"resume", c->resume}, {"dry-run", c->dry_run},
                      {"budget", c->budget}, {"jobs", c->jobs}, {"metric", c->metric}, {"epochs", c->epochs}, {"steps", c->steps},
-                     {"lr", c->lr > 0}, {"clip", c->clip >= 0}, {"val-fraction", c->val_fraction >= 0}, {"save-every", c->save_every},
+                     {"accumulate", c->accumulate}, {"lr", c->lr > 0}, {"clip", c->clip >= 0}, {"val-fraction", c->val_fraction >= 0}, {"save-every", c->save_every},
                      {"init-from", c->init_from}, {"tensorboard", c->tensorboard}, {"no-augment", c->no_augment},
                      {"no-shuffle", c->no_shuffle}, {"worker", c->worker}};
   if (c->build && !c->train && (!c->data != !c->out || (!c->data && (c->limit || c->batch)))) {

@@ -140,7 +140,7 @@ char *cli_command_line(const Cli *c) {
 }
 
 dhc_train_options cli_train_options(const Cli *c) {
-  return (dhc_train_options){.data = c->data, .out = c->out, .batch = c->batch, .epochs = c->epochs, .steps = c->steps,
+  return (dhc_train_options){.data = c->data, .out = c->out, .batch = c->batch, .accumulate = c->accumulate, .epochs = c->epochs, .steps = c->steps,
                              .lr = c->lr, .clip = c->clip, .val_fraction = c->val_fraction == 0 ? -1 : c->val_fraction < 0 ? 0 : c->val_fraction, .limit = c->limit,
                              .seed = (uint64_t)c->seed, .resume = c->resume, .augment_off = c->no_augment,
                              .save_every = c->save_every, .overwrite = c->overwrite, .shuffle_off = c->no_shuffle,

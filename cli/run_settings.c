@@ -50,6 +50,7 @@ void cli_take_settings(Cli *c) {
     take_whole(c, run, "steps", &c->steps);
   }
   take_whole(c, run, "batch", &c->batch);
+  take_whole(c, run, "accumulate", &c->accumulate);
   take_whole(c, run, "seed", &c->seed);
   take_whole(c, run, "limit", &c->limit);
   take_real(c, run, "lr", &c->lr);

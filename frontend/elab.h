@@ -232,6 +232,7 @@ typedef struct DhcRecipe {
   DHC_VEC(DhcRecipeArg) optimizer_args; /* weight_decay = 0.05, …; the rest by default */
   int64_t batch, epochs;
   int64_t steps;          /* stop after so many; 0: by epochs */
+  int64_t accumulate;     /* parts of a batch, seen one after the other */
   double clip;            /* global norm; 0: off */
   double ema;             /* decay; 0: off */
   double label_smoothing; /* also bound to the hyperparameter of that name, if there is one */

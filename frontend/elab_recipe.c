@@ -18,6 +18,7 @@ typedef enum Key {
   KEY_OPTIMIZER,
   KEY_LR,
   KEY_BATCH,
+  KEY_ACCUMULATE,
   KEY_EPOCHS,
   KEY_STEPS,
   KEY_CLIP,
@@ -27,7 +28,7 @@ typedef enum Key {
   KEY_GROUPS,
   N_KEYS
 } Key;
-static const char *const keys[N_KEYS] = {"optimizer", "lr",   "batch", "epochs",
+static const char *const keys[N_KEYS] = {"optimizer", "lr",   "batch", "accumulate", "epochs",
                                          "steps",     "clip", "ema",   "label_smoothing", "report", "groups"};
 
 static int key_of(const char *name) {
@@ -370,6 +371,7 @@ static void bind_key(Binder *b, const char *key, const DhcAstNames *params, cons
       break;
     case KEY_LR: bind_lr(b, params, e); break;
     case KEY_BATCH: bind_int(b, e, "batch", 1, &b->r->batch); break;
+    case KEY_ACCUMULATE: bind_int(b, e, "accumulate", 1, &b->r->accumulate); break;
     case KEY_EPOCHS: bind_int(b, e, "epochs", 1, &b->r->epochs); break;
     case KEY_STEPS: bind_int(b, e, "steps", 0, &b->r->steps); break;
     case KEY_CLIP: bind_float(b, e, "clip", 0, 1e30, &b->r->clip); break;
@@ -418,7 +420,7 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
   DhcCx cx = {.e = e, .m = m, .self = m->root, .owner = m->root, .file = m->root->file, .scope = &scope};
   Binder b = {.m = m, .cx = &cx, .r = &m->recipe, .ok = true};
   DhcRecipe *r = &m->recipe;
-  *r = (DhcRecipe){.name = "default", .batch = 64, .epochs = 10, .clip = 1.0, .lr_constant = 1e-3};
+  *r = (DhcRecipe){.name = "default", .batch = 64, .accumulate = 1, .epochs = 10, .clip = 1.0, .lr_constant = 1e-3};
   for (int i = 0; i < N_ROLLOUT_KEYS; i++) *rollout_value(&r->rollout, &rollout_keys[i]) = rollout_keys[i].usual;
   const DhcAstDecl *d = m->recipe_decl;
   bool has_optimizer = false;

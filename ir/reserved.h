@@ -9,8 +9,12 @@
 #define DHC_NAME_WEIGHTS "$w"
 #define DHC_RANGE_EMA "ema"
 #define DHC_RANGE_BEGUN "begun"
+#define DHC_RANGE_SUM "parts_sum"   /* gradients of the parts of a batch so far */
+#define DHC_RANGE_MORE "parts_more" /* the same of the loss, then of float buffers */
 #define DHC_NAME_EMA "$" DHC_RANGE_EMA
 #define DHC_NAME_BEGUN "$" DHC_RANGE_BEGUN
+#define DHC_NAME_SUM "$" DHC_RANGE_SUM
+#define DHC_NAME_MORE "$" DHC_RANGE_MORE
 /* … and scalars. */
 #define DHC_NAME_LR "$lr"
 #define DHC_NAME_CLIP "$clip"
@@ -19,6 +23,7 @@
 #define DHC_NAME_SHARE "$share" /* of a part of a batch: its examples by those of the whole */
 #define DHC_NAME_FIRST "$first" /* number of its first example in the whole */
 #define DHC_NAME_ROWS "$rows"   /* how many it has */
+#define DHC_NAME_PART "$part"   /* its number among those that one rank sees in turn */
 #define DHC_NAME_EMA_DECAY "$ema_decay"
 #define DHC_NAME_WEIGHT_DECAY DHC_NAME_OF(DHC_OPTIMIZER_WEIGHT_DECAY)
 

@@ -209,6 +209,10 @@ typedef struct DhcTrainRequest {
    * ranks (op sum_ranks), are those of the whole. Gradients are summed by ranges of the flat one, each behind the last of its
    * gradients; norm, clipping and the finite flag come of the sums, so all ranks agree. */
   bool shared;
+  /* Parts of the batch come one after the other. The entry asked for with `part` changes nothing but flats "$parts_sum" and "$parts_more",
+   * to what its part and those before it ("$part" of them) add up to; loss, gradients and float buffers of the step itself are such
+   * sums, as over ranks in the order of the parts. */
+  bool parts, part;
 } DhcTrainRequest;
 
 /* Builds the step as a plain entry: the loss entry's parameters, but weights as slices of

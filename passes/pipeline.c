@@ -24,7 +24,7 @@ static bool differentiate(DhcPipeline *p, Px *px) {
 }
 
 static bool derive(DhcPipeline *p, Px *px) {
-  DhcTrainRequest rq = {.optimizer = p->rq.optimizer, .ema = p->rq.ema, .shared = p->rq.shared};
+  DhcTrainRequest rq = {.optimizer = p->rq.optimizer, .ema = p->rq.ema, .shared = p->rq.shared, .parts = p->rq.parts, .part = p->rq.part};
   if (p->rq.derive == DHC_DERIVE_GRADIENT) return differentiate(p, px);
   if (p->rq.derive != DHC_DERIVE_STEP) return true;
   bool ok = dhc_train_step(px, p->func, &rq, &p->step);

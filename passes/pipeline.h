@@ -24,7 +24,7 @@ typedef struct DhcPipelineRequest {
   DhcDerive derive;
   DhcFunc *optimizer; /* of a step */
   bool ema;
-  bool shared; /* of a step: as in DhcTrainRequest */
+  bool shared, parts, part; /* of a step: as in DhcTrainRequest */
   bool bounded; /* nothing of how much is done may hang on values: matrices that rows pick are all met */
   bool recurs; /* the target has a kernel for derivatives of recurrences */
   bool routes; /* the target has a kernel for routing */

@@ -4,8 +4,8 @@
 #include "api/atlas/atlas.h"
 
 static void put_recipe(const DhcRecipe *r, DhcText *t) {
-  dhc_text_printf(t, "recipe %s batch %lld epochs %lld steps %lld clip %a ema %a smoothing %a lr", r->optimizer, (long long)r->batch,
-                  (long long)r->epochs, (long long)r->steps, r->clip, r->ema, r->label_smoothing);
+  dhc_text_printf(t, "recipe %s batch %lld epochs %lld steps %lld accumulate %lld clip %a ema %a smoothing %a lr", r->optimizer, (long long)r->batch,
+                  (long long)r->epochs, (long long)r->steps, (long long)r->accumulate, r->clip, r->ema, r->label_smoothing);
   for (int i = 0; i <= 16; i++) dhc_text_printf(t, " %a", dhc_recipe_lr(r, i * 6250, 100001));
   for (int i = 0; i < 8; i++) dhc_text_printf(t, " %a", dhc_recipe_lr(r, i * 20, 1000));
   for (int i = 0; i < r->optimizer_args.n; i++)

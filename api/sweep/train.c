@@ -50,6 +50,7 @@ static void add_settings(Sweeping *g) {
   add_number(t, "epochs", (double)o->epochs, o->epochs > 0);
   add_number(t, "steps", (double)o->steps, o->steps > 0);
   add_number(t, "batch", (double)o->batch, o->batch > 0);
+  add_number(t, "accumulate", (double)o->accumulate, o->accumulate > 0);
   add_number(t, "lr", o->lr, o->lr > 0);
   add_number(t, "clip", o->clip, o->clip >= 0);
   add_number(t, "val-fraction", o->val_fraction < 0 ? 0 : o->val_fraction, o->val_fraction != 0);

@@ -53,8 +53,25 @@ static dhc_status blame(Trainer *t, double loss, int *how) {
                          what, loss);
 }
 
+/* The parts of the batch before the one at hand, too: its cause may be in one of them. */
+static dhc_status blame_parts(Trainer *t, double loss, int *how) {
+  dhc_status best = blame(t, loss, how), st;
+  DhcDataPosition at = dhc_batcher_position(t->batcher);
+  at.next -= t->part_entry < 0 ? 0 : dhc_batcher_part(t->batcher).whole;
+  for (at.turn = 0; t->part_entry >= 0 && at.turn + 1 < t->set.accumulate; at.turn++) {
+    int found;
+    DHC_TRY(dhc_batcher_seek(t->batcher, at));
+    DHC_TRY(trainer_feed(t));
+    st = blame(t, loss, &found);
+    if (found >= *how) continue;
+    *how = found;
+    best = st;
+  }
+  return best;
+}
+
 dhc_status trainer_blame(Trainer *t, double loss) {
   int how;
-  dhc_status st = blame(t, loss, &how);
+  dhc_status st = blame_parts(t, loss, &how);
   return trainer_blame_ranks(t, st, how);
 }

@@ -102,7 +102,7 @@ static void gather_next(void *feed) {
 /* The next batch is the one at hand. */
 static dhc_status gather(Feed *f, DhcBatcher *b, int64_t *n) {
   DhcDataPosition now = dhc_batcher_position(b), then = f->next.position;
-  bool there = f->next.of == b && now.seed == then.seed && now.epoch == then.epoch && now.next == then.next;
+  bool there = f->next.of == b && now.seed == then.seed && now.epoch == then.epoch && now.next == then.next && now.turn == then.turn;
   f->next.of = NULL;
   f->from = b;
   if (there) {

@@ -14,7 +14,6 @@ void trainer_take_rank(Trainer *t, const dhc_train_options *o) {
   t->own = *o;
   t->o = &t->own;
   t->ranks = o->group && dhc_ranks_count(o->group) > 1 ? o->group : NULL;
-  t->m->parts = t->ranks != NULL;
   if (!t->ranks) return;
   dhc_stop_hold(); /* a signal is heard by all together */
   if (trainer_leads(t)) return;
@@ -28,7 +27,7 @@ void trainer_take_rank(Trainer *t, const dhc_train_options *o) {
 void trainer_leave_ranks(Trainer *t, DhcDevice *met) {
   if (met) met->ops->leave(met, t->ended.code == DHC_OK || t->ended.code == DHC_E_INTERRUPTED);
   if (t->ranks) dhc_stop_release();
-  t->m->parts = false;
+  t->m->parts = 0;
 }
 
 /* Before anything is sent: who they are, under what they meet. */
@@ -80,8 +79,8 @@ dhc_status trainer_share(Trainer *t) {
 /* ---- after every step ------------------------------------------------------------------------ */
 
 typedef struct Report {
-  int64_t step, n; /* examples of the part that count */
-  double metric;
+  int64_t step, n; /* examples of its parts that count */
+  double metric;    /* of each, added up */
   uint64_t hash; /* of the weights, where it is asked for */
   int64_t stop;
 } Report;
@@ -122,12 +121,11 @@ dhc_status trainer_agree(Trainer *t, double *metric, bool *stop) {
   int64_t every = t->o->check_every ? t->o->check_every : TRAIN_CHECK_EVERY, seen = 0;
   Report *all = t->reports;
   if (!all) all = t->reports = DHC_NEW_N(&t->arena, Report, n);
-  const DhcBatchPart part = dhc_batcher_part(t->batcher);
   Report mine;
   memset(&mine, 0, sizeof mine);
   mine.step = t->step;
-  mine.n = part.share > 0 ? part.n : 0;
-  mine.metric = isnan(*metric) ? 0 : *metric;
+  mine.n = t->step_n;
+  mine.metric = isnan(*metric) ? 0 : t->step_metric;
   mine.stop = dhc_stop_pending() || t->asked_to_stop;
   if (t->step % every == 0) DHC_TRY(hash_state(t, &mine.hash));
   DHC_TRY(dhc_ranks_exchange(t->ranks, &mine, sizeof mine, all));
@@ -136,7 +134,7 @@ dhc_status trainer_agree(Trainer *t, double *metric, bool *stop) {
   double sum = 0;
   *stop = false;
   for (int r = 0; r < n; r++) {
-    sum += all[r].metric * (double)all[r].n;
+    sum += all[r].metric;
     seen += all[r].n;
     *stop = *stop || all[r].stop;
   }

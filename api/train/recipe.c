@@ -7,10 +7,11 @@
 
 TrainSettings train_settings(const dhc_model *m, const dhc_train_options *o) {
   const DhcRecipe *r = dhc_model_recipe(m->m);
-  TrainSettings s = {.recipe = r, .declared = r->span.file != 0, .batch = r->batch, .epochs = r->epochs, .steps = r->steps,
+  TrainSettings s = {.recipe = r, .declared = r->span.file != 0, .batch = r->batch, .accumulate = r->accumulate, .epochs = r->epochs, .steps = r->steps,
                      .clip = r->clip};
   if (!o) return s;
   if (o->batch) s.batch = o->batch;
+  if (o->accumulate) s.accumulate = o->accumulate;
   if (o->steps) s.steps = o->steps;
   if (o->epochs || o->steps) s.epochs = o->epochs; /* steps alone take the epochs they need */
   if (o->clip >= 0) s.clip = o->clip;
@@ -53,6 +54,7 @@ dhc_status api_recipe_json(dhc_model *m, const dhc_train_options *o, char **out)
   for (int i = 0; i < r->optimizer_args.n; i++) json_number(&d, d.root, r->optimizer_args.at[i].name, r->optimizer_args.at[i].value);
   add_rates(&d, &s);
   json_number(&d, d.root, "batch", (double)s.batch);
+  json_number(&d, d.root, "accumulate", (double)s.accumulate);
   if (s.epochs) json_number(&d, d.root, "epochs", (double)s.epochs);
   if (s.steps) json_number(&d, d.root, "steps", (double)s.steps);
   json_number(&d, d.root, "clip", s.clip);

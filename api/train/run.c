@@ -105,6 +105,7 @@ dhc_status trainer_settings(Trainer *t) {
   add(t, RUN_PLAIN, "seed", dhc_arena_printf(&t->arena, "%llu", (unsigned long long)t->seed));
   add_rate(t);
   add(t, RUN_PLAIN, "batch", dhc_arena_printf(&t->arena, "%lld", (long long)t->set.batch));
+  add(t, RUN_PLAIN, "accumulate", dhc_arena_printf(&t->arena, "%lld", (long long)t->set.accumulate));
   add(t, RUN_LENGTH, "epochs", dhc_arena_printf(&t->arena, "%lld", (long long)t->set.epochs));
   add(t, RUN_LENGTH, "steps", dhc_arena_printf(&t->arena, "%lld", (long long)t->set.steps));
   add(t, RUN_TOTAL, "total-steps", dhc_arena_printf(&t->arena, "%lld", (long long)t->steps));
@@ -203,6 +204,7 @@ static void compare_one(Compare *c, const RunSetting *s) {
   Trainer *t = c->t;
   const char *was = recorded(t, c->record, key_of(&t->arena, s, ""));
   const char *digest = s->digest ? recorded(t, c->record, key_of(&t->arena, s, ".digest")) : NULL;
+  if (!was && !strcmp(s->name, "accumulate")) was = "1"; /* of a version before it */
   bool same = was && !strcmp(was, s->value);
   if (s->digest && digest) same = !strcmp(digest, s->digest);
   if (s->kind == RUN_RATE && was && is_schedule(was) && is_schedule(s->value)) same = same && !strcmp(was, s->value);

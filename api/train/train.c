@@ -36,10 +36,17 @@ static dhc_status open_data(Trainer *t) {
   return dhc_status_ok();
 }
 
+int64_t trainer_part(const Trainer *t) {
+  int64_t parts = (t->ranks ? dhc_ranks_count(t->ranks) : 1) * t->set.accumulate;
+  return (t->set.batch + parts - 1) / parts;
+}
+
 static dhc_status open_batches(Trainer *t) {
   DhcBatchOptions o = {.batch = t->set.batch, .shuffle = !t->o->shuffle_off, .workers = dhc_session_threads(t->m->s), .seed = (uint32_t)t->seed};
-  if (t->ranks) o.part = dhc_ranks_number(t->ranks);
-  if (t->ranks) o.parts = dhc_ranks_count(t->ranks);
+  const int in_turn = (int)t->set.accumulate;
+  o.part = t->ranks ? dhc_ranks_number(t->ranks) * in_turn : 0;
+  o.parts = (t->ranks ? dhc_ranks_count(t->ranks) : 1) * in_turn;
+  o.turns = in_turn;
   DHC_TRY(dhc_batcher_new(&t->train, &o, &t->batcher));
   int64_t an_epoch = dhc_batcher_count(t->batcher), most = an_epoch * t->set.epochs;
   t->steps = t->set.steps && (!most || t->set.steps < most) ? t->set.steps : most;
@@ -90,7 +97,7 @@ static dhc_status check_options(const dhc_train_options *o) {
   const struct {
     const char *name;
     int64_t value;
-  } counts[] = {{"batch", o->batch}, {"epochs", o->epochs}, {"steps", o->steps}, {"limit", o->limit}, {"save-every", o->save_every}};
+  } counts[] = {{"batch", o->batch}, {"epochs", o->epochs}, {"steps", o->steps}, {"limit", o->limit}, {"accumulate", o->accumulate}, {"save-every", o->save_every}};
   for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
     if (counts[i].value < 0)
       return dhc_status_make(DHC_E_USAGE, "--%s: needs a whole number, got %lld", counts[i].name, (long long)counts[i].value);
@@ -106,10 +113,19 @@ static dhc_status stopped_at_once(const Trainer *t) {
   return dhc_status_make(DHC_E_INTERRUPTED, "stopped before the first step; %s is as it was", t->o->out);
 }
 
+/* Which parts of batches there are besides: the model's entries are made for them. */
+static dhc_status part_batches(Trainer *t) {
+  if (t->set.accumulate > t->set.batch)
+    return dhc_status_make(DHC_E_USAGE, "--accumulate: a batch of %lld has no %lld parts", (long long)t->set.batch, (long long)t->set.accumulate);
+  t->m->parts = (t->ranks ? API_PARTS_OF_RANKS : 0u) | (t->set.accumulate > 1 ? API_PARTS_IN_TURN : 0u);
+  return dhc_status_ok();
+}
+
 static dhc_status set_up(Trainer *t) {
   const dhc_train_options *o = t->o;
   DHC_TRY(check_options(o));
   t->set = train_settings(t->m, o);
+  DHC_TRY(part_batches(t));
   t->seed = o->seed;
   t->best = -INFINITY;
   t->best_loss = NAN;
@@ -120,8 +136,10 @@ static dhc_status set_up(Trainer *t) {
   if (dhc_stop_signal()) return stopped_at_once(t);
   DHC_TRY(dhc_program_open(t->m, "loss", DHC_MODE_TRAIN, &t->p));
   DHC_TRY(dhc_program_add(t->p, "loss", DHC_MODE_RUN, &t->eval_entry));
+  t->part_entry = -1;
+  if (t->set.accumulate > 1) DHC_TRY(program_add_part(t->p, &t->part_entry));
   DHC_TRY(metric_open(t->p, &t->metric));
-  DHC_TRY(feed_open(t->p, &t->train, t->set.batch, !o->augment_off, &t->feed));
+  DHC_TRY(feed_open(t->p, &t->train, trainer_part(t), !o->augment_off, &t->feed));
   DHC_TRY(trainer_meet(t));
   DHC_TRY(dhc_program_init(t->p, t->seed));
   DHC_TRY(dhc_program_set_scalar(t->p, DHC_NAME_CLIP, t->set.clip));
@@ -217,7 +235,7 @@ static dhc_status validate(Trainer *t) {
   if (t->set.recipe->ema > 0) dhc_prog_use_weights(t->p->run, program_range(t->p, DHC_RANGE_EMA));
   EvalSums sums;
   double began = session_now_ms();
-  dhc_status st = evaluate(t->p, t->eval_entry, &t->feed, &t->metric, &t->val, t->set.batch, NULL, NULL, &sums);
+  dhc_status st = evaluate(t->p, t->eval_entry, &t->feed, &t->metric, &t->val, trainer_part(t), NULL, NULL, &sums);
   dhc_prog_use_weights(t->p->run, DHC_WEIGHTS);
   if (st.code != DHC_OK) return st;
   if (sums.n) t->latency_ms = fmin(t->latency_ms, (session_now_ms() - began) / (double)sums.n); /* of one NaN the other */
@@ -252,12 +270,33 @@ static dhc_status end_epoch(Trainer *t, bool whole) {
 static dhc_status end_step(Trainer *t) {
   t->step++;
   if (t->ranks) DHC_TRY(trainer_agree(t, &t->pr.accuracy, &t->stops));
+  else if (t->part_entry >= 0) t->pr.accuracy = t->step_metric / (double)t->step_n;
   int64_t n = dhc_batcher_part(t->batcher).whole;
   t->epoch_loss += t->pr.loss * (double)n;
   t->epoch_metric += t->pr.accuracy * (double)n;
   t->epoch_n += n;
   t->samples += n;
   return dhc_status_ok();
+}
+
+static dhc_status add_metric(Trainer *t, const dhc_tensor *results, int n_results, double *metric) {
+  const DhcBatchPart part = dhc_batcher_part(t->batcher);
+  const int64_t n = part.share > 0 ? part.n : 0;
+  DHC_TRY(metric_value(t->p, &t->metric, &t->feed, results, n_results, metric));
+  t->step_metric += *metric * (double)n;
+  t->step_n += n;
+  return dhc_status_ok();
+}
+
+/* A part that others follow: nothing but the sums changes. */
+static dhc_status one_part(Trainer *t, int64_t number) {
+  const dhc_tensor *results;
+  int n_results;
+  double metric;
+  *program_scalar(t->p, DHC_NAME_PART) = (double)number;
+  *program_scalar(t->p, DHC_NAME_SEED) = (double)t->seed;
+  DHC_TRY(program_run(t->p, t->part_entry, t->feed.in, t->feed.at, t->feed.n_in, &results, &n_results));
+  return add_metric(t, results, n_results, &metric);
 }
 
 static dhc_status one_step(Trainer *t) {
@@ -272,7 +311,7 @@ static dhc_status one_step(Trainer *t) {
   DHC_TRY(open_log(t));
   taps_read(&t->taps, done.results, done.n_results);
   dhc_stop_hold(); /* the weights have moved on: what belongs to the step cannot be left out */
-  dhc_status st = metric_value(t->p, &t->metric, &t->feed, done.results, done.n_results, &t->pr.accuracy);
+  dhc_status st = add_metric(t, done.results, done.n_results, &t->pr.accuracy);
   dhc_stop_release();
   return st.code ? st : end_step(t);
 }
@@ -282,18 +321,26 @@ static double working_ms(const Trainer *t) {
   return session_now_ms() - t->m->s->stats.compile_ms - dhc_prog_device(t->p->run)->code_ms;
 }
 
-static dhc_status next_batch(Trainer *t) {
+dhc_status trainer_feed(Trainer *t) {
   int64_t n;
+  session_doing(t->m->s, "reading the data", 0, 0);
+  DHC_TRY(feed_next(&t->feed, t->batcher, !t->o->augment_off, &n));
+  return feed_check_labels(&t->feed, 0);
+}
+
+static dhc_status next_batch(Trainer *t) {
   double begin = working_ms(t);
   t->pr.epoch = dhc_batcher_position(t->batcher).epoch;
   *program_scalar(t->p, DHC_NAME_STEP) = (double)t->step;
-  session_doing(t->m->s, "reading the data", 0, 0);
-  DHC_TRY(feed_next(&t->feed, t->batcher, !t->o->augment_off, &n));
-  DHC_TRY(feed_check_labels(&t->feed, 0));
-  DHC_TRY(open_taps(t));
-  DHC_TRY(announce(t));
-  session_doing(t->m->s, "training: step", t->step + 1, t->steps);
-  DHC_TRY(one_step(t));
+  t->step_metric = 0;
+  t->step_n = 0;
+  for (int64_t k = 0; k < t->set.accumulate; k++) {
+    DHC_TRY(trainer_feed(t));
+    DHC_TRY(open_taps(t));
+    DHC_TRY(announce(t));
+    session_doing(t->m->s, "training: step", t->step + 1, t->steps);
+    DHC_TRY(k + 1 < t->set.accumulate ? one_part(t, k) : one_step(t));
+  }
   t->train_ms += working_ms(t) - begin;
   return dhc_status_ok();
 }

@@ -19,7 +19,7 @@
 typedef struct TrainSettings {
   const DhcRecipe *recipe;
   bool declared; /* some recipe was; else all of it are defaults */
-  int64_t batch;
+  int64_t batch, accumulate; /* parts of a rank that come in turn */
   int64_t epochs, steps; /* epochs 0: as many as the steps take; steps 0: by epochs */
   double clip;
   double lr; /* constant; 0: the recipe's schedule */
@@ -70,7 +70,7 @@ typedef struct Trainer {
   const dhc_train_options *o;
   TrainSettings set;
   dhc_program *p; /* entry 0: the step */
-  int eval_entry;
+  int eval_entry, part_entry; /* the latter -1: a rank's share of a batch is one part */
   Metric metric;
   Feed feed;
   DhcDataset *data;     /* the training files */
@@ -101,6 +101,8 @@ typedef struct Trainer {
   int64_t steps, epochs, step; /* of the run: steps in all, epochs they take; done so far */
   uint64_t seed;
   double best_loss; /* of the validation that was best; NaN: none */
+  double step_metric;   /* of the step under way: metrics of this rank's parts times their examples that count, */
+  int64_t step_n;       /* which are so many */
   double epoch_loss, epoch_metric, best, val_loss, val_accuracy; /* of the last validation */
   int64_t epoch_n;
   struct DhcEvents *events; /* NULL: not asked for, or not open yet */
@@ -171,8 +173,8 @@ void trainer_take_rank(Trainer *t, const dhc_train_options *o);
 void trainer_leave_ranks(Trainer *t, DhcDevice *met); /* met: the device that knows the others, or NULL */
 dhc_status trainer_meet(Trainer *t) DHC_MUST_USE;
 dhc_status trainer_share(Trainer *t) DHC_MUST_USE;
-/* After a step: the metric of all parts from that of this one (NaN stays NaN); whether all stop. Now and then that all
- * have the same weights. */
+/* After a step: the metric of all parts from those of this rank (step_metric; NaN stays NaN); whether all stop. Now and then that
+ * all have the same weights. */
 dhc_status trainer_agree(Trainer *t, double *metric, bool *stop) DHC_MUST_USE;
 dhc_status trainer_common(Trainer *t, dhc_status st) DHC_MUST_USE; /* st; every rank returns the same */
 /* how: where it was found, the smaller the nearer to its cause. */
@@ -180,6 +182,11 @@ dhc_status trainer_blame_ranks(Trainer *t, dhc_status own, int how) DHC_MUST_USE
 dhc_status trainer_of_rank(const Trainer *t, dhc_status st) DHC_MUST_USE; /* with its rank in front, where that is of use */
 /* What the loop's decisions and rows depend on, beside tensors, to or from so many words (checkpoint.c). */
 void trainer_fields(Trainer *t, double words[TRAIN_N_FIELDS], bool read);
+
+/* ---- train.c ---- */
+int64_t trainer_part(const Trainer *t); /* examples of a part at most */
+/* The next part of the batch into t->feed. */
+dhc_status trainer_feed(Trainer *t) DHC_MUST_USE;
 
 /* ---- blame.c ---- */
 /* DHC_E_NUMERIC: the first culprit on the way of the step that was refused, for inputs, weights,

@@ -425,7 +425,7 @@ typedef struct dhc_train_begin {
 typedef struct dhc_train_options {
   const char *data;   /* images:DIR, cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE[@LENGTH], tokens:FILE[@LENGTH], scifar:DIR, synth:TASK[:KEY=N,…] */
   const char *out;    /* folder for checkpoints and metrics, or NULL */
-  int64_t batch, epochs, steps; /* 0: the recipe's; steps alone: as many epochs as they take */
+  int64_t batch, epochs, steps, accumulate; /* 0: the recipe's; steps alone: as many epochs as they take; parts of a batch, one by one */
   double lr;          /* 0: the recipe's; else a constant replaces its schedule */
   double clip;        /* < 0: the recipe's */
   double val_fraction; /* of the training split; 0: the data's own split or 1/12; < 0: none */
@@ -440,7 +440,7 @@ typedef struct dhc_train_options {
    * `overwrite`; the old run's files go when the new one's first step is done, not before.
    * `resume` takes up the run that config.json names, from its newest whole checkpoint.
    * What the run began with and these options would change is DHC_E_INPUT, which names each
-   * with both values: optimizer and its arguments, seed, lr, batch, clip, ema, label_smoothing,
+   * with both values: optimizer and its arguments, seed, lr, batch, accumulate, clip, ema, label_smoothing,
    * augment, shuffle, data, limit, val-fraction, backend, report, hyperparameters, and epochs or
    * steps where the learning rates of steps done would have been others. */
   bool overwrite;

@@ -9,7 +9,7 @@ static int64_t elements(DhcModule *m, const DhcTensorDecl *d) {
 }
 
 DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena) {
-  DhcPlaces p = {.offset = DHC_NEW_N(arena, int64_t, m->tensors.n + 1), .n = DHC_NEW_N(arena, int64_t, m->tensors.n + 1)};
+  DhcPlaces p = {.offset = DHC_NEW_N(arena, int64_t, m->tensors.n + 1), .n = DHC_NEW_N(arena, int64_t, m->tensors.n + 1), .n_more = 1};
   for (int pass = 0; pass < 2; pass++) {
     for (int i = 0; i < m->tensors.n; i++) {
       const DhcTensorDecl *d = &m->tensors.at[i];
@@ -20,6 +20,12 @@ DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena) {
       p.n_begun += p.n[i] ? dhc_decl_pieces(d) : 0;
     }
     if (pass == 0) p.n_decayed = p.n_weights;
+  }
+  for (int i = 0; i < m->tensors.n; i++) {
+    const DhcTensorDecl *d = &m->tensors.at[i];
+    if (d->role != DHC_ROLE_BUFFER || d->type.dtype != DHC_F32) continue;
+    p.offset[i] = p.n_more;
+    p.n_more += p.n[i] = elements(m, d);
   }
   return p;
 }
@@ -88,12 +94,12 @@ static void add_range(Ranges *r, const char *name, int64_t n, bool wide, bool li
   r->at[r->n++] = x;
 }
 
-const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, bool ema, bool wide, DhcArena *arena) {
+const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, bool ema, bool parts, bool wide, DhcArena *arena) {
   dhc_layout *l = DHC_NEW(arena, dhc_layout);
   DhcPlaces p = dhc_places_make(m, arena);
   dhc_slot *slots = DHC_NEW_N(arena, dhc_slot, m->tensors.n + 1);
   for (int i = 0; i < m->tensors.n; i++) slots[i] = slot_of(m, i, &p, wide, &l->bytes[DHC_SEGMENT_BUFFERS]);
-  Ranges r = {.at = DHC_NEW_N(arena, dhc_range, (optimizer ? optimizer->results.n : 0) + 2)};
+  Ranges r = {.at = DHC_NEW_N(arena, dhc_range, (optimizer ? optimizer->results.n : 0) + 4)};
   int n_results = optimizer ? optimizer->results.n : 0, weights = optimizer ? dhc_optimizer_weights(optimizer) : 0;
   bool state = false;
   for (int i = 0; i < n_results; i++) state = state || (i != weights && is_param(optimizer, optimizer->result_names.at[i]));
@@ -101,6 +107,10 @@ const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, bool e
   for (int i = 0; i < n_results; i++)
     if (i != weights) add_range(&r, optimizer->result_names.at[i], p.n_weights, wide, true, false);
   if (optimizer && ema) add_range(&r, DHC_RANGE_EMA, p.n_weights, wide, true, true);
+  if (optimizer && parts) {
+    add_range(&r, DHC_RANGE_SUM, p.n_weights, wide, false, false);
+    add_range(&r, DHC_RANGE_MORE, p.n_more, wide, false, false);
+  }
   l->slots = slots;
   l->n_slots = m->tensors.n;
   l->ranges = r.at;

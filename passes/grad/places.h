@@ -8,9 +8,10 @@
 /* Places of the module's weights in one flat tensor: those that decay first, each group in the
  * module's order. The one order that training steps, images and files go by. */
 typedef struct DhcPlaces {
-  int64_t *offset, *n; /* by tensor of the module, in elements; n 0: no parameter, or no fixed size */
+  int64_t *offset, *n; /* by tensor of the module, in elements; n 0: neither weight nor float buffer, or no fixed size */
   int64_t n_weights, n_decayed;
   int64_t n_begun; /* pieces of the tensors that files hold in pieces */
+  int64_t n_more;  /* a loss, and elements of the float buffers: of tensor i from offset[i] on */
 } DhcPlaces;
 DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena);
 
@@ -19,7 +20,7 @@ DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena);
 int dhc_optimizer_weights(const DhcFunc *optimizer);
 
 /* optimizer: whose state and, with ema, averaged weights get ranges; NULL: none. `wide`: floats
- * lie as f64. */
-const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, bool ema, bool wide, DhcArena *arena);
+ * lie as f64. parts: with room for sums over the parts of a batch. */
+const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, bool ema, bool parts, bool wide, DhcArena *arena);
 
 #endif

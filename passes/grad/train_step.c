@@ -4,47 +4,7 @@
  * All weights lie in one flat tensor "$w", those that decay first, so that norm, optimiser
  * and averaging are a few kernels over flat ranges. The optimiser's body is put in place of
  * its call: its elementwise work then joins the clipping before and the gate behind it. */
-#include "passes/grad/ad_internal.h"
-#include "passes/grad/places.h"
-
-/* `frozen`: no gradient reaches it by construction, so nothing changes it, decay included, and its
- * average is itself. `pieces` > 0: a tensor kept as one file entry per index of its leading axis
- * ("experts.*"), whose ages begin at `age`. */
-typedef struct Range {
-  int64_t begin, n;
-  bool decays, frozen;
-  int group;         /* as of DhcTensorDecl */
-  int64_t source;    /* where what it follows begins; -1: it follows nothing */
-  const char *decay; /* with what decay */
-  int64_t pieces, age;
-} Range;
-
-typedef struct Step {
-  DhcPassCtx *px;
-  DhcModule *m;
-  DhcArena *arena;
-  const DhcTrainRequest *rq;
-  DhcTrainStep *out;
-  DhcFunc *loss, *grad; /* the loss entry, and the entry with its gradients */
-  DhcFunc *f;           /* the step */
-  DhcBuilder b;
-  DhcWeightSlot *slots;
-  int *slot_of;         /* by tensor index, -1 for what is no weight */
-  DhcValue **map;       /* by value id of grad */
-  int loss_result;
-  /* flat tensors: 0 is "$w", then the optimiser's moments, then perhaps "$ema" */
-  int n_moments;
-  const int *moment_param;  /* by moment: index of the optimiser's parameter */
-  const int *moment_result; /* by moment: index of the optimiser's result */
-  DhcValue **flats;
-  DhcValue **optimizer_arg; /* by parameter: the scalar, or NULL for flat operands */
-  DhcValue *clip, *limit, *decay; /* decay: of "$ema" */
-  DhcValue **own; /* by scalar of the module: parameters for groups and averages */
-  DhcValue *share; /* NULL: the only rank */
-  DhcValue *finite;
-  DhcValue *begun; /* "$begun": steps since a piece first had a gradient; NULL: no pieces */
-  DHC_VEC(Range) ranges; /* all weights, in order */
-} Step;
+#include "passes/grad/train_internal.h"
 
 /* ---- layout ---------------------------------------------------------------------- */
 
@@ -68,7 +28,8 @@ static bool place_tensor(Step *s, const DhcPlaces *p, int index) {
 static bool place_all(Step *s) {
   s->slots = DHC_NEW_N(s->arena, DhcWeightSlot, s->m->tensors.n + 1);
   s->slot_of = DHC_NEW_N(s->arena, int, s->m->tensors.n + 1);
-  DhcPlaces p = dhc_places_make(s->m, s->arena);
+  DhcPlaces *places = DHC_NEW(s->arena, DhcPlaces), p = *places = dhc_places_make(s->m, s->arena);
+  s->places = places;
   for (int i = 0; i < s->m->tensors.n; i++) s->slot_of[i] = -1;
   for (int pass = 0; pass < 2; pass++) {
     for (int i = 0; i < s->m->tensors.n; i++) {
@@ -182,14 +143,8 @@ static bool read_optimizer(Step *s) {
 
 /* ---- parameters ---------------------------------------------------------------------- */
 
-static DhcType flat(Step *s, int64_t n) {
-  DhcType t = {.dtype = DHC_F32, .rank = 1};
-  t.dim[0] = dhc_dim_const(s->m->dims, n);
-  return t;
-}
-
-static DhcValue *add_flat(Step *s, const char *name) {
-  DhcType t = flat(s, s->out->n);
+static DhcValue *add_flat(Step *s, const char *name, int64_t n) {
+  DhcType t = dhc_step_flat(s, n);
   DhcParamInfo info = {name, DHC_ROLE_FLAT, -1};
   return dhc_func_param(s->f, &t, info, s->loss->span);
 }
@@ -226,31 +181,37 @@ static void add_own_scalars(Step *s) {
     if (s->ranges.at[i].source >= 0) own_scalar(s, s->ranges.at[i].decay);
 }
 
-static void add_params(Step *s) {
-  const DhcFunc *g = s->grad, *o = s->rq->optimizer;
+/* What the entry takes as the loss does, its weights, and what parts of a batch need. */
+static void add_common_params(Step *s) {
+  const DhcFunc *g = s->grad;
   for (int i = 0; i < g->params.n; i++) {
     DhcValue *p = g->params.at[i];
     if (g->param_info.at[i].role != DHC_ROLE_WEIGHT)
       s->map[p->id] = dhc_func_param(s->f, &p->type, g->param_info.at[i], p->def->span);
   }
-  const char **moments = DHC_NEW_N(s->arena, const char *, s->n_moments + 1);
   s->flats = DHC_NEW_N(s->arena, DhcValue *, s->n_moments + 2);
-  s->flats[0] = add_flat(s, DHC_NAME_WEIGHTS);
+  s->flats[0] = add_flat(s, DHC_NAME_WEIGHTS, s->out->n);
+  s->out->scalars = DHC_NEW_N(s->arena, const char *, s->rq->optimizer->params.n + 6 + s->m->scalars.n);
+  if (s->rq->shared || s->rq->parts) s->share = add_scalar(s, DHC_NAME_SHARE);
+  if (!s->rq->parts) return;
+  s->sum = add_flat(s, DHC_NAME_SUM, s->out->n);
+  s->more = add_flat(s, DHC_NAME_MORE, s->places->n_more);
+  if (s->rq->part) s->number = add_scalar(s, DHC_NAME_PART);
+}
+
+static void add_params(Step *s) {
+  const DhcFunc *o = s->rq->optimizer;
+  const char **moments = DHC_NEW_N(s->arena, const char *, s->n_moments + 1);
   for (int i = 0; i < s->n_moments; i++) {
     moments[i] = dollar(s, o->param_info.at[s->moment_param[i]].name);
-    s->flats[1 + i] = add_flat(s, moments[i]);
+    s->flats[1 + i] = add_flat(s, moments[i], s->out->n);
   }
   s->out->n_moments = s->n_moments;
   s->out->moments = moments;
-  if (s->rq->ema) s->flats[1 + s->n_moments] = add_flat(s, DHC_NAME_EMA);
-  if (s->out->n_begun && s->n_moments) {
-    DhcType t = flat(s, s->out->n_begun);
-    s->begun = dhc_func_param(s->f, &t, (DhcParamInfo){DHC_NAME_BEGUN, DHC_ROLE_FLAT, -1}, s->loss->span);
-  }
-  s->out->scalars = DHC_NEW_N(s->arena, const char *, o->params.n + 5 + s->m->scalars.n);
+  if (s->rq->ema) s->flats[1 + s->n_moments] = add_flat(s, DHC_NAME_EMA, s->out->n);
+  if (s->out->n_begun && s->n_moments) s->begun = add_flat(s, DHC_NAME_BEGUN, s->out->n_begun);
   s->clip = add_scalar(s, DHC_NAME_CLIP);
   s->limit = add_scalar(s, DHC_NAME_LIMIT);
-  if (s->rq->shared) s->share = add_scalar(s, DHC_NAME_SHARE);
   s->optimizer_arg = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
   for (int i = 2; i < o->params.n; i++) {
     const char *name = o->param_info.at[i].name;
@@ -262,125 +223,14 @@ static void add_params(Step *s) {
   add_own_scalars(s);
 }
 
-/* ---- nodes ---------------------------------------------------------------------------- */
-
-static DhcValue *range_of(Step *s, DhcValue *v, const Range *r) {
-  if (!v || r->n == s->out->n) return v;
-  return dhc_b_slice(&s->b, v, 0, dhc_dim_const(s->m->dims, r->begin),
-                     dhc_dim_const(s->m->dims, r->n));
-}
-
-static DhcValue *bin(Step *s, DhcOp op, DhcValue *x, DhcValue *y) {
-  return dhc_b_binary(&s->b, op, x, y);
-}
-
-/* ---- ranks ------------------------------------------------------------------------------ */
-
-/* v of the whole batch, from those of its parts. */
-static DhcValue *over_ranks(Step *s, DhcValue *v) {
-  v = v && s->share ? bin(s, DHC_OP_MUL, v, s->share) : v;
-  return v && s->share ? dhc_build1(&s->b, DHC_OP_SUM_RANKS, &v, 1, NULL, 0) : v;
-}
-
-/* Weights as slices of the flat tensor, then the nodes of the gradient entry but its updates. */
-static bool copy_gradients(Step *s) {
-  const DhcFunc *g = s->grad;
-  for (int i = 0; i < g->params.n; i++) {
-    if (g->param_info.at[i].role != DHC_ROLE_WEIGHT) continue;
-    DhcValue *p = g->params.at[i];
-    const DhcWeightSlot *slot = &s->slots[s->slot_of[g->param_info.at[i].decl]];
-    Range r = {.begin = slot->offset, .n = slot->n};
-    DhcValue *v = range_of(s, s->flats[0], &r);
-    s->map[p->id] = v ? dhc_b_reshape(&s->b, v, p->type.dim, p->type.rank) : NULL;
-    if (!s->map[p->id]) return false;
-  }
-  for (const DhcNode *n = g->first; n; n = n->next) {
-    if (n->op == DHC_OP_PARAM) continue;
-    if (n->op == DHC_OP_UPDATE) { /* its result is the new value; the write comes last */
-      DhcValue *now = s->map[n->args[1]->id];
-      if (now->type.dtype == DHC_F32) now = over_ranks(s, now);
-      if (!(s->map[n->results[0]->id] = now)) return false;
-      continue;
-    }
-    DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, n->n_args + 1);
-    for (int i = 0; i < n->n_args; i++) args[i] = s->map[n->args[i]->id];
-    s->b.span = n->span;
-    s->b.origin = n->origin;
-    DhcNode *c = dhc_node_copy(&s->b, n, args);
-    if (!c) return false;
-    for (int i = 0; i < n->n_results; i++) s->map[n->results[i]->id] = c->results[i];
-  }
-  s->b.span = s->loss->span;
-  s->b.origin = NULL;
-  return true;
-}
-
-/* Ranges that are summed at once: large enough that starting one costs little, and so many that the first are under way while
- * most of the backward pass is still to come. */
-enum { LEAST_AT_ONCE = 1 << 18, PARTS_AT_ONCE = 16 };
-
-/* The gradient of a slot, flat; zeros where the loss has none. */
-static DhcValue *flat_part(Step *s, int slot, DhcValue *gradient) {
-  DhcType t = flat(s, s->slots[slot].n);
-  return gradient ? dhc_b_reshape(&s->b, gradient, t.dim, 1) : dhc_b_fill(&s->b, &t, 0);
-}
-
-static DhcValue *joined(Step *s, DhcValue *const *part, int n);
-
-/* The gradients of slots [begin, end) as one range, summed as soon as the last of them is there. */
-static DhcValue *sum_slots(Step *s, DhcValue *const *gradient, int begin, int end) {
-  const DhcNode *last = NULL;
-  DhcValue **part = DHC_NEW_N(s->arena, DhcValue *, end - begin);
-  for (int i = begin; i < end; i++)
-    if (gradient[i] && (!last || gradient[i]->def->id > last->id)) last = gradient[i]->def;
-  s->b.before = last ? last->next : NULL;
-  while (s->b.before && s->b.before->op == DHC_OP_PARAM) s->b.before = s->b.before->next;
-  for (int i = begin; i < end; i++) part[i - begin] = flat_part(s, i, gradient[i]);
-  DhcValue *all = joined(s, part, end - begin);
-  if (last) all = over_ranks(s, all);
-  s->b.before = NULL;
-  return all;
-}
-
-/* Slots of no gradient have a range of their own, which nobody sums. */
-static int range_end(const Step *s, DhcValue *const *gradient, int begin) {
-  int64_t least = s->out->n / PARTS_AT_ONCE > LEAST_AT_ONCE ? s->out->n / PARTS_AT_ONCE : LEAST_AT_ONCE, n = 0;
-  int end = begin;
-  while (end < s->out->n_slots && n < least && !gradient[end] == !gradient[begin]) {
-    const DhcWeightSlot *slot = &s->slots[end++];
-    n += slot->n;
-    if (slot->offset + slot->n == s->out->n_decayed) break; /* behind those that decay are the small ones of all layers: done last */
-  }
-  return end;
-}
-
-/* All gradients, flat, in the order of the weights. */
-static DhcValue *flat_gradient(Step *s) {
-  DhcValue **gradient = DHC_NEW_N(s->arena, DhcValue *, s->out->n_slots + 1), **part = DHC_NEW_N(s->arena, DhcValue *, s->out->n_slots + 1);
-  int n = 0, next = s->loss->results.n; /* gradients stand behind the loss entry's results */
-  for (int i = 0; i < s->grad->params.n; i++) {
-    if (s->grad->param_info.at[i].role != DHC_ROLE_WEIGHT) continue;
-    int slot = s->slot_of[s->grad->param_info.at[i].decl];
-    gradient[slot] = s->map[s->grad->results.at[next++]->id];
-    if (!s->share) part[slot] = flat_part(s, slot, gradient[slot]);
-  }
-  for (int i = 0; i < s->out->n_slots && !s->share; i++, n++)
-    if (!part[i]) part[i] = flat_part(s, i, gradient[i]);
-  for (int i = 0, end; i < s->out->n_slots && s->share; i = end) {
-    end = range_end(s, gradient, i);
-    part[n++] = sum_slots(s, gradient, i, end);
-  }
-  for (int i = 0; i < n; i++)
-    if (!part[i]) return NULL;
-  return dhc_b_concat(&s->b, part, n, 0);
-}
+/* ---- the update --------------------------------------------------------------------------- */
 
 /* norm = √Σg²; scale = clip > 0 ? min(1, clip / (norm + 1e-6)) : 1 */
 static DhcValue *clip_scale(Step *s, DhcValue *norm) {
   DhcValue *one = dhc_b_scalar(&s->b, DHC_F32, 1);
-  DhcValue *sum = bin(s, DHC_OP_ADD, norm, dhc_b_scalar(&s->b, DHC_F32, 1e-6));
-  DhcValue *part = bin(s, DHC_OP_MIN, one, bin(s, DHC_OP_DIV, s->clip, sum));
-  DhcValue *on = bin(s, DHC_OP_GT, s->clip, dhc_b_scalar(&s->b, DHC_F32, 0));
+  DhcValue *sum = dhc_step_bin(s, DHC_OP_ADD, norm, dhc_b_scalar(&s->b, DHC_F32, 1e-6));
+  DhcValue *part = dhc_step_bin(s, DHC_OP_MIN, one, dhc_step_bin(s, DHC_OP_DIV, s->clip, sum));
+  DhcValue *on = dhc_step_bin(s, DHC_OP_GT, s->clip, dhc_b_scalar(&s->b, DHC_F32, 0));
   return dhc_b_select(&s->b, on, part, one);
 }
 
@@ -399,7 +249,7 @@ static DhcValue *group_arg(Step *s, const Range *r, const char *name, DhcValue *
   for (int k = 0; g && k < g->args.n; k++) {
     if (strcmp(g->args.at[k].param, name)) continue;
     DhcValue *own = own_scalar(s, g->args.at[k].scalar);
-    return strcmp(name, DHC_OPTIMIZER_LR) ? own : bin(s, DHC_OP_MUL, all, own);
+    return strcmp(name, DHC_OPTIMIZER_LR) ? own : dhc_step_bin(s, DHC_OP_MUL, all, own);
   }
   return all;
 }
@@ -426,9 +276,9 @@ static void finish_range(Step *s, DhcValue *const *old, DhcValue *const *now, Dh
   for (int k = 0; k <= s->n_moments; k++) part[k] = gate(s, now[k], old[k]);
   if (!s->rq->ema) return;
   int k = 1 + s->n_moments;
-  DhcValue *rest = bin(s, DHC_OP_SUB, dhc_b_scalar(&s->b, DHC_F32, 1), s->decay);
-  DhcValue *share = bin(s, DHC_OP_MUL, rest, now[0]);
-  DhcValue *mean = bin(s, DHC_OP_ADD, bin(s, DHC_OP_MUL, s->decay, old[k]), share);
+  DhcValue *rest = dhc_step_bin(s, DHC_OP_SUB, dhc_b_scalar(&s->b, DHC_F32, 1), s->decay);
+  DhcValue *share = dhc_step_bin(s, DHC_OP_MUL, rest, now[0]);
+  DhcValue *mean = dhc_step_bin(s, DHC_OP_ADD, dhc_step_bin(s, DHC_OP_MUL, s->decay, old[k]), share);
   part[k] = gate(s, mean, old[k]);
 }
 
@@ -442,12 +292,12 @@ static bool step_range(Step *s, const Range *r, DhcValue *g, DhcValue **part) {
   DhcFunc *o = s->rq->optimizer;
   DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
   DhcValue *old[DHC_MAX_RESULTS], *now[DHC_MAX_RESULTS];
-  for (int k = 0; k < n_flats(s); k++) old[k] = range_of(s, s->flats[k], r);
+  for (int k = 0; k < n_flats(s); k++) old[k] = dhc_step_range(s, s->flats[k], r);
   if (r->frozen) {
     for (int k = 0; k < n_flats(s); k++) part[k] = k <= s->n_moments ? old[k] : gate(s, old[0], old[k]);
     return true;
   }
-  if (!optimizer_args(s, r, old, range_of(s, g, r), args)) return false;
+  if (!optimizer_args(s, r, old, dhc_step_range(s, g, r), args)) return false;
   DhcNode *call = dhc_b_call(&s->b, DHC_OP_CALL, o, args, o->params.n);
   if (!call) return false;
   for (int k = 0; k <= s->n_moments; k++) now[k] = call->results[result_of(s, k)];
@@ -471,7 +321,7 @@ static bool lift(Step *s, DhcValue *const *args, DhcValue **now) {
     if (n->op == DHC_OP_FILL) *y = dhc_b_scalar(&s->b, n->results[0]->type.dtype, dhc_attr(n, "value")->f);
     else if (n->op == DHC_OP_BROADCAST) *y = x[0];
     else if (elementwise && n->n_args == 1) *y = dhc_node_copy(&s->b, n, x)->results[0];
-    else if (elementwise && n->n_args == 2) *y = bin(s, n->op, x[0], x[1]);
+    else if (elementwise && n->n_args == 2) *y = dhc_step_bin(s, n->op, x[0], x[1]);
     else if (n->op == DHC_OP_SELECT) *y = dhc_b_select(&s->b, x[0], x[1], x[2]);
     else return bad_optimizer(s, "for tensors in pieces it must be elementwise, unlike", dhc_op_info(n->op)->name);
     if (!*y) return false;
@@ -491,7 +341,7 @@ static DhcValue *piece_sizes(Step *s, const Range *r, DhcValue *g) {
   const DhcDim *shape[2];
   static const int64_t axis = 1;
   piece_shape(s, r, shape);
-  DhcValue *size = dhc_b_unary(&s->b, DHC_OP_ABS, dhc_b_reshape(&s->b, range_of(s, g, r), shape, 2));
+  DhcValue *size = dhc_b_unary(&s->b, DHC_OP_ABS, dhc_b_reshape(&s->b, dhc_step_range(s, g, r), shape, 2));
   return dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, size, &axis, 1, false);
 }
 
@@ -504,31 +354,19 @@ static bool step_pieces(Step *s, const Range *r, DhcValue *g, DhcValue *ages, Dh
   const DhcDim *column[] = {shape[0], dhc_dim_const(s->m->dims, 1)}, *line[] = {dhc_dim_const(s->m->dims, r->n)};
   DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
   DhcValue *old[DHC_MAX_RESULTS], *now[DHC_MAX_RESULTS];
-  for (int k = 0; k < n_flats(s); k++) old[k] = dhc_b_reshape(&s->b, range_of(s, s->flats[k], r), shape, 2);
+  for (int k = 0; k < n_flats(s); k++) old[k] = dhc_b_reshape(&s->b, dhc_step_range(s, s->flats[k], r), shape, 2);
   DhcValue *age = dhc_b_slice(&s->b, ages, 0, dhc_dim_const(s->m->dims, r->age), shape[0]);
   age = dhc_b_reshape(&s->b, age, column, 2);
-  if (!age || !optimizer_args(s, r, old, dhc_b_reshape(&s->b, range_of(s, g, r), shape, 2), args)) return false;
+  if (!age || !optimizer_args(s, r, old, dhc_b_reshape(&s->b, dhc_step_range(s, g, r), shape, 2), args)) return false;
   for (int i = 2; i < o->params.n; i++)
-    if (!strcmp(o->param_info.at[i].name, DHC_OPTIMIZER_STEP)) args[i] = bin(s, DHC_OP_MAX, age, dhc_b_scalar(&s->b, DHC_F32, 1));
+    if (!strcmp(o->param_info.at[i].name, DHC_OPTIMIZER_STEP)) args[i] = dhc_step_bin(s, DHC_OP_MAX, age, dhc_b_scalar(&s->b, DHC_F32, 1));
   if (!lift(s, args, now)) return false;
-  DhcValue *begun = bin(s, DHC_OP_GT, age, dhc_b_scalar(&s->b, DHC_F32, 0));
+  DhcValue *begun = dhc_step_bin(s, DHC_OP_GT, age, dhc_b_scalar(&s->b, DHC_F32, 0));
   for (int k = 0; k <= s->n_moments; k++) now[k] = dhc_b_select(&s->b, begun, now[k], old[k]);
   finish_range(s, old, now, part);
   for (int k = 0; k < n_flats(s); k++)
     if (!(part[k] = dhc_b_reshape(&s->b, part[k], line, 1))) return false;
   return true;
-}
-
-static bool update(Step *s, DhcValue *to, DhcValue *value) {
-  DhcValue *args[2] = {to, value};
-  return value && dhc_build(&s->b, DHC_OP_UPDATE, args, 2, NULL, 0);
-}
-
-/* Pieces side by side; NULL after a diagnostic. */
-static DhcValue *joined(Step *s, DhcValue *const *part, int n) {
-  for (int i = 0; i < n; i++)
-    if (!part[i]) return NULL;
-  return n == 1 ? part[0] : dhc_b_concat(&s->b, part, n, 0);
 }
 
 /* New ages: 0 until a gradient reaches a piece, then counting on. raw: the gradients before
@@ -540,11 +378,11 @@ static DhcValue *step_ages(Step *s, DhcValue *raw) {
   int n = 0;
   for (int i = 0; i < s->ranges.n; i++)
     if (s->ranges.at[i].pieces) size[n++] = piece_sizes(s, &s->ranges.at[i], raw);
-  DhcValue *all = joined(s, size, n);
+  DhcValue *all = dhc_step_joined(s, size, n);
   if (!all) return NULL;
-  DhcValue *before = bin(s, DHC_OP_GT, s->begun, zero);
-  DhcValue *begun = bin(s, DHC_OP_OR, bin(s, DHC_OP_GT, all, zero), before);
-  DhcValue *ages = dhc_b_select(&s->b, begun, bin(s, DHC_OP_ADD, s->begun, one), zero);
+  DhcValue *before = dhc_step_bin(s, DHC_OP_GT, s->begun, zero);
+  DhcValue *begun = dhc_step_bin(s, DHC_OP_OR, dhc_step_bin(s, DHC_OP_GT, all, zero), before);
+  DhcValue *ages = dhc_b_select(&s->b, begun, dhc_step_bin(s, DHC_OP_ADD, s->begun, one), zero);
   DhcValue *args[2] = {s->begun, gate(s, ages, s->begun)};
   return args[1] ? dhc_build1(&s->b, DHC_OP_UPDATE, args, 2, NULL, 0) : NULL;
 }
@@ -560,14 +398,14 @@ static DhcValue *new_weights(Step *s, DhcValue *(*part)[DHC_MAX_RESULTS], int64_
     piece[count++] = to - from == r->n ? part[i][0]
                                        : dhc_b_slice(&s->b, part[i][0], 0, dhc_dim_const(s->m->dims, from - r->begin), dhc_dim_const(s->m->dims, to - from));
   }
-  return joined(s, piece, count);
+  return dhc_step_joined(s, piece, count);
 }
 
 /* A range that follows others: decay * old + (1 - decay) * the others' new values, where the step is finite. */
 static bool follow(Step *s, const Range *r, DhcValue *(*part)[DHC_MAX_RESULTS], int i) {
   DhcValue *of = new_weights(s, part, r->source, r->n), *old = part[i][0], *decay = own_scalar(s, r->decay);
-  DhcValue *rest = bin(s, DHC_OP_SUB, dhc_b_scalar(&s->b, DHC_F32, 1), decay);
-  DhcValue *now = of ? bin(s, DHC_OP_ADD, bin(s, DHC_OP_MUL, decay, old), bin(s, DHC_OP_MUL, rest, of)) : NULL;
+  DhcValue *rest = dhc_step_bin(s, DHC_OP_SUB, dhc_b_scalar(&s->b, DHC_F32, 1), decay);
+  DhcValue *now = of ? dhc_step_bin(s, DHC_OP_ADD, dhc_step_bin(s, DHC_OP_MUL, decay, old), dhc_step_bin(s, DHC_OP_MUL, rest, of)) : NULL;
   if (!now) return false;
   part[i][0] = gate(s, now, old);
   if (s->rq->ema) part[i][1 + s->n_moments] = part[i][0];
@@ -588,7 +426,7 @@ static bool step_flats(Step *s, DhcValue *raw, DhcValue *g) {
     if (s->ranges.at[i].source >= 0 && !follow(s, &s->ranges.at[i], part, i)) return false;
   for (int k = 0; k < n_flats(s); k++) {
     for (int i = 0; i < n; i++) column[i] = part[i][k];
-    if (!update(s, s->flats[k], joined(s, column, n))) return false;
+    if (!dhc_step_update(s, s->flats[k], dhc_step_joined(s, column, n))) return false;
   }
   return true;
 }
@@ -599,7 +437,7 @@ static bool step_buffers(Step *s) {
     if (n->op != DHC_OP_UPDATE) continue;
     DhcValue *old = s->map[n->args[0]->id], *now = s->map[n->results[0]->id];
     s->b.span = n->span;
-    if (!update(s, old, gate(s, now, old))) return false;
+    if (!dhc_step_update(s, old, gate(s, now, old))) return false;
   }
   s->b.span = s->loss->span;
   return true;
@@ -614,29 +452,29 @@ static bool finite_buffers(Step *s) {
     int64_t axis[DHC_MAX_RANK];
     if (!now || !dhc_dtype_is_float(now->type.dtype)) continue;
     for (int i = 0; i < now->type.rank; i++) axis[i] = i;
-    DhcValue *none = bin(s, DHC_OP_MUL, now, dhc_b_scalar(&s->b, now->type.dtype, 0));
+    DhcValue *none = dhc_step_bin(s, DHC_OP_MUL, now, dhc_b_scalar(&s->b, now->type.dtype, 0));
     if (now->type.rank) none = dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, none, axis, now->type.rank, false);
     none = dhc_b_unary(&s->b, DHC_OP_IS_FINITE, none);
-    s->finite = bin(s, DHC_OP_AND, s->finite, none);
+    s->finite = dhc_step_bin(s, DHC_OP_AND, s->finite, none);
     if (!s->finite) return false;
   }
   return true;
 }
 
 static bool build(Step *s) {
-  if (!copy_gradients(s)) return false;
-  DhcValue *g = flat_gradient(s);
+  if (!dhc_step_copy(s)) return false;
+  DhcValue *g = dhc_step_gradient(s);
   if (!g) return false;
   static const int64_t axis = 0;
   DhcValue *norm = dhc_b_unary(&s->b, DHC_OP_SQRT,
-                               dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, bin(s, DHC_OP_MUL, g, g),
+                               dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, dhc_step_bin(s, DHC_OP_MUL, g, g),
                                             &axis, 1, false));
-  DhcValue **at = &s->map[s->grad->results.at[s->loss_result]->id], *loss = *at = over_ranks(s, *at);
+  DhcValue **at = &s->map[s->grad->results.at[s->loss_result]->id], *loss = *at = dhc_step_over_parts(s, *at, s->more, 0);
   if (!loss) return false;
   DhcValue *loss_finite = dhc_b_unary(&s->b, DHC_OP_IS_FINITE, loss);
-  s->finite = bin(s, DHC_OP_AND, bin(s, DHC_OP_LE, norm, s->limit), loss_finite);
+  s->finite = dhc_step_bin(s, DHC_OP_AND, dhc_step_bin(s, DHC_OP_LE, norm, s->limit), loss_finite);
   if (!finite_buffers(s)) return false;
-  DhcValue *scaled = bin(s, DHC_OP_MUL, g, clip_scale(s, norm));
+  DhcValue *scaled = dhc_step_bin(s, DHC_OP_MUL, g, clip_scale(s, norm));
   if (!scaled || !s->finite || !step_flats(s, g, scaled) || !step_buffers(s)) return false;
   for (int i = 0; i < s->loss->results.n; i++)
     dhc_func_result(s->f, s->map[s->grad->results.at[i]->id], s->loss->result_names.at[i]);
@@ -661,8 +499,9 @@ bool dhc_train_step(DhcPassCtx *px, DhcFunc *loss, const DhcTrainRequest *rq, Dh
   dhc_edit_copy_binders(s.f, loss);
   s.b = (DhcBuilder){.f = s.f, .span = loss->span};
   s.map = DHC_NEW_N(m->arena, DhcValue *, s.grad->next_value_id + 1);
-  add_params(&s);
-  bool ok = build(&s);
+  add_common_params(&s);
+  if (!rq->part) add_params(&s);
+  bool ok = rq->part ? dhc_step_part(&s) : build(&s);
   dhc_edit_drop(m, s.grad);
   out->entry = s.f;
   return ok;

@@ -63,18 +63,19 @@ static void plan(DhcAhead *a) {
     }
     a->next.epoch++;
     a->next.next = 0;
+    a->next.turn = 0;
     n = all < batch ? all : batch;
   }
   put_in_order(a);
   Slot *s = &a->slots[(a->head + a->used++) % AHEAD];
-  DhcBatchPart part = dhc_batch_part(&a->options, n);
+  DhcBatchPart part = dhc_batch_part(&a->options, a->next.turn, n);
   s->at = a->next;
   s->n = s->bad = part.n;
   s->taken = s->done = 0;
   s->task = (part.n + TASKS - 1) / TASKS;
   s->st = dhc_status_ok();
   memcpy(s->index, a->order + a->next.next + part.first, (size_t)part.n * sizeof *s->index);
-  a->next.next += n;
+  dhc_batch_move(&a->options, &a->next, n);
 }
 
 /* The first batch with examples that nobody has taken; planned, if need be. NULL: none. */
@@ -138,7 +139,7 @@ static void *thread_main(void *arg) {
 /* ---- taking ------------------------------------------------------------------------------- */
 
 static bool same(DhcDataPosition a, DhcDataPosition b) {
-  return a.seed == b.seed && a.epoch == b.epoch && a.next == b.next;
+  return a.seed == b.seed && a.epoch == b.epoch && a.next == b.next && a.turn == b.turn;
 }
 
 /* Everything in the ring is given up for what comes from `at` on. */
@@ -203,6 +204,12 @@ int64_t dhc_batcher_bytes(const DhcDataset *d, int64_t batch) {
   return !d->from_files ? 0 : ok ? bytes : INT64_MAX;
 }
 
+/* Examples of a part of a batch at most. */
+static int64_t part_of(const DhcDataset *d, const DhcBatchOptions *o) {
+  int64_t n = batch_of(d, o->batch);
+  return o->parts > 1 ? (n + o->parts - 1) / o->parts : n;
+}
+
 static bool make_slots(DhcAhead *a, int64_t batch) {
   a->order = malloc((size_t)a->d->n_examples * sizeof *a->order + 1);
   bool ok = a->order != NULL;
@@ -247,7 +254,7 @@ dhc_status dhc_ahead_new(const DhcDataset *d, const DhcBatchOptions *options, Dh
   pthread_mutex_init(&a->lock, NULL);
   pthread_cond_init(&a->work, NULL);
   pthread_cond_init(&a->news, NULL);
-  dhc_status st = make_slots(a, batch_of(d, options->batch)) ? start(a) : dhc_status_memory(bytes, "batches read ahead");
+  dhc_status st = make_slots(a, part_of(d, options)) ? start(a) : dhc_status_memory(bytes, "batches read ahead");
   if (st.code != DHC_OK) {
     dhc_ahead_free(a);
     return st;

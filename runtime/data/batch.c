@@ -10,6 +10,7 @@ struct DhcBatcher {
   DhcBatchOptions options;
   DhcDataPosition at;
   int64_t last_begin, last_whole; /* in order: the batch handed out last, and its examples, all parts together */
+  int last_turn;
   int64_t *order;
   DhcAhead *ahead; /* NULL: everything is in memory */
 };
@@ -82,11 +83,11 @@ void dhc_batcher_free(DhcBatcher *b) {
   }
 }
 
-DhcBatchPart dhc_batch_part(const DhcBatchOptions *o, int64_t whole) {
+DhcBatchPart dhc_batch_part(const DhcBatchOptions *o, int turn, int64_t whole) {
   if (o->parts < 2 || whole == 0) {
     return (DhcBatchPart){0, whole, whole, 1};
   }
-  int64_t each = whole / o->parts, more = whole % o->parts, k = o->part;
+  int64_t each = whole / o->parts, more = whole % o->parts, k = o->part + turn;
   DhcBatchPart p = {k * each + (k < more ? k : more), each + (k < more), whole, 0};
   p.share = (double)p.n / (double)whole;
   if (p.n == 0) {
@@ -96,8 +97,16 @@ DhcBatchPart dhc_batch_part(const DhcBatchOptions *o, int64_t whole) {
   return p;
 }
 
+void dhc_batch_move(const DhcBatchOptions *o, DhcDataPosition *at, int64_t whole) {
+  if (++at->turn < o->turns) {
+    return;
+  }
+  at->turn = 0;
+  at->next += whole;
+}
+
 DhcBatchPart dhc_batcher_part(const DhcBatcher *b) {
-  return dhc_batch_part(&b->options, b->last_whole);
+  return dhc_batch_part(&b->options, b->last_turn, b->last_whole);
 }
 
 static void gather(const DhcBatcher *b, void *const *dst, int64_t first, int64_t n) {
@@ -126,7 +135,7 @@ dhc_status dhc_batcher_peek(DhcBatcher *b, void *const *dst, int64_t *n_out) {
   if (n == 0 || (b->options.drop_last && n < b->options.batch)) {
     return dhc_status_ok();
   }
-  DhcBatchPart part = dhc_batch_part(&b->options, n);
+  DhcBatchPart part = dhc_batch_part(&b->options, b->at.turn, n);
   if (b->ahead != NULL) {
     DHC_TRY(dhc_ahead_take(b->ahead, b->at, dst, part.n));
   } else {
@@ -143,7 +152,8 @@ void dhc_batcher_skip(DhcBatcher *b, int64_t n) {
   }
   b->last_whole = next_whole(b);
   b->last_begin = b->at.next;
-  b->at.next += b->last_whole;
+  b->last_turn = b->at.turn;
+  dhc_batch_move(&b->options, &b->at, b->last_whole);
 }
 
 dhc_status dhc_batcher_next(DhcBatcher *b, void *const *dst, int64_t *n) {
@@ -168,6 +178,7 @@ DhcDataPosition dhc_batcher_position(const DhcBatcher *b) {
 void dhc_batcher_end_epoch(DhcBatcher *b) {
   b->at.epoch++;
   b->at.next = 0;
+  b->at.turn = 0;
   begin_epoch(b);
 }
 

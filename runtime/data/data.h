@@ -99,6 +99,7 @@ typedef struct DhcDataPosition {
   uint32_t seed;
   int64_t epoch; /* from 0 */
   int64_t next;  /* examples of this epoch already handed out */
+  int turn;      /* parts of the batch behind them already handed out */
 } DhcDataPosition;
 
 typedef struct DhcBatcher DhcBatcher;
@@ -110,6 +111,7 @@ typedef struct DhcBatchOptions {
   int workers;    /* threads that read batches ahead, of data from files; 0: whoever asks for a batch reads it */
   uint32_t seed;
   int part, parts; /* of every batch only part number `part` of `parts`; parts 0 or 1: all of it */
+  int turns;       /* so many parts from that one on, one after the other, each as a batch; 0: one */
 } DhcBatchOptions;
 
 /* Examples [first, first + n) of a batch of `whole`, as even as can be, earlier parts the larger ones. Where there are fewer
@@ -118,7 +120,8 @@ typedef struct DhcBatchPart {
   int64_t first, n, whole;
   double share;
 } DhcBatchPart;
-DhcBatchPart dhc_batch_part(const DhcBatchOptions *o, int64_t whole);
+/* The part of its turn. */
+DhcBatchPart dhc_batch_part(const DhcBatchOptions *o, int turn, int64_t whole);
 /* Batches are the same for any number of workers. The data set must outlive the batcher. */
 dhc_status dhc_batcher_new(const DhcDataset *d, const DhcBatchOptions *options,
                            DhcBatcher **out) DHC_MUST_USE;
@@ -133,6 +136,8 @@ dhc_status dhc_batcher_peek(DhcBatcher *b, void *const *dst, int64_t *n) DHC_MUS
 void dhc_batcher_skip(DhcBatcher *b, int64_t n);
 /* The next epoch begins, whatever is left of this one. */
 void dhc_batcher_end_epoch(DhcBatcher *b);
+/* Past a part of a batch of `whole` examples. */
+void dhc_batch_move(const DhcBatchOptions *o, DhcDataPosition *at, int64_t whole);
 /* Which part of the whole it was that was handed out last. */
 DhcBatchPart dhc_batcher_part(const DhcBatcher *b);
 /* Indices into the data set of the batch handed out last. */

@@ -21,6 +21,16 @@ train --steps 20 --gpus 2 --out "$work/again" || fail "two ranks again"
 near one two 1e-5 || fail "two ranks have other losses than one"
 near one four 1e-5 || fail "four ranks have other losses than one"
 cmp -s "$work/two/last.safetensors" "$work/again/last.safetensors" || fail "two runs of two ranks differ"
+# N ranks give the bits of N parts of a batch one after the other: weights, losses, accuracies, validations
+same() { # A B
+  cmp -s "$work/$1/last.safetensors" "$work/$2/last.safetensors" && cmp -s <(cut -d, -f1-6,9,10 "$work/$1/metrics.csv") <(cut -d, -f1-6,9,10 "$work/$2/metrics.csv")
+}
+train --steps 20 --accumulate 2 --out "$work/turns2" && train --steps 20 --accumulate 4 --out "$work/turns4" || fail "parts in turn"
+same two turns2 || fail "two ranks and two parts in turn differ"
+same four turns4 || fail "four ranks and four parts in turn differ"
+cmp -s "$work/one/last.safetensors" "$work/turns2/last.safetensors" && fail "parts in turn are one batch"
+train --steps 20 --gpus 2 --accumulate 2 --out "$work/both" || fail "two ranks of two parts"
+near one both 1e-5 || fail "two ranks of two parts have other losses than one"
 [ "$(column one 4)" = "$(column two 4)" ] || fail "two ranks have another accuracy than one"
 [ "$(column one 5)" = "$(column four 5)" ] || fail "four ranks have other learning rates than one"
 
@@ -38,6 +48,8 @@ model Noisy() {
 M
 noisy() { timeout 120 "$dhcc" train "$work/noisy.dhc" --data "npy:$work/data" --batch 16 --lr 0.1 --quiet "$@"; }
 noisy --steps 20 --out "$work/n1" && noisy --steps 20 --gpus 2 --out "$work/n2" && noisy --steps 20 --gpus 3 --out "$work/n3" || fail "dropout"
+noisy --steps 20 --accumulate 3 --out "$work/t3" || fail "dropout in turn"
+same n3 t3 || fail "three ranks and three parts in turn drop other elements"
 near n1 n2 1e-5 || fail "two ranks drop other elements"
 near n1 n3 1e-5 || fail "three ranks drop other elements" # parts of 6, 5 and 5
 

@@ -1,0 +1,175 @@
+/* The gradients of a training step: the nodes of the loss and its derivative, their flat sum over the parts of a batch, whether
+ * these come one after the other or are other ranks'. */
+#include "passes/grad/train_internal.h"
+
+/* ---- nodes ---------------------------------------------------------------------------- */
+
+DhcType dhc_step_flat(Step *s, int64_t n) {
+  DhcType t = {.dtype = DHC_F32, .rank = 1};
+  t.dim[0] = dhc_dim_const(s->m->dims, n);
+  return t;
+}
+
+DhcValue *dhc_step_range(Step *s, DhcValue *v, const Range *r) {
+  if (!v || r->n == s->out->n) return v;
+  return dhc_b_slice(&s->b, v, 0, dhc_dim_const(s->m->dims, r->begin),
+                     dhc_dim_const(s->m->dims, r->n));
+}
+
+DhcValue *dhc_step_bin(Step *s, DhcOp op, DhcValue *x, DhcValue *y) {
+  return dhc_b_binary(&s->b, op, x, y);
+}
+
+bool dhc_step_update(Step *s, DhcValue *to, DhcValue *value) {
+  DhcValue *args[2] = {to, value};
+  return value && dhc_build(&s->b, DHC_OP_UPDATE, args, 2, NULL, 0);
+}
+
+/* Pieces side by side; NULL after a diagnostic. */
+DhcValue *dhc_step_joined(Step *s, DhcValue *const *part, int n) {
+  for (int i = 0; i < n; i++)
+    if (!part[i]) return NULL;
+  return n == 1 ? part[0] : dhc_b_concat(&s->b, part, n, 0);
+}
+
+/* ---- parts of a batch, in turn and on other ranks ------------------------------------------- */
+
+/* n elements of a sum from `begin` on, shaped like v. */
+static DhcValue *sum_before(Step *s, DhcValue *sum, int64_t begin, const DhcValue *v) {
+  int64_t all, n;
+  if (!dhc_dim_is_const(dhc_type_elements(s->m->dims, &v->type), &n) || !dhc_dim_is_const(sum->type.dim[0], &all)) return NULL;
+  if (n != all) sum = dhc_b_slice(&s->b, sum, 0, dhc_dim_const(s->m->dims, begin), dhc_dim_const(s->m->dims, n));
+  return sum ? dhc_b_reshape(&s->b, sum, v->type.dim, v->type.rank) : NULL;
+}
+
+/* v of the whole batch, from those of its parts; the sum of those before it lies in `sum` from `begin` on. */
+DhcValue *dhc_step_over_parts(Step *s, DhcValue *v, DhcValue *sum, int64_t begin) {
+  if (!v || !s->share) return v;
+  DhcValue *own = dhc_step_bin(s, DHC_OP_MUL, v, s->share), *before = own && sum ? sum_before(s, sum, begin, own) : NULL;
+  v = before ? dhc_step_bin(s, DHC_OP_ADD, before, own) : own;
+  if (v && s->number) v = dhc_b_select(&s->b, dhc_step_bin(s, DHC_OP_GT, s->number, dhc_b_scalar(&s->b, DHC_F32, 0)), v, own);
+  return v && s->rq->shared && !s->rq->part ? dhc_build1(&s->b, DHC_OP_SUM_RANKS, &v, 1, NULL, 0) : v;
+}
+
+static int param_index(const DhcFunc *f, const DhcValue *v) {
+  for (int i = 0; i < f->params.n; i++)
+    if (f->params.at[i] == v) return i;
+  DHC_BUG("an update of what is no parameter");
+}
+
+/* Weights as slices of the flat tensor, then the nodes of the gradient entry but its updates. */
+bool dhc_step_copy(Step *s) {
+  const DhcFunc *g = s->grad;
+  for (int i = 0; i < g->params.n; i++) {
+    if (g->param_info.at[i].role != DHC_ROLE_WEIGHT) continue;
+    DhcValue *p = g->params.at[i];
+    const DhcWeightSlot *slot = &s->slots[s->slot_of[g->param_info.at[i].decl]];
+    Range r = {.begin = slot->offset, .n = slot->n};
+    DhcValue *v = dhc_step_range(s, s->flats[0], &r);
+    s->map[p->id] = v ? dhc_b_reshape(&s->b, v, p->type.dim, p->type.rank) : NULL;
+    if (!s->map[p->id]) return false;
+  }
+  for (const DhcNode *n = g->first; n; n = n->next) {
+    if (n->op == DHC_OP_PARAM) continue;
+    if (n->op == DHC_OP_UPDATE) { /* its result is the new value; the write comes last */
+      DhcValue *now = s->map[n->args[1]->id];
+      if (now->type.dtype == DHC_F32) now = dhc_step_over_parts(s, now, s->more, s->places->offset[g->param_info.at[param_index(g, n->args[0])].decl]);
+      if (!(s->map[n->results[0]->id] = now)) return false;
+      continue;
+    }
+    DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, n->n_args + 1);
+    for (int i = 0; i < n->n_args; i++) args[i] = s->map[n->args[i]->id];
+    s->b.span = n->span;
+    s->b.origin = n->origin;
+    DhcNode *c = dhc_node_copy(&s->b, n, args);
+    if (!c) return false;
+    for (int i = 0; i < n->n_results; i++) s->map[n->results[i]->id] = c->results[i];
+  }
+  s->b.span = s->loss->span;
+  s->b.origin = NULL;
+  return true;
+}
+
+/* Ranges that are summed at once: large enough that starting one costs little, and so many that the first are under way while
+ * most of the backward pass is still to come. */
+enum { LEAST_AT_ONCE = 1 << 18, PARTS_AT_ONCE = 16 };
+
+/* The gradient of a slot, flat; zeros where the loss has none. */
+static DhcValue *flat_part(Step *s, int slot, DhcValue *gradient) {
+  DhcType t = dhc_step_flat(s, s->slots[slot].n);
+  return gradient ? dhc_b_reshape(&s->b, gradient, t.dim, 1) : dhc_b_fill(&s->b, &t, 0);
+}
+
+/* The gradients of slots [begin, end) as one range, summed as soon as the last of them is there. */
+static DhcValue *sum_slots(Step *s, DhcValue *const *gradient, int begin, int end) {
+  const DhcNode *last = NULL;
+  DhcValue **part = DHC_NEW_N(s->arena, DhcValue *, end - begin);
+  for (int i = begin; i < end; i++)
+    if (gradient[i] && (!last || gradient[i]->def->id > last->id)) last = gradient[i]->def;
+  s->b.before = last ? last->next : NULL;
+  while (s->b.before && s->b.before->op == DHC_OP_PARAM) s->b.before = s->b.before->next;
+  for (int i = begin; i < end; i++) part[i - begin] = flat_part(s, i, gradient[i]);
+  DhcValue *all = dhc_step_joined(s, part, end - begin);
+  if (last) all = dhc_step_over_parts(s, all, s->sum, s->slots[begin].offset);
+  s->b.before = NULL;
+  return all;
+}
+
+/* Slots of no gradient have a range of their own, which nobody sums. */
+static int range_end(const Step *s, DhcValue *const *gradient, int begin) {
+  int64_t least = s->out->n / PARTS_AT_ONCE > LEAST_AT_ONCE ? s->out->n / PARTS_AT_ONCE : LEAST_AT_ONCE, n = 0;
+  int end = begin;
+  while (end < s->out->n_slots && n < least && !gradient[end] == !gradient[begin]) {
+    const DhcWeightSlot *slot = &s->slots[end++];
+    n += slot->n;
+    if (slot->offset + slot->n == s->out->n_decayed) break; /* behind those that decay are the small ones of all layers: done last */
+  }
+  return end;
+}
+
+/* All gradients, flat, in the order of the weights. */
+DhcValue *dhc_step_gradient(Step *s) {
+  DhcValue **gradient = DHC_NEW_N(s->arena, DhcValue *, s->out->n_slots + 1), **part = DHC_NEW_N(s->arena, DhcValue *, s->out->n_slots + 1);
+  const bool by_ranges = s->rq->shared && !s->rq->part;
+  int n = 0, next = s->loss->results.n; /* gradients stand behind the loss entry's results */
+  for (int i = 0; i < s->grad->params.n; i++) {
+    if (s->grad->param_info.at[i].role != DHC_ROLE_WEIGHT) continue;
+    int slot = s->slot_of[s->grad->param_info.at[i].decl];
+    gradient[slot] = s->map[s->grad->results.at[next++]->id];
+    if (!by_ranges) part[slot] = flat_part(s, slot, gradient[slot]);
+  }
+  for (int i = 0; i < s->out->n_slots && !by_ranges; i++, n++)
+    if (!part[i]) part[i] = flat_part(s, i, gradient[i]);
+  for (int i = 0, end; i < s->out->n_slots && by_ranges; i = end) {
+    end = range_end(s, gradient, i);
+    part[n++] = sum_slots(s, gradient, i, end);
+  }
+  for (int i = 0; i < n; i++)
+    if (!part[i]) return NULL;
+  DhcValue *all = dhc_b_concat(&s->b, part, n, 0);
+  return by_ranges ? all : dhc_step_over_parts(s, all, s->sum, 0);
+}
+
+/* An entry that only adds its part to the sums. */
+bool dhc_step_part(Step *s) {
+  if (!dhc_step_copy(s)) return false;
+  DhcValue *g = dhc_step_gradient(s), **piece = DHC_NEW_N(s->arena, DhcValue *, s->m->tensors.n + 1);
+  int n = 1;
+  piece[0] = dhc_step_over_parts(s, s->map[s->grad->results.at[s->loss_result]->id], s->more, 0);
+  for (int i = 0; i < s->m->tensors.n; i++) {
+    const DhcTensorDecl *d = &s->m->tensors.at[i];
+    if (d->role != DHC_ROLE_BUFFER || d->type.dtype != DHC_F32) continue;
+    DhcType t = dhc_step_flat(s, s->places->n[i]);
+    piece[n++] = dhc_b_fill(&s->b, &t, 0); /* of one that the loss leaves alone */
+    for (const DhcNode *u = s->grad->first; u; u = u->next)
+      if (u->op == DHC_OP_UPDATE && s->grad->param_info.at[param_index(s->grad, u->args[0])].decl == i) piece[n - 1] = s->map[u->results[0]->id];
+  }
+  for (int i = 0; i < n; i++) {
+    DhcType t = dhc_step_flat(s, 0);
+    t.dim[0] = piece[i] ? dhc_type_elements(s->m->dims, &piece[i]->type) : NULL;
+    if (!piece[i] || !(piece[i] = dhc_b_reshape(&s->b, piece[i], t.dim, 1))) return false;
+  }
+  if (!g || !dhc_step_update(s, s->sum, g) || !dhc_step_update(s, s->more, dhc_step_joined(s, piece, n))) return false;
+  for (int i = 0; i < s->loss->results.n; i++) dhc_func_result(s->f, s->map[s->grad->results.at[i]->id], s->loss->result_names.at[i]);
+  return true;
+}
