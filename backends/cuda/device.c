@@ -210,13 +210,13 @@ static void use_of_call(const DhcCommand *c, DhcCudaUse *use, DhcCudaStep *s) {
 
 static bool are_known(const DhcCommand *c, int64_t n) {
   for (int64_t i = 0; i < n; i++) {
-    bool call = c[i].kind == DHC_ITEM_CALL, moves = c[i].kind == DHC_ITEM_COPY || c[i].kind == DHC_ITEM_FILL;
+    bool call = c[i].kind == DHC_ITEM_CALL, moves = !call && c[i].kind != DHC_ITEM_LOOP;
     if (!moves && (!call || !c[i].launch.reach || (c[i].launch.ptr[c[i].launch.n_ptrs] && !c[i].launch.shared_bytes))) return false;
   }
   return true;
 }
 
-static dhc_status find_uses(const DhcCommand *c, int64_t n, Uses *out) {
+static dhc_status find_uses(const DhcCommand *c, int64_t n, bool met, Uses *out) {
   int64_t most = 0;
   out->in_lanes = n >= FEW_COMMANDS;
   for (int64_t i = 0; i < n; i++) most += c[i].kind == DHC_ITEM_CALL ? c[i].launch.n_ptrs : 2;
@@ -234,6 +234,8 @@ static dhc_status find_uses(const DhcCommand *c, int64_t n, Uses *out) {
       use_of_call(&c[i], out->use + at, s);
       continue;
     }
+    if (c[i].kind == DHC_ITEM_JOIN) continue; /* who touches what ranks sum waits for that */
+    s->ranks = c[i].kind == DHC_ITEM_RANKS && met;
     if (c[i].kind == DHC_ITEM_COPY) out->use[at + s->n_uses++] = (DhcCudaUse){c[i].from, c[i].from + (uint64_t)c[i].bytes, false, false};
     out->use[at + s->n_uses++] = (DhcCudaUse){c[i].to, c[i].to + (uint64_t)c[i].bytes, true, false};
   }
@@ -258,18 +260,18 @@ static dhc_status record_step(DhcDevice *d, const DhcCommand *c, const DhcCudaSt
   DHC_TRY(dhc_cuda_lane(gpu(d), s->lane));
   if (!begun[s->lane]) DHC_TRY(dhc_cuda_await(gpu(d), (int)n));
   begun[s->lane] = true;
-  for (int k = 0; k < DHC_CUDA_LANES; k++)
+  for (int k = 0; k < DHC_CUDA_ALL_LANES; k++)
     if (s->after[k] >= 0) DHC_TRY(dhc_cuda_await(gpu(d), s->after[k]));
-  DHC_TRY(run_in_lane(d, c, s));
+  if (c->kind != DHC_ITEM_JOIN) DHC_TRY(run_in_lane(d, c, s));
   return s->signals ? dhc_cuda_signal(gpu(d), (int)i) : dhc_status_ok();
 }
 
 static dhc_status record_lanes(DhcDevice *d, const DhcCommand *c, const DhcCudaStep *s, int64_t n) {
-  bool begun[DHC_CUDA_LANES] = {true};
+  bool begun[DHC_CUDA_ALL_LANES] = {true};
   DHC_TRY(dhc_cuda_signal(gpu(d), (int)n));
   dhc_status st = dhc_status_ok();
   for (int64_t i = 0; i < n && !st.code; i++) st = record_step(d, &c[i], &s[i], i, n, begun);
-  for (int k = 1; k < DHC_CUDA_LANES && !st.code; k++) {
+  for (int k = 1; k < DHC_CUDA_ALL_LANES && !st.code; k++) {
     if (!begun[k]) continue;
     st = dhc_cuda_lane(gpu(d), k);
     if (!st.code) st = dhc_cuda_signal(gpu(d), (int)n + k);
@@ -294,7 +296,7 @@ static dhc_status cuda_prepare(DhcDevice *d, const DhcCommand *c, int64_t n, voi
   Uses uses = {0};
   *out = NULL;
   want_all(c, n);
-  dhc_status st = find_uses(c, n, &uses);
+  dhc_status st = find_uses(c, n, self(d)->met, &uses);
   if (!st.code) st = record(d, c, n, &uses, &graph);
   free(uses.use);
   free(uses.step);

@@ -253,7 +253,7 @@ static dhc_status fork_stream(DhcCudaGpu *g) {
 }
 
 dhc_status dhc_cuda_ranks_sum(DhcCudaGpu *g, void *at, int64_t bytes) {
-  DHC_TRY(fork_stream(g));
+  if (g->at != g->ranks) DHC_TRY(fork_stream(g));
   return dhc_nccl_sum(g->comm, at, bytes, g->ranks);
 }
 
@@ -382,8 +382,8 @@ dhc_status dhc_cuda_record_begin(DhcCudaGpu *g) {
 }
 
 dhc_status dhc_cuda_lane(DhcCudaGpu *g, int lane) {
-  if (!g->lane[lane]) TRY_CU(g, cuStreamCreate(&g->lane[lane], CU_STREAM_NON_BLOCKING), "recording a graph");
-  g->at = g->lane[lane];
+  if (lane != DHC_CUDA_RANKS_LANE && !g->lane[lane]) TRY_CU(g, cuStreamCreate(&g->lane[lane], CU_STREAM_NON_BLOCKING), "recording a graph");
+  g->at = lane == DHC_CUDA_RANKS_LANE ? g->ranks : g->lane[lane];
   return dhc_status_ok();
 }
 

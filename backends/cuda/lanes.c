@@ -19,7 +19,7 @@ typedef struct Range {
   int first_meets, n_meets; /* ranges that it meets, itself among them */
   int writer;               /* last use that wrote to it; -1 */
   bool was_read;            /* since */
-  int read[DHC_CUDA_LANES], written[DHC_CUDA_LANES]; /* last commands by lane; -1 */
+  int read[DHC_CUDA_ALL_LANES], written[DHC_CUDA_ALL_LANES]; /* last commands by lane; -1 */
 } Range;
 
 typedef struct Lanes {
@@ -55,7 +55,7 @@ static void make_ranges(Lanes *l) {
     if (!n || by_place(&l->range[i], &l->range[n - 1])) l->range[n++] = l->range[i];
   l->n_ranges = n;
   for (int i = 0; i < n; i++)
-    for (int k = 0; k < DHC_CUDA_LANES; k++) l->range[i].read[k] = l->range[i].written[k] = -1;
+    for (int k = 0; k < DHC_CUDA_ALL_LANES; k++) l->range[i].read[k] = l->range[i].written[k] = -1;
   for (int i = 0; i < l->n_uses; i++) l->range_of[i] = find(l, &l->use[i]);
 }
 
@@ -127,6 +127,10 @@ static void choose_lanes(Lanes *l, const bool *leaves) {
   int now = 0, side = 0;
   for (int i = 0; i < l->n; i++) {
     DhcCudaStep *s = &l->step[i];
+    if (s->ranks) {
+      s->lane = DHC_CUDA_RANKS_LANE;
+      continue;
+    }
     if (s->follows && i > 0) {
       s->lane = l->step[i - 1].lane;
       continue;
@@ -142,17 +146,17 @@ static void wait_for(DhcCudaStep *s, int lane, int command) {
 }
 
 static void find_waits(Lanes *l) {
-  int known[DHC_CUDA_LANES][DHC_CUDA_LANES]; /* by lane: the last command of another that it has waited for */
+  int known[DHC_CUDA_ALL_LANES][DHC_CUDA_ALL_LANES]; /* by lane: the last command of another that it has waited for */
   memset(known, 0xff, sizeof known);
   for (int i = 0; i < l->n; i++) {
     DhcCudaStep *s = &l->step[i];
-    for (int k = 0; k < DHC_CUDA_LANES; k++) s->after[k] = -1;
+    for (int k = 0; k < DHC_CUDA_ALL_LANES; k++) s->after[k] = -1;
     s->signals = false;
     for (int u = s->first_use; u < s->first_use + s->n_uses; u++) {
       const Range *r = &l->range[l->range_of[u]];
       for (int m = r->first_meets; m < r->first_meets + r->n_meets; m++) {
         const Range *other = &l->range[l->meets[m]];
-        for (int k = 0; k < DHC_CUDA_LANES; k++) {
+        for (int k = 0; k < DHC_CUDA_ALL_LANES; k++) {
           wait_for(s, k, other->written[k]);
           if (l->use[u].writes) wait_for(s, k, other->read[k]);
         }
@@ -162,7 +166,7 @@ static void find_waits(Lanes *l) {
       Range *r = &l->range[l->range_of[u]];
       *(l->use[u].writes ? &r->written[s->lane] : &r->read[s->lane]) = i;
     }
-    for (int k = 0; k < DHC_CUDA_LANES; k++) {
+    for (int k = 0; k < DHC_CUDA_ALL_LANES; k++) {
       if (s->after[k] <= known[s->lane][k]) s->after[k] = -1;
       else known[s->lane][k] = s->after[k];
       if (s->after[k] >= 0) l->step[s->after[k]].signals = true;

@@ -7,7 +7,8 @@
 
 #include "runtime/status.h"
 
-enum { DHC_CUDA_LANES = 2 };
+/* Those that commands are put into; behind them the one of what ranks do together, which has no kernels of its own. */
+enum { DHC_CUDA_LANES = 2, DHC_CUDA_RANKS_LANE = DHC_CUDA_LANES, DHC_CUDA_ALL_LANES };
 
 /* Memory [begin, end) that a command reads or writes. */
 typedef struct DhcCudaUse {
@@ -18,8 +19,9 @@ typedef struct DhcCudaUse {
 typedef struct DhcCudaStep {
   int first_use, n_uses; /* given; in the table of uses */
   bool follows;          /* given: it goes on with what the one before has begun, in its lane */
+  bool ranks;            /* given: something that ranks do together */
   int lane;
-  int after[DHC_CUDA_LANES]; /* by other lane: the command that it waits for, and with it all before that one there; -1 */
+  int after[DHC_CUDA_ALL_LANES]; /* by other lane: the command that it waits for, and with it all before that one there; -1 */
   bool signals;              /* some other lane waits for it */
   bool early;                /* by dhc_cuda_find_early */
 } DhcCudaStep;

@@ -49,9 +49,9 @@ static int check_order(const Listed *l) {
   int apart = 0;
   for (int j = 0; j < l->n; j++) {
     const DhcCudaStep *s = &l->step[j];
-    CHECK(s->lane >= 0 && s->lane < DHC_CUDA_LANES && s->after[s->lane] == -1);
+    CHECK(s->lane >= 0 && s->lane < DHC_CUDA_ALL_LANES && s->after[s->lane] == -1 && s->ranks == (s->lane == DHC_CUDA_RANKS_LANE));
     if (s->follows && j) CHECK(s->lane == l->step[j - 1].lane);
-    for (int k = 0; k < DHC_CUDA_LANES; k++)
+    for (int k = 0; k < DHC_CUDA_ALL_LANES; k++)
       if (s->after[k] >= 0) CHECK(s->after[k] < j && l->step[s->after[k]].lane == k && l->step[s->after[k]].signals);
     apart += s->lane > 0;
     for (int i = 0; i < j; i++)
@@ -75,7 +75,8 @@ static void at_random(void) {
     int n = 1 + draw(N), places = 4 + draw(200);
     while (l->n < n) {
       add(l);
-      l->step[l->n - 1].follows = l->n > 1 && draw(10) == 0;
+      l->step[l->n - 1].ranks = round % 2 && draw(12) == 0;
+      l->step[l->n - 1].follows = l->n > 1 && !l->step[l->n - 1].ranks && !l->step[l->n - 2].ranks && draw(10) == 0;
       for (int u = draw(MOST) + 1; u > 0; u--) {
         uint64_t begin = (uint64_t)draw(places);
         touch(l, begin, begin + 1 + (uint64_t)draw(3), u == 1);
@@ -91,7 +92,7 @@ static void at_random(void) {
 enum { CHAIN = 40, GRADIENTS = 100000 };
 
 /* A chain whose links also give what only the last command reads, and now and then a fill that the next link needs. */
-static void like_a_step(void) {
+static void like_a_step(bool with_ranks) {
   Listed *l = calloc(1, sizeof *l);
   CHECK(l);
   for (uint64_t i = 0; i < CHAIN; i++) {
@@ -103,6 +104,11 @@ static void like_a_step(void) {
     add(l); /* its gradient */
     touch(l, 10 * i, 10 * i + 10, false);
     touch(l, GRADIENTS, GRADIENTS + 1000, true);
+  }
+  for (int k = 0; with_ranks && k < 2; k++) { /* summed over ranks by halves */
+    add(l);
+    l->step[l->n - 1].ranks = true;
+    touch(l, GRADIENTS + 500 * (uint64_t)k, GRADIENTS + 500 * (uint64_t)k + 500, true);
   }
   add(l);
   touch(l, GRADIENTS, GRADIENTS + 1000, false);
@@ -140,7 +146,8 @@ static void early(void) {
 
 int main(void) {
   at_random();
-  like_a_step();
+  like_a_step(false);
+  like_a_step(true);
   early();
   return 0;
 }
