@@ -1,22 +1,34 @@
 #!/usr/bin/env python3
-"""Training on several GPUs of one machine against one: examples a second of `dhcc train --gpus N`, and of PyTorch's
-DistributedDataParallel with the same model (bench/peers), in turns.
+"""Training on several GPUs of one machine against one.
 
   bench/ranks.py DHCC [--gpus 2] [--turns 2] [--steps 60] [--case medium-64 ...] [--no-peer]
+      examples a second of `dhcc train --gpus N`, and of PyTorch's DistributedDataParallel with the same model (bench/peers), in turns.
+      A batch is 128 a GPU. A step's time is the median of those behind the first third, read off metrics.csv; the peer's the same by
+      its own clock
+  bench/ranks.py DHCC --curves [--steps 500]
+      losses of N GPUs beside one GPU's, beside the same in N parts of each batch one after the other, and each beside its repetition
+  bench/ranks.py DHCC --kills 10 [--steps 4000]
+      kills a rank at so many random moments, goes on each time, and compares the end with that of a run nobody disturbed
 
-A batch is 128 a GPU. A step's time is the median of those behind the first third, read off metrics.csv; the peer's the same by
-its own clock. One JSON line a measurement, then a table in Markdown. NCCL is looked for where the linker does, or DHC_LIBNCCL."""
+One JSON line a measurement, then a table in Markdown. NCCL is looked for where the linker does, in Python's package of it, or in
+DHC_LIBNCCL; DHC_RANKS_BACKEND (cuda) and DHC_RANKS_WIDTH (32) are for a try without GPUs."""
 import argparse
 import csv
+import glob
+import hashlib
 import json
 import os
+import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
+BACKEND = os.environ.get("DHC_RANKS_BACKEND", "cuda")
+WIDTH = int(os.environ.get("DHC_RANKS_WIDTH", "32"))
 HERE = os.path.dirname(os.path.abspath(__file__))
 PER_GPU = 128
 CASES = {
@@ -27,12 +39,23 @@ CASES = {
 
 
 def make_data(folder, n):
+    """Pictures with a bar whose place is the label, and noise."""
     import numpy
 
     os.makedirs(os.path.join(folder, "train"))
     draw = numpy.random.default_rng(0)
-    numpy.save(os.path.join(folder, "train", "image.npy"), draw.integers(0, 256, (n, 3, 32, 32), dtype=numpy.uint8))
-    numpy.save(os.path.join(folder, "train", "target.npy"), draw.integers(0, 10, n))
+    image, target = draw.integers(0, 96, (n, 3, WIDTH, WIDTH), dtype=numpy.uint8), draw.integers(0, 10, n)
+    image[numpy.arange(n), :, :, target * (WIDTH // 10) + 1] += 60
+    numpy.save(os.path.join(folder, "train", "image.npy"), image)
+    numpy.save(os.path.join(folder, "train", "target.npy"), target)
+
+
+def find_nccl():
+    if "DHC_LIBNCCL" in os.environ:
+        return
+    for folder in sys.path:
+        for at in glob.glob(os.path.join(folder, "nvidia", "nccl", "lib", "libnccl.so.2")):
+            os.environ.setdefault("DHC_LIBNCCL", at)
 
 
 def of_dhcc(dhcc, case, gpus, steps, data, more=()):
@@ -117,18 +140,140 @@ def of_peer(case, gpus, steps):
     return result.get() if not ranks[0].exitcode else float("nan")
 
 
+# ---- the same training ------------------------------------------------------------------------------------------------
+
+MODELS = {
+    "dhc_ssm": ["dhc_ssm"],
+    "dhc_ssm, lr 1e-3": ["dhc_ssm", "--lr", "1e-3"],
+    "dhc_jamba small": ["dhc_jamba", "--preset", "small"],
+}
+
+
+def train(dhcc, out, model, data, batch, steps, *more, wait=True):
+    line = [dhcc, "train", *MODELS[model], "--data", "npy:" + data, "--out", out, "--quiet", "--backend", BACKEND, "--batch", str(batch), "--steps", str(steps),
+            "--val-fraction", "0", *more]
+    if WIDTH != 32:
+        line += ["--set", "hidden_dim=8"]
+    if not wait:
+        return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    began = time.time()
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        sys.exit("%s: %d: %s" % (" ".join(line), done.returncode, done.stderr))
+    return time.time() - began
+
+
+def losses(out):
+    return [float(r["loss"]) for r in csv.DictReader(open(os.path.join(out, "metrics.csv")))]
+
+
+def digest(out):
+    return hashlib.sha256(open(os.path.join(out, "last.safetensors"), "rb").read()).hexdigest()[:16]
+
+
+def apart(a, b):
+    """Largest relative difference, the first steps beyond 1e-6 and 1e-5, and by what it grows a step between these."""
+    by = [abs(x - y) / abs(x) for x, y in zip(a, b)]
+    first = {limit: next((i + 1 for i, d in enumerate(by) if d > limit), None) for limit in (1e-6, 1e-5, 1e-4)}
+    rate = 100 ** (1 / (first[1e-4] - first[1e-6])) if first[1e-4] and first[1e-4] > first[1e-6] else None
+    return {"largest": max(by), "at 100 steps": max(by[:100]), "beyond 1e-6": first[1e-6], "beyond 1e-5": first[1e-5], "times a step, 1e-6 to 1e-4": rate}
+
+
+def curves(o, data, folder):
+    n = str(o.gpus)
+    ways = {"one GPU": [], "one GPU again": [], "parts in turn": ["--accumulate", n], "GPUs": ["--gpus", n, "--check-ranks", "50"], "GPUs again": ["--gpus", n]}
+    print("| model | runs | bytes of all losses and weights | largest relative difference of losses | of the first 100 | first step beyond 1e-6 | 1e-5 | growth a step |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for model in o.model or MODELS:
+        for way, more in ways.items():
+            s = train(o.dhcc, os.path.join(folder, way), model, data, PER_GPU * o.gpus, o.steps, "--overwrite", *more)
+            print(json.dumps({"model": model, "way": way, "s": s, "weights": digest(os.path.join(folder, way)), "last": losses(os.path.join(folder, way))[-1]}), flush=True)
+        for x, y in (("one GPU", "one GPU again"), ("GPUs", "GPUs again"), ("GPUs", "parts in turn"), ("one GPU", "parts in turn"), ("one GPU", "GPUs")):
+            x_, y_ = os.path.join(folder, x), os.path.join(folder, y)
+            d = apart(losses(x_), losses(y_))
+            same = losses(x_) == losses(y_) and digest(x_) == digest(y_)
+            print("| %s | %s, %s | %s | %.2g | %.2g | %s | %s | %s |" % (model, x, y, "equal" if same else "differ", d["largest"], d["at 100 steps"],
+                                                                         d["beyond 1e-6"], d["beyond 1e-5"], d["times a step, 1e-6 to 1e-4"]), flush=True)
+
+
+# ---- kills ----------------------------------------------------------------------------------------------------------------
+
+
+def children(pid):
+    return [int(p) for p in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()]
+
+
+def rows(out):
+    try:
+        return sum(1 for _ in open(os.path.join(out, "metrics.csv")))
+    except OSError:
+        return 0
+
+
+def kills(o, data, folder):
+    calm, killed = os.path.join(folder, "calm"), os.path.join(folder, "killed")
+    model, batch, draw = "dhc_ssm, lr 1e-3", PER_GPU * o.gpus, random.Random(1)
+    more = ["--gpus", str(o.gpus), "--save-every", "150"]
+    train(o.dhcc, calm, model, data, batch, o.steps, *more)
+    lost = 0
+    for i in range(o.kills):
+        p = train(o.dhcc, killed, model, data, batch, o.steps, *more, *["--resume"] * (i > 0), wait=False)
+        began, before = time.time(), rows(killed)
+        aims = before + draw.randrange(2, 2 * o.steps // (o.kills + 2)) if draw.randrange(4) else 0  # now and then while it begins
+        wait = draw.uniform(0.05, 1.5)
+        while p.poll() is None and (rows(killed) < aims if aims else time.time() < began + wait):
+            time.sleep(0.002)
+        if p.poll() is not None:
+            sys.exit("ended by itself: %d %s" % (p.returncode, p.stderr.read()))
+        ranks = children(p.pid)
+        while len(ranks) < o.gpus:
+            ranks = children(p.pid)
+        rank = draw.randrange(o.gpus)
+        at = time.time()
+        os.kill(sorted(ranks)[rank], signal.SIGKILL)
+        text = p.communicate(timeout=60)[1].strip()
+        took = time.time() - at
+        left = [r for r in ranks if os.path.exists("/proc/%d" % r)]
+        print(json.dumps({"kill": i + 1, "rank": rank, "rows": rows(killed) - 1, "status": p.returncode, "says": text, "ended after s": round(took, 2), "left": left}), flush=True)
+        if p.returncode != 3 or left or "error: rank %d was ended by signal 9" % rank not in text or text.count("error:") != 1:
+            sys.exit("not what was promised")
+        lost += 1
+    more += ["--resume"]
+    train(o.dhcc, killed, model, data, batch, o.steps, *more)
+    print("| kills | steps | weights of the run nobody disturbed, and of the one | rows |\n| --- | --- | --- | --- |\n| %d | %d | %s, %s | %d, %d |" %
+          (lost, o.steps, digest(calm), digest(killed), rows(calm), rows(killed)))
+    if digest(calm) != digest(killed) or losses(calm) != losses(killed):
+        sys.exit("a run that was killed ends elsewhere")
+
+
 def main():
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("dhcc")
     ask.add_argument("--gpus", type=int, default=2)
     ask.add_argument("--turns", type=int, default=2)
-    ask.add_argument("--steps", type=int, default=60)
+    ask.add_argument("--steps", type=int)
     ask.add_argument("--case", action="append", choices=list(CASES))
     ask.add_argument("--no-peer", action="store_true")
     ask.add_argument("--more", action="append", default=[], help="a further option of dhcc train")
+    ask.add_argument("--curves", action="store_true")
+    ask.add_argument("--model", action="append", choices=list(MODELS))
+    ask.add_argument("--kills", type=int)
     o = ask.parse_args()
-    data = os.path.join(tempfile.mkdtemp(), "data")
+    o.steps = o.steps or (500 if o.curves else 4000 if o.kills else 60)
+    find_nccl()
+    folder = tempfile.mkdtemp()
+    try:
+        measure(o, folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def measure(o, folder):
+    data = os.path.join(folder, "data")
     make_data(data, PER_GPU * o.gpus * 20)
+    if o.curves or o.kills:
+        (curves if o.curves else kills)(o, data, folder)
+        return
     best = {}
     for turn in range(o.turns):
         for case in o.case or CASES:
@@ -137,7 +282,6 @@ def main():
                     s = of_dhcc(o.dhcc, case, gpus, o.steps, data, o.more) if who == "dhcc" else of_peer(case, gpus, o.steps)
                     best[case, who, gpus] = min(s, best.get((case, who, gpus), 1e9))
                     print(json.dumps({"case": case, "who": who, "gpus": gpus, "turn": turn, "ms": 1e3 * s, "examples_s": PER_GPU * gpus / s}), flush=True)
-    shutil.rmtree(os.path.dirname(data))
     print("\n| case | who | 1 GPU, ms | %d GPUs, ms | examples/s | times one GPU's |\n| --- | --- | --- | --- | --- | --- |" % o.gpus)
     for case, who in dict.fromkeys((c, w) for c, w, _ in best):
         one, all_ = best[case, who, 1], best[case, who, o.gpus]
