@@ -102,6 +102,7 @@ dhc_status api_doctor_json(dhc_session *s, char **out) {
     for (int k = 0; k < n; k++) json_text(&d, d.root, pair[k][0], pair[k][1]);
   }
   json_text(&d, d.root, "pictures", *dhc_picture_formats() ? dhc_picture_formats() : "(none: built without libpng and libjpeg)");
+  json_text(&d, d.root, "hdf5", *dhc_data_hdf5() ? dhc_data_hdf5() : "(none: built without libhdf5)");
   json_text(&d, d.root, "models", s->n_roots ? s->roots[0] : "(none found)");
   return json_end(&d, st, false, out);
 }

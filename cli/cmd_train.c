@@ -239,7 +239,7 @@ static int train_as(const Cli *c, dhc_group *g, dhc_status *st) {
 
 int cmd_train(const Cli *c) {
   if (!c->data && !c->print_recipe) {
-    cli_error(c, "train: needs --data SPEC (cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK)");
+    cli_error(c, "train: needs --data SPEC (images:DIR, csv:FILE, npy:DIR, hdf5:FILE, text:FILE, tokens:FILE, cifar10:DIR, idx:DIR, mnist:DIR, scifar:DIR or synth:TASK)");
     return 2;
   }
   const struct {

@@ -69,7 +69,7 @@ void dhc_data_add(DhcDataOwner *o, const char *static_name, int32_t dtype, int32
 }
 
 bool dhc_data_may_have_val(const char *spec) {
-  return strncmp(spec, "npy:", 4) == 0 || strncmp(spec, "csv:", 4) == 0 || strncmp(spec, "images:", 7) == 0 || strncmp(spec, "synth:", 6) == 0;
+  return strncmp(spec, "npy:", 4) == 0 || strncmp(spec, "csv:", 4) == 0 || strncmp(spec, "hdf5:", 5) == 0 || strncmp(spec, "images:", 7) == 0 || strncmp(spec, "synth:", 6) == 0;
 }
 
 static void owner_free(DhcDataOwner *o) {
@@ -126,6 +126,7 @@ static const struct {
 } sources[] = {{"cifar10:", dhc_data_open_cifar10},
                {"cifar100:", dhc_data_open_cifar100},
                {"csv:", dhc_data_open_csv},
+               {"hdf5:", dhc_data_open_hdf5},
                {"idx:", dhc_data_open_idx},
                {"images:", dhc_data_open_images},
                {"mnist:", dhc_data_open_idx},
@@ -156,9 +157,14 @@ dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptio
   while (k < n_sources && strncmp(spec, sources[k].prefix, strlen(sources[k].prefix)) != 0) {
     k++;
   }
+  size_t length = strlen(spec);
+  if (length > 8 && strcmp(spec + length - 8, ".parquet") == 0) {
+    return dhc_status_make(DHC_E_USAGE, "data '%s': Parquet is not read; as a table: python3 -c \"import pandas; pandas.read_parquet('%s').to_csv('table.csv', index=False)\"",
+                           spec, strchr(spec, ':') != NULL ? strchr(spec, ':') + 1 : spec);
+  }
   if (k == n_sources) {
     return dhc_status_make(DHC_E_USAGE,
-                           "data '%s': needs images:DIR, cifar10:DIR, cifar100:DIR, csv:FILE, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK", spec);
+                           "data '%s': needs images:DIR, cifar10:DIR, cifar100:DIR, csv:FILE, hdf5:FILE, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK", spec);
   }
   if (spec[strlen(sources[k].prefix)] == '\0' && sources[k].open != dhc_data_open_synth) {
     return dhc_status_make(DHC_E_USAGE, "data '%s': needs a path behind the colon", spec);

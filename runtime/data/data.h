@@ -54,6 +54,8 @@ typedef struct DhcDataOptions {
  *   cifar100:DIR  train.bin or test.bin (CIFAR-100 binary version): "target" the fine, "coarse" the coarse label
  *   csv:FILE      any split; csv:DIR: DIR/{train,val,test}.csv. Columns by the names of the first line, f32; "x": all of
  *                 them but "target", which is i64 where it is whole numbers or text (classes in order of their names)
+ *   hdf5:FILE     groups train, val, test of data sets NAME, one field each, first dimension = examples; or data sets
+ *                 alone, all for training
  *   idx:DIR, mnist:DIR   {train,t10k}-{images-idx3,labels-idx1}-ubyte, each
  *                 plain or with .gz
  *   images:DIR    DIR/{train,val,test}/CLASS/NAME.png or .jpg, or DIR/CLASS/NAME: all for training, of which the
@@ -76,6 +78,8 @@ typedef struct DhcDataOptions {
 dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptions *options,
                             DhcDataset **out) DHC_MUST_USE;
 void dhc_dataset_free(DhcDataset *d);
+/* The library that reads hdf5:FILE; "": none. */
+const char *dhc_data_hdf5(void);
 /* NULL if there is none. */
 const DhcField *dhc_dataset_field(const DhcDataset *d, const char *name);
 /* Example i into to[f], for each field f whose pointer is not NULL. By any number of threads. Errors: those of reading the

@@ -122,6 +122,7 @@ dhc_status dhc_data_open_csv(DhcDataOwner *o, const char *spec, const char *path
 /* The files of CIFAR-10, every image as its 1,024 pixels from left to right and top to bottom. */
 dhc_status dhc_data_open_scifar(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
                                 const DhcDataOptions *options) DHC_MUST_USE;
+dhc_status dhc_data_open_hdf5(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split, const DhcDataOptions *options) DHC_MUST_USE;
 dhc_status dhc_data_open_images(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,
                                 const DhcDataOptions *options) DHC_MUST_USE;
 dhc_status dhc_data_open_synth(DhcDataOwner *o, const char *spec, const char *path, DhcSplit split,

@@ -125,7 +125,7 @@ row 2 "error: --baseline: the sweep has no variant 'nope'" sweep trained.dhc --s
 row 2 "error: --metric: no column 'nope' of results.csv is a number of a run" sweep trained.dhc --set n=1,2 --train --data npy:few --out o --metric nope --steps 1 --batch 1
 row 2 'error: sweep merge: needs a folder to make and the folders of shards' sweep merge a
 # training
-row 2 'error: train: needs --data SPEC (cifar10:DIR, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK)' train mlp
+row 2 'error: train: needs --data SPEC (images:DIR, csv:FILE, npy:DIR, hdf5:FILE, text:FILE, tokens:FILE, cifar10:DIR, idx:DIR, mnist:DIR, scifar:DIR or synth:TASK)' train mlp
 row 2 'error: eval: needs --data SPEC and --weights FILE' eval mlp
 row 2 'error: --split: needs train, val or test, got "nope"' eval mlp --data idx:ok --weights w --split nope
 row 2 'error: train: --resume needs --out DIR' train mlp --data idx:ok --resume
@@ -138,7 +138,7 @@ row 0 'warning: fresh: has no checkpoint of a run yet; it begins at step 1' trai
 row 2 "error: --allow-changed: a run has no 'nope'" train trained.dhc --data npy:few --out started --resume --steps 1 --quiet --backend interp --allow-changed nope
 row 2 'error: --allow-changed: only a run that goes on (--resume) can have changes' train trained.dhc --data npy:few --out bare --steps 1 --quiet --backend interp --allow-changed lr
 # data
-row 2 "error: data 'nothing:x': needs images:DIR, cifar10:DIR, cifar100:DIR, csv:FILE, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK" train mlp --data nothing:x
+row 2 "error: data 'nothing:x': needs images:DIR, cifar10:DIR, cifar100:DIR, csv:FILE, hdf5:FILE, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK" train mlp --data nothing:x
 row 1 'error: npy:none: has no train examples' train trained.dhc --data npy:none --steps 1 --quiet --backend interp
 row 1 'error: noarrays/train: has no .npy files' train trained.dhc --data npy:noarrays --steps 1 --quiet --backend interp
 row 1 'scalar/train/x.npy: error: is a scalar, its first dimension must count examples' train trained.dhc --data npy:scalar --steps 1 --quiet --backend interp
