@@ -306,7 +306,6 @@ static int fours_axis(const DhcTile *d) {
   for (int n = s->n_nodes - 1; n >= 0; n--) { /* what is contracted is no more loaded */
     const DhcSpecNode *e = &s->node[n];
     if (!needed[n] || e->kind == DHC_SN_FOLD) continue;
-    if (e->kind == DHC_SN_RANDOM || e->kind == DHC_SN_AXIS) return -1;
     if (e->kind == DHC_SN_LOAD && !dhc_tpl_contiguous(&d->cx, e->operand, axis)) return -1;
     for (int k = 0; k < 4; k++)
       if (e->a[k] >= 0) needed[e->a[k]] = true;
@@ -346,13 +345,19 @@ static DhcLv begin_column(DhcTile *d, const Cover *c, int axis) {
   return dhc_lp_and(b, dhc_lp_lt(b, at, d->n_cols), dhc_lp_lt(b, own, dhc_lp_i64(b, c->per_pass)));
 }
 
+/* First row of the tile that the thread stores in a pass: a row, or a window of them. */
+static DhcLv row_of_pass(DhcTile *d, const Cover *c, DhcLv pass) {
+  DhcLp *b = d->b;
+  DhcLv own = dhc_lp_udiv(b, d->tid, dhc_lp_i64(b, c->groups));
+  return dhc_lp_mulc(b, dhc_lp_add(b, own, dhc_lp_mulc(b, pass, c->per_pass)), d->window_rows ? d->n_window : 1);
+}
+
 /* Of its columns it stores every per_pass-th row, or window of them, one a pass. */
 static void store_pass(DhcTile *d, const Cover *c, DhcLv pass, DhcLv has_column) {
   DhcLp *b = d->b;
   DhcTplCx *cx = &d->cx;
   int window = d->window_rows ? d->n_window : 1;
-  DhcLv own = dhc_lp_udiv(b, d->tid, dhc_lp_i64(b, c->groups));
-  DhcLv row = dhc_lp_mulc(b, dhc_lp_add(b, own, dhc_lp_mulc(b, pass, c->per_pass)), window), at = dhc_lp_add(b, d->row0, row);
+  DhcLv row = row_of_pass(d, c, pass), at = dhc_lp_add(b, d->row0, row);
   DhcLv in = dhc_lp_and(b, has_column, dhc_lp_lt(b, at, d->n_rows));
   d->at_row = row;
   dhc_lp_if(b, dhc_lp_and(b, in, dhc_lp_le(b, dhc_lp_addc(b, row, window), dhc_lp_i64(b, d->bm))));
@@ -365,14 +370,69 @@ static void store_pass(DhcTile *d, const Cover *c, DhcLv pass, DhcLv has_column)
 
 enum { PASSES_AT_ONCE = 4 };
 
+/* So many passes at once, where a result takes elements of memory that no other of its column takes; random bits are long
+ * code. Else one. */
+static int passes_at_once(const DhcTile *d) {
+  const DhcSpec *s = d->cx.s;
+  bool needed[DHC_SPEC_MAX_NODES] = {false}, loads = false, random = false;
+  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) needed[s->operand[o].stored] = true;
+  for (int n = s->n_nodes - 1; n >= 0; n--) {
+    const DhcSpecNode *e = &s->node[n];
+    if (!needed[n] || e->kind == DHC_SN_FOLD) continue;
+    loads = loads || (e->kind == DHC_SN_LOAD && d->cx.varies[n] & d->x.axes);
+    random = random || e->kind == DHC_SN_RANDOM;
+    for (int k = 0; k < 4; k++)
+      if (e->a[k] >= 0) needed[e->a[k]] = true;
+  }
+  return !loads || d->window ? 1 : random ? PASSES_AT_ONCE / 2 : PASSES_AT_ONCE;
+}
+
+/* Some passes at once: what all of them load is under way before the first is stored. Operands may lie in results, each
+ * element in its own. */
+static void store_passes(DhcTile *d, const Cover *c, DhcLv pass, int n) {
+  DhcTplCx *cx = &d->cx;
+  const DhcSpec *s = cx->s;
+  DhcLv value[PASSES_AT_ONCE][DHC_SPEC_MAX_OPERANDS];
+  for (int store = 0; store < 2; store++)
+    for (int i = 0; i < n; i++) {
+      DhcTplMark mark = dhc_tpl_push(cx);
+      d->at_row = row_of_pass(d, c, dhc_lp_addc(d->b, pass, i));
+      dhc_tile_bind_line(d, &d->x, dhc_lp_add(d->b, d->row0, d->at_row), false);
+      for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) {
+        if (store) dhc_tpl_store_value(cx, o, value[i][o]);
+        else value[i][o] = dhc_tpl_eval(cx, s->operand[o].stored);
+      }
+      dhc_tpl_pop(cx, &mark);
+    }
+}
+
+/* All passes, n at once: all rows of these are there, or they are looked at one by one. */
+static void store_fast(DhcTile *d, const Cover *c, DhcLv has_column, int n) {
+  DhcLp *b = d->b;
+  DhcLv pass = dhc_lp_for_rounds(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, c->passes), n, 1);
+  DhcLv last = dhc_lp_add(b, d->row0, row_of_pass(d, c, dhc_lp_addc(b, pass, n - 1)));
+  dhc_lp_if(b, dhc_lp_and(b, has_column, dhc_lp_lt(b, last, d->n_rows)));
+  store_passes(d, c, pass, n);
+  dhc_lp_else(b);
+  store_pass(d, c, dhc_lp_for_rounds(b, pass, dhc_lp_addc(b, pass, n), 1, 1), has_column);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+}
+
 static void store_tile(DhcTile *d, int lanes, int axis) {
   DhcLp *b = d->b;
   Cover c = cover(d, lanes);
+  int n = axis >= 0 && lanes == 1 ? 1 : passes_at_once(d);
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   DhcLv has_column = begin_column(d, &c, axis);
-  DhcLv pass = dhc_lp_for_rounds(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, c.passes), 1, axis >= 0 && lanes == 1 ? 1 : PASSES_AT_ONCE);
-  store_pass(d, &c, pass, has_column);
-  dhc_lp_end(b);
+  if (n > 1 && c.passes % n == 0 && c.passes * c.per_pass == d->bm) {
+    store_fast(d, &c, has_column, n);
+  } else {
+    DhcLv pass = dhc_lp_for_rounds(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, c.passes), 1, axis >= 0 && lanes == 1 ? 1 : PASSES_AT_ONCE);
+    store_pass(d, &c, pass, has_column);
+    dhc_lp_end(b);
+  }
   dhc_tpl_pop(&d->cx, &mark);
 }
 

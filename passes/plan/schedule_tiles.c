@@ -318,11 +318,16 @@ static int low_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSched
 static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped, bool bf16, DhcArena *arena, DhcSchedule *out) {
   bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW;
   uint32_t results = r->rows | r->cols | r->batch;
-  DhcSizeGuard few = {.arena = arena, .spec = s}, many = few, wide = few, large = few, some = few, fewest = few, deep = few, small = few;
+  DhcSizeGuard few = {.arena = arena, .spec = s}, many = few, wide = few, large = few, some = few, fewest = few, deep = few, small = few, low = few;
   int n = 0;
   n += low_tiles(s, r, arena, out);
+  if (!n && !conv && !r->pair) { /* few rows of long sums */
+    dhc_size_bound(&low, r->rows, DHC_TILE_LOW, true);
+    dhc_size_bound(&low, r->k, 4 * DEEP, false);
+    out[n++] = tile_class(&low, (int[8]){DHC_TILE_LOW, 64, 32, 1, 4, 1 + DHC_TILE_TWO_PARTS, 3, MANY_TILES});
+  }
   dhc_size_bound(&few, r->rows, DHC_TILE_LOW, true);
-  if (!n) out[n++] = tile_class(&few, (int[8]){16, 8, 256, 1, 1, 8 + DHC_TILE_TWO_PARTS, 3});
+  if (!dhc_spec_low(s)) out[n++] = tile_class(&few, (int[8]){16, 8, 256, 1, 1, 8 + DHC_TILE_TWO_PARTS, 3});
   int images = image_tiles(s, r, parts, bf16, arena, out + n), filters = bf16 ? 0 : filter_tiles(s, arena, out + n);
   n += images + filters;
   if (grouped) {
