@@ -279,6 +279,11 @@ typedef struct HostCopy {
   struct HostCopy *next;
 } HostCopy;
 
+typedef struct ProfileEvent {
+  int32_t item;
+  int64_t begin_ns, end_ns;
+} ProfileEvent;
+
 struct dhc_program {
   dhc_model *m;
   DhcCharge charge;   /* against the session's budget */
@@ -292,6 +297,8 @@ struct dhc_program {
   int n_ablations;
   int n_scalars; /* of the module's, those that have been given their values */
   HostCopy *copies;
+  ProfileEvent *events; /* NULL, or room for those of runs that are profiled */
+  int n_events, room_events;
   dhc_profile_row *profile; /* one row an item of the version that ran last */
   const Version *profiled;
   int n_profile;

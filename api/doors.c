@@ -58,6 +58,10 @@ dhc_status dhc_model_check(dhc_model *m) {
   DOOR(m ? m->s : NULL, api_model_check(m));
 }
 
+dhc_status dhc_model_profile(dhc_model *m, const dhc_profile_options *o, dhc_profile *out) {
+  DOOR(m ? m->s : NULL, api_model_profile(m, o, out));
+}
+
 dhc_status dhc_model_tune(dhc_model *m, const dhc_tune_options *o, dhc_tune_result *out) {
   DOOR(m ? m->s : NULL, api_model_tune(m, o, out));
 }

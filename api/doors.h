@@ -18,6 +18,7 @@ dhc_status api_kernels_diff(dhc_session *s, const dhc_model_options *base, const
 dhc_status api_plans_diff(dhc_session *s, const dhc_model_options *base, const char *a, const char *b, const char *entry, const char *stage,
                           char **out) DHC_MUST_USE;
 dhc_status api_model_print(dhc_model *m, const char *entry, const char *stage, char **out) DHC_MUST_USE;
+dhc_status api_model_profile(dhc_model *m, const dhc_profile_options *o, dhc_profile *out) DHC_MUST_USE;
 dhc_status api_model_tune(dhc_model *m, const dhc_tune_options *o, dhc_tune_result *out) DHC_MUST_USE;
 dhc_status api_program_open(dhc_model *m, const char *entry, dhc_mode mode, dhc_program **out) DHC_MUST_USE;
 dhc_status api_program_ablate(dhc_program *p, const char *const *what, int n) DHC_MUST_USE;

@@ -98,6 +98,7 @@ static void add_time(void *ctx, int32_t item, int64_t begin_ns, int64_t end_ns) 
   if (item >= p->n_profile) return;
   p->profile[item].ms += (double)(end_ns - begin_ns) * 1e-6;
   p->profile[item].runs++;
+  if (p->n_events < p->room_events) p->events[p->n_events++] = (ProfileEvent){item, begin_ns, end_ns};
 }
 
 static double program_value(dhc_dimprog prog, const int64_t *env, int32_t n) {

@@ -8,7 +8,6 @@
 #include "api/atlas/atlas.h"
 #include "api/doors.h"
 #include "api/tuning.h"
-#include "runtime/rng.h"
 #include "runtime/stop.h"
 
 enum { RUNS = 9, GAIN_PERCENT = 3, GAIN_NS = 500 }; /* less is noise */
@@ -26,40 +25,10 @@ typedef struct Search {
   DhcArena *arena;
   DhcTuning *t;
   int target;
-  dhc_tensor in[ATLAS_MAX_INPUTS];
-  int n_in;
+  Generated in;
   Kernel *kernel; /* one a spec of the plan */
   int n, rounds;
 } Search;
-
-/* ---- what the entry is run on --------------------------------------------------------------------- */
-
-static void fill(const dhc_tensor *t, uint32_t site) {
-  int64_t n = dhc_tensor_elements(t), each = dhc_tensor_bytes(t) / (n ? n : 1);
-  for (int64_t i = 0; i < n; i++) { /* whole numbers are 0: an index of anything */
-    double v = dhc_dtype_is_float((dhc_dtype)t->dtype) ? (double)(dhc_rng_bits(1, site, (uint64_t)i, 0) >> 8) * 0x1p-23 - 1 : 0;
-    dhc_tensor_convert((char *)t->data + i * each, (int32_t)t->dtype, &v, DHC_F64, 1);
-  }
-}
-
-static dhc_status make_inputs(Search *x) {
-  Sizes s;
-  DHC_TRY(sizes_bind(x->m, x->o->entry, x->o->sizes, false, x->arena, &s));
-  for (int i = 0; i < s.n_inputs; i++) {
-    const DhcInputShape *shape = &s.input[i];
-    dhc_tensor *to = &x->in[i];
-    for (int k = 0; k < s.func->params.n; k++)
-      if (s.func->param_info.at[k].name == shape->name)
-        *to = (dhc_tensor){.name = shape->name, .dtype = s.func->params.at[k]->type.dtype, .rank = shape->rank};
-    memcpy(to->dim, shape->dim, sizeof *shape->dim * (size_t)shape->rank);
-    int64_t bytes = dhc_tensor_bytes(to);
-    if (bytes > dhc_budget_left(&x->m->s->budget)) return dhc_status_make(DHC_E_INPUT, "tune: input '%s' needs more memory than the limit leaves (--max-memory)", to->name);
-    to->data = dhc_arena_alloc(x->arena, (size_t)bytes + 64);
-    fill(to, (uint32_t)i);
-  }
-  x->n_in = s.n_inputs;
-  return dhc_status_ok();
-}
 
 /* ---- a round ---------------------------------------------------------------------------------------- */
 
@@ -108,7 +77,7 @@ static dhc_status time_run(Search *x, dhc_program *p, int64_t *whole) {
   int64_t *sum = DHC_NEW_N(x->arena, int64_t, x->n + 1);
   const dhc_plan *plan = NULL;
   dhc_program_profile(p, true);
-  DHC_TRY(api_program_run(p, 0, x->in, x->n_in, NULL, NULL));
+  DHC_TRY(api_program_run(p, 0, x->in.t, x->in.n, NULL, NULL));
   for (Version *v = p->entries[0].versions; v; v = v->next)
     if (v == p->profiled) plan = &v->image->plan;
   *whole = 0;
@@ -126,7 +95,7 @@ static dhc_status time_run(Search *x, dhc_program *p, int64_t *whole) {
 static dhc_status run_round(Search *x, dhc_program *p, int round) {
   int64_t whole;
   DHC_TRY(api_program_init(p, 0));
-  DHC_TRY(api_program_run(p, 0, x->in, x->n_in, NULL, NULL));
+  DHC_TRY(api_program_run(p, 0, x->in.t, x->in.n, NULL, NULL));
   if (!x->kernel) DHC_TRY(list_kernels(x, p->entries[0].versions));
   if (has_all(x, round)) return dhc_status_ok();
   for (int i = 0; i < x->n; i++) x->kernel[i].least = INT64_MAX / 2;
@@ -236,7 +205,7 @@ dhc_status api_model_tune(dhc_model *m, const dhc_tune_options *o, dhc_tune_resu
   Search *x = DHC_NEW(&s->arena, Search);
   *x = (Search){.m = m, .o = &with, .arena = &s->arena};
   DHC_TRY(open_file(x));
-  DHC_TRY(make_inputs(x));
+  DHC_TRY(generate_inputs(m, with.entry, with.sizes, x->arena, &x->in));
   s->tuning = x->t;
   dhc_status st = search(x, out);
   s->tuning = NULL;

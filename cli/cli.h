@@ -212,6 +212,8 @@ int cli_learning_curve(const Cli *c);
 int cmd_build(const Cli *c);
 int cmd_bench(const Cli *c);
 int cmd_tune(const Cli *c);
+int cmd_profile(const Cli *c);
+int cli_bench_model(const Cli *c); /* bench of a model (cmd_profile.c) */
 int cmd_check(const Cli *c);
 int cmd_pack(const Cli *c);
 int cmd_list(const Cli *c);

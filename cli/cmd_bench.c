@@ -436,8 +436,9 @@ void bench_latency(const Cli *c, const char *so, const char *name, const char *e
 
 int cmd_bench(const Cli *c) {
   Bench b = {.c = c};
-  if (!c->object) {
-    cli_error(c, "bench: needs --object FILE.so");
+  if (c->n_args && !c->object) return cli_bench_model(c);
+  if (!c->object || c->n_args) {
+    cli_error(c, "bench: needs --object FILE.so, or a model");
     return 2;
   }
   int rc = open_object(&b);

@@ -1,6 +1,7 @@
 /* What is known of a model without running it: sizes as words, costs.
  *
  *   sizes.c   "B=16,H=32" -> values of an entry's symbols, shapes of its inputs
+ *   generated.c  inputs at given sizes, to be timed on
  *   costs.c   dhc_model_costs: a version's graph and plan, bound without code
  *   count.c   operations, parameters that a token meets, caches: walks over the graph
  *   graph.c   an entry as one graph over its units
@@ -109,5 +110,12 @@ const char *atlas_trained_entry(dhc_model *m);
 
 /* dhc_model_costs, with what else the walk over the entry's graph found. */
 dhc_status atlas_costs(dhc_model *m, const dhc_costs_options *o, DhcArena *a, Counts *run, dhc_costs *out) DHC_MUST_USE;
+
+/* Inputs of an entry, floats between -1 and 1, whole numbers 0: an index of anything. DHC_E_INPUT where memory is too little. */
+typedef struct Generated {
+  dhc_tensor t[ATLAS_MAX_INPUTS];
+  int n;
+} Generated;
+dhc_status generate_inputs(dhc_model *m, const char *entry, const char *sizes, DhcArena *a, Generated *out) DHC_MUST_USE;
 
 #endif

@@ -687,13 +687,13 @@ typedef struct dhc_cache_info {
 DHC_API dhc_status dhc_cache_inspect(dhc_session *s, bool verify, dhc_cache_info *out) DHC_MUST_USE;
 /* Entries written longest ago go until max_bytes are left; removed may be NULL. */
 DHC_API dhc_status dhc_cache_prune(dhc_session *s, int64_t max_bytes, int64_t *removed) DHC_MUST_USE;
-
 /* What this machine and build have, as JSON (caller frees). */
 DHC_API dhc_status dhc_doctor_json(dhc_session *s, char **out) DHC_MUST_USE;
 #ifdef __cplusplus
 }
 #endif
 #include "dhc/group.h"
+#include "dhc/profile.h"
 #include "dhc/rl.h"
 #include "dhc/sweep.h"
 #include "dhc/tune.h"

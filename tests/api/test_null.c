@@ -204,6 +204,10 @@ static void of_model(void) {
   IS_NULL("out", dhc_model_graph_json(m, NULL, NULL, NULL));
   IS_NULL("m", dhc_model_info_json(NULL, NULL, NULL, &text));
   IS_NULL("out", dhc_model_info_json(m, NULL, NULL, NULL));
+  dhc_profile profiled;
+  IS_NULL("m", dhc_model_profile(NULL, &(dhc_profile_options){0}, &profiled));
+  IS_NULL("o", dhc_model_profile(m, NULL, &profiled));
+  IS_NULL("out", dhc_model_profile(m, &(dhc_profile_options){0}, NULL));
   dhc_tune_result tuned;
   IS_NULL("m", dhc_model_tune(NULL, &(dhc_tune_options){.file = "t"}, &tuned));
   IS_NULL("o", dhc_model_tune(m, NULL, &tuned));

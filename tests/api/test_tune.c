@@ -117,7 +117,7 @@ static void bad_files(const char *path) {
   refuses(path, "dhcc tuning 1\n\nkernel x\n", "line 3: a target stands before kernels and times");
   refuses(path, "dhcc tuning 1\ntarget t\nkernel x 0 dot 1 2 3 4 5 6 7 8\n", "line 3: a kernel is named by 32 hexadecimal digits");
   refuses(path, "dhcc tuning 1\ntarget t\ntime x 0 1\n", "line 3: a kernel is named by 32 hexadecimal digits");
-  refuses(path, "dhcc tuning 1\ntarget t\nkernel " HASH " 10 dot 1 2 3 4 5 6 7 8\n", "line 3: behind a kernel stands the number of a size class");
+  refuses(path, "dhcc tuning 1\ntarget t\nkernel " HASH " 99 dot 1 2 3 4 5 6 7 8\n", "line 3: behind a kernel stands the number of a size class");
   refuses(path, "dhcc tuning 1\ntarget t\nkernel " HASH " 0 dot 1 2 3\n", "line 3: a schedule is a template and eight whole numbers");
   refuses(path, "dhcc tuning 1\ntarget t\nkernel " HASH " 0 dot 1 2 3 4 5 6 7 -8\n", "line 3: a schedule is a template and eight whole numbers");
   refuses(path, "dhcc tuning 1\ntarget t\nkernel " HASH " 0 dot 1 2 3 4 5 6 7 8 9\n", "line 3: a schedule is a template and eight whole numbers");
@@ -211,7 +211,7 @@ static void search(const char *path, const char *other) {
   run_refused(other, "dhcc tuning 1\ntarget pdp-11\n", line);
   run_refused(other, "dhcc tuning 1\n", line);
   dhc_status big = tune(other, "B=2000000000", NULL, NULL, &r);
-  expect(big.code == DHC_E_INPUT && strstr(big.message, "tune: input 'image' needs more memory than the limit leaves (--max-memory)"), big.message);
+  expect(big.code == DHC_E_INPUT && strstr(big.message, "input 'image' needs more memory than the limit leaves (--max-memory)"), big.message);
   says(tune(path, "B=2", "interp", NULL, &r), "tune: --backend interp has no kernels");
   says(tune(path, "B=2", NULL, path, &r), "tune: it begins with the usual schedules, without --tuning");
   Bytes want;

@@ -4,7 +4,6 @@ own_store=1
 . "$(dirname "$0")/common.sh"
 expect 2 'unknown option --epoch (did you mean --epochs?)' "$dhcc" train dhc_ssm --epoch 3
 expect 2 'tune: needs -o FILE' "$dhcc" tune mlp
-DHC_STOP_AT_POLL=1 expect 130 "tune: stopped; what was measured is in $work/t.tuning" "$dhcc" tune mlp --backend cpu --sizes B=1 -o "$work/t.tuning"
 expect 2 '--batch: needs a whole number from 1 to 1048576, got "12abc"' "$dhcc" train dhc_ssm --batch 12abc
 expect 2 '--batch: needs a whole number from 1 to 1048576, got "0"' "$dhcc" train dhc_ssm --batch 0
 expect 2 '--batch: needs a whole number from 1 to 1048576, got "-1"' "$dhcc" train dhc_ssm --batch=-1

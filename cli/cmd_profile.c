@@ -1,0 +1,248 @@
+/* profile, and bench of a model: where the time of an entry goes, on generated inputs, and how long a run takes. */
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/page.h"
+
+/* Kernels, or layers: what has the same name is one row. */
+typedef struct Line {
+  const char *name, *label;
+  double runs, ms, flops, bytes; /* of a run of the entry */
+} Line;
+
+typedef struct Table {
+  Line *line;
+  int n;
+  double ms; /* of all */
+} Table;
+
+static bool add(Table *t, const char *name, const char *label, const dhc_profile_row *r, double times) {
+  int i = 0;
+  while (i < t->n && strcmp(t->line[i].name, name)) i++;
+  if (i == t->n) {
+    Line *more = realloc(t->line, sizeof *more * (size_t)(t->n + 1));
+    if (!more) return false;
+    t->line = more;
+    t->line[t->n++] = (Line){.name = name, .label = label};
+  }
+  Line *l = &t->line[i];
+  double calls = (double)r->runs / times;
+  l->runs += calls;
+  l->ms += r->ms / times;
+  l->flops += r->flops * calls;
+  l->bytes += r->bytes * calls;
+  t->ms += r->ms / times;
+  return true;
+}
+
+static int dearest_first(const void *a, const void *b) {
+  const Line *x = a, *y = b;
+  if (x->ms != y->ms) return x->ms < y->ms ? 1 : -1;
+  return strcmp(x->name, y->name);
+}
+
+static int make_table(const Cli *c, const dhc_profile *p, bool layers, Table *t) {
+  *t = (Table){0};
+  for (int i = 0; i < p->n_rows; i++) {
+    const dhc_profile_row *r = &p->rows[i];
+    const char *layer = *r->label ? r->label : "(no layer)";
+    if (r->runs && !add(t, layers ? layer : r->kernel, layers ? "" : r->label, r, (double)p->n_runs)) {
+      free(t->line);
+      return cli_no_memory(c);
+    }
+  }
+  if (t->n) qsort(t->line, (size_t)t->n, sizeof *t->line, dearest_first);
+  return 0;
+}
+
+/* Milliseconds that the roof allows, of the time it took: of the slower of operations and bytes. NaN: no roof is known. */
+static double of_roof(const dhc_profile *p, const Line *l) {
+  if (!(p->peak_gflop_per_s > 0) || !(l->ms > 0)) return (double)NAN;
+  return fmax(l->flops / p->peak_gflop_per_s, l->bytes / p->peak_gb_per_s) * 1e-6 / l->ms;
+}
+
+static double rate(double amount, double ms) { return ms > 0 ? amount / ms * 1e-6 : 0; }
+static double share(const Table *t, const Line *l) { return t->ms > 0 ? 100 * l->ms / t->ms : 0; }
+
+/* ---- as text ------------------------------------------------------------------------------------ */
+
+static void print_table(const dhc_profile *p, const Table *t, const char *what) {
+  printf("%10s %6s %6s %10s %10s %10s %7s  %s\n", "ms", "share", "calls", "MB", "GB/s", "GFLOP/s", "of roof", what);
+  for (int i = 0; i < t->n; i++) {
+    const Line *l = &t->line[i];
+    double roof = of_roof(p, l);
+    char text[16] = "";
+    if (isfinite(roof)) snprintf(text, sizeof text, "%.0f%%", 100 * roof);
+    printf("%10.4f %5.1f%% %6.0f %10.3f %10.1f %10.1f %7s  %s%s%s\n", l->ms, share(t, l), l->runs, l->bytes * 1e-6, rate(l->bytes, l->ms),
+           rate(l->flops, l->ms), text, l->name, *l->label ? "  " : "", l->label);
+  }
+}
+
+static double at(const dhc_profile *p, double part) { return p->run_ms[(int)(part * (p->n_runs - 1) + 0.5)]; }
+
+static void print_runs(const dhc_profile *p) {
+  printf("a run: median %.4f ms, half of them %.4f to %.4f, all %.4f to %.4f (%d runs behind 3 to warm up)\n", at(p, 0.5), at(p, 0.25), at(p, 0.75),
+         at(p, 0), at(p, 1), p->n_runs);
+}
+
+static void print_roof(const dhc_profile *p) {
+  if (p->peak_gflop_per_s > 0) printf("the roof: %.1f GFLOP/s, %.1f GB/s\n", p->peak_gflop_per_s, p->peak_gb_per_s);
+}
+
+/* ---- as documents ----------------------------------------------------------------------------------- */
+
+static void json_table(cJSON *doc, const char *name, const dhc_profile *p, const Table *t) {
+  cJSON *list = cJSON_AddArrayToObject(doc, name);
+  for (int i = 0; i < t->n; i++) {
+    const Line *l = &t->line[i];
+    double roof = of_roof(p, l);
+    cJSON *row = cJSON_CreateObject();
+    cJSON_AddStringToObject(row, "name", l->name);
+    if (*l->label) cJSON_AddStringToObject(row, "label", l->label);
+    cJSON_AddNumberToObject(row, "calls", l->runs);
+    cJSON_AddNumberToObject(row, "ms", l->ms);
+    cJSON_AddNumberToObject(row, "flops", l->flops);
+    cJSON_AddNumberToObject(row, "bytes", l->bytes);
+    if (isfinite(roof)) cJSON_AddNumberToObject(row, "of_roof", roof);
+    cli_add(list, NULL, row);
+  }
+}
+
+static void json_runs(cJSON *doc, const dhc_profile *p) {
+  cJSON_AddNumberToObject(doc, "runs", p->n_runs);
+  cJSON_AddNumberToObject(doc, "median_ms", at(p, 0.5));
+  cJSON_AddNumberToObject(doc, "p25_ms", at(p, 0.25));
+  cJSON_AddNumberToObject(doc, "p75_ms", at(p, 0.75));
+  cJSON_AddNumberToObject(doc, "min_ms", at(p, 0));
+  cJSON_AddNumberToObject(doc, "max_ms", at(p, 1));
+}
+
+/* What ui.perfetto.dev and chrome://tracing open: kernels in one row, their layers above them. */
+static void write_trace(const dhc_profile *p, FILE *to) {
+  cJSON *doc = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(doc, "traceEvents");
+  for (int i = 0; i < p->n_events; i++) {
+    const dhc_profile_event *e = &p->events[i];
+    const dhc_profile_row *r = &p->rows[e->row];
+    cJSON *x = cJSON_CreateObject(), *args = cJSON_AddObjectToObject(x, "args");
+    cJSON_AddStringToObject(x, "name", r->kernel);
+    cJSON_AddStringToObject(x, "cat", *r->label ? r->label : "-");
+    cJSON_AddStringToObject(x, "ph", "X");
+    cJSON_AddNumberToObject(x, "ts", e->begin_us);
+    cJSON_AddNumberToObject(x, "dur", e->end_us - e->begin_us);
+    cJSON_AddNumberToObject(x, "pid", 1);
+    cJSON_AddNumberToObject(x, "tid", 1);
+    cJSON_AddStringToObject(args, "layer", r->label);
+    cJSON_AddNumberToObject(args, "flops", r->flops);
+    cJSON_AddNumberToObject(args, "bytes", r->bytes);
+    cli_add(list, NULL, x);
+  }
+  cJSON_AddStringToObject(doc, "displayTimeUnit", "ms");
+  char *text = cJSON_PrintUnformatted(doc);
+  if (text) fputs(text, to);
+  cJSON_free(text);
+  cJSON_Delete(doc);
+}
+
+static void page_of(const dhc_profile *p, const Table *t, const char *title, FILE *to) {
+  static const char *const heads[] = {"", "ms", "share, %", "calls", "MB", "GB/s", "GFLOP/s", "of roof, %", "first in"};
+  page_heading(title, to);
+  page_table_begin(heads, 9, to);
+  for (int i = 0; i < t->n; i++) {
+    const Line *l = &t->line[i];
+    page_row(l->name, to);
+    page_cell("%.4f", l->ms, to);
+    page_cell("%.1f", share(t, l), to);
+    page_cell("%.0f", l->runs, to);
+    page_cell("%.3f", l->bytes * 1e-6, to);
+    page_cell("%.1f", rate(l->bytes, l->ms), to);
+    page_cell("%.1f", rate(l->flops, l->ms), to);
+    page_cell("%.0f", 100 * of_roof(p, l), to);
+    page_cell_text(l->label, to);
+    page_row_end(to);
+  }
+  page_table_end(to);
+}
+
+static void write_page(const Cli *c, const dhc_profile *p, const Table *kernels, const Table *layers, FILE *to) {
+  char line[200], *command = cli_command_line(c);
+  page_begin(c->args[0], to);
+  snprintf(line, sizeof line, "a run: median %.4f ms, half of them %.4f to %.4f; the roof: %.1f GFLOP/s, %.1f GB/s", at(p, 0.5), at(p, 0.25), at(p, 0.75),
+           p->peak_gflop_per_s, p->peak_gb_per_s);
+  page_command(line, to);
+  page_of(p, layers, "Layers", to);
+  page_of(p, kernels, "Kernels", to);
+  if (command) page_command(command, to);
+  free(command);
+  page_end(to);
+}
+
+/* -o FILE.json or FILE.html. */
+static int write_file(const Cli *c, const dhc_profile *p, const Table *kernels, const Table *layers) {
+  const char *dot = strrchr(c->outputs, '.');
+  bool page = dot && !strcmp(dot, ".html");
+  if (!page && (!dot || strcmp(dot, ".json"))) {
+    cli_error(c, "-o %s: profile writes .json, a trace for ui.perfetto.dev, or .html, a page", c->outputs);
+    return 2;
+  }
+  FILE *to = fopen(c->outputs, "wb");
+  if (to && page) write_page(c, p, kernels, layers, to);
+  else if (to) write_trace(p, to);
+  bool whole = to && !ferror(to);
+  if (to) whole = !fclose(to) && whole;
+  if (whole) return 0;
+  cli_error(c, "%s: %s", c->outputs, strerror(errno));
+  return 3;
+}
+
+/* ---- commands ------------------------------------------------------------------------------------------ */
+
+static int take(const Cli *c, bool rows, int (*with)(const Cli *c, const dhc_profile *p)) {
+  dhc_session *s = NULL;
+  dhc_model *m = NULL;
+  dhc_profile p;
+  const dhc_profile_options o = {.entry = c->entry, .grad = c->grad, .sizes = c->sizes, .repeat = (int)c->repeat, .rows = rows};
+  int rc = cli_open(c, &s, &m);
+  if (!rc) rc = cli_done(c, s, dhc_model_profile(m, &o, &p));
+  if (!rc) rc = with(c, &p);
+  cli_close(c, s, m);
+  return rc;
+}
+
+static int show(const Cli *c, const dhc_profile *p) {
+  Table kernels, layers;
+  int rc = make_table(c, p, false, &kernels);
+  if (rc) return rc;
+  rc = make_table(c, p, true, &layers);
+  if (!rc && c->outputs) rc = write_file(c, p, &kernels, &layers);
+  if (!rc && cli_doc(c)) {
+    json_runs(cli_doc(c), p);
+    cJSON_AddNumberToObject(cli_doc(c), "peak_gflop_per_s", p->peak_gflop_per_s);
+    cJSON_AddNumberToObject(cli_doc(c), "peak_gb_per_s", p->peak_gb_per_s);
+    json_table(cli_doc(c), "kernels", p, &kernels);
+    json_table(cli_doc(c), "layers", p, &layers);
+  } else if (!rc && !c->outputs) {
+    print_table(p, &kernels, "kernel, first in");
+    printf("\n");
+    print_table(p, &layers, "layer");
+    printf("\n");
+    print_runs(p);
+    print_roof(p);
+  }
+  free(kernels.line);
+  free(layers.line);
+  return rc;
+}
+
+int cmd_profile(const Cli *c) { return take(c, true, show); }
+
+static int show_runs(const Cli *c, const dhc_profile *p) {
+  if (cli_doc(c)) json_runs(cli_doc(c), p);
+  else print_runs(p);
+  return 0;
+}
+
+int cli_bench_model(const Cli *c) { return take(c, false, show_runs); }
