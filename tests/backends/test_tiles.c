@@ -71,6 +71,50 @@ static void exponentials(void **st) {
   one_dot(64 | 4, 20, 24, 41, &schedules[3]);
 }
 
+static int whole_number(SpecCase *c, int64_t v) {
+  return case_node(c, (DhcSpecNode){.kind = DHC_SN_CONST, .dtype = DHC_I64, .i = v, .a = {-1, -1, -1, -1}});
+}
+static int place_along(SpecCase *c, int axis) {
+  return case_node(c, (DhcSpecNode){.kind = DHC_SN_AXIS, .dtype = DHC_I64, .a = {-1, -1, -1, -1}, .operand = axis});
+}
+
+/* y = a . b * other and y + residual, `drop`: where random bits say so, of an element's number; of rows and columns of their own. */
+static void one_epilogue(bool drop, int64_t m, int64_t n, const DhcSchedule *s) {
+  SpecCase c;
+  case_init(&c, DHC_KIND_DOT);
+  int i = case_axis(&c, DHC_AXIS_PAR, m, false), j = case_axis(&c, DHC_AXIS_PAR, n, false), r = case_axis(&c, DHC_AXIS_RED, 24, false);
+  int oa = case_operand(&c, DHC_F32, -1, 2, (int[]){i, r}), ob = case_operand(&c, DHC_F32, -1, 2, (int[]){j, r});
+  int other = case_operand(&c, DHC_F32, -1, 2, (int[]){i, j}), residual = case_operand(&c, DHC_F32, -1, 2, (int[]){i, j});
+  int row = case_operand(&c, DHC_F32, -1, 1, &i);
+  int d = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << r, case_load(&c, oa), case_load(&c, ob));
+  int y = case_ew(&c, DHC_OP_MUL, d, case_ew(&c, DHC_OP_MUL, case_load(&c, other), case_load(&c, row), -1), -1), z = y;
+  if (drop) {
+    int flat = case_ew(&c, DHC_OP_ADD, case_ew(&c, DHC_OP_MUL, place_along(&c, i), whole_number(&c, n), -1), place_along(&c, j), -1);
+    int bits = case_node(&c, (DhcSpecNode){.kind = DHC_SN_RANDOM, .dtype = DHC_U32, .a = {whole_number(&c, 7), whole_number(&c, 3), whole_number(&c, 1), flat}});
+    int odd = case_node(&c, (DhcSpecNode){.kind = DHC_SN_EW, .op = DHC_OP_CAST, .dtype = DHC_F32, .a = {bits, -1, -1, -1}});
+    z = case_ew(&c, DHC_OP_SELECT, case_ew(&c, DHC_OP_LT, odd, case_const(&c, 0x1p31), -1), z, case_const(&c, 0));
+  }
+  z = case_ew(&c, DHC_OP_ADD, z, case_load(&c, residual), -1);
+  case_operand(&c, DHC_F32, y, 2, (int[]){i, j});
+  case_operand(&c, DHC_F32, z, 2, (int[]){i, j});
+  case_interpret(&c, s, tolerance(s));
+  case_free(&c);
+}
+
+/* What results load is loaded for several rows at once where all are there, four columns at a time where they lie so. */
+static void epilogues(void **st) {
+  static const DhcSchedule at_once = {.template_name = "tile", .v = {32, 16, 16, 1, 1, 1 + 16, 3}},
+                           exact = {.template_name = "tile", .v = {32, 16, 16, 2, 4, 0, 3}},
+                           group = {.template_name = "tile", .v = {64, 16, 32, 4, 1, 1 + 64, 3}};
+  static const DhcSchedule *const by[] = {&at_once, &exact, &group};
+  (void)st;
+  for (int i = 0; i < 3; i++)
+    for (int drop = 0; drop < 2; drop++) {
+      one_epilogue(drop, 70, 24, by[i]);
+      one_epilogue(drop, 37, 9, by[i]);
+    }
+}
+
 /* Several blocks of the product rule, and of its second level: one part by one part as in a whole. */
 static void long_sums(void **st) {
   (void)st;
@@ -329,7 +373,7 @@ static void classes(void **st) {
 }
 
 int main(int argc, char **argv) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(classes), cmocka_unit_test(contractions), cmocka_unit_test(exponentials), cmocka_unit_test(long_sums), cmocka_unit_test(few_rows),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(classes), cmocka_unit_test(contractions), cmocka_unit_test(exponentials), cmocka_unit_test(epilogues), cmocka_unit_test(long_sums), cmocka_unit_test(few_rows),
                                       cmocka_unit_test(convolutions), cmocka_unit_test(images), cmocka_unit_test(filters), cmocka_unit_test(depthwise), cmocka_unit_test(ranges)};
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
