@@ -12,7 +12,7 @@ static const struct {
 } values[] = {
     {"backend", "cpu cuda interp"}, {"color", "auto always never"}, {"compute", "f32 tf32 bf16"}, {"emit", "object c"},
     {"err", "ci95 sd none"},        {"log", "x y xy"},              {"quantize", "int8 bf16"},    {"split", "train val test"},
-    {"timing", "bounded"},          {"data", "images: csv: cifar10: cifar100: mnist: idx: npy: text: tokens: scifar: synth:"},
+    {"timing", "bounded"},          {"data", "images: csv: cifar10: cifar100: mnist: idx: npy: hdf5: text: tokens: scifar: synth:"},
 };
 
 static const char *words_of(const CliOption *o) {

@@ -45,7 +45,8 @@ static dhc_status keep_inputs(dhc_program *p, const DhcDataset *d, DhcEntryInfo 
     if (dhc_dataset_field(d, e->inputs[i]))
       kept[n++] = e->inputs[i];
     else if (!e->optional[i])
-      return dhc_status_make(DHC_E_INPUT, "the data has no '%s', which entry 'loss' of %s needs: it has %s", e->inputs[i], p->m->name, fields_of(p, d));
+      return dhc_status_make(DHC_E_INPUT, "the data has no '%s', which entry 'loss' of %s needs: it has %s; --data %s=FIELD,SOURCE calls one so", e->inputs[i], p->m->name, fields_of(p, d),
+                             e->inputs[i]);
   }
   e->inputs = kept;
   e->n_inputs = n;

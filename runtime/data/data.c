@@ -6,6 +6,8 @@
 
 #include "runtime/data/data_internal.h"
 
+static const char word_letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+
 const char *dhc_split_name(DhcSplit split) {
   static const char *const names[] = {"train", "val", "test"};
   return names[split];
@@ -68,7 +70,21 @@ void dhc_data_add(DhcDataOwner *o, const char *static_name, int32_t dtype, int32
   o->blocks[o->n_fields - 1] = block;
 }
 
+/* How long the next "NAME=FIELD," of a spec is; 0: the source comes next. */
+static size_t renaming(const char *spec) {
+  size_t name = strspn(spec, word_letters), field = spec[name] == '=' ? strspn(spec + name + 1, word_letters) : 0;
+  return name > 0 && field > 0 && spec[name + 1 + field] == ',' ? name + field + 2 : 0;
+}
+
+static const char *source_of(const char *spec) {
+  for (size_t n; (n = renaming(spec)) > 0;) {
+    spec += n;
+  }
+  return spec;
+}
+
 bool dhc_data_may_have_val(const char *spec) {
+  spec = source_of(spec);
   return strncmp(spec, "npy:", 4) == 0 || strncmp(spec, "csv:", 4) == 0 || strncmp(spec, "hdf5:", 5) == 0 || strncmp(spec, "images:", 7) == 0 || strncmp(spec, "synth:", 6) == 0;
 }
 
@@ -90,6 +106,9 @@ static void owner_free(DhcDataOwner *o) {
   }
   for (int64_t i = 0; o->classes != NULL && i < o->n_classes; i++) {
     free(o->classes[i]);
+  }
+  for (int32_t i = 0; i < o->n_given; i++) {
+    free(o->given[i]);
   }
   free(o->classes);
   free(o->text);
@@ -150,8 +169,43 @@ static void describe(DhcDataOwner *o, DhcDataset *d) {
   }
 }
 
-dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptions *options,
+/* The field of a spec's first "NAME=FIELD," gets the name; one that has it gets the other's. */
+static dhc_status rename_field(DhcDataOwner *o, const char *spec) {
+  size_t name = strspn(spec, word_letters), field = strspn(spec + name + 1, word_letters);
+  DhcField *at = NULL, *had = NULL;
+  for (int32_t i = 0; i < o->n_fields; i++) {
+    const char *called = o->fields[i].name;
+    at = strlen(called) == field && strncmp(called, spec + name + 1, field) == 0 ? &o->fields[i] : at;
+    had = strlen(called) == name && strncmp(called, spec, name) == 0 ? &o->fields[i] : had;
+  }
+  if (at == NULL) {
+    return dhc_status_make(DHC_E_USAGE, "data '%s': has no field '%.*s'", spec, (int)field, spec + name + 1);
+  }
+  char *given = strndup(spec, name);
+  if (given == NULL) {
+    return dhc_status_memory((long long)name, "a name");
+  }
+  o->given[o->n_given++] = given;
+  if (had != NULL) {
+    had->name = at->name;
+  }
+  at->name = given;
+  return dhc_status_ok();
+}
+
+static dhc_status rename_fields(DhcDataOwner *o, const char *spec) {
+  for (size_t n; (n = renaming(spec)) > 0; spec += n) {
+    if (o->n_given == DATA_MAX_FIELDS) {
+      return dhc_status_make(DHC_E_USAGE, "data '%s': more than %d names", spec, DATA_MAX_FIELDS);
+    }
+    DHC_TRY(rename_field(o, spec));
+  }
+  return dhc_status_ok();
+}
+
+dhc_status dhc_dataset_open(const char *all, DhcSplit split, const DhcDataOptions *options,
                             DhcDataset **out) {
+  const char *spec = source_of(all);
   static const DhcDataOptions defaults = {0};
   size_t k = 0, n_sources = sizeof sources / sizeof sources[0];
   while (k < n_sources && strncmp(spec, sources[k].prefix, strlen(sources[k].prefix)) != 0) {
@@ -176,6 +230,9 @@ dhc_status dhc_dataset_open(const char *spec, DhcSplit split, const DhcDataOptio
   if (status.code == DHC_OK) {
     status = sources[k].open(o, spec, spec + strlen(sources[k].prefix), split,
                              options != NULL ? options : &defaults);
+  }
+  if (status.code == DHC_OK) {
+    status = rename_fields(o, all);
   }
   if (status.code == DHC_OK && o->reader.dear) {
     int64_t most = options != NULL ? options->max_bytes : 0;

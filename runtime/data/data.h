@@ -27,7 +27,7 @@ typedef struct DhcField {
 typedef struct DhcDataset {
   int64_t n_examples;
   int32_t n_fields;
-  const DhcField *fields; /* in name order */
+  const DhcField *fields; /* in order of the source's names */
   int64_t n_classes;      /* labels are in 0..n_classes-1; 0 where unknown */
   const char *const *classes; /* what they are called, n_classes of them; NULL: nobody says */
   int64_t first;   /* example i of a part is number first + i of the whole; fields' data are the part's already */
@@ -48,7 +48,7 @@ typedef struct DhcDataOptions {
   const dhc_exec *exec; /* looks through folders; NULL: the calling thread */
 } DhcDataOptions;
 
-/* spec:
+/* spec: NAME=FIELD, before it, any number of times, calls a field of the source by another name
  *   cifar10:DIR   data_batch_1..5.bin or test_batch.bin (CIFAR-10 binary
  *                 version); cifar10:FILE.bin for one file, whatever the split
  *   cifar100:DIR  train.bin or test.bin (CIFAR-100 binary version): "target" the fine, "coarse" the coarse label

@@ -27,6 +27,8 @@ typedef struct DhcDataOwner {
   DhcField *fields;
   int32_t n_fields, cap_fields;
   char **names;   /* cap_fields of them, NULL where the name is static */
+  char *given[DATA_MAX_FIELDS]; /* names of the spec's */
+  int32_t n_given;
   void **blocks;  /* cap_fields of them, NULL where data lies in maps */
   DhcNpy *maps;   /* cap_fields of them */
   void *text; /* what a source holds beside its fields */

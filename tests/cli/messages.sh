@@ -143,7 +143,7 @@ row 1 'error: npy:none: has no train examples' train trained.dhc --data npy:none
 row 1 'error: noarrays/train: has no .npy files' train trained.dhc --data npy:noarrays --steps 1 --quiet --backend interp
 row 1 'scalar/train/x.npy: error: is a scalar, its first dimension must count examples' train trained.dhc --data npy:scalar --steps 1 --quiet --backend interp
 row 1 'odd.bin: error: 3 bytes are no .npy and no u16 tokens' train trained.dhc --data tokens:odd.bin --steps 1 --quiet --backend interp
-row 1 "error: the data has no 'x', which entry 'loss' of Trained needs: it has 'image' u8[1,28,28], 'target' i64[]" train trained.dhc --data idx:ok --steps 1 --quiet --backend interp
+row 1 "error: the data has no 'x', which entry 'loss' of Trained needs: it has 'image' u8[1,28,28], 'target' i64[]; --data x=FIELD,SOURCE calls one so" train trained.dhc --data idx:ok --steps 1 --quiet --backend interp
 row 1 'dims/train-images-idx3-ubyte: error: has 1 dimensions, pixels need 3' train mlp --data idx:dims --steps 1 --quiet --backend interp
 row 1 'ends/train-images-idx3-ubyte: error: ends inside its header' train mlp --data idx:ends --steps 1 --quiet --backend interp
 row 1 'more/train-images-idx3-ubyte: error: has more bytes than its header promises' train mlp --data idx:more --steps 1 --quiet --backend interp

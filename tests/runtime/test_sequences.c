@@ -128,6 +128,27 @@ static void what_a_seed_makes(void **state) {
   dhc_dataset_free(d);
 }
 
+static void other_names(void **state) {
+  (void)state;
+  DhcDataset *plain = opened("synth:copy:length=16,n=5", DHC_SPLIT_TRAIN), *d = opened("input_ids=tokens,labels=target,synth:copy:length=16,n=5", DHC_SPLIT_TRAIN);
+  assert_true(dhc_data_may_have_val("a=b,npy:x") && dhc_dataset_field(d, "tokens") == NULL && dhc_dataset_field(d, "target") == NULL);
+  assert_memory_equal(dhc_dataset_field(d, "input_ids")->data, dhc_dataset_field(plain, "tokens")->data, 5 * 16 * 4);
+  assert_memory_equal(dhc_dataset_field(d, "labels")->data, dhc_dataset_field(plain, "target")->data, 5 * 16 * 4);
+  dhc_dataset_free(d);
+  d = opened("target=tokens,synth:copy:length=16,n=5", DHC_SPLIT_TRAIN); /* the two change places */
+  assert_memory_equal(dhc_dataset_field(d, "target")->data, dhc_dataset_field(plain, "tokens")->data, 5 * 16 * 4);
+  assert_memory_equal(dhc_dataset_field(d, "tokens")->data, dhc_dataset_field(plain, "target")->data, 5 * 16 * 4);
+  dhc_dataset_free(d), dhc_dataset_free(plain);
+  assert_fails(dhc_dataset_open("x=tokns,synth:copy", DHC_SPLIT_TRAIN, NULL, &d), DHC_E_USAGE, "data 'x=tokns,synth:copy': has no field 'tokns'");
+  char many[800] = "";
+  for (int i = 0; i < 65; i++) {
+    snprintf(many + strlen(many), 12, "%c=%s,", i % 2 ? 'b' : 'a', i == 0 ? "tokens" : i % 2 ? "a" : "b");
+  }
+  strcat(many, "synth:copy");
+  assert_int_equal(dhc_dataset_open(many, DHC_SPLIT_TRAIN, NULL, &d).code, DHC_E_USAGE);
+  assert_fails(dhc_dataset_open(many, DHC_SPLIT_TRAIN, NULL, &d), DHC_E_USAGE, "data 'a=b,synth:copy': more than 64 names");
+}
+
 static void what_is_refused(void **state) {
   (void)state;
   static const char *const rows[][2] = {
@@ -257,7 +278,7 @@ static void images_as_sequences(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_asked), cmocka_unit_test(what_a_seed_makes), cmocka_unit_test(what_is_refused),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_asked), cmocka_unit_test(what_a_seed_makes), cmocka_unit_test(what_is_refused), cmocka_unit_test(other_names),
                                      cmocka_unit_test(token_files), cmocka_unit_test(images_as_sequences)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
