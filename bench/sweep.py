@@ -1,19 +1,16 @@
-"""Convolutions of real networks beside PyTorch's on one thread, in one run: where is a cliff?
+"""Convolutions of real networks beside PyTorch's in one process: where is a cliff?
 
-  python bench/sweep.py DHCC [--list] [--every N] [--name TEXT] [--out FILE.csv]
+  python bench/sweep.py LIBDHC.so [--list] [--every N] [--from N] [--name TEXT] [--class TEXT] [--threads N] [--out FILE.csv]
 
-DHCC is the command; the Python needs numpy and torch (bench/peers/README.md). Shapes are generated from descriptions of networks below.
-Of each shape forward, and forward with both gradients: least processor time of PyTorch's calls, and dhcc's as the difference
-between runs of many repeats and of one; the two take turns. Results are compared before times are. A line a shape, the worst
-ratios at the end, exit status 1 if results differ."""
+LIBDHC.so is the library (build/release/api/libdhc.so); the Python needs numpy and torch (bench/peers/README.md). Shapes are generated from
+descriptions of networks below. Of each shape forward, and forward with both gradients, through a prepared call: the two take turns in several rounds, and the
+least time of a call of each counts. Results are compared before times are. A line a shape, then a table of classes and the worst ratios; exit status 1 if results
+differ."""
 import argparse
 import csv
-import json
+import ctypes
 import math
 import pathlib
-import resource
-import struct
-import subprocess
 import sys
 import tempfile
 import time
@@ -153,41 +150,117 @@ def text(s):
         s["net"], s["n"], s["c"], s["o"], s["kh"], s["kw"], s["s"], s["ph"], s["pw"], s["d"], s["g"], s["h"], s["w"])
 
 
-def save(path, tensors):
-    head, at, blobs = {}, 0, []
-    for name, a in tensors.items():
-        data = a.tobytes()
-        head[name] = {"dtype": "F32", "shape": list(a.shape), "data_offsets": [at, at + len(data)]}
-        at += len(data)
-        blobs.append(data)
-    h = json.dumps(head).encode()
-    h += b" " * (-len(h) % 8)
-    pathlib.Path(path).write_bytes(struct.pack("<Q", len(h)) + h + b"".join(blobs))
+def class_of(s):
+    """What decides which kernels a shape meets."""
+    f = (s["h"] + 2 * s["ph"] - s["d"] * (s["kh"] - 1) - 1) // s["s"] + 1, (s["w"] + 2 * s["pw"] - s["d"] * (s["kw"] - 1) - 1) // s["s"] + 1
+    taps = s["kh"] * s["kw"]
+    if s["g"] == s["c"] and s["g"] > 1:
+        return "depthwise, strided" if s["s"] > 1 else "depthwise, long kernels" if taps > 25 else "depthwise"
+    if s["g"] > 1:
+        return "grouped"
+    if s["s"] > 1 and s["s"] == s["kh"] == s["kw"]:
+        return "windows side by side"
+    if f[0] * f[1] <= 64 and taps > 1:
+        return "up to 64 places"
+    if taps == 1:
+        return "1x1"
+    if s["c"] <= 4:
+        return "up to 4 channels"
+    if s["kh"] == 1 and s["h"] == 1:
+        return "one dimension"
+    return "3x3" if taps == 9 and s["s"] == 1 and s["d"] == 1 else "strided" if s["s"] > 1 else "others"
 
 
-def load(path):
-    raw = pathlib.Path(path).read_bytes()
-    n = struct.unpack("<Q", raw[:8])[0]
-    head = json.loads(raw[8:8 + n])
-    return {k: np.frombuffer(raw[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]], np.float32).reshape(v["shape"])
-            for k, v in head.items() if k != "__metadata__"}
+# ---- dhcc through its C API (include/dhc/dhc.h) ----
+
+class Status(ctypes.Structure):
+    _fields_ = [("code", ctypes.c_int), ("message", ctypes.c_char * 500)]
 
 
-def child(command):
-    a = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, capture_output=True, text=True)
-    b = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        sys.exit("%s\n%s" % (" ".join(command), done.stderr))
-    return (b.ru_utime - a.ru_utime + b.ru_stime - a.ru_stime) * 1e3
+class Tensor(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("dtype", ctypes.c_int), ("rank", ctypes.c_int), ("dim", ctypes.c_int64 * 8), ("data", ctypes.c_void_p)]
 
 
-def least(call, repeat):
-    best = math.inf
-    for _ in range(repeat):
-        t = time.thread_time()
+class SessionOptions(ctypes.Structure):
+    _fields_ = [("threads", ctypes.c_int), ("backend", ctypes.c_char_p), ("cpu_features", ctypes.c_char_p), ("print_only", ctypes.c_bool),
+                ("gpu_arch", ctypes.c_char_p), ("compute", ctypes.c_char_p), ("cache_dir", ctypes.c_char_p), ("model_path", ctypes.c_char_p),
+                ("max_memory", ctypes.c_int64), ("disable_passes", ctypes.c_char_p), ("check_bounds", ctypes.c_bool), ("pass_limit", ctypes.c_int),
+                ("explain_compiles", ctypes.c_bool), ("strict", ctypes.c_bool), ("warn", ctypes.c_void_p), ("warn_ctx", ctypes.c_void_p)]
+
+
+class ModelOptions(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("root", ctypes.c_char_p), ("preset", ctypes.c_char_p), ("variant", ctypes.c_char_p),
+                ("recipe", ctypes.c_char_p), ("sets", ctypes.POINTER(ctypes.c_char_p)), ("n_sets", ctypes.c_int)]
+
+
+F32, RUN, GRAD = 1, 0, 1  # the second row of dtypes.def; dhc_mode
+
+
+def tensor(name, a):
+    return Tensor(name.encode(), F32, a.ndim, (ctypes.c_int64 * 8)(*a.shape), a.ctypes.data)
+
+
+class Dhcc:
+    def __init__(self, path, threads):
+        self.lib = ctypes.CDLL(path)
+        for f in ("session_open", "model_open", "program_open", "program_set", "call_open", "call_run"):
+            getattr(self.lib, "dhc_" + f).restype = Status
+        self.lib.dhc_call_results.restype = ctypes.POINTER(Tensor)
+        for f in ("call_close", "program_close", "model_close"):
+            getattr(self.lib, "dhc_" + f).argtypes = [ctypes.c_void_p]
+        self.session = ctypes.c_void_p()
+        self.done(self.lib.dhc_session_open(ctypes.byref(SessionOptions(threads=threads, backend=b"cpu")), ctypes.byref(self.session)))
+
+    def done(self, status):
+        if status.code:
+            sys.exit("dhcc: " + status.message.decode())
+
+    def model(self, path, settings):
+        sets = [b"%s=%d" % (k.encode(), v) for k, v in settings.items()]
+        m = ctypes.c_void_p()
+        self.done(self.lib.dhc_model_open(self.session, ctypes.byref(ModelOptions(name=str(path).encode(), sets=(ctypes.c_char_p * len(sets))(*sets),
+                                                                               n_sets=len(sets))), ctypes.byref(m)))
+        return m
+
+    def call(self, model, mode, weights, inputs):
+        """(run, results, close)"""
+        p, c, n = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_int()
+        self.done(self.lib.dhc_program_open(model, b"forward", mode, ctypes.byref(p)))
+        for k, a in weights.items():
+            self.done(self.lib.dhc_program_set(p, ctypes.byref(tensor(k, a))))
+        given = (Tensor * len(inputs))(*(tensor(k, a) for k, a in inputs.items()))
+        self.done(self.lib.dhc_call_open(p, 0, given, len(inputs), ctypes.byref(c)))
+        at = (ctypes.c_void_p * len(inputs))(*(a.ctypes.data for a in inputs.values()))
+
+        def run():
+            status = self.lib.dhc_call_run(c, at, None)
+            if status.code:
+                self.done(status)
+
+        def results():
+            t = self.lib.dhc_call_results(c, ctypes.byref(n))
+            return {t[i].name.decode(): np.ctypeslib.as_array(ctypes.cast(t[i].data, ctypes.POINTER(ctypes.c_float)),
+                                                              tuple(t[i].dim[:t[i].rank])).copy() for i in range(n.value)}
+
+        def close():
+            self.lib.dhc_call_close(c)
+            self.lib.dhc_program_close(p)
+
+        return run, results, close
+
+
+# ---- side by side ----
+
+ROUNDS, SECONDS = 4, 0.06  # by turns; of a round
+
+
+def least(call):
+    best, end, n = math.inf, time.perf_counter() + SECONDS, 0
+    while n < 3 or time.perf_counter() < end:
+        t = time.perf_counter()
         call()
-        best = min(best, time.thread_time() - t)
+        best = min(best, time.perf_counter() - t)
+        n += 1
     return best * 1e3
 
 
@@ -195,20 +268,16 @@ def ratio_of(a, b):
     return float(np.abs(a - b).max() / max(float(np.abs(b).max()), 1e-30))
 
 
-def measure(s, dhcc, folder):
+def measure(s, dhcc, path):
     import torch
-    torch.set_num_threads(1)
     r = np.random.RandomState(0)
     f = [(s["h"] + 2 * s["ph"] - s["d"] * (s["kh"] - 1) - 1) // s["s"] + 1, (s["w"] + 2 * s["pw"] - s["d"] * (s["kw"] - 1) - 1) // s["s"] + 1]
     x, w = r.randn(s["n"], s["c"], s["h"], s["w"]), r.randn(s["o"], s["c"] // s["g"], s["kh"], s["kw"]) * 0.1
     x, w, dy = (a.astype(np.float32) for a in (x, w, r.randn(s["n"], s["o"], *f)))
-    save(folder / "in.st", {"x": x, "cotangent.y": dy})
-    save(folder / "w.st", {"w": w})
     tx, tw, tdy = (torch.from_numpy(a) for a in (x, w, dy))
     tx.requires_grad_()
     tw.requires_grad_()
     flops = 2 * s["n"] * s["o"] * f[0] * f[1] * s["c"] // s["g"] * s["kh"] * s["kw"]
-    repeat = max(3, min(2000, int(15e8 / flops)))
 
     def forward():
         return torch.nn.functional.conv2d(tx, tw, None, s["s"], (s["ph"], s["pw"]), s["d"], s["g"])
@@ -220,49 +289,64 @@ def measure(s, dhcc, folder):
     def train():
         return torch.autograd.grad(forward(), [tx, tw], tdy)
 
-    command = [dhcc, "run", str(folder / "m.dhc"), "--entry", "forward", "--inputs", str(folder / "in.st"), "--weights", str(folder / "w.st"),
-               "-o", str(folder / "out.st"), "--threads", "1", "--quiet"]
-    for key in ("c", "o", "kh", "kw", "s", "ph", "pw", "d", "g"):
-        command += ["--set", "%s=%d" % (key, s[key])]
-    row, worst = dict(s, gflop=flops * 1e-9), 0.0
-    for name, call, more in (("forward", infer, []), ("gradients", train, ["--grad"])):
-        once, many = command + more + ["--repeat", "1"], command + more + ["--repeat", str(1 + repeat)]
-        child(once)  # compiles
-        got = load(folder / "out.st")
-        if more:
-            want = dict(zip(("grad.x", "grad.w"), train()))
-            worst = max([worst] + [ratio_of(got[k], want[k].numpy()) for k in want])
-        else:
-            worst = ratio_of(got["y"], forward().detach().numpy())
-        call()
-        ours = theirs = math.inf
-        for _ in range(2):
-            theirs = min(theirs, least(call, repeat))
-            first = child(once)
-            ours = min(ours, max((child(many) - first) / repeat, 1e-3))
-        row.update({name + "_ms": ours, name + "_torch_ms": theirs, name + "_ratio": theirs / ours})
+    row, worst = dict(s, kind=class_of(s), gflop=flops * 1e-9), 0.0
+    model = dhcc.model(path, {key: s[key] for key in ("c", "o", "kh", "kw", "s", "ph", "pw", "d", "g")})
+    for name, theirs, mode, more in (("forward", infer, RUN, {}), ("gradients", train, GRAD, {"cotangent.y": dy})):
+        run, results, close = dhcc.call(model, mode, {"w": w}, dict({"x": x}, **more))
+        run()
+        got = results()
+        want = dict(zip(("grad.x", "grad.w"), train())) if more else {"y": forward().detach()}
+        worst = max([worst] + [ratio_of(got[k], want[k].numpy()) for k in want])
+        ours_ms = theirs_ms = math.inf
+        for _ in range(ROUNDS):
+            theirs_ms, ours_ms = min(theirs_ms, least(theirs)), min(ours_ms, least(run))
+        close()
+        row.update({name + "_ms": ours_ms, name + "_torch_ms": theirs_ms, name + "_ratio": theirs_ms / ours_ms})
+    dhcc.lib.dhc_model_close(model)
     return row, worst
+
+
+def mean(ratios):
+    return math.exp(sum(map(math.log, ratios)) / len(ratios))
+
+
+def print_classes(rows):
+    print("| class | shapes | forward: mean | below 1 | least | with gradients: mean | below 1 | least |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for kind in sorted({r["kind"] for r in rows}) + [""]:
+        some = [r for r in rows if kind in ("", r["kind"])]
+        cells = [kind or "all", "%d" % len(some)]
+        for name in ("forward", "gradients"):
+            ratios = [r[name + "_ratio"] for r in some]
+            cells += ["%.2f" % mean(ratios), "%d" % sum(q < 1 for q in ratios), "%.2f" % min(ratios)]
+        print("| " + " | ".join(cells) + " |")
 
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("dhcc")
+    p.add_argument("library")
     p.add_argument("--list", action="store_true")
     p.add_argument("--every", type=int, default=1)
+    p.add_argument("--from", type=int, default=0, dest="first")
     p.add_argument("--name", default="")
+    p.add_argument("--class", default="", dest="kind")
+    p.add_argument("--threads", type=int, default=1)
     p.add_argument("--out")
     o = p.parse_args()
-    shapes = [s for s in unique() if o.name in text(s)][::o.every]
+    shapes = [s for s in unique() if o.name in text(s) and o.kind in class_of(s)][o.first::o.every]
     if o.list:
-        print("\n".join(text(s) for s in shapes))
+        print("\n".join(text(s) + "  " + class_of(s) for s in shapes))
         print(len(shapes), "shapes")
         return 0
+    import torch
+    torch.set_num_threads(o.threads)
+    dhcc = Dhcc(o.library, o.threads)
     rows, wrong = [], 0
     with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        (folder / "m.dhc").write_text(MODEL)
+        path = pathlib.Path(folder) / "m.dhc"
+        path.write_text(MODEL)
         for s in shapes:
-            row, worst = measure(s, o.dhcc, folder)
+            row, worst = measure(s, dhcc, path)
             rows.append(row)
             wrong += not worst <= 1e-4
             print("%s  forward %8.3f ms %5.2fx %6.1f GF/s  gradients %8.3f ms %5.2fx%s" % (
@@ -273,11 +357,11 @@ def main():
             out = csv.DictWriter(f, list(rows[0]))
             out.writeheader()
             out.writerows(rows)
+    print_classes(rows)
     for name in ("forward", "gradients"):
         ratios = sorted(r[name + "_ratio"] for r in rows)
-        mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
         print("%s: geometric mean %.2f of %d, median %.2f, least %.2f, below 1: %d, below 0.5: %d" % (
-            name, mean, len(ratios), ratios[len(ratios) // 2], ratios[0], sum(r < 1 for r in ratios), sum(r < 0.5 for r in ratios)))
+            name, mean(ratios), len(ratios), ratios[len(ratios) // 2], ratios[0], sum(r < 1 for r in ratios), sum(r < 0.5 for r in ratios)))
         for r in sorted(rows, key=lambda r: r[name + "_ratio"])[:12]:
             print("  %5.2fx %s" % (r[name + "_ratio"], text(r)))
     return 1 if wrong else 0
