@@ -377,6 +377,9 @@ DhcFunc *dhc_node_callee(const DhcNode *n);
 const DhcAttr *dhc_attr(const DhcNode *n, const char *name);
 /* A conv, conv_dx or conv_dw of one group whose windows lie side by side, without padding: as large as their stride. */
 bool dhc_conv_is_patches(const DhcNode *n);
+/* A conv or conv_dx of one group, 3 x 3, without strides and dilation, from and to as many channels as make tiles pay: a target may sum
+ * it by the rule of tiles (ir/sum.h). */
+bool dhc_conv_is_tiled(const DhcNode *n);
 
 /* Shorthands. Unless said otherwise operands must already agree. */
 DhcValue *dhc_b_unary(DhcBuilder *b, DhcOp op, DhcValue *x);

@@ -236,6 +236,18 @@ bool dhc_conv_is_patches(const DhcNode *n) {
   return all > 1;
 }
 
+bool dhc_conv_is_tiled(const DhcNode *n) {
+  enum { FEW_CHANNELS = 16 };
+  int64_t k;
+  if ((n->op != DHC_OP_CONV && n->op != DHC_OP_CONV_DX) || n->args[1]->type.rank != 4 || dhc_attr(n, "groups")->i != 1) return false;
+  for (int i = 0; i < 2; i++) {
+    const DhcDim *const *w = n->args[1]->type.dim;
+    if (!dhc_dim_is_const(w[i], &k) || k < FEW_CHANNELS || !dhc_dim_is(w[2 + i], 3)) return false;
+    if (int_at(n, "stride", i) != 1 || int_at(n, "dilation", i) != 1) return false;
+  }
+  return true;
+}
+
 /* ---- windows -------------------------------------------------------------------------------- */
 
 /* Result dims of windows over the last axes of x (rank dims): floor((n - w) / stride) + 1. */

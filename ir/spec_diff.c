@@ -76,7 +76,7 @@ int dhc_spec_distance(const DhcSpecLines *a, const DhcSpecLines *b) {
 /* ---- words ------------------------------------------------------------------------------------------------- */
 
 const char *dhc_spec_unrolled_by(const char *kind) {
-  static const char *const rows[][2] = {{"scan", "the recurrence"},         {"chain", "the chain of contractions"}, {"conv", "the convolution"},
+  static const char *const rows[][2] = {{"scan", "the recurrence"},         {"chain", "the chain of contractions"}, {"conv", "the convolution"}, {"winograd", "the convolution"},
                                         {"conv_dw", "the convolution"},     {"ragged", "the ragged contraction"},   {"dot", "the contraction"},
                                         {"row", "the fold"},                {"map", "the elementwise kernel"},      {"scatter", "the scatter"}};
   size_t n = strcspn(kind, " ");

@@ -22,7 +22,19 @@
  * A chain's error grows with the root of its length, and so does that of adding in order; here both stay short
  * up to some millions of products. What lies between two multiples of 4,096 can be summed by itself. A block
  * whose products are all zeros is +0 and changes nothing. Ragged contractions: a range's products are counted
- * from its matrix's first row (ragged_dot) or from the first row of all (ragged_dot_dw). */
+ * from its matrix's first row (ragged_dot) or from the first row of all (ragged_dot_dw).
+ *
+ * The rule of tiles, of 3 x 3 convolutions and their input gradients that dhc_conv_is_tiled names (kernel kind "winograd"):
+ *
+ *   Results lie in tiles of 2 x 2 places from the first place on. With d the 4 x 4 elements that a tile meets in a channel, and g
+ *   that channel's weights in the order of the elements that they meet, V = B^T d B, U = G g G^T, where
+ *     B^T x = (x0 - x2, x1 + x2, x2 - x1, x1 - x3),  G x = (x0, ((x0 + x2) + x1) / 2, ((x0 + x2) - x1) / 2, x2)
+ *   down first, then across. Products U * V of 16 channels, beginning at a multiple of 16, are one chain of fused multiply-adds from
+ *   +0; these sums are added in order to +0; the result is A^T M A, down first, with
+ *     A^T x = ((x0 + x1) + x2, (x1 - x2) - x3).
+ *
+ * Chains are short because A^T and B^T magnify errors: so the result's error is smaller than the product rule's. An infinity makes NaN of
+ * the tiles that it meets, and elements close to the largest float overflow sooner than a product would. */
 #ifndef DHC_IR_SUM_H
 #define DHC_IR_SUM_H
 
@@ -33,6 +45,7 @@ enum {
   DHC_SUM_BLOCK = 4096, /* a power of two and a multiple of the partials */
   DHC_SUM_LEVELS = 40,  /* of the tree: 2^52 elements, more than can be added up in a lifetime */
   DHC_DOT_BLOCK = 256,  /* products of a chain */
+  DHC_TILE_BLOCK = 16,  /* of the rule of tiles */
   DHC_DOT_FAN_LOG2 = 4, /* sums added in order, but for those of the last level */
   DHC_DOT_LEVELS = 3
 };

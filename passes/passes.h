@@ -51,6 +51,7 @@ typedef struct DhcPassCtx {
   bool repeats;         /* values of little work are computed again by every kernel that needs them (fuse) */
   bool folds_again;     /* short folds, too, and a contraction is cut for what goes on from its half (fuse) */
   bool routes;          /* top_k and route of what it chose are one kernel (fuse) */
+  bool tiles;           /* 3 x 3 convolutions may be summed by the rule of tiles (fuse) */
   const char *disabled; /* names of passes switched off, separated by commas, or NULL */
   DHC_VEC(DhcPassStat) stats; /* in the module's arena */
   DHC_VEC(struct DhcGradPair *) pairs; /* derivatives made so far (autodiff) */

@@ -54,6 +54,7 @@ static bool to_kernels(DhcPipeline *p, Px *px) {
   if (p->rq.whole) return true;
   px->repeats = p->rq.repeats;
   px->routes = p->rq.routes;
+  px->tiles = p->rq.tiles;
   px->folds_again = p->rq.repeats && p->rq.derive == DHC_DERIVE_NOTHING; /* derivatives go on from everything */
   px->panel_width = p->panel_width;
   px->panel_tag = p->panel_tag;

@@ -27,6 +27,7 @@ typedef struct DhcPipelineRequest {
   bool shared, parts, part; /* of a step: as in DhcTrainRequest */
   bool bounded; /* nothing of how much is done may hang on values: matrices that rows pick are all met */
   bool recurs; /* the target has a kernel for derivatives of recurrences */
+  bool tiles; /* the target has a kernel for the rule of tiles (ir/sum.h) */
   bool routes; /* the target has a kernel for routing */
   bool lanes;   /* the target runs calls side by side that do not touch one another's memory */
   bool repeats; /* to the target computing anew is cheap beside kernels and memory */

@@ -41,7 +41,7 @@ static bool is_head_size(const DhcHyperInfos *h, int64_t v) {
 bool atlas_may_unroll(const char *kind, const char *name) {
   static const struct {
     const char *kind, *words[6];
-  } rows[] = {{"scan", {"state"}}, {"conv", {"conv", "kernel", "taps", "window", "pool"}}, {"conv_dw", {"conv", "kernel", "taps"}},
+  } rows[] = {{"scan", {"state"}}, {"conv", {"conv", "kernel", "taps", "window", "pool"}}, {"conv_dw", {"conv", "kernel", "taps"}}, {"winograd", {"conv", "window", "pool"}},
               {"row", {"expert", "top", "window", "pool"}}, {"map", {"expert", "top", "window", "pool", "conv", "taps"}}, {"dot", {"rank"}}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
     for (int k = 0; !strcmp(rows[i].kind, kind) && k < 6 && rows[i].words[k]; k++)

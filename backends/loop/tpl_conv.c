@@ -107,8 +107,7 @@ static void widen_row(DhcConv *v, DhcLv to_row, DhcLv from_row, DhcLv scale, Dhc
   dhc_lp_end(b);
 }
 
-/* The tile's rows of w, as they lie in memory, to scratch. */
-static void widen_rows(DhcConv *v, DhcLv m0, DhcLv last) {
+void dhc_conv_widen(DhcConv *v, DhcLv m0, DhcLv last) {
   DhcLp *b = v->b;
   DhcLv zero = dhc_lp_i64(b, 0), lanes = dhc_lp_i64(b, v->lanes);
   DhcLv base = dhc_lp_at(b, v->cx.pointer[v->ow], dhc_tpl_base(&v->cx, v->ow));
@@ -130,7 +129,7 @@ static void channel_tile(DhcConv *v, DhcLv m0) {
   DhcLv base = dhc_lp_at(b, v->cx.pointer[v->ow], dhc_tpl_base(&v->cx, v->ow));
   DhcLv step = dhc_space_step(&v->cx, v->ow, v->m), last = dhc_lp_addc(b, v->M, -1);
   if (v->narrow) {
-    widen_rows(v, m0, last);
+    dhc_conv_widen(v, m0, last);
     base = v->weights;
     step = v->row;
     last = dhc_lp_sub(b, last, m0);
@@ -183,19 +182,25 @@ static DhcLv evens(DhcConv *v, DhcLv at) {
   return dhc_lp_shuffle(b, lo, hi, even, v->lanes);
 }
 
-/* Places x, x + 1, … of a row whose first lies at `at`: of all phases in turn; x is a multiple of the lanes. */
+/* Places x, x + per_out, … of a row whose first lies at `at`: of all phases in turn; x is a multiple of the lanes where per_out is 1. */
 static DhcLv woven(DhcConv *v, DhcLv at, DhcLv x) {
   DhcLp *b = v->b;
   int lanes = v->lanes;
   DhcLv phases = dhc_lp_i64(b, v->x.phases);
-  if (v->x.phases == 2) {
+  if (v->x.phases == v->x.d.per_out) {
+    at = dhc_lp_add(b, at, dhc_lp_mul(b, dhc_lp_urem(b, x, phases), v->Plane));
+    return dhc_lp_load(b, v->results, dhc_lp_add(b, at, dhc_lp_udiv(b, x, phases)), lanes, 0);
+  }
+  if (v->x.phases == 2 && v->x.d.per_out == 1 && v->x.d.window < 0) {
     int both[64];
     for (int l = 0; l < lanes; l++) both[l] = l / 2 + (l % 2 ? lanes : 0);
     at = dhc_lp_add(b, at, dhc_lp_udiv(b, x, phases));
     DhcLv even = dhc_lp_load(b, v->results, at, lanes, 0), odd = dhc_lp_load(b, v->results, dhc_lp_add(b, at, v->Plane), lanes, 0);
     return dhc_lp_shuffle(b, even, odd, both, lanes);
   }
-  DhcLv place = dhc_lp_add(b, dhc_lp_iota(b, DHC_I64, lanes), x), i = dhc_lp_ew2(b, DHC_OP_FLOORDIV, place, phases);
+  DhcLv place = dhc_lp_mul(b, dhc_lp_iota(b, DHC_I64, lanes), dhc_lp_i64(b, v->x.d.per_out));
+  place = dhc_lp_add(b, place, x);
+  DhcLv i = dhc_lp_ew2(b, DHC_OP_FLOORDIV, place, phases);
   DhcLv r = dhc_lp_sub(b, place, dhc_lp_mul(b, i, phases));
   return dhc_lp_gather(b, dhc_lp_at(b, v->results, at), dhc_lp_add(b, i, dhc_lp_mul(b, r, v->Plane)), NULL);
 }
@@ -276,7 +281,7 @@ static void close_axis(DhcConv *v, const DhcTplMark *mark) {
   dhc_lp_end(v->b);
 }
 
-static void epilogue(DhcConv *v, DhcLv m0, DhcLv m_end) {
+void dhc_conv_epilogue(DhcConv *v, DhcLv m0, DhcLv m_end) {
   DhcLp *b = v->b;
   DhcLv end = dhc_lp_min(b, dhc_lp_addc(b, m0, v->rows), m_end);
   DhcLv m = dhc_lp_for(b, m0, end, 1);
@@ -314,7 +319,7 @@ static void task_body(DhcConv *v, DhcLv m_first, DhcLv m_end) {
   }
   DhcLv m0 = dhc_lp_for(b, m_first, m_end, v->rows);
   channel_tile(v, m0);
-  epilogue(v, m0, m_end);
+  dhc_conv_epilogue(v, m0, m_end);
   dhc_lp_end(b);
 }
 
@@ -374,6 +379,15 @@ static void choose_tile(DhcConv *v) {
   v->listed = !v->narrow && (v->y.d.dilation < 0 || v->x.d.dilation < 0) ? 3 : 2;
 }
 
+void dhc_conv_prepare(DhcConv *v) {
+  choose_tile(v);
+  v->cx.provide = result_vector;
+  v->cx.provide_arg = v;
+  v->needed = DHC_NEW_N(v->b->arena, bool, DHC_SPEC_MAX_NODES);
+  for (int o = dhc_spec_n_inputs(v->s); o < v->s->n_operands; o++)
+    dhc_tpl_needed(v->s, v->s->operand[o].stored, v->needed);
+}
+
 void dhc_tpl_conv(const DhcTplInput *in, DhcLp *b) {
   DhcConv *v = DHC_NEW(b->arena, DhcConv);
   v->b = b;
@@ -384,11 +398,6 @@ void dhc_tpl_conv(const DhcTplInput *in, DhcLp *b) {
     dhc_tpl_row(in, b);
     return;
   }
-  choose_tile(v);
-  v->cx.provide = result_vector;
-  v->cx.provide_arg = v;
-  v->needed = DHC_NEW_N(b->arena, bool, DHC_SPEC_MAX_NODES);
-  for (int o = dhc_spec_n_inputs(v->s); o < v->s->n_operands; o++)
-    dhc_tpl_needed(v->s, v->s->operand[o].stored, v->needed);
+  dhc_conv_prepare(v);
   kernel(v);
 }

@@ -1,5 +1,5 @@
 /* Inside of template "conv": what a task's planes hold, and which product meets what of them (tpl_conv_planes.c); the
- * tiles of products and what comes of them (tpl_conv.c). */
+ * tiles of products and what comes of them (tpl_conv.c). Template "winograd" shares roles and epilogue. */
 #ifndef DHC_BACKENDS_LOOP_TPL_CONV_H
 #define DHC_BACKENDS_LOOP_TPL_CONV_H
 
@@ -63,5 +63,12 @@ void dhc_conv_fill(DhcConv *v);
  * block, whatever the taps; and, for the input gradient, whose w lies scattered, what to prefetch then, in w from the tile's
  * first row on: the t-th step of a channel fetches row t of the next channel. Phases one after the other. */
 void dhc_conv_list(DhcConv *v);
+
+/* Tile and epilogue from the schedule and the spec. */
+void dhc_conv_prepare(DhcConv *v);
+/* The tile's rows of w from channel m0 on, up to channel `last`, as they lie in memory, to v->weights in f32. */
+void dhc_conv_widen(DhcConv *v, DhcLv m0, DhcLv last);
+/* Results of channels [m0, m0 + rows) below m_end through the epilogue to memory. */
+void dhc_conv_epilogue(DhcConv *v, DhcLv m0, DhcLv m_end);
 
 #endif

@@ -364,7 +364,8 @@ void dhc_fu_join_conv(Fu *fu, DhcNode *n, int level) {
   (void)level;
   int group;
   bool dw = n->op == DHC_OP_CONV_DW;
-  FuGroup *g = new_group(fu, dw ? DHC_KIND_CONV_DW : DHC_KIND_CONV, &group);
+  bool tiled = fu->px->tiles && dhc_conv_is_tiled(n);
+  FuGroup *g = new_group(fu, dw ? DHC_KIND_CONV_DW : tiled ? DHC_KIND_WINOGRAD : DHC_KIND_CONV, &group);
   const DhcType *y = &n->results[0]->type, *a = &n->args[0]->type, *b = &n->args[1]->type;
   int64_t groups = dhc_attr(n, "groups")->i, o_all = 0;
   g->anchor = n;
@@ -405,7 +406,7 @@ static bool join_window(Fu *fu, DhcNode *n) {
   if (x->where != FU_MEMBER || x->forced) return false;
   FuGroup *g = fu->groups.at[x->group];
   int n_w = window->ints.n, rank = n->args[0]->type.rank;
-  if (g->kind != DHC_KIND_CONV || g->pooled || rank != g->rank) return false;
+  if ((g->kind != DHC_KIND_CONV && g->kind != DHC_KIND_WINOGRAD) || g->pooled || rank != g->rank) return false;
   if (!dhc_fu_ix_equal(x->ix, g->full, rank) || !closed(fu, x->group, n)) return false;
   for (int s = 0; s < n_w; s++)
     if (window->ints.at[s] != stride->ints.at[s] || rank - n_w < 2) return false;

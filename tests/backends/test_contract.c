@@ -225,6 +225,7 @@ typedef struct ConvShape {
   bool flat;       /* one spatial dimension: w only */
   bool no_n, no_o; /* axes of extent 1 left out, as fusion does */
   bool any;        /* taps along w are an argument, as many as it says */
+  bool tiled;      /* by the rule of tiles (ir/sum.h) */
 } ConvShape;
 
 static DhcTerm guarded(int n, const int *axis, const int64_t *coef, int64_t div, bool unit) {
@@ -258,12 +259,82 @@ static void few_channels(SpecCase *c, int64_t outs, int64_t most) {
   assert_int_equal(k[1].guard.n_code, 0);
 }
 
+/* ---- the rule of tiles */
+
+static void at_input(const float *x, int64_t step, float *to) {
+  to[0] = x[0] - x[2 * step], to[1] = x[step] + x[2 * step], to[2] = x[2 * step] - x[step], to[3] = x[step] - x[3 * step];
+}
+
+static void at_weights(const float *x, int64_t step, float *to) {
+  float ends = x[0] + x[2 * step];
+  to[0] = x[0], to[1] = (ends + x[step]) * 0.5f, to[2] = (ends - x[step]) * 0.5f, to[3] = x[2 * step];
+}
+
+static ConvShape tiled_shape;
+
+/* The 4 x 4 products' sums of a tile. x: a tile's image, w: its channel's weights, `back` as the gradient has them. */
+static void tile_sums(const ConvShape *f, const float *x, int64_t in_h, int64_t in_w, int64_t y0, int64_t x0, const float *w, float sum[16]) {
+  float chain[16] = {0};
+  memset(sum, 0, 16 * sizeof *sum);
+  for (int64_t c = 0; c < f->c; c++) {
+    float d[16], g[9], v[16], u[16], across[16], down[12];
+    const float *taps = w + (f->back ? c * f->o * 9 : c * 9);
+    for (int i = 0; i < 16; i++) {
+      int64_t y = y0 + i / 4, at = x0 + i % 4;
+      d[i] = y >= 0 && y < in_h && at >= 0 && at < in_w ? x[(c * in_h + y) * in_w + at] : 0;
+    }
+    for (int i = 0; i < 9; i++) g[i] = taps[f->back ? 8 - i : i];
+    for (int i = 0; i < 4; i++) {
+      float of[4];
+      at_input(d + i, 4, of);
+      for (int k = 0; k < 4; k++) across[4 * k + i] = of[k];
+    }
+    for (int i = 0; i < 4; i++) at_input(across + 4 * i, 1, v + 4 * i);
+    for (int i = 0; i < 3; i++) {
+      float of[4];
+      at_weights(g + i, 3, of);
+      for (int k = 0; k < 4; k++) down[3 * k + i] = of[k];
+    }
+    for (int i = 0; i < 4; i++) at_weights(down + 3 * i, 1, u + 4 * i);
+    for (int i = 0; i < 16; i++) chain[i] = fmaf(u[i], v[i], chain[i]);
+    if (c % 16 != 15 && c + 1 < f->c) continue;
+    for (int i = 0; i < 16; i++) sum[i] += chain[i], chain[i] = 0;
+  }
+}
+
+/* y = relu(conv(x, w) + bias) of the shape, to the bit. */
+static void exact_tiles(const SpecCase *c, void *const *at) {
+  const ConvShape *f = &tiled_shape;
+  const float *x = at[0], *w = at[1], *bias = at[2], *got = at[4];
+  int64_t out_h = conv_out(f->h, 3, f), out_w = conv_out(f->w, 3, f), in_h = f->h, in_w = f->w, first = f->back ? f->pad - 2 : -f->pad;
+  if (f->back) in_h = out_h, in_w = out_w, out_h = f->h, out_w = f->w;
+  (void)c;
+  for (int64_t i = 0; i < f->n * f->o; i++)
+    for (int64_t y = 0; y < out_h; y += 2)
+      for (int64_t p = 0; p < out_w; p += 2) {
+        float m[16], part[8], value[4];
+        tile_sums(f, x + i / f->o * f->c * in_h * in_w, in_h, in_w, y + first, p + first, w + (f->back ? i % f->o * 9 : i % f->o * f->c * 9), m);
+        for (int k = 0; k < 4; k++) part[k] = (m[k] + m[4 + k]) + m[8 + k], part[4 + k] = (m[4 + k] - m[8 + k]) - m[12 + k];
+        for (int k = 0; k < 2; k++) {
+          const float *q = part + 4 * k;
+          value[2 * k] = (q[0] + q[1]) + q[2], value[2 * k + 1] = (q[1] - q[2]) - q[3];
+        }
+        for (int k = 0; k < 4; k++) {
+          if (y + k / 2 >= out_h || p + k % 2 >= out_w) continue;
+          int64_t place = (i * out_h + y + k / 2) * out_w + p + k % 2;
+          same_float(place, fmaxf(value[k] + bias[i % f->o], 0), got[place]);
+        }
+      }
+}
+
 /* y = relu(conv(x, w) + bias), y2 = y + residual; or the window maxima of y with argmax;
  * or, back, dx of the convolution from [n, c, h, w] planes of x. */
 static void one_conv(ConvShape f, const char *features, const int *v) {
   SpecCase c;
-  case_init(&c, DHC_KIND_CONV);
-  c.plain = "conv_plain";
+  case_init(&c, f.tiled ? DHC_KIND_WINOGRAD : DHC_KIND_CONV);
+  c.plain = f.tiled ? NULL : "conv_plain";
+  tiled_shape = f;
+  if (f.tiled && f.pool <= 1) c.exact = exact_tiles;
   if (f.groups < 1) f.groups = 1;
   int64_t in_h = f.h, in_w = f.w; /* of the loaded planes */
   int64_t out_h = conv_out(f.h, f.kh, &f), out_w = conv_out(f.w, f.kw, &f);
@@ -330,7 +401,7 @@ static void one_conv(ConvShape f, const char *features, const int *v) {
     case_operand(&c, DHC_F32, d, n_out, out_axis);
     case_operand(&c, DHC_F32, case_ew(&c, DHC_OP_ADD, d, case_load(&c, rest), -1), n_out, out_axis);
   }
-  if (o >= 0) few_channels(&c, O, 4);
+  if (o >= 0 && !f.tiled) few_channels(&c, O, 4);
   case_check(&c, features, v, 1e-4);
   case_free(&c);
 }
@@ -439,6 +510,26 @@ static void conv_shapes(void **st) {
     }
 }
 
+/* Whole images and rows of them, V of a block by its own task or by the first phase's, channels that fill no tile and no chain. */
+static void conv_tiles(void **st) {
+  (void)st;
+  static const ConvShape shapes[] = {{.n = 3, .c = 5, .o = 9, .h = 7, .w = 9, .pad = 1}, {.n = 2, .c = 67, .o = 20, .h = 4, .w = 37, .pad = 0},
+                                     {.n = 5, .c = 33, .o = 8, .h = 1, .w = 2, .pad = 1}, {.n = 1, .c = 1, .o = 3, .h = 12, .w = 6, .pad = 2},
+                                     {.n = 4, .c = 32, .o = 32, .h = 14, .w = 14, .pad = 1}, {.n = 9, .c = 6, .o = 11, .h = 6, .w = 6, .pad = 3}};
+  static const int v[][8] = {{0}, {0, 0, 0, 1, 16, 20}, {0, 0, 0, 99, 16, 20, 0, 3}};
+  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+    for (int form = 0; form < 4; form++)
+      for (size_t k = 0; k < sizeof v / sizeof *v; k++) {
+        ConvShape f = shapes[i];
+        f.kh = f.kw = 3, f.stride = f.dilation = 1, f.tiled = true;
+        f.back = form == 1;
+        f.pool = form == 2 ? 2 : form == 3 ? 3 : 1;
+        if (conv_out(f.w, 3, &f) < 1 || conv_out(f.h, 3, &f) < 1) continue;
+        one_conv(f, NULL, v[k]);
+        if ((i + k) % 3 == 0) one_conv(f, form % 2 ? "-avx512f" : "-avx512f,-avx2,-fma,-avx", v[k]);
+      }
+}
+
 /* A few of each for a memory checker: test_backends_contract edges */
 static void edges(void **st) {
   (void)st;
@@ -469,7 +560,7 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(edges), cmocka_unit_test(dot_shapes),
                                      cmocka_unit_test(dot_large), cmocka_unit_test(dot_across), cmocka_unit_test(dot_bare), cmocka_unit_test(dot_pairs),
       cmocka_unit_test(dot_narrow), cmocka_unit_test(product_rule), cmocka_unit_test(product_rule_ragged),
-                                     cmocka_unit_test(conv_shapes)};
+                                     cmocka_unit_test(conv_shapes), cmocka_unit_test(conv_tiles)};
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,7 +35,7 @@ __attribute__((unused)) static const char *const gir_words[] = {
     NULL};
 
 __attribute__((unused)) static const char *const spec_words[] = {
-    "spec", "map", "row", "dot", "chain", "ragged", "conv", "conv_dw", "scan", "scatter", "args", "attrs", "axis",
+    "spec", "map", "row", "dot", "chain", "ragged", "conv", "conv_dw", "winograd", "scan", "scatter", "args", "attrs", "axis",
     "par", "red", "seq", "in", "out", "f32", "f64", "bf16", "i32", "i64", "u8", "bool", "panel", "panel(8)", "load",
     "arg", "const", "fold", "random", "reduce_sum", "reduce_max", "reduce_min", "argmax", "dot_general",
     "linear_scan", "a0", "a1", "a2", "s(a0)", "1(a0)", "s(a1)?", "1(a1)", "s(a0+a1)?", "s(2*a0+a1)/2?", "s(%0)?",

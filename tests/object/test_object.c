@@ -52,6 +52,7 @@ static const Case cases[] = {
     {"batch norm", "layers/norm", "BatchNorm2d", {"channels=3"}, "forward", {{2, 8, 8}, {1, 5, 7}}, NULL},
     {"linear", "layers/linear", "Linear", {"in_features=7", "out_features=5"}, "forward", {{2, 3}, {70, 1}}, NULL},
     {"conv", "layers/conv", "Conv2d", {"in_channels=3", "out_channels=3", "padding=1"}, "forward", {{2, 8, 8}, {1, 5, 7}}, NULL},
+    {"conv tiles", "layers/conv", "Conv2d", {"in_channels=33", "out_channels=35", "padding=1"}, "forward", {{2, 8, 8}, {1, 5, 7}}, NULL}, /* rule of tiles */
     {"conv back", "layers/conv", "ConvTranspose2d", {"in_channels=3", "out_channels=2", "kernel=3", "stride=2", "padding=1"}, "forward", {{2, 8, 8}, {1, 5, 7}}, NULL},
     {"spatial", "layers/spatial_encoder", "SpatialEncoder", {"hidden=4"}, "forward", {{2, 16, 16}, {1, 21, 19}}, NULL},
     {"temporal", "layers/temporal_ssm", "TemporalSSM", {"d=5", "state_dim=6"}, "sequence", {{2, 9}, {1, 1}}, NULL},
