@@ -151,6 +151,8 @@ dhc_status api_model_profile(dhc_model *m, const dhc_profile_options *o, dhc_pro
   DHC_TRY(api_program_open(m, entry, o->grad ? DHC_MODE_GRAD : DHC_MODE_RUN, &p));
   dhc_status st = api_program_init(p, 0);
   if (st.code == DHC_OK) st = time_runs(p, &in, n, a, out);
+  const dhc_memory used = dhc_program_memory(p, 0);
+  out->work_bytes = used.work + used.scratch;
   if (st.code == DHC_OK && o->rows) {
     p->events = DHC_NEW_N(a, ProfileEvent, MOST_EVENTS);
     p->room_events = MOST_EVENTS;

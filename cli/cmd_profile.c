@@ -87,6 +87,8 @@ static double at(const dhc_profile *p, double part) { return p->run_ms[(int)(par
 static void print_runs(const dhc_profile *p) {
   printf("a run: median %.4f ms, half of them %.4f to %.4f, all %.4f to %.4f (%d runs behind 3 to warm up)\n", at(p, 0.5), at(p, 0.25), at(p, 0.75),
          at(p, 0), at(p, 1), p->n_runs);
+  char text[48];
+  printf("workspace: %s\n", cli_short_number((double)p->work_bytes, "B", text));
 }
 
 static void print_roof(const dhc_profile *p) {
@@ -119,6 +121,7 @@ static void json_runs(cJSON *doc, const dhc_profile *p) {
   cJSON_AddNumberToObject(doc, "p75_ms", at(p, 0.75));
   cJSON_AddNumberToObject(doc, "min_ms", at(p, 0));
   cJSON_AddNumberToObject(doc, "max_ms", at(p, 1));
+  cJSON_AddNumberToObject(doc, "work_bytes", (double)p->work_bytes);
 }
 
 /* What ui.perfetto.dev and chrome://tracing open: kernels in one row, their layers above them. */

@@ -28,6 +28,7 @@ typedef struct dhc_profile {
   const dhc_profile_row *rows;
   const dhc_profile_event *events;
   int n_rows, n_events;
+  int64_t work_bytes; /* what a run needs beside weights, inputs and results: activations, and scratch of all workers */
   /* By kernels on the session's threads and device: fused multiply-adds in registers, a sum over 64 MiB, from memory unless the last
    * cache holds as much. */
   double peak_gflop_per_s, peak_gb_per_s;

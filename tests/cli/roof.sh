@@ -12,9 +12,26 @@ expect 2 "--sizes: entry 'forward' has no size 'Q'" "$dhcc" profile mlp --sizes 
 "$dhcc" profile mlp --grad --sizes B=4 --repeat 2 -o "$work/p.html" --quiet || fail "no page"
 "$dhcc" bench mlp --sizes B=4 --repeat 5 --json > "$work/b" || fail "no bench"
 expect 0 'median ' "$dhcc" bench mlp --sizes B=4
+# a recurrence over states and its derivative keep no tensor of [B, L, d, n]: half of one a further step, whatever the length
+cat > "$work/scan.dhc" <<'M'
+import std/nn
+model Scan(d: int = 64, n: int = 16) {
+  param A: [d, n] = zeros()
+  param D: [d] = ones()
+  forward<B, L>(x: [B, L, d], dt: [B, L, d], b: [B, L, n], c: [B, L, n]) -> (y: [B, L, d]) {
+    y, h = selective_scan(x, dt, -exp(A), b, c, D, zeros([B, d, n]))
+    return y
+  }
+}
+M
+for length in 512 1024; do
+  "$dhcc" bench "$work/scan.dhc" --grad --entry forward --sizes B=2,L=$length --repeat 1 --threads 1 --json > "$work/scan$length" || fail "no bench of a scan"
+done
 python3 - "$work" <<'P' || fail "profiles do not add up"
 import json, sys
 load = lambda name: json.load(open(sys.argv[1] + "/" + name))
+short, long = (load("scan%d" % n)["work_bytes"] for n in (512, 1024))
+assert 0 < short and long < 2 * short and long - short < 0.5 * (2 * 512 * 64 * 16 * 4), (short, long)
 p, b, events = load("p"), load("b"), load("t.json")["traceEvents"]
 assert p["runs"] == 4 and p["min_ms"] <= p["p25_ms"] <= p["median_ms"] <= p["p75_ms"] <= p["max_ms"]
 assert b["runs"] == 5 and b["min_ms"] > 0 and "kernels" not in b
