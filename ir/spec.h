@@ -165,6 +165,10 @@ int dhc_spec_n_inputs(const DhcSpec *s); /* operands before the first output */
  * blocks, maximum, minimum, argmax), and whose outputs have none of these axes. */
 bool dhc_spec_may_split(const DhcSpec *s);
 
+/* True for a ROW of sums in f32 over one axis, of no known extent, along which all that varies over it lies side by side, the results
+ * among it. */
+bool dhc_spec_holds(const DhcSpec *s);
+
 /* True for a SCAN of one scan that counts: 1 * h + a bool as a float, from 0, in f32: whole numbers, exact below 2^24 in
  * any order. */
 bool dhc_spec_counts(const DhcSpec *s);
@@ -203,7 +207,7 @@ typedef struct DhcSpecDepthwise {
 } DhcSpecDepthwise;
 bool dhc_spec_depthwise(const DhcSpec *s, DhcSpecDepthwise *out);
 /* A DOT whose folds are contractions in f32 over one axis, along which all that is multiplied lies: loads of an axis of
- * lines, at most, by that one. */
+ * lines, at most, by that one. Or such a RAGGED, with a matrix a range. */
 bool dhc_spec_low(const DhcSpec *s);
 
 /* Well-formedness; false with a message in *why (arena). Run on every new spec. */

@@ -1,38 +1,86 @@
-/* Contractions whose operands are read as they lie, a few rows of them at once. */
+/* Contractions and sums whose operands are read as they lie, few rows of them at once. */
 #include "ir/spec.h"
 
 static bool is_one(uint32_t mask) { return mask && !(mask & (mask - 1)); }
 
-/* A load in f32 of rows of ks: lines of at most one axis, ks side by side. */
-static bool is_plain(const DhcSpec *s, int n, uint32_t k) {
+static int count(uint32_t mask) {
+  int n = 0;
+  for (; mask; mask &= mask - 1) n++;
+  return n;
+}
+
+/* A load in f32 of lines of ks, which lie side by side; lines are of so many axes at most. */
+static bool is_plain(const DhcSpec *s, int n, uint32_t k, int most) {
   const DhcSpecNode *x = &s->node[n];
   if (x->kind != DHC_SN_LOAD) return false;
   const DhcOperand *p = &s->operand[x->operand];
-  uint32_t lines = dhc_spec_varies(s, n) & ~k;
+  int lines = count(dhc_spec_varies(s, n) & ~k);
   bool along = false;
-  if (p->dtype != DHC_F32 || p->tag != DHC_TAG_ROW || (lines && !is_one(lines))) return false;
+  if (p->dtype != DHC_F32 || p->tag != DHC_TAG_ROW || lines > most) return false;
   for (int t = 0; t < p->n_terms; t++) {
     const DhcTerm *e = &p->term[t];
     if (e->guarded || e->index >= 0 || e->div != 1 || e->n_axes != 1 || e->coef[0] != 1) return false;
     along = along || (e->unit && k >> e->axis[0] & 1);
   }
-  return along && p->n_terms == 1 + (lines != 0);
+  return along && p->n_terms == 1 + lines;
+}
+
+/* What is multiplied by a range's matrix, where its row is one of the range's; -1: no ranges. */
+static int ranged(const DhcSpec *s, int n) {
+  const DhcSpecNode *x = &s->node[n];
+  return x->kind == DHC_SN_EW && x->op == DHC_OP_SELECT ? x->a[1] : -1;
+}
+
+/* The contraction n, of lines `side` of both operands; *k: its axis. */
+static bool is_low(const DhcSpec *s, int n, uint32_t *side, uint32_t *k) {
+  const DhcSpecNode *f = &s->node[n];
+  bool ranges = s->kind == DHC_KIND_RAGGED;
+  int x = ranges ? ranged(s, f->a[0]) : f->a[0], y = f->a[1];
+  if (f->op != DHC_OP_DOT_GENERAL || f->dtype != DHC_F32 || x < 0) return false;
+  *k = dhc_spec_varies(s, x) & f->axes;
+  side[0] = dhc_spec_varies(s, x) & ~*k;
+  side[1] = dhc_spec_varies(s, y) & ~*k;
+  if (!is_one(*k) || !is_plain(s, x, *k, 1) || !is_plain(s, y, *k, 1 + ranges)) return false;
+  return (f->axes & ~*k) == (side[1] & dhc_spec_axes(s, DHC_AXIS_RED)) && count(f->axes) == 1 + ranges;
 }
 
 bool dhc_spec_low(const DhcSpec *s) {
-  uint32_t k = dhc_spec_axes(s, DHC_AXIS_RED), sides[2] = {0};
-  bool any = false;
-  if (s->kind != DHC_KIND_DOT || !is_one(k) || dhc_spec_axes(s, DHC_AXIS_SEQ)) return false;
+  uint32_t side[2], first[2] = {0}, k, par = dhc_spec_axes(s, DHC_AXIS_PAR), red = 0;
+  if ((s->kind != DHC_KIND_DOT && s->kind != DHC_KIND_RAGGED) || dhc_spec_axes(s, DHC_AXIS_SEQ)) return false;
   for (int n = 0; n < s->n_nodes; n++) {
-    const DhcSpecNode *f = &s->node[n];
-    if (f->kind != DHC_SN_FOLD) continue;
-    if (f->op != DHC_OP_DOT_GENERAL || f->dtype != DHC_F32) return false;
-    for (int i = 0; i < 2; i++) {
-      uint32_t lines = dhc_spec_varies(s, f->a[i]) & ~k;
-      if (!is_plain(s, f->a[i], k) || (any && lines != sides[i])) return false;
-      sides[i] = lines;
-    }
-    any = true;
+    if (s->node[n].kind != DHC_SN_FOLD) continue;
+    if (!is_low(s, n, side, &k) || (red && (side[0] != first[0] || side[1] != first[1] || s->node[n].axes != red))) return false;
+    first[0] = side[0];
+    first[1] = side[1];
+    red = s->node[n].axes;
   }
-  return any && sides[0] != sides[1] && (sides[0] | sides[1]) == dhc_spec_axes(s, DHC_AXIS_PAR);
+  return red && red == dhc_spec_axes(s, DHC_AXIS_RED) && side[0] != side[1] && (side[0] | (side[1] & par)) == par;
+}
+
+/* Side by side along the axis, or the same all along it. */
+static bool lies_along(const DhcSpec *s, const DhcOperand *p, uint32_t axis) {
+  for (int t = 0; t < p->n_terms; t++) {
+    const DhcTerm *e = &p->term[t];
+    bool has = e->index >= 0 && (dhc_spec_varies(s, e->index) & axis);
+    for (int i = 0; i < e->n_axes; i++) has = has || axis >> e->axis[i] & 1;
+    if (has && (e->guarded || e->index >= 0 || !e->unit || e->coef[0] != 1 || e->n_axes != 1)) return false;
+  }
+  return p->tag == DHC_TAG_ROW;
+}
+
+bool dhc_spec_holds(const DhcSpec *s) {
+  uint32_t red = dhc_spec_axes(s, DHC_AXIS_RED);
+  if (s->kind != DHC_KIND_ROW || !is_one(red) || dhc_spec_axes(s, DHC_AXIS_SEQ)) return false;
+  for (int a = 0; a < s->n_axes; a++)
+    if (red >> a & 1 && s->axis[a].extent) return false;
+  for (int n = 0; n < s->n_nodes; n++) {
+    const DhcSpecNode *d = &s->node[n];
+    if (d->kind == DHC_SN_RANDOM || d->kind == DHC_SN_SCAN) return false;
+    if (d->kind == DHC_SN_FOLD && (d->op != DHC_OP_REDUCE_SUM || s->node[d->a[0]].dtype != DHC_F32 || d->axes != red)) return false;
+  }
+  for (int o = 0; o < s->n_operands; o++) {
+    bool out = o >= dhc_spec_n_inputs(s);
+    if (!lies_along(s, &s->operand[o], red) || (out && !(dhc_spec_varies(s, s->operand[o].stored) & red))) return false;
+  }
+  return true;
 }

@@ -3,6 +3,8 @@
  * By rows: a block takes one place of the parallel axes. Its threads bring a piece of the row into block memory, 16 of
  * them add up the 16 partials, element after element; what is made of the folds is stored by all threads. Maxima,
  * minima and sums of integers have no order: each thread folds what it brings.
+ * Few short rows are held: four elements a thread of all that a row is made of, in registers, so that nothing is read twice; and what
+ * all rows read, as weights are, is read before the kernel waits (dhc_lp_early).
  * By columns, where a parallel axis is the one that lies side by side: a block takes `columns` neighbouring places,
  * 16 threads each, one a partial.
  *
@@ -13,7 +15,7 @@
  *
  * Schedule: v[0] as "row", v[1] threads of a block by rows, v[2] columns of a block, v[3] elements of a piece (a
  * multiple of 16), v[4] elements that a thread asks for at once, up to 32, v[5] not 0: "rows_split" by rows, too, gives a
- * block of the sum rule to a whole block of threads, else to 16. */
+ * block of the sum rule to a whole block of threads, else to 16; v[6] not 0: rows that fit are held (dhc_spec_holds). */
 #include "backends/loop/tpl.h"
 
 enum { PARTS = DHC_SUM_PARTIALS, MAX_AT_ONCE = 32, JOINED = 8 };
@@ -30,6 +32,7 @@ typedef struct Rows {
   int piece, workers;   /* workers: threads that share a row, in a join */
   DhcLv tid, lane, part; /* part: number of a thread among those of its column */
   DhcLv is_first, inside; /* may store what has no reduced axes; its column exists */
+  DhcLv held;             /* the thread has elements of the row that is held; NULL: none is */
 } Rows;
 
 /* ---- pieces of all forms ------------------------------------------------------------------ */
@@ -202,9 +205,28 @@ static DhcLv fold_all(Rows *v, int n) {
   return dhc_tpl_blocks_end(b, &blocks, dhc_lp_get(b, last));
 }
 
+/* The sum over the row that is held. Between push and pop of the caller's, the thread's four elements bound. */
+static DhcLv fold_held(Rows *v, int n) {
+  DhcLp *b = v->b;
+  DhcLv mem = dhc_lp_block_memory(b, DHC_F32, 0), x = dhc_lp_splat(b, dhc_tpl_eval(&v->cx, v->s->node[n].a[0]), 4);
+  DhcLpVar acc = unit_var(v, n);
+  dhc_lp_if(b, v->held);
+  dhc_lp_store(b, mem, dhc_lp_mulc(b, v->tid, 4), x, 16);
+  dhc_lp_end(b);
+  dhc_lp_barrier(b);
+  dhc_lp_if(b, dhc_lp_lt(b, v->tid, dhc_lp_i64(b, PARTS)));
+  DhcLv k = dhc_lp_for_rounds(b, v->tid, dhc_tpl_count(&v->cx, v->red), PARTS, PARTS);
+  dhc_lp_set(b, acc, dhc_lp_add(b, dhc_lp_get(b, acc), dhc_lp_load(b, mem, k, 1, 0)));
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+  dhc_lp_barrier(b);
+  return gather(v, n, acc, PARTS);
+}
+
 /* Folds are the whole block's business only outside of loops over what they fold; inside, a thread's own. */
 static DhcLv provide(DhcTplCx *cx, int n, void *arg) {
   Rows *v = arg;
+  if (v->held) return dhc_tpl_fold_settle(v->b, &cx->s->node[n], fold_held(v, n));
   if (cx->bound & v->red) return NULL;
   return dhc_tpl_fold_settle(v->b, &cx->s->node[n], fold_all(v, n));
 }
@@ -353,17 +375,53 @@ static void number_threads(Rows *v) {
   v->part = v->columns > 1 ? dhc_lp_udiv(b, v->tid, columns) : v->tid;
 }
 
+static bool is_common(const Rows *v, int o) { return !(dhc_tpl_operand_axes(&v->cx, o) & v->par); }
+
+/* A row of up to four elements a thread, fours of them. */
+static void hold_row(Rows *v, const bool *needed) {
+  DhcLp *b = v->b;
+  DhcTplCx *cx = &v->cx;
+  DhcLv count = dhc_tpl_count(cx, v->red), at = dhc_lp_mulc(b, v->tid, 4);
+  int axis = 0;
+  while (v->red != 1u << axis) axis++;
+  DhcTplMark mark = dhc_tpl_push(cx);
+  v->held = dhc_lp_lt(b, at, count);
+  dhc_tpl_bind_vector(cx, axis, dhc_lp_max(b, dhc_lp_min(b, at, dhc_lp_addc(b, count, -4)), dhc_lp_i64(b, 0)), 4, NULL);
+  for (int own = 0; own < 2; own++) /* first what all rows read */
+    for (int n = 0; n < v->s->n_nodes; n++)
+      if (needed[n] && v->s->node[n].kind == DHC_SN_LOAD && is_common(v, v->s->node[n].operand) != own) dhc_tpl_eval(cx, n);
+  for (int n = 0; n < v->s->n_nodes; n++)
+    if (needed[n] && v->s->node[n].kind == DHC_SN_FOLD) dhc_tpl_eval(cx, n);
+  dhc_lp_if(b, v->held);
+  store_these(v, v->red);
+  dhc_lp_end(b);
+  v->held = NULL;
+  dhc_tpl_pop(cx, &mark);
+}
+
 void dhc_tpl_rows_block(const DhcTplInput *in, DhcLp *b) {
   Rows *v = DHC_NEW(b->arena, Rows);
   if (!begin(v, in, b, false)) return;
   bool needed[DHC_SPEC_MAX_NODES] = {false};
   dhc_tpl_needed_by_outputs(v->s, needed);
+  bool holds = in->schedule->v[6] && v->axis < 0;
+  for (int o = 0; o < dhc_spec_n_inputs(v->s) && holds; o++)
+    if (is_common(v, o)) dhc_lp_early(b, o);
   DhcLv task = dhc_lp_tasks(b, n_places(v));
   number_threads(v);
   DhcTplMark mark = dhc_tpl_push(&v->cx);
   bind_place(v, task);
+  if (holds) {
+    DhcLv count = dhc_tpl_count(&v->cx, v->red);
+    dhc_lp_if(b, dhc_lp_and(b, dhc_lp_le(b, count, dhc_lp_i64(b, 4 * v->threads)), dhc_lp_eq(b, dhc_lp_and(b, count, dhc_lp_i64(b, 3)), dhc_lp_i64(b, 0))));
+    hold_row(v, needed);
+    dhc_lp_else(b);
+  }
+  DhcTplMark other = dhc_tpl_push(&v->cx);
   dhc_tpl_hoist(&v->cx, needed);
   store_all(v);
+  dhc_tpl_pop(&v->cx, &other);
+  if (holds) dhc_lp_end(b);
   dhc_tpl_pop(&v->cx, &mark);
   dhc_lp_end(b);
 }

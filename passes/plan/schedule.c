@@ -158,7 +158,7 @@ enum {
   LONG_FOLD = 8192, FEW_FOLDS = 1024, HUGE_FOLDS = 1 << 24, /* elements of all folds: beyond, blocks of the sum rule are many */
   MANY_ROWS = 1024, ROW_PIECE = 2048, SHORT_PIECE = 512, PLAIN_NODES = 8, BARE_NODES = 3,
   FEW_FOLDED = 64, FEW_UNKNOWN = 4, FEW_ELEMENTS = 65536,
-  FEW_PARTIALS = 16, SHORT_ROW = 128, MANY_PLACES = 2048, NARROW = 8 /* columns of a block, where there are few of them */
+  FEW_PARTIALS = 16, SHORT_ROW = 128, MANY_PLACES = 2048, FEW_HELD = 256, HELD_THREADS = 128, NARROW = 8 /* columns of a block, where there are few of them */
 };
 
 /* Elements of all folds of one place, where the spec says how many; else -1. */
@@ -239,6 +239,20 @@ static int gpu_rows(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_C
     dhc_size_bound(&brief, red, SHORT_ROW, true);
     dhc_size_bound(&brief, par, MANY_PLACES, false);
     if (along_rows(s)) out[n++] = (DhcSchedule){.template_name = "row", .v = {0, 1}, .guard = dhc_size_guard(&brief)};
+  }
+  if (dhc_spec_holds(s)) {
+    DhcSizeGuard held = {.arena = arena, .spec = s};
+    dhc_size_bound(&held, par, FEW_HELD, true);
+    dhc_size_bound(&held, red, 4 * HELD_THREADS, true);
+    dhc_size_count(&held, red);
+    dhc_size_count(&held, red);
+    dhc_size_const(&held, 4);
+    dhc_size_put(&held, DHC_DIM_FLOORDIV);
+    dhc_size_const(&held, 4);
+    dhc_size_put(&held, DHC_DIM_MUL);
+    dhc_size_put(&held, DHC_DIM_LE);
+    dhc_size_put(&held, DHC_DIM_AND);
+    out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, HELD_THREADS, NARROW, SHORT_PIECE, at_once, 0, 1}, .guard = dhc_size_guard(&held)};
   }
   if (n < DHC_MAX_CLASSES - 1) {
     DhcSizeGuard many = {.arena = arena, .spec = s};

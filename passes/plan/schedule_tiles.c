@@ -8,6 +8,7 @@
  * result's last axis, the other; batch, both. */
 typedef struct Roles {
   uint32_t rows, cols, batch, k;
+  uint32_t inner; /* of k, the last */
   bool pair, ranges;
 } Roles;
 
@@ -27,6 +28,8 @@ static Roles roles_of(const DhcSpec *s) {
     r.cols = swap ? u & ~v : v & ~u;
     r.batch = u & v;
     r.k = f->axes;
+    for (int a = 0; a < s->n_axes; a++)
+      if (r.k >> a & 1) r.inner = 1u << a;
   }
   return r;
 }
@@ -235,10 +238,27 @@ static bool along_k(const DhcSpec *s, const Roles *r) {
 /* Many tiles, and few of long sums: large ones, which read each element less often. */
 static DhcSchedule large_class(const DhcSizeGuard *g, int split) { return tile_class(g, (int[8]){128, 128, 32, 2, 2, 1, 3, split}); }
 
+/* Rows of twice as many ranges, most of which have none: a block is a range's. */
+static int low_ranges(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSchedule *out) {
+  static const int rounds[] = {2, 4, 8}, ks[] = {256, 512, 0};
+  if (!dhc_spec_low(s)) return 0;
+  for (int i = 0; i < 3; i++) {
+    DhcSizeGuard g = {.arena = arena, .spec = s};
+    dhc_size_const(&g, 2);
+    dhc_size_count(&g, r->rows);
+    dhc_size_put(&g, DHC_DIM_MUL);
+    dhc_size_count(&g, r->k & ~r->inner);
+    dhc_size_put(&g, DHC_DIM_LE);
+    if (ks[i]) dhc_size_bound(&g, r->inner, ks[i], true);
+    out[i] = class_of("low", &g, (int[8]){DHC_TILE_LOW, 8, 128, 1, 1, 8 + DHC_TILE_TWO_PARTS, rounds[i]});
+  }
+  return 3;
+}
+
 /* Rows of ranges, tiles of which go range by range, most of them not full: few of them, low tiles. */
 static int ranged_rows(const DhcSpec *s, const Roles *r, bool grouped, DhcArena *arena, DhcSchedule *out) {
   DhcSizeGuard narrow = {.arena = arena, .spec = s}, few = narrow, many = narrow, some = narrow;
-  int n = 0;
+  int n = low_ranges(s, r, arena, out);
   dhc_size_bound(&narrow, r->rows, FEW_RANGED, true);
   dhc_size_bound(&narrow, r->cols, 512, true);
   out[n++] = tile_class(&narrow, (int[8]){16, 16, 256, 1, 1, 8 + DHC_TILE_TWO_PARTS, 3});

@@ -48,6 +48,28 @@ static void norm(void **st) {
   case_free(&c);
 }
 
+/* y = x * c / (sum of x * x + c * c) * g, and the sum of that added: rows that a block of threads holds, and of other lengths. */
+static void held(void **st) {
+  (void)st;
+  static const int64_t n[] = {4, 64, 200, 512, 516, 41};
+  for (int k = 0; k < 6; k++) {
+    SpecCase c;
+    case_init(&c, DHC_KIND_ROW);
+    c.all_classes = true;
+    int i = case_axis(&c, DHC_AXIS_PAR, 3, false), r = case_axis(&c, DHC_AXIS_RED, n[k], false);
+    int x = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){i, r})), g = case_load(&c, case_operand(&c, DHC_F32, -1, 1, &r));
+    int eps = case_load(&c, case_operand(&c, DHC_F32, -1, 0, NULL));
+    int squares = case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, 1u << r, case_ew(&c, DHC_OP_MUL, x, x, -1), -1);
+    int scale = case_ew(&c, DHC_OP_DIV, eps, case_ew(&c, DHC_OP_ADD, squares, case_ew(&c, DHC_OP_MUL, eps, eps, -1), -1), -1);
+    int y = case_ew(&c, DHC_OP_MUL, case_ew(&c, DHC_OP_MUL, x, scale, -1), g, -1);
+    int sum = case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, 1u << r, y, -1);
+    case_operand(&c, DHC_F32, case_ew(&c, DHC_OP_ADD, y, sum, -1), 2, (int[]){i, r});
+    assert_true(dhc_spec_holds(c.s));
+    case_check(&c, "", NULL, 1e-5);
+    case_free(&c);
+  }
+}
+
 /* The sum of a channel's planes, as a bias' gradient is: lines of whole fours, and not. */
 static void planes(void **st) {
   (void)st;
@@ -177,7 +199,7 @@ static void states(void **st) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(by_rows), cmocka_unit_test(by_columns), cmocka_unit_test(one_row),
-                                     cmocka_unit_test(norm), cmocka_unit_test(planes), cmocka_unit_test(counts), cmocka_unit_test(integers),
+                                     cmocka_unit_test(norm), cmocka_unit_test(held), cmocka_unit_test(planes), cmocka_unit_test(counts), cmocka_unit_test(integers),
                                      cmocka_unit_test(chain), cmocka_unit_test(states)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -316,9 +316,9 @@ static int in_range(SpecCase *c, int row, int e, bool in_order) {
 }
 
 /* rows [T, K] by matrices [E, K, N] of their ranges; `sums`: x [T, M], y [T, N], for each range the sum over its rows;
- * `across`: the matrices are [N, E, K] */
-static void one_ragged(bool sums, bool across, bool in_order, const DhcSchedule *s) {
-  enum { T = 40, E = 3, K = 20, N = 12 };
+ * `across`: the matrices are [N, E, K], 2: [E, N, K] */
+static void one_ragged_of(int64_t K, bool sums, int across, bool in_order, const DhcSchedule *s) {
+  enum { T = 40, E = 3, N = 12 };
   SpecCase c;
   case_init(&c, DHC_KIND_RAGGED);
   c.int_hi = T;
@@ -331,12 +331,25 @@ static void one_ragged(bool sums, bool across, bool in_order, const DhcSchedule 
   } else {
     int t = case_axis(&c, DHC_AXIS_PAR, T, false), j = case_axis(&c, DHC_AXIS_PAR, N, false), e = case_axis(&c, DHC_AXIS_RED, E, false);
     int k = case_axis(&c, DHC_AXIS_RED, K, false), ox = case_operand(&c, DHC_F32, -1, 2, (int[]){t, k});
-    int in = in_range(&c, t, e, in_order), ow = case_operand(&c, DHC_F32, -1, 3, across ? (int[]){j, e, k} : (int[]){e, k, j});
+    int in = in_range(&c, t, e, in_order), ow = case_operand(&c, DHC_F32, -1, 3, across == 2 ? (int[]){e, j, k} : across ? (int[]){j, e, k} : (int[]){e, k, j});
     int x = case_ew(&c, DHC_OP_SELECT, in, case_load(&c, ox), case_const(&c, 0));
     case_operand(&c, DHC_F32, case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << e | 1u << k, x, case_load(&c, ow)), 2, (int[]){t, j});
   }
   case_interpret(&c, s, tolerance(s));
   case_free(&c);
+}
+
+static void one_ragged(bool sums, bool across, bool in_order, const DhcSchedule *s) { one_ragged_of(20, sums, across, in_order, s); }
+
+/* Template "low", which goes over the rows of each range, or over all by all ranges: sums that fit and that do not. */
+static void few_rows_of_ranges(void **st) {
+  (void)st;
+  static const DhcSchedule s[] = {{.template_name = "low", .v = {16, 8, 64, 1, 1, 4 + 16, 1}},
+                                  {.template_name = "low", .v = {16, 8, 64, 1, 1, 4, 2}},
+                                  {.template_name = "low", .v = {16, 16, 128, 1, 1, 8 + 16 + 32, 1}}};
+  for (int i = 0; i < 3; i++)
+    for (int k = 20; k <= 100; k += 80)
+      for (int in_order = 0; in_order < 2; in_order++) one_ragged_of(k, false, 2, in_order, &s[i]);
 }
 
 static void ranges(void **st) {
@@ -374,7 +387,7 @@ static void classes(void **st) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(classes), cmocka_unit_test(contractions), cmocka_unit_test(exponentials), cmocka_unit_test(epilogues), cmocka_unit_test(long_sums), cmocka_unit_test(few_rows),
-                                      cmocka_unit_test(convolutions), cmocka_unit_test(images), cmocka_unit_test(filters), cmocka_unit_test(depthwise), cmocka_unit_test(ranges)};
+                                      cmocka_unit_test(convolutions), cmocka_unit_test(images), cmocka_unit_test(filters), cmocka_unit_test(depthwise), cmocka_unit_test(ranges), cmocka_unit_test(few_rows_of_ranges)};
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
