@@ -1,6 +1,6 @@
 /* A policy as a control loop: a pendulum, simulated here, is swung up and held by a model that is in this program.
  *
- *   dhcc rl rl_ssm_policy --env pendulum --recipe pendulum --preset pendulum --steps 300000 --out runs/p
+ *   dhcc rl rl_ssm_policy --env pendulum --recipe pendulum --steps 300000 --out runs/p
  *   dhcc build runs/p --entry step --bind B=1 --name policy -o policy.o --header policy.h
  *   cc -O2 -I . control.c policy.o -lm -o control
  *   ./control 10            for ten seconds, 1,000 calls in each

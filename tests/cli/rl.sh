@@ -6,7 +6,7 @@ source=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$work" || exit 1
 cc=${CC:-cc}
 small=(--set hidden_dim=8 --set state_dim=4 --set envs=4 --set horizon=32 --set sequence=8 --set batch=32 --set epochs=2 --save-every 1 --episodes 4 --quiet)
-recipe=(--recipe pendulum --set hidden_dim=8 --set state_dim=4 --set envs=2 --set horizon=16 --episodes 0 --quiet)
+recipe=(--recipe pendulum --set hidden_dim=8 --set state_dim=4 --set envs=2 --set horizon=16 --set sequence=8 --episodes 0 --quiet)
 jamba=(--set hidden_dim=8 --set num_heads=2 --set num_layers=2 --set mamba_ratio=1 --set window=8 --set envs=4 --set horizon=32 --set sequence=8 --set batch=32 --set epochs=2 --episodes 0 --quiet)
 same() { cmp "$1/last.safetensors" "$2/last.safetensors" && cmp <(cut -d, -f1-13 "$1/metrics.csv") <(cut -d, -f1-13 "$2/metrics.csv") || fail "$1 and $2 differ: $3"; }
 
@@ -16,12 +16,11 @@ grep -q '^seed 0: 1024 steps, 4 episodes' said && grep -q '^seed 0: likeliest ac
 [ "$(wc -l < a/metrics.csv)" = 9 ] || fail "rows: $(cat a/metrics.csv)"
 "$dhcc" rl rl_ssm_policy --env pendulum --steps 1024 "${small[@]}" --threads 2 --out b > /dev/null && same a b threads
 
-"$dhcc" rl rl_ssm_policy --env pendulum --steps 32 "${recipe[@]}" --out r > /dev/null && grep -q 'gamma=0.9' r/config.json || fail "a recipe of PPO for a policy"
-"$dhcc" rl rl_ssm_policy --env pendulum --steps 32 "${recipe[@]}" --preset pendulum --out q > /dev/null && grep -qa 'entropy_weight = 0.003' q/model.dhcm || fail "a preset of PPO for a policy"
+"$dhcc" rl rl_ssm_policy --env pendulum --steps 32 "${recipe[@]}" --out r > /dev/null && grep -q 'gamma=0.9699' r/config.json || fail "a recipe of PPO for a policy"
 expect 1 "PPO has no preset 'small'" "$dhcc" rl rl_ssm_policy --env pendulum --steps 32 "${recipe[@]}" --preset small
 
-expect 0 "gamma                0.9  # discount of a step" "$dhcc" rl rl_ssm_policy --env pendulum --recipe pendulum --print-recipe
-expect 0 "entropy_weight       0.003  # preset pendulum" "$dhcc" rl rl_policy --env pendulum --preset pendulum --print-recipe
+expect 0 "gamma                0.97  # discount of a step" "$dhcc" rl rl_ssm_policy --env pendulum --recipe pendulum --print-recipe
+expect 0 "entropy_weight       0.01  # --set" "$dhcc" rl rl_policy --env pendulum --set entropy_weight=0.01 --print-recipe
 "$dhcc" rl rl_ssm_policy --env pendulum --steps 4096 --recipe pendulum --set gamma=0.5 --print-recipe --json | python3 -c 'import json, sys; r = json.load(sys.stdin)["recipe"]; assert r["gamma"] == 0.5 and r["lr at the end"] == 5e-4 and r["obs"] == "3" and "pendulum" == r["recipe"], r' || fail "a recipe as JSON"
 "$dhcc" plot a | grep -q '^return' || fail "a policy's curve: $("$dhcc" plot a)"
 
