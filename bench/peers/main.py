@@ -129,9 +129,7 @@ def tables(rows, o):
             " **losing**" if others[best]["median"] < 1 else "")
         body.append([r["case"]] + [cell(r["peers"][p]) if p in r["peers"] else "–" for p in peers] + [end])
     text = measure.table(head, body)
-    best = [min(d["ratio"]["median"] for p, d in r["peers"].items() if "ratio" in d and p != "peer_object") for r in rows if set(r["peers"]) - {"dhcc", "peer_object"}]
-    if best:
-        text += "\n\nGeometric mean against the fastest: %s×." % measure.number(measure.geometric_mean(best))
+    text += measure.verdict(rows, NAMES)
     ready = [[r["case"], NAMES[p], "%.1f" % ((d["open_ms"] + d["first_ms"]) / 1e3), measure.bytes_text(d.get("peak_bytes")), "%.1e" % d["off"], d.get("note", "")]
              for r in rows for p, d in r["peers"].items()]
     text += "\n\n" + measure.table(["case", "peer", "s from libraries loaded to the first result", "most memory of the process", "off dhcc's results", ""], ready)

@@ -208,3 +208,21 @@ def turns(workers, o, peers, base):
         if w.name != base and base in times:
             peers[w.name]["ratio"] = ratio(times[base], times[w.name])
     return times
+
+
+def verdict(rows, names):
+    """Geometric means of the ratios against the fastest peer, of all cases and of training steps, and the cases that lose."""
+    best = []
+    for r in rows:
+        others = {p: d["ratio"]["median"] for p, d in r["peers"].items() if "ratio" in d and p != "peer_object"}
+        if others:
+            fastest = min(others, key=others.get)
+            best.append((r["case"], names[fastest], others[fastest]))
+    if not best:
+        return ""
+    train = [x for case, _, x in best if "-train-" in case]
+    text = "\n\nGeometric mean against the fastest: %s× of %d cases" % (number(geometric_mean([x for *_, x in best])), len(best))
+    if train:
+        text += ", of training steps %s×" % number(geometric_mean(train))
+    losing = ["%s %s× (%s)" % (case, number(x), peer) for case, peer, x in best if x < 1]
+    return text + ". " + ("Losing: %s." % ", ".join(losing) if losing else "None loses.")

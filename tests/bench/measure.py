@@ -74,5 +74,14 @@ with tempfile.TemporaryDirectory() as folder:
     expect("a status", refused("raise SystemExit(3)"), "ended with status 3")
     expect("a silent one", refused("import time; time.sleep(60)", 1), "not ready after 1 s, or out of memory")
     expect("one that dies later", refused("print('{}', flush=True); input(); raise SystemExit(1)"), "ended in the middle of a measurement")
+def case(name, **ratios):
+    return {"case": name, "peers": {"dhcc": {}, **{p: {"ratio": {"median": x}} for p, x in ratios.items()}}}
+
+
+names = {"peer_torch": "PyTorch", "peer_x": "X"}
+expect("a verdict", m.verdict([case("a", peer_torch=4.0, peer_x=2.0), case("b-train-1", peer_torch=0.5), case("alone", peer_object=0.1), case("c")], names),
+       "\n\nGeometric mean against the fastest: 1.00× of 2 cases, of training steps 0.500×. Losing: b-train-1 0.500× (PyTorch).")
+expect("no loser", m.verdict([case("a", peer_torch=4.0)], names), "\n\nGeometric mean against the fastest: 4.00× of 1 cases. None loses.")
+expect("nobody beside it", m.verdict([case("c")], names), "")
 print("ok" if not fails else "%d failed" % fails)
 sys.exit(fails > 0)
