@@ -31,6 +31,7 @@
 
 enum {
   FEW_ROWS = 2,    /* for so many a tile has a form of its own */
+  AHEAD = 16,      /* steps by which that asks for columns that lie in memory: it waits for nothing else */
   A_GROUP = 48,    /* rows packed at once where A is walked across: whole vectors, whole tiles */
   A_PITCH = 16     /* of a packed tile of A */
 };
@@ -241,14 +242,16 @@ static void clear(Dot *d, Tile *t, Form form) {
 /* The products of one block. */
 static void add_products(Dot *d, Tile *t, const DhcTplProducts *p, Form form) {
   DhcLp *b = d->b;
-  DhcLv vec[DHC_DOT_MAX_VECTORS];
+  DhcLv vec[DHC_DOT_MAX_VECTORS], ahead[DHC_DOT_MAX_FOLDS] = {NULL};
   int wide = d->n_folds * form.vectors;
+  for (int f = 0; f < d->n_folds && form.rows == FEW_ROWS && (d->direct_b || d->panels); f++) ahead[f] = dhc_lp_mulc(b, t->b_step[f], AHEAD);
   clear(d, t, form);
   DhcLv k = dhc_tpl_products_chain(b, p);
   for (int f = 0; f < d->n_folds; f++) {
     DhcLv at_b = dhc_lp_mul(b, k, t->b_step[f]);
     for (int v = 0; v < form.vectors; v++) {
-      DhcLv x = dhc_lp_load(b, t->b_ptr[f], dhc_lp_addc(b, at_b, (int64_t)v * d->lanes), d->lanes, 0);
+      DhcLv at = dhc_lp_addc(b, at_b, (int64_t)v * d->lanes), x = dhc_lp_load(b, t->b_ptr[f], at, d->lanes, 0);
+      if (ahead[f]) dhc_lp_prefetch(b, t->b_ptr[f], dhc_lp_add(b, at, ahead[f]));
       vec[f * form.vectors + v] = t->scale[f] ? dhc_lp_mul(b, dhc_lp_cast(b, x, DHC_F32), scale_of(d, t, f, v)) : x;
     }
   }
