@@ -6,7 +6,8 @@
       A batch is 128 a GPU. A step's time is the median of those behind the first third, read off metrics.csv; the peer's the same by
       its own clock
   bench/ranks.py DHCC --curves [--steps 500]
-      losses of N GPUs beside one GPU's, beside the same in N parts of each batch one after the other, and each beside its repetition
+      losses of N GPUs beside one GPU's, beside the same in N parts of each batch one after the other, and each beside its repetition;
+      with --alone of one GPU and of the parts
   bench/ranks.py DHCC --kills 10 [--steps 4000]
       kills a rank at so many random moments, goes on each time, and compares the end with that of a run nobody disturbed
 
@@ -184,11 +185,15 @@ def curves(o, data, folder):
     ways = {"one GPU": [], "one GPU again": [], "parts in turn": ["--accumulate", n], "GPUs": ["--gpus", n, "--check-ranks", "50"], "GPUs again": ["--gpus", n]}
     print("| model | runs | bytes of all losses and weights | largest relative difference of losses | of the first 100 | first step beyond 1e-6 | 1e-5 | growth a step |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    if o.alone:
+        ways = {way: more for way, more in ways.items() if not way.startswith("GPUs")}
     for model in o.model or MODELS:
         for way, more in ways.items():
             s = train(o.dhcc, os.path.join(folder, way), model, data, PER_GPU * o.gpus, o.steps, "--overwrite", *more)
             print(json.dumps({"model": model, "way": way, "s": s, "weights": digest(os.path.join(folder, way)), "last": losses(os.path.join(folder, way))[-1]}), flush=True)
         for x, y in (("one GPU", "one GPU again"), ("GPUs", "GPUs again"), ("GPUs", "parts in turn"), ("one GPU", "parts in turn"), ("one GPU", "GPUs")):
+            if x not in ways or y not in ways:
+                continue
             x_, y_ = os.path.join(folder, x), os.path.join(folder, y)
             d = apart(losses(x_), losses(y_))
             same = losses(x_) == losses(y_) and digest(x_) == digest(y_)
@@ -256,6 +261,7 @@ def main():
     ask.add_argument("--no-peer", action="store_true")
     ask.add_argument("--more", action="append", default=[], help="a further option of dhcc train")
     ask.add_argument("--curves", action="store_true")
+    ask.add_argument("--alone", action="store_true")
     ask.add_argument("--model", action="append", choices=list(MODELS))
     ask.add_argument("--kills", type=int)
     o = ask.parse_args()

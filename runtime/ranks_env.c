@@ -56,17 +56,30 @@ static void first_host(const char *list, char *to, size_t room) {
   to[n + digits] = 0;
 }
 
+/* torchrun keeps MASTER_PORT for a store of its own; the one behind it is the ranks', or the one that DHC_PORT names. */
+static dhc_status find_port(Place *p) {
+  const char *own = getenv("TORCHELASTIC_USE_AGENT_STORE");
+  int given = 0, port = 0;
+  DHC_TRY(number("DHC_PORT", 1, 65535, 0, &given));
+  DHC_TRY(number("MASTER_PORT", 1, 65535, 0, &port));
+  if (given) port = given;
+  else if (port && own && !strcmp(own, "True")) port += port < 65535 ? 1 : -1;
+  if (port) snprintf(p->port, sizeof p->port, "%d", port);
+  return dhc_status_ok();
+}
+
 static dhc_status find_address(const Launcher *l, Place *p) {
-  const char *host = getenv("MASTER_ADDR"), *port = getenv("MASTER_PORT"), *job = getenv("SLURM_JOB_ID"), *nodes = getenv("SLURM_STEP_NODELIST");
+  const char *host = getenv("MASTER_ADDR"), *job = getenv("SLURM_JOB_ID"), *nodes = getenv("SLURM_STEP_NODELIST");
   bool slurm = !strcmp(l->name, "Slurm");
   if (host && *host) snprintf(p->host, sizeof p->host, "%s", host);
   else if (slurm && nodes) first_host(nodes, p->host, sizeof p->host);
   else if (p->local_n == p->n) snprintf(p->host, sizeof p->host, "127.0.0.1");
   else return dhc_status_make(DHC_E_ENVIRONMENT, "--distributed: %s says nothing of where rank 0 is: set MASTER_ADDR", l->name);
+  DHC_TRY(find_port(p));
+  if (*p->port) return dhc_status_ok();
   /* without a port one that is the same for all of a job */
   long own = job && slurm ? atol(job) : (long)getppid();
-  if (port && *port) snprintf(p->port, sizeof p->port, "%s", port);
-  else if ((slurm && job) || p->local_n == p->n) snprintf(p->port, sizeof p->port, "%ld", 20000 + own % 20000);
+  if ((slurm && job) || p->local_n == p->n) snprintf(p->port, sizeof p->port, "%ld", 20000 + own % 20000);
   else return dhc_status_make(DHC_E_ENVIRONMENT, "--distributed: %s says nothing of a port: set MASTER_PORT", l->name);
   return dhc_status_ok();
 }

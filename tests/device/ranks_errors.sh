@@ -30,6 +30,19 @@ expect 2 'several ranks: backend cpu cannot sum over them; use --backend cuda' t
 expect 3 '--distributed: neither torchrun' train "$dhcc" --distributed
 expect 1 'nothing.dhc' timeout 60 "$dhcc" train "$work/nothing.dhc" --data "npy:$work/data" --gpus 2
 
+# a disk that takes no more (a limit on files here, beyond what the checkpoint needs): one line with the rank, nobody left, and it goes on
+wide() { timeout 60 "$dhcc" train dhc_ssm --set input_channels=1 --set hidden_dim=32 --data "npy:$work/data" --batch 16 --quiet --lr 1e-3 --gpus 2 --save-every 2 --val-fraction 0 --out "$work/full" "$@"; }
+wide --steps 4 || fail "four steps"
+out=$(trap '' XFSZ; ulimit -f 1500; wide --steps 8 --resume --allow-changed steps 2>&1)
+rc=$?
+case "$rc $out" in
+  "3 dhcc: error: rank 0: $work/full/checkpoint-000000006.safetensors: "*"; checkpoint of step 4 kept") ;;
+  *) fail "a full disk: $rc $out" ;;
+esac
+pgrep -f "out $work/full" > /dev/null && fail "ranks are left behind a full disk"
+wide --steps 8 --resume --allow-changed steps || fail "going on behind a full disk"
+[ "$(cut -d, -f1 "$work/full/metrics.csv" | tail -1)" = 8 ] || fail "the run ends elsewhere behind a full disk"
+
 # ranks that others started: both trained as those of --gpus
 for r in 0 1; do
   RANK=$r WORLD_SIZE=2 LOCAL_RANK=$r MASTER_ADDR=127.0.0.1 MASTER_PORT=$((20000 + $$ % 20000)) train "$dhcc" --distributed --out "$work/tcp" 2> "$work/err$r" &

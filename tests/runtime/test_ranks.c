@@ -109,7 +109,7 @@ static void test_ends(void **state) {
 
 /* ---- as launchers say it ------------------------------------------------------------------------ */
 
-static const char *const names[] = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "SLURM_PROCID", "SLURM_NTASKS",
+static const char *const names[] = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "DHC_PORT", "TORCHELASTIC_USE_AGENT_STORE", "SLURM_PROCID", "SLURM_NTASKS",
                                     "SLURM_STEP_NODELIST", "SLURM_JOB_ID", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK", "PMI_SIZE"};
 
 /* "NAME=VALUE NAME=VALUE": these and no others. */
@@ -159,6 +159,12 @@ static void test_environment(void **state) {
   snprintf(text, sizeof text, "RANK=1 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=%d", port);
   snprintf(want, sizeof want, "rank 1: rank 0 does not answer at 127.0.0.1, port %d, for 1 s", port);
   refused(text, want);
+  /* torchrun's store has its port, who names one means that */
+  snprintf(text, sizeof text, "RANK=1 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 TORCHELASTIC_USE_AGENT_STORE=True MASTER_PORT=%d", port - 1);
+  refused(text, want);
+  snprintf(text, sizeof text, "RANK=1 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 TORCHELASTIC_USE_AGENT_STORE=True MASTER_PORT=1 DHC_PORT=%d", port);
+  refused(text, want);
+  refused("RANK=1 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 DHC_PORT=no", "DHC_PORT: needs a whole number from 1 to 65535, is 'no'");
   snprintf(text, sizeof text, "SLURM_PROCID=0 SLURM_NTASKS=3 SLURM_STEP_NODELIST=n[01-02] MASTER_PORT=%d", port);
   snprintf(want, sizeof want, "rank 1 has not come to port %d of rank 0 within 1 s", port);
   refused(text, want);
