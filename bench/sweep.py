@@ -185,12 +185,13 @@ class SessionOptions(ctypes.Structure):
     _fields_ = [("threads", ctypes.c_int), ("backend", ctypes.c_char_p), ("cpu_features", ctypes.c_char_p), ("print_only", ctypes.c_bool),
                 ("gpu_arch", ctypes.c_char_p), ("compute", ctypes.c_char_p), ("cache_dir", ctypes.c_char_p), ("model_path", ctypes.c_char_p),
                 ("max_memory", ctypes.c_int64), ("disable_passes", ctypes.c_char_p), ("check_bounds", ctypes.c_bool), ("pass_limit", ctypes.c_int),
-                ("explain_compiles", ctypes.c_bool), ("strict", ctypes.c_bool), ("warn", ctypes.c_void_p), ("warn_ctx", ctypes.c_void_p)]
+                ("explain_compiles", ctypes.c_bool), ("strict", ctypes.c_bool), ("warn", ctypes.c_void_p), ("warn_ctx", ctypes.c_void_p),
+                ("more", ctypes.c_char * 512)]  # zeros: what is not said
 
 
 class ModelOptions(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("root", ctypes.c_char_p), ("preset", ctypes.c_char_p), ("variant", ctypes.c_char_p),
-                ("recipe", ctypes.c_char_p), ("sets", ctypes.POINTER(ctypes.c_char_p)), ("n_sets", ctypes.c_int)]
+                ("recipe", ctypes.c_char_p), ("sets", ctypes.POINTER(ctypes.c_char_p)), ("n_sets", ctypes.c_int), ("more", ctypes.c_char * 512)]
 
 
 F32, RUN, GRAD = 1, 0, 1  # the second row of dtypes.def; dhc_mode

@@ -336,9 +336,12 @@ static void kernel(DhcConv *v) {
   dhc_dimprog blocks = op(v, DHC_DIM_CEILDIV, outs, v->block);
   dhc_dimprog pieces = op(v, DHC_DIM_MUL, groups, blocks);
   dhc_dimprog tiles = op(v, DHC_DIM_CEILDIV, dhc_space_extent_prog(&v->cx, v->m), pc(v, v->rows));
-  /* chunks of channels until there are tasks enough, but never of less than 4 tiles */
+  /* chunks of channels until there are tasks enough, but never of less than 4 tiles; of more where rows are short, since each
+   * chunk copies the planes anew, which takes as long for a few elements as for a vector */
+  dhc_dimprog least = op(v, DHC_DIM_FLOORDIV, pc(v, 4 * v->lanes), at_least(v, dhc_space_outs_prog(&v->cx, &v->x.d), 1));
+  least = at_least(v, op(v, DHC_DIM_MIN, least, pc(v, v->lanes)), 4);
   dhc_dimprog want = op(v, DHC_DIM_CEILDIV, pc(v, k[3]), at_least(v, pieces, 1));
-  want = op(v, DHC_DIM_MIN, want, op(v, DHC_DIM_CEILDIV, tiles, pc(v, 4)));
+  want = op(v, DHC_DIM_MIN, want, op(v, DHC_DIM_CEILDIV, tiles, least));
   dhc_dimprog per_chunk = at_least(v, op(v, DHC_DIM_CEILDIV, tiles, at_least(v, want, 1)), 1);
   dhc_dimprog chunks = op(v, DHC_DIM_CEILDIV, tiles, per_chunk);
   dhc_dimprog per_outer = op(v, DHC_DIM_MUL, pieces, chunks);

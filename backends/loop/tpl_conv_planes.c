@@ -189,9 +189,9 @@ static DhcLv shared_rows(DhcConv *v, const DhcFill *f) {
 
 /* Zeros behind the last row: the last vectors of pixels take part in arithmetic, and what
  * memory held before could be slow there (denormals). */
-static void end_planes(DhcConv *v, const DhcFill *f, DhcLv channel) {
+static void end_planes(DhcConv *v, const DhcFill *f, DhcLv of_image, DhcLv channel) {
   DhcLp *b = v->b;
-  DhcLv rows = dhc_lp_add(b, dhc_lp_mul(b, dhc_lp_addc(b, v->n_images, -1), v->pitch), f->rows);
+  DhcLv rows = dhc_lp_add(b, dhc_lp_mul(b, dhc_lp_addc(b, v->n_images, -1), v->pitch), of_image);
   DhcLv at = dhc_lp_add(b, channel, dhc_lp_mul(b, rows, v->W));
   for (int k = 0; k < f->n_planes; k++)
     for (int i = 0; i < 2; i++)
@@ -209,8 +209,8 @@ static DhcLv class_begin(DhcConv *v, const DhcConvDim *d, DhcLv place0, DhcLv cl
   return dhc_lp_add(b, dhc_lp_add(b, first, v->cx.offset[v->ox][d->d.term]), at);
 }
 
-/* Planes [first, first + n_planes) of all channels and images. */
-static void fill_class(DhcConv *v, DhcFill *f, DhcLv first) {
+/* Planes [first, first + n_planes) of all channels and images; rows: of an image. */
+static void fill_class(DhcConv *v, DhcFill *f, DhcLv rows, DhcLv first) {
   DhcLp *b = v->b;
   DhcLv zero = dhc_lp_i64(b, 0), channel_size = dhc_lp_mulc(b, v->Plane, v->n_planes);
   first = dhc_lp_mul(b, first, v->Plane);
@@ -226,10 +226,27 @@ static void fill_class(DhcConv *v, DhcFill *f, DhcLv first) {
   dhc_fill_rows(f, dhc_lp_at(b, v->planes, at));
   dhc_tpl_pop(&v->cx, &in_image);
   dhc_lp_end(b);
-  end_planes(v, f, dhc_lp_add(b, dhc_lp_mul(b, c, channel_size), first));
+  end_planes(v, f, rows, dhc_lp_add(b, dhc_lp_mul(b, c, channel_size), first));
   dhc_tpl_pop(&v->cx, &in_c);
   dhc_lp_end(b);
   dhc_fill_end(f);
+}
+
+/* Without taps and strides rows of planes follow one another as those of the operand do, if these are whole: then all are one, where that
+ * is a few vectors (columns are walked outside of channels). */
+static void join_rows(DhcConv *v, DhcFill *f) {
+  DhcLp *b = v->b;
+  const DhcSpace *y = &v->y.d, *x = &v->x.d;
+  if (v->n_planes != 1 || y->term < 0 || y->tap >= 0 || x->tap >= 0 || y->stride != 1 || x->stride != 1) return;
+  DhcLv zero = dhc_lp_i64(b, 0), one = dhc_lp_i64(b, 1), width = v->cx.limit[v->ox][x->term], height = v->cx.limit[v->ox][y->term];
+  DhcLv joined = dhc_lp_and(b, dhc_lp_eq(b, v->cx.stride[v->ox][y->term], width), dhc_lp_eq(b, f->columns, width));
+  joined = dhc_lp_and(b, joined, dhc_lp_eq(b, f->x_at[0], zero));
+  joined = dhc_lp_and(b, joined, dhc_lp_le(b, dhc_lp_mul(b, f->rows, width), dhc_lp_i64(b, 4 * v->lanes)));
+  f->x_limit = dhc_lp_select(b, joined, dhc_lp_mul(b, width, height), width);
+  f->x_at[0] = dhc_lp_select(b, joined, dhc_lp_mul(b, f->y_at, width), f->x_at[0]);
+  f->y_at = dhc_lp_select(b, joined, zero, f->y_at);
+  f->columns = dhc_lp_select(b, joined, dhc_lp_mul(b, f->rows, width), f->columns);
+  f->rows = dhc_lp_select(b, joined, one, f->rows);
 }
 
 void dhc_conv_fill(DhcConv *v) {
@@ -258,7 +275,9 @@ void dhc_conv_fill(DhcConv *v) {
   }
   if (!unrolled) class_x = dhc_lp_for(b, zero, dhc_lp_i64(b, v->x.classes), 1);
   for (int k = 0; k < f.n_planes; k++) f.x_at[k] = class_begin(v, &v->x, zero, dhc_lp_addc(b, class_x, k));
-  fill_class(v, &f, dhc_lp_add(b, dhc_lp_mulc(b, class_y, v->x.classes), class_x));
+  DhcLv rows = f.rows;
+  join_rows(v, &f);
+  fill_class(v, &f, rows, dhc_lp_add(b, dhc_lp_mulc(b, class_y, v->x.classes), class_x));
   if (!unrolled) dhc_lp_end(b);
   if (v->y.classes > 1) dhc_lp_end(b);
 }

@@ -164,7 +164,7 @@ static bool in_twos(const DhcFill *f) {
 static void plane_lanes(DhcFill *f, int k) {
   DhcLp *b = f->cx->b;
   int o = f->operand, t = f->x_term;
-  DhcLv start = dhc_lp_add(b, dhc_lp_mulc(b, f->column, f->x_step), f->x_at[k]), limit = f->cx->limit[o][t];
+  DhcLv start = dhc_lp_add(b, dhc_lp_mulc(b, f->column, f->x_step), f->x_at[k]), limit = f->x_limit ? f->x_limit : f->cx->limit[o][t];
   if (side_by_side(f) || in_twos(f)) {
     f->index[k] = start;
     f->mask[k] = lanes_inside(b, start, limit, f->lanes);

@@ -54,6 +54,7 @@ typedef struct DhcFill {
   int lanes, n_planes;
   int64_t y_step, x_step;
   DhcLv y_at, x_at[DHC_SPACE_MAX_PLANES], rows, columns, pitch;
+  DhcLv x_limit; /* NULL: the term's */
   /* set by begin */
   DhcLv column, store_mask, mask[DHC_SPACE_MAX_PLANES], second[DHC_SPACE_MAX_PLANES], index[DHC_SPACE_MAX_PLANES];
   DhcLv first, last; /* rows inside the guard, where y_step is 1 */
