@@ -69,7 +69,8 @@ bool dhc_conv_roles(DhcConv *v) {
   v->outer = par & ~(dhc_space_bit(v->m) | dhc_space_bit(v->image) | space);
   /* a row's tail that no place needs costs less than copies of it, where one channel or a single row meets it */
   bool wide = v->m < 0 || y->term < 0;
-  if (!plan_dim(&v->y, true) || !plan_dim(&v->x, wide)) return false;
+  /* few taps of a stride: planes of each, so that neither rows nor images have places between them that nothing meets */
+  if (!plan_dim(&v->y, v->m < 0 || y->stride == 1) || !plan_dim(&v->x, wide)) return false;
   if (dhc_conv_has_phases(v) && v->cx.in->facts->bounded) return false; /* where a phase's list ends is read from memory */
   v->shared = y->stride == 1 && y->div == 1;
   v->n_planes = (int)(v->y.classes * v->x.classes);
