@@ -41,20 +41,22 @@ static void make_elements(const dhc_exec *exec, Job *j) {
 
 /* All elements, where the host sees them; else a stage at a time. */
 static dhc_status make_all(const DhcBeginner *b, DhcDevice *d, const dhc_slot *s, DhcDevicePtr at, Job *j, char **stage) {
-  int64_t bytes = dhc_tensor_dtype_bytes(s->dtype);
-  j->to = d->ops->view(d, at, s->n * bytes);
+  int64_t each = dhc_tensor_dtype_bytes(s->dtype);
+  j->to = d->ops->view(d, at, s->n * each);
   if (j->to) {
     j->n = s->n;
     make_elements(b->exec, j);
     return dhc_status_ok();
   }
-  *stage = malloc((size_t)((s->n < STAGE ? s->n : STAGE) * bytes));
-  if (!*stage) return dhc_status_memory(STAGE * (long long)bytes, "initial values");
-  j->to = *stage;
+  int64_t most = s->n < STAGE ? s->n : STAGE;
   for (j->first = 0; j->first < s->n; j->first += STAGE) {
     j->n = s->n - j->first < STAGE ? s->n - j->first : STAGE;
+    j->to = d->ops->room ? d->ops->room(d, j->n * each) : NULL;
+    if (!j->to && !*stage) *stage = malloc((size_t)(most * each));
+    if (!j->to) j->to = *stage;
+    if (!j->to) return dhc_status_memory((long long)(most * each), "initial values");
     make_elements(b->exec, j);
-    DHC_TRY(d->ops->upload(d, at + (uint64_t)(j->first * bytes), *stage, j->n * bytes));
+    DHC_TRY(d->ops->upload(d, at + (uint64_t)(j->first * each), j->to, j->n * each));
   }
   return dhc_status_ok();
 }

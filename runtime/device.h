@@ -92,6 +92,8 @@ typedef struct DhcDeviceOps {
   /* `from` may change once upload returns; `to` is complete when download does. */
   dhc_status (*upload)(DhcDevice *d, DhcDevicePtr to, const void *from, int64_t bytes);
   dhc_status (*download)(DhcDevice *d, void *to, DhcDevicePtr from, int64_t bytes);
+  /* Where `bytes` may be made that the next upload takes, which then copies them no more; NULL, the operation too: anywhere. */
+  void *(*room)(DhcDevice *d, int64_t bytes);
   /* Bytes that travel while the device computes, in memory that host_alloc gave. ahead: as upload, but beside commands that
    * were given before, which do not use `to`; `from` stays as it is until the device has been synchronised. behind: as
    * download, but `to` is complete when the device has been synchronised. All four are NULL where that gains nothing. */

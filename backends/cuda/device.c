@@ -17,7 +17,7 @@ typedef struct CudaDevice {
   bool met;             /* other ranks */
 } CudaDevice;
 
-enum { LARGE = 512 << 10, STAGE = 8 << 20, AT_ONCE = 1 << 20, PIECE = 64 << 10, FEW_COMMANDS = 32 };
+enum { LARGE = 512 << 10, STAGE = 8 << 20, AT_ONCE = 1 << 20, PIECE = 64 << 10, ALIGN = 64, FEW_COMMANDS = 32 };
 
 static DhcCudaGpu *gpu(DhcDevice *d) { return ((CudaDevice *)(void *)d)->gpu; }
 static void *at(DhcDevicePtr p) { return (void *)(uintptr_t)p; }
@@ -67,24 +67,42 @@ static void stage_pieces(void *arg, int64_t t0, int64_t t1, int worker) {
   memcpy(s->to + begin, s->from + begin, (size_t)(end - begin));
 }
 
-/* The driver copies plain memory by one thread into memory that the GPU reads. Several do it faster, and a part travels while
- * the next is copied. */
-static dhc_status upload_large(CudaDevice *c, char *to, const char *from, int64_t bytes) {
+/* Memory that the GPU reads by itself, n bytes behind what may not have been read yet; n is at most STAGE. */
+static dhc_status find_stage(CudaDevice *c, int64_t n, char **out) {
   void *stage = c->stage;
   if (!stage) DHC_TRY(dhc_cuda_alloc_host(c->gpu, STAGE, &stage));
   c->stage = stage;
+  if (c->staged + n > STAGE) DHC_TRY(cuda_synchronise(&c->device));
+  *out = c->stage + c->staged;
+  return dhc_status_ok();
+}
+
+static dhc_status upload_staged(CudaDevice *c, char *to, const char *from, int64_t n) {
+  c->staged += (n + ALIGN - 1) / ALIGN * ALIGN;
+  return dhc_cuda_upload(c->gpu, to, from, n);
+}
+
+static void *cuda_room(DhcDevice *d, int64_t bytes) {
+  char *at;
+  return bytes > STAGE || find_stage(self(d), bytes, &at).code ? NULL : at; /* an error that stays comes again */
+}
+
+/* The driver copies plain memory by one thread into memory that the GPU reads. Several do it faster, and a part travels while
+ * the next is copied. */
+static dhc_status upload_large(CudaDevice *c, char *to, const char *from, int64_t bytes) {
   for (int64_t n; bytes > 0; bytes -= n, to += n, from += n) {
     n = bytes < AT_ONCE ? bytes : AT_ONCE;
-    if (c->staged + n > STAGE) DHC_TRY(cuda_synchronise(&c->device));
-    Staging s = {c->stage + c->staged, from, n};
+    Staging s = {NULL, from, n};
+    DHC_TRY(find_stage(c, n, &s.to));
     c->exec->parallel_for(c->exec->ctx, (n + PIECE - 1) / PIECE, stage_pieces, &s);
-    DHC_TRY(dhc_cuda_upload(c->gpu, to, s.to, n));
-    c->staged += n;
+    DHC_TRY(upload_staged(c, to, s.to, n));
   }
   return dhc_status_ok();
 }
 
 static dhc_status cuda_upload(DhcDevice *d, DhcDevicePtr to, const void *from, int64_t bytes) {
+  const char *stage = self(d)->stage;
+  if (stage && from == stage + self(d)->staged) return upload_staged(self(d), at(to), from, bytes); /* made there (room) */
   if (bytes >= LARGE && self(d)->exec) return upload_large(self(d), at(to), from, bytes);
   return dhc_cuda_upload(gpu(d), at(to), from, bytes);
 }
@@ -339,7 +357,7 @@ static dhc_status cuda_replay(DhcDevice *d, void *prepared) { return dhc_cuda_re
 static void cuda_forget(DhcDevice *d, void *prepared) { dhc_cuda_graph_free(gpu(d), prepared); }
 
 static const DhcDeviceOps ops = {.close = cuda_close, .describe = cuda_describe, .alloc = cuda_alloc, .free = cuda_free,
-                                 .upload = cuda_upload, .download = cuda_download, .host_alloc = cuda_host_alloc,
+                                 .upload = cuda_upload, .room = cuda_room, .download = cuda_download, .host_alloc = cuda_host_alloc,
                                  .host_free = cuda_host_free, .ahead = cuda_ahead, .behind = cuda_behind, .view = cuda_view, .copy = cuda_copy,
                                  .fill = cuda_fill, .load = cuda_load, .launch = cuda_launch, .synchronise = cuda_synchronise,
                                  .prepare = cuda_prepare, .replay = cuda_replay, .forget = cuda_forget, .time = cuda_time,
