@@ -1,7 +1,7 @@
 /* Times variants of a model from request to first training step, one after another in one process:
  * one JSON line each, milliseconds.
  *
- *   bench_start MODEL BATCH ROUNDS THREADS VARIANT...      VARIANT: KEY=VALUE,KEY=VALUE… (preset=NAME among them)
+ *   bench_start MODEL BATCH ROUNDS THREADS[,BACKEND[,COMPUTE]] VARIANT...      VARIANT: KEY=VALUE,KEY=VALUE… (preset=NAME among them)
  *
  * plan_ms: from the request to the bound plan, parsing and elaboration included; init_ms: initial weights;
  * first_ms: the first step; step_ms: the least of three more; beyond_ms: all of it but step_ms. cpu: the same parts in
@@ -90,10 +90,10 @@ static void variant(dhc_session *s, const char *model, const char *name, const d
 
 int main(int argc, char **argv) {
   if (argc < 6) {
-    fprintf(stderr, "usage: bench_start MODEL BATCH ROUNDS THREADS VARIANT...\n");
+    fprintf(stderr, "usage: bench_start MODEL BATCH ROUNDS THREADS[,BACKEND[,COMPUTE]] VARIANT...\n");
     return 2;
   }
-  dhc_session_options o = {.threads = atoi(argv[4])};
+  dhc_session_options o = machine(argv[4]);
   dhc_session *s;
   must(dhc_session_open(&o, &s), NULL);
   dhc_tensor x[2];
