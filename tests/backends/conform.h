@@ -9,9 +9,10 @@
 typedef struct Conform Conform;
 
 /* Opened at the first call for a backend and features (NULL: the machine's) and kept until the process ends; aborts where
- * there is none. */
+ * there is none, or, where it is all that the build has to compile for, ends the process as skipped (77). */
 Conform *conform_on(const char *backend, const char *features);
-/* The backend of the build that comes first, whose bits are the reference. */
+/* The backend of the build that comes first, whose bits are the reference; NULL: it compiles nothing (a build without LLVM), and
+ * the other one is a GPU, whose classes are compared with each other. */
 Conform *conform_first(const char *features);
 /* The other one; NULL: none is asked for. */
 Conform *conform_other(void);
