@@ -172,6 +172,8 @@ static const char *hint_for(const DhcParser *ps, const DhcSyntaxError *e, int in
   if (may(e, T_NAME) && !after_expr && is_hard_keyword(e->found))
     return "this word is a keyword; choose another name";
   if (e->found == T_STORE) return "'<-' assigns a buffer; a comparison with a negative number is '< -'";
+  if (e->found == T_FOR && after_expr) return "a list is not made by 'for': for i in 0..n { NAME[i] = ... }";
+  if (e->found == T_COMMA && after_expr && !may(e, T_COMMA) && may(e, T_RPAREN)) return "a list is written [a, b]";
   if (e->found == T_DOTDOT) return "ranges stand after 'in' only";
   return NULL;
 }

@@ -271,6 +271,18 @@ def gap_11_segments():
          {"x": numbers(3, 2, seed=162), "from": source, "to": to, "u": numbers(1, 8, 2, seed=163)})
 
 
+def gap_11_fourier():
+    def f(p, i, b):
+        x = i["x"]
+        z = torch.fft.rfft(x, dim=1)[:, :3]
+        c = torch.einsum("bkd,kde->bke", z, torch.complex(p["wr"], p["wi"]))
+        y = F.gelu(torch.fft.irfft(c, n=x.shape[1], dim=1) + x @ p["w"])
+        return {"loss": y.square().mean(), "y": y, "re": z.real, "im": z.imag}
+
+    case("11_fourier", f, {"wr": numbers(3, 2, 2, seed=170), "wi": numbers(3, 2, 2, seed=171), "w": numbers(2, 2, seed=172)},
+         {"x": numbers(2, 8, 2, seed=173)})
+
+
 def main():
     for name, f in sorted(globals().items()):
         if name.startswith("gap_"):

@@ -130,6 +130,12 @@ def segments():
     case("long_conv", "long_conv(x, k)", conv, {"x": seq, "k": [[0.5, 1.0], [2.0, -1.0]]})
     case("lag_by_lag", "lag_by_lag(x, k)", conv, {"x": seq, "k": [[0.5, 1.0], [2.0, -1.0]]})
     case("long_conv_vjp", "long_conv_vjp(x, k, y, g)", back, {"x": seq, "k": [[0.5, 1.0], [2.0, -1.0]], "y": seq, "g": seq}, grads=False)
+    def low(x):
+        f = torch.fft.rfft(x, dim=1)[:, :2]
+        return f.real.contiguous(), f.imag.contiguous()
+    case("rfft", "rfft(x, 2)", low, {"x": seq})
+    case("irfft", "irfft(re, im, 4)", lambda re, im: torch.fft.irfft(torch.complex(re, im), n=4, dim=1),
+         {"re": [[[1.0, -2.0], [0.5, 4.0], [2.0, 0.25]]], "im": [[[3.0, 1.0], [-1.5, 2.0], [5.0, -1.0]]]})
 
 
 def losses():
