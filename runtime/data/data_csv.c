@@ -11,7 +11,7 @@
 
 #include "runtime/data/data_csv.h"
 
-enum { BY_NAME = 12, MAX_CLASS = 300 }; /* columns that are fields by themselves: a loss takes few fields; bytes of a class's name */
+enum { BY_NAME = 12, MAX_CLASS = 300, LOOK_STEP = 4096 }; /* columns that are fields by themselves: a loss takes few fields; bytes of a class's name */
 
 typedef enum TargetKind { LABELS, NUMBERS, TEXTS } TargetKind;
 
@@ -209,7 +209,8 @@ static void look_at_some(void *arg, int64_t begin, int64_t end, int worker) {
   (void)worker;
   size_t row = csv_row(&look->t->c, begin);
   for (int64_t i = begin; i < end && st.code == DHC_OK && found < look->enough; i++) {
-    st = look->at(look->t, row, &found);
+    st = i % LOOK_STEP == 0 ? dhc_data_stopped() : st;
+    st = st.code == DHC_OK ? look->at(look->t, row, &found) : st;
     bad = st.code == DHC_OK ? end : i;
     row = csv_row_behind(&look->t->c, row);
   }

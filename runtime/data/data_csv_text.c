@@ -3,6 +3,8 @@
 
 #include "runtime/data/data_csv.h"
 
+enum { LOOK_STEP = 65536 }; /* rows between looks whether to stop */
+
 static dhc_status no_memory(int64_t bytes) {
   return dhc_status_memory((long long)bytes, "a table");
 }
@@ -161,6 +163,9 @@ static dhc_status take_rows(Csv *c, size_t at, int64_t max_bytes) {
   while (next_row(c, &at)) {
     size_t row = at;
     int cells = 0;
+    if (c->rows % LOOK_STEP == 0) {
+      DHC_TRY(dhc_data_stopped());
+    }
     for (CsvCell cell = {.last = false}; !cell.last; cells++) {
       const char *wrong = csv_cell(c, &at, &cell);
       if (wrong != NULL) {

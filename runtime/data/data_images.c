@@ -186,7 +186,8 @@ static void measure_some(void *arg, int64_t begin, int64_t end, int worker) {
   dhc_status st = dhc_status_ok();
   (void)worker;
   for (int64_t i = begin; i < end && st.code == DHC_OK; i++) {
-    st = measure_one(m->p, i, &channels);
+    st = dhc_data_stopped();
+    st = st.code == DHC_OK ? measure_one(m->p, i, &channels) : st;
     bad = st.code == DHC_OK ? end : i;
   }
   pthread_mutex_lock(&m->lock);

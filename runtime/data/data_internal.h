@@ -60,6 +60,9 @@ void dhc_data_add_read(DhcDataOwner *o, const char *static_name, int32_t dtype, 
 
 /* ---- what is read, and kept (data_read.c) ---- */
 
+/* An error once a signal has asked to stop: for what looks through a source while it is opened. */
+dhc_status dhc_data_stopped(void);
+
 /* Memory for as many of the o->n_examples as fit into max_bytes (0: all); NULL where none does. */
 dhc_status dhc_data_keep(const DhcDataOwner *o, int64_t max_bytes, DataKept **out) DHC_MUST_USE;
 int64_t dhc_data_kept_bytes(const DataKept *k);

@@ -4,6 +4,11 @@
 #include <string.h>
 
 #include "runtime/data/data_internal.h"
+#include "runtime/stop.h"
+
+dhc_status dhc_data_stopped(void) {
+  return dhc_stop_pending() != 0 ? dhc_status_make(DHC_E_INTERRUPTED, "stopped while looking through the data") : dhc_status_ok();
+}
 
 enum { NOT_KEPT, BEING_KEPT, IS_KEPT };
 

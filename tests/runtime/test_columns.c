@@ -1,9 +1,11 @@
 /* Columns of CSV files as data, and the two labels of CIFAR-100. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
+#include "runtime/stop.h"
 #include "support.h"
 
 static const char *after(const char *folder, const dhc_status *s) {
@@ -179,6 +181,23 @@ static void larger_than_memory(void **state) {
   support_drop(folder);
 }
 
+/* A signal ends the looking through. */
+static void stopped(void **state) {
+  (void)state;
+  char folder[256], path[512], spec[600];
+  DhcDataset *d;
+  support_folder(folder);
+  snprintf(spec, sizeof spec, "csv:%s", support_join(path, folder, "m.csv"));
+  support_write(path, "y,target\n1,2\n", 13);
+  dhc_stop_install();
+  raise(SIGINT);
+  assert_fails(dhc_dataset_open(spec, DHC_SPLIT_TRAIN, NULL, &d), DHC_E_INTERRUPTED, "stopped while looking through the data");
+  dhc_stop_uninstall();
+  assert_ok(dhc_dataset_open(spec, DHC_SPLIT_TRAIN, NULL, &d));
+  dhc_dataset_free(d);
+  support_drop(folder);
+}
+
 static void cifar100_files(void **state) {
   (void)state;
   enum { RECORD = 3074 };
@@ -211,6 +230,6 @@ static void cifar100_files(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(words), cmocka_unit_test(columns), cmocka_unit_test(larger_than_memory), cmocka_unit_test(cifar100_files)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(words), cmocka_unit_test(columns), cmocka_unit_test(larger_than_memory), cmocka_unit_test(stopped), cmocka_unit_test(cifar100_files)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
