@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "runtime/data/data_internal.h"
 
@@ -169,6 +170,20 @@ static void describe(DhcDataOwner *o, DhcDataset *d) {
   }
 }
 
+/* The source that a path by itself looks like; NULL: none. */
+static const char *looks_like(const char *path) {
+  static const char *const ends[][2] = {{".csv", "csv"}, {".tsv", "csv"}, {".txt", "text"}, {".h5", "hdf5"}, {".hdf5", "hdf5"}, {".npy", "tokens"}};
+  struct stat st;
+  size_t n = strlen(path);
+  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+    size_t m = strlen(ends[i][0]);
+    if (n > m && strcmp(path + n - m, ends[i][0]) == 0) {
+      return ends[i][1];
+    }
+  }
+  return stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? "images" : NULL;
+}
+
 /* The field of a spec's first "NAME=FIELD," gets the name; one that has it gets the other's. */
 static dhc_status rename_field(DhcDataOwner *o, const char *spec) {
   size_t name = strspn(spec, word_letters), field = strspn(spec + name + 1, word_letters);
@@ -215,6 +230,9 @@ dhc_status dhc_dataset_open(const char *all, DhcSplit split, const DhcDataOption
   if (length > 8 && strcmp(spec + length - 8, ".parquet") == 0) {
     return dhc_status_make(DHC_E_USAGE, "data '%s': Parquet is not read; as a table: python3 -c \"import pandas; pandas.read_parquet('%s').to_csv('table.csv', index=False)\"",
                            spec, strchr(spec, ':') != NULL ? strchr(spec, ':') + 1 : spec);
+  }
+  if (k == n_sources && looks_like(spec) != NULL) {
+    return dhc_status_make(DHC_E_USAGE, "data '%s': a source is named before its path (did you mean %s:%s?)", spec, looks_like(spec), spec);
   }
   if (k == n_sources) {
     return dhc_status_make(DHC_E_USAGE,

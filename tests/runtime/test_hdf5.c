@@ -183,6 +183,10 @@ static void refused(void **state) {
   assert_fails(dhc_dataset_open("csv:a/x.parquet", DHC_SPLIT_TRAIN, NULL, &d), DHC_E_USAGE,
                "data 'csv:a/x.parquet': Parquet is not read; as a table: python3 -c \"import pandas; "
                "pandas.read_parquet('a/x.parquet').to_csv('table.csv', index=False)\"");
+  assert_fails(dhc_dataset_open("/", DHC_SPLIT_TRAIN, NULL, &d), DHC_E_USAGE,
+               "data '/': a source is named before its path (did you mean images:/?)");
+  assert_fails(dhc_dataset_open("a/b.h5", DHC_SPLIT_TRAIN, NULL, &d), DHC_E_USAGE,
+               "data 'a/b.h5': a source is named before its path (did you mean hdf5:a/b.h5?)");
 }
 #endif
 
