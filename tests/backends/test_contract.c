@@ -518,16 +518,16 @@ static void conv_tiles(void **st) {
                                      {.n = 4, .c = 32, .o = 32, .h = 14, .w = 14, .pad = 1}, {.n = 9, .c = 6, .o = 11, .h = 6, .w = 6, .pad = 3}};
   static const int v[][8] = {{0}, {0, 0, 0, 1, 16, 20}, {0, 0, 0, 99, 16, 20, 0, 3}};
   for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-    for (int form = 0; form < 4; form++)
-      for (size_t k = 0; k < sizeof v / sizeof *v; k++) {
-        ConvShape f = shapes[i];
-        f.kh = f.kw = 3, f.stride = f.dilation = 1, f.tiled = true;
-        f.back = form == 1;
-        f.pool = form == 2 ? 2 : form == 3 ? 3 : 1;
-        if (conv_out(f.w, 3, &f) < 1 || conv_out(f.h, 3, &f) < 1) continue;
-        one_conv(f, NULL, v[k]);
-        if ((i + k) % 3 == 0) one_conv(f, form % 2 ? "-avx512f" : "-avx512f,-avx2,-fma,-avx", v[k]);
-      }
+    for (int form = 0; form < 4; form++) {
+      const int *tile = v[(i + (size_t)form) % 3];
+      ConvShape f = shapes[i];
+      f.kh = f.kw = 3, f.stride = f.dilation = 1, f.tiled = true;
+      f.back = form == 1;
+      f.pool = form == 2 ? 2 : form == 3 ? 3 : 1;
+      if (conv_out(f.w, 3, &f) < 1 || conv_out(f.h, 3, &f) < 1) continue;
+      one_conv(f, NULL, tile);
+      if (i % 2) one_conv(f, form % 2 ? "-avx512f" : "-avx512f,-avx2,-fma,-avx", tile);
+    }
 }
 
 /* A few of each for a memory checker: test_backends_contract edges */
