@@ -75,7 +75,7 @@ dhc_status study_same_settings(const Study *t, const Study *other, const char *p
   for (int i = 0; i < t->settings.n; i++) {
     const StudySetting *s = &t->settings.at[i];
     const char *was = setting_of(other, s->name);
-    if (was && !strcmp(was, s->value)) continue;
+    if (!strcmp(was ? was : "", s->value)) continue; /* of a version before it: nothing was said */
     return dhc_status_make(DHC_E_INPUT, "%s: its sweep has %s %s, this one %s", path, s->name, was && *was ? was : "(none)",
                            *s->value ? s->value : "(none)");
   }
