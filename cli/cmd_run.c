@@ -145,6 +145,21 @@ static void add_values(cJSON *r, const dhc_tensor *t) {
   }
 }
 
+/* Gradients of results of which nobody says how much each counts are all zero. */
+static void note_zeros(const Cli *c, const Inputs *in, const dhc_tensor *res, int n) {
+  const dhc_tensor *first = NULL;
+  int n_float = 0;
+  for (int i = 0; i < in->n; i++)
+    if (!strncmp(in->t[i].name, "cotangent.", 10)) return;
+  for (int i = 0; i < n && strncmp(res[i].name, "grad.", 5); i++) {
+    if (res[i].dtype != DHC_F32 && res[i].dtype != DHC_F64) continue;
+    n_float++;
+    if (!first) first = &res[i];
+  }
+  if (!first || (first->rank == 0 && (n_float == 1 || !strcmp(first->name, "loss")))) return;
+  cli_note(c, "note: no cotangent of a result is given, so all gradients are 0; pass one by --inputs cotangent.%s=FILE", first->name);
+}
+
 static int run_program(const Cli *c, dhc_session *s, dhc_program *p, const Inputs *in) {
   const dhc_tensor *res;
   int n_res;
@@ -172,6 +187,7 @@ static int run_program(const Cli *c, dhc_session *s, dhc_program *p, const Input
     snprintf(line, sizeof line, "warning: %s", st.message);
     cli_warn_line((void *)c, line);
   }
+  if (c->grad) note_zeros(c, in, res, n_res);
   if (c->outputs) rc = save_results(c, res, n_res);
   cJSON *doc = cli_doc(c);
   if (doc) {

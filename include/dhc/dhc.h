@@ -310,8 +310,8 @@ DHC_API dhc_status dhc_program_set_scalar(dhc_program *p, const char *name, doub
 /* Runs entry number `index` (0: the first). inputs are matched by name, and those with a default
  * may be left out; names the entry does not take are ignored, unless one is close to that of an
  * input left out (DHC_E_INPUT). For DHC_MODE_GRAD "cotangent.NAME" gives the cotangent of float
- * result NAME (default: 0); an entry whose first result is a scalar "loss" is differentiated by
- * itself and takes none. results and n_results may be NULL. On return results[] describes every result, its
+ * result NAME (default: 1 of the only float result if it is a scalar, else 0); an entry whose first result is a scalar "loss" is
+ * differentiated by itself and takes none. results and n_results may be NULL. On return results[] describes every result, its
  * data in the program's memory until the next run: the entry's results by name, then
  * for GRAD "grad.PATH" and "grad.INPUT", for TRAIN "grad_norm" and "finite". */
 DHC_API dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs,

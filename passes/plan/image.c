@@ -43,6 +43,16 @@ static void set_type(const Build *b, dhc_image_tensor *t, const DhcType *type) {
   t->dims = dims;
 }
 
+static bool is_cotangent(const DhcParamInfo *info) {
+  return !strncmp(info->name, DHC_PREFIX_COTANGENT, sizeof DHC_PREFIX_COTANGENT - 1);
+}
+
+static int n_cotangents(const DhcFunc *f) {
+  int n = 0;
+  for (int i = 0; i < f->params.n; i++) n += is_cotangent(&f->param_info.at[i]);
+  return n;
+}
+
 static void set_role(const Build *b, dhc_image_tensor *t, const DhcParamInfo *info) {
   const DhcImageRequest *rq = b->rq;
   t->place = -1;
@@ -65,8 +75,8 @@ static void set_role(const Build *b, dhc_image_tensor *t, const DhcParamInfo *in
     case DHC_ROLE_INPUT:
     case DHC_ROLE_PLAIN:
       t->role = DHC_IMAGE_INPUT;
-      if (strncmp(info->name, DHC_PREFIX_COTANGENT, sizeof DHC_PREFIX_COTANGENT - 1)) return;
-      t->absent = t->rank == 0 && !strcmp(info->name, DHC_PREFIX_COTANGENT DHC_RESULT_LOSS) ? DHC_ABSENT_ONES : DHC_ABSENT_ZEROS;
+      if (!is_cotangent(info)) return;
+      t->absent = t->rank == 0 && (n_cotangents(b->f) == 1 || !strcmp(info->name, DHC_PREFIX_COTANGENT DHC_RESULT_LOSS)) ? DHC_ABSENT_ONES : DHC_ABSENT_ZEROS;
       return;
   }
 }

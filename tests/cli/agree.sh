@@ -28,4 +28,21 @@ set_() { for s in "$@"; do printf -- '--set %s ' "$s"; done; }
   agree 3 1 28 28 mlp $(set_ hidden=33 depth=3)
   agree 2 1 13 28 lstm $(set_ hidden=19)
 }
+
+# A scalar that is the only float result is what its gradients are of; of several results somebody says how much each counts.
+cat > "$work/square.dhc" <<'M'
+model Square() {
+  forward<B>(image: f32[B, 1, 1, 3]) -> (y: f32[]) { return sum(image * image) }
+  both<B>(image: f32[B, 1, 1, 3]) -> (y: f32[], z: f32[B, 1, 1, 3]) { return sum(image * image), image * 3.0 }
+}
+M
+python3 "$py" inputs "$work" 2 1 1 3
+given=(--grad --inputs "image=$work/image.npy" --json)
+any_of() { python3 -c 'import json, sys; r = {t["name"]: t for t in json.load(sys.stdin)["results"]}; print(any(r["grad.image"]["values"]))'; }
+for backend in cpu interp; do
+  [ "$("$dhcc" run "$work/square.dhc" --entry forward "${given[@]}" --backend $backend 2> "$work/said" | any_of)" = True ] || fail "no gradient of a scalar: $backend"
+  ! grep -q cotangent "$work/said" || fail "a note where nothing is missing: $backend"
+done
+[ "$("$dhcc" run "$work/square.dhc" --entry both "${given[@]}" 2> "$work/said" | any_of)" = False ] || fail "a gradient that nobody asked for"
+grep -q 'note: no cotangent of a result is given, so all gradients are 0; pass one by --inputs cotangent.y=FILE' "$work/said" || fail "zeros without a note"
 finish

@@ -106,7 +106,8 @@ class Entry:
 
     def grad(self, *args, **kwargs):
         """What the entry gives, then "grad.PATH" of every weight and "grad.INPUT" of every float input. An entry whose first result
-        is no scalar takes "cotangent.RESULT" beside its inputs."""
+        is no scalar "loss" takes "cotangent.RESULT" beside its inputs: 1 of the only float result if that is a scalar, else 0, where
+        it is left out."""
         cotangents = {n: kwargs.pop(n) for n in list(kwargs) if n.startswith("cotangent.")}
         given = self._named(args, kwargs)
         given.update(cotangents)
