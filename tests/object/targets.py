@@ -26,6 +26,7 @@ CASES = [
              "--entry", "stream", "--entry", "step"], {"B": 2, "L": 5}),
     ("lstm", ["lstm", "--set", "d_in=5", "--set", "hidden=6"], {"B": 2, "L": 4}),
     ("norm", ["layers/norm", "--root", "BatchNorm2d", "--set", "channels=3"], {"B": 2, "H": 5, "W": 7}),
+    ("tiles", ["layers/conv", "--root", "Conv2d", "--set", "in_channels=17", "--set", "out_channels=16", "--set", "padding=1"], {"B": 2, "H": 5, "W": 6}),
     ("long", ["layers/norm", "--root", "LayerNorm", "--set", "d=40000"], {}),
 ]
 # what a step of training has beside them (kinds.dhc)
