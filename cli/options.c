@@ -287,7 +287,7 @@ static void print_wrapped(FILE *to, const char *text, int at, int width) {
 }
 
 static void print_option(FILE *to, const OptRow *r, int width) {
-  char left[48], text[300];
+  char left[48], text[600];
   int n = snprintf(left, sizeof left, "  --%s%s%s", r->name, r->argument ? " " : "", r->argument ? r->argument : "");
   snprintf(text, sizeof text, "%s%s%s%s", r->help, r->usual ? " [" : "", r->usual ? r->usual : "", r->usual ? "]" : "");
   fprintf(to, "%s%*s", left, n < HELP_INDENT ? HELP_INDENT - n : 1, "");

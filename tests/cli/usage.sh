@@ -79,6 +79,7 @@ grep -q -e '\[the recipe.s schedule\]' "$work/help" || fail "train --help lacks 
 for c in check info print opt kernel run verify train eval ablate cache doctor explain; do
   "$dhcc" $c --help > "$work/help" || fail "$c --help"
   awk 'length > 90' "$work/help" | grep -v example: && fail "$c --help has long lines"
+  [ "$(tr -cd '[' < "$work/help" | wc -c)" = "$(tr -cd ']' < "$work/help" | wc -c)" ] || fail "$c --help ends in the middle of an option"
 done
 # what a run would use, without data; a model that says nothing trains with defaults, and hears so
 expect 0 'optimizer          adamw' "$dhcc" train mlp --print-recipe
