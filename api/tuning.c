@@ -96,6 +96,7 @@ dhc_status tuning_read(const char *path, DhcArena *arena, DhcTuning **out) {
   dhc_sha256_bytes(bytes, n, digest);
   dhc_sha256_hex(digest, t->digest);
   free(bytes);
+  if (strlen(text) != n) return dhc_status_file(t->path, "byte %zu is 0, as a file's bytes are that were never written", strlen(text));
   int line = 0;
   for (char *at = text, *end; s.code == DHC_OK && (at == text || *at); at = end) {
     size_t length = strcspn(at, "\n");

@@ -111,7 +111,22 @@ static void refuses(const char *path, const char *text, const char *says) {
   dhc_session_close(s);
 }
 
+/* The machine stopped in a copy of the file: its end has a length, and no bytes yet. */
+static void refuses_zeros(const char *path) {
+  dhc_session *s = NULL;
+  write_text(path, "dhcc tuning 1\n");
+  FILE *f = fopen(path, "ab");
+  if (!f || fwrite((char[16]){0}, 1, 16, f) != 16 || fclose(f)) abort();
+  dhc_status st = dhc_session_open(&(dhc_session_options){.tuning = path}, &s);
+  if (st.code != DHC_E_INPUT || !strstr(st.message, "byte 14 is 0, as a file's bytes are that were never written")) {
+    printf("FAILED: zeros: %d \"%s\"\n", (int)st.code, st.message);
+    fails++;
+  }
+  dhc_session_close(s);
+}
+
 static void bad_files(const char *path) {
+  refuses_zeros(path);
   refuses(path, "", "line 1: this is no tuning file: it begins with \"dhcc tuning 1\"");
   refuses(path, "dhcc tuning 2\n", "line 1: this is no tuning file: it begins with \"dhcc tuning 1\"");
   refuses(path, "dhcc tuning 1\n\nkernel x\n", "line 3: a target stands before kernels and times");
