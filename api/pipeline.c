@@ -153,13 +153,13 @@ static dhc_status compile_kernels(dhc_model *m, Version *v) {
   DhcKernelRequest *rq;
   DHC_TRY(pipeline_requests(m, v, &rq));
   DhcCompileStats st = {.seen = &s->doing.count};
-  const char *was = atomic_load(&s->doing.what);
+  const dhc_doing was = dhc_session_doing(s);
   session_doing(s, "compiling kernels", 0, 0);
   if (v->key) st.keys = v->keys = dhc_arena_alloc(&s->arena, sizeof *v->keys * (size_t)(v->image->plan.n_kernels + 1));
   if (s->o.explain_compiles) explain_before(s, v->planned->plan.n_kernels, &st.made);
   DHC_TRY(dhc_compile(s->compiler, rq, v->image->plan.n_kernels, (dhc_kernel *)(uintptr_t)v->image->kernels, &st));
   if (st.made) explain_after(m, v, st.made);
-  session_doing(s, was, 0, 0);
+  session_doing(s, was.what, was.done, was.of);
   s->stats.kernels_compiled += st.compiled;
   s->stats.kernels_reused += st.reused_memory + st.reused_disk;
   s->stats.kernels_reused_disk += st.reused_disk;

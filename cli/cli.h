@@ -68,7 +68,7 @@ typedef struct Cli {
   int64_t selftest, max_ram, max_stack, max_flash;
   /* bench */
   const char *object;
-  double rate, seconds;
+  double rate, seconds, log_every;
   char run_data[4096]; /* where `data` came from a run */
   char run_backend[64], run_init[4096]; /* the same of a run that goes on */
   int argc; /* as main got them */
@@ -142,13 +142,15 @@ bool cli_doc_is_missing(void); /* found no memory so far */
 
 /* ---- what a command is at (watch.c) ---- */
 
-/* Between these two a line is said where the command would be silent for a second, unless --quiet. Whoever writes to standard
+/* From begin to end (which may come twice) a line is said where the command would be silent for a second, in a log for
+ * --log-every, unless --quiet. Whoever writes to standard
  * error meanwhile does it by these. */
 typedef struct CliWatch CliWatch;
-void cli_watch_begin(const Cli *c, const dhc_session *s);
+void cli_watch_begin(const Cli *c);
+void cli_watch_session(const Cli *c, const dhc_session *s); /* that says what it is at, until the end */
 void cli_watch_end(const Cli *c);
-/* Whether the last line is so many seconds old, on a terminal or in a log; in the first seconds of a log one is enough. */
-bool cli_watch_due(const Cli *c, double terminal_s, double log_s);
+/* Whether the last line is so many seconds old on a terminal, as many as --log-every in a log. */
+bool cli_watch_due(const Cli *c, double terminal_s);
 /* A line of progress; not whole: the next one takes its place on a terminal. */
 void cli_watch_progress(const Cli *c, const char *text, bool whole);
 void cli_watch_hold(const Cli *c); /* around other lines */

@@ -82,7 +82,7 @@ static bool show_progress(void *ctx, const dhc_train_progress *p) {
   if (p->step != pr->step) pr->steps++;
   pr->step = p->step;
   if (pr->c->quiet) return true;
-  if (!p->epoch_end && p->step != 1 && !cli_watch_due(pr->c, 0.1, 5.0)) return true;
+  if (!p->epoch_end && p->step != 1 && !cli_watch_due(pr->c, 0.1)) return true;
   char text[480];
   metrics_text(p, text, sizeof text);
   cli_watch_progress(pr->c, text, p->epoch_end);
@@ -210,9 +210,8 @@ static int train(const Cli *c, dhc_session *s, dhc_model *m, dhc_group *g, dhc_s
   o.command = command;
   dhc_catch_signals();
   (void)signal(SIGPIPE, SIG_IGN); /* whoever read the progress is gone: the run is not */
-  cli_watch_begin(c, s);
+  cli_watch_session(c, s);
   dhc_status st = *ended = dhc_train(m, &o, &r);
-  cli_watch_end(c);
   free(command);
   if (g && dhc_group_rank(g)) return rank_done(c, s, g, st);
   int rc = rank_done(c, s, g, st);
@@ -221,6 +220,7 @@ static int train(const Cli *c, dhc_session *s, dhc_model *m, dhc_group *g, dhc_s
     int drawn = cli_learning_curve(c);
     if (!rc) rc = drawn;
   }
+  cli_watch_end(c);
   if (c->profile) {
     int shown = cli_profile_print(c, &pr.profile, pr.steps);
     if (!rc) rc = shown;
@@ -231,8 +231,10 @@ static int train(const Cli *c, dhc_session *s, dhc_model *m, dhc_group *g, dhc_s
 static int train_as(const Cli *c, dhc_group *g, dhc_status *st) {
   dhc_session *s = NULL;
   dhc_model *m = NULL;
+  if (!c->print_recipe) cli_watch_begin(c);
   int rc = cli_open(c, &s, &m);
   if (!rc) rc = c->print_recipe ? print_recipe(c, s, m) : train(c, s, m, g, st);
+  cli_watch_end(c);
   cli_close(c, s, m);
   return rc;
 }

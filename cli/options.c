@@ -69,6 +69,7 @@ static const char *const peers[][2] = {
     {"ckpt", "weights"},         {"pretrained", "init-from"}, {"val-split", "val-fraction"}, {"validation-split", "val-fraction"}, {"dataset", "data"},
     {"data-dir", "data"},        {"random-seed", "seed"},  {"grad-clip", "clip"},       {"gradient-clip", "clip"},    {"max-grad-norm", "clip"},
     {"config", "recipe"},        {"max-new-tokens", "tokens"}, {"limit-train-batches", "limit"}, {"shuffle", "no-shuffle"}, {"save-steps", "save-every"},
+    {"logging-steps", "log-every"}, {"log-interval", "log-every"}, {"log-every-n-steps", "log-every"},
 };
 
 static bool same_word(const char *a, const char *b) { /* but for _ and - */

@@ -8,11 +8,17 @@
 
 #include "cli/cli.h"
 
-enum { LOOK_MS = 150, LINE = 480 };
+enum { LOOK_MS = 100, LINE = 480 };
+
+/* Seconds: silence of a terminal before it is filled, the usual time between lines of a log, and what a log's line of
+ * progress may be late before another fills in for it. With the look it is less than a second that nothing is said. */
+#define TERMINAL_S 0.5
+#define LOG_S 0.6
+#define GRACE_S 0.2
 
 struct CliWatch {
   const Cli *c;
-  const dhc_session *s;
+  const dhc_session *s; /* NULL before there is one */
   pthread_t thread;
   pthread_mutex_t lock; /* of all below, and of standard error */
   pthread_cond_t ends;
@@ -29,9 +35,13 @@ static double now(void) {
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* Seconds of silence after which something is said; in a log that grows less often, once it is known that the run lives. */
+static double log_s(const Cli *c) {
+  return c->log_every > 0 ? c->log_every : LOG_S;
+}
+
+/* Seconds of silence after which something is said. */
 static double patience(const CliWatch *w) {
-  return w->terminal ? 0.5 : w->said - w->began < 10 ? 0.8 : 5.0;
+  return w->terminal ? TERMINAL_S : log_s(w->c) + GRACE_S;
 }
 
 static void put_line(CliWatch *w, const char *text, bool whole) {
@@ -48,11 +58,11 @@ static void put_line(CliWatch *w, const char *text, bool whole) {
 
 static void say(CliWatch *w) {
   const dhc_doing d = dhc_session_doing(w->s);
+  const char *what = d.what ? d.what : "preparing";
   char of[64] = "", text[LINE + 96];
-  if (!d.what) return;
   if (d.of > 0) snprintf(of, sizeof of, " %lld of %lld", (long long)d.done, (long long)d.of);
-  if (w->terminal && *w->line) snprintf(text, sizeof text, "%s  (%s%s)", w->line, d.what, of);
-  else snprintf(text, sizeof text, "%s%s, %.0f s", d.what, of, now() - w->began);
+  if (w->terminal && *w->line) snprintf(text, sizeof text, "%s  (%s%s)", w->line, what, of);
+  else snprintf(text, sizeof text, "%s%s, %.0f s", what, of, now() - w->began);
   put_line(w, text, false);
 }
 
@@ -72,12 +82,12 @@ static void *look(void *watch) {
 }
 
 /* Signals are for the thread that works. Without a thread a command is silent, no more. */
-void cli_watch_begin(const Cli *c, const dhc_session *s) {
+void cli_watch_begin(const Cli *c) {
   const char *term = getenv("TERM");
   CliWatch *w = calloc(1, sizeof *w);
   sigset_t all, was;
   if (!w) return;
-  *w = (CliWatch){.c = c, .s = s, .terminal = isatty(2) && !(term && !strcmp(term, "dumb")), .began = now(), .said = now()};
+  *w = (CliWatch){.c = c, .terminal = isatty(2) && !(term && !strcmp(term, "dumb")), .began = now(), .said = now()};
   pthread_mutex_init(&w->lock, NULL);
   pthread_cond_init(&w->ends, NULL);
   sigfillset(&all);
@@ -85,6 +95,14 @@ void cli_watch_begin(const Cli *c, const dhc_session *s) {
   w->running = !c->quiet && !pthread_create(&w->thread, NULL, look, w);
   pthread_sigmask(SIG_SETMASK, &was, NULL);
   c->report->watch = w;
+}
+
+void cli_watch_session(const Cli *c, const dhc_session *s) {
+  CliWatch *w = c->report->watch;
+  if (!w) return;
+  pthread_mutex_lock(&w->lock);
+  w->s = s;
+  pthread_mutex_unlock(&w->lock);
 }
 
 void cli_watch_end(const Cli *c) {
@@ -102,11 +120,11 @@ void cli_watch_end(const Cli *c) {
   c->report->watch = NULL;
 }
 
-bool cli_watch_due(const Cli *c, double terminal_s, double log_s) {
+bool cli_watch_due(const Cli *c, double terminal_s) {
   CliWatch *w = c->report->watch;
   if (!w) return true;
   pthread_mutex_lock(&w->lock);
-  bool due = now() - w->said >= (w->terminal ? terminal_s : w->said - w->began < 10 ? 0.8 : log_s);
+  bool due = now() - w->said >= (w->terminal ? terminal_s : log_s(c));
   pthread_mutex_unlock(&w->lock);
   return due;
 }
