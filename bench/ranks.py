@@ -12,7 +12,7 @@
       kills a rank at so many random moments, goes on each time, and compares the end with that of a run nobody disturbed
 
 One JSON line a measurement, then a table in Markdown. NCCL is looked for where the linker does, in Python's package of it, or in
-DHC_LIBNCCL; DHC_RANKS_BACKEND (cuda) and DHC_RANKS_WIDTH (32) are for a try without GPUs."""
+DHC_LIBNCCL; DHC_RANKS_BACKEND (cuda) and DHC_RANKS_WIDTH (32, at least 11) are for a try without GPUs."""
 import argparse
 import csv
 import glob
@@ -43,6 +43,8 @@ def make_data(folder, n):
     """Pictures with a bar whose place is the label, and noise."""
     import numpy
 
+    if WIDTH < 11:
+        sys.exit("DHC_RANKS_WIDTH: ten places for a bar need at least 11, got %d" % WIDTH)
     os.makedirs(os.path.join(folder, "train"))
     draw = numpy.random.default_rng(0)
     image, target = draw.integers(0, 96, (n, 3, WIDTH, WIDTH), dtype=numpy.uint8), draw.integers(0, 10, n)
@@ -158,7 +160,7 @@ def train(dhcc, out, model, data, batch, steps, *more, wait=True):
     if not wait:
         return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     began = time.time()
-    done = subprocess.run(line, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300 + steps)
     if done.returncode:
         sys.exit("%s: %d: %s" % (" ".join(line), done.returncode, done.stderr))
     return time.time() - began
