@@ -128,7 +128,7 @@ static void integers(void **st) {
 }
 
 /* Scores of 70 rows by some steps, 300 of them more than a block of products, their largest, what lies below it, its sum, and two outer contractions of it. */
-static void chain_of(int64_t rows, int64_t n_steps) {
+static void chain_of(int64_t rows, int64_t n_steps, double tolerance) {
   SpecCase c;
   case_init(&c, DHC_KIND_CHAIN);
   c.all_classes = true;
@@ -153,14 +153,14 @@ static void chain_of(int64_t rows, int64_t n_steps) {
   DhcTplInput in = {c.s, &schedule, &cuda, &c.arena};
   DhcLp *p = dhc_template_build(&in, &why);
   assert_true(p && p->threads == 64); /* it is this template that takes it */
-  case_check(&c, "", NULL, 1e-5);
+  case_check(&c, "", NULL, tolerance);
   case_free(&c);
 }
 
 static void chain(void **st) {
   (void)st;
-  chain_of(70, 41);
-  chain_of(3, 300);
+  chain_of(70, 41, 1e-5);
+  chain_of(3, 300, 1e-4); /* products of either sign, far larger than what is left of them */
 }
 
 /* h <- a h + b over 19 steps of 70 channels with 12 states: contracted with c in each step, every state stored in each
