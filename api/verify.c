@@ -124,14 +124,15 @@ static void compare(Verify *v, const char *name, const dhc_tensor *got, Part wan
 /* The number of the piece of a tensor that files call `name` (DhcNameParts), 0 if it is in one piece; -1: none. */
 static int64_t piece_of(const char *names, const char *name) {
   const DhcNameParts p = dhc_name_parts(names);
-  for (int k = 0; k < p.n; k++, names += strcspn(names, "\n") + 1) {
-    const size_t length = strcspn(names, "\n"), head = strcspn(names, "*\n");
+  for (int k = 0; k < p.n; k++) {
+    const DhcNamePart q = dhc_name_part(names, k, 0);
+    const size_t length = (size_t)q.length, head = strcspn(q.name, "*\t\n");
     char *end = NULL;
-    if (strncmp(name, names, head)) continue;
+    if (strncmp(name, q.name, head)) continue;
     if (!p.star && !name[head]) return k;
     if (!p.star || name[head] < '0' || name[head] > '9') continue;
     const long long index = strtoll(name + head, &end, 10);
-    if (strlen(end) == length - head - 1 && !strncmp(end, names + head + 1, length - head - 1)) return index * p.n + k;
+    if (strlen(end) == length - head - 1 && !strncmp(end, q.name + head + 1, length - head - 1)) return index * p.n + k;
   }
   return -1;
 }
@@ -139,12 +140,14 @@ static int64_t piece_of(const char *names, const char *name) {
 /* Piece k of a tensor. */
 static bool cut_piece(const char *names, int64_t k, dhc_tensor *t) {
   const DhcNameParts p = dhc_name_parts(names);
-  const int64_t pieces = (p.star && t->rank ? t->dim[0] : 1) * p.n;
-  if (t->rank < p.star + (p.n > 1) || k >= pieces) return false;
-  t->data = (char *)t->data + k * (dhc_tensor_elements(t) / pieces) * dhc_dtype_bytes(t->dtype);
+  const int64_t stacked = p.star && t->rank ? t->dim[0] : 1;
+  if (t->rank < p.star + (p.n > 1) || k >= stacked * p.n) return false;
+  const int64_t each = dhc_tensor_elements(t) / stacked, extent = t->rank > p.star ? t->dim[p.star] : 1;
+  const DhcNamePart q = dhc_name_part(names, (int)(k % p.n), extent);
+  t->data = (char *)t->data + (k / p.n * each + q.begin * (extent ? each / extent : 0)) * dhc_dtype_bytes(t->dtype);
   t->rank -= p.star;
   memmove(t->dim, t->dim + p.star, sizeof t->dim[0] * 7);
-  if (p.n > 1) t->dim[0] /= p.n;
+  if (p.n > 1) t->dim[0] = q.n;
   return true;
 }
 

@@ -125,12 +125,11 @@ dhc_status api_program_init(dhc_program *p, uint64_t seed) {
 
 /* ---- files ---------------------------------------------------------------------------- */
 
-/* The name of a piece: of part `part` at index `i` of the leading axis (DhcNameParts). */
-static void piece_name(const char *names, int64_t i, int part, const char *prefix, char *to, size_t n) {
-  while (part-- > 0) names = strchr(names, '\n') + 1;
-  const size_t length = strcspn(names, "\n"), head = strcspn(names, "*\n");
-  if (names[head] == '*') snprintf(to, n, "%s%.*s%lld%.*s", prefix, (int)head, names, (long long)i, (int)(length - head - 1), names + head + 1);
-  else snprintf(to, n, "%s%.*s", prefix, (int)length, names);
+/* The name of a piece: of a part at index `i` of the leading axis. */
+static void piece_name(const DhcNamePart *q, int64_t i, const char *prefix, char *to, size_t n) {
+  const int head = (int)strcspn(q->name, "*\t\n");
+  if (q->name[head] == '*') snprintf(to, n, "%s%.*s%lld%.*s", prefix, head, q->name, (long long)i, q->length - head - 1, q->name + head + 1);
+  else snprintf(to, n, "%s%.*s", prefix, q->length, q->name);
 }
 
 bool weights_next(WeightsWalk *w, DhcTensorView *out) {
@@ -140,14 +139,18 @@ bool weights_next(WeightsWalk *w, DhcTensorView *out) {
     if (s->role != DHC_IMAGE_WEIGHT && !(w->buffers && s->role == DHC_IMAGE_BUFFER)) continue;
     const char *names = s->file ? s->file : s->name;
     const DhcNameParts p = dhc_name_parts(names);
-    const int64_t pieces = (p.star ? s->dim[0] : 1) * p.n, each = pieces ? s->n / pieces : 0;
-    if (w->piece >= pieces) continue;
-    piece_name(names, w->piece / p.n, (int)(w->piece % p.n), w->prefix, w->name, sizeof w->name);
+    const int64_t stacked = p.star ? s->dim[0] : 1, extent = s->rank > p.star ? s->dim[p.star] : 1;
+    if (w->piece >= stacked * p.n) continue;
+    const int64_t each = s->n / stacked, row = extent ? each / extent : 0, index = w->piece / p.n;
+    const DhcNamePart q = dhc_name_part(names, (int)(w->piece % p.n), extent);
+    piece_name(&q, index, w->prefix, w->name, sizeof w->name);
     *out = (DhcTensorView){.name = w->name, .dtype = s->dtype, .rank = s->rank - p.star};
-    out->bytes = each * dhc_tensor_dtype_bytes(s->dtype);
+    const int64_t size = dhc_tensor_dtype_bytes(s->dtype);
+    out->bytes = q.n * row * size;
     for (int i = 0; i < out->rank; i++) out->shape[i] = s->dim[i + p.star];
-    if (p.n > 1) out->shape[0] /= p.n;
-    w->at = dhc_prog_slot(w->p->run, w->slot, w->range) + (uint64_t)(w->piece++ * out->bytes);
+    if (p.n > 1) out->shape[0] = q.n;
+    w->at = dhc_prog_slot(w->p->run, w->slot, w->range) + (uint64_t)((index * each + q.begin * row) * size);
+    w->piece++;
     return true;
   }
   return false;

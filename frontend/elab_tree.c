@@ -102,13 +102,24 @@ static bool count_bytes(DhcCx *cx, const DhcAstItem *it, const DhcType *type, in
   return true;
 }
 
-/* What `as` says, one text or a list of them, below the instance's place in files. */
+/* What `as` says, one text, a list of them or a map to the lengths of parts, below the instance's place in files. */
 static bool eval_as(DhcCx *cx, const DhcAstExpr *e, DhcTensorDecl *d) {
   DhcVal v = dhc_eval(cx, e);
   DhcText all = {.arena = dhc_cx_arena(cx)};
-  const int n = v.kind == DHC_V_LIST ? v.list.n : 1;
+  const int n = v.kind == DHC_V_LIST ? v.list.n : v.kind == DHC_V_MAP ? v.map.n : 1;
   for (int i = 0; i < n; i++) {
     const char *s;
+    int64_t length;
+    if (v.kind == DHC_V_MAP) {
+      s = v.map.at[i].key;
+      if (!dhc_want_int(cx, v.map.at[i].value, e->span, dhc_arena_printf(dhc_cx_arena(cx), "the length of part '%s'", s), &length)) return false;
+      if (length < 1 || length > INT32_MAX) {
+        dhc_err(cx, "E0212", e->span, "part '%s' cannot be %lld long", s, (long long)length);
+        return false;
+      }
+      dhc_text_printf(&all, "%s%s\t%lld", i ? "\n" : "", joined(cx, cx->self->files, s), (long long)length);
+      continue;
+    }
     if (!dhc_want_string(cx, v.kind == DHC_V_LIST ? &v.list.at[i] : &v, e->span, "the path behind `as`", &s)) return false;
     dhc_text_printf(&all, "%s%s", i ? "\n" : "", joined(cx, cx->self->files, s));
   }
@@ -118,7 +129,7 @@ static bool eval_as(DhcCx *cx, const DhcAstExpr *e, DhcTensorDecl *d) {
 }
 
 /* What files hold of a tensor: all of it under one name; with '*' in the name a piece for each index of its leading
- * axis; of a list of names equal parts, one after the other along the axis that comes next. */
+ * axis; of a list of names equal parts, of a map parts as long as it says, one after the other along the axis that comes next. */
 static bool as_fits(DhcCx *cx, const DhcAstItem *it, const DhcTensorDecl *d) {
   DhcNameParts p = dhc_name_parts(d->as ? d->as : d->path);
   const char *name = it->u.tensor.name.text;
@@ -129,8 +140,12 @@ static bool as_fits(DhcCx *cx, const DhcAstItem *it, const DhcTensorDecl *d) {
     dhc_err_hint(cx, g, "it stands for the index along the leading axis: \"experts.*.weight\"");
   } else if (p.star && !d->type.rank) {
     g = dhc_err(cx, "E0212", it->u.tensor.path->span, "'%s' has no leading axis for the '*'", name);
-  } else if (p.n > 1 && (d->type.rank <= p.star || !dhc_dim_is_const(d->type.dim[p.star], &extent) || extent % p.n)) {
+  } else if (p.sum >= 0 && (d->type.rank <= p.star || !dhc_dim_is_const(d->type.dim[p.star], &extent) || extent != p.sum)) {
+    g = dhc_err(cx, "E0212", it->u.tensor.path->span, "'%s' is %s: the parts behind `as` are not its axis %d but %lld long", name, dhc_say_type(cx, &d->type), p.star,
+                (long long)p.sum);
+  } else if (p.sum < 0 && p.n > 1 && (d->type.rank <= p.star || !dhc_dim_is_const(d->type.dim[p.star], &extent) || extent % p.n)) {
     g = dhc_err(cx, "E0212", it->u.tensor.path->span, "'%s' is %s: its axis %d has no %d equal parts", name, dhc_say_type(cx, &d->type), p.star, p.n);
+    dhc_err_hint(cx, g, "parts of other lengths: as { \"q.weight\" = 6, \"k.weight\" = 2 }");
   }
   return !g;
 }
@@ -140,8 +155,8 @@ static const char *same_file_name(const DhcTensorDecl *a, const DhcTensorDecl *b
   const char *x = a->as ? a->as : a->path, *y = b->as ? b->as : b->path;
   for (const char *p = x; p; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL)
     for (const char *q = y; q; q = strchr(q, '\n') ? strchr(q, '\n') + 1 : NULL) {
-      const size_t n = strcspn(p, "\n");
-      if (n == strcspn(q, "\n") && !strncmp(p, q, n)) return p;
+      const size_t n = strcspn(p, "\t\n");
+      if (n == strcspn(q, "\t\n") && !strncmp(p, q, n)) return p;
     }
   return NULL;
 }
@@ -153,7 +168,7 @@ static bool path_fits(DhcCx *cx, const DhcAstItem *it, const DhcTensorDecl *d) {
     const DhcTensorDecl *t = &cx->m->module->tensors.at[i];
     const char *same = strcmp(t->path, d->path) ? same_file_name(t, d) : d->path;
     if (!same) continue;
-    DhcDiag *g = dhc_err(cx, "E0319", it->span, "two tensors have the path '%.*s'", (int)strcspn(same, "\n"), same);
+    DhcDiag *g = dhc_err(cx, "E0319", it->span, "two tensors have the path '%.*s'", (int)strcspn(same, "\t\n"), same);
     dhc_err_note(cx, g, t->span, "the other is declared here");
     return false;
   }

@@ -308,12 +308,21 @@ struct DhcModule {
 DhcModule *dhc_module_new(DhcArena *arena, DhcStrings *strings, DhcDiags *diags);
 DhcFunc *dhc_module_func(const DhcModule *m, const char *name); /* or NULL */
 /* A tensor's names in files. One with a '*' stands for a piece for each index of the leading axis; of n names each
- * holds one of n equal parts of the axis that comes next. `bad`: two stars, or not in all names. */
+ * holds one of n parts of the axis that comes next: as long as the number behind a tab says, or without numbers equal
+ * ones. `bad`: two stars, or not in all names. */
 typedef struct DhcNameParts {
   int n, star;
+  int64_t sum; /* of the lengths; -1: equal parts */
   bool bad;
 } DhcNameParts;
 DhcNameParts dhc_name_parts(const char *names);
+/* One of them: its name, not ended by a 0, and its places on an axis so long. */
+typedef struct DhcNamePart {
+  const char *name;
+  int length;
+  int64_t begin, n;
+} DhcNamePart;
+DhcNamePart dhc_name_part(const char *names, int number, int64_t extent);
 /* How many file entries a tensor in pieces has, one per index of its leading axis; 0: it is
  * one entry. */
 int64_t dhc_decl_pieces(const DhcTensorDecl *d);

@@ -1,4 +1,6 @@
 /* Modules, functions, node lists and uses. */
+#include <stdlib.h>
+
 #include "ir/ir_internal.h"
 
 DhcModule *dhc_module_new(DhcArena *arena, DhcStrings *strings, DhcDiags *diags) {
@@ -18,13 +20,27 @@ DhcFunc *dhc_module_func(const DhcModule *m, const char *name) {
 }
 
 DhcNameParts dhc_name_parts(const char *names) {
-  DhcNameParts p = {0};
+  DhcNameParts p = {.sum = -1};
   for (const char *s = names; s; s = strchr(s, '\n') ? strchr(s, '\n') + 1 : NULL) {
     int stars = 0;
-    for (size_t i = 0, n = strcspn(s, "\n"); i < n; i++) stars += s[i] == '*';
+    const size_t n = strcspn(s, "\t\n");
+    for (size_t i = 0; i < n; i++) stars += s[i] == '*';
     p.bad = p.bad || stars > 1 || (p.n && stars != p.star);
     p.star = stars;
     p.n++;
+    if (s[n] == '\t') p.sum = (p.sum < 0 ? 0 : p.sum) + strtoll(s + n + 1, NULL, 10);
+  }
+  return p;
+}
+
+DhcNamePart dhc_name_part(const char *names, int number, int64_t extent) {
+  const int n = dhc_name_parts(names).n;
+  DhcNamePart p = {.name = names};
+  for (int k = 0; k <= number; k++) {
+    if (k) p.name = strchr(p.name, '\n') + 1;
+    p.length = (int)strcspn(p.name, "\t\n");
+    p.begin += p.n;
+    p.n = p.name[p.length] == '\t' ? strtoll(p.name + p.length + 1, NULL, 10) : extent / n;
   }
   return p;
 }

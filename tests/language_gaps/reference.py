@@ -65,6 +65,10 @@ def gap_02_names():
         p[f"experts.{e}.gate.weight"] = numbers(4, 3, seed=20 + e)
         p[f"experts.{e}.up.weight"] = numbers(4, 3, seed=30 + e)
     p.update({n: numbers(3, 3, seed=40 + i) for i, n in enumerate(("attn.q.weight", "attn.k.weight", "attn.v.weight"))})
+    p.update({"group.q.weight": numbers(3, 3, seed=43), "group.k.weight": numbers(1, 3, seed=44)})
+    for e in range(2):
+        p[f"experts.{e}.one.weight"] = numbers(1, 3, seed=24 + e)
+        p[f"experts.{e}.rest.weight"] = numbers(3, 3, seed=26 + e)
 
     def f(p, i, b):
         x = i["x"]
@@ -76,7 +80,8 @@ def gap_02_names():
             x = torch.stack(out, 1)
         y = sum((F.silu(x @ p[f"experts.{e}.gate.weight"].T) * (x @ p[f"experts.{e}.up.weight"].T)).sum(-1) for e in range(2))
         q, k, v = (x @ p[f"attn.{n}.weight"].T for n in "qkv")
-        y = y + (q * k * v).sum(-1)
+        y = y + (q * k * v).sum(-1) + (torch.tanh(x @ p["group.q.weight"].T) * (x @ p["group.k.weight"].T)).sum(-1)
+        y = y + sum((torch.tanh(x @ p[f"experts.{e}.one.weight"].T) * (x @ p[f"experts.{e}.rest.weight"].T)).sum(-1) for e in range(2))
         return {"loss": y.square().mean(), "y": y}
 
     case("02_names", f, p, {"x": numbers(2, 5, 3, seed=6)})
