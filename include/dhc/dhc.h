@@ -284,7 +284,7 @@ DHC_API dhc_status dhc_program_share(dhc_program *of, int threads, dhc_program *
 DHC_API void dhc_program_close(dhc_program *p);
 
 /* Weights. init: initialisers keyed by (seed, path). load: a .safetensors file, an index of several
- * (NAME.safetensors.index.json), a package or a folder that holds one of the first two (of a run: its best, else its last); every param and buffer must be
+ * (NAME.safetensors.index.json), a package, a folder that holds one of the first two (of a run: its best, else its last), or a GGUF file; every param and buffer must be
  * there in the right shape, unless `partial`, of any float type; tensors that the model does not have are
  * named in a note, with the session option `strict` in an error. save: atomically; `ema` takes the averaged
  * weights. */

@@ -14,7 +14,7 @@ typedef struct Magic {
 #define CONVERT "save its tensors with the safetensors package and give that file"
 static const Magic magics[] = {
     {0, 23, "version https://git-lfs", "a git-lfs pointer in place of the file; git lfs pull fetches the file itself"},
-    {0, 4, "GGUF", "a GGUF file; give the .safetensors it was made from"},
+    {0, 4, "GGUF", "a GGUF file, which is read for weights alone (--weights)"},
     {0, 4, "ggjt", "a GGML file; give the .safetensors it was made from"},
     {0, 4, "lmgg", "a GGML file; give the .safetensors it was made from"},
     {0, 6, "\x93NUMPY", "a NumPy .npy file"},

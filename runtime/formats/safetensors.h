@@ -19,7 +19,7 @@ dhc_status dhc_safetensors_open(const char *path, DhcSafetensors **out) DHC_MUST
 dhc_status dhc_safetensors_from_bytes(const char *name, const void *bytes, size_t n_bytes,
                                       DhcSafetensors **out) DHC_MUST_USE;
 /* Weights as they are handed around: a file; an index (NAME.safetensors.index.json) of several, which lie
- * beside it, as if they were one; or a folder that holds either. Metadata of several files is left out. */
+ * beside it, as if they were one; a folder that holds either; or a GGUF file. Metadata of several files is left out. */
 dhc_status dhc_safetensors_open_weights(const char *path, DhcSafetensors **out) DHC_MUST_USE;
 void dhc_safetensors_close(DhcSafetensors *s);
 

@@ -96,3 +96,52 @@ index("shape/model.safetensors.index.json", {"w": A, "l.weight": B})
 index("outside/model.safetensors.index.json", {"w": "../good.safetensors"})
 put("config.json", b'{"architectures": ["M"]}')
 put("broken.json", b'{"weight_map": {"w": 1}}')
+
+
+def text(s):
+    return struct.pack("<Q", len(s)) + s.encode()
+
+
+def gguf(path, tensors, keys=(), version=3, align=32, counts=None, end=None):
+    """GGUF as its specification says: tensors {name: (type, dims with the fastest first, data[, offset])}."""
+    n_tensors, n_keys = counts or (len(tensors), len(keys))
+    head, data = b"GGUF" + struct.pack("<IQQ", version, n_tensors, n_keys) + b"".join(keys), b""
+    for name, (kind, dims, raw, *place) in tensors.items():
+        head += text(name) + struct.pack("<I%dQIQ" % len(dims), len(dims), *dims, kind, place[0] if place else len(data))
+        data += raw + b"\0" * (-len(raw) % align)
+    put(path, (head + b"\0" * (-len(head) % align) + data)[:end])
+
+
+gw, gl = (0, [2], halves(W, "f")), (0, [2, 2], halves(L, "f"))
+both = {"w": gw, "l.weight": gl}
+U32, STR, ARR = 4, 8, 9
+key = lambda name, kind, value: text(name) + struct.pack("<I", kind) + value
+some = [key("general.architecture", STR, text("m")), key("m.eps", 6, struct.pack("<f", 1e-5)), key("m.on", 7, b"\1"), key("m.n", 10, b"\0" * 8),
+        key("m.words", ARR, struct.pack("<IQ", STR, 2) + text("a") + text("bc")), key("m.ids", ARR, struct.pack("<IQ3H", 2, 3, 1, 2, 3)),
+        key("m.deep", ARR, struct.pack("<IQ", ARR, 1) + struct.pack("<IQ2H", 2, 2, 7, 7))]
+gguf("F32.gguf", both, some)
+gguf("F16.gguf", {"w": (1, [2], halves(W, "e")), "l.weight": (1, [2, 2], halves(L, "e"))}, version=2)
+gguf("BF16.gguf", {"w": (30, [2], bf16(W)), "l.weight": (30, [2, 2], bf16(L))})
+gguf("F64.gguf", {"l.weight": (28, [2, 2], halves(L, "d")), "w": (28, [2], halves(W, "d"))})
+gguf("aligned.gguf", both, [key("general.alignment", U32, struct.pack("<I", 64))], align=64)
+gguf("turned.gguf", {"w": gw, "l.weight": (0, [4, 1], halves(L, "f"))})
+gguf("beside.gguf", dict(both, q=(12, [256], b"\1" * 144)))
+gguf("packed.gguf", {"w": (8, [32], b"\0" * 34), "l.weight": gl})
+gguf("bad_version.gguf", both, version=1)
+gguf("bad_endian.gguf", both, version=3 << 24)
+gguf("bad_counts.gguf", both, counts=(1 << 60, 0))
+gguf("bad_keys.gguf", both, counts=(2, 1 << 60))
+gguf("bad_array.gguf", both, [key("a", ARR, struct.pack("<IQ", 12, 1 << 61))])
+gguf("bad_value.gguf", both, [key("a", 77, b"")])
+gguf("bad_nesting.gguf", both, [key("a", ARR, struct.pack("<IQ", ARR, 1) * 9)])
+gguf("bad_alignment.gguf", both, [key("general.alignment", U32, struct.pack("<I", 48))])
+gguf("bad_name.gguf", {"w\n": gw})
+gguf("bad_rank.gguf", {"w": (0, [1] * 9, b"\0" * 4)})
+gguf("bad_type.gguf", {"w": (99, [2], b"\0" * 4)})
+gguf("bad_block.gguf", {"w": (12, [128], b"\0" * 72)})
+gguf("bad_shape.gguf", {"w": (0, [1 << 40, 1 << 40], b"\0" * 4)})
+gguf("bad_place.gguf", {"w": (0, [2], halves(W, "f"), 8)})
+gguf("bad_end.gguf", {"w": (0, [1 << 60], b"\0" * 8)})
+gguf("bad_far.gguf", {"w": (0, [2], b"\0" * 8, (1 << 64) - 32)})
+gguf("bad_overlap.gguf", {"w": (0, [64], b"\0" * 256), "v": (0, [2], b"\0" * 8, 32)})
+gguf("bad_short.gguf", both, end=20)

@@ -53,6 +53,34 @@ expect 1 'error: "../good.safetensors" is no file beside the index' run outside
 expect 1 'config.json: error: is no .safetensors file, and no index of some: it has no "weight_map"' run config.json
 expect 1 'broken.json: error: byte 21: names of files must be strings' run broken.json
 
+# GGUF: dimensions turned round, names as they stand, what is packed in blocks refused where it is needed
+for type in F32 F16 BF16 F64 aligned; do
+  loads $type.gguf
+done
+loads beside.gguf "1 tensor is left out, the model does not have it: 'q'"
+expect 1 "packed.gguf: error: tensor 'w': dtype Q8_0 is not supported" run packed.gguf
+expect 1 "turned.gguf: error: tensor 'l.weight' is [1,4], the model needs [2,2]" run turned.gguf
+bad_gguf() { expect 1 "bad_$1.gguf: error: $2" run "bad_$1.gguf"; }
+bad_gguf version "GGUF version 1; 2 and 3 are read"
+bad_gguf endian "a big-endian GGUF file; little-endian ones are read"
+bad_gguf counts "its header runs past the end of the file (192 bytes)"
+bad_gguf keys "its header runs past the end of the file (192 bytes)"
+bad_gguf array "its header runs past the end of the file (224 bytes)"
+bad_gguf value "byte 37: a value of unknown type 77"
+bad_gguf nesting "byte 133: arrays nested deeper than 8"
+bad_gguf alignment "general.alignment must be a u32 that is a power of two"
+bad_gguf name "byte 24: a tensor's name is no printable ASCII"
+bad_gguf rank "tensor 'w' has 9 dimensions, more than 8"
+bad_gguf type "tensor 'w': unknown type 99"
+bad_gguf block "tensor 'w': rows of 128 are no whole blocks of 256 Q4_K"
+bad_gguf shape "tensor 'w': shape is too large"
+bad_gguf place "tensor 'w' starts at byte 8, no multiple of 32"
+bad_gguf end "tensor 'w': 4611686018427387904 bytes from byte 0 on, the data has only 32"
+bad_gguf far "tensor 'w': 8 bytes from byte 18446744073709551584 on, the data has only 32"
+bad_gguf overlap "tensors 'w' and 'v' overlap"
+bad_gguf short "its header runs past the end of the file (20 bytes)"
+expect 1 "F32.gguf: error: is no .safetensors file but a GGUF file, which is read for weights alone (--weights)" "$dhcc" run m.dhc --backend interp --inputs F32.gguf
+
 # names with one prefix more, or less
 expect 1 "prefix.safetensors: error: tensor 'w' is missing; it has 'model.w': \`as\` tells where a submodule lies in files" run prefix.safetensors
 expect 1 "bare.safetensors: error: tensor 'l.weight' is missing; it has 'weight': \`as\` tells" run bare.safetensors
