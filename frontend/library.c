@@ -13,13 +13,29 @@ static const char *text_of(const Reader *r) { return dhc_sources_get(r->p->diags
 
 /* ---- texts ------------------------------------------------------------------------------- */
 
-/* Text in one line, runs of blanks as one. */
+/* Where a string or comment that begins at `i` ends: a comment before its line's end. i: none begins. */
+static size_t skip(const char *text, size_t i, size_t end) {
+  if (text[i] == '#')
+    while (i < end && text[i] != '\n') i++;
+  if (i < end && text[i] == '"')
+    for (i++; i < end && text[i] != '"'; i++) i += text[i] == '\\';
+  return i < end ? i : end;
+}
+
+/* Text in one line without comments, runs of blanks as one. */
 static const char *one_line(DhcArena *a, const char *text, size_t n) {
   DhcText t = {.arena = a};
+  bool gap = false;
   for (size_t i = 0; i < n; i++) {
-    bool blank = isspace((unsigned char)text[i]) != 0;
-    if (blank && (t.n == 0 || i + 1 == n || isspace((unsigned char)text[i + 1]))) continue;
-    dhc_text_printf(&t, "%c", blank ? ' ' : text[i]);
+    size_t begin = i;
+    i = skip(text, i, n);
+    if (text[begin] == '#' || isspace((unsigned char)text[i])) {
+      gap = true;
+      continue;
+    }
+    if (gap && t.n) dhc_text_puts(&t, " ");
+    gap = false;
+    dhc_text_printf(&t, "%.*s", (int)(i < n ? i + 1 - begin : n - begin), text + begin);
   }
   return dhc_text_str(&t);
 }
@@ -29,6 +45,7 @@ static const char *head(const Reader *r, DhcSpan at, const char *keyword) {
   const char *text = text_of(r);
   size_t begin = at.begin + strlen(keyword), end = begin;
   for (int depth = 0; end < at.end && !(text[end] == '{' && depth == 0); end++) {
+    if ((end = skip(text, end, at.end)) == at.end) break;
     depth += text[end] == '(' || text[end] == '[' || text[end] == '{';
     depth -= text[end] == ')' || text[end] == ']' || text[end] == '}';
   }
