@@ -109,6 +109,7 @@ typedef struct DhcHyperInfo {
   const char *type;   /* "int", "float", "enum(pooled, grid)" … */
   const char *value;  /* as text of the language */
   const char *source; /* "default", "preset small", "recipe r", "--set" … */
+  const char *beside; /* the comment that ends the line of its declaration, without '#'; "" */
   int scalar;         /* index into module->scalars of a float, or -1 */
 } DhcHyperInfo;
 typedef struct DhcLayerInfo {
@@ -214,6 +215,10 @@ DhcFunc *dhc_model_function(DhcModel *m, const char *name);
 
 /* ---- recipes (elab_recipe.c) ------------------------------------------------------- */
 
+/* Where a setting comes from: "--set", "recipe pendulum: the comment that ends its line". */
+typedef struct DhcRecipeSource {
+  const char *key, *text;
+} DhcRecipeSource;
 typedef struct DhcRecipeArg {
   const char *name;
   double value;
@@ -242,6 +247,7 @@ typedef struct DhcRecipe {
   DhcRollout rollout;
   double lr_constant;     /* where lr has no parameters */
   const struct DhcLr *lr; /* see dhc_recipe_lr; NULL: lr_constant */
+  DHC_VEC(DhcRecipeSource) sources; /* of settings that are not the usual ones; the last of a key holds */
   DhcSpan span;
 } DhcRecipe;
 /* Never NULL: without a recipe adam, lr 1e-3, batch 64, 10 epochs, clip 1.0. */
@@ -249,6 +255,8 @@ const DhcRecipe *dhc_model_recipe(const DhcModel *m);
 /* Learning rate of step 0 … steps-1. Plain arithmetic on doubles, cos, exp, min, max,
  * if-else; NaN if the expression fails (dhc_elab_model has tried it at both ends). */
 double dhc_recipe_lr(const DhcRecipe *recipe, int64_t step, int64_t steps);
+/* NULL: the key, or the optimiser's argument, is as usual. */
+const char *dhc_recipe_source(const DhcRecipe *recipe, const char *key);
 bool dhc_recipe_has_key(const char *key); /* "lr", "batch", …: a setting of recipes */
 /* Where the schedule is written; file 0: lr is a constant. */
 DhcSpan dhc_recipe_lr_span(const DhcRecipe *recipe);

@@ -404,6 +404,8 @@ void dhc_err_hint(DhcCx *cx, DhcDiag *d, const char *fmt, ...) __attribute__((fo
 /* "784 ('x', line 3)": a dim and where the tensor came from. */
 const char *dhc_say_dim(DhcCx *cx, const DhcDim *d);
 const char *dhc_say_type(DhcCx *cx, const DhcType *t);
+/* The comment that ends the line of a declaration or setting, without its '#'; "". */
+const char *dhc_comment_beside(DhcElab *e, DhcSpan of);
 const char *dhc_say_val(DhcCx *cx, const DhcVal *v);    /* as text of the language, short */
 const char *dhc_say_kind(DhcCx *cx, const DhcVal *v);   /* "an int", "a tensor f32[B, 3]" */
 const char *dhc_say_origin(DhcCx *cx, const DhcVal *v); /* "'x', line 3" or "" */

@@ -248,6 +248,7 @@ DhcHyperInfos dhc_model_hypers(const DhcModel *model) {
                       .type = type_name(m, &h->decl->type),
                       .value = dhc_say_val(&cx, &h->value),
                       .source = h->source,
+                      .beside = dhc_comment_beside(m->e, h->decl->span),
                       .scalar = -1};
     if (h->value.kind == DHC_V_FLOAT && h->value.fx->kind == DHC_FX_SCALAR) x.scalar = h->value.fx->scalar;
     DHC_PUSH(m->e->arena, &out, x);

@@ -232,6 +232,16 @@ typedef struct Binder {
   bool ok;
 } Binder;
 
+static void add_source(Binder *b, const char *key, const char *text) {
+  const DhcRecipeSource s = {dhc_intern(b->m->e->strings, key), text};
+  DHC_PUSH(b->m->e->arena, &b->r->sources, s);
+}
+
+static const char *said_in_recipe(Binder *b, const DhcAstSetting *s) {
+  const char *beside = dhc_comment_beside(b->m->e, s->span);
+  return dhc_arena_printf(b->m->e->arena, "recipe %s%s%s", b->r->name, *beside ? ": " : "", beside);
+}
+
 static void bind_int(Binder *b, const DhcAstExpr *e, const char *what, int64_t min, int64_t *out) {
   DhcVal v = dhc_eval(b->cx, e);
   if (!dhc_want_int(b->cx, &v, e->span, what, out)) {
@@ -325,6 +335,7 @@ static void bind_argument(Binder *b, const char *name, const DhcAstExpr *e) {
   }
   bind_float(b, e, dhc_arena_printf(b->m->e->arena, "argument '%s' of %s", name, b->r->optimizer), -INFINITY, INFINITY, &v);
   set_arg(b, dhc_intern(b->m->e->strings, name), v);
+  add_source(b, name, "--set");
 }
 
 static void bind_lr(Binder *b, const DhcAstNames *params, const DhcAstExpr *value) {
@@ -357,7 +368,8 @@ static void bind_rollout(Binder *b, const struct RolloutKey *k, const DhcAstExpr
   *rollout_value(&b->r->rollout, k) = v;
 }
 
-static void bind_key(Binder *b, const char *key, const DhcAstNames *params, const DhcAstExpr *e) {
+static void bind_key(Binder *b, const char *key, const DhcAstNames *params, const DhcAstExpr *e, const char *source) {
+  add_source(b, key, source);
   switch (key_of(key)) {
     case KEY_OPTIMIZER:
       if (e->kind == DHC_EX_CALL && e->u.call.callee->kind == DHC_EX_NAME) {
@@ -436,7 +448,7 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
         b.ok = false;
         continue;
       }
-      bind_key(&b, s->key.text, s->has_params ? &s->params : NULL, s->value);
+      bind_key(&b, s->key.text, s->has_params ? &s->params : NULL, s->value, said_in_recipe(&b, s));
     }
   }
   for (int i = 0; i < q->n_sets; i++) {
@@ -446,7 +458,7 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
     if (!x) return false;
     has_optimizer = has_optimizer || !strcmp(q->sets[i].key, "optimizer");
     r->report_asked = r->report_asked || key_of(q->sets[i].key) == KEY_REPORT;
-    bind_key(&b, q->sets[i].key, NULL, x);
+    bind_key(&b, q->sets[i].key, NULL, x, "--set");
   }
   if (!has_optimizer && dhc_find_decl(e, cx.file, "adam", DHC_DECL_BIT(DHC_DE_FN), NULL))
     bind_optimizer(&b, "adam", NULL, r->span);
@@ -462,6 +474,12 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
   if (b.ok && b.groups) b.ok = dhc_train_groups(&cx, r, b.groups);
   if (b.ok) try_lr(&b);
   return b.ok;
+}
+
+const char *dhc_recipe_source(const DhcRecipe *r, const char *key) {
+  for (int i = r->sources.n - 1; i >= 0; i--)
+    if (!strcmp(r->sources.at[i].key, key)) return r->sources.at[i].text;
+  return NULL;
 }
 
 const DhcRecipe *dhc_model_recipe(const DhcModel *m) {

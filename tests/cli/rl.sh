@@ -19,7 +19,14 @@ grep -q '^seed 0: 1024 steps, 4 episodes' said && grep -q '^seed 0: likeliest ac
 "$dhcc" rl rl_ssm_policy --env pendulum --steps 32 "${recipe[@]}" --out r > /dev/null && grep -q 'gamma=0.9699' r/config.json || fail "a recipe of PPO for a policy"
 expect 1 "PPO has no preset 'small'" "$dhcc" rl rl_ssm_policy --env pendulum --steps 32 "${recipe[@]}" --preset small
 
-expect 0 "gamma                0.97  # discount of a step" "$dhcc" rl rl_ssm_policy --env pendulum --recipe pendulum --print-recipe
+expect 0 "gamma                0.97  # recipe pendulum: of no paper: a swing up takes fifty steps" "$dhcc" rl rl_ssm_policy --env pendulum --recipe pendulum --print-recipe
+expect 0 "clip_range           0.2  # default: of the ratio of probabilities; Schulman et al. (2017), table 3" "$dhcc" rl rl_ssm_policy --env pendulum --print-recipe
+expect 0 "batch                256  # recipe pendulum" "$dhcc" rl "$source/bench/studies/policies.dhc" --recipe pendulum --env pendulum --print-recipe
+"$dhcc" rl rl_policy --env pendulum --set batch=64 --set optimizer.eps=1e-8 --print-recipe --json | python3 -c 'import json, sys
+r = json.load(sys.stdin)["recipe"]
+f = r.pop("from")
+assert set(f) == set(r) - {"recipe"} and not {k for k in f if f[k] in ("default", "recipe default", "default of all recipes")}, f
+assert f["batch"] == f["eps"] == "--set" and "OpenAI Baselines" in f["beta1"] and f["lr"].startswith("recipe default: Schulman"), f' || fail "a setting without its source"
 expect 0 "entropy_weight       0.01  # --set" "$dhcc" rl rl_policy --env pendulum --set entropy_weight=0.01 --print-recipe
 "$dhcc" rl rl_ssm_policy --env pendulum --steps 4096 --recipe pendulum --set gamma=0.5 --print-recipe --json | python3 -c 'import json, sys; r = json.load(sys.stdin)["recipe"]; assert r["gamma"] == 0.5 and r["lr at the end"] == 5e-4 and r["obs"] == "3" and "pendulum" == r["recipe"], r' || fail "a recipe as JSON"
 "$dhcc" plot a | grep -q '^return' || fail "a policy's curve: $("$dhcc" plot a)"
