@@ -9,6 +9,7 @@
 #include "api/tuning.h"
 #include "dhc/version.h"
 #include "ir/errors.h"
+#include "runtime/io.h"
 #include "runtime/number.h"
 
 const char *dhc_version(void) {
@@ -374,6 +375,7 @@ bool dhc_explain(int i, dhc_error_info *out) {
 
 void dhc_catch_signals(void) {
   dhc_stop_install();
+  dhc_map_watch();
 }
 
 int dhc_signal_caught(void) {

@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +108,67 @@ dhc_status dhc_file_read(const char *path, size_t most, uint8_t **bytes, size_t 
   return status;
 }
 
+/* ---- mappings whose file gets shorter ------------------------------------------ */
+
+/* Files that are mapped, for a signal's handler: so of fixed size, and never freed. What has no place here ends without its name. */
+static struct {
+  _Atomic(const uint8_t *) bytes; /* NULL: free, or being written */
+  size_t n_bytes;
+  char path[512];
+} mapped[64];
+static pthread_mutex_t mapped_lock = PTHREAD_MUTEX_INITIALIZER;
+enum { N_MAPPED = sizeof mapped / sizeof mapped[0] };
+
+static void map_enter(const char *path, const DhcMapping *map) {
+  pthread_mutex_lock(&mapped_lock);
+  for (int i = 0; i < N_MAPPED; i++) {
+    if (atomic_load(&mapped[i].bytes) == NULL) {
+      mapped[i].n_bytes = map->n_bytes;
+      snprintf(mapped[i].path, sizeof mapped[i].path, "%s", path);
+      atomic_store(&mapped[i].bytes, map->bytes);
+      break;
+    }
+  }
+  pthread_mutex_unlock(&mapped_lock);
+}
+
+static void map_leave(const DhcMapping *map) {
+  pthread_mutex_lock(&mapped_lock);
+  for (int i = 0; i < N_MAPPED; i++) {
+    if (atomic_load(&mapped[i].bytes) == map->bytes) {
+      atomic_store(&mapped[i].bytes, NULL);
+    }
+  }
+  pthread_mutex_unlock(&mapped_lock);
+}
+
+static void say(const char *text) {
+  if (write(STDERR_FILENO, text, strlen(text)) < 0) {
+    _exit(DHC_E_ENVIRONMENT);
+  }
+}
+
+/* A page of a mapping is no longer there. Elsewhere the access that is done again ends the process, as without a handler. */
+static void on_lost_page(int signal_number, siginfo_t *info, void *context) {
+  (void)context;
+  for (int i = 0; i < N_MAPPED; i++) {
+    const uint8_t *from = atomic_load(&mapped[i].bytes);
+    if (from != NULL && (uintptr_t)info->si_addr - (uintptr_t)from < mapped[i].n_bytes) {
+      say(mapped[i].path);
+      say(": error: was cut short, or its disk failed, while it was read\n");
+      _exit(DHC_E_ENVIRONMENT);
+    }
+  }
+  signal(signal_number, SIG_DFL);
+}
+
+void dhc_map_watch(void) {
+  struct sigaction action = {.sa_flags = SA_SIGINFO};
+  action.sa_sigaction = on_lost_page;
+  sigemptyset(&action.sa_mask);
+  (void)sigaction(SIGBUS, &action, NULL);
+}
+
 dhc_status dhc_map_open(const char *path, DhcMapping *out) {
   int fd = -1;
   DhcMapping map = {.bytes = NULL, .n_bytes = 0};
@@ -118,6 +182,7 @@ dhc_status dhc_map_open(const char *path, DhcMapping *out) {
       status = dhc_status_errno(errno, "%s", path);
     } else {
       map.bytes = p;
+      map_enter(path, &map);
     }
   }
   close(fd);
@@ -129,6 +194,7 @@ dhc_status dhc_map_open(const char *path, DhcMapping *out) {
 
 void dhc_map_close(DhcMapping *map) {
   if (map->bytes != NULL) {
+    map_leave(map);
     munmap((void *)(uintptr_t)map->bytes, map->n_bytes);
   }
   map->bytes = NULL;

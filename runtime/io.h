@@ -18,6 +18,9 @@ typedef struct DhcMapping {
  * that is missing or no regular file, else DHC_E_ENVIRONMENT. */
 dhc_status dhc_map_open(const char *path, DhcMapping *out) DHC_MUST_USE;
 void dhc_map_close(DhcMapping *map);
+/* From here on a file that gets shorter while it is mapped ends the process with a line that names it and DHC_E_ENVIRONMENT,
+ * in place of a SIGBUS. For commands: a library leaves signals to its program. */
+void dhc_map_watch(void);
 /* Up to `most` bytes of the same files into memory that the caller frees: for small files that are read once. */
 dhc_status dhc_file_read(const char *path, size_t most, uint8_t **bytes, size_t *n_bytes) DHC_MUST_USE;
 /* A descriptor that is none of 0, 1 and 2, which belong to whoever prints: fd itself, or a

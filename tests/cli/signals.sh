@@ -66,6 +66,24 @@ kill -INT $pid
 wait $pid
 [ "$(number exit_status < "$work/doc")" = 130 ] || fail "a stopped run's document: $(cat "$work/doc")"
 
+# a file that somebody cuts short while a training reads it
+awk 'BEGIN { print "a,b,target"; for (i = 0; i < 20000; i++) print i % 7 ",1," i % 2 }' > "$work/cut.csv"
+cat > "$work/cut.dhc" <<'M'
+import std/nn
+model M() {
+  param w: [2, 2] = ones()
+  loss<B>(x: [B, 2], target: i64[B]) -> (loss: []) { return mean(cross_entropy(x @ w, target)) }
+}
+M
+"$dhcc" train "$work/cut.dhc" --data "csv:$work/cut.csv" --epochs 500 --out "$work/cut" --quiet > "$work/said" 2>&1 &
+pid=$!
+for _ in $(seq 300); do [ "$(wc -l < "$work/cut/metrics.csv" 2>/dev/null || echo 0)" -gt 1 ] && break; sleep 0.05; done
+truncate -s 8000 "$work/cut.csv"
+wait $pid
+rc=$?
+[ $rc = 3 ] || fail "a file cut short: exit $rc, want 3"
+[ "$(cat "$work/said")" = "$work/cut.csv: error: was cut short, or its disk failed, while it was read" ] || fail "a file cut short: $(cat "$work/said")"
+
 "$dhcc" print dhc_jamba --stage=graph 2> "$work/err" | head -1 > /dev/null
 [ ! -s "$work/err" ] || fail "a closed pipe: $(cat "$work/err")"
 expect 3 'standard output: write failed' sh -c "'$dhcc' explain > /dev/full"
