@@ -76,10 +76,8 @@ static bool show(void *ctx, const dhc_ablate_row *r) {
 }
 
 int cmd_ablate(const Cli *c) {
-  if (!c->data || !c->weights) {
-    cli_error(c, "ablate: needs --data SPEC and --weights FILE");
-    return 2;
-  }
+  if (!c->data || !c->weights)
+    return cli_lacks(c, "ablate: needs --data SPEC and --weights FILE");
   if (c->outputs && !figure_form(c->outputs)) {
     cli_error(c, "ablate: -o needs FILE that ends in " FIGURE_FORMS);
     return 2;

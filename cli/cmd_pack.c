@@ -1,14 +1,23 @@
 /* pack: a model with its weights in one file. What a command takes from such a file, or from the folder of a run. */
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 
-int cmd_pack(const Cli *c) {
-  if (!c->outputs || !c->weights) {
-    cli_error(c, "pack: needs -o FILE.dhcm and, of a MODEL that is no run, --weights FILE");
-    return 2;
+int cli_lacks(const Cli *c, const char *what) {
+  if (c->n_args && strchr(c->args[0], '/') && access(c->args[0], F_OK)) {
+    cli_system_error(c, c->args[0], errno);
+    return 1;
   }
+  cli_error(c, "%s", what);
+  return 2;
+}
+
+int cmd_pack(const Cli *c) {
+  if (!c->outputs || !c->weights)
+    return cli_lacks(c, "pack: needs -o FILE.dhcm and, of a MODEL that is no run, --weights FILE");
   const char *end = strrchr(c->outputs, '.');
   if (!end || strcmp(end, ".dhcm")) {
     cli_error(c, "pack: a package is called NAME.dhcm, got \"%s\"", c->outputs);

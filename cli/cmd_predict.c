@@ -48,10 +48,8 @@ static void show(void *ctx, const dhc_prediction *p) {
 }
 
 int cmd_predict(const Cli *c) {
-  if (!c->weights) {
-    cli_error(c, "predict: needs --weights FILE of a MODEL that is no run");
-    return 2;
-  }
+  if (!c->weights)
+    return cli_lacks(c, "predict: needs --weights FILE of a MODEL that is no run");
   dhc_session *s = NULL;
   dhc_model *m = NULL;
   int rc = cli_open(c, &s, &m);

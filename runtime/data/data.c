@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "runtime/data/data_internal.h"
@@ -184,6 +185,18 @@ static const char *looks_like(const char *path) {
   return stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? "images" : NULL;
 }
 
+/* The source whose name the spec's is the beginning of, or that is the beginning of it ("image:", "text_file:"); NULL: none. */
+static const char *meant(const char *spec) {
+  const size_t n = strcspn(spec, ":");
+  for (size_t k = 0; spec[n] == ':' && n > 2 && k < sizeof sources / sizeof sources[0]; k++) {
+    const size_t m = strlen(sources[k].prefix) - 1;
+    if (strncasecmp(spec, sources[k].prefix, n < m ? n : m) == 0) {
+      return sources[k].prefix;
+    }
+  }
+  return NULL;
+}
+
 /* The field of a spec's first "NAME=FIELD," gets the name; one that has it gets the other's. */
 static dhc_status rename_field(DhcDataOwner *o, const char *spec) {
   size_t name = strspn(spec, word_letters), field = strspn(spec + name + 1, word_letters);
@@ -233,6 +246,9 @@ dhc_status dhc_dataset_open(const char *all, DhcSplit split, const DhcDataOption
   }
   if (k == n_sources && looks_like(spec) != NULL) {
     return dhc_status_make(DHC_E_USAGE, "data '%s': a source is named before its path (did you mean %s:%s?)", spec, looks_like(spec), spec);
+  }
+  if (k == n_sources && meant(spec) != NULL) {
+    return dhc_status_make(DHC_E_USAGE, "data '%s': no source has that name (did you mean %s%s?)", spec, meant(spec), spec + strcspn(spec, ":") + 1);
   }
   if (k == n_sources) {
     return dhc_status_make(DHC_E_USAGE,

@@ -139,6 +139,7 @@ row 2 "error: --allow-changed: a run has no 'nope'" train trained.dhc --data npy
 row 2 'error: --allow-changed: only a run that goes on (--resume) can have changes' train trained.dhc --data npy:few --out bare --steps 1 --quiet --backend interp --allow-changed lr
 # data
 row 2 "error: data 'nothing:x': needs images:DIR, cifar10:DIR, cifar100:DIR, csv:FILE, hdf5:FILE, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK" train mlp --data nothing:x
+row 2 "error: data 'image:x': no source has that name (did you mean images:x?)" train mlp --data image:x
 row 1 'error: npy:none: has no train examples' train trained.dhc --data npy:none --steps 1 --quiet --backend interp
 row 1 'error: noarrays/train: has no .npy files' train trained.dhc --data npy:noarrays --steps 1 --quiet --backend interp
 row 1 'scalar/train/x.npy: error: is a scalar, its first dimension must count examples' train trained.dhc --data npy:scalar --steps 1 --quiet --backend interp
