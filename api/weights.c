@@ -27,6 +27,11 @@ int state_slot(const dhc_program *p, const char *path) {
   return i >= 0 && dhc_prog_layout(p->run)->slots[i].role == DHC_IMAGE_STATE ? i : -1;
 }
 
+/* Frozen weights lie behind what a range of moments is as long as. */
+static bool in_range(const dhc_layout *l, const dhc_slot *s, int range) {
+  return range == DHC_WEIGHTS || s->role != DHC_IMAGE_WEIGHT || s->at / dhc_tensor_dtype_bytes(l->dtype) + s->n <= l->ranges[range].n;
+}
+
 /* "PATH", or "MOMENT:PATH" with MOMENT what an optimiser keeps or "ema". */
 static dhc_status find_place(dhc_program *p, const char *name, Place *out) {
   const char *colon = strchr(name, ':'), *path = colon ? colon + 1 : name;
@@ -40,7 +45,7 @@ static dhc_status find_place(dhc_program *p, const char *name, Place *out) {
   }
   int i = find_slot(p, path);
   const dhc_slot *s = i < 0 ? NULL : &dhc_prog_layout(p->run)->slots[i];
-  if (!s || (colon && s->role != DHC_IMAGE_WEIGHT)) return dhc_status_make(DHC_E_INPUT, "the model has no tensor '%s'", path);
+  if (!s || (colon && s->role != DHC_IMAGE_WEIGHT) || !in_range(dhc_prog_layout(p->run), s, range)) return dhc_status_make(DHC_E_INPUT, "the model has no tensor '%s'", path);
   *out = (Place){dhc_prog_slot(p->run, i, range), s};
   return dhc_status_ok();
 }
@@ -137,6 +142,7 @@ bool weights_next(WeightsWalk *w, DhcTensorView *out) {
   for (; w->slot < l->n_slots; w->slot++, w->piece = 0) {
     const dhc_slot *s = &l->slots[w->slot];
     if (s->role != DHC_IMAGE_WEIGHT && !(w->buffers && s->role == DHC_IMAGE_BUFFER)) continue;
+    if (!in_range(l, s, w->range)) continue;
     const char *names = s->file ? s->file : s->name;
     const DhcNameParts p = dhc_name_parts(names);
     const int64_t stacked = p.star ? s->dim[0] : 1, extent = s->rank > p.star ? s->dim[p.star] : 1;

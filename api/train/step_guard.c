@@ -17,8 +17,8 @@ struct StepGuard {
   DhcRange now[1 + API_MAX_RANGES];
   int64_t version; /* of the program, for which `now` holds */
   bool measured;
-  Version *measure; /* measures a flat range; NULL: not made yet (step_ready) */
-  Version *find;    /* finds in one what is not finite; NULL: it was not needed yet */
+  Version *measure[2]; /* measures a flat range, as long as the weights or as moments; NULL: not made yet */
+  Version *find[2];    /* finds in one what is not finite; NULL: it was not needed yet */
   DhcDevicePtr copy; /* to go back to; 0: none was needed yet */
   DhcArena arena; /* of one evaluation */
   char blame[200];
@@ -114,25 +114,38 @@ static bool proven(dhc_program *p, const dhc_update *u, const DhcFunc *f, double
 
 /* ---- looking at memory ------------------------------------------------------------------ */
 
+/* Elements of flat k. */
+static int64_t flat_length(const dhc_program *p, int k) {
+  const dhc_layout *l = dhc_prog_layout(p->run);
+  return k ? l->ranges[k - 1].n : l->n_weights;
+}
+
+/* Moments are shorter than the weights where some are frozen. */
+static bool is_short(const dhc_program *p, int k) {
+  return flat_length(p, k) < flat_length(p, 0);
+}
+
 /* Index of the first element of flat k that is not finite; only asked where there is one. */
 static dhc_status find_bad(dhc_program *p, int k, int64_t *bad) {
   struct StepGuard *g = p->guard;
   double first;
-  if (!g->find) DHC_TRY(measure_make(p, dhc_infinite_entry(p->m->module, dhc_prog_layout(p->run)->n_weights), &g->find));
-  DHC_TRY(measure_run(p, g->find, k - 1));
-  DHC_TRY(exec_number(p, g->find, 0, &first));
+  Version **v = &g->find[is_short(p, k)];
+  if (!*v) DHC_TRY(measure_make(p, dhc_infinite_entry(p->m->module, flat_length(p, k)), v));
+  DHC_TRY(measure_run(p, *v, k - 1));
+  DHC_TRY(exec_number(p, *v, 0, &first));
   *bad = first < (double)DHC_MEASURE_NONE ? (int64_t)first : -1;
   return dhc_status_ok();
 }
 
 /* Range of flat k's elements; *bad: index of the first that is not finite, or -1. */
 static dhc_status measure(dhc_program *p, int k, DhcRange *out, int64_t *bad) {
-  const Version *v = p->guard->measure;
+  Version **v = &p->guard->measure[is_short(p, k)];
   DhcTensorView view;
   DhcDevicePtr at;
   double end[2];
-  DHC_TRY(measure_run(p, p->guard->measure, k - 1));
-  DHC_TRY(dhc_prog_result(v->loaded, 0, &view, &at));
+  if (!*v) DHC_TRY(measure_make(p, dhc_measure_entry(p->m->module, flat_length(p, k)), v));
+  DHC_TRY(measure_run(p, *v, k - 1));
+  DHC_TRY(dhc_prog_result((*v)->loaded, 0, &view, &at));
   DHC_TRY(dhc_device_get(dhc_prog_device(p->run), at, view.dtype, end, DHC_F64, 2));
   *bad = -1;
   *out = (DhcRange){fmin(-end[1], 0), fmax(end[0], 0)};
@@ -213,8 +226,8 @@ dhc_status step_ready(dhc_program *p) {
     if (!p->guard) return dhc_status_memory((long long)sizeof *p->guard, "a training step");
     dhc_arena_init(&p->guard->arena);
   }
-  if (p->guard->measure) return dhc_status_ok();
-  return measure_make(p, dhc_measure_entry(p->m->module, dhc_prog_layout(p->run)->n_weights), &p->guard->measure);
+  if (p->guard->measure[0]) return dhc_status_ok();
+  return measure_make(p, dhc_measure_entry(p->m->module, flat_length(p, 0)), &p->guard->measure[0]);
 }
 
 /* The step refused a gradient for its size alone: the loss is finite. */
@@ -261,8 +274,10 @@ dhc_status step_run(dhc_program *p, Version *v, const DhcTensorView *const *in, 
 
 void step_close(dhc_program *p) {
   if (!p->guard) return;
-  if (p->guard->measure) dhc_prog_unload(p->guard->measure->loaded);
-  if (p->guard->find) dhc_prog_unload(p->guard->find->loaded);
+  for (int i = 0; i < 2; i++) {
+    if (p->guard->measure[i]) dhc_prog_unload(p->guard->measure[i]->loaded);
+    if (p->guard->find[i]) dhc_prog_unload(p->guard->find[i]->loaded);
+  }
   if (p->guard->copy) dhc_prog_device(p->run)->ops->free(dhc_prog_device(p->run), p->guard->copy);
   dhc_arena_fini(&p->guard->arena);
   free(p->guard);

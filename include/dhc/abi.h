@@ -216,7 +216,7 @@ typedef struct dhc_slot {
 typedef struct dhc_range {
   const char *name;     /* "m"; "ema"; "begun" */
   int32_t dtype;
-  int32_t like_weights; /* laid out like the weights; else by itself */
+  int32_t like_weights; /* laid out like the first n of the weights (frozen ones are last); else by itself */
   int32_t from_weights; /* begins as a copy of the weights; else with zeros */
   int64_t n, at;        /* elements, byte offset */
 } dhc_range;

@@ -8,18 +8,23 @@ static int64_t elements(DhcModule *m, const DhcTensorDecl *d) {
   return dhc_dim_is_const(dhc_type_elements(m->dims, &d->type), &n) ? n : 0;
 }
 
+int dhc_place_class(const DhcTensorDecl *d) {
+  return d->frozen ? DHC_PLACE_FROZEN : d->no_decay ? DHC_PLACE_PLAIN : DHC_PLACE_DECAYED;
+}
+
 DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena) {
   DhcPlaces p = {.offset = DHC_NEW_N(arena, int64_t, m->tensors.n + 1), .n = DHC_NEW_N(arena, int64_t, m->tensors.n + 1), .n_more = 1};
-  for (int pass = 0; pass < 2; pass++) {
+  for (int pass = 0; pass < DHC_N_PLACES; pass++) {
     for (int i = 0; i < m->tensors.n; i++) {
       const DhcTensorDecl *d = &m->tensors.at[i];
-      if (d->role != DHC_ROLE_WEIGHT || d->no_decay != (pass == 1)) continue;
+      if (d->role != DHC_ROLE_WEIGHT || dhc_place_class(d) != pass) continue;
       p.offset[i] = p.n_weights;
       p.n[i] = elements(m, d);
       p.n_weights += p.n[i]; /* elaboration has bounded the sum of all tensors */
       p.n_begun += p.n[i] ? dhc_decl_pieces(d) : 0;
     }
-    if (pass == 0) p.n_decayed = p.n_weights;
+    if (pass == DHC_PLACE_DECAYED) p.n_decayed = p.n_weights;
+    if (pass == DHC_PLACE_PLAIN) p.n_moving = p.n_weights;
   }
   for (int i = 0; i < m->tensors.n; i++) {
     const DhcTensorDecl *d = &m->tensors.at[i];
@@ -105,7 +110,7 @@ const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, bool e
   for (int i = 0; i < n_results; i++) state = state || (i != weights && is_param(optimizer, optimizer->result_names.at[i]));
   if (state && p.n_begun) add_range(&r, DHC_RANGE_BEGUN, p.n_begun, wide, false, false);
   for (int i = 0; i < n_results; i++)
-    if (i != weights) add_range(&r, optimizer->result_names.at[i], p.n_weights, wide, true, false);
+    if (i != weights) add_range(&r, optimizer->result_names.at[i], p.n_moving, wide, true, false);
   if (optimizer && ema) add_range(&r, DHC_RANGE_EMA, p.n_weights, wide, true, true);
   if (optimizer && parts) {
     add_range(&r, DHC_RANGE_SUM, p.n_weights, wide, false, false);

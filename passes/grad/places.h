@@ -5,15 +5,19 @@
 
 #include "ir/ir.h"
 
-/* Places of the module's weights in one flat tensor: those that decay first, each group in the
- * module's order. The one order that training steps, images and files go by. */
+/* Places of the module's weights in one flat tensor: those that decay, those that do not, those that are frozen, each in
+ * the module's order. The one order that training steps, images and files go by. */
 typedef struct DhcPlaces {
   int64_t *offset, *n; /* by tensor of the module, in elements; n 0: neither weight nor float buffer, or no fixed size */
   int64_t n_weights, n_decayed;
+  int64_t n_moving; /* of the weights in front of the frozen ones, which have no moments */
   int64_t n_begun; /* pieces of the tensors that files hold in pieces */
   int64_t n_more;  /* a loss, and elements of the float buffers: of tensor i from offset[i] on */
 } DhcPlaces;
 DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena);
+/* Which of the three a weight is among, in order. */
+enum { DHC_PLACE_DECAYED, DHC_PLACE_PLAIN, DHC_PLACE_FROZEN, DHC_N_PLACES };
+int dhc_place_class(const DhcTensorDecl *d);
 
 /* Which of the optimiser's results is the weights: the one with the name of its first parameter, else the first. All
  * others are moments. */

@@ -31,17 +31,17 @@ static bool place_all(Step *s) {
   DhcPlaces *places = DHC_NEW(s->arena, DhcPlaces), p = *places = dhc_places_make(s->m, s->arena);
   s->places = places;
   for (int i = 0; i < s->m->tensors.n; i++) s->slot_of[i] = -1;
-  for (int pass = 0; pass < 2; pass++) {
+  for (int pass = 0; pass < DHC_N_PLACES; pass++) {
     for (int i = 0; i < s->m->tensors.n; i++) {
       const DhcTensorDecl *t = &s->m->tensors.at[i];
-      if (t->role == DHC_ROLE_WEIGHT && t->no_decay == (pass == 1) && !place_tensor(s, &p, i))
+      if (t->role == DHC_ROLE_WEIGHT && dhc_place_class(t) == pass && !place_tensor(s, &p, i))
         return false;
     }
   }
   s->out->n_decayed = p.n_decayed;
   s->out->n = p.n_weights;
   s->out->slots = s->slots;
-  if (s->out->n) return true;
+  if (p.n_moving) return true;
   dhc_diag(s->px->diags, DHC_ERROR, "E0721", s->loss->span, "'%s' has no parameters to train",
            s->loss->name);
   return false;
@@ -51,7 +51,7 @@ static bool place_all(Step *s) {
 static void add_range(Step *s, const DhcWeightSlot *slot, bool frozen) {
   const DhcTensorDecl *t = &s->m->tensors.at[slot->tensor];
   Range *last = s->ranges.n ? &s->ranges.at[s->ranges.n - 1] : NULL;
-  Range r = {.begin = slot->offset, .n = slot->n, .decays = !t->no_decay, .frozen = frozen, .group = t->group, .source = -1};
+  Range r = {.begin = slot->offset, .n = slot->n, .decays = !t->no_decay, .frozen = frozen, .bare = slot->offset >= s->places->n_moving, .group = t->group, .source = -1};
   if (!slot->n) return;
   if (t->average) {
     r.source = s->slots[s->slot_of[t->average - 1]].offset;
@@ -61,7 +61,7 @@ static void add_range(Step *s, const DhcWeightSlot *slot, bool frozen) {
   r.pieces = r.frozen ? 0 : dhc_decl_pieces(t);
   const bool follows = last && (r.source < 0 ? last->source < 0 : last->source >= 0 && last->source + last->n == r.source && last->decay == r.decay);
   const bool alike = last && last->decays == r.decays && last->group == r.group;
-  if (!r.pieces && last && !last->pieces && last->frozen == r.frozen && follows && (r.frozen || alike)) {
+  if (!r.pieces && last && !last->pieces && last->frozen == r.frozen && last->bare == r.bare && follows && (r.frozen || alike)) {
     last->n += slot->n;
     return;
   }
@@ -204,7 +204,7 @@ static void add_params(Step *s) {
   const char **moments = DHC_NEW_N(s->arena, const char *, s->n_moments + 1);
   for (int i = 0; i < s->n_moments; i++) {
     moments[i] = dollar(s, o->param_info.at[s->moment_param[i]].name);
-    s->flats[1 + i] = add_flat(s, moments[i], s->out->n);
+    s->flats[1 + i] = add_flat(s, moments[i], s->places->n_moving);
   }
   s->out->n_moments = s->n_moments;
   s->out->moments = moments;
@@ -241,6 +241,11 @@ static DhcValue *gate(Step *s, DhcValue *now, DhcValue *old) {
 
 static int n_flats(const Step *s) {
   return 1 + s->n_moments + (s->rq->ema ? 1 : 0);
+}
+
+/* Whether a range has a part of flat k: frozen ones have no moments. */
+static bool has_flat(const Step *s, const Range *r, int k) {
+  return !r->bare || !k || k > s->n_moments;
 }
 
 /* An argument of the optimiser's as the range's group has it. */
@@ -292,9 +297,11 @@ static bool step_range(Step *s, const Range *r, DhcValue *g, DhcValue **part) {
   DhcFunc *o = s->rq->optimizer;
   DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
   DhcValue *old[DHC_MAX_RESULTS], *now[DHC_MAX_RESULTS];
-  for (int k = 0; k < n_flats(s); k++) old[k] = dhc_step_range(s, s->flats[k], r);
+  for (int k = 0; k < n_flats(s); k++)
+    if (has_flat(s, r, k)) old[k] = dhc_step_range(s, s->flats[k], r);
   if (r->frozen) {
-    for (int k = 0; k < n_flats(s); k++) part[k] = k <= s->n_moments ? old[k] : gate(s, old[0], old[k]);
+    for (int k = 0; k < n_flats(s); k++)
+      if (has_flat(s, r, k)) part[k] = k <= s->n_moments ? old[k] : gate(s, old[0], old[k]);
     return true;
   }
   if (!optimizer_args(s, r, old, dhc_step_range(s, g, r), args)) return false;
@@ -425,8 +432,10 @@ static bool step_flats(Step *s, DhcValue *raw, DhcValue *g) {
   for (int i = 0; i < n; i++)
     if (s->ranges.at[i].source >= 0 && !follow(s, &s->ranges.at[i], part, i)) return false;
   for (int k = 0; k < n_flats(s); k++) {
-    for (int i = 0; i < n; i++) column[i] = part[i][k];
-    if (!dhc_step_update(s, s->flats[k], dhc_step_joined(s, column, n))) return false;
+    int parts = 0;
+    for (int i = 0; i < n; i++)
+      if (has_flat(s, &s->ranges.at[i], k)) column[parts++] = part[i][k];
+    if (!dhc_step_update(s, s->flats[k], dhc_step_joined(s, column, parts))) return false;
   }
   return true;
 }

@@ -15,6 +15,28 @@ for optimizer in 'adamw(weight_decay = 0.01)' 'adam()' 'sgd(momentum = 0.9)'; do
     fail "$optimizer: resumed run differs"
 done
 
+# Frozen weights have no moments, neither in files nor where a bad step is looked for; parts of a batch and averages change nothing in it.
+sed -e 's/= TemporalSSM(d, state_dim)/= frozen(TemporalSSM(d, state_dim))/' -e 's/epochs = 5/ema = 0.9/' "$work/m.dhc" > "$work/f.dhc"
+run() { "$dhcc" train "$work/f.dhc" --set input_channels=1 --set hidden_dim=8 --data "npy:$work/data" --batch 16 --epochs 9 --accumulate 2 --quiet "$@"; }
+run --steps 4 --out "$work/frozen" || fail "frozen: 4 steps"
+run --steps 2 --out "$work/thawed" || fail "frozen: 2 steps"
+run --steps 4 --out "$work/thawed" --resume || fail "frozen: 2 more"
+python3 "$(dirname "$0")/same_state.py" "$work/frozen/checkpoint-000000004.safetensors" "$work/thawed/checkpoint-000000004.safetensors" ||
+  fail "frozen: resumed run differs"
+python3 - "$work/frozen/checkpoint-000000004.safetensors" "$work/thawed/checkpoint-000000002.safetensors" <<'P' || fail "moments of frozen weights"
+import json, struct, sys
+def tensors(path):
+    raw = open(path, "rb").read()
+    n = struct.unpack("<Q", raw[:8])[0]
+    return {k: raw[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]] for k, v in json.loads(raw[8:8 + n]).items() if k != "__metadata__"}
+a, b = map(tensors, sys.argv[1:])
+name = "temporal_ssm.A"
+of = sorted(k for k in a if k.endswith("." + name))
+assert of == ["opt.ema." + name], of
+assert a[name] == b[name] == a["opt.ema." + name], "frozen weights move"
+assert any("opt.m.classifier" in k for k in a) and a["classifier.0.weight"] != b["classifier.0.weight"]
+P
+
 # A folder says by itself with what its run goes on; its metrics have a row a step and one clock.
 "$dhcc" train "$work/o.dhc" --set input_channels=1 --set hidden_dim=8 --data "npy:$work/data" --batch 8 --lr 2e-3 --clip 0.5 --seed 3 --epochs 3 \
   --no-augment --no-shuffle --limit 64 --save-every 6 --quiet --out "$work/all" || fail "24 steps"
