@@ -50,10 +50,26 @@ void dhc_schedule_complete(const DhcSpec *s, const DhcTargetFacts *t, DhcSchedul
 
 /* ---- folds ----------------------------------------------------------------------------- */
 
-enum { SPLIT_FOLDED = 32768, SPLIT_ROWS = 64 };
+enum { SPLIT_FOLDED = 32768, SPLIT_ROWS = 64, SHORT_ROW_OF_ARGMAX = 32, ROWS_OF_ARGMAX = 16 };
+
+static bool has_argmax(const DhcSpec *s) {
+  for (int n = 0; n < s->n_nodes; n++)
+    if (s->node[n].kind == DHC_SN_FOLD && s->node[n].op == DHC_OP_ARGMAX) return true;
+  return false;
+}
+
+/* Is what is folded what lies side by side? */
+static bool along_rows(const DhcSpec *s) {
+  uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR);
+  for (int o = 0; o < dhc_spec_n_inputs(s); o++)
+    for (int t = 0; t < s->operand[o].n_terms; t++)
+      if (s->operand[o].term[t].unit && (par >> s->operand[o].term[t].axis[0] & 1)) return false;
+  return true;
+}
 
 /* Few rows of many elements are cut into blocks, which all threads share (two phases); many rows are
- * tasks enough, and short ones not worth a second phase. */
+ * tasks enough, and short ones not worth a second phase. Places of a maximum in short rows: lanes are rows,
+ * not elements, of which the best would be looked for among 16 lanes once a row. */
 static int row_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   int n = 0;
   bool known = true; /* folded axes of constant extent: windows */
@@ -68,6 +84,14 @@ static int row_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MA
     dhc_size_put(&g, DHC_DIM_LE);
     dhc_size_put(&g, DHC_DIM_AND);
     out[n++] = (DhcSchedule){.template_name = "row_split", .guard = dhc_size_guard(&g)};
+  }
+  uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR);
+  if (!known && par && along_rows(s) && has_argmax(s)) {
+    DhcSizeGuard g = {.arena = arena, .spec = s};
+    int last = 31 - __builtin_clz(par);
+    dhc_size_bound(&g, dhc_spec_axes(s, DHC_AXIS_RED), SHORT_ROW_OF_ARGMAX, true);
+    dhc_size_bound(&g, 1u << last, ROWS_OF_ARGMAX, false);
+    out[n++] = (DhcSchedule){.template_name = "row", .v = {1 + last}, .guard = dhc_size_guard(&g)};
   }
   out[n++] = (DhcSchedule){.template_name = "row"};
   return n;
@@ -187,15 +211,6 @@ static int gpu_maps(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_C
   out[0] = (DhcSchedule){.template_name = "elements", .v = {0, 128, 1}, .guard = dhc_size_guard(&g)};
   out[1] = (DhcSchedule){.template_name = "elements", .v = {0, 256, 4, 0, 4}};
   return 2;
-}
-
-/* Is what is folded what lies side by side? */
-static bool along_rows(const DhcSpec *s) {
-  uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR);
-  for (int o = 0; o < dhc_spec_n_inputs(s); o++)
-    for (int t = 0; t < s->operand[o].n_terms; t++)
-      if (s->operand[o].term[t].unit && (par >> s->operand[o].term[t].axis[0] & 1)) return false;
-  return true;
 }
 
 /* Long folds in two phases: blocks of the sum rule are a block of threads each, or sixteen threads where there are

@@ -182,9 +182,30 @@ static void row_split(void **st) {
     assert_true(dhc_spec_may_split(c.s));
     DhcTargetFacts facts = {.vector_bytes = 64, .has_fma = true};
     DhcSchedule cls[DHC_MAX_CLASSES];
-    assert_int_equal(dhc_schedule_choose(c.s, &facts, &c.arena, cls), 2);
+    assert_int_equal(dhc_schedule_choose(c.s, &facts, &c.arena, cls), columns ? 2 : 3);
     assert_int_equal(conform_prog(cls[0].guard, case_dims(&c)) != 0, shape[i][0] * shape[i][2] >= 32768);
     for (int v = 0; v < 2 + !columns; v++) case_check(&c, NULL, (int[8]){v}, 1e-5);
+    case_free(&c);
+  }
+}
+
+/* argmax of short rows, with ties: lanes are rows, or elements, with the same places */
+static void row_short(void **st) {
+  (void)st;
+  static const int64_t shape[][2] = {{40, 1}, {16, 7}, {33, 16}, {40, 32}, {40, 33}, {15, 7}};
+  for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
+    SpecCase c;
+    case_init(&c, DHC_KIND_ROW);
+    int ir[2] = {case_axis(&c, DHC_AXIS_PAR, shape[i][0], false), case_axis(&c, DHC_AXIS_RED, shape[i][1], false)};
+    int x = case_load(&c, case_operand(&c, DHC_F32, -1, 2, ir)), k = case_load(&c, case_operand(&c, DHC_I32, -1, 2, ir));
+    case_operand(&c, DHC_I32, case_fold(&c, DHC_OP_ARGMAX, DHC_I32, 2, x, -1), 1, ir);
+    case_operand(&c, DHC_I64, case_fold(&c, DHC_OP_ARGMAX, DHC_I64, 2, k, -1), 1, ir);
+    DhcSchedule cls[DHC_MAX_CLASSES];
+    assert_int_equal(dhc_schedule_choose(c.s, &(DhcTargetFacts){.vector_bytes = 64}, &c.arena, cls), 3);
+    assert_int_equal(cls[1].v[0], 1 + ir[0]);
+    assert_int_equal(conform_prog(cls[1].guard, case_dims(&c)) != 0, shape[i][0] >= 16 && shape[i][1] <= 32);
+    c.plain = "row", c.plain_v0 = 1 + ir[0];
+    case_check(&c, NULL, NULL, 0);
     case_free(&c);
   }
 }
@@ -392,7 +413,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(map_flat), cmocka_unit_test(map_broadcast), cmocka_unit_test(map_shared), cmocka_unit_test(row_softmax),
       cmocka_unit_test(row_columns), cmocka_unit_test(row_all), cmocka_unit_test(row_mean_var),
-      cmocka_unit_test(row_split), cmocka_unit_test(row_whole), cmocka_unit_test(sums_of_blocks),
+      cmocka_unit_test(row_split), cmocka_unit_test(row_short), cmocka_unit_test(row_whole), cmocka_unit_test(sums_of_blocks),
       cmocka_unit_test(map_access), cmocka_unit_test(row_window), cmocka_unit_test(dot_plain),
       cmocka_unit_test(scans), cmocka_unit_test(scatters), cmocka_unit_test(random_and_casts)};
   return cmocka_run_group_tests(tests, NULL, NULL);
