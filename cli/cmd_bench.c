@@ -362,7 +362,8 @@ static int make_calls(Bench *b, Calls *out) {
   double first = now_ms() - start, tick = b->c->rate > 0 ? 1e3 / b->c->rate : 0;
   int64_t n = 0, late = 0;
   double due = start = now_ms();
-  while (!status && n < SAMPLES && (now_ms() - start < b->c->seconds * 1e3 || n < 10)) {
+  const double seconds = b->c->seconds > 0 ? b->c->seconds : 1;
+  while (!status && n < SAMPLES && (now_ms() - start < seconds * 1e3 || n < 10)) {
     if (tick > 0) wait_until(due);
     double t0 = now_ms();
     status = (int)call(b->function, b->args);
@@ -434,10 +435,18 @@ void bench_latency(const Cli *c, const char *so, const char *name, const char *e
   bench_close(&b);
 }
 
+/* Options that only calls of an object heed. */
+static int bench_of_model(const Cli *c) {
+  const char *without = c->object ? "--object" : c->rate > 0 ? "--rate" : c->seconds > 0 ? "--seconds" : c->prefault ? "--prefault" : NULL;
+  if (!without) return cli_bench_model(c);
+  cli_error(c, "bench: %s is of objects, which are called without a model", without);
+  return 2;
+}
+
 int cmd_bench(const Cli *c) {
   Bench b = {.c = c};
-  if (c->n_args && !c->object) return cli_bench_model(c);
-  if (!c->object || c->n_args) {
+  if (c->n_args) return bench_of_model(c);
+  if (!c->object) {
     cli_error(c, "bench: needs --object FILE.so, or a model");
     return 2;
   }

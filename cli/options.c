@@ -202,7 +202,7 @@ static bool misplaced(const Cli *c, const OptRow *r) {
 }
 
 bool cli_parse(Cli *c, int argc, char **argv) {
-  *c = (Cli){.clip = -1, .pass_limit = -1, .episodes = -1, .tolerance = -1, .val_fraction = -1, .temperature = 1, .seconds = 1, .depth = 2, .report = c->report, .argc = argc, .argv = argv};
+  *c = (Cli){.clip = -1, .pass_limit = -1, .episodes = -1, .tolerance = -1, .val_fraction = -1, .temperature = 1, .depth = 2, .report = c->report, .argc = argc, .argv = argv};
   bool only_positional = false, given[N_ROWS] = {false};
   for (int i = 1; i < argc; i++) {
     const char *arg = only_positional ? argv[i] : long_form(argv[i]);

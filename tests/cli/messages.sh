@@ -81,6 +81,10 @@ row 1 "error: model MLP has no entry 'nope'" build mlp -o x.o --entry nope
 row 2 'error: --selftest: needs --weights' build mlp -o x.o --selftest 1
 row 2 "error: --max-ram: size B of entry 'forward' is not fixed (--bind)" build mlp -o x.o --max-ram 10
 row 2 'error: bench: needs --object FILE.so, or a model' bench
+row 2 'error: bench: --object is of objects, which are called without a model' bench mlp --object x.so
+row 2 'error: bench: --rate is of objects, which are called without a model' bench mlp --rate 100
+row 2 'error: bench: --seconds is of objects, which are called without a model' bench mlp --seconds 1
+row 2 'error: bench: --prefault is of objects, which are called without a model' bench mlp --prefault
 # generation
 row 1 "error: 'forward' of Unlearned takes 'tokens' and 'more': only a model of one sequence of tokens can generate" generate unlearned.dhc --prompt a --backend interp
 row 1 'note: no --weights, using initial weights of seed 0' generate unlearned.dhc --prompt a --backend interp
