@@ -90,7 +90,7 @@ bool cli_takes(const char *command, const char *option);
 /* Where MODEL is the folder of a run or a package (dhc_package_find): weights and data that are not given are its own, and
  * --resume goes on in it. */
 void cli_take_run(Cli *c);
-/* Says what options a model lacks, or, where it names a run that is not there, that; the exit status. */
+/* Says what options a model lacks, and where it names a run that is not there, that; the exit status. */
 int cli_lacks(const Cli *c, const char *what);
 /* Numbers of "--dims 1,2,3" (NULL: none); how many, or -1 where it is no such list. */
 int cli_dims(const char *text, int64_t *dims, int max);

@@ -1,6 +1,5 @@
 /* pack: a model with its weights in one file. What a command takes from such a file, or from the folder of a run. */
 #include <cjson/cJSON.h>
-#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -8,8 +7,8 @@
 
 int cli_lacks(const Cli *c, const char *what) {
   if (c->n_args && strchr(c->args[0], '/') && access(c->args[0], F_OK)) {
-    cli_system_error(c, c->args[0], errno);
-    return 1;
+    cli_error(c, "%s (there is no file or folder '%s' here)", what, c->args[0]);
+    return 2;
   }
   cli_error(c, "%s", what);
   return 2;

@@ -102,8 +102,8 @@ one 1 "p/absent.png" p/absent.png
 one 1 "9" p/other.png
 one 2 "usage: dhcc predict MODEL PICTURE..."
 expect 2 "predict: needs --weights FILE of a MODEL that is no run" "$dhcc" predict mlp p/gray.png
-expect 1 "dhcc: error: runs/none: no such file or directory" "$dhcc" predict runs/none p/gray.png
-expect 1 "dhcc: error: runs/none: no such file or directory" "$dhcc" eval runs/none --data images:p
+expect 2 "of a MODEL that is no run (there is no file or folder 'runs/none' here)" "$dhcc" predict runs/none p/gray.png
+expect 2 "(there is no file or folder 'runs/none' here)" "$dhcc" eval runs/none --data images:p
 printf 'model Bare() {\n  param w: [2] = zeros()\n  other() -> (y: [2]) { return w }\n}\n' > bare.dhc
 expect 1 "Bare has no entry 'forward' with a result 'logits': forward<B, H, W>(image: [B, 3, H, W]) -> (logits: [B, classes])" "$dhcc" predict bare.dhc --weights w.safetensors p/gray.png
 grep -v normalize sums.dhc > raw.dhc
