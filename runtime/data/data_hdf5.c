@@ -191,6 +191,7 @@ static bool read_field(const Hdf5 *h, int32_t f, int64_t i, void *to) {
   for (int k = 0; k < field->rank; k++) {
     n[k + 1] = (hsize_t)field->shape[k];
   }
+  h5.H5Eset_auto2_(H5E_DEFAULT, NULL, NULL); /* every thread has a setting of its own */
   hid_t memory = h5.H5Screate_simple_(field->rank + 1, n, NULL);
   bool ok = memory > 0 && h5.H5Sselect_hyperslab_(h->space[f], H5S_SELECT_SET, at, NULL, n, NULL) >= 0 &&
             h5.H5Dread_(h->set[f], h->type[f], memory, h->space[f], H5P_DEFAULT, to) >= 0;

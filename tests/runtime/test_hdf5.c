@@ -1,4 +1,5 @@
 /* HDF5 files as data; without the library, what is said of them. And of Parquet. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +99,16 @@ static void files(void **state) {
   support_drop(folder);
 }
 
+/* The first example, in a thread of its own: whether the library says there what is wrong. */
+static void *read_apart(void *d) {
+  uint8_t row[512];
+  void *to[1] = {row};
+  H5E_auto2_t says = NULL;
+  void *data;
+  dhc_status st = dhc_dataset_read(d, 0, to);
+  return st.code == DHC_E_INPUT && H5Eget_auto2(H5E_DEFAULT, &says, &data) >= 0 && says == NULL ? d : NULL;
+}
+
 static void refused(void **state) {
   (void)state;
   char folder[256], path[512], spec[600], text[700];
@@ -152,6 +163,9 @@ static void refused(void **state) {
   }
   snprintf(text, sizeof text, "%s: error: example 0 of 'a' cannot be read", path);
   assert_fails(st, DHC_E_INPUT, text);
+  pthread_t thread;
+  void *quiet = NULL;
+  assert_true(pthread_create(&thread, NULL, read_apart, d) == 0 && pthread_join(thread, &quiet) == 0 && quiet == d);
   dhc_dataset_free(d);
   support_drop(folder);
 }
