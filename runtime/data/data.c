@@ -197,36 +197,60 @@ static const char *meant(const char *spec) {
   return NULL;
 }
 
-/* The field of a spec's first "NAME=FIELD," gets the name; one that has it gets the other's. */
-static dhc_status rename_field(DhcDataOwner *o, const char *spec) {
-  size_t name = strspn(spec, word_letters), field = strspn(spec + name + 1, word_letters);
-  DhcField *at = NULL, *had = NULL;
+/* What a spec's "NAME=FIELD," say: names, by the field that gets one; fields are called as their source calls them. */
+typedef struct Renaming {
+  const char *own[DATA_MAX_FIELDS];   /* by field */
+  const char *given[DATA_MAX_FIELDS]; /* by field; NULL: none */
+} Renaming;
+
+static bool is_word(const char *name, const char *word, size_t n) {
+  return strlen(name) == n && strncmp(name, word, n) == 0;
+}
+
+/* The first "NAME=FIELD," of a spec. */
+static dhc_status read_renaming(DhcDataOwner *o, const char *spec, Renaming *r) {
+  const size_t name = strspn(spec, word_letters), field = strspn(spec + name + 1, word_letters);
+  int32_t at = -1;
   for (int32_t i = 0; i < o->n_fields; i++) {
-    const char *called = o->fields[i].name;
-    at = strlen(called) == field && strncmp(called, spec + name + 1, field) == 0 ? &o->fields[i] : at;
-    had = strlen(called) == name && strncmp(called, spec, name) == 0 ? &o->fields[i] : had;
+    at = is_word(r->own[i], spec + name + 1, field) ? i : at;
+    if (r->given[i] != NULL && is_word(r->given[i], spec, name)) {
+      return dhc_status_make(DHC_E_USAGE, "data '%s': two fields are to be called '%.*s'", spec, (int)name, spec);
+    }
   }
-  if (at == NULL) {
+  if (at < 0) {
     return dhc_status_make(DHC_E_USAGE, "data '%s': has no field '%.*s'", spec, (int)field, spec + name + 1);
+  }
+  if (r->given[at] != NULL) {
+    return dhc_status_make(DHC_E_USAGE, "data '%s': field '%s' gets two names", spec, r->own[at]);
   }
   char *given = strndup(spec, name);
   if (given == NULL) {
     return dhc_status_memory((long long)name, "a name");
   }
-  o->given[o->n_given++] = given;
-  if (had != NULL) {
-    had->name = at->name;
-  }
-  at->name = given;
+  r->given[at] = o->given[o->n_given++] = given;
   return dhc_status_ok();
 }
 
-static dhc_status rename_fields(DhcDataOwner *o, const char *spec) {
-  for (size_t n; (n = renaming(spec)) > 0; spec += n) {
-    if (o->n_given == DATA_MAX_FIELDS) {
-      return dhc_status_make(DHC_E_USAGE, "data '%s': more than %d names", spec, DATA_MAX_FIELDS);
+/* Of a field that gets no name: its own, or if another field got that, what is free of that one's. */
+static const char *name_left(const Renaming *r, int32_t n_fields, const char *own) {
+  for (int32_t i = 0; i < n_fields; i++) {
+    if (r->given[i] != NULL && strcmp(r->given[i], own) == 0) {
+      return name_left(r, n_fields, r->own[i]);
     }
-    DHC_TRY(rename_field(o, spec));
+  }
+  return own;
+}
+
+static dhc_status rename_fields(DhcDataOwner *o, const char *spec) {
+  Renaming r = {0};
+  for (int32_t i = 0; i < o->n_fields; i++) {
+    r.own[i] = o->fields[i].name;
+  }
+  for (size_t n; (n = renaming(spec)) > 0; spec += n) {
+    DHC_TRY(read_renaming(o, spec, &r)); /* at most one name a field */
+  }
+  for (int32_t i = 0; i < o->n_fields; i++) {
+    o->fields[i].name = r.given[i] != NULL ? r.given[i] : name_left(&r, o->n_fields, r.own[i]);
   }
   return dhc_status_ok();
 }

@@ -135,18 +135,17 @@ static void other_names(void **state) {
   assert_memory_equal(dhc_dataset_field(d, "input_ids")->data, dhc_dataset_field(plain, "tokens")->data, 5 * 16 * 4);
   assert_memory_equal(dhc_dataset_field(d, "labels")->data, dhc_dataset_field(plain, "target")->data, 5 * 16 * 4);
   dhc_dataset_free(d);
-  d = opened("target=tokens,synth:copy:length=16,n=5", DHC_SPLIT_TRAIN); /* the two change places */
-  assert_memory_equal(dhc_dataset_field(d, "target")->data, dhc_dataset_field(plain, "tokens")->data, 5 * 16 * 4);
-  assert_memory_equal(dhc_dataset_field(d, "tokens")->data, dhc_dataset_field(plain, "target")->data, 5 * 16 * 4);
-  dhc_dataset_free(d), dhc_dataset_free(plain);
-  assert_fails(dhc_dataset_open("x=tokns,synth:copy", DHC_SPLIT_TRAIN, NULL, &d), DHC_E_USAGE, "data 'x=tokns,synth:copy': has no field 'tokns'");
-  char many[800] = "";
-  for (int i = 0; i < 65; i++) {
-    snprintf(many + strlen(many), 12, "%c=%s,", i % 2 ? 'b' : 'a', i == 0 ? "tokens" : i % 2 ? "a" : "b");
+  const char *swaps[] = {"target=tokens,synth:copy:length=16,n=5", "target=tokens,tokens=target,synth:copy:length=16,n=5"};
+  for (int i = 0; i < 2; i++) { /* the two change places, said of one or of both */
+    d = opened(swaps[i], DHC_SPLIT_TRAIN);
+    assert_memory_equal(dhc_dataset_field(d, "target")->data, dhc_dataset_field(plain, "tokens")->data, 5 * 16 * 4);
+    assert_memory_equal(dhc_dataset_field(d, "tokens")->data, dhc_dataset_field(plain, "target")->data, 5 * 16 * 4);
+    dhc_dataset_free(d);
   }
-  strcat(many, "synth:copy");
-  assert_int_equal(dhc_dataset_open(many, DHC_SPLIT_TRAIN, NULL, &d).code, DHC_E_USAGE);
-  assert_fails(dhc_dataset_open(many, DHC_SPLIT_TRAIN, NULL, &d), DHC_E_USAGE, "data 'a=b,synth:copy': more than 64 names");
+  dhc_dataset_free(plain);
+  assert_fails(dhc_dataset_open("x=tokns,synth:copy", DHC_SPLIT_TRAIN, NULL, &d), DHC_E_USAGE, "data 'x=tokns,synth:copy': has no field 'tokns'");
+  assert_fails(dhc_dataset_open("x=tokens,x=target,synth:copy", DHC_SPLIT_TRAIN, NULL, &d), DHC_E_USAGE, "data 'x=target,synth:copy': two fields are to be called 'x'");
+  assert_fails(dhc_dataset_open("x=tokens,y=tokens,synth:copy", DHC_SPLIT_TRAIN, NULL, &d), DHC_E_USAGE, "data 'y=tokens,synth:copy': field 'tokens' gets two names");
 }
 
 static void what_is_refused(void **state) {
