@@ -89,8 +89,8 @@ static dhc_status find_roof(dhc_session *s, dhc_profile *out) {
   double peak, read;
   DHC_TRY(roof_of(s, peak_text(&s->arena), (intptr_t[]){PEAK_ELEMENTS}, 1, PEAK_ELEMENTS, PEAK_ELEMENTS, &peak));
   DHC_TRY(roof_of(s, read_text, (intptr_t[]){READ_ROWS, READ_ELEMENTS, READ_ELEMENTS}, 3, (int64_t)READ_ROWS * READ_ELEMENTS, READ_ROWS, &read));
-  out->peak_gflop_per_s = 2.0 * CHAINS * LINKS * PEAK_ELEMENTS / peak * 1e-9;
-  out->peak_gb_per_s = 4.0 * READ_ROWS * READ_ELEMENTS / read * 1e-9;
+  out->peak_gflop_per_s = (double)(2LL * CHAINS * LINKS * PEAK_ELEMENTS) / peak * 1e-9;
+  out->peak_gb_per_s = (double)(4LL * READ_ROWS * READ_ELEMENTS) / read * 1e-9;
   return dhc_status_ok();
 }
 

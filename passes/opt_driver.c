@@ -6,7 +6,7 @@
 
 #include "passes/pipeline.h"
 
-enum { OPT_PANEL_WIDTH = 64, OPT_PANEL_WIDTH_PAIR = 32, OPT_TILES = true }; /* as of a CPU with vectors of 64 bytes */
+enum { OPT_PANEL_WIDTH = 64, OPT_PANEL_WIDTH_PAIR = 32 }; /* as of a target with vectors of 64 bytes */
 
 static const char cut[] = "// -----";
 
@@ -40,7 +40,7 @@ static bool print_plans(DhcModule *m, DhcText *to) {
 static const char pipeline_word[] = "pipeline";
 
 static bool run_pipeline(const DhcOptRequest *rq, DhcModule *m) {
-  DhcPipeline p = dhc_pipeline_begin(&(DhcPipelineRequest){.module = m, .disabled = rq->disabled, .limit = rq->limit, .tiles = OPT_TILES});
+  DhcPipeline p = dhc_pipeline_begin(&(DhcPipelineRequest){.module = m, .disabled = rq->disabled, .limit = rq->limit, .tiles = rq->tiles});
   p.panel_width = OPT_PANEL_WIDTH;
   p.panel_width_pair = OPT_PANEL_WIDTH_PAIR;
   return dhc_pipeline_run(&p, DHC_PIPELINE_FUSED);
@@ -72,7 +72,7 @@ static bool run_piece(const DhcOptRequest *rq, const char *text, size_t n, int l
     px.disabled = rq->disabled;
     px.panel_width = OPT_PANEL_WIDTH;
     px.panel_width_pair = OPT_PANEL_WIDTH_PAIR;
-    px.tiles = OPT_TILES;
+    px.tiles = rq->tiles;
     ok = dhc_passes_run(m, &px, rq->passes);
     if (rq->stats) dhc_passes_report(&px, err);
   }

@@ -111,6 +111,7 @@ typedef struct DhcOptRequest {
   DhcDiags *diags;      /* where diagnostics go; NULL: to err, as text */
   bool stats;           /* report to err */
   bool plan;            /* print the plans of the entries instead of the module */
+  bool tiles;           /* as DhcPassCtx's */
 } DhcOptRequest;
 /* 0: done; 1: errors, as diagnostics; 2: no such pass; 3: out or err could not be written. */
 int dhc_opt_run(const DhcOptRequest *rq, FILE *out, FILE *err);

@@ -41,6 +41,7 @@ FRAMES = [
      ("param A_log", members(" const d_inner = expand * d_model\n %s", "return x + mean(A_log)")),
      ("param w1", members(" %s", "return x + mean(w1)")),
      ("param qkv", members(" %s", "return x + mean(qkv)")),
+     ("param kv", members(" %s", "return x + mean(kv)")),
      ("head as", members(" %s", "return x + mean(head(x))")),
      ("buffer running_mean", members(" %s", "return x - running_mean")),
      ("table cos_t", HEAD + "model M(d: int = 8, max_len: int = 6) {\n %s\n forward<B>(x: [B, max_len, d]) -> (y: [B, max_len, d]) { return x * cos_t }\n}\n"),
