@@ -150,10 +150,14 @@ static void say(const char *text) {
 
 /* A page of a mapping is no longer there. Elsewhere the access that is done again ends the process, as without a handler. */
 static void on_lost_page(int signal_number, siginfo_t *info, void *context) {
+  static atomic_flag said = ATOMIC_FLAG_INIT;
   (void)context;
   for (int i = 0; i < N_MAPPED; i++) {
     const uint8_t *from = atomic_load(&mapped[i].bytes);
     if (from != NULL && (uintptr_t)info->si_addr - (uintptr_t)from < mapped[i].n_bytes) {
+      while (atomic_flag_test_and_set(&said)) {
+        pause(); /* another thread met it, too, and ends the process */
+      }
       say(mapped[i].path);
       say(": error: was cut short, or its disk failed, while it was read\n");
       _exit(DHC_E_ENVIRONMENT);
