@@ -38,7 +38,7 @@ static dhc_status open_data(Trainer *t) {
 
 int64_t trainer_part(const Trainer *t) {
   int64_t parts = (t->ranks ? dhc_ranks_count(t->ranks) : 1) * t->set.accumulate;
-  return (t->set.batch + parts - 1) / parts;
+  return t->set.batch / parts + (t->set.batch % parts != 0);
 }
 
 static dhc_status open_batches(Trainer *t) {
