@@ -57,6 +57,8 @@ typedef enum DhcKind {
 #include "ir/kinds.def"
   DHC_N_KINDS
 } DhcKind;
+/* A convolution or its input gradient, by whichever rule it is summed. */
+static inline bool dhc_kind_is_conv(DhcKind k) { return k == DHC_KIND_CONV || k == DHC_KIND_WINOGRAD; }
 
 typedef enum DhcAxisRole {
   DHC_AXIS_PAR, /* independent */

@@ -1,13 +1,7 @@
 /* Contractions and sums whose operands are read as they lie, few rows of them at once. */
 #include "ir/spec.h"
 
-static bool is_one(uint32_t mask) { return mask && !(mask & (mask - 1)); }
-
-static int count(uint32_t mask) {
-  int n = 0;
-  for (; mask; mask &= mask - 1) n++;
-  return n;
-}
+static int count(uint32_t axes) { return __builtin_popcount(axes); }
 
 /* A load in f32 of lines of ks, which lie side by side; lines are of so many axes at most. */
 static bool is_plain(const DhcSpec *s, int n, uint32_t k, int most) {
@@ -40,7 +34,7 @@ static bool is_low(const DhcSpec *s, int n, uint32_t *side, uint32_t *k) {
   *k = dhc_spec_varies(s, x) & f->axes;
   side[0] = dhc_spec_varies(s, x) & ~*k;
   side[1] = dhc_spec_varies(s, y) & ~*k;
-  if (!is_one(*k) || !is_plain(s, x, *k, 1) || !is_plain(s, y, *k, 1 + ranges)) return false;
+  if (count(*k) != 1 || !is_plain(s, x, *k, 1) || !is_plain(s, y, *k, 1 + ranges)) return false;
   return (f->axes & ~*k) == (side[1] & dhc_spec_axes(s, DHC_AXIS_RED)) && count(f->axes) == 1 + ranges;
 }
 
@@ -70,7 +64,7 @@ static bool lies_along(const DhcSpec *s, const DhcOperand *p, uint32_t axis) {
 
 bool dhc_spec_holds(const DhcSpec *s) {
   uint32_t red = dhc_spec_axes(s, DHC_AXIS_RED);
-  if (s->kind != DHC_KIND_ROW || !is_one(red) || dhc_spec_axes(s, DHC_AXIS_SEQ)) return false;
+  if (s->kind != DHC_KIND_ROW || count(red) != 1 || dhc_spec_axes(s, DHC_AXIS_SEQ)) return false;
   for (int a = 0; a < s->n_axes; a++)
     if (red >> a & 1 && s->axis[a].extent) return false;
   for (int n = 0; n < s->n_nodes; n++) {

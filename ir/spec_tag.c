@@ -67,7 +67,7 @@ static int gathered_term(const DhcSpec *s, const DhcOperand *p) {
 int dhc_tag_row_term(const DhcSpec *s, int operand) {
   const DhcOperand *p = &s->operand[operand];
   if (p->out || p->dtype != DHC_F32) return -1;
-  if (s->kind != DHC_KIND_CONV && s->kind != DHC_KIND_WINOGRAD) return gathered_term(s, p);
+  if (!dhc_kind_is_conv(s->kind)) return gathered_term(s, p);
   for (int t = 0; t < p->n_terms; t++)
     if (!is_plain(&p->term[t]) || s->axis[p->term[t].axis[0]].role != (t ? DHC_AXIS_RED : DHC_AXIS_PAR)) return -1;
   return p->n_terms > 1 && p->term[p->n_terms - 1].unit ? 0 : -1;

@@ -382,8 +382,7 @@ static void hold_row(Rows *v, const bool *needed) {
   DhcLp *b = v->b;
   DhcTplCx *cx = &v->cx;
   DhcLv count = dhc_tpl_count(cx, v->red), at = dhc_lp_mulc(b, v->tid, 4);
-  int axis = 0;
-  while (v->red != 1u << axis) axis++;
+  const int axis = __builtin_ctz(v->red); /* the one there is */
   DhcTplMark mark = dhc_tpl_push(cx);
   v->held = dhc_lp_lt(b, at, count);
   dhc_tpl_bind_vector(cx, axis, dhc_lp_max(b, dhc_lp_min(b, at, dhc_lp_addc(b, count, -4)), dhc_lp_i64(b, 0)), 4, NULL);

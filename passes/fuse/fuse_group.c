@@ -406,7 +406,7 @@ static bool join_window(Fu *fu, DhcNode *n) {
   if (x->where != FU_MEMBER || x->forced) return false;
   FuGroup *g = fu->groups.at[x->group];
   int n_w = window->ints.n, rank = n->args[0]->type.rank;
-  if ((g->kind != DHC_KIND_CONV && g->kind != DHC_KIND_WINOGRAD) || g->pooled || rank != g->rank) return false;
+  if (!dhc_kind_is_conv(g->kind) || g->pooled || rank != g->rank) return false;
   if (!dhc_fu_ix_equal(x->ix, g->full, rank) || !closed(fu, x->group, n)) return false;
   for (int s = 0; s < n_w; s++)
     if (window->ints.at[s] != stride->ints.at[s] || rank - n_w < 2) return false;

@@ -52,7 +52,7 @@ void dhc_schedule_complete(const DhcSpec *s, const DhcTargetFacts *t, DhcSchedul
 
 enum { SPLIT_FOLDED = 32768, SPLIT_ROWS = 64, SHORT_ROW_OF_ARGMAX = 32, ROWS_OF_ARGMAX = 16 };
 
-static bool has_argmax(const DhcSpec *s) {
+bool dhc_schedule_has_argmax(const DhcSpec *s) {
   for (int n = 0; n < s->n_nodes; n++)
     if (s->node[n].kind == DHC_SN_FOLD && s->node[n].op == DHC_OP_ARGMAX) return true;
   return false;
@@ -86,7 +86,7 @@ static int row_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MA
     out[n++] = (DhcSchedule){.template_name = "row_split", .guard = dhc_size_guard(&g)};
   }
   uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR);
-  if (!known && par && along_rows(s) && has_argmax(s)) {
+  if (!known && par && along_rows(s) && dhc_schedule_has_argmax(s)) {
     DhcSizeGuard g = {.arena = arena, .spec = s};
     int last = 31 - __builtin_clz(par);
     dhc_size_bound(&g, dhc_spec_axes(s, DHC_AXIS_RED), SHORT_ROW_OF_ARGMAX, true);

@@ -20,6 +20,9 @@ void dhc_size_count(DhcSizeGuard *g, uint32_t axes);
 void dhc_size_bound(DhcSizeGuard *g, uint32_t axes, int64_t bound, bool at_most);
 dhc_dimprog dhc_size_guard(const DhcSizeGuard *g);
 
+/* schedule.c: does it fold places of the largest? */
+bool dhc_schedule_has_argmax(const DhcSpec *s);
+
 /* Classes of contractions and convolutions on a GPU; how many. */
 int dhc_schedule_tiles(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]);
 

@@ -47,13 +47,6 @@ static DhcSchedule class_of(const char *template_name, const DhcSizeGuard *g, co
 
 static DhcSchedule tile_class(const DhcSizeGuard *g, const int v[8]) { return class_of("tile", g, v); }
 
-/* A gradient follows what a pooling window chose among results: what decides is nearly exact. */
-static bool chooses(const DhcSpec *s) {
-  for (int n = 0; n < s->n_nodes; n++)
-    if (s->node[n].kind == DHC_SN_FOLD && s->node[n].op == DHC_OP_ARGMAX) return true;
-  return false;
-}
-
 /* step * places, windows counted whole. */
 static void put_places(DhcSizeGuard *g, const DhcSpecLine *l) {
   dhc_size_count(g, 1u << l->place);
@@ -339,15 +332,15 @@ static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped,
   bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW;
   uint32_t results = r->rows | r->cols | r->batch;
   DhcSizeGuard few = {.arena = arena, .spec = s}, many = few, wide = few, large = few, some = few, fewest = few, deep = few, small = few, low = few;
-  int n = 0;
-  n += low_tiles(s, r, arena, out);
-  if (!n && !conv && !r->pair) { /* few rows of long sums */
+  const int lows = low_tiles(s, r, arena, out);
+  int n = lows;
+  if (!lows && !conv && !r->pair) { /* few rows of long sums */
     dhc_size_bound(&low, r->rows, DHC_TILE_LOW, true);
     dhc_size_bound(&low, r->k, 4 * DEEP, false);
     out[n++] = tile_class(&low, (int[8]){DHC_TILE_LOW, 64, 32, 1, 4, 1 + DHC_TILE_TWO_PARTS, 3, MANY_TILES});
   }
   dhc_size_bound(&few, r->rows, DHC_TILE_LOW, true);
-  if (!dhc_spec_low(s)) out[n++] = tile_class(&few, (int[8]){16, 8, 256, 1, 1, 8 + DHC_TILE_TWO_PARTS, 3});
+  if (!lows) out[n++] = tile_class(&few, (int[8]){16, 8, 256, 1, 1, 8 + DHC_TILE_TWO_PARTS, 3});
   int images = image_tiles(s, r, parts, bf16, arena, out + n), filters = bf16 ? 0 : filter_tiles(s, arena, out + n);
   n += images + filters;
   if (grouped) {
@@ -406,7 +399,8 @@ static bool is_small(const DhcSchedule *x) { return x->v[0] * x->v[1] <= 64 * 12
  * experts are chosen too, two parts cost little. */
 static int warp_tiles(const DhcSpec *s, const Roles *r, bool bf16, bool groups, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW, grouped = groups && !bf16 && !conv && along_k(s, r);
-  int parts = chooses(s) ? DHC_TILE_TWO_PARTS : 0;
+  /* a gradient follows what a pooling window chose among results: what decides is nearly exact */
+  int parts = dhc_schedule_has_argmax(s) ? DHC_TILE_TWO_PARTS : 0;
   int n = r->ranges ? range_tiles(s, r, grouped, bf16, arena, out) : size_tiles(s, r, parts, grouped, bf16, arena, out);
   bool plain = !conv && !r->ranges && !r->pair; /* four warps: fragments of 32 x 32 are read for more products */
   if (plain) out[n++] = tile_class(&(DhcSizeGuard){0}, (int[8]){64, 64, 32, 2, 2, 1, 4});
