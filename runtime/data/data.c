@@ -294,7 +294,8 @@ dhc_status dhc_dataset_open(const char *all, DhcSplit split, const DhcDataOption
   }
   if (status.code == DHC_OK && o->reader.dear) {
     int64_t most = options != NULL ? options->max_bytes : 0;
-    status = dhc_data_keep(o, most > o->text_bytes ? (most - o->text_bytes) / 2 : most / 2, &o->kept);
+    const int64_t rest = most > o->text_bytes ? (most - o->text_bytes) / 2 : 0;
+    status = dhc_data_keep(o, most > 0 ? 1 + rest : 0, &o->kept); /* 0 is no limit; 1 has room for none */
   }
   if (status.code != DHC_OK) {
     if (o != NULL) {

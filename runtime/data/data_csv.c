@@ -334,7 +334,7 @@ static dhc_status choose(DhcDataOwner *o, const char *spec, Table *t, DataRange 
   void *order = NULL;
   o->n_examples = range.end - range.begin;
   t->begin = range.begin;
-  o->text_bytes = t->c.room * (int64_t)sizeof *t->c.row;
+  o->text_bytes = t->c.room * (int64_t)sizeof *t->c.row + (t->c.inflated != NULL ? (int64_t)t->c.n : 0);
   if (!mixed) {
     return dhc_status_ok();
   }

@@ -160,8 +160,12 @@ static dhc_status open_fields(Hdf5 *h, DhcDataOwner *o, hid_t group, int64_t *n_
   int32_t n = 0;
   for (hsize_t i = 0; i < info.nlinks; i++) {
     char name[256];
-    if (h5.H5Lget_name_by_idx_(group, ".", H5_INDEX_NAME, H5_ITER_INC, i, name, sizeof name, H5P_DEFAULT) < 0) {
+    const ssize_t length = h5.H5Lget_name_by_idx_(group, ".", H5_INDEX_NAME, H5_ITER_INC, i, name, sizeof name, H5P_DEFAULT);
+    if (length < 0) {
       return dhc_status_file(h->path, "cannot be read");
+    }
+    if ((size_t)length >= sizeof name) {
+      return dhc_status_file(h->path, "a name in it has %d bytes or more", (int)sizeof name);
     }
     hid_t object = h5.H5Oopen_(group, name, H5P_DEFAULT);
     bool set = object > 0 && h5.H5Iget_type_(object) == H5I_DATASET;
@@ -215,6 +219,7 @@ static dhc_status read_one(const void *hdf5, int64_t i, void *const *to) {
 
 /* One more than the largest target, 0 if there is a negative one or none. */
 static dhc_status count_classes(DhcDataOwner *o, const Hdf5 *h) {
+  enum { LOOKED_AT = 4096 /* between looks whether a signal came */ };
   void *to[DATA_MAX_FIELDS] = {NULL};
   int64_t value, most = -1;
   uint8_t bytes[8];
@@ -227,9 +232,12 @@ static dhc_status count_classes(DhcDataOwner *o, const Hdf5 *h) {
   }
   to[f] = bytes;
   for (int64_t i = 0; i < o->n_examples; i++) {
+    if (i % LOOKED_AT == 0) {
+      DHC_TRY(dhc_data_stopped());
+    }
     DHC_TRY(read_one(h, i, to));
     dhc_tensor_convert(&value, DHC_I64, bytes, o->fields[f].dtype, 1);
-    if (value < 0) {
+    if (value < 0 || value == INT64_MAX) {
       return dhc_status_ok();
     }
     most = value > most ? value : most;

@@ -8,7 +8,7 @@
 #include "runtime/formats/gguf.h"
 #include "runtime/formats/safetensors_internal.h"
 
-/* Bytes of the least row of a table: the length of its name, rank, type, place; of a key its length, type and value. */
+/* Bytes of the least row of a table: the length of its name, rank, type, place. */
 enum { MIN_TENSOR = 8 + 4 + 4 + 8, MAX_NESTED = 8, USUAL_ALIGNMENT = 32 };
 
 /* `elements` of a type take `bytes`. Source: the gguf package, 0.19. */
@@ -166,11 +166,24 @@ static dhc_status set_type(Reader *r, StTensor *t, uint64_t id) {
   return dhc_status_ok();
 }
 
+/* Room for the names, up to the first row that is damaged: data behind the rows are not counted, of which there may be far more than memory. */
+static size_t name_bytes(Reader r) {
+  size_t bytes = 1, n;
+  const char *name;
+  uint64_t rank = 0;
+  for (uint64_t i = 0; i < r.n_tensors && text(&r, &name, &n).code == DHC_OK; i++) {
+    bytes += n + 1;
+    if (number(&r, 4, &rank).code != DHC_OK || rank > DHC_TENSOR_MAX_RANK || left(&r) < 8 * rank + 4 + 8) break;
+    r.at += 8 * (size_t)rank + 4 + 8;
+  }
+  return bytes;
+}
+
 static dhc_status read_tensors(Reader *r) {
   DhcSafetensors *s = r->s;
   if (r->n_tensors > left(r) / MIN_TENSOR || r->n_tensors >= INT32_MAX) return too_short(r);
   s->tensors = calloc((size_t)r->n_tensors + 1, sizeof *s->tensors);
-  s->strings = malloc(left(r) + (size_t)r->n_tensors + 1);
+  s->strings = malloc(name_bytes(*r));
   if (!s->tensors || !s->strings) return dhc_status_memory((long long)r->n_tensors * (long long)sizeof *s->tensors, "a table of tensors");
   r->names = s->strings;
   for (; (uint64_t)s->n_tensors < r->n_tensors; s->n_tensors++) {

@@ -120,6 +120,13 @@ static void refused(void **state) {
   H5Fclose(begin(path));
   FAILS("has no data sets: /train/NAME, or /NAME");
   hid_t file = begin(path);
+  char many[300];
+  memset(many, 'n', sizeof many);
+  many[sizeof many - 1] = '\0';
+  put(file, many, H5T_IEEE_F32LE, H5T_NATIVE_DOUBLE, 1, dims, x, 0);
+  H5Fclose(file);
+  FAILS("a name in it has 256 bytes or more");
+  file = begin(path);
   put(file, "a", H5T_IEEE_F32LE, H5T_NATIVE_DOUBLE, 1, dims, x, 0);
   dims[0] = 5;
   put(file, "b", H5T_IEEE_F32LE, H5T_NATIVE_DOUBLE, 1, dims, x, 0);
