@@ -3,6 +3,7 @@
  * together; so as many rounds as the kernel of most candidates has do for all of them. What a round has found is in the file
  * before the next begins. */
 #include <math.h>
+#include <unistd.h>
 
 #include "api/args.h"
 #include "api/atlas/atlas.h"
@@ -27,6 +28,7 @@ typedef struct Search {
   int target;
   Generated in;
   Kernel *kernel; /* one a spec of the plan */
+  int64_t *sum;   /* by kernel: of a run */
   int n, rounds;
 } Search;
 
@@ -58,6 +60,7 @@ static dhc_status list_kernels(Search *x, Version *v) {
   DHC_TRY(pipeline_requests(x->m, v, &rq));
   x->n = v->planned->plan.n_kernels;
   x->kernel = DHC_NEW_N(x->arena, Kernel, x->n + 1);
+  x->sum = DHC_NEW_N(x->arena, int64_t, x->n + 1);
   for (int i = 0; i < x->n; i++) {
     Kernel *k = &x->kernel[i];
     k->rq = rq[i];
@@ -72,34 +75,27 @@ static dhc_status list_kernels(Search *x, Version *v) {
   return dhc_status_ok();
 }
 
-/* Runs the entry and adds up the calls of each kernel; *whole: of all. */
-static dhc_status time_run(Search *x, dhc_program *p, int64_t *whole) {
-  int64_t *sum = DHC_NEW_N(x->arena, int64_t, x->n + 1);
-  const dhc_plan *plan = NULL;
+/* Runs the entry and adds up the calls of each kernel. */
+static dhc_status time_run(Search *x, dhc_program *p) {
+  int64_t *sum = x->sum;
+  memset(sum, 0, sizeof *sum * (size_t)x->n);
   dhc_program_profile(p, true);
   DHC_TRY(api_program_run(p, 0, x->in.t, x->in.n, NULL, NULL));
-  for (Version *v = p->entries[0].versions; v; v = v->next)
-    if (v == p->profiled) plan = &v->image->plan;
-  *whole = 0;
-  for (int i = 0; plan && i < plan->n_items; i++) {
-    int64_t ns = (int64_t)(p->profile[i].ms * 1e6);
-    if (plan->items[i].kind != DHC_ITEM_CALL || !p->profile[i].runs) continue;
-    sum[plan->items[i].kernel] += ns;
-    *whole += ns;
-  }
+  const dhc_plan *plan = &p->profiled->image->plan;
+  for (int i = 0; i < plan->n_items; i++)
+    if (plan->items[i].kind == DHC_ITEM_CALL && p->profile[i].runs) sum[plan->items[i].kernel] += (int64_t)(p->profile[i].ms * 1e6);
   for (int i = 0; i < x->n; i++)
     if (sum[i] < x->kernel[i].least) x->kernel[i].least = sum[i];
   return dhc_status_ok();
 }
 
 static dhc_status run_round(Search *x, dhc_program *p, int round) {
-  int64_t whole;
   DHC_TRY(api_program_init(p, 0));
   DHC_TRY(api_program_run(p, 0, x->in.t, x->in.n, NULL, NULL));
   if (!x->kernel) DHC_TRY(list_kernels(x, p->entries[0].versions));
   if (has_all(x, round)) return dhc_status_ok();
   for (int i = 0; i < x->n; i++) x->kernel[i].least = INT64_MAX / 2;
-  for (int i = 0; i < (x->o->repeat > 0 ? x->o->repeat : RUNS); i++) DHC_TRY(time_run(x, p, &whole));
+  for (int i = 0; i < (x->o->repeat > 0 ? x->o->repeat : RUNS); i++) DHC_TRY(time_run(x, p));
   for (int i = 0; i < x->n; i++) {
     if (round >= x->kernel[i].n_candidates) continue;
     int64_t *t = time_of(x, x->kernel[i].spec, round, true);
@@ -171,9 +167,7 @@ static dhc_status search(Search *x, dhc_tune_result *out) {
 
 /* The file there is, so that other targets, entries and times stay; else an empty one. */
 static dhc_status open_file(Search *x) {
-  FILE *there = fopen(x->o->file, "rb");
-  if (there) {
-    fclose(there);
+  if (!access(x->o->file, F_OK)) {
     DHC_TRY(tuning_read(x->o->file, x->arena, &x->t));
   } else {
     x->t = DHC_NEW(x->arena, DhcTuning);

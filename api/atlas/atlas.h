@@ -111,6 +111,11 @@ const char *atlas_trained_entry(dhc_model *m);
 /* dhc_model_costs, with what else the walk over the entry's graph found. */
 dhc_status atlas_costs(dhc_model *m, const dhc_costs_options *o, DhcArena *a, Counts *run, dhc_costs *out) DHC_MUST_USE;
 
+/* generated.c: inputs of an entry at these sizes, all zeros. in: room for ATLAS_MAX_INPUTS; memory is the arena's. */
+dhc_status generate_zeros(dhc_model *m, const char *entry, const Sizes *s, DhcArena *a, dhc_tensor *in) DHC_MUST_USE;
+/* Their data: floats in -1 ... 1, integers below `classes`. */
+void generate_fill(const dhc_tensor *in, int n_in, uint64_t seed, int64_t classes);
+
 /* Inputs of an entry, floats between -1 and 1, whole numbers 0: an index of anything. DHC_E_INPUT where memory is too little. */
 typedef struct Generated {
   dhc_tensor t[ATLAS_MAX_INPUTS];

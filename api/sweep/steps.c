@@ -42,7 +42,7 @@ static dhc_status measure(void *ctx, SweepOpen *x) {
     DHC_TRY(dhc_program_open(x->m, "loss", DHC_MODE_TRAIN, &x->p));
     DHC_TRY(dhc_program_plan(x->p, 0, in, n_in));
     double planned = session_now_ms();
-    sweep_fill(in, n_in, t->w->o.seed, classes); /* data are not the variant's time */
+    generate_fill(in, n_in, t->w->o.seed, classes); /* data are not the variant's time */
     double filled = session_now_ms();
     DHC_TRY(dhc_program_init(x->p, t->w->o.seed));
     DHC_TRY(one_step(x, in, n_in, t->w->o.seed));

@@ -101,7 +101,5 @@ dhc_status sweep_solve(dhc_sweep *w) DHC_MUST_USE;
 /* Inputs of entry `loss` at these sizes, optional ones left out, all zeros. in: room for ATLAS_MAX_INPUTS; memory is
  * the arena's. classes, unless NULL: below which the data's integers are. */
 dhc_status sweep_inputs(dhc_model *m, const char *sizes, DhcArena *a, dhc_tensor *in, int *n_in, int64_t *classes) DHC_MUST_USE;
-/* Their data: floats in -1 ... 1, integers that are classes. */
-void sweep_fill(const dhc_tensor *in, int n_in, uint64_t seed, int64_t classes);
 
 #endif

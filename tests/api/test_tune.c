@@ -226,7 +226,7 @@ static void search(const char *path, const char *other) {
   run_refused(other, "dhcc tuning 1\ntarget pdp-11\n", line);
   run_refused(other, "dhcc tuning 1\n", line);
   dhc_status big = tune(other, "B=2000000000", NULL, NULL, &r);
-  expect(big.code == DHC_E_INPUT && strstr(big.message, "input 'image' needs more memory than the limit leaves (--max-memory)"), big.message);
+  expect(big.code == DHC_E_INPUT && strstr(big.message, "the inputs of entry 'forward' need more memory than the limit leaves (--max-memory)"), big.message);
   says(tune(path, "B=2", "interp", NULL, &r), "tune: --backend interp has no kernels");
   says(tune(path, "B=2", NULL, path, &r), "tune: it begins with the usual schedules, without --tuning");
   Bytes want;
