@@ -1,11 +1,11 @@
 /* profile, and bench of a model: where the time of an entry goes, on generated inputs, and how long a run takes. */
 #include <cjson/cJSON.h>
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/figure.h"
 #include "cli/page.h"
 
 /* Kernels, or layers: what has the same name is one row. */
@@ -45,15 +45,12 @@ static int dearest_first(const void *a, const void *b) {
   return strcmp(x->name, y->name);
 }
 
+/* t is empty, and the caller's to free, whatever comes out. */
 static int make_table(const Cli *c, const dhc_profile *p, bool layers, Table *t) {
-  *t = (Table){0};
   for (int i = 0; i < p->n_rows; i++) {
     const dhc_profile_row *r = &p->rows[i];
     const char *layer = *r->label ? r->label : "(no layer)";
-    if (r->runs && !add(t, layers ? layer : r->kernel, layers ? "" : r->label, r, (double)p->n_runs)) {
-      free(t->line);
-      return cli_no_memory(c);
-    }
+    if (r->runs && !add(t, layers ? layer : r->kernel, layers ? "" : r->label, r, (double)p->n_runs)) return cli_no_memory(c);
   }
   if (t->n) qsort(t->line, (size_t)t->n, sizeof *t->line, dearest_first);
   return 0;
@@ -114,6 +111,13 @@ static void json_table(cJSON *doc, const char *name, const dhc_profile *p, const
   }
 }
 
+/* What a file is written from. */
+typedef struct Page {
+  const Cli *c;
+  const dhc_profile *p;
+  const Table *kernels, *layers;
+} Page;
+
 static void json_runs(cJSON *doc, const dhc_profile *p) {
   cJSON_AddNumberToObject(doc, "runs", p->n_runs);
   cJSON_AddNumberToObject(doc, "median_ms", at(p, 0.5));
@@ -125,7 +129,9 @@ static void json_runs(cJSON *doc, const dhc_profile *p) {
 }
 
 /* What ui.perfetto.dev and chrome://tracing open: kernels in one row, their layers above them. */
-static void write_trace(const dhc_profile *p, FILE *to) {
+static int write_trace(void *ctx, FILE *to) {
+  const Page *page = ctx;
+  const dhc_profile *p = page->p;
   cJSON *doc = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(doc, "traceEvents");
   for (int i = 0; i < p->n_events; i++) {
     const dhc_profile_event *e = &p->events[i];
@@ -146,8 +152,10 @@ static void write_trace(const dhc_profile *p, FILE *to) {
   cJSON_AddStringToObject(doc, "displayTimeUnit", "ms");
   char *text = cJSON_PrintUnformatted(doc);
   if (text) fputs(text, to);
+  else cli_doc_missing();
   cJSON_free(text);
   cJSON_Delete(doc);
+  return cli_doc_is_missing() ? cli_no_memory(page->c) : 0;
 }
 
 static void page_of(const dhc_profile *p, const Table *t, const char *title, FILE *to) {
@@ -170,35 +178,20 @@ static void page_of(const dhc_profile *p, const Table *t, const char *title, FIL
   page_table_end(to);
 }
 
-static void write_page(const Cli *c, const dhc_profile *p, const Table *kernels, const Table *layers, FILE *to) {
-  char line[200], *command = cli_command_line(c);
-  page_begin(c->args[0], to);
+static int write_page(void *ctx, FILE *to) {
+  const Page *page = ctx;
+  const dhc_profile *p = page->p;
+  char line[200], *command = cli_command_line(page->c);
+  page_begin(page->c->args[0], to);
   snprintf(line, sizeof line, "a run: median %.4f ms, half of them %.4f to %.4f; the roof: %.1f GFLOP/s, %.1f GB/s", at(p, 0.5), at(p, 0.25), at(p, 0.75),
            p->peak_gflop_per_s, p->peak_gb_per_s);
   page_command(line, to);
-  page_of(p, layers, "Layers", to);
-  page_of(p, kernels, "Kernels", to);
+  page_of(p, page->layers, "Layers", to);
+  page_of(p, page->kernels, "Kernels", to);
   if (command) page_command(command, to);
   free(command);
   page_end(to);
-}
-
-/* -o FILE.json or FILE.html. */
-static int write_file(const Cli *c, const dhc_profile *p, const Table *kernels, const Table *layers) {
-  const char *dot = strrchr(c->outputs, '.');
-  bool page = dot && !strcmp(dot, ".html");
-  if (!page && (!dot || strcmp(dot, ".json"))) {
-    cli_error(c, "-o %s: profile writes .json, a trace for ui.perfetto.dev, or .html, a page", c->outputs);
-    return 2;
-  }
-  FILE *to = fopen(c->outputs, "wb");
-  if (to && page) write_page(c, p, kernels, layers, to);
-  else if (to) write_trace(p, to);
-  bool whole = to && !ferror(to);
-  if (to) whole = !fclose(to) && whole;
-  if (whole) return 0;
-  cli_error(c, "%s: %s", c->outputs, strerror(errno));
-  return 3;
+  return 0;
 }
 
 /* ---- commands ------------------------------------------------------------------------------------------ */
@@ -216,11 +209,11 @@ static int take(const Cli *c, bool rows, int (*with)(const Cli *c, const dhc_pro
 }
 
 static int show(const Cli *c, const dhc_profile *p) {
-  Table kernels, layers;
+  Table kernels = {0}, layers = {0};
   int rc = make_table(c, p, false, &kernels);
-  if (rc) return rc;
-  rc = make_table(c, p, true, &layers);
-  if (!rc && c->outputs) rc = write_file(c, p, &kernels, &layers);
+  if (!rc) rc = make_table(c, p, true, &layers);
+  Page page = {c, p, &kernels, &layers};
+  if (!rc && c->outputs) rc = figure_replace(c, c->outputs, figure_ends(c->outputs, ".html") ? write_page : write_trace, &page);
   if (!rc && cli_doc(c)) {
     json_runs(cli_doc(c), p);
     cJSON_AddNumberToObject(cli_doc(c), "peak_gflop_per_s", p->peak_gflop_per_s);
@@ -240,7 +233,13 @@ static int show(const Cli *c, const dhc_profile *p) {
   return rc;
 }
 
-int cmd_profile(const Cli *c) { return take(c, true, show); }
+int cmd_profile(const Cli *c) {
+  if (c->outputs && !figure_ends(c->outputs, ".json") && !figure_ends(c->outputs, ".html")) {
+    cli_error(c, "-o %s: profile writes .json, a trace for ui.perfetto.dev, or .html, a page", c->outputs);
+    return 2;
+  }
+  return take(c, true, show);
+}
 
 static int show_runs(const Cli *c, const dhc_profile *p) {
   if (cli_doc(c)) json_runs(cli_doc(c), p);

@@ -5,7 +5,7 @@ DHC_STOP_AT_POLL=1 expect 130 "tune: stopped; what was measured is in $work/t.tu
 expect 0 'a run: median ' "$dhcc" profile mlp --sizes B=64 --repeat 3 --threads 1
 expect 0 'the roof: ' "$dhcc" profile mlp --sizes B=64 --repeat 3 --threads 1
 expect 2 '-o p.txt: profile writes .json, a trace for ui.perfetto.dev, or .html, a page' "$dhcc" profile mlp --sizes B=64 --repeat 3 -o p.txt
-expect 3 'No such file or directory' "$dhcc" profile mlp --sizes B=64 --repeat 3 -o "$work/none/p.json"
+expect 3 'no such file or directory' "$dhcc" profile mlp --sizes B=64 --repeat 3 -o "$work/none/p.json"
 expect 2 "--sizes: entry 'forward' has no size 'Q'" "$dhcc" profile mlp --sizes Q=64
 "$dhcc" profile seq --set vocabulary=16 --set d_model=8 --set num_layers=2 --set num_heads=2 --sizes B=2,L=9 --repeat 4 --json > "$work/p" || fail "no document"
 "$dhcc" profile seq --set vocabulary=16 --set d_model=8 --set num_layers=2 --set num_heads=2 --sizes B=2,L=9 --repeat 4 -o "$work/t.json" --quiet || fail "no trace"
