@@ -66,12 +66,6 @@ static const char *argument_of(const char *key) {
   return !strncmp(key, keys[KEY_OPTIMIZER], n) && key[n] == '.' && key[n + 1] ? key + n + 1 : NULL;
 }
 
-static bool has_param(const DhcInst *root, const char *name) {
-  for (int i = 0; i < root->decl->u.layer.params.n; i++)
-    if (!strcmp(root->decl->u.layer.params.at[i].name.text, name)) return true;
-  return false;
-}
-
 bool dhc_recipe_has_key(const char *key) {
   return key_of(key) >= 0 || rollout_key(key) || argument_of(key);
 }
@@ -369,6 +363,7 @@ static void bind_rollout(Binder *b, const struct RolloutKey *k, const DhcAstExpr
 }
 
 static void bind_key(Binder *b, const char *key, const DhcAstNames *params, const DhcAstExpr *e, const char *source) {
+  if (key_of(key) == KEY_GROUPS && dhc_inst_hyper(b->m->root, key)) return; /* the model's own, of channels */
   add_source(b, key, source);
   switch (key_of(key)) {
     case KEY_OPTIMIZER:
@@ -453,7 +448,6 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
   }
   for (int i = 0; i < q->n_sets; i++) {
     if (key_of(q->sets[i].key) < 0 && !rollout_key(q->sets[i].key)) continue;
-    if (key_of(q->sets[i].key) == KEY_GROUPS && has_param(m->root, q->sets[i].key)) continue; /* the model's own, of channels */
     const DhcAstExpr *x = set_value(e, q, i);
     if (!x) return false;
     has_optimizer = has_optimizer || !strcmp(q->sets[i].key, "optimizer");
