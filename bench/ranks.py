@@ -64,7 +64,7 @@ def find_nccl():
 def of_dhcc(dhcc, case, gpus, steps, data, more=()):
     sets = CASES[case]
     out = tempfile.mkdtemp()
-    line = [dhcc, "train", "dhc_jamba", "--preset", sets["preset"], "--data", "npy:" + data, "--out", out, "--overwrite", "--quiet", "--backend", "cuda",
+    line = [dhcc, "train", "dhc_jamba", "--preset", sets["preset"], "--data", "npy:" + data, "--out", out, "--overwrite", "--quiet", "--backend", BACKEND,
             "--batch", str(PER_GPU * gpus), "--steps", str(steps), "--val-fraction", "0", "--compute", "tf32", "--no-augment", *more]
     for k, v in sets.items():
         if k != "preset":

@@ -33,7 +33,7 @@
  *   +0; these sums are added in order to +0; the result is A^T M A, down first, with
  *     A^T x = ((x0 + x1) + x2, (x1 - x2) - x3).
  *
- * Chains are short because A^T and B^T magnify errors: so the result's error is smaller than the product rule's. An infinity makes NaN of
+ * Chains are short because A^T and B^T magnify errors: so the result's error is about the product rule's or smaller. An infinity makes NaN of
  * the tiles that it meets, and elements close to the largest float overflow sooner than a product would. */
 #ifndef DHC_IR_SUM_H
 #define DHC_IR_SUM_H
