@@ -36,8 +36,12 @@ static dhc_status open_data(Trainer *t) {
   return dhc_status_ok();
 }
 
+static int trainer_parts(const Trainer *t) {
+  return (t->ranks ? dhc_ranks_count(t->ranks) : 1) * (int)t->set.accumulate;
+}
+
 int64_t trainer_part(const Trainer *t) {
-  int64_t parts = (t->ranks ? dhc_ranks_count(t->ranks) : 1) * t->set.accumulate;
+  const int parts = trainer_parts(t);
   return t->set.batch / parts + (t->set.batch % parts != 0);
 }
 
@@ -45,7 +49,7 @@ static dhc_status open_batches(Trainer *t) {
   DhcBatchOptions o = {.batch = t->set.batch, .shuffle = !t->o->shuffle_off, .workers = dhc_session_threads(t->m->s), .seed = (uint32_t)t->seed};
   const int in_turn = (int)t->set.accumulate;
   o.part = t->ranks ? dhc_ranks_number(t->ranks) * in_turn : 0;
-  o.parts = (t->ranks ? dhc_ranks_count(t->ranks) : 1) * in_turn;
+  o.parts = trainer_parts(t);
   o.turns = in_turn;
   DHC_TRY(dhc_batcher_new(&t->train, &o, &t->batcher));
   int64_t an_epoch = dhc_batcher_count(t->batcher), most = an_epoch * t->set.epochs;

@@ -11,7 +11,8 @@ DhcType dhc_step_flat(Step *s, int64_t n) {
 }
 
 DhcValue *dhc_step_range(Step *s, DhcValue *v, const Range *r) {
-  if (!v || r->n == s->out->n) return v;
+  int64_t all;
+  if (!v || (dhc_dim_is_const(v->type.dim[0], &all) && r->n == all)) return v;
   return dhc_b_slice(&s->b, v, 0, dhc_dim_const(s->m->dims, r->begin),
                      dhc_dim_const(s->m->dims, r->n));
 }
@@ -36,9 +37,9 @@ DhcValue *dhc_step_joined(Step *s, DhcValue *const *part, int n) {
 
 /* n elements of a sum from `begin` on, shaped like v. */
 static DhcValue *sum_before(Step *s, DhcValue *sum, int64_t begin, const DhcValue *v) {
-  int64_t all, n;
-  if (!dhc_dim_is_const(dhc_type_elements(s->m->dims, &v->type), &n) || !dhc_dim_is_const(sum->type.dim[0], &all)) return NULL;
-  if (n != all) sum = dhc_b_slice(&s->b, sum, 0, dhc_dim_const(s->m->dims, begin), dhc_dim_const(s->m->dims, n));
+  Range r = {.begin = begin};
+  if (!dhc_dim_is_const(dhc_type_elements(s->m->dims, &v->type), &r.n)) return NULL;
+  sum = dhc_step_range(s, sum, &r);
   return sum ? dhc_b_reshape(&s->b, sum, v->type.dim, v->type.rank) : NULL;
 }
 

@@ -9,11 +9,11 @@
 #include "passes/grad/places.h"
 
 /* `frozen`: no gradient reaches it by construction, so nothing changes it, decay included, and its
- * average is itself. `bare`: declared so, behind all that have moments. `pieces` > 0: a tensor kept as one file entry per index of its leading axis
+ * average is itself. `pieces` > 0: a tensor kept as one file entry per index of its leading axis
  * ("experts.*"), whose ages begin at `age`. */
 typedef struct Range {
   int64_t begin, n;
-  bool decays, frozen, bare;
+  bool decays, frozen;
   int group;         /* as of DhcTensorDecl */
   int64_t source;    /* where what it follows begins; -1: it follows nothing */
   const char *decay; /* with what decay */

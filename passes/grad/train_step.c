@@ -47,11 +47,16 @@ static bool place_all(Step *s) {
   return false;
 }
 
+/* Declared frozen: behind all that have moments. */
+static bool is_bare(const Step *s, const Range *r) {
+  return r->begin >= s->places->n_moving;
+}
+
 /* Neighbours that are treated alike are one range, but for tensors in pieces. */
 static void add_range(Step *s, const DhcWeightSlot *slot, bool frozen) {
   const DhcTensorDecl *t = &s->m->tensors.at[slot->tensor];
   Range *last = s->ranges.n ? &s->ranges.at[s->ranges.n - 1] : NULL;
-  Range r = {.begin = slot->offset, .n = slot->n, .decays = !t->no_decay, .frozen = frozen, .bare = slot->offset >= s->places->n_moving, .group = t->group, .source = -1};
+  Range r = {.begin = slot->offset, .n = slot->n, .decays = !t->no_decay, .frozen = frozen, .group = t->group, .source = -1};
   if (!slot->n) return;
   if (t->average) {
     r.source = s->slots[s->slot_of[t->average - 1]].offset;
@@ -61,7 +66,7 @@ static void add_range(Step *s, const DhcWeightSlot *slot, bool frozen) {
   r.pieces = r.frozen ? 0 : dhc_decl_pieces(t);
   const bool follows = last && (r.source < 0 ? last->source < 0 : last->source >= 0 && last->source + last->n == r.source && last->decay == r.decay);
   const bool alike = last && last->decays == r.decays && last->group == r.group;
-  if (!r.pieces && last && !last->pieces && last->frozen == r.frozen && last->bare == r.bare && follows && (r.frozen || alike)) {
+  if (!r.pieces && last && !last->pieces && last->frozen == r.frozen && is_bare(s, last) == is_bare(s, &r) && follows && (r.frozen || alike)) {
     last->n += slot->n;
     return;
   }
@@ -245,7 +250,7 @@ static int n_flats(const Step *s) {
 
 /* Whether a range has a part of flat k: frozen ones have no moments. */
 static bool has_flat(const Step *s, const Range *r, int k) {
-  return !r->bare || !k || k > s->n_moments;
+  return !is_bare(s, r) || !k || k > s->n_moments;
 }
 
 /* An argument of the optimiser's as the range's group has it. */

@@ -219,15 +219,8 @@ static dhc_status place(Reader *r) {
   return dhc_status_ok();
 }
 
-static int by_place(const void *a, const void *b) {
-  const StTensor *x = a, *y = b;
-  if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
-  if (x->end != y->end) return x->end < y->end ? -1 : 1;
-  return (x->order > y->order) - (x->order < y->order);
-}
-
 static dhc_status sort(DhcSafetensors *s) {
-  if (s->n_tensors > 1) qsort(s->tensors, (size_t)s->n_tensors, sizeof *s->tensors, by_place);
+  if (s->n_tensors > 1) qsort(s->tensors, (size_t)s->n_tensors, sizeof *s->tensors, dhc_safetensors_by_place);
   for (int32_t i = 1; i < s->n_tensors; i++)
     if (s->tensors[i].begin < s->tensors[i - 1].end)
       return dhc_status_file(s->path, "tensors '%s' and '%s' overlap", s->tensors[i - 1].view.name, s->tensors[i].view.name);

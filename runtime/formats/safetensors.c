@@ -81,7 +81,7 @@ static dhc_status check_tensor(const DhcSafetensors *s, StTensor *t, uint64_t da
   return dhc_status_ok();
 }
 
-static int compare_place(const void *a, const void *b) {
+int dhc_safetensors_by_place(const void *a, const void *b) {
   const StTensor *x = a, *y = b;
   if (x->begin != y->begin) {
     return x->begin < y->begin ? -1 : 1;
@@ -204,7 +204,7 @@ static dhc_status check_all(DhcSafetensors *s) {
     DHC_TRY(check_tensor(s, &s->tensors[i], data_bytes));
   }
   if (s->n_tensors > 1) {
-    qsort(s->tensors, (size_t)s->n_tensors, sizeof *s->tensors, compare_place);
+    qsort(s->tensors, (size_t)s->n_tensors, sizeof *s->tensors, dhc_safetensors_by_place);
   }
   DHC_TRY(check_tiling(s, data_bytes));
   sort_names(s);
@@ -234,16 +234,19 @@ dhc_status dhc_safetensors_from_bytes(const char *name, const void *bytes, size_
   return status;
 }
 
+dhc_status dhc_safetensors_keep(DhcMapping map, dhc_status made, DhcSafetensors **out) {
+  if (made.code != DHC_OK) {
+    dhc_map_close(&map);
+  } else {
+    (*out)->map = map;
+  }
+  return made;
+}
+
 dhc_status dhc_safetensors_open(const char *path, DhcSafetensors **out) {
   DhcMapping map;
   DHC_TRY(dhc_map_open(path, &map));
-  dhc_status status = dhc_safetensors_from_bytes(path, map.bytes, map.n_bytes, out);
-  if (status.code != DHC_OK) {
-    dhc_map_close(&map);
-    return status;
-  }
-  (*out)->map = map;
-  return status;
+  return dhc_safetensors_keep(map, dhc_safetensors_from_bytes(path, map.bytes, map.n_bytes, out), out);
 }
 
 void dhc_safetensors_close(DhcSafetensors *s) {

@@ -52,5 +52,9 @@ dhc_status dhc_safetensors_parse_header(DhcSafetensors *s) DHC_MUST_USE;
 dhc_status dhc_safetensors_parse_index(DhcSafetensors *s) DHC_MUST_USE;
 /* Makes by_name of tensors; refuses a name that is there twice. */
 dhc_status dhc_safetensors_index_names(DhcSafetensors *s) DHC_MUST_USE;
+/* For qsort: by where tensors lie, then by their order in the header. */
+int dhc_safetensors_by_place(const void *a, const void *b);
+/* What was made of a mapping keeps it; else it is closed. */
+dhc_status dhc_safetensors_keep(DhcMapping map, dhc_status made, DhcSafetensors **out) DHC_MUST_USE;
 
 #endif

@@ -129,28 +129,14 @@ static bool is_json(const DhcMapping *map) {
   return i < map->n_bytes && map->bytes[i] == '{' && (map->n_bytes < 8 || map->bytes[7] != 0);
 }
 
-/* Takes the mapping in either case. */
-static dhc_status open_gguf(const char *path, DhcMapping map, DhcSafetensors **out) {
-  dhc_status status = dhc_gguf_from_bytes(path, map.bytes, map.n_bytes, out);
-  if (status.code != DHC_OK) {
-    dhc_map_close(&map);
-    return status;
-  }
-  (*out)->map = map;
-  return status;
-}
-
 static dhc_status open_file(const char *path, DhcSafetensors **out) {
   DhcMapping map;
   DHC_TRY(dhc_map_open(path, &map));
-  if (dhc_gguf_begins(map.bytes, map.n_bytes)) {
-    return open_gguf(path, map, out);
-  }
   if (is_json(&map)) {
     return open_index(path, map, out);
   }
-  dhc_map_close(&map);
-  return dhc_safetensors_open(path, out);
+  return dhc_safetensors_keep(map, dhc_gguf_begins(map.bytes, map.n_bytes) ? dhc_gguf_from_bytes(path, map.bytes, map.n_bytes, out)
+                                                                          : dhc_safetensors_from_bytes(path, map.bytes, map.n_bytes, out), out);
 }
 
 /* ---- finding ------------------------------------------------------------------------- */
