@@ -188,6 +188,19 @@ bool dhc_shape_sum_ranks(DhcShapeCtx *cx) {
   return dhc_result_of(cx, t->dtype, t->rank, t->dim);
 }
 
+bool dhc_shape_spread_ranks(DhcShapeCtx *cx) {
+  const DhcType *t = dhc_arg_type(cx, 0);
+  const DhcAttr *parts = dhc_attr(cx->n, "parts");
+  int64_t all, sum = 0;
+  if (t->dtype != DHC_F32 || t->rank != 1 || !dhc_dim_is_const(t->dim[0], &all)) return dhc_shape_error(cx, "ranks spread f32[N], got %s", dhc_arg_text(cx, 0));
+  for (int i = 0; i < parts->ints.n; i++) {
+    if (parts->ints.at[i] < 0 || parts->ints.at[i] > all - sum) return dhc_shape_error(cx, "part %d does not fit into %s", i, dhc_arg_text(cx, 0));
+    sum += parts->ints.at[i];
+  }
+  if (sum != all) return dhc_shape_error(cx, "the parts are %lld elements of %s", (long long)sum, dhc_arg_text(cx, 0));
+  return dhc_result_of(cx, t->dtype, t->rank, t->dim);
+}
+
 bool dhc_shape_kernel(DhcShapeCtx *cx) {
   const DhcNode *n = cx->n;
   const DhcSpec *s = dhc_attr(n, "spec")->spec;

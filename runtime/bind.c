@@ -195,6 +195,20 @@ static dhc_status bind_call(DhcBound *b, int32_t index, BoundItem *out, int64_t 
   return malformed(b, index, "no size class of its kernel fits");
 }
 
+/* Parts that make up the whole. */
+static dhc_status bind_parts(DhcBound *b, int32_t index, BoundItem *out, intptr_t *dims) {
+  const dhc_item *item = &b->plan->items[index];
+  int64_t left = out->bytes / 4, n;
+  for (int32_t i = 0; i < item->n_dims; i++) {
+    if (!eval(b, item->dims[i], 0, &n)) return too_large(b, "dims of item", index);
+    if (n < 0 || n > left) return malformed(b, index, "its parts are another whole");
+    dims[i] = (intptr_t)n;
+    left -= n;
+  }
+  out->dims = dims;
+  return left && item->pattern == DHC_RANKS_SPREAD ? malformed(b, index, "its parts are another whole") : dhc_status_ok();
+}
+
 static dhc_status bind_loop(DhcBound *b, int32_t index, Nest *nest, BoundItem *out) {
   const dhc_item *item = &b->plan->items[index];
   int32_t limit = nest->depth > 0 ? nest->end[nest->depth - 1] : b->plan->n_items;
@@ -255,8 +269,8 @@ static dhc_status bind_item(DhcBound *b, int32_t index, Nest *nest, BoundRef *re
   case DHC_ITEM_LOOP: return bind_loop(b, index, nest, out);
   case DHC_ITEM_COPY:
   case DHC_ITEM_FILL:
-  case DHC_ITEM_RANKS:
   case DHC_ITEM_JOIN: return dhc_status_ok();
+  case DHC_ITEM_RANKS: return bind_parts(b, index, out, dims);
   default: return malformed(b, index, "unknown kind");
   }
 }

@@ -63,7 +63,7 @@ typedef struct DhcLaunch {
 typedef struct DhcCommand {
   int32_t kind;     /* dhc_item_kind, but no LOOP */
   int32_t item;     /* of the plan, for profiles */
-  DhcLaunch launch; /* CALL */
+  DhcLaunch launch; /* CALL; of RANKS the dims */
   DhcDevicePtr to, from;
   int64_t bytes;    /* COPY, FILL, RANKS; a multiple of 4 for RANKS and FILL with a pattern */
   uint32_t pattern; /* FILL; RANKS: dhc_ranks_op */
@@ -131,12 +131,12 @@ typedef struct DhcDeviceOps {
 
   /* Several processes. All are NULL where the device knows no others. meet_id: an id for them to meet under (rank 0's
    * device makes it); meet: waits for the others, once. ranks: what a RANKS command says, or its beginning: join waits for it; all ranks
-   * give the same of these in the same order. spread: what rank 0 holds at `at` is there on all ranks, done when it is synchronised. */
+   * give the same of these in the same order. spread: what rank `from` holds at `at` is there on all ranks, done when it is synchronised. */
   dhc_status (*meet_id)(DhcDevice *d, unsigned char id[DHC_RANKS_ID_BYTES]);
   dhc_status (*meet)(DhcDevice *d, const DhcRanksOf *ranks);
-  dhc_status (*ranks)(DhcDevice *d, uint32_t op, DhcDevicePtr at, int64_t bytes);
+  dhc_status (*ranks)(DhcDevice *d, const DhcCommand *c);
   dhc_status (*join)(DhcDevice *d);
-  dhc_status (*spread)(DhcDevice *d, DhcDevicePtr at, int64_t bytes);
+  dhc_status (*spread)(DhcDevice *d, int from, DhcDevicePtr at, int64_t bytes);
   /* The others; whole: all do so now, else they may be gone. Prepared lists with RANKS in them are forgotten before. */
   void (*leave)(DhcDevice *d, bool whole);
 } DhcDeviceOps;
@@ -154,7 +154,7 @@ static inline void dhc_device_close(DhcDevice *d) {
 
 /* A RANKS command on a device that has met none is done: it is the only rank. */
 static inline dhc_status dhc_device_ranks(DhcDevice *d, const DhcCommand *c) {
-  return d->ops->ranks ? d->ops->ranks(d, c->pattern, c->to, c->bytes) : dhc_status_ok();
+  return d->ops->ranks ? d->ops->ranks(d, c) : dhc_status_ok();
 }
 
 /* ---- the host as a device (device_host.c) ------------------------------------------- */

@@ -163,7 +163,7 @@ dhc_status dhc_prog_spread(DhcProg *p) {
   for (int i = 0; i < N_KEPT; i++) {
     int64_t bytes;
     DhcDevicePtr at = dhc_prog_kept_at(p, i, &bytes);
-    if (bytes) DHC_TRY(d->ops->spread(d, at, bytes));
+    if (bytes) DHC_TRY(d->ops->spread(d, 0, at, bytes));
   }
   dhc_prog_changed(p, true);
   return d->ops->synchronise(d);

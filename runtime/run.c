@@ -94,6 +94,8 @@ static dhc_status walk_item(const Walk *w, int32_t index) {
     c.from = copies ? ptr[0] : 0;
     c.bytes = item->bytes;
     c.pattern = item->pattern;
+    c.launch.dim = item->dims;
+    c.launch.n_dims = item->n_dims;
     return item->bytes > 0 || joins ? w->command(w->ctx, &c) : dhc_status_ok();
   }
   ptr[item->n_refs] = b->shared > 0 ? w->scratch + (uint64_t)(b->worker_scratch * b->workers) : 0;

@@ -49,11 +49,12 @@ dhc_status dhc_cuda_copy(DhcCudaGpu *g, void *to, const void *from, int64_t byte
 dhc_status dhc_cuda_fill(DhcCudaGpu *g, void *to, uint32_t pattern, int64_t bytes) DHC_MUST_USE; /* bytes: a multiple of 4 unless the pattern is 0 */
 dhc_status dhc_cuda_sync(DhcCudaGpu *g) DHC_MUST_USE;
 
-/* Several processes with a GPU each, as runtime/device.h says: ranks_sum beside what follows in the stream, up to join. */
+/* Several processes with a GPU each, as runtime/device.h says: ranks_sum and ranks_gather beside what follows in the stream, up to join. */
 dhc_status dhc_cuda_meet(DhcCudaGpu *g, const DhcRanksOf *ranks) DHC_MUST_USE;
 dhc_status dhc_cuda_ranks_sum(DhcCudaGpu *g, void *at, int64_t bytes) DHC_MUST_USE;
 dhc_status dhc_cuda_join(DhcCudaGpu *g) DHC_MUST_USE;
-dhc_status dhc_cuda_spread(DhcCudaGpu *g, void *at, int64_t bytes) DHC_MUST_USE;
+dhc_status dhc_cuda_ranks_gather(DhcCudaGpu *g, void *at, const intptr_t *part, int n) DHC_MUST_USE;
+dhc_status dhc_cuda_spread(DhcCudaGpu *g, int from, void *at, int64_t bytes) DHC_MUST_USE;
 void dhc_cuda_leave(DhcCudaGpu *g, bool whole);
 
 /* A kernel that was loaded, until the GPU is closed. */

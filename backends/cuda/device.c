@@ -173,14 +173,15 @@ static dhc_status cuda_meet(DhcDevice *d, const DhcRanksOf *ranks) {
   return dhc_cuda_meet(gpu(d), ranks);
 }
 
-static dhc_status cuda_ranks(DhcDevice *d, uint32_t op, DhcDevicePtr p, int64_t bytes) {
-  (void)op; /* there is one */
-  return self(d)->met ? dhc_cuda_ranks_sum(gpu(d), at(p), bytes) : dhc_status_ok();
+static dhc_status cuda_ranks(DhcDevice *d, const DhcCommand *c) {
+  if (!self(d)->met) return dhc_status_ok();
+  if (c->pattern == DHC_RANKS_SPREAD) return dhc_cuda_ranks_gather(gpu(d), at(c->to), c->launch.dim, c->launch.n_dims);
+  return dhc_cuda_ranks_sum(gpu(d), at(c->to), c->bytes);
 }
 
 static dhc_status cuda_join(DhcDevice *d) { return self(d)->met ? dhc_cuda_join(gpu(d)) : dhc_status_ok(); }
 
-static dhc_status cuda_spread(DhcDevice *d, DhcDevicePtr p, int64_t bytes) { return dhc_cuda_spread(gpu(d), at(p), bytes); }
+static dhc_status cuda_spread(DhcDevice *d, int from, DhcDevicePtr p, int64_t bytes) { return dhc_cuda_spread(gpu(d), from, at(p), bytes); }
 
 static void cuda_leave(DhcDevice *d, bool whole) {
   self(d)->met = false;
@@ -193,7 +194,7 @@ static dhc_status run_command(DhcDevice *d, const DhcCommand *c, bool early) {
   switch (c->kind) {
   case DHC_ITEM_COPY: return c->to == c->from ? dhc_status_ok() : cuda_copy(d, c->to, c->from, c->bytes);
   case DHC_ITEM_FILL: return cuda_fill(d, c->to, c->pattern, c->bytes);
-  case DHC_ITEM_RANKS: return cuda_ranks(d, c->pattern, c->to, c->bytes);
+  case DHC_ITEM_RANKS: return cuda_ranks(d, c);
   case DHC_ITEM_JOIN: return cuda_join(d);
   default: return launch(d, &c->launch, early);
   }

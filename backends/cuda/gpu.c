@@ -257,6 +257,11 @@ dhc_status dhc_cuda_ranks_sum(DhcCudaGpu *g, void *at, int64_t bytes) {
   return dhc_nccl_sum(g->comm, at, bytes, g->ranks);
 }
 
+dhc_status dhc_cuda_ranks_gather(DhcCudaGpu *g, void *at, const intptr_t *part, int n) {
+  if (g->at != g->ranks) DHC_TRY(fork_stream(g));
+  return dhc_nccl_gather(g->comm, at, part, n, g->ranks);
+}
+
 dhc_status dhc_cuda_join(DhcCudaGpu *g) {
   TRY_CU(g, cuEventRecordWithFlags(g->done, g->ranks, 0), "working with the other ranks");
   TRY_CU(g, cuStreamWaitEvent(g->at, g->done, 0), "working with the other ranks");
@@ -269,8 +274,8 @@ void dhc_cuda_leave(DhcCudaGpu *g, bool whole) {
   g->comm = NULL;
 }
 
-dhc_status dhc_cuda_spread(DhcCudaGpu *g, void *at, int64_t bytes) {
-  return dhc_nccl_spread(g->comm, at, bytes, g->stream);
+dhc_status dhc_cuda_spread(DhcCudaGpu *g, int from, void *at, int64_t bytes) {
+  return dhc_nccl_spread(g->comm, from, at, bytes, g->stream);
 }
 
 /* ---- code ----------------------------------------------------------------------------------- */

@@ -94,9 +94,20 @@ dhc_status dhc_nccl_sum(NcclComm comm, void *at, int64_t bytes, CuStream stream)
   return code ? error(code, "summing over the ranks") : dhc_status_ok();
 }
 
-dhc_status dhc_nccl_spread(NcclComm comm, void *at, int64_t bytes, CuStream stream) {
-  int code = bytes > 0 ? nccl.ncclBroadcast(at, at, (size_t)bytes, NC_BYTES, 0, comm, stream) : 0;
+dhc_status dhc_nccl_spread(NcclComm comm, int from, void *at, int64_t bytes, CuStream stream) {
+  int code = bytes > 0 ? nccl.ncclBroadcast(at, at, (size_t)bytes, NC_BYTES, from, comm, stream) : 0;
   return code ? error(code, "sending to the other ranks") : dhc_status_ok();
+}
+
+/* As a group all parts are on their way at once. */
+dhc_status dhc_nccl_gather(NcclComm comm, void *at, const intptr_t *part, int n, CuStream stream) {
+  char *to = at;
+  int code = nccl.ncclGroupStart();
+  for (int r = 0; r < n && !code; to += 4 * part[r++])
+    if (part[r]) code = nccl.ncclBroadcast(to, to, 4 * (size_t)part[r], NC_BYTES, r, comm, stream);
+  int ended = nccl.ncclGroupEnd();
+  if (!code) code = ended;
+  return code ? error(code, "gathering what the ranks have") : dhc_status_ok();
 }
 
 dhc_status dhc_nccl_failed(NcclComm comm) {

@@ -26,7 +26,9 @@ dhc_status dhc_nccl(const DhcNccl **out) DHC_MUST_USE;
 dhc_status dhc_nccl_id(unsigned char id[DHC_RANKS_ID_BYTES]) DHC_MUST_USE;
 dhc_status dhc_nccl_meet(const DhcRanksOf *ranks, NcclComm *out) DHC_MUST_USE; /* waits for all */
 dhc_status dhc_nccl_sum(NcclComm comm, void *at, int64_t bytes, CuStream stream) DHC_MUST_USE;
-dhc_status dhc_nccl_spread(NcclComm comm, void *at, int64_t bytes, CuStream stream) DHC_MUST_USE; /* rank 0's */
+dhc_status dhc_nccl_spread(NcclComm comm, int from, void *at, int64_t bytes, CuStream stream) DHC_MUST_USE; /* rank from's */
+/* Parts of so many 4-byte elements one after the other, part r as rank r has it. */
+dhc_status dhc_nccl_gather(NcclComm comm, void *at, const intptr_t *part, int n, CuStream stream) DHC_MUST_USE;
 /* What went wrong while nobody called; DHC_OK: nothing. */
 dhc_status dhc_nccl_failed(NcclComm comm) DHC_MUST_USE;
 /* whole: all ranks do so now. Else what is under way is given up. */

@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 /* Of everything in this file: images carry it, and readers refuse another (runtime/image_io.c). */
-enum { DHC_ABI_VERSION = 8 };
+enum { DHC_ABI_VERSION = 9 };
 
 /* ---- dtypes ------------------------------------------------------------ */
 
@@ -141,7 +141,8 @@ typedef enum dhc_item_kind {
 } dhc_item_kind;
 
 typedef enum dhc_ranks_op {
-  DHC_RANKS_SUM, /* f32, element by element */
+  DHC_RANKS_SUM,    /* f32, element by element */
+  DHC_RANKS_SPREAD, /* 4-byte elements in parts one after the other, as many of each as the dims say: part r as rank r has it */
   DHC_N_RANKS_OPS
 } dhc_ranks_op;
 

@@ -131,12 +131,12 @@ static void add_item(Emit *e, const PlItem *it) {
   dhc_ref *refs = DHC_NEW_N(p->arena, dhc_ref, it->n_refs + 1);
   for (int r = 0; r < it->n_refs; r++) refs[r] = make_ref(e, &it->refs[r]);
   o.refs = refs;
+  dhc_dimprog *dims = DHC_NEW_N(p->arena, dhc_dimprog, it->n_dims + 1);
+  for (int d = 0; d < it->n_dims; d++) dims[d] = program(e, it->dims[d]);
+  o.n_dims = it->n_dims;
+  o.dims = dims;
   if (it->kind == DHC_ITEM_CALL) {
     o.kernel = kernel_of(e, it->spec);
-    o.n_dims = it->n_dims;
-    dhc_dimprog *dims = DHC_NEW_N(p->arena, dhc_dimprog, it->n_dims + 1);
-    for (int d = 0; d < it->n_dims; d++) dims[d] = program(e, it->dims[d]);
-    o.dims = dims;
     e->out->n_calls++;
   } else if (it->kind == DHC_ITEM_LOOP) {
     o.count = program(e, it->count);

@@ -230,7 +230,7 @@ static bool do_update(Frame *fr, const DhcNode *n) {
 }
 
 /* In place of a copy, which merging mostly makes nothing. */
-static bool do_sum_ranks(Frame *fr, const DhcNode *n) {
+static bool do_ranks(Frame *fr, const DhcNode *n) {
   Pl *p = fr->p;
   if (p->depth) return fail(fr, n, "ranks meet in no scan");
   PlVal x = dense(fr, n->args[0]), *v = val(fr, n->results[0]);
@@ -239,7 +239,13 @@ static bool do_sum_ranks(Frame *fr, const DhcNode *n) {
   PlItem *it = dhc_pl_item(p, DHC_ITEM_RANKS, 2);
   for (int r = 0; r < 2; r++) it->refs[r] = dhc_pl_ref(p, v, r == 1);
   it->bytes = dhc_pl_bytes(p, &v->type);
-  it->pattern = DHC_RANKS_SUM;
+  it->pattern = n->op == DHC_OP_SUM_RANKS ? DHC_RANKS_SUM : DHC_RANKS_SPREAD;
+  if (n->op == DHC_OP_SUM_RANKS) return true;
+  const DhcAttr *parts = dhc_attr(n, "parts");
+  const DhcDim **dims = DHC_NEW_N(p->arena, const DhcDim *, parts->ints.n + 1);
+  for (int i = 0; i < parts->ints.n; i++) dims[i] = dhc_dim_const(p->cx, parts->ints.at[i]);
+  it->dims = dims;
+  it->n_dims = parts->ints.n;
   return true;
 }
 
@@ -253,7 +259,8 @@ static bool do_node(Frame *fr, const DhcNode *n) {
     case DHC_OP_CHECKPOINT: return do_call(fr, n);
     case DHC_OP_SCAN: return do_scan(fr, n);
     case DHC_OP_UPDATE: return do_update(fr, n);
-    case DHC_OP_SUM_RANKS: return do_sum_ranks(fr, n);
+    case DHC_OP_SUM_RANKS:
+    case DHC_OP_SPREAD_RANKS: return do_ranks(fr, n);
     default: break;
   }
   if (dhc_op_info(n->op)->cls == DHC_CLASS_VIEW) {

@@ -30,7 +30,7 @@ typedef struct PlRef {
 typedef struct PlItem {
   dhc_item_kind kind;
   const DhcSpec *spec;          /* CALL */
-  const DhcDim *const *dims;    /* CALL: the spec's arguments */
+  const DhcDim *const *dims;    /* CALL: the spec's arguments; RANKS: elements of the parts */
   int n_dims;
   PlRef *refs;
   int n_refs;

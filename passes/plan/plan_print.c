@@ -110,10 +110,11 @@ static void print_move(const dhc_plan *plan, const dhc_item *it, DhcText *to) {
 }
 
 static void print_ranks(const dhc_plan *plan, const dhc_item *it, DhcText *to) {
-  static const char *const names[DHC_N_RANKS_OPS] = {[DHC_RANKS_SUM] = "sum"};
+  static const char *const names[DHC_N_RANKS_OPS] = {[DHC_RANKS_SUM] = "sum", [DHC_RANKS_SPREAD] = "spread"};
   dhc_text_printf(to, "ranks %s ", names[it->pattern]);
   print_ref(plan, &it->refs[1], to);
-  dhc_text_printf(to, " [%s bytes]", text_of(to->arena, plan, it->bytes));
+  for (int d = 0; d < it->n_dims; d++) dhc_text_printf(to, "%s%s", d ? ", " : " (", text_of(to->arena, plan, it->dims[d]));
+  dhc_text_printf(to, "%s [%s bytes]", it->n_dims ? ")" : "", text_of(to->arena, plan, it->bytes));
 }
 
 static void print_items(const DhcPlanned *p, int begin, int end, int depth, DhcText *to) {

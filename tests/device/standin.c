@@ -36,6 +36,8 @@ typedef struct Way {
 typedef struct Together {
   DhcDevicePtr real;
   int64_t bytes;
+  const intptr_t *part; /* of a spread, as long as the plan; NULL: a sum */
+  int n_parts;
 } Together;
 
 typedef struct Standin {
@@ -267,23 +269,26 @@ static dhc_status standin_meet(DhcDevice *d, const DhcRanksOf *ranks) { return d
 
 static dhc_status standin_join(DhcDevice *d) {
   Standin *s = self(d);
-  for (int i = 0; i < s->n_together; i++) DHC_TRY(dhc_nccl_sum(s->comm, (void *)(uintptr_t)s->together[i].real, s->together[i].bytes, NULL));
+  for (int i = 0; i < s->n_together; i++) {
+    const Together *t = &s->together[i];
+    void *at = (void *)(uintptr_t)t->real;
+    DHC_TRY(t->part ? dhc_nccl_gather(s->comm, at, t->part, t->n_parts, NULL) : dhc_nccl_sum(s->comm, at, t->bytes, NULL));
+  }
   s->n_together = 0;
   return dhc_nccl_failed(s->comm);
 }
 
-static dhc_status standin_ranks(DhcDevice *d, uint32_t op, DhcDevicePtr at, int64_t bytes) {
+static dhc_status standin_ranks(DhcDevice *d, const DhcCommand *c) {
   Standin *s = self(d);
-  (void)op;
   if (!s->comm) return dhc_status_ok();
-  if (s->n_together == 64) wrong("more than is expected under way", at, bytes);
+  if (s->n_together == 64) wrong("more than is expected under way", c->to, c->bytes);
   arrive(s, false);
-  s->together[s->n_together++] = (Together){real_at(s, at, bytes, "ranks"), bytes};
+  s->together[s->n_together++] = (Together){real_at(s, c->to, c->bytes, "ranks"), c->bytes, c->pattern == DHC_RANKS_SPREAD ? c->launch.dim : NULL, c->launch.n_dims};
   return dhc_status_ok();
 }
 
-static dhc_status standin_spread(DhcDevice *d, DhcDevicePtr at, int64_t bytes) {
-  return dhc_nccl_spread(self(d)->comm, (void *)(uintptr_t)real_at(self(d), at, bytes, "spread"), bytes, NULL);
+static dhc_status standin_spread(DhcDevice *d, int from, DhcDevicePtr at, int64_t bytes) {
+  return dhc_nccl_spread(self(d)->comm, from, (void *)(uintptr_t)real_at(self(d), at, bytes, "spread"), bytes, NULL);
 }
 
 static void standin_leave(DhcDevice *d, bool whole) {
@@ -311,9 +316,8 @@ static dhc_status standin_prepare(DhcDevice *d, const DhcCommand *c, int64_t n, 
   Ready *r = copy_of(&(Ready){copy_of(c, sizeof *c * (size_t)n), n}, sizeof *r);
   for (int64_t i = 0; i < n; i++) {
     DhcLaunch *l = &r->c[i].launch;
-    if (c[i].kind != DHC_ITEM_CALL) continue;
-    l->ptr = copy_of(l->ptr, sizeof *l->ptr * ((size_t)l->n_ptrs + 1));
-    l->dim = copy_of(l->dim, sizeof *l->dim * (size_t)l->n_dims);
+    if (c[i].kind == DHC_ITEM_CALL || c[i].kind == DHC_ITEM_RANKS) l->dim = copy_of(l->dim, sizeof *l->dim * (size_t)l->n_dims);
+    if (c[i].kind == DHC_ITEM_CALL) l->ptr = copy_of(l->ptr, sizeof *l->ptr * ((size_t)l->n_ptrs + 1));
   }
   counts.prepares++;
   *out = r;
@@ -348,9 +352,8 @@ static void standin_forget(DhcDevice *d, void *prepared) {
   Ready *r = prepared;
   (void)d;
   for (int64_t i = 0; i < r->n; i++) {
-    if (r->c[i].kind != DHC_ITEM_CALL) continue;
-    free((void *)(uintptr_t)r->c[i].launch.ptr);
-    free((void *)(uintptr_t)r->c[i].launch.dim);
+    if (r->c[i].kind == DHC_ITEM_CALL || r->c[i].kind == DHC_ITEM_RANKS) free((void *)(uintptr_t)r->c[i].launch.dim);
+    if (r->c[i].kind == DHC_ITEM_CALL) free((void *)(uintptr_t)r->c[i].launch.ptr);
   }
   free(r->c);
   free(r);

@@ -115,6 +115,7 @@ static const Golden golden[] = {
     {"sign", "f32[5]", "%1 = sign(%0) : f32[5]", "%1", "3 -2 0 inf nan", "1 -1 0 1 nan"},
     {"round to even", "f32[4]", "%1 = round(%0) : f32[4]", "%1", "0.5 1.5 2.5 -0.6", "0 2 2 -1"},
     {"max of NaN", "f32[3], f32[3]", "%2 = max(%0, %1) : f32[3]", "%2", "1 nan 2 | nan 1 3", "nan nan 3"},
+    {"spread_ranks", "f32[3]", "%1 = spread_ranks(%0) {parts = [2, 1]} : f32[3]", "%1", "1 -2 0.5", "1 -2 0.5"},
     {"sum_ranks", "f32[3]", "%1 = sum_ranks(%0) : f32[3]", "%1", "1 -2 0.5", "1 -2 0.5"},
     {"update", "f32[2] buffer", "%1 = neg(%0) : f32[2]\n  %2 = update(%0, %1) : f32[2]", "%2", "1 2", "-1 -2"},
 };
