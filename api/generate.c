@@ -27,6 +27,8 @@ static dhc_status find_input(Generator *g) {
       if (g->input)
         return dhc_status_make(DHC_E_INPUT, "'forward' of %s takes '%s' and '%s': only a model of one sequence of tokens can generate",
                                g->m->name, g->input, e->inputs[k]);
+      if (!e->tokens[k])
+        return dhc_status_make(DHC_E_INPUT, "'forward' of %s takes '%s', no batch of sequences (i64[B, L]): only a model of tokens can generate", g->m->name, e->inputs[k]);
       g->input = e->inputs[k];
     }
   }

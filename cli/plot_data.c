@@ -1,6 +1,7 @@
 /* Folders of sweeps and of runs, read. */
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <glob.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,15 @@ static bool holds(const char *folder, const char *name) {
   char path[4096];
   int n = snprintf(path, sizeof path, "%s/%s", folder, name);
   return n > 0 && (size_t)n < sizeof path && access(path, F_OK) == 0;
+}
+
+static bool holds_runs(const char *folder) {
+  char pattern[4096];
+  glob_t found = {0};
+  int n = snprintf(pattern, sizeof pattern, "%s/*/metrics.csv", folder);
+  bool any = n > 0 && (size_t)n < sizeof pattern && !glob(pattern, GLOB_NOSORT, NULL, &found) && found.gl_pathc > 0;
+  globfree(&found);
+  return any;
 }
 
 static int open_sweep(Plot *p, const char *folder) {
@@ -57,7 +67,8 @@ int plot_open(Plot *p, const Cli *c) {
     } else if (holds(c->args[i], "metrics.csv")) {
       p->run[p->n_runs++] = c->args[i];
     } else {
-      cli_error(c, "%s: holds no sweep and no run", c->args[i]);
+      if (holds_runs(c->args[i])) cli_error(c, "%s: holds no sweep and no run; its folders do (dhcc plot %s/*)", c->args[i], c->args[i]);
+      else cli_error(c, "%s: holds no sweep and no run", c->args[i]);
       rc = 1;
     }
     if (rc) return rc;

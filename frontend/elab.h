@@ -159,10 +159,13 @@ typedef struct DhcEntryInfo {
   int n_inputs, n_outputs;
   const char *const *inputs; /* names */
   const bool *optional;      /* by input: has a default and may be left out */
+  const bool *tokens;        /* by input: written as two dims of integers, a batch of sequences */
   const char *const *outputs;
 } DhcEntryInfo;
 typedef DHC_VEC(DhcEntryInfo) DhcEntryInfos;
 DhcEntryInfos dhc_model_entries(const DhcModel *m);
+/* The setting that says how many classes there are: the last dim of an entry's "logits" is its name; NULL: none is. */
+const char *dhc_model_classes_setting(const DhcModel *m);
 /* Entry whose inputs are exactly these names (in any order; optional ones may be missing), or
  * NULL: how `verify` finds what an oracle file is about. If several: the first written. */
 const char *dhc_model_entry_for(const DhcModel *m, const char *const *inputs, int n);

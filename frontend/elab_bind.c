@@ -172,14 +172,17 @@ static bool place_positional(DhcCx *cx, DhcInst *inst, DhcGivens *args, int *own
   return true;
 }
 
-static void unknown_hyper(DhcCx *cx, DhcInst *inst, const DhcGiven *b) {
-  const DhcAstParams *params = &inst->decl->u.layer.params;
+void dhc_report_no_hyper(DhcCx *cx, const DhcAstDecl *layer, const char *name, DhcSpan at) {
+  const DhcAstParams *params = &layer->u.layer.params;
+  DhcArena *a = dhc_cx_arena(cx);
   DHC_VEC(const char *) names = {0};
-  for (int i = 0; i < params->n; i++) DHC_PUSH(dhc_cx_arena(cx), &names, params->at[i].name.text);
-  DhcDiag *d = dhc_err(cx, "E0301", b->span, "%s has no hyperparameter '%s'", inst->decl->name.text, b->name);
-  const char *close = dhc_argument_here(b->name, names.at, names.n);
+  for (int i = 0; i < params->n; i++) DHC_PUSH(a, &names, params->at[i].name.text);
+  DhcDiag *d = dhc_err(cx, "E0301", at, "%s has no hyperparameter '%s'", layer->name.text, name);
+  const char *close = dhc_argument_here(name, names.at, names.n), *all = "";
+  for (int i = 0; i < names.n; i++) all = dhc_arena_printf(a, "%s%s%s", all, i ? ", " : "", names.at[i]);
   if (close) dhc_err_hint(cx, d, "did you mean '%s'?", close);
-  dhc_err_note(cx, d, inst->decl->name.span, "%s is declared here", inst->decl->name.text);
+  else if (names.n) dhc_err_hint(cx, d, "it has %s", all);
+  dhc_err_note(cx, d, layer->name.span, "%s is declared here", layer->name.text);
 }
 
 /* "mixer.num_heads" = 8 reaches into the layer value of `mixer`. */
@@ -256,7 +259,7 @@ bool dhc_bind_hypers(DhcCx *cx, DhcInst *inst, DhcGivens *args, DhcSpan at) {
   for (int k = 0; k < params->n; k++) ok = bind_one(cx, inst, args, owner, k, at) && ok;
   for (int i = 0; i < args->n; i++)
     if (!args->at[i].used) {
-      unknown_hyper(cx, inst, &args->at[i]);
+      dhc_report_no_hyper(cx, inst->decl, args->at[i].name, args->at[i].span);
       ok = false;
     }
   return ok;

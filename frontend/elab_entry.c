@@ -1,6 +1,15 @@
 /* Entries of a model as functions; versions by facts. */
 #include "frontend/elab_internal.h"
 
+/* i64[B, L], or of another type of integers; a run of dims may be two. */
+static bool is_tokens(const DhcAstType *t) {
+  dhc_dtype type;
+  if (t->kind != DHC_TY_TENSOR || !t->has_dtype || !t->shape) return false;
+  bool fits = t->shape->u.list.n == 2;
+  for (int i = 0; i < t->shape->u.list.n; i++) fits = fits || t->shape->u.list.at[i]->kind == DHC_EX_RUN;
+  return fits && dhc_dtype_parse(t->dtype.text, &type) && dhc_dtype_is_int(type);
+}
+
 DhcEntryInfos dhc_model_entries(const DhcModel *m) {
   DhcEntryInfos out = {0};
   DhcArena *a = m->e->arena;
@@ -15,13 +24,30 @@ DhcEntryInfos dhc_model_entries(const DhcModel *m) {
     for (int k = 0; k < sig->inputs.n; k++) names[k] = sig->inputs.at[k].name.text;
     for (int k = 0; k < sig->outputs.n; k++) names[sig->inputs.n + k] = sig->outputs.at[k].name.text;
     bool *optional = DHC_NEW_N(a, bool, sig->inputs.n + 1);
-    for (int k = 0; k < sig->inputs.n; k++) optional[k] = sig->inputs.at[k].default_value != NULL;
+    bool *tokens = DHC_NEW_N(a, bool, sig->inputs.n + 1);
+    for (int k = 0; k < sig->inputs.n; k++) {
+      optional[k] = sig->inputs.at[k].default_value != NULL;
+      tokens[k] = is_tokens(&sig->inputs.at[k].type);
+    }
     e.inputs = names;
     e.optional = optional;
+    e.tokens = tokens;
     e.outputs = names + sig->inputs.n;
     DHC_PUSH(a, &out, e);
   }
   return out;
+}
+
+const char *dhc_model_classes_setting(const DhcModel *m) {
+  for (int i = 0; i < m->root->entries.n; i++) {
+    const DhcAstParams *out = &m->root->entries.at[i]->u.entry.sig.outputs;
+    for (int k = 0; k < out->n; k++) {
+      const DhcAstExpr *shape = out->at[k].type.kind == DHC_TY_TENSOR ? out->at[k].type.shape : NULL;
+      const DhcAstExpr *last = shape && shape->u.list.n ? shape->u.list.at[shape->u.list.n - 1] : NULL;
+      if (!strcmp(out->at[k].name.text, "logits") && last && last->kind == DHC_EX_NAME && dhc_inst_hyper(m->root, last->u.name)) return last->u.name;
+    }
+  }
+  return NULL;
 }
 
 const char *dhc_model_entry_for(const DhcModel *m, const char *const *inputs, int n) {

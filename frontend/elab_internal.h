@@ -459,6 +459,8 @@ DhcVal dhc_member_value(DhcCx *cx, DhcInst *inst, DhcMember *m, DhcSpan at);
 DhcClosure *dhc_closure_with(DhcArena *a, const DhcClosure *c, const DhcGiven *more, int n);
 /* The one of `names` that an unknown argument means: what other libraries call so, or a near one; NULL: none. */
 const char *dhc_argument_here(const char *name, const char *const *names, int n);
+/* E0301: the layer has no hyperparameter of that name; which it may mean, or all it has. */
+void dhc_report_no_hyper(DhcCx *cx, const DhcAstDecl *layer, const char *name, DhcSpan at);
 void dhc_warn_unread(DhcElab *e); /* once (elab_unused.c) */
 void dhc_report_unknown(DhcCx *cx, const char *what, const char *name, DhcSpan at);
 

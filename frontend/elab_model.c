@@ -172,13 +172,7 @@ static void add_set(Settings *s, const DhcModelRequest *r, int at) {
   }
   DhcAstName key = {.text = dhc_intern(e->strings, set->key), .span = value->span};
   if (!is_hyper(s->root, key.text)) {
-    DHC_VEC(const char *) names = {0};
-    for (int i = 0; i < s->root->u.layer.params.n; i++)
-      DHC_PUSH(e->arena, &names, s->root->u.layer.params.at[i].name.text);
-    DhcDiag *d =
-        dhc_err(s->cx, "E0301", value->span, "%s has no hyperparameter '%s'", s->root->name.text, set->key);
-    const char *close = dhc_suggest(set->key, names.at, names.n);
-    if (close) dhc_err_hint(s->cx, d, "did you mean '%s'?", close);
+    dhc_report_no_hyper(s->cx, s->root, set->key, value->span);
     s->ok = false;
     return;
   }

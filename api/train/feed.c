@@ -244,6 +244,14 @@ static dhc_status count_classes(Feed *f, int entry) {
   return dhc_status_ok();
 }
 
+static dhc_status wrong_label(const Feed *f, int64_t label) {
+  const char *setting = f->d->n_classes > f->n_classes ? dhc_model_classes_setting(f->p->m->m) : NULL;
+  char hint[128] = "";
+  if (setting) snprintf(hint, sizeof hint, " (--set %s=%lld)", setting, (long long)f->d->n_classes);
+  return dhc_status_make(DHC_E_INPUT, "label %lld of the data is outside 0..%lld, the classes of %s%s", (long long)label,
+                         (long long)f->n_classes - 1, f->p->m->name, hint);
+}
+
 dhc_status feed_check_labels(Feed *f, int entry) {
   if (!f->n_classes) DHC_TRY(count_classes(f, entry));
   for (int i = 0; f->n_classes > 0 && i < f->n_in; i++) {
@@ -251,9 +259,7 @@ dhc_status feed_check_labels(Feed *f, int entry) {
     if (strcmp(t->name, "target") || t->dtype != DHC_I64) continue;
     const int64_t *label = t->data;
     for (int64_t k = 0; k < dhc_tensor_elements(t); k++)
-      if (label[k] < 0 || label[k] >= f->n_classes)
-        return dhc_status_make(DHC_E_INPUT, "label %lld of the data is outside 0..%lld, the classes of %s", (long long)label[k],
-                               (long long)f->n_classes - 1, f->p->m->name);
+      if (label[k] < 0 || label[k] >= f->n_classes) return wrong_label(f, label[k]);
   }
   return dhc_status_ok();
 }

@@ -186,6 +186,16 @@ static dhc_status count_kernels(const Trainer *t, dhc_train_begin *b) {
   return dhc_status_ok();
 }
 
+static void note_classes(Trainer *t) {
+  const char *setting = dhc_model_classes_setting(t->m->m);
+  int64_t n = t->data->n_classes;
+  char text[256];
+  if (n < 1 || t->feed.n_classes <= n || !setting) return;
+  snprintf(text, sizeof text, "the data have %lld classes, %s tells %lld apart (--set %s=%lld)", (long long)n, t->m->name, (long long)t->feed.n_classes,
+           setting, (long long)n);
+  take_note(t, text);
+}
+
 static dhc_status announce(Trainer *t) {
   if (!t->o->begin || t->announced) return dhc_status_ok();
   t->announced = true;
@@ -197,6 +207,7 @@ static dhc_status announce(Trainer *t) {
   t->m->s->stats.compile_ms += session_now_ms() - begin;
   t->o->begin(t->o->ctx, &b);
   model_notes(t->m, take_note, t);
+  note_classes(t);
   return dhc_status_ok();
 }
 

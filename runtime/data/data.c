@@ -263,16 +263,20 @@ dhc_status dhc_dataset_open(const char *all, DhcSplit split, const DhcDataOption
   while (k < n_sources && strncmp(spec, sources[k].prefix, strlen(sources[k].prefix)) != 0) {
     k++;
   }
+  const char *path = strchr(spec, ':');
   size_t length = strlen(spec);
   if (length > 8 && strcmp(spec + length - 8, ".parquet") == 0) {
     return dhc_status_make(DHC_E_USAGE, "data '%s': Parquet is not read; as a table: python3 -c \"import pandas; pandas.read_parquet('%s').to_csv('table.csv', index=False)\"",
-                           spec, strchr(spec, ':') != NULL ? strchr(spec, ':') + 1 : spec);
+                           spec, path != NULL ? path + 1 : spec);
   }
   if (k == n_sources && looks_like(spec) != NULL) {
     return dhc_status_make(DHC_E_USAGE, "data '%s': a source is named before its path (did you mean %s:%s?)", spec, looks_like(spec), spec);
   }
   if (k == n_sources && meant(spec) != NULL) {
     return dhc_status_make(DHC_E_USAGE, "data '%s': no source has that name (did you mean %s%s?)", spec, meant(spec), spec + strcspn(spec, ":") + 1);
+  }
+  if (k == n_sources && path != NULL && looks_like(path + 1) != NULL) {
+    return dhc_status_make(DHC_E_USAGE, "data '%s': no source has that name (did you mean %s:%s?)", spec, looks_like(path + 1), path + 1);
   }
   if (k == n_sources) {
     return dhc_status_make(DHC_E_USAGE,

@@ -87,9 +87,10 @@ row 2 'error: bench: --seconds is of objects, which are called without a model' 
 row 2 'error: bench: --prefault is of objects, which are called without a model' bench mlp --prefault
 # generation
 row 1 "error: 'forward' of Unlearned takes 'tokens' and 'more': only a model of one sequence of tokens can generate" generate unlearned.dhc --prompt a --backend interp
+row 1 "error: 'forward' of Trained takes 'x', no batch of sequences (i64[B, L]): only a model of tokens can generate" generate trained.dhc --prompt a
+row 1 "error: 'forward' of MLP takes 'image', no batch of sequences (i64[B, L]): only a model of tokens can generate" generate mlp --prompt a --backend interp
 row 1 'note: no --weights, using initial weights of seed 0' generate unlearned.dhc --prompt a --backend interp
 row 2 'error: --prompt: is empty; generation needs a first token' generate trained.dhc --prompt ''
-row 1 "trained.dhc:4:3: error[E0321]: entry 'forward' uses no state here: it has no stream form" generate trained.dhc --prompt a
 # values of a run
 row 1 'note: no s yet, the states begin anew' run trained.dhc --inputs x=x.npy --state s --backend interp
 row 1 'error: there is no state to save: no streaming entry has run' run trained.dhc --inputs x=x.npy --state s --backend interp
@@ -143,6 +144,9 @@ row 2 "error: --allow-changed: a run has no 'nope'" train trained.dhc --data npy
 row 2 'error: --allow-changed: only a run that goes on (--resume) can have changes' train trained.dhc --data npy:few --out bare --steps 1 --quiet --backend interp --allow-changed lr
 # data
 row 2 "error: data 'nothing:x': needs images:DIR, cifar10:DIR, cifar100:DIR, csv:FILE, hdf5:FILE, idx:DIR, mnist:DIR, npy:DIR, text:FILE, tokens:FILE, scifar:DIR or synth:TASK" train mlp --data nothing:x
+row 2 "error: data 'folder:.': no source has that name (did you mean images:.?)" train mlp --data folder:.
+row 1 "--set num_classes:1:1: error[E0301]: DHCSSM has no hyperparameter 'num_classes'" train dhc_ssm --data synth:bars --set num_classes=2
+row 1 "  hint: did you mean 'output_dim'?" train dhc_ssm --data synth:bars --set num_classes=2
 row 2 "error: data 'image:x': no source has that name (did you mean images:x?)" train mlp --data image:x
 row 1 'error: npy:none: has no train examples' train trained.dhc --data npy:none --steps 1 --quiet --backend interp
 row 1 'error: noarrays/train: has no .npy files' train trained.dhc --data npy:noarrays --steps 1 --quiet --backend interp
@@ -152,7 +156,7 @@ row 1 "error: the data has no 'x', which entry 'loss' of Trained needs: it has '
 row 1 'dims/train-images-idx3-ubyte: error: has 1 dimensions, pixels need 3' train mlp --data idx:dims --steps 1 --quiet --backend interp
 row 1 'ends/train-images-idx3-ubyte: error: ends inside its header' train mlp --data idx:ends --steps 1 --quiet --backend interp
 row 1 'more/train-images-idx3-ubyte: error: has more bytes than its header promises' train mlp --data idx:more --steps 1 --quiet --backend interp
-row 1 'error: label 200 of the data is outside 0..9, the classes of MLP' train mlp --data idx:label --steps 1 --quiet --backend interp
+row 1 'error: label 200 of the data is outside 0..9, the classes of MLP (--set output_dim=201)' train mlp --data idx:label --steps 1 --quiet --backend interp
 row 1 "error: model Unlearned has no entry 'loss'" train unlearned.dhc --data npy:few --steps 1 --quiet --backend interp
 row 1 "error: input 'x' is i16, entry 'loss' needs f32" train trained.dhc --data npy:i16 --steps 1 --quiet --backend interp
 row 1 'error: the data have 17 fields, training takes at most 16' train trained.dhc --data npy:many --steps 1 --quiet --backend interp
@@ -381,7 +385,7 @@ row 1 'error: grid/sweep.json: its sweep has seed 1 too; --resume may add varian
 row 1 'error: grid is about loss, other about val_loss: --y says which to draw' plot grid other -o x.svg
 mkdir none_of && echo '{}' > none_of/sweep.json
 row 1 'error: none_of: holds no sweep: sweep.json describes none' sweep trained.dhc --opt lr=0.1,0.2 --out none_of --resume "${few[@]}"
-row 1 'error: variant depth=1, seed 0: label 200 of the data is outside 0..9, the classes of MLP' sweep mlp --set depth=1,2 --set hidden=2 --out labels --train --data idx:label --steps 1 --quiet --backend interp
+row 1 'error: variant depth=1, seed 0: label 200 of the data is outside 0..9, the classes of MLP (--set output_dim=201)' sweep mlp --set depth=1,2 --set hidden=2 --out labels --train --data idx:label --steps 1 --quiet --backend interp
 like 1 'dhcc: error: --budget: the shortest run takes about [0-9]* s, [01] s are left of it' sweep trained.dhc --opt lr=0.1,0.2 --out budget --train --data npy:few --steps 1000000000 --batch 1 --quiet --backend interp --budget 1s
 row 2 'error: --seeds: needs at most 4294967295, got 4294967296' sweep trained.dhc --opt lr=0.1,0.2 --out x "${few[@]}" --seeds 4294967296
 row 1 "error: variant depth=1: the inputs of entry 'loss' need more memory than the limit leaves (--max-memory)" sweep mlp --set depth=1,2 --sizes B=1000000 --max-memory 100000000 --backend interp

@@ -54,6 +54,9 @@ done
 
 # without splits all is for training; validation is drawn from all classes
 "$dhcc" train "${gray[@]}" --data images:p/flat --epochs 1 --batch 3 --val-fraction 0.5 --threads 1 --quiet --out runs/b || fail "a flat folder"
+"$dhcc" train "${gray[@]}" --set output_dim=5 --data images:p/flat --epochs 1 --batch 3 --threads 1 2> out.txt > /dev/null
+grep -q 'note: the data have [23] classes, MLP tells 5 apart (--set output_dim=[23])' out.txt || fail "classes that the data lack: $(cat out.txt)"
+expect 1 "the classes of MLP (--set output_dim=3)" "$dhcc" train "${gray[@]}" --set output_dim=1 --data images:p/set --epochs 1 --quiet
 expect 1 "images:p/flat: has no test pictures (a folder p/flat/test)" "$dhcc" eval runs/b
 
 # every form of picture comes to the pixels it has

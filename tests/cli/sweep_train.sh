@@ -215,7 +215,9 @@ for row, s, v in zip(rows, doc["summary"], doc["variants"]):
 assert doc["command"].replace("&", "&amp;") in page
 P
 expect 1 '--x speed: no variant of whole has a number of that name' "$dhcc" plot whole --x speed -o fig.svg
+mkdir -p many/one && touch many/one/metrics.csv
 expect 1 'data: holds no sweep and no run' "$dhcc" plot data -o fig.svg
+expect 1 'many: holds no sweep and no run; its folders do (dhcc plot many/*)' "$dhcc" plot many -o fig.svg
 expect 1 'odd: holds no sweep: sweep.json describes none' "$dhcc" plot odd -o fig.svg
 cp -r whole edited && sed -i 's/"hash":.*"[0-9a-f]*"/"hash": "no hash"/' edited/sweep.json
 expect 1 'edited: holds no sweep: sweep.json describes none' "$dhcc" plot edited -o fig.svg
