@@ -149,6 +149,12 @@ static dhc_status choose_compute(dhc_session *s) {
   return !s->compute || s->o.print_only || (s->traits & DHC_BACKEND_COMPUTE) ? dhc_status_ok() : only_exact(s, s->backend);
 }
 
+static dhc_status choose_tuning(dhc_session *s) {
+  if (!s->o.tuning) return dhc_status_ok();
+  if (session_whole(s)) return dhc_status_make(DHC_E_USAGE, "--tuning: --backend %s has no kernels, so no schedules", s->backend);
+  return tuning_read(s->o.tuning, &s->arena, &s->tuning);
+}
+
 static dhc_status choose_bounds(const dhc_session *s) {
   if (!s->o.check_bounds || (s->traits & DHC_BACKEND_BOUNDS)) return dhc_status_ok();
   return dhc_status_make(DHC_E_USAGE, "--check-bounds: needs --backend %s, whose kernels can be checked", backend_with(DHC_BACKEND_BOUNDS));
@@ -215,7 +221,7 @@ dhc_status api_session_open(const dhc_session_options *o, dhc_session **out) {
   char why[400];
   if (st.code == DHC_OK && !dhc_pass_list_check(s->o.disable_passes, true, why, sizeof why))
     st = dhc_status_make(DHC_E_USAGE, "--disable-pass: %s", why);
-  if (st.code == DHC_OK && s->o.tuning) st = tuning_read(s->o.tuning, &s->arena, &s->tuning);
+  if (st.code == DHC_OK) st = choose_tuning(s);
   if (st.code == DHC_OK) st = seen_open(&s->seen);
   if (st.code == DHC_OK) st = dhc_pool_new(s->o.threads, &s->pool);
   if (st.code == DHC_OK && !s->o.print_only && (s->traits & DHC_BACKEND_APART)) st = open_apart(s);

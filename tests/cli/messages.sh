@@ -60,6 +60,7 @@ row 2 'error: print: too many arguments, from "a" on (--diff compares variants)'
 row 2 'error: print --diff: needs MODEL A B: variants as key=value,... or a name, . for the model itself' print mlp --stage=fused --diff mlp
 row 2 'error: --diff: needs --stage=plan, grad.plan or train.plan, got "graph"' print --diff mlp . depth=1 --backend interp --stage=graph
 row 2 'error: --backend interp: it has no kernels to compare' print --diff mlp . depth=1 --backend interp
+row 2 'error: --tuning: --backend interp has no kernels, so no schedules' run mlp --backend interp --tuning any.tuning
 row 2 'error: --check-bounds: needs --backend cpu, whose kernels can be checked' run mlp --check-bounds --backend interp
 # leaving parts out
 row 2 'error: --ablate: only runs leave units out, not gradients or training' run mlp --backend interp --ablate layers.1 --grad
