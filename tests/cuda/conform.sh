@@ -26,15 +26,21 @@ reference() { # NAME VERIFY'S ARGUMENTS...
   local name=$1 compute
   shift
   for compute in f32 tf32 bf16; do
-    if "$dhcc" verify "$@" --backend cuda --compute $compute --oracle "$oracles/$name.safetensors" > "$out/verify" 2>&1; then echo "$name $compute: every row"
-    else wrong=1 && echo "$name $compute: FAILED" && tail -5 "$out/verify"; fi
+    if "$dhcc" verify "$@" --backend cuda --compute $compute --oracle "$oracles/$name.safetensors" > "$out/$name.$compute" 2>&1; then
+      echo "$name $compute: every row"
+    else
+      touch "$out/$name.failed" && echo "$name $compute: FAILED" && tail -5 "$out/$name.$compute"
+    fi
   done
 }
 [ -n "$oracles" ] || exit $wrong
 list=$(dirname "$0")/../oracles/CMakeLists.txt
 stack=$(sed -n 's/^set(stack \(.*\))$/\1/p' "$list")
-while read -r name arguments; do
+while read -r name arguments; do # side by side: most of their time is compiling
   # shellcheck disable=SC2086
-  reference "$name" ${arguments//\${stack\}/$stack}
+  reference "$name" ${arguments//\${stack\}/$stack} > "$out/$name.lines" &
 done < <(sed -e ':a' -e '/^oracle(.*[^)]$/{N;s/\n */ /;ba' -e '}' "$list" | sed -n 's/^oracle(\(.*\))$/\1/p')
+wait
+cat "$out"/*.lines
+[ -z "$(ls "$out"/*.failed 2> /dev/null)" ] || wrong=1
 exit $wrong
