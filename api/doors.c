@@ -156,6 +156,16 @@ dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *inputs, 
   DOOR(p ? p->m->s : NULL, api_program_run(p, index, inputs, n_inputs, results, n_results));
 }
 
+dhc_status dhc_program_run_at(dhc_program *p, int index, const dhc_tensor *inputs, void *const *at, int n_inputs,
+                              const dhc_tensor **results, int *n_results) {
+  DOOR(p ? p->m->s : NULL, api_program_run_at(p, index, inputs, at, n_inputs, results, n_results));
+}
+
+dhc_status dhc_program_upload(dhc_program *p, const dhc_tensor *t, void **at) {
+  if (at) *at = NULL;
+  DOOR(p ? p->m->s : NULL, api_program_upload(p, t, at));
+}
+
 dhc_status dhc_program_plan(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs) {
   DOOR(p ? p->m->s : NULL, api_program_plan(p, index, inputs, n_inputs));
 }

@@ -34,6 +34,9 @@ dhc_status api_program_get(dhc_program *p, const char *path, dhc_tensor *t) DHC_
 dhc_status api_program_set_scalar(dhc_program *p, const char *name, double v) DHC_MUST_USE;
 dhc_status api_program_run(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs,
                            const dhc_tensor **results, int *n_results) DHC_MUST_USE;
+dhc_status api_program_run_at(dhc_program *p, int index, const dhc_tensor *inputs, void *const *at, int n_inputs,
+                              const dhc_tensor **results, int *n_results) DHC_MUST_USE;
+dhc_status api_program_upload(dhc_program *p, const dhc_tensor *t, void **at) DHC_MUST_USE;
 dhc_status api_program_plan(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs) DHC_MUST_USE;
 dhc_status api_program_share(dhc_program *of, int threads, dhc_program **out) DHC_MUST_USE;
 dhc_status api_model_signature(dhc_model *m, const char *entry, const dhc_entry_info **out) DHC_MUST_USE;

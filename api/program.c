@@ -435,6 +435,60 @@ dhc_status api_program_run(dhc_program *p, int index, const dhc_tensor *inputs, 
   return program_run(p, index, inputs, NULL, n_inputs, results, n_results);
 }
 
+/* ---- inputs on the device -------------------------------------------------------------- */
+
+static dhc_status need_apart(dhc_program *p, const char *name) {
+  DhcDeviceInfo info;
+  DhcDevice *d = dhc_prog_device(p->run);
+  d->ops->describe(d, &info);
+  if (d->ops->prepare || info.own_memory) return dhc_status_ok();
+  return dhc_status_make(DHC_E_USAGE, "tensor '%s' is to lie in a GPU's memory: backend %s computes in the host's", name, p->m->s->backend);
+}
+
+dhc_status api_program_run_at(dhc_program *p, int index, const dhc_tensor *inputs, void *const *at, int n_inputs,
+                              const dhc_tensor **results, int *n_results) {
+  NEED(p);
+  NEED(at);
+  DHC_TRY(args_forms(__func__, inputs, n_inputs));
+  for (int i = 0; i < n_inputs; i++) DHC_TRY(at[i] ? need_apart(p, inputs[i].name) : args_tensor(&inputs[i]));
+  DhcArena scratch;
+  dhc_arena_init(&scratch);
+  DhcDevicePtr *place = DHC_NEW_N(&scratch, DhcDevicePtr, n_inputs + 1);
+  dhc_tensor *in = DHC_NEW_N(&scratch, dhc_tensor, n_inputs + 1);
+  for (int i = 0; i < n_inputs; i++) {
+    in[i] = inputs[i];
+    if (at[i]) in[i].data = NULL; /* the host's may be another */
+    place[i] = (DhcDevicePtr)(uintptr_t)at[i];
+  }
+  dhc_status st = program_run(p, index, in, place, n_inputs, results, n_results);
+  dhc_arena_fini(&scratch);
+  return st;
+}
+
+dhc_status api_program_upload(dhc_program *p, const dhc_tensor *t, void **at) {
+  NEED_OUT(at);
+  NEED(p);
+  NEED(t);
+  DHC_TRY(args_tensor(t));
+  DHC_TRY(need_apart(p, t->name));
+  DhcDevice *d = dhc_prog_device(p->run);
+  DhcDevicePtr to;
+  DHC_TRY(d->ops->alloc(d, dhc_tensor_bytes(t), &to));
+  dhc_status st = d->ops->upload(d, to, t->data, dhc_tensor_bytes(t));
+  if (st.code == DHC_OK) st = d->ops->synchronise(d);
+  if (st.code == DHC_OK) *at = (void *)(uintptr_t)to;
+  else d->ops->free(d, to);
+  return st;
+}
+
+void dhc_program_drop(dhc_program *p, void *at) {
+  if (!p || !at) return;
+  session_lock(p->m->s);
+  DhcDevice *d = dhc_prog_device(p->run);
+  d->ops->free(d, (DhcDevicePtr)(uintptr_t)at);
+  session_unlock(p->m->s);
+}
+
 /* What entry number `index` ran last; NULL: nothing, or there is no such entry. */
 static const Version *last_version(const dhc_program *p, int index) {
   return p && index >= 0 && index < p->n_entries ? p->entries[index].last : NULL;

@@ -4,20 +4,16 @@
  *   model     one .dhc model with its hyperparameters bound
  *   program   one or more entries of a model, compiled for a backend, with memory
  *
- * Handles are opaque and owned by the caller; a parent must outlive its children.
- * Several threads may use a session and what hangs off it, each its own program (dhc_program_share): calls that
- * can fail wait for one another, but for those of dhc_call_run; whatever is asked of a handle beside is for one thread
- * at a time. Separate sessions are independent. No function prints, exits or keeps a global; whatever the caller's locale, numbers
- * are read and written as in "C" (in callbacks too). Functions that can
- * fail return a dhc_status that must be looked at; errors in model files are collected
- * in the session as diagnostics (the status then says how many). A pointer that is NULL where
- * nothing here allows it is DHC_E_USAGE; functions that return values then give 0, NULL, false
- * or an empty struct, as they do for an index outside their range. Strings and arrays
- * returned as const stay valid as long as the handle they came from.
+ * Handles are opaque and owned by the caller; a parent must outlive its children. Several threads may use a session and what hangs off it, each its own
+ * program (dhc_program_share): calls that can fail wait for one another, but for those of dhc_call_run; whatever is asked of a handle beside is for
+ * one thread at a time. Separate sessions are independent. No function prints, exits or keeps a global; whatever the caller's locale, numbers are
+ * read and written as in "C" (in callbacks too). Functions that can fail return a dhc_status that must be looked at; errors in model files are
+ * collected in the session as diagnostics (the status then says how many). A pointer that is NULL where nothing here allows it is DHC_E_USAGE;
+ * functions that return values then give 0, NULL, false or an empty struct, as they do for an index outside their range. Strings and arrays returned
+ * as const stay valid as long as the handle they came from.
  *
- * Without memory a call returns DHC_E_ENVIRONMENT. Where a tensor found none, the session goes on
- * as before; where the compiler did, every further call returns DHC_E_ENVIRONMENT too, and what
- * was opened can still be closed. */
+ * Without memory a call returns DHC_E_ENVIRONMENT. Where a tensor found none, the session goes on as before; where the compiler did, every further call
+ * returns DHC_E_ENVIRONMENT too, and what was opened can still be closed. */
 #ifndef DHC_DHC_H
 #define DHC_DHC_H
 
@@ -318,6 +314,13 @@ DHC_API dhc_status dhc_program_run(dhc_program *p, int index, const dhc_tensor *
                                    int n_inputs, const dhc_tensor **results,
                                    int *n_results) DHC_MUST_USE;
 
+/* The same with inputs in the memory of the session's GPU: at[i] is where the i-th lies, dense; NULL: inputs[i].data as ever. cudaMalloc's (of the
+ * primary context), a framework's, or what dhc_program_upload made and dhc_program_drop takes back before the session is closed; written
+ * before the call. Nothing of them travels but what is converted, and indices, which are looked at here. */
+DHC_API dhc_status dhc_program_run_at(dhc_program *p, int index, const dhc_tensor *inputs, void *const *at, int n_inputs,
+                                      const dhc_tensor **results, int *n_results) DHC_MUST_USE;
+DHC_API dhc_status dhc_program_upload(dhc_program *p, const dhc_tensor *t, void **at) DHC_MUST_USE;
+DHC_API void dhc_program_drop(dhc_program *p, void *at);
 /* All that dhc_program_run does before it runs: with inputs of these shapes the entry is compiled, its memory
  * planned and bound. The first run then only runs. */
 DHC_API dhc_status dhc_program_plan(dhc_program *p, int index, const dhc_tensor *inputs, int n_inputs) DHC_MUST_USE;
@@ -347,18 +350,15 @@ DHC_API dhc_status dhc_program_check(dhc_program *p, int index) DHC_MUST_USE;
  *                     sequence may come in pieces of any length
  *   "forward.step"    the same for one position: where the entry binds L, inputs have L = 1.
  *                     "stream" and "step" alone are forms of "forward"
- * All entries of a program share its states: a prompt may go through "forward.stream" and what
- * follows through "forward.step". States begin with their initialisers at the first run, which
- * also fixes their sizes; a run of another batch size is DHC_E_INPUT until the next reset.
- * DHC_MODE_RUN has all forms; DHC_MODE_TRAIN "whole" and "stream", whose step begins with the states as they are, which get
- * no gradient; DHC_MODE_GRAD "whole" alone. */
+ * All entries of a program share its states: a prompt may go through "forward.stream" and what follows through "forward.step". States begin with their
+ * initialisers at the first run, which also fixes their sizes; a run of another batch size is DHC_E_INPUT until the next reset. DHC_MODE_RUN has all
+ * forms; DHC_MODE_TRAIN "whole" and "stream", whose step begins with the states as they are, which get no gradient; DHC_MODE_GRAD "whole" alone. */
 /* Every state begins anew in the next run, whose batch size may differ. dhc_program_init does
  * that too; loading weights does not. */
 DHC_API void dhc_program_reset(dhc_program *p);
-/* All states as .safetensors, by their paths, bit for bit. save: DHC_E_INPUT before the first
- * run. load: replaces all states; the file must hold every state that the next run uses and, if
- * it names a model, this one's hash. dhc_program_get and _set reach a single one by its path; what
- * _get points to is valid until the next run, reset or _set. */
+/* All states as .safetensors, by their paths, bit for bit. save: DHC_E_INPUT before the first run. load: replaces all states; the file must hold every
+ * state that the next run uses and, if it names a model, this one's hash. dhc_program_get and _set reach a single one by its path; what _get points
+ * to is valid until the next run, reset or _set. */
 DHC_API dhc_status dhc_program_save_state(dhc_program *p, const char *path) DHC_MUST_USE;
 DHC_API dhc_status dhc_program_load_state(dhc_program *p, const char *path) DHC_MUST_USE;
 

@@ -322,6 +322,15 @@ static void of_program(void) {
   IS_NULL("t", dhc_program_get(p, "a", NULL));
   IS_NULL("p", dhc_program_set_scalar(NULL, "$lr", 0));
   IS_NULL("name", dhc_program_set_scalar(p, NULL, 0));
+  void *there[2] = {image, NULL}, *copy;
+  IS_NULL("p", dhc_program_run_at(NULL, 0, in, there, 2, NULL, NULL));
+  IS_NULL("at", dhc_program_run_at(p, 0, in, NULL, 2, NULL, NULL));
+  REFUSED("tensor 'image' is to lie in a GPU's memory: backend interp computes in the host's", dhc_program_run_at(p, 0, in, there, 2, NULL, NULL));
+  IS_NULL("p", dhc_program_upload(NULL, in, &copy));
+  IS_NULL("t", dhc_program_upload(p, NULL, &copy));
+  IS_NULL("at", dhc_program_upload(p, in, NULL));
+  REFUSED("computes in the host's", dhc_program_upload(p, in, &copy));
+  NOTHING(dhc_program_drop(NULL, image));
   IS_NULL("p", dhc_program_plan(NULL, 0, in, 2));
   REFUSED("no entry number 9", dhc_program_plan(p, 9, in, 2));
   dhc_call *c = NULL;
