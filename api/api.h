@@ -245,6 +245,8 @@ Version *pipeline_try(dhc_model *m, const char *entry, const DhcInputShape *in, 
 dhc_status pipeline_again(dhc_model *m, Version *v) DHC_MUST_USE;
 /* Its image as far as the graph tells, for programs of this layout. */
 void pipeline_image(dhc_model *m, Version *v, const dhc_layout *layout);
+/* The recipe's optimiser, and groups' own: by group, NULL where it has none; NULL where no group has. False after diagnostics. */
+bool pipeline_optimizers(dhc_model *m, DhcFunc **usual, DhcFunc *const **of_groups);
 const dhc_layout *pipeline_layout(dhc_model *m, bool trains);
 /* Each once: fused and planned; what the compiler is asked for; all of it and compiled, the image complete. */
 dhc_status pipeline_fuse(dhc_model *m, Version *v) DHC_MUST_USE;

@@ -15,6 +15,7 @@ void model_notes(const dhc_model *m, void (*note)(void *ctx, const char *text), 
   char text[256];
   for (int i = 0; i < k.n; i++)
     if (model_kind_missing(m, i, text, sizeof text)) note(ctx, text);
+  for (int i = 0; i < m->module->groups.n; i++) note(ctx, m->module->groups.at[i].said);
   DhcHyperInfos h = dhc_model_hypers(m->m);
   for (int i = 0; i < h.n && k.n; i++)
     if (!strcmp(h.at[i].name, "tokens") && strstr(h.at[i].value, "pooled"))

@@ -27,6 +27,19 @@ static DhcFunc *reset_of(dhc_model *m, DhcEntryRequest rq) {
   return dhc_pipeline_run(&way, DHC_PIPELINE_GRAPH) ? way.func : NULL;
 }
 
+bool pipeline_optimizers(dhc_model *m, DhcFunc **usual, DhcFunc *const **of_groups) {
+  const DhcModule *module = m->module;
+  DhcFunc **own = NULL;
+  *usual = dhc_model_function(m->m, dhc_model_recipe(m->m)->optimizer);
+  for (int i = 0; i < module->groups.n; i++) {
+    if (!module->groups.at[i].optimizer) continue;
+    if (!own) own = DHC_NEW_N(&m->s->arena, DhcFunc *, module->groups.n);
+    if (!(own[i] = dhc_model_function(m->m, module->groups.at[i].optimizer))) return false;
+  }
+  *of_groups = own;
+  return *usual != NULL;
+}
+
 Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const DhcInputShape *in, int n_in) {
   dhc_session *s = m->s;
   int before = s->diags.n_errors;
@@ -47,7 +60,7 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
     way.shared = m->parts & API_PARTS_OF_RANKS;
     way.parts = m->parts & API_PARTS_IN_TURN;
     way.part = mode == API_MODE_PART;
-    if (!(way.optimizer = dhc_model_function(m->m, recipe->optimizer))) return NULL;
+    if (!pipeline_optimizers(m, &way.optimizer, &way.own)) return NULL;
   }
   Version *v = DHC_NEW(&s->arena, Version);
   *v = (Version){.entry = entry, .form = rq.form, .mode = mode, .source = f, .optimizer = way.optimizer};
@@ -127,9 +140,9 @@ dhc_status pipeline_requests(dhc_model *m, Version *v, DhcKernelRequest **out) {
 
 const dhc_layout *pipeline_layout(dhc_model *m, bool trains) {
   const DhcRecipe *r = dhc_model_recipe(m->m);
-  DhcFunc *optimizer = trains ? dhc_model_function(m->m, r->optimizer) : NULL;
-  if (trains && !optimizer) return NULL;
-  return dhc_layout_make(m->module, optimizer, r->ema > 0, m->parts & API_PARTS_IN_TURN, session_whole(m->s), &m->s->arena);
+  DhcFunc *optimizer = NULL, *const *own = NULL;
+  if (trains && !pipeline_optimizers(m, &optimizer, &own)) return NULL;
+  return dhc_layout_make(m->module, optimizer, own, r->ema > 0, m->parts & API_PARTS_IN_TURN, session_whole(m->s), &m->s->arena);
 }
 
 void pipeline_image(dhc_model *m, Version *v, const dhc_layout *layout) {

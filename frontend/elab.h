@@ -226,6 +226,7 @@ typedef struct DhcRecipeArg {
   const char *name;
   double value;
 } DhcRecipeArg;
+typedef DHC_VEC(DhcRecipeArg) DhcRecipeArgs;
 
 /* What collects experience, where a recipe is for that. */
 typedef struct DhcRollout {
@@ -237,7 +238,7 @@ typedef struct DhcRollout {
 typedef struct DhcRecipe {
   const char *name;                     /* "default" if none was asked for and the file has none */
   const char *optimizer;                /* function of std/optim: "adamw" */
-  DHC_VEC(DhcRecipeArg) optimizer_args; /* weight_decay = 0.05, …; the rest by default */
+  DhcRecipeArgs optimizer_args; /* weight_decay = 0.05, …; the rest by default */
   int64_t batch, epochs;
   int64_t steps;          /* stop after so many; 0: by epochs */
   int64_t accumulate;     /* parts of a batch, seen one after the other */

@@ -391,6 +391,16 @@ DhcDiag *dhc_limit_stop(DhcCx *cx, const char *code, DhcSpan at, const char *fmt
 void dhc_train_tensor(DhcCx *cx, DhcTensorDecl *d);
 /* Averages begin as what they follow. */
 void dhc_train_begin_averages(DhcModel *m);
+/* The function of an optimiser: every scalar of it with a default, then what is given. False after diagnostics. */
+typedef struct DhcOptimizer {
+  const char *name; /* NULL: the expression is no call */
+  DhcRecipeArgs args;
+} DhcOptimizer;
+bool dhc_train_optimizer(DhcCx *cx, const char *name, const DhcAstArgs *args, DhcSpan at, DhcOptimizer *out);
+/* adamw(weight_decay = 0.05), or a name alone; `what`: "optimizer". */
+bool dhc_train_optimizer_call(DhcCx *cx, const DhcAstExpr *e, const char *what, DhcOptimizer *out);
+/* One more of its arguments, or another value of it. */
+void dhc_train_set_arg(DhcArena *arena, DhcRecipeArgs *args, const char *name, double value);
 /* `groups` of a recipe whose optimiser is bound. False after diagnostics. */
 bool dhc_train_groups(DhcCx *cx, DhcRecipe *r, const DhcAstExpr *e);
 

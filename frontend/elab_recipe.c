@@ -261,54 +261,12 @@ static void bind_float(Binder *b, const DhcAstExpr *e, const char *what, double 
   b->ok = false;
 }
 
-static void set_arg(Binder *b, const char *name, double value) {
-  for (int i = 0; i < b->r->optimizer_args.n; i++)
-    if (!strcmp(b->r->optimizer_args.at[i].name, name)) {
-      b->r->optimizer_args.at[i].value = value;
-      return;
-    }
-  DhcRecipeArg a = {.name = name, .value = value};
-  DHC_PUSH(b->m->e->arena, &b->r->optimizer_args, a);
-}
-
-/* Every scalar of the optimiser with a default, then what the recipe says. */
-static void bind_optimizer(Binder *b, const char *name, const DhcAstArgs *args, DhcSpan at) {
-  const DhcAstModule *in = NULL;
-  const DhcAstDecl *d = dhc_find_decl(b->m->e, b->cx->file, name, DHC_DECL_BIT(DHC_DE_FN), &in);
-  b->r->optimizer = name;
-  b->r->optimizer_args.n = 0;
-  if (!d) {
-    dhc_report_unknown(b->cx, "optimizer", name, at);
-    b->ok = false;
-    return;
-  }
-  const DhcAstParams *p = &d->u.fn.sig.inputs;
-  DHC_VEC(const char *) names = {0};
-  for (int i = 0; i < p->n; i++) {
-    DHC_PUSH(b->m->e->arena, &names, p->at[i].name.text);
-    double v;
-    if (!p->at[i].default_value) continue;
-    bind_float(b, p->at[i].default_value, p->at[i].name.text, -INFINITY, INFINITY, &v);
-    set_arg(b, p->at[i].name.text, v);
-  }
-  for (int i = 0; args && i < args->n; i++) {
-    const DhcAstArg *a = &args->at[i];
-    bool known = false;
-    double v = 0;
-    for (int k = 0; a->name.text && k < p->n; k++) known = known || !strcmp(p->at[k].name.text, a->name.text);
-    if (!known) {
-      DhcDiag *g = dhc_err(b->cx, "E0306", a->span,
-                           a->name.text ? "%s has no argument '%s'" : "%s takes its arguments by name", name,
-                           a->name.text ? a->name.text : "");
-      const char *close = a->name.text ? dhc_suggest(a->name.text, names.at, names.n) : NULL;
-      if (close) dhc_err_hint(b->cx, g, "did you mean '%s'?", close);
-      b->ok = false;
-      continue;
-    }
-    bind_float(b, a->value, dhc_arena_printf(b->m->e->arena, "argument '%s' of %s", a->name.text, name),
-               -INFINITY, INFINITY, &v);
-    set_arg(b, a->name.text, v);
-  }
+/* Of the recipe itself. */
+static void bind_optimizer(Binder *b, bool ok, const DhcOptimizer *o) {
+  b->ok = b->ok && ok;
+  if (!o->name) return;
+  b->r->optimizer = o->name;
+  b->r->optimizer_args = o->args;
 }
 
 /* One argument, over what the recipe says. */
@@ -328,7 +286,7 @@ static void bind_argument(Binder *b, const char *name, const DhcAstExpr *e) {
     return;
   }
   bind_float(b, e, dhc_arena_printf(b->m->e->arena, "argument '%s' of %s", name, b->r->optimizer), -INFINITY, INFINITY, &v);
-  set_arg(b, dhc_intern(b->m->e->strings, name), v);
+  dhc_train_set_arg(b->m->e->arena, &b->r->optimizer_args, dhc_intern(b->m->e->strings, name), v);
   add_source(b, name, "--set");
 }
 
@@ -363,19 +321,11 @@ static void bind_rollout(Binder *b, const struct RolloutKey *k, const DhcAstExpr
 }
 
 static void bind_key(Binder *b, const char *key, const DhcAstNames *params, const DhcAstExpr *e, const char *source) {
+  DhcOptimizer o = {0};
   if (key_of(key) == KEY_GROUPS && dhc_inst_hyper(b->m->root, key)) return; /* the model's own, of channels */
   add_source(b, key, source);
   switch (key_of(key)) {
-    case KEY_OPTIMIZER:
-      if (e->kind == DHC_EX_CALL && e->u.call.callee->kind == DHC_EX_NAME) {
-        bind_optimizer(b, e->u.call.callee->u.name, &e->u.call.args, e->span);
-      } else if (e->kind == DHC_EX_NAME) {
-        bind_optimizer(b, e->u.name, NULL, e->span);
-      } else {
-        dhc_err(b->cx, "E0303", e->span, "optimizer must be a call such as adamw(weight_decay = 0.05)");
-        b->ok = false;
-      }
-      break;
+    case KEY_OPTIMIZER: bind_optimizer(b, dhc_train_optimizer_call(b->cx, e, key, &o), &o); break;
     case KEY_LR: bind_lr(b, params, e); break;
     case KEY_BATCH: bind_int(b, e, "batch", 1, &b->r->batch); break;
     case KEY_ACCUMULATE: bind_int(b, e, "accumulate", 1, &b->r->accumulate); break;
@@ -430,6 +380,7 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
   *r = (DhcRecipe){.name = "default", .batch = 64, .accumulate = 1, .epochs = 10, .clip = 1.0, .lr_constant = 1e-3};
   for (int i = 0; i < N_ROLLOUT_KEYS; i++) *rollout_value(&r->rollout, &rollout_keys[i]) = rollout_keys[i].usual;
   const DhcAstDecl *d = m->recipe_decl;
+  DhcOptimizer usual = {0};
   bool has_optimizer = false;
   if (d) {
     r->name = d->name.text;
@@ -455,7 +406,7 @@ bool dhc_recipe_bind(DhcModel *m, const DhcModelRequest *q) {
     bind_key(&b, q->sets[i].key, NULL, x, "--set");
   }
   if (!has_optimizer && dhc_find_decl(e, cx.file, "adam", DHC_DECL_BIT(DHC_DE_FN), NULL))
-    bind_optimizer(&b, "adam", NULL, r->span);
+    bind_optimizer(&b, dhc_train_optimizer(&cx, "adam", NULL, r->span, &usual), &usual);
   if (!r->optimizer) r->optimizer = "adam";
   for (int i = 0; i < q->n_sets; i++) {
     const char *name = argument_of(q->sets[i].key);

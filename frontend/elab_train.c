@@ -68,68 +68,253 @@ void dhc_train_begin_averages(DhcModel *m) {
   }
 }
 
-/* ---- groups ---------------------------------------------------------------------------------------- */
+/* ---- optimisers ------------------------------------------------------------------------------------ */
 
-/* One setting of a group: the rate, as a multiple of the recipe's, or another argument of the optimiser's. */
-static bool bind_setting(DhcCx *cx, const DhcRecipe *r, const DhcValPair *p, int number, DhcSpan at, DhcGroup *g) {
-  DhcFx *fx = dhc_val_fx(cx, p->value);
+void dhc_train_set_arg(DhcArena *arena, DhcRecipeArgs *args, const char *name, double value) {
+  for (int i = 0; i < args->n; i++)
+    if (!strcmp(args->at[i].name, name)) {
+      args->at[i].value = value;
+      return;
+    }
+  const DhcRecipeArg a = {.name = name, .value = value};
+  DHC_PUSH(arena, args, a);
+}
+
+static bool number_of(DhcCx *cx, const DhcAstExpr *e, const char *what, double *out) {
+  const DhcVal v = dhc_eval(cx, e);
+  const DhcFx *fx = dhc_val_fx(cx, &v);
+  if (!fx) return dhc_want_double(cx, &v, e->span, what, out);
+  *out = fx->value;
+  if (!isnan(*out)) return true;
+  dhc_err(cx, "E0304", e->span, "%s cannot be %g", what, *out);
+  return false;
+}
+
+static bool optimizer_arg(DhcCx *cx, const DhcAstArg *a, const DhcAstParams *p, DhcOptimizer *o) {
   DHC_VEC(const char *) names = {0};
-  bool known = !strcmp(p->key, "lr");
+  const char *name = a->name.text;
+  bool known = false;
   double v;
-  DHC_PUSH(dhc_cx_arena(cx), &names, "lr");
-  for (int i = 0; i < r->optimizer_args.n; i++) {
-    known = known || !strcmp(p->key, r->optimizer_args.at[i].name);
-    DHC_PUSH(dhc_cx_arena(cx), &names, r->optimizer_args.at[i].name);
+  for (int i = 0; i < p->n; i++) {
+    DHC_PUSH(dhc_cx_arena(cx), &names, p->at[i].name.text);
+    known = known || (name && !strcmp(p->at[i].name.text, name));
   }
   if (!known) {
-    DhcDiag *d = dhc_err(cx, "E0306", at, "groups: %s has no argument '%s'", r->optimizer, p->key);
-    const char *close = dhc_suggest(p->key, names.at, names.n);
+    DhcDiag *d = dhc_err(cx, "E0306", a->span, name ? "%s has no argument '%s'" : "%s takes its arguments by name", o->name, name ? name : "");
+    const char *close = name ? dhc_suggest(name, names.at, names.n) : NULL;
     if (close) dhc_err_hint(cx, d, "did you mean '%s'?", close);
     return false;
   }
-  if (!fx) return dhc_want_double(cx, p->value, at, dhc_arena_printf(dhc_cx_arena(cx), "'%s' of a group", p->key), &v);
-  if (!isfinite(fx->value) || (!strcmp(p->key, "lr") && fx->value < 0)) {
-    dhc_err(cx, "E0304", at, "'%s' of a group cannot be %g", p->key, fx->value);
-    return false;
-  }
-  DhcGroupArg a = {.param = p->key, .scalar = add_scalar(cx->m, dhc_arena_printf(dhc_cx_arena(cx), "$%s.%d", p->key, number), fx->value)};
-  DHC_PUSH(cx->m->module->arena, &g->args, a);
+  if (!number_of(cx, a->value, dhc_arena_printf(dhc_cx_arena(cx), "argument '%s' of %s", name, o->name), &v)) return false;
+  dhc_train_set_arg(dhc_cx_arena(cx), &o->args, name, v);
   return true;
 }
 
-bool dhc_train_groups(DhcCx *cx, DhcRecipe *r, const DhcAstExpr *e) {
-  DhcVal v = dhc_eval(cx, e);
-  DhcText all = {.arena = dhc_cx_arena(cx)};
-  if (v.kind == DHC_V_ERROR) return false;
-  bool map = v.kind == DHC_V_MAP;
-  for (int i = 0; map && i < v.map.n; i++) map = v.map.at[i].value->kind == DHC_V_MAP;
-  if (!map) {
-    DhcDiag *d = dhc_err(cx, "E0303", e->span, "groups must be a map of patterns to settings");
-    dhc_err_hint(cx, d, "groups = { \"encoder.*\" = { lr = 0.1, weight_decay = 0.0 } }");
+bool dhc_train_optimizer(DhcCx *cx, const char *name, const DhcAstArgs *args, DhcSpan at, DhcOptimizer *out) {
+  const DhcAstModule *in = NULL;
+  const DhcAstDecl *d = dhc_find_decl(cx->e, cx->file, name, DHC_DECL_BIT(DHC_DE_FN), &in);
+  *out = (DhcOptimizer){.name = name};
+  if (!d) {
+    dhc_report_unknown(cx, "optimizer", name, at);
     return false;
   }
-  DhcModule *m = cx->m->module;
-  for (int i = 0; i < v.map.n; i++) {
-    const char *pattern = v.map.at[i].key;
-    const DhcVal *settings = v.map.at[i].value;
-    DhcGroup g = {.pattern = pattern};
-    int n = 0;
-    dhc_text_printf(&all, "%s%s {", i ? " " : "", pattern);
-    for (int k = 0; k < settings->map.n; k++) {
-      if (!bind_setting(cx, r, &settings->map.at[k], m->groups.n + 1, e->span, &g)) return false;
-      dhc_text_printf(&all, " %s=%.17g", settings->map.at[k].key, m->scalars.at[m->scalars.n - 1].value);
-    }
-    dhc_text_puts(&all, " }");
-    DHC_PUSH(m->arena, &m->groups, g);
-    for (int t = 0; t < m->tensors.n; t++) {
-      DhcTensorDecl *d = &m->tensors.at[t];
-      if (d->role != DHC_ROLE_WEIGHT || !dhc_tap_matches(pattern, d->path)) continue;
-      if (!d->group) d->group = m->groups.n;
-      n++;
-    }
-    if (n) continue;
-    dhc_err(cx, "E0301", e->span, "groups: no parameter has a path like '%s'", pattern);
+  const DhcAstParams *p = &d->u.fn.sig.inputs;
+  bool ok = true;
+  double v;
+  for (int i = 0; i < p->n; i++) {
+    if (!p->at[i].default_value) continue;
+    if (number_of(cx, p->at[i].default_value, p->at[i].name.text, &v)) dhc_train_set_arg(dhc_cx_arena(cx), &out->args, p->at[i].name.text, v);
+    else ok = false;
+  }
+  for (int i = 0; args && i < args->n; i++) ok = optimizer_arg(cx, &args->at[i], p, out) && ok;
+  return ok;
+}
+
+bool dhc_train_optimizer_call(DhcCx *cx, const DhcAstExpr *e, const char *what, DhcOptimizer *out) {
+  *out = (DhcOptimizer){0};
+  if (e->kind == DHC_EX_CALL && e->u.call.callee->kind == DHC_EX_NAME)
+    return dhc_train_optimizer(cx, e->u.call.callee->u.name, &e->u.call.args, e->span, out);
+  if (e->kind == DHC_EX_NAME) return dhc_train_optimizer(cx, e->u.name, NULL, e->span, out);
+  dhc_err(cx, "E0303", e->span, "%s must be a call such as adamw(weight_decay = 0.05)", what);
+  return false;
+}
+
+/* ---- groups ---------------------------------------------------------------------------------------- */
+
+/* A setting of a group as it is written; `e` NULL: the map was not, and this is its value. */
+typedef struct Setting {
+  const char *key;
+  DhcSpan at;
+  const DhcAstExpr *e;
+  DhcVal v;
+} Setting;
+
+typedef struct Group {
+  DhcCx *cx;
+  const char *pattern;
+  DhcSpan at;
+  DHC_VEC(Setting) settings;
+  DhcOptimizer optimizer; /* name NULL: the recipe's */
+  DhcGroup g;
+  DhcText said;
+} Group;
+
+static bool is_key(const Setting *s, const char *key) { return !strcmp(s->key, key); }
+
+static void add_arg(Group *x, const char *param, double value) {
+  DhcModel *m = x->cx->m;
+  const int number = m->module->groups.n + 1;
+  const DhcGroupArg a = {.param = param, .scalar = add_scalar(m, dhc_arena_printf(dhc_cx_arena(x->cx), "$%s.%d", param, number), value)};
+  DHC_PUSH(m->module->arena, &x->g.args, a);
+  dhc_text_printf(&x->said, " %s=%.17g", param, value);
+}
+
+static bool unknown_setting(Group *x, const char *optimizer, const DhcRecipeArgs *args, const Setting *s) {
+  static const char *const own[] = {"lr", "optimizer"};
+  DHC_VEC(const char *) names = {0};
+  for (size_t i = 0; i < sizeof own / sizeof *own; i++) DHC_PUSH(dhc_cx_arena(x->cx), &names, own[i]);
+  for (int i = 0; i < args->n; i++) DHC_PUSH(dhc_cx_arena(x->cx), &names, args->at[i].name);
+  DhcDiag *d = dhc_err(x->cx, "E0306", s->at, "groups: %s has no argument '%s'", optimizer, s->key);
+  const char *close = dhc_suggest(s->key, names.at, names.n);
+  if (close) dhc_err_hint(x->cx, d, "did you mean '%s'?", close);
+  return false;
+}
+
+/* The rate, as a multiple of the recipe's, or another argument of the optimiser's. */
+static bool bind_number(Group *x, const DhcRecipe *r, const Setting *s) {
+  DhcOptimizer *o = &x->optimizer;
+  const DhcRecipeArgs *args = o->name ? &o->args : &r->optimizer_args;
+  const bool rate = is_key(s, DHC_OPTIMIZER_LR);
+  const char *what = dhc_arena_printf(dhc_cx_arena(x->cx), "'%s' of a group", s->key);
+  bool known = rate;
+  double v = 0;
+  for (int i = 0; i < args->n; i++) known = known || is_key(s, args->at[i].name);
+  if (!known) return unknown_setting(x, o->name ? o->name : r->optimizer, args, s);
+  const DhcFx *fx = dhc_val_fx(x->cx, &s->v);
+  if (!fx) return dhc_want_double(x->cx, &s->v, s->at, what, &v);
+  if (!isfinite(fx->value) || (rate && fx->value < 0)) {
+    dhc_err(x->cx, "E0304", s->at, "%s cannot be %g", what, fx->value);
     return false;
+  }
+  if (o->name && !rate) dhc_train_set_arg(dhc_cx_arena(x->cx), &o->args, s->key, fx->value);
+  else add_arg(x, s->key, fx->value);
+  return true;
+}
+
+/* An optimiser of its own first: it says what else there is to set. */
+static bool bind_settings(Group *x, const DhcRecipe *r) {
+  for (int i = 0; i < x->settings.n; i++) {
+    const Setting *s = &x->settings.at[i];
+    if (!is_key(s, "optimizer")) continue;
+    if (!s->e) {
+      dhc_err(x->cx, "E0303", s->at, "groups: an optimizer is written where the groups are");
+      return false;
+    }
+    if (!dhc_train_optimizer_call(x->cx, s->e, "optimizer of a group", &x->optimizer)) return false;
+    x->g.optimizer = x->optimizer.name;
+    dhc_text_printf(&x->said, " optimizer=%s", x->optimizer.name);
+  }
+  for (int i = 0; i < x->settings.n; i++)
+    if (!is_key(&x->settings.at[i], "optimizer") && !bind_number(x, r, &x->settings.at[i])) return false;
+  for (int i = 0; i < x->optimizer.args.n; i++) add_arg(x, x->optimizer.args.at[i].name, x->optimizer.args.at[i].value);
+  return true;
+}
+
+static const char *say_group(Group *x, const DhcRecipe *r, int64_t n) {
+  const DhcModule *m = x->cx->m->module;
+  const DhcGroup *g = &x->g;
+  const double *lr = NULL;
+  DhcText t = {.arena = m->arena};
+  int said = 0;
+  dhc_text_printf(&t, "group %s: %lld parameters, %s", g->pattern, (long long)n, g->optimizer ? g->optimizer : r->optimizer);
+  for (int i = 0; i < g->args.n; i++) {
+    const double *v = &m->scalars.at[m->scalars.n - g->args.n + i].value;
+    if (!strcmp(g->args.at[i].param, DHC_OPTIMIZER_LR)) lr = v;
+    else dhc_text_printf(&t, "%s%s = %.6g", said++ ? ", " : "(", g->args.at[i].param, *v);
+  }
+  if (said) dhc_text_puts(&t, ")");
+  if (lr) dhc_text_printf(&t, ", %.6g times the rate", *lr);
+  return dhc_text_str(&t);
+}
+
+static int64_t elements(DhcModule *m, const DhcTensorDecl *d) {
+  int64_t n;
+  return dhc_dim_is_const(dhc_type_elements(m->dims, &d->type), &n) ? n : 0;
+}
+
+static bool bind_group(Group *x, const DhcRecipe *r) {
+  DhcModule *m = x->cx->m->module;
+  int64_t size = 0;
+  int n = 0;
+  x->g.pattern = x->pattern;
+  dhc_text_printf(&x->said, "%s {", x->pattern);
+  if (!bind_settings(x, r)) return false;
+  dhc_text_puts(&x->said, " }");
+  DHC_PUSH(m->arena, &m->groups, x->g);
+  for (int t = 0; t < m->tensors.n; t++) {
+    DhcTensorDecl *d = &m->tensors.at[t];
+    if (d->role != DHC_ROLE_WEIGHT || !dhc_tap_matches(x->pattern, d->path)) continue;
+    if (!d->group) size += elements(m, d);
+    if (!d->group) d->group = m->groups.n;
+    n++;
+  }
+  m->groups.at[m->groups.n - 1].said = say_group(x, r, size);
+  if (n) return true;
+  dhc_err(x->cx, "E0301", x->at, "groups: no parameter has a path like '%s'", x->pattern);
+  return false;
+}
+
+static void add_setting(Group *x, const char *key, DhcSpan at, const DhcAstExpr *e, DhcVal v) {
+  const Setting s = {.key = key, .at = at, .e = e, .v = v};
+  DHC_PUSH(dhc_cx_arena(x->cx), &x->settings, s);
+}
+
+/* As written: what an optimizer is has no value. */
+static bool read_written(Group *x, const DhcAstPair *p) {
+  x->pattern = p->name.text;
+  x->at = p->span;
+  for (int i = 0; i < p->value->u.map.n; i++) {
+    const DhcAstPair *s = &p->value->u.map.at[i];
+    DhcVal v = {.kind = DHC_V_VOID};
+    if (strcmp(s->name.text, "optimizer")) v = dhc_eval(x->cx, s->value);
+    if (v.kind == DHC_V_ERROR) return false;
+    add_setting(x, s->name.text, s->span, s->value, v);
+  }
+  return true;
+}
+
+static void read_value(Group *x, const DhcValPair *p, DhcSpan at) {
+  x->pattern = p->key;
+  x->at = at;
+  for (int i = 0; i < p->value->map.n; i++) add_setting(x, p->value->map.at[i].key, at, NULL, *p->value->map.at[i].value);
+}
+
+static bool is_written(const DhcAstExpr *e) {
+  for (int i = 0; e->kind == DHC_EX_MAP && i < e->u.map.n; i++)
+    if (e->u.map.at[i].value->kind != DHC_EX_MAP) return false;
+  return e->kind == DHC_EX_MAP;
+}
+
+static bool no_map(DhcCx *cx, const DhcAstExpr *e) {
+  DhcDiag *d = dhc_err(cx, "E0303", e->span, "groups must be a map of patterns to settings");
+  dhc_err_hint(cx, d, "groups = { \"encoder.*\" = { lr = 0.1, weight_decay = 0.0 } }");
+  return false;
+}
+
+bool dhc_train_groups(DhcCx *cx, DhcRecipe *r, const DhcAstExpr *e) {
+  const bool written = is_written(e);
+  DhcVal v = {.kind = DHC_V_MAP};
+  DhcText all = {.arena = dhc_cx_arena(cx)};
+  if (!written) v = dhc_eval(cx, e);
+  if (v.kind == DHC_V_ERROR) return false;
+  if (v.kind != DHC_V_MAP) return no_map(cx, e);
+  for (int i = 0; i < (written ? e->u.map.n : v.map.n); i++) {
+    Group x = {.cx = cx, .said = {.arena = dhc_cx_arena(cx)}};
+    if (!written && v.map.at[i].value->kind != DHC_V_MAP) return no_map(cx, e);
+    if (written && !read_written(&x, &e->u.map.at[i])) return false;
+    if (!written) read_value(&x, &v.map.at[i], e->span);
+    if (!bind_group(&x, r)) return false;
+    dhc_text_printf(&all, "%s%s", i ? " " : "", dhc_text_str(&x.said));
   }
   r->groups = dhc_text_str(&all);
   return true;

@@ -288,7 +288,9 @@ typedef struct DhcGroupArg {
 } DhcGroupArg;
 typedef struct DhcGroup {
   const char *pattern;
+  const char *optimizer; /* a function of its own, all of whose scalars `args` has; NULL: the recipe's */
   DHC_VEC(DhcGroupArg) args;
+  const char *said; /* how it is trained, for readers */
 } DhcGroup;
 
 struct DhcModule {

@@ -206,6 +206,7 @@ typedef struct DhcTrainRequest {
   /* (w, g, moments..., scalars...) -> (w, moments...), all flat over one symbol but scalars; a
    * parameter with the name of a result is a moment; others are scalars by name. */
   DhcFunc *optimizer;
+  DhcFunc *const *own; /* by group of the module: its own optimiser, or NULL; NULL: no group has one */
   bool ema; /* adds flat "$ema" and scalar "$ema_decay": e <- d*e + (1-d)*w_new */
   /* Every rank runs the step on a part of the batch: loss, gradients and float buffers times scalar "$share", summed over the
    * ranks (op sum_ranks), are those of the whole. Gradients are summed by ranges of the flat one, each behind the last of its

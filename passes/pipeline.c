@@ -24,7 +24,7 @@ static bool differentiate(DhcPipeline *p, Px *px) {
 }
 
 static bool derive(DhcPipeline *p, Px *px) {
-  DhcTrainRequest rq = {.optimizer = p->rq.optimizer, .ema = p->rq.ema, .shared = p->rq.shared, .parts = p->rq.parts, .part = p->rq.part};
+  DhcTrainRequest rq = {.optimizer = p->rq.optimizer, .own = p->rq.own, .ema = p->rq.ema, .shared = p->rq.shared, .parts = p->rq.parts, .part = p->rq.part};
   if (p->rq.derive == DHC_DERIVE_GRADIENT) return differentiate(p, px);
   if (p->rq.derive != DHC_DERIVE_STEP) return true;
   bool ok = dhc_train_step(px, p->func, &rq, &p->step);
@@ -77,10 +77,18 @@ static bool to_plan(DhcPipeline *p, Px *px) {
 
 DhcPipeline dhc_pipeline_begin(const DhcPipelineRequest *rq) {
   DhcPipeline p = {.rq = *rq, .module = rq->module, .props = DHC_PROP_UNFUSED};
-  DhcFunc *roots[2] = {rq->entry, rq->derive == DHC_DERIVE_STEP ? rq->optimizer : NULL}, *copy[2] = {NULL, NULL};
-  if (rq->entry) p.module = dhc_module_extract(rq->module, roots, roots[1] ? 2 : 1, copy);
+  const bool step = rq->derive == DHC_DERIVE_STEP && rq->optimizer;
+  const int n_own = step && rq->own ? rq->module->groups.n : 0;
+  DhcFunc **root = DHC_NEW_N(rq->module->arena, DhcFunc *, n_own + 2), **copy = DHC_NEW_N(rq->module->arena, DhcFunc *, n_own + 2);
+  root[0] = rq->entry;
+  root[1] = rq->optimizer;
+  for (int i = 0; i < n_own; i++) root[2 + i] = rq->own[i] ? rq->own[i] : rq->optimizer;
+  if (rq->entry) p.module = dhc_module_extract(rq->module, root, step ? 2 + n_own : 1, copy);
   p.func = copy[0];
   p.rq.optimizer = copy[1];
+  for (int i = 0; i < n_own; i++)
+    if (!rq->own[i]) copy[2 + i] = NULL;
+  p.rq.own = n_own ? copy + 2 : NULL;
   return p;
 }
 

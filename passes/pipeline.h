@@ -23,6 +23,7 @@ typedef struct DhcPipelineRequest {
   DhcFunc *entry;    /* NULL: all of the module, in place; nothing is derived and nothing planned */
   DhcDerive derive;
   DhcFunc *optimizer; /* of a step */
+  DhcFunc *const *own; /* of a step: as in DhcTrainRequest */
   bool ema;
   bool shared, parts, part; /* of a step: as in DhcTrainRequest */
   bool bounded; /* nothing of how much is done may hang on values: matrices that rows pick are all met */

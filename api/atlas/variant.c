@@ -10,6 +10,7 @@ static void put_recipe(const DhcRecipe *r, DhcText *t) {
   for (int i = 0; i < 8; i++) dhc_text_printf(t, " %a", dhc_recipe_lr(r, i * 20, 1000));
   for (int i = 0; i < r->optimizer_args.n; i++)
     dhc_text_printf(t, " %s %a", r->optimizer_args.at[i].name, r->optimizer_args.at[i].value);
+  if (r->groups) dhc_text_printf(t, " groups %s", r->groups);
 }
 
 /* Float constants are scalars that their bits name: whoever takes one says so, and other entries made others. */

@@ -19,6 +19,8 @@ struct StepGuard {
   bool measured;
   Version *measure[2]; /* measures a flat range, as long as the weights or as moments; NULL: not made yet */
   Version *find[2];    /* finds in one what is not finite; NULL: it was not needed yet */
+  DhcFunc *const *own;    /* by group: its own optimiser, or NULL; NULL: no group has one */
+  dhc_update *own_update; /* by group; NULL: not made yet */
   DhcDevicePtr copy; /* to go back to; 0: none was needed yet */
   DhcArena arena; /* of one evaluation */
   char blame[200];
@@ -44,17 +46,30 @@ static double scalar_now(dhc_program *p, const char *name) {
   return NAN;
 }
 
-/* Groups of parameters have other scalars. */
-static DhcRange of_groups(dhc_program *p, Eval *e, const dhc_update_param *x, double all, DhcRange r) {
+/* A group's value of a formula's scalar; false: it has none of its own. */
+static bool of_group(dhc_program *p, const DhcGroup *g, const dhc_update_param *x, double all, double *v) {
+  for (int k = 0; k < g->args.n; k++) {
+    const DhcGroupArg *a = &g->args.at[k];
+    if (x->scalar[0] != '$' || strcmp(x->scalar + 1, a->param)) continue;
+    *v = scalar_now(p, a->scalar) * (strcmp(x->scalar, DHC_NAME_LR) ? 1 : all);
+    return true;
+  }
+  return false;
+}
+
+/* A scalar in all groups that a formula steps: the recipe's (-1), or a group's own. */
+static DhcRange of_scalar(dhc_program *p, Eval *e, const dhc_update_param *x, int group) {
   const DhcModule *m = p->m->module;
-  for (int i = 0; i < m->groups.n; i++)
-    for (int k = 0; k < m->groups.at[i].args.n; k++) {
-      const DhcGroupArg *a = &m->groups.at[i].args.at[k];
-      if (x->scalar[0] != '$' || strcmp(x->scalar + 1, a->param)) continue;
-      double v = scalar_now(p, a->scalar) * (strcmp(x->scalar, DHC_NAME_LR) ? 1 : all);
-      if (isnan(v)) e->bounded = false;
-      r = dhc_range_hull(r, range(e, v, v));
-    }
+  const double all = scalar_now(p, x->scalar);
+  double v = all;
+  if (group >= 0) (void)of_group(p, &m->groups.at[group], x, all, &v);
+  if (isnan(v)) e->bounded = false;
+  DhcRange r = range(e, x->from_least ? x->least : v, v);
+  for (int i = 0; i < m->groups.n && group < 0; i++) {
+    if (m->groups.at[i].optimizer || !of_group(p, &m->groups.at[i], x, all, &v)) continue;
+    if (isnan(v)) e->bounded = false;
+    r = dhc_range_hull(r, range(e, v, v));
+  }
   return r;
 }
 
@@ -65,12 +80,10 @@ static bool has_averages(const dhc_program *p) {
 }
 
 /* What a parameter of the optimiser can be; `g` the largest gradient. */
-static DhcRange of_param(dhc_program *p, Eval *e, const dhc_update_param *x, double g, const DhcRange *now) {
+static DhcRange of_param(dhc_program *p, Eval *e, const dhc_update_param *x, int group, double g, const DhcRange *now) {
   if (x->kind == DHC_UPDATE_FLAT) return now[1 + x->range];
   if (x->kind == DHC_UPDATE_GRADIENT) return range(e, -g, g);
-  double v = scalar_now(p, x->scalar);
-  if (isnan(v)) e->bounded = false;
-  return of_groups(p, e, x, v, range(e, x->from_least ? x->least : v, v));
+  return of_scalar(p, e, x, group);
 }
 
 static bool of_floats(const DhcNode *n) {
@@ -82,13 +95,13 @@ static bool of_floats(const DhcNode *n) {
 static bool is_wide(const dhc_program *p) { return dhc_prog_layout(p->run)->dtype == DHC_F64; }
 static double largest(const dhc_program *p) { return is_wide(p) ? DBL_MAX : (double)FLT_MAX; }
 
-/* Whether a step with gradients up to g leaves all finite; then `now` are the ranges after it. */
-static bool proven(dhc_program *p, const dhc_update *u, const DhcFunc *f, double g, DhcRange *now) {
+/* Whether a formula on ranges `was` and gradients up to g leaves all finite; then `now` has what it makes of them, too. */
+static bool keeps_finite(dhc_program *p, const dhc_update *u, const DhcFunc *f, int group, double g, const DhcRange *was, DhcRange *now) {
   struct StepGuard *s = p->guard;
   if (u->n_params != f->params.n || u->n_results != f->results.n) return false;
   dhc_arena_reset(&s->arena);
   Eval e = {.f32 = !is_wide(p), .bounded = true, .at = DHC_NEW_N(&s->arena, DhcRange, f->next_value_id + 1)};
-  for (int i = 0; i < f->params.n; i++) e.at[f->params.at[i]->id] = of_param(p, &e, &u->params[i], g, now);
+  for (int i = 0; i < f->params.n; i++) e.at[f->params.at[i]->id] = of_param(p, &e, &u->params[i], group, g, was);
   for (const DhcNode *n = f->first; n && e.bounded; n = n->next) {
     DhcRange x[3] = {{0, 0}, {0, 0}, {0, 0}};
     if (n->op == DHC_OP_PARAM) continue;
@@ -104,6 +117,18 @@ static bool proven(dhc_program *p, const dhc_update *u, const DhcFunc *f, double
     DhcRange *flat = &now[1 + u->results[i]];
     *flat = dhc_range_hull(*flat, e.at[f->results.at[i]->id]);
   }
+  return true;
+}
+
+/* Whether a step with gradients up to g leaves all finite; then `now` are the ranges after it. */
+static bool proven(dhc_program *p, const dhc_update *u, const DhcFunc *f, double g, DhcRange *now) {
+  struct StepGuard *s = p->guard;
+  const int n = dhc_prog_layout(p->run)->n_ranges;
+  DhcRange was[1 + API_MAX_RANGES];
+  memcpy(was, now, sizeof *now * (size_t)(1 + n));
+  if (!keeps_finite(p, u, f, -1, g, was, now)) return false;
+  for (int i = 0; s->own && i < p->m->module->groups.n; i++)
+    if (s->own[i] && !keeps_finite(p, &s->own_update[i], s->own[i], i, g, was, now)) return false;
   /* An average of weights lies between them; a rounding of it must not go beyond the largest. */
   if (has_averages(p) && !(now[0].hi <= FLT_MAX / 2 && now[0].lo >= -FLT_MAX / 2)) return false;
   if (u->average < 0) return true;
@@ -239,6 +264,19 @@ static dhc_status too_careful(dhc_program *p, const Version *v, double limit, bo
   return dhc_status_ok();
 }
 
+/* What optimisers of groups do; false after diagnostics. */
+static bool own_updates(dhc_program *p, const Version *v) {
+  struct StepGuard *s = p->guard;
+  const int n = p->m->module->groups.n;
+  DhcFunc *usual;
+  if (s->own_update || !n) return true;
+  if (!pipeline_optimizers(p->m, &usual, &s->own)) return false;
+  s->own_update = DHC_NEW_N(&p->m->s->arena, dhc_update, n);
+  for (int i = 0; i < n; i++)
+    if (s->own && s->own[i]) s->own_update[i] = dhc_image_update(v->image, s->own[i], &p->m->s->arena);
+  return true;
+}
+
 dhc_status step_run(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols) {
   static const double usual = 0x1p30; /* gradients beyond this are looked at closely */
   struct StepGuard *s = p->guard;
@@ -247,6 +285,7 @@ dhc_status step_run(dhc_program *p, Version *v, const DhcTensorView *const *in, 
   const DhcFunc *f = dhc_graph_func(&reader, &u->formula);
   double clip = *program_scalar(p, DHC_NAME_CLIP), *limit = program_scalar(p, DHC_NAME_LIMIT);
   s->blame[0] = 0;
+  if (!own_updates(p, v)) return session_errors(p->m->s);
   /* Clipped gradients are at most `clip`, but for rounding. */
   double g = clip > 0 && clip < usual ? clip * 1.001 : usual;
   *limit = clip > 0 && clip < usual ? largest(p) : usual;

@@ -79,10 +79,23 @@ int dhc_optimizer_weights(const DhcFunc *f) {
   return 0;
 }
 
-static bool is_param(const DhcFunc *f, const char *name) {
-  for (int i = 2; i < f->params.n; i++)
-    if (!strcmp(f->param_info.at[i].name, name)) return true;
-  return false;
+static void add_moments(DhcMoments *to, const DhcFunc *f) {
+  const int weights = f ? dhc_optimizer_weights(f) : 0;
+  for (int i = 0; f && i < f->results.n; i++) {
+    const char *name = f->result_names.at[i];
+    bool there = i == weights || !name;
+    for (int k = 0; k < to->n && !there; k++) there = !strcmp(to->name[k], name);
+    if (!there) to->name[to->n++] = name;
+  }
+}
+
+DhcMoments dhc_moments_make(const DhcModule *m, const DhcFunc *optimizer, DhcFunc *const *own, DhcArena *arena) {
+  int n = optimizer ? optimizer->results.n : 0;
+  for (int i = 0; own && i < m->groups.n; i++) n += own[i] ? own[i]->results.n : 0;
+  DhcMoments all = {.name = DHC_NEW_N(arena, const char *, n + 1)};
+  add_moments(&all, optimizer);
+  for (int i = 0; own && i < m->groups.n; i++) add_moments(&all, own[i]);
+  return all;
 }
 
 typedef struct Ranges {
@@ -99,18 +112,15 @@ static void add_range(Ranges *r, const char *name, int64_t n, bool wide, bool li
   r->at[r->n++] = x;
 }
 
-const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, bool ema, bool parts, bool wide, DhcArena *arena) {
+const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, DhcFunc *const *own, bool ema, bool parts, bool wide, DhcArena *arena) {
   dhc_layout *l = DHC_NEW(arena, dhc_layout);
   DhcPlaces p = dhc_places_make(m, arena);
   dhc_slot *slots = DHC_NEW_N(arena, dhc_slot, m->tensors.n + 1);
   for (int i = 0; i < m->tensors.n; i++) slots[i] = slot_of(m, i, &p, wide, &l->bytes[DHC_SEGMENT_BUFFERS]);
-  Ranges r = {.at = DHC_NEW_N(arena, dhc_range, (optimizer ? optimizer->results.n : 0) + 4)};
-  int n_results = optimizer ? optimizer->results.n : 0, weights = optimizer ? dhc_optimizer_weights(optimizer) : 0;
-  bool state = false;
-  for (int i = 0; i < n_results; i++) state = state || (i != weights && is_param(optimizer, optimizer->result_names.at[i]));
-  if (state && p.n_begun) add_range(&r, DHC_RANGE_BEGUN, p.n_begun, wide, false, false);
-  for (int i = 0; i < n_results; i++)
-    if (i != weights) add_range(&r, optimizer->result_names.at[i], p.n_moving, wide, true, false);
+  const DhcMoments moments = dhc_moments_make(m, optimizer, own, arena);
+  Ranges r = {.at = DHC_NEW_N(arena, dhc_range, moments.n + 4)};
+  if (moments.n && p.n_begun) add_range(&r, DHC_RANGE_BEGUN, p.n_begun, wide, false, false);
+  for (int i = 0; i < moments.n; i++) add_range(&r, moments.name[i], p.n_moving, wide, true, false);
   if (optimizer && ema) add_range(&r, DHC_RANGE_EMA, p.n_weights, wide, true, true);
   if (optimizer && parts) {
     add_range(&r, DHC_RANGE_SUM, p.n_weights, wide, false, false);

@@ -23,8 +23,15 @@ int dhc_place_class(const DhcTensorDecl *d);
  * others are moments. */
 int dhc_optimizer_weights(const DhcFunc *optimizer);
 
-/* optimizer: whose state and, with ema, averaged weights get ranges; NULL: none. `wide`: floats
+/* What optimisers keep: a moment for each name, whichever of them have it. own: by group, as in DhcTrainRequest. */
+typedef struct DhcMoments {
+  int n;
+  const char **name;
+} DhcMoments;
+DhcMoments dhc_moments_make(const DhcModule *m, const DhcFunc *optimizer, DhcFunc *const *own, DhcArena *arena);
+
+/* optimizer, own: whose state and, with ema, averaged weights get ranges; NULL: none. `wide`: floats
  * lie as f64. parts: with room for sums over the parts of a batch. */
-const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, bool ema, bool parts, bool wide, DhcArena *arena);
+const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, DhcFunc *const *own, bool ema, bool parts, bool wide, DhcArena *arena);
 
 #endif

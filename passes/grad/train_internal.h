@@ -20,6 +20,14 @@ typedef struct Range {
   int64_t pieces, age;
 } Range;
 
+/* A function that steps ranges. */
+typedef struct Optimizer {
+  DhcFunc *f;
+  const int *flat;   /* by parameter: the moment that it takes, as a flat; 0: none */
+  const int *result; /* by flat: the result that is its new value; -1: there is none */
+  DhcValue **arg;    /* by parameter: the scalar, or NULL for flat operands */
+} Optimizer;
+
 typedef struct Step {
   DhcPassCtx *px;
   DhcModule *m;
@@ -34,11 +42,9 @@ typedef struct Step {
   DhcValue **map;       /* by value id of grad */
   int loss_result;
   /* flat tensors: 0 is "$w", then the optimiser's moments, then perhaps "$ema" */
-  int n_moments;
-  const int *moment_param;  /* by moment: index of the optimiser's parameter */
-  const int *moment_result; /* by moment: index of the optimiser's result */
+  DhcMoments moments;
   DhcValue **flats;
-  DhcValue **optimizer_arg; /* by parameter: the scalar, or NULL for flat operands */
+  Optimizer *optimizer; /* the recipe's, then one for each group: the recipe's where it has none of its own */
   DhcValue *clip, *limit, *decay; /* decay: of "$ema" */
   DhcValue **own; /* by scalar of the module: parameters for groups and averages */
   DhcValue *share; /* NULL: a batch is one part */

@@ -109,8 +109,7 @@ static int result_named(const DhcFunc *f, const char *name) {
   return -1;
 }
 
-static bool bad_optimizer(Step *s, const char *why, const char *name) {
-  const DhcFunc *o = s->rq->optimizer;
+static bool bad_optimizer(Step *s, const DhcFunc *o, const char *why, const char *name) {
   DhcDiag *d = dhc_diag(s->px->diags, DHC_ERROR, "E0722", o->span,
                         "'%s' cannot be an optimiser: %s '%s'", o->name, why, name);
   dhc_diag_hint(s->px->diags, d,
@@ -119,12 +118,19 @@ static bool bad_optimizer(Step *s, const char *why, const char *name) {
   return false;
 }
 
-static bool read_optimizer(Step *s) {
-  const DhcFunc *o = s->rq->optimizer;
-  int *param = DHC_NEW_N(s->arena, int, o->params.n + 1);
-  int *result = DHC_NEW_N(s->arena, int, o->params.n + 1);
+/* Flat of a moment. */
+static int flat_of(const Step *s, const char *name) {
+  for (int i = 0; i < s->moments.n; i++)
+    if (!strcmp(s->moments.name[i], name)) return 1 + i;
+  DHC_BUG("no moment '%s'", name);
+}
+
+static bool read_optimizer(Step *s, DhcFunc *o, Optimizer *out) {
+  int *flat = DHC_NEW_N(s->arena, int, o->params.n + 1), *result = DHC_NEW_N(s->arena, int, s->moments.n + 1), n = 0;
+  *out = (Optimizer){.f = o, .flat = flat, .result = result};
+  for (int k = 0; k <= s->moments.n; k++) result[k] = k ? -1 : dhc_optimizer_weights(o);
   if (o->params.n < 2 || o->results.n < 1 || o->params.at[0]->type.rank != 1)
-    return bad_optimizer(s, "it takes no flat weights and gradients but starts with",
+    return bad_optimizer(s, o, "it takes no flat weights and gradients but starts with",
                          o->params.n ? o->param_info.at[0].name : "");
   for (int i = 2; i < o->params.n; i++) {
     const DhcType *t = &o->params.at[i]->type;
@@ -132,18 +138,33 @@ static bool read_optimizer(Step *s) {
     int r = result_named(o, name);
     if (r >= 0) {
       if (!dhc_type_equal(t, &o->params.at[0]->type))
-        return bad_optimizer(s, "its state must be as long as the weights, unlike", name);
-      param[s->n_moments] = i;
-      result[s->n_moments++] = r;
+        return bad_optimizer(s, o, "its state must be as long as the weights, unlike", name);
+      flat[i] = flat_of(s, name);
+      result[flat[i]] = r;
+      n++;
     } else if (t->rank || t->dtype != DHC_F32) {
-      return bad_optimizer(s, "no result carries on its state", name);
+      return bad_optimizer(s, o, "no result carries on its state", name);
     }
   }
-  if (s->n_moments + 1 != o->results.n)
-    return bad_optimizer(s, "some result is neither weights nor state of", o->name);
-  s->moment_param = param;
-  s->moment_result = result;
-  return true;
+  return n + 1 == o->results.n || bad_optimizer(s, o, "some result is neither weights nor state of", o->name);
+}
+
+/* The recipe's, and those of groups. */
+static bool read_optimizers(Step *s) {
+  s->moments = dhc_moments_make(s->m, s->rq->optimizer, s->rq->own, s->arena);
+  s->optimizer = DHC_NEW_N(s->arena, Optimizer, s->m->groups.n + 1);
+  if (!read_optimizer(s, s->rq->optimizer, &s->optimizer[0])) return false;
+  for (int i = 0; i < s->m->groups.n; i++) {
+    DhcFunc *own = s->rq->own ? s->rq->own[i] : NULL;
+    s->optimizer[1 + i] = s->optimizer[0];
+    if (own && !read_optimizer(s, own, &s->optimizer[1 + i])) return false;
+  }
+  if (s->moments.n + 2 <= DHC_MAX_RESULTS) return true;
+  return bad_optimizer(s, s->rq->optimizer, "with those of groups it keeps too many states beside", s->moments.name[s->moments.n - 1]);
+}
+
+static const Optimizer *optimizer_of(const Step *s, const Range *r) {
+  return &s->optimizer[r->group];
 }
 
 /* ---- parameters ---------------------------------------------------------------------- */
@@ -155,6 +176,8 @@ static DhcValue *add_flat(Step *s, const char *name, int64_t n) {
 }
 
 static DhcValue *add_scalar(Step *s, const char *name) {
+  for (int i = 0; i < s->f->params.n; i++)
+    if (s->f->param_info.at[i].role == DHC_ROLE_SCALAR && !strcmp(s->f->param_info.at[i].name, name)) return s->f->params.at[i];
   DhcType t = {.dtype = DHC_F32};
   DhcParamInfo info = {name, DHC_ROLE_SCALAR, -1};
   const char **names = (const char **)s->out->scalars;
@@ -172,6 +195,13 @@ static DhcValue *own_scalar(Step *s, const char *name) {
   DHC_BUG("no scalar '%s'", name);
 }
 
+/* The scalar by which a group has an argument; NULL: it has none of its own. */
+static const char *group_scalar(const DhcGroup *g, const char *name) {
+  for (int k = 0; k < g->args.n; k++)
+    if (!strcmp(g->args.at[k].param, name)) return g->args.at[k].scalar;
+  return NULL;
+}
+
 static const char *dollar(Step *s, const char *name) {
   return dhc_arena_printf(s->arena, DHC_NAME_OF("%s"), name);
 }
@@ -179,7 +209,6 @@ static const char *dollar(Step *s, const char *name) {
 /* Those of groups and averages. */
 static void add_own_scalars(Step *s) {
   const DhcModule *m = s->m;
-  s->own = DHC_NEW_N(s->arena, DhcValue *, m->scalars.n + 1);
   for (int i = 0; i < m->groups.n; i++)
     for (int k = 0; k < m->groups.at[i].args.n; k++) own_scalar(s, m->groups.at[i].args.at[k].scalar);
   for (int i = 0; i < s->ranges.n; i++)
@@ -194,9 +223,9 @@ static void add_common_params(Step *s) {
     if (g->param_info.at[i].role != DHC_ROLE_WEIGHT)
       s->map[p->id] = dhc_func_param(s->f, &p->type, g->param_info.at[i], p->def->span);
   }
-  s->flats = DHC_NEW_N(s->arena, DhcValue *, s->n_moments + 2);
+  s->flats = DHC_NEW_N(s->arena, DhcValue *, s->moments.n + 2);
   s->flats[0] = add_flat(s, DHC_NAME_WEIGHTS, s->out->n);
-  s->out->scalars = DHC_NEW_N(s->arena, const char *, s->rq->optimizer->params.n + 6 + s->m->scalars.n);
+  s->out->scalars = DHC_NEW_N(s->arena, const char *, s->rq->optimizer->params.n + 7 + s->m->scalars.n);
   if (s->rq->shared || s->rq->parts) s->share = add_scalar(s, DHC_NAME_SHARE);
   if (!s->rq->parts) return;
   s->sum = add_flat(s, DHC_NAME_SUM, s->out->n);
@@ -204,25 +233,36 @@ static void add_common_params(Step *s) {
   if (s->rq->part) s->number = add_scalar(s, DHC_NAME_PART);
 }
 
-static void add_params(Step *s) {
-  const DhcFunc *o = s->rq->optimizer;
-  const char **moments = DHC_NEW_N(s->arena, const char *, s->n_moments + 1);
-  for (int i = 0; i < s->n_moments; i++) {
-    moments[i] = dollar(s, o->param_info.at[s->moment_param[i]].name);
-    s->flats[1 + i] = add_flat(s, moments[i], s->places->n_moving);
-  }
-  s->out->n_moments = s->n_moments;
-  s->out->moments = moments;
-  if (s->rq->ema) s->flats[1 + s->n_moments] = add_flat(s, DHC_NAME_EMA, s->out->n);
-  if (s->out->n_begun && s->n_moments) s->begun = add_flat(s, DHC_NAME_BEGUN, s->out->n_begun);
-  s->clip = add_scalar(s, DHC_NAME_CLIP);
-  s->limit = add_scalar(s, DHC_NAME_LIMIT);
-  s->optimizer_arg = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
+/* By an optimiser's parameters, what is given for them: scalars of the group whose own it is, else lr, step, those of the recipe. */
+static void add_optimizer_args(Step *s, Optimizer *x, const DhcGroup *g) {
+  const DhcFunc *o = x->f;
+  x->arg = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
   for (int i = 2; i < o->params.n; i++) {
     const char *name = o->param_info.at[i].name;
-    if (result_named(o, name) < 0)
-      s->optimizer_arg[i] =
-          add_scalar(s, strcmp(name, DHC_OPTIMIZER_STEP) == 0 ? DHC_NAME_OPT_STEP : dollar(s, name));
+    const char *own = g && strcmp(name, DHC_OPTIMIZER_LR) ? group_scalar(g, name) : NULL;
+    if (own) x->arg[i] = own_scalar(s, own);
+    else if (!x->flat[i]) x->arg[i] = add_scalar(s, strcmp(name, DHC_OPTIMIZER_STEP) == 0 ? DHC_NAME_OPT_STEP : dollar(s, name));
+  }
+}
+
+static void add_params(Step *s) {
+  const char **moments = DHC_NEW_N(s->arena, const char *, s->moments.n + 1);
+  s->own = DHC_NEW_N(s->arena, DhcValue *, s->m->scalars.n + 1);
+  for (int i = 0; i < s->moments.n; i++) {
+    moments[i] = dollar(s, s->moments.name[i]);
+    s->flats[1 + i] = add_flat(s, moments[i], s->places->n_moving);
+  }
+  s->out->n_moments = s->moments.n;
+  s->out->moments = moments;
+  if (s->rq->ema) s->flats[1 + s->moments.n] = add_flat(s, DHC_NAME_EMA, s->out->n);
+  if (s->out->n_begun && s->moments.n) s->begun = add_flat(s, DHC_NAME_BEGUN, s->out->n_begun);
+  s->clip = add_scalar(s, DHC_NAME_CLIP);
+  s->limit = add_scalar(s, DHC_NAME_LIMIT);
+  add_optimizer_args(s, &s->optimizer[0], NULL);
+  for (int i = 0; i < s->m->groups.n; i++) {
+    Optimizer *x = &s->optimizer[1 + i];
+    if (x->f == s->optimizer[0].f) x->arg = s->optimizer[0].arg;
+    else add_optimizer_args(s, x, &s->m->groups.at[i]);
   }
   if (s->rq->ema) s->decay = add_scalar(s, DHC_NAME_EMA_DECAY);
   add_own_scalars(s);
@@ -245,35 +285,33 @@ static DhcValue *gate(Step *s, DhcValue *now, DhcValue *old) {
 }
 
 static int n_flats(const Step *s) {
-  return 1 + s->n_moments + (s->rq->ema ? 1 : 0);
+  return 1 + s->moments.n + (s->rq->ema ? 1 : 0);
 }
 
 /* Whether a range has a part of flat k: frozen ones have no moments. */
 static bool has_flat(const Step *s, const Range *r, int k) {
-  return !is_bare(s, r) || !k || k > s->n_moments;
+  return !is_bare(s, r) || !k || k > s->moments.n;
 }
 
 /* An argument of the optimiser's as the range's group has it. */
 static DhcValue *group_arg(Step *s, const Range *r, const char *name, DhcValue *all) {
-  const DhcGroup *g = r->group ? &s->m->groups.at[r->group - 1] : NULL;
-  for (int k = 0; g && k < g->args.n; k++) {
-    if (strcmp(g->args.at[k].param, name)) continue;
-    DhcValue *own = own_scalar(s, g->args.at[k].scalar);
-    return strcmp(name, DHC_OPTIMIZER_LR) ? own : dhc_step_bin(s, DHC_OP_MUL, all, own);
-  }
-  return all;
+  const char *scalar = r->group ? group_scalar(&s->m->groups.at[r->group - 1], name) : NULL;
+  DhcValue *own = scalar ? own_scalar(s, scalar) : NULL;
+  if (!own) return all;
+  return strcmp(name, DHC_OPTIMIZER_LR) ? own : dhc_step_bin(s, DHC_OP_MUL, all, own);
 }
 
 /* What the optimiser takes for a range: operands as they lie there, scalars. */
 static bool optimizer_args(Step *s, const Range *r, DhcValue *const *old, DhcValue *g, DhcValue **args) {
-  const DhcFunc *o = s->rq->optimizer;
+  const Optimizer *x = optimizer_of(s, r);
+  const DhcFunc *o = x->f;
   args[0] = old[0];
   args[1] = g;
-  for (int i = 0; i < s->n_moments; i++) args[s->moment_param[i]] = old[1 + i];
   for (int i = 2; i < o->params.n; i++) {
-    if (!s->optimizer_arg[i]) continue;
-    bool none = !r->decays && strcmp(o->param_info.at[i].name, DHC_OPTIMIZER_WEIGHT_DECAY) == 0;
-    args[i] = none ? dhc_b_scalar(&s->b, DHC_F32, 0) : group_arg(s, r, o->param_info.at[i].name, s->optimizer_arg[i]);
+    const char *name = o->param_info.at[i].name;
+    bool none = !r->decays && strcmp(name, DHC_OPTIMIZER_WEIGHT_DECAY) == 0;
+    if (x->flat[i]) args[i] = old[x->flat[i]];
+    else args[i] = none ? dhc_b_scalar(&s->b, DHC_F32, 0) : group_arg(s, r, name, x->arg[i]);
   }
   for (int i = 0; i < o->params.n; i++)
     if (!args[i]) return false;
@@ -283,36 +321,31 @@ static bool optimizer_args(Step *s, const Range *r, DhcValue *const *old, DhcVal
 /* now[k], the optimiser's new value of flat k, becomes part[k]: gated, and averaged for
  * "$ema". */
 static void finish_range(Step *s, DhcValue *const *old, DhcValue *const *now, DhcValue **part) {
-  for (int k = 0; k <= s->n_moments; k++) part[k] = gate(s, now[k], old[k]);
+  for (int k = 0; k <= s->moments.n; k++) part[k] = now[k] == old[k] ? old[k] : gate(s, now[k], old[k]);
   if (!s->rq->ema) return;
-  int k = 1 + s->n_moments;
+  int k = 1 + s->moments.n;
   DhcValue *rest = dhc_step_bin(s, DHC_OP_SUB, dhc_b_scalar(&s->b, DHC_F32, 1), s->decay);
   DhcValue *share = dhc_step_bin(s, DHC_OP_MUL, rest, now[0]);
   DhcValue *mean = dhc_step_bin(s, DHC_OP_ADD, dhc_step_bin(s, DHC_OP_MUL, s->decay, old[k]), share);
   part[k] = gate(s, mean, old[k]);
 }
 
-/* Result of the optimiser that is flat k's new value. */
-static int result_of(const Step *s, int k) {
-  return k ? s->moment_result[k - 1] : dhc_optimizer_weights(s->rq->optimizer);
-}
-
 /* One flat range through the optimiser; part[k] gets the new value of flat k. */
 static bool step_range(Step *s, const Range *r, DhcValue *g, DhcValue **part) {
-  DhcFunc *o = s->rq->optimizer;
-  DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
+  const Optimizer *x = optimizer_of(s, r);
+  DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, x->f->params.n + 1);
   DhcValue *old[DHC_MAX_RESULTS], *now[DHC_MAX_RESULTS];
   for (int k = 0; k < n_flats(s); k++)
     if (has_flat(s, r, k)) old[k] = dhc_step_range(s, s->flats[k], r);
   if (r->frozen) {
     for (int k = 0; k < n_flats(s); k++)
-      if (has_flat(s, r, k)) part[k] = k <= s->n_moments ? old[k] : gate(s, old[0], old[k]);
+      if (has_flat(s, r, k)) part[k] = k <= s->moments.n ? old[k] : gate(s, old[0], old[k]);
     return true;
   }
   if (!optimizer_args(s, r, old, dhc_step_range(s, g, r), args)) return false;
-  DhcNode *call = dhc_b_call(&s->b, DHC_OP_CALL, o, args, o->params.n);
+  DhcNode *call = dhc_b_call(&s->b, DHC_OP_CALL, x->f, args, x->f->params.n);
   if (!call) return false;
-  for (int k = 0; k <= s->n_moments; k++) now[k] = call->results[result_of(s, k)];
+  for (int k = 0; k <= s->moments.n; k++) now[k] = x->result[k] < 0 ? old[k] : call->results[x->result[k]];
   finish_range(s, old, now, part);
   dhc_inline_call(call);
   return true;
@@ -321,8 +354,8 @@ static bool step_range(Step *s, const Range *r, DhcValue *g, DhcValue **part) {
 /* ---- tensors in pieces ---------------------------------------------------------------------- */
 
 /* The optimiser's body on operands of other shapes: its ops again, stretching as needed. */
-static bool lift(Step *s, DhcValue *const *args, DhcValue **now) {
-  const DhcFunc *o = s->rq->optimizer;
+static bool lift(Step *s, const Optimizer *by, DhcValue *const *args, DhcValue *const *old, DhcValue **now) {
+  const DhcFunc *o = by->f;
   DhcValue **to = DHC_NEW_N(s->arena, DhcValue *, o->next_value_id + 1);
   for (int i = 0; i < o->params.n; i++) to[o->params.at[i]->id] = args[i];
   for (const DhcNode *n = o->first; n; n = n->next) {
@@ -335,10 +368,10 @@ static bool lift(Step *s, DhcValue *const *args, DhcValue **now) {
     else if (elementwise && n->n_args == 1) *y = dhc_node_copy(&s->b, n, x)->results[0];
     else if (elementwise && n->n_args == 2) *y = dhc_step_bin(s, n->op, x[0], x[1]);
     else if (n->op == DHC_OP_SELECT) *y = dhc_b_select(&s->b, x[0], x[1], x[2]);
-    else return bad_optimizer(s, "for tensors in pieces it must be elementwise, unlike", dhc_op_info(n->op)->name);
+    else return bad_optimizer(s, o, "for tensors in pieces it must be elementwise, unlike", dhc_op_info(n->op)->name);
     if (!*y) return false;
   }
-  for (int k = 0; k <= s->n_moments; k++) now[k] = to[o->results.at[result_of(s, k)]->id];
+  for (int k = 0; k <= s->moments.n; k++) now[k] = by->result[k] < 0 ? old[k] : to[o->results.at[by->result[k]]->id];
   return true;
 }
 
@@ -360,7 +393,8 @@ static DhcValue *piece_sizes(Step *s, const Range *r, DhcValue *g) {
 /* A piece that no gradient has reached yet stays as it is, and the optimiser counts its
  * steps from the first that does, as where every piece is a parameter of its own. */
 static bool step_pieces(Step *s, const Range *r, DhcValue *g, DhcValue *ages, DhcValue **part) {
-  const DhcFunc *o = s->rq->optimizer;
+  const Optimizer *by = optimizer_of(s, r);
+  const DhcFunc *o = by->f;
   const DhcDim *shape[2];
   piece_shape(s, r, shape);
   const DhcDim *column[] = {shape[0], dhc_dim_const(s->m->dims, 1)}, *line[] = {dhc_dim_const(s->m->dims, r->n)};
@@ -372,9 +406,10 @@ static bool step_pieces(Step *s, const Range *r, DhcValue *g, DhcValue *ages, Dh
   if (!age || !optimizer_args(s, r, old, dhc_b_reshape(&s->b, dhc_step_range(s, g, r), shape, 2), args)) return false;
   for (int i = 2; i < o->params.n; i++)
     if (!strcmp(o->param_info.at[i].name, DHC_OPTIMIZER_STEP)) args[i] = dhc_step_bin(s, DHC_OP_MAX, age, dhc_b_scalar(&s->b, DHC_F32, 1));
-  if (!lift(s, args, now)) return false;
+  if (!lift(s, by, args, old, now)) return false;
   DhcValue *begun = dhc_step_bin(s, DHC_OP_GT, age, dhc_b_scalar(&s->b, DHC_F32, 0));
-  for (int k = 0; k <= s->n_moments; k++) now[k] = dhc_b_select(&s->b, begun, now[k], old[k]);
+  for (int k = 0; k <= s->moments.n; k++)
+    if (now[k] != old[k]) now[k] = dhc_b_select(&s->b, begun, now[k], old[k]);
   finish_range(s, old, now, part);
   for (int k = 0; k < n_flats(s); k++)
     if (!(part[k] = dhc_b_reshape(&s->b, part[k], line, 1))) return false;
@@ -420,7 +455,7 @@ static bool follow(Step *s, const Range *r, DhcValue *(*part)[DHC_MAX_RESULTS], 
   DhcValue *now = of ? dhc_step_bin(s, DHC_OP_ADD, dhc_step_bin(s, DHC_OP_MUL, decay, old), dhc_step_bin(s, DHC_OP_MUL, rest, of)) : NULL;
   if (!now) return false;
   part[i][0] = gate(s, now, old);
-  if (s->rq->ema) part[i][1 + s->n_moments] = part[i][0];
+  if (s->rq->ema) part[i][1 + s->moments.n] = part[i][0];
   return part[i][0];
 }
 
@@ -501,7 +536,7 @@ bool dhc_train_step(DhcPassCtx *px, DhcFunc *loss, const DhcTrainRequest *rq, Dh
   DhcModule *m = px->module;
   Step s = {.px = px, .m = m, .arena = m->arena, .rq = rq, .out = out, .loss = loss};
   *out = (DhcTrainStep){0};
-  if (!place_all(&s) || !all_placed(&s) || !read_optimizer(&s)) return false;
+  if (!place_all(&s) || !all_placed(&s) || !read_optimizers(&s)) return false;
   s.loss_result = rq->of ? result_named(loss, rq->of) : 0;
   DhcGradRequest grad = {.name = dhc_arena_printf(m->arena, "%s.grad", loss->name),
                          .roles = 1u << DHC_ROLE_WEIGHT,

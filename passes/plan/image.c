@@ -192,7 +192,7 @@ dhc_image *dhc_image_begin(const DhcImageRequest *rq, DhcArena *arena) {
   b.im->n_scalars = rq->n_scalars;
   b.im->update.average = b.im->update.loss = b.im->update.norm = -1;
   if (rq->reset) dhc_image_add_begins(b.im, rq->reset, arena);
-  if (rq->trains && rq->optimizer) dhc_image_add_update(b.im, rq->optimizer, arena);
+  if (rq->trains && rq->optimizer) b.im->update = dhc_image_update(b.im, rq->optimizer, arena);
   if (rq->source) b.im->index_checks = dhc_index_checks(rq->source, f, arena, &b.im->n_index_checks);
   return b.im;
 }

@@ -29,7 +29,8 @@ void dhc_image_add_plan(dhc_image *im, const DhcPlanned *planned, DhcArena *aren
 
 /* How states begin and what a training step does (image_graphs.c): part of dhc_image_begin. */
 void dhc_image_add_begins(dhc_image *im, const DhcFunc *reset, DhcArena *arena);
-void dhc_image_add_update(dhc_image *im, const DhcFunc *optimizer, DhcArena *arena);
+/* What an optimiser does to weights and moments of the image's layout. */
+dhc_update dhc_image_update(const dhc_image *im, const DhcFunc *optimizer, DhcArena *arena);
 /* The texts of all graphs, which an image needs before it is written. Slots may be those of other images, too. */
 void dhc_image_add_texts(dhc_image *im, DhcArena *arena);
 

@@ -85,18 +85,19 @@ static dhc_update_param param_of(const dhc_layout *l, const DhcFunc *f, int i, D
   return p;
 }
 
-void dhc_image_add_update(dhc_image *im, const DhcFunc *f, DhcArena *arena) {
+dhc_update dhc_image_update(const dhc_image *im, const DhcFunc *f, DhcArena *arena) {
   dhc_update_param *params = DHC_NEW_N(arena, dhc_update_param, f->params.n + 1);
   int32_t *results = DHC_NEW_N(arena, int32_t, f->results.n + 1);
   for (int i = 0; i < f->params.n; i++) params[i] = param_of(&im->layout, f, i, arena);
   int weights = dhc_optimizer_weights(f);
   for (int i = 0; i < f->results.n; i++)
     results[i] = i == weights ? -1 : range_named(&im->layout, f->result_names.at[i]);
-  im->update = (dhc_update){.formula = {.made = f}, .n_params = f->params.n, .n_results = f->results.n, .params = params, .results = results,
+  dhc_update u = {.formula = {.made = f}, .n_params = f->params.n, .n_results = f->results.n, .params = params, .results = results,
                             .average = -1, .loss = result_named(im, DHC_RESULT_LOSS),
                             .norm = result_named(im, DHC_RESULT_GRAD_NORM)};
   for (int32_t i = 0; i < im->layout.n_ranges; i++)
-    if (im->layout.ranges[i].from_weights) im->update.average = i;
+    if (im->layout.ranges[i].from_weights) u.average = i;
+  return u;
 }
 
 /* ---- texts ----------------------------------------------------------------------------------------- */

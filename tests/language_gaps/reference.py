@@ -179,6 +179,29 @@ def gap_05_losses():
     steps("05_losses", f, p, {"noise": numbers(3, 4, 3, seed=94), "real": numbers(3, 4, 3, seed=95)}, groups, {"lr": "0.01", "clip": "0"})
 
 
+def gap_05_optimizers():
+    p = {"body.weight": numbers(3, 3, seed=180), "body.bias": numbers(3, seed=181), "head.weight": numbers(2, 3, seed=182), "head.bias": numbers(2, seed=183),
+         "scale": numbers(3, seed=184)}
+
+    class BySign(torch.optim.Optimizer):
+        def __init__(self, params, lr, size):
+            super().__init__(params, {"lr": lr, "size": size})
+
+        @torch.no_grad()
+        def step(self):
+            for g in self.param_groups:
+                for w in g["params"]:
+                    w -= g["lr"] * g["size"] * w.grad.sign()
+
+    def groups(p):  # biases are not decayed
+        return [torch.optim.Adam([{"params": [p["body.weight"]]}, {"params": [p["body.bias"]], "betas": (0.8, 0.9)}], lr=0.01, betas=(0.8, 0.999)),
+                torch.optim.SGD([{"params": [p["head.weight"]], "weight_decay": 0.1}, {"params": [p["head.bias"]]}], lr=0.02, momentum=0.9, nesterov=True),
+                BySign([p["scale"]], 0.01, 0.25)]
+
+    steps("05_optimizers", lambda p, i: {"loss": (linear(p, "head", torch.tanh(linear(p, "body", i["x"] * p["scale"]))) - 1).square().mean()}, p,
+          {"x": numbers(3, 4, 3, seed=185)}, groups, {"lr": "0.01", "clip": "0"})
+
+
 def gap_06_scores():
     p = {"q": numbers(2, 2, 1, 4, 3, seed=150), "k": numbers(2, 2, 5, 3, seed=151), "v": numbers(2, 2, 5, 3, seed=152), "bias": numbers(2, 1, 4, 5, seed=153)}
     mask = torch.rand(2, 4, 5, generator=torch.Generator().manual_seed(9)) > 0.4
