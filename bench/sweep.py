@@ -1,20 +1,18 @@
 """Convolutions of real networks beside PyTorch's in one process: where is a cliff?
 
-  python bench/sweep.py LIBDHC.so [--list] [--every N] [--from N] [--name TEXT] [--class TEXT] [--threads N] [--out FILE.csv]
+  python bench/sweep.py LIBDHC.so [--list] [--every N] [--from N] [--name TEXT] [--class TEXT] [--threads N] [--rounds N] [--seconds S] [--out FILE.csv]
 
 LIBDHC.so is the library (build/release/api/libdhc.so); the Python needs numpy and torch (bench/peers/README.md). Shapes are generated from
 descriptions of networks below. Of each shape forward, and forward with both gradients, through a prepared call: the two take turns in several rounds, and the
-least time of a call of each counts. Results are compared before times are. A line a shape, then a table of classes and the worst ratios; exit status 1 if results
+least time of a call of each counts, of one thread processor time. Results are compared before times are. A line a shape, then a table of classes and the worst ratios; exit status 1 if results
 differ."""
 import argparse
-import csv
 import ctypes
-import math
 import pathlib
 import sys
 import tempfile
-import time
 
+import beside
 import numpy as np
 
 MODEL = """import std/nn
@@ -252,24 +250,7 @@ class Dhcc:
 
 # ---- side by side ----
 
-ROUNDS, SECONDS = 4, 0.06  # by turns; of a round
-
-
-def least(call):
-    best, end, n = math.inf, time.perf_counter() + SECONDS, 0
-    while n < 3 or time.perf_counter() < end:
-        t = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - t)
-        n += 1
-    return best * 1e3
-
-
-def ratio_of(a, b):
-    return float(np.abs(a - b).max() / max(float(np.abs(b).max()), 1e-30))
-
-
-def measure(s, dhcc, path):
+def measure(s, dhcc, path, o):
     import torch
     r = np.random.RandomState(0)
     f = [(s["h"] + 2 * s["ph"] - s["d"] * (s["kh"] - 1) - 1) // s["s"] + 1, (s["w"] + 2 * s["pw"] - s["d"] * (s["kw"] - 1) - 1) // s["s"] + 1]
@@ -297,18 +278,11 @@ def measure(s, dhcc, path):
         run()
         got = results()
         want = dict(zip(("grad.x", "grad.w"), train())) if more else {"y": forward().detach()}
-        worst = max([worst] + [ratio_of(got[k], want[k].numpy()) for k in want])
-        ours_ms = theirs_ms = math.inf
-        for _ in range(ROUNDS):
-            theirs_ms, ours_ms = min(theirs_ms, least(theirs)), min(ours_ms, least(run))
+        worst = max([worst] + [beside.apart(got[k], want[k].numpy()) for k in want])
+        row.update(beside.times(name, *beside.turns(run, theirs, o)))
         close()
-        row.update({name + "_ms": ours_ms, name + "_torch_ms": theirs_ms, name + "_ratio": theirs_ms / ours_ms})
     dhcc.lib.dhc_model_close(model)
     return row, worst
-
-
-def mean(ratios):
-    return math.exp(sum(map(math.log, ratios)) / len(ratios))
 
 
 def print_classes(rows):
@@ -319,20 +293,14 @@ def print_classes(rows):
         cells = [kind or "all", "%d" % len(some)]
         for name in ("forward", "gradients"):
             ratios = [r[name + "_ratio"] for r in some]
-            cells += ["%.2f" % mean(ratios), "%d" % sum(q < 1 for q in ratios), "%.2f" % min(ratios)]
+            cells += ["%.2f" % beside.mean(ratios), "%d" % sum(q < 1 for q in ratios), "%.2f" % min(ratios)]
         print("| " + " | ".join(cells) + " |")
 
 
 def main():
-    p = argparse.ArgumentParser()
+    p = beside.options(argparse.ArgumentParser())
     p.add_argument("library")
-    p.add_argument("--list", action="store_true")
-    p.add_argument("--every", type=int, default=1)
-    p.add_argument("--from", type=int, default=0, dest="first")
-    p.add_argument("--name", default="")
     p.add_argument("--class", default="", dest="kind")
-    p.add_argument("--threads", type=int, default=1)
-    p.add_argument("--out")
     o = p.parse_args()
     shapes = [s for s in unique() if o.name in text(s) and o.kind in class_of(s)][o.first::o.every]
     if o.list:
@@ -347,22 +315,17 @@ def main():
         path = pathlib.Path(folder) / "m.dhc"
         path.write_text(MODEL)
         for s in shapes:
-            row, worst = measure(s, dhcc, path)
+            row, worst = measure(s, dhcc, path, o)
             rows.append(row)
             wrong += not worst <= 1e-4
             print("%s  forward %8.3f ms %5.2fx %6.1f GF/s  gradients %8.3f ms %5.2fx%s" % (
                 text(s), row["forward_ms"], row["forward_ratio"], row["gflop"] / row["forward_ms"] * 1e3, row["gradients_ms"], row["gradients_ratio"],
                 "" if worst <= 1e-4 else "  DIFFERS by %.1e" % worst), flush=True)
     if o.out:
-        with open(o.out, "w", newline="") as f:
-            out = csv.DictWriter(f, list(rows[0]))
-            out.writeheader()
-            out.writerows(rows)
+        beside.write(o.out, rows)
     print_classes(rows)
     for name in ("forward", "gradients"):
-        ratios = sorted(r[name + "_ratio"] for r in rows)
-        print("%s: geometric mean %.2f of %d, median %.2f, least %.2f, below 1: %d, below 0.5: %d" % (
-            name, mean(ratios), len(ratios), ratios[len(ratios) // 2], ratios[0], sum(r < 1 for r in ratios), sum(r < 0.5 for r in ratios)))
+        print(beside.in_all(name, [r[name + "_ratio"] for r in rows]))
         for r in sorted(rows, key=lambda r: r[name + "_ratio"])[:12]:
             print("  %5.2fx %s" % (r[name + "_ratio"], text(r)))
     return 1 if wrong else 0
