@@ -13,20 +13,23 @@
  *       dy of the chunk, transposed
  *       for each c: its planes; for each block of o: sums += over images, rows, places; where 256 places
  *         are complete they go to the rule's next level; the levels lie behind all sums
- *     epilogue, stores
+ *     for each block of o, vector by vector: the sums of each o side by side; epilogue, stores along [c][tap]
  *
  * A depthwise one has no axis of dy's alone: vectors run over the channels of both, x is transposed as dy is, and a place
  * costs a vector row of x for each tap.
  *
+ * Of a single tap all places of a group are one row.
+ *
  * Schedule: v[0] vectors, v[1] vectors where taps are up to 3, v[2] lanes, v[3] tasks wanted;
- * images are grouped up to v[4] places, a task has up to v[5] input channels, where tasks are few down to v[6] (each transposes
- * dy anew), and up to v[7] blocks of output channels. */
+ * images are grouped up to v[4] places, a task has up to v[5] input channels, where tasks are few down to v[6], or four times as many by taps
+ * up to 3 (each transposes dy anew), and up to v[7] blocks of output channels. */
 #include "backends/loop/tpl_space.h"
 
 enum {
   MAX_TAPS = 14, /* taps of one pass */
-  MAX_SUMS = 28, /* and their vectors */
-  MAX_TOGETHER = 6,
+  MAX_SUMS = 28, /* and their vectors, where there are 32 registers, */
+  FEW_SUMS = 14, /* and where there are 16 */
+  MAX_TOGETHER = 8,
   MAX_VECTORS = 6
 };
 
@@ -38,8 +41,10 @@ typedef struct ConvDw {
   DhcSpace y, x;
   int o, c, image; /* axes; c and image may be -1 */
   uint32_t outer;
+  int run[3], n_run; /* axes of the results but o: c and taps, as they follow one another */
   int vectors, lanes, width; /* width: output channels of a block */
-  int n_taps;
+  int n_taps, most;          /* most: sums in registers */
+  int y_step, x_step;        /* of a single tap no other elements are copied */
   bool deep;                        /* depthwise: o is an axis of x, too */
   int together;                     /* channels of one pass, where taps are few: each place's row of dy serves them all */
   bool one_block;                   /* of products, whatever the sizes */
@@ -49,6 +54,7 @@ typedef struct ConvDw {
   DhcLv Dy;                         /* elements of one block of transposed dy */
   DhcLv Plane, Sums, All;           /* elements: one image's plane; sums of one block, of the task's blocks */
   DhcLv dy, planes, sums;           /* scratch */
+  DhcLv turned, Turned;             /* scratch: sums of a vector of o, those of one side by side; elements of one */
   DhcLv apart;                      /* deep: planes of the channels of a vector, one after the other, before they are transposed */
   DhcLv image0, n_images, o0, n_blocks, c0, n_channels; /* of a task */
 } ConvDw;
@@ -90,7 +96,17 @@ static bool find_roles(ConvDw *v) {
   if (v->o < 0 || (in_y & taps)) return false;
   v->outer = par & ~(dhc_space_bit(v->o) | dhc_space_bit(v->c) | taps);
   v->n_taps = (int)(v->y.n_taps * v->x.n_taps);
+  const int run[] = {v->deep ? -1 : v->c, v->y.tap, v->x.tap};
+  for (int i = 0; i < 3; i++)
+    if (run[i] >= 0) v->run[v->n_run++] = run[i];
   return true;
+}
+
+/* Of one tap every stride-th element alone is copied, and these follow one another. */
+static int copied_step(DhcSpace *d) {
+  int step = d->term >= 0 && d->n_taps == 1 ? (int)d->stride : 1;
+  if (step > 1) d->stride = 1;
+  return step;
 }
 
 static void choose_tile(ConvDw *v) {
@@ -99,9 +115,12 @@ static void choose_tile(ConvDw *v) {
   v->lanes = k[2];
   if (v->vectors > MAX_VECTORS) v->vectors = MAX_VECTORS;
   v->width = v->vectors * v->lanes;
+  v->most = v->cx.in->facts->vector_bytes >= 64 ? MAX_SUMS : FEW_SUMS;
   v->together = v->c < 0 || v->deep ? 1 : MAX_TOGETHER / v->n_taps;
-  while (v->together > 1 && v->together * v->n_taps * v->vectors > MAX_SUMS - v->vectors) v->together--;
+  while (v->together > 1 && v->together * v->n_taps * v->vectors > v->most - v->vectors) v->together--;
   if (v->together < 1) v->together = 1;
+  v->y_step = copied_step(&v->y);
+  v->x_step = copied_step(&v->x);
 }
 
 /* ---- sizes ------------------------------------------------------------------------------ */
@@ -138,7 +157,7 @@ static dhc_dimprog size_tasks(ConvDw *v, dhc_dimprog *o_chunks, dhc_dimprog *c_c
   dhc_dimprog c = dhc_space_extent_prog(&v->cx, v->c), enough = pc(v, k[3]);
   dhc_dimprog all = op(v, DHC_DIM_CEILDIV, dhc_space_extent_prog(&v->cx, v->o), pc(v, v->width));
   dhc_dimprog small = op(v, DHC_DIM_CEILDIV, enough, at_least(v, all, 1));
-  small = op(v, DHC_DIM_MIN, small, op(v, DHC_DIM_CEILDIV, c, pc(v, k[6])));
+  small = op(v, DHC_DIM_MIN, small, op(v, DHC_DIM_CEILDIV, c, pc(v, v->n_taps < 4 ? 4 * k[6] / v->n_taps : k[6])));
   *c_chunks = op(v, DHC_DIM_MAX, op(v, DHC_DIM_CEILDIV, c, pc(v, k[5])), small);
   v->channels = op(v, DHC_DIM_CEILDIV, c, at_least(v, *c_chunks, 1));
   *c_chunks = op(v, DHC_DIM_CEILDIV, c, at_least(v, v->channels, 1));
@@ -155,13 +174,19 @@ static dhc_dimprog sums_prog(const ConvDw *v) {
   return op(v, DHC_DIM_MUL, v->channels, pc(v, (int64_t)v->n_taps * v->width));
 }
 
+/* Results of one o in a task, in whole vectors. */
+static dhc_dimprog turned_prog(const ConvDw *v) {
+  dhc_dimprog n = op(v, DHC_DIM_MUL, v->channels, pc(v, v->n_taps));
+  return op(v, DHC_DIM_MUL, op(v, DHC_DIM_CEILDIV, n, pc(v, v->lanes)), pc(v, v->lanes));
+}
+
 static dhc_dimprog scratch_bytes(const ConvDw *v) {
   dhc_dimprog dy = op(v, DHC_DIM_MUL, v->places, pc(v, v->width));
   dhc_dimprog sums = op(v, DHC_DIM_MUL, sums_prog(v), pc(v, v->one_block ? 1 : 1 + DHC_DOT_LEVELS));
   dhc_dimprog n = op(v, DHC_DIM_MUL, v->blocks, op(v, DHC_DIM_ADD, dy, sums));
   dhc_dimprog planes = op(v, DHC_DIM_MUL, op(v, DHC_DIM_MUL, v->group, v->plane), pc(v, v->together));
   if (v->deep) planes = op(v, DHC_DIM_MUL, op(v, DHC_DIM_ADD, planes, pc(v, v->lanes)), pc(v, v->width + v->lanes));
-  n = op(v, DHC_DIM_ADD, n, planes);
+  n = op(v, DHC_DIM_ADD, n, op(v, DHC_DIM_ADD, planes, op(v, DHC_DIM_MUL, turned_prog(v), pc(v, v->lanes))));
   return op(v, DHC_DIM_MUL, n, pc(v, 4));
 }
 
@@ -242,8 +267,8 @@ static void fill_planes(ConvDw *v, DhcLv to) {
                .x_term = v->x.term,
                .lanes = v->lanes,
                .n_planes = 1,
-               .y_step = 1,
-               .x_step = 1,
+               .y_step = v->y_step,
+               .x_step = v->x_step,
                .y_at = v->y.term >= 0 ? dhc_lp_addc(b, v->cx.offset[v->ox][v->y.term], v->y.lo) : zero,
                .x_at = {dhc_lp_addc(b, v->cx.offset[v->ox][v->x.term], v->x.lo)},
                .rows = v->Rows,
@@ -334,7 +359,13 @@ static void add_block(ConvDw *v, Taps *s, DhcLv dy, const DhcLv *shift, DhcLv su
   DhcLp *b = v->b;
   int sums_here = s->n * v->vectors;
   for (int i = 0; i < sums_here; i++) s->acc[i] = dhc_lp_var(b, dhc_lp_load(b, sums, dhc_lp_i64(b, s->place[i]), v->lanes, 0));
-  add_rows(v, s, dy, shift, from, to);
+  if (v->n_taps == 1) {
+    s->dy_row = dy;
+    for (int t = 0; t < s->n; t++) s->tap_row[t] = dhc_lp_at(b, v->planes, shift[t]);
+    add_row(v, s, from, to);
+  } else {
+    add_rows(v, s, dy, shift, from, to);
+  }
   for (int i = 0; i < sums_here; i++) dhc_lp_store(b, sums, dhc_lp_i64(b, s->place[i]), dhc_lp_get(b, s->acc[i]), 0);
 }
 
@@ -379,19 +410,29 @@ static void add_places(ConvDw *v, int channels, DhcLv ky, int rows, int kx, int 
   add_blocks(v, &s, dy, shift, dhc_lp_at(b, v->sums, at), done);
 }
 
+/* As many rows of taps at once as registers allow, about as many every time. */
 static void add_taps(ConvDw *v, int channels, DhcLv dy, DhcLv at) {
   DhcLp *b = v->b;
-  DhcLv zero = dhc_lp_i64(b, 0);
-  if (v->n_taps <= MAX_TAPS && v->n_taps * v->vectors <= MAX_SUMS) {
-    add_places(v, channels, zero, (int)v->y.n_taps, 0, (int)v->x.n_taps, dy, at);
+  int all = (int)v->y.n_taps, across = (int)v->x.n_taps, fit = v->most / v->vectors;
+  if (fit > MAX_TAPS) fit = MAX_TAPS;
+  int rows = fit / across;
+  if (rows < 1) {
+    DhcLv ky = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, all), 1);
+    for (int kx = 0, n; kx < across; kx += n) {
+      n = across - kx < fit ? across - kx : fit;
+      add_places(v, 1, ky, 1, kx, n, dy, at);
+    }
+    dhc_lp_end(b);
     return;
   }
-  DhcLv ky = dhc_lp_for(b, zero, dhc_lp_i64(b, v->y.n_taps), 1);
-  for (int kx = 0, n; kx < v->x.n_taps; kx += n) {
-    n = v->x.n_taps - kx < MAX_TAPS ? (int)v->x.n_taps - kx : MAX_TAPS;
-    add_places(v, 1, ky, 1, kx, n, dy, at);
-  }
+  if (rows > all) rows = all;
+  int passes = (all + rows - 1) / rows;
+  rows = (all + passes - 1) / passes;
+  int whole = all / rows * rows;
+  DhcLv ky = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, whole), rows);
+  add_places(v, channels, ky, rows, 0, across, dy, at);
   dhc_lp_end(b);
+  if (whole < all) add_places(v, channels, dhc_lp_i64(b, whole), all - whole, 0, across, dy, at);
 }
 
 /* Channels [c, c + channels) of the task. */
@@ -427,50 +468,115 @@ static void add_group(ConvDw *v) {
 
 /* ---- epilogue ----------------------------------------------------------------------------------- */
 
-/* A loop over the taps of one dimension, bound; *at += per_tap * its number. */
-static DhcTplMark open_taps(ConvDw *v, const DhcSpace *d, DhcLv *at, int64_t per_tap) {
+/* sums[c, tap][o .. o + lanes) to turned[o][c, tap]. */
+static void turn(ConvDw *v, DhcLv sums, DhcLv n) {
   DhcLp *b = v->b;
-  DhcLv t = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->n_taps), 1);
-  DhcTplMark mark = dhc_tpl_push(&v->cx);
-  if (d->tap >= 0) dhc_tpl_bind(&v->cx, d->tap, t);
-  *at = dhc_lp_add(b, *at, dhc_lp_mulc(b, t, per_tap));
-  return mark;
+  DhcLv last = dhc_lp_addc(b, n, -1), x[64];
+  DhcLv j = dhc_lp_for(b, dhc_lp_i64(b, 0), n, v->lanes);
+  for (int i = 0; i < v->lanes; i++)
+    x[i] = dhc_lp_load(b, sums, dhc_lp_mulc(b, dhc_lp_min(b, dhc_lp_addc(b, j, i), last), v->width), v->lanes, 0);
+  dhc_lp_transpose(b, x, v->lanes);
+  for (int i = 0; i < v->lanes; i++) dhc_lp_store(b, v->turned, dhc_lp_add(b, j, dhc_lp_mulc(b, v->Turned, i)), x[i], 0);
+  dhc_lp_end(b);
 }
 
-static void store_taps(ConvDw *v, DhcLv sums, DhcLv o_first, DhcLv o_end) {
+/* Do c and taps follow one another in memory, in every operand that has them? NULL: nobody can say, or it matters which is which. */
+static DhcLv follows(ConvDw *v) {
   DhcLp *b = v->b;
-  DhcLv at = dhc_lp_i64(b, 0);
-  DhcTplMark in_y = open_taps(v, &v->y, &at, v->x.n_taps * v->width);
-  DhcTplMark in_x = open_taps(v, &v->x, &at, v->width);
-  DhcLv i = dhc_lp_for(b, o_first, o_end, v->lanes);
-  DhcTplMark mark = dhc_tpl_push(&v->cx);
-  dhc_tpl_bind_vector(&v->cx, v->o, i, v->lanes, dhc_lp_tail(b, i, o_end, v->lanes));
-  at = dhc_lp_add(b, at, dhc_lp_sub(b, i, o_first));
-  dhc_tpl_set(&v->cx, v->node, dhc_lp_load(b, sums, at, v->lanes, 0));
+  const DhcSpec *s = v->s;
+  uint32_t run = 0;
+  DhcLv yes = dhc_lp_eq(b, v->H, v->H);
+  for (int i = 0; i < v->n_run; i++) run |= 1u << v->run[i];
+  for (int n = 0; n < s->n_nodes; n++)
+    if (s->node[n].kind == DHC_SN_AXIS && run >> s->node[n].operand & 1) return NULL;
+  for (int o = 0; o < s->n_operands; o++) {
+    uint32_t has = dhc_tpl_operand_axes(&v->cx, o) & run;
+    if (o == v->ox || o == v->oy || !has) continue;
+    if (has != run) return NULL;
+    for (int i = 0; i + 1 < v->n_run; i++) {
+      DhcLv step = dhc_tpl_step(&v->cx, o, v->run[i]), inner = dhc_tpl_step(&v->cx, o, v->run[i + 1]);
+      if (!step || !inner) return NULL;
+      yes = dhc_lp_and(b, yes, dhc_lp_eq(b, step, dhc_lp_mul(b, inner, dhc_space_extent(&v->cx, v->run[i + 1]))));
+    }
+  }
+  return yes;
+}
+
+/* With all axes bound. */
+static void store(ConvDw *v) {
   int first = dhc_spec_n_inputs(v->s);
   for (int o = first; o < v->s->n_operands; o++) dhc_tpl_eval(&v->cx, v->s->operand[o].stored);
   for (int o = first; o < v->s->n_operands; o++) dhc_tpl_store(&v->cx, o);
+}
+
+/* Results [first, end) along the last axis of the run, or all of them if it is one, from `at` on. */
+static void store_run(ConvDw *v, DhcLv at, DhcLv first, DhcLv end) {
+  DhcLp *b = v->b;
+  DhcLv i = dhc_lp_for(b, first, end, v->lanes);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  dhc_tpl_bind_vector(&v->cx, v->run[v->n_run - 1], i, v->lanes, dhc_lp_tail(b, i, end, v->lanes));
+  dhc_tpl_set(&v->cx, v->node, dhc_lp_load(b, v->turned, dhc_lp_add(b, at, dhc_lp_sub(b, i, first)), v->lanes, 0));
+  store(v);
   dhc_tpl_pop(&v->cx, &mark);
   dhc_lp_end(b);
-  dhc_tpl_pop(&v->cx, &in_x);
-  dhc_lp_end(b);
-  dhc_tpl_pop(&v->cx, &in_y);
-  dhc_lp_end(b);
+}
+
+/* The results of one o, bound. */
+static void store_out(ConvDw *v, DhcLv at, DhcLv n) {
+  DhcLp *b = v->b;
+  DhcTplMark mark[3];
+  DhcLv zero = dhc_lp_i64(b, 0), join = v->n_run > 1 ? follows(v) : NULL, per = NULL, first = zero, end = NULL;
+  for (int i = 0; i < v->n_run; i++) {
+    int a = v->run[i];
+    DhcLv lo = a == v->c ? v->c0 : zero, hi = a == v->c ? dhc_lp_add(b, lo, v->n_channels) : dhc_space_extent(&v->cx, a);
+    if (i == v->n_run - 1) {
+      first = lo;
+      end = join ? dhc_lp_select(b, join, n, hi) : hi;
+      break;
+    }
+    if (join) hi = dhc_lp_select(b, join, dhc_lp_min(b, hi, dhc_lp_addc(b, lo, 1)), hi);
+    per = dhc_lp_i64(b, 1);
+    for (int k = i + 1; k < v->n_run; k++) per = dhc_lp_mul(b, per, dhc_space_extent(&v->cx, v->run[k]));
+    DhcLv x = dhc_lp_for(b, lo, hi, 1);
+    mark[i] = dhc_tpl_push(&v->cx);
+    dhc_tpl_bind(&v->cx, a, x);
+    at = dhc_lp_add(b, at, dhc_lp_mul(b, dhc_lp_sub(b, x, lo), per));
+  }
+  store_run(v, at, first, end);
+  for (int i = v->n_run - 2; i >= 0; i--) {
+    dhc_tpl_pop(&v->cx, &mark[i]);
+    dhc_lp_end(b);
+  }
+}
+
+/* Without c and taps a vector of results. */
+static void store_outs(ConvDw *v, DhcLv sums, DhcLv o, DhcLv end) {
+  DhcLp *b = v->b;
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  dhc_tpl_bind_vector(&v->cx, v->o, o, v->lanes, dhc_lp_tail(b, o, end, v->lanes));
+  dhc_tpl_set(&v->cx, v->node, dhc_lp_load(b, sums, dhc_lp_i64(b, 0), v->lanes, 0));
+  store(v);
+  dhc_tpl_pop(&v->cx, &mark);
 }
 
 static void epilogue(ConvDw *v) {
   DhcLp *b = v->b;
-  DhcLv zero = dhc_lp_i64(b, 0), O = dhc_space_extent(&v->cx, v->o);
+  DhcLv zero = dhc_lp_i64(b, 0), O = dhc_space_extent(&v->cx, v->o), n = dhc_lp_mulc(b, v->n_channels, v->n_taps);
   DhcLv k = dhc_lp_for(b, zero, v->n_blocks, 1);
-  DhcLv o_first = dhc_lp_add(b, v->o0, dhc_lp_mulc(b, k, v->width));
-  DhcLv o_end = dhc_lp_min(b, O, dhc_lp_addc(b, o_first, v->width));
-  DhcLv c = dhc_lp_for(b, zero, v->n_channels, 1);
-  DhcTplMark mark = dhc_tpl_push(&v->cx);
-  if (v->c >= 0) dhc_tpl_bind(&v->cx, v->c, dhc_lp_add(b, v->c0, c));
-  DhcLv at = dhc_lp_add(b, dhc_lp_mul(b, k, v->Sums), dhc_lp_mulc(b, c, (int64_t)v->n_taps * v->width));
-  DhcLv sums = dhc_lp_at(b, v->sums, at);
-  store_taps(v, sums, o_first, o_end);
-  dhc_tpl_pop(&v->cx, &mark);
+  DhcLv o_first = dhc_lp_add(b, v->o0, dhc_lp_mulc(b, k, v->width)), o_end = dhc_lp_min(b, O, dhc_lp_addc(b, o_first, v->width));
+  DhcLv o = dhc_lp_for(b, o_first, o_end, v->lanes);
+  DhcLv sums = dhc_lp_at(b, v->sums, dhc_lp_add(b, dhc_lp_mul(b, k, v->Sums), dhc_lp_sub(b, o, o_first)));
+  if (!v->n_run) {
+    store_outs(v, sums, o, o_end);
+  } else {
+    turn(v, sums, n);
+    DhcLv one = dhc_lp_for(b, o, dhc_lp_min(b, o_end, dhc_lp_addc(b, o, v->lanes)), 1);
+    DhcTplMark mark = dhc_tpl_push(&v->cx);
+    dhc_tpl_bind(&v->cx, v->o, one);
+    store_out(v, dhc_lp_mul(b, dhc_lp_sub(b, one, o), v->Turned), n);
+    dhc_tpl_pop(&v->cx, &mark);
+    dhc_lp_end(b);
+  }
   dhc_lp_end(b);
   dhc_lp_end(b);
 }
@@ -516,7 +622,9 @@ static void kernel(ConvDw *v) {
   v->dy = dhc_lp_scratch(b, DHC_F32, 0);
   v->sums = dhc_lp_at(b, v->dy, dhc_lp_mul(b, blocks, v->Dy));
   v->All = dhc_lp_mul(b, blocks, v->Sums);
-  v->planes = dhc_lp_at(b, v->sums, dhc_lp_mulc(b, v->All, v->one_block ? 1 : 1 + DHC_DOT_LEVELS));
+  v->Turned = dhc_lp_prog(b, turned_prog(v));
+  v->turned = dhc_lp_at(b, v->sums, dhc_lp_mulc(b, v->All, v->one_block ? 1 : 1 + DHC_DOT_LEVELS));
+  v->planes = dhc_lp_at(b, v->turned, dhc_lp_mulc(b, v->Turned, v->lanes));
   DhcLv deep = dhc_lp_addc(b, dhc_lp_mul(b, dhc_lp_prog(b, v->group), v->Plane), v->lanes);
   if (v->deep) v->apart = dhc_lp_at(b, v->planes, dhc_lp_mulc(b, deep, v->width));
   DhcLv n_o = dhc_lp_prog(b, o_chunks), n_c = dhc_lp_prog(b, c_chunks), per_outer = dhc_lp_mul(b, n_o, n_c);

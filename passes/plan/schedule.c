@@ -31,7 +31,7 @@ static Tile cpu_tile(const DhcSpec *s, const DhcTargetFacts *t) {
     case DHC_KIND_CHAIN: return (Tile){{tile_rows_of(t), tile_vectors(t), lanes_of(t), 64}};
     case DHC_KIND_CONV: return (Tile){{t->vector_bytes >= 64 ? 8 : 4, t->vector_bytes >= 32 ? 3 : 2, lanes_of(t), 8, 64, 96, 196608, 4}};
     case DHC_KIND_WINOGRAD: return (Tile){{t->vector_bytes >= 64 ? 8 : 4, t->vector_bytes >= 32 ? 3 : 2, lanes_of(t), 8, 48, 240, 163840, 16}};
-    case DHC_KIND_CONV_DW: return (Tile){{t->vector_bytes >= 64 ? 2 : 1, 4, lanes_of(t), 8, 196, 32, 8, 4}};
+    case DHC_KIND_CONV_DW: return (Tile){{t->vector_bytes >= 64 ? 2 : 1, 2, lanes_of(t), 8, 196, 32, 8, 4}};
     case DHC_KIND_ROW: return (Tile){{0, t->task_elements, 4}};
     default: return (Tile){{0, t->task_elements}};
   }
