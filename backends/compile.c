@@ -70,10 +70,16 @@ const char *dhc_compiler_target_text(const DhcCompiler *c) { return c->key_text;
 
 /* ---- keys ------------------------------------------------------------------------ */
 
+static void number_text(DhcText *to, int64_t v) {
+  dhc_text_puts(to, " ");
+  dhc_text_int(to, v);
+}
+
+/* A plan asks for thousands of numbers of guards: no formats. */
 static void schedule_text(DhcText *to, const DhcSchedule *s) {
   dhc_text_printf(to, "schedule %s", s->template_name ? s->template_name : "");
-  for (int i = 0; i < 8; i++) dhc_text_printf(to, " %d", s->v[i]);
-  for (int i = 0; i < s->guard.n_code; i++) dhc_text_printf(to, " %lld", (long long)s->guard.code[i]);
+  for (int i = 0; i < 8; i++) number_text(to, s->v[i]);
+  for (int i = 0; i < s->guard.n_code; i++) number_text(to, s->guard.code[i]);
   if (s->wide) dhc_text_puts(to, " wide");
   dhc_text_puts(to, "\n");
 }
