@@ -139,6 +139,7 @@ struct dhc_model {
   int said;         /* messages of the session when it was open */
   struct EntryTypes *types;  /* entries that callers asked about (entry.c) */
   unsigned parts; /* API_PARTS_ of what is trained, which sees parts of batches; 0: whole ones */
+  DhcShare share; /* of the moments of what is trained */
   const char *const *report; /* patterns of taps that runs of `loss` give as results, or NULL */
 };
 
@@ -179,7 +180,8 @@ typedef struct WeightsWalk {
   int slot;
   int64_t piece; /* of the slot */
   char name[512];
-  DhcDevicePtr at; /* where it lies */
+  DhcDevicePtr at; /* where it lies, if it is here */
+  int64_t offset;  /* in bytes, of a parameter in all of the range */
 } WeightsWalk;
 /* The next one, its name in w until the next call, its data NULL; false behind the last. */
 bool weights_next(WeightsWalk *w, DhcTensorView *out);
@@ -190,8 +192,10 @@ dhc_status weights_read(dhc_program *p, const DhcSafetensors *file, const char *
                         bool partial, bool buffers) DHC_MUST_USE;
 dhc_status weights_views(dhc_program *p, const char *prefix, int range, bool buffers, DhcArena *arena,
                          DhcTensorView **out, int *n) DHC_MUST_USE;
-/* Weights, buffers and all moments: what a checkpoint holds. */
-dhc_status weights_all(dhc_program *p, DhcArena *arena, DhcTensorView **out, int *n) DHC_MUST_USE;
+/* Weights, buffers and all moments: what a checkpoint holds. whole: by range, those of which this rank has a share alone. */
+dhc_status weights_all(dhc_program *p, void *const *whole, DhcArena *arena, DhcTensorView **out, int *n) DHC_MUST_USE;
+/* All of a range of moments, of which this rank has a share, in memory of malloc's; there may be some after an error, too. */
+dhc_status weights_read_whole(dhc_program *p, const DhcSafetensors *file, int i, void **out) DHC_MUST_USE;
 /* A range of moments from such a file. */
 dhc_status weights_read_range(dhc_program *p, const DhcSafetensors *file, int range) DHC_MUST_USE;
 /* Whether the file can be opened as weights. */
@@ -305,6 +309,7 @@ struct dhc_program {
   const Version *profiled;
   int n_profile;
   bool profiling;
+  struct DhcRanks *sharers; /* ranks that have the other shares of the moments; NULL: all are here */
   struct StepGuard *guard; /* of training steps (train/step_guard.c); NULL: none has run */
   Version *look;           /* finds NaN in weights and buffers (finite.c); NULL: nobody asked yet */
   DhcArena arena;  /* as long as the program */

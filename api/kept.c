@@ -77,7 +77,7 @@ static void add_layout(DhcSha256 *h, const dhc_layout *l) {
   }
   for (int i = 0; i < l->n_ranges; i++) {
     const dhc_range *r = &l->ranges[i];
-    const int64_t facts[] = {r->dtype, r->like_weights, r->from_weights, r->n, r->at};
+    const int64_t facts[] = {r->dtype, r->like_weights, r->from_weights, r->n, r->at, r->begin, r->whole};
     add_text(h, r->name);
     dhc_sha256_update(h, facts, sizeof facts);
   }
@@ -99,6 +99,8 @@ static const char *key_of(const dhc_program *p, const Entry *e, const dhc_tensor
   add_text(&h, e->name);
   add_number(&h, e->mode);
   add_number(&h, m->parts);
+  add_number(&h, m->share.rank);
+  add_number(&h, m->share.n);
   add_text(&h, r->optimizer);
   add_number(&h, r->ema > 0);
   add_text(&h, r->groups);

@@ -60,6 +60,7 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
     way.shared = m->parts & API_PARTS_OF_RANKS;
     way.parts = m->parts & API_PARTS_IN_TURN;
     way.part = mode == API_MODE_PART;
+    way.share = m->share;
     if (!pipeline_optimizers(m, &way.optimizer, &way.own)) return NULL;
   }
   Version *v = DHC_NEW(&s->arena, Version);
@@ -142,7 +143,7 @@ const dhc_layout *pipeline_layout(dhc_model *m, bool trains) {
   const DhcRecipe *r = dhc_model_recipe(m->m);
   DhcFunc *optimizer = NULL, *const *own = NULL;
   if (trains && !pipeline_optimizers(m, &optimizer, &own)) return NULL;
-  return dhc_layout_make(m->module, optimizer, own, r->ema > 0, m->parts & API_PARTS_IN_TURN, session_whole(m->s), &m->s->arena);
+  return dhc_layout_make(m->module, optimizer, own, r->ema > 0, m->parts & API_PARTS_IN_TURN, m->share, session_whole(m->s), &m->s->arena);
 }
 
 void pipeline_image(dhc_model *m, Version *v, const dhc_layout *layout) {

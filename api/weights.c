@@ -27,10 +27,12 @@ int state_slot(const dhc_program *p, const char *path) {
   return i >= 0 && dhc_prog_layout(p->run)->slots[i].role == DHC_IMAGE_STATE ? i : -1;
 }
 
-/* Frozen weights lie behind what a range of moments is as long as. */
+/* Frozen weights lie behind what a range of moments is as long as on all ranks. */
 static bool in_range(const dhc_layout *l, const dhc_slot *s, int range) {
-  return range == DHC_WEIGHTS || s->role != DHC_IMAGE_WEIGHT || s->at / dhc_tensor_dtype_bytes(l->dtype) + s->n <= l->ranges[range].n;
+  return range == DHC_WEIGHTS || s->role != DHC_IMAGE_WEIGHT || s->at / dhc_tensor_dtype_bytes(l->dtype) + s->n <= l->ranges[range].whole;
 }
+
+static bool is_share(const dhc_range *r) { return r->n != r->whole; }
 
 /* "PATH", or "MOMENT:PATH" with MOMENT what an optimiser keeps or "ema". */
 static dhc_status find_place(dhc_program *p, const char *name, Place *out) {
@@ -155,7 +157,9 @@ bool weights_next(WeightsWalk *w, DhcTensorView *out) {
     out->bytes = q.n * row * size;
     for (int i = 0; i < out->rank; i++) out->shape[i] = s->dim[i + p.star];
     if (p.n > 1) out->shape[0] = q.n;
-    w->at = dhc_prog_slot(w->p->run, w->slot, w->range) + (uint64_t)((index * each + q.begin * row) * size);
+    const int64_t within = (index * each + q.begin * row) * size;
+    w->offset = s->at + within;
+    w->at = dhc_prog_slot(w->p->run, w->slot, w->range) + (uint64_t)within;
     w->piece++;
     return true;
   }
@@ -185,7 +189,8 @@ static dhc_status host_bytes(dhc_program *p, DhcDevicePtr at, int64_t bytes, Dhc
   return d->ops->download(d, copy, at, bytes);
 }
 
-dhc_status weights_views(dhc_program *p, const char *prefix, int range, bool buffers, DhcArena *arena, DhcTensorView **out, int *n) {
+/* whole: where all of the range is on the host; NULL: it is on the device. */
+static dhc_status views(dhc_program *p, const char *prefix, int range, bool buffers, const char *whole, DhcArena *arena, DhcTensorView **out, int *n) {
   WeightsWalk count = {.p = p, .prefix = prefix, .range = range, .buffers = buffers}, w = count;
   DhcTensorView v;
   *n = 0;
@@ -193,10 +198,15 @@ dhc_status weights_views(dhc_program *p, const char *prefix, int range, bool buf
   *out = DHC_NEW_N(arena, DhcTensorView, *n + 1);
   for (int i = 0; weights_next(&w, &v); i++) {
     v.name = dhc_arena_strdup(arena, v.name);
-    DHC_TRY(host_bytes(p, w.at, v.bytes, arena, &v.data));
+    if (whole) v.data = whole + w.offset;
+    else DHC_TRY(host_bytes(p, w.at, v.bytes, arena, &v.data));
     (*out)[i] = v;
   }
   return dhc_status_ok();
+}
+
+dhc_status weights_views(dhc_program *p, const char *prefix, int range, bool buffers, DhcArena *arena, DhcTensorView **out, int *n) {
+  return views(p, prefix, range, buffers, NULL, arena, out, n);
 }
 
 /* ---- checkpoints ------------------------------------------------------------------------ */
@@ -214,7 +224,7 @@ static const char *range_prefix(const dhc_range *r, DhcArena *arena) {
   return dhc_arena_printf(arena, DHC_CHECKPOINT_MOMENTS "%s.", r->name);
 }
 
-dhc_status weights_all(dhc_program *p, DhcArena *arena, DhcTensorView **out, int *n) {
+dhc_status weights_all(dhc_program *p, void *const *whole, DhcArena *arena, DhcTensorView **out, int *n) {
   const dhc_layout *l = dhc_prog_layout(p->run);
   DhcTensorView **part = DHC_NEW_N(arena, DhcTensorView *, l->n_ranges + 2);
   int *count = DHC_NEW_N(arena, int, l->n_ranges + 2), all = 0, k = 0;
@@ -225,7 +235,7 @@ dhc_status weights_all(dhc_program *p, DhcArena *arena, DhcTensorView **out, int
       if (r->like_weights == flat || of_parts(r)) continue;
       k++;
       if (!flat) {
-        DHC_TRY(weights_views(p, range_prefix(r, arena), i, false, arena, &part[k], &count[k]));
+        DHC_TRY(views(p, range_prefix(r, arena), i, false, is_share(r) ? whole[i] : NULL, arena, &part[k], &count[k]));
         continue;
       }
       part[k] = DHC_NEW(arena, DhcTensorView);
@@ -257,6 +267,23 @@ dhc_status weights_read_range(dhc_program *p, const DhcSafetensors *file, int i)
   dhc_status st = read_range(p, file, i, &scratch);
   dhc_arena_fini(&scratch);
   return st;
+}
+
+dhc_status weights_read_whole(dhc_program *p, const DhcSafetensors *file, int i, void **out) {
+  const dhc_range *r = &dhc_prog_layout(p->run)->ranges[i];
+  const int64_t bytes = r->whole * dhc_tensor_dtype_bytes(r->dtype);
+  char *all = *out = malloc((size_t)bytes + 8);
+  if (!all) return dhc_status_memory(bytes, "a moment");
+  char prefix[96];
+  snprintf(prefix, sizeof prefix, DHC_CHECKPOINT_MOMENTS "%.60s.", r->name);
+  WeightsWalk w = {.p = p, .prefix = prefix, .range = i};
+  DhcTensorView to;
+  while (weights_next(&w, &to)) {
+    const DhcTensorView *from;
+    DHC_TRY(dhc_safetensors_need(file, to.name, -1, to.rank, to.shape, &from));
+    dhc_tensor_convert(all + w.offset, to.dtype, from->data, from->dtype, to.bytes / dhc_tensor_dtype_bytes(to.dtype));
+  }
+  return dhc_status_ok();
 }
 
 dhc_status api_program_load(dhc_program *p, const char *path, bool partial) {

@@ -57,7 +57,7 @@ typedef struct Cli {
   CliList env_sets;
   int64_t top, tokens, top_k, max_memory, max_bytes, repeat, random, jobs;
   int64_t gpus, rank_timeout, check_ranks; /* train */
-  bool distributed;
+  bool distributed, shard_optimizer;
   double lr, clip, tolerance, val_fraction, temperature;
   bool prefault, measured, build, json, help, version, quiet, resume, overwrite, strict, no_augment, no_shuffle, no_cache, multiversion, large, check_bounds, grad, print_recipe, profile;
   bool train, dry_run, tensorboard, csv, compile, experts, eval;

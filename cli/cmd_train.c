@@ -99,6 +99,9 @@ static void show_begin(void *ctx, const dhc_train_begin *b) {
   cli_note(pr->c, "%lld parameters; %lld examples%s to train with%s; %s, lr %.2e, batches of %lld, %lld step%s in %lld epoch%s%s",
            (long long)b->n_params, (long long)b->n_train, classes, val, b->optimizer, b->lr, (long long)b->batch, (long long)b->steps,
            b->steps == 1 ? "" : "s", (long long)b->epochs, b->epochs == 1 ? "" : "s", from);
+  if (b->optimizer_bytes[0] < b->optimizer_bytes[1])
+    cli_note(pr->c, "of %.1f MiB that the optimizer keeps this GPU has %.1f, the fullest %.1f", (double)b->optimizer_bytes[1] / 0x1p20,
+             (double)b->optimizer_bytes[0] / 0x1p20, (double)b->optimizer_bytes[2] / 0x1p20);
   if (b->kernels >= 0) cli_note(pr->c, "a step is %d kernels, %d to compile", b->kernels, b->to_compile);
 }
 
@@ -178,6 +181,11 @@ static void report_run(const Cli *c, dhc_session *s, const dhc_train_result *r) 
     cJSON_AddNumberToObject(doc, "seconds", r->seconds);
     cJSON_AddNumberToObject(doc, "samples_per_s", r->samples_per_s);
     cJSON_AddNumberToObject(doc, "peak_bytes", (double)r->peak_bytes);
+    if (c->shard_optimizer) {
+      cJSON_AddNumberToObject(doc, "optimizer_bytes", (double)r->optimizer_bytes[0]);
+      cJSON_AddNumberToObject(doc, "optimizer_bytes_in_all", (double)r->optimizer_bytes[1]);
+      cJSON_AddNumberToObject(doc, "optimizer_bytes_fullest", (double)r->optimizer_bytes[2]);
+    }
     cJSON_AddStringToObject(doc, "run_id", r->run_id);
     return;
   }
@@ -203,6 +211,7 @@ static int train(const Cli *c, dhc_session *s, dhc_model *m, dhc_group *g, dhc_s
   o.ctx = &pr;
   o.group = g;
   o.check_every = c->check_ranks;
+  o.shard_optimizer = c->shard_optimizer;
   if (c->profile) o.profile = take_row;
   dhc_train_result r = {0};
   char *command = cli_command_line(c);

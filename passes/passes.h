@@ -200,6 +200,11 @@ typedef struct DhcTrainStep {
   const char *const *scalars; /* scalar parameters the step adds: "$clip", "lr", … */
 } DhcTrainStep;
 
+/* What of the moments a rank has: share `rank` of n (passes/grad/places.h); n < 2: all of them. */
+typedef struct DhcShare {
+  int rank, n;
+} DhcShare;
+
 typedef struct DhcTrainRequest {
   const char *name; /* of the new entry; "train_step" if NULL */
   const char *of;   /* the loss among the entry's results; NULL: the first */
@@ -212,6 +217,9 @@ typedef struct DhcTrainRequest {
    * ranks (op sum_ranks), are those of the whole. Gradients are summed by ranges of the flat one, each behind the last of its
    * gradients; norm, clipping and the finite flag come of the sums, so all ranks agree. */
   bool shared;
+  /* With shares of moments (`shared`, too) a rank steps the weights of its own and takes the others' new ones from them (op
+   * spread_ranks). The moments are as long as its share. */
+  DhcShare share;
   /* Parts of the batch come one after the other. The entry asked for with `part` changes nothing but flats "$parts_sum" and "$parts_more",
    * to what its part and those before it ("$part" of them) add up to; loss, gradients and float buffers of the step itself are such
    * sums, as over ranks in the order of the parts. */

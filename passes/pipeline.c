@@ -24,7 +24,7 @@ static bool differentiate(DhcPipeline *p, Px *px) {
 }
 
 static bool derive(DhcPipeline *p, Px *px) {
-  DhcTrainRequest rq = {.optimizer = p->rq.optimizer, .own = p->rq.own, .ema = p->rq.ema, .shared = p->rq.shared, .parts = p->rq.parts, .part = p->rq.part};
+  DhcTrainRequest rq = {.optimizer = p->rq.optimizer, .own = p->rq.own, .ema = p->rq.ema, .shared = p->rq.shared, .share = p->rq.share, .parts = p->rq.parts, .part = p->rq.part};
   if (p->rq.derive == DHC_DERIVE_GRADIENT) return differentiate(p, px);
   if (p->rq.derive != DHC_DERIVE_STEP) return true;
   bool ok = dhc_train_step(px, p->func, &rq, &p->step);

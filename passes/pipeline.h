@@ -26,6 +26,7 @@ typedef struct DhcPipelineRequest {
   DhcFunc *const *own; /* of a step: as in DhcTrainRequest */
   bool ema;
   bool shared, parts, part; /* of a step: as in DhcTrainRequest */
+  DhcShare share;           /* the same */
   bool bounded; /* nothing of how much is done may hang on values: matrices that rows pick are all met */
   bool recurs; /* the target has a kernel for derivatives of recurrences */
   bool tiles; /* the target has a kernel for the rule of tiles (ir/sum.h) */

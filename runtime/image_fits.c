@@ -37,7 +37,7 @@ static bool layout_fits(const dhc_layout *l) {
     const dhc_range *r = &l->ranges[i];
     int64_t bytes, end;
     fits = r->name && in(r->dtype, DHC_N_DTYPES) && dhc_size_mul(r->n, dhc_tensor_dtype_bytes(r->dtype), &bytes) &&
-           dhc_size_add(r->at, bytes, &end) && end <= l->bytes[DHC_SEGMENT_MOMENTS] && (!r->like_weights || r->n <= l->n_weights);
+           dhc_size_add(r->at, bytes, &end) && end <= l->bytes[DHC_SEGMENT_MOMENTS] && r->begin >= 0 && r->begin <= r->whole - r->n && (!r->like_weights || r->whole <= l->n_weights);
   }
   return fits;
 }

@@ -396,6 +396,8 @@ static void range(Io *x, void *at) {
   i32(x, &r->from_weights);
   i64(x, &r->n);
   i64(x, &r->at);
+  i64(x, &r->begin);
+  i64(x, &r->whole);
 }
 
 static void tensor(Io *x, void *at) {

@@ -59,8 +59,15 @@ dhc_status dhc_prog_save(DhcProg *p, DhcDevicePtr *copy) DHC_MUST_USE;
 int64_t dhc_prog_kept(const DhcProg *p); /* bytes of such a copy */
 /* Where weights (0), buffers (1) or moments (2) lie. */
 DhcDevicePtr dhc_prog_kept_at(DhcProg *p, int which, int64_t *bytes);
-/* All of them as rank 0 has them, on every rank. */
+/* All of them as rank 0 has them, on every rank; but for ranges of which each has its share. */
 dhc_status dhc_prog_spread(DhcProg *p) DHC_MUST_USE;
+/* Shares of ranks: rank r has elements [cut[r], cut[r + 1]) of a range. Together the ranks bring all of it home to rank 0's host,
+ * or from there to their places; `host` is looked at on rank 0 alone. */
+typedef struct DhcShares {
+  int rank, n;
+  const int64_t *cut;
+} DhcShares;
+dhc_status dhc_prog_send_shares(DhcProg *p, int32_t range, const DhcShares *s, void *host, bool home) DHC_MUST_USE;
 dhc_status dhc_prog_restore(DhcProg *p, DhcDevicePtr copy) DHC_MUST_USE;
 
 /* A scalar's value on the host, made (0) if new; NULL: too many. Names are borrowed. */

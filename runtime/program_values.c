@@ -85,7 +85,7 @@ DhcDevicePtr dhc_prog_range(DhcProg *p, int32_t range) {
 DhcDevicePtr dhc_prog_slot(DhcProg *p, int32_t slot, int32_t range) {
   const dhc_slot *s = &p->layout->slots[slot];
   switch (s->role) {
-    case DHC_IMAGE_WEIGHT: return dhc_prog_range(p, range) + (uint64_t)s->at;
+    case DHC_IMAGE_WEIGHT: return dhc_prog_range(p, range) + (uint64_t)(s->at - (range < 0 ? 0 : bytes_of(s->dtype, p->layout->ranges[range].begin)));
     case DHC_IMAGE_STATE: return p->segment[DHC_SEGMENT_STATES] + (uint64_t)p->states[slot].at;
     default: return p->segment[DHC_SEGMENT_BUFFERS] + (uint64_t)s->at;
   }
@@ -160,13 +160,53 @@ DhcDevicePtr dhc_prog_kept_at(DhcProg *p, int which, int64_t *bytes) {
 
 dhc_status dhc_prog_spread(DhcProg *p) {
   DhcDevice *d = p->device;
-  for (int i = 0; i < N_KEPT; i++) {
+  for (int i = 0; i < 2; i++) {
     int64_t bytes;
     DhcDevicePtr at = dhc_prog_kept_at(p, i, &bytes);
     if (bytes) DHC_TRY(d->ops->spread(d, 0, at, bytes));
   }
+  for (int32_t i = 0; i < p->layout->n_ranges; i++) {
+    const dhc_range *r = &p->layout->ranges[i];
+    if (r->n == r->whole) DHC_TRY(d->ops->spread(d, 0, dhc_prog_range(p, i), bytes_of(r->dtype, r->n)));
+  }
   dhc_prog_changed(p, true);
   return d->ops->synchronise(d);
+}
+
+enum { AT_ONCE = 1 << 22 /* elements */ };
+
+/* What travels of a share: elements [at, at + n) of a range, between the host of rank 0 and their owner. */
+typedef struct Parcel {
+  int32_t range;
+  int owner;
+  int64_t at, n;
+} Parcel;
+
+static dhc_status send_parcel(DhcProg *p, const DhcShares *s, const Parcel *x, DhcDevicePtr stage, char *host, bool home) {
+  DhcDevice *d = p->device;
+  const dhc_range *r = &p->layout->ranges[x->range];
+  const int64_t bytes = bytes_of(r->dtype, x->n);
+  const bool here = x->owner == s->rank, leads = s->rank == 0;
+  const DhcDevicePtr at = here ? dhc_prog_range(p, x->range) + (uint64_t)bytes_of(r->dtype, x->at - r->begin) : stage;
+  char *values = leads ? host + bytes_of(r->dtype, x->at) : NULL;
+  if (leads && !home) DHC_TRY(d->ops->upload(d, at, values, bytes));
+  if (x->owner) DHC_TRY(d->ops->spread(d, home ? x->owner : 0, at, bytes));
+  DHC_TRY(d->ops->synchronise(d));
+  return leads && home ? d->ops->download(d, values, at, bytes) : dhc_status_ok();
+}
+
+dhc_status dhc_prog_send_shares(DhcProg *p, int32_t range, const DhcShares *s, void *host, bool home) {
+  DhcDevicePtr stage;
+  dhc_status st = p->device->ops->alloc(p->device, bytes_of(p->layout->ranges[range].dtype, AT_ONCE), &stage);
+  if (st.code) return st;
+  for (Parcel x = {.range = range}; x.owner < s->n && !st.code; x.owner++)
+    for (x.at = s->cut[x.owner]; x.at < s->cut[x.owner + 1] && !st.code; x.at += x.n) {
+      x.n = s->cut[x.owner + 1] - x.at < AT_ONCE ? s->cut[x.owner + 1] - x.at : AT_ONCE;
+      st = send_parcel(p, s, &x, stage, host, home);
+    }
+  p->device->ops->free(p->device, stage);
+  if (!home) dhc_prog_changed(p, true);
+  return st;
 }
 
 int64_t dhc_prog_kept(const DhcProg *p) {

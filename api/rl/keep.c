@@ -135,7 +135,7 @@ dhc_status keep_save(Rl *r, bool stop) {
   numbers_out(r, numbers);
   int n_blocks = blocks(r, envs, numbers, &block), n;
   DhcTensorView *weights;
-  dhc_status st = weights_all(r->p, &a, &weights, &n);
+  dhc_status st = weights_all(r->p, NULL, &a, &weights, &n);
   DhcTensorView *all = DHC_NEW_N(&a, DhcTensorView, n + n_blocks);
   if (st.code == DHC_OK) memcpy(all, weights, sizeof *all * (size_t)n);
   for (int i = 0; i < n_blocks; i++) {

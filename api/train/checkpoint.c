@@ -128,10 +128,7 @@ static int all_pairs(Trainer *t, DhcArena *a, DhcMetaPair **out) {
   return n + tap_pairs(t, a, p + n);
 }
 
-dhc_status trainer_save(Trainer *t, bool stop) {
-  if (!t->o->out) return dhc_status_ok();
-  bool held = t->saved.any && t->saved.step == t->step && t->saved.rows == t->rows;
-  if (held && (stop || !t->saved.stop)) return dhc_status_ok();
+static dhc_status write_checkpoint(Trainer *t, bool stop, void *const *whole) {
   DHC_TRY(trainer_begin_files(t));
   if (t->log) DHC_TRY(dhc_metrics_sync(t->log)); /* a checkpoint counts on the rows before it */
   DhcArena a;
@@ -139,7 +136,7 @@ dhc_status trainer_save(Trainer *t, bool stop) {
   DhcTensorView *v;
   DhcMetaPair *pairs;
   int n, n_pairs = all_pairs(t, &a, &pairs);
-  dhc_status st = weights_all(t->p, &a, &v, &n);
+  dhc_status st = weights_all(t->p, whole, &a, &v, &n);
   DhcCheckpointMeta meta = {.step = t->step, .data = dhc_batcher_position(t->batcher), .rng_seed = (uint32_t)t->seed,
                             .model_hash = t->m->hash, .run_id = t->run_id, .stop = stop, .more = pairs, .n_more = n_pairs};
   if (st.code == DHC_OK) st = dhc_checkpoint_save(t->o->out, &meta, v, n, TRAIN_KEPT, &t->m->s->warn);
@@ -149,6 +146,18 @@ dhc_status trainer_save(Trainer *t, bool stop) {
   t->saved.stop = stop;
   t->saved.step = t->step;
   t->saved.rows = t->rows;
+  return st;
+}
+
+dhc_status trainer_save(Trainer *t, bool stop) {
+  bool held = t->saved.any && t->saved.step == t->step && t->saved.rows == t->rows;
+  bool saves = t->o->out && !(held && (stop || !t->saved.stop));
+  DHC_TRY(trainer_follow(t, &saves));
+  dhc_status st = dhc_status_ok();
+  for (int i = 0; saves && i < dhc_prog_layout(t->p->run)->n_ranges && !st.code; i++)
+    if (trainer_shares(t, i)) st = trainer_collect(t, i, &t->whole[i]);
+  if (saves && trainer_leads(t) && !st.code) st = write_checkpoint(t, stop, t->whole);
+  trainer_drop_whole(t);
   return st;
 }
 
@@ -178,7 +187,7 @@ static dhc_status load_optimizer(Trainer *t, const DhcCheckpoint *c) {
       DHC_TRY(dhc_prog_begin_range(p->run, i));
       continue;
     }
-    DHC_TRY(weights_read_range(p, c->file, i));
+    DHC_TRY(trainer_shares(t, i) ? weights_read_whole(p, c->file, i, &t->whole[i]) : weights_read_range(p, c->file, i));
   }
   return dhc_status_ok();
 }

@@ -28,6 +28,7 @@ void trainer_leave_ranks(Trainer *t, DhcDevice *met) {
   if (met) met->ops->leave(met, t->ended.code == DHC_OK || t->ended.code == DHC_E_INTERRUPTED);
   if (t->ranks) dhc_stop_release();
   t->m->parts = 0;
+  t->m->share = (DhcShare){0};
 }
 
 /* Before anything is sent: who they are, under what they meet. */
@@ -53,7 +54,7 @@ typedef struct Begin {
   int64_t step;
   DhcDataPosition at;
   double fields[TRAIN_N_FIELDS];
-  bool new_optimizer;
+  bool new_optimizer, shares; /* shares: of a checkpoint's moments */
 } Begin;
 
 /* All begin where rank 0 does, which may have read a checkpoint. */
@@ -65,6 +66,7 @@ dhc_status trainer_share(Trainer *t) {
   mine.step = t->step;
   mine.at = dhc_batcher_position(t->batcher);
   mine.new_optimizer = t->new_optimizer;
+  mine.shares = t->shares.n && t->saved.any && !t->new_optimizer;
   trainer_fields(t, mine.fields, false);
   DHC_TRY(dhc_ranks_exchange(t->ranks, &mine, sizeof mine, all));
   if (!trainer_leads(t)) {
@@ -73,7 +75,8 @@ dhc_status trainer_share(Trainer *t) {
     trainer_fields(t, all[0].fields, true);
     DHC_TRY(dhc_batcher_seek(t->batcher, all[0].at));
   }
-  return dhc_prog_spread(t->p->run);
+  DHC_TRY(dhc_prog_spread(t->p->run));
+  return all[0].shares ? trainer_hand_out(t) : dhc_status_ok();
 }
 
 /* ---- after every step ------------------------------------------------------------------------ */

@@ -11,6 +11,7 @@
 
 #include "api/api.h"
 #include "ir/range.h"
+#include "runtime/ranks.h"
 
 /* Flat 0 is the weights, 1 + k range k of the moments ("ema" too). */
 struct StepGuard {
@@ -180,14 +181,15 @@ static dhc_status measure(dhc_program *p, int k, DhcRange *out, int64_t *bad) {
 static void blame(dhc_program *p, int k, int64_t bad) {
   const dhc_layout *l = dhc_prog_layout(p->run);
   struct StepGuard *g = p->guard;
+  if (k) bad += l->ranges[k - 1].begin;
   const dhc_slot *t = measured_slot(l, &bad);
   if (t)
     snprintf(g->blame, sizeof g->blame, "the update makes %s%s%s'%s' not finite at index %lld", k ? "'" : "tensor ",
              k ? l->ranges[k - 1].name : "", k ? "' of tensor " : "", t->name, (long long)bad);
 }
 
-/* All of them; *finite is false if some element is not, with a line that says which. */
-static dhc_status measure_all(dhc_program *p, bool *finite) {
+/* All of them here; *finite is false if some element is not, with a line that says which. */
+static dhc_status measure_own(dhc_program *p, bool *finite) {
   const dhc_layout *l = dhc_prog_layout(p->run);
   struct StepGuard *s = p->guard;
   s->measured = *finite = false;
@@ -203,6 +205,34 @@ static dhc_status measure_all(dhc_program *p, bool *finite) {
   s->measured = *finite = true;
   s->version = dhc_prog_version(p->run);
   return dhc_status_ok();
+}
+
+/* Where others have shares of the moments, what all of them have seen: so all go on alike. */
+static dhc_status measure_all(dhc_program *p, bool *finite) {
+  typedef struct Seen {
+    DhcRange now[1 + API_MAX_RANGES];
+    char blame[sizeof p->guard->blame];
+    int64_t finite;
+  } Seen;
+  struct StepGuard *s = p->guard;
+  DHC_TRY(measure_own(p, finite));
+  if (!p->sharers) return dhc_status_ok();
+  const int n = dhc_ranks_count(p->sharers);
+  Seen mine, *all = malloc(sizeof *all * (size_t)n);
+  if (!all) return dhc_status_memory((long long)sizeof *all * n, "what ranks have seen");
+  memset(&mine, 0, sizeof mine);
+  memcpy(mine.now, s->now, sizeof mine.now);
+  memcpy(mine.blame, s->blame, sizeof mine.blame);
+  mine.finite = *finite;
+  dhc_status st = dhc_ranks_exchange(p->sharers, &mine, sizeof mine, all);
+  for (int r = n; r-- > 0 && !st.code;) {
+    for (int k = 0; k <= API_MAX_RANGES && *finite; k++) s->now[k] = dhc_range_hull(s->now[k], all[r].now[k]);
+    *finite = *finite && all[r].finite;
+    if (!all[r].finite) memcpy(s->blame, all[r].blame, sizeof s->blame);
+  }
+  free(all);
+  s->measured = *finite;
+  return st;
 }
 
 /* ---- running ----------------------------------------------------------------------------- */

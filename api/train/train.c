@@ -122,7 +122,7 @@ static dhc_status part_batches(Trainer *t) {
   if (t->set.accumulate > t->set.batch)
     return dhc_status_make(DHC_E_USAGE, "--accumulate: a batch of %lld has no %lld parts", (long long)t->set.batch, (long long)t->set.accumulate);
   t->m->parts = (t->ranks ? API_PARTS_OF_RANKS : 0u) | (t->set.accumulate > 1 ? API_PARTS_IN_TURN : 0u);
-  return dhc_status_ok();
+  return trainer_take_share(t);
 }
 
 static dhc_status set_up(Trainer *t) {
@@ -144,6 +144,7 @@ static dhc_status set_up(Trainer *t) {
   if (t->set.accumulate > 1) DHC_TRY(program_add_part(t->p, &t->part_entry));
   DHC_TRY(metric_open(t->p, &t->metric));
   DHC_TRY(feed_open(t->p, &t->train, trainer_part(t), !o->augment_off, &t->feed));
+  trainer_open_shares(t);
   DHC_TRY(trainer_meet(t));
   DHC_TRY(dhc_program_init(t->p, t->seed));
   DHC_TRY(dhc_program_set_scalar(t->p, DHC_NAME_CLIP, t->set.clip));
@@ -203,6 +204,7 @@ static dhc_status announce(Trainer *t) {
                              .n_classes = t->data->n_classes, .step = t->step, .steps = t->steps, .epochs = t->epochs, .batch = t->set.batch,
                              .optimizer = t->set.recipe->optimizer, .lr = train_lr(&t->set, t->step, t->steps)};
   double begin = session_now_ms();
+  trainer_optimizer_bytes(t, b.optimizer_bytes);
   DHC_TRY(count_kernels(t, &b));
   t->m->s->stats.compile_ms += session_now_ms() - begin;
   t->o->begin(t->o->ctx, &b);
@@ -396,6 +398,7 @@ static void tear_down(void *trainer) {
   dhc_budget_release(&t->m->s->budget, &t->charge);
   feed_close(&t->feed);
   if (t->log) dhc_metrics_close(t->log);
+  trainer_drop_whole(t);
   dhc_events_close(t->events);
   if (t->batcher) dhc_batcher_free(t->batcher);
   dhc_program_close(t->p); /* with the lists of commands in which the device meets the others */
@@ -411,7 +414,11 @@ static void tear_down(void *trainer) {
 static dhc_status keep(Trainer *t, dhc_status st) {
   bool stop = st.code == DHC_E_INTERRUPTED;
   if (!t->ready || (st.code != DHC_OK && !stop)) return st;
-  if (stop && t->used && !t->begun) return stopped_at_once(t);
+  if (stop && t->used && !t->begun) {
+    bool saves = false;
+    DHC_TRY(trainer_follow(t, &saves));
+    return stopped_at_once(t);
+  }
   DHC_TRY(trainer_save(t, stop));
   DHC_TRY(trainer_save_weights(t, "last.safetensors"));
   if (stop && t->o->out)
@@ -450,6 +457,7 @@ dhc_status api_train(dhc_model *m, const dhc_train_options *o, dhc_train_result 
                             .latency_ms = t.latency_ms,
                             .seconds = (session_now_ms() - t.began) / 1e3};
   if (t.p && t.p->n_entries) out->peak_bytes = dhc_program_memory(t.p, 0).allocated;
+  if (t.p) trainer_optimizer_bytes(&t, out->optimizer_bytes);
   for (int i = 0; t.o->profile && i < dhc_program_profile_rows(t.p); i++) {
     const dhc_profile_row row = dhc_program_profile_row(t.p, i);
     t.o->profile(t.o->ctx, &row);

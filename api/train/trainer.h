@@ -8,6 +8,7 @@
  *   events.c      metrics for TensorBoard
  *   origin.c      beginning with the weights of another run
  *   ranks.c       several processes, each with a part of every batch
+ *   shares.c      moments of which each of them has a share
  *   blame.c       where a number that is not finite came from */
 #ifndef DHC_API_TRAINER_H
 #define DHC_API_TRAINER_H
@@ -116,6 +117,8 @@ typedef struct Trainer {
   dhc_train_progress pr;
   dhc_train_options own;   /* what `o` is: the caller's, or what of it is this rank's business */
   DhcRanks *ranks;         /* NULL: this process alone */
+  DhcShares shares;        /* of the moments; n 0: each rank has all of them */
+  void **whole;            /* of rank 0: ranges that a checkpoint had, until all have their shares, by range; else NULL */
   struct Report *reports;  /* of all, of the last step */
   bool met;                /* the devices know one another */
   bool asked_to_stop;      /* by the caller: all are to hear of it first */
@@ -182,6 +185,19 @@ dhc_status trainer_blame_ranks(Trainer *t, dhc_status own, int how) DHC_MUST_USE
 dhc_status trainer_of_rank(const Trainer *t, dhc_status st) DHC_MUST_USE; /* with its rank in front, where that is of use */
 /* What the loop's decisions and rows depend on, beside tensors, to or from so many words (checkpoint.c). */
 void trainer_fields(Trainer *t, double words[TRAIN_N_FIELDS], bool read);
+
+/* ---- shares.c ---- */
+/* Which share of the moments is this rank's, if they are shared out. */
+dhc_status trainer_take_share(Trainer *t) DHC_MUST_USE;
+void trainer_open_shares(Trainer *t); /* the program is open */
+bool trainer_shares(const Trainer *t, int range);
+/* All of the range in memory of malloc's, on rank 0; on others NULL. */
+dhc_status trainer_collect(Trainer *t, int range, void **whole) DHC_MUST_USE;
+dhc_status trainer_hand_out(Trainer *t) DHC_MUST_USE; /* what rank 0 has in t->whole */
+void trainer_drop_whole(Trainer *t);
+/* What rank 0 says. */
+dhc_status trainer_follow(Trainer *t, bool *yes) DHC_MUST_USE;
+void trainer_optimizer_bytes(const Trainer *t, int64_t bytes[3]); /* as in dhc_train_begin */
 
 /* ---- train.c ---- */
 int64_t trainer_part(const Trainer *t); /* examples of a part at most */

@@ -217,9 +217,10 @@ typedef struct dhc_slot {
 typedef struct dhc_range {
   const char *name;     /* "m"; "ema"; "begun" */
   int32_t dtype;
-  int32_t like_weights; /* laid out like the first n of the weights (frozen ones are last); else by itself */
+  int32_t like_weights; /* laid out like n of the weights from `begin` on (frozen ones are last); else by itself */
   int32_t from_weights; /* begins as a copy of the weights; else with zeros */
   int64_t n, at;        /* elements, byte offset */
+  int64_t begin, whole; /* of `whole` elements these are those from `begin` on, the others being on other ranks; else 0 and n */
 } dhc_range;
 
 /* What the images of one model share: where everything lies that outlives a run. Layouts of one

@@ -414,11 +414,11 @@ typedef struct dhc_train_progress {
 
 /* What a run is about to do, when its data are open and its step is planned, before it is compiled. */
 typedef struct dhc_train_begin {
-  int64_t n_params;
-  int64_t n_train, n_val, n_classes; /* examples; classes 0 where the data do not say */
+  int64_t n_params, n_train, n_val, n_classes; /* examples; classes 0 where the data do not say */
   int64_t step, steps, epochs, batch; /* step: done before, by the run that is gone on with */
   const char *optimizer;
   double lr; /* of the next step */
+  int64_t optimizer_bytes[3]; /* of what the optimizer keeps: on this GPU, in all, on the fullest GPU; equal unless it is shared out */
   int kernels, to_compile; /* of the step; so many of them are not in the store. -1: the backend has no kernels, or no step is left to do */
 } dhc_train_begin;
 
@@ -431,7 +431,7 @@ typedef struct dhc_train_options {
   double val_fraction; /* of the training split; 0: the data's own split or 1/12; < 0: none */
   int64_t limit;      /* use only the first N training examples; 0: all */
   uint64_t seed;
-  bool resume, augment_off, no_csv;
+  bool resume, augment_off, no_csv, shard_optimizer; /* the last: what the optimizer keeps of a weight lies with one of the group alone */
   int64_t save_every, check_every; /* steps between checkpoints, 0: each epoch; between comparisons of the group's weights, 0: 100 */
   bool (*progress)(void *ctx, const dhc_train_progress *p); /* false: stop as on SIGINT */
   void *ctx;
@@ -461,7 +461,7 @@ typedef struct dhc_train_result {
   double seconds;       /* of the whole loop */
   double samples_per_s; /* of training: without compiling and validation */
   double latency_ms;    /* of a forward pass, an example, in the fastest validation; NaN without one */
-  int64_t peak_bytes;
+  int64_t peak_bytes, optimizer_bytes[3]; /* the latter as in dhc_train_begin */
   char run_id[33];      /* drawn once, kept when the run goes on */
 } dhc_train_result;
 

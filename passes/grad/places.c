@@ -35,6 +35,29 @@ DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena) {
   return p;
 }
 
+/* Elements before those that rank r's even share would begin with. */
+static int64_t even(int64_t all, int r, int n) { return all / n * r + all % n * r / n; }
+
+static int64_t apart(int64_t a, int64_t b) { return a < b ? b - a : a - b; }
+
+bool dhc_places_cut(DhcModule *m, const DhcPlaces *p, int n, int64_t *cut) {
+  int64_t *begin = DHC_NEW_N(m->arena, int64_t, m->tensors.n + 1); /* of tensors that move, in order */
+  int k = 0, all = 0;
+  for (int pass = DHC_PLACE_DECAYED; pass < DHC_PLACE_FROZEN; pass++)
+    for (int i = 0; i < m->tensors.n; i++)
+      if (m->tensors.at[i].role == DHC_ROLE_WEIGHT && dhc_place_class(&m->tensors.at[i]) == pass && p->n[i]) begin[all++] = p->offset[i];
+  cut[0] = 0;
+  cut[n] = p->n_moving;
+  if (all < n) return false;
+  for (int r = 1; r < n; r++) {
+    const int64_t want = even(p->n_moving, r, n);
+    k++;
+    while (k < all - (n - r) && apart(begin[k + 1], want) < apart(begin[k], want)) k++;
+    cut[r] = begin[k];
+  }
+  return true;
+}
+
 /* ---- as a layout --------------------------------------------------------------------------- */
 
 static int64_t align64(int64_t x) {
@@ -106,13 +129,20 @@ typedef struct Ranges {
 
 static void add_range(Ranges *r, const char *name, int64_t n, bool wide, bool like_weights, bool from_weights) {
   dhc_range x = {.name = name, .dtype = wide ? DHC_F64 : DHC_F32, .like_weights = like_weights, .from_weights = from_weights};
-  x.n = n;
+  x.n = x.whole = n;
   x.at = r->bytes;
   r->bytes += align64(n * (wide ? 8 : 4));
   r->at[r->n++] = x;
 }
 
-const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, DhcFunc *const *own, bool ema, bool parts, bool wide, DhcArena *arena) {
+/* A moment, or what a rank has of it. */
+static void add_moment(Ranges *r, const char *name, const int64_t *cut, DhcShare share, bool wide) {
+  add_range(r, name, cut[share.rank + 1] - cut[share.rank], wide, true, false);
+  r->at[r->n - 1].begin = cut[share.rank];
+  r->at[r->n - 1].whole = cut[share.n];
+}
+
+const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, DhcFunc *const *own, bool ema, bool parts, DhcShare share, bool wide, DhcArena *arena) {
   dhc_layout *l = DHC_NEW(arena, dhc_layout);
   DhcPlaces p = dhc_places_make(m, arena);
   dhc_slot *slots = DHC_NEW_N(arena, dhc_slot, m->tensors.n + 1);
@@ -120,7 +150,10 @@ const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, DhcFun
   const DhcMoments moments = dhc_moments_make(m, optimizer, own, arena);
   Ranges r = {.at = DHC_NEW_N(arena, dhc_range, moments.n + 4)};
   if (moments.n && p.n_begun) add_range(&r, DHC_RANGE_BEGUN, p.n_begun, wide, false, false);
-  for (int i = 0; i < moments.n; i++) add_range(&r, moments.name[i], p.n_moving, wide, true, false);
+  share.n = share.n ? share.n : 1;
+  int64_t *cut = DHC_NEW_N(arena, int64_t, share.n + 1);
+  if (!dhc_places_cut(m, &p, share.n, cut) && share.n > 1) DHC_BUG("shares of nothing");
+  for (int i = 0; i < moments.n; i++) add_moment(&r, moments.name[i], cut, share, wide);
   if (optimizer && ema) add_range(&r, DHC_RANGE_EMA, p.n_weights, wide, true, true);
   if (optimizer && parts) {
     add_range(&r, DHC_RANGE_SUM, p.n_weights, wide, false, false);

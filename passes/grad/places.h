@@ -3,7 +3,7 @@
 #ifndef DHC_PASSES_PLACES_H
 #define DHC_PASSES_PLACES_H
 
-#include "ir/ir.h"
+#include "passes/passes.h"
 
 /* Places of the module's weights in one flat tensor: those that decay, those that do not, those that are frozen, each in
  * the module's order. The one order that training steps, images and files go by. */
@@ -19,6 +19,10 @@ DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena);
 enum { DHC_PLACE_DECAYED, DHC_PLACE_PLAIN, DHC_PLACE_FROZEN, DHC_N_PLACES };
 int dhc_place_class(const DhcTensorDecl *d);
 
+/* Where the shares of n ranks begin and end, in n + 1 elements: whole tensors, as even as these let them be, for each rank one at
+ * least. False: there are fewer that move. */
+bool dhc_places_cut(DhcModule *m, const DhcPlaces *p, int n, int64_t *cut);
+
 /* Which of the optimiser's results is the weights: the one with the name of its first parameter, else the first. All
  * others are moments. */
 int dhc_optimizer_weights(const DhcFunc *optimizer);
@@ -31,7 +35,7 @@ typedef struct DhcMoments {
 DhcMoments dhc_moments_make(const DhcModule *m, const DhcFunc *optimizer, DhcFunc *const *own, DhcArena *arena);
 
 /* optimizer, own: whose state and, with ema, averaged weights get ranges; NULL: none. `wide`: floats
- * lie as f64. parts: with room for sums over the parts of a batch. */
-const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, DhcFunc *const *own, bool ema, bool parts, bool wide, DhcArena *arena);
+ * lie as f64. parts: with room for sums over the parts of a batch. share: of moments. */
+const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, DhcFunc *const *own, bool ema, bool parts, DhcShare share, bool wide, DhcArena *arena);
 
 #endif

@@ -1,6 +1,7 @@
 /* A training step from inside: what its files share.
  *
  *   train_step.c      layout, the optimiser, clipping, averaging, the gate
+ *   train_shares.c    moments that lie on one rank each
  *   train_gradient.c  loss and gradients, from the parts of a batch */
 #ifndef DHC_PASSES_TRAIN_INTERNAL_H
 #define DHC_PASSES_TRAIN_INTERNAL_H
@@ -18,6 +19,7 @@ typedef struct Range {
   int64_t source;    /* where what it follows begins; -1: it follows nothing */
   const char *decay; /* with what decay */
   int64_t pieces, age;
+  int owner; /* the rank that has its moments */
 } Range;
 
 /* A function that steps ranges. */
@@ -50,10 +52,25 @@ typedef struct Step {
   DhcValue *share; /* NULL: a batch is one part */
   DhcValue *sum, *more, *number; /* "$parts_sum", "$parts_more", "$part"; NULL: parts of one batch do not come in turn */
   const DhcPlaces *places;
+  const int64_t *cut; /* where ranks' shares of moments begin and end (dhc_places_cut); NULL: all are here */
   DhcValue *finite;
   DhcValue *begun; /* "$begun": steps since a piece first had a gradient; NULL: no pieces */
   DHC_VEC(Range) ranges; /* all weights, in order */
 } Step;
+
+/* ---- train_shares.c ---- */
+/* Ranks' shares of what was placed. */
+void dhc_step_cut(Step *s);
+/* The rank that has the moments of a weight; its own where all have, or nobody. */
+int dhc_step_owner(const Step *s, int64_t begin);
+bool dhc_step_is_mine(const Step *s, const Range *r);
+int64_t dhc_step_share(const Step *s); /* elements of a moment here */
+/* The range's part of a moment here; NULL where that is. */
+DhcValue *dhc_step_moment(Step *s, DhcValue *moment, const Range *r);
+/* part[i][0], new weights of the ranges that are this rank's, old ones of others: all new. `all`: the same side by side. */
+bool dhc_step_spread(Step *s, DhcValue *(*part)[DHC_MAX_RESULTS], DhcValue **all);
+/* New weights of all ranges, of which those that are still as they were spread are slices of `all`. */
+DhcValue *dhc_step_weights(Step *s, DhcValue *(*part)[DHC_MAX_RESULTS], DhcValue *all);
 
 /* ---- train_gradient.c ---- */
 DhcType dhc_step_flat(Step *s, int64_t n);

@@ -41,6 +41,7 @@ static bool place_all(Step *s) {
   s->out->n_decayed = p.n_decayed;
   s->out->n = p.n_weights;
   s->out->slots = s->slots;
+  dhc_step_cut(s);
   if (p.n_moving) return true;
   dhc_diag(s->px->diags, DHC_ERROR, "E0721", s->loss->span, "'%s' has no parameters to train",
            s->loss->name);
@@ -56,7 +57,7 @@ static bool is_bare(const Step *s, const Range *r) {
 static void add_range(Step *s, const DhcWeightSlot *slot, bool frozen) {
   const DhcTensorDecl *t = &s->m->tensors.at[slot->tensor];
   Range *last = s->ranges.n ? &s->ranges.at[s->ranges.n - 1] : NULL;
-  Range r = {.begin = slot->offset, .n = slot->n, .decays = !t->no_decay, .frozen = frozen, .group = t->group, .source = -1};
+  Range r = {.begin = slot->offset, .n = slot->n, .decays = !t->no_decay, .frozen = frozen, .group = t->group, .source = -1, .owner = dhc_step_owner(s, slot->offset)};
   if (!slot->n) return;
   if (t->average) {
     r.source = s->slots[s->slot_of[t->average - 1]].offset;
@@ -66,7 +67,7 @@ static void add_range(Step *s, const DhcWeightSlot *slot, bool frozen) {
   r.pieces = r.frozen ? 0 : dhc_decl_pieces(t);
   const bool follows = last && (r.source < 0 ? last->source < 0 : last->source >= 0 && last->source + last->n == r.source && last->decay == r.decay);
   const bool alike = last && last->decays == r.decays && last->group == r.group;
-  if (!r.pieces && last && !last->pieces && last->frozen == r.frozen && is_bare(s, last) == is_bare(s, &r) && follows && (r.frozen || alike)) {
+  if (!r.pieces && last && last->owner == r.owner && !last->pieces && last->frozen == r.frozen && is_bare(s, last) == is_bare(s, &r) && follows && (r.frozen || alike)) {
     last->n += slot->n;
     return;
   }
@@ -250,7 +251,7 @@ static void add_params(Step *s) {
   s->own = DHC_NEW_N(s->arena, DhcValue *, s->m->scalars.n + 1);
   for (int i = 0; i < s->moments.n; i++) {
     moments[i] = dollar(s, s->moments.name[i]);
-    s->flats[1 + i] = add_flat(s, moments[i], s->places->n_moving);
+    s->flats[1 + i] = add_flat(s, moments[i], dhc_step_share(s));
   }
   s->out->n_moments = s->moments.n;
   s->out->moments = moments;
@@ -288,9 +289,16 @@ static int n_flats(const Step *s) {
   return 1 + s->moments.n + (s->rq->ema ? 1 : 0);
 }
 
-/* Whether a range has a part of flat k: frozen ones have no moments. */
+static bool is_moment(const Step *s, int k) { return k > 0 && k <= s->moments.n; }
+
+/* Whether a range has a part of flat k: frozen ones have no moments, others' are not here. */
 static bool has_flat(const Step *s, const Range *r, int k) {
-  return !is_bare(s, r) || !k || k > s->moments.n;
+  return !is_moment(s, k) || (!is_bare(s, r) && dhc_step_is_mine(s, r));
+}
+
+/* The range's part of flat k. */
+static DhcValue *flat_part(Step *s, const Range *r, int k) {
+  return is_moment(s, k) ? dhc_step_moment(s, s->flats[k], r) : dhc_step_range(s, s->flats[k], r);
 }
 
 /* An argument of the optimiser's as the range's group has it. */
@@ -318,16 +326,19 @@ static bool optimizer_args(Step *s, const Range *r, DhcValue *const *old, DhcVal
   return true;
 }
 
+static DhcValue *average(Step *s, DhcValue *old, DhcValue *now) {
+  DhcValue *rest = dhc_step_bin(s, DHC_OP_SUB, dhc_b_scalar(&s->b, DHC_F32, 1), s->decay);
+  DhcValue *share = dhc_step_bin(s, DHC_OP_MUL, rest, now);
+  DhcValue *mean = dhc_step_bin(s, DHC_OP_ADD, dhc_step_bin(s, DHC_OP_MUL, s->decay, old), share);
+  return gate(s, mean, old);
+}
+
 /* now[k], the optimiser's new value of flat k, becomes part[k]: gated, and averaged for
- * "$ema". */
+ * "$ema" unless other ranks' new weights are still to come. */
 static void finish_range(Step *s, DhcValue *const *old, DhcValue *const *now, DhcValue **part) {
   for (int k = 0; k <= s->moments.n; k++) part[k] = now[k] == old[k] ? old[k] : gate(s, now[k], old[k]);
-  if (!s->rq->ema) return;
   int k = 1 + s->moments.n;
-  DhcValue *rest = dhc_step_bin(s, DHC_OP_SUB, dhc_b_scalar(&s->b, DHC_F32, 1), s->decay);
-  DhcValue *share = dhc_step_bin(s, DHC_OP_MUL, rest, now[0]);
-  DhcValue *mean = dhc_step_bin(s, DHC_OP_ADD, dhc_step_bin(s, DHC_OP_MUL, s->decay, old[k]), share);
-  part[k] = gate(s, mean, old[k]);
+  if (s->rq->ema) part[k] = s->cut ? old[k] : average(s, old[k], now[0]);
 }
 
 /* One flat range through the optimiser; part[k] gets the new value of flat k. */
@@ -336,8 +347,8 @@ static bool step_range(Step *s, const Range *r, DhcValue *g, DhcValue **part) {
   DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, x->f->params.n + 1);
   DhcValue *old[DHC_MAX_RESULTS], *now[DHC_MAX_RESULTS];
   for (int k = 0; k < n_flats(s); k++)
-    if (has_flat(s, r, k)) old[k] = dhc_step_range(s, s->flats[k], r);
-  if (r->frozen) {
+    if (has_flat(s, r, k)) old[k] = flat_part(s, r, k);
+  if (r->frozen || !dhc_step_is_mine(s, r)) {
     for (int k = 0; k < n_flats(s); k++)
       if (has_flat(s, r, k)) part[k] = k <= s->moments.n ? old[k] : gate(s, old[0], old[k]);
     return true;
@@ -400,7 +411,7 @@ static bool step_pieces(Step *s, const Range *r, DhcValue *g, DhcValue *ages, Dh
   const DhcDim *column[] = {shape[0], dhc_dim_const(s->m->dims, 1)}, *line[] = {dhc_dim_const(s->m->dims, r->n)};
   DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
   DhcValue *old[DHC_MAX_RESULTS], *now[DHC_MAX_RESULTS];
-  for (int k = 0; k < n_flats(s); k++) old[k] = dhc_b_reshape(&s->b, dhc_step_range(s, s->flats[k], r), shape, 2);
+  for (int k = 0; k < n_flats(s); k++) old[k] = dhc_b_reshape(&s->b, flat_part(s, r, k), shape, 2);
   DhcValue *age = dhc_b_slice(&s->b, ages, 0, dhc_dim_const(s->m->dims, r->age), shape[0]);
   age = dhc_b_reshape(&s->b, age, column, 2);
   if (!age || !optimizer_args(s, r, old, dhc_b_reshape(&s->b, dhc_step_range(s, g, r), shape, 2), args)) return false;
@@ -459,23 +470,35 @@ static bool follow(Step *s, const Range *r, DhcValue *(*part)[DHC_MAX_RESULTS], 
   return part[i][0];
 }
 
+/* "$ema" behind new weights that have come from all ranks. */
+static bool average_all(Step *s, DhcValue *(*part)[DHC_MAX_RESULTS]) {
+  const int k = 1 + s->moments.n;
+  for (int i = 0; i < s->ranges.n && s->rq->ema; i++) {
+    const Range *r = &s->ranges.at[i];
+    if (!r->frozen && !(part[i][k] = average(s, flat_part(s, r, k), part[i][0]))) return false;
+  }
+  return true;
+}
+
 static bool step_flats(Step *s, DhcValue *raw, DhcValue *g) {
   int n = s->ranges.n;
-  DhcValue *ages = s->begun ? step_ages(s, raw) : NULL;
+  DhcValue *ages = s->begun ? step_ages(s, raw) : NULL, *all = NULL;
   DhcValue **column = DHC_NEW_N(s->arena, DhcValue *, n + 1);
   DhcValue *(*part)[DHC_MAX_RESULTS] = (DhcValue * (*)[DHC_MAX_RESULTS]) DHC_NEW_N(s->arena, DhcValue *, n * DHC_MAX_RESULTS);
   if (s->begun && !ages) return false;
   for (int i = 0; i < n; i++) {
     const Range *r = &s->ranges.at[i];
-    if (r->pieces && ages ? !step_pieces(s, r, g, ages, part[i]) : !step_range(s, r, g, part[i])) return false;
+    const bool pieces = r->pieces && ages && dhc_step_is_mine(s, r);
+    if (pieces ? !step_pieces(s, r, g, ages, part[i]) : !step_range(s, r, g, part[i])) return false;
   }
+  if (s->cut && (!dhc_step_spread(s, part, &all) || !average_all(s, part))) return false;
   for (int i = 0; i < n; i++)
     if (s->ranges.at[i].source >= 0 && !follow(s, &s->ranges.at[i], part, i)) return false;
   for (int k = 0; k < n_flats(s); k++) {
     int parts = 0;
     for (int i = 0; i < n; i++)
       if (has_flat(s, &s->ranges.at[i], k)) column[parts++] = part[i][k];
-    if (!dhc_step_update(s, s->flats[k], dhc_step_joined(s, column, parts))) return false;
+    if (!dhc_step_update(s, s->flats[k], all && !k ? dhc_step_weights(s, part, all) : dhc_step_joined(s, column, parts))) return false;
   }
   return true;
 }

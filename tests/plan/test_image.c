@@ -18,7 +18,7 @@ static dhc_image *make(Made *x, const char *mode) {
   static const int64_t one[] = {DHC_DIM_CONST, 1};
   DhcPlanned *p = dhc_test_plan(&x->f, DHC_PIPELINE_GRAPH, false);
   if (!p) return NULL;
-  const DhcImageRequest rq = {.name = "entry", .func = x->f, .layout = dhc_layout_make(x->m, NULL, NULL, false, false, false, &x->arena),
+  const DhcImageRequest rq = {.name = "entry", .func = x->f, .layout = dhc_layout_make(x->m, NULL, NULL, false, false, (DhcShare){0}, false, &x->arena),
                               .trains = !strcmp(mode, "train")};
   dhc_image *im = dhc_image_begin(&rq, &x->arena);
   dhc_image_add_plan(im, p, &x->arena);

@@ -98,7 +98,7 @@ static bool make(World *w, const char *entry, DhcForm form, DhcDerive derive, Ma
   double *values = DHC_NEW_N(&w->arena, double, m->scalars.n + 1);
   for (int i = 0; i < m->scalars.n; i++) names[i] = m->scalars.at[i].name, values[i] = m->scalars.at[i].value;
   const DhcImageRequest image = {.name = entry, .func = x->way.func, .source = rq.entry,
-                                 .layout = dhc_layout_make(rq.module, rq.optimizer, NULL, true, false, false, &w->arena),
+                                 .layout = dhc_layout_make(rq.module, rq.optimizer, NULL, true, false, (DhcShare){0}, false, &w->arena),
                                  .trains = derive == DHC_DERIVE_STEP, .optimizer = rq.optimizer, .reset = reset,
                                  .scalar_names = names, .scalar_values = values, .n_scalars = m->scalars.n};
   x->image = dhc_image_begin(&image, &w->arena);
