@@ -300,6 +300,7 @@ static void refusals(void **state) {
                "workers: needs at least 1, got 0");
 
   /* Malformed plans: each a small change to a good one. */
+  const dhc_dimprog three = NUM(3);
   const struct {
     int item;
     dhc_item with;
@@ -315,6 +316,10 @@ static void refusals(void **state) {
       {2, {.kind = DHC_ITEM_COPY, .n_refs = 1, .refs = b_to_y},
        "plan 'test': item 2: wrong operands of a copy or fill"},
       {2, {.kind = DHC_ITEM_RANKS, .n_refs = 1, .refs = b_to_y}, "plan 'test': item 2: wrong operands of what ranks do together"},
+      {2, {.kind = DHC_ITEM_RANKS, .n_refs = 2, .refs = b_to_y, .bytes = NUM(16), .pattern = DHC_RANKS_SPREAD, .n_dims = 1, .dims = &three},
+       "plan 'test': item 2: its parts are another whole"},
+      {2, {.kind = DHC_ITEM_RANKS, .n_refs = 2, .refs = b_to_y, .bytes = NUM(8), .pattern = DHC_RANKS_SPREAD, .n_dims = 1, .dims = &three},
+       "plan 'test': item 2: its parts are another whole"},
       {3, {.kind = DHC_ITEM_LOOP, .count = NUM(4), .n_body = 5},
        "plan 'test': item 3: loop body runs past its end"},
       {4, {.kind = DHC_ITEM_LOOP, .count = NUM(3), .n_body = 2},
