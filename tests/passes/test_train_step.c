@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "ir/interp.h"
-#include "passes/passes.h"
+#include "passes/grad/places.h"
 
 /* b decays not; c is not used by the loss; n is a buffer that the loss assigns. */
 static const char text[] =
@@ -53,10 +53,11 @@ typedef struct Bench {
   DhcModule *m;
   DhcPassCtx px;
   DhcTrainStep step;
+  bool keeps_m; /* "$m" is given already: a share */
   DhcArray *args[32], *results[32], *updated[32];
 } Bench;
 
-static Bench *bench_new(bool ema) {
+static Bench *bench_of(bool ema, DhcShare share) {
   Bench *b = calloc(1, sizeof *b);
   dhc_arena_init(&b->arena);
   dhc_arena_init(&b->scratch);
@@ -67,13 +68,15 @@ static Bench *bench_new(bool ema) {
   dhc_diags_print(&b->diags, stderr, false);
   assert_non_null(b->m);
   dhc_pass_ctx_init(&b->px, b->m, &b->scratch);
-  DhcTrainRequest rq = {.optimizer = dhc_module_func(b->m, "momentum"), .ema = ema};
+  DhcTrainRequest rq = {.optimizer = dhc_module_func(b->m, "momentum"), .ema = ema, .shared = share.n > 1, .share = share};
   bool ok = dhc_train_step(&b->px, dhc_module_func(b->m, "loss"), &rq, &b->step);
   ok = ok && dhc_passes_clean(b->m, &b->px);
   dhc_diags_print(&b->diags, stderr, false);
   assert_true(ok);
   return b;
 }
+
+static Bench *bench_new(bool ema) { return bench_of(ema, (DhcShare){0}); }
 
 static void bench_free(Bench *b) {
   dhc_arena_fini(&b->scratch);
@@ -117,7 +120,7 @@ static void run_limited(Bench *b, const double *in, double clip, double limit) {
   static const int64_t dx[2] = {BATCH, 2}, dw[1] = {N};
   set(b, "x", 2, dx, in);
   set(b, "$w", 1, dw, w);
-  set(b, "$m", 1, dw, m0);
+  if (!b->keeps_m) set(b, "$m", 1, dw, m0);
   set_scalar(b, "n", 5);
   set_scalar(b, "$clip", clip);
   set_scalar(b, "$limit", limit);
@@ -208,6 +211,54 @@ static void averaging(void **state) {
   bench_free(b);
 }
 
+/* Whole tensors, one at least, as even as they let the shares be. */
+static void cuts(void **state) {
+  (void)state;
+  Bench *b = bench_new(false);
+  const DhcPlaces p = dhc_places_make(b->m, &b->arena);
+  int64_t cut[5];
+  assert_true(dhc_places_cut(b->m, &p, 1, cut));
+  assert_true(cut[0] == 0 && cut[1] == N);
+  assert_true(dhc_places_cut(b->m, &p, 2, cut));
+  assert_true(cut[0] == 0 && cut[1] == 6 && cut[2] == N);
+  assert_true(dhc_places_cut(b->m, &p, 3, cut));
+  assert_true(cut[0] == 0 && cut[1] == 6 && cut[2] == 8 && cut[3] == N);
+  assert_false(dhc_places_cut(b->m, &p, 4, cut));
+  bench_free(b);
+}
+
+/* A rank by itself, which nobody sends anything: its own weights and moments are those of the whole step, others' weights stay,
+ * averages follow what there is. */
+static void shares(void **state) {
+  (void)state;
+  static const int64_t begin[3] = {0, 6, N}, dw[1] = {N};
+  double e[N] = {0};
+  Bench *whole = bench_new(false);
+  run(whole, x, 0.5);
+  for (int r = 0; r < 2; r++) {
+    Bench *b = bench_of(true, (DhcShare){r, 2});
+    const int64_t n = begin[r + 1] - begin[r];
+    set(b, "$m", 1, &n, m0 + begin[r]);
+    const DhcArray *mine = b->args[param(b, "$m")];
+    set(b, "$ema", 1, dw, e);
+    set_scalar(b, "$ema_decay", 0.75);
+    set_scalar(b, "$share", 1);
+    b->keeps_m = true;
+    run(b, x, 0.5);
+    assert_ptr_equal(b->args[param(b, "$m")], mine);
+    near(result(whole, "grad_norm"), result(b, "grad_norm"));
+    for (int i = 0; i < N; i++) {
+      const bool own = i >= begin[r] && i < begin[r + 1];
+      const double now = b->updated[param(b, "$w")]->f[i];
+      near(own ? whole->updated[param(whole, "$w")]->f[i] : w[i], now);
+      if (own) near(whole->updated[param(whole, "$m")]->f[i], b->updated[param(b, "$m")]->f[i - begin[r]]);
+      near(i == 6 || i == 7 ? w[i] : 0.25 * now, b->updated[param(b, "$ema")]->f[i]);
+    }
+    bench_free(b);
+  }
+  bench_free(whole);
+}
+
 /* A NaN in the data changes nothing: bits of weights, state and buffers stay. */
 static void nan_step(void **state) {
   (void)state;
@@ -276,6 +327,7 @@ static void bad_weights(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(cuts),     cmocka_unit_test(shares),
       cmocka_unit_test(layout),   cmocka_unit_test(one_step),      cmocka_unit_test(averaging),
       cmocka_unit_test(nan_step), cmocka_unit_test(bad_optimizer),
       cmocka_unit_test(limits),   cmocka_unit_test(bad_weights),
