@@ -73,6 +73,10 @@ doc=$(run "$work/far.dhc" --gpus 2 --shard-optimizer --steps 1 --quiet --json)
 [ "$(printf '%s' "$doc" | number optimizer_bytes) $(printf '%s' "$doc" | number optimizer_bytes_in_all) $(printf '%s' "$doc" | number optimizer_bytes_fullest)" = "2560 5120 2560" ] ||
   fail "bytes of the optimiser: $doc"
 
+# and counts: what is too much for a rank that has everything fits one that has a share
+expect 1 'limit is 1.96 MiB (--max-memory)' run mlp --set height=8 --set width=8 --quiet --gpus 2 --steps 1 --max-memory 2050000
+expect 0 '' run mlp --set height=8 --set width=8 --quiet --gpus 2 --steps 1 --max-memory 2050000 --shard-optimizer
+
 # killed while it saves, it goes on; what is not covered is refused
 "$dhcc" train dhc_ssm --set input_channels=1 --set hidden_dim=8 --data "npy:$work/data" --batch 16 --threads 1 --quiet --lr 1e-3 --steps 1000000 --save-every 1 \
   --gpus 2 --shard-optimizer --out "$work/killed" 2> "$work/err" &
