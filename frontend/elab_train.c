@@ -170,7 +170,7 @@ static void add_arg(Group *x, const char *param, double value) {
 }
 
 static bool unknown_setting(Group *x, const char *optimizer, const DhcRecipeArgs *args, const Setting *s) {
-  static const char *const own[] = {"lr", "optimizer"};
+  static const char *const own[] = {"lr", "optimizer", "loss"};
   DHC_VEC(const char *) names = {0};
   for (size_t i = 0; i < sizeof own / sizeof *own; i++) DHC_PUSH(dhc_cx_arena(x->cx), &names, own[i]);
   for (int i = 0; i < args->n; i++) DHC_PUSH(dhc_cx_arena(x->cx), &names, args->at[i].name);
@@ -215,7 +215,7 @@ static bool bind_settings(Group *x, const DhcRecipe *r) {
     dhc_text_printf(&x->said, " optimizer=%s", x->optimizer.name);
   }
   for (int i = 0; i < x->settings.n; i++)
-    if (!is_key(&x->settings.at[i], "optimizer") && !bind_number(x, r, &x->settings.at[i])) return false;
+    if (!is_key(&x->settings.at[i], "optimizer") && !is_key(&x->settings.at[i], "loss") && !bind_number(x, r, &x->settings.at[i])) return false;
   for (int i = 0; i < x->optimizer.args.n; i++) add_arg(x, x->optimizer.args.at[i].name, x->optimizer.args.at[i].value);
   return true;
 }
@@ -234,6 +234,7 @@ static const char *say_group(Group *x, const DhcRecipe *r, int64_t n) {
   }
   if (said) dhc_text_puts(&t, ")");
   if (lr) dhc_text_printf(&t, ", %.6g times the rate", *lr);
+  if (g->loss) dhc_text_printf(&t, ", by %s", g->loss);
   return dhc_text_str(&t);
 }
 
@@ -242,12 +243,40 @@ static int64_t elements(DhcModule *m, const DhcTensorDecl *d) {
   return dhc_dim_is_const(dhc_type_elements(m->dims, &d->type), &n) ? n : 0;
 }
 
+/* Which result of the entry that is trained; that it is a float scalar is seen there. */
+static bool bind_loss(Group *x, const Setting *s) {
+  const DhcInst *root = x->cx->m->root;
+  const char *name = s->e && s->e->kind == DHC_EX_NAME ? s->e->u.name : s->v.kind == DHC_V_STRING ? s->v.s.at : NULL;
+  DHC_VEC(const char *) names = {0};
+  if (!name) {
+    DhcDiag *d = dhc_err(x->cx, "E0303", s->at, "loss of a group must be the name of a result");
+    dhc_err_hint(x->cx, d, "loss(...) -> (loss: [], critic_loss: []), and \"critic.*\" = { loss = critic_loss }");
+    return false;
+  }
+  x->g.loss = name;
+  x->g.loss_at = s->at;
+  dhc_text_printf(&x->said, " loss=%s", name);
+  for (int i = 0; i < root->entries.n; i++) {
+    const DhcAstParams *out = &root->entries.at[i]->u.entry.sig.outputs;
+    for (int k = 0; k < out->n; k++) {
+      if (!strcmp(out->at[k].name.text, name)) return true;
+      DHC_PUSH(dhc_cx_arena(x->cx), &names, out->at[k].name.text);
+    }
+  }
+  DhcDiag *d = dhc_err(x->cx, "E0301", s->at, "groups: no entry has a result '%s'", name);
+  const char *close = dhc_suggest(name, names.at, names.n);
+  if (close) dhc_err_hint(x->cx, d, "did you mean '%s'?", close);
+  return false;
+}
+
 static bool bind_group(Group *x, const DhcRecipe *r) {
   DhcModule *m = x->cx->m->module;
   int64_t size = 0;
   int n = 0;
   x->g.pattern = x->pattern;
   dhc_text_printf(&x->said, "%s {", x->pattern);
+  for (int i = 0; i < x->settings.n; i++)
+    if (is_key(&x->settings.at[i], "loss") && !bind_loss(x, &x->settings.at[i])) return false;
   if (!bind_settings(x, r)) return false;
   dhc_text_puts(&x->said, " }");
   DHC_PUSH(m->arena, &m->groups, x->g);
@@ -269,14 +298,15 @@ static void add_setting(Group *x, const char *key, DhcSpan at, const DhcAstExpr 
   DHC_PUSH(dhc_cx_arena(x->cx), &x->settings, s);
 }
 
-/* As written: what an optimizer is has no value. */
+/* As written: optimisers and results have no value. */
 static bool read_written(Group *x, const DhcAstPair *p) {
   x->pattern = p->name.text;
   x->at = p->span;
   for (int i = 0; i < p->value->u.map.n; i++) {
     const DhcAstPair *s = &p->value->u.map.at[i];
     DhcVal v = {.kind = DHC_V_VOID};
-    if (strcmp(s->name.text, "optimizer")) v = dhc_eval(x->cx, s->value);
+    const bool names = !strcmp(s->name.text, "optimizer") || (!strcmp(s->name.text, "loss") && s->value->kind == DHC_EX_NAME);
+    if (!names) v = dhc_eval(x->cx, s->value);
     if (v.kind == DHC_V_ERROR) return false;
     add_setting(x, s->name.text, s->span, s->value, v);
   }

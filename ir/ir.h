@@ -290,6 +290,8 @@ typedef struct DhcGroup {
   const char *pattern;
   const char *optimizer; /* a function of its own, all of whose scalars `args` has; NULL: the recipe's */
   DHC_VEC(DhcGroupArg) args;
+  const char *loss; /* the result of the entry that its gradients are of; NULL: the entry's own */
+  DhcSpan loss_at;
   const char *said; /* how it is trained, for readers */
 } DhcGroup;
 

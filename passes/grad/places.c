@@ -12,8 +12,29 @@ int dhc_place_class(const DhcTensorDecl *d) {
   return d->frozen ? DHC_PLACE_FROZEN : d->no_decay ? DHC_PLACE_PLAIN : DHC_PLACE_DECAYED;
 }
 
+static int first_with_loss(const DhcModule *m, const char *loss) {
+  int i = 0;
+  while (!m->groups.at[i].loss || strcmp(m->groups.at[i].loss, loss)) i++;
+  return i;
+}
+
+int dhc_group_loss(const DhcModule *m, int group) {
+  const char *loss = m->groups.at[group].loss;
+  int number = 1;
+  for (int i = 0; loss && i < first_with_loss(m, loss); i++)
+    number += m->groups.at[i].loss && first_with_loss(m, m->groups.at[i].loss) == i;
+  return loss ? number : 0;
+}
+
+int dhc_n_losses(const DhcModule *m) {
+  int n = 1;
+  for (int i = 0; i < m->groups.n; i++)
+    if (dhc_group_loss(m, i) >= n) n = dhc_group_loss(m, i) + 1;
+  return n;
+}
+
 DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena) {
-  DhcPlaces p = {.offset = DHC_NEW_N(arena, int64_t, m->tensors.n + 1), .n = DHC_NEW_N(arena, int64_t, m->tensors.n + 1), .n_more = 1};
+  DhcPlaces p = {.offset = DHC_NEW_N(arena, int64_t, m->tensors.n + 1), .n = DHC_NEW_N(arena, int64_t, m->tensors.n + 1), .n_more = dhc_n_losses(m)};
   for (int pass = 0; pass < DHC_N_PLACES; pass++) {
     for (int i = 0; i < m->tensors.n; i++) {
       const DhcTensorDecl *d = &m->tensors.at[i];

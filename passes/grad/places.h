@@ -12,7 +12,7 @@ typedef struct DhcPlaces {
   int64_t n_weights, n_decayed;
   int64_t n_moving; /* of the weights in front of the frozen ones, which have no moments */
   int64_t n_begun; /* pieces of the tensors that files hold in pieces */
-  int64_t n_more;  /* a loss, and elements of the float buffers: of tensor i from offset[i] on */
+  int64_t n_more;  /* losses, and elements of the float buffers: of tensor i from offset[i] on */
 } DhcPlaces;
 DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena);
 /* Which of the three a weight is among, in order. */
@@ -33,6 +33,10 @@ typedef struct DhcMoments {
   const char **name;
 } DhcMoments;
 DhcMoments dhc_moments_make(const DhcModule *m, const DhcFunc *optimizer, DhcFunc *const *own, DhcArena *arena);
+
+/* Number of the loss that a group's gradients are of, among those that groups name; 0: the entry's own. */
+int dhc_group_loss(const DhcModule *m, int group);
+int dhc_n_losses(const DhcModule *m);
 
 /* optimizer, own: whose state and, with ema, averaged weights get ranges; NULL: none. `wide`: floats
  * lie as f64. parts: with room for sums over the parts of a batch. share: of moments. */

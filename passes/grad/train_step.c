@@ -76,17 +76,37 @@ static void add_range(Step *s, const DhcWeightSlot *slot, bool frozen) {
   DHC_PUSH(s->arena, &s->ranges, r);
 }
 
+/* A group that names a loss which moves none of it says what it cannot mean. */
+static bool losses_move(Step *s, const bool *moves) {
+  for (int g = 0; g < s->m->groups.n; g++) {
+    const DhcGroup *group = &s->m->groups.at[g];
+    bool any = !group->loss, one = false;
+    for (int i = 0; i < s->out->n_slots; i++) {
+      const DhcTensorDecl *t = &s->m->tensors.at[s->slots[i].tensor];
+      if (t->group != 1 + g || t->frozen || !s->slots[i].n) continue;
+      one = true;
+      any = any || moves[i];
+    }
+    if (any || !one) continue;
+    DhcDiag *d = dhc_diag(s->px->diags, DHC_ERROR, "E0724", group->loss_at, "groups: '%s' gives no parameter of '%s' a gradient", group->loss, group->pattern);
+    dhc_diag_hint(s->px->diags, d, "stop_gradient and frozen(...) keep gradients away; or another result is meant");
+    return false;
+  }
+  return true;
+}
+
 /* A weight that the loss does not take, or whose gradient is zeros whatever its values (all that
  * it makes passes stop_gradient, say), is frozen: as a parameter that PyTorch gives no gradient. */
-static void find_ranges(Step *s) {
+static bool find_ranges(Step *s) {
   bool *moves = DHC_NEW_N(s->arena, bool, s->out->n_slots + 1);
   int next = s->loss->results.n; /* gradients stand behind the loss entry's results */
   for (int i = 0; i < s->grad->params.n; i++) {
     if (s->grad->param_info.at[i].role != DHC_ROLE_WEIGHT) continue;
-    int slot = s->slot_of[s->grad->param_info.at[i].decl];
-    moves[slot] = !dhc_ad_is_zeros(s->grad->results.at[next++]);
+    const int decl = s->grad->param_info.at[i].decl;
+    moves[s->slot_of[decl]] = !dhc_ad_is_zeros(dhc_step_loss(s, &s->m->tensors.at[decl])->grad->results.at[next++]);
   }
   for (int i = 0; i < s->out->n_slots; i++) add_range(s, &s->slots[i], !moves[i]);
+  return losses_move(s, moves);
 }
 
 /* Every weight the loss takes must be a tensor of the module. */
@@ -221,8 +241,9 @@ static void add_common_params(Step *s) {
   const DhcFunc *g = s->grad;
   for (int i = 0; i < g->params.n; i++) {
     DhcValue *p = g->params.at[i];
-    if (g->param_info.at[i].role != DHC_ROLE_WEIGHT)
-      s->map[p->id] = dhc_func_param(s->f, &p->type, g->param_info.at[i], p->def->span);
+    if (g->param_info.at[i].role == DHC_ROLE_WEIGHT) continue;
+    DhcValue *to = dhc_func_param(s->f, &p->type, g->param_info.at[i], p->def->span);
+    for (int k = 0; k < s->n_losses; k++) s->losses[k].map[s->losses[k].grad->params.at[i]->id] = to;
   }
   s->flats = DHC_NEW_N(s->arena, DhcValue *, s->moments.n + 2);
   s->flats[0] = add_flat(s, DHC_NAME_WEIGHTS, s->out->n);
@@ -533,6 +554,24 @@ static bool finite_buffers(Step *s) {
   return true;
 }
 
+/* A result that is the same value as one before it. */
+static bool is_said(const Step *s, int i) {
+  for (int k = 0; k < i; k++)
+    if (s->grad->results.at[s->losses[k].result] == s->grad->results.at[s->losses[i].result]) return true;
+  return false;
+}
+
+/* Each of the whole batch, in its result's place. */
+static bool finite_losses(Step *s) {
+  for (int i = 0; i < s->n_losses; i++) {
+    if (is_said(s, i)) continue;
+    DhcValue **at = &s->map[s->grad->results.at[s->losses[i].result]->id], *loss = *at = dhc_step_over_parts(s, *at, s->more, i);
+    if (!loss) return false;
+    s->finite = dhc_step_bin(s, DHC_OP_AND, s->finite, dhc_b_unary(&s->b, DHC_OP_IS_FINITE, loss));
+  }
+  return s->finite != NULL;
+}
+
 static bool build(Step *s) {
   if (!dhc_step_copy(s)) return false;
   DhcValue *g = dhc_step_gradient(s);
@@ -541,11 +580,8 @@ static bool build(Step *s) {
   DhcValue *norm = dhc_b_unary(&s->b, DHC_OP_SQRT,
                                dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, dhc_step_bin(s, DHC_OP_MUL, g, g),
                                             &axis, 1, false));
-  DhcValue **at = &s->map[s->grad->results.at[s->loss_result]->id], *loss = *at = dhc_step_over_parts(s, *at, s->more, 0);
-  if (!loss) return false;
-  DhcValue *loss_finite = dhc_b_unary(&s->b, DHC_OP_IS_FINITE, loss);
-  s->finite = dhc_step_bin(s, DHC_OP_AND, dhc_step_bin(s, DHC_OP_LE, norm, s->limit), loss_finite);
-  if (!finite_buffers(s)) return false;
+  s->finite = dhc_step_bin(s, DHC_OP_LE, norm, s->limit);
+  if (!finite_losses(s) || !finite_buffers(s)) return false;
   DhcValue *scaled = dhc_step_bin(s, DHC_OP_MUL, g, clip_scale(s, norm));
   if (!scaled || !s->finite || !step_flats(s, g, scaled) || !step_buffers(s)) return false;
   for (int i = 0; i < s->loss->results.n; i++)
@@ -555,26 +591,73 @@ static bool build(Step *s) {
   return true;
 }
 
+/* ---- losses --------------------------------------------------------------------------------- */
+
+static bool no_result(Step *s, const DhcGroup *g) {
+  const DhcFunc *f = s->loss;
+  const char *close = dhc_suggest(g->loss, f->result_names.at, f->result_names.n);
+  DhcDiag *d = dhc_diag(s->px->diags, DHC_ERROR, "E0711", g->loss_at, "groups: '%s' has no result '%s'", f->name, g->loss);
+  if (close) dhc_diag_hint(s->px->diags, d, "did you mean '%s'?", close);
+  return false;
+}
+
+static bool no_scalar(Step *s, const DhcGroup *g, const DhcType *t) {
+  DhcText text = {.arena = s->arena};
+  dhc_type_print(t, &text);
+  DhcDiag *d = dhc_diag(s->px->diags, DHC_ERROR, "E0712", g->loss_at, "groups: result '%s' of '%s' must be a float scalar to be a loss, it is %s", g->loss,
+                        s->loss->name, dhc_text_str(&text));
+  dhc_diag_hint(s->px->diags, d, "return its mean or its sum");
+  return false;
+}
+
+static bool find_losses(Step *s) {
+  s->n_losses = dhc_n_losses(s->m);
+  s->losses = DHC_NEW_N(s->arena, Loss, s->n_losses);
+  s->losses[0] = (Loss){.name = s->rq->of, .result = s->rq->of ? result_named(s->loss, s->rq->of) : 0};
+  for (int i = 0; i < s->m->groups.n; i++) {
+    const DhcGroup *g = &s->m->groups.at[i];
+    if (!g->loss) continue;
+    const int r = result_named(s->loss, g->loss);
+    if (r < 0) return no_result(s, g);
+    const DhcType *t = &s->loss->results.at[r]->type;
+    if (t->rank || !dhc_dtype_is_float(t->dtype)) return no_scalar(s, g, t);
+    s->losses[dhc_group_loss(s->m, i)] = (Loss){.name = g->loss, .result = r};
+  }
+  return true;
+}
+
+static bool derive_losses(Step *s) {
+  for (int i = 0; i < s->n_losses; i++) {
+    Loss *x = &s->losses[i];
+    const DhcGradRequest rq = {.name = dhc_arena_printf(s->arena, "%s.grad%s%s", s->loss->name, i ? "." : "", i ? x->name : ""),
+                               .roles = 1u << DHC_ROLE_WEIGHT, .of = x->name};
+    if (i && x->result == s->losses[0].result) {
+      *x = s->losses[0];
+      continue;
+    }
+    if (!(x->grad = dhc_grad_entry(s->px, s->loss, &rq))) return false;
+    x->map = DHC_NEW_N(s->arena, DhcValue *, x->grad->next_value_id + 1);
+  }
+  s->grad = s->losses[0].grad;
+  s->map = s->losses[0].map;
+  return true;
+}
+
 bool dhc_train_step(DhcPassCtx *px, DhcFunc *loss, const DhcTrainRequest *rq, DhcTrainStep *out) {
   DhcModule *m = px->module;
   Step s = {.px = px, .m = m, .arena = m->arena, .rq = rq, .out = out, .loss = loss};
   *out = (DhcTrainStep){0};
   if (!place_all(&s) || !all_placed(&s) || !read_optimizers(&s)) return false;
-  s.loss_result = rq->of ? result_named(loss, rq->of) : 0;
-  DhcGradRequest grad = {.name = dhc_arena_printf(m->arena, "%s.grad", loss->name),
-                         .roles = 1u << DHC_ROLE_WEIGHT,
-                         .of = rq->of};
-  s.grad = dhc_grad_entry(px, loss, &grad);
-  if (!s.grad) return false;
-  find_ranges(&s);
+  if (!find_losses(&s) || !derive_losses(&s)) return false;
+  if (!find_ranges(&s)) return false;
   s.f = dhc_func_new(m, rq->name ? rq->name : "train_step", DHC_FUNC_ENTRY, loss->span);
   dhc_edit_copy_binders(s.f, loss);
   s.b = (DhcBuilder){.f = s.f, .span = loss->span};
-  s.map = DHC_NEW_N(m->arena, DhcValue *, s.grad->next_value_id + 1);
   add_common_params(&s);
   if (!rq->part) add_params(&s);
   bool ok = rq->part ? dhc_step_part(&s) : build(&s);
-  dhc_edit_drop(m, s.grad);
+  for (int i = 0; i < s.n_losses; i++)
+    if (!i || s.losses[i].grad != s.grad) dhc_edit_drop(m, s.losses[i].grad);
   out->entry = s.f;
   return ok;
 }

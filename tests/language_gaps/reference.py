@@ -91,15 +91,18 @@ def linear(p, name, x):
     return x @ p[name + ".weight"].T + p[name + ".bias"]
 
 
-def steps(model, fn, params, inputs, groups, meta, n=3, after=None, options=()):
-    """Training steps with torch.optim: groups(params) -> optimisers; fn(params, inputs of a step) -> {loss, …}."""
+def steps(model, fn, params, inputs, groups, meta, n=3, after=None, options=(), losses=None):
+    """Training steps with torch.optim: groups(params) -> optimisers; fn(params, inputs of a step) -> {loss, …}.
+    losses: the result that the gradients of parameters are of, by the beginning of their names."""
     p = {k: torch.nn.Parameter(v.clone()) for k, v in params.items()}
     optimizers, rows = groups(p), {}
     for t in range(n):
         out = fn(p, {k: v[t] for k, v in inputs.items()})
         for o in optimizers:
             o.zero_grad()
-        out["loss"].backward()
+        for k, v in p.items():
+            of = out[next((r for name, r in (losses or {}).items() if k.startswith(name)), "loss")]
+            v.grad, = torch.autograd.grad(of, v, retain_graph=True, allow_unused=True) if v.requires_grad else (None,)
         for k, v in out.items():
             rows.setdefault(k, []).append(v.detach())
         for o in optimizers:
@@ -177,6 +180,23 @@ def gap_05_losses():
                 torch.optim.Adam([p["critic.weight"], p["critic.bias"]], lr=0.04, betas=(0.9, 0.999))]
 
     steps("05_losses", f, p, {"noise": numbers(3, 4, 3, seed=94), "real": numbers(3, 4, 3, seed=95)}, groups, {"lr": "0.01", "clip": "0"})
+
+
+def gap_05_gan():
+    p = {"gen.weight": numbers(3, 3, seed=190), "gen.bias": numbers(3, seed=191), "critic.weight": numbers(1, 3, seed=192), "critic.bias": numbers(1, seed=193),
+         "scale.weight": numbers(3, 3, seed=194)}
+
+    def f(p, i):
+        fake = torch.tanh(linear(p, "gen", i["noise"]) @ p["scale.weight"].T)
+        return {"loss": F.mse_loss(fake, i["real"]), "gen_loss": F.softplus(-linear(p, "critic", fake)).mean(),
+                "critic_loss": F.softplus(linear(p, "critic", fake)).mean() + F.softplus(-linear(p, "critic", i["real"])).mean()}
+
+    def groups(p):
+        return [torch.optim.Adam([p["gen.weight"], p["gen.bias"], p["scale.weight"]], lr=0.01, betas=(0.5, 0.999)),
+                torch.optim.SGD([p["critic.weight"], p["critic.bias"]], lr=0.04, momentum=0.9)]
+
+    steps("05_gan", f, p, {"noise": numbers(3, 4, 3, seed=195), "real": numbers(3, 4, 3, seed=196)}, groups, {"lr": "0.01", "clip": "0"},
+          losses={"critic": "critic_loss", "gen": "gen_loss"})
 
 
 def gap_05_optimizers():
