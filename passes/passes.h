@@ -165,6 +165,9 @@ typedef struct DhcGradRequest {
   const char *of;
   const char *const *results;
   int n_results;
+  /* By parameter of the entry, with cotangents = false: the result, a float scalar, that its gradient is of; NULL: all are of
+   * `of`. The way forward is there once, a way back for every such result. */
+  const int *result_of;
 } DhcGradRequest;
 
 /* New entry: parameters of `entry` (then the cotangent inputs), results of `entry`, then

@@ -62,6 +62,8 @@ DhcNode *dhc_ad_forward_scan(DhcAd *ad, const DhcNode *n, DhcValue *const *args)
  * forward nodes. The caller has set px, m, src, wanted, cotangent_inputs; `target` says by
  * result index of src what is differentiated. */
 bool dhc_ad_forward(DhcAd *ad, const char *name, DhcFuncKind kind, const bool *target);
+/* Another way back over the same forward nodes: by what is wanted now, from `target`. */
+void dhc_ad_back_again(DhcAd *ad, const bool *target);
 /* Sets the seed of result r of src, then runs the rules over all forward nodes. */
 bool dhc_ad_seed(DhcAd *ad, int r, DhcValue *cot);
 bool dhc_ad_reverse(DhcAd *ad);

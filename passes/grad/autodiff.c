@@ -133,6 +133,11 @@ static void find_useful(DhcAd *ad, const bool *target) {
   }
 }
 
+static void find_carries(DhcAd *ad) {
+  for (int i = 0; i < ad->src->next_value_id; i++)
+    if (ad->map[i]) ad->carries[ad->map[i]->id] = ad->active[i] && ad->useful[i];
+}
+
 /* ---- forward copy -------------------------------------------------------------- */
 
 DhcAttr dhc_ad_own_dims(DhcModule *m, const DhcFunc *f) {
@@ -209,9 +214,19 @@ bool dhc_ad_forward(DhcAd *ad, const char *name, DhcFuncKind kind, const bool *t
   ad->cot = DHC_NEW_N(a, DhcValue *, ad->n_forward + 1);
   ad->carries = DHC_NEW_N(a, bool, ad->n_forward + 1);
   ad->reached = DHC_NEW_N(a, bool, ad->n_forward + 1);
-  for (int i = 0; i < s->next_value_id; i++)
-    if (ad->map[i]) ad->carries[ad->map[i]->id] = ad->active[i] && ad->useful[i];
+  find_carries(ad);
   return true;
+}
+
+void dhc_ad_back_again(DhcAd *ad, const bool *target) {
+  const size_t n = (size_t)ad->src->next_value_id, forward = (size_t)ad->n_forward;
+  memset(ad->active, 0, n * sizeof *ad->active);
+  memset(ad->useful, 0, n * sizeof *ad->useful);
+  memset(ad->cot, 0, forward * sizeof *ad->cot);
+  memset(ad->reached, 0, forward * sizeof *ad->reached);
+  find_active(ad);
+  find_useful(ad, target);
+  find_carries(ad);
 }
 
 /* ---- backward -------------------------------------------------------------------- */

@@ -59,37 +59,58 @@ static const char *gradient_name(const DhcAd *ad, const char *name) {
   return r;
 }
 
-static bool add_gradients(DhcAd *ad) {
+/* gradient[i], of parameter i, of those that are wanted now. */
+static bool take_gradients(DhcAd *ad, DhcValue **gradient) {
   const DhcFunc *s = ad->src;
   ad->b.span = s->span;
   ad->b.origin = NULL;
   for (int i = 0; i < s->params.n; i++) {
     if (!ad->wanted[i]) continue;
     DhcValue *p = ad->map[s->params.at[i]->id];
-    DhcValue *g = ad->cot[p->id] ? ad->cot[p->id] : dhc_ad_zeros(ad, p);
-    if (!g) return false;
-    dhc_func_result(ad->f, g, gradient_name(ad, s->param_info.at[i].name));
+    if (!(gradient[i] = ad->cot[p->id] ? ad->cot[p->id] : dhc_ad_zeros(ad, p))) return false;
   }
   return true;
+}
+
+/* A way back from each result that some parameter's gradient is of. */
+static bool reverse_each(DhcAd *ad, const DhcGradRequest *rq, DhcValue **gradient) {
+  const DhcFunc *s = ad->src;
+  bool *all = ad->wanted, *target = DHC_NEW_N(ad->arena, bool, s->results.n + 1), ok = true;
+  ad->wanted = DHC_NEW_N(ad->arena, bool, s->params.n + 1);
+  for (int r = 0; ok && r < s->results.n; r++) {
+    bool any = false;
+    for (int i = 0; i < s->params.n; i++) any = (ad->wanted[i] = all[i] && rq->result_of[i] == r) || any;
+    if (!any) continue;
+    target[r] = true;
+    dhc_ad_back_again(ad, target);
+    ok = seed(ad, rq, target, NULL) && dhc_ad_reverse(ad) && take_gradients(ad, gradient);
+    target[r] = false;
+  }
+  return ok;
 }
 
 DhcFunc *dhc_grad_entry(DhcPassCtx *px, DhcFunc *entry, const DhcGradRequest *rq) {
   DhcArena *a = px->module->arena;
   DhcAd ad = {.px = px, .m = px->module, .src = entry};
   bool *target = DHC_NEW_N(a, bool, entry->results.n + 1);
+  DhcValue **gradient = DHC_NEW_N(a, DhcValue *, entry->params.n + 1);
   if (!choose_targets(px, entry, rq, target)) return NULL;
   ad.wanted = DHC_NEW_N(a, bool, entry->params.n + 1);
   for (int i = 0; i < entry->params.n; i++) {
     const DhcParamInfo *info = &entry->param_info.at[i];
     bool asked = (rq->roles >> info->role & 1u) || listed(rq->wrt, rq->n_wrt, info->name);
     ad.wanted[i] = asked && dhc_ad_is_float(entry->params.at[i]);
+    if (rq->result_of && ad.wanted[i]) target[rq->result_of[i]] = true;
   }
   ad.cotangent_inputs = rq->cotangents;
   if (!dhc_ad_forward(&ad, rq->name, DHC_FUNC_ENTRY, target)) return NULL;
-  if (!seed(&ad, rq, target, ad.cot_param) || !dhc_ad_reverse(&ad)) return NULL;
+  const bool ok = rq->result_of ? reverse_each(&ad, rq, gradient)
+                                : seed(&ad, rq, target, ad.cot_param) && dhc_ad_reverse(&ad) && take_gradients(&ad, gradient);
+  if (!ok) return NULL;
   for (int i = 0; i < entry->results.n; i++)
     dhc_func_result(ad.f, ad.map[entry->results.at[i]->id], entry->result_names.at[i]);
-  if (!add_gradients(&ad)) return NULL;
+  for (int i = 0; i < entry->params.n; i++)
+    if (gradient[i]) dhc_func_result(ad.f, gradient[i], gradient_name(&ad, entry->param_info.at[i].name));
   dhc_edit_move_last(px->module, ad.f);
   return ad.f;
 }

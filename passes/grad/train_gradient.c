@@ -58,51 +58,36 @@ static int param_index(const DhcFunc *f, const DhcValue *v) {
   DHC_BUG("an update of what is no parameter");
 }
 
-Loss *dhc_step_loss(Step *s, const DhcTensorDecl *t) {
-  return &s->losses[t->group ? dhc_group_loss(s->m, t->group - 1) : 0];
-}
-
-/* For one loss; what the copies have in common, CSE makes one. */
-static bool copy_for(Step *s, Loss *x, bool updates) {
-  const DhcFunc *g = x->grad;
-  DhcValue **map = x->map;
+/* Weights as slices of the flat tensor, then the nodes of the gradient entry but its updates. */
+bool dhc_step_copy(Step *s) {
+  const DhcFunc *g = s->grad;
   for (int i = 0; i < g->params.n; i++) {
     if (g->param_info.at[i].role != DHC_ROLE_WEIGHT) continue;
     DhcValue *p = g->params.at[i];
     const DhcWeightSlot *slot = &s->slots[s->slot_of[g->param_info.at[i].decl]];
     Range r = {.begin = slot->offset, .n = slot->n};
     DhcValue *v = dhc_step_range(s, s->flats[0], &r);
-    map[p->id] = v ? dhc_b_reshape(&s->b, v, p->type.dim, p->type.rank) : NULL;
-    if (!map[p->id]) return false;
+    s->map[p->id] = v ? dhc_b_reshape(&s->b, v, p->type.dim, p->type.rank) : NULL;
+    if (!s->map[p->id]) return false;
   }
   for (const DhcNode *n = g->first; n; n = n->next) {
     if (n->op == DHC_OP_PARAM) continue;
-    if (n->op == DHC_OP_UPDATE && !updates) continue;
     if (n->op == DHC_OP_UPDATE) { /* its result is the new value; the write comes last */
-      DhcValue *now = map[n->args[1]->id];
+      DhcValue *now = s->map[n->args[1]->id];
       if (now->type.dtype == DHC_F32) now = dhc_step_over_parts(s, now, s->more, s->places->offset[g->param_info.at[param_index(g, n->args[0])].decl]);
-      if (!(map[n->results[0]->id] = now)) return false;
+      if (!(s->map[n->results[0]->id] = now)) return false;
       continue;
     }
     DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, n->n_args + 1);
-    for (int i = 0; i < n->n_args; i++) args[i] = map[n->args[i]->id];
+    for (int i = 0; i < n->n_args; i++) args[i] = s->map[n->args[i]->id];
     s->b.span = n->span;
     s->b.origin = n->origin;
     DhcNode *c = dhc_node_copy(&s->b, n, args);
     if (!c) return false;
-    for (int i = 0; i < n->n_results; i++) map[n->results[i]->id] = c->results[i];
+    for (int i = 0; i < n->n_results; i++) s->map[n->results[i]->id] = c->results[i];
   }
   s->b.span = s->loss->span;
   s->b.origin = NULL;
-  return true;
-}
-
-/* Weights as slices of the flat tensor, then the nodes of the gradient entries but their updates. */
-bool dhc_step_copy(Step *s) {
-  for (int i = 0; i < s->n_losses; i++) {
-    if (i && s->losses[i].grad == s->grad) continue;
-    if (!copy_for(s, &s->losses[i], !i)) return false;
-  }
   return true;
 }
 
@@ -150,9 +135,8 @@ DhcValue *dhc_step_gradient(Step *s) {
   int n = 0, next = s->loss->results.n; /* gradients stand behind the loss entry's results */
   for (int i = 0; i < s->grad->params.n; i++) {
     if (s->grad->param_info.at[i].role != DHC_ROLE_WEIGHT) continue;
-    const int decl = s->grad->param_info.at[i].decl, slot = s->slot_of[decl];
-    const Loss *of = dhc_step_loss(s, &s->m->tensors.at[decl]);
-    gradient[slot] = of->map[of->grad->results.at[next++]->id];
+    int slot = s->slot_of[s->grad->param_info.at[i].decl];
+    gradient[slot] = s->map[s->grad->results.at[next++]->id];
     if (!by_ranges) part[slot] = flat_part(s, slot, gradient[slot]);
   }
   for (int i = 0; i < s->out->n_slots && !by_ranges; i++, n++)
@@ -172,7 +156,7 @@ bool dhc_step_part(Step *s) {
   if (!dhc_step_copy(s)) return false;
   DhcValue *g = dhc_step_gradient(s), **piece = DHC_NEW_N(s->arena, DhcValue *, s->m->tensors.n + s->n_losses + 1);
   int n = 0;
-  for (; n < s->n_losses; n++) piece[n] = dhc_step_over_parts(s, s->map[s->grad->results.at[s->losses[n].result]->id], s->more, n);
+  for (; n < s->n_losses; n++) piece[n] = dhc_step_over_parts(s, s->map[s->grad->results.at[s->losses[n]]->id], s->more, n);
   for (int i = 0; i < s->m->tensors.n; i++) {
     const DhcTensorDecl *d = &s->m->tensors.at[i];
     if (d->role != DHC_ROLE_BUFFER || d->type.dtype != DHC_F32) continue;

@@ -22,14 +22,6 @@ typedef struct Range {
   int owner; /* the rank that has its moments */
 } Range;
 
-/* A result that weights' gradients are of: the entry's own first, then those that groups name. */
-typedef struct Loss {
-  const char *name;
-  int result;
-  DhcFunc *grad;  /* the entry with its gradients */
-  DhcValue **map; /* by value id of grad */
-} Loss;
-
 /* A function that steps ranges. */
 typedef struct Optimizer {
   DhcFunc *f;
@@ -44,13 +36,13 @@ typedef struct Step {
   DhcArena *arena;
   const DhcTrainRequest *rq;
   DhcTrainStep *out;
-  DhcFunc *loss, *grad; /* the loss entry, and the entry with its gradients: of the first of `losses`, as `map` is */
+  DhcFunc *loss, *grad; /* the loss entry, and the entry with its gradients */
   DhcFunc *f;           /* the step */
   DhcBuilder b;
   DhcWeightSlot *slots;
   int *slot_of;         /* by tensor index, -1 for what is no weight */
   DhcValue **map;       /* by value id of grad */
-  Loss *losses;
+  int *losses; /* results that gradients are of: the entry's own, then those that groups name */
   int n_losses;
   /* flat tensors: 0 is "$w", then the optimiser's moments, then perhaps "$ema" */
   DhcMoments moments;
@@ -91,7 +83,6 @@ DhcValue *dhc_step_joined(Step *s, DhcValue *const *part, int n);
 bool dhc_step_update(Step *s, DhcValue *to, DhcValue *value);
 /* v of the whole batch, from those of its parts; the sum of those before it lies in `sum` from `begin` on. */
 DhcValue *dhc_step_over_parts(Step *s, DhcValue *v, DhcValue *sum, int64_t begin);
-Loss *dhc_step_loss(Step *s, const DhcTensorDecl *t); /* whose gradient a weight gets */
 /* Weights as slices of the flat tensor, then the nodes of the gradient entry but its updates. */
 bool dhc_step_copy(Step *s);
 /* All gradients, flat, in the order of the weights. */

@@ -102,8 +102,8 @@ static bool find_ranges(Step *s) {
   int next = s->loss->results.n; /* gradients stand behind the loss entry's results */
   for (int i = 0; i < s->grad->params.n; i++) {
     if (s->grad->param_info.at[i].role != DHC_ROLE_WEIGHT) continue;
-    const int decl = s->grad->param_info.at[i].decl;
-    moves[s->slot_of[decl]] = !dhc_ad_is_zeros(dhc_step_loss(s, &s->m->tensors.at[decl])->grad->results.at[next++]);
+    int slot = s->slot_of[s->grad->param_info.at[i].decl];
+    moves[slot] = !dhc_ad_is_zeros(s->grad->results.at[next++]);
   }
   for (int i = 0; i < s->out->n_slots; i++) add_range(s, &s->slots[i], !moves[i]);
   return losses_move(s, moves);
@@ -241,9 +241,8 @@ static void add_common_params(Step *s) {
   const DhcFunc *g = s->grad;
   for (int i = 0; i < g->params.n; i++) {
     DhcValue *p = g->params.at[i];
-    if (g->param_info.at[i].role == DHC_ROLE_WEIGHT) continue;
-    DhcValue *to = dhc_func_param(s->f, &p->type, g->param_info.at[i], p->def->span);
-    for (int k = 0; k < s->n_losses; k++) s->losses[k].map[s->losses[k].grad->params.at[i]->id] = to;
+    if (g->param_info.at[i].role != DHC_ROLE_WEIGHT)
+      s->map[p->id] = dhc_func_param(s->f, &p->type, g->param_info.at[i], p->def->span);
   }
   s->flats = DHC_NEW_N(s->arena, DhcValue *, s->moments.n + 2);
   s->flats[0] = add_flat(s, DHC_NAME_WEIGHTS, s->out->n);
@@ -557,7 +556,7 @@ static bool finite_buffers(Step *s) {
 /* A result that is the same value as one before it. */
 static bool is_said(const Step *s, int i) {
   for (int k = 0; k < i; k++)
-    if (s->grad->results.at[s->losses[k].result] == s->grad->results.at[s->losses[i].result]) return true;
+    if (s->grad->results.at[s->losses[k]] == s->grad->results.at[s->losses[i]]) return true;
   return false;
 }
 
@@ -565,7 +564,7 @@ static bool is_said(const Step *s, int i) {
 static bool finite_losses(Step *s) {
   for (int i = 0; i < s->n_losses; i++) {
     if (is_said(s, i)) continue;
-    DhcValue **at = &s->map[s->grad->results.at[s->losses[i].result]->id], *loss = *at = dhc_step_over_parts(s, *at, s->more, i);
+    DhcValue **at = &s->map[s->grad->results.at[s->losses[i]]->id], *loss = *at = dhc_step_over_parts(s, *at, s->more, i);
     if (!loss) return false;
     s->finite = dhc_step_bin(s, DHC_OP_AND, s->finite, dhc_b_unary(&s->b, DHC_OP_IS_FINITE, loss));
   }
@@ -612,8 +611,8 @@ static bool no_scalar(Step *s, const DhcGroup *g, const DhcType *t) {
 
 static bool find_losses(Step *s) {
   s->n_losses = dhc_n_losses(s->m);
-  s->losses = DHC_NEW_N(s->arena, Loss, s->n_losses);
-  s->losses[0] = (Loss){.name = s->rq->of, .result = s->rq->of ? result_named(s->loss, s->rq->of) : 0};
+  s->losses = DHC_NEW_N(s->arena, int, s->n_losses);
+  s->losses[0] = s->rq->of ? result_named(s->loss, s->rq->of) : 0;
   for (int i = 0; i < s->m->groups.n; i++) {
     const DhcGroup *g = &s->m->groups.at[i];
     if (!g->loss) continue;
@@ -621,25 +620,23 @@ static bool find_losses(Step *s) {
     if (r < 0) return no_result(s, g);
     const DhcType *t = &s->loss->results.at[r]->type;
     if (t->rank || !dhc_dtype_is_float(t->dtype)) return no_scalar(s, g, t);
-    s->losses[dhc_group_loss(s->m, i)] = (Loss){.name = g->loss, .result = r};
+    s->losses[dhc_group_loss(s->m, i)] = r;
   }
   return true;
 }
 
-static bool derive_losses(Step *s) {
-  for (int i = 0; i < s->n_losses; i++) {
-    Loss *x = &s->losses[i];
-    const DhcGradRequest rq = {.name = dhc_arena_printf(s->arena, "%s.grad%s%s", s->loss->name, i ? "." : "", i ? x->name : ""),
-                               .roles = 1u << DHC_ROLE_WEIGHT, .of = x->name};
-    if (i && x->result == s->losses[0].result) {
-      *x = s->losses[0];
-      continue;
-    }
-    if (!(x->grad = dhc_grad_entry(s->px, s->loss, &rq))) return false;
-    x->map = DHC_NEW_N(s->arena, DhcValue *, x->grad->next_value_id + 1);
+/* Of each weight by the loss of its group. */
+static bool differentiate(Step *s) {
+  int *of = DHC_NEW_N(s->arena, int, s->loss->params.n + 1);
+  DhcGradRequest rq = {.name = dhc_arena_printf(s->arena, "%s.grad", s->loss->name), .roles = 1u << DHC_ROLE_WEIGHT, .of = s->rq->of};
+  for (int i = 0; i < s->loss->params.n; i++) {
+    const DhcParamInfo *info = &s->loss->param_info.at[i];
+    const int group = info->role == DHC_ROLE_WEIGHT ? s->m->tensors.at[info->decl].group : 0;
+    of[i] = s->losses[group ? dhc_group_loss(s->m, group - 1) : 0];
   }
-  s->grad = s->losses[0].grad;
-  s->map = s->losses[0].map;
+  if (s->n_losses > 1) rq.result_of = of;
+  if (!(s->grad = dhc_grad_entry(s->px, s->loss, &rq))) return false;
+  s->map = DHC_NEW_N(s->arena, DhcValue *, s->grad->next_value_id + 1);
   return true;
 }
 
@@ -648,7 +645,7 @@ bool dhc_train_step(DhcPassCtx *px, DhcFunc *loss, const DhcTrainRequest *rq, Dh
   Step s = {.px = px, .m = m, .arena = m->arena, .rq = rq, .out = out, .loss = loss};
   *out = (DhcTrainStep){0};
   if (!place_all(&s) || !all_placed(&s) || !read_optimizers(&s)) return false;
-  if (!find_losses(&s) || !derive_losses(&s)) return false;
+  if (!find_losses(&s) || !differentiate(&s)) return false;
   if (!find_ranges(&s)) return false;
   s.f = dhc_func_new(m, rq->name ? rq->name : "train_step", DHC_FUNC_ENTRY, loss->span);
   dhc_edit_copy_binders(s.f, loss);
@@ -656,8 +653,7 @@ bool dhc_train_step(DhcPassCtx *px, DhcFunc *loss, const DhcTrainRequest *rq, Dh
   add_common_params(&s);
   if (!rq->part) add_params(&s);
   bool ok = rq->part ? dhc_step_part(&s) : build(&s);
-  for (int i = 0; i < s.n_losses; i++)
-    if (!i || s.losses[i].grad != s.grad) dhc_edit_drop(m, s.losses[i].grad);
+  dhc_edit_drop(m, s.grad);
   out->entry = s.f;
   return ok;
 }
