@@ -1,7 +1,8 @@
 """What is measured, a row each, and the peers. A case on another device or through another kind of artefact is one more
 row; a peer one more file.
 
-`sets` goes to all peers: `preset` and hyperparameters of the model; dropout is 0, so that outputs can be compared."""
+A model is a shipped one or a file of bench/models, which has the same model in PyTorch beside it. `sets` goes to all peers: `preset` and hyperparameters of the model; dropout is 0, so that outputs can be compared."""
+import os
 from typing import NamedTuple
 
 from presets import STACK
@@ -24,7 +25,27 @@ class Case(NamedTuple):
     tolerance: float = 1e-4  # of results, relative
     later: float = 1e-4  # of losses after the second step: see README.md on experts that no token reaches
     image: tuple = (3, 32, 32)
+    tokens: tuple = ()  # (length, vocabulary): sequences in place of images, with a target a token
+    pixels: int = 0  # classes of a target a pixel
     peers: tuple = PEERS
+
+MODELS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "models")
+FAMILIES = {  # batches: forward, training step
+    "gpt2": ((1, 4), dict(tokens=(128, 8192))),
+    "llama": ((1, 4), dict(tokens=(128, 8192))),
+    "vit": ((1, 16), {}),
+    "resnet": ((1, 16), dict(later=5e-2)),  # batch norms of few images: a rounding of the first steps shows in the third loss
+    "convnext": ((1, 8), dict(image=(3, 64, 64))),
+    "unet": ((1, 4), dict(image=(3, 64, 64), pixels=10)),
+    "gru": ((1, 16), dict(tokens=(64, 256))),
+}
+
+
+def families():
+    for name, ((few, many), what) in FAMILIES.items():
+        for mode, batch in (("run", few), ("run", many), ("train", many)):
+            yield Case("%s-%s-%d" % (name, "forward" if mode == "run" else mode, batch), os.path.join(MODELS, name + ".dhc"), mode, batch,
+                       peers=("dhcc", "peer_torch", "peer_compile"), **{"later": 1e-3, **what})
 
 
 def rows():
@@ -44,7 +65,7 @@ def rows():
     yield Case("large-forward-1", "dhc_jamba", "run", 1, {"preset": "large", "dropout": "0.0"})
 
 
-CASES = {c.name: c for c in rows()}
+CASES = {c.name: c for c in (*rows(), *families())}
 
 # What is deployed: deploy.py. A step is that of medium's stack, causal, with a window of keys.
 STEP = {"root": "JambaStack", **{k: str(v) for k, v in STACK.items()}, "causal": "true", "max_len": str(STACK["window"]), "dropout": "0.0"}

@@ -57,7 +57,14 @@ def prepare(case, place="compared", keep=False):
     if case.mode == "step":
         save_file({"x": random.standard_normal((TOKENS, case.batch, 1, int(case.sets["d_model"])), np.float32)}, folder + "/inputs.safetensors")
         return folder
-    save_file({"image": random.standard_normal((case.batch, *case.image), np.float32), "target": np.arange(case.batch) % 10}, folder + "/inputs.safetensors")
+    if case.tokens:
+        length, vocabulary = case.tokens
+        drawn = random.integers(0, vocabulary, (case.batch, length + 1))
+        inputs = {"tokens": np.ascontiguousarray(drawn[:, :-1]), "target": np.ascontiguousarray(drawn[:, 1:])}
+    else:
+        target = random.integers(0, case.pixels, (case.batch, *case.image[1:])) if case.pixels else np.arange(case.batch) % 10
+        inputs = {"image": random.standard_normal((case.batch, *case.image), np.float32), "target": target}
+    save_file(inputs, folder + "/inputs.safetensors")
     return folder
 
 

@@ -12,6 +12,8 @@ depends on the number of tokens and on who compiles it:
   dense     every expert for every token, what was not chosen masked
 """
 import math
+import os
+import sys
 
 import torch
 import torch.nn as nn
@@ -247,6 +249,11 @@ class DHCJamba(nn.Module):
 
 def build(name, sets):
     sets = {k: int(v) if v.isdigit() else float(v) if v.replace(".", "", 1).isdigit() else v for k, v in sets.items()}
+    if name.endswith(".dhc"):  # of another family, beside its text
+        sys.path.insert(0, os.path.dirname(name))
+        import peer
+
+        return peer.FAMILIES[os.path.basename(name)[:-4]](**sets)
     return {"dhc_ssm": DHCSSM, "dhc_jamba": DHCJamba}[name](**sets)
 
 
@@ -259,6 +266,8 @@ def load(model, weights):
             place = k.rsplit(".", 1)[0] + ".experts."
             n = sum(w.startswith(place) for w in weights) // 2
             state[k] = torch.stack([weights["%s%d.%s.weight" % (place, i, kind)] for i in range(n)])
+        elif k.endswith("num_batches_tracked"):
+            state[k] = torch.tensor(0)
         else:
             state[k] = weights[k]
     model.load_state_dict(state)

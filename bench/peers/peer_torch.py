@@ -16,7 +16,7 @@ class Peer:
         at = torch.device(job.device)
         model = models.build(job.model, job.sets)
         self.model = models.load(model, {k: torch.from_numpy(v) for k, v in job.weights.items()}).to(at).train(job.train)
-        self.x = torch.from_numpy(job.inputs["image"]).to(at)
+        self.x = torch.from_numpy(job.inputs.get("image", job.inputs.get("tokens"))).to(at)
         self.target = torch.from_numpy(job.inputs["target"]).to(at)
         self.choose()
         self.call = self.model.loss if job.train else self.model
