@@ -1,5 +1,5 @@
 /* Pass "lower": what no kernel computes in terms of other ops, always by definition, so that no bit changes. A composite
- * without a kernel of its own is its body; scans walk along their first axis; routing is comparisons and a counting
+ * without a kernel of its own is its body; scans walk along their first axis, or by blocks; routing is comparisons and a counting
  * sort (fuse_route.c); windows side by side are rows of a matrix (fuse_patch.c). Nothing here is a choice: without it there is no
  * program, or one whose sums have another order, so no switch and no limit reaches it. */
 #include <string.h>
@@ -22,7 +22,8 @@ static DhcValue *move_axis(DhcBuilder *b, DhcValue *x, int from, int to) {
   return dhc_b_transpose(b, x, perm);
 }
 
-/* A scan walks over its xs and ys step by step in memory: its axis becomes the first. */
+/* A scan walks over its xs and ys step by step in memory: its axis becomes the first, unless a step is a block of many rows: these
+ * are copied as they are met, and all of them never lie there twice. */
 static bool first_axis(DhcNode *n) {
   int axis = (int)dhc_attr(n, "axis")->i, n_carry = (int)dhc_attr(n, "n_carry")->i, n_xs = (int)dhc_attr(n, "n_xs")->i;
   DhcBuilder b = {.f = n->func, .before = n, .span = n->span, .origin = n->origin};
@@ -49,7 +50,23 @@ static bool first_axis(DhcNode *n) {
   return true;
 }
 
-static bool walks_elsewhere(const DhcNode *n) { return n->op == DHC_OP_SCAN && dhc_attr(n, "axis")->i != 0; }
+static bool is_block(const DhcType *t, int axis) {
+  int long_ones = 0;
+  for (int d = (axis < 0 ? axis + t->rank : axis) + 1; d < t->rank; d++) {
+    int64_t v;
+    long_ones += !dhc_dim_is_const(t->dim[d], &v) || v > 1;
+  }
+  return long_ones > 1;
+}
+
+static bool walks_elsewhere(const DhcNode *n) {
+  if (n->op != DHC_OP_SCAN) return false;
+  int axis = (int)dhc_attr(n, "axis")->i, n_carry = (int)dhc_attr(n, "n_carry")->i, n_xs = (int)dhc_attr(n, "n_xs")->i;
+  bool blocks = true;
+  for (int i = n_carry; i < n_carry + n_xs; i++) blocks = blocks && is_block(&n->args[i]->type, axis);
+  for (int i = n_carry; i < n->n_results; i++) blocks = blocks && is_block(&n->results[i]->type, axis);
+  return axis != 0 && !blocks;
+}
 
 /* ---- the pass -------------------------------------------------------------------------------- */
 

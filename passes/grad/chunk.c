@@ -23,6 +23,8 @@ typedef struct Build {
   DhcChunk *c;
   DhcBuilder b;        /* in front of the region */
   const DhcDim *steps, *chunks, *padded;
+  int axis;            /* of the chunks in what goes in and out: in front of the steps, where all have them at the same place
+                          and nothing is filled up, so that a trip reads and writes its part where it lies; else 0 */
   DhcValue *mask;      /* bool[chunks, steps]: not filled up; NULL: nothing is */
   DhcFunc *body;
   DhcBuilder in;       /* in the body */
@@ -108,11 +110,11 @@ static DhcValue *to_chunks(Build *k, DhcValue *v, int axis) {
   const DhcDim *split[2] = {k->chunks, k->steps};
   if (k->mask) v = filled(k, v, axis);
   if (v) v = with_dim(&k->b, v, axis, split, 2);
-  return v ? move_axis(&k->b, v, axis, 0) : NULL;
+  return v && axis != k->axis ? move_axis(&k->b, v, axis, k->axis) : v;
 }
 
 static DhcValue *from_chunks(Build *k, DhcValue *v, int axis) {
-  v = move_axis(&k->b, v, 0, axis);
+  if (axis != k->axis) v = move_axis(&k->b, v, k->axis, axis);
   const DhcDim *dim[DHC_MAX_RANK];
   int rank = 0;
   for (int i = 0; v && i < v->type.rank; i++)
@@ -122,9 +124,22 @@ static DhcValue *from_chunks(Build *k, DhcValue *v, int axis) {
   return dhc_b_slice(&k->b, v, axis, dhc_dim_const(k->c->m->dims, 0), k->c->length);
 }
 
+/* Where all that goes in and out by chunks has its steps; 0 where they do not agree. */
+static int common_axis(const DhcChunk *c) {
+  int axis = c->at[c->scans.at[0]->results[0]->id].axis;
+  for (int i = 0; i < c->leaves.n; i++)
+    if (c->at[c->leaves.at[i]->id].axis != axis) return 0;
+  for (int i = 0; i < c->outputs.n; i++)
+    if (c->at[c->outputs.at[i]->id].axis != axis) return 0;
+  return axis;
+}
+
 static bool build_mask(Build *k) {
   DhcModule *m = k->c->m;
-  if (k->padded == k->c->length) return true;
+  if (k->padded == k->c->length) {
+    k->axis = common_axis(k->c);
+    return true;
+  }
   DhcAttr attrs[3] = {dhc_attr_int(0), dhc_attr_dtype(DHC_I64), dhc_attr_dims(m, &k->padded, 1)};
   DhcValue *t = dhc_build1(&k->b, DHC_OP_IOTA, NULL, 0, attrs, 3);
   DhcValue *n = dhc_b_dim(&k->b, k->c->length);
@@ -327,7 +342,7 @@ static bool rewrite(DhcChunk *c) {
   if (!build_mask(&k) || !build_body(&k, &n_xs)) return false;
   dhc_edit_place_before(c->m, k.body, c->f);
   DhcAttr attrs[7] = {dhc_attr_func(k.body), dhc_ad_own_dims(c->m, c->f), dhc_attr_int(c->scans.n),
-                      dhc_attr_int(n_xs),    dhc_attr_int(0),             dhc_attr_dim(k.chunks),
+                      dhc_attr_int(n_xs),    dhc_attr_int(k.axis),        dhc_attr_dim(k.chunks),
                       dhc_attr_bool(c->reverse)};
   DhcNode *r = dhc_build(&k.b, DHC_OP_SCAN, k.args, k.n_args, attrs, 7);
   if (!r) return false;
@@ -364,7 +379,7 @@ bool dhc_pass_chunk(DhcModule *m, DhcPassCtx *px) {
     for (DhcNode *n = f->first, *next; n && f->kind != DHC_FUNC_INIT && !f->kernel; n = next) {
       next = n->next;
       if (n->op != DHC_OP_LINEAR_SCAN || !is_long(n)) continue;
-      DhcChunk c = {.px = px, .m = m, .f = f};
+      DhcChunk c = {.px = px, .m = m, .f = f, .joins = true};
       if (!dhc_chunk_region(&c, n) || !dhc_pass_may_change(px)) continue;
       if (!rewrite(&c)) return false;
       next = f->first; /* the region is gone, and with it perhaps the next node */

@@ -28,6 +28,7 @@ typedef struct DhcChunk {
   int n_values;
   const DhcDim *length, *states; /* steps; elements of the first recurrence's states */
   bool reverse, folds_last; /* states are contracted over their last axis */
+  bool joins; /* asked for: what is small and cheap is made inside, too, and the region goes on through it */
   bool ok;
   int depth;
   DHC_VEC(DhcNode *) scans;

@@ -6,7 +6,7 @@
 #include "passes/grad/chunk.h"
 #include "passes/clean/edit.h"
 
-enum { MAX_DEPTH = 400 /* of the search: bounds recursion */ };
+enum { MAX_DEPTH = 400 /* of the search: bounds recursion */, FEW_DEEP = 4, CHEAP = 1 };
 
 static void demand(DhcChunk *c, DhcValue *v, int axis);
 static void follow(DhcChunk *c, DhcValue *v);
@@ -63,6 +63,35 @@ static void add_scan(DhcChunk *c, DhcNode *n, int axis) {
   follow(c, h);
 }
 
+/* ---- what is small, too ---- */
+
+static bool makes(const DhcNode *d) {
+  DhcOpClass cls = dhc_op_info(d->op)->cls;
+  if (cls == DHC_CLASS_ELEMENTWISE) return dhc_op_work(d->op) <= CHEAP;
+  return d->op == DHC_OP_RESHAPE || d->op == DHC_OP_BROADCAST || d->op == DHC_OP_FILL;
+}
+
+/* Is v, small beside the states, soon computed from what the region has already? Values that it would have to bring along besides
+ * are counted in *fresh. */
+static bool follows(DhcChunk *c, DhcValue *v, int axis, int deep, int *fresh) {
+  const DhcChunkValue *w = &c->at[v->id];
+  if (w->place != DHC_CHUNK_OUTSIDE) return w->axis == axis && (w->place != DHC_CHUNK_INSIDE || is_small(c, v));
+  if (axis < 0) return true; /* the same at every step */
+  if (!makes(v->def) || deep == FEW_DEEP) return ++*fresh, true;
+  for (int i = 0; i < v->def->n_args; i++) {
+    int at = operand_axis(c, v->def, i, axis);
+    if (at == -2) return deep > 0 ? ++*fresh, true : false;
+    if (!follows(c, v->def->args[i], at, deep + 1, fresh)) return false;
+  }
+  return true;
+}
+
+/* A step's part of v is computed where it is used, if no more is brought along for it than v. */
+static bool is_light(DhcChunk *c, DhcValue *v, int axis) {
+  int fresh = 0;
+  return c->joins && makes(v->def) && follows(c, v, axis, 0, &fresh) && fresh <= 1;
+}
+
 /* The region wants v with its steps at `axis` (-1: it has none). */
 static void demand(DhcChunk *c, DhcValue *v, int axis) {
   DhcChunkValue *w = &c->at[v->id];
@@ -83,7 +112,7 @@ static void demand(DhcChunk *c, DhcValue *v, int axis) {
     DHC_PUSH(c->px->scratch, &c->consts, v);
   } else if (!small && v->def->op == DHC_OP_LINEAR_SCAN) {
     add_scan(c, v->def, axis);
-  } else if ((!small || v->def->op == DHC_OP_FILL) && through(c, v->def, axis)) {
+  } else if ((!small || v->def->op == DHC_OP_FILL || is_light(c, v, axis)) && through(c, v->def, axis)) {
     w->place = DHC_CHUNK_INSIDE;
   } else {
     w->place = DHC_CHUNK_LEAF;
@@ -121,6 +150,31 @@ static int result_axis(DhcChunk *c, DhcNode *n, int k, int axis) {
   return to;
 }
 
+/* The one node that reads r, if all else that it reads is there already and cheap to have: then the region goes on through it. */
+static bool goes_on(DhcChunk *c, DhcValue *r, int axis) {
+  DhcNode *user = NULL;
+  int place = 0, fresh = 0;
+  if (!c->joins) return false;
+  for (int i = 0; i < c->f->results.n; i++)
+    if (c->f->results.at[i] == r) return false;
+  for (DhcNode *n = r->def->next; n; n = n->next)
+    for (int i = 0; i < n->n_args; i++) {
+      if (n->args[i] != r) continue;
+      if (user) return false;
+      user = n;
+      place = i;
+    }
+  DhcAxisMap map[DHC_MAX_RANK];
+  if (!user || user->n_results != 1 || !makes(user) || !dhc_axes(c->m->dims, user, place, map)) return false;
+  int to = map[axis].result;
+  if (to < 0 || !dhc_axis_whole(user, place, axis, &map[axis]) || !is_small(c, user->results[0])) return false;
+  for (int i = 0; i < user->n_args; i++) {
+    int at = operand_axis(c, user, i, to);
+    if (i != place && (at == -2 || !follows(c, user->args[i], at, 1, &fresh))) return false;
+  }
+  return !fresh;
+}
+
 /* Node n reads the states v: it belongs to the region, too. */
 static void follow_use(DhcChunk *c, DhcNode *n, DhcValue *v) {
   int axis = c->at[v->id].axis, k = 0;
@@ -142,6 +196,7 @@ static void follow_use(DhcChunk *c, DhcNode *n, DhcValue *v) {
     if (c->ok) add_scan(c, n, axis);
   } else if (w->place == DHC_CHUNK_OUTSIDE && (axis = result_axis(c, n, k, axis)) >= 0) {
     *w = (DhcChunkValue){DHC_CHUNK_INSIDE, axis, is_small(c, r)};
+    w->output = w->output && !goes_on(c, r, axis);
     int last = v->type.rank - 1;
     if (n->op == DHC_OP_REDUCE_SUM) c->folds_last |= dhc_edit_lists(dhc_attr(n, "axes"), last);
     if (n->op == DHC_OP_DOT_GENERAL) c->folds_last |= dhc_edit_lists(dhc_attr(n, k ? "contract_b" : "contract_a"), last);

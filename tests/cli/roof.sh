@@ -12,7 +12,8 @@ expect 2 "--sizes: entry 'forward' has no size 'Q'" "$dhcc" profile mlp --sizes 
 "$dhcc" profile mlp --grad --sizes B=4 --repeat 2 -o "$work/p.html" --quiet || fail "no page"
 "$dhcc" bench mlp --sizes B=4 --repeat 5 --json > "$work/b" || fail "no bench"
 expect 0 'median ' "$dhcc" bench mlp --sizes B=4
-# a recurrence over states and its derivative keep no tensor of [B, L, d, n]: half of one a further step, whatever the length
+# a recurrence over states and its derivative keep no tensor of [B, L, d, n]: half of one a further step, whatever the length, and where that is
+# known to be whole chunks the states between them alone
 cat > "$work/scan.dhc" <<'M'
 import std/nn
 model Scan(d: int = 64, n: int = 16) {
@@ -24,14 +25,18 @@ model Scan(d: int = 64, n: int = 16) {
   }
 }
 M
+sed 's/\[B, L,/[B, 32 * L,/g' "$work/scan.dhc" > "$work/whole.dhc"
 for length in 512 1024; do
   "$dhcc" bench "$work/scan.dhc" --grad --entry forward --sizes B=2,L=$length --repeat 1 --threads 1 --json > "$work/scan$length" || fail "no bench of a scan"
+  "$dhcc" bench "$work/whole.dhc" --grad --entry forward --sizes B=2,L=$((length / 32)) --repeat 1 --threads 1 --json > "$work/whole$length" || fail "no bench of chunks"
 done
 python3 - "$work" <<'P' || fail "profiles do not add up"
 import json, sys
 load = lambda name: json.load(open(sys.argv[1] + "/" + name))
 short, long = (load("scan%d" % n)["work_bytes"] for n in (512, 1024))
 assert 0 < short and long < 2 * short and long - short < 0.5 * (2 * 512 * 64 * 16 * 4), (short, long)
+short, long = (load("whole%d" % n)["work_bytes"] for n in (512, 1024))
+assert 0 < short and long - short <= 2 * 512 // 32 * 64 * 16 * 4, (short, long)
 p, b, events = load("p"), load("b"), load("t.json")["traceEvents"]
 assert p["runs"] == 4 and p["min_ms"] <= p["p25_ms"] <= p["median_ms"] <= p["p75_ms"] <= p["max_ms"]
 assert b["runs"] == 5 and b["min_ms"] > 0 and "kernels" not in b
