@@ -55,6 +55,8 @@ typedef struct DhcTplCx {
   DhcLv offset[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];     /* guarded terms */
   DhcLv limit[DHC_SPEC_MAX_OPERANDS][DHC_SPEC_MAX_TERMS];
   uint32_t varies[DHC_SPEC_MAX_NODES];
+  int kept, kept_in;                 /* dear node of a row's elements that its fold leaves in an output of these for what is
+                                        stored there in the end; kept_in -1: none */
   uint32_t late;                     /* outputs, as bits, that the template stores behind its loops itself */
   uint32_t bound;                    /* axes bound now */
   DhcLv index[DHC_SPEC_MAX_AXES];    /* i64 scalar, first lane of the vector axis */
@@ -187,6 +189,10 @@ DhcLv dhc_tpl_join_end(DhcTplCx *cx, int n, const DhcTplJoin *j);
 DhcLv dhc_tpl_fold_unit(DhcLp *b, const DhcSpecNode *d, dhc_dtype t);
 DhcLv dhc_tpl_fold_two(DhcLp *b, const DhcSpecNode *d, DhcLv x, DhcLv y);
 DhcLv dhc_tpl_fold_settle(DhcLp *b, const DhcSpecNode *d, DhcLv x);
+/* The least of a dtype, which a maximum begins with, or the largest. */
+DhcLv dhc_tpl_fold_lowest(DhcLp *b, dhc_dtype t, bool largest);
+/* Does (x, i) come before (y, j)? NaN counts as largest, then the lower index; i NULL: x comes later. */
+DhcLv dhc_tpl_argmax_before(DhcLp *b, DhcLv x, DhcLv y, DhcLv i, DhcLv j);
 /* Stores the node of output o at the bound axes. */
 void dhc_tpl_store(DhcTplCx *cx, int o);
 /* The same for a value of the caller's. */

@@ -21,7 +21,7 @@ static void begin_scaled(DhcTplCx *cx, int o) {
 
 void dhc_tpl_init_packed(DhcTplCx *cx, const DhcTplInput *in, DhcLp *b) {
   const DhcSpec *s = in->spec;
-  *cx = (DhcTplCx){.in = in, .s = s, .b = b, .vector_axis = -1, .plan_vector = -1,
+  *cx = (DhcTplCx){.in = in, .s = s, .b = b, .vector_axis = -1, .plan_vector = -1, .kept_in = -1,
                    .lanes = DHC_TPL_LANES};
   for (int a = 0; a < s->n_axes; a++) {
     int arg = dhc_spec_extent_arg(s, a);

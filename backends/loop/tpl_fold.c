@@ -19,7 +19,7 @@
 
 #include "backends/loop/tpl.h"
 
-enum { MAX_UNROLL = 16, MAX_GROUP = 16 };
+enum { MAX_UNROLL = 16, MAX_GROUP = 16, STRANDS = 4 /* of maxima along a row: one alone waits for itself */, FEW_OPS = 4 };
 
 typedef struct Member {
   int node;
@@ -27,6 +27,7 @@ typedef struct Member {
   dhc_dtype t; /* of what is folded */
   bool sum16;  /* by the sum rule */
   DhcLpVar acc, arg;
+  DhcLpVar strand[STRANDS]; /* [0] is acc; the others where there are several */
   DhcTplBlocks blocks;      /* where there may be several */
   DhcTplLevels levels;      /* of a contraction, likewise; buffer NULL: one block */
   DhcLpVar total;           /* of the ranges of a ragged contraction, likewise */
@@ -134,7 +135,7 @@ static int value_lanes(const Fold *f, const Member *m) {
 
 /* ---- steps --------------------------------------------------------------------------- */
 
-static DhcLv lowest(DhcLp *b, dhc_dtype t, bool largest) {
+DhcLv dhc_tpl_fold_lowest(DhcLp *b, dhc_dtype t, bool largest) {
   if (dhc_dtype_is_float(t)) return dhc_lp_float(b, t, largest ? -(double)INFINITY : (double)INFINITY);
   bool is_unsigned = t == DHC_U32 || t == DHC_U16 || t == DHC_U8 || t == DHC_BOOL;
   int bits = 8 * dhc_dtype_bytes(t);
@@ -145,8 +146,7 @@ static DhcLv lowest(DhcLp *b, dhc_dtype t, bool largest) {
 
 static DhcLv is_nan(DhcLp *b, DhcLv x) { return dhc_lp_ew2(b, DHC_OP_NE, x, x); }
 
-/* Does (x, i) come before (y, j)? NaN counts as largest, then the lower index. */
-static DhcLv argmax_before(DhcLp *b, DhcLv x, DhcLv y, DhcLv i, DhcLv j) {
+DhcLv dhc_tpl_argmax_before(DhcLp *b, DhcLv x, DhcLv y, DhcLv i, DhcLv j) {
   DhcLv above = dhc_lp_ew2(b, DHC_OP_GT, x, y), equal = dhc_lp_eq(b, x, y);
   if (dhc_dtype_is_float(x->type.dtype)) {
     DhcLv nx = is_nan(b, x), ny = is_nan(b, y);
@@ -169,7 +169,7 @@ static DhcLv settle_zero(DhcLp *b, const Member *m, DhcLv v) {
 
 DhcLv dhc_tpl_fold_unit(DhcLp *b, const DhcSpecNode *d, dhc_dtype t) {
   if (!is_extreme(d->op)) return dhc_lp_zero(b, t, 1);
-  return lowest(b, t, d->op == DHC_OP_REDUCE_MAX);
+  return dhc_tpl_fold_lowest(b, t, d->op == DHC_OP_REDUCE_MAX);
 }
 
 DhcLv dhc_tpl_fold_two(DhcLp *b, const DhcSpecNode *d, DhcLv x, DhcLv y) {
@@ -215,7 +215,7 @@ static void begin_in_order(Fold *f) {
         dhc_lp_store(b, m->parts, dhc_lp_i64(b, (int64_t)i * lanes), zero, 0);
       if (many_blocks(f)) m->blocks = dhc_tpl_blocks_begin(b, m->t, lanes);
     } else if (chooses(op)) {
-      m->acc = dhc_lp_var(b, dhc_lp_splat(b, lowest(b, m->t, op != DHC_OP_REDUCE_MIN), lanes));
+      m->acc = dhc_lp_var(b, dhc_lp_splat(b, dhc_tpl_fold_lowest(b, m->t, op != DHC_OP_REDUCE_MIN), lanes));
       if (op == DHC_OP_ARGMAX) m->arg = dhc_lp_var(b, dhc_lp_zero(b, m->d->dtype, lanes));
     } else {
       m->acc = dhc_lp_var(b, zero);
@@ -287,7 +287,7 @@ static void step_in_order(Fold *f, Member *m, DhcLv flat) {
     end_products(f, m, flat);
     break;
   case DHC_OP_ARGMAX: {
-    DhcLv better = argmax_before(b, v, acc, NULL, NULL);
+    DhcLv better = dhc_tpl_argmax_before(b, v, acc, NULL, NULL);
     DhcLv i = dhc_lp_splat(b, dhc_lp_cast(b, flat, m->d->dtype), lanes);
     dhc_lp_set(b, m->acc, dhc_lp_select(b, better, v, acc));
     dhc_lp_set(b, m->arg, dhc_lp_select(b, better, i, dhc_lp_get(b, m->arg)));
@@ -362,10 +362,10 @@ static void begin_by_lanes(Fold *f) {
     Member *m = &f->m[k];
     DhcOp op = m->d->op;
     if (chooses(op)) {
-      m->acc = dhc_lp_var(b, dhc_lp_splat(b, lowest(b, m->t, op != DHC_OP_REDUCE_MIN), lanes));
+      m->acc = dhc_lp_var(b, dhc_lp_splat(b, dhc_tpl_fold_lowest(b, m->t, op != DHC_OP_REDUCE_MIN), lanes));
       /* off lanes lose every tie */
       if (op == DHC_OP_ARGMAX)
-        m->arg = dhc_lp_var(b, dhc_lp_splat(b, lowest(b, m->d->dtype, false), lanes));
+        m->arg = dhc_lp_var(b, dhc_lp_splat(b, dhc_tpl_fold_lowest(b, m->d->dtype, false), lanes));
     } else if (op == DHC_OP_DOT_GENERAL || op == DHC_OP_ADD) {
       m->acc = dhc_lp_var(b, dhc_lp_zero(b, m->t, 1));
       begin_levels(f, m, 1);
@@ -374,6 +374,46 @@ static void begin_by_lanes(Fold *f) {
       if (m->sum16 && many_blocks(f)) m->blocks = dhc_tpl_blocks_begin(b, m->t, 1);
     }
   }
+}
+
+/* Maxima of little more than what is loaded: they are the same in any order, so several strands of them go side by side. */
+static bool goes_in_strands(const Fold *f) {
+  const DhcTplCx *cx = f->cx;
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  int ops = 0;
+  for (int k = 0; k < f->n; k++) {
+    if (!is_extreme(f->m[k].d->op)) return false;
+    dhc_tpl_needed(cx->s, f->m[k].d->a[0], needed);
+  }
+  for (int n = 0; n < cx->s->n_nodes; n++)
+    if (needed[n] && !cx->value[n] && cx->s->node[n].kind != DHC_SN_LOAD) ops += cx->s->node[n].kind == DHC_SN_EW ? dhc_op_work(cx->s->node[n].op) : 1;
+  return f->by_lanes && f->n == 1 && ops <= FEW_OPS && cx->in->facts->kind == DHC_TARGET_CPU;
+}
+
+/* Vectors from `lo`, a multiple of as many elements as the strands have, while there are elements for all strands; where they end. */
+static DhcLv strands_by_lanes(Fold *f, DhcLv lo, DhcLv hi) {
+  DhcTplCx *cx = f->cx;
+  DhcLp *b = cx->b;
+  Member *m = &f->m[0];
+  DhcOp op = extreme_op(m);
+  const int64_t all = (int64_t)STRANDS * DHC_TPL_LANES;
+  int a = f->axis[f->n_axes - 1];
+  DhcLv end = dhc_lp_add(b, lo, dhc_lp_mulc(b, dhc_lp_udiv(b, dhc_lp_sub(b, hi, lo), dhc_lp_i64(b, all)), all));
+  m->strand[0] = m->acc;
+  dhc_lp_if(b, dhc_lp_lt(b, lo, end)); /* not in short rows */
+  for (int i = 1; i < STRANDS; i++) m->strand[i] = dhc_lp_var(b, dhc_lp_get(b, m->acc));
+  DhcLv j = dhc_lp_for(b, lo, end, all);
+  for (int i = 0; i < STRANDS; i++) {
+    DhcTplMark mark = dhc_tpl_push(cx);
+    dhc_tpl_bind_vector(cx, a, dhc_lp_addc(b, j, (int64_t)i * DHC_TPL_LANES), DHC_TPL_LANES, NULL);
+    DhcLv v = dhc_lp_splat(b, dhc_tpl_eval(cx, m->d->a[0]), DHC_TPL_LANES);
+    dhc_lp_set(b, m->strand[i], dhc_lp_ew2(b, op, dhc_lp_get(b, m->strand[i]), v));
+    dhc_tpl_pop(cx, &mark);
+  }
+  dhc_lp_end(b);
+  for (int i = 1; i < STRANDS; i++) dhc_lp_set(b, m->acc, dhc_lp_ew2(b, op, dhc_lp_get(b, m->acc), dhc_lp_get(b, m->strand[i])));
+  dhc_lp_end(b);
+  return end;
 }
 
 static DhcLv fold_lanes(DhcLp *b, const Member *m) { return dhc_lp_fold(b, DHC_OP_ADD, dhc_lp_get(b, m->acc)); }
@@ -405,7 +445,7 @@ static void step_by_lanes(Fold *f, Member *m, DhcLv flat) {
     DhcLv i = dhc_lp_add(b, dhc_lp_iota(b, m->d->dtype, DHC_TPL_LANES),
                          dhc_lp_cast(b, flat, m->d->dtype));
     /* a lane's first element wins even where it is no better than the start value */
-    DhcLv better = argmax_before(b, v, acc, i, arg);
+    DhcLv better = dhc_tpl_argmax_before(b, v, acc, i, arg);
     if (on) better = dhc_lp_and(b, better, on);
     dhc_lp_set(b, m->acc, dhc_lp_select(b, better, v, acc));
     dhc_lp_set(b, m->arg, dhc_lp_select(b, better, i, arg));
@@ -413,7 +453,7 @@ static void step_by_lanes(Fold *f, Member *m, DhcLv flat) {
   }
   default:
     if (is_extreme(m->d->op)) {
-      if (on) v = dhc_lp_select(b, on, v, lowest(b, m->t, m->d->op == DHC_OP_REDUCE_MAX));
+      if (on) v = dhc_lp_select(b, on, v, dhc_tpl_fold_lowest(b, m->t, m->d->op == DHC_OP_REDUCE_MAX));
       dhc_lp_set(b, m->acc, dhc_lp_ew2(b, extreme_op(m), dhc_lp_get(b, m->acc), v));
       return;
     }
@@ -429,7 +469,7 @@ static DhcLv argmax_lanes(DhcLp *b, DhcLv v, DhcLv i, DhcLv *best) {
     for (int l = 0; l < DHC_TPL_LANES; l++) pick[l] = (l + half) % DHC_TPL_LANES;
     DhcLv v2 = dhc_lp_shuffle(b, v, v, pick, DHC_TPL_LANES);
     DhcLv i2 = dhc_lp_shuffle(b, i, i, pick, DHC_TPL_LANES);
-    DhcLv better = argmax_before(b, v2, v, i2, i);
+    DhcLv better = dhc_tpl_argmax_before(b, v2, v, i2, i);
     v = dhc_lp_select(b, better, v2, v);
     i = dhc_lp_select(b, better, i2, i);
   }
@@ -444,7 +484,7 @@ static void end_by_lanes(Fold *f) {
     DhcOp op = m->d->op;
     if (op == DHC_OP_ARGMAX) {
       DhcLv i = argmax_lanes(b, dhc_lp_get(b, m->acc), dhc_lp_get(b, m->arg), &m->best);
-      DhcLv none = lowest(b, m->d->dtype, false); /* nothing was folded: 0 */
+      DhcLv none = dhc_tpl_fold_lowest(b, m->d->dtype, false); /* nothing was folded: 0 */
       m->result = dhc_lp_select(b, dhc_lp_eq(b, i, none), dhc_lp_zero(b, m->d->dtype, 1), i);
     } else if (is_extreme(op)) {
       m->result = settle_zero(b, m, dhc_lp_fold(b, extreme_op(m), dhc_lp_get(b, m->acc)));
@@ -494,6 +534,15 @@ static void flush_sums(Fold *f) {
   }
 }
 
+/* What the row's elements are made into is not made again: it waits where it ends. */
+static void keep(const Fold *f) {
+  DhcTplCx *cx = f->cx;
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  if (cx->kept_in < 0) return;
+  for (int k = 0; k < f->n; k++) dhc_tpl_needed(cx->s, f->m[k].d->a[0], needed);
+  if (needed[cx->kept]) dhc_tpl_store_value(cx, cx->kept_in, dhc_tpl_eval(cx, cx->kept));
+}
+
 /* Vectors of one row of the innermost axis. `phase`: flat index of its first element modulo
  * 16 (NULL: 0), `flat`: that index (NULL: 0). */
 static void row_by_lanes(Fold *f, DhcLv flat, DhcLv phase) {
@@ -503,8 +552,10 @@ static void row_by_lanes(Fold *f, DhcLv flat, DhcLv phase) {
   DhcLv n = cx->extent[a], zero = dhc_lp_i64(b, 0);
   int64_t known;
   bool whole = dhc_lp_is_const(n, &known) && known % DHC_TPL_LANES == 0 && !phase;
-  bool blocks = any_sum(f) && many_blocks(f);
-  DhcLv j = dhc_lp_for(b, phase ? dhc_lp_sub(b, zero, phase) : zero, n, DHC_TPL_LANES);
+  bool blocks = any_sum(f) && many_blocks(f), strands = goes_in_strands(f);
+  if (strands) phase = NULL;
+  DhcLv first = strands ? strands_by_lanes(f, zero, n) : phase ? dhc_lp_sub(b, zero, phase) : zero;
+  DhcLv j = dhc_lp_for(b, first, n, DHC_TPL_LANES);
   DhcTplMark mark = dhc_tpl_push(cx);
   DhcLv on = whole ? NULL : dhc_lp_tail(b, j, n, DHC_TPL_LANES);
   DhcLv at = flat ? dhc_lp_add(b, flat, j) : j;
@@ -524,6 +575,7 @@ static void row_by_lanes(Fold *f, DhcLv flat, DhcLv phase) {
   }
   dhc_tpl_bind_vector(cx, a, j, DHC_TPL_LANES, on);
   for (int k = 0; k < f->n; k++) step_by_lanes(f, &f->m[k], at);
+  keep(f);
   dhc_tpl_pop(cx, &mark);
   dhc_lp_end(b);
 }
@@ -558,6 +610,10 @@ static void part_row(Fold *f, DhcLv flat, DhcLv j0, DhcLv j1) {
   DhcLp *b = cx->b;
   int a = f->axis[f->n_axes - 1];
   DhcLv start = j0;
+  if (goes_in_strands(f)) {
+    start = strands_by_lanes(f, j0, j1);
+    flat = NULL;
+  }
   if (f->by_lanes && flat)
     start = dhc_lp_sub(b, j0, dhc_lp_and(b, dhc_lp_add(b, flat, j0), dhc_lp_i64(b, DHC_TPL_LANES - 1)));
   DhcLv j = dhc_lp_for(b, start, j1, f->by_lanes ? DHC_TPL_LANES : 1);
@@ -618,55 +674,6 @@ void dhc_tpl_fold_part(DhcTplCx *cx, int n, DhcLv lo, DhcLv hi, DhcTplPart *part
     bool arg = f->m[k].d->op == DHC_OP_ARGMAX;
     part[f->m[k].node] = arg ? (DhcTplPart){f->m[k].best, f->m[k].result} : (DhcTplPart){f->m[k].result, NULL};
   }
-}
-
-/* A member by itself, to ask about its op and dtype. */
-static Member member_of(DhcTplCx *cx, int n) {
-  Fold f = {.cx = cx};
-  add_member(&f, n);
-  return f.m[0];
-}
-
-DhcTplJoin dhc_tpl_join_begin(DhcTplCx *cx, int n, int lanes) {
-  DhcLp *b = cx->b;
-  Member m = member_of(cx, n);
-  DhcOp op = m.d->op;
-  DhcTplJoin j = {0};
-  if (m.sum16) {
-    j.blocks = dhc_tpl_blocks_begin(b, m.t, lanes);
-    return j;
-  }
-  j.value = dhc_lp_var(b, chooses(op) ? dhc_lp_splat(b, lowest(b, m.t, op != DHC_OP_REDUCE_MIN), lanes)
-                                  : dhc_lp_zero(b, m.t, lanes));
-  if (op == DHC_OP_ARGMAX) j.index = dhc_lp_var(b, dhc_lp_zero(b, m.d->dtype, lanes));
-  return j;
-}
-
-void dhc_tpl_join_add(DhcTplCx *cx, int n, const DhcTplJoin *j, const DhcTplPart *part) {
-  DhcLp *b = cx->b;
-  Member m = member_of(cx, n);
-  if (m.sum16) {
-    dhc_tpl_blocks_add(b, &j->blocks, part->value);
-    return;
-  }
-  DhcLv acc = dhc_lp_get(b, j->value), v = part->value;
-  switch ((int)m.d->op) {
-  case DHC_OP_ARGMAX: {
-    DhcLv better = argmax_before(b, v, acc, NULL, NULL);
-    dhc_lp_set(b, j->value, dhc_lp_select(b, better, v, acc));
-    dhc_lp_set(b, j->index, dhc_lp_select(b, better, part->index, dhc_lp_get(b, j->index)));
-    break;
-  }
-  default: dhc_lp_set(b, j->value, is_extreme(m.d->op) ? dhc_lp_ew2(b, extreme_op(&m), acc, v) : dhc_lp_add(b, acc, v));
-  }
-}
-
-DhcLv dhc_tpl_join_end(DhcTplCx *cx, int n, const DhcTplJoin *j) {
-  Member m = member_of(cx, n);
-  if (m.sum16) return dhc_tpl_blocks_end(cx->b, &j->blocks, dhc_lp_zero(cx->b, m.t, j->blocks.lanes));
-  if (m.d->op == DHC_OP_ARGMAX) return dhc_lp_get(cx->b, j->index);
-  DhcLv v = dhc_lp_get(cx->b, j->value);
-  return m.d->op == DHC_OP_REDUCE_SUM ? v : settle_zero(cx->b, &m, v);
 }
 
 /* ---- together --------------------------------------------------------------------------------- */

@@ -73,6 +73,7 @@ static void needed_by_stores(const DhcTplCx *cx, uint32_t extra, bool *needed, b
   for (int o = dhc_spec_n_inputs(cx->s); o < cx->s->n_operands; o++) {
     if ((dhc_tpl_operand_axes(cx, o) & ~cx->bound) != extra || (cx->late >> o & 1)) continue;
     *any = true;
+    if (o == cx->kept_in) needed[cx->kept] = true; /* which is there, without what it is made of */
     dhc_tpl_needed(cx->s, cx->s->operand[o].stored, needed);
     for (int t = 0; t < cx->s->operand[o].n_terms; t++)
       if (cx->s->operand[o].term[t].index >= 0)
@@ -105,6 +106,7 @@ static void store_at(DhcTplCx *cx, uint32_t extra, uint32_t left, const bool *ne
   } else {
     dhc_tpl_bind(cx, a, i);
   }
+  if (cx->kept_in >= 0 && axes[cx->kept_in] == extra && !left) dhc_tpl_set(cx, cx->kept, dhc_tpl_load(cx, cx->kept_in));
   dhc_tpl_hoist(cx, needed);
   store_at(cx, extra, left, needed, axes);
   dhc_tpl_pop(cx, &mark);
@@ -322,6 +324,46 @@ void dhc_tpl_store_unrolled(DhcTplCx *cx, uint32_t left) {
 
 static void store_body(DhcTplCx *cx, void *arg) { dhc_tpl_store_unrolled(cx, *(const uint32_t *)arg); }
 
+enum { DEAR = 8 /* additions: more than it takes to write a value and to read it again */ };
+
+/* Is node n, of elements along axis `red`, made by one fold alone, after all others, and all that output o is made of from there on? Then its values
+ * may lie where the output will: nobody reads elements that an output overlaps any more. */
+static bool may_keep(const DhcTplCx *cx, int n, int o, int red) {
+  const DhcSpec *s = cx->s;
+  bool made_of[DHC_SPEC_MAX_NODES] = {false}, all[DHC_SPEC_MAX_NODES] = {false}, rest[DHC_SPEC_MAX_NODES] = {false};
+  int folds = 0;
+  if (s->node[n].kind != DHC_SN_EW || s->node[n].dtype != DHC_F32 || dhc_op_work(s->node[n].op) < DEAR || !(cx->varies[n] >> red & 1)) return false;
+  dhc_tpl_needed(s, n, made_of);
+  dhc_tpl_needed(s, s->operand[o].stored, all);
+  if (!all[n]) return false;
+  rest[n] = true;
+  dhc_tpl_needed(s, s->operand[o].stored, rest);
+  for (int m = 0; m < s->n_nodes; m++) {
+    bool own[DHC_SPEC_MAX_NODES] = {false};
+    if (m != n && rest[m] && (cx->varies[m] >> red & 1) && s->node[m].kind != DHC_SN_EW && s->node[m].kind != DHC_SN_CONST) return false;
+    if (s->node[m].kind != DHC_SN_FOLD || made_of[m]) continue;
+    dhc_tpl_needed(s, m, own);
+    if (!own[n]) return false;
+    folds++;
+  }
+  return folds == 1;
+}
+
+/* Rows whose elements go through something dear into a sum and then, with the sum, out, as a softmax's do. */
+static void choose_kept(DhcTplCx *cx, uint32_t red) {
+  const DhcSpec *s = cx->s;
+  int out = -1, axis = cx->plan_vector;
+  if (cx->in->facts->kind != DHC_TARGET_CPU || s->kind != DHC_KIND_ROW || axis < 0 || red != 1u << axis) return;
+  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) {
+    if (!(dhc_tpl_operand_axes(cx, o) & red)) continue;
+    if (out >= 0) return;
+    out = o;
+  }
+  if (out < 0 || s->operand[out].dtype != DHC_F32 || dhc_spec_unit_axis(&s->operand[out]) != axis) return;
+  for (int n = s->n_nodes - 1; n >= 0 && cx->kept_in < 0; n--)
+    if (may_keep(cx, n, out, axis)) cx->kept = n, cx->kept_in = out;
+}
+
 void dhc_tpl_row(const DhcTplInput *in, DhcLp *b) {
   DhcTplCx cx;
   dhc_tpl_init(&cx, in, b);
@@ -329,6 +371,7 @@ void dhc_tpl_row(const DhcTplInput *in, DhcLp *b) {
   if (dhc_spec_axes(in->spec, DHC_AXIS_SEQ)) dhc_lp_refuse(b, "sequential axis in a template for maps and rows");
   if (b->refused) return;
   cx.plan_vector = dhc_tpl_choose_vector(&cx, par | red);
+  choose_kept(&cx, red);
   bool needed[DHC_SPEC_MAX_NODES] = {false};
   dhc_tpl_needed_by_outputs(in->spec, needed);
   uint32_t unrolled = in->spec->kind == DHC_KIND_MAP ? dhc_tpl_unrolled_axes(&cx, par) : 0;

@@ -50,12 +50,24 @@ void dhc_schedule_complete(const DhcSpec *s, const DhcTargetFacts *t, DhcSchedul
 
 /* ---- folds ----------------------------------------------------------------------------- */
 
-enum { SPLIT_FOLDED = 32768, SPLIT_ROWS = 64, SHORT_ROW_OF_ARGMAX = 32, ROWS_OF_ARGMAX = 16 };
+enum { SPLIT_FOLDED = 32768, SPLIT_ROWS = 64, SHORT_ROW_OF_ARGMAX = 32, SHORT_ROW_OF_MAXIMA = 8, ROWS_OF_SHORT = 16 };
 
 bool dhc_schedule_has_argmax(const DhcSpec *s) {
   for (int n = 0; n < s->n_nodes; n++)
     if (s->node[n].kind == DHC_SN_FOLD && s->node[n].op == DHC_OP_ARGMAX) return true;
   return false;
+}
+
+/* Are there maxima and minima alone, or places of them, and nothing stored of the elements? */
+static bool chooses_alone(const DhcSpec *s) {
+  uint32_t red = dhc_spec_axes(s, DHC_AXIS_RED);
+  for (int n = 0; n < s->n_nodes; n++)
+    if (s->node[n].kind == DHC_SN_FOLD && s->node[n].op != DHC_OP_ARGMAX && s->node[n].op != DHC_OP_REDUCE_MAX && s->node[n].op != DHC_OP_REDUCE_MIN) return false;
+  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++)
+    for (int t = 0; t < s->operand[o].n_terms; t++)
+      for (int i = 0; i < s->operand[o].term[t].n_axes; i++)
+        if (red >> s->operand[o].term[t].axis[i] & 1) return false;
+  return true;
 }
 
 /* Is what is folded what lies side by side? */
@@ -68,7 +80,7 @@ static bool along_rows(const DhcSpec *s) {
 }
 
 /* Few rows of many elements are cut into blocks, which all threads share (two phases); many rows are
- * tasks enough, and short ones not worth a second phase. Places of a maximum in short rows: lanes are rows,
+ * tasks enough, and short ones not worth a second phase. Maxima of short rows and their places: lanes are rows,
  * not elements, of which the best would be looked for among 16 lanes once a row. */
 static int row_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   int n = 0;
@@ -86,11 +98,11 @@ static int row_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MA
     out[n++] = (DhcSchedule){.template_name = "row_split", .guard = dhc_size_guard(&g)};
   }
   uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR);
-  if (!known && par && along_rows(s) && dhc_schedule_has_argmax(s)) {
+  if (!known && par && along_rows(s) && (dhc_schedule_has_argmax(s) || chooses_alone(s))) {
     DhcSizeGuard g = {.arena = arena, .spec = s};
     int last = 31 - __builtin_clz(par);
-    dhc_size_bound(&g, dhc_spec_axes(s, DHC_AXIS_RED), SHORT_ROW_OF_ARGMAX, true);
-    dhc_size_bound(&g, 1u << last, ROWS_OF_ARGMAX, false);
+    dhc_size_bound(&g, dhc_spec_axes(s, DHC_AXIS_RED), dhc_schedule_has_argmax(s) ? SHORT_ROW_OF_ARGMAX : SHORT_ROW_OF_MAXIMA, true);
+    dhc_size_bound(&g, 1u << last, ROWS_OF_SHORT, false);
     out[n++] = (DhcSchedule){.template_name = "row", .v = {1 + last}, .guard = dhc_size_guard(&g)};
   }
   out[n++] = (DhcSchedule){.template_name = "row"};
