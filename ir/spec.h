@@ -208,6 +208,9 @@ typedef struct DhcSpecDepthwise {
   int64_t n_taps;
 } DhcSpecDepthwise;
 bool dhc_spec_depthwise(const DhcSpec *s, DhcSpecDepthwise *out);
+/* A CONV of two loads whose channels each have weights of their own and sum over taps alone, known and of one chain of products; no
+ * window. */
+bool dhc_spec_deep(const DhcSpec *s);
 /* A DOT whose folds are contractions in f32 over one axis, along which all that is multiplied lies: loads of an axis of
  * lines, at most, by that one. Or such a RAGGED, with a matrix a range. */
 bool dhc_spec_low(const DhcSpec *s);

@@ -1,5 +1,6 @@
 /* Convolutions that walk an image by single pixels. */
 #include "ir/spec.h"
+#include "ir/sum.h"
 
 enum { MOST_TAPS = 7 };
 
@@ -136,4 +137,44 @@ bool dhc_spec_depthwise(const DhcSpec *s, DhcSpecDepthwise *w) {
     w->n_taps *= s->axis[a].extent;
   }
   return true;
+}
+
+/* ---- a channel each ----------------------------------------------------------------------------- */
+
+/* Axes of terms that are guarded, or of the others; -1: a term by an index, or dimensions of another make. */
+static int64_t axes_of(const DhcOperand *p, bool guarded, uint32_t taps) {
+  int64_t axes = 0;
+  int n = 0;
+  for (int t = 0; t < p->n_terms; t++) {
+    const DhcTerm *e = &p->term[t];
+    int places = 0, kinds = 0;
+    if (e->index >= 0) return -1;
+    if (e->guarded != guarded) continue;
+    n++;
+    for (int i = 0; i < e->n_axes; i++) {
+      axes |= (int64_t)1 << e->axis[i];
+      if (taps >> e->axis[i] & 1) kinds++;
+      else places += e->coef[i] >= 1 ? 1 : 2;
+    }
+    if (guarded && (places > 1 || kinds > 1)) return -1;
+  }
+  return guarded && n > 2 ? -1 : axes;
+}
+
+bool dhc_spec_deep(const DhcSpec *s) {
+  DhcSpecWindow w;
+  int dot = find_dot(s, true);
+  if (s->kind != DHC_KIND_CONV || dot < 0 || !find_image(s, &s->node[dot], &w)) return false;
+  const DhcOperand *image = &s->operand[w.image], *own = &s->operand[w.other];
+  uint32_t red = dhc_spec_axes(s, DHC_AXIS_RED), par = dhc_spec_axes(s, DHC_AXIS_PAR);
+  if (image->tag != DHC_TAG_ROW || own->tag != DHC_TAG_ROW || s->node[dot].axes != red || dhc_spec_axes(s, DHC_AXIS_SEQ)) return false;
+  int64_t space = axes_of(image, true, red), plain = axes_of(image, false, red), weights = axes_of(own, false, red), n = 1;
+  if (space < 0 || plain < 0 || weights < 0 || axes_of(own, true, red)) return false;
+  for (int a = 0; a < s->n_axes; a++) {
+    if (!(red >> a & 1)) continue;
+    if (s->axis[a].extent < 1 || s->axis[a].extent > DHC_DOT_BLOCK / n) return false;
+    n *= s->axis[a].extent;
+  }
+  uint32_t channels = (uint32_t)weights & par;
+  return channels && !((uint32_t)plain & red) && !(channels & ~(uint32_t)plain) && !((uint32_t)space & channels) && !((uint32_t)plain & (uint32_t)space);
 }

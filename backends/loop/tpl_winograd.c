@@ -492,7 +492,7 @@ void dhc_tpl_winograd(const DhcTplInput *in, DhcLp *b) {
   dhc_tpl_init(&v->cx, in, b);
   if (b->refused) return;
   if (!dhc_conv_roles(v) || !is_three(&v->y.d) || !is_three(&v->x.d) || v->m < 0 || v->outer) {
-    dhc_tpl_row(in, b);
+    dhc_lp_refuse(b, "a convolution by tiles of another form");
     return;
   }
   dhc_conv_prepare(v);

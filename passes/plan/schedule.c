@@ -43,7 +43,9 @@ static bool is_plain(const char *name) {
 
 void dhc_schedule_complete(const DhcSpec *s, const DhcTargetFacts *t, DhcSchedule *x) {
   if (t->kind == DHC_TARGET_GPU) return; /* whole as they are: gpu_classes */
-  Tile all = is_plain(x->template_name) ? (Tile){{0, t->task_elements}} : cpu_tile(s, t);
+  Tile deep = {{0, 8, lanes_of(t), 0, 32, 256}};
+  Tile all = !x->template_name || strcmp(x->template_name, "conv_deep") ? cpu_tile(s, t) : deep;
+  if (is_plain(x->template_name)) all = (Tile){{0, t->task_elements}};
   for (int i = 0; i < 8; i++)
     if (!x->v[i]) x->v[i] = all.v[i];
 }
@@ -157,10 +159,40 @@ static int few_channels(const DhcSpec *s, int64_t most, DhcSchedule few, DhcAren
   return n;
 }
 
+enum { FEW_TAPS = 9, FEW_PLACES = 400 };
+
+/* Depthwise: lanes are channels, where these fill half a vector and turning them costs less than what pixels side by side waste. Few
+ * taps over many places cost about as much either way, and a division's zeros are multiplied, too. */
+static int deep_classes(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  DhcSizeGuard g = {.arena = arena, .spec = s};
+  uint32_t places = 0, par = dhc_spec_axes(s, DHC_AXIS_PAR), all = par;
+  int64_t taps = 1;
+  bool divided = false;
+  for (int o = 0; o < dhc_spec_n_inputs(s); o++)
+    for (int i = 0; is_guarded(&s->operand[o]) && i < s->operand[o].n_terms; i++) {
+      const DhcTerm *e = &s->operand[o].term[i];
+      for (int k = 0; e->guarded && k < e->n_axes; k++) places |= 1u << e->axis[k] & par;
+      divided = divided || e->div > 1;
+    }
+  for (int n = 0; n < s->n_nodes; n++) {
+    const DhcSpecNode *d = &s->node[n];
+    if (d->kind != DHC_SN_FOLD) continue;
+    for (int i = 0; i < 2; i++) all &= plain_axes(&s->operand[s->node[d->a[i]].operand]);
+  }
+  for (int a = 0; a < s->n_axes; a++)
+    if (s->axis[a].role == DHC_AXIS_RED) taps *= s->axis[a].extent;
+  dhc_size_bound(&g, all, lanes_of(t) / 2, false);
+  if (taps <= FEW_TAPS || divided) dhc_size_bound(&g, places, FEW_PLACES, true);
+  out[0] = (DhcSchedule){.template_name = "conv_deep", .guard = dhc_size_guard(&g)};
+  out[1] = (DhcSchedule){.template_name = "conv"};
+  return 2;
+}
+
 /* A tile of 8 channels by 3 vectors of pixels wastes half of itself and more on up to 4 channels; 4 by
  * 6 has as many sums. Weight gradients have vectors over output channels: two of 16, or one.
  * Targets of narrower vectors have lower tiles anyway. */
 static int conv_classes(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  if (dhc_spec_deep(s)) return deep_classes(s, t, arena, out);
   bool dw = s->kind == DHC_KIND_CONV_DW;
   DhcSchedule few = dw ? (DhcSchedule){.template_name = "conv_dw", .v = {1, 1}}
                        : (DhcSchedule){.template_name = "conv", .v = {4, 6}};

@@ -54,6 +54,12 @@ static const struct {
     {"filters", DHC_TARGET_GPU, "spec conv_dw args 0 { axis par axis par axis red in f32 row [s(a0), 1(a2)] in f32 row [s(a1), 1(a2)]"
      " %0 = load 0 : f32 %1 = load 1 : f32 %2 = fold dot_general(%0, %1) a2 : f32 out f32 row [s(a0), 1(a1)] = %2 }",
      "filter gradients of another form"},
+    {"conv_deep", DHC_TARGET_CPU, "spec conv args 0 { axis par axis par axis red in f32 row [1(a0 + a2)?] in f32 row [s(a1), 1(a2)]"
+     " %0 = load 0 : f32 %1 = load 1 : f32 %2 = fold dot_general(%0, %1) a2 : f32 out f32 row [s(a0), 1(a1)] = %2 }",
+     "a convolution that is not depthwise"},
+    {"winograd", DHC_TARGET_CPU, "spec winograd args 0 { axis par axis par axis red in f32 row [1(a0 + a2)?] in f32 row [s(a1), 1(a2)]"
+     " %0 = load 0 : f32 %1 = load 1 : f32 %2 = fold dot_general(%0, %1) a2 : f32 out f32 row [s(a0), 1(a1)] = %2 }",
+     "a convolution by tiles of another form"},
     {"scatter", DHC_TARGET_CPU, "spec scatter args 0 { axis par axis seq in f32 row [s(a0), 1(a1)] in i32 row [1(a0)] in f32 row [1(a0)] %0 = load 0 : f32 %1 = load 1 : i32"
      " %2 = load 2 : f32 %3 = scan(%0, %0, %2) : f32 out f32 row [s(%1)?] = %3 }",
      "node 3: a scan in a template for other kinds"},
