@@ -16,13 +16,42 @@ same() { # A B WHAT: weights, metrics, last checkpoints
   cmp -s <(cut -d, -f1-6,9,10 "$work/$1/metrics.csv") <(cut -d, -f1-6,9,10 "$work/$2/metrics.csv") || fail "$3: other metrics"
   [ "${a##*/}" = "${b##*/}" ] && python3 "$cli/same_state.py" "$a" "$b" || fail "$3: other checkpoints"
 }
+# groups with optimisers and arguments of their own, a submodule that follows another, averages, clipping, parts in turn
+cat > "$work/own.dhc" <<'M'
+import std/nn
+import std/optim
+layer Net() {
+  param a: [64, 16] = xavier_uniform()
+  param b: [16] = zeros()
+  param c: [16, 10] = xavier_uniform()
+  forward<B>(x: [B, 64]) -> (y: [B, 10]) { return relu(x @ a + b) @ c }
+}
+model Own() {
+  net = Net()
+  slow = average(net, decay = 0.9)
+  param z: [10] = zeros()
+  normalize<B>(image: u8[B, 1, 8, 8]) -> (image: [B, 1, 8, 8]) { return float(image) / 255.0 }
+  loss<B>(image: [B, 1, 8, 8], target: i64[B]) -> (loss: []) {
+    x = reshape(image, [B, 64])
+    return mean(cross_entropy(net(x) + z, target)) + mean(square(net(x) - slow(x)))
+  }
+}
+recipe default for Own { optimizer = adamw(weight_decay = 0.01)
+  groups = { "*.c" = { optimizer = sgd(momentum = 0.9), lr = 0.5 }, "*.a" = { beta1 = 0.5 } }
+  lr(step, steps) = 1e-2
+  batch = 16
+  epochs = 5
+  ema = 0.9
+  clip = 0.5
+}
+M
+own() { run "$work/own.dhc" --quiet --steps 6 --accumulate 2 --check-ranks 1 --overwrite "$@"; }
 for n in 2 3; do
-  set -- --gpus $n --steps 4 --clip 0.1 --accumulate 2 --check-ranks 1
-  ssm "$@" --out "$work/whole" --overwrite && ssm "$@" --shard-optimizer --out "$work/shares" --overwrite || fail "$n ranks"
+  own --gpus $n --out "$work/whole" && own --gpus $n --shard-optimizer --out "$work/shares" || fail "$n ranks"
   same whole shares "$n ranks"
 done
 
-# experts, whose steps count from their first gradient, averaged weights, dropout
+# experts, whose steps count from their first gradient; dropout
 sed -e 's/lr(step, steps) = .*/lr(step, steps) = 1e-3\n  ema = 0.9/' "$models/dhc_jamba.dhc" > "$work/experts.dhc"
 experts() { run "$work/experts.dhc" --preset nano --set input_channels=1 --set hidden_dim=4 --set tokens=grid --set mamba_ratio=1 --quiet --gpus 2 --steps 3 "$@"; }
 experts --out "$work/e1" && experts --shard-optimizer --out "$work/e2" || fail "experts"
