@@ -156,23 +156,37 @@ typedef struct Group {
   DHC_VEC(Setting) settings;
   DhcOptimizer optimizer; /* name NULL: the recipe's */
   DhcGroup g;
+  int64_t every, after; /* where g.every is not NULL */
   DhcText said;
 } Group;
 
 static bool is_key(const Setting *s, const char *key) { return !strcmp(s->key, key); }
 
-static void add_arg(Group *x, const char *param, double value) {
+static const char *group_scalar(Group *x, const char *name, double value) {
   DhcModel *m = x->cx->m;
-  const int number = m->module->groups.n + 1;
-  const DhcGroupArg a = {.param = param, .scalar = add_scalar(m, dhc_arena_printf(dhc_cx_arena(x->cx), "$%s.%d", param, number), value)};
-  DHC_PUSH(m->module->arena, &x->g.args, a);
-  dhc_text_printf(&x->said, " %s=%.17g", param, value);
+  dhc_text_printf(&x->said, " %s=%.17g", name, value);
+  return add_scalar(m, dhc_arena_printf(dhc_cx_arena(x->cx), "$%s.%d", name, m->module->groups.n + 1), value);
+}
+
+static void add_arg(Group *x, const char *param, double value) {
+  const DhcGroupArg a = {.param = param, .scalar = group_scalar(x, param, value)};
+  DHC_PUSH(x->cx->m->module->arena, &x->g.args, a);
+}
+
+/* What a group has beside the arguments of its optimiser. */
+static const char *const own_keys[] = {"optimizer", "loss", "every", "after"};
+enum { N_OWN = sizeof own_keys / sizeof *own_keys };
+
+static bool is_own(const Setting *s) {
+  for (int i = 0; i < N_OWN; i++)
+    if (is_key(s, own_keys[i])) return true;
+  return false;
 }
 
 static bool unknown_setting(Group *x, const char *optimizer, const DhcRecipeArgs *args, const Setting *s) {
-  static const char *const own[] = {"lr", "optimizer", "loss"};
   DHC_VEC(const char *) names = {0};
-  for (size_t i = 0; i < sizeof own / sizeof *own; i++) DHC_PUSH(dhc_cx_arena(x->cx), &names, own[i]);
+  DHC_PUSH(dhc_cx_arena(x->cx), &names, DHC_OPTIMIZER_LR);
+  for (int i = 0; i < N_OWN; i++) DHC_PUSH(dhc_cx_arena(x->cx), &names, own_keys[i]);
   for (int i = 0; i < args->n; i++) DHC_PUSH(dhc_cx_arena(x->cx), &names, args->at[i].name);
   DhcDiag *d = dhc_err(x->cx, "E0306", s->at, "groups: %s has no argument '%s'", optimizer, s->key);
   const char *close = dhc_suggest(s->key, names.at, names.n);
@@ -215,9 +229,42 @@ static bool bind_settings(Group *x, const DhcRecipe *r) {
     dhc_text_printf(&x->said, " optimizer=%s", x->optimizer.name);
   }
   for (int i = 0; i < x->settings.n; i++)
-    if (!is_key(&x->settings.at[i], "optimizer") && !is_key(&x->settings.at[i], "loss") && !bind_number(x, r, &x->settings.at[i])) return false;
+    if (!is_own(&x->settings.at[i]) && !bind_number(x, r, &x->settings.at[i])) return false;
   for (int i = 0; i < x->optimizer.args.n; i++) add_arg(x, x->optimizer.args.at[i].name, x->optimizer.args.at[i].value);
   return true;
+}
+
+/* In which steps: every so many, after the first so many. Steps are counted in f32. */
+static bool bind_turns(Group *x) {
+  static const char *const keys[] = {"every", "after"};
+  int64_t v[2] = {1, 0};
+  bool any = false;
+  for (int i = 0; i < x->settings.n; i++) {
+    const Setting *s = &x->settings.at[i];
+    for (int k = 0; k < 2; k++) {
+      if (!is_key(s, keys[k])) continue;
+      const char *what = dhc_arena_printf(dhc_cx_arena(x->cx), "'%s' of a group", s->key);
+      const int64_t least = 1 - k, most = 1 << 24;
+      any = true;
+      if (!dhc_want_int(x->cx, &s->v, s->at, what, &v[k])) return false;
+      if (v[k] >= least && v[k] <= most) continue;
+      DhcDiag *d = dhc_err(x->cx, "E0304", s->at, "%s must be in %lld..%lld, got %lld", what, (long long)least, (long long)most, (long long)v[k]);
+      dhc_err_hint(x->cx, d, "every = 2 steps in every other step, after = 1 passes the first by; frozen(...) is for what never learns");
+      return false;
+    }
+  }
+  if (!any) return true;
+  x->every = v[0];
+  x->after = v[1];
+  x->g.every = group_scalar(x, keys[0], (double)v[0]);
+  x->g.after = group_scalar(x, keys[1], (double)v[1]);
+  return true;
+}
+
+static const double *value_of(const DhcModule *m, const char *scalar) {
+  int i = m->scalars.n - 1;
+  while (strcmp(m->scalars.at[i].name, scalar)) i--;
+  return &m->scalars.at[i].value;
 }
 
 static const char *say_group(Group *x, const DhcRecipe *r, int64_t n) {
@@ -228,13 +275,16 @@ static const char *say_group(Group *x, const DhcRecipe *r, int64_t n) {
   int said = 0;
   dhc_text_printf(&t, "group %s: %lld parameters, %s", g->pattern, (long long)n, g->optimizer ? g->optimizer : r->optimizer);
   for (int i = 0; i < g->args.n; i++) {
-    const double *v = &m->scalars.at[m->scalars.n - g->args.n + i].value;
+    const double *v = value_of(m, g->args.at[i].scalar);
     if (!strcmp(g->args.at[i].param, DHC_OPTIMIZER_LR)) lr = v;
     else dhc_text_printf(&t, "%s%s = %.6g", said++ ? ", " : "(", g->args.at[i].param, *v);
   }
   if (said) dhc_text_puts(&t, ")");
   if (lr) dhc_text_printf(&t, ", %.6g times the rate", *lr);
   if (g->loss) dhc_text_printf(&t, ", by %s", g->loss);
+  if (g->every && x->every == 1) dhc_text_puts(&t, ", every step");
+  else if (g->every) dhc_text_printf(&t, ", every %lld steps", (long long)x->every);
+  if (g->every && x->after) dhc_text_printf(&t, " after %lld", (long long)x->after);
   return dhc_text_str(&t);
 }
 
@@ -277,7 +327,7 @@ static bool bind_group(Group *x, const DhcRecipe *r) {
   dhc_text_printf(&x->said, "%s {", x->pattern);
   for (int i = 0; i < x->settings.n; i++)
     if (is_key(&x->settings.at[i], "loss") && !bind_loss(x, &x->settings.at[i])) return false;
-  if (!bind_settings(x, r)) return false;
+  if (!bind_settings(x, r) || !bind_turns(x)) return false;
   dhc_text_puts(&x->said, " }");
   DHC_PUSH(m->arena, &m->groups, x->g);
   for (int t = 0; t < m->tensors.n; t++) {

@@ -292,6 +292,7 @@ typedef struct DhcGroup {
   DHC_VEC(DhcGroupArg) args;
   const char *loss; /* the result of the entry that its gradients are of; NULL: the entry's own */
   DhcSpan loss_at;
+  const char *every, *after; /* scalars: it steps where (step - after) % every is 1, after the first `after`; NULL: in every step */
   const char *said; /* how it is trained, for readers */
 } DhcGroup;
 

@@ -58,6 +58,12 @@ static bool of_group(dhc_program *p, const DhcGroup *g, const dhc_update_param *
   return false;
 }
 
+static bool has_turns(const DhcModule *m) {
+  for (int i = 0; i < m->groups.n; i++)
+    if (m->groups.at[i].every) return true;
+  return false;
+}
+
 /* A scalar in all groups that a formula steps: the recipe's (-1), or a group's own. */
 static DhcRange of_scalar(dhc_program *p, Eval *e, const dhc_update_param *x, int group) {
   const DhcModule *m = p->m->module;
@@ -66,6 +72,7 @@ static DhcRange of_scalar(dhc_program *p, Eval *e, const dhc_update_param *x, in
   if (group >= 0) (void)of_group(p, &m->groups.at[group], x, all, &v);
   if (isnan(v)) e->bounded = false;
   DhcRange r = range(e, x->from_least ? x->least : v, v);
+  if (!strcmp(x->scalar, DHC_NAME_OPT_STEP) && has_turns(m)) r = dhc_range_hull(r, range(e, 1, 1)); /* they count steps of their own */
   for (int i = 0; i < m->groups.n && group < 0; i++) {
     if (m->groups.at[i].optimizer || !of_group(p, &m->groups.at[i], x, all, &v)) continue;
     if (isnan(v)) e->bounded = false;

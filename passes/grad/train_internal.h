@@ -22,6 +22,12 @@ typedef struct Range {
   int owner; /* the rank that has its moments */
 } Range;
 
+/* When a group steps. */
+typedef struct Turn {
+  DhcValue *due;   /* bool; NULL: in every step */
+  DhcValue *count; /* of its own steps, this one too where it is due */
+} Turn;
+
 /* A function that steps ranges. */
 typedef struct Optimizer {
   DhcFunc *f;
@@ -47,6 +53,7 @@ typedef struct Step {
   /* flat tensors: 0 is "$w", then the optimiser's moments, then perhaps "$ema" */
   DhcMoments moments;
   DhcValue **flats;
+  Turn *turn; /* for all others, then by group */
   Optimizer *optimizer; /* the recipe's, then one for each group: the recipe's where it has none of its own */
   DhcValue *clip, *limit, *decay; /* decay: of "$ema" */
   DhcValue **own; /* by scalar of the module: parameters for groups and averages */

@@ -230,6 +230,12 @@ static const char *dollar(Step *s, const char *name) {
 /* Those of groups and averages. */
 static void add_own_scalars(Step *s) {
   const DhcModule *m = s->m;
+  for (int i = 0; i < m->groups.n; i++) {
+    if (!m->groups.at[i].every) continue;
+    add_scalar(s, DHC_NAME_OPT_STEP);
+    own_scalar(s, m->groups.at[i].every);
+    own_scalar(s, m->groups.at[i].after);
+  }
   for (int i = 0; i < m->groups.n; i++)
     for (int k = 0; k < m->groups.at[i].args.n; k++) own_scalar(s, m->groups.at[i].args.at[k].scalar);
   for (int i = 0; i < s->ranges.n; i++)
@@ -289,6 +295,47 @@ static void add_params(Step *s) {
   add_own_scalars(s);
 }
 
+/* ---- turns ----------------------------------------------------------------------------------- */
+
+/* Steps are counted from 1: of those behind the first `after` the first, and every so many from there. Whole numbers of f32,
+ * whose quotient rounds to no other whole number. */
+static bool find_turns(Step *s) {
+  DhcBuilder *b = &s->b;
+  s->turn = DHC_NEW_N(s->arena, Turn, s->m->groups.n + 1);
+  for (int i = 0; i < s->m->groups.n; i++) {
+    const DhcGroup *g = &s->m->groups.at[i];
+    if (!g->every) continue;
+    DhcValue *one = dhc_b_scalar(b, DHC_F32, 1), *every = own_scalar(s, g->every), *behind = dhc_step_bin(s, DHC_OP_ADD, one, own_scalar(s, g->after));
+    DhcValue *since = dhc_step_bin(s, DHC_OP_SUB, add_scalar(s, DHC_NAME_OPT_STEP), behind);
+    DhcValue *turns = dhc_b_unary(b, DHC_OP_FLOOR, dhc_step_bin(s, DHC_OP_DIV, since, every));
+    DhcValue *exact = dhc_step_bin(s, DHC_OP_EQ, dhc_step_bin(s, DHC_OP_MUL, turns, every), since);
+    DhcValue *late = dhc_step_bin(s, DHC_OP_GE, since, dhc_b_scalar(b, DHC_F32, 0));
+    DhcValue *count = dhc_step_bin(s, DHC_OP_MAX, dhc_step_bin(s, DHC_OP_ADD, turns, one), one);
+    s->turn[1 + i] = (Turn){.due = dhc_step_bin(s, DHC_OP_AND, exact, late), .count = count};
+    if (!s->turn[1 + i].due || !count) return false;
+  }
+  return true;
+}
+
+/* v where the group steps, `rest` where it does not. */
+static DhcValue *where_due(Step *s, const Range *r, DhcValue *v, DhcValue *rest) {
+  DhcValue *due = s->turn[r->group].due;
+  return due ? dhc_b_select(&s->b, due, v, rest) : v;
+}
+
+/* The gradients that this step goes by: those of groups that it leaves out are zeros, in the norm, too. */
+static DhcValue *due_gradients(Step *s, DhcValue *g) {
+  DhcValue **part = DHC_NEW_N(s->arena, DhcValue *, s->ranges.n + 1);
+  bool any = false;
+  for (int i = 0; i < s->ranges.n; i++) {
+    const Range *r = &s->ranges.at[i];
+    const DhcType t = dhc_step_flat(s, r->n);
+    part[i] = where_due(s, r, dhc_step_range(s, g, r), dhc_b_fill(&s->b, &t, 0));
+    any = any || s->turn[r->group].due;
+  }
+  return any ? dhc_step_joined(s, part, s->ranges.n) : g;
+}
+
 /* ---- the update --------------------------------------------------------------------------- */
 
 /* norm = √Σg²; scale = clip > 0 ? min(1, clip / (norm + 1e-6)) : 1 */
@@ -338,7 +385,9 @@ static bool optimizer_args(Step *s, const Range *r, DhcValue *const *old, DhcVal
   for (int i = 2; i < o->params.n; i++) {
     const char *name = o->param_info.at[i].name;
     bool none = !r->decays && strcmp(name, DHC_OPTIMIZER_WEIGHT_DECAY) == 0;
+    DhcValue *count = strcmp(name, DHC_OPTIMIZER_STEP) ? NULL : s->turn[r->group].count;
     if (x->flat[i]) args[i] = old[x->flat[i]];
+    else if (count) args[i] = count;
     else args[i] = none ? dhc_b_scalar(&s->b, DHC_F32, 0) : group_arg(s, r, name, x->arg[i]);
   }
   for (int i = 0; i < o->params.n; i++)
@@ -355,7 +404,9 @@ static DhcValue *average(Step *s, DhcValue *old, DhcValue *now) {
 
 /* now[k], the optimiser's new value of flat k, becomes part[k]: gated, and averaged for
  * "$ema" unless other ranks' new weights are still to come. */
-static void finish_range(Step *s, DhcValue *const *old, DhcValue *const *now, DhcValue **part) {
+static void finish_range(Step *s, const Range *r, DhcValue *const *old, DhcValue **now, DhcValue **part) {
+  for (int k = 0; k <= s->moments.n; k++)
+    if (now[k] != old[k]) now[k] = where_due(s, r, now[k], old[k]);
   for (int k = 0; k <= s->moments.n; k++) part[k] = now[k] == old[k] ? old[k] : gate(s, now[k], old[k]);
   int k = 1 + s->moments.n;
   if (s->rq->ema) part[k] = s->cut ? old[k] : average(s, old[k], now[0]);
@@ -377,7 +428,7 @@ static bool step_range(Step *s, const Range *r, DhcValue *g, DhcValue **part) {
   DhcNode *call = dhc_b_call(&s->b, DHC_OP_CALL, x->f, args, x->f->params.n);
   if (!call) return false;
   for (int k = 0; k <= s->moments.n; k++) now[k] = x->result[k] < 0 ? old[k] : call->results[x->result[k]];
-  finish_range(s, old, now, part);
+  finish_range(s, r, old, now, part);
   dhc_inline_call(call);
   return true;
 }
@@ -441,7 +492,7 @@ static bool step_pieces(Step *s, const Range *r, DhcValue *g, DhcValue *ages, Dh
   DhcValue *begun = dhc_step_bin(s, DHC_OP_GT, age, dhc_b_scalar(&s->b, DHC_F32, 0));
   for (int k = 0; k <= s->moments.n; k++)
     if (now[k] != old[k]) now[k] = dhc_b_select(&s->b, begun, now[k], old[k]);
-  finish_range(s, old, now, part);
+  finish_range(s, r, old, now, part);
   for (int k = 0; k < n_flats(s); k++)
     if (!(part[k] = dhc_b_reshape(&s->b, part[k], line, 1))) return false;
   return true;
@@ -451,13 +502,20 @@ static bool step_pieces(Step *s, const Range *r, DhcValue *g, DhcValue *ages, Dh
  * clipping. They are in memory before the ranges read them, so that what sums up gradients is
  * no kernel of the ranges', which stay in place. */
 static DhcValue *step_ages(Step *s, DhcValue *raw) {
-  DhcValue **size = DHC_NEW_N(s->arena, DhcValue *, s->ranges.n + 1);
-  DhcValue *zero = dhc_b_scalar(&s->b, DHC_F32, 0), *one = dhc_b_scalar(&s->b, DHC_F32, 1);
+  DhcValue **size = DHC_NEW_N(s->arena, DhcValue *, s->ranges.n + 1), **more = DHC_NEW_N(s->arena, DhcValue *, s->ranges.n + 1);
+  DhcValue *zero = dhc_b_scalar(&s->b, DHC_F32, 0);
+  bool turns = false;
   int n = 0;
-  for (int i = 0; i < s->ranges.n; i++)
-    if (s->ranges.at[i].pieces) size[n++] = piece_sizes(s, &s->ranges.at[i], raw);
-  DhcValue *all = dhc_step_joined(s, size, n);
-  if (!all) return NULL;
+  for (int i = 0; i < s->ranges.n; i++) {
+    const Range *r = &s->ranges.at[i];
+    if (!r->pieces) continue;
+    const DhcType t = dhc_step_flat(s, r->pieces);
+    more[n] = where_due(s, r, dhc_b_fill(&s->b, &t, 1), dhc_b_fill(&s->b, &t, 0)); /* a step that is not theirs makes none older */
+    turns = turns || s->turn[r->group].due;
+    size[n++] = piece_sizes(s, r, raw);
+  }
+  DhcValue *all = dhc_step_joined(s, size, n), *one = turns ? dhc_step_joined(s, more, n) : dhc_b_scalar(&s->b, DHC_F32, 1);
+  if (!all || !one) return NULL;
   DhcValue *before = dhc_step_bin(s, DHC_OP_GT, s->begun, zero);
   DhcValue *begun = dhc_step_bin(s, DHC_OP_OR, dhc_step_bin(s, DHC_OP_GT, all, zero), before);
   DhcValue *ages = dhc_b_select(&s->b, begun, dhc_step_bin(s, DHC_OP_ADD, s->begun, one), zero);
@@ -575,6 +633,7 @@ static bool build(Step *s) {
   if (!dhc_step_copy(s)) return false;
   DhcValue *g = dhc_step_gradient(s);
   if (!g) return false;
+  if (!find_turns(s) || !(g = due_gradients(s, g))) return false;
   static const int64_t axis = 0;
   DhcValue *norm = dhc_b_unary(&s->b, DHC_OP_SQRT,
                                dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, dhc_step_bin(s, DHC_OP_MUL, g, g),

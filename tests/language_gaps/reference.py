@@ -91,9 +91,10 @@ def linear(p, name, x):
     return x @ p[name + ".weight"].T + p[name + ".bias"]
 
 
-def steps(model, fn, params, inputs, groups, meta, n=3, after=None, options=(), losses=None):
+def steps(model, fn, params, inputs, groups, meta, n=3, after=None, options=(), losses=None, due=None):
     """Training steps with torch.optim: groups(params) -> optimisers; fn(params, inputs of a step) -> {loss, …}.
-    losses: the result that the gradients of parameters are of, by the beginning of their names."""
+    losses: the result that the gradients of parameters are of, by the beginning of their names. due(name, step): whether one is
+    stepped; clip of meta: of the norm of all that are."""
     p = {k: torch.nn.Parameter(v.clone()) for k, v in params.items()}
     optimizers, rows = groups(p), {}
     for t in range(n):
@@ -103,6 +104,9 @@ def steps(model, fn, params, inputs, groups, meta, n=3, after=None, options=(), 
         for k, v in p.items():
             of = out[next((r for name, r in (losses or {}).items() if k.startswith(name)), "loss")]
             v.grad, = torch.autograd.grad(of, v, retain_graph=True, allow_unused=True) if v.requires_grad else (None,)
+            v.grad = None if due and not due(k, t) else v.grad
+        if float(meta["clip"]):
+            torch.nn.utils.clip_grad_norm_(p.values(), float(meta["clip"]))
         for k, v in out.items():
             rows.setdefault(k, []).append(v.detach())
         for o in optimizers:
@@ -220,6 +224,23 @@ def gap_05_optimizers():
 
     steps("05_optimizers", lambda p, i: {"loss": (linear(p, "head", torch.tanh(linear(p, "body", i["x"] * p["scale"]))) - 1).square().mean()}, p,
           {"x": numbers(3, 4, 3, seed=185)}, groups, {"lr": "0.01", "clip": "0"})
+
+
+def gap_05_turns():
+    p = {"gen.weight": numbers(3, 3, seed=200), "gen.bias": numbers(3, seed=201), "critic.weight": numbers(1, 3, seed=202), "critic.bias": numbers(1, seed=203),
+         "scale.weight": numbers(3, 3, seed=204)}
+
+    def f(p, i):
+        fake = torch.tanh(linear(p, "gen", i["noise"]) @ p["scale.weight"].T)
+        return {"loss": F.softplus(-linear(p, "critic", fake)).mean(),
+                "critic_loss": F.softplus(linear(p, "critic", fake)).mean() + F.softplus(-linear(p, "critic", i["real"])).mean()}
+
+    def groups(p):  # a parameter without a gradient is passed by, and its steps are not counted
+        return [torch.optim.Adam([p["gen.weight"], p["gen.bias"], p["scale.weight"]], lr=0.01, betas=(0.5, 0.999)),
+                torch.optim.SGD([p["critic.weight"], p["critic.bias"]], lr=0.04, momentum=0.9)]
+
+    steps("05_turns", f, p, {"noise": numbers(6, 4, 3, seed=205), "real": numbers(6, 4, 3, seed=206)}, groups, {"lr": "0.01", "clip": "0.3"}, n=6,
+          losses={"critic": "critic_loss"}, due=lambda name, t: t % 3 == 1 if name.startswith("critic") else t % 2 == 0 if name.startswith("gen") else True)
 
 
 def gap_06_scores():
