@@ -171,9 +171,19 @@ bool trainer_allows(const Trainer *t, const char *name) {
   return listed(t->o->allow_changed, name);
 }
 
+/* Where two long texts begin to differ: at a word. */
+static size_t first_difference(const char *a, const char *b) {
+  size_t word = 0;
+  for (size_t i = 0; a[i] && a[i] == b[i]; i++)
+    if (a[i] == ' ') word = i;
+  return word < 40 ? 0 : word;
+}
+
 static void differs(Compare *c, const char *name, const char *was, const char *is) {
   if (trainer_allows(c->t, name) || listed(dhc_text_str(&c->names), name)) return;
-  dhc_text_printf(&c->said, "%s%s: %.60s in the run, %.60s now", *dhc_text_str(&c->said) ? "; " : "", name, was, is);
+  const size_t from = first_difference(was, is);
+  const char *gap = from ? "…" : "";
+  dhc_text_printf(&c->said, "%s%s: %s%.60s in the run, %s%.60s now", *dhc_text_str(&c->said) ? "; " : "", name, gap, was + from, gap, is + from);
   dhc_text_printf(&c->names, "%s%s", *dhc_text_str(&c->names) ? "," : "", name);
 }
 

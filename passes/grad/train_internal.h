@@ -2,6 +2,7 @@
  *
  *   train_step.c      layout, the optimiser, clipping, averaging, the gate
  *   train_shares.c    moments that lie on one rank each
+ *   train_losses.c    the results that gradients are of
  *   train_gradient.c  loss and gradients, from the parts of a batch */
 #ifndef DHC_PASSES_TRAIN_INTERNAL_H
 #define DHC_PASSES_TRAIN_INTERNAL_H
@@ -79,6 +80,18 @@ DhcValue *dhc_step_moment(Step *s, DhcValue *moment, const Range *r);
 bool dhc_step_spread(Step *s, DhcValue *(*part)[DHC_MAX_RESULTS], DhcValue **all);
 /* New weights of all ranges, of which those that are still as they were spread are slices of `all`. */
 DhcValue *dhc_step_weights(Step *s, DhcValue *(*part)[DHC_MAX_RESULTS], DhcValue *all);
+
+/* ---- train_losses.c ---- */
+/* Index of a result by its name; -1: there is none. */
+int dhc_step_result(const DhcFunc *f, const char *name);
+/* Fills in `losses`; false after diagnostics, as all of these. */
+bool dhc_step_find_losses(Step *s);
+/* `grad` and room for `map`: gradients of each weight, of the loss of its group. */
+bool dhc_step_differentiate(Step *s);
+/* Whether each loss that a group names moves some of it. moves: by slot. */
+bool dhc_step_losses_move(Step *s, const bool *moves);
+/* Losses of the whole batch, in their results' places; `finite` says of them, too. */
+bool dhc_step_finite_losses(Step *s);
 
 /* ---- train_gradient.c ---- */
 DhcType dhc_step_flat(Step *s, int64_t n);

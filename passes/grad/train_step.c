@@ -76,25 +76,6 @@ static void add_range(Step *s, const DhcWeightSlot *slot, bool frozen) {
   DHC_PUSH(s->arena, &s->ranges, r);
 }
 
-/* A group that names a loss which moves none of it says what it cannot mean. */
-static bool losses_move(Step *s, const bool *moves) {
-  for (int g = 0; g < s->m->groups.n; g++) {
-    const DhcGroup *group = &s->m->groups.at[g];
-    bool any = !group->loss, one = false;
-    for (int i = 0; i < s->out->n_slots; i++) {
-      const DhcTensorDecl *t = &s->m->tensors.at[s->slots[i].tensor];
-      if (t->group != 1 + g || t->frozen || !s->slots[i].n) continue;
-      one = true;
-      any = any || moves[i];
-    }
-    if (any || !one) continue;
-    DhcDiag *d = dhc_diag(s->px->diags, DHC_ERROR, "E0724", group->loss_at, "groups: '%s' gives no parameter of '%s' a gradient", group->loss, group->pattern);
-    dhc_diag_hint(s->px->diags, d, "stop_gradient and frozen(...) keep gradients away; or another result is meant");
-    return false;
-  }
-  return true;
-}
-
 /* A weight that the loss does not take, or whose gradient is zeros whatever its values (all that
  * it makes passes stop_gradient, say), is frozen: as a parameter that PyTorch gives no gradient. */
 static bool find_ranges(Step *s) {
@@ -106,7 +87,7 @@ static bool find_ranges(Step *s) {
     moves[slot] = !dhc_ad_is_zeros(s->grad->results.at[next++]);
   }
   for (int i = 0; i < s->out->n_slots; i++) add_range(s, &s->slots[i], !moves[i]);
-  return losses_move(s, moves);
+  return dhc_step_losses_move(s, moves);
 }
 
 /* Every weight the loss takes must be a tensor of the module. */
@@ -123,12 +104,6 @@ static bool all_placed(Step *s) {
 }
 
 /* ---- the optimiser's signature ------------------------------------------------------ */
-
-static int result_named(const DhcFunc *f, const char *name) {
-  for (int i = 0; name && i < f->results.n; i++)
-    if (f->result_names.at[i] && strcmp(f->result_names.at[i], name) == 0) return i;
-  return -1;
-}
 
 static bool bad_optimizer(Step *s, const DhcFunc *o, const char *why, const char *name) {
   DhcDiag *d = dhc_diag(s->px->diags, DHC_ERROR, "E0722", o->span,
@@ -156,7 +131,7 @@ static bool read_optimizer(Step *s, DhcFunc *o, Optimizer *out) {
   for (int i = 2; i < o->params.n; i++) {
     const DhcType *t = &o->params.at[i]->type;
     const char *name = o->param_info.at[i].name;
-    int r = result_named(o, name);
+    int r = dhc_step_result(o, name);
     if (r >= 0) {
       if (!dhc_type_equal(t, &o->params.at[0]->type))
         return bad_optimizer(s, o, "its state must be as long as the weights, unlike", name);
@@ -611,24 +586,6 @@ static bool finite_buffers(Step *s) {
   return true;
 }
 
-/* A result that is the same value as one before it. */
-static bool is_said(const Step *s, int i) {
-  for (int k = 0; k < i; k++)
-    if (s->grad->results.at[s->losses[k]] == s->grad->results.at[s->losses[i]]) return true;
-  return false;
-}
-
-/* Each of the whole batch, in its result's place. */
-static bool finite_losses(Step *s) {
-  for (int i = 0; i < s->n_losses; i++) {
-    if (is_said(s, i)) continue;
-    DhcValue **at = &s->map[s->grad->results.at[s->losses[i]]->id], *loss = *at = dhc_step_over_parts(s, *at, s->more, i);
-    if (!loss) return false;
-    s->finite = dhc_step_bin(s, DHC_OP_AND, s->finite, dhc_b_unary(&s->b, DHC_OP_IS_FINITE, loss));
-  }
-  return s->finite != NULL;
-}
-
 static bool build(Step *s) {
   if (!dhc_step_copy(s)) return false;
   DhcValue *g = dhc_step_gradient(s);
@@ -639,7 +596,7 @@ static bool build(Step *s) {
                                dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, dhc_step_bin(s, DHC_OP_MUL, g, g),
                                             &axis, 1, false));
   s->finite = dhc_step_bin(s, DHC_OP_LE, norm, s->limit);
-  if (!finite_losses(s) || !finite_buffers(s)) return false;
+  if (!dhc_step_finite_losses(s) || !finite_buffers(s)) return false;
   DhcValue *scaled = dhc_step_bin(s, DHC_OP_MUL, g, clip_scale(s, norm));
   if (!scaled || !s->finite || !step_flats(s, g, scaled) || !step_buffers(s)) return false;
   for (int i = 0; i < s->loss->results.n; i++)
@@ -649,62 +606,12 @@ static bool build(Step *s) {
   return true;
 }
 
-/* ---- losses --------------------------------------------------------------------------------- */
-
-static bool no_result(Step *s, const DhcGroup *g) {
-  const DhcFunc *f = s->loss;
-  const char *close = dhc_suggest(g->loss, f->result_names.at, f->result_names.n);
-  DhcDiag *d = dhc_diag(s->px->diags, DHC_ERROR, "E0711", g->loss_at, "groups: '%s' has no result '%s'", f->name, g->loss);
-  if (close) dhc_diag_hint(s->px->diags, d, "did you mean '%s'?", close);
-  return false;
-}
-
-static bool no_scalar(Step *s, const DhcGroup *g, const DhcType *t) {
-  DhcText text = {.arena = s->arena};
-  dhc_type_print(t, &text);
-  DhcDiag *d = dhc_diag(s->px->diags, DHC_ERROR, "E0712", g->loss_at, "groups: result '%s' of '%s' must be a float scalar to be a loss, it is %s", g->loss,
-                        s->loss->name, dhc_text_str(&text));
-  dhc_diag_hint(s->px->diags, d, "return its mean or its sum");
-  return false;
-}
-
-static bool find_losses(Step *s) {
-  s->n_losses = dhc_n_losses(s->m);
-  s->losses = DHC_NEW_N(s->arena, int, s->n_losses);
-  s->losses[0] = s->rq->of ? result_named(s->loss, s->rq->of) : 0;
-  for (int i = 0; i < s->m->groups.n; i++) {
-    const DhcGroup *g = &s->m->groups.at[i];
-    if (!g->loss) continue;
-    const int r = result_named(s->loss, g->loss);
-    if (r < 0) return no_result(s, g);
-    const DhcType *t = &s->loss->results.at[r]->type;
-    if (t->rank || !dhc_dtype_is_float(t->dtype)) return no_scalar(s, g, t);
-    s->losses[dhc_group_loss(s->m, i)] = r;
-  }
-  return true;
-}
-
-/* Of each weight by the loss of its group. */
-static bool differentiate(Step *s) {
-  int *of = DHC_NEW_N(s->arena, int, s->loss->params.n + 1);
-  DhcGradRequest rq = {.name = dhc_arena_printf(s->arena, "%s.grad", s->loss->name), .roles = 1u << DHC_ROLE_WEIGHT, .of = s->rq->of};
-  for (int i = 0; i < s->loss->params.n; i++) {
-    const DhcParamInfo *info = &s->loss->param_info.at[i];
-    const int group = info->role == DHC_ROLE_WEIGHT ? s->m->tensors.at[info->decl].group : 0;
-    of[i] = s->losses[group ? dhc_group_loss(s->m, group - 1) : 0];
-  }
-  if (s->n_losses > 1) rq.result_of = of;
-  if (!(s->grad = dhc_grad_entry(s->px, s->loss, &rq))) return false;
-  s->map = DHC_NEW_N(s->arena, DhcValue *, s->grad->next_value_id + 1);
-  return true;
-}
-
 bool dhc_train_step(DhcPassCtx *px, DhcFunc *loss, const DhcTrainRequest *rq, DhcTrainStep *out) {
   DhcModule *m = px->module;
   Step s = {.px = px, .m = m, .arena = m->arena, .rq = rq, .out = out, .loss = loss};
   *out = (DhcTrainStep){0};
   if (!place_all(&s) || !all_placed(&s) || !read_optimizers(&s)) return false;
-  if (!find_losses(&s) || !differentiate(&s)) return false;
+  if (!dhc_step_find_losses(&s) || !dhc_step_differentiate(&s)) return false;
   if (!find_ranges(&s)) return false;
   s.f = dhc_func_new(m, rq->name ? rq->name : "train_step", DHC_FUNC_ENTRY, loss->span);
   dhc_edit_copy_binders(s.f, loss);

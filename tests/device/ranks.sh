@@ -53,6 +53,19 @@ same n3 t3 || fail "three ranks and three parts in turn drop other elements"
 near n1 n2 1e-5 || fail "two ranks drop other elements"
 near n1 n3 1e-5 || fail "three ranks drop other elements" # parts of 6, 5 and 5
 
+# losses, optimisers and turns of groups
+python3 - "$work/pairs/train" <<'P'
+import os, random, struct, sys
+os.makedirs(sys.argv[1])
+r = random.Random(1)
+for name in ("noise", "real"):
+    h = "{'descr': '<f4', 'fortran_order': False, 'shape': (24, 3), }".ljust(117) + "\n"
+    open(f"{sys.argv[1]}/{name}.npy", "wb").write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(h)) + h.encode() + struct.pack("<72f", *[r.gauss(0, 1) for _ in range(72)]))
+P
+turns() { timeout 120 "$dhcc" train "$(dirname "$0")/../language_gaps/05_turns.dhc" --data "npy:$work/pairs" --val-fraction 0 --batch 8 --steps 9 --quiet "$@"; }
+turns --gpus 2 --check-ranks 1 --out "$work/g2" && turns --accumulate 2 --out "$work/h2" || fail "losses of groups"
+same g2 h2 || fail "two ranks and two parts in turn differ in losses of groups"
+
 # a folder goes on with another number of ranks, and a stop is one of all
 train --lr 1e-3 --steps 20 --out "$work/lr" || fail "one rank, constant rate"
 train --lr 1e-3 --steps 10 --gpus 4 --out "$work/on" || fail "ten steps of four"
