@@ -173,14 +173,24 @@ void cli_print_stats(const Cli *c, const dhc_session *s);
 
 /* ---- profiles (profile.c) ---- */
 
-/* Kernels in order of the time they take: rows of one kernel under one label are one row. */
+/* Kernels, or layers, in order of the time they take: what has the same name is one line. */
+typedef struct CliProfileLine {
+  const char *name, *label;      /* borrowed */
+  double runs, ms, flops, bytes; /* of all runs of the entry together */
+} CliProfileLine;
 typedef struct CliProfile {
-  dhc_profile_row *rows; /* runs, ms, flops and bytes are sums */
+  CliProfileLine *lines;
   int n;
   bool no_memory;
 } CliProfile;
-void cli_profile_add(CliProfile *p, const dhc_profile_row *row); /* a row as dhc.h gives it */
-/* The table on stdout, or "profile" in the document; frees the rows. times: runs of the entry. Exit status. */
+void cli_profile_add(CliProfile *p, const dhc_profile_row *row); /* a row as dhc.h gives it, by its kernel */
+void cli_profile_add_to(CliProfile *p, const char *name, const char *label, const dhc_profile_row *row);
+/* Dearest first, each line divided by `times`, runs of the entry; milliseconds of all lines then. */
+double cli_profile_order(CliProfile *p, double times);
+double cli_profile_rate(double amount, double ms); /* per second, in 10^9; 0 where no time was measured */
+/* Lines on stdout. roof: a line's share of what the machine can do, NaN where that is not known; NULL: without that column. */
+void cli_profile_lines(const CliProfile *p, double all, const char *what, double (*roof)(const void *with, const CliProfileLine *l), const void *with);
+/* The table on stdout, or "profile" in the document; frees the lines. times: runs of the entry. Exit status. */
 int cli_profile_print(const Cli *c, CliProfile *p, int64_t times);
 
 /* ---- ranks (ranks.c) ---- */

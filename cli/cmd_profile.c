@@ -8,76 +8,34 @@
 #include "cli/figure.h"
 #include "cli/page.h"
 
-/* Kernels, or layers: what has the same name is one row. */
-typedef struct Line {
-  const char *name, *label;
-  double runs, ms, flops, bytes; /* of a run of the entry */
-} Line;
-
+/* Kernels, or layers, of a run of the entry. */
 typedef struct Table {
-  Line *line;
-  int n;
+  CliProfile of;
   double ms; /* of all */
 } Table;
-
-static bool add(Table *t, const char *name, const char *label, const dhc_profile_row *r, double times) {
-  int i = 0;
-  while (i < t->n && strcmp(t->line[i].name, name)) i++;
-  if (i == t->n) {
-    Line *more = realloc(t->line, sizeof *more * (size_t)(t->n + 1));
-    if (!more) return false;
-    t->line = more;
-    t->line[t->n++] = (Line){.name = name, .label = label};
-  }
-  Line *l = &t->line[i];
-  double calls = (double)r->runs / times;
-  l->runs += calls;
-  l->ms += r->ms / times;
-  l->flops += r->flops * calls;
-  l->bytes += r->bytes * calls;
-  t->ms += r->ms / times;
-  return true;
-}
-
-static int dearest_first(const void *a, const void *b) {
-  const Line *x = a, *y = b;
-  if (x->ms != y->ms) return x->ms < y->ms ? 1 : -1;
-  return strcmp(x->name, y->name);
-}
 
 /* t is empty, and the caller's to free, whatever comes out. */
 static int make_table(const Cli *c, const dhc_profile *p, bool layers, Table *t) {
   for (int i = 0; i < p->n_rows; i++) {
     const dhc_profile_row *r = &p->rows[i];
-    const char *layer = *r->label ? r->label : "(no layer)";
-    if (r->runs && !add(t, layers ? layer : r->kernel, layers ? "" : r->label, r, (double)p->n_runs)) return cli_no_memory(c);
+    if (layers) cli_profile_add_to(&t->of, *r->label ? r->label : "(no layer)", "", r);
+    else cli_profile_add(&t->of, r);
   }
-  if (t->n) qsort(t->line, (size_t)t->n, sizeof *t->line, dearest_first);
+  if (t->of.no_memory) return cli_no_memory(c);
+  t->ms = cli_profile_order(&t->of, (double)p->n_runs);
   return 0;
 }
 
 /* Milliseconds that the roof allows, of the time it took: of the slower of operations and bytes. NaN: no roof is known. */
-static double of_roof(const dhc_profile *p, const Line *l) {
+static double of_roof(const void *profile, const CliProfileLine *l) {
+  const dhc_profile *p = profile;
   if (!(p->peak_gflop_per_s > 0) || !(l->ms > 0)) return (double)NAN;
   return fmax(l->flops / p->peak_gflop_per_s, l->bytes / p->peak_gb_per_s) * 1e-6 / l->ms;
 }
 
-static double rate(double amount, double ms) { return ms > 0 ? amount / ms * 1e-6 : 0; }
-static double share(const Table *t, const Line *l) { return t->ms > 0 ? 100 * l->ms / t->ms : 0; }
+static double share(const Table *t, const CliProfileLine *l) { return t->ms > 0 ? 100 * l->ms / t->ms : 0; }
 
 /* ---- as text ------------------------------------------------------------------------------------ */
-
-static void print_table(const dhc_profile *p, const Table *t, const char *what) {
-  printf("%10s %6s %6s %10s %10s %10s %7s  %s\n", "ms", "share", "calls", "MB", "GB/s", "GFLOP/s", "of roof", what);
-  for (int i = 0; i < t->n; i++) {
-    const Line *l = &t->line[i];
-    double roof = of_roof(p, l);
-    char text[16] = "";
-    if (isfinite(roof)) snprintf(text, sizeof text, "%.0f%%", 100 * roof);
-    printf("%10.4f %5.1f%% %6.0f %10.3f %10.1f %10.1f %7s  %s%s%s\n", l->ms, share(t, l), l->runs, l->bytes * 1e-6, rate(l->bytes, l->ms),
-           rate(l->flops, l->ms), text, l->name, *l->label ? "  " : "", l->label);
-  }
-}
 
 static double at(const dhc_profile *p, double part) { return p->run_ms[(int)(part * (p->n_runs - 1) + 0.5)]; }
 
@@ -96,8 +54,8 @@ static void print_roof(const dhc_profile *p) {
 
 static void json_table(cJSON *doc, const char *name, const dhc_profile *p, const Table *t) {
   cJSON *list = cJSON_AddArrayToObject(doc, name);
-  for (int i = 0; i < t->n; i++) {
-    const Line *l = &t->line[i];
+  for (int i = 0; i < t->of.n; i++) {
+    const CliProfileLine *l = &t->of.lines[i];
     double roof = of_roof(p, l);
     cJSON *row = cJSON_CreateObject();
     cJSON_AddStringToObject(row, "name", l->name);
@@ -162,15 +120,15 @@ static void page_of(const dhc_profile *p, const Table *t, const char *title, FIL
   static const char *const heads[] = {"", "ms", "share, %", "calls", "MB", "GB/s", "GFLOP/s", "of roof, %", "first in"};
   page_heading(title, to);
   page_table_begin(heads, 9, to);
-  for (int i = 0; i < t->n; i++) {
-    const Line *l = &t->line[i];
+  for (int i = 0; i < t->of.n; i++) {
+    const CliProfileLine *l = &t->of.lines[i];
     page_row(l->name, to);
     page_cell("%.4f", l->ms, to);
     page_cell("%.1f", share(t, l), to);
     page_cell("%.0f", l->runs, to);
     page_cell("%.3f", l->bytes * 1e-6, to);
-    page_cell("%.1f", rate(l->bytes, l->ms), to);
-    page_cell("%.1f", rate(l->flops, l->ms), to);
+    page_cell("%.1f", cli_profile_rate(l->bytes, l->ms), to);
+    page_cell("%.1f", cli_profile_rate(l->flops, l->ms), to);
     page_cell("%.0f", 100 * of_roof(p, l), to);
     page_cell_text(l->label, to);
     page_row_end(to);
@@ -221,15 +179,15 @@ static int show(const Cli *c, const dhc_profile *p) {
     json_table(cli_doc(c), "kernels", p, &kernels);
     json_table(cli_doc(c), "layers", p, &layers);
   } else if (!rc && !c->outputs) {
-    print_table(p, &kernels, "kernel, first in");
+    cli_profile_lines(&kernels.of, kernels.ms, "kernel, first in", of_roof, p);
     printf("\n");
-    print_table(p, &layers, "layer");
+    cli_profile_lines(&layers.of, layers.ms, "layer", of_roof, p);
     printf("\n");
     print_runs(p);
     print_roof(p);
   }
-  free(kernels.line);
-  free(layers.line);
+  free(kernels.of.lines);
+  free(layers.of.lines);
   return rc;
 }
 

@@ -1,84 +1,94 @@
-/* What a profile says: one row a kernel, dearest first. */
+/* What a profile says: one line a kernel, or a layer, dearest first. */
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
 
-enum { ROOM = 64 }; /* rows by which the table grows */
+enum { ROOM = 64 }; /* lines by which the table grows */
 
-void cli_profile_add(CliProfile *p, const dhc_profile_row *row) {
+void cli_profile_add_to(CliProfile *p, const char *name, const char *label, const dhc_profile_row *row) {
+  int i = 0;
   if (!row->runs || p->no_memory) return;
-  double runs = (double)row->runs;
-  for (int i = 0; i < p->n; i++) {
-    dhc_profile_row *sum = &p->rows[i];
-    if (strcmp(sum->kernel, row->kernel) != 0) continue;
-    sum->runs += row->runs;
-    sum->ms += row->ms;
-    sum->flops += row->flops * runs;
-    sum->bytes += row->bytes * runs;
-    return;
+  while (i < p->n && strcmp(p->lines[i].name, name)) i++;
+  if (i == p->n && p->n % ROOM == 0) {
+    CliProfileLine *lines = realloc(p->lines, sizeof *lines * (size_t)(p->n + ROOM));
+    p->no_memory = !lines;
+    if (!lines) return;
+    p->lines = lines;
   }
-  if (p->n % ROOM == 0) {
-    dhc_profile_row *rows = realloc(p->rows, sizeof *rows * (size_t)(p->n + ROOM));
-    p->no_memory = !rows;
-    if (!rows) return;
-    p->rows = rows;
-  }
-  p->rows[p->n] = *row;
-  p->rows[p->n].flops *= runs;
-  p->rows[p->n++].bytes *= runs;
+  if (i == p->n) p->lines[p->n++] = (CliProfileLine){.name = name, .label = label};
+  CliProfileLine *l = &p->lines[i];
+  l->runs += (double)row->runs;
+  l->ms += row->ms;
+  l->flops += row->flops * (double)row->runs;
+  l->bytes += row->bytes * (double)row->runs;
 }
+
+void cli_profile_add(CliProfile *p, const dhc_profile_row *row) { cli_profile_add_to(p, row->kernel, row->label, row); }
 
 static int dearest_first(const void *a, const void *b) {
-  const dhc_profile_row *x = a, *y = b;
+  const CliProfileLine *x = a, *y = b;
   if (x->ms != y->ms) return x->ms < y->ms ? 1 : -1;
-  return strcmp(x->kernel, y->kernel);
+  return strcmp(x->name, y->name);
 }
 
-/* Per second, in 10^9; 0 where no time was measured. */
-static double rate(double amount, double ms) { return ms > 0 ? amount / ms * 1e-6 : 0; }
+double cli_profile_order(CliProfile *p, double times) {
+  double all = 0;
+  for (int i = 0; i < p->n; i++) {
+    CliProfileLine *l = &p->lines[i];
+    all += l->ms / times;
+    *l = (CliProfileLine){l->name, l->label, l->runs / times, l->ms / times, l->flops / times, l->bytes / times};
+  }
+  if (p->n) qsort(p->lines, (size_t)p->n, sizeof *p->lines, dearest_first);
+  return all;
+}
 
-static void print_json(const Cli *c, const CliProfile *p, int64_t times, double all) {
+double cli_profile_rate(double amount, double ms) { return ms > 0 ? amount / ms * 1e-6 : 0; }
+
+static void print_json(const Cli *c, const CliProfile *p, double all) {
   cJSON *list = cJSON_AddArrayToObject(cli_doc(c), "profile");
   for (int i = 0; i < p->n; i++) {
-    const dhc_profile_row *r = &p->rows[i];
+    const CliProfileLine *l = &p->lines[i];
     cJSON *row = cJSON_CreateObject();
-    cJSON_AddStringToObject(row, "kernel", r->kernel);
-    cJSON_AddStringToObject(row, "label", r->label);
-    cJSON_AddNumberToObject(row, "calls", (double)r->runs / (double)times);
-    cJSON_AddNumberToObject(row, "ms", r->ms / (double)times);
-    cJSON_AddNumberToObject(row, "share", all > 0 ? r->ms / all : 0);
-    cJSON_AddNumberToObject(row, "bytes", r->bytes / (double)times);
-    cJSON_AddNumberToObject(row, "flops", r->flops / (double)times);
-    cJSON_AddNumberToObject(row, "gb_per_s", rate(r->bytes, r->ms));
-    cJSON_AddNumberToObject(row, "gflop_per_s", rate(r->flops, r->ms));
+    cJSON_AddStringToObject(row, "kernel", l->name);
+    cJSON_AddStringToObject(row, "label", l->label);
+    cJSON_AddNumberToObject(row, "calls", l->runs);
+    cJSON_AddNumberToObject(row, "ms", l->ms);
+    cJSON_AddNumberToObject(row, "share", all > 0 ? l->ms / all : 0);
+    cJSON_AddNumberToObject(row, "bytes", l->bytes);
+    cJSON_AddNumberToObject(row, "flops", l->flops);
+    cJSON_AddNumberToObject(row, "gb_per_s", cli_profile_rate(l->bytes, l->ms));
+    cJSON_AddNumberToObject(row, "gflop_per_s", cli_profile_rate(l->flops, l->ms));
     cli_add(list, NULL, row);
   }
 }
 
-static void print_table(const CliProfile *p, int64_t times, double all) {
-  printf("%10s %6s %6s %10s %10s %10s  %s\n", "ms", "share", "calls", "MB", "GB/s", "GFLOP/s", "kernel, first in");
+void cli_profile_lines(const CliProfile *p, double all, const char *what, double (*roof)(const void *with, const CliProfileLine *l), const void *with) {
+  printf("%10s %6s %6s %10s %10s %10s%s  %s\n", "ms", "share", "calls", "MB", "GB/s", "GFLOP/s", roof ? " of roof" : "", what);
   for (int i = 0; i < p->n; i++) {
-    const dhc_profile_row *r = &p->rows[i];
-    printf("%10.4f %5.1f%% %6.0f %10.3f %10.1f %10.1f  %s%s%s\n", r->ms / (double)times, all > 0 ? 100 * r->ms / all : 0,
-           (double)r->runs / (double)times, r->bytes / (double)times * 1e-6, rate(r->bytes, r->ms), rate(r->flops, r->ms), r->kernel,
-           *r->label ? "  " : "", r->label);
+    const CliProfileLine *l = &p->lines[i];
+    double part = roof ? roof(with, l) : (double)NAN;
+    char text[16] = "";
+    if (isfinite(part)) snprintf(text, sizeof text, " %6.0f%%", 100 * part);
+    printf("%10.4f %5.1f%% %6.0f %10.3f %10.1f %10.1f%*s  %s%s%s\n", l->ms, all > 0 ? 100 * l->ms / all : 0, l->runs, l->bytes * 1e-6,
+           cli_profile_rate(l->bytes, l->ms), cli_profile_rate(l->flops, l->ms), roof ? 8 : 0, text, l->name, *l->label ? "  " : "", l->label);
   }
-  printf("%10.4f ms in all kernels of a run\n", all / (double)times);
 }
 
 int cli_profile_print(const Cli *c, CliProfile *p, int64_t times) {
-  double all = 0;
   if (p->no_memory) {
-    free(p->rows);
+    free(p->lines);
     return cli_no_memory(c);
   }
-  for (int i = 0; i < p->n; i++) all += p->rows[i].ms;
-  if (p->n) qsort(p->rows, (size_t)p->n, sizeof *p->rows, dearest_first);
-  if (times < 1) times = 1;
-  if (cli_doc(c)) print_json(c, p, times, all);
-  else print_table(p, times, all);
-  free(p->rows);
+  double all = cli_profile_order(p, times < 1 ? 1 : (double)times);
+  if (cli_doc(c)) {
+    print_json(c, p, all);
+  } else {
+    cli_profile_lines(p, all, "kernel, first in", NULL, NULL);
+    printf("%10.4f ms in all kernels of a run\n", all);
+  }
+  free(p->lines);
   return 0;
 }
