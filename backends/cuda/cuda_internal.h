@@ -26,8 +26,8 @@ typedef struct DhcCudaLaunch {
   int32_t per_block;    /* tasks a block takes at a time */
   int32_t shared_bytes; /* block memory */
   int32_t n_ptrs, n_dims; /* of its argument; n_ptrs with the memory that tasks share */
-  uint32_t stores[3];     /* bit by operand: it is written; beyond the last each is */
-  uint32_t early[3];      /* bit by operand: loads of it may begin before the wait, where the launch says so */
+  uint32_t stores[DHC_LP_OPERAND_BITS / 32]; /* bit by operand: it is written; beyond the last each is */
+  uint32_t early[DHC_LP_OPERAND_BITS / 32];  /* bit by operand: loads of it may begin before the wait, where the launch says so */
 } DhcCudaLaunch;
 /* Which operands the program stores to, one that nobody can tell: all. */
 void dhc_cuda_stores(const DhcLp *p, DhcCudaLaunch *launch);

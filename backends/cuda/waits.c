@@ -4,7 +4,7 @@
 
 #include "backends/cuda/cuda_internal.h"
 
-static bool has(const uint32_t *operands, int64_t i) { return i < 96 && operands[i / 32] >> i % 32 & 1; }
+static bool has(const uint32_t *operands, int64_t i) { return i < DHC_LP_OPERAND_BITS && operands[i / 32] >> i % 32 & 1; }
 
 /* Does the statement read or write what other kernels wrote or read? */
 static bool meets_memory(const DhcLp *p, const DhcLpInst *n) {
@@ -60,7 +60,7 @@ const bool *dhc_cuda_waits(const DhcLp *p) {
   return before;
 }
 
-bool dhc_cuda_stores_to(const DhcCudaLaunch *launch, int operand) { return operand >= 96 || has(launch->stores, operand); }
+bool dhc_cuda_stores_to(const DhcCudaLaunch *launch, int operand) { return operand >= DHC_LP_OPERAND_BITS || has(launch->stores, operand); }
 bool dhc_cuda_reads_early(const DhcCudaLaunch *launch, int operand) { return has(launch->early, operand); }
 
 void dhc_cuda_stores(const DhcLp *p, DhcCudaLaunch *launch) {
@@ -70,6 +70,6 @@ void dhc_cuda_stores(const DhcLp *p, DhcCudaLaunch *launch) {
     const DhcLpInst *root = dhc_lp_root(n->a[0]);
     if (root->kind == DHC_LP_LOCAL || root->kind == DHC_LP_BLOCK) continue;
     if (root->kind != DHC_LP_OPERAND) memset(launch->stores, 0xff, sizeof launch->stores);
-    else if (root->i < 96) launch->stores[root->i / 32] |= 1u << root->i % 32;
+    else if (root->i < DHC_LP_OPERAND_BITS) launch->stores[root->i / 32] |= 1u << root->i % 32;
   }
 }

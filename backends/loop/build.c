@@ -141,7 +141,7 @@ DhcLv dhc_lp_block_memory(DhcLp *b, dhc_dtype t, int64_t byte_offset) {
 }
 void dhc_lp_together(DhcLp *b, int blocks) { b->together = blocks; }
 void dhc_lp_early(DhcLp *b, int operand) {
-  if (operand < 96) b->early[operand / 32] |= 1u << operand % 32;
+  if (operand < DHC_LP_OPERAND_BITS) b->early[operand / 32] |= 1u << operand % 32;
 }
 void dhc_lp_barrier(DhcLp *b) { emit(b, DHC_LP_BARRIER, type_of(DHC_BOOL, 1)); }
 void dhc_lp_copy(DhcLp *b, DhcLv block, DhcLv at, DhcLv from, int n, DhcLv valid) {

@@ -135,6 +135,8 @@ typedef struct DhcLpVar {
   int number;
 } DhcLpVar;
 
+enum { DHC_LP_OPERAND_BITS = 96 }; /* operands that a set of bits by operand knows; others are in none */
+
 typedef struct DhcLp {
   DhcArena *arena;
   DHC_VEC(DhcLpInst *) code;
@@ -144,7 +146,7 @@ typedef struct DhcLp {
   int64_t block_bytes;    /* of block memory */
   int narrow_dims;        /* dim[] below are sizes, strides and offsets of less than 32 bits, and so is every place; 0: no */
   int together;           /* blocks that are to fit on a multiprocessor at once; 0: any */
-  uint32_t early[3];      /* bits by operand, see dhc_lp_early */
+  uint32_t early[DHC_LP_OPERAND_BITS / 32]; /* bits by operand, see dhc_lp_early */
   dhc_dimprog n_tasks;    /* over dim[]; set by dhc_lp_tasks */
   dhc_dimprog first_tasks; /* over dim[]; tasks below are done before others begin; absent: 0 */
   dhc_dimprog later_tasks[DHC_MAX_PHASES - 2]; /* likewise where the phases between the first and the last end; absent: n_tasks */
@@ -217,7 +219,7 @@ DhcLv dhc_lp_block_memory(DhcLp *b, dhc_dtype t, int64_t byte_offset);
 /* So many blocks at once on a multiprocessor: bounds the registers of a thread. */
 void dhc_lp_together(DhcLp *b, int blocks);
 /* Loads of this operand may begin before the kernel has waited for those ahead of it, where a launch says that none of them writes
- * what it is: the program begins with them. Of up to 96 operands. */
+ * what it is: the program begins with them. Of up to DHC_LP_OPERAND_BITS operands. */
 void dhc_lp_early(DhcLp *b, int operand);
 /* n elements (1, 2, 4) to block memory without waiting; valid: NULL, all, or how many, 0 to n. */
 void dhc_lp_copy(DhcLp *b, DhcLv block, DhcLv at, DhcLv from, int n, DhcLv valid);
