@@ -5,7 +5,7 @@
  * the loop. Where a scan also varies over reduced axes (states that a fold contracts in each
  * step), h is a buffer over them on the stack, or in scratch if an extent is an argument.
  *
- * Schedule: as "map", v[0] a parallel axis. */
+ * Schedule: as "map", v[0] a parallel axis; v[2] 1: a row at a time, not a vector of them. */
 #include "backends/loop/tpl.h"
 
 typedef struct Scan {
@@ -141,20 +141,6 @@ static void body(DhcTplCx *cx, void *arg) {
     if (cx->late >> o & 1) store_late(cx, sc, o, state_axes(cx, cx->s->operand[o].stored));
 }
 
-enum { FEW_OPS = 4 };
-
-/* On a CPU, steps that lie side by side: vectors over rows would gather every element. A row at a time is read as it lies, if it
- * is little more than the recurrence itself. */
-static bool along_steps(const DhcTplCx *cx, int seq) {
-  int ops = 0;
-  if (cx->in->facts->kind != DHC_TARGET_CPU) return false;
-  for (int n = 0; n < cx->s->n_nodes; n++)
-    if (cx->s->node[n].kind == DHC_SN_EW && dhc_dtype_is_float(cx->s->node[n].dtype)) ops += dhc_op_work(cx->s->node[n].op);
-  for (int o = 0; o < cx->s->n_operands; o++)
-    if ((dhc_tpl_operand_axes(cx, o) >> seq & 1) && dhc_spec_unit_axis(&cx->s->operand[o]) != seq) return false;
-  return ops <= FEW_OPS && !dhc_spec_axes(cx->s, DHC_AXIS_RED);
-}
-
 void dhc_tpl_scan(const DhcTplInput *in, DhcLp *b) {
   DhcTplCx cx;
   dhc_tpl_init(&cx, in, b);
@@ -170,7 +156,7 @@ void dhc_tpl_scan(const DhcTplInput *in, DhcLp *b) {
   sc.needed = needed;
   for (int o = dhc_spec_n_inputs(in->spec); o < in->spec->n_operands; o++)
     if (!(dhc_tpl_operand_axes(&cx, o) >> sc.seq & 1)) cx.late |= 1u << o;
-  cx.plan_vector = in->schedule->v[0] || !along_steps(&cx, sc.seq) ? dhc_tpl_choose_vector(&cx, par) : -1;
+  cx.plan_vector = in->schedule->v[2] && !in->schedule->v[0] ? -1 : dhc_tpl_choose_vector(&cx, par);
   place_states(&cx, needed);
   dhc_tpl_nest(&cx, par, work, needed, body, &sc);
 }

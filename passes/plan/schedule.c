@@ -111,6 +111,61 @@ static int row_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MA
   return n;
 }
 
+/* ---- maps --------------------------------------------------------------------------------- */
+
+enum { FEW_LOOKED_UP = 4, MANY_ROWS_OF_PLACES = 16 };
+
+/* What is looked up at an index for each element lies anywhere: where few are looked up in a row, lanes are rows. */
+static int map_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
+  uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR);
+  int n = 0, last = par ? 31 - __builtin_clz(par) : 0;
+  uint32_t rows = par & ~(1u << last);
+  bool looks_up = false;
+  for (int o = 0; o < dhc_spec_n_inputs(s); o++)
+    for (int t = 0; t < s->operand[o].n_terms; t++) {
+      int index = s->operand[o].term[t].index;
+      looks_up = looks_up || (index >= 0 && (dhc_spec_varies(s, index) >> last & 1));
+    }
+  if (rows && looks_up && !s->axis[last].extent) {
+    DhcSizeGuard g = {.arena = arena, .spec = s};
+    int row = 31 - __builtin_clz(rows);
+    dhc_size_bound(&g, 1u << last, FEW_LOOKED_UP, true);
+    dhc_size_bound(&g, 1u << row, MANY_ROWS_OF_PLACES, false);
+    out[n++] = (DhcSchedule){.template_name = "map", .v = {1 + row}, .guard = dhc_size_guard(&g)};
+  }
+  out[n++] = (DhcSchedule){.template_name = "map"};
+  return n;
+}
+
+/* ---- recurrences ----------------------------------------------------------------------- */
+
+enum { FEW_OPS = 4 };
+
+/* Steps that lie side by side: vectors over rows would gather every element. A row at a time is read as it lies, if it is little more
+ * than the recurrence itself. */
+static bool along_steps(const DhcSpec *s) {
+  uint32_t seq = dhc_spec_axes(s, DHC_AXIS_SEQ);
+  int ops = 0;
+  for (int n = 0; n < s->n_nodes; n++)
+    if (s->node[n].kind == DHC_SN_EW && dhc_dtype_is_float(s->node[n].dtype)) ops += dhc_op_work(s->node[n].op);
+  for (int o = 0; o < s->n_operands; o++) {
+    uint32_t walked = 0;
+    for (int t = 0; t < s->operand[o].n_terms; t++) {
+      const DhcTerm *e = &s->operand[o].term[t];
+      for (int i = 0; i < e->n_axes; i++) walked |= 1u << e->axis[i];
+      if (e->index >= 0) walked |= dhc_spec_varies(s, e->index);
+    }
+    int unit = dhc_spec_unit_axis(&s->operand[o]);
+    if ((walked & seq) && !(unit >= 0 && (seq >> unit & 1))) return false;
+  }
+  return ops <= FEW_OPS && !dhc_spec_axes(s, DHC_AXIS_RED);
+}
+
+static int scan_classes(const DhcSpec *s, DhcSchedule out[DHC_MAX_CLASSES]) {
+  out[0] = (DhcSchedule){.template_name = "scan", .v = {0, 0, along_steps(s)}};
+  return 1;
+}
+
 /* ---- convolutions -------------------------------------------------------------------------- */
 
 static bool is_guarded(const DhcOperand *p) {
@@ -493,6 +548,8 @@ static int choose(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, Dh
   if (t->kind == DHC_TARGET_GPU) return gpu_widths(s, t->compute == DHC_COMPUTE_F32, arena, gpu_classes(s, t, arena, out), out);
   if (s->kind == DHC_KIND_DOT) return dot_classes(out);
   if (s->kind == DHC_KIND_ROW) return row_classes(s, arena, out);
+  if (s->kind == DHC_KIND_MAP) return map_classes(s, arena, out);
+  if (s->kind == DHC_KIND_SCAN) return scan_classes(s, out);
   if (s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW) return conv_classes(s, t, arena, out);
   out[0] = (DhcSchedule){.template_name = names[s->kind]};
   return 1;

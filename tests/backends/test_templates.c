@@ -320,6 +320,48 @@ static void map_access(void **st) {
   }
 }
 
+/* Few places looked up in each of many rows: lanes are rows, with the same bits; a place out of bounds is 0. */
+static void map_places(void **st) {
+  (void)st;
+  static const int64_t shape[][2] = {{40, 1}, {16, 4}, {33, 3}, {15, 2}, {40, 5}};
+  for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
+    SpecCase c;
+    case_init(&c, DHC_KIND_MAP);
+    int ij[2] = {case_axis(&c, DHC_AXIS_PAR, shape[i][0], false), case_axis(&c, DHC_AXIS_PAR, shape[i][1], false)};
+    int at = case_load(&c, case_operand(&c, DHC_I64, -1, 2, ij)), x = case_operand(&c, DHC_F32, -1, 0, NULL);
+    case_term(&c, x, (DhcTerm){.n_axes = 1, .axis = {ij[0]}, .coef = {1}, .div = 1, .index = -1}, 7, 0, 0);
+    case_term(&c, x, (DhcTerm){.div = 1, .index = at, .guarded = true, .unit = true}, 1, 0, 7);
+    c.int_hi = 8;
+    case_operand(&c, DHC_F32, case_load(&c, x), 2, ij);
+    DhcSchedule cls[DHC_MAX_CLASSES];
+    assert_int_equal(dhc_schedule_choose(c.s, &(DhcTargetFacts){.vector_bytes = 64}, &c.arena, cls), 2);
+    assert_int_equal(cls[0].v[0], 1 + ij[0]);
+    assert_int_equal(conform_prog(cls[0].guard, case_dims(&c)) != 0, shape[i][0] >= 16 && shape[i][1] <= 4);
+    case_check(&c, NULL, NULL, 0);
+    case_free(&c);
+  }
+}
+
+/* Steps that lie side by side, of little more than the recurrence, are walked row by row; others by vectors of rows. */
+static void scan_rows(void **st) {
+  (void)st;
+  for (int dear = 0; dear < 2; dear++) {
+    SpecCase c;
+    case_init(&c, DHC_KIND_SCAN);
+    int ij[2] = {case_axis(&c, DHC_AXIS_PAR, 5, false), case_axis(&c, DHC_AXIS_SEQ, 33, false)};
+    int x = case_load(&c, case_operand(&c, DHC_F32, -1, 2, ij)), h = case_load(&c, case_operand(&c, DHC_F32, -1, 1, ij));
+    int a = dear ? case_ew(&c, DHC_OP_TANH, x, -1, -1) : case_const(&c, 0.5);
+    c.s->n_attrs = 1;
+    int y = case_node(&c, (DhcSpecNode){.kind = DHC_SN_SCAN, .op = DHC_OP_LINEAR_SCAN, .dtype = DHC_F32, .a = {a, x, h, -1}});
+    case_operand(&c, DHC_F32, y, 2, ij);
+    DhcSchedule cls[DHC_MAX_CLASSES];
+    assert_int_equal(dhc_schedule_choose(c.s, &(DhcTargetFacts){.vector_bytes = 64}, &c.arena, cls), 1);
+    assert_int_equal(cls[0].v[2], !dear);
+    case_check(&c, NULL, NULL, 1e-5);
+    case_free(&c);
+  }
+}
+
 static void row_window(void **st) {
   (void)st;
   for (int64_t w = 1; w < 40; w += 6) {
@@ -447,7 +489,7 @@ int main(void) {
       cmocka_unit_test(map_flat), cmocka_unit_test(map_broadcast), cmocka_unit_test(map_shared), cmocka_unit_test(row_softmax), cmocka_unit_test(row_maxima),
       cmocka_unit_test(row_columns), cmocka_unit_test(row_all), cmocka_unit_test(row_mean_var),
       cmocka_unit_test(row_split), cmocka_unit_test(row_short), cmocka_unit_test(row_whole), cmocka_unit_test(sums_of_blocks),
-      cmocka_unit_test(map_access), cmocka_unit_test(row_window), cmocka_unit_test(dot_plain),
+      cmocka_unit_test(map_access), cmocka_unit_test(map_places), cmocka_unit_test(scan_rows), cmocka_unit_test(row_window), cmocka_unit_test(dot_plain),
       cmocka_unit_test(scans), cmocka_unit_test(scatters), cmocka_unit_test(random_and_casts)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
