@@ -307,6 +307,8 @@ def main():
         print("\n".join(text(s) + "  " + class_of(s) for s in shapes))
         print(len(shapes), "shapes")
         return 0
+    if not shapes:
+        sys.exit("no shape has this name or class")
     import torch
     torch.set_num_threads(o.threads)
     dhcc = Dhcc(o.library, o.threads)

@@ -287,6 +287,8 @@ def main():
     if o.list:
         print("\n".join([c.text() for c in cases] + ["%d shapes" % len(cases)]))
         return 0
+    if not cases:
+        sys.exit("no shape has this name or class")
     import torch
     torch.set_num_threads(o.threads)
     rows, wrong = [], 0

@@ -11,7 +11,8 @@
  * group lie below one another and share the zero rows between them. With a stride s the input
  * is taken apart into every s-th row (and column), which taps shift by whole rows again. Where many
  * taps, one channel or one row make copies for each tap dear, planes have no kx: rows are as long as taps
- * reach, and what lies behind a row's last pixel is computed in vain (by_taps in tpl_conv.h).
+ * reach, and what lies behind a row's last pixel is computed in vain (by_taps in tpl_conv.h). Rows of which a vector would hold
+ * several are copied element by element, from a list that serves all channels.
  * Of a division q (the input gradient of a stride) results are q x q images, the places of one phase
  * each, and a phase's list holds the products that meet something; blocks of the product rule begin where they
  * would among all.
@@ -68,15 +69,17 @@ static void pixel_tile(DhcConv *v, Tile *t, const DhcTplProducts *products, DhcL
     }
 }
 
-/* All pixels: tiles of `wide` vectors up to pixel `whole`, then narrow ones. starts: where the phase's blocks begin; NULL: there are
+/* All pixels: tiles of `wide` vectors up to pixel `whole`, then narrow ones, or one of a single vector. starts: where the phase's blocks begin; NULL: there are
  * no phases. */
 static void pixel_tiles(DhcConv *v, Tile *t, DhcLv starts, DhcLv whole, int narrow) {
   DhcLp *b = v->b;
   int64_t wide = v->vectors;
-  DhcLv zero = dhc_lp_i64(b, 0), n_wide = dhc_lp_udiv(b, whole, dhc_lp_i64(b, wide * v->lanes));
-  DhcLv rest = dhc_lp_udiv(b, dhc_lp_addc(b, dhc_lp_sub(b, v->n_pixels, whole), narrow * v->lanes - 1), dhc_lp_i64(b, narrow * v->lanes));
+  DhcLv zero = dhc_lp_i64(b, 0), n_wide = dhc_lp_udiv(b, whole, dhc_lp_i64(b, wide * v->lanes)), lanes = dhc_lp_i64(b, v->lanes);
+  DhcLv single = dhc_lp_le(b, v->n_pixels, lanes), less = dhc_lp_i64(b, narrow * v->lanes); /* nothing but one vector */
+  if (narrow > 1) less = dhc_lp_select(b, single, lanes, less);
+  DhcLv rest = dhc_lp_udiv(b, dhc_lp_addc(b, dhc_lp_add(b, dhc_lp_sub(b, v->n_pixels, whole), less), -1), less);
   DhcLv i = dhc_lp_for(b, zero, dhc_lp_add(b, n_wide, dhc_lp_max(b, rest, zero)), 1), is_wide = dhc_lp_lt(b, i, n_wide);
-  DhcLv width = dhc_lp_select(b, is_wide, dhc_lp_i64(b, wide * v->lanes), dhc_lp_i64(b, narrow * v->lanes));
+  DhcLv width = dhc_lp_select(b, is_wide, dhc_lp_i64(b, wide * v->lanes), less);
   DhcLv behind = dhc_lp_add(b, whole, dhc_lp_mul(b, dhc_lp_sub(b, i, n_wide), width));
   DhcLv p = dhc_lp_select(b, is_wide, dhc_lp_mul(b, i, width), behind);
   DhcTplProducts products = {.from = zero, .to = v->n_taps, .starts = starts};
@@ -88,7 +91,13 @@ static void pixel_tiles(DhcConv *v, Tile *t, DhcLv starts, DhcLv whole, int narr
   dhc_lp_if(b, is_wide);
   pixel_tile(v, t, &products, p, v->vectors);
   dhc_lp_else(b);
+  if (narrow > 1) {
+    dhc_lp_if(b, single);
+    pixel_tile(v, t, &products, p, 1);
+    dhc_lp_else(b);
+  }
   pixel_tile(v, t, &products, p, narrow);
+  if (narrow > 1) dhc_lp_end(b);
   dhc_lp_end(b);
   DhcLv rows = dhc_lp_i64(b, v->half);
   if (v->half < v->rows) rows = dhc_lp_add(b, rows, t->second_rows);
@@ -309,7 +318,9 @@ static void task_body(DhcConv *v, DhcLv m_first, DhcLv m_end) {
   v->taps = dhc_lp_scratch(b, DHC_I64, 0);
   DhcLv behind = dhc_lp_at(b, dhc_lp_scratch(b, DHC_F32, 0), dhc_lp_prog(b, v->list));
   v->starts = dhc_lp_at(b, v->taps, dhc_lp_udiv(b, dhc_lp_prog(b, v->list), dhc_lp_i64(b, 2)));
-  v->planes = dhc_lp_at(b, behind, dhc_lp_prog(b, v->first));
+  behind = dhc_lp_at(b, behind, dhc_lp_prog(b, v->first));
+  v->element = dhc_lp_at(b, v->starts, dhc_lp_udiv(b, dhc_lp_prog(b, v->first), dhc_lp_i64(b, 2)));
+  v->planes = dhc_lp_at(b, behind, dhc_lp_prog(b, v->elements));
   v->results = dhc_lp_at(b, v->planes, dhc_lp_mul(b, v->C, dhc_lp_mulc(b, v->Plane, v->n_planes)));
   dhc_conv_fill(v);
   dhc_conv_list(v);

@@ -39,11 +39,13 @@ typedef struct DhcConv {
   /* sizes */
   dhc_dimprog group, block, plane, result; /* images, out rows, elements of a plane, of a row of results */
   dhc_dimprog list, first;                 /* elements of the list, and of where phases and their blocks begin in it */
+  dhc_dimprog elements;                    /* and of the list of a channel's own, where rows are short */
   DhcLv W, C, M;                           /* places of a row of planes; channels; of the tile */
-  DhcLv Plane, Result;
+  DhcLv Plane, Result, is_short;
   /* of a task */
   DhcLv image0, n_images, y0, y1, H, pitch; /* H: rows of planes; pitch: rows from image to image */
   DhcLv n_pixels, planes, results;          /* scratch, but for the number */
+  DhcLv element;                            /* scratch: the elements of short rows, where from and where to */
   DhcLv tile_row;                           /* channel within the tile */
   DhcLv taps;                               /* scratch: for each (c, ky, kx) its place in planes and w */
   DhcLv n_taps;                             /* of all of them, times what is listed */

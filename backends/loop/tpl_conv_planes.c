@@ -5,7 +5,8 @@ enum {
   APART = 8,         /* taps along a row that have planes of their own at most, */
   APART_STRIDED = 4, /* and where they are strided */
   UNROLLED = 4,      /* planes that are filled side by side */
-  PREFETCHED = 3     /* numbers listed of a product, the last of them what to prefetch */
+  PREFETCHED = 3,    /* numbers listed of a product, the last of them what to prefetch */
+  SHORT = 4          /* so many of its rows would fill a vector: they are copied by elements */
 };
 
 /* ---- dimensions ------------------------------------------------------------------------ */
@@ -143,11 +144,29 @@ static dhc_dimprog blocks_prog(const DhcConv *v, dhc_dimprog row) {
   return op(v, DHC_DIM_CEILDIV, row, pc(v, DHC_DOT_BLOCK));
 }
 
+/* Places of a row of planes. */
+static dhc_dimprog row_prog(const DhcConv *v) {
+  dhc_dimprog n = rows_prog(v, &v->x, dhc_space_outs_prog(&v->cx, &v->x.d));
+  return op(v, DHC_DIM_ADD, at_least(v, n, 1), v->x.reach_prog);
+}
+
+/* Rows of planes follow one another as those of the operand do, if these are whole. */
+static bool is_joined(const DhcConv *v) {
+  const DhcSpace *y = &v->y.d, *x = &v->x.d;
+  return v->n_planes == 1 && y->term >= 0 && y->tap < 0 && x->tap < 0 && y->stride == 1 && x->stride == 1;
+}
+
 void dhc_conv_sizes(DhcConv *v) {
   DhcLp *b = v->b;
   reach_dim(v, &v->y);
   reach_dim(v, &v->x);
   size_blocks(v);
+  /* elements of short rows: where each comes from and goes to */
+  dhc_dimprog row_length = row_prog(v);
+  if (is_joined(v)) row_length = op(v, DHC_DIM_MUL, row_length, rows_prog(v, &v->y, dhc_space_outs_prog(&v->cx, &v->y.d)));
+  dhc_dimprog is_short = op(v, DHC_DIM_LE, op(v, DHC_DIM_MUL, row_length, pc(v, SHORT)), pc(v, v->lanes));
+  v->elements = op(v, DHC_DIM_MUL, op(v, DHC_DIM_MUL, is_short, v->plane), pc(v, (int64_t)4 * v->n_planes));
+  v->is_short = dhc_lp_lt(b, dhc_lp_i64(b, 0), dhc_lp_prog(b, is_short));
   dhc_dimprog C = dhc_space_extent_prog(&v->cx, v->c), around = op(v, DHC_DIM_MUL, v->y.taps_prog, v->x.taps_prog);
   dhc_dimprog row = op(v, DHC_DIM_MUL, C, around), blocks = blocks_prog(v, row);
   v->list = round_up(v, op(v, DHC_DIM_MUL, row, pc(v, 2 * v->listed)), 16);
@@ -159,7 +178,7 @@ void dhc_conv_sizes(DhcConv *v) {
   dhc_dimprog n = op(v, DHC_DIM_MUL, op(v, DHC_DIM_MUL, C, pc(v, v->n_planes)), v->plane);
   n = op(v, DHC_DIM_ADD, n, op(v, DHC_DIM_MUL, v->result, pc(v, v->rows)));
   n = op(v, DHC_DIM_ADD, n, pc(v, v->lanes * (v->x.d.per_out + 2)));
-  n = op(v, DHC_DIM_ADD, n, op(v, DHC_DIM_ADD, v->list, v->first));
+  n = op(v, DHC_DIM_ADD, n, op(v, DHC_DIM_ADD, op(v, DHC_DIM_ADD, v->list, v->first), v->elements));
   if (v->narrow) n = op(v, DHC_DIM_ADD, n, op(v, DHC_DIM_MUL, row, pc(v, v->rows)));
   b->scratch_bytes = op(v, DHC_DIM_MUL, n, pc(v, 4));
   v->C = dhc_space_extent(&v->cx, v->c);
@@ -238,7 +257,7 @@ static void fill_class(DhcConv *v, DhcFill *f, DhcLv rows, DhcLv first) {
 static void join_rows(DhcConv *v, DhcFill *f) {
   DhcLp *b = v->b;
   const DhcSpace *y = &v->y.d, *x = &v->x.d;
-  if (v->n_planes != 1 || y->term < 0 || y->tap >= 0 || x->tap >= 0 || y->stride != 1 || x->stride != 1) return;
+  if (!is_joined(v)) return;
   DhcLv zero = dhc_lp_i64(b, 0), one = dhc_lp_i64(b, 1), width = v->cx.limit[v->ox][x->term], height = v->cx.limit[v->ox][y->term];
   DhcLv joined = dhc_lp_and(b, dhc_lp_eq(b, v->cx.stride[v->ox][y->term], width), dhc_lp_eq(b, f->columns, width));
   joined = dhc_lp_and(b, joined, dhc_lp_eq(b, f->x_at[0], zero));
@@ -248,6 +267,59 @@ static void join_rows(DhcConv *v, DhcFill *f) {
   f->y_at = dhc_lp_select(b, joined, zero, f->y_at);
   f->columns = dhc_lp_select(b, joined, dhc_lp_mul(b, f->rows, width), f->columns);
   f->rows = dhc_lp_select(b, joined, one, f->rows);
+}
+
+/* ---- short rows ------------------------------------------------------------------------------- */
+
+/* One row or column of planes: its place in the operand, and whether it is there. */
+static DhcLv element_of(DhcConv *v, const DhcConvDim *d, int64_t step, DhcLv class_at, DhcLv i, DhcLv *ok) {
+  DhcLp *b = v->b;
+  int t = d->d.term;
+  *ok = NULL;
+  if (t < 0) return dhc_lp_i64(b, 0);
+  DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, i, step), class_at);
+  *ok = dhc_lp_and(b, dhc_lp_ge(b, at, dhc_lp_i64(b, 0)), dhc_lp_lt(b, at, v->cx.limit[v->ox][t]));
+  return dhc_lp_mul(b, at, v->cx.stride[v->ox][t]);
+}
+
+/* elements[2 n], [2 n + 1]: where the n-th element of a channel lies in the operand, from the first image on, and in its planes.
+ * How many there are. */
+static DhcLv list_elements(DhcConv *v, const DhcFill *f, DhcLv place0, DhcLv rows) {
+  DhcLp *b = v->b;
+  DhcLv zero = dhc_lp_i64(b, 0), y_ok, x_ok;
+  DhcLpVar n = dhc_lp_var(b, zero);
+  DhcLv class_y = dhc_lp_for(b, zero, dhc_lp_i64(b, v->y.classes), 1), y_at = class_begin(v, &v->y, place0, class_y);
+  DhcLv class_x = dhc_lp_for(b, zero, dhc_lp_i64(b, v->x.classes), 1), x_at = class_begin(v, &v->x, zero, class_x);
+  DhcLv plane = dhc_lp_mul(b, dhc_lp_add(b, dhc_lp_mulc(b, class_y, v->x.classes), class_x), v->Plane);
+  DhcLv image = dhc_lp_for(b, zero, v->n_images, 1), from = dhc_lp_mul(b, image, dhc_space_step(&v->cx, v->ox, v->image));
+  DhcLv r = dhc_lp_for(b, zero, rows, 1), y = element_of(v, &v->y, f->y_step, y_at, r, &y_ok);
+  DhcLv to = dhc_lp_add(b, plane, dhc_lp_mul(b, dhc_lp_add(b, dhc_lp_mul(b, image, v->pitch), r), v->W));
+  DhcLv i = dhc_lp_for(b, zero, v->W, 1), x = element_of(v, &v->x, f->x_step, x_at, i, &x_ok);
+  dhc_lp_if(b, y_ok ? dhc_lp_and(b, y_ok, x_ok) : x_ok);
+  DhcLv at = dhc_lp_mulc(b, dhc_lp_get(b, n), 2);
+  dhc_lp_store(b, v->element, at, dhc_lp_add(b, from, dhc_lp_add(b, y, x)), 0);
+  dhc_lp_store(b, v->element, dhc_lp_addc(b, at, 1), dhc_lp_add(b, to, i), 0);
+  dhc_lp_set(b, n, dhc_lp_addc(b, dhc_lp_get(b, n), 1));
+  for (int k = 0; k < 6; k++) dhc_lp_end(b);
+  return dhc_lp_get(b, n);
+}
+
+static void fill_elements(DhcConv *v, const DhcFill *f, DhcLv place0, DhcLv rows) {
+  DhcLp *b = v->b;
+  DhcLv zero = dhc_lp_i64(b, 0), n = list_elements(v, f, place0, rows), size = dhc_lp_mulc(b, v->Plane, v->n_planes);
+  DhcLv c = dhc_lp_for(b, zero, v->C, 1), to = dhc_lp_at(b, v->planes, dhc_lp_mul(b, c, size));
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
+  if (v->c >= 0) dhc_tpl_bind(&v->cx, v->c, c);
+  if (v->image >= 0) dhc_tpl_bind(&v->cx, v->image, v->image0);
+  DhcLv from = dhc_lp_at(b, v->cx.pointer[v->ox], dhc_tpl_base(&v->cx, v->ox)), i = dhc_lp_for(b, zero, size, v->lanes);
+  dhc_lp_store(b, to, i, dhc_lp_zero(b, DHC_F32, v->lanes), 0);
+  dhc_lp_end(b);
+  DhcLv k = dhc_lp_for(b, zero, n, 1), at = dhc_lp_mulc(b, k, 2);
+  DhcLv x = dhc_lp_load(b, from, dhc_lp_load(b, v->element, at, 1, 0), 1, 0);
+  dhc_lp_store(b, to, dhc_lp_load(b, v->element, dhc_lp_addc(b, at, 1), 1, 0), x, 0);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&v->cx, &mark);
+  dhc_lp_end(b);
 }
 
 void dhc_conv_fill(DhcConv *v) {
@@ -270,6 +342,9 @@ void dhc_conv_fill(DhcConv *v) {
   v->pitch = dhc_lp_sub(b, f.rows, shared_rows(v, &f));
   DhcLv all = dhc_lp_mul(b, dhc_lp_addc(b, v->n_images, -1), v->pitch);
   v->n_pixels = dhc_lp_sub(b, dhc_lp_mul(b, dhc_lp_add(b, all, v->H), v->W), v->x.reach);
+  dhc_lp_if(b, v->is_short);
+  fill_elements(v, &f, place0, f.rows);
+  dhc_lp_else(b);
   if (v->y.classes > 1) {
     class_y = dhc_lp_for(b, zero, dhc_lp_i64(b, v->y.classes), 1);
     f.y_at = class_begin(v, &v->y, place0, class_y);
@@ -281,6 +356,7 @@ void dhc_conv_fill(DhcConv *v) {
   fill_class(v, &f, rows, dhc_lp_add(b, dhc_lp_mulc(b, class_y, v->x.classes), class_x));
   if (!unrolled) dhc_lp_end(b);
   if (v->y.classes > 1) dhc_lp_end(b);
+  dhc_lp_end(b);
 }
 
 /* ---- the list of products ------------------------------------------------------------------- */
