@@ -27,6 +27,7 @@ static const char *settings(Rl *r) {
   for (int i = 0; i < r->o->n_env_sets; i++) dhc_text_printf(&t, "env.%s\n", r->o->env_sets[i]);
   dhc_text_printf(&t, "optimizer=%s\nbatch=%" PRId64 "\nepochs=%" PRId64 "\nclip=%.17g\n", c->optimizer, c->batch, c->epochs, c->clip);
   for (int i = 0; i < c->optimizer_args.n; i++) dhc_text_printf(&t, "%s=%.17g\n", c->optimizer_args.at[i].name, c->optimizer_args.at[i].value);
+  if (c->groups) dhc_text_printf(&t, "groups=%s\n", c->groups);
   for (int i = 0; i < 5; i++) dhc_text_printf(&t, "lr.%d=%.17g\n", i, dhc_recipe_lr(c, i * (r->total - 1) / 4, r->total));
 #define ROLLOUT(name, whole, usual, low, high, text) dhc_text_printf(&t, #name "=%.17g\n", c->rollout.name);
 #include "frontend/rollout.def"

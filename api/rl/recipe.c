@@ -75,6 +75,10 @@ dhc_status api_rl_recipe_json(dhc_model *m, int64_t steps, char **out) {
   add(&a, "batch", (double)c->batch, "batch");
   add(&a, "epochs", (double)c->epochs, "epochs");
   add(&a, "clip", c->clip, "clip");
+  if (c->groups) {
+    json_text(&a.d, a.d.root, "groups", c->groups);
+    add_from(&a, "groups", "groups", "");
+  }
   add_rollouts(&a);
   add_hypers(&a, m);
   return json_end(&a.d, dhc_status_ok(), false, out);

@@ -158,6 +158,7 @@ typedef struct Compare {
   const RunRecord *record;
   DhcText said, names; /* what differs and is not allowed to */
   bool extent, optimizer; /* limit or val-fraction differ: so do the data; the optimizer: so do its arguments */
+  bool steppers;          /* which groups have optimisers of their own, or which */
 } Compare;
 
 static bool listed(const char *list, const char *name) {
@@ -210,6 +211,18 @@ static void compare_length(Compare *c) {
     }
 }
 
+/* Of the text of groups what says whose state an optimiser's is. */
+static const char *steppers(Trainer *t, const char *groups) {
+  DhcText all = {.arena = &t->arena};
+  for (const char *at = groups; *at;) {
+    const size_t n = strcspn(at, " ");
+    const bool setting = memchr(at, '=', n) != NULL, own = !strncmp(at, "optimizer=", strlen("optimizer="));
+    if (!setting || own) dhc_text_printf(&all, "%.*s ", (int)n, at);
+    at += n + (at[n] == ' ');
+  }
+  return dhc_text_str(&all);
+}
+
 static void compare_one(Compare *c, const RunSetting *s) {
   Trainer *t = c->t;
   const char *was = recorded(t, c->record, key_of(&t->arena, s, ""));
@@ -221,6 +234,7 @@ static void compare_one(Compare *c, const RunSetting *s) {
   if (same || s->kind == RUN_LENGTH || s->kind == RUN_TOTAL) return;
   if (s->kind == RUN_EXTENT) c->extent = true;
   if (!strcmp(s->name, "optimizer")) c->optimizer = true;
+  if (!strcmp(s->name, "groups") && was) c->steppers = strcmp(steppers(t, was), steppers(t, s->value)) != 0;
   if ((s->kind == RUN_DATA && c->extent) || (s->kind == RUN_OPTIMIZER && c->optimizer)) return;
   const char *is = s->value;
   if (s->digest && was && !strcmp(was, is)) {
@@ -254,7 +268,7 @@ dhc_status trainer_compare(Trainer *t, const RunRecord *record, const char *path
   if (t->step > t->steps)
     return dhc_status_make(DHC_E_INPUT, "%s: --resume: the run has done %lld steps, asked for are %lld in all", t->o->out,
                            (long long)t->step, (long long)t->steps);
-  t->new_optimizer = c.optimizer;
+  t->new_optimizer = c.optimizer || c.steppers;
   return dhc_status_ok();
 }
 

@@ -29,6 +29,13 @@ train "${gan[@]}" --quiet --steps 4 --out halves && train "${gan[@]}" --quiet --
 cmp -s whole/last.safetensors halves/last.safetensors || fail "a run that went on differs"
 sed 's/every = 3/every = 4/' gan.dhc > other.dhc
 expect 1 'groups: … every=3 after=1 } gen.* { every=2 after=0 } in the run, … every=4 after=1' train other.dhc "${gan[@]:1}" --steps 12 --out halves --resume
+# allowed to, a group's other optimiser begins anew, other numbers go on
+begun() { grep -ao 'first_step":"[0-9]*' "$1" | grep -o '[0-9]*$'; }
+train other.dhc "${gan[@]:1}" --quiet --steps 12 --out halves --resume --allow-changed groups,steps || fail "other turns"
+[ "$(begun halves/checkpoint-000000012.safetensors)" = 0 ] || fail "other turns begin anew"
+sed 's/sgd(momentum = 0.9)/adamw()/' gan.dhc > other.dhc
+train other.dhc "${gan[@]:1}" --quiet --steps 13 --out halves --resume --allow-changed groups,steps || fail "another optimiser"
+[ "$(begun halves/checkpoint-000000013.safetensors)" = 12 ] || fail "another optimiser goes on with the state of the first"
 # in parts of a batch: all losses and gradients are those of the whole, but for rounding
 train "${gan[@]}" --quiet --steps 9 --accumulate 3 --out parts || fail "parts of a batch"
 paste -d, <(cut -d, -f3 whole/metrics.csv) <(cut -d, -f3 parts/metrics.csv) |

@@ -27,6 +27,10 @@ r = json.load(sys.stdin)["recipe"]
 f = r.pop("from")
 assert set(f) == set(r) - {"recipe"} and not {k for k in f if f[k] in ("default", "recipe default", "default of all recipes")}, f
 assert f["batch"] == f["eps"] == "--set" and "OpenAI Baselines" in f["beta1"] and f["lr"].startswith("recipe default: Schulman"), f' || fail "a setting without its source"
+critic='groups={ "critic.*" = { loss = value_loss, optimizer = sgd(momentum = 0.9), lr = 3.0 } }'
+expect 0 'groups               critic.* { loss=value_loss optimizer=sgd lr=3' "$dhcc" rl rl_policy --env pendulum --set "$critic" --print-recipe
+"$dhcc" rl rl_policy --env pendulum --steps 32 --set "$critic" --set envs=2 --set horizon=16 --episodes 0 --quiet --out of_critic > /dev/null || fail "a critic by its own loss"
+expect 1 'this asks for lr.0' "$dhcc" rl rl_policy --env pendulum --steps 32 --set envs=2 --set horizon=16 --episodes 0 --quiet --out of_critic --resume
 expect 0 "entropy_weight       0.01  # --set" "$dhcc" rl rl_policy --env pendulum --set entropy_weight=0.01 --print-recipe
 "$dhcc" rl rl_ssm_policy --env pendulum --steps 4096 --recipe pendulum --set gamma=0.5 --print-recipe --json | python3 -c 'import json, sys; r = json.load(sys.stdin)["recipe"]; assert r["gamma"] == 0.5 and r["lr at the end"] == 5e-4 and r["obs"] == "3" and "pendulum" == r["recipe"], r' || fail "a recipe as JSON"
 "$dhcc" plot a | grep -q '^return' || fail "a policy's curve: $("$dhcc" plot a)"
