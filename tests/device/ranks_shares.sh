@@ -16,7 +16,7 @@ same() { # A B WHAT: weights, metrics, last checkpoints
   cmp -s <(cut -d, -f1-6,9,10 "$work/$1/metrics.csv") <(cut -d, -f1-6,9,10 "$work/$2/metrics.csv") || fail "$3: other metrics"
   [ "${a##*/}" = "${b##*/}" ] && python3 "$cli/same_state.py" "$a" "$b" || fail "$3: other checkpoints"
 }
-# groups with optimisers and arguments of their own, a submodule that follows another, averages, clipping, parts in turn
+# groups with optimisers, arguments and turns of their own, a submodule that follows another, averages, clipping, parts in turn
 cat > "$work/own.dhc" <<'M'
 import std/nn
 import std/optim
@@ -37,7 +37,7 @@ model Own() {
   }
 }
 recipe default for Own { optimizer = adamw(weight_decay = 0.01)
-  groups = { "*.c" = { optimizer = sgd(momentum = 0.9), lr = 0.5 }, "*.a" = { beta1 = 0.5 } }
+  groups = { "*.c" = { optimizer = sgd(momentum = 0.9), lr = 0.5, every = 2, after = 1 }, "*.a" = { beta1 = 0.5 } }
   lr(step, steps) = 1e-2
   batch = 16
   epochs = 5
