@@ -296,6 +296,7 @@ struct dhc_program {
   DhcProg *run;       /* all memory, on the session's device or its own */
   DhcDevice *device;  /* of a program that shares another's weights and runs beside it, with its pool; else NULL */
   DhcPool *pool;
+  bool inputs_stay;   /* those on the device that this run is given (dhc_program_run_at) */
   bool states_loaded; /* from a file: none begins anew by itself */
   Entry entries[API_MAX_ENTRIES];
   int n_entries;

@@ -360,6 +360,7 @@ static dhc_status run_version(dhc_program *p, Entry *e, Version *v, const dhc_te
   dhc_arena_init(&scratch);
   Inputs x = inputs_make(v->image, in, at, n_in, &scratch);
   dhc_status st = prepare(p, v, &x, in, n_in, symbols);
+  for (int i = 0; i < v->image->n_params; i++) x.all[i].stays = p->inputs_stay;
   if (st.code == DHC_OK && at) st = bring_down(p, v, &x);
   if (st.code == DHC_OK) st = dhc_image_check_indices(v->image, x.by_param, symbols);
   if (st.code == DHC_OK) e->last = v;
@@ -460,7 +461,9 @@ dhc_status api_program_run_at(dhc_program *p, int index, const dhc_tensor *input
     if (at[i]) in[i].data = NULL; /* the host's may be another */
     place[i] = (DhcDevicePtr)(uintptr_t)at[i];
   }
+  p->inputs_stay = true;
   dhc_status st = program_run(p, index, in, place, n_inputs, results, n_results);
+  p->inputs_stay = false;
   dhc_arena_fini(&scratch);
   return st;
 }

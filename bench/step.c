@@ -40,6 +40,26 @@ static void run(Bench *b) {
   must(dhc_program_run_at(b->program, 0, b->in, b->at, b->n_in, NULL, NULL), b->session);
 }
 
+/* Inputs on the GPU give the results of those in the host's memory; of an entry that does not train. */
+static void compare(Bench *b) {
+  const dhc_tensor *results;
+  int n, differ = 0;
+  must(dhc_program_run(b->program, 0, b->in, b->n_in, &results, &n), b->session);
+  int64_t bytes = dhc_tensor_bytes(&results[0]);
+  char *want = malloc((size_t)bytes);
+  if (!want) exit(3);
+  memcpy(want, results[0].data, (size_t)bytes);
+  for (int i = 0; i < 3; i++) { /* copied, then read where they lie */
+    must(dhc_program_run_at(b->program, 0, b->in, b->at, b->n_in, &results, &n), b->session);
+    differ += memcmp(want, results[0].data, (size_t)bytes) != 0;
+  }
+  free(want);
+  if (differ) {
+    fprintf(stderr, "bench_step: other results from inputs on the GPU\n");
+    exit(1);
+  }
+}
+
 static void profile(Bench *b, int repeat) {
   dhc_program_profile(b->program, true);
   for (int i = 0; i < repeat; i++) run(b);
@@ -80,6 +100,7 @@ int main(int argc, char **argv) {
     ms[i] = now_ms() - t;
   }
   cpu = (cpu_ms() - cpu) / repeat;
+  if (b.at[0] && !train) compare(&b);
   if (getenv("DHC_BENCH_PROFILE")) profile(&b, repeat);
   qsort(ms, (size_t)repeat, sizeof *ms, by_value);
   dhc_compile_stats st = dhc_session_stats(b.session);

@@ -171,6 +171,7 @@ static void forget_prepared(DhcLoaded *l, Binding *b) {
 
 static void forget(DhcLoaded *l, Binding *b) {
   forget_prepared(l, b);
+  dhc_prog_drop_lent(b);
   dhc_bound_free(b->bound);
   free(b->symbols);
   free(b);
@@ -191,6 +192,7 @@ void dhc_prog_unload(DhcLoaded *l) {
   l->p->device->ops->free(l->p->device, l->io);
   free(l->kernels);
   free(l->place);
+  free(l->lends);
   free(l);
 }
 
@@ -345,7 +347,7 @@ static dhc_status put_inputs(const DhcLoaded *l, const Binding *b, const DhcTens
   DhcDevice *d = l->p->device;
   for (int32_t i = 0; i < l->image->n_params; i++) {
     const dhc_image_tensor *t = &l->image->tensors[i];
-    if (t->buffer < 0 || t->role != DHC_IMAGE_INPUT) continue;
+    if (t->buffer < 0 || t->role != DHC_IMAGE_INPUT || dhc_prog_is_lent(l, b, i, in[i])) continue;
     DhcDevicePtr at = buffer_at(b, l, t->buffer);
     int64_t n = dhc_bound_buffer_bytes(b->bound, t->buffer) / dhc_tensor_dtype_bytes(t->dtype);
     DHC_TRY(put_input(d, at, t, in[i], n));
@@ -394,12 +396,13 @@ dhc_status dhc_prog_find_bases(DhcLoaded *l, Binding *b) {
 
 static dhc_status run(DhcLoaded *l, Binding *b, const DhcItemHook *hook) {
   DhcDevice *d = l->p->device;
+  const DhcDevicePtr *base = dhc_prog_bases(b);
   if (d->ops->prepare && !hook && !b->prepared && !b->declined) {
-    DHC_TRY(dhc_bound_prepare(b->bound, d, b->base, b->base[DHC_SCRATCH], &b->prepared));
+    DHC_TRY(dhc_bound_prepare(b->bound, d, base, base[DHC_SCRATCH], &b->prepared));
     b->declined = !b->prepared;
   }
   if (b->prepared && !hook) return d->ops->replay(d, b->prepared);
-  return dhc_bound_run(b->bound, d, b->base, b->base[DHC_SCRATCH], hook);
+  return dhc_bound_run(b->bound, d, base, base[DHC_SCRATCH], hook);
 }
 
 dhc_status dhc_prog_bind(DhcLoaded *l, const int64_t *symbols) {
@@ -426,6 +429,9 @@ dhc_status dhc_prog_start(DhcLoaded *l, const DhcTensorView *const *in, const in
   Binding *b = l->bindings;
   DHC_TRY(dhc_prog_find_bases(l, b));
   DHC_TRY(dhc_prog_pack(l, b));
+  bool moved;
+  DHC_TRY(dhc_prog_lend(l, b, in, &moved));
+  if (moved) forget_prepared(l, b);
   DHC_TRY(put_inputs(l, b, in));
   if (writes_weights(l->image)) dhc_prog_changed(p, true);
   return run(l, b, hook);

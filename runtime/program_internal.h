@@ -68,6 +68,7 @@ typedef struct Binding {
   void *prepared; /* for `base`; NULL: none */
   bool declined;  /* the device wants no list for `base` */
   DhcDevicePtr base[DHC_N_SEGMENTS + 1];
+  struct Lent *lent;    /* NULL: all inputs have come by copies */
   struct Binding *next; /* newest first */
 } Binding;
 
@@ -82,6 +83,7 @@ struct DhcLoaded {
   DhcDevicePtr io;
   int64_t io_bytes;
   Panels *panels; /* NULL: not yet */
+  int32_t *lends; /* by buffer of the plan: number of its base where it is an input that may lie elsewhere, or -1; NULL: not yet */
 };
 
 /* program.c: memory for all that a run shares with others, where each segment lies then; the numbers it reads; whether
@@ -89,6 +91,12 @@ struct DhcLoaded {
 dhc_status dhc_prog_find_bases(DhcLoaded *l, Binding *b) DHC_MUST_USE;
 dhc_status dhc_prog_put_scalars(const DhcLoaded *l) DHC_MUST_USE;
 dhc_status dhc_prog_enter_places(DhcLoaded *l) DHC_MUST_USE;
+/* program_lent.c: inputs that are read where they lie. To be said once the bases are known; *moved: what was prepared reads elsewhere.
+ * Then the bases to run with, and whether this run's input i needs no copy. */
+dhc_status dhc_prog_lend(DhcLoaded *l, Binding *b, const DhcTensorView *const *in, bool *moved) DHC_MUST_USE;
+const DhcDevicePtr *dhc_prog_bases(const Binding *b);
+bool dhc_prog_is_lent(const DhcLoaded *l, const Binding *b, int32_t i, const DhcTensorView *in);
+void dhc_prog_drop_lent(Binding *b);
 /* program_panels.c: memory for packed weights, of this binding; packs what may have changed; gives it back. */
 dhc_status dhc_prog_find_panels(DhcLoaded *l, const DhcBound *b) DHC_MUST_USE;
 dhc_status dhc_prog_pack(DhcLoaded *l, Binding *b) DHC_MUST_USE;

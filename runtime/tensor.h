@@ -29,6 +29,7 @@ typedef struct DhcTensorView {
   int64_t shape[DHC_TENSOR_MAX_RANK]; /* entries past rank are 0 */
   const void *data;                   /* row-major, little endian, may be unaligned in files */
   uint64_t device;                    /* a device's address where an input lies there (data may be NULL then), else 0 */
+  bool stays;                         /* it lies there unchanged until the run has ended */
   int64_t bytes;                      /* product of shape times the dtype's size; if unreadable the file's range */
 } DhcTensorView;
 

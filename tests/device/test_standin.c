@@ -67,6 +67,35 @@ static void there(dhc_program *p, int forward, const dhc_tensor *in, const dhc_t
   free(first);
 }
 
+/* From one place several times in a row they are read where they lie: another list of commands, no copy. */
+static void lent(dhc_program *p, int forward, const dhc_tensor *in) {
+  static float other[4 * 784];
+  const dhc_tensor *results;
+  int n, prepares[] = {0, 1, 1, 2, 2, 3, 3, 4};
+  void *a, *b, *no[1] = {NULL};
+  char want[2][4 * 10 * sizeof(float)];
+  dhc_tensor of[2] = {in[0], in[0]};
+  memcpy(other, in[0].data, sizeof other);
+  for (int i = 0; i < 784; i++) other[i] += 1;
+  of[1].data = other;
+  for (int k = 0; k < 2; k++) {
+    ok(dhc_program_run_at(p, forward, &of[k], no, 1, &results, &n));
+    memcpy(want[k], results[0].data, sizeof want[k]);
+  }
+  CHECK(memcmp(want[0], want[1], sizeof want[0]));
+  ok(dhc_program_upload(p, &of[0], &a));
+  ok(dhc_program_upload(p, &of[1], &b));
+  void *const at[] = {a, a, a, b, b, b, b, NULL};
+  DhcStandinCounts before = dhc_standin_counts();
+  for (int i = 0; i < 8; i++) {
+    ok(dhc_program_run_at(p, forward, in, &at[i], 1, &results, &n));
+    CHECK(!memcmp(results[0].data, want[at[i] == b], sizeof want[0]));
+    CHECK(dhc_standin_counts().prepares - before.prepares == prepares[i]);
+  }
+  dhc_program_drop(p, a);
+  dhc_program_drop(p, b);
+}
+
 static void run_on(const char *backend) {
   enum { B = 4, D = 784 };
   static float x[B * D];
@@ -97,7 +126,7 @@ static void run_on(const char *backend) {
   CHECK(after.downloads == before.downloads); /* results that nobody asks for stay there */
   ok(dhc_program_run(p, forward, in, 1, &results, &n));
   CHECK(n >= 1 && dhc_standin_counts().downloaded_bytes == after.downloaded_bytes + dhc_tensor_bytes(&results[0]));
-  if (!strcmp(backend, "cpu")) there(p, forward, in, &results[0]);
+  if (!strcmp(backend, "cpu")) there(p, forward, in, &results[0]), lent(p, forward, in);
   before = dhc_standin_counts();
   ok(dhc_program_check(p, forward));
   CHECK(dhc_standin_counts().downloaded_bytes - before.downloaded_bytes < 64); /* it is looked at there */
