@@ -184,9 +184,9 @@ bool dhc_fu_lower_route(DhcNode *n);
 /* Or it is left as it is, and becomes a kernel. */
 bool dhc_fu_route_stays(const DhcPassCtx *px, const DhcNode *n);
 bool dhc_fu_write_routes(DhcFunc *f, DhcPassCtx *px);
-/* A node of which dhc_conv_is_patches holds as a contraction, for the same pass (fuse_patch.c); forward not those of few taps, which a
- * convolution's kernel takes as they lie. */
-bool dhc_fu_is_patches(const DhcNode *n);
+/* A node of which dhc_conv_is_patches holds as a contraction, for the same pass (fuse_patch.c); not those of few taps, which a
+ * convolution's kernel takes as they lie, forward and, on a CPU, for gradients of weights. */
+bool dhc_fu_is_patches(const DhcNode *n, const DhcPassCtx *px);
 bool dhc_fu_lower_patches(DhcNode *n);
 /* For pass "ready": contractions whose result's halves meet in an elementwise op become two (fuse_pair.c). */
 bool dhc_fu_cut_pairs(DhcFunc *f, DhcPassCtx *px);

@@ -14,12 +14,14 @@ typedef struct Patch {
 
 enum { FEW_TAPS = 64 };
 
-bool dhc_fu_is_patches(const DhcNode *n) {
+bool dhc_fu_is_patches(const DhcNode *n, const DhcPassCtx *px) {
   int64_t all = 1, k = 1;
+  bool dw = n->op == DHC_OP_CONV_DW;
   if (!dhc_conv_is_patches(n)) return false;
-  for (int i = 2; n->op == DHC_OP_CONV && i < n->args[1]->type.rank; i++)
-    if (dhc_dim_is_const(n->args[1]->type.dim[i], &k)) all *= k;
-  return n->op != DHC_OP_CONV || all > FEW_TAPS;
+  const DhcType *w = dw ? &n->results[0]->type : &n->args[1]->type;
+  for (int i = 2; i < w->rank; i++)
+    if (dhc_dim_is_const(w->dim[i], &k)) all *= k;
+  return all > FEW_TAPS || n->op == DHC_OP_CONV_DX || (dw && px->repeats);
 }
 
 /* x as [n, place…, c, k…], its patches flat. */

@@ -83,7 +83,7 @@ static void dissolve(DhcFunc *f, DhcPassCtx *px) {
 static bool lower_function(DhcFunc *f, DhcPassCtx *px) {
   for (DhcNode *n = f->first, *next; n; n = next) {
     next = n->next;
-    bool scan = walks_elsewhere(n), patches = dhc_fu_is_patches(n);
+    bool scan = walks_elsewhere(n), patches = dhc_fu_is_patches(n, px);
     if (!scan && !patches && (!dhc_fu_is_route(n) || dhc_fu_route_stays(px, n))) continue;
     dhc_pass_count_change(px);
     if (!(scan ? first_axis(n) : patches ? dhc_fu_lower_patches(n) : dhc_fu_lower_route(n))) return false;
