@@ -29,18 +29,32 @@ static int of_dot(const DhcSpec *s, const DhcTargetFacts *t, Change *out) {
   return n;
 }
 
+/* Of the other templates: tasks, elements of a task, places and channels that go together. */
+static const struct {
+  const char *name;
+  int n;
+  Change change[4];
+} others[] = {
+  {"chain", 2, {{{3, -1}, {32, 0}}, {{3, -1}, {128, 0}}}},
+  {"row_split", 2, {{{2, -1}, {1, 0}}, {{2, -1}, {16, 0}}}},
+  {"row", 3, {{{1, -1}, {2048, 0}}, {{1, -1}, {8192, 0}}, {{1, -1}, {65536, 0}}}},
+  {"map", 3, {{{1, -1}, {2048, 0}}, {{1, -1}, {8192, 0}}, {{1, -1}, {65536, 0}}}},
+  {"scan", 3, {{{1, -1}, {2048, 0}}, {{1, -1}, {8192, 0}}, {{1, -1}, {65536, 0}}}},
+  {"scatter", 3, {{{1, -1}, {2048, 0}}, {{1, -1}, {8192, 0}}, {{1, -1}, {65536, 0}}}},
+  {"conv", 4, {{{3, -1}, {2, 0}}, {{3, -1}, {32, 0}}, {{4, 5}, {196, 240}}, {{6, -1}, {65536, 0}}}},
+  {"conv_deep", 3, {{{4, 5}, {16, 64}}, {{4, 5}, {128, 512}}, {{1, -1}, {12, 0}}}},
+  {"conv_dw", 4, {{{3, -1}, {2, 0}}, {{3, 6}, {32, 4}}, {{4, -1}, {64, 0}}, {{5, 7}, {64, 8}}}},
+  {"winograd", 3, {{{3, -1}, {2, 0}}, {{3, -1}, {32, 0}}, {{6, -1}, {65536, 0}}}},
+};
+
 static int of_template(const DhcSpec *s, const DhcTargetFacts *t, const char *name, Change *out) {
-  static const Change chain[] = {{{3, -1}, {32, 0}}, {{3, -1}, {128, 0}}};
-  static const Change blocks[] = {{{2, -1}, {1, 0}}, {{2, -1}, {16, 0}}};
-  static const Change elements[] = {{{1, -1}, {2048, 0}}, {{1, -1}, {8192, 0}}, {{1, -1}, {65536, 0}}};
-  const Change *of = NULL;
-  int n = 0;
   if (!strcmp(name, "dot") || !strcmp(name, "ragged")) return of_dot(s, t, out);
-  if (!strcmp(name, "chain")) of = chain, n = 2;
-  else if (!strcmp(name, "row_split")) of = blocks, n = 2;
-  else if (!strcmp(name, "row") || !strcmp(name, "map") || !strcmp(name, "scan") || !strcmp(name, "scatter")) of = elements, n = 3;
-  for (int i = 0; i < n; i++) out[i] = of[i];
-  return n;
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+    if (strcmp(name, others[i].name)) continue;
+    for (int k = 0; k < others[i].n; k++) out[k] = others[i].change[k];
+    return others[i].n;
+  }
+  return 0;
 }
 
 int dhc_schedule_candidates(const DhcSpec *s, const DhcTargetFacts *t, const DhcSchedule *usual, DhcSchedule out[DHC_MAX_CANDIDATES]) {

@@ -30,6 +30,9 @@ static const Case cases[] = {
     {"layers/attention", "MultiHeadAttention", {"d_model=16", "num_heads=2", "causal=true"}, "x", 3, {2, 70, 16}},
     {"layers/moe", "MoE", {"d_model=8", "num_experts=3"}, "x", 3, {2, 50, 8}},
     {"layers/mamba", "Mamba", {"d_model=6", "d_state=5"}, "x", 3, {2, 70, 6}},
+    {"layers/conv", "Conv2d", {"in_channels=3", "out_channels=20", "kernel=3", "stride=2", "padding=1"}, "x", 4, {5, 3, 9, 17}},
+    {"layers/conv", "Conv2d", {"in_channels=18", "out_channels=18", "kernel=3", "padding=1", "groups=18"}, "x", 4, {5, 18, 6, 7}},
+    {"layers/conv", "Conv2d", {"in_channels=16", "out_channels=17", "kernel=3", "padding=1"}, "x", 4, {2, 16, 14, 20}},
     {"layers/norm", "BatchNorm2d", {"channels=3"}, "x", 4, {4, 3, 120, 90}},
 };
 
