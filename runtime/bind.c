@@ -101,6 +101,19 @@ typedef struct Nest {
   int32_t end[DHC_MAX_LOOP_DEPTH]; /* first item after the body */
 } Nest;
 
+static int64_t within(int64_t x, int64_t most) { return x < 0 ? 0 : x > most ? most : x; }
+
+/* What is touched of the operand's buffer, which begins at out->begin. */
+static bool bind_reach(const DhcBound *b, const dhc_ref *ref, int64_t bytes, BoundRef *out) {
+  int64_t low, high;
+  if (!eval(b, ref->low, 0, &low) || !eval(b, ref->high, bytes, &high)) {
+    return false;
+  }
+  out->low = out->begin + within(low, bytes);
+  out->high = out->begin + within(high, bytes);
+  return true;
+}
+
 /* Binds one operand and checks that every iteration begins inside its buffer,
  * and that `bytes` bytes from there do too. */
 static bool bind_ref(DhcBound *b, const Nest *nest, const dhc_ref *ref, int64_t bytes,
@@ -110,12 +123,12 @@ static bool bind_ref(DhcBound *b, const Nest *nest, const dhc_ref *ref, int64_t 
   }
   const BoundBuffer *buffer = &b->buffers[ref->buffer];
   int64_t low, high;
-  if (!eval(b, ref->offset, 0, &low)) {
+  out->begin = buffer->offset;
+  out->end = buffer->offset + buffer->bytes; /* fits: checked when it was placed */
+  if (!eval(b, ref->offset, 0, &low) || !bind_reach(b, ref, buffer->bytes, out)) {
     return false;
   }
   high = low;
-  out->begin = buffer->offset;
-  out->end = buffer->offset + buffer->bytes; /* fits: checked when it was placed */
   out->segment = b->plan->buffers[ref->buffer].segment;
   out->steps = false;
   if (__builtin_add_overflow(buffer->offset, low, &out->offset)) {

@@ -11,6 +11,7 @@ typedef struct BoundRef {
   bool steps; /* some step is not 0 */
   int64_t offset;
   int64_t begin, end; /* of its buffer, in the segment */
+  int64_t low, high;  /* of what is touched there */
   int64_t step[DHC_MAX_LOOP_DEPTH];
 } BoundRef;
 

@@ -36,7 +36,7 @@ typedef struct DhcDeviceInfo {
 
 enum { DHC_MAX_KERNEL_PTRS = 256 }; /* operands of a compiled kernel; a graph may have more */
 
-/* Memory that a call may touch of an operand: the buffer that it lies in. */
+/* Memory that a call may touch of an operand. */
 typedef struct DhcReach {
   DhcDevicePtr begin, end;
 } DhcReach;

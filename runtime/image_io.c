@@ -325,6 +325,8 @@ static void ref(Io *x, void *at) {
   i32(x, &r->buffer);
   program(x, &r->offset);
   for (int d = 0; d < DHC_MAX_LOOP_DEPTH; d++) program(x, &r->step[d]);
+  program(x, &r->low);
+  program(x, &r->high);
 }
 
 static void item(Io *x, void *at) {

@@ -85,7 +85,7 @@ static dhc_status walk_item(const Walk *w, int32_t index) {
   for (int32_t r = 0; r < item->n_refs; r++) {
     const BoundRef *ref = &item->refs[r];
     ptr[r] = address(w, ref);
-    if (w->reach != NULL) w->reach[r] = (DhcReach){w->base[ref->segment] + (uint64_t)ref->begin, w->base[ref->segment] + (uint64_t)ref->end};
+    if (w->reach != NULL) w->reach[r] = (DhcReach){w->base[ref->segment] + (uint64_t)ref->low, w->base[ref->segment] + (uint64_t)ref->high};
   }
   DhcCommand c = {.kind = item->kind, .item = index};
   if (item->kind != DHC_ITEM_CALL) {

@@ -123,11 +123,13 @@ typedef struct dhc_buffer {
 enum { DHC_MAX_LOOP_DEPTH = 4 };
 
 /* Operand of an item: buffer plus byte offset, plus step[d] bytes per completed
- * iteration of the enclosing loop at depth d (outermost first). */
+ * iteration of the enclosing loop at depth d (outermost first). Bytes [low, high) of the buffer are all that
+ * the item may touch of it, in all iterations; a program of no code: from the buffer's beginning, to its end. */
 typedef struct dhc_ref {
   int32_t buffer;
   dhc_dimprog offset;
   dhc_dimprog step[DHC_MAX_LOOP_DEPTH];
+  dhc_dimprog low, high;
 } dhc_ref;
 
 typedef enum dhc_item_kind {

@@ -122,6 +122,9 @@ static dhc_ref make_ref(const Emit *e, const PlRef *r) {
     falls = falls || (step[d] && dhc_dim_le(p->cx, p->facts, zero, step[d]) != DHC_TRUE);
   }
   if (falls && out.offset.n_code) out.offset = at_least_zero(e, out.offset);
+  const DhcDim *low, *high, *bytes = p->bufs.at[dhc_pl_extent(p, r, &low, &high)].bytes;
+  out.low = program(e, low);
+  if (high != bytes) out.high = dhc_dim_program(high, p->entry->symbols.n, p->entry->symbols.at, p->arena);
   return out;
 }
 

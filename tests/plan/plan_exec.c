@@ -130,6 +130,19 @@ static DhcArray *load_array(const Exec *x, int buffer, const DhcType *t) {
 
 /* ---- items ------------------------------------------------------------------------------ */
 
+static bool within(const Exec *x, const dhc_ref *r, int64_t byte) {
+  return byte >= value_of(x, r->low) && (!r->high.n_code || byte < value_of(x, r->high));
+}
+
+/* What the item says it does not touch of the buffer is nothing that it could use. */
+static void hide(const Exec *x, const dhc_ref *r, dhc_dtype t, int64_t n, double *f) {
+  for (int64_t e = 0; e < n; e++)
+    if (!within(x, r, e * dhc_dtype_bytes(t))) {
+      if (dhc_dtype_is_float(t)) f[e] = NAN;
+      else ((int64_t *)f)[e] = -(INT64_C(1) << 40);
+    }
+}
+
 /* Elements of the buffer behind an operand; what comes after its first element is exactly as
  * long as the buffer, so that a sanitizer sees stray reads. */
 static void run_call(Exec *x, int item) {
@@ -155,6 +168,7 @@ static void run_call(Exec *x, int item) {
       else
         in[e] = c[e * size].i;
     }
+    hide(x, &it->refs[o], s->operand[o].dtype, n[o], f[o]);
     before[o] = dhc_arena_dup(&arena, f[o], sizeof(double) * (size_t)(n[o] + 1));
     ptr[o] = f[o] + at / size;
   }
@@ -166,8 +180,10 @@ static void run_call(Exec *x, int item) {
     bool is_float = dhc_dtype_is_float(s->operand[o].dtype);
     const int64_t *out = (const int64_t *)f[o];
     for (int64_t e = 0; e < n[o]; e++)
-      if (memcmp(&f[o][e], &before[o][e], sizeof(double)) != 0)
+      if (memcmp(&f[o][e], &before[o][e], sizeof(double)) != 0) {
+        if (!within(x, &it->refs[o], e * size)) x->ok = false;
         put(&c[e * size], size, (Cell){is_float ? f[o][e] : 0, is_float ? 0 : out[e]});
+      }
   }
   dhc_arena_fini(&scratch);
   dhc_arena_fini(&arena);
