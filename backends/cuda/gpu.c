@@ -104,11 +104,14 @@ static dhc_status read_info(DhcCudaGpu *g) {
 }
 
 static dhc_status start(DhcCudaGpu *g) {
+  int least, greatest; /* the other ranks wait for what the GPU has to say: that need not queue for a place */
   TRY_CU(g, cuDevicePrimaryCtxRetain(&g->context, g->device), "starting the GPU");
   TRY_CU(g, cuCtxSetCurrent(g->context), "starting the GPU");
   TRY_CU(g, cuStreamCreate(&g->stream, CU_STREAM_NON_BLOCKING), "starting the GPU");
   g->at = g->lane[0] = g->stream;
   TRY_CU(g, cuStreamCreate(&g->ahead, CU_STREAM_NON_BLOCKING), "starting the GPU");
+  TRY_CU(g, cuCtxGetStreamPriorityRange(&least, &greatest), "starting the GPU");
+  TRY_CU(g, cuStreamCreateWithPriority(&g->ranks, CU_STREAM_NON_BLOCKING, greatest), "starting the GPU");
   TRY_CU(g, cuEventCreate(&g->arrived, CU_EVENT_NO_TIMES), "starting the GPU");
   return read_info(g);
 }
@@ -240,7 +243,6 @@ dhc_status dhc_cuda_sync(DhcCudaGpu *g) {
 /* ---- several ranks -------------------------------------------------------------------------- */
 
 dhc_status dhc_cuda_meet(DhcCudaGpu *g, const DhcRanksOf *ranks) {
-  TRY_CU(g, cuStreamCreate(&g->ranks, CU_STREAM_NON_BLOCKING), "starting the GPU");
   TRY_CU(g, cuEventCreate(&g->begun, CU_EVENT_NO_TIMES), "starting the GPU");
   TRY_CU(g, cuEventCreate(&g->done, CU_EVENT_NO_TIMES), "starting the GPU");
   return dhc_nccl_meet(ranks, &g->comm);
@@ -424,7 +426,7 @@ dhc_status dhc_cuda_record_end(DhcCudaGpu *g, DhcCudaGraph **out) {
     g->cu->cuGraphDestroy(graph);
     return dhc_status_memory((long long)sizeof *r, "a graph");
   }
-  int code = g->cu->cuGraphInstantiateWithFlags(&r->exec, graph, 0);
+  int code = g->cu->cuGraphInstantiateWithFlags(&r->exec, graph, g->comm ? CU_GRAPH_PRIORITIES : 0);
   g->cu->cuGraphDestroy(graph);
   if (code) {
     free(r);

@@ -17,8 +17,9 @@ enum {
 typedef struct Range {
   uint64_t begin, end;
   int first_meets, n_meets; /* ranges that it meets, itself among them */
-  int writer;               /* last use that wrote to it; -1 */
-  bool was_read;            /* since */
+  int reader, height;       /* the first command from here on that reads it, n: none; the largest height of those that do */
+  bool was_written;         /* before that */
+  int meeting;              /* the last thing that ranks do together without which it would not hold what it does, from 1; 0: none */
   int read[DHC_CUDA_ALL_LANES], written[DHC_CUDA_ALL_LANES]; /* last commands by lane; -1 */
 } Range;
 
@@ -30,9 +31,8 @@ typedef struct Lanes {
   Range *range;
   int *meets;
   int *height; /* by command: commands from here to the end on the longest way */
-  int *feeds;  /* by use: the one that wrote to the same before; -1 */
-  int *of_use; /* by use that writes: its command */
   int *needed; /* by command: the first that reads what it writes; n: none */
+  int n_meetings;
 } Lanes;
 
 static int by_place(const void *a, const void *b) {
@@ -49,7 +49,7 @@ static int find(const Lanes *l, const DhcCudaUse *u) {
 
 static void make_ranges(Lanes *l) {
   int n = 0;
-  for (int i = 0; i < l->n_uses; i++) l->range[i] = (Range){.begin = l->use[i].begin, .end = l->use[i].end, .writer = -1};
+  for (int i = 0; i < l->n_uses; i++) l->range[i] = (Range){.begin = l->use[i].begin, .end = l->use[i].end, .reader = l->n};
   qsort(l->range, (size_t)l->n_uses, sizeof *l->range, by_place);
   for (int i = 0; i < l->n_uses; i++)
     if (!n || by_place(&l->range[i], &l->range[n - 1])) l->range[n++] = l->range[i];
@@ -81,35 +81,30 @@ static bool find_meets(Lanes *l) {
   return true;
 }
 
-/* Commands that write to a range, of which nobody has read yet, are a chain: a reader waits for all of them. */
+/* From the end on: what a command writes is needed by those behind it that read any of it, up to where that memory is
+ * used for something else, which is where something was written to it between two reads. Commands that write to a range, of
+ * which nobody has read yet, are alike: a reader waits for all of them. */
 static void find_heights(Lanes *l) {
-  for (int i = 0; i < l->n; i++) {
-    const DhcCudaStep *s = &l->step[i];
-    for (int u = s->first_use; u < s->first_use + s->n_uses; u++) {
-      Range *r = &l->range[l->range_of[u]];
-      l->feeds[u] = r->writer;
-      if (!l->use[u].writes) r->was_read = true;
-    }
-    for (int u = s->first_use; u < s->first_use + s->n_uses; u++) {
-      Range *r = &l->range[l->range_of[u]];
-      if (!l->use[u].writes) continue;
-      if (r->was_read) l->feeds[u] = -1; /* what was there has gone */
-      r->was_read = false;
-      r->writer = u;
-      l->of_use[u] = i;
-    }
-  }
   for (int i = l->n; i-- > 0;) {
     const DhcCudaStep *s = &l->step[i];
-    if (!l->height[i]) l->height[i] = 1;
-    if (s->follows && i > 0 && l->height[i - 1] < l->height[i]) l->height[i - 1] = l->height[i];
-    for (int u = s->first_use; u < s->first_use + s->n_uses; u++)
-      for (int w = l->use[u].writes ? -1 : l->feeds[u]; w >= 0; w = l->feeds[w]) {
-        int from = l->of_use[w];
-        if (from >= i) continue;
-        if (l->height[from] <= l->height[i]) l->height[from] = l->height[i] + 1;
-        if (l->needed[from] > i) l->needed[from] = i;
+    const bool goes_on = i + 1 < l->n && l->step[i + 1].follows;
+    l->height[i] = goes_on ? l->height[i + 1] : 1;
+    for (int u = s->first_use; u < s->first_use + s->n_uses; u++) {
+      const Range *r = &l->range[l->range_of[u]];
+      for (int m = r->first_meets; l->use[u].writes && m < r->first_meets + r->n_meets; m++) {
+        Range *read = &l->range[l->meets[m]];
+        if (read->reader < l->needed[i]) l->needed[i] = read->reader;
+        if (read->height >= l->height[i]) l->height[i] = read->height + 1;
+        read->was_written = true;
       }
+    }
+    for (int u = s->first_use; u < s->first_use + s->n_uses; u++) {
+      Range *r = &l->range[l->range_of[u]];
+      if (l->use[u].writes) continue;
+      if (r->was_written || l->height[i] > r->height) r->height = l->height[i];
+      r->was_written = false;
+      r->reader = i;
+    }
   }
 }
 
@@ -122,8 +117,29 @@ static void find_leavers(Lanes *l, bool *leaves) {
   }
 }
 
+/* The last thing that ranks do together before the command can begin; of such a thing itself, its number. */
+static int meeting_of(Lanes *l, const DhcCudaStep *s) {
+  int last = 0;
+  for (int u = s->first_use; u < s->first_use + s->n_uses; u++) {
+    const Range *r = &l->range[l->range_of[u]];
+    for (int m = r->first_meets; m < r->first_meets + r->n_meets; m++)
+      if (l->range[l->meets[m]].meeting > last) last = l->range[l->meets[m]].meeting;
+  }
+  if (s->ranks) last = ++l->n_meetings;
+  for (int u = s->first_use; u < s->first_use + s->n_uses; u++)
+    if (l->use[u].writes) l->range[l->range_of[u]].meeting = last;
+  return last;
+}
+
+/* May the command be in the late lane? */
+static void find_late(Lanes *l, bool *late) {
+  int *meeting = l->height; /* which nobody asks for any more */
+  for (int i = 0; i < l->n; i++) meeting[i] = meeting_of(l, &l->step[i]);
+  for (int i = 0; i < l->n; i++) late[i] = meeting[i] > 0 && meeting[i] < l->n_meetings;
+}
+
 /* Time is counted in commands. Lane 1 is never far behind: what would wait there long goes on in lane 0. */
-static void choose_lanes(Lanes *l, const bool *leaves) {
+static void choose_lanes(Lanes *l, const bool *leaves, const bool *late) {
   int now = 0, side = 0;
   for (int i = 0; i < l->n; i++) {
     DhcCudaStep *s = &l->step[i];
@@ -133,6 +149,10 @@ static void choose_lanes(Lanes *l, const bool *leaves) {
     }
     if (s->follows && i > 0) {
       s->lane = l->step[i - 1].lane;
+      continue;
+    }
+    if (late[i]) {
+      s->lane = DHC_CUDA_LATE_LANE;
       continue;
     }
     if (side < now) side = now;
@@ -179,29 +199,27 @@ dhc_status dhc_cuda_lanes(const DhcCudaUse *use, DhcCudaStep *step, int n) {
   for (int i = 0; i < n; i++) l.n_uses += step[i].n_uses;
   size_t room = (size_t)l.n_uses + 1;
   l.range_of = calloc(room, sizeof *l.range_of);
-  l.feeds = calloc(room, sizeof *l.feeds);
   l.range = calloc(room, sizeof *l.range);
-  l.of_use = calloc(room, sizeof *l.of_use);
   l.height = calloc((size_t)n + 1, sizeof *l.height);
   l.needed = calloc((size_t)n + 1, sizeof *l.needed);
-  bool *leaves = calloc((size_t)n + 1, sizeof *leaves);
-  bool ok = l.range_of && l.feeds && l.range && l.of_use && l.height && l.needed && leaves;
+  bool *leaves = calloc((size_t)n + 1, sizeof *leaves), *late = calloc((size_t)n + 1, sizeof *late);
+  bool ok = l.range_of && l.range && l.height && l.needed && leaves && late;
   for (int i = 0; ok && i < n; i++) l.needed[i] = n;
   if (ok) make_ranges(&l);
   ok = ok && find_meets(&l);
   if (ok) {
     find_heights(&l);
     find_leavers(&l, leaves);
-    choose_lanes(&l, leaves);
+    find_late(&l, late);
+    choose_lanes(&l, leaves, late);
     find_waits(&l);
   }
   free(l.range_of);
-  free(l.feeds);
   free(l.range);
   free(l.meets);
-  free(l.of_use);
   free(l.height);
   free(l.needed);
   free(leaves);
+  free(late);
   return ok ? dhc_status_ok() : dhc_status_memory((long long)(room * sizeof *l.range), "a list of commands");
 }

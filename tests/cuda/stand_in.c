@@ -84,6 +84,8 @@ static int fake_cuStreamSynchronize(CuStream s) { (void)s; FAIL(cuStreamSynchron
 static int fake_cuStreamWaitEvent(CuStream s, CuEvent event, unsigned flags) { (void)s, (void)event, (void)flags; FAIL(cuStreamWaitEvent); return 0; }
 static int fake_cuStreamBeginCapture(CuStream s, int mode) { (void)s, (void)mode; FAIL(cuStreamBeginCapture); return 0; }
 static int fake_cuStreamEndCapture(CuStream s, CuGraph *graph) { (void)s; FAIL(cuStreamEndCapture); *graph = malloc(1); return 0; }
+static int fake_cuStreamCreateWithPriority(CuStream *s, unsigned flags, int priority) { (void)flags, (void)priority; FAIL(cuStreamCreateWithPriority); *s = malloc(1); return 0; }
+static int fake_cuCtxGetStreamPriorityRange(int *least, int *greatest) { FAIL(cuCtxGetStreamPriorityRange); *least = 0; *greatest = -5; return 0; }
 static int fake_cuGraphInstantiateWithFlags(CuGraphExec *exec, CuGraph graph, unsigned long long flags) { (void)graph, (void)flags; FAIL(cuGraphInstantiateWithFlags); *exec = malloc(1); return 0; }
 static int fake_cuGraphLaunch(CuGraphExec exec, CuStream s) { (void)exec, (void)s; FAIL(cuGraphLaunch); return 0; }
 static int fake_cuGraphExecDestroy(CuGraphExec exec) { free(exec); FAIL(cuGraphExecDestroy); return 0; }

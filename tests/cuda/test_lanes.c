@@ -122,6 +122,67 @@ static void like_a_step(bool with_ranks) {
   free(l);
 }
 
+/* Two gradients, parts of one range, are summed over ranks while a chain goes on; what is made of the first alone waits for that and
+ * for nothing behind it, and holds up nobody. */
+static void late(void) {
+  Listed *l = calloc(1, sizeof *l);
+  int made[2], summed[2], folded[2];
+  CHECK(l);
+  for (uint64_t k = 0; k < 2; k++) {
+    made[k] = l->n;
+    add(l);
+    touch(l, GRADIENTS + 500 * k, GRADIENTS + 500 * k + 500, true);
+    summed[k] = l->n;
+    add(l);
+    l->step[l->n - 1].ranks = true;
+    touch(l, GRADIENTS + 500 * k, GRADIENTS + 500 * k + 500, true);
+    for (uint64_t i = 0; i < CHAIN; i++) {
+      add(l);
+      touch(l, 10 * (CHAIN * k + i), 10 * (CHAIN * k + i) + 10, false);
+      touch(l, 10 * (CHAIN * k + i) + 10, 10 * (CHAIN * k + i) + 20, true);
+    }
+  }
+  for (uint64_t k = 0; k < 2; k++) {
+    folded[k] = l->n;
+    add(l);
+    touch(l, GRADIENTS + 500 * k, GRADIENTS + 500 * k + 500, false);
+    touch(l, GRADIENTS + 2000 + k, GRADIENTS + 2001 + k, true);
+  }
+  add(l);
+  touch(l, GRADIENTS, GRADIENTS + 2002, false);
+  CHECK(!dhc_cuda_lanes(l->use, l->step, l->n).code);
+  check_order(l);
+  for (int i = 0; i < l->n; i++) {
+    const DhcCudaStep *s = &l->step[i];
+    CHECK((s->lane == DHC_CUDA_LATE_LANE) == (i == folded[0]));
+    if (i < folded[0]) CHECK(s->after[DHC_CUDA_RANKS_LANE] == -1 && s->after[DHC_CUDA_LATE_LANE] == -1);
+  }
+  CHECK(l->step[folded[0]].after[DHC_CUDA_RANKS_LANE] == summed[0] && l->step[folded[1]].after[DHC_CUDA_RANKS_LANE] == summed[1]);
+  CHECK(l->step[summed[1]].after[0] == made[1] || l->step[summed[1]].after[1] == made[1]);
+  CHECK(l->step[l->n - 1].after[DHC_CUDA_LATE_LANE] == folded[0]);
+  free(l);
+}
+
+/* Who reads a part of what was written, or more than that, needs it as one does who reads just that. */
+static void by_parts(uint64_t begin, uint64_t end) {
+  Listed *l = calloc(1, sizeof *l);
+  CHECK(l);
+  for (uint64_t i = 0; i < CHAIN; i++) {
+    add(l);
+    touch(l, 100 * i + begin, 100 * i + end, false);
+    touch(l, 100 * i + 100, 100 * i + 200, true);
+    add(l); /* its gradient */
+    touch(l, 100 * i, 100 * i + 100, false);
+    touch(l, GRADIENTS + 10 * i, GRADIENTS + 10 * i + 10, true);
+  }
+  add(l);
+  touch(l, GRADIENTS, GRADIENTS + 10 * CHAIN, false);
+  CHECK(!dhc_cuda_lanes(l->use, l->step, l->n).code);
+  check_order(l);
+  for (int i = 0; i < CHAIN; i++) CHECK(l->step[2 * i].lane == 0 && (i >= CHAIN / 2 || l->step[2 * i + 1].lane == 1));
+  free(l);
+}
+
 /* Weights that nothing writes may be read before a command has waited; those that some command of the list writes, in part or
  * behind it, may not. */
 static void early(void) {
@@ -148,6 +209,10 @@ int main(void) {
   at_random();
   like_a_step(false);
   like_a_step(true);
+  late();
+  by_parts(0, 100);
+  by_parts(20, 30);
+  by_parts(50, 150);
   early();
   return 0;
 }
