@@ -168,6 +168,7 @@ typedef struct DhcGradRequest {
   /* By parameter of the entry, with cotangents = false: the result, a float scalar, that its gradient is of; NULL: all are of
    * `of`. The way forward is there once, a way back for every such result. */
   const int *result_of;
+  bool weighed; /* with cotangents = false: times inputs "cotangent.<result>", of every such result, behind all other parameters */
 } DhcGradRequest;
 
 /* New entry: parameters of `entry` (then the cotangent inputs), results of `entry`, then

@@ -42,11 +42,10 @@ static bool choose_targets(DhcPassCtx *px, const DhcFunc *f, const DhcGradReques
   return true;
 }
 
-static bool seed(DhcAd *ad, const DhcGradRequest *rq, const bool *target, DhcValue *const *cot) {
+static bool seed(DhcAd *ad, const bool *target, DhcValue *const *cot) {
   for (int i = 0; i < ad->src->results.n; i++) {
     if (!target[i]) continue;
-    DhcValue *g = rq->cotangents ? cot[i]
-                                 : dhc_b_fill(&ad->b, &ad->src->results.at[i]->type, 1);
+    DhcValue *g = ad->cotangent_inputs ? cot[i] : dhc_b_fill(&ad->b, &ad->src->results.at[i]->type, 1);
     if (!dhc_ad_seed(ad, i, g)) return false;
   }
   return true;
@@ -83,7 +82,7 @@ static bool reverse_each(DhcAd *ad, const DhcGradRequest *rq, DhcValue **gradien
     if (!any) continue;
     target[r] = true;
     dhc_ad_back_again(ad, target);
-    ok = seed(ad, rq, target, NULL) && dhc_ad_reverse(ad) && take_gradients(ad, gradient);
+    ok = seed(ad, target, ad->cot_param) && dhc_ad_reverse(ad) && take_gradients(ad, gradient);
     target[r] = false;
   }
   return ok;
@@ -102,10 +101,10 @@ DhcFunc *dhc_grad_entry(DhcPassCtx *px, DhcFunc *entry, const DhcGradRequest *rq
     ad.wanted[i] = asked && dhc_ad_is_float(entry->params.at[i]);
     if (rq->result_of && ad.wanted[i]) target[rq->result_of[i]] = true;
   }
-  ad.cotangent_inputs = rq->cotangents;
+  ad.cotangent_inputs = rq->cotangents || rq->weighed;
   if (!dhc_ad_forward(&ad, rq->name, DHC_FUNC_ENTRY, target)) return NULL;
   const bool ok = rq->result_of ? reverse_each(&ad, rq, gradient)
-                                : seed(&ad, rq, target, ad.cot_param) && dhc_ad_reverse(&ad) && take_gradients(&ad, gradient);
+                                : seed(&ad, target, ad.cot_param) && dhc_ad_reverse(&ad) && take_gradients(&ad, gradient);
   if (!ok) return NULL;
   for (int i = 0; i < entry->results.n; i++)
     dhc_func_result(ad.f, ad.map[entry->results.at[i]->id], entry->result_names.at[i]);

@@ -43,13 +43,22 @@ static DhcValue *sum_before(Step *s, DhcValue *sum, int64_t begin, const DhcValu
   return sum ? dhc_b_reshape(&s->b, sum, v->type.dim, v->type.rank) : NULL;
 }
 
-/* v of the whole batch, from those of its parts; the sum of those before it lies in `sum` from `begin` on. */
-DhcValue *dhc_step_over_parts(Step *s, DhcValue *v, DhcValue *sum, int64_t begin) {
-  if (!v || !s->share) return v;
-  DhcValue *own = dhc_step_bin(s, DHC_OP_MUL, v, s->share), *before = own && sum ? sum_before(s, sum, begin, own) : NULL;
-  v = before ? dhc_step_bin(s, DHC_OP_ADD, before, own) : own;
+/* The same of what counts by its part's share already, as gradients do: their loss is weighed. */
+static DhcValue *weighed_over_parts(Step *s, DhcValue *own, DhcValue *sum, int64_t begin) {
+  if (!own || !s->share) return own;
+  DhcValue *before = sum ? sum_before(s, sum, begin, own) : NULL, *v = before ? dhc_step_bin(s, DHC_OP_ADD, before, own) : own;
   if (v && s->number) v = dhc_b_select(&s->b, dhc_step_bin(s, DHC_OP_GT, s->number, dhc_b_scalar(&s->b, DHC_F32, 0)), v, own);
   return v && s->rq->shared && !s->rq->part ? dhc_build1(&s->b, DHC_OP_SUM_RANKS, &v, 1, NULL, 0) : v;
+}
+
+void dhc_step_behind(Step *s, const DhcNode *n) {
+  s->b.before = n ? n->next : NULL;
+  while (s->b.before && s->b.before->op == DHC_OP_PARAM) s->b.before = s->b.before->next;
+}
+
+/* v of the whole batch, from those of its parts; the sum of those before it lies in `sum` from `begin` on. */
+DhcValue *dhc_step_over_parts(Step *s, DhcValue *v, DhcValue *sum, int64_t begin) {
+  return v && s->share ? weighed_over_parts(s, dhc_step_bin(s, DHC_OP_MUL, v, s->share), sum, begin) : v;
 }
 
 static int param_index(const DhcFunc *f, const DhcValue *v) {
@@ -95,37 +104,79 @@ bool dhc_step_copy(Step *s) {
  * most of the backward pass is still to come. */
 enum { LEAST_AT_ONCE = 1 << 18, PARTS_AT_ONCE = 16 };
 
-/* The gradient of a slot, flat; zeros where the loss has none. */
+/* The gradient of a slot, flat; zeros where the loss has none. Zeros stand behind all gradients and are made again where they
+ * are needed before. */
 static DhcValue *flat_part(Step *s, int slot, DhcValue *gradient) {
   DhcType t = dhc_step_flat(s, s->slots[slot].n);
-  return gradient ? dhc_b_reshape(&s->b, gradient, t.dim, 1) : dhc_b_fill(&s->b, &t, 0);
+  return gradient && !dhc_ad_is_zeros(gradient) ? dhc_b_reshape(&s->b, gradient, t.dim, 1) : dhc_b_fill(&s->b, &t, 0);
+}
+
+/* The last of the gradients of slots [begin, end) that are no zeros; NULL: none. */
+static const DhcNode *last_of(DhcValue *const *gradient, int begin, int end) {
+  const DhcNode *last = NULL;
+  for (int i = begin; i < end; i++)
+    if (gradient[i] && !dhc_ad_is_zeros(gradient[i]) && (!last || gradient[i]->def->id > last->id)) last = gradient[i]->def;
+  return last;
 }
 
 /* The gradients of slots [begin, end) as one range, summed as soon as the last of them is there. */
 static DhcValue *sum_slots(Step *s, DhcValue *const *gradient, int begin, int end) {
-  const DhcNode *last = NULL;
+  const DhcNode *last = last_of(gradient, begin, end);
   DhcValue **part = DHC_NEW_N(s->arena, DhcValue *, end - begin);
-  for (int i = begin; i < end; i++)
-    if (gradient[i] && (!last || gradient[i]->def->id > last->id)) last = gradient[i]->def;
-  s->b.before = last ? last->next : NULL;
-  while (s->b.before && s->b.before->op == DHC_OP_PARAM) s->b.before = s->b.before->next;
+  dhc_step_behind(s, last);
   for (int i = begin; i < end; i++) part[i - begin] = flat_part(s, i, gradient[i]);
   DhcValue *all = dhc_step_joined(s, part, end - begin);
-  if (last) all = dhc_step_over_parts(s, all, s->sum, s->slots[begin].offset);
+  if (last) all = weighed_over_parts(s, all, s->sum, s->slots[begin].offset);
   s->b.before = NULL;
   return all;
 }
 
-/* Slots of no gradient have a range of their own, which nobody sums. */
+/* Slots of no gradient have a range of their own, which nobody sums. One that is large alone begins a range: what stands
+ * before it may come much later. The first is shorter than others, as what comes last should take little time. */
 static int range_end(const Step *s, DhcValue *const *gradient, int begin) {
-  int64_t least = s->out->n / PARTS_AT_ONCE > LEAST_AT_ONCE ? s->out->n / PARTS_AT_ONCE : LEAST_AT_ONCE, n = 0;
+  const int64_t least = s->out->n / PARTS_AT_ONCE > LEAST_AT_ONCE ? s->out->n / PARTS_AT_ONCE : LEAST_AT_ONCE, most = begin ? 2 * least : least;
+  int64_t n = 0;
   int end = begin;
-  while (end < s->out->n_slots && n < least && !gradient[end] == !gradient[begin]) {
+  while (end < s->out->n_slots && n < most && !gradient[end] == !gradient[begin] && (!n || s->slots[end].n < least)) {
     const DhcWeightSlot *slot = &s->slots[end++];
     n += slot->n;
     if (slot->offset + slot->n == s->out->n_decayed) break; /* behind those that decay are the small ones of all layers: done last */
   }
   return end;
+}
+
+/* In the order in which they are there. */
+static void find_summed(Step *s, DhcValue *const *gradient) {
+  DHC_VEC(int) when = {0};
+  for (int i = 0, end; i < s->out->n_slots; i = end) {
+    Range r = {.begin = s->slots[i].offset};
+    const DhcNode *last = last_of(gradient, i, end = range_end(s, gradient, i));
+    for (int k = i; k < end; k++) r.n += s->slots[k].n;
+    if (!gradient[i] || !r.n) continue;
+    DHC_PUSH(s->arena, &s->summed, r);
+    DHC_PUSH(s->arena, &when, last ? last->id : -1);
+    for (int k = when.n - 1; k > 0 && when.at[k] < when.at[k - 1]; k--) {
+      const int id = when.at[k];
+      when.at[k] = when.at[k - 1];
+      when.at[k - 1] = id;
+      s->summed.at[k] = s->summed.at[k - 1];
+      s->summed.at[k - 1] = r;
+    }
+  }
+}
+
+DhcValue *dhc_step_squares(Step *s, DhcValue *gradients) {
+  static const int64_t axis = 0;
+  const Range all = {.n = s->out->n};
+  DhcValue *sum = NULL;
+  for (int i = 0; i < s->summed.n || !sum; i++) {
+    const Range *r = s->summed.n ? &s->summed.at[i] : &all;
+    DhcValue *g = dhc_step_range(s, gradients, r);
+    DhcValue *one = dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, dhc_step_bin(s, DHC_OP_MUL, g, g), &axis, 1, false);
+    if (!one || !(sum = sum ? dhc_step_bin(s, DHC_OP_ADD, sum, one) : one)) return NULL;
+    if (s->begun && s->summed.n && !dhc_step_sizes(s, gradients, r)) return NULL;
+  }
+  return sum;
 }
 
 /* All gradients, flat, in the order of the weights. */
@@ -141,6 +192,7 @@ DhcValue *dhc_step_gradient(Step *s) {
   }
   for (int i = 0; i < s->out->n_slots && !by_ranges; i++, n++)
     if (!part[i]) part[i] = flat_part(s, i, gradient[i]);
+  if (s->share) find_summed(s, gradient);
   for (int i = 0, end; i < s->out->n_slots && by_ranges; i = end) {
     end = range_end(s, gradient, i);
     part[n++] = sum_slots(s, gradient, i, end);
@@ -148,7 +200,7 @@ DhcValue *dhc_step_gradient(Step *s) {
   for (int i = 0; i < n; i++)
     if (!part[i]) return NULL;
   DhcValue *all = dhc_b_concat(&s->b, part, n, 0);
-  return by_ranges ? all : dhc_step_over_parts(s, all, s->sum, 0);
+  return by_ranges ? all : weighed_over_parts(s, all, s->sum, 0);
 }
 
 /* An entry that only adds its part to the sums. */

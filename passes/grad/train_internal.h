@@ -59,10 +59,12 @@ typedef struct Step {
   DhcValue *clip, *limit, *decay; /* decay: of "$ema" */
   DhcValue **own; /* by scalar of the module: parameters for groups and averages */
   DhcValue *share; /* NULL: a batch is one part */
+  DHC_VEC(Range) summed; /* ranges whose gradients ranks sum at once */
   DhcValue *sum, *more, *number; /* "$parts_sum", "$parts_more", "$part"; NULL: parts of one batch do not come in turn */
   const DhcPlaces *places;
   const int64_t *cut; /* where ranks' shares of moments begin and end (dhc_places_cut); NULL: all are here */
   DhcValue *finite;
+  DhcValue **size; /* by range, of those in pieces: of each piece's gradient, 0 only where there is none */
   DhcValue *begun; /* "$begun": steps since a piece first had a gradient; NULL: no pieces */
   DHC_VEC(Range) ranges; /* all weights, in order */
 } Step;
@@ -90,7 +92,9 @@ bool dhc_step_find_losses(Step *s);
 bool dhc_step_differentiate(Step *s);
 /* Whether each loss that a group names moves some of it. moves: by slot. */
 bool dhc_step_losses_move(Step *s, const bool *moves);
-/* Losses of the whole batch, in their results' places; `finite` says of them, too. */
+/* Losses of the whole batch in their results' places, each as soon as it is there: nothing waits for it behind the gradients. */
+bool dhc_step_whole_losses(Step *s);
+/* `finite` says of them, too. */
 bool dhc_step_finite_losses(Step *s);
 
 /* ---- train_gradient.c ---- */
@@ -105,8 +109,15 @@ bool dhc_step_update(Step *s, DhcValue *to, DhcValue *value);
 DhcValue *dhc_step_over_parts(Step *s, DhcValue *v, DhcValue *sum, int64_t begin);
 /* Weights as slices of the flat tensor, then the nodes of the gradient entry but its updates. */
 bool dhc_step_copy(Step *s);
+/* What is built next stands behind a node; NULL: behind all. */
+void dhc_step_behind(Step *s, const DhcNode *n);
 /* All gradients, flat, in the order of the weights. */
 DhcValue *dhc_step_gradient(Step *s);
+/* What step_ages asks of the ranges in pieces among `of` (train_step.c). */
+bool dhc_step_sizes(Step *s, DhcValue *gradients, const Range *of);
+/* The sum of their squares. Where a batch has parts, range by range, with what is asked of its pieces: each as soon as it is
+ * there of all ranks, and the same where they come in turn. */
+DhcValue *dhc_step_squares(Step *s, DhcValue *gradients);
 /* An entry that only adds its part to the sums. */
 bool dhc_step_part(Step *s);
 

@@ -43,7 +43,8 @@ bool dhc_step_find_losses(Step *s) {
 /* Of each weight by the loss of its group. */
 bool dhc_step_differentiate(Step *s) {
   int *of = DHC_NEW_N(s->arena, int, s->loss->params.n + 1);
-  DhcGradRequest rq = {.name = dhc_arena_printf(s->arena, "%s.grad", s->loss->name), .roles = 1u << DHC_ROLE_WEIGHT, .of = s->rq->of};
+  DhcGradRequest rq = {.name = dhc_arena_printf(s->arena, "%s.grad", s->loss->name), .roles = 1u << DHC_ROLE_WEIGHT, .of = s->rq->of,
+                       .weighed = s->rq->shared || s->rq->parts};
   for (int i = 0; i < s->loss->params.n; i++) {
     const DhcParamInfo *info = &s->loss->param_info.at[i];
     const int group = info->role == DHC_ROLE_WEIGHT ? s->m->tensors.at[info->decl].group : 0;
@@ -81,13 +82,21 @@ static bool is_said(const Step *s, int i) {
   return false;
 }
 
-/* Each of the whole batch, in its result's place. */
+bool dhc_step_whole_losses(Step *s) {
+  for (int i = 0; i < s->n_losses; i++) {
+    DhcValue **at = &s->map[s->grad->results.at[s->losses[i]]->id];
+    if (is_said(s, i)) continue;
+    dhc_step_behind(s, (*at)->def);
+    if (!(*at = dhc_step_over_parts(s, *at, s->more, i))) return false;
+  }
+  dhc_step_behind(s, NULL);
+  return true;
+}
+
 bool dhc_step_finite_losses(Step *s) {
   for (int i = 0; i < s->n_losses; i++) {
-    if (is_said(s, i)) continue;
-    DhcValue **at = &s->map[s->grad->results.at[s->losses[i]]->id], *loss = *at = dhc_step_over_parts(s, *at, s->more, i);
-    if (!loss) return false;
-    s->finite = dhc_step_bin(s, DHC_OP_AND, s->finite, dhc_b_unary(&s->b, DHC_OP_IS_FINITE, loss));
+    DhcValue *loss = s->map[s->grad->results.at[s->losses[i]]->id];
+    if (!is_said(s, i)) s->finite = dhc_step_bin(s, DHC_OP_AND, s->finite, dhc_b_unary(&s->b, DHC_OP_IS_FINITE, loss));
   }
   return s->finite != NULL;
 }

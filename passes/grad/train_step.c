@@ -220,7 +220,8 @@ static void add_own_scalars(Step *s) {
 /* What the entry takes as the loss does, its weights, and what parts of a batch need. */
 static void add_common_params(Step *s) {
   const DhcFunc *g = s->grad;
-  for (int i = 0; i < g->params.n; i++) {
+  const int n = s->loss->params.n; /* behind them what its losses are weighed by */
+  for (int i = 0; i < n; i++) {
     DhcValue *p = g->params.at[i];
     if (g->param_info.at[i].role != DHC_ROLE_WEIGHT)
       s->map[p->id] = dhc_func_param(s->f, &p->type, g->param_info.at[i], p->def->span);
@@ -228,7 +229,8 @@ static void add_common_params(Step *s) {
   s->flats = DHC_NEW_N(s->arena, DhcValue *, s->moments.n + 2);
   s->flats[0] = add_flat(s, DHC_NAME_WEIGHTS, s->out->n);
   s->out->scalars = DHC_NEW_N(s->arena, const char *, s->rq->optimizer->params.n + 7 + s->m->scalars.n);
-  if (s->rq->shared || s->rq->parts) s->share = add_scalar(s, DHC_NAME_SHARE);
+  if (g->params.n > n) s->share = add_scalar(s, DHC_NAME_SHARE);
+  for (int i = n; i < g->params.n; i++) s->map[g->params.at[i]->id] = s->share;
   if (!s->rq->parts) return;
   s->sum = add_flat(s, DHC_NAME_SUM, s->out->n);
   s->more = add_flat(s, DHC_NAME_MORE, s->places->n_more);
@@ -438,13 +440,20 @@ static void piece_shape(Step *s, const Range *r, const DhcDim *shape[2]) {
   shape[1] = dhc_dim_const(s->m->dims, r->n / r->pieces);
 }
 
-/* Sum of magnitudes of each piece's gradient: 0 only where there is none. */
-static DhcValue *piece_sizes(Step *s, const Range *r, DhcValue *g) {
-  const DhcDim *shape[2];
+/* Sum of magnitudes of each piece's gradient. They are in memory before the ranges read them, so that what sums up gradients is
+ * no kernel of the ranges', which stay in place. */
+bool dhc_step_sizes(Step *s, DhcValue *gradients, const Range *of) {
   static const int64_t axis = 1;
-  piece_shape(s, r, shape);
-  DhcValue *size = dhc_b_unary(&s->b, DHC_OP_ABS, dhc_b_reshape(&s->b, dhc_step_range(s, g, r), shape, 2));
-  return dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, size, &axis, 1, false);
+  if (!s->size) s->size = DHC_NEW_N(s->arena, DhcValue *, s->ranges.n + 1);
+  for (int i = 0; i < s->ranges.n; i++) {
+    const DhcDim *shape[2];
+    const Range *r = &s->ranges.at[i];
+    if (!r->pieces || r->begin < of->begin || r->begin >= of->begin + of->n) continue;
+    piece_shape(s, r, shape);
+    DhcValue *size = dhc_b_unary(&s->b, DHC_OP_ABS, dhc_b_reshape(&s->b, dhc_step_range(s, gradients, r), shape, 2));
+    if (!(s->size[i] = dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, size, &axis, 1, false))) return false;
+  }
+  return true;
 }
 
 /* A piece that no gradient has reached yet stays as it is, and the optimiser counts its
@@ -473,21 +482,21 @@ static bool step_pieces(Step *s, const Range *r, DhcValue *g, DhcValue *ages, Dh
   return true;
 }
 
-/* New ages: 0 until a gradient reaches a piece, then counting on. raw: the gradients before
- * clipping. They are in memory before the ranges read them, so that what sums up gradients is
- * no kernel of the ranges', which stay in place. */
+/* New ages: 0 until a gradient reaches a piece, then counting on. raw: the gradients before clipping. */
 static DhcValue *step_ages(Step *s, DhcValue *raw) {
+  const Range whole = {.n = s->out->n};
   DhcValue **size = DHC_NEW_N(s->arena, DhcValue *, s->ranges.n + 1), **more = DHC_NEW_N(s->arena, DhcValue *, s->ranges.n + 1);
   DhcValue *zero = dhc_b_scalar(&s->b, DHC_F32, 0);
   bool turns = false;
   int n = 0;
+  if (!s->size && !dhc_step_sizes(s, raw, &whole)) return NULL;
   for (int i = 0; i < s->ranges.n; i++) {
     const Range *r = &s->ranges.at[i];
     if (!r->pieces) continue;
     const DhcType t = dhc_step_flat(s, r->pieces);
     more[n] = where_due(s, r, dhc_b_fill(&s->b, &t, 1), dhc_b_fill(&s->b, &t, 0)); /* a step that is not theirs makes none older */
     turns = turns || s->turn[r->group].due;
-    size[n++] = piece_sizes(s, r, raw);
+    size[n++] = s->size[i];
   }
   DhcValue *all = dhc_step_joined(s, size, n), *one = turns ? dhc_step_joined(s, more, n) : dhc_b_scalar(&s->b, DHC_F32, 1);
   if (!all || !one) return NULL;
@@ -587,14 +596,11 @@ static bool finite_buffers(Step *s) {
 }
 
 static bool build(Step *s) {
-  if (!dhc_step_copy(s)) return false;
+  if (!dhc_step_copy(s) || !dhc_step_whole_losses(s)) return false;
   DhcValue *g = dhc_step_gradient(s);
   if (!g) return false;
   if (!find_turns(s) || !(g = due_gradients(s, g))) return false;
-  static const int64_t axis = 0;
-  DhcValue *norm = dhc_b_unary(&s->b, DHC_OP_SQRT,
-                               dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, dhc_step_bin(s, DHC_OP_MUL, g, g),
-                                            &axis, 1, false));
+  DhcValue *norm = dhc_b_unary(&s->b, DHC_OP_SQRT, dhc_step_squares(s, g));
   s->finite = dhc_step_bin(s, DHC_OP_LE, norm, s->limit);
   if (!dhc_step_finite_losses(s) || !finite_buffers(s)) return false;
   DhcValue *scaled = dhc_step_bin(s, DHC_OP_MUL, g, clip_scale(s, norm));
