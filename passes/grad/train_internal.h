@@ -75,6 +75,9 @@ void dhc_step_cut(Step *s);
 /* The rank that has the moments of a weight; its own where all have, or nobody. */
 int dhc_step_owner(const Step *s, int64_t begin);
 bool dhc_step_is_mine(const Step *s, const Range *r);
+/* A kernel that writes a moment whole writes no part of the weights beside it (passes/fuse/fuse_merge.c), and the moment would be
+ * copied: so a share has two ranges at least. */
+void dhc_step_split(Step *s);
 int64_t dhc_step_share(const Step *s); /* elements of a moment here */
 /* The range's part of a moment here; NULL where that is. */
 DhcValue *dhc_step_moment(Step *s, DhcValue *moment, const Range *r);

@@ -19,6 +19,31 @@ int dhc_step_owner(const Step *s, int64_t begin) {
 
 bool dhc_step_is_mine(const Step *s, const Range *r) { return r->owner == s->rq->share.rank; }
 
+void dhc_step_split(Step *s) {
+  int mine = -1;
+  for (int i = 0; i < s->ranges.n; i++) {
+    const Range *r = &s->ranges.at[i];
+    if (!dhc_step_is_mine(s, r) || r->begin >= s->places->n_moving) continue;
+    if (mine >= 0) return;
+    mine = i;
+  }
+  if (!s->cut || mine < 0 || !s->moments.n) return;
+  Range *r = &s->ranges.at[mine], rest = *r;
+  const int64_t each = r->pieces ? r->n / r->pieces : 1, first = r->n / each / 2;
+  if (!first) return;
+  r->n = first * each;
+  rest.begin += r->n;
+  rest.n -= r->n;
+  if (r->pieces) {
+    r->pieces = first;
+    rest.pieces -= first;
+    rest.age += first;
+  }
+  DHC_PUSH(s->arena, &s->ranges, rest);
+  for (int i = s->ranges.n - 1; i > mine + 1; i--) s->ranges.at[i] = s->ranges.at[i - 1];
+  s->ranges.at[mine + 1] = rest;
+}
+
 int64_t dhc_step_share(const Step *s) {
   const int r = s->rq->share.rank;
   return s->cut ? s->cut[r + 1] - s->cut[r] : s->places->n_moving;

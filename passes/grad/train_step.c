@@ -87,6 +87,7 @@ static bool find_ranges(Step *s) {
     moves[slot] = !dhc_ad_is_zeros(s->grad->results.at[next++]);
   }
   for (int i = 0; i < s->out->n_slots; i++) add_range(s, &s->slots[i], !moves[i]);
+  dhc_step_split(s);
   return dhc_step_losses_move(s, moves);
 }
 
