@@ -66,7 +66,9 @@ dhc_status dhc_prog_spread(DhcProg *p) DHC_MUST_USE;
 typedef struct DhcShares {
   int rank, n;
   const int64_t *cut;
+  DhcDevicePtr stage; /* of as many elements as travel at once, where they are not at home */
 } DhcShares;
+int64_t dhc_shares_at_once(const DhcShares *s);
 dhc_status dhc_prog_send_shares(DhcProg *p, int32_t range, const DhcShares *s, void *host, bool home) DHC_MUST_USE;
 dhc_status dhc_prog_restore(DhcProg *p, DhcDevicePtr copy) DHC_MUST_USE;
 

@@ -173,7 +173,13 @@ dhc_status dhc_prog_spread(DhcProg *p) {
   return d->ops->synchronise(d);
 }
 
-enum { AT_ONCE = 1 << 22 /* elements */ };
+int64_t dhc_shares_at_once(const DhcShares *s) {
+  int64_t most = 0;
+  for (int r = 0; r < s->n; r++)
+    if (s->cut[r + 1] - s->cut[r] > most) most = s->cut[r + 1] - s->cut[r];
+  most = most / 8 + 1; /* small beside what is shared out */
+  return most < 1 << 22 ? most : 1 << 22;
+}
 
 /* What travels of a share: elements [at, at + n) of a range, between the host of rank 0 and their owner. */
 typedef struct Parcel {
@@ -182,12 +188,12 @@ typedef struct Parcel {
   int64_t at, n;
 } Parcel;
 
-static dhc_status send_parcel(DhcProg *p, const DhcShares *s, const Parcel *x, DhcDevicePtr stage, char *host, bool home) {
+static dhc_status send_parcel(DhcProg *p, const DhcShares *s, const Parcel *x, char *host, bool home) {
   DhcDevice *d = p->device;
   const dhc_range *r = &p->layout->ranges[x->range];
   const int64_t bytes = bytes_of(r->dtype, x->n);
   const bool here = x->owner == s->rank, leads = s->rank == 0;
-  const DhcDevicePtr at = here ? dhc_prog_range(p, x->range) + (uint64_t)bytes_of(r->dtype, x->at - r->begin) : stage;
+  const DhcDevicePtr at = here ? dhc_prog_range(p, x->range) + (uint64_t)bytes_of(r->dtype, x->at - r->begin) : s->stage;
   char *values = leads ? host + bytes_of(r->dtype, x->at) : NULL;
   if (leads && !home) DHC_TRY(d->ops->upload(d, at, values, bytes));
   if (x->owner) DHC_TRY(d->ops->spread(d, home ? x->owner : 0, at, bytes));
@@ -196,15 +202,13 @@ static dhc_status send_parcel(DhcProg *p, const DhcShares *s, const Parcel *x, D
 }
 
 dhc_status dhc_prog_send_shares(DhcProg *p, int32_t range, const DhcShares *s, void *host, bool home) {
-  DhcDevicePtr stage;
-  dhc_status st = p->device->ops->alloc(p->device, bytes_of(p->layout->ranges[range].dtype, AT_ONCE), &stage);
-  if (st.code) return st;
+  const int64_t most = dhc_shares_at_once(s);
+  dhc_status st = dhc_status_ok();
   for (Parcel x = {.range = range}; x.owner < s->n && !st.code; x.owner++)
     for (x.at = s->cut[x.owner]; x.at < s->cut[x.owner + 1] && !st.code; x.at += x.n) {
-      x.n = s->cut[x.owner + 1] - x.at < AT_ONCE ? s->cut[x.owner + 1] - x.at : AT_ONCE;
-      st = send_parcel(p, s, &x, stage, host, home);
+      x.n = s->cut[x.owner + 1] - x.at < most ? s->cut[x.owner + 1] - x.at : most;
+      st = send_parcel(p, s, &x, host, home);
     }
-  p->device->ops->free(p->device, stage);
   if (!home) dhc_prog_changed(p, true);
   return st;
 }

@@ -20,10 +20,25 @@ dhc_status trainer_take_share(Trainer *t) {
   return dhc_status_ok();
 }
 
-void trainer_open_shares(Trainer *t) {
-  if (!t->shares.n) return;
-  t->whole = DHC_NEW_N(&t->arena, void *, dhc_prog_layout(t->p->run)->n_ranges + 1);
+/* Room for what travels is there from the start: a run is not to find at its first checkpoint that there is none. */
+dhc_status trainer_open_shares(Trainer *t) {
+  if (!t->shares.n) return dhc_status_ok();
+  const dhc_layout *l = dhc_prog_layout(t->p->run);
+  DhcDevice *d = dhc_prog_device(t->p->run);
+  const int64_t bytes = dhc_shares_at_once(&t->shares) * dhc_tensor_dtype_bytes(l->dtype);
+  bool any = false;
+  for (int i = 0; i < l->n_ranges; i++) any = any || trainer_shares(t, i);
+  t->whole = DHC_NEW_N(&t->arena, void *, l->n_ranges + 1);
   t->p->sharers = t->ranks;
+  if (!any) return dhc_status_ok();
+  DHC_TRY(budget_more(t->p, DHC_USE_OPTIMISER, bytes, "what the optimiser keeps"));
+  return d->ops->alloc(d, bytes, &t->shares.stage);
+}
+
+void trainer_close_shares(Trainer *t) {
+  DhcDevice *d = t->shares.stage ? dhc_prog_device(t->p->run) : NULL;
+  trainer_drop_whole(t);
+  if (d) d->ops->free(d, t->shares.stage);
 }
 
 bool trainer_shares(const Trainer *t, int range) {

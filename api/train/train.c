@@ -144,7 +144,7 @@ static dhc_status set_up(Trainer *t) {
   if (t->set.accumulate > 1) DHC_TRY(program_add_part(t->p, &t->part_entry));
   DHC_TRY(metric_open(t->p, &t->metric));
   DHC_TRY(feed_open(t->p, &t->train, trainer_part(t), !o->augment_off, &t->feed));
-  trainer_open_shares(t);
+  DHC_TRY(trainer_open_shares(t));
   DHC_TRY(trainer_meet(t));
   DHC_TRY(dhc_program_init(t->p, t->seed));
   DHC_TRY(dhc_program_set_scalar(t->p, DHC_NAME_CLIP, t->set.clip));
@@ -398,7 +398,7 @@ static void tear_down(void *trainer) {
   dhc_budget_release(&t->m->s->budget, &t->charge);
   feed_close(&t->feed);
   if (t->log) dhc_metrics_close(t->log);
-  trainer_drop_whole(t);
+  trainer_close_shares(t);
   dhc_events_close(t->events);
   if (t->batcher) dhc_batcher_free(t->batcher);
   dhc_program_close(t->p); /* with the lists of commands in which the device meets the others */

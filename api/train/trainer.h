@@ -189,7 +189,8 @@ void trainer_fields(Trainer *t, double words[TRAIN_N_FIELDS], bool read);
 /* ---- shares.c ---- */
 /* Which share of the moments is this rank's, if they are shared out. */
 dhc_status trainer_take_share(Trainer *t) DHC_MUST_USE;
-void trainer_open_shares(Trainer *t); /* the program is open */
+dhc_status trainer_open_shares(Trainer *t) DHC_MUST_USE; /* the program is open */
+void trainer_close_shares(Trainer *t);
 bool trainer_shares(const Trainer *t, int range);
 /* All of the range in memory of malloc's, on rank 0; on others NULL. */
 dhc_status trainer_collect(Trainer *t, int range, void **whole) DHC_MUST_USE;
