@@ -10,7 +10,10 @@
 
 static void say(void *cli, const char *line) {
   const Cli *c = cli;
-  cli_error(c, "%s; all ranks have ended%s", line, c->out ? ", the last checkpoint is whole: go on with --resume" : "");
+  char config[4096];
+  snprintf(config, sizeof config, "%s/config.json", c->out ? c->out : "");
+  const bool begun = c->out && !access(config, F_OK);
+  cli_error(c, "%s; all ranks have ended%s", line, begun ? ", the last checkpoint is whole: go on with --resume" : "");
 }
 
 /* Only rank 0 has something to say; of the others errors travel. */

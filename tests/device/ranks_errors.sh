@@ -24,6 +24,9 @@ one 3 "rank 1: NCCL: sending to the other ranks: internal error (3): what it mea
 one 3 "rank 1: NCCL: summing over the ranks: internal error (3): what it means$all" STAND_IN_NCCL_FAIL=ncclAllReduce:3:1 STAND_IN_NCCL_RANK=1
 one 3 "rank 1: NCCL: working with the other ranks: internal error (3): what it means$all" STAND_IN_NCCL_FAIL=async:3:1 STAND_IN_NCCL_RANK=1
 one 3 "ranks 0 and 1 have other weights after step 2, which cannot be" STAND_IN_NCCL_SPOIL=2
+# before the first step there is nothing to go on with
+out=$(STAND_IN_NCCL_FAIL=ncclCommInitRank:3 STAND_IN_NCCL_RANK=1 train "$dhcc" --gpus 2 --out "$work/unbegun" 2>&1)
+[ "$out" = "dhcc: error: rank 1: NCCL: meeting the other ranks: internal error (3): what it means$all" ] || fail "nothing was begun: $out"
 expect 2 'train: --gpus and --distributed exclude each other' train "$dhcc" --gpus 2 --distributed
 expect 2 'several ranks: --profile is of one' train "$dhcc" --gpus 2 --profile
 expect 2 'several ranks: backend cpu cannot sum over them; use --backend cuda' train "$3" --gpus 2
