@@ -32,6 +32,7 @@ BACKEND = os.environ.get("DHC_RANKS_BACKEND", "cuda")
 WIDTH = int(os.environ.get("DHC_RANKS_WIDTH", "32"))
 HERE = os.path.dirname(os.path.abspath(__file__))
 PER_GPU = 128
+STILL = ["--lr", "1e-12"]  # weights stay: a step's time hangs on how tokens spread over experts, and that on what was learned
 CASES = {
     "medium-64": {"preset": "medium", "tokens": "grid", "dropout": "0.0"},
     "large-64": {"preset": "large", "tokens": "grid", "dropout": "0.0"},
@@ -65,7 +66,7 @@ def of_dhcc(dhcc, case, gpus, steps, data, more=()):
     sets = CASES[case]
     out = tempfile.mkdtemp()
     line = [dhcc, "train", "dhc_jamba", "--preset", sets["preset"], "--data", "npy:" + data, "--out", out, "--overwrite", "--quiet", "--backend", BACKEND,
-            "--batch", str(PER_GPU * gpus), "--steps", str(steps), "--val-fraction", "0", "--compute", "tf32", "--no-augment", *more]
+            "--batch", str(PER_GPU * gpus), "--steps", str(steps), "--val-fraction", "0", "--compute", "tf32", "--no-augment", *STILL, *more]
     for k, v in sets.items():
         if k != "preset":
             line += ["--set", "%s=%s" % (k, v)]
