@@ -6,7 +6,7 @@
  * (maps, reductions down columns) or the innermost axis of every fold that contains it
  * (reductions along rows).
  *
- * Schedule: v[0] = 1 + vector axis, or 0: chosen here. v[1] = elements per task. */
+ * Schedule: v[0] = 1 + vector axis, or 0: chosen here. v[1] = elements per task. v[3] = lanes of a parallel vector axis, or 0: 16. */
 #include "backends/loop/tpl.h"
 
 /* ---- rows ------------------------------------------------------------------------------ */
@@ -217,7 +217,7 @@ static dhc_dimprog at_least_1(DhcArena *a, dhc_dimprog x) {
 static Cut cut(DhcTplCx *cx, uint32_t rows, uint32_t red, int vector) {
   DhcArena *a = cx->b->arena;
   dhc_dimprog size = dhc_prog_const(a, cx->in->schedule->v[1]);
-  dhc_dimprog lanes = dhc_prog_const(a, DHC_TPL_LANES);
+  dhc_dimprog lanes = dhc_prog_const(a, cx->in->schedule->v[3] > 0 ? cx->in->schedule->v[3] : DHC_TPL_LANES);
   dhc_dimprog work = at_least_1(a, dhc_tpl_count_prog(cx, red));
   Cut c = {.rows = dhc_tpl_count_prog(cx, rows), .n_blocks = dhc_prog_const(a, 1),
            .block = dhc_prog_const(a, 1)};
@@ -243,10 +243,11 @@ typedef struct Nest {
 
 static void vector_block(DhcTplCx *cx, DhcLv lo, DhcLv hi, const Nest *nest) {
   DhcLp *b = cx->b;
-  DhcLv i = dhc_lp_for(b, lo, hi, DHC_TPL_LANES);
+  int lanes = cx->in->schedule->v[3] > 0 ? cx->in->schedule->v[3] : DHC_TPL_LANES;
+  DhcLv i = dhc_lp_for(b, lo, hi, lanes);
   DhcTplMark mark = dhc_tpl_push(cx);
-  DhcLv on = dhc_lp_tail(b, i, hi, DHC_TPL_LANES);
-  dhc_tpl_bind_vector(cx, cx->plan_vector, i, DHC_TPL_LANES, on);
+  DhcLv on = dhc_lp_tail(b, i, hi, lanes);
+  dhc_tpl_bind_vector(cx, cx->plan_vector, i, lanes, on);
   dhc_tpl_hoist(cx, nest->needed);
   nest->body(cx, nest->arg);
   dhc_tpl_pop(cx, &mark);

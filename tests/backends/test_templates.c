@@ -243,6 +243,25 @@ static void row_short(void **st) {
   }
 }
 
+/* sums down many rows of many columns: several vectors of columns side by side, with the same bits */
+static void row_wide(void **st) {
+  (void)st;
+  static const int64_t shape[][2] = {{64, 64}, {65, 131}, {4100, 70}, {63, 64}, {64, 63}, {3, 200}};
+  for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
+    SpecCase c;
+    case_init(&c, DHC_KIND_ROW);
+    int j = case_axis(&c, DHC_AXIS_PAR, shape[i][1], false), r = case_axis(&c, DHC_AXIS_RED, shape[i][0], false);
+    int x = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){r, j}));
+    case_operand(&c, DHC_F32, case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, 2, x, -1), 1, &j);
+    DhcSchedule cls[DHC_MAX_CLASSES];
+    assert_int_equal(dhc_schedule_choose(c.s, &(DhcTargetFacts){.vector_bytes = 64}, &c.arena, cls), 3);
+    assert_int_equal(cls[1].v[3], 64);
+    assert_int_equal(conform_prog(cls[1].guard, case_dims(&c)) != 0, shape[i][0] >= 64 && shape[i][1] >= 64);
+    case_check(&c, NULL, (int[8]){0, 128}, 2e-4);
+    case_free(&c);
+  }
+}
+
 /* what may not be split: a fold made from another, an output over folded axes, a chain */
 static void row_whole(void **st) {
   (void)st;
@@ -488,7 +507,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(map_flat), cmocka_unit_test(map_broadcast), cmocka_unit_test(map_shared), cmocka_unit_test(row_softmax), cmocka_unit_test(row_maxima),
       cmocka_unit_test(row_columns), cmocka_unit_test(row_all), cmocka_unit_test(row_mean_var),
-      cmocka_unit_test(row_split), cmocka_unit_test(row_short), cmocka_unit_test(row_whole), cmocka_unit_test(sums_of_blocks),
+      cmocka_unit_test(row_split), cmocka_unit_test(row_short), cmocka_unit_test(row_wide), cmocka_unit_test(row_whole), cmocka_unit_test(sums_of_blocks),
       cmocka_unit_test(map_access), cmocka_unit_test(map_places), cmocka_unit_test(scan_rows), cmocka_unit_test(row_window), cmocka_unit_test(dot_plain),
       cmocka_unit_test(scans), cmocka_unit_test(scatters), cmocka_unit_test(random_and_casts)};
   return cmocka_run_group_tests(tests, NULL, NULL);
