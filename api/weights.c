@@ -141,10 +141,12 @@ static void piece_name(const DhcNamePart *q, int64_t i, const char *prefix, char
 
 bool weights_next(WeightsWalk *w, DhcTensorView *out) {
   const dhc_layout *l = dhc_prog_layout(w->p->run);
+  const DhcModule *m = w->p->m->module;
   for (; w->slot < l->n_slots; w->slot++, w->piece = 0) {
     const dhc_slot *s = &l->slots[w->slot];
     if (s->role != DHC_IMAGE_WEIGHT && !(w->buffers && s->role == DHC_IMAGE_BUFFER)) continue;
     if (!in_range(l, s, w->range)) continue;
+    if (w->range >= 0 && l->ranges[w->range].like_weights && !l->ranges[w->range].from_weights && !dhc_weight_keeps(m, &m->tensors.at[w->slot], l->ranges[w->range].name)) continue;
     const char *names = s->file ? s->file : s->name;
     const DhcNameParts p = dhc_name_parts(names);
     const int64_t stacked = p.star ? s->dim[0] : 1, extent = s->rank > p.star ? s->dim[p.star] : 1;

@@ -215,6 +215,19 @@ static bool bind_number(Group *x, const DhcRecipe *r, const Setting *s) {
   return true;
 }
 
+/* What an optimiser keeps of each weight: its states are among what it takes and what it gives. */
+static const char *const *states_of(DhcCx *cx, const char *optimizer) {
+  const DhcAstModule *in = NULL;
+  const DhcAstDecl *d = dhc_find_decl(cx->e, cx->file, optimizer, DHC_DECL_BIT(DHC_DE_FN), &in);
+  const DhcAstParams *p = &d->u.fn.sig.inputs, *out = &d->u.fn.sig.outputs;
+  const char **names = DHC_NEW_N(dhc_cx_arena(cx), const char *, out->n + 1);
+  int n = 0;
+  for (int i = 0; i < out->n; i++)
+    for (int k = 2; k < p->n; k++)
+      if (out->at[i].name.text && p->at[k].name.text == out->at[i].name.text) names[n++] = out->at[i].name.text;
+  return names;
+}
+
 /* An optimiser of its own first: it says what else there is to set. */
 static bool bind_settings(Group *x, const DhcRecipe *r) {
   for (int i = 0; i < x->settings.n; i++) {
@@ -226,6 +239,7 @@ static bool bind_settings(Group *x, const DhcRecipe *r) {
     }
     if (!dhc_train_optimizer_call(x->cx, s->e, "optimizer of a group", &x->optimizer)) return false;
     x->g.optimizer = x->optimizer.name;
+    x->g.keeps = states_of(x->cx, x->optimizer.name);
     dhc_text_printf(&x->said, " optimizer=%s", x->optimizer.name);
   }
   for (int i = 0; i < x->settings.n; i++)
@@ -381,6 +395,42 @@ static bool no_map(DhcCx *cx, const DhcAstExpr *e) {
   return false;
 }
 
+typedef DHC_VEC(const char *) Names;
+
+/* A bit for each name, the first the highest. */
+static uint32_t mask_of(DhcCx *cx, Names *all, const char *const *keeps) {
+  uint32_t mask = 0;
+  for (; *keeps; keeps++) {
+    int i = 0;
+    while (i < all->n && strcmp(all->at[i], *keeps)) i++;
+    if (i == all->n) DHC_PUSH(dhc_cx_arena(cx), all, *keeps);
+    if (i < 32) mask |= UINT32_C(1) << (31 - i);
+  }
+  return mask;
+}
+
+/* Weights of which more is kept lie before the others. */
+static void place_weights(DhcCx *cx, const DhcRecipe *r) {
+  DhcModule *m = cx->m->module;
+  Names names = {0};
+  uint32_t *mask = DHC_NEW_N(dhc_cx_arena(cx), uint32_t, m->groups.n + 1);
+  bool any = false;
+  mask[0] = mask_of(cx, &names, states_of(cx, r->optimizer));
+  for (int i = 0; i < m->groups.n; i++) {
+    any = any || m->groups.at[i].keeps;
+    mask[1 + i] = m->groups.at[i].keeps ? mask_of(cx, &names, m->groups.at[i].keeps) : mask[0];
+  }
+  for (int t = 0; any && t < m->tensors.n; t++) {
+    DhcTensorDecl *d = &m->tensors.at[t];
+    for (int i = 0; i <= m->groups.n; i++) {
+      bool said = mask[i] <= mask[d->group];
+      for (int k = 0; k < i; k++) said = said || mask[k] == mask[i];
+      d->place += !said;
+    }
+    if (d->place >= m->n_places) m->n_places = d->place + 1;
+  }
+}
+
 bool dhc_train_groups(DhcCx *cx, DhcRecipe *r, const DhcAstExpr *e) {
   const bool written = is_written(e);
   DhcVal v = {.kind = DHC_V_MAP};
@@ -397,5 +447,6 @@ bool dhc_train_groups(DhcCx *cx, DhcRecipe *r, const DhcAstExpr *e) {
     dhc_text_printf(&all, "%s%s", i ? " " : "", dhc_text_str(&x.said));
   }
   r->groups = dhc_text_str(&all);
+  place_weights(cx, r);
   return true;
 }

@@ -270,6 +270,7 @@ typedef struct DhcTensorDecl {
   DhcType type;     /* constant dims, but for STATE which may use the entry's symbols */
   bool no_decay;
   bool frozen;       /* gets no gradient */
+  int place;         /* weights lie by what optimisers keep of them: those of place 0 first */
   int group;         /* 1 + index of the module's group that has it; 0: none */
   int average;       /* 1 + index of the weight that it follows in training; 0: none … */
   const char *decay; /* … new = decay * old + (1 - decay) * the other's new value: a scalar of the module */
@@ -292,6 +293,7 @@ typedef struct DhcGroup {
   DHC_VEC(DhcGroupArg) args;
   const char *loss; /* the result of the entry that its gradients are of; NULL: the entry's own */
   DhcSpan loss_at;
+  const char *const *keeps; /* with `optimizer`: names of what it keeps of each weight, NULL at the end */
   const char *every, *after; /* scalars: it steps where (step - after) % every is 1, after the first `after`; NULL: in every step */
   const char *said; /* how it is trained, for readers */
 } DhcGroup;
@@ -305,6 +307,7 @@ struct DhcModule {
   DHC_VEC(DhcTensorDecl) tensors;
   DHC_VEC(DhcScalarDecl) scalars;
   DHC_VEC(DhcGroup) groups;
+  int n_places; /* that tensors have; 0: all have the first */
   DHC_VEC(const struct DhcSpec *) specs; /* after fusion; equal specs once */
   const char *model_name;                /* for reports */
   int next_func_id;

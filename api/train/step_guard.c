@@ -18,8 +18,8 @@ struct StepGuard {
   DhcRange now[1 + API_MAX_RANGES];
   int64_t version; /* of the program, for which `now` holds */
   bool measured;
-  Version *measure[2]; /* measures a flat range, as long as the weights or as moments; NULL: not made yet */
-  Version *find[2];    /* finds in one what is not finite; NULL: it was not needed yet */
+  Version *measure[1 + API_MAX_RANGES]; /* measures a flat range as long as flat k, of the first so long; NULL: not made yet */
+  Version *find[1 + API_MAX_RANGES];    /* finds in one what is not finite; NULL: it was not needed yet */
   DhcFunc *const *own;    /* by group: its own optimiser, or NULL; NULL: no group has one */
   dhc_update *own_update; /* by group; NULL: not made yet */
   DhcDevicePtr copy; /* to go back to; 0: none was needed yet */
@@ -153,16 +153,18 @@ static int64_t flat_length(const dhc_program *p, int k) {
   return k ? l->ranges[k - 1].n : l->n_weights;
 }
 
-/* Moments are shorter than the weights where some are frozen. */
-static bool is_short(const dhc_program *p, int k) {
-  return flat_length(p, k) < flat_length(p, 0);
+/* Moments are shorter than the weights where some are frozen, or where not all weights have them. The first as long as flat k. */
+static int as_long(const dhc_program *p, int k) {
+  int first = 0;
+  while (flat_length(p, first) != flat_length(p, k)) first++;
+  return first;
 }
 
 /* Index of the first element of flat k that is not finite; only asked where there is one. */
 static dhc_status find_bad(dhc_program *p, int k, int64_t *bad) {
   struct StepGuard *g = p->guard;
   double first;
-  Version **v = &g->find[is_short(p, k)];
+  Version **v = &g->find[as_long(p, k)];
   if (!*v) DHC_TRY(measure_make(p, dhc_infinite_entry(p->m->module, flat_length(p, k)), v));
   DHC_TRY(measure_run(p, *v, k - 1));
   DHC_TRY(exec_number(p, *v, 0, &first));
@@ -172,7 +174,7 @@ static dhc_status find_bad(dhc_program *p, int k, int64_t *bad) {
 
 /* Range of flat k's elements; *bad: index of the first that is not finite, or -1. */
 static dhc_status measure(dhc_program *p, int k, DhcRange *out, int64_t *bad) {
-  Version **v = &p->guard->measure[is_short(p, k)];
+  Version **v = &p->guard->measure[as_long(p, k)];
   DhcTensorView view;
   DhcDevicePtr at;
   double end[2];
@@ -350,7 +352,7 @@ dhc_status step_run(dhc_program *p, Version *v, const DhcTensorView *const *in, 
 
 void step_close(dhc_program *p) {
   if (!p->guard) return;
-  for (int i = 0; i < 2; i++) {
+  for (int i = 0; i <= API_MAX_RANGES; i++) {
     if (p->guard->measure[i]) dhc_prog_unload(p->guard->measure[i]->loaded);
     if (p->guard->find[i]) dhc_prog_unload(p->guard->find[i]->loaded);
   }

@@ -8,8 +8,12 @@ static int64_t elements(DhcModule *m, const DhcTensorDecl *d) {
   return dhc_dim_is_const(dhc_type_elements(m->dims, &d->type), &n) ? n : 0;
 }
 
-int dhc_place_class(const DhcTensorDecl *d) {
-  return d->frozen ? DHC_PLACE_FROZEN : d->no_decay ? DHC_PLACE_PLAIN : DHC_PLACE_DECAYED;
+static int n_moving_classes(const DhcModule *m) { return 2 * (m->n_places ? m->n_places : 1); }
+
+int dhc_n_place_classes(const DhcModule *m) { return n_moving_classes(m) + 1; }
+
+int dhc_place_class(const DhcModule *m, const DhcTensorDecl *d) {
+  return d->frozen ? n_moving_classes(m) : 2 * d->place + d->no_decay;
 }
 
 static int first_with_loss(const DhcModule *m, const char *loss) {
@@ -35,17 +39,17 @@ int dhc_n_losses(const DhcModule *m) {
 
 DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena) {
   DhcPlaces p = {.offset = DHC_NEW_N(arena, int64_t, m->tensors.n + 1), .n = DHC_NEW_N(arena, int64_t, m->tensors.n + 1), .n_more = dhc_n_losses(m)};
-  for (int pass = 0; pass < DHC_N_PLACES; pass++) {
+  for (int pass = 0; pass < dhc_n_place_classes(m); pass++) {
     for (int i = 0; i < m->tensors.n; i++) {
       const DhcTensorDecl *d = &m->tensors.at[i];
-      if (d->role != DHC_ROLE_WEIGHT || dhc_place_class(d) != pass) continue;
+      if (d->role != DHC_ROLE_WEIGHT || dhc_place_class(m, d) != pass) continue;
       p.offset[i] = p.n_weights;
       p.n[i] = elements(m, d);
       p.n_weights += p.n[i]; /* elaboration has bounded the sum of all tensors */
       p.n_begun += p.n[i] ? dhc_decl_pieces(d) : 0;
     }
-    if (pass == DHC_PLACE_DECAYED) p.n_decayed = p.n_weights;
-    if (pass == DHC_PLACE_PLAIN) p.n_moving = p.n_weights;
+    if (!pass) p.n_decayed = p.n_weights;
+    if (pass + 1 == n_moving_classes(m)) p.n_moving = p.n_weights;
   }
   for (int i = 0; i < m->tensors.n; i++) {
     const DhcTensorDecl *d = &m->tensors.at[i];
@@ -64,9 +68,9 @@ static int64_t apart(int64_t a, int64_t b) { return a < b ? b - a : a - b; }
 bool dhc_places_cut(DhcModule *m, const DhcPlaces *p, int n, int64_t *cut) {
   int64_t *begin = DHC_NEW_N(m->arena, int64_t, m->tensors.n + 1); /* of tensors that move, in order */
   int k = 0, all = 0;
-  for (int pass = DHC_PLACE_DECAYED; pass < DHC_PLACE_FROZEN; pass++)
+  for (int pass = 0; pass < n_moving_classes(m); pass++)
     for (int i = 0; i < m->tensors.n; i++)
-      if (m->tensors.at[i].role == DHC_ROLE_WEIGHT && dhc_place_class(&m->tensors.at[i]) == pass && p->n[i]) begin[all++] = p->offset[i];
+      if (m->tensors.at[i].role == DHC_ROLE_WEIGHT && dhc_place_class(m, &m->tensors.at[i]) == pass && p->n[i]) begin[all++] = p->offset[i];
   cut[0] = 0;
   cut[n] = p->n_moving;
   if (all < n) return false;
@@ -133,12 +137,49 @@ static void add_moments(DhcMoments *to, const DhcFunc *f) {
   }
 }
 
-DhcMoments dhc_moments_make(const DhcModule *m, const DhcFunc *optimizer, DhcFunc *const *own, DhcArena *arena) {
+bool dhc_weight_keeps(const DhcModule *m, const DhcTensorDecl *t, const char *name) {
+  const char *const *k = t->group ? m->groups.at[t->group - 1].keeps : NULL;
+  if (!k) return true;
+  while (*k && strcmp(*k, name)) k++;
+  return *k;
+}
+
+static bool has_state(const DhcFunc *f, const char *name) {
+  DhcMoments one = {.name = (const char *[16]){NULL}};
+  if (f->results.n > 16) return true;
+  add_moments(&one, f);
+  for (int i = 0; i < one.n; i++)
+    if (!strcmp(one.name[i], name)) return true;
+  return false;
+}
+
+/* Up to the last weight that has it. */
+static int64_t moment_length(const DhcModule *m, const DhcPlaces *p, const DhcFunc *optimizer, const char *name) {
+  int64_t n = 0;
+  for (int i = 0; i < m->tensors.n; i++) {
+    const DhcTensorDecl *t = &m->tensors.at[i];
+    const bool own = t->group && m->groups.at[t->group - 1].keeps;
+    if (t->role != DHC_ROLE_WEIGHT || t->frozen || !p->n[i] || !(own ? dhc_weight_keeps(m, t, name) : has_state(optimizer, name))) continue;
+    if (p->offset[i] + p->n[i] > n) n = p->offset[i] + p->n[i];
+  }
+  return n;
+}
+
+DhcMoments dhc_moments_make(const DhcModule *m, const DhcPlaces *p, const DhcFunc *optimizer, DhcFunc *const *own, DhcArena *arena) {
   int n = optimizer ? optimizer->results.n : 0;
   for (int i = 0; own && i < m->groups.n; i++) n += own[i] ? own[i]->results.n : 0;
   DhcMoments all = {.name = DHC_NEW_N(arena, const char *, n + 1)};
   add_moments(&all, optimizer);
   for (int i = 0; own && i < m->groups.n; i++) add_moments(&all, own[i]);
+  all.length = DHC_NEW_N(arena, int64_t, all.n + 1);
+  const int every = all.n;
+  all.n = 0;
+  for (int i = 0; i < every; i++) {
+    const int64_t length = own ? moment_length(m, p, optimizer, all.name[i]) : p->n_moving;
+    if (!length) continue;
+    all.length[all.n] = length;
+    all.name[all.n++] = all.name[i];
+  }
   return all;
 }
 
@@ -168,13 +209,16 @@ const dhc_layout *dhc_layout_make(DhcModule *m, const DhcFunc *optimizer, DhcFun
   DhcPlaces p = dhc_places_make(m, arena);
   dhc_slot *slots = DHC_NEW_N(arena, dhc_slot, m->tensors.n + 1);
   for (int i = 0; i < m->tensors.n; i++) slots[i] = slot_of(m, i, &p, wide, &l->bytes[DHC_SEGMENT_BUFFERS]);
-  const DhcMoments moments = dhc_moments_make(m, optimizer, own, arena);
+  const DhcMoments moments = dhc_moments_make(m, &p, optimizer, own, arena);
   Ranges r = {.at = DHC_NEW_N(arena, dhc_range, moments.n + 4)};
   if (moments.n && p.n_begun) add_range(&r, DHC_RANGE_BEGUN, p.n_begun, wide, false, false);
   share.n = share.n ? share.n : 1;
   int64_t *cut = DHC_NEW_N(arena, int64_t, share.n + 1);
   if (!dhc_places_cut(m, &p, share.n, cut) && share.n > 1) DHC_BUG("shares of nothing");
-  for (int i = 0; i < moments.n; i++) add_moment(&r, moments.name[i], cut, share, wide);
+  for (int i = 0; i < moments.n; i++) {
+    if (share.n > 1) add_moment(&r, moments.name[i], cut, share, wide);
+    else add_range(&r, moments.name[i], moments.length[i], wide, true, false);
+  }
   if (optimizer && ema) add_range(&r, DHC_RANGE_EMA, p.n_weights, wide, true, true);
   if (optimizer && parts) {
     add_range(&r, DHC_RANGE_SUM, p.n_weights, wide, false, false);

@@ -6,7 +6,8 @@
 #include "passes/passes.h"
 
 /* Places of the module's weights in one flat tensor: those that decay, those that do not, those that are frozen, each in
- * the module's order. The one order that training steps, images and files go by. */
+ * the module's order; where groups have optimisers of their own, the first two by what is kept of them, so that a moment is
+ * as long as up to the last that has it. The one order that training steps, images and files go by. */
 typedef struct DhcPlaces {
   int64_t *offset, *n; /* by tensor of the module, in elements; n 0: neither weight nor float buffer, or no fixed size */
   int64_t n_weights, n_decayed;
@@ -15,9 +16,9 @@ typedef struct DhcPlaces {
   int64_t n_more;  /* losses, and elements of the float buffers: of tensor i from offset[i] on */
 } DhcPlaces;
 DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena);
-/* Which of the three a weight is among, in order. */
-enum { DHC_PLACE_DECAYED, DHC_PLACE_PLAIN, DHC_PLACE_FROZEN, DHC_N_PLACES };
-int dhc_place_class(const DhcTensorDecl *d);
+/* Which of n classes a weight is among, in order: the last are the frozen ones. */
+int dhc_place_class(const DhcModule *m, const DhcTensorDecl *d);
+int dhc_n_place_classes(const DhcModule *m);
 
 /* Where the shares of n ranks begin and end, in n + 1 elements: whole tensors, as even as these let them be, for each rank one at
  * least. False: there are fewer that move. */
@@ -31,8 +32,11 @@ int dhc_optimizer_weights(const DhcFunc *optimizer);
 typedef struct DhcMoments {
   int n;
   const char **name;
+  int64_t *length; /* of the weights from the first on */
 } DhcMoments;
-DhcMoments dhc_moments_make(const DhcModule *m, const DhcFunc *optimizer, DhcFunc *const *own, DhcArena *arena);
+DhcMoments dhc_moments_make(const DhcModule *m, const DhcPlaces *p, const DhcFunc *optimizer, DhcFunc *const *own, DhcArena *arena);
+/* Whether a weight has a moment of the name, where its optimiser is a group's own; of the recipe's it has all. */
+bool dhc_weight_keeps(const DhcModule *m, const DhcTensorDecl *t, const char *name);
 
 /* Number of the loss that a group's gradients are of, among those that groups name; 0: the entry's own. */
 int dhc_group_loss(const DhcModule *m, int group);

@@ -16,7 +16,7 @@
 typedef struct Range {
   int64_t begin, n;
   bool decays, frozen;
-  int group;         /* as of DhcTensorDecl */
+  int group, place;  /* as of DhcTensorDecl */
   int64_t source;    /* where what it follows begins; -1: it follows nothing */
   const char *decay; /* with what decay */
   int64_t pieces, age;

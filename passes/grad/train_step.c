@@ -31,10 +31,10 @@ static bool place_all(Step *s) {
   DhcPlaces *places = DHC_NEW(s->arena, DhcPlaces), p = *places = dhc_places_make(s->m, s->arena);
   s->places = places;
   for (int i = 0; i < s->m->tensors.n; i++) s->slot_of[i] = -1;
-  for (int pass = 0; pass < DHC_N_PLACES; pass++) {
+  for (int pass = 0; pass < dhc_n_place_classes(s->m); pass++) {
     for (int i = 0; i < s->m->tensors.n; i++) {
       const DhcTensorDecl *t = &s->m->tensors.at[i];
-      if (t->role == DHC_ROLE_WEIGHT && dhc_place_class(t) == pass && !place_tensor(s, &p, i))
+      if (t->role == DHC_ROLE_WEIGHT && dhc_place_class(s->m, t) == pass && !place_tensor(s, &p, i))
         return false;
     }
   }
@@ -57,7 +57,7 @@ static bool is_bare(const Step *s, const Range *r) {
 static void add_range(Step *s, const DhcWeightSlot *slot, bool frozen) {
   const DhcTensorDecl *t = &s->m->tensors.at[slot->tensor];
   Range *last = s->ranges.n ? &s->ranges.at[s->ranges.n - 1] : NULL;
-  Range r = {.begin = slot->offset, .n = slot->n, .decays = !t->no_decay, .frozen = frozen, .group = t->group, .source = -1, .owner = dhc_step_owner(s, slot->offset)};
+  Range r = {.begin = slot->offset, .n = slot->n, .decays = !t->no_decay, .frozen = frozen, .group = t->group, .place = t->place, .source = -1, .owner = dhc_step_owner(s, slot->offset)};
   if (!slot->n) return;
   if (t->average) {
     r.source = s->slots[s->slot_of[t->average - 1]].offset;
@@ -67,7 +67,7 @@ static void add_range(Step *s, const DhcWeightSlot *slot, bool frozen) {
   r.pieces = r.frozen ? 0 : dhc_decl_pieces(t);
   const bool follows = last && (r.source < 0 ? last->source < 0 : last->source >= 0 && last->source + last->n == r.source && last->decay == r.decay);
   const bool alike = last && last->decays == r.decays && last->group == r.group;
-  if (!r.pieces && last && last->owner == r.owner && !last->pieces && last->frozen == r.frozen && is_bare(s, last) == is_bare(s, &r) && follows && (r.frozen || alike)) {
+  if (!r.pieces && last && last->owner == r.owner && !last->pieces && last->frozen == r.frozen && last->place == r.place && is_bare(s, last) == is_bare(s, &r) && follows && (r.frozen || alike)) {
     last->n += slot->n;
     return;
   }
@@ -115,11 +115,11 @@ static bool bad_optimizer(Step *s, const DhcFunc *o, const char *why, const char
   return false;
 }
 
-/* Flat of a moment. */
+/* Flat of a moment; 0: no weight has it. */
 static int flat_of(const Step *s, const char *name) {
   for (int i = 0; i < s->moments.n; i++)
     if (!strcmp(s->moments.name[i], name)) return 1 + i;
-  DHC_BUG("no moment '%s'", name);
+  return 0;
 }
 
 static bool read_optimizer(Step *s, DhcFunc *o, Optimizer *out) {
@@ -137,7 +137,7 @@ static bool read_optimizer(Step *s, DhcFunc *o, Optimizer *out) {
       if (!dhc_type_equal(t, &o->params.at[0]->type))
         return bad_optimizer(s, o, "its state must be as long as the weights, unlike", name);
       flat[i] = flat_of(s, name);
-      result[flat[i]] = r;
+      if (flat[i]) result[flat[i]] = r;
       n++;
     } else if (t->rank || t->dtype != DHC_F32) {
       return bad_optimizer(s, o, "no result carries on its state", name);
@@ -148,7 +148,7 @@ static bool read_optimizer(Step *s, DhcFunc *o, Optimizer *out) {
 
 /* The recipe's, and those of groups. */
 static bool read_optimizers(Step *s) {
-  s->moments = dhc_moments_make(s->m, s->rq->optimizer, s->rq->own, s->arena);
+  s->moments = dhc_moments_make(s->m, s->places, s->rq->optimizer, s->rq->own, s->arena);
   s->optimizer = DHC_NEW_N(s->arena, Optimizer, s->m->groups.n + 1);
   if (!read_optimizer(s, s->rq->optimizer, &s->optimizer[0])) return false;
   for (int i = 0; i < s->m->groups.n; i++) {
@@ -255,7 +255,7 @@ static void add_params(Step *s) {
   s->own = DHC_NEW_N(s->arena, DhcValue *, s->m->scalars.n + 1);
   for (int i = 0; i < s->moments.n; i++) {
     moments[i] = dollar(s, s->moments.name[i]);
-    s->flats[1 + i] = add_flat(s, moments[i], dhc_step_share(s));
+    s->flats[1 + i] = add_flat(s, moments[i], s->cut ? dhc_step_share(s) : s->moments.length[i]);
   }
   s->out->n_moments = s->moments.n;
   s->out->moments = moments;
@@ -336,9 +336,10 @@ static int n_flats(const Step *s) {
 
 static bool is_moment(const Step *s, int k) { return k > 0 && k <= s->moments.n; }
 
-/* Whether a range has a part of flat k: frozen ones have no moments, others' are not here. */
+/* Whether a range has a part of flat k: frozen ones have no moments, others' are not here, and a moment ends with the last that has it. */
 static bool has_flat(const Step *s, const Range *r, int k) {
-  return !is_moment(s, k) || (!is_bare(s, r) && dhc_step_is_mine(s, r));
+  if (!is_moment(s, k)) return true;
+  return !is_bare(s, r) && dhc_step_is_mine(s, r) && (s->cut || r->begin < s->moments.length[k - 1]);
 }
 
 /* The range's part of flat k. */
@@ -467,7 +468,7 @@ static bool step_pieces(Step *s, const Range *r, DhcValue *g, DhcValue *ages, Dh
   const DhcDim *column[] = {shape[0], dhc_dim_const(s->m->dims, 1)}, *line[] = {dhc_dim_const(s->m->dims, r->n)};
   DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
   DhcValue *old[DHC_MAX_RESULTS], *now[DHC_MAX_RESULTS];
-  for (int k = 0; k < n_flats(s); k++) old[k] = dhc_b_reshape(&s->b, flat_part(s, r, k), shape, 2);
+  for (int k = 0; k < n_flats(s); k++) old[k] = has_flat(s, r, k) ? dhc_b_reshape(&s->b, flat_part(s, r, k), shape, 2) : NULL;
   DhcValue *age = dhc_b_slice(&s->b, ages, 0, dhc_dim_const(s->m->dims, r->age), shape[0]);
   age = dhc_b_reshape(&s->b, age, column, 2);
   if (!age || !optimizer_args(s, r, old, dhc_b_reshape(&s->b, dhc_step_range(s, g, r), shape, 2), args)) return false;
@@ -479,7 +480,7 @@ static bool step_pieces(Step *s, const Range *r, DhcValue *g, DhcValue *ages, Dh
     if (now[k] != old[k]) now[k] = dhc_b_select(&s->b, begun, now[k], old[k]);
   finish_range(s, r, old, now, part);
   for (int k = 0; k < n_flats(s); k++)
-    if (!(part[k] = dhc_b_reshape(&s->b, part[k], line, 1))) return false;
+    if (has_flat(s, r, k) && !(part[k] = dhc_b_reshape(&s->b, part[k], line, 1))) return false;
   return true;
 }
 
