@@ -6,7 +6,7 @@ enum {
   APART_STRIDED = 4, /* and where they are strided */
   UNROLLED = 4,      /* planes that are filled side by side */
   PREFETCHED = 3,    /* numbers listed of a product, the last of them what to prefetch */
-  SHORT = 4          /* so many of its rows would fill a vector: they are copied by elements */
+  SHORT = 8          /* rows of which so many would fill a vector are copied by elements */
 };
 
 /* ---- dimensions ------------------------------------------------------------------------ */

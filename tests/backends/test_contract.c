@@ -501,7 +501,7 @@ static void conv_shapes(void **st) {
       {.n = 2, .c = 1, .o = 1, .no_o = true, .groups = 3, .h = 1, .w = 299, .kh = 1, .kw = 290, .pad = 120, .flat = true, .any = true},
       {.n = 1, .c = 3, .o = 9, .h = 5, .w = 19, .kh = 2, .kw = 6, .pad = 1, .stride = 2, .any = true},
       /* rows so short that they are copied by elements, of strides and phases */
-      {.n = 6, .c = 5, .o = 9, .h = 4, .w = 5, .kh = 3, .kw = 3, .pad = 1, .stride = 2},
+      {.n = 6, .c = 5, .o = 9, .h = 5, .w = 4, .kh = 3, .kw = 3, .pad = 1, .stride = 2},
       {.n = 21, .c = 3, .o = 5, .h = 3, .w = 2, .kh = 1, .kw = 1, .pad = 0, .stride = 2},
       /* a channel a lane: whole vectors and a rest, more images than go together, taps beyond the image, pixels that no tap meets */
       {.n = 37, .c = 1, .o = 1, .no_o = true, .groups = 19, .h = 2, .w = 3, .kh = 5, .kw = 5, .pad = 2},
