@@ -76,9 +76,10 @@ int dhc_spec_distance(const DhcSpecLines *a, const DhcSpecLines *b) {
 /* ---- words ------------------------------------------------------------------------------------------------- */
 
 const char *dhc_spec_unrolled_by(const char *kind) {
-  static const char *const rows[][2] = {{"scan", "the recurrence"},         {"chain", "the chain of contractions"}, {"conv", "the convolution"}, {"winograd", "the convolution"},
-                                        {"conv_dw", "the convolution"},     {"ragged", "the ragged contraction"},   {"dot", "the contraction"},
-                                        {"row", "the fold"},                {"map", "the elementwise kernel"},      {"scatter", "the scatter"}};
+  static const char *const rows[][2] = {
+#define KIND(id, name, interp, said, ...) {name, said},
+#include "ir/kinds.def"
+  };
   size_t n = strcspn(kind, " ");
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
     if (strlen(rows[i][0]) == n && !strncmp(rows[i][0], kind, n)) return rows[i][1];

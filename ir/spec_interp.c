@@ -334,7 +334,7 @@ static void dhc_spec_interp_dag(const DhcSpec *s, void *const *ptr, const int64_
 
 void dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *dim, DhcArena *scratch) {
   static void (*const of_kind[DHC_N_KINDS])(const DhcSpec *, void *const *, const int64_t *, DhcArena *) = {
-#define KIND(id, name, interp, doc) [DHC_KIND_##id] = interp,
+#define KIND(id, name, interp, ...) [DHC_KIND_##id] = interp,
 #include "ir/kinds.def"
   };
   of_kind[s->kind](s, ptr, dim, scratch);

@@ -37,15 +37,18 @@ static bool is_head_size(const DhcHyperInfos *h, int64_t v) {
   return false;
 }
 
-/* Words in names of hyperparameters that a kind of kernel unrolls. */
+/* Has the name a word of those that a kind of kernel unrolls? */
 bool atlas_may_unroll(const char *kind, const char *name) {
-  static const struct {
-    const char *kind, *words[6];
-  } rows[] = {{"scan", {"state"}}, {"conv", {"conv", "kernel", "taps", "window", "pool"}}, {"conv_dw", {"conv", "kernel", "taps"}}, {"winograd", {"conv", "window", "pool"}},
-              {"row", {"expert", "top", "window", "pool"}}, {"map", {"expert", "top", "window", "pool", "conv", "taps"}}, {"dot", {"rank"}}};
+  static const char *const rows[][2] = {
+#define KIND(id, text, interp, said, words, ...) {text, words},
+#include "ir/kinds.def"
+  };
+  char word[16];
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-    for (int k = 0; !strcmp(rows[i].kind, kind) && k < 6 && rows[i].words[k]; k++)
-      if (strstr(name, rows[i].words[k])) return true;
+    for (const char *c = rows[i][1]; !strcmp(rows[i][0], kind) && *c; c += strcspn(c, " "), c += strspn(c, " ")) {
+      snprintf(word, sizeof word, "%.*s", (int)strcspn(c, " "), c);
+      if (strstr(name, word)) return true;
+    }
   return false;
 }
 

@@ -10,7 +10,7 @@ static const char *const segment_name[DHC_N_SEGMENTS] = {
     [DHC_SEGMENT_STATES] = "states"};
 
 static const char *const kind_name[DHC_N_KINDS] = {
-#define KIND(id, name, interp, doc) [DHC_KIND_##id] = name,
+#define KIND(id, name, ...) [DHC_KIND_##id] = name,
 #include "ir/kinds.def"
 };
 

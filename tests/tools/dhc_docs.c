@@ -162,7 +162,7 @@ static void put_passes(FILE *out, const char *def) {
 static void put_kinds(FILE *out, const char *def) {
   (void)def;
   fputs("| kind | what a spec of it computes |\n| --- | --- |\n", out);
-#define KIND(id, name, interp, doc) fprintf(out, "| `%s` | %s |\n", name, doc);
+#define KIND(id, name, interp, said, words, doc) fprintf(out, "| `%s` | %s |\n", name, doc);
 #include "ir/kinds.def"
 }
 
