@@ -99,9 +99,10 @@ static void show_begin(void *ctx, const dhc_train_begin *b) {
   cli_note(pr->c, "%lld parameters; %lld examples%s to train with%s; %s, lr %.2e, batches of %lld, %lld step%s in %lld epoch%s%s",
            (long long)b->n_params, (long long)b->n_train, classes, val, b->optimizer, b->lr, (long long)b->batch, (long long)b->steps,
            b->steps == 1 ? "" : "s", (long long)b->epochs, b->epochs == 1 ? "" : "s", from);
+  const double unit = b->optimizer_bytes[1] < 1 << 20 ? 0x1p10 : 0x1p20;
   if (b->optimizer_bytes[0] < b->optimizer_bytes[1])
-    cli_note(pr->c, "of %.1f MiB that the optimizer keeps this GPU has %.1f, the fullest %.1f", (double)b->optimizer_bytes[1] / 0x1p20,
-             (double)b->optimizer_bytes[0] / 0x1p20, (double)b->optimizer_bytes[2] / 0x1p20);
+    cli_note(pr->c, "of %.1f %s that the optimizer keeps this GPU has %.1f, the fullest %.1f", (double)b->optimizer_bytes[1] / unit,
+             unit < 0x1p20 ? "KiB" : "MiB", (double)b->optimizer_bytes[0] / unit, (double)b->optimizer_bytes[2] / unit);
   if (b->kernels >= 0) cli_note(pr->c, "a step is %d kernels, %d to compile", b->kernels, b->to_compile);
 }
 
@@ -230,7 +231,7 @@ static int train(const Cli *c, dhc_session *s, dhc_model *m, dhc_group *g, dhc_s
     if (!rc) rc = drawn;
   }
   cli_watch_end(c);
-  if (c->profile) {
+  if (c->profile && (pr.steps || !rc)) {
     int shown = cli_profile_print(c, &pr.profile, pr.steps);
     if (!rc) rc = shown;
   }

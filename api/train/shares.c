@@ -70,7 +70,7 @@ void trainer_drop_whole(Trainer *t) {
 }
 
 dhc_status trainer_follow(Trainer *t, bool *yes) {
-  int64_t mine = *yes, *all = DHC_NEW_N(&t->arena, int64_t, t->shares.n + 1);
+  int64_t mine = *yes, all[DHC_RANKS_MOST];
   if (!t->shares.n) return dhc_status_ok();
   DHC_TRY(dhc_ranks_exchange(t->ranks, &mine, sizeof mine, all));
   *yes = all[0];

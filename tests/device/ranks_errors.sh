@@ -28,7 +28,7 @@ one 3 "ranks 0 and 1 have other weights after step 2, which cannot be" STAND_IN_
 out=$(STAND_IN_NCCL_FAIL=ncclCommInitRank:3 STAND_IN_NCCL_RANK=1 train "$dhcc" --gpus 2 --out "$work/unbegun" 2>&1)
 [ "$out" = "dhcc: error: rank 1: NCCL: meeting the other ranks: internal error (3): what it means$all" ] || fail "nothing was begun: $out"
 expect 2 'train: --gpus and --distributed exclude each other' train "$dhcc" --gpus 2 --distributed
-expect 2 'several ranks: --profile is of one' train "$dhcc" --gpus 2 --profile
+[ "$(train "$dhcc" --gpus 2 --profile 2>&1)" = 'dhcc: error: several ranks: --profile is of one' ] || fail "a profile of several ranks"
 expect 2 'several ranks: backend cpu cannot sum over them; use --backend cuda' train "$3" --gpus 2
 expect 3 '--distributed: neither torchrun' train "$dhcc" --distributed
 expect 1 'nothing.dhc' timeout 60 "$dhcc" train "$work/nothing.dhc" --data "npy:$work/data" --gpus 2
