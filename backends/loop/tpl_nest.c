@@ -333,7 +333,8 @@ static bool may_keep(const DhcTplCx *cx, int n, int o, int red) {
   const DhcSpec *s = cx->s;
   bool made_of[DHC_SPEC_MAX_NODES] = {false}, all[DHC_SPEC_MAX_NODES] = {false}, rest[DHC_SPEC_MAX_NODES] = {false};
   int folds = 0;
-  if (s->node[n].kind != DHC_SN_EW || s->node[n].dtype != DHC_F32 || dhc_op_work(s->node[n].op) < DEAR || !(cx->varies[n] >> red & 1)) return false;
+  if (s->node[n].kind != DHC_SN_EW || s->node[n].dtype != DHC_F32 || dhc_op_work(s->node[n].op) < DEAR) return false;
+  if (cx->varies[n] != dhc_tpl_operand_axes(cx, o)) return false; /* made once for several rows, it has not one place */
   dhc_tpl_needed(s, n, made_of);
   dhc_tpl_needed(s, s->operand[o].stored, all);
   if (!all[n]) return false;

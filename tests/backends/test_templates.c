@@ -100,6 +100,19 @@ static void some_nan(const SpecCase *c, int operand, double *to) {
   for (int64_t i = 0; i < n; i++) to[i] = i % 193 == 192 ? NAN : i % 7 ? (double)(i * 37 % 101) - 50 : i % 2 ? -0.0 : 0.0;
 }
 
+/* One softmax stored to several rows: its exponentials belong to none of them, and wait nowhere. */
+static void row_softmax_shared(void **st) {
+  (void)st;
+  SpecCase c;
+  case_init(&c, DHC_KIND_ROW);
+  int ir[2] = {case_axis(&c, DHC_AXIS_PAR, 5, false), case_axis(&c, DHC_AXIS_RED, 77, false)};
+  int x = case_load(&c, case_operand(&c, DHC_F32, -1, 1, &ir[1]));
+  int e = case_ew(&c, DHC_OP_EXP, x, -1, -1), s = case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, 2, e, -1);
+  case_operand(&c, DHC_F32, case_ew(&c, DHC_OP_DIV, e, s, -1), 2, ir);
+  case_check(&c, NULL, (int[8]){2, 16}, 1e-5);
+  case_free(&c);
+}
+
 /* Maxima and minima alone go in several strands along long rows, and in lanes of rows where these are short: the same bits, with
  * what is no number among them; rows of one axis, and of two, which begin anywhere. */
 static void row_maxima(void **st) {
@@ -509,6 +522,6 @@ int main(void) {
       cmocka_unit_test(row_columns), cmocka_unit_test(row_all), cmocka_unit_test(row_mean_var),
       cmocka_unit_test(row_split), cmocka_unit_test(row_short), cmocka_unit_test(row_wide), cmocka_unit_test(row_whole), cmocka_unit_test(sums_of_blocks),
       cmocka_unit_test(map_access), cmocka_unit_test(map_places), cmocka_unit_test(scan_rows), cmocka_unit_test(row_window), cmocka_unit_test(dot_plain),
-      cmocka_unit_test(scans), cmocka_unit_test(scatters), cmocka_unit_test(random_and_casts)};
+      cmocka_unit_test(scans), cmocka_unit_test(scatters), cmocka_unit_test(random_and_casts), cmocka_unit_test(row_softmax_shared)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
