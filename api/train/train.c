@@ -197,6 +197,15 @@ static void note_classes(Trainer *t) {
   take_note(t, text);
 }
 
+static void note_ranks(Trainer *t, const dhc_train_begin *b) {
+  const int n = t->ranks ? dhc_ranks_count(t->ranks) : 1;
+  char text[256];
+  if (t->shares.n && !b->optimizer_bytes[1]) take_note(t, "the optimizer keeps nothing: --shard-optimizer saves no memory");
+  if (b->batch >= n) return;
+  snprintf(text, sizeof text, "batches of %lld: %lld of %d GPUs have no example (--batch %d or more)", (long long)b->batch, (long long)(n - b->batch), n, n);
+  take_note(t, text);
+}
+
 static dhc_status announce(Trainer *t) {
   if (!t->o->begin || t->announced) return dhc_status_ok();
   t->announced = true;
@@ -210,6 +219,7 @@ static dhc_status announce(Trainer *t) {
   t->o->begin(t->o->ctx, &b);
   model_notes(t->m, take_note, t);
   note_classes(t);
+  note_ranks(t, &b);
   return dhc_status_ok();
 }
 

@@ -7,7 +7,7 @@ export DHC_LIBNCCL=$2 STAND_IN_NCCL_FOLDER=$work
 cli=$(dirname "$0")/../cli
 models=$(dirname "$0")/../../models
 python3 "$cli/data.py" "$work/data"
-run() { timeout 120 "$dhcc" train "$@" --data "npy:$work/data" --batch 16 --threads 1; }
+run() { timeout 120 "$dhcc" train "$1" --data "npy:$work/data" --batch 16 --threads 1 "${@:2}"; }
 ssm() { run dhc_ssm --set input_channels=1 --set hidden_dim=8 --quiet "$@"; }
 same() { # A B WHAT: weights, metrics, last checkpoints
   local a b
@@ -98,6 +98,9 @@ python3 "$cli/same_state.py" "$work/far/checkpoint-000000003.safetensors" "$work
 
 # what it saves is said
 expect 0 'of 5.0 KiB that the optimizer keeps this GPU has 2.5, the fullest 2.5' run "$work/far.dhc" --gpus 2 --shard-optimizer --steps 1
+sed -e 's/g: \[N\], m: \[N\]/g: [N]/; s/, m: \[N\])/)/; /m = m/d; s/tanh(m), m/g/' "$work/far.dhc" > "$work/near.dhc"
+expect 0 'note: the optimizer keeps nothing: --shard-optimizer saves no memory' run "$work/near.dhc" --gpus 2 --shard-optimizer --steps 1
+expect 0 'note: batches of 1: 1 of 2 GPUs have no example (--batch 2 or more)' run "$work/near.dhc" --gpus 2 --steps 1 --batch 1
 doc=$(run "$work/far.dhc" --gpus 2 --shard-optimizer --steps 1 --quiet --json)
 [ "$(printf '%s' "$doc" | number optimizer_bytes) $(printf '%s' "$doc" | number optimizer_bytes_in_all) $(printf '%s' "$doc" | number optimizer_bytes_fullest)" = "2560 5120 2560" ] ||
   fail "bytes of the optimiser: $doc"
