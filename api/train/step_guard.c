@@ -270,7 +270,7 @@ static dhc_status take_back(dhc_program *p, const Version *v) {
 
 static dhc_status run_watched(dhc_program *p, Version *v, const DhcTensorView *const *in, const int64_t *symbols) {
   bool finite;
-  if (!p->guard->copy) DHC_TRY(budget_more(p, DHC_USE_COPY, dhc_prog_kept(p->run), "a careful step"));
+  if (!p->guard->copy) DHC_TRY(budget_more(p, DHC_USE_SCRATCH, dhc_prog_kept(p->run), "a careful step"));
   DHC_TRY(dhc_prog_save(p->run, &p->guard->copy));
   *program_scalar(p, DHC_NAME_LIMIT) = largest(p);
   DHC_TRY(exec_run(p, v, in, symbols));
