@@ -68,6 +68,7 @@ FRAMES = [
     " forward<B, L>(x: [B, L, d]) -> (y: [B, L, d]) {\n h0 = zeros([B, d])\n c0 = zeros([B, d])\n%s\n return y\n }\n}\n",
     "import std/nn\nimport std/optim\nmodel Tiny(d: int = 4, n: int = 2, pattern: string = \"MA\") {\n param w: [d] = ones()\n"
     " loss<B>(x: [B, d]) -> (loss: []) {\n tap tokens_per_expert = x\n return mean(x * w) * float(n)\n }\n}\n%s",
+    "import std/nn\nimport std/optim\nimport layers/linear\n%s",
 ]
 BESIDE = {"blocks.dhc": "layer FromBlocks(d: int) {\n forward<B>(x: [B, d]) -> (y: [B, d]) { return x }\n}\n",
           "lib/heads.dhc": "layer FromHeads(d: int) {\n forward<B>(x: [B, d]) -> (y: [B, d]) { return x }\n}\n"}
