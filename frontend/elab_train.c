@@ -90,21 +90,32 @@ static bool number_of(DhcCx *cx, const DhcAstExpr *e, const char *what, double *
   return false;
 }
 
+/* Whether a number is given for it: not for what every step brings, weights, gradients, states, the rate and the step's number. */
+static bool is_given(const DhcAstParam *p) {
+  const DhcAstExpr *shape = p->type.kind == DHC_TY_TENSOR ? p->type.shape : NULL;
+  return !(shape && shape->u.list.n) && strcmp(p->name.text, DHC_OPTIMIZER_LR) && strcmp(p->name.text, DHC_OPTIMIZER_STEP);
+}
+
+static bool unknown_arg(DhcCx *cx, const DhcAstArg *a, const char *optimizer, const char *const *names, int n) {
+  const char *name = a->name.text;
+  DhcDiag *d = dhc_err(cx, "E0306", a->span, name ? "%s has no argument '%s'" : "%s takes its arguments by name", optimizer, name ? name : "");
+  const char *close = name ? dhc_suggest(name, names, n) : NULL;
+  if (name && !strcmp(name, DHC_OPTIMIZER_LR)) dhc_err_hint(cx, d, "the rate is the recipe's: lr(step, steps) = 1e-3; lr of a group, beside its optimizer, is times that");
+  else if (close) dhc_err_hint(cx, d, "did you mean '%s'?", close);
+  return false;
+}
+
 static bool optimizer_arg(DhcCx *cx, const DhcAstArg *a, const DhcAstParams *p, DhcOptimizer *o) {
   DHC_VEC(const char *) names = {0};
   const char *name = a->name.text;
   bool known = false;
   double v;
   for (int i = 0; i < p->n; i++) {
+    if (!is_given(&p->at[i])) continue;
     DHC_PUSH(dhc_cx_arena(cx), &names, p->at[i].name.text);
     known = known || (name && !strcmp(p->at[i].name.text, name));
   }
-  if (!known) {
-    DhcDiag *d = dhc_err(cx, "E0306", a->span, name ? "%s has no argument '%s'" : "%s takes its arguments by name", o->name, name ? name : "");
-    const char *close = name ? dhc_suggest(name, names.at, names.n) : NULL;
-    if (close) dhc_err_hint(cx, d, "did you mean '%s'?", close);
-    return false;
-  }
+  if (!known) return unknown_arg(cx, a, o->name, names.at, names.n);
   if (!number_of(cx, a->value, dhc_arena_printf(dhc_cx_arena(cx), "argument '%s' of %s", name, o->name), &v)) return false;
   dhc_train_set_arg(dhc_cx_arena(cx), &o->args, name, v);
   return true;
@@ -181,6 +192,13 @@ static bool is_own(const Setting *s) {
   for (int i = 0; i < N_OWN; i++)
     if (is_key(s, own_keys[i])) return true;
   return false;
+}
+
+/* An optimiser or a result under its key, or under one that is nearly it: these have no value. */
+static bool is_named(const DhcAstPair *s) {
+  const char *key = s->name.text, *close = dhc_suggest(key, own_keys, N_OWN);
+  const bool name = s->value->kind == DHC_EX_NAME;
+  return !strcmp(key, "optimizer") || (name && !strcmp(key, "loss")) || (close && (name || s->value->kind == DHC_EX_CALL) && strcmp(key, close));
 }
 
 static bool unknown_setting(Group *x, const char *optimizer, const DhcRecipeArgs *args, const Setting *s) {
@@ -333,10 +351,39 @@ static bool bind_loss(Group *x, const Setting *s) {
   return false;
 }
 
+/* All patterns that would have fitted parameters, or submodules with all they have. */
+static const char *close_pattern(Group *x) {
+  const DhcModule *m = x->cx->m->module;
+  DHC_VEC(const char *) names = {0};
+  for (int t = 0; t < m->tensors.n; t++) {
+    const char *path = m->tensors.at[t].path;
+    if (m->tensors.at[t].role != DHC_ROLE_WEIGHT) continue;
+    DHC_PUSH(dhc_cx_arena(x->cx), &names, path);
+    for (const char *dot = strchr(path, '.'); dot; dot = strchr(dot + 1, '.'))
+      DHC_PUSH(dhc_cx_arena(x->cx), &names, dhc_arena_printf(dhc_cx_arena(x->cx), "%.*s.*", (int)(dot - path), path));
+  }
+  for (int i = 0; i < names.n; i++) /* a submodule's name alone */
+    if (!strcmp(dhc_arena_printf(dhc_cx_arena(x->cx), "%s.*", x->pattern), names.at[i])) return names.at[i];
+  return dhc_suggest(x->pattern, names.at, names.n);
+}
+
+/* `all` have such a path, all in groups before. */
+static bool no_parameters(Group *x, int all) {
+  if (all) {
+    DhcDiag *d = dhc_err(x->cx, "E0301", x->at, "groups: all parameters like '%s' are in groups before it", x->pattern);
+    dhc_err_hint(x->cx, d, "the first pattern that fits counts: write the narrower one first");
+    return false;
+  }
+  DhcDiag *d = dhc_err(x->cx, "E0301", x->at, "groups: no parameter has a path like '%s'", x->pattern);
+  const char *close = close_pattern(x);
+  if (close) dhc_err_hint(x->cx, d, "did you mean '%s'?", close);
+  return false;
+}
+
 static bool bind_group(Group *x, const DhcRecipe *r) {
   DhcModule *m = x->cx->m->module;
   int64_t size = 0;
-  int n = 0;
+  int n = 0, all = 0;
   x->g.pattern = x->pattern;
   dhc_text_printf(&x->said, "%s {", x->pattern);
   for (int i = 0; i < x->settings.n; i++)
@@ -347,14 +394,14 @@ static bool bind_group(Group *x, const DhcRecipe *r) {
   for (int t = 0; t < m->tensors.n; t++) {
     DhcTensorDecl *d = &m->tensors.at[t];
     if (d->role != DHC_ROLE_WEIGHT || !dhc_tap_matches(x->pattern, d->path)) continue;
-    if (!d->group) size += elements(m, d);
-    if (!d->group) d->group = m->groups.n;
+    all++;
+    if (d->group) continue;
+    size += elements(m, d);
+    d->group = m->groups.n;
     n++;
   }
   m->groups.at[m->groups.n - 1].said = say_group(x, r, size);
-  if (n) return true;
-  dhc_err(x->cx, "E0301", x->at, "groups: no parameter has a path like '%s'", x->pattern);
-  return false;
+  return n || no_parameters(x, all);
 }
 
 static void add_setting(Group *x, const char *key, DhcSpan at, const DhcAstExpr *e, DhcVal v) {
@@ -369,8 +416,7 @@ static bool read_written(Group *x, const DhcAstPair *p) {
   for (int i = 0; i < p->value->u.map.n; i++) {
     const DhcAstPair *s = &p->value->u.map.at[i];
     DhcVal v = {.kind = DHC_V_VOID};
-    const bool names = !strcmp(s->name.text, "optimizer") || (!strcmp(s->name.text, "loss") && s->value->kind == DHC_EX_NAME);
-    if (!names) v = dhc_eval(x->cx, s->value);
+    if (!is_named(s)) v = dhc_eval(x->cx, s->value);
     if (v.kind == DHC_V_ERROR) return false;
     add_setting(x, s->name.text, s->span, s->value, v);
   }
@@ -387,6 +433,13 @@ static bool is_written(const DhcAstExpr *e) {
   for (int i = 0; e->kind == DHC_EX_MAP && i < e->u.map.n; i++)
     if (e->u.map.at[i].value->kind != DHC_EX_MAP) return false;
   return e->kind == DHC_EX_MAP;
+}
+
+/* A setting where settings are to be: no call gives a map. */
+static const DhcAstExpr *call_in(const DhcAstExpr *e) {
+  for (int i = 0; e->kind == DHC_EX_MAP && i < e->u.map.n; i++)
+    if (e->u.map.at[i].value->kind == DHC_EX_CALL) return e->u.map.at[i].value;
+  return NULL;
 }
 
 static bool no_map(DhcCx *cx, const DhcAstExpr *e) {
@@ -435,6 +488,7 @@ bool dhc_train_groups(DhcCx *cx, DhcRecipe *r, const DhcAstExpr *e) {
   const bool written = is_written(e);
   DhcVal v = {.kind = DHC_V_MAP};
   DhcText all = {.arena = dhc_cx_arena(cx)};
+  if (call_in(e)) return no_map(cx, call_in(e));
   if (!written) v = dhc_eval(cx, e);
   if (v.kind == DHC_V_ERROR) return false;
   if (v.kind != DHC_V_MAP) return no_map(cx, e);
