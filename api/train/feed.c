@@ -128,6 +128,8 @@ void feed_forget(Feed *f) {
 dhc_status feed_open(dhc_program *p, const DhcDataset *d, int64_t batch, bool augment, Feed *f) {
   *f = (Feed){.p = p, .d = d, .normalize = -1, .augment = -1, .batch = batch};
   if (!entry_info(p, "loss", &f->loss)) return dhc_status_make(DHC_E_INPUT, "model %s has no entry 'loss'", p->m->name);
+  if (!f->loss.n_outputs || strcmp(f->loss.outputs[0], "loss"))
+    return dhc_status_make(DHC_E_INPUT, "model %s trains by the first result of its entry 'loss', which must be called 'loss': -> (loss: [], ...)", p->m->name);
   if (d->n_fields > FEED_MAX) return dhc_status_make(DHC_E_INPUT, "the data have %d fields, training takes at most %d", d->n_fields, FEED_MAX);
   if (f->loss.n_inputs > FEED_MAX)
     return dhc_status_make(DHC_E_INPUT, "entry 'loss' of %s has %d inputs, training takes at most %d", p->m->name, f->loss.n_inputs, FEED_MAX);

@@ -159,6 +159,8 @@ row 1 'ends/train-images-idx3-ubyte: error: ends inside its header' train mlp --
 row 1 'more/train-images-idx3-ubyte: error: has more bytes than its header promises' train mlp --data idx:more --steps 1 --quiet --backend interp
 row 1 'error: label 200 of the data is outside 0..9, the classes of MLP (--set output_dim=201)' train mlp --data idx:label --steps 1 --quiet --backend interp
 row 1 "error: model Unlearned has no entry 'loss'" train unlearned.dhc --data npy:few --steps 1 --quiet --backend interp
+sed 's/loss: \[\]/cost: []/' trained.dhc > cost.dhc
+row 1 "error: model Trained trains by the first result of its entry 'loss', which must be called 'loss': -> (loss: [], ...)" train cost.dhc --data npy:few --steps 1 --quiet --backend interp
 row 1 "error: input 'x' is i16, entry 'loss' needs f32" train trained.dhc --data npy:i16 --steps 1 --quiet --backend interp
 row 1 'error: the data have 17 fields, training takes at most 16' train trained.dhc --data npy:many --steps 1 --quiet --backend interp
 row 0 'note: Trained has no recipe: adam, lr 0.001, batch 64, clip 1 (train --print-recipe shows all)' train trained.dhc --data npy:few --steps 1 --backend interp
