@@ -29,7 +29,7 @@ a=$("${generate[@]}" --seed 1 --quiet | od -An -tx1) b=$("${generate[@]}" --seed
 [ "$("$dhcc" generate "${model[@]}" --quiet --tokens 5 --prompt ab | wc -c)" = 8 ] || fail "number of bytes"
 expect 2 "--prompt: is empty" "$dhcc" generate "${model[@]}" --prompt ''
 expect 2 "--temperature" "$dhcc" generate "${model[@]}" --temperature -1
-expect 1 "input 'image' is given with 2 dims, needs 4" "$dhcc" generate lstm --prompt x
+expect 1 "'forward' of LSTMClassifier takes 'image', no batch of sequences" "$dhcc" generate lstm --prompt x
 echo short > short.txt
 expect 1 "short.txt: error: 6 bytes are too few for a window of 32" "$dhcc" train "${model[@]}" --data text:short.txt@32
 expect 1 "window of 40000" "$dhcc" train "${model[@]}" --data text:corpus.txt@40000
