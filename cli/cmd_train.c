@@ -336,7 +336,7 @@ static void show_routing(void *ctx, const dhc_routing_row *r) {
 
 int cmd_eval(const Cli *c) {
   if (!c->data || !c->weights)
-    return cli_lacks(c, "eval: needs --data SPEC and --weights FILE");
+    return cli_lacks(c, c->weights ? "eval: needs --data SPEC" : "eval: needs --data SPEC and --weights FILE");
   dhc_session *s = NULL;
   dhc_model *m = NULL;
   int rc = cli_open(c, &s, &m);

@@ -133,6 +133,7 @@ row 2 'error: sweep merge: needs a folder to make and the folders of shards' swe
 # training
 row 2 'error: train: needs --data SPEC (images:DIR, csv:FILE, npy:DIR, hdf5:FILE, text:FILE, tokens:FILE, cifar10:DIR, idx:DIR, mnist:DIR, scifar:DIR or synth:TASK)' train mlp
 row 2 'error: eval: needs --data SPEC and --weights FILE' eval mlp
+row 2 'error: eval: needs --data SPEC' eval mlp --weights w.safetensors # as a package brings along
 row 2 'error: --split: needs train, val or test, got "nope"' eval mlp --data idx:ok --weights w --split nope
 row 2 'error: train: --resume needs --out DIR' train mlp --data idx:ok --resume
 row 2 'error: train: --overwrite needs --out DIR' train mlp --data idx:ok --overwrite
