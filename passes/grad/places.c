@@ -145,11 +145,9 @@ bool dhc_weight_keeps(const DhcModule *m, const DhcTensorDecl *t, const char *na
 }
 
 static bool has_state(const DhcFunc *f, const char *name) {
-  DhcMoments one = {.name = (const char *[16]){NULL}};
-  if (f->results.n > 16) return true;
-  add_moments(&one, f);
-  for (int i = 0; i < one.n; i++)
-    if (!strcmp(one.name[i], name)) return true;
+  const int weights = dhc_optimizer_weights(f);
+  for (int i = 0; i < f->results.n; i++)
+    if (i != weights && f->result_names.at[i] && !strcmp(f->result_names.at[i], name)) return true;
   return false;
 }
 
