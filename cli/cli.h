@@ -218,6 +218,7 @@ int cli_sweep_costs(const Cli *c, dhc_session *s, dhc_sweep *sweep);
 
 /* train: settings that the command line leaves open are those of the run that it goes on with (run_settings.c). */
 void cli_take_settings(Cli *c);
+void cli_take_share(Cli *c, const struct cJSON *config); /* of the data, for validation */
 struct cJSON *cli_json_file(const char *folder, const char *name); /* the caller's to delete; NULL: none */
 /* The learning curve of the run in --out, as curve.svg there (cmd_plot.c); exit status. */
 int cli_learning_curve(const Cli *c);

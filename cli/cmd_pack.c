@@ -44,5 +44,6 @@ void cli_take_run(Cli *c) {
   cJSON *config = cli_json_file(c->args[0], "config.json");
   const char *data = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(config, "data"));
   if (data && *data && strlen(data) < sizeof c->run_data) c->data = strcpy(c->run_data, data);
+  if (c->data && cli_takes(c->command, "split")) cli_take_share(c, config);
   cJSON_Delete(config);
 }

@@ -345,7 +345,8 @@ int cmd_eval(const Cli *c) {
     Predictions pr = {.list = cli_doc(c) ? cJSON_AddArrayToObject(cli_doc(c), "predictions") : NULL,
                       .routing = c->routing && cli_doc(c) ? cJSON_AddArrayToObject(cli_doc(c), "routing") : NULL};
     dhc_eval_options o = {.data = c->data, .split = c->split, .weights = c->weights, .batch = c->batch, .limit = c->limit,
-                          .routing = c->routing ? show_routing : NULL, .ablate = c->parts.at, .n_ablate = c->parts.n, .n_predictions = (int)c->predictions, .prediction = show_prediction, .ctx = &pr};
+                          .routing = c->routing ? show_routing : NULL, .ablate = c->parts.at, .n_ablate = c->parts.n, .n_predictions = (int)c->predictions, .prediction = show_prediction, .ctx = &pr,
+                          .val_fraction = c->val_fraction > 0 ? c->val_fraction : 0};
     dhc_eval_result r = {0};
     rc = cli_done(c, s, dhc_evaluate(m, &o, &r));
     if (!rc) report_eval(c, &r);

@@ -1,4 +1,5 @@
-/* train RUN --resume: what the command line leaves open is as the run has it, in config.json of its folder. */
+/* What the command line leaves open is as the run has it, in config.json of its folder: all for train RUN --resume, for eval RUN
+ * how much it has kept to validate with. */
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,8 @@ static void take_backend(Cli *c, const cJSON *run) {
   *blank = 0;
   c->compute = blank + 1;
 }
+
+void cli_take_share(Cli *c, const cJSON *config) { take_real(c, cJSON_GetObjectItemCaseSensitive(config, "run"), "val-fraction", &c->val_fraction); }
 
 void cli_take_settings(Cli *c) {
   if (!c->resume || strcmp(c->command, "train") || strcmp(c->out, c->args[0])) return;

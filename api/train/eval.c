@@ -50,8 +50,6 @@ void evaluation_close(Evaluation *e) {
 }
 
 static dhc_status open_program(Evaluation *e, dhc_model *m, const dhc_eval_options *o) {
-  int64_t n = e->data->n_examples;
-  e->part = dataset_part(e->data, 0, o->limit > 0 && o->limit < n ? o->limit : n, &e->arena);
   e->batch = o->batch ? o->batch : dhc_model_recipe(m->m)->batch;
   DHC_TRY(dhc_program_open(m, "loss", DHC_MODE_RUN, &e->p));
   DHC_TRY(metric_open(e->p, &e->metric));
@@ -62,15 +60,25 @@ static dhc_status open_program(Evaluation *e, dhc_model *m, const dhc_eval_optio
   return feed_open(e->p, &e->part, e->batch, false, &e->feed);
 }
 
+/* Of the training examples the last are what train kept to validate with (train.c). */
+static dhc_status open_part(Evaluation *e, DhcSplit split, const dhc_eval_options *o) {
+  const bool kept = split == DHC_SPLIT_VAL && o->val_fraction > 0;
+  DhcDataOptions data = session_data_options(e->s);
+  if (kept && o->val_fraction >= 1) return dhc_status_make(DHC_E_USAGE, "--val-fraction: needs a share below 1, got %g", o->val_fraction);
+  DHC_TRY(dhc_dataset_open(o->data, kept ? DHC_SPLIT_TRAIN : split, &data, &e->data));
+  const int64_t all = e->data->n_examples, n = kept ? (int64_t)((double)all * o->val_fraction) : all;
+  if (!n) return dhc_status_make(DHC_E_INPUT, "%s: has no %s examples", o->data, dhc_split_name(split));
+  e->part = dataset_part(e->data, all - n, o->limit > 0 && o->limit < n ? o->limit : n, &e->arena);
+  return budget_data(e->s, e->data, &e->charge);
+}
+
 dhc_status evaluation_open(Evaluation *e, dhc_model *m, const dhc_eval_options *o) {
   DhcSplit split = DHC_SPLIT_TEST;
   *e = (Evaluation){.s = m->s};
   dhc_arena_init(&e->arena);
   if (o->split && !parse_split(o->split, &split))
     return dhc_status_make(DHC_E_USAGE, "--split: needs train, val or test, got \"%s\"", o->split);
-  DhcDataOptions data = session_data_options(m->s);
-  DHC_TRY(dhc_dataset_open(o->data, split, &data, &e->data));
-  DHC_TRY(budget_data(m->s, e->data, &e->charge));
+  DHC_TRY(open_part(e, split, o));
   return open_program(e, m, o);
 }
 

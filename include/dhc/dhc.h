@@ -496,8 +496,7 @@ typedef struct dhc_routing_row {
   double balance;      /* mean by largest load, the same */
 } dhc_routing_row;
 typedef struct dhc_eval_options {
-  const char *data, *split; /* split NULL: "test" */
-  const char *weights;
+  const char *data, *split, *weights; /* split NULL: "test" */
   int64_t batch, limit;
   const char *const *ablate; /* n_ablate: see dhc_program_ablate */
   int n_ablate;
@@ -505,6 +504,7 @@ typedef struct dhc_eval_options {
   int n_predictions; /* report the first so many through `prediction` */
   void (*prediction)(void *ctx, int64_t example, int64_t target, int64_t predicted, double p);
   void *ctx;
+  double val_fraction; /* split "val": that share of the training examples, as train kept it; 0: the data's own */
 } dhc_eval_options;
 typedef struct dhc_eval_result {
   int64_t n_examples;

@@ -42,6 +42,12 @@ done
 expect 1 'absent: no such file or directory' train --resume --out absent
 [ ! -e absent ] || fail "--resume made a folder"
 
+# ---- what a run kept to validate with is what eval validates on ----
+train --epochs 1 --val-fraction 0.25 --out kept || fail "train with a share kept"
+expect 0 "val: 16 examples, loss $(tail -1 kept/metrics.csv | cut -d, -f9 | xargs printf %.4f)," "$dhcc" eval kept --split val
+expect 0 'val: 40 examples' "$dhcc" eval kept --split val --data npy:moved
+expect 0 'val: 40 examples' "$dhcc" eval o --split val
+
 # ---- --overwrite: nothing goes before the first step is done ----
 expect 1 '' train --overwrite --data npy:nowhere
 expect 1 '' train --overwrite --set hidden=none
