@@ -265,6 +265,15 @@ static void cases_ranks(Gen *g) {
     arg(g, DHC_F32, of[k]);
     case_end(g);
   }
+  static const int64_t parts[8][3] = {{0}, {1}, {17, 16}, {16, 0, 1}, {0, 15}, {5, 5, 7}, {2, 2, 2}, {64, 1}};
+  for (int k = 0; k < 8 && g->op == DHC_OP_SPREAD_RANKS; k++) {
+    Shape s = {1, {parts[k][0] + parts[k][1] + parts[k][2]}};
+    case_begin(g, "what the only rank has");
+    name_shape(g, s);
+    arg(g, DHC_F32, s);
+    attr_ints_n(g, 3, parts[k]);
+    case_end(g);
+  }
 }
 
 void cases_update(Gen *g) {

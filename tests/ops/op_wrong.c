@@ -314,6 +314,13 @@ static void wrong_flow(Gen *g) {
       WRONG("dtype", F(2); I(2); call_attrs(g, SCALAR));
       return;
     case DHC_OP_SUM_RANKS: WRONG("dtype", I(3)); return;
+    case DHC_OP_SPREAD_RANKS:
+      WRONG("dtype", I(3); attr_ints(g, 3));
+      WRONG("rank", arg(g, DHC_F32, SHAPE(3, 1)); attr_ints(g, 3));
+      WRONG("too few", arg(g, DHC_F32, SHAPE(3)); attr_ints(g, 1, 1));
+      WRONG("too many", arg(g, DHC_F32, SHAPE(3)); attr_ints(g, 2, 2));
+      WRONG("negative", arg(g, DHC_F32, SHAPE(3)); attr_ints(g, 4, -1));
+      return;
     case DHC_OP_UPDATE:
       WRONG("role", F(3); F(3));
       WRONG("shape", g->role = DHC_ROLE_BUFFER; F(3); F(4));
