@@ -320,11 +320,6 @@ static const char *say_group(Group *x, const DhcRecipe *r, int64_t n) {
   return dhc_text_str(&t);
 }
 
-static int64_t elements(DhcModule *m, const DhcTensorDecl *d) {
-  int64_t n;
-  return dhc_dim_is_const(dhc_type_elements(m->dims, &d->type), &n) ? n : 0;
-}
-
 /* Which result of the entry that is trained; that it is a float scalar is seen there. */
 static bool bind_loss(Group *x, const Setting *s) {
   const DhcInst *root = x->cx->m->root;
@@ -396,7 +391,7 @@ static bool bind_group(Group *x, const DhcRecipe *r) {
     if (d->role != DHC_ROLE_WEIGHT || !dhc_tap_matches(x->pattern, d->path)) continue;
     all++;
     if (d->group) continue;
-    size += elements(m, d);
+    size += dhc_decl_elements(m, d);
     d->group = m->groups.n;
     n++;
   }

@@ -334,6 +334,8 @@ DhcNamePart dhc_name_part(const char *names, int number, int64_t extent);
 /* How many file entries a tensor in pieces has, one per index of its leading axis; 0: it is
  * one entry. */
 int64_t dhc_decl_pieces(const DhcTensorDecl *d);
+/* Elements of a tensor whose dims are all known; 0: one is not. */
+int64_t dhc_decl_elements(DhcModule *m, const DhcTensorDecl *d);
 int dhc_module_tensor(const DhcModule *m, const char *path);    /* index or -1 */
 /* New empty function; a taken name gets a numeric suffix. */
 DhcFunc *dhc_func_new(DhcModule *m, const char *name, DhcFuncKind kind, DhcSpan span);

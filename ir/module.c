@@ -45,6 +45,11 @@ DhcNamePart dhc_name_part(const char *names, int number, int64_t extent) {
   return p;
 }
 
+int64_t dhc_decl_elements(DhcModule *m, const DhcTensorDecl *d) {
+  int64_t n;
+  return dhc_dim_is_const(dhc_type_elements(m->dims, &d->type), &n) ? n : 0;
+}
+
 int64_t dhc_decl_pieces(const DhcTensorDecl *d) {
   int64_t n;
   return d->as && strchr(d->as, '*') && d->type.rank > 0 && dhc_dim_is_const(d->type.dim[0], &n) ? n : 0;

@@ -4,12 +4,16 @@ steps on one thread, eager:
   python bench/models/peer.py resnet|vit|convnext BATCH STEPS
 
 The same step as `bench_step bench/models/NAME.dhc train BATCH STEPS 1`: 3x32x32 images, cross-entropy, clipping, AdamW (fused)."""
+import os
 import sys
 import time
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "peers"))
+from models import SwiGLU  # noqa: E402
 
 
 class BasicBlock(nn.Module):
@@ -114,16 +118,6 @@ class LlamaAttention(nn.Module):
     def forward(self, x):
         q, k, v = (p(x).unflatten(-1, (-1, self.size)).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj))
         return self.out_proj(F.scaled_dot_product_attention(rotate(q), rotate(k), v, is_causal=True, enable_gqa=True).transpose(1, 2).flatten(2))
-
-
-class SwiGLU(nn.Module):
-    def __init__(self, d, inner):
-        super().__init__()
-        self.fc1, self.fc2 = nn.Linear(d, 2 * inner, bias=False), nn.Linear(inner, d, bias=False)
-
-    def forward(self, x):
-        a, b = self.fc1(x).chunk(2, -1)
-        return self.fc2(F.silu(a) * b)
 
 
 class LlamaBlock(nn.Module):

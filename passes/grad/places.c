@@ -3,11 +3,6 @@
 
 #include "passes/grad/places.h"
 
-static int64_t elements(DhcModule *m, const DhcTensorDecl *d) {
-  int64_t n = 0;
-  return dhc_dim_is_const(dhc_type_elements(m->dims, &d->type), &n) ? n : 0;
-}
-
 static int n_moving_classes(const DhcModule *m) { return 2 * (m->n_places ? m->n_places : 1); }
 
 int dhc_n_place_classes(const DhcModule *m) { return n_moving_classes(m) + 1; }
@@ -44,7 +39,7 @@ DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena) {
       const DhcTensorDecl *d = &m->tensors.at[i];
       if (d->role != DHC_ROLE_WEIGHT || dhc_place_class(m, d) != pass) continue;
       p.offset[i] = p.n_weights;
-      p.n[i] = elements(m, d);
+      p.n[i] = dhc_decl_elements(m, d);
       p.n_weights += p.n[i]; /* elaboration has bounded the sum of all tensors */
       p.n_begun += p.n[i] ? dhc_decl_pieces(d) : 0;
     }
@@ -55,7 +50,7 @@ DhcPlaces dhc_places_make(DhcModule *m, DhcArena *arena) {
     const DhcTensorDecl *d = &m->tensors.at[i];
     if (d->role != DHC_ROLE_BUFFER || d->type.dtype != DHC_F32) continue;
     p.offset[i] = p.n_more;
-    p.n_more += p.n[i] = elements(m, d);
+    p.n_more += p.n[i] = dhc_decl_elements(m, d);
   }
   return p;
 }
@@ -110,7 +105,7 @@ static dhc_slot slot_of(DhcModule *m, int i, const DhcPlaces *p, bool wide, int6
     if (!dhc_dim_is_const(d->type.dim[k], &s.dim[k])) s.dim[k] = -1;
   if (s.role == DHC_IMAGE_STATE) return s;
   s.begin.made = d->init;
-  s.n = elements(m, d);
+  s.n = dhc_decl_elements(m, d);
   if (s.role == DHC_IMAGE_WEIGHT) {
     s.at = p->offset[i] * (wide ? 8 : 4);
   } else {
