@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from presets import STACK
 
-PEERS = ("dhcc", "peer_object", "peer_torch", "peer_compile", "peer_onnxruntime", "peer_openvino", "peer_jax")
+PEERS = ("dhcc", "peer_object", "peer_torch", "peer_compile", "peer_onnxruntime", "peer_openvino", "peer_jax", "peer_graph")
+CPU = PEERS[:-1]
 NAMES = {"dhcc": "dhcc", "peer_object": "dhcc's object", "peer_torch": "PyTorch eager", "peer_compile": "torch.compile", "peer_onnxruntime": "ONNX Runtime",
-         "peer_openvino": "OpenVINO f32", "peer_jax": "JAX", "peer_executorch": "ExecuTorch", "peer_aoti": "AOTInductor", "peer_iree": "IREE", "peer_tvm": "TVM"}
+         "peer_openvino": "OpenVINO f32", "peer_jax": "JAX", "peer_graph": "PyTorch in a CUDA graph", "peer_executorch": "ExecuTorch", "peer_aoti": "AOTInductor", "peer_iree": "IREE", "peer_tvm": "TVM"}
 
 STACKED = 2e-2
 
@@ -27,7 +28,7 @@ class Case(NamedTuple):
     image: tuple = (3, 32, 32)
     tokens: tuple = ()  # (length, vocabulary): sequences in place of images, with a target a token
     pixels: int = 0  # classes of a target a pixel
-    peers: tuple = PEERS
+    peers: tuple = CPU
 
 MODELS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "models")
 FAMILIES = {  # batches: forward, training step
@@ -65,7 +66,27 @@ def rows():
     yield Case("large-forward-1", "dhc_jamba", "run", 1, {"preset": "large", "dropout": "0.0"})
 
 
+def gpu(model, mode, batch, **sets):
+    """A row of the table of GPUs: contractions in tf32 for both."""
+    name = "-".join(["gpu", "ssm" if model == "dhc_ssm" else sets["preset"], *(["grid"] if "tokens" in sets else []), "forward" if mode == "run" else mode, str(batch)])
+    return Case(name, model, mode, batch, {**sets, "dropout": "0.0"}, "cuda", "tf32", tolerance=5e-3, later=STACKED, peers=("dhcc", "peer_graph"))
+
+
+def gpus():
+    for batch in (1, 16, 256):
+        yield gpu("dhc_ssm", "run", batch)
+    yield gpu("dhc_ssm", "train", 16)
+    for mode, batches in (("run", (1, 16, 256)), ("train", (16, 128))):
+        for batch in batches:
+            yield gpu("dhc_jamba", mode, batch, preset="medium")
+    for mode in ("run", "train"):
+        yield gpu("dhc_jamba", mode, 16, preset="large")
+        for batch in (16, 128):
+            yield gpu("dhc_jamba", mode, batch, preset="medium", tokens="grid")
+
+
 CASES = {c.name: c for c in (*rows(), *families())}
+GPU_CASES = {c.name: c for c in gpus()}  # none of them runs unless asked for
 
 # What is deployed: deploy.py. A step is that of medium's stack, causal, with a window of keys.
 STEP = {"root": "JambaStack", **{k: str(v) for k, v in STACK.items()}, "causal": "true", "max_len": str(STACK["window"]), "dropout": "0.0"}

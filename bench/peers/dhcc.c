@@ -22,6 +22,7 @@ typedef struct Peer {
   dhc_model *model;
   dhc_program *program;
   dhc_tensor in[MAX_INPUTS];
+  void *at[MAX_INPUTS]; /* on a GPU, where other frameworks have their inputs, or NULL */
   int n_in;
   bool train, stream;
   int step;
@@ -87,7 +88,7 @@ static void run(Peer *p, const dhc_tensor **results, int *n) {
     must(dhc_program_set_scalar(p->program, "$opt_step", p->step + 1), p->session);
     p->step++;
   }
-  must(dhc_program_run(p->program, 0, p->in, p->n_in, results, n), p->session);
+  must(dhc_program_run_at(p->program, 0, p->in, p->at, p->n_in, results, n), p->session);
 }
 
 static void check_tokens(Peer *p, const char *path, const dhc_tensor *y) {
@@ -160,9 +161,11 @@ int main(int argc, char **argv) {
   for (int i = 0; i < dhc_tensor_file_count(inputs) && i < MAX_INPUTS; i++) p.in[p.n_in++] = *dhc_tensor_file_get(inputs, i);
   if (p.stream) open_tokens(&p);
   double t0 = now_ms();
+  bool gpu = strstr(argv[4], ",cuda");
   open_all(&p, argv, argc);
   double t1 = now_ms();
   begin(&p);
+  for (int i = 0; i < p.n_in && gpu && !p.stream; i++) must(dhc_program_upload(p.program, &p.in[i], &p.at[i]), p.session);
   double weights = now_ms() - t1, first = check(&p);
   dhc_compile_stats st = dhc_session_stats(p.session);
   dhc_memory m = dhc_program_memory(p.program, 0);

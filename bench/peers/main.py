@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -11,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 import deploy
 import measure
 import variants
-from cases import CASES, NAMES, PEERS
+from cases import CASES, GPU_CASES, NAMES, PEERS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -28,6 +29,7 @@ def options():
     p.add_argument("--keep", action="store_true", help="of deploy: weights and what peers have compiled from an earlier run")
     p.add_argument("--firsts", type=int, default=7, help="of deploy: processes until their first result, each peer; two where they take seconds")
     p.add_argument("--rounds", type=int, default=4, help="turns of each peer")
+    p.add_argument("--ahead", action="store_true", help="all cases get ready beside each other, then they are timed: where the machine is paid by the minute")
     p.add_argument("--seconds", type=float, default=2.0, help="of a turn")
     p.add_argument("--threads", type=int, default=0, help="of each peer; 0: one a core")
     p.add_argument("--cpus", default="", help="cores to use, 0,1; all of this process otherwise")
@@ -105,10 +107,14 @@ def reference(o):
     return make
 
 
-def compare(case, o):
+def opened(case, o):
+    """A case's row and its processes, ready to be timed."""
     row = {"case": case.name, "peers": {}, "left_out": {}, "load": measure.load()}
     folder = prepare(case)
-    workers = open_peers(case, o, folder, row)
+    return row, folder, open_peers(case, o, folder, row)
+
+
+def timed(row, folder, workers, o):
     try:
         measure.turns(workers, o, row["peers"], "dhcc")
     finally:
@@ -117,6 +123,19 @@ def compare(case, o):
     shutil.rmtree(folder)
     row["load_after"] = measure.load()
     return row
+
+
+def compared(cases, o):
+    """Row by row; with --ahead all cases get ready beside each other before the first is timed."""
+    if not o.ahead:
+        for case in cases:
+            say(case.name)
+            yield timed(*opened(case, o), o)
+        return
+    with ThreadPoolExecutor(len(cases)) as pool:
+        ready = list(pool.map(lambda case: opened(case, o), cases))
+    for row, folder, workers in ready:
+        yield timed(row, folder, workers, o)
 
 
 def cell(p):
@@ -150,13 +169,13 @@ def say(text):
 
 def known(name):
     at = name[7:] if name.startswith("deploy:") else ""
-    return name in ("variants", "deploy") or (at and any(c.name.startswith(at) for c in deploy.DEPLOY)) or any(c.startswith(name) for c in CASES)
+    return name in ("variants", "deploy") or (at and any(c.name.startswith(at) for c in deploy.DEPLOY)) or any(c.startswith(name) for c in (*CASES, *GPU_CASES))
 
 
 def main():
     o = options()
     if o.list:
-        print("\n".join([*CASES, "variants", "deploy", *("deploy:" + c.name for c in deploy.DEPLOY)]))
+        print("\n".join([*CASES, *GPU_CASES, "variants", "deploy", *("deploy:" + c.name for c in deploy.DEPLOY)]))
         return
     o.peers = o.peers.split(",")
     o.cpus = {int(c) for c in o.cpus.split(",")} if o.cpus else os.sched_getaffinity(0)
@@ -169,7 +188,7 @@ def main():
     if unknown or o.peers[0] != "dhcc":
         sys.exit("bench/peers/compare: %s" % ("no case or peer %s; --list lists cases" % unknown[0] if unknown else "--peers begins with dhcc: it makes the weights"))
     asked = [n for n in o.cases if n != "variants" and not n.startswith("deploy")]
-    chosen = [c for n, c in CASES.items() if not o.cases or n in asked or any(n.startswith(x) and x not in CASES for x in asked)]
+    chosen = [c for n, c in (CASES if not o.cases else {**CASES, **GPU_CASES}).items() if not o.cases or n in asked or any(n.startswith(x) and x not in CASES for x in asked)]
     os.makedirs(o.out, exist_ok=True)
     doc = {"command": "bench/peers/compare " + " ".join(sys.argv[1:]), "machine": measure.machine(o.cpus), "threads": o.threads, "rows": [], "versions": {}}
 
@@ -191,9 +210,8 @@ def main():
         return text
 
     text = ""
-    for case in chosen:
-        say(case.name)
-        doc["rows"].append(compare(case, o))
+    for row in compared(chosen, o) if chosen else ():
+        doc["rows"].append(row)
         text = write()  # what is measured is not lost with what comes after
     if not o.cases or "variants" in o.cases:
         doc["variants"] = variants.measure_all(o, say)

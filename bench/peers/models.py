@@ -295,9 +295,9 @@ def has_experts(model):
     return any(isinstance(m, MoE) for m in model.modules())
 
 
-def optimizer(model):
+def optimizer(model, **options):
     """What dhcc decays: matrices and convolutions, not norms, biases, or Mamba's A and D."""
     named = list(model.named_parameters())
     plain = [p for n, p in named if p.dim() < 2 or n.endswith("A_log")]
     decayed = [p for n, p in named if not (p.dim() < 2 or n.endswith("A_log"))]
-    return torch.optim.AdamW([{"params": decayed, "weight_decay": model.weight_decay}, {"params": plain, "weight_decay": 0.0}], lr=1e-3, fused=True)
+    return torch.optim.AdamW([{"params": decayed, "weight_decay": model.weight_decay}, {"params": plain, "weight_decay": 0.0}], lr=1e-3, fused=True, **options)
