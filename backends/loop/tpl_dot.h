@@ -1,4 +1,4 @@
-/* The contraction template's state (tpl_dot.c) and how it packs operands (tpl_dot_pack.c). */
+/* The contraction template's state (tpl_dot.c), its roles (tpl_dot_roles.c) and how it packs operands (tpl_dot_pack.c). */
 #ifndef DHC_BACKENDS_LOOP_TPL_DOT_H
 #define DHC_BACKENDS_LOOP_TPL_DOT_H
 
@@ -30,6 +30,14 @@ typedef struct DhcDot {
   DhcLv range;             /* the one at hand, where ranges cut the rows */
 } DhcDot;
 
+/* tpl_dot_roles.c. False: the spec is no such contraction. */
+bool dhc_dot_find_roles(DhcDot *d);
+/* Of a ragged contraction, forward (rows in ranges) or of weights (steps in ranges). */
+bool dhc_dot_find_ragged(DhcDot *d);
+
+static inline bool dhc_dot_one_axis(uint32_t mask) {
+  return (mask & (mask - 1)) == 0;
+}
 /* `prefer` if it is in the mask, else its highest axis; -1: empty. */
 int dhc_dot_single_axis(uint32_t mask, int prefer);
 /* Innermost reduced axis. */
