@@ -22,6 +22,8 @@ class Peer(peer_torch.Peer):
             self.call = torch.compile(self.call, dynamic=False, **mode)
 
     def run(self):
+        if self.job.device != "cpu":
+            torch.compiler.cudagraph_mark_step_begin()
         if self.job.train:
             super().run()
             return

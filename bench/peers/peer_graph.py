@@ -1,7 +1,8 @@
 """PyTorch on a GPU as an expert would run it: stacked experts, tf32, torch.compile, fused AdamW, and a whole forward pass or training
-step as one CUDA graph. DHC_PEERS_MAMBA names a checkout of state-spaces/mamba, whose scan kernels are then built and stand in for
-torch's associative_scan where a sequence is longer than 1."""
+step as one CUDA graph. DHC_PEERS_MAMBA names a checkout of state-spaces/mamba, whose scan kernels are then built, or the library that such
+a build has left (selective_scan_cuda.so); they stand in for torch's associative_scan where a sequence is longer than 1."""
 import glob
+import importlib.util
 import os
 
 import torch
@@ -12,6 +13,11 @@ import peer_torch
 
 
 def kernels(checkout):
+    if checkout.endswith(".so"):
+        spec = importlib.util.spec_from_file_location("selective_scan_cuda", checkout)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
     from torch.utils.cpp_extension import load
 
     root = os.path.join(os.path.abspath(checkout), "csrc", "selective_scan")
@@ -66,7 +72,6 @@ class Mamba(models.Mamba):
 
 class Peer(peer_torch.Peer):
     def __init__(self, job):
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         super().__init__(job)
         if job.train:
             self.adam = models.optimizer(self.model, capturable=True)
@@ -81,10 +86,6 @@ class Peer(peer_torch.Peer):
         for m in self.model.modules():
             if isinstance(m, models.Mamba):
                 m.__class__, m.scan = Mamba, scan
-
-    def choose(self):
-        models.set_form(self.model, os.environ.get("DHC_PEERS_EXPERTS", "dense"))
-        self.note = "experts dense"
 
     def work(self):
         if not self.job.train:

@@ -14,6 +14,7 @@ class Peer:
         torch.set_num_threads(job.threads)
         self.job, self.versions = job, {"torch": torch.__version__}
         at = torch.device(job.device)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True  # what dhcc's cases on a GPU compute in
         model = models.build(job.model, job.sets)
         self.model = models.load(model, {k: torch.from_numpy(v) for k, v in job.weights.items()}).to(at).train(job.train)
         self.x = torch.from_numpy(job.inputs.get("image", job.inputs.get("tokens"))).to(at)
@@ -28,8 +29,9 @@ class Peer:
     def choose(self):
         if not models.has_experts(self.model):
             return
-        told = os.environ.get("DHC_PEERS_EXPERTS")
+        told = os.environ.get("DHC_PEERS_EXPERTS") or ("dense" if self.job.device != "cpu" else None)  # no sizes that depend on data there
         if told:
+            self.note = "experts " + told
             models.set_form(self.model, told)
             return
         took = {}
