@@ -248,7 +248,10 @@ void dhc_fu_join_reduce(Fu *fu, DhcNode *n, int level) {
   bool join = g && !g->fixed && ((g->kind == DHC_KIND_ROW && g->reduced == reduced) || states) && g->rank == x->type.rank &&
               reaches(fu, level, x, g->full);
   for (int d = 0; join && d < x->type.rank; d++) join = g->dim[d] == x->type.dim[d];
-  if (join) {
+  const int beside = join || n->op != DHC_OP_REDUCE_SUM ? -1 : dhc_fu_folds_beside(fu, n, level, reduced);
+  if (beside >= 0) {
+    group = beside;
+  } else if (join) {
     adopt(fu, level, x, g->full);
     if (states) dhc_fu_take_states(fu->groups.at[group], reduced);
   } else {

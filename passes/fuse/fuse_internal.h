@@ -266,6 +266,9 @@ FuNeeds *dhc_fu_needs(Fu *fu); /* by group */
 int dhc_fu_merged(const Fu *fu, int group);
 void dhc_fu_merge_copies(Fu *fu);
 void dhc_fu_merge_maps(Fu *fu);
+/* A group above `level` that sums over the same axes what is made of the same value in memory as what n sums: it is read once.
+ * -1: there is none. */
+int dhc_fu_folds_beside(const Fu *fu, const DhcNode *n, int level, unsigned reduced);
 /* True where n's operand k must be in memory, whoever computes n. */
 bool dhc_fu_needs_memory(const Fu *fu, const DhcNode *n, int k);
 static inline bool dhc_fu_is_elementwise(const DhcNode *n) {

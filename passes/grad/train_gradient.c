@@ -165,18 +165,47 @@ static void find_summed(Step *s, DhcValue *const *gradient) {
   }
 }
 
-DhcValue *dhc_step_squares(Step *s, DhcValue *gradients) {
-  static const int64_t axis = 0;
-  const Range all = {.n = s->out->n};
+static const int64_t first_axis = 0;
+
+static DhcValue *square(Step *s, DhcValue *g) {
+  return g ? dhc_step_bin(s, DHC_OP_MUL, g, g) : NULL;
+}
+
+/* By ranges that ranks sum at once. */
+static DhcValue *squares_of_parts(Step *s, DhcValue *gradients) {
   DhcValue *sum = NULL;
-  for (int i = 0; i < s->summed.n || !sum; i++) {
-    const Range *r = s->summed.n ? &s->summed.at[i] : &all;
-    DhcValue *g = dhc_step_range(s, gradients, r);
-    DhcValue *one = dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, dhc_step_bin(s, DHC_OP_MUL, g, g), &axis, 1, false);
+  for (int i = 0; i < s->summed.n; i++) {
+    const Range *r = &s->summed.at[i];
+    DhcValue *one = dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, square(s, dhc_step_range(s, gradients, r)), &first_axis, 1, false);
     if (!one || !(sum = sum ? dhc_step_bin(s, DHC_OP_ADD, sum, one) : one)) return NULL;
-    if (s->begun && s->summed.n && !dhc_step_sizes(s, gradients, r)) return NULL;
+    if (s->begun && !dhc_step_sizes(s, gradients, r, NULL)) return NULL;
   }
   return sum;
+}
+
+/* The sum of squares of what lies between tensors in pieces, [1]. */
+static DhcValue *squares_between(Step *s, DhcValue *gradients, int64_t begin, int64_t end) {
+  const Range r = {.begin = begin, .n = end - begin};
+  return dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, square(s, dhc_step_range(s, gradients, &r)), &first_axis, 1, true);
+}
+
+/* Where all is there at once, a tensor in pieces is folded piece by piece, with its sizes in the same pass. */
+DhcValue *dhc_step_squares(Step *s, DhcValue *gradients) {
+  if (s->summed.n) return squares_of_parts(s, gradients);
+  DhcValue **part = DHC_NEW_N(s->arena, DhcValue *, 2 * s->ranges.n + 1);
+  int64_t begin = 0;
+  int n = 0;
+  for (int i = 0; i <= s->ranges.n; i++) {
+    const Range *r = i < s->ranges.n ? &s->ranges.at[i] : NULL;
+    const bool pieces = r && r->pieces && s->begun;
+    if (r && !pieces) continue;
+    const int64_t end = r ? r->begin : s->out->n;
+    if (end > begin && !(part[n++] = squares_between(s, gradients, begin, end))) return NULL;
+    if (r && !dhc_step_sizes(s, gradients, r, &part[n++])) return NULL;
+    if (r) begin = r->begin + r->n;
+  }
+  DhcValue *all = dhc_step_joined(s, part, n);
+  return all ? dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, all, &first_axis, 1, false) : NULL;
 }
 
 /* All gradients, flat, in the order of the weights. */

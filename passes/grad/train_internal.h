@@ -116,9 +116,9 @@ bool dhc_step_copy(Step *s);
 void dhc_step_behind(Step *s, const DhcNode *n);
 /* All gradients, flat, in the order of the weights. */
 DhcValue *dhc_step_gradient(Step *s);
-/* What step_ages asks of the ranges in pieces among `of` (train_step.c). */
-bool dhc_step_sizes(Step *s, DhcValue *gradients, const Range *of);
-/* The sum of their squares. Where a batch has parts, range by range, with what is asked of its pieces: each as soon as it is
+/* What step_ages asks of the ranges in pieces among `of` (train_step.c); squares: of one range, sums of each piece's. */
+bool dhc_step_sizes(Step *s, DhcValue *gradients, const Range *of, DhcValue **squares);
+/* The sum of their squares: of what lies between tensors in pieces, and of every piece, in order, then of these. Where a batch has parts, range by range, with what is asked of its pieces: each as soon as it is
  * there of all ranks, and the same where they come in turn. */
 DhcValue *dhc_step_squares(Step *s, DhcValue *gradients);
 /* An entry that only adds its part to the sums. */

@@ -444,7 +444,7 @@ static void piece_shape(Step *s, const Range *r, const DhcDim *shape[2]) {
 
 /* Sum of magnitudes of each piece's gradient. They are in memory before the ranges read them, so that what sums up gradients is
  * no kernel of the ranges', which stay in place. */
-bool dhc_step_sizes(Step *s, DhcValue *gradients, const Range *of) {
+bool dhc_step_sizes(Step *s, DhcValue *gradients, const Range *of, DhcValue **squares) {
   static const int64_t axis = 1;
   if (!s->size) s->size = DHC_NEW_N(s->arena, DhcValue *, s->ranges.n + 1);
   for (int i = 0; i < s->ranges.n; i++) {
@@ -452,8 +452,9 @@ bool dhc_step_sizes(Step *s, DhcValue *gradients, const Range *of) {
     const Range *r = &s->ranges.at[i];
     if (!r->pieces || r->begin < of->begin || r->begin >= of->begin + of->n) continue;
     piece_shape(s, r, shape);
-    DhcValue *size = dhc_b_unary(&s->b, DHC_OP_ABS, dhc_b_reshape(&s->b, dhc_step_range(s, gradients, r), shape, 2));
-    if (!(s->size[i] = dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, size, &axis, 1, false))) return false;
+    DhcValue *g = dhc_b_reshape(&s->b, dhc_step_range(s, gradients, r), shape, 2);
+    if (!(s->size[i] = dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, dhc_b_unary(&s->b, DHC_OP_ABS, g), &axis, 1, false))) return false;
+    if (squares && !(*squares = dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, dhc_step_bin(s, DHC_OP_MUL, g, g), &axis, 1, false))) return false;
   }
   return true;
 }
@@ -491,7 +492,7 @@ static DhcValue *step_ages(Step *s, DhcValue *raw) {
   DhcValue *zero = dhc_b_scalar(&s->b, DHC_F32, 0);
   bool turns = false;
   int n = 0;
-  if (!s->size && !dhc_step_sizes(s, raw, &whole)) return NULL;
+  if (!s->size && !dhc_step_sizes(s, raw, &whole, NULL)) return NULL;
   for (int i = 0; i < s->ranges.n; i++) {
     const Range *r = &s->ranges.at[i];
     if (!r->pieces) continue;
