@@ -101,6 +101,13 @@ typedef struct Nest {
   int32_t end[DHC_MAX_LOOP_DEPTH]; /* first item after the body */
 } Nest;
 
+/* Whether one of them makes no trip at all. */
+static bool nest_is_idle(const Nest *nest) {
+  for (int32_t d = 0; d < nest->depth; d++)
+    if (nest->count[d] == 0) return true;
+  return false;
+}
+
 static int64_t within(int64_t x, int64_t most) { return x < 0 ? 0 : x > most ? most : x; }
 
 /* What is touched of the operand's buffer, which begins at out->begin. */
@@ -152,6 +159,9 @@ static bool bind_ref(DhcBound *b, const Nest *nest, const dhc_ref *ref, int64_t 
         __builtin_add_overflow(*bound, reach, bound)) {
       return false;
     }
+  }
+  if (nest_is_idle(nest)) {
+    return bytes >= 0; /* never met: a part of nothing may lie anywhere */
   }
   return low >= 0 && bytes >= 0 && high <= buffer->bytes && bytes <= buffer->bytes - high;
 }

@@ -1,6 +1,7 @@
 /* Rules where an extent is known to be 1: reductions, recurrences of one step, depthwise
  * convolutions over one place. */
 #include "passes/clean/depthwise.h"
+#include "passes/clean/edit.h"
 #include "passes/clean/simplify_internal.h"
 
 #define RULE(name) static bool name(DhcSimplify *s, DhcNode *n, DhcValue **out)
@@ -100,10 +101,10 @@ RULE(conv_one) {
   return becomes(out, dhc_depthwise_step(&s->b, n, tap, n->args[0], dhc_b_fill(&s->b, t, 0)));
 }
 
-/* One step: the body in place of the loop. */
+/* One step: the body in place of the loop. A chunk of a recurrence stays as it is: its kernels are those of the other chunks. */
 RULE(scan_one) {
-  if (!dhc_dim_is(dhc_attr(n, "length")->dim, 1)) return false;
   DhcFunc *body = dhc_attr(n, "body")->func;
+  if (!dhc_dim_is(dhc_attr(n, "length")->dim, 1) || dhc_edit_has_steps(body)) return false;
   int n_carry = (int)dhc_attr(n, "n_carry")->i, n_xs = (int)dhc_attr(n, "n_xs")->i;
   DhcValue **args = DHC_NEW_N(s->px->scratch, DhcValue *, n->n_args + 1);
   for (int i = 0; i < n->n_args; i++) args[i] = n->args[i];

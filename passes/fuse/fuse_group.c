@@ -560,8 +560,22 @@ static DhcValue *direct_piece(Fu *fu, const DhcNode *n, int k) {
   return v;
 }
 
+/* Whether scans stack all of concat n's operands, for it alone: planning has them stack where it lies. */
+static bool joins_stacks(const Fu *fu, const DhcNode *n) {
+  for (int k = 0; k < n->n_args; k++) {
+    const DhcValue *v = n->args[k];
+    while (fu->n_use[v->id] == 1 && !fu->is_result[v->id] && v->def->op == DHC_OP_RESHAPE) v = v->def->args[0];
+    if (fu->n_use[v->id] != 1 || fu->is_result[v->id] || v->def->op != DHC_OP_SCAN) return false;
+  }
+  return true;
+}
+
 void dhc_fu_join_concat(Fu *fu, DhcNode *n, int level) {
   (void)level;
+  if (joins_stacks(fu, n)) {
+    add_fixed(fu, n);
+    return;
+  }
   FuGroup *whole = DHC_NEW(fu->scratch, FuGroup);
   for (int k = 0; k < n->n_args; k++) {
     DhcValue *v = direct_piece(fu, n, k);

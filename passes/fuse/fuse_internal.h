@@ -118,6 +118,7 @@ typedef struct FuValue {
   int n_sinks, sink[FU_MAX_SINKS]; /* groups; n_sinks counts on past the room */
   bool memory;    /* must be reachable in memory, through views */
   bool dense;     /* must be row-major in memory itself */
+  bool walked;    /* a scan meets it a trip at a time: dense, if it does not lie apart already */
   bool stretched; /* needed under a broadcast */
   int depth;      /* of the chain of nodes that kernels would walk through to compute it */
   bool inner;     /* a short fold that each kernel which needs it computes by itself */

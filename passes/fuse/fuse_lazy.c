@@ -68,6 +68,18 @@ static bool stretches(const Fu *fu, const DhcNode *n) {
   return !fu->px->folds_again || times > FEW_TIMES;
 }
 
+/* Whether node n is a scan that meets its operand k a trip at a time. */
+static bool is_walked(const DhcNode *n, int k) {
+  int first = n->op == DHC_OP_SCAN ? (int)dhc_attr(n, "n_carry")->i : 0;
+  return n->op == DHC_OP_SCAN && k >= first && k < first + (int)dhc_attr(n, "n_xs")->i;
+}
+
+/* Whether planning has no need to copy v for a scan: part of a range of what is in memory, its axes split. */
+static bool lies_apart(const DhcValue *v) {
+  if (v->def->op == DHC_OP_RESHAPE) v = v->def->args[0];
+  return v->def->op == DHC_OP_SLICE && !dhc_fu_is_view(v->def->args[0]->def);
+}
+
 /* Node n wants its operand k, in `x`. */
 static void demand(Fu *fu, const DhcNode *n, int k, FuValue *x) {
   const FuValue *r = n->n_results ? dhc_fu_of(fu, n->results[0]) : NULL;
@@ -87,7 +99,8 @@ static void demand(Fu *fu, const DhcNode *n, int k, FuValue *x) {
     return;
   }
   if (!r || (r->where == FU_MEMORY && fu->groups.at[r->group]->fixed)) {
-    if (n->op != DHC_OP_UPDATE || k != 0) x->dense = true;
+    if (is_walked(n, k)) x->walked = true;
+    else if (n->op != DHC_OP_UPDATE || k != 0) x->dense = true;
     return;
   }
   switch (r->where) {
@@ -124,6 +137,8 @@ void dhc_fu_place(Fu *fu, DhcValue *v) {
     for (int k = 0; k < n->n_args; k++)
       if (n->args[k] == v) demand(fu, n, k, x);
   }
+  if (x->walked && x->where == FU_VIEW && lies_apart(v)) x->memory = true;
+  else x->dense = x->dense || x->walked;
   if (x->where == FU_MEMBER) {
     for (int u = 0; u < fu->n_use[v->id]; u++) { /* what another anchor reads is in memory */
       const DhcNode *n = fu->use[v->id][u];

@@ -9,9 +9,9 @@
  * computes the rest again, chunk by chunk from the last to the first. Every step is computed
  * as before, so no bit of the result changes.
  *
- * The last chunk is filled up where the number of steps is not known to be a multiple: with
- * a = 1 and b = 0 the state stays; operands repeat their first step, so that nothing is
- * infinite or undefined there that is not so already. */
+ * Steps behind the last whole chunk are a part of their own, a scan of one chunk of fewer steps that begins where the whole ones
+ * end (or they where it does, backwards). Nothing is filled up, and what goes in and out is read and written where it lies.
+ */
 #include "passes/grad/ad_internal.h"
 #include "passes/grad/chunk.h"
 
@@ -19,20 +19,24 @@
  * are states to a channel at least, that those kept are no more than the inputs. */
 enum { STEPS = 32 };
 
+/* Neighbouring chunks of one length, one scan. */
+typedef struct Part {
+  const DhcDim *from, *steps, *chunks; /* first step; steps of a chunk; how many of these */
+} Part;
+
 typedef struct Build {
   DhcChunk *c;
   DhcBuilder b;        /* in front of the region */
-  const DhcDim *steps, *chunks, *padded;
-  int axis;            /* of the chunks in what goes in and out: in front of the steps, where all have them at the same place
-                          and nothing is filled up, so that a trip reads and writes its part where it lies; else 0 */
-  DhcValue *mask;      /* bool[chunks, steps]: not filled up; NULL: nothing is */
+  Part part;           /* being built */
+  int axis;            /* of the chunks in what goes in and out: in front of the steps, where all have them at the same place,
+                          so that a trip reads and writes its part where it lies; else 0 */
   DhcFunc *body;
   DhcBuilder in;       /* in the body */
   DhcValue **map;      /* by value id: its value in the body */
   DhcValue **state;    /* by recurrence: what it starts from, in the body */
+  DhcValue **entering; /* by recurrence: what it starts from, outside, as the scan carries it; then what it leaves */
   DhcValue **args;
   int n_args;
-  DhcValue *in_mask;
 } Build;
 
 /* ---- sizes --------------------------------------------------------------------------------- */
@@ -46,13 +50,17 @@ static int64_t steps_of(int64_t v) {
   return ceil_div(v, ceil_div(v, STEPS));
 }
 
-static void set_sizes(Build *k) {
-  DhcDims *cx = k->c->m->dims;
-  const DhcDim *length = k->c->length;
-  int64_t v, steps = dhc_dim_is_const(length, &v) ? steps_of(v) : STEPS;
-  k->steps = dhc_dim_const(cx, steps);
-  k->chunks = dhc_dim_floordiv(cx, dhc_dim_addc(cx, length, steps - 1), steps);
-  k->padded = dhc_dim_mulc(cx, k->chunks, steps);
+/* The parts of all steps, in their order; of the last there is at least one step. */
+static int set_parts(const DhcChunk *c, Part *part) {
+  DhcDims *cx = c->m->dims;
+  int64_t v, steps = dhc_dim_is_const(c->length, &v) ? steps_of(v) : STEPS;
+  const DhcDim *chunks = dhc_dim_floordiv(cx, c->length, steps), *zero = dhc_dim_const(cx, 0);
+  part[0] = (Part){zero, dhc_dim_const(cx, steps), chunks};
+  if (dhc_dim_mulc(cx, chunks, steps) == c->length) return 1;
+  part[0].chunks = dhc_dim_floordiv(cx, dhc_dim_addc(cx, c->length, -1), steps);
+  const DhcDim *end = dhc_dim_mulc(cx, part[0].chunks, steps);
+  part[1] = (Part){end, dhc_dim_sub(cx, c->length, end), dhc_dim_const(cx, 1)};
+  return 2;
 }
 
 /* ---- outside: all steps to chunks and back --------------------------------------------------- */
@@ -79,36 +87,13 @@ static DhcValue *move_axis(DhcBuilder *b, DhcValue *v, int from, int to) {
   return dhc_b_transpose(b, v, perm);
 }
 
-/* v with its steps at `axis` filled up to whole chunks. */
-static DhcValue *filled(Build *k, DhcValue *v, int axis) {
-  DhcModule *m = k->c->m;
-  DhcDims *cx = m->dims;
-  const DhcDim *low[DHC_MAX_RANK], *high[DHC_MAX_RANK], *dim[DHC_MAX_RANK];
-  int64_t step[DHC_MAX_RANK];
-  for (int i = 0; i < v->type.rank; i++) {
-    low[i] = dhc_dim_const(cx, 0);
-    high[i] = i == axis ? dhc_dim_sub(cx, k->padded, v->type.dim[i]) : low[i];
-    step[i] = 1;
-    dim[i] = dhc_dim_const(cx, 1);
-  }
-  DhcAttr attrs[3] = {dhc_attr_dims(m, low, v->type.rank), dhc_attr_dims(m, high, v->type.rank),
-                      dhc_attr_ints(m, step, v->type.rank)};
-  DhcValue *first = dhc_b_slice(&k->b, v, axis, dhc_dim_const(cx, 0), dhc_dim_const(cx, 1));
-  DhcValue *x = dhc_build1(&k->b, DHC_OP_PAD, &v, 1, attrs, 3);
-  dim[axis] = k->padded;
-  DhcValue *mask = dhc_b_reshape(&k->b, k->mask, dim + axis, v->type.rank - axis);
-  if (!x || !first || !mask) return NULL;
-  if (!dhc_ad_is_float(v)) return dhc_b_select(&k->b, mask, x, first);
-  /* x + -0 is x, in every bit, and has no select in its derivative */
-  first = dhc_b_unary(&k->b, DHC_OP_STOP_GRADIENT, first);
-  DhcValue *none = dhc_b_scalar(&k->b, v->type.dtype, -0.0);
-  DhcValue *fill = first && none ? dhc_b_select(&k->b, mask, none, first) : NULL;
-  return fill ? dhc_b_binary(&k->b, DHC_OP_ADD, x, fill) : NULL;
+static const DhcDim *part_length(const Build *k) {
+  return dhc_dim_mul(k->c->m->dims, k->part.chunks, k->part.steps);
 }
 
 static DhcValue *to_chunks(Build *k, DhcValue *v, int axis) {
-  const DhcDim *split[2] = {k->chunks, k->steps};
-  if (k->mask) v = filled(k, v, axis);
+  const DhcDim *split[2] = {k->part.chunks, k->part.steps}, *length = part_length(k);
+  if (length != k->c->length) v = dhc_b_slice(&k->b, v, axis, k->part.from, length);
   if (v) v = with_dim(&k->b, v, axis, split, 2);
   return v && axis != k->axis ? move_axis(&k->b, v, axis, k->axis) : v;
 }
@@ -118,10 +103,8 @@ static DhcValue *from_chunks(Build *k, DhcValue *v, int axis) {
   const DhcDim *dim[DHC_MAX_RANK];
   int rank = 0;
   for (int i = 0; v && i < v->type.rank; i++)
-    if (i != axis) dim[rank++] = i == axis + 1 ? k->padded : v->type.dim[i];
-  if (v) v = dhc_b_reshape(&k->b, v, dim, rank);
-  if (!v || !k->mask) return v;
-  return dhc_b_slice(&k->b, v, axis, dhc_dim_const(k->c->m->dims, 0), k->c->length);
+    if (i != axis) dim[rank++] = i == axis + 1 ? part_length(k) : v->type.dim[i];
+  return v ? dhc_b_reshape(&k->b, v, dim, rank) : NULL;
 }
 
 /* Where all that goes in and out by chunks has its steps; 0 where they do not agree. */
@@ -132,19 +115,6 @@ static int common_axis(const DhcChunk *c) {
   for (int i = 0; i < c->outputs.n; i++)
     if (c->at[c->outputs.at[i]->id].axis != axis) return 0;
   return axis;
-}
-
-static bool build_mask(Build *k) {
-  DhcModule *m = k->c->m;
-  if (k->padded == k->c->length) {
-    k->axis = common_axis(k->c);
-    return true;
-  }
-  DhcAttr attrs[3] = {dhc_attr_int(0), dhc_attr_dtype(DHC_I64), dhc_attr_dims(m, &k->padded, 1)};
-  DhcValue *t = dhc_build1(&k->b, DHC_OP_IOTA, NULL, 0, attrs, 3);
-  DhcValue *n = dhc_b_dim(&k->b, k->c->length);
-  k->mask = t && n ? dhc_b_binary(&k->b, DHC_OP_LT, t, n) : NULL;
-  return k->mask != NULL;
 }
 
 /* ---- inside ---------------------------------------------------------------------------------- */
@@ -174,48 +144,37 @@ static DhcValue *swap_last(DhcBuilder *b, DhcValue *v) {
   return dhc_b_transpose(b, v, perm);
 }
 
-/* A parameter for v as it is outside; handed over with the channels side by side. */
-static DhcValue *wide_param(Build *k, const char *what, DhcValue *v) {
-  if (!is_wide(k->c, &v->type)) return param(k, what, &v->type, v);
-  DhcValue *arg = swap_last(&k->b, v), *p = arg ? param(k, what, &arg->type, arg) : NULL;
-  return p ? swap_last(&k->in, p) : NULL;
+/* v as it is handed over: with the channels side by side. */
+static DhcValue *widened(Build *k, DhcValue *v) {
+  return is_wide(k->c, &v->type) ? swap_last(&k->b, v) : v;
 }
 
-/* Carries, then the mask and the leaves, then the constants. */
+/* A parameter for `arg`, v so handed over, as v is outside. */
+static DhcValue *wide_param(Build *k, const char *what, const DhcValue *v, DhcValue *arg) {
+  DhcValue *p = arg ? param(k, what, &arg->type, arg) : NULL;
+  return p && is_wide(k->c, &v->type) ? swap_last(&k->in, p) : p;
+}
+
+/* Carries, then the leaves, then the constants. */
 static bool build_params(Build *k, int *n_xs) {
   DhcChunk *c = k->c;
   bool ok = true;
   for (int i = 0; i < c->scans.n; i++) {
-    ok &= (k->state[i] = wide_param(k, "state", c->scans.at[i]->args[2])) != NULL;
-  }
-  if (k->mask) {
-    DhcType t = {.dtype = DHC_BOOL, .rank = 1, .dim = {k->steps}};
-    const DhcDim *split[2] = {k->chunks, k->steps};
-    k->in_mask = param(k, "mask", &t, with_dim(&k->b, k->mask, 0, split, 2));
+    ok &= (k->state[i] = wide_param(k, "state", c->scans.at[i]->args[2], k->entering[i])) != NULL;
   }
   for (int i = 0; i < c->leaves.n; i++) {
     DhcValue *v = c->leaves.at[i];
     int axis = c->at[v->id].axis;
     DhcType t = v->type;
-    t.dim[axis] = k->steps;
+    t.dim[axis] = k->part.steps;
     ok &= (k->map[v->id] = param(k, "x", &t, to_chunks(k, v, axis))) != NULL;
   }
   *n_xs = k->n_args - c->scans.n;
   for (int i = 0; i < c->consts.n; i++) {
     DhcValue *v = c->consts.at[i];
-    ok &= (k->map[v->id] = wide_param(k, "const", v)) != NULL;
+    ok &= (k->map[v->id] = wide_param(k, "const", v, widened(k, v))) != NULL;
   }
   return ok;
-}
-
-/* Where filled up: v, else `other`. */
-static DhcValue *masked(Build *k, DhcValue *v, int axis, double other) {
-  const DhcDim *dim[DHC_MAX_RANK];
-  if (!k->mask || !v) return v;
-  for (int i = axis; i < v->type.rank; i++) dim[i] = i == axis ? k->steps : dhc_dim_const(k->c->m->dims, 1);
-  DhcValue *m = dhc_b_reshape(&k->in, k->in_mask, dim + axis, v->type.rank - axis);
-  DhcValue *o = dhc_b_scalar(&k->in, v->type.dtype, other);
-  return m && o ? dhc_b_select(&k->in, m, v, o) : NULL;
 }
 
 /* n's attributes with a chunk's steps in place of all, at `axis` of its result. */
@@ -226,7 +185,7 @@ static void chunk_attrs(Build *k, const DhcNode *n, int axis, DhcAttr *out) {
     bool shape = strcmp(info->attrs[i].name, "shape") == 0 || strcmp(info->attrs[i].name, "size") == 0;
     if (!shape || n->attrs[i].kind != DHC_ATTR_DIMS) continue;
     const DhcDim *dim[DHC_MAX_RANK];
-    for (int d = 0; d < n->attrs[i].dims.n; d++) dim[d] = d == axis ? k->steps : n->attrs[i].dims.at[d];
+    for (int d = 0; d < n->attrs[i].dims.n; d++) dim[d] = d == axis ? k->part.steps : n->attrs[i].dims.at[d];
     out[i] = dhc_attr_dims(k->c->m, dim, n->attrs[i].dims.n);
   }
 }
@@ -242,8 +201,6 @@ static bool copy_inside(Build *k, const DhcNode *n) {
   if (n->op == DHC_OP_LINEAR_SCAN) {
     int s = 0;
     while (c->scans.at[s] != n) s++;
-    args[0] = masked(k, args[0], axis, 1);
-    args[1] = masked(k, args[1], axis, 0);
     args[2] = k->state[s];
   }
   for (int i = 0; i < n->n_args; i++)
@@ -261,7 +218,7 @@ static bool build_results(Build *k) {
   for (int i = 0; i < c->scans.n; i++) {
     const DhcNode *n = c->scans.at[i];
     DhcValue *h = k->map[n->results[0]->id];
-    const DhcDim *one = dhc_dim_const(cx, 1), *at = dhc_dim_addc(cx, k->steps, -1);
+    const DhcDim *one = dhc_dim_const(cx, 1), *at = dhc_dim_addc(cx, k->part.steps, -1);
     DhcValue *last = dhc_b_slice(&k->in, h, c->at[n->results[0]->id].axis, c->reverse ? dhc_dim_const(cx, 0) : at, one);
     if (last) last = dhc_b_reshape(&k->in, last, n->args[2]->type.dim, n->args[2]->type.rank);
     if (last && is_wide(c, &last->type)) last = swap_last(&k->in, last);
@@ -283,7 +240,7 @@ static bool build_body(Build *k, int *n_xs) {
   dhc_edit_copy_binders(k->body, c->f);
   k->in = (DhcBuilder){.f = k->body};
   k->map = DHC_NEW_N(c->px->scratch, DhcValue *, c->f->next_value_id + 1);
-  k->args = DHC_NEW_N(c->px->scratch, DhcValue *, c->scans.n + c->leaves.n + c->consts.n + 2);
+  k->args = DHC_NEW_N(c->px->scratch, DhcValue *, c->scans.n + c->leaves.n + c->consts.n + 1);
   k->state = DHC_NEW_N(c->px->scratch, DhcValue *, c->scans.n + 1);
   if (!build_params(k, n_xs)) return false;
   for (const DhcNode *n = c->f->first; n; n = n->next)
@@ -333,29 +290,56 @@ static DhcNode *first_scan(const DhcChunk *c) {
       if (c->scans.at[i] == n) return n;
 }
 
-static bool rewrite(DhcChunk *c) {
-  DhcNode *first = first_scan(c);
-  Build k = {.c = c, .b = {.f = c->f, .before = first, .span = first->span, .origin = first->origin}};
+/* The scan over the part's chunks; the states go on from what it leaves. */
+static DhcNode *build_part(Build *k) {
+  DhcChunk *c = k->c;
   int n_xs;
-  dhc_chunk_move_inputs(c, first);
-  set_sizes(&k);
-  if (!build_mask(&k) || !build_body(&k, &n_xs)) return false;
-  dhc_edit_place_before(c->m, k.body, c->f);
-  DhcAttr attrs[7] = {dhc_attr_func(k.body), dhc_ad_own_dims(c->m, c->f), dhc_attr_int(c->scans.n),
-                      dhc_attr_int(n_xs),    dhc_attr_int(k.axis),        dhc_attr_dim(k.chunks),
+  if (!build_body(k, &n_xs)) return NULL;
+  dhc_edit_place_before(c->m, k->body, c->f);
+  DhcAttr attrs[7] = {dhc_attr_func(k->body), dhc_ad_own_dims(c->m, c->f), dhc_attr_int(c->scans.n),
+                      dhc_attr_int(n_xs),     dhc_attr_int(k->axis),       dhc_attr_dim(k->part.chunks),
                       dhc_attr_bool(c->reverse)};
-  DhcNode *r = dhc_build(&k.b, DHC_OP_SCAN, k.args, k.n_args, attrs, 7);
-  if (!r) return false;
-  for (int i = 0; i < c->outputs.n; i++) {
-    DhcValue *y = from_chunks(&k, r->results[c->scans.n + i], c->at[c->outputs.at[i]->id].axis);
+  DhcNode *r = dhc_build(&k->b, DHC_OP_SCAN, k->args, k->n_args, attrs, 7);
+  for (int i = 0; r && i < c->scans.n; i++) k->entering[i] = r->results[i];
+  return r;
+}
+
+static bool build_outputs(Build *k, DhcNode *const *r, const Part *part, int n) {
+  for (int i = 0; i < k->c->outputs.n; i++) {
+    DhcValue *v = k->c->outputs.at[i], *piece[2];
+    int axis = k->c->at[v->id].axis;
+    for (int p = 0; p < n; p++) {
+      k->part = part[p];
+      if (!(piece[p] = from_chunks(k, r[p]->results[k->c->scans.n + i], axis))) return false;
+    }
+    DhcValue *y = n == 1 ? piece[0] : dhc_b_concat(&k->b, piece, n, axis);
     if (!y) return false;
-    dhc_replace_uses(c->outputs.at[i], y);
+    dhc_replace_uses(v, y);
   }
+  return true;
+}
+
+static bool rewrite(DhcChunk *c) {
+  DhcNode *first = first_scan(c), *r[2];
+  Build k = {.c = c, .b = {.f = c->f, .before = first, .span = first->span, .origin = first->origin}, .axis = common_axis(c)};
+  Part part[2];
+  int n = set_parts(c, part);
+  dhc_chunk_move_inputs(c, first);
+  k.entering = DHC_NEW_N(c->px->scratch, DhcValue *, c->scans.n + 1);
+  for (int i = 0; i < c->scans.n; i++)
+    if (!(k.entering[i] = widened(&k, c->scans.at[i]->args[2]))) return false;
+  for (int i = 0; i < n; i++) {
+    int p = c->reverse ? n - 1 - i : i;
+    k.part = part[p];
+    k.n_args = 0;
+    if (!(r[p] = build_part(&k))) return false;
+  }
+  if (!build_outputs(&k, r, part, n)) return false;
   for (int i = 0; i < c->lasts.n; i++) {
     DhcValue *to = c->lasts.at[i]->results[0];
     int s = 0;
     while (c->scans.at[s] != c->lasts.at[i]->args[0]->def) s++;
-    DhcValue *last = r->results[s];
+    DhcValue *last = k.entering[s];
     if (is_wide(c, &c->scans.at[s]->args[2]->type)) last = swap_last(&k.b, last);
     if (last) last = dhc_b_reshape(&k.b, last, to->type.dim, to->type.rank);
     if (!last) return false;

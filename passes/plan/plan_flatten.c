@@ -85,24 +85,28 @@ static void do_fill(Frame *fr, const DhcNode *n) {
 
 static void do_view(Frame *fr, const DhcNode *n) {
   DhcType t = type_of(fr, &n->results[0]->type);
-  if (n->op == DHC_OP_RESHAPE) dense(fr, n->args[0]);
+  PlVal as_it_lies = *val(fr, n->args[0]);
+  if (n->op == DHC_OP_RESHAPE && !dhc_pl_reshape(fr->p, &t, &as_it_lies)) dense(fr, n->args[0]);
   *val(fr, n->results[0]) = dhc_pl_view(fr->p, n, &t, val(fr, n->args[0]), subst, fr);
 }
+
+/* Whether v has memory yet. */
+static bool is_there(const PlVal *v) { return v->offset != NULL; }
 
 static void do_concat(Frame *fr, const DhcNode *n) {
   Pl *p = fr->p;
   DhcType t = type_of(fr, &n->results[0]->type);
   int axis = (int)dhc_attr(n, "axis")->i;
   if (axis < 0) axis += t.rank;
-  PlVal all = dhc_pl_new(p, &t);
+  PlVal *all = val(fr, n->results[0]);
+  if (!is_there(all)) *all = dhc_pl_new(p, &t);
   const DhcDim *at = dhc_dim_const(p->cx, 0);
   for (int i = 0; i < n->n_args; i++) {
     const PlVal *x = val(fr, n->args[i]);
-    PlVal part = dhc_pl_range(p, &all, axis, at, x->type.dim[axis]);
-    dhc_pl_move(p, &part, x);
+    PlVal part = dhc_pl_range(p, all, axis, at, x->type.dim[axis]);
+    if (!dhc_pl_same(&part, x)) dhc_pl_move(p, &part, x);
     at = dhc_dim_add(p->cx, at, x->type.dim[axis]);
   }
-  *val(fr, n->results[0]) = all;
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */
@@ -143,6 +147,40 @@ static PlVal slice_of_trip(Pl *p, const Scan *s, const PlVal *x, int depth) {
   return v;
 }
 
+/* The one node that takes v, behind its own; NULL if several do, or a result is v. */
+static const DhcNode *only_user(const DhcFunc *f, const DhcValue *v) {
+  const DhcNode *user = NULL;
+  for (int i = 0; i < f->results.n; i++)
+    if (f->results.at[i] == v) return NULL;
+  for (const DhcNode *n = v->def->next; n; n = n->next)
+    for (int i = 0; i < n->n_args; i++) {
+      if (n->args[i] != v) continue;
+      if (user) return NULL;
+      user = n;
+    }
+  return user;
+}
+
+/* What a scan stacks is made where a concat wants it, if that alone does: a part of a sequence is not whole memory, so no copy of
+ * it could go later. */
+static PlVal stacked(Frame *up, const DhcValue *v) {
+  Pl *p = up->p;
+  DhcType t = type_of(up, &v->type);
+  const DhcNode *join = only_user(up->f, v);
+  if (join && join->op == DHC_OP_RESHAPE) v = join->results[0], join = only_user(up->f, v);
+  if (!join || join->op != DHC_OP_CONCAT) return dhc_pl_new(p, &t);
+  DhcType whole = type_of(up, &join->results[0]->type);
+  int axis = (int)dhc_attr(join, "axis")->i;
+  if (axis < 0) axis += whole.rank;
+  const DhcDim *at = dhc_dim_const(p->cx, 0);
+  for (int i = 0; join->args[i] != v; i++) at = dhc_dim_add(p->cx, at, subst(up, join->args[i]->type.dim[axis]));
+  PlVal *all = val(up, join->results[0]), all_new = is_there(all) ? *all : dhc_pl_new(p, &whole);
+  PlVal part = dhc_pl_range(p, &all_new, axis, at, subst(up, v->type.dim[axis]));
+  if (!dhc_pl_reshape(p, &t, &part)) return dhc_pl_new(p, &t);
+  *all = all_new;
+  return part;
+}
+
 static void begin_scan(Frame *up, const DhcNode *n, Scan *s, Frame *fr) {
   Pl *p = up->p;
   s->carry = DHC_NEW_N(p->arena, PlVal, s->n_carry + 1);
@@ -155,10 +193,7 @@ static void begin_scan(Frame *up, const DhcNode *n, Scan *s, Frame *fr) {
   }
   for (int k = s->n_carry + s->n_xs; k < n->n_args; k++)
     *val(fr, fr->f->params.at[k]) = dense(up, n->args[k]);
-  for (int k = s->n_carry; k < n->n_results; k++) {
-    DhcType t = type_of(up, &n->results[k]->type);
-    s->out[k] = dhc_pl_new(p, &t);
-  }
+  for (int k = s->n_carry; k < n->n_results; k++) s->out[k] = stacked(up, n->results[k]);
 }
 
 /* What the next trip starts with. All sources that are carries themselves are saved

@@ -138,6 +138,8 @@ PlVal dhc_pl_dense(Pl *p, const PlVal *v);
 /* Result of view node n on x, of type t; `over` gives a dim of n's function over the entry's symbols. */
 PlVal dhc_pl_view(Pl *p, const DhcNode *n, const DhcType *t, const PlVal *x,
                   const DhcDim *(*over)(const void *ctx, const DhcDim *d), const void *ctx);
+/* *x as type t where its dims split and join as it lies; false: they do not, and it is as it was. */
+bool dhc_pl_reshape(Pl *p, const DhcType *t, PlVal *x);
 /* Rows start, start + 1, … of an axis: the same region with another extent. */
 PlVal dhc_pl_range(Pl *p, const PlVal *x, int axis, const DhcDim *start, const DhcDim *size);
 /* Row `index` of an axis, which goes away. */

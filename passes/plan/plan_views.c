@@ -67,10 +67,36 @@ PlVal dhc_pl_row(Pl *p, const PlVal *x, int axis, const DhcDim *index) {
   return v;
 }
 
-/* Strides of x seen as type t if dims only split or join where x allows it without moving
- * data: here, where x is dense. */
+bool dhc_pl_reshape(Pl *p, const DhcType *t, PlVal *x) {
+  const DhcDim *one = dhc_dim_const(p->cx, 1), *stride[DHC_MAX_RANK];
+  int to = t->rank;
+  for (int d = x->type.rank; d-- > 0;) {
+    /* neighbouring dims of x that are one run of memory, split as t splits them */
+    const DhcDim *run = x->type.dim[d], *step = x->stride[d], *have = one;
+    if (run == one) continue;
+    for (; d > 0; d--) {
+      if (x->type.dim[d - 1] != one && x->stride[d - 1] != dhc_dim_mul(p->cx, step, run)) break;
+      run = dhc_dim_mul(p->cx, run, x->type.dim[d - 1]);
+    }
+    while (have != run && to > 0) {
+      to--;
+      stride[to] = dhc_dim_mul(p->cx, step, have);
+      have = dhc_dim_mul(p->cx, have, t->dim[to]);
+    }
+    if (have != run) return false;
+  }
+  while (to > 0 && t->dim[to - 1] == one) stride[--to] = one;
+  if (to > 0) return false;
+  x->type = *t;
+  memcpy(x->stride, stride, sizeof *stride * (size_t)t->rank);
+  return true;
+}
+
+/* x seen as type t, in memory of its own if dims do not split or join where it lies. */
 static PlVal reshape(Pl *p, const DhcType *t, const PlVal *x) {
-  PlVal v = dhc_pl_dense(p, x);
+  PlVal v = *x;
+  if (dhc_pl_reshape(p, t, &v)) return v;
+  v = dhc_pl_dense(p, x);
   v.type = *t;
   row_major(p, t, v.stride);
   return v;

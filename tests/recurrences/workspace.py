@@ -1,8 +1,9 @@
-"""workspace.py DHCC MODEL_FILE: what plans of training steps keep of a recurrence, at length 4096.
+"""workspace.py DHCC MODEL_FILE [SCAN_FILE]: what plans of training steps keep of a recurrence, at length 4096.
 
 No buffer may have an element for every step, channel and state, and the sum of all work buffers
 may grow at most in proportion to the length. The same for the forward pass, where no buffer may
-have states at all."""
+have states at all. SCAN_FILE is run."""
+import json
 import re
 import subprocess
 import sys
@@ -46,7 +47,20 @@ def main():
         if not max(forward) <= 4 * LENGTH * step:
             print("FAILED: %s %s runs in buffers of %s bytes" % (root, sets, sorted(forward)[-3:]))
             bad = 1
-    return bad
+    return bad | (scan(dhcc, sys.argv[3]) if len(sys.argv) > 3 else 0)
+
+
+def scan(dhcc, model):
+    """All of the work memory of a selective scan with gradients, whatever its length is known to be."""
+    most, states = 0.125, 4 * 16385 * 64 * 16
+    args = [dhcc, "bench", model, "--grad", "--entry", "forward", "--sizes", "B=1,L=16385", "--repeat", "1", "--json"]
+    out = json.loads(subprocess.run(args, check=True, capture_output=True, text=True).stdout)
+    part = out["work_bytes"] / states
+    print("a selective scan with gradients: work memory %.3f of all states" % part)
+    if part < most:
+        return 0
+    print("FAILED: %.3f is not below %.3f" % (part, most))
+    return 1
 
 
 sys.exit(main())

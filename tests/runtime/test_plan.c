@@ -337,6 +337,16 @@ static void refusals(void **state) {
     bad.items = changed;
     assert_fails(dhc_plan_bind(&bad, kernels, &n, 1, &b), DHC_E_USAGE, cases[i].message);
   }
+  dhc_item idle[COUNT(items)]; /* what no trip meets may lie anywhere */
+  memcpy(idle, items, sizeof items);
+  idle[4] = (dhc_item){.kind = DHC_ITEM_LOOP, .count = NUM(0), .n_body = 1};
+  idle[5].bytes = (dhc_dimprog)NUM(4000);
+  dhc_plan never = plan;
+  never.items = idle;
+  assert_ok(dhc_plan_bind(&never, kernels, &n, 1, &b));
+  dhc_bound_free(b);
+  idle[4].count = (dhc_dimprog)NUM(1);
+  assert_fails(dhc_plan_bind(&never, kernels, &n, 1, &b), DHC_E_USAGE, "plan 'test': item 5: an operand lies outside its buffer");
   static const int64_t twice[] = {DHC_DIM_CONST, 2};
   dhc_item deep[DHC_MAX_LOOP_DEPTH + 1];
   for (int i = 0; i <= DHC_MAX_LOOP_DEPTH; i++) {
