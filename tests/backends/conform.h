@@ -18,6 +18,10 @@ Conform *conform_first(const char *features);
 Conform *conform_other(void);
 const DhcTargetFacts *conform_target(const Conform *b);
 
+/* Whether this process has the spec, where DHC_TEST_PART=I/N cuts a test into N processes (tests/cuda/conform.sh): equal specs are one
+ * process', which compiles them once. */
+bool conform_has(const DhcSpec *s);
+
 /* The spec's kernel in n size classes; n = 0: in those that the schedule gives it. False: it has no form there by design.
  * Aborts if it cannot be made. Programs are compiled once in a process. With CASE_LOOP or CASE_ASM in the environment
  * they are printed as well. */

@@ -129,6 +129,10 @@ void __wrap_dhc_spec_interp(const DhcSpec *s, void *const *ptr, const int64_t *d
   if (!b) b = conform_other();
   if (!n_run && !n_skipped && !n_refused) atexit(report);
   dhc_kernel k;
+  if (!conform_has(s)) {
+    __real_dhc_spec_interp(s, ptr, dim, scratch);
+    return;
+  }
   if (!conform_compile(b, s, NULL, 0, scratch, &k)) {
     n_refused++; /* sin, cos; f64 maths: by design */
     __real_dhc_spec_interp(s, ptr, dim, scratch);
