@@ -12,7 +12,7 @@ DhcPipelineRequest pipeline_request(const dhc_session *s, DhcModule *module, Dhc
                               .whole = session_whole(s) && !s->offline,
                               .recurs = b && (b->traits & DHC_BACKEND_RECURS),
                               .routes = b && (b->traits & DHC_BACKEND_ROUTES),
-                              .tiles = b && (b->traits & DHC_BACKEND_TILES),
+                              .tiles = b && (b->traits & DHC_BACKEND_TILES) && !s->compute,
                               .lanes = b && (b->traits & DHC_BACKEND_LANES),
                               .repeats = b && (b->traits & DHC_BACKEND_REPEATS)};
 }

@@ -63,7 +63,7 @@ static dhc_status print_version(dhc_model *m, Version *v, Stage stage, const cha
     return dhc_status_ok();
   }
   v->way.rq.whole = false; /* these stages are of kernels, also where entries run whole */
-  v->way.rq.tiles = m->s->traits & DHC_BACKEND_TILES; /* of the stage's backend */
+  v->way.rq.tiles = (m->s->traits & DHC_BACKEND_TILES) && !m->s->compute; /* of the stage's backend */
   DHC_TRY(pipeline_fuse(m, v));
   if (stage == ST_FUSED) dhc_module_print(v->module, t);
   if (stage == ST_PLAN) dhc_plan_print(v->planned, t);

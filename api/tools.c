@@ -46,7 +46,7 @@ dhc_status api_opt_text(dhc_session *s, const char *name, const char *text, cons
   DhcHeld held;
   dhc_hold(&held, drop_text, &o);
   DhcOptRequest rq = {.file_name = name, .text = text, .n_bytes = strlen(text), .passes = passes,
-                      .disabled = s->o.disable_passes, .limit = session_pass_limit(s), .diags = &s->diags, .tiles = s->traits & DHC_BACKEND_TILES};
+                      .disabled = s->o.disable_passes, .limit = session_pass_limit(s), .diags = &s->diags, .tiles = (s->traits & DHC_BACKEND_TILES) && !s->compute};
   int rc = dhc_opt_run(&rq, o.to, o.err);
   dhc_release(&held);
   bool whole = end_text(&o) && rc != 3;

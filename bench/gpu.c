@@ -168,6 +168,8 @@ static void add_row(Gpu *g, const BenchRow *r, const char *vectors, const char *
   Bench *c = DHC_NEW(&g->arena, Bench);
   int64_t dim[MAX_DIMS] = {0};
   bench_shape(c, r->kind, (int64_t[]){r->a, r->b, r->c, r->d});
+  bool exact = dhc_compiler_target(g->compiler)->compute == DHC_COMPUTE_F32;
+  if (exact && c->s.kind == DHC_KIND_CONV && r->b >= 16 && r->c >= 16) c->s.kind = DHC_KIND_WINOGRAD; /* as fusion makes of them */
   bench_dims(c, dim);
   DhcSchedule classes[DHC_MAX_CLASSES];
   int n = dhc_schedule_choose(&c->s, dhc_compiler_target(g->compiler), &g->arena, classes), i = 0;
@@ -189,6 +191,7 @@ static void add_row(Gpu *g, const BenchRow *r, const char *vectors, const char *
 static void run_all(Gpu *g, const Items *items) {
   static const char *const plain[DHC_N_KINDS] = {[DHC_KIND_DOT] = "dot_plain",
                                                  [DHC_KIND_CONV] = "conv_plain",
+                                                 [DHC_KIND_WINOGRAD] = "winograd_plain",
                                                  [DHC_KIND_CONV_DW] = "conv_dw_plain",
                                                  [DHC_KIND_RAGGED] = "ragged_plain"};
   DhcKernelRequest *r = DHC_NEW_N(&g->arena, DhcKernelRequest, 2 * items->n + 1);

@@ -99,7 +99,7 @@ static bool take_other(const DhcSpec *s, const int axis[4], DhcSpecWindow *w) {
 
 bool dhc_spec_window(const DhcSpec *s, DhcSpecWindow *w) {
   int n = find_dot(s, false);
-  if (s->kind != DHC_KIND_CONV || n < 0) return false;
+  if (!dhc_kind_is_conv(s->kind) || n < 0) return false;
   const DhcSpecNode *f = &s->node[n];
   if (!find_image(s, f, w) || !take_image(s, f->axes, false, w)) return false;
   if (!take_other(s, (int[]){-1, w->channel, w->down.tap, w->across.tap}, w)) return false;

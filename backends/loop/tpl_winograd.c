@@ -16,10 +16,10 @@
  *
  * Schedule: v[0] rows, v[1] vectors, v[2] lanes, v[3] tasks wanted; a block has tiles for v[6] elements of V, but from v[4] to v[5]
  * tiles; v[7] channels of a block transformed by a task of the first phase. */
-#include "backends/loop/tpl_conv.h"
+#include "backends/loop/tpl_winograd.h"
 #include "ir/sum.h"
 
-enum { POINTS = 16, TAPS = 9, MAX_LANES = 64 /* of any target (tpl.h) */ };
+enum { POINTS = DHC_WINOGRAD_POINTS, TAPS = 9, MAX_LANES = 64 /* of any target (tpl.h) */ };
 
 typedef struct Winograd {
   DhcConv v;
@@ -40,16 +40,14 @@ static dhc_dimprog at_least(const Winograd *w, dhc_dimprog x, int64_t n) { retur
 
 /* ---- transforms ------------------------------------------------------------------------ */
 
-/* One column of B^T d. */
-static void input_points(DhcLp *b, const DhcLv d[4], DhcLv out[4]) {
+void dhc_winograd_input(DhcLp *b, const DhcLv d[4], DhcLv out[4]) {
   out[0] = dhc_lp_sub(b, d[0], d[2]);
   out[1] = dhc_lp_add(b, d[1], d[2]);
   out[2] = dhc_lp_sub(b, d[2], d[1]);
   out[3] = dhc_lp_sub(b, d[1], d[3]);
 }
 
-/* One column of G g. */
-static void weight_points(DhcLp *b, const DhcLv g[3], DhcLv half, DhcLv out[4]) {
+void dhc_winograd_weights(DhcLp *b, const DhcLv g[3], DhcLv half, DhcLv out[4]) {
   DhcLv ends = dhc_lp_add(b, g[0], g[2]);
   out[0] = g[0];
   out[1] = dhc_lp_mul(b, dhc_lp_add(b, ends, g[1]), half);
@@ -57,8 +55,7 @@ static void weight_points(DhcLp *b, const DhcLv g[3], DhcLv half, DhcLv out[4]) 
   out[3] = g[2];
 }
 
-/* One column of A^T M. */
-static void result_points(DhcLp *b, const DhcLv m[4], DhcLv out[2]) {
+void dhc_winograd_results(DhcLp *b, const DhcLv m[4], DhcLv out[2]) {
   out[0] = dhc_lp_add(b, dhc_lp_add(b, m[0], m[1]), m[2]);
   out[1] = dhc_lp_sub(b, dhc_lp_sub(b, m[1], m[2]), m[3]);
 }
@@ -131,12 +128,12 @@ static void transform_weights(Winograd *w, DhcLv m0, DhcLv u) {
   for (int x = 0; x < 3; x++) {
     DhcLv g[3], of[4];
     for (int y = 0; y < 3; y++) g[y] = tap[3 * (back_y ? 2 - y : y) + (back_x ? 2 - x : x)];
-    weight_points(b, g, half, of);
+    dhc_winograd_weights(b, g, half, of);
     for (int i = 0; i < 4; i++) down[i][x] = of[i];
   }
   DhcLv to = dhc_lp_mul(b, c, rows), point = dhc_lp_mul(b, w->Deep, rows);
   for (int i = 0; i < 4; i++) {
-    weight_points(b, down[i], half, across);
+    dhc_winograd_weights(b, down[i], half, across);
     for (int j = 0; j < 4; j++) dhc_lp_store(b, u, dhc_lp_add(b, to, dhc_lp_mulc(b, point, 4 * i + j)), across[j], 0);
   }
   dhc_lp_end(b);
@@ -186,12 +183,12 @@ static void transform_vector(Winograd *w, DhcLv from, DhcLv to) {
       DhcLv at = dhc_lp_addc(b, dhc_lp_add(b, from, dhc_lp_mulc(b, v->Plane, y % 2 * 2 + x % 2)), x / 2);
       d[y] = dhc_lp_load(b, v->planes, y / 2 ? dhc_lp_add(b, at, row) : at, v->lanes, 0);
     }
-    input_points(b, d, of);
+    dhc_winograd_input(b, d, of);
     for (int y = 0; y < 4; y++) across[y][x] = of[y];
   }
   for (int y = 0; y < 4; y++) {
     DhcLv of[4];
-    input_points(b, across[y], of);
+    dhc_winograd_input(b, across[y], of);
     for (int x = 0; x < 4; x++) dhc_lp_store(b, w->to, dhc_lp_add(b, to, dhc_lp_mulc(b, w->Tiles, 4 * y + x)), of[x], 0);
   }
 }
@@ -282,12 +279,12 @@ static void transform_sums(Winograd *w) {
   for (int x = 0; x < 4; x++) {
     DhcLv m[4], of[2];
     for (int y = 0; y < 4; y++) m[y] = dhc_lp_load(b, sums, dhc_lp_add(b, p, dhc_lp_mulc(b, point, 4 * y + x)), v->lanes, 0);
-    result_points(b, m, of);
+    dhc_winograd_results(b, m, of);
     for (int y = 0; y < 2; y++) across[y][x] = of[y];
   }
   for (int y = 0; y < 2; y++) {
     DhcLv of[2];
-    result_points(b, across[y], of);
+    dhc_winograd_results(b, across[y], of);
     for (int x = 0; x < 2; x++) dhc_lp_store(b, to, dhc_lp_add(b, p, dhc_lp_mulc(b, w->Tiles, 2 * y + x)), of[x], 0);
   }
   dhc_lp_end(b);
@@ -484,6 +481,12 @@ static bool is_three(const DhcSpace *d) {
   return d->term >= 0 && d->n_taps == 3 && d->stride == 1 && d->div == 1 && (d->dilation == 1 || d->dilation == -1);
 }
 
+bool dhc_winograd_roles(DhcConv *v) {
+  if (dhc_conv_roles(v) && is_three(&v->y.d) && is_three(&v->x.d) && v->m >= 0 && !v->outer) return true;
+  dhc_lp_refuse(v->b, "a convolution by tiles of another form");
+  return false;
+}
+
 void dhc_tpl_winograd(const DhcTplInput *in, DhcLp *b) {
   Winograd *w = DHC_NEW(b->arena, Winograd);
   DhcConv *v = &w->v;
@@ -491,10 +494,7 @@ void dhc_tpl_winograd(const DhcTplInput *in, DhcLp *b) {
   v->s = in->spec;
   dhc_tpl_init(&v->cx, in, b);
   if (b->refused) return;
-  if (!dhc_conv_roles(v) || !is_three(&v->y.d) || !is_three(&v->x.d) || v->m < 0 || v->outer) {
-    dhc_lp_refuse(b, "a convolution by tiles of another form");
-    return;
-  }
+  if (!dhc_winograd_roles(v)) return;
   dhc_conv_prepare(v);
   while (v->lanes % v->rows) v->rows--; /* vectors of U hold whole channels of a tile */
   w->per = v->lanes / v->rows;

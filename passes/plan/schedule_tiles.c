@@ -329,7 +329,7 @@ static int low_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSched
 
 /* Neither ranges nor groups: few rows, many tiles, few tiles of long sums, small ones. parts: of convolutions. */
 static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped, bool bf16, DhcArena *arena, DhcSchedule *out) {
-  bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW;
+  bool conv = dhc_kind_is_conv(s->kind) || s->kind == DHC_KIND_CONV_DW;
   uint32_t results = r->rows | r->cols | r->batch;
   DhcSizeGuard few = {.arena = arena, .spec = s}, many = few, wide = few, large = few, some = few, fewest = few, deep = few, small = few, low = few;
   const int lows = low_tiles(s, r, arena, out);
@@ -369,7 +369,7 @@ static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped,
     dhc_size_bound(&tall, r->rows, 96, false);
     out[n++] = tile_class(&tall, (int[8]){128, 64, 32, 2, 4, 1, 3, 2 * MANY_TILES});
   }
-  int wider = s->kind == DHC_KIND_CONV ? 128 : 64;
+  int wider = dhc_kind_is_conv(s->kind) ? 128 : 64;
   if (grouped && !r->pair) { /* the fewest of sums that are not too long: low tiles fill the machine, and need no second phase */
     dhc_size_bound(&fewest, results, (int64_t)MANY_TILES * DHC_TILE_LOW * DHC_TILE_LOW, true);
     dhc_size_bound(&fewest, r->k, DEEP / 2, false);
@@ -398,7 +398,7 @@ static bool is_small(const DhcSchedule *x) { return x->v[0] * x->v[1] <= 64 * 12
  * takes the time, in tiles that fill the machine, long sums and convolutions that nothing chooses by; elsewhere, where
  * experts are chosen too, two parts cost little. */
 static int warp_tiles(const DhcSpec *s, const Roles *r, bool bf16, bool groups, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
-  bool conv = s->kind == DHC_KIND_CONV || s->kind == DHC_KIND_CONV_DW, grouped = groups && !bf16 && !conv && along_k(s, r);
+  bool conv = dhc_kind_is_conv(s->kind) || s->kind == DHC_KIND_CONV_DW, grouped = groups && !bf16 && !conv && along_k(s, r);
   /* a gradient follows what a pooling window chose among results: what decides is nearly exact */
   int parts = dhc_schedule_has_argmax(s) ? DHC_TILE_TWO_PARTS : 0;
   int n = r->ranges ? range_tiles(s, r, grouped, bf16, arena, out) : size_tiles(s, r, parts, grouped, bf16, arena, out);
@@ -412,12 +412,22 @@ static int warp_tiles(const DhcSpec *s, const Roles *r, bool bf16, bool groups, 
   return n;
 }
 
+/* By the rule of tiles: many of them a block where that fills the machine. */
+static int winograd_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSchedule *out) {
+  DhcSizeGuard many = {.arena = arena, .spec = s};
+  dhc_size_bound(&many, r->rows | r->cols | r->batch, (int64_t)MANY_TILES * 32 * 32 * 4, false);
+  out[0] = class_of("winograd_blocks", &many, (int[8]){32, 32, 8, 8, 4, 2});
+  out[1] = class_of("winograd_blocks", &(DhcSizeGuard){0}, (int[8]){16, 16, 8, 4, 2, 2});
+  return 2;
+}
+
 /* Exact: few rows waste a tile of 64; those of ragged contractions meet many matrices, a few rows each. Few tiles of long
  * sums are cut into the blocks of the product rule. */
 static int tiles(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule *out) {
   Roles r = roles_of(s);
   if (t->compute != DHC_COMPUTE_F32) return warp_tiles(s, &r, t->compute == DHC_COMPUTE_BF16, t->groups, arena, out);
   int n = 0;
+  if (s->kind == DHC_KIND_WINOGRAD) return winograd_tiles(s, &r, arena, out);
   DhcSizeGuard few = {.arena = arena, .spec = s}, deep = few;
   dhc_size_bound(&few, r.rows, r.ranges ? 1024 : DHC_TILE_LOW, true);
   out[n++] = tile_class(&few, (int[8]){16, 16, 64, 1, 2, 0, 3});

@@ -386,7 +386,7 @@ void case_check(SpecCase *c, const char *features, const int *v, double tol) {
   dhc_spec_interp(c->s, m.ref, dim, &c->arena);
   Conform *first = conform_first(features);
   if (first) check_on(c, first, &m, dim, v, tol);
-  if (first && c->s->kind != DHC_KIND_WINOGRAD) check_on_gpu(c, &m, dim, tol); /* CPUs' alone; its interpreter needs no GPU */
+  if (first) check_on_gpu(c, &m, dim, tol); /* its interpreter needs no GPU */
   if (conform_other()) check_elsewhere(c, conform_other(), &m, dim, tol, !first);
   free_operands(c, &m);
 }

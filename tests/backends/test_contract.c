@@ -232,7 +232,7 @@ typedef struct ConvShape {
   bool flat;       /* one spatial dimension: w only */
   bool no_n, no_o; /* axes of extent 1 left out, as fusion does */
   bool any;        /* taps along w are an argument, as many as it says */
-  bool tiled;      /* by the rule of tiles (ir/sum.h) */
+  bool tiled, interpreted; /* by the rule of tiles (ir/sum.h); a GPU's programs, too */
 } ConvShape;
 
 static DhcTerm guarded(int n, const int *axis, const int64_t *coef, int64_t div, bool unit) {
@@ -342,6 +342,7 @@ static void one_conv(ConvShape f, const char *features, const int *v) {
   c.plain = f.tiled ? NULL : "conv_plain";
   tiled_shape = f;
   if (f.tiled && f.pool <= 1) c.exact = exact_tiles;
+  c.all_classes = f.interpreted;
   if (f.groups < 1) f.groups = 1;
   int64_t in_h = f.h, in_w = f.w; /* of the loaded planes */
   int64_t out_h = conv_out(f.h, f.kh, &f), out_w = conv_out(f.w, f.kw, &f);
@@ -529,7 +530,8 @@ static void conv_tiles(void **st) {
   (void)st;
   static const ConvShape shapes[] = {{.n = 3, .c = 5, .o = 9, .h = 7, .w = 9, .pad = 1}, {.n = 2, .c = 67, .o = 20, .h = 4, .w = 37, .pad = 0},
                                      {.n = 5, .c = 33, .o = 8, .h = 1, .w = 2, .pad = 1}, {.n = 1, .c = 1, .o = 3, .h = 12, .w = 6, .pad = 2},
-                                     {.n = 4, .c = 32, .o = 32, .h = 14, .w = 14, .pad = 1}, {.n = 9, .c = 6, .o = 11, .h = 6, .w = 6, .pad = 3}};
+                                     {.n = 4, .c = 32, .o = 32, .h = 14, .w = 14, .pad = 1}, {.n = 9, .c = 6, .o = 11, .h = 6, .w = 6, .pad = 3},
+                                     {.n = 2, .c = 20, .o = 18, .h = 3, .w = 4, .pad = 1}};
   static const int v[][8] = {{0}, {0, 0, 0, 1, 16, 20}, {0, 0, 0, 99, 16, 20, 0, 3}};
   for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
     for (int form = 0; form < 4; form++) {
@@ -539,7 +541,9 @@ static void conv_tiles(void **st) {
       f.back = form == 1;
       f.pool = form == 2 ? 2 : form == 3 ? 3 : 1;
       if (conv_out(f.w, 3, &f) < 1 || conv_out(f.h, 3, &f) < 1) continue;
+      f.interpreted = form / 2 ? i == 0 : i == 6; /* which takes long */
       one_conv(f, NULL, tile);
+      f.interpreted = false;
       if (i % 2) one_conv(f, form % 2 ? "-avx512f" : "-avx512f,-avx2,-fma,-avx", tile);
     }
 }
