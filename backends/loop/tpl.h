@@ -154,9 +154,11 @@ void dhc_tpl_level_end(DhcLp *b, const DhcTplLevel *v);
 bool dhc_tpl_one_block(DhcLv n, int64_t step);
 /* Products [from, to) of `all`, `step` apart, which begin takes from p->from and p->to. Between begin and end, for each
  * block: accumulators become +0; chain opens the loop over its products and gives the running index; behind that
- * loop's end they are stored, and end is told where. */
+ * loop's end they are stored, and end is told where. They may be added in parts, in order, each beginning where a block does
+ * and only the last one not ending there: sums of finished blocks wait in `held` (DHC_DOT_LEVELS tiles). */
 typedef struct DhcTplProducts {
   DhcLv from, to;
+  DhcLv part, part_to, held; /* NULL: all at once */
   DhcLv starts; /* NULL, or where each block's products begin that are not left out (they would be zeros), and the last's end */
   bool one, whole;
   int64_t step;

@@ -23,8 +23,8 @@ bool dhc_dot_unit_along(const DhcDot *d, int node, int axis) {
 
 void dhc_dot_pack_along(DhcDot *d, int node, int along, DhcLv first, DhcLv extent, int width, DhcLv used, DhcLv to) {
   DhcLp *b = d->b;
-  DhcTplRows k = dhc_tpl_rows(&d->cx, d->red, d->k_from);
-  DhcLv i = dhc_lp_for(b, d->k_from, d->k_to, 1);
+  DhcTplRows k = dhc_tpl_rows(&d->cx, d->red, d->from);
+  DhcLv i = dhc_lp_for(b, d->from, d->to, 1);
   DhcTplMark in_k = dhc_tpl_push(&d->cx);
   dhc_tpl_rows_bind(&d->cx, &k);
   DhcLv v = dhc_lp_for(b, dhc_lp_i64(b, 0), used, d->lanes);
@@ -37,6 +37,18 @@ void dhc_dot_pack_along(DhcDot *d, int node, int along, DhcLv first, DhcLv exten
   dhc_lp_end(b);
   dhc_tpl_pop(&d->cx, &in_k);
   dhc_tpl_rows_next(&d->cx, &k);
+  dhc_lp_end(b);
+}
+
+void dhc_dot_pack_whole(DhcDot *d, int o, DhcLv first, int width, DhcLv to) {
+  DhcLp *b = d->b;
+  DhcLv step = dhc_tpl_step(&d->cx, o, dhc_dot_red_axis(d)), there = dhc_lp_at(b, d->cx.pointer[o], dhc_lp_add(b, dhc_tpl_base(&d->cx, o), first));
+  DhcLv ahead = dhc_lp_at(b, there, dhc_lp_mulc(b, step, DHC_DOT_AHEAD));
+  DhcLv k = dhc_lp_for(b, d->from, d->to, 1), at = dhc_lp_mul(b, k, step), onto = dhc_lp_mulc(b, k, width);
+  for (int v = 0; v < width; v += d->lanes) {
+    dhc_lp_prefetch(b, ahead, dhc_lp_addc(b, at, v));
+    dhc_lp_store(b, to, dhc_lp_addc(b, onto, v), dhc_lp_load(b, there, dhc_lp_addc(b, at, v), d->lanes, 0), 0);
+  }
   dhc_lp_end(b);
 }
 
@@ -54,7 +66,7 @@ void dhc_dot_pack_transposed(DhcDot *d, int node, int along, DhcLv first, DhcLv 
   DhcLv base = dhc_lp_mul(b, o, n_inner);
   DhcLv v = dhc_lp_for(b, zero, used, lanes);
   DhcLv column = dhc_lp_add(b, first, v);
-  DhcLv j = dhc_lp_for(b, zero, n_inner, lanes);
+  DhcLv j = dhc_lp_for(b, others ? zero : d->from, others ? n_inner : d->to, lanes);
   DhcLv mask = dhc_lp_tail(b, j, n_inner, lanes), row[64];
   for (int r = 0; r < lanes; r++) {
     DhcTplMark mark = dhc_tpl_push(&d->cx);

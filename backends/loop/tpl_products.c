@@ -57,12 +57,13 @@ void dhc_tpl_level_end(DhcLp *b, const DhcTplLevel *v) {
 
 /* ---- sums in memory ---------------------------------------------------------------------------- */
 
+static DhcTplLevels levels_in(DhcLp *b, DhcLv buffer, dhc_dtype t, int64_t pitch, int lanes) {
+  return (DhcTplLevels){.dtype = t, .lanes = lanes, .buffer = buffer, .none = dhc_lp_local(b, t, lanes), .pitch = dhc_lp_i64(b, pitch)};
+}
+
 DhcTplLevels dhc_tpl_levels(DhcLp *b, dhc_dtype t, int rows, int width, int lanes) {
-  return (DhcTplLevels){.dtype = t,
-                        .lanes = lanes,
-                        .buffer = dhc_lp_local(b, t, (int64_t)DHC_DOT_LEVELS * rows * width),
-                        .none = dhc_lp_local(b, t, lanes),
-                        .pitch = dhc_lp_i64(b, (int64_t)rows * width)};
+  int64_t pitch = (int64_t)rows * width;
+  return levels_in(b, dhc_lp_local(b, t, DHC_DOT_LEVELS * pitch), t, pitch, lanes);
 }
 
 /* to[onto] = from[in] + the sums at `at`. */
@@ -153,9 +154,13 @@ void dhc_tpl_products_begin(DhcLp *b, DhcTplProducts *p, int rows, int width, in
   p->many = dhc_lp_lt(b, dhc_lp_i64(b, size), all);
   p->size = dhc_lp_i64(b, size);
   p->first = dhc_lp_udiv(b, p->from, p->size);
-  p->levels = dhc_tpl_levels(b, DHC_F32, rows, width, lanes);
-  DhcLv start = dhc_lp_mulc(b, p->first, size);
-  p->block = dhc_lp_for(b, start, dhc_lp_max(b, p->to, dhc_lp_addc(b, start, 1)), size); /* once where there is nothing */
+  p->levels = levels_in(b, p->held ? p->held : dhc_lp_local(b, DHC_F32, (int64_t)DHC_DOT_LEVELS * rows * width), DHC_F32, rows * width, lanes);
+  DhcLv start = dhc_lp_mulc(b, p->first, size), end = p->to;
+  if (p->part) {
+    start = dhc_lp_max(b, start, p->part);
+    end = dhc_lp_min(b, end, p->part_to);
+  }
+  p->block = dhc_lp_for(b, start, dhc_lp_max(b, end, dhc_lp_addc(b, start, 1)), size); /* once where there is nothing */
 }
 
 DhcLv dhc_tpl_products_chain(DhcLp *b, const DhcTplProducts *p) {

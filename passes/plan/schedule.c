@@ -27,7 +27,7 @@ static int tile_vectors(const DhcTargetFacts *t) {
 static Tile cpu_tile(const DhcSpec *s, const DhcTargetFacts *t) {
   switch (s->kind) {
     case DHC_KIND_DOT: /* rows of A far apart stay in place up to 32 steps: their lines find room in the caches (64 to 512 measured) */
-    case DHC_KIND_RAGGED: return (Tile){{tile_rows_of(t), tile_vectors(t), lanes_of(t), 16, 8, 32, 1024}};
+    case DHC_KIND_RAGGED: return (Tile){{tile_rows_of(t), tile_vectors(t), lanes_of(t), 16, 8, 32, 1024, 524288}};
     case DHC_KIND_CHAIN: return (Tile){{tile_rows_of(t), tile_vectors(t), lanes_of(t), 64}};
     case DHC_KIND_CONV: return (Tile){{t->vector_bytes >= 64 ? 8 : 4, t->vector_bytes >= 32 ? 3 : 2, lanes_of(t), 8, 64, 96, 196608, 4}};
     case DHC_KIND_WINOGRAD: return (Tile){{t->vector_bytes >= 64 ? 8 : 4, t->vector_bytes >= 32 ? 3 : 2, lanes_of(t), 8, 48, 240, 163840, 16}};

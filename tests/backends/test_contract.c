@@ -73,7 +73,7 @@ static void dot_large(void **st) {
 /* A walked across in long jumps, as a wide weight's gradient does; a last tile that is not full. */
 static void dot_across(void **st) {
   (void)st;
-  one_dot(1, 1030, 40, 40, NULL, NULL);
+  one_dot(1, 1030, 140, 40, NULL, NULL); /* two blocks of columns a task */
   one_dot(1 | 2 | BARE, 1027, 70, 37, NULL, NULL);
   one_dot(1 | 2 | BARE | 16, 1025, 21, 33, "-avx512f", NULL);
   one_dot(1, 1025, 9, 33, "-avx512f,-avx2,-fma,-avx", NULL);
