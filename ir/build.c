@@ -36,6 +36,11 @@ const DhcAttr *dhc_attr(const DhcNode *n, const char *name) {
   DHC_BUG("op %s has no attribute '%s'", info->name, name);
 }
 
+int dhc_kernel_within(const DhcNode *n, int result) {
+  int64_t into = dhc_attr(n, "into")->ints.at[result];
+  return into <= DHC_KERNEL_WITHIN ? (int)(DHC_KERNEL_WITHIN - into) : -1;
+}
+
 DhcFunc *dhc_node_callee(const DhcNode *n) {
   return dhc_attr(n, n->op == DHC_OP_SCAN ? "body" : "callee")->func;
 }

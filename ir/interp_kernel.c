@@ -40,22 +40,32 @@ bool dhc_interp_kernel(DhcInterp *in, const DhcNode *n) {
   DhcArray **array = DHC_NEW_N(in->arena, DhcArray *, s->n_operands + 1);
   for (int k = 0; k < s->n_operands; k++) {
     int r = k - n_in;
+    int whole = r < 0 ? -1 : dhc_kernel_within(n, r);
     DhcArray *a = r < 0 ? in->value[n->args[k]->id] : dhc_in_result(in, n, r);
     if (!a) return false;
+    if (whole >= 0) a = array[n_in + whole]; /* that result's copy is made below */
     array[k] = a;
-    if (r >= 0 && into->ints.at[r] >= 0) { /* the result starts as a copy */
+    if (whole < 0 && r >= 0 && into->ints.at[r] >= 0) { /* the result starts as a copy */
       const DhcArray *from = dhc_in_arg(in, n, (int)into->ints.at[r]);
       for (int64_t e = 0; e < a->n; e++) dhc_in_copy(a, e, from, e);
-    } else if (r >= 0 && in->runner) {
+    } else if (whole < 0 && r >= 0 && in->runner) {
       garbage(a);
     }
     ptr[k] = a->f ? (void *)(a->f + offset[k]) : (void *)(a->i + offset[k]);
     if (dhc_tag_is_panel(s->operand[k].tag)) ptr[k] = packed(in, s, k, dim, ptr[k]);
   }
-  if (in->runner) return in->runner->run(in->runner->ctx, s, array, offset, dim);
-  DhcArena scratch;
-  dhc_arena_init(&scratch);
-  dhc_spec_interp(s, ptr, dim, &scratch);
-  dhc_arena_fini(&scratch);
-  return true;
+  bool ok = true;
+  if (in->runner) {
+    ok = in->runner->run(in->runner->ctx, s, array, offset, dim);
+  } else {
+    DhcArena scratch;
+    dhc_arena_init(&scratch);
+    dhc_spec_interp(s, ptr, dim, &scratch);
+    dhc_arena_fini(&scratch);
+  }
+  for (int r = 0; r < n->n_results; r++) {
+    DhcArray *a = in->value[n->results[r]->id];
+    for (int64_t e = 0; dhc_kernel_within(n, r) >= 0 && e < a->n; e++) dhc_in_copy(a, e, array[n_in + r], e);
+  }
+  return ok;
 }

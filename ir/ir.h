@@ -394,6 +394,10 @@ DhcAttr dhc_attr_spec(const struct DhcSpec *v);
 /* The function that a node of class CALL runs. */
 DhcFunc *dhc_node_callee(const DhcNode *n);
 const DhcAttr *dhc_attr(const DhcNode *n, const char *name);
+/* Of a kernel node: in `into`, DHC_KERNEL_WITHIN - i says that a result lies in the earlier result i, which is then of the same type
+ * and of which it stands for what both have; -1: it does not. */
+enum { DHC_KERNEL_WITHIN = -2 };
+int dhc_kernel_within(const DhcNode *n, int result);
 /* A conv, conv_dx or conv_dw of one group whose windows lie side by side, without padding: as large as their stride. */
 bool dhc_conv_is_patches(const DhcNode *n);
 /* A conv or conv_dx of one group, 3 x 3, without strides and dilation, from and to as many channels as make tiles pay: a target may sum

@@ -211,8 +211,9 @@ bool dhc_shape_kernel(DhcShapeCtx *cx) {
   const DhcAttr *into = dhc_attr(n, "into");
   if (into->ints.n != n_out)
     return dhc_shape_error(cx, "the spec has %d outputs, 'into' has %d entries", n_out, into->ints.n);
-  int n_into = 0; /* results that start as a further argument's contents, in order */
+  int n_into = 0; /* results that start as a further argument's contents, in order; others are in an earlier result */
   for (int i = 0; i < n_out; i++) {
+    if (dhc_kernel_within(n, i) >= i) return dhc_shape_error(cx, "result %d is in a later one", i);
     if (into->ints.at[i] < 0) continue;
     if (into->ints.at[i] != n_in + n_into++) return dhc_shape_error(cx, "'into' does not count the arguments after the inputs");
   }
@@ -238,6 +239,8 @@ bool dhc_shape_kernel(DhcShapeCtx *cx) {
     if (!dhc_result_of(cx, s->operand[n_in + i].dtype, (int)rank, shapes->dims.at + at)) return false;
     if (into->ints.at[i] >= 0 && !dhc_type_equal(dhc_arg_type(cx, (int)into->ints.at[i]), &cx->type[i]))
       return dhc_shape_error(cx, "result %d starts as an argument of another type", i);
+    if (dhc_kernel_within(n, i) >= 0 && !dhc_type_equal(&cx->type[dhc_kernel_within(n, i)], &cx->type[i]))
+      return dhc_shape_error(cx, "result %d is in one of another type", i);
     at += (int)rank;
   }
   if (at != shapes->dims.n) return dhc_shape_error(cx, "'ranks' and 'shapes' do not fit together");

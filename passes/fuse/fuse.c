@@ -196,6 +196,14 @@ DhcNode *dhc_fu_kernel(DhcModule *m, DhcBuilder *b, const FuSpec *w, DhcValue *c
   return dhc_build(b, DHC_OP_KERNEL, arg, n_args, attr, 6);
 }
 
+/* The earlier output of a kernel that is a piece of the same concat as output o; -1: none is. */
+static int piece_with(Fu *fu, DhcValue *const *out, int o) {
+  const DhcNode *whole = dhc_fu_of(fu, out[o])->piece_of;
+  int k = 0;
+  while (k < o && !(whole && dhc_fu_of(fu, out[k])->piece_of == whole)) k++;
+  return k < o ? k : -1;
+}
+
 static bool build_kernel(Rebuild *r, FuGroup *g, const FuSpec *w) {
   Fu *fu = r->fu;
   int n_in = dhc_spec_n_inputs(w->spec), n_out = w->spec->n_operands - n_in, n_args = n_in;
@@ -210,9 +218,10 @@ static bool build_kernel(Rebuild *r, FuGroup *g, const FuSpec *w) {
   r->b.origin = first->origin;
   for (int i = 0; i < n_in; i++) arg[i] = get(r, w->value[i]);
   for (int o = 0; o < n_out; o++) {
-    DhcValue *v = w->value[n_in + o], *from = starts_as(r, g, v);
+    int with = piece_with(fu, w->value + n_in, o);
+    DhcValue *v = w->value[n_in + o], *from = with < 0 ? starts_as(r, g, v) : NULL;
     out[o] = stored_type(fu, v);
-    into[o] = from ? n_args : -1;
+    into[o] = with >= 0 ? DHC_KERNEL_WITHIN - with : from ? n_args : -1;
     if (from) arg[n_args++] = from;
   }
   r->b.span = first->span;

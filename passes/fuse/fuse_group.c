@@ -546,8 +546,6 @@ static DhcValue *direct_piece(Fu *fu, const DhcNode *n, int k) {
   const FuGroup *g = fu->groups.at[x->group];
   if (g->anchor && dhc_op_info(g->anchor->op)->cls == DHC_CLASS_MOVE) return NULL;
   if (g->anchor && g->anchor->op == DHC_OP_WINDOW_SCATTER) return NULL; /* leaves gaps */
-  for (int i = 0; i < g->members.n; i++) /* one kernel writes one piece of a concat */
-    if (dhc_fu_of(fu, g->members.at[i])->piece_of == n) return NULL;
   memcpy(ix, x->ix, sizeof *ix * (size_t)v->type.rank);
   while (m-- > 0) {
     FuIndexCx cx = index_cx(fu, g);

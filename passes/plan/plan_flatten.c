@@ -67,7 +67,8 @@ static void do_kernel(Frame *fr, const DhcNode *n) {
   for (int i = 0; i < n_in; i++) operand[i] = dense(fr, n->args[i]);
   for (int o = 0; o < n->n_results; o++) {
     DhcType t = type_of(fr, &n->results[o]->type);
-    operand[n_in + o] = *val(fr, n->results[o]) = dhc_pl_new(p, &t);
+    int within = dhc_kernel_within(n, o);
+    operand[n_in + o] = *val(fr, n->results[o]) = within >= 0 ? *val(fr, n->results[within]) : dhc_pl_new(p, &t);
     if (into->ints.at[o] >= 0) dhc_pl_move(p, &operand[n_in + o], val(fr, n->args[into->ints.at[o]]));
   }
   if (into->ints.at[0] < 0 && dhc_pl_constant(p, s, dims, operand, &value))

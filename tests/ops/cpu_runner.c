@@ -67,7 +67,9 @@ static bool run_kernel(void *ctx, const DhcSpec *s, DhcArray *const *a, const in
   intptr_t *native = DHC_NEW_N(&arena, intptr_t, kernel.n_dims + 1);
   for (int k = 0; k < kernel.n_dims; k++) native[k] = (intptr_t)dim[k];
   for (int k = 0; k < s->n_operands; k++) {
-    b[k] = to_native(&arena, a[k]);
+    int with = 0; /* the output that this one lies in, if it lies in one */
+    while (with < k && !(s->operand[with].out && a[with] == a[k])) with++;
+    b[k] = with < k ? b[with] : to_native(&arena, a[k]);
     int64_t at = offset[k] * dhc_dtype_bytes(a[k]->dtype);
     ptr[k] = b[k].at + at;
     *room++ = at;
