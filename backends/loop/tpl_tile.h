@@ -8,7 +8,9 @@ enum {
   DHC_TILE_PAIR = 2,
   DHC_TILE_GUARDS = 4,
   DHC_TILE_WARP = 32,
-  DHC_TILE_MEMORY = 226 << 10 /* bytes of block memory on a multiprocessor */
+  DHC_TILE_MEMORY = 226 << 10, /* bytes of block memory on a multiprocessor */
+  DHC_TILE_SUMS = 8,
+  DHC_TILE_PIECE_STEPS = 4     /* of a piece of a split over k, at least */
 };
 
 /* Places of lines or ks that are numbers over several axes, or enter where it may lie outside, in block memory: an offset,
@@ -72,8 +74,11 @@ typedef struct DhcTile {
   DhcLv level[DHC_TILE_PAIR], total[DHC_TILE_PAIR]; /* of finished blocks of the product rule, by level; of ranges */
   DhcLv many;               /* exact: more than one block; NULL: never */
   DhcLv at_row, at_col;     /* while results are stored: first row and column of the window within the tile */
-  DhcLv n_splits, slot;     /* of a split: how many, and where its tile's sums lie in the shared memory */
+  DhcLv n_splits, slot;     /* of a split: how many, and where the first of its tile's sums lie in the shared memory, in tiles */
+  DhcLv apart;              /* tiles from there to the next piece's; NULL: one */
   DhcLv per_split, piece;   /* ks of a piece; number of the task's */
+  DhcLv added[DHC_TILE_PAIR][DHC_TILE_SUMS]; /* four columns' sums of all pieces, of several passes */
+  int adds;                 /* of them, those of which pass are stored now, counted from 1; 0: none */
 } DhcTile;
 
 /* The stages' memory. */
@@ -96,6 +101,26 @@ void dhc_tile_digits(DhcTile *d, uint32_t axes, DhcLv number, DhcLv *digit);
 void dhc_tile_bind(DhcTile *d, uint32_t axes, DhcLv number);
 /* Axes of a side's line `line`; the window's only if asked for. */
 void dhc_tile_bind_line(DhcTile *d, const DhcTileSide *s, DhcLv line, bool window);
+
+/* Of ranges of ks: the axis of the ranges. */
+static inline int dhc_tile_range_of(const DhcTile *d) {
+  int e = 0;
+  while (!(d->batch >> e & 1)) e++;
+  return e;
+}
+static inline bool dhc_tile_ranges_of_ks(const DhcTile *d) { return d->range_axis >= 0 && d->e < 0; }
+
+/* tpl_tile_ranges.c */
+/* Row tile number `tile` where rows belong to ranges. If these are all rows, one after the other, each has tiles of its
+ * own, so that a block has to do with one matrix: row0 and the end of the rows. Else tiles of rows as they come. */
+void dhc_tile_find_rows(DhcTile *d, DhcLv tile);
+/* Of ranges of ks, numbered through, range by range, `wanted` pieces and one a range at most. Those of `range`: the
+ * number of the first, and how many; or the one with a number: its range and ks. There is none of that number if n is 0. */
+typedef struct DhcTilePieces {
+  DhcLv range, first, n;
+  DhcLv k_first, k_lo, k_end; /* of one: steps begin at k_first */
+} DhcTilePieces;
+DhcTilePieces dhc_tile_find_pieces(DhcTile *d, DhcLv wanted, DhcLv number, DhcLv range);
 
 /* tpl_tile_copy.c */
 void dhc_tile_place(DhcTile *d, DhcTileSide *s, int size, int64_t *bytes); /* lays the side out in a stage */
@@ -141,7 +166,16 @@ void dhc_tile_take(DhcTile *d, DhcLv to, int i, int n, const DhcLv *x);
  * columns. */
 void dhc_tile_products(DhcTile *d, int f, DhcLv xs, DhcLv ys);
 
-/* tpl_tile.c: for templates that bring their operands by themselves. */
+/* tpl_tile_results.c */
+/* The contraction's value at the bound axes. */
+DhcLv dhc_tile_provide(DhcTplCx *cx, int n, void *arg);
+/* Of a split: puts sums where the task's piece has its own in the shared memory. */
+void dhc_tile_put_piece(DhcTile *d, int f, DhcLv row, DhcLv col, DhcLv sums);
+/* Parts of a tile's rows that are tasks of the second phase, and one of these: adds the pieces and stores. */
+int dhc_tile_parts(const DhcTile *d);
+void dhc_tile_store_part(DhcTile *d, DhcLv part);
+
+/* tpl_tile.c and tpl_tile_results.c: for templates that bring their operands by themselves. */
 /* Within the loop over n pieces, each a block of the product rule: closes it and gives the sum. Sixteen of a level are one
  * of the next, all of the last are added; levels are +0 before. */
 DhcLv dhc_tile_blocks_sum(DhcLp *b, const DhcLpVar *level, DhcLv piece, DhcLv n, DhcLv x);

@@ -228,6 +228,32 @@ static bool along_k(const DhcSpec *s, const Roles *r) {
   return true;
 }
 
+/* Does a result take elements of memory that are its own, as of a factor of a gradient? */
+static bool takes(const DhcSpec *s, const Roles *r) {
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) needed[s->operand[o].stored] = true;
+  for (int n = s->n_nodes - 1; n >= 0; n--) { /* what is contracted is not the result's */
+    const DhcSpecNode *d = &s->node[n];
+    if (!needed[n] || d->kind == DHC_SN_FOLD) continue;
+    uint32_t axes = dhc_spec_varies(s, n);
+    if (d->kind == DHC_SN_LOAD && axes & r->rows && axes & r->cols) return true;
+    for (int k = 0; k < 4; k++)
+      if (d->a[k] >= 0) needed[d->a[k]] = true;
+  }
+  return false;
+}
+
+/* Short sums whose results take elements of memory: reading and storing is what takes the time, for which there are twice as many threads. */
+static bool taking_class(const DhcSpec *s, const Roles *r, int64_t results, DhcArena *arena, DhcSchedule *out) {
+  DhcSizeGuard g = {.arena = arena, .spec = s};
+  if (!takes(s, r)) return false;
+  dhc_size_bound(&g, r->rows | r->cols | r->batch, results, false);
+  dhc_size_bound(&g, r->ranges ? r->cols : r->rows, 96, false);
+  dhc_size_bound(&g, r->ranges ? r->inner : r->k, DEEP, true);
+  *out = tile_class(&g, (int[8]){128, 128, 32, 2, 4, 1, 3});
+  return true;
+}
+
 /* Many tiles, and few of long sums: large ones, which read each element less often. */
 static DhcSchedule large_class(const DhcSizeGuard *g, int split) { return tile_class(g, (int[8]){128, 128, 32, 2, 2, 1, 3, split}); }
 
@@ -258,6 +284,7 @@ static int ranged_rows(const DhcSpec *s, const Roles *r, bool grouped, DhcArena 
   dhc_size_bound(&few, r->rows, FEW_RANGED, true);
   out[n++] = tile_class(&few, (int[8]){16, 64, 32, 1, 4, 1 + DHC_TILE_TWO_PARTS, 4});
   if (!grouped && r->pair) return n;
+  if (!grouped) n += taking_class(s, r, (int64_t)MANY_RANGED * 256, arena, out + n);
   dhc_size_bound(&many, r->rows | r->cols, (int64_t)MANY_RANGED * (grouped && !r->pair ? 512 : 256), false);
   dhc_size_bound(&many, r->cols, 96, false);
   if (grouped) out[n++] = tile_class(&many, (int[8]){128, r->pair ? 128 : 256, 32, 8, 1, 1 + DHC_TILE_GROUP, 4});
@@ -268,13 +295,13 @@ static int ranged_rows(const DhcSpec *s, const Roles *r, bool grouped, DhcArena 
   return n;
 }
 
-/* Ranges of ks: large tiles where these are many. */
+/* Ranges of ks: large tiles where these are many, in pieces, since ranges may be of any length. */
 static int ranged_ks(const DhcSpec *s, const Roles *r, bool bf16, DhcArena *arena, DhcSchedule *out) {
   DhcSizeGuard many = {.arena = arena, .spec = s};
   if (r->pair) return 0;
   dhc_size_bound(&many, r->k, SOME_RANGED, false);
   dhc_size_bound(&many, r->rows | r->cols, 128 * 128, false);
-  out[0] = bf16 ? large_class(&many, 0) : tile_class(&many, (int[8]){128, 128, 16, 2, 2, 1, 4});
+  out[0] = bf16 ? large_class(&many, 2 * MANY_TILES) : tile_class(&many, (int[8]){128, 128, 16, 2, 2, 1, 4, 2 * MANY_TILES});
   return 1;
 }
 
@@ -346,6 +373,7 @@ static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped,
   if (grouped) {
     n += group_tiles(s, r, arena, out + n);
   } else if (!r->pair && !images && !filters) {
+    if (!conv) n += taking_class(s, r, (int64_t)MANY_TILES * 128 * 128, arena, out + n);
     dhc_size_bound(&many, results, (int64_t)MANY_TILES * 128 * 128, false);
     dhc_size_bound(&many, r->rows, 96, false);
     out[n++] = large_class(&many, 0);

@@ -352,10 +352,22 @@ static void few_rows_of_ranges(void **st) {
       for (int in_order = 0; in_order < 2; in_order++) one_ragged_of(k, false, 2, in_order, &s[i]);
 }
 
+/* Sums over ranges in pieces: of one step and more, ranges that overlap, have a gap between them and begin within a step, an empty one;
+ * four results at once and one. */
+static void pieces_of_ranges(void **st) {
+  (void)st;
+  static const DhcSchedule s[] = {{.template_name = "tile", .v = {16, 16, 8, 1, 1, 1, 2, 64}},
+                                  {.template_name = "tile", .v = {32, 8, 8, 2, 1, 1 + 16, 3, 2}},
+                                  {.template_name = "tile", .v = {64, 16, 8, 1, 1, 1, 3, 64}},
+                                  {.template_name = "tile", .v = {16, 16, 16, 1, 2, 1 + 32, 2, 64}}};
+  for (int i = 0; i < 4; i++)
+    for (int in_order = 0; in_order < 2; in_order++) one_ragged(true, false, in_order, &s[i]);
+}
+
 static void ranges(void **st) {
   (void)st;
   for (int i = 0; i < N_SCHEDULES; i++) {
-    if (schedules[i].v[7]) continue; /* the schedule never splits them */
+    if (schedules[i].v[7]) continue; /* those of rows are never split */
     one_ragged(false, i % 2, false, &schedules[i]);
     for (int across = 0; across < 2; across++) one_ragged(false, across, true, &schedules[i]);
     one_ragged(true, false, i % 2, &schedules[i]);
@@ -387,7 +399,7 @@ static void classes(void **st) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(classes), cmocka_unit_test(contractions), cmocka_unit_test(exponentials), cmocka_unit_test(epilogues), cmocka_unit_test(long_sums), cmocka_unit_test(few_rows),
-                                      cmocka_unit_test(convolutions), cmocka_unit_test(images), cmocka_unit_test(filters), cmocka_unit_test(depthwise), cmocka_unit_test(ranges), cmocka_unit_test(few_rows_of_ranges)};
+                                      cmocka_unit_test(convolutions), cmocka_unit_test(images), cmocka_unit_test(filters), cmocka_unit_test(depthwise), cmocka_unit_test(ranges), cmocka_unit_test(pieces_of_ranges), cmocka_unit_test(few_rows_of_ranges)};
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
