@@ -84,7 +84,7 @@ static bool lower_top_k(Lower *l, DhcNode *n) {
   return true;
 }
 
-enum { FEW_PLACES = 32, MOST_CHOICES = 64 };
+enum { FEW_PLACES = 32, MOST_CHOICES = 64, BEHIND = 1 << 30 };
 
 /* Ranks cost the square of the places, choices a walk over them each. */
 static bool by_choices(const DhcNode *n) {
@@ -94,40 +94,126 @@ static bool by_choices(const DhcNode *n) {
   return !dhc_dim_is_const(t->dim[t->rank - 1], &places) || (places > FEW_PLACES && 4 * k < places);
 }
 
-static DhcValue *argmax_last(Lower *l, DhcValue *x) {
-  DhcAttr axis = dhc_attr_int(x ? x->type.rank - 1 : 0);
-  return x ? dhc_b_cast(&l->b, dhc_build1(&l->b, DHC_OP_ARGMAX, &x, 1, &axis, 1), DHC_I32) : NULL;
+static DhcValue *take(Lower *l, DhcOp op, DhcValue *x, DhcValue *index, int axis) {
+  DhcValue *args[] = {x, index};
+  DhcAttr a = dhc_attr_int(axis);
+  return x && index ? dhc_build1(&l->b, op, args, 2, &a, 1) : NULL;
 }
 
-/* The index that comes next behind (value, index), which are as wide as x: the largest of those that are not before; where
- * these are all the lowest there is, the first of them. */
-static DhcValue *next_choice(Lower *l, DhcValue *x, DhcValue *at, DhcValue *value, DhcValue *index) {
-  DhcValue *low = dhc_b_scalar(&l->b, x->type.dtype, -(double)INFINITY);
-  int64_t axis = x->type.rank - 1;
-  DhcValue *left = bin(l, DHC_OP_OR, over(l, value, x), bin(l, DHC_OP_AND, alike(l, value, x), bin(l, DHC_OP_LT, index, at)));
-  DhcValue *rest = dhc_b_select(&l->b, left, x, low);
-  DhcValue *none = bin(l, DHC_OP_EQ, dhc_b_reduce(&l->b, DHC_OP_REDUCE_MAX, rest, &axis, 1, false), low);
-  DhcValue *first = dhc_b_select(&l->b, left, at, dhc_b_scalar(&l->b, DHC_I32, INT32_MAX));
-  first = dhc_b_reduce(&l->b, DHC_OP_REDUCE_MIN, first, &axis, 1, false);
-  return dhc_b_select(&l->b, none, first, argmax_last(l, rest));
+/* A row whose places are put in order: none is NaN, and among equals the lowest number comes first. */
+typedef struct Order {
+  DhcValue *value, *number;
+} Order;
+
+static DhcValue *fold_last(Lower *l, DhcOp op, DhcValue *x) {
+  int64_t axis = x ? x->type.rank - 1 : 0;
+  return x ? dhc_b_reduce(&l->b, op, x, &axis, 1, true) : NULL;
 }
 
-/* Choice after choice. */
-static bool lower_choices(Lower *l, DhcNode *n) {
-  DhcValue *x = n->args[0], *chosen[MOST_CHOICES];
-  int r = x->type.rank, k = (int)dhc_attr(n, "k")->i;
-  DhcValue *at = iota(l, DHC_I32, r - 1, x->type.dim, r), *index = argmax_last(l, x);
-  DhcAttr axis = dhc_attr_int(r - 1);
+/* NaN comes before infinity: it becomes one, and the others' numbers lie behind all places. */
+static Order in_order(Lower *l, DhcValue *x) {
+  Order o = {x, iota(l, DHC_I32, x->type.rank - 1, x->type.dim, x->type.rank)};
+  if (!o.number || !dhc_dtype_is_float(x->type.dtype)) return o;
+  DhcValue *nan = is_nan(l, x), *behind = bin(l, DHC_OP_ADD, o.number, dhc_b_scalar(&l->b, DHC_I32, BEHIND));
+  return (Order){dhc_b_select(&l->b, nan, dhc_b_scalar(&l->b, x->type.dtype, (double)INFINITY), x), dhc_b_select(&l->b, nan, o.number, behind)};
+}
+
+/* The first of what is left of o, its axis kept: the largest, of these the lowest number. */
+static Order first_of(Lower *l, const Order *o, DhcValue *left) {
+  DhcValue *low = dhc_b_scalar(&l->b, o->value->type.dtype, -(double)INFINITY);
+  Order first = {fold_last(l, DHC_OP_REDUCE_MAX, left ? dhc_b_select(&l->b, left, o->value, low) : o->value), NULL};
+  DhcValue *same = bin(l, DHC_OP_EQ, o->value, dhc_b_broadcast(&l->b, first.value, o->value->type.dim, o->value->type.rank));
+  if (left) same = bin(l, DHC_OP_AND, same, left);
+  first.number = fold_last(l, DHC_OP_REDUCE_MIN, dhc_b_select(&l->b, same, o->number, dhc_b_scalar(&l->b, DHC_I32, INT32_MAX)));
+  return first;
+}
+
+/* Where the k largest of x's rows are, choice after choice: what is left comes behind the last one. */
+static DhcValue *choose(Lower *l, DhcValue *x, int k) {
+  DhcValue *chosen[MOST_CHOICES], *left = NULL;
+  const DhcType *t = &x->type;
+  Order o = in_order(l, x);
   for (int c = 0; c < k; c++) {
-    if (!at || !index) return false;
-    chosen[c] = unsqueeze(l, index, r - 1);
-    if (c + 1 == k) break;
-    DhcValue *args[] = {x, chosen[c]}, *value = chosen[c] ? dhc_build1(&l->b, DHC_OP_TAKE_ALONG, args, 2, &axis, 1) : NULL;
-    if (!value) return false;
-    index = next_choice(l, x, at, dhc_b_broadcast(&l->b, value, x->type.dim, r), dhc_b_broadcast(&l->b, chosen[c], x->type.dim, r));
+    if (!o.number) return NULL;
+    Order first = first_of(l, &o, left);
+    if (!first.number) return NULL;
+    chosen[c] = first.number;
+    DhcValue *value = dhc_b_broadcast(&l->b, first.value, t->dim, t->rank), *number = dhc_b_broadcast(&l->b, first.number, t->dim, t->rank);
+    left = bin(l, DHC_OP_OR, bin(l, DHC_OP_LT, o.value, value), bin(l, DHC_OP_AND, bin(l, DHC_OP_EQ, o.value, value), bin(l, DHC_OP_GT, o.number, number)));
   }
-  DhcValue *all = k > 1 ? dhc_b_concat(&l->b, chosen, k, r - 1) : chosen[0], *args[] = {x, all};
-  DhcValue *value = all ? dhc_build1(&l->b, DHC_OP_TAKE_ALONG, args, 2, &axis, 1) : NULL;
+  DhcValue *all = k > 1 ? dhc_b_concat(&l->b, chosen, k, t->rank - 1) : chosen[0];
+  if (!all || !dhc_dtype_is_float(t->dtype)) return all;
+  DhcValue *behind = dhc_b_scalar(&l->b, DHC_I32, BEHIND);
+  return dhc_b_select(&l->b, bin(l, DHC_OP_GE, all, behind), bin(l, DHC_OP_SUB, all, behind), all);
+}
+
+/* ---- many choices of long rows ---- */
+
+/* Neighbouring places in blocks of how many, so that blocks and what k of them hold are few; 0: walking over these, and once over all
+ * places, gains less than a quarter. */
+static int64_t block_of(int64_t places, int64_t k) {
+  int64_t best = 0, least = (3 * k - 4) * places / (4 * k);
+  for (int64_t s = 2; s <= places / (2 * k) && s <= 4096; s++) {
+    int64_t walked = places / s + k * s + places % s;
+    if (walked < least) best = s, least = walked;
+  }
+  return best;
+}
+
+/* Rows' numbers, which are all different, in rising order. */
+static DhcValue *rising(Lower *l, DhcValue *x) {
+  int r = x->type.rank;
+  const DhcDim *pair[DHC_MAX_RANK];
+  for (int d = 0; d <= r; d++) pair[d] = x->type.dim[d < r ? d : r - 1];
+  DhcValue *mine = dhc_b_broadcast(&l->b, unsqueeze(l, x, r), pair, r + 1), *other = dhc_b_broadcast(&l->b, unsqueeze(l, x, r - 1), pair, r + 1);
+  DhcValue *place = sum_last(l, dhc_b_cast(&l->b, bin(l, DHC_OP_LT, other, mine), DHC_I32));
+  DhcValue *here = bin(l, DHC_OP_EQ, dhc_b_broadcast(&l->b, unsqueeze(l, place, r - 1), pair, r + 1), iota(l, DHC_I32, r - 1, pair, r + 1));
+  return sum_last(l, dhc_b_select(&l->b, here, other, dhc_b_scalar(&l->b, DHC_I32, 0)));
+}
+
+static DhcValue *top_places(Lower *l, DhcValue *x, int k);
+
+/* What is among a row's k largest is in one of the k blocks with the largest maxima, of equal ones the first, or behind the last whole
+ * block. These in the order in which they lie, and of them the k largest: as many places as blocks and as k of them have, in place of all. */
+static DhcValue *choose_by_blocks(Lower *l, DhcValue *x, int k, int64_t places, int64_t size) {
+  int r = x->type.rank;
+  int64_t n = places / size, axis = r, rest = places % size;
+  const DhcDim *cut[DHC_MAX_RANK], *some[DHC_MAX_RANK], *flat[DHC_MAX_RANK];
+  for (int d = 0; d < r - 1; d++) cut[d] = some[d] = flat[d] = x->type.dim[d];
+  cut[r - 1] = constant(l, n);
+  some[r - 1] = constant(l, k);
+  cut[r] = some[r] = constant(l, size);
+  flat[r - 1] = constant(l, k * size);
+  DhcValue *whole = rest ? dhc_b_slice(&l->b, x, r - 1, constant(l, 0), constant(l, n * size)) : x;
+  DhcValue *blocks = whole ? dhc_b_reshape(&l->b, whole, cut, r + 1) : NULL;
+  DhcValue *most = blocks ? dhc_b_reduce(&l->b, DHC_OP_REDUCE_MAX, blocks, &axis, 1, false) : NULL;
+  DhcValue *block = most ? top_places(l, most, k) : NULL;
+  if (block) block = rising(l, block);
+  if (block) block = dhc_b_broadcast(&l->b, unsqueeze(l, block, r), some, r + 1);
+  DhcValue *value = take(l, DHC_OP_TAKE_ALONG, blocks, block, r - 1);
+  if (!value) return NULL;
+  DhcValue *at = bin(l, DHC_OP_ADD, bin(l, DHC_OP_MUL, block, dhc_b_scalar(&l->b, DHC_I32, (double)size)), iota(l, DHC_I32, r, some, r + 1));
+  DhcValue *values[2] = {dhc_b_reshape(&l->b, value, flat, r)}, *places_of[2] = {dhc_b_reshape(&l->b, at, flat, r)};
+  if (rest) {
+    flat[r - 1] = constant(l, rest);
+    values[1] = dhc_b_slice(&l->b, x, r - 1, constant(l, n * size), constant(l, rest));
+    places_of[1] = bin(l, DHC_OP_ADD, iota(l, DHC_I32, r - 1, flat, r), dhc_b_scalar(&l->b, DHC_I32, (double)(n * size)));
+    if (!values[1] || !places_of[1]) return NULL;
+    values[0] = dhc_b_concat(&l->b, values, 2, r - 1);
+    places_of[0] = dhc_b_concat(&l->b, places_of, 2, r - 1);
+  }
+  return values[0] ? take(l, DHC_OP_TAKE_ALONG, places_of[0], top_places(l, values[0], k), r - 1) : NULL;
+}
+
+static DhcValue *top_places(Lower *l, DhcValue *x, int k) {
+  int64_t places, size = 0;
+  if (k > 1 && x->type.rank + 1 < DHC_MAX_RANK && dhc_dim_is_const(x->type.dim[x->type.rank - 1], &places)) size = block_of(places, k);
+  return size ? choose_by_blocks(l, x, k, places, size) : choose(l, x, k);
+}
+
+static bool lower_choices(Lower *l, DhcNode *n) {
+  DhcValue *x = n->args[0], *all = top_places(l, x, (int)dhc_attr(n, "k")->i);
+  DhcValue *value = take(l, DHC_OP_TAKE_ALONG, x, all, x->type.rank - 1);
   if (!value) return false;
   dhc_replace_uses(n->results[0], value);
   dhc_replace_uses(n->results[1], all);
@@ -140,12 +226,6 @@ static DhcValue *linear_scan(Lower *l, DhcValue *x) {
   DhcValue *args[] = {dhc_b_fill(&l->b, &x->type, 1), x, dhc_b_fill(&l->b, &h0, 0)};
   DhcAttr a[] = {dhc_attr_int(0), dhc_attr_bool(false), dhc_attr_bool(false)};
   return args[0] && args[2] ? dhc_build1(&l->b, DHC_OP_LINEAR_SCAN, args, 3, a, 3) : NULL;
-}
-
-static DhcValue *take(Lower *l, DhcOp op, DhcValue *x, DhcValue *index, int axis) {
-  DhcValue *args[] = {x, index};
-  DhcAttr a = dhc_attr_int(axis);
-  return x && index ? dhc_build1(&l->b, op, args, 2, &a, 1) : NULL;
 }
 
 /* Slot of a choice: the first slot of its bin, and how many choices of that bin come before.

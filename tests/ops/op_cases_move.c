@@ -273,8 +273,9 @@ void cases_route(Gen *g) {
     Shape of;
     int64_t k;
   } t[] = {{{1, {1}}, 1},        {{1, {17}}, 3},  {{2, {17, 33}}, 2}, {{2, {4, 8}}, 8},
-           {{2, {5, 16}}, 1},    {{3, {2, 3, 5}}, 2}, {{2, {B(3), 9}}, 4}, {{3, {B(2), L(3), 4}}, 1}};
-  for (int k = 0; k < 8 && g->op == DHC_OP_TOP_K; k++) {
+           {{2, {5, 16}}, 1},    {{3, {2, 3, 5}}, 2}, {{2, {B(3), 9}}, 4}, {{3, {B(2), L(3), 4}}, 1},
+           {{2, {B(2), 131}}, 7} /* by blocks, some places behind the last */, {{2, {2, 65}}, 3}};
+  for (int k = 0; k < 10 && g->op == DHC_OP_TOP_K; k++) {
     for (int ties = 0; ties < 2; ties++) {
       case_begin(g, "k %lld%s", (long long)t[k].k, ties ? " ties" : "");
       name_shape(g, t[k].of);
