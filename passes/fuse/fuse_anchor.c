@@ -291,3 +291,10 @@ int dhc_fu_emit_scan(FuKernel *k, DhcValue *v, const FuIx *ix) {
   k->n_attrs = 1;
   return dhc_fu_scan_node(k, v->type.dtype, a, (flush ? DHC_SCAN_FLUSH : 0) | (forget ? DHC_SCAN_FORGET : 0));
 }
+
+bool dhc_fu_is_turned(const Fu *fu, const FuGroup *g, const DhcValue *v, const FuIx *ix) {
+  if (fu->px->repeats || !g->anchor || g->anchor->op != DHC_OP_DOT_GENERAL || v->type.rank < 3) return false;
+  int batch = dhc_attr(g->anchor, "batch_a")->ints.n, rows = g->anchor->args[0]->type.rank - batch - dhc_attr(g->anchor, "contract_a")->ints.n;
+  const FuForm *last = &ix[v->type.rank - 1].f;
+  return rows > 1 && last->n == 1 && last->axis[0] > batch && last->axis[0] < batch + rows;
+}

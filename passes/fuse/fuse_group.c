@@ -206,7 +206,7 @@ static bool join_elementwise(Fu *fu, DhcNode *n, int level) {
     found = index_from_member(fu, level, n->args[k], ix);
     for (int i = 0; i < n->n_args && found; i++) found = reaches(fu, level, n->args[i], ix);
   }
-  if (!found) return false;
+  if (!found || dhc_fu_is_turned(fu, g, v, ix)) return false;
   for (int i = 0; i < n->n_args; i++) adopt(fu, level, n->args[i], ix);
   dhc_fu_add_member(fu, level, v, ix);
   return true;

@@ -202,6 +202,11 @@ void dhc_fu_add_member(Fu *fu, int group, DhcValue *v, const FuIx *ix);
 /* Decides about v from its users, which have been decided about (fuse_lazy.c). */
 void dhc_fu_place(Fu *fu, DhcValue *v);
 
+/* fuse_anchor.c */
+/* Results that lie along one of several axes of a contraction's rows, as where images keep their channels apart, would leave its
+ * columns to places of one image; a kernel of elements turns what the contraction makes of all rows. On GPUs not measured. */
+bool dhc_fu_is_turned(const Fu *fu, const FuGroup *g, const DhcValue *v, const FuIx *ix);
+
 /* ---- states of recurrences (fuse_states.c) ---- */
 
 /* Dims that a reduction folds, as bits. */
