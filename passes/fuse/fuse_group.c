@@ -687,5 +687,6 @@ void dhc_fu_group(Fu *fu) {
     for (int r = n->n_results; r-- > 0;) dhc_fu_place(fu, n->results[r]);
   }
   dhc_fu_merge_maps(fu);
+  dhc_fu_merge_results(fu);
   dhc_fu_swap_states(fu);
 }

@@ -272,6 +272,8 @@ FuNeeds *dhc_fu_needs(Fu *fu); /* by group */
 int dhc_fu_merged(const Fu *fu, int group);
 void dhc_fu_merge_copies(Fu *fu);
 void dhc_fu_merge_maps(Fu *fu);
+/* Where computing is cheap beside memory: maps over a contraction's results that load nothing but what these load, too, are stored by it. */
+void dhc_fu_merge_results(Fu *fu);
 /* A group above `level` that sums over the same axes what is made of the same value in memory as what n sums: it is read once.
  * -1: there is none. */
 int dhc_fu_folds_beside(const Fu *fu, const DhcNode *n, int level, unsigned reduced);

@@ -234,6 +234,59 @@ void dhc_fu_merge_maps(Fu *fu) {
   }
 }
 
+/* ---- what a contraction's results load ----------------------------------------------------------- */
+
+/* What the members load but for the contraction itself. */
+static void mark_results_loads(Merge *m, Walk *w, int group) {
+  const FuGroup *g = m->fu->groups.at[group];
+  FuNeeds own = {0};
+  w->out = &own;
+  w->group = group;
+  w->stamp++;
+  for (int contracted = 1; contracted >= 0; contracted--) /* those count as seen */
+    for (int i = 0; i < g->members.n; i++) {
+      const DhcValue *v = g->members.at[i];
+      if ((dhc_op_info(v->def->op)->cls == DHC_CLASS_CONTRACT) != contracted) continue;
+      if (contracted) w->value_stamp[v->id] = w->stamp;
+      else need_args(w, v->def);
+    }
+  for (int i = 0; i < own.loads.n; i++)
+    if (m->rank[own.loads.at[i]] > 0) m->value_stamp[own.loads.at[i]] = m->value_mark;
+}
+
+/* Something of as many dims is loaded, and nothing that is not marked. */
+static bool loads_marked(const Merge *m, int j) {
+  bool any = false;
+  for (int i = 0; i < m->needs[j].loads.n; i++) {
+    int id = m->needs[j].loads.at[i];
+    if (m->rank[id] > 0 && m->value_stamp[id] != m->value_mark) return false;
+    any = any || m->rank[id] >= m->fu->groups.at[j]->rank;
+  }
+  return any;
+}
+
+void dhc_fu_merge_results(Fu *fu) {
+  if (!fu->px->repeats) return;
+  Merge m = merge_start(fu);
+  Walk w = {.fu = fu,
+            .value_stamp = DHC_NEW_N(fu->scratch, int, fu->f->next_value_id + 1),
+            .group_stamp = DHC_NEW_N(fu->scratch, int, fu->groups.n + 1)};
+  for (int i = 0; i < fu->groups.n; i++) {
+    const FuGroup *a = fu->groups.at[i];
+    if ((a->kind != DHC_KIND_DOT && a->kind != DHC_KIND_RAGGED) || a->dead || a->fixed || !a->anchor) continue;
+    m.value_mark++;
+    mark_results_loads(&m, &w, i);
+    for (int j = 0; j < fu->groups.n && a->members.n < MAX_OUTPUTS; j++) {
+      const FuGroup *b = fu->groups.at[j];
+      if (!plain_map(b) || !same_domain(a, b) || a->members.n + b->members.n > MAX_OUTPUTS || any_forced(fu, b) || any_folds(fu, b)) continue;
+      if (!loads_marked(&m, j) || reads_directly(&m, i, j) || reads_directly(&m, j, i)) continue;
+      if (waits_through(&m, i, j) || waits_through(&m, j, i)) continue;
+      take_members(fu, i, b);
+      unite(&m, i, j);
+    }
+  }
+}
+
 /* ---- pieces of several concats ------------------------------------------------------------------ */
 
 /* Values of some size that computing v reads or passes: marks them, or says if one is marked.

@@ -206,5 +206,8 @@ int main(int argc, char **argv) {
   static const DhcSetting stack[] = {{"hidden_dim", "2"}, {"num_layers", "2"}, {"mamba_ratio", "1"}, {"num_heads", "2"}, {"num_experts", "3"}, {"tokens", "grid"}};
   bad += check_again(argv[1], "dhc_jamba", "forward", "fwd", stack, 5, image, 37);
   bad += check_again(argv[1], "dhc_jamba", "forward", "fwd", stack, 6, image, 52);
+  /* what goes into the next contraction's gradient is stored by the contraction that loads the same halves */
+  static const DhcSetting gated[] = {{"hidden_dim", "2"}, {"num_layers", "1"}, {"mamba_ratio", "0"}, {"num_heads", "2"}, {"moe_frequency", "0"}};
+  bad += check_again(argv[1], "dhc_jamba", "loss", "grad", gated, 5, image, 70);
   return bad > 0;
 }
