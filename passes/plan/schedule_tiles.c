@@ -243,14 +243,16 @@ static bool takes(const DhcSpec *s, const Roles *r) {
   return false;
 }
 
-/* Short sums whose results take elements of memory: reading and storing is what takes the time, for which there are twice as many threads. */
-static bool taking_class(const DhcSpec *s, const Roles *r, int64_t results, DhcArena *arena, DhcSchedule *out) {
+/* Of short sums reading and storing is what takes the time, where results take elements of memory: twice as many threads for that. */
+static const int taking[8] = {128, 128, 32, 2, 4, 1, 3};
+
+static bool taking_class(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSchedule *out) {
   DhcSizeGuard g = {.arena = arena, .spec = s};
   if (!takes(s, r)) return false;
-  dhc_size_bound(&g, r->rows | r->cols | r->batch, results, false);
-  dhc_size_bound(&g, r->ranges ? r->cols : r->rows, 96, false);
-  dhc_size_bound(&g, r->ranges ? r->inner : r->k, DEEP, true);
-  *out = tile_class(&g, (int[8]){128, 128, 32, 2, 4, 1, 3});
+  dhc_size_bound(&g, r->rows | r->cols | r->batch, (int64_t)MANY_TILES * 128 * 128, false);
+  dhc_size_bound(&g, r->rows, 96, false);
+  dhc_size_bound(&g, r->k, DEEP, true);
+  *out = tile_class(&g, taking);
   return true;
 }
 
@@ -275,7 +277,7 @@ static int low_ranges(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSche
 }
 
 /* Rows of ranges, tiles of which go range by range, most of them not full: few of them, low tiles. */
-static int ranged_rows(const DhcSpec *s, const Roles *r, bool grouped, DhcArena *arena, DhcSchedule *out) {
+static int ranged_rows(const DhcSpec *s, const Roles *r, bool grouped, bool bf16, DhcArena *arena, DhcSchedule *out) {
   DhcSizeGuard narrow = {.arena = arena, .spec = s}, few = narrow, many = narrow, some = narrow;
   int n = low_ranges(s, r, arena, out);
   dhc_size_bound(&narrow, r->rows, FEW_RANGED, true);
@@ -284,30 +286,33 @@ static int ranged_rows(const DhcSpec *s, const Roles *r, bool grouped, DhcArena 
   dhc_size_bound(&few, r->rows, FEW_RANGED, true);
   out[n++] = tile_class(&few, (int[8]){16, 64, 32, 1, 4, 1 + DHC_TILE_TWO_PARTS, 4});
   if (!grouped && r->pair) return n;
-  if (!grouped) n += taking_class(s, r, (int64_t)MANY_RANGED * 256, arena, out + n);
   dhc_size_bound(&many, r->rows | r->cols, (int64_t)MANY_RANGED * (grouped && !r->pair ? 512 : 256), false);
   dhc_size_bound(&many, r->cols, 96, false);
   if (grouped) out[n++] = tile_class(&many, (int[8]){128, r->pair ? 128 : 256, 32, 8, 1, 1 + DHC_TILE_GROUP, 4});
-  else out[n++] = large_class(&many, 0);
+  else out[n++] = bf16 ? large_class(&many, 0) : tile_class(&many, taking);
   dhc_size_bound(&some, r->cols, 48, false);
   if (!grouped) out[n++] = tile_class(&some, (int[8]){64, 64, 64, 2, 2, 2, 3});
-  else out[n++] = tile_class(&some, (int[8]){64, r->pair ? 64 : 128, 32, 4, 1, 1 + DHC_TILE_GROUP, 4});
+  else out[n++] = tile_class(&some, (int[8]){64, r->pair ? 64 : 128, 32, 4, 1, 1 + DHC_TILE_GROUP, r->pair ? 3 : 4});
   return n;
 }
 
-/* Ranges of ks: large tiles where these are many, in pieces, since ranges may be of any length. */
+/* Ranges of ks: large tiles where these are many, in pieces where they are so many that a range of most of them would keep the machine
+ * waiting. */
 static int ranged_ks(const DhcSpec *s, const Roles *r, bool bf16, DhcArena *arena, DhcSchedule *out) {
-  DhcSizeGuard many = {.arena = arena, .spec = s};
+  static const int least[] = {MANY_RANGED, SOME_RANGED}, split[] = {2 * MANY_TILES, 0};
   if (r->pair) return 0;
-  dhc_size_bound(&many, r->k, SOME_RANGED, false);
-  dhc_size_bound(&many, r->rows | r->cols, 128 * 128, false);
-  out[0] = bf16 ? large_class(&many, 2 * MANY_TILES) : tile_class(&many, (int[8]){128, 128, 16, 2, 2, 1, 4, 2 * MANY_TILES});
-  return 1;
+  for (int i = 0; i < 2; i++) {
+    DhcSizeGuard g = {.arena = arena, .spec = s};
+    dhc_size_bound(&g, r->k, least[i], false);
+    dhc_size_bound(&g, r->rows | r->cols, 128 * 128, false);
+    out[i] = bf16 ? large_class(&g, split[i]) : tile_class(&g, (int[8]){128, 128, 16, 2, 2, 1, 4, split[i]});
+  }
+  return 2;
 }
 
 static int range_tiles(const DhcSpec *s, const Roles *r, bool grouped, bool bf16, DhcArena *arena, DhcSchedule *out) {
   bool of_rows = r->k & (r->k - 1); /* ranges and ks are summed over */
-  return of_rows ? ranged_rows(s, r, grouped, arena, out) : ranged_ks(s, r, bf16, arena, out);
+  return of_rows ? ranged_rows(s, r, grouped, bf16, arena, out) : ranged_ks(s, r, bf16, arena, out);
 }
 
 /* By groups of warps: plain contractions in tiles by which the machine is filled. What is made of brief sums takes longer than they
@@ -373,7 +378,7 @@ static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped,
   if (grouped) {
     n += group_tiles(s, r, arena, out + n);
   } else if (!r->pair && !images && !filters) {
-    if (!conv) n += taking_class(s, r, (int64_t)MANY_TILES * 128 * 128, arena, out + n);
+    if (!conv) n += taking_class(s, r, arena, out + n);
     dhc_size_bound(&many, results, (int64_t)MANY_TILES * 128 * 128, false);
     dhc_size_bound(&many, r->rows, 96, false);
     out[n++] = large_class(&many, 0);
