@@ -252,16 +252,61 @@ static void fill_class(DhcConv *v, DhcFill *f, DhcLv rows, DhcLv first) {
   dhc_fill_end(f);
 }
 
-/* Without taps and strides rows of planes follow one another as those of the operand do, if these are whole: then all are one, where that
- * is a few vectors (columns are walked outside of channels). */
+/* Without taps and strides rows of planes follow one another as those of the operand do, if these are whole: then all are one. */
+static DhcLv follow(DhcConv *v, const DhcFill *f) {
+  DhcLp *b = v->b;
+  DhcLv width = v->cx.limit[v->ox][v->x.d.term];
+  DhcLv joined = dhc_lp_and(b, dhc_lp_eq(b, v->cx.stride[v->ox][v->y.d.term], width), dhc_lp_eq(b, f->columns, width));
+  return dhc_lp_and(b, joined, dhc_lp_eq(b, f->x_at[0], dhc_lp_i64(b, 0)));
+}
+
+static DhcLv is_few(DhcConv *v, const DhcFill *f) {
+  return dhc_lp_le(v->b, dhc_lp_mul(v->b, f->rows, f->columns), dhc_lp_i64(v->b, 4 * v->lanes));
+}
+
+/* Many vectors, all there: an image's are copied at once. */
+static void fill_runs(DhcConv *v, const DhcFill *f) {
+  DhcLp *b = v->b;
+  DhcLv zero = dhc_lp_i64(b, 0), lanes = dhc_lp_i64(b, v->lanes), n = dhc_lp_mul(b, f->rows, v->W);
+  DhcLv whole = dhc_lp_mul(b, dhc_lp_udiv(b, n, lanes), lanes), skipped = dhc_lp_mul(b, f->y_at, v->W);
+  DhcLv c = dhc_lp_for(b, zero, v->C, 1), channel = dhc_lp_mul(b, c, v->Plane);
+  DhcTplMark in_c = dhc_tpl_push(&v->cx);
+  if (v->c >= 0) dhc_tpl_bind(&v->cx, v->c, c);
+  DhcLv i = dhc_lp_for(b, zero, v->n_images, 1);
+  DhcTplMark in_image = dhc_tpl_push(&v->cx);
+  if (v->image >= 0) dhc_tpl_bind(&v->cx, v->image, dhc_lp_add(b, v->image0, i));
+  DhcLv to = dhc_lp_at(b, v->planes, dhc_lp_add(b, channel, dhc_lp_mul(b, dhc_lp_mul(b, i, v->pitch), v->W)));
+  DhcLv from = dhc_lp_at(b, v->cx.pointer[v->ox], dhc_lp_add(b, dhc_tpl_base(&v->cx, v->ox), skipped));
+  DhcLv j = dhc_lp_for(b, zero, whole, v->lanes);
+  dhc_lp_store(b, to, j, dhc_lp_load(b, from, j, v->lanes, 0), 0);
+  dhc_lp_end(b);
+  j = dhc_lp_for(b, whole, n, v->lanes);
+  DhcLv mask = dhc_lp_tail(b, j, n, v->lanes);
+  dhc_lp_mstore(b, to, j, dhc_lp_mload(b, from, j, v->lanes, mask), mask);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&v->cx, &in_image);
+  dhc_lp_end(b);
+  end_planes(v, f, f->rows, channel);
+  dhc_tpl_pop(&v->cx, &in_c);
+  dhc_lp_end(b);
+}
+
+/* NULL: never; else whether images are copied so. */
+static DhcLv in_runs(DhcConv *v, const DhcFill *f) {
+  DhcLp *b = v->b;
+  if (!is_joined(v)) return NULL;
+  DhcLv end = dhc_lp_le(b, dhc_lp_add(b, f->y_at, f->rows), v->cx.limit[v->ox][v->y.d.term]);
+  DhcLv all = dhc_lp_and(b, dhc_lp_ge(b, f->y_at, dhc_lp_i64(b, 0)), end);
+  return dhc_lp_and(b, dhc_lp_and(b, follow(v, f), all), dhc_lp_ew1(b, DHC_OP_NOT, is_few(v, f)));
+}
+
+/* A few vectors: one row in place of all (columns are walked outside of channels). */
 static void join_rows(DhcConv *v, DhcFill *f) {
   DhcLp *b = v->b;
   const DhcSpace *y = &v->y.d, *x = &v->x.d;
   if (!is_joined(v)) return;
   DhcLv zero = dhc_lp_i64(b, 0), one = dhc_lp_i64(b, 1), width = v->cx.limit[v->ox][x->term], height = v->cx.limit[v->ox][y->term];
-  DhcLv joined = dhc_lp_and(b, dhc_lp_eq(b, v->cx.stride[v->ox][y->term], width), dhc_lp_eq(b, f->columns, width));
-  joined = dhc_lp_and(b, joined, dhc_lp_eq(b, f->x_at[0], zero));
-  joined = dhc_lp_and(b, joined, dhc_lp_le(b, dhc_lp_mul(b, f->rows, width), dhc_lp_i64(b, 4 * v->lanes)));
+  DhcLv joined = dhc_lp_and(b, follow(v, f), is_few(v, f));
   f->x_limit = dhc_lp_select(b, joined, dhc_lp_mul(b, width, height), width);
   f->x_at[0] = dhc_lp_select(b, joined, dhc_lp_mul(b, f->y_at, width), f->x_at[0]);
   f->y_at = dhc_lp_select(b, joined, zero, f->y_at);
@@ -351,9 +396,15 @@ void dhc_conv_fill(DhcConv *v) {
   }
   if (!unrolled) class_x = dhc_lp_for(b, zero, dhc_lp_i64(b, v->x.classes), 1);
   for (int k = 0; k < f.n_planes; k++) f.x_at[k] = class_begin(v, &v->x, zero, dhc_lp_addc(b, class_x, k));
-  DhcLv rows = f.rows;
+  DhcLv rows = f.rows, runs = in_runs(v, &f);
+  if (runs) {
+    dhc_lp_if(b, runs);
+    fill_runs(v, &f);
+    dhc_lp_else(b);
+  }
   join_rows(v, &f);
   fill_class(v, &f, rows, dhc_lp_add(b, dhc_lp_mulc(b, class_y, v->x.classes), class_x));
+  if (runs) dhc_lp_end(b);
   if (!unrolled) dhc_lp_end(b);
   if (v->y.classes > 1) dhc_lp_end(b);
   dhc_lp_end(b);
