@@ -505,6 +505,23 @@ static void put_term_reach(DhcSizeGuard *g, int operand, int term) {
   dhc_size_put(g, DHC_DIM_MUL);
 }
 
+/* What template "winograd_blocks" leaves in the shared memory: weights in tiles, 16 elements for nine and rounded up; results before their
+ * windows. */
+static void put_tiles(DhcSizeGuard *g) {
+  const DhcSpec *s = g->spec;
+  for (int n = 0; n < s->n_nodes; n++) {
+    const DhcSpecNode *f = &s->node[n];
+    if (f->kind != DHC_SN_FOLD || f->op != DHC_OP_DOT_GENERAL) continue;
+    dhc_size_bound(g, dhc_spec_varies(s, n), NEAR, true);
+    for (int i = 0; i < 2; i++) {
+      const DhcSpecNode *x = &s->node[f->a[i]];
+      bool guarded = x->kind != DHC_SN_LOAD;
+      for (int t = 0; !guarded && t < s->operand[x->operand].n_terms; t++) guarded = s->operand[x->operand].term[t].guarded;
+      if (!guarded) dhc_size_bound(g, dhc_spec_varies(s, f->a[i]), NEAR / 4, true);
+    }
+  }
+}
+
 /* All places of all operands, and all counts, are far below 2^31; false: the spec does not say so. Joined by and with
  * the guard so far. exact: of a split contraction's pieces, too, which are as many as blocks of the product rule. */
 static bool put_reach(DhcSizeGuard *g, bool exact) {
@@ -526,6 +543,7 @@ static bool put_reach(DhcSizeGuard *g, bool exact) {
   dhc_size_bound(g, dhc_spec_axes(s, DHC_AXIS_PAR), NEAR, true);
   dhc_size_bound(g, dhc_spec_axes(s, DHC_AXIS_SEQ), NEAR, true);
   dhc_size_bound(g, dhc_spec_axes(s, DHC_AXIS_RED), exact ? SPLIT_PRODUCTS : NEAR, true);
+  if (s->kind == DHC_KIND_WINOGRAD) put_tiles(g);
   return true;
 }
 

@@ -377,10 +377,38 @@ static void far_places_have_a_class(void **st) {
   dhc_arena_fini(&a);
 }
 
+/* Places that windows of 3 x 3 are folded from lie in the shared memory, nine for a result. */
+static void tiles_are_near(void **st) {
+  (void)st;
+  DhcArena a;
+  dhc_arena_init(&a);
+  DhcSources sources = {.arena = &a};
+  DhcDiags diags = {.arena = &a, .sources = &sources};
+  const char *text = "spec winograd args 0 { axis par axis par axis par axis par axis red 3 axis red 3 axis red axis red 3 axis red 3"
+                     " in f32 row [s(a0), s(a6), s(3*a2 + a4 + a7)?, 1(3*a3 + a5 + a8)?] in f32 row [s(a1), s(a6), s(a7), 1(a8)]"
+                     " %0 = load 0 : f32 %1 = load 1 : f32 %2 = fold dot_general(%0, %1) a6 a7 a8 : f32 %3 = fold reduce_max(%2) a4 a5 : f32"
+                     " out f32 row [s(a0), s(a1), s(a2), 1(a3)] = %3 }";
+  uint32_t end, file = dhc_sources_add(&sources, "t", "t", text, strlen(text));
+  const DhcSpec *s = dhc_spec_parse(&a, &diags, file, 0, &end);
+  assert_non_null(s);
+  DhcSchedule k[DHC_MAX_CLASSES];
+  int n = dhc_schedule_choose(s, &(DhcTargetFacts){.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1}, &a, k), n_dims = dhc_spec_n_dims(s);
+  for (int images = 1; images <= 4096; images *= 4096) {
+    int64_t *dim = DHC_NEW_N(&a, int64_t, n_dims), holds = 0, results = (int64_t)images * 32 * 32 * 32, most = 0;
+    const int64_t extent[9] = {images, 32, 32, 32, 0, 0, 16};
+    for (int i = 0; i < 9; i++)
+      if (dhc_spec_extent_arg(s, i) >= 0) dim[dhc_spec_extent_arg(s, i)] = extent[i];
+    for (int i = 0; i < n - 1; i++)
+      if (dhc_dimprog_eval(k[i].guard, dim, n_dims, 1, &holds) && holds) most++;
+    assert_true(k[n - 1].wide && (most > 0) == (9 * results <= 1 << 30)); /* strides are 0: all operands are near */
+  }
+  dhc_arena_fini(&a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(threads_meet), cmocka_unit_test(accesses_are_checked),
                                      cmocka_unit_test(uniform_is_followed),
                                      cmocka_unit_test(copies_arrive), cmocka_unit_test(tiles_round), cmocka_unit_test(groups_multiply), cmocka_unit_test(narrow_places),
-                                     cmocka_unit_test(far_places_have_a_class)};
+                                     cmocka_unit_test(far_places_have_a_class), cmocka_unit_test(tiles_are_near)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

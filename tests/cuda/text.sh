@@ -20,4 +20,9 @@ for model in dhc_ssm dhc_jamba "dhc_jamba --preset medium --set tokens=grid" seq
   # shellcheck disable=SC2086
   check $model
 done
+winograds() { "$dhcc" print dhc_ssm --stage=spec --backend cuda --gpu-arch sm_90a --compute "$1" --quiet | grep -c '^spec winograd'; }
+if [[ $computes = *f32* ]] && { [ "$(winograds f32)" != 2 ] || [ "$(winograds tf32)" != 0 ]; }; then
+  echo "FAILED: convolutions in tiles are $(winograds f32) kernels in f32 and $(winograds tf32) in tf32, not 2 and 0"
+  fails=1
+fi
 exit $fails
