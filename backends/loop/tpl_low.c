@@ -11,8 +11,8 @@
  * is read. That is where the ranges are all rows, one after the other; else the first range's blocks do everything, range after range.
  * For ranges of which most are empty: reading all matrices early took longer where most have rows.
  *
- * Schedule: v[0] rows, 16; v[1] columns; v[2] ks of a round, sixteen of each warp; v[3] and v[4] 1; v[5] as of template "tile": warps, in two
- * parts, in bf16; v[6] rounds whose operands are on their way together. */
+ * Schedule: v[0] rows, 16; v[1] columns; v[2] ks of a round, sixteen of each warp; v[3] warps for each that v[5] says; v[4] 1; v[5] as of template
+ * "tile": warps, in two parts, in bf16; v[6] rounds whose operands are on their way together. */
 #include "backends/loop/tpl_tile.h"
 
 enum { ROWS = 2 /* of a thread: g and g + 8 */, FOUR = 4, WARP_KS = 16 };
@@ -174,6 +174,7 @@ static void add_rest(Low *l, int64_t first) {
 
 static void store(Low *l, DhcLv there) {
   DhcLp *b = l->t.b;
+  dhc_tile_end_small(&l->t);
   dhc_tile_put_sums(&l->t);
   dhc_lp_if(b, there);
   dhc_tpl_store_all(&l->t.cx);
@@ -192,6 +193,7 @@ static void one_tile(Low *l) {
   DhcTplMark mark = dhc_tpl_push(&l->t.cx);
   find_rows(l);
   dhc_tile_begin(&l->t);
+  dhc_tile_begin_small(&l->t);
   open_rows(l);
   read_rows(l, dhc_lp_i64(b, 0));
   DhcLv there = bind_result(l);
@@ -256,6 +258,7 @@ static void any_rows(Low *l) {
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   find_rows(l);
   dhc_tile_begin(d);
+  dhc_tile_begin_small(d);
   open_rows(l);
   DhcLv e = dhc_lp_for(b, zero, d->cx.extent[d->e], 1);
   rows_of(l, e, &lo, &hi);
@@ -299,8 +302,10 @@ static const char *look(Low *l) {
   d->x.operand = d->cx.s->node[d->e < 0 ? d->x.node : d->cx.s->node[d->x.node].a[1]].operand;
   for (int f = 0; f < d->n_folds; f++) d->y[f].operand = d->cx.s->node[d->y[f].node].operand;
   l->rounds = d->stages;
+  d->wk *= d->wr;
+  d->wr = 1;
   l->columns = dhc_tile_across(d);
-  if (d->bm != DHC_TILE_LOW || d->wr != 1 || d->wc != 1 || d->bk != WARP_KS * d->wk || d->bm * d->bn > d->threads) DHC_BUG("schedule of few rows");
+  if (d->bm != DHC_TILE_LOW || d->wc != 1 || d->bk != WARP_KS * d->wk || d->bm * d->bn > d->threads) DHC_BUG("schedule of few rows");
   return NULL;
 }
 

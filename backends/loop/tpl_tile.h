@@ -71,6 +71,7 @@ typedef struct DhcTile {
   DhcLv k_lo, k_end;   /* the ks of this task; steps begin at k_first, the last multiple of bk up to k_lo */
   DhcLv k_first;
   DhcLv sum[DHC_TILE_PAIR]; /* stack arrays of the thread's sums */
+  DhcLv small[DHC_TILE_PAIR]; /* in two parts: of sums by themselves of what the rests give, one rest's behind the other's; NULL: with sum */
   DhcLv level[DHC_TILE_PAIR], total[DHC_TILE_PAIR]; /* of finished blocks of the product rule, by level; of ranges */
   DhcLv many;               /* exact: more than one block; NULL: never */
   DhcLv at_row, at_col;     /* while results are stored: first row and column of the window within the tile */
@@ -141,6 +142,9 @@ void dhc_tile_copy_four(DhcTile *d, int operand, DhcLv to, DhcLv from, DhcLv val
 /* tpl_tile_sum.c */
 int dhc_tile_n_sums(const DhcTile *d);
 void dhc_tile_begin(DhcTile *d);
+/* Between these the products of operands' rests have sums of their own, so that no product waits for another's of the same ks. */
+void dhc_tile_begin_small(DhcTile *d);
+void dhc_tile_end_small(DhcTile *d);
 /* Adds the products of the stage at `base`, n of them (exact). */
 void dhc_tile_multiply(DhcTile *d, DhcLv base, DhcLv n);
 /* Exact, of many blocks: the products before k_next are multiplied; a block that ends there goes to its level, and where

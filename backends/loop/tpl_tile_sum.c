@@ -143,20 +143,29 @@ static DhcLv gathered(DhcLp *b, DhcLv from, DhcLv at, const int64_t *add, int n)
   return v;
 }
 
+static void put_four(DhcLp *b, DhcLv to, DhcLv at, DhcLv v) {
+  for (int e = 0; e < 4; e++) dhc_lp_store(b, to, dhc_lp_addc(b, at, e), dhc_lp_extract(b, v, e), 0);
+}
+
 void dhc_tile_products(DhcTile *d, int f, DhcLv xs, DhcLv ys) {
   DhcLp *b = d->b;
   int mt = dhc_tile_down(d), nt = dhc_tile_across(d), parts = d->three ? 2 : 1;
   DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, mt), 1);
   DhcLv j = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, nt), 1), at = dhc_lp_mulc(b, dhc_lp_add(b, dhc_lp_mulc(b, i, nt), j), 4);
-  DhcLv sum = gathered(b, d->sum[f], at, (int64_t[]){0, 1, 2, 3}, 4), x[2], y[2];
+  DhcLv sum = gathered(b, d->sum[f], at, (int64_t[]){0, 1, 2, 3}, 4), x[2], y[2], small[2];
+  for (int h = 0; h < 2 && d->small[f]; h++)
+    small[h] = gathered(b, d->small[f], dhc_lp_addc(b, at, (int64_t)h * dhc_tile_n_sums(d)), (int64_t[]){0, 1, 2, 3}, 4);
   for (int h = 0; h < parts; h++) {
     x[h] = gathered(b, xs, dhc_lp_addc(b, dhc_lp_mulc(b, i, 4), h * 4 * mt), (int64_t[]){0, 2, 1, 3}, 4);
     y[h] = gathered(b, ys, dhc_lp_addc(b, dhc_lp_mulc(b, j, 2), h * 2 * nt), (int64_t[]){0, 1}, 2);
   }
   /* the small ones first; the product of both rests is below what is kept */
-  if (d->three) sum = dhc_lp_mma(b, x[0], y[1], dhc_lp_mma(b, x[1], y[0], sum));
-  sum = dhc_lp_mma(b, x[0], y[0], sum);
-  for (int e = 0; e < 4; e++) dhc_lp_store(b, d->sum[f], dhc_lp_addc(b, at, e), dhc_lp_extract(b, sum, e), 0);
+  for (int h = 0; h < 2 && d->three; h++) {
+    DhcLv *to = d->small[f] ? &small[h] : &sum;
+    *to = dhc_lp_mma(b, x[!h], y[h], *to);
+    if (d->small[f]) put_four(b, d->small[f], dhc_lp_addc(b, at, (int64_t)h * dhc_tile_n_sums(d)), small[h]);
+  }
+  put_four(b, d->sum[f], at, dhc_lp_mma(b, x[0], y[0], sum));
   dhc_lp_end(b);
   dhc_lp_end(b);
 }
@@ -216,11 +225,32 @@ static void each_warps(DhcTile *d, int f, void (*put)(DhcTile *d, int f, DhcLv r
 
 int dhc_tile_n_sums(const DhcTile *d) { return d->warps ? dhc_tile_down(d) * dhc_tile_across(d) * 4 : d->tm * d->tn; }
 
-static void clear(DhcTile *d, DhcLv sums) {
+static void clear(DhcTile *d, DhcLv sums, int n) {
   DhcLp *b = d->b;
-  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, dhc_tile_n_sums(d)), 1);
+  DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, n), 1);
   dhc_lp_store(b, sums, i, dhc_lp_float(b, DHC_F32, 0), 0);
   dhc_lp_end(b);
+}
+
+void dhc_tile_begin_small(DhcTile *d) {
+  int n = 2 * dhc_tile_n_sums(d);
+  for (int f = 0; f < d->n_folds && d->three; f++) {
+    d->small[f] = dhc_lp_local(d->b, DHC_F32, n);
+    clear(d, d->small[f], n);
+  }
+}
+
+void dhc_tile_end_small(DhcTile *d) {
+  DhcLp *b = d->b;
+  int n = dhc_tile_n_sums(d);
+  for (int f = 0; f < d->n_folds; f++) {
+    if (!d->small[f]) continue;
+    DhcLv i = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, n), 1);
+    DhcLv rests = dhc_lp_add(b, dhc_lp_load(b, d->small[f], i, 1, 0), dhc_lp_load(b, d->small[f], dhc_lp_addc(b, i, n), 1, 0));
+    dhc_lp_store(b, d->sum[f], i, dhc_lp_add(b, dhc_lp_load(b, d->sum[f], i, 1, 0), rests), 0);
+    dhc_lp_end(b);
+    d->small[f] = NULL;
+  }
 }
 
 void dhc_tile_begin(DhcTile *d) {
@@ -230,8 +260,8 @@ void dhc_tile_begin(DhcTile *d) {
     d->sum[f] = dhc_lp_local(b, DHC_F32, n);
     if (d->many) d->level[f] = dhc_lp_local(b, DHC_F32, (int64_t)DHC_DOT_LEVELS * n);
     if (d->many && d->e >= 0) d->total[f] = dhc_lp_local(b, DHC_F32, n);
-    clear(d, d->sum[f]);
-    if (d->many && d->e >= 0) clear(d, d->total[f]);
+    clear(d, d->sum[f], n);
+    if (d->many && d->e >= 0) clear(d, d->total[f], n);
   }
 }
 

@@ -344,19 +344,20 @@ static int group_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSch
   return 3;
 }
 
-/* Few rows whose ks lie side by side: all that a thread reads of them is on its way at once, where that is not too much. Many
- * columns: two matrix tiles of them, or every block would read all rows for few. */
+/* Few rows whose ks lie side by side: all that a thread reads of them is on its way at once, where that is not too much; twice the warps for
+ * long sums. Many columns: two matrix tiles of them, or every block would read all rows for few. */
 static int low_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSchedule *out) {
-  static const int rounds[] = {2, 4, 4, 8}, ks[] = {256, 512, 512, 0}, columns[] = {0, 1024, 0, 0};
+  static const int rounds[] = {2, 4, 2, 4, 8}, ks[] = {256, 512, 512, 1024}, columns[] = {0, 1024, 0, 0, 0}, warps[] = {1, 1, 2, 2, 2};
   if (!dhc_spec_low(s)) return 0;
-  for (int i = 0; i < 4; i++) {
+  const int n = r->pair ? 4 : 5; /* twice the columns are as many registers */
+  for (int i = 0; i < n; i++) {
     DhcSizeGuard g = {.arena = arena, .spec = s};
     dhc_size_bound(&g, r->rows, DHC_TILE_LOW, true);
-    if (ks[i]) dhc_size_bound(&g, r->k, ks[i], true);
+    if (i < n - 1) dhc_size_bound(&g, r->k, ks[i], true);
     if (columns[i]) dhc_size_bound(&g, r->cols, columns[i], false);
-    out[i] = class_of("low", &g, (int[8]){DHC_TILE_LOW, columns[i] ? 16 : 8, 128, 1, 1, 8 + DHC_TILE_TWO_PARTS, rounds[i]});
+    out[i] = class_of("low", &g, (int[8]){DHC_TILE_LOW, columns[i] ? 16 : 8, 128 * warps[i], warps[i], 1, 8 + DHC_TILE_TWO_PARTS, rounds[i]});
   }
-  return 4;
+  return n;
 }
 
 /* Neither ranges nor groups: few rows, many tiles, few tiles of long sums, small ones. parts: of convolutions. */

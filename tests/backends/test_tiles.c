@@ -132,7 +132,7 @@ static void few_rows(void **st) {
                                   {.template_name = "low", .v = {16, 16, 128, 1, 1, 8 + 16, 1}},
                                   {.template_name = "low", .v = {16, 8, 64, 1, 1, 4, 1}},
                                   {.template_name = "low", .v = {16, 8, 64, 1, 1, 4 + 32, 1}},
-                                  {.template_name = "low", .v = {16, 16, 128, 1, 1, 8 + 16 + 32, 2}}};
+                                  {.template_name = "low", .v = {16, 16, 128, 2, 1, 4 + 16 + 32, 2}}};
   static const int64_t k[] = {41, 64, 1, 100, 132};
   static const int form[] = {0, 4, 32, 4 | 32};
   for (int i = 0; i < 5; i++)
