@@ -14,6 +14,7 @@ DhcPipelineRequest pipeline_request(const dhc_session *s, DhcModule *module, Dhc
                               .routes = b && (b->traits & DHC_BACKEND_ROUTES),
                               .tiles = b && (b->traits & DHC_BACKEND_TILES) && !s->compute,
                               .lanes = b && (b->traits & DHC_BACKEND_LANES),
+                              .norms = b && (b->traits & DHC_BACKEND_REPEATS) && s->compute != DHC_COMPUTE_F32,
                               .repeats = b && (b->traits & DHC_BACKEND_REPEATS)};
 }
 

@@ -211,9 +211,14 @@ bool dhc_spec_depthwise(const DhcSpec *s, DhcSpecDepthwise *out);
 /* A CONV of two loads whose channels each have weights of their own and sum over taps alone, known and of one chain of products; no
  * window. */
 bool dhc_spec_deep(const DhcSpec *s);
-/* A DOT whose folds are contractions in f32 over one axis, along which all that is multiplied lies: loads of an axis of
- * lines, at most, by that one. Or such a RAGGED, with a matrix a range. */
+/* A DOT whose contractions are in f32 over one axis, along which all that is multiplied lies: loads of an axis of
+ * lines, at most, by that one, or lines made of such and of their own sums (dhc_spec_norm). Or such a RAGGED, with a matrix a range. */
 bool dhc_spec_low(const DhcSpec *s);
+/* Is n made of folds? */
+bool dhc_spec_folds(const DhcSpec *s, int n);
+/* Of n, which is: the load of lines, if it is made of one, of loads along the one axis k or of none, and of sums over k of all these; else
+ * -1. */
+int dhc_spec_norm(const DhcSpec *s, int n, uint32_t k);
 
 /* Well-formedness; false with a message in *why (arena). Run on every new spec. */
 bool dhc_spec_verify(const DhcSpec *s, DhcArena *arena, const char **why);

@@ -19,6 +19,40 @@ static bool is_plain(const DhcSpec *s, int n, uint32_t k, int most) {
   return along && p->n_terms == 1 + lines;
 }
 
+static void mark(const DhcSpec *s, int n, bool *needed) {
+  needed[n] = true;
+  for (; n >= 0; n--)
+    for (int k = 0; k < 4 && needed[n]; k++)
+      if (s->node[n].a[k] >= 0) needed[s->node[n].a[k]] = true;
+}
+
+bool dhc_spec_folds(const DhcSpec *s, int n) {
+  bool needed[DHC_SPEC_MAX_NODES] = {false}, folds = false;
+  mark(s, n, needed);
+  for (; n >= 0; n--) folds = folds || (needed[n] && s->node[n].kind == DHC_SN_FOLD);
+  return folds;
+}
+
+static bool is_row_sum(const DhcSpec *s, const DhcSpecNode *f, uint32_t k) {
+  return f->op == DHC_OP_REDUCE_SUM && f->axes == k && f->dtype == DHC_F32 && s->node[f->a[0]].dtype == DHC_F32;
+}
+
+int dhc_spec_norm(const DhcSpec *s, int n, uint32_t k) {
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  int rows = -1;
+  mark(s, n, needed);
+  for (; n >= 0; n--) {
+    const DhcSpecNode *e = &s->node[n];
+    if (!needed[n] || e->kind == DHC_SN_CONST || e->kind == DHC_SN_ARG || e->kind == DHC_SN_EW) continue;
+    if (e->kind == DHC_SN_FOLD ? !is_row_sum(s, e, k) : e->kind != DHC_SN_LOAD) return -1;
+    uint32_t varies = dhc_spec_varies(s, n);
+    if (e->kind == DHC_SN_FOLD || (!varies && !s->operand[e->operand].n_terms)) continue;
+    if (!is_plain(s, n, k, 1) || (varies != k && rows >= 0)) return -1;
+    if (varies != k) rows = n;
+  }
+  return rows;
+}
+
 /* What is multiplied by a range's matrix, where its row is one of the range's; -1: no ranges. */
 static int ranged(const DhcSpec *s, int n) {
   const DhcSpecNode *x = &s->node[n];
@@ -34,15 +68,22 @@ static bool is_low(const DhcSpec *s, int n, uint32_t *side, uint32_t *k) {
   *k = dhc_spec_varies(s, x) & f->axes;
   side[0] = dhc_spec_varies(s, x) & ~*k;
   side[1] = dhc_spec_varies(s, y) & ~*k;
-  if (count(*k) != 1 || !is_plain(s, x, *k, 1) || !is_plain(s, y, *k, 1 + ranges)) return false;
+  if (count(*k) != 1 || !is_plain(s, y, *k, 1 + ranges)) return false;
+  if (!is_plain(s, x, *k, 1)) { /* rows, so the columns are the result's last axis */
+    uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR);
+    if (ranges || !dhc_spec_folds(s, x) || dhc_spec_norm(s, x, *k) < 0 || (par & ~side[1]) > (par & side[1])) return false;
+  }
   return (f->axes & ~*k) == (side[1] & dhc_spec_axes(s, DHC_AXIS_RED)) && count(f->axes) == 1 + ranges;
 }
 
 bool dhc_spec_low(const DhcSpec *s) {
   uint32_t side[2], first[2] = {0}, k, par = dhc_spec_axes(s, DHC_AXIS_PAR), red = 0;
   if ((s->kind != DHC_KIND_DOT && s->kind != DHC_KIND_RAGGED) || dhc_spec_axes(s, DHC_AXIS_SEQ)) return false;
+  bool within[DHC_SPEC_MAX_NODES] = {false}; /* what is contracted */
+  for (int n = 0; n < s->n_nodes; n++)
+    if (s->node[n].kind == DHC_SN_FOLD && s->node[n].op == DHC_OP_DOT_GENERAL) mark(s, s->node[n].a[0], within);
   for (int n = 0; n < s->n_nodes; n++) {
-    if (s->node[n].kind != DHC_SN_FOLD) continue;
+    if (s->node[n].kind != DHC_SN_FOLD || within[n]) continue;
     if (!is_low(s, n, side, &k) || (red && (side[0] != first[0] || side[1] != first[1] || s->node[n].axes != red))) return false;
     first[0] = side[0];
     first[1] = side[1];

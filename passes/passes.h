@@ -50,6 +50,7 @@ typedef struct DhcPassCtx {
   int panel_width_pair; /* of each of two contractions side by side in one tile */
   bool repeats;         /* values of little work are computed again by every kernel that needs them (fuse) */
   bool folds_again;     /* short folds, too, and a contraction is cut for what goes on from its half (fuse) */
+  bool norms;           /* what a contraction makes of its own rows belongs to it (fuse) */
   bool routes;          /* top_k and route of what it chose are one kernel (fuse) */
   bool tiles;           /* 3 x 3 convolutions may be summed by the rule of tiles (fuse) */
   const char *disabled; /* names of passes switched off, separated by commas, or NULL */

@@ -56,6 +56,7 @@ static bool to_kernels(DhcPipeline *p, Px *px) {
   px->routes = p->rq.routes;
   px->tiles = p->rq.tiles;
   px->folds_again = p->rq.repeats && p->rq.derive == DHC_DERIVE_NOTHING; /* derivatives go on from everything */
+  px->norms = p->rq.norms && px->folds_again;
   px->panel_width = p->panel_width;
   px->panel_tag = p->panel_tag;
   px->narrow = p->narrow;

@@ -32,6 +32,7 @@ typedef struct DhcPipelineRequest {
   bool tiles; /* the target has a kernel for the rule of tiles (ir/sum.h) */
   bool routes; /* the target has a kernel for routing */
   bool lanes;   /* the target runs calls side by side that do not touch one another's memory */
+  bool norms;   /* where it `repeats`: contractions make rows of their own sums by themselves, where these are few */
   bool repeats; /* to the target computing anew is cheap beside kernels and memory */
   bool whole; /* the target runs entries whole: no kernels are made, the plan is one call (dhc_plan_whole) */
   const char *disabled; /* as in DhcPassCtx */

@@ -210,6 +210,23 @@ DhcLv dhc_tpl_step(const DhcTplCx *cx, int o, int axis);
 /* extent of an axis as a dim program, for n_tasks. */
 dhc_dimprog dhc_tpl_extent_prog(const DhcTplCx *cx, int axis);
 
+/* ---- lines that a contraction makes of their own sums (tpl_rows.c) ------------------------ */
+
+/* Lines from `first` on, below n, by blocks of threads, sixteen a line; each is one place of the axes `lines`, over the axes k. */
+typedef struct DhcTplLines {
+  int node; /* what becomes of them */
+  uint32_t lines, k;
+  DhcLv first, n;
+  int threads, at_once; /* elements that a thread asks for before it needs the first */
+  bool brief;           /* k is one block of the sum rule */
+  int kept;             /* lines of sums */
+} DhcTplLines;
+/* The sums that the lines are made of, by the sum rule: in the order of their nodes l->kept each, at `at` in block memory, of which the
+ * first l->threads elements are used. For all threads. */
+void dhc_tpl_lines_sums(const DhcTplInput *in, DhcLp *b, const DhcTplLines *l, DhcLv at);
+/* The lines themselves, one after the other. */
+void dhc_tpl_lines_put(const DhcTplInput *in, DhcLp *b, const DhcTplLines *l, DhcLv to);
+
 /* ---- recurrences (tpl_carry.c) ----------------------------------------------------------- */
 
 /* h, zero where it is denormal. */

@@ -303,7 +303,7 @@ static const char *roles(Filters *v, const DhcTplInput *in) {
 void dhc_tpl_filters(const DhcTplInput *in, DhcLp *b) {
   Filters *v = DHC_NEW(b->arena, Filters);
   DhcTile *d = &v->t;
-  dhc_tile_look(d, in, b);
+  dhc_tile_look(d, in, b, false);
   const char *why = roles(v, in);
   if (why) {
     dhc_lp_refuse(b, "%s", why);

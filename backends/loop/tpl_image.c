@@ -392,7 +392,7 @@ static int64_t lay_out(Image *v) {
 void dhc_tpl_image(const DhcTplInput *in, DhcLp *b) {
   Image *v = DHC_NEW(b->arena, Image);
   DhcTile *d = &v->t;
-  dhc_tile_look(d, in, b);
+  dhc_tile_look(d, in, b, false);
   const char *why = roles(v, in);
   if (why) {
     dhc_lp_refuse(b, "%s", why);

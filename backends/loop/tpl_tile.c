@@ -261,9 +261,12 @@ static void find_tile(DhcTile *d, const Grid *g, DhcLv tile) {
   d->col0 = dhc_lp_mulc(b, dhc_lp_urem(b, in, across), whole(d, false));
 }
 
+/* ---- tasks ------------------------------------------------------------------------------------- */
+
 static void one_phase(DhcTile *d, const Grid *g) {
   DhcLp *b = d->b;
-  DhcLv task = dhc_lp_tasks(b, g->all);
+  if (d->norm >= 0) dhc_lp_share(b, dhc_prog_op(b->arena, DHC_DIM_MUL, dhc_tile_made_elements(d), dhc_prog_const(b->arena, 4)));
+  DhcLv task = dhc_tile_open_phases(d, &g->all, 1);
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   d->tid = dhc_lp_thread(b);
   find_tile(d, g, task);
@@ -271,7 +274,7 @@ static void one_phase(DhcTile *d, const Grid *g) {
   add_up(d);
   dhc_tile_results(d);
   dhc_tpl_pop(&d->cx, &mark);
-  dhc_lp_end(b);
+  dhc_tile_close_phases(d);
 }
 
 /* The tile and ks of a task of the first phase; what is false if there are none, or NULL. */
@@ -312,10 +315,13 @@ static void two_phases(DhcTile *d, const Grid *g) {
   DhcLp *b = d->b;
   DhcArena *a = b->arena;
   bool ranges = dhc_tile_ranges_of_ks(d);
-  dhc_dimprog pieces = dhc_prog_op(a, DHC_DIM_MUL, g->all, g->splits);
+  dhc_dimprog pieces = dhc_prog_op(a, DHC_DIM_MUL, g->all, g->splits), made = dhc_tile_made_elements(d);
   if (ranges) /* each range's last is shorter */
     pieces = dhc_prog_op(a, DHC_DIM_MUL, g->per_batch, dhc_prog_op(a, DHC_DIM_ADD, g->splits, dhc_tpl_count_prog(&d->cx, d->batch)));
-  dhc_lp_share(b, dhc_prog_op(a, DHC_DIM_MUL, pieces, dhc_prog_const(a, (int64_t)4 * d->n_folds * d->bm * d->bn)));
+  dhc_dimprog sums = dhc_prog_op(a, DHC_DIM_MUL, pieces, dhc_prog_const(a, (int64_t)d->n_folds * d->bm * d->bn));
+  dhc_lp_share(b, dhc_prog_op(a, DHC_DIM_MUL, dhc_prog_op(a, DHC_DIM_ADD, made, sums), dhc_prog_const(a, 4)));
+  d->pieces = dhc_lp_shared(b, DHC_F32);
+  if (d->norm >= 0) d->pieces = dhc_lp_at(b, d->pieces, dhc_lp_prog(b, made));
   d->n_splits = dhc_lp_prog(b, g->splits);
   if (!d->warps) d->per_split = dhc_lp_i64(b, DHC_DOT_BLOCK);
   else
@@ -326,7 +332,7 @@ static void two_phases(DhcTile *d, const Grid *g) {
         d->bk);
   int parts = dhc_tile_parts(d);
   DhcLv first = dhc_lp_prog(b, pieces);
-  DhcLv task = dhc_lp_phases(b, pieces, dhc_prog_op(a, DHC_DIM_MUL, g->all, dhc_prog_const(a, parts)));
+  DhcLv task = dhc_tile_open_phases(d, (const dhc_dimprog[]){pieces, dhc_prog_op(a, DHC_DIM_MUL, g->all, dhc_prog_const(a, parts))}, 2);
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   d->tid = dhc_lp_thread(b);
   dhc_lp_if(b, dhc_lp_lt(b, task, first));
@@ -345,7 +351,7 @@ static void two_phases(DhcTile *d, const Grid *g) {
   dhc_tpl_pop(&d->cx, &inner);
   dhc_lp_end(b);
   dhc_tpl_pop(&d->cx, &mark);
-  dhc_lp_end(b);
+  dhc_tile_close_phases(d);
 }
 
 /* Block memory: tables, the list of ranges, the stages, over which the results lie later. */
@@ -365,12 +371,6 @@ static int64_t lay_out(DhcTile *d) {
   return d->stages_at + (results > stage * d->stages ? results : stage * d->stages);
 }
 
-void dhc_tile_look(DhcTile *d, const DhcTplInput *in, DhcLp *b) {
-  d->b = b;
-  d->cx = (DhcTplCx){.in = in, .s = in->spec, .b = b};
-  for (int n = 0; n < in->spec->n_nodes; n++) d->cx.varies[n] = dhc_spec_varies(in->spec, n);
-}
-
 void dhc_tile_block(DhcTile *d, int64_t bytes) {
   dhc_lp_block(d->b, d->threads, bytes);
   /* two blocks at once hide each other's waits where registers and block memory suffice */
@@ -379,7 +379,10 @@ void dhc_tile_block(DhcTile *d, int64_t bytes) {
 }
 
 void dhc_tile_open(DhcTile *d, const DhcTplInput *in) {
+  const DhcSpec *s = d->cx.s;
   dhc_tpl_init(&d->cx, in, d->b);
+  d->cx.s = s;
+  for (int n = 0; n < s->n_nodes; n++) d->cx.varies[n] = dhc_spec_varies(s, n);
   d->cx.nearly = d->warps; /* what sums that are cut go into is no more exact for exact exponentials */
   d->cx.provide = dhc_tile_provide;
   d->cx.provide_arg = d;
@@ -390,12 +393,10 @@ void dhc_tile_open(DhcTile *d, const DhcTplInput *in) {
 
 void dhc_tpl_tile(const DhcTplInput *in, DhcLp *b) {
   DhcTile *d = DHC_NEW(b->arena, DhcTile);
-  dhc_tile_look(d, in, b);
-  const char *why = dhc_tile_roles(d);
-  if (why) {
-    dhc_lp_refuse(b, "%s", why);
-    return;
-  }
+  dhc_tile_look(d, in, b, false);
+  const char *why = b->refused ? NULL : dhc_tile_roles(d);
+  if (why) dhc_lp_refuse(b, "%s", why);
+  if (b->refused) return;
   dhc_tile_block(d, lay_out(d));
   dhc_tile_open(d, in);
   bool pieces = d->target; /* each one block */

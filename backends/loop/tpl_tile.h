@@ -61,6 +61,9 @@ typedef struct DhcTile {
   uint32_t batch, window, k;
   bool window_rows; /* the window's axes count among the rows, else the columns */
   int n_window;     /* elements of a window, 1: none */
+  int norm;         /* node of the spec as it is given: lines that are made of their own sums; -1: none. cx.s has a load there */
+  int norm_rows;    /* node that loads what they are made of; -1: more than that, or otherwise */
+  uint32_t norm_lines, norm_k; /* norm's axes */
   int e, lo, hi;    /* RAGGED: the axis of the ranges and the nodes of their ends; e -1: none */
   int range_axis;   /* whose places the ranges hold: a row, or k */
   int64_t stage;    /* bytes of one stage */
@@ -75,7 +78,8 @@ typedef struct DhcTile {
   DhcLv level[DHC_TILE_PAIR], total[DHC_TILE_PAIR]; /* of finished blocks of the product rule, by level; of ranges */
   DhcLv many;               /* exact: more than one block; NULL: never */
   DhcLv at_row, at_col;     /* while results are stored: first row and column of the window within the tile */
-  DhcLv n_splits, slot;     /* of a split: how many, and where the first of its tile's sums lie in the shared memory, in tiles */
+  DhcLv pieces;             /* a split's sums, in the shared memory */
+  DhcLv n_splits, slot;     /* of a split: how many, and where the first of its tile's sums lie there, in tiles */
   DhcLv apart;              /* tiles from there to the next piece's; NULL: one */
   DhcLv per_split, piece;   /* ks of a piece; number of the task's */
   DhcLv added[DHC_TILE_PAIR][DHC_TILE_SUMS]; /* four columns' sums of all pieces, of several passes */
@@ -183,9 +187,16 @@ void dhc_tile_store_part(DhcTile *d, DhcLv part);
 /* Within the loop over n pieces, each a block of the product rule: closes it and gives the sum. Sixteen of a level are one
  * of the next, all of the last are added; levels are +0 before. */
 DhcLv dhc_tile_blocks_sum(DhcLp *b, const DhcLpVar *level, DhcLv piece, DhcLv n, DhcLv x);
-/* Before anything is built: what roles are found in. dhc_tile_open makes it whole. */
-void dhc_tile_look(DhcTile *d, const DhcTplInput *in, DhcLp *b);
+/* Before anything is built: what roles are found in. dhc_tile_open makes it whole. Where lines are made of their own sums the spec that is
+ * looked at has a load in their place: raw, of what they are made of (dhc_spec_norm), which the template does the rest to; else of lines that
+ * lie made, one after the other, in an operand behind the spec's own. */
+void dhc_tile_look(DhcTile *d, const DhcTplInput *in, DhcLp *b, bool raw);
 DhcLv dhc_tile_next_stage(DhcTile *d, DhcLv base); /* the one behind that at `base` */
+/* tpl_tile_norm.c: elements of the shared memory that lines take which are made first. */
+dhc_dimprog dhc_tile_made_elements(const DhcTile *d);
+/* The number of a task among those of n phases behind the one that makes lines, if there is one; until close. */
+DhcLv dhc_tile_open_phases(DhcTile *d, const dhc_dimprog *count, int n);
+void dhc_tile_close_phases(DhcTile *d);
 /* A template's own steps; places count from the stages' beginning. */
 typedef struct DhcTileSteps {
   void (*copy)(void *arg, DhcLv step, DhcLv end, DhcLv base); /* begins to bring it to the stage at `base`, if it is below `end` */

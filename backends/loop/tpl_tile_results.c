@@ -22,7 +22,7 @@ static DhcLv piece_at(DhcTile *d, DhcLv piece) {
 void dhc_tile_put_piece(DhcTile *d, int f, DhcLv row, DhcLv col, DhcLv sums) {
   DhcLp *b = d->b;
   DhcLv at = dhc_lp_addc(b, dhc_lp_add(b, dhc_lp_mulc(b, row, d->bn), col), (int64_t)f * d->bm * d->bn);
-  dhc_lp_store(b, dhc_lp_shared(b, DHC_F32), dhc_lp_add(b, piece_at(d, d->piece), at), sums, 4 * sums->type.lanes);
+  dhc_lp_store(b, d->pieces, dhc_lp_add(b, piece_at(d, d->piece), at), sums, 4 * sums->type.lanes);
 }
 
 DhcLv dhc_tile_blocks_sum(DhcLp *b, const DhcLpVar *level, DhcLv piece, DhcLv n, DhcLv x) {
@@ -49,7 +49,7 @@ static DhcLv result(DhcTile *d, int f, DhcLv row, DhcLv col, int lanes) {
     for (int l = 0; l < DHC_DOT_LEVELS; l++) level[l] = dhc_lp_var(b, zero);
     DhcLv at = dhc_lp_addc(b, dhc_lp_add(b, dhc_lp_mulc(b, row, d->bn), col), (int64_t)f * d->bm * d->bn);
     DhcLv p = dhc_lp_for(b, dhc_lp_i64(b, 0), d->n_splits, 1);
-    DhcLv one = dhc_lp_load(b, dhc_lp_shared(b, DHC_F32), dhc_lp_add(b, piece_at(d, p), at), lanes, align);
+    DhcLv one = dhc_lp_load(b, d->pieces, dhc_lp_add(b, piece_at(d, p), at), lanes, align);
     if (!d->warps) return dhc_tile_blocks_sum(b, level, p, d->n_splits, one);
     dhc_lp_set(b, sum, dhc_lp_add(b, dhc_lp_get(b, sum), one));
     dhc_lp_end(b);
@@ -291,7 +291,7 @@ static void add_pieces(DhcTile *d, const Cover *c, DhcLv pass, int n) {
       DhcLv at = dhc_lp_addc(b, dhc_lp_add(b, dhc_lp_mulc(b, row, d->bn), d->at_col), (int64_t)f * d->bm * d->bn);
       for (int k = 0; k < some; k++) {
         DhcLv number = dhc_lp_addc(b, p, k), from = piece_at(d, dhc_lp_min(b, number, last));
-        one[k] = dhc_lp_load(b, dhc_lp_shared(b, DHC_F32), dhc_lp_add(b, from, at), FOUR, 4 * FOUR);
+        one[k] = dhc_lp_load(b, d->pieces, dhc_lp_add(b, from, at), FOUR, 4 * FOUR);
         if (k) one[k] = dhc_lp_select(b, dhc_lp_splat(b, dhc_lp_le(b, number, last), FOUR), one[k], none);
       }
       for (int k = 0; k < some; k++) dhc_lp_set(b, sum[f][i], dhc_lp_add(b, dhc_lp_get(b, sum[f][i]), one[k]));

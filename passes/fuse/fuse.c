@@ -302,6 +302,7 @@ static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f, FuRoom *room
     mark_updates(fu);
     for (int v = 0; v < n_values; v++) fu->value[v].forced = forced[v];
     if (px->props & DHC_PROP_CHAINED) dhc_fu_find_chains(fu);
+    dhc_fu_find_norms(fu);
     dhc_fu_group(fu);
     int *order = group_order(fu);
     FuSpec *spec = DHC_NEW_N(px->scratch, FuSpec, fu->groups.n + 1);

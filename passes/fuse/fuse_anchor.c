@@ -26,6 +26,7 @@ int dhc_fu_emit_fold(FuKernel *k, DhcOp op, dhc_dtype t, int x, int y, uint32_t 
 int dhc_fu_emit_reduce(FuKernel *k, DhcValue *v, const FuIx *ix) {
   FuGroup *g = k->g;
   FuIx in[DHC_MAX_RANK];
+  if (k->fu->norm_of[v->def->id]) return dhc_fu_emit_norm(k, v, ix);
   if (dhc_fu_of(k->fu, v)->inner) return dhc_fu_emit_short(k, v, ix);
   dhc_fu_split_index(k, g->full, g->rank, in);
   uint32_t axes = 0;

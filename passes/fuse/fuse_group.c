@@ -28,7 +28,9 @@ static int axis_of(const DhcNode *n, int rank) {
 /* ---- what ops are -------------------------------------------------------------- */
 
 bool dhc_fu_needs_memory(const Fu *fu, const DhcNode *n, int k) {
+  if (fu->norm_of[n->id]) return dhc_fu_reads_rows(fu, n, k);
   if (n->op != DHC_OP_DOT_GENERAL) return dhc_fu_op(n->op)->in_memory >> (k < 31 ? k : 31) & 1; /* the last bit: all others */
+  if (k == 0 && dhc_fu_takes_norm(fu, n)) return false;
   /* operands are packed as they are, but for a recurrence's own states */
   const FuValue *r = dhc_fu_of(fu, n->results[0]);
   return r->where != FU_MEMBER || fu->groups.at[r->group]->kind != DHC_KIND_SCAN;
@@ -654,6 +656,10 @@ static void forward(Fu *fu, DhcNode *n) {
   int level = operands_level(fu, n);
   if (n->op == DHC_OP_PARAM) {
     x->where = FU_MEMORY;
+    return;
+  }
+  if (fu->norm_of[n->id]) {
+    dhc_fu_join_norm(fu, n, level);
     return;
   }
   if (join_last(fu, n)) return;

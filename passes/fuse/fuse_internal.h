@@ -172,6 +172,7 @@ typedef struct Fu {
   bool *is_result;
   FuChain **chain_of; /* by node id: of folds and outer contractions; else NULL */
   struct FuRoom *room; /* of the pass; NULL where no kernels are written */
+  const DhcNode **norm_of; /* by node id: the contraction that the node makes rows for; else NULL */
   char *to_update; /* by value id: on the way into an `update`; 2: and a concat may still come */
 } Fu;
 
@@ -259,6 +260,18 @@ bool dhc_fu_takes_folds(const FuGroup *g);
 int64_t dhc_fu_short_extent(const DhcNode *n);
 /* v at ix, an `inner` one. */
 int dhc_fu_emit_short(FuKernel *k, DhcValue *v, const FuIx *ix);
+
+/* ---- norms (fuse_norm.c) ---- */
+
+/* Fills norm_of. */
+void dhc_fu_find_norms(Fu *fu);
+/* Does the contraction make its rows by itself? */
+bool dhc_fu_takes_norm(const Fu *fu, const DhcNode *dot);
+/* Of a node with norm_of: is its operand k the rows, which are in memory? */
+bool dhc_fu_reads_rows(const Fu *fu, const DhcNode *n, int k);
+void dhc_fu_join_norm(Fu *fu, DhcNode *n, int level);
+/* Such a fold at ix. */
+int dhc_fu_emit_norm(FuKernel *k, DhcValue *v, const FuIx *ix);
 
 /* ---- merging (fuse_merge.c) ---- */
 

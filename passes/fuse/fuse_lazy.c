@@ -148,6 +148,7 @@ void dhc_fu_place(Fu *fu, DhcValue *v) {
     if (x->dense || x->memory) x->stored = true;
     return;
   }
+  if (fu->norm_of[v->def->id]) return;
   if (x->where == FU_VIEW) {
     const DhcDim *offset;
     bool range = x->dense && dhc_view_range(fu->m->dims, &fu->f->facts, v, &offset);

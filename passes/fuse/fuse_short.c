@@ -67,6 +67,7 @@ bool dhc_fu_in_memory_anyway(const Fu *fu, const DhcValue *v) {
 }
 
 void dhc_fu_note_folds(Fu *fu, const DhcNode *n) {
+  if (fu->norm_of[n->id]) return;
   for (int r = 0; r < n->n_results; r++) {
     FuValue *x = dhc_fu_of(fu, n->results[r]);
     if (x->where != FU_LAZY && x->where != FU_VIEW) continue;

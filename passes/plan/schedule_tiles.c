@@ -1,5 +1,6 @@
 /* Schedules of contractions and convolutions on a GPU: what the numbers mean is said in backends/loop/tpl_tile.c, tpl_image.c and
  * tpl_filters.c, which obey. */
+#include "ir/sum.h"
 #include "passes/plan/schedule_internal.h"
 
 #include <string.h>
@@ -214,6 +215,7 @@ static bool along_k(const DhcSpec *s, const Roles *r) {
     if (f->kind != DHC_SN_FOLD || f->op != DHC_OP_DOT_GENERAL) continue;
     for (int i = 0; i < 2; i++) {
       const DhcSpecNode *x = &s->node[f->a[i]];
+      if (dhc_spec_folds(s, f->a[i])) continue; /* lines of ks are made of it before */
       if (r->ranges && x->kind == DHC_SN_EW && x->op == DHC_OP_SELECT) x = &s->node[x->a[1]];
       if (x->kind != DHC_SN_LOAD || s->operand[x->operand].dtype != DHC_F32) return false;
       bool along = false;
@@ -349,13 +351,15 @@ static int group_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSch
 static int low_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSchedule *out) {
   static const int rounds[] = {2, 4, 2, 4, 8}, ks[] = {256, 512, 512, 1024}, columns[] = {0, 1024, 0, 0, 0}, warps[] = {1, 1, 2, 2, 2};
   if (!dhc_spec_low(s)) return 0;
+  bool norm = false;
+  for (int i = 0; i < s->n_nodes; i++) norm = norm || (s->node[i].kind == DHC_SN_FOLD && s->node[i].op != DHC_OP_DOT_GENERAL);
   const int n = r->pair ? 4 : 5; /* twice the columns are as many registers */
   for (int i = 0; i < n; i++) {
     DhcSizeGuard g = {.arena = arena, .spec = s};
     dhc_size_bound(&g, r->rows, DHC_TILE_LOW, true);
-    if (i < n - 1) dhc_size_bound(&g, r->k, ks[i], true);
+    if (i < n - 1 || norm) dhc_size_bound(&g, r->k, i < n - 1 ? ks[i] : DHC_SUM_BLOCK, true); /* a norm's sums are of one block */
     if (columns[i]) dhc_size_bound(&g, r->cols, columns[i], false);
-    out[i] = class_of("low", &g, (int[8]){DHC_TILE_LOW, columns[i] ? 16 : 8, 128 * warps[i], warps[i], 1, 8 + DHC_TILE_TWO_PARTS, rounds[i]});
+    out[i] = class_of("low", &g, (int[8]){DHC_TILE_LOW, columns[i] ? 16 : 8, 128 * warps[i], warps[i], 1, 8 + DHC_TILE_TWO_PARTS, rounds[i], i < n - 1});
   }
   return n;
 }

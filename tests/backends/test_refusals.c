@@ -48,6 +48,9 @@ static const struct {
     {"rows", DHC_TARGET_GPU, "spec row args 0 { axis par axis red in f32 row [s(a0), 1(a1)] %0 = load 0 : f32"
      " %1 = fold dot_general(%0, %0) a1 : f32 out f32 row [1(a0)] = %1 }",
      "a fold of another kind"},
+    {"low", DHC_TARGET_GPU, "spec dot args 0 { axis par axis red in f32 row [1(a1)] in f32 row [s(a0), 1(a1)] %0 = load 0 : f32"
+     " %1 = fold reduce_sum(%0) a1 : f32 %2 = mul(%0, %1) : f32 %3 = load 1 : f32 %4 = fold dot_general(%2, %3) a1 : f32 out f32 row [1(a0)] = %4 }",
+     "a contraction of what is folded"},
     {"depthwise", DHC_TARGET_GPU, "spec conv_dw args 0 { axis par axis par axis red in f32 row [s(a0), 1(a2)] in f32 row [s(a1), 1(a2)]"
      " %0 = load 0 : f32 %1 = load 1 : f32 %2 = fold dot_general(%0, %1) a2 : f32 out f32 row [s(a0), 1(a1)] = %2 }",
      "filter gradients of another form"},

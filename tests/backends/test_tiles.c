@@ -138,6 +138,47 @@ static void few_rows(void **st) {
   for (int i = 0; i < 5; i++)
     for (int f = 0; f < 4; f++) one_dot(form[f], form[f] & 4 ? 9 : 20, form[f] & 4 ? 24 : 9, k[(i + f) % 5], &s[i]);
   one_dot(64, 1, 3, 260, &s[1]);
+  one_dot(0, 5, 9, 100, &(DhcSchedule){.template_name = "low", .v = {16, 8, 64, 1, 1, 4 + 16, 2, 1}});
+}
+
+/* y = norm(a) . b + a's first column, norm by bit: 1 less the mean before, 2 without gain; 4 y is [n, m]; 8 a second b;
+ * 16 one row without an axis. */
+static void one_norm(int form, int64_t m, int64_t n, int64_t k, const DhcSchedule *s) {
+  SpecCase c;
+  case_init(&c, DHC_KIND_DOT);
+  int i = form & 16 ? -1 : case_axis(&c, DHC_AXIS_PAR, form & 4 ? n : m, false), j = case_axis(&c, DHC_AXIS_PAR, form & 4 ? m : n, false), r = case_axis(&c, DHC_AXIS_RED, k, false);
+  int rows = form & 4 ? j : i, cols = form & 4 ? i : j, one = form & 16 ? 1 : 0;
+  int oa = case_operand(&c, DHC_F32, -1, 2 - one, (int[]){rows, r} + one), ob = case_operand(&c, DHC_F32, -1, 2, (int[]){cols, r});
+  int gain = form & 2 ? -1 : case_operand(&c, DHC_F32, -1, 1, &r), eps = case_operand(&c, DHC_F32, -1, 0, NULL);
+  int second = form & 8 ? case_operand(&c, DHC_F32, -1, 2, (int[]){cols, r}) : -1;
+  int a = case_load(&c, oa), size = case_const(&c, (double)k);
+  if (form & 1) a = case_ew(&c, DHC_OP_SUB, a, case_ew(&c, DHC_OP_DIV, case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, 1u << r, a, -1), size, -1), -1);
+  int squares = case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, 1u << r, case_ew(&c, DHC_OP_MUL, a, a, -1), -1);
+  int by = case_ew(&c, DHC_OP_ADD, case_ew(&c, DHC_OP_DIV, squares, size, -1), case_ew(&c, DHC_OP_ABS, case_load(&c, eps), -1, -1), -1);
+  a = case_ew(&c, DHC_OP_MUL, a, case_ew(&c, DHC_OP_RSQRT, by, -1, -1), -1);
+  if (gain >= 0) a = case_ew(&c, DHC_OP_MUL, a, case_load(&c, gain), -1);
+  int d = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << r, a, case_load(&c, ob));
+  if (second >= 0) d = case_ew(&c, DHC_OP_ADD, d, case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << r, a, case_load(&c, second)), -1);
+  case_operand(&c, DHC_F32, d, 2 - one, (int[]){i, j} + one);
+  case_interpret(&c, s, tolerance(s));
+  case_free(&c);
+}
+
+/* Rows that are made of their own sums: of few rows by the threads that multiply them, else first, in a phase of their own, in all
+ * forms of tiles, cut along k or not. */
+static void norms(void **st) {
+  (void)st;
+  static const DhcSchedule low[] = {{.template_name = "low", .v = {16, 8, 64, 1, 1, 4 + 16, 2}},
+                                    {.template_name = "low", .v = {16, 8, 64, 2, 1, 2 + 16, 4}},
+                                    {.template_name = "low", .v = {16, 16, 128, 2, 1, 4 + 16 + 32, 1}}};
+  static const int64_t k[] = {41, 64, 100};
+  for (int form = 0; form < 12; form++) {
+    const DhcSchedule *s = &low[form % 3];
+    if (!(form & 4)) one_norm(form, form % 4 ? 7 : 20, 9, k[(form + form / 3) % 3], s);
+  }
+  for (int i = 0; i < N_SCHEDULES; i += 2) one_norm(i % 12, 20, i % 3 ? 9 : 24, k[i % 3], &schedules[i]);
+  one_norm(0, 3, 5, 516, &schedules[0]);
+  one_norm(16, 1, 9, 64, &schedules[3]);
 }
 
 static DhcTerm guarded(const int *axis, const int64_t *coef, bool unit) {
@@ -398,7 +439,7 @@ static void classes(void **st) {
 }
 
 int main(int argc, char **argv) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(classes), cmocka_unit_test(contractions), cmocka_unit_test(exponentials), cmocka_unit_test(epilogues), cmocka_unit_test(long_sums), cmocka_unit_test(few_rows),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(classes), cmocka_unit_test(contractions), cmocka_unit_test(exponentials), cmocka_unit_test(epilogues), cmocka_unit_test(long_sums), cmocka_unit_test(few_rows), cmocka_unit_test(norms),
                                       cmocka_unit_test(convolutions), cmocka_unit_test(images), cmocka_unit_test(filters), cmocka_unit_test(depthwise), cmocka_unit_test(ranges), cmocka_unit_test(pieces_of_ranges), cmocka_unit_test(few_rows_of_ranges)};
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);

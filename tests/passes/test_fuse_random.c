@@ -14,7 +14,7 @@ static bool fuse(void *ctx, DhcModule *m, DhcFunc **f) {
   DhcPassCtx px;
   dhc_arena_init(&scratch);
   dhc_pass_ctx_init(&px, m, &scratch);
-  px.repeats = px.folds_again = ctx && *(const char *)ctx == 'a';
+  px.repeats = px.folds_again = px.norms = ctx && *(const char *)ctx == 'a';
   bool ok = (!ctx || dhc_passes_clean(m, &px)) && dhc_passes_run(m, &px, "fusion");
   dhc_arena_fini(&scratch);
   *f = dhc_module_func(m, name);

@@ -9,7 +9,7 @@ static bool run_passes(Made *x, const char *list, bool again) {
   const char *name = x->f->name;
   dhc_arena_init(&scratch);
   dhc_pass_ctx_init(&px, x->m, &scratch);
-  px.repeats = px.folds_again = px.routes = again;
+  px.repeats = px.folds_again = px.norms = px.routes = again;
   bool ok = list ? dhc_passes_run(x->m, &px, list) : dhc_passes_clean(x->m, &px);
   dhc_arena_fini(&scratch);
   x->f = dhc_module_func(x->m, name);
