@@ -13,7 +13,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "peers"))
-from models import SwiGLU  # noqa: E402
+from models import Attention, Mamba, MoE, RMSNorm, SwiGLU  # noqa: E402
 
 
 class BasicBlock(nn.Module):
@@ -236,7 +236,31 @@ class GRU(Classifier):
         return self.head(self.layers(self.embedding(tokens)))
 
 
-FAMILIES = {"resnet": ResNet, "vit": ViT, "gpt2": GPT2, "llama": Llama, "convnext": ConvNeXt, "unet": UNet, "gru": GRU}
+class Block(nn.Module):
+    tokens = "grid"
+
+    def __init__(self, attention="false", experts="false", d=256, vocabulary=32):
+        super().__init__()
+        self.embedding, self.norm1, self.head = nn.Embedding(vocabulary, d), RMSNorm(d), nn.Linear(d, vocabulary)
+        self.main_layer = MoE(d, 4 * d, 8) if experts == "true" else Attention(d, 8) if attention == "true" else Mamba(d)
+
+    def forward(self, tokens):
+        x = self.embedding(tokens)
+        return self.head(x + self.main_layer(self.norm1(x)))
+
+
+class Actor(nn.Module):
+    def __init__(self, observation=17, actions=6, d=64):
+        super().__init__()
+        self.policy1, self.policy2, self.mean = nn.Linear(observation, d), nn.Linear(d, d), nn.Linear(d, actions)
+        self.value1, self.value2, self.value = nn.Linear(observation, d), nn.Linear(d, d), nn.Linear(d, 1)
+
+    def forward(self, image):
+        x = image.flatten(1)
+        return torch.cat([self.mean(torch.tanh(self.policy2(torch.tanh(self.policy1(x))))), self.value(torch.tanh(self.value2(torch.tanh(self.value1(x)))))], -1)
+
+
+FAMILIES = {"actor": Actor, "block": Block, "resnet": ResNet, "vit": ViT, "gpt2": GPT2, "llama": Llama, "convnext": ConvNeXt, "unet": UNet, "gru": GRU}
 
 
 def main():

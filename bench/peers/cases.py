@@ -66,6 +66,16 @@ def rows():
     yield Case("large-forward-1", "dhc_jamba", "run", 1, {"preset": "large", "dropout": "0.0"})
 
 
+def blocks():
+    """A Mamba block, an attention block, a mixture of experts: one sequence. torch.compile would unroll Mamba's steps. And a policy with its value."""
+    for batch in (1, 256):
+        yield Case("actor-forward-%d" % batch, os.path.join(MODELS, "actor.dhc"), "run", batch, image=(1, 1, 17), peers=("dhcc", "peer_torch", "peer_compile"))
+    for kind in ("mamba", "attention", "experts"):
+        for length in (64, 512, 4096):
+            yield Case("%s-block-%d" % (kind, length), os.path.join(MODELS, "block.dhc"), "run", 1, {} if kind == "mamba" else {kind: "true"}, tokens=(length, 32),
+                       peers=("dhcc", "peer_torch") if kind == "mamba" else ("dhcc", "peer_torch", "peer_compile"))
+
+
 def gpu(model, mode, batch, **sets):
     """A row of the table of GPUs: contractions in tf32 for both."""
     name = "-".join(["gpu", "ssm" if model == "dhc_ssm" else sets["preset"], *(["grid"] if "tokens" in sets else []), "forward" if mode == "run" else mode, str(batch)])
@@ -87,7 +97,7 @@ def gpus():
             yield gpu("dhc_jamba", mode, batch, preset="medium", tokens="grid")
 
 
-CASES = {c.name: c for c in (*rows(), *families())}
+CASES = {c.name: c for c in (*rows(), *families(), *blocks())}
 GPU_CASES = {c.name: c for c in gpus()}  # none of them runs unless asked for
 
 # What is deployed: deploy.py. A step is that of medium's stack, causal, with a window of keys.

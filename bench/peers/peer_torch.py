@@ -37,7 +37,7 @@ class Peer:
         took = {}
         with torch.inference_mode():
             for form in self.forms():
-                if form == "gathered" and self.model.tokens == "grid" and len(self.x) > 1:
+                if form == "gathered" and self.model.tokens == "grid" and (len(self.x) > 1 or self.x.dim() == 2):
                     continue  # copies of matrices for every token: gigabytes
                 models.set_form(self.model, form)
                 for _ in range(3):
