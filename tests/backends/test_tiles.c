@@ -172,11 +172,9 @@ static void norms(void **st) {
                                     {.template_name = "low", .v = {16, 8, 64, 2, 1, 2 + 16, 4}},
                                     {.template_name = "low", .v = {16, 16, 128, 2, 1, 4 + 16 + 32, 1}}};
   static const int64_t k[] = {41, 64, 100};
-  for (int form = 0; form < 12; form++) {
-    const DhcSchedule *s = &low[form % 3];
-    if (!(form & 4)) one_norm(form, form % 4 ? 7 : 20, 9, k[(form + form / 3) % 3], s);
-  }
-  for (int i = 0; i < N_SCHEDULES; i += 2) one_norm(i % 12, 20, i % 3 ? 9 : 24, k[i % 3], &schedules[i]);
+  static const int form[] = {0, 1, 2, 3, 9, 10};
+  for (int i = 0; i < 6; i++) one_norm(form[i], i ? 7 : 20, 9, k[i % 3], &low[i % 3]);
+  for (int i = 0; i < N_SCHEDULES; i += 3) one_norm(i % 12, 20, i % 2 ? 9 : 24, k[i % 3], &schedules[i]);
   one_norm(0, 3, 5, 516, &schedules[0]);
   one_norm(16, 1, 9, 64, &schedules[3]);
 }
