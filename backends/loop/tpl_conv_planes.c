@@ -156,6 +156,12 @@ static bool is_joined(const DhcConv *v) {
   return v->n_planes == 1 && y->term >= 0 && y->tap < 0 && x->tap < 0 && y->stride == 1 && x->stride == 1;
 }
 
+/* The same of a single row, whatever its taps. */
+static bool is_line(const DhcConv *v) {
+  const DhcSpace *x = &v->x.d;
+  return v->n_planes == 1 && v->y.d.term < 0 && x->stride == 1 && x->div == 1 && v->x.phases <= 1 && v->s->operand[v->ox].term[x->term].unit;
+}
+
 void dhc_conv_sizes(DhcConv *v) {
   DhcLp *b = v->b;
   reach_dim(v, &v->y);
@@ -264,11 +270,25 @@ static DhcLv is_few(DhcConv *v, const DhcFill *f) {
   return dhc_lp_le(v->b, dhc_lp_mul(v->b, f->rows, f->columns), dhc_lp_i64(v->b, 4 * v->lanes));
 }
 
-/* Many vectors, all there: an image's are copied at once. */
+/* Vectors [from, to) of a run of n elements, of which those of [0, limit) are there, from `at` on: the others are 0. */
+static void copy_run(DhcConv *v, DhcLv onto, DhcLv source, DhcLv from, DhcLv to, DhcLv at, DhcLv n, DhcLv limit) {
+  DhcLp *b = v->b;
+  DhcLv j = dhc_lp_for(b, from, to, v->lanes), x = dhc_lp_add(b, at, j);
+  if (!limit) dhc_lp_store(b, onto, j, dhc_lp_load(b, source, x, v->lanes, 0), 0);
+  else dhc_lp_mstore(b, onto, j, dhc_lp_mload(b, source, x, v->lanes, dhc_space_inside(b, x, limit, v->lanes)), dhc_lp_tail(b, j, n, v->lanes));
+  dhc_lp_end(b);
+}
+
+/* Many vectors, one after the other as in the operand: an image's are copied at once, beyond its edges zeros. */
 static void fill_runs(DhcConv *v, const DhcFill *f) {
   DhcLp *b = v->b;
-  DhcLv zero = dhc_lp_i64(b, 0), lanes = dhc_lp_i64(b, v->lanes), n = dhc_lp_mul(b, f->rows, v->W);
-  DhcLv whole = dhc_lp_mul(b, dhc_lp_udiv(b, n, lanes), lanes), skipped = dhc_lp_mul(b, f->y_at, v->W);
+  bool line = v->y.d.term < 0;
+  DhcLv zero = dhc_lp_i64(b, 0), lanes = dhc_lp_i64(b, v->lanes), n = line ? v->W : dhc_lp_mul(b, f->rows, v->W);
+  DhcLv limit = v->cx.limit[v->ox][v->x.d.term], at = line ? f->x_at[0] : dhc_lp_mul(b, f->y_at, v->W);
+  if (!line) limit = dhc_lp_mul(b, limit, v->cx.limit[v->ox][v->y.d.term]);
+  DhcLv before = dhc_lp_max(b, dhc_lp_sub(b, zero, at), zero), first = dhc_lp_mul(b, dhc_lp_ceildivc(b, before, v->lanes), lanes);
+  DhcLv there = dhc_lp_max(b, dhc_lp_sub(b, dhc_lp_min(b, n, dhc_lp_sub(b, limit, at)), first), zero);
+  DhcLv last = dhc_lp_add(b, first, dhc_lp_mul(b, dhc_lp_udiv(b, there, lanes), lanes));
   DhcLv c = dhc_lp_for(b, zero, v->C, 1), channel = dhc_lp_mul(b, c, v->Plane);
   DhcTplMark in_c = dhc_tpl_push(&v->cx);
   if (v->c >= 0) dhc_tpl_bind(&v->cx, v->c, c);
@@ -276,14 +296,10 @@ static void fill_runs(DhcConv *v, const DhcFill *f) {
   DhcTplMark in_image = dhc_tpl_push(&v->cx);
   if (v->image >= 0) dhc_tpl_bind(&v->cx, v->image, dhc_lp_add(b, v->image0, i));
   DhcLv to = dhc_lp_at(b, v->planes, dhc_lp_add(b, channel, dhc_lp_mul(b, dhc_lp_mul(b, i, v->pitch), v->W)));
-  DhcLv from = dhc_lp_at(b, v->cx.pointer[v->ox], dhc_lp_add(b, dhc_tpl_base(&v->cx, v->ox), skipped));
-  DhcLv j = dhc_lp_for(b, zero, whole, v->lanes);
-  dhc_lp_store(b, to, j, dhc_lp_load(b, from, j, v->lanes, 0), 0);
-  dhc_lp_end(b);
-  j = dhc_lp_for(b, whole, n, v->lanes);
-  DhcLv mask = dhc_lp_tail(b, j, n, v->lanes);
-  dhc_lp_mstore(b, to, j, dhc_lp_mload(b, from, j, v->lanes, mask), mask);
-  dhc_lp_end(b);
+  DhcLv from = dhc_lp_at(b, v->cx.pointer[v->ox], dhc_tpl_base(&v->cx, v->ox));
+  copy_run(v, to, from, zero, dhc_lp_min(b, first, n), at, n, limit);
+  copy_run(v, to, from, first, last, at, n, NULL);
+  copy_run(v, to, from, last, n, at, n, limit);
   dhc_tpl_pop(&v->cx, &in_image);
   dhc_lp_end(b);
   end_planes(v, f, f->rows, channel);
@@ -294,6 +310,7 @@ static void fill_runs(DhcConv *v, const DhcFill *f) {
 /* NULL: never; else whether images are copied so. */
 static DhcLv in_runs(DhcConv *v, const DhcFill *f) {
   DhcLp *b = v->b;
+  if (is_line(v)) return dhc_lp_lt(b, dhc_lp_i64(b, 4 * v->lanes), f->columns);
   if (!is_joined(v)) return NULL;
   DhcLv end = dhc_lp_le(b, dhc_lp_add(b, f->y_at, f->rows), v->cx.limit[v->ox][v->y.d.term]);
   DhcLv all = dhc_lp_and(b, dhc_lp_ge(b, f->y_at, dhc_lp_i64(b, 0)), end);

@@ -139,8 +139,7 @@ dhc_dimprog dhc_space_places_prog(const DhcTplCx *cx, const DhcSpace *d, dhc_dim
 
 /* ---- copying ------------------------------------------------------------------------- */
 
-/* lanes l with 0 <= x + l < limit */
-static DhcLv lanes_inside(DhcLp *b, DhcLv x, DhcLv limit, int lanes) {
+DhcLv dhc_space_inside(DhcLp *b, DhcLv x, DhcLv limit, int lanes) {
   DhcLv zero = dhc_lp_i64(b, 0), top = dhc_lp_i64(b, lanes);
   DhcLv lo = dhc_lp_min(b, dhc_lp_max(b, dhc_lp_sub(b, zero, x), zero), top);
   DhcLv hi = dhc_lp_max(b, dhc_lp_min(b, dhc_lp_sub(b, limit, x), top), zero);
@@ -167,8 +166,8 @@ static void plane_lanes(DhcFill *f, int k) {
   DhcLv start = dhc_lp_add(b, dhc_lp_mulc(b, f->column, f->x_step), f->x_at[k]), limit = f->x_limit ? f->x_limit : f->cx->limit[o][t];
   if (side_by_side(f) || in_twos(f)) {
     f->index[k] = start;
-    f->mask[k] = lanes_inside(b, start, limit, f->lanes);
-    if (in_twos(f)) f->second[k] = lanes_inside(b, dhc_lp_addc(b, start, f->lanes), limit, f->lanes);
+    f->mask[k] = dhc_space_inside(b, start, limit, f->lanes);
+    if (in_twos(f)) f->second[k] = dhc_space_inside(b, dhc_lp_addc(b, start, f->lanes), limit, f->lanes);
     else f->mask[k] = dhc_lp_and(b, f->store_mask, f->mask[k]);
     return;
   }

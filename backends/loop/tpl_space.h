@@ -60,6 +60,9 @@ typedef struct DhcFill {
   DhcLv first, last; /* rows inside the guard, where y_step is 1 */
 } DhcFill;
 
+/* Lanes l with 0 <= x + l < limit. */
+DhcLv dhc_space_inside(DhcLp *b, DhcLv x, DhcLv limit, int lanes);
+
 /* Opens a loop over vectors of columns; then any loops of the caller's with dhc_fill_rows
  * inside (axes of the plain terms bound); then end. */
 void dhc_fill_begin(DhcFill *f);
