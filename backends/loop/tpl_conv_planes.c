@@ -158,8 +158,9 @@ static bool is_joined(const DhcConv *v) {
 
 /* The same of a single row, whatever its taps. */
 static bool is_line(const DhcConv *v) {
-  const DhcSpace *x = &v->x.d;
-  return v->n_planes == 1 && v->y.d.term < 0 && x->stride == 1 && x->div == 1 && v->x.phases <= 1 && v->s->operand[v->ox].term[x->term].unit;
+  const DhcSpace *x = &v->x.d, *y = &v->y.d;
+  if (y->term >= 0 && (y->tap >= 0 || y->stride != 1 || y->div != 1 || v->y.phases > 1)) return false;
+  return v->n_planes <= UNROLLED && x->stride == 1 && x->div == 1 && v->x.phases <= 1 && v->s->operand[v->ox].term[x->term].unit;
 }
 
 void dhc_conv_sizes(DhcConv *v) {
@@ -280,26 +281,29 @@ static void copy_run(DhcConv *v, DhcLv onto, DhcLv source, DhcLv from, DhcLv to,
 }
 
 /* Many vectors, one after the other as in the operand: an image's are copied at once, beyond its edges zeros. */
-static void fill_runs(DhcConv *v, const DhcFill *f) {
+static void fill_runs(DhcConv *v, const DhcFill *f, bool line) {
   DhcLp *b = v->b;
-  bool line = v->y.d.term < 0;
   DhcLv zero = dhc_lp_i64(b, 0), lanes = dhc_lp_i64(b, v->lanes), n = line ? v->W : dhc_lp_mul(b, f->rows, v->W);
-  DhcLv limit = v->cx.limit[v->ox][v->x.d.term], at = line ? f->x_at[0] : dhc_lp_mul(b, f->y_at, v->W);
+  DhcLv limit = v->cx.limit[v->ox][v->x.d.term];
   if (!line) limit = dhc_lp_mul(b, limit, v->cx.limit[v->ox][v->y.d.term]);
-  DhcLv before = dhc_lp_max(b, dhc_lp_sub(b, zero, at), zero), first = dhc_lp_mul(b, dhc_lp_ceildivc(b, before, v->lanes), lanes);
-  DhcLv there = dhc_lp_max(b, dhc_lp_sub(b, dhc_lp_min(b, n, dhc_lp_sub(b, limit, at)), first), zero);
-  DhcLv last = dhc_lp_add(b, first, dhc_lp_mul(b, dhc_lp_udiv(b, there, lanes), lanes));
-  DhcLv c = dhc_lp_for(b, zero, v->C, 1), channel = dhc_lp_mul(b, c, v->Plane);
+  DhcLv c = dhc_lp_for(b, zero, v->C, 1), channel = dhc_lp_mul(b, c, dhc_lp_mulc(b, v->Plane, v->n_planes));
   DhcTplMark in_c = dhc_tpl_push(&v->cx);
   if (v->c >= 0) dhc_tpl_bind(&v->cx, v->c, c);
   DhcLv i = dhc_lp_for(b, zero, v->n_images, 1);
   DhcTplMark in_image = dhc_tpl_push(&v->cx);
   if (v->image >= 0) dhc_tpl_bind(&v->cx, v->image, dhc_lp_add(b, v->image0, i));
-  DhcLv to = dhc_lp_at(b, v->planes, dhc_lp_add(b, channel, dhc_lp_mul(b, dhc_lp_mul(b, i, v->pitch), v->W)));
-  DhcLv from = dhc_lp_at(b, v->cx.pointer[v->ox], dhc_tpl_base(&v->cx, v->ox));
-  copy_run(v, to, from, zero, dhc_lp_min(b, first, n), at, n, limit);
-  copy_run(v, to, from, first, last, at, n, NULL);
-  copy_run(v, to, from, last, n, at, n, limit);
+  DhcLv image = dhc_lp_add(b, channel, dhc_lp_mul(b, dhc_lp_mul(b, i, v->pitch), v->W)), base = dhc_tpl_base(&v->cx, v->ox);
+  if (line && v->y.d.term >= 0) base = dhc_lp_add(b, base, dhc_lp_mul(b, f->y_at, v->cx.stride[v->ox][v->y.d.term]));
+  DhcLv from = dhc_lp_at(b, v->cx.pointer[v->ox], base);
+  for (int k = 0; k < f->n_planes; k++) {
+    DhcLv at = line ? f->x_at[k] : dhc_lp_mul(b, f->y_at, v->W), to = dhc_lp_at(b, v->planes, dhc_lp_add(b, image, dhc_lp_mulc(b, v->Plane, k)));
+    DhcLv before = dhc_lp_max(b, dhc_lp_sub(b, zero, at), zero), first = dhc_lp_mul(b, dhc_lp_ceildivc(b, before, v->lanes), lanes);
+    DhcLv there = dhc_lp_max(b, dhc_lp_sub(b, dhc_lp_min(b, n, dhc_lp_sub(b, limit, at)), first), zero);
+    DhcLv last = dhc_lp_add(b, first, dhc_lp_mul(b, dhc_lp_udiv(b, there, lanes), lanes));
+    copy_run(v, to, from, zero, dhc_lp_min(b, first, n), at, n, limit);
+    copy_run(v, to, from, first, last, at, n, NULL);
+    copy_run(v, to, from, last, n, at, n, limit);
+  }
   dhc_tpl_pop(&v->cx, &in_image);
   dhc_lp_end(b);
   end_planes(v, f, f->rows, channel);
@@ -310,7 +314,12 @@ static void fill_runs(DhcConv *v, const DhcFill *f) {
 /* NULL: never; else whether images are copied so. */
 static DhcLv in_runs(DhcConv *v, const DhcFill *f) {
   DhcLp *b = v->b;
-  if (is_line(v)) return dhc_lp_lt(b, dhc_lp_i64(b, 4 * v->lanes), f->columns);
+  if (is_line(v) && !is_joined(v)) {
+    DhcLv many = dhc_lp_lt(b, dhc_lp_i64(b, 4 * v->lanes), f->columns);
+    if (v->y.d.term < 0) return many;
+    DhcLv one = dhc_lp_and(b, dhc_lp_eq(b, f->rows, dhc_lp_i64(b, 1)), dhc_lp_ge(b, f->y_at, dhc_lp_i64(b, 0)));
+    return dhc_lp_and(b, dhc_lp_and(b, many, one), dhc_lp_lt(b, f->y_at, v->cx.limit[v->ox][v->y.d.term]));
+  }
   if (!is_joined(v)) return NULL;
   DhcLv end = dhc_lp_le(b, dhc_lp_add(b, f->y_at, f->rows), v->cx.limit[v->ox][v->y.d.term]);
   DhcLv all = dhc_lp_and(b, dhc_lp_ge(b, f->y_at, dhc_lp_i64(b, 0)), end);
@@ -416,7 +425,7 @@ void dhc_conv_fill(DhcConv *v) {
   DhcLv rows = f.rows, runs = in_runs(v, &f);
   if (runs) {
     dhc_lp_if(b, runs);
-    fill_runs(v, &f);
+    fill_runs(v, &f, !is_joined(v));
     dhc_lp_else(b);
   }
   join_rows(v, &f);
