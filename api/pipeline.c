@@ -41,6 +41,35 @@ bool pipeline_optimizers(dhc_model *m, DhcFunc **usual, DhcFunc *const **of_grou
   return *usual != NULL;
 }
 
+/* What the inputs at hand say of f's symbols, for the pipeline. */
+static void add_sizes(dhc_session *s, const DhcFunc *f, const DhcInputShape *in, int n_in, DhcPipelineRequest *way) {
+  const int n = f->symbols.n;
+  int64_t *value = DHC_NEW_N(&s->arena, int64_t, n + 1);
+  bool *bound = DHC_NEW_N(&s->arena, bool, n + 1), all = true, unbound;
+  for (int i = 0; i < f->params.n; i++) {
+    const DhcType *t = &f->params.at[i]->type;
+    for (int k = 0; k < n_in && f->param_info.at[i].role == DHC_ROLE_INPUT; k++) {
+      if (strcmp(in[k].name, f->param_info.at[i].name) || in[k].rank != t->rank) continue;
+      for (int d = 0; d < t->rank; d++) dhc_dim_unify(t->dim[d], in[k].dim[d], n, f->symbols.at, value, bound, &unbound);
+    }
+  }
+  for (int i = 0; i < n; i++) all = all && bound[i];
+  way->few = way->repeats; /* on a CPU divisions and roots take as long as memory does: nothing is gained */
+  if (!all) return;
+  way->size_of = f->symbols.at;
+  way->size = value;
+  way->n_sizes = n;
+}
+
+/* What the sizes at hand decided holds of the entry: with others it is elaborated anew. */
+static void add_decided(DhcFunc *f, const DhcPipeline *way) {
+  DhcArena *a = f->module->arena;
+  for (int i = 0; i < way->step.decided.n; i++) {
+    DHC_PUSH(a, &f->facts.nonneg, way->step.decided.at[i]);
+    DHC_PUSH(a, &f->fact_messages, ((DhcFactMessage){.at = f->span}));
+  }
+}
+
 Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const DhcInputShape *in, int n_in) {
   dhc_session *s = m->s;
   int before = s->diags.n_errors;
@@ -63,12 +92,14 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
     way.part = mode == API_MODE_PART;
     way.share = m->share;
     if (!pipeline_optimizers(m, &way.optimizer, &way.own)) return NULL;
+    add_sizes(s, f, in, n_in, &way);
   }
   Version *v = DHC_NEW(&s->arena, Version);
   *v = (Version){.entry = entry, .form = rq.form, .mode = mode, .source = f, .optimizer = way.optimizer};
   if ((rq.form == DHC_FORM_STREAM || rq.form == DHC_FORM_STEP) && !(v->reset = reset_of(m, rq))) return NULL;
   v->way = dhc_pipeline_begin(&way);
   if (!dhc_pipeline_run(&v->way, DHC_PIPELINE_GRAPH)) return NULL;
+  add_decided(f, &v->way);
   v->module = v->way.module;
   v->func = v->way.func;
   v->in = in;

@@ -219,6 +219,11 @@ bool dhc_spec_folds(const DhcSpec *s, int n);
 /* Of n, which is: the load of lines, if it is made of one, of loads along the one axis k or of none, and of sums over k of all these; else
  * -1. */
 int dhc_spec_norm(const DhcSpec *s, int n, uint32_t k);
+/* The fold of a contraction in f32 over one axis, along which nothing of it lies, where several results are made of it and of what lies
+ * as they do: a gradient updates weights and moments. -1: s is none. */
+int dhc_spec_updates(const DhcSpec *s);
+/* Is an input part of what some fold is made of? */
+bool dhc_spec_is_folded(const DhcSpec *s, int operand);
 
 /* Well-formedness; false with a message in *why (arena). Run on every new spec. */
 bool dhc_spec_verify(const DhcSpec *s, DhcArena *arena, const char **why);

@@ -92,6 +92,40 @@ bool dhc_spec_low(const DhcSpec *s) {
   return red && red == dhc_spec_axes(s, DHC_AXIS_RED) && side[0] != side[1] && (side[0] | (side[1] & par)) == par;
 }
 
+/* Nodes that folds are made of. */
+static void mark_folded(const DhcSpec *s, bool *of) {
+  for (int n = s->n_nodes; n-- > 0;) {
+    const DhcSpecNode *d = &s->node[n];
+    for (int i = 0; i < 4; i++)
+      if (d->a[i] >= 0 && (of[n] || d->kind == DHC_SN_FOLD)) of[d->a[i]] = true;
+  }
+}
+
+bool dhc_spec_is_folded(const DhcSpec *s, int operand) {
+  bool of[DHC_SPEC_MAX_NODES] = {false};
+  mark_folded(s, of);
+  for (int n = 0; n < s->n_nodes; n++)
+    if (of[n] && s->node[n].kind == DHC_SN_LOAD && s->node[n].operand == operand) return true;
+  return false;
+}
+
+int dhc_spec_updates(const DhcSpec *s) {
+  const int n_in = dhc_spec_n_inputs(s);
+  const uint32_t red = dhc_spec_axes(s, DHC_AXIS_RED), par = dhc_spec_axes(s, DHC_AXIS_PAR);
+  int fold = -1, beside = 0;
+  if ((s->kind != DHC_KIND_DOT && s->kind != DHC_KIND_RAGGED) || s->n_operands - n_in < 2 || count(red) != 1) return -1;
+  for (int n = 0; n < s->n_nodes; n++) {
+    if (s->node[n].kind != DHC_SN_FOLD) continue;
+    if (fold >= 0 || s->node[n].op != DHC_OP_DOT_GENERAL || s->node[n].dtype != DHC_F32) return -1;
+    fold = n;
+  }
+  for (int o = 0; o < n_in; o++) /* rows that are summed over lie one after the other: a gradient of weights */
+    if (dhc_spec_is_folded(s, o) && dhc_spec_unit_axis(&s->operand[o]) >= 0 && (red >> dhc_spec_unit_axis(&s->operand[o]) & 1)) return -1;
+  for (int n = 0; n < s->n_nodes; n++)
+    beside += s->node[n].kind == DHC_SN_LOAD && dhc_spec_varies(s, n) == par && !dhc_spec_is_folded(s, s->node[n].operand);
+  return fold >= 0 && beside >= 2 ? fold : -1;
+}
+
 /* Side by side along the axis, or the same all along it. */
 static bool lies_along(const DhcSpec *s, const DhcOperand *p, uint32_t axis) {
   for (int t = 0; t < p->n_terms; t++) {

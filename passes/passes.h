@@ -203,6 +203,7 @@ typedef struct DhcTrainStep {
                       order of the weights */
   int n_scalars;
   const char *const *scalars; /* scalar parameters the step adds: "$clip", "lr", … */
+  DHC_VEC(const DhcDim *) decided; /* facts that the sizes at hand have decided: >= 0 */
 } DhcTrainStep;
 
 /* What of the moments a rank has: share `rank` of n (passes/grad/places.h); n < 2: all of them. */
@@ -229,6 +230,12 @@ typedef struct DhcTrainRequest {
    * to what its part and those before it ("$part" of them) add up to; loss, gradients and float buffers of the step itself are such
    * sums, as over ranks in the order of the parts. */
   bool parts, part;
+  /* Gradients of large weights that are contractions of few rows do not lie in memory (train_rows.c). What rows are few is
+   * decided by the sizes at hand, where facts leave it open, and becomes a fact of the step; not where nothing is said of them. */
+  bool few;
+  const char *const *size_of; /* n_sizes symbols of the entry */
+  const int64_t *size;
+  int n_sizes;
 } DhcTrainRequest;
 
 /* Builds the step as a plain entry: the loss entry's parameters, but weights as slices of

@@ -24,7 +24,8 @@ static bool differentiate(DhcPipeline *p, Px *px) {
 }
 
 static bool derive(DhcPipeline *p, Px *px) {
-  DhcTrainRequest rq = {.optimizer = p->rq.optimizer, .own = p->rq.own, .ema = p->rq.ema, .shared = p->rq.shared, .share = p->rq.share, .parts = p->rq.parts, .part = p->rq.part};
+  DhcTrainRequest rq = {.optimizer = p->rq.optimizer, .own = p->rq.own, .ema = p->rq.ema, .shared = p->rq.shared, .share = p->rq.share, .parts = p->rq.parts, .part = p->rq.part,
+                        .few = p->rq.few, .size_of = p->rq.size_of, .size = p->rq.size, .n_sizes = p->rq.n_sizes};
   if (p->rq.derive == DHC_DERIVE_GRADIENT) return differentiate(p, px);
   if (p->rq.derive != DHC_DERIVE_STEP) return true;
   bool ok = dhc_train_step(px, p->func, &rq, &p->step);

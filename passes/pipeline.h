@@ -27,6 +27,10 @@ typedef struct DhcPipelineRequest {
   bool ema;
   bool shared, parts, part; /* of a step: as in DhcTrainRequest */
   DhcShare share;           /* the same */
+  bool few;                 /* of a step: as in DhcTrainRequest, with the sizes at hand */
+  const char *const *size_of;
+  const int64_t *size;
+  int n_sizes;
   bool bounded; /* nothing of how much is done may hang on values: matrices that rows pick are all met */
   bool recurs; /* the target has a kernel for derivatives of recurrences */
   bool tiles; /* the target has a kernel for the rule of tiles (ir/sum.h) */

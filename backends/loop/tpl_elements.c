@@ -5,6 +5,8 @@
  * row one by one. Where that is not so because of what varies along that axis but not along the one around it, as a
  * weight of each channel does, a thread has v[4] places of the latter and reads such values once.
  *
+ * Contractions of few products beside whose results more is read and written (dhc_spec_updates) are such folds, too.
+ *
  * Schedule: v[0] as "map", v[1] threads of a block, v[2] elements of a thread at most: 1, 2 or 4, v[3] not 0: folds
  * may be of unknown length, most likely at most 16; v[4] places of a thread along another axis, or 0. */
 #include "backends/loop/tpl.h"
@@ -64,6 +66,48 @@ static DhcLv sum_of_few(DhcTplCx *cx, int n, void *arg) {
   return dhc_lp_get(b, sum);
 }
 
+/* A contraction of one chain of products (ir/sum.h), of the rows of a range alone where there are ranges: what others add is +0. */
+static DhcLv chain_of_few(DhcTplCx *cx, int n, void *arg) {
+  DhcLp *b = cx->b;
+  const DhcSpecNode *all = cx->s->node, *d = &all[n], *x = &all[d->a[0]];
+  (void)arg;
+  if (d->op != DHC_OP_DOT_GENERAL) return NULL;
+  DhcLv from = dhc_lp_i64(b, 0), to = dhc_tpl_count(cx, d->axes), zero = dhc_lp_zero(b, d->dtype, cx->vector_axis >= 0 ? cx->lanes : 1);
+  int left = d->a[0];
+  if (cx->s->kind == DHC_KIND_RAGGED) {
+    const DhcSpecNode *both = &all[x->a[0]];
+    from = dhc_lp_max(b, from, dhc_tpl_eval(cx, all[both->a[0]].a[0]));
+    to = dhc_lp_min(b, to, dhc_tpl_eval(cx, all[both->a[1]].a[1]));
+    left = x->a[1];
+  }
+  DhcLpVar sum = dhc_lp_var(b, zero);
+  DhcLv i = dhc_lp_for(b, from, to, 1);
+  DhcTplMark mark = dhc_tpl_push(cx);
+  dhc_tpl_bind_flat(cx, d->axes, i);
+  DhcLv p = dhc_lp_splat(b, dhc_tpl_eval(cx, left), zero->type.lanes), q = dhc_lp_splat(b, dhc_tpl_eval(cx, d->a[1]), zero->type.lanes);
+  dhc_lp_set(b, sum, dhc_lp_fma(b, p, q, dhc_lp_get(b, sum)));
+  dhc_tpl_pop(cx, &mark);
+  dhc_lp_end(b);
+  return dhc_lp_get(b, sum);
+}
+
+/* Rows are given by ranges: first of one <= row < the next one's first, as fusion writes it. */
+static bool reads_ranges(const DhcSpec *s, int fold) {
+  const DhcSpecNode *all = s->node, *x = &all[all[fold].a[0]];
+  if (x->kind != DHC_SN_EW || x->op != DHC_OP_SELECT || all[x->a[2]].kind != DHC_SN_CONST || all[x->a[2]].f != 0) return false;
+  const DhcSpecNode *both = &all[x->a[0]];
+  if (both->kind != DHC_SN_EW || both->op != DHC_OP_AND) return false;
+  const DhcSpecNode *le = &all[both->a[0]], *lt = &all[both->a[1]];
+  return le->kind == DHC_SN_EW && le->op == DHC_OP_LE && lt->kind == DHC_SN_EW && lt->op == DHC_OP_LT && all[le->a[1]].kind == DHC_SN_AXIS &&
+         le->a[1] == lt->a[0] && s->node[fold].axes == 1u << all[le->a[1]].operand;
+}
+
+/* What is read beside the sums is on its way before these are made. */
+static void fetch(DhcTplCx *cx) {
+  for (int n = 0; n < cx->s->n_nodes; n++)
+    if (cx->s->node[n].kind == DHC_SN_LOAD && !dhc_spec_is_folded(cx->s, cx->s->node[n].operand)) dhc_tpl_eval(cx, n);
+}
+
 /* Piece number `piece` along the axis: what does not vary along it is there before. */
 static void store_places(DhcTplCx *cx, int axis, int places, DhcLv piece, uint32_t unrolled) {
   DhcLp *b = cx->b;
@@ -90,9 +134,13 @@ void dhc_tpl_elements(const DhcTplInput *in, DhcLp *b) {
     unknown = unknown || (in->spec->axis[a].role != DHC_AXIS_PAR && !in->spec->axis[a].extent);
   }
   for (int o = dhc_spec_n_inputs(in->spec); o < in->spec->n_operands; o++) stored |= dhc_tpl_operand_axes(&cx, o);
-  if (unknown && !in->schedule->v[3]) dhc_lp_refuse(b, "folds of unknown length");
+  const bool contracts = in->spec->kind == DHC_KIND_DOT || in->spec->kind == DHC_KIND_RAGGED;
+  if (contracts && dhc_spec_updates(in->spec) < 0) dhc_lp_refuse(b, "a contraction that is most of the work");
+  if (unknown && !in->schedule->v[3] && !contracts) dhc_lp_refuse(b, "folds of unknown length");
+  const int fold = contracts ? dhc_spec_updates(in->spec) : -1;
+  if (in->spec->kind == DHC_KIND_RAGGED && fold >= 0 && !reads_ranges(in->spec, fold)) dhc_lp_refuse(b, "ranges that are not read");
   if (b->refused) return;
-  if (unknown) cx.provide = sum_of_few;
+  if (fold >= 0 || unknown) cx.provide = fold >= 0 ? chain_of_few : sum_of_few;
   int axis = dhc_tpl_choose_vector(&cx, par), threads = in->schedule->v[1];
   int each = axis >= 0 && all_contiguous(&cx, axis) && !(stored & red) ? in->schedule->v[2] : 1;
   cx.plan_vector = axis;
@@ -134,6 +182,7 @@ void dhc_tpl_elements(const DhcTplInput *in, DhcLp *b) {
     dhc_lp_if(b, dhc_lp_le(b, to, n));
     DhcTplMark whole = dhc_tpl_push(&cx);
     dhc_tpl_bind_vector(&cx, axis, from, each, NULL);
+    if (contracts) fetch(&cx);
     dhc_tpl_store_unrolled(&cx, unrolled);
     dhc_tpl_pop(&cx, &whole);
     dhc_lp_else(b);

@@ -2,6 +2,7 @@
  * fuse_internal.h says how. Here: the driver, the order of kernels, the rewritten function. */
 #include <string.h>
 
+#include "passes/clean/edit.h"
 #include "passes/fuse/fuse_internal.h"
 
 /* ---- tables ------------------------------------------------------------------------ */
@@ -45,13 +46,21 @@ Fu *dhc_fu_open(DhcModule *m, DhcPassCtx *px, DhcFunc *f) {
   return fu;
 }
 
+static bool is_flat(const DhcFunc *f, const DhcValue *v) {
+  const int at = v->def->op == DHC_OP_PARAM ? dhc_edit_param(f, v) : -1;
+  return at >= 0 && f->param_info.at[at].role == DHC_ROLE_FLAT;
+}
+
 /* What an `update` takes is computed by map kernels: they may run in place. That goes back
- * through elementwise ops and the one concat that makes a flat tensor of its ranges. */
+ * through elementwise ops and the one concat that makes a flat tensor of its ranges; behind
+ * such a concat, contractions may have it as epilogue. */
 static void mark_updates(Fu *fu) {
   fu->to_update = DHC_NEW_N(fu->scratch, char, fu->f->next_value_id + 1);
+  fu->to_flat = DHC_NEW_N(fu->scratch, bool, fu->f->next_value_id + 1);
   for (int i = fu->nodes.n; i-- > 0;) {
     const DhcNode *n = fu->nodes.at[i];
     if (n->op == DHC_OP_UPDATE) fu->to_update[n->args[1]->id] = 2;
+    if (n->op == DHC_OP_UPDATE) fu->to_flat[n->args[1]->id] = is_flat(fu->f, n->args[0]);
     char mark = n->n_results == 1 ? fu->to_update[n->results[0]->id] : 0;
     bool view = dhc_fu_is_view(n), concat = n->op == DHC_OP_CONCAT && mark == 2;
     if (!mark || !(view || concat || dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE)) continue;
@@ -59,6 +68,7 @@ static void mark_updates(Fu *fu) {
       char *to = &fu->to_update[n->args[k]->id];
       char next = view ? mark : 1;
       if (*to < next) *to = next;
+      if (fu->to_flat[n->results[0]->id]) fu->to_flat[n->args[k]->id] = true;
     }
   }
 }

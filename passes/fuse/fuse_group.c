@@ -200,7 +200,7 @@ static bool join_elementwise(Fu *fu, DhcNode *n, int level) {
   if (dhc_fu_left_to_folds(fu, g, n)) return false;
   DhcValue *v = n->results[0];
   FuIx ix[DHC_MAX_RANK + 1];
-  if (fu->to_update[v->id] && v->type.rank > 0) return false;
+  if (fu->to_update[v->id] && v->type.rank > 0 && !dhc_fu_updates(fu, g, v)) return false;
   bool found = identity(fu, g, &v->type, ix);
   if (found)
     for (int i = 0; i < n->n_args && found; i++) found = reaches(fu, level, n->args[i], ix);

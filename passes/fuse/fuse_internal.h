@@ -173,6 +173,7 @@ typedef struct Fu {
   FuChain **chain_of; /* by node id: of folds and outer contractions; else NULL */
   struct FuRoom *room; /* of the pass; NULL where no kernels are written */
   const DhcNode **norm_of; /* by node id: the contraction that the node makes rows for; else NULL */
+  bool *to_flat;   /* by value id: the same, into one of a flat tensor */
   char *to_update; /* by value id: on the way into an `update`; 2: and a concat may still come */
 } Fu;
 
@@ -294,6 +295,10 @@ int dhc_fu_folds_beside(const Fu *fu, const DhcNode *n, int level, unsigned redu
 bool dhc_fu_needs_memory(const Fu *fu, const DhcNode *n, int k);
 static inline bool dhc_fu_is_elementwise(const DhcNode *n) {
   return dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE;
+}
+/* A gradient's contraction may end in the update of what it is the gradient of: each element is met once, where it lies. */
+static inline bool dhc_fu_updates(const Fu *fu, const FuGroup *g, const DhcValue *v) {
+  return fu->to_flat[v->id] && (g->kind == DHC_KIND_DOT || g->kind == DHC_KIND_RAGGED) && !g->paired;
 }
 static inline FuValue *dhc_fu_of(const Fu *fu, const DhcValue *v) {
   return &fu->value[v->id];

@@ -193,16 +193,18 @@ static DhcValue *squares_between(Step *s, DhcValue *gradients, int64_t begin, in
 DhcValue *dhc_step_squares(Step *s, DhcValue *gradients) {
   if (s->summed.n) return squares_of_parts(s, gradients);
   DhcValue **part = DHC_NEW_N(s->arena, DhcValue *, 2 * s->ranges.n + 1);
-  int64_t begin = 0;
+  int64_t begin = 0, stored = 0;
   int n = 0;
+  for (int i = 0; i < s->ranges.n; i++) stored += s->ranges.at[i].few ? 0 : s->ranges.at[i].n;
   for (int i = 0; i <= s->ranges.n; i++) {
     const Range *r = i < s->ranges.n ? &s->ranges.at[i] : NULL;
     const bool pieces = r && r->pieces && s->begun;
-    if (r && !pieces) continue;
-    const int64_t end = r ? r->begin : s->out->n;
+    if (r && !pieces && !r->few) continue;
+    const int64_t end = r ? r->from : stored;
     if (end > begin && !(part[n++] = squares_between(s, gradients, begin, end))) return NULL;
-    if (r && !dhc_step_sizes(s, gradients, r, &part[n++])) return NULL;
-    if (r) begin = r->begin + r->n;
+    if (r && !r->few && !dhc_step_sizes(s, gradients, r, &part[n++])) return NULL;
+    if (r && r->few && !(part[n++] = dhc_step_few_squares(s, r->few, pieces ? dhc_step_size(s, i) : NULL))) return NULL;
+    if (r) begin = r->from + (r->few ? 0 : r->n);
   }
   DhcValue *all = dhc_step_joined(s, part, n);
   return all ? dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, all, &first_axis, 1, false) : NULL;
@@ -217,15 +219,19 @@ DhcValue *dhc_step_gradient(Step *s) {
     if (s->grad->param_info.at[i].role != DHC_ROLE_WEIGHT) continue;
     int slot = s->slot_of[s->grad->param_info.at[i].decl];
     gradient[slot] = s->map[s->grad->results.at[next++]->id];
-    if (!by_ranges) part[slot] = flat_part(s, slot, gradient[slot]);
+    if (!by_ranges && !s->few[slot].n_args) part[slot] = flat_part(s, slot, gradient[slot]);
   }
-  for (int i = 0; i < s->out->n_slots && !by_ranges; i++, n++)
-    if (!part[i]) part[i] = flat_part(s, i, gradient[i]);
+  for (int i = 0; i < s->out->n_slots && !by_ranges; i++) {
+    DhcValue *v = part[i];
+    if (!s->few[i].n_args) part[n++] = v ? v : flat_part(s, i, gradient[i]);
+  }
   if (s->share) find_summed(s, gradient);
   for (int i = 0, end; i < s->out->n_slots && by_ranges; i = end) {
     end = range_end(s, gradient, i);
     part[n++] = sum_slots(s, gradient, i, end);
   }
+  const DhcType one = dhc_step_flat(s, 1);
+  if (!n) part[n++] = dhc_b_fill(&s->b, &one, 0); /* none lies in memory: nobody asks for it */
   for (int i = 0; i < n; i++)
     if (!part[i]) return NULL;
   DhcValue *all = dhc_b_concat(&s->b, part, n, 0);

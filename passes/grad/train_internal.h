@@ -3,7 +3,8 @@
  *   train_step.c      layout, the optimiser, clipping, averaging, the gate
  *   train_shares.c    moments that lie on one rank each
  *   train_losses.c    the results that gradients are of
- *   train_gradient.c  loss and gradients, from the parts of a batch */
+ *   train_gradient.c  loss and gradients, from the parts of a batch
+ *   train_rows.c      gradients of few rows, which never lie in memory */
 #ifndef DHC_PASSES_TRAIN_INTERNAL_H
 #define DHC_PASSES_TRAIN_INTERNAL_H
 
@@ -21,7 +22,15 @@ typedef struct Range {
   const char *decay; /* with what decay */
   int64_t pieces, age;
   int owner; /* the rank that has its moments */
+  int64_t from;          /* where its gradients begin in the flat of these */
+  const struct Few *few; /* or what they are made of: they are not there; else NULL */
 } Range;
+
+/* A gradient that is a contraction of few rows, of two operands, or of three, the last of which has the ranges of the rows. */
+typedef struct Few {
+  DhcValue *arg[3]; /* of `grad` */
+  int n_args;       /* 0: the gradient lies in memory */
+} Few;
 
 /* When a group steps. */
 typedef struct Turn {
@@ -67,6 +76,7 @@ typedef struct Step {
   DhcValue **size; /* by range, of those in pieces: of each piece's gradient, 0 only where there is none */
   DhcValue *begun; /* "$begun": steps since a piece first had a gradient; NULL: no pieces */
   DHC_VEC(Range) ranges; /* all weights, in order */
+  Few *few; /* by slot */
 } Step;
 
 /* ---- train_shares.c ---- */
@@ -100,6 +110,14 @@ bool dhc_step_whole_losses(Step *s);
 /* `finite` says of them, too. */
 bool dhc_step_finite_losses(Step *s);
 
+/* ---- train_rows.c ---- */
+/* Finds the gradients that need not lie in memory, and makes their operands values of `grad`; fills in `few`. */
+bool dhc_step_find_few(Step *s);
+/* The gradient, two or three axes. */
+DhcValue *dhc_step_few_gradient(Step *s, const Few *few);
+/* The sum of its squares, [1]; *size, if asked for: as dhc_step_sizes has it. */
+DhcValue *dhc_step_few_squares(Step *s, const Few *few, DhcValue **size);
+
 /* ---- train_gradient.c ---- */
 DhcType dhc_step_flat(Step *s, int64_t n);
 /* NULL where v is. */
@@ -116,6 +134,10 @@ bool dhc_step_copy(Step *s);
 void dhc_step_behind(Step *s, const DhcNode *n);
 /* All gradients, flat, in the order of the weights. */
 DhcValue *dhc_step_gradient(Step *s);
+/* Whether an optimiser steps what is of another shape than flat (train_step.c). */
+bool dhc_step_lifts(const DhcFunc *o);
+/* Where a range's sizes are noted (train_step.c). */
+DhcValue **dhc_step_size(Step *s, int range);
 /* What step_ages asks of the ranges in pieces among `of` (train_step.c); squares: of one range, sums of each piece's. */
 bool dhc_step_sizes(Step *s, DhcValue *gradients, const Range *of, DhcValue **squares);
 /* The sum of their squares: of what lies between tensors in pieces, and of every piece, in order, then of these. Where a batch has parts, range by range, with what is asked of its pieces: each as soon as it is

@@ -65,9 +65,10 @@ static void add_range(Step *s, const DhcWeightSlot *slot, bool frozen) {
     r.frozen = true;
   }
   r.pieces = r.frozen ? 0 : dhc_decl_pieces(t);
+  r.few = s->few[slot - s->slots].n_args ? &s->few[slot - s->slots] : NULL;
   const bool follows = last && (r.source < 0 ? last->source < 0 : last->source >= 0 && last->source + last->n == r.source && last->decay == r.decay);
   const bool alike = last && last->decays == r.decays && last->group == r.group;
-  if (!r.pieces && last && last->owner == r.owner && !last->pieces && last->frozen == r.frozen && last->place == r.place && is_bare(s, last) == is_bare(s, &r) && follows && (r.frozen || alike)) {
+  if (!r.pieces && !r.few && last && !last->few && last->owner == r.owner && !last->pieces && last->frozen == r.frozen && last->place == r.place && is_bare(s, last) == is_bare(s, &r) && follows && (r.frozen || alike)) {
     last->n += slot->n;
     return;
   }
@@ -84,10 +85,14 @@ static bool find_ranges(Step *s) {
   for (int i = 0; i < s->grad->params.n; i++) {
     if (s->grad->param_info.at[i].role != DHC_ROLE_WEIGHT) continue;
     int slot = s->slot_of[s->grad->param_info.at[i].decl];
-    moves[slot] = !dhc_ad_is_zeros(s->grad->results.at[next++]);
+    moves[slot] = !dhc_ad_is_zeros(s->grad->results.at[next++]) || s->few[slot].n_args;
   }
   for (int i = 0; i < s->out->n_slots; i++) add_range(s, &s->slots[i], !moves[i]);
   dhc_step_split(s);
+  for (int i = 1; i < s->ranges.n; i++) {
+    const Range *before = &s->ranges.at[i - 1];
+    s->ranges.at[i].from = before->from + (before->few ? 0 : before->n);
+  }
   return dhc_step_losses_move(s, moves);
 }
 
@@ -301,14 +306,21 @@ static DhcValue *where_due(Step *s, const Range *r, DhcValue *v, DhcValue *rest)
   return due ? dhc_b_select(&s->b, due, v, rest) : v;
 }
 
+/* The range's part of the flat of gradients, which has none of those that do not lie in memory. */
+static DhcValue *gradients_of(Step *s, DhcValue *gradients, const Range *r) {
+  const Range at = {.begin = r->from, .n = r->n};
+  return dhc_step_range(s, gradients, &at);
+}
+
 /* The gradients that this step goes by: those of groups that it leaves out are zeros, in the norm, too. */
 static DhcValue *due_gradients(Step *s, DhcValue *g) {
+  if (!s->m->groups.n) return g;
   DhcValue **part = DHC_NEW_N(s->arena, DhcValue *, s->ranges.n + 1);
   bool any = false;
   for (int i = 0; i < s->ranges.n; i++) {
     const Range *r = &s->ranges.at[i];
     const DhcType t = dhc_step_flat(s, r->n);
-    part[i] = where_due(s, r, dhc_step_range(s, g, r), dhc_b_fill(&s->b, &t, 0));
+    part[i] = where_due(s, r, gradients_of(s, g, r), dhc_b_fill(&s->b, &t, 0));
     any = any || s->turn[r->group].due;
   }
   return any ? dhc_step_joined(s, part, s->ranges.n) : g;
@@ -403,7 +415,7 @@ static bool step_range(Step *s, const Range *r, DhcValue *g, DhcValue **part) {
       if (has_flat(s, r, k)) part[k] = k <= s->moments.n ? old[k] : gate(s, old[0], old[k]);
     return true;
   }
-  if (!optimizer_args(s, r, old, dhc_step_range(s, g, r), args)) return false;
+  if (!optimizer_args(s, r, old, gradients_of(s, g, r), args)) return false;
   DhcNode *call = dhc_b_call(&s->b, DHC_OP_CALL, x->f, args, x->f->params.n);
   if (!call) return false;
   for (int k = 0; k <= s->moments.n; k++) now[k] = x->result[k] < 0 ? old[k] : call->results[x->result[k]];
@@ -413,6 +425,14 @@ static bool step_range(Step *s, const Range *r, DhcValue *g, DhcValue **part) {
 }
 
 /* ---- tensors in pieces ---------------------------------------------------------------------- */
+
+bool dhc_step_lifts(const DhcFunc *o) {
+  for (const DhcNode *n = o->first; n; n = n->next) {
+    const bool elementwise = dhc_op_info(n->op)->cls == DHC_CLASS_ELEMENTWISE && (n->n_args < 3 || n->op == DHC_OP_SELECT);
+    if (!elementwise && n->op != DHC_OP_PARAM && n->op != DHC_OP_FILL && n->op != DHC_OP_BROADCAST) return false;
+  }
+  return true;
+}
 
 /* The optimiser's body on operands of other shapes: its ops again, stretching as needed. */
 static bool lift(Step *s, const Optimizer *by, DhcValue *const *args, DhcValue *const *old, DhcValue **now) {
@@ -442,47 +462,73 @@ static void piece_shape(Step *s, const Range *r, const DhcDim *shape[2]) {
   shape[1] = dhc_dim_const(s->m->dims, r->n / r->pieces);
 }
 
+DhcValue **dhc_step_size(Step *s, int range) {
+  if (!s->size) s->size = DHC_NEW_N(s->arena, DhcValue *, s->ranges.n + 1);
+  return &s->size[range];
+}
+
 /* Sum of magnitudes of each piece's gradient. They are in memory before the ranges read them, so that what sums up gradients is
  * no kernel of the ranges', which stay in place. */
 bool dhc_step_sizes(Step *s, DhcValue *gradients, const Range *of, DhcValue **squares) {
   static const int64_t axis = 1;
-  if (!s->size) s->size = DHC_NEW_N(s->arena, DhcValue *, s->ranges.n + 1);
   for (int i = 0; i < s->ranges.n; i++) {
     const DhcDim *shape[2];
     const Range *r = &s->ranges.at[i];
+    dhc_step_size(s, i);
     if (!r->pieces || r->begin < of->begin || r->begin >= of->begin + of->n) continue;
     piece_shape(s, r, shape);
-    DhcValue *g = dhc_b_reshape(&s->b, dhc_step_range(s, gradients, r), shape, 2);
+    DhcValue *g = dhc_b_reshape(&s->b, gradients_of(s, gradients, r), shape, 2);
     if (!(s->size[i] = dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, dhc_b_unary(&s->b, DHC_OP_ABS, g), &axis, 1, false))) return false;
     if (squares && !(*squares = dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, dhc_step_bin(s, DHC_OP_MUL, g, g), &axis, 1, false))) return false;
   }
   return true;
 }
 
-/* A piece that no gradient has reached yet stays as it is, and the optimiser counts its
- * steps from the first that does, as where every piece is a parameter of its own. */
-static bool step_pieces(Step *s, const Range *r, DhcValue *g, DhcValue *ages, DhcValue **part) {
+/* What the optimiser makes of old values and the gradient, elementwise in the shape of these; age: NULL, or as it stretches to them. A
+ * piece that no gradient has reached yet stays as it is, and the optimiser counts its steps from the first that does, as where every
+ * piece is a parameter of its own. */
+static bool step_shaped(Step *s, const Range *r, DhcValue *const *old, DhcValue *g, DhcValue *age, DhcValue **part) {
   const Optimizer *by = optimizer_of(s, r);
   const DhcFunc *o = by->f;
-  const DhcDim *shape[2];
-  piece_shape(s, r, shape);
-  const DhcDim *column[] = {shape[0], dhc_dim_const(s->m->dims, 1)}, *line[] = {dhc_dim_const(s->m->dims, r->n)};
-  DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1);
-  DhcValue *old[DHC_MAX_RESULTS], *now[DHC_MAX_RESULTS];
-  for (int k = 0; k < n_flats(s); k++) old[k] = has_flat(s, r, k) ? dhc_b_reshape(&s->b, flat_part(s, r, k), shape, 2) : NULL;
-  DhcValue *age = dhc_b_slice(&s->b, ages, 0, dhc_dim_const(s->m->dims, r->age), shape[0]);
-  age = dhc_b_reshape(&s->b, age, column, 2);
-  if (!age || !optimizer_args(s, r, old, dhc_b_reshape(&s->b, dhc_step_range(s, g, r), shape, 2), args)) return false;
-  for (int i = 2; i < o->params.n; i++)
+  const DhcDim *line[] = {dhc_dim_const(s->m->dims, r->n)};
+  DhcValue **args = DHC_NEW_N(s->arena, DhcValue *, o->params.n + 1), *now[DHC_MAX_RESULTS];
+  if (!g || !optimizer_args(s, r, old, g, args)) return false;
+  for (int i = 2; i < o->params.n && age; i++)
     if (!strcmp(o->param_info.at[i].name, DHC_OPTIMIZER_STEP)) args[i] = dhc_step_bin(s, DHC_OP_MAX, age, dhc_b_scalar(&s->b, DHC_F32, 1));
   if (!lift(s, by, args, old, now)) return false;
-  DhcValue *begun = dhc_step_bin(s, DHC_OP_GT, age, dhc_b_scalar(&s->b, DHC_F32, 0));
-  for (int k = 0; k <= s->moments.n; k++)
+  DhcValue *begun = age ? dhc_step_bin(s, DHC_OP_GT, age, dhc_b_scalar(&s->b, DHC_F32, 0)) : NULL;
+  for (int k = 0; k <= s->moments.n && begun; k++)
     if (now[k] != old[k]) now[k] = dhc_b_select(&s->b, begun, now[k], old[k]);
   finish_range(s, r, old, now, part);
   for (int k = 0; k < n_flats(s); k++)
     if (has_flat(s, r, k) && !(part[k] = dhc_b_reshape(&s->b, part[k], line, 1))) return false;
   return true;
+}
+
+/* Ages of a range's pieces, the first of `rank` axes. */
+static DhcValue *ages_of(Step *s, const Range *r, DhcValue *ages, int rank) {
+  const DhcDim *shape[DHC_MAX_RANK];
+  for (int d = 0; d < rank; d++) shape[d] = dhc_dim_const(s->m->dims, d ? 1 : r->pieces);
+  DhcValue *age = dhc_b_slice(&s->b, ages, 0, dhc_dim_const(s->m->dims, r->age), shape[0]);
+  return age ? dhc_b_reshape(&s->b, age, shape, rank) : NULL;
+}
+
+static bool step_pieces(Step *s, const Range *r, DhcValue *g, DhcValue *ages, DhcValue **part) {
+  const DhcDim *shape[2];
+  piece_shape(s, r, shape);
+  DhcValue *old[DHC_MAX_RESULTS];
+  for (int k = 0; k < n_flats(s); k++) old[k] = has_flat(s, r, k) ? dhc_b_reshape(&s->b, flat_part(s, r, k), shape, 2) : NULL;
+  DhcValue *age = ages_of(s, r, ages, 2);
+  return age && step_shaped(s, r, old, dhc_b_reshape(&s->b, gradients_of(s, g, r), shape, 2), age, part);
+}
+
+/* A range whose gradient is made where it is stepped. */
+static bool step_few(Step *s, const Range *r, DhcValue *scale, DhcValue *ages, DhcValue **part) {
+  DhcValue *g = dhc_step_few_gradient(s, r->few), *old[DHC_MAX_RESULTS], *age = NULL;
+  if (!g) return false;
+  for (int k = 0; k < n_flats(s); k++) old[k] = has_flat(s, r, k) ? dhc_b_reshape(&s->b, flat_part(s, r, k), g->type.dim, g->type.rank) : NULL;
+  if (r->pieces && ages && !(age = ages_of(s, r, ages, g->type.rank))) return false;
+  return step_shaped(s, r, old, dhc_step_bin(s, DHC_OP_MUL, g, scale), age, part);
 }
 
 /* New ages: 0 until a gradient reaches a piece, then counting on. raw: the gradients before clipping. */
@@ -545,7 +591,8 @@ static bool average_all(Step *s, DhcValue *(*part)[DHC_MAX_RESULTS]) {
   return true;
 }
 
-static bool step_flats(Step *s, DhcValue *raw, DhcValue *g) {
+/* scale: of all gradients, by which g is scaled already. */
+static bool step_flats(Step *s, DhcValue *raw, DhcValue *g, DhcValue *scale) {
   int n = s->ranges.n;
   DhcValue *ages = s->begun ? step_ages(s, raw) : NULL, *all = NULL;
   DhcValue **column = DHC_NEW_N(s->arena, DhcValue *, n + 1);
@@ -554,7 +601,7 @@ static bool step_flats(Step *s, DhcValue *raw, DhcValue *g) {
   for (int i = 0; i < n; i++) {
     const Range *r = &s->ranges.at[i];
     const bool pieces = r->pieces && ages && dhc_step_is_mine(s, r);
-    if (pieces ? !step_pieces(s, r, g, ages, part[i]) : !step_range(s, r, g, part[i])) return false;
+    if (r->few ? !step_few(s, r, scale, ages, part[i]) : pieces ? !step_pieces(s, r, g, ages, part[i]) : !step_range(s, r, g, part[i])) return false;
   }
   if (s->cut && (!dhc_step_spread(s, part, &all) || !average_all(s, part))) return false;
   for (int i = 0; i < n; i++)
@@ -606,8 +653,8 @@ static bool build(Step *s) {
   DhcValue *norm = dhc_b_unary(&s->b, DHC_OP_SQRT, dhc_step_squares(s, g));
   s->finite = dhc_step_bin(s, DHC_OP_LE, norm, s->limit);
   if (!dhc_step_finite_losses(s) || !finite_buffers(s)) return false;
-  DhcValue *scaled = dhc_step_bin(s, DHC_OP_MUL, g, clip_scale(s, norm));
-  if (!scaled || !s->finite || !step_flats(s, g, scaled) || !step_buffers(s)) return false;
+  DhcValue *scale = clip_scale(s, norm), *scaled = dhc_step_bin(s, DHC_OP_MUL, g, scale);
+  if (!scaled || !s->finite || !step_flats(s, g, scaled, scale) || !step_buffers(s)) return false;
   for (int i = 0; i < s->loss->results.n; i++)
     dhc_func_result(s->f, s->map[s->grad->results.at[i]->id], s->loss->result_names.at[i]);
   dhc_func_result(s->f, norm, DHC_RESULT_GRAD_NORM);
@@ -620,7 +667,7 @@ bool dhc_train_step(DhcPassCtx *px, DhcFunc *loss, const DhcTrainRequest *rq, Dh
   Step s = {.px = px, .m = m, .arena = m->arena, .rq = rq, .out = out, .loss = loss};
   *out = (DhcTrainStep){0};
   if (!place_all(&s) || !all_placed(&s) || !read_optimizers(&s)) return false;
-  if (!dhc_step_find_losses(&s) || !dhc_step_differentiate(&s)) return false;
+  if (!dhc_step_find_losses(&s) || !dhc_step_differentiate(&s) || !dhc_step_find_few(&s)) return false;
   if (!find_ranges(&s)) return false;
   s.f = dhc_func_new(m, rq->name ? rq->name : "train_step", DHC_FUNC_ENTRY, loss->span);
   dhc_edit_copy_binders(s.f, loss);

@@ -134,9 +134,14 @@ void dhc_pl_call(Pl *p, const DhcSpec *s, const DhcDim *const *dims, const PlVal
   }
 }
 
+/* What an updating contraction multiplies is read many times; what only its results take, where these are stored. */
+static bool goes_by_elements(const DhcSpec *s, int in) {
+  return s->kind == DHC_KIND_MAP || (dhc_spec_updates(s) >= 0 && !dhc_spec_is_folded(s, in));
+}
+
 bool dhc_pl_same_walk(const PlItem *it, int in, int out) {
   if (it->kind == DHC_ITEM_COPY) return true;
-  if (it->kind != DHC_ITEM_CALL || it->spec->kind != DHC_KIND_MAP) return false;
+  if (it->kind != DHC_ITEM_CALL || !goes_by_elements(it->spec, in)) return false;
   const DhcOperand *a = &it->spec->operand[in], *b = &it->spec->operand[out];
   if (a->n_terms != b->n_terms || dhc_dtype_bytes(a->dtype) != dhc_dtype_bytes(b->dtype)) return false;
   for (int k = 0; k < a->n_terms; k++) {

@@ -37,7 +37,8 @@ static Roles roles_of(const DhcSpec *s) {
 
 enum {
   MANY_TILES = 128, FEW_TILES = 100, FEW_LARGE = 8, SMALL_TILES = 80, DEEP = 512, GRAND_TILES = 120, MANY_GROUPED = 100,
-  FEW_RANGED = 512, MANY_RANGED = 4096, SOME_RANGED = 1024, BRIEF = 64, MANY_PIXELS = 8192
+  FEW_RANGED = 512, MANY_RANGED = 4096, SOME_RANGED = 1024, BRIEF = 64, MANY_PIXELS = 8192,
+  FEW_PRODUCTS = 256 /* one chain of the product rule (ir/sum.h) */
 };
 
 static DhcSchedule class_of(const char *template_name, const DhcSizeGuard *g, const int v[8]) {
@@ -476,6 +477,16 @@ static int tiles(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, Dhc
   return n;
 }
 
+/* Few products beside much that is read and written: a thread four elements, as of a map. */
+static int updates(const DhcSpec *s, DhcArena *arena, DhcSchedule *out) {
+  DhcSizeGuard g = {.arena = arena, .spec = s};
+  const int fold = dhc_spec_updates(s);
+  if (fold < 0) return 0;
+  dhc_size_bound(&g, s->node[fold].axes, FEW_PRODUCTS, true);
+  out[0] = class_of("elements", &g, (int[8]){0, 256, 4});
+  return 1;
+}
+
 /* Long sums of a channel's taps are no tiles: these would hold a column or a few. */
 int dhc_schedule_tiles(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   DhcSpecDepthwise w;
@@ -486,5 +497,6 @@ int dhc_schedule_tiles(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *aren
     dhc_size_bound(&g, s->node[w.fold].axes, exact ? MANY_PIXELS / 2 : MANY_PIXELS / 16, false);
     out[n++] = class_of("depthwise", &g, (int[8]){32, 8, exact ? 0 : 64});
   }
+  n += updates(s, arena, out + n);
   return n + tiles(s, t, arena, out + n);
 }

@@ -225,6 +225,40 @@ static void product_rule_ragged(void **st) {
   }
 }
 
+/* x^T d, of ranges or not, ends in two results made of what lies as they do: by lines of these. */
+static void update_of(bool ranged, int64_t m, int64_t n, int64_t k) {
+  SpecCase c;
+  case_init(&c, ranged ? DHC_KIND_RAGGED : DHC_KIND_DOT);
+  c.plain = ranged ? "ragged_plain" : "dot_plain";
+  c.all_classes = true;
+  if (ranged) c.fill = fill_bounds;
+  int at[3], n_at = 0;
+  if (ranged) at[n_at++] = case_axis(&c, DHC_AXIS_PAR, RANGES, false);
+  const int i = at[n_at++] = case_axis(&c, DHC_AXIS_PAR, m, false), j = at[n_at++] = case_axis(&c, DHC_AXIS_PAR, n, false);
+  const int row = case_axis(&c, DHC_AXIS_RED, k, false);
+  int x = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){row, i}));
+  if (ranged) {
+    int lo = case_load(&c, case_operand(&c, DHC_I64, -1, 1, at)), hi = case_load(&c, case_operand(&c, DHC_I64, -1, 1, at));
+    x = in_range(&c, x, row, lo, hi);
+  }
+  int d = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){row, j}));
+  int w = case_load(&c, case_operand(&c, DHC_F32, -1, n_at, at)), v = case_load(&c, case_operand(&c, DHC_F32, -1, n_at, at));
+  int g = case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << row, x, d);
+  int moment = case_ew(&c, DHC_OP_ADD, case_ew(&c, DHC_OP_MUL, v, case_const(&c, 0.9), -1), g, -1);
+  case_operand(&c, DHC_F32, case_ew(&c, DHC_OP_SUB, w, moment, -1), n_at, at);
+  case_operand(&c, DHC_F32, moment, n_at, at);
+  if (dhc_spec_updates(c.s) != g) fail_msg("no update of %lld x %lld", (long long)m, (long long)n);
+  case_check(&c, NULL, NULL, 1e-4);
+  case_free(&c);
+}
+
+static void updates(void **st) {
+  (void)st;
+  static const int64_t size[][3] = {{5, 21, 9}, {4, 64, 16}, {9, 130, 40}, {1, 3, 1}};
+  for (int i = 0; i < 4; i++)
+    for (int ranged = 0; ranged < 2; ranged++) update_of(ranged, size[i][0], size[i][1], size[i][2]);
+}
+
 /* ---- convolutions ------------------------------------------------------------------------ */
 
 typedef struct ConvShape {
@@ -580,7 +614,7 @@ static void edges(void **st) {
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(edges), cmocka_unit_test(dot_shapes),
                                      cmocka_unit_test(dot_large), cmocka_unit_test(dot_across), cmocka_unit_test(dot_bare), cmocka_unit_test(dot_pairs),
-      cmocka_unit_test(dot_narrow), cmocka_unit_test(product_rule), cmocka_unit_test(product_rule_ragged),
+      cmocka_unit_test(dot_narrow), cmocka_unit_test(product_rule), cmocka_unit_test(product_rule_ragged), cmocka_unit_test(updates),
                                      cmocka_unit_test(conv_shapes), cmocka_unit_test(conv_tiles)};
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);

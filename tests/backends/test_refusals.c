@@ -42,6 +42,14 @@ static const struct {
     {"elements", DHC_TARGET_GPU, "spec row args 0 { axis par axis red in f32 row [s(a0), 1(a1)] %0 = load 0 : f32"
      " %1 = fold reduce_sum(%0) a1 : f32 out f32 row [1(a0)] = %1 }",
      "folds of unknown length"},
+    {"elements", DHC_TARGET_GPU, "spec dot args 0 { axis par axis par axis red in f32 row [s(a0), 1(a2)] in f32 row [s(a1), 1(a2)]"
+     " %0 = load 0 : f32 %1 = load 1 : f32 %2 = fold dot_general(%0, %1) a2 : f32 out f32 row [s(a0), 1(a1)] = %2 }",
+     "a contraction that is most of the work"},
+    {"elements", DHC_TARGET_GPU, "spec ragged args 0 { axis par axis par axis par axis red in f32 row [1(a1), s(a3)] in f32 row [1(a2), s(a3)]"
+     " in f32 row [s(a0), s(a1), 1(a2)] in f32 row [s(a0), s(a1), 1(a2)]"
+     " %0 = load 0 : f32 %1 = load 1 : f32 %2 = fold dot_general(%0, %1) a3 : f32 %3 = load 2 : f32 %4 = add(%2, %3) : f32 %5 = load 3 : f32"
+     " %6 = add(%4, %5) : f32 out f32 row [s(a0), s(a1), 1(a2)] = %4 out f32 row [s(a0), s(a1), 1(a2)] = %6 }",
+     "ranges that are not read"},
     {"rows_split", DHC_TARGET_GPU, "spec row args 0 { axis par axis red in f32 row [s(a0), 1(a1)] %0 = load 0 : f32"
      " %1 = fold reduce_sum(%0) a1 : f32 %2 = sub(%0, %1) : f32 out f32 row [s(a0), 1(a1)] = %2 }",
      "folds that cannot be split"},

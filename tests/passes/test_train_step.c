@@ -57,23 +57,30 @@ typedef struct Bench {
   DhcArray *args[32], *results[32], *updated[32];
 } Bench;
 
-static Bench *bench_of(bool ema, DhcShare share) {
+static Bench *bench_of_text(const char *model, size_t bytes, const DhcTrainRequest *asked) {
   Bench *b = calloc(1, sizeof *b);
   dhc_arena_init(&b->arena);
   dhc_arena_init(&b->scratch);
   b->strings.arena = b->sources.arena = b->diags.arena = &b->arena;
   b->diags.sources = &b->sources;
-  uint32_t file = dhc_sources_add(&b->sources, "step", "step", text, sizeof text - 1);
+  uint32_t file = dhc_sources_add(&b->sources, "step", "step", model, (uint32_t)bytes);
   b->m = dhc_module_parse(&b->arena, &b->strings, &b->diags, file);
   dhc_diags_print(&b->diags, stderr, false);
   assert_non_null(b->m);
   dhc_pass_ctx_init(&b->px, b->m, &b->scratch);
-  DhcTrainRequest rq = {.optimizer = dhc_module_func(b->m, "momentum"), .ema = ema, .shared = share.n > 1, .share = share};
+  DhcTrainRequest rq = *asked;
+  const char *size_of[1] = {dhc_intern(&b->strings, "B")};
+  rq.optimizer = dhc_module_func(b->m, "momentum");
+  if (rq.n_sizes) rq.size_of = size_of;
   bool ok = dhc_train_step(&b->px, dhc_module_func(b->m, "loss"), &rq, &b->step);
   ok = ok && dhc_passes_clean(b->m, &b->px);
   dhc_diags_print(&b->diags, stderr, false);
   assert_true(ok);
   return b;
+}
+
+static Bench *bench_of(bool ema, DhcShare share) {
+  return bench_of_text(text, sizeof text - 1, &(DhcTrainRequest){.ema = ema, .shared = share.n > 1, .share = share});
 }
 
 static Bench *bench_new(bool ema) { return bench_of(ema, (DhcShare){0}); }
@@ -259,6 +266,110 @@ static void shares(void **state) {
   bench_free(whole);
 }
 
+/* ---- gradients of few rows ---------------------------------------------------------------- */
+
+/* y = x a and y = x c[range of the row]: a, and c in pieces, have 2^20 elements, b few. */
+static const char few_text[] =
+    "tensor \"a\" param f32[1024, 1024]\n"
+    "tensor \"c\" param f32[4, 1024, 256] as \"c.*\"\n"
+    "tensor \"b\" param f32[256] no_decay\n"
+    "func @momentum<N>(%0: f32[N] plain \"w\", %1: f32[N] plain \"g\", %2: f32[N] plain \"m\",\n"
+    "    %3: f32[] plain \"lr\", %4: f32[] plain \"step\", %5: f32[] plain \"weight_decay\")\n"
+    "    -> (%13 \"w\", %10 \"m\") unit {\n"
+    "  %6 = broadcast(%5) {shape = [N]} : f32[N]\n"
+    "  %7 = mul(%6, %0) : f32[N]\n"
+    "  %8 = add(%7, %1) : f32[N]\n"
+    "  %9 = add(%8, %2) : f32[N]\n"
+    "  %10 = mul(%9, %6) : f32[N]\n"
+    "  %11 = broadcast(%3) {shape = [N]} : f32[N]\n"
+    "  %12 = mul(%11, %10) : f32[N]\n"
+    "  %13 = sub(%0, %12) : f32[N]\n"
+    "}\n"
+    "func @loss<B>(%0: f32[B, 1024] input \"x\", %1: i32[5] input \"ranges\", %2: f32[1024, 1024] param \"a\" #0,\n"
+    "    %3: f32[4, 1024, 256] param \"c\" #1, %4: f32[256] param \"b\" #2) -> (%13 \"loss\") entry {\n"
+    "  %5 = dot_general(%0, %2) {batch_a = [], batch_b = [], contract_a = [1], contract_b = [0]} : f32[B, 1024]\n"
+    "  %6 = ragged_dot(%0, %3, %1) : f32[B, 256]\n"
+    "  %7 = broadcast(%4) {shape = [B, 256]} : f32[B, 256]\n"
+    "  %8 = mul(%6, %7) : f32[B, 256]\n"
+    "  %9 = mul(%5, %5) : f32[B, 1024]\n"
+    "  %10 = mul(%8, %8) : f32[B, 256]\n"
+    "  %11 = reduce_sum(%9) {axes = [0, 1], keep = false} : f32[]\n"
+    "  %12 = reduce_sum(%10) {axes = [0, 1], keep = false} : f32[]\n"
+    "  %13 = add(%11, %12) : f32[]\n"
+    "}\n";
+
+enum { FEW_N = 2 * 1048576 + 256, FEW_BATCH = 5 };
+
+/* n elements between -1 and 1, the same for the same seed. */
+static double *drawn(Bench *b, int64_t n, unsigned seed) {
+  double *v = dhc_arena_alloc(&b->arena, sizeof *v * (size_t)n);
+  for (int64_t i = 0; i < n; i++) v[i] = (double)((seed = seed * 1664525u + 1013904223u) >> 8) / (1 << 23) - 1;
+  return v;
+}
+
+/* One step from given weights; the rows are of ranges 0 (two), 2 (one) and none (the last two); range 3 is empty, too, and
+ * one row of range 0 is all zeros. */
+static Bench *few_of(bool few, int64_t rows) {
+  static const char *const name[] = {"B"};
+  static const int64_t dx[2] = {FEW_BATCH, 1024}, dr[1] = {5}, dw[1] = {FEW_N}, db[1] = {4}, ranges[5] = {0, 2, 2, 3, 3};
+  static const double begun[4] = {0, 2, 0, 0};
+  Bench *b = bench_of_text(few_text, sizeof few_text - 1, &(DhcTrainRequest){.few = few, .size_of = name, .size = &rows, .n_sizes = 1});
+  if (rows != FEW_BATCH) return b; /* to be looked at */
+  double *in = drawn(b, FEW_BATCH * 1024, 1);
+  for (int i = 0; i < 1024; i++) in[i] = 0;
+  set(b, "x", 2, dx, in);
+  DhcArray *r = dhc_array_new(&b->arena, DHC_I32, 1, dr);
+  for (int i = 0; i < 5; i++) r->i[i] = ranges[i];
+  b->args[param(b, "ranges")] = r;
+  set(b, "$w", 1, dw, drawn(b, FEW_N, 2));
+  set(b, "$m", 1, dw, drawn(b, FEW_N, 3));
+  set(b, "$begun", 1, db, begun);
+  set_scalar(b, "$clip", 0.5);
+  set_scalar(b, "$limit", 1e30);
+  set_scalar(b, "$lr", 0.25);
+  set_scalar(b, "$opt_step", 1);
+  set_scalar(b, "$weight_decay", 0.125);
+  assert_true(dhc_interp_run(&b->arena, &b->diags, b->step.entry, (const DhcArray *const *)b->args, b->results, b->updated));
+  return b;
+}
+
+/* Flat tensors of all weights' elements that are put together in the entry. */
+static int large_concats(const DhcFunc *f) {
+  int n = 0;
+  for (const DhcNode *d = f->first; d; d = d->next) n += d->op == DHC_OP_CONCAT && dhc_dim_is(d->results[0]->type.dim[0], FEW_N);
+  return n;
+}
+
+static void few_rows(void **state) {
+  (void)state;
+  Bench *stored = few_of(false, FEW_BATCH), *few = few_of(true, FEW_BATCH), *many = few_of(true, 1000);
+  /* gradients side by side, and what becomes of weights and of moments; the former are not there of few rows */
+  assert_int_equal(large_concats(stored->step.entry), 3);
+  assert_int_equal(large_concats(many->step.entry), 3);
+  assert_int_equal(large_concats(few->step.entry), 2);
+  assert_int_equal(stored->step.decided.n, 0);
+  assert_int_equal(few->step.decided.n, 1); /* B <= 64, */
+  assert_int_equal(many->step.decided.n, 1); /* and B > 64 */
+  assert_ptr_not_equal(few->step.decided.at[0], many->step.decided.at[0]);
+  const double norm = result(stored, "grad_norm");
+  if (!(fabs(norm - result(few, "grad_norm")) < 1e-9 * norm)) fail_msg("norm: want %.17g, got %.17g", norm, result(few, "grad_norm"));
+  const char *const flat[] = {"$w", "$m"};
+  for (int k = 0; k < 2; k++) {
+    const double *want = stored->updated[param(stored, flat[k])]->f, *got = few->updated[param(few, flat[k])]->f;
+    for (int i = 0; i < FEW_N; i++)
+      if (!(fabs(want[i] - got[i]) < 1e-9)) fail_msg("%s[%d]: want %.17g, got %.17g", flat[k], i, want[i], got[i]);
+  }
+  /* begun: range 0 now, 1 before, 2 now, 3 never */
+  const double ages[4] = {1, 3, 1, 0};
+  for (int e = 0; e < 4; e++) {
+    near(ages[e], few->updated[param(few, "$begun")]->f[e]);
+    near(ages[e], stored->updated[param(stored, "$begun")]->f[e]);
+  }
+  bench_free(stored);
+  bench_free(few);
+  bench_free(many);
+}
+
 /* A NaN in the data changes nothing: bits of weights, state and buffers stay. */
 static void nan_step(void **state) {
   (void)state;
@@ -329,7 +440,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(cuts),     cmocka_unit_test(shares),
       cmocka_unit_test(layout),   cmocka_unit_test(one_step),      cmocka_unit_test(averaging),
-      cmocka_unit_test(nan_step), cmocka_unit_test(bad_optimizer),
+      cmocka_unit_test(nan_step), cmocka_unit_test(bad_optimizer), cmocka_unit_test(few_rows),
       cmocka_unit_test(limits),   cmocka_unit_test(bad_weights),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
