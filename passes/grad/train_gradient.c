@@ -195,7 +195,16 @@ DhcValue *dhc_step_squares(Step *s, DhcValue *gradients) {
   DhcValue **part = DHC_NEW_N(s->arena, DhcValue *, 2 * s->ranges.n + 1);
   int64_t begin = 0, stored = 0;
   int n = 0;
-  for (int i = 0; i < s->ranges.n; i++) stored += s->ranges.at[i].few ? 0 : s->ranges.at[i].n;
+  bool plain = true;
+  for (int i = 0; i < s->ranges.n; i++) {
+    stored += s->ranges.at[i].few ? 0 : s->ranges.at[i].n;
+    plain = plain && !s->ranges.at[i].few && !(s->ranges.at[i].pieces && s->begun);
+  }
+  /* In two where nothing else cuts them, so that a variant without experts has the kernels of one with them. */
+  if (plain && s->out->n_decayed > 0 && s->out->n_decayed < stored) {
+    if (!(part[n++] = squares_between(s, gradients, 0, s->out->n_decayed))) return NULL;
+    begin = s->out->n_decayed;
+  }
   for (int i = 0; i <= s->ranges.n; i++) {
     const Range *r = i < s->ranges.n ? &s->ranges.at[i] : NULL;
     const bool pieces = r && r->pieces && s->begun;

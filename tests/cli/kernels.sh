@@ -27,7 +27,7 @@ explain num_experts=4 num_experts=8
 holds 'rows == ["each row 1 constant num_experts differs: 4 / 8"]'
 explain d_conv=4 d_conv=3
 holds '"each conv_dw 2 extent of d_conv differs: 4 / 3, unrolled by the convolution" in rows and any(r.startswith("a map") and "1 fma" in r for r in rows)'
-expect 0 'in both: 34' "$dhcc" explain --kernels dhc_ssm small gray
+expect 0 'in both: 35' "$dhcc" explain --kernels dhc_ssm small gray
 expect 0 'in both' "$dhcc" explain --kernels dhc_ssm w16 width.w24
 expect 1 "has no variant 'w17'" "$dhcc" explain --kernels dhc_ssm w16 w17
 expect 1 "did you mean 'd_state'" "$dhcc" explain --kernels dhc_jamba . d_stat=3

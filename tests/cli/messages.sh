@@ -314,7 +314,7 @@ like 2 'dhcc: error: --stage: needs ast, graph, grad, train, fused, .* (also gra
 row 2 'error: -o x.so: wasm32 has no shared libraries; needs a name that ends in .o or .a' build trained.dhc -o x.so --target wasm32
 row 2 'error: build: x.o is to be two files' build trained.dhc -o x.o --header x.o
 row 2 'error: --selftest: every entry of the object carries states on' build two.dhc --entry forward.step --weights w.safetensors --bind B=1 -o x.o --selftest 1
-row 1 "error: --max-ram 10: entry 'forward' needs 204800 bytes, most of them (204800) for values between kernels" build mlp --max-ram 10 --bind B=100 -o x.o
+row 1 "error: --max-ram 10: entry 'forward' needs 2432 bytes, most of them (2048) for values between kernels" build mlp --target aarch64 --max-ram 10 --bind B=1 -o x.o
 row 2 "error: --variant-weights: variant 'a' has weights and another has none (--weights are for all others)" build mlp -o x.o --variant a:depth=1 --variant b:depth=2 --variant-weights a:w.safetensors
 row 2 "error: --variant-weights: no --variant is called 'c'" build mlp -o x.o --variant a:depth=1 --variant-weights c:w.safetensors
 row 2 'error: --variant a: more than 64 settings' build mlp -o x.o --variant "a:$(seq -s, -f 'd%g=1' 65)"
