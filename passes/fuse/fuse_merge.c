@@ -335,12 +335,15 @@ void dhc_fu_merge_copies(Fu *fu) {
 
 /* ---- sums beside each other ---------------------------------------------------------------------- */
 
-/* The one value that elementwise ops make v of, beside scalars; NULL: there are several. */
-static const DhcValue *made_of(const DhcValue *v) {
+enum { MOST_OPS = 64 /* that are looked through: ways through x * x double with every op */ };
+
+/* The one value that elementwise ops make v of, beside scalars; NULL: there are several, or it is not found within `left` ops. */
+static const DhcValue *made_of(const DhcValue *v, int *left) {
   const DhcValue *of = NULL;
   if (!dhc_fu_is_elementwise(v->def)) return v;
+  if ((*left)-- <= 0) return NULL;
   for (int i = 0; i < v->def->n_args; i++) {
-    const DhcValue *x = v->def->args[i]->type.rank ? made_of(v->def->args[i]) : of;
+    const DhcValue *x = v->def->args[i]->type.rank ? made_of(v->def->args[i], left) : of;
     if (!x || (of && x != of)) return NULL;
     of = x;
   }
@@ -348,12 +351,14 @@ static const DhcValue *made_of(const DhcValue *v) {
 }
 
 int dhc_fu_folds_beside(const Fu *fu, const DhcNode *n, int level, unsigned reduced) {
-  const DhcValue *of = made_of(n->args[0]);
+  int left = MOST_OPS;
+  const DhcValue *of = made_of(n->args[0], &left);
   if (!of || !of->type.rank || dhc_fu_of(fu, n->results[0])->forced) return -1;
   for (int group = fu->groups.n; group-- > 0 && group > level;) {
     const FuGroup *g = fu->groups.at[group];
     if (g->kind != DHC_KIND_ROW || !g->anchor || g->anchor->op != DHC_OP_REDUCE_SUM || g->reduced != reduced) continue;
-    if (dhc_fu_of(fu, g->anchor->results[0])->forced || made_of(g->anchor->args[0]) != of) continue;
+    left = MOST_OPS;
+    if (dhc_fu_of(fu, g->anchor->results[0])->forced || made_of(g->anchor->args[0], &left) != of) continue;
     if (g->rank == n->args[0]->type.rank) return group;
   }
   return -1;
