@@ -325,7 +325,7 @@ dhc_status step_run(dhc_program *p, Version *v, const DhcTensorView *const *in, 
   double clip = *program_scalar(p, DHC_NAME_CLIP), *limit = program_scalar(p, DHC_NAME_LIMIT);
   s->blame[0] = 0;
   if (!own_updates(p, v)) return session_errors(p->m->s);
-  /* Clipped gradients are at most `clip`, but for rounding; of a norm over pairs of rows that may be most of it (passes/grad/train_rows.c). */
+  /* Clipped gradients are at most `clip`, but for rounding; the true norm may be up to 50 times the one that is taken over pairs of rows (passes/grad/train_rows.c). */
   double g = 64 * (clip > 0 && clip < usual ? clip : usual);
   *limit = clip > 0 && clip < usual ? largest(p) : usual;
   DhcRange next[1 + API_MAX_RANGES];

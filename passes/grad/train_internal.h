@@ -73,7 +73,7 @@ typedef struct Step {
   const DhcPlaces *places;
   const int64_t *cut; /* where ranks' shares of moments begin and end (dhc_places_cut); NULL: all are here */
   DhcValue *finite;
-  DhcValue **size; /* by range, of those in pieces: of each piece's gradient, 0 only where there is none */
+  DhcValue **size; /* by range, of those in pieces: of each piece the magnitudes of its gradient, or how many of its rows have one: 0 only where there is none */
   DhcValue *begun; /* "$begun": steps since a piece first had a gradient; NULL: no pieces */
   DHC_VEC(Range) ranges; /* all weights, in order */
   Few *few; /* by slot */
@@ -140,8 +140,9 @@ bool dhc_step_lifts(const DhcFunc *o);
 DhcValue **dhc_step_size(Step *s, int range);
 /* What step_ages asks of the ranges in pieces among `of` (train_step.c); squares: of one range, sums of each piece's. */
 bool dhc_step_sizes(Step *s, DhcValue *gradients, const Range *of, DhcValue **squares);
-/* The sum of their squares: of what lies between tensors in pieces, and of every piece, in order, then of these. Where a batch has parts, range by range, with what is asked of its pieces: each as soon as it is
- * there of all ranks, and the same where they come in turn. */
+/* The sum of their squares: of what lies between tensors in pieces, and of every piece, in order, then of these. Where a
+ * batch has parts, range by range, with what is asked of its pieces: each as soon as it is there of all ranks, and the
+ * same where they come in turn. */
 DhcValue *dhc_step_squares(Step *s, DhcValue *gradients);
 /* An entry that only adds its part to the sums. */
 bool dhc_step_part(Step *s);

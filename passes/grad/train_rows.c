@@ -140,7 +140,7 @@ static void expose(Step *s, Exposed *x) {
   }
 }
 
-/* The call again, of what the function gives now. few: by slot; the gradients' slots by result of the call. */
+/* The call again, of what the function gives now. slot: the gradients' slots by result of the call. */
 static bool call_again(Step *s, DhcNode *call, const Exposed *x, const int *slot) {
   DhcBuilder b = {.f = s->grad, .before = call, .span = call->span, .origin = call->origin};
   DhcNode *now = dhc_b_call(&b, DHC_OP_CALL, x->g, call->args, call->n_args);
@@ -236,6 +236,7 @@ static bool find_in_calls(Step *s, const int *slot_of_result) {
 bool dhc_step_find_few(Step *s) {
   s->few = DHC_NEW_N(s->arena, Few, s->out->n_slots + 1);
   if (!s->rq->few || s->rq->shared || s->rq->parts || s->m->groups.n || !any_large(s) || !dhc_step_lifts(s->optimizer[0].f)) return true;
+  if (!s->moments.n) return true; /* weights alone are no update in place (dhc_spec_updates): written beside, then copied, they would be slower */
   if (!dhc_passes_clean(s->m, s->px)) return false; /* what is contracted stands behind much to clean */
   const int *slot_of_result = slots_of_results(s);
   if (!find_in_calls(s, slot_of_result)) return false;
@@ -284,8 +285,8 @@ static DhcValue *ranges_of_rows(Step *s, DhcValue *offsets, const DhcDim *rows) 
   return behind ? dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, dhc_b_cast(&s->b, behind, DHC_F32), &axis, 1, false) : NULL;
 }
 
-/* Σ over pairs of rows, [1], but not below OF_OWN of what rows have by themselves: where they all but cancel each other the rest is
- * rounding, and a norm that is too small would let more through than clipping allows. So the true one is at most √2 of it in f32, and 50 times
+/* The square of the norm: Σ over pairs of rows, [1], but not below OF_OWN of the sum of the rows' own squares: where they all but cancel each other the rest is
+ * rounding, and a norm that is too small would let more through than clipping allows. So the true norm is at most √2 of it in f32, and 50 times
  * with operands of 8 bits (api/train/step_guard.c). ranges: NULL, or of each row, of which `n` are some. */
 static DhcValue *squares_of_pairs(Step *s, DhcValue *x, DhcValue *d, DhcValue *ranges, const DhcDim *n) {
   static const int64_t second = 1, both[2] = {0, 1};

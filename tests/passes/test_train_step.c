@@ -370,6 +370,25 @@ static void few_rows(void **state) {
   bench_free(many);
 }
 
+/* Without moments a contraction's results would not lie in place: gradients are stored. */
+static void few_rows_stateless(void **state) {
+  (void)state;
+  static const char model[] =
+      "tensor \"a\" param f32[1024, 1024]\n"
+      "func @momentum<N>(%0: f32[N] plain \"w\", %1: f32[N] plain \"g\") -> (%2 \"w\") unit {\n"
+      "  %2 = sub(%0, %1) : f32[N]\n"
+      "}\n"
+      "func @loss<B>(%0: f32[B, 1024] input \"x\", %1: f32[1024, 1024] param \"a\" #0) -> (%4 \"loss\") entry {\n"
+      "  %2 = dot_general(%0, %1) {batch_a = [], batch_b = [], contract_a = [1], contract_b = [0]} : f32[B, 1024]\n"
+      "  %3 = mul(%2, %2) : f32[B, 1024]\n"
+      "  %4 = reduce_sum(%3) {axes = [0, 1], keep = false} : f32[]\n"
+      "}\n";
+  static const int64_t rows = 5;
+  Bench *b = bench_of_text(model, sizeof model - 1, &(DhcTrainRequest){.few = true, .size = &rows, .n_sizes = 1});
+  assert_int_equal(b->step.decided.n, 0);
+  bench_free(b);
+}
+
 /* A NaN in the data changes nothing: bits of weights, state and buffers stay. */
 static void nan_step(void **state) {
   (void)state;
@@ -440,7 +459,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(cuts),     cmocka_unit_test(shares),
       cmocka_unit_test(layout),   cmocka_unit_test(one_step),      cmocka_unit_test(averaging),
-      cmocka_unit_test(nan_step), cmocka_unit_test(bad_optimizer), cmocka_unit_test(few_rows),
+      cmocka_unit_test(nan_step), cmocka_unit_test(bad_optimizer), cmocka_unit_test(few_rows), cmocka_unit_test(few_rows_stateless),
       cmocka_unit_test(limits),   cmocka_unit_test(bad_weights),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
