@@ -48,7 +48,10 @@ static const char *const reserved[] = {
     "register", "restrict", "return",   "short",     "signed",    "sizeof",   "static",  "struct",   "switch",   "template",
     "this",     "throw",    "true",     "try",       "typedef",   "typename", "union",   "unsigned", "using",    "virtual",
     "void",     "volatile", "while",    "xor",       "workspace", "state",    "weights", "exec",     "workers",  "workspace_bytes",
-    "linux",    "unix",     "I",        "scalars"};
+    "linux",    "unix",     "I",        "scalars",
+    /* what C99 source itself calls things (c99.c) */
+    "p",        "d",        "j",        "each",     "work",     "shared",   "scratch", "constants", "embedded", "launch",
+    "job",      "i64",      "misaligned", "memcpy",  "memmove",  "memset"};
 
 const char *dhc_object_identifier(const char *text, DhcArena *arena) {
   DhcText t = {.arena = arena};

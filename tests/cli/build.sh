@@ -135,6 +135,17 @@ C
 "$dhcc" build mlp --set hidden=4 --set depth=60 --emit c --name long_c -o long_c.c --header long_c.h --quiet || fail "source of 60 layers"
 "$cc" -std=c99 -pedantic -Wall -Wextra -Werror -ffp-contract=off -o long long.c long_c.c || fail "source of 60 layers is no C99"
 ./long | python3 -c 'import json, sys; t = sys.stdin.read(); assert len(t) > 4095 and len(json.loads(t)["weights"]) == 122, t' || fail "a long describe()"
+# names that the source has for things of its own
+cat > names.dhc <<'E'
+model Names(n: int = 4) {
+  param m: [n, n] = normal(std = 0.1)
+  forward<B>(d: [B, n], each: [B, n], shared: [B, n], scratch: [B, n], launch: [B, n], job: [B, n], i64: [B, n], misaligned: [B, n]) -> (p: [B, n], work: [B, n], constants: [B, n], j: [B, n], embedded: [B, n]) {
+    return matmul(d, m), each + shared, scratch * launch, job - i64, exp(misaligned)
+  }
+}
+E
+"$dhcc" build names.dhc --emit c -o names.c --header names.h --quiet || fail "source of a model with such names"
+"$cc" -std=c99 -pedantic -Wall -Wextra -Werror -ffp-contract=off -c -o names.o names.c || fail "names of the model and of the source are mixed up"
 refused 2 "needs a name that ends in .c" mlp --emit c "${out[@]}"
 refused 2 "needs a name that ends in .o, .a or .so" mlp -o mlp.c --header mlp.h
 refused 2 "mlp.o is to be two files" mlp -o mlp.o --header mlp.o
