@@ -12,7 +12,7 @@ DhcPipelineRequest pipeline_request(const dhc_session *s, DhcModule *module, Dhc
                               .whole = session_whole(s) && !s->offline,
                               .recurs = b && (b->traits & DHC_BACKEND_RECURS),
                               .routes = b && (b->traits & DHC_BACKEND_ROUTES),
-                              .tiles = b && (b->traits & DHC_BACKEND_TILES) && !s->compute,
+                              .tiles = b && (b->traits & DHC_BACKEND_TILES) && s->compute == DHC_COMPUTE_F32,
                               .lanes = b && (b->traits & DHC_BACKEND_LANES),
                               .norms = b && (b->traits & DHC_BACKEND_REPEATS) && s->compute != DHC_COMPUTE_F32,
                               .repeats = b && (b->traits & DHC_BACKEND_REPEATS)};
@@ -54,7 +54,6 @@ static void add_sizes(dhc_session *s, const DhcFunc *f, const DhcInputShape *in,
     }
   }
   for (int i = 0; i < n; i++) all = all && bound[i];
-  way->few = way->repeats; /* on a CPU divisions and roots take as long as memory does: nothing is gained */
   if (!all) return;
   way->size_of = f->symbols.at;
   way->size = value;
@@ -92,6 +91,7 @@ Version *pipeline_graph(dhc_model *m, const char *entry, dhc_mode mode, const Dh
     way.part = mode == API_MODE_PART;
     way.share = m->share;
     if (!pipeline_optimizers(m, &way.optimizer, &way.own)) return NULL;
+    way.few = way.repeats; /* on a CPU divisions and roots take as long as memory does: nothing is gained */
     add_sizes(s, f, in, n_in, &way);
   }
   Version *v = DHC_NEW(&s->arena, Version);

@@ -48,15 +48,17 @@ static int result_index(const DhcNode *call, const DhcValue *v) {
   return -1;
 }
 
-/* Where the gradient v of the entry is made: a contraction of a function that the entry alone calls, or NULL. */
+/* Where the gradient v of the entry is made: a contraction of a function that calls of the entry alone run, or NULL. */
 static const DhcNode *made_by(const Step *s, const DhcValue *v) {
   if (!only_result(s->grad, v) || v->def->op != DHC_OP_CALL) return NULL;
   const DhcFunc *g = dhc_node_callee(v->def);
   const DhcValue *own = g->results.at[result_index(v->def, v)];
   if (!only_result(g, own)) return NULL;
   for (int i = 0; i < s->m->funcs.n; i++)
-    for (const DhcNode *n = s->m->funcs.at[i]->first; n && s->m->funcs.at[i] != s->grad; n = n->next)
-      if (dhc_op_info(n->op)->cls == DHC_CLASS_CALL && dhc_node_callee(n) == g) return NULL;
+    for (const DhcNode *n = s->m->funcs.at[i]->first; n; n = n->next) {
+      const bool entrys = s->m->funcs.at[i] == s->grad && n->op == DHC_OP_CALL;
+      if (dhc_op_info(n->op)->cls == DHC_CLASS_CALL && dhc_node_callee(n) == g && !entrys) return NULL;
+    }
   return contraction(own);
 }
 
@@ -285,9 +287,9 @@ static DhcValue *ranges_of_rows(Step *s, DhcValue *offsets, const DhcDim *rows) 
   return behind ? dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, dhc_b_cast(&s->b, behind, DHC_F32), &axis, 1, false) : NULL;
 }
 
-/* The square of the norm: Σ over pairs of rows, [1], but not below OF_OWN of the sum of the rows' own squares: where they all but cancel each other the rest is
- * rounding, and a norm that is too small would let more through than clipping allows. So the true norm is at most √2 of it in f32, and 50 times
- * with operands of 8 bits (api/train/step_guard.c). ranges: NULL, or of each row, of which `n` are some. */
+/* The square of the norm: Σ over pairs of rows, [1], but not below OF_OWN of the sum of the rows' own squares: where they
+ * all but cancel each other the rest is rounding, and a norm that is too small would let more through than clipping allows.
+ * So the true norm is at most √2 of it in f32, and 50 times with operands of 8 bits (api/train/step_guard.c). ranges: NULL, or of each row, of which `n` are some. */
 static DhcValue *squares_of_pairs(Step *s, DhcValue *x, DhcValue *d, DhcValue *ranges, const DhcDim *n) {
   static const int64_t second = 1, both[2] = {0, 1};
   DhcValue *xx = dhc_b_dot(&s->b, x, x, NULL, NULL, 0, &second, &second, 1);
