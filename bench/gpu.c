@@ -1,11 +1,11 @@
 /* Speed of single contraction and convolution kernels on a GPU: microseconds a launch in a CUDA graph of many, and the
  * distance from exact sums.
  *
- *   bench_gpu f32|tf32|bf16 [-v A,B,...[/A,B,...]] [-t TEMPLATE] [-s KIND,A,B,C,D] [NAME]
+ *   bench_gpu f32|tf32|bf16 [-v A,B,...[/A,B,...]] [-t TEMPLATE] [-s KIND,A,B,C,D | -f SPEC=A,B,...] [NAME]
  *
- * Rows whose name contains NAME, or one row of one's own (bench/shapes.h), by the class that the schedule takes at its
- * sizes, or by these schedule vectors of template "tile" or the one given. Operands stay in the GPU's cache where they
- * fit. */
+ * Rows whose name contains NAME, or one row of one's own (bench/shapes.h), or a spec's text (dhcc print --stage=spec) with its axes'
+ * extents, by the class that the schedule takes at these sizes, and by these schedule vectors of template "tile" or the one given. Operands
+ * stay in the GPU's cache where they fit. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,8 +120,8 @@ static void bench(Gpu *g, const Item *item, const dhc_kernel_class *k, const dhc
     float *f = malloc((size_t)bytes);
     if (!f) exit(3);
     int64_t ranges = c->s.operand[o].dtype == DHC_I32 && !c->s.operand[o].out ? bytes / 4 : 0, n_rows = 0;
-    for (int a = 0; a < c->s.n_axes; a++)
-      if (c->s.node[0].kind == DHC_SN_AXIS && c->s.node[0].operand == a) n_rows = c->extent[a];
+    for (int i = 0; i < c->s.n_nodes; i++)
+      if (c->s.node[i].kind == DHC_SN_AXIS) n_rows = c->extent[c->s.node[i].operand];
     second = ranges ? !second : second; /* firsts, then ends */
     for (int64_t i = 0; i < ranges; i++) ((int32_t *)(void *)f)[i] = (int32_t)((i + !second) * n_rows / ranges);
     for (int64_t i = 0; i < bytes / 4 && !ranges; i++)
@@ -164,18 +164,14 @@ static const BenchRow rows[] = {
     {"dw 3>64 32 b128", 4, 128, 3, 64, 32},           {"dw 64>128 16 b128", 4, 128, 64, 128, 16},
     {"dw 128>256 8 b128", 4, 128, 128, 256, 8}};
 
-static void add_row(Gpu *g, const BenchRow *r, const char *vectors, const char *template, Items *items) {
-  Bench *c = DHC_NEW(&g->arena, Bench);
+static void add_shape(Gpu *g, const char *name, const Bench *c, const char *vectors, const char *template, Items *items) {
   int64_t dim[MAX_DIMS] = {0};
-  bench_shape(c, r->kind, (int64_t[]){r->a, r->b, r->c, r->d});
-  bool exact = dhc_compiler_target(g->compiler)->compute == DHC_COMPUTE_F32;
-  if (exact && c->s.kind == DHC_KIND_CONV && r->b >= 16 && r->c >= 16) c->s.kind = DHC_KIND_WINOGRAD; /* as fusion makes of them */
   bench_dims(c, dim);
   DhcSchedule classes[DHC_MAX_CLASSES];
   int n = dhc_schedule_choose(&c->s, dhc_compiler_target(g->compiler), &g->arena, classes), i = 0;
   while (i < n - 1 && !bench_prog(classes[i].guard, dim)) i++;
-  Item item = {.name = r->name, .what = dhc_arena_printf(&g->arena, "class %d of %d", i, n), .shape = c, .schedule = classes[i]};
-  if (!vectors) DHC_PUSH(&g->arena, items, item);
+  Item item = {.name = name, .what = dhc_arena_printf(&g->arena, "class %d of %d", i, n), .shape = c, .schedule = classes[i]};
+  DHC_PUSH(&g->arena, items, item);
   while (vectors) {
     const char *end = strchr(vectors, '/');
     char *what = dhc_arena_printf(&g->arena, "%.*s", end ? (int)(end - vectors) : 79, vectors);
@@ -185,6 +181,35 @@ static void add_row(Gpu *g, const BenchRow *r, const char *vectors, const char *
     DHC_PUSH(&g->arena, items, item);
     vectors = end ? end + 1 : NULL;
   }
+}
+
+static void add_row(Gpu *g, const BenchRow *r, const char *vectors, const char *template, Items *items) {
+  Bench *c = DHC_NEW(&g->arena, Bench);
+  bench_shape(c, r->kind, (int64_t[]){r->a, r->b, r->c, r->d});
+  bool exact = dhc_compiler_target(g->compiler)->compute == DHC_COMPUTE_F32;
+  if (exact && c->s.kind == DHC_KIND_CONV && r->b >= 16 && r->c >= 16) c->s.kind = DHC_KIND_WINOGRAD; /* as fusion makes of them */
+  add_shape(g, r->name, c, vectors, template, items);
+}
+
+/* FILE=A,B,...: a spec and its axes' extents. */
+static void add_file(Gpu *g, char *given, const char *vectors, const char *template, Items *items) {
+  static char text[1 << 16];
+  int extent[DHC_SPEC_MAX_AXES] = {0};
+  char *sizes = strchr(given, '=');
+  if (!sizes) exit(2);
+  *sizes++ = 0;
+  FILE *f = fopen(given, "r");
+  if (!f) exit(3);
+  text[fread(text, 1, sizeof text - 1, f)] = 0;
+  fclose(f);
+  DhcSources sources = {.arena = &g->arena};
+  DhcDiags diags = {.arena = &g->arena, .sources = &sources};
+  uint32_t end;
+  const DhcSpec *s = dhc_spec_parse(&g->arena, &diags, dhc_sources_add(&sources, given, given, text, strlen(text)), 0, &end);
+  if (!s || bench_numbers(sizes, extent, s->n_axes) != s->n_axes) exit(2);
+  Bench *c = DHC_NEW(&g->arena, Bench);
+  bench_spec(c, s, extent);
+  add_shape(g, given, c, vectors, template, items);
 }
 
 /* All kernels are compiled together. */
@@ -212,22 +237,33 @@ int main(int argc, char **argv) {
   Gpu g = {0};
   Items items = {0};
   int own[5] = {0}, n_own = 0;
-  char *vectors = NULL, *only = NULL;
+  char *vectors = NULL, *only = NULL, *file = NULL;
   const char *template = "tile";
   if (argc < 2) return 2;
   for (int i = 2; i < argc; i++) {
     if (!strcmp(argv[i], "-v") && i + 1 < argc) vectors = argv[++i];
     else if (!strcmp(argv[i], "-t") && i + 1 < argc) template = argv[++i];
     else if (!strcmp(argv[i], "-s") && i + 1 < argc) n_own = bench_numbers(argv[++i], own, 5);
+    else if (!strcmp(argv[i], "-f") && i + 1 < argc) file = argv[++i];
     else only = argv[i];
   }
   dhc_arena_init(&g.arena);
-  check(dhc_backend_device("cuda", &(DhcDeviceOptions){0}, &g.device));
+  const bool look = getenv("BENCH_LOOK") != NULL; /* no device: are the schedules taken? */
+  if (!look) check(dhc_backend_device("cuda", &(DhcDeviceOptions){0}, &g.device));
   DhcCompileOptions o = {.backend = "cuda", .workers = 16, .device = g.device, .compute = !strcmp(argv[1], "tf32") ? DHC_COMPUTE_TF32 : !strcmp(argv[1], "bf16") ? DHC_COMPUTE_BF16 : DHC_COMPUTE_F32};
+  if (look) o.gpu_arch = "sm_90a", o.offline = true;
   check(dhc_compiler_open(&g.arena, &o, &g.compiler));
   if (n_own == 5) add_row(&g, &(BenchRow){"given", own[0], own[1], own[2], own[3], own[4]}, vectors, template, &items);
-  for (size_t i = 0; i < sizeof rows / sizeof *rows && n_own != 5; i++)
+  if (file) add_file(&g, file, vectors, template, &items);
+  for (size_t i = 0; i < sizeof rows / sizeof *rows && n_own != 5 && !file; i++)
     if (!only || strstr(rows[i].name, only)) add_row(&g, &rows[i], vectors, template, &items);
+  for (int i = 0; i < items.n && look; i++) {
+    const char *why = "taken";
+    const DhcTplInput in = {&items.at[i].shape->s, &items.at[i].schedule, dhc_compiler_target(g.compiler), &g.arena};
+    dhc_template_build(&in, &why);
+    printf("%s %s: %s\n", items.at[i].name, items.at[i].what, why);
+  }
+  if (look) return 0;
   run_all(&g, &items);
   dhc_compiler_close(g.compiler);
   dhc_device_close(g.device);

@@ -215,6 +215,34 @@ void bench_shape(Bench *c, int kind, const int64_t number[4]) {
   else conv(c, kind == 2, kind == 3, n[0], n[1], n[2], n[3]);
 }
 
+/* The unit term innermost, reduced axes but that outermost, as a range's matrix among others. */
+static void row_major(Bench *c, int o) {
+  const DhcOperand *p = &c->s.operand[o];
+  int64_t size = 1;
+  for (int round = 0; round < 3; round++)
+    for (int t = p->n_terms - 1; t >= 0; t--) {
+      const DhcTerm *e = &p->term[t];
+      int turn = e->unit ? 0 : c->s.axis[e->axis[0]].role == DHC_AXIS_PAR ? 1 : 2;
+      if (turn != round) continue;
+      c->stride[o][t] = size;
+      size *= c->extent[e->axis[0]];
+    }
+  c->size[o] = size - 1;
+}
+
+void bench_spec(Bench *c, const DhcSpec *s, const int *extent) {
+  start(c, s->kind);
+  c->s = *s;
+  double results = 1;
+  for (int a = 0; a < s->n_axes; a++) {
+    c->extent[a] = s->axis[a].extent ? s->axis[a].extent : extent[a];
+    if (s->axis[a].role != DHC_AXIS_RED) results *= (double)c->extent[a];
+  }
+  for (int o = 0; o < s->n_operands; o++) row_major(c, o);
+  for (int n = 0; n < s->n_nodes; n++) /* a range's rows meet one matrix: the last axis' products */
+    if (s->node[n].kind == DHC_SN_FOLD && s->node[n].op == DHC_OP_DOT_GENERAL) c->flops += 2 * results * (double)c->extent[s->n_axes - 1];
+}
+
 void bench_dims(const Bench *c, int64_t *dim) {
   const DhcSpec *s = &c->s;
   for (int a = 0; a < s->n_axes; a++)
@@ -225,6 +253,7 @@ void bench_dims(const Bench *c, int64_t *dim) {
       if (st >= 0) dim[st] = c->stride[o][t];
       if (of >= 0) dim[of] = c->offset[o], dim[of + 1] = c->limit[o][t];
     }
+  for (int i = 0; i < s->n_args; i++) dim[dhc_spec_extra_arg(s, i)] = c->extent[s->n_axes - 1];
 }
 
 int64_t bench_prog(dhc_dimprog p, const int64_t *dim) {

@@ -19,6 +19,8 @@ typedef struct Bench {
  * weight gradient, 3x3 taps: images, channels, outs, height; 5 square sums: down, rows, elements; 6 rows by one of
  * 8 matrices: form (0 [out, in], 1 [in, out], 2 the matrices' gradient), rows, in, out. The arena is opened. */
 void bench_shape(Bench *c, int kind, const int64_t number[4]);
+/* A spec of affine terms whose axes have these extents, and whose further arguments are the last's. Operands lie row-major. */
+void bench_spec(Bench *c, const DhcSpec *s, const int *extent);
 /* One of a list of them. */
 typedef struct BenchRow {
   const char *name;
