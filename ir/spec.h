@@ -295,7 +295,7 @@ typedef struct DhcTargetFacts {
 /* How a template is to lower a spec: its name and a short vector it understands
  * (documented beside the template). A spec has 1 to DHC_MAX_CLASSES size classes; class i
  * applies where its guard holds, the last one everywhere. Classes change neither operands nor bits. */
-enum { DHC_MAX_CLASSES = 14 };
+enum { DHC_MAX_CLASSES = 16 };
 typedef struct DhcSchedule {
   const char *template_name;
   int v[8];

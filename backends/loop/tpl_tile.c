@@ -154,7 +154,7 @@ static DhcLv list_ranges(DhcTile *d, DhcLv e0) {
   DhcLp *b = d->b;
   DhcLv list = dhc_lp_block_memory(b, DHC_I64, d->list_at), end = dhc_lp_min(b, dhc_lp_addc(b, d->row0, d->bm), d->n_rows);
   DhcLpVar n = dhc_lp_var(b, dhc_lp_i64(b, 0));
-  DhcLv e = dhc_lp_for(b, e0, dhc_lp_min(b, dhc_lp_addc(b, e0, LISTED), d->cx.extent[d->e]), 1);
+  DhcLv e = dhc_lp_for(b, e0, dhc_lp_min(b, dhc_lp_addc(b, e0, LISTED), d->e_end), 1);
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   dhc_tpl_bind(&d->cx, d->e, e);
   DhcLv lo = dhc_lp_cast(b, dhc_tpl_eval(&d->cx, d->lo), DHC_I64), hi = dhc_lp_cast(b, dhc_tpl_eval(&d->cx, d->hi), DHC_I64);
@@ -175,7 +175,7 @@ static DhcLv list_ranges(DhcTile *d, DhcLv e0) {
 
 static void steps_of_ranges(DhcTile *d) {
   DhcLp *b = d->b;
-  DhcLv e0 = dhc_lp_for(b, dhc_lp_i64(b, 0), d->cx.extent[d->e], LISTED);
+  DhcLv e0 = dhc_lp_for(b, d->e_first, d->e_end, LISTED);
   DhcLv n = list_ranges(d, e0);
   steps(d, dhc_lp_mul(b, n, count_steps(d)));
   dhc_lp_barrier(b); /* the next list overwrites this one */

@@ -65,6 +65,7 @@ typedef struct DhcTile {
   int norm_rows;    /* node that loads what they are made of; -1: more than that, or otherwise */
   uint32_t norm_lines, norm_k; /* norm's axes */
   int e, lo, hi;    /* RAGGED: the axis of the ranges and the nodes of their ends; e -1: none */
+  DhcLv e_first, e_end; /* of the tile: ranges that may have rows here */
   int range_axis;   /* whose places the ranges hold: a row, or k */
   int64_t stage;    /* bytes of one stage */
   int chunk;        /* steps whose places are written together */

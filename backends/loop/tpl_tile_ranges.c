@@ -2,14 +2,17 @@
  * them below a bound, which follows from what all ranges have together: a long range is many tasks, a short one is one, an empty one none. */
 #include "backends/loop/tpl_tile.h"
 
+enum { RANGES_AT_ONCE = 8 }; /* loads that do not wait for each other */
+
 /* ---- rows ------------------------------------------------------------------------------------- */
 
 void dhc_tile_find_rows(DhcTile *d, DhcLv tile) {
   DhcLp *b = d->b;
   DhcLv plain = dhc_lp_mulc(b, tile, d->bm);
   DhcLpVar row0 = dhc_lp_var(b, d->n_rows), end = dhc_lp_var(b, d->n_rows), before = dhc_lp_var(b, dhc_lp_i64(b, 0));
+  DhcLpVar which = dhc_lp_var(b, d->cx.extent[d->e]);
   DhcLpVar reached = dhc_lp_var(b, dhc_lp_i64(b, 0)), gaps = dhc_lp_var(b, dhc_lp_i64(b, 0));
-  DhcLv e = dhc_lp_for(b, dhc_lp_i64(b, 0), d->cx.extent[d->e], 1);
+  DhcLv e = dhc_lp_for_rounds(b, dhc_lp_i64(b, 0), d->cx.extent[d->e], 1, RANGES_AT_ONCE);
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   dhc_tpl_bind(&d->cx, d->e, e);
   DhcLv lo = dhc_lp_cast(b, dhc_tpl_eval(&d->cx, d->lo), DHC_I64), hi = dhc_lp_cast(b, dhc_tpl_eval(&d->cx, d->hi), DHC_I64);
@@ -21,6 +24,7 @@ void dhc_tile_find_rows(DhcTile *d, DhcLv tile) {
   dhc_lp_if(b, dhc_lp_and(b, dhc_lp_le(b, first, tile), dhc_lp_lt(b, tile, dhc_lp_add(b, first, n))));
   dhc_lp_set(b, row0, dhc_lp_add(b, lo, dhc_lp_mulc(b, dhc_lp_sub(b, tile, first), d->bm)));
   dhc_lp_set(b, end, hi);
+  dhc_lp_set(b, which, e);
   dhc_lp_end(b);
   dhc_lp_set(b, before, dhc_lp_add(b, first, n));
   dhc_tpl_pop(&d->cx, &mark);
@@ -29,6 +33,9 @@ void dhc_tile_find_rows(DhcTile *d, DhcLv tile) {
   all = dhc_lp_and(b, all, dhc_lp_eq(b, dhc_lp_get(b, reached), d->n_rows));
   d->row0 = dhc_lp_select(b, all, dhc_lp_get(b, row0), plain);
   d->n_rows = dhc_lp_select(b, all, dhc_lp_get(b, end), d->n_rows);
+  DhcLv own = dhc_lp_get(b, which), last = d->cx.extent[d->e];
+  d->e_first = dhc_lp_select(b, all, own, none);
+  d->e_end = dhc_lp_select(b, all, dhc_lp_min(b, dhc_lp_addc(b, own, 1), last), last);
 }
 
 /* ---- ks --------------------------------------------------------------------------------------- */

@@ -37,7 +37,7 @@ static Roles roles_of(const DhcSpec *s) {
 
 enum {
   MANY_TILES = 128, FEW_TILES = 100, FEW_LARGE = 8, SMALL_TILES = 80, DEEP = 512, GRAND_TILES = 120, MANY_GROUPED = 100,
-  FEW_RANGED = 512, MANY_RANGED = 4096, SOME_RANGED = 1024, BRIEF = 64, MANY_PIXELS = 8192,
+  FEW_RANGED = 512, MANY_RANGED = 4096, SOME_RANGED = 1024, EACH_RANGED = 20, BRIEF = 64, MANY_PIXELS = 8192,
   FEW_PRODUCTS = 256 /* one chain of the product rule (ir/sum.h) */
 };
 
@@ -281,8 +281,18 @@ static int low_ranges(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSche
 
 /* Rows of ranges, tiles of which go range by range, most of them not full: few of them, low tiles. */
 static int ranged_rows(const DhcSpec *s, const Roles *r, bool grouped, bool bf16, DhcArena *arena, DhcSchedule *out) {
-  DhcSizeGuard narrow = {.arena = arena, .spec = s}, few = narrow, many = narrow, some = narrow;
+  DhcSizeGuard narrow = {.arena = arena, .spec = s}, few = narrow, many = narrow, some = narrow, each = narrow;
   int n = low_ranges(s, r, arena, out);
+  if (grouped) { /* enough for a tile of each range */
+    dhc_size_const(&each, EACH_RANGED);
+    dhc_size_count(&each, r->k & ~r->inner);
+    dhc_size_put(&each, DHC_DIM_MUL);
+    dhc_size_count(&each, r->rows);
+    dhc_size_put(&each, DHC_DIM_LE);
+    dhc_size_bound(&each, r->rows | r->cols, (int64_t)MANY_TILES * 64 * (r->pair ? 128 : 32), true);
+    dhc_size_bound(&each, r->cols, 48, false);
+    out[n++] = tile_class(&each, r->pair ? (int[8]){64, 64, 32, 4, 1, 1 + DHC_TILE_GROUP, 4} : (int[8]){32, 64, 128, 1, 2, 4, 3});
+  }
   dhc_size_bound(&narrow, r->rows, FEW_RANGED, true);
   dhc_size_bound(&narrow, r->cols, 512, true);
   out[n++] = tile_class(&narrow, (int[8]){16, 16, 256, 1, 1, 8 + DHC_TILE_TWO_PARTS, 3});
@@ -295,7 +305,7 @@ static int ranged_rows(const DhcSpec *s, const Roles *r, bool grouped, bool bf16
   else out[n++] = bf16 ? large_class(&many, 0) : tile_class(&many, taking);
   dhc_size_bound(&some, r->cols, 48, false);
   if (!grouped) out[n++] = tile_class(&some, (int[8]){64, 64, 64, 2, 2, 2, 3});
-  else out[n++] = tile_class(&some, (int[8]){64, r->pair ? 64 : 128, 32, 4, 1, 1 + DHC_TILE_GROUP, r->pair ? 3 : 4});
+  else out[n++] = tile_class(&some, (int[8]){64, 64, 32, 4, 1, 1 + DHC_TILE_GROUP, r->pair ? 4 : 6});
   return n;
 }
 
@@ -343,7 +353,7 @@ static int group_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSch
   out[1] = tile_class(&some, (int[8]){64, 128, 32, 4, 1, 1 + DHC_TILE_GROUP, 4});
   dhc_size_bound(&less, results, (int64_t)MANY_GROUPED * 64 * 32, false);
   dhc_size_bound(&less, r->rows, 48, false);
-  out[2] = tile_class(&less, (int[8]){64, 32, 32, 4, 1, 1 + DHC_TILE_GROUP, 6});
+  out[2] = tile_class(&less, (int[8]){64, 32, 32, 4, 1, 1 + DHC_TILE_GROUP, 8});
   return 3;
 }
 
@@ -365,11 +375,34 @@ static int low_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSched
   return n;
 }
 
+/* Few tiles of sums that are not too long: as small as fill the machine, whose warps share the ks of a step, so that no second phase is needed. Of two
+ * contractions, rounded operands: three products of each took twice as long. */
+static int short_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSchedule *out) {
+  uint32_t results = r->rows | r->cols | r->batch;
+  DhcSizeGuard first = {.arena = arena, .spec = s}, second = first;
+  if (r->pair) {
+    dhc_size_bound(&first, results, (int64_t)FEW_TILES * 64 * 32, false);
+    dhc_size_bound(&second, results, (int64_t)FEW_TILES * 32 * 32, false);
+  } else {
+    dhc_size_bound(&first, results, (int64_t)MANY_TILES * DHC_TILE_LOW * DHC_TILE_LOW, true);
+    dhc_size_bound(&second, results, (int64_t)MANY_TILES * 32 * 16, true);
+    dhc_size_bound(&first, r->k, DEEP / 2, false);
+    dhc_size_bound(&second, r->k, DEEP, false);
+  }
+  dhc_size_bound(&first, r->k, r->pair ? DEEP : 2 * DEEP, true);
+  dhc_size_bound(&second, r->k, r->pair ? DEEP : 2 * DEEP, true);
+  dhc_size_bound(&second, r->rows, 24, false);
+  if (r->pair) dhc_size_bound(&first, r->rows, 48, false);
+  out[0] = tile_class(&first, r->pair ? (int[8]){64, 32, 64, 2, 2, 2, 3} : (int[8]){DHC_TILE_LOW, 16, 256, 1, 1, 8 + DHC_TILE_TWO_PARTS, 3});
+  out[1] = tile_class(&second, r->pair ? (int[8]){32, 32, 64, 2, 2, 2, 4} : (int[8]){32, 16, 128, 2, 1, 4, 3});
+  return 2;
+}
+
 /* Neither ranges nor groups: few rows, many tiles, few tiles of long sums, small ones. parts: of convolutions. */
 static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped, bool bf16, DhcArena *arena, DhcSchedule *out) {
   bool conv = dhc_kind_is_conv(s->kind) || s->kind == DHC_KIND_CONV_DW;
   uint32_t results = r->rows | r->cols | r->batch;
-  DhcSizeGuard few = {.arena = arena, .spec = s}, many = few, wide = few, large = few, some = few, fewest = few, deep = few, small = few, low = few;
+  DhcSizeGuard few = {.arena = arena, .spec = s}, many = few, wide = few, large = few, some = few, deep = few, small = few, low = few;
   const int lows = low_tiles(s, r, arena, out);
   int n = lows;
   if (!lows && !conv && !r->pair) { /* few rows of long sums */
@@ -409,12 +442,7 @@ static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped,
     out[n++] = tile_class(&tall, (int[8]){128, 64, 32, 2, 4, 1, 3, 2 * MANY_TILES});
   }
   int wider = dhc_kind_is_conv(s->kind) ? 128 : 64;
-  if (grouped && !r->pair) { /* the fewest of sums that are not too long: low tiles fill the machine, and need no second phase */
-    dhc_size_bound(&fewest, results, (int64_t)MANY_TILES * DHC_TILE_LOW * DHC_TILE_LOW, true);
-    dhc_size_bound(&fewest, r->k, DEEP / 2, false);
-    dhc_size_bound(&fewest, r->k, 2 * DEEP, true);
-    out[n++] = tile_class(&fewest, (int[8]){DHC_TILE_LOW, 16, 256, 1, 1, 8 + DHC_TILE_TWO_PARTS, 3});
-  }
+  if (grouped) n += short_tiles(s, r, arena, out + n);
   if (!conv && !grouped && !r->pair) { /* not so few of not so long sums */
     dhc_size_bound(&some, results, (int64_t)FEW_TILES * 64 * 64, true);
     dhc_size_bound(&some, results, (int64_t)FEW_TILES * 64 * 32, false);
