@@ -16,40 +16,23 @@
  * Schedule: v[0] as "row", v[1] threads of a block by rows, v[2] columns of a block, v[3] elements of a piece (a
  * multiple of 16), v[4] elements that a thread asks for at once, up to 32, v[5] not 0: "rows_split" by rows, too, gives a
  * block of the sum rule to a whole block of threads, else to 16; v[6] not 0: rows that fit are held (dhc_spec_holds). */
-#include "backends/loop/tpl.h"
+#include "backends/loop/tpl_rows.h"
 
-enum { PARTS = DHC_SUM_PARTIALS, MAX_AT_ONCE = 32, JOINED = 8 };
-
-typedef struct Rows {
-  DhcTplCx cx;
-  DhcLp *b;
-  const DhcSpec *s;
-  uint32_t par, red;
-  int axis;             /* by columns: the axis along which they lie; -1: by rows */
-  int columns, threads; /* columns: 1 by rows */
-  bool brief;           /* no sum has more than one block of the sum rule */
-  bool by_parts;        /* by rows, first phase: 16 threads a block of the sum rule, as by columns */
-  int at_once;          /* elements that a thread asks for before it needs the first */
-  int piece, workers;   /* workers: threads that share a row, in a join */
-  DhcLv tid, lane, part; /* part: number of a thread among those of its column */
-  DhcLv is_first, inside; /* may store what has no reduced axes; its column exists */
-  DhcLv held;             /* the thread has elements of the row that is held; NULL: none is */
-} Rows;
+enum { MAX_AT_ONCE = 32, JOINED = 8 };
 
 /* ---- pieces of all forms ------------------------------------------------------------------ */
 
-static bool is_sum16(const Rows *v, int n) {
+static bool is_sum16(const DhcRows *v, int n) {
   const DhcSpecNode *d = &v->s->node[n];
   return d->op == DHC_OP_REDUCE_SUM && dhc_dtype_is_float(v->s->node[d->a[0]].dtype);
 }
 
-static dhc_dtype folded_type(const Rows *v, int n) {
+static dhc_dtype folded_type(const DhcRows *v, int n) {
   dhc_dtype t = v->s->node[v->s->node[n].a[0]].dtype;
   return t == DHC_BF16 ? DHC_F32 : t; /* as it is in a register */
 }
 
-/* The last axis of a set, if all that node n loads lies side by side along it, or does not vary; else -1. */
-static int quad_axis(const Rows *v, uint32_t axes, int n) {
+int dhc_rows_quad_axis(const DhcRows *v, uint32_t axes, int n) {
   bool needed[DHC_SPEC_MAX_NODES] = {false};
   int axis = DHC_SPEC_MAX_AXES - 1;
   if (!axes) return -1;
@@ -65,15 +48,15 @@ static int quad_axis(const Rows *v, uint32_t axes, int n) {
 }
 
 /* The element of fold n at a flat index. Between push and pop of the caller's. */
-static DhcLv element(Rows *v, int n, DhcLv flat) {
+static DhcLv element(DhcRows *v, int n, DhcLv flat) {
   dhc_tpl_bind_flat(&v->cx, v->s->node[n].axes, flat);
   return dhc_tpl_eval(&v->cx, v->s->node[n].a[0]);
 }
 
-static DhcLv at_column(Rows *v, DhcLv i) { return dhc_lp_add(v->b, dhc_lp_mulc(v->b, i, v->columns), v->lane); }
+static DhcLv at_column(DhcRows *v, DhcLv i) { return dhc_lp_add(v->b, dhc_lp_mulc(v->b, i, v->columns), v->lane); }
 
 /* The 16 values at mem[0 … 15] of each column, pairwise 8, 4, 2 and 1 apart. */
-static DhcLv fold16(Rows *v, const DhcSpecNode *d, DhcLv mem) {
+static DhcLv fold16(DhcRows *v, const DhcSpecNode *d, DhcLv mem) {
   DhcLp *b = v->b;
   DhcLv p[PARTS];
   for (int i = 0; i < PARTS; i++) p[i] = dhc_lp_load(b, mem, at_column(v, dhc_lp_i64(b, i)), 1, 0);
@@ -85,7 +68,7 @@ static DhcLv fold16(Rows *v, const DhcSpecNode *d, DhcLv mem) {
 /* ---- elements [lo, hi) of a fold: the partials' sum, in every thread ------------------------- */
 
 /* Elements from `first` on, `step` apart, `at_once` of them a round: all are asked for before the first is needed. */
-static void walk_round(Rows *v, int n, DhcLv first, DhcLv end, int step, int at_once, DhcLpVar acc) {
+static void walk_round(DhcRows *v, int n, DhcLv first, DhcLv end, int step, int at_once, DhcLpVar acc) {
   DhcLp *b = v->b;
   DhcLv i = dhc_lp_for(b, first, end, (int64_t)step * at_once), x[MAX_AT_ONCE];
   for (int k = 0; k < at_once; k++) {
@@ -100,7 +83,7 @@ static void walk_round(Rows *v, int n, DhcLv first, DhcLv end, int step, int at_
 }
 
 /* What a thread has of [first, hi), added to acc in order: whole rounds, then the rest one by one. */
-static void walk(Rows *v, int n, DhcLv first, DhcLv hi, int step, DhcLpVar acc) {
+static void walk(DhcRows *v, int n, DhcLv first, DhcLv hi, int step, DhcLpVar acc) {
   DhcLp *b = v->b;
   int64_t reach = (int64_t)step * v->at_once;
   DhcLv left = dhc_lp_max(b, dhc_lp_sub(b, hi, first), dhc_lp_i64(b, 0));
@@ -112,11 +95,11 @@ static void walk(Rows *v, int n, DhcLv first, DhcLv hi, int step, DhcLpVar acc) 
 }
 
 /* By rows: pieces of the row through block memory, where the first 16 threads take them up. */
-static void take_pieces(Rows *v, int n, DhcLv lo, DhcLv hi, DhcLpVar acc) {
+static void take_pieces(DhcRows *v, int n, DhcLv lo, DhcLv hi, DhcLpVar acc) {
   DhcLp *b = v->b;
   DhcLv mem = dhc_lp_block_memory(b, folded_type(v, n), 0);
   DhcLv from = dhc_lp_for(b, lo, hi, v->piece), to = dhc_lp_min(b, hi, dhc_lp_addc(b, from, v->piece));
-  int axis = folded_type(v, n) == DHC_F32 ? quad_axis(v, v->s->node[n].axes, v->s->node[n].a[0]) : -1;
+  int axis = folded_type(v, n) == DHC_F32 ? dhc_rows_quad_axis(v, v->s->node[n].axes, v->s->node[n].a[0]) : -1;
   DhcLv rest = from;
   DhcTplMark mark;
   if (axis >= 0) { /* four side by side, then what is left; of several axes all, if the last is so many fours */
@@ -149,7 +132,7 @@ static void take_pieces(Rows *v, int n, DhcLv lo, DhcLv hi, DhcLpVar acc) {
 }
 
 /* Of `count` threads a column: what each has, folded; where there are more than 16, 16 of them take up the others'. */
-static DhcLv gather(Rows *v, int n, DhcLpVar acc, int count) {
+static DhcLv gather(DhcRows *v, int n, DhcLpVar acc, int count) {
   DhcLp *b = v->b;
   const DhcSpecNode *d = &v->s->node[n];
   DhcLv mem = dhc_lp_block_memory(b, folded_type(v, n), 0), sixteen = dhc_lp_i64(b, PARTS);
@@ -172,11 +155,11 @@ static DhcLv gather(Rows *v, int n, DhcLpVar acc, int count) {
   return sum;
 }
 
-static DhcLpVar unit_var(Rows *v, int n) {
+static DhcLpVar unit_var(DhcRows *v, int n) {
   return dhc_lp_var(v->b, dhc_tpl_fold_unit(v->b, &v->s->node[n], folded_type(v, n)));
 }
 
-static DhcLv fold_part(Rows *v, int n, DhcLv lo, DhcLv hi) {
+static DhcLv fold_part(DhcRows *v, int n, DhcLv lo, DhcLv hi) {
   DhcLpVar acc = unit_var(v, n);
   bool by_rows = v->axis < 0;
   if (!by_rows) walk(v, n, dhc_lp_add(v->b, lo, v->part), hi, PARTS, acc);
@@ -186,7 +169,7 @@ static DhcLv fold_part(Rows *v, int n, DhcLv lo, DhcLv hi) {
 }
 
 /* A whole fold: its blocks one after the other. */
-static DhcLv fold_all(Rows *v, int n) {
+static DhcLv fold_all(DhcRows *v, int n) {
   DhcLp *b = v->b;
   DhcLv count = dhc_tpl_count(&v->cx, v->s->node[n].axes), zero = dhc_lp_i64(b, 0);
   int64_t known;
@@ -207,7 +190,7 @@ static DhcLv fold_all(Rows *v, int n) {
 }
 
 /* The sum over the row that is held. Between push and pop of the caller's, the thread's four elements bound. */
-static DhcLv fold_held(Rows *v, int n) {
+static DhcLv fold_held(DhcRows *v, int n) {
   DhcLp *b = v->b;
   DhcLv mem = dhc_lp_block_memory(b, DHC_F32, 0), x = dhc_lp_splat(b, dhc_tpl_eval(&v->cx, v->s->node[n].a[0]), 4);
   DhcLpVar acc = unit_var(v, n);
@@ -224,9 +207,8 @@ static DhcLv fold_held(Rows *v, int n) {
   return gather(v, n, acc, PARTS);
 }
 
-/* Folds are the whole block's business only outside of loops over what they fold; inside, a thread's own. */
-static DhcLv provide(DhcTplCx *cx, int n, void *arg) {
-  Rows *v = arg;
+DhcLv dhc_rows_provide(DhcTplCx *cx, int n, void *arg) {
+  DhcRows *v = arg;
   if (v->held) return dhc_tpl_fold_settle(v->b, &cx->s->node[n], fold_held(v, n));
   if (cx->bound & v->red) return NULL;
   return dhc_tpl_fold_settle(v->b, &cx->s->node[n], fold_all(v, n));
@@ -234,10 +216,10 @@ static DhcLv provide(DhcTplCx *cx, int n, void *arg) {
 
 /* ---- stores ---------------------------------------------------------------------------------- */
 
-static uint32_t extra_axes(const Rows *v, int o) { return dhc_tpl_operand_axes(&v->cx, o) & v->red; }
+static uint32_t extra_axes(const DhcRows *v, int o) { return dhc_tpl_operand_axes(&v->cx, o) & v->red; }
 
 /* All values before all stores: an output may lie where an input does. */
-static void store_these(Rows *v, uint32_t extra) {
+static void store_these(DhcRows *v, uint32_t extra) {
   for (int o = dhc_spec_n_inputs(v->s); o < v->s->n_operands; o++)
     if (extra_axes(v, o) == extra) dhc_tpl_eval(&v->cx, v->s->operand[o].stored);
   for (int o = dhc_spec_n_inputs(v->s); o < v->s->n_operands; o++)
@@ -245,18 +227,18 @@ static void store_these(Rows *v, uint32_t extra) {
 }
 
 /* The axis along which these outputs, and all they are made of, lie side by side; -1: they do not. */
-static int stored_quads(const Rows *v, uint32_t extra) {
+static int stored_quads(const DhcRows *v, uint32_t extra) {
   int axis = -1;
   if (extra & (extra - 1)) return -1;
   for (int o = dhc_spec_n_inputs(v->s); o < v->s->n_operands; o++) {
     if (extra_axes(v, o) != extra) continue;
-    axis = quad_axis(v, extra, v->s->operand[o].stored);
+    axis = dhc_rows_quad_axis(v, extra, v->s->operand[o].stored);
     if (axis < 0 || !dhc_tpl_contiguous(&v->cx, o, axis)) return -1;
   }
   return axis;
 }
 
-static void store_set(Rows *v, uint32_t extra) {
+static void store_set(DhcRows *v, uint32_t extra) {
   DhcLp *b = v->b;
   dhc_lp_if(b, extra ? v->inside : v->is_first);
   DhcTplMark mark = dhc_tpl_push(&v->cx);
@@ -285,7 +267,7 @@ static void store_set(Rows *v, uint32_t extra) {
 }
 
 /* Outputs of parallel axes alone, then those of each set of reduced ones. */
-static void store_all(Rows *v) {
+static void store_all(DhcRows *v) {
   uint32_t done[DHC_SPEC_MAX_OPERANDS];
   int n = 0;
   dhc_lp_barrier(v->b); /* what stores overwrite has been read by all */
@@ -302,7 +284,7 @@ static void store_all(Rows *v) {
 
 /* ---- places ------------------------------------------------------------------------------------ */
 
-static dhc_dimprog n_places(const Rows *v) {
+static dhc_dimprog n_places(const DhcRows *v) {
   DhcArena *a = v->b->arena;
   if (v->axis < 0) return dhc_tpl_count_prog(&v->cx, v->par);
   dhc_dimprog groups = dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(&v->cx, v->axis), dhc_prog_const(a, v->columns));
@@ -310,7 +292,7 @@ static dhc_dimprog n_places(const Rows *v) {
 }
 
 /* Binds the parallel axes; a thread behind the last column takes that one, and stores nothing. */
-static void bind_place(Rows *v, DhcLv place) {
+static void bind_place(DhcRows *v, DhcLv place) {
   DhcLp *b = v->b;
   v->inside = dhc_lp_int(b, DHC_BOOL, 1);
   if (v->axis >= 0) {
@@ -326,7 +308,7 @@ static void bind_place(Rows *v, DhcLv place) {
 
 /* What is folded is most of what is read: how it lies decides, not how the results do. Along a parallel axis, more than along
  * those that are folded? */
-static bool lies_by_columns(const Rows *v, int axis) {
+static bool lies_by_columns(const DhcRows *v, int axis) {
   int along = 0, across = 0;
   for (int n = 0; n < v->s->n_nodes; n++) {
     const DhcSpecNode *d = &v->s->node[n];
@@ -338,7 +320,7 @@ static bool lies_by_columns(const Rows *v, int axis) {
   return along >= across;
 }
 
-static bool begin(Rows *v, const DhcTplInput *in, DhcLp *b, bool split) {
+static bool begin(DhcRows *v, const DhcTplInput *in, DhcLp *b, bool split) {
   const DhcSpec *s = in->spec;
   v->b = b;
   v->s = s;
@@ -358,7 +340,7 @@ static bool begin(Rows *v, const DhcTplInput *in, DhcLp *b, bool split) {
   v->at_once = o[4];
   if (v->at_once < 1 || v->at_once > MAX_AT_ONCE || v->piece % PARTS) DHC_BUG("schedule of rows: %d, %d", v->piece, v->at_once);
   v->by_parts = split && v->axis < 0 && !o[5];
-  v->cx.provide = provide;
+  v->cx.provide = dhc_rows_provide;
   v->cx.provide_arg = v;
   int most = v->axis < 0 && !v->by_parts && v->piece > v->threads ? v->piece : v->threads, bytes = 4;
   for (int n = 0; n < s->n_nodes; n++)
@@ -368,7 +350,7 @@ static bool begin(Rows *v, const DhcTplInput *in, DhcLp *b, bool split) {
   return true;
 }
 
-static void number_threads(Rows *v) {
+static void number_threads(DhcRows *v) {
   DhcLp *b = v->b;
   DhcLv columns = dhc_lp_i64(b, v->columns);
   v->tid = dhc_lp_thread(b);
@@ -376,10 +358,10 @@ static void number_threads(Rows *v) {
   v->part = v->columns > 1 ? dhc_lp_udiv(b, v->tid, columns) : v->tid;
 }
 
-static bool is_common(const Rows *v, int o) { return !(dhc_tpl_operand_axes(&v->cx, o) & v->par); }
+static bool is_common(const DhcRows *v, int o) { return !(dhc_tpl_operand_axes(&v->cx, o) & v->par); }
 
 /* A row of up to four elements a thread, fours of them. */
-static void hold_row(Rows *v, const bool *needed) {
+static void hold_row(DhcRows *v, const bool *needed) {
   DhcLp *b = v->b;
   DhcTplCx *cx = &v->cx;
   DhcLv count = dhc_tpl_count(cx, v->red), at = dhc_lp_mulc(b, v->tid, 4);
@@ -400,7 +382,7 @@ static void hold_row(Rows *v, const bool *needed) {
 }
 
 void dhc_tpl_rows_block(const DhcTplInput *in, DhcLp *b) {
-  Rows *v = DHC_NEW(b->arena, Rows);
+  DhcRows *v = DHC_NEW(b->arena, DhcRows);
   if (!begin(v, in, b, false)) return;
   bool needed[DHC_SPEC_MAX_NODES] = {false};
   dhc_tpl_needed_by_outputs(v->s, needed);
@@ -429,7 +411,7 @@ void dhc_tpl_rows_block(const DhcTplInput *in, DhcLp *b) {
 /* ---- in two phases ------------------------------------------------------------------------------ */
 
 typedef struct Split {
-  Rows *v;
+  DhcRows *v;
   int n_folds, fold[DHC_SPEC_MAX_NODES];
   DhcLv n_blocks, slots; /* of a place; of all */
 } Split;
@@ -448,7 +430,7 @@ static DhcLv slot(const Split *w, DhcLv place, DhcLv block) {
 
 /* By rows: 16 threads a block of the sum rule, several blocks a block of threads. */
 static void first_by_parts(const Split *w, DhcLv place, DhcLv group) {
-  Rows *v = w->v;
+  DhcRows *v = w->v;
   DhcLp *b = v->b;
   DhcLv parts = dhc_lp_i64(b, PARTS), part = dhc_lp_urem(b, v->tid, parts), zero = dhc_lp_i64(b, 0);
   DhcLv block = dhc_lp_add(b, dhc_lp_mulc(b, group, v->threads / PARTS), dhc_lp_udiv(b, v->tid, parts));
@@ -474,7 +456,7 @@ static void first_by_parts(const Split *w, DhcLv place, DhcLv group) {
 }
 
 static void first_phase(const Split *w, DhcLv place, DhcLv block) {
-  Rows *v = w->v;
+  DhcRows *v = w->v;
   DhcLp *b = v->b;
   DhcLv count = dhc_tpl_count(&v->cx, v->red), lo = dhc_lp_mulc(b, block, DHC_SUM_BLOCK);
   DhcLv hi = dhc_lp_min(b, count, dhc_lp_addc(b, lo, DHC_SUM_BLOCK));
@@ -498,7 +480,7 @@ static DhcLv blocks_each(const Split *w) {
 }
 
 /* Neighbours add, then neighbouring pairs, and so on: places 2^k apart. */
-static DhcLv tree_of_workers(Rows *v, int n, DhcLv own) {
+static DhcLv tree_of_workers(DhcRows *v, int n, DhcLv own) {
   DhcLp *b = v->b;
   DhcLv mem = dhc_lp_block_memory(b, folded_type(v, n), 0), top = dhc_lp_i64(b, v->workers - 1);
   for (int apart = 1; apart < v->workers; apart *= 2) {
@@ -516,7 +498,7 @@ static DhcLv tree_of_workers(Rows *v, int n, DhcLv own) {
 }
 
 static DhcLv join(const Split *w, int k, DhcLv place, DhcLv each) {
-  Rows *v = w->v;
+  DhcRows *v = w->v;
   DhcLp *b = v->b;
   int n = w->fold[k];
   DhcLv first = dhc_lp_mul(b, v->part, each), last = dhc_lp_min(b, w->n_blocks, dhc_lp_add(b, first, each));
@@ -539,14 +521,14 @@ static DhcLv join(const Split *w, int k, DhcLv place, DhcLv each) {
 }
 
 static void second_phase(const Split *w, DhcLv place) {
-  Rows *v = w->v;
+  DhcRows *v = w->v;
   DhcLv each = blocks_each(w);
   for (int k = 0; k < w->n_folds; k++) dhc_tpl_set(&v->cx, w->fold[k], join(w, k, place, each));
   store_all(v);
 }
 
 void dhc_tpl_rows_split(const DhcTplInput *in, DhcLp *b) {
-  Rows *v = DHC_NEW(b->arena, Rows);
+  DhcRows *v = DHC_NEW(b->arena, DhcRows);
   Split w = {.v = v};
   if (!dhc_spec_may_split(in->spec)) dhc_lp_refuse(b, "folds that cannot be split");
   if (b->refused || !begin(v, in, b, true)) return;
@@ -582,119 +564,4 @@ void dhc_tpl_rows_split(const DhcTplInput *in, DhcLp *b) {
   dhc_lp_end(b);
   dhc_tpl_pop(&v->cx, &mark);
   dhc_lp_end(b);
-}
-
-/* ---- lines of a contraction, sixteen threads each -------------------------------------------------- */
-
-static void open_lines(Rows *v, const DhcTplInput *in, DhcLp *b, const DhcTplLines *l) {
-  v->b = b;
-  v->s = in->spec;
-  dhc_tpl_init(&v->cx, in, b);
-  v->red = l->k;
-  v->axis = l->lines ? __builtin_ctz(l->lines) : 0; /* by columns, that is */
-  v->columns = l->threads / PARTS;
-  v->threads = l->threads;
-  v->at_once = l->at_once;
-  v->brief = l->brief;
-  v->cx.provide = provide;
-  v->cx.provide_arg = v;
-  v->tid = dhc_lp_thread(b);
-  v->lane = dhc_lp_udiv(b, v->tid, dhc_lp_i64(b, PARTS));
-  v->part = dhc_lp_urem(b, v->tid, dhc_lp_i64(b, PARTS));
-  DhcLv line = dhc_lp_add(b, l->first, v->lane);
-  v->inside = dhc_lp_lt(b, line, l->n);
-  dhc_tpl_bind_flat(&v->cx, l->lines, dhc_lp_min(b, line, dhc_lp_addc(b, l->n, -1)));
-}
-
-void dhc_tpl_lines_sums(const DhcTplInput *in, DhcLp *b, const DhcTplLines *l, DhcLv at) {
-  Rows *v = DHC_NEW(b->arena, Rows);
-  bool needed[DHC_SPEC_MAX_NODES] = {false};
-  int place = 0;
-  open_lines(v, in, b, l);
-  dhc_tpl_needed(v->s, l->node, needed);
-  for (int n = 0; n <= l->node; n++)
-    if (needed[n] && v->s->node[n].kind == DHC_SN_FOLD) dhc_tpl_eval(&v->cx, n);
-  dhc_lp_if(b, dhc_lp_and(b, dhc_lp_eq(b, v->part, dhc_lp_i64(b, 0)), dhc_lp_lt(b, v->lane, dhc_lp_i64(b, l->kept))));
-  for (int n = 0; n <= l->node; n++)
-    if (needed[n] && v->s->node[n].kind == DHC_SN_FOLD)
-      dhc_lp_store(b, at, dhc_lp_addc(b, v->lane, (int64_t)l->kept * place++), dhc_tpl_eval(&v->cx, n), 0);
-  dhc_lp_end(b);
-  dhc_lp_barrier(b);
-}
-
-enum { HELD_FOURS = 8 }; /* of a thread */
-
-/* Lines of fours, so many at most: all that they are made of is on its way at once. */
-static void put_held(Rows *v, const DhcTplLines *l, int axis, const bool *needed, DhcLv to) {
-  DhcLp *b = v->b;
-  DhcTplCx *cx = &v->cx;
-  DhcLv count = cx->extent[axis], line = dhc_lp_mul(b, dhc_lp_add(b, l->first, v->lane), count), *x[HELD_FOURS];
-  for (int j = 0; j < 2 * HELD_FOURS; j++) { /* first what is loaded, then, with the sums, what is made of it */
-    int f = j % HELD_FOURS;
-    DhcLv i = dhc_lp_addc(b, dhc_lp_mulc(b, v->part, 4), (int64_t)f * 4 * PARTS);
-    if (j == HELD_FOURS) dhc_tpl_hoist(cx, needed);
-    if (j < HELD_FOURS) x[f] = DHC_NEW_N(b->arena, DhcLv, l->node + 1);
-    DhcTplMark mark = dhc_tpl_push(cx);
-    dhc_tpl_bind_vector(cx, axis, dhc_lp_min(b, i, dhc_lp_addc(b, count, -4)), 4, NULL);
-    for (int n = 0; n <= l->node; n++) {
-      if (!needed[n] || v->s->node[n].kind != DHC_SN_LOAD || !(cx->varies[n] & l->k)) continue;
-      if (j < HELD_FOURS) x[f][n] = dhc_tpl_eval(cx, n);
-      else dhc_tpl_set(cx, n, x[f][n]);
-    }
-    if (j >= HELD_FOURS) {
-      DhcLv made = dhc_lp_splat(b, dhc_tpl_eval(cx, l->node), 4);
-      dhc_lp_if(b, dhc_lp_and(b, v->inside, dhc_lp_lt(b, i, count)));
-      dhc_lp_store(b, to, dhc_lp_add(b, line, i), made, 16);
-      dhc_lp_end(b);
-    }
-    dhc_tpl_pop(cx, &mark);
-  }
-}
-
-static void put_long(Rows *v, const DhcTplLines *l, int axis, const bool *needed, DhcLv to) {
-  DhcLp *b = v->b;
-  DhcTplCx *cx = &v->cx;
-  DhcLv count = dhc_tpl_count(cx, l->k), rest = dhc_lp_i64(b, 0), line = dhc_lp_mul(b, dhc_lp_add(b, l->first, v->lane), count);
-  dhc_tpl_hoist(cx, needed);
-  dhc_lp_if(b, v->inside);
-  DhcTplMark mark;
-  if (axis >= 0) {
-    rest = dhc_lp_select(b, dhc_lp_eq(b, dhc_lp_and(b, count, dhc_lp_i64(b, 3)), rest), count, rest);
-    DhcLv i = dhc_lp_for(b, dhc_lp_mulc(b, v->part, 4), rest, 4 * PARTS);
-    mark = dhc_tpl_push(cx);
-    dhc_tpl_bind_vector(cx, axis, i, 4, NULL);
-    dhc_lp_store(b, to, dhc_lp_add(b, line, i), dhc_lp_splat(b, dhc_tpl_eval(cx, l->node), 4), 16);
-    dhc_tpl_pop(cx, &mark);
-    dhc_lp_end(b);
-  }
-  DhcLv i = dhc_lp_for(b, dhc_lp_add(b, rest, v->part), count, PARTS);
-  mark = dhc_tpl_push(cx);
-  dhc_tpl_bind_flat(cx, l->k, i);
-  dhc_lp_store(b, to, dhc_lp_add(b, line, i), dhc_tpl_eval(cx, l->node), 0);
-  dhc_tpl_pop(cx, &mark);
-  dhc_lp_end(b);
-  dhc_lp_end(b);
-}
-
-void dhc_tpl_lines_put(const DhcTplInput *in, DhcLp *b, const DhcTplLines *l, DhcLv to) {
-  Rows *v = DHC_NEW(b->arena, Rows);
-  bool needed[DHC_SPEC_MAX_NODES] = {false};
-  open_lines(v, in, b, l);
-  dhc_tpl_needed(v->s, l->node, needed);
-  const int axis = l->k & (l->k - 1) ? -1 : quad_axis(v, l->k, l->node);
-  if (axis >= 0) {
-    DhcLv count = v->cx.extent[axis], none = dhc_lp_i64(b, 0);
-    DhcLv fits = dhc_lp_and(b, dhc_lp_le(b, count, dhc_lp_i64(b, HELD_FOURS * 4 * PARTS)), dhc_lp_lt(b, none, count));
-    dhc_lp_if(b, dhc_lp_and(b, fits, dhc_lp_eq(b, dhc_lp_and(b, count, dhc_lp_i64(b, 3)), none)));
-    DhcTplMark mark = dhc_tpl_push(&v->cx);
-    v->brief = true;
-    put_held(v, l, axis, needed, to);
-    v->brief = l->brief;
-    dhc_tpl_pop(&v->cx, &mark);
-    dhc_lp_else(b);
-  }
-  DhcTplMark mark = dhc_tpl_push(&v->cx);
-  put_long(v, l, axis, needed, to);
-  dhc_tpl_pop(&v->cx, &mark);
-  if (axis >= 0) dhc_lp_end(b);
 }
