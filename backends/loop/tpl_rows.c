@@ -14,11 +14,11 @@
  * of a block is -0.
  *
  * Schedule: v[0] as "row", v[1] threads of a block by rows, v[2] columns of a block, v[3] elements of a piece (a
- * multiple of 16), v[4] elements that a thread asks for at once, up to 32, v[5] not 0: "rows_split" by rows, too, gives a
+ * multiple of 16), v[4] elements that a thread asks for at once, up to 64, v[5] not 0: "rows_split" by rows, too, gives a
  * block of the sum rule to a whole block of threads, else to 16; v[6] not 0: rows that fit are held (dhc_spec_holds). */
 #include "backends/loop/tpl_rows.h"
 
-enum { MAX_AT_ONCE = 32, JOINED = 8 };
+enum { MAX_AT_ONCE = 64, JOINED = 8, WHOLE_AT_ONCE = 16, MAX_FOURS = 4, TAKEN = 16 };
 
 /* ---- pieces of all forms ------------------------------------------------------------------ */
 
@@ -94,38 +94,65 @@ static void walk(DhcRows *v, int n, DhcLv first, DhcLv hi, int step, DhcLpVar ac
   walk_round(v, n, middle, hi, step, 1, acc);
 }
 
+/* A piece's elements, four side by side, to block memory; of several folded axes all, if the last is so many fours. Of what is made of few
+ * nodes all of a piece is on its way at once. The first that is not among them. */
+static DhcLv take_fours(DhcRows *v, int n, int axis, DhcLv mem, DhcLv from, DhcLv to) {
+  DhcLp *b = v->b;
+  const uint32_t outer = v->s->node[n].axes & ~(1u << axis);
+  const int64_t reach = 4 * (int64_t)v->threads, pieces = v->piece / reach;
+  const int rounds = v->at_once < WHOLE_AT_ONCE || pieces < 1 ? 1 : pieces < MAX_FOURS ? (int)pieces : MAX_FOURS;
+  DhcLv extent = v->cx.extent[axis], none = dhc_lp_i64(b, 0), whole = dhc_lp_sub(b, to, from), x[MAX_FOURS], at[MAX_FOURS];
+  if (outer) whole = dhc_lp_select(b, dhc_lp_eq(b, dhc_lp_and(b, extent, dhc_lp_i64(b, 3)), none), whole, none);
+  DhcLv rest = dhc_lp_add(b, from, dhc_lp_and(b, whole, dhc_lp_i64(b, -4)));
+  DhcLv i = dhc_lp_for(b, dhc_lp_add(b, from, dhc_lp_mulc(b, v->tid, 4)), rest, reach * rounds);
+  for (int r = 0; r < rounds; r++) {
+    at[r] = dhc_lp_addc(b, i, r * reach);
+    DhcLv there = r ? dhc_lp_min(b, at[r], dhc_lp_addc(b, rest, -4)) : i;
+    DhcTplMark mark = dhc_tpl_push(&v->cx);
+    if (outer) dhc_tpl_bind_flat(&v->cx, outer, dhc_lp_udiv(b, there, extent));
+    dhc_tpl_bind_vector(&v->cx, axis, outer ? dhc_lp_urem(b, there, extent) : there, 4, NULL);
+    x[r] = dhc_lp_splat(b, dhc_tpl_eval(&v->cx, v->s->node[n].a[0]), 4);
+    dhc_tpl_pop(&v->cx, &mark);
+  }
+  for (int r = 0; r < rounds; r++) {
+    if (r) dhc_lp_if(b, dhc_lp_lt(b, at[r], rest));
+    dhc_lp_store(b, mem, dhc_lp_sub(b, at[r], from), x[r], 16);
+    if (r) dhc_lp_end(b);
+  }
+  dhc_lp_end(b);
+  return rest;
+}
+
+/* Adds what the first 16 threads find in block memory, every sixteenth element below count: sixteen of them loaded before they are added. */
+static void take_up(DhcRows *v, DhcLv mem, DhcLv count, DhcLpVar acc) {
+  DhcLp *b = v->b;
+  DhcLv whole = dhc_lp_sub(b, count, dhc_lp_and(b, count, dhc_lp_i64(b, TAKEN * PARTS - 1))), x[TAKEN];
+  DhcLv k = dhc_lp_for(b, v->tid, whole, TAKEN * PARTS);
+  for (int i = 0; i < TAKEN; i++) x[i] = dhc_lp_load(b, mem, dhc_lp_addc(b, k, (int64_t)i * PARTS), 1, 0);
+  DhcLv sum = dhc_lp_get(b, acc);
+  for (int i = 0; i < TAKEN; i++) sum = dhc_lp_add(b, sum, x[i]);
+  dhc_lp_set(b, acc, sum);
+  dhc_lp_end(b);
+  k = dhc_lp_for(b, dhc_lp_add(b, whole, v->tid), count, PARTS);
+  dhc_lp_set(b, acc, dhc_lp_add(b, dhc_lp_get(b, acc), dhc_lp_load(b, mem, k, 1, 0)));
+  dhc_lp_end(b);
+}
+
 /* By rows: pieces of the row through block memory, where the first 16 threads take them up. */
 static void take_pieces(DhcRows *v, int n, DhcLv lo, DhcLv hi, DhcLpVar acc) {
   DhcLp *b = v->b;
   DhcLv mem = dhc_lp_block_memory(b, folded_type(v, n), 0);
   DhcLv from = dhc_lp_for(b, lo, hi, v->piece), to = dhc_lp_min(b, hi, dhc_lp_addc(b, from, v->piece));
   int axis = folded_type(v, n) == DHC_F32 ? dhc_rows_quad_axis(v, v->s->node[n].axes, v->s->node[n].a[0]) : -1;
-  DhcLv rest = from;
-  DhcTplMark mark;
-  if (axis >= 0) { /* four side by side, then what is left; of several axes all, if the last is so many fours */
-    uint32_t outer = v->s->node[n].axes & ~(1u << axis);
-    DhcLv extent = v->cx.extent[axis], none = dhc_lp_i64(b, 0), whole = dhc_lp_sub(b, to, from);
-    if (outer) whole = dhc_lp_select(b, dhc_lp_eq(b, dhc_lp_and(b, extent, dhc_lp_i64(b, 3)), none), whole, none);
-    rest = dhc_lp_add(b, from, dhc_lp_and(b, whole, dhc_lp_i64(b, -4)));
-    DhcLv i = dhc_lp_for(b, dhc_lp_add(b, from, dhc_lp_mulc(b, v->tid, 4)), rest, 4 * (int64_t)v->threads);
-    mark = dhc_tpl_push(&v->cx);
-    if (outer) dhc_tpl_bind_flat(&v->cx, outer, dhc_lp_udiv(b, i, extent));
-    dhc_tpl_bind_vector(&v->cx, axis, outer ? dhc_lp_urem(b, i, extent) : i, 4, NULL);
-    DhcLv x = dhc_lp_splat(b, dhc_tpl_eval(&v->cx, v->s->node[n].a[0]), 4);
-    dhc_lp_store(b, mem, dhc_lp_sub(b, i, from), x, 16);
-    dhc_tpl_pop(&v->cx, &mark);
-    dhc_lp_end(b);
-  }
+  DhcLv rest = axis < 0 ? from : take_fours(v, n, axis, mem, from, to);
   DhcLv i = dhc_lp_for(b, dhc_lp_add(b, rest, v->tid), to, v->threads);
-  mark = dhc_tpl_push(&v->cx);
+  DhcTplMark mark = dhc_tpl_push(&v->cx);
   dhc_lp_store(b, mem, dhc_lp_sub(b, i, from), element(v, n, i), 0);
   dhc_tpl_pop(&v->cx, &mark);
   dhc_lp_end(b);
   dhc_lp_barrier(b);
   dhc_lp_if(b, dhc_lp_lt(b, v->tid, dhc_lp_i64(b, PARTS)));
-  DhcLv k = dhc_lp_for(b, v->tid, dhc_lp_sub(b, to, from), PARTS);
-  dhc_lp_set(b, acc, dhc_lp_add(b, dhc_lp_get(b, acc), dhc_lp_load(b, mem, k, 1, 0)));
-  dhc_lp_end(b);
+  take_up(v, mem, dhc_lp_sub(b, to, from), acc);
   dhc_lp_end(b);
   dhc_lp_barrier(b);
   dhc_lp_end(b);

@@ -341,7 +341,7 @@ static int gpu_long_rows(const DhcSpec *s, int at_once, DhcArena *arena, DhcSche
  * Few and long folds go in two phases; other rows are a block's, small blocks where there are many of them, so that many
  * wait for memory side by side. */
 static int gpu_rows(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
-  int n = 0, at_once = s->n_nodes <= BARE_NODES ? 32 : s->n_nodes <= PLAIN_NODES ? 16 : 8;
+  int n = 0, at_once = s->n_nodes > PLAIN_NODES ? 8 : s->n_nodes > BARE_NODES ? 16 : along_rows(s) ? 32 : 64; /* sums down columns have few threads */
   int64_t few = folded(s);
   uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR), red = dhc_spec_axes(s, DHC_AXIS_RED);
   if (few >= 0 && few <= FEW_UNKNOWN) return gpu_maps(s, arena, out);
