@@ -9,7 +9,7 @@
 
 /* Those that commands are put into, the last of them for what waits for other ranks; behind them the one of what ranks do
  * together, which has no kernels of its own. */
-enum { DHC_CUDA_LATE_LANE = 2, DHC_CUDA_LANES, DHC_CUDA_RANKS_LANE = DHC_CUDA_LANES, DHC_CUDA_ALL_LANES };
+enum { DHC_CUDA_LATE_LANE = 4, DHC_CUDA_LANES, DHC_CUDA_RANKS_LANE = DHC_CUDA_LANES, DHC_CUDA_ALL_LANES };
 
 /* Memory [begin, end) that a command reads or writes. */
 typedef struct DhcCudaUse {
@@ -28,8 +28,8 @@ typedef struct DhcCudaStep {
 } DhcCudaStep;
 
 /* Puts n commands into lanes. Each lane keeps their order; a command waits for those of other lanes that write what it
- * touches, or touch what it writes. What much more is to come behind stays in lane 0, as every command does of a list
- * that gains nothing. What can begin before the ranks have done the last thing together, but not before the first, is in the late lane:
+ * touches, or touch what it writes. It goes where it can begin first, by times guessed from what is touched; what the longest way does not
+ * go through leaves lane 0. What can begin before the ranks have done the last thing together, but not before the first, is in the late lane:
  * others need not wait for that. */
 dhc_status dhc_cuda_lanes(const DhcCudaUse *use, DhcCudaStep *step, int n) DHC_MUST_USE;
 /* Which of n commands have nothing among their early uses that a command of the list writes (early.c). The table of uses is in the
