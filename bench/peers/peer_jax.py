@@ -152,7 +152,7 @@ class Peer:
         self.versions = {"jax": jax.__version__}
         sets = {k: int(v) if v.isdigit() else v for k, v in job.sets.items()}
         few = len(job.inputs["image"]) <= 4 and sets.get("tokens") != "grid"
-        self.note = "experts " + ("gathered" if few else FORM) if job.model == "dhc_jamba" else ""
+        self.note = "experts " + ("gathered" if few else "dense") if job.model == "dhc_jamba" else ""
         forward = {"dhc_ssm": lambda w, x: dhc_ssm(w, x), "dhc_jamba": lambda w, x: dhc_jamba(w, x, **sets)}[job.model]
         self.x, self.target = jnp.asarray(job.inputs["image"]), jnp.asarray(job.inputs["target"])
         self.w, self.train, self.t = stacked(job.weights), job.train, 0
