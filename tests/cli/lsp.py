@@ -1,5 +1,5 @@
 """lsp.py DHCC WORK: speaks the Language Server Protocol with `dhcc lsp`."""
-import json, os, pathlib, subprocess, sys
+import json, pathlib, subprocess, sys
 dhcc, work = sys.argv[1], pathlib.Path(sys.argv[2])
 p = subprocess.Popen([dhcc, "lsp"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 number = 0

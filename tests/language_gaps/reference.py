@@ -6,7 +6,6 @@ by their names in files, inputs, the outputs of a function of both and the gradi
 
 reference.py > reference.json"""
 import json
-import math
 
 import torch
 import torch.nn.functional as F

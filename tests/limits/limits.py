@@ -168,7 +168,7 @@ def rest():
     n, code = limit["RESULTS"]
     for k in (n - 1, n, n + 1):
         # split names its own rule where the limit is met
-        said = check(f"RESULTS {k}", "model M() {\n  forward(x: [%d]) -> (y: [1]) {\n    l = split(x, %d)\n    return l[0][0:1]\n  }\n}\n" % (
+        check(f"RESULTS {k}", "model M() {\n  forward(x: [%d]) -> (y: [1]) {\n    l = split(x, %d)\n    return l[0][0:1]\n  }\n}\n" % (
             k * 2, k), None if k <= n else "E0308")
 
 

@@ -7,7 +7,7 @@ Right is: exit 3 with one error line, whatever was written whole or not there; o
 the output of an undisturbed run, where what was refused is done without. Never a signal, never
 less output with success, no temporary file left. Of each command's requests the first few are
 refused one by one, the others at equal distances, N runs in all (0: every request)."""
-import argparse, hashlib, os, re, shutil, struct, subprocess, sys, tempfile
+import argparse, os, re, shutil, struct, subprocess, sys, tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 ap = argparse.ArgumentParser()
