@@ -325,7 +325,7 @@ static DhcValue *rows_that_reach(Step *s, DhcValue *x, DhcValue *d, DhcValue *ra
   return reach ? dhc_b_reduce(&s->b, DHC_OP_REDUCE_SUM, dhc_b_cast(&s->b, reach, DHC_F32), &axis, 1, false) : NULL;
 }
 
-DhcValue *dhc_step_few_squares(Step *s, const Few *few, DhcValue **size) {
+static DhcValue *squares_of_few(Step *s, const Few *few, DhcValue **size) {
   DhcValue *x = rows_by_elements(s, few, 0), *d = rows_by_elements(s, few, 1), *ranges = NULL;
   const DhcDim *n = NULL;
   if (!x || !d) return NULL;
@@ -336,4 +336,18 @@ DhcValue *dhc_step_few_squares(Step *s, const Few *few, DhcValue **size) {
     if (size && !(*size = rows_that_reach(s, x, d, ranges, n))) return NULL;
   }
   return squares_of_pairs(s, x, d, ranges, n);
+}
+
+/* All of it stands behind what is contracted, in the midst of the backward pass: a device that does several things at once does it
+ * beside what is still to come. */
+DhcValue *dhc_step_few_squares(Step *s, const Few *few, DhcValue **size) {
+  const DhcNode *last = NULL;
+  for (int k = 0; k < few->n_args; k++) {
+    const DhcValue *v = s->map[few->arg[k]->id];
+    if (v && (!last || v->def->id > last->id)) last = v->def;
+  }
+  dhc_step_behind(s, last);
+  DhcValue *squares = squares_of_few(s, few, size);
+  s->b.before = NULL;
+  return squares;
 }
