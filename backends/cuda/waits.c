@@ -10,6 +10,7 @@ static bool has(const uint32_t *operands, int64_t i) { return i < DHC_LP_OPERAND
 static bool meets_memory(const DhcLp *p, const DhcLpInst *n) {
   if (n->kind == DHC_LP_AT || n->kind == DHC_LP_ALIGNED) return false;
   if (n->kind == DHC_LP_LOAD && dhc_lp_root(n->a[0])->kind == DHC_LP_OPERAND && has(p->early, dhc_lp_root(n->a[0])->i)) return false;
+  if (n->kind == DHC_LP_COPY && dhc_lp_root(n->a[2])->kind == DHC_LP_OPERAND && has(p->early, dhc_lp_root(n->a[2])->i)) return false;
   for (int k = 0; k < 4; k++)
     if (n->a[k] && n->a[k]->type.ptr && dhc_lp_root(n->a[k])->kind != DHC_LP_LOCAL && dhc_lp_root(n->a[k])->kind != DHC_LP_BLOCK) return true;
   return n->kind == DHC_LP_VAR || n->kind == DHC_LP_SET ? n->a[0]->type.ptr : false;

@@ -21,7 +21,7 @@
  * v[7] 1: no sum is longer than these, as the guard says; not of ranges. */
 #include "backends/loop/tpl_tile.h"
 
-enum { ROWS = 2 /* of a thread: g and g + 8 */, FOUR = 4, WARP_KS = 16, LINE_THREADS = 16, MOST_FACTORS = 8 };
+enum { ROWS = 2 /* of a thread: g and g + 8 */, FOUR = 4, WARP_KS = 16, LINE_THREADS = 16 };
 
 typedef struct Low {
   DhcTile t;
@@ -36,8 +36,7 @@ typedef struct Low {
   bool needed[DHC_SPEC_MAX_NODES];
   DhcLv beside[DHC_SPEC_MAX_NODES]; /* and, by node, stack arrays of what is loaded along k for all rows, by round and k */
   bool scaled;                      /* rows are products of these: */
-  int n_factors, factor[MOST_FACTORS];
-  bool over[MOST_FACTORS];          /* divided by it */
+  DhcTileFactors factors;
   DhcLv part[DHC_SPEC_MAX_NODES];   /* by fold, of the thread's elements: stack arrays by row and k */
   DhcLv scale;                      /* of results */
   DhcLv (*sums)(DhcTplCx *cx, int n, void *arg); /* the tile's */
@@ -184,45 +183,6 @@ static void bind_round(Low *l, DhcTplCx *cx, DhcLv k0, int round) {
 
 /* ---- as products ------------------------------------------------------------------------------------ */
 
-/* The factors of node n; what varies over rows and along them is the load alone, once. */
-static bool find_factors(Low *l, const DhcSpec *s, int n, bool over, int *rows) {
-  const DhcSpecNode *e = &s->node[n];
-  uint32_t varies = dhc_spec_varies(s, n);
-  bool both = varies & l->t.norm_lines && varies & l->t.norm_k;
-  if (both && n == l->t.norm_rows) return !over && ++*rows == 1;
-  if (both && e->kind == DHC_SN_EW && (e->op == DHC_OP_MUL || e->op == DHC_OP_DIV))
-    return find_factors(l, s, e->a[0], over, rows) && find_factors(l, s, e->a[1], e->op == DHC_OP_DIV ? !over : over, rows);
-  if (both || l->n_factors == MOST_FACTORS || (varies & l->t.norm_k && dhc_spec_folds(s, n))) return false;
-  l->over[l->n_factors] = over;
-  l->factor[l->n_factors++] = n;
-  return true;
-}
-
-/* And sums are of what is loaded. */
-static bool is_scaled(Low *l) {
-  const DhcSpec *s = l->t.cx.in->spec;
-  bool needed[DHC_SPEC_MAX_NODES] = {false};
-  int rows = 0;
-  if (l->t.norm < 0 || !find_factors(l, s, l->t.norm, false, &rows) || !rows) return false;
-  dhc_tpl_needed(s, l->t.norm, needed);
-  for (int n = 0; n < l->t.norm; n++)
-    if (needed[n] && s->node[n].kind == DHC_SN_FOLD && dhc_spec_folds(s, s->node[n].a[0])) return false;
-  return true;
-}
-
-/* The product of the factors that vary along k, or of those that do not. */
-static DhcLv factors(Low *l, DhcTplCx *cx, bool along, int lanes) {
-  DhcLp *b = l->t.b;
-  DhcLv all = NULL;
-  for (int i = 0; i < l->n_factors; i++) {
-    if (((cx->varies[l->factor[i]] & l->t.norm_k) != 0) != along) continue;
-    DhcLv v = dhc_lp_splat(b, dhc_tpl_eval(cx, l->factor[i]), lanes), one = dhc_lp_splat(b, dhc_lp_float(b, DHC_F32, 1), lanes);
-    if (l->over[i]) v = dhc_lp_ew2(b, DHC_OP_DIV, one, v);
-    all = all ? dhc_lp_mul(b, all, v) : v;
-  }
-  return all;
-}
-
 static void scale_columns(Low *l, DhcLv k0) {
   DhcTile *d = &l->t;
   DhcLp *b = d->b;
@@ -230,7 +190,7 @@ static void scale_columns(Low *l, DhcLv k0) {
   for (int r = 0; r < l->rounds && l->scaled; r++) {
     DhcTplMark mark = dhc_tpl_push(cx);
     bind_round(l, cx, k0, r);
-    DhcLv by = factors(l, cx, true, FOUR);
+    DhcLv by = dhc_tile_factor(d, &l->factors, cx, true, FOUR);
     for (int f = 0; f < d->n_folds && by; f++)
       for (int j = 0; j < l->columns; j++) {
         int64_t at = ((int64_t)r * l->columns + j) * FOUR;
@@ -315,7 +275,7 @@ static DhcLv scale_of_row(Low *l) {
     DhcLv low = dhc_lp_add(b, dhc_lp_extract(b, sum, 0), dhc_lp_extract(b, sum, 1)), high = dhc_lp_add(b, dhc_lp_extract(b, sum, 2), dhc_lp_extract(b, sum, 3));
     dhc_tpl_set(cx, n, dhc_lp_add(b, low, high));
   }
-  DhcLv by = factors(l, cx, false, 1);
+  DhcLv by = dhc_tile_factor(d, &l->factors, cx, false, 1);
   dhc_tpl_pop(cx, &mark);
   return by;
 }
@@ -603,7 +563,7 @@ void dhc_tpl_low(const DhcTplInput *in, DhcLp *b) {
   const char *why = b->refused ? NULL : look(l);
   if (why) dhc_lp_refuse(b, "%s", why);
   if (b->refused) return;
-  l->scaled = is_scaled(l);
+  l->scaled = dhc_tile_factors(d, &l->factors);
   dhc_lp_block(b, d->threads, dhc_tile_result_bytes(d) + norm_bytes(l));
   dhc_tile_open(d, in);
   l->sums = d->cx.provide;

@@ -69,10 +69,12 @@ static void begin_chunk(DhcTile *d, DhcLv step, const Walk *w) {
   dhc_lp_end(b);
 }
 
-static void copy_step(DhcTile *d, const Walk *w, DhcLv step, DhcLv n_steps, DhcLv base) {
+/* columns: theirs, too. */
+static void copy_step(DhcTile *d, const Walk *w, DhcLv step, DhcLv n_steps, DhcLv base, bool columns) {
   DhcLp *b = d->b;
   dhc_lp_if(b, dhc_lp_lt(b, step, n_steps));
-  dhc_tile_copy(d, step, dhc_lp_get(b, w->k), base, walk_range(d, w));
+  dhc_tile_copy_rows(d, step, dhc_lp_get(b, w->k), base, walk_range(d, w));
+  if (columns) dhc_tile_copy_columns(d, step, dhc_lp_get(b, w->k), base, walk_range(d, w));
   dhc_lp_end(b);
   dhc_lp_commit(b);
   walk_next(d, w);
@@ -102,6 +104,24 @@ void dhc_tile_steps(DhcTile *d, const DhcTileSteps *how, DhcLv first, DhcLv end)
   dhc_lp_end(b);
 }
 
+/* Columns of loads alone, as weights are, are brought before those ahead of this kernel have ended, where a launch says so: the first
+ * steps' are on their way before any row's. Where steps are short; that code stands there for each of them. */
+static bool is_early(const DhcTile *d) {
+  bool plain = d->warps && (d->wk > 1 || d->group) && !d->target && d->range_axis < 0 && !has_k_table(d);
+  for (int f = 0; f < d->n_folds; f++) plain = plain && d->y[f].operand >= 0;
+  return plain;
+}
+
+static void copy_early(DhcTile *d, DhcLv n_steps, int ahead) {
+  DhcLp *b = d->b;
+  for (int s = 0; s < ahead; s++) {
+    DhcLv step = dhc_lp_i64(b, s);
+    dhc_lp_if(b, dhc_lp_lt(b, step, n_steps));
+    dhc_tile_copy_columns(d, step, dhc_lp_i64(b, (int64_t)s * d->bk), dhc_lp_i64(b, s * (d->stage / 4)), NULL);
+    dhc_lp_end(b);
+  }
+}
+
 /* Rounds before the first that multiplies bring steps only; the code that brings one stands here twice, and the first
  * of them before all loops, so that nothing waits for it. Few rows are done in a step or two, and have all in a row. */
 static void steps(DhcTile *d, DhcLv n_steps) {
@@ -111,12 +131,13 @@ static void steps(DhcTile *d, DhcLv n_steps) {
   bool tables = has_k_table(d);
   Walk w = walk_begin(d), used = walk_begin(d);
   dhc_tile_lines(d);
-  if (d->bm <= DHC_TILE_LOW || (tables && d->chunk <= ahead)) first = ahead; /* tables: places are due before the first product */
+  if (is_early(d) || d->bm <= DHC_TILE_LOW || (tables && d->chunk <= ahead)) first = ahead; /* tables: places are due before the first product */
   for (int s = 0; s < first; s++) {
     DhcLv step = dhc_lp_i64(b, s);
     if (tables && s % d->chunk == 0) dhc_tile_ks(d, step, dhc_lp_get(b, w.k));
     if ((tables && s % d->chunk == 0) || !s) dhc_lp_barrier(b);
-    copy_step(d, &w, step, n_steps, dhc_lp_i64(b, s * (d->stage / 4)));
+    if (!s && is_early(d)) copy_early(d, n_steps, first);
+    copy_step(d, &w, step, n_steps, dhc_lp_i64(b, s * (d->stage / 4)), !is_early(d));
   }
   if (tables && first % d->chunk == 0) dhc_tile_ks(d, dhc_lp_i64(b, first), dhc_lp_get(b, w.k));
   DhcLpVar now = dhc_lp_var(b, dhc_lp_i64(b, 0)), free = dhc_lp_var(b, dhc_lp_i64(b, first * (d->stage / 4)));
@@ -128,7 +149,7 @@ static void steps(DhcTile *d, DhcLv n_steps) {
   if (first < ahead) dhc_lp_end(b);
   DhcLv next = dhc_lp_addc(b, s, ahead);
   if (d->group) dhc_tile_multiply(d, dhc_lp_get(b, now), NULL);
-  copy_step(d, &w, next, n_steps, dhc_lp_get(b, free));
+  copy_step(d, &w, next, n_steps, dhc_lp_get(b, free), true);
   if (tables) begin_chunk(d, dhc_lp_addc(b, next, 1), &w);
   if (first < ahead) dhc_lp_if(b, multiplies);
   if (d->group) dhc_lp_group_wait(b, d->n_folds);
@@ -265,7 +286,7 @@ static void find_tile(DhcTile *d, const Grid *g, DhcLv tile) {
 
 static void one_phase(DhcTile *d, const Grid *g) {
   DhcLp *b = d->b;
-  if (d->norm >= 0) dhc_lp_share(b, dhc_prog_op(b->arena, DHC_DIM_MUL, dhc_tile_made_elements(d), dhc_prog_const(b->arena, 4)));
+  if (d->norm >= 0 && !d->scaled) dhc_lp_share(b, dhc_prog_op(b->arena, DHC_DIM_MUL, dhc_tile_made_elements(d), dhc_prog_const(b->arena, 4)));
   DhcLv task = dhc_tile_open_phases(d, &g->all, 1);
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   d->tid = dhc_lp_thread(b);
@@ -359,6 +380,7 @@ static int64_t lay_out(DhcTile *d) {
   int64_t stage = 0, at = 0;
   dhc_tile_place(d, &d->x, d->bm, &stage);
   for (int f = 0; f < d->n_folds; f++) dhc_tile_place(d, &d->y[f], d->bn, &stage);
+  dhc_tile_scaled_place(d, &stage);
   d->stage = stage;
   d->quads = d->bf16 && d->x.k_inner;
   for (int f = 0; f < d->n_folds; f++) d->quads = d->quads && d->y[f].k_inner;
@@ -367,7 +389,7 @@ static int64_t lay_out(DhcTile *d) {
   if (d->e >= 0) at += LISTED * 3 * 8;
   int64_t align = d->group ? 1024 : 16;
   d->stages_at = (at + align - 1) / align * align;
-  int64_t results = d->target ? 0 : dhc_tile_result_bytes(d);
+  int64_t results = d->target ? 0 : dhc_tile_result_bytes(d) + dhc_tile_scaled_bytes(d);
   return d->stages_at + (results > stage * d->stages ? results : stage * d->stages);
 }
 
@@ -397,8 +419,17 @@ void dhc_tpl_tile(const DhcTplInput *in, DhcLp *b) {
   const char *why = b->refused ? NULL : dhc_tile_roles(d);
   if (why) dhc_lp_refuse(b, "%s", why);
   if (b->refused) return;
+  if (dhc_tile_scale(d)) {
+    DhcTile *raw = DHC_NEW(b->arena, DhcTile);
+    dhc_tile_look(raw, in, b, true);
+    if (b->refused || dhc_tile_roles(raw)) DHC_BUG("lines as they lie have other roles");
+    raw->scaled = d->scaled;
+    d = raw;
+  }
   dhc_tile_block(d, lay_out(d));
   dhc_tile_open(d, in);
+  dhc_tile_scaled_open(d);
+  for (int f = 0; f < d->n_folds && is_early(d); f++) dhc_lp_early(b, d->y[f].operand);
   bool pieces = d->target; /* each one block */
   if (!d->warps && !pieces && !dhc_tpl_one_block(d->n_k, 1)) d->many = dhc_lp_lt(b, dhc_lp_i64(b, DHC_DOT_BLOCK), d->n_k);
   Grid g = grid_of(d);

@@ -10,6 +10,7 @@ enum {
   DHC_TILE_WARP = 32,
   DHC_TILE_MEMORY = 226 << 10, /* bytes of block memory on a multiprocessor */
   DHC_TILE_SUMS = 8,
+  DHC_TILE_FACTORS = 8,
   DHC_TILE_PIECE_STEPS = 4     /* of a piece of a split over k, at least */
 };
 
@@ -46,6 +47,8 @@ typedef struct DhcTileSide {
   DhcTilePart line_part; /* of the thread's line, where ks step on */
 } DhcTileSide;
 
+typedef struct DhcTileScaled DhcTileScaled;
+
 typedef struct DhcTile {
   DhcTplCx cx;
   DhcLp *b;
@@ -64,6 +67,7 @@ typedef struct DhcTile {
   int norm;         /* node of the spec as it is given: lines that are made of their own sums; -1: none. cx.s has a load there */
   int norm_rows;    /* node that loads what they are made of; -1: more than that, or otherwise */
   uint32_t norm_lines, norm_k; /* norm's axes */
+  DhcTileScaled *scaled; /* results, not lines, take what is made of lines' sums; or NULL */
   int e, lo, hi;    /* RAGGED: the axis of the ranges and the nodes of their ends; e -1: none */
   DhcLv e_first, e_end; /* of the tile: ranges that may have rows here */
   int range_axis;   /* whose places the ranges hold: a row, or k */
@@ -138,8 +142,10 @@ DhcLv dhc_tile_spot(DhcTile *d, const DhcTileSide *s, DhcLv line, DhcLv k, DhcLv
 void dhc_tile_lines(DhcTile *d);
 /* Places of the ks from k0 on, for the copies of a chunk of steps that begins with `step`. */
 void dhc_tile_ks(DhcTile *d, DhcLv step, DhcLv k0);
-/* Begins to bring the ks from k0 on to the stage at `base` (elements). range: number in the list of ranges, or NULL. */
-void dhc_tile_copy(DhcTile *d, DhcLv step, DhcLv k0, DhcLv base, DhcLv range);
+/* Begins to bring the ks from k0 on, of rows or of columns, to the stage at `base` (elements). range: number in the list of ranges, or
+ * NULL. */
+void dhc_tile_copy_rows(DhcTile *d, DhcLv step, DhcLv k0, DhcLv base, DhcLv range);
+void dhc_tile_copy_columns(DhcTile *d, DhcLv step, DhcLv k0, DhcLv base, DhcLv range);
 /* Begins to bring four elements of an operand to place `to`, `valid` of which are there, the others zero; wide: at once,
  * else one by one. */
 void dhc_tile_copy_four(DhcTile *d, int operand, DhcLv to, DhcLv from, DhcLv valid, bool wide);
@@ -174,6 +180,28 @@ void dhc_tile_take(DhcTile *d, DhcLv to, int i, int n, const DhcLv *x);
 /* Adds to fold f's sums the products of dhc_tile_deep ks: of the thread's rows, in order of rows and in that of ks, and
  * columns. */
 void dhc_tile_products(DhcTile *d, int f, DhcLv xs, DhcLv ys);
+
+/* tpl_tile_scaled.c: the norm's lines as a product. Factors, some of them divided by. False: they are none. */
+typedef struct DhcTileFactors {
+  int n, node[DHC_TILE_FACTORS];
+  bool over[DHC_TILE_FACTORS];
+} DhcTileFactors;
+bool dhc_tile_factors(const DhcTile *d, DhcTileFactors *f);
+/* The product of those that vary along k, or of those that do not; NULL: there are none. cx is of the spec as it is given. */
+DhcLv dhc_tile_factor(const DhcTile *d, const DhcTileFactors *f, DhcTplCx *cx, bool along, int lanes);
+/* Template "tile", when roles are known: can it be? Then d->scaled, and the rest, each of which does nothing without. */
+bool dhc_tile_scale(DhcTile *d);
+void dhc_tile_scaled_place(DhcTile *d, int64_t *stage);
+int64_t dhc_tile_scaled_bytes(const DhcTile *d); /* of block memory, behind results */
+void dhc_tile_scaled_open(DhcTile *d);
+void dhc_tile_scaled_begin(DhcTile *d);
+void dhc_tile_scaled_copy(DhcTile *d, DhcLv k0, DhcLv base);
+/* What columns take at the thread's two ks from k on, in the stage at `base`; NULL: nothing. */
+DhcLv dhc_tile_scaled_by(DhcTile *d, DhcLv base, DhcLv k);
+/* Two elements of the thread's line number `line`; `left`: ks of the stage that count. */
+void dhc_tile_scaled_add(DhcTile *d, DhcLv base, int line, DhcLv k, DhcLv left, const DhcLv *v);
+void dhc_tile_scaled_put(DhcTile *d);  /* the sums' parts to block memory, and then, */
+void dhc_tile_scaled_rows(DhcTile *d); /* behind a barrier, what the results of each line take */
 
 /* tpl_tile_results.c */
 /* The contraction's value at the bound axes. */

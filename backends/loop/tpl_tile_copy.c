@@ -468,7 +468,9 @@ static void copy_side(DhcTile *d, const DhcTileSide *s, DhcLv step, DhcLv k0, Dh
   if (some) dhc_lp_end(b);
 }
 
-void dhc_tile_copy(DhcTile *d, DhcLv step, DhcLv k0, DhcLv base, DhcLv range) {
-  copy_side(d, &d->x, step, k0, base, range);
+void dhc_tile_copy_rows(DhcTile *d, DhcLv step, DhcLv k0, DhcLv base, DhcLv range) { copy_side(d, &d->x, step, k0, base, range); }
+
+void dhc_tile_copy_columns(DhcTile *d, DhcLv step, DhcLv k0, DhcLv base, DhcLv range) {
   for (int f = 0; f < d->n_folds; f++) copy_side(d, &d->y[f], step, k0, base, range);
+  dhc_tile_scaled_copy(d, k0, base);
 }

@@ -50,7 +50,7 @@ enum { LINE_THREADS = 16, LINES_AT_ONCE = 16, PIECES_ALIGN = 32 };
 
 dhc_dimprog dhc_tile_made_elements(const DhcTile *d) {
   DhcArena *a = d->b->arena;
-  if (d->norm < 0) return dhc_prog_const(a, 0);
+  if (d->norm < 0 || d->scaled) return dhc_prog_const(a, 0);
   dhc_dimprog all = dhc_tpl_count_prog(&d->cx, d->norm_lines | d->norm_k), align = dhc_prog_const(a, PIECES_ALIGN);
   return dhc_prog_op(a, DHC_DIM_MUL, dhc_prog_op(a, DHC_DIM_CEILDIV, all, align), align);
 }
@@ -69,7 +69,7 @@ static void open_made(DhcTile *d) {
 DhcLv dhc_tile_open_phases(DhcTile *d, const dhc_dimprog *count, int n) {
   DhcLp *b = d->b;
   DhcArena *a = b->arena;
-  if (d->norm < 0) return n == 1 ? dhc_lp_tasks(b, count[0]) : dhc_lp_phases(b, count[0], count[1]);
+  if (d->norm < 0 || d->scaled) return n == 1 ? dhc_lp_tasks(b, count[0]) : dhc_lp_phases(b, count[0], count[1]);
   const int lines = d->threads / LINE_THREADS;
   open_made(d);
   dhc_dimprog all[DHC_MAX_PHASES] = {dhc_prog_op(a, DHC_DIM_CEILDIV, dhc_tpl_count_prog(&d->cx, d->norm_lines), dhc_prog_const(a, lines))};
@@ -84,6 +84,6 @@ DhcLv dhc_tile_open_phases(DhcTile *d, const dhc_dimprog *count, int n) {
 }
 
 void dhc_tile_close_phases(DhcTile *d) {
-  if (d->norm >= 0) dhc_lp_end(d->b);
+  if (d->norm >= 0 && !d->scaled) dhc_lp_end(d->b);
   dhc_lp_end(d->b);
 }

@@ -236,7 +236,9 @@ static DhcLv in_fours(DhcTile *d, int axis) {
 
 void dhc_tile_put_sums(DhcTile *d) {
   for (int f = 0; f < d->n_folds; f++) dhc_tile_each_sum(d, f, put_result);
+  dhc_tile_scaled_put(d);
   dhc_lp_barrier(d->b);
+  dhc_tile_scaled_rows(d);
 }
 
 void dhc_tile_results(DhcTile *d) {

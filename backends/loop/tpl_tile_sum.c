@@ -127,12 +127,27 @@ static void own_ks(DhcTile *d, const DhcTileSide *s, DhcLv base, DhcLv line, Dhc
   }
 }
 
-/* The thread's ks of n lines, eight apart from first + g on, into a stack array. */
-static void fragments(DhcTile *d, const DhcTileSide *s, DhcLv to, DhcLv base, DhcLv first, DhcLv g, DhcLv k, int n) {
+/* Of the thread's ks pair h begins so far behind the first. */
+static int pair_at(const DhcTile *d, int h) { return d->quads ? 2 * h : 8 * h; }
+
+/* What columns take of a norm, by its ks. */
+static void scale_columns(DhcTile *d, DhcLv base, DhcLv k, DhcLv *v) {
+  DhcLp *b = d->b;
+  for (int h = 0; h < dhc_tile_own(d) / 2; h++) {
+    DhcLv by = dhc_tile_scaled_by(d, base, dhc_lp_addc(b, k, pair_at(d, h)));
+    for (int l = 0; l < 2 && by; l++) v[2 * h + l] = dhc_lp_mul(b, v[2 * h + l], dhc_lp_extract(b, by, l));
+  }
+}
+
+/* The thread's ks of n lines, eight apart from first + g on, into a stack array. left: ks of the stage. */
+static void fragments(DhcTile *d, const DhcTileSide *s, DhcLv to, DhcLv base, DhcLv first, DhcLv g, DhcLv k, int n, DhcLv left) {
   DhcLp *b = d->b;
   for (int i = 0; i < n; i++) {
     DhcLv v[4];
     own_ks(d, s, base, dhc_lp_addc(b, dhc_lp_add(b, first, g), 8 * i), k, g, v);
+    for (int h = 0; h < dhc_tile_own(d) / 2 && d->scaled && s->rows; h++)
+      dhc_tile_scaled_add(d, base, i, dhc_lp_addc(b, k, pair_at(d, h)), left, v + 2 * h);
+    if (d->scaled && !s->rows) scale_columns(d, base, k, v);
     dhc_tile_take(d, to, i, n, v);
   }
 }
@@ -170,7 +185,7 @@ void dhc_tile_products(DhcTile *d, int f, DhcLv xs, DhcLv ys) {
   dhc_lp_end(b);
 }
 
-static void multiply_warps(DhcTile *d, DhcLv base) {
+static void multiply_warps(DhcTile *d, DhcLv base, DhcLv left) {
   DhcLp *b = d->b;
   int mt = dhc_tile_down(d), nt = dhc_tile_across(d);
   DhcTileLane l = dhc_tile_lane(d);
@@ -178,10 +193,10 @@ static void multiply_warps(DhcTile *d, DhcLv base) {
   DhcLv xs = dhc_tile_operands(d, 2 * mt);
   DhcLv some = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, d->bk), (int64_t)deep * d->wk);
   DhcLv k = dhc_lp_add(b, dhc_lp_add(b, some, dhc_lp_mulc(b, l.group, deep)), dhc_lp_mulc(b, l.t, d->quads ? 4 : 2));
-  fragments(d, &d->x, xs, base, l.row, l.g, k, 2 * mt); /* rows g, g + 8, g + 16, ... */
+  fragments(d, &d->x, xs, base, l.row, l.g, k, 2 * mt, left); /* rows g, g + 8, g + 16, ... */
   for (int f = 0; f < d->n_folds; f++) {
     DhcLv ys = dhc_tile_operands(d, nt);
-    fragments(d, &d->y[f], ys, base, l.col, l.g, k, nt);
+    fragments(d, &d->y[f], ys, base, l.col, l.g, k, nt, left);
     dhc_tile_products(d, f, xs, ys);
   }
   dhc_lp_end(b);
@@ -256,6 +271,7 @@ void dhc_tile_end_small(DhcTile *d) {
 void dhc_tile_begin(DhcTile *d) {
   DhcLp *b = d->b;
   int n = dhc_tile_n_sums(d);
+  dhc_tile_scaled_begin(d);
   for (int f = 0; f < d->n_folds; f++) {
     d->sum[f] = dhc_lp_local(b, DHC_F32, n);
     if (d->many) d->level[f] = dhc_lp_local(b, DHC_F32, (int64_t)DHC_DOT_LEVELS * n);
@@ -329,7 +345,8 @@ void dhc_tile_end_ranges(DhcTile *d) {
 void dhc_tile_multiply(DhcTile *d, DhcLv base, DhcLv n) {
   DhcLp *b = d->b;
   if (d->warps) {
-    (d->group ? multiply_group : multiply_warps)(d, base);
+    if (d->group) multiply_group(d, base);
+    else multiply_warps(d, base, n);
     return;
   }
   dhc_lp_if(b, dhc_lp_ge(b, n, dhc_lp_i64(b, d->bk)));

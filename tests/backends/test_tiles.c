@@ -164,18 +164,23 @@ static void one_norm(int form, int64_t m, int64_t n, int64_t k, const DhcSchedul
   case_free(&c);
 }
 
-/* Rows that are made of their own sums: of few rows by the threads that multiply them, else first, in a phase of their own, in all
- * forms of tiles, cut along k or not. */
+/* Rows that are made of their own sums: of few rows by the threads that multiply them, else as what results take, or first, in a phase of
+ * their own, in all forms of tiles, cut along k or not. */
 static void norms(void **st) {
   (void)st;
   static const DhcSchedule low[] = {{.template_name = "low", .v = {16, 8, 64, 1, 1, 4 + 16, 2}},
                                     {.template_name = "low", .v = {16, 8, 64, 2, 1, 2 + 16, 4}},
                                     {.template_name = "low", .v = {16, 16, 128, 2, 1, 4 + 16 + 32, 1}}};
+  static const DhcSchedule shared[] = {{.template_name = "tile", .v = {32, 16, 32, 2, 2, 2, 3}}, /* warps that share ks, rows and columns */
+                                       {.template_name = "tile", .v = {32, 16, 32, 1, 1, 2 + 32, 2}},
+                                       {.template_name = "tile", .v = {16, 16, 32, 1, 2, 4 + 16, 3}}};
   static const int64_t k[] = {41, 64, 100};
   static const int form[] = {0, 1, 2, 3, 9, 10};
   for (int i = 0; i < 6; i++) one_norm(form[i], i ? 7 : 20, 9, k[i % 3], &low[i % 3]);
   for (int i = 0; i < N_SCHEDULES; i += 3) one_norm(i % 12, 20, i % 2 ? 9 : 24, k[i % 3], &schedules[i]);
   one_norm(0, 3, 5, 516, &schedules[0]);
+  for (int i = 0; i < 3; i++) one_norm(2 * i, 35, 18, k[i], &shared[i]);
+  one_norm(8, 20, 24, 100, &shared[0]);
   one_norm(16, 1, 9, 64, &schedules[3]);
 }
 
