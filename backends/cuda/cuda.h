@@ -84,8 +84,9 @@ dhc_status dhc_cuda_resources(DhcCudaGpu *g, const DhcCudaKernel *k, DhcCudaReso
 typedef struct DhcCudaGraph DhcCudaGraph;
 dhc_status dhc_cuda_record_begin(DhcCudaGpu *g) DHC_MUST_USE;
 /* Among it: what follows goes to this lane, beside the others, and lane 0 first and last; a signal is given when all before it in
- * the lane is done, and awaited by all that comes behind in another one. Numbers count from 0, each signalled once before it is awaited. */
-dhc_status dhc_cuda_lane(DhcCudaGpu *g, int lane) DHC_MUST_USE;
+ * the lane is done, and awaited by all that comes behind in another one. Numbers count from 0, each signalled once before it is awaited. Urgent: blocks of what follows
+ * begin before others that could, too. */
+dhc_status dhc_cuda_lane(DhcCudaGpu *g, int lane, bool urgent) DHC_MUST_USE;
 dhc_status dhc_cuda_signal(DhcCudaGpu *g, int number) DHC_MUST_USE;
 dhc_status dhc_cuda_await(DhcCudaGpu *g, int number) DHC_MUST_USE;
 dhc_status dhc_cuda_record_end(DhcCudaGpu *g, DhcCudaGraph **out) DHC_MUST_USE; /* NULL after a failure */

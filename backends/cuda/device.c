@@ -276,7 +276,7 @@ static dhc_status run_in_lane(DhcDevice *d, const DhcCommand *c, const DhcCudaSt
 
 /* Signal i is command i's, signal n + lane the beginning (0) and the ends of the others. */
 static dhc_status record_step(DhcDevice *d, const DhcCommand *c, const DhcCudaStep *s, int64_t i, int64_t n, bool *begun) {
-  DHC_TRY(dhc_cuda_lane(gpu(d), s->lane));
+  DHC_TRY(dhc_cuda_lane(gpu(d), s->lane, s->urgent));
   if (!begun[s->lane]) DHC_TRY(dhc_cuda_await(gpu(d), (int)n));
   begun[s->lane] = true;
   for (int k = 0; k < DHC_CUDA_ALL_LANES; k++)
@@ -292,9 +292,9 @@ static dhc_status record_lanes(DhcDevice *d, const DhcCommand *c, const DhcCudaS
   for (int64_t i = 0; i < n && !st.code; i++) st = record_step(d, &c[i], &s[i], i, n, begun);
   for (int k = 1; k < DHC_CUDA_ALL_LANES && !st.code; k++) {
     if (!begun[k]) continue;
-    st = dhc_cuda_lane(gpu(d), k);
+    st = dhc_cuda_lane(gpu(d), k, false);
     if (!st.code) st = dhc_cuda_signal(gpu(d), (int)n + k);
-    dhc_status main = dhc_cuda_lane(gpu(d), 0);
+    dhc_status main = dhc_cuda_lane(gpu(d), 0, false);
     if (!st.code) st = main;
     if (!st.code) st = dhc_cuda_await(gpu(d), (int)n + k);
   }

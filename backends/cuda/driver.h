@@ -61,8 +61,9 @@ enum {
   CU_KERNEL_REGISTERS = 4,
   CU_KERNEL_MAX_DYNAMIC = 8,
   CU_LAUNCH_PROGRAMMATIC = 6,          /* programmatic stream serialisation */
+  CU_LAUNCH_PRIORITY = 8,              /* smaller numbers first; a stream has 0 */
   CU_STREAM_NON_BLOCKING = 1,
-  CU_GRAPH_PRIORITIES = 8, /* nodes have those of the streams that they were recorded from */
+  CU_GRAPH_PRIORITIES = 8, /* nodes have their own, else those of the streams that they were recorded from */
   CU_CAPTURE_THREAD_LOCAL = 1,
   CU_EVENT_NO_TIMES = 2,               /* cuEventCreate: it only orders */
   CU_EVENT_RECORD_EXTERNAL = 1,        /* in a recorded graph: a node of its own, whose event the host may read */

@@ -37,6 +37,7 @@ struct DhcCudaGpu {
   CuStream stream, ahead; /* everything in order; uploads beside it */
   CuStream lane[DHC_CUDA_LANES]; /* while a graph is recorded: the first is `stream` */
   CuStream at;            /* where commands go: `stream`, but for lanes */
+  bool urgent;            /* before those of other lanes, where blocks of both could begin */
   bool joins;             /* the next command there waits for another lane's, so for the one before it to its end, too */
   CuEvent *signal;        /* by number */
   int n_signals;
@@ -358,13 +359,16 @@ dhc_status dhc_cuda_launch(DhcCudaGpu *g, const DhcCudaKernel *k, void *const *p
   argument[n_ptrs + n_dims + 2] = early;
   /* a new block is better than one that goes on: there is always one whose loads are under way */
   int64_t blocks = (task1 - task0 + h->per_block - 1) / h->per_block;
-  CuLaunchAttribute programmatic = {.id = CU_LAUNCH_PROGRAMMATIC, .value.number = 1};
+  CuLaunchAttribute attribute[2];
+  unsigned n_attributes = 0;
+  if (!g->joins) attribute[n_attributes++] = (CuLaunchAttribute){.id = CU_LAUNCH_PROGRAMMATIC, .value.number = 1};
+  if (g->urgent) attribute[n_attributes++] = (CuLaunchAttribute){.id = CU_LAUNCH_PRIORITY, .value.number = -1};
   CuLaunchConfig config = {.grid = {(unsigned)(blocks < MAX_GRID ? blocks : MAX_GRID), 1, 1},
                            .block = {(unsigned)h->threads, 1, 1},
                            .shared_bytes = (unsigned)h->shared_bytes,
                            .stream = g->at,
-                           .attributes = &programmatic,
-                           .n_attributes = !g->joins};
+                           .attributes = attribute,
+                           .n_attributes = n_attributes};
   void *arguments[] = {argument};
   g->joins = false;
   TRY_CU(g, cuLaunchKernelEx(&config, k->kernel, arguments, NULL), "launching a kernel");
@@ -388,9 +392,10 @@ dhc_status dhc_cuda_record_begin(DhcCudaGpu *g) {
   return dhc_status_ok();
 }
 
-dhc_status dhc_cuda_lane(DhcCudaGpu *g, int lane) {
+dhc_status dhc_cuda_lane(DhcCudaGpu *g, int lane, bool urgent) {
   if (lane != DHC_CUDA_RANKS_LANE && !g->lane[lane]) TRY_CU(g, cuStreamCreate(&g->lane[lane], CU_STREAM_NON_BLOCKING), "recording a graph");
   g->at = lane == DHC_CUDA_RANKS_LANE ? g->ranks : g->lane[lane];
+  g->urgent = urgent;
   return dhc_status_ok();
 }
 
@@ -419,14 +424,14 @@ dhc_status dhc_cuda_record_end(DhcCudaGpu *g, DhcCudaGraph **out) {
   CuGraph graph = NULL;
   *out = NULL;
   g->at = g->stream;
-  g->joins = false;
+  g->joins = g->urgent = false;
   TRY_CU(g, cuStreamEndCapture(g->stream, &graph), "recording a graph");
   DhcCudaGraph *r = calloc(1, sizeof *r);
   if (!r) {
     g->cu->cuGraphDestroy(graph);
     return dhc_status_memory((long long)sizeof *r, "a graph");
   }
-  int code = g->cu->cuGraphInstantiateWithFlags(&r->exec, graph, g->comm ? CU_GRAPH_PRIORITIES : 0);
+  int code = g->cu->cuGraphInstantiateWithFlags(&r->exec, graph, CU_GRAPH_PRIORITIES);
   g->cu->cuGraphDestroy(graph);
   if (code) {
     free(r);

@@ -189,6 +189,7 @@ static void choose_lanes(Lanes *l, const bool *patient, const bool *late) {
     DhcCudaStep *s = &l->step[i];
     int last[DHC_CUDA_ALL_LANES];
     find_last(l, s, last);
+    s->urgent = !patient[i];
     if (s->ranks) s->lane = DHC_CUDA_RANKS_LANE;
     else if (s->follows && i > 0) s->lane = l->step[i - 1].lane;
     else s->lane = late[i] ? DHC_CUDA_LATE_LANE : choose_lane(l, last, now, patient[i]);

@@ -24,6 +24,7 @@ typedef struct DhcCudaStep {
   int lane;
   int after[DHC_CUDA_ALL_LANES]; /* by other lane: the command that it waits for, and with it all before that one there; -1 */
   bool signals;              /* some other lane waits for it */
+  bool urgent;               /* the longest way goes through it, or nearly */
   bool early;                /* by dhc_cuda_find_early */
 } DhcCudaStep;
 

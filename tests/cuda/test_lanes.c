@@ -115,8 +115,8 @@ static void like_a_step(bool with_ranks) {
   CHECK(!dhc_cuda_lanes(l->use, l->step, l->n).code);
   check_order(l);
   for (int i = 0; i < CHAIN; i++) {
-    CHECK(l->step[3 * i + 1].lane == 0);
-    if (i < CHAIN / 2) CHECK(l->step[3 * i + 2].lane > 0 && (!i || l->step[3 * i].lane > 0));
+    CHECK(l->step[3 * i + 1].lane == 0 && l->step[3 * i + 1].urgent);
+    if (i < CHAIN / 2) CHECK(l->step[3 * i + 2].lane > 0 && !l->step[3 * i + 2].urgent && (!i || l->step[3 * i].lane > 0));
   }
   free(l);
 }
