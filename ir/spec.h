@@ -182,6 +182,15 @@ bool dhc_spec_counts(const DhcSpec *s);
 DhcSpec *dhc_spec_route(DhcArena *arena, int64_t places, int64_t chosen, bool shares);
 bool dhc_spec_routes(const DhcSpec *s, DhcArena *scratch, int64_t *places, int64_t *chosen, bool *shares);
 
+/* A ROW of one sum over the axis `other`: of how many x, each along it, come before y, along the axis `mine`: less (falling: larger), or
+ * alike and of a lower number. What is no number comes last (falling: first). Both f32. */
+typedef struct DhcSpecRanks {
+  int fold, x, y; /* nodes */
+  int other, mine;
+  bool falling;
+} DhcSpecRanks;
+bool dhc_spec_ranks(const DhcSpec *s, DhcSpecRanks *r);
+
 /* A line of an image: its pixel is step * place + window + sign * tap + offset. step: the window's extent, or 1. */
 typedef struct DhcSpecLine {
   int place, window, tap; /* axes; window -1: none */

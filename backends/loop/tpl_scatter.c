@@ -46,6 +46,13 @@ static void add_loops(DhcTplCx *cx, const Scatter *sc, uint32_t left) {
   dhc_lp_end(b);
 }
 
+/* Does nothing lie side by side along the axis? Then lanes would load and store one by one, at places that each of them works out. */
+static bool lies_apart(const DhcTplCx *cx, int axis) {
+  for (int o = 0; o < cx->s->n_operands; o++)
+    if (dhc_spec_unit_axis(&cx->s->operand[o]) == axis) return false;
+  return true;
+}
+
 static void body(DhcTplCx *cx, void *arg) {
   const Scatter *sc = arg;
   add_loops(cx, sc, sc->ordered);
@@ -63,5 +70,6 @@ void dhc_tpl_scatter(const DhcTplInput *in, DhcLp *b) {
   Scatter sc = {all & ~own, needed};
   own &= all;
   cx.plan_vector = dhc_tpl_choose_vector(&cx, own);
+  if (in->facts->kind == DHC_TARGET_CPU && !in->schedule->v[0] && cx.plan_vector >= 0 && lies_apart(&cx, cx.plan_vector)) cx.plan_vector = -1;
   dhc_tpl_nest(&cx, own, sc.ordered, needed, body, &sc);
 }

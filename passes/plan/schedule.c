@@ -83,10 +83,12 @@ static bool along_rows(const DhcSpec *s) {
 
 /* Few rows of many elements are cut into blocks, which all threads share (two phases); many rows are
  * tasks enough, and short ones not worth a second phase. Maxima of short rows and their places: lanes are rows,
- * not elements, of which the best would be looked for among 16 lanes once a row. Bare sums down many rows take several vectors of columns
+ * not elements, of which the best would be looked for among 16 lanes once a row. Ranks have a template of their own at all sizes. Bare sums down many rows take several vectors of columns
  * at a time: more than one line of each row that lies far from the one before. */
 static int row_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   int n = 0;
+  DhcSpecRanks ranks;
+  if (dhc_spec_ranks(s, &ranks)) return out[0] = (DhcSchedule){.template_name = "ranks"}, 1;
   bool known = true; /* folded axes of constant extent: windows */
   for (int a = 0; a < s->n_axes; a++) known = known && (s->axis[a].role != DHC_AXIS_RED || s->axis[a].extent);
   if (!known && dhc_spec_may_split(s)) {

@@ -2,6 +2,7 @@
  * in two; what needs no order: hits that are counted,
  * integers that are scattered; and chains, a thread a row. Small cases of the same templates
  * are in test_templates.c. */
+#include "passes/plan/schedule.h"
 #include "tests/backends/spec_case.h"
 
 #include <math.h>
@@ -108,6 +109,70 @@ static void counts(void **st) {
   case_free(&c);
 }
 
+/* Rows with ties, both zeros, infinities and NaN; the second operand is the first, or other numbers. */
+static void alike_rows(const SpecCase *c, int operand, double *to) {
+  static const double some[] = {0.0, -0.0, INFINITY, -INFINITY, NAN, 1.5, -1.5, 1e-40};
+  int64_t n = c->extent[0] * c->extent[operand ? 1 : 2];
+  uint32_t r = operand && c->arg[0] ? 77 : 5;
+  for (int64_t i = 0; i < n; i++) {
+    r = r * 1664525u + 1013904223u;
+    to[i] = (r >> 29) ? (double)(float)((int32_t)r * 1e-6) : some[r >> 20 & 7];
+  }
+}
+
+static int is_nan(SpecCase *c, int x) {
+  return case_node(c, (DhcSpecNode){.kind = DHC_SN_EW, .op = DHC_OP_NE, .dtype = DHC_BOOL, .a = {x, x, -1, -1}});
+}
+static int whole_op(SpecCase *c, DhcOp op, int a, int b) {
+  return case_node(c, (DhcSpecNode){.kind = DHC_SN_EW, .op = op, .dtype = DHC_I32, .a = {a, b, -1, -1}});
+}
+static int test_op(SpecCase *c, DhcOp op, int a, int b) {
+  return case_node(c, (DhcSpecNode){.kind = DHC_SN_EW, .op = op, .dtype = DHC_BOOL, .a = {a, b, -1, -1}});
+}
+/* What x is compared by: itself, or infinity and a number (of `axis`) in front of or behind all others. */
+static void in_order(SpecCase *c, int x, int axis, bool falling, int *value, int *number) {
+  int nan = is_nan(c, x), inf = case_const(c, INFINITY);
+  *value = case_node(c, (DhcSpecNode){.kind = DHC_SN_EW, .op = DHC_OP_SELECT, .dtype = DHC_F32, .a = {nan, inf, x, -1}});
+  int i = case_node(c, (DhcSpecNode){.kind = DHC_SN_AXIS, .dtype = DHC_I64, .operand = axis, .a = {-1, -1, -1, -1}});
+  int far = case_node(c, (DhcSpecNode){.kind = DHC_SN_CONST, .dtype = DHC_I32, .i = 1 << 30, .a = {-1, -1, -1, -1}});
+  i = whole_op(c, DHC_OP_CAST, i, -1);
+  if (!falling) *number = whole_op(c, DHC_OP_ADD, i, whole_op(c, DHC_OP_MUL, whole_op(c, DHC_OP_CAST, nan, -1), far));
+  else *number = case_node(c, (DhcSpecNode){.kind = DHC_SN_EW, .op = DHC_OP_SELECT, .dtype = DHC_I32, .a = {nan, i, whole_op(c, DHC_OP_ADD, i, far), -1}});
+}
+
+/* How many elements of a row come before each: counted pair by pair, or sorted where the row is long and both operands hold the same. */
+static void ranks(void **st) {
+  (void)st;
+  static const int64_t shape[][4] = {{3, 1, 1, 0}, {4, 33, 33, 0}, {2, 40, 71, 1}, {2, 550, 550, 0}, {1, 513, 513, 1}, {1, 600, 530, 1}};
+  for (size_t k = 0; k < 2 * (sizeof shape / sizeof *shape); k++) {
+    const int64_t *e = shape[k / 2];
+    bool falling = k % 2;
+    SpecCase c;
+    case_init(&c, DHC_KIND_ROW);
+    c.floats = alike_rows;
+    int i = case_axis(&c, DHC_AXIS_PAR, e[0], false), mine = case_axis(&c, DHC_AXIS_PAR, e[1], false), other = case_axis(&c, DHC_AXIS_RED, e[2], false);
+    c.arg[0] = e[3];
+    int x = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){i, other})), y = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){i, mine}));
+    int a, b, first, second;
+    in_order(&c, x, other, falling, &a, &first);
+    in_order(&c, y, mine, falling, &b, &second);
+    int tie = test_op(&c, DHC_OP_AND, test_op(&c, DHC_OP_EQ, a, b), test_op(&c, DHC_OP_LT, first, second));
+    int before = test_op(&c, DHC_OP_OR, test_op(&c, falling ? DHC_OP_GT : DHC_OP_LT, a, b), tie);
+    int rank = case_fold(&c, DHC_OP_REDUCE_SUM, DHC_I32, 1u << other, whole_op(&c, DHC_OP_CAST, before, -1), -1);
+    case_operand(&c, DHC_I32, rank, 2, (int[]){i, mine});
+    DhcSpecRanks r;
+    DhcSchedule cls[DHC_MAX_CLASSES];
+    assert_true(dhc_spec_ranks(c.s, &r));
+    assert_true(r.falling == falling && r.x == x && r.y == y && r.mine == mine);
+    assert_int_equal(dhc_schedule_choose(c.s, &(DhcTargetFacts){.vector_bytes = 64}, &c.arena, cls), 1);
+    assert_string_equal(cls[0].template_name, "ranks");
+    case_check(&c, NULL, NULL, 0);
+    c.s->node[before].op = DHC_OP_AND; /* no order */
+    assert_false(dhc_spec_ranks(c.s, &r));
+    case_free(&c);
+  }
+}
+
 /* out[at[i, k]] += i, several to a place. */
 static void integers(void **st) {
   (void)st;
@@ -200,6 +265,6 @@ static void states(void **st) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(by_rows), cmocka_unit_test(by_columns), cmocka_unit_test(one_row),
                                      cmocka_unit_test(norm), cmocka_unit_test(held), cmocka_unit_test(planes), cmocka_unit_test(counts), cmocka_unit_test(integers),
-                                     cmocka_unit_test(chain), cmocka_unit_test(states)};
+                                     cmocka_unit_test(ranks), cmocka_unit_test(chain), cmocka_unit_test(states)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
