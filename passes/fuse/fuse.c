@@ -328,7 +328,7 @@ static bool fuse_function(DhcModule *m, DhcPassCtx *px, DhcFunc *f, FuRoom *room
 bool dhc_pass_fuse(DhcModule *m, DhcPassCtx *px) {
   bool ok = true, *done = DHC_NEW_N(m->arena, bool, m->next_func_id + 1);
   FuRoom room = {0};
-  if (!dhc_fu_write_backs(m, px, &room, done)) return false; /* from the bodies of what they are derivatives of, before these are kernels */
+  if (!dhc_fu_give_wholes(m, px) || !dhc_fu_write_backs(m, px, &room, done)) return false; /* from the bodies of what they are derivatives of, before these are kernels */
   for (int i = 0; i < m->funcs.n; i++) {
     DhcFunc *f = m->funcs.at[i];
     if (f->kind == DHC_FUNC_INIT || done[f->id]) continue; /* the interpreter runs the former */

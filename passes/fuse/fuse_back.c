@@ -252,11 +252,14 @@ static int load_of(const Back *x, int i, int n_forward) {
   return found;
 }
 
-/* Where the load's value lies, as the index of a tensor of one axis. */
-static bool store(Back *x, int load, DhcValue *to, int node) {
-  DhcType line = {.dtype = to->type.dtype, .rank = 1, .dim = {dhc_dim_const(dims(x), 0)}};
-  FuIx ix = dhc_fu_plain(x->k->operand[x->k->node[load].operand].plain);
-  return dhc_fu_store(x->k, to, &line, &ix, node);
+/* The gradient of parameter i, or of the part of it that f takes (fuse_calls.c), lies as that does. */
+static bool store(Back *x, int i, DhcValue *to, int node) {
+  const DhcValue *v = x->f->params.at[i];
+  for (const DhcNode *n = x->f->first; n && !dhc_type_equal(&v->type, &to->type); n = n->next)
+    if (dhc_fu_is_view(n) && n->args[0] == v) v = n->results[0];
+  for (int k = 0; k < x->memo.n && dhc_type_equal(&v->type, &to->type); k++)
+    if (x->memo.at[k].v == v) return dhc_fu_store(x->k, to, &to->type, x->memo.at[k].ix, node);
+  return false;
 }
 
 /* Outputs for the results of the derivative, in order; the others stay zero. of[o]: which result. */
@@ -283,7 +286,7 @@ static bool outputs(Back *x, int n_forward, int *of) {
       cot = dhc_fu_fold_node(x->k, DHC_OP_REDUCE_SUM, to->type.dtype, &cot, 1, gone);
     }
     of[n++] = r++;
-    if (!store(x, load, to, cot)) return false;
+    if (!store(x, i, to, cot)) return false;
   }
   return n > 0;
 }
@@ -344,6 +347,7 @@ bool dhc_fu_write_backs(DhcModule *m, DhcPassCtx *px, FuRoom *room, bool *done) 
     DhcFunc *f = m->funcs.at[i], *g = f->vjp;
     if (!g || !g->kernel || strcmp(g->kernel, "recurrence_back") != 0) continue;
     if (!write_back(m, px, f, g, room, &done[g->id])) return false;
+    f->vjp = NULL; /* nothing is differentiated any more, and what f takes may be more than what g gives gradients of */
   }
   return true;
 }

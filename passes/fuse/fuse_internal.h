@@ -179,6 +179,9 @@ typedef struct Fu {
 
 /* Derivatives of recurrences become one kernel each where they have the form for it (fuse_back.c); done[id]: this function is. */
 bool dhc_fu_write_backs(DhcModule *m, DhcPassCtx *px, struct FuRoom *room, bool *done);
+/* Calls of recurrences are given the wholes that they would be given parts of (fuse_calls.c). Before derivatives are written; such a function's
+ * derivative no longer gives the cotangents of its parameters. */
+bool dhc_fu_give_wholes(DhcModule *m, DhcPassCtx *px);
 /* The module's spec that is equal to s, which is in its arena and becomes one if there is none. */
 const DhcSpec *dhc_fu_intern(DhcModule *m, const DhcSpec *s);
 /* top_k and route in terms of other ops, for pass "lower" (fuse_route.c). */
