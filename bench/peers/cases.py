@@ -28,6 +28,7 @@ class Case(NamedTuple):
     image: tuple = (3, 32, 32)
     tokens: tuple = ()  # (length, vocabulary): sequences in place of images, with a target a token
     pixels: int = 0  # classes of a target a pixel
+    sizes: dict = {}  # of the entry, where they are not those of image or tokens; 0: it has none of that name
     peers: tuple = CPU
 
 MODELS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "models")
@@ -37,7 +38,7 @@ FAMILIES = {  # batches: forward, training step
     "vit": ((1, 16), {}),
     "resnet": ((1, 16), dict(later=5e-2)),  # batch norms of few images: a rounding of the first steps shows in the third loss
     "convnext": ((1, 8), dict(image=(3, 64, 64))),
-    "unet": ((1, 4), dict(image=(3, 64, 64), pixels=10)),
+    "unet": ((1, 4), dict(image=(3, 64, 64), pixels=10, sizes={"H": 8, "W": 8})),
     "gru": ((1, 16), dict(tokens=(64, 256))),
 }
 
@@ -69,7 +70,7 @@ def rows():
 def blocks():
     """A Mamba block, an attention block, a mixture of experts: one sequence. torch.compile would unroll Mamba's steps. And a policy with its value."""
     for batch in (1, 256):
-        yield Case("actor-forward-%d" % batch, os.path.join(MODELS, "actor.dhc"), "run", batch, image=(1, 1, 17), peers=("dhcc", "peer_torch", "peer_compile"))
+        yield Case("actor-forward-%d" % batch, os.path.join(MODELS, "actor.dhc"), "run", batch, image=(1, 1, 17), sizes={"H": 0, "W": 0}, peers=("dhcc", "peer_torch", "peer_compile"))
     for kind in ("mamba", "attention", "experts"):
         for length in (64, 512, 4096):
             yield Case("%s-block-%d" % (kind, length), os.path.join(MODELS, "block.dhc"), "run", 1, {} if kind == "mamba" else {kind: "true"}, tokens=(length, 32),

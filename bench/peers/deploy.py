@@ -1,13 +1,12 @@
 """What it takes to deploy each peer's artefact, and what it gives: compare deploy. For every case and number of threads: outputs agree
 first; then processes of their own, in turn, until their first result; then calls in turn, A B C, C B A; beside them the
 floor of the machine."""
-import json
 import os
-import subprocess
 import sys
 
 import measure
 from cases import DEPLOY, NAMES
+from floors import floor, output_of, sets_of
 
 PEERS = ("peer_object", "peer_onnxruntime", "peer_openvino", "peer_executorch", "peer_aoti", "peer_iree", "peer_tvm")
 TRAINS = {"peer_object": "yes: `--entry train_step` beside the others", "peer_executorch": "no: a .pte of its own"}
@@ -18,35 +17,6 @@ WANTED = {"faster": 2.0, "floor": 1.3, "bytes": 20.0, "sooner": 20.0}
 def worker_command(peer, case, threads, folder, *flags):
     here = os.path.dirname(os.path.abspath(__file__))
     return [sys.executable, os.path.join(here, "worker.py"), peer, case.model, case.mode, str(threads), folder, *sets_of(case), *flags]
-
-
-def sets_of(case):
-    return ["%s=%s" % s for s in sorted(case.sets.items(), key=lambda s: s[0] not in ("preset", "root"))]
-
-
-def output_of(command, o, cpus):
-    r = subprocess.run(command, capture_output=True, text=True, timeout=o.patience, preexec_fn=lambda: os.sched_setaffinity(0, cpus))
-    if r.returncode:
-        raise measure.Refused(measure.why(r.stderr.splitlines()) or "ended with status %d" % r.returncode)
-    return json.loads(r.stdout[r.stdout.index("{"):])
-
-
-def floor(case, o, threads, cpus):
-    """Milliseconds that a call takes at least: its operations at the rate of multiply-adds in registers, or its weights at the rate of
-    reading so many bytes again and again, whichever is more."""
-    words = ["--entry", "step", "--sizes", "B=1"] if case.mode == "step" else ["--sizes", "B=%d,H=%d,W=%d" % (case.batch, *case.image[1:])]
-    for s in sets_of(case):
-        key, value = s.split("=", 1)
-        words += ["--" + key, value] if key in ("preset", "root") else ["--set", s]
-    costs = output_of([os.environ["DHC_PEERS_DHCC"], "info", case.model, *words, "--json"], o, cpus)["costs"]
-    read, held = 4 * costs["active_parameters"], 4 * costs["parameters"]
-    rate = output_of([os.path.join(o.build, "bench", "bench_floor"), str(threads), str(held)], o, cpus)
-    return floor_of(costs["flops"], read, rate)
-
-
-def floor_of(flops, read, rate):
-    compute, memory = flops / rate["gflops"] * 1e-6, read / rate["gb_per_s"] * 1e-6
-    return {"flops": flops, "read": read, **rate, "compute_ms": compute, "memory_ms": memory, "ms": max(compute, memory)}
 
 
 def tensors(path):

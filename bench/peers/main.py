@@ -10,6 +10,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 import deploy
+import floors
 import measure
 import variants
 from cases import CASES, GPU_CASES, NAMES, PEERS
@@ -40,7 +41,7 @@ def options():
 
 
 def command(peer, case, o, folder):
-    sets = deploy.sets_of(case)
+    sets = floors.sets_of(case)
     on = ",".join([str(o.threads)] + [x for x in (case.device, case.compute if peer == "dhcc" else "") if x])
     if peer == "dhcc":
         entry = {"train": "loss", "run": "forward", "step": "step"}[case.mode]
@@ -114,9 +115,14 @@ def opened(case, o):
     return row, folder, open_peers(case, o, folder, row)
 
 
-def timed(row, folder, workers, o):
+def timed(case, row, folder, workers, o):
+    """The floor is measured before and after, and the best counts: of a processor, where all of the case's threads run."""
+    here = not case.device
     try:
+        found = [floors.floor(case, o, o.threads, o.cpus)] if here else []
         measure.turns(workers, o, row["peers"], "dhcc")
+        found += [floors.floor(case, o, o.threads, o.cpus)] if here else []
+        row["floor"] = min(found, key=lambda f: f["ms"], default=None)
     finally:
         for w in workers:
             w.close()
@@ -130,12 +136,12 @@ def compared(cases, o):
     if not o.ahead:
         for case in cases:
             say(case.name)
-            yield timed(*opened(case, o), o)
+            yield timed(case, *opened(case, o), o)
         return
     with ThreadPoolExecutor(len(cases)) as pool:
         ready = list(pool.map(lambda case: opened(case, o), cases))
-    for row, folder, workers in ready:
-        yield timed(row, folder, workers, o)
+    for case, (row, folder, workers) in zip(cases, ready):
+        yield timed(case, row, folder, workers, o)
 
 
 def cell(p):
@@ -145,7 +151,7 @@ def cell(p):
 
 def tables(rows, o):
     peers = [p for p in o.peers if any(p in r["peers"] for r in rows)]
-    head = ["case"] + [NAMES[p] for p in peers] + ["dhcc against the fastest"]
+    head = ["case"] + [NAMES[p] for p in peers] + ["dhcc against the fastest", "floor; dhcc's least run over it"]
     body = []
     for r in rows:
         others = {p: d["ratio"] for p, d in r["peers"].items() if "ratio" in d and p != "peer_object"}
@@ -153,7 +159,9 @@ def tables(rows, o):
         end = "" if best is None else "%s× (%s … %s; least runs %s×, cpu %s×)%s" % (
             *(measure.number(others[best][k]) for k in ("median", "low", "high", "least")), measure.number(min(r["peers"][p]["cpu"] for p in others) / r["peers"]["dhcc"]["cpu"]),
             " **losing**" if others[best]["median"] < 1 else "")
-        body.append([r["case"]] + [cell(r["peers"][p]) if p in r["peers"] else "–" for p in peers] + [end])
+        floor = r["floor"]["ms"] if r["floor"] else None
+        low = "%s; %s×" % (measure.number(floor), measure.number(r["peers"]["dhcc"]["times"]["least"] / floor)) if floor else ""
+        body.append([r["case"]] + [cell(r["peers"][p]) if p in r["peers"] else "–" for p in peers] + [end, low])
     text = measure.table(head, body)
     text += measure.verdict(rows, NAMES)
     ready = [[r["case"], NAMES[p], "%.1f" % ((d["open_ms"] + d["first_ms"]) / 1e3), measure.bytes_text(d.get("peak_bytes")), "%.1e" % d["off"], d.get("note", "")]

@@ -6,7 +6,9 @@ root = sys.argv[1]
 sys.path.insert(0, root + "/bench/peers")
 import deploy
 import deployed
+import floors
 import measure
+from cases import CASES
 
 fails = 0
 
@@ -20,8 +22,11 @@ def expect(what, got, want):
 
 # Floors: the slower of computing and reading.
 rate = {"gflops": 100.0, "gb_per_s": 20.0, "read_bytes": 10**9}
-expect("a floor of operations", round(deploy.floor_of(80e6, 2e6, rate)["ms"], 9), 0.8)
-expect("a floor of reading", round(deploy.floor_of(25e6, 50e6, rate)["ms"], 9), 2.5)
+expect("a floor of operations", round(floors.floor_of(80e6, 2e6, rate)["ms"], 9), 0.8)
+expect("a floor of reading", round(floors.floor_of(25e6, 50e6, rate)["ms"], 9), 2.5)
+
+expect("sizes of images, of an image in eights, of tokens, of none", [floors.sizes_of(CASES[n]) for n in ("ssm-forward-16", "unet-train-4", "gru-forward-1", "actor-forward-256")],
+       ["B=16,H=32,W=32", "B=4,H=8,W=8", "B=1,L=64", "B=256"])
 
 # Files of a process: libraries of packages but the harness's and those for GPUs, each once.
 site = "/env/lib/python3.11/site-packages"
@@ -40,7 +45,7 @@ def peer(median, tail, library_bytes, model_bytes, load, open_, first, weights=N
 
 def row(ours, theirs, floor_ms):
     r = {"case": "c", "threads": 1, "weights_bytes": 2000000, "peers": {"peer_object": ours, **theirs}, "left_out": {"peer_tvm": "Error: no such op"}, "load": 0.0, "load_after": 0.0,
-         "floor": {**deploy.floor_of(floor_ms * 100e6, 1.0, rate)}}
+         "floor": {**floors.floor_of(floor_ms * 100e6, 1.0, rate)}}
     for n, p in theirs.items():
         p["ratio"] = measure.ratio([[ours["times"]["median"]]], [[p["times"]["median"]]])
     return r
