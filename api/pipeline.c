@@ -12,6 +12,7 @@ DhcPipelineRequest pipeline_request(const dhc_session *s, DhcModule *module, Dhc
                               .whole = session_whole(s) && !s->offline,
                               .recurs = b && (b->traits & DHC_BACKEND_RECURS),
                               .routes = b && (b->traits & DHC_BACKEND_ROUTES),
+                              .ranks = b && (b->traits & DHC_BACKEND_RANKS),
                               .tiles = b && (b->traits & DHC_BACKEND_TILES) && s->compute == DHC_COMPUTE_F32,
                               .lanes = b && (b->traits & DHC_BACKEND_LANES),
                               .norms = b && (b->traits & DHC_BACKEND_REPEATS) && s->compute != DHC_COMPUTE_F32,

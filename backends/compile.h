@@ -32,6 +32,7 @@ enum {
   DHC_BACKEND_OBJECTS = 16, /* kernels can be code of an object that others link */
   DHC_BACKEND_SOURCES = 256, /* its object is one C source: code for its machines, which need not be at hand, and a host part */
   DHC_BACKEND_ROUTES = 512, /* handing rows out to few places is one kernel */
+  DHC_BACKEND_RANKS = 4096, /* ranks of all places of a row cost little more than reading them (dhc_spec_ranks) */
   DHC_BACKEND_TILES = 2048, /* 3 x 3 convolutions are summed by the rule of tiles (ir/sum.h), computing exactly */
   DHC_BACKEND_LANES = 1024, /* calls of a list that do not touch one another's memory run side by side */
   DHC_BACKEND_WHOLE = 128   /* it has no compiler: it runs entries whole, in float64, from their text */

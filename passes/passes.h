@@ -52,6 +52,7 @@ typedef struct DhcPassCtx {
   bool folds_again;     /* short folds, too, and a contraction is cut for what goes on from its half (fuse) */
   bool norms;           /* what a contraction makes of its own rows belongs to it (fuse) */
   bool routes;          /* top_k and route of what it chose are one kernel (fuse) */
+  bool ranks;           /* many choices of a row are made by the ranks of all its places (lower) */
   bool tiles;           /* 3 x 3 convolutions may be summed by the rule of tiles (fuse) */
   const char *disabled; /* names of passes switched off, separated by commas, or NULL */
   DHC_VEC(DhcPassStat) stats; /* in the module's arena */

@@ -55,6 +55,7 @@ static bool to_kernels(DhcPipeline *p, Px *px) {
   if (p->rq.whole) return true;
   px->repeats = p->rq.repeats;
   px->routes = p->rq.routes;
+  px->ranks = p->rq.ranks;
   px->tiles = p->rq.tiles;
   px->folds_again = p->rq.repeats && p->rq.derive == DHC_DERIVE_NOTHING; /* derivatives go on from everything */
   px->norms = p->rq.norms && px->folds_again;

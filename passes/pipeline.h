@@ -35,6 +35,7 @@ typedef struct DhcPipelineRequest {
   bool recurs; /* the target has a kernel for derivatives of recurrences */
   bool tiles; /* the target has a kernel for the rule of tiles (ir/sum.h) */
   bool routes; /* the target has a kernel for routing */
+  bool ranks; /* the target has a kernel for ranks of a row's places */
   bool lanes;   /* the target runs calls side by side that do not touch one another's memory */
   bool norms;   /* where it `repeats`: contractions make rows of their own sums by themselves, where these are few */
   bool repeats; /* to the target computing anew is cheap beside kernels and memory */

@@ -186,7 +186,7 @@ bool dhc_fu_give_wholes(DhcModule *m, DhcPassCtx *px);
 const DhcSpec *dhc_fu_intern(DhcModule *m, const DhcSpec *s);
 /* top_k and route in terms of other ops, for pass "lower" (fuse_route.c). */
 bool dhc_fu_is_route(const DhcNode *n);
-bool dhc_fu_lower_route(DhcNode *n);
+bool dhc_fu_lower_route(DhcNode *n, const DhcPassCtx *px);
 /* Or it is left as it is, and becomes a kernel. */
 bool dhc_fu_route_stays(const DhcPassCtx *px, const DhcNode *n);
 bool dhc_fu_write_routes(DhcFunc *f, DhcPassCtx *px);

@@ -220,6 +220,41 @@ static bool lower_choices(Lower *l, DhcNode *n) {
   return true;
 }
 
+/* ---- many choices by ranks ---- */
+
+enum { MANY_CHOICES = 16, MOST_RANKED = 1024 };
+
+static bool by_ranks(const DhcNode *n) {
+  const DhcType *t = &n->args[0]->type;
+  int64_t places;
+  return t->dtype == DHC_F32 && t->rank + 1 <= DHC_MAX_RANK && dhc_attr(n, "k")->i >= MANY_CHOICES &&
+         dhc_dim_is_const(t->dim[t->rank - 1], &places) && places <= MOST_RANKED;
+}
+
+/* As many comparisons as pairs, but no more of them for another choice; in the form that a kernel counts by keys (dhc_spec_ranks). */
+static bool lower_ranks(Lower *l, DhcNode *n) {
+  DhcValue *x = n->args[0];
+  int r = x->type.rank;
+  const DhcDim *pair[DHC_MAX_RANK], *places = x->type.dim[r - 1];
+  for (int d = 0; d <= r; d++) pair[d] = x->type.dim[d < r ? d : r - 1];
+  Order o = in_order(l, x);
+  if (!o.number) return false;
+  DhcValue *mine = dhc_b_broadcast(&l->b, unsqueeze(l, o.value, r), pair, r + 1), *other = dhc_b_broadcast(&l->b, unsqueeze(l, o.value, r - 1), pair, r + 1);
+  DhcValue *my_number = dhc_b_broadcast(&l->b, unsqueeze(l, o.number, r), pair, r + 1), *number = dhc_b_broadcast(&l->b, unsqueeze(l, o.number, r - 1), pair, r + 1);
+  if (!mine || !other || !my_number || !number) return false;
+  DhcValue *tie = bin(l, DHC_OP_AND, bin(l, DHC_OP_EQ, other, mine), bin(l, DHC_OP_LT, number, my_number));
+  DhcValue *rank = sum_last(l, dhc_b_cast(&l->b, bin(l, DHC_OP_OR, bin(l, DHC_OP_GT, other, mine), tie), DHC_I32));
+  DhcValue *put[] = {iota(l, DHC_I32, r - 1, x->type.dim, r), rank};
+  DhcAttr a[] = {dhc_attr_int(r - 1), dhc_attr_dim(places), dhc_attr_flag(true)}; /* ranks are all different */
+  DhcValue *sorted = put[0] && rank ? dhc_build1(&l->b, DHC_OP_PUT_ALONG, put, 2, a, 3) : NULL;
+  DhcValue *all = sorted ? dhc_b_slice(&l->b, sorted, r - 1, constant(l, 0), n->results[0]->type.dim[r - 1]) : NULL;
+  DhcValue *value = take(l, DHC_OP_TAKE_ALONG, x, all, r - 1);
+  if (!value) return false;
+  dhc_replace_uses(n->results[0], value);
+  dhc_replace_uses(n->results[1], all);
+  return true;
+}
+
 static DhcValue *linear_scan(Lower *l, DhcValue *x) {
   DhcType h0 = {.dtype = x->type.dtype, .rank = 1};
   h0.dim[0] = x->type.dim[1];
@@ -342,9 +377,9 @@ bool dhc_fu_write_routes(DhcFunc *f, DhcPassCtx *px) {
 
 bool dhc_fu_is_route(const DhcNode *n) { return n->op == DHC_OP_TOP_K || n->op == DHC_OP_ROUTE; }
 
-bool dhc_fu_lower_route(DhcNode *n) {
+bool dhc_fu_lower_route(DhcNode *n, const DhcPassCtx *px) {
   Lower l = {.b = {.f = n->func, .before = n, .span = n->span, .origin = n->origin}, .dims = n->func->module->dims};
-  bool done = n->op == DHC_OP_ROUTE ? lower_route(&l, n) : by_choices(n) ? lower_choices(&l, n) : lower_top_k(&l, n);
+  bool done = n->op == DHC_OP_ROUTE ? lower_route(&l, n) : px->ranks && by_ranks(n) ? lower_ranks(&l, n) : by_choices(n) ? lower_choices(&l, n) : lower_top_k(&l, n);
   if (!done) return false;
   dhc_node_remove(n);
   return true;

@@ -86,7 +86,7 @@ static bool lower_function(DhcFunc *f, DhcPassCtx *px) {
     bool scan = walks_elsewhere(n), patches = dhc_fu_is_patches(n, px);
     if (!scan && !patches && (!dhc_fu_is_route(n) || dhc_fu_route_stays(px, n))) continue;
     dhc_pass_count_change(px);
-    if (!(scan ? first_axis(n) : patches ? dhc_fu_lower_patches(n) : dhc_fu_lower_route(n))) return false;
+    if (!(scan ? first_axis(n) : patches ? dhc_fu_lower_patches(n) : dhc_fu_lower_route(n, px))) return false;
   }
   return true;
 }
