@@ -135,29 +135,6 @@ static int value_lanes(const Fold *f, const Member *m) {
 
 /* ---- steps --------------------------------------------------------------------------- */
 
-DhcLv dhc_tpl_fold_lowest(DhcLp *b, dhc_dtype t, bool largest) {
-  if (dhc_dtype_is_float(t)) return dhc_lp_float(b, t, largest ? -(double)INFINITY : (double)INFINITY);
-  bool is_unsigned = t == DHC_U32 || t == DHC_U16 || t == DHC_U8 || t == DHC_BOOL;
-  int bits = 8 * dhc_dtype_bytes(t);
-  if (largest) return dhc_lp_int(b, t, is_unsigned ? 0 : (int64_t)((uint64_t)1 << (bits - 1)));
-  if (t == DHC_BOOL) return dhc_lp_int(b, t, 1);
-  return dhc_lp_int(b, t, (int64_t)(~(uint64_t)0 >> (is_unsigned ? 64 - bits : 65 - bits)));
-}
-
-static DhcLv is_nan(DhcLp *b, DhcLv x) { return dhc_lp_ew2(b, DHC_OP_NE, x, x); }
-
-DhcLv dhc_tpl_argmax_before(DhcLp *b, DhcLv x, DhcLv y, DhcLv i, DhcLv j) {
-  DhcLv above = dhc_lp_ew2(b, DHC_OP_GT, x, y), equal = dhc_lp_eq(b, x, y);
-  if (dhc_dtype_is_float(x->type.dtype)) {
-    DhcLv nx = is_nan(b, x), ny = is_nan(b, y);
-    DhcLv only = dhc_lp_and(b, nx, dhc_lp_ew1(b, DHC_OP_NOT, ny));
-    above = dhc_lp_or(b, above, only);
-    equal = dhc_lp_or(b, equal, dhc_lp_and(b, nx, ny));
-  }
-  if (!i) return above; /* x comes later: ties stay with y */
-  return dhc_lp_or(b, above, dhc_lp_and(b, equal, dhc_lp_lt(b, i, j)));
-}
-
 static bool is_extreme(DhcOp op) { return dhc_op_folds(op) && op != DHC_OP_REDUCE_SUM; }
 static DhcOp extreme_op(const Member *m) { return dhc_op_info(m->d->op)->fold_by; }
 /* Folds that choose an element begin with the one that any other is preferred to. */
@@ -165,19 +142,6 @@ static bool chooses(DhcOp op) { return op == DHC_OP_ARGMAX || is_extreme(op); }
 
 static DhcLv settle_zero(DhcLp *b, const Member *m, DhcLv v) {
   return dhc_dtype_is_float(m->t) ? dhc_lp_add(b, v, dhc_lp_zero(b, m->t, v->type.lanes)) : v;
-}
-
-DhcLv dhc_tpl_fold_unit(DhcLp *b, const DhcSpecNode *d, dhc_dtype t) {
-  if (!is_extreme(d->op)) return dhc_lp_zero(b, t, 1);
-  return dhc_tpl_fold_lowest(b, t, d->op == DHC_OP_REDUCE_MAX);
-}
-
-DhcLv dhc_tpl_fold_two(DhcLp *b, const DhcSpecNode *d, DhcLv x, DhcLv y) {
-  return dhc_lp_ew2(b, is_extreme(d->op) ? dhc_op_info(d->op)->fold_by : DHC_OP_ADD, x, y);
-}
-
-DhcLv dhc_tpl_fold_settle(DhcLp *b, const DhcSpecNode *d, DhcLv x) {
-  return is_extreme(d->op) && dhc_dtype_is_float(x->type.dtype) ? dhc_lp_add(b, x, dhc_lp_zero(b, x->type.dtype, x->type.lanes)) : x;
 }
 
 /* p[0..16): 8, 4, 2, 1 apart */
@@ -376,19 +340,21 @@ static void begin_by_lanes(Fold *f) {
   }
 }
 
-/* Maxima of little more than what is loaded: they are the same in any order, so several strands of them go side by side. */
-static bool goes_in_strands(const Fold *f) {
+/* A fold by lanes of little more than what is loaded. */
+static bool is_bare(const Fold *f) {
   const DhcTplCx *cx = f->cx;
   bool needed[DHC_SPEC_MAX_NODES] = {false};
   int ops = 0;
-  for (int k = 0; k < f->n; k++) {
-    if (!is_extreme(f->m[k].d->op)) return false;
-    dhc_tpl_needed(cx->s, f->m[k].d->a[0], needed);
-  }
+  dhc_tpl_needed(cx->s, f->m[0].d->a[0], needed);
   for (int n = 0; n < cx->s->n_nodes; n++)
     if (needed[n] && !cx->value[n] && cx->s->node[n].kind != DHC_SN_LOAD) ops += cx->s->node[n].kind == DHC_SN_EW ? dhc_op_work(cx->s->node[n].op) : 1;
   return f->by_lanes && f->n == 1 && ops <= FEW_OPS && cx->in->facts->kind == DHC_TARGET_CPU;
 }
+
+/* Maxima are the same in any order, so several strands of them go side by side. */
+static bool goes_in_strands(const Fold *f) { return is_extreme(f->m[0].d->op) && is_bare(f); }
+/* Sums are not; but without masks, and a block's end looked for once in several vectors, a core does one row beside the next. */
+static bool goes_in_runs(const Fold *f) { return f->m[0].sum16 && is_bare(f); }
 
 /* Vectors from `lo`, a multiple of as many elements as the strands have, while there are elements for all strands; where they end. */
 static DhcLv strands_by_lanes(Fold *f, DhcLv lo, DhcLv hi) {
@@ -543,6 +509,28 @@ static void keep(const Fold *f) {
   if (needed[cx->kept]) dhc_tpl_store_value(cx, cx->kept_in, dhc_tpl_eval(cx, cx->kept));
 }
 
+/* Whole vectors from `lo`, a multiple of as many elements as a run has, while there are runs of them; where they end. */
+static DhcLv runs_by_lanes(Fold *f, DhcLv lo, DhcLv hi, bool blocks) {
+  DhcTplCx *cx = f->cx;
+  DhcLp *b = cx->b;
+  const int64_t all = (int64_t)STRANDS * DHC_TPL_LANES;
+  DhcLv end = dhc_lp_add(b, lo, dhc_lp_mulc(b, dhc_lp_udiv(b, dhc_lp_sub(b, hi, lo), dhc_lp_i64(b, all)), all));
+  DhcLv j = dhc_lp_for_rounds(b, lo, end, all, 1);
+  if (blocks) {
+    dhc_lp_if(b, begins_block(b, j, j, DHC_SUM_BLOCK));
+    flush_sums(f);
+    dhc_lp_end(b);
+  }
+  for (int i = 0; i < STRANDS; i++) {
+    DhcTplMark mark = dhc_tpl_push(cx);
+    dhc_tpl_bind_vector(cx, f->axis[f->n_axes - 1], dhc_lp_addc(b, j, (int64_t)i * DHC_TPL_LANES), DHC_TPL_LANES, NULL);
+    step_by_lanes(f, &f->m[0], NULL);
+    dhc_tpl_pop(cx, &mark);
+  }
+  dhc_lp_end(b);
+  return end;
+}
+
 /* Vectors of one row of the innermost axis. `phase`: flat index of its first element modulo
  * 16 (NULL: 0), `flat`: that index (NULL: 0). */
 static void row_by_lanes(Fold *f, DhcLv flat, DhcLv phase) {
@@ -554,7 +542,8 @@ static void row_by_lanes(Fold *f, DhcLv flat, DhcLv phase) {
   bool whole = dhc_lp_is_const(n, &known) && known % DHC_TPL_LANES == 0 && !phase;
   bool blocks = any_sum(f) && many_blocks(f), strands = goes_in_strands(f);
   if (strands) phase = NULL;
-  DhcLv first = strands ? strands_by_lanes(f, zero, n) : phase ? dhc_lp_sub(b, zero, phase) : zero;
+  bool runs = !phase && !flat && cx->kept_in < 0 && goes_in_runs(f);
+  DhcLv first = strands ? strands_by_lanes(f, zero, n) : runs ? runs_by_lanes(f, zero, n, blocks) : phase ? dhc_lp_sub(b, zero, phase) : zero;
   DhcLv j = dhc_lp_for(b, first, n, DHC_TPL_LANES);
   DhcTplMark mark = dhc_tpl_push(cx);
   DhcLv on = whole ? NULL : dhc_lp_tail(b, j, n, DHC_TPL_LANES);
@@ -613,6 +602,8 @@ static void part_row(Fold *f, DhcLv flat, DhcLv j0, DhcLv j1) {
   if (goes_in_strands(f)) {
     start = strands_by_lanes(f, j0, j1);
     flat = NULL;
+  } else if (!flat && goes_in_runs(f)) {
+    start = runs_by_lanes(f, j0, j1, false);
   }
   if (f->by_lanes && flat)
     start = dhc_lp_sub(b, j0, dhc_lp_and(b, dhc_lp_add(b, flat, j0), dhc_lp_i64(b, DHC_TPL_LANES - 1)));

@@ -1,5 +1,46 @@
-/* Folds of parts of a row, joined: as the sum rule joins its blocks, or by what folds two elements. */
+/* What folds begin with and how two elements become one; folds of parts of a row, joined: as the sum rule joins its blocks, or by what
+ * folds two elements. */
+#include <math.h>
+
 #include "backends/loop/tpl.h"
+
+static bool is_extreme(DhcOp op) { return dhc_op_folds(op) && op != DHC_OP_REDUCE_SUM; }
+
+DhcLv dhc_tpl_fold_lowest(DhcLp *b, dhc_dtype t, bool largest) {
+  if (dhc_dtype_is_float(t)) return dhc_lp_float(b, t, largest ? -(double)INFINITY : (double)INFINITY);
+  bool is_unsigned = t == DHC_U32 || t == DHC_U16 || t == DHC_U8 || t == DHC_BOOL;
+  int bits = 8 * dhc_dtype_bytes(t);
+  if (largest) return dhc_lp_int(b, t, is_unsigned ? 0 : (int64_t)((uint64_t)1 << (bits - 1)));
+  if (t == DHC_BOOL) return dhc_lp_int(b, t, 1);
+  return dhc_lp_int(b, t, (int64_t)(~(uint64_t)0 >> (is_unsigned ? 64 - bits : 65 - bits)));
+}
+
+static DhcLv is_nan(DhcLp *b, DhcLv x) { return dhc_lp_ew2(b, DHC_OP_NE, x, x); }
+
+DhcLv dhc_tpl_argmax_before(DhcLp *b, DhcLv x, DhcLv y, DhcLv i, DhcLv j) {
+  DhcLv above = dhc_lp_ew2(b, DHC_OP_GT, x, y), equal = dhc_lp_eq(b, x, y);
+  if (dhc_dtype_is_float(x->type.dtype)) {
+    DhcLv nx = is_nan(b, x), ny = is_nan(b, y);
+    DhcLv only = dhc_lp_and(b, nx, dhc_lp_ew1(b, DHC_OP_NOT, ny));
+    above = dhc_lp_or(b, above, only);
+    equal = dhc_lp_or(b, equal, dhc_lp_and(b, nx, ny));
+  }
+  if (!i) return above; /* x comes later: ties stay with y */
+  return dhc_lp_or(b, above, dhc_lp_and(b, equal, dhc_lp_lt(b, i, j)));
+}
+
+DhcLv dhc_tpl_fold_unit(DhcLp *b, const DhcSpecNode *d, dhc_dtype t) {
+  if (!is_extreme(d->op)) return dhc_lp_zero(b, t, 1);
+  return dhc_tpl_fold_lowest(b, t, d->op == DHC_OP_REDUCE_MAX);
+}
+
+DhcLv dhc_tpl_fold_two(DhcLp *b, const DhcSpecNode *d, DhcLv x, DhcLv y) {
+  return dhc_lp_ew2(b, is_extreme(d->op) ? dhc_op_info(d->op)->fold_by : DHC_OP_ADD, x, y);
+}
+
+DhcLv dhc_tpl_fold_settle(DhcLp *b, const DhcSpecNode *d, DhcLv x) {
+  return is_extreme(d->op) && dhc_dtype_is_float(x->type.dtype) ? dhc_lp_add(b, x, dhc_lp_zero(b, x->type.dtype, x->type.lanes)) : x;
+}
 
 typedef struct Joined {
   const DhcSpecNode *d;
