@@ -191,6 +191,15 @@ typedef struct DhcSpecRanks {
 } DhcSpecRanks;
 bool dhc_spec_ranks(const DhcSpec *s, DhcSpecRanks *r);
 
+/* A MAP whose results lie along one axis and of which some loads, f32 and by strides alone, lie along another, the same of all, and walk the
+ * first. */
+enum { DHC_TURNED_MOST = 2 };
+typedef struct DhcSpecTurned {
+  int along, down; /* axes: of the results, of these loads */
+  int n, load[DHC_TURNED_MOST];
+} DhcSpecTurned;
+bool dhc_spec_turned(const DhcSpec *s, DhcSpecTurned *out);
+
 /* A line of an image: its pixel is step * place + window + sign * tap + offset. step: the window's extent, or 1. */
 typedef struct DhcSpecLine {
   int place, window, tap; /* axes; window -1: none */

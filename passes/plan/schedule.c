@@ -122,9 +122,10 @@ static int row_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MA
 
 /* ---- maps --------------------------------------------------------------------------------- */
 
-enum { FEW_LOOKED_UP = 4, MANY_ROWS_OF_PLACES = 16 };
+enum { FEW_LOOKED_UP = 4, MANY_ROWS_OF_PLACES = 16, TURNED_DOWN = 8, TURNED_ALONG = 6 };
 
-/* What is looked up at an index for each element lies anywhere: where few are looked up in a row, lanes are rows. */
+/* What is looked up at an index for each element lies anywhere: where few are looked up in a row, lanes are rows. What
+ * lies across the lines of the results is turned by tiles, not gathered. */
 static int map_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   uint32_t par = dhc_spec_axes(s, DHC_AXIS_PAR);
   int n = 0, last = par ? 31 - __builtin_clz(par) : 0;
@@ -141,6 +142,13 @@ static int map_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MA
     dhc_size_bound(&g, 1u << last, FEW_LOOKED_UP, true);
     dhc_size_bound(&g, 1u << row, MANY_ROWS_OF_PLACES, false);
     out[n++] = (DhcSchedule){.template_name = "map", .v = {1 + row}, .guard = dhc_size_guard(&g)};
+  }
+  DhcSpecTurned turned;
+  if (dhc_spec_turned(s, &turned)) {
+    DhcSizeGuard g = {.arena = arena, .spec = s};
+    dhc_size_bound(&g, 1u << turned.down, TURNED_DOWN, false);
+    dhc_size_bound(&g, 1u << turned.along, TURNED_ALONG, false);
+    out[n++] = (DhcSchedule){.template_name = "map_turned", .guard = dhc_size_guard(&g)};
   }
   out[n++] = (DhcSchedule){.template_name = "map"};
   return n;

@@ -374,6 +374,32 @@ static void map_places(void **st) {
   }
 }
 
+/* A map of matrices that lie across its results: tiles of them are turned, with the same bits; other axes, tiles that are not whole, and
+ * a matrix that both of two loads walk. */
+static void map_turned(void **st) {
+  (void)st;
+  static const int64_t shape[][3] = {{1, 16, 16}, {3, 17, 40}, {2, 8, 6}, {1, 7, 50}, {2, 50, 5}};
+  for (size_t k = 0; k < sizeof shape / sizeof *shape; k++) {
+    SpecCase c;
+    case_init(&c, DHC_KIND_MAP);
+    int i = case_axis(&c, DHC_AXIS_PAR, shape[k][0], false), u = case_axis(&c, DHC_AXIS_PAR, shape[k][1], false), v = case_axis(&c, DHC_AXIS_PAR, shape[k][2], false);
+    int x = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){i, v, u})), y = case_load(&c, case_operand(&c, DHC_F32, -1, 3, (int[]){i, u, v}));
+    int w = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){v, u})), row = case_load(&c, case_operand(&c, DHC_F32, -1, 1, &u));
+    int z = case_ew(&c, DHC_OP_ADD, case_ew(&c, DHC_OP_MUL, x, y, -1), case_ew(&c, DHC_OP_SUB, w, row, -1), -1);
+    case_operand(&c, DHC_F32, z, 3, (int[]){i, u, v});
+    case_operand(&c, DHC_F32, x, 3, (int[]){i, u, v});
+    DhcSpecTurned turned;
+    assert_true(dhc_spec_turned(c.s, &turned));
+    assert_true(turned.n == 2 && turned.down == u && turned.along == v);
+    DhcSchedule cls[DHC_MAX_CLASSES];
+    assert_int_equal(dhc_schedule_choose(c.s, &(DhcTargetFacts){.vector_bytes = 64}, &c.arena, cls), 2);
+    assert_string_equal(cls[0].template_name, "map_turned");
+    assert_int_equal(conform_prog(cls[0].guard, case_dims(&c)) != 0, shape[k][1] >= 8 && shape[k][2] >= 6);
+    case_check(&c, NULL, (int[8]){0, 256}, 1e-6);
+    case_free(&c);
+  }
+}
+
 /* Steps that lie side by side, of little more than the recurrence, are walked row by row; others by vectors of rows. */
 static void scan_rows(void **st) {
   (void)st;
@@ -521,7 +547,7 @@ int main(void) {
       cmocka_unit_test(map_flat), cmocka_unit_test(map_broadcast), cmocka_unit_test(map_shared), cmocka_unit_test(row_softmax), cmocka_unit_test(row_maxima),
       cmocka_unit_test(row_columns), cmocka_unit_test(row_all), cmocka_unit_test(row_mean_var),
       cmocka_unit_test(row_split), cmocka_unit_test(row_short), cmocka_unit_test(row_wide), cmocka_unit_test(row_whole), cmocka_unit_test(sums_of_blocks),
-      cmocka_unit_test(map_access), cmocka_unit_test(map_places), cmocka_unit_test(scan_rows), cmocka_unit_test(row_window), cmocka_unit_test(dot_plain),
+      cmocka_unit_test(map_access), cmocka_unit_test(map_places), cmocka_unit_test(map_turned), cmocka_unit_test(scan_rows), cmocka_unit_test(row_window), cmocka_unit_test(dot_plain),
       cmocka_unit_test(scans), cmocka_unit_test(scatters), cmocka_unit_test(random_and_casts), cmocka_unit_test(row_softmax_shared)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
