@@ -218,7 +218,8 @@ static void run_all(Gpu *g, const Items *items) {
                                                  [DHC_KIND_CONV] = "conv_plain",
                                                  [DHC_KIND_WINOGRAD] = "winograd_plain",
                                                  [DHC_KIND_CONV_DW] = "conv_dw_plain",
-                                                 [DHC_KIND_RAGGED] = "ragged_plain"};
+                                                 [DHC_KIND_RAGGED] = "ragged_plain",
+                                                 [DHC_KIND_ROW] = "row_plain"};
   DhcKernelRequest *r = DHC_NEW_N(&g->arena, DhcKernelRequest, 2 * items->n + 1);
   dhc_kernel *k = DHC_NEW_N(&g->arena, dhc_kernel, 2 * items->n + 1);
   DhcCompileStats stats = {0};

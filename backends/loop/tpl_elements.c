@@ -5,11 +5,15 @@
  * row one by one. Where that is not so because of what varies along that axis but not along the one around it, as a
  * weight of each channel does, a thread has v[4] places of the latter and reads such values once.
  *
+ * Folds of known, few elements that lie side by side are read four at a time.
+ *
  * Contractions of few products beside whose results more is read and written (dhc_spec_updates) are such folds, too.
  *
  * Schedule: v[0] as "map", v[1] threads of a block, v[2] elements of a thread at most: 1, 2 or 4, v[3] not 0: folds
  * may be of unknown length, most likely at most 16; v[4] places of a thread along another axis, or 0. */
 #include "backends/loop/tpl.h"
+
+enum { FOUR = 4 };
 
 /* Does every operand lie side by side along the axis, or not vary over it? */
 static bool all_contiguous(const DhcTplCx *cx, int axis) {
@@ -64,6 +68,58 @@ static DhcLv sum_of_few(DhcTplCx *cx, int n, void *arg) {
   dhc_tpl_pop(cx, &mark);
   dhc_lp_end(b);
   return dhc_lp_get(b, sum);
+}
+
+/* Elements of fold n, if they are some fours that lie side by side, whatever is loaded of them, and there is a rule for their sum; else 0. */
+static int in_fours(const DhcTplCx *cx, int n) {
+  const DhcSpec *s = cx->s;
+  const DhcSpecNode *d = &s->node[n];
+  bool needed[DHC_SPEC_MAX_NODES] = {false}, dot = d->op == DHC_OP_DOT_GENERAL;
+  if (cx->vector_axis >= 0 || d->axes & (d->axes - 1) || (!dot && d->op != DHC_OP_REDUCE_SUM) || d->dtype != DHC_F32) return 0;
+  const int axis = __builtin_ctz(d->axes);
+  const int64_t extent = s->axis[axis].extent;
+  if (!extent || extent > DHC_SUM_PARTIALS || extent % FOUR) return 0;
+  for (int k = 0; k < 1 + dot; k++) {
+    if (s->node[d->a[k]].dtype != DHC_F32) return 0;
+    dhc_tpl_needed(s, d->a[k], needed);
+  }
+  for (int m = 0; m < n; m++) {
+    const DhcSpecNode *e = &s->node[m];
+    if (!needed[m] || !(cx->varies[m] & d->axes) || e->kind == DHC_SN_EW) continue;
+    if (e->kind != DHC_SN_LOAD || s->operand[e->operand].dtype != DHC_F32 || !dhc_tpl_contiguous(cx, e->operand, axis)) return 0;
+  }
+  return (int)extent;
+}
+
+/* Such a fold: four elements are read at once. */
+static DhcLv fours(DhcTplCx *cx, int n, void *arg) {
+  DhcLp *b = cx->b;
+  const DhcSpecNode *d = &cx->s->node[n];
+  const int size = in_fours(cx, n), sides = d->op == DHC_OP_DOT_GENERAL ? 2 : 1;
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  DhcLv x[2][DHC_SUM_PARTIALS], zero = dhc_lp_float(b, DHC_F32, 0);
+  (void)arg;
+  if (!size) return NULL;
+  for (int k = 0; k < sides; k++) dhc_tpl_needed(cx->s, d->a[k], needed);
+  dhc_tpl_hoist(cx, needed);
+  for (int i = 0; i < size; i += FOUR) {
+    DhcTplMark mark = dhc_tpl_push(cx);
+    dhc_tpl_bind_vector(cx, __builtin_ctz(d->axes), dhc_lp_i64(b, i), FOUR, NULL);
+    for (int k = 0; k < sides; k++) {
+      DhcLv some = dhc_lp_splat(b, dhc_tpl_eval(cx, d->a[k]), FOUR);
+      for (int l = 0; l < FOUR; l++) x[k][i + l] = dhc_lp_extract(b, some, l);
+    }
+    dhc_tpl_pop(cx, &mark);
+  }
+  if (sides == 2) {
+    DhcLv sum = zero;
+    for (int i = 0; i < size; i++) sum = dhc_lp_fma(b, x[0][i], x[1][i], sum);
+    return sum;
+  }
+  for (int i = 0; i < size; i++) x[0][i] = dhc_lp_add(b, zero, x[0][i]);
+  for (int half = DHC_SUM_PARTIALS / 2; half > 0; half /= 2) /* partials that are not there are +0, and no other is -0 */
+    for (int i = 0; i < half && i + half < size; i++) x[0][i] = dhc_lp_add(b, x[0][i], x[0][i + half]);
+  return x[0][0];
 }
 
 /* A contraction of one chain of products (ir/sum.h), of the rows of a range alone where there are ranges: what others add is +0. */
@@ -140,7 +196,7 @@ void dhc_tpl_elements(const DhcTplInput *in, DhcLp *b) {
   const int fold = contracts ? dhc_spec_updates(in->spec) : -1;
   if (in->spec->kind == DHC_KIND_RAGGED && fold >= 0 && !reads_ranges(in->spec, fold)) dhc_lp_refuse(b, "ranges that are not read");
   if (b->refused) return;
-  if (fold >= 0 || unknown) cx.provide = fold >= 0 ? chain_of_few : sum_of_few;
+  cx.provide = fold >= 0 ? chain_of_few : unknown ? sum_of_few : fours;
   int axis = dhc_tpl_choose_vector(&cx, par), threads = in->schedule->v[1];
   int each = axis >= 0 && all_contiguous(&cx, axis) && !(stored & red) ? in->schedule->v[2] : 1;
   cx.plan_vector = axis;

@@ -371,10 +371,11 @@ static int gpu_rows(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_C
     dhc_size_bound(&brief, par, MANY_PLACES, false);
     if (along_rows(s)) out[n++] = (DhcSchedule){.template_name = "row", .v = {0, 1}, .guard = dhc_size_guard(&brief)};
   }
-  if (dhc_spec_holds(s)) {
+  for (int few_rows = 1; few_rows >= 0 && dhc_spec_holds(s); few_rows--) { /* of many only such as small blocks hold */
     DhcSizeGuard held = {.arena = arena, .spec = s};
-    dhc_size_bound(&held, par, FEW_HELD, true);
-    dhc_size_bound(&held, red, 4 * HELD_THREADS, true);
+    const int threads = few_rows ? HELD_THREADS : HELD_THREADS / 2;
+    if (few_rows) dhc_size_bound(&held, par, FEW_HELD, true);
+    dhc_size_bound(&held, red, 4 * threads, true);
     dhc_size_count(&held, red);
     dhc_size_count(&held, red);
     dhc_size_const(&held, 4);
@@ -383,7 +384,7 @@ static int gpu_rows(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_C
     dhc_size_put(&held, DHC_DIM_MUL);
     dhc_size_put(&held, DHC_DIM_LE);
     dhc_size_put(&held, DHC_DIM_AND);
-    out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, HELD_THREADS, NARROW, SHORT_PIECE, at_once, 0, 1}, .guard = dhc_size_guard(&held)};
+    out[n++] = (DhcSchedule){.template_name = "rows", .v = {0, threads, NARROW, SHORT_PIECE, at_once, 0, 1}, .guard = dhc_size_guard(&held)};
   }
   if (n < DHC_MAX_CLASSES - 1) {
     DhcSizeGuard many = {.arena = arena, .spec = s};

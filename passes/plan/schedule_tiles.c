@@ -283,15 +283,15 @@ static int low_ranges(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSche
 static int ranged_rows(const DhcSpec *s, const Roles *r, bool grouped, bool bf16, DhcArena *arena, DhcSchedule *out) {
   DhcSizeGuard narrow = {.arena = arena, .spec = s}, few = narrow, many = narrow, some = narrow, each = narrow;
   int n = low_ranges(s, r, arena, out);
-  if (grouped) { /* enough for a tile of each range */
+  if (grouped || !r->pair) { /* enough for a tile of each range */
     dhc_size_const(&each, EACH_RANGED);
     dhc_size_count(&each, r->k & ~r->inner);
     dhc_size_put(&each, DHC_DIM_MUL);
     dhc_size_count(&each, r->rows);
     dhc_size_put(&each, DHC_DIM_LE);
     dhc_size_bound(&each, r->rows | r->cols, (int64_t)MANY_TILES * 64 * (r->pair ? 128 : 32), true);
-    dhc_size_bound(&each, r->cols, 48, false);
-    out[n++] = tile_class(&each, r->pair ? (int[8]){64, 64, 32, 4, 1, 1 + DHC_TILE_GROUP, 4} : (int[8]){32, 64, 128, 1, 2, 4, 3});
+    dhc_size_bound(&each, r->cols, grouped ? 48 : 513, false);
+    out[n++] = tile_class(&each, r->pair ? (int[8]){64, 64, 32, 4, 1, 1 + DHC_TILE_GROUP, 4} : grouped ? (int[8]){32, 64, 128, 1, 2, 4, 3} : (int[8]){32, 64, 64, 1, 4, 2, 3});
   }
   dhc_size_bound(&narrow, r->rows, FEW_RANGED, true);
   dhc_size_bound(&narrow, r->cols, 512, true);
@@ -394,7 +394,7 @@ static int short_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSch
   dhc_size_bound(&second, r->rows, 24, false);
   if (r->pair) dhc_size_bound(&first, r->rows, 48, false);
   out[0] = tile_class(&first, r->pair ? (int[8]){64, 32, 64, 2, 2, 2, 3} : (int[8]){DHC_TILE_LOW, 16, 256, 1, 1, 8 + DHC_TILE_TWO_PARTS, 3});
-  out[1] = tile_class(&second, r->pair ? (int[8]){32, 32, 64, 2, 2, 2, 4} : (int[8]){32, 16, 128, 2, 1, 4, 3});
+  out[1] = tile_class(&second, r->pair ? (int[8]){32, 32, 128, 2, 1, 4, 2} : (int[8]){32, 16, 128, 2, 1, 4, 3});
   return 2;
 }
 
@@ -402,7 +402,7 @@ static int short_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSch
 static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped, bool bf16, DhcArena *arena, DhcSchedule *out) {
   bool conv = dhc_kind_is_conv(s->kind) || s->kind == DHC_KIND_CONV_DW;
   uint32_t results = r->rows | r->cols | r->batch;
-  DhcSizeGuard few = {.arena = arena, .spec = s}, many = few, wide = few, large = few, some = few, deep = few, small = few, low = few;
+  DhcSizeGuard few = {.arena = arena, .spec = s}, many = few, wide = few, large = few, some = few, deep = few, small = few, low = few, brief = few;
   const int lows = low_tiles(s, r, arena, out);
   int n = lows;
   if (!lows && !conv && !r->pair) { /* few rows of long sums */
@@ -444,6 +444,11 @@ static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped,
   int wider = dhc_kind_is_conv(s->kind) ? 128 : 64;
   if (grouped) n += short_tiles(s, r, arena, out + n);
   if (!conv && !grouped && !r->pair) { /* not so few of not so long sums */
+    dhc_size_bound(&brief, results, (int64_t)MANY_TILES * 32 * 16, true);
+    dhc_size_bound(&brief, r->k, DEEP, false);
+    dhc_size_bound(&brief, r->k, DEEP * 3 / 2, true);
+    dhc_size_bound(&brief, r->rows, 24, false);
+    out[n++] = tile_class(&brief, (int[8]){32, 16, 128, 2, 1, 4, 3});
     dhc_size_bound(&some, results, (int64_t)FEW_TILES * 64 * 64, true);
     dhc_size_bound(&some, results, (int64_t)FEW_TILES * 64 * 32, false);
     dhc_size_bound(&some, r->k, DEEP, false);

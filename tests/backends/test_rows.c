@@ -230,6 +230,23 @@ static void chain(void **st) {
 
 /* h <- a h + b over 19 steps of 70 channels with 12 states: contracted with c in each step, every state stored in each
  * step, and the last ones; forwards and backwards. */
+/* One step of a recurrence with the projection before it: folds of some fours of elements within each other, which threads of a GPU read four
+ * at a time. */
+static void short_folds(void **st) {
+  (void)st;
+  for (int extent = 4; extent <= 16; extent += 4) {
+    SpecCase c;
+    case_init(&c, DHC_KIND_ROW);
+    int i = case_axis(&c, DHC_AXIS_PAR, 3, false), j = case_axis(&c, DHC_AXIS_PAR, 5, false), n = case_axis(&c, DHC_AXIS_RED, extent, true);
+    int x = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){i, n})), w = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){j, n}));
+    int y = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){i, n}));
+    int step = case_ew(&c, DHC_OP_MUL, case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << n, x, w), y, -1);
+    case_operand(&c, DHC_F32, case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, 1u << n, case_ew(&c, DHC_OP_MUL, step, x, -1), -1), 2, (int[]){i, j});
+    case_interpret(&c, &(DhcSchedule){.template_name = "elements", .v = {0, 32, 1}}, 1e-5);
+    case_free(&c);
+  }
+}
+
 static void states(void **st) {
   (void)st;
   for (int reverse = 0; reverse < 2; reverse++) {
@@ -264,7 +281,7 @@ static void states(void **st) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(by_rows), cmocka_unit_test(by_columns), cmocka_unit_test(one_row),
-                                     cmocka_unit_test(norm), cmocka_unit_test(held), cmocka_unit_test(planes), cmocka_unit_test(counts), cmocka_unit_test(integers),
+                                     cmocka_unit_test(norm), cmocka_unit_test(short_folds), cmocka_unit_test(held), cmocka_unit_test(planes), cmocka_unit_test(counts), cmocka_unit_test(integers),
                                      cmocka_unit_test(ranks), cmocka_unit_test(chain), cmocka_unit_test(states)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
