@@ -237,12 +237,13 @@ static void short_folds(void **st) {
   for (int extent = 4; extent <= 16; extent += 4) {
     SpecCase c;
     case_init(&c, DHC_KIND_ROW);
+    c.all_classes = true; /* a GPU's bits are the CPU's */
     int i = case_axis(&c, DHC_AXIS_PAR, 3, false), j = case_axis(&c, DHC_AXIS_PAR, 5, false), n = case_axis(&c, DHC_AXIS_RED, extent, true);
     int x = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){i, n})), w = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){j, n}));
     int y = case_load(&c, case_operand(&c, DHC_F32, -1, 2, (int[]){i, n}));
     int step = case_ew(&c, DHC_OP_MUL, case_fold(&c, DHC_OP_DOT_GENERAL, DHC_F32, 1u << n, x, w), y, -1);
     case_operand(&c, DHC_F32, case_fold(&c, DHC_OP_REDUCE_SUM, DHC_F32, 1u << n, case_ew(&c, DHC_OP_MUL, step, x, -1), -1), 2, (int[]){i, j});
-    case_interpret(&c, &(DhcSchedule){.template_name = "elements", .v = {0, 32, 1}}, 1e-5);
+    case_check(&c, "", NULL, 1e-5);
     case_free(&c);
   }
 }

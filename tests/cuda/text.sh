@@ -25,4 +25,12 @@ if [[ $computes = *f32* ]] && { [ "$(winograds f32)" != 2 ] || [ "$(winograds tf
   echo "FAILED: convolutions in tiles are $(winograds f32) kernels in f32 and $(winograds tf32) in tf32, not 2 and 0"
   fails=1
 fi
+early() { # kernels that bring weights to block memory before they wait for those ahead of them
+  "$dhcc" print mlp --stage=cuda --gpu-arch sm_90a --compute "$1" --quiet |
+    awk '/__global__/ { brings = waits = 0 } /a\.early/ { next } /copy_async[14]\(&/ { brings = 1 } /griddepcontrol.wait/ { if (brings && !waits) n++; waits = 1 } END { print n + 0 }'
+}
+if [[ $computes = *tf32* ]] && { [ "$(early f32)" != 0 ] || [ "$(early tf32)" = 0 ]; }; then
+  echo "FAILED: $(early f32) kernels of f32 and $(early tf32) of tf32 bring weights early"
+  fails=1
+fi
 exit $fails
