@@ -18,7 +18,25 @@ static const Again by_memory = {6, 2}, by_kernels = {48, 5};
 
 typedef struct Cost {
   int work, loads, steps;
+  bool all; /* nothing but what is in memory already is loaded */
 } Cost;
+
+static void cost(const Fu *fu, DhcValue *v, Cost *c);
+
+static bool is_much(const Fu *fu, const Cost *c) {
+  const Again *most = fu->px->repeats ? &by_kernels : &by_memory;
+  return c->loads > most->loads || c->work > (c->loads ? most->work : 2 * CHEAP_SCALAR);
+}
+
+/* Will an operand of what is to be computed again by several be in memory, whatever becomes of that? In derivatives, also as it has another
+ * use and is too much to be computed again itself. */
+static bool will_be_kept(const Fu *fu, DhcValue *v) {
+  Cost own = {.all = true};
+  if (dhc_fu_in_memory_anyway(fu, v)) return true;
+  if (fu->px->folds_again || fu->n_use[v->id] < 2 || v->type.rank == 0) return false;
+  cost(fu, v, &own);
+  return is_much(fu, &own);
+}
 
 /* Of computing v anew; counts shared parts each time. */
 static void cost(const Fu *fu, DhcValue *v, Cost *c) {
@@ -27,12 +45,12 @@ static void cost(const Fu *fu, DhcValue *v, Cost *c) {
     c->work = MUCH;
     return;
   }
-  if (dhc_fu_of(fu, v)->where != FU_LAZY || (fu->px->folds_again && c->steps > 1 && dhc_fu_in_memory_anyway(fu, v))) {
+  if (dhc_fu_of(fu, v)->where != FU_LAZY || (fu->px->repeats && c->steps > 1 && !c->all && will_be_kept(fu, v))) {
     c->loads += v->type.rank > 0;
     return;
   }
   if (dhc_fu_of(fu, v)->inner) {
-    Cost each = {.steps = c->steps};
+    Cost each = {.steps = c->steps, .all = c->all};
     for (int i = 0; i < v->def->n_args; i++) cost(fu, v->def->args[i], &each);
     int64_t work = dhc_fu_short_extent(v->def) * (each.work + 1) + c->work;
     c->work = work < MUCH ? (int)work : MUCH;
@@ -172,10 +190,9 @@ void dhc_fu_place(Fu *fu, DhcValue *v) {
   if (!root && (x->n_sinks > 1 || x->stretched || x->folds)) {
     Cost c = {0};
     cost(fu, v, &c);
-    const Again *most = fu->px->repeats ? &by_kernels : &by_memory;
     if (v->type.rank == 0) root = c.work > CHEAP_SCALAR;
     else if (x->folds && x->n_sinks <= 1) root = c.work >= MUCH;
-    else if (x->n_sinks > 1) root = c.loads > most->loads || c.work > (c.loads ? most->work : 2 * CHEAP_SCALAR);
+    else if (x->n_sinks > 1) root = is_much(fu, &c);
     if (v->type.rank > 0 && x->stretched && c.work >= (x->folds ? COSTLY_FOLD : COSTLY)) root = true;
   }
   if (!root) return;

@@ -1,0 +1,77 @@
+/* Which values of a derivative are kept for several kernels, and which these compute again: how many results the kernels of a function
+ * have, for a target that computes anew. */
+#include <stdio.h>
+#include <string.h>
+
+#include "passes/passes.h"
+
+typedef struct Case {
+  const char *what, *body, *results;
+  int stored, made; /* results of kernels; sigmoids in them */
+} Case;
+
+/* %9 is made of eight operands, %20 a contraction. */
+static const Case cases[] = {
+    {"of a value that is kept for its own sake, too, elementwise ops are computed again",
+     "  %10 = sigmoid(%9) : f32[B, 32]\n  %11 = mul(%9, %10) : f32[B, 32]\n  %12 = mul(%20, %10) : f32[B, 32]\n  %13 = mul(%12, %9) : f32[B, 32]\n",
+     "%11 \"u\", %13 \"y\"", 3, 2},
+    {"not of one that would be kept for them", "  %10 = sigmoid(%9) : f32[B, 32]\n  %11 = mul(%0, %10) : f32[B, 32]\n  %13 = mul(%20, %10) : f32[B, 32]\n",
+     "%11 \"u\", %13 \"y\"", 3, 1},
+    {"of a result of the function they are, too",
+     "  %10 = sigmoid(%9) : f32[B, 32]\n  %11 = add(%10, %1) : f32[B, 32]\n  %12 = mul(%11, %2) : f32[B, 32]\n  %13 = mul(%20, %11) : f32[B, 32]\n",
+     "%10 \"u\", %12 \"v\", %13 \"y\"", 3, 1},
+};
+
+static int count(const char *text, const char *word) {
+  int n = 0;
+  for (; (text = strstr(text, word)); text += strlen(word)) n++;
+  return n;
+}
+
+static char *text_of(DhcArena *a, const Case *c) {
+  DhcText to = {.arena = a};
+  dhc_text_puts(&to, "func @f<B>(");
+  for (int i = 0; i < 8; i++) dhc_text_printf(&to, "%%%d: f32[B, 32] input \"x%d\", ", i, i);
+  dhc_text_printf(&to, "%%8: f32[32, 32] param \"w\") -> (%s) entry {\n", c->results);
+  for (int i = 1; i < 8; i++) dhc_text_printf(&to, "  %%%d = add(%%%d, %%%d) : f32[B, 32]\n", i < 7 ? 29 + i : 9, i > 1 ? 28 + i : 0, i);
+  dhc_text_puts(&to, "  %20 = dot_general(%0, %8) {batch_a = [], batch_b = [], contract_a = [1], contract_b = [1]} : f32[B, 32]\n");
+  dhc_text_printf(&to, "%s}\n", c->body);
+  return dhc_arena_printf(a, "%s", dhc_text_str(&to));
+}
+
+static int check(const Case *c) {
+  DhcArena a, scratch;
+  DhcPassCtx px;
+  dhc_arena_init(&a);
+  dhc_arena_init(&scratch);
+  DhcStrings strings = {.arena = &a};
+  DhcSources sources = {.arena = &a};
+  DhcDiags diags = {.arena = &a, .sources = &sources};
+  const char *text = text_of(&a, c);
+  uint32_t file = dhc_sources_add(&sources, "f.gir", "f.gir", text, strlen(text));
+  DhcModule *m = dhc_module_parse(&a, &strings, &diags, file);
+  int bad = !m;
+  if (m) {
+    DhcText to = {.arena = &a};
+    dhc_pass_ctx_init(&px, m, &scratch);
+    px.repeats = true;
+    bool ok = dhc_passes_run(m, &px, "fusion");
+    dhc_module_print(m, &to);
+    const int n = count(dhc_text_str(&to), "\n  out f32 "), made = count(dhc_text_str(&to), "= sigmoid(");
+    if (!ok || n != c->stored || made != c->made) {
+      printf("%s: %d are stored instead of %d, %d sigmoids instead of %d\n%s", c->what, n, c->stored, made, c->made, dhc_text_str(&to));
+      bad = 1;
+    }
+  } else {
+    dhc_diags_print(&diags, stdout, false);
+  }
+  dhc_arena_fini(&scratch);
+  dhc_arena_fini(&a);
+  return bad;
+}
+
+int main(void) {
+  int bad = 0;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) bad += check(&cases[i]);
+  return bad > 0;
+}
