@@ -559,7 +559,11 @@ static void write_statement(Writer *w, const DhcLpInst *n) {
   case DHC_LP_FOR: write_for(w, n); break;
   case DHC_LP_GROUP_MMA:
     indent(w);
-    dhc_text_printf(w->to, "group_mma_%lld(v%d, %s, %s);\n", (long long)n->i, n->a[0]->id, ref0(w, n->a[1]), ref0(w, n->a[2]));
+    dhc_text_puts(w->to, n->pick ? "group_fours" : "group_mma");
+    if (n->pick) dhc_text_printf(w->to, "_%d", n->pick[0]);
+    dhc_text_printf(w->to, "_%lld(v%d, %s, %s", (long long)n->i, n->a[0]->id, ref0(w, n->a[1]), ref0(w, n->a[2]));
+    for (int i = 1; n->pick && i < 5; i++) dhc_text_printf(w->to, ", %d", n->pick[i]);
+    dhc_text_puts(w->to, ");\n");
     break;
   case DHC_LP_GROUP_WAIT:
     indent(w);

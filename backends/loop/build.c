@@ -197,6 +197,16 @@ void dhc_lp_group_mma(DhcLp *b, DhcLv sums, DhcLv x, DhcLv y, int columns) {
   n->a[2] = y;
   n->i = columns;
 }
+void dhc_lp_group_fours(DhcLp *b, DhcLv sums, DhcLv x, DhcLv y, int columns, DhcLpFours f) {
+  const int lie[5] = {f.ks, f.x_four, f.x_lines, f.y_four, f.y_lines};
+  bool sixteens = f.ks > 0 && f.ks % 8 == 0;
+  for (int i = 1; i < 5; i++) sixteens = sixteens && lie[i] >= 0 && lie[i] % 4 == 0 && lie[i] < 1 << 16;
+  if (!sixteens) DHC_BUG("a group's lines of %d ks", f.ks);
+  dhc_lp_group_mma(b, sums, x, y, columns);
+  int *pick = DHC_NEW_N(b->arena, int, 5);
+  memcpy(pick, lie, sizeof lie);
+  b->code.at[b->code.n - 1]->pick = pick;
+}
 void dhc_lp_group_wait(DhcLp *b, int under_way) { emit(b, DHC_LP_GROUP_WAIT, type_of(DHC_BOOL, 1))->i = under_way; }
 
 DhcLv dhc_lp_across(DhcLp *b, DhcLv x, int bits) {

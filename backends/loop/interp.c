@@ -373,22 +373,28 @@ static void matrix_tile(Thread *t, const DhcLpInst *n) {
   for (int l = 0; l < WARP; l++) t[l].pc++;
 }
 
-/* Element k of line l of a group's lines. */
-static double line_element(const char *lines, int l, int k) {
+/* Elements from the first of a group's lines to element k of line l; lie: from four to four and from eight to eight, or NULL. */
+static int64_t line_place(const int *lie, int l, int k) {
+  if (lie) return (int64_t)k / 4 * lie[0] + (int64_t)l / 8 * lie[1] + l % 8 * 4 + k % 4;
+  return (int64_t)32 * l + (k / 4 ^ (l & 7)) * 4 + k % 4;
+}
+
+static double line_element(const char *lines, const int *lie, int l, int k) {
   float f;
-  memcpy(&f, lines + 128 * l + ((k / 4 ^ (l & 7)) * 4 + k % 4) * 4, 4);
+  memcpy(&f, lines + 4 * line_place(lie, l, k), 4);
   return cut((double)f);
 }
 
 static void multiply_group(Thread *t, const Product *p) {
   double term[9];
+  const int *lie = p->statement->pick, *x = lie ? lie + 1 : NULL, *y = lie ? lie + 3 : NULL, n_k = lie ? lie[0] : 32;
   for (int i = 0; i < GROUP; i++)
     for (int e = 0; e < p->statement->i / 2; e++) {
       int row = i / 32 * 16 + i % 32 / 4 + e / 2 % 2 * 8, col = e / 4 * 8 + i % 4 * 2 + e % 2;
       char *at = (char *)t[i].value[p->statement->a[0]->id].memory.at + 4 * e;
       double sum = get(DHC_F32, at).f;
-      for (int k0 = 0; k0 < 32; k0 += 8) {
-        for (int k = 0; k < 8; k++) term[k] = line_element(p->x, row, k0 + k) * line_element(p->y, col, k0 + k);
+      for (int k0 = 0; k0 < n_k; k0 += 8) {
+        for (int k = 0; k < 8; k++) term[k] = line_element(p->x, x, row, k0 + k) * line_element(p->y, y, col, k0 + k);
         term[8] = sum;
         sum = tile_sum(term, 9);
       }
@@ -404,10 +410,13 @@ static void finish(Thread *t, int left) {
   if (done > 0) t->products.n = left;
 }
 
-static const char *lines_at(Run *r, const Thread *t, const DhcLpInst *n, DhcLv x, int64_t lines) {
+static const char *lines_at(Run *r, const Thread *t, const DhcLpInst *n, int side, int lines) {
+  DhcLv x = n->a[1 + side];
+  const int *lie = n->pick ? n->pick + 1 + 2 * side : NULL;
   const char *at = t->value[x->id].memory.at;
-  if ((at - (char *)r->block.lo) % 1024) fault(r, n, "is not aligned");
-  if (at < (char *)r->block.lo || at + 128 * lines > (char *)r->block.hi) fault(r, n, "lines outside block memory");
+  int64_t size = 4 * (line_place(lie, lines - 1, n->pick ? n->pick[0] - 1 : 31) + 1);
+  if ((at - (char *)r->block.lo) % (lie ? 16 : 1024)) fault(r, n, "is not aligned");
+  if (at < (char *)r->block.lo || at + (lie ? size : 128 * lines) > (char *)r->block.hi) fault(r, n, "lines outside block memory");
   for (int i = 1; i < GROUP; i++)
     if (t[i].value[x->id].memory.at != at) fault(r, n, "lines differ from thread to thread");
   return at;
@@ -418,7 +427,7 @@ static void group_step(Run *r, Thread *t, const DhcLpInst *n) {
   if (n->kind == DHC_LP_GROUP_WAIT) {
     finish(t, (int)n->i);
   } else {
-    Product p = {n, lines_at(r, t, n, n->a[1], 64), lines_at(r, t, n, n->a[2], n->i)};
+    Product p = {n, lines_at(r, t, n, 0, 64), lines_at(r, t, n, 1, (int)n->i)};
     if (r->why) return;
     DHC_PUSH(r->arena, &t->products, p);
     if (!r->late) finish(t, 0);

@@ -102,7 +102,9 @@ typedef enum DhcLpKind {
                       becomes itself + 64 lines at a[1] by i lines at a[2], pointers into block memory, alike in all threads. Lines
                       are 32 ks of f32, cut to 10 bits of mantissa; they begin at multiples of 1,024 bytes, and four ks p of line l
                       lie at (p xor l mod 8). Threads hold rows and columns as of MMA, warps 16 rows each. Under way until
-                      GROUP_WAIT: till then nobody may write to the lines, nor the thread touch the array */
+                      GROUP_WAIT: till then nobody may write to the lines, nor the thread touch the array. Or, with `pick`, lines of
+                      pick[0] ks in fours: k of line l at k / 4 * pick[1] + l / 8 * pick[2] + l % 8 * 4 + k % 4 of the first, with
+                      pick[3] and pick[4] of the second operand; they begin at multiples of 16 bytes */
   DHC_LP_GROUP_WAIT, /* all but the last i of this thread's GROUP_MMA are done */
   /* variables */
   DHC_LP_VAR, /* variable number i begins its life as a[0] */
@@ -128,7 +130,7 @@ struct DhcLpInst {
   double f;
   int align;       /* LOAD, STORE: bytes known; LOCAL: 64 */
   int rounds;      /* FOR: so many of its rounds are written out at most; 0: as the writer likes */
-  const int *pick; /* SHUFFLE: type.lanes entries */
+  const int *pick; /* SHUFFLE: type.lanes entries; GROUP_MMA */
 };
 
 typedef struct DhcLpVar {
@@ -232,6 +234,12 @@ DhcLv dhc_lp_pair(DhcLp *b, DhcLv low, DhcLv high);
 DhcLv dhc_lp_mma(DhcLp *b, DhcLv x, DhcLv y, DhcLv sum); /* likewise, in all threads of the warp */
 void dhc_lp_group_mma(DhcLp *b, DhcLv sums, DhcLv x, DhcLv y, int columns); /* likewise, of the group; block memory is seen as
                                                                             behind a barrier */
+/* The same of lines that lie in fours: of `ks` ks, a multiple of eight; elements from four to four of a line, and from eight lines to
+ * the next, of either operand. */
+typedef struct DhcLpFours {
+  int ks, x_four, x_lines, y_four, y_lines;
+} DhcLpFours;
+void dhc_lp_group_fours(DhcLp *b, DhcLv sums, DhcLv x, DhcLv y, int columns, DhcLpFours f);
 void dhc_lp_group_wait(DhcLp *b, int under_way);
 DhcLv dhc_lp_across(DhcLp *b, DhcLv x, int bits);        /* likewise; x of 4 bytes an element */
 /* What is less than exact, where it has been asked for. */

@@ -108,6 +108,7 @@ static void print_inst(const DhcLpInst *n, DhcText *to) {
   case DHC_LP_COPY:
     print_args(n, to);
     dhc_text_printf(to, " x%lld", (long long)n->i);
+    for (int l = 0; n->pick && l < 5; l++) dhc_text_printf(to, " %d", n->pick[l]);
     break;
   case DHC_LP_ACROSS:
   case DHC_LP_ALIGNED:
