@@ -12,49 +12,31 @@
  * Schedule: v[0] outs of a tile, v[1] channels, 8 a warp; v[2] pixels of a step; v[3], v[4] warps along outs and channels;
  * v[5] 1, + 16: operands in two parts; v[6] stages; v[7] tasks of the first phase. The size class' guard sees that a line
  * fits a step, and what a band sees a plane. */
-#include "backends/loop/tpl_tile.h"
+#include "backends/loop/tpl_filters.h"
 
-/* The thread's part of every plane, four elements of a line; planes at once, and how often. */
-typedef struct Lane {
-  DhcLv own, at_once, rounds, y, x;
-} Lane;
+static dhc_dimprog op(const DhcFilters *v, int o, dhc_dimprog x, dhc_dimprog y) { return dhc_prog_op(v->t.b->arena, o, x, y); }
+static dhc_dimprog number(const DhcFilters *v, int64_t n) { return dhc_prog_const(v->t.b->arena, n); }
+static dhc_dimprog extent(const DhcFilters *v, int axis) { return dhc_tpl_extent_prog(&v->t.cx, axis); }
 
-typedef struct Filters {
-  DhcTile t;
-  DhcSpecWindow w;
-  int channels, taps, pitch, plane; /* of a tile; elements from out to out, from plane to plane */
-  int64_t image_at;                 /* elements from a stage's beginning to its planes */
-  dhc_dimprog lines, bands, outs, tiles, splits; /* of a step; of an image; tiles along outs, all; pieces */
-  DhcLv n_lines, n_bands;           /* the same as values */
-  DhcLv wide, line, seen, channel0; /* pixels of a line of gradients, elements of a plane's; lines a band sees */
-  DhcLv image_fours, grad_fours;    /* copies of four elements may be made */
-  Lane grad_lane, image_lane;
-  DhcLv value;                      /* what is stored now */
-} Filters;
-
-static dhc_dimprog op(const Filters *v, int o, dhc_dimprog x, dhc_dimprog y) { return dhc_prog_op(v->t.b->arena, o, x, y); }
-static dhc_dimprog number(const Filters *v, int64_t n) { return dhc_prog_const(v->t.b->arena, n); }
-static dhc_dimprog extent(const Filters *v, int axis) { return dhc_tpl_extent_prog(&v->t.cx, axis); }
-
-static void plan(Filters *v) {
+void dhc_filters_plan(DhcFilters *v) {
   const DhcTile *d = &v->t;
-  dhc_dimprog one = number(v, 1), eight = number(v, 8);
-  dhc_dimprog wide = op(v, DHC_DIM_MUL, op(v, DHC_DIM_CEILDIV, extent(v, v->w.across.place), eight), eight);
+  dhc_dimprog one = number(v, 1), pad = number(v, v->four ? 4 : 8);
+  dhc_dimprog wide = op(v, DHC_DIM_MUL, op(v, DHC_DIM_CEILDIV, extent(v, v->w.across.place), pad), pad);
   v->lines = op(v, DHC_DIM_FLOORDIV, number(v, d->bk), op(v, DHC_DIM_MAX, wide, one));
   v->lines = op(v, DHC_DIM_MAX, op(v, DHC_DIM_MIN, v->lines, extent(v, v->w.down.place)), one);
   v->bands = op(v, DHC_DIM_CEILDIV, extent(v, v->w.down.place), v->lines);
   v->outs = op(v, DHC_DIM_CEILDIV, extent(v, v->w.out), number(v, d->bm));
   v->tiles = op(v, DHC_DIM_MUL, v->outs, op(v, DHC_DIM_CEILDIV, extent(v, v->w.channel), number(v, v->channels)));
-  /* as many pieces as make v[7] tasks, of two steps or more each */
-  dhc_dimprog steps = op(v, DHC_DIM_CEILDIV, op(v, DHC_DIM_MUL, extent(v, v->w.batch), v->bands), number(v, 2));
+  /* as many pieces as make v[7] tasks, of two steps or more each where a step is little */
+  dhc_dimprog steps = op(v, DHC_DIM_CEILDIV, op(v, DHC_DIM_MUL, extent(v, v->w.batch), v->bands), number(v, v->four ? 1 : 2));
   dhc_dimprog wanted = op(v, DHC_DIM_FLOORDIV, number(v, d->target), op(v, DHC_DIM_MAX, v->tiles, one));
   v->splits = op(v, DHC_DIM_MAX, op(v, DHC_DIM_MIN, wanted, steps), one);
 }
 
-static DhcLv stride(const Filters *v, int operand, int term) { return v->t.cx.stride[operand][term]; }
+static DhcLv stride(const DhcFilters *v, int operand, int term) { return v->t.cx.stride[operand][term]; }
 
 /* All strides but the unit one are multiples of four. */
-static DhcLv fours(const Filters *v, int operand) {
+static DhcLv fours(const DhcFilters *v, int operand) {
   DhcLp *b = v->t.b;
   DhcLv yes = dhc_lp_aligned(b, v->t.cx.pointer[operand], 16);
   const DhcOperand *p = &v->t.cx.s->operand[operand];
@@ -63,19 +45,20 @@ static DhcLv fours(const Filters *v, int operand) {
   return yes;
 }
 
-static void find_sizes(Filters *v) {
+void dhc_filters_sizes(DhcFilters *v) {
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
   v->n_lines = dhc_lp_prog(b, v->lines);
   v->n_bands = dhc_lp_prog(b, v->bands);
-  v->wide = dhc_lp_mulc(b, dhc_lp_ceildivc(b, d->cx.extent[v->w.across.place], 8), 8);
+  const int pad = v->four ? 4 : 8;
+  v->wide = dhc_lp_mulc(b, dhc_lp_ceildivc(b, d->cx.extent[v->w.across.place], pad), pad);
   v->line = dhc_lp_addc(b, dhc_lp_mulc(b, dhc_lp_ceildivc(b, d->cx.limit[v->w.image][v->w.across.term], 4), 4), 4);
   v->seen = dhc_lp_addc(b, v->n_lines, v->w.down.taps - 1);
   v->image_fours = fours(v, v->w.image);
   v->grad_fours = fours(v, v->w.other);
 }
 
-static void find_tile(Filters *v, DhcLv tile) {
+void dhc_filters_tile(DhcFilters *v, DhcLv tile) {
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
   DhcLv outs = dhc_lp_prog(b, v->outs);
@@ -85,12 +68,12 @@ static void find_tile(Filters *v, DhcLv tile) {
 
 /* ---- copies ------------------------------------------------------------------------------------------ */
 
-static Lane lane_of(Filters *v, DhcLv lines, DhcLv width, int planes) {
+static DhcFilterLane lane_of(DhcFilters *v, DhcLv lines, DhcLv width, int planes) {
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
   DhcLv across = dhc_lp_ceildivc(b, width, 4), each = dhc_lp_mul(b, lines, across), at = dhc_lp_urem(b, d->tid, each);
   DhcLv at_once = dhc_lp_udiv(b, dhc_lp_i64(b, d->threads), each);
-  return (Lane){.own = dhc_lp_udiv(b, d->tid, each), .at_once = at_once,
+  return (DhcFilterLane){.own = dhc_lp_udiv(b, d->tid, each), .at_once = at_once,
                 .rounds = dhc_lp_udiv(b, dhc_lp_addc(b, at_once, planes - 1), at_once),
                 .y = dhc_lp_udiv(b, at, across), .x = dhc_lp_mulc(b, dhc_lp_urem(b, at, across), 4)};
 }
@@ -102,7 +85,7 @@ typedef struct Planes {
   DhcLv from, valid, stride, n, to;
 } Planes;
 
-static void copy_planes(Filters *v, const Lane *l, const Planes *p, bool wide) {
+static void copy_planes(DhcFilters *v, const DhcFilterLane *l, const Planes *p, bool wide) {
   DhcLp *b = v->t.b;
   DhcLv end = dhc_lp_min(b, p->n, dhc_lp_i64(b, p->count)), none = dhc_lp_i64(b, 0);
   DhcLpVar plane = dhc_lp_var(b, l->own);
@@ -120,7 +103,7 @@ static void copy_planes(Filters *v, const Lane *l, const Planes *p, bool wide) {
   dhc_lp_end(b);
 }
 
-static void copy_operand(Filters *v, const Lane *l, const Planes *p, DhcLv wide) {
+static void copy_operand(DhcFilters *v, const DhcFilterLane *l, const Planes *p, DhcLv wide) {
   DhcLp *b = v->t.b;
   dhc_lp_if(b, dhc_lp_lt(b, l->own, l->at_once));
   dhc_lp_if(b, wide);
@@ -137,22 +120,23 @@ static DhcLv valid_of(DhcLp *b, DhcLv y, DhcLv height, DhcLv x, DhcLv width) {
   return dhc_lp_select(b, dhc_lp_and(b, dhc_lp_le(b, none, y), dhc_lp_lt(b, y, height)), left, none);
 }
 
-static void copy_step(void *arg, DhcLv step, DhcLv end, DhcLv base) {
-  Filters *v = arg;
+void dhc_filters_copy(DhcFilters *v, DhcLv step, DhcLv end, DhcLv grads, DhcLv image) {
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
   const DhcTplCx *cx = &d->cx;
   DhcLv width = cx->extent[v->w.across.place], in_w = cx->limit[v->w.image][v->w.across.term];
   dhc_lp_if(b, dhc_lp_lt(b, step, end));
   DhcLv n = dhc_lp_udiv(b, step, v->n_bands), y0 = dhc_lp_mul(b, dhc_lp_urem(b, step, v->n_bands), v->n_lines);
-  Lane l = v->grad_lane;
+  DhcFilterLane l = v->grad_lane;
   DhcLv y = dhc_lp_add(b, y0, l.y), from = dhc_lp_mul(b, n, stride(v, v->w.other, v->w.other_term[0]));
   from = dhc_lp_add(b, from, dhc_lp_mul(b, d->row0, stride(v, v->w.other, v->w.other_term[1])));
   from = dhc_lp_add(b, from, dhc_lp_add(b, dhc_lp_mul(b, y, stride(v, v->w.other, v->w.other_term[2])), l.x));
-  Planes g = {.operand = v->w.other, .count = d->bm, .pitch = v->pitch, .from = from,
+  DhcLv to = dhc_lp_add(b, dhc_lp_mul(b, l.y, v->wide), l.x);
+  if (v->four) to = dhc_lp_mulc(b, dhc_lp_udiv(b, to, dhc_lp_i64(b, 4)), v->four);
+  Planes g = {.operand = v->w.other, .count = d->bm, .pitch = v->four ? 4 : v->pitch, .from = from,
               .valid = valid_of(b, y, cx->extent[v->w.down.place], l.x, width), .stride = stride(v, v->w.other, v->w.other_term[1]),
               .n = dhc_lp_sub(b, cx->extent[v->w.out], d->row0),
-              .to = dhc_lp_add(b, base, dhc_lp_add(b, dhc_lp_mul(b, l.y, v->wide), l.x))};
+              .to = dhc_lp_add(b, grads, to)};
   copy_operand(v, &l, &g, v->grad_fours);
   l = v->image_lane;
   y = dhc_lp_add(b, dhc_lp_add(b, y0, l.y), cx->offset[v->w.image][v->w.down.term]);
@@ -162,14 +146,19 @@ static void copy_step(void *arg, DhcLv step, DhcLv end, DhcLv base) {
   Planes p = {.operand = v->w.image, .count = v->channels, .pitch = v->plane, .from = from,
               .valid = valid_of(b, y, cx->limit[v->w.image][v->w.down.term], l.x, in_w),
               .stride = stride(v, v->w.image, v->w.channel_term), .n = dhc_lp_sub(b, cx->extent[v->w.channel], v->channel0),
-              .to = dhc_lp_addc(b, dhc_lp_add(b, base, dhc_lp_add(b, dhc_lp_mul(b, l.y, v->line), l.x)), v->image_at + 4)};
+              .to = dhc_lp_addc(b, dhc_lp_add(b, image, dhc_lp_add(b, dhc_lp_mul(b, l.y, v->line), l.x)), 4)};
   copy_operand(v, &l, &p, v->image_fours);
   dhc_lp_end(b);
   dhc_lp_commit(b);
 }
 
+static void copy_step(void *arg, DhcLv step, DhcLv end, DhcLv base) {
+  DhcFilters *v = arg;
+  dhc_filters_copy(v, step, end, base, dhc_lp_addc(v->t.b, base, v->image_at));
+}
+
 /* What no copy writes is zero. */
-static void clear(Filters *v) {
+static void clear(DhcFilters *v) {
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
   DhcLv i = dhc_lp_for(b, dhc_lp_mulc(b, d->tid, 4), dhc_lp_i64(b, d->stage / 4 * d->stages), 4 * (int64_t)d->threads);
@@ -181,13 +170,13 @@ static void clear(Filters *v) {
 /* ---- products ----------------------------------------------------------------------------------------- */
 
 /* The warp's first channel in the tile. */
-static DhcLv warp_channel(Filters *v, const DhcTileLane *l) {
+static DhcLv warp_channel(DhcFilters *v, const DhcTileLane *l) {
   DhcTile *d = &v->t;
   return dhc_lp_mulc(d->b, dhc_lp_udiv(d->b, l->col, dhc_lp_i64(d->b, d->bn / d->wc)), 8);
 }
 
 static void multiply(void *arg, DhcLv base) {
-  Filters *v = arg;
+  DhcFilters *v = arg;
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
   int mt = dhc_tile_down(d), own = dhc_tile_own(d), across = (int)v->w.across.taps;
@@ -219,24 +208,31 @@ static void multiply(void *arg, DhcLv base) {
 /* ---- the kernel ------------------------------------------------------------------------------------------ */
 
 /* Sum `q` of the thread's: where the pieces of the task's tile hold it. */
-static DhcLv piece_at(Filters *v, DhcLv piece, DhcLv q) {
+static DhcLv piece_at(DhcFilters *v, DhcLv piece, DhcLv q) {
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
   DhcLv sums = dhc_lp_add(b, dhc_lp_mulc(b, dhc_lp_add(b, dhc_lp_mul(b, d->slot, d->n_splits), piece), dhc_tile_n_sums(d)), q);
   return dhc_lp_add(b, dhc_lp_mulc(b, sums, d->threads), d->tid);
 }
 
-static void add_up(Filters *v, DhcLv task) {
+void dhc_filters_piece(DhcFilters *v, DhcLv task, DhcLv *from, DhcLv *to) {
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
   d->slot = dhc_lp_udiv(b, task, d->n_splits);
   d->piece = dhc_lp_urem(b, task, d->n_splits);
-  find_tile(v, d->slot);
+  dhc_filters_tile(v, d->slot);
   DhcLv all = dhc_lp_mul(b, d->cx.extent[v->w.batch], v->n_bands);
   DhcLv each = dhc_lp_udiv(b, dhc_lp_addc(b, dhc_lp_add(b, all, d->n_splits), -1), d->n_splits);
-  DhcLv first = dhc_lp_mul(b, d->piece, each), end = dhc_lp_min(b, all, dhc_lp_add(b, first, each));
+  *from = dhc_lp_mul(b, d->piece, each), *to = dhc_lp_min(b, all, dhc_lp_add(b, *from, each));
   v->grad_lane = lane_of(v, v->n_lines, d->cx.extent[v->w.across.place], d->bm);
   v->image_lane = lane_of(v, v->seen, d->cx.limit[v->w.image][v->w.across.term], v->channels);
+}
+
+static void add_up(DhcFilters *v, DhcLv task) {
+  DhcTile *d = &v->t;
+  DhcLp *b = d->b;
+  DhcLv first, end;
+  dhc_filters_piece(v, task, &first, &end);
   clear(v);
   dhc_tile_begin(d);
   dhc_tile_steps(d, &(DhcTileSteps){.copy = copy_step, .multiply = multiply, .arg = v}, first, end);
@@ -247,18 +243,18 @@ static void add_up(Filters *v, DhcLv task) {
 }
 
 static DhcLv provide(DhcTplCx *cx, int n, void *arg) {
-  const Filters *v = arg;
+  const DhcFilters *v = arg;
   (void)cx;
   return n == v->t.fold[0] ? v->value : NULL;
 }
 
 /* Sum number `rest` of all threads: q = (matrix tile down * taps + tap) * 4 + place in it. */
-static void store(Filters *v, DhcLv rest) {
+static void store(DhcFilters *v, DhcLv rest) {
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
   DhcLv n = dhc_lp_i64(b, dhc_tile_n_sums(d)), q = dhc_lp_urem(b, rest, n), four = dhc_lp_i64(b, 4), two = dhc_lp_i64(b, 2);
   d->slot = dhc_lp_udiv(b, rest, n);
-  find_tile(v, d->slot);
+  dhc_filters_tile(v, d->slot);
   DhcTileLane l = dhc_tile_lane(d);
   DhcLv taps = dhc_lp_i64(b, v->taps), across = dhc_lp_i64(b, v->w.across.taps);
   DhcLv e = dhc_lp_urem(b, q, four), tile = dhc_lp_udiv(b, q, four);
@@ -282,7 +278,7 @@ static void store(Filters *v, DhcLv rest) {
   dhc_lp_end(b);
 }
 
-static const char *roles(Filters *v, const DhcTplInput *in) {
+static const char *roles(DhcFilters *v, const DhcTplInput *in) {
   DhcTile *d = &v->t;
   if (!dhc_spec_filters(in->spec, &v->w)) return "filter gradients of another form";
   const char *why = dhc_tile_roles(d);
@@ -301,7 +297,7 @@ static const char *roles(Filters *v, const DhcTplInput *in) {
 }
 
 void dhc_tpl_filters(const DhcTplInput *in, DhcLp *b) {
-  Filters *v = DHC_NEW(b->arena, Filters);
+  DhcFilters *v = DHC_NEW(b->arena, DhcFilters);
   DhcTile *d = &v->t;
   dhc_tile_look(d, in, b, false);
   const char *why = roles(v, in);
@@ -313,14 +309,14 @@ void dhc_tpl_filters(const DhcTplInput *in, DhcLp *b) {
   dhc_tile_open(d, in);
   d->cx.provide = provide;
   d->cx.provide_arg = v;
-  plan(v);
+  dhc_filters_plan(v);
   dhc_dimprog pieces = op(v, DHC_DIM_MUL, v->tiles, v->splits), sums = number(v, dhc_tile_n_sums(d));
   dhc_lp_share(b, op(v, DHC_DIM_MUL, op(v, DHC_DIM_MUL, pieces, sums), number(v, (int64_t)4 * d->threads)));
   d->n_splits = dhc_lp_prog(b, v->splits);
   DhcLv first = dhc_lp_prog(b, pieces), task = dhc_lp_phases(b, pieces, op(v, DHC_DIM_MUL, v->tiles, sums));
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   d->tid = dhc_lp_thread(b);
-  find_sizes(v);
+  dhc_filters_sizes(v);
   dhc_lp_if(b, dhc_lp_lt(b, task, first));
   add_up(v, task);
   dhc_lp_else(b);

@@ -204,6 +204,9 @@ void dhc_tile_scaled_put(DhcTile *d);  /* the sums' parts to block memory, and t
 void dhc_tile_scaled_rows(DhcTile *d); /* behind a barrier, what the results of each line take */
 
 /* tpl_tile_results.c */
+/* The axis along which four results may be stored at once: the columns' last, along which all that is loaded for a
+ * result and all that is stored lies side by side, or stays where it is; -1: none. */
+int dhc_tile_fours_axis(const DhcTile *d);
 /* The contraction's value at the bound axes. */
 DhcLv dhc_tile_provide(DhcTplCx *cx, int n, void *arg);
 /* Of a split: puts sums where the task's piece has its own in the shared memory. */

@@ -81,9 +81,7 @@ DhcLv dhc_tile_provide(DhcTplCx *cx, int n, void *arg) {
 
 enum { FOUR = 4 };
 
-/* The axis along which four results may be stored at once: the columns' last, along which all that is loaded for a
- * result and all that is stored lies side by side, or stays where it is; -1: none. */
-static int fours_axis(const DhcTile *d) {
+int dhc_tile_fours_axis(const DhcTile *d) {
   const DhcSpec *s = d->cx.s;
   int axis = -1;
   for (int a = 0; a < s->n_axes; a++)
@@ -243,7 +241,7 @@ void dhc_tile_put_sums(DhcTile *d) {
 
 void dhc_tile_results(DhcTile *d) {
   DhcLp *b = d->b;
-  int axis = fours_axis(d);
+  int axis = dhc_tile_fours_axis(d);
   dhc_lp_wait(b, 0);
   dhc_lp_barrier(b); /* the stages are free: the sums lie there now */
   dhc_tile_put_sums(d);
@@ -268,7 +266,7 @@ static int sums_at_once(const DhcTile *d) {
   int n = DHC_TILE_SUMS;
   Cover c = cover(d, FOUR);
   while (n > 1 && (c.passes % n || c.passes / n < 4)) n /= 2;
-  return !d->warps || c.passes * c.per_pass != d->bm || n * c.per_pass % d->per_pass || fours_axis(d) < 0 ? 0 : n;
+  return !d->warps || c.passes * c.per_pass != d->bm || n * c.per_pass % d->per_pass || dhc_tile_fours_axis(d) < 0 ? 0 : n;
 }
 
 int dhc_tile_parts(const DhcTile *d) {
@@ -310,9 +308,9 @@ void dhc_tile_store_part(DhcTile *d, DhcLv part) {
   if (n) {
     Cover c = cover(d, FOUR);
     rows = n * c.per_pass / d->per_pass;
-    dhc_lp_if(b, in_fours(d, fours_axis(d)));
+    dhc_lp_if(b, in_fours(d, dhc_tile_fours_axis(d)));
     DhcTplMark inner = dhc_tpl_push(&d->cx);
-    DhcLv has_column = begin_column(d, &c, fours_axis(d)), first = dhc_lp_mulc(b, part, n);
+    DhcLv has_column = begin_column(d, &c, dhc_tile_fours_axis(d)), first = dhc_lp_mulc(b, part, n);
     add_pieces(d, &c, first, n);
     for (int i = 0; i < n; i++) {
       d->adds = i + 1;

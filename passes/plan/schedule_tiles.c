@@ -1,5 +1,5 @@
-/* Schedules of contractions and convolutions on a GPU: what the numbers mean is said in backends/loop/tpl_tile.c, tpl_image.c and
- * tpl_filters.c, which obey. */
+/* Schedules of contractions and convolutions on a GPU: what the numbers mean is said in backends/loop/tpl_tile.c, tpl_image.c,
+ * tpl_patches.c, tpl_filters.c and tpl_filter_groups.c, which obey. */
 #include "ir/sum.h"
 #include "passes/plan/schedule_internal.h"
 
@@ -119,7 +119,7 @@ typedef struct ImageForm {
 
 /* Convolutions that walk images by single pixels: large tiles where they are many, smaller ones whose warps share the
  * channels of a step where not. */
-static int image_tiles(const DhcSpec *s, const Roles *r, int parts, bool bf16, DhcArena *arena, DhcSchedule *out) {
+static int image_tiles(const DhcSpec *s, const Roles *r, int parts, bool bf16, bool patches, DhcArena *arena, DhcSchedule *out) {
   static const ImageForm tf32[] = {{{128, 256, 8, 2, 4, 1, 3, 488}, 100, 96},
                                    {{128, 128, 8, 2, 4, 1, 3, 296}, 100, 96},
                                    {{64, 64, 16, 2, 2, 2, 2, 168}, 100, 0},
@@ -131,21 +131,79 @@ static int image_tiles(const DhcSpec *s, const Roles *r, int parts, bool bf16, D
   const ImageForm *form = bf16 ? pairs : tf32;
   DhcSpecWindow w;
   if (!dhc_spec_window(s, &w) || !(r->rows >> w.out & 1)) return 0;
-  for (int i = 0; i < 4; i++) {
+  int n = 0;
+  for (int i = patches ? 1 : 0; i < 4; i++) { /* the largest are no faster where patches are */
     DhcSizeGuard g = {.arena = arena, .spec = s};
     dhc_size_bound(&g, 1u << w.channel, tf32[i].v[2], false);
     if (form[i].tiles) dhc_size_bound(&g, r->rows | r->cols | r->batch, (int64_t)form[i].tiles * form[i].v[0] * form[i].v[1], false);
     if (form[i].outs) dhc_size_bound(&g, r->rows, form[i].outs, false);
     put_image(&g, &w, form[i].v[1], form[i].v[7]);
-    out[i] = class_of("image", &g, form[i].v);
-    if (i >= 2) out[i].v[5] += parts;
+    out[n] = class_of("image", &g, form[i].v);
+    if (i >= 2) out[n].v[5] += parts;
+    n++;
   }
-  return 4;
+  return n;
+}
+
+/* Template "patches" at these sizes: three quarters of what patches of 8 x 8 pixels hold are pixels, and there are some. Joined by and with
+ * the guard so far. */
+static void put_patches(DhcSizeGuard *g, const DhcSpecWindow *w) {
+  const DhcSpecLine *line[2] = {&w->down, &w->across};
+  dhc_size_const(g, 3 * 64);
+  for (int i = 0; i < 2; i++) {
+    put_places(g, line[i]);
+    dhc_size_const(g, 8);
+    dhc_size_put(g, DHC_DIM_CEILDIV);
+    dhc_size_put(g, DHC_DIM_MUL);
+  }
+  dhc_size_const(g, 4);
+  for (int i = 0; i < 2; i++) {
+    put_places(g, line[i]);
+    dhc_size_put(g, DHC_DIM_MUL);
+  }
+  dhc_size_put(g, DHC_DIM_LE);
+  dhc_size_put(g, DHC_DIM_AND);
+  for (int i = 0; i < 2; i++) {
+    dhc_size_const(g, 4);
+    dhc_size_arg(g, dhc_spec_offset_arg(g->spec, w->image, line[i]->term) + 1);
+    dhc_size_put(g, DHC_DIM_LE);
+    dhc_size_put(g, DHC_DIM_AND);
+  }
+}
+
+/* By groups of warps: of few channels; of more, the largest tiles that fill the machine. parts: small tiles are taken in two parts, which
+ * these have not. */
+static int patch_tiles(const DhcSpec *s, const Roles *r, int parts, DhcArena *arena, DhcSchedule *out) {
+  static const struct {
+    int v[8], tiles, outs, least; /* at least so many tiles and outs; channels */
+    bool small;
+  } form[] = {{{64, 128, 8, 4, 1, 1, 3, 1}, 100, 48, 1, true}, {{256, 128, 16, 8, 1, 1, 3}, 100, 192, 9, false},
+              {{128, 256, 16, 8, 1, 1, 4}, 100, 96, 9, false}, {{128, 128, 16, 8, 1, 1, 4}, 100, 96, 9, false},
+              {{64, 128, 16, 8, 1, 1, 4}, 100, 48, 9, false},  {{64, 64, 16, 4, 1, 1, 5}, 100, 48, 9, true},
+              {{32, 64, 32, 4, 1, 1, 4}, 60, 24, 17, true}};
+  enum { FORMS = sizeof form / sizeof *form, MANY = 1000 };
+  DhcSpecWindow w;
+  int n = 0;
+  if (!dhc_spec_window(s, &w) || !(r->rows >> w.out & 1)) return 0;
+  const DhcSpecLine *down = &w.down, *across = &w.across;
+  if (down->taps < 2 || down->taps > 3 || across->taps > 3 || 8 % down->step || 8 % across->step) return 0;
+  for (int i = 0; i < FORMS; i++) {
+    DhcSizeGuard g = {.arena = arena, .spec = s};
+    const bool pairs = form[i].v[7];
+    if (parts && form[i].small && !pairs) continue;
+    dhc_size_bound(&g, 1u << w.channel, form[i].least, false);
+    if (pairs) dhc_size_bound(&g, 1u << w.channel, 4, true);
+    dhc_size_bound(&g, r->rows | r->cols | r->batch, (int64_t)(parts && pairs ? MANY : form[i].tiles) * form[i].v[0] * form[i].v[1], false);
+    dhc_size_bound(&g, r->rows, form[i].outs, false);
+    put_patches(&g, &w);
+    out[n++] = class_of("patches", &g, form[i].v);
+  }
+  return n;
 }
 
 /* Template "filters" at these sizes: a line fits a step of so many pixels, and what a band sees a plane, twelve elements
  * less for what is read beyond; beside a line lie no more than four zeros. Joined by and with the guard so far. */
-static void put_filters(DhcSizeGuard *g, const DhcSpecWindow *w, int pixels) {
+static void put_filters(DhcSizeGuard *g, const DhcSpecWindow *w, int pixels, int pad) {
   int offset = dhc_spec_offset_arg(g->spec, w->image, w->across.term);
   dhc_size_const(g, -4);
   dhc_size_arg(g, offset);
@@ -162,9 +220,9 @@ static void put_filters(DhcSizeGuard *g, const DhcSpecWindow *w, int pixels) {
   for (int i = 0; i < 2; i++) { /* pixels of a line, with zeros; then lines of a band */
     if (i) dhc_size_const(g, pixels);
     dhc_size_count(g, 1u << w->across.place);
-    dhc_size_const(g, 8);
+    dhc_size_const(g, pad);
     dhc_size_put(g, DHC_DIM_CEILDIV);
-    dhc_size_const(g, 8);
+    dhc_size_const(g, pad);
     dhc_size_put(g, DHC_DIM_MUL);
     if (!i) {
       dhc_size_const(g, pixels);
@@ -190,20 +248,52 @@ static void put_filters(DhcSizeGuard *g, const DhcSpecWindow *w, int pixels) {
   dhc_size_put(g, DHC_DIM_AND);
 }
 
+/* By groups of warps: the middle tap is the place itself, lines are not too long, and few channels are lines of one product. */
+static int filter_groups(const DhcSpec *s, const DhcSpecWindow *w, DhcArena *arena, DhcSchedule *out) {
+  static const struct {
+    int v[8], width, least, most; /* of a line at most; channels */
+  } form[] = {{{64, 8, 128, 4, 1, 1, 1, 264}, 32, 1, 4}, {{64, 64, 64, 4, 1, 1, 0, 132}, 16, 48, 0}};
+  if (w->across.taps != 3 || w->down.taps > 3) return 0;
+  for (int i = 0; i < 2; i++) {
+    DhcSizeGuard g = {.arena = arena, .spec = s};
+    int offset = dhc_spec_offset_arg(s, w->image, w->across.term);
+    dhc_size_bound(&g, 1u << w->channel, form[i].least, false);
+    if (form[i].most) dhc_size_bound(&g, 1u << w->channel, form[i].most, true);
+    dhc_size_bound(&g, 1u << w->out, 48, false);
+    dhc_size_bound(&g, dhc_spec_axes(s, DHC_AXIS_RED), MANY_PIXELS / 8, false);
+    dhc_size_bound(&g, 1u << w->across.place, form[i].width, true);
+    for (int k = 0; k < 4; k++) { /* offset and -1, pixels of a line and of the image's: each at most the other */
+      for (int side = 0; side < 2; side++) {
+        bool own = side == k % 2;
+        if (k < 2 && own) dhc_size_arg(&g, offset);
+        else if (k < 2) dhc_size_const(&g, -1);
+        else if (own) dhc_size_arg(&g, offset + 1);
+        else dhc_size_count(&g, 1u << w->across.place);
+      }
+      dhc_size_put(&g, DHC_DIM_LE);
+      dhc_size_put(&g, DHC_DIM_AND);
+    }
+    put_filters(&g, w, form[i].v[2], 4);
+    out[i] = class_of("filter_groups", &g, form[i].v);
+  }
+  return 2;
+}
+
 /* Filter gradients of that form, of not too few channels. */
-static int filter_tiles(const DhcSpec *s, DhcArena *arena, DhcSchedule *out) {
+static int filter_tiles(const DhcSpec *s, bool groups, DhcArena *arena, DhcSchedule *out) {
   static const int form[2][8] = {{128, 32, 128, 2, 4, 1, 2, 132}, {64, 32, 64, 1, 4, 1, 2, 264}}, outs[2] = {72, 24};
   DhcSpecWindow w;
   if (!dhc_spec_filters(s, &w) || w.down.taps * w.across.taps > 9) return 0;
+  int n = groups ? filter_groups(s, &w, arena, out) : 0;
   for (int i = 0; i < 2; i++) {
     DhcSizeGuard g = {.arena = arena, .spec = s};
     dhc_size_bound(&g, 1u << w.channel, 12, false);
     dhc_size_bound(&g, 1u << w.out, outs[i], false);
     dhc_size_bound(&g, dhc_spec_axes(s, DHC_AXIS_RED), MANY_PIXELS, false); /* two phases pay */
-    put_filters(&g, &w, form[i][2]);
-    out[i] = class_of("filters", &g, form[i]);
+    put_filters(&g, &w, form[i][2], 8);
+    out[n++] = class_of("filters", &g, form[i]);
   }
-  return 2;
+  return n;
 }
 
 /* Do all that is multiplied, loads but for ranges, lie along the last k in memory? Then a group's copies are sixteen bytes. */
@@ -399,7 +489,7 @@ static int short_tiles(const DhcSpec *s, const Roles *r, DhcArena *arena, DhcSch
 }
 
 /* Neither ranges nor groups: few rows, many tiles, few tiles of long sums, small ones. parts: of convolutions. */
-static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped, bool bf16, DhcArena *arena, DhcSchedule *out) {
+static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool groups, bool grouped, bool bf16, DhcArena *arena, DhcSchedule *out) {
   bool conv = dhc_kind_is_conv(s->kind) || s->kind == DHC_KIND_CONV_DW;
   uint32_t results = r->rows | r->cols | r->batch;
   DhcSizeGuard few = {.arena = arena, .spec = s}, many = few, wide = few, large = few, some = few, deep = few, small = few, low = few, brief = few;
@@ -412,7 +502,9 @@ static int size_tiles(const DhcSpec *s, const Roles *r, int parts, bool grouped,
   }
   dhc_size_bound(&few, r->rows, DHC_TILE_LOW, true);
   if (!lows) out[n++] = tile_class(&few, (int[8]){16, 8, 256, 1, 1, 8 + DHC_TILE_TWO_PARTS, 3});
-  int images = image_tiles(s, r, parts, bf16, arena, out + n), filters = bf16 ? 0 : filter_tiles(s, arena, out + n);
+  int patches = conv && groups && !bf16 ? patch_tiles(s, r, parts, arena, out + n) : 0;
+  n += patches;
+  int images = image_tiles(s, r, parts, bf16, patches, arena, out + n), filters = bf16 ? 0 : filter_tiles(s, groups, arena, out + n);
   n += images + filters;
   if (grouped) {
     n += group_tiles(s, r, arena, out + n);
@@ -473,7 +565,7 @@ static int warp_tiles(const DhcSpec *s, const Roles *r, bool bf16, bool groups, 
   bool conv = dhc_kind_is_conv(s->kind) || s->kind == DHC_KIND_CONV_DW, grouped = groups && !bf16 && !conv && along_k(s, r);
   /* a gradient follows what a pooling window chose among results: what decides is nearly exact */
   int parts = dhc_schedule_has_argmax(s) ? DHC_TILE_TWO_PARTS : 0;
-  int n = r->ranges ? range_tiles(s, r, grouped, bf16, arena, out) : size_tiles(s, r, parts, grouped, bf16, arena, out);
+  int n = r->ranges ? range_tiles(s, r, grouped, bf16, arena, out) : size_tiles(s, r, parts, groups, grouped, bf16, arena, out);
   bool plain = !conv && !r->ranges && !r->pair; /* four warps: fragments of 32 x 32 are read for more products */
   if (plain) out[n++] = tile_class(&(DhcSizeGuard){0}, (int[8]){64, 64, 32, 2, 2, 1, 4});
   else out[n++] = tile_class(&(DhcSizeGuard){0}, (int[8]){64, 64, 32, 2, 4, 1 + (conv ? parts : DHC_TILE_TWO_PARTS), 3});

@@ -263,7 +263,23 @@ static void images(void **st) {
                                {17, 18, 4, 4, 1, true},  {9, 33, 5, 8, 1, true},  {4, 5, 3, 5, 1, false}};
   (void)st;
   for (int i = 0; i < 6; i++)
-    for (int k = 0; k < N_FORMS; k++) any_conv(&shape[i], &form[k]);
+    for (int k = 0; k < N_FORMS; k++)
+      if (k < 2 || (i + k) % 2) any_conv(&shape[i], &form[k]);
+}
+
+/* Template "patches": images of one patch and of several that are not full, tiles of patches in a line, of several lines and of several
+ * images, taps in either direction, steps that channels do not fill, taps in pairs. */
+static void patches(void **st) {
+  static const DhcSchedule form[] = {{.template_name = "patches", .v = {16, 64, 8, 4, 1, 1, 4}},
+                                     {.template_name = "patches", .v = {16, 128, 16, 4, 1, 1, 4}},
+                                     {.template_name = "patches", .v = {32, 256, 8, 8, 1, 1, 5}},
+                                     {.template_name = "patches", .v = {16, 128, 8, 8, 1, 1, 3, 1}}};
+  static const Conv shape[] = {{11, 20, 6, 8, 1, false}, {3, 16, 10, 16, 2, false}, {8, 9, 7, 12, 2, false},
+                               {20, 18, 9, 9, 1, true},  {4, 33, 5, 20, 1, true},  {4, 5, 3, 5, 1, false}};
+  (void)st;
+  for (int i = 0; i < 6; i++)
+    for (int k = i % 3; k < 4; k += 3 - i % 3)
+      if (k < 3 || shape[i].channels <= 4) any_conv(&shape[i], &form[k]);
 }
 
 /* its weight gradient */
@@ -284,6 +300,18 @@ static void any_dw(int64_t channels, int64_t outs, int64_t h, int64_t W, const D
   case_operand(&c, DHC_F32, d, 4, (int[]){o, ci, ky, kx});
   case_interpret(&c, s, 3 * tolerance(s));
   case_free(&c);
+}
+
+/* Template "filter_groups": bands of an image and whole ones, lines that end in the middle of a four, steps that lines do not fill, channels
+ * and outs that fill no tile, taps as lines of one product. */
+static void filter_groups(void **st) {
+  static const DhcSchedule form[] = {{.template_name = "filter_groups", .v = {64, 8, 32, 4, 1, 1, 0, 12}},
+                                     {.template_name = "filter_groups", .v = {64, 16, 64, 4, 1, 1, 0, 1}},
+                                     {.template_name = "filter_groups", .v = {64, 8, 64, 4, 1, 1, 1, 9}}};
+  static const int64_t shape[][4] = {{11, 70, 6, 8}, {8, 20, 5, 6}, {17, 64, 9, 16}, {3, 20, 7, 24}, {4, 66, 4, 13}};
+  (void)st;
+  for (int i = 0; i < 5; i++)
+    any_dw(shape[i][0], shape[i][1], shape[i][2], shape[i][3], &form[i < 3 ? i % 2 : 2]);
 }
 
 static void one_dw(int64_t channels, int64_t outs, int64_t h, const DhcSchedule *s) { any_dw(channels, outs, h, 6, s); }
@@ -443,7 +471,7 @@ static void classes(void **st) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(classes), cmocka_unit_test(contractions), cmocka_unit_test(exponentials), cmocka_unit_test(epilogues), cmocka_unit_test(long_sums), cmocka_unit_test(few_rows), cmocka_unit_test(norms),
-                                      cmocka_unit_test(convolutions), cmocka_unit_test(images), cmocka_unit_test(filters), cmocka_unit_test(depthwise), cmocka_unit_test(ranges), cmocka_unit_test(pieces_of_ranges), cmocka_unit_test(few_rows_of_ranges)};
+                                      cmocka_unit_test(convolutions), cmocka_unit_test(images), cmocka_unit_test(patches), cmocka_unit_test(filters), cmocka_unit_test(filter_groups), cmocka_unit_test(depthwise), cmocka_unit_test(ranges), cmocka_unit_test(pieces_of_ranges), cmocka_unit_test(few_rows_of_ranges)};
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
