@@ -333,6 +333,19 @@ static const Piece pieces[] = {
      "      asm volatile(\"st.global.v4.u32 [%4], {%0,%1,%2,%3};\"\n"
      "                   : : \"r\"(w[i]), \"r\"(w[i + 1]), \"r\"(w[i + 2]), \"r\"(w[i + 3]), \"l\"(at + 4 * i) : \"memory\");\n"
      "}\n"},
+    /* what nobody reads soon again goes first where a cache is full */
+    {"load_once",
+     D "f32x4 load_once(const f32x4 *p) {\n"
+     "  f32x4 x;\n"
+     "  asm volatile(\"ld.global.cs.v4.f32 {%0,%1,%2,%3}, [%4];\"\n"
+     "               : \"=f\"(x.at[0]), \"=f\"(x.at[1]), \"=f\"(x.at[2]), \"=f\"(x.at[3]) : \"l\"(__cvta_generic_to_global(p)) : \"memory\");\n"
+     "  return x;\n"
+     "}\n"},
+    {"store_once",
+     D "void store_once(f32x4 *p, f32x4 x) {\n"
+     "  asm volatile(\"st.global.cs.v4.f32 [%4], {%0,%1,%2,%3};\"\n"
+     "               : : \"f\"(x.at[0]), \"f\"(x.at[1]), \"f\"(x.at[2]), \"f\"(x.at[3]), \"l\"(__cvta_generic_to_global(p)) : \"memory\");\n"
+     "}\n"},
     /* ---- copies to block memory: the first `bytes` bytes, the rest zeros ---- */
     {"copy_async1",
      D "void copy_async1(void *to, const void *from, int bytes) {\n"

@@ -194,7 +194,8 @@ static void write_load(Writer *w, const DhcLpInst *n) {
   dhc_dtype t = n->a[0]->type.dtype;
   if (is_wide(w, n, n->type.lanes, n->a[2])) {
     indent(w);
-    dhc_text_printf(w->to, "const f32x%d v%d = *(const f32x%d *)&%s;\n", n->type.lanes, n->id, n->type.lanes, place(w, n, n->type.lanes, 0));
+    const char *at = dhc_arena_printf(w->p->arena, "(const f32x%d *)&%s", n->type.lanes, place(w, n, n->type.lanes, 0));
+    dhc_text_printf(w->to, n->once && n->type.lanes == 4 ? "const f32x%d v%d = load_once(%s);\n" : "const f32x%d v%d = *%s;\n", n->type.lanes, n->id, at);
     for (int l = 0; l < n->type.lanes; l++) {
       declare(w, n, l);
       dhc_text_printf(w->to, "v%d.at[%d];\n", n->id, l);
@@ -224,9 +225,11 @@ static void write_store(Writer *w, const DhcLpInst *n) {
   int lanes = n->a[2]->type.lanes;
   if (is_wide(w, n, lanes, n->a[3])) {
     indent(w);
-    dhc_text_printf(w->to, "*(f32x%d *)&%s = {", lanes, place(w, n, lanes, 0));
+    const char *at = dhc_arena_printf(w->p->arena, "(f32x%d *)&%s", lanes, place(w, n, lanes, 0));
+    const bool once = n->once && lanes == 4;
+    dhc_text_printf(w->to, once ? "store_once(%s, f32x4{" : "*%s = {", at);
     for (int l = 0; l < lanes; l++) dhc_text_printf(w->to, "%s%s", l ? ", " : "", ref(w, n->a[2], l));
-    dhc_text_puts(w->to, "};\n");
+    dhc_text_puts(w->to, once ? "});\n" : "};\n");
     return;
   }
   if (is_four(w, n, lanes, n->a[3])) {

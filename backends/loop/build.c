@@ -562,6 +562,11 @@ void dhc_lp_store(DhcLp *b, DhcLv p, DhcLv index, DhcLv v, int align) {
   DhcLpInst *r = emit_store(b, DHC_LP_STORE, p, index, v, NULL);
   if (align) r->align = align;
 }
+void dhc_lp_once(DhcLp *b) {
+  DhcLpInst *n = b->code.at[b->code.n - 1];
+  if (n->kind != DHC_LP_LOAD && n->kind != DHC_LP_STORE) DHC_BUG("%%%d is no access", n->id);
+  n->once = true;
+}
 void dhc_lp_mstore(DhcLp *b, DhcLv p, DhcLv index, DhcLv v, DhcLv mask) {
   need_index(index, "store");
   emit_store(b, DHC_LP_STORE, p, index, v, mask);

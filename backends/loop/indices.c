@@ -28,6 +28,11 @@ bool *dhc_lp_indices(const DhcLp *p, DhcArena *arena) {
   return index;
 }
 
+/* An i32 as i64, of which the larger or smaller of two fits if the other does. */
+static bool is_i32(const DhcLpInst *n) {
+  return n->kind == DHC_LP_EW && n->op == DHC_OP_CAST && n->a[0]->type.dtype == DHC_I32;
+}
+
 static bool fits(const DhcLp *p, const DhcLpInst *n, const bool *narrow) {
   switch (n->kind) {
   case DHC_LP_CONST: return n->i == (int)n->i;
@@ -45,7 +50,7 @@ static bool fits(const DhcLp *p, const DhcLpInst *n, const bool *narrow) {
     if (n->op == DHC_OP_SELECT) return narrow[n->a[1]->id] && narrow[n->a[2]->id];
     if (n->op == DHC_OP_CAST || n->op == DHC_OP_FLOOR || n->op == DHC_OP_ROUND || n->op == DHC_OP_SHL) return false;
     for (int k = 0; k < 4; k++)
-      if (n->a[k] && !narrow[n->a[k]->id]) return false;
+      if (n->a[k] && !narrow[n->a[k]->id] && !((n->op == DHC_OP_MIN || n->op == DHC_OP_MAX) && is_i32(n->a[k]))) return false;
     return true;
   default: return false;
   }

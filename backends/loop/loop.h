@@ -129,6 +129,7 @@ struct DhcLpInst {
   int64_t i;
   double f;
   int align;       /* LOAD, STORE: bytes known; LOCAL: 64 */
+  bool once;       /* LOAD, STORE: nobody reads it soon again, caches need not keep it */
   int rounds;      /* FOR: so many of its rounds are written out at most; 0: as the writer likes */
   const int *pick; /* SHUFFLE: type.lanes entries; GROUP_MMA */
 };
@@ -262,6 +263,8 @@ DhcLv dhc_lp_tail(DhcLp *b, DhcLv i, DhcLv hi, int lanes);
 DhcLv dhc_lp_load(DhcLp *b, DhcLv p, DhcLv index, int lanes, int align);
 DhcLv dhc_lp_mload(DhcLp *b, DhcLv p, DhcLv index, int lanes, DhcLv mask);
 void dhc_lp_store(DhcLp *b, DhcLv p, DhcLv index, DhcLv v, int align);
+/* The load or store built last is one of what nobody reads soon again. */
+void dhc_lp_once(DhcLp *b);
 void dhc_lp_mstore(DhcLp *b, DhcLv p, DhcLv index, DhcLv v, DhcLv mask);
 DhcLv dhc_lp_gather(DhcLp *b, DhcLv p, DhcLv indices, DhcLv mask);
 void dhc_lp_scatter(DhcLp *b, DhcLv p, DhcLv indices, DhcLv v, DhcLv mask);

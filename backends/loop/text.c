@@ -103,6 +103,7 @@ static void print_inst(const DhcLpInst *n, DhcText *to) {
   case DHC_LP_STORE:
     print_args(n, to);
     if (n->align > dhc_dtype_bytes(n->a[0]->type.dtype)) dhc_text_printf(to, " align %d", n->align);
+    if (n->once) dhc_text_puts(to, " once");
     break;
   case DHC_LP_GROUP_MMA:
   case DHC_LP_COPY:

@@ -65,6 +65,8 @@ typedef struct DhcTplCx {
   int vector_axis;                   /* bound as vector now; -1: none */
   int lanes;
   DhcLv mask;                        /* NULL: all lanes of the vector axis count */
+  int align;                         /* bytes known of the address of a whole vector of operands that lie side by side; 0: of an element */
+  uint64_t once;                     /* operands, as bits, that nobody reads soon again */
   DhcLv value[DHC_SPEC_MAX_NODES];   /* made so far and still in scope, or NULL */
   int made_at[DHC_SPEC_MAX_NODES];   /* depth of value[] */
   int depth;                         /* number of dhc_tpl_push without pop */

@@ -315,6 +315,7 @@ static DhcLv load_at(DhcTplCx *cx, DhcLv ptr, Place p) {
   }
   if (is_vector(&p)) {
     DhcLv mask = lane_mask(cx, &p);
+    if (is_contiguous(&p) && !mask) return dhc_lp_load(b, ptr, p.at, cx->lanes, cx->align);
     if (is_contiguous(&p)) return dhc_lp_mload(b, ptr, p.at, cx->lanes, mask);
     return dhc_lp_gather(b, ptr, lane_places(cx, &p), mask);
   }
@@ -349,6 +350,7 @@ static DhcLv scaled(DhcTplCx *cx, int o, DhcLv x) {
 DhcLv dhc_tpl_load(DhcTplCx *cx, int o) {
   Place p = place(cx, o);
   DhcLv x = load_at(cx, cx->pointer[o], p);
+  if ((cx->once >> o & 1) && x->kind == DHC_LP_LOAD) dhc_lp_once(cx->b);
   if (cx->scale[o]) x = scaled(cx, o, x);
   return p.there ? dhc_lp_select(cx->b, p.there, x, dhc_lp_zero(cx->b, x->type.dtype, x->type.lanes)) : x;
 }
@@ -361,8 +363,10 @@ void dhc_tpl_store_value(DhcTplCx *cx, int o, DhcLv v) {
   if (is_vector(&p)) {
     DhcLv mask = lane_mask(cx, &p);
     v = dhc_lp_splat(b, v, cx->lanes);
-    if (is_contiguous(&p)) dhc_lp_mstore(b, ptr, p.at, v, mask);
+    if (is_contiguous(&p) && !mask) dhc_lp_store(b, ptr, p.at, v, cx->align);
+    else if (is_contiguous(&p)) dhc_lp_mstore(b, ptr, p.at, v, mask);
     else dhc_lp_scatter(b, ptr, lane_places(cx, &p), v, mask);
+    if (cx->once >> o & 1) dhc_lp_once(b);
     return;
   }
   if (p.one_ok) dhc_lp_if(b, p.one_ok);

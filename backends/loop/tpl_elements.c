@@ -7,11 +7,12 @@
  *
  * Folds of known, few elements that lie side by side are read four at a time.
  *
- * Contractions of few products beside whose results more is read and written (dhc_spec_updates) are such folds, too.
+ * Contractions of few products beside whose results more is read and written (dhc_spec_updates) are such folds, too. There a thread
+ * has v[4] places of the axis around as well, one after the other, for all of which it reads the same of one operand.
  *
  * Schedule: v[0] as "map", v[1] threads of a block, v[2] elements of a thread at most: 1, 2 or 4, v[3] not 0: folds
  * may be of unknown length, most likely at most 16; v[4] places of a thread along another axis, or 0. */
-#include "backends/loop/tpl.h"
+#include "backends/loop/tpl_tile.h"
 
 enum { FOUR = 4 };
 
@@ -164,6 +165,84 @@ static void fetch(DhcTplCx *cx) {
     if (cx->s->node[n].kind == DHC_SN_LOAD && !dhc_spec_is_folded(cx->s, cx->s->node[n].operand)) dhc_tpl_eval(cx, n);
 }
 
+/* Are all operands that vary along the axis f32? */
+static bool all_floats(const DhcTplCx *cx, int axis) {
+  for (int o = 0; o < cx->s->n_operands; o++)
+    if ((dhc_tpl_operand_axes(cx, o) >> axis & 1) && (cx->s->operand[o].dtype != DHC_F32 || cx->scale[o])) return false;
+  return true;
+}
+
+/* Does operand o have an address of 16 bytes wherever four of its elements along the axis begin? */
+static DhcLv is_in_fours(const DhcTplCx *cx, int o) {
+  DhcLp *b = cx->b;
+  const DhcOperand *p = &cx->s->operand[o];
+  DhcLv yes = dhc_lp_aligned(b, cx->pointer[o], 16);
+  for (int t = 0; t < p->n_terms; t++)
+    if (!p->term[t].unit) yes = dhc_lp_and(b, yes, dhc_tile_is_four(b, cx->stride[o][t]));
+  return yes;
+}
+
+/* An update (dhc_spec_updates) of whose operands all that vary along the axis lie side by side. Four elements are one access if all
+ * of them are; else they go one by one. */
+static void update(DhcTplCx *cx, uint32_t par, int axis) {
+  DhcLp *b = cx->b;
+  DhcArena *arena = b->arena;
+  const int threads = cx->in->schedule->v[1], each = cx->in->schedule->v[2], places = cx->in->schedule->v[4];
+  bool needed[DHC_SPEC_MAX_NODES] = {false};
+  const uint32_t all_rows = par & ~(1u << axis);
+  int around = 0;
+  for (int a = 0; a < cx->s->n_axes; a++)
+    if (all_rows >> a & 1) around = a;
+  const uint32_t rows = all_rows & ~(1u << around);
+  dhc_lp_block(b, threads, 0);
+  b->together = 1024 / threads;
+  dhc_dimprog per_row = dhc_prog_op(arena, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(cx, axis), dhc_prog_const(arena, each));
+  dhc_dimprog pieces = dhc_prog_op(arena, DHC_DIM_CEILDIV, dhc_tpl_extent_prog(cx, around), dhc_prog_const(arena, places));
+  dhc_dimprog all = dhc_prog_op(arena, DHC_DIM_MUL, dhc_prog_op(arena, DHC_DIM_MUL, dhc_tpl_count_prog(cx, rows), pieces), per_row);
+  DhcLv n_all = dhc_lp_prog(b, all), n_per_row = dhc_lp_prog(b, per_row), n_pieces = dhc_lp_prog(b, pieces), fours = NULL;
+  DhcLv task = dhc_lp_tasks(b, dhc_prog_op(arena, DHC_DIM_CEILDIV, all, dhc_prog_const(arena, threads)));
+  DhcLv at = dhc_lp_add(b, dhc_lp_mulc(b, task, threads), dhc_lp_thread(b));
+  for (int o = 0; o < cx->s->n_operands; o++) {
+    if (!(dhc_tpl_operand_axes(cx, o) >> axis & 1)) continue;
+    fours = fours ? dhc_lp_and(b, fours, is_in_fours(cx, o)) : is_in_fours(cx, o);
+    if ((dhc_tpl_operand_axes(cx, o) & par) == par) cx->once |= 1ull << o;
+  }
+  dhc_lp_if(b, dhc_lp_lt(b, at, n_all));
+  DhcTplMark mark = dhc_tpl_push(cx);
+  DhcLv row = dhc_lp_udiv(b, at, n_per_row), piece = dhc_lp_urem(b, row, n_pieces);
+  DhcLv from = dhc_lp_mulc(b, dhc_lp_urem(b, at, n_per_row), each), to = dhc_lp_min(b, cx->extent[axis], dhc_lp_addc(b, from, each));
+  DhcLv first = dhc_lp_mulc(b, piece, places), last = dhc_lp_min(b, cx->extent[around], dhc_lp_addc(b, first, places));
+  dhc_tpl_bind_flat(cx, rows, dhc_lp_udiv(b, row, n_pieces));
+  dhc_tpl_needed_by_outputs(cx->s, needed);
+  dhc_lp_if(b, dhc_lp_and(b, fours, dhc_lp_eq(b, to, dhc_lp_addc(b, from, each))));
+  DhcTplMark whole = dhc_tpl_push(cx);
+  dhc_tpl_bind_vector(cx, axis, from, each, NULL);
+  dhc_tpl_hoist(cx, needed);
+  cx->align = 4 * each;
+  DhcLv i = dhc_lp_for(b, first, last, 1);
+  DhcTplMark inner = dhc_tpl_push(cx);
+  dhc_tpl_bind(cx, around, i);
+  fetch(cx);
+  dhc_tpl_store_all(cx);
+  dhc_tpl_pop(cx, &inner);
+  dhc_lp_end(b);
+  cx->align = 0;
+  dhc_tpl_pop(cx, &whole);
+  dhc_lp_else(b);
+  i = dhc_lp_for(b, first, last, 1);
+  inner = dhc_tpl_push(cx);
+  dhc_tpl_bind(cx, around, i);
+  dhc_tpl_bind(cx, axis, dhc_lp_for(b, from, to, 1));
+  dhc_tpl_store_all(cx);
+  dhc_tpl_pop(cx, &inner);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+  dhc_tpl_pop(cx, &mark);
+  dhc_lp_end(b);
+  dhc_lp_end(b);
+}
+
 /* Piece number `piece` along the axis: what does not vary along it is there before. */
 static void store_places(DhcTplCx *cx, int axis, int places, DhcLv piece, uint32_t unrolled) {
   DhcLp *b = cx->b;
@@ -200,6 +279,10 @@ void dhc_tpl_elements(const DhcTplInput *in, DhcLp *b) {
   int axis = dhc_tpl_choose_vector(&cx, par), threads = in->schedule->v[1];
   int each = axis >= 0 && all_contiguous(&cx, axis) && !(stored & red) ? in->schedule->v[2] : 1;
   cx.plan_vector = axis;
+  if (fold >= 0 && each == 4 && in->schedule->v[4] && (par & ~(1u << axis)) && all_floats(&cx, axis)) {
+    update(&cx, par, axis);
+    return;
+  }
   uint32_t unrolled = red ? 0 : dhc_tpl_unrolled_axes(&cx, par), rows = par & ~unrolled;
   if (axis >= 0) rows &= ~(1u << axis);
   int places = in->schedule->v[4], around = axis >= 0 && each == 1 && !red && places ? shared_axis(&cx, rows, axis) : -1;

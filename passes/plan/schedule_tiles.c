@@ -608,7 +608,7 @@ static int updates(const DhcSpec *s, DhcArena *arena, DhcSchedule *out) {
   const int fold = dhc_spec_updates(s);
   if (fold < 0) return 0;
   dhc_size_bound(&g, s->node[fold].axes, FEW_PRODUCTS, true);
-  out[0] = class_of("elements", &g, (int[8]){0, 256, 4});
+  out[0] = class_of("elements", &g, (int[8]){0, 256, 4, 0, 4});
   return 1;
 }
 
