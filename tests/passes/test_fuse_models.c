@@ -18,7 +18,7 @@ static bool same(const DhcArray *a, const DhcArray *b) {
   return true;
 }
 
-static int compare(Made *x, const char *what, const int64_t *extents, bool again) {
+static int compare(Made *x, const char *what, const int64_t *extents, bool again, bool derives) {
   int n = x->f->params.n, bad = 0;
   uint64_t state = 42;
   const DhcArray **args = DHC_NEW_N(&x->arena, const DhcArray *, n);
@@ -27,7 +27,7 @@ static int compare(Made *x, const char *what, const int64_t *extents, bool again
   for (int i = 0; i < n; i++)
     if (!(args[i] = dhc_test_draw(x, i, &state, extents))) return 1;
   if (!dhc_interp_run(&x->arena, &x->diags, x->f, args, want, want_up)) return 1;
-  if (!(again ? dhc_test_passes_again : dhc_test_passes)(x, "fusion")) return 1;
+  if (!(again ? dhc_test_passes_again(x, "fusion", derives) : dhc_test_passes(x, "fusion"))) return 1;
   if (!dhc_interp_run(&x->arena, &x->diags, x->f, args, got, got_up)) return 1;
   for (int r = 0; r < x->f->results.n; r++) {
     if (same(want[r], got[r])) continue;
@@ -55,7 +55,7 @@ static int check_again(const char *root, const char *model, const char *entry, c
   Made x;
   char what[128];
   snprintf(what, sizeof what, "%s %s %s", model, entry, mode);
-  int bad = !dhc_test_model(&x, root, model, entry, mode, sets, n_sets) || compare(&x, what, extents, kernels >= 0);
+  int bad = !dhc_test_model(&x, root, model, entry, mode, sets, n_sets) || compare(&x, what, extents, kernels >= 0, strcmp(mode, "fwd") != 0);
   if (x.diags.all.n) dhc_diags_print(&x.diags, stdout, false);
   if (!bad && kernels >= 0 && count_kernels(&x) != kernels) bad = printf("%s: %d kernels, not %d\n", what, count_kernels(&x), kernels);
   printf("%s: %s, %d kernels, %d specs\n", what, bad ? "FAILED" : "equal", bad ? 0 : count_kernels(&x), bad ? 0 : x.m->specs.n);
@@ -208,6 +208,6 @@ int main(int argc, char **argv) {
   bad += check_again(argv[1], "dhc_jamba", "forward", "fwd", stack, 6, image, 52);
   /* what goes into the next contraction's gradient is stored by the contraction that loads the same halves */
   static const DhcSetting gated[] = {{"hidden_dim", "2"}, {"num_layers", "1"}, {"mamba_ratio", "0"}, {"num_heads", "2"}, {"moe_frequency", "0"}};
-  bad += check_again(argv[1], "dhc_jamba", "loss", "grad", gated, 5, image, 70);
+  bad += check_again(argv[1], "dhc_jamba", "loss", "grad", gated, 5, image, 65);
   return bad > 0;
 }

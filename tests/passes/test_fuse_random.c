@@ -1,5 +1,5 @@
 /* Random graphs, interpreted as made and after fusion (alone, after the clean-up, and after it as for a target that computes
- * anew rather than start another kernel): equal bits.
+ * anew rather than start another kernel, without derivatives and with): equal bits.
  *
  *   test_fuse_random [graphs] [first seed] */
 #include <stdlib.h>
@@ -7,14 +7,15 @@
 #include "passes/passes.h"
 #include "tests/random/random_graph.h"
 
-/* ctx: passes before fusion, and, beginning with "again", as for which target. */
+/* ctx: passes before fusion, and, "again" or "derived", as for which target. */
 static bool fuse(void *ctx, DhcModule *m, DhcFunc **f) {
   const char *name = (*f)->name;
   DhcArena scratch;
   DhcPassCtx px;
   dhc_arena_init(&scratch);
   dhc_pass_ctx_init(&px, m, &scratch);
-  px.repeats = px.folds_again = px.norms = ctx && *(const char *)ctx == 'a';
+  px.folds_again = px.norms = ctx && *(const char *)ctx == 'a';
+  px.repeats = px.folds_again || (ctx && *(const char *)ctx == 'd');
   bool ok = (!ctx || dhc_passes_clean(m, &px)) && dhc_passes_run(m, &px, "fusion");
   dhc_arena_fini(&scratch);
   *f = dhc_module_func(m, name);
@@ -24,10 +25,10 @@ static bool fuse(void *ctx, DhcModule *m, DhcFunc **f) {
 int main(int argc, char **argv) {
   int graphs = argc > 1 ? atoi(argv[1]) : 300, bad = 0;
   uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
-  static char clean[] = "clean", again[] = "again";
+  static char clean[] = "clean", again[] = "again", derived[] = "derived";
   DhcRandomHook hooks[] = {{.name = "fuse", .apply = fuse}, {.name = "clean,fuse", .apply = fuse, .ctx = clean},
-                           {.name = "again: clean,fuse", .apply = fuse, .ctx = again}};
-  for (int h = 0; h < 3; h++) {
+                           {.name = "again: clean,fuse", .apply = fuse, .ctx = again}, {.name = "derived: clean,fuse", .apply = fuse, .ctx = derived}};
+  for (int h = 0; h < 4; h++) {
     DhcRandomTally t = {0};
     for (int k = 0; k < graphs; k++) {
       DhcRandomOptions o = {.seed = seed + (uint64_t)k, .max_elements = 2048};

@@ -3,21 +3,22 @@
 #include "passes/pipeline.h"
 #include "tests/ops/op_cases.h"
 
-static bool run_passes(Made *x, const char *list, bool again) {
+static bool run_passes(Made *x, const char *list, bool again, bool derives) {
   DhcArena scratch;
   DhcPassCtx px;
   const char *name = x->f->name;
   dhc_arena_init(&scratch);
   dhc_pass_ctx_init(&px, x->m, &scratch);
-  px.repeats = px.folds_again = px.norms = px.routes = again;
+  px.repeats = px.routes = again;
+  px.folds_again = px.norms = again && !derives;
   bool ok = list ? dhc_passes_run(x->m, &px, list) : dhc_passes_clean(x->m, &px);
   dhc_arena_fini(&scratch);
   x->f = dhc_module_func(x->m, name);
   return ok && x->f;
 }
 
-bool dhc_test_passes(Made *x, const char *list) { return run_passes(x, list, false); }
-bool dhc_test_passes_again(Made *x, const char *list) { return run_passes(x, list, true); }
+bool dhc_test_passes(Made *x, const char *list) { return run_passes(x, list, false, false); }
+bool dhc_test_passes_again(Made *x, const char *list, bool derives) { return run_passes(x, list, true, derives); }
 
 static bool derive(Made *x, DhcPipelineRequest rq, const char *mode) {
   rq.limit = -1;

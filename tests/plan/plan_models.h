@@ -26,7 +26,7 @@ bool dhc_test_layer(Made *x, const char *root, const char *model, const char *la
                     const DhcSetting *sets, int n_sets);
 /* Passes on the module; NULL: the clean-up. */
 bool dhc_test_passes(Made *x, const char *list);
-bool dhc_test_passes_again(Made *x, const char *list); /* as for a target that computes anew rather than start another kernel */
+bool dhc_test_passes_again(Made *x, const char *list, bool derives); /* as for a target that computes anew rather than start another kernel */
 /* Values for parameter i; NULL if its type does not fit the sizes. */
 DhcArray *dhc_test_draw(Made *x, int i, uint64_t *state, const int64_t *extents);
 
