@@ -60,6 +60,7 @@ typedef struct DhcCpuFill {
   void *ctx;
   struct DhcCpuStack *stack; /* NULL, or filled for an object file (stack.c) */
   bool large; /* x86-64: constants may lie further than 2 GiB from the code */
+  bool lean;  /* x86-64: without passes that kernels gain nothing from (lean.c) */
 } DhcCpuFill;
 dhc_status dhc_cpu_gen_module(DhcCpuGen *g, const DhcCpuFill *f, DhcCpuStage stage, DhcCpuBytes *out) DHC_MUST_USE;
 

@@ -113,7 +113,7 @@ static dhc_status check_symbols(DhcCpuGen *g, const char *module, LLVMMemoryBuff
   return s;
 }
 
-static dhc_status emit(DhcCpuGen *g, const char *name, LLVMModuleRef module, DhcCpuStage stage, DhcCpuBytes *out) {
+static dhc_status emit(DhcCpuGen *g, const DhcCpuFill *f, LLVMModuleRef module, DhcCpuStage stage, DhcCpuBytes *out) {
   if (stage == DHC_CPU_LLVM) {
     char *text = LLVMPrintModuleToString(module);
     if (!text) return error(DHC_E_ENVIRONMENT, "out of memory", NULL);
@@ -124,13 +124,17 @@ static dhc_status emit(DhcCpuGen *g, const char *name, LLVMModuleRef module, Dhc
   LLVMMemoryBufferRef buffer = NULL;
   char *message = NULL;
   LLVMCodeGenFileType type = stage == DHC_CPU_ASM ? LLVMAssemblyFile : LLVMObjectFile;
-  if (LLVMTargetMachineEmitToMemoryBuffer(g->tm, module, type, &message, &buffer)) {
+  bool lean = f->lean && g->target->x86;
+  dhc_cpu_passes_begin(!lean ? DHC_CPU_ALL : g->target->facts.vector_bytes < 64 ? DHC_CPU_LEAN : DHC_CPU_LEANEST);
+  bool failed = LLVMTargetMachineEmitToMemoryBuffer(g->tm, module, type, &message, &buffer);
+  dhc_cpu_passes_end();
+  if (failed) {
     dhc_status s = error(DHC_E_ENVIRONMENT, "code generation", message);
     LLVMDisposeMessage(message);
     return s;
   }
   dhc_status s = {0};
-  if (stage == DHC_CPU_OBJECT) s = check_symbols(g, name, buffer);
+  if (stage == DHC_CPU_OBJECT) s = check_symbols(g, f->name, buffer);
   if (!s.code) s = take_text(LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer), out);
   LLVMDisposeMemoryBuffer(buffer);
   return s;
@@ -161,7 +165,7 @@ dhc_status dhc_cpu_gen_module(DhcCpuGen *g, const DhcCpuFill *f, DhcCpuStage sta
     LLVMTargetMachineRef usual = g->tm;
     if (f->large && g->target->x86) g->tm = machine(LLVMGetTargetMachineTarget(usual), g->target, LLVMCodeGenLevelDefault, LLVMCodeModelMedium);
     if (f->stack) dhc_cpu_stack_watch(f->stack, g->cx, w.module);
-    s = g->tm ? emit(g, f->name, w.module, stage, out) : error(DHC_E_ENVIRONMENT, "no target machine for large programs", g->target->cpu);
+    s = g->tm ? emit(g, f, w.module, stage, out) : error(DHC_E_ENVIRONMENT, "no target machine for large programs", g->target->cpu);
     if (g->tm && g->tm != usual) LLVMDisposeTargetMachine(g->tm);
     g->tm = usual;
     if (f->stack) dhc_cpu_stack_add_up(f->stack, g->target, g->cx, w.module);
@@ -192,7 +196,7 @@ static bool has_tiles(const DhcLp *p) {
 dhc_status dhc_cpu_gen_run(DhcCpuGen *g, const DhcLp *const *program, const char *const *names,
                            int n, DhcCpuStage stage, DhcCpuBytes *out) {
   Kernels k = {program, names, n};
-  const DhcCpuFill fill = {"kernel", write_kernels, &k, NULL, false};
+  const DhcCpuFill fill = {.name = "kernel", .fill = write_kernels, .ctx = &k, .lean = true};
   LLVMTargetMachineRef usual = g->tm;
   bool tiles = false;
   for (int i = 0; i < n; i++) tiles = tiles || has_tiles(program[i]);

@@ -12,4 +12,9 @@ void dhc_cpu_write(DhcCpuW *w, const DhcLp *p, const char *name);
 void dhc_cpu_stack_watch(DhcCpuStack *s, LLVMContextRef cx, LLVMModuleRef module);
 void dhc_cpu_stack_add_up(DhcCpuStack *s, const DhcCpuTarget *t, LLVMContextRef cx, LLVMModuleRef module);
 
+/* lean.c. Around code generation of a module: which of LLVM's passes it takes. Waits while modules that take others are being generated. */
+typedef enum DhcCpuPasses { DHC_CPU_ALL, DHC_CPU_LEAN, DHC_CPU_LEANEST, DHC_CPU_N_PASSES } DhcCpuPasses;
+void dhc_cpu_passes_begin(DhcCpuPasses p);
+void dhc_cpu_passes_end(void);
+
 #endif
