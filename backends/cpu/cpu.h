@@ -16,6 +16,7 @@ typedef struct DhcCpuTarget {
                            and signs, separated by commas; for keys and the store's `needs` */
   DhcTargetFacts facts;
   bool has_round; /* round and floor are instructions */
+  bool has_scale; /* y 2^n of 16 lanes is one, rounded once (AVX-512) */
   bool x86;
   int bits;     /* of an address: 64 or 32 */
   bool divides; /* 32-bit integers have a division instruction */

@@ -72,13 +72,18 @@ static V only_f32(DhcCpuW *w, dhc_dtype t) {
 
 /* x = n ln 2 + r with |r| <= ln 2 / 2: n by adding 1.5 * 2^23, whose low bits then hold it;
  * ln 2 = 0x1.63p-1 - 2.12…e-4, so that n times the first part is exact */
-static V reduce_by_ln2(DhcCpuW *w, V x, V *n) {
+static V reduce_to(DhcCpuW *w, V x, V *t, V *nf) {
   V magic = k(x, 0x1.8p23);
-  V t = fma_(w, x, k(x, 1.44269504088896341), magic);
-  *n = LLVMBuildSub(w->b, bits_of(w, t), bits_of(w, magic), "");
-  V nf = sub(w, t, magic);
-  V r = fma_(w, nf, k(x, -0.693359375), x);
-  return fma_(w, nf, k(x, 2.12194440054690583e-4), r);
+  *t = fma_(w, x, k(x, 1.44269504088896341), magic);
+  *nf = sub(w, *t, magic);
+  V r = fma_(w, *nf, k(x, -0.693359375), x);
+  return fma_(w, *nf, k(x, 2.12194440054690583e-4), r);
+}
+static V whole_of(DhcCpuW *w, V t) { return LLVMBuildSub(w->b, bits_of(w, t), bits_of(w, k(t, 0x1.8p23)), ""); }
+static V reduce_by_ln2(DhcCpuW *w, V x, V *n) {
+  V t, nf, r = reduce_to(w, x, &t, &nf);
+  *n = whole_of(w, t);
+  return r;
 }
 
 /* exp(r) - 1 = r + r^2 P(r), |r| <= ln 2 / 2 */
@@ -88,11 +93,26 @@ static V expm1_poly(DhcCpuW *w, V r) {
   return fma_(w, mul(w, r, r), POLY(w, r, c), r);
 }
 
+/* y 2^n by the one instruction that does it */
+static V scaled(DhcCpuW *w, V y, V n) {
+  LLVMTypeRef i16 = LLVMInt16TypeInContext(w->cx), i32 = LLVMInt32TypeInContext(w->cx);
+  V args[] = {y, n, y, LLVMConstAllOnes(i16), LLVMConstInt(i32, 4, false)}; /* rounded as all else */
+  return dhc_cpu_intrinsic(w, "llvm.x86.avx512.mask.scalef.ps.512", NULL, 0, args, 5);
+}
+
+/* exp x where that is normal: one factor 2^n, nothing to clamp */
+static V exp_normal(DhcCpuW *w, V x) {
+  V n, r = reduce_by_ln2(w, x, &n);
+  return mul(w, add(w, expm1_poly(w, r), k(x, 1)), power_of_two(w, n, x));
+}
+
 static V exp_(DhcCpuW *w, V x) {
   x = pick(w, less(w, x, k(x, -104)), k(x, -104), x);
   x = pick(w, less(w, k(x, 89), x), k(x, 89), x);
-  V n, r = reduce_by_ln2(w, x, &n);
+  V t, nf, r = reduce_to(w, x, &t, &nf);
   V y = add(w, expm1_poly(w, r), k(x, 1));
+  if (w->target->has_scale && LLVMGetTypeKind(LLVMTypeOf(x)) == LLVMVectorTypeKind && LLVMGetVectorSize(LLVMTypeOf(x)) == 16) return scaled(w, y, nf);
+  V n = whole_of(w, t);
   /* two factors: 2^n itself is neither normal at -149 nor finite at 128 */
   V half = LLVMBuildAShr(w->b, n, dhc_cpu_int(LLVMTypeOf(n), 1), "");
   V rest = LLVMBuildSub(w->b, n, half, "");
@@ -217,7 +237,7 @@ CPU_EW(ERF) {
   V x = a[0], s = absolute(w, x);
   V small = fma_(w, POLY(w, mul(w, x, x), near), x, x);
   V c = pick(w, less(w, k(x, 4), s), k(x, 4), s);
-  V large = sub(w, k(x, 1), exp_(w, mul(w, c, POLY(w, c, far))));
+  V large = sub(w, k(x, 1), exp_normal(w, mul(w, c, POLY(w, c, far)))); /* from exp -17 */
   return pick(w, less(w, s, k(x, 0.92)), small, copysign_(w, large, x));
 }
 

@@ -144,6 +144,7 @@ static void facts_x86(DhcCpuTarget *t, const Words *w) {
   t->facts.vector_bytes = avx512 ? 64 : has(w, "avx2") ? 32 : 16;
   t->facts.has_fma = has(w, "fma") || avx512;
   t->has_round = has(w, "sse4.1");
+  t->has_scale = avx512;
   t->x86 = true;
 }
 
