@@ -197,6 +197,11 @@ DhcLv dhc_tpl_fold_settle(DhcLp *b, const DhcSpecNode *d, DhcLv x);
 DhcLv dhc_tpl_fold_lowest(DhcLp *b, dhc_dtype t, bool largest);
 /* Does (x, i) come before (y, j)? NaN counts as largest, then the lower index; i NULL: x comes later. */
 DhcLv dhc_tpl_argmax_before(DhcLp *b, DhcLv x, DhcLv y, DhcLv i, DhcLv j);
+/* Partials of the sum rule, 8, 4, 2, 1 apart; of which the first n are x, the others +0. */
+DhcLv dhc_tpl_fold16(DhcLp *b, DhcLv *p);
+DhcLv dhc_tpl_fold_few(DhcLp *b, DhcLv *x, int n);
+/* Lanes to one: of l and l + half the one that comes before; *best: the element. */
+DhcLv dhc_tpl_argmax_lanes(DhcLp *b, DhcLv v, DhcLv i, DhcLv *best);
 /* Stores the node of output o at the bound axes. */
 void dhc_tpl_store(DhcTplCx *cx, int o);
 /* The same for a value of the caller's. */

@@ -44,6 +44,7 @@ typedef struct Fold {
   bool by_lanes;
   int64_t max_count; /* product of the extents, 0 if not all constant */
   bool unrolled;
+  int few;           /* they are at most so many: all at once; else 0 */
   int lanes;         /* of the values folded */
   int n, n_few;
   DhcLv products;     /* of a contraction of more than one block, for all that is known */
@@ -144,25 +145,6 @@ static DhcLv settle_zero(DhcLp *b, const Member *m, DhcLv v) {
   return dhc_dtype_is_float(m->t) ? dhc_lp_add(b, v, dhc_lp_zero(b, m->t, v->type.lanes)) : v;
 }
 
-/* p[0..16): 8, 4, 2, 1 apart */
-static DhcLv fold16(DhcLp *b, DhcLv *p) {
-  for (int w = DHC_TPL_LANES / 2; w > 0; w /= 2)
-    for (int i = 0; i < w; i++) p[i] = dhc_lp_add(b, p[i], p[i + w]);
-  return p[0];
-}
-
-/* The first `n` of 16 partials, the others being +0; adding +0 to what is not -0 changes
- * nothing, and 0 + x is never -0. */
-static DhcLv fold_few(DhcLp *b, DhcLv *x, int n) {
-  DhcLv p[DHC_TPL_LANES];
-  for (int i = 0; i < DHC_TPL_LANES; i++)
-    p[i] = i < n ? dhc_lp_add(b, dhc_lp_zero(b, x[i]->type.dtype, x[i]->type.lanes), x[i]) : NULL;
-  for (int w = DHC_TPL_LANES / 2; w > 0; w /= 2)
-    for (int i = 0; i < w; i++)
-      if (p[i + w]) p[i] = dhc_lp_add(b, p[i], p[i + w]);
-  return p[0];
-}
-
 /* ---- in order --------------------------------------------------------------------------- */
 
 static void begin_in_order(Fold *f) {
@@ -194,7 +176,7 @@ static DhcLv take_parts(Fold *f, Member *m) {
   int lanes = value_lanes(f, m);
   for (int i = 0; i < DHC_TPL_LANES; i++)
     p[i] = dhc_lp_load(b, m->parts, dhc_lp_i64(b, (int64_t)i * lanes), lanes, 0);
-  return fold16(b, p);
+  return dhc_tpl_fold16(b, p);
 }
 
 /* Element `flat` may have completed a block. */
@@ -270,7 +252,7 @@ static void end_in_order(Fold *f) {
   DhcLp *b = f->cx->b;
   for (int k = 0; k < f->n; k++) {
     Member *m = &f->m[k];
-    if (m->sum16 && f->unrolled) m->result = fold_few(b, m->few, f->n_few);
+    if (m->sum16 && f->unrolled) m->result = dhc_tpl_fold_few(b, m->few, f->n_few);
     else if (m->sum16) m->result = end_blocks(f, m, take_parts(f, m));
     else if (m->d->op == DHC_OP_ARGMAX) m->result = dhc_lp_get(b, m->arg), m->best = dhc_lp_get(b, m->acc);
     else if (is_extreme(m->d->op))
@@ -299,6 +281,15 @@ static void loops_in_order(Fold *f, int level, DhcLv flat) {
   }
   int a = f->axis[level];
   DhcLv row = dhc_lp_mul(b, flat, cx->extent[a]);
+  for (int i = 0; i < f->few; i++) { /* those that are not there are the last again, as zeros */
+    DhcLv at = dhc_lp_i64(b, i), there = dhc_lp_lt(b, at, cx->extent[a]);
+    DhcTplMark mark = dhc_tpl_push(cx);
+    dhc_tpl_bind(cx, a, dhc_lp_min(b, at, dhc_lp_addc(b, cx->extent[a], -1)));
+    loops_in_order(f, level + 1, at);
+    dhc_tpl_pop(cx, &mark);
+    for (int k = 0; k < f->n && i; k++) f->m[k].few[i] = dhc_lp_select(b, there, f->m[k].few[i], dhc_lp_zero(b, f->m[k].t, f->m[k].few[i]->type.lanes));
+  }
+  if (f->few) return;
   if (f->unrolled) {
     for (int64_t i = 0; i < cx->s->axis[a].extent; i++) {
       DhcTplMark mark = dhc_tpl_push(cx);
@@ -428,28 +419,13 @@ static void step_by_lanes(Fold *f, Member *m, DhcLv flat) {
   }
 }
 
-/* Lanes 16 -> 1: the better of l and l + half; *best: the element. */
-static DhcLv argmax_lanes(DhcLp *b, DhcLv v, DhcLv i, DhcLv *best) {
-  int pick[DHC_TPL_LANES];
-  for (int half = DHC_TPL_LANES / 2; half > 0; half /= 2) {
-    for (int l = 0; l < DHC_TPL_LANES; l++) pick[l] = (l + half) % DHC_TPL_LANES;
-    DhcLv v2 = dhc_lp_shuffle(b, v, v, pick, DHC_TPL_LANES);
-    DhcLv i2 = dhc_lp_shuffle(b, i, i, pick, DHC_TPL_LANES);
-    DhcLv better = dhc_tpl_argmax_before(b, v2, v, i2, i);
-    v = dhc_lp_select(b, better, v2, v);
-    i = dhc_lp_select(b, better, i2, i);
-  }
-  *best = dhc_lp_extract(b, v, 0);
-  return dhc_lp_extract(b, i, 0);
-}
-
 static void end_by_lanes(Fold *f) {
   DhcLp *b = f->cx->b;
   for (int k = 0; k < f->n; k++) {
     Member *m = &f->m[k];
     DhcOp op = m->d->op;
     if (op == DHC_OP_ARGMAX) {
-      DhcLv i = argmax_lanes(b, dhc_lp_get(b, m->acc), dhc_lp_get(b, m->arg), &m->best);
+      DhcLv i = dhc_tpl_argmax_lanes(b, dhc_lp_get(b, m->acc), dhc_lp_get(b, m->arg), &m->best);
       DhcLv none = dhc_tpl_fold_lowest(b, m->d->dtype, false); /* nothing was folded: 0 */
       m->result = dhc_lp_select(b, dhc_lp_eq(b, i, none), dhc_lp_zero(b, m->d->dtype, 1), i);
     } else if (is_extreme(op)) {
@@ -669,6 +645,36 @@ void dhc_tpl_fold_part(DhcTplCx *cx, int n, DhcLv lo, DhcLv hi, DhcTplPart *part
 
 /* ---- together --------------------------------------------------------------------------------- */
 
+static void in_order(Fold *f) {
+  begin_in_order(f);
+  loops_in_order(f, 0, dhc_lp_i64(f->cx->b, 0));
+  end_in_order(f);
+}
+
+static bool may_be_few(const Fold *f) { return f->cx->in->schedule->v[4] && f->n == 1 && f->n_axes == 1 && f->m[0].sum16 && !f->unrolled; }
+
+/* Sums of few elements without partials in memory. */
+static void few_or_many(Fold *f) {
+  DhcTplCx *cx = f->cx;
+  DhcLp *b = cx->b;
+  Member *m = &f->m[0];
+  DhcLv n = cx->extent[f->axis[0]];
+  int most = cx->in->schedule->v[4];
+  DhcLpVar sum = dhc_lp_var(b, dhc_lp_zero(b, m->t, value_lanes(f, m)));
+  dhc_lp_if(b, dhc_lp_and(b, dhc_lp_lt(b, dhc_lp_i64(b, 0), n), dhc_lp_le(b, n, dhc_lp_i64(b, most))));
+  for (int few = most; few >= 0; few -= most) {
+    DhcTplMark arm = dhc_tpl_push(cx);
+    f->few = few;
+    f->unrolled = few;
+    in_order(f);
+    dhc_lp_set(b, sum, m->result);
+    dhc_tpl_pop(cx, &arm);
+    if (few) dhc_lp_else(b);
+  }
+  dhc_lp_end(b);
+  m->result = dhc_lp_get(b, sum);
+}
+
 void dhc_tpl_fold(DhcTplCx *cx, int n) {
   Fold *f = DHC_NEW(cx->b->arena, Fold);
   f->cx = cx;
@@ -682,10 +688,10 @@ void dhc_tpl_fold(DhcTplCx *cx, int n) {
     begin_by_lanes(f);
     loops_by_lanes(f, 0, NULL);
     end_by_lanes(f);
+  } else if (may_be_few(f)) {
+    few_or_many(f);
   } else {
-    begin_in_order(f);
-    loops_in_order(f, 0, dhc_lp_i64(cx->b, 0));
-    end_in_order(f);
+    in_order(f);
   }
   for (int k = 0; k < f->n; k++) dhc_tpl_set(cx, f->m[k].node, f->m[k].result);
 }

@@ -42,6 +42,37 @@ DhcLv dhc_tpl_fold_settle(DhcLp *b, const DhcSpecNode *d, DhcLv x) {
   return is_extreme(d->op) && dhc_dtype_is_float(x->type.dtype) ? dhc_lp_add(b, x, dhc_lp_zero(b, x->type.dtype, x->type.lanes)) : x;
 }
 
+DhcLv dhc_tpl_argmax_lanes(DhcLp *b, DhcLv v, DhcLv i, DhcLv *best) {
+  int pick[DHC_TPL_LANES];
+  for (int half = DHC_TPL_LANES / 2; half > 0; half /= 2) {
+    for (int l = 0; l < DHC_TPL_LANES; l++) pick[l] = (l + half) % DHC_TPL_LANES;
+    DhcLv v2 = dhc_lp_shuffle(b, v, v, pick, DHC_TPL_LANES);
+    DhcLv i2 = dhc_lp_shuffle(b, i, i, pick, DHC_TPL_LANES);
+    DhcLv better = dhc_tpl_argmax_before(b, v2, v, i2, i);
+    v = dhc_lp_select(b, better, v2, v);
+    i = dhc_lp_select(b, better, i2, i);
+  }
+  *best = dhc_lp_extract(b, v, 0);
+  return dhc_lp_extract(b, i, 0);
+}
+
+DhcLv dhc_tpl_fold16(DhcLp *b, DhcLv *p) {
+  for (int w = DHC_TPL_LANES / 2; w > 0; w /= 2)
+    for (int i = 0; i < w; i++) p[i] = dhc_lp_add(b, p[i], p[i + w]);
+  return p[0];
+}
+
+/* Adding +0 to what is not -0 changes nothing, and 0 + x is never -0. */
+DhcLv dhc_tpl_fold_few(DhcLp *b, DhcLv *x, int n) {
+  DhcLv p[DHC_TPL_LANES];
+  for (int i = 0; i < DHC_TPL_LANES; i++)
+    p[i] = i < n ? dhc_lp_add(b, dhc_lp_zero(b, x[i]->type.dtype, x[i]->type.lanes), x[i]) : NULL;
+  for (int w = DHC_TPL_LANES / 2; w > 0; w /= 2)
+    for (int i = 0; i < w; i++)
+      if (p[i + w]) p[i] = dhc_lp_add(b, p[i], p[i + w]);
+  return p[0];
+}
+
 typedef struct Joined {
   const DhcSpecNode *d;
   dhc_dtype t; /* of what is folded */

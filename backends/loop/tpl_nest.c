@@ -6,7 +6,8 @@
  * (maps, reductions down columns) or the innermost axis of every fold that contains it
  * (reductions along rows).
  *
- * Schedule: v[0] = 1 + vector axis, or 0: chosen here. v[1] = elements per task. v[3] = lanes of a parallel vector axis, or 0: 16. */
+ * Schedule: v[0] = 1 + vector axis, or 0: chosen here. v[1] = elements per task. v[3] = lanes of a parallel vector axis, or 0: 16.
+ * v[4] = so many elements are summed at once, where a sum has no more, or 0. */
 #include "backends/loop/tpl.h"
 
 /* ---- rows ------------------------------------------------------------------------------ */

@@ -52,7 +52,7 @@ void dhc_schedule_complete(const DhcSpec *s, const DhcTargetFacts *t, DhcSchedul
 
 /* ---- folds ----------------------------------------------------------------------------- */
 
-enum { SPLIT_FOLDED = 32768, SPLIT_ROWS = 64, SHORT_ROW_OF_ARGMAX = 32, SHORT_ROW_OF_MAXIMA = 8, ROWS_OF_SHORT = 16, BARE_FOLD = 4, WIDE_COLUMNS = 64, LONG_COLUMNS = 64 };
+enum { SPLIT_FOLDED = 32768, SPLIT_ROWS = 64, SHORT_ROW_OF_ARGMAX = 32, SHORT_ROW_OF_MAXIMA = 8, ROWS_OF_SHORT = 16, BARE_FOLD = 4, WIDE_COLUMNS = 64, LONG_COLUMNS = 64, FEW_SUMMED = 4 };
 
 bool dhc_schedule_has_argmax(const DhcSpec *s) {
   for (int n = 0; n < s->n_nodes; n++)
@@ -84,7 +84,7 @@ static bool along_rows(const DhcSpec *s) {
 /* Few rows of many elements are cut into blocks, which all threads share (two phases); many rows are
  * tasks enough, and short ones not worth a second phase. Maxima of short rows and their places: lanes are rows,
  * not elements, of which the best would be looked for among 16 lanes once a row. Ranks have a template of their own at all sizes. Bare sums down many rows take several vectors of columns
- * at a time: more than one line of each row that lies far from the one before. */
+ * at a time: more than one line of each row that lies far from the one before; down few rows, all of these at once. */
 static int row_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MAX_CLASSES]) {
   int n = 0;
   DhcSpecRanks ranks;
@@ -115,6 +115,8 @@ static int row_classes(const DhcSpec *s, DhcArena *arena, DhcSchedule out[DHC_MA
     dhc_size_bound(&g, dhc_spec_axes(s, DHC_AXIS_RED), LONG_COLUMNS, false);
     dhc_size_bound(&g, 1u << (31 - __builtin_clz(par)), WIDE_COLUMNS, false);
     out[n++] = (DhcSchedule){.template_name = "row", .v = {0, 0, 0, WIDE_COLUMNS}, .guard = dhc_size_guard(&g)};
+    out[n++] = (DhcSchedule){.template_name = "row", .v = {0, 0, 0, 0, FEW_SUMMED}};
+    return n;
   }
   out[n++] = (DhcSchedule){.template_name = "row"};
   return n;

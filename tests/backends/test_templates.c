@@ -259,7 +259,7 @@ static void row_short(void **st) {
 /* sums down many rows of many columns: several vectors of columns side by side, with the same bits */
 static void row_wide(void **st) {
   (void)st;
-  static const int64_t shape[][2] = {{64, 64}, {65, 131}, {4100, 70}, {63, 64}, {64, 63}, {3, 200}};
+  static const int64_t shape[][2] = {{64, 64}, {65, 131}, {4100, 70}, {63, 64}, {64, 63}, {3, 200}, {4, 70}, {1, 33}, {5, 40}};
   for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
     SpecCase c;
     case_init(&c, DHC_KIND_ROW);
