@@ -307,6 +307,7 @@ typedef struct DhcTargetFacts {
   bool has_fma;
   DhcCompute compute; /* other than f32: asked for, never a default */
   bool bounded; /* how much is done must not hang on values: nothing is left out because it would change nothing */
+  bool by_threads; /* a vector's lanes are threads: what keeps one core's units busy gains nothing */
   bool groups; /* groups of four warps multiply out of block memory (sm_90a's wgmma) */
 } DhcTargetFacts;
 

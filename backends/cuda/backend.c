@@ -35,7 +35,7 @@ static dhc_status cuda_open(DhcArena *arena, const DhcCompileOptions *o, void **
     return dhc_status_make(DHC_E_USAGE, "--gpu-arch: needs an architecture such as sm_90a, got \"%s\"", o->gpu_arch);
   if (o->gpu_arch) snprintf(s->arch, sizeof s->arch, "%s", o->gpu_arch);
   else if (dhc_cuda_arch(s->arch).code) snprintf(s->arch, sizeof s->arch, "%s", dhc_backend_info(dhc_backend_cuda.name)->arch);
-  *facts = (DhcTargetFacts){.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1, .has_fma = true, .compute = o->compute,
+  *facts = (DhcTargetFacts){.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1, .has_fma = true, .by_threads = true, .compute = o->compute,
                             .groups = !strcmp(s->arch, "sm_90a")};
   *needs = "";
   /* NVRTC's version decides code; texts alone need none */

@@ -339,7 +339,7 @@ static bool is_bare(const Fold *f) {
   dhc_tpl_needed(cx->s, f->m[0].d->a[0], needed);
   for (int n = 0; n < cx->s->n_nodes; n++)
     if (needed[n] && !cx->value[n] && cx->s->node[n].kind != DHC_SN_LOAD) ops += cx->s->node[n].kind == DHC_SN_EW ? dhc_op_work(cx->s->node[n].op) : 1;
-  return f->by_lanes && f->n == 1 && ops <= FEW_OPS && cx->in->facts->kind == DHC_TARGET_CPU;
+  return f->by_lanes && f->n == 1 && ops <= FEW_OPS && !cx->in->facts->by_threads;
 }
 
 /* Maxima are the same in any order, so several strands of them go side by side. */

@@ -173,10 +173,10 @@ static int operand_score(const DhcTplCx *cx, int o, int axis) {
 
 enum { MUCH = DHC_SPEC_MAX_OPERANDS };
 
-/* What operand o counts for: on a CPU one of fewer axes than others little, be there however many of them: it is small beside them. */
+/* What operand o counts for: by vectors of one core one of fewer axes than others little, be there however many of them: it is small beside them. */
 static int operand_weight(const DhcTplCx *cx, int o) {
   int most = 0, own = __builtin_popcount(dhc_tpl_operand_axes(cx, o));
-  if (cx->in->facts->kind != DHC_TARGET_CPU) return 1;
+  if (cx->in->facts->by_threads) return 1;
   for (int i = 0; i < cx->s->n_operands; i++) {
     int n = __builtin_popcount(dhc_tpl_operand_axes(cx, i));
     if (n > most) most = n;
@@ -187,7 +187,7 @@ static int operand_weight(const DhcTplCx *cx, int o) {
 int dhc_tpl_choose_vector(const DhcTplCx *cx, uint32_t axes) {
   const DhcSpec *s = cx->s;
   if (cx->in->schedule->v[0] > 0) return cx->in->schedule->v[0] - 1;
-  int best = -1, best_score = -1000000, much = cx->in->facts->kind == DHC_TARGET_CPU ? MUCH : 1;
+  int best = -1, best_score = -1000000, much = cx->in->facts->by_threads ? 1 : MUCH;
   for (int a = 0; a < s->n_axes; a++) {
     if (!(axes >> a & 1) || !may_be_lanes(s, a)) continue;
     int score = 0;
@@ -356,7 +356,7 @@ static bool may_keep(const DhcTplCx *cx, int n, int o, int red) {
 static void choose_kept(DhcTplCx *cx, uint32_t red) {
   const DhcSpec *s = cx->s;
   int out = -1, axis = cx->plan_vector;
-  if (cx->in->facts->kind != DHC_TARGET_CPU || s->kind != DHC_KIND_ROW || axis < 0 || red != 1u << axis) return;
+  if (cx->in->facts->by_threads || s->kind != DHC_KIND_ROW || axis < 0 || red != 1u << axis) return;
   for (int o = dhc_spec_n_inputs(s); o < s->n_operands; o++) {
     if (!(dhc_tpl_operand_axes(cx, o) & red)) continue;
     if (out >= 0) return;

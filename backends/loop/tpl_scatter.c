@@ -70,6 +70,6 @@ void dhc_tpl_scatter(const DhcTplInput *in, DhcLp *b) {
   Scatter sc = {all & ~own, needed};
   own &= all;
   cx.plan_vector = dhc_tpl_choose_vector(&cx, own);
-  if (in->facts->kind == DHC_TARGET_CPU && !in->schedule->v[0] && cx.plan_vector >= 0 && lies_apart(&cx, cx.plan_vector)) cx.plan_vector = -1;
+  if (!in->facts->by_threads && !in->schedule->v[0] && cx.plan_vector >= 0 && lies_apart(&cx, cx.plan_vector)) cx.plan_vector = -1;
   dhc_tpl_nest(&cx, own, sc.ordered, needed, body, &sc);
 }

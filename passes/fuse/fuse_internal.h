@@ -172,6 +172,7 @@ typedef struct Fu {
   bool *is_result;
   FuChain **chain_of; /* by node id: of folds and outer contractions; else NULL */
   struct FuRoom *room; /* of the pass; NULL where no kernels are written */
+  int64_t *in_vain; /* by node id: of find_norms, who found no fold behind it, and how far it looked */
   const DhcNode **norm_of; /* by node id: the contraction that the node makes rows for; else NULL */
   bool *to_flat;   /* by value id: into a piece of a flat tensor */
   char *to_update; /* by value id: on the way into an `update`; 2: and a concat may still come */

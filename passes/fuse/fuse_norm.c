@@ -35,13 +35,19 @@ static bool folds_rows(const DhcNode *n, const DhcNode *dot) {
   return t->dim[last_dim(t)] == contracted(dot);
 }
 
+enum { MOST = 24 /* nodes that are marked */, STEPS = 10 /* from a fold to what is contracted */ };
+
+/* A node looked at in vain with as many steps left, for the same contraction, is not looked at again. */
 static bool depends_on_fold(const Fu *fu, const DhcValue *v, const DhcNode *dot, int steps) {
   const DhcNode *n = v->def;
+  int64_t *vain = &fu->in_vain[n->id], now = (int64_t)dot->id * (STEPS + 2) + steps + 1;
+  if (*vain >= now && *vain <= (int64_t)dot->id * (STEPS + 2) + STEPS + 1) return false;
   DhcOpClass cls = dhc_op_info(n->op)->cls;
   if (folds_rows(n, dot)) return true;
   if (!steps || (cls != DHC_CLASS_ELEMENTWISE && cls != DHC_CLASS_VIEW)) return false;
   for (int i = 0; i < n->n_args; i++)
     if (depends_on_fold(fu, n->args[i], dot, steps - 1)) return true;
+  *vain = now;
   return false;
 }
 
@@ -64,7 +70,6 @@ static bool is_own(const Fu *fu, const DhcNode *n, const DhcNode *dot) {
   return true;
 }
 
-enum { MOST = 24 /* nodes that are marked */, STEPS = 10 /* from a fold to what is contracted */ };
 
 static bool belongs(const Fu *fu, const DhcNode *n, const DhcNode *dot) {
   if (n->n_results != 1 || !is_own(fu, n, dot)) return false;
@@ -97,6 +102,7 @@ static void mark(Fu *fu, const DhcNode *dot) {
 void dhc_fu_find_norms(Fu *fu) {
   fu->norm_of = DHC_NEW_N(fu->scratch, const DhcNode *, fu->f->next_node_id + 1);
   if (!fu->px->norms) return;
+  fu->in_vain = DHC_NEW_N(fu->scratch, int64_t, fu->f->next_node_id + 1);
   for (int i = 0; i < fu->nodes.n; i++)
     if (may_take(fu, fu->nodes.at[i])) mark(fu, fu->nodes.at[i]);
 }

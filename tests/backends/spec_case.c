@@ -294,7 +294,7 @@ static void free_operands(SpecCase *c, Memory *m) {
 }
 
 void case_interpret(SpecCase *c, const DhcSchedule *s, double tol) {
-  static const DhcTargetFacts gpu = {.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1, .has_fma = true, .compute = DHC_COMPUTE_TF32};
+  static const DhcTargetFacts gpu = {.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1, .by_threads = true, .has_fma = true, .compute = DHC_COMPUTE_TF32};
   const char *why = NULL;
   Memory m;
   if (!dhc_spec_verify(c->s, &c->arena, &why)) fail_msg("spec: %s", why);
@@ -327,7 +327,7 @@ static void build_in(SpecCase *c, const DhcTargetFacts *exact, DhcCompute comput
 /* Every class of the schedule for a GPU, and the barrier rules; threads in several orders (of large cases in one where
  * sanitizers watch the interpreter, which itself looks at every access: orders differ in values, not in its code). */
 static void check_on_gpu(SpecCase *c, Memory *m, const int64_t *dim, double tol) {
-  static const DhcTargetFacts cuda = {.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1, .has_fma = true};
+  static const DhcTargetFacts cuda = {.kind = DHC_TARGET_GPU, .vector_bytes = 64, .task_elements = 1, .by_threads = true, .has_fma = true};
   DhcSchedule classes[DHC_MAX_CLASSES];
   int64_t elements = 0;
   for (int o = 0; o < c->s->n_operands; o++) elements += size_of(c, o);
