@@ -200,25 +200,29 @@ static void find_own(Step *s, const int *slot_of_result) {
   }
 }
 
+typedef struct Called {
+  DhcNode *call;
+  int *slot; /* by result */
+  int of;    /* its function's number */
+} Called;
+
 /* Those of functions that the entry calls. */
 static bool find_in_calls(Step *s, const int *slot_of_result) {
   DHC_VEC(Exposed) all = {0};
-  DHC_VEC(DhcNode *) calls = {0};
-  DHC_VEC(int *) slots = {0};
+  DHC_VEC(Called) calls = {0};
   for (DhcNode *n = s->grad->first; n; n = n->next) {
     if (n->op != DHC_OP_CALL) continue;
-    int *slot = slots_of_call(s, n, slot_of_result), k = 0;
     DhcFunc *g = dhc_node_callee(n);
-    while (k < all.n && all.at[k].g != g) k++;
-    if (k == all.n) {
+    Called c = {.call = n, .slot = slots_of_call(s, n, slot_of_result)};
+    while (c.of < all.n && all.at[c.of].g != g) c.of++;
+    if (c.of == all.n) {
       Exposed x = {.g = g, .dot = DHC_NEW_N(s->arena, const DhcNode *, n->n_results + 1)};
-      for (int i = 0; i < n->n_results; i++) x.dot[i] = slot[i] >= 0 ? g->results.at[i]->def : NULL;
+      for (int i = 0; i < n->n_results; i++) x.dot[i] = c.slot[i] >= 0 ? g->results.at[i]->def : NULL;
       DHC_PUSH(s->arena, &all, x);
     }
     for (int i = 0; i < n->n_results; i++)
-      if (slot[i] < 0) all.at[k].dot[i] = NULL; /* all calls of a function alike */
-    DHC_PUSH(s->arena, &calls, n);
-    DHC_PUSH(s->arena, &slots, slot);
+      if (c.slot[i] < 0) all.at[c.of].dot[i] = NULL; /* all calls of a function alike */
+    DHC_PUSH(s->arena, &calls, c);
   }
   for (int k = 0; k < all.n; k++) {
     bool any = false;
@@ -226,12 +230,10 @@ static bool find_in_calls(Step *s, const int *slot_of_result) {
     if (any) expose(s, &all.at[k]);
     else all.at[k].g = NULL;
   }
-  for (int c = 0; c < calls.n; c++)
-    for (int k = 0; k < all.n; k++)
-      if (all.at[k].g == dhc_node_callee(calls.at[c])) {
-        if (!call_again(s, calls.at[c], &all.at[k], slots.at[c])) return false;
-        break;
-      }
+  for (int i = 0; i < calls.n; i++) {
+    const Called *c = &calls.at[i];
+    if (all.at[c->of].g && !call_again(s, c->call, &all.at[c->of], c->slot)) return false;
+  }
   return true;
 }
 
