@@ -95,10 +95,11 @@ static bool occurs(const FuKernel *k, const FuIx *ix, int rank, int axis) {
   return axis < k->g->n_axes + k->n_splits;
 }
 
-/* A kernel axis of this extent over which nothing at ix varies; -1: there is no more room. */
+/* A kernel axis of this extent over which nothing at ix varies, behind all that are taken, as a fold goes over its axes in order; -1: there
+ * is no more room. */
 static int inner_axis(FuKernel *k, const DhcDim *extent, const FuIx *ix, int rank, uint32_t taken) {
   for (int a = k->g->n_axes + k->n_splits; a < k->n_axes; a++)
-    if (!(taken >> a & 1) && k->axis[a].extent == extent && !occurs(k, ix, rank, a)) return a;
+    if (!(taken >> a) && k->axis[a].extent == extent && !occurs(k, ix, rank, a)) return a;
   if (k->n_axes == FU_MAX_AXES) return dhc_fu_full(k);
   int a = k->n_axes++;
   k->axis[a] = (FuAxis){DHC_AXIS_RED, extent, true, a};
