@@ -602,7 +602,7 @@ static int tiles(const DhcSpec *s, const DhcTargetFacts *t, DhcArena *arena, Dhc
   return n;
 }
 
-/* Few products beside much that is read and written: a thread four elements, as of a map. */
+/* Few products beside much that is read and written: a thread four elements, as of a map, of four rows. */
 static int updates(const DhcSpec *s, DhcArena *arena, DhcSchedule *out) {
   DhcSizeGuard g = {.arena = arena, .spec = s};
   const int fold = dhc_spec_updates(s);
