@@ -23,7 +23,7 @@ static const Switch switches[] = {{"disable-post-ra", {"0", "1", "1"}}, /* sched
                                   {"disable-postra-machine-licm", {"0", "1", "1"}},
                                   {"disable-lsr", {"0", "0", "1"}},
                                   {"disable-cgp", {"0", "0", "1"}},
-                                  {"grow-region-complexity-budget", {"10000", "10000", "10"}}}; /* register allocation: splitting live ranges */
+                                  {"grow-region-complexity-budget", {"10000", "10000", "50"}}}; /* register allocation: splitting live ranges */
 enum { N_SWITCHES = sizeof switches / sizeof *switches };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
