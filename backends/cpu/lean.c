@@ -23,6 +23,9 @@ static const Switch switches[] = {{"disable-post-ra", {"0", "1", "1"}}, /* sched
                                   {"disable-postra-machine-licm", {"0", "1", "1"}},
                                   {"disable-lsr", {"0", "0", "1"}},
                                   {"disable-cgp", {"0", "0", "1"}},
+                                  {"disable-machine-sink", {"0", "0", "1"}},
+                                  {"disable-postra-machine-sink", {"0", "0", "1"}},
+                                  {"disable-machine-cse", {"0", "0", "1"}},
                                   {"grow-region-complexity-budget", {"10000", "10000", "50"}}}; /* register allocation: splitting live ranges */
 enum { N_SWITCHES = sizeof switches / sizeof *switches };
 
