@@ -55,6 +55,11 @@ static const struct {
     {"rows_split", DHC_TARGET_GPU, "spec row args 0 { axis par axis red in f32 row [s(a0), 1(a1)] %0 = load 0 : f32"
      " %1 = fold reduce_sum(%0) a1 : f32 %2 = sub(%0, %1) : f32 out f32 row [s(a0), 1(a1)] = %2 }",
      "folds that cannot be split"},
+    {"ranks", DHC_TARGET_CPU, "spec row args 0 { axis par axis red in f32 row [s(a0), 1(a1)] %0 = load 0 : f32"
+     " %1 = fold reduce_sum(%0) a1 : f32 out f32 row [1(a0)] = %1 }",
+     "no ranks"},
+    {"map_turned", DHC_TARGET_CPU, "spec map args 0 { axis par axis par in f32 row [s(a0), 1(a1)] %0 = load 0 : f32 out f32 row [s(a0), 1(a1)] = %0 }",
+     "nothing lies across"},
     {"rows", DHC_TARGET_GPU, "spec row args 0 { axis par axis red in f32 row [s(a0), 1(a1)] %0 = load 0 : f32"
      " %1 = fold dot_general(%0, %0) a1 : f32 out f32 row [1(a0)] = %1 }",
      "a fold of another kind"},
