@@ -19,8 +19,6 @@ static const struct {
      "sequential axis in a template for maps and rows"},
     {"row", DHC_TARGET_CPU, "spec row args 0 { axis seq in f32 row [1(a0)] %0 = load 0 : f32 out f32 row [1(a0)] = %0 }",
      "sequential axis in a template for maps and rows"},
-    {"map_turned", DHC_TARGET_CPU, "spec map args 0 { axis par in f32 row [1(a0)] %0 = load 0 : f32 out f32 row [1(a0)] = %0 }", "nothing lies across"},
-    {"ranks", DHC_TARGET_CPU, "spec row args 0 { axis par in f32 row [1(a0)] %0 = load 0 : f32 out f32 row [1(a0)] = %0 }", "no ranks"},
     {"scan", DHC_TARGET_CPU, "spec scan args 0 { axis par in f32 row [1(a0)] %0 = load 0 : f32 out f32 row [1(a0)] = %0 }",
      "no sequential axis"},
     {"scan", DHC_TARGET_CPU, "spec scan args 0 attrs 0 { axis par axis seq axis red in f32 row [s(a0), s(a1), 1(a2)] in f32 row [s(a0), 1(a2)]"
