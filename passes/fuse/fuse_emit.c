@@ -132,7 +132,8 @@ int dhc_fu_emit_guarded(FuKernel *k, DhcValue *v, const FuIx *ix, unsigned guard
   int n = dhc_fu_emit(k, v, ix);
   DhcValue *base = dhc_view_base(v);
   const FuValue *b = dhc_fu_of(k->fu, base);
-  bool load = b->where == FU_MEMORY || (b->where == FU_MEMBER && k->fu->groups.at[b->group] != k->g);
+  /* Another group's member may have been computed again here, where it is not stored. */
+  bool load = b->where == FU_MEMORY || (b->where == FU_MEMBER && k->fu->groups.at[b->group] != k->g && b->stored);
   n = zero_outside(k, n, ix, guards, load && !k->lossy);
   k->lossy = before;
   return n;
