@@ -70,7 +70,6 @@ static bool is_own(const Fu *fu, const DhcNode *n, const DhcNode *dot) {
   return true;
 }
 
-
 static bool belongs(const Fu *fu, const DhcNode *n, const DhcNode *dot) {
   if (n->n_results != 1 || !is_own(fu, n, dot)) return false;
   if (folds_rows(n, dot)) return true;
