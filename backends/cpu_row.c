@@ -57,7 +57,7 @@ static dhc_status cpu_object(void *worker, const struct DhcObject *o, DhcArena *
   if (o->drive) o->drive->emulator = *emulator ? emulator : NULL;
   if (o->drive && !*emulator) return (dhc_status){0};
   DhcCpuStack stack = {.arena = arena};
-  const DhcCpuFill fill = {o->model, dhc_object_write_llvm, &in, o->drive ? NULL : &stack, o->large, false};
+  const DhcCpuFill fill = {.name = o->model, .fill = dhc_object_write_llvm, .ctx = &in, .stack = o->drive ? NULL : &stack, .large = o->large};
   DhcCpuBytes b = {0};
   dhc_status st = dhc_cpu_gen_module(worker, &fill, DHC_CPU_OBJECT, &b);
   for (int i = 0; i < o->n_entries && !st.code && !o->drive; i++) {

@@ -61,7 +61,8 @@ typedef struct DhcCpuFill {
   void *ctx;
   struct DhcCpuStack *stack; /* NULL, or filled for an object file (stack.c) */
   bool large; /* x86-64: constants may lie further than 2 GiB from the code */
-  bool lean;  /* x86-64: without passes that kernels gain nothing from (lean.c) */
+  bool lean;  /* x86-64: without passes that kernels gain nothing from (lean.c), */
+  bool addresses_weigh; /* of which the one that reduces addresses' strength is none */
 } DhcCpuFill;
 dhc_status dhc_cpu_gen_module(DhcCpuGen *g, const DhcCpuFill *f, DhcCpuStage stage, DhcCpuBytes *out) DHC_MUST_USE;
 

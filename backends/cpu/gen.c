@@ -125,7 +125,7 @@ static dhc_status emit(DhcCpuGen *g, const DhcCpuFill *f, LLVMModuleRef module, 
   char *message = NULL;
   LLVMCodeGenFileType type = stage == DHC_CPU_ASM ? LLVMAssemblyFile : LLVMObjectFile;
   bool lean = f->lean && g->target->x86;
-  dhc_cpu_passes_begin(!lean ? DHC_CPU_ALL : g->target->facts.vector_bytes < 64 ? DHC_CPU_LEAN : DHC_CPU_LEANEST);
+  dhc_cpu_passes_begin(!lean ? DHC_CPU_ALL : g->target->facts.vector_bytes < 64 || f->addresses_weigh ? DHC_CPU_LEAN : DHC_CPU_LEANEST);
   bool failed = LLVMTargetMachineEmitToMemoryBuffer(g->tm, module, type, &message, &buffer);
   dhc_cpu_passes_end();
   if (failed) {
@@ -196,10 +196,13 @@ static bool has_tiles(const DhcLp *p) {
 dhc_status dhc_cpu_gen_run(DhcCpuGen *g, const DhcLp *const *program, const char *const *names,
                            int n, DhcCpuStage stage, DhcCpuBytes *out) {
   Kernels k = {program, names, n};
-  const DhcCpuFill fill = {.name = "kernel", .fill = write_kernels, .ctx = &k, .lean = true};
+  DhcCpuFill fill = {.name = "kernel", .fill = write_kernels, .ctx = &k, .lean = true};
   LLVMTargetMachineRef usual = g->tm;
   bool tiles = false;
-  for (int i = 0; i < n; i++) tiles = tiles || has_tiles(program[i]);
+  for (int i = 0; i < n; i++) {
+    tiles = tiles || has_tiles(program[i]);
+    fill.addresses_weigh = fill.addresses_weigh || program[i]->addresses_weigh;
+  }
   if (!tiles) {
     if (!g->quick) g->quick = machine(LLVMGetTargetMachineTarget(usual), g->target, LLVMCodeGenLevelLess, LLVMCodeModelDefault);
     if (g->quick) g->tm = g->quick;

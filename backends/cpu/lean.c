@@ -2,7 +2,7 @@
  *
  * The writer's loops are rotated, their invariants stand outside and their vectors are explicit; with 32 vector registers, what is left
  * out took up to half of the time and made no kernel faster by what could be measured (bench/RESULTS.md, "Compile time"). With 16, addresses and masks
- * need their passes. Elsewhere one instruction in ten hangs on them, and an object is made once: both get all.
+ * need their passes, and so do depthwise convolutions anywhere, which make a product or two of an address (loop.h, addresses_weigh). Elsewhere one instruction in ten hangs on them, and an object is made once: both get all.
  *
  * LLVM has these switches once a process, so modules of one kind are generated side by side, and those of another wait. No switch is
  * touched that means something else when it is set to what it is by itself (-enable-misched is such a one). */

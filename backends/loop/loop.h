@@ -156,6 +156,7 @@ typedef struct DhcLp {
   dhc_dimprog scratch_bytes; /* over dim[]; absent: 0 */
   dhc_dimprog shared_bytes;  /* over dim[]; set by dhc_lp_share */
   const char *refused;    /* message, or NULL */
+  bool addresses_weigh;   /* a few products for each address: a code generator had better reduce addresses' strength */
   bool checked;           /* ptr[n_ptrs + 1] holds limits (bounds.c) */
   DHC_VEC(int) open;      /* open TASKS, FOR, IF: their ids */
 } DhcLp;

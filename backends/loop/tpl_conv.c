@@ -412,6 +412,7 @@ void dhc_tpl_conv(const DhcTplInput *in, DhcLp *b) {
     dhc_tpl_row(in, b);
     return;
   }
+  b->addresses_weigh = v->c < 0;
   dhc_conv_prepare(v);
   kernel(v);
 }

@@ -313,6 +313,7 @@ void dhc_tpl_conv_deep(const DhcTplInput *in, DhcLp *b) {
     dhc_lp_refuse(b, "a convolution that is not depthwise");
     return;
   }
+  b->addresses_weigh = true;
   dhc_conv_prepare(v);
   v->m = dhc_space_last_axis(v->outer & dhc_tpl_operand_axes(&v->cx, v->ow));
   v->outer &= ~dhc_space_bit(v->m);

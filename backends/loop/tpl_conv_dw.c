@@ -655,6 +655,7 @@ void dhc_tpl_conv_dw(const DhcTplInput *in, DhcLp *b) {
     dhc_tpl_row(in, b);
     return;
   }
+  b->addresses_weigh = v->deep;
   choose_tile(v);
   kernel(v);
 }
