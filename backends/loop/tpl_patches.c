@@ -354,11 +354,11 @@ static void find_column(Patches *v, int lanes) {
   else dhc_tpl_bind(&d->cx, across->place, x);
 }
 
-/* A thread stores one place of some outs. */
+/* A thread stores one place, or four, of some outs. */
 static void store_tile(Patches *v, int lanes) {
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
-  int columns = v->n_patches * v->windows / lanes, at_once = d->threads / columns;
+  int columns = v->n_patches * v->windows / lanes, fit = d->threads / columns, at_once = fit < d->bm ? fit : d->bm;
   DhcTplMark mark = dhc_tpl_push(&d->cx);
   find_column(v, lanes);
   DhcLv row0 = dhc_lp_mulc(b, v->out0, d->bm), own = dhc_lp_udiv(b, d->tid, dhc_lp_i64(b, columns));
@@ -383,7 +383,7 @@ static void results(Patches *v) {
   dhc_lp_barrier(b); /* the stages are free: the sums lie there now */
   put_sums(v);
   dhc_lp_barrier(b);
-  if (dhc_tile_fours_axis(d) != v->w.across.place) {
+  if (dhc_tile_fours_axis(d) != v->w.across.place || SIDE / v->w.across.step % FOUR) {
     store_tile(v, 1);
     return;
   }
