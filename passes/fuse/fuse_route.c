@@ -223,12 +223,15 @@ static bool lower_choices(Lower *l, DhcNode *n) {
 /* ---- many choices by ranks ---- */
 
 enum { MANY_CHOICES = 16, MOST_RANKED = 1024 };
+/* What a place costs that a choice walks over, in pairs that are counted; and one of a long row, which is sorted (tpl_ranks.c). */
+enum { PAIRS_WALKED = 12, PAIRS_SORTED = 192, SORTED_FROM = 512 };
 
 static bool by_ranks(const DhcNode *n) {
   const DhcType *t = &n->args[0]->type;
-  int64_t places;
-  return t->dtype == DHC_F32 && t->rank + 1 <= DHC_MAX_RANK && dhc_attr(n, "k")->i >= MANY_CHOICES &&
-         dhc_dim_is_const(t->dim[t->rank - 1], &places) && places <= MOST_RANKED;
+  int64_t places, k = dhc_attr(n, "k")->i;
+  if (t->dtype != DHC_F32 || t->rank + 1 > DHC_MAX_RANK || k < MANY_CHOICES || !dhc_dim_is_const(t->dim[t->rank - 1], &places) || places > MOST_RANKED) return false;
+  int64_t s = block_of(places, k), walked = s ? places / s + k * s + places % s : places;
+  return places * (places < SORTED_FROM ? places : PAIRS_SORTED) < PAIRS_WALKED * k * walked;
 }
 
 /* As many comparisons as pairs, but no more of them for another choice; in the form that a kernel counts by keys (dhc_spec_ranks). */
