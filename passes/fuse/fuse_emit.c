@@ -71,7 +71,7 @@ static void start(FuKernel *k, Fu *fu, FuGroup *g) {
     k->key[b] = k->key[a] + k->gap[a];
     k->axis_gone[b] = false;
   }
-  k->n_nodes = k->n_operands = k->n_args = k->n_attrs = 0;
+  k->n_nodes = k->n_operands = k->n_args = k->n_attrs = k->n_open = 0;
   k->memo.n = k->views.n = 0;
   k->failed = k->full = k->lossy = false;
   k->force = NULL;

@@ -336,6 +336,7 @@ struct FuKernel {
   int n_axes;
   int64_t key[FU_MAX_AXES], gap[FU_MAX_AXES]; /* order of axes, kept through splits */
   bool axis_gone[FU_MAX_AXES];
+  int open[FU_MAX_AXES], n_open; /* inner axes of the folds that are being written, outer ones first */
   DhcSpecNode node[DHC_SPEC_MAX_NODES];
   FuForm *lin[DHC_SPEC_MAX_NODES]; /* AXIS nodes: a linear form until the end */
   int n_nodes;

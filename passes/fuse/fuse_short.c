@@ -95,11 +95,22 @@ static bool occurs(const FuKernel *k, const FuIx *ix, int rank, int axis) {
   return axis < k->g->n_axes + k->n_splits;
 }
 
+/* Is a fold over this axis being written, in whose loop, or one within it, what varies at ix is known? A fold of that is needed in the
+ * axis's own loop. */
+static bool is_around(const FuKernel *k, const FuIx *ix, int rank, int axis) {
+  bool around = false;
+  for (int i = 0; i < k->n_open; i++) {
+    around = around || k->open[i] == axis;
+    if (around && occurs(k, ix, rank, k->open[i])) return true;
+  }
+  return false;
+}
+
 /* A kernel axis of this extent over which nothing at ix varies, behind all that are taken, as a fold goes over its axes in order; -1: there
  * is no more room. */
 static int inner_axis(FuKernel *k, const DhcDim *extent, const FuIx *ix, int rank, uint32_t taken) {
   for (int a = k->g->n_axes + k->n_splits; a < k->n_axes; a++)
-    if (!(taken >> a) && k->axis[a].extent == extent && !occurs(k, ix, rank, a)) return a;
+    if (!(taken >> a) && k->axis[a].extent == extent && !occurs(k, ix, rank, a) && !is_around(k, ix, rank, a)) return a;
   if (k->n_axes == FU_MAX_AXES) return dhc_fu_full(k);
   int a = k->n_axes++;
   k->axis[a] = (FuAxis){DHC_AXIS_RED, extent, true, a};
@@ -112,9 +123,10 @@ static int inner_axis(FuKernel *k, const DhcDim *extent, const FuIx *ix, int ran
 static FuIx over(FuKernel *k, const DhcDim *extent, const FuIx *ix, int rank, uint32_t *axes) {
   DhcDims *dims = k->fu->m->dims;
   if (dhc_dim_is(extent, 1)) return dhc_fu_plain(dhc_fu_const(dims, NULL));
-  int a = inner_axis(k, extent, ix, rank, *axes);
+  int a = k->n_open < FU_MAX_AXES ? inner_axis(k, extent, ix, rank, *axes) : dhc_fu_full(k);
   if (a < 0) return dhc_fu_plain(dhc_fu_const(dims, NULL));
   *axes |= 1u << a;
+  k->open[k->n_open++] = a;
   return dhc_fu_plain(dhc_fu_axis(dims, a));
 }
 
@@ -122,12 +134,14 @@ static int emit_contraction(FuKernel *k, DhcValue *v, const FuIx *ix) {
   const DhcNode *n = v->def;
   int node[2], out = 0;
   uint32_t axes = 0;
+  int open = k->n_open;
   FuIx at = over(k, n->args[0]->type.dim[contracted(n, 0)->ints.at[0]], ix, v->type.rank, &axes);
   for (int s = 0; s < 2; s++) {
     FuIx in[DHC_MAX_RANK];
     for (int d = 0; d < n->args[s]->type.rank; d++) in[d] = dhc_edit_lists(contracted(n, s), d) ? at : ix[out++];
     node[s] = k->failed ? -1 : dhc_fu_emit(k, n->args[s], in);
   }
+  k->n_open = open;
   return dhc_fu_emit_fold(k, DHC_OP_DOT_GENERAL, v->type.dtype, node[0], node[1], axes);
 }
 
@@ -139,10 +153,13 @@ int dhc_fu_emit_short(FuKernel *k, DhcValue *v, const FuIx *ix) {
   bool keep = v->type.rank == x->type.rank;
   FuIx in[DHC_MAX_RANK];
   uint32_t axes = 0;
+  int open = k->n_open;
   for (int d = 0, at = 0; d < x->type.rank; d++) {
     bool red = reduced >> d & 1;
     in[d] = red ? over(k, x->type.dim[d], ix, v->type.rank, &axes) : ix[at];
     at += !red || keep;
   }
-  return k->failed ? -1 : dhc_fu_emit_fold(k, n->op, v->type.dtype, dhc_fu_emit(k, x, in), -1, axes);
+  int of = k->failed ? -1 : dhc_fu_emit(k, x, in);
+  k->n_open = open;
+  return of < 0 ? -1 : dhc_fu_emit_fold(k, n->op, v->type.dtype, of, -1, axes);
 }
