@@ -259,6 +259,7 @@ static bool may_join_rows(DhcConv *v, DhcLv *cond) {
     DhcLv follows = dhc_lp_eq(b, y, dhc_lp_mul(b, x, v->W));
     *cond = *cond ? dhc_lp_and(b, *cond, follows) : follows;
   }
+  if (*cond) *cond = dhc_lp_and(b, *cond, dhc_lp_eq(b, v->W, dhc_space_outs(&v->cx, &v->x.d))); /* rows of planes may have a tail */
   return *cond != NULL;
 }
 

@@ -27,6 +27,7 @@ static bool fuse(void *ctx, DhcModule *m, DhcFunc **f) {
 static const uint64_t known[] = {
     2376, /* of a sum within a sum, over two axes, one was there already */
     9300423, /* of the maximum of a softmax over two axes: its sums are needed in their own loop */
+    9300435, /* of a convolution into a wider tensor, whose rows are as long as those of planes */
     51069 /* another kernel's value computed again under a guard: -0 outside */
 };
 enum { KNOWN = sizeof known / sizeof *known };
