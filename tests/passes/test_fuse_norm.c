@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "passes/passes.h"
+#include "tests/passes/pass_text.h"
 
 /* x [rows] is divided by a sum over `axes`, times a gain of the last axis, and contracted with w by the last axis; @: more ops and results. */
 typedef struct Case {
@@ -20,14 +20,8 @@ static const Case cases[] = {
      "  %9 = dot_general(%7, %11) {batch_a = [], batch_b = [], contract_a = [1], contract_b = [1]} : f32[B, 24]\n", ", %9 \"z\"", 3},
 };
 
-static int count(const char *text, const char *word) {
-  int n = 0;
-  for (; (text = strstr(text, word)); text += strlen(word)) n++;
-  return n;
-}
-
 static char *text_of(DhcArena *a, const Case *c) {
-  int last = count(c->rows, ",");
+  int last = pass_text_count(c->rows, ",");
   return dhc_arena_printf(
       a,
       "func @f<B, L>(%%0: f32[%s] input \"x\", %%1: f32[24, %s] param \"w\", %%11: f32[24, %s] param \"v\", %%2: f32[%s] param \"g\") -> (%%8 \"y\"%s) entry {\n"
@@ -39,38 +33,23 @@ static char *text_of(DhcArena *a, const Case *c) {
       (int)(strlen(c->rows) - 2), c->rows, c->more);
 }
 
+static bool check(const Case *c, bool norms) {
+  PassText p;
+  pass_text_begin(&p);
+  bool ok = pass_text_parse(&p, text_of(&p.arena, c));
+  p.px.repeats = p.px.folds_again = true;
+  p.px.norms = norms;
+  const char *text = ok ? pass_text_run(&p, "fusion") : NULL;
+  const int n = text ? pass_text_count(text, "= kernel(") : -1, want = norms ? c->kernels : c->kernels + (c->kernels == 1);
+  ok = n == want;
+  if (!ok) printf("%s, %s: %d kernels instead of %d\n%s", c->what, norms ? "with" : "without", n, want, text ? text : "");
+  pass_text_end(&p);
+  return ok;
+}
+
 int main(void) {
   int bad = 0;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-    for (int norms = 0; norms < 2; norms++) {
-      const Case *c = &cases[i];
-      DhcArena a, scratch;
-      DhcPassCtx px;
-      dhc_arena_init(&a);
-      dhc_arena_init(&scratch);
-      DhcStrings strings = {.arena = &a};
-      DhcSources sources = {.arena = &a};
-      DhcDiags diags = {.arena = &a, .sources = &sources};
-      const char *text = text_of(&a, c);
-      uint32_t file = dhc_sources_add(&sources, "f.gir", "f.gir", text, strlen(text));
-      DhcModule *m = dhc_module_parse(&a, &strings, &diags, file);
-      if (!m) {
-        dhc_diags_print(&diags, stderr, false);
-        return 1;
-      }
-      dhc_pass_ctx_init(&px, m, &scratch);
-      px.repeats = px.folds_again = true;
-      px.norms = norms;
-      bool ok = dhc_passes_run(m, &px, "fusion");
-      DhcText to = {.arena = &a};
-      dhc_module_print(m, &to);
-      int n = count(dhc_text_str(&to), "= kernel("), want = norms ? c->kernels : c->kernels + (c->kernels == 1);
-      if (!ok || n != want) {
-        printf("%s, %s: %d kernels instead of %d\n%s", c->what, norms ? "with" : "without", n, want, dhc_text_str(&to));
-        bad++;
-      }
-      dhc_arena_fini(&scratch);
-      dhc_arena_fini(&a);
-    }
+    for (int norms = 0; norms < 2; norms++) bad += !check(&cases[i], norms);
   return bad > 0;
 }

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "passes/passes.h"
+#include "tests/passes/pass_text.h"
 
 typedef struct Case {
   int places, k;
@@ -16,40 +16,23 @@ static const Case cases[] = {
     {257, 16, true, false}, {1000, 16, true, false}, {1000, 32, true, false}, /* blocks */
 };
 
-static int check(const Case *c) {
-  DhcArena a, scratch;
-  DhcPassCtx px;
-  dhc_arena_init(&a);
-  dhc_arena_init(&scratch);
-  DhcStrings strings = {.arena = &a};
-  DhcSources sources = {.arena = &a};
-  DhcDiags diags = {.arena = &a, .sources = &sources};
-  const char *text = dhc_arena_printf(&a, "func @f<B>(%%0: f32[B, %d] input \"x\") -> (%%1 \"v\", %%2 \"i\") entry {\n  %%1, %%2 = top_k(%%0) {k = %d} : f32[B, %d], i32[B, %d]\n}\n",
+static bool check(const Case *c) {
+  PassText p;
+  pass_text_begin(&p);
+  const char *text = dhc_arena_printf(&p.arena, "func @f<B>(%%0: f32[B, %d] input \"x\") -> (%%1 \"v\", %%2 \"i\") entry {\n  %%1, %%2 = top_k(%%0) {k = %d} : f32[B, %d], i32[B, %d]\n}\n",
                                       c->places, c->k, c->k, c->k);
-  uint32_t file = dhc_sources_add(&sources, "f.gir", "f.gir", text, strlen(text));
-  DhcModule *m = dhc_module_parse(&a, &strings, &diags, file);
-  int bad = !m;
-  if (m) {
-    DhcText to = {.arena = &a};
-    dhc_pass_ctx_init(&px, m, &scratch);
-    px.ranks = c->has_kernel;
-    bool ok = dhc_passes_run(m, &px, "lower");
-    dhc_module_print(m, &to);
-    bool ranked = strstr(dhc_text_str(&to), "= put_along(");
-    if (!ok || ranked != c->ranked) {
-      printf("%d of %d places: %s\n%s", c->k, c->places, ranked ? "ranked" : "not ranked", dhc_text_str(&to));
-      bad = 1;
-    }
-  } else {
-    dhc_diags_print(&diags, stdout, false);
-  }
-  dhc_arena_fini(&scratch);
-  dhc_arena_fini(&a);
-  return bad;
+  bool ok = pass_text_parse(&p, text);
+  p.px.ranks = c->has_kernel;
+  text = ok ? pass_text_run(&p, "lower") : NULL;
+  bool ranked = text && strstr(text, "= put_along(");
+  ok = text && ranked == c->ranked;
+  if (!ok) printf("%d of %d places: %s\n%s", c->k, c->places, ranked ? "ranked" : "not ranked", text ? text : "");
+  pass_text_end(&p);
+  return ok;
 }
 
 int main(void) {
   int bad = 0;
-  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) bad += check(&cases[i]);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) bad += !check(&cases[i]);
   return bad > 0;
 }
