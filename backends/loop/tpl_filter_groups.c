@@ -18,7 +18,7 @@
 enum { FOUR = 4, ACROSS = 3, ADDED = 8, TOGETHER = 2, QUARTERS = 4, MANY_PIECES = 32 };
 
 typedef struct Groups {
-  DhcFilters f;
+  DhcFilters f; /* first: its phases are given that */
   bool packed;
   int lines, columns;       /* lines of a product: channels, or taps by channels; in all products of a step */
   int fours, seen;          /* of pixels: of a step, at most of what it sees */
@@ -29,7 +29,6 @@ typedef struct Groups {
 } Groups;
 
 static int calls(const Groups *v) { return v->packed ? 1 : ACROSS; }
-static int n_sums(const Groups *v) { return calls(v) * v->lines / 2; }
 static DhcLv group(const Groups *v) { return dhc_lp_udiv(v->f.t.b, v->f.t.tid, dhc_lp_i64(v->f.t.b, 4 * DHC_TILE_WARP)); }
 
 static void clear_memory(Groups *v, int64_t from, int64_t to) {
@@ -92,15 +91,8 @@ static void multiply(Groups *v, DhcLv grads, DhcLv buffer) {
                        dhc_lp_at(b, mem, dhc_lp_addc(b, dhc_lp_add(b, buffer, down), (int64_t)k * v->tap)), v->lines, f);
 }
 
-/* Where the pieces of the task's tile hold sum `q` of thread `thread`. */
-static DhcLv piece_at(Groups *v, DhcLv piece, DhcLv q, DhcLv thread) {
-  DhcTile *d = &v->f.t;
-  DhcLp *b = d->b;
-  DhcLv sums = dhc_lp_add(b, dhc_lp_mulc(b, dhc_lp_add(b, dhc_lp_mul(b, d->slot, d->n_splits), piece), n_sums(v)), q);
-  return dhc_lp_add(b, dhc_lp_mulc(b, sums, d->threads), thread);
-}
-
-static void add_up(Groups *v, DhcLv task) {
+static void add_up(DhcFilters *f, DhcLv task) {
+  Groups *v = (Groups *)f;
   DhcTile *d = &v->f.t;
   DhcLp *b = d->b;
   DhcLv first, end, none = dhc_lp_i64(b, 0), slots = dhc_lp_i64(b, v->planes_at), planes = slots;
@@ -128,15 +120,9 @@ static void add_up(Groups *v, DhcLv task) {
   dhc_lp_group_wait(b, 0);
   for (int k = 0; k < calls(v); k++) {
     DhcLv e = dhc_lp_for(b, none, dhc_lp_i64(b, v->lines / 2), 1), q = dhc_lp_addc(b, e, (int64_t)k * v->lines / 2);
-    dhc_lp_store(b, dhc_lp_shared(b, DHC_F32), piece_at(v, d->piece, q, d->tid), dhc_lp_load(b, v->sum[k], e, 1, 0), 0);
+    dhc_lp_store(b, dhc_lp_shared(b, DHC_F32), dhc_filters_piece_at(&v->f, d->piece, q, d->tid), dhc_lp_load(b, v->sum[k], e, 1, 0), 0);
     dhc_lp_end(b);
   }
-}
-
-static DhcLv provide(DhcTplCx *cx, int n, void *arg) {
-  const Groups *v = arg;
-  (void)cx;
-  return n == v->f.t.fold[0] ? v->f.value : NULL;
 }
 
 /* Gradients are cut as they are: this makes up for it on average (tpl_tile_sum.c). */
@@ -154,7 +140,7 @@ static void add_pieces(Groups *v, DhcLv first, DhcLv by, const DhcLv *place, int
   DhcLv round = dhc_lp_for_rounds(b, dhc_lp_i64(b, 0), dhc_lp_addc(b, rounds, 1), 1, 1);
   for (int k = 0; k < ADDED; k++) {
     DhcLv number = dhc_lp_add(b, first, dhc_lp_mul(b, dhc_lp_addc(b, dhc_lp_mulc(b, round, ADDED), k), by));
-    DhcLv from = dhc_lp_mulc(b, dhc_lp_min(b, number, last), (int64_t)n_sums(v) * d->threads);
+    DhcLv from = dhc_lp_mulc(b, dhc_lp_min(b, number, last), (int64_t)v->f.n_sums * d->threads);
     for (int i = 0; i < count; i++) {
       one[i][k] = dhc_lp_load(b, dhc_lp_shared(b, DHC_F32), dhc_lp_add(b, place[i], from), lanes, 4 * lanes);
       one[i][k] = dhc_lp_select(b, dhc_lp_splat(b, dhc_lp_le(b, number, last), lanes), one[i][k], zero);
@@ -199,9 +185,14 @@ static dhc_dimprog quarters(const Groups *v) {
 
 static dhc_dimprog second_tasks(const Groups *v) {
   DhcArena *a = v->f.t.b->arena;
-  dhc_dimprog fours = dhc_prog_op(a, DHC_DIM_MUL, v->f.tiles, dhc_prog_const(a, (int64_t)n_sums(v) * v->f.t.threads / FOUR));
+  dhc_dimprog fours = dhc_prog_op(a, DHC_DIM_MUL, v->f.tiles, dhc_prog_const(a, (int64_t)v->f.n_sums * v->f.t.threads / FOUR));
   dhc_dimprog of_task = dhc_prog_op(a, DHC_DIM_FLOORDIV, dhc_prog_const(a, v->f.t.threads * TOGETHER), quarters(v));
   return dhc_prog_op(a, DHC_DIM_CEILDIV, fours, of_task);
+}
+
+static dhc_dimprog sums_by_warps(const Groups *v) {
+  DhcArena *a = v->f.t.b->arena;
+  return dhc_prog_op(a, DHC_DIM_MUL, v->f.tiles, dhc_prog_const(a, (int64_t)v->f.n_sums * v->f.t.threads / DHC_TILE_WARP));
 }
 
 /* Of four threads beside each other a sum: where it lies in the first piece of its tile, and what it is. */
@@ -213,7 +204,7 @@ static Place place_of(Groups *v, DhcLv number) {
   DhcTile *d = &v->f.t;
   DhcLp *b = d->b;
   int64_t fours = d->threads / FOUR;
-  DhcLv all = dhc_lp_mulc(b, dhc_lp_prog(b, v->f.tiles), n_sums(v) * fours), n = dhc_lp_i64(b, n_sums(v));
+  DhcLv all = dhc_lp_mulc(b, dhc_lp_prog(b, v->f.tiles), v->f.n_sums * fours), n = dhc_lp_i64(b, v->f.n_sums);
   Place p = {.there = dhc_lp_lt(b, number, all)};
   number = dhc_lp_min(b, number, dhc_lp_addc(b, all, -1));
   DhcLv rest = dhc_lp_udiv(b, number, dhc_lp_i64(b, fours));
@@ -221,11 +212,12 @@ static Place place_of(Groups *v, DhcLv number) {
   p.q = dhc_lp_urem(b, rest, n);
   p.tile = dhc_lp_udiv(b, rest, n);
   d->slot = p.tile;
-  p.at = piece_at(v, dhc_lp_i64(b, 0), p.q, p.thread);
+  p.at = dhc_filters_piece_at(&v->f, dhc_lp_i64(b, 0), p.q, p.thread);
   return p;
 }
 
-static void store(Groups *v, DhcLv task) {
+static void store(DhcFilters *f, DhcLv task) {
+  Groups *v = (Groups *)f;
   DhcTile *d = &v->f.t;
   DhcLp *b = d->b;
   DhcLv n = dhc_lp_prog(b, quarters(v)), width = dhc_lp_udiv(b, dhc_lp_i64(b, d->threads), n), mem = dhc_tile_memory(d);
@@ -260,18 +252,19 @@ static void store(Groups *v, DhcLv task) {
 }
 
 /* A sum of 32 threads: each warp adds some of the pieces. */
-static void store_by_warps(Groups *v, DhcLv rest) {
+static void store_by_warps(DhcFilters *f, DhcLv rest) {
+  Groups *v = (Groups *)f;
   DhcTile *d = &v->f.t;
   DhcLp *b = d->b;
   int n_warps = d->threads / DHC_TILE_WARP;
-  DhcLv width = dhc_lp_i64(b, DHC_TILE_WARP), some = dhc_lp_i64(b, n_warps), n = dhc_lp_i64(b, n_sums(v)), mem = dhc_tile_memory(d);
+  DhcLv width = dhc_lp_i64(b, DHC_TILE_WARP), some = dhc_lp_i64(b, n_warps), n = dhc_lp_i64(b, v->f.n_sums), mem = dhc_tile_memory(d);
   DhcLv warp = dhc_lp_udiv(b, d->tid, width), lane = dhc_lp_urem(b, d->tid, width);
   DhcLv thread = dhc_lp_add(b, dhc_lp_mulc(b, dhc_lp_urem(b, rest, some), DHC_TILE_WARP), lane);
   rest = dhc_lp_udiv(b, rest, some);
   DhcLv q = dhc_lp_urem(b, rest, n);
   d->slot = dhc_lp_udiv(b, rest, n);
   dhc_filters_tile(&v->f, d->slot);
-  DhcLv at = piece_at(v, dhc_lp_i64(b, 0), q, thread), own;
+  DhcLv at = dhc_filters_piece_at(&v->f, dhc_lp_i64(b, 0), q, thread), own;
   add_pieces(v, warp, some, &at, 1, 1, &own);
   dhc_lp_store(b, mem, d->tid, own, 0);
   dhc_lp_barrier(b);
@@ -300,6 +293,7 @@ static const char *roles(Groups *v, const DhcTplInput *in) {
   v->f.channels = v->packed ? FOUR : d->bn;
   v->f.taps = (int)(w->down.taps * w->across.taps);
   v->lines = v->packed ? 16 : d->bn;
+  v->f.n_sums = calls(v) * v->lines / 2;
   d->threads = 4 * DHC_TILE_WARP * (int)w->down.taps;
   if (d->bm != 64 || d->bn % 8 || d->threads % v->f.channels || d->bk % 32 || d->three || d->bf16 || d->wk != 1 || !d->target) DHC_BUG("schedule of filters by groups");
   return NULL;
@@ -336,28 +330,7 @@ void dhc_tpl_filter_groups(const DhcTplInput *in, DhcLp *b) {
   int target = d->target;
   dhc_tile_open(d, in);
   d->target = target;
-  d->cx.provide = provide;
-  d->cx.provide_arg = v;
   d->bn = f->channels;
   dhc_filters_plan(f);
-  DhcArena *a = b->arena;
-  dhc_dimprog pieces = dhc_prog_op(a, DHC_DIM_MUL, f->tiles, f->splits), sums = dhc_prog_const(a, n_sums(v));
-  dhc_lp_share(b, dhc_prog_op(a, DHC_DIM_MUL, dhc_prog_op(a, DHC_DIM_MUL, pieces, sums), dhc_prog_const(a, (int64_t)4 * d->threads)));
-  d->n_splits = dhc_lp_prog(b, f->splits);
-  dhc_dimprog second = v->packed ? dhc_prog_op(a, DHC_DIM_MUL, f->tiles, dhc_prog_const(a, (int64_t)n_sums(v) * d->threads / DHC_TILE_WARP)) : second_tasks(v);
-  DhcLv first = dhc_lp_prog(b, pieces), task = dhc_lp_phases(b, pieces, second);
-  DhcTplMark mark = dhc_tpl_push(&d->cx);
-  d->tid = dhc_lp_thread(b);
-  dhc_filters_sizes(f);
-  dhc_lp_if(b, dhc_lp_lt(b, task, first));
-  add_up(v, task);
-  dhc_lp_else(b);
-  DhcTplMark inner = dhc_tpl_push(&d->cx);
-  DhcLv rest = dhc_lp_sub(b, task, first);
-  if (v->packed) store_by_warps(v, rest);
-  else store(v, rest);
-  dhc_tpl_pop(&d->cx, &inner);
-  dhc_lp_end(b);
-  dhc_tpl_pop(&d->cx, &mark);
-  dhc_lp_end(b);
+  dhc_filters_phases(f, v->packed ? sums_by_warps(v) : second_tasks(v), add_up, v->packed ? store_by_warps : store);
 }

@@ -207,12 +207,11 @@ static void multiply(void *arg, DhcLv base) {
 
 /* ---- the kernel ------------------------------------------------------------------------------------------ */
 
-/* Sum `q` of the thread's: where the pieces of the task's tile hold it. */
-static DhcLv piece_at(DhcFilters *v, DhcLv piece, DhcLv q) {
+DhcLv dhc_filters_piece_at(DhcFilters *v, DhcLv piece, DhcLv q, DhcLv thread) {
   DhcTile *d = &v->t;
   DhcLp *b = d->b;
-  DhcLv sums = dhc_lp_add(b, dhc_lp_mulc(b, dhc_lp_add(b, dhc_lp_mul(b, d->slot, d->n_splits), piece), dhc_tile_n_sums(d)), q);
-  return dhc_lp_add(b, dhc_lp_mulc(b, sums, d->threads), d->tid);
+  DhcLv sums = dhc_lp_add(b, dhc_lp_mulc(b, dhc_lp_add(b, dhc_lp_mul(b, d->slot, d->n_splits), piece), v->n_sums), q);
+  return dhc_lp_add(b, dhc_lp_mulc(b, sums, d->threads), thread);
 }
 
 void dhc_filters_piece(DhcFilters *v, DhcLv task, DhcLv *from, DhcLv *to) {
@@ -238,7 +237,7 @@ static void add_up(DhcFilters *v, DhcLv task) {
   dhc_tile_steps(d, &(DhcTileSteps){.copy = copy_step, .multiply = multiply, .arg = v}, first, end);
   dhc_lp_wait(b, 0);
   DhcLv q = dhc_lp_for(b, dhc_lp_i64(b, 0), dhc_lp_i64(b, dhc_tile_n_sums(d)), 1);
-  dhc_lp_store(b, dhc_lp_shared(b, DHC_F32), piece_at(v, d->piece, q), dhc_lp_load(b, d->sum[0], q, 1, 0), 0);
+  dhc_lp_store(b, dhc_lp_shared(b, DHC_F32), dhc_filters_piece_at(v, d->piece, q, d->tid), dhc_lp_load(b, d->sum[0], q, 1, 0), 0);
   dhc_lp_end(b);
 }
 
@@ -265,7 +264,7 @@ static void store(DhcFilters *v, DhcLv rest) {
   channel = dhc_lp_add(b, channel, v->channel0);
   DhcLpVar sum = dhc_lp_var(b, dhc_lp_float(b, DHC_F32, 0));
   DhcLv p = dhc_lp_for_rounds(b, dhc_lp_i64(b, 0), d->n_splits, 1, 4);
-  dhc_lp_set(b, sum, dhc_lp_add(b, dhc_lp_get(b, sum), dhc_lp_load(b, dhc_lp_shared(b, DHC_F32), piece_at(v, p, q), 1, 0)));
+  dhc_lp_set(b, sum, dhc_lp_add(b, dhc_lp_get(b, sum), dhc_lp_load(b, dhc_lp_shared(b, DHC_F32), dhc_filters_piece_at(v, p, q, d->tid), 1, 0)));
   dhc_lp_end(b);
   v->value = dhc_lp_get(b, sum);
   DhcLv in = dhc_lp_and(b, dhc_lp_lt(b, out, d->cx.extent[v->w.out]), dhc_lp_lt(b, channel, d->cx.extent[v->w.channel]));
@@ -275,6 +274,29 @@ static void store(DhcFilters *v, DhcLv rest) {
   dhc_tpl_bind(&d->cx, v->w.down.tap, dhc_lp_udiv(b, tap, across));
   dhc_tpl_bind(&d->cx, v->w.across.tap, dhc_lp_urem(b, tap, across));
   dhc_tpl_store_all(&d->cx);
+  dhc_lp_end(b);
+}
+
+void dhc_filters_phases(DhcFilters *v, dhc_dimprog second, DhcFiltersPhase *first_phase, DhcFiltersPhase *second_phase) {
+  DhcTile *d = &v->t;
+  DhcLp *b = d->b;
+  d->cx.provide = provide;
+  d->cx.provide_arg = v;
+  dhc_dimprog pieces = op(v, DHC_DIM_MUL, v->tiles, v->splits);
+  dhc_lp_share(b, op(v, DHC_DIM_MUL, pieces, number(v, (int64_t)4 * v->n_sums * d->threads)));
+  d->n_splits = dhc_lp_prog(b, v->splits);
+  DhcLv first = dhc_lp_prog(b, pieces), task = dhc_lp_phases(b, pieces, second);
+  DhcTplMark mark = dhc_tpl_push(&d->cx);
+  d->tid = dhc_lp_thread(b);
+  dhc_filters_sizes(v);
+  dhc_lp_if(b, dhc_lp_lt(b, task, first));
+  first_phase(v, task);
+  dhc_lp_else(b);
+  DhcTplMark inner = dhc_tpl_push(&d->cx);
+  second_phase(v, dhc_lp_sub(b, task, first));
+  dhc_tpl_pop(&d->cx, &inner);
+  dhc_lp_end(b);
+  dhc_tpl_pop(&d->cx, &mark);
   dhc_lp_end(b);
 }
 
@@ -307,23 +329,7 @@ void dhc_tpl_filters(const DhcTplInput *in, DhcLp *b) {
   }
   dhc_tile_block(d, d->stage * d->stages);
   dhc_tile_open(d, in);
-  d->cx.provide = provide;
-  d->cx.provide_arg = v;
   dhc_filters_plan(v);
-  dhc_dimprog pieces = op(v, DHC_DIM_MUL, v->tiles, v->splits), sums = number(v, dhc_tile_n_sums(d));
-  dhc_lp_share(b, op(v, DHC_DIM_MUL, op(v, DHC_DIM_MUL, pieces, sums), number(v, (int64_t)4 * d->threads)));
-  d->n_splits = dhc_lp_prog(b, v->splits);
-  DhcLv first = dhc_lp_prog(b, pieces), task = dhc_lp_phases(b, pieces, op(v, DHC_DIM_MUL, v->tiles, sums));
-  DhcTplMark mark = dhc_tpl_push(&d->cx);
-  d->tid = dhc_lp_thread(b);
-  dhc_filters_sizes(v);
-  dhc_lp_if(b, dhc_lp_lt(b, task, first));
-  add_up(v, task);
-  dhc_lp_else(b);
-  DhcTplMark inner = dhc_tpl_push(&d->cx);
-  store(v, dhc_lp_sub(b, task, first));
-  dhc_tpl_pop(&d->cx, &inner);
-  dhc_lp_end(b);
-  dhc_tpl_pop(&d->cx, &mark);
-  dhc_lp_end(b);
+  v->n_sums = dhc_tile_n_sums(d);
+  dhc_filters_phases(v, op(v, DHC_DIM_MUL, v->tiles, number(v, v->n_sums)), add_up, store);
 }
