@@ -188,6 +188,8 @@ typedef struct DhcTplJoin {
 DhcTplJoin dhc_tpl_join_begin(DhcTplCx *cx, int n, int lanes);
 void dhc_tpl_join_add(DhcTplCx *cx, int n, const DhcTplJoin *j, const DhcTplPart *part);
 DhcLv dhc_tpl_join_end(DhcTplCx *cx, int n, const DhcTplJoin *j);
+/* Of several elements one. */
+static inline bool dhc_tpl_is_extreme(DhcOp op) { return dhc_op_folds(op) && op != DHC_OP_REDUCE_SUM; }
 /* A fold (not ARGMAX, DOT) of values of dtype t, two at a time: what it begins with, x before y, and the end, from
  * which a zero's sign does not show the order. */
 DhcLv dhc_tpl_fold_unit(DhcLp *b, const DhcSpecNode *d, dhc_dtype t);

@@ -98,7 +98,7 @@ static DhcLv fours(DhcTplCx *cx, int n, void *arg) {
   const DhcSpecNode *d = &cx->s->node[n];
   const int size = in_fours(cx, n), sides = d->op == DHC_OP_DOT_GENERAL ? 2 : 1;
   bool needed[DHC_SPEC_MAX_NODES] = {false};
-  DhcLv x[2][DHC_SUM_PARTIALS], zero = dhc_lp_float(b, DHC_F32, 0);
+  DhcLv x[2][DHC_SUM_PARTIALS];
   (void)arg;
   if (!size) return NULL;
   for (int k = 0; k < sides; k++) dhc_tpl_needed(cx->s, d->a[k], needed);
@@ -113,14 +113,11 @@ static DhcLv fours(DhcTplCx *cx, int n, void *arg) {
     dhc_tpl_pop(cx, &mark);
   }
   if (sides == 2) {
-    DhcLv sum = zero;
+    DhcLv sum = dhc_lp_float(b, DHC_F32, 0);
     for (int i = 0; i < size; i++) sum = dhc_lp_fma(b, x[0][i], x[1][i], sum);
     return sum;
   }
-  for (int i = 0; i < size; i++) x[0][i] = dhc_lp_add(b, zero, x[0][i]);
-  for (int half = DHC_SUM_PARTIALS / 2; half > 0; half /= 2) /* partials that are not there are +0, and no other is -0 */
-    for (int i = 0; i < half && i + half < size; i++) x[0][i] = dhc_lp_add(b, x[0][i], x[0][i + half]);
-  return x[0][0];
+  return dhc_tpl_fold_few(b, x[0], size);
 }
 
 /* A contraction of one chain of products (ir/sum.h), of the rows of a range alone where there are ranges: what others add is +0. */

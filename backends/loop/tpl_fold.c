@@ -136,10 +136,9 @@ static int value_lanes(const Fold *f, const Member *m) {
 
 /* ---- steps --------------------------------------------------------------------------- */
 
-static bool is_extreme(DhcOp op) { return dhc_op_folds(op) && op != DHC_OP_REDUCE_SUM; }
 static DhcOp extreme_op(const Member *m) { return dhc_op_info(m->d->op)->fold_by; }
 /* Folds that choose an element begin with the one that any other is preferred to. */
-static bool chooses(DhcOp op) { return op == DHC_OP_ARGMAX || is_extreme(op); }
+static bool chooses(DhcOp op) { return op == DHC_OP_ARGMAX || dhc_tpl_is_extreme(op); }
 
 static DhcLv settle_zero(DhcLp *b, const Member *m, DhcLv v) {
   return dhc_dtype_is_float(m->t) ? dhc_lp_add(b, v, dhc_lp_zero(b, m->t, v->type.lanes)) : v;
@@ -240,7 +239,7 @@ static void step_in_order(Fold *f, Member *m, DhcLv flat) {
     break;
   }
   default: /* else ADD; sums of integers wrap */
-    dhc_lp_set(b, m->acc, is_extreme(m->d->op) ? dhc_lp_ew2(b, extreme_op(m), acc, v) : dhc_lp_add(b, acc, v));
+    dhc_lp_set(b, m->acc, dhc_tpl_is_extreme(m->d->op) ? dhc_lp_ew2(b, extreme_op(m), acc, v) : dhc_lp_add(b, acc, v));
   }
 }
 
@@ -255,7 +254,7 @@ static void end_in_order(Fold *f) {
     if (m->sum16 && f->unrolled) m->result = dhc_tpl_fold_few(b, m->few, f->n_few);
     else if (m->sum16) m->result = end_blocks(f, m, take_parts(f, m));
     else if (m->d->op == DHC_OP_ARGMAX) m->result = dhc_lp_get(b, m->arg), m->best = dhc_lp_get(b, m->acc);
-    else if (is_extreme(m->d->op))
+    else if (dhc_tpl_is_extreme(m->d->op))
       m->result = settle_zero(b, m, dhc_lp_get(b, m->acc));
     else m->result = dhc_lp_get(b, m->acc);
     if (m->levels.buffer && f->ranges) m->result = dhc_lp_select(b, is_many(f), dhc_lp_get(b, m->total), m->result);
@@ -343,7 +342,7 @@ static bool is_bare(const Fold *f) {
 }
 
 /* Maxima are the same in any order, so several strands of them go side by side. */
-static bool goes_in_strands(const Fold *f) { return is_extreme(f->m[0].d->op) && is_bare(f); }
+static bool goes_in_strands(const Fold *f) { return dhc_tpl_is_extreme(f->m[0].d->op) && is_bare(f); }
 /* Sums are not; but without masks, and a block's end looked for once in several vectors, a core does one row beside the next. */
 static bool goes_in_runs(const Fold *f) { return f->m[0].sum16 && is_bare(f); }
 
@@ -409,7 +408,7 @@ static void step_by_lanes(Fold *f, Member *m, DhcLv flat) {
     return;
   }
   default:
-    if (is_extreme(m->d->op)) {
+    if (dhc_tpl_is_extreme(m->d->op)) {
       if (on) v = dhc_lp_select(b, on, v, dhc_tpl_fold_lowest(b, m->t, m->d->op == DHC_OP_REDUCE_MAX));
       dhc_lp_set(b, m->acc, dhc_lp_ew2(b, extreme_op(m), dhc_lp_get(b, m->acc), v));
       return;
@@ -428,7 +427,7 @@ static void end_by_lanes(Fold *f) {
       DhcLv i = dhc_tpl_argmax_lanes(b, dhc_lp_get(b, m->acc), dhc_lp_get(b, m->arg), &m->best);
       DhcLv none = dhc_tpl_fold_lowest(b, m->d->dtype, false); /* nothing was folded: 0 */
       m->result = dhc_lp_select(b, dhc_lp_eq(b, i, none), dhc_lp_zero(b, m->d->dtype, 1), i);
-    } else if (is_extreme(op)) {
+    } else if (dhc_tpl_is_extreme(op)) {
       m->result = settle_zero(b, m, dhc_lp_fold(b, extreme_op(m), dhc_lp_get(b, m->acc)));
     } else if (op == DHC_OP_DOT_GENERAL || op == DHC_OP_ADD) {
       if (m->levels.buffer) {

@@ -4,8 +4,6 @@
 
 #include "backends/loop/tpl.h"
 
-static bool is_extreme(DhcOp op) { return dhc_op_folds(op) && op != DHC_OP_REDUCE_SUM; }
-
 DhcLv dhc_tpl_fold_lowest(DhcLp *b, dhc_dtype t, bool largest) {
   if (dhc_dtype_is_float(t)) return dhc_lp_float(b, t, largest ? -(double)INFINITY : (double)INFINITY);
   bool is_unsigned = t == DHC_U32 || t == DHC_U16 || t == DHC_U8 || t == DHC_BOOL;
@@ -30,16 +28,16 @@ DhcLv dhc_tpl_argmax_before(DhcLp *b, DhcLv x, DhcLv y, DhcLv i, DhcLv j) {
 }
 
 DhcLv dhc_tpl_fold_unit(DhcLp *b, const DhcSpecNode *d, dhc_dtype t) {
-  if (!is_extreme(d->op)) return dhc_lp_zero(b, t, 1);
+  if (!dhc_tpl_is_extreme(d->op)) return dhc_lp_zero(b, t, 1);
   return dhc_tpl_fold_lowest(b, t, d->op == DHC_OP_REDUCE_MAX);
 }
 
 DhcLv dhc_tpl_fold_two(DhcLp *b, const DhcSpecNode *d, DhcLv x, DhcLv y) {
-  return dhc_lp_ew2(b, is_extreme(d->op) ? dhc_op_info(d->op)->fold_by : DHC_OP_ADD, x, y);
+  return dhc_lp_ew2(b, dhc_tpl_is_extreme(d->op) ? dhc_op_info(d->op)->fold_by : DHC_OP_ADD, x, y);
 }
 
 DhcLv dhc_tpl_fold_settle(DhcLp *b, const DhcSpecNode *d, DhcLv x) {
-  return is_extreme(d->op) && dhc_dtype_is_float(x->type.dtype) ? dhc_lp_add(b, x, dhc_lp_zero(b, x->type.dtype, x->type.lanes)) : x;
+  return dhc_tpl_is_extreme(d->op) && dhc_dtype_is_float(x->type.dtype) ? dhc_lp_add(b, x, dhc_lp_zero(b, x->type.dtype, x->type.lanes)) : x;
 }
 
 DhcLv dhc_tpl_argmax_lanes(DhcLp *b, DhcLv v, DhcLv i, DhcLv *best) {
