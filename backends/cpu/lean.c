@@ -5,7 +5,7 @@
  * need their passes, and so do depthwise convolutions anywhere, which make a product or two of an address (loop.h, addresses_weigh). Elsewhere one instruction in ten hangs on them, and an object is made once: both get all.
  *
  * LLVM has these switches once a process, so modules of one kind are generated side by side, and those of another wait. No switch is
- * touched that means something else when it is set to what it is by itself (-enable-misched is such a one). */
+ * touched that means something else when it is set to what it is by itself (-enable-misched of LLVM 19 is such a one). */
 #include <llvm-c/Support.h>
 #include <llvm-c/TargetMachine.h>
 #include <pthread.h>
